@@ -1,0 +1,219 @@
+package auth
+
+import (
+	"context"
+	"time"
+)
+
+// User is the record of one user.
+type User struct {
+	// ID identifies the user for ever and is never given to another. Authorise
+	// by it: names change hands, ids do not.
+	ID string
+
+	// Username and Email are each unique without regard to ASCII case. An empty
+	// Email means that there is none; any number of users may have none.
+	Username string
+	Email    string
+
+	// IsSuperUser lets the user administer other users.
+	IsSuperUser bool
+
+	// IsActive is false while the user is disabled: no key signs in and no
+	// session exists.
+	IsActive bool
+
+	CreatedAt time.Time
+
+	// LastLogin is when the newest session was created; zero means never.
+	LastLogin time.Time
+}
+
+// AccessKey is the record of one access key. It has the hash of the secret,
+// never the secret.
+type AccessKey struct {
+	// ID is the public half of the pair, what a client sends as access_key.
+	ID string
+
+	// UserID is whom the key signs in.
+	UserID string
+
+	// Hash is the self-describing stored form of the secret. It is bound to ID
+	// and UserID, so that a row copied to another user opens nothing.
+	Hash string
+
+	// Label is the owner's own words for the key, and may be empty.
+	Label string
+
+	CreatedAt time.Time
+
+	// ExpiresAt is when the key stops working; zero means never.
+	ExpiresAt time.Time
+}
+
+// SignInMethod says how a session was opened.
+type SignInMethod string
+
+// The ways to open a session.
+const (
+	MethodAccessKey SignInMethod = "access_key" // an access key and its secret
+	MethodHost      SignInMethod = "host"       // the host itself, with Service.SignIn
+)
+
+// Session is the record of one session. Every token names its session, and is
+// worth as much as the session: when the record is gone, the token is refused.
+type Session struct {
+	// ID is the session's, and the jti claim of its token.
+	ID     string
+	UserID string
+	Method SignInMethod
+
+	// AccessKeyID is the key that opened the session, which ends with it. It is
+	// empty when Method is not MethodAccessKey.
+	AccessKeyID string
+
+	CreatedAt time.Time
+	ExpiresAt time.Time
+}
+
+// Credential is an access key together with its owner, read at one moment.
+type Credential struct {
+	Key  AccessKey
+	User User
+}
+
+// UserChange says what to change of a user; a nil field stays as it is.
+type UserChange struct {
+	IsSuperUser *bool
+	IsActive    *bool
+}
+
+// Store keeps users, access keys and sessions. Package memstore keeps them in
+// memory and package sqlstore in an SQL database; package storetest is this
+// contract as a test suite, for any other.
+//
+// The rules for every method of every role:
+//
+//   - It is safe for concurrent use, and takes effect entirely or not at all,
+//     as if the calls ran one after another. What a call has returned, every
+//     later call sees, from any instance: a store is strongly consistent.
+//   - The errors named at a method are answers, tested with errors.Is; nothing
+//     has changed when one is returned. Any other error means that the store
+//     could not answer. It is never taken for a yes and, where it came back
+//     from a write, the write may or may not have happened.
+//   - When ctx is done before the call, the call changes nothing and returns
+//     an error that wraps ctx.Err(). When it ends during the call, the call
+//     returns soon, with everything done or nothing.
+//   - A record that its Validate method refuses is [ErrInvalid], and so is a
+//     hash that [ValidateHash] refuses. An id to look for that could never have
+//     been stored is [ErrNotFound].
+//   - A record whose ExpiresAt is equal to the given time has expired.
+//   - IDs compare byte for byte. Usernames and e-mails are kept as given and
+//     compare as [FoldASCII] makes them.
+//   - Times are kept to the microsecond, the rest cut off, and come back in
+//     UTC; a zero time comes back zero. A store has no clock of its own: the
+//     time is always in the arguments.
+type Store interface {
+	UserStore
+	CredentialStore
+	SessionStore
+
+	// Ping reports whether the store can answer.
+	Ping(ctx context.Context) error
+}
+
+// UserStore is the part of a [Store] that keeps users. See there for the rules
+// that hold for every method.
+type UserStore interface {
+	// Register adds a user together with the first access key, or neither.
+	//
+	// It returns ErrExists if the user's ID, username or e-mail or the key's ID
+	// is taken, and ErrInvalid if the key is not of this user.
+	Register(ctx context.Context, user User, key AccessKey) error
+
+	// Bootstrap is Register for the first super user, and remembers, in the same
+	// transaction and for ever, that it has been called: one call in the life of
+	// a store succeeds, the others return ErrBootstrapped. A failed call is
+	// not remembered.
+	Bootstrap(ctx context.Context, user User, key AccessKey) error
+
+	// FindUser returns the user with this ID, or ErrNotFound.
+	FindUser(ctx context.Context, id string) (User, error)
+
+	// UpdateUser changes the user and returns the record as it is afterwards.
+	// Setting IsActive to false ends the user's sessions in the same
+	// transaction; setting it to true brings back none.
+	//
+	// It returns ErrNotFound if there is no such user, and ErrLastSuperUser if
+	// the change would leave no user who is both active and a super user where
+	// there was one. Of two such calls at once, for the last two super users,
+	// one fails.
+	UpdateUser(ctx context.Context, id string, change UserChange) (User, error)
+
+	// ResetUser removes every way in that the user has, all access keys and all
+	// sessions, applies the change, and adds the key, in one transaction. It
+	// returns the record as it is afterwards.
+	//
+	// It returns ErrNotFound if there is no such user, ErrInvalid if the key is
+	// not of this user, ErrExists if the key's ID is taken (the user's own old
+	// keys count), and ErrLastSuperUser as UpdateUser does.
+	ResetUser(ctx context.Context, id string, change UserChange, key AccessKey) (User, error)
+}
+
+// CredentialStore is the part of a [Store] that keeps access keys. See there
+// for the rules that hold for every method.
+type CredentialStore interface {
+	// AddKey adds an access key to a user who may be disabled. It returns
+	// ErrNotFound if there is no such user and ErrExists if the key's ID is
+	// taken.
+	AddKey(ctx context.Context, key AccessKey) error
+
+	// FindKey returns the key with this ID and its owner, as they are, expired
+	// and disabled ones too; or ErrNotFound. It is one read.
+	FindKey(ctx context.Context, id string) (Credential, error)
+
+	// ReplaceHash sets the key's Hash if it is still equal to old, and returns
+	// ErrNotFound if there is no such key or its Hash is another.
+	ReplaceHash(ctx context.Context, id, old, new string) error
+
+	// RevokeKey removes the key and ends the sessions that it opened, or returns
+	// ErrNotFound.
+	RevokeKey(ctx context.Context, id string) error
+
+	// PruneKeys removes at most limit keys that had expired at the given time,
+	// with the sessions they opened, and returns how many keys it removed: fewer
+	// than limit means that none is left. A limit below one removes nothing.
+	PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error)
+}
+
+// SessionStore is the part of a [Store] that keeps sessions. See there for the
+// rules that hold for every method.
+type SessionStore interface {
+	// CreateSession adds a session, sets the user's LastLogin to its CreatedAt,
+	// and returns the session and the user as they then are. A session never
+	// outlives its key: ExpiresAt is lowered to the key's, if that is earlier.
+	//
+	// It returns ErrNotFound if there is no such user, or if AccessKeyID is set
+	// and that key is gone, another user's, or expired at CreatedAt;
+	// ErrUserDisabled if the user is not active; and ErrExists if the ID is
+	// taken.
+	//
+	// It holds the user's record and the key's from the check to the commit
+	// against [UserStore.UpdateUser], [UserStore.ResetUser] and
+	// [CredentialStore.RevokeKey]: once one of those has returned, no session
+	// exists that it ought to have ended.
+	CreateSession(ctx context.Context, session Session) (Session, User, error)
+
+	// FindSession returns the session with this ID, an expired one too as long
+	// as it has not been pruned, or ErrNotFound.
+	FindSession(ctx context.Context, id string) (Session, error)
+
+	// EndSession removes the session, or returns ErrNotFound. Of several calls
+	// for one session, one succeeds.
+	EndSession(ctx context.Context, id string) error
+
+	// PruneSessions removes at most limit sessions that had expired at the given
+	// time and returns how many it removed: fewer than limit means that none is
+	// left. A limit below one removes nothing.
+	PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error)
+}

@@ -1,0 +1,159 @@
+package auth
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The longest values that a record may have, in bytes. A store must be able to
+// keep every value up to its limit.
+const (
+	MaxIDLength        = 64  // a user's or a session's ID
+	MaxAccessKeyLength = 128 // an access key's ID
+	MaxHashLength      = 255 // an access key's Hash
+	MaxUsernameLength  = 128
+	MaxEmailLength     = 254
+	MaxLabelLength     = 256
+)
+
+// Validate returns an [InvalidError] for the first field that no store may
+// keep, and nil if there is none. A store calls it before it writes.
+func (u User) Validate() error {
+	return firstError(
+		checkID("user_id", u.ID, MaxIDLength),
+		checkName("username", u.Username, MaxUsernameLength),
+		checkText("email", u.Email, MaxEmailLength),
+		checkTime("created_at", u.CreatedAt),
+		checkOptionalTime("last_login", u.LastLogin),
+	)
+}
+
+// Validate returns an [InvalidError] for the first field that no store may
+// keep, and nil if there is none. A store calls it before it writes.
+func (k AccessKey) Validate() error {
+	return firstError(
+		checkID("access_key", k.ID, MaxAccessKeyLength),
+		checkID("user_id", k.UserID, MaxIDLength),
+		ValidateHash(k.Hash),
+		checkText("label", k.Label, MaxLabelLength),
+		checkTime("created_at", k.CreatedAt),
+		checkOptionalTime("expires_at", k.ExpiresAt),
+	)
+}
+
+// Validate returns an [InvalidError] for the first field that no store may
+// keep, and nil if there is none. A store calls it before it writes.
+func (s Session) Validate() error {
+	return firstError(
+		checkID("session_id", s.ID, MaxIDLength),
+		checkID("user_id", s.UserID, MaxIDLength),
+		checkID("method", string(s.Method), MaxIDLength),
+		checkText("access_key", s.AccessKeyID, MaxAccessKeyLength),
+		checkTime("created_at", s.CreatedAt),
+		checkTime("expires_at", s.ExpiresAt),
+	)
+}
+
+// ValidateHash returns an [InvalidError] if no store may keep the hash of an
+// access key's secret: it must be 1 to MaxHashLength bytes of visible ASCII.
+func ValidateHash(hash string) error {
+	if hash == "" || len(hash) > MaxHashLength {
+		return invalidf("hash", "must be 1 to %d bytes long", MaxHashLength)
+	}
+	for _, c := range []byte(hash) {
+		if c <= ' ' || c > '~' {
+			return invalidf("hash", "must be of visible ASCII characters")
+		}
+	}
+	return nil
+}
+
+// FoldASCII returns s with the letters A to Z in lower case and every other
+// byte as it is. Usernames and e-mails that are equal when folded are the same.
+func FoldASCII(s string) string {
+	folded := []byte(s)
+	for i, c := range folded {
+		if 'A' <= c && c <= 'Z' {
+			folded[i] = c + ('a' - 'A')
+		}
+	}
+	return string(folded)
+}
+
+// checkID accepts text that is not empty.
+func checkID(field, value string, limit int) error {
+	if value == "" {
+		return invalidf(field, "must be 1 to %d bytes long", limit)
+	}
+	return checkText(field, value, limit)
+}
+
+// checkName accepts text that a person can read and type back: not empty, and
+// without space at either end.
+func checkName(field, value string, limit int) error {
+	if value == "" {
+		return invalidf(field, "must be 1 to %d bytes long", limit)
+	}
+	if strings.TrimSpace(value) != value {
+		return invalidf(field, "must not begin or end with a space")
+	}
+	return checkText(field, value, limit)
+}
+
+// checkText accepts up to limit bytes of UTF-8 in which nothing controls how
+// the text around it is shown.
+func checkText(field, value string, limit int) error {
+	if len(value) > limit {
+		return invalidf(field, "must be at most %d bytes long", limit)
+	}
+	if !utf8.ValidString(value) {
+		return invalidf(field, "must be valid UTF-8")
+	}
+	if strings.ContainsFunc(value, controlsText) {
+		return invalidf(field, "must not have control or bidirectional characters")
+	}
+	return nil
+}
+
+// controlsText reports whether r is a control character, a line or paragraph
+// separator, or one of those with which text can be made to read otherwise than
+// it is stored (Trojan Source, CVE-2021-42574).
+func controlsText(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
+}
+
+// Times are kept as microseconds since 1970, of which zero means none.
+var (
+	earliestTime = time.UnixMicro(1)
+	latestTime   = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+)
+
+func checkTime(field string, t time.Time) error {
+	if t.Before(earliestTime) || t.After(latestTime) {
+		return invalidf(field, "must be between the years 1970 and 9999")
+	}
+	return nil
+}
+
+func checkOptionalTime(field string, t time.Time) error {
+	if t.IsZero() {
+		return nil
+	}
+	return checkTime(field, t)
+}
+
+func invalidf(field, format string, args ...any) error {
+	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

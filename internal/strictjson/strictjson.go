@@ -1,0 +1,134 @@
+// Package strictjson reads one JSON object as a security decision needs it
+// read: so that no two readers can disagree about what it says.
+//
+// It refuses what encoding/json lets through and RFC 8259 leaves to each
+// reader: a name given twice, a known name in other letters (to encoding/json
+// "SUB", and "acce\u017f\u017f_key" with its long s, are spellings of a field),
+// invalid UTF-8, half a surrogate pair, the character NUL, and anything behind
+// the object.
+package strictjson
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"unicode/utf8"
+)
+
+// What an object may be at the most.
+const (
+	MaxKnown   = 16 // names that a caller can ask for
+	maxMembers = 64
+	maxDepth   = 32
+)
+
+// The reasons for which Parse refuses its input.
+var (
+	ErrSyntax    = errors.New("strictjson: not one JSON object")
+	ErrEncoding  = errors.New("strictjson: not valid UTF-8, or a NUL in a string")
+	ErrDuplicate = errors.New("strictjson: a name is given twice")
+	ErrVariant   = errors.New("strictjson: a known name in other letters")
+	ErrTooLarge  = errors.New("strictjson: too many members or nested too deeply")
+)
+
+// Object is the members of one JSON object that the caller knows.
+type Object struct {
+	values  [MaxKnown]Value
+	unknown []string
+}
+
+// Value returns the value of the i-th known name; its Kind is Absent where the
+// object does not have it.
+func (o *Object) Value(i int) Value { return o.values[i] }
+
+// Unknown returns the names that are not among the known ones.
+func (o *Object) Unknown() []string { return o.unknown }
+
+// Parse reads the object that data consists of, white space around it aside.
+// The values it returns are parts of data. More than MaxKnown known names are a
+// mistake in the calling code, and panic.
+func Parse(data []byte, known []string) (Object, error) {
+	var object Object
+	if !utf8.Valid(data) {
+		return object, ErrEncoding
+	}
+	s := scanner{data: data}
+	s.space()
+	if !s.take('{') {
+		return object, ErrSyntax
+	}
+	s.space()
+	if !s.take('}') {
+		if err := s.members(&object, known); err != nil {
+			return Object{}, err
+		}
+	}
+	s.space()
+	if s.pos != len(data) {
+		return Object{}, ErrSyntax
+	}
+	return object, nil
+}
+
+// members reads what stands between the braces, and the closing one.
+func (s *scanner) members(object *Object, known []string) error {
+	for count := 1; ; count++ {
+		if count > maxMembers {
+			return ErrTooLarge
+		}
+		name, err := s.string()
+		if err != nil {
+			return err
+		}
+		s.space()
+		if !s.take(':') {
+			return ErrSyntax
+		}
+		value, err := s.value(1)
+		if err != nil {
+			return err
+		}
+		if err := object.add(name, value, known); err != nil {
+			return err
+		}
+		s.space()
+		if s.take('}') {
+			return nil
+		}
+		if !s.take(',') {
+			return ErrSyntax
+		}
+		s.space()
+	}
+}
+
+func (o *Object) add(quoted []byte, value Value, known []string) error {
+	name := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(name, '\\') >= 0 {
+		name = unescape(name)
+	}
+	for i, k := range known {
+		if string(name) == k {
+			if o.values[i].kind != Absent {
+				return ErrDuplicate
+			}
+			o.values[i] = value
+			return nil
+		}
+	}
+	// Not a known name: then not a variant of one either, and not seen before.
+	// Both tests are quadratic, over at most maxMembers names.
+	text := string(name)
+	for _, k := range known {
+		if strings.EqualFold(text, k) {
+			return ErrVariant
+		}
+	}
+	for _, u := range o.unknown {
+		if text == u {
+			return ErrDuplicate
+		}
+	}
+	o.unknown = append(o.unknown, text)
+	return nil
+}

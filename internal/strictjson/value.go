@@ -1,0 +1,120 @@
+package strictjson
+
+import (
+	"bytes"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Kind is the type of a JSON value.
+type Kind uint8
+
+// The kinds. The zero Kind is that of a value that is not there.
+const (
+	Absent Kind = iota
+	Null
+	Bool
+	Number
+	String
+	Array
+	Nested // an object inside the object
+)
+
+// Value is one value, as its text.
+type Value struct {
+	kind Kind
+	text []byte
+}
+
+// Kind returns the value's type.
+func (v Value) Kind() Kind { return v.kind }
+
+// Text returns the string that the value is; ok is false if it is none.
+func (v Value) Text() (text string, ok bool) {
+	if v.kind != String {
+		return "", false
+	}
+	inner := v.text[1 : len(v.text)-1]
+	if bytes.IndexByte(inner, '\\') >= 0 {
+		inner = unescape(inner)
+	}
+	return string(inner), true
+}
+
+// Int returns the integer that the value is; ok is false if it is none, or
+// would lose anything as an int64, or is written with a fraction, an exponent
+// or as -0.
+func (v Value) Int() (n int64, ok bool) {
+	if v.kind != Number {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(v.text), 10, 64)
+	return n, err == nil && !(n == 0 && v.text[0] == '-')
+}
+
+// Bool returns the truth value that the value is; ok is false if it is none.
+func (v Value) Bool() (value, ok bool) {
+	if v.kind != Bool {
+		return false, false
+	}
+	return v.text[0] == 't', true
+}
+
+// unescape replaces the escapes in the inside of a string that the scanner has
+// accepted, which is why nothing here can fail.
+func unescape(inner []byte) []byte {
+	out := make([]byte, 0, len(inner))
+	for i := 0; i < len(inner); i++ {
+		if inner[i] != '\\' {
+			out = append(out, inner[i])
+			continue
+		}
+		i++
+		switch c := inner[i]; c {
+		case 'b':
+			out = append(out, '\b')
+		case 'f':
+			out = append(out, '\f')
+		case 'n':
+			out = append(out, '\n')
+		case 'r':
+			out = append(out, '\r')
+		case 't':
+			out = append(out, '\t')
+		case 'u':
+			r := hex4(inner[i+1:])
+			i += 4
+			if utf16.IsSurrogate(r) {
+				r = utf16.DecodeRune(r, hex4(inner[i+3:]))
+				i += 6
+			}
+			out = utf8.AppendRune(out, r)
+		default: // the quote, the slash and the backslash stand for themselves
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// hex4 returns the number that the first four bytes write in hexadecimal, or a
+// negative one if they are not four digits.
+func hex4(b []byte) rune {
+	if len(b) < 4 {
+		return -1
+	}
+	var r rune
+	for _, c := range b[:4] {
+		switch {
+		case '0' <= c && c <= '9':
+			r = r<<4 | rune(c-'0')
+		case 'a' <= c && c <= 'f':
+			r = r<<4 | rune(c-'a'+10)
+		case 'A' <= c && c <= 'F':
+			r = r<<4 | rune(c-'A'+10)
+		default:
+			return -1
+		}
+	}
+	return r
+}

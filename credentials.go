@@ -1,0 +1,286 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+)
+
+// CredentialConfig says how access keys look and how their secrets are kept.
+// The zero value is a good choice, to which Peppers may be added.
+type CredentialConfig struct {
+	// AccessKeyPrefix and AccessSecretPrefix begin the text of every pair, with
+	// an underscore behind them: "ak_live" and "as_live" unless set. A service
+	// knows only pairs with the prefixes it is configured with.
+	AccessKeyPrefix    string
+	AccessSecretPrefix string
+
+	// Peppers are keys that the hashes of secrets need and that the store does
+	// not have: with them, whoever can write to the store still cannot make a
+	// key that signs in. The first is for new hashes. A hash made with another,
+	// or with none, is made anew when its key next signs in.
+	Peppers []SymmetricKey
+
+	// AllowUnpeppered accepts hashes without a pepper though there are Peppers.
+	// It is for the time in which a service that had none comes to use them, or
+	// brings in imported hashes: until it ends, the peppers protect nothing
+	// from whoever can write to the store.
+	AllowUnpeppered bool
+
+	// AllowImported accepts keys whose names or secrets were made elsewhere, and
+	// whose slow hashes an unknown client can make this service compute.
+	AllowImported bool
+
+	// MaxSlowHashes is how many slow hashes, of 19 to 64 MiB each, run at once:
+	// half of GOMAXPROCS, but at least one, unless set. Up to 32 times as many
+	// wait; for more, there is a ThrottledError.
+	MaxSlowHashes int
+
+	// Now is the clock, time.Now unless set.
+	Now func() time.Time
+
+	// Logger gets what goes wrong without making a call fail, slog.Default()
+	// unless set.
+	Logger *slog.Logger
+}
+
+// CredentialVerifier issues, verifies and revokes access keys. It is safe for
+// concurrent use.
+type CredentialVerifier struct {
+	store  CredentialStore
+	format pairFormat
+	hasher *hasher
+	slow   *slowQueue // nil unless imported keys are allowed
+	now    func() time.Time
+	log    *slog.Logger
+}
+
+// NewCredentialVerifier returns a verifier of the keys in the store, or an error
+// that says what to change in the configuration.
+func NewCredentialVerifier(store CredentialStore, cfg CredentialConfig) (*CredentialVerifier, error) {
+	if isNil(store) {
+		return nil, errors.New("auth: NewCredentialVerifier needs a store")
+	}
+	format, err := newPairFormat(cfg.AccessKeyPrefix, cfg.AccessSecretPrefix)
+	if err != nil {
+		return nil, err
+	}
+	hasher, err := newHasher(cfg.Peppers, cfg.AllowUnpeppered)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.MaxSlowHashes < 0 {
+		return nil, errors.New("auth: MaxSlowHashes must not be negative")
+	}
+	v := &CredentialVerifier{
+		store:  store,
+		format: format,
+		hasher: hasher,
+		now:    orNow(cfg.Now),
+		log:    orDefault(cfg.Logger),
+	}
+	if cfg.AllowImported {
+		slots := cfg.MaxSlowHashes
+		if slots == 0 {
+			slots = max(1, runtime.GOMAXPROCS(0)/2)
+		}
+		v.slow = newSlowQueue(slots)
+	}
+	return v, nil
+}
+
+// KeyOptions are what may be said of a new key.
+type KeyOptions struct {
+	Label     string    // the owner's words for it, at most MaxLabelLength bytes
+	ExpiresAt time.Time // zero means never
+}
+
+// NewPair makes a pair that opens nothing yet. It is for [Service.Bootstrap].
+func (v *CredentialVerifier) NewPair() KeyPair {
+	return v.format.generate()
+}
+
+// Issue gives the user a new key and returns the pair, whose secret nobody can
+// find out again. It returns ErrNotFound if there is no such user, and an
+// InvalidError for options that cannot be.
+func (v *CredentialVerifier) Issue(ctx context.Context, userID string, options KeyOptions) (KeyPair, error) {
+	pair := v.format.generate()
+	key, err := v.newKey(userID, pair, options)
+	if err != nil {
+		return KeyPair{}, err
+	}
+	if err := v.store.AddKey(ctx, key); err != nil {
+		return KeyPair{}, fmt.Errorf("auth: issuing an access key: %w", err)
+	}
+	return pair, nil
+}
+
+// newKey returns the record of a generated pair.
+func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOptions) (AccessKey, error) {
+	if !v.format.belongTogether(pair.AccessKey, pair.AccessSecret.Reveal()) {
+		return AccessKey{}, invalidf("access_key", "and its secret must be a pair made by NewPair")
+	}
+	key := AccessKey{
+		ID:        pair.AccessKey,
+		UserID:    userID,
+		Hash:      v.hasher.fast(userID, pair.AccessKey, pair.AccessSecret.Reveal()),
+		Label:     options.Label,
+		CreatedAt: v.now(),
+		ExpiresAt: options.ExpiresAt,
+	}
+	if v.expired(key) {
+		return AccessKey{}, invalidf("expires_at", "must be in the future")
+	}
+	return key, key.Validate()
+}
+
+// Verify returns the key and its owner if the pair signs somebody in now, and
+// ErrInvalidCredentials if it does not, for whatever reason. With AllowImported
+// it returns a [ThrottledError] when too many slow hashes wait. Any other error
+// means that the store could not answer.
+//
+// A pair of this package's form costs one read of the store and one fast hash,
+// whether the key is known or not. Any other costs nothing, or with
+// AllowImported one read and one slow hash.
+//
+// Verify says who the pair's owner is; it opens no session. To sign in, use
+// [Service.Login].
+func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (Credential, error) {
+	secret := pair.AccessSecret.Reveal()
+	switch {
+	case v.format.isKey(pair.AccessKey) && v.format.isSecret(secret):
+		return v.verify(ctx, pair.AccessKey, secret, v.hasher.matchFast, v.hasher.fast)
+	case v.slow == nil || v.format.resembles(pair.AccessKey),
+		len(pair.AccessKey) > MaxAccessKeyLength, len(secret) > maxSlowSecret:
+		return Credential{}, ErrInvalidCredentials
+	}
+	leave, err := v.slow.enter(ctx)
+	if err != nil {
+		return Credential{}, err
+	}
+	defer leave()
+	return v.verify(ctx, pair.AccessKey, secret, v.hasher.matchSlow, v.hasher.slow)
+}
+
+// verify looks the key up and does the same work whether it is there or not.
+func (v *CredentialVerifier) verify(
+	ctx context.Context, accessKey, secret string,
+	match func(stored, userID, accessKey, secret string) (match, stale bool),
+	rehash func(userID, accessKey, secret string) string,
+) (Credential, error) {
+	credential, err := v.store.FindKey(ctx, accessKey)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Credential{}, fmt.Errorf("auth: verifying an access key: %w", err)
+	}
+	found := err == nil
+	if !found {
+		credential = Credential{} // an empty hash matches nothing, at full cost
+	}
+	key := credential.Key
+	matches, stale := match(key.Hash, key.UserID, accessKey, secret)
+	if !found || !matches || v.expired(key) || !credential.User.IsActive || credential.User.ID != key.UserID {
+		return Credential{}, ErrInvalidCredentials
+	}
+	if stale {
+		// The secret is here now and will not be again: a good moment, but not
+		// one for which the sign-in should fail.
+		err := v.store.ReplaceHash(ctx, accessKey, key.Hash, rehash(key.UserID, accessKey, secret))
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed", "access_key", accessKey, "error", err)
+		}
+	}
+	return credential, nil
+}
+
+// Revoke ends the key, and the sessions that it opened, from now on. It returns
+// ErrNotFound if there is no such key.
+func (v *CredentialVerifier) Revoke(ctx context.Context, accessKey string) error {
+	if err := v.store.RevokeKey(ctx, accessKey); err != nil {
+		return fmt.Errorf("auth: revoking an access key: %w", err)
+	}
+	return nil
+}
+
+// ImportedKey is an access key that was made elsewhere. It has either the Hash
+// of its secret or the Secret itself.
+type ImportedKey struct {
+	UserID    string
+	AccessKey string // any text up to MaxAccessKeyLength that could not be one of ours
+
+	// Hash is a bcrypt hash ($2a$, $2b$ or $2y$, cost 10 to 13) or an argon2id
+	// hash in the PHC format (version 19, 8 to 64 MiB, t and p 1 to 4).
+	Hash string
+
+	// Secret is 8 to 1024 bytes that somebody chose, or that came in clear. It
+	// is stored as an argon2id hash.
+	Secret Secret
+
+	KeyOptions
+}
+
+// minChosenSecret is what NIST SP 800-63B asks of a secret that people choose.
+const minChosenSecret = 8
+
+// Import adds a key that was made elsewhere. It overwrites nothing: a name that
+// is taken is ErrExists. It returns ErrNotFound if there is no such user, and an
+// InvalidError for what Verify would not accept later: without AllowImported
+// everything, and a Hash where there are Peppers and not AllowUnpeppered.
+func (v *CredentialVerifier) Import(ctx context.Context, imported ImportedKey) error {
+	hash, err := v.importedHash(ctx, imported)
+	if err != nil {
+		return err
+	}
+	key := AccessKey{
+		ID:        imported.AccessKey,
+		UserID:    imported.UserID,
+		Hash:      hash,
+		Label:     imported.Label,
+		CreatedAt: v.now(),
+		ExpiresAt: imported.ExpiresAt,
+	}
+	if v.expired(key) {
+		return invalidf("expires_at", "must be in the future")
+	}
+	if err := v.store.AddKey(ctx, key); err != nil {
+		return fmt.Errorf("auth: importing an access key: %w", err)
+	}
+	return nil
+}
+
+// importedHash returns the stored form of the imported secret.
+func (v *CredentialVerifier) importedHash(ctx context.Context, imported ImportedKey) (string, error) {
+	secret := imported.Secret.Reveal()
+	switch {
+	case v.slow == nil:
+		return "", invalidf("access_key", "cannot be imported unless AllowImported is set")
+	case v.format.resembles(imported.AccessKey):
+		return "", invalidf("access_key", "must not begin like a generated one")
+	case (secret == "") == (imported.Hash == ""):
+		return "", invalidf("hash", "or secret must be given, and not both")
+	case imported.Hash != "":
+		s, err := parseHash(imported.Hash)
+		if err != nil || s.form != formArgon && s.form != formBcrypt {
+			return "", invalidf("hash", "must be bcrypt of cost 10 to 13 or argon2id of 8 to 64 MiB, t and p 1 to 4")
+		}
+		if !v.hasher.allowUnpeppered {
+			return "", invalidf("hash", "has no pepper and cannot be imported unless AllowUnpeppered is set")
+		}
+		return imported.Hash, nil
+	case len(secret) < minChosenSecret || len(secret) > maxSlowSecret:
+		return "", invalidf("secret", "must be %d to %d bytes long", minChosenSecret, maxSlowSecret)
+	}
+	leave, err := v.slow.enter(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	return v.hasher.slow(imported.UserID, imported.AccessKey, secret), nil
+}
+
+// expired reports whether the key has an end that has come.
+func (v *CredentialVerifier) expired(key AccessKey) bool {
+	return !key.ExpiresAt.IsZero() && !v.now().Before(key.ExpiresAt)
+}

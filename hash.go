@@ -1,0 +1,192 @@
+package auth
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"strings"
+)
+
+// The stored forms of an access secret, each telling what it is, in the manner
+// of the PHC string format:
+//
+//	$sha256$v=1$<digest>                                      generated, no pepper
+//	$hmac-sha256$v=1$k=<pepper>$<digest>                      generated
+//	$argon2id-bound$v=19$m=..,t=..,p=..[,k=<pepper>]$<salt>$<hash>    chosen, or imported and seen since
+//	$argon2id$v=19$m=..,t=..,p=..$<salt>$<hash>               imported
+//	$2a$ $2b$ $2y$ ...                                        imported: bcrypt
+//
+// A generated secret is 256 random bits, for which a slow hash would only give
+// an attacker a way to burn our processors (NIST SP 800-63B asks for one below
+// 112 bits). The first three bind the user and the key, so that a row copied to
+// another user opens nothing; what comes from elsewhere could not.
+
+const (
+	formSHA256     = "sha256"
+	formHMAC       = "hmac-sha256"
+	formArgonBound = "argon2id-bound"
+	formArgon      = "argon2id"
+	formBcrypt     = "bcrypt"
+)
+
+// storedHash is a stored form, taken apart.
+type storedHash struct {
+	form   string
+	pepper string // the id of the pepper, empty if there is none
+	digest []byte // of the fast forms
+	argon  argonHash
+	bcrypt string
+}
+
+// errHash says nothing about the hash: it may be logged.
+var errHash = errors.New("auth: stored hash is not of a known form")
+
+// parseHash takes a stored form apart, and refuses one that is misspelt or that
+// nobody should be made to compute.
+func parseHash(stored string) (storedHash, error) {
+	if len(stored) > MaxHashLength || !strings.HasPrefix(stored, "$") {
+		return storedHash{}, errHash
+	}
+	if strings.HasPrefix(stored, "$2") {
+		return parseBcrypt(stored)
+	}
+	parts := strings.Split(stored[1:], "$")
+	switch {
+	case parts[0] == formSHA256 && len(parts) == 3 && parts[1] == "v=1":
+		digest, err := decodeDigest(parts[2])
+		return storedHash{form: formSHA256, digest: digest}, err
+	case parts[0] == formHMAC && len(parts) == 4 && parts[1] == "v=1" && strings.HasPrefix(parts[2], "k="):
+		pepper := parts[2][len("k="):]
+		if checkKeyID(pepper) != nil {
+			return storedHash{}, errHash
+		}
+		digest, err := decodeDigest(parts[3])
+		return storedHash{form: formHMAC, pepper: pepper, digest: digest}, err
+	case (parts[0] == formArgon || parts[0] == formArgonBound) && len(parts) == 5 && parts[1] == "v=19":
+		return parseArgon(parts[0], parts[2], parts[3], parts[4])
+	default:
+		return storedHash{}, errHash
+	}
+}
+
+func decodeDigest(text string) ([]byte, error) {
+	digest, err := decodeBase64(base64.RawURLEncoding, text)
+	if err != nil || len(digest) != sha256.Size {
+		return nil, errHash
+	}
+	return digest, nil
+}
+
+// decodeBase64 accepts one spelling only of any bytes. Strict refuses padding
+// bits; line breaks, which the decoder passes over all the same, are refused
+// here.
+func decodeBase64(encoding *base64.Encoding, text string) ([]byte, error) {
+	if strings.ContainsAny(text, "\r\n") {
+		return nil, errHash
+	}
+	return encoding.Strict().DecodeString(text)
+}
+
+// hasher makes and checks the forms that are bound to user and key.
+type hasher struct {
+	peppers         []pepper // the first is for new hashes; empty if there are none
+	allowUnpeppered bool
+}
+
+type pepper struct {
+	id  string
+	key []byte
+}
+
+func newHasher(ring []SymmetricKey, allowUnpeppered bool) (*hasher, error) {
+	h := &hasher{allowUnpeppered: allowUnpeppered || len(ring) == 0}
+	for _, k := range ring {
+		key, err := k.derive("access secret pepper")
+		if err != nil {
+			return nil, err
+		}
+		if _, taken := h.pepper(k.id); taken {
+			return nil, fmt.Errorf("auth: two peppers have the id %q: give each its own", k.id)
+		}
+		h.peppers = append(h.peppers, pepper{id: k.id, key: key})
+	}
+	return h, nil
+}
+
+func (h *hasher) pepper(id string) (key []byte, ok bool) {
+	for _, p := range h.peppers {
+		if p.id == id {
+			return p.key, true
+		}
+	}
+	return nil, false
+}
+
+// current returns the pepper for new hashes, or none.
+func (h *hasher) current() pepper {
+	if len(h.peppers) == 0 {
+		return pepper{}
+	}
+	return h.peppers[0]
+}
+
+// fast returns the stored form of a generated secret.
+func (h *hasher) fast(userID, accessKey, secret string) string {
+	p := h.current()
+	digest := base64.RawURLEncoding.EncodeToString(boundDigest(p.key, userID, accessKey, secret))
+	if p.key == nil {
+		return "$" + formSHA256 + "$v=1$" + digest
+	}
+	return "$" + formHMAC + "$v=1$k=" + p.id + "$" + digest
+}
+
+// matchFast reports whether the secret is the one of the stored form, and
+// whether the form ought to be made anew. It does the same work whatever stored
+// is: one digest.
+func (h *hasher) matchFast(stored, userID, accessKey, secret string) (match, stale bool) {
+	s, err := parseHash(stored)
+	key, known := h.key(s)
+	digest := boundDigest(key, userID, accessKey, secret)
+	match = err == nil && known && (s.form == formSHA256 || s.form == formHMAC) &&
+		subtle.ConstantTimeCompare(digest, s.digest) == 1
+	return match, s.pepper != h.current().id
+}
+
+// key returns the pepper that the form was made with, nil if with none, and
+// whether the form may be believed at all: without a pepper only where there is
+// none to be had, or by the host's leave.
+func (h *hasher) key(s storedHash) (key []byte, known bool) {
+	if s.pepper == "" {
+		return nil, h.allowUnpeppered
+	}
+	return h.pepper(s.pepper)
+}
+
+// boundDigest is HMAC-SHA-256 under the pepper, or SHA-256 where there is none,
+// of the purpose, the user, the key and the secret, each behind its length, so
+// that no two different lists are the same bytes.
+func boundDigest(pepper []byte, parts ...string) []byte {
+	var h hash.Hash
+	if pepper != nil {
+		h = hmac.New(sha256.New, pepper)
+	} else {
+		h = sha256.New()
+	}
+	writePart(h, "sallyport access secret v1")
+	for _, part := range parts {
+		writePart(h, part)
+	}
+	return h.Sum(nil)
+}
+
+func writePart(h hash.Hash, part string) {
+	var length [8]byte
+	binary.BigEndian.PutUint64(length[:], uint64(len(part)))
+	h.Write(length[:])
+	h.Write([]byte(part))
+}

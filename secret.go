@@ -1,0 +1,122 @@
+package auth
+
+import (
+	"bytes"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+)
+
+// Secret is text that must not be seen: an access secret or a token. It prints
+// as "[redacted]" with fmt, log/slog and encoding/json; Reveal returns the text.
+//
+// The zero Secret is empty. Secrets cannot be compared with ==.
+type Secret struct {
+	redacted
+	text *string // behind a pointer: fmt prints an unexported field without asking it how
+}
+
+// NewSecret returns the secret with this text.
+func NewSecret(text string) Secret {
+	return Secret{text: &text}
+}
+
+// Reveal returns the text of the secret.
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
+
+// SymmetricKey is a secret key of 32 bytes or more, with an id that is stored
+// beside whatever was made with it. A ring of them is a slice: the first makes
+// what is new, all of them check what there is. A service that puts a new key
+// in front, and drops an old one when nothing made with it is left, changes its
+// keys without anybody noticing.
+//
+// It prints as "[redacted]".
+type SymmetricKey struct {
+	redacted
+	id  string
+	key *[]byte
+}
+
+// NewSymmetricKey makes a key of the secret, which it copies. The secret must be
+// at least 32 bytes long, from a cryptographic random source, such as
+// crypto/rand or `openssl rand 32`. The id must be 1 to 32 of the characters
+// A-Z, a-z, 0-9, "." "_" and "-", and never be used for another secret.
+func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
+	if err := checkKeyID(id); err != nil {
+		return SymmetricKey{}, err
+	}
+	if err := checkKeySecret(secret); err != nil {
+		return SymmetricKey{}, err
+	}
+	secret = bytes.Clone(secret)
+	return SymmetricKey{id: id, key: &secret}, nil
+}
+
+// ID returns the id of the key.
+func (k SymmetricKey) ID() string { return k.id }
+
+// derive returns the 32-byte key for one purpose. What is made for one purpose
+// is then worthless for another, though both come from the same ring.
+func (k SymmetricKey) derive(purpose string) ([]byte, error) {
+	if k.key == nil {
+		return nil, errors.New("auth: empty SymmetricKey: make it with NewSymmetricKey")
+	}
+	return hkdf.Key(sha256.New, *k.key, nil, "sallyport "+purpose, 32)
+}
+
+func checkKeyID(id string) error {
+	const maxLength = 32
+	if id == "" || len(id) > maxLength {
+		return fmt.Errorf("auth: a key id must be 1 to %d characters long", maxLength)
+	}
+	for _, c := range []byte(id) {
+		if !isAlphanumeric(c) && c != '.' && c != '_' && c != '-' {
+			return errors.New(`auth: a key id must be of letters, digits, ".", "_" and "-"`)
+		}
+	}
+	return nil
+}
+
+// checkKeySecret refuses the two mistakes that happen: a password for a key, and
+// a buffer that nobody filled.
+func checkKeySecret(secret []byte) error {
+	if len(secret) < 32 {
+		return errors.New("auth: a symmetric key must be at least 32 bytes long")
+	}
+	if len(slices.Compact(bytes.Clone(secret))) == 1 {
+		return errors.New("auth: a symmetric key must be random, not one repeated byte")
+	}
+	return nil
+}
+
+func isAlphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// redacted, embedded, keeps a value out of logs and responses.
+type redacted struct {
+	_ [0]func() // no ==, which would compare addresses
+}
+
+const redactedText = "[redacted]"
+
+// String returns "[redacted]".
+func (redacted) String() string { return redactedText }
+
+// Format prints "[redacted]" for every verb.
+func (redacted) Format(f fmt.State, _ rune) { io.WriteString(f, redactedText) }
+
+// LogValue returns "[redacted]".
+func (redacted) LogValue() slog.Value { return slog.StringValue(redactedText) }
+
+// MarshalText returns "[redacted]".
+func (redacted) MarshalText() ([]byte, error) { return []byte(redactedText), nil }

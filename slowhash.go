@@ -1,0 +1,179 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// argonHash is an argon2id hash and what it took to make it.
+type argonHash struct {
+	memory  uint32 // KiB
+	time    uint32
+	threads uint8
+	salt    []byte
+	hash    []byte
+}
+
+// defaultArgon is the second of the equivalent choices of OWASP's Password
+// Storage Cheat Sheet.
+var defaultArgon = argonHash{memory: 19 * 1024, time: 2, threads: 1}
+
+// The cost of a hash from elsewhere is chosen by whoever made it, so it has
+// bounds: below them it protects nobody, above them verifying it would be an
+// attack on us (bcrypt at cost 31 runs for a day; argon2 panics at t=0).
+const (
+	minArgonMemory, maxArgonMemory = 8 * 1024, 64 * 1024 // KiB
+	maxArgonTime                   = 4
+	maxArgonThreads                = 4
+	minArgonSalt, maxArgonSalt     = 8, 64
+	minArgonHash, maxArgonHash     = 16, 64
+	minBcryptCost, maxBcryptCost   = 10, 13
+	maxBcryptSecret                = 72 // what is longer, bcrypt cuts off in silence
+	maxSlowSecret                  = 1024
+)
+
+func parseArgon(form, params, salt, hash string) (storedHash, error) {
+	s := storedHash{form: form}
+	fields := strings.Split(params, ",")
+	if len(fields) == 4 && form == formArgonBound && strings.HasPrefix(fields[3], "k=") {
+		s.pepper = fields[3][len("k="):]
+		if checkKeyID(s.pepper) != nil {
+			return storedHash{}, errHash
+		}
+		fields = fields[:3]
+	}
+	if len(fields) != 3 {
+		return storedHash{}, errHash
+	}
+	memory, err1 := parseParam(fields[0], "m=", minArgonMemory, maxArgonMemory)
+	time, err2 := parseParam(fields[1], "t=", 1, maxArgonTime)
+	threads, err3 := parseParam(fields[2], "p=", 1, maxArgonThreads)
+	saltBytes, err4 := decodeSized(salt, minArgonSalt, maxArgonSalt)
+	hashBytes, err5 := decodeSized(hash, minArgonHash, maxArgonHash)
+	if err := firstError(err1, err2, err3, err4, err5); err != nil {
+		return storedHash{}, err
+	}
+	s.argon = argonHash{memory: uint32(memory), time: uint32(time), threads: uint8(threads), salt: saltBytes, hash: hashBytes}
+	return s, nil
+}
+
+func parseParam(text, name string, low, high int) (int, error) {
+	digits, ok := strings.CutPrefix(text, name)
+	n, err := strconv.Atoi(digits)
+	if !ok || err != nil || strconv.Itoa(n) != digits || n < low || n > high {
+		return 0, errHash
+	}
+	return n, nil
+}
+
+func decodeSized(text string, low, high int) ([]byte, error) {
+	b, err := decodeBase64(base64.RawStdEncoding, text)
+	if err != nil || len(b) < low || len(b) > high {
+		return nil, errHash
+	}
+	return b, nil
+}
+
+func parseBcrypt(stored string) (storedHash, error) {
+	if len(stored) != 60 || !strings.Contains("aby", stored[2:3]) || stored[3] != '$' || stored[6] != '$' {
+		return storedHash{}, errHash
+	}
+	cost, err := strconv.Atoi(stored[4:6])
+	if err != nil || cost < minBcryptCost || cost > maxBcryptCost {
+		return storedHash{}, errHash
+	}
+	for _, c := range []byte(stored[7:]) {
+		if !isAlphanumeric(c) && c != '.' && c != '/' {
+			return storedHash{}, errHash
+		}
+	}
+	return storedHash{form: formBcrypt, bcrypt: stored}, nil
+}
+
+// slow returns the stored form of a chosen secret.
+func (h *hasher) slow(userID, accessKey, secret string) string {
+	p := h.current()
+	a := defaultArgon
+	a.salt = make([]byte, 16)
+	rand.Read(a.salt)
+	a.hash = a.sum(boundDigest(p.key, userID, accessKey, secret), 32)
+	pepper := ""
+	if p.key != nil {
+		pepper = ",k=" + p.id
+	}
+	encode := base64.RawStdEncoding.EncodeToString
+	return fmt.Sprintf("$%s$v=%d$m=%d,t=%d,p=%d%s$%s$%s", formArgonBound, argon2.Version,
+		a.memory, a.time, a.threads, pepper, encode(a.salt), encode(a.hash))
+}
+
+// matchSlow reports whether the secret is the one of the stored form, and
+// whether the form ought to be made anew. It computes one slow hash whatever
+// stored is.
+func (h *hasher) matchSlow(stored, userID, accessKey, secret string) (match, stale bool) {
+	s, err := parseHash(stored)
+	key, known := h.key(s)
+	switch {
+	case err != nil || !known:
+		defaultArgon.sum([]byte(secret), 32)
+		return false, false
+	case s.form == formBcrypt && len(secret) <= maxBcryptSecret:
+		return bcrypt.CompareHashAndPassword([]byte(s.bcrypt), []byte(secret)) == nil, true
+	case s.form == formArgon:
+		return s.argon.equal([]byte(secret)), true
+	case s.form == formArgonBound:
+		return s.argon.equal(boundDigest(key, userID, accessKey, secret)), s.pepper != h.current().id
+	default:
+		defaultArgon.sum([]byte(secret), 32)
+		return false, false
+	}
+}
+
+func (a argonHash) sum(secret []byte, length int) []byte {
+	return argon2.IDKey(secret, a.salt, a.time, a.memory, a.threads, uint32(length))
+}
+
+func (a argonHash) equal(secret []byte) bool {
+	return subtle.ConstantTimeCompare(a.sum(secret, len(a.hash)), a.hash) == 1
+}
+
+// slowQueue lets a bounded number of slow hashes run at once, and a bounded
+// number wait for their turn.
+type slowQueue struct {
+	running chan struct{} // as many elements as hashes that run
+	waiting atomic.Int64
+	max     int64
+}
+
+// waitersPerSlot is how many may wait for each one that runs. At some 30 ms a
+// hash nobody waits much longer than a second.
+const waitersPerSlot = 32
+
+func newSlowQueue(slots int) *slowQueue {
+	return &slowQueue{running: make(chan struct{}, slots), max: int64(slots) * (1 + waitersPerSlot)}
+}
+
+// enter waits for a turn and returns the function that ends it. It returns a
+// [ThrottledError] if too many wait already, and ctx's error if ctx is done.
+func (q *slowQueue) enter(ctx context.Context) (leave func(), err error) {
+	if q.waiting.Add(1) > q.max {
+		q.waiting.Add(-1)
+		return nil, &ThrottledError{RetryAfter: time.Second}
+	}
+	select {
+	case q.running <- struct{}{}:
+		return func() { <-q.running; q.waiting.Add(-1) }, nil
+	case <-ctx.Done():
+		q.waiting.Add(-1)
+		return nil, fmt.Errorf("auth: waiting for a slow hash: %w", ctx.Err())
+	}
+}

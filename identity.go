@@ -1,0 +1,45 @@
+package auth
+
+import (
+	"context"
+	"time"
+)
+
+// Identity says who is calling, and in which session. It is made of a verified
+// token, and is as old as that: what a user may do is read from the store, with
+// [Service.User] or [Service.RequireSuperUser].
+type Identity struct {
+	UserID    string // authorise by this
+	Username  string // as it was when the token was issued
+	SessionID string
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+}
+
+// IdentityFromContext returns the caller of the request that the context
+// belongs to. It returns false where [Service.Authenticate] did not see the
+// request.
+func IdentityFromContext(ctx context.Context) (Identity, bool) {
+	caller, ok := ctx.Value(callerKey{}).(*callerContext)
+	if !ok {
+		return Identity{}, false
+	}
+	return caller.identity, true
+}
+
+// callerContext is a context with the caller in it: one allocation instead of
+// the two that context.WithValue takes.
+type callerContext struct {
+	context.Context
+	identity Identity
+	user     *User // where a middleware has read it from the store
+}
+
+type callerKey struct{}
+
+func (c *callerContext) Value(key any) any {
+	if key == (callerKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}

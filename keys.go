@@ -1,0 +1,141 @@
+package auth
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// SigningKey signs and verifies session tokens. Its algorithm belongs to it, and
+// is never taken from a token (RFC 8725, section 3.1). A ring of them is a
+// slice: the first signs, all verify.
+//
+// It prints as "[redacted]".
+type SigningKey struct {
+	redacted
+	*signingKey
+}
+
+type signingKey struct {
+	id      string
+	method  jwt.SigningMethod
+	private any
+	public  any
+	header  string // the first segment of every token that the key signs
+}
+
+// NewHS256Key makes a key for HMAC-SHA-256 of the secret, which it copies: at
+// least 32 random bytes. Whoever can verify with this key can also sign.
+//
+// The id, here and in the functions below, is the token's key ID (kid): 1 to 32
+// of the characters A-Z, a-z, 0-9, "." "_" and "-". If it is empty, one is
+// derived from the key, the same each time.
+func NewHS256Key(id string, secret []byte) (SigningKey, error) {
+	if err := checkKeySecret(secret); err != nil {
+		return SigningKey{}, err
+	}
+	secret = bytes.Clone(secret)
+	return newSigningKey(id, jwt.SigningMethodHS256, secret, secret, func() ([]byte, error) {
+		return SymmetricKey{key: &secret}.derive("key id")
+	})
+}
+
+// NewES256Key makes a key for ECDSA on the curve P-256 with SHA-256.
+func NewES256Key(id string, private *ecdsa.PrivateKey) (SigningKey, error) {
+	if private == nil {
+		return SigningKey{}, errors.New("auth: NewES256Key needs a private key")
+	}
+	if private.Curve != elliptic.P256() {
+		return SigningKey{}, errors.New("auth: an ES256 key must be on the curve P-256")
+	}
+	scalar, err := private.ECDH() // checks that the numbers are in range
+	if err != nil {
+		return SigningKey{}, fmt.Errorf("auth: not a valid ES256 key: %w", err)
+	}
+	point, err := private.PublicKey.ECDH()
+	if err != nil || !scalar.PublicKey().Equal(point) {
+		return SigningKey{}, errors.New("auth: the public half of the ES256 key does not belong to it")
+	}
+	copied := *private
+	return newSigningKey(id, lowS{jwt.SigningMethodES256}, &copied, &copied.PublicKey, func() ([]byte, error) {
+		encoded := point.Bytes() // 4, x, y
+		return thumbprint(`{"crv":"P-256","kty":"EC","x":"%s","y":"%s"}`, encoded[1:33], encoded[33:]), nil
+	})
+}
+
+// NewEdDSAKey makes a key for Ed25519.
+func NewEdDSAKey(id string, private ed25519.PrivateKey) (SigningKey, error) {
+	if len(private) != ed25519.PrivateKeySize {
+		return SigningKey{}, fmt.Errorf("auth: an EdDSA key must be %d bytes long", ed25519.PrivateKeySize)
+	}
+	whole := ed25519.NewKeyFromSeed(private.Seed())
+	if !bytes.Equal(whole, private) {
+		return SigningKey{}, errors.New("auth: the public half of the EdDSA key does not belong to it")
+	}
+	public := whole.Public().(ed25519.PublicKey)
+	return newSigningKey(id, jwt.SigningMethodEdDSA, whole, public, func() ([]byte, error) {
+		return thumbprint(`{"crv":"Ed25519","kty":"OKP","x":"%s"}`, public), nil
+	})
+}
+
+func newSigningKey(id string, method jwt.SigningMethod, private, public any, derive func() ([]byte, error)) (SigningKey, error) {
+	if id == "" {
+		digest, err := derive()
+		if err != nil {
+			return SigningKey{}, err
+		}
+		id = base64.RawURLEncoding.EncodeToString(digest[:16])
+	}
+	if err := checkKeyID(id); err != nil {
+		return SigningKey{}, err
+	}
+	header := fmt.Sprintf(`{"alg":"%s","kid":"%s","typ":"%s"}`, method.Alg(), id, tokenType)
+	return SigningKey{signingKey: &signingKey{
+		id:      id,
+		method:  method,
+		private: private,
+		public:  public,
+		header:  base64.RawURLEncoding.EncodeToString([]byte(header)),
+	}}, nil
+}
+
+// thumbprint is the JWK thumbprint of a public key (RFC 7638).
+func thumbprint(format string, coordinates ...[]byte) []byte {
+	encoded := make([]any, len(coordinates))
+	for i, c := range coordinates {
+		encoded[i] = base64.RawURLEncoding.EncodeToString(c)
+	}
+	digest := sha256.Sum256(fmt.Appendf(nil, format, encoded...))
+	return digest[:]
+}
+
+// ID returns the key ID.
+func (k SigningKey) ID() string {
+	if k.signingKey == nil {
+		return ""
+	}
+	return k.id
+}
+
+// Algorithm returns "HS256", "ES256" or "EdDSA".
+func (k SigningKey) Algorithm() string {
+	if k.signingKey == nil {
+		return ""
+	}
+	return k.method.Alg()
+}
+
+func (k *signingKey) sign(text string) ([]byte, error) {
+	return k.method.Sign(text, k.private)
+}
+
+func (k *signingKey) verify(text string, signature []byte) bool {
+	return k.method.Verify(text, signature, k.public) == nil
+}

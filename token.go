@@ -1,0 +1,245 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// TokenConfig says what tokens are made of. Issuer and SigningKeys are required.
+type TokenConfig struct {
+	// Issuer is the iss claim: the URL of this service, such as
+	// "https://api.example.com". At most 256 bytes.
+	Issuer string
+
+	// Audience is the aud claim, whom the tokens are for: the Issuer unless set.
+	// A token with another audience, or with a list of them, is refused.
+	Audience string
+
+	// SigningKeys sign and verify. The first signs, all verify. To change keys,
+	// first append the new one on every instance, then put it in front, and
+	// drop the old one when its last token has expired.
+	SigningKeys []SigningKey
+
+	// Lifetime is how long a token is good for: 12 hours unless set, in whole
+	// seconds, from a second to 30 days. The token of a key that ends sooner ends
+	// with it.
+	Lifetime time.Duration
+
+	// MaxLifetime refuses tokens that claim a longer life, whoever signed them:
+	// the greater of Lifetime and 12 hours unless set.
+	MaxLifetime time.Duration
+
+	// Now is the clock, time.Now unless set.
+	Now func() time.Time
+}
+
+const (
+	defaultLifetime = 12 * time.Hour
+	longestLifetime = 30 * 24 * time.Hour
+	maxIssuerLength = 256
+
+	// tokenType is the typ of every header.
+	tokenType = "JWT"
+)
+
+// TokenIssuer issues and verifies session tokens. It is safe for concurrent use.
+//
+// A token is a JWT (RFC 7519) signed with one of the SigningKeys. It names a
+// session in the store, and is worth nothing without it.
+type TokenIssuer struct {
+	sessions SessionStore
+	cfg      TokenConfig
+	signer   *signingKey
+	verifier tokenVerifier
+}
+
+// NewTokenIssuer returns an issuer of tokens whose sessions are in the store, or
+// an error that says what to change in the configuration.
+func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error) {
+	if isNil(sessions) {
+		return nil, errors.New("auth: NewTokenIssuer needs a store")
+	}
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := keysByID(cfg.SigningKeys)
+	if err != nil {
+		return nil, err
+	}
+	return &TokenIssuer{
+		sessions: sessions,
+		cfg:      cfg,
+		signer:   cfg.SigningKeys[0].signingKey,
+		verifier: tokenVerifier{
+			issuer:      cfg.Issuer,
+			audience:    cfg.Audience,
+			maxLifetime: int64(cfg.MaxLifetime / time.Second),
+			keys:        keys,
+		},
+	}, nil
+}
+
+func (cfg TokenConfig) withDefaults() (TokenConfig, error) {
+	if cfg.Audience == "" {
+		cfg.Audience = cfg.Issuer
+	}
+	if cfg.Lifetime == 0 {
+		cfg.Lifetime = defaultLifetime
+	}
+	if cfg.MaxLifetime == 0 {
+		cfg.MaxLifetime = max(cfg.Lifetime, defaultLifetime)
+	}
+	cfg.Now = orNow(cfg.Now)
+	for _, text := range []string{cfg.Issuer, cfg.Audience} {
+		if err := checkID("Issuer and Audience", text, maxIssuerLength); err != nil {
+			return cfg, err
+		}
+	}
+	switch {
+	case len(cfg.SigningKeys) == 0:
+		return cfg, errors.New("auth: SigningKeys must have at least one key")
+	case cfg.Lifetime < time.Second || cfg.Lifetime > longestLifetime || cfg.Lifetime%time.Second != 0:
+		return cfg, errors.New("auth: Lifetime must be whole seconds, from a second to 30 days")
+	case cfg.MaxLifetime < cfg.Lifetime || cfg.MaxLifetime > longestLifetime:
+		return cfg, errors.New("auth: MaxLifetime must be from Lifetime to 30 days")
+	}
+	return cfg, nil
+}
+
+func keysByID(ring []SigningKey) (map[string]*signingKey, error) {
+	keys := make(map[string]*signingKey, len(ring))
+	for _, k := range ring {
+		if k.signingKey == nil {
+			return nil, errors.New("auth: empty SigningKey: make it with NewHS256Key, NewES256Key or NewEdDSAKey")
+		}
+		if keys[k.id] != nil {
+			return nil, fmt.Errorf("auth: two signing keys have the id %q: give each its own", k.id)
+		}
+		keys[k.id] = k.signingKey
+	}
+	return keys, nil
+}
+
+// SignIn says for whom a token is, and how that is known. Whoever calls
+// [TokenIssuer.Issue] vouches for it.
+type SignIn struct {
+	UserID string
+	Method SignInMethod
+
+	// AccessKeyID is the key of MethodAccessKey. The session ends with it.
+	AccessKeyID string
+}
+
+// Token is an issued token with the session that it names, and the user as of
+// the moment when the session began.
+type Token struct {
+	// Bearer is the token itself, for the Authorization header.
+	Bearer Secret
+
+	Session Session
+	User    User
+}
+
+// ExpiresIn returns how long the token is good for, from the moment it was
+// issued; whole seconds.
+func (t Token) ExpiresIn() time.Duration {
+	return t.Session.ExpiresAt.Sub(t.Session.CreatedAt)
+}
+
+// Issue creates a session and returns its token. It returns ErrNotFound if the
+// user, or the key, is gone or has expired, and ErrUserDisabled if the user is
+// disabled; no session is left then.
+func (t *TokenIssuer) Issue(ctx context.Context, signIn SignIn) (Token, error) {
+	// Tokens count in whole seconds, and so do their sessions.
+	now := t.cfg.Now().UTC().Truncate(time.Second)
+	session, user, err := t.sessions.CreateSession(ctx, Session{
+		ID:          rand.Text(),
+		UserID:      signIn.UserID,
+		Method:      signIn.Method,
+		AccessKeyID: signIn.AccessKeyID,
+		CreatedAt:   now,
+		ExpiresAt:   now.Add(t.cfg.Lifetime),
+	})
+	if err != nil {
+		return Token{}, fmt.Errorf("auth: creating a session: %w", err)
+	}
+	session.ExpiresAt = session.ExpiresAt.Truncate(time.Second)
+	if !session.ExpiresAt.After(now) {
+		return Token{}, fmt.Errorf("auth: the key ends within the second: %w", ErrNotFound)
+	}
+	text, err := t.sign(session, user)
+	if err != nil {
+		return Token{}, err
+	}
+	return Token{Bearer: NewSecret(text), Session: session, User: user}, nil
+}
+
+// payload is the claims of a token, in the order in which they are written.
+type payload struct {
+	Issuer      string `json:"iss"`
+	Audience    string `json:"aud"`
+	Subject     string `json:"sub"`
+	SessionID   string `json:"jti"`
+	IssuedAt    int64  `json:"iat"`
+	ExpiresAt   int64  `json:"exp"`
+	Username    string `json:"username"`
+	IsSuperUser bool   `json:"is_super_user"`
+}
+
+func (t *TokenIssuer) sign(session Session, user User) (string, error) {
+	claims, err := json.Marshal(payload{
+		Issuer:      t.cfg.Issuer,
+		Audience:    t.cfg.Audience,
+		Subject:     user.ID,
+		SessionID:   session.ID,
+		IssuedAt:    session.CreatedAt.Unix(),
+		ExpiresAt:   session.ExpiresAt.Unix(),
+		Username:    user.Username,
+		IsSuperUser: user.IsSuperUser,
+	})
+	if err != nil {
+		return "", fmt.Errorf("auth: encoding a token: %w", err)
+	}
+	text := t.signer.header + "." + base64.RawURLEncoding.EncodeToString(claims)
+	signature, err := t.signer.sign(text)
+	if err != nil {
+		return "", fmt.Errorf("auth: signing a token: %w", err)
+	}
+	return text + "." + base64.RawURLEncoding.EncodeToString(signature), nil
+}
+
+// Verify returns whose token this is. It returns ErrTokenRejected for every
+// token that is not good now, and any other error if the store could not
+// answer: then nothing is known of the token.
+func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error) {
+	now := t.cfg.Now()
+	identity, err := t.verifier.verify(token, now)
+	if err != nil {
+		return Identity{}, err
+	}
+	session, err := t.sessions.FindSession(ctx, identity.SessionID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Identity{}, errRevoked
+	case err != nil:
+		return Identity{}, fmt.Errorf("auth: verifying a token: %w", err)
+	case session.UserID != identity.UserID || !now.Before(session.ExpiresAt):
+		return Identity{}, errRevoked
+	}
+	return identity, nil
+}
+
+// Revoke ends the session, and so its token, from now on. It returns ErrNotFound
+// if there is no such session.
+func (t *TokenIssuer) Revoke(ctx context.Context, sessionID string) error {
+	if err := t.sessions.EndSession(ctx, sessionID); err != nil {
+		return fmt.Errorf("auth: ending a session: %w", err)
+	}
+	return nil
+}

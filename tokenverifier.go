@@ -1,0 +1,198 @@
+package auth
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sallyport-go/auth/internal/strictjson"
+)
+
+// What a token may be at the most.
+const (
+	maxTokenLength = 4096
+	maxClockSkew   = 30 // seconds that the clock of another instance may be ahead
+)
+
+// The reasons for which a token is refused. They are for the operator: whoever
+// sent the token sees one and the same answer.
+var (
+	errMalformed = fmt.Errorf("%w: malformed", ErrTokenRejected)
+	errHeader    = fmt.Errorf("%w: header", ErrTokenRejected)
+	errSignature = fmt.Errorf("%w: signature", ErrTokenRejected)
+	errClaims    = fmt.Errorf("%w: claims", ErrTokenRejected)
+	errForeign   = fmt.Errorf("%w: issuer or audience", ErrTokenRejected)
+	errLifetime  = fmt.Errorf("%w: lifetime", ErrTokenRejected)
+	errExpired   = fmt.Errorf("%w: expired", ErrTokenRejected)
+	errRevoked   = fmt.Errorf("%w: no such session", ErrTokenRejected)
+)
+
+// tokenVerifier checks everything about a token that can be known without the
+// store. golang-jwt checks the signatures; the rest is ours, because that
+// library, with every option for strictness on, still accepts unknown critical
+// headers, any typ, claims given twice or in other letters, null, fractional
+// and textual times, line breaks, tokens of megabytes and several spellings of
+// one signature.
+type tokenVerifier struct {
+	issuer, audience string
+	maxLifetime      int64 // seconds
+	keys             map[string]*signingKey
+}
+
+func (v *tokenVerifier) verify(token string, now time.Time) (Identity, error) {
+	header, claims, signature, ok := splitToken(token)
+	if !ok {
+		return Identity{}, errMalformed
+	}
+	key, err := v.key(header)
+	if err != nil {
+		return Identity{}, err
+	}
+	sig, err := decodeSegment(signature)
+	if err != nil {
+		return Identity{}, errMalformed
+	}
+	if !key.verify(token[:len(header)+1+len(claims)], sig) {
+		return Identity{}, errSignature
+	}
+	return v.identity(claims, now)
+}
+
+// splitToken cuts the token at its two dots. It looks at no more than the
+// greatest length a token may have, and allocates nothing (CVE-2025-30204).
+func splitToken(token string) (header, claims, signature string, ok bool) {
+	if len(token) > maxTokenLength {
+		return "", "", "", false
+	}
+	header, rest, _ := strings.Cut(token, ".")
+	claims, signature, _ = strings.Cut(rest, ".")
+	for _, segment := range [...]string{header, claims, signature} {
+		if !isBase64URL(segment) { // no further dot either
+			return "", "", "", false
+		}
+	}
+	return header, claims, signature, true
+}
+
+func isBase64URL(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !isAlphanumeric(c) && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// segmentEncoding has one spelling for any bytes: padding bits must be zero.
+// Line breaks, which the decoder would pass over, splitToken has refused.
+var segmentEncoding = base64.RawURLEncoding.Strict()
+
+func decodeSegment(segment string) ([]byte, error) {
+	return segmentEncoding.DecodeString(segment)
+}
+
+// The header parameters that mean something: the first three to us, the others
+// to a reader who would take a key, a compression or an extension from the
+// sender (RFC 7515, RFC 7516, RFC 7797).
+var headerNames = []string{
+	"typ", "alg", "kid",
+	"crit", "b64", "zip", "enc", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256",
+}
+
+// key returns the key that the header names, if the header is one that we could
+// have written.
+func (v *tokenVerifier) key(segment string) (*signingKey, error) {
+	text, err := decodeSegment(segment)
+	if err != nil {
+		return nil, errMalformed
+	}
+	header, err := strictjson.Parse(text, headerNames)
+	if err != nil {
+		return nil, errHeader
+	}
+	for i := 3; i < len(headerNames); i++ {
+		if header.Value(i).Kind() != strictjson.Absent {
+			return nil, errHeader
+		}
+	}
+	typ, _ := header.Value(0).Text()
+	alg, _ := header.Value(1).Text()
+	kid, _ := header.Value(2).Text()
+	key := v.keys[kid]
+	if key == nil || typ != tokenType || alg != key.method.Alg() {
+		return nil, errHeader
+	}
+	return key, nil
+}
+
+// The claims, in the order of the constants below.
+var claimNames = []string{"iss", "aud", "sub", "jti", "iat", "exp", "nbf", "username", "is_super_user"}
+
+const (
+	claimIssuer = iota
+	claimAudience
+	claimSubject
+	claimSessionID
+	claimIssuedAt
+	claimExpiresAt
+	claimNotBefore
+	claimUsername
+	claimIsSuperUser
+)
+
+func (v *tokenVerifier) identity(segment string, now time.Time) (Identity, error) {
+	text, err := decodeSegment(segment)
+	if err != nil {
+		return Identity{}, errMalformed
+	}
+	claims, err := strictjson.Parse(text, claimNames)
+	if err != nil {
+		return Identity{}, errClaims
+	}
+	issuer, ok1 := claims.Value(claimIssuer).Text()
+	audience, ok2 := claims.Value(claimAudience).Text()
+	subject, ok3 := claims.Value(claimSubject).Text()
+	sessionID, ok4 := claims.Value(claimSessionID).Text()
+	username, ok5 := claims.Value(claimUsername).Text()
+	_, ok6 := claims.Value(claimIsSuperUser).Bool() // says nothing that we would believe, but must be one
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || subject == "" || sessionID == "" {
+		return Identity{}, errClaims
+	}
+	if issuer != v.issuer || audience != v.audience {
+		return Identity{}, errForeign
+	}
+	issuedAt, expiresAt, err := v.lifetime(&claims, now.Unix())
+	if err != nil {
+		return Identity{}, err
+	}
+	return Identity{
+		UserID:    subject,
+		Username:  username,
+		SessionID: sessionID,
+		IssuedAt:  time.Unix(issuedAt, 0).UTC(),
+		ExpiresAt: time.Unix(expiresAt, 0).UTC(),
+	}, nil
+}
+
+// lifetime checks the times, which are whole seconds. An expired token gets no
+// leeway; one from an instance whose clock is ahead gets a little.
+func (v *tokenVerifier) lifetime(claims *strictjson.Object, now int64) (issuedAt, expiresAt int64, err error) {
+	issuedAt, ok1 := claims.Value(claimIssuedAt).Int()
+	expiresAt, ok2 := claims.Value(claimExpiresAt).Int()
+	notBefore, ok3 := int64(0), true
+	if claims.Value(claimNotBefore).Kind() != strictjson.Absent {
+		notBefore, ok3 = claims.Value(claimNotBefore).Int()
+	}
+	switch {
+	case !ok1 || !ok2 || !ok3:
+		return 0, 0, errClaims
+	case issuedAt <= 0 || issuedAt > now+maxClockSkew || notBefore > now:
+		return 0, 0, errLifetime
+	case expiresAt <= issuedAt || expiresAt-issuedAt > v.maxLifetime: // no overflow: issuedAt is small and positive
+		return 0, 0, errLifetime
+	case expiresAt <= now:
+		return 0, 0, errExpired
+	}
+	return issuedAt, expiresAt, nil
+}

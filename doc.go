@@ -1,0 +1,57 @@
+// Package auth is sign-in for a Go service, inside that service: users hold an
+// access key and its secret and exchange them for a bearer token.
+//
+// # A service in a few lines
+//
+// Choose a store, memstore for a test or sqlstore for a database, make a signing
+// key, and mount the calls beside your own routes:
+//
+//	svc, err := auth.New(store, auth.Config{
+//		Issuer:      "https://api.example.com",
+//		SigningKeys: []auth.SigningKey{key},
+//	})
+//	…
+//	svc.Mount(mux)
+//	mux.Handle("GET /reports", svc.Authenticate(reports))
+//	mux.Handle("DELETE /reports", svc.Authenticate(svc.RequireSuperUser(purge)))
+//
+// Behind [Service.Authenticate], [IdentityFromContext] says who is calling. Give
+// rights to Identity.UserID: names change hands, ids do not. [Service.User] reads
+// the caller's record from the store.
+//
+// A new store has no users. [Service.Bootstrap] makes the first super user, who
+// registers the others; [Service.RecoverSuperUser] is the way back in when every
+// super user's key is lost. Start [Service.Run] in a goroutine of your own, on any
+// number of instances, and it removes what has expired.
+//
+// # What a token is
+//
+// A JWT, signed with HS256, ES256 or EdDSA, good for 12 hours. It names a session
+// in the store and is worth nothing without it: signing out, revoking the key that
+// opened it and disabling the user each end it at once. The is_super_user claim is
+// for clients to show; what a caller may do is read from the store each time.
+//
+// # In a host's own tests
+//
+// With memstore, [Service.Register] and [Service.SignIn] give a user and a token
+// in two lines; nothing is asked for and nothing needs to run.
+//
+// # Other routers, and no router
+//
+// [Service.Routes] lists the calls for routers other than [http.ServeMux], and each
+// has a constructor, such as [Service.LoginHandler], for paths of your own. Every
+// middleware is a plain function first: [Service.Identify] tells who makes a
+// request, and [ErrorStatus] how to answer when it cannot. [Service.Login] is the
+// sign-in itself.
+//
+// [CredentialVerifier] and [TokenIssuer] are the parts that a Service is wired
+// from; each takes only its own role of the store and can be used alone.
+//
+// # Secrets
+//
+// Types that carry a secret print as "[redacted]". The store has hashes of access
+// secrets, never the secrets: 256 random bits under a fast hash, with
+// CredentialConfig.Peppers under a key that the store does not have. Secrets that
+// people chose, or that come from another system with bcrypt or argon2id hashes,
+// are imported with [CredentialVerifier.Import] and verified in a bounded queue.
+package auth

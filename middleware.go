@@ -1,0 +1,85 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// Identify returns who makes the request: the bearer of the token in its
+// Authorization header. It changes nothing, and is all that an adapter for
+// another kind of router or for gRPC needs.
+//
+// It returns ErrTokenMissing if there is no token, ErrTokenRejected if it is not
+// good now, and any other error if that cannot be found out. [WriteError]
+// answers with each; where there is no http.ResponseWriter, [ErrorStatus] says
+// how to.
+func (s *Service) Identify(r *http.Request) (Identity, error) {
+	token, err := bearerToken(r.Header)
+	if err != nil {
+		return Identity{}, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
+	defer cancel()
+	return s.tokens.Verify(ctx, token)
+}
+
+// bearerToken returns the one token of the one Authorization header (RFC 6750,
+// section 2.1). A token anywhere else, in the query or a form, is not looked
+// for: there it would end up in logs.
+func bearerToken(header http.Header) (string, error) {
+	lines := header["Authorization"]
+	if len(lines) == 0 {
+		return "", ErrTokenMissing
+	}
+	if len(lines) > 1 { // Get would take the first, a proxy before us perhaps the last
+		return "", fmt.Errorf("%w: more than one Authorization header", ErrTokenRejected)
+	}
+	scheme, token, _ := strings.Cut(lines[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", ErrTokenMissing
+	}
+	return strings.TrimLeft(token, " "), nil
+}
+
+// Authenticate lets requests through that [Service.Identify] knows, with the
+// caller in their context for [IdentityFromContext], and answers the others.
+func (s *Service) Authenticate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		identity, err := s.Identify(r)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		ctx := &callerContext{Context: r.Context(), identity: identity}
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// RequireSuperUser lets requests through whose caller the store has as an active
+// super user at this moment, whatever the token says, with the caller's record
+// in their context for [Service.User]. It belongs inside [Service.Authenticate],
+// and lets nothing through without.
+func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, err := s.caller(r)
+		if err == nil && !user.IsSuperUser {
+			err = ErrSuperUserRequired
+		}
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		identity, _ := IdentityFromContext(r.Context())
+		ctx := &callerContext{Context: r.Context(), identity: identity, user: &user}
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// caller is User within the time a request may wait.
+func (s *Service) caller(r *http.Request) (User, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
+	defer cancel()
+	return s.User(ctx)
+}

@@ -1,0 +1,107 @@
+package auth
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// RouteGroup is a part of the documented calls that a host may leave out.
+type RouteGroup string
+
+// The groups.
+const (
+	GroupSignIn         RouteGroup = "sign-in"
+	GroupAccount        RouteGroup = "account"
+	GroupAdministration RouteGroup = "administration"
+)
+
+// Route is one documented call.
+type Route struct {
+	Method  string // "GET"
+	Path    string // "/auth/user"
+	Group   RouteGroup
+	Handler http.Handler // complete: it authenticates where the call needs it
+}
+
+// Pattern returns the method and path as [http.ServeMux] takes them.
+func (r Route) Pattern() string {
+	path := r.Path
+	if strings.HasSuffix(path, "/") {
+		path += "{$}" // this path, not all below it
+	}
+	return r.Method + " " + path
+}
+
+// Routes returns the calls of the given groups, or of all if none is given, for
+// routers other than [http.ServeMux].
+func (s *Service) Routes(groups ...RouteGroup) []Route {
+	login, register := s.LoginHandler(), s.RegisterHandler()
+	user, logout := s.UserHandler(), s.LogoutHandler()
+	routes := []Route{
+		{http.MethodPost, "/auth/users/login", GroupSignIn, login},
+		{http.MethodPost, "/auth/logout", GroupSignIn, logout},
+		{http.MethodGet, "/auth/user", GroupAccount, user},
+		{http.MethodGet, "/auth/user/", GroupAccount, user},
+		{http.MethodPost, "/api/v1/user/register", GroupAdministration, register},
+		{http.MethodPost, "/auth/users/register", GroupAdministration, register},
+	}
+	return slices.DeleteFunc(routes, func(r Route) bool {
+		return len(groups) > 0 && !slices.Contains(groups, r.Group)
+	})
+}
+
+// Mount registers the calls of the given groups, or of all if none is given, on
+// the mux: one pattern each, with its method. Like [http.ServeMux.Handle], it
+// panics if the host has registered one of them already.
+func (s *Service) Mount(mux *http.ServeMux, groups ...RouteGroup) {
+	for _, route := range s.Routes(groups...) {
+		mux.Handle(route.Pattern(), route.Handler)
+	}
+}
+
+// Handler returns the calls of the given groups, or of all if none is given, as
+// one handler, which answers everything else with 404 or 405 in the form of the
+// other errors.
+func (s *Service) Handler(groups ...RouteGroup) http.Handler {
+	mux := http.NewServeMux()
+	methods := map[string][]string{} // by path
+	for _, route := range s.Routes(groups...) {
+		mux.Handle(route.Pattern(), route.Handler)
+		_, path, _ := strings.Cut(route.Pattern(), " ")
+		methods[path] = append(methods[path], route.Method)
+	}
+	for path, allowed := range methods {
+		mux.Handle(path, s.methodNotAllowed(allowed))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, ErrNotFound)
+	})
+	return mux
+}
+
+// methodNotAllowed answers 405 with the methods that there are.
+func (s *Service) methodNotAllowed(allowed []string) http.Handler {
+	if slices.Contains(allowed, http.MethodGet) {
+		allowed = append(slices.Clone(allowed), http.MethodHead)
+	}
+	slices.Sort(allowed)
+	allow := strings.Join(allowed, ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allow)
+		s.fail(w, r, &requestError{http.StatusMethodNotAllowed, "Method not allowed: use " + allow})
+	})
+}
+
+// only lets one method through, so that a handler keeps to its method wherever a
+// host mounts it. HEAD is GET without the body.
+func (s *Service) only(method string, next http.Handler) http.Handler {
+	refuse := s.methodNotAllowed([]string{method})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == method || r.Method == http.MethodHead && method == http.MethodGet {
+			next.ServeHTTP(w, r)
+			return
+		}
+		refuse.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,137 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/mail"
+)
+
+// NewUser says what a user is to be.
+type NewUser struct {
+	Username    string // 1 to MaxUsernameLength bytes
+	Email       string // an address, or empty for none
+	IsSuperUser bool
+}
+
+// Registration is a user who has just been made, with the only copy of the
+// first access secret.
+type Registration struct {
+	User User
+	Pair KeyPair
+}
+
+// Register makes a user with a first access key, or neither. It returns
+// ErrExists if the username or the e-mail is taken, and an InvalidError for one
+// that cannot be.
+func (s *Service) Register(ctx context.Context, user NewUser) (Registration, error) {
+	r, key, err := s.register(user, s.credentials.NewPair())
+	if err != nil {
+		return Registration{}, err
+	}
+	if err := s.store.Register(ctx, r.User, key); err != nil {
+		return Registration{}, fmt.Errorf("auth: registering a user: %w", err)
+	}
+	return r, nil
+}
+
+// register makes the records of a new user.
+func (s *Service) register(user NewUser, pair KeyPair) (Registration, AccessKey, error) {
+	u := User{
+		ID:          rand.Text(),
+		Username:    user.Username,
+		Email:       user.Email,
+		IsSuperUser: user.IsSuperUser,
+		IsActive:    true,
+		CreatedAt:   s.now(),
+	}
+	if err := firstError(u.Validate(), checkEmail(u.Email)); err != nil {
+		return Registration{}, AccessKey{}, err
+	}
+	key, err := s.credentials.newKey(u.ID, pair, KeyOptions{})
+	return Registration{User: u, Pair: pair}, key, err
+}
+
+// checkEmail accepts a bare address (RFC 5322 addr-spec), or none.
+func checkEmail(email string) error {
+	if email == "" {
+		return nil
+	}
+	if address, err := mail.ParseAddress(email); err != nil || address.Address != email {
+		return invalidf("email", "must be an e-mail address")
+	}
+	return nil
+}
+
+// Bootstrap makes the first super user of a new service. Of all calls in the
+// life of the store, from any number of instances, one succeeds; the others
+// return ErrBootstrapped.
+//
+// The pair comes from the caller, who made it with [CredentialVerifier.NewPair]
+// and can have kept it first. A call with the pair that has won returns the
+// user again, for as long as that pair signs in: so a program that dies between
+// this call and showing the secret just starts again.
+func (s *Service) Bootstrap(ctx context.Context, user NewUser, pair KeyPair) (User, error) {
+	user.IsSuperUser = true
+	r, key, err := s.register(user, pair)
+	if err != nil {
+		return User{}, err
+	}
+	err = s.store.Bootstrap(ctx, r.User, key)
+	if err == nil {
+		return r.User, nil
+	}
+	if errors.Is(err, ErrBootstrapped) {
+		credential, verifyErr := s.credentials.Verify(ctx, pair)
+		switch {
+		case verifyErr == nil && credential.User.IsSuperUser:
+			return credential.User, nil
+		case verifyErr != nil && !errors.Is(verifyErr, ErrInvalidCredentials):
+			err = verifyErr
+		}
+	}
+	return User{}, fmt.Errorf("auth: making the first super user: %w", err)
+}
+
+// RecoverSuperUser is the way back in when no super user has a key any more, or
+// somebody else has. It makes the user an active super user and returns the only
+// pair that now signs in as this user: every earlier key and session is gone. It
+// returns ErrNotFound if there is no such user.
+//
+// Call it from a program that an operator runs beside the store. No handler of
+// this package does.
+func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair, error) {
+	pair := s.credentials.NewPair()
+	key, err := s.credentials.newKey(userID, pair, KeyOptions{})
+	if err != nil {
+		return KeyPair{}, err
+	}
+	yes := true
+	if _, err := s.store.ResetUser(ctx, userID, UserChange{IsSuperUser: &yes, IsActive: &yes}, key); err != nil {
+		return KeyPair{}, fmt.Errorf("auth: recovering a super user: %w", err)
+	}
+	return pair, nil
+}
+
+// User returns the user who makes the request that the context belongs to, as
+// the store has the record now; behind [Service.RequireSuperUser] without
+// reading it again. It returns ErrTokenMissing where [Service.Authenticate] did
+// not see the request, and ErrTokenRejected if the user is gone or disabled.
+func (s *Service) User(ctx context.Context) (User, error) {
+	caller, ok := ctx.Value(callerKey{}).(*callerContext)
+	if !ok {
+		return User{}, ErrTokenMissing
+	}
+	if caller.user != nil {
+		return *caller.user, nil
+	}
+	user, err := s.store.FindUser(ctx, caller.identity.UserID)
+	switch {
+	case errors.Is(err, ErrNotFound), err == nil && !user.IsActive:
+		return User{}, errRevoked
+	case err != nil:
+		return User{}, fmt.Errorf("auth: reading the caller's record: %w", err)
+	}
+	return user, nil
+}

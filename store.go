@@ -133,8 +133,8 @@ type UserStore interface {
 
 	// Bootstrap is Register for the first super user, and remembers, in the same
 	// transaction and for ever, that it has been called: one call in the life of
-	// a store succeeds, the others return ErrBootstrapped. A failed call is
-	// not remembered.
+	// a store succeeds, the others return ErrBootstrapped. A failed call is not
+	// remembered. A user who is not an active super user is ErrInvalid.
 	Bootstrap(ctx context.Context, user User, key AccessKey) error
 
 	// FindUser returns the user with this ID, or ErrNotFound.
@@ -199,9 +199,9 @@ type SessionStore interface {
 	// taken.
 	//
 	// It holds the user's record and the key's from the check to the commit
-	// against [UserStore.UpdateUser], [UserStore.ResetUser] and
-	// [CredentialStore.RevokeKey]: once one of those has returned, no session
-	// exists that it ought to have ended.
+	// against [UserStore.UpdateUser], [UserStore.ResetUser],
+	// [CredentialStore.RevokeKey] and [CredentialStore.PruneKeys]: once one of
+	// those has returned, no session exists that it ought to have ended.
 	CreateSession(ctx context.Context, session Session) (Session, User, error)
 
 	// FindSession returns the session with this ID, an expired one too as long

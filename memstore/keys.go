@@ -1,0 +1,129 @@
+package memstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// AddKey implements [auth.CredentialStore].
+func (s *Store) AddKey(ctx context.Context, key auth.AccessKey) error {
+	if err := check(ctx, key); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	owner, err := s.user(key.UserID)
+	if err != nil {
+		return err
+	}
+	if err := s.checkKeyIsNew(key.ID); err != nil {
+		return err
+	}
+	s.addKey(owner, key)
+	return nil
+}
+
+// FindKey implements [auth.CredentialStore].
+func (s *Store) FindKey(ctx context.Context, id string) (auth.Credential, error) {
+	if err := check(ctx); err != nil {
+		return auth.Credential{}, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	key, err := s.key(id)
+	if err != nil {
+		return auth.Credential{}, err
+	}
+	return auth.Credential{Key: key.record, User: key.owner.record}, nil
+}
+
+// ReplaceHash implements [auth.CredentialStore].
+func (s *Store) ReplaceHash(ctx context.Context, id, old, new string) error {
+	if err := check(ctx); err != nil {
+		return err
+	}
+	if err := auth.ValidateHash(new); err != nil {
+		return fmt.Errorf("memstore: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, err := s.key(id)
+	if err != nil {
+		return err
+	}
+	if key.record.Hash != old {
+		return fmt.Errorf("memstore: access key with this hash: %w", auth.ErrNotFound)
+	}
+	key.record.Hash = new
+	return nil
+}
+
+// RevokeKey implements [auth.CredentialStore].
+func (s *Store) RevokeKey(ctx context.Context, id string) error {
+	if err := check(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, err := s.key(id)
+	if err != nil {
+		return err
+	}
+	s.removeKey(key)
+	return nil
+}
+
+// PruneKeys implements [auth.CredentialStore]. It holds the lock for as long as
+// it takes to remove limit keys and the sessions they opened.
+func (s *Store) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
+	if err := check(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keysByExpiry.prune(expired, limit, s.removeKey), nil
+}
+
+// key returns the key with this ID, or ErrNotFound. The caller holds the lock.
+func (s *Store) key(id string) (*accessKey, error) {
+	key := s.keys[id]
+	if key == nil {
+		return nil, fmt.Errorf("memstore: access key: %w", auth.ErrNotFound)
+	}
+	return key, nil
+}
+
+// checkKeyIsNew returns ErrExists if there is a key with this ID. The caller
+// holds the lock.
+func (s *Store) checkKeyIsNew(id string) error {
+	if s.keys[id] != nil {
+		return fmt.Errorf("memstore: access key: %w", auth.ErrExists)
+	}
+	return nil
+}
+
+// addKey adds a key that has been checked. The caller holds the lock.
+func (s *Store) addKey(owner *user, record auth.AccessKey) {
+	record.CreatedAt = instant(record.CreatedAt)
+	record.ExpiresAt = instant(record.ExpiresAt)
+	key := &accessKey{record: record, owner: owner, sessions: make(set[*session])}
+	if !record.ExpiresAt.IsZero() {
+		key.expiry = s.keysByExpiry.add(key, record.ExpiresAt)
+	}
+	s.keys[record.ID] = key
+	owner.keys.add(key)
+}
+
+// removeKey removes the key and ends the sessions it opened. The caller holds
+// the lock.
+func (s *Store) removeKey(key *accessKey) {
+	s.endAll(key.sessions)
+	if key.expiry != nil {
+		s.keysByExpiry.remove(key.expiry)
+	}
+	delete(s.keys, key.record.ID)
+	delete(key.owner.keys, key)
+}

@@ -1,0 +1,126 @@
+// Package memstore keeps users, access keys and sessions in memory, for tests
+// and for hosts that are a single process.
+//
+// Everything is lost when the process ends: every user, every access key and
+// every session, and that there has been a first super user. Nothing is shared
+// between processes. A host that must remember, or that runs more than one
+// instance, wants package sqlstore.
+//
+// Records leave memory only when they are removed. Nothing expires by itself:
+// what bounds the memory is that [Store.PruneSessions] and [Store.PruneKeys] are
+// called now and then. Users are never removed.
+package memstore
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+var _ auth.Store = (*Store)(nil)
+
+// Store is an [auth.Store] in memory. Make one with [New]. It is safe for
+// concurrent use.
+//
+// One lock guards it all, so each call is atomic. A call looks records up by id
+// and follows pointers from there; none looks at every record. Adding or
+// removing one that can expire costs a logarithm of how many there are.
+type Store struct {
+	mu sync.RWMutex
+
+	bootstrapped   bool
+	administrators int // how many users administers is true for
+
+	users     map[string]*user
+	usernames set[string] // as auth.FoldASCII makes them
+	emails    set[string] // likewise, without the empty one
+	keys      map[string]*accessKey
+	sessions  map[string]*session
+
+	keysByExpiry     queue[*accessKey] // those that expire
+	sessionsByExpiry queue[*session]
+}
+
+// user is a user's record and what ends with it.
+type user struct {
+	record   auth.User
+	keys     set[*accessKey]
+	sessions set[*session]
+}
+
+// accessKey is a key's record, its owner, and the sessions that it opened.
+type accessKey struct {
+	record   auth.AccessKey
+	owner    *user
+	sessions set[*session]
+	expiry   *expiry[*accessKey] // nil if the key never expires
+}
+
+// session is a session's record, and who and what must forget it at its end.
+type session struct {
+	record auth.Session
+	owner  *user
+	key    *accessKey // nil if no key opened it
+	expiry *expiry[*session]
+}
+
+// set is a set.
+type set[T comparable] map[T]struct{}
+
+func (s set[T]) add(member T) { s[member] = struct{}{} }
+
+func (s set[T]) has(member T) bool {
+	_, ok := s[member]
+	return ok
+}
+
+// New returns an empty store.
+func New() *Store {
+	return &Store{
+		users:     make(map[string]*user),
+		usernames: make(set[string]),
+		emails:    make(set[string]),
+		keys:      make(map[string]*accessKey),
+		sessions:  make(map[string]*session),
+	}
+}
+
+// Ping returns an error only if ctx is done.
+func (s *Store) Ping(ctx context.Context) error {
+	return check(ctx)
+}
+
+// check is how every method begins: it returns an error if ctx is done, or else
+// if one of the records to write may not be kept. No method waits for anything
+// but the lock after that, so none looks at ctx again.
+func check(ctx context.Context, records ...interface{ Validate() error }) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("memstore: %w", err)
+	}
+	for _, record := range records {
+		if err := record.Validate(); err != nil {
+			return fmt.Errorf("memstore: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkOwner returns an error if the key is not of the user with this ID.
+func checkOwner(key auth.AccessKey, userID string) error {
+	if key.UserID == userID {
+		return nil
+	}
+	return fmt.Errorf("memstore: %w", &auth.InvalidError{
+		Field:  "user_id",
+		Reason: "must be the same in the access key as in the user",
+	})
+}
+
+// instant returns t as the store keeps it: in UTC, cut to the microsecond, and
+// without the monotonic clock's reading. Zero stays zero.
+func instant(t time.Time) time.Time {
+	return t.UTC().Truncate(time.Microsecond)
+}

@@ -1,0 +1,138 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var cancelPromises = []promise{
+	{"a call whose context is done changes nothing", cancelledBefore},
+	{"a call whose context is done says so before anything else", cancelledFirst},
+	{"a call whose context ends meanwhile does everything or nothing", cancelledDuring},
+}
+
+// methods calls each method of a store, so that it would succeed. What it reads
+// and changes is own; what it adds is of the draft.
+var methods = map[string]func(ctx context.Context, store auth.Store, own, draft account) error{
+	"Ping": func(ctx context.Context, store auth.Store, _, _ account) error {
+		return store.Ping(ctx)
+	},
+	"Register": func(ctx context.Context, store auth.Store, _, draft account) error {
+		return store.Register(ctx, draft.user, draft.key)
+	},
+	"Bootstrap": func(ctx context.Context, store auth.Store, _, draft account) error {
+		return store.Bootstrap(ctx, draft.user, draft.key)
+	},
+	"FindUser": func(ctx context.Context, store auth.Store, own, _ account) error {
+		_, err := store.FindUser(ctx, own.user.ID)
+		return err
+	},
+	"UpdateUser": func(ctx context.Context, store auth.Store, own, _ account) error {
+		_, err := store.UpdateUser(ctx, own.user.ID, disable)
+		return err
+	},
+	"ResetUser": func(ctx context.Context, store auth.Store, own, draft account) error {
+		draft.key.UserID = own.user.ID
+		_, err := store.ResetUser(ctx, own.user.ID, disable, draft.key)
+		return err
+	},
+	"AddKey": func(ctx context.Context, store auth.Store, own, draft account) error {
+		draft.key.UserID = own.user.ID
+		return store.AddKey(ctx, draft.key)
+	},
+	"FindKey": func(ctx context.Context, store auth.Store, own, _ account) error {
+		_, err := store.FindKey(ctx, own.key.ID)
+		return err
+	},
+	"ReplaceHash": func(ctx context.Context, store auth.Store, own, draft account) error {
+		return store.ReplaceHash(ctx, own.key.ID, own.key.Hash, draft.key.Hash)
+	},
+	"RevokeKey": func(ctx context.Context, store auth.Store, own, _ account) error {
+		return store.RevokeKey(ctx, own.key.ID)
+	},
+	"PruneKeys": func(ctx context.Context, store auth.Store, own, _ account) error {
+		_, err := store.PruneKeys(ctx, own.key.ExpiresAt, math.MaxInt)
+		return err
+	},
+	"CreateSession": func(ctx context.Context, store auth.Store, own, draft account) error {
+		session := newSession(own.key)
+		session.ID, session.CreatedAt = draft.session.ID, draft.session.CreatedAt
+		_, _, err := store.CreateSession(ctx, session)
+		return err
+	},
+	"FindSession": func(ctx context.Context, store auth.Store, own, _ account) error {
+		_, err := store.FindSession(ctx, own.session.ID)
+		return err
+	},
+	"EndSession": func(ctx context.Context, store auth.Store, own, _ account) error {
+		return store.EndSession(ctx, own.session.ID)
+	},
+	"PruneSessions": func(ctx context.Context, store auth.Store, own, _ account) error {
+		_, err := store.PruneSessions(ctx, own.session.ExpiresAt, math.MaxInt)
+		return err
+	},
+}
+
+// newDraft returns a super user, a key and a session that no store has yet.
+func newDraft() account {
+	user := newSuperUser()
+	key := newKey(user)
+	session := newSession(key)
+	session.CreatedAt = now.Add(time.Minute) // when no account has signed in
+	return account{user, key, session}
+}
+
+// newExpiring returns an account that pruning could remove.
+func newExpiring(t *testing.T, store auth.Store) account {
+	t.Helper()
+	user, _ := register(t, store, newUser())
+	key := addKey(t, store, user, now.Add(time.Hour))
+	session, user, err := store.CreateSession(t.Context(), newSession(key))
+	require.NoError(t, err)
+	return account{user, key, session}
+}
+
+// doneContexts returns the ways for a context to be done.
+func doneContexts(t *testing.T) map[string]context.Context {
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	caused, cancelCause := context.WithCancelCause(t.Context())
+	cancelCause(errors.New("a cause of its own"))
+	late, cancelLate := context.WithDeadline(t.Context(), time.Unix(1, 0))
+	cancelLate()
+	return map[string]context.Context{"cancelled": cancelled, "cancelled with a cause": caused, "late": late}
+}
+
+func cancelledBefore(t *testing.T, store auth.Store) {
+	for name, call := range methods {
+		t.Run(name, func(t *testing.T) {
+			own, draft := newExpiring(t, store), newDraft()
+			for name, ctx := range doneContexts(t) {
+				require.ErrorIs(t, call(ctx, store, own, draft), ctx.Err(), name)
+				own.requireUnchanged(t, store)
+				requireNoUser(t, store, draft.user.ID)
+				requireNoKey(t, store, draft.key.ID)
+				requireNoSession(t, store, draft.session.ID)
+			}
+		})
+	}
+}
+
+// cancelledFirst calls the methods with what they would refuse.
+func cancelledFirst(t *testing.T, store auth.Store) {
+	for name, call := range methods {
+		t.Run(name, func(t *testing.T) {
+			for name, ctx := range doneContexts(t) {
+				require.ErrorIs(t, call(ctx, store, account{}, account{}), ctx.Err(), name)
+				require.ErrorIs(t, call(ctx, store, newDraft(), newDraft()), ctx.Err(), name)
+			}
+		})
+	}
+}

@@ -1,0 +1,124 @@
+package storetest
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// cancelledSoon returns a context that ends at a random moment: now, while a
+// call is at work, or after it. Which, no test may depend upon.
+func cancelledSoon(t *testing.T) context.Context {
+	t.Helper()
+	// Short times are as likely as long ones, from a nanosecond to 16 ms: a call
+	// takes microseconds in one store and milliseconds in another.
+	most := time.Duration(1) << rand.N(25)
+	ctx, cancel := context.WithCancel(t.Context())
+	timer := time.AfterFunc(rand.N(most), cancel)
+	t.Cleanup(func() {
+		timer.Stop()
+		cancel()
+	})
+	return ctx
+}
+
+// requireNoAnswer fails the test if err is one of those that say no: a call that
+// was interrupted and would have succeeded does not.
+func requireNoAnswer(t *testing.T, err error) {
+	t.Helper()
+	require.Falsef(t, isOneOf(err, auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid, auth.ErrUserDisabled,
+		auth.ErrLastSuperUser, auth.ErrBootstrapped), "an interrupted call answered: %v", err)
+}
+
+// interrupted are the methods that change more than one thing, each with all
+// that is to be seen of it: true where it shows that the call was done.
+var interrupted = map[string]func(t *testing.T, store auth.Store, own, draft account) []bool{
+	"Register": func(t *testing.T, store auth.Store, _, draft account) []bool {
+		return []bool{hasUser(t, store, draft.user.ID), hasKey(t, store, draft.key.ID)}
+	},
+	"UpdateUser": func(t *testing.T, store auth.Store, own, _ account) []bool {
+		return []bool{isDisabled(t, store, own), !hasSession(t, store, own.session.ID)}
+	},
+	"ResetUser": func(t *testing.T, store auth.Store, own, draft account) []bool {
+		return []bool{
+			isDisabled(t, store, own), !hasSession(t, store, own.session.ID),
+			!hasKey(t, store, own.key.ID), hasKey(t, store, draft.key.ID),
+		}
+	},
+	"RevokeKey": func(t *testing.T, store auth.Store, own, _ account) []bool {
+		return []bool{!hasKey(t, store, own.key.ID), !hasSession(t, store, own.session.ID)}
+	},
+	"CreateSession": func(t *testing.T, store auth.Store, own, draft account) []bool {
+		user, err := store.FindUser(t.Context(), own.user.ID)
+		require.NoError(t, err)
+		return []bool{user.LastLogin.Equal(draft.session.CreatedAt), hasSession(t, store, draft.session.ID)}
+	},
+}
+
+func isDisabled(t *testing.T, store auth.Store, a account) bool {
+	t.Helper()
+	user, err := store.FindUser(t.Context(), a.user.ID)
+	require.NoError(t, err)
+	return !user.IsActive
+}
+
+func cancelledDuring(t *testing.T, store auth.Store) {
+	for name, signs := range interrupted {
+		t.Run(name, func(t *testing.T) {
+			for range rounds(t) {
+				interrupt(t, store, methods[name], signs)
+			}
+			newAccount(t, store) // the store still works
+		})
+	}
+}
+
+// interrupt makes the call several times at once, for different accounts, with
+// contexts that end at random moments.
+func interrupt(t *testing.T, store auth.Store,
+	call func(ctx context.Context, store auth.Store, own, draft account) error,
+	signs func(t *testing.T, store auth.Store, own, draft account) []bool,
+) {
+	t.Helper()
+	const calls = contenders / 2
+	own, drafts := make([]account, calls), make([]account, calls)
+	for i := range calls {
+		own[i], drafts[i] = newAccount(t, store), newDraft()
+	}
+	errs := race(calls, func(i int) error { return call(cancelledSoon(t), store, own[i], drafts[i]) })
+	for i, err := range errs {
+		requireNoAnswer(t, err)
+		done := requireWhole(t, func() []bool { return signs(t, store, own[i], drafts[i]) })
+		if err == nil {
+			require.True(t, done, "the call returned no error and was not done")
+		}
+	}
+}
+
+// requireWhole fails the test unless all the signs agree, and returns what they
+// say. A call that returned an error may be done a little later, between one
+// sign and the next, but only once: so the signs get a second chance, and no
+// third.
+func requireWhole(t *testing.T, signs func() []bool) bool {
+	t.Helper()
+	if done, agreed := unanimous(signs()); agreed {
+		return done
+	}
+	done, agreed := unanimous(signs())
+	require.True(t, agreed, "the call was done in part")
+	return done
+}
+
+func unanimous(signs []bool) (value, agreed bool) {
+	for _, sign := range signs {
+		if sign != signs[0] {
+			return false, false
+		}
+	}
+	return signs[0], true
+}

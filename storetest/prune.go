@@ -1,0 +1,203 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var prunePromises = []promise{
+	{"pruning removes what has expired and nothing else", eachKind(pruneExactly)},
+	{"pruning removes as many as it may and no more", eachKind(pruneToLimit)},
+	{"pruning an empty store removes nothing", eachKind(pruneEmpty)},
+	{"what several prune at once is counted once", eachKind(racingPrunes)},
+	{"a key that never expires is never pruned", permanentKeysStay},
+	{"a pruned key takes along the sessions it opened, no others", prunedKeyEndsSessions},
+	{"what ended before is not pruned again", endedNotPruned},
+	{"a session created while its key is pruned does not outlast it", sessionsRacingPrune},
+}
+
+// kind is a kind of record that can be pruned.
+type kind struct {
+	name  string
+	add   func(t *testing.T, store auth.Store, owner auth.User, expires time.Time) (id string)
+	has   func(t *testing.T, store auth.Store, id string) bool
+	prune func(store auth.Store, ctx context.Context, expired time.Time, limit int) (int, error)
+}
+
+var (
+	keyKind     = kind{"keys", addKeyUntil, hasKey, auth.Store.PruneKeys}
+	sessionKind = kind{"sessions", addSessionUntil, hasSession, auth.Store.PruneSessions}
+)
+
+// eachKind returns a test of each kind of record in turn.
+func eachKind(test func(t *testing.T, store auth.Store, kind kind)) func(t *testing.T, store auth.Store) {
+	return func(t *testing.T, store auth.Store) {
+		for _, kind := range []kind{keyKind, sessionKind} {
+			t.Run(kind.name, func(t *testing.T) { test(t, store, kind) })
+		}
+	}
+}
+
+func addKeyUntil(t *testing.T, store auth.Store, owner auth.User, expires time.Time) string {
+	t.Helper()
+	return addKey(t, store, owner, expires).ID
+}
+
+func addSessionUntil(t *testing.T, store auth.Store, owner auth.User, expires time.Time) string {
+	t.Helper()
+	session := newHostSession(owner)
+	session.ExpiresAt = expires
+	return openSession(t, store, session).ID
+}
+
+// requirePruned fails the test unless so many records are pruned.
+func (k kind) requirePruned(t *testing.T, store auth.Store, want int, expired time.Time, limit int) {
+	t.Helper()
+	n, err := k.prune(store, t.Context(), expired, limit)
+	require.NoError(t, err)
+	require.Equalf(t, want, n, "pruned %s", k.name)
+}
+
+// Times that have expired at now, and times that have not.
+var (
+	expiredNow = []time.Time{
+		earliest, now.Add(-time.Hour), now.Add(-time.Microsecond), now,
+		now.Add(999), // which is kept as now
+	}
+	unexpiredNow = []time.Time{now.Add(time.Microsecond), now.Add(time.Hour), now.AddDate(300, 0, 0), latest}
+)
+
+func pruneExactly(t *testing.T, store auth.Store, kind kind) {
+	user, _ := register(t, store, newUser())
+	for _, at := range []time.Time{now, now.Add(999), now.In(time.FixedZone("east", 3600))} {
+		var expired, unexpired []string
+		for _, expires := range expiredNow {
+			expired = append(expired, kind.add(t, store, user, expires))
+		}
+		for _, expires := range unexpiredNow {
+			unexpired = append(unexpired, kind.add(t, store, user, expires))
+		}
+		kind.requirePruned(t, store, len(expired), at, math.MaxInt)
+		for _, id := range expired {
+			require.False(t, kind.has(t, store, id))
+		}
+		for _, id := range unexpired {
+			require.True(t, kind.has(t, store, id))
+		}
+	}
+	kind.requirePruned(t, store, 0, now, math.MaxInt)
+	require.True(t, hasUser(t, store, user.ID))
+}
+
+func pruneToLimit(t *testing.T, store auth.Store, kind kind) {
+	user, _ := register(t, store, newUser())
+	var expired []string
+	for range 5 {
+		expired = append(expired, kind.add(t, store, user, now))
+	}
+	unexpired := kind.add(t, store, user, latest)
+	left := func() (n int) {
+		for _, id := range expired {
+			if kind.has(t, store, id) {
+				n++
+			}
+		}
+		return n
+	}
+	for _, step := range []struct{ limit, pruned, left int }{
+		{0, 0, 5}, {-1, 0, 5}, {math.MinInt, 0, 5}, {1, 1, 4}, {2, 2, 2}, {2, 2, 0}, {2, 0, 0}, {0, 0, 0},
+	} {
+		kind.requirePruned(t, store, step.pruned, now, step.limit)
+		require.Equal(t, step.left, left())
+	}
+	require.True(t, kind.has(t, store, unexpired))
+}
+
+func pruneEmpty(t *testing.T, store auth.Store, kind kind) {
+	for _, at := range []time.Time{{}, time.UnixMicro(0), earliest, now, latest} {
+		for _, limit := range []int{math.MinInt, 0, 1, math.MaxInt} {
+			kind.requirePruned(t, store, 0, at, limit)
+		}
+	}
+}
+
+func racingPrunes(t *testing.T, store auth.Store, kind kind) {
+	const records, limit = 30, 4
+	user, _ := register(t, store, newUser())
+	for range records {
+		kind.add(t, store, user, now)
+	}
+	var sum atomic.Int64
+	errs := race(contenders, func(int) error {
+		for {
+			n, err := kind.prune(store, t.Context(), now, limit)
+			sum.Add(int64(n))
+			if n < limit || err != nil {
+				return err
+			}
+		}
+	})
+	require.NoError(t, errors.Join(errs...))
+	require.EqualValues(t, records, sum.Load())
+	kind.requirePruned(t, store, 0, now, limit)
+}
+
+func permanentKeysStay(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	for _, at := range []time.Time{{}, time.UnixMicro(0), time.UnixMicro(-1), earliest, now, latest} {
+		keyKind.requirePruned(t, store, 0, at, math.MaxInt)
+		a.requireUnchanged(t, store)
+	}
+}
+
+func prunedKeyEndsSessions(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	key := addKey(t, store, a.user, now.Add(time.Minute))
+	opened := []auth.Session{openSession(t, store, newSession(key)), openSession(t, store, newSession(key))}
+	host := newHostSession(a.user)
+	host.ExpiresAt = key.ExpiresAt // pruning keys is not pruning sessions
+	host = openSession(t, store, host)
+
+	keyKind.requirePruned(t, store, 1, key.ExpiresAt, math.MaxInt)
+	requireNoKey(t, store, key.ID)
+	for _, session := range opened {
+		requireNoSession(t, store, session.ID)
+	}
+	requireSession(t, store, host)
+	a.requireUnchanged(t, store)
+	sessionKind.requirePruned(t, store, 1, key.ExpiresAt, math.MaxInt) // host
+}
+
+// endedNotPruned finds a store that forgets, where records end, to take them
+// from whatever it prunes by.
+func endedNotPruned(t *testing.T, store auth.Store) {
+	ended, revoked := newExpiring(t, store), newExpiring(t, store)
+	disabled, reset := newExpiring(t, store), newExpiring(t, store)
+	require.NoError(t, store.EndSession(t.Context(), ended.session.ID))
+	require.NoError(t, store.RevokeKey(t.Context(), revoked.key.ID))
+	update(t, store, disabled.user.ID, disable)
+	_, err := store.ResetUser(t.Context(), reset.user.ID, auth.UserChange{}, newKey(reset.user))
+	require.NoError(t, err)
+
+	sessionKind.requirePruned(t, store, 0, latest, math.MaxInt)
+	keyKind.requirePruned(t, store, 2, latest, math.MaxInt) // of ended and disabled
+}
+
+func sessionsRacingPrune(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		a := newExpiring(t, store)
+		requireNoneOutlasts(t, store, a, false, []error{auth.ErrNotFound}, func() error {
+			_, err := store.PruneKeys(t.Context(), a.key.ExpiresAt, math.MaxInt)
+			return err
+		})
+		requireNoKey(t, store, a.key.ID)
+	}
+}

@@ -1,0 +1,219 @@
+package storetest
+
+import (
+	"crypto/rand"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// now is when the suite's records are made. It is not the clock's time, because
+// a store has no clock.
+var now = time.Date(2031, time.February, 3, 4, 5, 6, 789012000, time.UTC)
+
+// unique returns text that no other test has.
+func unique(what string) string { return what + "-" + rand.Text() }
+
+// newUser returns an active user, not a super user, whom no store has yet.
+func newUser() auth.User {
+	return auth.User{
+		ID:        unique("user"),
+		Username:  unique("Name"),
+		Email:     unique("Mail") + "@example.com",
+		IsActive:  true,
+		CreatedAt: now.Add(-time.Hour),
+	}
+}
+
+// newSuperUser returns an active super user whom no store has yet.
+func newSuperUser() auth.User {
+	user := newUser()
+	user.IsSuperUser = true
+	return user
+}
+
+// usersOfEveryKind returns a new user for each combination of flags.
+func usersOfEveryKind() []auth.User {
+	var users []auth.User
+	for _, isActive := range []bool{true, false} {
+		for _, isSuperUser := range []bool{true, false} {
+			user := newUser()
+			user.IsActive, user.IsSuperUser = isActive, isSuperUser
+			users = append(users, user)
+		}
+	}
+	return users
+}
+
+// newKey returns a key of the user's that never expires and no store has yet.
+func newKey(user auth.User) auth.AccessKey {
+	return auth.AccessKey{
+		ID:        unique("key"),
+		UserID:    user.ID,
+		Hash:      unique("hash"),
+		Label:     "the laptop",
+		CreatedAt: now.Add(-time.Hour),
+	}
+}
+
+// newSession returns a session of an hour, opened by the key, that no store has
+// yet.
+func newSession(key auth.AccessKey) auth.Session {
+	return auth.Session{
+		ID:          unique("session"),
+		UserID:      key.UserID,
+		Method:      auth.MethodAccessKey,
+		AccessKeyID: key.ID,
+		CreatedAt:   now,
+		ExpiresAt:   now.Add(time.Hour),
+	}
+}
+
+// newHostSession returns a session of an hour that no key opened and no store
+// has yet.
+func newHostSession(user auth.User) auth.Session {
+	return auth.Session{
+		ID:        unique("session"),
+		UserID:    user.ID,
+		Method:    auth.MethodHost,
+		CreatedAt: now,
+		ExpiresAt: now.Add(time.Hour),
+	}
+}
+
+// register puts the user and a first key into the store.
+func register(t *testing.T, store auth.Store, user auth.User) (auth.User, auth.AccessKey) {
+	t.Helper()
+	key := newKey(user)
+	require.NoError(t, store.Register(t.Context(), user, key))
+	return user, key
+}
+
+// addKey puts another key of the user's, one that expires, into the store.
+func addKey(t *testing.T, store auth.Store, user auth.User, expires time.Time) auth.AccessKey {
+	t.Helper()
+	key := newKey(user)
+	key.ExpiresAt = expires
+	require.NoError(t, store.AddKey(t.Context(), key))
+	return key
+}
+
+// openSession puts the session into the store, and returns it as it is there.
+func openSession(t *testing.T, store auth.Store, session auth.Session) auth.Session {
+	t.Helper()
+	session, _, err := store.CreateSession(t.Context(), session)
+	require.NoError(t, err)
+	return session
+}
+
+// account is a user with a key and a session that it opened, as stored.
+type account struct {
+	user    auth.User
+	key     auth.AccessKey
+	session auth.Session
+}
+
+// newAccount registers a user who has signed in.
+func newAccount(t *testing.T, store auth.Store) account {
+	t.Helper()
+	return newAccountOf(t, store, newUser())
+}
+
+// newAccountOf registers this user, who then signs in.
+func newAccountOf(t *testing.T, store auth.Store, user auth.User) account {
+	t.Helper()
+	_, key := register(t, store, user)
+	session, user, err := store.CreateSession(t.Context(), newSession(key))
+	require.NoError(t, err)
+	return account{user, key, session}
+}
+
+// signIn gives a user who is in the store another key, and signs in with it.
+func signIn(t *testing.T, store auth.Store, user auth.User) account {
+	t.Helper()
+	key := addKey(t, store, user, time.Time{})
+	session, user, err := store.CreateSession(t.Context(), newSession(key))
+	require.NoError(t, err)
+	return account{user, key, session}
+}
+
+// requireUnchanged fails the test unless all of the account is as it was.
+func (a account) requireUnchanged(t *testing.T, store auth.Store) {
+	t.Helper()
+	requireUser(t, store, a.user)
+	requireKey(t, store, a.key)
+	requireSession(t, store, a.session)
+}
+
+func requireUser(t *testing.T, store auth.Store, want auth.User) {
+	t.Helper()
+	got, err := store.FindUser(t.Context(), want.ID)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
+func requireKey(t *testing.T, store auth.Store, want auth.AccessKey) {
+	t.Helper()
+	got, err := store.FindKey(t.Context(), want.ID)
+	require.NoError(t, err)
+	require.Equal(t, want, got.Key)
+}
+
+func requireSession(t *testing.T, store auth.Store, want auth.Session) {
+	t.Helper()
+	got, err := store.FindSession(t.Context(), want.ID)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
+func requireNoUser(t *testing.T, store auth.Store, id string) {
+	t.Helper()
+	_, err := store.FindUser(t.Context(), id)
+	require.ErrorIs(t, err, auth.ErrNotFound, "there is a user %q", id)
+}
+
+func requireNoKey(t *testing.T, store auth.Store, id string) {
+	t.Helper()
+	_, err := store.FindKey(t.Context(), id)
+	require.ErrorIs(t, err, auth.ErrNotFound, "there is a key %q", id)
+}
+
+func requireNoSession(t *testing.T, store auth.Store, id string) {
+	t.Helper()
+	_, err := store.FindSession(t.Context(), id)
+	require.ErrorIs(t, err, auth.ErrNotFound, "there is a session %q", id)
+}
+
+// hasUser, hasKey and hasSession report whether the store has it, and fail the
+// test if the store does not say.
+
+func hasUser(t *testing.T, store auth.Store, id string) bool {
+	t.Helper()
+	_, err := store.FindUser(t.Context(), id)
+	return wasFound(t, err)
+}
+
+func hasKey(t *testing.T, store auth.Store, id string) bool {
+	t.Helper()
+	_, err := store.FindKey(t.Context(), id)
+	return wasFound(t, err)
+}
+
+func hasSession(t *testing.T, store auth.Store, id string) bool {
+	t.Helper()
+	_, err := store.FindSession(t.Context(), id)
+	return wasFound(t, err)
+}
+
+func wasFound(t *testing.T, err error) bool {
+	t.Helper()
+	if errors.Is(err, auth.ErrNotFound) {
+		return false
+	}
+	require.NoError(t, err)
+	return true
+}

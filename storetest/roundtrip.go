@@ -1,0 +1,102 @@
+package storetest
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// strangeTexts are valid, and trouble for a store that builds statements, cuts,
+// normalises or converts.
+var strangeTexts = []string{
+	`'`, `"`, "`", `\`, `\\`, `\'`, `'';--`, `%`, `_`, `%s%n`, `$1`, `?`, `:id`, `@id`, `{{.}}`,
+	`Robert'); DROP TABLE users;--`, `" OR ""="`, `/*`, `E'\\x41'`,
+	"NULL", "null", "nil", "true", "0", "-1", "1e400", "NaN", "0x41", `\x41`, `\u0041`, `\N`, `[]`,
+	"é", "e\u0301", "Zażółć gęślą jaźń", "ſﬁ½", "漢字", "עברית", "العربية", "a\u0300\u0301\u0302\u0303",
+	"🦆", "👩‍👩‍👧‍👦", "🇺🇳", "\U0010ffff", "\ufffd", "\ufffe", "\ue000",
+	"\ufeffmark", "in\u200bvisible", "soft\u00adhyphen",
+	"a  b", "tail.", "<b>&amp;", "../../etc", "CON",
+}
+
+func longestValues(t *testing.T, store auth.Store) {
+	for _, what := range []string{"x", "é", "漢", "🦆", "'", `\`} {
+		t.Run(what, func(t *testing.T) {
+			requireRoundTrip(t, store, func(prefix string, limit int) string {
+				return fill(prefix, what, limit)
+			})
+		})
+	}
+}
+
+func strangestValues(t *testing.T, store auth.Store) {
+	for _, strange := range strangeTexts {
+		t.Run(strange, func(t *testing.T) {
+			requireRoundTrip(t, store, func(prefix string, _ int) string { return prefix + strange })
+			requireRoundTrip(t, store, func(prefix string, _ int) string { return strange + prefix })
+		})
+	}
+}
+
+// requireRoundTrip fails the test unless a user, a key and a session come back
+// as they were stored. Their texts are what value makes of a unique text and
+// the limit of the field; hashes are not, because they are of ASCII.
+func requireRoundTrip(t *testing.T, store auth.Store, value func(prefix string, limit int) string) {
+	t.Helper()
+	user := newUser()
+	for _, field := range userFields {
+		*field.of(&user) = value(unique(""), field.limit)
+	}
+	key := newKey(user)
+	key.ID = value(unique(""), auth.MaxAccessKeyLength)
+	key.Label = value("", auth.MaxLabelLength)
+	key.Hash = longestHash()
+	session := newSession(key)
+	session.ID = value(unique(""), auth.MaxIDLength)
+	session.Method = auth.SignInMethod(value("m", auth.MaxIDLength))
+
+	require.NoError(t, store.Register(t.Context(), user, key))
+	credential, err := store.FindKey(t.Context(), key.ID)
+	require.NoError(t, err)
+	require.Equal(t, auth.Credential{Key: key, User: user}, credential)
+	require.Equal(t, session, openSession(t, store, session))
+	requireSession(t, store, session)
+	user.LastLogin = session.CreatedAt
+	requireUser(t, store, user)
+
+	old := key.Hash
+	key.Hash = `'"\%_$1?`
+	require.NoError(t, store.ReplaceHash(t.Context(), key.ID, old, key.Hash))
+	requireKey(t, store, key)
+	require.NoError(t, store.EndSession(t.Context(), session.ID))
+	require.NoError(t, store.RevokeKey(t.Context(), key.ID))
+	requireNoSession(t, store, session.ID)
+	requireNoKey(t, store, key.ID)
+}
+
+// longestHash returns a hash as long as they come, with every character that
+// one may have.
+func longestHash() string {
+	var visible []byte
+	for c := byte('!'); c <= '~'; c++ {
+		visible = append(visible, c)
+	}
+	return fill(string(visible), "z", auth.MaxHashLength)
+}
+
+func emptyValues(t *testing.T, store auth.Store) {
+	user := newUser()
+	user.Email = ""
+	key := newKey(user)
+	key.Label = ""
+	require.NoError(t, store.Register(t.Context(), user, key))
+	session := newSession(key)
+	session.AccessKeyID = ""
+
+	credential, err := store.FindKey(t.Context(), key.ID)
+	require.NoError(t, err)
+	require.Equal(t, auth.Credential{Key: key, User: user}, credential)
+	require.Equal(t, session, openSession(t, store, session))
+	requireSession(t, store, session)
+}

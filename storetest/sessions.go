@@ -1,0 +1,216 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var sessionPromises = []promise{
+	{"a new session is stored as it was returned", sessionStored},
+	{"a session that no key opened is stored", hostSessionStored},
+	{"creating a session sets when the user last signed in", lastLoginSet},
+	{"a session never outlives its key", sessionEndsWithKey},
+	{"a session is found by id and by nothing else", sessionFoundByIDOnly},
+	{"an expired session is found until it is pruned", expiredSessionFound},
+	{"who may not open a session does not", sessionRefused},
+	{"a disabled user opens no session", disabledRefused},
+	{"a key works to the last microsecond", keyWorksToTheLast},
+	{"an ended session is gone, and ends once", sessionEnded},
+	{"ending a session spares the others", endingSparesOthers},
+	{"an unknown session cannot be ended", endUnknownSession},
+}
+
+func sessionStored(t *testing.T, store auth.Store) {
+	user, key := register(t, store, newUser())
+	want := newSession(key)
+	user.LastLogin = want.CreatedAt
+
+	session, owner, err := store.CreateSession(t.Context(), want)
+	require.NoError(t, err)
+	require.Equal(t, want, session)
+	require.Equal(t, user, owner)
+	requireSession(t, store, want)
+	requireUser(t, store, user)
+	requireKey(t, store, key)
+}
+
+func hostSessionStored(t *testing.T, store auth.Store) {
+	user, key := register(t, store, newUser())
+	want := newHostSession(user)
+	session, _, err := store.CreateSession(t.Context(), want)
+	require.NoError(t, err)
+	require.Equal(t, want, session)
+	requireSession(t, store, want)
+	requireKey(t, store, key)
+}
+
+func lastLoginSet(t *testing.T, store auth.Store) {
+	user, key := register(t, store, newUser())
+	// The last one is of an instance whose clock is slow: what is newest is what
+	// was created last.
+	for _, at := range []time.Time{now, now.Add(time.Hour), now.Add(-time.Hour)} {
+		session := newSession(key)
+		session.CreatedAt, session.ExpiresAt = at, at.Add(time.Hour)
+		user.LastLogin = at
+
+		_, owner, err := store.CreateSession(t.Context(), session)
+		require.NoError(t, err)
+		require.Equal(t, user, owner)
+		requireUser(t, store, user)
+		require.NoError(t, store.EndSession(t.Context(), session.ID))
+		requireUser(t, store, user)
+	}
+}
+
+func sessionEndsWithKey(t *testing.T, store auth.Store) {
+	user, _ := register(t, store, newUser())
+	ends := newHostSession(user).ExpiresAt
+	for name, test := range map[string]struct{ keyExpires, want time.Time }{
+		"the key never expires":       {time.Time{}, ends},
+		"the key expires later":       {ends.Add(time.Microsecond), ends},
+		"the key expires at the same": {ends, ends},
+		"the key expires earlier":     {ends.Add(-time.Microsecond), ends.Add(-time.Microsecond)},
+		"the key expires at once":     {now.Add(time.Microsecond), now.Add(time.Microsecond)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := newSession(addKey(t, store, user, test.keyExpires))
+			got, _, err := store.CreateSession(t.Context(), want)
+			require.NoError(t, err)
+			want.ExpiresAt = test.want
+			require.Equal(t, want, got)
+			requireSession(t, store, want)
+		})
+	}
+}
+
+func sessionFoundByIDOnly(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	for _, id := range []string{unique("none"), a.user.ID, a.key.ID} {
+		requireNoSession(t, store, id)
+	}
+}
+
+func expiredSessionFound(t *testing.T, store auth.Store) {
+	user, key := register(t, store, newUser())
+	for _, session := range []auth.Session{newSession(key), newHostSession(user)} {
+		session.ExpiresAt = session.CreatedAt.Add(-time.Hour)
+		requireSession(t, store, openSession(t, store, session))
+	}
+}
+
+// refusedAt is when the sessions below are tried: not when the user signed in
+// last, which must stay.
+var refusedAt = now.Add(time.Minute)
+
+var refusals = []struct {
+	name    string
+	want    error
+	session func(t *testing.T, store auth.Store, own, other account) auth.Session
+}{
+	{"of nobody", auth.ErrNotFound,
+		func(*testing.T, auth.Store, account, account) auth.Session {
+			return newHostSession(newUser())
+		}},
+	{"of nobody with another user's key", auth.ErrNotFound,
+		func(_ *testing.T, _ auth.Store, _, other account) auth.Session {
+			session := newSession(other.key)
+			session.UserID = unique("nobody")
+			return session
+		}},
+	{"with another user's key", auth.ErrNotFound,
+		func(_ *testing.T, _ auth.Store, own, other account) auth.Session {
+			session := newSession(other.key)
+			session.UserID = own.user.ID
+			return session
+		}},
+	{"with no such key", auth.ErrNotFound,
+		func(_ *testing.T, _ auth.Store, own, _ account) auth.Session {
+			return newSession(newKey(own.user))
+		}},
+	{"with a revoked key", auth.ErrNotFound,
+		func(t *testing.T, store auth.Store, own, _ account) auth.Session {
+			key := addKey(t, store, own.user, time.Time{})
+			require.NoError(t, store.RevokeKey(t.Context(), key.ID))
+			return newSession(key)
+		}},
+	{"with a key that expired before", auth.ErrNotFound,
+		func(t *testing.T, store auth.Store, own, _ account) auth.Session {
+			return newSession(addKey(t, store, own.user, refusedAt.Add(-time.Microsecond)))
+		}},
+	{"with a key that expires at the time", auth.ErrNotFound,
+		func(t *testing.T, store auth.Store, own, _ account) auth.Session {
+			return newSession(addKey(t, store, own.user, refusedAt))
+		}},
+	{"with the id of the user's own session", auth.ErrExists,
+		func(_ *testing.T, _ auth.Store, own, _ account) auth.Session {
+			session := newHostSession(own.user)
+			session.ID = own.session.ID
+			return session
+		}},
+	{"with the id of another user's session", auth.ErrExists,
+		func(_ *testing.T, _ auth.Store, own, other account) auth.Session {
+			session := newSession(own.key)
+			session.ID = other.session.ID
+			return session
+		}},
+}
+
+func sessionRefused(t *testing.T, store auth.Store) {
+	for _, test := range refusals {
+		t.Run(test.name, func(t *testing.T) {
+			own, other := newAccount(t, store), newAccount(t, store)
+			session := test.session(t, store, own, other)
+			session.CreatedAt = refusedAt
+
+			_, _, err := store.CreateSession(t.Context(), session)
+			require.ErrorIs(t, err, test.want)
+			own.requireUnchanged(t, store)
+			other.requireUnchanged(t, store)
+			if session.ID != own.session.ID && session.ID != other.session.ID {
+				requireNoSession(t, store, session.ID)
+			}
+		})
+	}
+}
+
+func disabledRefused(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	update(t, store, a.user.ID, disable)
+	for _, session := range []auth.Session{newSession(a.key), newHostSession(a.user)} {
+		session.CreatedAt = refusedAt
+		_, _, err := store.CreateSession(t.Context(), session)
+		require.ErrorIs(t, err, auth.ErrUserDisabled)
+		requireNoSession(t, store, session.ID)
+		requireUser(t, store, changed(a.user, disable))
+	}
+}
+
+func keyWorksToTheLast(t *testing.T, store auth.Store) {
+	user, _ := register(t, store, newUser())
+	key := addKey(t, store, user, now.Add(time.Microsecond))
+	requireSession(t, store, openSession(t, store, newSession(key)))
+}
+
+func sessionEnded(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	require.NoError(t, store.EndSession(t.Context(), a.session.ID))
+	requireNoSession(t, store, a.session.ID)
+	require.ErrorIs(t, store.EndSession(t.Context(), a.session.ID), auth.ErrNotFound)
+	requireUser(t, store, a.user)
+	requireKey(t, store, a.key)
+}
+
+func endingSparesOthers(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	other := openSession(t, store, newSession(a.key))
+	require.NoError(t, store.EndSession(t.Context(), other.ID))
+	a.requireUnchanged(t, store)
+}
+
+func endUnknownSession(t *testing.T, store auth.Store) {
+	require.ErrorIs(t, store.EndSession(t.Context(), unique("none")), auth.ErrNotFound)
+}

@@ -1,0 +1,171 @@
+package storetest
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var lastSuperUserPromises = []promise{
+	{"the last super user cannot be taken away", lastSuperUserStays},
+	{"the last super user may be changed otherwise", lastSuperUserChanged},
+	{"a super user who is disabled does not replace the last", disabledDoesNotReplace},
+	{"of two super users one can be taken away, however they came to be", oneOfTwo},
+	{"users change freely where there is no super user", noSuperUser},
+	{"of the last two super users taken away at once one stays", takenAwayAtOnce(2)},
+	{"of the last four super users taken away at once one stays", takenAwayAtOnce(4)},
+}
+
+// losses are the changes by which a super user is lost.
+var losses = map[string]auth.UserChange{
+	"disable":                            disable,
+	"demote":                             demote,
+	"disable and demote":                 {IsActive: new(false), IsSuperUser: new(false)},
+	"disable a super user who stays one": {IsActive: new(false), IsSuperUser: new(true)},
+	"demote a user who stays active":     {IsActive: new(true), IsSuperUser: new(false)},
+}
+
+// requireLast fails the test unless the store protects the last super user.
+func requireLast(t *testing.T, store auth.Store, last account) {
+	t.Helper()
+	for name, loss := range losses {
+		_, err := store.UpdateUser(t.Context(), last.user.ID, loss)
+		require.ErrorIs(t, err, auth.ErrLastSuperUser, name)
+		last.requireUnchanged(t, store)
+
+		key := newKey(last.user)
+		_, err = store.ResetUser(t.Context(), last.user.ID, loss, key)
+		require.ErrorIs(t, err, auth.ErrLastSuperUser, name)
+		requireNoKey(t, store, key.ID)
+		last.requireUnchanged(t, store)
+	}
+}
+
+func lastSuperUserStays(t *testing.T, store auth.Store) {
+	last := newAccountOf(t, store, newSuperUser())
+	newAccount(t, store) // active, and no super user
+	requireLast(t, store, last)
+}
+
+func lastSuperUserChanged(t *testing.T, store auth.Store) {
+	last := newAccountOf(t, store, newSuperUser())
+	for _, change := range []auth.UserChange{{}, enable, promote, {IsActive: new(true), IsSuperUser: new(true)}} {
+		update(t, store, last.user.ID, change)
+		last.requireUnchanged(t, store)
+	}
+	key := newKey(last.user)
+	user, err := store.ResetUser(t.Context(), last.user.ID, auth.UserChange{}, key)
+	require.NoError(t, err)
+	require.Equal(t, last.user, user)
+	requireNoKey(t, store, last.key.ID)
+	requireNoSession(t, store, last.session.ID)
+	requireKey(t, store, key)
+}
+
+func disabledDoesNotReplace(t *testing.T, store auth.Store) {
+	last := newAccountOf(t, store, newSuperUser())
+	disabled := newSuperUser()
+	disabled.IsActive = false
+	register(t, store, disabled)
+	requireLast(t, store, last)
+
+	// The disabled one may go, and so may anybody who is not the last.
+	update(t, store, disabled.ID, demote)
+	update(t, store, disabled.ID, disable)
+	requireLast(t, store, last)
+}
+
+// appearances are the ways that somebody comes to be a super user.
+var appearances = map[string]func(t *testing.T, store auth.Store) auth.User{
+	"bootstrap": func(t *testing.T, store auth.Store) auth.User {
+		user := newSuperUser()
+		require.NoError(t, store.Bootstrap(t.Context(), user, newKey(user)))
+		return user
+	},
+	"registration": func(t *testing.T, store auth.Store) auth.User {
+		user, _ := register(t, store, newSuperUser())
+		return user
+	},
+	"promotion": func(t *testing.T, store auth.Store) auth.User {
+		user, _ := register(t, store, newUser())
+		update(t, store, user.ID, promote)
+		return changed(user, promote)
+	},
+	"revival": func(t *testing.T, store auth.Store) auth.User {
+		user, _ := register(t, store, changed(newSuperUser(), disable))
+		update(t, store, user.ID, enable)
+		return changed(user, enable)
+	},
+	"reset": func(t *testing.T, store auth.Store) auth.User {
+		user, _ := register(t, store, changed(newUser(), disable))
+		both := auth.UserChange{IsActive: new(true), IsSuperUser: new(true)}
+		_, err := store.ResetUser(t.Context(), user.ID, both, newKey(user))
+		require.NoError(t, err)
+		return changed(user, both)
+	},
+}
+
+func oneOfTwo(t *testing.T, store auth.Store) {
+	first := newAccountOf(t, store, newSuperUser())
+	for _, appear := range appearances {
+		second := signIn(t, store, appear(t, store))
+		update(t, store, first.user.ID, demote)
+		requireLast(t, store, second)
+
+		update(t, store, first.user.ID, promote)
+		require.NoError(t, takeAway(t.Context(), store, second.user))
+		requireLast(t, store, first)
+	}
+}
+
+func noSuperUser(t *testing.T, store auth.Store) {
+	administers := func(user auth.User) bool { return user.IsActive && user.IsSuperUser }
+	for _, change := range everyUserChange() {
+		for _, user := range usersOfEveryKind() {
+			if administers(user) || administers(changed(user, change)) {
+				continue
+			}
+			register(t, store, user)
+			update(t, store, user.ID, change)
+			_, err := store.ResetUser(t.Context(), user.ID, change, newKey(user))
+			require.NoError(t, err)
+		}
+	}
+}
+
+// takeAway takes the super user away in one of the possible ways.
+func takeAway(ctx context.Context, store auth.Store, user auth.User) error {
+	loss := disable
+	if rand.N(2) == 0 {
+		loss = demote
+	}
+	if rand.N(2) == 0 {
+		_, err := store.ResetUser(ctx, user.ID, loss, newKey(user))
+		return err
+	}
+	_, err := store.UpdateUser(ctx, user.ID, loss)
+	return err
+}
+
+// takenAwayAtOnce returns a test that takes n super users away, all there are.
+func takenAwayAtOnce(n int) func(t *testing.T, store auth.Store) {
+	return func(t *testing.T, store auth.Store) {
+		users := make([]auth.User, n)
+		for i := range users {
+			users[i], _ = register(t, store, newSuperUser())
+		}
+		for range rounds(t) {
+			accounts := make([]account, n)
+			for i, user := range users {
+				update(t, store, user.ID, auth.UserChange{IsActive: new(true), IsSuperUser: new(true)})
+				accounts[i] = signIn(t, store, user)
+			}
+			errs := race(n, func(i int) error { return takeAway(t.Context(), store, users[i]) })
+			requireLast(t, store, accounts[requireOneLoser(t, errs, auth.ErrLastSuperUser)])
+		}
+	}
+}

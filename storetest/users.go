@@ -1,0 +1,144 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var userPromises = []promise{
+	{"a store that is open answers a ping", pinged},
+	{"registering a user stores the user and the key", registerStoresBoth},
+	{"a user is found by id and by nothing else", userFoundByIDOnly},
+	{"a key of another user registers nobody", registerWithForeignKey},
+	{"every change of every user does what it says", everyChange},
+	{"an unknown user cannot be changed", updateUnknownUser},
+	{"a disabled user has no session", disablingEndsSessions},
+	{"disabling a user spares the others", disablingSparesOthers},
+	{"a user disabled twice is disabled", disabledTwice},
+	{"reviving a user brings back no session", revivingBringsBackNoSession},
+	{"a user who is revived has the same keys", revivingKeepsKeys},
+	{"only disabling ends sessions", otherChangesKeepSessions},
+}
+
+func pinged(t *testing.T, store auth.Store) {
+	require.NoError(t, store.Ping(t.Context()))
+}
+
+func registerStoresBoth(t *testing.T, store auth.Store) {
+	for _, user := range usersOfEveryKind() {
+		user.LastLogin = now
+		key := newKey(user)
+		key.ExpiresAt = now.Add(time.Hour)
+		require.NoError(t, store.Register(t.Context(), user, key))
+
+		requireUser(t, store, user)
+		credential, err := store.FindKey(t.Context(), key.ID)
+		require.NoError(t, err)
+		require.Equal(t, auth.Credential{Key: key, User: user}, credential)
+	}
+}
+
+func userFoundByIDOnly(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	for _, id := range []string{unique("nobody"), a.user.Username, a.user.Email, a.key.ID, a.session.ID} {
+		requireNoUser(t, store, id)
+	}
+}
+
+func registerWithForeignKey(t *testing.T, store auth.Store) {
+	other := newAccount(t, store)
+	user, key := newUser(), newKey(other.user)
+	requireInvalid(t, store.Register(t.Context(), user, key))
+	requireNoUser(t, store, user.ID)
+	requireNoKey(t, store, key.ID)
+	other.requireUnchanged(t, store)
+}
+
+func everyChange(t *testing.T, store auth.Store) {
+	register(t, store, newSuperUser()) // so that nobody below is the last one
+	for _, change := range everyUserChange() {
+		for _, user := range usersOfEveryKind() {
+			register(t, store, user)
+			want := changed(user, change)
+			got, err := store.UpdateUser(t.Context(), user.ID, change)
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+			requireUser(t, store, want)
+		}
+	}
+}
+
+func updateUnknownUser(t *testing.T, store auth.Store) {
+	for _, change := range everyUserChange() {
+		_, err := store.UpdateUser(t.Context(), unique("nobody"), change)
+		require.ErrorIs(t, err, auth.ErrNotFound)
+	}
+}
+
+func disablingEndsSessions(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	second := addKey(t, store, a.user, now.Add(time.Hour))
+	sessions := []auth.Session{
+		a.session,
+		openSession(t, store, newSession(a.key)),
+		openSession(t, store, newSession(second)),
+		openSession(t, store, newHostSession(a.user)),
+	}
+	update(t, store, a.user.ID, disable)
+	for _, session := range sessions {
+		requireNoSession(t, store, session.ID)
+	}
+	requireKey(t, store, a.key)
+	requireKey(t, store, second)
+}
+
+func disablingSparesOthers(t *testing.T, store auth.Store) {
+	a, other := newAccount(t, store), newAccount(t, store)
+	update(t, store, a.user.ID, disable)
+	other.requireUnchanged(t, store)
+}
+
+func disabledTwice(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	for range 2 {
+		user, err := store.UpdateUser(t.Context(), a.user.ID, disable)
+		require.NoError(t, err)
+		require.False(t, user.IsActive)
+	}
+}
+
+func revivingBringsBackNoSession(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	host := openSession(t, store, newHostSession(a.user))
+	update(t, store, a.user.ID, disable)
+	update(t, store, a.user.ID, enable)
+	requireNoSession(t, store, a.session.ID)
+	requireNoSession(t, store, host.ID)
+	requireUser(t, store, a.user)
+}
+
+func revivingKeepsKeys(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	update(t, store, a.user.ID, disable)
+	update(t, store, a.user.ID, enable)
+	requireKey(t, store, a.key)
+	requireSession(t, store, openSession(t, store, newSession(a.key)))
+}
+
+func otherChangesKeepSessions(t *testing.T, store auth.Store) {
+	register(t, store, newSuperUser()) // so that demote does not meet the last one
+	for name, change := range map[string]auth.UserChange{
+		"no change": {}, "enable": enable, "promote": promote, "demote": demote,
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAccount(t, store)
+			update(t, store, a.user.ID, change)
+			requireKey(t, store, a.key)
+			requireSession(t, store, a.session)
+		})
+	}
+}

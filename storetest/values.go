@@ -1,0 +1,204 @@
+package storetest
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var valuePromises = []promise{
+	{"a user with a value that cannot be kept is not", invalidUser},
+	{"a key with a value that cannot be kept is not", invalidKey},
+	{"a hash that cannot be kept replaces none", invalidHash},
+	{"a session with a value that cannot be kept is not", invalidSession},
+	{"an id that could never be stored is not found", impossibleIDs},
+	{"the longest values come back as they were", longestValues},
+	{"the strangest values come back as they were", strangestValues},
+	{"values that may be empty come back empty", emptyValues},
+}
+
+// field is a field of text of a record R.
+type field[R any] struct {
+	name     string // on the wire, as an InvalidError has it
+	limit    int    // in bytes
+	required bool
+	of       func(*R) *string
+}
+
+var userFields = []field[auth.User]{
+	{"user_id", auth.MaxIDLength, true, func(u *auth.User) *string { return &u.ID }},
+	{"username", auth.MaxUsernameLength, true, func(u *auth.User) *string { return &u.Username }},
+	{"email", auth.MaxEmailLength, false, func(u *auth.User) *string { return &u.Email }},
+}
+
+var hashField = field[auth.AccessKey]{"hash", auth.MaxHashLength, true, func(k *auth.AccessKey) *string { return &k.Hash }}
+
+var keyFields = []field[auth.AccessKey]{
+	{"access_key", auth.MaxAccessKeyLength, true, func(k *auth.AccessKey) *string { return &k.ID }},
+	{"user_id", auth.MaxIDLength, true, func(k *auth.AccessKey) *string { return &k.UserID }},
+	hashField,
+	{"label", auth.MaxLabelLength, false, func(k *auth.AccessKey) *string { return &k.Label }},
+}
+
+var sessionFields = []field[auth.Session]{
+	{"session_id", auth.MaxIDLength, true, func(s *auth.Session) *string { return &s.ID }},
+	{"user_id", auth.MaxIDLength, true, func(s *auth.Session) *string { return &s.UserID }},
+	{"method", auth.MaxIDLength, true, func(s *auth.Session) *string { return (*string)(&s.Method) }},
+	{"access_key", auth.MaxAccessKeyLength, false, func(s *auth.Session) *string { return &s.AccessKeyID }},
+}
+
+// canary begins every value that must be refused, and must not be in the error.
+const canary = "canary"
+
+// badValues returns texts that the field must not have.
+func (f field[R]) badValues() []string {
+	values := []string{
+		// NUL, which ends a text in C and is an error in PostgreSQL.
+		canary + "\x00", canary + "\x00tail",
+		// Invalid UTF-8: a stray byte, half a letter, NUL in two bytes, a surrogate,
+		// and what lies beyond Unicode.
+		canary + "\xff", canary + "\xc3", canary + "\xc0\x80", canary + "\xed\xa0\x80", canary + "\xf4\x90\x80\x80",
+		// Control characters, those for bidirectional text, and separators.
+		canary + "\n", canary + "\r", canary + "\t", canary + "\x1b[2J", canary + "\x7f", canary + "\u0085",
+		canary + "\u202e", canary + "\u2066", canary + "\u200e", canary + "\u061c",
+		canary + "\u2028", canary + "\u2029",
+		// Too much.
+		fill(canary, "x", f.limit+1), fill(canary, "🦆", f.limit+1), fill(canary, "x", 10_000),
+	}
+	if f.required {
+		values = append(values, "")
+	}
+	switch f.name {
+	case "username":
+		values = append(values, canary+" ", " "+canary, canary+"\u00a0", canary+"\u3000", " ")
+	case "hash":
+		values = append(values, canary+" ", canary+"é", canary+"🦆")
+	}
+	return values
+}
+
+// fill returns prefix and as many of what as there is room for in length bytes,
+// which it makes up with dots.
+func fill(prefix, what string, length int) string {
+	room := length - len(prefix)
+	return prefix + strings.Repeat(what, room/len(what)) + strings.Repeat(".", room%len(what))
+}
+
+// requireInvalid fails the test unless err says that some value is invalid.
+func requireInvalid(t *testing.T, err error) *auth.InvalidError {
+	t.Helper()
+	require.ErrorIs(t, err, auth.ErrInvalid)
+	var invalid *auth.InvalidError
+	require.ErrorAs(t, err, &invalid)
+	require.NotEmpty(t, invalid.Reason)
+	return invalid
+}
+
+// requireInvalidField fails the test unless err says that this field is invalid,
+// and not what was in it.
+func requireInvalidField(t *testing.T, err error, field string) {
+	t.Helper()
+	require.Equal(t, field, requireInvalid(t, err).Field)
+	require.NotContains(t, err.Error(), canary)
+}
+
+func invalidUser(t *testing.T, store auth.Store) {
+	for _, field := range userFields {
+		for _, bad := range field.badValues() {
+			user := newUser()
+			key := newKey(user)
+			*field.of(&user) = bad
+			requireInvalidField(t, store.Register(t.Context(), user, key), field.name)
+			requireNoUser(t, store, user.ID)
+			requireNoKey(t, store, key.ID)
+
+			user.IsSuperUser = true
+			requireInvalidField(t, store.Bootstrap(t.Context(), user, key), field.name)
+			requireNoUser(t, store, user.ID)
+			requireNoKey(t, store, key.ID)
+		}
+	}
+}
+
+func invalidKey(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	for _, field := range keyFields {
+		for _, bad := range field.badValues() {
+			key := newKey(a.user)
+			*field.of(&key) = bad
+			requireInvalidField(t, store.AddKey(t.Context(), key), field.name)
+			_, err := store.ResetUser(t.Context(), a.user.ID, disable, key)
+			requireInvalidField(t, err, field.name)
+			requireNoKey(t, store, key.ID)
+			a.requireUnchanged(t, store)
+
+			user := newSuperUser()
+			key = newKey(user)
+			*field.of(&key) = bad
+			requireInvalidField(t, store.Register(t.Context(), user, key), field.name)
+			requireInvalidField(t, store.Bootstrap(t.Context(), user, key), field.name)
+			requireNoUser(t, store, user.ID)
+			requireNoKey(t, store, key.ID)
+		}
+	}
+}
+
+func invalidHash(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	for _, bad := range hashField.badValues() {
+		requireInvalidField(t, store.ReplaceHash(t.Context(), a.key.ID, a.key.Hash, bad), "hash")
+		a.requireUnchanged(t, store)
+	}
+}
+
+func invalidSession(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	for _, field := range sessionFields {
+		for _, bad := range field.badValues() {
+			session := newSession(a.key)
+			session.CreatedAt = refusedAt
+			*field.of(&session) = bad
+			_, _, err := store.CreateSession(t.Context(), session)
+			requireInvalidField(t, err, field.name)
+			requireNoSession(t, store, session.ID)
+			a.requireUnchanged(t, store)
+		}
+	}
+}
+
+func impossibleIDs(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	for _, tail := range []string{"\x00", "\x00tail", "\xff", "\xed\xa0\x80", "\n", "\u202e", fill("", "x", 10_000)} {
+		requireNothing(t, store, tail)
+		// Not even where a store that cuts or ignores the tail would find something.
+		requireNothing(t, store, a.user.ID+tail)
+		requireNothing(t, store, a.key.ID+tail)
+		requireNothing(t, store, a.session.ID+tail)
+	}
+	requireNothing(t, store, "")
+	a.requireUnchanged(t, store)
+}
+
+// requireNothing fails the test unless each method that takes an id says that
+// there is no such thing.
+func requireNothing(t *testing.T, store auth.Store, id string) {
+	t.Helper()
+	ctx := t.Context()
+	requireNoUser(t, store, id)
+	requireNoKey(t, store, id)
+	requireNoSession(t, store, id)
+	_, err := store.UpdateUser(ctx, id, disable)
+	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
+	require.ErrorIsf(t, store.ReplaceHash(ctx, id, "old", "new"), auth.ErrNotFound, "%.80q", id)
+	require.ErrorIsf(t, store.RevokeKey(ctx, id), auth.ErrNotFound, "%.80q", id)
+	require.ErrorIsf(t, store.EndSession(ctx, id), auth.ErrNotFound, "%.80q", id)
+
+	// Here the key cannot be kept either, so that both answers are true.
+	_, err = store.ResetUser(ctx, id, disable, newKey(auth.User{ID: id}))
+	if !isOneOf(err, auth.ErrNotFound, auth.ErrInvalid) {
+		require.Failf(t, "the reset of an impossible user", "%.80q: %v", id, err)
+	}
+}

@@ -152,7 +152,7 @@ func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (Credenti
 	secret := pair.AccessSecret.Reveal()
 	switch {
 	case v.format.isKey(pair.AccessKey) && v.format.isSecret(secret):
-		return v.verify(ctx, pair.AccessKey, secret, v.hasher.matchFast, v.hasher.fast)
+		return v.verify(ctx, pair.AccessKey, secret, v.hasher.fastScheme())
 	case v.slow == nil || v.format.resembles(pair.AccessKey),
 		len(pair.AccessKey) > MaxAccessKeyLength, len(secret) > maxSlowSecret:
 		return Credential{}, ErrInvalidCredentials
@@ -162,32 +162,28 @@ func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (Credenti
 		return Credential{}, err
 	}
 	defer leave()
-	return v.verify(ctx, pair.AccessKey, secret, v.hasher.matchSlow, v.hasher.slow)
+	return v.verify(ctx, pair.AccessKey, secret, v.hasher.slowScheme())
 }
 
 // verify looks the key up and does the same work whether it is there or not.
-func (v *CredentialVerifier) verify(
-	ctx context.Context, accessKey, secret string,
-	match func(stored, userID, accessKey, secret string) (match, stale bool),
-	rehash func(userID, accessKey, secret string) string,
-) (Credential, error) {
+func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret string, scheme hashScheme) (Credential, error) {
 	credential, err := v.store.FindKey(ctx, accessKey)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Credential{}, fmt.Errorf("auth: verifying an access key: %w", err)
 	}
 	found := err == nil
 	if !found {
-		credential = Credential{} // an empty hash matches nothing, at full cost
+		credential = Credential{Key: scheme.decoy}
 	}
 	key := credential.Key
-	matches, stale := match(key.Hash, key.UserID, accessKey, secret)
+	matches, stale := scheme.match(key.Hash, key.UserID, accessKey, secret)
 	if !found || !matches || v.expired(key) || !credential.User.IsActive || credential.User.ID != key.UserID {
 		return Credential{}, ErrInvalidCredentials
 	}
 	if stale {
 		// The secret is here now and will not be again: a good moment, but not
 		// one for which the sign-in should fail.
-		err := v.store.ReplaceHash(ctx, accessKey, key.Hash, rehash(key.UserID, accessKey, secret))
+		err := v.store.ReplaceHash(ctx, accessKey, key.Hash, scheme.make(key.UserID, accessKey, secret))
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed", "access_key", accessKey, "error", err)
 		}

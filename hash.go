@@ -2,6 +2,7 @@ package auth
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -96,6 +97,31 @@ func decodeBase64(encoding *base64.Encoding, text string) ([]byte, error) {
 type hasher struct {
 	peppers         []pepper // the first is for new hashes; empty if there are none
 	allowUnpeppered bool
+
+	// The forms that keys which are not there are compared with. No secret
+	// matches them.
+	fastDecoy, slowDecoy string
+}
+
+// hashScheme is one of the two ways, fast and slow, to keep a secret.
+type hashScheme struct {
+	make  func(userID, accessKey, secret string) string
+	match func(stored, userID, accessKey, secret string) (match, stale bool)
+
+	// decoy stands in for a key that is not there, so that it costs what one
+	// that is there does.
+	decoy AccessKey
+}
+
+// decoyUserID is as long as the IDs that we make, and none of them.
+const decoyUserID = "--------------------------"
+
+func (h *hasher) fastScheme() hashScheme {
+	return hashScheme{h.fast, h.matchFast, AccessKey{UserID: decoyUserID, Hash: h.fastDecoy}}
+}
+
+func (h *hasher) slowScheme() hashScheme {
+	return hashScheme{h.slow, h.matchSlow, AccessKey{UserID: decoyUserID, Hash: h.slowDecoy}}
 }
 
 type pepper struct {
@@ -115,6 +141,8 @@ func newHasher(ring []SymmetricKey, allowUnpeppered bool) (*hasher, error) {
 		}
 		h.peppers = append(h.peppers, pepper{id: k.id, key: key})
 	}
+	h.fastDecoy = h.fast(rand.Text(), rand.Text(), rand.Text())
+	h.slowDecoy = h.slowForm(randomBytes(16), randomBytes(32))
 	return h, nil
 }
 
@@ -151,6 +179,9 @@ func (h *hasher) fast(userID, accessKey, secret string) string {
 func (h *hasher) matchFast(stored, userID, accessKey, secret string) (match, stale bool) {
 	s, err := parseHash(stored)
 	key, known := h.key(s)
+	if !known {
+		key = h.current().key
+	}
 	digest := boundDigest(key, userID, accessKey, secret)
 	match = err == nil && known && (s.form == formSHA256 || s.form == formHMAC) &&
 		subtle.ConstantTimeCompare(digest, s.digest) == 1

@@ -20,7 +20,7 @@ import (
 // It prints as "[redacted]".
 type SigningKey struct {
 	redacted
-	*signingKey
+	get func() *signingKey // nil in the zero value
 }
 
 type signingKey struct {
@@ -43,7 +43,8 @@ func NewHS256Key(id string, secret []byte) (SigningKey, error) {
 	}
 	secret = bytes.Clone(secret)
 	return newSigningKey(id, jwt.SigningMethodHS256, secret, secret, func() ([]byte, error) {
-		return SymmetricKey{key: &secret}.derive("key id")
+		text := string(secret)
+		return SymmetricKey{key: &text}.derive("key id")
 	})
 }
 
@@ -97,13 +98,14 @@ func newSigningKey(id string, method jwt.SigningMethod, private, public any, der
 		return SigningKey{}, err
 	}
 	header := fmt.Sprintf(`{"alg":"%s","kid":"%s","typ":"%s"}`, method.Alg(), id, tokenType)
-	return SigningKey{signingKey: &signingKey{
+	key := &signingKey{
 		id:      id,
 		method:  method,
 		private: private,
 		public:  public,
 		header:  base64.RawURLEncoding.EncodeToString([]byte(header)),
-	}}, nil
+	}
+	return SigningKey{get: func() *signingKey { return key }}, nil
 }
 
 // thumbprint is the JWK thumbprint of a public key (RFC 7638).
@@ -118,18 +120,18 @@ func thumbprint(format string, coordinates ...[]byte) []byte {
 
 // ID returns the key ID.
 func (k SigningKey) ID() string {
-	if k.signingKey == nil {
+	if k.get == nil {
 		return ""
 	}
-	return k.id
+	return k.get().id
 }
 
 // Algorithm returns "HS256", "ES256" or "EdDSA".
 func (k SigningKey) Algorithm() string {
-	if k.signingKey == nil {
+	if k.get == nil {
 		return ""
 	}
-	return k.method.Alg()
+	return k.get().method.Alg()
 }
 
 func (k *signingKey) sign(text string) ([]byte, error) {

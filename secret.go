@@ -17,7 +17,7 @@ import (
 // The zero Secret is empty. Secrets cannot be compared with ==.
 type Secret struct {
 	redacted
-	text *string // behind a pointer: fmt prints an unexported field without asking it how
+	text *string // which fmt prints as an address; see redacted
 }
 
 // NewSecret returns the secret with this text.
@@ -43,7 +43,7 @@ func (s Secret) Reveal() string {
 type SymmetricKey struct {
 	redacted
 	id  string
-	key *[]byte
+	key *string // of bytes; as a *[]byte, %s would print it
 }
 
 // NewSymmetricKey makes a key of the secret, which it copies. The secret must be
@@ -57,8 +57,8 @@ func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
 	if err := checkKeySecret(secret); err != nil {
 		return SymmetricKey{}, err
 	}
-	secret = bytes.Clone(secret)
-	return SymmetricKey{id: id, key: &secret}, nil
+	key := string(secret)
+	return SymmetricKey{id: id, key: &key}, nil
 }
 
 // ID returns the id of the key.
@@ -70,7 +70,7 @@ func (k SymmetricKey) derive(purpose string) ([]byte, error) {
 	if k.key == nil {
 		return nil, errors.New("auth: empty SymmetricKey: make it with NewSymmetricKey")
 	}
-	return hkdf.Key(sha256.New, *k.key, nil, "sallyport "+purpose, 32)
+	return hkdf.Key(sha256.New, []byte(*k.key), nil, "sallyport "+purpose, 32)
 }
 
 func checkKeyID(id string) error {
@@ -102,7 +102,10 @@ func isAlphanumeric(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// redacted, embedded, keeps a value out of logs and responses.
+// redacted, embedded, keeps a value out of logs and responses. It cannot help
+// where the value is in an unexported field of the host's: fmt does not call
+// methods there, and follows pointers to structs, slices and maps. So a secret is
+// kept behind a pointer to a string, or in a function, where fmt stops.
 type redacted struct {
 	_ [0]func() // no ==, which would compare addresses
 }

@@ -102,18 +102,26 @@ func parseBcrypt(stored string) (storedHash, error) {
 
 // slow returns the stored form of a chosen secret.
 func (h *hasher) slow(userID, accessKey, secret string) string {
-	p := h.current()
 	a := defaultArgon
-	a.salt = make([]byte, 16)
-	rand.Read(a.salt)
-	a.hash = a.sum(boundDigest(p.key, userID, accessKey, secret), 32)
+	a.salt = randomBytes(16)
+	return h.slowForm(a.salt, a.sum(boundDigest(h.current().key, userID, accessKey, secret), 32))
+}
+
+// slowForm writes a hash made with the default cost and the current pepper.
+func (h *hasher) slowForm(salt, hash []byte) string {
 	pepper := ""
-	if p.key != nil {
+	if p := h.current(); p.key != nil {
 		pepper = ",k=" + p.id
 	}
 	encode := base64.RawStdEncoding.EncodeToString
 	return fmt.Sprintf("$%s$v=%d$m=%d,t=%d,p=%d%s$%s$%s", formArgonBound, argon2.Version,
-		a.memory, a.time, a.threads, pepper, encode(a.salt), encode(a.hash))
+		defaultArgon.memory, defaultArgon.time, defaultArgon.threads, pepper, encode(salt), encode(hash))
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails: it ends the program instead
+	return b
 }
 
 // matchSlow reports whether the secret is the one of the stored form, and

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -75,7 +76,7 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 	return &TokenIssuer{
 		sessions: sessions,
 		cfg:      cfg,
-		signer:   cfg.SigningKeys[0].signingKey,
+		signer:   cfg.SigningKeys[0].get(),
 		verifier: tokenVerifier{
 			issuer:      cfg.Issuer,
 			audience:    cfg.Audience,
@@ -115,13 +116,13 @@ func (cfg TokenConfig) withDefaults() (TokenConfig, error) {
 func keysByID(ring []SigningKey) (map[string]*signingKey, error) {
 	keys := make(map[string]*signingKey, len(ring))
 	for _, k := range ring {
-		if k.signingKey == nil {
+		if k.get == nil {
 			return nil, errors.New("auth: empty SigningKey: make it with NewHS256Key, NewES256Key or NewEdDSAKey")
 		}
-		if keys[k.id] != nil {
-			return nil, fmt.Errorf("auth: two signing keys have the id %q: give each its own", k.id)
+		if keys[k.ID()] != nil {
+			return nil, fmt.Errorf("auth: two signing keys have the id %q: give each its own", k.ID())
 		}
-		keys[k.id] = k.signingKey
+		keys[k.ID()] = k.get()
 	}
 	return keys, nil
 }
@@ -193,7 +194,7 @@ type payload struct {
 }
 
 func (t *TokenIssuer) sign(session Session, user User) (string, error) {
-	claims, err := json.Marshal(payload{
+	claims, err := encodeClaims(payload{
 		Issuer:      t.cfg.Issuer,
 		Audience:    t.cfg.Audience,
 		Subject:     user.ID,
@@ -212,6 +213,16 @@ func (t *TokenIssuer) sign(session Session, user User) (string, error) {
 		return "", fmt.Errorf("auth: signing a token: %w", err)
 	}
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature), nil
+}
+
+// encodeClaims leaves out the escapes for HTML, which would make six bytes of one:
+// a token must never outgrow what the verifier takes.
+func encodeClaims(claims payload) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(claims)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
 // Verify returns whose token this is. It returns ErrTokenRejected for every

@@ -1,0 +1,117 @@
+package auth_test
+
+import (
+	"database/sql"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"testing"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/memstore"
+	"github.com/sallyport-go/auth/sqlstore"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+)
+
+// discard is a ResponseWriter that costs as little as can be.
+type discard struct{ header http.Header }
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discard) WriteHeader(int)             {}
+
+// BenchmarkAuthenticate is the whole middleware around a handler that does
+// nothing, with sessions in memory.
+func BenchmarkAuthenticate(b *testing.B) {
+	for _, alg := range []string{"HS256", "ES256", "EdDSA"} {
+		f := newFixture(b, func(f *fixture, _ *auth.Config) { f.signer = newSigners(b)[alg] })
+		handler := f.svc.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Authorization", "Bearer "+f.signIn(f.user))
+		b.Run(alg+"/serial", func(b *testing.B) {
+			b.ReportAllocs()
+			w := &discard{http.Header{}}
+			for b.Loop() {
+				handler.ServeHTTP(w, r)
+			}
+		})
+		b.Run(alg+"/parallel", func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				w := &discard{http.Header{}}
+				for pb.Next() {
+					handler.ServeHTTP(w, r)
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkIssue makes a session in memory and signs its token; the bare
+// signature is the part of it that no code of ours can save.
+func BenchmarkIssue(b *testing.B) {
+	for _, alg := range []string{"HS256", "ES256", "EdDSA"} {
+		f := newTokens(b, newSigners(b)[alg], auth.TokenConfig{})
+		b.Run(alg, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, err := f.issuer.Issue(b.Context(), auth.SignIn{UserID: "u1", Method: auth.MethodHost})
+				require.NoError(b, err)
+			}
+		})
+		text := f.token.Bearer.Reveal()
+		b.Run(alg+"/bare-signature", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, err := f.method.Sign(text, f.secret)
+				require.NoError(b, err)
+			}
+		})
+	}
+}
+
+// BenchmarkVerifyCredentials is one read of a store in memory and one fast hash.
+func BenchmarkVerifyCredentials(b *testing.B) {
+	c := newCredentials(b, auth.CredentialConfig{Peppers: []auth.SymmetricKey{symmetricKey(b, "p1")}})
+	pair, stranger := c.issue(b), c.NewPair()
+	for name, pair := range map[string]auth.KeyPair{
+		"good":         pair,
+		"unknown-key":  stranger,
+		"wrong-secret": {AccessKey: pair.AccessKey, AccessSecret: stranger.AccessSecret},
+		"bad-checksum": {AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret(flipCase(pair.AccessSecret.Reveal(), 40))},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				c.Verify(b.Context(), pair)
+			}
+		})
+	}
+}
+
+// BenchmarkLogin is POST /auth/users/login without the network: body, read,
+// hash, session, signature, answer.
+func BenchmarkLogin(b *testing.B) {
+	for name, store := range map[string]auth.Store{"memstore": memstore.New(), "sqlite-file": sqliteFile(b)} {
+		f := newFixture(b, func(f *fixture, _ *auth.Config) { f.store = store })
+		handler := f.svc.LoginHandler()
+		body := loginBody(f.userPair)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				require.Equal(b, http.StatusOK, send(handler, http.MethodPost, "/", body).status)
+			}
+		})
+	}
+}
+
+func sqliteFile(b *testing.B) auth.Store {
+	path := filepath.Join(b.TempDir(), "bench.db")
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)")
+	require.NoError(b, err)
+	b.Cleanup(func() { db.Close() })
+	store, err := sqlstore.Open(b.Context(), db, sqlstore.Config{Dialect: sqlstore.SQLite})
+	require.NoError(b, err)
+	return store
+}

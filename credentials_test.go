@@ -1,0 +1,493 @@
+package auth_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// credentials is a verifier over a store with two users.
+type credentials struct {
+	*auth.CredentialVerifier
+	clock *clock
+	store auth.Store
+}
+
+func newCredentials(t testing.TB, cfg auth.CredentialConfig) *credentials {
+	t.Helper()
+	c := &credentials{clock: newClock(), store: memstore.New()}
+	register(t, c.store, c.clock, "u1", "alice")
+	register(t, c.store, c.clock, "u2", "mallory")
+	c.configure(t, cfg)
+	return c
+}
+
+// configure starts the verifier anew, over the same store.
+func (c *credentials) configure(t testing.TB, cfg auth.CredentialConfig) {
+	t.Helper()
+	cfg.Now, cfg.Logger = c.clock.Now, slog.New(slog.DiscardHandler)
+	var err error
+	c.CredentialVerifier, err = auth.NewCredentialVerifier(c.store, cfg)
+	require.NoError(t, err)
+}
+
+func (c *credentials) issue(t testing.TB) auth.KeyPair {
+	t.Helper()
+	pair, err := c.Issue(t.Context(), "u1", auth.KeyOptions{})
+	require.NoError(t, err)
+	return pair
+}
+
+func (c *credentials) hash(t testing.TB, accessKey string) string {
+	t.Helper()
+	credential, err := c.store.FindKey(t.Context(), accessKey)
+	require.NoError(t, err)
+	return credential.Key.Hash
+}
+
+func (c *credentials) requireGood(t testing.TB, pair auth.KeyPair) {
+	t.Helper()
+	credential, err := c.Verify(t.Context(), pair)
+	require.NoError(t, err)
+	require.Equal(t, "u1", credential.User.ID)
+	require.Equal(t, pair.AccessKey, credential.Key.ID)
+}
+
+func (c *credentials) requireBad(t testing.TB, pair auth.KeyPair) {
+	t.Helper()
+	credential, err := c.Verify(t.Context(), pair)
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	require.Zero(t, credential)
+}
+
+func TestAGeneratedPairHasTheDocumentedForm(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{})
+	key := regexp.MustCompile(`^ak_live_([0-9A-Za-z]{20})[0-9A-Za-z]{6}$`)
+	secret := regexp.MustCompile(`^as_live_([0-9A-Za-z]{20})[0-9A-Za-z]{43}[0-9A-Za-z]{6}$`)
+	seen := map[string]bool{}
+	for range 1000 {
+		pair := c.NewPair()
+		k := key.FindStringSubmatch(pair.AccessKey)
+		s := secret.FindStringSubmatch(pair.AccessSecret.Reveal())
+		require.NotNil(t, k, pair.AccessKey)
+		require.NotNil(t, s)
+		require.Equal(t, k[1], s[1], "the secret embeds the id of its key")
+		require.False(t, seen[k[1]])
+		seen[k[1]] = true
+		for _, text := range []string{pair.AccessKey, pair.AccessSecret.Reveal()} {
+			body, tail := text[:len(text)-6], text[len(text)-6:]
+			require.Equal(t, crc32.ChecksumIEEE([]byte(body)), fromBase62(tail))
+		}
+	}
+}
+
+func fromBase62(text string) uint32 {
+	n := uint64(0)
+	for _, c := range text {
+		n = n*62 + uint64(strings.IndexRune("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", c))
+	}
+	return uint32(n)
+}
+
+func TestEveryCharacterOfASecretIsAsLikelyAsAnyOther(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{})
+	counts := map[rune]int{}
+	const pairs = 4000
+	for range pairs {
+		for _, char := range c.NewPair().AccessSecret.Reveal()[8:71] {
+			counts[char]++
+		}
+	}
+	expected := float64(pairs*63) / 62
+	chiSquared := 0.0
+	for _, n := range counts {
+		chiSquared += (float64(n) - expected) * (float64(n) - expected) / expected
+	}
+	require.Len(t, counts, 62)
+	require.Less(t, chiSquared, 150.0, "61 degrees of freedom: above 150 once in 10^9; the bias of a plain b%%62 gives over 5000")
+}
+
+func TestIssueVerifyAndRevoke(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{})
+	pair, err := c.Issue(t.Context(), "u1", auth.KeyOptions{Label: "laptop", ExpiresAt: c.clock.Now().Add(time.Hour)})
+	require.NoError(t, err)
+	other := c.issue(t)
+	c.requireGood(t, pair)
+	credential, err := c.store.FindKey(t.Context(), pair.AccessKey)
+	require.NoError(t, err)
+	require.Equal(t, "laptop", credential.Key.Label)
+
+	c.clock.Advance(time.Hour - time.Microsecond)
+	c.requireGood(t, pair)
+	c.clock.Advance(2 * time.Microsecond)
+	c.requireBad(t, pair)
+
+	require.NoError(t, c.Revoke(t.Context(), other.AccessKey))
+	c.requireBad(t, other)
+	require.ErrorIs(t, c.Revoke(t.Context(), other.AccessKey), auth.ErrNotFound)
+}
+
+func TestIssueRefusesWhatCannotBe(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{})
+	for name, options := range map[string]auth.KeyOptions{
+		"an end that has come":   {ExpiresAt: c.clock.Now()},
+		"an end long ago":        {ExpiresAt: time.Unix(1, 0)},
+		"an end in year 10000":   {ExpiresAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
+		"a label of 257 bytes":   {Label: strings.Repeat("x", 257)},
+		"a label with a newline": {Label: "a\nb"},
+		"a label that turns":     {Label: "a\u202eb"},
+	} {
+		_, err := c.Issue(t.Context(), "u1", options)
+		require.ErrorIs(t, err, auth.ErrInvalid, name)
+	}
+	_, err := c.Issue(t.Context(), "nobody", auth.KeyOptions{})
+	require.ErrorIs(t, err, auth.ErrNotFound)
+}
+
+func TestPrefixesAreConfigurable(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{AccessKeyPrefix: "acme_test_key", AccessSecretPrefix: "acme_test_secret"})
+	pair := c.issue(t)
+	require.True(t, strings.HasPrefix(pair.AccessKey, "acme_test_key_"))
+	require.True(t, strings.HasPrefix(pair.AccessSecret.Reveal(), "acme_test_secret_"))
+	c.requireGood(t, pair)
+
+	live := newCredentials(t, auth.CredentialConfig{}).NewPair()
+	c.requireBad(t, live)
+
+	for _, prefixes := range [][2]string{
+		{"same", "same"}, {"Same", "same"}, {"a-b", ""}, {"ключ", ""}, {"a b", ""}, {"_a", ""}, {"a_", ""},
+		{"", "a."}, {strings.Repeat("x", 33), ""}, {"as_live", ""}, {"\u017f", ""},
+	} {
+		_, err := auth.NewCredentialVerifier(c.store, auth.CredentialConfig{AccessKeyPrefix: prefixes[0], AccessSecretPrefix: prefixes[1]})
+		require.Error(t, err, prefixes)
+	}
+}
+
+func TestAStoredHashIsBoundToItsUserAndKey(t *testing.T) {
+	t.Parallel()
+	peppers := []auth.SymmetricKey{symmetricKey(t, "p1")}
+	for name, cfg := range map[string]auth.CredentialConfig{"pepper": {Peppers: peppers}, "no pepper": {}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCredentials(t, cfg)
+			pair := c.issue(t)
+			hash := c.hash(t, pair.AccessKey)
+			require.NotContains(t, hash, pair.AccessSecret.Reveal())
+
+			// Mallory can write to the store, and has a key of her own.
+			own := c.NewPair()
+			add := func(id, userID, hash string) {
+				require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: id, UserID: userID, Hash: hash, CreatedAt: c.clock.Now()}))
+			}
+			add(own.AccessKey, "u2", hash) // the victim's hash under her key and user
+			c.requireBad(t, auth.KeyPair{AccessKey: own.AccessKey, AccessSecret: pair.AccessSecret})
+			second := c.NewPair()
+			add(second.AccessKey, "u1", hash) // under another key of the same user
+			c.requireBad(t, auth.KeyPair{AccessKey: second.AccessKey, AccessSecret: pair.AccessSecret})
+			require.NoError(t, c.Revoke(t.Context(), pair.AccessKey))
+			add(pair.AccessKey, "u2", hash) // the same key, of another user
+			c.requireBad(t, pair)
+		})
+	}
+}
+
+func TestTheFramesOfABoundHashCannotBeShifted(t *testing.T) {
+	t.Parallel()
+	h, err := auth.NewHasher(nil, false)
+	require.NoError(t, err)
+	require.NotEqual(t, h.Fast("u1", "2", "3"), h.Fast("u", "12", "3"))
+	require.NotEqual(t, h.Fast("u", "12", "3"), h.Fast("u", "1", "23"))
+	require.Equal(t, h.Fast("u", "1", "23"), h.Fast("u", "1", "23"))
+}
+
+func TestPeppersAreARing(t *testing.T) {
+	t.Parallel()
+	first, second := symmetricKey(t, "p1"), symmetricKey(t, "p2")
+	c := newCredentials(t, auth.CredentialConfig{})
+	pair, idle := c.issue(t), c.issue(t)
+	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$sha256$v=1$"))
+
+	// The service comes to use a pepper: for a while, hashes without are believed.
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{first}, AllowUnpeppered: true})
+	c.requireGood(t, pair)
+	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$hmac-sha256$v=1$k=p1$"), "made anew at the sign-in")
+	c.requireGood(t, pair)
+
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{first}})
+	c.requireGood(t, pair)
+	c.requireBad(t, idle) // never seen since: has no pepper, and could be anybody's
+
+	// A new pepper in front: what the old one made verifies, and is made anew.
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{second, first}})
+	c.requireGood(t, pair)
+	require.Contains(t, c.hash(t, pair.AccessKey), "$k=p2$")
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{second}})
+	c.requireGood(t, pair)
+
+	// Another secret under the same id is another pepper.
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{symmetricKey(t, "p2")}})
+	c.requireBad(t, pair)
+	c.configure(t, auth.CredentialConfig{})
+	c.requireBad(t, pair)
+}
+
+func TestWhoWritesToTheStoreCannotMakeAKeyWithoutThePepper(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{
+		Peppers: []auth.SymmetricKey{symmetricKey(t, "p1")}, AllowImported: true,
+	})
+	unpeppered := newCredentials(t, auth.CredentialConfig{})
+	forged := unpeppered.issue(t)
+	h, err := bcrypt.GenerateFromPassword([]byte("known secret"), 10)
+	require.NoError(t, err)
+	for name, key := range map[string]struct{ id, hash, secret string }{
+		"a fast hash": {forged.AccessKey, unpeppered.hash(t, forged.AccessKey), forged.AccessSecret.Reveal()},
+		"bcrypt":      {"legacy", string(h), "known secret"},
+	} {
+		require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: key.id, UserID: "u1", Hash: key.hash, CreatedAt: c.clock.Now()}))
+		_, err := c.Verify(t.Context(), auth.KeyPair{AccessKey: key.id, AccessSecret: auth.NewSecret(key.secret)})
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)
+	}
+}
+
+func TestAHashThatIsNotRenewedDoesNotFailTheSignIn(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{})
+	pair := c.issue(t)
+	c.store = &faultyStore{Store: c.store, before: func(method string) error {
+		if method == "ReplaceHash" {
+			return context.DeadlineExceeded
+		}
+		return nil
+	}}
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{symmetricKey(t, "p1")}, AllowUnpeppered: true})
+	c.requireGood(t, pair)
+	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$sha256$"))
+}
+
+func TestPepperRingsAreChecked(t *testing.T) {
+	t.Parallel()
+	key := symmetricKey(t, "p1")
+	for name, ring := range map[string][]auth.SymmetricKey{
+		"one id twice":   {key, symmetricKey(t, "p1")},
+		"a zero key":     {{}},
+		"a zero key too": {key, {}},
+	} {
+		_, err := auth.NewCredentialVerifier(memstore.New(), auth.CredentialConfig{Peppers: ring})
+		require.Error(t, err, name)
+	}
+	_, err := auth.NewCredentialVerifier(nil, auth.CredentialConfig{})
+	require.Error(t, err)
+	_, err = auth.NewCredentialVerifier(memstore.New(), auth.CredentialConfig{MaxSlowHashes: -1})
+	require.Error(t, err)
+}
+
+func phc(secret string, memory, time uint32, threads uint8) string {
+	salt := []byte("0123456789abcdef")
+	hash := argon2.IDKey([]byte(secret), salt, time, memory, threads, 32)
+	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", memory, time, threads, rawStd(salt), rawStd(hash))
+}
+
+func TestImportedHashesVerifyAndAreMadeAnew(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
+	bcrypted, err := bcrypt.GenerateFromPassword([]byte("correct horse"), 10)
+	require.NoError(t, err)
+	for name, imported := range map[string]auth.ImportedKey{
+		"bcrypt-2a":              {Hash: string(bcrypted)},
+		"bcrypt-2b":              {Hash: "$2b" + string(bcrypted)[3:]},
+		"bcrypt-2y":              {Hash: "$2y" + string(bcrypted)[3:]},
+		"argon2id":               {Hash: phc("correct horse", 8*1024, 1, 1)},
+		"in clear":               {Secret: auth.NewSecret("correct horse")},
+		"a name of «many» words": {Secret: auth.NewSecret("correct horse")},
+	} {
+		imported.UserID, imported.AccessKey = "u1", name
+		require.NoError(t, c.Import(t.Context(), imported), name)
+		require.NotContains(t, c.hash(t, name), "correct")
+		for range 2 { // the second time with the hash made anew
+			c.requireGood(t, auth.KeyPair{AccessKey: name, AccessSecret: auth.NewSecret("correct horse")})
+			require.True(t, strings.HasPrefix(c.hash(t, name), "$argon2id-bound$v=19$m=19456,t=2,p=1$"), name)
+			c.requireBad(t, auth.KeyPair{AccessKey: name, AccessSecret: auth.NewSecret("correct horse ")})
+			c.requireBad(t, auth.KeyPair{AccessKey: name, AccessSecret: auth.NewSecret("")})
+		}
+	}
+	c.requireBad(t, auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
+}
+
+func TestAChosenSecretIsBoundAndPeppered(t *testing.T) {
+	t.Parallel()
+	first, second := symmetricKey(t, "p1"), symmetricKey(t, "p2")
+	c := newCredentials(t, auth.CredentialConfig{AllowImported: true, Peppers: []auth.SymmetricKey{first}})
+	pair := auth.KeyPair{AccessKey: "reporting", AccessSecret: auth.NewSecret("correct horse")}
+	require.NoError(t, c.Import(t.Context(), auth.ImportedKey{UserID: "u1", AccessKey: pair.AccessKey, Secret: pair.AccessSecret}))
+	require.Contains(t, c.hash(t, "reporting"), ",k=p1$")
+	c.requireGood(t, pair)
+
+	require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{
+		ID: "mallory's", UserID: "u2", Hash: c.hash(t, "reporting"), CreatedAt: c.clock.Now()}))
+	c.requireBad(t, auth.KeyPair{AccessKey: "mallory's", AccessSecret: pair.AccessSecret})
+
+	c.configure(t, auth.CredentialConfig{AllowImported: true, Peppers: []auth.SymmetricKey{second, first}})
+	c.requireGood(t, pair)
+	require.Contains(t, c.hash(t, "reporting"), ",k=p2$")
+	c.configure(t, auth.CredentialConfig{AllowImported: true, Peppers: []auth.SymmetricKey{first}})
+	c.requireBad(t, pair)
+}
+
+func TestImportRefuses(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
+	secret := auth.NewSecret("correct horse")
+	taken := auth.ImportedKey{UserID: "u1", AccessKey: "taken", Secret: secret}
+	require.NoError(t, c.Import(t.Context(), taken))
+	generated := c.NewPair()
+	cheap, err := bcrypt.GenerateFromPassword([]byte("x"), 9)
+	require.NoError(t, err)
+	bound := c.hash(t, "taken")
+
+	for name, test := range map[string]struct {
+		key  auth.ImportedKey
+		want error
+	}{
+		"a name that is taken":           {auth.ImportedKey{AccessKey: "taken", Secret: secret}, auth.ErrExists},
+		"a user who is not there":        {auth.ImportedKey{UserID: "nobody", AccessKey: "x", Secret: secret}, auth.ErrNotFound},
+		"no name":                        {auth.ImportedKey{Secret: secret}, auth.ErrInvalid},
+		"a name of 129 bytes":            {auth.ImportedKey{AccessKey: strings.Repeat("x", 129), Secret: secret}, auth.ErrInvalid},
+		"a name with NUL":                {auth.ImportedKey{AccessKey: "a\x00", Secret: secret}, auth.ErrInvalid},
+		"a name that is one of ours":     {auth.ImportedKey{AccessKey: generated.AccessKey, Secret: secret}, auth.ErrInvalid},
+		"a name that begins like ours":   {auth.ImportedKey{AccessKey: "ak_live_x", Secret: secret}, auth.ErrInvalid},
+		"the same in upper case":         {auth.ImportedKey{AccessKey: "AK_LIVE_x", Secret: secret}, auth.ErrInvalid},
+		"a name like a secret":           {auth.ImportedKey{AccessKey: "as_live_x", Secret: secret}, auth.ErrInvalid},
+		"neither hash nor secret":        {auth.ImportedKey{AccessKey: "x"}, auth.ErrInvalid},
+		"both":                           {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 1, 1), Secret: secret}, auth.ErrInvalid},
+		"a secret of 7 bytes":            {auth.ImportedKey{AccessKey: "x", Secret: auth.NewSecret("1234567")}, auth.ErrInvalid},
+		"a secret of 1025 bytes":         {auth.ImportedKey{AccessKey: "x", Secret: auth.NewSecret(strings.Repeat("x", 1025))}, auth.ErrInvalid},
+		"an end that has come":           {auth.ImportedKey{AccessKey: "x", Secret: secret, KeyOptions: auth.KeyOptions{ExpiresAt: c.clock.Now()}}, auth.ErrInvalid},
+		"a secret for a hash":            {auth.ImportedKey{AccessKey: "x", Hash: "correct horse"}, auth.ErrInvalid},
+		"a bare SHA-256":                 {auth.ImportedKey{AccessKey: "x", Hash: fmt.Sprintf("%x", sha256.Sum256(nil))}, auth.ErrInvalid},
+		"a form that only we make":       {auth.ImportedKey{AccessKey: "x", Hash: bound}, auth.ErrInvalid},
+		"a fast form":                    {auth.ImportedKey{AccessKey: "x", Hash: "$sha256$v=1$" + strings.Repeat("A", 43)}, auth.ErrInvalid},
+		"bcrypt of cost 9":               {auth.ImportedKey{AccessKey: "x", Hash: string(cheap)}, auth.ErrInvalid},
+		"bcrypt of cost 14":              {auth.ImportedKey{AccessKey: "x", Hash: "$2a$14" + string(cheap)[6:]}, auth.ErrInvalid},
+		"bcrypt of cost 31 (runs a day)": {auth.ImportedKey{AccessKey: "x", Hash: "$2a$31" + string(cheap)[6:]}, auth.ErrInvalid},
+		"bcrypt $2x$":                    {auth.ImportedKey{AccessKey: "x", Hash: "$2x$10" + string(cheap)[6:]}, auth.ErrInvalid},
+		"argon2id of 7 MiB":              {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 7*1024, 1, 1)}, auth.ErrInvalid},
+		"argon2id of 65 MiB":             {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 65*1024, 1, 1)}, auth.ErrInvalid},
+		"argon2id of t=5":                {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 5, 1)}, auth.ErrInvalid},
+		"argon2id of t=0 (panics)":       {auth.ImportedKey{AccessKey: "x", Hash: strings.Replace(phc("x", 8192, 1, 1), "t=1", "t=0", 1)}, auth.ErrInvalid},
+		"argon2id of p=5":                {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 1, 5)}, auth.ErrInvalid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if test.key.UserID == "" {
+				test.key.UserID = "u1"
+			}
+			err := c.Import(t.Context(), test.key)
+			require.ErrorIs(t, err, test.want)
+			require.NotContains(t, err.Error(), "correct horse")
+		})
+	}
+
+	closed := newCredentials(t, auth.CredentialConfig{})
+	require.ErrorIs(t, closed.Import(t.Context(), taken), auth.ErrInvalid, "without AllowImported")
+	peppered := newCredentials(t, auth.CredentialConfig{AllowImported: true, Peppers: []auth.SymmetricKey{symmetricKey(t, "p")}})
+	require.ErrorIs(t, peppered.Import(t.Context(), auth.ImportedKey{UserID: "u1", AccessKey: "x", Hash: phc("x", 8192, 1, 1)}), auth.ErrInvalid)
+}
+
+func TestABcryptSecretBeyond72BytesIsRefusedNotCut(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
+	secret := strings.Repeat("x", 72)
+	hash, err := bcrypt.GenerateFromPassword([]byte(secret), 10)
+	require.NoError(t, err)
+	require.NoError(t, c.Import(t.Context(), auth.ImportedKey{UserID: "u1", AccessKey: "legacy", Hash: string(hash)}))
+	c.requireBad(t, auth.KeyPair{AccessKey: "legacy", AccessSecret: auth.NewSecret(secret + "y")})
+	c.requireGood(t, auth.KeyPair{AccessKey: "legacy", AccessSecret: auth.NewSecret(secret)})
+}
+
+func TestImportedKeysCostNothingWhereTheyAreNotAllowed(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{})
+	hash, err := bcrypt.GenerateFromPassword([]byte("correct horse"), 10)
+	require.NoError(t, err)
+	require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: "legacy", UserID: "u1", Hash: string(hash), CreatedAt: c.clock.Now()}))
+	c.store = &faultyStore{Store: c.store, before: func(method string) error {
+		t.Error("the store is asked:", method)
+		return nil
+	}}
+	c.configure(t, auth.CredentialConfig{})
+	c.requireBad(t, auth.KeyPair{AccessKey: "legacy", AccessSecret: auth.NewSecret("correct horse")})
+}
+
+func TestSlowHashesRunABoundedNumberAtOnceAndQueueABoundedNumber(t *testing.T) {
+	t.Parallel()
+	const slots, waiters = 2, 64
+	entered, release := make(chan struct{}, 1000), make(chan struct{})
+	var blocking atomic.Bool
+	blocking.Store(true)
+	c := newCredentials(t, auth.CredentialConfig{})
+	c.store = &faultyStore{Store: c.store, before: func(method string) error {
+		if blocking.Load() {
+			entered <- struct{}{}
+			<-release
+		}
+		return nil
+	}}
+	c.configure(t, auth.CredentialConfig{AllowImported: true, MaxSlowHashes: slots})
+
+	pair := auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")}
+	results := make(chan error)
+	verify := func(ctx context.Context) {
+		_, err := c.Verify(ctx, pair)
+		results <- err
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	for range slots {
+		go verify(t.Context())
+	}
+	for range slots {
+		<-entered
+	}
+	for range waiters + 10 {
+		go verify(ctx)
+	}
+	// The ten that find the queue full are told at once; the others wait.
+	for range 10 {
+		var throttled *auth.ThrottledError
+		require.ErrorAs(t, <-results, &throttled)
+		require.Positive(t, throttled.RetryAfter)
+	}
+	require.Empty(t, entered, "no more than the slots run")
+
+	// A generated secret is not held up by any of this.
+	blocking.Store(false)
+	c.requireBad(t, c.NewPair())
+
+	cancel()
+	for range waiters {
+		require.ErrorIs(t, <-results, context.Canceled)
+	}
+	close(release)
+	for range slots {
+		require.ErrorIs(t, <-results, auth.ErrInvalidCredentials)
+	}
+	c.requireBad(t, pair) // and the queue is empty again
+}

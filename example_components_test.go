@@ -1,0 +1,107 @@
+package auth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/memstore"
+)
+
+// withUser returns a store with one user and no key that anybody knows.
+func withUser(id, username string) *memstore.Store {
+	store := memstore.New()
+	err := store.Register(context.Background(),
+		auth.User{ID: id, Username: username, IsActive: true, CreatedAt: time.Now()},
+		auth.AccessKey{ID: "unused", UserID: id, Hash: "unused", CreatedAt: time.Now()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return store
+}
+
+// Access keys alone, for a program that has its own idea of a session.
+func ExampleCredentialVerifier() {
+	ctx := context.Background()
+	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), auth.CredentialConfig{
+		AccessKeyPrefix:    "acme_key",
+		AccessSecretPrefix: "acme_secret",
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pair, err := keys.Issue(ctx, "u1", auth.KeyOptions{Label: "build server"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(pair.AccessKey[:9], pair.AccessSecret) // the secret does not print; Reveal returns it
+
+	credential, err := keys.Verify(ctx, pair)
+	fmt.Println(credential.User.Username, credential.Key.Label, err)
+
+	if err := keys.Revoke(ctx, pair.AccessKey); err != nil {
+		log.Fatal(err)
+	}
+	_, err = keys.Verify(ctx, pair)
+	fmt.Println(errors.Is(err, auth.ErrInvalidCredentials))
+	// Output:
+	// acme_key_ [redacted]
+	// alice build server <nil>
+	// true
+}
+
+// Tokens alone, for a program that knows by other means who is there.
+func ExampleTokenIssuer() {
+	ctx := context.Background()
+	key, err := auth.NewHS256Key("", []byte("a secret of 32 random bytes, say"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	tokens, err := auth.NewTokenIssuer(withUser("u1", "alice"), auth.TokenConfig{
+		Issuer:      "https://api.example.com",
+		SigningKeys: []auth.SigningKey{key},
+		Lifetime:    time.Hour,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := tokens.Issue(ctx, auth.SignIn{UserID: "u1", Method: auth.MethodHost})
+	if err != nil {
+		log.Fatal(err)
+	}
+	caller, err := tokens.Verify(ctx, token.Bearer.Reveal())
+	fmt.Println(caller.Username, token.ExpiresIn(), err)
+
+	if err := tokens.Revoke(ctx, caller.SessionID); err != nil {
+		log.Fatal(err)
+	}
+	_, err = tokens.Verify(ctx, token.Bearer.Reveal())
+	fmt.Println(errors.Is(err, auth.ErrTokenRejected))
+	// Output:
+	// alice 1h0m0s <nil>
+	// true
+}
+
+// The way back in when no super user has a key any more: a small program that an
+// operator runs beside the database.
+func ExampleService_RecoverSuperUser() {
+	svc, _, err := newAPI([]byte("a secret of 32 random bytes, say"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	made, err := svc.Register(ctx, auth.NewUser{Username: "alice"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pair, err := svc.RecoverSuperUser(ctx, made.User.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := svc.Login(ctx, pair)
+	fmt.Println(token.User.Username, token.User.IsSuperUser, err)
+	// Output: alice true <nil>
+}

@@ -1,0 +1,34 @@
+package auth_test
+
+import (
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/sallyport-go/auth"
+)
+
+// A host's own test: a user and a token in two calls, on a store in memory.
+func ExampleService_SignIn() {
+	svc, api, err := newAPI([]byte("a secret of 32 random bytes, say"))
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	request := httptest.NewRequest(http.MethodGet, "/reports", nil)
+	made, err := svc.Register(request.Context(), auth.NewUser{Username: "alice"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := svc.SignIn(request.Context(), made.User.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+token.Bearer.Reveal())
+
+	answer := httptest.NewRecorder()
+	api.ServeHTTP(answer, request)
+	fmt.Println(answer.Code, answer.Body)
+	// Output: 200 the reports of alice
+}

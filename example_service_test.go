@@ -1,0 +1,85 @@
+package auth_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/memstore"
+)
+
+// newAPI is a host's own service: its routes beside the documented calls.
+func newAPI(signingSecret []byte) (*auth.Service, http.Handler, error) {
+	key, err := auth.NewHS256Key("2026-01", signingSecret)
+	if err != nil {
+		return nil, nil, err
+	}
+	svc, err := auth.New(memstore.New(), auth.Config{ // sqlstore.Open for a database
+		Issuer:      "https://api.example.com",
+		SigningKeys: []auth.SigningKey{key},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	mux := http.NewServeMux()
+	svc.Mount(mux)
+	mux.Handle("GET /reports", svc.Authenticate(http.HandlerFunc(reports)))
+	mux.Handle("DELETE /reports", svc.Authenticate(svc.RequireSuperUser(http.HandlerFunc(purge))))
+	return svc, mux, nil
+}
+
+func reports(w http.ResponseWriter, r *http.Request) {
+	caller, _ := auth.IdentityFromContext(r.Context())
+	fmt.Fprintf(w, "the reports of %s", caller.Username)
+}
+
+func purge(w http.ResponseWriter, _ *http.Request) {
+	fmt.Fprint(w, "all gone")
+}
+
+// A whole service: it makes its first super user, who signs in over HTTP and
+// calls the host's own route with the token.
+func Example() {
+	svc, api, err := newAPI([]byte("a secret of 32 random bytes, say"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	pair := svc.Credentials().NewPair()
+	if _, err := svc.Bootstrap(context.Background(), auth.NewUser{Username: "admin"}, pair); err != nil {
+		log.Fatal(err)
+	}
+
+	server := httptest.NewServer(api)
+	defer server.Close()
+	body := fmt.Sprintf(`{"access_key": %q, "access_secret": %q}`, pair.AccessKey, pair.AccessSecret.Reveal())
+	response, err := http.Post(server.URL+"/auth/users/login", "application/json", strings.NewReader(body))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer response.Body.Close()
+	var signedIn struct {
+		Token     string `json:"token"`
+		ExpiresIn int    `json:"expires_in"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&signedIn); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("signed in for", signedIn.ExpiresIn, "seconds")
+
+	request, err := http.NewRequest(http.MethodGet, server.URL+"/reports", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+signedIn.Token)
+	answer := httptest.NewRecorder()
+	api.ServeHTTP(answer, request)
+	fmt.Println(answer.Body)
+	// Output:
+	// signed in for 43200 seconds
+	// the reports of admin
+}

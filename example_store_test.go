@@ -1,0 +1,52 @@
+package auth_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/memstore"
+)
+
+// countingStore is a store of one's own: it changes what it wants to, and leaves
+// the rest to another. A store from the ground up implements the same interface,
+// and proves it with package storetest.
+type countingStore struct {
+	auth.Store
+	signIns map[auth.SignInMethod]int
+}
+
+// CreateSession counts the sign-ins by method.
+func (s *countingStore) CreateSession(ctx context.Context, session auth.Session) (auth.Session, auth.User, error) {
+	created, user, err := s.Store.CreateSession(ctx, session)
+	if err == nil {
+		s.signIns[session.Method]++
+	}
+	return created, user, err
+}
+
+// A custom store.
+func ExampleStore() {
+	store := &countingStore{memstore.New(), map[auth.SignInMethod]int{}}
+	key, err := auth.NewHS256Key("", []byte("a secret of 32 random bytes, say"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	svc, err := auth.New(store, auth.Config{Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	made, err := svc.Register(ctx, auth.NewUser{Username: "alice"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 3 {
+		if _, err := svc.Login(ctx, made.Pair); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(store.signIns[auth.MethodAccessKey])
+	// Output: 3
+}

@@ -1,0 +1,119 @@
+package auth_test
+
+import (
+	"context"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// faultyStore is a store whose every call asks first whether it may succeed.
+type faultyStore struct {
+	auth.Store
+	before func(method string) error
+}
+
+func (s *faultyStore) Register(ctx context.Context, user auth.User, key auth.AccessKey) error {
+	if err := s.before("Register"); err != nil {
+		return err
+	}
+	return s.Store.Register(ctx, user, key)
+}
+
+func (s *faultyStore) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKey) error {
+	if err := s.before("Bootstrap"); err != nil {
+		return err
+	}
+	return s.Store.Bootstrap(ctx, user, key)
+}
+
+func (s *faultyStore) FindUser(ctx context.Context, id string) (auth.User, error) {
+	if err := s.before("FindUser"); err != nil {
+		return auth.User{}, err
+	}
+	return s.Store.FindUser(ctx, id)
+}
+
+func (s *faultyStore) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, error) {
+	if err := s.before("ResetUser"); err != nil {
+		return auth.User{}, err
+	}
+	return s.Store.ResetUser(ctx, id, change, key)
+}
+
+func (s *faultyStore) AddKey(ctx context.Context, key auth.AccessKey) error {
+	if err := s.before("AddKey"); err != nil {
+		return err
+	}
+	return s.Store.AddKey(ctx, key)
+}
+
+func (s *faultyStore) FindKey(ctx context.Context, id string) (auth.Credential, error) {
+	if err := s.before("FindKey"); err != nil {
+		return auth.Credential{}, err
+	}
+	return s.Store.FindKey(ctx, id)
+}
+
+func (s *faultyStore) ReplaceHash(ctx context.Context, id, old, new string) error {
+	if err := s.before("ReplaceHash"); err != nil {
+		return err
+	}
+	return s.Store.ReplaceHash(ctx, id, old, new)
+}
+
+func (s *faultyStore) RevokeKey(ctx context.Context, id string) error {
+	if err := s.before("RevokeKey"); err != nil {
+		return err
+	}
+	return s.Store.RevokeKey(ctx, id)
+}
+
+func (s *faultyStore) CreateSession(ctx context.Context, session auth.Session) (auth.Session, auth.User, error) {
+	if err := s.before("CreateSession"); err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	return s.Store.CreateSession(ctx, session)
+}
+
+func (s *faultyStore) FindSession(ctx context.Context, id string) (auth.Session, error) {
+	if err := s.before("FindSession"); err != nil {
+		return auth.Session{}, err
+	}
+	return s.Store.FindSession(ctx, id)
+}
+
+func (s *faultyStore) EndSession(ctx context.Context, id string) error {
+	if err := s.before("EndSession"); err != nil {
+		return err
+	}
+	return s.Store.EndSession(ctx, id)
+}
+
+func (s *faultyStore) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
+	if err := s.before("PruneSessions"); err != nil {
+		return 0, err
+	}
+	return s.Store.PruneSessions(ctx, expired, limit)
+}
+
+func (s *faultyStore) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
+	if err := s.before("PruneKeys"); err != nil {
+		return 0, err
+	}
+	return s.Store.PruneKeys(ctx, expired, limit)
+}
+
+func (s *faultyStore) Ping(ctx context.Context) error {
+	if err := s.before("Ping"); err != nil {
+		return err
+	}
+	return s.Store.Ping(ctx)
+}
+
+// watch puts a faultyStore before the fixture's store.
+func watch(before func(method string) error) func(*fixture, *auth.Config) {
+	return func(f *fixture, _ *auth.Config) {
+		f.store = &faultyStore{Store: f.store, before: before}
+	}
+}

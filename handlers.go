@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -23,6 +25,32 @@ func (s *Service) handle(method string, e endpoint) http.Handler {
 		}
 		writeJSON(w, http.StatusOK, body)
 	}))
+}
+
+// methodNotAllowed answers 405 with the methods that there are.
+func (s *Service) methodNotAllowed(allowed []string) http.Handler {
+	if slices.Contains(allowed, http.MethodGet) {
+		allowed = append(slices.Clone(allowed), http.MethodHead)
+	}
+	slices.Sort(allowed)
+	allow := strings.Join(allowed, ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allow)
+		s.fail(w, r, &requestError{http.StatusMethodNotAllowed, "Method not allowed: use " + allow})
+	})
+}
+
+// only lets one method through, so that a handler keeps to its method wherever a
+// host mounts it. HEAD is GET without the body.
+func (s *Service) only(method string, next http.Handler) http.Handler {
+	refuse := s.methodNotAllowed([]string{method})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == method || r.Method == http.MethodHead && method == http.MethodGet {
+			next.ServeHTTP(w, r)
+			return
+		}
+		refuse.ServeHTTP(w, r)
+	})
 }
 
 type loginResponse struct {

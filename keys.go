@@ -24,6 +24,9 @@ type SigningKey struct {
 	get func() *signingKey // nil in the zero value
 }
 
+// tokenType is the typ of every header.
+const tokenType = "JWT"
+
 type signingKey struct {
 	id      string
 	method  jwt.SigningMethod

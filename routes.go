@@ -79,29 +79,3 @@ func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 	})
 	return mux
 }
-
-// methodNotAllowed answers 405 with the methods that there are.
-func (s *Service) methodNotAllowed(allowed []string) http.Handler {
-	if slices.Contains(allowed, http.MethodGet) {
-		allowed = append(slices.Clone(allowed), http.MethodHead)
-	}
-	slices.Sort(allowed)
-	allow := strings.Join(allowed, ", ")
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", allow)
-		s.fail(w, r, &requestError{http.StatusMethodNotAllowed, "Method not allowed: use " + allow})
-	})
-}
-
-// only lets one method through, so that a handler keeps to its method wherever a
-// host mounts it. HEAD is GET without the body.
-func (s *Service) only(method string, next http.Handler) http.Handler {
-	refuse := s.methodNotAllowed([]string{method})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == method || r.Method == http.MethodHead && method == http.MethodGet {
-			next.ServeHTTP(w, r)
-			return
-		}
-		refuse.ServeHTTP(w, r)
-	})
-}

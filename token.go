@@ -43,9 +43,6 @@ const (
 	defaultLifetime = 12 * time.Hour
 	longestLifetime = 30 * 24 * time.Hour
 	maxIssuerLength = 256
-
-	// tokenType is the typ of every header.
-	tokenType = "JWT"
 )
 
 // TokenIssuer issues and verifies session tokens. It is safe for concurrent use.

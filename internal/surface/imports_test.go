@@ -1,0 +1,81 @@
+package surface
+
+import (
+	"bytes"
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The dependency direction: what a host that imports one package compiles
+// along with it, test code apart.
+
+func TestRootPackageImportsNoStoreDatabaseOrTestCode(t *testing.T) {
+	modules := []string{ // the only ones it may take anything from
+		module, "github.com/golang-jwt/jwt/v5",
+		"golang.org/x/crypto", "golang.org/x/oauth2", "golang.org/x/sys",
+	}
+	for _, line := range goList(t, "-deps", "-f", "{{.ImportPath}}\t{{with .Module}}{{.Path}}{{end}}", module) {
+		path, from, _ := strings.Cut(line, "\t")
+		if from != "" && !slices.Contains(modules, from) {
+			t.Errorf("the root package imports %s, of a module that is not one of %q", path, modules)
+		}
+		if within(path, "database/sql", "testing", module+"/memstore", module+"/sqlstore", module+"/storetest") {
+			t.Errorf("the root package imports %s", path)
+		}
+	}
+}
+
+func TestSQLStoreImportsNoDriverOrTestCode(t *testing.T) {
+	for _, path := range goList(t, "-deps", module+"/sqlstore") {
+		if within(path, "testing", "github.com/stretchr/testify", "modernc.org",
+			"github.com/jackc", "github.com/lib/pq", "github.com/go-sql-driver", "github.com/mattn") {
+			t.Errorf("sqlstore imports %s", path)
+		}
+	}
+}
+
+func TestMemStoreImportsOnlyTheRootPackageAndTheStandardLibrary(t *testing.T) {
+	standard := goList(t, "std")
+	for _, path := range goList(t, "-f", `{{join .Imports "\n"}}`, module+"/memstore") {
+		if path != module && !slices.Contains(standard, path) {
+			t.Errorf("memstore imports %s", path)
+		}
+	}
+}
+
+// within reports whether the path is one of the trees or inside one.
+func within(path string, trees ...string) bool {
+	return slices.ContainsFunc(trees, func(tree string) bool {
+		return path == tree || strings.HasPrefix(path, tree+"/")
+	})
+}
+
+// goList returns the lines that go list prints for the module.
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	// go test takes a passed test from its cache until a file or directory that
+	// the test itself has opened changes. It does not see what go list opens, so
+	// open every directory of the module here.
+	if err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Name() == ".git" {
+			return fs.SkipDir
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	cmd.Dir = root
+	var problems bytes.Buffer
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list %s: %v\n%s", strings.Join(args, " "), err, problems.Bytes())
+	}
+	return strings.Split(strings.TrimRight(string(out), "\n"), "\n")
+}

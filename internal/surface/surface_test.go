@@ -1,0 +1,192 @@
+// Package surface holds what the module shows to the world: the names that it
+// exports, in exported.txt, and what its packages import.
+package surface
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"go/importer"
+	"go/token"
+	"go/types"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	module  = "github.com/sallyport-go/auth"
+	root    = "../.."
+	listing = "exported.txt"
+
+	// maxRootNames is how many types and functions the root package may have
+	// before nobody can hold it in their head.
+	maxRootNames = 75
+)
+
+var update = flag.Bool("update", false, "write "+listing+" as the packages are now")
+
+func TestExportedNamesAreTheOnesListed(t *testing.T) {
+	var got []string
+	for _, pkg := range publicPackages(t) {
+		got = append(got, exported(pkg)...)
+	}
+	text := strings.Join(got, "\n") + "\n"
+	if *update {
+		if err := os.WriteFile(listing, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old, err := os.ReadFile(listing)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if string(old) != text {
+		t.Errorf("The exported names differ from internal/surface/%s (- listed, + now):\n%s"+
+			"If that is meant, accept it with: go test ./internal/surface -update",
+			listing, diff(slices.Collect(strings.Lines(string(old))), slices.Collect(strings.Lines(text))))
+	}
+}
+
+func TestRootPackageStaysSmall(t *testing.T) {
+	for _, pkg := range publicPackages(t) {
+		if pkg.Path() != module {
+			continue
+		}
+		count := 0
+		for _, name := range pkg.Scope().Names() {
+			switch object := pkg.Scope().Lookup(name); object.(type) {
+			case *types.TypeName, *types.Func:
+				if object.Exported() {
+					count++
+				}
+			}
+		}
+		t.Logf("the root package exports %d types and functions", count)
+		if count > maxRootNames {
+			t.Errorf("The root package exports %d types and functions, and %d are the most it may: "+
+				"unexport some, or move them to a package of their own.", count, maxRootNames)
+		}
+	}
+}
+
+// publicPackages returns the packages that a host can import, sorted by path.
+// They come from what the compiler exports, so the types are resolved.
+func publicPackages(t *testing.T) []*types.Package {
+	t.Helper()
+	files := map[string]string{} // of the export data, by import path
+	var paths []string
+	for _, line := range goList(t, "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}\t{{.Name}}\t{{.DepOnly}}\t{{len .GoFiles}}", "./...") {
+		f := strings.Split(line, "\t")
+		path, export, name, dependency, goFiles := f[0], f[1], f[2], f[3] == "true", f[4]
+		files[path] = export
+		if !dependency && name != "main" && goFiles != "0" && !strings.Contains(path+"/", "/internal/") {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	imports := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) {
+		return os.Open(files[path])
+	})
+	var pkgs []*types.Package
+	for _, path := range paths {
+		pkg, err := imports.Import(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, pkg)
+	}
+	return pkgs
+}
+
+// exported returns a sorted line for every exported name of the package.
+func exported(pkg *types.Package) []string {
+	var lines []string
+	add := func(format string, args ...any) {
+		path := strings.TrimPrefix(pkg.Path(), filepath.Dir(module)+"/")
+		lines = append(lines, path+": "+fmt.Sprintf(format, args...))
+	}
+	show := func(t types.Type) string {
+		return types.TypeString(t, func(other *types.Package) string {
+			if other == pkg {
+				return ""
+			}
+			return other.Name()
+		})
+	}
+	signature := func(f *types.Func) string { return f.Name() + strings.TrimPrefix(show(f.Type()), "func") }
+
+	for _, name := range pkg.Scope().Names() {
+		object := pkg.Scope().Lookup(name)
+		if !object.Exported() {
+			continue
+		}
+		switch o := object.(type) {
+		case *types.Const:
+			add("const %s %s = %s", name, show(o.Type()), o.Val().ExactString())
+		case *types.Var:
+			add("var %s %s", name, show(o.Type()))
+		case *types.Func:
+			add("func %s", signature(o))
+		case *types.TypeName:
+			if o.IsAlias() {
+				add("type %s = %s", name, show(types.Unalias(o.Type())))
+				continue
+			}
+			receiver := show(o.Type()) // with the type parameters, if any
+			switch u := o.Type().Underlying().(type) {
+			case *types.Struct:
+				add("type %s struct", receiver)
+				for i := range u.NumFields() {
+					if field := u.Field(i); field.Exported() {
+						add("field %s.%s %s %s", name, field.Name(), show(field.Type()), u.Tag(i))
+					}
+				}
+			case *types.Interface:
+				add("type %s interface", receiver)
+			default:
+				add("type %s %s", receiver, show(u))
+			}
+			own := types.NewMethodSet(o.Type())
+			all := own
+			if !types.IsInterface(o.Type()) {
+				all = types.NewMethodSet(types.NewPointer(o.Type()))
+			}
+			for method := range all.Methods() {
+				if !method.Obj().Exported() {
+					continue
+				}
+				pointer := ""
+				if own.Lookup(pkg, method.Obj().Name()) == nil {
+					pointer = "*"
+				}
+				add("method (%s%s) %s", pointer, name, signature(method.Obj().(*types.Func)))
+			}
+		}
+	}
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// diff returns the lines that only one of two lists has.
+func diff(old, now []string) string {
+	var out strings.Builder
+	all := slices.Concat(old, now)
+	slices.Sort(all)
+	for _, line := range slices.Compact(all) {
+		switch {
+		case !slices.Contains(now, line):
+			out.WriteString("- " + line)
+		case !slices.Contains(old, line):
+			out.WriteString("+ " + line)
+		}
+	}
+	return out.String()
+}

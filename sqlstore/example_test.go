@@ -1,0 +1,35 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log"
+
+	_ "modernc.org/sqlite" // or the SQLite driver of your choice
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+func Example() {
+	ctx := context.Background()
+
+	// A file would be "file:app.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)".
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1) // Each connection would have a database of its own.
+
+	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: sqlstore.SQLite})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	_, err = store.FindUser(ctx, "nobody")
+	fmt.Println(errors.Is(err, auth.ErrNotFound))
+	// Output: true
+}

@@ -1,0 +1,171 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+// withMigration returns the embedded migrations and one more, which is the last.
+func withMigration(statements string) fs.FS {
+	files := fstest.MapFS{"99999_last.sql": {Data: []byte("-- +goose Up\n" + statements)}}
+	for name, text := range sqlstore.EmbeddedMigrations(sqlstore.SQLite) {
+		files[name] = &fstest.MapFile{Data: text}
+	}
+	return files
+}
+
+func openWith(ctx context.Context, db *sql.DB, migrations fs.FS) (*sqlstore.Store, error) {
+	return sqlstore.OpenWithMigrations(ctx, db, sqlstore.Config{Dialect: sqlstore.SQLite}, migrations)
+}
+
+// both calls test with an empty database in memory and one in a file.
+func both(t *testing.T, test func(t *testing.T, db *sql.DB, s *spy)) {
+	t.Run("memory", func(t *testing.T) {
+		t.Parallel()
+		s := &spy{}
+		test(t, openMemory(t, s), s)
+	})
+	t.Run("file", func(t *testing.T) {
+		t.Parallel()
+		s := &spy{}
+		test(t, openSpied(t, "file:"+newFile(t)+impatient, s), s)
+	})
+}
+
+func TestAllMigrationsAreOneTransaction(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, db *sql.DB, s *spy) {
+		_, err := openWith(context.Background(), db, withMigration(`CREATE TABLE last (id);`))
+		require.NoError(t, err)
+		require.Equal(t, 1, s.count("BEGIN"), "%q", s.statements())
+		require.Equal(t, 1, s.count("COMMIT"))
+		for _, statement := range s.statements() {
+			if strings.HasPrefix(statement, "BEGIN") {
+				break
+			}
+			require.NotRegexp(t, `^(CREATE|INSERT)`, statement, "before the transaction")
+		}
+		require.Contains(t, tables(t, db), "last")
+	})
+}
+
+func TestAnOlderDatabaseKeepsItsRows(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, db *sql.DB, s *spy) {
+		seed(t, mustOpen(t, db))
+		store, err := openWith(context.Background(), db, withMigration(`CREATE TABLE last (id);`))
+		require.NoError(t, err)
+		_, err = store.FindSession(context.Background(), "s-ada")
+		require.NoError(t, err)
+		require.Contains(t, tables(t, db), "last")
+	})
+}
+
+func TestAMigrationThatFailsLeavesNothingHalfDone(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, db *sql.DB, s *spy) {
+		_, err := db.Exec(`CREATE TABLE host (id)`)
+		require.NoError(t, err)
+		_, err = openWith(context.Background(), db, withMigration(`CREATE TABLE last (id); CREATE TABLE last (id);`))
+		requireNoAnswer(t, err)
+		require.ErrorContains(t, err, "already exists")
+		require.Equal(t, []string{"host"}, tables(t, db))
+		requireNoTransaction(t, db)
+		seed(t, mustOpen(t, db))
+	})
+}
+
+func TestAContextThatEndsDuringAMigrationLeavesAllOrNothing(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, db *sql.DB, s *spy) {
+		_, err := db.Exec(`CREATE TABLE host (id)`)
+		require.NoError(t, err)
+		var of int
+		for n := 1; n == 1 || n <= of; n++ {
+			ctx, cancel := context.WithCancel(context.Background())
+			s.watch(at(n, func(context.Context) error { cancel(); return nil }))
+			_, err := openWith(ctx, db, withMigration(`CREATE TABLE last (id);`))
+			requireNoAnswer(t, err)
+			require.ErrorIs(t, err, context.Canceled)
+			cancel()
+			s.watch(nil)
+			requireNoTransaction(t, db)
+
+			left := tables(t, db)
+			if len(left) > 1 {
+				require.Contains(t, left, "last")
+				require.Contains(t, left, "auth_sessions")
+				return // It ended after the commit.
+			}
+			require.Equal(t, []string{"host"}, left)
+			of = n + 1
+		}
+	})
+}
+
+func TestANewerDatabaseIsRefused(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, db *sql.DB, s *spy) {
+		_, err := openWith(context.Background(), db, withMigration(`CREATE TABLE last (id);`))
+		require.NoError(t, err)
+		before := dump(t, db)
+		s.watch(nil)
+		_, err = open(db)
+		requireNoAnswer(t, err)
+		require.ErrorContains(t, err, "the tables have version 99999 and this program knows only")
+		require.Zero(t, s.count("BEGIN"))
+		require.Equal(t, before, dump(t, db))
+	})
+}
+
+// While the older program waits for the lock, the newer one migrates.
+func TestADatabaseThatBecomesNewerMeanwhileIsRefused(t *testing.T) {
+	t.Parallel()
+	s, file := &spy{}, newFile(t)
+	older, newer := openSpied(t, "file:"+file+impatient, s), openDB(t, file, impatient)
+	migrated := false
+	s.watch(func(_ context.Context, statement string) error {
+		if statement == "BEGIN IMMEDIATE" && !migrated {
+			migrated = true
+			_, err := openWith(context.Background(), newer, withMigration(`CREATE TABLE last (id);`))
+			return err
+		}
+		return nil
+	})
+	_, err := open(older)
+	require.ErrorContains(t, err, "the tables have version 99999 and this program knows only")
+	requireNoTransaction(t, older)
+}
+
+func TestTenInstancesOpenAnEmptyFileAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, settings := range []string{recommended, impatient} {
+		for range testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 20, Full: 200}) {
+			file := newFile(t)
+			pools := make([]*sql.DB, 10)
+			for i := range pools {
+				pools[i] = openDB(t, file, settings)
+			}
+			together(t, len(pools), func(i int) error {
+				store, err := open(pools[i])
+				if err != nil {
+					return err
+				}
+				return store.Ping(context.Background())
+			})
+			require.Equal(t, []string{"0", "1"}, column(t, pools[0], `SELECT version_id FROM auth_schema_version ORDER BY id`))
+			for _, pool := range pools {
+				require.NoError(t, pool.Close())
+			}
+		}
+	}
+}

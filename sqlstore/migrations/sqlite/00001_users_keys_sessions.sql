@@ -1,0 +1,55 @@
+-- +goose Up
+
+-- Text compares byte for byte: BINARY is SQLite's collation unless another is
+-- named. Times are microseconds since 1970 in UTC, 0 where there is none.
+-- Booleans are 0 and 1.
+--
+-- There are no foreign keys. A host may bring a user table of its own, and then
+-- auth_users is empty; the verbs of the store keep the tables together, each in
+-- one transaction.
+
+CREATE TABLE auth_users (
+	id              TEXT    NOT NULL PRIMARY KEY,
+	username        TEXT    NOT NULL,
+	username_folded TEXT    NOT NULL UNIQUE, -- username as auth.FoldASCII makes it
+	email           TEXT    NOT NULL,        -- '' where there is none
+	email_folded    TEXT             UNIQUE, -- NULL where there is none: NULLs never collide
+	is_super_user   INTEGER NOT NULL CHECK (is_super_user IN (0, 1)),
+	is_active       INTEGER NOT NULL CHECK (is_active IN (0, 1)),
+	created_at      INTEGER NOT NULL,
+	last_login      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Demoting a super user asks whether another one remains.
+CREATE INDEX auth_users_who_administer ON auth_users (id) WHERE is_super_user = 1 AND is_active = 1;
+
+CREATE TABLE auth_access_keys (
+	id         TEXT    NOT NULL PRIMARY KEY,
+	user_id    TEXT    NOT NULL,
+	hash       TEXT    NOT NULL,
+	label      TEXT    NOT NULL,
+	created_at INTEGER NOT NULL,
+	expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX auth_access_keys_by_user ON auth_access_keys (user_id);
+CREATE INDEX auth_access_keys_by_expiry ON auth_access_keys (expires_at) WHERE expires_at > 0;
+
+CREATE TABLE auth_sessions (
+	id            TEXT    NOT NULL PRIMARY KEY,
+	user_id       TEXT    NOT NULL,
+	method        TEXT    NOT NULL,
+	access_key_id TEXT    NOT NULL, -- '' where no key opened the session
+	created_at    INTEGER NOT NULL,
+	expires_at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX auth_sessions_by_user ON auth_sessions (user_id);
+CREATE INDEX auth_sessions_by_access_key ON auth_sessions (access_key_id);
+CREATE INDEX auth_sessions_by_expiry ON auth_sessions (expires_at);
+
+-- One row at most: its primary key decides which call to Bootstrap was the first.
+CREATE TABLE auth_bootstrap (
+	id      INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+	user_id TEXT    NOT NULL
+) STRICT;

@@ -1,0 +1,139 @@
+package sqlstore_test
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+func TestOpenSaysWhatIsMissingInTheConfig(t *testing.T) {
+	t.Parallel()
+	db := openMemory(t, nil)
+	for want, cfg := range map[string]sqlstore.Config{
+		"set it to sqlstore.SQLite":  {},
+		`unknown Config.Dialect "x"`: {Dialect: "x"},
+		"must not be negative":       {Dialect: sqlstore.SQLite, Timeout: -1},
+	} {
+		_, err := sqlstore.Open(context.Background(), db, cfg)
+		require.ErrorContains(t, err, want)
+	}
+	_, err := open(nil)
+	require.ErrorContains(t, err, "not nil")
+	require.Empty(t, tables(t, db))
+}
+
+func TestOpenRefusesAMemoryDatabaseOnAPoolOfMany(t *testing.T) {
+	t.Parallel()
+	for _, dsn := range []string{":memory:", "file::memory:?cache=shared", ""} {
+		for _, conns := range []int{0, 2} {
+			db := openSpied(t, dsn, nil)
+			db.SetMaxOpenConns(conns)
+			_, err := open(db)
+			require.ErrorContains(t, err, "db.SetMaxOpenConns(1)")
+			require.Empty(t, tables(t, db))
+		}
+	}
+}
+
+func TestOpenSwitchesAFileToWAL(t *testing.T) {
+	t.Parallel()
+	file := newFile(t)
+	for range 2 {
+		db := openDB(t, file, "")
+		mustOpen(t, db)
+		require.Equal(t, []string{"wal"}, column(t, db, `PRAGMA journal_mode`))
+	}
+}
+
+func TestOpenRefusesAFileThatCannotHaveWAL(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("unix-none is for Unix")
+	}
+	file := newFile(t)
+	_, err := openDB(t, file, "").Exec(`CREATE TABLE host (id)`)
+	require.NoError(t, err)
+
+	// Without locks there is no shared memory either, as on some network file systems.
+	_, err = open(openDB(t, file, "?vfs=unix-none"))
+	require.ErrorContains(t, err, "journal_mode is delete and cannot be made WAL")
+}
+
+func TestOpenRefusesSynchronousOffAndNothingElse(t *testing.T) {
+	t.Parallel()
+	for level, want := range map[string]string{
+		"OFF": "_pragma=synchronous(FULL)", "NORMAL": "", "FULL": "", "EXTRA": "",
+	} {
+		_, err := open(openDB(t, newFile(t), "?_pragma=synchronous("+level+")"))
+		if want == "" {
+			require.NoError(t, err, level)
+		} else {
+			require.ErrorContains(t, err, want)
+		}
+	}
+}
+
+func TestOpenLeavesTheFilesPermissions(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has other permissions")
+	}
+	file := newFile(t)
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	db := openDB(t, file, recommended)
+	seed(t, mustOpen(t, db))
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		info, err := os.Stat(file + suffix)
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode(), suffix)
+	}
+}
+
+func TestOpenNeedsNoLockWhenThereIsNothingToMigrate(t *testing.T) {
+	t.Parallel()
+	file := newFile(t)
+	first := openDB(t, file, impatient)
+	mustOpen(t, first)
+	unlock := lock(t, first)
+
+	s := &spy{}
+	second := openSpied(t, "file:"+file+impatient, s)
+	mustOpen(t, second)
+	require.Zero(t, s.count("BEGIN"), "%q", s.statements())
+	unlock()
+}
+
+func TestOpenEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	file := newFile(t)
+	first := openDB(t, file, impatient)
+	_, err := first.Exec(`PRAGMA journal_mode = WAL`)
+	require.NoError(t, err)
+	unlock := lock(t, first)
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	second := openDB(t, file, recommended)
+	_, err = sqlstore.Open(ctx, second, sqlstore.Config{Dialect: sqlstore.SQLite})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	requireNoTransaction(t, second)
+	unlock()
+	mustOpen(t, second)
+}
+
+func TestOpenNeverClosesTheDatabase(t *testing.T) {
+	t.Parallel()
+	db := openMemory(t, nil)
+	_, err := db.Exec(`CREATE TABLE host (id)`)
+	require.NoError(t, err)
+	for range 2 {
+		mustOpen(t, db)
+	}
+	require.Contains(t, tables(t, db), "host")
+}

@@ -1,0 +1,159 @@
+package sqlstore_test
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"modernc.org/sqlite"
+)
+
+// The test binary is also the other process: with jobVariable set, it does that
+// job on the file in fileVariable.
+const (
+	jobVariable  = "SQLSTORE_TEST_JOB"
+	fileVariable = "SQLSTORE_TEST_FILE"
+)
+
+var jobs = map[string]func(db *sql.DB) error{
+	"work": work, "migrate": stopInMigration, "write": stopInTransaction,
+}
+
+func TestMain(m *testing.M) {
+	job := os.Getenv(jobVariable)
+	if job == "" {
+		os.Exit(m.Run())
+	}
+	db, err := sql.Open("sqlite", "file:"+os.Getenv(fileVariable)+impatient)
+	if err == nil {
+		err = jobs[job](db)
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+const usersPerProcess = 10
+
+// work opens the database when it is told to, and uses it.
+func work(db *sql.DB) error {
+	waitForParent()
+	store, err := open(db)
+	if err != nil {
+		return err
+	}
+	for i := range usersPerProcess {
+		if err := readThenWrite(context.Background(), store, fmt.Sprintf("u-%d-%d", os.Getpid(), i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stopInMigration stops when it has made some of the tables.
+func stopInMigration(db *sql.DB) error {
+	sqlite.MustRegisterScalarFunction("wait_for_parent", 0,
+		func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) { waitForParent(); return nil, nil })
+	_, err := openWith(context.Background(), db, withMigration(`CREATE TABLE last (id); SELECT wait_for_parent();`))
+	return err
+}
+
+// stopInTransaction stops when it has ended a session, but for the commit.
+func stopInTransaction(db *sql.DB) error {
+	store, err := open(db)
+	if err != nil {
+		return err
+	}
+	return store.Transact(context.Background(), func(ctx context.Context, conn *sql.Conn) error {
+		_, err := conn.ExecContext(ctx, `DELETE FROM auth_sessions`)
+		waitForParent()
+		return err
+	})
+}
+
+// waitForParent says that it is there, and returns when the parent closes the
+// pipe.
+func waitForParent() {
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+type process struct {
+	*exec.Cmd
+	release io.Closer
+	output  *bufio.Reader
+}
+
+// start starts a process and returns when it waits.
+func start(t *testing.T, job, file string) process {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), jobVariable+"="+job, fileVariable+"="+file)
+	cmd.Stderr = os.Stderr
+	release, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	output, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+
+	p := process{cmd, release, bufio.NewReader(output)}
+	line, err := p.output.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "ready\n", line)
+	return p
+}
+
+func (p process) kill(t *testing.T) {
+	require.NoError(t, p.Process.Kill())
+	require.Error(t, p.Wait())
+}
+
+func TestProcessesShareAFileThatIsEmptyWhenTheyStart(t *testing.T) {
+	t.Parallel()
+	file := newFile(t)
+	processes := make([]process, 4)
+	for i := range processes {
+		processes[i] = start(t, "work", file)
+	}
+	for _, p := range processes {
+		require.NoError(t, p.release.Close())
+	}
+	for _, p := range processes {
+		output, err := io.ReadAll(p.output)
+		require.NoError(t, err)
+		require.NoError(t, p.Wait(), "%s", output)
+	}
+	require.Equal(t, []string{fmt.Sprint(len(processes) * usersPerProcess)},
+		column(t, openDB(t, file, recommended), `SELECT COUNT(*) FROM auth_users WHERE is_super_user AND last_login > 0`))
+}
+
+func TestAProcessKilledInAMigrationLeavesNothingHalfDone(t *testing.T) {
+	t.Parallel()
+	file := newFile(t)
+	start(t, "migrate", file).kill(t)
+	db := openDB(t, file, recommended)
+	require.Empty(t, tables(t, db))
+	seed(t, mustOpen(t, db))
+}
+
+func TestAProcessKilledInATransactionLeavesNothingHalfDone(t *testing.T) {
+	t.Parallel()
+	file := newFile(t)
+	db := openDB(t, file, recommended)
+	store := mustOpen(t, db)
+	seed(t, store)
+	before := dump(t, db)
+	start(t, "write", file).kill(t)
+	require.Equal(t, before, dump(t, db))
+	require.NoError(t, store.EndSession(context.Background(), "s-ada"))
+}

@@ -1,0 +1,81 @@
+package sqlstore
+
+import (
+	"database/sql"
+	"errors"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sallyport-go/auth"
+)
+
+// The columns of each record, and below where each of them goes.
+const (
+	userColumns    = `u.id, u.username, u.email, u.is_super_user, u.is_active, u.created_at, u.last_login`
+	keyColumns     = `k.id, k.user_id, k.hash, k.label, k.created_at, k.expires_at`
+	sessionColumns = `s.id, s.user_id, s.method, s.access_key_id, s.created_at, s.expires_at`
+)
+
+func userFields(u *auth.User) []any {
+	return []any{&u.ID, &u.Username, &u.Email, &u.IsSuperUser, &u.IsActive, micros{&u.CreatedAt}, micros{&u.LastLogin}}
+}
+
+func keyFields(k *auth.AccessKey) []any {
+	return []any{&k.ID, &k.UserID, &k.Hash, &k.Label, micros{&k.CreatedAt}, micros{&k.ExpiresAt}}
+}
+
+func sessionFields(s *auth.Session) []any {
+	return []any{&s.ID, &s.UserID, &s.Method, &s.AccessKeyID, micros{&s.CreatedAt}, micros{&s.ExpiresAt}}
+}
+
+// scan reads the only row, or returns [auth.ErrNotFound] if there is none.
+func scan(row *sql.Row, fields ...any) error {
+	err := row.Scan(fields...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return auth.ErrNotFound
+	}
+	return err
+}
+
+// storable reports whether an id to look for can be in the database. Databases
+// differ in what they make of one that cannot: some cut it off at a NUL, some
+// refuse it.
+func storable(id string, limit int) bool {
+	return id != "" && len(id) <= limit && utf8.ValidString(id) && !strings.Contains(id, "\x00")
+}
+
+// micros scans a number of microseconds into a time.
+type micros struct{ into *time.Time }
+
+// Scan implements [sql.Scanner].
+func (m micros) Scan(value any) error {
+	var n sql.Null[int64]
+	if err := n.Scan(value); err != nil {
+		return err
+	}
+	*m.into = fromMicros(n.V)
+	return nil
+}
+
+func fromMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}
+
+func toMicros(t time.Time) int64 {
+	switch {
+	case t.IsZero():
+		return 0
+	case t.UTC().Year() > 9999: // Later than any record, and soon too late for an int64.
+		return math.MaxInt64
+	default:
+		return t.UnixMicro()
+	}
+}
+
+// kept returns the time as it comes back from the database.
+func kept(t time.Time) time.Time { return fromMicros(toMicros(t)) }

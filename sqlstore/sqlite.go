@@ -1,0 +1,98 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// checkSQLite looks at one connection of the pool for all: what differs between
+// connections can be set only in the data source name, where it is the same for
+// all.
+func checkSQLite(ctx context.Context, db *sql.DB) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+
+	var file string
+	err = conn.QueryRowContext(ctx, `SELECT COALESCE(file, '') FROM pragma_database_list WHERE name = 'main'`).Scan(&file)
+	if err != nil {
+		return err
+	}
+	if file == "" {
+		return checkSQLiteMemory(db)
+	}
+	if err := requireSQLiteWAL(ctx, conn); err != nil {
+		return err
+	}
+	return checkSQLiteSync(ctx, conn)
+}
+
+// checkSQLiteMemory refuses a pool whose every connection would have an empty
+// database of its own.
+func checkSQLiteMemory(db *sql.DB) error {
+	if db.Stats().MaxOpenConnections != 1 {
+		return errors.New("an SQLite database in memory exists once per connection: " +
+			"call db.SetMaxOpenConns(1) before Open, or use a file")
+	}
+	return nil
+}
+
+// requireSQLiteWAL switches to write-ahead logging, which is remembered in the
+// file, where it is off.
+func requireSQLiteWAL(ctx context.Context, conn *sql.Conn) error {
+	var mode string
+	for _, pragma := range []string{`PRAGMA journal_mode`, `PRAGMA journal_mode = WAL`} {
+		if err := conn.QueryRowContext(ctx, pragma).Scan(&mode); err != nil {
+			return err
+		}
+		if strings.EqualFold(mode, "wal") {
+			return nil
+		}
+	}
+	return fmt.Errorf("SQLite's journal_mode is %s and cannot be made WAL: "+
+		"the file must be writable, and on a local disk", mode)
+}
+
+func checkSQLiteSync(ctx context.Context, conn *sql.Conn) error {
+	const off = 0
+	var level int
+	if err := conn.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&level); err != nil {
+		return err
+	}
+	if level == off {
+		return errors.New("SQLite's synchronous is OFF, with which a power cut can destroy the database: " +
+			"set it to FULL in the data source name, such as file:app.db?_pragma=synchronous(FULL)")
+	}
+	return nil
+}
+
+// SQLite's result codes, of https://sqlite.org/rescode.html. The lowest byte of
+// an extended code is the primary one.
+const (
+	sqliteBusy                 = 5
+	sqliteConstraintPrimaryKey = 1555
+	sqliteConstraintUnique     = 2067
+)
+
+func isSQLiteConflict(err error) bool {
+	code := sqliteCode(err)
+	return code == sqliteConstraintPrimaryKey || code == sqliteConstraintUnique
+}
+
+func isSQLiteBusy(err error) bool {
+	return sqliteCode(err)&0xff == sqliteBusy || strings.Contains(err.Error(), "database is locked")
+}
+
+// sqliteCode returns the result code that the error has, and 0 if it has none.
+func sqliteCode(err error) int {
+	var coded interface{ Code() int }
+	if !errors.As(err, &coded) {
+		return 0
+	}
+	return coded.Code()
+}

@@ -1,0 +1,139 @@
+// Package sqlstore is an [auth.Store] in an SQL database, over database/sql. It
+// speaks SQLite.
+//
+// Open a database with the driver of your choice and hand it over; this package
+// imports none. [Open] checks the database's settings, creates or updates the
+// tables, all of which are named auth_…, and leaves everything else alone:
+//
+//	db, err := sql.Open("sqlite", "file:app.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)")
+//	…
+//	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: sqlstore.SQLite})
+//
+// That is the recommended data source name for modernc.org/sqlite. The database
+// and its pool may be shared with the rest of the program, but a program that
+// keeps every connection of the pool busy keeps the store waiting.
+//
+// # Settings
+//
+// SQLite's settings belong to a connection, and a pool opens connections when it
+// likes, so they belong in the data source name:
+//
+//   - journal_mode=WAL lets sign-ins read while something is written. It is
+//     required of a file, and Open switches it on where it is not.
+//   - synchronous=FULL, which is SQLite's default, makes every commit survive a
+//     power cut. NORMAL is faster and never damages the database, but the last
+//     commits before a power cut may be forgotten: a session that was ended, or
+//     a key that was revoked, in that moment is good again. OFF is refused.
+//   - busy_timeout is how patiently SQLite itself waits for another process. The
+//     store waits on top of it, see Config.Timeout, so that any value will do.
+//
+// # Several processes
+//
+// Any number of processes on one machine may open the same file, all at once if
+// need be: migrations are one transaction, and the writers queue. An SQLite file
+// on a network file system is not safe, whatever the settings.
+//
+// # Memory
+//
+// A database in memory exists once per connection. Open refuses it unless the
+// pool has been limited with db.SetMaxOpenConns(1), and it is gone when that
+// connection is closed, so leave SetConnMaxLifetime, SetConnMaxIdleTime and
+// SetMaxIdleConns at their defaults.
+//
+// # Backups
+//
+// Back up with VACUUM INTO, or with the driver's backup API; a copy of the file
+// alone lacks what is still in the -wal file. A restored backup also restores
+// the sessions and keys that have been ended since.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// Config says how to use a database.
+type Config struct {
+	// Dialect is what the database speaks. It is required.
+	Dialect Dialect
+
+	// IsConflict reports whether an error of the driver means that a primary key
+	// or a unique constraint was violated. It is asked about errors that do not
+	// say so by themselves, and most drivers do not need it.
+	IsConflict func(error) bool
+
+	// Timeout is how long a call waits for a lock that another process holds
+	// and, once it has the lock, how long its transaction may take. The default
+	// is ten seconds. The caller's context may end the waiting earlier, but not
+	// the transaction, which is a few short statements.
+	Timeout time.Duration
+}
+
+const defaultTimeout = 10 * time.Second
+
+// Store is an [auth.Store] in an SQL database. It is safe for concurrent use.
+type Store struct {
+	db         *sql.DB
+	dialect    dialect
+	isConflict func(error) bool
+	timeout    time.Duration
+
+	// writer has room for one: see [Store.transact].
+	writer chan struct{}
+}
+
+var _ auth.Store = (*Store)(nil)
+
+// Open checks the settings of the database, applies the migrations that it
+// lacks, and returns a store in it. While another process migrates, Open waits
+// for it, for minutes if ctx allows. It fails if the tables are newer than this
+// package knows, so that an older program cannot harm them.
+//
+// The caller keeps db, and closes it after the last call to the store.
+func Open(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
+	dialect, ok := dialects[cfg.Dialect]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("sqlstore: unknown Config.Dialect %q: set it to sqlstore.SQLite", cfg.Dialect)
+	case db == nil:
+		return nil, errors.New("sqlstore: Open needs a database, not nil")
+	case cfg.Timeout < 0:
+		return nil, errors.New("sqlstore: Config.Timeout must not be negative")
+	}
+	return open(ctx, db, cfg, dialect)
+}
+
+func open(ctx context.Context, db *sql.DB, cfg Config, dialect dialect) (*Store, error) {
+	s := &Store{
+		db:         db,
+		dialect:    dialect,
+		isConflict: cfg.IsConflict,
+		timeout:    cfg.Timeout,
+		writer:     make(chan struct{}, 1),
+	}
+	if s.timeout == 0 {
+		s.timeout = defaultTimeout
+	}
+	err := s.retry(ctx, s.timeout, func() error { return dialect.check(ctx, db) })
+	if err != nil {
+		return nil, fmt.Errorf("sqlstore: check the database: %w", err)
+	}
+	if err := s.migrate(ctx); err != nil {
+		return nil, fmt.Errorf("sqlstore: migrate: %w", err)
+	}
+	return s, nil
+}
+
+// Ping reads from the tables, which proves more than a living connection does.
+func (s *Store) Ping(ctx context.Context) error {
+	_, err := read(ctx, s, "ping", func(q queryer) (bootstrapped int, err error) {
+		err = q.QueryRowContext(ctx, `SELECT COUNT(*) FROM auth_bootstrap`).Scan(&bootstrapped)
+		return bootstrapped, err
+	})
+	return err
+}

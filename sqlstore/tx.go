@@ -1,0 +1,258 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// queryer is where a single row can be read: the pool, or the connection of a
+// transaction.
+type queryer interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// tx is a connection with a transaction open on it.
+type tx struct {
+	*sql.Conn
+	store *Store
+}
+
+// insert returns [auth.ErrExists] if the row collides with another.
+func (t tx) insert(ctx context.Context, query string, args ...any) error {
+	_, err := t.ExecContext(ctx, query, args...)
+	return t.store.existsOr(err)
+}
+
+// change returns [auth.ErrNotFound] if the query finds no row to change.
+func (t tx) change(ctx context.Context, query string, args ...any) error {
+	n, err := t.count(ctx, query, args...)
+	if err == nil && n == 0 {
+		return auth.ErrNotFound
+	}
+	return err
+}
+
+// count returns how many rows the query changed.
+func (t tx) count(ctx context.Context, query string, args ...any) (int, error) {
+	result, err := t.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	n, err := result.RowsAffected()
+	return int(n), err
+}
+
+// existsOr returns [auth.ErrExists] if err is a violated unique constraint, and
+// err as it is if it is not.
+func (s *Store) existsOr(err error) (result error) {
+	if err == nil {
+		return nil
+	}
+	defer func() {
+		// The host's function must not take the host down with it.
+		if p := recover(); p != nil {
+			result = fmt.Errorf("Config.IsConflict panicked: %v: %w", p, err)
+		}
+	}()
+	if s.dialect.isConflict(err) ||
+		s.isConflict != nil && s.isConflict(err) ||
+		strings.Contains(err.Error(), s.dialect.conflictText) {
+		return auth.ErrExists
+	}
+	return err
+}
+
+// read runs find, which is one statement, on the pool.
+func read[T any](ctx context.Context, s *Store, verb string, find func(queryer) (T, error)) (T, error) {
+	var record T
+	err := s.retry(ctx, s.timeout, func() (err error) {
+		record, err = find(s.db)
+		return err
+	})
+	if err != nil {
+		return *new(T), wrap(verb, err)
+	}
+	return record, nil
+}
+
+// write runs do in a transaction, alone among the writers, and commits if do
+// returns nil. If it fails to commit, the transaction may have taken effect or not.
+func (s *Store) write(ctx context.Context, verb string, do func(context.Context, tx) error) error {
+	return wrap(verb, s.transact(ctx, do))
+}
+
+// writeFor is write for what returns a record.
+func writeFor[T any](ctx context.Context, s *Store, verb string, do func(context.Context, tx) (T, error)) (T, error) {
+	var record T
+	err := s.write(ctx, verb, func(ctx context.Context, t tx) (err error) {
+		record, err = do(ctx, t)
+		return err
+	})
+	if err != nil {
+		return *new(T), err
+	}
+	return record, nil
+}
+
+// transact is write. It has one writer at a time, as SQLite does: here a writer
+// waits without polling, without holding a connection, and until its context
+// ends.
+//
+// The caller's context stays out of the transaction. A driver whose context ends
+// interrupts SQLite, which may then roll back by itself, so that the next
+// statement would run, and commit, on its own. The statements, few and short,
+// have a deadline of their own instead.
+func (s *Store) transact(ctx context.Context, do func(context.Context, tx) error) error {
+	if err := s.lockWriter(ctx); err != nil {
+		return err
+	}
+	defer s.unlockWriter()
+	conn, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+
+	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+	defer cancel()
+	committed := false
+	defer func() {
+		if !committed { // Also when do panics.
+			s.rollBack(ctx, conn)
+		}
+	}()
+	if err := do(detached, tx{conn, s}); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := conn.ExecContext(detached, `COMMIT`); err != nil {
+		return fmt.Errorf("commit, of which it is unknown whether it took effect: %w", err)
+	}
+	committed = true
+	return nil
+}
+
+func (s *Store) lockWriter(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err // With the writer free, select would choose at random.
+	}
+	select {
+	case s.writer <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Store) unlockWriter() { <-s.writer }
+
+// begin returns a connection with a transaction open on it. While it waits for
+// another process it holds no connection, so that reads go on.
+func (s *Store) begin(ctx context.Context) (conn *sql.Conn, err error) {
+	err = s.retry(ctx, s.timeout, func() error {
+		conn, err = s.db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		if err = s.beginOn(ctx, conn); err != nil {
+			conn.Close()
+		}
+		return err
+	})
+	return conn, err
+}
+
+// beginOn opens a transaction on the connection, or leaves none open: a driver
+// whose context ends may report that of a BEGIN that took effect.
+func (s *Store) beginOn(ctx context.Context, conn *sql.Conn) error {
+	_, err := conn.ExecContext(ctx, s.dialect.begin)
+	if err != nil {
+		s.rollBack(ctx, conn)
+	}
+	return err
+}
+
+// rollBack leaves no transaction open on the connection, or takes it out of the
+// pool.
+func (s *Store) rollBack(ctx context.Context, conn *sql.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultTimeout)
+	defer cancel()
+	succeeds := func(statement string) bool {
+		_, err := conn.ExecContext(ctx, statement)
+		return err == nil
+	}
+	if succeeds(`ROLLBACK`) {
+		return
+	}
+	// There may have been nothing to roll back: SQLite does it itself after some
+	// errors. A BEGIN that succeeds proves it. The connection is worth the
+	// question, because a database in memory goes with it.
+	if succeeds(`BEGIN`) && succeeds(`ROLLBACK`) {
+		return
+	}
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+}
+
+const (
+	firstRetry   = time.Millisecond
+	slowestRetry = 50 * time.Millisecond
+)
+
+// retry calls try again while another process holds a lock that it needs, for
+// as long as patience and the context last. Unless try has answered, a context
+// that has ended is the error.
+func (s *Store) retry(ctx context.Context, patience time.Duration, try func() error) (err error) {
+	deadline := time.Now().Add(patience)
+	for delay := firstRetry; ctx.Err() == nil; delay = min(2*delay, slowestRetry) {
+		err = try()
+		if err == nil || isAnswer(err) {
+			return err
+		}
+		if ctx.Err() == nil && (!s.dialect.isBusy(err) || time.Now().After(deadline)) {
+			return err
+		}
+		pause(ctx, delay/2+rand.N(delay)) // at random, or those who wait would meet again
+	}
+	if err == nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: %w", ctx.Err(), err)
+}
+
+// pause returns after the delay, or when the context ends.
+func pause(ctx context.Context, delay time.Duration) {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// wrap says which verb failed, unless the error is an answer of the contract.
+func wrap(verb string, err error) error {
+	if err == nil || isAnswer(err) {
+		return err
+	}
+	return fmt.Errorf("sqlstore: %s: %w", verb, err)
+}
+
+var answers = []error{
+	auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid,
+	auth.ErrUserDisabled, auth.ErrLastSuperUser, auth.ErrBootstrapped,
+}
+
+func isAnswer(err error) bool {
+	return slices.ContainsFunc(answers, func(answer error) bool { return errors.Is(err, answer) })
+}

@@ -1,0 +1,263 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+// statementsOf returns what the verb sends to a seeded store.
+func statementsOf(t testing.TB, v verb) []string {
+	store, _, s := spiedStore(t)
+	require.NoError(t, v.call(context.Background(), store))
+	return s.statements()
+}
+
+// eachStatement runs test for every statement of every verb, with its number
+// from 1 and how many there are.
+func eachStatement(t *testing.T, test func(t *testing.T, v verb, n, of int)) {
+	for _, v := range verbs() {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			of := len(statementsOf(t, v))
+			for n := 1; n <= of; n++ {
+				test(t, v, n, of)
+			}
+		})
+	}
+}
+
+func TestReadsAreOneStatementAndWritesOneTransaction(t *testing.T) {
+	t.Parallel()
+	for _, v := range verbs() {
+		statements := statementsOf(t, v)
+		if !v.writes {
+			require.Len(t, statements, 1, v.name)
+			continue
+		}
+		last := len(statements) - 1
+		require.Equal(t, "BEGIN IMMEDIATE", statements[0], v.name)
+		require.Equal(t, "COMMIT", statements[last], v.name)
+		for _, statement := range statements[1:last] {
+			require.NotRegexp(t, `^(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|PRAGMA)`, statement, v.name)
+		}
+	}
+}
+
+func TestSignInTakesFewStatements(t *testing.T) {
+	t.Parallel()
+	store, _, s := spiedStore(t)
+	_, err := store.FindKey(context.Background(), "k-ada")
+	require.NoError(t, err)
+	_, _, err = store.CreateSession(context.Background(), newSession("s-new", "ada", "k-ada"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"SELECT", "BEGIN", "SELECT", "INSERT", "UPDATE", "COMMIT"}, s.verbs())
+}
+
+func TestNoStatementReadsAWholeTable(t *testing.T) {
+	t.Parallel()
+	for _, v := range verbs() {
+		if v.name == "Ping" {
+			continue // The table has one row at most.
+		}
+		store, db, s := spiedStore(t)
+		require.NoError(t, v.call(context.Background(), store))
+		for _, statement := range s.statements() {
+			if strings.HasPrefix(statement, "BEGIN") || statement == "COMMIT" {
+				continue
+			}
+			plan := queryPlan(t, db, statement)
+			require.NotRegexp(t, `(?m)^SCAN \w+$`, plan, statement)
+			require.NotContains(t, plan, "TEMP B-TREE", statement)
+		}
+	}
+}
+
+// queryPlan returns how SQLite means to run the statement, a step in a line.
+func queryPlan(t testing.TB, db *sql.DB, statement string) string {
+	rows, err := db.Query("EXPLAIN QUERY PLAN "+statement, make([]any, strings.Count(statement, "?"))...)
+	require.NoError(t, err)
+	defer rows.Close()
+	var plan strings.Builder
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		require.NoError(t, rows.Scan(&id, &parent, &unused, &detail))
+		plan.WriteString(detail + "\n")
+	}
+	require.NoError(t, rows.Err())
+	return plan.String()
+}
+
+func TestAStatementThatFailsLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("the disk is on fire")
+	eachStatement(t, func(t *testing.T, v verb, n, of int) {
+		store, db, s := spiedStore(t)
+		before := dump(t, db)
+		s.watch(at(n, func(context.Context) error { return broken }))
+
+		err := v.call(context.Background(), store)
+		requireNoAnswer(t, err)
+		require.ErrorIs(t, err, broken)
+		if v.writes && n == of {
+			require.ErrorContains(t, err, "unknown whether it took effect")
+		}
+		s.watch(nil)
+		require.Equal(t, before, dump(t, db))
+		requireNoTransaction(t, db)
+		require.NoError(t, v.call(context.Background(), store))
+	})
+}
+
+func TestAContextThatEndsLeavesEverythingDoneOrNothing(t *testing.T) {
+	t.Parallel()
+	eachStatement(t, func(t *testing.T, v verb, n, of int) {
+		store, db, s := spiedStore(t)
+		before := dump(t, db)
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		s.watch(at(n, func(context.Context) error { cancel(); return nil }))
+
+		err := v.call(ctx, store)
+		s.watch(nil)
+		requireNoTransaction(t, db)
+		if v.writes && n == of { // It came too late for the transaction.
+			require.NoError(t, err)
+			require.NotEqual(t, before, dump(t, db))
+			return
+		}
+		require.ErrorIs(t, err, context.Canceled)
+		requireNoAnswer(t, err)
+		require.Equal(t, before, dump(t, db))
+		require.NoError(t, v.call(context.Background(), store))
+	})
+}
+
+func TestAContextThatHasEndedChangesNothing(t *testing.T) {
+	t.Parallel()
+	store, db, s := spiedStore(t)
+	before := dump(t, db)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.watch(nil)
+	for _, v := range verbs() {
+		err := v.call(ctx, store)
+		require.ErrorIs(t, err, context.Canceled, v.name)
+		requireNoAnswer(t, err)
+	}
+	require.ErrorIs(t, store.Register(ctx, auth.User{}, auth.AccessKey{}), context.Canceled)
+	require.ErrorIs(t, store.EndSession(ctx, "\x00"), context.Canceled)
+	_, err := store.FindUser(ctx, "\x00")
+	require.ErrorIs(t, err, context.Canceled)
+	require.Empty(t, s.statements())
+	require.Equal(t, before, dump(t, db))
+}
+
+func TestABeginThatTookEffectButFailedIsUndone(t *testing.T) {
+	t.Parallel()
+	store, db, s := spiedStore(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s.watch(func(_ context.Context, statement string) error {
+		if statement != "BEGIN IMMEDIATE" {
+			return nil
+		}
+		return afterwards(func() error { cancel(); return ctx.Err() })
+	})
+	require.ErrorIs(t, store.EndSession(ctx, "s-ada"), context.Canceled)
+	s.watch(nil)
+	requireNoTransaction(t, db)
+	require.NoError(t, store.EndSession(context.Background(), "s-ada"))
+}
+
+func TestACommitThatTookEffectButFailedIsSaidToBeUnknown(t *testing.T) {
+	t.Parallel()
+	store, db, s := spiedStore(t)
+	s.watch(func(_ context.Context, statement string) error {
+		if statement != "COMMIT" {
+			return nil
+		}
+		return afterwards(func() error { return errors.New("no reply") })
+	})
+	err := store.EndSession(context.Background(), "s-ada")
+	requireNoAnswer(t, err)
+	require.ErrorContains(t, err, "unknown whether it took effect: no reply")
+	s.watch(nil)
+	requireNoTransaction(t, db)
+	require.ErrorIs(t, store.EndSession(context.Background(), "s-ada"), auth.ErrNotFound)
+}
+
+func TestAPanicLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	store, db, _ := spiedStore(t)
+	before := dump(t, db)
+	require.PanicsWithValue(t, "oops", func() {
+		_ = store.Transact(context.Background(), func(ctx context.Context, conn *sql.Conn) error {
+			_, err := conn.ExecContext(ctx, `DELETE FROM auth_sessions`)
+			require.NoError(t, err)
+			panic("oops")
+		})
+	})
+	require.Equal(t, before, dump(t, db))
+	requireNoTransaction(t, db)
+	require.NoError(t, store.EndSession(context.Background(), "s-ada"))
+}
+
+func TestATransactionThatTakesTooLongIsRolledBack(t *testing.T) {
+	t.Parallel()
+	s := &spy{}
+	db := openMemory(t, s)
+	store, err := sqlstore.Open(context.Background(), db,
+		sqlstore.Config{Dialect: sqlstore.SQLite, Timeout: 20 * time.Millisecond})
+	require.NoError(t, err)
+	before := dump(t, db)
+	s.watch(func(ctx context.Context, statement string) error {
+		if strings.HasPrefix(statement, "INSERT") {
+			<-ctx.Done()
+		}
+		return nil
+	})
+	requireNoAnswer(t, store.Register(context.Background(), newUser("ada"), newKey("k-ada", "ada")))
+	s.watch(nil)
+	require.Equal(t, before, dump(t, db))
+	requireNoTransaction(t, db)
+}
+
+func TestAConnectionThatCannotRollBackIsDiscarded(t *testing.T) {
+	t.Parallel()
+	s := &spy{}
+	db := openSpied(t, "file:"+newFile(t)+recommended, s)
+	store := mustOpen(t, db)
+	seed(t, store)
+	before, closed := dump(t, db), s.closedConns()
+	broken := errors.New("broken")
+	s.watch(func(_ context.Context, statement string) error {
+		if strings.HasPrefix(statement, "DELETE") || statement == "ROLLBACK" || statement == "BEGIN" {
+			return broken
+		}
+		return nil
+	})
+	require.ErrorIs(t, store.EndSession(context.Background(), "s-ada"), broken)
+	s.watch(nil)
+	require.Equal(t, closed+1, s.closedConns())
+	require.Equal(t, before, dump(t, db))
+	require.NoError(t, store.EndSession(context.Background(), "s-ada"))
+}
+
+func TestAClosedDatabaseIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	store, db, _ := spiedStore(t)
+	require.NoError(t, db.Close())
+	for _, v := range verbs() {
+		requireNoAnswer(t, v.call(context.Background(), store))
+	}
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/sallyport-go/auth"
+)
+
+// keyFile is the keys of the service, which stand beside its database and must
+// be kept as long as it: without the pepper no access secret verifies.
+type keyFile struct {
+	Signing []byte `json:"signing"` // HS256
+	Sealing []byte `json:"sealing"`
+	Pepper  []byte `json:"pepper"`
+
+	// FirstKey and FirstSecret are the first super user's until Printed is true.
+	// A start that is cut off after making the user prints them the next time.
+	FirstKey    string `json:"first_access_key,omitempty"`
+	FirstSecret string `json:"first_access_secret,omitempty"`
+	Printed     bool   `json:"printed"`
+}
+
+// newKeys returns keys that have never been used.
+func newKeys() *keyFile {
+	random := func() []byte {
+		key := make([]byte, 32)
+		rand.Read(key)
+		return key
+	}
+	return &keyFile{Signing: random(), Sealing: random(), Pepper: random()}
+}
+
+// loadKeys reads the file; found is false if there is none.
+func loadKeys(path string) (keys *keyFile, found bool, err error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	keys = new(keyFile)
+	if json.Unmarshal(text, keys) != nil { // whose message could quote a key
+		return nil, false, fmt.Errorf("%s is damaged: restore it from a backup", path)
+	}
+	return keys, true, nil
+}
+
+// save writes the file so that, whenever the machine stops, either the old one
+// is there or the new one, whole.
+func (k *keyFile) save(path string) (err error) {
+	text, err := json.MarshalIndent(k, "", "  ")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(path)
+	temporary, err := os.CreateTemp(dir, filepath.Base(path)+".*") // with mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(temporary.Name())
+		}
+	}()
+	_, err = temporary.Write(append(text, '\n'))
+	err = errors.Join(err, temporary.Sync(), temporary.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(temporary.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes a rename in the directory outlast a power failure.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// config returns the configuration that is made of the keys.
+func (k *keyFile) config() (auth.Config, error) {
+	signing, err1 := auth.NewHS256Key("", k.Signing)
+	pepper, err2 := auth.NewSymmetricKey("1", k.Pepper)
+	if err := errors.Join(err1, err2); err != nil {
+		return auth.Config{}, err
+	}
+	return auth.Config{
+		Issuer:      "https://quickstart.example",
+		SigningKeys: []auth.SigningKey{signing},
+		Credentials: auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper}},
+	}, nil
+}

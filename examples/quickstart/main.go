@@ -1,0 +1,101 @@
+// Quickstart is a small service with sign-in: an embedded database, the
+// documented calls, and one protected route of its own.
+//
+//	go run ./examples/quickstart [-addr 127.0.0.1:8080] [-db quickstart.db]
+//
+// On its first start it makes a super user and prints the access key and secret
+// on standard output, once. Its keys are in a file beside the database; with
+// -db :memory: nothing is kept.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx is done.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
+	path := flags.String("db", "quickstart.db", "SQLite database `file`, or "+inMemory)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+
+	// The address comes first: a second instance by mistake stops here, before it
+	// has touched any file.
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+
+	svc, closeStore, err := open(ctx, *path, log, stdout)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	fmt.Fprintf(stdout, "listening on http://%s\n", listener.Addr())
+	return serve(ctx, listener, svc, log)
+}
+
+// serve answers requests until ctx is done, and then lets those that have begun
+// come to their end.
+func serve(ctx context.Context, listener net.Listener, svc *auth.Service, log *slog.Logger) error {
+	server := &http.Server{
+		Handler:           routes(svc),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer cancel()
+	background.Go(func() { svc.Run(ctx) })
+
+	stopped := make(chan error, 1)
+	background.Go(func() {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		stopped <- server.Shutdown(grace)
+	})
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}

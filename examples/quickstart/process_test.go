@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "quickstart")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "quickstart")
+	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		return "", &exec.Error{Name: string(out), Err: err}
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := binary(); err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// process is a quickstart that runs as a program of its own.
+type process struct {
+	cmd    *exec.Cmd
+	url    string
+	stdout []string // its lines up to the one that says where it listens
+	stderr *bytes.Buffer
+	key    string // as printed, empty if not
+	secret string
+}
+
+// start runs the program and waits until it listens.
+func start(t testing.TB, args ...string) *process {
+	t.Helper()
+	p := launch(t, args...)
+	require.NotEmpty(t, p.url, "it ended early: %s %s", p.stdout, p.stderr)
+	return p
+}
+
+// launch is start for a program that may end before it listens.
+func launch(t testing.TB, args ...string) *process {
+	t.Helper()
+	path, err := binary()
+	require.NoError(t, err)
+	p := &process{cmd: exec.Command(path, append([]string{"-addr", "127.0.0.1:0"}, args...)...), stderr: new(bytes.Buffer)}
+	p.cmd.Stderr = p.stderr
+	stdout, err := p.cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, p.cmd.Start())
+	t.Cleanup(func() { p.cmd.Process.Kill(); p.cmd.Wait() })
+	lines := bufio.NewScanner(stdout)
+	for p.url == "" && lines.Scan() {
+		p.stdout = append(p.stdout, lines.Text())
+		name, value, _ := strings.Cut(lines.Text(), "=")
+		switch name {
+		case "access_key":
+			p.key = value
+		case "access_secret":
+			p.secret = value
+		}
+		if url, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
+			p.url = url
+		}
+	}
+	return p
+}
+
+// stop asks the program to end, and returns how it did.
+func (p *process) stop(signal os.Signal) error {
+	p.cmd.Process.Signal(signal)
+	return p.cmd.Wait()
+}
+
+func (p *process) kill() {
+	p.cmd.Process.Kill()
+	p.cmd.Wait()
+}
+
+// call makes a request; the error is that of a connection that broke.
+func (p *process) call(client *http.Client, method, path, token string, body any) (int, map[string]any, error) {
+	var reader io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return 0, nil, err
+		}
+		reader = bytes.NewReader(text)
+	}
+	request, err := http.NewRequest(method, p.url+path, reader)
+	if err != nil {
+		return 0, nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	var object map[string]any
+	if err := json.NewDecoder(response.Body).Decode(&object); err != nil {
+		return 0, nil, err
+	}
+	return response.StatusCode, object, nil
+}
+
+func (p *process) mustCall(t testing.TB, method, path, token string, body any) (int, map[string]any) {
+	t.Helper()
+	status, object, err := p.call(http.DefaultClient, method, path, token, body)
+	require.NoError(t, err)
+	return status, object
+}
+
+// login returns a token for the pair.
+func (p *process) login(t testing.TB, key, secret string) string {
+	t.Helper()
+	status, body := p.mustCall(t, http.MethodPost, "/auth/users/login", "", credentials(key, secret))
+	require.Equal(t, http.StatusOK, status, body)
+	return body["token"].(string)
+}
+
+func credentials(key, secret string) map[string]string {
+	return map[string]string{"access_key": key, "access_secret": secret}
+}
+
+func newDatabase(t testing.TB) string {
+	return filepath.Join(t.TempDir(), "quickstart.db")
+}
+
+func TestTheProgramEndsCleanlyOnASignal(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		p := start(t, "-db", newDatabase(t))
+		p.login(t, p.key, p.secret)
+		require.NoError(t, p.stop(signal), "exit status 0")
+		require.Empty(t, p.stderr.String(), "nothing to complain about")
+	}
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/sallyport-go/auth"
+)
+
+// routes are the documented calls and the service's own.
+func routes(svc *auth.Service) http.Handler {
+	mux := http.NewServeMux()
+	svc.Mount(mux)
+	mux.Handle("GET /api/v1/your-protected-endpoint", svc.Authenticate(http.HandlerFunc(protected)))
+	mux.HandleFunc("GET /api/v1/healthcheck", func(w http.ResponseWriter, r *http.Request) {
+		if err := svc.Ping(r.Context()); err != nil {
+			auth.WriteError(w, r, err)
+			return
+		}
+		answer(w, map[string]string{"status": "ok"})
+	})
+	return mux
+}
+
+// protected answers with who is calling.
+func protected(w http.ResponseWriter, r *http.Request) {
+	caller, _ := auth.IdentityFromContext(r.Context())
+	w.Header().Set("Cache-Control", "no-store")
+	answer(w, map[string]string{"user_id": caller.UserID, "username": caller.Username})
+}
+
+func answer(w http.ResponseWriter, body map[string]string) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(body)
+}

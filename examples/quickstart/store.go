@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/sqlstore"
+	_ "modernc.org/sqlite"
+)
+
+const inMemory = ":memory:"
+
+// open opens the database and the keys beside it, and returns the service over
+// them. Of a new database it prints the first super user's access key and secret.
+func open(ctx context.Context, path string, log *slog.Logger, stdout io.Writer) (svc *auth.Service, closeStore func() error, err error) {
+	keys, save, err := openKeys(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := openDatabase(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			db.Close()
+		}
+	}()
+	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: sqlstore.SQLite})
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg, err := keys.config()
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg.Logger = log
+	svc, err = auth.New(store, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := bootstrap(ctx, svc, keys, save, stdout); err != nil {
+		return nil, nil, err
+	}
+	return svc, db.Close, nil
+}
+
+// openKeys reads the keys of the database, or makes them for a new one. The
+// function it returns keeps them as they are when it is called.
+func openKeys(path string) (keys *keyFile, save func() error, err error) {
+	if path == inMemory {
+		return newKeys(), func() error { return nil }, nil
+	}
+	file := path + ".keys"
+	info, err := os.Stat(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	isNew := err != nil || info.Size() == 0
+	keys, found, err := loadKeys(file)
+	save = func() error { return keys.save(file) }
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case found && !isNew:
+		return keys, save, nil
+	case found:
+		keys.Printed = false
+	case isNew:
+		keys = newKeys()
+	default: // new keys would sign nobody in
+		return nil, nil, fmt.Errorf("%s is missing: restore it, or remove %s to begin anew", file, path)
+	}
+	// On disk before the database is: a database without keys is of no use.
+	return keys, save, save()
+}
+
+func openDatabase(path string) (*sql.DB, error) {
+	if path == inMemory {
+		db, err := sql.Open("sqlite", inMemory)
+		if err == nil {
+			db.SetMaxOpenConns(1) // each connection would be a database of its own
+		}
+		return db, err
+	}
+	dsn := url.URL{Scheme: "file", Opaque: url.PathEscape(path),
+		RawQuery: "_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)"}
+	return sql.Open("sqlite", dsn.String())
+}
+
+// bootstrap makes the first super user of a new database. It can be cut off
+// anywhere: the pair is on disk before it opens anything, until it is printed.
+func bootstrap(ctx context.Context, svc *auth.Service, keys *keyFile, save func() error, stdout io.Writer) error {
+	if keys.Printed {
+		return nil
+	}
+	if keys.FirstKey == "" {
+		pair := svc.Credentials().NewPair()
+		keys.FirstKey, keys.FirstSecret = pair.AccessKey, pair.AccessSecret.Reveal()
+		if err := save(); err != nil {
+			return err
+		}
+	}
+	pair := auth.KeyPair{AccessKey: keys.FirstKey, AccessSecret: auth.NewSecret(keys.FirstSecret)}
+	if _, err := svc.Bootstrap(ctx, auth.NewUser{Username: "admin", Email: "admin@example.com"}, pair); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "access_key=%s\naccess_secret=%s\n", pair.AccessKey, pair.AccessSecret.Reveal())
+	keys.FirstKey, keys.FirstSecret, keys.Printed = "", "", true
+	return save()
+}

@@ -28,3 +28,17 @@ func SlowCost(stored string) (memory, time uint32, threads uint8, saltLength, ha
 }
 
 const PruneBatch = pruneBatch
+
+// Sealer is a sealer with its methods exported.
+type Sealer struct{ *sealer }
+
+func NewSealer(ring []SymmetricKey, purpose string) (*Sealer, error) {
+	s, err := newSealer(ring, purpose)
+	return &Sealer{s}, err
+}
+
+func (s *Sealer) Seal(plain []byte, context ...string) []byte { return s.seal(plain, context...) }
+
+func (s *Sealer) Open(sealed []byte, context ...string) (plain []byte, stale bool, err error) {
+	return s.open(sealed, context...)
+}

@@ -43,6 +43,14 @@ var (
 	// active super user.
 	ErrLastSuperUser = errors.New("auth: the last active super user must stay")
 
+	// ErrLastWayIn means that a change was refused because the user could not
+	// sign in any more after it.
+	ErrLastWayIn = errors.New("auth: the only way to sign in must stay")
+
+	// ErrChanged means that a record is not as it was when the caller read it.
+	// Reading it again and trying once more is the answer.
+	ErrChanged = errors.New("auth: changed meanwhile")
+
 	// ErrBootstrapped means that the first super user has been made already.
 	ErrBootstrapped = errors.New("auth: already bootstrapped")
 )

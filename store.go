@@ -57,6 +57,7 @@ type SignInMethod string
 // The ways to open a session.
 const (
 	MethodAccessKey SignInMethod = "access_key" // an access key and its secret
+	MethodGitHub    SignInMethod = "github"     // a GitHub account
 	MethodHost      SignInMethod = "host"       // the host itself, with Service.SignIn
 )
 

@@ -154,21 +154,31 @@ func (t Token) ExpiresIn() time.Duration {
 // user, or the key, is gone or has expired, and ErrUserDisabled if the user is
 // disabled; no session is left then.
 func (t *TokenIssuer) Issue(ctx context.Context, signIn SignIn) (Token, error) {
-	// Tokens count in whole seconds, and so do their sessions.
+	session, user, err := t.sessions.CreateSession(ctx, t.newSession(signIn))
+	if err != nil {
+		return Token{}, fmt.Errorf("auth: creating a session: %w", err)
+	}
+	return t.token(session, user)
+}
+
+// newSession returns the record of a session that begins now. Tokens count in
+// whole seconds, and so do their sessions.
+func (t *TokenIssuer) newSession(signIn SignIn) Session {
 	now := t.cfg.Now().UTC().Truncate(time.Second)
-	session, user, err := t.sessions.CreateSession(ctx, Session{
+	return Session{
 		ID:          rand.Text(),
 		UserID:      signIn.UserID,
 		Method:      signIn.Method,
 		AccessKeyID: signIn.AccessKeyID,
 		CreatedAt:   now,
 		ExpiresAt:   now.Add(t.cfg.Lifetime),
-	})
-	if err != nil {
-		return Token{}, fmt.Errorf("auth: creating a session: %w", err)
 	}
+}
+
+// token returns the token of a session that is in the store.
+func (t *TokenIssuer) token(session Session, user User) (Token, error) {
 	session.ExpiresAt = session.ExpiresAt.Truncate(time.Second)
-	if !session.ExpiresAt.After(now) {
+	if !session.ExpiresAt.After(session.CreatedAt) {
 		return Token{}, fmt.Errorf("auth: the key ends within the second: %w", ErrNotFound)
 	}
 	text, err := t.sign(session, user)

@@ -17,6 +17,10 @@ const (
 	MaxUsernameLength  = 128
 	MaxEmailLength     = 254
 	MaxLabelLength     = 256
+
+	MaxGitHubHostLength = 253
+	MaxGitHubTextLength = 512  // a link's Login, Name and AvatarURL, a token's Scopes
+	MaxSealedLength     = 4096 // a token's Sealed
 )
 
 // Validate returns an [InvalidError] for the first field that no store may

@@ -15,11 +15,11 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// recommended is what the package documentation recommends, impatient what
-// leaves all the waiting to the store.
+// recommended is what the package documentation recommends. impatient leaves all
+// the waiting to the store, and does not wait for the disk.
 const (
 	recommended = "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)"
-	impatient   = "?_pragma=busy_timeout(0)"
+	impatient   = "?_pragma=synchronous(NORMAL)&_pragma=busy_timeout(0)"
 )
 
 var now = time.Date(2030, 1, 2, 3, 4, 5, 678901000, time.UTC)
@@ -51,8 +51,11 @@ func openSpied(t testing.TB, dsn string, s *spy) *sql.DB {
 	return db
 }
 
+// config is for tests that are not about the timeout, however busy the machine.
+var config = sqlstore.Config{Dialect: sqlstore.SQLite, Timeout: 5 * time.Minute}
+
 func open(db *sql.DB) (*sqlstore.Store, error) {
-	return sqlstore.Open(context.Background(), db, sqlstore.Config{Dialect: sqlstore.SQLite})
+	return sqlstore.Open(context.Background(), db, config)
 }
 
 func mustOpen(t testing.TB, db *sql.DB) *sqlstore.Store {

@@ -92,8 +92,7 @@ func (m *migrator) SessionLock(ctx context.Context, conn *sql.Conn) error {
 func (m *migrator) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
 	current, err := m.version(ctx, conn)
 	if err == nil && current == m.newest {
-		_, err = conn.ExecContext(ctx, `COMMIT`)
-		if err == nil {
+		if err = m.store.commit(ctx, conn); err == nil {
 			return nil
 		}
 	}

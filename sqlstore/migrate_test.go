@@ -24,7 +24,7 @@ func withMigration(statements string) fs.FS {
 }
 
 func openWith(ctx context.Context, db *sql.DB, migrations fs.FS) (*sqlstore.Store, error) {
-	return sqlstore.OpenWithMigrations(ctx, db, sqlstore.Config{Dialect: sqlstore.SQLite}, migrations)
+	return sqlstore.OpenWithMigrations(ctx, db, config, migrations)
 }
 
 // both calls test with an empty database in memory and one in a file.

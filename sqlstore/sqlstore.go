@@ -68,9 +68,9 @@ type Config struct {
 	IsConflict func(error) bool
 
 	// Timeout is how long a call waits for a lock that another process holds
-	// and, once it has the lock, how long its transaction may take. The default
-	// is ten seconds. The caller's context may end the waiting earlier, but not
-	// the transaction, which is a few short statements.
+	// and, once it has the lock, how long its statements may take, and then the
+	// commit. The default is ten seconds. The caller's context ends the waiting
+	// earlier, but not the transaction, which is a few short statements.
 	Timeout time.Duration
 }
 

@@ -9,7 +9,7 @@ import (
 
 func TestStoreInAFileKeepsTheContract(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) auth.Store { return mustOpen(t, openDB(t, newFile(t), recommended)) })
+	storetest.Run(t, func(t *testing.T) auth.Store { return mustOpen(t, openDB(t, newFile(t), impatient)) })
 }
 
 func TestStoreInMemoryKeepsTheContract(t *testing.T) {

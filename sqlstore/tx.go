@@ -122,24 +122,35 @@ func (s *Store) transact(ctx context.Context, do func(context.Context, tx) error
 	}
 	defer conn.Close()
 
-	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
-	defer cancel()
 	committed := false
 	defer func() {
 		if !committed { // Also when do panics.
 			s.rollBack(ctx, conn)
 		}
 	}()
+	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+	defer cancel()
 	if err := do(detached, tx{conn, s}); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if _, err := conn.ExecContext(detached, `COMMIT`); err != nil {
-		return fmt.Errorf("commit, of which it is unknown whether it took effect: %w", err)
+	if err := s.commit(ctx, conn); err != nil {
+		return err
 	}
 	committed = true
+	return nil
+}
+
+// commit has a deadline of its own: the time that the statements took must not
+// leave it unknown how they ended.
+func (s *Store) commit(ctx context.Context, conn *sql.Conn) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+	defer cancel()
+	if _, err := conn.ExecContext(ctx, `COMMIT`); err != nil {
+		return fmt.Errorf("commit, of which it is unknown whether it took effect: %w", err)
+	}
 	return nil
 }
 
@@ -206,7 +217,7 @@ func (s *Store) rollBack(ctx context.Context, conn *sql.Conn) {
 
 const (
 	firstRetry   = time.Millisecond
-	slowestRetry = 50 * time.Millisecond
+	slowestRetry = 10 * time.Millisecond
 )
 
 // retry calls try again while another process holds a lock that it needs, for

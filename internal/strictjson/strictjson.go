@@ -18,7 +18,7 @@ import (
 // What an object may be at the most.
 const (
 	MaxKnown   = 16 // names that a caller can ask for
-	maxMembers = 64
+	maxMembers = 256
 	maxDepth   = 32
 )
 

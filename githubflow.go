@@ -1,0 +1,264 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"golang.org/x/oauth2"
+)
+
+// GitHubStart is the beginning of a flow: where to send the browser, and the
+// cookie without which it cannot come back. The cookie must reach the same
+// browser.
+type GitHubStart struct {
+	AuthURL string
+	Cookie  *http.Cookie
+}
+
+// GitHubOutcome is what a flow has come to. Either SignedIn or Connected is set.
+type GitHubOutcome struct {
+	SignedIn  *Token      // the session of a user who has signed in
+	IsNewUser bool        // who was made by this sign-in
+	Connected *GitHubLink // the account that is connected now
+	ReturnTo  string      // the path that the flow was begun with; may be empty
+}
+
+// The ways in which a flow fails, besides ErrUserDisabled. Any other error means
+// that GitHub or the store could not answer.
+var (
+	// ErrGitHubState means that the state or the code is missing, wrong, expired
+	// or used: the flow must be begun again.
+	ErrGitHubState = errors.New("auth: no such GitHub sign-in in this browser")
+
+	// ErrGitHubDenied means that the person said no at GitHub.
+	ErrGitHubDenied = errors.New("auth: access was denied at GitHub")
+
+	// ErrGitHubNotAllowed means that this GitHub account may not come in.
+	ErrGitHubNotAllowed = errors.New("auth: GitHub account is not allowed")
+
+	// ErrGitHubConflict means that the GitHub account belongs to another user, or
+	// the user to another GitHub account.
+	ErrGitHubConflict = errors.New("auth: GitHub account and user belong to others")
+)
+
+// BeginSignIn begins a sign-in with GitHub. ReturnTo is a path of the host's, or
+// empty. Nothing is stored.
+func (g *GitHubConnector) BeginSignIn(returnTo string) (GitHubStart, error) {
+	return g.begin(githubFlow{ReturnTo: returnTo}, g.cfg.SignInScopes)
+}
+
+// BeginConnect begins to connect a GitHub account to the caller, whose session
+// must still be live when it is done. The person chooses the account at GitHub.
+func (g *GitHubConnector) BeginConnect(caller Identity, returnTo string) (GitHubStart, error) {
+	flow := githubFlow{ReturnTo: returnTo, UserID: caller.UserID, SessionID: caller.SessionID}
+	return g.begin(flow, g.cfg.ConnectScopes, oauth2.SetAuthURLParam("prompt", "select_account"))
+}
+
+func (g *GitHubConnector) begin(flow githubFlow, scopes []string, options ...oauth2.AuthCodeOption) (GitHubStart, error) {
+	if err := checkReturnTo(flow.ReturnTo); err != nil {
+		return GitHubStart{}, err
+	}
+	state := newState()
+	flow.Verifier = oauth2.GenerateVerifier()
+	flow.ExpiresAt = g.cfg.Now().Add(stateLifetime).Unix()
+	cookie, err := g.cookies.bind(state, flow)
+	if err != nil {
+		return GitHubStart{}, err
+	}
+	oauth := g.api.oauth
+	oauth.Scopes = scopes
+	return GitHubStart{
+		AuthURL: oauth.AuthCodeURL(state, append(options, oauth2.S256ChallengeOption(flow.Verifier))...),
+		Cookie:  cookie,
+	}, nil
+}
+
+// Complete finishes the flow with which GitHub sends the browser back to the
+// callback. It uses the state up, whatever comes of it, unless the state is not
+// this browser's.
+//
+// A failure leaves no user, link, session or token behind, and the token that
+// GitHub gave is revoked there.
+func (g *GitHubConnector) Complete(r *http.Request) (GitHubOutcome, error) {
+	query, err := callbackQuery(r.URL.RawQuery)
+	if err != nil {
+		return GitHubOutcome{}, err
+	}
+	flow, ok := g.cookies.flow(r, query.Get("state"), g.cfg.Now())
+	if !ok || query.Has("iss") && query.Get("iss") != g.cfg.BaseURL+"/login/oauth" { // RFC 9207
+		return GitHubOutcome{}, ErrGitHubState
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Timeout)
+	defer cancel()
+	used := g.cfg.Now().Add(stateLifetime + stateKept)
+	if err := g.store.UseState(ctx, stateID(query.Get("state")), used); errors.Is(err, ErrExists) {
+		return GitHubOutcome{}, ErrGitHubState
+	} else if err != nil {
+		return GitHubOutcome{}, fmt.Errorf("auth: using a state: %w", err)
+	}
+	switch {
+	case query.Has("error"):
+		return GitHubOutcome{ReturnTo: flow.ReturnTo}, ErrGitHubDenied
+	case !isTokenText(query.Get("code")):
+		return GitHubOutcome{ReturnTo: flow.ReturnTo}, ErrGitHubState
+	}
+	outcome, err := g.complete(ctx, flow, query.Get("code"))
+	outcome.ReturnTo = flow.ReturnTo
+	return outcome, err
+}
+
+// ClearState returns the cookie that removes the one of the flow with this state
+// from the browser: for the answer to the callback once it has been used.
+func (g *GitHubConnector) ClearState(state string) *http.Cookie {
+	return g.cookies.clear(state)
+}
+
+// callbackQuery reads a query in which nothing that counts is said twice.
+func callbackQuery(raw string) (url.Values, error) {
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, ErrGitHubState
+	}
+	for _, name := range []string{"code", "state", "iss", "error"} {
+		if len(query[name]) > 1 {
+			return nil, ErrGitHubState
+		}
+	}
+	return query, nil
+}
+
+func (g *GitHubConnector) complete(ctx context.Context, flow githubFlow, code string) (outcome GitHubOutcome, err error) {
+	grant, err := g.api.exchange(ctx, code, flow.Verifier)
+	if errors.Is(err, errGitHubCode) {
+		return GitHubOutcome{}, ErrGitHubState
+	} else if err != nil {
+		return GitHubOutcome{}, err
+	}
+	kept := false
+	defer func() {
+		if !kept {
+			g.forget(ctx, grant.AccessToken)
+		}
+	}()
+	profile, err := g.api.profile(ctx, g.cfg.Host, grant.AccessToken)
+	if err != nil {
+		return GitHubOutcome{}, err
+	}
+	if err := g.admit(ctx, profile, grant.AccessToken); err != nil {
+		return GitHubOutcome{}, err
+	}
+	if flow.UserID != "" {
+		outcome.Connected, err = g.connect(ctx, flow, profile, grant)
+		kept = err == nil
+		return outcome, err
+	}
+	signedIn, err := g.signIn(ctx, profile, grant)
+	kept = signedIn.keptToken
+	outcome.SignedIn, outcome.IsNewUser = signedIn.token, signedIn.isNew
+	return outcome, err
+}
+
+// forget revokes a token at GitHub that is not kept. The request may be over by
+// then; and if GitHub does not answer, nothing is to be done.
+func (g *GitHubConnector) forget(ctx context.Context, token string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout)
+	defer cancel()
+	if err := g.api.revoke(ctx, token); err != nil {
+		g.cfg.Logger.WarnContext(ctx, "auth: a GitHub token could not be revoked at GitHub", "error", err)
+	}
+}
+
+// admit returns ErrGitHubNotAllowed unless the account may come in.
+func (g *GitHubConnector) admit(ctx context.Context, profile GitHubProfile, token string) error {
+	allowed, err := g.listed(ctx, profile.Account.ID, token)
+	if err == nil && allowed && g.cfg.Admit != nil {
+		allowed, err = g.askHost(ctx, profile)
+	}
+	if err == nil && !allowed {
+		return ErrGitHubNotAllowed
+	}
+	return err
+}
+
+// listed reports whether the account is on one of the lists, or there are none.
+func (g *GitHubConnector) listed(ctx context.Context, id int64, token string) (bool, error) {
+	users, organizations, teams := g.cfg.AllowedUsers, g.cfg.AllowedOrganizations, g.cfg.AllowedTeams
+	if len(users)+len(organizations)+len(teams) == 0 || slices.Contains(users, id) {
+		return true, nil
+	}
+	for _, list := range []struct {
+		allowed []int64
+		ask     func(context.Context, string) ([]int64, error)
+	}{{organizations, g.api.organizations}, {teams, g.api.teams}} {
+		if len(list.allowed) == 0 {
+			continue
+		}
+		ids, err := list.ask(ctx, token)
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(ids, func(id int64) bool { return slices.Contains(list.allowed, id) }) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// askHost calls the host's function, a panic in which is an error.
+func (g *GitHubConnector) askHost(ctx context.Context, profile GitHubProfile) (allowed bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			allowed, err = false, fmt.Errorf("auth: GitHubConfig.Admit panicked: %v", p)
+		}
+	}()
+	return g.cfg.Admit(ctx, profile)
+}
+
+// seal makes the record of a token for the user.
+func (g *GitHubConnector) seal(grant githubGrant, userID string, account GitHubAccount) (GitHubToken, error) {
+	text, err := json.Marshal(grant)
+	if err != nil {
+		return GitHubToken{}, fmt.Errorf("auth: encoding a GitHub token: %w", err)
+	}
+	return GitHubToken{
+		Account:   account,
+		UserID:    userID,
+		Version:   rand.Text(),
+		Scopes:    grant.scopes,
+		Sealed:    g.sealer.seal(text, userID, account.Host),
+		UpdatedAt: g.cfg.Now(),
+	}, nil
+}
+
+// unseal returns what seal sealed, and whether it ought to be sealed anew.
+func (g *GitHubConnector) unseal(token GitHubToken) (grant githubGrant, stale bool, err error) {
+	text, stale, err := g.sealer.open(token.Sealed, token.UserID, token.Account.Host)
+	if err == nil {
+		err = json.Unmarshal(text, &grant)
+	}
+	if err != nil {
+		return githubGrant{}, false, errSealed
+	}
+	grant.scopes = token.Scopes
+	return grant, stale, nil
+}
+
+// covers reports whether a list of scopes has all of another's, as GitHub counts
+// them: "repo" has "repo:status" in it, "user" has "user:email".
+func covers(wide, narrow string) bool {
+	has := strings.Fields(wide)
+	for _, scope := range strings.Fields(narrow) {
+		parent, _, _ := strings.Cut(strings.TrimPrefix(scope, "read:"), ":")
+		if !slices.Contains(has, scope) && !slices.Contains(has, parent) {
+			return false
+		}
+	}
+	return true
+}

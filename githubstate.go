@@ -1,0 +1,148 @@
+package auth
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// A flow begins with a state: random, in the URL to GitHub and back. Whoever
+// comes back with it must be the browser that it was given to (CVE-2025-68481,
+// CVE-2025-68158: without that, an attacker's URL signs the victim in as the
+// attacker, or hands the victim's token over). So the browser gets a cookie in
+// which all that the flow needs is sealed for that state; the store learns of a
+// state only when it has been used.
+
+const (
+	stateLifetime = 10 * time.Minute
+	stateKept     = 2 * time.Minute // for which a used state is remembered beyond that
+
+	stateCookieName = "auth_github_" // with a slot behind it
+	stateSlots      = 4
+	maxStateCookie  = 1024
+	maxReturnTo     = 256
+)
+
+// githubFlow is a flow that has begun.
+type githubFlow struct {
+	Verifier  string `json:"v"`           // of PKCE (RFC 7636)
+	ExpiresAt int64  `json:"e"`           // in seconds since 1970
+	ReturnTo  string `json:"r,omitempty"` // a path of the host's
+	UserID    string `json:"u,omitempty"` // who connects an account; empty for a sign-in
+	SessionID string `json:"s,omitempty"` // in which session
+}
+
+// newState returns 256 random bits.
+func newState() string {
+	return base64.RawURLEncoding.EncodeToString(randomBytes(32))
+}
+
+// stateID is what the store remembers of a used state.
+func stateID(state string) string {
+	digest := sha256.Sum256([]byte(state))
+	return base64.RawURLEncoding.EncodeToString(digest[:])
+}
+
+// stateCookies makes and reads the cookies that bind a state to a browser.
+type stateCookies struct {
+	sealer   *sealer
+	insecure bool // plain http elsewhere than on loopback
+}
+
+// name returns the cookie's name. Some bits of the state choose one of a few, so
+// that flows in two tabs do not overwrite each other, and no number of flows
+// fills the browser's jar.
+func (c stateCookies) name(state string) string {
+	const slots = "0123"
+	name := stateCookieName + string(slots[state[0]%stateSlots])
+	if c.insecure {
+		return name
+	}
+	return "__Host-" + name // a sibling domain cannot set it
+}
+
+// bind returns the cookie for a flow that begins with the state.
+func (c stateCookies) bind(state string, flow githubFlow) (*http.Cookie, error) {
+	text, err := json.Marshal(flow)
+	if err != nil {
+		return nil, err
+	}
+	value := base64.RawURLEncoding.EncodeToString(c.sealer.seal(text, state))
+	if len(value) > maxStateCookie {
+		return nil, invalidf("return_to", "is too long")
+	}
+	return c.cookie(state, value, int(stateLifetime/time.Second)), nil
+}
+
+// clear returns the cookie that removes the one for the state.
+func (c stateCookies) clear(state string) *http.Cookie {
+	return c.cookie(state, "", -1)
+}
+
+func (c stateCookies) cookie(state, value string, maxAge int) *http.Cookie {
+	return &http.Cookie{
+		Name:     c.name(state),
+		Value:    value,
+		Path:     "/",
+		MaxAge:   maxAge,
+		Secure:   !c.insecure,
+		HttpOnly: true,
+		SameSite: http.SameSiteLaxMode, // GitHub sends the browser back with a GET
+	}
+}
+
+// flow returns what the browser's cookie says of the state; ok is false if the
+// state is not one that this browser was given, or has expired. The caller must
+// then spend it in the store.
+func (c stateCookies) flow(r *http.Request, state string, now time.Time) (flow githubFlow, ok bool) {
+	if state == "" || len(state) > maxStateCookie {
+		return githubFlow{}, false
+	}
+	cookies := r.CookiesNamed(c.name(state))
+	if len(cookies) != 1 || len(cookies[0].Value) > maxStateCookie {
+		return githubFlow{}, false
+	}
+	return c.open(cookies[0].Value, state, now)
+}
+
+func (c stateCookies) open(value, state string, now time.Time) (flow githubFlow, ok bool) {
+	sealed, err := segmentEncoding.DecodeString(value)
+	if err != nil || strings.ContainsAny(value, "\r\n") {
+		return githubFlow{}, false
+	}
+	text, _, err := c.sealer.open(sealed, state)
+	if err != nil || json.Unmarshal(text, &flow) != nil || now.Unix() >= flow.ExpiresAt {
+		return githubFlow{}, false
+	}
+	return flow, true
+}
+
+// checkReturnTo accepts a path of the host's own, in a spelling that no browser
+// and no redirect reads as anything else. Empty is none.
+func checkReturnTo(path string) error {
+	if path == "" {
+		return nil
+	}
+	lower := FoldASCII(path)
+	clean, _, _ := strings.Cut(path, "?")
+	clean, _, _ = strings.Cut(clean, "#")
+	bad := path[0] != '/' || len(path) > maxReturnTo ||
+		strings.Contains(path, "//") || strings.Contains(path, `\`) || strings.Contains(lower, "%5c") ||
+		strings.Contains(lower, "%2f") || strings.Contains(lower, "%2e") || strings.Contains(lower, "%00") ||
+		strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+	for segment := range strings.SplitSeq(clean, "/") {
+		bad = bad || segment == "." || segment == ".."
+	}
+	if bad {
+		return invalidf("return_to", "must be a path such as /settings?tab=github")
+	}
+	return nil
+}
+
+// newVerifier returns a code verifier of 256 random bits.
+func newVerifier() string {
+	return base64.RawURLEncoding.EncodeToString(randomBytes(32))
+}

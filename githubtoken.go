@@ -1,0 +1,287 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+const (
+	refreshAhead = 5 * time.Minute        // before the end of a token
+	leaseTime    = 30 * time.Second       // that an instance has to refresh it
+	leasePoll    = 100 * time.Millisecond // between looks at the record of who waits
+)
+
+// GitHubStatus says whether the host can act on GitHub for a user.
+type GitHubStatus struct {
+	Connected bool
+	Login     string // at GitHub as last seen; empty unless Connected
+}
+
+// Status returns whether there is a token for the user, as the store has it.
+func (g *GitHubConnector) Status(ctx context.Context, userID string) (GitHubStatus, error) {
+	have, err := g.connection(ctx, userID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return GitHubStatus{}, nil
+	case err != nil:
+		return GitHubStatus{}, err
+	}
+	return GitHubStatus{Connected: true, Login: have.Link.Login}, nil
+}
+
+// Verify returns the status after asking GitHub. A token that GitHub has revoked
+// is removed, and the user is not connected any more.
+func (g *GitHubConnector) Verify(ctx context.Context, userID string) (GitHubStatus, error) {
+	have, err := g.connection(ctx, userID)
+	if err == nil {
+		err = g.verify(ctx, have)
+	}
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return GitHubStatus{}, nil
+	case err != nil:
+		return GitHubStatus{}, err
+	}
+	return GitHubStatus{Connected: true, Login: have.Link.Login}, nil
+}
+
+func (g *GitHubConnector) verify(ctx context.Context, have GitHubConnection) error {
+	grant, version, err := g.freshGrant(ctx, have.Link.UserID)
+	if err != nil {
+		return err
+	}
+	valid, err := g.api.valid(ctx, grant.AccessToken)
+	if err != nil || valid {
+		return err
+	}
+	return g.drop(ctx, have.Link.UserID, version)
+}
+
+// connection returns the link and the token, or ErrNotFound if there is no token.
+func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHubConnection, error) {
+	have, err := g.store.FindGitHubConnection(ctx, userID, g.cfg.Host)
+	if err == nil && have.Token == nil {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return GitHubConnection{}, fmt.Errorf("auth: looking for a GitHub token: %w", err)
+	}
+	return have, nil
+}
+
+// Disconnect removes the user's token, here first and always, and then revokes it
+// at GitHub as far as GitHub answers. The user can still sign in with GitHub. It
+// returns ErrNotFound if there is no token.
+func (g *GitHubConnector) Disconnect(ctx context.Context, userID string) error {
+	token, err := g.store.DeleteGitHubToken(ctx, userID, g.cfg.Host)
+	if err != nil {
+		return fmt.Errorf("auth: disconnecting GitHub: %w", err)
+	}
+	g.forgetRecord(ctx, token)
+	return nil
+}
+
+// Unlink is Disconnect, and the GitHub account does not sign in as the user any
+// more. It returns ErrLastWayIn where the user could not sign in at all then, and
+// ErrNotFound if no account is linked.
+func (g *GitHubConnector) Unlink(ctx context.Context, userID string) error {
+	removed, err := g.store.UnlinkGitHub(ctx, userID, g.cfg.Host, g.cfg.Now())
+	if err != nil {
+		return fmt.Errorf("auth: unlinking GitHub: %w", err)
+	}
+	if removed.Token != nil {
+		g.forgetRecord(ctx, *removed.Token)
+	}
+	return nil
+}
+
+func (g *GitHubConnector) forgetRecord(ctx context.Context, token GitHubToken) {
+	grant, _, err := g.unseal(token)
+	if err != nil {
+		g.cfg.Logger.WarnContext(ctx, "auth: a removed GitHub token could not be read, and so not be revoked", "error", err)
+		return
+	}
+	g.forget(ctx, grant.AccessToken)
+}
+
+// freshGrant returns a token that is good for a while, and the version of its
+// record. It returns ErrNotFound if there is none, or none any more.
+func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (githubGrant, string, error) {
+	for ahead := refreshAhead; ; {
+		have, err := g.connection(ctx, userID)
+		if err != nil {
+			return githubGrant{}, "", err
+		}
+		grant, stale, err := g.unseal(*have.Token)
+		if err != nil {
+			return githubGrant{}, "", fmt.Errorf("auth: the GitHub token of user %s: %w", userID, err)
+		}
+		now := g.cfg.Now()
+		if grant.ExpiresAt.IsZero() || now.Before(grant.ExpiresAt.Add(-ahead)) || grant.RefreshToken == "" {
+			version := have.Token.Version
+			if stale {
+				version = g.reseal(ctx, *have.Token, grant)
+			}
+			return grant, version, nil
+		}
+		leased, err := g.store.LeaseGitHubToken(ctx, userID, g.cfg.Host, have.Token.Version, now, now.Add(leaseTime))
+		switch {
+		case errors.Is(err, ErrNotFound):
+			continue // somebody has just refreshed it, or removed it
+		case err != nil:
+			return githubGrant{}, "", fmt.Errorf("auth: leasing a GitHub token: %w", err)
+		case !leased:
+			if err := wait(ctx, leasePoll); err != nil {
+				return githubGrant{}, "", fmt.Errorf("auth: waiting for a GitHub token: %w", err)
+			}
+		default:
+			if err := g.refresh(ctx, *have.Token, grant); err != nil {
+				return githubGrant{}, "", err
+			}
+			ahead = 0 // a new token is good for as long as it says, be it short
+		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// reseal writes the token anew under the first of the keys and returns the
+// version of the record. If it cannot, the old one is as good.
+func (g *GitHubConnector) reseal(ctx context.Context, old GitHubToken, grant githubGrant) (version string) {
+	token, err := g.seal(grant, old.UserID, old.Account)
+	if err == nil {
+		err = g.store.ReplaceGitHubToken(ctx, token, old.Version)
+	}
+	if err != nil {
+		if !errors.Is(err, ErrNotFound) {
+			g.cfg.Logger.WarnContext(ctx, "auth: a GitHub token was not sealed anew", "error", err)
+		}
+		return old.Version
+	}
+	return token.Version
+}
+
+// refresh redeems the refresh token, under the lease. It goes on when the caller
+// has gone: once GitHub has answered, the old token is dead, and the new one must
+// be kept or the user is disconnected.
+func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant githubGrant) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout)
+	defer cancel()
+	fresh, err := g.api.refresh(ctx, grant.RefreshToken)
+	if errors.Is(err, errGitHubToken) {
+		// Only if nobody has written the record since it was read, which drop sees.
+		return g.drop(ctx, old.UserID, old.Version)
+	} else if err != nil {
+		return err
+	}
+	if fresh.scopes == "" {
+		fresh.scopes = old.Scopes
+	}
+	token, err := g.seal(fresh, old.UserID, old.Account)
+	if err == nil {
+		err = g.store.ReplaceGitHubToken(ctx, token, old.Version)
+	}
+	if err != nil {
+		g.forget(ctx, fresh.AccessToken) // it lost to a disconnect, or cannot be kept
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("auth: keeping a refreshed GitHub token: %w", err)
+	}
+	return nil
+}
+
+// drop removes a token that GitHub has declared dead, if its record is still the
+// one of that version. It returns ErrNotFound if it did, and nil if the record
+// has changed and is worth another look.
+func (g *GitHubConnector) drop(ctx context.Context, userID, version string) error {
+	err := g.store.DropGitHubToken(ctx, userID, g.cfg.Host, version)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("auth: removing a dead GitHub token: %w", err)
+	}
+	return fmt.Errorf("auth: GitHub has revoked the token: %w", ErrNotFound)
+}
+
+// TokenSource returns the user's GitHub token, each time as it is then, refreshed
+// where that is needed. Token returns ErrNotFound if there is none. Whoever has a
+// token has the user's power over GitHub: [GitHubConnector.Client] does not give
+// it away.
+func (g *GitHubConnector) TokenSource(ctx context.Context, userID string) oauth2.TokenSource {
+	return githubTokenSource{ctx, g, userID}
+}
+
+type githubTokenSource struct {
+	ctx    context.Context
+	g      *GitHubConnector
+	userID string
+}
+
+func (s githubTokenSource) Token() (*oauth2.Token, error) {
+	grant, _, err := s.g.freshGrant(s.ctx, s.userID)
+	if err != nil {
+		return nil, err
+	}
+	return &oauth2.Token{AccessToken: grant.AccessToken, TokenType: "Bearer", Expiry: grant.ExpiresAt}, nil
+}
+
+// Client returns an HTTP client that makes the host's own calls to GitHub's REST
+// API as the user, with the token as it is at each call. It returns ErrNotFound
+// if there is no token now; a call returns it later.
+//
+// The token goes to the API's origin and nowhere else, on every hop of a
+// redirect. The client has no timeout: the context of each request bounds it.
+func (g *GitHubConnector) Client(ctx context.Context, userID string) (*http.Client, error) {
+	if _, err := g.connection(ctx, userID); err != nil {
+		return nil, err
+	}
+	origin, err := url.Parse(g.cfg.APIURL)
+	if err != nil {
+		return nil, fmt.Errorf("auth: GitHub's APIURL: %w", err)
+	}
+	base := g.cfg.HTTPClient.Transport
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return &http.Client{Transport: userTransport{g: g, base: base, origin: origin, userID: userID}}, nil
+}
+
+// userTransport adds a user's token to requests for one origin.
+type userTransport struct {
+	g      *GitHubConnector
+	base   http.RoundTripper
+	origin *url.URL
+	userID string
+}
+
+func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Del("Authorization") // of an earlier hop
+	if r.URL.Scheme == t.origin.Scheme && r.URL.Host == t.origin.Host && (r.Host == "" || r.Host == r.URL.Host) {
+		grant, _, err := t.g.freshGrant(r.Context(), t.userID)
+		if err != nil {
+			if r.Body != nil {
+				r.Body.Close() // as a RoundTripper must
+			}
+			return nil, err
+		}
+		r.Header.Set("Authorization", "Bearer "+grant.AccessToken)
+	}
+	return t.base.RoundTrip(r)
+}

@@ -13,25 +13,45 @@ import (
 // every other zero field is the safe choice.
 type Config struct {
 	// Issuer is the URL of this service, such as "https://api.example.com". It
-	// is the issuer of tokens and, unless Audience is set, their audience.
+	// is the issuer of tokens and, unless Audience is set, their audience: a
+	// token with another of either is refused.
 	Issuer   string
 	Audience string
 
 	// SigningKeys sign and verify tokens. The first signs, all verify.
 	SigningKeys []SigningKey
 
-	// TokenLifetime is how long a sign-in lasts: 12 hours unless set.
-	TokenLifetime time.Duration
+	// TokenLifetime is how long a sign-in lasts: 12 hours unless set, in whole
+	// seconds, from a second to 30 days. MaxTokenLifetime is how long a token may
+	// claim to last, the greater of it and 12 hours unless set: leave it at the
+	// old lifetime for as long as tokens with that may be about.
+	TokenLifetime    time.Duration
+	MaxTokenLifetime time.Duration
 
 	// Credentials says how access keys look and how their secrets are kept. Its
 	// Now and Logger are those below unless set.
 	Credentials CredentialConfig
 
+	// SealingKeys encrypt GitHub tokens in the store and what cookies carry. They
+	// are needed with GitHub, the same on all instances: the first seals, all
+	// open.
+	SealingKeys []SymmetricKey
+
+	// GitHub lets users sign in with GitHub and connect their accounts. Its Now
+	// and Logger are those below unless set. Without it, its calls answer 503.
+	GitHub *GitHubConfig
+
+	// BrowserSessions lets browsers that sign in with GitHub stay signed in by
+	// cookie. Without it, GitHub's callback answers with a token.
+	BrowserSessions *BrowserSessions
+
 	// WriteError answers a request with an error, in place of the function
 	// [WriteError], which it may call for what it leaves alone.
 	WriteError func(w http.ResponseWriter, r *http.Request, err error)
 
-	// Timeout is how long a request waits for the store: 10 seconds unless set.
+	// Timeout is how long one of our own calls may take in all, its body and the
+	// store included, and how long the middleware waits for the store before a
+	// host's handler: 10 seconds unless set.
 	Timeout time.Duration
 
 	// Now is the clock, time.Now unless set.
@@ -47,6 +67,8 @@ type Service struct {
 	store       Store
 	credentials *CredentialVerifier
 	tokens      *TokenIssuer
+	github      *GitHubConnector // nil if it is not configured
+	browser     *browserSessions // nil likewise
 	writeError  func(w http.ResponseWriter, r *http.Request, err error)
 	timeout     time.Duration
 	now         func() time.Time
@@ -77,8 +99,13 @@ func New(store Store, cfg Config) (*Service, error) {
 		Audience:    cfg.Audience,
 		SigningKeys: cfg.SigningKeys,
 		Lifetime:    cfg.TokenLifetime,
+		MaxLifetime: cfg.MaxTokenLifetime,
 		Now:         cfg.Now,
 	})
+	if err != nil {
+		return nil, err
+	}
+	github, browser, err := newGitHub(store, tokens, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +113,8 @@ func New(store Store, cfg Config) (*Service, error) {
 		store:       store,
 		credentials: credentials,
 		tokens:      tokens,
+		github:      github,
+		browser:     browser,
 		writeError:  cfg.WriteError,
 		timeout:     cfg.Timeout,
 		now:         orNow(cfg.Now),
@@ -100,6 +129,37 @@ func New(store Store, cfg Config) (*Service, error) {
 	return s, nil
 }
 
+// newGitHub returns what the configuration has of GitHub, which may be nothing.
+func newGitHub(store Store, tokens *TokenIssuer, cfg Config) (*GitHubConnector, *browserSessions, error) {
+	var github *GitHubConnector
+	if cfg.GitHub != nil {
+		githubCfg := *cfg.GitHub
+		if githubCfg.Now == nil {
+			githubCfg.Now = cfg.Now
+		}
+		if githubCfg.Logger == nil {
+			githubCfg.Logger = cfg.Logger
+		}
+		if githubCfg.AllowUnboundState && cfg.BrowserSessions != nil {
+			return nil, nil, errors.New("auth: GitHub's AllowUnboundState cannot be set with BrowserSessions: " +
+				"anybody's link would sign a browser in as somebody else")
+		}
+		var err error
+		github, err = NewGitHubConnector(store, tokens, cfg.SealingKeys, githubCfg)
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	if cfg.BrowserSessions == nil {
+		return github, nil, nil
+	}
+	browser, err := newBrowserSessions(*cfg.BrowserSessions, cfg.SealingKeys, github)
+	return github, browser, err
+}
+
+// GitHub returns the service's connector, nil if GitHub is not configured.
+func (s *Service) GitHub() *GitHubConnector { return s.github }
+
 // Credentials returns the service's access keys.
 func (s *Service) Credentials() *CredentialVerifier { return s.credentials }
 
@@ -108,7 +168,8 @@ func (s *Service) Tokens() *TokenIssuer { return s.tokens }
 
 // Login exchanges an access key and its secret for a token: what POST
 // /auth/users/login does, for hosts that speak something other than HTTP. It
-// returns the errors of [CredentialVerifier.Verify].
+// returns ErrInvalidCredentials for whatever does not sign anybody in, a
+// *ThrottledError, or what says that the store could not answer.
 func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
 	credential, err := s.credentials.Verify(ctx, pair)
 	if err != nil {
@@ -133,8 +194,11 @@ func (s *Service) SignIn(ctx context.Context, userID string) (Token, error) {
 	return s.tokens.Issue(ctx, SignIn{UserID: userID, Method: MethodHost})
 }
 
-// Ping reports whether the store can answer: for a health check.
+// Ping reports whether the store can answer within Config.Timeout: for a health
+// check.
 func (s *Service) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
 	if err := s.store.Ping(ctx); err != nil {
 		return fmt.Errorf("auth: the store does not answer: %w", err)
 	}

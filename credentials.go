@@ -20,23 +20,27 @@ type CredentialConfig struct {
 
 	// Peppers are keys that the hashes of secrets need and that the store does
 	// not have: with them, whoever can write to the store still cannot make a
-	// key that signs in. The first is for new hashes. A hash made with another,
-	// or with none, is made anew when its key next signs in.
+	// key that signs in. The first is for new hashes, all verify. A hash made
+	// with another than the first is made anew when its key next signs in, so
+	// an instance that does not know the first yet refuses that key from then
+	// on: append a new pepper on every instance before it comes to the front of
+	// any.
+	//
+	// [NoPepper] is an element like the others: at the front while the first
+	// pepper is appended, behind it until every key has signed in. While it is in
+	// the ring, the peppers protect nothing from whoever can write to the store.
+	// Imported hashes have no pepper. An empty ring is NoPepper alone.
 	Peppers []SymmetricKey
 
-	// AllowUnpeppered accepts hashes without a pepper though there are Peppers.
-	// It is for the time in which a service that had none comes to use them, or
-	// brings in imported hashes: until it ends, the peppers protect nothing
-	// from whoever can write to the store.
-	AllowUnpeppered bool
-
 	// AllowImported accepts keys whose names or secrets were made elsewhere, and
-	// whose slow hashes an unknown client can make this service compute.
+	// whose slow hashes an unknown client can make this service compute. An
+	// unknown name costs an argon2id hash of ours; an imported hash that costs
+	// more or less tells, until its key has signed in once, that the name exists.
 	AllowImported bool
 
-	// MaxSlowHashes is how many slow hashes, of 19 to 64 MiB each, run at once:
+	// MaxSlowHashes is how many slow hashes, of 8 to 64 MiB each, run at once:
 	// half of GOMAXPROCS, but at least one, unless set. Up to 32 times as many
-	// wait; for more, there is a ThrottledError.
+	// wait, for up to 3 seconds; for the others there is a *ThrottledError.
 	MaxSlowHashes int
 
 	// Now is the clock, time.Now unless set.
@@ -68,7 +72,7 @@ func NewCredentialVerifier(store CredentialStore, cfg CredentialConfig) (*Creden
 	if err != nil {
 		return nil, err
 	}
-	hasher, err := newHasher(cfg.Peppers, cfg.AllowUnpeppered)
+	hasher, err := newHasher(cfg.Peppers)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +109,7 @@ func (v *CredentialVerifier) NewPair() KeyPair {
 
 // Issue gives the user a new key and returns the pair, whose secret nobody can
 // find out again. It returns ErrNotFound if there is no such user, and an
-// InvalidError for options that cannot be.
+// *InvalidError for options that cannot be.
 func (v *CredentialVerifier) Issue(ctx context.Context, userID string, options KeyOptions) (KeyPair, error) {
 	pair := v.format.generate()
 	key, err := v.newKey(userID, pair, options)
@@ -144,7 +148,8 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 //
 // A pair of this package's form costs one read of the store and one fast hash,
 // whether the key is known or not. Any other costs nothing, or with
-// AllowImported one read and one slow hash.
+// AllowImported one read and one slow hash, and a second one with a write where it
+// signs in and its hash is made anew.
 //
 // Verify says who the pair's owner is; it opens no session. To sign in, use
 // [Service.Login].
@@ -185,7 +190,11 @@ func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret strin
 		// one for which the sign-in should fail.
 		err := v.store.ReplaceHash(ctx, accessKey, key.Hash, scheme.make(key.UserID, accessKey, secret))
 		if err != nil && !errors.Is(err, ErrNotFound) {
-			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed", "access_key", accessKey, "error", err)
+			name := accessKey
+			if !v.format.isKey(name) {
+				name = "imported" // people paste secrets into the wrong field
+			}
+			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed", "access_key", name, "error", err)
 		}
 	}
 	return credential, nil
@@ -223,7 +232,7 @@ const minChosenSecret = 8
 // Import adds a key that was made elsewhere. It overwrites nothing: a name that
 // is taken is ErrExists. It returns ErrNotFound if there is no such user, and an
 // InvalidError for what Verify would not accept later: without AllowImported
-// everything, and a Hash where there are Peppers and not AllowUnpeppered.
+// everything, and a Hash where [NoPepper] is not in the ring.
 func (v *CredentialVerifier) Import(ctx context.Context, imported ImportedKey) error {
 	hash, err := v.importedHash(ctx, imported)
 	if err != nil {
@@ -261,8 +270,8 @@ func (v *CredentialVerifier) importedHash(ctx context.Context, imported Imported
 		if err != nil || s.form != formArgon && s.form != formBcrypt {
 			return "", invalidf("hash", "must be bcrypt of cost 10 to 13 or argon2id of 8 to 64 MiB, t and p 1 to 4")
 		}
-		if !v.hasher.allowUnpeppered {
-			return "", invalidf("hash", "has no pepper and cannot be imported unless AllowUnpeppered is set")
+		if _, ok := v.hasher.pepper(""); !ok {
+			return "", invalidf("hash", "has no pepper and cannot be imported unless NoPepper is among the Peppers")
 		}
 		return imported.Hash, nil
 	case len(secret) < minChosenSecret || len(secret) > maxSlowSecret:

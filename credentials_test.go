@@ -2,11 +2,13 @@ package auth_test
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
 	"hash/crc32"
 	"log/slog"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -211,7 +213,7 @@ func TestAStoredHashIsBoundToItsUserAndKey(t *testing.T) {
 
 func TestTheFramesOfABoundHashCannotBeShifted(t *testing.T) {
 	t.Parallel()
-	h, err := auth.NewHasher(nil, false)
+	h, err := auth.NewHasher(nil)
 	require.NoError(t, err)
 	require.NotEqual(t, h.Fast("u1", "2", "3"), h.Fast("u", "12", "3"))
 	require.NotEqual(t, h.Fast("u", "12", "3"), h.Fast("u", "1", "23"))
@@ -226,7 +228,7 @@ func TestPeppersAreARing(t *testing.T) {
 	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$sha256$v=1$"))
 
 	// The service comes to use a pepper: for a while, hashes without are believed.
-	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{first}, AllowUnpeppered: true})
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{first, auth.NoPepper()}})
 	c.requireGood(t, pair)
 	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$hmac-sha256$v=1$k=p1$"), "made anew at the sign-in")
 	c.requireGood(t, pair)
@@ -278,7 +280,7 @@ func TestAHashThatIsNotRenewedDoesNotFailTheSignIn(t *testing.T) {
 		}
 		return nil
 	}}
-	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{symmetricKey(t, "p1")}, AllowUnpeppered: true})
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{symmetricKey(t, "p1"), auth.NoPepper()}})
 	c.requireGood(t, pair)
 	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$sha256$"))
 }
@@ -287,9 +289,10 @@ func TestPepperRingsAreChecked(t *testing.T) {
 	t.Parallel()
 	key := symmetricKey(t, "p1")
 	for name, ring := range map[string][]auth.SymmetricKey{
-		"one id twice":   {key, symmetricKey(t, "p1")},
-		"a zero key":     {{}},
-		"a zero key too": {key, {}},
+		"one id twice":    {key, symmetricKey(t, "p1")},
+		"a zero key":      {{}},
+		"a zero key too":  {key, {}},
+		"no pepper twice": {auth.NoPepper(), auth.NoPepper()},
 	} {
 		_, err := auth.NewCredentialVerifier(memstore.New(), auth.CredentialConfig{Peppers: ring})
 		require.Error(t, err, name)
@@ -490,4 +493,93 @@ func TestSlowHashesRunABoundedNumberAtOnceAndQueueABoundedNumber(t *testing.T) {
 		require.ErrorIs(t, <-results, auth.ErrInvalidCredentials)
 	}
 	c.requireBad(t, pair) // and the queue is empty again
+}
+
+// A pepper comes in, and one takes the place of another, step by step on two
+// instances, of which one is always a step behind: nobody is refused, also when
+// the first instance goes back.
+func TestPeppersChangeWithoutAnybodyNoticing(t *testing.T) {
+	t.Parallel()
+	none, first, second := auth.NoPepper(), symmetricKey(t, "p1"), symmetricKey(t, "p2")
+	ahead := newCredentials(t, auth.CredentialConfig{})
+	behind := &credentials{clock: ahead.clock, store: ahead.store}
+	steps := [][]auth.SymmetricKey{
+		nil, {none, first}, {first, none}, {first, none}, {first}, {first, second}, {second, first}, {second, first}, {second},
+	}
+	var pairs []auth.KeyPair
+	for i, ring := range steps {
+		ahead.configure(t, auth.CredentialConfig{Peppers: ring})
+		behind.configure(t, auth.CredentialConfig{Peppers: steps[max(0, i-1)]})
+		pairs = append(pairs, ahead.issue(t), behind.issue(t))
+		for range 2 {
+			for _, pair := range pairs {
+				ahead.requireGood(t, pair)
+				behind.requireGood(t, pair)
+			}
+		}
+	}
+}
+
+// Whatever is wrong with a pair of our form, the same digest is computed: a path
+// without it allocates less.
+func TestEveryRefusalOfAWellFormedPairCostsOneDigest(t *testing.T) {
+	// Not parallel: it counts what the whole process allocates.
+	pepper := symmetricKey(t, "p1")
+	c := newCredentials(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper}})
+	add := func(pair auth.KeyPair, hash string) auth.KeyPair {
+		require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: pair.AccessKey, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now()}))
+		return pair
+	}
+	known := c.issue(t)
+	cost := func(pair auth.KeyPair) float64 {
+		return testing.AllocsPerRun(200, func() { c.Verify(t.Context(), pair) })
+	}
+	wrong := cost(auth.KeyPair{AccessKey: known.AccessKey, AccessSecret: c.NewPair().AccessSecret})
+	digest := testing.AllocsPerRun(200, func() {
+		h := hmac.New(sha256.New, make([]byte, 32))
+		h.Sum(nil)
+	})
+	for name, pair := range map[string]auth.KeyPair{
+		"an unknown key":     c.NewPair(),
+		"an unknown pepper":  add(c.NewPair(), "$hmac-sha256$v=1$k=p9$"+strings.Repeat("A", 43)),
+		"a row without one":  add(c.NewPair(), "$sha256$v=1$"+strings.Repeat("A", 43)),
+		"an unreadable row":  add(c.NewPair(), "unreadable"),
+		"a row of slow form": add(c.NewPair(), phc("x", 8192, 1, 1)),
+	} {
+		require.Greater(t, cost(pair), wrong-digest, "%s: %v allocations, a wrong secret %v", name, cost(pair), wrong)
+	}
+}
+
+func TestEveryRefusalOfAnImportedPairCostsOneSlowHash(t *testing.T) {
+	// Not parallel: it counts what the whole process allocates.
+	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
+	for name, hash := range map[string]string{
+		"unreadable": "unreadable", "out of bounds": "$2a$31$" + strings.Repeat("a", 53), "unknown pepper": "$argon2id-bound$v=19$m=19456,t=2,p=1,k=p9$MDEyMzQ1Njc$MDEyMzQ1Njc4OWFiY2RlZg",
+	} {
+		require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: name, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now()}))
+	}
+	for _, name := range []string{"nobody", "unreadable", "out of bounds", "unknown pepper"} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		c.requireBad(t, auth.KeyPair{AccessKey: name, AccessSecret: auth.NewSecret("correct horse")})
+		runtime.ReadMemStats(&after)
+		require.Greater(t, after.TotalAlloc-before.TotalAlloc, uint64(19<<20), "%s: the memory of argon2id", name)
+	}
+}
+
+func TestAKeyWhoseOwnerTheStoreMixesUpSignsNobodyIn(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{})
+	pair := c.issue(t)
+	c.store = mixedUp{c.store}
+	c.configure(t, auth.CredentialConfig{})
+	c.requireBad(t, pair)
+}
+
+type mixedUp struct{ auth.Store }
+
+func (s mixedUp) FindKey(ctx context.Context, id string) (auth.Credential, error) {
+	credential, err := s.Store.FindKey(ctx, id)
+	credential.User.ID = "u2"
+	return credential, err
 }

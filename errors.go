@@ -7,8 +7,8 @@ import (
 )
 
 // The errors to branch on, with errors.Is. An error of this package that is
-// none of these, nor an [InvalidError] or [ThrottledError], means that a store
-// could not answer or that a context ended.
+// none of these, nor an *[InvalidError] or *[ThrottledError] for errors.As, means
+// that a store could not answer or that a context ended.
 var (
 	// ErrInvalidCredentials means that an access key and secret do not sign
 	// anybody in. It is the same error for an unknown key, a wrong secret, an

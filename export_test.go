@@ -1,5 +1,7 @@
 package auth
 
+import "net/url"
+
 // What the tests look at from the inside.
 
 var NewHasher = newHasher
@@ -41,4 +43,22 @@ func (s *Sealer) Seal(plain []byte, context ...string) []byte { return s.seal(pl
 
 func (s *Sealer) Open(sealed []byte, context ...string) (plain []byte, stale bool, err error) {
 	return s.open(sealed, context...)
+}
+
+// Derive returns the key for one purpose.
+func Derive(k SymmetricKey, purpose string) []byte {
+	derived, err := k.derive(purpose)
+	if err != nil {
+		panic(err)
+	}
+	return derived
+}
+
+// APIURL returns the REST API that belongs to a GitHub.
+func APIURL(base string) string {
+	u, err := url.Parse(base)
+	if err != nil {
+		panic(err)
+	}
+	return apiURL(u)
 }

@@ -111,6 +111,76 @@ func (s *faultyStore) Ping(ctx context.Context) error {
 	return s.Store.Ping(ctx)
 }
 
+func (s *faultyStore) UseState(ctx context.Context, id string, expiresAt time.Time) error {
+	if err := s.before("UseState"); err != nil {
+		return err
+	}
+	return s.Store.UseState(ctx, id, expiresAt)
+}
+
+func (s *faultyStore) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {
+	if err := s.before("FindGitHubLink"); err != nil {
+		return auth.GitHubLink{}, err
+	}
+	return s.Store.FindGitHubLink(ctx, account)
+}
+
+func (s *faultyStore) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubConnection, error) {
+	if err := s.before("FindGitHubConnection"); err != nil {
+		return auth.GitHubConnection{}, err
+	}
+	return s.Store.FindGitHubConnection(ctx, userID, host)
+}
+
+func (s *faultyStore) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (auth.Session, auth.User, error) {
+	if err := s.before("SignInGitHub"); err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	return s.Store.SignInGitHub(ctx, signIn)
+}
+
+func (s *faultyStore) ConnectGitHub(ctx context.Context, connect auth.GitHubConnect) error {
+	if err := s.before("ConnectGitHub"); err != nil {
+		return err
+	}
+	return s.Store.ConnectGitHub(ctx, connect)
+}
+
+func (s *faultyStore) DeleteGitHubToken(ctx context.Context, userID, host string) (auth.GitHubToken, error) {
+	if err := s.before("DeleteGitHubToken"); err != nil {
+		return auth.GitHubToken{}, err
+	}
+	return s.Store.DeleteGitHubToken(ctx, userID, host)
+}
+
+func (s *faultyStore) UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (auth.GitHubConnection, error) {
+	if err := s.before("UnlinkGitHub"); err != nil {
+		return auth.GitHubConnection{}, err
+	}
+	return s.Store.UnlinkGitHub(ctx, userID, host, now)
+}
+
+func (s *faultyStore) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
+	if err := s.before("LeaseGitHubToken"); err != nil {
+		return false, err
+	}
+	return s.Store.LeaseGitHubToken(ctx, userID, host, version, now, until)
+}
+
+func (s *faultyStore) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
+	if err := s.before("ReplaceGitHubToken"); err != nil {
+		return err
+	}
+	return s.Store.ReplaceGitHubToken(ctx, token, oldVersion)
+}
+
+func (s *faultyStore) DropGitHubToken(ctx context.Context, userID, host, version string) error {
+	if err := s.before("DropGitHubToken"); err != nil {
+		return err
+	}
+	return s.Store.DropGitHubToken(ctx, userID, host, version)
+}
+
 // watch puts a faultyStore before the fixture's store.
 func watch(before func(method string) error) func(*fixture, *auth.Config) {
 	return func(f *fixture, _ *auth.Config) {

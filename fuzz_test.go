@@ -137,7 +137,7 @@ func FuzzLoginBody(f *testing.F) {
 // FuzzStoredHash gives the decoder of stored hashes any text. It must not
 // panic, and must accept nothing that is out of bounds to compute.
 func FuzzStoredHash(f *testing.F) {
-	hasher, err := auth.NewHasher([]auth.SymmetricKey{symmetricKey(f, "p1")}, true)
+	hasher, err := auth.NewHasher([]auth.SymmetricKey{symmetricKey(f, "p1"), auth.NoPepper()})
 	require.NoError(f, err)
 	f.Add(hasher.Fast("u", "k", "s"))
 	f.Add("$sha256$v=1$" + strings.Repeat("A", 43))

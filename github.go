@@ -61,6 +61,17 @@ type GitHubConfig struct {
 	// NoRegistration lets nobody in by GitHub who is not a user already.
 	NoRegistration bool
 
+	// ConnectedPage is the path of the host's page to which the browser is sent
+	// when an account has been connected. Without it, and without browser
+	// sessions, a small page of ours says so.
+	ConnectedPage string
+
+	// AllowUnboundState lets a sign-in that one program began end in another: a
+	// command line prints the URL, a browser opens it and shows the answer. The
+	// price is that whoever sends somebody such a URL can have them signed in as
+	// the sender. Connecting never allows it.
+	AllowUnboundState bool
+
 	// InsecureCookies allows plain http elsewhere than on loopback. Whoever can
 	// read the traffic can then sign in as anybody.
 	InsecureCookies bool
@@ -120,6 +131,8 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 		return cfg, errors.New("auth: GitHub needs ClientID and ClientSecret: those of the OAuth app")
 	case cfg.Timeout < 0:
 		return cfg, errors.New("auth: GitHub's Timeout must not be negative")
+	case checkReturnTo(cfg.ConnectedPage) != nil:
+		return cfg, errors.New("auth: GitHub's ConnectedPage must be a path such as /account")
 	}
 	return cfg, checkID("Host", cfg.Host, MaxGitHubHostLength)
 }
@@ -173,7 +186,8 @@ type GitHubConnector struct {
 	cfg     GitHubConfig
 	api     *githubAPI
 	cookies stateCookies
-	sealer  *sealer
+	unbound *sealer // of states that no cookie binds; nil unless they are allowed
+	sealer  *sealer // of tokens in the store
 }
 
 // NewGitHubConnector returns a connector, or an error that says what to change in
@@ -196,7 +210,14 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 	if err != nil {
 		return nil, err
 	}
+	var unbound *sealer
+	if cfg.AllowUnboundState {
+		if unbound, err = newSealer(sealing, "github unbound state"); err != nil {
+			return nil, err
+		}
+	}
 	return &GitHubConnector{
+		unbound: unbound,
 		store:   store,
 		tokens:  tokens,
 		cfg:     cfg,
@@ -230,4 +251,13 @@ func newGitHubAPI(cfg GitHubConfig) *githubAPI {
 		},
 		now: cfg.Now,
 	}
+}
+
+// origin returns scheme and host of the callback: the host's public origin.
+func (g *GitHubConnector) origin() string {
+	u, err := url.Parse(g.cfg.CallbackURL)
+	if err != nil { // not after withDefaults
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }

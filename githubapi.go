@@ -9,9 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/strictjson"
@@ -22,14 +20,6 @@ import (
 const (
 	maxGitHubBody  = 1 << 20
 	maxGitHubPages = 50 // of 100 organisations or teams
-	maxTokenText   = 1024
-	maxExpiresIn   = 366 * 24 * 60 * 60 // seconds
-)
-
-// Errors of GitHub's that are not a failure of GitHub.
-var (
-	errGitHubCode  = errors.New("auth: GitHub does not know the authorization code")
-	errGitHubToken = errors.New("auth: GitHub does not accept the token any more")
 )
 
 // githubAPI makes the calls to GitHub that sign-in and connecting need. Nothing
@@ -39,104 +29,6 @@ type githubAPI struct {
 	apiURL string // without a slash at the end
 	client *http.Client
 	now    func() time.Time
-}
-
-// githubGrant is what GitHub gave for an authorization code or a refresh token.
-type githubGrant struct {
-	AccessToken  string    `json:"access_token"`
-	RefreshToken string    `json:"refresh_token,omitempty"` // empty if the token does not expire
-	ExpiresAt    time.Time `json:"expires_at,omitzero"`
-	scopes       string    // sorted, separated by spaces
-}
-
-// exchange redeems an authorization code. It is never tried twice.
-func (a *githubAPI) exchange(ctx context.Context, code, verifier string) (githubGrant, error) {
-	token, err := a.oauth.Exchange(a.context(ctx), code, oauth2.VerifierOption(verifier))
-	if err != nil {
-		return githubGrant{}, tokenError("exchanging an authorization code", err, "bad_verification_code", errGitHubCode)
-	}
-	return a.grant(token)
-}
-
-// refresh redeems a refresh token, which dies with it.
-func (a *githubAPI) refresh(ctx context.Context, refreshToken string) (githubGrant, error) {
-	token, err := a.oauth.TokenSource(a.context(ctx), &oauth2.Token{RefreshToken: refreshToken}).Token()
-	if err != nil {
-		return githubGrant{}, tokenError("refreshing a token", err, "bad_refresh_token", errGitHubToken)
-	}
-	return a.grant(token)
-}
-
-func (a *githubAPI) context(ctx context.Context) context.Context {
-	return context.WithValue(ctx, oauth2.HTTPClient, a.client)
-}
-
-// tokenError keeps of the error only what may be shown: its text has the answer
-// in it, and the answer may have a token.
-func tokenError(doing string, err error, code string, meaning error) error {
-	var refused *oauth2.RetrieveError
-	switch {
-	case errors.As(err, &refused) && refused.ErrorCode == code:
-		return meaning
-	case errors.As(err, &refused) && slices.Contains(setupErrors, refused.ErrorCode):
-		return fmt.Errorf("auth: %s: GitHub says %s: check the OAuth app's settings", doing, refused.ErrorCode)
-	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("auth: %s: %w", doing, context.Canceled)
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("auth: %s: %w", doing, context.DeadlineExceeded)
-	default:
-		return fmt.Errorf("auth: %s: GitHub did not answer as it should", doing)
-	}
-}
-
-// setupErrors are the codes with which GitHub says that the host's own
-// configuration is wrong.
-var setupErrors = []string{"incorrect_client_credentials", "redirect_uri_mismatch", "unsupported_grant_type", "unverified_user_email"}
-
-// grant checks what x/oauth2 takes as it comes: the type, the alphabet, the
-// lifetime.
-func (a *githubAPI) grant(token *oauth2.Token) (githubGrant, error) {
-	g := githubGrant{AccessToken: token.AccessToken, RefreshToken: token.RefreshToken}
-	scopes, _ := token.Extra("scope").(string)
-	g.scopes = normalScopes(scopes)
-	life, err := expiresIn(token.Extra("expires_in"))
-	switch {
-	case err != nil,
-		!strings.EqualFold(token.TokenType, "bearer"),
-		!isTokenText(g.AccessToken),
-		g.RefreshToken != "" && !isTokenText(g.RefreshToken),
-		checkText("scopes", g.scopes, MaxGitHubTextLength) != nil:
-		return githubGrant{}, errors.New("auth: GitHub's token reply is not as it should be")
-	}
-	if life > 0 {
-		g.ExpiresAt = a.now().Add(life)
-	}
-	return g, nil
-}
-
-// expiresIn returns how long a token lives, zero if it does not say.
-func expiresIn(field any) (time.Duration, error) {
-	if field == nil {
-		return 0, nil
-	}
-	seconds, ok := field.(float64)
-	if !ok || seconds != float64(int64(seconds)) || seconds < 1 || seconds > maxExpiresIn {
-		return 0, errors.New("auth: expires_in is out of range")
-	}
-	return time.Duration(seconds) * time.Second, nil
-}
-
-func isTokenText(text string) bool {
-	return text != "" && len(text) <= maxTokenText && !strings.ContainsFunc(text, func(r rune) bool {
-		return r > 'z' || !isAlphanumeric(byte(r)) && !strings.ContainsRune("_-.~+/=", r)
-	})
-}
-
-// normalScopes sorts a list of scopes, which GitHub separates by commas.
-func normalScopes(list string) string {
-	scopes := strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
-	slices.Sort(scopes)
-	return strings.Join(slices.Compact(scopes), " ")
 }
 
 // GitHubProfile is what GitHub says of an account.
@@ -192,60 +84,73 @@ func (a *githubAPI) email(ctx context.Context, token string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var addresses []struct {
-		Email    string `json:"email"`
-		Primary  bool   `json:"primary"`
-		Verified bool   `json:"verified"`
-	}
-	if err := json.Unmarshal(body, &addresses); err != nil {
-		return "", errors.New("auth: GitHub's answer for /user/emails is not as it should be")
+	addresses, err := listOf(body, []string{"email", "primary", "verified"})
+	if err != nil {
+		return "", err
 	}
 	for _, address := range addresses {
-		if address.Primary && address.Verified && checkEmail(address.Email) == nil &&
-			checkText("", address.Email, MaxEmailLength) == nil {
-			return address.Email, nil
+		text, _ := address.Value(0).Text()
+		primary, _ := address.Value(1).Bool()
+		verified, _ := address.Value(2).Bool()
+		if primary && verified && checkEmail(text) == nil && checkText("", text, MaxEmailLength) == nil {
+			return text, nil
 		}
 	}
 	return "", nil
 }
 
+// listOf reads a list of objects as strictly as strictjson reads one.
+func listOf(body []byte, names []string) ([]strictjson.Object, error) {
+	var items []json.RawMessage
+	if err := json.Unmarshal(body, &items); err != nil || items == nil {
+		return nil, errors.New("auth: GitHub's list is not one")
+	}
+	objects := make([]strictjson.Object, len(items))
+	for i, item := range items {
+		var err error
+		if objects[i], err = strictjson.Parse(item, names); err != nil {
+			return nil, fmt.Errorf("auth: GitHub's list: %w", err)
+		}
+	}
+	return objects, nil
+}
+
 // organizations returns the ids of the organisations of which the user is an
 // active member.
 func (a *githubAPI) organizations(ctx context.Context, token string) ([]int64, error) {
-	type membership struct {
-		State        string `json:"state"`
-		Organization struct {
-			ID int64 `json:"id"`
-		} `json:"organization"`
-	}
-	return pages(ctx, a, token, "/user/memberships/orgs?state=active", func(m membership) (int64, bool) {
-		return m.Organization.ID, m.State == "active" && m.Organization.ID > 0
+	names := []string{"state", "organization"}
+	return a.pages(ctx, token, "/user/memberships/orgs?state=active", names, func(membership strictjson.Object) (int64, bool) {
+		state, _ := membership.Value(0).Text()
+		organization, err := strictjson.Parse(membership.Value(1).Raw(), []string{"id"})
+		id, ok := organization.Value(0).Int()
+		return id, ok && err == nil && state == "active"
 	})
 }
 
 // teams returns the ids of the user's teams.
 func (a *githubAPI) teams(ctx context.Context, token string) ([]int64, error) {
-	type team struct {
-		ID int64 `json:"id"`
-	}
-	return pages(ctx, a, token, "/user/teams?", func(t team) (int64, bool) { return t.ID, t.ID > 0 })
+	return a.pages(ctx, token, "/user/teams?", []string{"id"}, func(team strictjson.Object) (int64, bool) {
+		return team.Value(0).Int()
+	})
 }
 
 // pages reads a list to its end, by page number: a Link header could lead to
-// another host.
-func pages[T any](ctx context.Context, a *githubAPI, token, path string, id func(T) (int64, bool)) (ids []int64, err error) {
+// another host. It returns the ids of the items that have one.
+func (a *githubAPI) pages(
+	ctx context.Context, token, path string, names []string, id func(strictjson.Object) (int64, bool),
+) (ids []int64, err error) {
 	const perPage = 100
 	for page := 1; page <= maxGitHubPages; page++ {
 		body, err := a.get(ctx, path+"&per_page="+strconv.Itoa(perPage)+"&page="+strconv.Itoa(page), token)
 		if err != nil {
 			return nil, err
 		}
-		var items []T
-		if err := json.Unmarshal(body, &items); err != nil || items == nil {
-			return nil, errors.New("auth: GitHub's list is not as it should be")
+		items, err := listOf(body, names)
+		if err != nil {
+			return nil, err
 		}
 		for _, item := range items {
-			if n, ok := id(item); ok {
+			if n, ok := id(item); ok && n > 0 {
 				ids = append(ids, n)
 			}
 		}

@@ -16,7 +16,7 @@ import (
 
 // GitHubStart is the beginning of a flow: where to send the browser, and the
 // cookie without which it cannot come back. The cookie must reach the same
-// browser.
+// browser; it is nil for a state that none binds.
 type GitHubStart struct {
 	AuthURL string
 	Cookie  *http.Cookie
@@ -65,19 +65,34 @@ func (g *GitHubConnector) begin(flow githubFlow, scopes []string, options ...oau
 	if err := checkReturnTo(flow.ReturnTo); err != nil {
 		return GitHubStart{}, err
 	}
-	state := newState()
 	flow.Verifier = oauth2.GenerateVerifier()
 	flow.ExpiresAt = g.cfg.Now().Add(stateLifetime).Unix()
+	state := newState()
 	cookie, err := g.cookies.bind(state, flow)
 	if err != nil {
 		return GitHubStart{}, err
 	}
+	return GitHubStart{AuthURL: g.authURL(state, flow, scopes, options...), Cookie: cookie}, nil
+}
+
+// BeginUnboundSignIn is BeginSignIn for a browser that is not the client's own:
+// see [GitHubConfig.AllowUnboundState], without which it returns an error.
+func (g *GitHubConnector) BeginUnboundSignIn() (GitHubStart, error) {
+	if g.unbound == nil {
+		return GitHubStart{}, errors.New("auth: GitHub's AllowUnboundState is not set")
+	}
+	flow := githubFlow{Verifier: oauth2.GenerateVerifier(), ExpiresAt: g.cfg.Now().Add(stateLifetime).Unix()}
+	state, err := unboundState(g.unbound, flow)
+	if err != nil {
+		return GitHubStart{}, err
+	}
+	return GitHubStart{AuthURL: g.authURL(state, flow, g.cfg.SignInScopes)}, nil
+}
+
+func (g *GitHubConnector) authURL(state string, flow githubFlow, scopes []string, options ...oauth2.AuthCodeOption) string {
 	oauth := g.api.oauth
 	oauth.Scopes = scopes
-	return GitHubStart{
-		AuthURL: oauth.AuthCodeURL(state, append(options, oauth2.S256ChallengeOption(flow.Verifier))...),
-		Cookie:  cookie,
-	}, nil
+	return oauth.AuthCodeURL(state, append(options, oauth2.S256ChallengeOption(flow.Verifier))...)
 }
 
 // Complete finishes the flow with which GitHub sends the browser back to the
@@ -86,13 +101,14 @@ func (g *GitHubConnector) begin(flow githubFlow, scopes []string, options ...oau
 //
 // A failure leaves no user, link, session or token behind, and the token that
 // GitHub gave is revoked there.
-func (g *GitHubConnector) Complete(r *http.Request) (GitHubOutcome, error) {
+func (g *GitHubConnector) Complete(r *http.Request, signedInAs string) (GitHubOutcome, error) {
 	query, err := callbackQuery(r.URL.RawQuery)
 	if err != nil {
 		return GitHubOutcome{}, err
 	}
-	flow, ok := g.cookies.flow(r, query.Get("state"), g.cfg.Now())
-	if !ok || query.Has("iss") && query.Get("iss") != g.cfg.BaseURL+"/login/oauth" { // RFC 9207
+	flow, ok := g.flow(r, query.Get("state"))
+	if !ok || flow.UserID != "" && signedInAs != "" && flow.UserID != signedInAs ||
+		query.Has("iss") && query.Get("iss") != g.cfg.BaseURL+"/login/oauth" { // RFC 9207
 		return GitHubOutcome{}, ErrGitHubState
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Timeout)
@@ -112,6 +128,14 @@ func (g *GitHubConnector) Complete(r *http.Request) (GitHubOutcome, error) {
 	outcome, err := g.complete(ctx, flow, query.Get("code"))
 	outcome.ReturnTo = flow.ReturnTo
 	return outcome, err
+}
+
+// flow returns the flow of the state, if the request may go on with it.
+func (g *GitHubConnector) flow(r *http.Request, state string) (githubFlow, bool) {
+	if g.unbound != nil && strings.Contains(state, ".") {
+		return openUnbound(g.unbound, state, g.cfg.Now())
+	}
+	return g.cookies.flow(r, state, g.cfg.Now())
 }
 
 // ClearState returns the cookie that removes the one of the flow with this state
@@ -248,17 +272,4 @@ func (g *GitHubConnector) unseal(token GitHubToken) (grant githubGrant, stale bo
 	}
 	grant.scopes = token.Scopes
 	return grant, stale, nil
-}
-
-// covers reports whether a list of scopes has all of another's, as GitHub counts
-// them: "repo" has "repo:status" in it, "user" has "user:email".
-func covers(wide, narrow string) bool {
-	has := strings.Fields(wide)
-	for _, scope := range strings.Fields(narrow) {
-		parent, _, _ := strings.Cut(strings.TrimPrefix(scope, "read:"), ":")
-		if !slices.Contains(has, scope) && !slices.Contains(has, parent) {
-			return false
-		}
-	}
-	return true
 }

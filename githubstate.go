@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -56,8 +57,14 @@ type stateCookies struct {
 // that flows in two tabs do not overwrite each other, and no number of flows
 // fills the browser's jar.
 func (c stateCookies) name(state string) string {
-	const slots = "0123"
-	name := stateCookieName + string(slots[state[0]%stateSlots])
+	if state == "" {
+		return c.slot(0)
+	}
+	return c.slot(int(state[0]) % stateSlots)
+}
+
+func (c stateCookies) slot(i int) string {
+	name := stateCookieName + strconv.Itoa(i)
 	if c.insecure {
 		return name
 	}
@@ -74,17 +81,26 @@ func (c stateCookies) bind(state string, flow githubFlow) (*http.Cookie, error) 
 	if len(value) > maxStateCookie {
 		return nil, invalidf("return_to", "is too long")
 	}
-	return c.cookie(state, value, int(stateLifetime/time.Second)), nil
+	return c.cookie(c.name(state), value, int(stateLifetime/time.Second)), nil
 }
 
 // clear returns the cookie that removes the one for the state.
 func (c stateCookies) clear(state string) *http.Cookie {
-	return c.cookie(state, "", -1)
+	return c.cookie(c.name(state), "", -1)
 }
 
-func (c stateCookies) cookie(state, value string, maxAge int) *http.Cookie {
+// clearAll removes the cookies of all flows that the browser has begun.
+func (c stateCookies) clearAll(w http.ResponseWriter, r *http.Request) {
+	for i := range stateSlots {
+		if name := c.slot(i); len(r.CookiesNamed(name)) > 0 {
+			http.SetCookie(w, c.cookie(name, "", -1))
+		}
+	}
+}
+
+func (c stateCookies) cookie(name, value string, maxAge int) *http.Cookie {
 	return &http.Cookie{
-		Name:     c.name(state),
+		Name:     name,
 		Value:    value,
 		Path:     "/",
 		MaxAge:   maxAge,
@@ -142,7 +158,23 @@ func checkReturnTo(path string) error {
 	return nil
 }
 
-// newVerifier returns a code verifier of 256 random bits.
-func newVerifier() string {
-	return base64.RawURLEncoding.EncodeToString(randomBytes(32))
+// unboundState returns a state that carries the flow itself, for a browser that
+// has no cookie of ours: random bits, a dot, and the flow sealed for those bits.
+func unboundState(sealer *sealer, flow githubFlow) (string, error) {
+	text, err := json.Marshal(flow)
+	if err != nil {
+		return "", err
+	}
+	state := newState()
+	return state + "." + base64.RawURLEncoding.EncodeToString(sealer.seal(text, state)), nil
+}
+
+// openUnbound returns the flow of an unbound state, which is always a sign-in.
+func openUnbound(sealer *sealer, state string, now time.Time) (flow githubFlow, ok bool) {
+	random, sealed, ok := strings.Cut(state, ".")
+	if !ok || len(state) > maxStateCookie {
+		return githubFlow{}, false
+	}
+	flow, ok = stateCookies{sealer: sealer}.open(sealed, random, now)
+	return flow, ok && flow.UserID == ""
 }

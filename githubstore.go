@@ -152,8 +152,8 @@ type GitHubStore interface {
 	//
 	// It returns ErrNotFound if the session is gone, has expired at that time or
 	// is not the user's; ErrExists if the account is linked to another user or
-	// the user to another account of the host; and ErrChanged if the token's
-	// Version is another.
+	// the user to another account of the host; ErrUserDisabled if the user is not
+	// active; and ErrChanged if the token's Version is another.
 	ConnectGitHub(ctx context.Context, connect GitHubConnect) error
 
 	// LeaseGitHubToken lets one caller refresh the token. It returns true if the
@@ -164,7 +164,7 @@ type GitHubStore interface {
 	LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error)
 
 	// ReplaceGitHubToken writes the token in place of the one with the old
-	// Version and ends its lease. It returns ErrNotFound if the record is gone or
+	// Version, of the same account, and ends its lease. It returns ErrNotFound if the record is gone or
 	// has another Version.
 	ReplaceGitHubToken(ctx context.Context, token GitHubToken, oldVersion string) error
 

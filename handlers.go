@@ -12,13 +12,19 @@ import (
 // endpoint is what a handler does: it returns the body of a 200 or an error.
 type endpoint func(ctx context.Context, w http.ResponseWriter, r *http.Request) (body any, err error)
 
-// handle makes a handler for one method of an endpoint, within the time that a
-// request may wait.
-func (s *Service) handle(method string, e endpoint) http.Handler {
-	return s.only(method, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// bounded gives a handler the time that one request may take.
+func (s *Service) bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 		defer cancel()
-		body, err := e(ctx, w, r)
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// handle makes a handler for one method of an endpoint.
+func (s *Service) handle(method string, e endpoint) http.Handler {
+	return s.only(method, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := e(r.Context(), w, r)
 		if err != nil {
 			s.fail(w, r, err)
 			return
@@ -63,7 +69,7 @@ type loginResponse struct {
 // LoginHandler handles POST /auth/users/login: an access key and its secret for
 // a token.
 func (s *Service) LoginHandler() http.Handler {
-	return s.handle(http.MethodPost, func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
+	return s.bounded(s.handle(http.MethodPost, func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 		body, err := readBody(w, r, []string{"access_key", "access_secret"})
 		if err != nil {
 			return nil, err
@@ -77,13 +83,17 @@ func (s *Service) LoginHandler() http.Handler {
 		if err != nil {
 			return nil, err
 		}
-		return loginResponse{
-			Token:       token.Bearer.Reveal(),
-			TokenType:   "bearer",
-			ExpiresIn:   int64(token.ExpiresIn() / time.Second),
-			IsSuperUser: token.User.IsSuperUser,
-		}, nil
-	})
+		return newLoginResponse(token), nil
+	}))
+}
+
+func newLoginResponse(token Token) loginResponse {
+	return loginResponse{
+		Token:       token.Bearer.Reveal(),
+		TokenType:   "bearer",
+		ExpiresIn:   int64(token.ExpiresIn() / time.Second),
+		IsSuperUser: token.User.IsSuperUser,
+	}
 }
 
 type registerResponse struct {
@@ -118,7 +128,7 @@ func (s *Service) RegisterHandler() http.Handler {
 		}
 		return newRegisterResponse(made), nil
 	}
-	return s.Authenticate(s.RequireSuperUser(s.handle(http.MethodPost, register)))
+	return s.bounded(s.Authenticate(s.RequireSuperUser(s.handle(http.MethodPost, register))))
 }
 
 func newRegisterResponse(made Registration) registerResponse {
@@ -151,13 +161,13 @@ type userResponse struct {
 
 // UserHandler handles GET /auth/user: who the caller is.
 func (s *Service) UserHandler() http.Handler {
-	return s.Authenticate(s.handle(http.MethodGet, func(ctx context.Context, _ http.ResponseWriter, _ *http.Request) (any, error) {
+	return s.bounded(s.Authenticate(s.handle(http.MethodGet, func(ctx context.Context, _ http.ResponseWriter, _ *http.Request) (any, error) {
 		user, err := s.User(ctx)
 		if err != nil {
 			return nil, err
 		}
 		return newUserResponse(user), nil
-	}))
+	})))
 }
 
 func newUserResponse(user User) userResponse {
@@ -184,16 +194,22 @@ type logoutResponse struct {
 }
 
 // LogoutHandler handles POST /auth/logout: the token that makes the call is good
-// no longer.
+// no longer, nor is the browser session or a flow that the browser has begun.
 func (s *Service) LogoutHandler() http.Handler {
-	return s.Authenticate(s.handle(http.MethodPost, func(ctx context.Context, _ http.ResponseWriter, _ *http.Request) (any, error) {
+	return s.bounded(s.Authenticate(s.handle(http.MethodPost, func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 		identity, _ := IdentityFromContext(ctx)
 		// A session that another call has just ended is what was asked for.
 		if err := s.tokens.Revoke(ctx, identity.SessionID); err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, err
 		}
+		if s.browser != nil {
+			http.SetCookie(w, s.browser.clear())
+		}
+		if s.github != nil {
+			s.github.cookies.clearAll(w, r)
+		}
 		return logoutResponse{Success: true, Message: "Signed out. This token is no longer valid."}, nil
-	}))
+	})))
 }
 
 // wireTime is RFC 3339 in UTC, in whole seconds.

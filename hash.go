@@ -95,8 +95,7 @@ func decodeBase64(encoding *base64.Encoding, text string) ([]byte, error) {
 
 // hasher makes and checks the forms that are bound to user and key.
 type hasher struct {
-	peppers         []pepper // the first is for new hashes; empty if there are none
-	allowUnpeppered bool
+	peppers []pepper // the first is for new hashes
 
 	// The forms that keys which are not there are compared with. No secret
 	// matches them.
@@ -124,15 +123,30 @@ func (h *hasher) slowScheme() hashScheme {
 	return hashScheme{h.slow, h.matchSlow, AccessKey{UserID: decoyUserID, Hash: h.slowDecoy}}
 }
 
+// pepper is an element of the ring; the one without id and key is no pepper.
 type pepper struct {
 	id  string
 	key []byte
 }
 
-func newHasher(ring []SymmetricKey, allowUnpeppered bool) (*hasher, error) {
-	h := &hasher{allowUnpeppered: allowUnpeppered || len(ring) == 0}
+// NoPepper stands, in [CredentialConfig.Peppers], for hashes without a pepper.
+func NoPepper() SymmetricKey {
+	return SymmetricKey{get: func() []byte { return nil }}
+}
+
+func (k SymmetricKey) isNoPepper() bool { return k.id == "" && k.get != nil }
+
+func newHasher(ring []SymmetricKey) (*hasher, error) {
+	if len(ring) == 0 {
+		ring = []SymmetricKey{NoPepper()}
+	}
+	h := new(hasher)
 	for _, k := range ring {
-		key, err := k.derive("access secret pepper")
+		var key []byte
+		var err error
+		if !k.isNoPepper() {
+			key, err = k.derive("access secret pepper")
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -155,13 +169,8 @@ func (h *hasher) pepper(id string) (key []byte, ok bool) {
 	return nil, false
 }
 
-// current returns the pepper for new hashes, or none.
-func (h *hasher) current() pepper {
-	if len(h.peppers) == 0 {
-		return pepper{}
-	}
-	return h.peppers[0]
-}
+// current returns the pepper for new hashes, which may be none.
+func (h *hasher) current() pepper { return h.peppers[0] }
 
 // fast returns the stored form of a generated secret.
 func (h *hasher) fast(userID, accessKey, secret string) string {
@@ -178,7 +187,7 @@ func (h *hasher) fast(userID, accessKey, secret string) string {
 // is: one digest.
 func (h *hasher) matchFast(stored, userID, accessKey, secret string) (match, stale bool) {
 	s, err := parseHash(stored)
-	key, known := h.key(s)
+	key, known := h.pepper(s.pepper)
 	if !known {
 		key = h.current().key
 	}
@@ -186,16 +195,6 @@ func (h *hasher) matchFast(stored, userID, accessKey, secret string) (match, sta
 	match = err == nil && known && (s.form == formSHA256 || s.form == formHMAC) &&
 		subtle.ConstantTimeCompare(digest, s.digest) == 1
 	return match, s.pepper != h.current().id
-}
-
-// key returns the pepper that the form was made with, nil if with none, and
-// whether the form may be believed at all: without a pepper only where there is
-// none to be had, or by the host's leave.
-func (h *hasher) key(s storedHash) (key []byte, known bool) {
-	if s.pepper == "" {
-		return nil, h.allowUnpeppered
-	}
-	return h.pepper(s.pepper)
 }
 
 // boundDigest is HMAC-SHA-256 under the pepper, or SHA-256 where there is none,

@@ -33,8 +33,8 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// Prune removes expired sessions, and access keys that expired 30 days ago, in
-// batches, and returns how many records it removed. What it had removed when it
+// Prune removes expired sessions and used states, and access keys that expired 30
+// days ago, in batches, and returns how many records it removed. What it had removed when it
 // returns an error stays removed.
 func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	now := s.now()
@@ -45,6 +45,7 @@ func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	}{
 		{"sessions", s.store.PruneSessions, now},
 		{"access keys", s.store.PruneKeys, now.Add(-expiredKeyRetention)},
+		{"states", s.store.PruneStates, now},
 	} {
 		for {
 			n, err := kind.prune(ctx, kind.expired, pruneBatch)

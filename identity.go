@@ -31,6 +31,7 @@ func IdentityFromContext(ctx context.Context) (Identity, bool) {
 // the two that context.WithValue takes.
 type callerContext struct {
 	context.Context
+	service  *Service // who vouches for it; another service's word is none
 	identity Identity
 	user     *User // where a middleware has read it from the store
 }

@@ -47,12 +47,12 @@ func NewHS256Key(id string, secret []byte) (SigningKey, error) {
 	}
 	secret = bytes.Clone(secret)
 	return newSigningKey(id, jwt.SigningMethodHS256, secret, secret, func() ([]byte, error) {
-		text := string(secret)
-		return SymmetricKey{key: &text}.derive("key id")
+		return SymmetricKey{get: func() []byte { return secret }}.derive("key id")
 	})
 }
 
-// NewES256Key makes a key for ECDSA on the curve P-256 with SHA-256.
+// NewES256Key makes a key for ECDSA on the curve P-256 with SHA-256, which it
+// copies.
 func NewES256Key(id string, private *ecdsa.PrivateKey) (SigningKey, error) {
 	if private == nil {
 		return SigningKey{}, errors.New("auth: NewES256Key needs a private key")
@@ -68,14 +68,21 @@ func NewES256Key(id string, private *ecdsa.PrivateKey) (SigningKey, error) {
 	if err != nil || !scalar.PublicKey().Equal(point) {
 		return SigningKey{}, errors.New("auth: the public half of the ES256 key does not belong to it")
 	}
-	copied := *private
-	return newSigningKey(id, lowS{jwt.SigningMethodES256}, &copied, &copied.PublicKey, func() ([]byte, error) {
+	raw, err := private.Bytes()
+	if err != nil {
+		return SigningKey{}, fmt.Errorf("auth: not a valid ES256 key: %w", err)
+	}
+	copied, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), raw)
+	if err != nil {
+		return SigningKey{}, fmt.Errorf("auth: not a valid ES256 key: %w", err)
+	}
+	return newSigningKey(id, lowS{jwt.SigningMethodES256}, copied, &copied.PublicKey, func() ([]byte, error) {
 		encoded := point.Bytes() // 4, x, y
 		return thumbprint(`{"crv":"P-256","kty":"EC","x":"%s","y":"%s"}`, encoded[1:33], encoded[33:]), nil
 	})
 }
 
-// NewEdDSAKey makes a key for Ed25519.
+// NewEdDSAKey makes a key for Ed25519, which it copies.
 func NewEdDSAKey(id string, private ed25519.PrivateKey) (SigningKey, error) {
 	if len(private) != ed25519.PrivateKeySize {
 		return SigningKey{}, fmt.Errorf("auth: an EdDSA key must be %d bytes long", ed25519.PrivateKeySize)

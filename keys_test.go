@@ -35,7 +35,12 @@ func TestAKeyIDIsDerivedFromTheKey(t *testing.T) {
 	require.NoError(t, err)
 	es, err := auth.NewES256Key("", ecdsaKey)
 	require.NoError(t, err)
-	require.Len(t, es.ID(), 22)
+	point, err := ecdsaKey.PublicKey.Bytes()
+	require.NoError(t, err)
+	jwk = fmt.Sprintf(`{"crv":"P-256","kty":"EC","x":"%s","y":"%s"}`,
+		base64.RawURLEncoding.EncodeToString(point[1:33]), base64.RawURLEncoding.EncodeToString(point[33:]))
+	digest = sha256.Sum256([]byte(jwk))
+	require.Equal(t, base64.RawURLEncoding.EncodeToString(digest[:16]), es.ID())
 
 	secret := random(32)
 	hs, err := auth.NewHS256Key("", secret)
@@ -97,4 +102,13 @@ func TestKeysAreCopied(t *testing.T) {
 	require.NoError(t, err)
 	f.requireAccepted(t, token.Bearer.Reveal())
 	f.requireAccepted(t, f.token.Bearer.Reveal())
+
+	ecdsaKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	es, err := auth.NewES256Key("es", ecdsaKey)
+	require.NoError(t, err)
+	ecdsaKey.D.SetInt64(0)
+	ecdsaKey.X.SetInt64(0)
+	g := newTokens(t, signer{key: es}, auth.TokenConfig{})
+	g.requireAccepted(t, g.token.Bearer.Reveal())
 }

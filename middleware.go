@@ -8,21 +8,38 @@ import (
 )
 
 // Identify returns who makes the request: the bearer of the token in its
-// Authorization header. It changes nothing, and is all that an adapter for
-// another kind of router or for gRPC needs.
+// Authorization header or, where [Config.BrowserSessions] is set and there is no
+// such header, whose session the cookie is of. It changes nothing, and is all
+// that an adapter for another kind of router or for gRPC needs.
 //
 // It returns ErrTokenMissing if there is no token, ErrTokenRejected if it is not
-// good now, and any other error if that cannot be found out. [WriteError]
+// good now, ErrCrossOrigin if the cookie comes with a change from a page of
+// somebody else's, and any other error if that cannot be found out. [WriteError]
 // answers with each; where there is no http.ResponseWriter, [ErrorStatus] says
 // how to.
 func (s *Service) Identify(r *http.Request) (Identity, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
+	defer cancel()
+	if s.browser != nil && len(r.Header["Authorization"]) == 0 {
+		return s.identifyBrowser(ctx, r)
+	}
 	token, err := bearerToken(r.Header)
 	if err != nil {
 		return Identity{}, err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
-	defer cancel()
 	return s.tokens.Verify(ctx, token)
+}
+
+func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (Identity, error) {
+	now := s.now()
+	identity, err := s.browser.identity(r, now)
+	if err != nil {
+		return Identity{}, err
+	}
+	if err := s.browser.checkOrigin(r); err != nil {
+		return Identity{}, err
+	}
+	return s.tokens.requireLive(ctx, identity, now)
 }
 
 // bearerToken returns the one token of the one Authorization header (RFC 6750,
@@ -52,15 +69,15 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 			s.fail(w, r, err)
 			return
 		}
-		ctx := &callerContext{Context: r.Context(), identity: identity}
+		ctx := &callerContext{Context: r.Context(), service: s, identity: identity}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
 // RequireSuperUser lets requests through whose caller the store has as an active
 // super user at this moment, whatever the token says, with the caller's record
-// in their context for [Service.User]. It belongs inside [Service.Authenticate],
-// and lets nothing through without.
+// in their context for [Service.User]. It belongs inside Authenticate of the same
+// service, and lets nothing through without.
 func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, err := s.caller(r)
@@ -72,7 +89,7 @@ func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 			return
 		}
 		identity, _ := IdentityFromContext(r.Context())
-		ctx := &callerContext{Context: r.Context(), identity: identity, user: &user}
+		ctx := &callerContext{Context: r.Context(), service: s, identity: identity, user: &user}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }

@@ -5,7 +5,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/sallyport-go/auth/internal/strictjson"
 )
@@ -24,9 +26,11 @@ func readBody(w http.ResponseWriter, r *http.Request, names []string) (requestBo
 	if !isJSON(r.Header) {
 		return requestBody{}, &requestError{http.StatusUnsupportedMediaType, "Content-Type must be application/json"}
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyLength))
+	data, err := readAll(w, r)
 	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return requestBody{}, &requestError{http.StatusRequestTimeout, "Body took too long to arrive"}
 	case errors.As(err, &tooLarge):
 		return requestBody{}, &requestError{http.StatusRequestEntityTooLarge, "Body must be at most 8 KiB long"}
 	case err != nil:
@@ -37,6 +41,25 @@ func readBody(w http.ResponseWriter, r *http.Request, names []string) (requestBo
 		return requestBody{}, &requestError{http.StatusBadRequest, bodyDetail(err)}
 	}
 	return requestBody{object: object, names: names}, nil
+}
+
+// readAll reads the body within the time that the request may take: whoever sends
+// a byte a minute does not keep a connection.
+func readAll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.Body == nil { // in a request that no server has made
+		return nil, nil
+	}
+	controller := http.NewResponseController(w)
+	if deadline, ok := r.Context().Deadline(); ok {
+		controller.SetReadDeadline(deadline) // not every server has deadlines
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyLength))
+	if err == nil {
+		// Left in place, it would look like a client that has gone. After an error
+		// it stays, for the server still reads what is left of the body.
+		controller.SetReadDeadline(time.Time{})
+	}
+	return data, err
 }
 
 func isJSON(header http.Header) bool {

@@ -52,6 +52,13 @@ var errorStatuses = []struct {
 	{ErrInvalidCredentials, http.StatusUnauthorized, "Invalid access key or secret"},
 	{ErrSuperUserRequired, http.StatusForbidden, "Super user access required"},
 	{ErrUserDisabled, http.StatusForbidden, "This user is disabled"},
+	{ErrCrossOrigin, http.StatusForbidden, "Request refused: it must come from a page of this site"},
+	{ErrGitHubState, http.StatusBadRequest, "This GitHub sign-in is unknown, expired or used: begin again"},
+	{ErrGitHubDenied, http.StatusForbidden, "Access was denied at GitHub"},
+	{ErrGitHubNotAllowed, http.StatusForbidden, "This GitHub account is not allowed to sign in"},
+	{ErrGitHubConflict, http.StatusConflict, "This GitHub account cannot be connected to this user"},
+	{ErrLastWayIn, http.StatusConflict, "This is the only way to sign in: make an access key first"},
+	{ErrChanged, http.StatusConflict, "Changed meanwhile: try again"},
 	{ErrNotFound, http.StatusNotFound, "Not found"},
 	{ErrExists, http.StatusConflict, "Username or e-mail already taken: choose another"},
 	{ErrLastSuperUser, http.StatusConflict, "The last active super user must stay: make another first"},
@@ -60,23 +67,31 @@ var errorStatuses = []struct {
 }
 
 // WriteError answers a request with an error: [ErrorStatus] as a status and as
-// {"detail": "…"}, with WWW-Authenticate on a 401 (RFC 6750, section 3) and
-// Retry-After on a 429.
+// {"detail": "…"}, with WWW-Authenticate on a 401 (RFC 6750, section 3), and
+// Retry-After on a 429 and where GitHub has said when it will answer again.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	status, detail := ErrorStatus(err)
 	var throttled *ThrottledError
+	var limited *githubStatusError
 	switch {
 	case errors.Is(err, ErrTokenRejected):
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 	case status == http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	case errors.As(err, &throttled):
-		seconds := (throttled.RetryAfter + time.Second - 1) / time.Second
-		w.Header().Set("Retry-After", strconv.FormatInt(max(1, int64(seconds)), 10))
+		w.Header().Set("Retry-After", inSeconds(throttled.RetryAfter))
+	case errors.As(err, &limited) && limited.retryAfter > 0:
+		w.Header().Set("Retry-After", inSeconds(limited.retryAfter))
 	}
 	writeJSON(w, status, struct {
 		Detail string `json:"detail"`
 	}{detail})
+}
+
+// inSeconds rounds up: whoever comes back must not be too early.
+func inSeconds(wait time.Duration) string {
+	seconds := (wait + time.Second - 1) / time.Second
+	return strconv.FormatInt(max(1, int64(seconds)), 10)
 }
 
 // writeJSON answers with a body that no cache keeps and no browser takes for
@@ -98,14 +113,22 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 // fail answers with an error by way of the host's function, and logs what is the
 // operator's to mend.
 func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if status, _ := ErrorStatus(err); status == http.StatusServiceUnavailable && !errors.Is(err, context.Canceled) {
-		s.log.ErrorContext(r.Context(), "auth: request failed", "method", r.Method, "path", r.URL.Path, "error", err)
-	}
+	s.logFailure(r, err)
 	defer func() {
-		if p := recover(); p != nil {
+		if p := recover(); p == http.ErrAbortHandler {
+			panic(p) // the host's way to end a response
+		} else if p != nil {
 			s.log.ErrorContext(r.Context(), "auth: Config.WriteError panicked", "panic", p)
 			WriteError(w, r, err)
 		}
 	}()
 	s.writeError(w, r, err)
+}
+
+func (s *Service) logFailure(r *http.Request, err error) {
+	var answered *requestError
+	status, _ := ErrorStatus(err)
+	if status == http.StatusServiceUnavailable && !errors.Is(err, context.Canceled) && !errors.As(err, &answered) {
+		s.log.ErrorContext(r.Context(), "auth: request failed", "method", r.Method, "pattern", r.Pattern, "error", err)
+	}
 }

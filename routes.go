@@ -2,6 +2,7 @@ package auth
 
 import (
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 )
@@ -12,6 +13,7 @@ type RouteGroup string
 // The groups.
 const (
 	GroupSignIn         RouteGroup = "sign-in"
+	GroupGitHub         RouteGroup = "github"
 	GroupAccount        RouteGroup = "account"
 	GroupAdministration RouteGroup = "administration"
 )
@@ -41,6 +43,13 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 	routes := []Route{
 		{http.MethodPost, "/auth/users/login", GroupSignIn, login},
 		{http.MethodPost, "/auth/logout", GroupSignIn, logout},
+		{http.MethodGet, "/api/v1/auth/github/login-user", GroupGitHub, s.GitHubSignInHandler()},
+		{http.MethodGet, "/api/v1/auth/github/start", GroupGitHub, s.GitHubStartHandler()},
+		{http.MethodGet, "/api/v1/auth/github/login", GroupGitHub, s.GitHubConnectHandler()},
+		{http.MethodGet, "/api/v1/auth/github/callback", GroupGitHub, s.GitHubCallbackHandler()},
+		{http.MethodGet, "/api/v1/auth/github/token", GroupGitHub, s.GitHubTokenHandler()},
+		{http.MethodPost, "/api/v1/auth/github/logout", GroupGitHub, s.GitHubDisconnectHandler()},
+		{http.MethodDelete, "/api/v1/auth/github/link", GroupGitHub, s.GitHubUnlinkHandler()},
 		{http.MethodGet, "/auth/user", GroupAccount, user},
 		{http.MethodGet, "/auth/user/", GroupAccount, user},
 		{http.MethodPost, "/api/v1/user/register", GroupAdministration, register},
@@ -62,20 +71,27 @@ func (s *Service) Mount(mux *http.ServeMux, groups ...RouteGroup) {
 
 // Handler returns the calls of the given groups, or of all if none is given, as
 // one handler, which answers everything else with 404 or 405 in the form of the
-// other errors.
+// other errors. It redirects nothing: a path that is not in its shortest form is
+// none of its own.
 func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{} // by path
 	for _, route := range s.Routes(groups...) {
 		mux.Handle(route.Pattern(), route.Handler)
-		_, path, _ := strings.Cut(route.Pattern(), " ")
-		methods[path] = append(methods[path], route.Method)
+		_, pattern, _ := strings.Cut(route.Pattern(), " ")
+		methods[pattern] = append(methods[pattern], route.Method)
 	}
-	for path, allowed := range methods {
-		mux.Handle(path, s.methodNotAllowed(allowed))
+	for pattern, allowed := range methods {
+		mux.Handle(pattern, s.methodNotAllowed(allowed))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, ErrNotFound)
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if clean := path.Clean("/" + r.URL.Path); r.Method == http.MethodConnect || r.URL.Path != clean && r.URL.Path != clean+"/" {
+			s.fail(w, r, ErrNotFound)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // Secret is text that must not be seen: an access secret or a token. It prints
-// as "[redacted]" with fmt, log/slog and encoding/json; Reveal returns the text.
+// as "[redacted]" with fmt, log/slog and encoding/json, in a host's own JSON too;
+// Reveal returns the text.
 //
 // The zero Secret is empty. Secrets cannot be compared with ==.
 type Secret struct {
@@ -43,7 +44,7 @@ func (s Secret) Reveal() string {
 type SymmetricKey struct {
 	redacted
 	id  string
-	key *string // of bytes; as a *[]byte, %s would print it
+	get func() []byte // nil in the zero value
 }
 
 // NewSymmetricKey makes a key of the secret, which it copies. The secret must be
@@ -57,8 +58,8 @@ func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
 	if err := checkKeySecret(secret); err != nil {
 		return SymmetricKey{}, err
 	}
-	key := string(secret)
-	return SymmetricKey{id: id, key: &key}, nil
+	secret = bytes.Clone(secret)
+	return SymmetricKey{id: id, get: func() []byte { return secret }}, nil
 }
 
 // ID returns the id of the key.
@@ -67,10 +68,10 @@ func (k SymmetricKey) ID() string { return k.id }
 // derive returns the 32-byte key for one purpose. What is made for one purpose
 // is then worthless for another, though both come from the same ring.
 func (k SymmetricKey) derive(purpose string) ([]byte, error) {
-	if k.key == nil {
+	if k.get == nil {
 		return nil, errors.New("auth: empty SymmetricKey: make it with NewSymmetricKey")
 	}
-	return hkdf.Key(sha256.New, []byte(*k.key), nil, "sallyport "+purpose, 32)
+	return hkdf.Key(sha256.New, k.get(), nil, "sallyport "+purpose, 32)
 }
 
 func checkKeyID(id string) error {
@@ -105,7 +106,8 @@ func isAlphanumeric(c byte) bool {
 // redacted, embedded, keeps a value out of logs and responses. It cannot help
 // where the value is in an unexported field of the host's: fmt does not call
 // methods there, and follows pointers to structs, slices and maps. So a secret is
-// kept behind a pointer to a string, or in a function, where fmt stops.
+// kept behind a pointer to a string, or in a function, where fmt stops. What
+// follows every pointer, as test libraries do, finds the string, not the function.
 type redacted struct {
 	_ [0]func() // no ==, which would compare addresses
 }

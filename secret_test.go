@@ -176,3 +176,11 @@ func TestErrorsNameNoSecret(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+func TestKeysForDifferentPurposesAreDifferent(t *testing.T) {
+	t.Parallel()
+	key := symmetricKey(t, "k1")
+	require.NotEqual(t, auth.Derive(key, "one"), auth.Derive(key, "another"))
+	require.Equal(t, auth.Derive(key, "one"), auth.Derive(key, "one"))
+	require.NotEqual(t, auth.Derive(key, "one"), auth.Derive(symmetricKey(t, "k1"), "one"))
+}

@@ -1,9 +1,11 @@
 package auth_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -55,7 +57,10 @@ func TestRoutesAreTheDocumentedCalls(t *testing.T) {
 		return list
 	}
 	require.Equal(t, []string{
-		"GET /auth/user", "GET /auth/user/{$}", "POST /api/v1/user/register",
+		"DELETE /api/v1/auth/github/link",
+		"GET /api/v1/auth/github/callback", "GET /api/v1/auth/github/login", "GET /api/v1/auth/github/login-user",
+		"GET /api/v1/auth/github/start", "GET /api/v1/auth/github/token",
+		"GET /auth/user", "GET /auth/user/{$}", "POST /api/v1/auth/github/logout", "POST /api/v1/user/register",
 		"POST /auth/logout", "POST /auth/users/login", "POST /auth/users/register",
 	}, patterns())
 	require.Equal(t, []string{"POST /auth/logout", "POST /auth/users/login"}, patterns(auth.GroupSignIn))
@@ -333,4 +338,99 @@ func TestRunPrunesUntilItsContextIsDone(t *testing.T) {
 		require.Equal(t, 4, rounds, "at once, and after 10, 20 and 30 minutes")
 		require.Equal(t, 1, strings.Count(f.log.String(), "the store was away"), "logged, and tried again")
 	})
+}
+
+func TestAnotherServicesWordForACallerIsNone(t *testing.T) {
+	t.Parallel()
+	a, b := newFixture(t), newFixture(t)
+	reached := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("let through") })
+	handler := a.svc.Authenticate(a.svc.RequireSuperUser(b.svc.RequireSuperUser(reached)))
+	r := send(handler, http.MethodGet, "/", "", "Authorization", "Bearer "+a.signIn(a.admin))
+	require.Equal(t, http.StatusUnauthorized, r.status)
+}
+
+func TestAUserWhoIsDisabledInTheStoreIsARefusedToken(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = disabledUsers{f.store} })
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(f.signIn(f.admin), http.MethodGet, "/auth/user", "").status)
+}
+
+type disabledUsers struct{ auth.Store }
+
+func (s disabledUsers) FindUser(ctx context.Context, id string) (auth.User, error) {
+	user, err := s.Store.FindUser(ctx, id)
+	user.IsActive = false
+	return user, err
+}
+
+func TestNoAnswerHasCORSHeaders(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodOptions} {
+		for _, route := range f.svc.Routes() {
+			r := f.send(method, route.Path, "", "Origin", "https://evil.example", "Access-Control-Request-Method", "POST",
+				"Authorization", "Bearer "+f.signIn(f.user))
+			for name := range r.header {
+				require.False(t, strings.HasPrefix(name, "Access-Control-"), name)
+			}
+		}
+	}
+}
+
+func TestHandlerRedirectsNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, path := range []string{"//auth/users/login", "/x/../auth/user", "/./auth/user", "/auth//user", "/auth/user//"} {
+		r := httptest.NewRequest(http.MethodGet, "http://api.example.com/", nil)
+		r.URL.Path = path
+		got := serve(f.svc.Handler(), r)
+		require.Equal(t, http.StatusNotFound, got.status, path)
+		requireErrorBody(t, got)
+	}
+	r := httptest.NewRequest(http.MethodConnect, "http://api.example.com/", nil)
+	r.URL.Path = ""
+	require.Equal(t, http.StatusNotFound, serve(f.svc.Handler(), r).status)
+}
+
+func TestARequestWithoutABodyIsMalformedNotAPanic(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	r, err := http.NewRequest(http.MethodPost, "/auth/users/login", nil)
+	require.NoError(t, err)
+	r.Header.Set("Content-Type", "application/json")
+	require.Equal(t, http.StatusBadRequest, serve(f.svc.LoginHandler(), r).status)
+}
+
+// A client that sends its body a byte at a time is cut off, told so, and is not
+// taken for a store that fails.
+func TestABodyThatDoesNotArriveIs408(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Timeout = 50 * time.Millisecond })
+	server := httptest.NewServer(f.svc.Handler())
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /auth/users/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusRequestTimeout, answer.StatusCode)
+	require.NotContains(t, f.log.String(), "failed")
+
+	// And the deadline is not left on a connection that goes on.
+	client := server.Client()
+	for range 2 {
+		response, err := client.Post(server.URL+"/auth/users/login", "application/json", strings.NewReader(loginBody(f.userPair)))
+		require.NoError(t, err)
+		response.Body.Close()
+		require.Equal(t, http.StatusOK, response.StatusCode)
+	}
+}
+
+func TestAHostsWayToEndAResponseIsLeftToIt(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.WriteError = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
+	})
+	require.PanicsWithValue(t, http.ErrAbortHandler, func() { f.send(http.MethodGet, "/auth/user", "") })
 }

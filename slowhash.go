@@ -129,13 +129,15 @@ func randomBytes(n int) []byte {
 // stored is.
 func (h *hasher) matchSlow(stored, userID, accessKey, secret string) (match, stale bool) {
 	s, err := parseHash(stored)
-	key, known := h.key(s)
+	key, known := h.pepper(s.pepper)
 	switch {
 	case err != nil || !known:
 		defaultArgon.sum([]byte(secret), 32)
 		return false, false
-	case s.form == formBcrypt && len(secret) <= maxBcryptSecret:
-		return bcrypt.CompareHashAndPassword([]byte(s.bcrypt), []byte(secret)) == nil, true
+	case s.form == formBcrypt:
+		cut := []byte(secret[:min(len(secret), maxBcryptSecret)])
+		matches := bcrypt.CompareHashAndPassword([]byte(s.bcrypt), cut) == nil
+		return matches && len(cut) == len(secret), true
 	case s.form == formArgon:
 		return s.argon.equal([]byte(secret)), true
 	case s.form == formArgonBound:
@@ -162,26 +164,35 @@ type slowQueue struct {
 	max     int64
 }
 
-// waitersPerSlot is how many may wait for each one that runs. At some 30 ms a
-// hash nobody waits much longer than a second.
-const waitersPerSlot = 32
+// How many may wait for each one that runs, and for how long. An imported hash
+// takes from some 30 ms to the better part of a second.
+const (
+	waitersPerSlot = 32
+	longestWait    = 3 * time.Second
+)
 
 func newSlowQueue(slots int) *slowQueue {
 	return &slowQueue{running: make(chan struct{}, slots), max: int64(slots) * (1 + waitersPerSlot)}
 }
 
 // enter waits for a turn and returns the function that ends it. It returns a
-// [ThrottledError] if too many wait already, and ctx's error if ctx is done.
+// [ThrottledError] if too many wait already or the wait gets too long, and ctx's
+// error if ctx is done.
 func (q *slowQueue) enter(ctx context.Context) (leave func(), err error) {
 	if q.waiting.Add(1) > q.max {
 		q.waiting.Add(-1)
 		return nil, &ThrottledError{RetryAfter: time.Second}
 	}
+	timer := time.NewTimer(longestWait)
+	defer timer.Stop()
 	select {
 	case q.running <- struct{}{}:
 		return func() { <-q.running; q.waiting.Add(-1) }, nil
+	case <-timer.C:
+		err = &ThrottledError{RetryAfter: longestWait}
 	case <-ctx.Done():
-		q.waiting.Add(-1)
-		return nil, fmt.Errorf("auth: waiting for a slow hash: %w", ctx.Err())
+		err = fmt.Errorf("auth: waiting for a slow hash: %w", ctx.Err())
 	}
+	q.waiting.Add(-1)
+	return nil, err
 }

@@ -89,7 +89,7 @@ type UserChange struct {
 	IsActive    *bool
 }
 
-// Store keeps users, access keys and sessions. Package memstore keeps them in
+// Store keeps users, access keys, sessions and GitHub accounts. Package memstore keeps them in
 // memory and package sqlstore in an SQL database; package storetest is this
 // contract as a test suite, for any other.
 //
@@ -118,6 +118,7 @@ type Store interface {
 	UserStore
 	CredentialStore
 	SessionStore
+	GitHubStore
 
 	// Ping reports whether the store can answer.
 	Ping(ctx context.Context) error
@@ -151,9 +152,9 @@ type UserStore interface {
 	// one fails.
 	UpdateUser(ctx context.Context, id string, change UserChange) (User, error)
 
-	// ResetUser removes every way in that the user has, all access keys and all
-	// sessions, applies the change, and adds the key, in one transaction. It
-	// returns the record as it is afterwards.
+	// ResetUser removes every way in that the user has, all access keys, sessions,
+	// and GitHub links and tokens, applies the change, and adds the key, in one
+	// transaction. It returns the record as it is afterwards.
 	//
 	// It returns ErrNotFound if there is no such user, ErrInvalid if the key is
 	// not of this user, ErrExists if the key's ID is taken (the user's own old

@@ -155,10 +155,18 @@ func (t Token) ExpiresIn() time.Duration {
 // disabled; no session is left then.
 func (t *TokenIssuer) Issue(ctx context.Context, signIn SignIn) (Token, error) {
 	session, user, err := t.sessions.CreateSession(ctx, t.newSession(signIn))
-	if err != nil {
+	var invalid *InvalidError
+	switch {
+	case errors.As(err, &invalid) && invalid.Field == "created_at":
+		return Token{}, errors.New("auth: creating a session: the clock is out of range") // nobody's request is at fault
+	case err != nil:
 		return Token{}, fmt.Errorf("auth: creating a session: %w", err)
 	}
-	return t.token(session, user)
+	token, err := t.token(session, user)
+	if err != nil { // the session of a key that ends at once goes with it
+		t.sessions.EndSession(context.WithoutCancel(ctx), session.ID)
+	}
+	return token, err
 }
 
 // newSession returns the record of a session that begins now. Tokens count in
@@ -241,6 +249,11 @@ func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error
 	if err != nil {
 		return Identity{}, err
 	}
+	return t.requireLive(ctx, identity, now)
+}
+
+// requireLive returns the identity if its session is live.
+func (t *TokenIssuer) requireLive(ctx context.Context, identity Identity, now time.Time) (Identity, error) {
 	session, err := t.sessions.FindSession(ctx, identity.SessionID)
 	switch {
 	case errors.Is(err, ErrNotFound):

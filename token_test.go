@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -565,6 +566,9 @@ func TestATokenEndsWithItsKey(t *testing.T) {
 	addKey("within the second", 100*time.Millisecond)
 	_, err = f.issuer.Issue(t.Context(), auth.SignIn{UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: "within the second"})
 	require.ErrorIs(t, err, auth.ErrNotFound)
+	removed, err := f.store.PruneSessions(t.Context(), f.clock.Now().Add(time.Second), 100)
+	require.NoError(t, err)
+	require.Equal(t, 1, removed, "the one of before; none is left of this")
 }
 
 func TestTheLongestTokenFits(t *testing.T) {
@@ -666,4 +670,51 @@ func TestRefusedTokensAllGetOneAnswer_CVE_2024_51744(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.sendAs(orphan, http.MethodGet, "/auth/user", "").status,
 		"a session that the host opened does not depend on a key")
 	require.Equal(t, http.StatusOK, f.sendAs(good, http.MethodGet, "/auth/user", "").status)
+}
+
+func TestATokenIsAtMost4KiBLong(t *testing.T) {
+	t.Parallel()
+	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{})
+	base := len(f.forge(t, f.header(nil), f.claims(t, map[string]any{"pad": ""})))
+	lengths := map[int]bool{}
+	for pad := (4096-base)*3/4 - 4; pad < (4096-base)*3/4+4; pad++ {
+		token := f.forge(t, f.header(nil), f.claims(t, map[string]any{"pad": strings.Repeat("x", pad)}))
+		lengths[len(token)] = true
+		if len(token) <= 4096 {
+			f.requireAccepted(t, token)
+		} else {
+			f.requireRejected(t, token)
+		}
+	}
+	require.True(t, lengths[4096] || lengths[4095], lengths)
+	require.True(t, lengths[4097] || lengths[4098], lengths)
+}
+
+func TestASessionThatTheStoreSaysHasEndedIsAnEnd(t *testing.T) {
+	t.Parallel()
+	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{})
+	shortened, err := auth.NewTokenIssuer(shortSessions{f.store, f.clock}, auth.TokenConfig{
+		Issuer: issuer, Now: f.clock.Now, SigningKeys: []auth.SigningKey{f.key}})
+	require.NoError(t, err)
+	_, err = shortened.Verify(t.Context(), f.token.Bearer.Reveal())
+	require.ErrorIs(t, err, auth.ErrTokenRejected)
+}
+
+// shortSessions is a store in which every session ends now.
+type shortSessions struct {
+	auth.Store
+	clock *clock
+}
+
+func (s shortSessions) FindSession(ctx context.Context, id string) (auth.Session, error) {
+	session, err := s.Store.FindSession(ctx, id)
+	session.ExpiresAt = s.clock.Now()
+	return session, err
+}
+
+func TestAClockThatIsFarOffIsNobodysFault(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.clock.Advance(-60 * 365 * 24 * time.Hour) // a machine that has booted without one
+	require.Equal(t, http.StatusServiceUnavailable, f.login(f.userPair).status)
 }

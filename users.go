@@ -120,7 +120,7 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 // not see the request, and ErrTokenRejected if the user is gone or disabled.
 func (s *Service) User(ctx context.Context) (User, error) {
 	caller, ok := ctx.Value(callerKey{}).(*callerContext)
-	if !ok {
+	if !ok || caller.service != s {
 		return User{}, ErrTokenMissing
 	}
 	if caller.user != nil {

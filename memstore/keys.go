@@ -96,6 +96,11 @@ func (s *Store) key(id string) (*accessKey, error) {
 	return key, nil
 }
 
+// goodAt reports whether the key has not expired at the given time.
+func (k *accessKey) goodAt(at time.Time) bool {
+	return k.expiry == nil || k.expiry.at.After(at)
+}
+
 // checkKeyIsNew returns ErrExists if there is a key with this ID. The caller
 // holds the lock.
 func (s *Store) checkKeyIsNew(id string) error {

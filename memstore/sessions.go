@@ -13,25 +13,18 @@ func (s *Store) CreateSession(ctx context.Context, record auth.Session) (auth.Se
 	if err := check(ctx, record); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
-	record.CreatedAt = instant(record.CreatedAt)
-	record.ExpiresAt = instant(record.ExpiresAt)
-
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	owner, key, err := s.opener(record)
+	owner, err := s.user(record.UserID)
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
-	if s.sessions[record.ID] != nil {
-		return auth.Session{}, auth.User{}, fmt.Errorf("memstore: session id: %w", auth.ErrExists)
+	added, err := s.newSession(owner, record)
+	if err != nil {
+		return auth.Session{}, auth.User{}, err
 	}
-
-	if key != nil && key.expiry != nil && key.expiry.at.Before(record.ExpiresAt) {
-		record.ExpiresAt = key.expiry.at
-	}
-	s.addSession(owner, key, record)
-	owner.record.LastLogin = record.CreatedAt
-	return record, owner.record, nil
+	s.addSession(added)
+	return added.record, owner.record, nil
 }
 
 // FindSession implements [auth.SessionStore].
@@ -84,43 +77,56 @@ func (s *Store) session(id string) (*session, error) {
 	return found, nil
 }
 
-// opener returns the user whom the session is for and the key that opens it,
-// nil if none does, or an error if they may not open one. The caller holds the
-// lock.
-func (s *Store) opener(record auth.Session) (*user, *accessKey, error) {
-	owner, err := s.user(record.UserID)
+// newSession returns a session to add, or an error if there can be none for this
+// owner, who need not have been added yet. It changes nothing. The caller holds
+// the lock.
+func (s *Store) newSession(owner *user, record auth.Session) (*session, error) {
+	record.CreatedAt = instant(record.CreatedAt)
+	record.ExpiresAt = instant(record.ExpiresAt)
+	if err := checkActive(owner); err != nil {
+		return nil, err
+	}
+	key, err := s.opener(owner, record)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if !owner.record.IsActive {
-		return nil, nil, fmt.Errorf("memstore: %w", auth.ErrUserDisabled)
+	if s.sessions[record.ID] != nil {
+		return nil, fmt.Errorf("memstore: session id: %w", auth.ErrExists)
 	}
+	if key != nil && key.expiry != nil && key.expiry.at.Before(record.ExpiresAt) {
+		record.ExpiresAt = key.expiry.at
+	}
+	return &session{record: record, owner: owner, key: key}, nil
+}
+
+// opener returns the key that opens the session, nil if none does, or
+// ErrNotFound if it does not open one. The caller holds the lock.
+func (s *Store) opener(owner *user, record auth.Session) (*accessKey, error) {
 	if record.AccessKeyID == "" {
-		return owner, nil, nil
+		return nil, nil
 	}
 	key, err := s.key(record.AccessKeyID)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if key.owner != owner {
-		return nil, nil, fmt.Errorf("memstore: access key of this user: %w", auth.ErrNotFound)
+		return nil, fmt.Errorf("memstore: access key of this user: %w", auth.ErrNotFound)
 	}
-	if key.expiry != nil && !key.expiry.at.After(record.CreatedAt) {
-		return nil, nil, fmt.Errorf("memstore: access key has expired: %w", auth.ErrNotFound)
+	if !key.goodAt(record.CreatedAt) {
+		return nil, fmt.Errorf("memstore: access key has expired: %w", auth.ErrNotFound)
 	}
-	return owner, key, nil
+	return key, nil
 }
 
-// addSession adds a session that has been checked; key is nil if none opened
-// it. The caller holds the lock.
-func (s *Store) addSession(owner *user, key *accessKey, record auth.Session) {
-	added := &session{record: record, owner: owner, key: key}
-	added.expiry = s.sessionsByExpiry.add(added, record.ExpiresAt)
-	s.sessions[record.ID] = added
-	owner.sessions.add(added)
-	if key != nil {
-		key.sessions.add(added)
+// addSession adds what newSession returned. The caller has held the lock since.
+func (s *Store) addSession(added *session) {
+	added.expiry = s.sessionsByExpiry.add(added, added.record.ExpiresAt)
+	s.sessions[added.record.ID] = added
+	added.owner.sessions.add(added)
+	if added.key != nil {
+		added.key.sessions.add(added)
 	}
+	added.owner.record.LastLogin = added.record.CreatedAt
 }
 
 // removeSession removes the session wherever it is known. The caller holds the

@@ -1,14 +1,14 @@
-// Package memstore keeps users, access keys and sessions in memory, for tests
-// and for hosts that are a single process.
+// Package memstore keeps users, access keys, sessions and GitHub accounts in
+// memory, for tests and for hosts that are a single process.
 //
-// Everything is lost when the process ends: every user, every access key and
-// every session, and that there has been a first super user. Nothing is shared
-// between processes. A host that must remember, or that runs more than one
-// instance, wants package sqlstore.
+// Everything is lost when the process ends: every user, with all that they sign
+// in with, every session, and that there has been a first super user. Nothing is
+// shared between processes. A host that must remember, or that runs more than
+// one instance, wants package sqlstore.
 //
 // Records leave memory only when they are removed. Nothing expires by itself:
-// what bounds the memory is that [Store.PruneSessions] and [Store.PruneKeys] are
-// called now and then. Users are never removed.
+// what bounds the memory is that [Store.PruneSessions], [Store.PruneKeys] and
+// [Store.PruneStates] are called now and then. Users are never removed.
 package memstore
 
 import (
@@ -20,7 +20,10 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var _ auth.Store = (*Store)(nil)
+var (
+	_ auth.Store       = (*Store)(nil)
+	_ auth.GitHubStore = (*Store)(nil)
+)
 
 // Store is an [auth.Store] in memory. Make one with [New]. It is safe for
 // concurrent use.
@@ -39,9 +42,12 @@ type Store struct {
 	emails    set[string] // likewise, without the empty one
 	keys      map[string]*accessKey
 	sessions  map[string]*session
+	links     map[auth.GitHubAccount]*githubLink
+	states    map[string]*expiry[string] // those of GitHub flows that have been used
 
 	keysByExpiry     queue[*accessKey] // those that expire
 	sessionsByExpiry queue[*session]
+	statesByExpiry   queue[string]
 }
 
 // user is a user's record and what ends with it.
@@ -49,6 +55,7 @@ type user struct {
 	record   auth.User
 	keys     set[*accessKey]
 	sessions set[*session]
+	links    map[string]*githubLink // by host
 }
 
 // accessKey is a key's record, its owner, and the sessions that it opened.
@@ -85,6 +92,8 @@ func New() *Store {
 		emails:    make(set[string]),
 		keys:      make(map[string]*accessKey),
 		sessions:  make(map[string]*session),
+		links:     make(map[auth.GitHubAccount]*githubLink),
+		states:    make(map[string]*expiry[string]),
 	}
 }
 
@@ -96,7 +105,7 @@ func (s *Store) Ping(ctx context.Context) error {
 // check is how every method begins: it returns an error if ctx is done, or else
 // if one of the records to write may not be kept. No method waits for anything
 // but the lock after that, so none looks at ctx again.
-func check(ctx context.Context, records ...interface{ Validate() error }) error {
+func check(ctx context.Context, records ...validator) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("memstore: %w", err)
 	}
@@ -108,15 +117,19 @@ func check(ctx context.Context, records ...interface{ Validate() error }) error 
 	return nil
 }
 
+// validator is a record that says whether it may be kept.
+type validator interface{ Validate() error }
+
 // checkOwner returns an error if the key is not of the user with this ID.
 func checkOwner(key auth.AccessKey, userID string) error {
 	if key.UserID == userID {
 		return nil
 	}
-	return fmt.Errorf("memstore: %w", &auth.InvalidError{
-		Field:  "user_id",
-		Reason: "must be the same in the access key as in the user",
-	})
+	return invalid("user_id", "must be the same in the access key as in the user")
+}
+
+func invalid(field, reason string) error {
+	return fmt.Errorf("memstore: %w", &auth.InvalidError{Field: field, Reason: reason})
 }
 
 // instant returns t as the store keeps it: in UTC, cut to the microsecond, and

@@ -26,10 +26,7 @@ func (s *Store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKe
 		return err
 	}
 	if !administers(user) {
-		return fmt.Errorf("memstore: %w", &auth.InvalidError{
-			Field:  "is_super_user",
-			Reason: "must be true, and the user active",
-		})
+		return invalid("is_super_user", "must be true, and the user active")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,6 +98,9 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 	for old := range u.keys {
 		s.removeKey(old)
 	}
+	for _, old := range u.links {
+		s.removeLink(u, old)
+	}
 	s.endAll(u.sessions)
 	s.setUser(u, changed)
 	s.addKey(u, key)
@@ -119,30 +119,49 @@ func checkNewUser(ctx context.Context, user auth.User, key auth.AccessKey) error
 // register adds the user and the key, or returns ErrExists. The caller holds
 // the lock and has checked both.
 func (s *Store) register(record auth.User, key auth.AccessKey) error {
-	username, email := auth.FoldASCII(record.Username), auth.FoldASCII(record.Email)
-	switch {
-	case s.users[record.ID] != nil:
-		return fmt.Errorf("memstore: user id: %w", auth.ErrExists)
-	case s.usernames.has(username):
-		return fmt.Errorf("memstore: username: %w", auth.ErrExists)
-	case s.emails.has(email):
-		return fmt.Errorf("memstore: email: %w", auth.ErrExists)
+	added, err := s.newUser(record)
+	if err != nil {
+		return err
 	}
 	if err := s.checkKeyIsNew(key.ID); err != nil {
 		return err
 	}
+	s.addUser(added)
+	s.addKey(added, key)
+	return nil
+}
 
+// newUser returns a user to add, or ErrExists. It changes nothing. The caller
+// holds the lock.
+func (s *Store) newUser(record auth.User) (*user, error) {
+	switch {
+	case s.users[record.ID] != nil:
+		return nil, fmt.Errorf("memstore: user id: %w", auth.ErrExists)
+	case s.usernames.has(auth.FoldASCII(record.Username)):
+		return nil, fmt.Errorf("memstore: username: %w", auth.ErrExists)
+	case s.emails.has(auth.FoldASCII(record.Email)):
+		return nil, fmt.Errorf("memstore: email: %w", auth.ErrExists)
+	}
 	record.CreatedAt = instant(record.CreatedAt)
 	record.LastLogin = instant(record.LastLogin)
-	u := &user{keys: make(set[*accessKey]), sessions: make(set[*session])}
-	s.users[record.ID] = u
-	s.usernames.add(username)
-	if email != "" {
-		s.emails.add(email)
+	return &user{
+		record:   record,
+		keys:     make(set[*accessKey]),
+		sessions: make(set[*session]),
+		links:    make(map[string]*githubLink),
+	}, nil
+}
+
+// addUser adds what newUser returned. The caller has held the lock since.
+func (s *Store) addUser(added *user) {
+	s.users[added.record.ID] = added
+	s.usernames.add(auth.FoldASCII(added.record.Username))
+	if added.record.Email != "" {
+		s.emails.add(auth.FoldASCII(added.record.Email))
 	}
-	s.setUser(u, record)
-	s.addKey(u, key)
-	return nil
+	if administers(added.record) {
+		s.administrators++
+	}
 }
 
 // user returns the user with this ID, or ErrNotFound. The caller holds the lock.
@@ -152,6 +171,14 @@ func (s *Store) user(id string) (*user, error) {
 		return nil, fmt.Errorf("memstore: user: %w", auth.ErrNotFound)
 	}
 	return u, nil
+}
+
+// checkActive returns ErrUserDisabled if the user is not active.
+func checkActive(u *user) error {
+	if u.record.IsActive {
+		return nil
+	}
+	return fmt.Errorf("memstore: %w", auth.ErrUserDisabled)
 }
 
 // changed returns what u's record is to be after the change, or
@@ -170,9 +197,9 @@ func (s *Store) changed(u *user, change auth.UserChange) (auth.User, error) {
 	return record, nil
 }
 
-// setUser is the only way that u's flags change, so that the count of
-// administrators stays right and nobody disabled keeps a session. The caller
-// holds the lock.
+// setUser is the only way that the flags of a user who has been added change, so
+// that the count of administrators stays right and nobody disabled keeps a
+// session. The caller holds the lock.
 func (s *Store) setUser(u *user, record auth.User) {
 	if administers(u.record) {
 		s.administrators--

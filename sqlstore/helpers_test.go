@@ -82,8 +82,13 @@ func newSession(id, userID, keyID string) auth.Session {
 
 // seed adds the super users "ada" and "eve". Ada has the keys "k-ada" and
 // "k-old", which expires in two hours, and a session of each, "s-ada" and
-// "s-old", which have one hour.
-func seed(t testing.TB, store auth.Store) {
+// "s-old", which have one hour. On top of that comes what seedGitHub adds.
+func seed(t testing.TB, store *sqlstore.Store) {
+	seedAccounts(t, store)
+	seedGitHub(t, store)
+}
+
+func seedAccounts(t testing.TB, store *sqlstore.Store) {
 	ctx := context.Background()
 	old := newKey("k-old", "ada")
 	old.ExpiresAt = now.Add(2 * time.Hour)
@@ -104,54 +109,54 @@ func seed(t testing.TB, store auth.Store) {
 type verb struct {
 	name   string
 	writes bool
-	call   func(context.Context, auth.Store) error
+	call   func(context.Context, *sqlstore.Store) error
 }
 
 func verbs() []verb {
 	disable := auth.UserChange{IsActive: new(bool)}
-	return []verb{
-		{"Register", true, func(ctx context.Context, s auth.Store) error {
+	return append(githubVerbs(), []verb{
+		{"Register", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.Register(ctx, newUser("bob"), newKey("k-bob", "bob"))
 		}},
-		{"Bootstrap", true, func(ctx context.Context, s auth.Store) error {
+		{"Bootstrap", true, func(ctx context.Context, s *sqlstore.Store) error {
 			bob := newUser("bob")
 			bob.IsSuperUser = true
 			return s.Bootstrap(ctx, bob, newKey("k-bob", "bob"))
 		}},
-		{"UpdateUser", true, func(ctx context.Context, s auth.Store) error {
+		{"UpdateUser", true, func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.UpdateUser(ctx, "ada", disable)
 			return err
 		}},
-		{"ResetUser", true, func(ctx context.Context, s auth.Store) error {
+		{"ResetUser", true, func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.ResetUser(ctx, "ada", disable, newKey("k-new", "ada"))
 			return err
 		}},
-		{"AddKey", true, func(ctx context.Context, s auth.Store) error {
+		{"AddKey", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.AddKey(ctx, newKey("k-new", "ada"))
 		}},
-		{"ReplaceHash", true, func(ctx context.Context, s auth.Store) error {
+		{"ReplaceHash", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.ReplaceHash(ctx, "k-ada", "hash", "another")
 		}},
-		{"RevokeKey", true, func(ctx context.Context, s auth.Store) error { return s.RevokeKey(ctx, "k-ada") }},
-		{"CreateSession", true, func(ctx context.Context, s auth.Store) error {
+		{"RevokeKey", true, func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeKey(ctx, "k-ada") }},
+		{"CreateSession", true, func(ctx context.Context, s *sqlstore.Store) error {
 			_, _, err := s.CreateSession(ctx, newSession("s-new", "ada", "k-ada"))
 			return err
 		}},
-		{"EndSession", true, func(ctx context.Context, s auth.Store) error { return s.EndSession(ctx, "s-ada") }},
-		{"PruneKeys", true, func(ctx context.Context, s auth.Store) error {
+		{"EndSession", true, func(ctx context.Context, s *sqlstore.Store) error { return s.EndSession(ctx, "s-ada") }},
+		{"PruneKeys", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return expect(1)(s.PruneKeys(ctx, now.Add(2*time.Hour), 10))
 		}},
-		{"PruneSessions", true, func(ctx context.Context, s auth.Store) error {
+		{"PruneSessions", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return expect(2)(s.PruneSessions(ctx, now.Add(time.Hour), 10))
 		}},
-		{"FindUser", false, func(ctx context.Context, s auth.Store) error { _, err := s.FindUser(ctx, "ada"); return err }},
-		{"FindKey", false, func(ctx context.Context, s auth.Store) error { _, err := s.FindKey(ctx, "k-ada"); return err }},
-		{"FindSession", false, func(ctx context.Context, s auth.Store) error {
+		{"FindUser", false, func(ctx context.Context, s *sqlstore.Store) error { _, err := s.FindUser(ctx, "ada"); return err }},
+		{"FindKey", false, func(ctx context.Context, s *sqlstore.Store) error { _, err := s.FindKey(ctx, "k-ada"); return err }},
+		{"FindSession", false, func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.FindSession(ctx, "s-ada")
 			return err
 		}},
-		{"Ping", false, func(ctx context.Context, s auth.Store) error { return s.Ping(ctx) }},
-	}
+		{"Ping", false, func(ctx context.Context, s *sqlstore.Store) error { return s.Ping(ctx) }},
+	}...)
 }
 
 func expect(want int) func(int, error) error {
@@ -169,7 +174,7 @@ func requireNoAnswer(t testing.TB, err error) {
 	require.Error(t, err)
 	for _, answer := range []error{
 		auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid, auth.ErrUserDisabled,
-		auth.ErrLastSuperUser, auth.ErrBootstrapped, auth.ErrInvalidCredentials,
+		auth.ErrLastSuperUser, auth.ErrLastWayIn, auth.ErrChanged, auth.ErrBootstrapped, auth.ErrInvalidCredentials,
 	} {
 		require.NotErrorIs(t, err, answer)
 	}

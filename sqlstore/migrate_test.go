@@ -70,6 +70,42 @@ func TestAnOlderDatabaseKeepsItsRows(t *testing.T) {
 	})
 }
 
+// onlyFirst returns the migrations of the first version.
+func onlyFirst() fs.FS {
+	const name = "00001_users_keys_sessions.sql"
+	return fstest.MapFS{name: {Data: sqlstore.EmbeddedMigrations(sqlstore.SQLite)[name]}}
+}
+
+func TestADatabaseOfTheFirstVersionGetsGitHubAndKeepsItsRows(t *testing.T) {
+	t.Parallel()
+	file := newFile(t)
+	first := openDB(t, file, impatient)
+	old, err := openWith(context.Background(), first, onlyFirst())
+	require.NoError(t, err)
+	seedAccounts(t, old)
+	require.NotContains(t, tables(t, first), "auth_github_links")
+	before := rowsWithoutVersion(dump(t, first))
+	require.NoError(t, first.Close())
+
+	db := openDB(t, file, impatient)
+	store := mustOpen(t, db)
+	require.Equal(t, before, rowsWithoutVersion(dump(t, db)))
+	seedGitHub(t, store)
+	_, _, err = store.SignInGitHub(context.Background(), newSignIn(newLink(1, "ada")))
+	require.NoError(t, err)
+}
+
+// rowsWithoutVersion leaves out the rows that a migration is to change.
+func rowsWithoutVersion(rows []string) []string {
+	var kept []string
+	for _, row := range rows {
+		if !strings.HasPrefix(row, "auth_schema_version:") && !strings.HasPrefix(row, "sqlite_sequence:") {
+			kept = append(kept, row)
+		}
+	}
+	return kept
+}
+
 func TestAMigrationThatFailsLeavesNothingHalfDone(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, db *sql.DB, s *spy) {
@@ -162,7 +198,7 @@ func TestTenInstancesOpenAnEmptyFileAtOnce(t *testing.T) {
 				}
 				return store.Ping(context.Background())
 			})
-			require.Equal(t, []string{"0", "1"}, column(t, pools[0], `SELECT version_id FROM auth_schema_version ORDER BY id`))
+			require.Equal(t, []string{"0", "1", "2"}, column(t, pools[0], `SELECT version_id FROM auth_schema_version ORDER BY id`))
 			for _, pool := range pools {
 				require.NoError(t, pool.Close())
 			}

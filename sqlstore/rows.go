@@ -16,6 +16,8 @@ const (
 	userColumns    = `u.id, u.username, u.email, u.is_super_user, u.is_active, u.created_at, u.last_login`
 	keyColumns     = `k.id, k.user_id, k.hash, k.label, k.created_at, k.expires_at`
 	sessionColumns = `s.id, s.user_id, s.method, s.access_key_id, s.created_at, s.expires_at`
+	linkColumns    = `l.host, l.account_id, l.user_id, l.login, l.name, l.avatar_url, l.created_at, l.seen_at`
+	tokenColumns   = `t.host, t.account_id, t.user_id, t.version, t.scopes, t.sealed, t.updated_at`
 )
 
 func userFields(u *auth.User) []any {
@@ -28,6 +30,17 @@ func keyFields(k *auth.AccessKey) []any {
 
 func sessionFields(s *auth.Session) []any {
 	return []any{&s.ID, &s.UserID, &s.Method, &s.AccessKeyID, micros{&s.CreatedAt}, micros{&s.ExpiresAt}}
+}
+
+func linkFields(l *auth.GitHubLink) []any {
+	return []any{&l.Account.Host, &l.Account.ID, &l.UserID, &l.Login, &l.Name, &l.AvatarURL,
+		micros{&l.CreatedAt}, micros{&l.SeenAt}}
+}
+
+// tokenFields has room for the columns of a left join that found no token.
+func tokenFields(t *auth.GitHubToken) []any {
+	return []any{orZero[string]{&t.Account.Host}, orZero[int64]{&t.Account.ID}, orZero[string]{&t.UserID},
+		orZero[string]{&t.Version}, orZero[string]{&t.Scopes}, &t.Sealed, micros{&t.UpdatedAt}}
 }
 
 // scan reads the only row, or returns [auth.ErrNotFound] if there is none.
@@ -44,6 +57,17 @@ func scan(row *sql.Row, fields ...any) error {
 // refuse it.
 func storable(id string, limit int) bool {
 	return id != "" && len(id) <= limit && utf8.ValidString(id) && !strings.Contains(id, "\x00")
+}
+
+// orZero scans NULL as the zero value.
+type orZero[T any] struct{ into *T }
+
+// Scan implements [sql.Scanner].
+func (o orZero[T]) Scan(value any) error {
+	var v sql.Null[T]
+	err := v.Scan(value)
+	*o.into = v.V
+	return err
 }
 
 // micros scans a number of microseconds into a time.

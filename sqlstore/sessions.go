@@ -19,24 +19,30 @@ func (s *Store) CreateSession(ctx context.Context, session auth.Session) (auth.S
 	if err := cmp.Or(ctx.Err(), session.Validate()); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
-	session.CreatedAt, session.ExpiresAt = kept(session.CreatedAt), kept(session.ExpiresAt)
 	user, err := writeFor(ctx, s, "create session", func(ctx context.Context, t tx) (auth.User, error) {
-		user, err := admit(ctx, t, &session)
-		if err != nil {
-			return user, err
-		}
-		err = t.insert(ctx, insertSession, session.ID, session.UserID, session.Method, session.AccessKeyID,
-			toMicros(session.CreatedAt), toMicros(session.ExpiresAt))
-		if err != nil {
-			return user, err
-		}
-		user.LastLogin = session.CreatedAt
-		return user, t.change(ctx, updateLastLogin, toMicros(user.LastLogin), user.ID)
+		return addSession(ctx, t, &session)
 	})
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
 	return session, user, nil
+}
+
+// addSession returns the user as signed in, and leaves the session as it is in
+// the database.
+func addSession(ctx context.Context, t tx, session *auth.Session) (auth.User, error) {
+	session.CreatedAt, session.ExpiresAt = kept(session.CreatedAt), kept(session.ExpiresAt)
+	user, err := admit(ctx, t, session)
+	if err != nil {
+		return user, err
+	}
+	err = t.insert(ctx, insertSession, session.ID, session.UserID, session.Method, session.AccessKeyID,
+		toMicros(session.CreatedAt), toMicros(session.ExpiresAt))
+	if err != nil {
+		return user, err
+	}
+	user.LastLogin = session.CreatedAt
+	return user, t.change(ctx, updateLastLogin, toMicros(user.LastLogin), user.ID)
 }
 
 // admit returns the user whom the session is for, if there may be such a

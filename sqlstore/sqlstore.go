@@ -44,7 +44,7 @@
 //
 // Back up with VACUUM INTO, or with the driver's backup API; a copy of the file
 // alone lacks what is still in the -wal file. A restored backup also restores
-// the sessions and keys that have been ended since.
+// the sessions, keys and GitHub accounts that have been removed since.
 package sqlstore
 
 import (
@@ -76,7 +76,8 @@ type Config struct {
 
 const defaultTimeout = 10 * time.Second
 
-// Store is an [auth.Store] in an SQL database. It is safe for concurrent use.
+// Store is an [auth.Store] and an [auth.GitHubStore] in an SQL database. It is
+// safe for concurrent use.
 type Store struct {
 	db         *sql.DB
 	dialect    dialect

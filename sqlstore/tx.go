@@ -51,6 +51,12 @@ func (t tx) count(ctx context.Context, query string, args ...any) (int, error) {
 	return int(n), err
 }
 
+// ask returns the answer to a query of yes or no.
+func (t tx) ask(ctx context.Context, query string, args ...any) (yes bool, err error) {
+	err = t.QueryRowContext(ctx, query, args...).Scan(&yes)
+	return yes, err
+}
+
 // existsOr returns [auth.ErrExists] if err is a violated unique constraint, and
 // err as it is if it is not.
 func (s *Store) existsOr(err error) (result error) {
@@ -261,7 +267,7 @@ func wrap(verb string, err error) error {
 
 var answers = []error{
 	auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid,
-	auth.ErrUserDisabled, auth.ErrLastSuperUser, auth.ErrBootstrapped,
+	auth.ErrUserDisabled, auth.ErrLastSuperUser, auth.ErrLastWayIn, auth.ErrChanged, auth.ErrBootstrapped,
 }
 
 func isAnswer(err error) bool {

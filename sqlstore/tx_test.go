@@ -125,7 +125,13 @@ func TestAContextThatEndsLeavesEverythingDoneOrNothing(t *testing.T) {
 		before := dump(t, db)
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		s.watch(at(n, func(context.Context) error { cancel(); return nil }))
+		s.watch(at(n, func(statement context.Context) error {
+			cancel()
+			if v.writes && n > 1 && statement.Err() != nil {
+				t.Error("the driver sees the caller's context inside the transaction")
+			}
+			return nil
+		}))
 
 		err := v.call(ctx, store)
 		s.watch(nil)
@@ -177,6 +183,28 @@ func TestABeginThatTookEffectButFailedIsUndone(t *testing.T) {
 	s.watch(nil)
 	requireNoTransaction(t, db)
 	require.NoError(t, store.EndSession(context.Background(), "s-ada"))
+}
+
+func TestAnErrorComesWithoutARecord(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	store, _, s := spiedStore(t)
+	s.watch(func(_ context.Context, statement string) error {
+		if statement == "COMMIT" {
+			return errors.New("broken")
+		}
+		return nil
+	})
+	user, err := store.UpdateUser(ctx, "ada", auth.UserChange{IsActive: new(bool)})
+	require.Error(t, err)
+	require.Zero(t, user)
+	session, user, err := store.CreateSession(ctx, newSession("s-new", "ada", "k-ada"))
+	require.Error(t, err)
+	require.Zero(t, session)
+	require.Zero(t, user)
+	pruned, err := store.PruneSessions(ctx, now.Add(time.Hour), 1)
+	require.Error(t, err)
+	require.Zero(t, pruned)
 }
 
 func TestACommitThatTookEffectButFailedIsSaidToBeUnknown(t *testing.T) {

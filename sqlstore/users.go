@@ -69,6 +69,9 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 		if err := endSessionsOf(ctx, t, id); err != nil {
 			return user, err
 		}
+		if err := forgetGitHubOf(ctx, t, id); err != nil {
+			return user, err
+		}
 		return user, replaceKeys(ctx, t, key)
 	})
 }
@@ -111,17 +114,20 @@ INSERT INTO auth_users
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func insertUserWithKey(ctx context.Context, t tx, user auth.User, key auth.AccessKey) error {
+	if err := addUser(ctx, t, user); err != nil {
+		return err
+	}
+	return insertKey(ctx, t, key)
+}
+
+func addUser(ctx context.Context, t tx, user auth.User) error {
 	var emailFolded any // NULL, of which there may be many
 	if user.Email != "" {
 		emailFolded = auth.FoldASCII(user.Email)
 	}
-	err := t.insert(ctx, insertUser,
+	return t.insert(ctx, insertUser,
 		user.ID, user.Username, auth.FoldASCII(user.Username), user.Email, emailFolded,
 		user.IsSuperUser, user.IsActive, toMicros(user.CreatedAt), toMicros(user.LastLogin))
-	if err != nil {
-		return err
-	}
-	return insertKey(ctx, t, key)
 }
 
 const updateUser = `UPDATE auth_users SET is_super_user = ?, is_active = ? WHERE id = ?`
@@ -153,8 +159,7 @@ SELECT EXISTS (SELECT 1 FROM auth_users WHERE is_super_user = 1 AND is_active = 
 // requireSuperUserBeside returns [auth.ErrLastSuperUser] if there is no active
 // super user but this one.
 func requireSuperUserBeside(ctx context.Context, t tx, id string) error {
-	var another bool
-	err := t.QueryRowContext(ctx, selectOtherSuperUsers, id).Scan(&another)
+	another, err := t.ask(ctx, selectOtherSuperUsers, id)
 	if err == nil && !another {
 		return auth.ErrLastSuperUser
 	}

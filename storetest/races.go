@@ -46,13 +46,13 @@ func race(n int, f func(i int) error) []error {
 }
 
 // requireOneWinner fails the test unless one of the errors is nil and the others
-// are the one given. It returns which is nil.
-func requireOneWinner(t *testing.T, errs []error, others error) int {
+// are among those given. It returns which is nil.
+func requireOneWinner(t *testing.T, errs []error, others ...error) int {
 	t.Helper()
 	winner := -1
 	for i, err := range errs {
 		if err != nil {
-			require.ErrorIs(t, err, others)
+			requireOneOf(t, err, others...)
 			continue
 		}
 		require.Equal(t, -1, winner, "more than one succeeded")
@@ -77,6 +77,13 @@ func requireOneLoser(t *testing.T, errs []error, want error) int {
 	}
 	require.NotEqual(t, -1, loser, "none failed")
 	return loser
+}
+
+// requireOneOf fails the test unless err is one of the targets: all that are true
+// where more than one answer is.
+func requireOneOf(t *testing.T, err error, targets ...error) {
+	t.Helper()
+	require.Truef(t, isOneOf(err, targets...), "got %v, want one of %v", err, targets)
 }
 
 // isOneOf reports whether err is one of the targets.

@@ -56,10 +56,25 @@ var alone = []group{
 // Run tests that the stores which open returns keep the contract of
 // [auth.Store].
 //
-// Run calls open some forty times, and up to twenty times more for many rounds,
+// Run calls open some sixty times, and up to twenty times more for many rounds,
 // from parallel tests. Each time open must return an empty store: no user in it,
 // and not bootstrapped. What must be closed, open closes with t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) auth.Store) {
+	runAll(t, open, together, alone)
+	t.Run(bootstrapRaces.name, func(t *testing.T) {
+		t.Parallel()
+		for range min(rounds(t), 10) { // because opening a store may be slow
+			bootstrapRaces.run(t, open)
+		}
+	})
+	t.Run("GitHub", func(t *testing.T) {
+		t.Parallel()
+		runAll(t, open, githubTogether, githubAlone)
+	})
+}
+
+// runAll tests the groups together and alone.
+func runAll(t *testing.T, open func(t *testing.T) auth.Store, together, alone []group) {
 	for _, group := range together {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()
@@ -73,12 +88,6 @@ func Run(t *testing.T, open func(t *testing.T) auth.Store) {
 			group.run(t, open)
 		})
 	}
-	t.Run(bootstrapRaces.name, func(t *testing.T) {
-		t.Parallel()
-		for range min(rounds(t), 10) { // because opening a store may be slow
-			bootstrapRaces.run(t, open)
-		}
-	})
 }
 
 func (g group) run(t *testing.T, open func(t *testing.T) auth.Store) {

@@ -30,6 +30,10 @@ type Value struct {
 // Kind returns the value's type.
 func (v Value) Kind() Kind { return v.kind }
 
+// Raw returns the text of the value, to be parsed on its own where it is Nested.
+// It is empty where the value is Absent.
+func (v Value) Raw() []byte { return v.text }
+
 // Text returns the string that the value is; ok is false if it is none.
 func (v Value) Text() (text string, ok bool) {
 	if v.kind != String {

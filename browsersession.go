@@ -1,0 +1,178 @@
+package auth
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// BrowserSessions lets browsers sign in by cookie. The callback of GitHub's
+// sign-in then sets one and sends the browser to a page of the host's, with
+// error= in the query where it failed; the middleware accepts it where a request
+// has no Authorization header; and signing out removes it.
+type BrowserSessions struct {
+	// Page is the path of the host's page to which the browser is sent, "/"
+	// unless set.
+	Page string
+}
+
+// ErrCrossOrigin means that a request which changes something came with the
+// cookie of a browser session, and not from a page of the host's own.
+var ErrCrossOrigin = errors.New("auth: request with a session cookie from another origin")
+
+const sessionCookieName = "auth_session"
+
+// browserSessions makes and reads the cookies of browser sessions. What is in
+// them is sealed under a key of their own: no bearer token passes for a cookie,
+// and no cookie for a token (CVE-2023-48309).
+type browserSessions struct {
+	sealer   *sealer
+	origin   string // scheme and host of the host's pages
+	page     string
+	insecure bool
+}
+
+func newBrowserSessions(cfg BrowserSessions, ring []SymmetricKey, github *GitHubConnector) (*browserSessions, error) {
+	if github == nil {
+		return nil, errors.New("auth: BrowserSessions needs GitHub: its callback is what opens them")
+	}
+	if cfg.Page == "" {
+		cfg.Page = "/"
+	}
+	if err := checkReturnTo(cfg.Page); err != nil {
+		return nil, errors.New("auth: BrowserSessions.Page must be a path such as /account")
+	}
+	sealer, err := newSealer(ring, "browser session cookie")
+	if err != nil {
+		return nil, err
+	}
+	return &browserSessions{
+		sealer:   sealer,
+		origin:   github.origin(),
+		page:     cfg.Page,
+		insecure: github.cookies.insecure,
+	}, nil
+}
+
+func (b *browserSessions) cookieName() string {
+	if b.insecure {
+		return sessionCookieName
+	}
+	return "__Host-" + sessionCookieName
+}
+
+// cookieIdentity is an Identity as it is in a cookie.
+type cookieIdentity struct {
+	UserID    string `json:"u"`
+	Username  string `json:"n"`
+	SessionID string `json:"s"`
+	IssuedAt  int64  `json:"i"`
+	ExpiresAt int64  `json:"e"`
+}
+
+// cookie returns the cookie for a session that has just begun.
+func (b *browserSessions) cookie(token Token) (*http.Cookie, error) {
+	text, err := json.Marshal(cookieIdentity{
+		UserID:    token.User.ID,
+		Username:  token.User.Username,
+		SessionID: token.Session.ID,
+		IssuedAt:  token.Session.CreatedAt.Unix(),
+		ExpiresAt: token.Session.ExpiresAt.Unix(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return b.newCookie(base64.RawURLEncoding.EncodeToString(b.sealer.seal(text)), int(token.ExpiresIn()/time.Second)), nil
+}
+
+// clear returns the cookie that removes the session's from the browser.
+func (b *browserSessions) clear() *http.Cookie { return b.newCookie("", -1) }
+
+func (b *browserSessions) newCookie(value string, maxAge int) *http.Cookie {
+	return &http.Cookie{
+		Name:     b.cookieName(),
+		Value:    value,
+		Path:     "/",
+		MaxAge:   maxAge,
+		Secure:   !b.insecure,
+		HttpOnly: true,
+		SameSite: http.SameSiteLaxMode,
+	}
+}
+
+// identity returns who the cookie says is there, if it is one of ours. Whether
+// the session is still live is the store's to say.
+func (b *browserSessions) identity(r *http.Request, now time.Time) (Identity, error) {
+	cookies := r.CookiesNamed(b.cookieName())
+	switch {
+	case len(cookies) == 0:
+		return Identity{}, ErrTokenMissing
+	case len(cookies) > 1 || len(cookies[0].Value) > maxTokenLength || strings.ContainsAny(cookies[0].Value, "\r\n"):
+		return Identity{}, errMalformed
+	}
+	sealed, err := segmentEncoding.DecodeString(cookies[0].Value)
+	if err != nil {
+		return Identity{}, errMalformed
+	}
+	text, _, err := b.sealer.open(sealed)
+	if err != nil {
+		return Identity{}, errSignature
+	}
+	var c cookieIdentity
+	if err := json.Unmarshal(text, &c); err != nil {
+		return Identity{}, errClaims
+	}
+	if now.Unix() >= c.ExpiresAt {
+		return Identity{}, errExpired
+	}
+	return Identity{
+		UserID:    c.UserID,
+		Username:  c.Username,
+		SessionID: c.SessionID,
+		IssuedAt:  time.Unix(c.IssuedAt, 0).UTC(),
+		ExpiresAt: time.Unix(c.ExpiresAt, 0).UTC(),
+	}, nil
+}
+
+// checkOrigin returns ErrCrossOrigin unless the request changes nothing or comes
+// from a page of the host's own. A browser sends a cookie along with whatever any
+// page asks for, so something must say which page it was; no word of it is no.
+func (b *browserSessions) checkOrigin(r *http.Request) error {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return nil
+	}
+	site, origin := r.Header["Sec-Fetch-Site"], r.Header["Origin"]
+	switch {
+	case len(site) == 1 && site[0] == "same-origin":
+		return nil
+	case len(site) == 0 && len(origin) == 1 && origin[0] == b.origin:
+		return nil
+	}
+	return ErrCrossOrigin
+}
+
+// location returns the URL of a path of the host's, with a query value added if
+// there is one to add.
+func (b *browserSessions) location(path, name, value string) string {
+	if path == "" {
+		path = b.page
+	}
+	if name == "" {
+		return b.origin + path
+	}
+	path, fragment, found := strings.Cut(path, "#")
+	separator := "?"
+	if strings.Contains(path, "?") {
+		separator = "&"
+	}
+	path += separator + url.Values{name: {value}}.Encode()
+	if found {
+		path += "#" + fragment
+	}
+	return b.origin + path
+}

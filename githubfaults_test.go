@@ -1,0 +1,165 @@
+package auth_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/githubtest"
+	"github.com/stretchr/testify/require"
+)
+
+// impatient is a service that waits for no call to GitHub for long. What a list
+// lets in, if there is one, only the call that the list needs can tell.
+func impatient(endpoint githubtest.Endpoint) githubOptions {
+	org := githubtest.Org{ID: 77, Login: "acme"}
+	return githubOptions{
+		fake: githubtest.Config{Users: []githubtest.User{{
+			ID: octocat, Login: octocatLogin,
+			Emails:      []githubtest.Email{{Address: "octocat@example.com", Primary: true, Verified: true}},
+			Memberships: []githubtest.Membership{{Org: org}},
+			Teams:       []githubtest.Team{{ID: 55, Slug: "core", Org: org}},
+		}}},
+		configure: func(_ *githubFixture, cfg *auth.Config) {
+			cfg.GitHub.Timeout = 300 * time.Millisecond
+			switch endpoint {
+			case githubtest.EndpointMemberships:
+				cfg.GitHub.AllowedOrganizations = []int64{77}
+			case githubtest.EndpointTeams:
+				cfg.GitHub.AllowedTeams = []int64{55}
+			}
+		},
+	}
+}
+
+// signInEndpoints are those that a first sign-in needs.
+var signInEndpoints = map[githubtest.Endpoint]bool{
+	githubtest.EndpointAccessToken: true, githubtest.EndpointUser: true, githubtest.EndpointEmails: true,
+	githubtest.EndpointMemberships: true, githubtest.EndpointTeams: true,
+}
+
+// However GitHub misbehaves, at whichever call: the answer is one of the
+// contract's, and nothing is left behind.
+func TestGitHubMisbehaving(t *testing.T) {
+	t.Parallel()
+	kinds := 0
+	for _, fault := range githubtest.Faults() {
+		for _, endpoint := range fault.Endpoints {
+			if !signInEndpoints[endpoint] {
+				continue
+			}
+			kinds++
+			t.Run(string(endpoint)+"/"+fault.Name, func(t *testing.T) {
+				t.Parallel()
+				g := newGitHub(t, impatient(endpoint))
+				b := g.browser()
+				callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+				g.fake.Inject(endpoint, fault.Fault)
+				p := b.get(callback)
+				if p.status == http.StatusOK && (fault.Harmless || endpoint == githubtest.EndpointEmails) {
+					g.requireSoundUser(p) // an address that cannot be had is no reason to refuse
+					return
+				}
+				require.Contains(t, []int{http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable}, p.status, p.body)
+				requireErrorBody(t, response{p.status, p.header, p.body})
+				g.requireNothingLeft(endpoint)
+
+				// A refused code or an outage is over with the next attempt.
+				g.fake.Heal()
+				require.Equal(t, true, g.browser().signIn()["is_new_user"])
+			})
+		}
+	}
+	require.Greater(t, kinds, 100)
+}
+
+// requireSoundUser fails the test unless the user who was made is whoever signed
+// in, with their own address or none.
+func (g *githubFixture) requireSoundUser(p page) {
+	g.t.Helper()
+	signedIn := p.json(g.t)
+	user := g.sendAs(signedIn["token"].(string), http.MethodGet, "/auth/user", "").json(g.t)
+	require.Equal(g.t, signedIn["username"], user["username"])
+	require.Contains(g.t, []any{nil, "octocat@example.com"}, user["email"])
+	require.Equal(g.t, false, user["is_super_user"])
+}
+
+// requireNothingLeft fails the test if a failed sign-in has left a user, a link,
+// or a token at GitHub that nobody would ever revoke.
+func (g *githubFixture) requireNothingLeft(endpoint githubtest.Endpoint) {
+	g.t.Helper()
+	_, err := g.link(octocat)
+	require.ErrorIs(g.t, err, auth.ErrNotFound)
+	if endpoint != githubtest.EndpointAccessToken { // whose answer never arrived whole
+		require.Empty(g.t, g.fake.Tokens(octocat))
+	}
+}
+
+func TestDisconnectingDoesNotDependOnGitHub(t *testing.T) {
+	t.Parallel()
+	for _, fault := range githubtest.Faults() {
+		for _, endpoint := range fault.Endpoints {
+			if endpoint != githubtest.EndpointDeleteToken {
+				continue
+			}
+			t.Run(fault.Name, func(t *testing.T) {
+				t.Parallel()
+				g := newGitHub(t, impatient(endpoint))
+				token := g.signIn(g.user)
+				require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+				g.fake.Inject(endpoint, fault.Fault)
+				r := g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
+				require.Equal(t, http.StatusOK, r.status)
+				require.JSONEq(t, `{"success": true, "message": "GitHub credentials removed successfully"}`, r.body)
+				require.Equal(t, http.StatusNotFound, g.status(token).status)
+			})
+		}
+	}
+}
+
+func TestVerifyingWhileGitHubMisbehavesDisconnectsNobodyByMistake(t *testing.T) {
+	t.Parallel()
+	for _, fault := range githubtest.Faults() {
+		for _, endpoint := range fault.Endpoints {
+			if endpoint != githubtest.EndpointCheckToken {
+				continue
+			}
+			t.Run(fault.Name, func(t *testing.T) {
+				t.Parallel()
+				g := newGitHub(t, impatient(endpoint))
+				token := g.signIn(g.user)
+				require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+				g.fake.Inject(endpoint, fault.Fault)
+				r := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
+				require.Contains(t, []int{http.StatusOK, http.StatusNotFound, http.StatusServiceUnavailable}, r.status)
+				if r.status != http.StatusNotFound { // which only GitHub's own 404 and 422 may bring about
+					require.Equal(t, http.StatusOK, g.status(token).status)
+				}
+			})
+		}
+	}
+}
+
+func TestGitHubsRateLimitIsPassedOnWithinReason(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[[2]string]string{
+		{"Retry-After", "30"}:       "30",
+		{"Retry-After", "99999999"}: "3600",
+		{"Retry-After", "-1"}:       "",
+		{"Retry-After", "soon"}:     "",
+	} {
+		g := newGitHub(t)
+		b := g.browser()
+		callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+		g.fake.Inject(githubtest.EndpointUser, func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set(header[0], header[1])
+				w.WriteHeader(http.StatusTooManyRequests)
+			})
+		})
+		p := b.get(callback)
+		require.Equal(t, http.StatusServiceUnavailable, p.status)
+		require.Equal(t, want, p.header.Get("Retry-After"), header)
+	}
+}

@@ -1,0 +1,183 @@
+package githubtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	rateLimit   = 5000 // calls an hour, of a signed-in user
+	defaultPage = 30   // entries of a list
+	maxPage     = 100
+)
+
+// object is a JSON object.
+type object = map[string]any
+
+// resource is something to read in the REST API.
+type resource struct {
+	endpoint Endpoint
+
+	// scopes are those of which a token must have one; none if it needs none.
+	// denied is the status without.
+	scopes []string
+	denied int
+
+	// read returns the object, or the list as a []object.
+	read func(request apiRequest) any
+}
+
+// apiRequest is an authenticated request.
+type apiRequest struct {
+	api, web string // base URLs
+	user     User
+	scopes   []string
+	query    url.Values
+}
+
+// resource returns the handler that reads it.
+func (s *Server) resource(res resource) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s.apiHeaders(w)
+		if r.UserAgent() == "" {
+			http.Error(w, "Request forbidden by administrative rules. A User-Agent header is required.", http.StatusForbidden)
+			return
+		}
+		request, message := s.authenticate(r)
+		if message != "" {
+			apiError(w, http.StatusUnauthorized, message)
+			return
+		}
+		w.Header().Set("X-OAuth-Scopes", strings.Join(request.scopes, ", "))
+		w.Header().Set("X-Accepted-OAuth-Scopes", strings.Join(res.scopes, ", "))
+		if res.scopes != nil && !allows(request.scopes, res.scopes) {
+			deny(w, res)
+			return
+		}
+		answer := res.read(request)
+		if list, ok := answer.([]object); ok {
+			answer = paginate(w, r, list)
+		}
+		writeJSON(w, http.StatusOK, answer)
+	}
+}
+
+// authenticate returns the request of the token's user, or GitHub's words for
+// why there is none.
+func (s *Server) authenticate(r *http.Request) (apiRequest, string) {
+	scheme, access, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "token") {
+		return apiRequest{}, "Requires authentication"
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	token, user, ok := s.token(strings.TrimSpace(access))
+	if !ok {
+		return apiRequest{}, "Bad credentials"
+	}
+	return apiRequest{apiURL(r), baseURL(r), user, token.Scopes, r.URL.Query()}, ""
+}
+
+// deny answers a token without the scope. GitHub says 404 where it does not want
+// to say that there is something to see.
+func deny(w http.ResponseWriter, res resource) {
+	if res.denied == http.StatusNotFound {
+		apiError(w, http.StatusNotFound, "Not Found")
+		return
+	}
+	apiError(w, res.denied, fmt.Sprintf("You need at least %s scope to do this.", res.scopes[0]))
+}
+
+// paginate returns one page of the list, and puts the way to the others into the
+// Link header.
+func paginate(w http.ResponseWriter, r *http.Request, list []object) []object {
+	query := r.URL.Query()
+	size := between(query.Get("per_page"), defaultPage, maxPage)
+	page := between(query.Get("page"), 1, len(list)+1)
+	last := max(1, (len(list)+size-1)/size)
+
+	var links []string
+	link := func(rel string, to int) {
+		target := *r.URL
+		query.Set("page", strconv.Itoa(to))
+		target.RawQuery = query.Encode()
+		links = append(links, fmt.Sprintf(`<%s%s>; rel="%s"`, baseURL(r), target.RequestURI(), rel))
+	}
+	if page > 1 {
+		link("prev", min(page-1, last))
+	}
+	if page < last {
+		link("next", page+1)
+		link("last", last)
+	}
+	if page > 1 {
+		link("first", 1)
+	}
+	if links != nil {
+		w.Header().Set("Link", strings.Join(links, ", "))
+	}
+	from := min((page-1)*size, len(list))
+	return list[from:min(from+size, len(list))]
+}
+
+// between reads a positive number that is not above the limit. GitHub forgives
+// whatever else a client sends.
+func between(text string, otherwise, limit int) int {
+	number, err := strconv.Atoi(text)
+	if err != nil || number < 1 {
+		return otherwise
+	}
+	return min(number, limit)
+}
+
+// apiHeaders sets the headers of every answer of the REST API. The limit goes
+// down with each call and back up each hour, but nobody is refused.
+func (s *Server) apiHeaders(w http.ResponseWriter) {
+	now := s.now()
+	used := min(s.rateUsed(now), rateLimit)
+	header := w.Header()
+	header.Set("X-GitHub-Request-Id", requestID())
+	header.Set("X-GitHub-Media-Type", "github.v3; format=json")
+	header.Set("X-RateLimit-Limit", strconv.Itoa(rateLimit))
+	header.Set("X-RateLimit-Used", strconv.Itoa(used))
+	header.Set("X-RateLimit-Remaining", strconv.Itoa(rateLimit-used))
+	header.Set("X-RateLimit-Reset", strconv.FormatInt(now.Truncate(time.Hour).Add(time.Hour).Unix(), 10))
+	header.Set("X-RateLimit-Resource", "core")
+	header.Set("Cache-Control", "private, max-age=60, s-maxage=60")
+	header.Set("X-Content-Type-Options", "nosniff")
+}
+
+// rateUsed counts this call, and returns how many there have been this hour.
+func (s *Server) rateUsed(now time.Time) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if hour := now.Truncate(time.Hour); !hour.Equal(s.rateHour) {
+		s.rateHour, s.rateCount = hour, 0
+	}
+	s.rateCount++
+	return s.rateCount
+}
+
+// apiError answers with GitHub's form of an error.
+func apiError(w http.ResponseWriter, status int, message string) {
+	writeJSON(w, status, object{
+		"message":           message,
+		"documentation_url": "https://docs.github.com/rest",
+		"status":            strconv.Itoa(status),
+	})
+}
+
+func writeJSON(w http.ResponseWriter, status int, value any) {
+	body, err := json.Marshal(value)
+	if err != nil {
+		panic(err) // of a type that cannot be JSON, which is a bug here
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // an error means that the client has gone
+}

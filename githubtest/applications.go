@@ -1,0 +1,102 @@
+package githubtest
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+// application returns the handler of a call that the app makes for itself, with
+// its credentials, about the access token in the body.
+func (s *Server) application(handle func(http.ResponseWriter, *http.Request, string)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s.apiHeaders(w)
+		id, secret, ok := r.BasicAuth()
+		if !ok || id != s.clientID || subtle.ConstantTimeCompare([]byte(secret), []byte(s.clientSecret)) != 1 {
+			apiError(w, http.StatusUnauthorized, "Requires authentication")
+			return
+		}
+		if r.PathValue("client_id") != s.clientID {
+			apiError(w, http.StatusNotFound, "Not Found")
+			return
+		}
+		var body object
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			apiError(w, http.StatusBadRequest, "Problems parsing JSON")
+			return
+		}
+		access, _ := body["access_token"].(string)
+		if access == "" {
+			apiError(w, http.StatusUnprocessableEntity, "Invalid request: access_token wasn't supplied.")
+			return
+		}
+		handle(w, r, access)
+	}
+}
+
+// checkToken says what a token is good for.
+func (s *Server) checkToken(w http.ResponseWriter, r *http.Request, access string) {
+	s.mu.Lock()
+	token, user, ok := s.token(access)
+	var found Token
+	if ok {
+		found = *token
+	}
+	s.mu.Unlock()
+	if !ok {
+		apiError(w, http.StatusNotFound, "Not Found")
+		return
+	}
+	writeJSON(w, http.StatusOK, s.authorizationOf(r, found, user))
+}
+
+// deleteToken ends one token.
+func (s *Server) deleteToken(w http.ResponseWriter, _ *http.Request, access string) {
+	s.mu.Lock()
+	token, _, ok := s.token(access)
+	if ok {
+		s.grants.end(token)
+	}
+	s.mu.Unlock()
+	deleted(w, ok)
+}
+
+// deleteGrant ends all tokens of the token's user: the next time, they are asked
+// for everything anew.
+func (s *Server) deleteGrant(w http.ResponseWriter, _ *http.Request, access string) {
+	s.mu.Lock()
+	token, _, ok := s.token(access)
+	if ok {
+		s.grants.forget(token.UserID)
+	}
+	s.mu.Unlock()
+	deleted(w, ok)
+}
+
+func deleted(w http.ResponseWriter, ok bool) {
+	if !ok {
+		apiError(w, http.StatusNotFound, "Not Found")
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Server) authorizationOf(r *http.Request, token Token, user User) object {
+	hash := sha256.Sum256([]byte(token.Access))
+	issued := token.CreatedAt.UTC().Format(time.RFC3339)
+	var expires any
+	if !token.ExpiresAt.IsZero() {
+		expires = token.ExpiresAt.UTC().Format(time.RFC3339)
+	}
+	return object{
+		"id": token.id, "url": apiURL(r) + "/authorizations/" + r.PathValue("client_id"),
+		"app":    object{"client_id": s.clientID, "name": s.clientID, "url": baseURL(r)},
+		"scopes": token.Scopes, "token": token.Access, "token_last_eight": token.Access[len(token.Access)-8:],
+		"hashed_token": hex.EncodeToString(hash[:]), "note": nil, "note_url": nil, "fingerprint": nil,
+		"created_at": issued, "updated_at": issued, "expires_at": expires,
+		"user": simpleUser(apiURL(r), baseURL(r), user),
+	}
+}

@@ -1,0 +1,78 @@
+package githubtest
+
+import "net/http"
+
+// maxCalls is how many calls the log holds, so that a demonstration can run for
+// weeks.
+const maxCalls = 10_000
+
+// Call is one request that the fake has seen. It has neither query nor headers,
+// and so no secret.
+type Call struct {
+	Endpoint     Endpoint // "/" if GitHub has it and the fake does not
+	Method, Path string
+	Status       int // 0 as long as there is no answer, and if there never was one
+}
+
+// Calls returns the latest calls, the oldest first.
+func (s *Server) Calls() []Call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	calls := make([]Call, len(s.log.calls))
+	for i, call := range s.log.calls {
+		calls[i] = *call
+	}
+	return calls
+}
+
+// Count returns how many calls of an endpoint there have been.
+func (s *Server) Count(endpoint Endpoint) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.counts[endpoint]
+}
+
+type callLog struct {
+	calls  []*Call
+	counts map[Endpoint]int
+}
+
+func newCallLog() callLog {
+	return callLog{counts: make(map[Endpoint]int)}
+}
+
+// add logs the call when it arrives, so that one that is never answered is seen
+// too.
+func (l *callLog) add(call Call) *Call {
+	if len(l.calls) == maxCalls {
+		l.calls = append([]*Call(nil), l.calls[maxCalls/2:]...)
+	}
+	l.calls = append(l.calls, &call)
+	l.counts[call.Endpoint]++
+	return &call
+}
+
+// loggedWriter tells the log about the status.
+type loggedWriter struct {
+	http.ResponseWriter
+	status func(int)
+	wrote  bool
+}
+
+func (w *loggedWriter) WriteHeader(status int) {
+	if !w.wrote {
+		w.wrote = true
+		w.status(status)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *loggedWriter) Write(body []byte) (int, error) {
+	if !w.wrote {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(body)
+}
+
+// Unwrap lets an [http.ResponseController] reach the connection.
+func (w *loggedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,89 @@
+package githubtest
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+var (
+	//go:embed page.html
+	pageHTML string
+
+	//go:embed page.css
+	pageCSS string
+
+	pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+	styleHash    = hashOf(pageCSS)
+)
+
+// pageData is what the template shows: a Problem, or the rest.
+type pageData struct {
+	Style    template.CSS
+	Problem  string
+	App      string
+	Scopes   []string
+	Users    []User
+	Chosen   int64 // the ID of the user who is chosen already
+	Action   string
+	Redirect string
+}
+
+// authorizePage asks which user agrees.
+func (s *Server) authorizePage(w http.ResponseWriter, r *http.Request, request authorization) {
+	data := pageData{
+		App:      s.clientID,
+		Scopes:   request.scopes,
+		Users:    s.Users(),
+		Action:   r.URL.RequestURI(),
+		Redirect: origin(request.redirect),
+	}
+	for i, user := range data.Users {
+		if i == 0 || strings.EqualFold(user.Login, request.login) {
+			data.Chosen = user.ID
+		}
+	}
+	writePage(w, http.StatusOK, formAction(request.redirect), data)
+}
+
+func (s *Server) errorPage(w http.ResponseWriter, status int, problem string) {
+	writePage(w, status, "'none'", pageData{Problem: problem})
+}
+
+func writePage(w http.ResponseWriter, status int, formAction string, data pageData) {
+	data.Style = template.CSS(pageCSS)
+	header := w.Header()
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Security-Policy", strings.Join([]string{
+		"default-src 'none'", "style-src '" + styleHash + "'", "form-action " + formAction,
+		"base-uri 'none'", "frame-ancestors 'none'",
+	}, "; "))
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "same-origin") // the address has the state; and with no-referrer the form would send "Origin: null"
+	header.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = pageTemplate.Execute(w, data) // an error means that the browser has gone
+}
+
+// formAction returns where the page's form may lead. Chromium applies this to
+// every redirect that follows, so the app's callback must be in it, and wherever
+// the callback sends the browser next, which here is some loopback port.
+func formAction(redirect *url.URL) string {
+	if strings.Contains(redirect.Hostname(), ":") {
+		return "'self' http: https:" // a policy cannot name an IPv6 address
+	}
+	return "'self' http://127.0.0.1:* http://localhost:* " + origin(redirect)
+}
+
+func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
+
+// hashOf returns the hash by which a policy allows the text between <style> and
+// </style>.
+func hashOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}

@@ -1,0 +1,186 @@
+package githubtest
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strconv"
+)
+
+// resources are what can be read, with the scopes that GitHub's documentation
+// asks for.
+var resources = []resource{
+	{EndpointUser, nil, 0, profile},
+	{EndpointEmails, []string{"user:email", "user"}, http.StatusNotFound, emails},
+	{EndpointMemberships, []string{"read:org", "write:org", "admin:org"}, http.StatusForbidden, memberships},
+	{EndpointOrgs, []string{"read:org", "write:org", "admin:org", "user"}, http.StatusForbidden, orgs},
+	{EndpointTeams, []string{"read:org", "write:org", "admin:org", "user", "repo"}, http.StatusForbidden, teams},
+	{EndpointRepos, nil, 0, repos},
+}
+
+// created is when everything at the fake was made. Nothing depends on it.
+const created = "2011-01-25T18:44:36Z"
+
+// profile is /user: what everybody may see, and more for a token that may read
+// the profile. The address in it is the public one, whatever the token may do.
+func profile(r apiRequest) any {
+	user := simpleUser(r.api, r.web, r.user)
+	add(user, object{
+		"name": nullable(r.user.Name), "company": nil, "blog": "", "location": nil,
+		"email": r.user.publicEmail(), "notification_email": r.user.publicEmail(),
+		"hireable": nil, "bio": nil, "twitter_username": nil,
+		"public_repos": len(visible(r.user.Repos, false)), "public_gists": 0, "followers": 0, "following": 0,
+		"created_at": created, "updated_at": created,
+	})
+	if !allows(r.scopes, []string{"user", "read:user"}) {
+		return user
+	}
+	private := len(r.user.Repos) - len(visible(r.user.Repos, false))
+	add(user, object{
+		"user_view_type": "private", "private_gists": 0, "total_private_repos": private, "owned_private_repos": private,
+		"disk_usage": 0, "collaborators": 0, "two_factor_authentication": true,
+		"plan": object{"name": "free", "space": 976562499, "collaborators": 0, "private_repos": 10000},
+	})
+	return user
+}
+
+func emails(r apiRequest) any {
+	list := []object{}
+	for _, email := range r.user.Emails {
+		entry := object{"email": email.Address, "primary": email.Primary, "verified": email.Verified, "visibility": nil}
+		if email.Primary {
+			entry["visibility"] = "private"
+		}
+		if email.Public {
+			entry["visibility"] = "public"
+		}
+		list = append(list, entry)
+	}
+	return list
+}
+
+func memberships(r apiRequest) any {
+	list := []object{}
+	for _, membership := range r.user.Memberships {
+		state, role := "active", "member"
+		if membership.Pending {
+			state = "pending"
+		}
+		if membership.Admin {
+			role = "admin"
+		}
+		if wanted := r.query.Get("state"); wanted != "" && wanted != state {
+			continue
+		}
+		org := r.api + "/orgs/" + membership.Org.Login
+		list = append(list, object{
+			"url": org + "/memberships/" + r.user.Login, "state": state, "role": role, "direct_membership": true,
+			"enterprise_teams_providing_indirect_membership": []string{},
+			"organization_url": org,
+			"organization":     simpleOrg(r, membership.Org),
+			"user":             simpleUser(r.api, r.web, r.user),
+			"permissions":      object{"can_create_repository": membership.Admin},
+		})
+	}
+	return list
+}
+
+func orgs(r apiRequest) any {
+	list := []object{}
+	for _, membership := range r.user.Memberships {
+		if !membership.Pending {
+			list = append(list, simpleOrg(r, membership.Org))
+		}
+	}
+	return list
+}
+
+func teams(r apiRequest) any {
+	list := []object{}
+	for _, team := range r.user.Teams {
+		url := fmt.Sprintf("%s/organizations/%d/team/%d", r.api, team.Org.ID, team.ID)
+		list = append(list, object{
+			"id": team.ID, "node_id": nodeID("Team", team.ID), "name": team.Slug, "slug": team.Slug,
+			"description": nil, "privacy": "closed", "notification_setting": "notifications_enabled",
+			"permission": "pull", "type": "organization", "organization_id": team.Org.ID, "parent": nil,
+			"url": url, "html_url": r.web + "/orgs/" + team.Org.Login + "/teams/" + team.Slug,
+			"members_url": url + "/members{/member}", "repositories_url": url + "/repos",
+			"members_count": 1, "repos_count": 0, "created_at": created, "updated_at": created,
+			"organization": fullOrg(r, team.Org),
+		})
+	}
+	return list
+}
+
+// simpleUser is a user as other objects contain one.
+func simpleUser(api, web string, user User) object {
+	url := api + "/users/" + user.Login
+	return object{
+		"login": user.Login, "id": user.ID, "node_id": nodeID("User", user.ID), "type": "User",
+		"user_view_type": "public", "site_admin": false, "gravatar_id": "",
+		"avatar_url": fmt.Sprintf("%s/avatars/u/%d?v=4", web, user.ID),
+		"url":        url, "html_url": web + "/" + user.Login,
+		"followers_url":       url + "/followers",
+		"following_url":       url + "/following{/other_user}",
+		"gists_url":           url + "/gists{/gist_id}",
+		"starred_url":         url + "/starred{/owner}{/repo}",
+		"subscriptions_url":   url + "/subscriptions",
+		"organizations_url":   url + "/orgs",
+		"repos_url":           url + "/repos",
+		"events_url":          url + "/events{/privacy}",
+		"received_events_url": url + "/received_events",
+	}
+}
+
+func simpleOrg(r apiRequest, org Org) object {
+	url := r.api + "/orgs/" + org.Login
+	return object{
+		"login": org.Login, "id": org.ID, "node_id": nodeID("Organization", org.ID), "description": nil,
+		"avatar_url": fmt.Sprintf("%s/avatars/u/%d?v=4", r.web, org.ID),
+		"url":        url, "repos_url": url + "/repos", "events_url": url + "/events", "hooks_url": url + "/hooks",
+		"issues_url": url + "/issues", "members_url": url + "/members{/member}",
+		"public_members_url": url + "/public_members{/member}",
+	}
+}
+
+func fullOrg(r apiRequest, org Org) object {
+	full := simpleOrg(r, org)
+	add(full, object{
+		"html_url": r.web + "/" + org.Login, "type": "Organization", "has_organization_projects": true,
+		"has_repository_projects": true, "public_repos": 0, "public_gists": 0, "followers": 0, "following": 0,
+		"created_at": created, "updated_at": created, "archived_at": nil,
+	})
+	return full
+}
+
+func add(to, fields object) {
+	for name, value := range fields {
+		to[name] = value
+	}
+}
+
+// nullable returns the text, or nil, which is null in JSON, if it is empty.
+func nullable(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+// nodeID returns the ID that an object has in GraphQL, in its older form.
+func nodeID(kind string, id int64) string {
+	return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "0%d:%s%d", len(kind), kind, id))
+}
+
+// avatar draws a disc in a colour of the user's own.
+func avatar(w http.ResponseWriter, r *http.Request) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "image/svg+xml")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40"><circle cx="20" cy="20" r="20" fill="hsl(%d 60%% 45%%)"/></svg>`, id%360)
+}

@@ -1,0 +1,69 @@
+package githubtest
+
+import (
+	"net/http"
+	"strings"
+)
+
+// apiPath is where GitHub Enterprise Server has the REST API. The fake has it at
+// the root too, as api.github.com does.
+const apiPath = "/api/v3"
+
+// Endpoint is one call of GitHub's, for faults and for the log of calls.
+type Endpoint string
+
+// The endpoints of the fake. Those of the REST API are the same with "/api/v3"
+// in front.
+const (
+	EndpointAuthorize   Endpoint = "/login/oauth/authorize" // the page, and the answer to it
+	EndpointAccessToken Endpoint = "POST /login/oauth/access_token"
+	EndpointUser        Endpoint = "GET /user"
+	EndpointEmails      Endpoint = "GET /user/emails"
+	EndpointMemberships Endpoint = "GET /user/memberships/orgs"
+	EndpointOrgs        Endpoint = "GET /user/orgs"
+	EndpointTeams       Endpoint = "GET /user/teams"
+	EndpointRepos       Endpoint = "GET /user/repos"
+	EndpointCheckToken  Endpoint = "POST /applications/{client_id}/token"
+	EndpointDeleteToken Endpoint = "DELETE /applications/{client_id}/token"
+	EndpointDeleteGrant Endpoint = "DELETE /applications/{client_id}/grant"
+)
+
+func (s *Server) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc(string(EndpointAuthorize), s.authorize)
+	mux.HandleFunc(string(EndpointAccessToken), s.accessToken)
+	mux.HandleFunc("GET /avatars/u/{id}", avatar)
+	mux.HandleFunc("/", s.notFound)
+
+	api := func(endpoint Endpoint, handler http.HandlerFunc) {
+		method, path, _ := strings.Cut(string(endpoint), " ")
+		mux.HandleFunc(method+" "+path, handler)
+		mux.HandleFunc(method+" "+apiPath+path, handler)
+	}
+	for _, resource := range resources {
+		api(resource.endpoint, s.resource(resource))
+	}
+	api(EndpointCheckToken, s.application(s.checkToken))
+	api(EndpointDeleteToken, s.application(s.deleteToken))
+	api(EndpointDeleteGrant, s.application(s.deleteGrant))
+	return mux
+}
+
+// endpoint returns which endpoint the request is for.
+func (s *Server) endpoint(r *http.Request) Endpoint {
+	_, pattern := s.mux.Handler(r)
+	return Endpoint(strings.Replace(pattern, " "+apiPath+"/", " /", 1))
+}
+
+// apiURL returns the URL of the REST API that the client uses.
+func apiURL(r *http.Request) string {
+	if strings.HasPrefix(r.URL.Path, apiPath+"/") {
+		return baseURL(r) + apiPath
+	}
+	return baseURL(r)
+}
+
+func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
+	s.apiHeaders(w)
+	apiError(w, http.StatusNotFound, "Not Found")
+}

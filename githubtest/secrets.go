@@ -1,0 +1,55 @@
+package githubtest
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"hash/crc32"
+	"strings"
+)
+
+// What GitHub's tokens begin with, and how many random characters follow.
+const (
+	accessPrefix, accessLength   = "gho_", 30
+	refreshPrefix, refreshLength = "ghr_", 70
+)
+
+const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// newSecret returns a token in GitHub's format: the prefix, random characters,
+// and six more that are their CRC-32, by which a scanner knows a token from any
+// other word.
+func newSecret(prefix string, length int) string {
+	random := make([]byte, 0, length)
+	for len(random) < length {
+		var b [1]byte
+		_, _ = rand.Read(b[:])                   // it never fails
+		if limit := byte(4 * 62); b[0] < limit { // or some characters would come up more often
+			random = append(random, base62[b[0]%62])
+		}
+	}
+	return prefix + string(random) + checksum(random)
+}
+
+func checksum(random []byte) string {
+	sum := crc32.ChecksumIEEE(random)
+	digits := [6]byte{}
+	for i := range digits {
+		digits[len(digits)-1-i] = base62[sum%62]
+		sum /= 62
+	}
+	return string(digits[:])
+}
+
+// randomHex returns n random bytes in hexadecimal, as GitHub's codes, client
+// secrets and request IDs are.
+func randomHex(n int) string {
+	random := make([]byte, n)
+	_, _ = rand.Read(random)
+	return hex.EncodeToString(random)
+}
+
+// requestID returns an ID like those by which GitHub's support finds a request.
+func requestID() string {
+	digits := strings.ToUpper(randomHex(16))
+	return strings.Join([]string{digits[:4], digits[4:10], digits[10:17], digits[17:24], digits[24:]}, ":")
+}

@@ -1,0 +1,256 @@
+package githubtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// maxBody is more than any request to GitHub's token endpoint needs.
+const maxBody = 1 << 20
+
+// Config says who is at the fake GitHub, and how it behaves. The zero value is
+// useful.
+type Config struct {
+	// ClientID and ClientSecret are those of the one registered OAuth app. The
+	// defaults are "githubtest-client" and a random secret.
+	ClientID, ClientSecret string
+
+	// RedirectURLs are the app's registered callback URLs. A request may name a
+	// path below one, and any port if it is a loopback URL. Without any, every
+	// loopback URL will do.
+	RedirectURLs []string
+
+	// Users are the accounts there are. Nil means a handful, among them octocat
+	// (583231) and hubot (480938), and to trip a host: "no-email", "unverified",
+	// whose e-mail address is not, and somebody with the login "admin".
+	Users []User
+
+	// AutoApprove is the login of the user who agrees to everything at once,
+	// without a page. Empty means that the page asks.
+	AutoApprove string
+
+	// TokenLifetime makes access tokens expire, and refresh tokens come with
+	// them. Zero means that they last until revoked. GitHub's are 8 hours.
+	TokenLifetime time.Duration
+
+	// Now is the clock, time.Now by default.
+	Now func() time.Time
+}
+
+// Server is a fake GitHub. It is an [http.Handler] that many requests can use at
+// once, and after [Start] a server of its own.
+type Server struct {
+	clientID, clientSecret string
+	redirects              []*url.URL
+	tokenLifetime          time.Duration
+	now                    func() time.Time
+	mux                    *http.ServeMux
+
+	closing context.Context // done once Close has been called
+	close   context.CancelFunc
+	running sync.WaitGroup
+	http    *http.Server // nil unless started
+	url     string
+
+	mu          sync.Mutex // guards what follows
+	users       []User     // in the order in which they were added
+	autoApprove int64      // the ID of a user; 0: the page asks
+	grants      grants
+	faults      map[Endpoint]*injected
+	log         callLog
+	rateHour    time.Time // the hour in which rateCount calls were made
+	rateCount   int
+}
+
+// New returns a fake GitHub that does not listen. Close it to end the requests
+// that a fault keeps waiting. The error says which field of the Config is wrong.
+func New(cfg Config) (*Server, error) {
+	s := &Server{
+		clientID:      cfg.ClientID,
+		clientSecret:  cfg.ClientSecret,
+		tokenLifetime: cfg.TokenLifetime,
+		now:           cfg.Now,
+		grants:        newGrants(),
+		faults:        make(map[Endpoint]*injected),
+		log:           newCallLog(),
+	}
+	if s.clientID == "" {
+		s.clientID = "githubtest-client"
+	}
+	if s.clientSecret == "" {
+		s.clientSecret = randomHex(20)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if cfg.TokenLifetime < 0 || cfg.TokenLifetime%time.Second != 0 {
+		return nil, errors.New("githubtest: Config.TokenLifetime must be whole seconds, and not negative")
+	}
+	for _, registered := range cfg.RedirectURLs {
+		redirect, err := parseRedirect(registered)
+		if err != nil {
+			return nil, fmt.Errorf("githubtest: Config.RedirectURLs: %w", err)
+		}
+		s.redirects = append(s.redirects, redirect)
+	}
+	users := cfg.Users
+	if users == nil {
+		users = defaultUsers()
+	}
+	for _, user := range users {
+		if err := s.SetUser(user); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.SignInAs(cfg.AutoApprove); err != nil {
+		return nil, err
+	}
+	s.mux = s.routes()
+	s.closing, s.close = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Start returns a fake GitHub that listens on a loopback address, such as
+// "127.0.0.1:9999"; on any free port of 127.0.0.1 if the address is empty.
+func Start(addr string, cfg Config) (*Server, error) {
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	resolved, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("githubtest: %w", err)
+	}
+	if !resolved.IP.IsLoopback() { // nor is ":8080", which means every address
+		return nil, fmt.Errorf("githubtest: %q is not a loopback address, and the fake lets anybody in as anybody", addr)
+	}
+	s, err := New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.ListenTCP("tcp", resolved)
+	if err != nil {
+		return nil, fmt.Errorf("githubtest: %w", err)
+	}
+	s.url = "http://" + listener.Addr().String()
+	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
+	s.running.Go(func() { _ = s.http.Serve(listener) }) // it returns when Close closes it
+	return s, nil
+}
+
+// URL returns the base URL of a started server, such as "http://127.0.0.1:4711".
+// The REST API is below "/api/v3" there, as on GitHub Enterprise Server.
+func (s *Server) URL() string { return s.url }
+
+// Client returns the credentials of the registered OAuth app.
+func (s *Server) Client() (id, secret string) { return s.clientID, s.clientSecret }
+
+// Close ends every request that is under way, and returns when they have ended.
+// Later requests are cut off without an answer.
+func (s *Server) Close() error {
+	s.mu.Lock() // so that no request begins while Close waits for the last
+	s.close()
+	s.mu.Unlock()
+	var err error
+	if s.http != nil {
+		err = s.http.Close()
+	}
+	s.running.Wait()
+	return err
+}
+
+// begin reports whether a request may begin. The caller then calls running.Done.
+func (s *Server) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing.Err() != nil {
+		return false
+	}
+	s.running.Add(1)
+	return true
+}
+
+// ServeHTTP implements [http.Handler].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.begin() {
+		panic(http.ErrAbortHandler)
+	}
+	defer s.running.Done()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	connection := http.NewResponseController(w)
+	defer context.AfterFunc(s.closing, func() {
+		cancel()
+		interrupt(connection)
+	})()
+
+	if !isLoopback(hostname(r.Host)) {
+		http.Error(w, "The fake GitHub serves loopback only.", http.StatusMisdirectedRequest)
+		return
+	}
+	// Reading the body first is also what lets net/http notice that a client has
+	// gone, and end a request that a fault keeps waiting.
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		http.Error(w, "The body cannot be read.", http.StatusBadRequest)
+		return
+	}
+	r = r.WithContext(ctx)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+
+	handler, w := s.prepare(w, r, s.endpoint(r))
+	handler.ServeHTTP(w, r)
+}
+
+// interrupt ends reads and writes that wait for the client.
+func interrupt(connection *http.ResponseController) {
+	past := time.Unix(1, 0)
+	_ = connection.SetReadDeadline(past) // a recorder in a test has no deadlines
+	_ = connection.SetWriteDeadline(past)
+}
+
+// prepare logs the call, and returns what is to answer it.
+func (s *Server) prepare(w http.ResponseWriter, r *http.Request, endpoint Endpoint) (http.Handler, http.ResponseWriter) {
+	s.mu.Lock()
+	call := s.log.add(Call{Endpoint: endpoint, Method: r.Method, Path: r.URL.Path})
+	fault := s.takeFault(endpoint)
+	s.mu.Unlock()
+
+	logged := &loggedWriter{ResponseWriter: w, status: func(status int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		call.Status = status
+	}}
+	if fault != nil {
+		return fault(s.mux), logged
+	}
+	return s.mux, logged
+}
+
+// hostname returns the host without its port.
+func hostname(hostport string) string {
+	if host, _, err := net.SplitHostPort(hostport); err == nil {
+		return host
+	}
+	return strings.Trim(hostport, "[]")
+}
+
+func isLoopback(host string) bool {
+	return strings.EqualFold(host, "localhost") || net.ParseIP(host).IsLoopback()
+}
+
+// baseURL returns the URL at which the client has reached the server.
+func baseURL(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}

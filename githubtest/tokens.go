@@ -1,0 +1,172 @@
+package githubtest
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
+
+const (
+	codeLifetime = 10 * time.Minute
+
+	// refreshLifetime is about six months.
+	refreshLifetime = 184 * 24 * time.Hour
+
+	// maxTokens is how many tokens a user can have with the same scopes. One more,
+	// and the oldest ends.
+	maxTokens = 10
+)
+
+// Token is an access token that the fake has issued, with its refresh token.
+type Token struct {
+	Access    string
+	Refresh   string // empty if the token does not expire
+	UserID    int64
+	Scopes    []string
+	CreatedAt time.Time
+	ExpiresAt time.Time // zero if it does not
+
+	id               int64
+	refreshExpiresAt time.Time
+}
+
+// Tokens returns a user's live tokens, the oldest first. One that has expired
+// counts as long as it can be refreshed.
+func (s *Server) Tokens(userID int64) []Token {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var tokens []Token
+	for _, token := range s.grants.tokensOf(userID) {
+		if s.alive(token) || s.refreshable(token) {
+			copied := *token
+			copied.Scopes = slices.Clone(token.Scopes)
+			tokens = append(tokens, copied)
+		}
+	}
+	return tokens
+}
+
+// Revoke ends all tokens of a user, as when they withdraw their consent in
+// GitHub's settings.
+func (s *Server) Revoke(userID int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.grants.forget(userID)
+}
+
+// grants is what users have agreed to. The server's lock guards it.
+type grants struct {
+	codes     map[string]*code
+	byAccess  map[string]*Token
+	byRefresh map[string]*Token
+	scopes    map[int64][]string // by user, all that they have ever agreed to
+	lastID    int64
+}
+
+// code is an authorization code.
+type code struct {
+	userID      int64
+	scopes      []string
+	redirectURI string
+	challenge   string // of PKCE, empty if the app does not use it
+	expiresAt   time.Time
+}
+
+func newGrants() grants {
+	return grants{
+		codes:     make(map[string]*code),
+		byAccess:  make(map[string]*Token),
+		byRefresh: make(map[string]*Token),
+		scopes:    make(map[int64][]string),
+	}
+}
+
+// forget ends everything that the user has agreed to.
+func (g *grants) forget(userID int64) {
+	for _, token := range g.tokensOf(userID) {
+		g.end(token)
+	}
+	maps.DeleteFunc(g.codes, func(_ string, c *code) bool { return c.userID == userID })
+	delete(g.scopes, userID)
+}
+
+// end revokes a token and the refresh token that came with it.
+func (g *grants) end(token *Token) {
+	delete(g.byAccess, token.Access)
+	delete(g.byRefresh, token.Refresh)
+}
+
+// tokensOf returns the user's tokens, the oldest first.
+func (g *grants) tokensOf(userID int64) []*Token {
+	var tokens []*Token
+	for _, token := range g.byAccess {
+		if token.UserID == userID {
+			tokens = append(tokens, token)
+		}
+	}
+	slices.SortFunc(tokens, func(a, b *Token) int { return cmp.Compare(a.id, b.id) })
+	return tokens
+}
+
+// newCode stores what the user has just agreed to. As at GitHub, a request that
+// names no scopes gets those the user agreed to before. The caller holds the lock.
+func (s *Server) newCode(c code) string {
+	before := s.grants.scopes[c.userID]
+	if len(c.scopes) == 0 && before != nil {
+		c.scopes = before
+	}
+	s.grants.scopes[c.userID] = normalScopes(slices.Concat(c.scopes, before))
+	now := s.now()
+	maps.DeleteFunc(s.grants.codes, func(_ string, old *code) bool { return !now.Before(old.expiresAt) })
+	c.expiresAt = now.Add(codeLifetime)
+	value := randomHex(10)
+	s.grants.codes[value] = &c
+	return value
+}
+
+// newToken issues a token, and ends the oldest of the same kind if there are now
+// too many. The caller holds the lock.
+func (s *Server) newToken(userID int64, scopes []string) *Token {
+	g := &s.grants
+	g.lastID++
+	token := &Token{
+		Access:    newSecret(accessPrefix, accessLength),
+		UserID:    userID,
+		Scopes:    scopes,
+		CreatedAt: s.now(),
+		id:        g.lastID,
+	}
+	if s.tokenLifetime > 0 {
+		token.ExpiresAt = token.CreatedAt.Add(s.tokenLifetime)
+		token.Refresh = newSecret(refreshPrefix, refreshLength)
+		token.refreshExpiresAt = token.CreatedAt.Add(refreshLifetime)
+		g.byRefresh[token.Refresh] = token
+	}
+	g.byAccess[token.Access] = token
+
+	same := slices.DeleteFunc(g.tokensOf(userID), func(other *Token) bool { return !slices.Equal(other.Scopes, scopes) })
+	if len(same) > maxTokens {
+		g.end(same[0])
+	}
+	return token
+}
+
+// token returns the live token with this value, and its user. The caller holds
+// the lock.
+func (s *Server) token(access string) (*Token, User, bool) {
+	token := s.grants.byAccess[access]
+	if token == nil || !s.alive(token) {
+		return nil, User{}, false
+	}
+	user, ok := s.userByID(token.UserID)
+	return token, user, ok
+}
+
+func (s *Server) alive(token *Token) bool {
+	return token.ExpiresAt.IsZero() || s.now().Before(token.ExpiresAt)
+}
+
+func (s *Server) refreshable(token *Token) bool {
+	return token.Refresh != "" && s.now().Before(token.refreshExpiresAt)
+}

@@ -1,0 +1,255 @@
+package memstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// githubLink is a link's record, and the token that goes when it goes.
+type githubLink struct {
+	record auth.GitHubLink
+	token  *githubToken // nil if there is none
+}
+
+// FindGitHubLink implements [auth.GitHubStore].
+func (s *Store) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {
+	if err := check(ctx); err != nil {
+		return auth.GitHubLink{}, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	link := s.links[account]
+	if link == nil {
+		return auth.GitHubLink{}, fmt.Errorf("memstore: GitHub account: %w", auth.ErrNotFound)
+	}
+	return link.record, nil
+}
+
+// FindGitHubConnection implements [auth.GitHubStore].
+func (s *Store) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubConnection, error) {
+	if err := check(ctx); err != nil {
+		return auth.GitHubConnection{}, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, link, err := s.link(userID, host)
+	if err != nil {
+		return auth.GitHubConnection{}, err
+	}
+	return link.connection(), nil
+}
+
+// SignInGitHub implements [auth.GitHubStore].
+func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (auth.Session, auth.User, error) {
+	if err := checkSignIn(ctx, signIn); err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u, err := s.whoSignsIn(signIn)
+	if err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	opened, err := s.newSession(u, signIn.Session)
+	if err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	if signIn.Token != nil {
+		if err := checkTokenVersion(u.links[signIn.Link.Account.Host], signIn.TokenVersion); err != nil {
+			return auth.Session{}, auth.User{}, err
+		}
+	}
+
+	if signIn.NewUser != nil {
+		s.addUser(u)
+	}
+	link := s.setLink(u, signIn.Link)
+	if signIn.Token != nil {
+		link.token = newToken(*signIn.Token)
+	}
+	s.addSession(opened)
+	return opened.record, u.record, nil
+}
+
+// ConnectGitHub implements [auth.GitHubStore].
+func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnect) error {
+	if err := checkConnect(ctx, connect); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u, err := s.whoConnects(connect)
+	if err != nil {
+		return err
+	}
+	account := connect.Link.Account
+	own, linked := u.links[account.Host], s.links[account]
+	if own != linked { // or else both are nil, or the one that is to be renewed
+		return fmt.Errorf("memstore: link of the GitHub account, or of the user: %w", auth.ErrExists)
+	}
+	if err := checkTokenVersion(own, connect.TokenVersion); err != nil {
+		return err
+	}
+	s.setLink(u, connect.Link).token = newToken(connect.Token)
+	return nil
+}
+
+// UnlinkGitHub implements [auth.GitHubStore].
+func (s *Store) UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (auth.GitHubConnection, error) {
+	if err := check(ctx); err != nil {
+		return auth.GitHubConnection{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u, link, err := s.link(userID, host)
+	if err != nil {
+		return auth.GitHubConnection{}, err
+	}
+	if len(u.links) == 1 && !u.hasKeyAt(instant(now)) {
+		return auth.GitHubConnection{}, fmt.Errorf("memstore: %w", auth.ErrLastWayIn)
+	}
+	s.removeLink(u, link)
+	return link.connection(), nil
+}
+
+// checkSignIn returns an error if ctx is done, or if the records cannot be kept
+// or are not all of one user and one account.
+func checkSignIn(ctx context.Context, signIn auth.GitHubSignIn) error {
+	link := signIn.Link
+	records := []validator{link, signIn.Session}
+	ofUser := signIn.Session.UserID == link.UserID
+	if user := signIn.NewUser; user != nil {
+		records = append(records, user)
+		ofUser = ofUser && user.ID == link.UserID
+	}
+	ofAccount := true
+	if token := signIn.Token; token != nil {
+		records = append(records, token)
+		ofUser = ofUser && token.UserID == link.UserID
+		ofAccount = token.Account == link.Account
+	}
+	if err := check(ctx, records...); err != nil {
+		return err
+	}
+	return checkAgreement(ofUser, ofAccount)
+}
+
+// checkConnect is checkSignIn for ConnectGitHub.
+func checkConnect(ctx context.Context, connect auth.GitHubConnect) error {
+	link, token := connect.Link, connect.Token
+	if err := check(ctx, link, token); err != nil {
+		return err
+	}
+	return checkAgreement(token.UserID == link.UserID, token.Account == link.Account)
+}
+
+// checkAgreement returns an error unless records to be written together are all
+// of one user, and all of one GitHub account.
+func checkAgreement(ofUser, ofAccount bool) error {
+	switch {
+	case !ofUser:
+		return invalid("user_id", "must be the same in all records of one call")
+	case !ofAccount:
+		return invalid("account_id", "must be the same in the token as in the link, on the same host")
+	}
+	return nil
+}
+
+// whoSignsIn returns the user to whom the account is linked, or the new one, who
+// is still to be added. It changes nothing. The caller holds the lock.
+func (s *Store) whoSignsIn(signIn auth.GitHubSignIn) (*user, error) {
+	link := s.links[signIn.Link.Account]
+	isNew := signIn.NewUser != nil
+	if isNew != (link == nil) || !isNew && link.record.UserID != signIn.Link.UserID {
+		return nil, fmt.Errorf("memstore: link of the GitHub account: %w", auth.ErrChanged)
+	}
+	if !isNew {
+		return s.user(signIn.Link.UserID)
+	}
+	record := *signIn.NewUser
+	if s.emails.has(auth.FoldASCII(record.Email)) {
+		record.Email = ""
+	}
+	return s.newUser(record)
+}
+
+// whoConnects returns the user who is signed in with the session. The caller
+// holds the lock.
+func (s *Store) whoConnects(connect auth.GitHubConnect) (*user, error) {
+	u, err := s.user(connect.Link.UserID)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkActive(u); err != nil {
+		return nil, err
+	}
+	asked, err := s.session(connect.SessionID)
+	if err != nil {
+		return nil, err
+	}
+	if asked.owner != u || !asked.record.ExpiresAt.After(instant(connect.At)) {
+		return nil, fmt.Errorf("memstore: live session of this user: %w", auth.ErrNotFound)
+	}
+	return u, nil
+}
+
+// link returns the user with this ID and their link to an account of the host, or
+// ErrNotFound. The caller holds the lock.
+func (s *Store) link(userID, host string) (*user, *githubLink, error) {
+	u, err := s.user(userID)
+	if err != nil {
+		return nil, nil, err
+	}
+	link := u.links[host]
+	if link == nil {
+		return nil, nil, fmt.Errorf("memstore: GitHub link: %w", auth.ErrNotFound)
+	}
+	return u, link, nil
+}
+
+// setLink adds the link or renews it, once it has been checked. The caller holds
+// the lock.
+func (s *Store) setLink(u *user, record auth.GitHubLink) *githubLink {
+	record.CreatedAt = instant(record.CreatedAt)
+	record.SeenAt = instant(record.SeenAt)
+	link := s.links[record.Account]
+	if link == nil {
+		link = &githubLink{}
+		s.links[record.Account] = link
+		u.links[record.Account.Host] = link
+	} else {
+		record.CreatedAt = link.record.CreatedAt
+	}
+	link.record = record
+	return link
+}
+
+// removeLink removes the link with its token. The caller holds the lock.
+func (s *Store) removeLink(u *user, link *githubLink) {
+	delete(s.links, link.record.Account)
+	delete(u.links, link.record.Account.Host)
+}
+
+// connection returns the link and the token as the caller of a method may have
+// them.
+func (l *githubLink) connection() auth.GitHubConnection {
+	connection := auth.GitHubConnection{Link: l.record}
+	if l.token != nil {
+		connection.Token = new(l.token.copy())
+	}
+	return connection
+}
+
+// hasKeyAt reports whether the user has an access key that has not expired at
+// the given time.
+func (u *user) hasKeyAt(at time.Time) bool {
+	for key := range u.keys {
+		if key.goodAt(at) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,128 @@
+package memstore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// githubToken is a token's record and its lease. Each write of the record makes
+// another githubToken, so that no lease outlives what it was for.
+type githubToken struct {
+	record      auth.GitHubToken
+	leasedUntil time.Time
+}
+
+// LeaseGitHubToken implements [auth.GitHubStore].
+func (s *Store) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
+	if err := check(ctx); err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	link, err := s.linkWithToken(userID, host, version)
+	if err != nil {
+		return false, err
+	}
+	if link.token.leasedUntil.After(instant(now)) {
+		return false, nil
+	}
+	link.token.leasedUntil = instant(until)
+	return true, nil
+}
+
+// ReplaceGitHubToken implements [auth.GitHubStore].
+func (s *Store) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
+	if err := check(ctx, token); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	link, err := s.linkWithToken(token.UserID, token.Account.Host, oldVersion)
+	if err != nil {
+		return err
+	}
+	if link.record.Account != token.Account {
+		return fmt.Errorf("memstore: GitHub token of this account: %w", auth.ErrNotFound)
+	}
+	link.token = newToken(token)
+	return nil
+}
+
+// DeleteGitHubToken implements [auth.GitHubStore].
+func (s *Store) DeleteGitHubToken(ctx context.Context, userID, host string) (auth.GitHubToken, error) {
+	if err := check(ctx); err != nil {
+		return auth.GitHubToken{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, link, err := s.link(userID, host)
+	if err != nil {
+		return auth.GitHubToken{}, err
+	}
+	if link.token == nil {
+		return auth.GitHubToken{}, fmt.Errorf("memstore: GitHub token: %w", auth.ErrNotFound)
+	}
+	removed := link.token.copy()
+	link.token = nil
+	return removed, nil
+}
+
+// DropGitHubToken implements [auth.GitHubStore].
+func (s *Store) DropGitHubToken(ctx context.Context, userID, host, version string) error {
+	if err := check(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	link, err := s.linkWithToken(userID, host, version)
+	if err != nil {
+		return err
+	}
+	link.token = nil
+	return nil
+}
+
+// linkWithToken returns the user's link to an account of the host, if there is a
+// token of this version, or else ErrNotFound. The caller holds the lock.
+func (s *Store) linkWithToken(userID, host, version string) (*githubLink, error) {
+	_, link, err := s.link(userID, host)
+	if err != nil {
+		return nil, err
+	}
+	if link.token == nil || link.token.record.Version != version {
+		return nil, fmt.Errorf("memstore: GitHub token of this version: %w", auth.ErrNotFound)
+	}
+	return link, nil
+}
+
+// checkTokenVersion returns ErrChanged unless the link, which may be nil, has a
+// token of this version, or none where that is empty.
+func checkTokenVersion(link *githubLink, version string) error {
+	stored := "" // which no token has
+	if link != nil && link.token != nil {
+		stored = link.token.record.Version
+	}
+	if stored != version {
+		return fmt.Errorf("memstore: GitHub token: %w", auth.ErrChanged)
+	}
+	return nil
+}
+
+// newToken returns the token as the store keeps it, which the caller of a method
+// cannot reach.
+func newToken(record auth.GitHubToken) *githubToken {
+	record.Sealed = bytes.Clone(record.Sealed)
+	record.UpdatedAt = instant(record.UpdatedAt)
+	return &githubToken{record: record}
+}
+
+// copy returns the record as the caller of a method may have it.
+func (t *githubToken) copy() auth.GitHubToken {
+	record := t.record
+	record.Sealed = bytes.Clone(record.Sealed)
+	return record
+}

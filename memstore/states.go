@@ -1,0 +1,40 @@
+package memstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// UseState implements [auth.GitHubStore].
+func (s *Store) UseState(ctx context.Context, id string, expiresAt time.Time) error {
+	if err := check(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.states[id] != nil {
+		return fmt.Errorf("memstore: state: %w", auth.ErrExists)
+	}
+	s.states[id] = s.statesByExpiry.add(id, instant(expiresAt))
+	return nil
+}
+
+// PruneStates implements [auth.GitHubStore]. It holds the lock for as long as it
+// takes to remove limit states.
+func (s *Store) PruneStates(ctx context.Context, expired time.Time, limit int) (int, error) {
+	if err := check(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.statesByExpiry.prune(expired, limit, s.removeState), nil
+}
+
+// removeState forgets that the state has been used. The caller holds the lock.
+func (s *Store) removeState(id string) {
+	s.statesByExpiry.remove(s.states[id])
+	delete(s.states, id)
+}

@@ -1,0 +1,327 @@
+package sqlstore_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+const host = "github.com"
+
+func newLink(accountID int64, userID string) auth.GitHubLink {
+	return auth.GitHubLink{
+		Account: auth.GitHubAccount{Host: host, ID: accountID}, UserID: userID,
+		Login: "login-of-" + userID, Name: "Name", AvatarURL: "https://example.com/avatar",
+		CreatedAt: now, SeenAt: now,
+	}
+}
+
+// newToken returns a token to go with the link.
+func newToken(link auth.GitHubLink, version string) auth.GitHubToken {
+	return auth.GitHubToken{
+		Account: link.Account, UserID: link.UserID,
+		Version: version, Scopes: "read:org repo", Sealed: []byte("sealed " + version), UpdatedAt: now,
+	}
+}
+
+func newGitHubSession(id, userID string) auth.Session {
+	session := newSession(id, userID, "")
+	session.Method = auth.MethodGitHub
+	return session
+}
+
+// newSignIn returns a sign-in of a user who is linked already.
+func newSignIn(link auth.GitHubLink) auth.GitHubSignIn {
+	return auth.GitHubSignIn{Link: link, Session: newGitHubSession("s-github", link.UserID)}
+}
+
+// newRegistration returns the first sign-in of an account.
+func newRegistration(link auth.GitHubLink) auth.GitHubSignIn {
+	signIn, user, token := newSignIn(link), newUser(link.UserID), newToken(link, "v1")
+	signIn.NewUser, signIn.Token = &user, &token
+	return signIn
+}
+
+// connectAda returns what links account 1 to "ada", in the session "s-ada".
+func connectAda(version, oldVersion string) auth.GitHubConnect {
+	link := newLink(1, "ada")
+	return auth.GitHubConnect{
+		Link: link, Token: newToken(link, version), TokenVersion: oldVersion,
+		SessionID: "s-ada", At: now,
+	}
+}
+
+// seedGitHub links account 1 to "ada", with the token "v1". The state "used" has
+// been used, and is to be kept for an hour.
+func seedGitHub(t testing.TB, store *sqlstore.Store) {
+	ctx := context.Background()
+	require.NoError(t, store.ConnectGitHub(ctx, connectAda("v1", "")))
+	require.NoError(t, store.UseState(ctx, "used", now.Add(time.Hour)))
+}
+
+func githubVerbs() []verb {
+	ada := newLink(1, "ada")
+	return []verb{
+		{"UseState", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return s.UseState(ctx, "new", now.Add(time.Hour))
+		}},
+		{"PruneStates", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return expect(1)(s.PruneStates(ctx, now.Add(time.Hour), 10))
+		}},
+		{"SignInGitHub", true, func(ctx context.Context, s *sqlstore.Store) error {
+			signIn, token := newSignIn(ada), newToken(ada, "v2")
+			signIn.Token, signIn.TokenVersion = &token, "v1"
+			_, _, err := s.SignInGitHub(ctx, signIn)
+			return err
+		}},
+		{"SignInGitHub of a new user", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, _, err := s.SignInGitHub(ctx, newRegistration(newLink(2, "bob")))
+			return err
+		}},
+		{"ConnectGitHub", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return s.ConnectGitHub(ctx, connectAda("v2", "v1"))
+		}},
+		{"LeaseGitHubToken", true, func(ctx context.Context, s *sqlstore.Store) error {
+			leased, err := s.LeaseGitHubToken(ctx, "ada", host, "v1", now, now.Add(time.Minute))
+			if err == nil && !leased {
+				err = errors.New("no lease")
+			}
+			return err
+		}},
+		{"ReplaceGitHubToken", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return s.ReplaceGitHubToken(ctx, newToken(ada, "v2"), "v1")
+		}},
+		{"DeleteGitHubToken", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.DeleteGitHubToken(ctx, "ada", host)
+			return err
+		}},
+		{"DropGitHubToken", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return s.DropGitHubToken(ctx, "ada", host, "v1")
+		}},
+		{"UnlinkGitHub", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.UnlinkGitHub(ctx, "ada", host, now)
+			return err
+		}},
+		{"FindGitHubLink", false, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.FindGitHubLink(ctx, ada.Account)
+			return err
+		}},
+		{"FindGitHubConnection", false, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.FindGitHubConnection(ctx, "ada", host)
+			return err
+		}},
+	}
+}
+
+func TestGitHubSignInTakesFewStatements(t *testing.T) {
+	t.Parallel()
+	store, _, s := spiedStore(t)
+	_, _, err := store.SignInGitHub(context.Background(), newSignIn(newLink(1, "ada")))
+	require.NoError(t, err)
+	require.Equal(t, []string{"BEGIN", "SELECT", "UPDATE", "SELECT", "INSERT", "UPDATE", "COMMIT"}, s.verbs())
+}
+
+func TestSealedBytesAreKeptAsTheyAre(t *testing.T) {
+	t.Parallel()
+	store, db, _ := spiedStore(t)
+	var every []byte
+	for b := range 256 {
+		every = append(every, byte(b))
+	}
+	version := "v1"
+	for _, sealed := range [][]byte{{0}, {0xff, 0xfe}, []byte("text"), every, bytes.Repeat([]byte{0xa5}, auth.MaxSealedLength)} {
+		token := newToken(newLink(1, "ada"), version+"'")
+		token.Sealed = bytes.Clone(sealed)
+		require.NoError(t, store.ReplaceGitHubToken(context.Background(), token, version))
+		version = token.Version
+		clear(token.Sealed) // The caller's slice is the caller's.
+
+		have, err := store.FindGitHubConnection(context.Background(), "ada", host)
+		require.NoError(t, err)
+		require.Equal(t, sealed, have.Token.Sealed)
+		require.Equal(t, []string{"blob"}, column(t, db, `SELECT typeof(sealed) FROM auth_github_tokens`))
+	}
+	deleted, err := store.DeleteGitHubToken(context.Background(), "ada", host)
+	require.NoError(t, err)
+	require.Len(t, deleted.Sealed, auth.MaxSealedLength)
+}
+
+// A lease is the record's: whoever opens the same file finds it.
+func TestALeaseCountsInEveryInstance(t *testing.T) {
+	t.Parallel()
+	file := newFile(t)
+	stores := make([]*sqlstore.Store, 4)
+	for i := range stores {
+		stores[i] = mustOpen(t, openDB(t, file, impatient))
+	}
+	seed(t, stores[0])
+	for round := range rounds(t) {
+		at := now.Add(time.Duration(round) * time.Minute)
+		leased := make([]bool, len(stores))
+		together(t, len(stores), func(i int) (err error) {
+			leased[i], err = stores[i].LeaseGitHubToken(context.Background(), "ada", host, "v1", at, at.Add(time.Minute))
+			return err
+		})
+		require.Equal(t, 1, countTrue(leased), "%v", leased)
+	}
+}
+
+// Two instances see an account for the first time: one of them makes the user.
+func TestOneInstanceMakesTheUserOfAnAccount(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, newFile(t), impatient)
+	stores := []*sqlstore.Store{mustOpen(t, db), mustOpen(t, db)}
+	made := make([]bool, len(stores))
+	together(t, len(stores), func(i int) error {
+		signIn := newRegistration(newLink(1, string(rune('a'+i))))
+		signIn.Session.ID += signIn.Link.UserID
+		_, _, err := stores[i].SignInGitHub(context.Background(), signIn)
+		made[i] = err == nil
+		if errors.Is(err, auth.ErrChanged) {
+			return nil
+		}
+		return err
+	})
+	require.Equal(t, 1, countTrue(made))
+	require.Equal(t, []string{"1 1 1"}, column(t, db, `SELECT (SELECT COUNT(*) FROM auth_users) || ' ' ||
+		(SELECT COUNT(*) FROM auth_github_links) || ' ' || (SELECT COUNT(*) FROM auth_sessions)`))
+}
+
+func countTrue(values []bool) (n int) {
+	for _, value := range values {
+		if value {
+			n++
+		}
+	}
+	return n
+}
+
+// On a database with several writers, another one may be first between a check
+// and the insert. The unique indexes see it then.
+func TestWhatCollidesInAGitHubSignInCanBeTriedAgain(t *testing.T) {
+	t.Parallel()
+	for table, want := range map[string]error{
+		"auth_users":         auth.ErrExists,
+		"auth_sessions":      auth.ErrExists,
+		"auth_github_links":  auth.ErrChanged,
+		"auth_github_tokens": auth.ErrChanged,
+	} {
+		store, db, s := spiedStore(t)
+		before := dump(t, db)
+		s.watch(func(_ context.Context, statement string) error {
+			if strings.HasPrefix(statement, "INSERT INTO "+table+" ") {
+				return coded(2067)
+			}
+			return nil
+		})
+		_, _, err := store.SignInGitHub(context.Background(), newRegistration(newLink(2, "bob")))
+		s.watch(nil)
+		require.Equal(t, want, err, table)
+		require.Equal(t, before, dump(t, db))
+	}
+}
+
+func TestTheTableItselfKeepsAnAccountForOneUserAndAUserForOneAccount(t *testing.T) {
+	t.Parallel()
+	_, db, _ := spiedStore(t)
+	for _, link := range []auth.GitHubLink{newLink(1, "eve"), newLink(2, "ada")} {
+		_, err := db.Exec(`INSERT INTO auth_github_links (host, account_id, user_id, login, name, avatar_url, created_at, seen_at)
+			VALUES (?, ?, ?, '', '', '', 1, 1)`, host, link.Account.ID, link.UserID)
+		require.ErrorContains(t, err, "UNIQUE constraint failed", link.UserID)
+	}
+}
+
+func TestTheLastWayInIsAPlainAnswer(t *testing.T) {
+	t.Parallel()
+	store, db, _ := spiedStore(t)
+	_, err := db.Exec(`DELETE FROM auth_access_keys`)
+	require.NoError(t, err)
+	_, err = store.UnlinkGitHub(context.Background(), "ada", host, now)
+	require.Equal(t, auth.ErrLastWayIn, err)
+}
+
+// Databases differ in what they make of an id that cannot be stored.
+func TestAnIDThatCannotBeStoredNeverReachesTheDatabase(t *testing.T) {
+	t.Parallel()
+	store, _, s := spiedStore(t)
+	ctx, ada := context.Background(), newLink(1, "ada")
+	for _, id := range []string{"", "\x00", "v1\x00", "\xff", strings.Repeat("x", 10_000)} {
+		connect := connectAda("v2", "v1")
+		connect.SessionID = id
+		require.ErrorIs(t, store.ConnectGitHub(ctx, connect), auth.ErrNotFound)
+		require.ErrorIs(t, store.ReplaceGitHubToken(ctx, newToken(ada, "v2"), id), auth.ErrNotFound)
+		require.ErrorIs(t, store.DropGitHubToken(ctx, "ada", host, id), auth.ErrNotFound)
+		_, err := store.FindGitHubLink(ctx, auth.GitHubAccount{Host: id, ID: 1})
+		require.ErrorIs(t, err, auth.ErrNotFound)
+		for _, call := range []func(userID, host string) error{
+			func(userID, host string) error { _, err := store.FindGitHubConnection(ctx, userID, host); return err },
+			func(userID, host string) error { _, err := store.UnlinkGitHub(ctx, userID, host, now); return err },
+			func(userID, host string) error { _, err := store.DeleteGitHubToken(ctx, userID, host); return err },
+			func(userID, host string) error { return store.DropGitHubToken(ctx, userID, host, "v1") },
+			func(userID, host string) error {
+				_, err := store.LeaseGitHubToken(ctx, userID, host, "v1", now, now)
+				return err
+			},
+		} {
+			require.ErrorIs(t, call(id, host), auth.ErrNotFound)
+			require.ErrorIs(t, call("ada", id), auth.ErrNotFound)
+		}
+	}
+	for _, verb := range s.verbs() {
+		require.Contains(t, []string{"BEGIN", "ROLLBACK"}, verb)
+	}
+}
+
+// The sessions of a disabled user are gone, so this is a second line of defence.
+func TestADisabledUserDoesNotConnectInASessionThatIsLeft(t *testing.T) {
+	t.Parallel()
+	store, db, _ := spiedStore(t)
+	_, err := db.Exec(`UPDATE auth_users SET is_active = 0 WHERE id = 'ada'`)
+	require.NoError(t, err)
+	before := dump(t, db)
+	require.ErrorIs(t, store.ConnectGitHub(context.Background(), connectAda("v2", "v1")), auth.ErrUserDisabled)
+	require.Equal(t, before, dump(t, db))
+}
+
+func TestWhatDoesNotAgreeIsInvalidBeforeAnyLookAtTheDatabase(t *testing.T) {
+	t.Parallel()
+	store, _, s := spiedStore(t)
+	for _, edit := range []func(*auth.GitHubSignIn){
+		func(g *auth.GitHubSignIn) { g.Session.UserID = "ada" },
+		func(g *auth.GitHubSignIn) { g.NewUser.ID = "ada" },
+		func(g *auth.GitHubSignIn) { g.Token.UserID = "ada" },
+		func(g *auth.GitHubSignIn) { g.Token.Account.ID = 1 },
+		func(g *auth.GitHubSignIn) { g.Token.Account.Host = "github.example.com" },
+		func(g *auth.GitHubSignIn) { g.Link.Login = "" },
+		func(g *auth.GitHubSignIn) { g.Session.ID = "" },
+		func(g *auth.GitHubSignIn) { g.NewUser.Username = "" },
+		func(g *auth.GitHubSignIn) { g.Token.Sealed = nil },
+	} {
+		signIn := newRegistration(newLink(2, "bob"))
+		edit(&signIn)
+		_, _, err := store.SignInGitHub(context.Background(), signIn)
+		require.ErrorIs(t, err, auth.ErrInvalid)
+	}
+	for _, edit := range []func(*auth.GitHubConnect){
+		func(c *auth.GitHubConnect) { c.Link.Login = "" },
+		func(c *auth.GitHubConnect) { c.Token.Sealed = nil },
+		func(c *auth.GitHubConnect) { c.Token.UserID = "eve" },
+		func(c *auth.GitHubConnect) { c.Token.Account.ID = 2 },
+	} {
+		connect := connectAda("v2", "v1")
+		edit(&connect)
+		require.ErrorIs(t, store.ConnectGitHub(context.Background(), connect), auth.ErrInvalid)
+	}
+	require.ErrorIs(t, store.UseState(context.Background(), "", now), auth.ErrInvalid)
+	require.ErrorIs(t, store.UseState(context.Background(), "new", time.Time{}), auth.ErrInvalid)
+	require.ErrorIs(t, store.UseState(context.Background(), "new", now.AddDate(8000, 0, 0)), auth.ErrInvalid)
+	require.Empty(t, s.statements())
+}

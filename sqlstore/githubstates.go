@@ -1,0 +1,50 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+const insertState = `INSERT INTO auth_github_states (id, expires_at) VALUES (?, ?)`
+
+// UseState implements [auth.GitHubStore]. The primary key decides which call was
+// the first.
+func (s *Store) UseState(ctx context.Context, id string, expiresAt time.Time) error {
+	if err := cmp.Or(ctx.Err(), checkState(id, expiresAt)); err != nil {
+		return err
+	}
+	return s.write(ctx, "use state", func(ctx context.Context, t tx) error {
+		return t.insert(ctx, insertState, id, toMicros(expiresAt))
+	})
+}
+
+func checkState(id string, expiresAt time.Time) error {
+	if !storable(id, auth.MaxIDLength) {
+		return &auth.InvalidError{Field: "state", Reason: "must be text that a store can keep as an id"}
+	}
+	if at := toMicros(expiresAt); at <= 0 || at == math.MaxInt64 {
+		return &auth.InvalidError{Field: "expires_at", Reason: "must be between the years 1970 and 9999"}
+	}
+	return nil
+}
+
+const pruneStates = `
+DELETE FROM auth_github_states WHERE id IN (
+	SELECT id FROM (
+		SELECT id FROM auth_github_states WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
+	) AS expired
+)`
+
+// PruneStates implements [auth.GitHubStore].
+func (s *Store) PruneStates(ctx context.Context, expired time.Time, limit int) (int, error) {
+	if err := ctx.Err(); err != nil || limit < 1 {
+		return 0, err
+	}
+	return writeFor(ctx, s, "prune states", func(ctx context.Context, t tx) (int, error) {
+		return t.count(ctx, pruneStates, toMicros(expired), limit)
+	})
+}

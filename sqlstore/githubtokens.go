@@ -1,0 +1,130 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// The update decides by itself which of several callers has the lease. It leaves
+// the version as it is: the token is still the same.
+const (
+	leaseToken = `
+UPDATE auth_github_tokens SET lease_until = ?
+WHERE user_id = ? AND host = ? AND version = ? AND lease_until <= ?`
+	selectTokenVersion = `
+SELECT EXISTS (SELECT 1 FROM auth_github_tokens WHERE user_id = ? AND host = ? AND version = ?)`
+)
+
+// LeaseGitHubToken implements [auth.GitHubStore].
+func (s *Store) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	if !tokenStorable(userID, host, version) {
+		return false, auth.ErrNotFound
+	}
+	return writeFor(ctx, s, "lease GitHub token", func(ctx context.Context, t tx) (bool, error) {
+		err := t.change(ctx, leaseToken, toMicros(until), userID, host, version, toMicros(now))
+		if !errors.Is(err, auth.ErrNotFound) {
+			return err == nil, err
+		}
+		exists, err := t.ask(ctx, selectTokenVersion, userID, host, version)
+		if err == nil && !exists {
+			err = auth.ErrNotFound
+		}
+		return false, err // Somebody else has the lease, if there is no error.
+	})
+}
+
+// ReplaceGitHubToken implements [auth.GitHubStore].
+func (s *Store) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
+	if err := cmp.Or(ctx.Err(), token.Validate()); err != nil {
+		return err
+	}
+	return s.write(ctx, "replace GitHub token", func(ctx context.Context, t tx) error {
+		return replaceToken(ctx, t, token, oldVersion)
+	})
+}
+
+const (
+	selectToken = `SELECT ` + tokenColumns + ` FROM auth_github_tokens t WHERE t.user_id = ? AND t.host = ?`
+	deleteToken = `DELETE FROM auth_github_tokens WHERE user_id = ? AND host = ?`
+	dropToken   = deleteToken + ` AND version = ?`
+)
+
+// DeleteGitHubToken implements [auth.GitHubStore].
+func (s *Store) DeleteGitHubToken(ctx context.Context, userID, host string) (auth.GitHubToken, error) {
+	if err := ctx.Err(); err != nil {
+		return auth.GitHubToken{}, err
+	}
+	if !connectionStorable(userID, host) {
+		return auth.GitHubToken{}, auth.ErrNotFound
+	}
+	return writeFor(ctx, s, "delete GitHub token", func(ctx context.Context, t tx) (token auth.GitHubToken, err error) {
+		if err := scan(t.QueryRowContext(ctx, selectToken, userID, host), tokenFields(&token)...); err != nil {
+			return token, err
+		}
+		return token, t.change(ctx, deleteToken, userID, host)
+	})
+}
+
+// DropGitHubToken implements [auth.GitHubStore].
+func (s *Store) DropGitHubToken(ctx context.Context, userID, host, version string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !tokenStorable(userID, host, version) {
+		return auth.ErrNotFound
+	}
+	return s.write(ctx, "drop GitHub token", func(ctx context.Context, t tx) error {
+		return t.change(ctx, dropToken, userID, host, version)
+	})
+}
+
+// putToken writes the token in place of the one with the old version, or as the
+// first if that is empty. It returns [auth.ErrChanged] if there is another.
+func putToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion string) error {
+	var err error
+	if oldVersion == "" {
+		err = insertToken(ctx, t, token)
+	} else {
+		err = replaceToken(ctx, t, token, oldVersion)
+	}
+	if errors.Is(err, auth.ErrExists) || errors.Is(err, auth.ErrNotFound) {
+		return auth.ErrChanged
+	}
+	return err
+}
+
+const insertGitHubToken = `
+INSERT INTO auth_github_tokens (user_id, host, account_id, version, scopes, sealed, lease_until, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, 0, ?)`
+
+func insertToken(ctx context.Context, t tx, token auth.GitHubToken) error {
+	return t.insert(ctx, insertGitHubToken, token.UserID, token.Account.Host, token.Account.ID,
+		token.Version, token.Scopes, token.Sealed, toMicros(token.UpdatedAt))
+}
+
+const updateToken = `
+UPDATE auth_github_tokens SET version = ?, scopes = ?, sealed = ?, lease_until = 0, updated_at = ?
+WHERE user_id = ? AND host = ? AND version = ? AND account_id = ?`
+
+// replaceToken returns [auth.ErrNotFound] if there is no token of the account
+// with the old version.
+func replaceToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion string) error {
+	if !storable(oldVersion, auth.MaxIDLength) {
+		return auth.ErrNotFound
+	}
+	return t.change(ctx, updateToken,
+		token.Version, token.Scopes, token.Sealed, toMicros(token.UpdatedAt),
+		token.UserID, token.Account.Host, oldVersion, token.Account.ID)
+}
+
+// tokenStorable is [storable] for what names one version of a token.
+func tokenStorable(userID, host, version string) bool {
+	return connectionStorable(userID, host) && storable(version, auth.MaxIDLength)
+}

@@ -1,0 +1,190 @@
+package storetest
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// The groups about GitHub, as together and alone are.
+var (
+	githubTogether = []group{
+		{"used states", statePromises},
+		{"signing in with GitHub", githubSignInPromises},
+		{"connecting GitHub", githubConnectPromises},
+		{"GitHub tokens", githubTokenPromises},
+		{"leases of GitHub tokens", leasePromises},
+		{"unlinking GitHub", githubUnlinkPromises},
+		{"GitHub values", githubValuePromises},
+		{"GitHub cancellation", githubCancelPromises},
+		{"GitHub races", githubRacePromises},
+	}
+	githubAlone = []group{
+		{"pruning states", statePrunePromises},
+		{"GitHub and the last super user", githubSuperUserPromises},
+	}
+)
+
+// githubHost is where the accounts are, unless a test says otherwise.
+const githubHost = "github.com"
+
+// newGitHubAccount returns an account that no store has yet.
+func newGitHubAccount() auth.GitHubAccount {
+	return auth.GitHubAccount{Host: githubHost, ID: 1 + rand.Int64N(math.MaxInt64)}
+}
+
+// newLink returns a link of the account to the user that no store has yet.
+func newLink(user auth.User, account auth.GitHubAccount) auth.GitHubLink {
+	return auth.GitHubLink{
+		Account:   account,
+		UserID:    user.ID,
+		Login:     unique("Login"),
+		Name:      "The Name",
+		AvatarURL: "https://avatars.example.com/" + unique("u"),
+		CreatedAt: now.Add(-time.Hour),
+		SeenAt:    now,
+	}
+}
+
+// newToken returns a token for the link that no store has yet.
+func newToken(link auth.GitHubLink) auth.GitHubToken {
+	return auth.GitHubToken{
+		Account:   link.Account,
+		UserID:    link.UserID,
+		Version:   unique("Version"),
+		Scopes:    "read:org repo",
+		Sealed:    []byte(unique("sealed")),
+		UpdatedAt: now,
+	}
+}
+
+// newGitHubSession returns a session of an hour that no store has yet.
+func newGitHubSession(user auth.User) auth.Session {
+	session := newHostSession(user)
+	session.Method = auth.MethodGitHub
+	return session
+}
+
+// firstSignIn returns the first sign-in, with a new account, of a user whom no
+// store has yet.
+func firstSignIn(user auth.User) auth.GitHubSignIn {
+	link := newLink(user, newGitHubAccount())
+	return auth.GitHubSignIn{Link: link, NewUser: &user, Token: new(newToken(link)), Session: newGitHubSession(user)}
+}
+
+// linked is a user who has signed in with GitHub and has no access key, as
+// stored.
+type linked struct {
+	user    auth.User
+	link    auth.GitHubLink
+	token   auth.GitHubToken
+	session auth.Session
+}
+
+// newLinked signs somebody new in with GitHub.
+func newLinked(t *testing.T, store auth.Store) linked {
+	t.Helper()
+	return signUp(t, store, firstSignIn(newUser()))
+}
+
+// signUp makes a first sign-in that has a token.
+func signUp(t *testing.T, store auth.Store, signIn auth.GitHubSignIn) linked {
+	t.Helper()
+	session, user, err := store.SignInGitHub(t.Context(), signIn)
+	require.NoError(t, err)
+	return linked{user, signIn.Link, *signIn.Token, session}
+}
+
+// nextSignIn returns another sign-in of the user, at another time and with
+// another token.
+func (l linked) nextSignIn() auth.GitHubSignIn {
+	link := newLink(l.user, l.link.Account)
+	link.CreatedAt, link.SeenAt = refusedAt, refusedAt
+	session := newGitHubSession(l.user)
+	session.CreatedAt = refusedAt
+	return auth.GitHubSignIn{Link: link, Token: new(newToken(link)), TokenVersion: l.token.Version, Session: session}
+}
+
+// newConnect returns the connection of the account to the user of the session,
+// who has no token for its host yet.
+func newConnect(session auth.Session, account auth.GitHubAccount) auth.GitHubConnect {
+	link := newLink(auth.User{ID: session.UserID}, account)
+	return auth.GitHubConnect{Link: link, Token: newToken(link), SessionID: session.ID, At: session.CreatedAt}
+}
+
+// connect puts the connection into the store, and returns it as it is there.
+func connect(t *testing.T, store auth.Store, connect auth.GitHubConnect) auth.GitHubConnection {
+	t.Helper()
+	require.NoError(t, store.ConnectGitHub(t.Context(), connect))
+	return auth.GitHubConnection{Link: connect.Link, Token: &connect.Token}
+}
+
+// connectElsewhere links the user to an account of another host too.
+func (l linked) connectElsewhere(t *testing.T, store auth.Store) auth.GitHubConnection {
+	t.Helper()
+	account := newGitHubAccount()
+	account.Host = "github.example.com"
+	return connect(t, store, newConnect(l.session, account))
+}
+
+func (l linked) connection() auth.GitHubConnection {
+	return auth.GitHubConnection{Link: l.link, Token: &l.token}
+}
+
+// requireUnchanged fails the test unless everything of the user is as it was.
+func (l linked) requireUnchanged(t *testing.T, store auth.Store) {
+	t.Helper()
+	requireUser(t, store, l.user)
+	requireConnection(t, store, l.connection())
+	requireSession(t, store, l.session)
+}
+
+// requireDisconnected is requireUnchanged for who has no token any more.
+func (l linked) requireDisconnected(t *testing.T, store auth.Store) {
+	t.Helper()
+	requireUser(t, store, l.user)
+	requireConnection(t, store, auth.GitHubConnection{Link: l.link})
+	requireSession(t, store, l.session)
+}
+
+// requireUnlinked fails the test unless nothing is left of the link.
+func (l linked) requireUnlinked(t *testing.T, store auth.Store) {
+	t.Helper()
+	requireNoLink(t, store, l.link.Account)
+	requireNoConnection(t, store, l.user.ID, l.link.Account.Host)
+}
+
+func requireConnection(t *testing.T, store auth.Store, want auth.GitHubConnection) {
+	t.Helper()
+	got, err := store.FindGitHubConnection(t.Context(), want.Link.UserID, want.Link.Account.Host)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	link, err := store.FindGitHubLink(t.Context(), want.Link.Account)
+	require.NoError(t, err)
+	require.Equal(t, want.Link, link)
+}
+
+func requireNoLink(t *testing.T, store auth.Store, account auth.GitHubAccount) {
+	t.Helper()
+	_, err := store.FindGitHubLink(t.Context(), account)
+	require.ErrorIs(t, err, auth.ErrNotFound, "there is a link of %v", account)
+}
+
+func requireNoConnection(t *testing.T, store auth.Store, userID, host string) {
+	t.Helper()
+	_, err := store.FindGitHubConnection(t.Context(), userID, host)
+	require.ErrorIs(t, err, auth.ErrNotFound, "user %q has a link to %q", userID, host)
+}
+
+// hasConnection reports whether the user has a link to the host and a token for
+// it, and fails the test if the store does not say.
+func hasConnection(t *testing.T, store auth.Store, userID, host string) (link, token bool) {
+	t.Helper()
+	have, err := store.FindGitHubConnection(t.Context(), userID, host)
+	return wasFound(t, err), have.Token != nil
+}

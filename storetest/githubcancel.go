@@ -1,0 +1,196 @@
+package storetest
+
+import (
+	"context"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var githubCancelPromises = []promise{
+	{"a call whose context is done changes nothing", githubCancelledBefore},
+	{"a call whose context is done says so before anything else", githubCancelledFirst},
+	{"a call whose context ends meanwhile does everything or nothing", githubCancelledDuring},
+}
+
+// githubDraft is what no store has yet: a first sign-in, another account, and a
+// state.
+type githubDraft struct {
+	first   auth.GitHubSignIn
+	account auth.GitHubAccount
+	key     auth.AccessKey // of whoever is reset
+	state   string
+}
+
+func newGitHubDraft(own linked) githubDraft {
+	account := newGitHubAccount()
+	account.Host = "github.example.com"
+	return githubDraft{firstSignIn(newUser()), account, newKey(own.user), unique("state")}
+}
+
+// githubMethods calls each method, so that it would succeed. What it reads and
+// changes is own, and what it adds is of the draft.
+var githubMethods = map[string]func(ctx context.Context, store auth.Store, own linked, draft githubDraft) error{
+	"UseState": func(ctx context.Context, store auth.Store, _ linked, draft githubDraft) error {
+		return store.UseState(ctx, draft.state, now)
+	},
+	"PruneStates": func(ctx context.Context, store auth.Store, _ linked, _ githubDraft) error {
+		_, err := store.PruneStates(ctx, now, math.MaxInt)
+		return err
+	},
+	"FindGitHubLink": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
+		_, err := store.FindGitHubLink(ctx, own.link.Account)
+		return err
+	},
+	"FindGitHubConnection": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
+		_, err := store.FindGitHubConnection(ctx, own.user.ID, githubHost)
+		return err
+	},
+	"SignInGitHub": func(ctx context.Context, store auth.Store, _ linked, draft githubDraft) error {
+		_, _, err := store.SignInGitHub(ctx, draft.first)
+		return err
+	},
+	"SignInGitHub, later": func(ctx context.Context, store auth.Store, own linked, draft githubDraft) error {
+		signIn := own.nextSignIn()
+		signIn.Session.ID = draft.first.Session.ID
+		_, _, err := store.SignInGitHub(ctx, signIn)
+		return err
+	},
+	"ConnectGitHub": func(ctx context.Context, store auth.Store, own linked, draft githubDraft) error {
+		return store.ConnectGitHub(ctx, newConnect(own.session, draft.account))
+	},
+	"LeaseGitHubToken": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
+		_, err := store.LeaseGitHubToken(ctx, own.user.ID, githubHost, own.token.Version, now, latest)
+		return err
+	},
+	"ReplaceGitHubToken": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
+		return store.ReplaceGitHubToken(ctx, newToken(own.link), own.token.Version)
+	},
+	"DeleteGitHubToken": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
+		_, err := store.DeleteGitHubToken(ctx, own.user.ID, githubHost)
+		return err
+	},
+	"DropGitHubToken": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
+		return store.DropGitHubToken(ctx, own.user.ID, githubHost, own.token.Version)
+	},
+	"UnlinkGitHub": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
+		_, err := store.UnlinkGitHub(ctx, own.user.ID, githubHost, now)
+		return err
+	},
+	"ResetUser": func(ctx context.Context, store auth.Store, own linked, draft githubDraft) error {
+		_, err := store.ResetUser(ctx, own.user.ID, auth.UserChange{}, draft.key)
+		return err
+	},
+}
+
+// newUnlinkable signs somebody in who could do without GitHub.
+func newUnlinkable(t *testing.T, store auth.Store) linked {
+	t.Helper()
+	a := newLinked(t, store)
+	addKey(t, store, a.user, time.Time{})
+	return a
+}
+
+func githubCancelledBefore(t *testing.T, store auth.Store) {
+	for name, call := range githubMethods {
+		t.Run(name, func(t *testing.T) {
+			own := newUnlinkable(t, store)
+			draft := newGitHubDraft(own)
+			for name, ctx := range doneContexts(t) {
+				require.ErrorIs(t, call(ctx, store, own, draft), ctx.Err(), name)
+				own.requireUnchanged(t, store)
+				requireNoUser(t, store, draft.first.NewUser.ID)
+				requireNoLink(t, store, draft.first.Link.Account)
+				requireNoSession(t, store, draft.first.Session.ID)
+				requireNoLink(t, store, draft.account)
+				requireNoConnection(t, store, own.user.ID, draft.account.Host)
+				requireNoKey(t, store, draft.key.ID)
+			}
+			requireLease(t, store, true, own.token, now)
+			require.NoError(t, store.UseState(t.Context(), draft.state, latest))
+		})
+	}
+}
+
+// githubCancelledFirst calls the methods with what they would refuse.
+func githubCancelledFirst(t *testing.T, store auth.Store) {
+	for name, call := range githubMethods {
+		t.Run(name, func(t *testing.T) {
+			first := firstSignIn(newUser())
+			unknown := linked{*first.NewUser, first.Link, *first.Token, first.Session}
+			for name, ctx := range doneContexts(t) {
+				require.ErrorIs(t, call(ctx, store, linked{}, githubDraft{}), ctx.Err(), name)
+				require.ErrorIs(t, call(ctx, store, unknown, newGitHubDraft(unknown)), ctx.Err(), name)
+			}
+		})
+	}
+}
+
+// interruptedGitHub are the methods that change more than one thing, as
+// interrupted are.
+var interruptedGitHub = map[string]func(t *testing.T, store auth.Store, own linked, draft githubDraft) []bool{
+	"SignInGitHub": func(t *testing.T, store auth.Store, _ linked, draft githubDraft) []bool {
+		link, token := hasConnection(t, store, draft.first.NewUser.ID, githubHost)
+		return []bool{
+			hasUser(t, store, draft.first.NewUser.ID), hasSession(t, store, draft.first.Session.ID),
+			hasLink(t, store, draft.first.Link.Account), link, token,
+		}
+	},
+	"SignInGitHub, later": func(t *testing.T, store auth.Store, own linked, draft githubDraft) []bool {
+		user, err := store.FindUser(t.Context(), own.user.ID)
+		require.NoError(t, err)
+		have, err := store.FindGitHubConnection(t.Context(), own.user.ID, githubHost)
+		require.NoError(t, err)
+		return []bool{
+			user.LastLogin.Equal(refusedAt), hasSession(t, store, draft.first.Session.ID),
+			have.Link.SeenAt.Equal(refusedAt), have.Token.Version != own.token.Version,
+		}
+	},
+	"ConnectGitHub": func(t *testing.T, store auth.Store, own linked, draft githubDraft) []bool {
+		link, token := hasConnection(t, store, own.user.ID, draft.account.Host)
+		return []bool{hasLink(t, store, draft.account), link, token}
+	},
+	"UnlinkGitHub": func(t *testing.T, store auth.Store, own linked, _ githubDraft) []bool {
+		link, token := hasConnection(t, store, own.user.ID, githubHost)
+		return []bool{!hasLink(t, store, own.link.Account), !link, !token}
+	},
+	"ResetUser": func(t *testing.T, store auth.Store, own linked, draft githubDraft) []bool {
+		link, token := hasConnection(t, store, own.user.ID, githubHost)
+		return []bool{
+			!hasLink(t, store, own.link.Account), !link, !token,
+			!hasSession(t, store, own.session.ID), hasKey(t, store, draft.key.ID),
+		}
+	},
+}
+
+func hasLink(t *testing.T, store auth.Store, account auth.GitHubAccount) bool {
+	t.Helper()
+	_, err := store.FindGitHubLink(t.Context(), account)
+	return wasFound(t, err)
+}
+
+func githubCancelledDuring(t *testing.T, store auth.Store) {
+	type records struct {
+		own   linked
+		draft githubDraft
+	}
+	for name, signs := range interruptedGitHub {
+		t.Run(name, func(t *testing.T) {
+			for range rounds(t) {
+				interrupt(t,
+					func() records {
+						own := newUnlinkable(t, store)
+						return records{own, newGitHubDraft(own)}
+					},
+					func(ctx context.Context, r records) error { return githubMethods[name](ctx, store, r.own, r.draft) },
+					func(r records) []bool { return signs(t, store, r.own, r.draft) },
+				)
+			}
+			newLinked(t, store) // the store still works
+		})
+	}
+}

@@ -1,0 +1,158 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+func signInRacingUnlink(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		a := newUnlinkable(t, store)
+		errs := race(contenders, func(i int) error {
+			if i == contenders/2 {
+				_, err := store.UnlinkGitHub(t.Context(), a.user.ID, githubHost, now)
+				return err
+			}
+			signIn := a.nextSignIn()
+			signIn.Token, signIn.TokenVersion = nil, ""
+			_, _, err := store.SignInGitHub(t.Context(), signIn)
+			if errors.Is(err, auth.ErrChanged) {
+				return nil
+			}
+			return err
+		})
+		require.NoError(t, errors.Join(errs...))
+		a.requireUnlinked(t, store)
+	}
+}
+
+// signInEnds are the verbs after which nobody is to be signed in any more, with
+// what a sign-in meets that comes too late.
+var signInEnds = map[string]struct {
+	end     func(ctx context.Context, store auth.Store, a linked) error
+	refused []error
+	unlinks bool
+}{
+	"disabling the user": {func(ctx context.Context, store auth.Store, a linked) error {
+		_, err := store.UpdateUser(ctx, a.user.ID, disable)
+		return err
+	}, []error{auth.ErrUserDisabled}, false},
+	"resetting the user": {func(ctx context.Context, store auth.Store, a linked) error {
+		_, err := store.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
+		return err
+	}, []error{auth.ErrChanged}, true},
+	"resetting and disabling the user": {func(ctx context.Context, store auth.Store, a linked) error {
+		_, err := store.ResetUser(ctx, a.user.ID, disable, newKey(a.user))
+		return err
+	}, []error{auth.ErrChanged, auth.ErrUserDisabled}, true},
+}
+
+func signInsRacingTheirEnd(t *testing.T, store auth.Store) {
+	for name, test := range signInEnds {
+		t.Run(name, func(t *testing.T) {
+			for range rounds(t) {
+				a := newLinked(t, store)
+				requireNoSignInOutlasts(t, store, a, test.refused, func() error { return test.end(t.Context(), store, a) })
+				if test.unlinks {
+					a.requireUnlinked(t, store)
+				}
+			}
+		})
+	}
+}
+
+// requireNoSignInOutlasts is requireNoneOutlasts for sign-ins with GitHub.
+func requireNoSignInOutlasts(t *testing.T, store auth.Store, a linked, refused []error, end func() error) {
+	t.Helper()
+	signIns := make([]auth.GitHubSignIn, contenders)
+	for i := range signIns {
+		signIns[i] = a.nextSignIn()
+		signIns[i].Token = nil
+	}
+	errs := race(contenders, func(i int) error {
+		if i == contenders/2 { // in the middle, for some sign-ins to be before it
+			return end()
+		}
+		_, _, err := store.SignInGitHub(t.Context(), signIns[i])
+		if isOneOf(err, refused...) {
+			return nil
+		}
+		return err
+	})
+	require.NoError(t, errors.Join(errs...))
+	requireNoSession(t, store, a.session.ID)
+	for _, signIn := range signIns {
+		requireNoSession(t, store, signIn.Session.ID)
+	}
+}
+
+// connectEnds are the verbs after which a session connects nothing.
+var connectEnds = map[string]struct {
+	end     func(ctx context.Context, store auth.Store, a account) error
+	unlinks bool // what was connected before too
+}{
+	"signing out": {func(ctx context.Context, store auth.Store, a account) error {
+		return store.EndSession(ctx, a.session.ID)
+	}, false},
+	"revoking the key": {func(ctx context.Context, store auth.Store, a account) error {
+		return store.RevokeKey(ctx, a.key.ID)
+	}, false},
+	"disabling the user": {func(ctx context.Context, store auth.Store, a account) error {
+		_, err := store.UpdateUser(ctx, a.user.ID, disable)
+		return err
+	}, false},
+	"resetting the user": {func(ctx context.Context, store auth.Store, a account) error {
+		_, err := store.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
+		return err
+	}, true},
+}
+
+func connectRacingItsEnd(t *testing.T, store auth.Store) {
+	for name, test := range connectEnds {
+		t.Run(name, func(t *testing.T) {
+			for range rounds(t) {
+				a := newAccount(t, store)
+				requireNoneConnectsLate(t, store, a, test.unlinks, func() error { return test.end(t.Context(), store, a) })
+			}
+		})
+	}
+}
+
+// requireNoneConnectsLate connects accounts of several hosts while end is at
+// work, and looks at what is connected as soon as that is over: what is not to be
+// seen then must not have been done later.
+func requireNoneConnectsLate(t *testing.T, store auth.Store, a account, unlinks bool, end func() error) {
+	t.Helper()
+	connects, seen := make([]auth.GitHubConnect, contenders), make([]error, contenders)
+	for i := range connects {
+		account := newGitHubAccount()
+		account.Host = unique("host")
+		connects[i] = newConnect(a.session, account)
+	}
+	errs := race(contenders, func(i int) error {
+		if i != contenders/2 { // in the middle, for some to be before it
+			return store.ConnectGitHub(t.Context(), connects[i])
+		}
+		err := end()
+		for i, c := range connects {
+			_, seen[i] = store.FindGitHubLink(t.Context(), c.Link.Account)
+		}
+		return err
+	})
+	require.NoError(t, errs[contenders/2])
+	for i, c := range connects {
+		if i == contenders/2 {
+			continue
+		}
+		if errs[i] != nil {
+			requireOneOf(t, errs[i], auth.ErrNotFound, auth.ErrUserDisabled)
+		}
+		require.Equal(t, errs[i] == nil && !unlinks, wasFound(t, seen[i]))
+		require.Equal(t, wasFound(t, seen[i]), hasLink(t, store, c.Link.Account))
+	}
+}

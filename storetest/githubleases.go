@@ -1,0 +1,152 @@
+package storetest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var leasePromises = []promise{
+	{"a token is leased to one, and stays as it is", leasedToOne},
+	{"a lease ends at its time", leaseEnds},
+	{"a lease ends with every write of the token", leaseEndsWithWrite},
+	{"a lease stays where the token is not written", leaseStays},
+	{"leases are of one token each", leasesApart},
+	{"of several leases at once one is given", racingLeases},
+}
+
+const leaseTime = time.Minute
+
+// lease leases the token at this time, for leaseTime.
+func lease(t *testing.T, store auth.Store, token auth.GitHubToken, at time.Time) (bool, error) {
+	t.Helper()
+	return store.LeaseGitHubToken(t.Context(), token.UserID, token.Account.Host, token.Version, at, at.Add(leaseTime))
+}
+
+func requireLease(t *testing.T, store auth.Store, want bool, token auth.GitHubToken, at time.Time) {
+	t.Helper()
+	leased, err := lease(t, store, token, at)
+	require.NoError(t, err)
+	require.Equal(t, want, leased)
+}
+
+func leasedToOne(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	requireLease(t, store, true, a.token, now)
+	requireLease(t, store, false, a.token, now)
+	requireLease(t, store, false, a.token, now.Add(-time.Hour)) // by an instance whose clock is slow
+	a.requireUnchanged(t, store)
+}
+
+func leaseEnds(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	for _, at := range []time.Time{now, now.Add(999), now.In(time.FixedZone("east", 3600))} {
+		requireLease(t, store, true, a.token, at)
+		requireLease(t, store, false, a.token, now.Add(leaseTime-time.Nanosecond))
+		requireLease(t, store, true, a.token, now.Add(leaseTime)) // which is for as long again
+		requireLease(t, store, false, a.token, now.Add(2*leaseTime-time.Microsecond))
+		a.token = replace(t, store, a.token)
+	}
+	requireLease(t, store, true, a.token, now)
+	requireLease(t, store, true, a.token, latest.Add(-leaseTime))
+	a.requireUnchanged(t, store)
+}
+
+// replace puts another token in the place of this one, and returns it.
+func replace(t *testing.T, store auth.Store, old auth.GitHubToken) auth.GitHubToken {
+	t.Helper()
+	fresh := old
+	fresh.Version, fresh.Sealed = unique("Version"), []byte(unique("sealed"))
+	require.NoError(t, store.ReplaceGitHubToken(t.Context(), fresh, old.Version))
+	return fresh
+}
+
+func leaseEndsWithWrite(t *testing.T, store auth.Store) {
+	for name, write := range map[string]func(t *testing.T, a linked) auth.GitHubToken{
+		"replace": func(t *testing.T, a linked) auth.GitHubToken { return replace(t, store, a.token) },
+		"connect": func(t *testing.T, a linked) auth.GitHubToken {
+			again := newConnect(a.session, a.link.Account)
+			again.TokenVersion = a.token.Version
+			return *connect(t, store, again).Token
+		},
+		"sign in": func(t *testing.T, a linked) auth.GitHubToken {
+			signIn := a.nextSignIn()
+			_, _, err := store.SignInGitHub(t.Context(), signIn)
+			require.NoError(t, err)
+			return *signIn.Token
+		},
+		"delete and connect": func(t *testing.T, a linked) auth.GitHubToken {
+			require.NoError(t, deleteToken(t, store, a.token))
+			return *connect(t, store, newConnect(a.session, a.link.Account)).Token
+		},
+		"drop and connect": func(t *testing.T, a linked) auth.GitHubToken {
+			require.NoError(t, tokenVerbs["drop"](t, store, a.token))
+			return *connect(t, store, newConnect(a.session, a.link.Account)).Token
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newLinked(t, store)
+			requireLease(t, store, true, a.token, now)
+			fresh := write(t, a)
+			requireLease(t, store, true, fresh, now)
+			requireLease(t, store, false, fresh, now)
+			requireNoToken(t, store, a.token)
+		})
+	}
+}
+
+func leaseStays(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	requireLease(t, store, true, a.token, now)
+
+	signIn := a.nextSignIn()
+	signIn.TokenVersion = unique("version")
+	requireRefused(t, store, signIn, []error{auth.ErrChanged})
+	signIn.Token = nil
+	_, _, err := store.SignInGitHub(t.Context(), signIn)
+	require.NoError(t, err)
+	wrong := a.token
+	wrong.Version = unique("version")
+	requireNoToken(t, store, wrong)
+	update(t, store, a.user.ID, disable)
+	update(t, store, a.user.ID, enable)
+	_, err = store.FindGitHubConnection(t.Context(), a.user.ID, githubHost)
+	require.NoError(t, err)
+	requireLease(t, store, false, a.token, now)
+}
+
+func leasesApart(t *testing.T, store auth.Store) {
+	a, other := newLinked(t, store), newLinked(t, store)
+	elsewhere := a.connectElsewhere(t, store)
+	for _, token := range []auth.GitHubToken{a.token, *elsewhere.Token, other.token} {
+		requireLease(t, store, true, token, now)
+	}
+	replace(t, store, a.token)
+	requireLease(t, store, false, *elsewhere.Token, now)
+	requireLease(t, store, false, other.token, now)
+}
+
+func racingLeases(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	for round := range rounds(t) {
+		at := now.Add(time.Duration(round) * leaseTime) // when the one before is over
+		leased := make([]bool, contenders)
+		errs := race(contenders, func(i int) (err error) {
+			leased[i], err = lease(t, store, a.token, at)
+			return err
+		})
+		require.NoError(t, errors.Join(errs...))
+		winners := 0
+		for _, won := range leased {
+			if won {
+				winners++
+			}
+		}
+		require.Equal(t, 1, winners)
+	}
+	a.requireUnchanged(t, store)
+}

@@ -1,0 +1,234 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var githubRacePromises = []promise{
+	{"of several first sign-ins of an account at once one makes a user", racingFirstSignIns},
+	{"of several first sign-ins at once with one username one succeeds", racingUsernames},
+	{"of several first sign-ins at once with one e-mail one has it", racingEmails},
+	{"of several sign-ins that replace a token one does", racingTokens},
+	{"of several users who connect an account one does", racingUsers},
+	{"of several accounts that a user connects one is", racingAccounts},
+	{"of several calls that write or remove a token one does", racingTokenWrites},
+	{"of several calls that unlink an account one does", racingUnlinks},
+	{"of the last two links unlinked at once one stays", racingLastLinks},
+	{"a token that is replaced while it is deleted is gone", replacedWhileDeleted},
+	{"a sign-in at once with unlinking does not link again", signInRacingUnlink},
+	{"a sign-in at once with its end does not outlast it", signInsRacingTheirEnd},
+	{"nothing is connected after the end of the session", connectRacingItsEnd},
+}
+
+// raceFirstSignIns makes first sign-ins at once that have something in common,
+// and fails the test unless one succeeds and the others leave nothing.
+func raceFirstSignIns(t *testing.T, store auth.Store, edit func(*auth.GitHubSignIn), want error) {
+	t.Helper()
+	signIns := make([]auth.GitHubSignIn, contenders)
+	for i := range signIns {
+		signIns[i] = firstSignIn(newUser())
+		edit(&signIns[i])
+	}
+	errs := race(contenders, func(i int) error {
+		_, _, err := store.SignInGitHub(t.Context(), signIns[i])
+		return err
+	})
+	winner := signIns[requireOneWinner(t, errs, want)]
+	requireConnection(t, store, auth.GitHubConnection{Link: winner.Link, Token: winner.Token})
+	for _, signIn := range signIns {
+		won := signIn.NewUser.ID == winner.NewUser.ID
+		require.Equal(t, won, hasUser(t, store, signIn.NewUser.ID))
+		require.Equal(t, won, hasSession(t, store, signIn.Session.ID))
+		if signIn.Link.Account != winner.Link.Account {
+			requireNoLink(t, store, signIn.Link.Account)
+		}
+	}
+}
+
+func racingFirstSignIns(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		account := newGitHubAccount()
+		raceFirstSignIns(t, store, func(s *auth.GitHubSignIn) { setAccount(s, account) }, auth.ErrChanged)
+	}
+}
+
+func racingUsernames(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		name := unique("name")
+		raceFirstSignIns(t, store, func(s *auth.GitHubSignIn) { s.NewUser.Username = name }, auth.ErrExists)
+	}
+}
+
+func racingEmails(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		email := unique("mail")
+		users := make([]auth.User, contenders)
+		errs := race(contenders, func(i int) (err error) {
+			user := newUser()
+			user.Email = email
+			_, users[i], err = store.SignInGitHub(t.Context(), firstSignIn(user))
+			return err
+		})
+		require.NoError(t, errors.Join(errs...))
+		having := 0
+		for _, user := range users {
+			requireUser(t, store, user)
+			if user.Email == email {
+				having++
+			}
+		}
+		require.Equal(t, 1, having)
+	}
+}
+
+func racingTokens(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	for range rounds(t) {
+		signIns := make([]auth.GitHubSignIn, contenders)
+		for i := range signIns {
+			signIns[i] = a.nextSignIn()
+		}
+		errs := race(contenders, func(i int) error {
+			_, _, err := store.SignInGitHub(t.Context(), signIns[i])
+			return err
+		})
+		winner := signIns[requireOneWinner(t, errs, auth.ErrChanged)]
+		for _, signIn := range signIns {
+			require.Equal(t, signIn.Session.ID == winner.Session.ID, hasSession(t, store, signIn.Session.ID))
+		}
+		winner.Link.CreatedAt = a.link.CreatedAt
+		a.link, a.token = winner.Link, *winner.Token
+		requireConnection(t, store, a.connection())
+	}
+}
+
+func racingUsers(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		account := newGitHubAccount()
+		connects := make([]auth.GitHubConnect, contenders)
+		for i := range connects {
+			connects[i] = newConnect(newAccount(t, store).session, account)
+		}
+		winner := raceConnects(t, store, connects, auth.ErrExists)
+		for _, c := range connects {
+			if c.SessionID != winner.SessionID {
+				requireNoConnection(t, store, c.Link.UserID, githubHost)
+			}
+		}
+	}
+}
+
+func racingAccounts(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		a := newAccount(t, store)
+		connects := make([]auth.GitHubConnect, contenders)
+		for i := range connects {
+			connects[i] = newConnect(a.session, newGitHubAccount())
+		}
+		winner := raceConnects(t, store, connects, auth.ErrExists, auth.ErrChanged)
+		for _, c := range connects {
+			if c.Link.Account != winner.Link.Account {
+				requireNoLink(t, store, c.Link.Account)
+			}
+		}
+	}
+}
+
+// raceConnects makes the connections at once, and fails the test unless one
+// succeeds. It returns which.
+func raceConnects(t *testing.T, store auth.Store, connects []auth.GitHubConnect, others ...error) auth.GitHubConnect {
+	t.Helper()
+	errs := race(len(connects), func(i int) error { return store.ConnectGitHub(t.Context(), connects[i]) })
+	winner := connects[requireOneWinner(t, errs, others...)]
+	requireConnection(t, store, auth.GitHubConnection{Link: winner.Link, Token: &winner.Token})
+	return winner
+}
+
+func racingTokenWrites(t *testing.T, store auth.Store) {
+	for name, test := range map[string]struct {
+		call  func(ctx context.Context, a linked) error
+		loses error
+	}{
+		"connect": {func(ctx context.Context, a linked) error {
+			again := newConnect(a.session, a.link.Account)
+			again.TokenVersion = a.token.Version
+			return store.ConnectGitHub(ctx, again)
+		}, auth.ErrChanged},
+		"replace": {func(ctx context.Context, a linked) error {
+			return store.ReplaceGitHubToken(ctx, newToken(a.link), a.token.Version)
+		}, auth.ErrNotFound},
+		"delete": {func(ctx context.Context, a linked) error {
+			_, err := store.DeleteGitHubToken(ctx, a.user.ID, githubHost)
+			return err
+		}, auth.ErrNotFound},
+		"drop": {func(ctx context.Context, a linked) error {
+			return store.DropGitHubToken(ctx, a.user.ID, githubHost, a.token.Version)
+		}, auth.ErrNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range rounds(t) {
+				a := newLinked(t, store)
+				errs := race(contenders, func(int) error { return test.call(t.Context(), a) })
+				requireOneWinner(t, errs, test.loses)
+			}
+		})
+	}
+}
+
+func racingUnlinks(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		a := newUnlinkable(t, store)
+		errs := race(contenders, func(int) error {
+			_, err := store.UnlinkGitHub(t.Context(), a.user.ID, githubHost, now)
+			return err
+		})
+		requireOneWinner(t, errs, auth.ErrNotFound)
+		a.requireUnlinked(t, store)
+	}
+}
+
+func racingLastLinks(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		a := newLinked(t, store)
+		elsewhere := a.connectElsewhere(t, store)
+		hosts := []string{githubHost, elsewhere.Link.Account.Host}
+		errs := race(len(hosts), func(i int) error {
+			_, err := store.UnlinkGitHub(t.Context(), a.user.ID, hosts[i], now)
+			return err
+		})
+		stays := []auth.GitHubConnection{a.connection(), elsewhere}[requireOneLoser(t, errs, auth.ErrLastWayIn)]
+		requireConnection(t, store, stays)
+	}
+}
+
+// replacedWhileDeleted is a token being refreshed when its user disconnects.
+func replacedWhileDeleted(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		a := newLinked(t, store)
+		fresh := newToken(a.link)
+		var replaced, deleted error
+		var removed auth.GitHubToken
+		race(2, func(i int) error {
+			if i == 0 {
+				replaced = store.ReplaceGitHubToken(t.Context(), fresh, a.token.Version)
+			} else {
+				removed, deleted = store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost)
+			}
+			return nil
+		})
+		require.NoError(t, deleted)
+		if replaced == nil { // or else it came too late
+			require.Equal(t, fresh, removed)
+		} else {
+			require.ErrorIs(t, replaced, auth.ErrNotFound)
+			require.Equal(t, a.token, removed)
+		}
+		a.requireDisconnected(t, store)
+	}
+}

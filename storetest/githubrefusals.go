@@ -1,0 +1,236 @@
+package storetest
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// setAccount makes the sign-in one of this account.
+func setAccount(signIn *auth.GitHubSignIn, account auth.GitHubAccount) {
+	signIn.Link.Account = account
+	if signIn.Token != nil {
+		signIn.Token.Account = account
+	}
+}
+
+// setUser makes the sign-in one of the user with this ID.
+func setUser(signIn *auth.GitHubSignIn, id string) {
+	signIn.Link.UserID, signIn.Session.UserID = id, id
+	if signIn.Token != nil {
+		signIn.Token.UserID = id
+	}
+	if signIn.NewUser != nil {
+		signIn.NewUser.ID = id
+	}
+}
+
+// refusal is a sign-in that is refused: what makes it so, and the answers that
+// are true then. Taken is who has signed in with GitHub, and keyed who has not.
+type refusal struct {
+	edit func(signIn *auth.GitHubSignIn, taken linked, keyed account)
+	want []error
+}
+
+// refusalsOfAll are those of first and later sign-ins alike.
+var refusalsOfAll = map[string]refusal{
+	"the session's id is taken": {
+		func(s *auth.GitHubSignIn, taken linked, _ account) { s.Session.ID = taken.session.ID },
+		[]error{auth.ErrExists},
+	},
+	"the session names another user's key": {
+		func(s *auth.GitHubSignIn, _ linked, keyed account) { s.Session.AccessKeyID = keyed.key.ID },
+		[]error{auth.ErrNotFound},
+	},
+	"the token has another version": {
+		func(s *auth.GitHubSignIn, _ linked, _ account) { s.TokenVersion = unique("version") },
+		[]error{auth.ErrChanged},
+	},
+	"the token has an impossible version": {
+		func(s *auth.GitHubSignIn, _ linked, _ account) { s.TokenVersion += "\x00" },
+		[]error{auth.ErrChanged},
+	},
+	"the session is another user's": {
+		func(s *auth.GitHubSignIn, taken linked, _ account) { s.Session.UserID = taken.user.ID },
+		[]error{auth.ErrInvalid},
+	},
+	"the token is another user's": {
+		func(s *auth.GitHubSignIn, taken linked, _ account) { s.Token.UserID = taken.user.ID },
+		[]error{auth.ErrInvalid},
+	},
+	"the link is another user's": {
+		func(s *auth.GitHubSignIn, taken linked, _ account) { s.Link.UserID = taken.user.ID },
+		[]error{auth.ErrInvalid},
+	},
+	"the token is another account's": {
+		func(s *auth.GitHubSignIn, taken linked, _ account) { s.Token.Account.ID = taken.link.Account.ID },
+		[]error{auth.ErrInvalid},
+	},
+	"the token is of another host": {
+		func(s *auth.GitHubSignIn, _ linked, _ account) { s.Token.Account.Host = "github.example.com" },
+		[]error{auth.ErrInvalid},
+	},
+	"a record cannot be kept, and the account is linked": {
+		func(s *auth.GitHubSignIn, taken linked, _ account) {
+			setAccount(s, taken.link.Account)
+			s.Session.Method = ""
+		},
+		[]error{auth.ErrInvalid},
+	},
+}
+
+var refusalsOfFirst = map[string]refusal{
+	"the account is linked": {
+		func(s *auth.GitHubSignIn, taken linked, _ account) { setAccount(s, taken.link.Account) },
+		[]error{auth.ErrChanged},
+	},
+	"the account is linked, and its token known": {
+		func(s *auth.GitHubSignIn, taken linked, _ account) {
+			setAccount(s, taken.link.Account)
+			s.TokenVersion = taken.token.Version
+		},
+		[]error{auth.ErrChanged},
+	},
+	"the user's id is taken": {
+		func(s *auth.GitHubSignIn, _ linked, keyed account) { setUser(s, keyed.user.ID) },
+		[]error{auth.ErrExists},
+	},
+	"the user's id is that of somebody linked": {
+		func(s *auth.GitHubSignIn, taken linked, _ account) { setUser(s, taken.user.ID) },
+		[]error{auth.ErrExists, auth.ErrChanged},
+	},
+	"the username is taken": {
+		func(s *auth.GitHubSignIn, _ linked, keyed account) { s.NewUser.Username = keyed.user.Username },
+		[]error{auth.ErrExists},
+	},
+	"the username is taken, in capitals": {
+		func(s *auth.GitHubSignIn, taken linked, _ account) {
+			s.NewUser.Username = strings.ToUpper(taken.user.Username)
+		},
+		[]error{auth.ErrExists},
+	},
+	"the new user is not active": {
+		func(s *auth.GitHubSignIn, _ linked, _ account) { s.NewUser.IsActive = false },
+		[]error{auth.ErrUserDisabled},
+	},
+	"the new user is another than the records'": {
+		func(s *auth.GitHubSignIn, _ linked, _ account) { s.NewUser.ID = unique("user") },
+		[]error{auth.ErrInvalid},
+	},
+}
+
+var refusalsOfLater = map[string]refusal{
+	"the account is nobody's": {
+		func(s *auth.GitHubSignIn, _ linked, _ account) { setAccount(s, newGitHubAccount()) },
+		[]error{auth.ErrChanged},
+	},
+	"the account is nobody's, and the user has none": {
+		func(s *auth.GitHubSignIn, _ linked, keyed account) {
+			setAccount(s, newGitHubAccount())
+			setUser(s, keyed.user.ID)
+			s.TokenVersion = ""
+		},
+		[]error{auth.ErrChanged},
+	},
+	"the account is another user's": {
+		func(s *auth.GitHubSignIn, taken linked, _ account) { setAccount(s, taken.link.Account) },
+		[]error{auth.ErrChanged},
+	},
+	"the account is another's than the user's, who has none": {
+		func(s *auth.GitHubSignIn, _ linked, keyed account) { setUser(s, keyed.user.ID) },
+		[]error{auth.ErrChanged},
+	},
+	"there is no such user": {
+		func(s *auth.GitHubSignIn, _ linked, _ account) {
+			setAccount(s, newGitHubAccount())
+			setUser(s, unique("nobody"))
+		},
+		[]error{auth.ErrNotFound, auth.ErrChanged},
+	},
+	"the user is to be made": {
+		func(s *auth.GitHubSignIn, _ linked, _ account) {
+			s.NewUser = new(newUser())
+			setUser(s, s.NewUser.ID)
+		},
+		[]error{auth.ErrChanged},
+	},
+	"there is a token already": {
+		func(s *auth.GitHubSignIn, _ linked, _ account) { s.TokenVersion = "" },
+		[]error{auth.ErrChanged},
+	},
+	"the token's version is in other letters": {
+		func(s *auth.GitHubSignIn, _ linked, _ account) { s.TokenVersion = strings.ToLower(s.TokenVersion) },
+		[]error{auth.ErrChanged},
+	},
+	"the token's version ends with a space": {
+		func(s *auth.GitHubSignIn, _ linked, _ account) { s.TokenVersion += " " },
+		[]error{auth.ErrChanged},
+	},
+}
+
+// withRefusalsOfAll returns the refusals together with those of all sign-ins.
+func withRefusalsOfAll(refusals map[string]refusal) map[string]refusal {
+	all := maps.Clone(refusalsOfAll)
+	maps.Copy(all, refusals)
+	return all
+}
+
+func refusedFirstSignIn(t *testing.T, store auth.Store) {
+	for name, test := range withRefusalsOfAll(refusalsOfFirst) {
+		t.Run(name, func(t *testing.T) {
+			taken, keyed := newLinked(t, store), newAccount(t, store)
+			free := firstSignIn(newUser())
+			refused := free
+			refused.NewUser, refused.Token = new(*free.NewUser), new(*free.Token)
+			test.edit(&refused, taken, keyed)
+
+			requireRefused(t, store, refused, test.want)
+			taken.requireUnchanged(t, store)
+			keyed.requireUnchanged(t, store)
+			requireNoConnection(t, store, keyed.user.ID, githubHost)
+			// Nothing of it was kept, not even a name: all that is free still is.
+			requireNoUser(t, store, free.NewUser.ID)
+			requireNoLink(t, store, free.Link.Account)
+			requireNoSession(t, store, free.Session.ID)
+			signUp(t, store, free).requireUnchanged(t, store)
+		})
+	}
+}
+
+func refusedLaterSignIn(t *testing.T, store auth.Store) {
+	for name, test := range withRefusalsOfAll(refusalsOfLater) {
+		t.Run(name, func(t *testing.T) {
+			own, taken, keyed := newLinked(t, store), newLinked(t, store), newAccount(t, store)
+			free := own.nextSignIn()
+			refused := free
+			refused.Token = new(*free.Token)
+			test.edit(&refused, taken, keyed)
+
+			requireRefused(t, store, refused, test.want)
+			own.requireUnchanged(t, store)
+			taken.requireUnchanged(t, store)
+			keyed.requireUnchanged(t, store)
+			requireNoConnection(t, store, keyed.user.ID, githubHost)
+			if refused.Link.Account != own.link.Account && refused.Link.Account != taken.link.Account {
+				requireNoLink(t, store, refused.Link.Account)
+			}
+			if refused.NewUser != nil {
+				requireNoUser(t, store, refused.NewUser.ID)
+			}
+			requireNoSession(t, store, free.Session.ID)
+		})
+	}
+}
+
+// requireRefused fails the test unless the sign-in meets one of the answers.
+func requireRefused(t *testing.T, store auth.Store, signIn auth.GitHubSignIn, want []error) {
+	t.Helper()
+	session, user, err := store.SignInGitHub(t.Context(), signIn)
+	requireOneOf(t, err, want...)
+	require.Zero(t, session)
+	require.Zero(t, user)
+}

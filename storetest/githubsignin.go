@@ -1,0 +1,210 @@
+package storetest
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var githubSignInPromises = []promise{
+	{"a first sign-in stores the user, the link, the token and the session", firstSignInStoresAll},
+	{"a sign-in may come without a token", signInWithoutToken},
+	{"a later sign-in renews the link and the token", laterSignIn},
+	{"an e-mail that is taken is left out", takenEmailLeftOut},
+	{"an e-mail that is not taken is the user's", freeEmailKept},
+	{"a first sign-in that is refused leaves nothing", refusedFirstSignIn},
+	{"a later sign-in that is refused changes nothing", refusedLaterSignIn},
+	{"a disabled user does not sign in, and stays linked", disabledSignIn},
+	{"a disabled user has no session that GitHub opened", disablingEndsGitHubSessions},
+	{"a user signs in with accounts of several hosts", severalHosts},
+	{"an account of another host is another", sameIDElsewhere},
+	{"numbers of accounts are exact", exactAccountIDs},
+	{"what is unknown is not found", unknownGitHubAccounts},
+}
+
+var githubSuperUserPromises = []promise{
+	{"a super user who came with GitHub counts as one", githubSuperUserCounts},
+	{"a sign-in with GitHub is no bootstrap", signInBeforeBootstrap},
+}
+
+func firstSignInStoresAll(t *testing.T, store auth.Store) {
+	for _, user := range usersOfEveryKind() {
+		if !user.IsActive {
+			continue
+		}
+		signIn := firstSignIn(user)
+		session, got, err := store.SignInGitHub(t.Context(), signIn)
+		require.NoError(t, err)
+		require.Equal(t, signIn.Session, session)
+		user.LastLogin = session.CreatedAt
+		require.Equal(t, user, got)
+		linked{user, signIn.Link, *signIn.Token, session}.requireUnchanged(t, store)
+	}
+}
+
+func signInWithoutToken(t *testing.T, store auth.Store) {
+	first := firstSignIn(newUser())
+	first.Token = nil
+	session, user, err := store.SignInGitHub(t.Context(), first)
+	require.NoError(t, err)
+	linked{user: user, link: first.Link, session: session}.requireDisconnected(t, store)
+
+	a := newLinked(t, store)
+	for _, version := range []string{"", a.token.Version, unique("version")} { // which says nothing then
+		signIn := a.nextSignIn()
+		signIn.Token, signIn.TokenVersion = nil, version
+		session, user, err := store.SignInGitHub(t.Context(), signIn)
+		require.NoError(t, err)
+		requireSession(t, store, session)
+		signIn.Link.CreatedAt = a.link.CreatedAt
+		linked{user, signIn.Link, a.token, a.session}.requireUnchanged(t, store)
+	}
+}
+
+func laterSignIn(t *testing.T, store auth.Store) {
+	a, other := newLinked(t, store), newLinked(t, store)
+	for range 3 {
+		signIn := a.nextSignIn()
+		session, user, err := store.SignInGitHub(t.Context(), signIn)
+		require.NoError(t, err)
+		require.Equal(t, signIn.Session, session)
+		requireSession(t, store, session)
+
+		a.user.LastLogin = session.CreatedAt
+		require.Equal(t, a.user, user)
+		signIn.Link.CreatedAt = a.link.CreatedAt
+		a.link, a.token = signIn.Link, *signIn.Token
+		a.requireUnchanged(t, store) // with the session of before
+	}
+	other.requireUnchanged(t, store)
+}
+
+func takenEmailLeftOut(t *testing.T, store auth.Store) {
+	taken := newAccount(t, store)
+	for _, email := range []string{
+		taken.user.Email, strings.ToUpper(taken.user.Email), strings.ToLower(taken.user.Email),
+	} {
+		user := newUser()
+		user.Email = email
+		signIn := firstSignIn(user)
+		session, got, err := store.SignInGitHub(t.Context(), signIn)
+		require.NoError(t, err)
+		require.Equal(t, email, signIn.NewUser.Email, "the caller's own record was changed")
+
+		user.Email, user.LastLogin = "", session.CreatedAt
+		require.Equal(t, user, got)
+		linked{user, signIn.Link, *signIn.Token, session}.requireUnchanged(t, store)
+	}
+	taken.requireUnchanged(t, store)
+}
+
+func freeEmailKept(t *testing.T, store auth.Store) {
+	none := newUser()
+	none.Email = ""
+	require.Empty(t, signUp(t, store, firstSignIn(none)).user.Email)
+
+	a := newLinked(t, store)
+	require.NotEmpty(t, a.user.Email)
+	later := newUser()
+	later.Email = strings.ToUpper(a.user.Email)
+	require.ErrorIs(t, store.Register(t.Context(), later, newKey(later)), auth.ErrExists)
+	later = newUser()
+	later.Username = strings.ToUpper(a.user.Username)
+	require.ErrorIs(t, store.Register(t.Context(), later, newKey(later)), auth.ErrExists)
+}
+
+func disabledSignIn(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	update(t, store, a.user.ID, disable)
+	signIn := a.nextSignIn()
+	_, _, err := store.SignInGitHub(t.Context(), signIn)
+	require.ErrorIs(t, err, auth.ErrUserDisabled)
+	requireUser(t, store, changed(a.user, disable))
+	requireConnection(t, store, a.connection())
+	requireNoSession(t, store, signIn.Session.ID)
+
+	update(t, store, a.user.ID, enable)
+	_, user, err := store.SignInGitHub(t.Context(), signIn)
+	require.NoError(t, err)
+	require.Equal(t, a.user.ID, user.ID)
+}
+
+func disablingEndsGitHubSessions(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	update(t, store, a.user.ID, disable)
+	update(t, store, a.user.ID, enable)
+	requireNoSession(t, store, a.session.ID)
+}
+
+func severalHosts(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	elsewhere := a.connectElsewhere(t, store)
+	a.requireUnchanged(t, store)
+	requireConnection(t, store, elsewhere)
+
+	there := linked{user: a.user, link: elsewhere.Link, token: *elsewhere.Token}
+	for _, l := range []linked{a, there} {
+		_, user, err := store.SignInGitHub(t.Context(), l.nextSignIn())
+		require.NoError(t, err)
+		require.Equal(t, a.user.ID, user.ID)
+	}
+}
+
+func sameIDElsewhere(t *testing.T, store auth.Store) {
+	apart(t, slices.Concat(foldedTwins, lookalikes), func(t *testing.T, one, other string) {
+		first, second := firstSignIn(newUser()), firstSignIn(newUser())
+		setAccount(&first, auth.GitHubAccount{Host: one, ID: 1})
+		setAccount(&second, auth.GitHubAccount{Host: other, ID: 1})
+		a := signUp(t, store, first)
+		requireNoLink(t, store, second.Link.Account)
+		requireNoConnection(t, store, a.user.ID, other)
+		_, err := store.DeleteGitHubToken(t.Context(), a.user.ID, other)
+		require.ErrorIs(t, err, auth.ErrNotFound)
+
+		b := signUp(t, store, second)
+		a.requireUnchanged(t, store)
+		b.requireUnchanged(t, store)
+		connect(t, store, newConnect(a.session, auth.GitHubAccount{Host: other, ID: 2})) // one of each
+	})
+}
+
+func exactAccountIDs(t *testing.T, store auth.Store) {
+	host := unique("host")
+	for _, id := range []int64{
+		1, 2, 1 << 31, 1<<31 - 1, 1<<32 + 1, // 32 bits
+		1 << 53, 1<<53 + 1, 1<<53 + 2, math.MaxInt64 - 1, math.MaxInt64, // 64 bits, but no float has them all
+	} {
+		signIn := firstSignIn(newUser())
+		setAccount(&signIn, auth.GitHubAccount{Host: host, ID: id})
+		signUp(t, store, signIn).requireUnchanged(t, store)
+	}
+	for _, id := range []int64{0, -1, 3, 10, 1<<53 + 3, math.MinInt64} {
+		requireNoLink(t, store, auth.GitHubAccount{Host: host, ID: id})
+	}
+}
+
+func unknownGitHubAccounts(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	requireNoLink(t, store, newGitHubAccount())
+	requireNoConnection(t, store, unique("nobody"), githubHost)
+	requireNoConnection(t, store, a.user.ID, githubHost)
+	requireNoConnection(t, store, newLinked(t, store).user.ID, "github.example.com")
+}
+
+func githubSuperUserCounts(t *testing.T, store auth.Store) {
+	first := newAccountOf(t, store, newSuperUser())
+	second := signUp(t, store, firstSignIn(newSuperUser()))
+	update(t, store, first.user.ID, demote)
+	requireLast(t, store, signIn(t, store, second.user))
+}
+
+func signInBeforeBootstrap(t *testing.T, store auth.Store) {
+	signUp(t, store, firstSignIn(newSuperUser()))
+	bootstrap(t, store)
+	requireNoBootstrap(t, store)
+}

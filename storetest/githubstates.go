@@ -1,0 +1,139 @@
+package storetest
+
+import (
+	"context"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var statePromises = []promise{
+	{"a state is used once", stateUsedOnce},
+	{"an expired state is used until it is pruned", expiredStateUsed},
+	{"of several uses of a state at once one succeeds", racingStates},
+	{"states that merely look alike are two", lookalikeStates},
+	{"a state may be as long as an id", longestState},
+}
+
+var statePrunePromises = []promise{
+	{"pruning removes what has expired and nothing else", pruneStatesExactly},
+	{"pruning removes as many as it may and no more", pruneStatesToLimit},
+	{"a state used again keeps its time", pruneStateUsedAgain},
+	{"pruning an empty store removes nothing", ofStates(pruneEmpty)},
+	{"what several prune at once is counted once", ofStates(racingPrunes)},
+}
+
+// stateKind has no function has: a store does not tell of a state without using
+// it.
+var stateKind = kind{
+	name: "states",
+	add: func(t *testing.T, store auth.Store, _ auth.User, expires time.Time) string {
+		t.Helper()
+		return useState(t, store, expires)
+	},
+	prune: func(store auth.Store, ctx context.Context, expired time.Time, limit int) (int, error) {
+		return store.PruneStates(ctx, expired, limit)
+	},
+}
+
+// ofStates returns a test of states.
+func ofStates(test func(t *testing.T, store auth.Store, kind kind)) func(t *testing.T, store auth.Store) {
+	return func(t *testing.T, store auth.Store) { test(t, store, stateKind) }
+}
+
+// useState uses a new state.
+func useState(t *testing.T, store auth.Store, expires time.Time) (id string) {
+	t.Helper()
+	id = unique("state")
+	require.NoError(t, store.UseState(t.Context(), id, expires))
+	return id
+}
+
+func requireUsed(t *testing.T, store auth.Store, id string) {
+	t.Helper()
+	require.ErrorIs(t, store.UseState(t.Context(), id, latest), auth.ErrExists)
+}
+
+func stateUsedOnce(t *testing.T, store auth.Store) {
+	id := useState(t, store, now)
+	for range 3 {
+		requireUsed(t, store, id)
+	}
+	useState(t, store, now)
+}
+
+func expiredStateUsed(t *testing.T, store auth.Store) {
+	requireUsed(t, store, useState(t, store, earliest))
+}
+
+func racingStates(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		id := unique("state")
+		errs := race(contenders, func(int) error { return store.UseState(t.Context(), id, now) })
+		requireOneWinner(t, errs, auth.ErrExists)
+	}
+}
+
+func lookalikeStates(t *testing.T, store auth.Store) {
+	apart(t, slices.Concat(foldedTwins, lookalikes), func(t *testing.T, one, other string) {
+		for _, id := range []string{one, other} {
+			require.NoError(t, store.UseState(t.Context(), id, now))
+		}
+		requireUsed(t, store, one)
+	})
+}
+
+func longestState(t *testing.T, store auth.Store) {
+	for _, what := range []string{"x", "漢", "🦆"} {
+		id := fill(unique(""), what, auth.MaxIDLength)
+		require.NoError(t, store.UseState(t.Context(), id, latest))
+		requireUsed(t, store, id)
+	}
+}
+
+func pruneStatesExactly(t *testing.T, store auth.Store) {
+	for _, at := range []time.Time{now, now.Add(999), now.In(time.FixedZone("east", 3600))} {
+		var expired, unexpired []string
+		for _, expires := range expiredNow {
+			expired = append(expired, useState(t, store, expires))
+		}
+		for _, expires := range unexpiredNow {
+			unexpired = append(unexpired, useState(t, store, expires))
+		}
+		stateKind.requirePruned(t, store, len(expired), at, math.MaxInt)
+		for _, id := range expired { // each is as good as new
+			require.NoError(t, store.UseState(t.Context(), id, latest))
+		}
+		for _, id := range unexpired {
+			requireUsed(t, store, id)
+		}
+	}
+	stateKind.requirePruned(t, store, 0, now, math.MaxInt)
+}
+
+func pruneStatesToLimit(t *testing.T, store auth.Store) {
+	for range 5 {
+		useState(t, store, now)
+	}
+	unexpired := useState(t, store, latest)
+	for _, step := range []struct{ limit, pruned int }{
+		{0, 0}, {-1, 0}, {math.MinInt, 0}, {1, 1}, {2, 2}, {3, 2}, {2, 0}, {0, 0},
+	} {
+		stateKind.requirePruned(t, store, step.pruned, now, step.limit)
+	}
+	requireUsed(t, store, unexpired)
+}
+
+func pruneStateUsedAgain(t *testing.T, store auth.Store) {
+	early, late := useState(t, store, now), useState(t, store, latest)
+	require.ErrorIs(t, store.UseState(t.Context(), early, latest), auth.ErrExists)
+	require.ErrorIs(t, store.UseState(t.Context(), late, now), auth.ErrExists)
+	stateKind.requirePruned(t, store, 1, now, math.MaxInt)
+	require.NoError(t, store.UseState(t.Context(), early, now))
+	requireUsed(t, store, late)
+}

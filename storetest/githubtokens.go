@@ -1,0 +1,222 @@
+package storetest
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var githubTokenPromises = []promise{
+	{"a token is replaced, and nothing else", tokenReplaced},
+	{"a token of another version is neither replaced nor dropped", tokenOfAnotherVersion},
+	{"a token of another account does not replace one", tokenOfAnotherAccount},
+	{"a deleted token is returned, and gone once", tokenDeleted},
+	{"a dropped token is gone once", tokenDropped},
+	{"who has no token any more signs in to the same user", signInAfterDisconnect},
+	{"a version does not come back with another token", versionNotRevived},
+	{"the token of another host is another", tokenElsewhere},
+	{"what has no token is not found", noToken},
+	{"a store keeps copies of what is sealed", sealedCopied},
+}
+
+// tokenVerbs are the methods that find a token by its version.
+var tokenVerbs = map[string]func(t *testing.T, store auth.Store, token auth.GitHubToken) error{
+	"lease": func(t *testing.T, store auth.Store, token auth.GitHubToken) error {
+		leased, err := lease(t, store, token, now)
+		require.Equal(t, err == nil, leased)
+		return err
+	},
+	"replace": func(t *testing.T, store auth.Store, token auth.GitHubToken) error {
+		fresh := token
+		fresh.Version = unique("fresh")
+		return store.ReplaceGitHubToken(t.Context(), fresh, token.Version)
+	},
+	"drop": func(t *testing.T, store auth.Store, token auth.GitHubToken) error {
+		return store.DropGitHubToken(t.Context(), token.UserID, token.Account.Host, token.Version)
+	},
+}
+
+// requireNoToken fails the test if a method finds a token of this version.
+func requireNoToken(t *testing.T, store auth.Store, token auth.GitHubToken) {
+	t.Helper()
+	for name, verb := range tokenVerbs {
+		require.ErrorIs(t, verb(t, store, token), auth.ErrNotFound, name)
+	}
+}
+
+func deleteToken(t *testing.T, store auth.Store, token auth.GitHubToken) error {
+	t.Helper()
+	_, err := store.DeleteGitHubToken(t.Context(), token.UserID, token.Account.Host)
+	return err
+}
+
+func tokenReplaced(t *testing.T, store auth.Store) {
+	a, other := newLinked(t, store), newLinked(t, store)
+	for range 3 {
+		old, fresh := a.token, newToken(a.link)
+		fresh.Scopes, fresh.UpdatedAt = "", refusedAt
+		require.NoError(t, store.ReplaceGitHubToken(t.Context(), fresh, old.Version))
+		a.token = fresh
+		a.requireUnchanged(t, store)
+		requireNoToken(t, store, old)
+	}
+	a.requireUnchanged(t, store)
+	other.requireUnchanged(t, store)
+}
+
+func tokenOfAnotherVersion(t *testing.T, store auth.Store) {
+	a, other := newLinked(t, store), newLinked(t, store)
+	for _, version := range []string{
+		"", "%", unique("version"), other.token.Version, a.token.Version + " ", a.token.Version + "\x00",
+		strings.ToLower(a.token.Version), strings.ToUpper(a.token.Version),
+	} {
+		wrong := a.token
+		wrong.Version = version
+		requireNoToken(t, store, wrong)
+		a.requireUnchanged(t, store)
+	}
+}
+
+func tokenOfAnotherAccount(t *testing.T, store auth.Store) {
+	a, other := newLinked(t, store), newLinked(t, store)
+	for _, account := range []auth.GitHubAccount{newGitHubAccount(), other.link.Account} {
+		fresh := newToken(a.link)
+		fresh.Account = account
+		err := store.ReplaceGitHubToken(t.Context(), fresh, a.token.Version)
+		require.ErrorIs(t, err, auth.ErrNotFound)
+		a.requireUnchanged(t, store)
+		other.requireUnchanged(t, store)
+	}
+}
+
+func tokenDeleted(t *testing.T, store auth.Store) {
+	a, other := newLinked(t, store), newLinked(t, store)
+	deleted, err := store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost)
+	require.NoError(t, err)
+	require.Equal(t, a.token, deleted)
+	a.requireDisconnected(t, store)
+	require.ErrorIs(t, deleteToken(t, store, a.token), auth.ErrNotFound)
+	requireNoToken(t, store, a.token)
+	a.requireDisconnected(t, store)
+	other.requireUnchanged(t, store)
+}
+
+func tokenDropped(t *testing.T, store auth.Store) {
+	a, other := newLinked(t, store), newLinked(t, store)
+	require.NoError(t, tokenVerbs["drop"](t, store, a.token))
+	a.requireDisconnected(t, store)
+	requireNoToken(t, store, a.token)
+	require.ErrorIs(t, deleteToken(t, store, a.token), auth.ErrNotFound)
+	other.requireUnchanged(t, store)
+}
+
+func signInAfterDisconnect(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	require.NoError(t, deleteToken(t, store, a.token))
+	signIn := a.nextSignIn()
+	requireRefused(t, store, signIn, []error{auth.ErrChanged}) // with the version of before
+	a.requireDisconnected(t, store)
+
+	signIn.TokenVersion = ""
+	_, user, err := store.SignInGitHub(t.Context(), signIn)
+	require.NoError(t, err)
+	require.Equal(t, a.user.ID, user.ID)
+	signIn.Link.CreatedAt = a.link.CreatedAt
+	requireConnection(t, store, auth.GitHubConnection{Link: signIn.Link, Token: signIn.Token})
+}
+
+func versionNotRevived(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	old := a.token
+	require.NoError(t, deleteToken(t, store, old))
+	again := newConnect(a.session, a.link.Account)
+	connect(t, store, again)
+	again.Link.CreatedAt = a.link.CreatedAt
+	a.link, a.token = again.Link, again.Token
+
+	requireNoToken(t, store, old)
+	signIn := a.nextSignIn()
+	signIn.TokenVersion = old.Version
+	requireRefused(t, store, signIn, []error{auth.ErrChanged})
+	late := newConnect(a.session, a.link.Account)
+	late.TokenVersion = old.Version
+	require.ErrorIs(t, store.ConnectGitHub(t.Context(), late), auth.ErrChanged)
+	a.requireUnchanged(t, store)
+}
+
+func tokenElsewhere(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	elsewhere := a.connectElsewhere(t, store)
+	wrong := a.token
+	wrong.Account = elsewhere.Link.Account
+	requireNoToken(t, store, wrong)
+	requireConnection(t, store, elsewhere)
+
+	require.NoError(t, deleteToken(t, store, *elsewhere.Token))
+	elsewhere.Token = nil
+	requireConnection(t, store, elsewhere)
+	a.requireUnchanged(t, store)
+}
+
+func noToken(t *testing.T, store auth.Store) {
+	keyed, unlinked := newAccount(t, store), newLinked(t, store)
+	addKey(t, store, unlinked.user, time.Time{})
+	_, err := store.UnlinkGitHub(t.Context(), unlinked.user.ID, githubHost, now)
+	require.NoError(t, err)
+	elsewhere := newLinked(t, store).token
+	elsewhere.Account.Host = "github.example.com"
+	for name, token := range map[string]auth.GitHubToken{
+		"no such user":     newToken(newLink(newUser(), newGitHubAccount())),
+		"no link":          newToken(newLink(keyed.user, newGitHubAccount())),
+		"no link any more": unlinked.token,
+		"no link there":    elsewhere,
+	} {
+		t.Run(name, func(t *testing.T) {
+			requireNoToken(t, store, token)
+			require.ErrorIs(t, deleteToken(t, store, token), auth.ErrNotFound)
+			requireNoConnection(t, store, token.UserID, token.Account.Host)
+		})
+	}
+}
+
+// sealedCopied writes over each slice that a store was given, or gave.
+func sealedCopied(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	want := auth.GitHubConnection{Link: a.link, Token: new(newToken(a.link))}
+	requireKept := func() {
+		t.Helper()
+		got, err := store.FindGitHubConnection(t.Context(), a.user.ID, githubHost)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		clear(got.Token.Sealed)
+		requireConnection(t, store, want)
+	}
+	own := func() *auth.GitHubToken { // the same token in a slice of its own
+		token := *want.Token
+		token.Sealed = []byte(string(token.Sealed))
+		return &token
+	}
+
+	replaced := own()
+	require.NoError(t, store.ReplaceGitHubToken(t.Context(), *replaced, a.token.Version))
+	clear(replaced.Sealed)
+	requireKept()
+
+	require.NoError(t, deleteToken(t, store, *want.Token))
+	again := auth.GitHubConnect{Link: a.link, Token: *own(), SessionID: a.session.ID, At: now}
+	require.NoError(t, store.ConnectGitHub(t.Context(), again))
+	clear(again.Token.Sealed)
+	requireKept()
+
+	require.NoError(t, deleteToken(t, store, *want.Token))
+	signIn := a.nextSignIn()
+	signIn.Link, signIn.Token, signIn.TokenVersion = a.link, own(), ""
+	_, _, err := store.SignInGitHub(t.Context(), signIn)
+	require.NoError(t, err)
+	clear(signIn.Token.Sealed)
+	requireKept()
+}

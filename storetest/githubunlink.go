@@ -1,0 +1,184 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var githubUnlinkPromises = []promise{
+	{"unlinking removes the link and the token, and spares the rest", unlinked},
+	{"a link without a token is unlinked", unlinkedWithoutToken},
+	{"an unlinked account is anybody's again", unlinkedAccountIsFree},
+	{"who has no key that is good keeps the last link", lastWayInStays},
+	{"any key that is good is a way in", goodKeyIsWayIn},
+	{"a link to another host is a way in", otherLinkIsWayIn},
+	{"what is not linked is not unlinked", unlinkUnknown},
+	{"a reset user has no link and no token", resetUnlinks},
+	{"a reset spares the links of others", resetSparesLinks},
+	{"a reset that fails leaves the link and the token", failedResetKeepsLink},
+}
+
+func unlink(t *testing.T, store auth.Store, l linked) (auth.GitHubConnection, error) {
+	t.Helper()
+	return store.UnlinkGitHub(t.Context(), l.user.ID, l.link.Account.Host, now)
+}
+
+func unlinked(t *testing.T, store auth.Store) {
+	a, other := newLinked(t, store), newLinked(t, store)
+	key := addKey(t, store, a.user, time.Time{})
+	elsewhere := a.connectElsewhere(t, store)
+	removed, err := unlink(t, store, a)
+	require.NoError(t, err)
+	require.Equal(t, a.connection(), removed)
+
+	a.requireUnlinked(t, store)
+	requireNoToken(t, store, a.token)
+	require.ErrorIs(t, deleteToken(t, store, a.token), auth.ErrNotFound)
+	_, err = unlink(t, store, a)
+	require.ErrorIs(t, err, auth.ErrNotFound)
+
+	requireUser(t, store, a.user)
+	requireKey(t, store, key)
+	requireSession(t, store, a.session)
+	requireConnection(t, store, elsewhere)
+	other.requireUnchanged(t, store)
+}
+
+func unlinkedWithoutToken(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	addKey(t, store, a.user, time.Time{})
+	require.NoError(t, deleteToken(t, store, a.token))
+	removed, err := unlink(t, store, a)
+	require.NoError(t, err)
+	require.Equal(t, auth.GitHubConnection{Link: a.link}, removed)
+	a.requireUnlinked(t, store)
+}
+
+func unlinkedAccountIsFree(t *testing.T, store auth.Store) {
+	a, other := newLinked(t, store), newAccount(t, store)
+	addKey(t, store, a.user, time.Time{})
+	_, err := unlink(t, store, a)
+	require.NoError(t, err)
+	requireRefused(t, store, a.nextSignIn(), []error{auth.ErrChanged})
+	a.requireUnlinked(t, store)
+
+	requireConnection(t, store, connect(t, store, newConnect(other.session, a.link.Account)))
+	requireConnection(t, store, connect(t, store, newConnect(a.session, newGitHubAccount())))
+
+	_, err = unlink(t, store, linked{user: other.user, link: a.link})
+	require.NoError(t, err)
+	first := firstSignIn(newUser())
+	setAccount(&first, a.link.Account)
+	signUp(t, store, first).requireUnchanged(t, store)
+}
+
+func lastWayInStays(t *testing.T, store auth.Store) {
+	a, other := newLinked(t, store), newLinked(t, store)
+	addKey(t, store, other.user, time.Time{})
+	requireLast := func() {
+		t.Helper()
+		for _, at := range []time.Time{now, now.Add(999), now.In(time.FixedZone("east", 3600))} {
+			removed, err := store.UnlinkGitHub(t.Context(), a.user.ID, githubHost, at)
+			require.ErrorIs(t, err, auth.ErrLastWayIn)
+			require.Zero(t, removed)
+			requireConnection(t, store, a.connection())
+		}
+	}
+	requireLast()
+	for _, expires := range expiredNow {
+		addKey(t, store, a.user, expires)
+		requireLast()
+	}
+	a.requireUnchanged(t, store)
+	update(t, store, a.user.ID, disable)
+	requireLast()
+	update(t, store, a.user.ID, enable)
+	require.NoError(t, deleteToken(t, store, a.token))
+	_, err := unlink(t, store, a)
+	require.ErrorIs(t, err, auth.ErrLastWayIn)
+	requireConnection(t, store, auth.GitHubConnection{Link: a.link})
+}
+
+func goodKeyIsWayIn(t *testing.T, store auth.Store) {
+	for _, expires := range append([]time.Time{{}}, unexpiredNow...) {
+		for _, change := range []auth.UserChange{{}, disable} {
+			a := newLinked(t, store)
+			addKey(t, store, a.user, now)
+			addKey(t, store, a.user, expires)
+			update(t, store, a.user.ID, change)
+			_, err := unlink(t, store, a)
+			require.NoError(t, err)
+			a.requireUnlinked(t, store)
+		}
+	}
+}
+
+func otherLinkIsWayIn(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	elsewhere := a.connectElsewhere(t, store)
+	_, err := unlink(t, store, a)
+	require.NoError(t, err)
+	a.requireUnlinked(t, store)
+
+	_, err = unlink(t, store, linked{user: a.user, link: elsewhere.Link})
+	require.ErrorIs(t, err, auth.ErrLastWayIn)
+	requireConnection(t, store, elsewhere)
+}
+
+func unlinkUnknown(t *testing.T, store auth.Store) {
+	a, keyed := newLinked(t, store), newAccount(t, store)
+	for name, l := range map[string]linked{
+		"no such user":  {user: newUser(), link: a.link},
+		"no link":       {user: keyed.user, link: a.link},
+		"no link there": {user: a.user, link: newLink(a.user, auth.GitHubAccount{Host: "elsewhere", ID: a.link.Account.ID})},
+	} {
+		_, err := unlink(t, store, l)
+		require.ErrorIs(t, err, auth.ErrNotFound, name)
+	}
+	a.requireUnchanged(t, store)
+	keyed.requireUnchanged(t, store)
+}
+
+func resetUnlinks(t *testing.T, store auth.Store) {
+	for _, change := range []auth.UserChange{{}, disable, enable} {
+		a := newLinked(t, store)
+		elsewhere := a.connectElsewhere(t, store)
+		_, err := store.ResetUser(t.Context(), a.user.ID, change, newKey(a.user))
+		require.NoError(t, err)
+
+		there := linked{user: a.user, link: elsewhere.Link, token: *elsewhere.Token}
+		for _, l := range []linked{a, there} {
+			l.requireUnlinked(t, store)
+			requireNoToken(t, store, l.token)
+			requireRefused(t, store, l.nextSignIn(), []error{auth.ErrChanged, auth.ErrUserDisabled})
+			l.requireUnlinked(t, store)
+		}
+		requireNoSession(t, store, a.session.ID)
+		first := firstSignIn(newUser()) // of whoever has the account
+		setAccount(&first, a.link.Account)
+		signUp(t, store, first).requireUnchanged(t, store)
+	}
+}
+
+func resetSparesLinks(t *testing.T, store auth.Store) {
+	a, other := newLinked(t, store), newLinked(t, store)
+	_, err := store.ResetUser(t.Context(), a.user.ID, disable, newKey(a.user))
+	require.NoError(t, err)
+	other.requireUnchanged(t, store)
+}
+
+func failedResetKeepsLink(t *testing.T, store auth.Store) {
+	a, other := newLinked(t, store), newAccount(t, store)
+	key := newKey(a.user)
+	key.ID = other.key.ID
+	_, err := store.ResetUser(t.Context(), a.user.ID, disable, key)
+	require.ErrorIs(t, err, auth.ErrExists)
+	a.requireUnchanged(t, store)
+	_, err = store.ResetUser(t.Context(), a.user.ID, disable, newKey(other.user))
+	require.ErrorIs(t, err, auth.ErrInvalid)
+	a.requireUnchanged(t, store)
+}

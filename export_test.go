@@ -1,6 +1,10 @@
 package auth
 
-import "net/url"
+import (
+	"context"
+	"net/url"
+	"time"
+)
 
 // What the tests look at from the inside.
 
@@ -62,3 +66,23 @@ func APIURL(base string) string {
 	}
 	return apiURL(u)
 }
+
+var CheckReturnTo = checkReturnTo
+
+// GitHubAPI is the calls to GitHub, each alone.
+type GitHubAPI struct{ api *githubAPI }
+
+func NewGitHubAPI(cfg GitHubConfig) (*GitHubAPI, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &GitHubAPI{newGitHubAPI(cfg)}, nil
+}
+
+func (a *GitHubAPI) Exchange(ctx context.Context, code string) (access, refresh string, expires time.Time, err error) {
+	grant, err := a.api.exchange(ctx, code, "verifier")
+	return grant.AccessToken, grant.RefreshToken, grant.ExpiresAt, err
+}
+
+func (a *GitHubAPI) Email(ctx context.Context) (string, error) { return a.api.email(ctx, "token") }

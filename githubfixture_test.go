@@ -2,7 +2,6 @@ package auth_test
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -186,11 +185,4 @@ func queryOf(t testing.TB, raw string) url.Values {
 	u, err := url.Parse(raw)
 	require.NoError(t, err)
 	return u.Query()
-}
-
-func mustJSON(t testing.TB, v any) string {
-	t.Helper()
-	text, err := json.Marshal(v)
-	require.NoError(t, err)
-	return string(text)
 }

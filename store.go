@@ -105,9 +105,10 @@ type UserChange struct {
 //   - When ctx is done before the call, the call changes nothing and returns
 //     an error that wraps ctx.Err(). When it ends during the call, the call
 //     returns soon, with everything done or nothing.
-//   - A record that its Validate method refuses is [ErrInvalid], and so is a
-//     hash that [ValidateHash] refuses. An id to look for that could never have
-//     been stored is [ErrNotFound].
+//   - A record that its Validate method refuses is [ErrInvalid], and so is what
+//     [ValidateHash] and [ValidateState] refuse. A context that is done comes
+//     before that, and that before every other answer.
+//   - An id to look for that could never have been stored is [ErrNotFound].
 //   - A record whose ExpiresAt is equal to the given time has expired.
 //   - IDs compare byte for byte. Usernames and e-mails are kept as given and
 //     compare as [FoldASCII] makes them.

@@ -151,8 +151,7 @@ func TestLogoutEndsTheTokenThatMakesTheCallAndNoOther(t *testing.T) {
 
 func TestALogoutThatAnotherOvertakesSucceeds(t *testing.T) {
 	t.Parallel()
-	var f *fixture
-	f = newFixture(t, watch(func(method string) error {
+	f := newFixture(t, watch(func(method string) error {
 		if method == "EndSession" {
 			return auth.ErrNotFound
 		}

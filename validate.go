@@ -75,6 +75,12 @@ func ValidateHash(hash string) error {
 	return nil
 }
 
+// ValidateState returns an [InvalidError] if no store may keep the state that
+// [GitHubStore.UseState] is to remember.
+func ValidateState(id string, expiresAt time.Time) error {
+	return firstError(checkID("state", id, MaxIDLength), checkTime("expires_at", expiresAt))
+}
+
 // FoldASCII returns s with the letters A to Z in lower case and every other
 // byte as it is. Usernames and e-mails that are equal when folded are the same.
 func FoldASCII(s string) string {

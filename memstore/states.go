@@ -13,6 +13,9 @@ func (s *Store) UseState(ctx context.Context, id string, expiresAt time.Time) er
 	if err := check(ctx); err != nil {
 		return err
 	}
+	if err := auth.ValidateState(id, expiresAt); err != nil {
+		return fmt.Errorf("memstore: %w", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.states[id] != nil {

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"cmp"
 	"context"
-	"math"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -14,22 +13,12 @@ const insertState = `INSERT INTO auth_github_states (id, expires_at) VALUES (?, 
 // UseState implements [auth.GitHubStore]. The primary key decides which call was
 // the first.
 func (s *Store) UseState(ctx context.Context, id string, expiresAt time.Time) error {
-	if err := cmp.Or(ctx.Err(), checkState(id, expiresAt)); err != nil {
+	if err := cmp.Or(ctx.Err(), auth.ValidateState(id, expiresAt)); err != nil {
 		return err
 	}
 	return s.write(ctx, "use state", func(ctx context.Context, t tx) error {
 		return t.insert(ctx, insertState, id, toMicros(expiresAt))
 	})
-}
-
-func checkState(id string, expiresAt time.Time) error {
-	if !storable(id, auth.MaxIDLength) {
-		return &auth.InvalidError{Field: "state", Reason: "must be text that a store can keep as an id"}
-	}
-	if at := toMicros(expiresAt); at <= 0 || at == math.MaxInt64 {
-		return &auth.InvalidError{Field: "expires_at", Reason: "must be between the years 1970 and 9999"}
-	}
-	return nil
 }
 
 const pruneStates = `

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ var statePromises = []promise{
 	{"of several uses of a state at once one succeeds", racingStates},
 	{"states that merely look alike are two", lookalikeStates},
 	{"a state may be as long as an id", longestState},
+	{"a state that cannot be kept is invalid", invalidState},
 }
 
 var statePrunePromises = []promise{
@@ -136,4 +138,17 @@ func pruneStateUsedAgain(t *testing.T, store auth.Store) {
 	stateKind.requirePruned(t, store, 1, now, math.MaxInt)
 	require.NoError(t, store.UseState(t.Context(), early, now))
 	requireUsed(t, store, late)
+}
+
+func invalidState(t *testing.T, store auth.Store) {
+	for name, id := range map[string]string{
+		"empty": "", "NUL": "a\x00", "not UTF-8": "\xff", "over-long": strings.Repeat("x", auth.MaxIDLength+1),
+	} {
+		require.ErrorIs(t, store.UseState(t.Context(), id, latest), auth.ErrInvalid, name)
+	}
+	for _, expires := range []time.Time{{}, time.Unix(0, 0), latest.AddDate(1, 0, 0)} {
+		id := unique("state")
+		require.ErrorIs(t, store.UseState(t.Context(), id, expires), auth.ErrInvalid)
+		require.NoError(t, store.UseState(t.Context(), id, latest), "it was not used")
+	}
 }

@@ -1,0 +1,99 @@
+package auth_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/memstore"
+)
+
+// newGitHubAPI is a host whose users all sign in with GitHub. The account with
+// the number 583231 is its super user.
+func newGitHubAPI(origin string, github auth.GitHubConfig) (*auth.Service, error) {
+	signing, err1 := auth.NewHS256Key("2026-01", []byte("a secret of 32 random bytes, say"))
+	sealing, err2 := auth.NewSymmetricKey("2026-01", []byte("another one of 32 random bytes, say"))
+	if err1 != nil || err2 != nil {
+		return nil, fmt.Errorf("keys: %v, %v", err1, err2)
+	}
+	github.CallbackURL = origin + "/api/v1/auth/github/callback"
+	github.SuperUsers = []int64{583231}
+	return auth.New(memstore.New(), auth.Config{
+		Issuer:      origin,
+		SigningKeys: []auth.SigningKey{signing},
+		SealingKeys: []auth.SymmetricKey{sealing},
+		GitHub:      &github,
+	})
+}
+
+// A host's own test of its GitHub sign-in, against a GitHub that is not there:
+// octocat agrees to everything. In production the configuration has ClientID and
+// ClientSecret, and no URLs.
+func ExampleGitHubConnector() {
+	fake, err := githubtest.Start("", githubtest.Config{AutoApprove: "octocat"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer fake.Close()
+	server := httptest.NewUnstartedServer(nil)
+	server.StartTLS() // a browser keeps the cookie for https only
+	defer server.Close()
+
+	id, secret := fake.Client()
+	svc, err := newGitHubAPI(server.URL, auth.GitHubConfig{
+		ClientID: id, ClientSecret: auth.NewSecret(secret),
+		BaseURL: fake.URL(), APIURL: fake.URL() + "/api/v3", Host: "githubtest.invalid",
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	server.Config.Handler = svc.Handler()
+
+	browser := server.Client()
+	browser.Jar, _ = cookiejar.New(nil)
+	answer, err := browser.Get(server.URL + "/api/v1/auth/github/start")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var signedIn struct {
+		Username    string `json:"username"`
+		IsNewUser   bool   `json:"is_new_user"`
+		IsSuperUser bool   `json:"is_super_user"`
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&signedIn); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(signedIn.Username, signedIn.IsNewUser, signedIn.IsSuperUser)
+	// Output: octocat true true
+}
+
+// The host lists a user's repositories with the token that connecting left.
+func ExampleGitHubConnector_Client() {
+	listRepositories := func(ctx context.Context, svc *auth.Service) error {
+		user, err := svc.User(ctx)
+		if err != nil {
+			return err
+		}
+		client, err := svc.GitHub().Client(ctx, user.ID)
+		if err != nil {
+			return err // auth.ErrNotFound: ask the user to connect GitHub
+		}
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.github.com/user/repos", nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		return response.Body.Close()
+	}
+	_ = listRepositories
+}

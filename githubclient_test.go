@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"testing"
 	"time"
 
@@ -112,35 +111,6 @@ func (g *githubFixture) instance() *auth.Service {
 	})
 	require.NoError(g.t, err)
 	return svc
-}
-
-func TestParallelUseOfAnExpiredTokenRefreshesOnceAndDisconnectsNobody(t *testing.T) {
-	t.Parallel()
-	g := newGitHub(t, expiring)
-	g.browser().connect(g.signIn(g.user))
-	g.clock.Advance(9 * time.Hour)
-	instances := []*auth.Service{g.svc, g.instance()}
-	tokens := make(chan string, 32)
-	var wg sync.WaitGroup
-	for i := range cap(tokens) {
-		wg.Go(func() {
-			token, err := instances[i%2].GitHub().TokenSource(t.Context(), g.user.ID).Token()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			tokens <- token.AccessToken
-		})
-	}
-	wg.Wait()
-	close(tokens)
-	different := map[string]bool{}
-	for token := range tokens {
-		different[token] = true
-	}
-	require.Len(t, different, 1)
-	require.Equal(t, 2, g.fake.Count(githubtest.EndpointAccessToken), "one exchange, one refresh")
-	require.Equal(t, http.StatusOK, g.status(g.signIn(g.user)).status)
 }
 
 func TestADeadRefreshTokenDisconnects(t *testing.T) {

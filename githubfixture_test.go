@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -186,3 +187,5 @@ func queryOf(t testing.TB, raw string) url.Values {
 	require.NoError(t, err)
 	return u.Query()
 }
+
+func mustPrint(v any) string { return fmt.Sprintf("%+v", v) }

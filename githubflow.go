@@ -48,26 +48,27 @@ var (
 	ErrGitHubConflict = errors.New("auth: GitHub account and user belong to others")
 )
 
-// BeginSignIn begins a sign-in with GitHub. ReturnTo is a path of the host's, or
-// empty. Nothing is stored.
-func (g *GitHubConnector) BeginSignIn(returnTo string) (GitHubStart, error) {
-	return g.begin(githubFlow{ReturnTo: returnTo}, g.cfg.SignInScopes)
+// BeginSignIn begins a sign-in with GitHub in the browser that sends the request.
+// ReturnTo is a path of the host's, or empty. Nothing is stored.
+func (g *GitHubConnector) BeginSignIn(r *http.Request, returnTo string) (GitHubStart, error) {
+	return g.begin(r, githubFlow{ReturnTo: returnTo}, g.cfg.SignInScopes)
 }
 
 // BeginConnect begins to connect a GitHub account to the caller, whose session
-// must still be live when it is done. The person chooses the account at GitHub.
-func (g *GitHubConnector) BeginConnect(caller Identity, returnTo string) (GitHubStart, error) {
+// must still be live when it is done, in the browser that sends the request. The
+// person chooses the account at GitHub.
+func (g *GitHubConnector) BeginConnect(r *http.Request, caller Identity, returnTo string) (GitHubStart, error) {
 	flow := githubFlow{ReturnTo: returnTo, UserID: caller.UserID, SessionID: caller.SessionID}
-	return g.begin(flow, g.cfg.ConnectScopes, oauth2.SetAuthURLParam("prompt", "select_account"))
+	return g.begin(r, flow, g.cfg.ConnectScopes, oauth2.SetAuthURLParam("prompt", "select_account"))
 }
 
-func (g *GitHubConnector) begin(flow githubFlow, scopes []string, options ...oauth2.AuthCodeOption) (GitHubStart, error) {
+func (g *GitHubConnector) begin(r *http.Request, flow githubFlow, scopes []string, options ...oauth2.AuthCodeOption) (GitHubStart, error) {
 	if err := checkReturnTo(flow.ReturnTo); err != nil {
 		return GitHubStart{}, err
 	}
 	flow.Verifier = oauth2.GenerateVerifier()
 	flow.ExpiresAt = g.cfg.Now().Add(stateLifetime).Unix()
-	state := newState()
+	state := g.cookies.newState(r)
 	cookie, err := g.cookies.bind(state, flow)
 	if err != nil {
 		return GitHubStart{}, err

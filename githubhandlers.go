@@ -30,12 +30,12 @@ type authURLResponse struct {
 // which a browser signs in with GitHub, and the cookie that binds it.
 func (s *Service) GitHubSignInHandler() http.Handler {
 	return s.githubOnly(http.MethodGet, func() http.Handler {
-		return s.handle(http.MethodGet, func(_ context.Context, w http.ResponseWriter, _ *http.Request) (any, error) {
+		return s.handle(http.MethodGet, func(_ context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 			if s.github.unbound != nil {
 				start, err := s.github.BeginUnboundSignIn()
 				return authURLResponse{start.AuthURL}, err
 			}
-			start, err := s.github.BeginSignIn("")
+			start, err := s.github.BeginSignIn(r, "")
 			return s.begun(w, start, err)
 		})
 	})
@@ -45,9 +45,9 @@ func (s *Service) GitHubSignInHandler() http.Handler {
 // browser connects GitHub to the caller, and the cookie that binds it.
 func (s *Service) GitHubConnectHandler() http.Handler {
 	return s.githubOnly(http.MethodGet, func() http.Handler {
-		return s.Authenticate(s.handle(http.MethodGet, func(ctx context.Context, w http.ResponseWriter, _ *http.Request) (any, error) {
+		return s.Authenticate(s.handle(http.MethodGet, func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 			caller, _ := IdentityFromContext(ctx)
-			start, err := s.github.BeginConnect(caller, "")
+			start, err := s.github.BeginConnect(r, caller, "")
 			return s.begun(w, start, err)
 		}))
 	})
@@ -66,7 +66,7 @@ func (s *Service) begun(w http.ResponseWriter, start GitHubStart, err error) (an
 func (s *Service) GitHubStartHandler() http.Handler {
 	return s.githubOnly(http.MethodGet, func() http.Handler {
 		return s.only(http.MethodGet, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			start, err := s.github.BeginSignIn(r.URL.Query().Get("return_to"))
+			start, err := s.github.BeginSignIn(r, r.URL.Query().Get("return_to"))
 			if err != nil {
 				s.fail(w, r, err)
 				return
@@ -139,7 +139,7 @@ func (s *Service) browserUser(r *http.Request) string {
 func errorCode(err error) string {
 	for code, known := range map[string]error{
 		"expired": ErrGitHubState, "denied": ErrGitHubDenied, "not_allowed": ErrGitHubNotAllowed, "conflict": ErrGitHubConflict,
-	} {
+	} { // ErrUserDisabled has become ErrGitHubNotAllowed by now
 		if errors.Is(err, known) {
 			return code
 		}

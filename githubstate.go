@@ -53,6 +53,20 @@ type stateCookies struct {
 	insecure bool // plain http elsewhere than on loopback
 }
 
+// newState returns a state whose cookie overwrites none that the browser has, if
+// there is room for one more.
+func (c stateCookies) newState(r *http.Request) string {
+	const attempts = 64 // one of four slots stays unmet for so long once in 10^8
+	var state string
+	for range attempts {
+		state = newState()
+		if len(r.CookiesNamed(c.name(state))) == 0 {
+			break
+		}
+	}
+	return state
+}
+
 // name returns the cookie's name. Some bits of the state choose one of a few, so
 // that flows in two tabs do not overwrite each other, and no number of flows
 // fills the browser's jar.

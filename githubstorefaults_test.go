@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/sallyport-go/auth"
@@ -164,7 +165,7 @@ func TestGitHubEnterpriseByConfiguration(t *testing.T) {
 		cfg.BaseURL, cfg.APIURL, cfg.Host = base, "", ""
 		connector, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
 		require.NoError(t, err)
-		start, err := connector.BeginSignIn("")
+		start, err := connector.BeginSignIn(httptest.NewRequest(http.MethodGet, "/", nil), "")
 		require.NoError(t, err)
 		u := mustURL(t, start.AuthURL)
 		require.Equal(t, want, u.Scheme+"://"+u.Host+u.Path)

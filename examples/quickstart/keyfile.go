@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/memstore"
 )
 
 // keyFile is the keys of the service, which stand beside its database and must
@@ -33,15 +34,34 @@ func newKeys() *keyFile {
 		rand.Read(key)
 		return key
 	}
-	return &keyFile{Signing: random(), Sealing: random(), Pepper: random()}
+	keys := &keyFile{Signing: random(), Sealing: random(), Pepper: random()}
+	keys.newFirst()
+	return keys
+}
+
+// newFirst makes the pair of the first super user.
+func (k *keyFile) newFirst() {
+	verifier, err := auth.NewCredentialVerifier(memstore.New(), auth.CredentialConfig{})
+	if err != nil {
+		panic(err) // not with these arguments
+	}
+	pair := verifier.NewPair()
+	k.FirstKey, k.FirstSecret, k.Printed = pair.AccessKey, pair.AccessSecret.Reveal(), false
 }
 
 // loadKeys reads the file; found is false if there is none.
 func loadKeys(path string) (keys *keyFile, found bool, err error) {
-	text, err := os.ReadFile(path)
+	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil
 	}
+	if err != nil {
+		return nil, false, err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, false, fmt.Errorf("%s can be read by others: change its keys, or chmod 600 it if nobody has", path)
+	}
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, false, err
 	}
@@ -54,7 +74,22 @@ func loadKeys(path string) (keys *keyFile, found bool, err error) {
 
 // save writes the file so that, whenever the machine stops, either the old one
 // is there or the new one, whole.
-func (k *keyFile) save(path string) (err error) {
+func (k *keyFile) save(path string) error {
+	return k.write(path, os.Rename)
+}
+
+// create is save for a file that is not there yet. Of several at once one
+// succeeds; the others return fs.ErrExist.
+func (k *keyFile) create(path string) error {
+	return k.write(path, func(temporary, path string) error {
+		if err := os.Link(temporary, path); err != nil {
+			return err
+		}
+		return os.Remove(temporary)
+	})
+}
+
+func (k *keyFile) write(path string, place func(temporary, path string) error) (err error) {
 	text, err := json.MarshalIndent(k, "", "  ")
 	if err != nil {
 		return err
@@ -74,7 +109,7 @@ func (k *keyFile) save(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(temporary.Name(), path); err != nil {
+	if err := place(temporary.Name(), path); err != nil {
 		return err
 	}
 	return syncDir(dir)
@@ -92,13 +127,15 @@ func syncDir(dir string) error {
 // config returns the configuration that is made of the keys.
 func (k *keyFile) config() (auth.Config, error) {
 	signing, err1 := auth.NewHS256Key("", k.Signing)
-	pepper, err2 := auth.NewSymmetricKey("1", k.Pepper)
-	if err := errors.Join(err1, err2); err != nil {
+	sealing, err2 := auth.NewSymmetricKey("1", k.Sealing)
+	pepper, err3 := auth.NewSymmetricKey("1", k.Pepper)
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return auth.Config{}, err
 	}
 	return auth.Config{
 		Issuer:      "https://quickstart.example",
 		SigningKeys: []auth.SigningKey{signing},
+		SealingKeys: []auth.SymmetricKey{sealing},
 		Credentials: auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper}},
 	}, nil
 }

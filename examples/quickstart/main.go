@@ -1,11 +1,16 @@
 // Quickstart is a small service with sign-in: an embedded database, the
-// documented calls, and one protected route of its own.
+// documented calls, one protected route of its own, and a page for browsers.
 //
 //	go run ./examples/quickstart [-addr 127.0.0.1:8080] [-db quickstart.db]
 //
 // On its first start it makes a super user and prints the access key and secret
 // on standard output, once. Its keys are in a file beside the database; with
 // -db :memory: nothing is kept.
+//
+// Users sign in with GitHub through the OAuth app of which GITHUB_CLIENT_ID and
+// GITHUB_CLIENT_SECRET are in the environment; its callback URL is that of the
+// service with /api/v1/auth/github/callback. Without them it starts a fake
+// GitHub, where anybody is anybody, and is there for this machine alone.
 package main
 
 import (
@@ -60,20 +65,34 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	defer listener.Close()
 
-	svc, closeStore, err := open(ctx, *path, log, stdout)
+	origin := originOf(*addr, listener.Addr())
+	github, fake, err := openGitHub(listener.Addr(), origin)
+	if err != nil {
+		return err
+	}
+	if fake != nil {
+		defer fake.Close()
+	}
+
+	svc, closeStore, err := open(ctx, *path, github, log, stdout)
 	if err != nil {
 		return err
 	}
 	defer closeStore()
-	fmt.Fprintf(stdout, "listening on http://%s\n", listener.Addr())
-	return serve(ctx, listener, svc, log)
+	handler := routes(svc, origin)
+	if fake != nil {
+		handler = loopbackOnly(handler)
+		fmt.Fprintf(stdout, "fake GitHub on %s\n", fake.URL())
+	}
+	fmt.Fprintf(stdout, "listening on %s\n", origin)
+	return serve(ctx, listener, handler, svc, log)
 }
 
 // serve answers requests until ctx is done, and then lets those that have begun
 // come to their end.
-func serve(ctx context.Context, listener net.Listener, svc *auth.Service, log *slog.Logger) error {
+func serve(ctx context.Context, listener net.Listener, handler http.Handler, svc *auth.Service, log *slog.Logger) error {
 	server := &http.Server{
-		Handler:           routes(svc),
+		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,

@@ -43,6 +43,7 @@ type process struct {
 	cmd    *exec.Cmd
 	url    string
 	stdout []string // its lines up to the one that says where it listens
+	fake   string   // the URL of the fake GitHub, empty if there is none
 	stderr *bytes.Buffer
 	key    string // as printed, empty if not
 	secret string
@@ -59,9 +60,16 @@ func start(t testing.TB, args ...string) *process {
 // launch is start for a program that may end before it listens.
 func launch(t testing.TB, args ...string) *process {
 	t.Helper()
+	return launchWith(t, "", "", args...)
+}
+
+// launchWith is launch with an OAuth app in the environment; an empty one is none.
+func launchWith(t testing.TB, clientID, clientSecret string, args ...string) *process {
+	t.Helper()
 	path, err := binary()
 	require.NoError(t, err)
 	p := &process{cmd: exec.Command(path, append([]string{"-addr", "127.0.0.1:0"}, args...)...), stderr: new(bytes.Buffer)}
+	p.cmd.Env = append(os.Environ(), "GITHUB_CLIENT_ID="+clientID, "GITHUB_CLIENT_SECRET="+clientSecret)
 	p.cmd.Stderr = p.stderr
 	stdout, err := p.cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -76,6 +84,9 @@ func launch(t testing.TB, args ...string) *process {
 			p.key = value
 		case "access_secret":
 			p.secret = value
+		}
+		if url, ok := strings.CutPrefix(lines.Text(), "fake GitHub on "); ok {
+			p.fake = url
 		}
 		if url, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
 			p.url = url

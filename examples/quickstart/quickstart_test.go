@@ -8,10 +8,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
 
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/stretchr/testify/require"
 )
 
@@ -19,13 +22,14 @@ func TestTheFirstStartPrintsThePairAndNoOtherDoes(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)
 	first := start(t, "-db", db)
-	require.Equal(t, []string{"access_key=" + first.key, "access_secret=" + first.secret, "listening on " + first.url}, first.stdout)
+	require.Equal(t, []string{"access_key=" + first.key, "access_secret=" + first.secret,
+		"fake GitHub on " + first.fake, "listening on " + first.url}, first.stdout)
 	token := first.login(t, first.key, first.secret)
 	require.NoError(t, first.stop(syscall.SIGTERM))
 	require.NotContains(t, first.stderr.String(), first.secret)
 
 	second := start(t, "-db", db)
-	require.Equal(t, []string{"listening on " + second.url}, second.stdout)
+	require.Equal(t, []string{"fake GitHub on " + second.fake, "listening on " + second.url}, second.stdout)
 	status, body := second.mustCall(t, http.MethodGet, "/api/v1/your-protected-endpoint", token, nil)
 	require.Equal(t, http.StatusOK, status, "a token outlives a restart")
 	require.Equal(t, "admin", body["username"])
@@ -87,7 +91,7 @@ func TestAStartThatWasCutOffIsMadeGood(t *testing.T) {
 	t.Run("before the database was made", func(t *testing.T) {
 		t.Parallel()
 		db := newDatabase(t)
-		require.NoError(t, newKeys().save(db+".keys"))
+		require.NoError(t, newKeys().create(db+".keys"))
 		p := start(t, "-db", db)
 		p.login(t, p.key, p.secret)
 	})
@@ -173,9 +177,14 @@ func TestADatabaseNameIsTakenAsItIs(t *testing.T) {
 func TestTheHealthcheckIs503WhileTheStoreDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	var stdout bytes.Buffer
-	svc, closeStore, err := open(t.Context(), inMemory, slog.New(slog.DiscardHandler), &stdout)
+	github := auth.GitHubConfig{
+		ClientID:     "id",
+		ClientSecret: auth.NewSecret("secret"),
+		CallbackURL:  "http://127.0.0.1/callback",
+	}
+	svc, closeStore, err := open(t.Context(), inMemory, github, slog.New(slog.DiscardHandler), &stdout)
 	require.NoError(t, err)
-	handler := routes(svc)
+	handler := routes(svc, "http://127.0.0.1")
 	require.NoError(t, closeStore())
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/healthcheck", nil))
@@ -203,4 +212,73 @@ func pragma(t testing.TB, conn *sql.Conn, name string) (value string) {
 	t.Helper()
 	require.NoError(t, conn.QueryRowContext(t.Context(), "PRAGMA "+name).Scan(&value))
 	return value
+}
+
+// Whoever starts first makes the keys and the user; whoever comes at the same time
+// takes them as they are.
+func TestInstancesThatStartAtOnceShareTheirKeys(t *testing.T) {
+	t.Parallel()
+	for range testenv.Rounds(t, testenv.Counts{Small: 2, Moderate: 5, Full: 100}) {
+		db := newDatabase(t)
+		started := make(chan *process, 4)
+		for range cap(started) {
+			go func() { started <- launch(t, "-db", db) }()
+		}
+		var printed *process
+		for range cap(started) {
+			p := <-started
+			require.NotEmpty(t, p.url, p.stderr)
+			if p.key != "" {
+				printed = p
+			}
+		}
+		require.NotNil(t, printed)
+		printed.login(t, printed.key, printed.secret)
+		again := start(t, "-db", db)
+		again.login(t, printed.key, printed.secret)
+	}
+}
+
+func TestASecretThatCannotBePrintedIsPrintedAtTheNextStart(t *testing.T) {
+	t.Parallel()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		testenv.Skip(t, "there is no /dev/full")
+	}
+	defer full.Close()
+	db := newDatabase(t)
+	path, err := binary()
+	require.NoError(t, err)
+	command := exec.Command(path, "-addr", "127.0.0.1:0", "-db", db)
+	command.Stdout = full
+	require.Error(t, command.Run())
+	p := start(t, "-db", db)
+	p.login(t, p.key, p.secret)
+}
+
+func TestWhatIsNoDatabaseFileIsRefusedAndLeftAlone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, path := range []string{dir, "/dev/null", ""} {
+		p := launch(t, "-db", path)
+		require.Error(t, p.cmd.Wait(), path)
+		require.NotContains(t, p.stderr.String(), "remove", path)
+	}
+	require.NoFileExists(t, dir+".keys")
+	require.NoFileExists(t, "/dev/null.keys")
+}
+
+func TestKeysThatOthersCanReadAreRefused(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	start(t, "-db", db).kill()
+	for _, file := range []string{db, db + "-wal"} {
+		info, err := os.Stat(file)
+		require.NoError(t, err)
+		require.Zero(t, info.Mode().Perm()&0o077, file)
+	}
+	require.NoError(t, os.Chmod(db+".keys", 0o644))
+	p := launch(t, "-db", db)
+	require.Error(t, p.cmd.Wait())
+	require.Contains(t, p.stderr.String(), "chmod 600")
 }

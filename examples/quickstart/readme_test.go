@@ -49,7 +49,7 @@ func TestTheReadmeWorksAsPrinted(t *testing.T) {
 	for lines := bufio.NewScanner(stdout); url == "" && lines.Scan(); {
 		if listening, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
 			url = listening
-		} else {
+		} else if strings.HasPrefix(lines.Text(), "access_") {
 			pasted += lines.Text() + "\n"
 		}
 	}

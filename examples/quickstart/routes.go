@@ -7,17 +7,18 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// routes are the documented calls and the service's own.
-func routes(svc *auth.Service) http.Handler {
+// routes are the documented calls and the service's own, and the page.
+func routes(svc *auth.Service, origin string) http.Handler {
 	mux := http.NewServeMux()
 	svc.Mount(mux)
+	mountPage(mux, origin)
 	mux.Handle("GET /api/v1/your-protected-endpoint", svc.Authenticate(http.HandlerFunc(protected)))
 	mux.HandleFunc("GET /api/v1/healthcheck", func(w http.ResponseWriter, r *http.Request) {
 		if err := svc.Ping(r.Context()); err != nil {
 			auth.WriteError(w, r, err)
 			return
 		}
-		answer(w, map[string]string{"status": "ok"})
+		answer(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	return mux
 }
@@ -26,10 +27,11 @@ func routes(svc *auth.Service) http.Handler {
 func protected(w http.ResponseWriter, r *http.Request) {
 	caller, _ := auth.IdentityFromContext(r.Context())
 	w.Header().Set("Cache-Control", "no-store")
-	answer(w, map[string]string{"user_id": caller.UserID, "username": caller.Username})
+	answer(w, http.StatusOK, map[string]string{"user_id": caller.UserID, "username": caller.Username})
 }
 
-func answer(w http.ResponseWriter, body map[string]string) {
+func answer(w http.ResponseWriter, status int, body map[string]string) {
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(body)
 }

@@ -20,7 +20,7 @@ const inMemory = ":memory:"
 
 // open opens the database and the keys beside it, and returns the service over
 // them. Of a new database it prints the first super user's access key and secret.
-func open(ctx context.Context, path string, log *slog.Logger, stdout io.Writer) (svc *auth.Service, closeStore func() error, err error) {
+func open(ctx context.Context, path string, github auth.GitHubConfig, log *slog.Logger, stdout io.Writer) (svc *auth.Service, closeStore func() error, err error) {
 	keys, save, err := openKeys(path)
 	if err != nil {
 		return nil, nil, err
@@ -43,6 +43,8 @@ func open(ctx context.Context, path string, log *slog.Logger, stdout io.Writer) 
 		return nil, nil, err
 	}
 	cfg.Logger = log
+	cfg.GitHub = &github
+	cfg.BrowserSessions = &auth.BrowserSessions{Page: "/"}
 	svc, err = auth.New(store, cfg)
 	if err != nil {
 		return nil, nil, err
@@ -59,28 +61,48 @@ func openKeys(path string) (keys *keyFile, save func() error, err error) {
 	if path == inMemory {
 		return newKeys(), func() error { return nil }, nil
 	}
+	if path == "" {
+		return nil, nil, errors.New("-db must name a file, or be " + inMemory)
+	}
 	file := path + ".keys"
-	info, err := os.Stat(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	keys, found, err := loadKeys(file) // before the look at the database, which comes later than they
+	if err != nil {
 		return nil, nil, err
 	}
-	isNew := err != nil || info.Size() == 0
-	keys, found, err := loadKeys(file)
+	isNew, err := isNewDatabase(path)
 	save = func() error { return keys.save(file) }
 	switch {
 	case err != nil:
 		return nil, nil, err
-	case found && !isNew:
-		return keys, save, nil
+	case found && isNew && keys.Printed: // the database was removed
+		keys.newFirst()
+		return keys, save, save()
 	case found:
-		keys.Printed = false
-	case isNew:
-		keys = newKeys()
-	default: // new keys would sign nobody in
+		return keys, save, nil
+	case !isNew: // new keys would sign nobody in
 		return nil, nil, fmt.Errorf("%s is missing: restore it, or remove %s to begin anew", file, path)
 	}
 	// On disk before the database is: a database without keys is of no use.
-	return keys, save, save()
+	keys = newKeys()
+	if err := keys.create(file); errors.Is(err, fs.ErrExist) {
+		return openKeys(path) // another instance starts at the same time: its keys are the ones
+	} else if err != nil {
+		return nil, nil, err
+	}
+	return keys, save, nil
+}
+
+func isNewDatabase(path string) (bool, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return true, nil
+	case err != nil:
+		return false, err
+	case !info.Mode().IsRegular():
+		return false, fmt.Errorf("-db %s is not a file", path)
+	}
+	return info.Size() == 0, nil
 }
 
 func openDatabase(path string) (*sql.DB, error) {
@@ -91,6 +113,12 @@ func openDatabase(path string) (*sql.DB, error) {
 		}
 		return db, err
 	}
+	// SQLite would make the file readable by all, and its other files like it.
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	file.Close()
 	dsn := url.URL{Scheme: "file", Opaque: url.PathEscape(path),
 		RawQuery: "_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)"}
 	return sql.Open("sqlite", dsn.String())
@@ -102,18 +130,13 @@ func bootstrap(ctx context.Context, svc *auth.Service, keys *keyFile, save func(
 	if keys.Printed {
 		return nil
 	}
-	if keys.FirstKey == "" {
-		pair := svc.Credentials().NewPair()
-		keys.FirstKey, keys.FirstSecret = pair.AccessKey, pair.AccessSecret.Reveal()
-		if err := save(); err != nil {
-			return err
-		}
-	}
 	pair := auth.KeyPair{AccessKey: keys.FirstKey, AccessSecret: auth.NewSecret(keys.FirstSecret)}
 	if _, err := svc.Bootstrap(ctx, auth.NewUser{Username: "admin", Email: "admin@example.com"}, pair); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "access_key=%s\naccess_secret=%s\n", pair.AccessKey, pair.AccessSecret.Reveal())
+	if _, err := fmt.Fprintf(stdout, "access_key=%s\naccess_secret=%s\n", pair.AccessKey, pair.AccessSecret.Reveal()); err != nil {
+		return fmt.Errorf("the first access secret could not be printed, and will be at the next start: %w", err)
+	}
 	keys.FirstKey, keys.FirstSecret, keys.Printed = "", "", true
 	return save()
 }

@@ -1,0 +1,244 @@
+package browsertest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/storage"
+	"github.com/chromedp/chromedp"
+	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/stretchr/testify/require"
+)
+
+// testTimeout bounds a test. One takes seconds; the rest is for a machine that
+// has other things to do.
+const testTimeout = 2 * time.Minute
+
+// tempDir is where the program under test is built.
+var tempDir string
+
+func TestMain(m *testing.M) {
+	var err error
+	if tempDir, err = os.MkdirTemp("", "browsertest"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	stopChromium()
+	os.RemoveAll(tempDir)
+	os.Exit(code)
+}
+
+var stopChromium = func() {}
+
+// chromium starts one for all tests. Each has a profile of its own in it.
+var chromium = sync.OnceValues(func() (context.Context, error) {
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		return nil, err
+	}
+	ctx, stopAllocator := chromedp.NewExecAllocator(context.Background(),
+		chromedp.ExecPath(path),
+		chromedp.Headless,
+		chromedp.NoSandbox, // which a container does not allow
+		chromedp.DisableGPU,
+		chromedp.NoFirstRun,
+		chromedp.NoDefaultBrowserCheck,
+		chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-dev-shm-usage", true),
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-sync", true),
+	)
+	ctx, stopBrowser := chromedp.NewContext(ctx)
+	stopChromium = func() { stopBrowser(); stopAllocator() }
+	return ctx, chromedp.Do(ctx)
+})
+
+// tab is a tab of a browser. Whatever the console says in it that is a mistake of
+// the page fails the test.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+func needChromium(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("chromium"); err != nil {
+		testenv.Skip(t, "chromium is not installed")
+	}
+}
+
+// newBrowser returns a tab in a fresh profile.
+func newBrowser(t *testing.T) *tab {
+	t.Helper()
+	browser, err := chromium()
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(browser, testTimeout)
+	t.Cleanup(cancel)
+	return newTab(t, ctx, chromedp.WithNewBrowserContext())
+}
+
+// another returns another tab of the same profile.
+func (b *tab) another() *tab {
+	b.t.Helper()
+	return newTab(b.t, b.ctx)
+}
+
+func newTab(t *testing.T, parent context.Context, options ...chromedp.ContextOption) *tab {
+	t.Helper()
+	var mu sync.Mutex
+	var mistakes []string
+	options = append(options, chromedp.WithListener(func(event any) {
+		mu.Lock()
+		defer mu.Unlock()
+		if mistake := mistakeOf(event); mistake != "" {
+			mistakes = append(mistakes, mistake)
+		}
+	}))
+	ctx, closeTab := chromedp.NewContext(parent, options...)
+	b := &tab{t, ctx}
+	t.Cleanup(func() {
+		eval[bool](b, "true") // an answer comes after the events before it
+		closeTab()
+		mu.Lock()
+		defer mu.Unlock()
+		require.Empty(t, mistakes)
+	})
+	require.NoError(t, chromedp.Do(ctx))
+	return b
+}
+
+// expected are the refusals that belong to the page's work, each of which the
+// console mentions: nobody is signed in (any more), GitHub is not connected.
+var expected = map[string]string{
+	"/auth/user":                 "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
+	"/auth/users/login":          "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
+	"/api/v1/auth/github/logout": "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
+	"/api/v1/auth/github/token":  "Failed to load resource: the server responded with a status of 404 (Not Found)",
+}
+
+// mistakeOf returns what an event says that the page has done wrong, or nothing.
+func mistakeOf(event any) string {
+	switch event := event.(type) {
+	case *runtime.EventConsoleAPICalled:
+		return fmt.Sprintf("console.%s was called", event.Type)
+	case *runtime.EventExceptionThrown:
+		return "exception: " + event.ExceptionDetails.Text
+	case *log.EventEntryAdded:
+		entry := event.Entry
+		at, err := url.Parse(entry.URL)
+		if err == nil && entry.Text == expected[at.Path] {
+			return ""
+		}
+		return fmt.Sprintf("%s: %s (%s)", entry.Source, entry.Text, entry.URL)
+	}
+	return ""
+}
+
+func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	require.NoError(b.t, chromedp.Do(b.ctx, actions...))
+}
+
+// eval returns the value of a JavaScript expression.
+func eval[T any](b *tab, expression string) T {
+	b.t.Helper()
+	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
+	require.NoError(b.t, err, expression)
+	return value
+}
+
+// until waits for a JavaScript expression to become true, on whatever page.
+func (b *tab) until(expression string) {
+	b.t.Helper()
+	for {
+		// An error means that one page makes room for another.
+		is, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](expression))
+		if err == nil && is {
+			return
+		}
+		select {
+		case <-b.ctx.Done():
+			require.Fail(b.t, "this never came: "+expression, "%v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// shows waits until somebody who looks at the page can read the text there.
+func (b *tab) shows(selector, text string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf("document.querySelector(%s)?.checkVisibility() && document.querySelector(%[1]s).innerText.trim() === %s",
+		quote(selector), quote(text)))
+}
+
+// focused waits until the element has the focus.
+func (b *tab) focused(selector string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf("document.activeElement?.matches(%s) ?? false", quote(selector)))
+}
+
+func (b *tab) click(selector string) {
+	b.t.Helper()
+	b.do(chromedp.Click(chromedp.CSS(selector)))
+}
+
+func (b *tab) fill(selector, text string) {
+	b.t.Helper()
+	b.do(chromedp.SendKeys(chromedp.CSS(selector), text))
+}
+
+func (b *tab) press(keys string) {
+	b.t.Helper()
+	b.do(chromedp.KeyEvent(keys))
+}
+
+// cookies returns the cookies of the profile by name.
+func (b *tab) cookies() map[string]*network.Cookie {
+	b.t.Helper()
+	id := chromedp.FromContext(b.ctx).BrowserContextID
+	result, err := chromedp.CallBrowser(b.ctx, storage.GetCookies, storage.GetCookiesParams{BrowserContextID: id})
+	require.NoError(b.t, err)
+	cookies := map[string]*network.Cookie{}
+	for _, cookie := range result.Cookies {
+		cookies[cookie.Name] = cookie
+	}
+	return cookies
+}
+
+func (b *tab) clearCookies() {
+	b.t.Helper()
+	id := chromedp.FromContext(b.ctx).BrowserContextID
+	_, err := chromedp.CallBrowser(b.ctx, storage.ClearCookies, storage.ClearCookiesParams{BrowserContextID: id})
+	require.NoError(b.t, err)
+}
+
+// look sets the width of the window and the person's choice of light or dark.
+func (b *tab) look(width int64, scheme string) {
+	b.t.Helper()
+	b.do(chromedp.EmulateViewport(width, 800))
+	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+	})
+	require.NoError(b.t, err)
+}
+
+// quote makes a JavaScript string.
+func quote(text string) string {
+	quoted, err := json.Marshal(text)
+	if err != nil { // not of a string
+		panic(err)
+	}
+	return string(quoted)
+}

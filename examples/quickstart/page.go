@@ -1,0 +1,52 @@
+package main
+
+import (
+	"embed"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+//go:embed page
+var pageFiles embed.FS
+
+// pagePolicy lets the page have its own script, style and icon, call the service
+// it comes from, and nothing else. Its form is sent by the script; without it,
+// sending it leads nowhere, least of all a secret into an address.
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+
+// mountPage registers the page at "/" and the files it is made of.
+func mountPage(mux *http.ServeMux, origin string) {
+	mux.Handle("GET /{$}", atOrigin(origin, pageFile("index.html", "text/html; charset=utf-8")))
+	mux.Handle("GET /page.js", pageFile("page.js", "text/javascript; charset=utf-8"))
+	mux.Handle("GET /page.css", pageFile("page.css", "text/css; charset=utf-8"))
+	mux.Handle("GET /icon.svg", pageFile("icon.svg", "image/svg+xml"))
+}
+
+func pageFile(name, contentType string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Type", contentType)
+		header.Set("Content-Security-Policy", pagePolicy)
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cache-Control", "no-cache")
+		http.ServeFileFS(w, r, pageFiles, "page/"+name)
+	})
+}
+
+// atOrigin sends a browser that came to the page by another name of this machine,
+// such as localhost for 127.0.0.1, to the one that GitHub will send it back to.
+// Without that it would arrive there without its cookies.
+func atOrigin(origin string, next http.Handler) http.Handler {
+	own, _ := url.Parse(origin) // it was made by originOf
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked := url.URL{Host: r.Host}
+		if asked.Port() == own.Port() && !strings.EqualFold(asked.Hostname(), own.Hostname()) && isLoopback(r.Host) {
+			http.Redirect(w, r, origin+"/", http.StatusFound)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}

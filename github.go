@@ -10,8 +10,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"golang.org/x/oauth2"
 )
 
 // GitHubConfig says how users sign in with GitHub and connect their accounts.
@@ -233,15 +231,11 @@ func newGitHubAPI(cfg GitHubConfig) *githubAPI {
 		transport = http.DefaultTransport
 	}
 	return &githubAPI{
-		oauth: oauth2.Config{
-			ClientID:     cfg.ClientID,
-			ClientSecret: cfg.ClientSecret.Reveal(),
-			RedirectURL:  cfg.CallbackURL,
-			Endpoint: oauth2.Endpoint{
-				AuthURL:   cfg.BaseURL + "/login/oauth/authorize",
-				TokenURL:  cfg.BaseURL + "/login/oauth/access_token",
-				AuthStyle: oauth2.AuthStyleInParams, // detecting it would post the code twice
-			},
+		app: oauthApp{
+			clientID:     cfg.ClientID,
+			clientSecret: cfg.ClientSecret,
+			callbackURL:  cfg.CallbackURL,
+			baseURL:      cfg.BaseURL,
 		},
 		apiURL: cfg.APIURL,
 		client: &http.Client{

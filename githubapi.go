@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/strictjson"
-	"golang.org/x/oauth2"
 )
 
 // What GitHub's answers may be at the most.
@@ -25,7 +24,7 @@ const (
 // githubAPI makes the calls to GitHub that sign-in and connecting need. Nothing
 // that GitHub says is in its errors, which may be logged.
 type githubAPI struct {
-	oauth  oauth2.Config
+	app    oauthApp
 	apiURL string // without a slash at the end
 	client *http.Client
 	now    func() time.Time
@@ -187,12 +186,12 @@ func (a *githubAPI) application(ctx context.Context, method, token string, want 
 	if err != nil {
 		return nil, fmt.Errorf("auth: encoding a call to GitHub: %w", err)
 	}
-	path := "/applications/" + url.PathEscape(a.oauth.ClientID) + "/token"
+	path := "/applications/" + url.PathEscape(a.app.clientID) + "/token"
 	r, err := http.NewRequestWithContext(ctx, method, a.apiURL+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("auth: making a call to GitHub: %w", err)
 	}
-	r.SetBasicAuth(a.oauth.ClientID, a.oauth.ClientSecret)
+	r.SetBasicAuth(a.app.clientID, a.app.clientSecret.Reveal())
 	r.Header.Set("Content-Type", "application/json")
 	return a.do(r, want)
 }

@@ -91,9 +91,7 @@ func (g *GitHubConnector) BeginUnboundSignIn() (GitHubStart, error) {
 }
 
 func (g *GitHubConnector) authURL(state string, flow githubFlow, scopes []string, options ...oauth2.AuthCodeOption) string {
-	oauth := g.api.oauth
-	oauth.Scopes = scopes
-	return oauth.AuthCodeURL(state, append(options, oauth2.S256ChallengeOption(flow.Verifier))...)
+	return g.api.app.config(scopes...).AuthCodeURL(state, append(options, oauth2.S256ChallengeOption(flow.Verifier))...)
 }
 
 // Complete finishes the flow with which GitHub sends the browser back to the

@@ -22,6 +22,30 @@ var (
 	errGitHubToken = errors.New("auth: GitHub does not accept the token any more")
 )
 
+// oauthApp is the OAuth app as it is registered at GitHub.
+type oauthApp struct {
+	clientID     string
+	clientSecret Secret
+	callbackURL  string
+	baseURL      string
+}
+
+// config returns x/oauth2's view of the app, a new one each time: using a Config
+// writes to it, so it can be neither shared nor copied while it is in use.
+func (a oauthApp) config(scopes ...string) *oauth2.Config {
+	return &oauth2.Config{
+		ClientID:     a.clientID,
+		ClientSecret: a.clientSecret.Reveal(),
+		RedirectURL:  a.callbackURL,
+		Scopes:       scopes,
+		Endpoint: oauth2.Endpoint{
+			AuthURL:   a.baseURL + "/login/oauth/authorize",
+			TokenURL:  a.baseURL + "/login/oauth/access_token",
+			AuthStyle: oauth2.AuthStyleInParams, // detecting it would post the code twice
+		},
+	}
+}
+
 // githubGrant is what GitHub gave for an authorization code or a refresh token.
 type githubGrant struct {
 	AccessToken  string    `json:"access_token"`
@@ -32,7 +56,7 @@ type githubGrant struct {
 
 // exchange redeems an authorization code. It is never tried twice.
 func (a *githubAPI) exchange(ctx context.Context, code, verifier string) (githubGrant, error) {
-	token, err := a.oauth.Exchange(a.context(ctx), code, oauth2.VerifierOption(verifier))
+	token, err := a.app.config().Exchange(a.context(ctx), code, oauth2.VerifierOption(verifier))
 	if err != nil {
 		return githubGrant{}, tokenError("exchanging an authorization code", err, "bad_verification_code", errGitHubCode)
 	}
@@ -41,7 +65,7 @@ func (a *githubAPI) exchange(ctx context.Context, code, verifier string) (github
 
 // refresh redeems a refresh token, which dies with it.
 func (a *githubAPI) refresh(ctx context.Context, refreshToken string) (githubGrant, error) {
-	token, err := a.oauth.TokenSource(a.context(ctx), &oauth2.Token{RefreshToken: refreshToken}).Token()
+	token, err := a.app.config().TokenSource(a.context(ctx), &oauth2.Token{RefreshToken: refreshToken}).Token()
 	if err != nil {
 		return githubGrant{}, tokenError("refreshing a token", err, "bad_refresh_token", errGitHubToken)
 	}

@@ -1,5 +1,6 @@
 // Package auth is sign-in for a Go service, inside that service: users hold an
-// access key and its secret and exchange them for a bearer token.
+// access key and its secret and exchange them for a bearer token, or sign in with
+// GitHub.
 //
 // # A service in a few lines
 //
@@ -30,6 +31,15 @@
 // in the store and is worth nothing without it: signing out, revoking the key that
 // opened it and disabling the user each end it at once. The is_super_user claim is
 // for clients to show; what a caller may do is read from the store each time.
+//
+// Disabling a user is [UserStore.UpdateUser] on the host's own store.
+//
+// # GitHub
+//
+// With Config.GitHub, users sign in with GitHub and connect their accounts, and
+// [GitHubConnector.Client] makes the host's calls to GitHub as one of them. With
+// Config.BrowserSessions a browser that has signed in so stays signed in by
+// cookie. Package githubtest is a GitHub for tests.
 //
 // # In a host's own tests
 //

@@ -264,3 +264,24 @@ func TestAKeyRevokedDuringSignInSignsNobodyIn(t *testing.T) {
 		})
 	}
 }
+
+func TestFailedSignInsAreAlikeWithImportedKeysToo(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Credentials.AllowImported = true })
+	imported := auth.ImportedKey{UserID: f.user.ID, AccessKey: "legacy", Secret: auth.NewSecret("correct horse")}
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), imported))
+	good := auth.KeyPair{AccessKey: "legacy", AccessSecret: imported.Secret}
+	require.Equal(t, http.StatusOK, f.login(good).status)
+	want := f.login(auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
+	require.JSONEq(t, `{"detail": "Invalid access key or secret"}`, want.body)
+	for name, pair := range map[string]auth.KeyPair{
+		"wrong secret":       {AccessKey: "legacy", AccessSecret: auth.NewSecret("wrong horse")},
+		"unknown, generated": f.svc.Credentials().NewPair(),
+		"half a pair":        {AccessKey: "legacy", AccessSecret: f.userPair.AccessSecret},
+		"the other half":     {AccessKey: f.userPair.AccessKey, AccessSecret: imported.Secret},
+	} {
+		require.Equal(t, want, f.login(pair), name)
+	}
+	f.setActive(f.user, false)
+	require.Equal(t, want, f.login(good), "disabled")
+}

@@ -62,7 +62,7 @@ func openKeys(path string) (keys *keyFile, save func() error, err error) {
 		return newKeys(), func() error { return nil }, nil
 	}
 	if path == "" {
-		return nil, nil, errors.New("-db must name a file, or be " + inMemory)
+		return nil, nil, errors.New("-db must be " + inMemory + " or name a file")
 	}
 	file := path + ".keys"
 	keys, found, err := loadKeys(file) // before the look at the database, which comes later than they

@@ -1,0 +1,13 @@
+package auth_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain fails the run if a goroutine is left when all tests have ended: this
+// package starts none, whatever GitHub or a store does to it.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
+}

@@ -30,8 +30,8 @@ type GitHubOutcome struct {
 	ReturnTo  string      // the path that the flow was begun with; may be empty
 }
 
-// The ways in which a flow fails, besides ErrUserDisabled. Any other error means
-// that GitHub or the store could not answer.
+// The ways in which a flow fails. Any other error means that GitHub or the store
+// could not answer.
 var (
 	// ErrGitHubState means that the state or the code is missing, wrong, expired
 	// or used: the flow must be begun again.
@@ -40,7 +40,8 @@ var (
 	// ErrGitHubDenied means that the person said no at GitHub.
 	ErrGitHubDenied = errors.New("auth: access was denied at GitHub")
 
-	// ErrGitHubNotAllowed means that this GitHub account may not come in.
+	// ErrGitHubNotAllowed means that this GitHub account may not come in, or that
+	// its user is disabled.
 	ErrGitHubNotAllowed = errors.New("auth: GitHub account is not allowed")
 
 	// ErrGitHubConflict means that the GitHub account belongs to another user, or
@@ -98,7 +99,11 @@ func (g *GitHubConnector) authURL(state string, flow githubFlow, scopes []string
 // callback. It uses the state up, whatever comes of it, unless the state is not
 // this browser's.
 //
-// A failure leaves no user, link, session or token behind, and the token that
+// SignedInAs is the id of the user whose browser session the request belongs to,
+// empty if none: an account is never connected to anybody else.
+//
+// It returns one of the errors above, or another if GitHub or the store could not
+// answer within GitHubConfig.Timeout. A failure leaves no user, link, session or token behind, and the token that
 // GitHub gave is revoked there.
 func (g *GitHubConnector) Complete(r *http.Request, signedInAs string) (GitHubOutcome, error) {
 	query, err := callbackQuery(r.URL.RawQuery)

@@ -115,7 +115,8 @@ func (g *GitHubConnector) Complete(r *http.Request, signedInAs string) (GitHubOu
 		query.Has("iss") && query.Get("iss") != g.cfg.BaseURL+"/login/oauth" { // RFC 9207
 		return GitHubOutcome{}, ErrGitHubState
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Timeout)
+	// What is left of the time is for revoking a token that is not kept.
+	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Timeout-g.cfg.Timeout/4)
 	defer cancel()
 	used := g.cfg.Now().Add(stateLifetime + stateKept)
 	if err := g.store.UseState(ctx, stateID(query.Get("state")), used); errors.Is(err, ErrExists) {
@@ -196,7 +197,7 @@ func (g *GitHubConnector) complete(ctx context.Context, flow githubFlow, code st
 // forget revokes a token at GitHub that is not kept. The request may be over by
 // then; and if GitHub does not answer, nothing is to be done.
 func (g *GitHubConnector) forget(ctx context.Context, token string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout/4)
 	defer cancel()
 	if err := g.api.revoke(ctx, token); err != nil {
 		g.cfg.Logger.WarnContext(ctx, "auth: a GitHub token could not be revoked at GitHub", "error", err)

@@ -71,54 +71,36 @@ func TestAFailingStoreIs503AtEveryCallOfEveryFlow(t *testing.T) {
 	}
 }
 
-// A store that hangs holds a request up for Config.Timeout and no longer.
+// A store that hangs, at whatever call, holds a request up for Config.Timeout and
+// no longer.
 func TestAHangingStoreIs503AfterTheTimeout(t *testing.T) {
 	t.Parallel()
-	for _, flow := range []string{"login", "user", "logout", "register"} {
-		t.Run(flow, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				store := &hangingStore{}
-				f := newFixture(t, func(f *fixture, _ *auth.Config) {
-					store.Store = f.store
-					f.store = store
+	for flow, calls := range map[string][]string{
+		"login":    {"FindKey", "CreateSession"},
+		"user":     {"FindSession", "FindUser"},
+		"logout":   {"FindSession", "EndSession"},
+		"register": {"FindSession", "FindUser", "Register"},
+	} {
+		for _, hanging := range calls {
+			t.Run(flow+" at "+hanging, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					armed := false
+					f := newFixture(t, watch(func(method string) error {
+						if armed && method == hanging {
+							return errHang
+						}
+						return nil
+					}))
+					send := flows(f)[flow]
+					armed = true
+					start := time.Now()
+					require.Equal(t, http.StatusServiceUnavailable, send().status)
+					require.Equal(t, 10*time.Second, time.Since(start))
 				})
-				send := flows(f)[flow]
-				store.hang = true
-				start := time.Now()
-				require.Equal(t, http.StatusServiceUnavailable, send().status)
-				require.Equal(t, 10*time.Second, time.Since(start))
 			})
-		})
+		}
 	}
-}
-
-// hangingStore answers only when the context ends.
-type hangingStore struct {
-	auth.Store
-	hang bool
-}
-
-func (s *hangingStore) wait(ctx context.Context) error {
-	if !s.hang {
-		return nil
-	}
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-func (s *hangingStore) FindKey(ctx context.Context, id string) (auth.Credential, error) {
-	if err := s.wait(ctx); err != nil {
-		return auth.Credential{}, err
-	}
-	return s.Store.FindKey(ctx, id)
-}
-
-func (s *hangingStore) FindSession(ctx context.Context, id string) (auth.Session, error) {
-	if err := s.wait(ctx); err != nil {
-		return auth.Session{}, err
-	}
-	return s.Store.FindSession(ctx, id)
 }
 
 func TestAFailedBootstrapCanBeTriedAgain(t *testing.T) {

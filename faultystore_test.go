@@ -2,180 +2,194 @@ package auth_test
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sallyport-go/auth"
 )
 
-// faultyStore is a store whose every call asks first whether it may succeed.
+// faultyStore is a store whose every call asks first whether it may succeed, or
+// must hang.
 type faultyStore struct {
 	auth.Store
 	before func(method string) error
 }
 
+// errHang makes a call wait until its context ends.
+var errHang = errors.New("hang")
+
+func (s *faultyStore) check(ctx context.Context, method string) error {
+	err := s.before(method)
+	if errors.Is(err, errHang) {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return err
+}
+
 func (s *faultyStore) Register(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	if err := s.before("Register"); err != nil {
+	if err := s.check(ctx, "Register"); err != nil {
 		return err
 	}
 	return s.Store.Register(ctx, user, key)
 }
 
 func (s *faultyStore) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	if err := s.before("Bootstrap"); err != nil {
+	if err := s.check(ctx, "Bootstrap"); err != nil {
 		return err
 	}
 	return s.Store.Bootstrap(ctx, user, key)
 }
 
 func (s *faultyStore) FindUser(ctx context.Context, id string) (auth.User, error) {
-	if err := s.before("FindUser"); err != nil {
+	if err := s.check(ctx, "FindUser"); err != nil {
 		return auth.User{}, err
 	}
 	return s.Store.FindUser(ctx, id)
 }
 
 func (s *faultyStore) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, error) {
-	if err := s.before("ResetUser"); err != nil {
+	if err := s.check(ctx, "ResetUser"); err != nil {
 		return auth.User{}, err
 	}
 	return s.Store.ResetUser(ctx, id, change, key)
 }
 
 func (s *faultyStore) AddKey(ctx context.Context, key auth.AccessKey) error {
-	if err := s.before("AddKey"); err != nil {
+	if err := s.check(ctx, "AddKey"); err != nil {
 		return err
 	}
 	return s.Store.AddKey(ctx, key)
 }
 
 func (s *faultyStore) FindKey(ctx context.Context, id string) (auth.Credential, error) {
-	if err := s.before("FindKey"); err != nil {
+	if err := s.check(ctx, "FindKey"); err != nil {
 		return auth.Credential{}, err
 	}
 	return s.Store.FindKey(ctx, id)
 }
 
 func (s *faultyStore) ReplaceHash(ctx context.Context, id, old, new string) error {
-	if err := s.before("ReplaceHash"); err != nil {
+	if err := s.check(ctx, "ReplaceHash"); err != nil {
 		return err
 	}
 	return s.Store.ReplaceHash(ctx, id, old, new)
 }
 
 func (s *faultyStore) RevokeKey(ctx context.Context, id string) error {
-	if err := s.before("RevokeKey"); err != nil {
+	if err := s.check(ctx, "RevokeKey"); err != nil {
 		return err
 	}
 	return s.Store.RevokeKey(ctx, id)
 }
 
 func (s *faultyStore) CreateSession(ctx context.Context, session auth.Session) (auth.Session, auth.User, error) {
-	if err := s.before("CreateSession"); err != nil {
+	if err := s.check(ctx, "CreateSession"); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
 	return s.Store.CreateSession(ctx, session)
 }
 
 func (s *faultyStore) FindSession(ctx context.Context, id string) (auth.Session, error) {
-	if err := s.before("FindSession"); err != nil {
+	if err := s.check(ctx, "FindSession"); err != nil {
 		return auth.Session{}, err
 	}
 	return s.Store.FindSession(ctx, id)
 }
 
 func (s *faultyStore) EndSession(ctx context.Context, id string) error {
-	if err := s.before("EndSession"); err != nil {
+	if err := s.check(ctx, "EndSession"); err != nil {
 		return err
 	}
 	return s.Store.EndSession(ctx, id)
 }
 
 func (s *faultyStore) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
-	if err := s.before("PruneSessions"); err != nil {
+	if err := s.check(ctx, "PruneSessions"); err != nil {
 		return 0, err
 	}
 	return s.Store.PruneSessions(ctx, expired, limit)
 }
 
 func (s *faultyStore) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
-	if err := s.before("PruneKeys"); err != nil {
+	if err := s.check(ctx, "PruneKeys"); err != nil {
 		return 0, err
 	}
 	return s.Store.PruneKeys(ctx, expired, limit)
 }
 
 func (s *faultyStore) Ping(ctx context.Context) error {
-	if err := s.before("Ping"); err != nil {
+	if err := s.check(ctx, "Ping"); err != nil {
 		return err
 	}
 	return s.Store.Ping(ctx)
 }
 
 func (s *faultyStore) UseState(ctx context.Context, id string, expiresAt time.Time) error {
-	if err := s.before("UseState"); err != nil {
+	if err := s.check(ctx, "UseState"); err != nil {
 		return err
 	}
 	return s.Store.UseState(ctx, id, expiresAt)
 }
 
 func (s *faultyStore) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {
-	if err := s.before("FindGitHubLink"); err != nil {
+	if err := s.check(ctx, "FindGitHubLink"); err != nil {
 		return auth.GitHubLink{}, err
 	}
 	return s.Store.FindGitHubLink(ctx, account)
 }
 
 func (s *faultyStore) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubConnection, error) {
-	if err := s.before("FindGitHubConnection"); err != nil {
+	if err := s.check(ctx, "FindGitHubConnection"); err != nil {
 		return auth.GitHubConnection{}, err
 	}
 	return s.Store.FindGitHubConnection(ctx, userID, host)
 }
 
 func (s *faultyStore) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (auth.Session, auth.User, error) {
-	if err := s.before("SignInGitHub"); err != nil {
+	if err := s.check(ctx, "SignInGitHub"); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
 	return s.Store.SignInGitHub(ctx, signIn)
 }
 
 func (s *faultyStore) ConnectGitHub(ctx context.Context, connect auth.GitHubConnect) error {
-	if err := s.before("ConnectGitHub"); err != nil {
+	if err := s.check(ctx, "ConnectGitHub"); err != nil {
 		return err
 	}
 	return s.Store.ConnectGitHub(ctx, connect)
 }
 
 func (s *faultyStore) DeleteGitHubToken(ctx context.Context, userID, host string) (auth.GitHubToken, error) {
-	if err := s.before("DeleteGitHubToken"); err != nil {
+	if err := s.check(ctx, "DeleteGitHubToken"); err != nil {
 		return auth.GitHubToken{}, err
 	}
 	return s.Store.DeleteGitHubToken(ctx, userID, host)
 }
 
 func (s *faultyStore) UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (auth.GitHubConnection, error) {
-	if err := s.before("UnlinkGitHub"); err != nil {
+	if err := s.check(ctx, "UnlinkGitHub"); err != nil {
 		return auth.GitHubConnection{}, err
 	}
 	return s.Store.UnlinkGitHub(ctx, userID, host, now)
 }
 
 func (s *faultyStore) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
-	if err := s.before("LeaseGitHubToken"); err != nil {
+	if err := s.check(ctx, "LeaseGitHubToken"); err != nil {
 		return false, err
 	}
 	return s.Store.LeaseGitHubToken(ctx, userID, host, version, now, until)
 }
 
 func (s *faultyStore) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
-	if err := s.before("ReplaceGitHubToken"); err != nil {
+	if err := s.check(ctx, "ReplaceGitHubToken"); err != nil {
 		return err
 	}
 	return s.Store.ReplaceGitHubToken(ctx, token, oldVersion)
 }
 
 func (s *faultyStore) DropGitHubToken(ctx context.Context, userID, host, version string) error {
-	if err := s.before("DropGitHubToken"); err != nil {
+	if err := s.check(ctx, "DropGitHubToken"); err != nil {
 		return err
 	}
 	return s.Store.DropGitHubToken(ctx, userID, host, version)

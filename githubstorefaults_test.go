@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/sallyport-go/auth"
 	"github.com/stretchr/testify/require"
@@ -54,13 +55,17 @@ func TestAFailingStoreLeavesNothingOfAGitHubFlow(t *testing.T) {
 		"failing":   errors.New("disk full"),
 		"timed out": fmt.Errorf("waiting: %w", context.DeadlineExceeded),
 		"cancelled": fmt.Errorf("gone: %w", context.Canceled),
+		"hanging":   errHang,
 	} {
 		for flow, prepare := range githubFlows {
 			t.Run(failure+" in "+flow, func(t *testing.T) {
 				t.Parallel()
 				for failAt := 1; ; failAt++ {
 					armed, calls := false, 0
-					g := newGitHub(t, githubOptions{configure: func(g *githubFixture, _ *auth.Config) {
+					g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
+						if errors.Is(fault, errHang) {
+							cfg.Timeout, cfg.GitHub.Timeout = time.Second, time.Second
+						}
 						g.store = &faultyStore{Store: g.store, before: func(string) error {
 							if !armed {
 								return nil

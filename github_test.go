@@ -154,7 +154,9 @@ func TestAStateIsGoodOnceAndForTenMinutes(t *testing.T) {
 
 	late := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
 	g.clock.Advance(10 * time.Minute)
+	exchanges := g.fake.Count(githubtest.EndpointAccessToken)
 	require.Equal(t, http.StatusBadRequest, b.get(late).status)
+	require.Equal(t, exchanges, g.fake.Count(githubtest.EndpointAccessToken), "GitHub is not even asked")
 }
 
 func TestFourTabsDoNotDisturbEachOther(t *testing.T) {

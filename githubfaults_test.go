@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -162,5 +163,24 @@ func TestGitHubsRateLimitIsPassedOnWithinReason(t *testing.T) {
 		p := b.get(callback)
 		require.Equal(t, http.StatusServiceUnavailable, p.status)
 		require.Equal(t, want, p.header.Get("Retry-After"), header)
+	}
+}
+
+// A redirect from GitHub would carry the client secret, or the user's token, to
+// wherever it leads.
+func TestNoRedirectFromGitHubIsFollowed(t *testing.T) {
+	t.Parallel()
+	evil := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Error("followed to another host:", r.Method, r.URL)
+	}))
+	defer evil.Close()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for endpoint := range signInEndpoints {
+			g := newGitHub(t, impatient(endpoint))
+			b := g.browser()
+			callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+			g.fake.Inject(endpoint, githubtest.Redirect(status, evil.URL))
+			require.Equal(t, http.StatusServiceUnavailable, b.get(callback).status, "%d at %s", status, endpoint)
+		}
 	}
 }

@@ -64,7 +64,7 @@ func TestAFailingStoreLeavesNothingOfAGitHubFlow(t *testing.T) {
 					armed, calls := false, 0
 					g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 						if errors.Is(fault, errHang) {
-							cfg.Timeout, cfg.GitHub.Timeout = time.Second, time.Second
+							cfg.Timeout, cfg.GitHub.Timeout = 2*time.Second, 2*time.Second
 						}
 						g.store = &faultyStore{Store: g.store, before: func(string) error {
 							if !armed {

@@ -405,7 +405,7 @@ func TestARequestWithoutABodyIsMalformedNotAPanic(t *testing.T) {
 // taken for a store that fails.
 func TestABodyThatDoesNotArriveIs408(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Timeout = 50 * time.Millisecond })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Timeout = 500 * time.Millisecond })
 	server := httptest.NewServer(f.svc.Handler())
 	defer server.Close()
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())

@@ -137,14 +137,18 @@ func (s *Service) browserUser(r *http.Request) string {
 
 // errorCode is what the host's page is told of a failure.
 func errorCode(err error) string {
-	for code, known := range map[string]error{
-		"expired": ErrGitHubState, "denied": ErrGitHubDenied, "not_allowed": ErrGitHubNotAllowed, "conflict": ErrGitHubConflict,
-	} { // ErrUserDisabled has become ErrGitHubNotAllowed by now
-		if errors.Is(err, known) {
-			return code
-		}
+	switch {
+	case errors.Is(err, ErrGitHubState):
+		return "expired"
+	case errors.Is(err, ErrGitHubDenied):
+		return "denied"
+	case errors.Is(err, ErrGitHubNotAllowed):
+		return "not_allowed"
+	case errors.Is(err, ErrGitHubConflict):
+		return "conflict"
+	default:
+		return "unavailable"
 	}
-	return "unavailable"
 }
 
 type githubSignInResponse struct {

@@ -76,10 +76,14 @@ func (s *sealer) seal(plain []byte, context ...string) []byte {
 // open decrypts what seal made. Stale says that another key than the first
 // sealed it, and that it ought to be sealed anew if it is kept.
 func (s *sealer) open(sealed []byte, context ...string) (plain []byte, stale bool, err error) {
-	if len(sealed) < 2 || sealed[0] != sealedVersion || len(sealed) < 2+int(sealed[1]) {
+	if len(sealed) < 2 || sealed[0] != sealedVersion {
 		return nil, false, errSealed
 	}
-	id, rest := string(sealed[2:2+sealed[1]]), sealed[2+sealed[1]:]
+	end := 2 + int(sealed[1]) // as a byte, the sum would overflow
+	if len(sealed) < end {
+		return nil, false, errSealed
+	}
+	id, rest := string(sealed[2:end]), sealed[end:]
 	aead, ok := s.key(id)
 	if !ok || len(rest) < aead.NonceSize() {
 		return nil, false, errSealed

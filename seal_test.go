@@ -54,6 +54,10 @@ func TestFlippedBitsAndCutTailsAreErrorsNeverPanics(t *testing.T) {
 	t.Parallel()
 	s := newSealer(t, "token", symmetricKey(t, "k1"))
 	sealed := s.Seal([]byte("gho_x"), "user")
+	for length := range 256 { // of the key's id, in front of more than enough
+		_, _, err := s.Open(append([]byte{1, byte(length)}, make([]byte, 1000)...), "user")
+		require.Error(t, err)
+	}
 	for i := range sealed {
 		_, _, err := s.Open(sealed[:i], "user")
 		require.Error(t, err)
@@ -93,6 +97,7 @@ func FuzzSealedBytes(f *testing.F) {
 	f.Add(sealed[:10])
 	f.Add([]byte{1, 255})
 	f.Add([]byte{1, 0})
+	f.Add(append([]byte{1, 255}, make([]byte, 2000)...))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _, err := s.Open(data, "user")
 		require.Equal(t, bytes.Equal(data, sealed), err == nil)

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -30,10 +29,9 @@ const sessionCookieName = "auth_session"
 // them is sealed under a key of their own: no bearer token passes for a cookie,
 // and no cookie for a token (CVE-2023-48309).
 type browserSessions struct {
-	sealer   *sealer
-	origin   string // scheme and host of the host's pages
-	page     string
-	insecure bool
+	sealedCookies
+	origin string // scheme and host of the host's pages
+	page   string
 }
 
 func newBrowserSessions(cfg BrowserSessions, ring []SymmetricKey, github *GitHubConnector) (*browserSessions, error) {
@@ -51,18 +49,10 @@ func newBrowserSessions(cfg BrowserSessions, ring []SymmetricKey, github *GitHub
 		return nil, err
 	}
 	return &browserSessions{
-		sealer:   sealer,
-		origin:   github.origin(),
-		page:     cfg.Page,
-		insecure: github.cookies.insecure,
+		sealedCookies: sealedCookies{sealer: sealer, insecure: github.cookies.insecure},
+		origin:        github.origin(),
+		page:          cfg.Page,
 	}, nil
-}
-
-func (b *browserSessions) cookieName() string {
-	if b.insecure {
-		return sessionCookieName
-	}
-	return "__Host-" + sessionCookieName
 }
 
 // cookieIdentity is an Identity as it is in a cookie.
@@ -74,8 +64,8 @@ type cookieIdentity struct {
 	ExpiresAt int64  `json:"e"`
 }
 
-// cookie returns the cookie for a session that has just begun.
-func (b *browserSessions) cookie(token Token) (*http.Cookie, error) {
+// begin returns the cookie for a session that has just begun.
+func (b *browserSessions) begin(token Token) (*http.Cookie, error) {
 	text, err := json.Marshal(cookieIdentity{
 		UserID:    token.User.ID,
 		Username:  token.User.Username,
@@ -86,39 +76,23 @@ func (b *browserSessions) cookie(token Token) (*http.Cookie, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.newCookie(base64.RawURLEncoding.EncodeToString(b.sealer.seal(text)), int(token.ExpiresIn()/time.Second)), nil
+	return b.cookie(sessionCookieName, b.seal(text), int(token.ExpiresIn()/time.Second)), nil
 }
 
 // clear returns the cookie that removes the session's from the browser.
-func (b *browserSessions) clear() *http.Cookie { return b.newCookie("", -1) }
-
-func (b *browserSessions) newCookie(value string, maxAge int) *http.Cookie {
-	return &http.Cookie{
-		Name:     b.cookieName(),
-		Value:    value,
-		Path:     "/",
-		MaxAge:   maxAge,
-		Secure:   !b.insecure,
-		HttpOnly: true,
-		SameSite: http.SameSiteLaxMode,
-	}
-}
+func (b *browserSessions) clear() *http.Cookie { return b.cookie(sessionCookieName, "", -1) }
 
 // identity returns who the cookie says is there, if it is one of ours. Whether
 // the session is still live is the store's to say.
 func (b *browserSessions) identity(r *http.Request, now time.Time) (Identity, error) {
-	cookies := r.CookiesNamed(b.cookieName())
+	cookies := r.CookiesNamed(b.name(sessionCookieName))
 	switch {
 	case len(cookies) == 0:
 		return Identity{}, ErrTokenMissing
-	case len(cookies) > 1 || len(cookies[0].Value) > maxTokenLength || strings.ContainsAny(cookies[0].Value, "\r\n"):
+	case len(cookies) > 1 || len(cookies[0].Value) > maxTokenLength:
 		return Identity{}, errMalformed
 	}
-	sealed, err := segmentEncoding.DecodeString(cookies[0].Value)
-	if err != nil {
-		return Identity{}, errMalformed
-	}
-	text, _, err := b.sealer.open(sealed)
+	text, err := b.open(cookies[0].Value)
 	if err != nil {
 		return Identity{}, errSignature
 	}

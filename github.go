@@ -220,7 +220,7 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 		tokens:  tokens,
 		cfg:     cfg,
 		api:     newGitHubAPI(cfg),
-		cookies: stateCookies{sealer: cookieSealer, insecure: cfg.InsecureCookies && strings.HasPrefix(cfg.CallbackURL, "http:")},
+		cookies: stateCookies{sealedCookies{sealer: cookieSealer, insecure: cfg.InsecureCookies && strings.HasPrefix(cfg.CallbackURL, "http:")}},
 		sealer:  tokenSealer,
 	}, nil
 }

@@ -163,7 +163,7 @@ func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome G
 		writeJSON(w, http.StatusOK, githubSignInResponse{newLoginResponse(token), token.User.Username, outcome.IsNewUser})
 		return
 	}
-	cookie, err := s.browser.cookie(token)
+	cookie, err := s.browser.begin(token)
 	if err != nil {
 		s.fail(w, r, err)
 		return

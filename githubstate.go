@@ -48,10 +48,7 @@ func stateID(state string) string {
 }
 
 // stateCookies makes and reads the cookies that bind a state to a browser.
-type stateCookies struct {
-	sealer   *sealer
-	insecure bool // plain http elsewhere than on loopback
-}
+type stateCookies struct{ sealedCookies }
 
 // newState returns a state whose cookie overwrites none that the browser has, if
 // there is room for one more.
@@ -60,30 +57,24 @@ func (c stateCookies) newState(r *http.Request) string {
 	var state string
 	for range attempts {
 		state = newState()
-		if len(r.CookiesNamed(c.name(state))) == 0 {
+		if len(r.CookiesNamed(c.name(slotFor(state)))) == 0 {
 			break
 		}
 	}
 	return state
 }
 
-// name returns the cookie's name. Some bits of the state choose one of a few, so
-// that flows in two tabs do not overwrite each other, and no number of flows
-// fills the browser's jar.
-func (c stateCookies) name(state string) string {
+// slotFor returns the name of the state's cookie. Some bits of the state choose one
+// of a few, so that flows in two tabs do not overwrite each other, and no number of
+// flows fills the browser's jar.
+func slotFor(state string) string {
 	if state == "" {
-		return c.slot(0)
+		return slot(0)
 	}
-	return c.slot(int(state[0]) % stateSlots)
+	return slot(int(state[0]) % stateSlots)
 }
 
-func (c stateCookies) slot(i int) string {
-	name := stateCookieName + strconv.Itoa(i)
-	if c.insecure {
-		return name
-	}
-	return "__Host-" + name // a sibling domain cannot set it
-}
+func slot(i int) string { return stateCookieName + strconv.Itoa(i) }
 
 // bind returns the cookie for a flow that begins with the state.
 func (c stateCookies) bind(state string, flow githubFlow) (*http.Cookie, error) {
@@ -91,36 +82,24 @@ func (c stateCookies) bind(state string, flow githubFlow) (*http.Cookie, error) 
 	if err != nil {
 		return nil, err
 	}
-	value := base64.RawURLEncoding.EncodeToString(c.sealer.seal(text, state))
+	value := c.seal(text, state)
 	if len(value) > maxStateCookie {
 		return nil, invalidf("return_to", "is too long")
 	}
-	return c.cookie(c.name(state), value, int(stateLifetime/time.Second)), nil
+	return c.cookie(slotFor(state), value, int(stateLifetime/time.Second)), nil
 }
 
 // clear returns the cookie that removes the one for the state.
 func (c stateCookies) clear(state string) *http.Cookie {
-	return c.cookie(c.name(state), "", -1)
+	return c.cookie(slotFor(state), "", -1)
 }
 
 // clearAll removes the cookies of all flows that the browser has begun.
 func (c stateCookies) clearAll(w http.ResponseWriter, r *http.Request) {
 	for i := range stateSlots {
-		if name := c.slot(i); len(r.CookiesNamed(name)) > 0 {
-			http.SetCookie(w, c.cookie(name, "", -1))
+		if len(r.CookiesNamed(c.name(slot(i)))) > 0 {
+			http.SetCookie(w, c.cookie(slot(i), "", -1))
 		}
-	}
-}
-
-func (c stateCookies) cookie(name, value string, maxAge int) *http.Cookie {
-	return &http.Cookie{
-		Name:     name,
-		Value:    value,
-		Path:     "/",
-		MaxAge:   maxAge,
-		Secure:   !c.insecure,
-		HttpOnly: true,
-		SameSite: http.SameSiteLaxMode, // GitHub sends the browser back with a GET
 	}
 }
 
@@ -131,19 +110,15 @@ func (c stateCookies) flow(r *http.Request, state string, now time.Time) (flow g
 	if state == "" || len(state) > maxStateCookie {
 		return githubFlow{}, false
 	}
-	cookies := r.CookiesNamed(c.name(state))
+	cookies := r.CookiesNamed(c.name(slotFor(state)))
 	if len(cookies) != 1 || len(cookies[0].Value) > maxStateCookie {
 		return githubFlow{}, false
 	}
-	return c.open(cookies[0].Value, state, now)
+	return c.openFlow(cookies[0].Value, state, now)
 }
 
-func (c stateCookies) open(value, state string, now time.Time) (flow githubFlow, ok bool) {
-	sealed, err := segmentEncoding.DecodeString(value)
-	if err != nil || strings.ContainsAny(value, "\r\n") {
-		return githubFlow{}, false
-	}
-	text, _, err := c.sealer.open(sealed, state)
+func (c sealedCookies) openFlow(value, state string, now time.Time) (flow githubFlow, ok bool) {
+	text, err := c.open(value, state)
 	if err != nil || json.Unmarshal(text, &flow) != nil || now.Unix() >= flow.ExpiresAt {
 		return githubFlow{}, false
 	}
@@ -180,7 +155,7 @@ func unboundState(sealer *sealer, flow githubFlow) (string, error) {
 		return "", err
 	}
 	state := newState()
-	return state + "." + base64.RawURLEncoding.EncodeToString(sealer.seal(text, state)), nil
+	return state + "." + sealedCookies{sealer: sealer}.seal(text, state), nil
 }
 
 // openUnbound returns the flow of an unbound state, which is always a sign-in.
@@ -189,6 +164,6 @@ func openUnbound(sealer *sealer, state string, now time.Time) (flow githubFlow, 
 	if !ok || len(state) > maxStateCookie {
 		return githubFlow{}, false
 	}
-	flow, ok = stateCookies{sealer: sealer}.open(sealed, random, now)
+	flow, ok = sealedCookies{sealer: sealer}.openFlow(sealed, random, now)
 	return flow, ok && flow.UserID == ""
 }

@@ -103,8 +103,8 @@ func (g *GitHubConnector) authURL(state string, flow githubFlow, scopes []string
 // empty if none: an account is never connected to anybody else.
 //
 // It returns one of the errors above, or another if GitHub or the store could not
-// answer within GitHubConfig.Timeout. A failure leaves no user, link, session or token behind, and the token that
-// GitHub gave is revoked there.
+// answer within GitHubConfig.Timeout. A failure leaves no user, link, session or
+// token behind, and the token that GitHub gave is revoked there.
 func (g *GitHubConnector) Complete(r *http.Request, signedInAs string) (GitHubOutcome, error) {
 	query, err := callbackQuery(r.URL.RawQuery)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"strings"
 )
 
@@ -198,25 +197,25 @@ func (h *hasher) matchFast(stored, userID, accessKey, secret string) (match, sta
 }
 
 // boundDigest is HMAC-SHA-256 under the pepper, or SHA-256 where there is none,
-// of the purpose, the user, the key and the secret, each behind its length, so
-// that no two different lists are the same bytes.
-func boundDigest(pepper []byte, parts ...string) []byte {
-	var h hash.Hash
-	if pepper != nil {
-		h = hmac.New(sha256.New, pepper)
-	} else {
-		h = sha256.New()
+// of the purpose, the user, the key and the secret.
+func boundDigest(pepper []byte, userID, accessKey, secret string) []byte {
+	text := framed("sallyport access secret v1", userID, accessKey, secret)
+	if pepper == nil {
+		digest := sha256.Sum256(text)
+		return digest[:]
 	}
-	writePart(h, "sallyport access secret v1")
-	for _, part := range parts {
-		writePart(h, part)
-	}
+	h := hmac.New(sha256.New, pepper)
+	h.Write(text)
 	return h.Sum(nil)
 }
 
-func writePart(h hash.Hash, part string) {
-	var length [8]byte
-	binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-	h.Write(length[:])
-	h.Write([]byte(part))
+// framed returns the parts each behind its length, so that no two different lists
+// are the same bytes.
+func framed(parts ...string) []byte {
+	var text []byte
+	for _, part := range parts {
+		text = binary.BigEndian.AppendUint64(text, uint64(len(part)))
+		text = append(text, part...)
+	}
+	return text
 }

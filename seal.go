@@ -3,7 +3,6 @@ package auth
 import (
 	"crypto/cipher"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -96,13 +95,7 @@ func (s *sealer) open(sealed []byte, context ...string) (plain []byte, stale boo
 	return plain, id != s.keys[0].id, nil
 }
 
-// associated returns what the sealed bytes are bound to, each part behind its
-// length, so that no two different lists are the same bytes.
+// associated returns what the sealed bytes are bound to.
 func (s *sealer) associated(id string, context []string) []byte {
-	var data []byte
-	for _, part := range append([]string{s.purpose, id}, context...) {
-		data = binary.BigEndian.AppendUint64(data, uint64(len(part)))
-		data = append(data, part...)
-	}
-	return data
+	return framed(append([]string{s.purpose, id}, context...)...)
 }

@@ -175,6 +175,9 @@ func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
+	if err := s.recheckMembership(ctx, credential.User); err != nil {
+		return Token{}, err
+	}
 	token, err := s.tokens.Issue(ctx, SignIn{
 		UserID:      credential.User.ID,
 		Method:      MethodAccessKey,

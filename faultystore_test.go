@@ -160,6 +160,13 @@ func (s *faultyStore) ConnectGitHub(ctx context.Context, connect auth.GitHubConn
 	return s.Store.ConnectGitHub(ctx, connect)
 }
 
+func (s *faultyStore) RenewGitHubLink(ctx context.Context, link auth.GitHubLink) error {
+	if err := s.check(ctx, "RenewGitHubLink"); err != nil {
+		return err
+	}
+	return s.Store.RenewGitHubLink(ctx, link)
+}
+
 func (s *faultyStore) DeleteGitHubToken(ctx context.Context, userID, host string) (auth.GitHubToken, error) {
 	if err := s.check(ctx, "DeleteGitHubToken"); err != nil {
 		return auth.GitHubToken{}, err

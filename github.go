@@ -56,6 +56,15 @@ type GitHubConfig struct {
 	// returns false for is refused; an error is answered with 503.
 	Admit func(ctx context.Context, profile GitHubProfile) (bool, error)
 
+	// RecheckMembership is how long the access keys of a user whom GitHub sign-in
+	// made go on signing in without GitHub's word that the user may still come in.
+	// After that [Service.Login] asks GitHub with the user's token, which takes a
+	// call or a few. Where there is no token, or one that lacks a scope, or GitHub
+	// says no, the keys sign in again when the user has signed in with GitHub;
+	// where GitHub does not answer, the call answers 503. Zero means never to ask:
+	// who leaves an organisation keeps the keys.
+	RecheckMembership time.Duration
+
 	// NoRegistration lets nobody in by GitHub who is not a user already.
 	NoRegistration bool
 
@@ -88,7 +97,20 @@ type GitHubConfig struct {
 	Logger *slog.Logger
 }
 
-const defaultGitHubURL = "https://github.com"
+const (
+	defaultGitHubURL = "https://github.com"
+	membershipScope  = "read:org"
+)
+
+// asksForMembership reports whether GitHub must be asked who belongs where.
+func (cfg GitHubConfig) asksForMembership() bool {
+	return len(cfg.AllowedOrganizations)+len(cfg.AllowedTeams) > 0
+}
+
+// restricted reports whether there are accounts that may not come in.
+func (cfg GitHubConfig) restricted() bool {
+	return cfg.asksForMembership() || len(cfg.AllowedUsers) > 0 || cfg.Admit != nil
+}
 
 func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 	if cfg.BaseURL == "" {
@@ -100,9 +122,9 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 	if cfg.ConnectScopes == nil {
 		cfg.ConnectScopes = []string{"repo", "user:email"}
 	}
-	if len(cfg.AllowedOrganizations)+len(cfg.AllowedTeams) > 0 {
-		cfg.SignInScopes = append(cfg.SignInScopes[:len(cfg.SignInScopes):len(cfg.SignInScopes)], "read:org")
-		cfg.ConnectScopes = append(cfg.ConnectScopes[:len(cfg.ConnectScopes):len(cfg.ConnectScopes)], "read:org")
+	if cfg.asksForMembership() {
+		cfg.SignInScopes = append(cfg.SignInScopes[:len(cfg.SignInScopes):len(cfg.SignInScopes)], membershipScope)
+		cfg.ConnectScopes = append(cfg.ConnectScopes[:len(cfg.ConnectScopes):len(cfg.ConnectScopes)], membershipScope)
 	}
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = &http.Client{}
@@ -129,6 +151,10 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 		return cfg, errors.New("auth: GitHub needs ClientID and ClientSecret: those of the OAuth app")
 	case cfg.Timeout < 0:
 		return cfg, errors.New("auth: GitHub's Timeout must not be negative")
+	case cfg.RecheckMembership < 0:
+		return cfg, errors.New("auth: GitHub's RecheckMembership must not be negative")
+	case cfg.RecheckMembership > 0 && !cfg.restricted():
+		return cfg, errors.New("auth: GitHub's RecheckMembership needs a list of who is allowed, or Admit")
 	case checkReturnTo(cfg.ConnectedPage) != nil:
 		return cfg, errors.New("auth: GitHub's ConnectedPage must be a path such as /account")
 	}

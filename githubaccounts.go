@@ -77,6 +77,7 @@ func (g *GitHubConnector) signInRecords(ctx context.Context, profile GitHubProfi
 			IsSuperUser: slices.Contains(g.cfg.SuperUsers, profile.Account.ID),
 			IsActive:    true,
 			CreatedAt:   now,
+			AdmittedAt:  now,
 		}
 		signIn.Link.UserID = signIn.NewUser.ID
 	}

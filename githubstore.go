@@ -138,7 +138,8 @@ type GitHubStore interface {
 	// SignInGitHub makes the new user if there is one, writes the link, its
 	// CreatedAt only where it is new, and the token if there is one, and creates
 	// the session as CreateSession does. If the new user's e-mail is taken, the
-	// user is made without.
+	// user is made without. The AdmittedAt of a user who was there, unless it is
+	// zero, becomes the link's SeenAt.
 	//
 	// It returns ErrChanged if the link or the token is not as the caller read
 	// it: the account is linked to another user, or to one where a NewUser was to
@@ -148,13 +149,19 @@ type GitHubStore interface {
 	// is no such user.
 	SignInGitHub(ctx context.Context, signIn GitHubSignIn) (Session, User, error)
 
-	// ConnectGitHub writes the link and the token of a user who is signed in.
+	// ConnectGitHub writes the link and the token of a user who is signed in,
+	// and AdmittedAt as SignInGitHub does.
 	//
 	// It returns ErrNotFound if the session is gone, has expired at that time or
 	// is not the user's; ErrExists if the account is linked to another user or
 	// the user to another account of the host; ErrUserDisabled if the user is not
 	// active; and ErrChanged if the token's Version is another.
 	ConnectGitHub(ctx context.Context, connect GitHubConnect) error
+
+	// RenewGitHubLink writes what GitHub says of an account that is linked to the
+	// user, all but CreatedAt, and AdmittedAt as SignInGitHub does. It returns
+	// ErrNotFound if the account is not linked to the user.
+	RenewGitHubLink(ctx context.Context, link GitHubLink) error
 
 	// LeaseGitHubToken lets one caller refresh the token. It returns true if the
 	// record has this Version and nobody holds a lease at the time now, and

@@ -27,6 +27,11 @@ type User struct {
 
 	// LastLogin is when the newest session was created; zero means never.
 	LastLogin time.Time
+
+	// AdmittedAt is when the rules of GitHub sign-in last let in a user whom such
+	// a sign-in made, and zero for everybody else. See
+	// [GitHubConfig.RecheckMembership].
+	AdmittedAt time.Time
 }
 
 // AccessKey is the record of one access key. It has the hash of the secret,
@@ -155,7 +160,8 @@ type UserStore interface {
 
 	// ResetUser removes every way in that the user has, all access keys, sessions,
 	// and GitHub links and tokens, applies the change, and adds the key, in one
-	// transaction. It returns the record as it is afterwards.
+	// transaction. AdmittedAt becomes zero: the key is given by whoever calls, not
+	// by GitHub's word. It returns the record as it is afterwards.
 	//
 	// It returns ErrNotFound if there is no such user, ErrInvalid if the key is
 	// not of this user, ErrExists if the key's ID is taken (the user's own old

@@ -32,6 +32,7 @@ func (u User) Validate() error {
 		checkText("email", u.Email, MaxEmailLength),
 		checkTime("created_at", u.CreatedAt),
 		checkOptionalTime("last_login", u.LastLogin),
+		checkOptionalTime("admitted_at", u.AdmittedAt),
 	)
 }
 

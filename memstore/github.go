@@ -65,6 +65,8 @@ func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (aut
 
 	if signIn.NewUser != nil {
 		s.addUser(u)
+	} else {
+		u.admitAgain(signIn.Link.SeenAt)
 	}
 	link := s.setLink(u, signIn.Link)
 	if signIn.Token != nil {
@@ -94,6 +96,24 @@ func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnect) e
 		return err
 	}
 	s.setLink(u, connect.Link).token = newToken(connect.Token)
+	u.admitAgain(connect.Link.SeenAt)
+	return nil
+}
+
+// RenewGitHubLink implements [auth.GitHubStore].
+func (s *Store) RenewGitHubLink(ctx context.Context, link auth.GitHubLink) error {
+	if err := check(ctx, link); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	linked := s.links[link.Account]
+	if linked == nil || linked.record.UserID != link.UserID {
+		return fmt.Errorf("memstore: GitHub link of this user: %w", auth.ErrNotFound)
+	}
+	u := s.users[link.UserID]
+	s.setLink(u, link)
+	u.admitAgain(link.SeenAt)
 	return nil
 }
 
@@ -225,6 +245,14 @@ func (s *Store) setLink(u *user, record auth.GitHubLink) *githubLink {
 	}
 	link.record = record
 	return link
+}
+
+// admitAgain moves the user's AdmittedAt on if GitHub sign-in made the user. The
+// caller holds the lock.
+func (u *user) admitAgain(at time.Time) {
+	if !u.record.AdmittedAt.IsZero() {
+		u.record.AdmittedAt = instant(at)
+	}
 }
 
 // removeLink removes the link with its token. The caller holds the lock.

@@ -3,6 +3,7 @@ package memstore
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/sallyport-go/auth"
 )
@@ -102,6 +103,7 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 		s.removeLink(u, old)
 	}
 	s.endAll(u.sessions)
+	changed.AdmittedAt = time.Time{}
 	s.setUser(u, changed)
 	s.addKey(u, key)
 	return u.record, nil
@@ -144,6 +146,7 @@ func (s *Store) newUser(record auth.User) (*user, error) {
 	}
 	record.CreatedAt = instant(record.CreatedAt)
 	record.LastLogin = instant(record.LastLogin)
+	record.AdmittedAt = instant(record.AdmittedAt)
 	return &user{
 		record:   record,
 		keys:     make(set[*accessKey]),

@@ -38,7 +38,11 @@ func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (aut
 				return user, err
 			}
 		}
-		if user, err = addSession(ctx, t, &session); err != nil || signIn.Token == nil {
+		var admitted time.Time
+		if signIn.NewUser == nil {
+			admitted = signIn.Link.SeenAt
+		}
+		if user, err = addSession(ctx, t, &session, admitted); err != nil || signIn.Token == nil {
 			return user, err
 		}
 		return user, putToken(ctx, t, *signIn.Token, signIn.TokenVersion)
@@ -72,7 +76,30 @@ func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnect) e
 		if err := putLink(ctx, t, link, linked == ""); err != nil {
 			return err
 		}
+		if err := admitAgain(ctx, t, link); err != nil {
+			return err
+		}
 		return putToken(ctx, t, token, connect.TokenVersion)
+	})
+}
+
+// RenewGitHubLink implements [auth.GitHubStore].
+func (s *Store) RenewGitHubLink(ctx context.Context, link auth.GitHubLink) error {
+	if err := cmp.Or(ctx.Err(), link.Validate()); err != nil {
+		return err
+	}
+	return s.write(ctx, "renew GitHub link", func(ctx context.Context, t tx) error {
+		linked, err := linkedUser(ctx, t, link.Account)
+		if err != nil {
+			return err
+		}
+		if linked != link.UserID {
+			return auth.ErrNotFound
+		}
+		if err := putLink(ctx, t, link, false); err != nil {
+			return err
+		}
+		return admitAgain(ctx, t, link)
 	})
 }
 
@@ -215,6 +242,15 @@ func putLink(ctx context.Context, t tx, link auth.GitHubLink, isNew bool) error 
 	}
 	_, err := t.count(ctx, updateLink,
 		link.Login, link.Name, link.AvatarURL, toMicros(link.SeenAt), link.Account.Host, link.Account.ID)
+	return err
+}
+
+const updateAdmitted = `UPDATE auth_users SET admitted_at = ? WHERE id = ? AND admitted_at <> 0`
+
+// admitAgain moves the AdmittedAt of the linked user on if GitHub sign-in made
+// the user.
+func admitAgain(ctx context.Context, t tx, link auth.GitHubLink) error {
+	_, err := t.count(ctx, updateAdmitted, toMicros(link.SeenAt), link.UserID)
 	return err
 }
 

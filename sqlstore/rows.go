@@ -13,7 +13,7 @@ import (
 
 // The columns of each record, and below where each of them goes.
 const (
-	userColumns    = `u.id, u.username, u.email, u.is_super_user, u.is_active, u.created_at, u.last_login`
+	userColumns    = `u.id, u.username, u.email, u.is_super_user, u.is_active, u.created_at, u.last_login, u.admitted_at`
 	keyColumns     = `k.id, k.user_id, k.hash, k.label, k.created_at, k.expires_at`
 	sessionColumns = `s.id, s.user_id, s.method, s.access_key_id, s.created_at, s.expires_at`
 	linkColumns    = `l.host, l.account_id, l.user_id, l.login, l.name, l.avatar_url, l.created_at, l.seen_at`
@@ -21,7 +21,8 @@ const (
 )
 
 func userFields(u *auth.User) []any {
-	return []any{&u.ID, &u.Username, &u.Email, &u.IsSuperUser, &u.IsActive, micros{&u.CreatedAt}, micros{&u.LastLogin}}
+	return []any{&u.ID, &u.Username, &u.Email, &u.IsSuperUser, &u.IsActive,
+		micros{&u.CreatedAt}, micros{&u.LastLogin}, micros{&u.AdmittedAt}}
 }
 
 func keyFields(k *auth.AccessKey) []any {

@@ -11,7 +11,7 @@ import (
 const (
 	insertSession = `
 INSERT INTO auth_sessions (id, user_id, method, access_key_id, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)`
-	updateLastLogin = `UPDATE auth_users SET last_login = ? WHERE id = ?`
+	updateLastLogin = `UPDATE auth_users SET last_login = ?, admitted_at = ? WHERE id = ?`
 )
 
 // CreateSession implements [auth.SessionStore].
@@ -20,7 +20,7 @@ func (s *Store) CreateSession(ctx context.Context, session auth.Session) (auth.S
 		return auth.Session{}, auth.User{}, err
 	}
 	user, err := writeFor(ctx, s, "create session", func(ctx context.Context, t tx) (auth.User, error) {
-		return addSession(ctx, t, &session)
+		return addSession(ctx, t, &session, time.Time{})
 	})
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
@@ -29,8 +29,8 @@ func (s *Store) CreateSession(ctx context.Context, session auth.Session) (auth.S
 }
 
 // addSession returns the user as signed in, and leaves the session as it is in
-// the database.
-func addSession(ctx context.Context, t tx, session *auth.Session) (auth.User, error) {
+// the database. Admitted is when GitHub let the user in again, zero if it did not.
+func addSession(ctx context.Context, t tx, session *auth.Session, admitted time.Time) (auth.User, error) {
 	session.CreatedAt, session.ExpiresAt = kept(session.CreatedAt), kept(session.ExpiresAt)
 	user, err := admit(ctx, t, session)
 	if err != nil {
@@ -42,7 +42,10 @@ func addSession(ctx context.Context, t tx, session *auth.Session) (auth.User, er
 		return user, err
 	}
 	user.LastLogin = session.CreatedAt
-	return user, t.change(ctx, updateLastLogin, toMicros(user.LastLogin), user.ID)
+	if !admitted.IsZero() && !user.AdmittedAt.IsZero() {
+		user.AdmittedAt = kept(admitted)
+	}
+	return user, t.change(ctx, updateLastLogin, toMicros(user.LastLogin), toMicros(user.AdmittedAt), user.ID)
 }
 
 // admit returns the user whom the session is for, if there may be such a

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/sallyport-go/auth"
 )
@@ -72,9 +73,15 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 		if err := forgetGitHubOf(ctx, t, id); err != nil {
 			return user, err
 		}
+		if _, err := t.count(ctx, clearAdmitted, id); err != nil {
+			return user, err
+		}
+		user.AdmittedAt = time.Time{}
 		return user, replaceKeys(ctx, t, key)
 	})
 }
+
+const clearAdmitted = `UPDATE auth_users SET admitted_at = 0 WHERE id = ?`
 
 const selectUser = `SELECT ` + userColumns + ` FROM auth_users u WHERE u.id = ?`
 
@@ -110,8 +117,8 @@ func administers(user auth.User) bool { return user.IsSuperUser && user.IsActive
 
 const insertUser = `
 INSERT INTO auth_users
-	(id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	(id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func insertUserWithKey(ctx context.Context, t tx, user auth.User, key auth.AccessKey) error {
 	if err := addUser(ctx, t, user); err != nil {
@@ -127,7 +134,7 @@ func addUser(ctx context.Context, t tx, user auth.User) error {
 	}
 	return t.insert(ctx, insertUser,
 		user.ID, user.Username, auth.FoldASCII(user.Username), user.Email, emailFolded,
-		user.IsSuperUser, user.IsActive, toMicros(user.CreatedAt), toMicros(user.LastLogin))
+		user.IsSuperUser, user.IsActive, toMicros(user.CreatedAt), toMicros(user.LastLogin), toMicros(user.AdmittedAt))
 }
 
 const updateUser = `UPDATE auth_users SET is_super_user = ?, is_active = ? WHERE id = ?`

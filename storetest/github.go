@@ -17,6 +17,7 @@ var (
 		{"used states", statePromises},
 		{"signing in with GitHub", githubSignInPromises},
 		{"connecting GitHub", githubConnectPromises},
+		{"admission by GitHub", admissionPromises},
 		{"GitHub tokens", githubTokenPromises},
 		{"leases of GitHub tokens", leasePromises},
 		{"unlinking GitHub", githubUnlinkPromises},

@@ -63,6 +63,9 @@ var githubMethods = map[string]func(ctx context.Context, store auth.Store, own l
 	"ConnectGitHub": func(ctx context.Context, store auth.Store, own linked, draft githubDraft) error {
 		return store.ConnectGitHub(ctx, newConnect(own.session, draft.account))
 	},
+	"RenewGitHubLink": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
+		return store.RenewGitHubLink(ctx, own.renewed(refusedAt))
+	},
 	"LeaseGitHubToken": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
 		_, err := store.LeaseGitHubToken(ctx, own.user.ID, githubHost, own.token.Version, now, latest)
 		return err
@@ -90,7 +93,7 @@ var githubMethods = map[string]func(ctx context.Context, store auth.Store, own l
 // newUnlinkable signs somebody in who could do without GitHub.
 func newUnlinkable(t *testing.T, store auth.Store) linked {
 	t.Helper()
-	a := newLinked(t, store)
+	a := newAdmitted(t, store)
 	addKey(t, store, a.user, time.Time{})
 	return a
 }
@@ -148,7 +151,15 @@ var interruptedGitHub = map[string]func(t *testing.T, store auth.Store, own link
 		return []bool{
 			user.LastLogin.Equal(refusedAt), hasSession(t, store, draft.first.Session.ID),
 			have.Link.SeenAt.Equal(refusedAt), have.Token.Version != own.token.Version,
+			user.AdmittedAt.Equal(refusedAt),
 		}
+	},
+	"RenewGitHubLink": func(t *testing.T, store auth.Store, own linked, _ githubDraft) []bool {
+		user, err := store.FindUser(t.Context(), own.user.ID)
+		require.NoError(t, err)
+		have, err := store.FindGitHubConnection(t.Context(), own.user.ID, githubHost)
+		require.NoError(t, err)
+		return []bool{user.AdmittedAt.Equal(refusedAt), have.Link.SeenAt.Equal(refusedAt)}
 	},
 	"ConnectGitHub": func(t *testing.T, store auth.Store, own linked, draft githubDraft) []bool {
 		link, token := hasConnection(t, store, own.user.ID, draft.account.Host)

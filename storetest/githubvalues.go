@@ -256,13 +256,13 @@ func githubTimesKept(t *testing.T, store auth.Store) {
 	for name, test := range keptTimes {
 		t.Run(name, func(t *testing.T) {
 			user := newUser()
-			user.CreatedAt, user.LastLogin = test.in, test.in
+			user.CreatedAt, user.LastLogin, user.AdmittedAt = test.in, test.in, test.in
 			signIn := firstSignIn(user)
 			signIn.Link.CreatedAt, signIn.Link.SeenAt, signIn.Token.UpdatedAt = test.in, test.in, test.in
 			signIn.Session.CreatedAt, signIn.Session.ExpiresAt = test.in, test.in
 			a := signUp(t, store, signIn)
 
-			user.CreatedAt, user.LastLogin = test.want, test.want
+			user.CreatedAt, user.LastLogin, user.AdmittedAt = test.want, test.want, test.want
 			require.Equal(t, user, a.user)
 			signIn.Session.CreatedAt, signIn.Session.ExpiresAt = test.want, test.want
 			require.Equal(t, signIn.Session, a.session)

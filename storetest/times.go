@@ -58,14 +58,14 @@ func requireTimeKept(t *testing.T, store auth.Store, in, want time.Time) {
 	ctx := t.Context()
 	user := newUser()
 	key, added, reset := newKey(user), newKey(user), newKey(user)
-	user.CreatedAt, user.LastLogin = in, in
+	user.CreatedAt, user.LastLogin, user.AdmittedAt = in, in, in
 	for _, key := range []*auth.AccessKey{&key, &added, &reset} {
 		key.CreatedAt, key.ExpiresAt = in, in
 	}
 	require.NoError(t, store.Register(ctx, user, key))
 	require.NoError(t, store.AddKey(ctx, added))
 
-	user.CreatedAt, user.LastLogin = want, want
+	user.CreatedAt, user.LastLogin, user.AdmittedAt = want, want, want
 	for _, key := range []*auth.AccessKey{&key, &added} {
 		stored := *key
 		stored.CreatedAt, stored.ExpiresAt = want, want
@@ -90,6 +90,7 @@ func requireTimeKept(t *testing.T, store auth.Store, in, want time.Time) {
 	require.Equal(t, user, updated)
 	updated, err = store.ResetUser(ctx, user.ID, auth.UserChange{}, reset)
 	require.NoError(t, err)
+	user.AdmittedAt = time.Time{}
 	require.Equal(t, user, updated)
 	reset.CreatedAt, reset.ExpiresAt = want, want
 	requireKey(t, store, reset)
@@ -143,6 +144,10 @@ func invalidUserTimes(t *testing.T, store auth.Store) {
 		user := newSuperUser()
 		user.LastLogin = bad
 		try("last_login", user)
+
+		user = newSuperUser()
+		user.AdmittedAt = bad
+		try("admitted_at", user)
 	}
 }
 

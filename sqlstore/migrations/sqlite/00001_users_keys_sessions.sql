@@ -17,7 +17,8 @@ CREATE TABLE auth_users (
 	is_super_user   INTEGER NOT NULL CHECK (is_super_user IN (0, 1)),
 	is_active       INTEGER NOT NULL CHECK (is_active IN (0, 1)),
 	created_at      INTEGER NOT NULL,
-	last_login      INTEGER NOT NULL
+	last_login      INTEGER NOT NULL,
+	admitted_at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Demoting a super user asks whether another one remains.

@@ -1,0 +1,133 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var admissionPromises = []promise{
+	{"signing in, connecting and renewing move the admission on", admissionMovesOn},
+	{"who was not admitted by GitHub never is", nobodyElseAdmitted},
+	{"a reset user was not admitted by GitHub", resetForgetsAdmission},
+	{"what is refused moves no admission on", refusalKeepsAdmission},
+	{"renewing a link writes what GitHub says", renewLink},
+	{"an account that is not the user's is not renewed", renewOnlyOwnLink},
+}
+
+// newAdmitted signs somebody new in with GitHub whom its rules let in.
+func newAdmitted(t *testing.T, store auth.Store) linked {
+	t.Helper()
+	user := newUser()
+	user.AdmittedAt = now
+	a := signUp(t, store, firstSignIn(user))
+	require.Equal(t, now, a.user.AdmittedAt)
+	requireUser(t, store, a.user)
+	return a
+}
+
+// renewed returns the link as GitHub has it at the given time.
+func (l linked) renewed(at time.Time) auth.GitHubLink {
+	link := newLink(l.user, l.link.Account)
+	link.Name, link.CreatedAt, link.SeenAt = "Another Name", at, at
+	return link
+}
+
+func admissionMovesOn(t *testing.T, store auth.Store) {
+	a := newAdmitted(t, store)
+	next := a.nextSignIn()
+	_, user, err := store.SignInGitHub(t.Context(), next)
+	require.NoError(t, err)
+	require.Equal(t, next.Link.SeenAt, user.AdmittedAt)
+	requireUser(t, store, user)
+
+	again := newConnect(a.session, a.link.Account)
+	again.Link.SeenAt, again.TokenVersion = refusedAt.Add(time.Hour), next.Token.Version
+	require.NoError(t, store.ConnectGitHub(t.Context(), again))
+	user.AdmittedAt = again.Link.SeenAt
+	requireUser(t, store, user)
+
+	renewed := a.renewed(refusedAt.Add(2 * time.Hour))
+	require.NoError(t, store.RenewGitHubLink(t.Context(), renewed))
+	user.AdmittedAt = renewed.SeenAt
+	requireUser(t, store, user)
+}
+
+func nobodyElseAdmitted(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	connect(t, store, newConnect(a.session, newGitHubAccount()))
+	requireUser(t, store, a.user)
+
+	b := newLinked(t, store)
+	require.NoError(t, store.RenewGitHubLink(t.Context(), b.renewed(refusedAt)))
+	requireUser(t, store, b.user)
+}
+
+func resetForgetsAdmission(t *testing.T, store auth.Store) {
+	a := newAdmitted(t, store)
+	key := newKey(a.user)
+	user, err := store.ResetUser(t.Context(), a.user.ID, auth.UserChange{}, key)
+	require.NoError(t, err)
+	a.user.AdmittedAt = time.Time{}
+	require.Equal(t, a.user, user)
+	credential, err := store.FindKey(t.Context(), key.ID)
+	require.NoError(t, err)
+	require.Equal(t, auth.Credential{Key: key, User: a.user}, credential)
+}
+
+func refusalKeepsAdmission(t *testing.T, store auth.Store) {
+	a := newAdmitted(t, store)
+	stale := a.nextSignIn()
+	stale.TokenVersion = unique("version")
+	_, _, err := store.SignInGitHub(t.Context(), stale)
+	require.ErrorIs(t, err, auth.ErrChanged)
+	requireUser(t, store, a.user)
+
+	again := newConnect(a.session, a.link.Account)
+	again.Link.SeenAt, again.TokenVersion = refusedAt, unique("version")
+	require.ErrorIs(t, store.ConnectGitHub(t.Context(), again), auth.ErrChanged)
+	requireUser(t, store, a.user)
+
+	update(t, store, a.user.ID, disable)
+	_, _, err = store.SignInGitHub(t.Context(), a.nextSignIn())
+	require.ErrorIs(t, err, auth.ErrUserDisabled)
+	requireUser(t, store, changed(a.user, disable))
+}
+
+func renewLink(t *testing.T, store auth.Store) {
+	a := newAdmitted(t, store)
+	for range 2 { // the same again is no change, and no error
+		renewed := a.renewed(refusedAt)
+		a.link.Login, a.link.Name, a.link.AvatarURL, a.link.SeenAt = renewed.Login, renewed.Name, renewed.AvatarURL, renewed.SeenAt
+		a.user.AdmittedAt = renewed.SeenAt
+		require.NoError(t, store.RenewGitHubLink(t.Context(), renewed))
+		a.requireUnchanged(t, store)
+		require.NoError(t, store.RenewGitHubLink(t.Context(), renewed))
+		a.requireUnchanged(t, store)
+	}
+	_, err := store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost)
+	require.NoError(t, err)
+	require.NoError(t, store.RenewGitHubLink(t.Context(), a.link))
+	a.requireDisconnected(t, store)
+}
+
+func renewOnlyOwnLink(t *testing.T, store auth.Store) {
+	a, b := newAdmitted(t, store), newAdmitted(t, store)
+	others := a.renewed(refusedAt)
+	others.Account = b.link.Account
+	unknown := a.renewed(refusedAt)
+	unknown.Account = newGitHubAccount()
+	elsewhere := a.renewed(refusedAt)
+	elsewhere.Account.Host = "github.example.com"
+	for _, link := range []auth.GitHubLink{others, unknown, elsewhere} {
+		require.ErrorIs(t, store.RenewGitHubLink(t.Context(), link), auth.ErrNotFound)
+	}
+	invalid := a.renewed(refusedAt)
+	invalid.Login = "\x00"
+	require.ErrorIs(t, store.RenewGitHubLink(t.Context(), invalid), auth.ErrInvalid)
+	a.requireUnchanged(t, store)
+	b.requireUnchanged(t, store)
+}

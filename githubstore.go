@@ -125,7 +125,7 @@ type GitHubStore interface {
 	UseState(ctx context.Context, id string, expiresAt time.Time) error
 
 	// PruneStates removes at most limit states that had expired at the given
-	// time and returns how many it removed, as PruneSessions does.
+	// time and returns how many it removed, as PruneKeys does.
 	PruneStates(ctx context.Context, expired time.Time, limit int) (int, error)
 
 	// FindGitHubLink returns the link of the account, or ErrNotFound.

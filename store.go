@@ -126,6 +126,19 @@ type Store interface {
 	SessionStore
 	GitHubStore
 
+	// KeepsUsers reports whether the store keeps users, as it does unless it was
+	// made for a host that has a table of its own: see [Config.Users]. Such a
+	// store takes every user for one who is there and active, and remembers of
+	// them the IDs alone:
+	//
+	//   - Where a method returns a user, only the ID is set.
+	//   - The methods of UserStore return an error that is none of the answers.
+	//   - SignInGitHub with a NewUser is ErrInvalid. An account that is linked to
+	//     nobody it links to the link's user; and ErrChanged says, too, that this
+	//     user has another account of the host.
+	//   - UnlinkGitHub knows of no way in but keys and links.
+	KeepsUsers() bool
+
 	// Ping reports whether the store can answer.
 	Ping(ctx context.Context) error
 }
@@ -148,6 +161,14 @@ type UserStore interface {
 	// FindUser returns the user with this ID, or ErrNotFound.
 	FindUser(ctx context.Context, id string) (User, error)
 
+	// ListUsers returns at most limit users whose IDs come after the given one, in
+	// the order of the IDs' bytes; every ID comes after "". Fewer than limit means
+	// that there are no more. A limit below one returns none.
+	//
+	// Who walks from page to page, each time after the last ID of the page before,
+	// meets everybody who is there throughout exactly once.
+	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
+
 	// UpdateUser changes the user and returns the record as it is afterwards.
 	// Setting IsActive to false ends the user's sessions in the same
 	// transaction; setting it to true brings back none.
@@ -167,6 +188,15 @@ type UserStore interface {
 	// not of this user, ErrExists if the key's ID is taken (the user's own old
 	// keys count), and ErrLastSuperUser as UpdateUser does.
 	ResetUser(ctx context.Context, id string, change UserChange, key AccessKey) (User, error)
+
+	// DeleteUser removes the user and all that is the user's: access keys,
+	// sessions, GitHub links and tokens, in one transaction. It returns the tokens,
+	// which are still to be revoked at GitHub. The username is never given again:
+	// who asks for it later gets ErrExists. The e-mail may be.
+	//
+	// It returns ErrNotFound if there is no such user, and ErrLastSuperUser if the
+	// user is the only one who is active and a super user.
+	DeleteUser(ctx context.Context, id string) ([]GitHubToken, error)
 }
 
 // CredentialStore is the part of a [Store] that keeps access keys. See there
@@ -191,7 +221,8 @@ type CredentialStore interface {
 
 	// PruneKeys removes at most limit keys that had expired at the given time,
 	// with the sessions they opened, and returns how many keys it removed: fewer
-	// than limit means that none is left. A limit below one removes nothing.
+	// than limit means that none is left, but for those that other calls are at
+	// work on at that moment. A limit below one removes nothing.
 	PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error)
 }
 
@@ -208,9 +239,9 @@ type SessionStore interface {
 	// taken.
 	//
 	// It holds the user's record and the key's from the check to the commit
-	// against [UserStore.UpdateUser], [UserStore.ResetUser],
-	// [CredentialStore.RevokeKey] and [CredentialStore.PruneKeys]: once one of
-	// those has returned, no session exists that it ought to have ended.
+	// against [UserStore.UpdateUser], [UserStore.ResetUser], [UserStore.DeleteUser],
+	// [CredentialStore.RevokeKey], [CredentialStore.PruneKeys] and EndUserSessions:
+	// once one of those has returned, no session exists that it ought to have ended.
 	CreateSession(ctx context.Context, session Session) (Session, User, error)
 
 	// FindSession returns the session with this ID, an expired one too as long
@@ -221,8 +252,12 @@ type SessionStore interface {
 	// for one session, one succeeds.
 	EndSession(ctx context.Context, id string) error
 
+	// EndUserSessions removes all sessions of the user, and returns how many of
+	// them had not expired at the given time. It returns ErrNotFound if there is no
+	// such user. It holds the user's record as CreateSession does.
+	EndUserSessions(ctx context.Context, userID string, now time.Time) (int, error)
+
 	// PruneSessions removes at most limit sessions that had expired at the given
-	// time and returns how many it removed: fewer than limit means that none is
-	// left. A limit below one removes nothing.
+	// time and returns how many it removed, as PruneKeys does.
 	PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error)
 }

@@ -44,7 +44,7 @@ func (s *Store) FindGitHubConnection(ctx context.Context, userID, host string) (
 
 // SignInGitHub implements [auth.GitHubStore].
 func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (auth.Session, auth.User, error) {
-	if err := checkSignIn(ctx, signIn); err != nil {
+	if err := s.checkSignIn(ctx, signIn); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
 	s.mu.Lock()
@@ -137,7 +137,7 @@ func (s *Store) UnlinkGitHub(ctx context.Context, userID, host string, now time.
 
 // checkSignIn returns an error if ctx is done, or if the records cannot be kept
 // or are not all of one user and one account.
-func checkSignIn(ctx context.Context, signIn auth.GitHubSignIn) error {
+func (s *Store) checkSignIn(ctx context.Context, signIn auth.GitHubSignIn) error {
 	link := signIn.Link
 	records := []validator{link, signIn.Session}
 	ofUser := signIn.Session.UserID == link.UserID
@@ -153,6 +153,9 @@ func checkSignIn(ctx context.Context, signIn auth.GitHubSignIn) error {
 	}
 	if err := check(ctx, records...); err != nil {
 		return err
+	}
+	if s.withoutUsers && signIn.NewUser != nil {
+		return invalid("username", "must not be given: the store was made without users")
 	}
 	return checkAgreement(ofUser, ofAccount)
 }
@@ -181,6 +184,9 @@ func checkAgreement(ofUser, ofAccount bool) error {
 // whoSignsIn returns the user to whom the account is linked, or the new one, who
 // is still to be added. It changes nothing. The caller holds the lock.
 func (s *Store) whoSignsIn(signIn auth.GitHubSignIn) (*user, error) {
+	if s.withoutUsers {
+		return s.whoseAccount(signIn.Link)
+	}
 	link := s.links[signIn.Link.Account]
 	isNew := signIn.NewUser != nil
 	if isNew != (link == nil) || !isNew && link.record.UserID != signIn.Link.UserID {
@@ -196,6 +202,20 @@ func (s *Store) whoSignsIn(signIn auth.GitHubSignIn) (*user, error) {
 	return s.newUser(record)
 }
 
+// whoseAccount is whoSignsIn for a store without users: the link's user, unless
+// the account is linked to another, or the user to another account of the host.
+// The caller holds the lock.
+func (s *Store) whoseAccount(link auth.GitHubLink) (*user, error) {
+	u, err := s.user(link.UserID)
+	if err != nil {
+		return nil, err
+	}
+	if u.links[link.Account.Host] != s.links[link.Account] { // or else both are nil, or the same
+		return nil, fmt.Errorf("memstore: link of the GitHub account, or of the user: %w", auth.ErrChanged)
+	}
+	return u, nil
+}
+
 // whoConnects returns the user who is signed in with the session. The caller
 // holds the lock.
 func (s *Store) whoConnects(connect auth.GitHubConnect) (*user, error) {
@@ -203,7 +223,7 @@ func (s *Store) whoConnects(connect auth.GitHubConnect) (*user, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkActive(u); err != nil {
+	if err := s.checkActive(u); err != nil {
 		return nil, err
 	}
 	asked, err := s.session(connect.SessionID)
@@ -240,6 +260,7 @@ func (s *Store) setLink(u *user, record auth.GitHubLink) *githubLink {
 		link = &githubLink{}
 		s.links[record.Account] = link
 		u.links[record.Account.Host] = link
+		s.owns(u)
 	} else {
 		record.CreatedAt = link.record.CreatedAt
 	}
@@ -259,6 +280,7 @@ func (u *user) admitAgain(at time.Time) {
 func (s *Store) removeLink(u *user, link *githubLink) {
 	delete(s.links, link.record.Account)
 	delete(u.links, link.record.Account.Host)
+	s.lost(u)
 }
 
 // connection returns the link and the token as the caller of a method may have

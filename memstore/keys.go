@@ -120,6 +120,7 @@ func (s *Store) addKey(owner *user, record auth.AccessKey) {
 	}
 	s.keys[record.ID] = key
 	owner.keys.add(key)
+	s.owns(owner)
 }
 
 // removeKey removes the key and ends the sessions it opened. The caller holds
@@ -131,4 +132,5 @@ func (s *Store) removeKey(key *accessKey) {
 	}
 	delete(s.keys, key.record.ID)
 	delete(key.owner.keys, key)
+	s.lost(key.owner)
 }

@@ -1,7 +1,14 @@
 package memstore_test
 
 import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/memstore"
@@ -11,4 +18,99 @@ import (
 func TestContract(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(*testing.T) auth.Store { return memstore.New() })
+}
+
+func TestContractWithoutUsers(t *testing.T) {
+	t.Parallel()
+	storetest.RunWithoutUsers(t, func(*testing.T) auth.Store { return memstore.NewWithoutUsers() })
+}
+
+var now = time.Date(2031, time.February, 3, 4, 5, 6, 0, time.UTC)
+
+func newKey(userID, id string) auth.AccessKey {
+	return auth.AccessKey{ID: id, UserID: userID, Hash: "hash", CreatedAt: now, ExpiresAt: now.Add(time.Hour)}
+}
+
+// Thousands of users make blocks split, and become empty again.
+func TestThousandsOfUsersAreListedInOrder(t *testing.T) {
+	t.Parallel()
+	store := memstore.New()
+	var ids []string
+	for i := range 5000 {
+		ids = append(ids, fmt.Sprintf("user-%04d", i))
+	}
+	for _, i := range rand.Perm(len(ids)) {
+		user := auth.User{ID: ids[i], Username: ids[i], IsActive: true, CreatedAt: now}
+		require.NoError(t, store.Register(t.Context(), user, newKey(ids[i], ids[i])))
+	}
+	requireListed(t, store, ids)
+	for _, i := range rand.Perm(len(ids))[:2500] {
+		_, err := store.DeleteUser(t.Context(), ids[i])
+		require.NoError(t, err)
+		ids[i] = ""
+	}
+	ids = slices.DeleteFunc(ids, func(id string) bool { return id == "" })
+	requireListed(t, store, ids)
+	for _, id := range ids[:2000] { // whole blocks, from the front
+		_, err := store.DeleteUser(t.Context(), id)
+		require.NoError(t, err)
+	}
+	requireListed(t, store, ids[2000:])
+}
+
+func requireListed(t *testing.T, store auth.Store, want []string) {
+	t.Helper()
+	for _, limit := range []int{7, 1000, math.MaxInt} {
+		var got []string
+		for after := ""; ; after = got[len(got)-1] {
+			page, err := store.ListUsers(t.Context(), after, limit)
+			require.NoError(t, err)
+			for _, user := range page {
+				got = append(got, user.ID)
+			}
+			if len(page) < limit {
+				break
+			}
+		}
+		require.Equal(t, want, got)
+	}
+}
+
+// Whoever the host has, a store without users must not grow with everybody who
+// has ever signed in.
+func TestAStoreWithoutUsersForgetsWhomItHasNothingOf(t *testing.T) {
+	t.Parallel()
+	account := auth.GitHubAccount{Host: "github.com", ID: 1}
+	link := auth.GitHubLink{Account: account, UserID: "u", Login: "octocat", CreatedAt: now, SeenAt: now}
+	session := auth.Session{ID: "s", UserID: "u", Method: auth.MethodHost, CreatedAt: now, ExpiresAt: now}
+	for name, end := range map[string]func(store *memstore.Store) error{
+		"ended": func(store *memstore.Store) error { return store.EndSession(t.Context(), "s") },
+		"all ended": func(store *memstore.Store) error {
+			_, err := store.EndUserSessions(t.Context(), "u", now)
+			return err
+		},
+		"pruned": func(store *memstore.Store) error {
+			_, err := store.PruneSessions(t.Context(), now, 1)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := memstore.NewWithoutUsers()
+			require.ErrorIs(t, store.RevokeKey(t.Context(), "k"), auth.ErrNotFound)
+			_, err := store.EndUserSessions(t.Context(), "u", now)
+			require.NoError(t, err)
+			require.Zero(t, store.Owners())
+
+			_, _, err = store.SignInGitHub(t.Context(), auth.GitHubSignIn{Link: link, Session: session})
+			require.NoError(t, err)
+			require.NoError(t, store.AddKey(t.Context(), newKey("u", "k")))
+			_, err = store.UnlinkGitHub(t.Context(), "u", "github.com", now)
+			require.NoError(t, err)
+			require.NoError(t, store.RevokeKey(t.Context(), "k"))
+			require.Equal(t, 1, store.Owners())
+			require.NoError(t, end(store))
+			require.Zero(t, store.Owners())
+		})
+	}
 }

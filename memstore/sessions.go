@@ -56,6 +56,27 @@ func (s *Store) EndSession(ctx context.Context, id string) error {
 	return nil
 }
 
+// EndUserSessions implements [auth.SessionStore].
+func (s *Store) EndUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
+	if err := check(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u, err := s.user(userID)
+	if err != nil {
+		return 0, err
+	}
+	live := 0
+	for ended := range u.sessions {
+		if ended.record.ExpiresAt.After(instant(now)) {
+			live++
+		}
+	}
+	s.endAll(u.sessions)
+	return live, nil
+}
+
 // PruneSessions implements [auth.SessionStore]. It holds the lock for as long
 // as it takes to remove limit sessions.
 func (s *Store) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
@@ -83,7 +104,7 @@ func (s *Store) session(id string) (*session, error) {
 func (s *Store) newSession(owner *user, record auth.Session) (*session, error) {
 	record.CreatedAt = instant(record.CreatedAt)
 	record.ExpiresAt = instant(record.ExpiresAt)
-	if err := checkActive(owner); err != nil {
+	if err := s.checkActive(owner); err != nil {
 		return nil, err
 	}
 	key, err := s.opener(owner, record)
@@ -126,7 +147,10 @@ func (s *Store) addSession(added *session) {
 	if added.key != nil {
 		added.key.sessions.add(added)
 	}
-	added.owner.record.LastLogin = added.record.CreatedAt
+	if !s.withoutUsers {
+		added.owner.record.LastLogin = added.record.CreatedAt
+	}
+	s.owns(added.owner)
 }
 
 // removeSession removes the session wherever it is known. The caller holds the
@@ -138,6 +162,7 @@ func (s *Store) removeSession(old *session) {
 	if old.key != nil {
 		delete(old.key.sessions, old)
 	}
+	s.lost(old.owner)
 }
 
 // endAll removes all of a user's or a key's sessions. The set is empty

@@ -8,7 +8,8 @@
 //
 // Records leave memory only when they are removed. Nothing expires by itself:
 // what bounds the memory is that [Store.PruneSessions], [Store.PruneKeys] and
-// [Store.PruneStates] are called now and then. Users are never removed.
+// [Store.PruneStates] are called now and then. Users stay until they are deleted,
+// and their usernames for ever.
 package memstore
 
 import (
@@ -25,21 +26,25 @@ var (
 	_ auth.GitHubStore = (*Store)(nil)
 )
 
-// Store is an [auth.Store] in memory. Make one with [New]. It is safe for
+// Store is an [auth.Store] in memory. Make one with [New], or with
+// [NewWithoutUsers] for a host that has a table of users. It is safe for
 // concurrent use.
 //
 // One lock guards it all, so each call is atomic. A call looks records up by id
 // and follows pointers from there; none looks at every record. Adding or
 // removing one that can expire costs a logarithm of how many there are.
 type Store struct {
+	withoutUsers bool
+
 	mu sync.RWMutex
 
 	bootstrapped   bool
 	administrators int // how many users administers is true for
 
-	users     map[string]*user
-	usernames set[string] // as auth.FoldASCII makes them
-	emails    set[string] // likewise, without the empty one
+	users     map[string]*user // without users: those of whom there is something
+	usersByID order
+	usernames set[string] // as auth.FoldASCII makes them, and of deleted users too
+	emails    set[string] // likewise, without the empty one and of nobody deleted
 	keys      map[string]*accessKey
 	sessions  map[string]*session
 	links     map[auth.GitHubAccount]*githubLink
@@ -96,6 +101,17 @@ func New() *Store {
 		states:    make(map[string]*expiry[string]),
 	}
 }
+
+// NewWithoutUsers returns an empty store for a host that has a table of users of
+// its own: see [auth.Config.Users].
+func NewWithoutUsers() *Store {
+	s := New()
+	s.withoutUsers = true
+	return s
+}
+
+// KeepsUsers implements [auth.Store].
+func (s *Store) KeepsUsers() bool { return !s.withoutUsers }
 
 // Ping returns an error only if ctx is done.
 func (s *Store) Ping(ctx context.Context) error {

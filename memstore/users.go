@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 
 // Register implements [auth.UserStore].
 func (s *Store) Register(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	if err := checkNewUser(ctx, user, key); err != nil {
+	if err := s.checkNewUser(ctx, user, key); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -23,7 +24,7 @@ func (s *Store) Register(ctx context.Context, user auth.User, key auth.AccessKey
 // A user who is not an active super user is [auth.ErrInvalid]: the one call
 // would be spent, and nobody could administer.
 func (s *Store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	if err := checkNewUser(ctx, user, key); err != nil {
+	if err := s.checkNewUser(ctx, user, key); err != nil {
 		return err
 	}
 	if !administers(user) {
@@ -43,7 +44,7 @@ func (s *Store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKe
 
 // FindUser implements [auth.UserStore].
 func (s *Store) FindUser(ctx context.Context, id string) (auth.User, error) {
-	if err := check(ctx); err != nil {
+	if err := s.checkUsers(ctx); err != nil {
 		return auth.User{}, err
 	}
 	s.mu.RLock()
@@ -55,9 +56,28 @@ func (s *Store) FindUser(ctx context.Context, id string) (auth.User, error) {
 	return u.record, nil
 }
 
+// ListUsers implements [auth.UserStore]. It finds the first user in a logarithm
+// of how many there are, and holds the lock for as long as it takes to copy limit
+// users.
+func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
+	if err := s.checkUsers(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var page []auth.User
+	for u := range s.usersByID.after(after) {
+		if len(page) >= limit {
+			break
+		}
+		page = append(page, u.record)
+	}
+	return page, nil
+}
+
 // UpdateUser implements [auth.UserStore].
 func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChange) (auth.User, error) {
-	if err := check(ctx); err != nil {
+	if err := s.checkUsers(ctx); err != nil {
 		return auth.User{}, err
 	}
 	s.mu.Lock()
@@ -76,7 +96,7 @@ func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChang
 
 // ResetUser implements [auth.UserStore].
 func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, error) {
-	if err := check(ctx, key); err != nil {
+	if err := s.checkUsers(ctx, key); err != nil {
 		return auth.User{}, err
 	}
 	if err := checkOwner(key, id); err != nil {
@@ -96,23 +116,55 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 		return auth.User{}, err
 	}
 
-	for old := range u.keys {
-		s.removeKey(old)
-	}
-	for _, old := range u.links {
-		s.removeLink(u, old)
-	}
-	s.endAll(u.sessions)
+	s.removeWaysIn(u)
 	changed.AdmittedAt = time.Time{}
 	s.setUser(u, changed)
 	s.addKey(u, key)
 	return u.record, nil
 }
 
+// DeleteUser implements [auth.UserStore].
+func (s *Store) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, error) {
+	if err := s.checkUsers(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u, err := s.user(id)
+	if err != nil {
+		return nil, err
+	}
+	if administers(u.record) && s.administrators == 1 {
+		return nil, fmt.Errorf("memstore: %w", auth.ErrLastSuperUser)
+	}
+
+	var tokens []auth.GitHubToken
+	for _, link := range u.links {
+		if link.token != nil {
+			tokens = append(tokens, link.token.copy())
+		}
+	}
+	s.removeWaysIn(u)
+	s.removeUser(u)
+	return tokens, nil
+}
+
+// errWithoutUsers is none of the contract's answers.
+var errWithoutUsers = errors.New("memstore: the store was made without users: ask the host's own table")
+
+// checkUsers is check for the methods of [auth.UserStore].
+func (s *Store) checkUsers(ctx context.Context, records ...validator) error {
+	err := check(ctx, records...)
+	if err == nil && s.withoutUsers {
+		err = errWithoutUsers
+	}
+	return err
+}
+
 // checkNewUser returns an error if ctx is done, or if this user and first key
 // cannot be kept.
-func checkNewUser(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	if err := check(ctx, user, key); err != nil {
+func (s *Store) checkNewUser(ctx context.Context, user auth.User, key auth.AccessKey) error {
+	if err := s.checkUsers(ctx, user, key); err != nil {
 		return err
 	}
 	return checkOwner(key, user.ID)
@@ -147,17 +199,23 @@ func (s *Store) newUser(record auth.User) (*user, error) {
 	record.CreatedAt = instant(record.CreatedAt)
 	record.LastLogin = instant(record.LastLogin)
 	record.AdmittedAt = instant(record.AdmittedAt)
+	return ownerOf(record), nil
+}
+
+// ownerOf returns a user who has nothing yet.
+func ownerOf(record auth.User) *user {
 	return &user{
 		record:   record,
 		keys:     make(set[*accessKey]),
 		sessions: make(set[*session]),
 		links:    make(map[string]*githubLink),
-	}, nil
+	}
 }
 
 // addUser adds what newUser returned. The caller has held the lock since.
 func (s *Store) addUser(added *user) {
 	s.users[added.record.ID] = added
+	s.usersByID.add(added)
 	s.usernames.add(auth.FoldASCII(added.record.Username))
 	if added.record.Email != "" {
 		s.emails.add(auth.FoldASCII(added.record.Email))
@@ -167,18 +225,64 @@ func (s *Store) addUser(added *user) {
 	}
 }
 
-// user returns the user with this ID, or ErrNotFound. The caller holds the lock.
-func (s *Store) user(id string) (*user, error) {
-	u := s.users[id]
-	if u == nil {
-		return nil, fmt.Errorf("memstore: user: %w", auth.ErrNotFound)
+// removeUser removes a user who has no way in left. The username stays taken. The
+// caller holds the lock.
+func (s *Store) removeUser(old *user) {
+	delete(s.users, old.record.ID)
+	s.usersByID.remove(old)
+	delete(s.emails, auth.FoldASCII(old.record.Email))
+	if administers(old.record) {
+		s.administrators--
 	}
-	return u, nil
 }
 
-// checkActive returns ErrUserDisabled if the user is not active.
-func checkActive(u *user) error {
-	if u.record.IsActive {
+// removeWaysIn removes all keys, sessions and links of the user. The caller holds
+// the lock.
+func (s *Store) removeWaysIn(u *user) {
+	for old := range u.keys {
+		s.removeKey(old)
+	}
+	for _, old := range u.links {
+		s.removeLink(u, old)
+	}
+	s.endAll(u.sessions)
+}
+
+// user returns the user with this ID, or ErrNotFound. The caller holds the lock.
+//
+// A store without users takes anybody for one. Somebody of whom it has nothing is
+// made up for the call, and stays when owns says so.
+func (s *Store) user(id string) (*user, error) {
+	u := s.users[id]
+	switch {
+	case u != nil:
+		return u, nil
+	case s.withoutUsers:
+		return ownerOf(auth.User{ID: id}), nil
+	}
+	return nil, fmt.Errorf("memstore: user: %w", auth.ErrNotFound)
+}
+
+// owns is called when something of the user's has been added. The caller holds the
+// lock.
+func (s *Store) owns(u *user) {
+	if s.withoutUsers {
+		s.users[u.record.ID] = u
+	}
+}
+
+// lost is called when something of the user's has been removed: a store without
+// users remembers nobody of whom nothing is left. The caller holds the lock.
+func (s *Store) lost(u *user) {
+	if s.withoutUsers && len(u.keys)+len(u.sessions)+len(u.links) == 0 {
+		delete(s.users, u.record.ID)
+	}
+}
+
+// checkActive returns ErrUserDisabled if the user is not active. Whether a host's
+// own user is, the store does not know.
+func (s *Store) checkActive(u *user) error {
+	if u.record.IsActive || s.withoutUsers {
 		return nil
 	}
 	return fmt.Errorf("memstore: %w", auth.ErrUserDisabled)

@@ -3,8 +3,9 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"embed"
-	"io/fs"
+	"errors"
+	"strconv"
+	"strings"
 
 	"github.com/pressly/goose/v3/database"
 )
@@ -12,49 +13,131 @@ import (
 // Dialect names what a database speaks.
 type Dialect string
 
-// SQLite is SQLite 3.37 (2021) or later.
-const SQLite Dialect = "sqlite"
+// The dialects.
+const (
+	SQLite   Dialect = "sqlite"   // SQLite 3.37 (2021) or later
+	Postgres Dialect = "postgres" // PostgreSQL 15 or later
+	MySQL    Dialect = "mysql"    // MariaDB 10.11 or MySQL 8, or later
+)
 
 // dialect is what differs from one kind of database to another.
 type dialect struct {
 	// goose is the migration library's name for the dialect.
 	goose database.Dialect
 
-	// migrations has the migrations in folder.
-	migrations fs.FS
-	folder     string
-
 	// hasTable counts the tables of a given name.
 	hasTable string
 
-	// begin starts a transaction that can write without waiting any further.
-	begin string
+	// begin are the statements that start a transaction in which every statement
+	// sees what has been committed before it. In a file that one process at a time
+	// may write it can then write without waiting any further.
+	begin []string
+
+	// oneWriter is set where a transaction locks the whole database. The others
+	// lock rows, with FOR UPDATE.
+	oneWriter bool
+
+	// dollars is set where parameters are written $1, $2 and not ?.
+	dollars bool
+
+	// migrations is how those who migrate at the same time wait for each other.
+	migrations migrationLock
 
 	// check returns an error if the database is not set up as a store needs it.
 	check func(context.Context, *sql.DB) error
 
-	// isConflict recognises a violated primary key or unique constraint by what
-	// a driver's error has to say in its methods, conflictText in its text.
-	isConflict   func(error) bool
-	conflictText string
+	// isConflict recognises a violated primary key or unique constraint, by the
+	// methods of the driver's error, or else by its text.
+	isConflict func(error) bool
 
-	// isBusy recognises that another process holds a lock.
+	// isBusy recognises that another process holds a lock that is not waited for.
 	isBusy func(error) bool
-}
 
-//go:embed migrations
-var migrations embed.FS
+	// isRolledBack recognises that the database has undone the transaction, all of
+	// it, so that others could go on, and that it may be tried again.
+	isRolledBack func(error) bool
+}
 
 var dialects = map[Dialect]dialect{
 	SQLite: {
 		goose:        database.DialectSQLite3,
-		migrations:   migrations,
-		folder:       "migrations/sqlite",
 		hasTable:     `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?`,
-		begin:        `BEGIN IMMEDIATE`,
+		begin:        []string{`BEGIN IMMEDIATE`},
+		oneWriter:    true,
+		migrations:   migrationLock{inTransaction: true},
 		check:        checkSQLite,
 		isConflict:   isSQLiteConflict,
-		conflictText: "UNIQUE constraint failed",
 		isBusy:       isSQLiteBusy,
+		isRolledBack: never,
 	},
+	Postgres: {
+		goose:    database.DialectPostgres,
+		hasTable: `SELECT COUNT(*) FROM pg_catalog.pg_class WHERE oid = to_regclass(?)`,
+		begin:    []string{`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`},
+		dollars:  true,
+		migrations: migrationLock{
+			inTransaction: true,
+			lock:          `SELECT COUNT(*) FROM pg_advisory_xact_lock(?)`,
+			argument:      postgresLockID,
+		},
+		check:        checkPostgres,
+		isConflict:   isPostgresConflict,
+		isBusy:       never,
+		isRolledBack: isPostgresRolledBack,
+	},
+	MySQL: {
+		goose:    database.DialectMySQL,
+		hasTable: `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`,
+		begin:    []string{`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`, `START TRANSACTION READ WRITE`},
+		migrations: migrationLock{
+			lock:     `SELECT GET_LOCK(MD5(CONCAT(DATABASE(), '.', ?)), 300)`,
+			unlock:   `SELECT RELEASE_LOCK(MD5(CONCAT(DATABASE(), '.', ?)))`,
+			argument: func(table string) any { return table },
+		},
+		check:        checkMySQL,
+		isConflict:   isMySQLConflict,
+		isBusy:       never,
+		isRolledBack: isMySQLRolledBack,
+	},
+}
+
+func never(error) bool { return false }
+
+// defaultPrefix is what the names of all tables begin with in the statements and
+// migrations of this package, until they are written for another.
+const defaultPrefix = "auth_"
+
+// statement writes a query of this package in the dialect, for tables whose names
+// begin with the prefix.
+//
+// The queries have no text in them that comes from outside, and no question mark
+// but for parameters.
+func (d dialect) statement(query, prefix string) string {
+	if prefix != defaultPrefix {
+		query = strings.ReplaceAll(query, defaultPrefix, prefix)
+	}
+	if d.oneWriter {
+		query = strings.ReplaceAll(query, ` FOR UPDATE SKIP LOCKED`, ``)
+		query = strings.ReplaceAll(query, ` FOR UPDATE`, ``)
+	}
+	if !d.dollars {
+		return query
+	}
+	var text strings.Builder
+	parts := strings.Split(query, `?`)
+	for i, part := range parts[:len(parts)-1] {
+		text.WriteString(part + `$` + strconv.Itoa(i+1))
+	}
+	text.WriteString(parts[len(parts)-1])
+	return text.String()
+}
+
+// sqlState returns the SQLSTATE that the error has, as those of pgx and lib/pq
+// do, and "" if it has none.
+func sqlState(err error) string {
+	var stated interface{ SQLState() string }
+	if !errors.As(err, &stated) {
+		return ""
+	}
+	return stated.SQLState()
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -11,14 +12,14 @@ import (
 
 // FindGitHubLink implements [auth.GitHubStore].
 func (s *Store) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {
-	return read(ctx, s, "find GitHub link", func(q queryer) (auth.GitHubLink, error) {
-		return findLink(ctx, q, account)
+	return read(ctx, s, "find GitHub link", func(q querier) (auth.GitHubLink, error) {
+		return findLink(ctx, q, selectLink, account)
 	})
 }
 
 // FindGitHubConnection implements [auth.GitHubStore].
 func (s *Store) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubConnection, error) {
-	return read(ctx, s, "find GitHub connection", func(q queryer) (auth.GitHubConnection, error) {
+	return read(ctx, s, "find GitHub connection", func(q querier) (auth.GitHubConnection, error) {
 		return findConnection(ctx, q, userID, host)
 	})
 }
@@ -28,29 +29,55 @@ func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (aut
 	if err := cmp.Or(ctx.Err(), checkSignIn(signIn)); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
-	session := signIn.Session
-	user, err := writeFor(ctx, s, "sign in with GitHub", func(ctx context.Context, t tx) (user auth.User, err error) {
-		if err := putSignInLink(ctx, t, signIn); err != nil {
-			return user, err
-		}
-		if signIn.NewUser != nil {
-			if err := addGitHubUser(ctx, t, *signIn.NewUser); err != nil {
-				return user, err
-			}
-		}
-		var admitted time.Time
-		if signIn.NewUser == nil {
-			admitted = signIn.Link.SeenAt
-		}
-		if user, err = addSession(ctx, t, &session, admitted); err != nil || signIn.Token == nil {
-			return user, err
-		}
-		return user, putToken(ctx, t, *signIn.Token, signIn.TokenVersion)
-	})
+	if s.withoutUsers && signIn.NewUser != nil {
+		return auth.Session{}, auth.User{}, &auth.InvalidError{Field: "user_id", Reason: "must be that of a user of the host"}
+	}
+	var session auth.Session
+	signInOnce := func() (user auth.User, err error) {
+		return writeFor(ctx, s, "sign in with GitHub", func(ctx context.Context, t tx) (auth.User, error) {
+			session = signIn.Session
+			return signInGitHub(ctx, t, signIn, &session)
+		})
+	}
+	user, err := signInOnce()
+	if errors.Is(err, auth.ErrExists) || s.withoutUsers && errors.Is(err, auth.ErrChanged) {
+		// The e-mail may be somebody's since it was looked for; then the user is
+		// made without. Or, without users, the account has just been linked, to the
+		// user whom the link is for. What else is taken or changed is so still.
+		user, err = signInOnce()
+	}
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
-	return session, user, nil
+	return session, s.shown(user), nil
+}
+
+// signInGitHub makes the user or holds the one who is there, and leaves the session
+// as it is in the database.
+func signInGitHub(ctx context.Context, t tx, signIn auth.GitHubSignIn, session *auth.Session) (user auth.User, err error) {
+	var admitted time.Time
+	if signIn.NewUser == nil {
+		admitted = signIn.Link.SeenAt
+		user, err = holdUser(ctx, t, signIn.Link.UserID)
+		if errors.Is(err, auth.ErrNotFound) {
+			err = auth.ErrChanged // nobody is linked to a user who is not there
+		}
+	} else {
+		user, err = addGitHubUser(ctx, t, *signIn.NewUser)
+	}
+	if err != nil {
+		return user, err
+	}
+	if err := putSignInLink(ctx, t, signIn); err != nil {
+		return user, err
+	}
+	if !user.IsActive {
+		return user, auth.ErrUserDisabled
+	}
+	if user, err = addSession(ctx, t, session, user, admitted); err != nil || signIn.Token == nil {
+		return user, err
+	}
+	return user, putToken(ctx, t, *signIn.Token, signIn.TokenVersion)
 }
 
 // ConnectGitHub implements [auth.GitHubStore].
@@ -63,23 +90,24 @@ func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnect) e
 		return auth.ErrNotFound
 	}
 	return s.write(ctx, "connect GitHub", func(ctx context.Context, t tx) error {
-		if err := requireSignedIn(ctx, t, connect); err != nil {
+		if _, err := holdActive(ctx, t, link.UserID); err != nil {
+			return err
+		}
+		if err := holdLiveSession(ctx, t, connect); err != nil {
 			return err
 		}
 		linked, err := linkedUser(ctx, t, link.Account)
+		if err == nil && linked != "" && linked != link.UserID {
+			err = auth.ErrExists
+		}
 		if err != nil {
 			return err
 		}
-		if linked != "" && linked != link.UserID {
-			return auth.ErrExists
-		}
-		if err := putLink(ctx, t, link, linked == ""); err != nil {
-			return err
-		}
-		if err := admitAgain(ctx, t, link); err != nil {
-			return err
-		}
-		return putToken(ctx, t, token, connect.TokenVersion)
+		return inOrder(
+			func() error { return putLink(ctx, t, link, linked == "") },
+			func() error { return admitAgain(ctx, t, link) },
+			func() error { return putToken(ctx, t, token, connect.TokenVersion) },
+		)
 	})
 }
 
@@ -89,17 +117,20 @@ func (s *Store) RenewGitHubLink(ctx context.Context, link auth.GitHubLink) error
 		return err
 	}
 	return s.write(ctx, "renew GitHub link", func(ctx context.Context, t tx) error {
+		if _, err := holdUser(ctx, t, link.UserID); err != nil {
+			return err
+		}
 		linked, err := linkedUser(ctx, t, link.Account)
+		if err == nil && linked != link.UserID {
+			err = auth.ErrNotFound
+		}
 		if err != nil {
 			return err
 		}
-		if linked != link.UserID {
-			return auth.ErrNotFound
-		}
-		if err := putLink(ctx, t, link, false); err != nil {
-			return err
-		}
-		return admitAgain(ctx, t, link)
+		return inOrder(
+			func() error { return putLink(ctx, t, link, false) },
+			func() error { return admitAgain(ctx, t, link) },
+		)
 	})
 }
 
@@ -107,14 +138,23 @@ const (
 	selectOtherWayIn = `
 SELECT EXISTS (SELECT 1 FROM auth_github_links WHERE user_id = ? AND host <> ?)
 	OR EXISTS (SELECT 1 FROM auth_access_keys WHERE user_id = ? AND (expires_at = 0 OR expires_at > ?))`
-	deleteLink = `DELETE FROM auth_github_links WHERE user_id = ? AND host = ?`
+	lockLinksOfUser = `SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.user_id = ? FOR UPDATE`
+	deleteLink      = `DELETE FROM auth_github_links WHERE user_id = ? AND host = ?`
 )
 
 // UnlinkGitHub implements [auth.GitHubStore].
 func (s *Store) UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (auth.GitHubConnection, error) {
-	return writeFor(ctx, s, "unlink GitHub", func(ctx context.Context, t tx) (auth.GitHubConnection, error) {
-		removed, err := findConnection(ctx, t, userID, host)
-		if err != nil {
+	if err := ctx.Err(); err != nil {
+		return auth.GitHubConnection{}, err
+	}
+	if !connectionStorable(userID, host) {
+		return auth.GitHubConnection{}, auth.ErrNotFound
+	}
+	return writeFor(ctx, s, "unlink GitHub", func(ctx context.Context, t tx) (removed auth.GitHubConnection, err error) {
+		if _, err := holdUser(ctx, t, userID); err != nil {
+			return removed, err
+		}
+		if removed, err = holdConnection(ctx, t, userID, host); err != nil {
 			return removed, err
 		}
 		another, err := t.ask(ctx, selectOtherWayIn, userID, host, userID, toMicros(now))
@@ -124,12 +164,34 @@ func (s *Store) UnlinkGitHub(ctx context.Context, userID, host string, now time.
 		if err != nil {
 			return removed, err
 		}
-		if err := t.change(ctx, deleteLink, userID, host); err != nil {
-			return removed, err
-		}
-		_, err = t.count(ctx, deleteToken, userID, host)
-		return removed, err
+		return removed, inOrder(
+			func() error { return t.remove(ctx, deleteLink, userID, host) },
+			func() error { return t.change(ctx, deleteToken, userID, host) },
+		)
 	})
+}
+
+// holdConnection returns the user's link to the host, and the token. It holds the
+// links to other hosts too: without users there is no other record to hold, and
+// each of two calls would take the other's link for a way in that stays.
+func holdConnection(ctx context.Context, t tx, userID, host string) (c auth.GitHubConnection, err error) {
+	links, err := collect(ctx, t.querier, linkFields, lockLinksOfUser, userID)
+	if err != nil {
+		return c, err
+	}
+	i := slices.IndexFunc(links, func(l auth.GitHubLink) bool { return l.Account.Host == host })
+	if i < 0 {
+		return c, auth.ErrNotFound
+	}
+	token, _, err := holdToken(ctx, t, userID, host)
+	switch {
+	case err == nil:
+		c.Token = &token
+	case !errors.Is(err, auth.ErrNotFound):
+		return c, err
+	}
+	c.Link = links[i]
+	return c, nil
 }
 
 // checkSignIn returns an error if the records cannot be kept, or not together.
@@ -160,13 +222,17 @@ func checkLinked(userID string, link auth.GitHubLink) error {
 	return nil
 }
 
-const selectLink = `SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.host = ? AND l.account_id = ?`
+const (
+	selectLink = `SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.host = ? AND l.account_id = ?`
+	lockLink   = selectLink + ` FOR UPDATE`
+)
 
-func findLink(ctx context.Context, q queryer, account auth.GitHubAccount) (link auth.GitHubLink, err error) {
+// findLink finds the link with selectLink or lockLink.
+func findLink(ctx context.Context, q querier, query string, account auth.GitHubAccount) (link auth.GitHubLink, err error) {
 	if !storable(account.Host, auth.MaxGitHubHostLength) {
 		return link, auth.ErrNotFound
 	}
-	err = scan(q.QueryRowContext(ctx, selectLink, account.Host, account.ID), linkFields(&link)...)
+	err = scan(q.row(ctx, query, account.Host, account.ID), linkFields(&link)...)
 	return link, err
 }
 
@@ -177,13 +243,13 @@ WHERE l.user_id = ? AND l.host = ?`
 
 // findConnection returns the link and the token in one statement, so that they
 // belong to the same moment.
-func findConnection(ctx context.Context, q queryer, userID, host string) (c auth.GitHubConnection, err error) {
+func findConnection(ctx context.Context, q querier, userID, host string) (c auth.GitHubConnection, err error) {
 	if !connectionStorable(userID, host) {
 		return c, auth.ErrNotFound
 	}
 	var token auth.GitHubToken
 	fields := append(linkFields(&c.Link), tokenFields(&token)...)
-	err = scan(q.QueryRowContext(ctx, selectConnection, userID, host), fields...)
+	err = scan(q.row(ctx, selectConnection, userID, host), fields...)
 	if token.Version != "" { // which every token has
 		c.Token = &token
 	}
@@ -195,9 +261,10 @@ func connectionStorable(userID, host string) bool {
 	return storable(userID, auth.MaxIDLength) && storable(host, auth.MaxGitHubHostLength)
 }
 
-// linkedUser returns whom the account signs in, and "" if nobody.
+// linkedUser returns whom the account signs in, and "" if nobody. It holds the
+// link if there is one.
 func linkedUser(ctx context.Context, t tx, account auth.GitHubAccount) (string, error) {
-	link, err := findLink(ctx, t, account)
+	link, err := findLink(ctx, t.querier, lockLink, account)
 	if errors.Is(err, auth.ErrNotFound) {
 		return "", nil
 	}
@@ -205,20 +272,19 @@ func linkedUser(ctx context.Context, t tx, account auth.GitHubAccount) (string, 
 }
 
 // putSignInLink writes the link if the account is linked as the caller read it:
-// to nobody where a new user is to be made, and else to the link's user.
+// to nobody where a new user is to be made, and else to the link's user. Without
+// users it may be linked to nobody there too.
 func putSignInLink(ctx context.Context, t tx, signIn auth.GitHubSignIn) error {
-	expected := signIn.Link.UserID
-	if signIn.NewUser != nil {
-		expected = ""
-	}
 	linked, err := linkedUser(ctx, t, signIn.Link.Account)
 	if err != nil {
 		return err
 	}
-	if linked != expected {
+	isNew := linked == ""
+	mayBeNew := signIn.NewUser != nil || t.store.withoutUsers
+	if isNew && !mayBeNew || !isNew && (signIn.NewUser != nil || linked != signIn.Link.UserID) {
 		return auth.ErrChanged
 	}
-	err = putLink(ctx, t, signIn.Link, linked == "")
+	err = putLink(ctx, t, signIn.Link, isNew)
 	if errors.Is(err, auth.ErrExists) {
 		return auth.ErrChanged
 	}
@@ -240,9 +306,8 @@ func putLink(ctx context.Context, t tx, link auth.GitHubLink, isNew bool) error 
 		return t.insert(ctx, insertLink, link.Account.Host, link.Account.ID, link.UserID,
 			link.Login, link.Name, link.AvatarURL, toMicros(link.CreatedAt), toMicros(link.SeenAt))
 	}
-	_, err := t.count(ctx, updateLink,
+	return t.change(ctx, updateLink,
 		link.Login, link.Name, link.AvatarURL, toMicros(link.SeenAt), link.Account.Host, link.Account.ID)
-	return err
 }
 
 const updateAdmitted = `UPDATE auth_users SET admitted_at = ? WHERE id = ? AND admitted_at <> 0`
@@ -250,43 +315,39 @@ const updateAdmitted = `UPDATE auth_users SET admitted_at = ? WHERE id = ? AND a
 // admitAgain moves the AdmittedAt of the linked user on if GitHub sign-in made
 // the user.
 func admitAgain(ctx context.Context, t tx, link auth.GitHubLink) error {
-	_, err := t.count(ctx, updateAdmitted, toMicros(link.SeenAt), link.UserID)
-	return err
+	return t.change(ctx, updateAdmitted, toMicros(link.SeenAt), link.UserID)
 }
 
 const selectEmailTaken = `SELECT EXISTS (SELECT 1 FROM auth_users WHERE email_folded = ?)`
 
-// addGitHubUser adds the user, without the e-mail if that is another's.
-func addGitHubUser(ctx context.Context, t tx, user auth.User) error {
+// addGitHubUser adds the user, without the e-mail if that is another's, and returns
+// the record as it is then.
+func addGitHubUser(ctx context.Context, t tx, user auth.User) (auth.User, error) {
 	taken, err := t.ask(ctx, selectEmailTaken, auth.FoldASCII(user.Email))
 	if err != nil {
-		return err
+		return user, err
 	}
 	if taken {
 		user.Email = ""
 	}
-	return addUser(ctx, t, user)
+	for _, at := range []*time.Time{&user.CreatedAt, &user.LastLogin, &user.AdmittedAt} {
+		*at = kept(*at)
+	}
+	return user, addUser(ctx, t, user)
 }
 
-const selectSignedIn = `
-SELECT u.is_active, EXISTS (SELECT 1 FROM auth_sessions s WHERE s.id = ? AND s.user_id = u.id AND s.expires_at > ?)
-FROM auth_users u WHERE u.id = ?`
+const lockSession = selectSession + ` FOR UPDATE`
 
-// requireSignedIn returns an error unless the user is active, and the session the
-// user's and live.
-func requireSignedIn(ctx context.Context, t tx, connect auth.GitHubConnect) error {
-	var isActive, isSignedIn bool
-	row := t.QueryRowContext(ctx, selectSignedIn, connect.SessionID, toMicros(connect.At), connect.Link.UserID)
-	err := scan(row, &isActive, &isSignedIn)
-	switch {
-	case err != nil:
-		return err
-	case !isActive:
-		return auth.ErrUserDisabled
-	case !isSignedIn:
-		return auth.ErrNotFound
+// holdLiveSession returns [auth.ErrNotFound] unless the session that asks to
+// connect an account is the user's and live. It stays so until the transaction
+// ends.
+func holdLiveSession(ctx context.Context, t tx, connect auth.GitHubConnect) error {
+	var session auth.Session
+	err := scan(t.row(ctx, lockSession, connect.SessionID), sessionFields(&session)...)
+	if err == nil && (session.UserID != connect.Link.UserID || toMicros(session.ExpiresAt) <= toMicros(connect.At)) {
+		err = auth.ErrNotFound
 	}
-	return nil
+	return err
 }
 
 const (
@@ -296,9 +357,8 @@ const (
 
 // forgetGitHubOf removes the user's links and tokens, of all hosts.
 func forgetGitHubOf(ctx context.Context, t tx, userID string) error {
-	if _, err := t.count(ctx, deleteUserLinks, userID); err != nil {
+	if err := t.change(ctx, deleteUserLinks, userID); err != nil {
 		return err
 	}
-	_, err := t.count(ctx, deleteUserTokens, userID)
-	return err
+	return t.change(ctx, deleteUserTokens, userID)
 }

@@ -21,19 +21,13 @@ func (s *Store) UseState(ctx context.Context, id string, expiresAt time.Time) er
 	})
 }
 
-const pruneStates = `
-DELETE FROM auth_github_states WHERE id IN (
-	SELECT id FROM (
-		SELECT id FROM auth_github_states WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
-	) AS expired
-)`
+const (
+	expiredStates = `
+SELECT id FROM auth_github_states WHERE expires_at <= ? ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED`
+	deleteStates = `DELETE FROM auth_github_states WHERE id `
+)
 
 // PruneStates implements [auth.GitHubStore].
 func (s *Store) PruneStates(ctx context.Context, expired time.Time, limit int) (int, error) {
-	if err := ctx.Err(); err != nil || limit < 1 {
-		return 0, err
-	}
-	return writeFor(ctx, s, "prune states", func(ctx context.Context, t tx) (int, error) {
-		return t.count(ctx, pruneStates, toMicros(expired), limit)
-	})
+	return s.prune(ctx, "prune states", expiredStates, expired, limit, deleteStates)
 }

@@ -9,15 +9,22 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// The update decides by itself which of several callers has the lease. It leaves
-// the version as it is: the token is still the same.
 const (
-	leaseToken = `
-UPDATE auth_github_tokens SET lease_until = ?
-WHERE user_id = ? AND host = ? AND version = ? AND lease_until <= ?`
-	selectTokenVersion = `
-SELECT EXISTS (SELECT 1 FROM auth_github_tokens WHERE user_id = ? AND host = ? AND version = ?)`
+	selectLeasedToken = `
+SELECT ` + tokenColumns + `, t.lease_until FROM auth_github_tokens t WHERE t.user_id = ? AND t.host = ? FOR UPDATE`
+	leaseToken = `UPDATE auth_github_tokens SET lease_until = ? WHERE user_id = ? AND host = ?`
 )
+
+// holdToken returns the token and the end of its lease. Nobody else changes the
+// record then before the transaction ends.
+func holdToken(ctx context.Context, t tx, userID, host string) (token auth.GitHubToken, leased time.Time, err error) {
+	if !connectionStorable(userID, host) {
+		return token, leased, auth.ErrNotFound
+	}
+	fields := append(tokenFields(&token), micros{&leased})
+	err = scan(t.row(ctx, selectLeasedToken, userID, host), fields...)
+	return token, leased, err
+}
 
 // LeaseGitHubToken implements [auth.GitHubStore].
 func (s *Store) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
@@ -28,15 +35,16 @@ func (s *Store) LeaseGitHubToken(ctx context.Context, userID, host, version stri
 		return false, auth.ErrNotFound
 	}
 	return writeFor(ctx, s, "lease GitHub token", func(ctx context.Context, t tx) (bool, error) {
-		err := t.change(ctx, leaseToken, toMicros(until), userID, host, version, toMicros(now))
-		if !errors.Is(err, auth.ErrNotFound) {
-			return err == nil, err
+		token, leased, err := holdToken(ctx, t, userID, host)
+		switch {
+		case err != nil:
+			return false, err
+		case token.Version != version:
+			return false, auth.ErrNotFound
+		case toMicros(leased) > toMicros(now):
+			return false, nil
 		}
-		exists, err := t.ask(ctx, selectTokenVersion, userID, host, version)
-		if err == nil && !exists {
-			err = auth.ErrNotFound
-		}
-		return false, err // Somebody else has the lease, if there is no error.
+		return true, t.change(ctx, leaseToken, toMicros(until), userID, host)
 	})
 }
 
@@ -51,7 +59,6 @@ func (s *Store) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, 
 }
 
 const (
-	selectToken = `SELECT ` + tokenColumns + ` FROM auth_github_tokens t WHERE t.user_id = ? AND t.host = ?`
 	deleteToken = `DELETE FROM auth_github_tokens WHERE user_id = ? AND host = ?`
 	dropToken   = deleteToken + ` AND version = ?`
 )
@@ -65,10 +72,10 @@ func (s *Store) DeleteGitHubToken(ctx context.Context, userID, host string) (aut
 		return auth.GitHubToken{}, auth.ErrNotFound
 	}
 	return writeFor(ctx, s, "delete GitHub token", func(ctx context.Context, t tx) (token auth.GitHubToken, err error) {
-		if err := scan(t.QueryRowContext(ctx, selectToken, userID, host), tokenFields(&token)...); err != nil {
+		if token, _, err = holdToken(ctx, t, userID, host); err != nil {
 			return token, err
 		}
-		return token, t.change(ctx, deleteToken, userID, host)
+		return token, t.remove(ctx, deleteToken, userID, host)
 	})
 }
 
@@ -81,7 +88,7 @@ func (s *Store) DropGitHubToken(ctx context.Context, userID, host, version strin
 		return auth.ErrNotFound
 	}
 	return s.write(ctx, "drop GitHub token", func(ctx context.Context, t tx) error {
-		return t.change(ctx, dropToken, userID, host, version)
+		return t.remove(ctx, dropToken, userID, host, version)
 	})
 }
 
@@ -111,7 +118,7 @@ func insertToken(ctx context.Context, t tx, token auth.GitHubToken) error {
 
 const updateToken = `
 UPDATE auth_github_tokens SET version = ?, scopes = ?, sealed = ?, lease_until = 0, updated_at = ?
-WHERE user_id = ? AND host = ? AND version = ? AND account_id = ?`
+WHERE user_id = ? AND host = ?`
 
 // replaceToken returns [auth.ErrNotFound] if there is no token of the account
 // with the old version.
@@ -119,9 +126,15 @@ func replaceToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion 
 	if !storable(oldVersion, auth.MaxIDLength) {
 		return auth.ErrNotFound
 	}
+	old, _, err := holdToken(ctx, t, token.UserID, token.Account.Host)
+	if err == nil && (old.Version != oldVersion || old.Account != token.Account) {
+		err = auth.ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
 	return t.change(ctx, updateToken,
-		token.Version, token.Scopes, token.Sealed, toMicros(token.UpdatedAt),
-		token.UserID, token.Account.Host, oldVersion, token.Account.ID)
+		token.Version, token.Scopes, token.Sealed, toMicros(token.UpdatedAt), token.UserID, token.Account.Host)
 }
 
 // tokenStorable is [storable] for what names one version of a token.

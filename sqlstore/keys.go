@@ -14,7 +14,7 @@ func (s *Store) AddKey(ctx context.Context, key auth.AccessKey) error {
 		return err
 	}
 	return s.write(ctx, "add key", func(ctx context.Context, t tx) error {
-		if _, err := findUser(ctx, t, key.UserID); err != nil {
+		if _, err := holdUser(ctx, t, key.UserID); err != nil {
 			return err
 		}
 		return insertKey(ctx, t, key)
@@ -23,12 +23,15 @@ func (s *Store) AddKey(ctx context.Context, key auth.AccessKey) error {
 
 // FindKey implements [auth.CredentialStore].
 func (s *Store) FindKey(ctx context.Context, id string) (auth.Credential, error) {
-	return read(ctx, s, "find key", func(q queryer) (auth.Credential, error) {
-		return findKey(ctx, q, id)
+	return read(ctx, s, "find key", func(q querier) (auth.Credential, error) {
+		return findCredential(ctx, q, id)
 	})
 }
 
-const updateHash = `UPDATE auth_access_keys SET hash = ? WHERE id = ? AND hash = ?`
+const (
+	lockKeyOfHash = `SELECT id FROM auth_access_keys WHERE id = ? AND hash = ? FOR UPDATE`
+	updateHash    = `UPDATE auth_access_keys SET hash = ? WHERE id = ?`
+)
 
 // ReplaceHash implements [auth.CredentialStore].
 func (s *Store) ReplaceHash(ctx context.Context, id, oldHash, newHash string) error {
@@ -39,13 +42,17 @@ func (s *Store) ReplaceHash(ctx context.Context, id, oldHash, newHash string) er
 		return auth.ErrNotFound
 	}
 	return s.write(ctx, "replace hash", func(ctx context.Context, t tx) error {
-		return t.change(ctx, updateHash, newHash, id, oldHash)
+		var found string
+		if err := scan(t.row(ctx, lockKeyOfHash, id, oldHash), &found); err != nil {
+			return err
+		}
+		return t.change(ctx, updateHash, newHash, id)
 	})
 }
 
 const (
-	deleteKey        = `DELETE FROM auth_access_keys WHERE id = ?`
-	deleteKeySession = `DELETE FROM auth_sessions WHERE access_key_id = ?`
+	deleteKey         = `DELETE FROM auth_access_keys WHERE id = ?`
+	deleteKeySessions = `DELETE FROM auth_sessions WHERE access_key_id = ?`
 )
 
 // RevokeKey implements [auth.CredentialStore].
@@ -57,51 +64,56 @@ func (s *Store) RevokeKey(ctx context.Context, id string) error {
 		return auth.ErrNotFound
 	}
 	return s.write(ctx, "revoke key", func(ctx context.Context, t tx) error {
-		if err := t.change(ctx, deleteKey, id); err != nil {
+		if err := t.remove(ctx, deleteKey, id); err != nil {
 			return err
 		}
-		_, err := t.count(ctx, deleteKeySession, id)
-		return err
+		return t.change(ctx, deleteKeySessions, id)
 	})
 }
 
-// Which keys a limit takes is the same in both statements, because the order is
-// complete. The derived table is for databases that take no LIMIT inside IN.
 const (
 	expiredKeys = `
-SELECT id FROM (
-	SELECT id FROM auth_access_keys WHERE expires_at > 0 AND expires_at <= ? ORDER BY expires_at, id LIMIT ?
-) AS expired`
-	pruneKeySessions = `DELETE FROM auth_sessions WHERE access_key_id IN (` + expiredKeys + `)`
-	pruneKeys        = `DELETE FROM auth_access_keys WHERE id IN (` + expiredKeys + `)`
+SELECT id FROM auth_access_keys WHERE expires_at > 0 AND expires_at <= ?
+ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED`
+	deleteKeys           = `DELETE FROM auth_access_keys WHERE id `
+	deleteSessionsOfKeys = `DELETE FROM auth_sessions WHERE access_key_id `
 )
 
 // PruneKeys implements [auth.CredentialStore].
 func (s *Store) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
-	if err := ctx.Err(); err != nil || limit < 1 {
-		return 0, err
-	}
-	return writeFor(ctx, s, "prune keys", func(ctx context.Context, t tx) (int, error) {
-		if _, err := t.count(ctx, pruneKeySessions, toMicros(expired), limit); err != nil {
-			return 0, err
-		}
-		return t.count(ctx, pruneKeys, toMicros(expired), limit)
-	})
+	return s.prune(ctx, "prune keys", expiredKeys, expired, limit, deleteKeys, deleteSessionsOfKeys)
 }
 
-const selectCredential = `
+const (
+	selectCredential = `
 SELECT ` + keyColumns + `, ` + userColumns + `
 FROM auth_access_keys k JOIN auth_users u ON u.id = k.user_id
 WHERE k.id = ?`
+	selectKey = `SELECT ` + keyColumns + ` FROM auth_access_keys k WHERE k.id = ?`
+	lockKey   = selectKey + ` FOR UPDATE`
+)
 
-// findKey returns the key and its owner in one statement, so that they belong
-// to the same moment.
-func findKey(ctx context.Context, q queryer, id string) (c auth.Credential, err error) {
+// findCredential returns the key and its owner in one statement, so that they
+// belong to the same moment.
+func findCredential(ctx context.Context, q querier, id string) (c auth.Credential, err error) {
+	if q.store.withoutUsers {
+		c.Key, err = findKey(ctx, q, selectKey, id)
+		c.User.ID = c.Key.UserID
+		return c, err
+	}
 	if !storable(id, auth.MaxAccessKeyLength) {
 		return c, auth.ErrNotFound
 	}
 	fields := append(keyFields(&c.Key), userFields(&c.User)...)
-	return c, scan(q.QueryRowContext(ctx, selectCredential, id), fields...)
+	return c, scan(q.row(ctx, selectCredential, id), fields...)
+}
+
+// findKey finds the key with selectKey or lockKey.
+func findKey(ctx context.Context, q querier, query, id string) (key auth.AccessKey, err error) {
+	if !storable(id, auth.MaxAccessKeyLength) {
+		return key, auth.ErrNotFound
+	}
+	return key, scan(q.row(ctx, query, id), keyFields(&key)...)
 }
 
 const insertAccessKey = `
@@ -112,7 +124,10 @@ func insertKey(ctx context.Context, t tx, key auth.AccessKey) error {
 		key.ID, key.UserID, key.Hash, key.Label, toMicros(key.CreatedAt), toMicros(key.ExpiresAt))
 }
 
-const deleteOtherKeys = `DELETE FROM auth_access_keys WHERE user_id = ? AND id <> ?`
+const (
+	deleteUserKeys  = `DELETE FROM auth_access_keys WHERE user_id = ?`
+	deleteOtherKeys = deleteUserKeys + ` AND id <> ?`
+)
 
 // replaceKeys makes the key the only one of its user. It adds before it removes,
 // so that the id of an old key is taken.
@@ -120,6 +135,5 @@ func replaceKeys(ctx context.Context, t tx, key auth.AccessKey) error {
 	if err := insertKey(ctx, t, key); err != nil {
 		return err
 	}
-	_, err := t.count(ctx, deleteOtherKeys, key.UserID, key.ID)
-	return err
+	return t.change(ctx, deleteOtherKeys, key.UserID, key.ID)
 }

@@ -5,19 +5,31 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
 )
 
-// migrationPatience is how long to wait for another process that migrates: as
-// long as goose's own locks do.
+// migrationPatience is how long to wait for another process that migrates.
 const migrationPatience = 5 * time.Minute
 
-// migrate applies all pending migrations in one transaction, or none. A database
-// that has them all is only read.
+// migrationLock is how those who migrate at the same time wait for each other.
+type migrationLock struct {
+	// inTransaction is set where tables are made in a transaction like anything
+	// else. Then all migrations are one, which lock is a part of.
+	inTransaction bool
+
+	// lock asks for the lock and answers 1 if it was got; unlock gives it back,
+	// where the end of a transaction does not. Their parameter is what argument
+	// makes of the name of the version table. They may be empty.
+	lock, unlock string
+	argument     func(table string) any
+}
+
+// migrate applies all pending migrations: in one transaction, or none, where the
+// database can do that, and else one after another, each of which can be run
+// again. A database that has them all is only read.
 //
 // What goose reads before it waits for the lock it reads again when it has it;
 // where it did not get the lock, it has to begin all over.
@@ -39,11 +51,14 @@ func (s *Store) migrate(ctx context.Context) error {
 	})
 }
 
-// migrator makes goose run everything in one transaction, which is SQLite's own
-// lock too. Left alone, goose begins a transaction for each migration, and
-// creates its table before it asks for the lock. With goose.WithIsolateDDL it
-// begins none, so the session lock can be the transaction; and the version table
-// is ours to create, in [migrator.SessionLock].
+// migrator makes goose run everything under our lock. Left alone, goose creates
+// its table before it asks for the lock, and on SQLite has none; its lock for
+// PostgreSQL asks every five seconds, and its lock for MySQL is a lease that a
+// goroutine renews.
+//
+// With goose.WithIsolateDDL it begins no transactions, so the session lock can be
+// the transaction; and the version table is ours to create, in
+// [migrator.SessionLock].
 type migrator struct {
 	store    *Store
 	versions database.Store
@@ -52,16 +67,12 @@ type migrator struct {
 }
 
 func newMigrator(s *Store) (*migrator, error) {
-	versions, err := database.NewStore(s.dialect.goose, "auth_schema_version")
-	if err != nil {
-		return nil, err
-	}
-	folder, err := fs.Sub(s.dialect.migrations, s.dialect.folder)
+	versions, err := database.NewStore(s.dialect.goose, s.prefix+"schema_version")
 	if err != nil {
 		return nil, err
 	}
 	m := &migrator{store: s, versions: versions}
-	m.goose, err = goose.NewProvider(goose.DialectCustom, s.db, folder,
+	m.goose, err = goose.NewProvider(goose.DialectCustom, s.db, s.migrations,
 		goose.WithStore(versionTable{versions, m}),
 		goose.WithSessionLocker(m),
 		goose.WithIsolateDDL(true),
@@ -74,41 +85,82 @@ func newMigrator(s *Store) (*migrator, error) {
 	return m, nil
 }
 
-// SessionLock begins the transaction and creates the version table where there
-// is none.
+// SessionLock takes the lock and creates the version table where there is none.
 func (m *migrator) SessionLock(ctx context.Context, conn *sql.Conn) error {
-	if err := m.store.beginOn(ctx, conn); err != nil {
-		return err
+	err := m.lock(ctx, conn)
+	if err == nil {
+		err = m.createVersionTable(ctx, conn)
 	}
-	err := m.createVersionTable(ctx, conn)
 	if err != nil {
-		m.store.rollBack(ctx, conn)
+		return errors.Join(err, m.unlock(ctx, conn, false))
 	}
-	return err
+	return nil
 }
 
-// SessionUnlock commits if every migration has been applied, and else leaves
-// nothing of any.
-func (m *migrator) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
-	current, err := m.version(ctx, conn)
-	if err == nil && current == m.newest {
-		if err = m.store.commit(ctx, conn); err == nil {
-			return nil
+func (m *migrator) lock(ctx context.Context, conn *sql.Conn) error {
+	locks := m.store.dialect.migrations
+	if locks.inTransaction {
+		if err := m.store.beginOn(ctx, conn); err != nil {
+			return err
 		}
 	}
-	m.store.rollBack(ctx, conn)
+	if locks.lock == "" {
+		return nil
+	}
+	var got sql.Null[int64]
+	row := conn.QueryRowContext(ctx, m.store.statement(locks.lock), locks.argument(m.versions.Tablename()))
+	err := row.Scan(&got)
+	if err == nil && got.V != 1 {
+		err = errors.New("another process has been migrating for too long")
+	}
 	return err
 }
 
+// SessionUnlock keeps what was done in a transaction if every migration has been
+// applied, and else leaves nothing of any.
+func (m *migrator) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
+	current, err := m.version(ctx, conn)
+	return errors.Join(err, m.unlock(ctx, conn, err == nil && current == m.newest))
+}
+
+func (m *migrator) unlock(ctx context.Context, conn *sql.Conn, keep bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.store.timeout)
+	defer cancel()
+	locks := m.store.dialect.migrations
+	if locks.inTransaction {
+		if keep {
+			err := m.store.commit(ctx, conn)
+			if err == nil {
+				return nil
+			}
+			m.store.rollBack(ctx, conn)
+			return err
+		}
+		m.store.rollBack(ctx, conn)
+		return nil
+	}
+	if _, err := conn.ExecContext(ctx, m.store.statement(locks.unlock), locks.argument(m.versions.Tablename())); err != nil {
+		discard(conn) // and with it the lock
+	}
+	return nil
+}
+
+// createVersionTable also ends what somebody began who was killed in between.
 func (m *migrator) createVersionTable(ctx context.Context, conn *sql.Conn) error {
 	exists, err := m.hasVersionTable(ctx, conn)
-	if err != nil || exists {
+	if err != nil {
 		return err
 	}
-	if err := m.versions.CreateVersionTable(ctx, conn); err != nil {
-		return err
+	if !exists {
+		if err := m.versions.CreateVersionTable(ctx, conn); err != nil {
+			return err
+		}
 	}
-	return m.versions.Insert(ctx, conn, database.InsertRequest{Version: 0})
+	_, err = m.versions.GetLatestVersion(ctx, conn)
+	if errors.Is(err, database.ErrVersionNotFound) {
+		err = m.versions.Insert(ctx, conn, database.InsertRequest{Version: 0})
+	}
+	return err
 }
 
 // version returns the newest migration that has been applied, 0 for none.
@@ -126,7 +178,8 @@ func (m *migrator) version(ctx context.Context, db database.DBTxConn) (int64, er
 
 func (m *migrator) hasVersionTable(ctx context.Context, db database.DBTxConn) (bool, error) {
 	var tables int
-	err := db.QueryRowContext(ctx, m.store.dialect.hasTable, m.versions.Tablename()).Scan(&tables)
+	query := m.store.statement(m.store.dialect.hasTable)
+	err := db.QueryRowContext(ctx, query, m.versions.Tablename()).Scan(&tables)
 	return tables > 0, err
 }
 

@@ -16,9 +16,10 @@ func TestOpenSaysWhatIsMissingInTheConfig(t *testing.T) {
 	t.Parallel()
 	db := openMemory(t, nil)
 	for want, cfg := range map[string]sqlstore.Config{
-		"set it to sqlstore.SQLite":  {},
-		`unknown Config.Dialect "x"`: {Dialect: "x"},
-		"must not be negative":       {Dialect: sqlstore.SQLite, Timeout: -1},
+		"use sqlstore.SQLite":  {},
+		`unknown dialect "x"`:  {Dialect: "x"},
+		"must not be negative": {Dialect: sqlstore.SQLite, Timeout: -1},
+		"Prefix must be":       {Dialect: sqlstore.SQLite, Prefix: "auth; DROP TABLE x"},
 	} {
 		_, err := sqlstore.Open(context.Background(), db, cfg)
 		require.ErrorContains(t, err, want)

@@ -29,7 +29,7 @@ var jobs = map[string]func(db *sql.DB) error{
 func TestMain(m *testing.M) {
 	job := os.Getenv(jobVariable)
 	if job == "" {
-		os.Exit(m.Run())
+		os.Exit(runAndRemove(m))
 	}
 	db, err := sql.Open("sqlite", "file:"+os.Getenv(fileVariable)+impatient)
 	if err == nil {

@@ -71,6 +71,14 @@ func (o orZero[T]) Scan(value any) error {
 	return err
 }
 
+// flag is a boolean as all databases keep it.
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // micros scans a number of microseconds into a time.
 type micros struct{ into *time.Time }
 

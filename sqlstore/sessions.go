@@ -20,25 +20,31 @@ func (s *Store) CreateSession(ctx context.Context, session auth.Session) (auth.S
 		return auth.Session{}, auth.User{}, err
 	}
 	user, err := writeFor(ctx, s, "create session", func(ctx context.Context, t tx) (auth.User, error) {
-		return addSession(ctx, t, &session, time.Time{})
+		user, err := holdActive(ctx, t, session.UserID)
+		if err != nil {
+			return user, err
+		}
+		return addSession(ctx, t, &session, user, time.Time{})
 	})
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
-	return session, user, nil
+	return session, s.shown(user), nil
 }
 
-// addSession returns the user as signed in, and leaves the session as it is in
-// the database. Admitted is when GitHub let the user in again, zero if it did not.
-func addSession(ctx context.Context, t tx, session *auth.Session, admitted time.Time) (auth.User, error) {
+// addSession returns the user, who is held, as signed in, and leaves the session as
+// it is in the database. Admitted is when GitHub let the user in again, zero if it
+// did not.
+func addSession(
+	ctx context.Context, t tx, session *auth.Session, user auth.User, admitted time.Time,
+) (auth.User, error) {
 	session.CreatedAt, session.ExpiresAt = kept(session.CreatedAt), kept(session.ExpiresAt)
-	user, err := admit(ctx, t, session)
-	if err != nil {
+	if err := endWithKey(ctx, t, session); err != nil {
 		return user, err
 	}
-	err = t.insert(ctx, insertSession, session.ID, session.UserID, session.Method, session.AccessKeyID,
+	err := t.insert(ctx, insertSession, session.ID, session.UserID, string(session.Method), session.AccessKeyID,
 		toMicros(session.CreatedAt), toMicros(session.ExpiresAt))
-	if err != nil {
+	if err != nil || t.store.withoutUsers {
 		return user, err
 	}
 	user.LastLogin = session.CreatedAt
@@ -48,46 +54,35 @@ func addSession(ctx context.Context, t tx, session *auth.Session, admitted time.
 	return user, t.change(ctx, updateLastLogin, toMicros(user.LastLogin), toMicros(user.AdmittedAt), user.ID)
 }
 
-// admit returns the user whom the session is for, if there may be such a
-// session, and lowers its end to that of the key.
-func admit(ctx context.Context, t tx, session *auth.Session) (auth.User, error) {
-	user, keyEnds, err := findSignIn(ctx, t, *session)
+// endWithKey holds the key that opens the session, if there is one, and lowers the
+// session's end to the key's.
+func endWithKey(ctx context.Context, t tx, session *auth.Session) error {
+	if session.AccessKeyID == "" {
+		return nil
+	}
+	key, err := findKey(ctx, t.querier, lockKey, session.AccessKeyID)
+	ends := key.ExpiresAt
+	expired := !ends.IsZero() && !ends.After(session.CreatedAt)
 	switch {
 	case err != nil:
-		return user, err
-	case !user.IsActive:
-		return user, auth.ErrUserDisabled
-	case !keyEnds.IsZero() && keyEnds.Before(session.ExpiresAt):
-		session.ExpiresAt = keyEnds
+		return err
+	case key.UserID != session.UserID || expired:
+		return auth.ErrNotFound
+	case !ends.IsZero() && ends.Before(session.ExpiresAt):
+		session.ExpiresAt = ends
 	}
-	return user, nil
-}
-
-// findSignIn returns the session's user and, where a key opens it, when that key
-// expires. It is one statement either way.
-func findSignIn(ctx context.Context, t tx, session auth.Session) (auth.User, time.Time, error) {
-	if session.AccessKeyID == "" {
-		user, err := findUser(ctx, t, session.UserID)
-		return user, time.Time{}, err
-	}
-	found, err := findKey(ctx, t, session.AccessKeyID)
-	ends := found.Key.ExpiresAt
-	expired := !ends.IsZero() && !ends.After(session.CreatedAt)
-	if err == nil && (found.Key.UserID != session.UserID || expired) {
-		err = auth.ErrNotFound
-	}
-	return found.User, ends, err
+	return nil
 }
 
 const selectSession = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.id = ?`
 
 // FindSession implements [auth.SessionStore].
 func (s *Store) FindSession(ctx context.Context, id string) (auth.Session, error) {
-	return read(ctx, s, "find session", func(q queryer) (session auth.Session, err error) {
+	return read(ctx, s, "find session", func(q querier) (session auth.Session, err error) {
 		if !storable(id, auth.MaxIDLength) {
 			return session, auth.ErrNotFound
 		}
-		err = scan(q.QueryRowContext(ctx, selectSession, id), sessionFields(&session)...)
+		err = scan(q.row(ctx, selectSession, id), sessionFields(&session)...)
 		return session, err
 	})
 }
@@ -103,30 +98,40 @@ func (s *Store) EndSession(ctx context.Context, id string) error {
 		return auth.ErrNotFound
 	}
 	return s.write(ctx, "end session", func(ctx context.Context, t tx) error {
-		return t.change(ctx, deleteSession, id)
+		return t.remove(ctx, deleteSession, id)
 	})
 }
 
-const pruneSessions = `
-DELETE FROM auth_sessions WHERE id IN (
-	SELECT id FROM (
-		SELECT id FROM auth_sessions WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
-	) AS expired
-)`
+const (
+	deleteUserSessions = `DELETE FROM auth_sessions WHERE user_id = ?`
+	deleteDeadSessions = deleteUserSessions + ` AND expires_at <= ?`
+)
+
+// EndUserSessions implements [auth.SessionStore]. Without users nothing keeps a
+// session from being created meanwhile: it is either removed and counted or stays.
+func (s *Store) EndUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
+	return writeFor(ctx, s, "end sessions", func(ctx context.Context, t tx) (int, error) {
+		if _, err := holdUser(ctx, t, userID); err != nil {
+			return 0, err
+		}
+		if err := t.change(ctx, deleteDeadSessions, userID, toMicros(now)); err != nil {
+			return 0, err
+		}
+		return t.count(ctx, deleteUserSessions, userID)
+	})
+}
+
+func endSessionsOf(ctx context.Context, t tx, userID string) error {
+	return t.change(ctx, deleteUserSessions, userID)
+}
+
+const (
+	expiredSessions = `
+SELECT id FROM auth_sessions WHERE expires_at <= ? ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED`
+	deleteSessions = `DELETE FROM auth_sessions WHERE id `
+)
 
 // PruneSessions implements [auth.SessionStore].
 func (s *Store) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
-	if err := ctx.Err(); err != nil || limit < 1 {
-		return 0, err
-	}
-	return writeFor(ctx, s, "prune sessions", func(ctx context.Context, t tx) (int, error) {
-		return t.count(ctx, pruneSessions, toMicros(expired), limit)
-	})
-}
-
-const deleteUserSessions = `DELETE FROM auth_sessions WHERE user_id = ?`
-
-func endSessionsOf(ctx context.Context, t tx, userID string) error {
-	_, err := t.count(ctx, deleteUserSessions, userID)
-	return err
+	return s.prune(ctx, "prune sessions", expiredSessions, expired, limit, deleteSessions)
 }

@@ -81,7 +81,8 @@ const (
 
 func isSQLiteConflict(err error) bool {
 	code := sqliteCode(err)
-	return code == sqliteConstraintPrimaryKey || code == sqliteConstraintUnique
+	return code == sqliteConstraintPrimaryKey || code == sqliteConstraintUnique ||
+		strings.Contains(err.Error(), "UNIQUE constraint failed")
 }
 
 func isSQLiteBusy(err error) bool {

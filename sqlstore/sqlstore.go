@@ -48,10 +48,13 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
+	"sync"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -62,29 +65,47 @@ type Config struct {
 	// Dialect is what the database speaks. It is required.
 	Dialect Dialect
 
+	// Prefix is what the names of the tables begin with: "auth_" unless set. At
+	// most 24 lower-case letters, digits and underscores, a letter first.
+	Prefix string
+
+	// SkipMigrations leaves the tables to a team that migrates by itself, with
+	// what [Migrations] returns. Open then only looks whether they can be used.
+	SkipMigrations bool
+
+	// WithoutUsers keeps no users, for a host that has a table of its own: see
+	// [auth.Config.Users].
+	WithoutUsers bool
+
 	// IsConflict reports whether an error of the driver means that a primary key
 	// or a unique constraint was violated. It is asked about errors that do not
 	// say so by themselves, and most drivers do not need it.
 	IsConflict func(error) bool
 
-	// Timeout is how long a call waits for a lock that another process holds
-	// and, once it has the lock, how long its statements may take, and then the
-	// commit. The default is ten seconds. The caller's context ends the waiting
-	// earlier, but not the transaction, which is a few short statements.
+	// Timeout is how long a call waits for locks that others hold and, once it has
+	// them, how long its statements may take, and then the commit. The default is
+	// ten seconds. The caller's context ends the waiting earlier.
 	Timeout time.Duration
 }
 
 const defaultTimeout = 10 * time.Second
 
-// Store is an [auth.Store] and an [auth.GitHubStore] in an SQL database. It is
-// safe for concurrent use.
+// Store is an [auth.Store] in an SQL database. It is safe for concurrent use.
 type Store struct {
-	db         *sql.DB
-	dialect    dialect
-	isConflict func(error) bool
-	timeout    time.Duration
+	db           *sql.DB
+	dialect      dialect
+	prefix       string
+	migrations   fs.FS
+	withoutUsers bool
+	isConflict   func(error) bool
+	timeout      time.Duration
 
-	// writer has room for one: see [Store.transact].
+	// statements are the queries of this package, as the database has them. There
+	// are as many as the package has.
+	statements sync.Map
+
+	// writer has room for one: see [Store.transact]. It is nil where the database
+	// takes many writers.
 	writer chan struct{}
 }
 
@@ -97,44 +118,94 @@ var _ auth.Store = (*Store)(nil)
 //
 // The caller keeps db, and closes it after the last call to the store.
 func Open(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
-	dialect, ok := dialects[cfg.Dialect]
+	files, err := Migrations(cfg.Dialect, cfg.Prefix)
 	switch {
-	case !ok:
-		return nil, fmt.Errorf("sqlstore: unknown Config.Dialect %q: set it to sqlstore.SQLite", cfg.Dialect)
+	case err != nil:
+		return nil, err
 	case db == nil:
 		return nil, errors.New("sqlstore: Open needs a database, not nil")
 	case cfg.Timeout < 0:
 		return nil, errors.New("sqlstore: Config.Timeout must not be negative")
 	}
-	return open(ctx, db, cfg, dialect)
+	return open(ctx, db, cfg, files)
 }
 
-func open(ctx context.Context, db *sql.DB, cfg Config, dialect dialect) (*Store, error) {
+func open(ctx context.Context, db *sql.DB, cfg Config, migrations fs.FS) (*Store, error) {
 	s := &Store{
-		db:         db,
-		dialect:    dialect,
-		isConflict: cfg.IsConflict,
-		timeout:    cfg.Timeout,
-		writer:     make(chan struct{}, 1),
+		db:           db,
+		dialect:      dialects[cfg.Dialect],
+		prefix:       cmp.Or(cfg.Prefix, defaultPrefix),
+		migrations:   migrations,
+		withoutUsers: cfg.WithoutUsers,
+		isConflict:   cfg.IsConflict,
+		timeout:      cmp.Or(cfg.Timeout, defaultTimeout),
 	}
-	if s.timeout == 0 {
-		s.timeout = defaultTimeout
+	if s.dialect.oneWriter {
+		s.writer = make(chan struct{}, 1)
 	}
-	err := s.retry(ctx, s.timeout, func() error { return dialect.check(ctx, db) })
+	err := s.retry(ctx, s.timeout, func() error { return s.dialect.check(ctx, db) })
 	if err != nil {
 		return nil, fmt.Errorf("sqlstore: check the database: %w", err)
 	}
-	if err := s.migrate(ctx); err != nil {
-		return nil, fmt.Errorf("sqlstore: migrate: %w", err)
+	if !cfg.SkipMigrations {
+		if err := s.migrate(ctx); err != nil {
+			return nil, fmt.Errorf("sqlstore: migrate: %w", err)
+		}
+	}
+	if err := s.checkTables(ctx); err != nil {
+		return nil, fmt.Errorf("sqlstore: check the tables: %w", err)
 	}
 	return s, nil
 }
 
+// KeepsUsers implements [auth.Store].
+func (s *Store) KeepsUsers() bool { return !s.withoutUsers }
+
+const selectBootstrapped = `SELECT COUNT(*) FROM auth_bootstrap`
+
 // Ping reads from the tables, which proves more than a living connection does.
 func (s *Store) Ping(ctx context.Context) error {
-	_, err := read(ctx, s, "ping", func(q queryer) (bootstrapped int, err error) {
-		err = q.QueryRowContext(ctx, `SELECT COUNT(*) FROM auth_bootstrap`).Scan(&bootstrapped)
+	_, err := read(ctx, s, "ping", func(q querier) (bootstrapped int, err error) {
+		err = q.row(ctx, selectBootstrapped).Scan(&bootstrapped)
 		return bootstrapped, err
 	})
 	return err
+}
+
+// statement returns the query as the database has it.
+func (s *Store) statement(query string) string {
+	if text, ok := s.statements.Load(query); ok {
+		return text.(string)
+	}
+	text := s.dialect.statement(query, s.prefix)
+	s.statements.Store(query, text)
+	return text
+}
+
+// tableChecks read nothing from every column that this package uses.
+var tableChecks = []string{
+	`SELECT ` + userColumns + `, u.username_folded, u.email_folded FROM auth_users u WHERE 1 = 0`,
+	`SELECT ` + keyColumns + ` FROM auth_access_keys k WHERE 1 = 0`,
+	`SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE 1 = 0`,
+	`SELECT b.id, b.user_id FROM auth_bootstrap b WHERE 1 = 0`,
+	`SELECT ` + linkColumns + ` FROM auth_github_links l WHERE 1 = 0`,
+	`SELECT ` + tokenColumns + `, t.lease_until FROM auth_github_tokens t WHERE 1 = 0`,
+	`SELECT st.id, st.expires_at FROM auth_github_states st WHERE 1 = 0`,
+	`SELECT r.username_folded FROM auth_retired_usernames r WHERE 1 = 0`,
+	`SELECT name FROM auth_locks WHERE 1 = 0 FOR UPDATE SKIP LOCKED`, // which an old server does not know
+}
+
+// checkTables fails now and not at the first sign-in if tables that others have
+// made are not as they should be.
+func (s *Store) checkTables(ctx context.Context) error {
+	for _, query := range tableChecks {
+		rows, err := s.db.QueryContext(ctx, s.statement(query))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(rows.Close(), rows.Err()); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -8,32 +8,74 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth"
 )
 
-// queryer is where a single row can be read: the pool, or the connection of a
-// transaction.
-type queryer interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+// querier is where rows can be read: the pool, or the connection of a
+// transaction. Its queries are those of this package, which it writes as the
+// database has them.
+type querier struct {
+	store *Store
+	on    interface {
+		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+		QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	}
+}
+
+func (q querier) row(ctx context.Context, query string, args ...any) *sql.Row {
+	return q.on.QueryRowContext(ctx, q.store.statement(query), args...)
+}
+
+// ask returns the answer to a query of yes or no.
+func (q querier) ask(ctx context.Context, query string, args ...any) (yes bool, err error) {
+	err = q.row(ctx, query, args...).Scan(&yes)
+	return yes, err
+}
+
+// collect returns the records that the query finds. Into returns where a row goes.
+func collect[T any](ctx context.Context, q querier, into func(*T) []any, query string, args ...any) ([]T, error) {
+	rows, err := q.on.QueryContext(ctx, q.store.statement(query), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var records []T
+	for rows.Next() {
+		var record T
+		if err := rows.Scan(into(&record)...); err != nil {
+			return nil, err
+		}
+		records = append(records, record)
+	}
+	return records, rows.Err()
 }
 
 // tx is a connection with a transaction open on it.
 type tx struct {
-	*sql.Conn
-	store *Store
+	querier
+	conn *sql.Conn
 }
 
-// insert returns [auth.ErrExists] if the row collides with another.
+func (s *Store) tx(conn *sql.Conn) tx { return tx{querier{s, conn}, conn} }
+
+// insert returns [auth.ErrExists] if the row collides with another. The
+// transaction is over then: PostgreSQL takes no more statements in it.
 func (t tx) insert(ctx context.Context, query string, args ...any) error {
-	_, err := t.ExecContext(ctx, query, args...)
+	_, err := t.count(ctx, query, args...)
 	return t.store.existsOr(err)
 }
 
-// change returns [auth.ErrNotFound] if the query finds no row to change.
+// change makes changes to rows that are known to be there, and locked. How many
+// there were is nothing to go by: MySQL does not count a row that is as it was.
 func (t tx) change(ctx context.Context, query string, args ...any) error {
+	_, err := t.count(ctx, query, args...)
+	return err
+}
+
+// remove returns [auth.ErrNotFound] if the query finds no row to delete.
+func (t tx) remove(ctx context.Context, query string, args ...any) error {
 	n, err := t.count(ctx, query, args...)
 	if err == nil && n == 0 {
 		return auth.ErrNotFound
@@ -41,20 +83,14 @@ func (t tx) change(ctx context.Context, query string, args ...any) error {
 	return err
 }
 
-// count returns how many rows the query changed.
+// count returns how many rows the query changed or deleted.
 func (t tx) count(ctx context.Context, query string, args ...any) (int, error) {
-	result, err := t.ExecContext(ctx, query, args...)
+	result, err := t.conn.ExecContext(ctx, t.store.statement(query), args...)
 	if err != nil {
 		return 0, err
 	}
 	n, err := result.RowsAffected()
 	return int(n), err
-}
-
-// ask returns the answer to a query of yes or no.
-func (t tx) ask(ctx context.Context, query string, args ...any) (yes bool, err error) {
-	err = t.QueryRowContext(ctx, query, args...).Scan(&yes)
-	return yes, err
 }
 
 // existsOr returns [auth.ErrExists] if err is a violated unique constraint, and
@@ -69,19 +105,17 @@ func (s *Store) existsOr(err error) (result error) {
 			result = fmt.Errorf("Config.IsConflict panicked: %v: %w", p, err)
 		}
 	}()
-	if s.dialect.isConflict(err) ||
-		s.isConflict != nil && s.isConflict(err) ||
-		strings.Contains(err.Error(), s.dialect.conflictText) {
+	if s.dialect.isConflict(err) || s.isConflict != nil && s.isConflict(err) {
 		return auth.ErrExists
 	}
 	return err
 }
 
 // read runs find, which is one statement, on the pool.
-func read[T any](ctx context.Context, s *Store, verb string, find func(queryer) (T, error)) (T, error) {
+func read[T any](ctx context.Context, s *Store, verb string, find func(querier) (T, error)) (T, error) {
 	var record T
 	err := s.retry(ctx, s.timeout, func() (err error) {
-		record, err = find(s.db)
+		record, err = find(querier{s, s.db})
 		return err
 	})
 	if err != nil {
@@ -90,10 +124,21 @@ func read[T any](ctx context.Context, s *Store, verb string, find func(queryer) 
 	return record, nil
 }
 
-// write runs do in a transaction, alone among the writers, and commits if do
-// returns nil. If it fails to commit, the transaction may have taken effect or not.
+// maxAttempts bounds how often a transaction is tried that the database undid for
+// the sake of others. Each time one of them has got through.
+const maxAttempts = 10
+
+// write runs do in a transaction, and commits if do returns nil. If it fails to
+// commit, the transaction may have taken effect or not. Do may be called again,
+// after a transaction of which the database says that it did not.
 func (s *Store) write(ctx context.Context, verb string, do func(context.Context, tx) error) error {
-	return wrap(verb, s.transact(ctx, do))
+	for attempt := 1; ; attempt++ {
+		err := s.transact(ctx, do)
+		if err == nil || isAnswer(err) || attempt == maxAttempts || ctx.Err() != nil || !s.dialect.isRolledBack(err) {
+			return wrap(verb, err)
+		}
+		pause(ctx, rand.N(slowestRetry))
+	}
 }
 
 // writeFor is write for what returns a record.
@@ -109,14 +154,18 @@ func writeFor[T any](ctx context.Context, s *Store, verb string, do func(context
 	return record, nil
 }
 
-// transact is write. It has one writer at a time, as SQLite does: here a writer
-// waits without polling, without holding a connection, and until its context
-// ends.
+// transact is one attempt of write.
 //
-// The caller's context stays out of the transaction. A driver whose context ends
+// On SQLite it has one writer at a time, as SQLite does: here a writer waits
+// without polling, without holding a connection, and until its context ends. The
+// caller's context stays out of the transaction there. A driver whose context ends
 // interrupts SQLite, which may then roll back by itself, so that the next
 // statement would run, and commit, on its own. The statements, few and short,
 // have a deadline of their own instead.
+//
+// Elsewhere a statement may wait for rows that others have locked, and the
+// caller's context ends that: the driver gives the connection up, and the server
+// rolls back.
 func (s *Store) transact(ctx context.Context, do func(context.Context, tx) error) error {
 	if err := s.lockWriter(ctx); err != nil {
 		return err
@@ -134,9 +183,9 @@ func (s *Store) transact(ctx context.Context, do func(context.Context, tx) error
 			s.rollBack(ctx, conn)
 		}
 	}()
-	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+	bounded, cancel := context.WithTimeout(s.ofStatements(ctx), s.timeout)
 	defer cancel()
-	if err := do(detached, tx{conn, s}); err != nil {
+	if err := do(bounded, s.tx(conn)); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -147,6 +196,14 @@ func (s *Store) transact(ctx context.Context, do func(context.Context, tx) error
 	}
 	committed = true
 	return nil
+}
+
+// ofStatements returns the context that a transaction's statements are to have.
+func (s *Store) ofStatements(ctx context.Context) context.Context {
+	if s.dialect.oneWriter {
+		return context.WithoutCancel(ctx)
+	}
+	return ctx
 }
 
 // commit has a deadline of its own: the time that the statements took must not
@@ -164,6 +221,9 @@ func (s *Store) lockWriter(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err // With the writer free, select would choose at random.
 	}
+	if s.writer == nil {
+		return nil
+	}
 	select {
 	case s.writer <- struct{}{}:
 		return nil
@@ -172,18 +232,31 @@ func (s *Store) lockWriter(ctx context.Context) error {
 	}
 }
 
-func (s *Store) unlockWriter() { <-s.writer }
+func (s *Store) unlockWriter() {
+	if s.writer != nil {
+		<-s.writer
+	}
+}
+
+// maxBegins bounds how often a transaction is begun: the pool may have
+// connections that a restart of the server, or a proxy, has ended meanwhile.
+const maxBegins = 3
 
 // begin returns a connection with a transaction open on it. While it waits for
 // another process it holds no connection, so that reads go on.
 func (s *Store) begin(ctx context.Context) (conn *sql.Conn, err error) {
 	err = s.retry(ctx, s.timeout, func() error {
-		conn, err = s.db.Conn(ctx)
-		if err != nil {
-			return err
-		}
-		if err = s.beginOn(ctx, conn); err != nil {
+		for range maxBegins {
+			if conn, err = s.db.Conn(ctx); err != nil {
+				return err
+			}
+			if err = s.beginOn(ctx, conn); err == nil {
+				return nil
+			}
 			conn.Close()
+			if ctx.Err() != nil || s.dialect.oneWriter { // in which a connection is a file
+				return err
+			}
 		}
 		return err
 	})
@@ -193,11 +266,13 @@ func (s *Store) begin(ctx context.Context) (conn *sql.Conn, err error) {
 // beginOn opens a transaction on the connection, or leaves none open: a driver
 // whose context ends may report that of a BEGIN that took effect.
 func (s *Store) beginOn(ctx context.Context, conn *sql.Conn) error {
-	_, err := conn.ExecContext(ctx, s.dialect.begin)
-	if err != nil {
-		s.rollBack(ctx, conn)
+	for _, statement := range s.dialect.begin {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			s.rollBack(ctx, conn)
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // rollBack leaves no transaction open on the connection, or takes it out of the
@@ -218,6 +293,11 @@ func (s *Store) rollBack(ctx context.Context, conn *sql.Conn) {
 	if succeeds(`BEGIN`) && succeeds(`ROLLBACK`) {
 		return
 	}
+	discard(conn)
+}
+
+// discard takes the connection out of the pool.
+func discard(conn *sql.Conn) {
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 

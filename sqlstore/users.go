@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -14,10 +15,14 @@ func (s *Store) Register(ctx context.Context, user auth.User, key auth.AccessKey
 	if err := cmp.Or(ctx.Err(), checkUserWithKey(user, key)); err != nil {
 		return err
 	}
-	return s.write(ctx, "register", func(ctx context.Context, t tx) error {
-		return insertUserWithKey(ctx, t, user, key)
+	_, err := writeUsers(ctx, s, "register", func(ctx context.Context, t tx) (none, error) {
+		return none{}, insertUserWithKey(ctx, t, user, key)
 	})
+	return err
 }
+
+// none is what is returned by what returns nothing.
+type none struct{}
 
 const insertBootstrap = `INSERT INTO auth_bootstrap (id, user_id) VALUES (1, ?)`
 
@@ -27,28 +32,49 @@ func (s *Store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKe
 	if err := cmp.Or(ctx.Err(), checkUserWithKey(user, key), checkAdministers(user)); err != nil {
 		return err
 	}
-	return s.write(ctx, "bootstrap", func(ctx context.Context, t tx) error {
+	_, err := writeUsers(ctx, s, "bootstrap", func(ctx context.Context, t tx) (none, error) {
 		err := t.insert(ctx, insertBootstrap, user.ID)
 		if errors.Is(err, auth.ErrExists) {
-			return auth.ErrBootstrapped
+			err = auth.ErrBootstrapped
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			err = insertUserWithKey(ctx, t, user, key)
 		}
-		return insertUserWithKey(ctx, t, user, key)
+		return none{}, err
 	})
+	return err
 }
 
 // FindUser implements [auth.UserStore].
 func (s *Store) FindUser(ctx context.Context, id string) (auth.User, error) {
-	return read(ctx, s, "find user", func(q queryer) (auth.User, error) {
-		return findUser(ctx, q, id)
+	return read(ctx, s, "find user", func(q querier) (auth.User, error) {
+		if s.withoutUsers {
+			return auth.User{}, errWithoutUsers
+		}
+		return findUser(ctx, q, selectUser, id)
+	})
+}
+
+const selectUsers = `SELECT ` + userColumns + ` FROM auth_users u WHERE u.id > ? ORDER BY u.id LIMIT ?`
+
+// ListUsers implements [auth.UserStore].
+func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
+	return read(ctx, s, "list users", func(q querier) ([]auth.User, error) {
+		switch {
+		case s.withoutUsers:
+			return nil, errWithoutUsers
+		case limit < 1:
+			return nil, ctx.Err()
+		case after != "" && !storable(after, auth.MaxIDLength):
+			return nil, auth.ErrNotFound
+		}
+		return collect(ctx, q, userFields, selectUsers, after, limit)
 	})
 }
 
 // UpdateUser implements [auth.UserStore].
 func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChange) (auth.User, error) {
-	return writeFor(ctx, s, "update user", func(ctx context.Context, t tx) (auth.User, error) {
+	return writeUsers(ctx, s, "update user", func(ctx context.Context, t tx) (auth.User, error) {
 		user, err := changeUser(ctx, t, id, change)
 		if err != nil || user.IsActive {
 			return user, err
@@ -57,40 +83,117 @@ func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChang
 	})
 }
 
+const clearAdmitted = `UPDATE auth_users SET admitted_at = 0 WHERE id = ?`
+
 // ResetUser implements [auth.UserStore].
 func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, error) {
 	if err := cmp.Or(ctx.Err(), key.Validate(), checkOwner(key, id)); err != nil {
 		return auth.User{}, err
 	}
-	return writeFor(ctx, s, "reset user", func(ctx context.Context, t tx) (auth.User, error) {
+	return writeUsers(ctx, s, "reset user", func(ctx context.Context, t tx) (auth.User, error) {
 		user, err := changeUser(ctx, t, id, change)
 		if err != nil {
 			return user, err
 		}
-		if err := endSessionsOf(ctx, t, id); err != nil {
-			return user, err
-		}
-		if err := forgetGitHubOf(ctx, t, id); err != nil {
-			return user, err
-		}
-		if _, err := t.count(ctx, clearAdmitted, id); err != nil {
-			return user, err
-		}
 		user.AdmittedAt = time.Time{}
-		return user, replaceKeys(ctx, t, key)
+		return user, inOrder(
+			func() error { return t.change(ctx, clearAdmitted, id) },
+			func() error { return replaceKeys(ctx, t, key) },
+			func() error { return endSessionsOf(ctx, t, id) },
+			func() error { return forgetGitHubOf(ctx, t, id) },
+		)
 	})
 }
 
-const clearAdmitted = `UPDATE auth_users SET admitted_at = 0 WHERE id = ?`
+const (
+	deleteUser       = `DELETE FROM auth_users WHERE id = ?`
+	selectUserTokens = `SELECT ` + tokenColumns + ` FROM auth_github_tokens t WHERE t.user_id = ? FOR UPDATE`
+)
 
-const selectUser = `SELECT ` + userColumns + ` FROM auth_users u WHERE u.id = ?`
+// DeleteUser implements [auth.UserStore].
+func (s *Store) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, error) {
+	return writeUsers(ctx, s, "delete user", func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
+		user, err := changeUser(ctx, t, id, auth.UserChange{IsSuperUser: new(bool), IsActive: new(bool)})
+		if err != nil {
+			return nil, err
+		}
+		return tokens, inOrder(
+			func() error { return retireUsername(ctx, t, user) },
+			func() error { return t.remove(ctx, deleteUser, id) },
+			func() error { return t.change(ctx, deleteUserKeys, id) },
+			func() error { return endSessionsOf(ctx, t, id) },
+			func() (err error) {
+				tokens, err = collect(ctx, t.querier, tokenFields, selectUserTokens, id)
+				return err
+			},
+			func() error { return forgetGitHubOf(ctx, t, id) },
+		)
+	})
+}
 
-func findUser(ctx context.Context, q queryer, id string) (user auth.User, err error) {
+// inOrder returns the first error of the steps, and takes none after it.
+func inOrder(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errWithoutUsers is no answer of the contract: nobody should ask.
+var errWithoutUsers = errors.New("Config.WithoutUsers is set: the host keeps the users")
+
+// writeUsers is [writeFor] for what a store without users cannot do.
+func writeUsers[T any](ctx context.Context, s *Store, verb string, do func(context.Context, tx) (T, error)) (T, error) {
+	if s.withoutUsers {
+		return *new(T), wrap(verb, cmp.Or(ctx.Err(), errWithoutUsers))
+	}
+	return writeFor(ctx, s, verb, do)
+}
+
+const (
+	selectUser = `SELECT ` + userColumns + ` FROM auth_users u WHERE u.id = ?`
+	lockUser   = selectUser + ` FOR UPDATE`
+)
+
+// findUser finds the user with selectUser or lockUser.
+func findUser(ctx context.Context, q querier, query, id string) (user auth.User, err error) {
 	if !storable(id, auth.MaxIDLength) {
 		return user, auth.ErrNotFound
 	}
-	err = scan(q.QueryRowContext(ctx, selectUser, id), userFields(&user)...)
+	err = scan(q.row(ctx, query, id), userFields(&user)...)
 	return user, err
+}
+
+// holdUser returns the user, whose record nobody else changes then before the
+// transaction ends. Whatever is written of a user, this comes first, so that
+// nobody waits for two users' records, nor for a user's who is waited for.
+func holdUser(ctx context.Context, t tx, id string) (auth.User, error) {
+	if t.store.withoutUsers {
+		if !storable(id, auth.MaxIDLength) {
+			return auth.User{}, auth.ErrNotFound
+		}
+		return auth.User{ID: id, IsActive: true}, nil
+	}
+	return findUser(ctx, t.querier, lockUser, id)
+}
+
+// holdActive is holdUser for who must be active.
+func holdActive(ctx context.Context, t tx, id string) (auth.User, error) {
+	user, err := holdUser(ctx, t, id)
+	if err == nil && !user.IsActive {
+		err = auth.ErrUserDisabled
+	}
+	return user, err
+}
+
+// shown returns the user as a method may: without users, with the ID alone.
+func (s *Store) shown(user auth.User) auth.User {
+	if s.withoutUsers {
+		return auth.User{ID: user.ID}
+	}
+	return user
 }
 
 // checkUserWithKey returns an error if the two cannot be kept, or not together.
@@ -127,21 +230,47 @@ func insertUserWithKey(ctx context.Context, t tx, user auth.User, key auth.Acces
 	return insertKey(ctx, t, key)
 }
 
+const (
+	insertRetired = `INSERT INTO auth_retired_usernames (username_folded) VALUES (?)`
+	selectRetired = `SELECT EXISTS (SELECT 1 FROM auth_retired_usernames WHERE username_folded = ?)`
+)
+
+func retireUsername(ctx context.Context, t tx, user auth.User) error {
+	return t.insert(ctx, insertRetired, auth.FoldASCII(user.Username))
+}
+
+// addUser looks for a retired name after it has added the user: if somebody of
+// that name was being deleted, the insertion has waited for the end of it.
 func addUser(ctx context.Context, t tx, user auth.User) error {
 	var emailFolded any // NULL, of which there may be many
 	if user.Email != "" {
 		emailFolded = auth.FoldASCII(user.Email)
 	}
-	return t.insert(ctx, insertUser,
+	err := t.insert(ctx, insertUser,
 		user.ID, user.Username, auth.FoldASCII(user.Username), user.Email, emailFolded,
-		user.IsSuperUser, user.IsActive, toMicros(user.CreatedAt), toMicros(user.LastLogin), toMicros(user.AdmittedAt))
+		flag(user.IsSuperUser), flag(user.IsActive),
+		toMicros(user.CreatedAt), toMicros(user.LastLogin), toMicros(user.AdmittedAt))
+	if err != nil {
+		return err
+	}
+	retired, err := t.ask(ctx, selectRetired, auth.FoldASCII(user.Username))
+	if err == nil && retired {
+		err = auth.ErrExists
+	}
+	return err
 }
 
 const updateUser = `UPDATE auth_users SET is_super_user = ?, is_active = ? WHERE id = ?`
 
-// changeUser returns the user as changed. The sessions are the caller's to end.
+// changeUser returns the user as changed, and holds the record. The sessions are
+// the caller's to end.
 func changeUser(ctx context.Context, t tx, id string, change auth.UserChange) (auth.User, error) {
-	user, err := findUser(ctx, t, id)
+	if mayTakePower(change) {
+		if err := holdSuperUsers(ctx, t); err != nil {
+			return auth.User{}, err
+		}
+	}
+	user, err := holdUser(ctx, t, id)
 	if err != nil {
 		return user, err
 	}
@@ -157,7 +286,28 @@ func changeUser(ctx context.Context, t tx, id string, change auth.UserChange) (a
 			return user, err
 		}
 	}
-	return user, t.change(ctx, updateUser, user.IsSuperUser, user.IsActive, id)
+	return user, t.change(ctx, updateUser, flag(user.IsSuperUser), flag(user.IsActive), id)
+}
+
+// mayTakePower reports whether the change could leave one super user fewer.
+func mayTakePower(change auth.UserChange) bool {
+	takes := func(flag *bool) bool { return flag != nil && !*flag }
+	return takes(change.IsSuperUser) || takes(change.IsActive)
+}
+
+const lockSuperUsers = `SELECT name FROM auth_locks WHERE name = 'super users' FOR UPDATE`
+
+// holdSuperUsers lets one transaction at a time take power away: of two that each
+// see the other's user remain, nobody would.
+func holdSuperUsers(ctx context.Context, t tx) error {
+	if t.store.dialect.oneWriter {
+		return nil
+	}
+	var name string
+	if err := t.row(ctx, lockSuperUsers).Scan(&name); err != nil {
+		return fmt.Errorf("hold the row 'super users' of the table of locks: %w", err)
+	}
+	return nil
 }
 
 const selectOtherSuperUsers = `

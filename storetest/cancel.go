@@ -15,7 +15,7 @@ import (
 var cancelPromises = []promise{
 	{"a call whose context is done changes nothing", cancelledBefore},
 	{"a call whose context is done says so before anything else", cancelledFirst},
-	{"a call whose context ends meanwhile does everything or nothing", cancelledDuring},
+	{"a call whose context ends meanwhile does everything or nothing", cancelledDuring(interrupted)},
 }
 
 // methods calls each method of a store, so that it would succeed. What it reads
@@ -34,6 +34,10 @@ var methods = map[string]func(ctx context.Context, store auth.Store, own, draft 
 		_, err := store.FindUser(ctx, own.user.ID)
 		return err
 	},
+	"ListUsers": func(ctx context.Context, store auth.Store, own, _ account) error {
+		_, err := store.ListUsers(ctx, own.user.ID, 1)
+		return err
+	},
 	"UpdateUser": func(ctx context.Context, store auth.Store, own, _ account) error {
 		_, err := store.UpdateUser(ctx, own.user.ID, disable)
 		return err
@@ -41,6 +45,10 @@ var methods = map[string]func(ctx context.Context, store auth.Store, own, draft 
 	"ResetUser": func(ctx context.Context, store auth.Store, own, draft account) error {
 		draft.key.UserID = own.user.ID
 		_, err := store.ResetUser(ctx, own.user.ID, disable, draft.key)
+		return err
+	},
+	"DeleteUser": func(ctx context.Context, store auth.Store, own, _ account) error {
+		_, err := store.DeleteUser(ctx, own.user.ID)
 		return err
 	},
 	"AddKey": func(ctx context.Context, store auth.Store, own, draft account) error {
@@ -73,6 +81,10 @@ var methods = map[string]func(ctx context.Context, store auth.Store, own, draft 
 	},
 	"EndSession": func(ctx context.Context, store auth.Store, own, _ account) error {
 		return store.EndSession(ctx, own.session.ID)
+	},
+	"EndUserSessions": func(ctx context.Context, store auth.Store, own, _ account) error {
+		_, err := store.EndUserSessions(ctx, own.user.ID, now)
+		return err
 	},
 	"PruneSessions": func(ctx context.Context, store auth.Store, own, _ account) error {
 		_, err := store.PruneSessions(ctx, own.session.ExpiresAt, math.MaxInt)

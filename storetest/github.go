@@ -93,9 +93,19 @@ func newLinked(t *testing.T, store auth.Store) linked {
 	return signUp(t, store, firstSignIn(newUser()))
 }
 
+// asKept returns a first sign-in as the store takes it: one that keeps no users
+// makes none.
+func asKept(store auth.Store, first auth.GitHubSignIn) auth.GitHubSignIn {
+	if !store.KeepsUsers() {
+		first.NewUser = nil
+	}
+	return first
+}
+
 // signUp makes a first sign-in that has a token.
 func signUp(t *testing.T, store auth.Store, signIn auth.GitHubSignIn) linked {
 	t.Helper()
+	signIn = asKept(store, signIn)
 	session, user, err := store.SignInGitHub(t.Context(), signIn)
 	require.NoError(t, err)
 	return linked{user, signIn.Link, *signIn.Token, session}

@@ -14,7 +14,7 @@ import (
 var githubCancelPromises = []promise{
 	{"a call whose context is done changes nothing", githubCancelledBefore},
 	{"a call whose context is done says so before anything else", githubCancelledFirst},
-	{"a call whose context ends meanwhile does everything or nothing", githubCancelledDuring},
+	{"a call whose context ends meanwhile does everything or nothing", githubCancelledDuring(interruptedGitHub)},
 }
 
 // githubDraft is what no store has yet: a first sign-in, another account, and a
@@ -51,7 +51,7 @@ var githubMethods = map[string]func(ctx context.Context, store auth.Store, own l
 		return err
 	},
 	"SignInGitHub": func(ctx context.Context, store auth.Store, _ linked, draft githubDraft) error {
-		_, _, err := store.SignInGitHub(ctx, draft.first)
+		_, _, err := store.SignInGitHub(ctx, asKept(store, draft.first))
 		return err
 	},
 	"SignInGitHub, later": func(ctx context.Context, store auth.Store, own linked, draft githubDraft) error {
@@ -86,6 +86,10 @@ var githubMethods = map[string]func(ctx context.Context, store auth.Store, own l
 	},
 	"ResetUser": func(ctx context.Context, store auth.Store, own linked, draft githubDraft) error {
 		_, err := store.ResetUser(ctx, own.user.ID, auth.UserChange{}, draft.key)
+		return err
+	},
+	"DeleteUser": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
+		_, err := store.DeleteUser(ctx, own.user.ID)
 		return err
 	},
 }
@@ -133,9 +137,12 @@ func githubCancelledFirst(t *testing.T, store auth.Store) {
 	}
 }
 
+// githubSigns are as signs are.
+type githubSigns = func(t *testing.T, store auth.Store, own linked, draft githubDraft) []bool
+
 // interruptedGitHub are the methods that change more than one thing, as
 // interrupted are.
-var interruptedGitHub = map[string]func(t *testing.T, store auth.Store, own linked, draft githubDraft) []bool{
+var interruptedGitHub = map[string]githubSigns{
 	"SignInGitHub": func(t *testing.T, store auth.Store, _ linked, draft githubDraft) []bool {
 		link, token := hasConnection(t, store, draft.first.NewUser.ID, githubHost)
 		return []bool{
@@ -176,6 +183,13 @@ var interruptedGitHub = map[string]func(t *testing.T, store auth.Store, own link
 			!hasSession(t, store, own.session.ID), hasKey(t, store, draft.key.ID),
 		}
 	},
+	"DeleteUser": func(t *testing.T, store auth.Store, own linked, _ githubDraft) []bool {
+		link, token := hasConnection(t, store, own.user.ID, githubHost)
+		return []bool{
+			!hasUser(t, store, own.user.ID), !hasLink(t, store, own.link.Account), !link, !token,
+			!hasSession(t, store, own.session.ID),
+		}
+	},
 }
 
 func hasLink(t *testing.T, store auth.Store, account auth.GitHubAccount) bool {
@@ -184,24 +198,27 @@ func hasLink(t *testing.T, store auth.Store, account auth.GitHubAccount) bool {
 	return wasFound(t, err)
 }
 
-func githubCancelledDuring(t *testing.T, store auth.Store) {
+// githubCancelledDuring returns a test of these methods.
+func githubCancelledDuring(interrupted map[string]githubSigns) func(t *testing.T, store auth.Store) {
 	type records struct {
 		own   linked
 		draft githubDraft
 	}
-	for name, signs := range interruptedGitHub {
-		t.Run(name, func(t *testing.T) {
-			for range rounds(t) {
-				interrupt(t,
-					func() records {
-						own := newUnlinkable(t, store)
-						return records{own, newGitHubDraft(own)}
-					},
-					func(ctx context.Context, r records) error { return githubMethods[name](ctx, store, r.own, r.draft) },
-					func(r records) []bool { return signs(t, store, r.own, r.draft) },
-				)
-			}
-			newLinked(t, store) // the store still works
-		})
+	return func(t *testing.T, store auth.Store) {
+		for name, signs := range interrupted {
+			t.Run(name, func(t *testing.T) {
+				for range rounds(t) {
+					interrupt(t,
+						func() records {
+							own := newUnlinkable(t, store)
+							return records{own, newGitHubDraft(own)}
+						},
+						func(ctx context.Context, r records) error { return githubMethods[name](ctx, store, r.own, r.draft) },
+						func(r records) []bool { return signs(t, store, r.own, r.draft) },
+					)
+				}
+				newLinked(t, store) // the store still works
+			})
+		}
 	}
 }

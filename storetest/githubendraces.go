@@ -50,6 +50,10 @@ var signInEnds = map[string]struct {
 		_, err := store.ResetUser(ctx, a.user.ID, disable, newKey(a.user))
 		return err
 	}, []error{auth.ErrChanged, auth.ErrUserDisabled}, true},
+	"deleting the user": {func(ctx context.Context, store auth.Store, a linked) error {
+		_, err := store.DeleteUser(ctx, a.user.ID)
+		return err
+	}, []error{auth.ErrChanged, auth.ErrNotFound}, true},
 }
 
 func signInsRacingTheirEnd(t *testing.T, store auth.Store) {
@@ -95,25 +99,37 @@ func requireNoSignInOutlasts(t *testing.T, store auth.Store, a linked, refused [
 var connectEnds = map[string]struct {
 	end     func(ctx context.Context, store auth.Store, a account) error
 	unlinks bool // what was connected before too
+	ofUsers bool // is a verb that only a store with users has
 }{
 	"signing out": {func(ctx context.Context, store auth.Store, a account) error {
 		return store.EndSession(ctx, a.session.ID)
-	}, false},
+	}, false, false},
+	"ending all sessions": {func(ctx context.Context, store auth.Store, a account) error {
+		_, err := store.EndUserSessions(ctx, a.user.ID, now)
+		return err
+	}, false, false},
 	"revoking the key": {func(ctx context.Context, store auth.Store, a account) error {
 		return store.RevokeKey(ctx, a.key.ID)
-	}, false},
+	}, false, false},
 	"disabling the user": {func(ctx context.Context, store auth.Store, a account) error {
 		_, err := store.UpdateUser(ctx, a.user.ID, disable)
 		return err
-	}, false},
+	}, false, true},
 	"resetting the user": {func(ctx context.Context, store auth.Store, a account) error {
 		_, err := store.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
 		return err
-	}, true},
+	}, true, true},
+	"deleting the user": {func(ctx context.Context, store auth.Store, a account) error {
+		_, err := store.DeleteUser(ctx, a.user.ID)
+		return err
+	}, true, true},
 }
 
 func connectRacingItsEnd(t *testing.T, store auth.Store) {
 	for name, test := range connectEnds {
+		if test.ofUsers && !store.KeepsUsers() {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			for range rounds(t) {
 				a := newAccount(t, store)

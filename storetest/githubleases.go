@@ -13,6 +13,7 @@ import (
 var leasePromises = []promise{
 	{"a token is leased to one, and stays as it is", leasedToOne},
 	{"a lease ends at its time", leaseEnds},
+	{"a lease of no time keeps nobody out", leaseOfNoTime},
 	{"a lease ends with every write of the token", leaseEndsWithWrite},
 	{"a lease stays where the token is not written", leaseStays},
 	{"leases are of one token each", leasesApart},
@@ -54,6 +55,23 @@ func leaseEnds(t *testing.T, store auth.Store) {
 	requireLease(t, store, true, a.token, now)
 	requireLease(t, store, true, a.token, latest.Add(-leaseTime))
 	a.requireUnchanged(t, store)
+}
+
+// leaseOfNoTime finds a store that takes a row which a lease does not change for
+// one that another caller holds.
+func leaseOfNoTime(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	for range 3 {
+		for _, until := range []time.Time{now, now.Add(-time.Hour)} {
+			leased, err := store.LeaseGitHubToken(t.Context(), a.user.ID, githubHost, a.token.Version, now, until)
+			require.NoError(t, err)
+			require.True(t, leased)
+		}
+	}
+	for range 2 {
+		requireLease(t, store, true, a.token, now)
+		a.token = replace(t, store, a.token)
+	}
 }
 
 // replace puts another token in the place of this one, and returns it.

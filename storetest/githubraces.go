@@ -14,6 +14,7 @@ var githubRacePromises = []promise{
 	{"of several first sign-ins of an account at once one makes a user", racingFirstSignIns},
 	{"of several first sign-ins at once with one username one succeeds", racingUsernames},
 	{"of several first sign-ins at once with one e-mail one has it", racingEmails},
+	{"a first sign-in at once with registrations with its e-mail succeeds", racingEmailOfRegistration},
 	{"of several sign-ins that replace a token one does", racingTokens},
 	{"of several users who connect an account one does", racingUsers},
 	{"of several accounts that a user connects one is", racingAccounts},
@@ -80,6 +81,39 @@ func racingEmails(t *testing.T, store auth.Store) {
 		for _, user := range users {
 			requireUser(t, store, user)
 			if user.Email == email {
+				having++
+			}
+		}
+		require.Equal(t, 1, having)
+	}
+}
+
+func racingEmailOfRegistration(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		users := make([]auth.User, contenders)
+		for i := range users {
+			users[i] = newUser()
+			users[i].Email = users[0].Email
+		}
+		errs := race(contenders, func(i int) (err error) {
+			if i%2 == 0 {
+				_, users[i], err = store.SignInGitHub(t.Context(), firstSignIn(users[i]))
+				return err
+			}
+			err = store.Register(t.Context(), users[i], newKey(users[i]))
+			if errors.Is(err, auth.ErrExists) {
+				users[i] = auth.User{}
+				return nil
+			}
+			return err
+		})
+		require.NoError(t, errors.Join(errs...))
+		having := 0
+		for _, user := range users {
+			if user.ID != "" {
+				requireUser(t, store, user)
+			}
+			if user.Email != "" {
 				having++
 			}
 		}

@@ -15,6 +15,7 @@ var githubSignInPromises = []promise{
 	{"a first sign-in stores the user, the link, the token and the session", firstSignInStoresAll},
 	{"a sign-in may come without a token", signInWithoutToken},
 	{"a later sign-in renews the link and the token", laterSignIn},
+	{"a later sign-in may say nothing new", sameSignIn},
 	{"an e-mail that is taken is left out", takenEmailLeftOut},
 	{"an e-mail that is not taken is the user's", freeEmailKept},
 	{"a first sign-in that is refused leaves nothing", refusedFirstSignIn},
@@ -82,6 +83,20 @@ func laterSignIn(t *testing.T, store auth.Store) {
 		a.requireUnchanged(t, store) // with the session of before
 	}
 	other.requireUnchanged(t, store)
+}
+
+// sameSignIn signs in in the microsecond of the time before, when GitHub says the
+// same: it finds a store that takes a row which nothing changes for none.
+func sameSignIn(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	for range 2 {
+		session := newGitHubSession(a.user)
+		got, user, err := store.SignInGitHub(t.Context(), auth.GitHubSignIn{Link: a.link, Session: session})
+		require.NoError(t, err)
+		require.Equal(t, session, got)
+		require.Equal(t, a.user, user)
+		a.requireUnchanged(t, store)
+	}
 }
 
 func takenEmailLeftOut(t *testing.T, store auth.Store) {

@@ -91,11 +91,12 @@ func invalidToken(t *testing.T, store auth.Store) {
 // so, is refused by each method that writes both.
 func requireNotKept(t *testing.T, store auth.Store, field string, edit func(*auth.GitHubLink, *auth.GitHubToken)) {
 	t.Helper()
-	first := firstSignIn(newUser())
+	user := newUser()
+	first := asKept(store, firstSignIn(user))
 	edit(&first.Link, first.Token)
 	_, _, err := store.SignInGitHub(t.Context(), first)
 	requireInvalidField(t, err, field)
-	requireNoUser(t, store, first.NewUser.ID)
+	requireNoUser(t, store, user.ID)
 	requireNoLink(t, store, first.Link.Account)
 	requireNoSession(t, store, first.Session.ID)
 

@@ -35,9 +35,13 @@ func requireNoAnswer(t *testing.T, err error) {
 		auth.ErrLastSuperUser, auth.ErrBootstrapped, auth.ErrLastWayIn, auth.ErrChanged), "an interrupted call answered: %v", err)
 }
 
-// interrupted are the methods that change more than one thing, each with all
-// that is to be seen of it: true where it shows that the call was done.
-var interrupted = map[string]func(t *testing.T, store auth.Store, own, draft account) []bool{
+// signs returns all that is to be seen of a call: true where it shows that the
+// call was done.
+type signs = func(t *testing.T, store auth.Store, own, draft account) []bool
+
+// interrupted are the methods that change more than one thing, each with the
+// signs of it.
+var interrupted = map[string]signs{
 	"Register": func(t *testing.T, store auth.Store, _, draft account) []bool {
 		return []bool{hasUser(t, store, draft.user.ID), hasKey(t, store, draft.key.ID)}
 	},
@@ -48,6 +52,11 @@ var interrupted = map[string]func(t *testing.T, store auth.Store, own, draft acc
 		return []bool{
 			isDisabled(t, store, own), !hasSession(t, store, own.session.ID),
 			!hasKey(t, store, own.key.ID), hasKey(t, store, draft.key.ID),
+		}
+	},
+	"DeleteUser": func(t *testing.T, store auth.Store, own, _ account) []bool {
+		return []bool{
+			!hasUser(t, store, own.user.ID), !hasKey(t, store, own.key.ID), !hasSession(t, store, own.session.ID),
 		}
 	},
 	"RevokeKey": func(t *testing.T, store auth.Store, own, _ account) []bool {
@@ -67,18 +76,21 @@ func isDisabled(t *testing.T, store auth.Store, a account) bool {
 	return !user.IsActive
 }
 
-func cancelledDuring(t *testing.T, store auth.Store) {
-	for name, signs := range interrupted {
-		t.Run(name, func(t *testing.T) {
-			for range rounds(t) {
-				interrupt(t,
-					func() [2]account { return [2]account{newAccount(t, store), newDraft()} },
-					func(ctx context.Context, a [2]account) error { return methods[name](ctx, store, a[0], a[1]) },
-					func(a [2]account) []bool { return signs(t, store, a[0], a[1]) },
-				)
-			}
-			newAccount(t, store) // the store still works
-		})
+// cancelledDuring returns a test of these methods.
+func cancelledDuring(interrupted map[string]signs) func(t *testing.T, store auth.Store) {
+	return func(t *testing.T, store auth.Store) {
+		for name, signs := range interrupted {
+			t.Run(name, func(t *testing.T) {
+				for range rounds(t) {
+					interrupt(t,
+						func() [2]account { return [2]account{newAccount(t, store), newDraft()} },
+						func(ctx context.Context, a [2]account) error { return methods[name](ctx, store, a[0], a[1]) },
+						func(a [2]account) []bool { return signs(t, store, a[0], a[1]) },
+					)
+				}
+				newAccount(t, store) // the store still works
+			})
+		}
 	}
 }
 

@@ -193,9 +193,17 @@ func lookalikeUserIDs(t *testing.T, store auth.Store) {
 		require.ErrorIs(t, store.AddKey(t.Context(), newKey(second)), auth.ErrNotFound)
 		_, _, err = store.CreateSession(t.Context(), newHostSession(second))
 		require.ErrorIs(t, err, auth.ErrNotFound)
+		_, err = store.EndUserSessions(t.Context(), other, now)
+		require.ErrorIs(t, err, auth.ErrNotFound)
+		_, err = store.DeleteUser(t.Context(), other)
+		require.ErrorIs(t, err, auth.ErrNotFound)
 
 		register(t, store, second)
 		update(t, store, other, disable)
+		_, err = store.EndUserSessions(t.Context(), other, now)
+		require.NoError(t, err)
+		_, err = store.DeleteUser(t.Context(), other)
+		require.NoError(t, err)
 		a.requireUnchanged(t, store)
 	})
 }

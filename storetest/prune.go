@@ -94,7 +94,9 @@ func pruneExactly(t *testing.T, store auth.Store, kind kind) {
 		}
 	}
 	kind.requirePruned(t, store, 0, now, math.MaxInt)
-	require.True(t, hasUser(t, store, user.ID))
+	if store.KeepsUsers() {
+		require.True(t, hasUser(t, store, user.ID))
+	}
 }
 
 func pruneToLimit(t *testing.T, store auth.Store, kind kind) {
@@ -146,7 +148,10 @@ func racingPrunes(t *testing.T, store auth.Store, kind kind) {
 		}
 	})
 	require.NoError(t, errors.Join(errs...))
-	require.EqualValues(t, records, sum.Load())
+	// One that met what another was at work on may have stopped before the end.
+	left, err := kind.prune(store, t.Context(), now, math.MaxInt)
+	require.NoError(t, err)
+	require.EqualValues(t, records, sum.Load()+int64(left))
 	kind.requirePruned(t, store, 0, now, limit)
 }
 
@@ -181,22 +186,35 @@ func prunedKeyEndsSessions(t *testing.T, store auth.Store) {
 func endedNotPruned(t *testing.T, store auth.Store) {
 	ended, revoked := newExpiring(t, store), newExpiring(t, store)
 	disabled, reset := newExpiring(t, store), newExpiring(t, store)
+	all, deleted := newExpiring(t, store), newExpiring(t, store)
 	require.NoError(t, store.EndSession(t.Context(), ended.session.ID))
 	require.NoError(t, store.RevokeKey(t.Context(), revoked.key.ID))
 	update(t, store, disabled.user.ID, disable)
 	_, err := store.ResetUser(t.Context(), reset.user.ID, auth.UserChange{}, newKey(reset.user))
 	require.NoError(t, err)
 
+	_, err = store.EndUserSessions(t.Context(), all.user.ID, now)
+	require.NoError(t, err)
+	deleteUser(t, store, deleted.user.ID)
+
 	sessionKind.requirePruned(t, store, 0, latest, math.MaxInt)
-	keyKind.requirePruned(t, store, 2, latest, math.MaxInt) // of ended and disabled
+	keyKind.requirePruned(t, store, 3, latest, math.MaxInt) // of ended, disabled and all
 }
 
+// sessionsRacingPrune prunes until the key is gone: a prune may leave a key with
+// which a session is being created.
 func sessionsRacingPrune(t *testing.T, store auth.Store) {
+	const enough = 10_000
 	for range rounds(t) {
 		a := newExpiring(t, store)
 		requireNoneOutlasts(t, store, a, false, []error{auth.ErrNotFound}, func() error {
-			_, err := store.PruneKeys(t.Context(), a.key.ExpiresAt, math.MaxInt)
-			return err
+			for range enough {
+				n, err := store.PruneKeys(t.Context(), a.key.ExpiresAt, math.MaxInt)
+				if n > 0 || err != nil {
+					return err
+				}
+			}
+			return errors.New("the key is never pruned")
 		})
 		requireNoKey(t, store, a.key.ID)
 	}

@@ -56,7 +56,7 @@ func requireRoundTrip(t *testing.T, store auth.Store, value func(prefix string, 
 	session.ID = value(unique(""), auth.MaxIDLength)
 	session.Method = auth.SignInMethod(value("m", auth.MaxIDLength))
 
-	require.NoError(t, store.Register(t.Context(), user, key))
+	user = registerWith(t, store, user, key)
 	credential, err := store.FindKey(t.Context(), key.ID)
 	require.NoError(t, err)
 	require.Equal(t, auth.Credential{Key: key, User: user}, credential)
@@ -73,6 +73,14 @@ func requireRoundTrip(t *testing.T, store auth.Store, value func(prefix string, 
 	require.NoError(t, store.RevokeKey(t.Context(), key.ID))
 	requireNoSession(t, store, session.ID)
 	requireNoKey(t, store, key.ID)
+
+	openSession(t, store, newHostSession(user))
+	require.Equal(t, 1, endAll(t, store, user, now))
+	if store.KeepsUsers() {
+		deleteUser(t, store, user.ID)
+		requireDeleted(t, store, user)
+		requireNameTaken(t, store, user.Username)
+	}
 }
 
 // longestHash returns a hash as long as they come, with every character that
@@ -90,7 +98,7 @@ func emptyValues(t *testing.T, store auth.Store) {
 	user.Email = ""
 	key := newKey(user)
 	key.Label = ""
-	require.NoError(t, store.Register(t.Context(), user, key))
+	user = registerWith(t, store, user, key)
 	session := newSession(key)
 	session.AccessKeyID = ""
 

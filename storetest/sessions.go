@@ -16,7 +16,9 @@ var sessionPromises = []promise{
 	{"a session never outlives its key", sessionEndsWithKey},
 	{"a session is found by id and by nothing else", sessionFoundByIDOnly},
 	{"an expired session is found until it is pruned", expiredSessionFound},
+	{"two sessions are created in one microsecond", sessionsAtOneMoment},
 	{"who may not open a session does not", sessionRefused},
+	{"nobody opens no session", sessionOfNobody},
 	{"a disabled user opens no session", disabledRefused},
 	{"a key works to the last microsecond", keyWorksToTheLast},
 	{"an ended session is gone, and ends once", sessionEnded},
@@ -111,10 +113,6 @@ var refusals = []struct {
 	want    error
 	session func(t *testing.T, store auth.Store, own, other account) auth.Session
 }{
-	{"of nobody", auth.ErrNotFound,
-		func(*testing.T, auth.Store, account, account) auth.Session {
-			return newHostSession(newUser())
-		}},
 	{"of nobody with another user's key", auth.ErrNotFound,
 		func(_ *testing.T, _ auth.Store, _, other account) auth.Session {
 			session := newSession(other.key)
@@ -157,6 +155,25 @@ var refusals = []struct {
 			session.ID = other.session.ID
 			return session
 		}},
+}
+
+// sessionsAtOneMoment finds a store that takes a user whose record a sign-in does
+// not change for one who is gone.
+func sessionsAtOneMoment(t *testing.T, store auth.Store) {
+	user, key := register(t, store, newUser())
+	for _, session := range []auth.Session{newSession(key), newSession(key), newHostSession(user)} {
+		requireSession(t, store, openSession(t, store, session))
+	}
+	user.LastLogin = now
+	requireUser(t, store, user)
+}
+
+func sessionOfNobody(t *testing.T, store auth.Store) {
+	session := newHostSession(newUser())
+	_, _, err := store.CreateSession(t.Context(), session)
+	require.ErrorIs(t, err, auth.ErrNotFound)
+	requireNoSession(t, store, session.ID)
+	requireNoUser(t, store, session.UserID)
 }
 
 func sessionRefused(t *testing.T, store auth.Store) {

@@ -5,6 +5,8 @@
 //		storetest.Run(t, func(t *testing.T) auth.Store { return mystore.New() })
 //	}
 //
+// [RunWithoutUsers] is the same for a store that keeps no users.
+//
 // The environment variable AUTH_TEST_ROUNDS says how many times each race is
 // tried: small (3, the default), moderate (20) or full (1000). Run them often, and
 // with the race detector, before trusting a store with anybody's account.
@@ -35,10 +37,13 @@ type group struct {
 // of its own, under random names.
 var together = []group{
 	{"users", userPromises},
+	{"listing users", listPromises},
+	{"deleting a user", deletePromises},
 	{"resetting a user", resetPromises},
 	{"names and ids", namePromises},
 	{"access keys", keyPromises},
 	{"sessions", sessionPromises},
+	{"ending all sessions of a user", endAllPromises},
 	{"values", valuePromises},
 	{"times", timePromises},
 	{"cancellation", cancelPromises},
@@ -50,6 +55,7 @@ var together = []group{
 var alone = []group{
 	{"the first super user", bootstrapPromises},
 	{"the last super user", lastSuperUserPromises},
+	{"listing all users", listAllPromises},
 	{"pruning", prunePromises},
 }
 

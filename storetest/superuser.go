@@ -18,6 +18,7 @@ var lastSuperUserPromises = []promise{
 	{"users change freely where there is no super user", noSuperUser},
 	{"of the last two super users taken away at once one stays", takenAwayAtOnce(2)},
 	{"of the last four super users taken away at once one stays", takenAwayAtOnce(4)},
+	{"of the last two super users deleted or demoted at once one stays", deletedAtOnce},
 }
 
 // losses are the changes by which a super user is lost.
@@ -43,6 +44,9 @@ func requireLast(t *testing.T, store auth.Store, last account) {
 		requireNoKey(t, store, key.ID)
 		last.requireUnchanged(t, store)
 	}
+	_, err := store.DeleteUser(t.Context(), last.user.ID)
+	require.ErrorIs(t, err, auth.ErrLastSuperUser)
+	last.requireUnchanged(t, store)
 }
 
 func lastSuperUserStays(t *testing.T, store auth.Store) {
@@ -75,7 +79,8 @@ func disabledDoesNotReplace(t *testing.T, store auth.Store) {
 
 	// The disabled one may go, and so may anybody who is not the last.
 	update(t, store, disabled.ID, demote)
-	update(t, store, disabled.ID, disable)
+	update(t, store, disabled.ID, promote)
+	deleteUser(t, store, disabled.ID)
 	requireLast(t, store, last)
 }
 
@@ -119,6 +124,11 @@ func oneOfTwo(t *testing.T, store auth.Store) {
 		update(t, store, first.user.ID, promote)
 		require.NoError(t, takeAway(t.Context(), store, second.user))
 		requireLast(t, store, first)
+
+		third := newAccountOf(t, store, newSuperUser())
+		deleteUser(t, store, first.user.ID)
+		requireLast(t, store, third)
+		first = third
 	}
 }
 
@@ -133,6 +143,7 @@ func noSuperUser(t *testing.T, store auth.Store) {
 			update(t, store, user.ID, change)
 			_, err := store.ResetUser(t.Context(), user.ID, change, newKey(user))
 			require.NoError(t, err)
+			deleteUser(t, store, user.ID)
 		}
 	}
 }
@@ -167,5 +178,22 @@ func takenAwayAtOnce(n int) func(t *testing.T, store auth.Store) {
 			errs := race(n, func(i int) error { return takeAway(t.Context(), store, users[i]) })
 			requireLast(t, store, accounts[requireOneLoser(t, errs, auth.ErrLastSuperUser)])
 		}
+	}
+}
+
+// deletedAtOnce gives the one who stays another super user for each round.
+func deletedAtOnce(t *testing.T, store auth.Store) {
+	last := newAccountOf(t, store, newSuperUser())
+	for round := range 2 * rounds(t) {
+		both := []account{last, newAccountOf(t, store, newSuperUser())}
+		errs := race(len(both), func(i int) error {
+			if i == 1 && round%2 == 1 {
+				return takeAway(t.Context(), store, both[i].user)
+			}
+			_, err := store.DeleteUser(t.Context(), both[i].user.ID)
+			return err
+		})
+		last = both[requireOneLoser(t, errs, auth.ErrLastSuperUser)]
+		requireLast(t, store, last)
 	}
 }

@@ -13,7 +13,8 @@ var timePromises = []promise{
 	{"times come back in UTC, cut to the microsecond", timesKept},
 	{"a zero time comes back zero", zeroTimes},
 	{"a user with a time that cannot be kept is not", invalidUserTimes},
-	{"a key with a time that cannot be kept is not", invalidKeyTimes},
+	{"a key with a time that cannot be kept is not added", invalidKeyTimes},
+	{"a key with a time that cannot be kept is nobody's first", invalidFirstKeyTimes},
 	{"a session with a time that cannot be kept is not", invalidSessionTimes},
 	{"times are compared as they are kept", timesComparedAsKept},
 }
@@ -151,12 +152,33 @@ func invalidUserTimes(t *testing.T, store auth.Store) {
 	}
 }
 
+// everyBadKeyTime calls try with each field of a key that is a time, and what puts
+// a bad one into it.
+func everyBadKeyTime(try func(field string, edit func(*auth.AccessKey))) {
+	for _, bad := range badRequiredTimes {
+		try("created_at", func(key *auth.AccessKey) { key.CreatedAt = bad })
+	}
+	for _, bad := range badTimes {
+		try("expires_at", func(key *auth.AccessKey) { key.ExpiresAt = bad })
+	}
+}
+
 func invalidKeyTimes(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
-	try := func(field string, edit func(*auth.AccessKey)) {
+	everyBadKeyTime(func(field string, edit func(*auth.AccessKey)) {
 		key := newKey(a.user)
 		edit(&key)
 		requireInvalidField(t, store.AddKey(t.Context(), key), field)
+		requireNoKey(t, store, key.ID)
+	})
+	a.requireUnchanged(t, store)
+}
+
+func invalidFirstKeyTimes(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	everyBadKeyTime(func(field string, edit func(*auth.AccessKey)) {
+		key := newKey(a.user)
+		edit(&key)
 		_, err := store.ResetUser(t.Context(), a.user.ID, disable, key)
 		requireInvalidField(t, err, field)
 		a.requireUnchanged(t, store)
@@ -166,13 +188,7 @@ func invalidKeyTimes(t *testing.T, store auth.Store) {
 		requireInvalidField(t, store.Register(t.Context(), user, key), field)
 		requireNoUser(t, store, user.ID)
 		requireNoKey(t, store, key.ID)
-	}
-	for _, bad := range badRequiredTimes {
-		try("created_at", func(key *auth.AccessKey) { key.CreatedAt = bad })
-	}
-	for _, bad := range badTimes {
-		try("expires_at", func(key *auth.AccessKey) { key.ExpiresAt = bad })
-	}
+	})
 }
 
 func invalidSessionTimes(t *testing.T, store auth.Store) {

@@ -11,6 +11,7 @@ import (
 
 var userPromises = []promise{
 	{"a store that is open answers a ping", pinged},
+	{"a store with users says so", saysItKeepsUsers},
 	{"registering a user stores the user and the key", registerStoresBoth},
 	{"a user is found by id and by nothing else", userFoundByIDOnly},
 	{"a key of another user registers nobody", registerWithForeignKey},
@@ -26,6 +27,10 @@ var userPromises = []promise{
 
 func pinged(t *testing.T, store auth.Store) {
 	require.NoError(t, store.Ping(t.Context()))
+}
+
+func saysItKeepsUsers(t *testing.T, store auth.Store) {
+	require.True(t, store.KeepsUsers())
 }
 
 func registerStoresBoth(t *testing.T, store auth.Store) {

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -11,7 +12,8 @@ import (
 
 var valuePromises = []promise{
 	{"a user with a value that cannot be kept is not", invalidUser},
-	{"a key with a value that cannot be kept is not", invalidKey},
+	{"a key with a value that cannot be kept is not added", invalidKey},
+	{"a key with a value that cannot be kept is nobody's first", invalidFirstKey},
 	{"a hash that cannot be kept replaces none", invalidHash},
 	{"a session with a value that cannot be kept is not", invalidSession},
 	{"an id that could never be stored is not found", impossibleIDs},
@@ -130,6 +132,18 @@ func invalidKey(t *testing.T, store auth.Store) {
 			key := newKey(a.user)
 			*field.of(&key) = bad
 			requireInvalidField(t, store.AddKey(t.Context(), key), field.name)
+			requireNoKey(t, store, key.ID)
+			a.requireUnchanged(t, store)
+		}
+	}
+}
+
+func invalidFirstKey(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	for _, field := range keyFields {
+		for _, bad := range field.badValues() {
+			key := newKey(a.user)
+			*field.of(&key) = bad
 			_, err := store.ResetUser(t.Context(), a.user.ID, disable, key)
 			requireInvalidField(t, err, field.name)
 			requireNoKey(t, store, key.ID)
@@ -190,11 +204,20 @@ func requireNothing(t *testing.T, store auth.Store, id string) {
 	requireNoUser(t, store, id)
 	requireNoKey(t, store, id)
 	requireNoSession(t, store, id)
-	_, err := store.UpdateUser(ctx, id, disable)
-	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
 	require.ErrorIsf(t, store.ReplaceHash(ctx, id, "old", "new"), auth.ErrNotFound, "%.80q", id)
 	require.ErrorIsf(t, store.RevokeKey(ctx, id), auth.ErrNotFound, "%.80q", id)
 	require.ErrorIsf(t, store.EndSession(ctx, id), auth.ErrNotFound, "%.80q", id)
+	n, err := store.EndUserSessions(ctx, id, now)
+	require.Zero(t, n)
+	if !store.KeepsUsers() { // which takes anybody for a user
+		require.Truef(t, err == nil || errors.Is(err, auth.ErrNotFound), "%.80q: %v", id, err)
+		return
+	}
+	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
+	_, err = store.UpdateUser(ctx, id, disable)
+	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
+	_, err = store.DeleteUser(ctx, id)
+	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
 
 	// Here the key cannot be kept either, so that both answers are true.
 	_, err = store.ResetUser(ctx, id, disable, newKey(auth.User{ID: id}))

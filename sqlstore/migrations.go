@@ -1,0 +1,106 @@
+package sqlstore
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"regexp"
+	"strings"
+)
+
+//go:embed migrations
+var embedded embed.FS
+
+// Migrations returns the migrations of the dialect, for tables whose names begin
+// with the prefix, "auth_" if that is empty. They are files of
+// github.com/pressly/goose, one for each version, in the root of the file system.
+//
+// [Open] applies them by itself. A team that has its own way of migrating takes
+// them from here, and sets Config.SkipMigrations. A file that has been released
+// never changes; what a later version of this package needs is in new ones.
+func Migrations(dialect Dialect, prefix string) (fs.FS, error) {
+	if _, err := knownDialect(dialect); err != nil {
+		return nil, err
+	}
+	prefix, err := checkedPrefix(prefix)
+	if err != nil {
+		return nil, err
+	}
+	files, err := fs.Sub(embedded, "migrations/"+string(dialect))
+	if err != nil || prefix == defaultPrefix {
+		return files, err
+	}
+	return renamedFiles{files, prefix}, nil
+}
+
+// Longer names of tables and indexes would not fit into the 63 bytes that
+// PostgreSQL has for one.
+var validPrefix = regexp.MustCompile(`^[a-z][a-z0-9_]{0,23}$`)
+
+func checkedPrefix(prefix string) (string, error) {
+	if prefix == "" {
+		return defaultPrefix, nil
+	}
+	if !validPrefix.MatchString(prefix) {
+		return "", errors.New("sqlstore: Prefix must be 1 to 24 lower-case letters, digits and underscores, a letter first")
+	}
+	return prefix, nil
+}
+
+func knownDialect(name Dialect) (dialect, error) {
+	d, ok := dialects[name]
+	if !ok {
+		return d, fmt.Errorf("sqlstore: unknown dialect %q: use sqlstore.SQLite, sqlstore.Postgres or sqlstore.MySQL", name)
+	}
+	return d, nil
+}
+
+// renamedFiles are the embedded files, about tables with another prefix.
+type renamedFiles struct {
+	fs.FS
+	prefix string
+}
+
+// Open implements [fs.FS].
+func (r renamedFiles) Open(name string) (fs.File, error) {
+	file, err := r.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := file.Stat(); err != nil || info.IsDir() {
+		return file, err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(file)
+	if err != nil {
+		return nil, err
+	}
+	text = []byte(strings.ReplaceAll(string(text), defaultPrefix, r.prefix))
+	return &renamedFile{File: file, size: int64(len(text)), Reader: bytes.NewReader(text)}, nil
+}
+
+// renamedFile is a file that has been read.
+type renamedFile struct {
+	fs.File
+	size int64
+	*bytes.Reader
+}
+
+func (f *renamedFile) Read(b []byte) (int, error) { return f.Reader.Read(b) }
+
+func (f *renamedFile) Close() error { return nil }
+
+func (f *renamedFile) Stat() (fs.FileInfo, error) {
+	info, err := f.File.Stat()
+	return renamedInfo{info, f.size}, err
+}
+
+type renamedInfo struct {
+	fs.FileInfo
+	size int64
+}
+
+func (i renamedInfo) Size() int64 { return i.size }

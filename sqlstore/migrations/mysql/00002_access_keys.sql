@@ -1,0 +1,12 @@
+-- +goose Up
+
+CREATE TABLE IF NOT EXISTS auth_access_keys (
+	id         VARBINARY(128) NOT NULL PRIMARY KEY,
+	user_id    VARBINARY(64)  NOT NULL,
+	hash       VARBINARY(255) NOT NULL,
+	label      VARBINARY(256) NOT NULL,
+	created_at BIGINT         NOT NULL,
+	expires_at BIGINT         NOT NULL,
+	INDEX auth_access_keys_by_user (user_id),
+	INDEX auth_access_keys_by_expiry (expires_at)
+) ENGINE = InnoDB;

@@ -1,0 +1,14 @@
+-- +goose Up
+
+CREATE TABLE auth_sessions (
+	id            TEXT   NOT NULL PRIMARY KEY,
+	user_id       TEXT   NOT NULL,
+	method        TEXT   NOT NULL,
+	access_key_id TEXT   NOT NULL, -- '' where no key opened the session
+	created_at    BIGINT NOT NULL,
+	expires_at    BIGINT NOT NULL
+);
+
+CREATE INDEX auth_sessions_by_user ON auth_sessions (user_id);
+CREATE INDEX auth_sessions_by_access_key ON auth_sessions (access_key_id);
+CREATE INDEX auth_sessions_by_expiry ON auth_sessions (expires_at);

@@ -1,0 +1,52 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// checkMySQL looks at one connection of the pool for all.
+func checkMySQL(ctx context.Context, db *sql.DB) error {
+	var mode string
+	var readOnly bool
+	if err := db.QueryRowContext(ctx, `SELECT @@SESSION.sql_mode, @@GLOBAL.read_only`).Scan(&mode, &readOnly); err != nil {
+		return err
+	}
+	switch {
+	case !strings.Contains(mode, "STRICT_ALL_TABLES") && !strings.Contains(mode, "STRICT_TRANS_TABLES"):
+		return fmt.Errorf("MySQL's sql_mode is %q, with which it cuts values off instead of refusing them: "+
+			"add STRICT_TRANS_TABLES, on the server or in the data source name", mode)
+	case readOnly:
+		return errors.New("the MySQL server is read-only: name the primary in the data source name, not a replica")
+	}
+	return nil
+}
+
+// Error numbers, of https://mariadb.com/kb/en/mariadb-error-code-reference/. In
+// MySQL they are the same.
+const (
+	mysqlDuplicateEntry = "1062"
+	mysqlDeadlock       = "1213"
+)
+
+func isMySQLConflict(err error) bool { return mysqlNumber(err) == mysqlDuplicateEntry }
+
+func isMySQLRolledBack(err error) bool { return mysqlNumber(err) == mysqlDeadlock }
+
+// The text of a MySQL driver's error begins with the number, and may go on with
+// what somebody sent: "Error 1062 (23000): Duplicate entry 'Error 1213' …".
+var mysqlError = regexp.MustCompile(`\bError (\d{4})\b`)
+
+// mysqlNumber returns the number of the error, and "" if it has none. The driver
+// has it in a field, which no interface can reach, and in its text.
+func mysqlNumber(err error) string {
+	match := mysqlError.FindStringSubmatch(err.Error())
+	if match == nil {
+		return ""
+	}
+	return match[1]
+}

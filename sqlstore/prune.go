@@ -1,0 +1,49 @@
+package sqlstore
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+)
+
+// chunk is how many rows one statement deletes, and listed has a parameter for
+// each.
+const chunk = 50
+
+var listed = `IN (?` + strings.Repeat(`, ?`, chunk-1) + `)`
+
+// prune removes what the query finds expired. It leaves out rows that others hold:
+// they are being removed, or refused, at that moment. So any number of instances
+// can prune at once, none of them waits, and nobody waits long for one.
+//
+// Each of the deletions ends in the list of their ids.
+func (s *Store) prune(ctx context.Context, verb, query string, expired time.Time, limit int, deletions ...string) (int, error) {
+	if err := ctx.Err(); err != nil || limit < 1 {
+		return 0, err
+	}
+	return writeFor(ctx, s, verb, func(ctx context.Context, t tx) (int, error) {
+		ids, err := collect(ctx, t.querier, func(id *string) []any { return []any{id} }, query, toMicros(expired), limit)
+		if err != nil {
+			return 0, err
+		}
+		for some := range slices.Chunk(ids, chunk) {
+			for _, deletion := range deletions {
+				if err := t.change(ctx, deletion+listed, padded(some)...); err != nil {
+					return 0, err
+				}
+			}
+		}
+		return len(ids), nil
+	})
+}
+
+// padded returns the ids as the arguments of a list, with one of them repeated
+// where there are fewer: so there is one statement, not one for each length.
+func padded(ids []string) []any {
+	arguments := make([]any, chunk)
+	for i := range arguments {
+		arguments[i] = ids[min(i, len(ids)-1)]
+	}
+	return arguments
+}

@@ -1,0 +1,153 @@
+package sqlstore_test
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"database/sql/driver"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+// server is a database server that the tests meet if its variable is set. What
+// they make there is in one schema or database of theirs, with tables of their own
+// for each store, and removed when the tests have ended.
+type server struct {
+	dialect  sqlstore.Dialect
+	variable string
+
+	// connector returns a connector to the schema, or to none if that is empty.
+	connector func(dsn, schema string) (driver.Connector, error)
+
+	// dropSchema is a statement, to which the name is added.
+	dropSchema string
+
+	once   sync.Once
+	schema string
+	err    error
+}
+
+var (
+	postgres = &server{
+		dialect: sqlstore.Postgres, variable: "AUTH_TEST_POSTGRES_DSN", dropSchema: `DROP SCHEMA IF EXISTS %s CASCADE`,
+		connector: func(dsn, schema string) (driver.Connector, error) {
+			cfg, err := pgx.ParseConfig(dsn)
+			if err != nil {
+				return nil, err
+			}
+			if schema != "" {
+				cfg.RuntimeParams["search_path"] = schema
+			}
+			return stdlib.GetConnector(*cfg), nil
+		},
+	}
+	mariadb = &server{
+		dialect: sqlstore.MySQL, variable: "AUTH_TEST_MYSQL_DSN", dropSchema: `DROP SCHEMA IF EXISTS %s`,
+		connector: func(dsn, schema string) (driver.Connector, error) {
+			cfg, err := mysql.ParseDSN(dsn)
+			if err != nil {
+				return nil, err
+			}
+			cfg.DBName = schema
+			return mysql.NewConnector(cfg)
+		},
+	}
+	servers = []*server{postgres, mariadb}
+)
+
+// onServers runs the test with each of the servers that there are.
+func onServers(t *testing.T, test func(t *testing.T, on *server)) {
+	for _, on := range servers {
+		t.Run(string(on.dialect), func(t *testing.T) {
+			t.Parallel()
+			on.need(t)
+			test(t, on)
+		})
+	}
+}
+
+// need skips the test if there is no such server.
+func (s *server) need(t testing.TB) {
+	t.Helper()
+	dsn := os.Getenv(s.variable)
+	if dsn == "" {
+		testenv.Skip(t, s.variable+" is not set")
+	}
+	s.once.Do(func() {
+		s.schema = "auth_test_" + strings.ToLower(rand.Text()[:10])
+		s.err = s.admin(`CREATE SCHEMA ` + s.schema)
+	})
+	require.NoError(t, s.err)
+}
+
+// admin runs a statement outside of the schema.
+func (s *server) admin(statement string) error {
+	connector, err := s.connector(os.Getenv(s.variable), "")
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	_, err = db.Exec(statement)
+	return err
+}
+
+// open returns a pool of the schema, of whose connections the server has few.
+func (s *server) open(t testing.TB, spied *spy, conns int) *sql.DB {
+	t.Helper()
+	s.need(t)
+	connector, err := s.connector(os.Getenv(s.variable), s.schema)
+	require.NoError(t, err)
+	if spied != nil {
+		spied.Connector = connector
+		connector = spied
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// config returns that of a store with tables of its own, so that it is empty.
+func (s *server) config() sqlstore.Config {
+	prefix := "t" + strings.ToLower(rand.Text()[:12]) + "_"
+	return sqlstore.Config{Dialect: s.dialect, Prefix: prefix, Timeout: time.Minute}
+}
+
+// store opens an empty store.
+func (s *server) store(t testing.TB, db *sql.DB, edit ...func(*sqlstore.Config)) *sqlstore.Store {
+	t.Helper()
+	cfg := s.config()
+	for _, e := range edit {
+		e(&cfg)
+	}
+	store, err := sqlstore.Open(context.Background(), db, cfg)
+	require.NoError(t, err)
+	return store
+}
+
+// runAndRemove runs the tests and removes what they made on servers.
+func runAndRemove(m *testing.M) (code int) {
+	code = m.Run()
+	for _, s := range servers {
+		if s.schema != "" {
+			if err := s.admin(strings.ReplaceAll(s.dropSchema, "%s", s.schema)); err != nil {
+				println("the schema", s.schema, "was not removed:", err.Error())
+				code = 1
+			}
+		}
+	}
+	return code
+}

@@ -1,0 +1,153 @@
+package storetest
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var endAllPromises = []promise{
+	{"all sessions of a user end, and those that were live are counted", endAllCountsLive},
+	{"ending all sessions leaves the keys and the links", endAllLeavesWaysIn},
+	{"ending all sessions spares other users", endAllSparesOthers},
+	{"who has no session has none to end", endAllOfNone},
+	{"an unknown user has no sessions to end", endAllOfUnknownUser},
+	{"a disabled user has no sessions to end", endAllOfDisabledUser},
+	{"sessions created at once with the end of all end or stay, and are counted once", sessionsRacingEndAll},
+	{"sessions that several end at once are counted once", racingEndAll},
+}
+
+func endAll(t *testing.T, store auth.Store, user auth.User, at time.Time) int {
+	t.Helper()
+	n, err := store.EndUserSessions(t.Context(), user.ID, at)
+	require.NoError(t, err)
+	return n
+}
+
+func endAllCountsLive(t *testing.T, store auth.Store) {
+	user, key := register(t, store, newUser())
+	for _, at := range []time.Time{now, now.Add(999), now.In(time.FixedZone("east", 3600))} {
+		var sessions []auth.Session
+		for i, expires := range append(unexpiredNow[:len(unexpiredNow):len(unexpiredNow)], expiredNow...) {
+			session := newSession(key)
+			if i%2 == 1 {
+				session = newHostSession(user)
+			}
+			session.ExpiresAt = expires
+			sessions = append(sessions, openSession(t, store, session))
+		}
+		require.Equal(t, len(unexpiredNow), endAll(t, store, user, at))
+		for _, session := range sessions {
+			requireNoSession(t, store, session.ID)
+			require.ErrorIs(t, store.EndSession(t.Context(), session.ID), auth.ErrNotFound)
+		}
+		require.Zero(t, endAll(t, store, user, at))
+	}
+}
+
+func endAllLeavesWaysIn(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	key := addKey(t, store, a.user, time.Time{})
+	openSession(t, store, newSession(key))
+	require.Equal(t, 2, endAll(t, store, a.user, now))
+
+	requireUser(t, store, a.user)
+	requireKey(t, store, key)
+	requireConnection(t, store, a.connection())
+	requireSession(t, store, openSession(t, store, newSession(key)))
+	session, _, err := store.SignInGitHub(t.Context(), a.nextSignIn())
+	require.NoError(t, err)
+	requireSession(t, store, session)
+}
+
+func endAllSparesOthers(t *testing.T, store auth.Store) {
+	a, keyed, other := newAccount(t, store), newAccount(t, store), newLinked(t, store)
+	require.Equal(t, 1, endAll(t, store, a.user, now))
+	keyed.requireUnchanged(t, store)
+	other.requireUnchanged(t, store)
+}
+
+func endAllOfNone(t *testing.T, store auth.Store) {
+	user, key := register(t, store, newUser())
+	require.Zero(t, endAll(t, store, user, now))
+	openSession(t, store, newSession(key))
+	require.Equal(t, 1, endAll(t, store, user, now))
+	require.Zero(t, endAll(t, store, user, now))
+}
+
+func endAllOfUnknownUser(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	for _, id := range []string{unique("nobody"), a.user.Username, a.key.ID, a.session.ID} {
+		n, err := store.EndUserSessions(t.Context(), id, now)
+		require.ErrorIs(t, err, auth.ErrNotFound)
+		require.Zero(t, n)
+	}
+	a.requireUnchanged(t, store)
+}
+
+func endAllOfDisabledUser(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	update(t, store, a.user.ID, disable)
+	require.Zero(t, endAll(t, store, a.user, now))
+	requireUser(t, store, changed(a.user, disable))
+}
+
+// sessionsRacingEndAll creates sessions while all of the user's are ended. One
+// that was there before is gone; each of the others was ended and counted, or
+// came later and stays.
+func sessionsRacingEndAll(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		a := newAccount(t, store)
+		sessions := make([]auth.Session, contenders)
+		before := make([]bool, contenders) // created before the end began
+		var ending atomic.Bool
+		ended := 0
+		errs := race(contenders, func(i int) (err error) {
+			if i == contenders/2 {
+				ending.Store(true)
+				ended, err = store.EndUserSessions(t.Context(), a.user.ID, now)
+				return err
+			}
+			sessions[i] = newSession(a.key)
+			_, _, err = store.CreateSession(t.Context(), sessions[i])
+			before[i] = !ending.Load()
+			return err
+		})
+		require.NoError(t, errors.Join(errs...))
+		requireNoSession(t, store, a.session.ID)
+		stay := 0
+		for i, session := range sessions {
+			if hasSession(t, store, session.ID) {
+				require.False(t, before[i], "a session of before outlasts the end of all")
+				stay++
+			}
+		}
+		require.Equal(t, contenders, ended+stay) // a.session, and all but one of sessions
+		require.Equal(t, stay, endAll(t, store, a.user, now))
+	}
+}
+
+func racingEndAll(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		a := newAccount(t, store)
+		for range 4 {
+			openSession(t, store, newHostSession(a.user))
+		}
+		ended := make([]int, contenders)
+		errs := race(contenders, func(i int) (err error) {
+			ended[i], err = store.EndUserSessions(t.Context(), a.user.ID, now)
+			return err
+		})
+		require.NoError(t, errors.Join(errs...))
+		sum := 0
+		for _, n := range ended {
+			sum += n
+		}
+		require.Equal(t, 5, sum)
+	}
+}

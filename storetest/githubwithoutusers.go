@@ -1,0 +1,298 @@
+package storetest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// githubTogetherWithoutUsers are the groups about GitHub for a store that keeps no
+// users.
+func githubTogetherWithoutUsers(t *testing.T) []group {
+	return []group{
+		{"used states", statePromises},
+		{"signing in with GitHub", githubSignInWithoutUsers},
+		{"connecting GitHub", except(t, githubConnectPromises,
+			"a disabled user connects nothing",
+			"who was reset connects nothing with an old session",
+		)},
+		{"renewing links", except(t, admissionPromises,
+			"signing in, connecting and renewing move the admission on",
+			"a reset user was not admitted by GitHub",
+			"what is refused moves no admission on",
+		)},
+		{"GitHub tokens", githubTokenPromises},
+		{"leases of GitHub tokens", except(t, leasePromises, "a lease stays where the token is not written")},
+		{"unlinking GitHub", except(t, githubUnlinkPromises,
+			"an unlinked account is anybody's again", // and signs in as whom the host says
+			"who has no key that is good keeps the last link",
+			"any key that is good is a way in",
+			"a reset user has no link and no token",
+			"a reset spares the links of others",
+			"a reset that fails leaves the link and the token",
+		)},
+		{"GitHub values", except(t, githubValuePromises,
+			"a first sign-in with a user or a session that cannot be kept does nothing",
+			"times come back in UTC, cut to the microsecond", // another promise has them
+		)},
+		{"GitHub cancellation", append(
+			except(t, githubCancelPromises, "a call whose context ends meanwhile does everything or nothing"),
+			promise{"a call whose context ends meanwhile does everything or nothing",
+				githubCancelledDuring(interruptedGitHubWithoutUsers)},
+		)},
+		{"GitHub races", append(except(t, githubRacePromises,
+			"of several first sign-ins of an account at once one makes a user",
+			"of several first sign-ins at once with one username one succeeds",
+			"of several first sign-ins at once with one e-mail one has it",
+			"a first sign-in at once with registrations with its e-mail succeeds",
+			"a sign-in at once with unlinking does not link again", // it does here
+			"a sign-in at once with its end does not outlast it",
+		), githubRacesWithoutUsers...)},
+	}
+}
+
+var githubSignInWithoutUsers = []promise{
+	{"a first sign-in links the account to the user", firstSignInLinks},
+	{"a later sign-in renews the link and the token", laterSignInRenews},
+	{"a sign-in that makes a user is invalid", signInMakesNobody},
+	{"a sign-in that the store has otherwise changes nothing", signInChanged},
+	{"a sign-in whose records cannot be kept, or disagree, changes nothing", signInRefusedWithoutUsers},
+	{"who has no other way in that the store knows of keeps the link", lastWayInWithoutUsers},
+	{"an account of another host is another", sameIDElsewhereWithoutUsers},
+	{"what is unknown is not found", unknownGitHubAccounts},
+	{"numbers of accounts are exact", exactAccountIDs},
+}
+
+var githubRacesWithoutUsers = []promise{
+	{"of several first sign-ins of an account at once one links it", racingFirstLinks},
+	{"of several first sign-ins of a user's at once all succeed", racingFirstSignInsOfOneUser},
+	{"of several accounts with which a user first signs in one is linked", racingAccountsOfOneUser},
+}
+
+// interruptedGitHubWithoutUsers are as interruptedGitHub is.
+var interruptedGitHubWithoutUsers = map[string]githubSigns{
+	"SignInGitHub": func(t *testing.T, store auth.Store, _ linked, draft githubDraft) []bool {
+		link, token := hasConnection(t, store, draft.first.Link.UserID, githubHost)
+		return []bool{
+			hasSession(t, store, draft.first.Session.ID), hasLink(t, store, draft.first.Link.Account), link, token,
+		}
+	},
+	"ConnectGitHub": interruptedGitHub["ConnectGitHub"],
+	"UnlinkGitHub":  interruptedGitHub["UnlinkGitHub"],
+}
+
+// firstLink returns the first sign-in of somebody of the host's.
+func firstLink() auth.GitHubSignIn {
+	first := firstSignIn(newUser())
+	first.NewUser = nil
+	return first
+}
+
+func firstSignInLinks(t *testing.T, store auth.Store) {
+	keyed := newAccount(t, store)
+	ofKeyed := firstLink()
+	setUser(&ofKeyed, keyed.user.ID)
+	for _, first := range []auth.GitHubSignIn{firstLink(), ofKeyed} {
+		session, user, err := store.SignInGitHub(t.Context(), first)
+		require.NoError(t, err)
+		require.Equal(t, first.Session, session)
+		require.Equal(t, auth.User{ID: first.Link.UserID}, user)
+		linked{user, first.Link, *first.Token, session}.requireUnchanged(t, store)
+	}
+	keyed.requireUnchanged(t, store)
+
+	bare := firstLink()
+	bare.Token = nil
+	session, user, err := store.SignInGitHub(t.Context(), bare)
+	require.NoError(t, err)
+	linked{user: user, link: bare.Link, session: session}.requireDisconnected(t, store)
+}
+
+func laterSignInRenews(t *testing.T, store auth.Store) {
+	a, other := newLinked(t, store), newLinked(t, store)
+	for range 3 {
+		signIn := a.nextSignIn()
+		session, user, err := store.SignInGitHub(t.Context(), signIn)
+		require.NoError(t, err)
+		require.Equal(t, signIn.Session, session)
+		require.Equal(t, auth.User{ID: a.user.ID}, user)
+		requireSession(t, store, session)
+		signIn.Link.CreatedAt = a.link.CreatedAt
+		a.link, a.token = signIn.Link, *signIn.Token
+		a.requireUnchanged(t, store)
+	}
+	for range 2 { // and may say nothing new
+		_, _, err := store.SignInGitHub(t.Context(), auth.GitHubSignIn{Link: a.link, Session: newGitHubSession(a.user)})
+		require.NoError(t, err)
+		a.requireUnchanged(t, store)
+	}
+	other.requireUnchanged(t, store)
+}
+
+func signInMakesNobody(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	first := firstSignIn(newUser())
+	again := first
+	setAccount(&again, a.link.Account)
+	for _, signIn := range []auth.GitHubSignIn{first, again} {
+		requireRefused(t, store, signIn, []error{auth.ErrInvalid})
+		requireNoSession(t, store, signIn.Session.ID)
+		requireNoConnection(t, store, signIn.Link.UserID, githubHost)
+	}
+	a.requireUnchanged(t, store)
+}
+
+func signInChanged(t *testing.T, store auth.Store) {
+	for name, edit := range map[string]func(s *auth.GitHubSignIn, taken linked){
+		"the account is linked to another user": func(s *auth.GitHubSignIn, taken linked) {
+			setAccount(s, taken.link.Account)
+		},
+		"the user is linked to another account of the host": func(s *auth.GitHubSignIn, taken linked) {
+			setUser(s, taken.user.ID)
+		},
+		"the user is linked to another account, whose token is known": func(s *auth.GitHubSignIn, taken linked) {
+			setUser(s, taken.user.ID)
+			s.TokenVersion = taken.token.Version
+		},
+		"there is no such token": func(s *auth.GitHubSignIn, _ linked) { s.TokenVersion = unique("version") },
+		"there is a token already": func(s *auth.GitHubSignIn, taken linked) {
+			setAccount(s, taken.link.Account)
+			setUser(s, taken.user.ID)
+		},
+		"the user has another account, and there is no token": func(s *auth.GitHubSignIn, taken linked) {
+			setUser(s, taken.user.ID)
+			s.Token = nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			taken, free := newLinked(t, store), firstLink()
+			refused := free
+			refused.Token = new(*free.Token)
+			edit(&refused, taken)
+			requireRefused(t, store, refused, []error{auth.ErrChanged})
+			taken.requireUnchanged(t, store)
+			requireNoSession(t, store, free.Session.ID)
+			requireNoLink(t, store, free.Link.Account)
+			signUp(t, store, free).requireUnchanged(t, store)
+		})
+	}
+}
+
+func signInRefusedWithoutUsers(t *testing.T, store auth.Store) {
+	for name, test := range refusalsOfAll {
+		t.Run(name, func(t *testing.T) {
+			taken, keyed, free := newLinked(t, store), newAccount(t, store), firstLink()
+			refused := free
+			refused.Token = new(*free.Token)
+			test.edit(&refused, taken, keyed)
+			requireRefused(t, store, refused, test.want)
+			taken.requireUnchanged(t, store)
+			keyed.requireUnchanged(t, store)
+			requireNoConnection(t, store, keyed.user.ID, githubHost)
+			requireNoLink(t, store, free.Link.Account)
+			requireNoSession(t, store, free.Session.ID)
+			signUp(t, store, free).requireUnchanged(t, store)
+		})
+	}
+}
+
+func lastWayInWithoutUsers(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	for _, expires := range expiredNow {
+		addKey(t, store, a.user, expires)
+		_, err := unlink(t, store, a)
+		require.ErrorIs(t, err, auth.ErrLastWayIn)
+		a.requireUnchanged(t, store)
+	}
+	addKey(t, store, a.user, now.Add(time.Microsecond))
+	removed, err := unlink(t, store, a)
+	require.NoError(t, err)
+	require.Equal(t, a.connection(), removed)
+	a.requireUnlinked(t, store)
+
+	again := firstLink() // the account is anybody's again
+	setAccount(&again, a.link.Account)
+	signUp(t, store, again).requireUnchanged(t, store)
+}
+
+func sameIDElsewhereWithoutUsers(t *testing.T, store auth.Store) {
+	first, second := firstLink(), firstLink()
+	setUser(&second, first.Link.UserID)
+	setAccount(&second, auth.GitHubAccount{Host: "github.example.com", ID: first.Link.Account.ID})
+	a, b := signUp(t, store, first), signUp(t, store, second)
+	a.requireUnchanged(t, store)
+	b.requireUnchanged(t, store)
+}
+
+func racingFirstLinks(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		account := newGitHubAccount()
+		signIns := make([]auth.GitHubSignIn, contenders)
+		for i := range signIns {
+			signIns[i] = firstLink()
+			setAccount(&signIns[i], account)
+		}
+		requireOneLinked(t, store, signIns)
+	}
+}
+
+func racingAccountsOfOneUser(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		user := newUser()
+		signIns := make([]auth.GitHubSignIn, contenders)
+		for i := range signIns {
+			signIns[i] = firstLink()
+			setUser(&signIns[i], user.ID)
+			if i%2 == 0 {
+				signIns[i].Token = nil
+			}
+		}
+		requireOneLinked(t, store, signIns)
+	}
+}
+
+// requireOneLinked makes the sign-ins at once, and fails the test unless one
+// succeeds and nothing is left of the others.
+func requireOneLinked(t *testing.T, store auth.Store, signIns []auth.GitHubSignIn) {
+	t.Helper()
+	errs := race(len(signIns), func(i int) error {
+		_, _, err := store.SignInGitHub(t.Context(), signIns[i])
+		return err
+	})
+	winner := signIns[requireOneWinner(t, errs, auth.ErrChanged)]
+	requireConnection(t, store, auth.GitHubConnection{Link: winner.Link, Token: winner.Token})
+	for _, signIn := range signIns {
+		require.Equal(t, signIn.Session.ID == winner.Session.ID, hasSession(t, store, signIn.Session.ID))
+		if signIn.Link.Account != winner.Link.Account {
+			requireNoLink(t, store, signIn.Link.Account)
+		}
+		if signIn.Link.UserID != winner.Link.UserID {
+			requireNoConnection(t, store, signIn.Link.UserID, githubHost)
+		}
+	}
+}
+
+// racingFirstSignInsOfOneUser is what a person does who clicks twice: without a
+// token none of the sign-ins is in the way of another.
+func racingFirstSignInsOfOneUser(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		first := firstLink()
+		first.Token = nil
+		sessions := make([]auth.Session, contenders)
+		errs := race(contenders, func(i int) (err error) {
+			signIn := first
+			signIn.Session.ID = unique("session")
+			sessions[i], _, err = store.SignInGitHub(t.Context(), signIn)
+			return err
+		})
+		require.NoError(t, errors.Join(errs...))
+		for _, session := range sessions {
+			requireSession(t, store, session)
+		}
+		requireConnection(t, store, auth.GitHubConnection{Link: first.Link})
+	}
+}

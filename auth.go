@@ -41,6 +41,13 @@ type Config struct {
 	// and Logger are those below unless set. Without it, its calls answer 503.
 	GitHub *GitHubConfig
 
+	// Users is the host's own table of users, in place of the store's. The store
+	// must have been made for it, as with memstore.NewWithoutUsers. The calls and
+	// methods that make and change users are absent then, and GitHub's SuperUsers
+	// and RecheckMembership cannot be set. Call [Service.RevokeUser] when you have
+	// disabled somebody.
+	Users Users
+
 	// BrowserSessions lets browsers that sign in with GitHub stay signed in by
 	// cookie. Without it, GitHub's callback answers with a token.
 	BrowserSessions *BrowserSessions
@@ -100,6 +107,7 @@ func New(store Store, cfg Config) (*Service, error) {
 		SigningKeys: cfg.SigningKeys,
 		Lifetime:    cfg.TokenLifetime,
 		MaxLifetime: cfg.MaxTokenLifetime,
+		Users:       cfg.Users,
 		Now:         cfg.Now,
 	})
 	if err != nil {
@@ -183,7 +191,8 @@ func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
 		Method:      MethodAccessKey,
 		AccessKeyID: credential.Key.ID,
 	})
-	// Between the two calls the user was disabled, or the key revoked.
+	// Between the two calls the user was disabled, or the key revoked; or the
+	// users are the host's own, and only the second call asked for this one.
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrUserDisabled) {
 		return Token{}, ErrInvalidCredentials
 	}

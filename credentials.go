@@ -55,6 +55,7 @@ type CredentialConfig struct {
 // concurrent use.
 type CredentialVerifier struct {
 	store  CredentialStore
+	users  bool // whether the store keeps users, and says who is active
 	format pairFormat
 	hasher *hasher
 	slow   *slowQueue // nil unless imported keys are allowed
@@ -81,6 +82,7 @@ func NewCredentialVerifier(store CredentialStore, cfg CredentialConfig) (*Creden
 	}
 	v := &CredentialVerifier{
 		store:  store,
+		users:  keepsUsers(store),
 		format: format,
 		hasher: hasher,
 		now:    orNow(cfg.Now),
@@ -108,8 +110,8 @@ func (v *CredentialVerifier) NewPair() KeyPair {
 }
 
 // Issue gives the user a new key and returns the pair, whose secret nobody can
-// find out again. It returns ErrNotFound if there is no such user, and an
-// *InvalidError for options that cannot be.
+// find out again. It returns ErrNotFound if the store keeps users and there is no
+// such one, and an *InvalidError for options that cannot be.
 func (v *CredentialVerifier) Issue(ctx context.Context, userID string, options KeyOptions) (KeyPair, error) {
 	pair := v.format.generate()
 	key, err := v.newKey(userID, pair, options)
@@ -152,7 +154,9 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 // signs in and its hash is made anew.
 //
 // Verify says who the pair's owner is; it opens no session. To sign in, use
-// [Service.Login].
+// [Service.Login]. Where users are the host's own, the Credential has the ID of
+// one and nothing else, not even whether the user is there and active: that is
+// asked when the session has been opened.
 func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (Credential, error) {
 	secret := pair.AccessSecret.Reveal()
 	switch {
@@ -182,7 +186,8 @@ func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret strin
 	}
 	key := credential.Key
 	matches, stale := scheme.match(key.Hash, key.UserID, accessKey, secret)
-	if !found || !matches || v.expired(key) || !credential.User.IsActive || credential.User.ID != key.UserID {
+	active := credential.User.IsActive || !v.users
+	if !found || !matches || v.expired(key) || !active || credential.User.ID != key.UserID {
 		return Credential{}, ErrInvalidCredentials
 	}
 	if stale {

@@ -34,6 +34,11 @@
 //
 // Disabling a user is [UserStore.UpdateUser] on the host's own store.
 //
+// # A table of users of your own
+//
+// A host that has users already sets [Config.Users], over a store that keeps none,
+// and calls [Service.RevokeUser] when it has disabled somebody.
+//
 // # GitHub
 //
 // With Config.GitHub, users sign in with GitHub and connect their accounts, and

@@ -48,6 +48,27 @@ func (s *faultyStore) FindUser(ctx context.Context, id string) (auth.User, error
 	return s.Store.FindUser(ctx, id)
 }
 
+func (s *faultyStore) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
+	if err := s.check(ctx, "ListUsers"); err != nil {
+		return nil, err
+	}
+	return s.Store.ListUsers(ctx, after, limit)
+}
+
+func (s *faultyStore) UpdateUser(ctx context.Context, id string, change auth.UserChange) (auth.User, error) {
+	if err := s.check(ctx, "UpdateUser"); err != nil {
+		return auth.User{}, err
+	}
+	return s.Store.UpdateUser(ctx, id, change)
+}
+
+func (s *faultyStore) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, error) {
+	if err := s.check(ctx, "DeleteUser"); err != nil {
+		return nil, err
+	}
+	return s.Store.DeleteUser(ctx, id)
+}
+
 func (s *faultyStore) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, error) {
 	if err := s.check(ctx, "ResetUser"); err != nil {
 		return auth.User{}, err
@@ -104,6 +125,13 @@ func (s *faultyStore) EndSession(ctx context.Context, id string) error {
 	return s.Store.EndSession(ctx, id)
 }
 
+func (s *faultyStore) EndUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
+	if err := s.check(ctx, "EndUserSessions"); err != nil {
+		return 0, err
+	}
+	return s.Store.EndUserSessions(ctx, userID, now)
+}
+
 func (s *faultyStore) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
 	if err := s.check(ctx, "PruneSessions"); err != nil {
 		return 0, err
@@ -123,6 +151,13 @@ func (s *faultyStore) Ping(ctx context.Context) error {
 		return err
 	}
 	return s.Store.Ping(ctx)
+}
+
+func (s *faultyStore) PruneStates(ctx context.Context, expired time.Time, limit int) (int, error) {
+	if err := s.check(ctx, "PruneStates"); err != nil {
+		return 0, err
+	}
+	return s.Store.PruneStates(ctx, expired, limit)
 }
 
 func (s *faultyStore) UseState(ctx context.Context, id string, expiresAt time.Time) error {

@@ -120,7 +120,8 @@ type fixture struct {
 	userPair  auth.KeyPair
 }
 
-// newFixture makes one; the functions may change its parts first.
+// newFixture makes one; the functions may change its parts first. With
+// Config.Users it makes nobody.
 func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	t.Helper()
 	f := &fixture{t: t, clock: newClock(), store: memstore.New(), signer: newSigners(t)["HS256"], log: new(bytes.Buffer)}
@@ -138,6 +139,9 @@ func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	var err error
 	f.svc, err = auth.New(f.store, cfg)
 	require.NoError(t, err)
+	if cfg.Users != nil {
+		return f
+	}
 
 	f.adminPair = f.svc.Credentials().NewPair()
 	f.admin, err = f.svc.Bootstrap(t.Context(), auth.NewUser{Username: "root", Email: "root@example.com"}, f.adminPair)

@@ -42,7 +42,7 @@ type GitHubConfig struct {
 	ConnectScopes []string
 
 	// SuperUsers are the accounts that become super users when they are made, by
-	// their numbers.
+	// their numbers. It cannot be set with [Config.Users].
 	SuperUsers []int64
 
 	// AllowedUsers, AllowedOrganizations and AllowedTeams are who may come in,
@@ -62,10 +62,11 @@ type GitHubConfig struct {
 	// call or a few. Where there is no token, or one that lacks a scope, or GitHub
 	// says no, the keys sign in again when the user has signed in with GitHub;
 	// where GitHub does not answer, the call answers 503. Zero means never to ask:
-	// who leaves an organisation keeps the keys.
+	// who leaves an organisation keeps the keys. It cannot be set with [Config.Users].
 	RecheckMembership time.Duration
 
-	// NoRegistration lets nobody in by GitHub who is not a user already.
+	// NoRegistration lets nobody in by GitHub whose account is not linked to a user
+	// already: it makes no users, and does not ask Users.ResolveGitHub for any.
 	NoRegistration bool
 
 	// ConnectedPage is the path of the host's page to which the browser is sent
@@ -216,7 +217,8 @@ type GitHubConnector struct {
 
 // NewGitHubConnector returns a connector, or an error that says what to change in
 // the configuration. Sessions that begin with GitHub get their tokens from the
-// issuer, over the same store. The sealing keys are shared by all instances; the
+// issuer, over the same store; where users are the host's own, they are those of
+// the issuer's TokenConfig.Users. The sealing keys are shared by all instances; the
 // first seals, all open.
 func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []SymmetricKey, cfg GitHubConfig) (*GitHubConnector, error) {
 	if isNil(store) || tokens == nil {
@@ -224,6 +226,9 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 	}
 	cfg, err := cfg.withDefaults()
 	if err != nil {
+		return nil, err
+	}
+	if err := cfg.checkUsers(store, tokens); err != nil {
 		return nil, err
 	}
 	cookieSealer, err := newSealer(sealing, "github state cookie")
@@ -249,6 +254,23 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 		cookies: stateCookies{sealedCookies{sealer: cookieSealer, insecure: cfg.InsecureCookies && strings.HasPrefix(cfg.CallbackURL, "http:")}},
 		sealer:  tokenSealer,
 	}, nil
+}
+
+// checkUsers returns an error for what cannot be where users are the host's own:
+// only the host says who is a super user, and when GitHub last admitted somebody
+// is not remembered.
+func (cfg GitHubConfig) checkUsers(store GitHubStore, tokens *TokenIssuer) error {
+	hosts := tokens.users != nil
+	switch {
+	case hosts == keepsUsers(store):
+		return errors.New("auth: GitHub's store must be that of the token issuer: one of the two keeps users")
+	case hosts && len(cfg.SuperUsers) > 0:
+		return errors.New("auth: GitHub's SuperUsers cannot be set with Users: say in the host's own table who is one")
+	case hosts && cfg.RecheckMembership > 0:
+		return errors.New("auth: GitHub's RecheckMembership cannot be set with Users: " +
+			"disable in the host's own table who has left, and call RevokeUser")
+	}
+	return nil
 }
 
 func newGitHubAPI(cfg GitHubConfig) *githubAPI {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -24,21 +25,13 @@ type githubSignedIn struct {
 // signIn finds or makes the user of the account, and opens a session, in one
 // transaction of the store.
 func (g *GitHubConnector) signIn(ctx context.Context, profile GitHubProfile, grant githubGrant) (githubSignedIn, error) {
-	var email string
-	asked := false
+	email := sync.OnceValues(func() (string, error) { return g.api.email(ctx, grant.AccessToken) })
 	for attempt := range maxAttempts {
-		signIn, err := g.signInRecords(ctx, profile, grant)
+		signIn, isNew, err := g.signInRecords(ctx, profile, grant, email)
 		if err != nil {
-			return githubSignedIn{}, err
+			return githubSignedIn{}, notAllowed(err)
 		}
 		if signIn.NewUser != nil {
-			if !asked {
-				if email, err = g.api.email(ctx, grant.AccessToken); err != nil {
-					return githubSignedIn{}, err
-				}
-				asked = true
-			}
-			signIn.NewUser.Email = email
 			signIn.NewUser.Username = usernameFor(profile.Login, attempt > 0)
 		}
 		session, user, err := g.store.SignInGitHub(ctx, signIn)
@@ -50,39 +43,104 @@ func (g *GitHubConnector) signIn(ctx context.Context, profile GitHubProfile, gra
 		case err != nil:
 			return githubSignedIn{}, fmt.Errorf("auth: signing in with GitHub: %w", err)
 		}
-		result := githubSignedIn{isNew: signIn.NewUser != nil, keptToken: signIn.Token != nil}
-		token, err := g.tokens.token(session, user)
-		result.token = &token
-		return result, err
+		return g.begun(ctx, signIn, isNew, session, user)
 	}
 	return githubSignedIn{}, errors.New("auth: signing in with GitHub: overtaken too often")
 }
 
+// begun gives a session its token. Where that is refused, because the user is the
+// host's and has been disabled meanwhile, the session is gone, and so is the first
+// token of an account that has just been linked; the link stays, as the user was
+// there and active when it was written.
+func (g *GitHubConnector) begun(ctx context.Context, signIn GitHubSignIn, isNew bool, session Session, user User) (githubSignedIn, error) {
+	result := githubSignedIn{isNew: isNew, keptToken: signIn.Token != nil}
+	token, err := g.tokens.begin(ctx, session, user)
+	if err == nil {
+		result.token = &token
+		return result, nil
+	}
+	if isNew && signIn.Token != nil {
+		result.keptToken = false // it is revoked at GitHub then
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		defer cancel()
+		err := g.store.DropGitHubToken(ctx, signIn.Token.UserID, signIn.Token.Account.Host, signIn.Token.Version)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			g.cfg.Logger.WarnContext(ctx, "auth: the GitHub token of a refused sign-in was not removed", "error", err)
+		}
+	}
+	return result, notAllowed(err)
+}
+
+// notAllowed returns what a person is told whom the host's table does not let in.
+func notAllowed(err error) error {
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrUserDisabled) {
+		return ErrGitHubNotAllowed
+	}
+	return err
+}
+
 // signInRecords returns what a sign-in of the account is to write, as the store
-// is now.
-func (g *GitHubConnector) signInRecords(ctx context.Context, profile GitHubProfile, grant githubGrant) (GitHubSignIn, error) {
-	now := g.cfg.Now()
-	signIn := GitHubSignIn{Link: g.link(profile, now)}
+// is now, and whether the account is linked to nobody.
+func (g *GitHubConnector) signInRecords(
+	ctx context.Context, profile GitHubProfile, grant githubGrant, email func() (string, error),
+) (signIn GitHubSignIn, isNew bool, err error) {
+	signIn.Link = g.link(profile, g.cfg.Now())
 	link, err := g.store.FindGitHubLink(ctx, profile.Account)
 	switch {
 	case err == nil:
 		signIn.Link.UserID = link.UserID
-	case !errors.Is(err, ErrNotFound):
-		return GitHubSignIn{}, fmt.Errorf("auth: looking for a GitHub account: %w", err)
-	case g.cfg.NoRegistration:
-		return GitHubSignIn{}, ErrGitHubNotAllowed
-	default:
-		signIn.NewUser = &User{
-			ID:          rand.Text(),
-			IsSuperUser: slices.Contains(g.cfg.SuperUsers, profile.Account.ID),
-			IsActive:    true,
-			CreatedAt:   now,
-			AdmittedAt:  now,
+		if g.tokens.users != nil { // before anything is written
+			_, err = g.tokens.users.active(ctx, link.UserID)
 		}
-		signIn.Link.UserID = signIn.NewUser.ID
+	case !errors.Is(err, ErrNotFound):
+		err = fmt.Errorf("auth: looking for a GitHub account: %w", err)
+	case g.cfg.NoRegistration:
+		err = ErrGitHubNotAllowed
+	default:
+		isNew = true
+		err = g.newcomer(ctx, &signIn, profile, email)
+	}
+	if err != nil {
+		return GitHubSignIn{}, false, err
 	}
 	signIn.Session = g.tokens.newSession(SignIn{UserID: signIn.Link.UserID, Method: MethodGitHub})
-	return signIn, g.chooseToken(ctx, &signIn, grant)
+	var have GitHubConnection
+	if signIn.NewUser == nil {
+		have, err = g.store.FindGitHubConnection(ctx, signIn.Link.UserID, profile.Account.Host)
+		switch {
+		case errors.Is(err, ErrNotFound):
+		case err != nil:
+			return GitHubSignIn{}, false, fmt.Errorf("auth: looking for a GitHub token: %w", err)
+		case isNew && have.Link.Account != profile.Account:
+			return GitHubSignIn{}, false, ErrGitHubConflict // the host's user has another account
+		default:
+			isNew = false
+		}
+	}
+	return signIn, isNew, g.chooseToken(&signIn, grant, have.Token)
+}
+
+// newcomer puts into the sign-in whom an account is to sign in that is linked to
+// nobody: a new user, or the one whom the host gives it.
+func (g *GitHubConnector) newcomer(ctx context.Context, signIn *GitHubSignIn, profile GitHubProfile, email func() (string, error)) error {
+	address, err := email()
+	if err != nil {
+		return err
+	}
+	if g.tokens.users != nil {
+		signIn.Link.UserID, err = g.tokens.users.resolve(ctx, profile, address)
+		return err
+	}
+	signIn.NewUser = &User{
+		ID:          rand.Text(),
+		Email:       address,
+		IsSuperUser: slices.Contains(g.cfg.SuperUsers, profile.Account.ID),
+		IsActive:    true,
+		CreatedAt:   signIn.Link.SeenAt,
+		AdmittedAt:  signIn.Link.SeenAt,
+	}
+	signIn.Link.UserID = signIn.NewUser.ID
+	return nil
 }
 
 func (g *GitHubConnector) link(profile GitHubProfile, now time.Time) GitHubLink {
@@ -98,27 +156,28 @@ func (g *GitHubConnector) link(profile GitHubProfile, now time.Time) GitHubLink 
 
 // chooseToken puts the grant into the sign-in unless the store has a token that
 // can do more: a sign-in never narrows what connecting was for.
-func (g *GitHubConnector) chooseToken(ctx context.Context, signIn *GitHubSignIn, grant githubGrant) error {
-	userID, account := signIn.Link.UserID, signIn.Link.Account
-	if signIn.NewUser == nil {
-		have, err := g.store.FindGitHubConnection(ctx, userID, account.Host)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return fmt.Errorf("auth: looking for a GitHub token: %w", err)
+func (g *GitHubConnector) chooseToken(signIn *GitHubSignIn, grant githubGrant, have *GitHubToken) error {
+	if have != nil {
+		if !covers(grant.scopes, have.Scopes) {
+			return nil
 		}
-		if err == nil && have.Token != nil {
-			if !covers(grant.scopes, have.Token.Scopes) {
-				return nil
-			}
-			signIn.TokenVersion = have.Token.Version
-		}
+		signIn.TokenVersion = have.Version
 	}
-	token, err := g.seal(grant, userID, account)
+	token, err := g.seal(grant, signIn.Link.UserID, signIn.Link.Account)
 	signIn.Token = &token
 	return err
 }
 
 // connect links the account to the user who began the flow, and keeps the token.
 func (g *GitHubConnector) connect(ctx context.Context, flow githubFlow, profile GitHubProfile, grant githubGrant) (*GitHubLink, error) {
+	if g.tokens.users != nil {
+		switch _, err := g.tokens.users.active(ctx, flow.UserID); {
+		case errors.Is(err, ErrNotFound), errors.Is(err, ErrUserDisabled):
+			return nil, ErrGitHubState // as below, where the store keeps users
+		case err != nil:
+			return nil, err
+		}
+	}
 	for range maxAttempts {
 		now := g.cfg.Now()
 		link := g.link(profile, now)

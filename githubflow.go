@@ -25,7 +25,7 @@ type GitHubStart struct {
 // GitHubOutcome is what a flow has come to. Either SignedIn or Connected is set.
 type GitHubOutcome struct {
 	SignedIn  *Token      // the session of a user who has signed in
-	IsNewUser bool        // who was made by this sign-in
+	IsNewUser bool        // who was made by this sign-in, or the host's, whose account it has linked
 	Connected *GitHubLink // the account that is connected now
 	ReturnTo  string      // the path that the flow was begun with; may be empty
 }
@@ -104,7 +104,8 @@ func (g *GitHubConnector) authURL(state string, flow githubFlow, scopes []string
 //
 // It returns one of the errors above, or another if GitHub or the store could not
 // answer within GitHubConfig.Timeout. A failure leaves no user, link, session or
-// token behind, and the token that GitHub gave is revoked there.
+// token behind, and the token that GitHub gave is revoked there. Only the link of a
+// user of the host's own may stay who is disabled at that very moment.
 func (g *GitHubConnector) Complete(r *http.Request, signedInAs string) (GitHubOutcome, error) {
 	query, err := callbackQuery(r.URL.RawQuery)
 	if err != nil {

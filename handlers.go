@@ -109,8 +109,11 @@ type registerResponse struct {
 }
 
 // RegisterHandler handles POST /api/v1/user/register: a super user makes a user,
-// and gets the one copy of the access secret.
+// and gets the one copy of the access secret. With [Config.Users] it answers 404.
 func (s *Service) RegisterHandler() http.Handler {
+	if s.tokens.users != nil {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, ErrNotFound) })
+	}
 	register := func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 		body, err := readBody(w, r, []string{"username", "email", "is_super_user"})
 		if err != nil {

@@ -74,8 +74,8 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// RequireSuperUser lets requests through whose caller the store has as an active
-// super user at this moment, whatever the token says, with the caller's record
+// RequireSuperUser lets requests through whose caller the store, or [Config.Users],
+// has as an active super user at this moment, whatever the token says, with the caller's record
 // in their context for [Service.User]. It belongs inside Authenticate of the same
 // service, and lets nothing through without.
 func (s *Service) RequireSuperUser(next http.Handler) http.Handler {

@@ -36,7 +36,8 @@ func (r Route) Pattern() string {
 }
 
 // Routes returns the calls of the given groups, or of all if none is given, for
-// routers other than [http.ServeMux].
+// routers other than [http.ServeMux]. With [Config.Users] there are none that make
+// or change users.
 func (s *Service) Routes(groups ...RouteGroup) []Route {
 	login, register := s.LoginHandler(), s.RegisterHandler()
 	user, logout := s.UserHandler(), s.LogoutHandler()
@@ -52,8 +53,12 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 		{http.MethodDelete, "/api/v1/auth/github/link", GroupGitHub, s.GitHubUnlinkHandler()},
 		{http.MethodGet, "/auth/user", GroupAccount, user},
 		{http.MethodGet, "/auth/user/", GroupAccount, user},
-		{http.MethodPost, "/api/v1/user/register", GroupAdministration, register},
-		{http.MethodPost, "/auth/users/register", GroupAdministration, register},
+	}
+	if s.tokens.users == nil {
+		routes = append(routes,
+			Route{http.MethodPost, "/api/v1/user/register", GroupAdministration, register},
+			Route{http.MethodPost, "/auth/users/register", GroupAdministration, register},
+		)
 	}
 	return slices.DeleteFunc(routes, func(r Route) bool {
 		return len(groups) > 0 && !slices.Contains(groups, r.Group)

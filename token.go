@@ -35,6 +35,10 @@ type TokenConfig struct {
 	// the greater of Lifetime and 12 hours unless set.
 	MaxLifetime time.Duration
 
+	// Users is the host's own table of users, for a store that keeps none: see
+	// [Config.Users].
+	Users Users
+
 	// Now is the clock, time.Now unless set.
 	Now func() time.Time
 }
@@ -43,6 +47,8 @@ const (
 	defaultLifetime = 12 * time.Hour
 	longestLifetime = 30 * 24 * time.Hour
 	maxIssuerLength = 256
+
+	endTimeout = 5 * time.Second // for ending a session that was opened in vain
 )
 
 // TokenIssuer issues and verifies session tokens. It is safe for concurrent use.
@@ -51,6 +57,7 @@ const (
 // session in the store, and is worth nothing without it.
 type TokenIssuer struct {
 	sessions SessionStore
+	users    *hostUsers // nil if the store keeps users
 	cfg      TokenConfig
 	signer   *signingKey
 	verifier tokenVerifier
@@ -62,6 +69,9 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 	if isNil(sessions) {
 		return nil, errors.New("auth: NewTokenIssuer needs a store")
 	}
+	if err := checkUsers(sessions, cfg.Users); err != nil {
+		return nil, err
+	}
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -70,7 +80,12 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 	if err != nil {
 		return nil, err
 	}
+	var users *hostUsers
+	if cfg.Users != nil {
+		users = &hostUsers{cfg.Users}
+	}
 	return &TokenIssuer{
+		users:    users,
 		sessions: sessions,
 		cfg:      cfg,
 		signer:   cfg.SigningKeys[0].get(),
@@ -152,7 +167,7 @@ func (t Token) ExpiresIn() time.Duration {
 
 // Issue creates a session and returns its token. It returns ErrNotFound if the
 // user, or the key, is gone or has expired, and ErrUserDisabled if the user is
-// disabled; no session is left then.
+// disabled; no session is left then, nor where TokenConfig.Users cannot answer.
 func (t *TokenIssuer) Issue(ctx context.Context, signIn SignIn) (Token, error) {
 	session, user, err := t.sessions.CreateSession(ctx, t.newSession(signIn))
 	var invalid *InvalidError
@@ -162,11 +177,37 @@ func (t *TokenIssuer) Issue(ctx context.Context, signIn SignIn) (Token, error) {
 	case err != nil:
 		return Token{}, fmt.Errorf("auth: creating a session: %w", err)
 	}
-	token, err := t.token(session, user)
-	if err != nil { // the session of a key that ends at once goes with it
-		t.sessions.EndSession(context.WithoutCancel(ctx), session.ID)
+	return t.begin(ctx, session, user)
+}
+
+// begin returns the token of a session that has just been created. The user is
+// whom the store returned with it, or is asked of the host, and only now: whom the
+// host disables while the session is being created is refused here, and whoever is
+// disabled after this has a session that RevokeUser finds. A session that gets no
+// token is ended.
+func (t *TokenIssuer) begin(ctx context.Context, session Session, user User) (Token, error) {
+	token, err := Token{}, error(nil)
+	if t.users != nil {
+		user, err = t.users.active(ctx, session.UserID)
 	}
-	return token, err
+	if err == nil {
+		token, err = t.token(session, user)
+	}
+	if err != nil {
+		return Token{}, t.endInVain(ctx, session.ID, err)
+	}
+	return token, nil
+}
+
+// endInVain ends a session that gets no token, for the given reason, which it
+// returns unless the store fails: then a session is left that ought not to be.
+func (t *TokenIssuer) endInVain(ctx context.Context, sessionID string, reason error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout) // the request may be over
+	defer cancel()
+	if err := t.sessions.EndSession(ctx, sessionID); err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("auth: ending a session that gets no token: %w", err)
+	}
+	return reason
 }
 
 // newSession returns the record of a session that begins now. Tokens count in

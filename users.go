@@ -26,6 +26,9 @@ type Registration struct {
 // ErrExists if the username or the e-mail is taken, and an InvalidError for one
 // that cannot be.
 func (s *Service) Register(ctx context.Context, user NewUser) (Registration, error) {
+	if s.tokens.users != nil {
+		return Registration{}, errHostsUsers
+	}
 	r, key, err := s.register(user, s.credentials.NewPair())
 	if err != nil {
 		return Registration{}, err
@@ -73,6 +76,9 @@ func checkEmail(email string) error {
 // user again, for as long as that pair signs in: so a program that dies between
 // this call and showing the secret just starts again.
 func (s *Service) Bootstrap(ctx context.Context, user NewUser, pair KeyPair) (User, error) {
+	if s.tokens.users != nil {
+		return User{}, errHostsUsers
+	}
 	user.IsSuperUser = true
 	r, key, err := s.register(user, pair)
 	if err != nil {
@@ -102,6 +108,9 @@ func (s *Service) Bootstrap(ctx context.Context, user NewUser, pair KeyPair) (Us
 // Call it from a program that an operator runs beside the store. No handler of
 // this package does.
 func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair, error) {
+	if s.tokens.users != nil {
+		return KeyPair{}, errHostsUsers
+	}
 	pair := s.credentials.NewPair()
 	key, err := s.credentials.newKey(userID, pair, KeyOptions{})
 	if err != nil {
@@ -115,7 +124,7 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 }
 
 // User returns the user who makes the request that the context belongs to, as
-// the store has the record now; behind [Service.RequireSuperUser] without
+// the store, or [Config.Users], has the record now; behind [Service.RequireSuperUser] without
 // reading it again. It returns ErrTokenMissing where [Service.Authenticate] did
 // not see the request, and ErrTokenRejected if the user is gone or disabled.
 func (s *Service) User(ctx context.Context) (User, error) {
@@ -126,7 +135,7 @@ func (s *Service) User(ctx context.Context) (User, error) {
 	if caller.user != nil {
 		return *caller.user, nil
 	}
-	user, err := s.store.FindUser(ctx, caller.identity.UserID)
+	user, err := s.findUser(ctx, caller.identity.UserID)
 	switch {
 	case errors.Is(err, ErrNotFound), err == nil && !user.IsActive:
 		return User{}, errRevoked

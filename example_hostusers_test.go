@@ -1,0 +1,83 @@
+package auth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"sync"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/memstore"
+)
+
+// people is a host's own table of users. In a database it would be a SELECT.
+type people struct {
+	mu   sync.Mutex
+	byID map[string]auth.User
+}
+
+func (p *people) FindUser(_ context.Context, id string) (auth.User, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	user, ok := p.byID[id]
+	if !ok {
+		return auth.User{}, auth.ErrNotFound
+	}
+	return user, nil
+}
+
+// ResolveGitHub lets nobody in who has not connected GitHub while signed in.
+func (p *people) ResolveGitHub(context.Context, auth.GitHubProfile, string) (string, error) {
+	return "", auth.ErrNotFound
+}
+
+func (p *people) disable(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	user := p.byID[id]
+	user.IsActive = false
+	p.byID[id] = user
+}
+
+// A host that has a table of users already: keys and sessions are in the store,
+// and who the users are, and whether they are active, the host says.
+func ExampleUsers() {
+	key, err := auth.NewHS256Key("2026-01", []byte("a secret of 32 random bytes, say"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	table := &people{byID: map[string]auth.User{"42": {ID: "42", Username: "alice", IsActive: true}}}
+	svc, err := auth.New(memstore.NewWithoutUsers(), auth.Config{
+		Issuer:      "https://api.example.com",
+		SigningKeys: []auth.SigningKey{key},
+		Users:       table,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	ctx := context.Background()
+	pair, err := svc.Credentials().Issue(ctx, "42", auth.KeyOptions{Label: "her laptop"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := svc.Login(ctx, pair)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("signed in:", token.User.Username)
+
+	table.disable("42") // first in the table, then the sessions
+	ended, err := svc.RevokeUser(ctx, "42")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("sessions ended:", ended)
+	_, err = svc.Login(ctx, pair)
+	fmt.Println("signs in again:", !errors.Is(err, auth.ErrInvalidCredentials))
+	// Output:
+	// signed in: alice
+	// sessions ended: 1
+	// signs in again: false
+}

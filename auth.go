@@ -18,7 +18,8 @@ type Config struct {
 	Issuer   string
 	Audience string
 
-	// SigningKeys sign and verify tokens. The first signs, all verify.
+	// SigningKeys sign and verify tokens. The first signs, all verify. How to
+	// change them, and when, is said at TokenConfig.SigningKeys.
 	SigningKeys []SigningKey
 
 	// TokenLifetime is how long a sign-in lasts: 12 hours unless set, in whole

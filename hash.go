@@ -62,7 +62,7 @@ func parseHash(stored string) (storedHash, error) {
 		return storedHash{form: formSHA256, digest: digest}, err
 	case parts[0] == formHMAC && len(parts) == 4 && parts[1] == "v=1" && strings.HasPrefix(parts[2], "k="):
 		pepper := parts[2][len("k="):]
-		if checkKeyID(pepper) != nil {
+		if checkKeyID(pepper, maxSymmetricKeyID) != nil {
 			return storedHash{}, errHash
 		}
 		digest, err := decodeDigest(parts[3])

@@ -24,8 +24,10 @@ type SigningKey struct {
 	get func() *signingKey // nil in the zero value
 }
 
-// tokenType is the typ of every header.
-const tokenType = "JWT"
+const (
+	tokenType       = "JWT" // the typ of every header
+	maxSigningKeyID = 64    // a thumbprint of a key (RFC 7638) has 43 characters
+)
 
 type signingKey struct {
 	id      string
@@ -33,12 +35,13 @@ type signingKey struct {
 	private any
 	public  any
 	header  string // the first segment of every token that the key signs
+	retired *int64 // the last second, in Unix time, of which it has signed; nil while it signs
 }
 
 // NewHS256Key makes a key for HMAC-SHA-256 of the secret, which it copies: at
 // least 32 random bytes. Whoever can verify with this key can also sign.
 //
-// The id, here and in the functions below, is the token's key ID (kid): 1 to 32
+// The id, here and in the functions below, is the token's key ID (kid): 1 to 64
 // of the characters A-Z, a-z, 0-9, "." "_" and "-". If it is empty, one is
 // derived from the key, the same each time.
 func NewHS256Key(id string, secret []byte) (SigningKey, error) {
@@ -105,7 +108,7 @@ func newSigningKey(id string, method jwt.SigningMethod, private, public any, der
 		}
 		id = base64.RawURLEncoding.EncodeToString(digest[:16])
 	}
-	if err := checkKeyID(id); err != nil {
+	if err := checkKeyID(id, maxSigningKeyID); err != nil {
 		return SigningKey{}, err
 	}
 	header := fmt.Sprintf(`{"alg":"%s","kid":"%s","typ":"%s"}`, method.Alg(), id, tokenType)

@@ -83,7 +83,7 @@ func TestSigningKeysThatCannotBeAreRefused(t *testing.T) {
 		_, err := auth.NewEdDSAKey("id", key)
 		require.Error(t, err, name)
 	}
-	_, err = auth.NewEdDSAKey(strings.Repeat("x", 33), ed)
+	_, err = auth.NewEdDSAKey(strings.Repeat("x", 65), ed)
 	require.Error(t, err)
 	_, err = auth.NewES256Key(`"},"alg":"none`, good)
 	require.Error(t, err, "an id that would rewrite the header")

@@ -44,6 +44,7 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 	routes := []Route{
 		{http.MethodPost, "/auth/users/login", GroupSignIn, login},
 		{http.MethodPost, "/auth/logout", GroupSignIn, logout},
+		{http.MethodGet, "/.well-known/jwks.json", GroupSignIn, s.JWKSHandler()},
 		{http.MethodGet, "/api/v1/auth/github/login-user", GroupGitHub, s.GitHubSignInHandler()},
 		{http.MethodGet, "/api/v1/auth/github/start", GroupGitHub, s.GitHubStartHandler()},
 		{http.MethodGet, "/api/v1/auth/github/login", GroupGitHub, s.GitHubConnectHandler()},

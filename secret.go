@@ -52,7 +52,7 @@ type SymmetricKey struct {
 // crypto/rand or `openssl rand 32`. The id must be 1 to 32 of the characters
 // A-Z, a-z, 0-9, "." "_" and "-", and never be used for another secret.
 func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
-	if err := checkKeyID(id); err != nil {
+	if err := checkKeyID(id, maxSymmetricKeyID); err != nil {
 		return SymmetricKey{}, err
 	}
 	if err := checkKeySecret(secret); err != nil {
@@ -74,8 +74,9 @@ func (k SymmetricKey) derive(purpose string) ([]byte, error) {
 	return hkdf.Key(sha256.New, k.get(), nil, "sallyport "+purpose, 32)
 }
 
-func checkKeyID(id string) error {
-	const maxLength = 32
+const maxSymmetricKeyID = 32 // it goes into every stored hash
+
+func checkKeyID(id string, maxLength int) error {
 	if id == "" || len(id) > maxLength {
 		return fmt.Errorf("auth: a key id must be 1 to %d characters long", maxLength)
 	}

@@ -100,7 +100,7 @@ func TestASymmetricKeyMustBeRandomAndNamed(t *testing.T) {
 		"one repeated byte":   {"id", bytes.Repeat([]byte{7}, 64)},
 		"zeros":               {"id", make([]byte, 32)},
 		"no id":               {"", good},
-		"an id of 33 bytes":   {strings.Repeat("x", 33), good},
+		"an id of 65 bytes":   {strings.Repeat("x", 65), good},
 		"an id with a dollar": {"a$b", good},
 		"an id with a comma":  {"a,b", good},
 		"an id with a space":  {"a b", good},
@@ -113,6 +113,8 @@ func TestASymmetricKeyMustBeRandomAndNamed(t *testing.T) {
 			require.Error(t, err, name)
 		}
 	}
+	_, err := auth.NewSymmetricKey(strings.Repeat("x", 33), good)
+	require.Error(t, err, "an id that would make hashes too long")
 	key, err := auth.NewSymmetricKey("A-z_0.9", good)
 	require.NoError(t, err)
 	require.Equal(t, "A-z_0.9", key.ID())

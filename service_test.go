@@ -58,13 +58,13 @@ func TestRoutesAreTheDocumentedCalls(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"DELETE /api/v1/auth/github/link",
-		"GET /api/v1/auth/github/callback", "GET /api/v1/auth/github/login", "GET /api/v1/auth/github/login-user",
+		"GET /.well-known/jwks.json", "GET /api/v1/auth/github/callback", "GET /api/v1/auth/github/login", "GET /api/v1/auth/github/login-user",
 		"GET /api/v1/auth/github/start", "GET /api/v1/auth/github/token",
 		"GET /auth/user", "GET /auth/user/{$}", "POST /api/v1/auth/github/logout", "POST /api/v1/user/register",
 		"POST /auth/logout", "POST /auth/users/login", "POST /auth/users/register",
 	}, patterns())
-	require.Equal(t, []string{"POST /auth/logout", "POST /auth/users/login"}, patterns(auth.GroupSignIn))
-	require.Equal(t, []string{"GET /auth/user", "GET /auth/user/{$}", "POST /auth/logout", "POST /auth/users/login"},
+	require.Equal(t, []string{"GET /.well-known/jwks.json", "POST /auth/logout", "POST /auth/users/login"}, patterns(auth.GroupSignIn))
+	require.Equal(t, []string{"GET /.well-known/jwks.json", "GET /auth/user", "GET /auth/user/{$}", "POST /auth/logout", "POST /auth/users/login"},
 		patterns(auth.GroupAccount, auth.GroupSignIn))
 	require.Empty(t, patterns("none"))
 }

@@ -47,7 +47,7 @@ func parseArgon(form, params, salt, hash string) (storedHash, error) {
 	fields := strings.Split(params, ",")
 	if len(fields) == 4 && form == formArgonBound && strings.HasPrefix(fields[3], "k=") {
 		s.pepper = fields[3][len("k="):]
-		if checkKeyID(s.pepper) != nil {
+		if checkKeyID(s.pepper, maxSymmetricKeyID) != nil {
 			return storedHash{}, errHash
 		}
 		fields = fields[:3]

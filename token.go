@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,8 +23,11 @@ type TokenConfig struct {
 	Audience string
 
 	// SigningKeys sign and verify. The first signs, all verify. To change keys,
-	// first append the new one on every instance, then put it in front, and
-	// drop the old one when its last token has expired.
+	// first append the new one on every instance, then put it in front of the old
+	// one, which is now [SigningKey.RetiredAt] the time when no instance signs with
+	// it any more, and drop that when its last token has expired. A key that
+	// somebody else may have is dropped at once. [TokenIssuer.SetKeys] does all this
+	// without a restart.
 	SigningKeys []SigningKey
 
 	// Lifetime is how long a token is good for: 12 hours unless set, in whole
@@ -59,8 +63,8 @@ type TokenIssuer struct {
 	sessions SessionStore
 	users    *hostUsers // nil if the store keeps users
 	cfg      TokenConfig
-	signer   *signingKey
 	verifier tokenVerifier
+	ring     atomic.Pointer[keyRing]
 }
 
 // NewTokenIssuer returns an issuer of tokens whose sessions are in the store, or
@@ -76,7 +80,7 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 	if err != nil {
 		return nil, err
 	}
-	keys, err := keysByID(cfg.SigningKeys)
+	ring, err := newKeyRing(cfg.SigningKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -84,18 +88,18 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 	if cfg.Users != nil {
 		users = &hostUsers{cfg.Users}
 	}
-	return &TokenIssuer{
+	t := &TokenIssuer{
 		users:    users,
 		sessions: sessions,
 		cfg:      cfg,
-		signer:   cfg.SigningKeys[0].get(),
 		verifier: tokenVerifier{
 			issuer:      cfg.Issuer,
 			audience:    cfg.Audience,
 			maxLifetime: int64(cfg.MaxLifetime / time.Second),
-			keys:        keys,
 		},
-	}, nil
+	}
+	t.ring.Store(ring)
+	return t, nil
 }
 
 func (cfg TokenConfig) withDefaults() (TokenConfig, error) {
@@ -115,28 +119,12 @@ func (cfg TokenConfig) withDefaults() (TokenConfig, error) {
 		}
 	}
 	switch {
-	case len(cfg.SigningKeys) == 0:
-		return cfg, errors.New("auth: SigningKeys must have at least one key")
 	case cfg.Lifetime < time.Second || cfg.Lifetime > longestLifetime || cfg.Lifetime%time.Second != 0:
 		return cfg, errors.New("auth: Lifetime must be whole seconds, from a second to 30 days")
 	case cfg.MaxLifetime < cfg.Lifetime || cfg.MaxLifetime > longestLifetime:
 		return cfg, errors.New("auth: MaxLifetime must be from Lifetime to 30 days")
 	}
 	return cfg, nil
-}
-
-func keysByID(ring []SigningKey) (map[string]*signingKey, error) {
-	keys := make(map[string]*signingKey, len(ring))
-	for _, k := range ring {
-		if k.get == nil {
-			return nil, errors.New("auth: empty SigningKey: make it with NewHS256Key, NewES256Key or NewEdDSAKey")
-		}
-		if keys[k.ID()] != nil {
-			return nil, fmt.Errorf("auth: two signing keys have the id %q: give each its own", k.ID())
-		}
-		keys[k.ID()] = k.get()
-	}
-	return keys, nil
 }
 
 // SignIn says for whom a token is, and how that is known. Whoever calls
@@ -263,8 +251,9 @@ func (t *TokenIssuer) sign(session Session, user User) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("auth: encoding a token: %w", err)
 	}
-	text := t.signer.header + "." + base64.RawURLEncoding.EncodeToString(claims)
-	signature, err := t.signer.sign(text)
+	signer := t.ring.Load().signer
+	text := signer.header + "." + base64.RawURLEncoding.EncodeToString(claims)
+	signature, err := signer.sign(text)
 	if err != nil {
 		return "", fmt.Errorf("auth: signing a token: %w", err)
 	}
@@ -286,7 +275,7 @@ func encodeClaims(claims payload) ([]byte, error) {
 // answer: then nothing is known of the token.
 func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error) {
 	now := t.cfg.Now()
-	identity, err := t.verifier.verify(token, now)
+	identity, err := t.verifier.verify(t.ring.Load().byID, token, now)
 	if err != nil {
 		return Identity{}, err
 	}

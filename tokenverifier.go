@@ -25,6 +25,7 @@ var (
 	errForeign   = fmt.Errorf("%w: issuer or audience", ErrTokenRejected)
 	errLifetime  = fmt.Errorf("%w: lifetime", ErrTokenRejected)
 	errExpired   = fmt.Errorf("%w: expired", ErrTokenRejected)
+	errRetired   = fmt.Errorf("%w: issued after its key was retired", ErrTokenRejected)
 	errRevoked   = fmt.Errorf("%w: no such session", ErrTokenRejected)
 )
 
@@ -37,15 +38,15 @@ var (
 type tokenVerifier struct {
 	issuer, audience string
 	maxLifetime      int64 // seconds
-	keys             map[string]*signingKey
 }
 
-func (v *tokenVerifier) verify(token string, now time.Time) (Identity, error) {
+// verify checks the token, which must be of one of the keys.
+func (v *tokenVerifier) verify(keys map[string]*signingKey, token string, now time.Time) (Identity, error) {
 	header, claims, signature, ok := splitToken(token)
 	if !ok {
 		return Identity{}, errMalformed
 	}
-	key, err := v.key(header)
+	key, err := keyOf(header, keys)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -56,7 +57,11 @@ func (v *tokenVerifier) verify(token string, now time.Time) (Identity, error) {
 	if !key.verify(token[:len(header)+1+len(claims)], sig) {
 		return Identity{}, errSignature
 	}
-	return v.identity(claims, now)
+	identity, err := v.identity(claims, now)
+	if err == nil && key.retired != nil && identity.IssuedAt.Unix() > *key.retired {
+		return Identity{}, errRetired
+	}
+	return identity, err
 }
 
 // splitToken cuts the token at its two dots. It looks at no more than the
@@ -100,9 +105,9 @@ var headerNames = []string{
 	"crit", "b64", "zip", "enc", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256",
 }
 
-// key returns the key that the header names, if the header is one that we could
+// keyOf returns the key that the header names, if the header is one that we could
 // have written.
-func (v *tokenVerifier) key(segment string) (*signingKey, error) {
+func keyOf(segment string, keys map[string]*signingKey) (*signingKey, error) {
 	text, err := decodeSegment(segment)
 	if err != nil {
 		return nil, errMalformed
@@ -119,7 +124,7 @@ func (v *tokenVerifier) key(segment string) (*signingKey, error) {
 	typ, _ := header.Value(0).Text()
 	alg, _ := header.Value(1).Text()
 	kid, _ := header.Value(2).Text()
-	key := v.keys[kid]
+	key := keys[kid]
 	if key == nil || typ != tokenType || alg != key.method.Alg() {
 		return nil, errHeader
 	}

@@ -1,0 +1,157 @@
+package auth
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// keyRing is the signing keys as they are at one time. It does not change.
+type keyRing struct {
+	signer *signingKey
+	byID   map[string]*signingKey
+	jwks   []byte
+	etag   string // of jwks
+}
+
+func newKeyRing(keys []SigningKey) (*keyRing, error) {
+	if len(keys) == 0 {
+		return nil, errors.New("auth: SigningKeys must have at least one key")
+	}
+	ring := &keyRing{byID: make(map[string]*signingKey, len(keys))}
+	for _, k := range keys {
+		if k.get == nil {
+			return nil, errors.New("auth: empty SigningKey: make it with NewHS256Key, NewES256Key or NewEdDSAKey")
+		}
+		if ring.byID[k.ID()] != nil {
+			return nil, fmt.Errorf("auth: two signing keys have the id %q: give each its own", k.ID())
+		}
+		ring.byID[k.ID()] = k.get()
+	}
+	ring.signer = keys[0].get()
+	if ring.signer.retired != nil {
+		return nil, fmt.Errorf("auth: the first signing key, %q, signs, and is retired: put the one that replaces it in front", ring.signer.id)
+	}
+	var err error
+	if ring.jwks, err = encodeJWKS(keys); err != nil {
+		return nil, err
+	}
+	digest := sha256.Sum256(ring.jwks)
+	ring.etag = fmt.Sprintf(`"%x"`, digest[:16])
+	return ring, nil
+}
+
+// SetKeys replaces TokenConfig.SigningKeys while requests go on, and returns an
+// error that says what to change, with the keys as they were. When it has
+// returned, no token of a key that is not among the new ones is accepted. The
+// order in which to change keys on many instances is that of
+// TokenConfig.SigningKeys.
+func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
+	ring, err := newKeyRing(keys)
+	if err != nil {
+		return err
+	}
+	t.ring.Store(ring)
+	return nil
+}
+
+// jwksMaxAge is how long others may keep the public keys before they ask again:
+// no longer than it takes to bring out a new one before it signs.
+const jwksMaxAge = 5 * time.Minute
+
+// JWKSHandler handles GET /.well-known/jwks.json: what [TokenIssuer.JWKS] returns,
+// for anybody, to be kept for five minutes. With keys of HS256 alone it is an
+// empty set.
+func (s *Service) JWKSHandler() http.Handler {
+	return s.only(http.MethodGet, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ring := s.tokens.ring.Load()
+		header := w.Header()
+		header.Set("Content-Type", "application/json")
+		header.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(jwksMaxAge.Seconds())))
+		header.Set("ETag", ring.etag)
+		header.Set("X-Content-Type-Options", "nosniff")
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(ring.jwks))
+	}))
+}
+
+// JWKS returns the public keys with which others can verify the tokens, as a JWK
+// set (RFC 7517): those of ES256 and EdDSA, retired ones too, and never one of
+// HS256, which could sign. [Service.JWKSHandler] serves it.
+func (t *TokenIssuer) JWKS() []byte {
+	return bytes.Clone(t.ring.Load().jwks)
+}
+
+// jwk is a key as RFC 7517, RFC 7518 (section 6) and RFC 8037 write it.
+type jwk struct {
+	KeyType   string   `json:"kty"`
+	Curve     string   `json:"crv,omitempty"`
+	X         *segment `json:"x,omitempty"`
+	Y         *segment `json:"y,omitempty"`
+	D         *segment `json:"d,omitempty"` // the private half
+	K         *segment `json:"k,omitempty"` // a symmetric key
+	ID        string   `json:"kid,omitempty"`
+	Algorithm string   `json:"alg,omitempty"`
+	Use       string   `json:"use,omitempty"`
+	Uses      []string `json:"key_ops,omitempty"`
+}
+
+type jwkSet struct {
+	Keys []jwk `json:"keys"`
+}
+
+// segment is bytes that are written in base64url, in the one strict spelling.
+type segment []byte
+
+func (s segment) MarshalText() ([]byte, error) {
+	return segmentEncoding.AppendEncode(nil, s), nil
+}
+
+func (s *segment) UnmarshalText(text []byte) (err error) {
+	if !isBase64URL(string(text)) {
+		return errors.New("not base64url without padding")
+	}
+	*s, err = decodeSegment(string(text))
+	return err
+}
+
+func encodeJWKS(keys []SigningKey) ([]byte, error) {
+	set := jwkSet{Keys: []jwk{}} // [], not null
+	for _, k := range keys {
+		public := jwk{ID: k.ID(), Algorithm: k.Algorithm(), Use: "sig"}
+		switch key := k.get().public.(type) {
+		case *ecdsa.PublicKey:
+			point, err := key.Bytes() // 4, x, y
+			if err != nil {
+				return nil, fmt.Errorf("auth: encoding the public key %q: %w", k.ID(), err)
+			}
+			x, y := segment(point[1:33]), segment(point[33:])
+			public.KeyType, public.Curve, public.X, public.Y = "EC", "P-256", &x, &y
+		case ed25519.PublicKey:
+			x := segment(key)
+			public.KeyType, public.Curve, public.X = "OKP", "Ed25519", &x
+		default:
+			continue // symmetric
+		}
+		set.Keys = append(set.Keys, public)
+	}
+	return json.Marshal(set)
+}
+
+// RetiredAt returns the key as it verifies what it signed up to the given time,
+// to the second, and nothing that claims to be later: for a key that signs nowhere
+// any more. Whoever gets hold of it then needs a token's own times to make one. It
+// cannot be the first of a ring.
+func (k SigningKey) RetiredAt(at time.Time) SigningKey {
+	if k.get == nil {
+		return k
+	}
+	retired, second := *k.get(), at.Unix()
+	retired.retired = &second
+	return SigningKey{get: func() *signingKey { return &retired }}
+}

@@ -29,6 +29,10 @@ type Config struct {
 	TokenLifetime    time.Duration
 	MaxTokenLifetime time.Duration
 
+	// TokenCacheSize is how many verified tokens are remembered: see
+	// TokenConfig.CacheSize.
+	TokenCacheSize int
+
 	// Credentials says how access keys look and how their secrets are kept. Its
 	// Now and Logger are those below unless set.
 	Credentials CredentialConfig
@@ -108,6 +112,7 @@ func New(store Store, cfg Config) (*Service, error) {
 		SigningKeys: cfg.SigningKeys,
 		Lifetime:    cfg.TokenLifetime,
 		MaxLifetime: cfg.MaxTokenLifetime,
+		CacheSize:   cfg.TokenCacheSize,
 		Users:       cfg.Users,
 		Now:         cfg.Now,
 	})

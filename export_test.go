@@ -86,3 +86,40 @@ func (a *GitHubAPI) Exchange(ctx context.Context, code string) (access, refresh 
 }
 
 func (a *GitHubAPI) Email(ctx context.Context) (string, error) { return a.api.email(ctx, "token") }
+
+// TokenCache is a cache of tokens alone, with one ring of keys and another.
+type TokenCache struct {
+	cache *tokenCache
+	rings [2]*keyRing
+}
+
+func NewTokenCache(size int) *TokenCache {
+	return &TokenCache{newTokenCache(size), [2]*keyRing{new(keyRing), new(keyRing)}}
+}
+
+func (c *TokenCache) Add(token string, ring int, expires, now int64) {
+	c.cache.add(token, c.rings[ring], tokenClaims{
+		identity: Identity{UserID: token}, times: tokenTimes{issuedAt: 1, expiresAt: expires},
+	}, now)
+}
+
+// Find returns whose token it is, empty if the cache does not know it.
+func (c *TokenCache) Find(token string, ring int) string {
+	if v := c.cache.find(token, c.rings[ring]); v != nil {
+		return v.identity.UserID
+	}
+	return ""
+}
+
+// Content returns how many tokens are in the cache, and their length together.
+func (c *TokenCache) Content() (tokens, bytes int) {
+	for i := range c.cache.buckets {
+		for j := range c.cache.buckets[i] {
+			if v := c.cache.buckets[i][j].Load(); v != nil {
+				tokens++
+				bytes += len(v.text)
+			}
+		}
+	}
+	return tokens, bytes
+}

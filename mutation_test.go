@@ -15,7 +15,7 @@ import (
 // bad tokens get the same answer.
 func TestMutatedTokensAreRefusedWithOneAnswer(t *testing.T) {
 	t.Parallel()
-	rounds := testenv.Rounds(t, testenv.Counts{Small: 2_000, Moderate: 10_000, Full: 100_000})
+	rounds := testenv.Rounds(t, testenv.Counts{Small: 2_000, Moderate: 17_000, Full: 350_000})
 	for name, s := range newSigners(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

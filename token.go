@@ -39,6 +39,13 @@ type TokenConfig struct {
 	// the greater of Lifetime and 12 hours unless set.
 	MaxLifetime time.Duration
 
+	// CacheSize is how many tokens are remembered once they have been verified, so
+	// that the next request with one of them costs no signature: 16384 unless set,
+	// up to 16777216, and -1 for none. Each takes about 1 KiB of memory, and all
+	// together never more than CacheSize times 2 KiB. It ought to be as many as are
+	// in use at a time.
+	CacheSize int
+
 	// Users is the host's own table of users, for a store that keeps none: see
 	// [Config.Users].
 	Users Users
@@ -48,6 +55,9 @@ type TokenConfig struct {
 }
 
 const (
+	defaultCacheSize = 1 << 14
+	maxCacheSize     = 1 << 24
+
 	defaultLifetime = 12 * time.Hour
 	longestLifetime = 30 * 24 * time.Hour
 	maxIssuerLength = 256
@@ -65,6 +75,7 @@ type TokenIssuer struct {
 	cfg      TokenConfig
 	verifier tokenVerifier
 	ring     atomic.Pointer[keyRing]
+	cache    *tokenCache // nil for none
 }
 
 // NewTokenIssuer returns an issuer of tokens whose sessions are in the store, or
@@ -89,6 +100,7 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 		users = &hostUsers{cfg.Users}
 	}
 	t := &TokenIssuer{
+		cache:    newTokenCache(cfg.CacheSize),
 		users:    users,
 		sessions: sessions,
 		cfg:      cfg,
@@ -109,6 +121,9 @@ func (cfg TokenConfig) withDefaults() (TokenConfig, error) {
 	if cfg.Lifetime == 0 {
 		cfg.Lifetime = defaultLifetime
 	}
+	if cfg.CacheSize == 0 {
+		cfg.CacheSize = defaultCacheSize
+	}
 	if cfg.MaxLifetime == 0 {
 		cfg.MaxLifetime = max(cfg.Lifetime, defaultLifetime)
 	}
@@ -121,6 +136,8 @@ func (cfg TokenConfig) withDefaults() (TokenConfig, error) {
 	switch {
 	case cfg.Lifetime < time.Second || cfg.Lifetime > longestLifetime || cfg.Lifetime%time.Second != 0:
 		return cfg, errors.New("auth: Lifetime must be whole seconds, from a second to 30 days")
+	case cfg.CacheSize < -1 || cfg.CacheSize > maxCacheSize:
+		return cfg, fmt.Errorf("auth: CacheSize must be from 1 to %d, or -1 for no cache", maxCacheSize)
 	case cfg.MaxLifetime < cfg.Lifetime || cfg.MaxLifetime > longestLifetime:
 		return cfg, errors.New("auth: MaxLifetime must be from Lifetime to 30 days")
 	}
@@ -275,11 +292,30 @@ func encodeClaims(claims payload) ([]byte, error) {
 // answer: then nothing is known of the token.
 func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error) {
 	now := t.cfg.Now()
-	identity, err := t.verifier.verify(t.ring.Load().byID, token, now)
+	identity, err := t.authentic(token, now.Unix())
 	if err != nil {
 		return Identity{}, err
 	}
 	return t.requireLive(ctx, identity, now)
+}
+
+// authentic returns whose token this is, if it is one of ours and its time is now.
+func (t *TokenIssuer) authentic(token string, now int64) (Identity, error) {
+	ring := t.ring.Load() // before anything is found out with it
+	if known := t.cache.find(token, ring); known != nil {
+		if err := t.verifier.checkTimes(known.times, now); err != nil {
+			return Identity{}, err
+		}
+		return known.identity, nil
+	}
+	claims, err := t.verifier.verify(ring.byID, token, now)
+	if err != nil {
+		return Identity{}, err
+	}
+	if ring == t.ring.Load() { // what another ring has verified would only be in the way
+		t.cache.add(token, ring, claims, now)
+	}
+	return claims.identity, nil
 }
 
 // requireLive returns the identity if its session is live.

@@ -40,28 +40,43 @@ type tokenVerifier struct {
 	maxLifetime      int64 // seconds
 }
 
+// tokenClaims is what a token says that was signed with one of the keys.
+type tokenClaims struct {
+	identity Identity
+	times    tokenTimes
+}
+
+// tokenTimes are in whole seconds of Unix time.
+type tokenTimes struct {
+	issuedAt, expiresAt int64
+	notBefore           int64 // 0 for none
+}
+
 // verify checks the token, which must be of one of the keys.
-func (v *tokenVerifier) verify(keys map[string]*signingKey, token string, now time.Time) (Identity, error) {
+func (v *tokenVerifier) verify(keys map[string]*signingKey, token string, now int64) (tokenClaims, error) {
 	header, claims, signature, ok := splitToken(token)
 	if !ok {
-		return Identity{}, errMalformed
+		return tokenClaims{}, errMalformed
 	}
 	key, err := keyOf(header, keys)
 	if err != nil {
-		return Identity{}, err
+		return tokenClaims{}, err
 	}
 	sig, err := decodeSegment(signature)
 	if err != nil {
-		return Identity{}, errMalformed
+		return tokenClaims{}, errMalformed
 	}
 	if !key.verify(token[:len(header)+1+len(claims)], sig) {
-		return Identity{}, errSignature
+		return tokenClaims{}, errSignature
 	}
-	identity, err := v.identity(claims, now)
-	if err == nil && key.retired != nil && identity.IssuedAt.Unix() > *key.retired {
-		return Identity{}, errRetired
+	verified, err := v.claims(claims)
+	if err != nil {
+		return tokenClaims{}, err
 	}
-	return identity, err
+	if key.retired != nil && verified.times.issuedAt > *key.retired {
+		return tokenClaims{}, errRetired
+	}
+	return verified, v.checkTimes(verified.times, now)
 }
 
 // splitToken cuts the token at its two dots. It looks at no more than the
@@ -146,14 +161,15 @@ const (
 	claimIsSuperUser
 )
 
-func (v *tokenVerifier) identity(segment string, now time.Time) (Identity, error) {
+// claims reads the claims, whose times are still to be checked.
+func (v *tokenVerifier) claims(segment string) (tokenClaims, error) {
 	text, err := decodeSegment(segment)
 	if err != nil {
-		return Identity{}, errMalformed
+		return tokenClaims{}, errMalformed
 	}
 	claims, err := strictjson.Parse(text, claimNames)
 	if err != nil {
-		return Identity{}, errClaims
+		return tokenClaims{}, errClaims
 	}
 	issuer, ok1 := claims.Value(claimIssuer).Text()
 	audience, ok2 := claims.Value(claimAudience).Text()
@@ -162,42 +178,47 @@ func (v *tokenVerifier) identity(segment string, now time.Time) (Identity, error
 	username, ok5 := claims.Value(claimUsername).Text()
 	_, ok6 := claims.Value(claimIsSuperUser).Bool() // says nothing that we would believe, but must be one
 	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || subject == "" || sessionID == "" {
-		return Identity{}, errClaims
+		return tokenClaims{}, errClaims
 	}
 	if issuer != v.issuer || audience != v.audience {
-		return Identity{}, errForeign
+		return tokenClaims{}, errForeign
 	}
-	issuedAt, expiresAt, err := v.lifetime(&claims, now.Unix())
-	if err != nil {
-		return Identity{}, err
+	times, ok := readTimes(&claims)
+	if !ok {
+		return tokenClaims{}, errClaims
 	}
-	return Identity{
-		UserID:    subject,
-		Username:  username,
-		SessionID: sessionID,
-		IssuedAt:  time.Unix(issuedAt, 0).UTC(),
-		ExpiresAt: time.Unix(expiresAt, 0).UTC(),
+	return tokenClaims{
+		identity: Identity{
+			UserID:    subject,
+			Username:  username,
+			SessionID: sessionID,
+			IssuedAt:  time.Unix(times.issuedAt, 0).UTC(),
+			ExpiresAt: time.Unix(times.expiresAt, 0).UTC(),
+		},
+		times: times,
 	}, nil
 }
 
-// lifetime checks the times, which are whole seconds. An expired token gets no
-// leeway; one from an instance whose clock is ahead gets a little.
-func (v *tokenVerifier) lifetime(claims *strictjson.Object, now int64) (issuedAt, expiresAt int64, err error) {
+func readTimes(claims *strictjson.Object) (times tokenTimes, ok bool) {
 	issuedAt, ok1 := claims.Value(claimIssuedAt).Int()
 	expiresAt, ok2 := claims.Value(claimExpiresAt).Int()
 	notBefore, ok3 := int64(0), true
 	if claims.Value(claimNotBefore).Kind() != strictjson.Absent {
 		notBefore, ok3 = claims.Value(claimNotBefore).Int()
 	}
+	return tokenTimes{issuedAt, expiresAt, notBefore}, ok1 && ok2 && ok3
+}
+
+// checkTimes checks whether the token is good now. An expired token gets no
+// leeway; one from an instance whose clock is ahead gets a little.
+func (v *tokenVerifier) checkTimes(t tokenTimes, now int64) error {
 	switch {
-	case !ok1 || !ok2 || !ok3:
-		return 0, 0, errClaims
-	case issuedAt <= 0 || issuedAt > now+maxClockSkew || notBefore > now:
-		return 0, 0, errLifetime
-	case expiresAt <= issuedAt || expiresAt-issuedAt > v.maxLifetime: // no overflow: issuedAt is small and positive
-		return 0, 0, errLifetime
-	case expiresAt <= now:
-		return 0, 0, errExpired
+	case t.issuedAt <= 0 || t.issuedAt > now+maxClockSkew || t.notBefore > now:
+		return errLifetime
+	case t.expiresAt <= t.issuedAt || t.expiresAt-t.issuedAt > v.maxLifetime: // no overflow: issuedAt is small and positive
+		return errLifetime
+	case t.expiresAt <= now:
+		return errExpired
 	}
-	return issuedAt, expiresAt, nil
+	return nil
 }

@@ -1,5 +1,6 @@
 // Package surface holds what the module shows to the world: the names that it
-// exports, in exported.txt, and what its packages import.
+// exports, in exported.txt, what its packages import, and which modules a host
+// compiles, in modules.txt.
 package surface
 
 import (
@@ -28,27 +29,32 @@ const (
 	maxRootNames = 75
 )
 
-var update = flag.Bool("update", false, "write "+listing+" as the packages are now")
+var update = flag.Bool("update", false, "write the listings as the packages are now")
 
 func TestExportedNamesAreTheOnesListed(t *testing.T) {
 	var got []string
 	for _, pkg := range publicPackages(t) {
 		got = append(got, exported(pkg)...)
 	}
-	text := strings.Join(got, "\n") + "\n"
+	requireListed(t, "The exported names", listing, strings.Join(got, "\n")+"\n")
+}
+
+// requireListed compares a listing with how things are now, or writes it.
+func requireListed(t *testing.T, what, file, now string) {
+	t.Helper()
 	if *update {
-		if err := os.WriteFile(listing, []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(now), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	old, err := os.ReadFile(listing)
+	old, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
-	if string(old) != text {
-		t.Errorf("The exported names differ from internal/surface/%s (- listed, + now):\n%s"+
+	if string(old) != now {
+		t.Errorf("%s differ from internal/surface/%s (- listed, + now):\n%s"+
 			"If that is meant, accept it with: go test ./internal/surface -update",
-			listing, diff(slices.Collect(strings.Lines(string(old))), slices.Collect(strings.Lines(text))))
+			what, file, diff(slices.Collect(strings.Lines(string(old))), slices.Collect(strings.Lines(now))))
 	}
 }
 

@@ -131,6 +131,17 @@ func verbs() []verb {
 			_, err := s.ResetUser(ctx, "ada", disable, newKey("k-new", "ada"))
 			return err
 		}},
+		{"DeleteUser", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.DeleteUser(ctx, "ada")
+			return err
+		}},
+		{"EndUserSessions", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return expect(2)(s.EndUserSessions(ctx, "ada", now))
+		}},
+		{"ListUsers", false, func(ctx context.Context, s *sqlstore.Store) error {
+			users, err := s.ListUsers(ctx, "ada", 10)
+			return expect(1)(len(users), err)
+		}},
 		{"AddKey", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.AddKey(ctx, newKey("k-new", "ada"))
 		}},
@@ -162,7 +173,7 @@ func verbs() []verb {
 func expect(want int) func(int, error) error {
 	return func(n int, err error) error {
 		if err == nil && n != want {
-			return fmt.Errorf("pruned %d, not %d", n, want)
+			return fmt.Errorf("%d records, not %d", n, want)
 		}
 		return err
 	}

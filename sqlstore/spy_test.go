@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// spy is a driver that notes every statement on its way to SQLite's, and can
+// spy is a driver that notes every statement on its way to another driver, and can
 // meddle with it.
 type spy struct {
 	driver.Connector
@@ -28,7 +28,7 @@ func (s *spy) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &spiedConn{conn.(sqliteConn), s}, nil
+	return &spiedConn{driverConn: conn.(driverConn), spy: s}, nil
 }
 
 // watch empties the log and from now on calls before, if it is not nil, with
@@ -71,8 +71,8 @@ func (s *spy) closedConns() int {
 	return s.closed
 }
 
-// sqliteConn is what modernc.org/sqlite's connections can do.
-type sqliteConn interface {
+// driverConn is what the connections of all drivers here can do.
+type driverConn interface {
 	driver.Conn
 	driver.ConnBeginTx
 	driver.ConnPrepareContext
@@ -80,23 +80,35 @@ type sqliteConn interface {
 	driver.Pinger
 	driver.QueryerContext
 	driver.SessionResetter
-	driver.Validator
 }
 
 type spiedConn struct {
-	sqliteConn
-	spy *spy
+	driverConn
+	spy  *spy
+	lost bool
+}
+
+// lose ends the connection as a network does: the server sees it end, and rolls
+// back.
+func (c *spiedConn) lose() {
+	c.lost = true
+	_ = c.driverConn.Close()
+}
+
+func (c *spiedConn) IsValid() bool {
+	inner, ok := c.driverConn.(driver.Validator)
+	return !c.lost && (!ok || inner.IsValid())
 }
 
 func (c *spiedConn) ExecContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Result, error) {
-	return meddle(ctx, c.spy, statement, func() (driver.Result, error) {
-		return c.sqliteConn.ExecContext(ctx, statement, args)
+	return meddle(ctx, c, statement, func() (driver.Result, error) {
+		return c.driverConn.ExecContext(ctx, statement, args)
 	})
 }
 
 func (c *spiedConn) QueryContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Rows, error) {
-	return meddle(ctx, c.spy, statement, func() (driver.Rows, error) {
-		return c.sqliteConn.QueryContext(ctx, statement, args)
+	return meddle(ctx, c, statement, func() (driver.Rows, error) {
+		return c.driverConn.QueryContext(ctx, statement, args)
 	})
 }
 
@@ -104,28 +116,50 @@ func (c *spiedConn) Close() error {
 	c.spy.mu.Lock()
 	c.spy.closed++
 	c.spy.mu.Unlock()
-	return c.sqliteConn.Close()
+	if c.lost {
+		return nil
+	}
+	return c.driverConn.Close()
 }
 
-func meddle[T any](ctx context.Context, s *spy, statement string, run func() (T, error)) (result T, err error) {
+func meddle[T any](ctx context.Context, c *spiedConn, statement string, run func() (T, error)) (result T, err error) {
 	statement = strings.Join(strings.Fields(statement), " ")
+	s := c.spy
 	s.mu.Lock()
 	s.log = append(s.log, statement)
 	before := s.before
 	s.mu.Unlock()
+	if c.lost {
+		return result, driver.ErrBadConn
+	}
 	if before == nil {
 		return run()
 	}
-	err = before(ctx, statement)
-	if late, ok := err.(afterwards); ok {
+	switch err := before(ctx, statement).(type) {
+	case nil:
+		return run()
+	case afterwards:
 		_, _ = run()
-		return result, late()
-	}
-	if err != nil {
+		return result, err()
+	case connectionLost:
+		if err.afterwards {
+			undelivered, _ := run()
+			if rows, ok := any(undelivered).(driver.Rows); ok {
+				_ = rows.Close()
+			}
+		}
+		c.lose()
+		return result, err
+	default:
 		return result, err
 	}
-	return run()
 }
+
+// connectionLost ends the connection, before the server has seen the statement or
+// after it has run it.
+type connectionLost struct{ afterwards bool }
+
+func (connectionLost) Error() string { return "connection reset by peer" }
 
 // afterwards says what to return of a statement that is run all the same. It must
 // not be one that returns rows.

@@ -1,0 +1,161 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+func TestTheVerbsAreTheMethodsOfAStore(t *testing.T) {
+	t.Parallel()
+	var called []string
+	for _, v := range verbs() {
+		name, _, _ := strings.Cut(v.name, " ")
+		called = append(called, name)
+	}
+	methods := reflect.TypeFor[auth.Store]()
+	for i := range methods.NumMethod() {
+		if name := methods.Method(i).Name; name != "KeepsUsers" {
+			require.Contains(t, called, name)
+		}
+	}
+}
+
+// stage is a seeded store, with a spy in front of the database.
+type stage struct {
+	store  *sqlstore.Store
+	db     *sql.DB
+	spy    *spy
+	prefix string
+}
+
+// onEach runs the test on a file and on each of the servers that there are. Each
+// call of the function that it gets returns a stage with tables of its own.
+func onEach(t *testing.T, test func(t *testing.T, newStage func(*testing.T) *stage)) {
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, func(t *testing.T) *stage {
+			s := &spy{}
+			db := openSpied(t, "file:"+newFile(t)+impatient, s)
+			return (&stage{mustOpen(t, db), db, s, "auth_"}).seeded(t)
+		})
+	})
+	onServers(t, func(t *testing.T, on *server) {
+		test(t, func(t *testing.T) *stage {
+			s := &spy{}
+			db := on.open(t, s, 4)
+			cfg := on.config()
+			store, err := sqlstore.Open(context.Background(), db, cfg)
+			require.NoError(t, err)
+			return (&stage{store, db, s, cfg.Prefix}).seeded(t)
+		})
+	})
+}
+
+// recordTables have all that a verb can change.
+var recordTables = []string{
+	"users", "access_keys", "sessions", "bootstrap",
+	"github_links", "github_tokens", "github_states", "retired_usernames",
+}
+
+// seeded empties the tables and seeds them.
+func (s *stage) seeded(t *testing.T) *stage {
+	t.Helper()
+	s.spy.watch(nil)
+	for _, table := range recordTables {
+		_, err := s.db.Exec(`DELETE FROM ` + s.prefix + table)
+		require.NoError(t, err)
+	}
+	seed(t, s.store)
+	s.spy.watch(nil)
+	return s
+}
+
+// rows returns every row of the tables.
+func (s *stage) rows(t *testing.T) (all []string) {
+	t.Helper()
+	for _, table := range recordTables {
+		rows, err := s.db.Query(`SELECT * FROM ` + s.prefix + table)
+		require.NoError(t, err)
+		columns, err := rows.Columns()
+		require.NoError(t, err)
+		values := make([]any, len(columns))
+		for i := range values {
+			values[i] = new(sql.RawBytes)
+		}
+		for rows.Next() {
+			require.NoError(t, rows.Scan(values...))
+			row := table + ":"
+			for _, value := range values {
+				row += fmt.Sprintf(" %q", *value.(*sql.RawBytes))
+			}
+			all = append(all, row)
+		}
+		require.NoError(t, rows.Err())
+		require.NoError(t, rows.Close())
+	}
+	slices.Sort(all)
+	return all
+}
+
+// A connection can be lost before the server has seen a statement and after it has
+// run it, which nobody can tell apart. Whatever the moment, a verb took effect as a
+// whole or not at all, and says nothing that is not so.
+func TestALostConnectionLeavesAWholeOrNothingAndNoUntrueAnswer(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		for _, v := range verbs() {
+			t.Run(v.name, func(t *testing.T) {
+				t.Parallel()
+				s := newStage(t)
+				before := s.rows(t)
+				s.spy.watch(nil)
+				require.NoError(t, v.call(context.Background(), s.store))
+				of := len(s.spy.statements())
+				after := s.rows(t)
+				for n := 1; n <= of; n++ {
+					for _, moment := range []connectionLost{{afterwards: false}, {afterwards: true}} {
+						loseConnection(t, s.seeded(t), v, n, of, moment, before, after)
+					}
+				}
+			})
+		}
+	})
+}
+
+func loseConnection(t *testing.T, s *stage, v verb, n, of int, moment connectionLost, before, after []string) {
+	t.Helper()
+	s.spy.watch(at(n, func(context.Context) error { return moment }))
+	err := v.call(context.Background(), s.store)
+	statement := s.spy.statements()[n-1]
+	s.spy.watch(nil)
+	about := fmt.Sprintf("statement %d of %d, %s, afterwards: %v: %v", n, of, statement, moment.afterwards, err)
+
+	now := s.rows(t)
+	switch {
+	case err == nil: // It began anew on another connection.
+		require.False(t, v.writes && n == of, about)
+		require.Equal(t, after, now, about)
+		return
+	case v.writes && n == of:
+		require.Equal(t, "COMMIT", statement)
+		require.ErrorContains(t, err, "unknown whether it took effect", about)
+	}
+	requireNoAnswer(t, err)
+	if v.writes && n == of && moment.afterwards {
+		require.Equal(t, after, now, about)
+		return
+	}
+	require.Equal(t, before, now, about)
+	require.NoError(t, v.call(context.Background(), s.store), about)
+	require.Equal(t, after, s.rows(t), about)
+}

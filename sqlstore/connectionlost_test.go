@@ -50,15 +50,18 @@ func onEach(t *testing.T, test func(t *testing.T, newStage func(*testing.T) *sta
 		})
 	})
 	onServers(t, func(t *testing.T, on *server) {
-		test(t, func(t *testing.T) *stage {
-			s := &spy{}
-			db := on.open(t, s, 4)
-			cfg := on.config()
-			store, err := sqlstore.Open(context.Background(), db, cfg)
-			require.NoError(t, err)
-			return (&stage{store, db, s, cfg.Prefix}).seeded(t)
-		})
+		test(t, on.stage)
 	})
+}
+
+func (s *server) stage(t *testing.T) *stage {
+	t.Helper()
+	spied := &spy{}
+	db := s.open(t, spied, 4)
+	cfg := s.config()
+	store, err := sqlstore.Open(context.Background(), db, cfg)
+	require.NoError(t, err)
+	return (&stage{store, db, spied, cfg.Prefix}).seeded(t)
 }
 
 // recordTables have all that a verb can change.

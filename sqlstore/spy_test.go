@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ type spy struct {
 
 	mu     sync.Mutex
 	log    []string
+	args   [][]driver.NamedValue // of the statements in the log
 	closed int
 	before func(ctx context.Context, statement string) error
 }
@@ -36,7 +38,7 @@ func (s *spy) Connect(ctx context.Context) (driver.Conn, error) {
 func (s *spy) watch(before func(ctx context.Context, statement string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.log, s.before = nil, before
+	s.log, s.args, s.before = nil, nil, before
 }
 
 // statements returns the log.
@@ -101,13 +103,13 @@ func (c *spiedConn) IsValid() bool {
 }
 
 func (c *spiedConn) ExecContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Result, error) {
-	return meddle(ctx, c, statement, func() (driver.Result, error) {
+	return meddle(ctx, c, statement, args, func() (driver.Result, error) {
 		return c.driverConn.ExecContext(ctx, statement, args)
 	})
 }
 
 func (c *spiedConn) QueryContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Rows, error) {
-	return meddle(ctx, c, statement, func() (driver.Rows, error) {
+	return meddle(ctx, c, statement, args, func() (driver.Rows, error) {
 		return c.driverConn.QueryContext(ctx, statement, args)
 	})
 }
@@ -122,11 +124,13 @@ func (c *spiedConn) Close() error {
 	return c.driverConn.Close()
 }
 
-func meddle[T any](ctx context.Context, c *spiedConn, statement string, run func() (T, error)) (result T, err error) {
+func meddle[T any](
+	ctx context.Context, c *spiedConn, statement string, args []driver.NamedValue, run func() (T, error),
+) (result T, err error) {
 	statement = strings.Join(strings.Fields(statement), " ")
 	s := c.spy
 	s.mu.Lock()
-	s.log = append(s.log, statement)
+	s.log, s.args = append(s.log, statement), append(s.args, slices.Clone(args))
 	before := s.before
 	s.mu.Unlock()
 	if c.lost {

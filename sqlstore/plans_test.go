@@ -1,0 +1,135 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+// A store with as many rows as make a database prefer an index, where there is one.
+const manyRows = 50_000
+
+// fill adds users with a key, a session, a link, a token and a state each, and has
+// the server look at how many there are now. TABLE is where the numbers come from.
+var fill = []string{
+	`INSERT INTO auth_users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at)
+		SELECT CONCAT('u', n), CONCAT('N', n), CONCAT('n', n), '', NULL, 0, 1, 1, 1, 0 FROM TABLE`,
+	`INSERT INTO auth_access_keys (id, user_id, hash, label, created_at, expires_at)
+		SELECT CONCAT('k', n), CONCAT('u', n), 'hash', '', 1, 9000000000000000 + n FROM TABLE`,
+	`INSERT INTO auth_sessions (id, user_id, method, access_key_id, created_at, expires_at)
+		SELECT CONCAT('s', n), CONCAT('u', n), 'access_key', CONCAT('k', n), 1, 9000000000000000 + n FROM TABLE`,
+	`INSERT INTO auth_github_links (host, account_id, user_id, login, name, avatar_url, created_at, seen_at)
+		SELECT 'github.com', 1000 + n, CONCAT('u', n), 'login', '', '', 1, 1 FROM TABLE`,
+	`INSERT INTO auth_github_tokens (user_id, host, account_id, version, scopes, sealed, lease_until, updated_at)
+		SELECT CONCAT('u', n), 'github.com', 1000 + n, 'v', '', 'sealed', 0, 1 FROM TABLE`,
+	`INSERT INTO auth_github_states (id, expires_at) SELECT CONCAT('st', n), 9000000000000000 + n FROM TABLE`,
+	`INSERT INTO auth_retired_usernames (username_folded) SELECT CONCAT('r', n) FROM TABLE`,
+}
+
+var numbers = map[sqlstore.Dialect]string{
+	sqlstore.Postgres: fmt.Sprintf(`generate_series(1, %d) AS g (n)`, manyRows),
+	sqlstore.MySQL:    fmt.Sprintf(`(SELECT seq AS n FROM seq_1_to_%d) AS g`, manyRows), // MariaDB's
+}
+
+var analyze = map[sqlstore.Dialect]string{sqlstore.Postgres: `ANALYZE `, sqlstore.MySQL: `ANALYZE TABLE `}
+
+func (s *stage) fill(t *testing.T, on sqlstore.Dialect) {
+	t.Helper()
+	for _, statement := range fill {
+		statement = strings.ReplaceAll(strings.ReplaceAll(statement, "TABLE", numbers[on]), "auth_", s.prefix)
+		_, err := s.db.Exec(statement)
+		require.NoError(t, err)
+	}
+	for _, table := range recordTables {
+		rows, err := s.db.Query(analyze[on] + s.prefix + table)
+		require.NoError(t, err)
+		require.NoError(t, rows.Close())
+	}
+}
+
+// On SQLite that is TestNoStatementReadsAWholeTable.
+func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
+	t.Parallel()
+	explains := map[sqlstore.Dialect]func(t *testing.T, db *sql.DB, statement string, args []any){
+		sqlstore.Postgres: requireIndexOnPostgres, sqlstore.MySQL: requireIndexOnMySQL,
+	}
+	onServers(t, func(t *testing.T, on *server) {
+		s := on.stage(t)
+		arguments := map[string][]any{} // by statement
+		for _, v := range verbs() {
+			if v.name == "Ping" {
+				continue // The table has one row at most.
+			}
+			s.seeded(t)
+			require.NoError(t, v.call(context.Background(), s.store))
+			for i, statement := range s.spy.statements() {
+				arguments[statement] = nil
+				for _, arg := range s.spy.args[i] {
+					arguments[statement] = append(arguments[statement], arg.Value)
+				}
+			}
+		}
+		s.seeded(t).fill(t, on.dialect)
+		explained := 0
+		for statement, args := range arguments {
+			switch verb, _, _ := strings.Cut(statement, " "); verb {
+			case "SELECT", "UPDATE", "DELETE":
+				if !strings.Contains(statement, s.prefix+"locks") { // It has one row.
+					explains[on.dialect](t, s.db, statement, args)
+					explained++
+				}
+			}
+		}
+		require.Greater(t, explained, 30)
+	})
+}
+
+type postgresPlan struct {
+	Node     string         `json:"Node Type"`
+	Relation string         `json:"Relation Name"`
+	Plans    []postgresPlan `json:"Plans"`
+}
+
+func requireIndexOnPostgres(t *testing.T, db *sql.DB, statement string, args []any) {
+	t.Helper()
+	var text string
+	require.NoError(t, db.QueryRow(`EXPLAIN (FORMAT JSON) `+statement, args...).Scan(&text), statement)
+	var plans []struct{ Plan postgresPlan }
+	require.NoError(t, json.Unmarshal([]byte(text), &plans))
+	var check func(postgresPlan)
+	check = func(p postgresPlan) {
+		require.NotEqual(t, "Seq Scan", p.Node, "%s of %s\n%s", statement, p.Relation, text)
+		require.NotContains(t, p.Node, "Sort", "%s\n%s", statement, text)
+		for _, sub := range p.Plans {
+			check(sub)
+		}
+	}
+	require.NotEmpty(t, plans)
+	check(plans[0].Plan)
+}
+
+func requireIndexOnMySQL(t *testing.T, db *sql.DB, statement string, args []any) {
+	t.Helper()
+	rows, err := db.Query(`EXPLAIN `+statement, args...)
+	require.NoError(t, err, statement)
+	defer rows.Close()
+	for rows.Next() {
+		var id, selectType, table, kind, possible, key, keyLength, ref, count, extra sql.NullString
+		require.NoError(t, rows.Scan(&id, &selectType, &table, &kind, &possible, &key, &keyLength, &ref, &count, &extra))
+		about := fmt.Sprintf("%s\n%s: type %s, key %s, rows %s, %s", statement, table.String, kind.String, key.String, count.String, extra.String)
+		require.NotContains(t, extra.String, "filesort", about)
+		if table.String == "" {
+			continue // such as "SELECT EXISTS (…)" itself
+		}
+		require.NotContains(t, []string{"ALL", "index"}, kind.String, about)
+		require.NotEmpty(t, key.String, about)
+	}
+	require.NoError(t, rows.Err())
+}

@@ -1,0 +1,246 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/pressly/goose/v3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+// place is where tables can be made: a file, or a part of a server's schema.
+type place struct {
+	cfg  sqlstore.Config
+	open func(*testing.T, *spy) *sql.DB
+}
+
+// inEach calls the test for a file and for each of the servers that there are. Each
+// call of the function that it gets returns a place of its own.
+func inEach(t *testing.T, test func(t *testing.T, newPlace func(*testing.T) place)) {
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, func(t *testing.T) place {
+			file := newFile(t)
+			return place{config, func(t *testing.T, s *spy) *sql.DB { return openSpied(t, "file:"+file+impatient, s) }}
+		})
+	})
+	onServers(t, func(t *testing.T, on *server) {
+		test(t, func(*testing.T) place {
+			return place{on.config(), func(t *testing.T, s *spy) *sql.DB { return on.open(t, s, 2) }}
+		})
+	})
+}
+
+func (p place) prefix() string {
+	if p.cfg.Prefix == "" {
+		return "auth_"
+	}
+	return p.cfg.Prefix
+}
+
+// stage seeds what has been opened.
+func (p place) stage(t *testing.T, store *sqlstore.Store, db *sql.DB, s *spy) *stage {
+	t.Helper()
+	return (&stage{store, db, s, p.prefix()}).seeded(t)
+}
+
+// migrations returns the first n of the migrations.
+func (p place) migrations(t *testing.T, n int) fstest.MapFS {
+	t.Helper()
+	all, err := sqlstore.Migrations(p.cfg.Dialect, p.cfg.Prefix)
+	require.NoError(t, err)
+	names, err := fs.Glob(all, "*.sql")
+	require.NoError(t, err)
+	files := fstest.MapFS{}
+	for _, name := range names[:n] {
+		text, err := fs.ReadFile(all, name)
+		require.NoError(t, err)
+		files[name] = &fstest.MapFile{Data: text}
+	}
+	return files
+}
+
+func TestTenInstancesStartAtOnceOnAnEmptyServer(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		for range testenv.Rounds(t, testenv.Counts{Small: 1, Moderate: 3, Full: 50}) {
+			cfg := on.config()
+			pools := make([]*sql.DB, 10)
+			for i := range pools {
+				pools[i] = on.open(t, nil, 2)
+			}
+			together(t, len(pools), func(i int) error {
+				store, err := sqlstore.Open(context.Background(), pools[i], cfg)
+				if err != nil {
+					return err
+				}
+				return store.Ping(context.Background())
+			})
+			require.Equal(t, everyVersion(),
+				column(t, pools[0], `SELECT version_id FROM `+cfg.Prefix+`schema_version ORDER BY id`))
+			for _, pool := range pools {
+				require.NoError(t, pool.Close())
+			}
+		}
+	})
+}
+
+// Whatever was done when the connection was lost, the next start does the rest.
+func TestMigrationsThatWereCutOffAreFinishedByTheNextStart(t *testing.T) {
+	t.Parallel()
+	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
+		for n, done := 1, false; !done; n++ {
+			p, s := newPlace(t), &spy{}
+			db := p.open(t, s)
+			moment := connectionLost{afterwards: n%2 == 1}
+			s.watch(at(n, func(context.Context) error { return moment }))
+			_, err := sqlstore.Open(context.Background(), db, p.cfg)
+			done = len(s.statements()) < n
+			if err != nil {
+				requireNoAnswer(t, err)
+			}
+			s.watch(nil)
+
+			store, err := sqlstore.Open(context.Background(), db, p.cfg)
+			require.NoError(t, err, "statement %d", n)
+			require.Equal(t, everyVersion(), column(t, db, `SELECT version_id FROM `+p.prefix()+`schema_version ORDER BY id`))
+			p.stage(t, store, db, s)
+			require.NoError(t, store.EndSession(context.Background(), "s-ada"))
+			require.NoError(t, db.Close())
+		}
+	})
+}
+
+// On MySQL a migration is no transaction: the last may have been applied, and not
+// noted.
+func TestAMigrationThatWasAppliedAndNotNotedIsAppliedAgain(t *testing.T) {
+	t.Parallel()
+	mariadb.need(t)
+	for n := range len(embeddedMigrations()) {
+		p := place{cfg: mariadb.config()}
+		db := mariadb.open(t, nil, 2)
+		_, _ = sqlstore.OpenWithMigrations(context.Background(), db, p.cfg, p.migrations(t, n+1))
+		result, err := db.Exec(`DELETE FROM `+p.prefix()+`schema_version WHERE version_id = ?`, n+1)
+		require.NoError(t, err)
+		deleted, err := result.RowsAffected()
+		require.NoError(t, err)
+		require.EqualValues(t, 1, deleted)
+		store, err := sqlstore.Open(context.Background(), db, p.cfg)
+		require.NoError(t, err)
+		p.stage(t, store, db, &spy{})
+	}
+}
+
+func TestEachMigrationKeepsTheRowsThatAreThere(t *testing.T) {
+	t.Parallel()
+	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
+		for n := range len(embeddedMigrations()) {
+			if n == 0 {
+				continue // There is nothing yet.
+			}
+			p := newPlace(t)
+			db := p.open(t, nil)
+			_, err := sqlstore.OpenWithMigrations(context.Background(), db, p.cfg, p.migrations(t, n))
+			require.ErrorContains(t, err, "check the tables", "the rest is missing")
+
+			filled := 0
+			for _, statement := range fill {
+				_, table, _ := strings.Cut(statement, "auth_")
+				table, _, _ = strings.Cut(table, " ")
+				if _, err := db.Exec(`SELECT 1 FROM ` + p.prefix() + table); err != nil {
+					continue // It comes later.
+				}
+				statement = strings.ReplaceAll(strings.ReplaceAll(statement, "auth_", p.prefix()), "TABLE", `(SELECT 1 AS n) AS g`)
+				if p.cfg.Dialect == sqlstore.SQLite {
+					statement = strings.ReplaceAll(statement, `'sealed'`, `x'01'`)
+				}
+				_, err := db.Exec(statement)
+				require.NoError(t, err)
+				filled++
+			}
+			require.NotZero(t, filled)
+			store, err := sqlstore.Open(context.Background(), db, p.cfg)
+			require.NoError(t, err)
+			require.Len(t, (&stage{store, db, &spy{}, p.prefix()}).rows(t), filled)
+			user, err := store.FindUser(context.Background(), "u1")
+			require.NoError(t, err)
+			require.Equal(t, "N1", user.Username)
+		}
+	})
+}
+
+func TestTablesThatAreNewerThanTheProgramAreRefusedOnAServer(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		s := &spy{}
+		db, cfg := on.open(t, s, 2), on.config()
+		p := place{cfg: cfg}
+		files := p.migrations(t, len(embeddedMigrations()))
+		files["99999_last.sql"] = &fstest.MapFile{Data: fmt.Appendf(nil, "-- +goose Up\nCREATE TABLE %slast (id INTEGER);", cfg.Prefix)}
+		_, err := sqlstore.OpenWithMigrations(context.Background(), db, cfg, files)
+		require.NoError(t, err)
+		s.watch(nil)
+		_, err = sqlstore.Open(context.Background(), db, cfg)
+		requireNoAnswer(t, err)
+		require.ErrorContains(t, err, "the tables have version 99999 and this program knows only")
+		for _, verb := range []string{"CREATE", "INSERT", "UPDATE", "DELETE"} {
+			require.Zero(t, s.count(verb), "%q", s.statements())
+		}
+	})
+}
+
+// A team applies the files with the tools that it has, here with those of the
+// migration library, into a version table of its own.
+func TestTablesThatATeamHasMadeItselfAreUsedAndLeftAlone(t *testing.T) {
+	t.Parallel()
+	dialects := map[sqlstore.Dialect]goose.Dialect{
+		sqlstore.SQLite: goose.DialectSQLite3, sqlstore.Postgres: goose.DialectPostgres, sqlstore.MySQL: goose.DialectMySQL,
+	}
+	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
+		p, s := newPlace(t), &spy{}
+		p.cfg.SkipMigrations = true
+		db := p.open(t, s)
+		_, err := sqlstore.Open(context.Background(), db, p.cfg)
+		require.ErrorContains(t, err, "check the tables", "there are none")
+
+		of := len(embeddedMigrations())
+		for _, n := range []int{of - 1, of} {
+			team, err := goose.NewProvider(dialects[p.cfg.Dialect], db, p.migrations(t, n), goose.WithTableName(p.prefix()+"team"))
+			require.NoError(t, err)
+			_, err = team.Up(context.Background())
+			require.NoError(t, err)
+			s.watch(nil)
+			store, err := sqlstore.Open(context.Background(), db, p.cfg)
+			for _, statement := range s.statements() {
+				require.NotRegexp(t, `^(CREATE|ALTER|DROP|INSERT|UPDATE|DELETE)`, statement)
+			}
+			if n < of {
+				require.ErrorContains(t, err, "check the tables", "one is missing")
+				continue
+			}
+			require.NoError(t, err)
+			p.stage(t, store, db, s)
+			require.NoError(t, store.EndSession(context.Background(), "s-ada"))
+		}
+	})
+}
+
+func TestTheLongestPrefixFits(t *testing.T) {
+	t.Parallel()
+	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
+		p := newPlace(t)
+		p.cfg.Prefix = strings.Repeat("p", 23) + "_"
+		db, s := p.open(t, nil), &spy{}
+		store, err := sqlstore.Open(context.Background(), db, p.cfg)
+		require.NoError(t, err)
+		p.stage(t, store, db, s)
+	})
+}

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,9 +32,6 @@ type server struct {
 	// connector returns a connector to the schema, or to none if that is empty.
 	connector func(dsn, schema string) (driver.Connector, error)
 
-	// dropSchema is a statement, to which the name is added.
-	dropSchema string
-
 	once   sync.Once
 	schema string
 	err    error
@@ -40,7 +39,7 @@ type server struct {
 
 var (
 	postgres = &server{
-		dialect: sqlstore.Postgres, variable: "AUTH_TEST_POSTGRES_DSN", dropSchema: `DROP SCHEMA IF EXISTS %s CASCADE`,
+		dialect: sqlstore.Postgres, variable: "AUTH_TEST_POSTGRES_DSN",
 		connector: func(dsn, schema string) (driver.Connector, error) {
 			cfg, err := pgx.ParseConfig(dsn)
 			if err != nil {
@@ -53,7 +52,7 @@ var (
 		},
 	}
 	mariadb = &server{
-		dialect: sqlstore.MySQL, variable: "AUTH_TEST_MYSQL_DSN", dropSchema: `DROP SCHEMA IF EXISTS %s`,
+		dialect: sqlstore.MySQL, variable: "AUTH_TEST_MYSQL_DSN",
 		connector: func(dsn, schema string) (driver.Connector, error) {
 			cfg, err := mysql.ParseDSN(dsn)
 			if err != nil {
@@ -91,16 +90,50 @@ func (s *server) need(t testing.TB) {
 	require.NoError(t, s.err)
 }
 
-// admin runs a statement outside of the schema.
-func (s *server) admin(statement string) error {
+// outside calls do with a pool that is not of the schema.
+func (s *server) outside(do func(*sql.DB) error) error {
 	connector, err := s.connector(os.Getenv(s.variable), "")
 	if err != nil {
 		return err
 	}
 	db := sql.OpenDB(connector)
 	defer db.Close()
-	_, err = db.Exec(statement)
-	return err
+	return do(db)
+}
+
+// admin runs a statement outside of the schema.
+func (s *server) admin(statement string) error {
+	return s.outside(func(db *sql.DB) error {
+		_, err := db.Exec(statement)
+		return err
+	})
+}
+
+// remove removes the schema, the tables first and some at a time: PostgreSQL has no
+// room for the locks of them all.
+func (s *server) remove() error {
+	return s.outside(func(db *sql.DB) error {
+		rows, err := db.Query(`SELECT table_name FROM information_schema.tables WHERE table_schema = '` + s.schema + `'`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		var names []string
+		for rows.Next() {
+			var name string
+			if err := rows.Scan(&name); err != nil {
+				return err
+			}
+			names = append(names, s.schema+"."+name)
+		}
+		for some := range slices.Chunk(names, 100) {
+			if _, err := db.Exec(`DROP TABLE ` + strings.Join(some, ", ")); err != nil {
+				return err
+			}
+		}
+		_, err = db.Exec(`DROP SCHEMA ` + s.schema)
+		return errors.Join(err, rows.Err())
+	})
 }
 
 // open returns a pool of the schema, of whose connections the server has few.
@@ -143,7 +176,7 @@ func runAndRemove(m *testing.M) (code int) {
 	code = m.Run()
 	for _, s := range servers {
 		if s.schema != "" {
-			if err := s.admin(strings.ReplaceAll(s.dropSchema, "%s", s.schema)); err != nil {
+			if err := s.remove(); err != nil {
 				println("the schema", s.schema, "was not removed:", err.Error())
 				code = 1
 			}

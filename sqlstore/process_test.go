@@ -28,8 +28,12 @@ var jobs = map[string]func(db *sql.DB) error{
 
 func TestMain(m *testing.M) {
 	job := os.Getenv(jobVariable)
-	if job == "" {
+	switch job {
+	case "":
 		os.Exit(runAndRemove(m))
+	case trafficJob:
+		fmt.Println(trafficUntilKilled(os.Getenv(fileVariable)))
+		os.Exit(1)
 	}
 	db, err := sql.Open("sqlite", "file:"+os.Getenv(fileVariable)+impatient)
 	if err == nil {
@@ -94,6 +98,17 @@ type process struct {
 
 // start starts a process and returns when it waits.
 func start(t *testing.T, job, file string) process {
+	t.Helper()
+	p := launch(t, job, file)
+	line, err := p.output.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "ready\n", line)
+	return p
+}
+
+// launch starts a process.
+func launch(t *testing.T, job, file string) process {
+	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(self)
@@ -106,11 +121,7 @@ func start(t *testing.T, job, file string) process {
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 
-	p := process{cmd, release, bufio.NewReader(output)}
-	line, err := p.output.ReadString('\n')
-	require.NoError(t, err)
-	require.Equal(t, "ready\n", line)
-	return p
+	return process{cmd, release, bufio.NewReader(output)}
 }
 
 func (p process) kill(t *testing.T) {

@@ -40,16 +40,7 @@ type server struct {
 var (
 	postgres = &server{
 		dialect: sqlstore.Postgres, variable: "AUTH_TEST_POSTGRES_DSN",
-		connector: func(dsn, schema string) (driver.Connector, error) {
-			cfg, err := pgx.ParseConfig(dsn)
-			if err != nil {
-				return nil, err
-			}
-			if schema != "" {
-				cfg.RuntimeParams["search_path"] = schema
-			}
-			return stdlib.GetConnector(*cfg), nil
-		},
+		connector: postgresConnector,
 	}
 	mariadb = &server{
 		dialect: sqlstore.MySQL, variable: "AUTH_TEST_MYSQL_DSN",
@@ -64,6 +55,17 @@ var (
 	}
 	servers = []*server{postgres, mariadb}
 )
+
+func postgresConnector(dsn, schema string) (driver.Connector, error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	if schema != "" {
+		cfg.RuntimeParams["search_path"] = schema
+	}
+	return stdlib.GetConnector(*cfg), nil
+}
 
 // onServers runs the test with each of the servers that there are.
 func onServers(t *testing.T, test func(t *testing.T, on *server)) {
@@ -146,6 +148,10 @@ func (s *server) open(t testing.TB, spied *spy, conns int) *sql.DB {
 		spied.Connector = connector
 		connector = spied
 	}
+	return openConnector(t, connector, conns)
+}
+
+func openConnector(t testing.TB, connector driver.Connector, conns int) *sql.DB {
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)

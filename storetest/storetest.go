@@ -5,7 +5,8 @@
 //		storetest.Run(t, func(t *testing.T) auth.Store { return mystore.New() })
 //	}
 //
-// [RunWithoutUsers] is the same for a store that keeps no users.
+// [RunWithoutUsers] is the same for a store that keeps no users. The guide to
+// writing a store is docs/stores.md; examples/kvstore is one.
 //
 // The environment variable AUTH_TEST_ROUNDS says how many times each race is
 // tried: small (3, the default), moderate (20) or full (1000). Run them often, and

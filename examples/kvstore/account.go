@@ -1,0 +1,196 @@
+package kvstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// account is all that is kept of one user.
+type account struct {
+	User     auth.User
+	Keys     map[string]auth.AccessKey
+	Sessions map[string]auth.Session
+	GitHub   map[string]connection // by host
+
+	indexed map[entry]bool // what the indexes have of it
+}
+
+// connection is a GitHub link, and what goes with it.
+type connection struct {
+	Link        auth.GitHubLink
+	Token       *auth.GitHubToken
+	LeasedUntil time.Time // of the token
+}
+
+// entry is one of an index.
+type entry struct{ bucket, key string }
+
+// entries returns what the indexes are to have of the account.
+func (a *account) entries() map[entry]bool {
+	entries := map[entry]bool{{usernames, auth.FoldASCII(a.User.Username)}: true}
+	if a.User.Email != "" {
+		entries[entry{emails, auth.FoldASCII(a.User.Email)}] = true
+	}
+	if administers(a.User) {
+		entries[entry{administrators, a.User.ID}] = true
+	}
+	for id, key := range a.Keys {
+		entries[entry{keys, id}] = true
+		if !key.ExpiresAt.IsZero() {
+			entries[entry{keyExpiry, expiryKey(key.ExpiresAt, id)}] = true
+		}
+	}
+	for id, session := range a.Sessions {
+		entries[entry{sessions, id}] = true
+		entries[entry{sessionExpiry, expiryKey(session.ExpiresAt, id)}] = true
+	}
+	for _, c := range a.GitHub {
+		entries[entry{links, linkKey(c.Link.Account)}] = true
+	}
+	return entries
+}
+
+// newAccount returns the account of a user who has nothing yet.
+func newAccount(user auth.User) *account {
+	user.CreatedAt, user.LastLogin, user.AdmittedAt = kept(user.CreatedAt), kept(user.LastLogin), kept(user.AdmittedAt)
+	return &account{
+		User: user, Keys: map[string]auth.AccessKey{}, Sessions: map[string]auth.Session{}, GitHub: map[string]connection{},
+	}
+}
+
+// account returns the account of the user with this ID, or [auth.ErrNotFound].
+func (t tx) account(id string) (*account, error) {
+	text := t.bucket(accounts).Get([]byte(id))
+	if text == nil {
+		return nil, auth.ErrNotFound
+	}
+	return decode(text)
+}
+
+func decode(text []byte) (*account, error) {
+	a := newAccount(auth.User{})
+	if err := json.Unmarshal(text, a); err != nil {
+		return nil, err
+	}
+	a.indexed = a.entries()
+	return a, nil
+}
+
+// accountOf returns the account that an index has under the key, or
+// [auth.ErrNotFound].
+func (t tx) accountOf(index, key string) (*account, error) {
+	id := t.bucket(index).Get([]byte(key))
+	if id == nil {
+		return nil, auth.ErrNotFound
+	}
+	return t.account(string(id))
+}
+
+// add saves an account that is new, or returns [auth.ErrExists].
+func (t tx) add(a *account) error {
+	if t.bucket(accounts).Get([]byte(a.User.ID)) != nil {
+		return auth.ErrExists
+	}
+	return t.save(a)
+}
+
+// save writes the account, and of the indexes what is not as it was when the
+// account was read. It returns [auth.ErrExists] if another account has the same
+// entry, and the transaction is to end then.
+func (t tx) save(a *account) error {
+	entries := a.entries()
+	for old := range a.indexed {
+		if !entries[old] {
+			if err := t.bucket(old.bucket).Delete([]byte(old.key)); err != nil {
+				return err
+			}
+		}
+	}
+	for e := range entries {
+		if a.indexed[e] {
+			continue
+		}
+		if t.bucket(e.bucket).Get([]byte(e.key)) != nil {
+			return auth.ErrExists
+		}
+		if err := t.bucket(e.bucket).Put([]byte(e.key), []byte(a.User.ID)); err != nil {
+			return err
+		}
+	}
+	a.indexed = entries
+	text, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	return t.bucket(accounts).Put([]byte(a.User.ID), text)
+}
+
+// remove removes the account. Its username stays taken, by nobody.
+func (t tx) remove(a *account) error {
+	for e := range a.indexed {
+		if err := t.bucket(e.bucket).Delete([]byte(e.key)); err != nil {
+			return err
+		}
+	}
+	if err := t.bucket(usernames).Put([]byte(auth.FoldASCII(a.User.Username)), nil); err != nil {
+		return err
+	}
+	return t.bucket(accounts).Delete([]byte(a.User.ID))
+}
+
+// change reads the account that the index has under the key, and saves it as do
+// has left it.
+func (t tx) change(index, key string, do func(*account) error) error {
+	a, err := t.accountOf(index, key)
+	if err != nil {
+		return err
+	}
+	if err := do(a); err != nil {
+		return err
+	}
+	return t.save(a)
+}
+
+// changeUser is change for the user with this ID.
+func (t tx) changeUser(id string, do func(*account) error) error {
+	a, err := t.account(id)
+	if err != nil {
+		return err
+	}
+	if err := do(a); err != nil {
+		return err
+	}
+	return t.save(a)
+}
+
+// linkKey has the number behind the host, which has no NUL in it.
+func linkKey(account auth.GitHubAccount) string {
+	return account.Host + "\x00" + string(binary.BigEndian.AppendUint64(nil, uint64(account.ID)))
+}
+
+// expiryKey sorts by the time first.
+func expiryKey(at time.Time, id string) string { return timeKey(at) + id }
+
+const timeLength = 8
+
+func timeKey(at time.Time) string {
+	return string(binary.BigEndian.AppendUint64(nil, uint64(at.UnixMicro())^1<<63))
+}
+
+// due returns at most limit of the IDs in an index by time that had expired at the
+// given time.
+func (t tx) due(index string, expired time.Time, limit int) (ids []string) {
+	end := []byte(timeKey(expired))
+	cursor := t.bucket(index).Cursor()
+	for key, _ := cursor.First(); key != nil && len(ids) < limit; key, _ = cursor.Next() {
+		if bytes.Compare(key[:timeLength], end) > 0 {
+			break
+		}
+		ids = append(ids, string(key[timeLength:]))
+	}
+	return ids
+}

@@ -1,0 +1,119 @@
+package kvstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// withToken changes the user's connection to the host, if it has a token, of this
+// version unless that is empty, or returns [auth.ErrNotFound].
+func (s *Store) withToken(ctx context.Context, userID, host, version string, do func(*connection)) error {
+	return s.update(ctx, func(t tx) error {
+		return t.changeUser(userID, func(a *account) error {
+			c := a.GitHub[host]
+			if c.Token == nil || version != "" && c.Token.Version != version {
+				return auth.ErrNotFound
+			}
+			do(&c)
+			a.GitHub[host] = c
+			return nil
+		})
+	})
+}
+
+// LeaseGitHubToken implements [auth.GitHubStore].
+func (s *Store) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (leased bool, err error) {
+	if version == "" {
+		return false, s.notFound(ctx)
+	}
+	err = s.withToken(ctx, userID, host, version, func(c *connection) {
+		leased = !c.LeasedUntil.After(kept(now))
+		if leased {
+			c.LeasedUntil = kept(until)
+		}
+	})
+	return leased && err == nil, err
+}
+
+// ReplaceGitHubToken implements [auth.GitHubStore].
+func (s *Store) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
+	if err := check(ctx, token); err != nil {
+		return err
+	}
+	if oldVersion == "" {
+		return auth.ErrNotFound
+	}
+	other := false
+	err := s.withToken(ctx, token.UserID, token.Account.Host, oldVersion, func(c *connection) {
+		if other = c.Link.Account != token.Account; !other {
+			*c = connection{Link: c.Link, Token: keptToken(token)}
+		}
+	})
+	if err == nil && other {
+		err = auth.ErrNotFound
+	}
+	return err
+}
+
+// DeleteGitHubToken implements [auth.GitHubStore].
+func (s *Store) DeleteGitHubToken(ctx context.Context, userID, host string) (removed auth.GitHubToken, err error) {
+	err = s.withToken(ctx, userID, host, "", func(c *connection) {
+		removed = *c.Token
+		*c = connection{Link: c.Link}
+	})
+	if err != nil {
+		return auth.GitHubToken{}, err
+	}
+	return removed, nil
+}
+
+// DropGitHubToken implements [auth.GitHubStore].
+func (s *Store) DropGitHubToken(ctx context.Context, userID, host, version string) error {
+	if version == "" {
+		return s.notFound(ctx)
+	}
+	return s.withToken(ctx, userID, host, version, func(c *connection) { *c = connection{Link: c.Link} })
+}
+
+// notFound is the answer about what could never have been stored.
+func (s *Store) notFound(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return auth.ErrNotFound
+}
+
+// UseState implements [auth.GitHubStore].
+func (s *Store) UseState(ctx context.Context, id string, expiresAt time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := auth.ValidateState(id, expiresAt); err != nil {
+		return err
+	}
+	return s.update(ctx, func(t tx) error {
+		if t.bucket(states).Get([]byte(id)) != nil {
+			return auth.ErrExists
+		}
+		at := kept(expiresAt)
+		if err := t.bucket(states).Put([]byte(id), []byte(timeKey(at))); err != nil {
+			return err
+		}
+		return t.bucket(stateExpiry).Put([]byte(expiryKey(at, id)), nil)
+	})
+}
+
+// PruneStates implements [auth.GitHubStore].
+func (s *Store) PruneStates(ctx context.Context, expired time.Time, limit int) (int, error) {
+	return s.prune(ctx, stateExpiry, expired, limit, tx.forgetState)
+}
+
+func (t tx) forgetState(id string) error {
+	at := string(t.bucket(states).Get([]byte(id)))
+	if err := t.bucket(states).Delete([]byte(id)); err != nil {
+		return err
+	}
+	return t.bucket(stateExpiry).Delete([]byte(at + id))
+}

@@ -1,0 +1,19 @@
+module github.com/sallyport-go/auth/examples/kvstore
+
+go 1.26.0
+
+require (
+	github.com/sallyport-go/auth v0.0.0
+	github.com/stretchr/testify v1.12.1
+	go.etcd.io/bbolt v1.5.0
+)
+
+require (
+	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/oauth2 v0.37.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
+
+replace github.com/sallyport-go/auth => ../..

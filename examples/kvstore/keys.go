@@ -1,0 +1,106 @@
+package kvstore
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// AddKey implements [auth.CredentialStore].
+func (s *Store) AddKey(ctx context.Context, key auth.AccessKey) error {
+	if err := check(ctx, key); err != nil {
+		return err
+	}
+	return s.update(ctx, func(t tx) error {
+		return t.changeUser(key.UserID, func(a *account) error { return a.addKey(key) })
+	})
+}
+
+// addKey looks at the account's own keys alone. Whether the ID is another's, the
+// index says when the account is saved.
+func (a *account) addKey(key auth.AccessKey) error {
+	if _, taken := a.Keys[key.ID]; taken {
+		return auth.ErrExists
+	}
+	key.CreatedAt, key.ExpiresAt = kept(key.CreatedAt), kept(key.ExpiresAt)
+	a.Keys[key.ID] = key
+	return nil
+}
+
+// removeKey ends the sessions that the key opened, too.
+func (a *account) removeKey(id string) {
+	delete(a.Keys, id)
+	maps.DeleteFunc(a.Sessions, func(_ string, session auth.Session) bool { return session.AccessKeyID == id })
+}
+
+// isGood reports whether the key has not expired at the given time.
+func isGood(key auth.AccessKey, at time.Time) bool {
+	return key.ExpiresAt.IsZero() || key.ExpiresAt.After(at)
+}
+
+// FindKey implements [auth.CredentialStore].
+func (s *Store) FindKey(ctx context.Context, id string) (credential auth.Credential, err error) {
+	err = s.view(ctx, func(t tx) error {
+		a, err := t.accountOf(keys, id)
+		if err == nil {
+			credential = auth.Credential{Key: a.Keys[id], User: a.User}
+		}
+		return err
+	})
+	return credential, err
+}
+
+// ReplaceHash implements [auth.CredentialStore].
+func (s *Store) ReplaceHash(ctx context.Context, id, old, new string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := auth.ValidateHash(new); err != nil {
+		return err
+	}
+	return s.update(ctx, func(t tx) error {
+		return t.change(keys, id, func(a *account) error {
+			key := a.Keys[id]
+			if key.Hash != old {
+				return auth.ErrNotFound
+			}
+			key.Hash = new
+			a.Keys[id] = key
+			return nil
+		})
+	})
+}
+
+// RevokeKey implements [auth.CredentialStore].
+func (s *Store) RevokeKey(ctx context.Context, id string) error {
+	return s.update(ctx, func(t tx) error { return t.removeKey(id) })
+}
+
+func (t tx) removeKey(id string) error {
+	return t.change(keys, id, func(a *account) error { a.removeKey(id); return nil })
+}
+
+// PruneKeys implements [auth.CredentialStore].
+func (s *Store) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
+	return s.prune(ctx, keyExpiry, expired, limit, tx.removeKey)
+}
+
+// prune removes what an index by time says has expired.
+func (s *Store) prune(ctx context.Context, index string, expired time.Time, limit int, remove func(tx, string) error) (pruned int, err error) {
+	err = s.update(ctx, func(t tx) error {
+		ids := t.due(index, expired, limit)
+		for _, id := range ids {
+			if err := remove(t, id); err != nil {
+				return err
+			}
+		}
+		pruned = len(ids)
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return pruned, nil
+}

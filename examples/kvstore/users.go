@@ -1,0 +1,180 @@
+package kvstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// Register implements [auth.UserStore].
+func (s *Store) Register(ctx context.Context, user auth.User, key auth.AccessKey) error {
+	if err := checkNew(ctx, user, key); err != nil {
+		return err
+	}
+	return s.update(ctx, func(t tx) error { return t.register(user, key) })
+}
+
+// Bootstrap implements [auth.UserStore].
+func (s *Store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKey) error {
+	if err := checkNew(ctx, user, key); err != nil {
+		return err
+	}
+	if !administers(user) {
+		return &auth.InvalidError{Field: "is_super_user", Reason: "must be true, and the user active"}
+	}
+	return s.update(ctx, func(t tx) error {
+		once := []byte("once")
+		if t.bucket(bootstrapped).Get(once) != nil {
+			return auth.ErrBootstrapped
+		}
+		if err := t.bucket(bootstrapped).Put(once, []byte(user.ID)); err != nil {
+			return err
+		}
+		return t.register(user, key)
+	})
+}
+
+func checkNew(ctx context.Context, user auth.User, key auth.AccessKey) error {
+	if err := check(ctx, user, key); err != nil {
+		return err
+	}
+	return checkSame("user_id", key.UserID == user.ID)
+}
+
+func (t tx) register(user auth.User, key auth.AccessKey) error {
+	a := newAccount(user)
+	if err := a.addKey(key); err != nil {
+		return err
+	}
+	return t.add(a)
+}
+
+// FindUser implements [auth.UserStore].
+func (s *Store) FindUser(ctx context.Context, id string) (user auth.User, err error) {
+	err = s.view(ctx, func(t tx) error {
+		a, err := t.account(id)
+		if err == nil {
+			user = a.User
+		}
+		return err
+	})
+	return user, err
+}
+
+// ListUsers implements [auth.UserStore]. The database sorts keys by their bytes.
+func (s *Store) ListUsers(ctx context.Context, after string, limit int) (users []auth.User, err error) {
+	err = s.view(ctx, func(t tx) error {
+		cursor := t.bucket(accounts).Cursor()
+		key, text := cursor.Seek([]byte(after))
+		if string(key) == after {
+			key, text = cursor.Next()
+		}
+		for ; key != nil && len(users) < limit; key, text = cursor.Next() {
+			a, err := decode(text)
+			if err != nil {
+				return err
+			}
+			users = append(users, a.User)
+		}
+		return nil
+	})
+	return users, err
+}
+
+// UpdateUser implements [auth.UserStore].
+func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChange) (user auth.User, err error) {
+	err = s.update(ctx, func(t tx) error {
+		return t.changeUser(id, func(a *account) error {
+			err := t.set(a, change)
+			user = a.User
+			return err
+		})
+	})
+	return userUnless(err, user)
+}
+
+// ResetUser implements [auth.UserStore].
+func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (user auth.User, err error) {
+	if err := check(ctx, key); err != nil {
+		return user, err
+	}
+	if err := checkSame("user_id", key.UserID == id); err != nil {
+		return user, err
+	}
+	err = s.update(ctx, func(t tx) error {
+		return t.changeUser(id, func(a *account) error {
+			if err := t.set(a, change); err != nil {
+				return err
+			}
+			if err := a.addKey(key); err != nil { // beside the old ones, whose IDs count
+				return err
+			}
+			a.Keys = map[string]auth.AccessKey{key.ID: a.Keys[key.ID]}
+			clear(a.Sessions)
+			clear(a.GitHub)
+			a.User.AdmittedAt = time.Time{}
+			user = a.User
+			return nil
+		})
+	})
+	return userUnless(err, user)
+}
+
+// DeleteUser implements [auth.UserStore].
+func (s *Store) DeleteUser(ctx context.Context, id string) (tokens []auth.GitHubToken, err error) {
+	err = s.update(ctx, func(t tx) error {
+		a, err := t.account(id)
+		if err != nil {
+			return err
+		}
+		if t.isLastAdministrator(a.User) {
+			return auth.ErrLastSuperUser
+		}
+		for _, c := range a.GitHub {
+			if c.Token != nil {
+				tokens = append(tokens, *c.Token)
+			}
+		}
+		return t.remove(a)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tokens, nil
+}
+
+func userUnless(err error, user auth.User) (auth.User, error) {
+	if err != nil {
+		return auth.User{}, err
+	}
+	return user, nil
+}
+
+// set changes the user's flags, and ends the sessions of one who is disabled.
+func (t tx) set(a *account, change auth.UserChange) error {
+	last := t.isLastAdministrator(a.User)
+	if change.IsSuperUser != nil {
+		a.User.IsSuperUser = *change.IsSuperUser
+	}
+	if change.IsActive != nil {
+		a.User.IsActive = *change.IsActive
+	}
+	if last && !administers(a.User) {
+		return auth.ErrLastSuperUser
+	}
+	if !a.User.IsActive {
+		clear(a.Sessions)
+	}
+	return nil
+}
+
+func administers(user auth.User) bool { return user.IsSuperUser && user.IsActive }
+
+// isLastAdministrator reports whether the user administers and nobody else does.
+func (t tx) isLastAdministrator(user auth.User) bool {
+	cursor := t.bucket(administrators).Cursor()
+	first, _ := cursor.First()
+	second, _ := cursor.Next()
+	return string(first) == user.ID && second == nil
+}

@@ -55,9 +55,6 @@ type TokenConfig struct {
 }
 
 const (
-	defaultCacheSize = 1 << 14
-	maxCacheSize     = 1 << 24
-
 	defaultLifetime = 12 * time.Hour
 	longestLifetime = 30 * 24 * time.Hour
 	maxIssuerLength = 256
@@ -91,6 +88,10 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 	if err != nil {
 		return nil, err
 	}
+	size, err := cacheSize(cfg.CacheSize)
+	if err != nil {
+		return nil, err
+	}
 	ring, err := newKeyRing(cfg.SigningKeys)
 	if err != nil {
 		return nil, err
@@ -100,7 +101,7 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 		users = &hostUsers{cfg.Users}
 	}
 	t := &TokenIssuer{
-		cache:    newTokenCache(cfg.CacheSize),
+		cache:    newTokenCache(size),
 		users:    users,
 		sessions: sessions,
 		cfg:      cfg,
@@ -121,9 +122,6 @@ func (cfg TokenConfig) withDefaults() (TokenConfig, error) {
 	if cfg.Lifetime == 0 {
 		cfg.Lifetime = defaultLifetime
 	}
-	if cfg.CacheSize == 0 {
-		cfg.CacheSize = defaultCacheSize
-	}
 	if cfg.MaxLifetime == 0 {
 		cfg.MaxLifetime = max(cfg.Lifetime, defaultLifetime)
 	}
@@ -136,8 +134,6 @@ func (cfg TokenConfig) withDefaults() (TokenConfig, error) {
 	switch {
 	case cfg.Lifetime < time.Second || cfg.Lifetime > longestLifetime || cfg.Lifetime%time.Second != 0:
 		return cfg, errors.New("auth: Lifetime must be whole seconds, from a second to 30 days")
-	case cfg.CacheSize < -1 || cfg.CacheSize > maxCacheSize:
-		return cfg, fmt.Errorf("auth: CacheSize must be from 1 to %d, or -1 for no cache", maxCacheSize)
 	case cfg.MaxLifetime < cfg.Lifetime || cfg.MaxLifetime > longestLifetime:
 		return cfg, errors.New("auth: MaxLifetime must be from Lifetime to 30 days")
 	}
@@ -301,21 +297,8 @@ func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error
 
 // authentic returns whose token this is, if it is one of ours and its time is now.
 func (t *TokenIssuer) authentic(token string, now int64) (Identity, error) {
-	ring := t.ring.Load() // before anything is found out with it
-	if known := t.cache.find(token, ring); known != nil {
-		if err := t.verifier.checkTimes(known.times, now); err != nil {
-			return Identity{}, err
-		}
-		return known.identity, nil
-	}
-	claims, err := t.verifier.verify(ring.byID, token, now)
-	if err != nil {
-		return Identity{}, err
-	}
-	if ring == t.ring.Load() { // what another ring has verified would only be in the way
-		t.cache.add(token, ring, claims, now)
-	}
-	return claims.identity, nil
+	claims, err := t.verifier.verifyOnce(t.cache, t.ring.Load(), token, now)
+	return claims.identity, err
 }
 
 // requireLive returns the identity if its session is live.

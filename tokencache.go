@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"fmt"
 	"hash/maphash"
 	"math/bits"
 	"strings"
@@ -48,6 +49,22 @@ type verifiedToken struct {
 	// wanted is whether it has been asked for since it came in, or since places
 	// last ran out.
 	wanted atomic.Bool
+}
+
+const (
+	defaultCacheSize = 1 << 14
+	maxCacheSize     = 1 << 24
+)
+
+// cacheSize returns the size of a cache as configured.
+func cacheSize(configured int) (int, error) {
+	switch {
+	case configured == 0:
+		return defaultCacheSize, nil
+	case configured < -1 || configured > maxCacheSize:
+		return 0, fmt.Errorf("auth: CacheSize must be from 1 to %d, or -1 for no cache", maxCacheSize)
+	}
+	return configured, nil
 }
 
 // newTokenCache returns a cache of at least that many tokens, nil for none.

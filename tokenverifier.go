@@ -18,15 +18,17 @@ const (
 // The reasons for which a token is refused. They are for the operator: whoever
 // sent the token sees one and the same answer.
 var (
-	errMalformed = fmt.Errorf("%w: malformed", ErrTokenRejected)
-	errHeader    = fmt.Errorf("%w: header", ErrTokenRejected)
-	errSignature = fmt.Errorf("%w: signature", ErrTokenRejected)
-	errClaims    = fmt.Errorf("%w: claims", ErrTokenRejected)
-	errForeign   = fmt.Errorf("%w: issuer or audience", ErrTokenRejected)
-	errLifetime  = fmt.Errorf("%w: lifetime", ErrTokenRejected)
-	errExpired   = fmt.Errorf("%w: expired", ErrTokenRejected)
-	errRetired   = fmt.Errorf("%w: issued after its key was retired", ErrTokenRejected)
-	errRevoked   = fmt.Errorf("%w: no such session", ErrTokenRejected)
+	errMalformed  = fmt.Errorf("%w: malformed", ErrTokenRejected)
+	errUnknownKey = fmt.Errorf("%w: no such key", ErrTokenRejected)
+	errTooOld     = fmt.Errorf("%w: issued too long ago", ErrTokenRejected)
+	errHeader     = fmt.Errorf("%w: header", ErrTokenRejected)
+	errSignature  = fmt.Errorf("%w: signature", ErrTokenRejected)
+	errClaims     = fmt.Errorf("%w: claims", ErrTokenRejected)
+	errForeign    = fmt.Errorf("%w: issuer or audience", ErrTokenRejected)
+	errLifetime   = fmt.Errorf("%w: lifetime", ErrTokenRejected)
+	errExpired    = fmt.Errorf("%w: expired", ErrTokenRejected)
+	errRetired    = fmt.Errorf("%w: issued after its key was retired", ErrTokenRejected)
+	errRevoked    = fmt.Errorf("%w: no such session", ErrTokenRejected)
 )
 
 // tokenVerifier checks everything about a token that can be known without the
@@ -77,6 +79,19 @@ func (v *tokenVerifier) verify(keys map[string]*signingKey, token string, now in
 		return tokenClaims{}, errRetired
 	}
 	return verified, v.checkTimes(verified.times, now)
+}
+
+// verifyOnce is verify for a ring whose tokens are remembered once they have been
+// verified: then only the times are looked at.
+func (v *tokenVerifier) verifyOnce(cache *tokenCache, ring *keyRing, token string, now int64) (tokenClaims, error) {
+	if known := cache.find(token, ring); known != nil {
+		return known.tokenClaims, v.checkTimes(known.times, now)
+	}
+	claims, err := v.verify(ring.byID, token, now)
+	if err == nil {
+		cache.add(token, ring, claims, now)
+	}
+	return claims, err
 }
 
 // splitToken cuts the token at its two dots. It looks at no more than the
@@ -140,7 +155,12 @@ func keyOf(segment string, keys map[string]*signingKey) (*signingKey, error) {
 	alg, _ := header.Value(1).Text()
 	kid, _ := header.Value(2).Text()
 	key := keys[kid]
-	if key == nil || typ != tokenType || alg != key.method.Alg() {
+	switch {
+	case typ != tokenType:
+		return nil, errHeader
+	case key == nil:
+		return nil, errUnknownKey
+	case alg != key.method.Alg():
 		return nil, errHeader
 	}
 	return key, nil

@@ -1,0 +1,188 @@
+package benchmarks
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/memstore"
+)
+
+func newKeys(t testing.TB) Keys {
+	t.Helper()
+	k := Keys{HS256: make([]byte, 32)}
+	rand.Read(k.HS256)
+	var err error
+	k.ES256, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	_, k.EdDSA, err = ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	return k
+}
+
+// goodClaims are like those of ours, nbf apart.
+func goodClaims() jwt.MapClaims {
+	now := time.Now().Unix()
+	return jwt.MapClaims{
+		"iss": issuer, "aud": audience, "sub": rand.Text(), "jti": rand.Text(), "iat": now, "exp": now + 43200,
+		"username": "ada", "is_super_user": false,
+	}
+}
+
+func sign(t testing.TB, alg string, key any, change jwt.MapClaims) string {
+	t.Helper()
+	c := goodClaims()
+	for name, value := range change {
+		c[name] = value
+	}
+	token, err := jwt.NewWithClaims(jwt.GetSigningMethod(alg), c).SignedString(key)
+	require.NoError(t, err)
+	return token
+}
+
+// ours is the middleware of this library, and a token of its own.
+func ours(t testing.TB, k Keys, alg string) (Middleware, *auth.Service, string) {
+	t.Helper()
+	var key auth.SigningKey
+	var err error
+	switch alg {
+	case "HS256":
+		key, err = auth.NewHS256Key("k", k.HS256)
+	case "ES256":
+		key, err = auth.NewES256Key("k", k.ES256)
+	default:
+		key, err = auth.NewEdDSAKey("k", k.EdDSA)
+	}
+	require.NoError(t, err)
+	svc, err := auth.New(memstore.New(), auth.Config{Issuer: issuer, Audience: audience, SigningKeys: []auth.SigningKey{key}})
+	require.NoError(t, err)
+	made, err := svc.Register(context.Background(), auth.NewUser{Username: "ada"})
+	require.NoError(t, err)
+	token, err := svc.SignIn(context.Background(), made.User.ID)
+	require.NoError(t, err)
+	return svc.Authenticate, svc, token.Bearer.Reveal()
+}
+
+func request(token string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	return r
+}
+
+var nothing = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+
+func status(m Middleware, token string) int {
+	w := httptest.NewRecorder()
+	m(nothing).ServeHTTP(w, request(token))
+	return w.Code
+}
+
+// badTokens are what every middleware must refuse before its time is worth taking.
+func badTokens(t testing.TB, k Keys, alg string) map[string]string {
+	t.Helper()
+	other, key, now := newKeys(t), k.private(alg), time.Now().Unix()
+	good := sign(t, alg, key, nil)
+	parts := strings.Split(good, ".")
+	forged := base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(decoded(t, parts[1]), `"ada"`, `"eve"`, 1)))
+	unsigned, err := jwt.NewWithClaims(jwt.SigningMethodNone, goodClaims()).SignedString(jwt.UnsafeAllowNoneSignatureType)
+	require.NoError(t, err)
+	stranger := map[string]string{"HS256": "ES256", "ES256": "EdDSA", "EdDSA": "HS256"}[alg]
+	return map[string]string{
+		"expired":           sign(t, alg, key, jwt.MapClaims{"exp": now - 60, "iat": now - 3600}),
+		"not yet":           sign(t, alg, key, jwt.MapClaims{"nbf": now + 3600}),
+		"another issuer":    sign(t, alg, key, jwt.MapClaims{"iss": "https://other.example.com"}),
+		"no issuer":         sign(t, alg, key, jwt.MapClaims{"iss": nil}),
+		"another audience":  sign(t, alg, key, jwt.MapClaims{"aud": "https://other.example.com"}),
+		"no audience":       sign(t, alg, key, jwt.MapClaims{"aud": nil}),
+		"another key":       sign(t, alg, other.private(alg), nil),
+		"another algorithm": sign(t, stranger, other.private(stranger), nil),
+		"no signature":      unsigned,
+		"signature cut off": parts[0] + "." + parts[1] + ".",
+		"other claims":      parts[0] + "." + forged + "." + parts[2],
+		"rubbish":           "rubbish",
+		"nothing":           "",
+	}
+}
+
+func decoded(t testing.TB, segment string) string {
+	t.Helper()
+	text, err := base64.RawURLEncoding.DecodeString(segment)
+	require.NoError(t, err)
+	return string(text)
+}
+
+func TestAllMiddlewaresRefuseTheSameTokens(t *testing.T) {
+	k := newKeys(t)
+	for _, alg := range algorithms {
+		bad := badTokens(t, k, alg)
+		mine, svc, own := ours(t, k, alg)
+		require.Equal(t, http.StatusOK, status(mine, own))
+		for what, token := range bad {
+			require.Equal(t, http.StatusUnauthorized, status(mine, token), "%s, %s", alg, what)
+		}
+		identity, err := svc.Identify(request(own))
+		require.NoError(t, err)
+		require.NoError(t, svc.Tokens().Revoke(t.Context(), identity.SessionID))
+		require.Equal(t, http.StatusUnauthorized, status(mine, own), "which the others cannot see")
+
+		for name, peer := range peers {
+			m, err := peer(k, alg)
+			require.NoError(t, err, name)
+			if m == nil {
+				continue
+			}
+			good := sign(t, alg, k.private(alg), nil)
+			require.Equal(t, http.StatusOK, status(m, good), "%s, %s", name, alg)
+			require.Equal(t, http.StatusOK, status(m, good), "%s, %s, seen before", name, alg)
+			for what, token := range bad {
+				require.NotEqual(t, http.StatusOK, status(m, token), "%s, %s, %s", name, alg, what)
+			}
+		}
+	}
+}
+
+// discard is a ResponseWriter that costs as little as can be.
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d discard) WriteHeader(int)             {}
+
+// BenchmarkAuthenticated is a request with a token that was seen before.
+func BenchmarkAuthenticated(b *testing.B) {
+	k := newKeys(b)
+	for _, alg := range algorithms {
+		mine, _, own := ours(b, k, alg)
+		b.Run(alg+"/ours", func(b *testing.B) { serve(b, mine, own) })
+		for name, peer := range peers {
+			m, err := peer(k, alg)
+			require.NoError(b, err)
+			if m != nil {
+				b.Run(alg+"/"+name, func(b *testing.B) { serve(b, m, sign(b, alg, k.private(alg), nil)) })
+			}
+		}
+	}
+	b.Run("context alone", func(b *testing.B) {
+		serve(b, byHand(func(string) (any, error) { return nil, nil }), "")
+	})
+}
+
+func serve(b *testing.B, m Middleware, token string) {
+	handler, r, w := m(nothing), request(token), discard{http.Header{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		handler.ServeHTTP(w, r)
+	}
+}

@@ -1,0 +1,210 @@
+// Package benchmarks compares the middleware of this library with those of others.
+// It is a module of its own, so that nobody who imports the library meets them.
+//
+// All peers are set up to check what ours checks of a token: the signature, that
+// the algorithm is the key's, iss, aud, exp and nbf. A test holds them to it. None
+// of them but ours sees that a session has ended.
+package benchmarks
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	ginjwt "github.com/appleboy/gin-jwt/v2"
+	auth0 "github.com/auth0/go-jwt-middleware/v2"
+	auth0validator "github.com/auth0/go-jwt-middleware/v2/validator"
+	cristalhq "github.com/cristalhq/jwt/v4"
+	"github.com/gin-gonic/gin"
+	"github.com/go-chi/jwtauth/v5"
+	"github.com/golang-jwt/jwt/v5"
+	kataras "github.com/kataras/jwt"
+	jwx "github.com/lestrrat-go/jwx/v2/jwt"
+)
+
+// What every token here is from and for.
+const (
+	issuer   = "https://api.example.com"
+	audience = "https://api.example.com"
+)
+
+// Keys is a key for each algorithm.
+type Keys struct {
+	HS256 []byte
+	ES256 *ecdsa.PrivateKey
+	EdDSA ed25519.PrivateKey
+}
+
+// public returns what verifies a token of the algorithm.
+func (k Keys) public(alg string) any {
+	switch alg {
+	case "HS256":
+		return k.HS256
+	case "ES256":
+		return &k.ES256.PublicKey
+	}
+	return k.EdDSA.Public().(ed25519.PublicKey)
+}
+
+// private returns what signs one.
+func (k Keys) private(alg string) any {
+	switch alg {
+	case "HS256":
+		return k.HS256
+	case "ES256":
+		return k.ES256
+	}
+	return k.EdDSA
+}
+
+// claims are those of ours.
+type claims struct {
+	jwt.RegisteredClaims
+	Username    string `json:"username"`
+	IsSuperUser bool   `json:"is_super_user"`
+}
+
+// Middleware wraps a handler so that it is called for good tokens alone.
+type Middleware func(http.Handler) http.Handler
+
+// peers are functions that return a middleware for the algorithm, nil if the peer
+// does not have that.
+var peers = map[string]func(k Keys, alg string) (Middleware, error){
+	"golang-jwt":           golangJWT,
+	"cristalhq":            cristalhqJWT,
+	"kataras":              katarasJWT,
+	"jwtauth":              chiJWTAuth,
+	"auth0":                auth0JWT,
+	"gin-jwt":              ginJWT,
+	"golang-jwt and cache": cachedJWT,
+}
+
+// bearer returns the token of the request.
+func bearer(r *http.Request) string {
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return token
+}
+
+type callerKey struct{}
+
+// byHand is the middleware that hosts write around a library.
+func byHand(verify func(token string) (caller any, err error)) Middleware {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			caller, err := verify(bearer(r))
+			if err != nil {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+		})
+	}
+}
+
+// parseGolangJWT returns what verifies a token with golang-jwt.
+func parseGolangJWT(k Keys, alg string) func(string) (*claims, error) {
+	public := k.public(alg)
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{alg}), jwt.WithIssuer(issuer), jwt.WithAudience(audience), jwt.WithExpirationRequired())
+	return func(token string) (*claims, error) {
+		var c claims
+		_, err := parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return public, nil })
+		return &c, err
+	}
+}
+
+func golangJWT(k Keys, alg string) (Middleware, error) {
+	parse := parseGolangJWT(k, alg)
+	return byHand(func(token string) (any, error) { return parse(token) }), nil
+}
+
+func cristalhqJWT(k Keys, alg string) (Middleware, error) {
+	var verifier cristalhq.Verifier
+	var err error
+	switch alg {
+	case "HS256":
+		verifier, err = cristalhq.NewVerifierHS(cristalhq.HS256, k.HS256)
+	case "ES256":
+		verifier, err = cristalhq.NewVerifierES(cristalhq.ES256, &k.ES256.PublicKey)
+	default:
+		verifier, err = cristalhq.NewVerifierEdDSA(k.EdDSA.Public().(ed25519.PublicKey))
+	}
+	return byHand(func(token string) (any, error) {
+		var c struct {
+			cristalhq.RegisteredClaims
+			Username    string `json:"username"`
+			IsSuperUser bool   `json:"is_super_user"`
+		}
+		if err := cristalhq.ParseClaims([]byte(token), verifier, &c); err != nil {
+			return nil, err
+		}
+		if now := time.Now(); !c.IsValidExpiresAt(now) || !c.IsValidNotBefore(now) || !c.IsIssuer(issuer) || !c.IsForAudience(audience) {
+			return nil, errors.New("claims")
+		}
+		return &c, nil
+	}), err
+}
+
+func katarasJWT(k Keys, alg string) (Middleware, error) {
+	method := map[string]kataras.Alg{"HS256": kataras.HS256, "ES256": kataras.ES256, "EdDSA": kataras.EdDSA}[alg]
+	public := k.public(alg)
+	expected := kataras.Expected{Issuer: issuer, Audience: kataras.Audience{audience}}
+	return byHand(func(token string) (any, error) {
+		verified, err := kataras.Verify(method, public, []byte(token), expected)
+		if err != nil {
+			return nil, err
+		}
+		var c struct {
+			Username    string `json:"username"`
+			IsSuperUser bool   `json:"is_super_user"`
+		}
+		return &c, verified.Claims(&c)
+	}), nil
+}
+
+func chiJWTAuth(k Keys, alg string) (Middleware, error) {
+	a := jwtauth.New(alg, k.private(alg), k.public(alg), jwx.WithIssuer(issuer), jwx.WithAudience(audience))
+	verify, authenticate := jwtauth.Verify(a, jwtauth.TokenFromHeader), jwtauth.Authenticator(a)
+	return func(next http.Handler) http.Handler { return verify(authenticate(next)) }, nil
+}
+
+func auth0JWT(k Keys, alg string) (Middleware, error) {
+	public := k.public(alg)
+	v, err := auth0validator.New(
+		func(context.Context) (any, error) { return public, nil },
+		auth0validator.SignatureAlgorithm(alg), issuer, []string{audience})
+	if err != nil {
+		return nil, err
+	}
+	return auth0.New(v.ValidateToken).CheckJWT, nil
+}
+
+// ginJWT has symmetric and RSA keys alone, and leaves iss and aud to the host.
+func ginJWT(k Keys, alg string) (Middleware, error) {
+	if alg != "HS256" {
+		return nil, nil
+	}
+	middleware, err := ginjwt.New(&ginjwt.GinJWTMiddleware{
+		Realm: "benchmark", Key: k.HS256, SigningAlgorithm: alg, IdentityKey: "sub", Timeout: 12 * time.Hour,
+		Authorizator: func(_ any, c *gin.Context) bool {
+			claims := ginjwt.ExtractClaims(c)
+			return claims["iss"] == issuer && claims["aud"] == audience
+		},
+		Unauthorized: func(c *gin.Context, code int, _ string) { c.Status(code) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(next http.Handler) http.Handler {
+		gin.SetMode(gin.ReleaseMode)
+		engine := gin.New()
+		engine.GET("/", middleware.MiddlewareFunc(), func(c *gin.Context) { next.ServeHTTP(c.Writer, c.Request) })
+		return engine
+	}, nil
+}
+
+// algorithms are those of ours.
+var algorithms = []string{"HS256", "ES256", "EdDSA"}

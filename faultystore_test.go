@@ -146,6 +146,20 @@ func (s *faultyStore) PruneKeys(ctx context.Context, expired time.Time, limit in
 	return s.Store.PruneKeys(ctx, expired, limit)
 }
 
+func (s *faultyStore) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
+	if err := s.check(ctx, "ListRevocations"); err != nil {
+		return nil, err
+	}
+	return s.Store.ListRevocations(ctx, from, limit)
+}
+
+func (s *faultyStore) PruneRevocations(ctx context.Context, expired time.Time, limit int) (int, error) {
+	if err := s.check(ctx, "PruneRevocations"); err != nil {
+		return 0, err
+	}
+	return s.Store.PruneRevocations(ctx, expired, limit)
+}
+
 func (s *faultyStore) Ping(ctx context.Context) error {
 	if err := s.check(ctx, "Ping"); err != nil {
 		return err

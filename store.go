@@ -80,7 +80,42 @@ type Session struct {
 
 	CreatedAt time.Time
 	ExpiresAt time.Time
+
+	// Generation is the Position of the newest entry of the store's feed of
+	// revocations when the session was created. The store sets it.
+	Generation int64
 }
+
+// Revocation is an entry of a store's feed: sessions that have ended before they
+// expired. It is how every instance learns of tokens that are good no longer
+// without asking about each.
+type Revocation struct {
+	// Position is the entry's place in the feed, one more than that of the entry
+	// before it; the first has 1.
+	Position int64
+
+	// ID is random, another for every entry. By it a reader knows that a store was
+	// restored from a backup, and has gone on from there in another way.
+	ID string
+
+	UserID string
+
+	// SessionID is the session that has ended. Where it is empty, all sessions of the
+	// user have ended whose Generation is below that of the entry.
+	SessionID  string
+	Generation int64
+
+	// ExpiresAt is when the last of these sessions would have expired.
+	ExpiresAt time.Time
+}
+
+// MaxNamedRevocations is how many sessions of one user a feed names one by one, so
+// that signing in and out in a loop makes no feed grow without end.
+const MaxNamedRevocations = 1000
+
+// KeptRevocations is how many entries at the end of a feed are never pruned, so
+// that whoever has read up to one of them can go on from there.
+const KeptRevocations = 1000
 
 // Credential is an access key together with its owner, read at one moment.
 type Credential struct {
@@ -231,7 +266,9 @@ type CredentialStore interface {
 type SessionStore interface {
 	// CreateSession adds a session, sets the user's LastLogin to its CreatedAt,
 	// and returns the session and the user as they then are. A session never
-	// outlives its key: ExpiresAt is lowered to the key's, if that is earlier.
+	// outlives its key: ExpiresAt is lowered to the key's, if that is earlier. The
+	// Generation is read while the user's record is held: it is below that of an entry
+	// which ends all of the user's sessions if the entry comes later, and only then.
 	//
 	// It returns ErrNotFound if there is no such user, or if AccessKeyID is set
 	// and that key is gone, another user's, or expired at CreatedAt;
@@ -250,6 +287,19 @@ type SessionStore interface {
 
 	// EndSession removes the session, or returns ErrNotFound. Of several calls
 	// for one session, one succeeds.
+	//
+	// Whatever ends sessions that may not have expired, here and in the methods of
+	// the other roles, adds to the feed in the same transaction: an entry for each
+	// session, or one for the user where all sessions of one end and there were any.
+	// Entries take their positions in the order in which their transactions commit,
+	// so that who has seen one will see no earlier one any more; a counter that is
+	// held until the commit does that, and neither a time nor a sequence does.
+	//
+	// When a feed comes to name more than MaxNamedRevocations sessions of one user,
+	// all but fewer than half of that many, those of the newest Generations, become
+	// one entry for the user, in the same transaction. The user's other sessions with
+	// Generations below that of the entry end with them, and the entries that it
+	// stands for get an ExpiresAt of zero.
 	EndSession(ctx context.Context, id string) error
 
 	// EndUserSessions removes all sessions of the user, and returns how many of
@@ -260,4 +310,14 @@ type SessionStore interface {
 	// PruneSessions removes at most limit sessions that had expired at the given
 	// time and returns how many it removed, as PruneKeys does.
 	PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error)
+
+	// ListRevocations returns at most limit entries of the feed whose Positions are
+	// not below from, in their order. Fewer than limit means that there are no more.
+	// A limit below one returns none.
+	ListRevocations(ctx context.Context, from int64, limit int) ([]Revocation, error)
+
+	// PruneRevocations removes at most limit entries of the feed that had expired at
+	// the given time and returns how many it removed, as PruneKeys does. The newest
+	// KeptRevocations entries stay, whatever their time.
+	PruneRevocations(ctx context.Context, expired time.Time, limit int) (int, error)
 }

@@ -3,6 +3,8 @@ package memstore
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -72,6 +74,7 @@ func (s *Store) RevokeKey(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	s.endSessions(key.record.UserID, slices.Collect(maps.Keys(key.sessions))...)
 	s.removeKey(key)
 	return nil
 }

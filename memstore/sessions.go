@@ -52,7 +52,7 @@ func (s *Store) EndSession(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	s.removeSession(found)
+	s.endSessions(found.record.UserID, found)
 	return nil
 }
 
@@ -73,6 +73,7 @@ func (s *Store) EndUserSessions(ctx context.Context, userID string, now time.Tim
 			live++
 		}
 	}
+	s.noteEndOf(u)
 	s.endAll(u.sessions)
 	return live, nil
 }
@@ -104,6 +105,7 @@ func (s *Store) session(id string) (*session, error) {
 func (s *Store) newSession(owner *user, record auth.Session) (*session, error) {
 	record.CreatedAt = instant(record.CreatedAt)
 	record.ExpiresAt = instant(record.ExpiresAt)
+	record.Generation = s.feed.head
 	if err := s.checkActive(owner); err != nil {
 		return nil, err
 	}

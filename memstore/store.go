@@ -49,6 +49,7 @@ type Store struct {
 	sessions  map[string]*session
 	links     map[auth.GitHubAccount]*githubLink
 	states    map[string]*expiry[string] // those of GitHub flows that have been used
+	feed      feed
 
 	keysByExpiry     queue[*accessKey] // those that expire
 	sessionsByExpiry queue[*session]
@@ -99,6 +100,7 @@ func New() *Store {
 		sessions:  make(map[string]*session),
 		links:     make(map[auth.GitHubAccount]*githubLink),
 		states:    make(map[string]*expiry[string]),
+		feed:      feed{named: make(map[string]int)},
 	}
 }
 

@@ -116,6 +116,7 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 		return auth.User{}, err
 	}
 
+	s.noteEndOf(u)
 	s.removeWaysIn(u)
 	changed.AdmittedAt = time.Time{}
 	s.setUser(u, changed)
@@ -144,6 +145,7 @@ func (s *Store) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, 
 			tokens = append(tokens, link.token.copy())
 		}
 	}
+	s.noteEndOf(u)
 	s.removeWaysIn(u)
 	s.removeUser(u)
 	return tokens, nil
@@ -316,6 +318,7 @@ func (s *Store) setUser(u *user, record auth.User) {
 	}
 	u.record = record
 	if !record.IsActive {
+		s.noteEndOf(u)
 		s.endAll(u.sessions)
 	}
 }

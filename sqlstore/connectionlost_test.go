@@ -68,7 +68,7 @@ func (s *server) stage(t *testing.T) *stage {
 // recordTables have all that a verb can change.
 var recordTables = []string{
 	"users", "access_keys", "sessions", "bootstrap",
-	"github_links", "github_tokens", "github_states", "retired_usernames",
+	"github_links", "github_tokens", "github_states", "retired_usernames", "revocations",
 }
 
 // seeded empties the tables and seeds them.
@@ -79,20 +79,26 @@ func (s *stage) seeded(t *testing.T) *stage {
 		_, err := s.db.Exec(`DELETE FROM ` + s.prefix + table)
 		require.NoError(t, err)
 	}
+	_, err := s.db.Exec(`UPDATE ` + s.prefix + `revocation_head SET position = 0`)
+	require.NoError(t, err)
 	seed(t, s.store)
 	s.spy.watch(nil)
 	return s
 }
 
-// rows returns every row of the tables.
+// rows returns every row of the tables, without what is random.
 func (s *stage) rows(t *testing.T) (all []string) {
 	t.Helper()
 	for _, table := range recordTables {
-		rows, err := s.db.Query(`SELECT * FROM ` + s.prefix + table)
+		columns := `*`
+		if table == "revocations" {
+			columns = `position, user_id, session_id, generation, expires_at`
+		}
+		rows, err := s.db.Query(`SELECT ` + columns + ` FROM ` + s.prefix + table)
 		require.NoError(t, err)
-		columns, err := rows.Columns()
+		names, err := rows.Columns()
 		require.NoError(t, err)
-		values := make([]any, len(columns))
+		values := make([]any, len(names))
 		for i := range values {
 			values[i] = new(sql.RawBytes)
 		}

@@ -131,7 +131,7 @@ func TestGitHubSignInTakesFewStatements(t *testing.T) {
 	store, _, s := spiedStore(t)
 	_, _, err := store.SignInGitHub(context.Background(), newSignIn(newLink(1, "ada")))
 	require.NoError(t, err)
-	require.Equal(t, []string{"BEGIN", "SELECT", "SELECT", "UPDATE", "INSERT", "UPDATE", "COMMIT"}, s.verbs())
+	require.Equal(t, []string{"BEGIN", "SELECT", "SELECT", "UPDATE", "SELECT", "INSERT", "UPDATE", "COMMIT"}, s.verbs())
 }
 
 func TestSealedBytesAreKeptAsTheyAre(t *testing.T) {

@@ -160,6 +160,13 @@ func verbs() []verb {
 		{"PruneSessions", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return expect(2)(s.PruneSessions(ctx, now.Add(time.Hour), 10))
 		}},
+		{"PruneRevocations", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return expect(0)(s.PruneRevocations(ctx, now.Add(time.Hour), 10)) // the newest stay
+		}},
+		{"ListRevocations", false, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.ListRevocations(ctx, 1, 10)
+			return err
+		}},
 		{"FindUser", false, func(ctx context.Context, s *sqlstore.Store) error { _, err := s.FindUser(ctx, "ada"); return err }},
 		{"FindKey", false, func(ctx context.Context, s *sqlstore.Store) error { _, err := s.FindKey(ctx, "k-ada"); return err }},
 		{"FindSession", false, func(ctx context.Context, s *sqlstore.Store) error {

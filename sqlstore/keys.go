@@ -52,6 +52,7 @@ func (s *Store) ReplaceHash(ctx context.Context, id, oldHash, newHash string) er
 
 const (
 	deleteKey         = `DELETE FROM auth_access_keys WHERE id = ?`
+	lockKeySessions   = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.access_key_id = ? FOR UPDATE`
 	deleteKeySessions = `DELETE FROM auth_sessions WHERE access_key_id = ?`
 )
 
@@ -67,7 +68,14 @@ func (s *Store) RevokeKey(ctx context.Context, id string) error {
 		if err := t.remove(ctx, deleteKey, id); err != nil {
 			return err
 		}
-		return t.change(ctx, deleteKeySessions, id)
+		sessions, err := collect(ctx, t.querier, sessionFields, lockKeySessions, id)
+		if err != nil || len(sessions) == 0 {
+			return err
+		}
+		if err := t.change(ctx, deleteKeySessions, id); err != nil {
+			return err
+		}
+		return revokeSessions(ctx, t, sessions)
 	})
 }
 
@@ -81,7 +89,7 @@ ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED`
 
 // PruneKeys implements [auth.CredentialStore].
 func (s *Store) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
-	return s.prune(ctx, "prune keys", expiredKeys, expired, limit, deleteKeys, deleteSessionsOfKeys)
+	return s.prune(ctx, "prune keys", limit, dueBy(expiredKeys, expired), deleteKeys, deleteSessionsOfKeys)
 }
 
 const (

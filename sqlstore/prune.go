@@ -17,26 +17,44 @@ var listed = `IN (?` + strings.Repeat(`, ?`, chunk-1) + `)`
 // they are being removed, or refused, at that moment. So any number of instances
 // can prune at once, none of them waits, and nobody waits long for one.
 //
-// Each of the deletions ends in the list of their ids.
-func (s *Store) prune(ctx context.Context, verb, query string, expired time.Time, limit int, deletions ...string) (int, error) {
+// The query's last argument is the limit. Each of the deletions ends in the list of
+// the ids that it finds.
+func (s *Store) prune(ctx context.Context, verb string, limit int, due query, deletions ...string) (int, error) {
 	if err := ctx.Err(); err != nil || limit < 1 {
 		return 0, err
 	}
 	return writeFor(ctx, s, verb, func(ctx context.Context, t tx) (int, error) {
-		ids, err := collect(ctx, t.querier, func(id *string) []any { return []any{id} }, query, toMicros(expired), limit)
+		ids, err := collect(ctx, t.querier, func(id *string) []any { return []any{id} }, due.text, append(due.arguments, limit)...)
 		if err != nil {
 			return 0, err
 		}
-		for some := range slices.Chunk(ids, chunk) {
-			for _, deletion := range deletions {
-				if err := t.change(ctx, deletion+listed, padded(some)...); err != nil {
-					return 0, err
-				}
+		for _, deletion := range deletions {
+			if err := t.deleteListed(ctx, deletion, ids); err != nil {
+				return 0, err
 			}
 		}
 		return len(ids), nil
 	})
 }
+
+// deleteListed deletes the rows with these ids. The deletion ends in their list.
+func (t tx) deleteListed(ctx context.Context, deletion string, ids []string) error {
+	for some := range slices.Chunk(ids, chunk) {
+		if err := t.change(ctx, deletion+listed, padded(some)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// query is a query with its arguments.
+type query struct {
+	text      string
+	arguments []any
+}
+
+// dueBy returns a query for what had expired at the given time.
+func dueBy(text string, at time.Time) query { return query{text, []any{toMicros(at)}} }
 
 // padded returns the ids as the arguments of a list, with one of them repeated
 // where there are fewer: so there is one statement, not one for each length.

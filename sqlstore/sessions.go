@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -10,7 +11,7 @@ import (
 
 const (
 	insertSession = `
-INSERT INTO auth_sessions (id, user_id, method, access_key_id, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)`
+INSERT INTO auth_sessions (id, user_id, method, access_key_id, created_at, expires_at, generation) VALUES (?, ?, ?, ?, ?, ?, ?)`
 	updateLastLogin = `UPDATE auth_users SET last_login = ?, admitted_at = ? WHERE id = ?`
 )
 
@@ -42,8 +43,13 @@ func addSession(
 	if err := endWithKey(ctx, t, session); err != nil {
 		return user, err
 	}
-	err := t.insert(ctx, insertSession, session.ID, session.UserID, string(session.Method), session.AccessKeyID,
-		toMicros(session.CreatedAt), toMicros(session.ExpiresAt))
+	generation, err := head(ctx, t)
+	if err != nil {
+		return user, err
+	}
+	session.Generation = generation
+	err = t.insert(ctx, insertSession, session.ID, session.UserID, string(session.Method), session.AccessKeyID,
+		toMicros(session.CreatedAt), toMicros(session.ExpiresAt), session.Generation)
 	if err != nil || t.store.withoutUsers {
 		return user, err
 	}
@@ -98,14 +104,16 @@ func (s *Store) EndSession(ctx context.Context, id string) error {
 		return auth.ErrNotFound
 	}
 	return s.write(ctx, "end session", func(ctx context.Context, t tx) error {
-		return t.remove(ctx, deleteSession, id)
+		var session auth.Session
+		if err := scan(t.row(ctx, lockSession, id), sessionFields(&session)...); err != nil {
+			return err
+		}
+		if err := t.remove(ctx, deleteSession, id); err != nil {
+			return err
+		}
+		return revokeSessions(ctx, t, []auth.Session{session})
 	})
 }
-
-const (
-	deleteUserSessions = `DELETE FROM auth_sessions WHERE user_id = ?`
-	deleteDeadSessions = deleteUserSessions + ` AND expires_at <= ?`
-)
 
 // EndUserSessions implements [auth.SessionStore]. Without users nothing keeps a
 // session from being created meanwhile: it is either removed and counted or stays.
@@ -114,15 +122,10 @@ func (s *Store) EndUserSessions(ctx context.Context, userID string, now time.Tim
 		if _, err := holdUser(ctx, t, userID); err != nil {
 			return 0, err
 		}
-		if err := t.change(ctx, deleteDeadSessions, userID, toMicros(now)); err != nil {
-			return 0, err
-		}
-		return t.count(ctx, deleteUserSessions, userID)
+		ended, err := endSessionsOf(ctx, t, userID)
+		live := slices.DeleteFunc(ended, func(s auth.Session) bool { return !s.ExpiresAt.After(now) })
+		return len(live), err
 	})
-}
-
-func endSessionsOf(ctx context.Context, t tx, userID string) error {
-	return t.change(ctx, deleteUserSessions, userID)
 }
 
 const (
@@ -133,5 +136,5 @@ SELECT id FROM auth_sessions WHERE expires_at <= ? ORDER BY expires_at LIMIT ? F
 
 // PruneSessions implements [auth.SessionStore].
 func (s *Store) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
-	return s.prune(ctx, "prune sessions", expiredSessions, expired, limit, deleteSessions)
+	return s.prune(ctx, "prune sessions", limit, dueBy(expiredSessions, expired), deleteSessions)
 }

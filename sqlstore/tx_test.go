@@ -68,7 +68,7 @@ func TestSignInTakesFewStatements(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = store.CreateSession(context.Background(), newSession("s-new", "ada", "k-ada"))
 	require.NoError(t, err)
-	require.Equal(t, []string{"SELECT", "BEGIN", "SELECT", "SELECT", "INSERT", "UPDATE", "COMMIT"}, s.verbs())
+	require.Equal(t, []string{"SELECT", "BEGIN", "SELECT", "SELECT", "SELECT", "INSERT", "UPDATE", "COMMIT"}, s.verbs())
 }
 
 func TestNoStatementReadsAWholeTable(t *testing.T) {
@@ -147,7 +147,9 @@ func TestAContextThatEndsLeavesEverythingDoneOrNothing(t *testing.T) {
 		requireNoTransaction(t, db)
 		if v.writes && n == of { // It came too late for the transaction.
 			require.NoError(t, err)
-			require.NotEqual(t, before, dump(t, db))
+			if v.name != "PruneRevocations" { // of which the newest stay
+				require.NotEqual(t, before, dump(t, db))
+			}
 			return
 		}
 		require.ErrorIs(t, err, context.Canceled)

@@ -79,7 +79,8 @@ func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChang
 		if err != nil || user.IsActive {
 			return user, err
 		}
-		return user, endSessionsOf(ctx, t, id)
+		_, err = endSessionsOf(ctx, t, id)
+		return user, err
 	})
 }
 
@@ -99,8 +100,8 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 		return user, inOrder(
 			func() error { return t.change(ctx, clearAdmitted, id) },
 			func() error { return replaceKeys(ctx, t, key) },
-			func() error { return endSessionsOf(ctx, t, id) },
 			func() error { return forgetGitHubOf(ctx, t, id) },
+			func() error { _, err := endSessionsOf(ctx, t, id); return err },
 		)
 	})
 }
@@ -121,12 +122,12 @@ func (s *Store) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, 
 			func() error { return retireUsername(ctx, t, user) },
 			func() error { return t.remove(ctx, deleteUser, id) },
 			func() error { return t.change(ctx, deleteUserKeys, id) },
-			func() error { return endSessionsOf(ctx, t, id) },
 			func() (err error) {
 				tokens, err = collect(ctx, t.querier, tokenFields, selectUserTokens, id)
 				return err
 			},
 			func() error { return forgetGitHubOf(ctx, t, id) },
+			func() error { _, err := endSessionsOf(ctx, t, id); return err },
 		)
 	})
 }

@@ -90,6 +90,14 @@ var methods = map[string]func(ctx context.Context, store auth.Store, own, draft 
 		_, err := store.PruneSessions(ctx, own.session.ExpiresAt, math.MaxInt)
 		return err
 	},
+	"ListRevocations": func(ctx context.Context, store auth.Store, _, _ account) error {
+		_, err := store.ListRevocations(ctx, 0, 1)
+		return err
+	},
+	"PruneRevocations": func(ctx context.Context, store auth.Store, own, _ account) error {
+		_, err := store.PruneRevocations(ctx, own.session.CreatedAt.Add(-24*time.Hour), math.MaxInt)
+		return err
+	},
 }
 
 // newDraft returns a super user, a key and a session that no store has yet.

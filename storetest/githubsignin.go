@@ -41,7 +41,7 @@ func firstSignInStoresAll(t *testing.T, store auth.Store) {
 		signIn := firstSignIn(user)
 		session, got, err := store.SignInGitHub(t.Context(), signIn)
 		require.NoError(t, err)
-		require.Equal(t, signIn.Session, session)
+		requireSameSession(t, signIn.Session, session)
 		user.LastLogin = session.CreatedAt
 		require.Equal(t, user, got)
 		linked{user, signIn.Link, *signIn.Token, session}.requireUnchanged(t, store)
@@ -73,7 +73,7 @@ func laterSignIn(t *testing.T, store auth.Store) {
 		signIn := a.nextSignIn()
 		session, user, err := store.SignInGitHub(t.Context(), signIn)
 		require.NoError(t, err)
-		require.Equal(t, signIn.Session, session)
+		requireSameSession(t, signIn.Session, session)
 		requireSession(t, store, session)
 
 		a.user.LastLogin = session.CreatedAt
@@ -93,7 +93,7 @@ func sameSignIn(t *testing.T, store auth.Store) {
 		session := newGitHubSession(a.user)
 		got, user, err := store.SignInGitHub(t.Context(), auth.GitHubSignIn{Link: a.link, Session: session})
 		require.NoError(t, err)
-		require.Equal(t, session, got)
+		requireSameSession(t, session, got)
 		require.Equal(t, a.user, user)
 		a.requireUnchanged(t, store)
 	}

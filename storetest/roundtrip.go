@@ -60,7 +60,7 @@ func requireRoundTrip(t *testing.T, store auth.Store, value func(prefix string, 
 	credential, err := store.FindKey(t.Context(), key.ID)
 	require.NoError(t, err)
 	require.Equal(t, auth.Credential{Key: key, User: user}, credential)
-	require.Equal(t, session, openSession(t, store, session))
+	requireSameSession(t, session, openSession(t, store, session))
 	requireSession(t, store, session)
 	user.LastLogin = session.CreatedAt
 	requireUser(t, store, user)
@@ -105,6 +105,6 @@ func emptyValues(t *testing.T, store auth.Store) {
 	credential, err := store.FindKey(t.Context(), key.ID)
 	require.NoError(t, err)
 	require.Equal(t, auth.Credential{Key: key, User: user}, credential)
-	require.Equal(t, session, openSession(t, store, session))
+	requireSameSession(t, session, openSession(t, store, session))
 	requireSession(t, store, session)
 }

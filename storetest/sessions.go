@@ -33,7 +33,7 @@ func sessionStored(t *testing.T, store auth.Store) {
 
 	session, owner, err := store.CreateSession(t.Context(), want)
 	require.NoError(t, err)
-	require.Equal(t, want, session)
+	requireSameSession(t, want, session)
 	require.Equal(t, user, owner)
 	requireSession(t, store, want)
 	requireUser(t, store, user)
@@ -45,7 +45,7 @@ func hostSessionStored(t *testing.T, store auth.Store) {
 	want := newHostSession(user)
 	session, _, err := store.CreateSession(t.Context(), want)
 	require.NoError(t, err)
-	require.Equal(t, want, session)
+	requireSameSession(t, want, session)
 	requireSession(t, store, want)
 	requireKey(t, store, key)
 }
@@ -83,7 +83,7 @@ func sessionEndsWithKey(t *testing.T, store auth.Store) {
 			got, _, err := store.CreateSession(t.Context(), want)
 			require.NoError(t, err)
 			want.ExpiresAt = test.want
-			require.Equal(t, want, got)
+			requireSameSession(t, want, got)
 			requireSession(t, store, want)
 		})
 	}

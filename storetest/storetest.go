@@ -45,6 +45,7 @@ var together = []group{
 	{"access keys", keyPromises},
 	{"sessions", sessionPromises},
 	{"ending all sessions of a user", endAllPromises},
+	{"the feed of revocations", append(feedPromises[:len(feedPromises):len(feedPromises)], feedPromisesOfUsers...)},
 	{"values", valuePromises},
 	{"times", timePromises},
 	{"cancellation", cancelPromises},
@@ -58,6 +59,7 @@ var alone = []group{
 	{"the last super user", lastSuperUserPromises},
 	{"listing all users", listAllPromises},
 	{"pruning", prunePromises},
+	{"the whole feed of revocations", wholeFeedPromises},
 }
 
 // Run tests that the stores which open returns keep the contract of

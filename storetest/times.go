@@ -81,7 +81,7 @@ func requireTimeKept(t *testing.T, store auth.Store, in, want time.Time) {
 	created, owner, err := store.CreateSession(ctx, session)
 	require.NoError(t, err)
 	session.CreatedAt, session.ExpiresAt = want, want
-	require.Equal(t, session, created)
+	requireSameSession(t, session, created)
 	require.Equal(t, user, owner)
 	requireSession(t, store, session)
 

@@ -41,6 +41,7 @@ func togetherWithoutUsers(t *testing.T) []group {
 			"an unknown user has no sessions to end",
 			"a disabled user has no sessions to end",
 		)},
+		{"the feed of revocations", feedPromises},
 		{"values", except(t, valuePromises,
 			"a user with a value that cannot be kept is not",
 			"a key with a value that cannot be kept is nobody's first",
@@ -75,7 +76,10 @@ func togetherWithoutUsers(t *testing.T) []group {
 }
 
 func aloneWithoutUsers(t *testing.T) []group {
-	return []group{{"pruning", except(t, prunePromises, "what ended before is not pruned again")}}
+	return []group{
+		{"pruning", except(t, prunePromises, "what ended before is not pruned again")},
+		{"the whole feed of revocations", wholeFeedPromises},
+	}
 }
 
 // except returns the promises but those with these names, which must be there.
@@ -142,7 +146,7 @@ func anybodyIsUser(t *testing.T, store auth.Store) {
 		session := newSession(key)
 		created, user, err := store.CreateSession(t.Context(), session)
 		require.NoError(t, err)
-		require.Equal(t, session, created)
+		requireSameSession(t, session, created)
 		require.Equal(t, want, user)
 		requireSession(t, store, session)
 	}
@@ -185,7 +189,7 @@ func timesKeptWithoutUsers(t *testing.T, store auth.Store) {
 			session.CreatedAt, session.ExpiresAt = test.in, test.in
 			created := openSession(t, store, session)
 			session.CreatedAt, session.ExpiresAt = test.want, test.want
-			require.Equal(t, session, created)
+			requireSameSession(t, session, created)
 			requireSession(t, store, session)
 
 			first := firstSignIn(user)

@@ -15,6 +15,7 @@ type account struct {
 	Keys     map[string]auth.AccessKey
 	Sessions map[string]auth.Session
 	GitHub   map[string]connection // by host
+	Named    int                   // entries of the feed that name a session of the user, at the most
 
 	indexed map[entry]bool // what the indexes have of it
 }

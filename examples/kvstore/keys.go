@@ -29,12 +29,6 @@ func (a *account) addKey(key auth.AccessKey) error {
 	return nil
 }
 
-// removeKey ends the sessions that the key opened, too.
-func (a *account) removeKey(id string) {
-	delete(a.Keys, id)
-	maps.DeleteFunc(a.Sessions, func(_ string, session auth.Session) bool { return session.AccessKeyID == id })
-}
-
 // isGood reports whether the key has not expired at the given time.
 func isGood(key auth.AccessKey, at time.Time) bool {
 	return key.ExpiresAt.IsZero() || key.ExpiresAt.After(at)
@@ -75,11 +69,21 @@ func (s *Store) ReplaceHash(ctx context.Context, id, old, new string) error {
 
 // RevokeKey implements [auth.CredentialStore].
 func (s *Store) RevokeKey(ctx context.Context, id string) error {
-	return s.update(ctx, func(t tx) error { return t.removeKey(id) })
+	return s.update(ctx, func(t tx) error {
+		return t.change(keys, id, func(a *account) error {
+			delete(a.Keys, id)
+			return t.end(a, func(session auth.Session) bool { return session.AccessKeyID == id })
+		})
+	})
 }
 
+// removeKey is for one that has expired, and with it the sessions that it opened.
 func (t tx) removeKey(id string) error {
-	return t.change(keys, id, func(a *account) error { a.removeKey(id); return nil })
+	return t.change(keys, id, func(a *account) error {
+		delete(a.Keys, id)
+		maps.DeleteFunc(a.Sessions, func(_ string, session auth.Session) bool { return session.AccessKeyID == id })
+		return nil
+	})
 }
 
 // PruneKeys implements [auth.CredentialStore].

@@ -14,7 +14,7 @@ func (s *Store) CreateSession(ctx context.Context, session auth.Session) (opened
 	}
 	err = s.update(ctx, func(t tx) error {
 		return t.changeUser(session.UserID, func(a *account) (err error) {
-			opened, err = a.open(session)
+			opened, err = a.open(session, t.head())
 			user = a.User
 			return err
 		})
@@ -26,7 +26,8 @@ func (s *Store) CreateSession(ctx context.Context, session auth.Session) (opened
 }
 
 // open adds the session, which ends with its key at the latest.
-func (a *account) open(session auth.Session) (auth.Session, error) {
+func (a *account) open(session auth.Session, generation int64) (auth.Session, error) {
+	session.Generation = generation
 	session.CreatedAt, session.ExpiresAt = kept(session.CreatedAt), kept(session.ExpiresAt)
 	if !a.User.IsActive {
 		return session, auth.ErrUserDisabled
@@ -62,10 +63,15 @@ func (s *Store) FindSession(ctx context.Context, id string) (session auth.Sessio
 
 // EndSession implements [auth.SessionStore].
 func (s *Store) EndSession(ctx context.Context, id string) error {
-	return s.update(ctx, func(t tx) error { return t.endSession(id) })
+	return s.update(ctx, func(t tx) error {
+		return t.change(sessions, id, func(a *account) error {
+			return t.end(a, func(session auth.Session) bool { return session.ID == id })
+		})
+	})
 }
 
-func (t tx) endSession(id string) error {
+// removeSession is for one that has expired, of which the feed has nothing.
+func (t tx) removeSession(id string) error {
 	return t.change(sessions, id, func(a *account) error { delete(a.Sessions, id); return nil })
 }
 
@@ -78,8 +84,7 @@ func (s *Store) EndUserSessions(ctx context.Context, userID string, now time.Tim
 					live++
 				}
 			}
-			clear(a.Sessions)
-			return nil
+			return t.endAll(a)
 		})
 	})
 	if err != nil {
@@ -90,5 +95,5 @@ func (s *Store) EndUserSessions(ctx context.Context, userID string, now time.Tim
 
 // PruneSessions implements [auth.SessionStore].
 func (s *Store) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
-	return s.prune(ctx, sessionExpiry, expired, limit, tx.endSession)
+	return s.prune(ctx, sessionExpiry, expired, limit, tx.removeSession)
 }

@@ -35,12 +35,13 @@ const (
 	sessionExpiry  = "session expiry" // time and session ID
 	states         = "states"         // used state -> when it expires
 	stateExpiry    = "state expiry"   // time and state
+	revocations    = "revocations"    // position -> entry of the feed
 	bootstrapped   = "bootstrapped"   // one entry, once it has happened
 )
 
 var buckets = []string{
 	accounts, usernames, emails, keys, sessions, links, administrators,
-	keyExpiry, sessionExpiry, states, stateExpiry, bootstrapped,
+	keyExpiry, sessionExpiry, states, stateExpiry, revocations, bootstrapped,
 }
 
 // Store is an [auth.Store] in a file. It is safe for concurrent use.

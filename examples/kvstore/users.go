@@ -111,11 +111,10 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 				return err
 			}
 			a.Keys = map[string]auth.AccessKey{key.ID: a.Keys[key.ID]}
-			clear(a.Sessions)
 			clear(a.GitHub)
 			a.User.AdmittedAt = time.Time{}
 			user = a.User
-			return nil
+			return t.endAll(a)
 		})
 	})
 	return userUnless(err, user)
@@ -135,6 +134,9 @@ func (s *Store) DeleteUser(ctx context.Context, id string) (tokens []auth.GitHub
 			if c.Token != nil {
 				tokens = append(tokens, *c.Token)
 			}
+		}
+		if err := t.endAll(a); err != nil {
+			return err
 		}
 		return t.remove(a)
 	})
@@ -164,7 +166,7 @@ func (t tx) set(a *account, change auth.UserChange) error {
 		return auth.ErrLastSuperUser
 	}
 	if !a.User.IsActive {
-		clear(a.Sessions)
+		return t.endAll(a)
 	}
 	return nil
 }

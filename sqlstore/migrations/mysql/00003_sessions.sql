@@ -7,6 +7,7 @@ CREATE TABLE IF NOT EXISTS auth_sessions (
 	access_key_id VARBINARY(128) NOT NULL, -- '' where no key opened the session
 	created_at    BIGINT         NOT NULL,
 	expires_at    BIGINT         NOT NULL,
+	generation    BIGINT         NOT NULL,
 	INDEX auth_sessions_by_user (user_id),
 	INDEX auth_sessions_by_access_key (access_key_id),
 	INDEX auth_sessions_by_expiry (expires_at)

@@ -6,7 +6,8 @@ CREATE TABLE auth_sessions (
 	method        TEXT   NOT NULL,
 	access_key_id TEXT   NOT NULL, -- '' where no key opened the session
 	created_at    BIGINT NOT NULL,
-	expires_at    BIGINT NOT NULL
+	expires_at    BIGINT NOT NULL,
+	generation    BIGINT NOT NULL
 );
 
 CREATE INDEX auth_sessions_by_user ON auth_sessions (user_id);

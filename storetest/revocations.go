@@ -1,0 +1,240 @@
+package storetest
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var feedPromises = []promise{
+	{"an ended session is named in the feed", endedSessionNamed},
+	{"the sessions of a revoked key are named, and no others", revokedKeyNamesSessions},
+	{"all sessions of a user end in one entry", endAllIsOneEntry},
+	{"a session from after the end of all is not of it", laterSessionOutlivesEndAll},
+	{"what ends no session adds nothing", nothingEndedNothingAdded},
+	{"of several ends of one session one adds an entry", racingEndsAddOnce},
+	{"sessions created at once with the end of all are dead by the feed if they are gone", feedAgreesWithEndAll},
+}
+
+var feedPromisesOfUsers = []promise{
+	{"disabling, resetting and deleting a user end the sessions in one entry", userEndsAreOneEntry},
+	{"what changes a user and ends no session adds nothing", userChangesAddNothing},
+}
+
+// readFeed returns all that the store's feed has.
+func readFeed(t *testing.T, store auth.Store) []auth.Revocation {
+	t.Helper()
+	var feed []auth.Revocation
+	for from := int64(0); ; {
+		page, err := store.ListRevocations(t.Context(), from, 100)
+		require.NoError(t, err)
+		feed = append(feed, page...)
+		if len(page) < 100 {
+			return feed
+		}
+		from = page[99].Position + 1
+	}
+}
+
+// entriesOf returns the entries of the feed that are about the user.
+func entriesOf(t *testing.T, store auth.Store, user auth.User) []auth.Revocation {
+	t.Helper()
+	return slices.DeleteFunc(readFeed(t, store), func(e auth.Revocation) bool { return e.UserID != user.ID })
+}
+
+// isDead reports whether the session has ended by what the feed says.
+func isDead(feed []auth.Revocation, s auth.Session) bool {
+	return slices.ContainsFunc(feed, func(e auth.Revocation) bool {
+		return e.UserID == s.UserID && (e.SessionID == s.ID || e.SessionID == "" && s.Generation < e.Generation)
+	})
+}
+
+// requireNamed fails the test unless the entry is the end of this session.
+func requireNamed(t *testing.T, s auth.Session, e auth.Revocation) {
+	t.Helper()
+	require.Positive(t, e.Position)
+	require.NotEmpty(t, e.ID)
+	require.Greater(t, e.Position, s.Generation)
+	require.Equal(t, auth.Revocation{
+		Position: e.Position, ID: e.ID,
+		UserID: s.UserID, SessionID: s.ID, Generation: s.Generation, ExpiresAt: s.ExpiresAt,
+	}, e)
+}
+
+// requireEndOfAll fails the test unless the entry is the end of all of a user's
+// sessions until then, the last of which would have expired at the given time.
+func requireEndOfAll(t *testing.T, user auth.User, expires time.Time, e auth.Revocation) {
+	t.Helper()
+	require.NotEmpty(t, e.ID)
+	require.Equal(t, auth.Revocation{
+		Position: e.Position, ID: e.ID, UserID: user.ID, Generation: e.Position, ExpiresAt: expires,
+	}, e)
+}
+
+func endedSessionNamed(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	first := openSession(t, store, newHostSession(a.user))
+	for _, session := range []auth.Session{first, a.session} {
+		require.NoError(t, store.EndSession(t.Context(), session.ID))
+	}
+	entries := entriesOf(t, store, a.user)
+	require.Len(t, entries, 2)
+	requireNamed(t, first, entries[0])
+	requireNamed(t, a.session, entries[1])
+	require.NotEqual(t, entries[0].ID, entries[1].ID)
+	require.Greater(t, entries[1].Position, entries[0].Position)
+}
+
+func revokedKeyNamesSessions(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	stays := signIn(t, store, a.user)
+	second := openSession(t, store, newSession(a.key))
+	require.NoError(t, store.RevokeKey(t.Context(), a.key.ID))
+	entries := entriesOf(t, store, a.user)
+	require.Len(t, entries, 2)
+	for _, session := range []auth.Session{a.session, second} {
+		i := slices.IndexFunc(entries, func(e auth.Revocation) bool { return e.SessionID == session.ID })
+		require.GreaterOrEqual(t, i, 0)
+		requireNamed(t, session, entries[i])
+	}
+	require.False(t, isDead(entries, stays.session))
+}
+
+// endTimes are of sessions that end together, the latest in the middle.
+var endTimes = []time.Time{now.Add(time.Hour), now.Add(3*time.Hour + time.Microsecond), now.Add(2 * time.Hour)}
+
+// openSeveral opens sessions that expire at endTimes, and returns them.
+func openSeveral(t *testing.T, store auth.Store, a account) []auth.Session {
+	t.Helper()
+	sessions := []auth.Session{a.session}
+	for _, expires := range endTimes {
+		session := newSession(a.key)
+		session.ExpiresAt = expires
+		sessions = append(sessions, openSession(t, store, session))
+	}
+	return sessions
+}
+
+func endAllIsOneEntry(t *testing.T, store auth.Store) {
+	a, other := newAccount(t, store), newAccount(t, store)
+	sessions := openSeveral(t, store, a)
+	endAll(t, store, a.user, now)
+	entries := entriesOf(t, store, a.user)
+	require.Len(t, entries, 1)
+	requireEndOfAll(t, a.user, endTimes[1], entries[0])
+	for _, session := range sessions {
+		require.True(t, isDead(entries, session))
+	}
+	require.False(t, isDead(readFeed(t, store), other.session))
+}
+
+func laterSessionOutlivesEndAll(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	for range 3 {
+		endAll(t, store, a.user, now)
+		later := openSession(t, store, newSession(a.key)) // in the same microsecond
+		feed := readFeed(t, store)
+		require.True(t, isDead(feed, a.session))
+		require.False(t, isDead(feed, later))
+		found, err := store.FindSession(t.Context(), later.ID)
+		require.NoError(t, err)
+		require.Equal(t, later, found, "the generation is kept")
+		a.session = later
+	}
+}
+
+func nothingEndedNothingAdded(t *testing.T, store auth.Store) {
+	user, key := register(t, store, newUser())
+	expiring := addKey(t, store, user, now.Add(time.Hour))
+	session := newSession(expiring)
+	openSession(t, store, session)
+	require.NoError(t, store.EndSession(t.Context(), session.ID))
+	require.Len(t, entriesOf(t, store, user), 1)
+
+	require.ErrorIs(t, store.EndSession(t.Context(), session.ID), auth.ErrNotFound)
+	require.Zero(t, endAll(t, store, user, now))
+	require.NoError(t, store.RevokeKey(t.Context(), key.ID))
+	require.ErrorIs(t, store.RevokeKey(t.Context(), key.ID), auth.ErrNotFound)
+	require.Len(t, entriesOf(t, store, user), 1)
+}
+
+func racingEndsAddOnce(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		a := newAccount(t, store)
+		race(contenders, func(int) error { return store.EndSession(t.Context(), a.session.ID) })
+		require.Len(t, entriesOf(t, store, a.user), 1)
+	}
+}
+
+// feedAgreesWithEndAll creates sessions while all end. Without users nothing keeps
+// one that is being created: it may stay, and be dead by the feed.
+func feedAgreesWithEndAll(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		a := newAccount(t, store)
+		sessions := make([]auth.Session, contenders)
+		errs := race(contenders, func(i int) (err error) {
+			if i == contenders/2 {
+				_, err = store.EndUserSessions(t.Context(), a.user.ID, now)
+				return err
+			}
+			sessions[i], _, err = store.CreateSession(t.Context(), newSession(a.key))
+			return err
+		})
+		require.NoError(t, errors.Join(errs...))
+		feed := entriesOf(t, store, a.user)
+		require.True(t, isDead(feed, a.session))
+		for i, session := range sessions {
+			if i == contenders/2 {
+				continue
+			}
+			there := hasSession(t, store, session.ID)
+			require.True(t, there || isDead(feed, session), "a session that is gone is alive by the feed")
+			require.False(t, store.KeepsUsers() && there && isDead(feed, session), "a session that stays is dead by the feed")
+		}
+	}
+}
+
+func userEndsAreOneEntry(t *testing.T, store auth.Store) {
+	for _, test := range ends {
+		if !test.ofUsers {
+			continue
+		}
+		t.Run(test.name, func(t *testing.T) {
+			a := newAccount(t, store)
+			sessions := openSeveral(t, store, a)
+			require.NoError(t, test.end(t.Context(), store, a))
+			entries := entriesOf(t, store, a.user)
+			require.Len(t, entries, 1)
+			requireEndOfAll(t, a.user, endTimes[1], entries[0])
+			for _, session := range sessions {
+				require.True(t, isDead(entries, session))
+			}
+		})
+	}
+}
+
+func userChangesAddNothing(t *testing.T, store auth.Store) {
+	a := newAccountOf(t, store, newSuperUser())
+	keeper, _ := register(t, store, newSuperUser())
+	for _, change := range []auth.UserChange{promote, demote, enable, {}} {
+		update(t, store, a.user.ID, change)
+	}
+	require.Empty(t, entriesOf(t, store, a.user))
+	requireSession(t, store, a.session)
+
+	for range 2 {
+		update(t, store, a.user.ID, disable)
+		require.Len(t, entriesOf(t, store, a.user), 1, "the second time there is nothing to end")
+	}
+	_, err := store.ResetUser(t.Context(), a.user.ID, enable, newKey(a.user))
+	require.NoError(t, err)
+	_, err = store.DeleteUser(t.Context(), a.user.ID)
+	require.NoError(t, err)
+	require.Len(t, entriesOf(t, store, a.user), 1)
+	require.Empty(t, entriesOf(t, store, keeper))
+}

@@ -33,6 +33,13 @@ type Config struct {
 	// TokenConfig.CacheSize.
 	TokenCacheSize int
 
+	// RevocationInterval, MaxStaleness and ReadSessions say how soon a session that
+	// ends on another instance is refused here: within 5 seconds, or a minute while
+	// the store does not answer, unless set. See TokenConfig.
+	RevocationInterval time.Duration
+	MaxStaleness       time.Duration
+	ReadSessions       bool
+
 	// Credentials says how access keys look and how their secrets are kept. Its
 	// Now and Logger are those below unless set.
 	Credentials CredentialConfig
@@ -102,20 +109,24 @@ func New(store Store, cfg Config) (*Service, error) {
 	if cfg.Credentials.Logger == nil {
 		cfg.Credentials.Logger = cfg.Logger
 	}
-	credentials, err := NewCredentialVerifier(store, cfg.Credentials)
+	tokens, err := NewTokenIssuer(store, TokenConfig{
+		Issuer:             cfg.Issuer,
+		Audience:           cfg.Audience,
+		SigningKeys:        cfg.SigningKeys,
+		Lifetime:           cfg.TokenLifetime,
+		MaxLifetime:        cfg.MaxTokenLifetime,
+		CacheSize:          cfg.TokenCacheSize,
+		RevocationInterval: cfg.RevocationInterval,
+		MaxStaleness:       cfg.MaxStaleness,
+		ReadSessions:       cfg.ReadSessions,
+		Users:              cfg.Users,
+		Now:                cfg.Now,
+	})
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := NewTokenIssuer(store, TokenConfig{
-		Issuer:      cfg.Issuer,
-		Audience:    cfg.Audience,
-		SigningKeys: cfg.SigningKeys,
-		Lifetime:    cfg.TokenLifetime,
-		MaxLifetime: cfg.MaxTokenLifetime,
-		CacheSize:   cfg.TokenCacheSize,
-		Users:       cfg.Users,
-		Now:         cfg.Now,
-	})
+	store = tokens.feed.watch(store)
+	credentials, err := NewCredentialVerifier(store, cfg.Credentials)
 	if err != nil {
 		return nil, err
 	}

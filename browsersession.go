@@ -57,21 +57,23 @@ func newBrowserSessions(cfg BrowserSessions, ring []SymmetricKey, github *GitHub
 
 // cookieIdentity is an Identity as it is in a cookie.
 type cookieIdentity struct {
-	UserID    string `json:"u"`
-	Username  string `json:"n"`
-	SessionID string `json:"s"`
-	IssuedAt  int64  `json:"i"`
-	ExpiresAt int64  `json:"e"`
+	UserID     string `json:"u"`
+	Username   string `json:"n"`
+	SessionID  string `json:"s"`
+	IssuedAt   int64  `json:"i"`
+	ExpiresAt  int64  `json:"e"`
+	Generation int64  `json:"g"`
 }
 
 // begin returns the cookie for a session that has just begun.
 func (b *browserSessions) begin(token Token) (*http.Cookie, error) {
 	text, err := json.Marshal(cookieIdentity{
-		UserID:    token.User.ID,
-		Username:  token.User.Username,
-		SessionID: token.Session.ID,
-		IssuedAt:  token.Session.CreatedAt.Unix(),
-		ExpiresAt: token.Session.ExpiresAt.Unix(),
+		UserID:     token.User.ID,
+		Username:   token.User.Username,
+		SessionID:  token.Session.ID,
+		IssuedAt:   token.Session.CreatedAt.Unix(),
+		ExpiresAt:  token.Session.ExpiresAt.Unix(),
+		Generation: token.Session.Generation,
 	})
 	if err != nil {
 		return nil, err
@@ -82,33 +84,37 @@ func (b *browserSessions) begin(token Token) (*http.Cookie, error) {
 // clear returns the cookie that removes the session's from the browser.
 func (b *browserSessions) clear() *http.Cookie { return b.cookie(sessionCookieName, "", -1) }
 
-// identity returns who the cookie says is there, if it is one of ours. Whether
-// the session is still live is the store's to say.
-func (b *browserSessions) identity(r *http.Request, now time.Time) (Identity, error) {
+// claims returns who the cookie says is there, if it is one of ours. Whether the
+// session is still live is not in it.
+func (b *browserSessions) claims(r *http.Request, now time.Time) (tokenClaims, error) {
 	cookies := r.CookiesNamed(b.name(sessionCookieName))
 	switch {
 	case len(cookies) == 0:
-		return Identity{}, ErrTokenMissing
+		return tokenClaims{}, ErrTokenMissing
 	case len(cookies) > 1 || len(cookies[0].Value) > maxTokenLength:
-		return Identity{}, errMalformed
+		return tokenClaims{}, errMalformed
 	}
 	text, err := b.open(cookies[0].Value)
 	if err != nil {
-		return Identity{}, errSignature
+		return tokenClaims{}, errSignature
 	}
 	var c cookieIdentity
 	if err := json.Unmarshal(text, &c); err != nil {
-		return Identity{}, errClaims
+		return tokenClaims{}, errClaims
 	}
 	if now.Unix() >= c.ExpiresAt {
-		return Identity{}, errExpired
+		return tokenClaims{}, errExpired
 	}
-	return Identity{
-		UserID:    c.UserID,
-		Username:  c.Username,
-		SessionID: c.SessionID,
-		IssuedAt:  time.Unix(c.IssuedAt, 0).UTC(),
-		ExpiresAt: time.Unix(c.ExpiresAt, 0).UTC(),
+	return tokenClaims{
+		identity: Identity{
+			UserID:    c.UserID,
+			Username:  c.Username,
+			SessionID: c.SessionID,
+			IssuedAt:  time.Unix(c.IssuedAt, 0).UTC(),
+			ExpiresAt: time.Unix(c.ExpiresAt, 0).UTC(),
+		},
+		generation: c.Generation,
+		times:      tokenTimes{issuedAt: c.IssuedAt, expiresAt: c.ExpiresAt},
 	}, nil
 }
 

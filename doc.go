@@ -22,17 +22,21 @@
 //
 // A new store has no users. [Service.Bootstrap] makes the first super user, who
 // registers the others; [Service.RecoverSuperUser] is the way back in when every
-// super user's key is lost. Start [Service.Run] in a goroutine of your own, on any
-// number of instances, and it removes what has expired.
+// super user's key is lost. Start [Service.Run] in a goroutine of your own, on all
+// instances, and it reads ahead which sessions have ended, and removes what has
+// expired.
 //
 // # What a token is
 //
-// A JWT, signed with HS256, ES256 or EdDSA, good for 12 hours. It names a session
-// in the store and is worth nothing without it: signing out, revoking the key that
-// opened it and disabling the user each end it at once. The is_super_user claim is
-// for clients to show; what a caller may do is read from the store each time.
+// A JWT, signed with HS256, ES256 or EdDSA, good for 12 hours. It names a session,
+// and ends with it: by signing out, by [Service.UpdateUser] that disables its user,
+// when the key is revoked that opened it. A request costs no read of the store for
+// that. Which sessions have ended an instance keeps in memory: its own at once, those
+// of other instances within 5 seconds. Where that is too late,
+// [Config.ReadSessions] has the store asked each time.
 //
-// Disabling a user is [UserStore.UpdateUser] on the host's own store.
+// The is_super_user claim is for clients to show; what a caller may do is read from
+// the store each time.
 //
 // # A table of users of your own
 //

@@ -123,3 +123,6 @@ func (c *TokenCache) Content() (tokens, bytes int) {
 	}
 	return tokens, bytes
 }
+
+// KnownRevocations returns how many entries the instance has in memory.
+func (s *Service) KnownRevocations() int64 { return s.tokens.feed.known.count.Load() }

@@ -41,11 +41,13 @@ func TestAFailingStoreIs503AtEveryCallOfEveryFlow(t *testing.T) {
 				t.Parallel()
 				calls := 0
 				for failAt := 1; ; failAt++ {
-					armed := false
-					f := newFixture(t, watch(func(string) error {
-						if !armed {
+					armed, ended := false, false
+					f := newFixture(t, watch(func(method string) error {
+						// What was ended has ended, whether it can be read back or not.
+						if !armed || ended && method == "ListRevocations" {
 							return nil
 						}
+						ended = method == "EndSession"
 						calls++
 						if calls == failAt {
 							return fault
@@ -75,11 +77,28 @@ func TestAFailingStoreIs503AtEveryCallOfEveryFlow(t *testing.T) {
 // no longer.
 func TestAHangingStoreIs503AfterTheTimeout(t *testing.T) {
 	t.Parallel()
+	t.Run("reading the feed", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			hang := false
+			f := newFixture(t, watch(func(method string) error {
+				if hang && method == "ListRevocations" {
+					return errHang
+				}
+				return nil
+			}))
+			token := f.signIn(f.user)
+			hang = true
+			start := time.Now()
+			require.Equal(t, http.StatusServiceUnavailable, f.sendAs(token, http.MethodGet, "/auth/user", "").status)
+			require.Equal(t, time.Second, time.Since(start), "an instance that knows nothing yet waits no longer")
+		})
+	})
 	for flow, calls := range map[string][]string{
 		"login":    {"FindKey", "CreateSession"},
-		"user":     {"FindSession", "FindUser"},
-		"logout":   {"FindSession", "EndSession"},
-		"register": {"FindSession", "FindUser", "Register"},
+		"user":     {"FindUser"},
+		"logout":   {"EndSession"},
+		"register": {"FindUser", "Register"},
 	} {
 		for _, hanging := range calls {
 			t.Run(flow+" at "+hanging, func(t *testing.T) {

@@ -161,7 +161,7 @@ func (f *fixture) signIn(user auth.User) string {
 
 func (f *fixture) setActive(user auth.User, active bool) {
 	f.t.Helper()
-	_, err := f.store.UpdateUser(f.t.Context(), user.ID, auth.UserChange{IsActive: &active})
+	_, err := f.svc.UpdateUser(f.t.Context(), user.ID, auth.UserChange{IsActive: &active})
 	require.NoError(f.t, err)
 }
 

@@ -128,11 +128,11 @@ func (s *Service) browserUser(r *http.Request) string {
 	if s.browser == nil {
 		return ""
 	}
-	identity, err := s.browser.identity(r, s.now())
+	claims, err := s.browser.claims(r, s.now())
 	if err != nil {
 		return ""
 	}
-	return identity.UserID
+	return claims.identity.UserID
 }
 
 // errorCode is what the host's page is told of a failure.

@@ -14,23 +14,56 @@ const (
 	expiredKeyRetention = 30 * 24 * time.Hour
 )
 
-// Run does the housekeeping, [Service.Prune] now and every ten minutes, until
-// ctx is done, and returns ctx's error. It starts no goroutine. It may run on
-// any number of instances at once, or on none, if the host calls Prune itself.
-// What fails is logged and tried again the next time.
+// Run does what need not wait for a request, until ctx is done, and returns ctx's
+// error. It reads which sessions have ended, now and twice in each
+// RevocationInterval, so that no request has to, and does the housekeeping,
+// [Service.Prune] now and every ten minutes. It starts no goroutine.
+//
+// Run belongs on every instance. Without it the first request in each interval
+// reads what has ended, and the host is to call Prune itself. What fails is logged
+// and tried again the next time.
 func (s *Service) Run(ctx context.Context) error {
-	ticker := time.NewTicker(pruneInterval)
-	defer ticker.Stop()
+	prune := time.NewTicker(pruneInterval)
+	defer prune.Stop()
+	read := time.NewTicker(max(time.Millisecond, s.tokens.cfg.RevocationInterval/2))
+	defer read.Stop()
+	failing := s.readFeed(ctx, false) // before pruning, which may take its time: nobody is let in before it
+	s.housekeep(ctx)
 	for {
-		if _, err := s.Prune(ctx); err != nil && ctx.Err() == nil {
-			s.log.ErrorContext(ctx, "auth: housekeeping failed", "error", err)
-		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-ticker.C:
+		case <-read.C:
+			failing = s.readFeed(ctx, failing)
+		case <-prune.C:
+			s.housekeep(ctx)
 		}
 	}
+}
+
+func (s *Service) housekeep(ctx context.Context) {
+	if _, err := s.Prune(ctx); err != nil && ctx.Err() == nil {
+		s.log.ErrorContext(ctx, "auth: housekeeping failed", "error", err)
+	}
+}
+
+// readFeed reads which sessions have ended, and returns whether that fails. It logs
+// the first of several failures, and that they are over.
+func (s *Service) readFeed(ctx context.Context, failing bool) bool {
+	feed := s.tokens.feed
+	if feed == nil {
+		return false
+	}
+	err := feed.keepFresh(ctx)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil && !failing:
+		s.log.ErrorContext(ctx, "auth: cannot read which sessions have ended: soon no token will be accepted",
+			"accepted_for", feed.maxStaleness, "error", err)
+	case err == nil && failing:
+		s.log.InfoContext(ctx, "auth: reads again which sessions have ended")
+	}
+	return err != nil
 }
 
 // Prune removes expired sessions and used states, and access keys that expired 30
@@ -46,6 +79,7 @@ func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 		{"sessions", s.store.PruneSessions, now},
 		{"access keys", s.store.PruneKeys, now.Add(-expiredKeyRetention)},
 		{"states", s.store.PruneStates, now},
+		{"revocations", s.store.PruneRevocations, now.Add(-revocationGrace)},
 	} {
 		for {
 			n, err := kind.prune(ctx, kind.expired, pruneBatch)

@@ -24,7 +24,7 @@ func IdentityFromContext(ctx context.Context) (Identity, bool) {
 	if !ok {
 		return Identity{}, false
 	}
-	return caller.identity, true
+	return *caller.identity, true
 }
 
 // callerContext is a context with the caller in it: one allocation instead of
@@ -32,7 +32,7 @@ func IdentityFromContext(ctx context.Context) (Identity, bool) {
 type callerContext struct {
 	context.Context
 	service  *Service // who vouches for it; another service's word is none
-	identity Identity
+	identity *Identity
 	user     *User // where a middleware has read it from the store
 }
 

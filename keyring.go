@@ -18,21 +18,35 @@ type keyRing struct {
 	byID   map[string]*signingKey
 	jwks   []byte
 	etag   string // of jwks
+
+	// byHeader is for headers as this package writes them, which need not be read.
+	byHeader map[string]*signingKey
+}
+
+// add reports whether the key could be added: no other has its id.
+func (r *keyRing) add(key *signingKey) bool {
+	if r.byID[key.id] != nil {
+		return false
+	}
+	if r.byID == nil {
+		r.byID, r.byHeader = map[string]*signingKey{}, map[string]*signingKey{}
+	}
+	r.byID[key.id], r.byHeader[key.header] = key, key
+	return true
 }
 
 func newKeyRing(keys []SigningKey) (*keyRing, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("auth: SigningKeys must have at least one key")
 	}
-	ring := &keyRing{byID: make(map[string]*signingKey, len(keys))}
+	ring := &keyRing{}
 	for _, k := range keys {
 		if k.get == nil {
 			return nil, errors.New("auth: empty SigningKey: make it with NewHS256Key, NewES256Key or NewEdDSAKey")
 		}
-		if ring.byID[k.ID()] != nil {
+		if !ring.add(k.get()) {
 			return nil, fmt.Errorf("auth: two signing keys have the id %q: give each its own", k.ID())
 		}
-		ring.byID[k.ID()] = k.get()
 	}
 	ring.signer = keys[0].get()
 	if ring.signer.retired != nil {

@@ -111,15 +111,20 @@ func newSigningKey(id string, method jwt.SigningMethod, private, public any, der
 	if err := checkKeyID(id, maxSigningKeyID); err != nil {
 		return SigningKey{}, err
 	}
-	header := fmt.Sprintf(`{"alg":"%s","kid":"%s","typ":"%s"}`, method.Alg(), id, tokenType)
 	key := &signingKey{
 		id:      id,
 		method:  method,
 		private: private,
 		public:  public,
-		header:  base64.RawURLEncoding.EncodeToString([]byte(header)),
+		header:  tokenHeader(method, id),
 	}
 	return SigningKey{get: func() *signingKey { return key }}, nil
+}
+
+// tokenHeader is the first segment of the tokens of a key.
+func tokenHeader(method jwt.SigningMethod, id string) string {
+	header := fmt.Sprintf(`{"alg":"%s","kid":"%s","typ":"%s"}`, method.Alg(), id, tokenType)
+	return base64.RawURLEncoding.EncodeToString([]byte(header))
 }
 
 // thumbprint is the JWK thumbprint of a public key (RFC 7638).

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 )
 
 // Identify returns who makes the request: the bearer of the token in its
@@ -18,28 +19,44 @@ import (
 // answers with each; where there is no http.ResponseWriter, [ErrorStatus] says
 // how to.
 func (s *Service) Identify(r *http.Request) (Identity, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
-	defer cancel()
+	identity, err := s.identify(r)
+	if err != nil {
+		return Identity{}, err
+	}
+	return *identity, nil
+}
+
+// identify is Identify, whose result is shared with others.
+func (s *Service) identify(r *http.Request) (*Identity, error) {
+	ctx := r.Context()
+	if s.tokens.feed == nil { // which waits for as long as it likes itself
+		bounded, cancel := context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+		ctx = bounded
+	}
 	if s.browser != nil && len(r.Header["Authorization"]) == 0 {
 		return s.identifyBrowser(ctx, r)
 	}
 	token, err := bearerToken(r.Header)
 	if err != nil {
-		return Identity{}, err
+		return nil, err
 	}
-	return s.tokens.Verify(ctx, token)
+	return s.tokens.verify(ctx, token)
 }
 
-func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (Identity, error) {
+func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (*Identity, error) {
 	now := s.now()
-	identity, err := s.browser.identity(r, now)
+	claims, err := s.browser.claims(r, now)
 	if err != nil {
-		return Identity{}, err
+		return nil, err
 	}
 	if err := s.browser.checkOrigin(r); err != nil {
-		return Identity{}, err
+		return nil, err
 	}
-	return s.tokens.requireLive(ctx, identity, now)
+	if err := s.tokens.requireLive(ctx, &claims, new(atomic.Uint64), now); err != nil {
+		return nil, err
+	}
+	return &claims.identity, nil
 }
 
 // bearerToken returns the one token of the one Authorization header (RFC 6750,
@@ -64,7 +81,7 @@ func bearerToken(header http.Header) (string, error) {
 // caller in their context for [IdentityFromContext], and answers the others.
 func (s *Service) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		identity, err := s.Identify(r)
+		identity, err := s.identify(r)
 		if err != nil {
 			s.fail(w, r, err)
 			return
@@ -89,7 +106,7 @@ func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 			return
 		}
 		identity, _ := IdentityFromContext(r.Context())
-		ctx := &callerContext{Context: r.Context(), service: s, identity: identity, user: &user}
+		ctx := &callerContext{Context: r.Context(), service: s, identity: &identity, user: &user}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }

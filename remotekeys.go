@@ -169,16 +169,15 @@ func parseJWKS(text []byte) (*keyRing, error) {
 	if len(set.Keys) > maxRemoteKeys {
 		return nil, fmt.Errorf("more than %d keys", maxRemoteKeys)
 	}
-	ring := &keyRing{byID: map[string]*signingKey{}}
+	ring := &keyRing{}
 	for _, member := range set.Keys {
 		key := publicKey(member)
 		if key == nil {
 			continue
 		}
-		if ring.byID[key.id] != nil {
+		if !ring.add(key) {
 			return nil, fmt.Errorf("two keys with the id %q", key.id)
 		}
-		ring.byID[key.id] = key
 	}
 	if len(ring.byID) == 0 {
 		return nil, errors.New("no key of ES256 or EdDSA for signatures in the JWK set")
@@ -212,5 +211,6 @@ func publicKey(text []byte) *signingKey {
 	if k.Algorithm != "" && k.Algorithm != key.method.Alg() {
 		return nil
 	}
+	key.header = tokenHeader(key.method, key.id)
 	return key
 }

@@ -128,7 +128,7 @@ func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, er
 	return claims.identity, nil
 }
 
-func (v *RemoteVerifier) verify(ring *keyRing, token string, now int64) (tokenClaims, error) {
+func (v *RemoteVerifier) verify(ring *keyRing, token string, now int64) (*verifiedToken, error) {
 	return v.verifier.verifyOnce(v.cache, ring, token, now)
 }
 
@@ -151,6 +151,6 @@ func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 			WriteError(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(&callerContext{Context: r.Context(), identity: identity}))
+		next.ServeHTTP(w, r.WithContext(&callerContext{Context: r.Context(), identity: &identity}))
 	})
 }

@@ -168,7 +168,7 @@ func TestRequireSuperUserReadsTheStoreOnceAndNeverTrustsTheToken(t *testing.T) {
 	admin, user := f.signIn(f.admin), f.signIn(f.user)
 	calls = nil
 	require.Equal(t, http.StatusNoContent, ask(admin))
-	require.Equal(t, []string{"FindSession", "FindUser"}, calls)
+	require.Equal(t, []string{"ListRevocations", "FindUser"}, calls)
 	require.Equal(t, http.StatusForbidden, ask(user))
 	yes := true
 	_, err := f.store.UpdateUser(t.Context(), f.user.ID, auth.UserChange{IsSuperUser: &yes})

@@ -1,11 +1,8 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -46,6 +43,19 @@ type TokenConfig struct {
 	// in use at a time.
 	CacheSize int
 
+	// RevocationInterval is how old what an instance knows of ended sessions may
+	// be: 5 seconds unless set, which is also the most. When it is older, the store is
+	// asked, by one request for all, which wait for a second at most. While the store
+	// does not answer, MaxStaleness is how old it may be before no token is accepted:
+	// a minute unless set, which is also the most.
+	RevocationInterval time.Duration
+	MaxStaleness       time.Duration
+
+	// ReadSessions has the store asked for the session on every request instead. A
+	// session that has ended is then refused everywhere at once, each request waits
+	// for the store, and none is accepted that the store does not answer.
+	ReadSessions bool
+
 	// Users is the host's own table of users, for a store that keeps none: see
 	// [Config.Users].
 	Users Users
@@ -59,6 +69,9 @@ const (
 	longestLifetime = 30 * 24 * time.Hour
 	maxIssuerLength = 256
 
+	longestRevocationInterval = 5 * time.Second
+	longestMaxStaleness       = time.Minute
+
 	endTimeout = 5 * time.Second // for ending a session that was opened in vain
 )
 
@@ -71,8 +84,12 @@ type TokenIssuer struct {
 	users    *hostUsers // nil if the store keeps users
 	cfg      TokenConfig
 	verifier tokenVerifier
-	ring     atomic.Pointer[keyRing]
-	cache    *tokenCache // nil for none
+
+	claimsPrefix string // see [encodeClaimsPrefix]
+
+	ring  atomic.Pointer[keyRing]
+	cache *tokenCache     // nil for none
+	feed  *revocationFeed // nil with ReadSessions
 }
 
 // NewTokenIssuer returns an issuer of tokens whose sessions are in the store, or
@@ -105,6 +122,9 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 		users:    users,
 		sessions: sessions,
 		cfg:      cfg,
+
+		claimsPrefix: encodeClaimsPrefix(cfg.Issuer, cfg.Audience),
+
 		verifier: tokenVerifier{
 			issuer:      cfg.Issuer,
 			audience:    cfg.Audience,
@@ -112,6 +132,9 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 		},
 	}
 	t.ring.Store(ring)
+	if !cfg.ReadSessions {
+		t.feed = newRevocationFeed(sessions, cfg.RevocationInterval, cfg.MaxStaleness, cfg.Now)
+	}
 	return t, nil
 }
 
@@ -125,6 +148,12 @@ func (cfg TokenConfig) withDefaults() (TokenConfig, error) {
 	if cfg.MaxLifetime == 0 {
 		cfg.MaxLifetime = max(cfg.Lifetime, defaultLifetime)
 	}
+	if cfg.RevocationInterval == 0 {
+		cfg.RevocationInterval = longestRevocationInterval
+	}
+	if cfg.MaxStaleness == 0 {
+		cfg.MaxStaleness = longestMaxStaleness
+	}
 	cfg.Now = orNow(cfg.Now)
 	for _, text := range []string{cfg.Issuer, cfg.Audience} {
 		if err := checkID("Issuer and Audience", text, maxIssuerLength); err != nil {
@@ -136,6 +165,10 @@ func (cfg TokenConfig) withDefaults() (TokenConfig, error) {
 		return cfg, errors.New("auth: Lifetime must be whole seconds, from a second to 30 days")
 	case cfg.MaxLifetime < cfg.Lifetime || cfg.MaxLifetime > longestLifetime:
 		return cfg, errors.New("auth: MaxLifetime must be from Lifetime to 30 days")
+	case cfg.RevocationInterval < 0 || cfg.RevocationInterval > longestRevocationInterval:
+		return cfg, errors.New("auth: RevocationInterval must be at most 5 seconds")
+	case cfg.MaxStaleness < cfg.RevocationInterval || cfg.MaxStaleness > longestMaxStaleness:
+		return cfg, errors.New("auth: MaxStaleness must be from RevocationInterval to a minute")
 	}
 	return cfg, nil
 }
@@ -238,81 +271,51 @@ func (t *TokenIssuer) token(session Session, user User) (Token, error) {
 	return Token{Bearer: NewSecret(text), Session: session, User: user}, nil
 }
 
-// payload is the claims of a token, in the order in which they are written.
-type payload struct {
-	Issuer      string `json:"iss"`
-	Audience    string `json:"aud"`
-	Subject     string `json:"sub"`
-	SessionID   string `json:"jti"`
-	IssuedAt    int64  `json:"iat"`
-	ExpiresAt   int64  `json:"exp"`
-	Username    string `json:"username"`
-	IsSuperUser bool   `json:"is_super_user"`
-}
-
-func (t *TokenIssuer) sign(session Session, user User) (string, error) {
-	claims, err := encodeClaims(payload{
-		Issuer:      t.cfg.Issuer,
-		Audience:    t.cfg.Audience,
-		Subject:     user.ID,
-		SessionID:   session.ID,
-		IssuedAt:    session.CreatedAt.Unix(),
-		ExpiresAt:   session.ExpiresAt.Unix(),
-		Username:    user.Username,
-		IsSuperUser: user.IsSuperUser,
-	})
-	if err != nil {
-		return "", fmt.Errorf("auth: encoding a token: %w", err)
-	}
-	signer := t.ring.Load().signer
-	text := signer.header + "." + base64.RawURLEncoding.EncodeToString(claims)
-	signature, err := signer.sign(text)
-	if err != nil {
-		return "", fmt.Errorf("auth: signing a token: %w", err)
-	}
-	return text + "." + base64.RawURLEncoding.EncodeToString(signature), nil
-}
-
-// encodeClaims leaves out the escapes for HTML, which would make six bytes of one:
-// a token must never outgrow what the verifier takes.
-func encodeClaims(claims payload) ([]byte, error) {
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(claims)
-	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
-}
-
 // Verify returns whose token this is. It returns ErrTokenRejected for every
 // token that is not good now, and any other error if the store could not
 // answer: then nothing is known of the token.
+//
+// A session that ends by this issuer, or by its [Service], is refused here from
+// then on. One that ends on another instance, or by a call of the store itself, is
+// refused within RevocationInterval, or within MaxStaleness if the store does not
+// answer meanwhile.
 func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error) {
-	now := t.cfg.Now()
-	identity, err := t.authentic(token, now.Unix())
+	identity, err := t.verify(ctx, token)
 	if err != nil {
 		return Identity{}, err
 	}
-	return t.requireLive(ctx, identity, now)
+	return *identity, nil
 }
 
-// authentic returns whose token this is, if it is one of ours and its time is now.
-func (t *TokenIssuer) authentic(token string, now int64) (Identity, error) {
-	claims, err := t.verifier.verifyOnce(t.cache, t.ring.Load(), token, now)
-	return claims.identity, err
+// verify is Verify, whose result is shared with others.
+func (t *TokenIssuer) verify(ctx context.Context, token string) (*Identity, error) {
+	now := t.cfg.Now()
+	v, err := t.verifier.verifyOnce(t.cache, t.ring.Load(), token, now.Unix())
+	if err != nil {
+		return nil, err
+	}
+	if err := t.requireLive(ctx, &v.tokenClaims, &v.checked, now); err != nil {
+		return nil, err
+	}
+	return &v.identity, nil
 }
 
-// requireLive returns the identity if its session is live.
-func (t *TokenIssuer) requireLive(ctx context.Context, identity Identity, now time.Time) (Identity, error) {
-	session, err := t.sessions.FindSession(ctx, identity.SessionID)
+// requireLive returns an error unless the session is live. Checked is where may be
+// remembered what has been found out of it.
+func (t *TokenIssuer) requireLive(ctx context.Context, c *tokenClaims, checked *atomic.Uint64, now time.Time) error {
+	if t.feed != nil {
+		return t.feed.requireLive(ctx, c, checked, now)
+	}
+	session, err := t.sessions.FindSession(ctx, c.identity.SessionID)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return Identity{}, errRevoked
+		return errRevoked
 	case err != nil:
-		return Identity{}, fmt.Errorf("auth: verifying a token: %w", err)
-	case session.UserID != identity.UserID || !now.Before(session.ExpiresAt):
-		return Identity{}, errRevoked
+		return fmt.Errorf("auth: verifying a token: %w", err)
+	case session.UserID != c.identity.UserID || !now.Before(session.ExpiresAt):
+		return errRevoked
 	}
-	return identity, nil
+	return nil
 }
 
 // Revoke ends the session, and so its token, from now on. It returns ErrNotFound
@@ -320,6 +323,9 @@ func (t *TokenIssuer) requireLive(ctx context.Context, identity Identity, now ti
 func (t *TokenIssuer) Revoke(ctx context.Context, sessionID string) error {
 	if err := t.sessions.EndSession(ctx, sessionID); err != nil {
 		return fmt.Errorf("auth: ending a session: %w", err)
+	}
+	if t.feed != nil {
+		t.feed.learn(ctx)
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ func TestAnIssuedTokenHasTheDocumentedClaims(t *testing.T) {
 		issued := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Unix()
 		require.Equal(t, jwt.MapClaims{
 			"iss": issuer, "aud": issuer, "sub": "u1", "jti": f.token.Session.ID,
-			"iat": float64(issued), "exp": float64(issued + 43200),
+			"iat": float64(issued), "exp": float64(issued + 43200), "gen": float64(0),
 			"username": "alice", "is_super_user": false,
 		}, claims)
 	})
@@ -361,7 +361,7 @@ func TestASessionThatTheStoreSaysHasEndedIsAnEnd(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{})
 	shortened, err := auth.NewTokenIssuer(shortSessions{f.store, f.clock}, auth.TokenConfig{
-		Issuer: issuer, Now: f.clock.Now, SigningKeys: []auth.SigningKey{f.key}})
+		Issuer: issuer, Now: f.clock.Now, SigningKeys: []auth.SigningKey{f.key}, ReadSessions: true})
 	require.NoError(t, err)
 	_, err = shortened.Verify(t.Context(), f.token.Bearer.Reveal())
 	require.ErrorIs(t, err, auth.ErrTokenRejected)

@@ -11,7 +11,7 @@ import (
 
 // tokenCache remembers what has been found out about tokens by verifying their
 // signatures, so that it need not be found out again. Whether a token has expired,
-// and whether its session is live, is not in it.
+// and whether its session is live, is asked each time.
 //
 // It is a table of buckets with a few places each. A token belongs into one bucket,
 // whichever hash says so under a seed of this process; whoever reads takes no lock
@@ -49,6 +49,10 @@ type verifiedToken struct {
 	// wanted is whether it has been asked for since it came in, or since places
 	// last ran out.
 	wanted atomic.Bool
+
+	// checked is the version of what is known of ended sessions at which the token's
+	// was none of them; 0 for never.
+	checked atomic.Uint64
 }
 
 const (
@@ -106,10 +110,11 @@ func (c *tokenCache) find(token string, ring *keyRing) *verifiedToken {
 	return nil
 }
 
-// add remembers a token that ring has verified, at the expense of others.
-func (c *tokenCache) add(token string, ring *keyRing, claims tokenClaims, now int64) {
+// add remembers a token that ring has verified, at the expense of others, and
+// returns it.
+func (c *tokenCache) add(token string, ring *keyRing, claims tokenClaims, now int64) *verifiedToken {
 	if c == nil {
-		return
+		return &verifiedToken{tokenClaims: claims}
 	}
 	v := &verifiedToken{
 		tokenClaims: claims,
@@ -124,6 +129,7 @@ func (c *tokenCache) add(token string, ring *keyRing, claims tokenClaims, now in
 	place := bucket.place(v, now)
 	bucket[place].Store(v)
 	bucket.shrink(place)
+	return v
 }
 
 // place returns where the token is to go: where it is already, where there is

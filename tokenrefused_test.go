@@ -220,8 +220,6 @@ func claimFaults(now int64) map[string]map[string]any {
 		"nbf with a fraction":           {"nbf": json.Number("0.5")},
 		"sub empty":                     {"sub": ""},
 		"jti empty":                     {"jti": ""},
-		"jti unknown":                   {"jti": "nobody's"},
-		"sub of another user":           {"sub": "u2"},
 		"SUB beside sub":                {"SUB": "u2"},
 		"Exp beside exp":                {"Exp": far},
 		"IS_SUPER_USER beside it":       {"IS_SUPER_USER": true},
@@ -229,7 +227,7 @@ func claimFaults(now int64) map[string]map[string]any {
 		"is_super_user a string":        {"is_super_user": "true"},
 		"is_super_user a number":        {"is_super_user": 1},
 	}
-	for _, name := range []string{"iss", "aud", "sub", "jti", "iat", "exp", "username", "is_super_user"} {
+	for _, name := range []string{"iss", "aud", "sub", "jti", "iat", "exp", "gen", "username", "is_super_user"} {
 		faults["no "+name] = map[string]any{name: nil}
 		faults[name+" null"] = map[string]any{name: json.RawMessage("null")}
 		faults[name+" an object"] = map[string]any{name: map[string]any{}}
@@ -238,7 +236,8 @@ func claimFaults(now int64) map[string]map[string]any {
 		faults[name+" a number"] = map[string]any{name: 1}
 		faults[name+" a truth value"] = map[string]any{name: true}
 	}
-	for _, name := range []string{"iat", "exp"} {
+	faults["gen below zero"], faults["gen a fraction"] = map[string]any{"gen": -1}, map[string]any{"gen": 0.5}
+	for _, name := range []string{"iat", "exp", "gen"} {
 		faults[name+" a string"] = map[string]any{name: fmt.Sprint(now + 10)}
 		faults[name+" a truth value"] = map[string]any{name: true}
 	}
@@ -248,7 +247,6 @@ func claimFaults(now int64) map[string]map[string]any {
 func TestClaimsThatAreNotOursAreRefused(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{})
-	register(t, f.store, f.clock, "u2", "mallory")
 	for name, changes := range claimFaults(f.clock.Now().Unix()) {
 		t.Run(name, func(t *testing.T) {
 			f.requireRejected(t, f.forge(t, f.header(nil), f.claims(t, changes)))
@@ -344,4 +342,19 @@ func TestAnUnsignedTokenIsRefused(t *testing.T) {
 		f.requireRejected(t, unsigned)
 		f.requireRejected(t, unsigned+"AA")
 	})
+}
+
+// Whoever has the signing key can be anybody; with ReadSessions, only in a session
+// that there is, of its own user.
+func TestWithReadSessionsNoTokenIsGoodWithoutItsSession(t *testing.T) {
+	t.Parallel()
+	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{ReadSessions: true})
+	register(t, f.store, f.clock, "u2", "mallory")
+	f.requireAccepted(t, f.forge(t, f.header(nil), f.claims(t, nil)))
+	for name, changes := range map[string]map[string]any{
+		"jti unknown":         {"jti": "nobody's"},
+		"sub of another user": {"sub": "u2"},
+	} {
+		t.Run(name, func(t *testing.T) { f.requireRejected(t, f.forge(t, f.header(nil), f.claims(t, changes))) })
+	}
 }

@@ -42,10 +42,12 @@ type tokenVerifier struct {
 	maxLifetime      int64 // seconds
 }
 
-// tokenClaims is what a token says that was signed with one of the keys.
+// tokenClaims is what a token says that was signed with one of the keys. It does
+// not change.
 type tokenClaims struct {
-	identity Identity
-	times    tokenTimes
+	identity   Identity
+	generation int64 // of the session
+	times      tokenTimes
 }
 
 // tokenTimes are in whole seconds of Unix time.
@@ -54,13 +56,13 @@ type tokenTimes struct {
 	notBefore           int64 // 0 for none
 }
 
-// verify checks the token, which must be of one of the keys.
-func (v *tokenVerifier) verify(keys map[string]*signingKey, token string, now int64) (tokenClaims, error) {
+// verify checks the token, which must be of one of the ring's keys.
+func (v *tokenVerifier) verify(ring *keyRing, token string, now int64) (tokenClaims, error) {
 	header, claims, signature, ok := splitToken(token)
 	if !ok {
 		return tokenClaims{}, errMalformed
 	}
-	key, err := keyOf(header, keys)
+	key, err := keyOf(header, ring)
 	if err != nil {
 		return tokenClaims{}, err
 	}
@@ -83,15 +85,15 @@ func (v *tokenVerifier) verify(keys map[string]*signingKey, token string, now in
 
 // verifyOnce is verify for a ring whose tokens are remembered once they have been
 // verified: then only the times are looked at.
-func (v *tokenVerifier) verifyOnce(cache *tokenCache, ring *keyRing, token string, now int64) (tokenClaims, error) {
+func (v *tokenVerifier) verifyOnce(cache *tokenCache, ring *keyRing, token string, now int64) (*verifiedToken, error) {
 	if known := cache.find(token, ring); known != nil {
-		return known.tokenClaims, v.checkTimes(known.times, now)
+		return known, v.checkTimes(known.times, now)
 	}
-	claims, err := v.verify(ring.byID, token, now)
-	if err == nil {
-		cache.add(token, ring, claims, now)
+	claims, err := v.verify(ring, token, now)
+	if err != nil {
+		return nil, err
 	}
-	return claims, err
+	return cache.add(token, ring, claims, now), nil
 }
 
 // splitToken cuts the token at its two dots. It looks at no more than the
@@ -137,7 +139,10 @@ var headerNames = []string{
 
 // keyOf returns the key that the header names, if the header is one that we could
 // have written.
-func keyOf(segment string, keys map[string]*signingKey) (*signingKey, error) {
+func keyOf(segment string, ring *keyRing) (*signingKey, error) {
+	if key := ring.byHeader[segment]; key != nil {
+		return key, nil
+	}
 	text, err := decodeSegment(segment)
 	if err != nil {
 		return nil, errMalformed
@@ -154,7 +159,7 @@ func keyOf(segment string, keys map[string]*signingKey) (*signingKey, error) {
 	typ, _ := header.Value(0).Text()
 	alg, _ := header.Value(1).Text()
 	kid, _ := header.Value(2).Text()
-	key := keys[kid]
+	key := ring.byID[kid]
 	switch {
 	case typ != tokenType:
 		return nil, errHeader
@@ -167,7 +172,7 @@ func keyOf(segment string, keys map[string]*signingKey) (*signingKey, error) {
 }
 
 // The claims, in the order of the constants below.
-var claimNames = []string{"iss", "aud", "sub", "jti", "iat", "exp", "nbf", "username", "is_super_user"}
+var claimNames = []string{"iss", "aud", "sub", "jti", "iat", "exp", "gen", "nbf", "username", "is_super_user"}
 
 const (
 	claimIssuer = iota
@@ -176,6 +181,7 @@ const (
 	claimSessionID
 	claimIssuedAt
 	claimExpiresAt
+	claimGeneration
 	claimNotBefore
 	claimUsername
 	claimIsSuperUser
@@ -203,8 +209,9 @@ func (v *tokenVerifier) claims(segment string) (tokenClaims, error) {
 	if issuer != v.issuer || audience != v.audience {
 		return tokenClaims{}, errForeign
 	}
-	times, ok := readTimes(&claims)
-	if !ok {
+	generation, ok7 := claims.Value(claimGeneration).Int()
+	times, ok8 := readTimes(&claims)
+	if !ok7 || !ok8 || generation < 0 {
 		return tokenClaims{}, errClaims
 	}
 	return tokenClaims{
@@ -215,7 +222,8 @@ func (v *tokenVerifier) claims(segment string) (tokenClaims, error) {
 			IssuedAt:  time.Unix(times.issuedAt, 0).UTC(),
 			ExpiresAt: time.Unix(times.expiresAt, 0).UTC(),
 		},
-		times: times,
+		generation: generation,
+		times:      times,
 	}, nil
 }
 

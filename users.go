@@ -123,6 +123,41 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 	return pair, nil
 }
 
+// UpdateUser changes the user, who may be disabled, enabled, promoted or demoted,
+// and returns the record as it is then. Disabling ends all sessions of the user, here
+// from now on. It returns ErrNotFound if there is no such user, and ErrLastSuperUser
+// if no active super user would be left.
+func (s *Service) UpdateUser(ctx context.Context, userID string, change UserChange) (User, error) {
+	if s.tokens.users != nil {
+		return User{}, errHostsUsers
+	}
+	user, err := s.store.UpdateUser(ctx, userID, change)
+	if err != nil {
+		return User{}, fmt.Errorf("auth: changing a user: %w", err)
+	}
+	return user, nil
+}
+
+// DeleteUser removes the user with all keys, sessions and GitHub accounts, and
+// revokes the user's token at GitHub as far as GitHub answers. The username is never
+// given again. It returns ErrNotFound if there is no such user, and ErrLastSuperUser
+// if no active super user would be left.
+func (s *Service) DeleteUser(ctx context.Context, userID string) error {
+	if s.tokens.users != nil {
+		return errHostsUsers
+	}
+	tokens, err := s.store.DeleteUser(ctx, userID)
+	if err != nil {
+		return fmt.Errorf("auth: deleting a user: %w", err)
+	}
+	for _, token := range tokens {
+		if s.github != nil && token.Account.Host == s.github.cfg.Host {
+			s.github.forgetRecord(ctx, token)
+		}
+	}
+	return nil
+}
+
 // User returns the user who makes the request that the context belongs to, as
 // the store, or [Config.Users], has the record now; behind [Service.RequireSuperUser] without
 // reading it again. It returns ErrTokenMissing where [Service.Authenticate] did

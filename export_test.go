@@ -126,3 +126,6 @@ func (c *TokenCache) Content() (tokens, bytes int) {
 
 // KnownRevocations returns how many entries the instance has in memory.
 func (s *Service) KnownRevocations() int64 { return s.tokens.feed.known.count.Load() }
+
+// Sign signs the token anew.
+func (t *TokenIssuer) Sign(token Token) (string, error) { return t.sign(token.Session, token.User) }

@@ -28,8 +28,8 @@ import (
 
 // What every token here is from and for.
 const (
-	issuer   = "https://api.example.com"
-	audience = "https://api.example.com"
+	Issuer   = "https://api.example.com"
+	Audience = "https://api.example.com"
 )
 
 // Keys is a key for each algorithm.
@@ -74,7 +74,7 @@ type Middleware func(http.Handler) http.Handler
 // peers are functions that return a middleware for the algorithm, nil if the peer
 // does not have that.
 var peers = map[string]func(k Keys, alg string) (Middleware, error){
-	"golang-jwt":           golangJWT,
+	"golang-jwt":           GolangJWT,
 	"cristalhq":            cristalhqJWT,
 	"kataras":              katarasJWT,
 	"jwtauth":              chiJWTAuth,
@@ -108,7 +108,7 @@ func byHand(verify func(token string) (caller any, err error)) Middleware {
 // parseGolangJWT returns what verifies a token with golang-jwt.
 func parseGolangJWT(k Keys, alg string) func(string) (*claims, error) {
 	public := k.public(alg)
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{alg}), jwt.WithIssuer(issuer), jwt.WithAudience(audience), jwt.WithExpirationRequired())
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{alg}), jwt.WithIssuer(Issuer), jwt.WithAudience(Audience), jwt.WithExpirationRequired())
 	return func(token string) (*claims, error) {
 		var c claims
 		_, err := parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return public, nil })
@@ -116,7 +116,8 @@ func parseGolangJWT(k Keys, alg string) func(string) (*claims, error) {
 	}
 }
 
-func golangJWT(k Keys, alg string) (Middleware, error) {
+// GolangJWT is the middleware that a host writes around golang-jwt.
+func GolangJWT(k Keys, alg string) (Middleware, error) {
 	parse := parseGolangJWT(k, alg)
 	return byHand(func(token string) (any, error) { return parse(token) }), nil
 }
@@ -141,7 +142,7 @@ func cristalhqJWT(k Keys, alg string) (Middleware, error) {
 		if err := cristalhq.ParseClaims([]byte(token), verifier, &c); err != nil {
 			return nil, err
 		}
-		if now := time.Now(); !c.IsValidExpiresAt(now) || !c.IsValidNotBefore(now) || !c.IsIssuer(issuer) || !c.IsForAudience(audience) {
+		if now := time.Now(); !c.IsValidExpiresAt(now) || !c.IsValidNotBefore(now) || !c.IsIssuer(Issuer) || !c.IsForAudience(Audience) {
 			return nil, errors.New("claims")
 		}
 		return &c, nil
@@ -151,7 +152,7 @@ func cristalhqJWT(k Keys, alg string) (Middleware, error) {
 func katarasJWT(k Keys, alg string) (Middleware, error) {
 	method := map[string]kataras.Alg{"HS256": kataras.HS256, "ES256": kataras.ES256, "EdDSA": kataras.EdDSA}[alg]
 	public := k.public(alg)
-	expected := kataras.Expected{Issuer: issuer, Audience: kataras.Audience{audience}}
+	expected := kataras.Expected{Issuer: Issuer, Audience: kataras.Audience{Audience}}
 	return byHand(func(token string) (any, error) {
 		verified, err := kataras.Verify(method, public, []byte(token), expected)
 		if err != nil {
@@ -166,7 +167,7 @@ func katarasJWT(k Keys, alg string) (Middleware, error) {
 }
 
 func chiJWTAuth(k Keys, alg string) (Middleware, error) {
-	a := jwtauth.New(alg, k.private(alg), k.public(alg), jwx.WithIssuer(issuer), jwx.WithAudience(audience))
+	a := jwtauth.New(alg, k.private(alg), k.public(alg), jwx.WithIssuer(Issuer), jwx.WithAudience(Audience))
 	verify, authenticate := jwtauth.Verify(a, jwtauth.TokenFromHeader), jwtauth.Authenticator(a)
 	return func(next http.Handler) http.Handler { return verify(authenticate(next)) }, nil
 }
@@ -175,7 +176,7 @@ func auth0JWT(k Keys, alg string) (Middleware, error) {
 	public := k.public(alg)
 	v, err := auth0validator.New(
 		func(context.Context) (any, error) { return public, nil },
-		auth0validator.SignatureAlgorithm(alg), issuer, []string{audience})
+		auth0validator.SignatureAlgorithm(alg), Issuer, []string{Audience})
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +192,7 @@ func ginJWT(k Keys, alg string) (Middleware, error) {
 		Realm: "benchmark", Key: k.HS256, SigningAlgorithm: alg, IdentityKey: "sub", Timeout: 12 * time.Hour,
 		Authorizator: func(_ any, c *gin.Context) bool {
 			claims := ginjwt.ExtractClaims(c)
-			return claims["iss"] == issuer && claims["aud"] == audience
+			return claims["iss"] == Issuer && claims["aud"] == Audience
 		},
 		Unauthorized: func(c *gin.Context, code int, _ string) { c.Status(code) },
 	})

@@ -54,6 +54,20 @@ func TestSigningOutEndsTheBrowserSessionAndPendingFlows(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status, "a copy of the cookie is worth nothing either")
 }
 
+func TestABrowserSessionEndsWithAllOfItsUsersAndTheNextOneDoesNot(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withBrowserSessions)
+	b := g.browser()
+	for range 2 {
+		b.signInByCookie("")
+		user := b.get("/auth/user")
+		require.Equal(t, http.StatusOK, user.status)
+		_, err := g.svc.RevokeUser(t.Context(), user.json(t)["user_id"].(string))
+		require.NoError(t, err)
+		require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status)
+	}
+}
+
 func TestTheSessionCookieChangesThingsFromOurOwnPagesOnly(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)

@@ -129,3 +129,15 @@ func (s *Service) KnownRevocations() int64 { return s.tokens.feed.known.count.Lo
 
 // Sign signs the token anew.
 func (t *TokenIssuer) Sign(token Token) (string, error) { return t.sign(token.Session, token.User) }
+
+// Revocations is what an instance knows of ended sessions, alone.
+type Revocations struct{ known *revocations }
+
+func NewRevocations() *Revocations { return &Revocations{newRevocations()} }
+
+func (r *Revocations) Add(entries []Revocation, now time.Time) { r.known.add(entries, now) }
+func (r *Revocations) Count() int64                            { return r.known.count.Load() }
+
+func (r *Revocations) Ended(userID, sessionID string, generation int64) bool {
+	return r.known.ended(userID, sessionID, generation)
+}

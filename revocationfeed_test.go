@@ -240,7 +240,9 @@ func TestOneRequestReadsTheFeedForAllAndItsGoingAwayDoesNotCount(t *testing.T) {
 
 func TestAClockThatIsOffByAnHourRevivesNothing(t *testing.T) {
 	t.Parallel()
-	for _, off := range []time.Duration{time.Hour, -time.Hour} {
+	// Set back by more than half a minute, the clock refuses tokens of before for their
+	// time alone.
+	for _, off := range []time.Duration{time.Hour, -20 * time.Second, -time.Hour} {
 		t.Run(off.String(), func(t *testing.T) {
 			t.Parallel()
 			in := newInstances(t)
@@ -259,6 +261,11 @@ func TestAClockThatIsOffByAnHourRevivesNothing(t *testing.T) {
 		token := in.signIn(in.user)
 		_, err := in.svc.RevokeUser(t.Context(), in.user.ID)
 		require.NoError(t, err)
+		for range auth.KeptRevocations { // which are not pruned
+			session, err := in.svc.SignIn(t.Context(), in.admin.ID)
+			require.NoError(t, err)
+			require.NoError(t, in.store.EndSession(t.Context(), session.Session.ID))
+		}
 		in.clock.Advance(12*time.Hour - time.Minute)
 		early := newClock()
 		early.Advance(13 * time.Hour)
@@ -269,6 +276,11 @@ func TestAClockThatIsOffByAnHourRevivesNothing(t *testing.T) {
 		cold, err := auth.New(in.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{in.signer.key}, Now: in.clock.Now})
 		require.NoError(t, err)
 		require.Equal(t, http.StatusUnauthorized, status(cold, token))
+
+		early.Advance(3 * time.Hour)
+		removed, err := hasty.Prune(t.Context())
+		require.NoError(t, err)
+		require.Positive(t, removed, "in the end it is")
 	})
 }
 
@@ -295,30 +307,101 @@ func TestARestoredStoreIsReadFromTheBeginning(t *testing.T) {
 			restored := memstore.New()
 			old := store.Store
 			store.Store = restored
-			user, err := old.FindUser(t.Context(), f.user.ID)
-			require.NoError(t, err)
-			require.NoError(t, restored.Register(t.Context(), user, auth.AccessKey{
-				ID: "key", UserID: user.ID, Hash: "hash", CreatedAt: f.clock.Now(),
-			}))
+			for _, id := range []string{f.user.ID, f.admin.ID} {
+				user, err := old.FindUser(t.Context(), id)
+				require.NoError(t, err)
+				require.NoError(t, restored.Register(t.Context(), user, auth.AccessKey{
+					ID: "key of " + id, UserID: id, Hash: "hash", CreatedAt: f.clock.Now(),
+				}))
+			}
 			other, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.key}, Now: f.clock.Now})
 			require.NoError(t, err)
 			var ended []string
 			for range later {
-				token, err := other.SignIn(t.Context(), user.ID)
+				token, err := other.SignIn(t.Context(), f.admin.ID)
 				require.NoError(t, err)
 				require.NoError(t, other.Tokens().Revoke(t.Context(), token.Session.ID))
 				ended = append(ended, token.Bearer.Reveal())
 			}
-			fresh, err := other.SignIn(t.Context(), user.ID)
+			fresh, err := other.SignIn(t.Context(), f.user.ID)
 			require.NoError(t, err)
 
 			f.clock.Advance(5 * time.Second)
+			store.Store = &faultyStore{Store: restored, before: failSecond()}
+			require.Equal(t, http.StatusServiceUnavailable, status(f.svc, fresh.Bearer.Reveal()), "nothing is to be gone by before it is read")
+			store.Store = restored
 			require.Equal(t, http.StatusOK, status(f.svc, fresh.Bearer.Reveal()), "numbers of the lost history refuse nobody")
 			for _, token := range ended {
 				require.Equal(t, http.StatusUnauthorized, status(f.svc, token))
 			}
 		})
 	}
+}
+
+// failSecond lets the feed be read once, which finds another than before, and then
+// no more.
+func failSecond() func(string) error {
+	var reads atomic.Int64
+	return func(method string) error {
+		if method == "ListRevocations" && reads.Add(1) > 1 {
+			return errStoreAway
+		}
+		return nil
+	}
+}
+
+func TestAStoreThatHasJustFailedIsLeftAloneForASecond(t *testing.T) {
+	t.Parallel()
+	in := newInstances(t)
+	token := in.signIn(in.user)
+	require.Equal(t, http.StatusOK, status(in.svc, token))
+	in.fail(errStoreAway)
+	in.clock.Advance(5 * time.Second)
+	for second := range 3 {
+		for range 10 {
+			require.Equal(t, http.StatusOK, status(in.svc, token))
+		}
+		require.EqualValues(t, second+2, in.reads.Load())
+		in.clock.Advance(time.Second)
+	}
+}
+
+// lateStore answers a read of the feed when it is told to, with what was there when
+// it was asked.
+type lateStore struct {
+	auth.Store
+	late   atomic.Bool
+	answer chan struct{}
+}
+
+func (s *lateStore) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
+	page, err := s.Store.ListRevocations(ctx, from, limit)
+	if s.late.CompareAndSwap(true, false) {
+		<-s.answer
+	}
+	return page, err
+}
+
+func TestAReadThatBeganBeforeARevocationDoesNotMakeUpForIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &lateStore{answer: make(chan struct{})}
+		f := newFixture(t, func(f *fixture, c *auth.Config) {
+			store.Store, f.store, c.Now = f.store, store, time.Now
+		})
+		token := f.signIn(f.user)
+		require.Equal(t, http.StatusOK, status(f.svc, token))
+		time.Sleep(5 * time.Second)
+		store.late.Store(true)
+		reading := make(chan int)
+		go func() { reading <- status(f.svc, token) }()
+		synctest.Wait()
+		_, err := f.svc.RevokeUser(t.Context(), f.user.ID) // gives up waiting for its turn
+		require.NoError(t, err)
+		close(store.answer)
+		<-reading // began before the revocation was acknowledged, and may be either
+		require.Equal(t, http.StatusUnauthorized, status(f.svc, token))
+	})
 }
 
 func TestAColdStartKnowsAMillionEndedSessionsBeforeItsFirstYes(t *testing.T) {

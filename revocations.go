@@ -107,7 +107,7 @@ func (r *revocations) addEntry(entry Revocation) {
 		shard.users[entry.UserID] = u
 	}
 	before := u.size()
-	until := ceilUnix(entry.ExpiresAt)
+	until := entry.ExpiresAt.Unix()
 	if entry.SessionID != "" {
 		if entry.Generation >= u.below { // or it has ended already
 			u.named = append(u.named, endedSession{entry.SessionID, entry.Generation, until})
@@ -118,8 +118,6 @@ func (r *revocations) addEntry(entry Revocation) {
 	}
 	r.count.Add(int64(u.size() - before))
 }
-
-func ceilUnix(t time.Time) int64 { return t.Add(time.Second - 1).Unix() }
 
 // size is how many entries it has.
 func (u *userRevocations) size() int {

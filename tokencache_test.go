@@ -20,10 +20,10 @@ func someToken() string { return strings.Repeat("x", 300) + rand.Text() + rand.T
 func TestARememberedTokenIsRefusedAsSoonAsItIsNotGood(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*tokens){
-		"expired":                  func(f *tokens) { f.clock.Advance(12 * time.Hour) },
-		"the clock is set back":    func(f *tokens) { f.clock.Advance(-time.Hour) },
-		"its session was ended":    func(f *tokens) { require.NoError(t, f.issuer.Revoke(t.Context(), f.token.Session.ID)) },
-		"its key was taken out":    func(f *tokens) { require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{newSigners(t)["EdDSA"].key})) },
+		"expired":               func(f *tokens) { f.clock.Advance(12 * time.Hour) },
+		"the clock is set back": func(f *tokens) { f.clock.Advance(-time.Hour) },
+		"its session was ended": func(f *tokens) { require.NoError(t, f.issuer.Revoke(t.Context(), f.token.Session.ID)) },
+		"its key was taken out": func(f *tokens) { require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{newSigners(t)["EdDSA"].key})) },
 		"its user has been erased": func(f *tokens) {
 			_, err := f.store.DeleteUser(t.Context(), "u1")
 			require.NoError(t, err)

@@ -69,8 +69,8 @@ type Config struct {
 	WriteError func(w http.ResponseWriter, r *http.Request, err error)
 
 	// Timeout is how long one of our own calls may take in all, its body and the
-	// store included, and how long the middleware waits for the store before a
-	// host's handler: 10 seconds unless set.
+	// store included, and how long RequireSuperUser and, with ReadSessions,
+	// Authenticate wait for the store before a host's handler: 10 seconds unless set.
 	Timeout time.Duration
 
 	// Now is the clock, time.Now unless set.

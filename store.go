@@ -277,7 +277,7 @@ type SessionStore interface {
 	//
 	// It holds the user's record and the key's from the check to the commit
 	// against [UserStore.UpdateUser], [UserStore.ResetUser], [UserStore.DeleteUser],
-	// [CredentialStore.RevokeKey], [CredentialStore.PruneKeys] and EndUserSessions:
+	// [CredentialStore.RevokeKey], [CredentialStore.PruneKeys], EndSession and EndUserSessions:
 	// once one of those has returned, no session exists that it ought to have ended.
 	CreateSession(ctx context.Context, session Session) (Session, User, error)
 

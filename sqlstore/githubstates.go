@@ -29,5 +29,5 @@ SELECT id FROM auth_github_states WHERE expires_at <= ? ORDER BY expires_at LIMI
 
 // PruneStates implements [auth.GitHubStore].
 func (s *Store) PruneStates(ctx context.Context, expired time.Time, limit int) (int, error) {
-	return s.prune(ctx, "prune states", limit, dueBy(expiredStates, expired), deleteStates)
+	return prune[string](ctx, s, "prune states", limit, dueBy(expiredStates, expired), deleteStates)
 }

@@ -56,7 +56,7 @@ const (
 	deleteKeySessions = `DELETE FROM auth_sessions WHERE access_key_id = ?`
 )
 
-// RevokeKey implements [auth.CredentialStore].
+// RevokeKey implements [auth.CredentialStore]. It holds the user for [fold].
 func (s *Store) RevokeKey(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -65,6 +65,13 @@ func (s *Store) RevokeKey(ctx context.Context, id string) error {
 		return auth.ErrNotFound
 	}
 	return s.write(ctx, "revoke key", func(ctx context.Context, t tx) error {
+		key, err := findKey(ctx, t.querier, selectKey, id)
+		if err != nil {
+			return err
+		}
+		if _, err := holdUser(ctx, t, key.UserID); err != nil {
+			return err
+		}
 		if err := t.remove(ctx, deleteKey, id); err != nil {
 			return err
 		}
@@ -89,7 +96,7 @@ ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED`
 
 // PruneKeys implements [auth.CredentialStore].
 func (s *Store) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
-	return s.prune(ctx, "prune keys", limit, dueBy(expiredKeys, expired), deleteKeys, deleteSessionsOfKeys)
+	return prune[string](ctx, s, "prune keys", limit, dueBy(expiredKeys, expired), deleteKeys, deleteSessionsOfKeys)
 }
 
 const (

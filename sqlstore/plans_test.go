@@ -73,13 +73,11 @@ func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 			}
 			s.seeded(t)
 			require.NoError(t, v.call(context.Background(), s.store))
-			for i, statement := range s.spy.statements() {
-				arguments[statement] = nil
-				for _, arg := range s.spy.args[i] {
-					arguments[statement] = append(arguments[statement], arg.Value)
-				}
-			}
+			s.noteArguments(arguments)
 		}
+		s.seeded(t).nameMany(t)
+		require.NoError(t, s.store.EndSession(context.Background(), "s-ada"))
+		s.noteArguments(arguments)
 		s.seeded(t).fill(t, on.dialect)
 		explained := 0
 		for statement, args := range arguments {
@@ -93,6 +91,16 @@ func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 		}
 		require.Greater(t, explained, 30)
 	})
+}
+
+// noteArguments adds the statements that the spy has seen, with their arguments.
+func (s *stage) noteArguments(arguments map[string][]any) {
+	for i, statement := range s.spy.statements() {
+		arguments[statement] = nil
+		for _, arg := range s.spy.args[i] {
+			arguments[statement] = append(arguments[statement], arg.Value)
+		}
+	}
 }
 
 type postgresPlan struct {

@@ -19,17 +19,17 @@ var listed = `IN (?` + strings.Repeat(`, ?`, chunk-1) + `)`
 //
 // The query's last argument is the limit. Each of the deletions ends in the list of
 // the ids that it finds.
-func (s *Store) prune(ctx context.Context, verb string, limit int, due query, deletions ...string) (int, error) {
+func prune[K any](ctx context.Context, s *Store, verb string, limit int, due query, deletions ...string) (int, error) {
 	if err := ctx.Err(); err != nil || limit < 1 {
 		return 0, err
 	}
 	return writeFor(ctx, s, verb, func(ctx context.Context, t tx) (int, error) {
-		ids, err := collect(ctx, t.querier, func(id *string) []any { return []any{id} }, due.text, append(due.arguments, limit)...)
+		ids, err := collect(ctx, t.querier, func(id *K) []any { return []any{id} }, due.text, append(due.arguments, limit)...)
 		if err != nil {
 			return 0, err
 		}
 		for _, deletion := range deletions {
-			if err := t.deleteListed(ctx, deletion, ids); err != nil {
+			if err := deleteListed(ctx, t, deletion, ids); err != nil {
 				return 0, err
 			}
 		}
@@ -38,7 +38,7 @@ func (s *Store) prune(ctx context.Context, verb string, limit int, due query, de
 }
 
 // deleteListed deletes the rows with these ids. The deletion ends in their list.
-func (t tx) deleteListed(ctx context.Context, deletion string, ids []string) error {
+func deleteListed[K any](ctx context.Context, t tx, deletion string, ids []K) error {
 	for some := range slices.Chunk(ids, chunk) {
 		if err := t.change(ctx, deletion+listed, padded(some)...); err != nil {
 			return err
@@ -58,7 +58,7 @@ func dueBy(text string, at time.Time) query { return query{text, []any{toMicros(
 
 // padded returns the ids as the arguments of a list, with one of them repeated
 // where there are fewer: so there is one statement, not one for each length.
-func padded(ids []string) []any {
+func padded[K any](ids []K) []any {
 	arguments := make([]any, chunk)
 	for i := range arguments {
 		arguments[i] = ids[min(i, len(ids)-1)]

@@ -3,6 +3,9 @@ package sqlstore
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -23,16 +26,16 @@ func (s *Store) ListRevocations(ctx context.Context, from int64, limit int) ([]a
 
 const (
 	expiredRevocations = `
-SELECT id FROM auth_revocations WHERE expires_at <= ?
+SELECT position FROM auth_revocations WHERE expires_at <= ?
 	AND position <= (SELECT h.position FROM auth_revocation_head h WHERE h.id = 1) - ?
 ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED`
-	deleteRevocations = `DELETE FROM auth_revocations WHERE id `
+	deleteRevocations = `DELETE FROM auth_revocations WHERE position `
 )
 
 // PruneRevocations implements [auth.SessionStore].
 func (s *Store) PruneRevocations(ctx context.Context, expired time.Time, limit int) (int, error) {
-	return s.prune(ctx, "prune revocations", limit, query{expiredRevocations, []any{toMicros(expired), auth.KeptRevocations}},
-		deleteRevocations)
+	due := query{expiredRevocations, []any{toMicros(expired), auth.KeptRevocations}}
+	return prune[int64](ctx, s, "prune revocations", limit, due, deleteRevocations)
 }
 
 const selectHead = `SELECT position FROM auth_revocation_head WHERE id = 1`
@@ -49,6 +52,7 @@ const (
 	updateHead       = `UPDATE auth_revocation_head SET position = ? WHERE id = 1`
 	insertRevocation = `
 INSERT INTO auth_revocations (position, id, user_id, session_id, generation, expires_at) VALUES (?, ?, ?, ?, ?, ?)`
+	revocationValues = `, (?, ?, ?, ?, ?, ?)` // of each entry after the first in one statement
 )
 
 // revoke adds the entries to the feed. The row with its head is held from here to
@@ -59,16 +63,19 @@ INSERT INTO auth_revocations (position, id, user_id, session_id, generation, exp
 func revoke(ctx context.Context, t tx, entries ...auth.Revocation) error {
 	var position int64
 	if err := t.row(ctx, lockHead).Scan(&position); err != nil {
-		return err
+		return fmt.Errorf("hold the head of the feed: %w", err)
 	}
-	for _, e := range entries {
-		position++
-		if e.SessionID == "" && e.Generation == 0 {
-			e.Generation = position
+	for some := range slices.Chunk(entries, chunk) {
+		var arguments []any
+		for _, e := range some {
+			position++
+			if e.SessionID == "" && e.Generation == 0 {
+				e.Generation = position
+			}
+			arguments = append(arguments, position, rand.Text(), e.UserID, e.SessionID, e.Generation, toMicros(e.ExpiresAt))
 		}
-		err := t.change(ctx, insertRevocation,
-			position, rand.Text(), e.UserID, e.SessionID, e.Generation, toMicros(e.ExpiresAt))
-		if err != nil {
+		more := strings.Repeat(revocationValues, len(some)-1)
+		if err := t.change(ctx, insertRevocation+more, arguments...); err != nil {
 			return err
 		}
 	}
@@ -101,12 +108,17 @@ ORDER BY generation DESC LIMIT 1 OFFSET ?`
 SELECT MAX(expires_at) FROM auth_revocations WHERE user_id = ? AND session_id <> '' AND generation < ?`
 	foldNamed = `
 UPDATE auth_revocations SET expires_at = 0 WHERE user_id = ? AND session_id <> '' AND generation < ?`
-	selectLastOfOlder   = `SELECT MAX(expires_at) FROM auth_sessions WHERE user_id = ? AND generation < ?`
-	deleteOlderSessions = `DELETE FROM auth_sessions WHERE user_id = ? AND generation < ?`
+	selectLastOfOlder = `SELECT MAX(expires_at) FROM auth_sessions WHERE user_id = ? AND generation < ?`
+	lockOlderSessions = `
+SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.generation < ? FOR UPDATE SKIP LOCKED`
 )
 
 // fold makes one entry of all but the newest that name sessions of the user, where
 // there are too many, and ends the sessions that are as old as those.
+//
+// The user is held: a session that is being created meanwhile might be as old. It
+// leaves out sessions that others hold, who are removing them: they may be waiting
+// for the head of the feed, which is held already.
 func fold(ctx context.Context, t tx, userID string) error {
 	var named int
 	err := t.row(ctx, countNamed, userID).Scan(&named)
@@ -128,10 +140,19 @@ func fold(ctx context.Context, t tx, userID string) error {
 		}
 	}
 	return inOrder(
-		func() error { return t.change(ctx, deleteOlderSessions, userID, folded.Generation) },
+		func() error { return endOlderSessions(ctx, t, folded) },
 		func() error { return t.change(ctx, foldNamed, userID, folded.Generation) },
 		func() error { return revoke(ctx, t, folded) },
 	)
+}
+
+// endOlderSessions removes the sessions that the entry stands for.
+func endOlderSessions(ctx context.Context, t tx, folded auth.Revocation) error {
+	sessions, err := collect(ctx, t.querier, sessionFields, lockOlderSessions, folded.UserID, folded.Generation)
+	if err != nil {
+		return err
+	}
+	return deleteListed(ctx, t, deleteSessions, idsOf(sessions))
 }
 
 const lockUserSessions = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? FOR UPDATE`
@@ -148,15 +169,21 @@ func endSessionsOf(ctx context.Context, t tx, userID string) ([]auth.Session, er
 		return nil, err
 	}
 	entry := auth.Revocation{UserID: userID}
-	ids := make([]string, len(sessions))
-	for i, session := range sessions {
-		ids[i] = session.ID
+	for _, session := range sessions {
 		if session.ExpiresAt.After(entry.ExpiresAt) {
 			entry.ExpiresAt = session.ExpiresAt
 		}
 	}
-	if err := t.deleteListed(ctx, deleteSessions, ids); err != nil {
+	if err := deleteListed(ctx, t, deleteSessions, idsOf(sessions)); err != nil {
 		return nil, err
 	}
 	return sessions, revoke(ctx, t, entry)
+}
+
+func idsOf(sessions []auth.Session) []string {
+	ids := make([]string, len(sessions))
+	for i, session := range sessions {
+		ids[i] = session.ID
+	}
+	return ids
 }

@@ -124,8 +124,8 @@ func scaledRows(users int, add func(table string, columns []string, row []any)) 
 	}
 	for i := range users * sessionsPerUser {
 		ends := micros + 12*time.Hour.Microseconds() + int64(i)
-		add("sessions", []string{"id", "user_id", "method", "access_key_id", "created_at", "expires_at"},
-			[]any{rand.Text(), ids[i%users], string(auth.MethodAccessKey), keys[i%users], micros, ends})
+		add("sessions", []string{"id", "user_id", "method", "access_key_id", "created_at", "expires_at", "generation"},
+			[]any{rand.Text(), ids[i%users], string(auth.MethodAccessKey), keys[i%users], micros, ends, int64(0)})
 	}
 	mathrand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 	return ids[:min(len(ids), sampledUsers)]

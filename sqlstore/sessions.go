@@ -95,7 +95,7 @@ func (s *Store) FindSession(ctx context.Context, id string) (auth.Session, error
 
 const deleteSession = `DELETE FROM auth_sessions WHERE id = ?`
 
-// EndSession implements [auth.SessionStore].
+// EndSession implements [auth.SessionStore]. It holds the user for [fold].
 func (s *Store) EndSession(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -105,6 +105,12 @@ func (s *Store) EndSession(ctx context.Context, id string) error {
 	}
 	return s.write(ctx, "end session", func(ctx context.Context, t tx) error {
 		var session auth.Session
+		if err := scan(t.row(ctx, selectSession, id), sessionFields(&session)...); err != nil {
+			return err
+		}
+		if _, err := holdUser(ctx, t, session.UserID); err != nil {
+			return err
+		}
 		if err := scan(t.row(ctx, lockSession, id), sessionFields(&session)...); err != nil {
 			return err
 		}
@@ -136,5 +142,5 @@ SELECT id FROM auth_sessions WHERE expires_at <= ? ORDER BY expires_at LIMIT ? F
 
 // PruneSessions implements [auth.SessionStore].
 func (s *Store) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
-	return s.prune(ctx, "prune sessions", limit, dueBy(expiredSessions, expired), deleteSessions)
+	return prune[string](ctx, s, "prune sessions", limit, dueBy(expiredSessions, expired), deleteSessions)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -27,22 +28,22 @@ func (s *Store) ListRevocations(ctx context.Context, from int64, limit int) (ent
 	return entries, err
 }
 
-// PruneRevocations implements [auth.SessionStore].
+// PruneRevocations implements [auth.SessionStore]. It passes over what has expired
+// among the newest, which is not more than are kept.
 func (s *Store) PruneRevocations(ctx context.Context, expired time.Time, limit int) (pruned int, err error) {
 	err = s.update(ctx, func(t tx) error {
-		var due []int64
 		last := t.head() - auth.KeptRevocations
-		err := t.walkFeed(0, func(e auth.Revocation) (bool, error) {
-			if len(due) < limit && e.Position <= last && !e.ExpiresAt.After(expired) {
-				due = append(due, e.Position)
+		most := min(limit, math.MaxInt-auth.KeptRevocations) + auth.KeptRevocations
+		for _, key := range t.due(feedExpiry, expired, most) {
+			if pruned >= limit || positionOf(key) > last {
+				continue
 			}
-			return len(due) < limit && e.Position < last, nil
-		})
-		for _, position := range due {
-			err = cmp.Or(err, t.bucket(revocations).Delete(positionKey(position)))
+			if err := t.removeRevocation(key); err != nil {
+				return err
+			}
+			pruned++
 		}
-		pruned = len(due)
-		return err
+		return nil
 	})
 	if err != nil {
 		return 0, err
@@ -50,7 +51,11 @@ func (s *Store) PruneRevocations(ctx context.Context, expired time.Time, limit i
 	return pruned, nil
 }
 
-func positionKey(position int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(position)) }
+func positionKey(position int64) string {
+	return string(binary.BigEndian.AppendUint64(nil, uint64(position)))
+}
+
+func positionOf(key string) int64 { return int64(binary.BigEndian.Uint64([]byte(key))) }
 
 // head returns the newest position, which is never pruned.
 func (t tx) head() int64 {
@@ -58,13 +63,13 @@ func (t tx) head() int64 {
 	if key == nil {
 		return 0
 	}
-	return int64(binary.BigEndian.Uint64(key))
+	return positionOf(string(key))
 }
 
 // walkFeed calls visit with each entry from the position on, until that says no.
 func (t tx) walkFeed(from int64, visit func(auth.Revocation) (more bool, err error)) error {
 	cursor := t.bucket(revocations).Cursor()
-	for key, text := cursor.Seek(positionKey(max(from, 0))); key != nil; key, text = cursor.Next() {
+	for key, text := cursor.Seek([]byte(positionKey(max(from, 0)))); key != nil; key, text = cursor.Next() {
 		var e auth.Revocation
 		if err := json.Unmarshal(text, &e); err != nil {
 			return err
@@ -81,7 +86,22 @@ func (t tx) putRevocation(e auth.Revocation) error {
 	if err != nil {
 		return err
 	}
-	return t.bucket(revocations).Put(positionKey(e.Position), text)
+	key := positionKey(e.Position)
+	if err := t.bucket(feedExpiry).Put([]byte(expiryKey(e.ExpiresAt, key)), nil); err != nil {
+		return err
+	}
+	return t.bucket(revocations).Put([]byte(key), text)
+}
+
+func (t tx) removeRevocation(key string) error {
+	var e auth.Revocation
+	if err := json.Unmarshal(t.bucket(revocations).Get([]byte(key)), &e); err != nil {
+		return err
+	}
+	if err := t.bucket(feedExpiry).Delete([]byte(expiryKey(e.ExpiresAt, key))); err != nil {
+		return err
+	}
+	return t.bucket(revocations).Delete([]byte(key))
 }
 
 // revoke adds an entry to the feed. There is one writer, so positions are in the
@@ -157,6 +177,9 @@ func (t tx) fold(a *account) error {
 		}
 		a.Named--
 		folded.ExpiresAt = latest(folded.ExpiresAt, e.ExpiresAt)
+		if err := t.removeRevocation(positionKey(e.Position)); err != nil {
+			return err
+		}
 		e.ExpiresAt = time.Time{}
 		if err := t.putRevocation(e); err != nil {
 			return err

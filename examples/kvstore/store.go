@@ -36,12 +36,13 @@ const (
 	states         = "states"         // used state -> when it expires
 	stateExpiry    = "state expiry"   // time and state
 	revocations    = "revocations"    // position -> entry of the feed
+	feedExpiry     = "feed expiry"    // time and position
 	bootstrapped   = "bootstrapped"   // one entry, once it has happened
 )
 
 var buckets = []string{
 	accounts, usernames, emails, keys, sessions, links, administrators,
-	keyExpiry, sessionExpiry, states, stateExpiry, revocations, bootstrapped,
+	keyExpiry, sessionExpiry, states, stateExpiry, revocations, feedExpiry, bootstrapped,
 }
 
 // Store is an [auth.Store] in a file. It is safe for concurrent use.

@@ -3,12 +3,12 @@
 -- The feed of revocations: sessions that have ended before they expired, in the
 -- order of the commits.
 CREATE TABLE IF NOT EXISTS auth_revocations (
-	position   BIGINT NOT NULL PRIMARY KEY,
-	id         VARBINARY(64) NOT NULL UNIQUE,
+	position   BIGINT        NOT NULL PRIMARY KEY,
+	id         VARBINARY(64) NOT NULL, -- random
 	user_id    VARBINARY(64) NOT NULL,
 	session_id VARBINARY(64) NOT NULL, -- '' for all sessions below the generation
-	generation BIGINT NOT NULL,
-	expires_at BIGINT NOT NULL,
+	generation BIGINT        NOT NULL,
+	expires_at BIGINT        NOT NULL,
 	INDEX auth_revocations_by_user (user_id, generation),
 	INDEX auth_revocations_by_expiry (expires_at)
 ) ENGINE = InnoDB;

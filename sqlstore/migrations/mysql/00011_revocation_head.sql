@@ -3,7 +3,7 @@
 -- One row, with the position of the newest entry of the feed. Whoever adds entries
 -- holds it until the commit.
 CREATE TABLE IF NOT EXISTS auth_revocation_head (
-	id       BIGINT NOT NULL PRIMARY KEY,
+	id       BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
 	position BIGINT NOT NULL
 ) ENGINE = InnoDB;
 

@@ -4,9 +4,9 @@
 -- order of the commits.
 CREATE TABLE auth_revocations (
 	position   BIGINT NOT NULL PRIMARY KEY,
-	id         TEXT NOT NULL UNIQUE,
-	user_id    TEXT NOT NULL,
-	session_id TEXT NOT NULL, -- '' for all sessions below the generation
+	id         TEXT   NOT NULL, -- random
+	user_id    TEXT   NOT NULL,
+	session_id TEXT   NOT NULL, -- '' for all sessions below the generation
 	generation BIGINT NOT NULL,
 	expires_at BIGINT NOT NULL
 );

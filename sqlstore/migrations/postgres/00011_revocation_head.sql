@@ -3,9 +3,8 @@
 -- One row, with the position of the newest entry of the feed. Whoever adds entries
 -- holds it until the commit.
 CREATE TABLE auth_revocation_head (
-	id       BIGINT NOT NULL PRIMARY KEY,
+	id       BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
 	position BIGINT NOT NULL
 );
 
-INSERT INTO auth_revocation_head (id, position)
-VALUES (1, 0);
+INSERT INTO auth_revocation_head (id, position) VALUES (1, 0);

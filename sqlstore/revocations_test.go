@@ -1,0 +1,270 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+// enders is how many end sessions at once.
+const enders = 8
+
+// twoStores returns two stores with the same tables, as two instances have them,
+// and a pool of theirs. The tables are without users if edit says so.
+func twoStores(t *testing.T, on *server, edit func(*sqlstore.Config)) ([]*sqlstore.Store, *stage) {
+	t.Helper()
+	cfg, file := config, newFile(t)
+	if on != nil {
+		cfg = on.config()
+	}
+	edit(&cfg)
+	var stores []*sqlstore.Store
+	last := &stage{prefix: "auth_", spy: &spy{}}
+	if on != nil {
+		last.prefix = cfg.Prefix
+	}
+	for range 2 {
+		if on != nil {
+			last.db = on.open(t, last.spy, enders)
+		} else {
+			last.db = openSpied(t, "file:"+file+impatient, last.spy)
+		}
+		store, err := sqlstore.Open(context.Background(), last.db, cfg)
+		require.NoError(t, err)
+		stores = append(stores, store)
+	}
+	last.store = stores[1]
+	return stores, last
+}
+
+// onAll runs the test with SQLite, for which there is no server, and the servers.
+func onAll(t *testing.T, test func(t *testing.T, on *server)) {
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, nil)
+	})
+	onServers(t, test)
+}
+
+// nameMany makes the feed name as many sessions of ada as it may.
+func (s *stage) nameMany(t *testing.T) {
+	t.Helper()
+	var rows []string
+	for i := 1; i <= auth.MaxNamedRevocations; i++ {
+		rows = append(rows, fmt.Sprintf(`(%d, 'r%d', 'ada', 'e%d', %d, %d)`, i, i, i, i-1, now.Add(time.Hour).UnixMicro()))
+	}
+	_, err := s.db.Exec(`INSERT INTO ` + s.prefix + `revocations (position, id, user_id, session_id, generation, expires_at)
+		VALUES ` + strings.Join(rows, ", "))
+	require.NoError(t, err)
+	_, err = s.db.Exec(fmt.Sprintf(`UPDATE %srevocation_head SET position = %d`, s.prefix, auth.MaxNamedRevocations))
+	require.NoError(t, err)
+	s.spy.watch(nil)
+}
+
+// addMany adds a user with a session for each ender and round.
+func addMany(t *testing.T, store *sqlstore.Store, rounds int) {
+	t.Helper()
+	ctx := context.Background()
+	for i := range enders {
+		user := fmt.Sprintf("u-%d", i)
+		require.NoError(t, store.Register(ctx, newUser(user), newKey("k-"+user, user)))
+		for round := range rounds {
+			_, _, err := store.CreateSession(ctx, newSession(fmt.Sprintf("s-%d-%d", i, round), user, "k-"+user))
+			require.NoError(t, err)
+		}
+	}
+}
+
+// A position that is taken before it is known in which order transactions commit
+// would turn up behind a reader who has read on.
+func TestAReaderOfTheFeedMissesNoEntry(t *testing.T) {
+	t.Parallel()
+	onAll(t, func(t *testing.T, on *server) {
+		stores, _ := twoStores(t, on, func(*sqlstore.Config) {})
+		n, ctx := 4*rounds(t), context.Background()
+		addMany(t, stores[0], n)
+		var over atomic.Int64
+		var seen []auth.Revocation
+		together(t, enders+1, func(i int) error {
+			if i == enders {
+				return follow(ctx, stores[0], &seen, func() bool { return over.Load() == enders })
+			}
+			defer over.Add(1)
+			for round := range n {
+				if err := stores[i%2].EndSession(ctx, fmt.Sprintf("s-%d-%d", i, round)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		require.Len(t, seen, enders*n)
+		sessions, ids := map[string]bool{}, map[string]bool{}
+		for i, e := range seen {
+			require.Equal(t, int64(i+1), e.Position)
+			sessions[e.SessionID], ids[e.ID] = true, true
+		}
+		require.Len(t, sessions, enders*n)
+		require.Len(t, ids, enders*n)
+	})
+}
+
+// follow reads on from the last position that it has seen, until all is over and
+// there is no more.
+func follow(ctx context.Context, store *sqlstore.Store, seen *[]auth.Revocation, over func() bool) error {
+	from := int64(1)
+	for {
+		last := over()
+		page, err := store.ListRevocations(ctx, from, 7)
+		if err != nil || last && len(page) == 0 {
+			return err
+		}
+		for _, e := range page {
+			*seen = append(*seen, e)
+			from = e.Position + 1
+		}
+	}
+}
+
+func TestAnEndingThatIsRolledBackLeavesNoEntryAndNoGap(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("the disk is on fire")
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		s, ctx := newStage(t), context.Background()
+		end := map[string]func() error{
+			"s-ada": func() error { return s.store.EndSession(ctx, "s-ada") },
+			"s-old": func() error { _, err := s.store.EndUserSessions(ctx, "ada", now); return err },
+		}
+		for i, id := range []string{"s-ada", "s-old"} {
+			s.spy.watch(func(_ context.Context, statement string) error {
+				if statement == "COMMIT" {
+					return broken
+				}
+				return nil
+			})
+			require.ErrorIs(t, end[id](), broken)
+			require.Equal(t, 1, s.spy.count("INSERT INTO "+s.prefix+"revocations"))
+			s.spy.watch(nil)
+			_, err := s.store.FindSession(ctx, id)
+			require.NoError(t, err)
+			feed, err := s.store.ListRevocations(ctx, 0, 10)
+			require.NoError(t, err)
+			require.Len(t, feed, i)
+
+			require.NoError(t, end[id]())
+			feed, err = s.store.ListRevocations(ctx, 0, 10)
+			require.NoError(t, err)
+			require.Len(t, feed, i+1)
+			require.Equal(t, int64(i+1), feed[i].Position)
+		}
+	})
+}
+
+// Who reads, prunes and signs in has nothing to do with the one row for which all
+// endings wait.
+func TestOnlyEndingsWaitForTheHeadOfTheFeed(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		s := on.stage(t)
+		s.nameMany(t)
+		for _, user := range []string{"ada", "eve"} {
+			s.makeOld(t, user)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		require.NoError(t, s.store.Transact(ctx, func(ctx context.Context, conn *sql.Conn) error {
+			_, err := conn.ExecContext(ctx, `UPDATE `+s.prefix+`revocation_head SET position = position + 1`)
+			require.NoError(t, err)
+			n, err := s.store.PruneRevocations(ctx, now.Add(time.Hour), 10)
+			require.NoError(t, err)
+			require.Equal(t, 2, n)
+			_, err = s.store.ListRevocations(ctx, 1, 10)
+			require.NoError(t, err)
+			_, _, err = s.store.CreateSession(ctx, newSession("s-new", "ada", "k-ada"))
+			require.NoError(t, err)
+
+			soon, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+			defer cancel()
+			require.ErrorIs(t, s.store.EndSession(soon, "s-ada"), context.DeadlineExceeded)
+			return nil
+		}))
+		require.NoError(t, s.store.EndSession(ctx, "s-ada"))
+	})
+}
+
+// makeOld adds an entry that is not among the newest any more.
+func (s *stage) makeOld(t *testing.T, userID string) {
+	t.Helper()
+	_, err := s.db.Exec(fmt.Sprintf(`INSERT INTO %srevocations (position, id, user_id, session_id, generation, expires_at)
+		SELECT MIN(position) - 1, 'old', '%s', '', 1, 1 FROM %srevocations`, s.prefix, userID, s.prefix))
+	require.NoError(t, err)
+}
+
+// Whoever folds has the head of the feed, for which the others wait that end sessions
+// of the same user, and must not wait for those.
+func TestFoldingWaitsForNobodyWhoWaitsForIt(t *testing.T) {
+	t.Parallel()
+	for _, withoutUsers := range []bool{false, true} {
+		t.Run(fmt.Sprintf("without users %v", withoutUsers), func(t *testing.T) {
+			t.Parallel()
+			onAll(t, func(t *testing.T, on *server) {
+				stores, s := twoStores(t, on, func(cfg *sqlstore.Config) { cfg.WithoutUsers = withoutUsers })
+				ctx := context.Background()
+				if withoutUsers {
+					require.NoError(t, stores[0].AddKey(ctx, newKey("k-ada", "ada")))
+				} else {
+					require.NoError(t, stores[0].Register(ctx, newUser("ada"), newKey("k-ada", "ada")))
+				}
+				for i := range enders {
+					_, _, err := stores[0].CreateSession(ctx, newSession(fmt.Sprintf("s-%d", i), "ada", "k-ada"))
+					require.NoError(t, err)
+				}
+				s.nameMany(t)
+				together(t, enders, func(i int) error {
+					err := stores[i%2].EndSession(ctx, fmt.Sprintf("s-%d", i))
+					if errors.Is(err, auth.ErrNotFound) {
+						return nil // It was as old as those that became one entry.
+					}
+					return err
+				})
+				if on != nil { // In a file they take turns anyway.
+					require.Equal(t, enders, s.spy.count("BEGIN")+s.spy.count("START"), "a deadlock was resolved")
+				}
+				requireFolded(t, stores[0])
+			})
+		})
+	}
+}
+
+// requireFolded reads what has become of the entries that nameMany made, and of
+// the sessions of ada.
+func requireFolded(t *testing.T, store *sqlstore.Store) {
+	t.Helper()
+	feed, err := store.ListRevocations(context.Background(), 1, 2*auth.MaxNamedRevocations)
+	require.NoError(t, err)
+	named, folds := 0, 0
+	for i, e := range feed {
+		require.Equal(t, int64(i+1), e.Position)
+		if e.SessionID == "" {
+			folds++
+			require.Equal(t, now.Add(time.Hour), e.ExpiresAt)
+		} else if !e.ExpiresAt.IsZero() {
+			named++
+		}
+	}
+	require.Equal(t, 1, folds)
+	require.LessOrEqual(t, named, auth.MaxNamedRevocations/2+enders)
+	for i := range enders {
+		_, err := store.FindSession(context.Background(), fmt.Sprintf("s-%d", i))
+		require.ErrorIs(t, err, auth.ErrNotFound)
+	}
+}

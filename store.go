@@ -105,7 +105,8 @@ type Revocation struct {
 	SessionID  string
 	Generation int64
 
-	// ExpiresAt is when the last of these sessions would have expired.
+	// ExpiresAt is when the last of these sessions would have expired. It is zero where
+	// a newer entry stands for this one.
 	ExpiresAt time.Time
 }
 
@@ -296,7 +297,7 @@ type SessionStore interface {
 	// held until the commit does that, and neither a time nor a sequence does.
 	//
 	// When a feed comes to name more than MaxNamedRevocations sessions of one user,
-	// all but fewer than half of that many, those of the newest Generations, become
+	// all but at most half of that many, those of the newest Generations, become
 	// one entry for the user, in the same transaction. The user's other sessions with
 	// Generations below that of the entry end with them, and the entries that it
 	// stands for get an ExpiresAt of zero.

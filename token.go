@@ -39,8 +39,8 @@ type TokenConfig struct {
 	// CacheSize is how many tokens are remembered once they have been verified, so
 	// that the next request with one of them costs no signature: 16384 unless set,
 	// up to 16777216, and -1 for none. Each takes about 1 KiB of memory, and all
-	// together never more than CacheSize times 2 KiB. It ought to be as many as are
-	// in use at a time.
+	// together never more than CacheSize times 2 KiB. It ought to be twice as many as
+	// are in use at a time.
 	CacheSize int
 
 	// RevocationInterval is how old what an instance knows of ended sessions may

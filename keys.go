@@ -49,7 +49,7 @@ func NewHS256Key(id string, secret []byte) (SigningKey, error) {
 		return SigningKey{}, err
 	}
 	secret = bytes.Clone(secret)
-	return newSigningKey(id, jwt.SigningMethodHS256, secret, secret, func() ([]byte, error) {
+	return newSigningKey(id, newHS256(secret), secret, secret, func() ([]byte, error) {
 		return SymmetricKey{get: func() []byte { return secret }}.derive("key id")
 	})
 }

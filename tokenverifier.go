@@ -66,7 +66,8 @@ func (v *tokenVerifier) verify(ring *keyRing, token string, now int64) (tokenCla
 	if err != nil {
 		return tokenClaims{}, err
 	}
-	sig, err := decodeSegment(signature)
+	var buffer [64]byte // as long as any signature
+	sig, err := segmentEncoding.AppendDecode(buffer[:0], []byte(signature))
 	if err != nil {
 		return tokenClaims{}, errMalformed
 	}
@@ -189,7 +190,8 @@ const (
 
 // claims reads the claims, whose times are still to be checked.
 func (v *tokenVerifier) claims(segment string) (tokenClaims, error) {
-	text, err := decodeSegment(segment)
+	var buffer [512]byte // as long as most
+	text, err := segmentEncoding.AppendDecode(buffer[:0], []byte(segment))
 	if err != nil {
 		return tokenClaims{}, errMalformed
 	}
@@ -197,21 +199,16 @@ func (v *tokenVerifier) claims(segment string) (tokenClaims, error) {
 	if err != nil {
 		return tokenClaims{}, errClaims
 	}
-	issuer, ok1 := claims.Value(claimIssuer).Text()
-	audience, ok2 := claims.Value(claimAudience).Text()
-	subject, ok3 := claims.Value(claimSubject).Text()
-	sessionID, ok4 := claims.Value(claimSessionID).Text()
-	username, ok5 := claims.Value(claimUsername).Text()
-	_, ok6 := claims.Value(claimIsSuperUser).Bool() // says nothing that we would believe, but must be one
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || subject == "" || sessionID == "" {
-		return tokenClaims{}, errClaims
-	}
-	if issuer != v.issuer || audience != v.audience {
+	if !claims.Value(claimIssuer).Is(v.issuer) || !claims.Value(claimAudience).Is(v.audience) {
 		return tokenClaims{}, errForeign
 	}
-	generation, ok7 := claims.Value(claimGeneration).Int()
-	times, ok8 := readTimes(&claims)
-	if !ok7 || !ok8 || generation < 0 {
+	subject, ok1 := claims.Value(claimSubject).Text()
+	sessionID, ok2 := claims.Value(claimSessionID).Text()
+	username, ok3 := claims.Value(claimUsername).Text()
+	_, ok4 := claims.Value(claimIsSuperUser).Bool() // says nothing that we would believe, but must be one
+	generation, ok5 := claims.Value(claimGeneration).Int()
+	times, ok6 := readTimes(&claims)
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || subject == "" || sessionID == "" || generation < 0 {
 		return tokenClaims{}, errClaims
 	}
 	return tokenClaims{

@@ -36,20 +36,26 @@ func (s *scanner) space() {
 	}
 }
 
+// span is where a value is. It is not the text itself, which would then have to be
+// on the heap.
+type span struct {
+	kind       Kind
+	start, end int
+}
+
 // value reads any value, with the white space before it. Depth is that of the
 // array or object around it.
-func (s *scanner) value(depth int) (Value, error) {
+func (s *scanner) value(depth int) (span, error) {
 	s.space()
 	start := s.pos
 	kind, err := s.skip(depth)
-	return Value{kind: kind, text: s.data[start:s.pos]}, err
+	return span{kind, start, s.pos}, err
 }
 
 func (s *scanner) skip(depth int) (Kind, error) {
 	switch c := s.peek(); {
 	case c == '"':
-		_, err := s.string()
-		return String, err
+		return String, s.string()
 	case c == '-' || '0' <= c && c <= '9':
 		return Number, s.number()
 	case c == 't':
@@ -98,7 +104,7 @@ func (s *scanner) element(depth int) error {
 
 func (s *scanner) member(depth int) error {
 	s.space()
-	if _, err := s.string(); err != nil {
+	if err := s.string(); err != nil {
 		return err
 	}
 	s.space()
@@ -108,27 +114,25 @@ func (s *scanner) member(depth int) error {
 	return s.element(depth)
 }
 
-// string reads a string and returns it as it is written, quotes included.
-func (s *scanner) string() ([]byte, error) {
-	start := s.pos
+func (s *scanner) string() error {
 	if !s.take('"') {
-		return nil, ErrSyntax
+		return ErrSyntax
 	}
 	for s.pos < len(s.data) {
 		c := s.data[s.pos]
 		s.pos++
 		switch {
 		case c == '"':
-			return s.data[start:s.pos], nil
+			return nil
 		case c < ' ':
-			return nil, ErrSyntax
+			return ErrSyntax
 		case c == '\\':
 			if err := s.escape(); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return nil, ErrSyntax
+	return ErrSyntax
 }
 
 // escape reads what follows a backslash.

@@ -33,13 +33,21 @@ var (
 
 // Object is the members of one JSON object that the caller knows.
 type Object struct {
-	values  [MaxKnown]Value
+	data []byte
+	members
+}
+
+type members struct {
+	values  [MaxKnown]span
 	unknown []string
 }
 
 // Value returns the value of the i-th known name; its Kind is Absent where the
 // object does not have it.
-func (o *Object) Value(i int) Value { return o.values[i] }
+func (o *Object) Value(i int) Value {
+	v := o.values[i]
+	return Value{kind: v.kind, text: o.data[v.start:v.end]}
+}
 
 // Unknown returns the names that are not among the known ones.
 func (o *Object) Unknown() []string { return o.unknown }
@@ -48,18 +56,18 @@ func (o *Object) Unknown() []string { return o.unknown }
 // The values it returns are parts of data. More than MaxKnown known names are a
 // mistake in the calling code, and panic.
 func Parse(data []byte, known []string) (Object, error) {
-	var object Object
 	if !utf8.Valid(data) {
-		return object, ErrEncoding
+		return Object{}, ErrEncoding
 	}
 	s := scanner{data: data}
 	s.space()
 	if !s.take('{') {
-		return object, ErrSyntax
+		return Object{}, ErrSyntax
 	}
 	s.space()
+	var found members
 	if !s.take('}') {
-		if err := s.members(&object, known); err != nil {
+		if err := s.members(&found, known); err != nil {
 			return Object{}, err
 		}
 	}
@@ -67,19 +75,20 @@ func Parse(data []byte, known []string) (Object, error) {
 	if s.pos != len(data) {
 		return Object{}, ErrSyntax
 	}
-	return object, nil
+	return Object{data, found}, nil
 }
 
 // members reads what stands between the braces, and the closing one.
-func (s *scanner) members(object *Object, known []string) error {
+func (s *scanner) members(found *members, known []string) error {
 	for count := 1; ; count++ {
 		if count > maxMembers {
 			return ErrTooLarge
 		}
-		name, err := s.string()
-		if err != nil {
+		start := s.pos
+		if err := s.string(); err != nil {
 			return err
 		}
+		name := s.data[start+1 : s.pos-1]
 		s.space()
 		if !s.take(':') {
 			return ErrSyntax
@@ -88,7 +97,7 @@ func (s *scanner) members(object *Object, known []string) error {
 		if err != nil {
 			return err
 		}
-		if err := object.add(name, value, known); err != nil {
+		if err := found.add(name, value, known); err != nil {
 			return err
 		}
 		s.space()
@@ -102,17 +111,16 @@ func (s *scanner) members(object *Object, known []string) error {
 	}
 }
 
-func (o *Object) add(quoted []byte, value Value, known []string) error {
-	name := quoted[1 : len(quoted)-1]
+func (m *members) add(name []byte, value span, known []string) error {
 	if bytes.IndexByte(name, '\\') >= 0 {
 		name = unescape(name)
 	}
 	for i, k := range known {
 		if string(name) == k {
-			if o.values[i].kind != Absent {
+			if m.values[i].kind != Absent {
 				return ErrDuplicate
 			}
-			o.values[i] = value
+			m.values[i] = value
 			return nil
 		}
 	}
@@ -124,11 +132,11 @@ func (o *Object) add(quoted []byte, value Value, known []string) error {
 			return ErrVariant
 		}
 	}
-	for _, u := range o.unknown {
+	for _, u := range m.unknown {
 		if text == u {
 			return ErrDuplicate
 		}
 	}
-	o.unknown = append(o.unknown, text)
+	m.unknown = append(m.unknown, text)
 	return nil
 }

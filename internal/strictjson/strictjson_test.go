@@ -139,6 +139,21 @@ func TestIntTakesIntegersOnly(t *testing.T) {
 	}
 }
 
+func TestIsComparesWhatTheTextSays(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		`"a\u00e9"`: true, `"aé"`: true, `"\u0061é"`: true,
+		`"aé "`: false, `"a"`: false, `""`: false, `"AÉ"`: false, `"a\\u00e9"`: false, "null": false, `["aé"]`: false,
+	} {
+		object, err := strictjson.Parse([]byte(`{"sub":`+text+`}`), known)
+		require.NoError(t, err, text)
+		require.Equal(t, want, object.Value(1).Is("aé"), text)
+	}
+	object, err := strictjson.Parse([]byte(`{}`), known)
+	require.NoError(t, err)
+	require.False(t, object.Value(1).Is(""), "absent is not the empty string")
+}
+
 func TestAccessorsRefuseOtherKinds(t *testing.T) {
 	t.Parallel()
 	for text, kind := range map[string]strictjson.Kind{
@@ -186,6 +201,8 @@ func FuzzParse(f *testing.F) {
 			seen++
 			if text, ok := value.Text(); ok {
 				require.Equal(t, reference[name], text)
+				require.True(t, value.Is(text))
+				require.False(t, value.Is(text+"x"))
 			}
 			if n, ok := value.Int(); ok {
 				require.Equal(t, reference[name], json.Number(fmt.Sprint(n)))

@@ -39,11 +39,21 @@ func (v Value) Text() (text string, ok bool) {
 	if v.kind != String {
 		return "", false
 	}
+	return string(v.inner()), true
+}
+
+// Is reports whether the value is this string, without a copy of it.
+func (v Value) Is(text string) bool {
+	return v.kind == String && string(v.inner()) == text
+}
+
+// inner returns what a string says.
+func (v Value) inner() []byte {
 	inner := v.text[1 : len(v.text)-1]
 	if bytes.IndexByte(inner, '\\') >= 0 {
-		inner = unescape(inner)
+		return unescape(inner)
 	}
-	return string(inner), true
+	return inner
 }
 
 // Int returns the integer that the value is; ok is false if it is none, or

@@ -33,7 +33,6 @@ type callerContext struct {
 	context.Context
 	service  *Service // who vouches for it; another service's word is none
 	identity *Identity
-	user     *User // where a middleware has read it from the store
 }
 
 type callerKey struct{}
@@ -43,4 +42,20 @@ func (c *callerContext) Value(key any) any {
 		return c
 	}
 	return c.Context.Value(key)
+}
+
+// userContext is the context of a caller whose record a middleware has read from
+// the store: a type of its own, as every request has the other.
+type userContext struct {
+	callerContext
+	user User
+}
+
+type userKey struct{}
+
+func (c *userContext) Value(key any) any {
+	if key == (userKey{}) {
+		return c
+	}
+	return c.callerContext.Value(key)
 }

@@ -70,9 +70,12 @@ func bearerToken(header http.Header) (string, error) {
 	if len(lines) > 1 { // Get would take the first, a proxy before us perhaps the last
 		return "", fmt.Errorf("%w: more than one Authorization header", ErrTokenRejected)
 	}
-	scheme, token, _ := strings.Cut(lines[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", ErrTokenMissing
+	token, usual := strings.CutPrefix(lines[0], "Bearer ") // as nearly everybody writes it
+	if !usual {
+		var scheme string
+		if scheme, token, _ = strings.Cut(lines[0], " "); !strings.EqualFold(scheme, "Bearer") {
+			return "", ErrTokenMissing
+		}
 	}
 	return strings.TrimLeft(token, " "), nil
 }
@@ -106,7 +109,7 @@ func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 			return
 		}
 		identity, _ := IdentityFromContext(r.Context())
-		ctx := &callerContext{Context: r.Context(), service: s, identity: &identity, user: &user}
+		ctx := &userContext{callerContext{Context: r.Context(), service: s, identity: &identity}, user}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }

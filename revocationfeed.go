@@ -85,6 +85,19 @@ func (f *revocationFeed) requireLive(ctx context.Context, c *tokenClaims, checke
 	return nil
 }
 
+// clock is time.Now to within the interval: while what is known is fresh, it is the
+// time when that was read and how much has passed since, which takes half as long
+// to find out. Where somebody sets the clock of the machine, that is seen with the
+// next read.
+func (f *revocationFeed) clock() time.Time {
+	if readAt := f.readAt.Load(); readAt != nil {
+		if age := time.Since(*readAt); age >= 0 && age < f.interval {
+			return readAt.Add(age)
+		}
+	}
+	return time.Now()
+}
+
 // age returns how old what is known may be. Where a clock was set back, that is
 // not known.
 func (f *revocationFeed) age(now time.Time) time.Duration {

@@ -84,6 +84,7 @@ type TokenIssuer struct {
 	users    *hostUsers // nil if the store keeps users
 	cfg      TokenConfig
 	verifier tokenVerifier
+	now      func() time.Time // the time at which a token is verified
 
 	claimsPrefix string // see [encodeClaimsPrefix]
 
@@ -101,6 +102,7 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 	if err := checkUsers(sessions, cfg.Users); err != nil {
 		return nil, err
 	}
+	ownClock := cfg.Now == nil
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -122,6 +124,7 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 		users:    users,
 		sessions: sessions,
 		cfg:      cfg,
+		now:      cfg.Now,
 
 		claimsPrefix: encodeClaimsPrefix(cfg.Issuer, cfg.Audience),
 
@@ -134,6 +137,9 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 	t.ring.Store(ring)
 	if !cfg.ReadSessions {
 		t.feed = newRevocationFeed(sessions, cfg.RevocationInterval, cfg.MaxStaleness, cfg.Now)
+		if ownClock {
+			t.now = t.feed.clock
+		}
 	}
 	return t, nil
 }
@@ -289,7 +295,7 @@ func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error
 
 // verify is Verify, whose result is shared with others.
 func (t *TokenIssuer) verify(ctx context.Context, token string) (*Identity, error) {
-	now := t.cfg.Now()
+	now := t.now()
 	v, err := t.verifier.verifyOnce(t.cache, t.ring.Load(), token, now.Unix())
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -384,4 +385,25 @@ func TestAClockThatIsFarOffIsNobodysFault(t *testing.T) {
 	f := newFixture(t)
 	f.clock.Advance(-60 * 365 * 24 * time.Hour) // a machine that has booted without one
 	require.Equal(t, http.StatusServiceUnavailable, f.login(f.userPair).status)
+}
+
+func TestATokenExpiresToTheSecondByTheClockOfTheMachine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New()
+		issuer, err := auth.NewTokenIssuer(store, auth.TokenConfig{
+			Issuer: issuer, SigningKeys: []auth.SigningKey{newSigners(t)["HS256"].key}, Lifetime: 13 * time.Second,
+		})
+		require.NoError(t, err)
+		register(t, store, newClock(), "u1", "alice")
+		token, err := issuer.Issue(t.Context(), auth.SignIn{UserID: "u1", Method: auth.MethodHost})
+		require.NoError(t, err)
+		for time.Now().Before(token.Session.ExpiresAt) {
+			_, err := issuer.Verify(t.Context(), token.Bearer.Reveal())
+			require.NoError(t, err, time.Now())
+			time.Sleep(100 * time.Millisecond)
+		}
+		_, err = issuer.Verify(t.Context(), token.Bearer.Reveal())
+		require.ErrorIs(t, err, auth.ErrTokenRejected)
+	})
 }

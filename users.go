@@ -167,8 +167,8 @@ func (s *Service) User(ctx context.Context) (User, error) {
 	if !ok || caller.service != s {
 		return User{}, ErrTokenMissing
 	}
-	if caller.user != nil {
-		return *caller.user, nil
+	if known, ok := ctx.Value(userKey{}).(*userContext); ok && &known.callerContext == caller {
+		return known.user, nil
 	}
 	user, err := s.findUser(ctx, caller.identity.UserID)
 	switch {

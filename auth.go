@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/http"
 	"time"
 )
@@ -39,6 +40,20 @@ type Config struct {
 	RevocationInterval time.Duration
 	MaxStaleness       time.Duration
 	ReadSessions       bool
+
+	// MaxSessions is how many sessions one user may have at a time, from 1 to 1000,
+	// which it is unless set. When there is one more, the oldest ends.
+	MaxSessions int
+
+	// RequireRecent, if set, has every call that gives out an access secret or
+	// connects a GitHub account refuse a session that was opened longer ago, with
+	// ErrSessionTooOld: whoever has stolen a token cannot make a way in of it that
+	// lasts. Signing in again is then part of those.
+	RequireRecent time.Duration
+
+	// TrustedProxies are the networks from which X-Forwarded-For is believed: see
+	// [Service.Client]. Leave it empty where clients connect to the service itself.
+	TrustedProxies []netip.Prefix
 
 	// Credentials says how access keys look and how their secrets are kept. Its
 	// Now and Logger are those below unless set.
@@ -89,6 +104,8 @@ type Service struct {
 	github      *GitHubConnector // nil if it is not configured
 	browser     *browserSessions // nil likewise
 	writeError  func(w http.ResponseWriter, r *http.Request, err error)
+	proxies     trustedProxies
+	recent      time.Duration // 0 for any age
 	timeout     time.Duration
 	now         func() time.Time
 	log         *slog.Logger
@@ -100,8 +117,12 @@ func New(store Store, cfg Config) (*Service, error) {
 	if isNil(store) {
 		return nil, errors.New("auth: New needs a store")
 	}
-	if cfg.Timeout < 0 {
-		return nil, errors.New("auth: Timeout must not be negative")
+	if cfg.Timeout < 0 || cfg.RequireRecent < 0 {
+		return nil, errors.New("auth: Timeout and RequireRecent must not be negative")
+	}
+	proxies, err := newTrustedProxies(cfg.TrustedProxies)
+	if err != nil {
+		return nil, err
 	}
 	if cfg.Credentials.Now == nil {
 		cfg.Credentials.Now = cfg.Now
@@ -119,6 +140,7 @@ func New(store Store, cfg Config) (*Service, error) {
 		RevocationInterval: cfg.RevocationInterval,
 		MaxStaleness:       cfg.MaxStaleness,
 		ReadSessions:       cfg.ReadSessions,
+		MaxSessions:        cfg.MaxSessions,
 		Users:              cfg.Users,
 		Now:                cfg.Now,
 	})
@@ -141,6 +163,8 @@ func New(store Store, cfg Config) (*Service, error) {
 		github:      github,
 		browser:     browser,
 		writeError:  cfg.WriteError,
+		proxies:     proxies,
+		recent:      cfg.RequireRecent,
 		timeout:     cfg.Timeout,
 		now:         orNow(cfg.Now),
 		log:         orDefault(cfg.Logger),
@@ -196,7 +220,7 @@ func (s *Service) Tokens() *TokenIssuer { return s.tokens }
 // returns ErrInvalidCredentials for whatever does not sign anybody in, a
 // *ThrottledError, or what says that the store could not answer.
 func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
-	credential, err := s.credentials.Verify(ctx, pair)
+	credential, err := s.credentials.check(ctx, pair) // the session notes that the key is used
 	if err != nil {
 		return Token{}, err
 	}

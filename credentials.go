@@ -151,13 +151,35 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 // A pair of this package's form costs one read of the store and one fast hash,
 // whether the key is known or not. Any other costs nothing, or with
 // AllowImported one read and one slow hash, and a second one with a write where it
-// signs in and its hash is made anew.
+// signs in and its hash is made anew. A key that signs in is written to once a minute,
+// with the time.
 //
 // Verify says who the pair's owner is; it opens no session. To sign in, use
 // [Service.Login]. Where users are the host's own, the Credential has the ID of
 // one and nothing else, not even whether the user is there and active: that is
 // asked when the session has been opened.
 func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (Credential, error) {
+	credential, err := v.check(ctx, pair)
+	if err != nil {
+		return Credential{}, err
+	}
+	now := v.now()
+	if now.Before(credential.Key.LastUsedAt.Add(KeyUsePrecision)) {
+		return credential, nil
+	}
+	err = v.store.UseKey(ctx, credential.Key.ID, now)
+	switch {
+	case errors.Is(err, ErrNotFound): // revoked since it was read
+		return Credential{}, ErrInvalidCredentials
+	case err != nil:
+		return Credential{}, fmt.Errorf("auth: noting the use of an access key: %w", err)
+	}
+	credential.Key.LastUsedAt = now
+	return credential, nil
+}
+
+// check is Verify without a note that the key was used.
+func (v *CredentialVerifier) check(ctx context.Context, pair KeyPair) (Credential, error) {
 	secret := pair.AccessSecret.Reveal()
 	switch {
 	case v.format.isKey(pair.AccessKey) && v.format.isSecret(secret):
@@ -185,7 +207,7 @@ func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret strin
 		credential = Credential{Key: scheme.decoy}
 	}
 	key := credential.Key
-	matches, stale := scheme.match(key.Hash, key.UserID, accessKey, secret)
+	matches, stale := v.matchKey(scheme, key, accessKey, secret)
 	active := credential.User.IsActive || !v.users
 	if !found || !matches || v.expired(key) || !active || credential.User.ID != key.UserID {
 		return Credential{}, ErrInvalidCredentials
@@ -203,6 +225,17 @@ func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret strin
 		}
 	}
 	return credential, nil
+}
+
+// matchKey reports whether the secret is one that the key has now, and whether its
+// hash ought to be made anew: not that of a secret that is on its way out.
+func (v *CredentialVerifier) matchKey(scheme hashScheme, key AccessKey, accessKey, secret string) (matches, stale bool) {
+	matches, stale = scheme.match(key.Hash, key.UserID, accessKey, secret)
+	if !matches && key.PreviousUntil.After(v.now()) {
+		matches, _ = scheme.match(key.PreviousHash, key.UserID, accessKey, secret)
+		return matches, false
+	}
+	return matches, stale
 }
 
 // Revoke ends the key, and the sessions that it opened, from now on. It returns

@@ -22,6 +22,10 @@ var (
 	// same error for a malformed, forged, expired and revoked token.
 	ErrTokenRejected = errors.New("auth: token rejected")
 
+	// ErrSessionTooOld means that a call needs a session that was opened more
+	// recently: see [Config.RequireRecent].
+	ErrSessionTooOld = errors.New("auth: the session is too old for this")
+
 	// ErrSuperUserRequired means that the caller is known, and is not an active
 	// super user.
 	ErrSuperUserRequired = errors.New("auth: super user required")
@@ -50,6 +54,14 @@ var (
 	// ErrChanged means that a record is not as it was when the caller read it.
 	// Reading it again and trying once more is the answer.
 	ErrChanged = errors.New("auth: changed meanwhile")
+
+	// ErrTooManyKeys means that a user has MaxKeys access keys, one of which must be
+	// revoked before there can be another.
+	ErrTooManyKeys = errors.New("auth: too many access keys")
+
+	// ErrRotating means that an access key has been given a new secret so recently
+	// that the one before still works.
+	ErrRotating = errors.New("auth: the access key is being rotated")
 
 	// ErrBootstrapped means that the first super user has been made already.
 	ErrBootstrapped = errors.New("auth: already bootstrapped")

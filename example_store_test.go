@@ -18,8 +18,8 @@ type countingStore struct {
 }
 
 // CreateSession counts the sign-ins by method.
-func (s *countingStore) CreateSession(ctx context.Context, session auth.Session) (auth.Session, auth.User, error) {
-	created, user, err := s.Store.CreateSession(ctx, session)
+func (s *countingStore) CreateSession(ctx context.Context, session auth.Session, limit int) (auth.Session, auth.User, error) {
+	created, user, err := s.Store.CreateSession(ctx, session, limit)
 	if err == nil {
 		s.signIns[session.Method]++
 	}

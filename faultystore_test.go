@@ -69,11 +69,39 @@ func (s *faultyStore) DeleteUser(ctx context.Context, id string) ([]auth.GitHubT
 	return s.Store.DeleteUser(ctx, id)
 }
 
-func (s *faultyStore) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, error) {
+func (s *faultyStore) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, []auth.GitHubToken, error) {
 	if err := s.check(ctx, "ResetUser"); err != nil {
-		return auth.User{}, err
+		return auth.User{}, nil, err
 	}
 	return s.Store.ResetUser(ctx, id, change, key)
+}
+
+func (s *faultyStore) ListKeys(ctx context.Context, userID string) ([]auth.AccessKey, error) {
+	if err := s.check(ctx, "ListKeys"); err != nil {
+		return nil, err
+	}
+	return s.Store.ListKeys(ctx, userID)
+}
+
+func (s *faultyStore) RotateKey(ctx context.Context, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
+	if err := s.check(ctx, "RotateKey"); err != nil {
+		return auth.AccessKey{}, err
+	}
+	return s.Store.RotateKey(ctx, id, rotation)
+}
+
+func (s *faultyStore) UseKey(ctx context.Context, id string, at time.Time) error {
+	if err := s.check(ctx, "UseKey"); err != nil {
+		return err
+	}
+	return s.Store.UseKey(ctx, id, at)
+}
+
+func (s *faultyStore) ListSessions(ctx context.Context, userID string, now time.Time) ([]auth.Session, error) {
+	if err := s.check(ctx, "ListSessions"); err != nil {
+		return nil, err
+	}
+	return s.Store.ListSessions(ctx, userID, now)
 }
 
 func (s *faultyStore) AddKey(ctx context.Context, key auth.AccessKey) error {
@@ -104,11 +132,11 @@ func (s *faultyStore) RevokeKey(ctx context.Context, id string) error {
 	return s.Store.RevokeKey(ctx, id)
 }
 
-func (s *faultyStore) CreateSession(ctx context.Context, session auth.Session) (auth.Session, auth.User, error) {
+func (s *faultyStore) CreateSession(ctx context.Context, session auth.Session, limit int) (auth.Session, auth.User, error) {
 	if err := s.check(ctx, "CreateSession"); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
-	return s.Store.CreateSession(ctx, session)
+	return s.Store.CreateSession(ctx, session, limit)
 }
 
 func (s *faultyStore) FindSession(ctx context.Context, id string) (auth.Session, error) {

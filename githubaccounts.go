@@ -103,7 +103,8 @@ func (g *GitHubConnector) signInRecords(
 	if err != nil {
 		return GitHubSignIn{}, false, err
 	}
-	signIn.Session = g.tokens.newSession(SignIn{UserID: signIn.Link.UserID, Method: MethodGitHub})
+	signIn.SessionLimit = g.tokens.cfg.MaxSessions
+	signIn.Session = g.tokens.newSession(ctx, SignIn{UserID: signIn.Link.UserID, Method: MethodGitHub})
 	var have GitHubConnection
 	if signIn.NewUser == nil {
 		have, err = g.store.FindGitHubConnection(ctx, signIn.Link.UserID, profile.Account.Host)

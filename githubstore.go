@@ -102,7 +102,9 @@ type GitHubSignIn struct {
 	Token        *GitHubToken
 	TokenVersion string
 
-	Session Session
+	// Session is created with SessionLimit as CreateSession's limit.
+	Session      Session
+	SessionLimit int
 }
 
 // GitHubConnect is all that connecting an account writes.

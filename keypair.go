@@ -60,11 +60,19 @@ func newPairFormat(keyPrefix, secretPrefix string) (pairFormat, error) {
 
 // generate makes a new pair.
 func (f pairFormat) generate() KeyPair {
-	id := randomBase62(keyIDLength)
-	return KeyPair{
-		AccessKey:    withChecksum(f.keyPrefix + id),
-		AccessSecret: NewSecret(withChecksum(f.secretPrefix + id + randomBase62(secretLength))),
-	}
+	key := withChecksum(f.keyPrefix + randomBase62(keyIDLength))
+	return KeyPair{AccessKey: key, AccessSecret: f.secretOf(key)}
+}
+
+// secretOf makes a new secret of a key.
+func (f pairFormat) secretOf(key string) Secret {
+	id := key[len(f.keyPrefix):][:keyIDLength]
+	return NewSecret(withChecksum(f.secretPrefix + id + randomBase62(secretLength)))
+}
+
+// keyOf returns the access key that a secret is of.
+func (f pairFormat) keyOf(secret string) string {
+	return withChecksum(f.keyPrefix + secret[len(f.secretPrefix):][:keyIDLength])
 }
 
 // isKey reports whether text is an access key of this package with a good

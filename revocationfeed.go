@@ -304,9 +304,10 @@ func (s *watchedStore) UpdateUser(ctx context.Context, id string, change UserCha
 	return learned(ctx, s, user, err)
 }
 
-func (s *watchedStore) ResetUser(ctx context.Context, id string, change UserChange, key AccessKey) (User, error) {
-	user, err := s.Store.ResetUser(ctx, id, change, key)
-	return learned(ctx, s, user, err)
+func (s *watchedStore) ResetUser(ctx context.Context, id string, change UserChange, key AccessKey) (User, []GitHubToken, error) {
+	user, tokens, err := s.Store.ResetUser(ctx, id, change, key)
+	_, err = learned(ctx, s, user, err)
+	return user, tokens, err
 }
 
 func (s *watchedStore) DeleteUser(ctx context.Context, id string) ([]GitHubToken, error) {

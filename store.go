@@ -54,6 +54,32 @@ type AccessKey struct {
 
 	// ExpiresAt is when the key stops working; zero means never.
 	ExpiresAt time.Time
+
+	// PreviousHash is the stored form of the secret before this one, which works
+	// too until PreviousUntil. Both are empty where there is none.
+	PreviousHash  string
+	PreviousUntil time.Time
+
+	// LastUsedAt is when the key last signed in, or up to KeyUsePrecision earlier;
+	// zero means never.
+	LastUsedAt time.Time
+}
+
+// MaxKeys is how many access keys one user may have.
+const MaxKeys = 100
+
+// KeyUsePrecision is how much later a use of a key must be than the one before to
+// be written down.
+const KeyUsePrecision = time.Minute
+
+// KeyRotation gives an access key a new secret.
+type KeyRotation struct {
+	Hash string    // of the new secret
+	At   time.Time // now
+
+	// PreviousUntil is how long the secret of until now works too. The zero time
+	// means no longer.
+	PreviousUntil time.Time
 }
 
 // SignInMethod says how a session was opened.
@@ -80,6 +106,11 @@ type Session struct {
 
 	CreatedAt time.Time
 	ExpiresAt time.Time
+
+	// UserAgent and Address are of the client that opened the session, for its
+	// owner to recognise it by. Either may be empty.
+	UserAgent string
+	Address   string // an IP address
 
 	// Generation is the Position of the newest entry of the store's feed of
 	// revocations when the session was created. The store sets it.
@@ -218,12 +249,13 @@ type UserStore interface {
 	// ResetUser removes every way in that the user has, all access keys, sessions,
 	// and GitHub links and tokens, applies the change, and adds the key, in one
 	// transaction. AdmittedAt becomes zero: the key is given by whoever calls, not
-	// by GitHub's word. It returns the record as it is afterwards.
+	// by GitHub's word. It returns the record as it is afterwards, and the GitHub
+	// tokens, which are still to be revoked at GitHub.
 	//
 	// It returns ErrNotFound if there is no such user, ErrInvalid if the key is
 	// not of this user, ErrExists if the key's ID is taken (the user's own old
 	// keys count), and ErrLastSuperUser as UpdateUser does.
-	ResetUser(ctx context.Context, id string, change UserChange, key AccessKey) (User, error)
+	ResetUser(ctx context.Context, id string, change UserChange, key AccessKey) (User, []GitHubToken, error)
 
 	// DeleteUser removes the user and all that is the user's: access keys,
 	// sessions, GitHub links and tokens, in one transaction. It returns the tokens,
@@ -239,9 +271,14 @@ type UserStore interface {
 // for the rules that hold for every method.
 type CredentialStore interface {
 	// AddKey adds an access key to a user who may be disabled. It returns
-	// ErrNotFound if there is no such user and ErrExists if the key's ID is
-	// taken.
+	// ErrNotFound if there is no such user, ErrExists if the key's ID is taken, and
+	// ErrTooManyKeys if the user has MaxKeys already, expired ones included. It holds
+	// the user's record, so that calls at once cannot add more.
 	AddKey(ctx context.Context, key AccessKey) error
+
+	// ListKeys returns all keys of the user, the oldest first, then by ID; none if
+	// there is no such user.
+	ListKeys(ctx context.Context, userID string) ([]AccessKey, error)
 
 	// FindKey returns the key with this ID and its owner, as they are, expired
 	// and disabled ones too; or ErrNotFound. It is one read.
@@ -250,6 +287,16 @@ type CredentialStore interface {
 	// ReplaceHash sets the key's Hash if it is still equal to old, and returns
 	// ErrNotFound if there is no such key or its Hash is another.
 	ReplaceHash(ctx context.Context, id, old, new string) error
+
+	// RotateKey replaces the key's Hash, which becomes its PreviousHash if
+	// PreviousUntil is set. It returns the key as it is afterwards, ErrNotFound if there
+	// is no such key or it has expired, and ErrRotating if it has a PreviousHash
+	// that still works. Of two such calls at once with a PreviousUntil, one fails.
+	RotateKey(ctx context.Context, id string, rotation KeyRotation) (AccessKey, error)
+
+	// UseKey sets the key's LastUsedAt to the time at, if that is KeyUsePrecision
+	// later or more. It returns ErrNotFound if there is no such key.
+	UseKey(ctx context.Context, id string, at time.Time) error
 
 	// RevokeKey removes the key and ends the sessions that it opened, or returns
 	// ErrNotFound.
@@ -267,9 +314,15 @@ type CredentialStore interface {
 type SessionStore interface {
 	// CreateSession adds a session, sets the user's LastLogin to its CreatedAt,
 	// and returns the session and the user as they then are. A session never
-	// outlives its key: ExpiresAt is lowered to the key's, if that is earlier. The
-	// Generation is read while the user's record is held: it is below that of an entry
-	// which ends all of the user's sessions if the entry comes later, and only then.
+	// outlives its key: ExpiresAt is lowered to the key's, if that is earlier. It is a
+	// use of the key as UseKey has it. The Generation is read while the user's record
+	// is held: it is below that of an entry which ends all of the user's sessions if the
+	// entry comes later, and only then.
+	//
+	// Where the user has limit sessions or more that have not expired at CreatedAt, it
+	// ends the oldest of them, as EndSession does, until one less is left: by CreatedAt,
+	// then Generation, then ID. The new one's Generation is that after these. A limit
+	// below one is none. Without users, calls at once may leave a few more.
 	//
 	// It returns ErrNotFound if there is no such user, or if AccessKeyID is set
 	// and that key is gone, another user's, or expired at CreatedAt;
@@ -280,11 +333,16 @@ type SessionStore interface {
 	// against [UserStore.UpdateUser], [UserStore.ResetUser], [UserStore.DeleteUser],
 	// [CredentialStore.RevokeKey], [CredentialStore.PruneKeys], EndSession and EndUserSessions:
 	// once one of those has returned, no session exists that it ought to have ended.
-	CreateSession(ctx context.Context, session Session) (Session, User, error)
+	CreateSession(ctx context.Context, session Session, limit int) (Session, User, error)
 
 	// FindSession returns the session with this ID, an expired one too as long
 	// as it has not been pruned, or ErrNotFound.
 	FindSession(ctx context.Context, id string) (Session, error)
+
+	// ListSessions returns the sessions of the user that have not expired at the given
+	// time, the newest first: in the reverse of the order in which CreateSession ends
+	// them. It returns none if there is no such user.
+	ListSessions(ctx context.Context, userID string, now time.Time) ([]Session, error)
 
 	// EndSession removes the session, or returns ErrNotFound. Of several calls
 	// for one session, one succeeds.

@@ -56,6 +56,9 @@ type TokenConfig struct {
 	// for the store, and none is accepted that the store does not answer.
 	ReadSessions bool
 
+	// MaxSessions is how many sessions one user may have: see [Config.MaxSessions].
+	MaxSessions int
+
 	// Users is the host's own table of users, for a store that keeps none: see
 	// [Config.Users].
 	Users Users
@@ -68,6 +71,7 @@ const (
 	defaultLifetime = 12 * time.Hour
 	longestLifetime = 30 * 24 * time.Hour
 	maxIssuerLength = 256
+	mostSessions    = 1000
 
 	longestRevocationInterval = 5 * time.Second
 	longestMaxStaleness       = time.Minute
@@ -160,6 +164,9 @@ func (cfg TokenConfig) withDefaults() (TokenConfig, error) {
 	if cfg.MaxStaleness == 0 {
 		cfg.MaxStaleness = longestMaxStaleness
 	}
+	if cfg.MaxSessions == 0 {
+		cfg.MaxSessions = mostSessions
+	}
 	cfg.Now = orNow(cfg.Now)
 	for _, text := range []string{cfg.Issuer, cfg.Audience} {
 		if err := checkID("Issuer and Audience", text, maxIssuerLength); err != nil {
@@ -171,6 +178,8 @@ func (cfg TokenConfig) withDefaults() (TokenConfig, error) {
 		return cfg, errors.New("auth: Lifetime must be whole seconds, from a second to 30 days")
 	case cfg.MaxLifetime < cfg.Lifetime || cfg.MaxLifetime > longestLifetime:
 		return cfg, errors.New("auth: MaxLifetime must be from Lifetime to 30 days")
+	case cfg.MaxSessions < 1 || cfg.MaxSessions > mostSessions:
+		return cfg, fmt.Errorf("auth: MaxSessions must be from 1 to %d", mostSessions)
 	case cfg.RevocationInterval < 0 || cfg.RevocationInterval > longestRevocationInterval:
 		return cfg, errors.New("auth: RevocationInterval must be at most 5 seconds")
 	case cfg.MaxStaleness < cfg.RevocationInterval || cfg.MaxStaleness > longestMaxStaleness:
@@ -205,11 +214,12 @@ func (t Token) ExpiresIn() time.Duration {
 	return t.Session.ExpiresAt.Sub(t.Session.CreatedAt)
 }
 
-// Issue creates a session and returns its token. It returns ErrNotFound if the
+// Issue creates a session for the client of [WithClient] and returns its token. Where
+// the user has MaxSessions already, the oldest ends. It returns ErrNotFound if the
 // user, or the key, is gone or has expired, and ErrUserDisabled if the user is
 // disabled; no session is left then, nor where TokenConfig.Users cannot answer.
 func (t *TokenIssuer) Issue(ctx context.Context, signIn SignIn) (Token, error) {
-	session, user, err := t.sessions.CreateSession(ctx, t.newSession(signIn))
+	session, user, err := t.sessions.CreateSession(ctx, t.newSession(ctx, signIn), t.cfg.MaxSessions)
 	var invalid *InvalidError
 	switch {
 	case errors.As(err, &invalid) && invalid.Field == "created_at":
@@ -252,8 +262,9 @@ func (t *TokenIssuer) endInVain(ctx context.Context, sessionID string, reason er
 
 // newSession returns the record of a session that begins now. Tokens count in
 // whole seconds, and so do their sessions.
-func (t *TokenIssuer) newSession(signIn SignIn) Session {
+func (t *TokenIssuer) newSession(ctx context.Context, signIn SignIn) Session {
 	now := t.cfg.Now().UTC().Truncate(time.Second)
+	client := clientOf(ctx)
 	return Session{
 		ID:          rand.Text(),
 		UserID:      signIn.UserID,
@@ -261,6 +272,8 @@ func (t *TokenIssuer) newSession(signIn SignIn) Session {
 		AccessKeyID: signIn.AccessKeyID,
 		CreatedAt:   now,
 		ExpiresAt:   now.Add(t.cfg.Lifetime),
+		UserAgent:   client.UserAgent,
+		Address:     client.address(),
 	}
 }
 

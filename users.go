@@ -108,19 +108,63 @@ func (s *Service) Bootstrap(ctx context.Context, user NewUser, pair KeyPair) (Us
 // Call it from a program that an operator runs beside the store. No handler of
 // this package does.
 func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair, error) {
+	yes := true
+	recovered, err := s.resetUser(ctx, userID, UserChange{IsSuperUser: &yes, IsActive: &yes})
+	if err != nil {
+		return KeyPair{}, fmt.Errorf("auth: recovering a super user: %w", err)
+	}
+	return recovered.Pair, nil
+}
+
+// RegenerateCredentials is for when somebody else may be able to sign in as the user.
+// It returns the only pair that now does: every earlier key, session and GitHub
+// account of the user is gone, and the GitHub token is revoked as far as GitHub
+// answers. A disabled user stays disabled. It returns ErrNotFound if there is no such
+// user.
+func (s *Service) RegenerateCredentials(ctx context.Context, userID string) (KeyPair, error) {
+	made, err := s.resetUser(ctx, userID, UserChange{})
+	if err != nil {
+		return KeyPair{}, fmt.Errorf("auth: regenerating the credentials of a user: %w", err)
+	}
+	return made.Pair, nil
+}
+
+// ReinstateUser makes a user active again who was disabled, with a new pair in place
+// of every way in there was, as RegenerateCredentials does. To bring back the earlier
+// keys, use UpdateUser.
+func (s *Service) ReinstateUser(ctx context.Context, userID string) (Registration, error) {
+	made, err := s.resetUser(ctx, userID, UserChange{IsActive: new(true)})
+	if err != nil {
+		return Registration{}, fmt.Errorf("auth: reinstating a user: %w", err)
+	}
+	return made, nil
+}
+
+// resetUser gives the user a new pair in place of every way in there was.
+func (s *Service) resetUser(ctx context.Context, userID string, change UserChange) (Registration, error) {
 	if s.tokens.users != nil {
-		return KeyPair{}, errHostsUsers
+		return Registration{}, errHostsUsers
 	}
 	pair := s.credentials.NewPair()
 	key, err := s.credentials.newKey(userID, pair, KeyOptions{})
 	if err != nil {
-		return KeyPair{}, err
+		return Registration{}, err
 	}
-	yes := true
-	if _, err := s.store.ResetUser(ctx, userID, UserChange{IsSuperUser: &yes, IsActive: &yes}, key); err != nil {
-		return KeyPair{}, fmt.Errorf("auth: recovering a super user: %w", err)
+	user, tokens, err := s.store.ResetUser(ctx, userID, change, key)
+	if err != nil {
+		return Registration{}, err
 	}
-	return pair, nil
+	s.forgetGitHub(ctx, tokens)
+	return Registration{User: user, Pair: pair}, nil
+}
+
+// forgetGitHub revokes tokens at GitHub that are in the store no more.
+func (s *Service) forgetGitHub(ctx context.Context, tokens []GitHubToken) {
+	for _, token := range tokens {
+		if s.github != nil && token.Account.Host == s.github.cfg.Host {
+			s.github.forgetRecord(ctx, token)
+		}
+	}
 }
 
 // UpdateUser changes the user, who may be disabled, enabled, promoted or demoted,
@@ -150,11 +194,7 @@ func (s *Service) DeleteUser(ctx context.Context, userID string) error {
 	if err != nil {
 		return fmt.Errorf("auth: deleting a user: %w", err)
 	}
-	for _, token := range tokens {
-		if s.github != nil && token.Account.Host == s.github.cfg.Host {
-			s.github.forgetRecord(ctx, token)
-		}
-	}
+	s.forgetGitHub(ctx, tokens)
 	return nil
 }
 

@@ -17,6 +17,8 @@ const (
 	MaxUsernameLength  = 128
 	MaxEmailLength     = 254
 	MaxLabelLength     = 256
+	MaxUserAgentLength = 256
+	MaxAddressLength   = 64
 
 	MaxGitHubHostLength = 253
 	MaxGitHubTextLength = 512  // a link's Login, Name and AvatarURL, a token's Scopes
@@ -46,6 +48,29 @@ func (k AccessKey) Validate() error {
 		checkText("label", k.Label, MaxLabelLength),
 		checkTime("created_at", k.CreatedAt),
 		checkOptionalTime("expires_at", k.ExpiresAt),
+		checkPrevious(k.PreviousHash, k.PreviousUntil),
+		checkOptionalTime("last_used_at", k.LastUsedAt),
+	)
+}
+
+// checkPrevious accepts a hash with a time, or neither.
+func checkPrevious(hash string, until time.Time) error {
+	switch {
+	case hash == "" && until.IsZero():
+		return nil
+	case hash == "" || until.IsZero():
+		return invalidf("previous_until", "and the previous hash must be given both or not at all")
+	}
+	return firstError(ValidateHash(hash), checkTime("previous_until", until))
+}
+
+// Validate returns an [InvalidError] for the first field that no store may
+// keep, and nil if there is none. A store calls it before it writes.
+func (r KeyRotation) Validate() error {
+	return firstError(
+		ValidateHash(r.Hash),
+		checkTime("at", r.At),
+		checkOptionalTime("previous_until", r.PreviousUntil),
 	)
 }
 
@@ -59,6 +84,8 @@ func (s Session) Validate() error {
 		checkText("access_key", s.AccessKeyID, MaxAccessKeyLength),
 		checkTime("created_at", s.CreatedAt),
 		checkTime("expires_at", s.ExpiresAt),
+		checkText("user_agent", s.UserAgent, MaxUserAgentLength),
+		checkText("ip", s.Address, MaxAddressLength),
 	)
 }
 

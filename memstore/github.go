@@ -72,6 +72,7 @@ func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (aut
 	if signIn.Token != nil {
 		link.token = newToken(*signIn.Token)
 	}
+	s.makeRoom(opened, signIn.SessionLimit)
 	s.addSession(opened)
 	return opened.record, u.record, nil
 }

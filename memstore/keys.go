@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -24,6 +25,9 @@ func (s *Store) AddKey(ctx context.Context, key auth.AccessKey) error {
 	if err := s.checkKeyIsNew(key.ID); err != nil {
 		return err
 	}
+	if len(owner.keys) >= auth.MaxKeys {
+		return fmt.Errorf("memstore: %w", auth.ErrTooManyKeys)
+	}
 	s.addKey(owner, key)
 	return nil
 }
@@ -40,6 +44,27 @@ func (s *Store) FindKey(ctx context.Context, id string) (auth.Credential, error)
 		return auth.Credential{}, err
 	}
 	return auth.Credential{Key: key.record, User: key.owner.record}, nil
+}
+
+// ListKeys implements [auth.CredentialStore].
+func (s *Store) ListKeys(ctx context.Context, userID string) ([]auth.AccessKey, error) {
+	if err := check(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	owner := s.users[userID]
+	if owner == nil {
+		return nil, nil
+	}
+	var keys []auth.AccessKey
+	for key := range owner.keys {
+		keys = append(keys, key.record)
+	}
+	slices.SortFunc(keys, func(a, b auth.AccessKey) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return keys, nil
 }
 
 // ReplaceHash implements [auth.CredentialStore].
@@ -61,6 +86,54 @@ func (s *Store) ReplaceHash(ctx context.Context, id, old, new string) error {
 	}
 	key.record.Hash = new
 	return nil
+}
+
+// RotateKey implements [auth.CredentialStore].
+func (s *Store) RotateKey(ctx context.Context, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
+	if err := check(ctx, rotation); err != nil {
+		return auth.AccessKey{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, err := s.key(id)
+	if err != nil {
+		return auth.AccessKey{}, err
+	}
+	now := instant(rotation.At)
+	switch {
+	case !key.goodAt(now):
+		return auth.AccessKey{}, fmt.Errorf("memstore: access key has expired: %w", auth.ErrNotFound)
+	case key.record.PreviousUntil.After(now):
+		return auth.AccessKey{}, fmt.Errorf("memstore: %w", auth.ErrRotating)
+	}
+	key.record.PreviousHash, key.record.PreviousUntil = "", time.Time{}
+	if !rotation.PreviousUntil.IsZero() {
+		key.record.PreviousHash, key.record.PreviousUntil = key.record.Hash, instant(rotation.PreviousUntil)
+	}
+	key.record.Hash = rotation.Hash
+	return key.record, nil
+}
+
+// UseKey implements [auth.CredentialStore].
+func (s *Store) UseKey(ctx context.Context, id string, at time.Time) error {
+	if err := check(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, err := s.key(id)
+	if err != nil {
+		return err
+	}
+	key.use(instant(at))
+	return nil
+}
+
+// use notes that the key was used. The caller holds the lock.
+func (k *accessKey) use(at time.Time) {
+	if !at.Before(k.record.LastUsedAt.Add(auth.KeyUsePrecision)) {
+		k.record.LastUsedAt = at
+	}
 }
 
 // RevokeKey implements [auth.CredentialStore].
@@ -117,6 +190,8 @@ func (s *Store) checkKeyIsNew(id string) error {
 func (s *Store) addKey(owner *user, record auth.AccessKey) {
 	record.CreatedAt = instant(record.CreatedAt)
 	record.ExpiresAt = instant(record.ExpiresAt)
+	record.PreviousUntil = instant(record.PreviousUntil)
+	record.LastUsedAt = instant(record.LastUsedAt)
 	key := &accessKey{record: record, owner: owner, sessions: make(set[*session])}
 	if !record.ExpiresAt.IsZero() {
 		key.expiry = s.keysByExpiry.add(key, record.ExpiresAt)

@@ -1,15 +1,17 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sallyport-go/auth"
 )
 
 // CreateSession implements [auth.SessionStore].
-func (s *Store) CreateSession(ctx context.Context, record auth.Session) (auth.Session, auth.User, error) {
+func (s *Store) CreateSession(ctx context.Context, record auth.Session, limit int) (auth.Session, auth.User, error) {
 	if err := check(ctx, record); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
@@ -23,6 +25,7 @@ func (s *Store) CreateSession(ctx context.Context, record auth.Session) (auth.Se
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
+	s.makeRoom(added, limit)
 	s.addSession(added)
 	return added.record, owner.record, nil
 }
@@ -39,6 +42,41 @@ func (s *Store) FindSession(ctx context.Context, id string) (auth.Session, error
 		return auth.Session{}, err
 	}
 	return found.record, nil
+}
+
+// ListSessions implements [auth.SessionStore].
+func (s *Store) ListSessions(ctx context.Context, userID string, now time.Time) ([]auth.Session, error) {
+	if err := check(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var live []auth.Session
+	for _, found := range s.users[userID].liveSessions(now) {
+		live = append(live, found.record)
+	}
+	return live, nil
+}
+
+// liveSessions returns the user's sessions that have not expired at the given time,
+// the newest first. A nil user has none.
+func (u *user) liveSessions(now time.Time) (live []*session) {
+	if u == nil {
+		return nil
+	}
+	for found := range u.sessions {
+		if found.record.ExpiresAt.After(instant(now)) {
+			live = append(live, found)
+		}
+	}
+	slices.SortFunc(live, func(a, b *session) int {
+		return cmp.Or(
+			b.record.CreatedAt.Compare(a.record.CreatedAt),
+			cmp.Compare(b.record.Generation, a.record.Generation),
+			cmp.Compare(b.record.ID, a.record.ID),
+		)
+	})
+	return live
 }
 
 // EndSession implements [auth.SessionStore].
@@ -105,7 +143,6 @@ func (s *Store) session(id string) (*session, error) {
 func (s *Store) newSession(owner *user, record auth.Session) (*session, error) {
 	record.CreatedAt = instant(record.CreatedAt)
 	record.ExpiresAt = instant(record.ExpiresAt)
-	record.Generation = s.feed.head
 	if err := s.checkActive(owner); err != nil {
 		return nil, err
 	}
@@ -141,13 +178,27 @@ func (s *Store) opener(owner *user, record auth.Session) (*accessKey, error) {
 	return key, nil
 }
 
+// makeRoom ends the oldest sessions of the owner that are too many when there is
+// one more. The caller holds the lock.
+func (s *Store) makeRoom(added *session, limit int) {
+	if limit < 1 || len(added.owner.sessions) < limit {
+		return
+	}
+	live := added.owner.liveSessions(added.record.CreatedAt)
+	if len(live) >= limit {
+		s.endSessions(added.record.UserID, live[limit-1:]...)
+	}
+}
+
 // addSession adds what newSession returned. The caller has held the lock since.
 func (s *Store) addSession(added *session) {
+	added.record.Generation = s.feed.head
 	added.expiry = s.sessionsByExpiry.add(added, added.record.ExpiresAt)
 	s.sessions[added.record.ID] = added
 	added.owner.sessions.add(added)
 	if added.key != nil {
 		added.key.sessions.add(added)
+		added.key.use(added.record.CreatedAt)
 	}
 	if !s.withoutUsers {
 		added.owner.record.LastLogin = added.record.CreatedAt

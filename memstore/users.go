@@ -95,33 +95,32 @@ func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChang
 }
 
 // ResetUser implements [auth.UserStore].
-func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, error) {
+func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, []auth.GitHubToken, error) {
 	if err := s.checkUsers(ctx, key); err != nil {
-		return auth.User{}, err
+		return auth.User{}, nil, err
 	}
 	if err := checkOwner(key, id); err != nil {
-		return auth.User{}, err
+		return auth.User{}, nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u, err := s.user(id)
 	if err != nil {
-		return auth.User{}, err
+		return auth.User{}, nil, err
 	}
 	changed, err := s.changed(u, change)
 	if err != nil {
-		return auth.User{}, err
+		return auth.User{}, nil, err
 	}
 	if err := s.checkKeyIsNew(key.ID); err != nil {
-		return auth.User{}, err
+		return auth.User{}, nil, err
 	}
 
-	s.noteEndOf(u)
-	s.removeWaysIn(u)
+	tokens := s.removeWaysIn(u)
 	changed.AdmittedAt = time.Time{}
 	s.setUser(u, changed)
 	s.addKey(u, key)
-	return u.record, nil
+	return u.record, tokens, nil
 }
 
 // DeleteUser implements [auth.UserStore].
@@ -139,14 +138,7 @@ func (s *Store) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, 
 		return nil, fmt.Errorf("memstore: %w", auth.ErrLastSuperUser)
 	}
 
-	var tokens []auth.GitHubToken
-	for _, link := range u.links {
-		if link.token != nil {
-			tokens = append(tokens, link.token.copy())
-		}
-	}
-	s.noteEndOf(u)
-	s.removeWaysIn(u)
+	tokens := s.removeWaysIn(u)
 	s.removeUser(u)
 	return tokens, nil
 }
@@ -238,16 +230,21 @@ func (s *Store) removeUser(old *user) {
 	}
 }
 
-// removeWaysIn removes all keys, sessions and links of the user. The caller holds
-// the lock.
-func (s *Store) removeWaysIn(u *user) {
+// removeWaysIn removes all keys, sessions and links of the user, and returns the
+// tokens of the links. The caller holds the lock.
+func (s *Store) removeWaysIn(u *user) (tokens []auth.GitHubToken) {
+	s.noteEndOf(u)
 	for old := range u.keys {
 		s.removeKey(old)
 	}
 	for _, old := range u.links {
+		if old.token != nil {
+			tokens = append(tokens, old.token.copy())
+		}
 		s.removeLink(u, old)
 	}
 	s.endAll(u.sessions)
+	return tokens
 }
 
 // user returns the user with this ID, or ErrNotFound. The caller holds the lock.

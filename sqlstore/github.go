@@ -74,7 +74,7 @@ func signInGitHub(ctx context.Context, t tx, signIn auth.GitHubSignIn, session *
 	if !user.IsActive {
 		return user, auth.ErrUserDisabled
 	}
-	if user, err = addSession(ctx, t, session, user, admitted); err != nil || signIn.Token == nil {
+	if user, err = addSession(ctx, t, session, signIn.SessionLimit, user, admitted); err != nil || signIn.Token == nil {
 		return user, err
 	}
 	return user, putToken(ctx, t, *signIn.Token, signIn.TokenVersion)
@@ -351,14 +351,20 @@ func holdLiveSession(ctx context.Context, t tx, connect auth.GitHubConnect) erro
 }
 
 const (
+	selectUserTokens = `SELECT ` + tokenColumns + ` FROM auth_github_tokens t WHERE t.user_id = ? FOR UPDATE`
 	deleteUserLinks  = `DELETE FROM auth_github_links WHERE user_id = ?`
 	deleteUserTokens = `DELETE FROM auth_github_tokens WHERE user_id = ?`
 )
 
-// forgetGitHubOf removes the user's links and tokens, of all hosts.
-func forgetGitHubOf(ctx context.Context, t tx, userID string) error {
-	if err := t.change(ctx, deleteUserLinks, userID); err != nil {
-		return err
-	}
-	return t.change(ctx, deleteUserTokens, userID)
+// forgetGitHubOf removes the user's links and tokens, of all hosts, and returns the
+// tokens.
+func forgetGitHubOf(ctx context.Context, t tx, userID string) (tokens []auth.GitHubToken, err error) {
+	return tokens, inOrder(
+		func() (err error) {
+			tokens, err = collect(ctx, t.querier, tokenFields, selectUserTokens, userID)
+			return err
+		},
+		func() error { return t.change(ctx, deleteUserLinks, userID) },
+		func() error { return t.change(ctx, deleteUserTokens, userID) },
+	)
 }

@@ -99,7 +99,7 @@ func seedAccounts(t testing.TB, store *sqlstore.Store) {
 	}
 	require.NoError(t, store.AddKey(ctx, old))
 	for _, name := range []string{"ada", "old"} {
-		_, _, err := store.CreateSession(ctx, newSession("s-"+name, "ada", "k-"+name))
+		_, _, err := store.CreateSession(ctx, newSession("s-"+name, "ada", "k-"+name), 0)
 		require.NoError(t, err)
 	}
 }
@@ -128,7 +128,26 @@ func verbs() []verb {
 			return err
 		}},
 		{"ResetUser", true, func(ctx context.Context, s *sqlstore.Store) error {
-			_, err := s.ResetUser(ctx, "ada", disable, newKey("k-new", "ada"))
+			_, _, err := s.ResetUser(ctx, "ada", disable, newKey("k-new", "ada"))
+			return err
+		}},
+		{"ListKeys", false, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.ListKeys(ctx, "ada")
+			return err
+		}},
+		{"RotateKey", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.RotateKey(ctx, "k-ada", auth.KeyRotation{Hash: "new", At: now, PreviousUntil: now.Add(time.Hour)})
+			return err
+		}},
+		{"UseKey", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return s.UseKey(ctx, "k-ada", now.Add(auth.KeyUsePrecision))
+		}},
+		{"CreateSession", true, func(ctx context.Context, s *sqlstore.Store) error { // in place of the others
+			_, _, err := s.CreateSession(ctx, newSession("s-only", "ada", "k-ada"), 1)
+			return err
+		}},
+		{"ListSessions", false, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.ListSessions(ctx, "ada", now)
 			return err
 		}},
 		{"DeleteUser", true, func(ctx context.Context, s *sqlstore.Store) error {
@@ -150,7 +169,7 @@ func verbs() []verb {
 		}},
 		{"RevokeKey", true, func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeKey(ctx, "k-ada") }},
 		{"CreateSession", true, func(ctx context.Context, s *sqlstore.Store) error {
-			_, _, err := s.CreateSession(ctx, newSession("s-new", "ada", "k-ada"))
+			_, _, err := s.CreateSession(ctx, newSession("s-new", "ada", "k-ada"), 0)
 			return err
 		}},
 		{"EndSession", true, func(ctx context.Context, s *sqlstore.Store) error { return s.EndSession(ctx, "s-ada") }},

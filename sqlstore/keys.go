@@ -17,7 +17,32 @@ func (s *Store) AddKey(ctx context.Context, key auth.AccessKey) error {
 		if _, err := holdUser(ctx, t, key.UserID); err != nil {
 			return err
 		}
-		return insertKey(ctx, t, key)
+		var keys int
+		if err := t.row(ctx, countKeys, key.UserID).Scan(&keys); err != nil {
+			return err
+		}
+		if err := insertKey(ctx, t, key); err != nil {
+			return err
+		}
+		if keys >= auth.MaxKeys {
+			return auth.ErrTooManyKeys
+		}
+		return nil
+	})
+}
+
+const (
+	countKeys      = `SELECT COUNT(*) FROM auth_access_keys WHERE user_id = ?`
+	selectUserKeys = `SELECT ` + keyColumns + ` FROM auth_access_keys k WHERE k.user_id = ? ORDER BY k.created_at, k.id`
+)
+
+// ListKeys implements [auth.CredentialStore].
+func (s *Store) ListKeys(ctx context.Context, userID string) ([]auth.AccessKey, error) {
+	return read(ctx, s, "list keys", func(q querier) ([]auth.AccessKey, error) {
+		if !storable(userID, auth.MaxIDLength) {
+			return nil, ctx.Err()
+		}
+		return collect(ctx, q, keyFields, selectUserKeys, userID)
 	})
 }
 
@@ -48,6 +73,54 @@ func (s *Store) ReplaceHash(ctx context.Context, id, oldHash, newHash string) er
 		}
 		return t.change(ctx, updateHash, newHash, id)
 	})
+}
+
+const rotateKey = `UPDATE auth_access_keys SET hash = ?, previous_hash = ?, previous_until = ? WHERE id = ?`
+
+// RotateKey implements [auth.CredentialStore].
+func (s *Store) RotateKey(ctx context.Context, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
+	if err := cmp.Or(ctx.Err(), rotation.Validate()); err != nil {
+		return auth.AccessKey{}, err
+	}
+	return writeFor(ctx, s, "rotate key", func(ctx context.Context, t tx) (auth.AccessKey, error) {
+		key, err := findKey(ctx, t.querier, lockKey, id)
+		now := kept(rotation.At)
+		switch {
+		case err != nil:
+			return key, err
+		case !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(now):
+			return key, auth.ErrNotFound
+		case key.PreviousUntil.After(now):
+			return key, auth.ErrRotating
+		}
+		key.PreviousHash, key.PreviousUntil = "", kept(rotation.PreviousUntil)
+		if !key.PreviousUntil.IsZero() {
+			key.PreviousHash = key.Hash
+		}
+		key.Hash = rotation.Hash
+		return key, t.change(ctx, rotateKey, key.Hash, key.PreviousHash, toMicros(key.PreviousUntil), id)
+	})
+}
+
+const updateLastUsed = `UPDATE auth_access_keys SET last_used_at = ? WHERE id = ?`
+
+// UseKey implements [auth.CredentialStore].
+func (s *Store) UseKey(ctx context.Context, id string, at time.Time) error {
+	return s.write(ctx, "use key", func(ctx context.Context, t tx) error {
+		key, err := findKey(ctx, t.querier, lockKey, id)
+		if err != nil {
+			return err
+		}
+		return useKey(ctx, t, key, kept(at))
+	})
+}
+
+// useKey notes a use of the key, which is held.
+func useKey(ctx context.Context, t tx, key auth.AccessKey, at time.Time) error {
+	if at.Before(key.LastUsedAt.Add(auth.KeyUsePrecision)) {
+		return nil
+	}
+	return t.change(ctx, updateLastUsed, toMicros(at), key.ID)
 }
 
 const (
@@ -132,11 +205,14 @@ func findKey(ctx context.Context, q querier, query, id string) (key auth.AccessK
 }
 
 const insertAccessKey = `
-INSERT INTO auth_access_keys (id, user_id, hash, label, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)`
+INSERT INTO auth_access_keys
+	(id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func insertKey(ctx context.Context, t tx, key auth.AccessKey) error {
 	return t.insert(ctx, insertAccessKey,
-		key.ID, key.UserID, key.Hash, key.Label, toMicros(key.CreatedAt), toMicros(key.ExpiresAt))
+		key.ID, key.UserID, key.Hash, key.Label, toMicros(key.CreatedAt), toMicros(key.ExpiresAt),
+		key.PreviousHash, toMicros(key.PreviousUntil), toMicros(key.LastUsedAt))
 }
 
 const (

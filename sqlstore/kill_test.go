@@ -82,7 +82,7 @@ func oneLife(store *sqlstore.Store, id string, kind int, note func(string)) erro
 	session, bySecond := newSession("s-"+id, id, "k-"+id), newSession("s2-"+id, id, second.ID)
 	link := newLink(rand.Int64N(1<<53)+1, id)
 	create := func(session auth.Session) func(context.Context) error {
-		return func(ctx context.Context) error { _, _, err := store.CreateSession(ctx, session); return err }
+		return func(ctx context.Context) error { _, _, err := store.CreateSession(ctx, session, 0); return err }
 	}
 	steps := []step{
 		{"user " + id, "active", func(ctx context.Context) error {

@@ -79,7 +79,7 @@ func addMany(t *testing.T, store *sqlstore.Store, rounds int) {
 		user := fmt.Sprintf("u-%d", i)
 		require.NoError(t, store.Register(ctx, newUser(user), newKey("k-"+user, user)))
 		for round := range rounds {
-			_, _, err := store.CreateSession(ctx, newSession(fmt.Sprintf("s-%d-%d", i, round), user, "k-"+user))
+			_, _, err := store.CreateSession(ctx, newSession(fmt.Sprintf("s-%d-%d", i, round), user, "k-"+user), 0)
 			require.NoError(t, err)
 		}
 	}
@@ -189,7 +189,7 @@ func TestOnlyEndingsWaitForTheHeadOfTheFeed(t *testing.T) {
 			require.Equal(t, 2, n)
 			_, err = s.store.ListRevocations(ctx, 1, 10)
 			require.NoError(t, err)
-			_, _, err = s.store.CreateSession(ctx, newSession("s-new", "ada", "k-ada"))
+			_, _, err = s.store.CreateSession(ctx, newSession("s-new", "ada", "k-ada"), 0)
 			require.NoError(t, err)
 
 			soon, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
@@ -225,7 +225,7 @@ func TestFoldingWaitsForNobodyWhoWaitsForIt(t *testing.T) {
 					require.NoError(t, stores[0].Register(ctx, newUser("ada"), newKey("k-ada", "ada")))
 				}
 				for i := range enders {
-					_, _, err := stores[0].CreateSession(ctx, newSession(fmt.Sprintf("s-%d", i), "ada", "k-ada"))
+					_, _, err := stores[0].CreateSession(ctx, newSession(fmt.Sprintf("s-%d", i), "ada", "k-ada"), 0)
 					require.NoError(t, err)
 				}
 				s.nameMany(t)

@@ -13,9 +13,11 @@ import (
 
 // The columns of each record, and below where each of them goes.
 const (
-	userColumns       = `u.id, u.username, u.email, u.is_super_user, u.is_active, u.created_at, u.last_login, u.admitted_at`
-	keyColumns        = `k.id, k.user_id, k.hash, k.label, k.created_at, k.expires_at`
-	sessionColumns    = `s.id, s.user_id, s.method, s.access_key_id, s.created_at, s.expires_at, s.generation`
+	userColumns = `u.id, u.username, u.email, u.is_super_user, u.is_active, u.created_at, u.last_login, u.admitted_at`
+	keyColumns  = `k.id, k.user_id, k.hash, k.label, k.created_at, k.expires_at, k.previous_hash, k.previous_until,
+	k.last_used_at`
+	sessionColumns = `s.id, s.user_id, s.method, s.access_key_id, s.created_at, s.expires_at, s.user_agent, s.address,
+	s.generation`
 	revocationColumns = `r.position, r.id, r.user_id, r.session_id, r.generation, r.expires_at`
 	linkColumns       = `l.host, l.account_id, l.user_id, l.login, l.name, l.avatar_url, l.created_at, l.seen_at`
 	tokenColumns      = `t.host, t.account_id, t.user_id, t.version, t.scopes, t.sealed, t.updated_at`
@@ -27,12 +29,13 @@ func userFields(u *auth.User) []any {
 }
 
 func keyFields(k *auth.AccessKey) []any {
-	return []any{&k.ID, &k.UserID, &k.Hash, &k.Label, micros{&k.CreatedAt}, micros{&k.ExpiresAt}}
+	return []any{&k.ID, &k.UserID, &k.Hash, &k.Label, micros{&k.CreatedAt}, micros{&k.ExpiresAt},
+		&k.PreviousHash, micros{&k.PreviousUntil}, micros{&k.LastUsedAt}}
 }
 
 func sessionFields(s *auth.Session) []any {
 	return []any{&s.ID, &s.UserID, &s.Method, &s.AccessKeyID, micros{&s.CreatedAt}, micros{&s.ExpiresAt},
-		&s.Generation}
+		&s.UserAgent, &s.Address, &s.Generation}
 }
 
 func revocationFields(r *auth.Revocation) []any {

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -11,12 +12,14 @@ import (
 
 const (
 	insertSession = `
-INSERT INTO auth_sessions (id, user_id, method, access_key_id, created_at, expires_at, generation) VALUES (?, ?, ?, ?, ?, ?, ?)`
+INSERT INTO auth_sessions
+	(id, user_id, method, access_key_id, created_at, expires_at, user_agent, address, generation)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	updateLastLogin = `UPDATE auth_users SET last_login = ?, admitted_at = ? WHERE id = ?`
 )
 
 // CreateSession implements [auth.SessionStore].
-func (s *Store) CreateSession(ctx context.Context, session auth.Session) (auth.Session, auth.User, error) {
+func (s *Store) CreateSession(ctx context.Context, session auth.Session, limit int) (auth.Session, auth.User, error) {
 	if err := cmp.Or(ctx.Err(), session.Validate()); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
@@ -25,7 +28,7 @@ func (s *Store) CreateSession(ctx context.Context, session auth.Session) (auth.S
 		if err != nil {
 			return user, err
 		}
-		return addSession(ctx, t, &session, user, time.Time{})
+		return addSession(ctx, t, &session, limit, user, time.Time{})
 	})
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
@@ -37,10 +40,13 @@ func (s *Store) CreateSession(ctx context.Context, session auth.Session) (auth.S
 // it is in the database. Admitted is when GitHub let the user in again, zero if it
 // did not.
 func addSession(
-	ctx context.Context, t tx, session *auth.Session, user auth.User, admitted time.Time,
+	ctx context.Context, t tx, session *auth.Session, limit int, user auth.User, admitted time.Time,
 ) (auth.User, error) {
 	session.CreatedAt, session.ExpiresAt = kept(session.CreatedAt), kept(session.ExpiresAt)
 	if err := endWithKey(ctx, t, session); err != nil {
+		return user, err
+	}
+	if err := makeRoom(ctx, t, session, limit); err != nil {
 		return user, err
 	}
 	generation, err := head(ctx, t)
@@ -49,7 +55,8 @@ func addSession(
 	}
 	session.Generation = generation
 	err = t.insert(ctx, insertSession, session.ID, session.UserID, string(session.Method), session.AccessKeyID,
-		toMicros(session.CreatedAt), toMicros(session.ExpiresAt), session.Generation)
+		toMicros(session.CreatedAt), toMicros(session.ExpiresAt),
+		session.UserAgent, session.Address, session.Generation)
 	if err != nil || t.store.withoutUsers {
 		return user, err
 	}
@@ -60,8 +67,45 @@ func addSession(
 	return user, t.change(ctx, updateLastLogin, toMicros(user.LastLogin), toMicros(user.AdmittedAt), user.ID)
 }
 
-// endWithKey holds the key that opens the session, if there is one, and lowers the
-// session's end to the key's.
+const (
+	liveSessions = `
+SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.expires_at > ?
+ORDER BY s.created_at DESC, s.generation DESC, s.id DESC`
+	tooManySessions = liveSessions + ` LIMIT ? OFFSET ?`
+)
+
+// makeRoom ends the oldest sessions of the user, who is held, that are too many when
+// there is one more.
+func makeRoom(ctx context.Context, t tx, session *auth.Session, limit int) error {
+	if limit < 1 {
+		return nil
+	}
+	ended, err := collect(ctx, t.querier, sessionFields, tooManySessions,
+		session.UserID, toMicros(session.CreatedAt), math.MaxInt32, limit-1)
+	if err != nil || len(ended) == 0 {
+		return err
+	}
+	if slices.Contains(idsOf(ended), session.ID) {
+		return auth.ErrExists
+	}
+	if err := deleteListed(ctx, t, deleteSessions, idsOf(ended)); err != nil {
+		return err
+	}
+	return revokeSessions(ctx, t, ended)
+}
+
+// ListSessions implements [auth.SessionStore].
+func (s *Store) ListSessions(ctx context.Context, userID string, now time.Time) ([]auth.Session, error) {
+	return read(ctx, s, "list sessions", func(q querier) ([]auth.Session, error) {
+		if !storable(userID, auth.MaxIDLength) {
+			return nil, ctx.Err()
+		}
+		return collect(ctx, q, sessionFields, liveSessions, userID, toMicros(now))
+	})
+}
+
+// endWithKey holds the key that opens the session, if there is one, notes that it is
+// used, and lowers the session's end to the key's.
 func endWithKey(ctx context.Context, t tx, session *auth.Session) error {
 	if session.AccessKeyID == "" {
 		return nil
@@ -77,7 +121,7 @@ func endWithKey(ctx context.Context, t tx, session *auth.Session) error {
 	case !ends.IsZero() && ends.Before(session.ExpiresAt):
 		session.ExpiresAt = ends
 	}
-	return nil
+	return useKey(ctx, t, key, session.CreatedAt)
 }
 
 const selectSession = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.id = ?`

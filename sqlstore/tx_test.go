@@ -66,7 +66,7 @@ func TestSignInTakesFewStatements(t *testing.T) {
 	store, _, s := spiedStore(t)
 	_, err := store.FindKey(context.Background(), "k-ada")
 	require.NoError(t, err)
-	_, _, err = store.CreateSession(context.Background(), newSession("s-new", "ada", "k-ada"))
+	_, _, err = store.CreateSession(context.Background(), newSession("s-new", "ada", "k-ada"), 0)
 	require.NoError(t, err)
 	require.Equal(t, []string{"SELECT", "BEGIN", "SELECT", "SELECT", "SELECT", "INSERT", "UPDATE", "COMMIT"}, s.verbs())
 }
@@ -218,7 +218,7 @@ func TestAnErrorComesWithoutARecord(t *testing.T) {
 	user, err := store.UpdateUser(ctx, "ada", auth.UserChange{IsActive: new(bool)})
 	require.Error(t, err)
 	require.Zero(t, user)
-	session, user, err := store.CreateSession(ctx, newSession("s-new", "ada", "k-ada"))
+	session, user, err := store.CreateSession(ctx, newSession("s-new", "ada", "k-ada"), 0)
 	require.Error(t, err)
 	require.Zero(t, session)
 	require.Zero(t, user)

@@ -87,29 +87,30 @@ func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChang
 const clearAdmitted = `UPDATE auth_users SET admitted_at = 0 WHERE id = ?`
 
 // ResetUser implements [auth.UserStore].
-func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, error) {
+func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, []auth.GitHubToken, error) {
 	if err := cmp.Or(ctx.Err(), key.Validate(), checkOwner(key, id)); err != nil {
-		return auth.User{}, err
+		return auth.User{}, nil, err
 	}
-	return writeUsers(ctx, s, "reset user", func(ctx context.Context, t tx) (auth.User, error) {
-		user, err := changeUser(ctx, t, id, change)
-		if err != nil {
-			return user, err
+	var user auth.User
+	tokens, err := writeUsers(ctx, s, "reset user", func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
+		if user, err = changeUser(ctx, t, id, change); err != nil {
+			return nil, err
 		}
 		user.AdmittedAt = time.Time{}
-		return user, inOrder(
+		return tokens, inOrder(
 			func() error { return t.change(ctx, clearAdmitted, id) },
 			func() error { return replaceKeys(ctx, t, key) },
-			func() error { return forgetGitHubOf(ctx, t, id) },
+			func() (err error) { tokens, err = forgetGitHubOf(ctx, t, id); return err },
 			func() error { _, err := endSessionsOf(ctx, t, id); return err },
 		)
 	})
+	if err != nil {
+		return auth.User{}, nil, err
+	}
+	return user, tokens, nil
 }
 
-const (
-	deleteUser       = `DELETE FROM auth_users WHERE id = ?`
-	selectUserTokens = `SELECT ` + tokenColumns + ` FROM auth_github_tokens t WHERE t.user_id = ? FOR UPDATE`
-)
+const deleteUser = `DELETE FROM auth_users WHERE id = ?`
 
 // DeleteUser implements [auth.UserStore].
 func (s *Store) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, error) {
@@ -122,11 +123,7 @@ func (s *Store) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, 
 			func() error { return retireUsername(ctx, t, user) },
 			func() error { return t.remove(ctx, deleteUser, id) },
 			func() error { return t.change(ctx, deleteUserKeys, id) },
-			func() (err error) {
-				tokens, err = collect(ctx, t.querier, tokenFields, selectUserTokens, id)
-				return err
-			},
-			func() error { return forgetGitHubOf(ctx, t, id) },
+			func() (err error) { tokens, err = forgetGitHubOf(ctx, t, id); return err },
 			func() error { _, err := endSessionsOf(ctx, t, id); return err },
 		)
 	})

@@ -32,9 +32,9 @@ func bootstrap(t *testing.T, store auth.Store) account {
 	user := newSuperUser()
 	key := newKey(user)
 	require.NoError(t, store.Bootstrap(t.Context(), user, key))
-	session, user, err := store.CreateSession(t.Context(), newSession(key))
+	session, user, err := store.CreateSession(t.Context(), newSession(key), 0)
 	require.NoError(t, err)
-	return account{user, key, session}
+	return account{user, usedAt(key, session.CreatedAt), session}
 }
 
 // requireNoBootstrap fails the test unless the store refuses to bootstrap.

@@ -44,7 +44,7 @@ var methods = map[string]func(ctx context.Context, store auth.Store, own, draft 
 	},
 	"ResetUser": func(ctx context.Context, store auth.Store, own, draft account) error {
 		draft.key.UserID = own.user.ID
-		_, err := store.ResetUser(ctx, own.user.ID, disable, draft.key)
+		_, _, err := store.ResetUser(ctx, own.user.ID, disable, draft.key)
 		return err
 	},
 	"DeleteUser": func(ctx context.Context, store auth.Store, own, _ account) error {
@@ -57,6 +57,21 @@ var methods = map[string]func(ctx context.Context, store auth.Store, own, draft 
 	},
 	"FindKey": func(ctx context.Context, store auth.Store, own, _ account) error {
 		_, err := store.FindKey(ctx, own.key.ID)
+		return err
+	},
+	"ListKeys": func(ctx context.Context, store auth.Store, own, _ account) error {
+		_, err := store.ListKeys(ctx, own.user.ID)
+		return err
+	},
+	"RotateKey": func(ctx context.Context, store auth.Store, own, draft account) error {
+		_, err := store.RotateKey(ctx, own.key.ID, rotation(draft.key.Hash))
+		return err
+	},
+	"UseKey": func(ctx context.Context, store auth.Store, own, _ account) error {
+		return store.UseKey(ctx, own.key.ID, own.key.LastUsedAt.Add(auth.KeyUsePrecision))
+	},
+	"ListSessions": func(ctx context.Context, store auth.Store, own, _ account) error {
+		_, err := store.ListSessions(ctx, own.user.ID, now)
 		return err
 	},
 	"ReplaceHash": func(ctx context.Context, store auth.Store, own, draft account) error {
@@ -72,7 +87,7 @@ var methods = map[string]func(ctx context.Context, store auth.Store, own, draft 
 	"CreateSession": func(ctx context.Context, store auth.Store, own, draft account) error {
 		session := newSession(own.key)
 		session.ID, session.CreatedAt = draft.session.ID, draft.session.CreatedAt
-		_, _, err := store.CreateSession(ctx, session)
+		_, _, err := store.CreateSession(ctx, session, 0)
 		return err
 	},
 	"FindSession": func(ctx context.Context, store auth.Store, own, _ account) error {
@@ -114,9 +129,9 @@ func newExpiring(t *testing.T, store auth.Store) account {
 	t.Helper()
 	user, _ := register(t, store, newUser())
 	key := addKey(t, store, user, now.Add(time.Hour))
-	session, user, err := store.CreateSession(t.Context(), newSession(key))
+	session, user, err := store.CreateSession(t.Context(), newSession(key), 0)
 	require.NoError(t, err)
-	return account{user, key, session}
+	return account{user, usedAt(key, session.CreatedAt), session}
 }
 
 // doneContexts returns the ways for a context to be done.

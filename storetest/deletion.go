@@ -41,11 +41,11 @@ func requireDeleted(t *testing.T, store auth.Store, user auth.User) {
 	_, err := store.UpdateUser(t.Context(), user.ID, enable)
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	key := newKey(user)
-	_, err = store.ResetUser(t.Context(), user.ID, auth.UserChange{}, key)
+	_, _, err = store.ResetUser(t.Context(), user.ID, auth.UserChange{}, key)
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	require.ErrorIs(t, store.AddKey(t.Context(), key), auth.ErrNotFound)
 	requireNoKey(t, store, key.ID)
-	_, _, err = store.CreateSession(t.Context(), newHostSession(user))
+	_, _, err = store.CreateSession(t.Context(), newHostSession(user), 0)
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	_, err = store.EndUserSessions(t.Context(), user.ID, now)
 	require.ErrorIs(t, err, auth.ErrNotFound)
@@ -72,7 +72,7 @@ func deletedGone(t *testing.T, store auth.Store) {
 	}
 	for _, key := range keys {
 		requireNoKey(t, store, key.ID)
-		_, _, err := store.CreateSession(t.Context(), newSession(key))
+		_, _, err := store.CreateSession(t.Context(), newSession(key), 0)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 	}
 	for _, link := range []auth.GitHubLink{a.link, elsewhere.Link} {

@@ -57,7 +57,7 @@ func endAllLeavesWaysIn(t *testing.T, store auth.Store) {
 	require.Equal(t, 2, endAll(t, store, a.user, now))
 
 	requireUser(t, store, a.user)
-	requireKey(t, store, key)
+	requireKey(t, store, usedAt(key, now))
 	requireConnection(t, store, a.connection())
 	requireSession(t, store, openSession(t, store, newSession(key)))
 	session, _, err := store.SignInGitHub(t.Context(), a.nextSignIn())
@@ -114,7 +114,7 @@ func sessionsRacingEndAll(t *testing.T, store auth.Store) {
 				return err
 			}
 			sessions[i] = newSession(a.key)
-			_, _, err = store.CreateSession(t.Context(), sessions[i])
+			_, _, err = store.CreateSession(t.Context(), sessions[i], 0)
 			before[i] = !ending.Load()
 			return err
 		})

@@ -19,7 +19,7 @@ func racingChanges(t *testing.T, store auth.Store) {
 		errs := race(3, func(i int) error {
 			switch i {
 			case 0:
-				_, _, err := store.CreateSession(t.Context(), session)
+				_, _, err := store.CreateSession(t.Context(), session, 0)
 				return err
 			case 1:
 				_, err := store.UpdateUser(t.Context(), user.ID, promote)
@@ -51,12 +51,12 @@ var ends = []struct {
 		}},
 	{"resetting the user", true, false, []error{auth.ErrNotFound},
 		func(ctx context.Context, store auth.Store, a account) error {
-			_, err := store.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
+			_, _, err := store.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
 			return err
 		}},
 	{"resetting and disabling the user", true, true, []error{auth.ErrNotFound, auth.ErrUserDisabled},
 		func(ctx context.Context, store auth.Store, a account) error {
-			_, err := store.ResetUser(ctx, a.user.ID, disable, newKey(a.user))
+			_, _, err := store.ResetUser(ctx, a.user.ID, disable, newKey(a.user))
 			return err
 		}},
 	{"deleting the user", true, true, []error{auth.ErrNotFound},
@@ -101,7 +101,7 @@ func requireNoneOutlasts(t *testing.T, store auth.Store, a account, host bool, r
 		if i == contenders/2 { // in the middle, for some sessions to be before it
 			return end()
 		}
-		_, _, err := store.CreateSession(t.Context(), sessions[i])
+		_, _, err := store.CreateSession(t.Context(), sessions[i], 0)
 		if isOneOf(err, refused...) {
 			return nil
 		}
@@ -124,7 +124,7 @@ func resetSeenWhole(t *testing.T, store auth.Store) {
 		errs := race(2, func(i int) error {
 			if i == 0 {
 				defer close(reset)
-				_, err := store.ResetUser(t.Context(), user.ID, disable, key)
+				_, _, err := store.ResetUser(t.Context(), user.ID, disable, key)
 				return err
 			}
 			return watchReset(t.Context(), store, key.ID, reset)

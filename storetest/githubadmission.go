@@ -71,7 +71,7 @@ func nobodyElseAdmitted(t *testing.T, store auth.Store) {
 func resetForgetsAdmission(t *testing.T, store auth.Store) {
 	a := newAdmitted(t, store)
 	key := newKey(a.user)
-	user, err := store.ResetUser(t.Context(), a.user.ID, auth.UserChange{}, key)
+	user, _, err := store.ResetUser(t.Context(), a.user.ID, auth.UserChange{}, key)
 	require.NoError(t, err)
 	a.user.AdmittedAt = time.Time{}
 	require.Equal(t, a.user, user)

@@ -85,7 +85,7 @@ var githubMethods = map[string]func(ctx context.Context, store auth.Store, own l
 		return err
 	},
 	"ResetUser": func(ctx context.Context, store auth.Store, own linked, draft githubDraft) error {
-		_, err := store.ResetUser(ctx, own.user.ID, auth.UserChange{}, draft.key)
+		_, _, err := store.ResetUser(ctx, own.user.ID, auth.UserChange{}, draft.key)
 		return err
 	},
 	"DeleteUser": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {

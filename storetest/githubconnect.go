@@ -174,7 +174,7 @@ func endedSessionConnects(t *testing.T, store auth.Store) {
 
 func resetConnect(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
-	_, err := store.ResetUser(t.Context(), a.user.ID, auth.UserChange{}, newKey(a.user))
+	_, _, err := store.ResetUser(t.Context(), a.user.ID, auth.UserChange{}, newKey(a.user))
 	require.NoError(t, err)
 	refused := newConnect(a.session, newGitHubAccount())
 	require.ErrorIs(t, store.ConnectGitHub(t.Context(), refused), auth.ErrNotFound)

@@ -43,11 +43,11 @@ var signInEnds = map[string]struct {
 		return err
 	}, []error{auth.ErrUserDisabled}, false},
 	"resetting the user": {func(ctx context.Context, store auth.Store, a linked) error {
-		_, err := store.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
+		_, _, err := store.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
 		return err
 	}, []error{auth.ErrChanged}, true},
 	"resetting and disabling the user": {func(ctx context.Context, store auth.Store, a linked) error {
-		_, err := store.ResetUser(ctx, a.user.ID, disable, newKey(a.user))
+		_, _, err := store.ResetUser(ctx, a.user.ID, disable, newKey(a.user))
 		return err
 	}, []error{auth.ErrChanged, auth.ErrUserDisabled}, true},
 	"deleting the user": {func(ctx context.Context, store auth.Store, a linked) error {
@@ -116,7 +116,7 @@ var connectEnds = map[string]struct {
 		return err
 	}, false, true},
 	"resetting the user": {func(ctx context.Context, store auth.Store, a account) error {
-		_, err := store.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
+		_, _, err := store.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
 		return err
 	}, true, true},
 	"deleting the user": {func(ctx context.Context, store auth.Store, a account) error {

@@ -147,7 +147,7 @@ func resetUnlinks(t *testing.T, store auth.Store) {
 	for _, change := range []auth.UserChange{{}, disable, enable} {
 		a := newLinked(t, store)
 		elsewhere := a.connectElsewhere(t, store)
-		_, err := store.ResetUser(t.Context(), a.user.ID, change, newKey(a.user))
+		_, _, err := store.ResetUser(t.Context(), a.user.ID, change, newKey(a.user))
 		require.NoError(t, err)
 
 		there := linked{user: a.user, link: elsewhere.Link, token: *elsewhere.Token}
@@ -166,7 +166,7 @@ func resetUnlinks(t *testing.T, store auth.Store) {
 
 func resetSparesLinks(t *testing.T, store auth.Store) {
 	a, other := newLinked(t, store), newLinked(t, store)
-	_, err := store.ResetUser(t.Context(), a.user.ID, disable, newKey(a.user))
+	_, _, err := store.ResetUser(t.Context(), a.user.ID, disable, newKey(a.user))
 	require.NoError(t, err)
 	other.requireUnchanged(t, store)
 }
@@ -175,10 +175,10 @@ func failedResetKeepsLink(t *testing.T, store auth.Store) {
 	a, other := newLinked(t, store), newAccount(t, store)
 	key := newKey(a.user)
 	key.ID = other.key.ID
-	_, err := store.ResetUser(t.Context(), a.user.ID, disable, key)
+	_, _, err := store.ResetUser(t.Context(), a.user.ID, disable, key)
 	require.ErrorIs(t, err, auth.ErrExists)
 	a.requireUnchanged(t, store)
-	_, err = store.ResetUser(t.Context(), a.user.ID, disable, newKey(other.user))
+	_, _, err = store.ResetUser(t.Context(), a.user.ID, disable, newKey(other.user))
 	require.ErrorIs(t, err, auth.ErrInvalid)
 	a.requireUnchanged(t, store)
 }

@@ -32,7 +32,7 @@ func cancelledSoon(t *testing.T) context.Context {
 func requireNoAnswer(t *testing.T, err error) {
 	t.Helper()
 	require.Falsef(t, isOneOf(err, auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid, auth.ErrUserDisabled,
-		auth.ErrLastSuperUser, auth.ErrBootstrapped, auth.ErrLastWayIn, auth.ErrChanged), "an interrupted call answered: %v", err)
+		auth.ErrLastSuperUser, auth.ErrBootstrapped, auth.ErrLastWayIn, auth.ErrChanged, auth.ErrTooManyKeys, auth.ErrRotating), "an interrupted call answered: %v", err)
 }
 
 // signs returns all that is to be seen of a call: true where it shows that the

@@ -190,7 +190,7 @@ func endedNotPruned(t *testing.T, store auth.Store) {
 	require.NoError(t, store.EndSession(t.Context(), ended.session.ID))
 	require.NoError(t, store.RevokeKey(t.Context(), revoked.key.ID))
 	update(t, store, disabled.user.ID, disable)
-	_, err := store.ResetUser(t.Context(), reset.user.ID, auth.UserChange{}, newKey(reset.user))
+	_, _, err := store.ResetUser(t.Context(), reset.user.ID, auth.UserChange{}, newKey(reset.user))
 	require.NoError(t, err)
 
 	_, err = store.EndUserSessions(t.Context(), all.user.ID, now)

@@ -166,7 +166,7 @@ func racingResetsWithOneKey(t *testing.T, store auth.Store) {
 			keys[i].ID = shared
 		}
 		errs := race(contenders, func(i int) error {
-			_, err := store.ResetUser(t.Context(), accounts[i].user.ID, disable, keys[i])
+			_, _, err := store.ResetUser(t.Context(), accounts[i].user.ID, disable, keys[i])
 			return err
 		})
 		winner := requireOneWinner(t, errs, auth.ErrExists)
@@ -187,7 +187,7 @@ func racingResetsOfOneUser(t *testing.T, store auth.Store) {
 			keys[i] = newKey(user)
 		}
 		errs := race(contenders, func(i int) error {
-			_, err := store.ResetUser(t.Context(), user.ID, auth.UserChange{}, keys[i])
+			_, _, err := store.ResetUser(t.Context(), user.ID, auth.UserChange{}, keys[i])
 			return err
 		})
 		require.NoError(t, errors.Join(errs...))
@@ -212,7 +212,7 @@ func racingSessions(t *testing.T, store auth.Store) {
 			sessions[i].CreatedAt = now.Add(time.Duration(i) * time.Second)
 		}
 		errs := race(contenders, func(i int) error {
-			_, _, err := store.CreateSession(t.Context(), sessions[i])
+			_, _, err := store.CreateSession(t.Context(), sessions[i], 0)
 			return err
 		})
 		created := sessions[requireOneWinner(t, errs, auth.ErrExists)]

@@ -117,7 +117,7 @@ func addKey(t *testing.T, store auth.Store, user auth.User, expires time.Time) a
 // openSession puts the session into the store, and returns it as it is there.
 func openSession(t *testing.T, store auth.Store, session auth.Session) auth.Session {
 	t.Helper()
-	session, _, err := store.CreateSession(t.Context(), session)
+	session, _, err := store.CreateSession(t.Context(), session, 0)
 	require.NoError(t, err)
 	return session
 }
@@ -139,18 +139,30 @@ func newAccount(t *testing.T, store auth.Store) account {
 func newAccountOf(t *testing.T, store auth.Store, user auth.User) account {
 	t.Helper()
 	_, key := register(t, store, user)
-	session, user, err := store.CreateSession(t.Context(), newSession(key))
+	session, user, err := store.CreateSession(t.Context(), newSession(key), 0)
 	require.NoError(t, err)
-	return account{user, key, session}
+	return account{user, usedAt(key, session.CreatedAt), session}
 }
 
 // signIn gives a user who is in the store another key, and signs in with it.
 func signIn(t *testing.T, store auth.Store, user auth.User) account {
 	t.Helper()
 	key := addKey(t, store, user, time.Time{})
-	session, user, err := store.CreateSession(t.Context(), newSession(key))
+	session, user, err := store.CreateSession(t.Context(), newSession(key), 0)
 	require.NoError(t, err)
-	return account{user, key, session}
+	return account{user, usedAt(key, session.CreatedAt), session}
+}
+
+// usedAt returns the key as it is when it has signed in.
+func usedAt(key auth.AccessKey, at time.Time) auth.AccessKey {
+	key.LastUsedAt = at
+	return key
+}
+
+// rotation returns a rotation to this hash, an hour from when keys are made, with an
+// overlap of an hour.
+func rotation(hash string) auth.KeyRotation {
+	return auth.KeyRotation{Hash: hash, At: now, PreviousUntil: now.Add(time.Hour)}
 }
 
 // requireUnchanged fails the test unless all of the account is as it was.

@@ -182,7 +182,7 @@ func feedAgreesWithEndAll(t *testing.T, store auth.Store) {
 				_, err = store.EndUserSessions(t.Context(), a.user.ID, now)
 				return err
 			}
-			sessions[i], _, err = store.CreateSession(t.Context(), newSession(a.key))
+			sessions[i], _, err = store.CreateSession(t.Context(), newSession(a.key), 0)
 			return err
 		})
 		require.NoError(t, errors.Join(errs...))
@@ -231,7 +231,7 @@ func userChangesAddNothing(t *testing.T, store auth.Store) {
 		update(t, store, a.user.ID, disable)
 		require.Len(t, entriesOf(t, store, a.user), 1, "the second time there is nothing to end")
 	}
-	_, err := store.ResetUser(t.Context(), a.user.ID, enable, newKey(a.user))
+	_, _, err := store.ResetUser(t.Context(), a.user.ID, enable, newKey(a.user))
 	require.NoError(t, err)
 	_, err = store.DeleteUser(t.Context(), a.user.ID)
 	require.NoError(t, err)

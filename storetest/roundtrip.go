@@ -55,6 +55,8 @@ func requireRoundTrip(t *testing.T, store auth.Store, value func(prefix string, 
 	session := newSession(key)
 	session.ID = value(unique(""), auth.MaxIDLength)
 	session.Method = auth.SignInMethod(value("m", auth.MaxIDLength))
+	session.UserAgent = value("", auth.MaxUserAgentLength)
+	session.Address = value("", auth.MaxAddressLength)
 
 	user = registerWith(t, store, user, key)
 	credential, err := store.FindKey(t.Context(), key.ID)
@@ -65,6 +67,7 @@ func requireRoundTrip(t *testing.T, store auth.Store, value func(prefix string, 
 	user.LastLogin = session.CreatedAt
 	requireUser(t, store, user)
 
+	key = usedAt(key, session.CreatedAt)
 	old := key.Hash
 	key.Hash = `'"\%_$1?`
 	require.NoError(t, store.ReplaceHash(t.Context(), key.ID, old, key.Hash))

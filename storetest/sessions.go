@@ -31,19 +31,19 @@ func sessionStored(t *testing.T, store auth.Store) {
 	want := newSession(key)
 	user.LastLogin = want.CreatedAt
 
-	session, owner, err := store.CreateSession(t.Context(), want)
+	session, owner, err := store.CreateSession(t.Context(), want, 0)
 	require.NoError(t, err)
 	requireSameSession(t, want, session)
 	require.Equal(t, user, owner)
 	requireSession(t, store, want)
 	requireUser(t, store, user)
-	requireKey(t, store, key)
+	requireKey(t, store, usedAt(key, want.CreatedAt))
 }
 
 func hostSessionStored(t *testing.T, store auth.Store) {
 	user, key := register(t, store, newUser())
 	want := newHostSession(user)
-	session, _, err := store.CreateSession(t.Context(), want)
+	session, _, err := store.CreateSession(t.Context(), want, 0)
 	require.NoError(t, err)
 	requireSameSession(t, want, session)
 	requireSession(t, store, want)
@@ -59,7 +59,7 @@ func lastLoginSet(t *testing.T, store auth.Store) {
 		session.CreatedAt, session.ExpiresAt = at, at.Add(time.Hour)
 		user.LastLogin = at
 
-		_, owner, err := store.CreateSession(t.Context(), session)
+		_, owner, err := store.CreateSession(t.Context(), session, 0)
 		require.NoError(t, err)
 		require.Equal(t, user, owner)
 		requireUser(t, store, user)
@@ -80,7 +80,7 @@ func sessionEndsWithKey(t *testing.T, store auth.Store) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := newSession(addKey(t, store, user, test.keyExpires))
-			got, _, err := store.CreateSession(t.Context(), want)
+			got, _, err := store.CreateSession(t.Context(), want, 0)
 			require.NoError(t, err)
 			want.ExpiresAt = test.want
 			requireSameSession(t, want, got)
@@ -170,7 +170,7 @@ func sessionsAtOneMoment(t *testing.T, store auth.Store) {
 
 func sessionOfNobody(t *testing.T, store auth.Store) {
 	session := newHostSession(newUser())
-	_, _, err := store.CreateSession(t.Context(), session)
+	_, _, err := store.CreateSession(t.Context(), session, 0)
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	requireNoSession(t, store, session.ID)
 	requireNoUser(t, store, session.UserID)
@@ -183,7 +183,7 @@ func sessionRefused(t *testing.T, store auth.Store) {
 			session := test.session(t, store, own, other)
 			session.CreatedAt = refusedAt
 
-			_, _, err := store.CreateSession(t.Context(), session)
+			_, _, err := store.CreateSession(t.Context(), session, 0)
 			require.ErrorIs(t, err, test.want)
 			own.requireUnchanged(t, store)
 			other.requireUnchanged(t, store)
@@ -199,7 +199,7 @@ func disabledRefused(t *testing.T, store auth.Store) {
 	update(t, store, a.user.ID, disable)
 	for _, session := range []auth.Session{newSession(a.key), newHostSession(a.user)} {
 		session.CreatedAt = refusedAt
-		_, _, err := store.CreateSession(t.Context(), session)
+		_, _, err := store.CreateSession(t.Context(), session, 0)
 		require.ErrorIs(t, err, auth.ErrUserDisabled)
 		requireNoSession(t, store, session.ID)
 		requireUser(t, store, changed(a.user, disable))

@@ -39,7 +39,7 @@ func requireLast(t *testing.T, store auth.Store, last account) {
 		last.requireUnchanged(t, store)
 
 		key := newKey(last.user)
-		_, err = store.ResetUser(t.Context(), last.user.ID, loss, key)
+		_, _, err = store.ResetUser(t.Context(), last.user.ID, loss, key)
 		require.ErrorIs(t, err, auth.ErrLastSuperUser, name)
 		requireNoKey(t, store, key.ID)
 		last.requireUnchanged(t, store)
@@ -62,7 +62,7 @@ func lastSuperUserChanged(t *testing.T, store auth.Store) {
 		last.requireUnchanged(t, store)
 	}
 	key := newKey(last.user)
-	user, err := store.ResetUser(t.Context(), last.user.ID, auth.UserChange{}, key)
+	user, _, err := store.ResetUser(t.Context(), last.user.ID, auth.UserChange{}, key)
 	require.NoError(t, err)
 	require.Equal(t, last.user, user)
 	requireNoKey(t, store, last.key.ID)
@@ -108,7 +108,7 @@ var appearances = map[string]func(t *testing.T, store auth.Store) auth.User{
 	"reset": func(t *testing.T, store auth.Store) auth.User {
 		user, _ := register(t, store, changed(newUser(), disable))
 		both := auth.UserChange{IsActive: new(true), IsSuperUser: new(true)}
-		_, err := store.ResetUser(t.Context(), user.ID, both, newKey(user))
+		_, _, err := store.ResetUser(t.Context(), user.ID, both, newKey(user))
 		require.NoError(t, err)
 		return changed(user, both)
 	},
@@ -141,7 +141,7 @@ func noSuperUser(t *testing.T, store auth.Store) {
 			}
 			register(t, store, user)
 			update(t, store, user.ID, change)
-			_, err := store.ResetUser(t.Context(), user.ID, change, newKey(user))
+			_, _, err := store.ResetUser(t.Context(), user.ID, change, newKey(user))
 			require.NoError(t, err)
 			deleteUser(t, store, user.ID)
 		}
@@ -155,7 +155,7 @@ func takeAway(ctx context.Context, store auth.Store, user auth.User) error {
 		loss = demote
 	}
 	if rand.N(2) == 0 {
-		_, err := store.ResetUser(ctx, user.ID, loss, newKey(user))
+		_, _, err := store.ResetUser(ctx, user.ID, loss, newKey(user))
 		return err
 	}
 	_, err := store.UpdateUser(ctx, user.ID, loss)

@@ -61,7 +61,8 @@ func requireTimeKept(t *testing.T, store auth.Store, in, want time.Time) {
 	key, added, reset := newKey(user), newKey(user), newKey(user)
 	user.CreatedAt, user.LastLogin, user.AdmittedAt = in, in, in
 	for _, key := range []*auth.AccessKey{&key, &added, &reset} {
-		key.CreatedAt, key.ExpiresAt = in, in
+		key.CreatedAt, key.ExpiresAt, key.LastUsedAt = in, in, in
+		key.PreviousHash, key.PreviousUntil = "previous", in
 	}
 	require.NoError(t, store.Register(ctx, user, key))
 	require.NoError(t, store.AddKey(ctx, added))
@@ -69,7 +70,7 @@ func requireTimeKept(t *testing.T, store auth.Store, in, want time.Time) {
 	user.CreatedAt, user.LastLogin, user.AdmittedAt = want, want, want
 	for _, key := range []*auth.AccessKey{&key, &added} {
 		stored := *key
-		stored.CreatedAt, stored.ExpiresAt = want, want
+		stored.CreatedAt, stored.ExpiresAt, stored.PreviousUntil, stored.LastUsedAt = want, want, want, want
 		credential, err := store.FindKey(ctx, key.ID)
 		require.NoError(t, err)
 		require.Equal(t, auth.Credential{Key: stored, User: user}, credential)
@@ -78,7 +79,7 @@ func requireTimeKept(t *testing.T, store auth.Store, in, want time.Time) {
 
 	session := newHostSession(user)
 	session.CreatedAt, session.ExpiresAt = in, in
-	created, owner, err := store.CreateSession(ctx, session)
+	created, owner, err := store.CreateSession(ctx, session, 0)
 	require.NoError(t, err)
 	session.CreatedAt, session.ExpiresAt = want, want
 	requireSameSession(t, session, created)
@@ -89,11 +90,11 @@ func requireTimeKept(t *testing.T, store auth.Store, in, want time.Time) {
 	require.NoError(t, err)
 	user.IsSuperUser = true
 	require.Equal(t, user, updated)
-	updated, err = store.ResetUser(ctx, user.ID, auth.UserChange{}, reset)
+	updated, _, err = store.ResetUser(ctx, user.ID, auth.UserChange{}, reset)
 	require.NoError(t, err)
 	user.AdmittedAt = time.Time{}
 	require.Equal(t, user, updated)
-	reset.CreatedAt, reset.ExpiresAt = want, want
+	reset.CreatedAt, reset.ExpiresAt, reset.PreviousUntil, reset.LastUsedAt = want, want, want, want
 	requireKey(t, store, reset)
 }
 
@@ -179,7 +180,7 @@ func invalidFirstKeyTimes(t *testing.T, store auth.Store) {
 	everyBadKeyTime(func(field string, edit func(*auth.AccessKey)) {
 		key := newKey(a.user)
 		edit(&key)
-		_, err := store.ResetUser(t.Context(), a.user.ID, disable, key)
+		_, _, err := store.ResetUser(t.Context(), a.user.ID, disable, key)
 		requireInvalidField(t, err, field)
 		a.requireUnchanged(t, store)
 
@@ -194,7 +195,7 @@ func invalidFirstKeyTimes(t *testing.T, store auth.Store) {
 func invalidSessionTimes(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	try := func(field string, session auth.Session) {
-		_, _, err := store.CreateSession(t.Context(), session)
+		_, _, err := store.CreateSession(t.Context(), session, 0)
 		requireInvalidField(t, err, field)
 		requireNoSession(t, store, session.ID)
 		a.requireUnchanged(t, store)
@@ -216,7 +217,7 @@ func timesComparedAsKept(t *testing.T, store auth.Store) {
 
 	late := newSession(key)
 	late.CreatedAt = now.Add(100 * time.Nanosecond) // before, but the same when kept
-	_, _, err := store.CreateSession(t.Context(), late)
+	_, _, err := store.CreateSession(t.Context(), late, 0)
 	require.ErrorIs(t, err, auth.ErrNotFound)
 
 	early := newSession(key)

@@ -98,7 +98,7 @@ func disablingEndsSessions(t *testing.T, store auth.Store) {
 		requireNoSession(t, store, session.ID)
 	}
 	requireKey(t, store, a.key)
-	requireKey(t, store, second)
+	requireKey(t, store, usedAt(second, now))
 }
 
 func disablingSparesOthers(t *testing.T, store auth.Store) {

@@ -43,6 +43,12 @@ var keyFields = []field[auth.AccessKey]{
 	{"user_id", auth.MaxIDLength, true, func(k *auth.AccessKey) *string { return &k.UserID }},
 	hashField,
 	{"label", auth.MaxLabelLength, false, func(k *auth.AccessKey) *string { return &k.Label }},
+	{"hash", auth.MaxHashLength, false, previousHashOf},
+}
+
+func previousHashOf(k *auth.AccessKey) *string {
+	k.PreviousUntil = now
+	return &k.PreviousHash
 }
 
 var sessionFields = []field[auth.Session]{
@@ -50,6 +56,8 @@ var sessionFields = []field[auth.Session]{
 	{"user_id", auth.MaxIDLength, true, func(s *auth.Session) *string { return &s.UserID }},
 	{"method", auth.MaxIDLength, true, func(s *auth.Session) *string { return (*string)(&s.Method) }},
 	{"access_key", auth.MaxAccessKeyLength, false, func(s *auth.Session) *string { return &s.AccessKeyID }},
+	{"user_agent", auth.MaxUserAgentLength, false, func(s *auth.Session) *string { return &s.UserAgent }},
+	{"ip", auth.MaxAddressLength, false, func(s *auth.Session) *string { return &s.Address }},
 }
 
 // canary begins every value that must be refused, and must not be in the error.
@@ -144,7 +152,7 @@ func invalidFirstKey(t *testing.T, store auth.Store) {
 		for _, bad := range field.badValues() {
 			key := newKey(a.user)
 			*field.of(&key) = bad
-			_, err := store.ResetUser(t.Context(), a.user.ID, disable, key)
+			_, _, err := store.ResetUser(t.Context(), a.user.ID, disable, key)
 			requireInvalidField(t, err, field.name)
 			requireNoKey(t, store, key.ID)
 			a.requireUnchanged(t, store)
@@ -164,6 +172,8 @@ func invalidHash(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	for _, bad := range hashField.badValues() {
 		requireInvalidField(t, store.ReplaceHash(t.Context(), a.key.ID, a.key.Hash, bad), "hash")
+		_, err := store.RotateKey(t.Context(), a.key.ID, rotation(bad))
+		requireInvalidField(t, err, "hash")
 		a.requireUnchanged(t, store)
 	}
 }
@@ -175,7 +185,7 @@ func invalidSession(t *testing.T, store auth.Store) {
 			session := newSession(a.key)
 			session.CreatedAt = refusedAt
 			*field.of(&session) = bad
-			_, _, err := store.CreateSession(t.Context(), session)
+			_, _, err := store.CreateSession(t.Context(), session, 0)
 			requireInvalidField(t, err, field.name)
 			requireNoSession(t, store, session.ID)
 			a.requireUnchanged(t, store)
@@ -206,6 +216,15 @@ func requireNothing(t *testing.T, store auth.Store, id string) {
 	requireNoSession(t, store, id)
 	require.ErrorIsf(t, store.ReplaceHash(ctx, id, "old", "new"), auth.ErrNotFound, "%.80q", id)
 	require.ErrorIsf(t, store.RevokeKey(ctx, id), auth.ErrNotFound, "%.80q", id)
+	require.ErrorIsf(t, store.UseKey(ctx, id, now), auth.ErrNotFound, "%.80q", id)
+	_, err := store.RotateKey(ctx, id, rotation("new"))
+	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
+	keys, err := store.ListKeys(ctx, id)
+	require.NoErrorf(t, err, "%.80q", id)
+	require.Emptyf(t, keys, "%.80q", id)
+	sessions, err := store.ListSessions(ctx, id, now)
+	require.NoErrorf(t, err, "%.80q", id)
+	require.Emptyf(t, sessions, "%.80q", id)
 	require.ErrorIsf(t, store.EndSession(ctx, id), auth.ErrNotFound, "%.80q", id)
 	n, err := store.EndUserSessions(ctx, id, now)
 	require.Zero(t, n)
@@ -220,7 +239,7 @@ func requireNothing(t *testing.T, store auth.Store, id string) {
 	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
 
 	// Here the key cannot be kept either, so that both answers are true.
-	_, err = store.ResetUser(ctx, id, disable, newKey(auth.User{ID: id}))
+	_, _, err = store.ResetUser(ctx, id, disable, newKey(auth.User{ID: id}))
 	if !isOneOf(err, auth.ErrNotFound, auth.ErrInvalid) {
 		require.Failf(t, "the reset of an impossible user", "%.80q: %v", id, err)
 	}

@@ -37,6 +37,12 @@ func togetherWithoutUsers(t *testing.T) []group {
 			"nobody opens no session",
 			"a disabled user opens no session",
 		)},
+		{"the life of access keys", except(t, keyLifePromises,
+			"of several keys at once for the last place one is added",
+		)},
+		{"sessions listed and limited", except(t, sessionCapPromises,
+			"sessions at once keep to the limit",
+		)},
 		{"ending all sessions of a user", except(t, endAllPromises,
 			"an unknown user has no sessions to end",
 			"a disabled user has no sessions to end",
@@ -144,16 +150,17 @@ func anybodyIsUser(t *testing.T, store auth.Store) {
 		require.Equal(t, auth.Credential{Key: key, User: want}, credential)
 
 		session := newSession(key)
-		created, user, err := store.CreateSession(t.Context(), session)
+		created, user, err := store.CreateSession(t.Context(), session, 0)
 		require.NoError(t, err)
 		requireSameSession(t, session, created)
 		require.Equal(t, want, user)
 		requireSession(t, store, session)
+		key = usedAt(key, session.CreatedAt)
 	}
 
 	other := auth.User{ID: unique("user")} // of whom the store has nothing
 	session := newHostSession(other)
-	_, user, err := store.CreateSession(t.Context(), session)
+	_, user, err := store.CreateSession(t.Context(), session, 0)
 	require.NoError(t, err)
 	require.Equal(t, other, user)
 	requireSession(t, store, session)
@@ -170,7 +177,7 @@ func lookalikeOwners(t *testing.T, store auth.Store) {
 
 		session := newSession(a.key)
 		session.UserID = other
-		_, _, err := store.CreateSession(t.Context(), session)
+		_, _, err := store.CreateSession(t.Context(), session, 0)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 	})
 }

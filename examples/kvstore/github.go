@@ -53,7 +53,7 @@ func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (ope
 		if err != nil {
 			return err
 		}
-		if opened, err = a.open(signIn.Session, t.head()); err != nil {
+		if opened, err = t.open(a, signIn.Session, signIn.SessionLimit); err != nil {
 			return err
 		}
 		if signIn.Token != nil && a.tokenVersion(signIn.Link.Account.Host) != signIn.TokenVersion {

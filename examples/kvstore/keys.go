@@ -1,8 +1,11 @@
 package kvstore
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -14,8 +17,33 @@ func (s *Store) AddKey(ctx context.Context, key auth.AccessKey) error {
 		return err
 	}
 	return s.update(ctx, func(t tx) error {
-		return t.changeUser(key.UserID, func(a *account) error { return a.addKey(key) })
+		return t.changeUser(key.UserID, func(a *account) error {
+			if err := a.addKey(key); err != nil {
+				return err
+			}
+			if len(a.Keys) > auth.MaxKeys {
+				return auth.ErrTooManyKeys
+			}
+			return nil
+		})
 	})
+}
+
+// ListKeys implements [auth.CredentialStore].
+func (s *Store) ListKeys(ctx context.Context, userID string) (found []auth.AccessKey, err error) {
+	err = s.view(ctx, func(t tx) error {
+		a, err := t.account(userID)
+		if errors.Is(err, auth.ErrNotFound) {
+			return nil
+		}
+		if err == nil {
+			found = slices.SortedFunc(maps.Values(a.Keys), func(a, b auth.AccessKey) int {
+				return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+			})
+		}
+		return err
+	})
+	return found, err
 }
 
 // addKey looks at the account's own keys alone. Whether the ID is another's, the
@@ -25,6 +53,7 @@ func (a *account) addKey(key auth.AccessKey) error {
 		return auth.ErrExists
 	}
 	key.CreatedAt, key.ExpiresAt = kept(key.CreatedAt), kept(key.ExpiresAt)
+	key.PreviousUntil, key.LastUsedAt = kept(key.PreviousUntil), kept(key.LastUsedAt)
 	a.Keys[key.ID] = key
 	return nil
 }
@@ -65,6 +94,52 @@ func (s *Store) ReplaceHash(ctx context.Context, id, old, new string) error {
 			return nil
 		})
 	})
+}
+
+// RotateKey implements [auth.CredentialStore].
+func (s *Store) RotateKey(ctx context.Context, id string, rotation auth.KeyRotation) (key auth.AccessKey, err error) {
+	if err := check(ctx, rotation); err != nil {
+		return key, err
+	}
+	err = s.update(ctx, func(t tx) error {
+		return t.change(keys, id, func(a *account) error {
+			key = a.Keys[id]
+			now := kept(rotation.At)
+			if !isGood(key, now) {
+				return auth.ErrNotFound
+			}
+			if key.PreviousUntil.After(now) {
+				return auth.ErrRotating
+			}
+			key.PreviousHash, key.PreviousUntil = "", kept(rotation.PreviousUntil)
+			if !key.PreviousUntil.IsZero() {
+				key.PreviousHash = key.Hash
+			}
+			key.Hash = rotation.Hash
+			a.Keys[id] = key
+			return nil
+		})
+	})
+	if err != nil {
+		return auth.AccessKey{}, err
+	}
+	return key, nil
+}
+
+// UseKey implements [auth.CredentialStore].
+func (s *Store) UseKey(ctx context.Context, id string, at time.Time) error {
+	return s.update(ctx, func(t tx) error {
+		return t.change(keys, id, func(a *account) error { a.use(id, kept(at)); return nil })
+	})
+}
+
+// use notes a use of the key.
+func (a *account) use(id string, at time.Time) {
+	key := a.Keys[id]
+	if !at.Before(key.LastUsedAt.Add(auth.KeyUsePrecision)) {
+		key.LastUsedAt = at
+		a.Keys[id] = key
+	}
 }
 
 // RevokeKey implements [auth.CredentialStore].

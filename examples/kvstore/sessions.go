@@ -1,20 +1,24 @@
 package kvstore
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sallyport-go/auth"
 )
 
 // CreateSession implements [auth.SessionStore].
-func (s *Store) CreateSession(ctx context.Context, session auth.Session) (opened auth.Session, user auth.User, err error) {
+func (s *Store) CreateSession(ctx context.Context, session auth.Session, limit int) (opened auth.Session, user auth.User, err error) {
 	if err := check(ctx, session); err != nil {
 		return opened, user, err
 	}
 	err = s.update(ctx, func(t tx) error {
 		return t.changeUser(session.UserID, func(a *account) (err error) {
-			opened, err = a.open(session, t.head())
+			opened, err = t.open(a, session, limit)
 			user = a.User
 			return err
 		})
@@ -25,9 +29,9 @@ func (s *Store) CreateSession(ctx context.Context, session auth.Session) (opened
 	return opened, user, nil
 }
 
-// open adds the session, which ends with its key at the latest.
-func (a *account) open(session auth.Session, generation int64) (auth.Session, error) {
-	session.Generation = generation
+// open adds the session, which ends with its key at the latest, in place of the
+// oldest that are too many then.
+func (t tx) open(a *account, session auth.Session, limit int) (auth.Session, error) {
 	session.CreatedAt, session.ExpiresAt = kept(session.CreatedAt), kept(session.ExpiresAt)
 	if !a.User.IsActive {
 		return session, auth.ErrUserDisabled
@@ -44,9 +48,46 @@ func (a *account) open(session auth.Session, generation int64) (auth.Session, er
 	if _, taken := a.Sessions[session.ID]; taken {
 		return session, auth.ErrExists
 	}
+	if live := a.live(session.CreatedAt); limit > 0 && len(live) >= limit {
+		tooMany := live[limit-1:]
+		err := t.end(a, func(s auth.Session) bool {
+			return slices.ContainsFunc(tooMany, func(old auth.Session) bool { return old.ID == s.ID })
+		})
+		if err != nil {
+			return session, err
+		}
+	}
+	if session.AccessKeyID != "" {
+		a.use(session.AccessKeyID, session.CreatedAt)
+	}
+	session.Generation = t.head()
 	a.Sessions[session.ID] = session
 	a.User.LastLogin = session.CreatedAt
 	return session, nil
+}
+
+// live returns the sessions that have not expired at the given time, the newest
+// first.
+func (a *account) live(now time.Time) []auth.Session {
+	live := slices.SortedFunc(maps.Values(a.Sessions), func(a, b auth.Session) int {
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.Generation, a.Generation), cmp.Compare(b.ID, a.ID))
+	})
+	return slices.DeleteFunc(live, func(s auth.Session) bool { return !s.ExpiresAt.After(kept(now)) })
+}
+
+// ListSessions implements [auth.SessionStore].
+func (s *Store) ListSessions(ctx context.Context, userID string, now time.Time) (live []auth.Session, err error) {
+	err = s.view(ctx, func(t tx) error {
+		a, err := t.account(userID)
+		if errors.Is(err, auth.ErrNotFound) {
+			return nil
+		}
+		if err == nil {
+			live = a.live(now)
+		}
+		return err
+	})
+	return live, err
 }
 
 // FindSession implements [auth.SessionStore].

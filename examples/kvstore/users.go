@@ -95,12 +95,12 @@ func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChang
 }
 
 // ResetUser implements [auth.UserStore].
-func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (user auth.User, err error) {
+func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (user auth.User, tokens []auth.GitHubToken, err error) {
 	if err := check(ctx, key); err != nil {
-		return user, err
+		return user, nil, err
 	}
 	if err := checkSame("user_id", key.UserID == id); err != nil {
-		return user, err
+		return user, nil, err
 	}
 	err = s.update(ctx, func(t tx) error {
 		return t.changeUser(id, func(a *account) error {
@@ -111,13 +111,27 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 				return err
 			}
 			a.Keys = map[string]auth.AccessKey{key.ID: a.Keys[key.ID]}
+			tokens = a.tokens()
 			clear(a.GitHub)
 			a.User.AdmittedAt = time.Time{}
 			user = a.User
 			return t.endAll(a)
 		})
 	})
-	return userUnless(err, user)
+	if err != nil {
+		return auth.User{}, nil, err
+	}
+	return user, tokens, nil
+}
+
+// tokens returns the GitHub tokens that are the user's.
+func (a *account) tokens() (tokens []auth.GitHubToken) {
+	for _, c := range a.GitHub {
+		if c.Token != nil {
+			tokens = append(tokens, *c.Token)
+		}
+	}
+	return tokens
 }
 
 // DeleteUser implements [auth.UserStore].
@@ -130,11 +144,7 @@ func (s *Store) DeleteUser(ctx context.Context, id string) (tokens []auth.GitHub
 		if t.isLastAdministrator(a.User) {
 			return auth.ErrLastSuperUser
 		}
-		for _, c := range a.GitHub {
-			if c.Token != nil {
-				tokens = append(tokens, *c.Token)
-			}
-		}
+		tokens = a.tokens()
 		if err := t.endAll(a); err != nil {
 			return err
 		}

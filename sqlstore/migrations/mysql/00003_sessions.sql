@@ -7,8 +7,10 @@ CREATE TABLE IF NOT EXISTS auth_sessions (
 	access_key_id VARBINARY(128) NOT NULL, -- '' where no key opened the session
 	created_at    BIGINT         NOT NULL,
 	expires_at    BIGINT         NOT NULL,
+	user_agent    VARBINARY(256) NOT NULL,
+	address       VARBINARY(64)  NOT NULL,
 	generation    BIGINT         NOT NULL,
-	INDEX auth_sessions_by_user (user_id),
+	INDEX auth_sessions_by_user (user_id, created_at, generation, id),
 	INDEX auth_sessions_by_access_key (access_key_id),
 	INDEX auth_sessions_by_expiry (expires_at)
 ) ENGINE = InnoDB;

@@ -7,9 +7,11 @@ CREATE TABLE auth_sessions (
 	access_key_id TEXT   NOT NULL, -- '' where no key opened the session
 	created_at    BIGINT NOT NULL,
 	expires_at    BIGINT NOT NULL,
+	user_agent    TEXT   NOT NULL,
+	address       TEXT   NOT NULL,
 	generation    BIGINT NOT NULL
 );
 
-CREATE INDEX auth_sessions_by_user ON auth_sessions (user_id);
+CREATE INDEX auth_sessions_by_user ON auth_sessions (user_id, created_at, generation, id);
 CREATE INDEX auth_sessions_by_access_key ON auth_sessions (access_key_id);
 CREATE INDEX auth_sessions_by_expiry ON auth_sessions (expires_at);

@@ -1,13 +1,16 @@
 -- +goose Up
 
 CREATE TABLE auth_access_keys (
-	id         TEXT    NOT NULL PRIMARY KEY,
-	user_id    TEXT    NOT NULL,
-	hash       TEXT    NOT NULL,
-	label      TEXT    NOT NULL,
-	created_at INTEGER NOT NULL,
-	expires_at INTEGER NOT NULL
+	id             TEXT    NOT NULL PRIMARY KEY,
+	user_id        TEXT    NOT NULL,
+	hash           TEXT    NOT NULL,
+	label          TEXT    NOT NULL,
+	created_at     INTEGER NOT NULL,
+	expires_at     INTEGER NOT NULL,
+	previous_hash  TEXT    NOT NULL, -- '' where there is none
+	previous_until INTEGER NOT NULL,
+	last_used_at   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX auth_access_keys_by_user ON auth_access_keys (user_id);
+CREATE INDEX auth_access_keys_by_user ON auth_access_keys (user_id, created_at, id);
 CREATE INDEX auth_access_keys_by_expiry ON auth_access_keys (expires_at) WHERE expires_at > 0;

@@ -1,0 +1,131 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"strings"
+	"unicode/utf8"
+)
+
+// Client is who sends a request, as far as can be seen: for people to recognise a
+// session by. It proves nothing.
+type Client struct {
+	Address   netip.Addr // the zero Addr where it is not known
+	UserAgent string
+}
+
+// WithClient returns a context in which sessions are opened for this client, whose
+// UserAgent is cut to MaxUserAgentLength bytes of readable text. The handlers of
+// [Service] do it themselves; it is for hosts that call [Service.Login],
+// [Service.SignIn] or [GitHubConnector.Complete] from code of their own.
+func WithClient(ctx context.Context, client Client) context.Context {
+	client.Address = client.Address.WithZone("") // the name of an interface of this machine
+	client.UserAgent = readable(client.UserAgent, MaxUserAgentLength)
+	return context.WithValue(ctx, clientKey{}, client)
+}
+
+type clientKey struct{}
+
+// clientOf returns the client of the context, the zero Client where there is none.
+func clientOf(ctx context.Context) Client {
+	client, _ := ctx.Value(clientKey{}).(Client)
+	return client
+}
+
+// address returns the address as it is kept.
+func (c Client) address() string {
+	if !c.Address.IsValid() {
+		return ""
+	}
+	return c.Address.String()
+}
+
+// readable returns text from outside as people may be shown it: what is no UTF-8 or
+// controls text is left out, and the rest cut to limit bytes.
+func readable(text string, limit int) string {
+	text = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || controlsText(r) {
+			return -1
+		}
+		return r
+	}, text[:min(len(text), 4*limit)])
+	for len(text) > limit {
+		_, size := utf8.DecodeLastRuneInString(text)
+		text = text[:len(text)-size]
+	}
+	return text
+}
+
+// Client returns who sends the request. The address is that of the connection or,
+// where that comes from one of [Config.TrustedProxies], the last one in
+// X-Forwarded-For that does not.
+func (s *Service) Client(r *http.Request) Client {
+	return Client{Address: s.proxies.client(r), UserAgent: r.UserAgent()}
+}
+
+// withClient is the context of a request that may open a session.
+func (s *Service) withClient(r *http.Request) context.Context {
+	return WithClient(r.Context(), s.Client(r))
+}
+
+// trustedProxies are the networks of proxies that say for whom they ask.
+type trustedProxies []netip.Prefix
+
+const maxProxies = 16 // that a request passes, and is still believed
+
+func newTrustedProxies(prefixes []netip.Prefix) (trustedProxies, error) {
+	for _, prefix := range prefixes {
+		if !prefix.IsValid() || prefix.Bits() == 0 {
+			return nil, errors.New("auth: TrustedProxies must be networks, and not all addresses: anybody could then claim any address")
+		}
+	}
+	return append(trustedProxies(nil), prefixes...), nil
+}
+
+func (p trustedProxies) has(address netip.Addr) bool {
+	for _, prefix := range p {
+		if prefix.Contains(address) {
+			return true
+		}
+	}
+	return false
+}
+
+// client returns the address of the client. Each proxy appends who has asked it, so
+// that the list is read from its end for as long as it was a trusted one who wrote.
+func (p trustedProxies) client(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	address := peer.Addr().Unmap().WithZone("")
+	forwarded := strings.Join(r.Header["X-Forwarded-For"], ",")
+	for range maxProxies {
+		if forwarded == "" || !p.has(address) {
+			return address
+		}
+		last := forwarded
+		if i := strings.LastIndexByte(forwarded, ','); i >= 0 {
+			forwarded, last = forwarded[:i], forwarded[i+1:]
+		} else {
+			forwarded = ""
+		}
+		if address, err = parseForwarded(strings.TrimSpace(last)); err != nil {
+			return netip.Addr{}
+		}
+	}
+	return netip.Addr{}
+}
+
+// parseForwarded reads an address with or without a port, as proxies write both.
+func parseForwarded(text string) (netip.Addr, error) {
+	address, err := netip.ParseAddr(text)
+	if err != nil {
+		var withPort netip.AddrPort
+		withPort, err = netip.ParseAddrPort(text)
+		address = withPort.Addr()
+	}
+	return address.Unmap().WithZone(""), err
+}

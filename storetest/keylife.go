@@ -1,0 +1,278 @@
+package storetest
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var keyLifePromises = []promise{
+	{"a user's keys are listed, the oldest first", keysListed},
+	{"a user of whom there are no keys has none listed", noKeysListed},
+	{"a user has no more keys than may be", keysCapped},
+	{"of several keys at once for the last place one is added", racingKeysForLastPlace},
+	{"a rotated key has the new hash and, until its time, the old one", keyRotated},
+	{"a key rotated without overlap has the new hash alone", keyRotatedAtOnce},
+	{"a key is not rotated while an earlier secret works", keyNotRotatedTwice},
+	{"a key that has expired is not rotated", expiredKeyNotRotated},
+	{"rotating a key leaves sessions and other keys alone", rotationSparesOthers},
+	{"of several rotations at once with an overlap one succeeds", racingRotations},
+	{"a rotation with a value that cannot be kept changes nothing", invalidRotation},
+	{"a rotated key's times are kept like others", rotationTimes},
+	{"the use of a key is noted once a minute", keyUsed},
+	{"a use that is older than the one noted is not", earlierUse},
+	{"a session is a use of the key that opens it, and of no other", sessionUsesKey},
+	{"a session that is refused is no use of the key", refusedSessionUsesNothing},
+}
+
+func requireKeys(t *testing.T, store auth.Store, userID string, want ...auth.AccessKey) {
+	t.Helper()
+	keys, err := store.ListKeys(t.Context(), userID)
+	require.NoError(t, err)
+	require.Equal(t, want, keys)
+}
+
+func keysListed(t *testing.T, store auth.Store) {
+	a, other := newAccount(t, store), newAccount(t, store)
+	oldest, expired, rotating := newKey(a.user), newKey(a.user), newKey(a.user)
+	oldest.CreatedAt = a.key.CreatedAt.Add(-time.Hour)
+	expired.ExpiresAt = now.Add(-time.Minute)
+	rotating.PreviousHash, rotating.PreviousUntil, rotating.LastUsedAt = "an-old-hash", now, now.Add(-time.Second)
+	for _, key := range []auth.AccessKey{expired, rotating, oldest} {
+		require.NoError(t, store.AddKey(t.Context(), key))
+	}
+	sameAge := []auth.AccessKey{a.key, expired, rotating}
+	slices.SortFunc(sameAge, func(a, b auth.AccessKey) int { return slices.Compare([]byte(a.ID), []byte(b.ID)) })
+	requireKeys(t, store, a.user.ID, slices.Concat([]auth.AccessKey{oldest}, sameAge)...)
+	requireKeys(t, store, other.user.ID, other.key)
+
+	require.NoError(t, store.RevokeKey(t.Context(), oldest.ID))
+	requireKeys(t, store, a.user.ID, sameAge...)
+}
+
+func noKeysListed(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	for _, id := range []string{unique("nobody"), a.key.ID, "", a.user.ID + "\x00"} {
+		keys, err := store.ListKeys(t.Context(), id)
+		require.NoError(t, err)
+		require.Empty(t, keys)
+	}
+}
+
+// addKeys gives the user keys until there are as many.
+func addKeys(t *testing.T, store auth.Store, user auth.User, until int) {
+	t.Helper()
+	keys, err := store.ListKeys(t.Context(), user.ID)
+	require.NoError(t, err)
+	for range until - len(keys) {
+		addKey(t, store, user, now.Add(-time.Minute)) // one that has expired counts
+	}
+}
+
+func keysCapped(t *testing.T, store auth.Store) {
+	a, other := newAccount(t, store), newAccount(t, store)
+	addKeys(t, store, a.user, auth.MaxKeys)
+	more := newKey(a.user)
+	require.ErrorIs(t, store.AddKey(t.Context(), more), auth.ErrTooManyKeys)
+	requireNoKey(t, store, more.ID)
+	a.requireUnchanged(t, store)
+	addKey(t, store, other.user, time.Time{})
+
+	require.NoError(t, store.RevokeKey(t.Context(), a.key.ID))
+	require.NoError(t, store.AddKey(t.Context(), more))
+	requireKey(t, store, more)
+}
+
+func racingKeysForLastPlace(t *testing.T, store auth.Store) {
+	user, _ := register(t, store, newUser())
+	addKeys(t, store, user, auth.MaxKeys-1)
+	for range rounds(t) {
+		keys := make([]auth.AccessKey, contenders)
+		for i := range keys {
+			keys[i] = newKey(user)
+		}
+		errs := race(contenders, func(i int) error { return store.AddKey(t.Context(), keys[i]) })
+		winner := keys[requireOneWinner(t, errs, auth.ErrTooManyKeys)]
+		require.NoError(t, store.RevokeKey(t.Context(), winner.ID))
+	}
+}
+
+// rotated returns the key as it is after the rotation.
+func rotated(key auth.AccessKey, r auth.KeyRotation) auth.AccessKey {
+	key.PreviousHash, key.PreviousUntil = "", time.Time{}
+	if !r.PreviousUntil.IsZero() {
+		key.PreviousHash, key.PreviousUntil = key.Hash, r.PreviousUntil
+	}
+	key.Hash = r.Hash
+	return key
+}
+
+func rotate(t *testing.T, store auth.Store, key auth.AccessKey, r auth.KeyRotation) auth.AccessKey {
+	t.Helper()
+	got, err := store.RotateKey(t.Context(), key.ID, r)
+	require.NoError(t, err)
+	require.Equal(t, rotated(key, r), got)
+	requireKey(t, store, got)
+	return got
+}
+
+func keyRotated(t *testing.T, store auth.Store) {
+	user, _ := register(t, store, newUser())
+	key := addKey(t, store, user, now.Add(time.Hour))
+	key = rotate(t, store, key, rotation(unique("hash")))
+
+	// Once the old secret has had its time, the key may be rotated again.
+	again := rotation(unique("hash"))
+	again.At = key.PreviousUntil
+	key.ExpiresAt = time.Time{}
+	key = addKey(t, store, user, time.Time{})
+	key = rotate(t, store, key, rotation(unique("hash")))
+	rotate(t, store, key, again)
+}
+
+func keyRotatedAtOnce(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	for range 3 { // nothing works beside the new one, so that there is nothing to wait for
+		r := rotation(unique("hash"))
+		r.PreviousUntil = time.Time{}
+		a.key = rotate(t, store, a.key, r)
+	}
+	a.requireUnchanged(t, store)
+}
+
+func keyNotRotatedTwice(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	a.key = rotate(t, store, a.key, rotation(unique("hash")))
+	again := rotation(unique("hash"))
+	for _, until := range []time.Time{{}, again.PreviousUntil, again.PreviousUntil.Add(time.Hour)} {
+		again.At, again.PreviousUntil = a.key.PreviousUntil.Add(-time.Microsecond), until
+		_, err := store.RotateKey(t.Context(), a.key.ID, again)
+		require.ErrorIs(t, err, auth.ErrRotating)
+		a.requireUnchanged(t, store)
+	}
+}
+
+func expiredKeyNotRotated(t *testing.T, store auth.Store) {
+	user, _ := register(t, store, newUser())
+	key := addKey(t, store, user, now)
+	for _, at := range []time.Time{now, now.Add(time.Hour)} {
+		r := rotation(unique("hash"))
+		r.At, r.PreviousUntil = at, at.Add(time.Minute)
+		_, err := store.RotateKey(t.Context(), key.ID, r)
+		require.ErrorIs(t, err, auth.ErrNotFound)
+		requireKey(t, store, key)
+	}
+}
+
+func rotationSparesOthers(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	second, other := addKey(t, store, a.user, now.Add(time.Hour)), newAccount(t, store)
+	a.key = rotate(t, store, a.key, rotation(unique("hash")))
+	a.requireUnchanged(t, store)
+	other.requireUnchanged(t, store)
+	requireKey(t, store, second)
+}
+
+func racingRotations(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		_, key := register(t, store, newUser())
+		rotations := make([]auth.KeyRotation, contenders)
+		for i := range rotations {
+			rotations[i] = rotation(unique("hash"))
+		}
+		errs := race(contenders, func(i int) error {
+			_, err := store.RotateKey(t.Context(), key.ID, rotations[i])
+			return err
+		})
+		requireKey(t, store, rotated(key, rotations[requireOneWinner(t, errs, auth.ErrRotating)]))
+	}
+}
+
+func invalidRotation(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	for _, bad := range badTimes {
+		r := rotation(unique("hash"))
+		r.At = bad
+		_, err := store.RotateKey(t.Context(), a.key.ID, r)
+		requireInvalidField(t, err, "at")
+		r = rotation(unique("hash"))
+		r.PreviousUntil = bad
+		_, err = store.RotateKey(t.Context(), a.key.ID, r)
+		requireInvalidField(t, err, "previous_until")
+	}
+	for _, half := range []auth.AccessKey{{PreviousHash: "a-hash"}, {PreviousUntil: now}} {
+		key := newKey(a.user)
+		key.PreviousHash, key.PreviousUntil = half.PreviousHash, half.PreviousUntil
+		requireInvalidField(t, store.AddKey(t.Context(), key), "previous_until")
+	}
+	a.requireUnchanged(t, store)
+}
+
+func rotationTimes(t *testing.T, store auth.Store) {
+	east := time.FixedZone("east", 3600)
+	_, key := register(t, store, newUser())
+	r := rotation(unique("hash"))
+	want := rotated(key, r)
+	r.PreviousUntil = r.PreviousUntil.Add(999 * time.Nanosecond).In(east)
+	got, err := store.RotateKey(t.Context(), key.ID, r)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	requireKey(t, store, want)
+
+	require.NoError(t, store.UseKey(t.Context(), key.ID, now.Add(999*time.Nanosecond).In(east)))
+	requireKey(t, store, usedAt(want, now))
+}
+
+func keyUsed(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	_, key := register(t, store, newUser())
+	require.NoError(t, store.UseKey(t.Context(), key.ID, now))
+	requireKey(t, store, usedAt(key, now))
+	require.NoError(t, store.UseKey(t.Context(), key.ID, now.Add(auth.KeyUsePrecision-time.Microsecond)))
+	requireKey(t, store, usedAt(key, now))
+	next := now.Add(auth.KeyUsePrecision)
+	require.NoError(t, store.UseKey(t.Context(), key.ID, next))
+	requireKey(t, store, usedAt(key, next))
+
+	require.ErrorIs(t, store.UseKey(t.Context(), unique("none"), now), auth.ErrNotFound)
+	a.requireUnchanged(t, store)
+}
+
+func earlierUse(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	for _, earlier := range []time.Time{a.key.LastUsedAt.Add(-24 * time.Hour), time.UnixMicro(1), {}} {
+		require.NoError(t, store.UseKey(t.Context(), a.key.ID, earlier))
+		a.requireUnchanged(t, store)
+	}
+}
+
+func sessionUsesKey(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	second := addKey(t, store, a.user, time.Time{})
+	openSession(t, store, newHostSession(a.user))
+	requireKey(t, store, second)
+
+	session := newSession(a.key)
+	session.CreatedAt = now.Add(auth.KeyUsePrecision - time.Microsecond)
+	openSession(t, store, session)
+	requireKey(t, store, a.key)
+
+	session = newSession(a.key)
+	session.CreatedAt = now.Add(auth.KeyUsePrecision)
+	openSession(t, store, session)
+	requireKey(t, store, usedAt(a.key, session.CreatedAt))
+	requireKey(t, store, second)
+}
+
+func refusedSessionUsesNothing(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	session := newSession(a.key)
+	session.ID, session.CreatedAt = a.session.ID, refusedAt
+	_, _, err := store.CreateSession(t.Context(), session, 0)
+	require.ErrorIs(t, err, auth.ErrExists)
+	requireKey(t, store, a.key)
+}

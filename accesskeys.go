@@ -39,15 +39,20 @@ func (k AccessKey) withoutHashes() AccessKey {
 // earlier secret still works, and an *InvalidError for an overlap that cannot be and
 // for an imported key, whose name a generated secret could not have in it.
 func (v *CredentialVerifier) Rotate(ctx context.Context, accessKey string, overlap time.Duration) (KeyPair, error) {
+	pair, _, err := v.rotate(ctx, accessKey, overlap)
+	return pair, err
+}
+
+func (v *CredentialVerifier) rotate(ctx context.Context, accessKey string, overlap time.Duration) (KeyPair, AccessKey, error) {
 	if overlap < 0 || overlap > MaxOverlap {
-		return KeyPair{}, invalidf("overlap_seconds", "must be from 0 to %d", int(MaxOverlap.Seconds()))
+		return KeyPair{}, AccessKey{}, invalidf("overlap_seconds", "must be from 0 to %d", int(MaxOverlap.Seconds()))
 	}
 	found, err := v.store.FindKey(ctx, accessKey)
 	if err != nil {
-		return KeyPair{}, fmt.Errorf("auth: rotating an access key: %w", err)
+		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
 	}
 	if !v.format.isKey(accessKey) {
-		return KeyPair{}, invalidf("access_key", "was made elsewhere and cannot be rotated: make a new key instead")
+		return KeyPair{}, AccessKey{}, invalidf("access_key", "was made elsewhere and cannot be rotated: make a new key instead")
 	}
 	pair := KeyPair{AccessKey: accessKey, AccessSecret: v.format.secretOf(accessKey)}
 	rotation := KeyRotation{
@@ -57,10 +62,11 @@ func (v *CredentialVerifier) Rotate(ctx context.Context, accessKey string, overl
 	if overlap > 0 {
 		rotation.PreviousUntil = rotation.At.Add(overlap)
 	}
-	if _, err := v.store.RotateKey(ctx, accessKey, rotation); err != nil {
-		return KeyPair{}, fmt.Errorf("auth: rotating an access key: %w", err)
+	key, err := v.store.RotateKey(ctx, accessKey, rotation)
+	if err != nil {
+		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
 	}
-	return pair, nil
+	return pair, key, nil
 }
 
 // SecretPattern returns a regular expression for access secrets of this service in

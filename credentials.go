@@ -111,17 +111,23 @@ func (v *CredentialVerifier) NewPair() KeyPair {
 
 // Issue gives the user a new key and returns the pair, whose secret nobody can
 // find out again. It returns ErrNotFound if the store keeps users and there is no
-// such one, and an *InvalidError for options that cannot be.
+// such one, ErrTooManyKeys if the user has MaxKeys already, and an *InvalidError for
+// options that cannot be.
 func (v *CredentialVerifier) Issue(ctx context.Context, userID string, options KeyOptions) (KeyPair, error) {
+	pair, _, err := v.issue(ctx, userID, options)
+	return pair, err
+}
+
+func (v *CredentialVerifier) issue(ctx context.Context, userID string, options KeyOptions) (KeyPair, AccessKey, error) {
 	pair := v.format.generate()
 	key, err := v.newKey(userID, pair, options)
 	if err != nil {
-		return KeyPair{}, err
+		return KeyPair{}, AccessKey{}, err
 	}
 	if err := v.store.AddKey(ctx, key); err != nil {
-		return KeyPair{}, fmt.Errorf("auth: issuing an access key: %w", err)
+		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: issuing an access key: %w", err)
 	}
-	return pair, nil
+	return pair, key, nil
 }
 
 // newKey returns the record of a generated pair.

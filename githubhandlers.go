@@ -45,11 +45,11 @@ func (s *Service) GitHubSignInHandler() http.Handler {
 // browser connects GitHub to the caller, and the cookie that binds it.
 func (s *Service) GitHubConnectHandler() http.Handler {
 	return s.githubOnly(http.MethodGet, func() http.Handler {
-		return s.Authenticate(s.handle(http.MethodGet, func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
+		return s.Authenticate(s.requireRecent(s.handle(http.MethodGet, func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 			caller, _ := IdentityFromContext(ctx)
 			start, err := s.github.BeginConnect(r, caller, "")
 			return s.begun(w, start, err)
-		}))
+		})))
 	})
 }
 
@@ -105,7 +105,7 @@ func (s *Service) githubCallback(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent) // whoever looks ahead must not use the state up
 		return
 	}
-	outcome, err := s.github.Complete(r, s.browserUser(r))
+	outcome, err := s.github.Complete(r.WithContext(s.withClient(r)), s.browserUser(r))
 	if err == nil || !errors.Is(err, ErrGitHubState) {
 		http.SetCookie(w, s.github.ClearState(r.URL.Query().Get("state")))
 	}

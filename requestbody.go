@@ -43,6 +43,20 @@ func readBody(w http.ResponseWriter, r *http.Request, names []string) (requestBo
 	return requestBody{object: object, names: names}, nil
 }
 
+// readOwnBody is readBody for the calls that are ours: a field that is not known is
+// refused, for one that is misspelt would be taken for one that is not there. A body
+// that is empty is an object that is.
+func readOwnBody(w http.ResponseWriter, r *http.Request, names []string) (requestBody, error) {
+	if r.ContentLength == 0 {
+		return requestBody{names: names}, nil
+	}
+	body, err := readBody(w, r, names)
+	if err == nil && len(body.object.Unknown()) > 0 {
+		err = &requestError{http.StatusUnprocessableEntity, "Body has a field that is not known: the fields are " + strings.Join(names, " and ")}
+	}
+	return body, err
+}
+
 // readAll reads the body within the time that the request may take: whoever sends
 // a byte a minute does not keep a connection.
 func readAll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
@@ -106,18 +120,58 @@ func (b requestBody) text(i int) (string, error) {
 
 // flag returns an optional field that is true or false.
 func (b requestBody) flag(i int) (bool, error) {
+	flag, err := b.optionalFlag(i)
+	return flag != nil && *flag, err
+}
+
+// optionalFlag is flag with nil for a field that is not there.
+func (b requestBody) optionalFlag(i int) (*bool, error) {
+	flag, there, err := optional(b, i, strictjson.Value.Bool, "must be true or false")
+	if !there {
+		return nil, err
+	}
+	return &flag, nil
+}
+
+// optionalText returns an optional field that is a string, which may be empty.
+func (b requestBody) optionalText(i int) (string, error) {
+	text, _, err := optional(b, i, strictjson.Value.Text, "must be a string")
+	return text, err
+}
+
+// number returns an optional field that is an integer.
+func (b requestBody) number(i int) (int64, error) {
+	n, _, err := optional(b, i, strictjson.Value.Int, "must be an integer")
+	return n, err
+}
+
+// time returns an optional field that is a time.
+func (b requestBody) time(i int) (time.Time, error) {
+	const wanted = "must be a time such as 2030-01-02T03:04:05Z"
+	text, there, err := optional(b, i, strictjson.Value.Text, wanted)
+	if !there {
+		return time.Time{}, err
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, invalidf(b.names[i], wanted)
+	}
+	return t, nil
+}
+
+// optional returns a field as read has it, and whether it is there.
+func optional[T any](b requestBody, i int, read func(strictjson.Value) (T, bool), wanted string) (result T, there bool, err error) {
 	value := b.object.Value(i)
 	switch value.Kind() {
 	case strictjson.Absent:
-		return false, nil
+		return result, false, nil
 	case strictjson.Null:
-		return false, errNull
+		return result, false, errNull
 	}
-	flag, ok := value.Bool()
-	if !ok {
-		return false, invalidf(b.names[i], "must be true or false")
+	if result, there = read(value); !there {
+		return result, false, invalidf(b.names[i], "%s", wanted)
 	}
-	return flag, nil
+	return result, true, nil
 }
 
 var errNull = &requestError{http.StatusBadRequest, "Body must not have null for a field: leave the field out"}

@@ -36,7 +36,9 @@ func (r Route) Pattern() string {
 }
 
 // Routes returns the calls of the given groups, or of all if none is given, for
-// routers other than [http.ServeMux]. With [Config.Users] there are none that make
+// routers other than [http.ServeMux]. Paths have parameters, such as {id}, which
+// handlers ask for with [http.Request.PathValue]: a router that does not set it needs
+// a line that calls [http.Request.SetPathValue]. With [Config.Users] there are none that make
 // or change users.
 func (s *Service) Routes(groups ...RouteGroup) []Route {
 	login, register := s.LoginHandler(), s.RegisterHandler()
@@ -54,11 +56,24 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 		{http.MethodDelete, "/api/v1/auth/github/link", GroupGitHub, s.GitHubUnlinkHandler()},
 		{http.MethodGet, "/auth/user", GroupAccount, user},
 		{http.MethodGet, "/auth/user/", GroupAccount, user},
+		{http.MethodGet, "/auth/sessions", GroupAccount, s.SessionsHandler()},
+		{http.MethodDelete, "/auth/sessions/{id}", GroupAccount, s.EndSessionHandler()},
+		{http.MethodGet, "/auth/keys", GroupAccount, s.KeysHandler()},
+		{http.MethodPost, "/auth/keys", GroupAccount, s.NewKeyHandler()},
+		{http.MethodPost, "/auth/keys/{access_key}/rotate", GroupAccount, s.RotateKeyHandler()},
+		{http.MethodDelete, "/auth/keys/{access_key}", GroupAccount, s.RevokeKeyHandler()},
 	}
 	if s.tokens.users == nil {
 		routes = append(routes,
 			Route{http.MethodPost, "/api/v1/user/register", GroupAdministration, register},
 			Route{http.MethodPost, "/auth/users/register", GroupAdministration, register},
+			Route{http.MethodGet, "/auth/users", GroupAdministration, s.UsersHandler()},
+			Route{http.MethodGet, "/auth/users/{id}", GroupAdministration, s.FindUserHandler()},
+			Route{http.MethodPatch, "/auth/users/{id}", GroupAdministration, s.UpdateUserHandler()},
+			Route{http.MethodDelete, "/auth/users/{id}", GroupAdministration, s.DeleteUserHandler()},
+			Route{http.MethodPost, "/auth/users/{id}/regenerate-credentials", GroupAdministration, s.RegenerateHandler()},
+			Route{http.MethodPost, "/auth/users/{id}/reinstate", GroupAdministration, s.ReinstateHandler()},
+			Route{http.MethodPost, "/auth/tokens/revoke-user/{id}", GroupAdministration, s.RevokeUserHandler()},
 		)
 	}
 	return slices.DeleteFunc(routes, func(r Route) bool {
@@ -84,11 +99,17 @@ func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 	methods := map[string][]string{} // by path
 	for _, route := range s.Routes(groups...) {
 		mux.Handle(route.Pattern(), route.Handler)
-		_, pattern, _ := strings.Cut(route.Pattern(), " ")
-		methods[pattern] = append(methods[pattern], route.Method)
+		methods[route.Path] = append(methods[route.Path], route.Method)
 	}
-	for pattern, allowed := range methods {
-		mux.Handle(pattern, s.methodNotAllowed(allowed))
+	// A path without parameters is nothing but itself: "login" is no user's id. The
+	// mux could not have it for all methods beside the others for one.
+	fixed := map[string]http.Handler{}
+	for path, allowed := range methods {
+		if strings.Contains(path, "{") {
+			mux.Handle(path, s.methodNotAllowed(allowed))
+			continue
+		}
+		fixed[path] = s.methodNotAllowed(allowed)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, ErrNotFound)
@@ -96,6 +117,10 @@ func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if clean := path.Clean("/" + r.URL.Path); r.Method == http.MethodConnect || r.URL.Path != clean && r.URL.Path != clean+"/" {
 			s.fail(w, r, ErrNotFound)
+			return
+		}
+		if refuse := fixed[r.URL.Path]; refuse != nil && !allows(methods[r.URL.Path], r.Method) {
+			refuse.ServeHTTP(w, r)
 			return
 		}
 		mux.ServeHTTP(w, r)

@@ -57,14 +57,19 @@ func TestRoutesAreTheDocumentedCalls(t *testing.T) {
 		return list
 	}
 	require.Equal(t, []string{
-		"DELETE /api/v1/auth/github/link",
+		"DELETE /api/v1/auth/github/link", "DELETE /auth/keys/{access_key}", "DELETE /auth/sessions/{id}", "DELETE /auth/users/{id}",
 		"GET /.well-known/jwks.json", "GET /api/v1/auth/github/callback", "GET /api/v1/auth/github/login", "GET /api/v1/auth/github/login-user",
 		"GET /api/v1/auth/github/start", "GET /api/v1/auth/github/token",
-		"GET /auth/user", "GET /auth/user/{$}", "POST /api/v1/auth/github/logout", "POST /api/v1/user/register",
-		"POST /auth/logout", "POST /auth/users/login", "POST /auth/users/register",
+		"GET /auth/keys", "GET /auth/sessions", "GET /auth/user", "GET /auth/user/{$}", "GET /auth/users", "GET /auth/users/{id}",
+		"PATCH /auth/users/{id}",
+		"POST /api/v1/auth/github/logout", "POST /api/v1/user/register",
+		"POST /auth/keys", "POST /auth/keys/{access_key}/rotate",
+		"POST /auth/logout", "POST /auth/tokens/revoke-user/{id}", "POST /auth/users/login", "POST /auth/users/register",
+		"POST /auth/users/{id}/regenerate-credentials", "POST /auth/users/{id}/reinstate",
 	}, patterns())
 	require.Equal(t, []string{"GET /.well-known/jwks.json", "POST /auth/logout", "POST /auth/users/login"}, patterns(auth.GroupSignIn))
-	require.Equal(t, []string{"GET /.well-known/jwks.json", "GET /auth/user", "GET /auth/user/{$}", "POST /auth/logout", "POST /auth/users/login"},
+	require.Equal(t, []string{"DELETE /auth/keys/{access_key}", "DELETE /auth/sessions/{id}", "GET /.well-known/jwks.json", "GET /auth/keys", "GET /auth/sessions", "GET /auth/user", "GET /auth/user/{$}", "POST /auth/keys",
+		"POST /auth/keys/{access_key}/rotate", "POST /auth/logout", "POST /auth/users/login"},
 		patterns(auth.GroupAccount, auth.GroupSignIn))
 	require.Empty(t, patterns("none"))
 }
@@ -74,10 +79,10 @@ func TestMountStandsBesideAHostsOwnRoutes(t *testing.T) {
 	f := newFixture(t)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
-	mux.HandleFunc("GET /auth/users/{id}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	mux.HandleFunc("GET /auth/users/{id}/avatar", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	f.svc.Mount(mux)
 	require.Equal(t, http.StatusTeapot, send(mux, http.MethodGet, "/", "").status)
-	require.Equal(t, http.StatusTeapot, send(mux, http.MethodGet, "/auth/users/login", "").status)
+	require.Equal(t, http.StatusTeapot, send(mux, http.MethodGet, "/auth/users/login/avatar", "").status)
 	require.Equal(t, http.StatusOK, send(mux, http.MethodPost, "/auth/users/login", loginBody(f.userPair)).status)
 
 	partial := http.NewServeMux()
@@ -88,7 +93,7 @@ func TestMountStandsBesideAHostsOwnRoutes(t *testing.T) {
 func TestHandlerAnswers404And405InTheFormOfTheContract(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, path := range []string{"/", "/auth", "/auth/users", "/auth/user/x", "/auth/users/login/", "/AUTH/user"} {
+	for _, path := range []string{"/", "/auth", "/auth/users/", "/auth/user/x", "/auth/users/login/", "/AUTH/user"} {
 		r := f.send(http.MethodGet, path, "")
 		require.Equal(t, http.StatusNotFound, r.status, path)
 		require.JSONEq(t, `{"detail": "Not found"}`, r.body)
@@ -103,6 +108,12 @@ func TestHandlerAnswers404And405InTheFormOfTheContract(t *testing.T) {
 		{http.MethodPost, "/auth/user", "GET, HEAD"},
 		{http.MethodDelete, "/auth/user/", "GET, HEAD"},
 		{http.MethodGet, "/auth/logout", "POST"},
+		{http.MethodDelete, "/auth/users/register", "POST"},
+		{http.MethodPatch, "/auth/users", "GET, HEAD"},
+		{http.MethodPost, "/auth/users/u1", "DELETE, GET, HEAD, PATCH"},
+		{http.MethodGet, "/auth/users/u1/reinstate", "POST"},
+		{http.MethodPut, "/auth/keys", "GET, HEAD, POST"},
+		{http.MethodGet, "/auth/keys/k1", "DELETE"},
 	} {
 		r := f.send(test.method, test.path, "")
 		require.Equal(t, http.StatusMethodNotAllowed, r.status, test)

@@ -141,3 +141,8 @@ func (r *Revocations) Count() int64                            { return r.known.
 func (r *Revocations) Ended(userID, sessionID string, generation int64) bool {
 	return r.known.ended(userID, sessionID, generation)
 }
+
+// SecretOf makes a secret of the key, which the key does not know.
+func SecretOf(v *CredentialVerifier, accessKey string) string {
+	return v.format.secretOf(accessKey).Reveal()
+}

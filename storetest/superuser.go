@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,6 +20,7 @@ var lastSuperUserPromises = []promise{
 	{"of the last two super users taken away at once one stays", takenAwayAtOnce(2)},
 	{"of the last four super users taken away at once one stays", takenAwayAtOnce(4)},
 	{"of the last two super users deleted or demoted at once one stays", deletedAtOnce},
+	{"of the last two super users one stays, whoever takes them away from everywhere", takenAwayByMany},
 }
 
 // losses are the changes by which a super user is lost.
@@ -196,4 +198,28 @@ func deletedAtOnce(t *testing.T, store auth.Store) {
 		last = both[requireOneLoser(t, errs, auth.ErrLastSuperUser)]
 		requireLast(t, store, last)
 	}
+}
+
+// takenAwayByMany has many callers who each take one of the two away, again and again
+// what others have done already.
+func takenAwayByMany(t *testing.T, store auth.Store) {
+	const callers = 256
+	both := []account{newAccountOf(t, store, newSuperUser()), newAccountOf(t, store, newSuperUser())}
+	errs := race(callers, func(i int) error {
+		user := both[i%2].user
+		if i%4 < 2 {
+			return takeAway(t.Context(), store, user)
+		}
+		_, err := store.DeleteUser(t.Context(), user.ID)
+		return err
+	})
+	for _, err := range errs {
+		if err != nil {
+			requireOneOf(t, err, auth.ErrLastSuperUser, auth.ErrNotFound)
+		}
+	}
+	users, err := store.ListUsers(t.Context(), "", 3)
+	require.NoError(t, err)
+	users = slices.DeleteFunc(users, func(user auth.User) bool { return !user.IsActive || !user.IsSuperUser })
+	require.Len(t, users, 1)
 }

@@ -1,0 +1,64 @@
+package auth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"regexp"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// A new secret for a key, with a day for its clients to take it up.
+func ExampleCredentialVerifier_Rotate() {
+	ctx := context.Background()
+	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), auth.CredentialConfig{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pair, err := keys.Issue(ctx, "u1", auth.KeyOptions{Label: "build server"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	next, err := keys.Rotate(ctx, pair.AccessKey, 24*time.Hour)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, errOld := keys.Verify(ctx, pair)
+	_, errNew := keys.Verify(ctx, next)
+	fmt.Println(errOld, errNew)
+	// Output: <nil> <nil>
+}
+
+// What a scanner has found somewhere is looked through for secrets of this service,
+// which end there and then.
+func ExampleCredentialVerifier_RevokeLeaked() {
+	ctx := context.Background()
+	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), auth.CredentialConfig{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pair, err := keys.Issue(ctx, "u1", auth.KeyOptions{Label: "build server"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	published := "export SECRET=" + pair.AccessSecret.Reveal() + " # TODO: remove"
+
+	for _, found := range regexp.MustCompile(keys.SecretPattern()).FindAllString(published, -1) {
+		key, err := keys.RevokeLeaked(ctx, auth.NewSecret(found))
+		switch {
+		case errors.Is(err, auth.ErrInvalidCredentials):
+			continue // only looks like one, or has ended
+		case err != nil:
+			log.Fatal(err)
+		}
+		fmt.Println("revoked the key of", key.UserID, "for the", key.Label)
+	}
+	_, err = keys.Verify(ctx, pair)
+	fmt.Println(err)
+	// Output:
+	// revoked the key of u1 for the build server
+	// auth: invalid access key or secret
+}

@@ -41,7 +41,8 @@ type revocationFeed struct {
 
 	turn chan struct{} // whoever has put something in reads, and has what is below
 
-	cursor Revocation // the last entry that was read
+	cursor Revocation   // the last entry that was read
+	newest atomic.Int64 // its position
 
 	mu       sync.Mutex
 	begun    uint64 // how many reads have begun
@@ -178,6 +179,15 @@ func (f *revocationFeed) learn(ctx context.Context) {
 	f.distrust(needed)
 }
 
+// learnOf is learn if there is something in the feed that this instance has not read,
+// of which a session that has just been created knows: another may have ended for it.
+// Where nothing is gone by yet, there is nothing to be mended.
+func (f *revocationFeed) learnOf(ctx context.Context, created Session) {
+	if f != nil && created.Generation > f.newest.Load() && f.readAt.Load() != nil {
+		f.learn(ctx)
+	}
+}
+
 // knows reports whether that read, or a later one, has gone to the end.
 func (f *revocationFeed) knows(read uint64) bool {
 	f.mu.Lock()
@@ -252,6 +262,7 @@ func (f *revocationFeed) readPage(ctx context.Context) (done bool, err error) {
 	f.known.add(page, f.now())
 	if len(page) > 0 {
 		f.cursor = page[len(page)-1]
+		f.newest.Store(f.cursor.Position)
 	}
 	return !full, nil
 }
@@ -263,6 +274,7 @@ func (f *revocationFeed) restart() {
 	f.readAt.Store(nil)
 	f.mu.Unlock()
 	f.cursor = Revocation{}
+	f.newest.Store(0)
 	f.known.forgetGenerations()
 }
 

@@ -236,6 +236,7 @@ func (t *TokenIssuer) Issue(ctx context.Context, signIn SignIn) (Token, error) {
 // disabled after this has a session that RevokeUser finds. A session that gets no
 // token is ended.
 func (t *TokenIssuer) begin(ctx context.Context, session Session, user User) (Token, error) {
+	t.feed.learnOf(ctx, session)
 	token, err := Token{}, error(nil)
 	if t.users != nil {
 		user, err = t.users.active(ctx, session.UserID)

@@ -26,6 +26,16 @@
 // instances, and it reads ahead which sessions have ended, and removes what has
 // expired.
 //
+// # Keys and sessions
+//
+// A user has up to 100 access keys, each with a label and an end, and gives one a new
+// secret with [CredentialVerifier.Rotate], while the earlier one works on for a time.
+// A secret that has leaked is enough to end its key: [CredentialVerifier.RevokeLeaked].
+// Sessions say which client opened them ([WithClient]), and there are up to
+// [Config.MaxSessions] for a user. When somebody else may be able to sign in as a
+// user, [Service.RegenerateCredentials] leaves them nothing. With
+// [Config.RequireRecent], a stolen token makes no key.
+//
 // # What a token is
 //
 // A JWT, signed with HS256, ES256 or EdDSA, good for 12 hours. It names a session,

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -143,4 +144,16 @@ func TestTheSecretPatternPassesOverLookAlikes(t *testing.T) {
 	} {
 		require.Empty(t, pattern.FindAllString(text, -1), text)
 	}
+}
+
+// The page is what people copy from.
+func TestThePageOnLeakedKeysHasThePattern(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("docs/leaked-keys.md")
+	require.NoError(t, err)
+	keys := newFixture(t).svc.Credentials()
+	require.Contains(t, string(page), "\nregex = '''"+keys.SecretPattern()+"'''\n")
+	bare := strings.TrimSuffix(strings.TrimPrefix(keys.SecretPattern(), `\b`), `\b`)
+	require.Contains(t, string(page), "```text\n"+bare+"\n```\n")
+	require.Regexp(t, "^"+bare+"$", keys.NewPair().AccessSecret.Reveal())
 }

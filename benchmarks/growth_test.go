@@ -28,7 +28,7 @@ func newManyStore(revoked int) *manyStore {
 }
 
 // CreateSession gives a session to whoever asks.
-func (s *manyStore) CreateSession(_ context.Context, session auth.Session) (auth.Session, auth.User, error) {
+func (s *manyStore) CreateSession(_ context.Context, session auth.Session, _ int) (auth.Session, auth.User, error) {
 	session.Generation = s.revoked
 	return session, auth.User{ID: session.UserID, Username: session.UserID, IsActive: true}, nil
 }

@@ -204,7 +204,9 @@ func (s *Store) addKey(owner *user, record auth.AccessKey) {
 // removeKey removes the key and ends the sessions it opened. The caller holds
 // the lock.
 func (s *Store) removeKey(key *accessKey) {
-	s.endAll(key.sessions)
+	for old := range key.sessions {
+		s.removeSession(old)
+	}
 	if key.expiry != nil {
 		s.keysByExpiry.remove(key.expiry)
 	}

@@ -102,7 +102,7 @@ func (s *Store) noteEndOf(u *user) {
 		return
 	}
 	e := auth.Revocation{UserID: u.record.ID}
-	for ended := range u.sessions {
+	for _, ended := range u.sessions {
 		e.ExpiresAt = latest(e.ExpiresAt, ended.record.ExpiresAt)
 	}
 	s.feed.add(e)
@@ -127,7 +127,7 @@ func (s *Store) fold(userID string) {
 		}
 	}
 	if u := s.users[userID]; u != nil {
-		for old := range u.sessions {
+		for _, old := range slices.Clone(u.sessions) {
 			if old.record.Generation < folded.Generation {
 				folded.ExpiresAt = latest(folded.ExpiresAt, old.record.ExpiresAt)
 				s.removeSession(old)

@@ -64,19 +64,38 @@ func (u *user) liveSessions(now time.Time) (live []*session) {
 	if u == nil {
 		return nil
 	}
-	for found := range u.sessions {
-		if found.record.ExpiresAt.After(instant(now)) {
+	for _, found := range slices.Backward(u.sessions) {
+		if found.liveAt(now) {
 			live = append(live, found)
 		}
 	}
-	slices.SortFunc(live, func(a, b *session) int {
+	return live
+}
+
+func (s *session) liveAt(now time.Time) bool { return s.record.ExpiresAt.After(instant(now)) }
+
+// sessionsByAge is sessions, the oldest first.
+type sessionsByAge []*session
+
+func (l sessionsByAge) place(s *session) (int, bool) {
+	return slices.BinarySearchFunc(l, s, func(a, b *session) int {
 		return cmp.Or(
-			b.record.CreatedAt.Compare(a.record.CreatedAt),
-			cmp.Compare(b.record.Generation, a.record.Generation),
-			cmp.Compare(b.record.ID, a.record.ID),
+			a.record.CreatedAt.Compare(b.record.CreatedAt),
+			cmp.Compare(a.record.Generation, b.record.Generation),
+			cmp.Compare(a.record.ID, b.record.ID),
 		)
 	})
-	return live
+}
+
+func (l *sessionsByAge) add(s *session) {
+	i, _ := l.place(s)
+	*l = slices.Insert(*l, i, s)
+}
+
+func (l *sessionsByAge) remove(s *session) {
+	if i, found := l.place(s); found {
+		*l = slices.Delete(*l, i, i+1)
+	}
 }
 
 // EndSession implements [auth.SessionStore].
@@ -106,13 +125,12 @@ func (s *Store) EndUserSessions(ctx context.Context, userID string, now time.Tim
 		return 0, err
 	}
 	live := 0
-	for ended := range u.sessions {
-		if ended.record.ExpiresAt.After(instant(now)) {
+	for _, ended := range u.sessions {
+		if ended.liveAt(now) {
 			live++
 		}
 	}
-	s.noteEndOf(u)
-	s.endAll(u.sessions)
+	s.endUser(u)
 	return live, nil
 }
 
@@ -184,10 +202,17 @@ func (s *Store) makeRoom(added *session, limit int) {
 	if limit < 1 || len(added.owner.sessions) < limit {
 		return
 	}
-	live := added.owner.liveSessions(added.record.CreatedAt)
-	if len(live) >= limit {
-		s.endSessions(added.record.UserID, live[limit-1:]...)
+	live := 0
+	var tooMany []*session
+	for _, old := range slices.Backward(added.owner.sessions) {
+		if !old.liveAt(added.record.CreatedAt) {
+			continue
+		}
+		if live++; live >= limit {
+			tooMany = append(tooMany, old)
+		}
 	}
+	s.endSessions(added.record.UserID, tooMany...)
 }
 
 // addSession adds what newSession returned. The caller has held the lock since.
@@ -211,17 +236,18 @@ func (s *Store) addSession(added *session) {
 func (s *Store) removeSession(old *session) {
 	s.sessionsByExpiry.remove(old.expiry)
 	delete(s.sessions, old.record.ID)
-	delete(old.owner.sessions, old)
+	old.owner.sessions.remove(old)
 	if old.key != nil {
 		delete(old.key.sessions, old)
 	}
 	s.lost(old.owner)
 }
 
-// endAll removes all of a user's or a key's sessions. The set is empty
-// afterwards. The caller holds the lock.
-func (s *Store) endAll(sessions set[*session]) {
-	for old := range sessions {
-		s.removeSession(old)
+// endUser ends all of the user's sessions, in one entry of the feed. The caller holds
+// the lock.
+func (s *Store) endUser(u *user) {
+	s.noteEndOf(u)
+	for len(u.sessions) > 0 {
+		s.removeSession(u.sessions[len(u.sessions)-1]) // from the end, where nothing has to move
 	}
 }

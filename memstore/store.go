@@ -60,7 +60,7 @@ type Store struct {
 type user struct {
 	record   auth.User
 	keys     set[*accessKey]
-	sessions set[*session]
+	sessions sessionsByAge
 	links    map[string]*githubLink // by host
 }
 

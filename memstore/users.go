@@ -199,10 +199,9 @@ func (s *Store) newUser(record auth.User) (*user, error) {
 // ownerOf returns a user who has nothing yet.
 func ownerOf(record auth.User) *user {
 	return &user{
-		record:   record,
-		keys:     make(set[*accessKey]),
-		sessions: make(set[*session]),
-		links:    make(map[string]*githubLink),
+		record: record,
+		keys:   make(set[*accessKey]),
+		links:  make(map[string]*githubLink),
 	}
 }
 
@@ -233,7 +232,7 @@ func (s *Store) removeUser(old *user) {
 // removeWaysIn removes all keys, sessions and links of the user, and returns the
 // tokens of the links. The caller holds the lock.
 func (s *Store) removeWaysIn(u *user) (tokens []auth.GitHubToken) {
-	s.noteEndOf(u)
+	s.endUser(u)
 	for old := range u.keys {
 		s.removeKey(old)
 	}
@@ -243,7 +242,6 @@ func (s *Store) removeWaysIn(u *user) (tokens []auth.GitHubToken) {
 		}
 		s.removeLink(u, old)
 	}
-	s.endAll(u.sessions)
 	return tokens
 }
 
@@ -315,8 +313,7 @@ func (s *Store) setUser(u *user, record auth.User) {
 	}
 	u.record = record
 	if !record.IsActive {
-		s.noteEndOf(u)
-		s.endAll(u.sessions)
+		s.endUser(u)
 	}
 }
 

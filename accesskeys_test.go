@@ -261,15 +261,16 @@ func TestNobodyIsRefusedWhileAKeyIsRotatedUnderLoad(t *testing.T) {
 	secret.Store(&f.userPair)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	var refused, signIns atomic.Int64
+	var refused atomic.Int64
+	var inUse [clients]atomic.Pointer[auth.KeyPair] // by each client
 	var running sync.WaitGroup
-	for range clients {
+	for i := range clients {
 		running.Go(func() {
 			for ctx.Err() == nil {
 				// A pair is used for a while after it has been fetched, as clients do.
 				pair := secret.Load()
+				inUse[i].Store(pair)
 				for range 3 {
-					signIns.Add(1)
 					if _, err := f.svc.Login(t.Context(), *pair); err != nil {
 						refused.Add(1)
 					}
@@ -284,8 +285,10 @@ func TestNobodyIsRefusedWhileAKeyIsRotatedUnderLoad(t *testing.T) {
 		_, err = f.svc.Credentials().Rotate(t.Context(), old.AccessKey, 0)
 		require.ErrorIs(t, err, auth.ErrRotating)
 		secret.Store(&pair)
-		for seen := signIns.Load(); signIns.Load() < seen+8*clients; { // all have fetched it
-			time.Sleep(time.Millisecond)
+		for i := range inUse {
+			for inUse[i].Load() != &pair { // until all have fetched it
+				time.Sleep(time.Millisecond)
+			}
 		}
 		require.Zero(t, refused.Load(), "before the overlap ends")
 		f.clock.Advance(time.Hour)

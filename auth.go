@@ -52,8 +52,14 @@ type Config struct {
 	RequireRecent time.Duration
 
 	// TrustedProxies are the networks from which X-Forwarded-For is believed: see
-	// [Service.Client]. Leave it empty where clients connect to the service itself.
+	// [Service.Client]. Set it to an empty slice where clients connect to the service
+	// itself. While it is nil, the address of a request with that header is not known:
+	// it would be that of some proxy, and all clients' the same.
 	TrustedProxies []netip.Prefix
+
+	// Throttling bounds what can be tried. Its counts are of this instance alone
+	// unless it has another Limiter.
+	Throttling Throttling
 
 	// Credentials says how access keys look and how their secrets are kept. Its
 	// Now and Logger are those below unless set.
@@ -104,7 +110,8 @@ type Service struct {
 	github      *GitHubConnector // nil if it is not configured
 	browser     *browserSessions // nil likewise
 	writeError  func(w http.ResponseWriter, r *http.Request, err error)
-	proxies     trustedProxies
+	proxies     *trustedProxies
+	throttle    *throttle     // nil if it is off
 	recent      time.Duration // 0 for any age
 	timeout     time.Duration
 	now         func() time.Time
@@ -120,7 +127,7 @@ func New(store Store, cfg Config) (*Service, error) {
 	if cfg.Timeout < 0 || cfg.RequireRecent < 0 {
 		return nil, errors.New("auth: Timeout and RequireRecent must not be negative")
 	}
-	proxies, err := newTrustedProxies(cfg.TrustedProxies)
+	proxies, err := newTrustedProxies(cfg.TrustedProxies, orDefault(cfg.Logger))
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +163,10 @@ func New(store Store, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	throttle, err := newThrottle(cfg.Throttling, orNow(cfg.Now), orDefault(cfg.Logger))
+	if err != nil {
+		return nil, err
+	}
 	s := &Service{
 		store:       store,
 		credentials: credentials,
@@ -164,6 +175,7 @@ func New(store Store, cfg Config) (*Service, error) {
 		browser:     browser,
 		writeError:  cfg.WriteError,
 		proxies:     proxies,
+		throttle:    throttle,
 		recent:      cfg.RequireRecent,
 		timeout:     cfg.Timeout,
 		now:         orNow(cfg.Now),
@@ -220,7 +232,7 @@ func (s *Service) Tokens() *TokenIssuer { return s.tokens }
 // returns ErrInvalidCredentials for whatever does not sign anybody in, a
 // *ThrottledError, or what says that the store could not answer.
 func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
-	credential, err := s.credentials.check(ctx, pair) // the session notes that the key is used
+	credential, err := s.checkPair(ctx, pair)
 	if err != nil {
 		return Token{}, err
 	}
@@ -238,6 +250,29 @@ func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
 		return Token{}, ErrInvalidCredentials
 	}
 	return token, err
+}
+
+// checkPair is [CredentialVerifier.Verify], within the limits of Config.Throttling. The
+// session notes that the key is used.
+func (s *Service) checkPair(ctx context.Context, pair KeyPair) (Credential, error) {
+	address := clientOf(ctx).Address
+	if err := s.throttle.enter(ctx, address); err != nil {
+		return Credential{}, err
+	}
+	slow := s.credentials.hashesSlowly(pair)
+	if slow {
+		if err := s.throttle.enterSlow(ctx, address, pair.AccessKey); err != nil {
+			return Credential{}, err
+		}
+	}
+	credential, err := s.credentials.check(ctx, pair)
+	switch {
+	case errors.Is(err, ErrInvalidCredentials):
+		return Credential{}, s.throttle.failed(ctx, address, countFailures, err)
+	case err == nil && slow:
+		s.throttle.leaveSlow(ctx, address, pair.AccessKey)
+	}
+	return credential, err
 }
 
 // SignIn gives the user a token without asking for anything: for the tests of a

@@ -3,9 +3,12 @@ package auth
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -60,7 +63,8 @@ func readable(text string, limit int) string {
 
 // Client returns who sends the request. The address is that of the connection or,
 // where that comes from one of [Config.TrustedProxies], the last one in
-// X-Forwarded-For that does not.
+// X-Forwarded-For that does not. It is not known of a request with that header while
+// TrustedProxies is nil.
 func (s *Service) Client(r *http.Request) Client {
 	return Client{Address: s.proxies.client(r), UserAgent: r.UserAgent()}
 }
@@ -71,21 +75,26 @@ func (s *Service) withClient(r *http.Request) context.Context {
 }
 
 // trustedProxies are the networks of proxies that say for whom they ask.
-type trustedProxies []netip.Prefix
+type trustedProxies struct {
+	networks []netip.Prefix
+	known    bool // whether the host has said which there are
+	log      *slog.Logger
+	warn     sync.Once
+}
 
 const maxProxies = 16 // that a request passes, and is still believed
 
-func newTrustedProxies(prefixes []netip.Prefix) (trustedProxies, error) {
+func newTrustedProxies(prefixes []netip.Prefix, log *slog.Logger) (*trustedProxies, error) {
 	for _, prefix := range prefixes {
 		if !prefix.IsValid() || prefix.Bits() == 0 {
 			return nil, errors.New("auth: TrustedProxies must be networks, and not all addresses: anybody could then claim any address")
 		}
 	}
-	return append(trustedProxies(nil), prefixes...), nil
+	return &trustedProxies{networks: slices.Clone(prefixes), known: prefixes != nil, log: log}, nil
 }
 
-func (p trustedProxies) has(address netip.Addr) bool {
-	for _, prefix := range p {
+func (p *trustedProxies) has(address netip.Addr) bool {
+	for _, prefix := range p.networks {
 		if prefix.Contains(address) {
 			return true
 		}
@@ -95,7 +104,14 @@ func (p trustedProxies) has(address netip.Addr) bool {
 
 // client returns the address of the client. Each proxy appends who has asked it, so
 // that the list is read from its end for as long as it was a trusted one who wrote.
-func (p trustedProxies) client(r *http.Request) netip.Addr {
+func (p *trustedProxies) client(r *http.Request) netip.Addr {
+	if !p.known && len(r.Header["X-Forwarded-For"]) > 0 {
+		p.warn.Do(func() {
+			p.log.WarnContext(r.Context(), "auth: X-Forwarded-For comes in, and Config.TrustedProxies is nil: "+
+				"such clients' addresses are not known, and what they try is not counted")
+		})
+		return netip.Addr{}
+	}
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}

@@ -188,10 +188,9 @@ func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (Credenti
 func (v *CredentialVerifier) check(ctx context.Context, pair KeyPair) (Credential, error) {
 	secret := pair.AccessSecret.Reveal()
 	switch {
-	case v.format.isKey(pair.AccessKey) && v.format.isSecret(secret):
+	case v.isGenerated(pair):
 		return v.verify(ctx, pair.AccessKey, secret, v.hasher.fastScheme())
-	case v.slow == nil || v.format.resembles(pair.AccessKey),
-		len(pair.AccessKey) > MaxAccessKeyLength, len(secret) > maxSlowSecret:
+	case !v.hashesSlowly(pair):
 		return Credential{}, ErrInvalidCredentials
 	}
 	leave, err := v.slow.enter(ctx)
@@ -200,6 +199,17 @@ func (v *CredentialVerifier) check(ctx context.Context, pair KeyPair) (Credentia
 	}
 	defer leave()
 	return v.verify(ctx, pair.AccessKey, secret, v.hasher.slowScheme())
+}
+
+// isGenerated reports whether the pair is of this package's form.
+func (v *CredentialVerifier) isGenerated(pair KeyPair) bool {
+	return v.format.isKey(pair.AccessKey) && v.format.isSecret(pair.AccessSecret.Reveal())
+}
+
+// hashesSlowly reports whether it takes a slow hash to verify the pair.
+func (v *CredentialVerifier) hashesSlowly(pair KeyPair) bool {
+	return v.slow != nil && !v.isGenerated(pair) && !v.format.resembles(pair.AccessKey) &&
+		len(pair.AccessKey) <= MaxAccessKeyLength && len(pair.AccessSecret.Reveal()) <= maxSlowSecret
 }
 
 // verify looks the key up and does the same work whether it is there or not.

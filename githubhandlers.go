@@ -105,8 +105,9 @@ func (s *Service) githubCallback(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent) // whoever looks ahead must not use the state up
 		return
 	}
-	outcome, err := s.github.Complete(r.WithContext(s.withClient(r)), s.browserUser(r))
-	if err == nil || !errors.Is(err, ErrGitHubState) {
+	outcome, err := s.completeGitHub(r)
+	var throttled *ThrottledError
+	if !errors.Is(err, ErrGitHubState) && !errors.As(err, &throttled) { // then this flow is over
 		http.SetCookie(w, s.github.ClearState(r.URL.Query().Get("state")))
 	}
 	switch {
@@ -120,6 +121,20 @@ func (s *Service) githubCallback(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.answerConnect(w, outcome)
 	}
+}
+
+// completeGitHub is [GitHubConnector.Complete], within the limits of Config.Throttling.
+func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
+	ctx := s.withClient(r)
+	address := clientOf(ctx).Address
+	if err := s.throttle.enter(ctx, address); err != nil {
+		return GitHubOutcome{}, err
+	}
+	outcome, err := s.github.Complete(r.WithContext(ctx), s.browserUser(r))
+	if errors.Is(err, ErrGitHubState) || errors.Is(err, ErrGitHubNotAllowed) || errors.Is(err, ErrGitHubConflict) {
+		err = s.throttle.failed(ctx, address, countGitHub, err)
+	}
+	return outcome, err
 }
 
 // browserUser returns the user whose browser session comes with the request, if

@@ -70,7 +70,8 @@ func TestOneStateGivesOneExchange(t *testing.T) {
 		for _, status := range atOnce(func(int) int { return g.goBack(p).status }) {
 			count[status]++
 		}
-		require.Equal(t, map[int]int{http.StatusOK: 1, http.StatusBadRequest: crowd - 1}, count)
+		require.Equal(t, 1, count[http.StatusOK])
+		require.Equal(t, crowd-1, count[http.StatusBadRequest]+count[http.StatusTooManyRequests])
 		require.Equal(t, 1, g.fake.Count(githubtest.EndpointAccessToken))
 	}
 }

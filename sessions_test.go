@@ -132,7 +132,9 @@ func TestTheAddressIsTakenFromTrustedProxiesAlone(t *testing.T) {
 	}{
 		{"no proxy", "203.0.113.7:1234", proxies, nil, "203.0.113.7"},
 		{"a client who claims another", "203.0.113.7:1234", proxies, []string{"198.51.100.1"}, "203.0.113.7"},
-		{"nobody is trusted", "10.0.0.1:1234", nil, []string{"198.51.100.1"}, "10.0.0.1"},
+		{"nobody is trusted", "10.0.0.1:1234", []netip.Prefix{}, []string{"198.51.100.1"}, "10.0.0.1"},
+		{"nothing is said of proxies, and there is one", "10.0.0.1:1234", nil, []string{"198.51.100.1"}, ""},
+		{"nothing is said of proxies, and there is none", "203.0.113.7:1234", nil, nil, "203.0.113.7"},
 		{"a proxy", "10.0.0.1:1234", proxies, []string{"198.51.100.1"}, "198.51.100.1"},
 		{"a proxy, for a client who claims another", "10.0.0.1:1234", proxies, []string{"192.0.2.99, 198.51.100.1"}, "198.51.100.1"},
 		{"the same on two lines", "10.0.0.1:1234", proxies, []string{"192.0.2.99", "198.51.100.1"}, "198.51.100.1"},

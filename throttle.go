@@ -1,0 +1,150 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/sallyport-go/auth/limit"
+)
+
+// Throttling bounds what can be tried. It never refuses an access secret that this
+// service has generated, and that is right, because of what others have sent: that is
+// verified first, and what is too much of is failures, which are then answered with a
+// *[ThrottledError] instead of what they would be. It counts by address ([WithClient]),
+// of an IPv6 address by its first 64 bits; where that is not known, nothing is counted.
+//
+// The zero value is a good choice.
+type Throttling struct {
+	// Limiter counts: in memory, for this instance alone, unless set.
+	Limiter limit.Limiter
+
+	// Failures are how often sign-ins from one address may fail: 20 in a minute,
+	// 100 in an hour and 500 in a day unless set. Those with GitHub are counted by
+	// themselves.
+	Failures []limit.Rate
+
+	// SlowAttempts are how often one imported key may be tried from one address
+	// until it has signed in: 5 in a minute, 20 in an hour and 50 in a day unless
+	// set. What is more is refused without a slow hash, right or not: it takes an
+	// attacker who has the same address to keep somebody out.
+	SlowAttempts []limit.Rate
+
+	// Flood is how often one address may try at all, whatever comes of it, before
+	// the store is asked: 60,000 in a minute unless set.
+	Flood []limit.Rate
+
+	// Off counts nothing: for hosts with limits of their own, and for benchmarks.
+	Off bool
+}
+
+// throttle is the Throttling of a service; nil if it is off.
+type throttle struct {
+	Throttling
+	log *slog.Logger
+}
+
+func newThrottle(cfg Throttling, now func() time.Time, log *slog.Logger) (*throttle, error) {
+	if cfg.Off {
+		return nil, nil
+	}
+	if cfg.Limiter == nil {
+		cfg.Limiter = limit.NewMemory(0, now)
+	}
+	for _, list := range []struct {
+		rates *[]limit.Rate
+		unset []limit.Rate
+	}{
+		{&cfg.Failures, []limit.Rate{{Count: 20, Per: time.Minute}, {Count: 100, Per: time.Hour}, {Count: 500, Per: 24 * time.Hour}}},
+		{&cfg.SlowAttempts, []limit.Rate{{Count: 5, Per: time.Minute}, {Count: 20, Per: time.Hour}, {Count: 50, Per: 24 * time.Hour}}},
+		{&cfg.Flood, []limit.Rate{{Count: 60_000, Per: time.Minute}}},
+	} {
+		if len(*list.rates) == 0 {
+			*list.rates = list.unset
+		}
+		for _, rate := range *list.rates {
+			if rate.Count < 1 || rate.Per < time.Millisecond || rate.Per > 30*24*time.Hour {
+				return nil, errors.New("auth: a limit.Rate must have a Count of one or more and a Per from a millisecond to 30 days")
+			}
+		}
+	}
+	return &throttle{cfg, log}, nil
+}
+
+// What is counted. The names go into the buckets'.
+const (
+	countFlood    = "flood"
+	countFailures = "sign-in failures"
+	countGitHub   = "GitHub failures"
+	countSlow     = "slow attempts"
+)
+
+// enter counts an attempt from the address, and returns a *ThrottledError if there
+// were too many.
+func (t *throttle) enter(ctx context.Context, address netip.Addr) error {
+	if t == nil {
+		return nil
+	}
+	return t.take(ctx, t.Flood, address, countFlood)
+}
+
+// enterSlow counts an attempt on an imported key, likewise.
+func (t *throttle) enterSlow(ctx context.Context, address netip.Addr, accessKey string) error {
+	if t == nil {
+		return nil
+	}
+	return t.take(ctx, t.SlowAttempts, address, countSlow, accessKey)
+}
+
+// leaveSlow forgets the attempts on an imported key that has signed in.
+func (t *throttle) leaveSlow(ctx context.Context, address netip.Addr, accessKey string) {
+	if t == nil || !address.IsValid() {
+		return
+	}
+	if err := t.Limiter.Reset(ctx, bucketName(address, countSlow, accessKey)); err != nil {
+		t.log.WarnContext(ctx, "auth: the limiter fails, and does not forget", "error", err)
+	}
+}
+
+// failed counts a failure of this kind and returns it, or a *ThrottledError in its
+// place if there were too many.
+func (t *throttle) failed(ctx context.Context, address netip.Addr, kind string, failure error) error {
+	if t == nil {
+		return failure
+	}
+	if err := t.take(ctx, t.Failures, address, kind); err != nil {
+		return err
+	}
+	return failure
+}
+
+func (t *throttle) take(ctx context.Context, rates []limit.Rate, address netip.Addr, kind ...string) error {
+	if !address.IsValid() {
+		return nil
+	}
+	wait, err := t.Limiter.Take(ctx, bucketName(address, kind...), rates)
+	switch {
+	case err != nil:
+		t.log.WarnContext(ctx, "auth: the limiter fails, and bounds nothing", "error", err)
+		return nil
+	case wait > 0:
+		return fmt.Errorf("auth: too many %s: %w", kind[0], &ThrottledError{RetryAfter: wait})
+	}
+	return nil
+}
+
+// bucketName is a hash, so that no limiter keeps keys and addresses, and that nobody
+// chooses what it is.
+func bucketName(address netip.Addr, kind ...string) string {
+	if address.Is6() {
+		network, _ := address.Prefix(64) // what one customer has
+		address = network.Addr()
+	}
+	digest := sha256.Sum256(framed(append([]string{"sallyport limit", address.String()}, kind...)...))
+	return hex.EncodeToString(digest[:16])
+}

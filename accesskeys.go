@@ -66,6 +66,7 @@ func (v *CredentialVerifier) rotate(ctx context.Context, accessKey string, overl
 	if err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
 	}
+	v.events.emit(ctx, Event{Kind: EventKeyRotated, UserID: key.UserID, AccessKey: accessKey, Reason: "overlap " + overlap.String()})
 	return pair, key, nil
 }
 
@@ -100,7 +101,7 @@ func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (A
 	if matches, _ := v.matchKey(v.hasher.fastScheme(), key, key.ID, text); !matches || v.expired(key) {
 		return AccessKey{}, ErrInvalidCredentials
 	}
-	if err := v.Revoke(ctx, key.ID); err != nil && !errors.Is(err, ErrNotFound) {
+	if err := v.revoke(ctx, key.ID, key.UserID, EventKeyLeaked); err != nil && !errors.Is(err, ErrNotFound) {
 		return AccessKey{}, err
 	}
 	return key.withoutHashes(), nil

@@ -94,6 +94,13 @@ type Config struct {
 	// Authenticate wait for the store before a host's handler: 10 seconds unless set.
 	Timeout time.Duration
 
+	// OnEvent is told of everything that happens: who signed in, what was refused
+	// and why, who has changed what. Unless it is set, Logger is. [Service.Run] calls
+	// it, with one event after the other, so that it may take its time or panic: no
+	// request waits for it. Up to 4096 events wait; if there are more, the newest are
+	// lost, and the log says how many.
+	OnEvent func(Event)
+
 	// Now is the clock, time.Now unless set.
 	Now func() time.Time
 
@@ -111,7 +118,8 @@ type Service struct {
 	browser     *browserSessions // nil likewise
 	writeError  func(w http.ResponseWriter, r *http.Request, err error)
 	proxies     *trustedProxies
-	throttle    *throttle     // nil if it is off
+	throttle    *throttle // nil if it is off
+	events      *eventLog
 	recent      time.Duration // 0 for any age
 	timeout     time.Duration
 	now         func() time.Time
@@ -176,10 +184,15 @@ func New(store Store, cfg Config) (*Service, error) {
 		writeError:  cfg.WriteError,
 		proxies:     proxies,
 		throttle:    throttle,
+		events:      newEventLog(orNow(cfg.Now), orDefault(cfg.Logger), cfg.OnEvent),
 		recent:      cfg.RequireRecent,
 		timeout:     cfg.Timeout,
 		now:         orNow(cfg.Now),
 		log:         orDefault(cfg.Logger),
+	}
+	credentials.events, tokens.events = s.events, s.events
+	if github != nil {
+		github.events = s.events
 	}
 	if s.writeError == nil {
 		s.writeError = WriteError
@@ -232,6 +245,16 @@ func (s *Service) Tokens() *TokenIssuer { return s.tokens }
 // returns ErrInvalidCredentials for whatever does not sign anybody in, a
 // *ThrottledError, or what says that the store could not answer.
 func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
+	token, err := s.login(ctx, pair)
+	e := Event{Method: MethodAccessKey}
+	if err == nil || s.credentials.format.isKey(pair.AccessKey) { // what is only claimed may be anything
+		e.AccessKey = s.credentials.nameOf(pair.AccessKey)
+	}
+	s.events.signIn(ctx, e, token, err)
+	return token, err
+}
+
+func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 	credential, err := s.checkPair(ctx, pair)
 	if err != nil {
 		return Token{}, err
@@ -279,7 +302,9 @@ func (s *Service) checkPair(ctx context.Context, pair KeyPair) (Credential, erro
 // host, and for hosts that know by other means who is there. It returns
 // ErrNotFound if there is no such user and ErrUserDisabled for a disabled one.
 func (s *Service) SignIn(ctx context.Context, userID string) (Token, error) {
-	return s.tokens.Issue(ctx, SignIn{UserID: userID, Method: MethodHost})
+	token, err := s.tokens.Issue(ctx, SignIn{UserID: userID, Method: MethodHost})
+	s.events.signIn(ctx, Event{UserID: userID, Method: MethodHost}, token, err)
+	return token, err
 }
 
 // Ping reports whether the store can answer within Config.Timeout: for a health

@@ -17,15 +17,18 @@ import (
 type Client struct {
 	Address   netip.Addr // the zero Addr where it is not known
 	UserAgent string
+	RequestID string // of X-Request-Id, for finding the request in other logs
 }
 
-// WithClient returns a context in which sessions are opened for this client, whose
-// UserAgent is cut to MaxUserAgentLength bytes of readable text. The handlers of
-// [Service] do it themselves; it is for hosts that call [Service.Login],
-// [Service.SignIn] or [GitHubConnector.Complete] from code of their own.
+// WithClient returns a context in which sessions are opened for this client, attempts
+// are counted as its own, and events have it in them. UserAgent and RequestID are cut
+// to MaxUserAgentLength bytes of readable text. The handlers of [Service] do it
+// themselves, unless a host has done it before; it is for hosts that know better, or
+// that call [Service.Login] and the like from code of their own.
 func WithClient(ctx context.Context, client Client) context.Context {
 	client.Address = client.Address.WithZone("") // the name of an interface of this machine
 	client.UserAgent = readable(client.UserAgent, MaxUserAgentLength)
+	client.RequestID = readable(client.RequestID, MaxUserAgentLength)
 	return context.WithValue(ctx, clientKey{}, client)
 }
 
@@ -64,14 +67,13 @@ func readable(text string, limit int) string {
 // Client returns who sends the request. The address is that of the connection or,
 // where that comes from one of [Config.TrustedProxies], the last one in
 // X-Forwarded-For that does not. It is not known of a request with that header while
-// TrustedProxies is nil.
+// TrustedProxies is nil. What [WithClient] has put into the request's context comes
+// before all of this.
 func (s *Service) Client(r *http.Request) Client {
-	return Client{Address: s.proxies.client(r), UserAgent: r.UserAgent()}
-}
-
-// withClient is the context of a request that may open a session.
-func (s *Service) withClient(r *http.Request) context.Context {
-	return WithClient(r.Context(), s.Client(r))
+	if client, ok := r.Context().Value(clientKey{}).(Client); ok {
+		return client
+	}
+	return Client{Address: s.proxies.client(r), UserAgent: r.UserAgent(), RequestID: r.Header.Get("X-Request-Id")}
 }
 
 // trustedProxies are the networks of proxies that say for whom they ask.

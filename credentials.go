@@ -59,6 +59,7 @@ type CredentialVerifier struct {
 	format pairFormat
 	hasher *hasher
 	slow   *slowQueue // nil unless imported keys are allowed
+	events *eventLog  // nil but in a Service
 	now    func() time.Time
 	log    *slog.Logger
 }
@@ -104,6 +105,16 @@ type KeyOptions struct {
 	ExpiresAt time.Time // zero means never
 }
 
+// The reasons for which a pair is refused. They are for the operator: whoever sent the
+// pair sees one and the same answer.
+var (
+	errPairForm      = fmt.Errorf("%w: not of the form of a pair", ErrInvalidCredentials)
+	errKeyUnknown    = fmt.Errorf("%w: no such key", ErrInvalidCredentials)
+	errSecretWrong   = fmt.Errorf("%w: wrong secret", ErrInvalidCredentials)
+	errKeyExpired    = fmt.Errorf("%w: the key has expired", ErrInvalidCredentials)
+	errOwnerDisabled = fmt.Errorf("%w: the user is disabled", ErrInvalidCredentials)
+)
+
 // NewPair makes a pair that opens nothing yet. It is for [Service.Bootstrap].
 func (v *CredentialVerifier) NewPair() KeyPair {
 	return v.format.generate()
@@ -127,6 +138,7 @@ func (v *CredentialVerifier) issue(ctx context.Context, userID string, options K
 	if err := v.store.AddKey(ctx, key); err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: issuing an access key: %w", err)
 	}
+	v.events.emit(ctx, Event{Kind: EventKeyIssued, UserID: userID, AccessKey: key.ID})
 	return pair, key, nil
 }
 
@@ -191,7 +203,7 @@ func (v *CredentialVerifier) check(ctx context.Context, pair KeyPair) (Credentia
 	case v.isGenerated(pair):
 		return v.verify(ctx, pair.AccessKey, secret, v.hasher.fastScheme())
 	case !v.hashesSlowly(pair):
-		return Credential{}, ErrInvalidCredentials
+		return Credential{}, errPairForm
 	}
 	leave, err := v.slow.enter(ctx)
 	if err != nil {
@@ -225,19 +237,22 @@ func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret strin
 	key := credential.Key
 	matches, stale := v.matchKey(scheme, key, accessKey, secret)
 	active := credential.User.IsActive || !v.users
-	if !found || !matches || v.expired(key) || !active || credential.User.ID != key.UserID {
-		return Credential{}, ErrInvalidCredentials
+	switch {
+	case !found:
+		return Credential{}, errKeyUnknown
+	case !matches || credential.User.ID != key.UserID:
+		return Credential{}, errSecretWrong
+	case v.expired(key):
+		return Credential{}, errKeyExpired
+	case !active:
+		return Credential{}, errOwnerDisabled
 	}
 	if stale {
 		// The secret is here now and will not be again: a good moment, but not
 		// one for which the sign-in should fail.
 		err := v.store.ReplaceHash(ctx, accessKey, key.Hash, scheme.make(key.UserID, accessKey, secret))
 		if err != nil && !errors.Is(err, ErrNotFound) {
-			name := accessKey
-			if !v.format.isKey(name) {
-				name = "imported" // people paste secrets into the wrong field
-			}
-			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed", "access_key", name, "error", err)
+			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed", "access_key", v.nameOf(accessKey), "error", err)
 		}
 	}
 	return credential, nil
@@ -257,10 +272,24 @@ func (v *CredentialVerifier) matchKey(scheme hashScheme, key AccessKey, accessKe
 // Revoke ends the key, and the sessions that it opened, from now on. It returns
 // ErrNotFound if there is no such key.
 func (v *CredentialVerifier) Revoke(ctx context.Context, accessKey string) error {
+	return v.revoke(ctx, accessKey, "", EventKeyRevoked)
+}
+
+// revoke is Revoke, of a key of the user, where that is known.
+func (v *CredentialVerifier) revoke(ctx context.Context, accessKey, userID string, kind EventKind) error {
 	if err := v.store.RevokeKey(ctx, accessKey); err != nil {
 		return fmt.Errorf("auth: revoking an access key: %w", err)
 	}
+	v.events.emit(ctx, Event{Kind: kind, UserID: userID, AccessKey: v.nameOf(accessKey)})
 	return nil
+}
+
+// nameOf returns the key as it may be written down.
+func (v *CredentialVerifier) nameOf(accessKey string) string {
+	if !v.format.isKey(accessKey) {
+		return "imported" // people paste secrets into the wrong field
+	}
+	return accessKey
 }
 
 // ImportedKey is an access key that was made elsewhere. It has either the Hash
@@ -306,6 +335,7 @@ func (v *CredentialVerifier) Import(ctx context.Context, imported ImportedKey) e
 	if err := v.store.AddKey(ctx, key); err != nil {
 		return fmt.Errorf("auth: importing an access key: %w", err)
 	}
+	v.events.emit(ctx, Event{Kind: EventKeyImported, UserID: key.UserID, AccessKey: v.nameOf(key.ID)})
 	return nil
 }
 

@@ -26,6 +26,13 @@
 // instances, and it reads ahead which sessions have ended, and removes what has
 // expired.
 //
+// # Under attack, and afterwards
+//
+// [Config.Throttling] bounds what can be tried from one address; a right generated
+// secret is let in throughout. [Config.OnEvent] is told of all that happens, who did
+// it and why it was refused; unless it is set, the log is. [Config.TrustedProxies] says
+// whose word on the address of a client counts.
+//
 // # Keys and sessions
 //
 // A user has up to 100 access keys, each with a label and an end, and gives one a new

@@ -60,5 +60,5 @@ func ExampleCredentialVerifier_RevokeLeaked() {
 	fmt.Println(err)
 	// Output:
 	// revoked the key of u1 for the build server
-	// auth: invalid access key or secret
+	// auth: invalid access key or secret: no such key
 }

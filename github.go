@@ -211,8 +211,9 @@ type GitHubConnector struct {
 	cfg     GitHubConfig
 	api     *githubAPI
 	cookies stateCookies
-	unbound *sealer // of states that no cookie binds; nil unless they are allowed
-	sealer  *sealer // of tokens in the store
+	unbound *sealer   // of states that no cookie binds; nil unless they are allowed
+	sealer  *sealer   // of tokens in the store
+	events  *eventLog // nil but in a Service
 }
 
 // NewGitHubConnector returns a connector, or an error that says what to change in

@@ -107,33 +107,59 @@ func (g *GitHubConnector) authURL(state string, flow githubFlow, scopes []string
 // token behind, and the token that GitHub gave is revoked there. Only the link of a
 // user of the host's own may stay who is disabled at that very moment.
 func (g *GitHubConnector) Complete(r *http.Request, signedInAs string) (GitHubOutcome, error) {
+	flow, outcome, err := g.completeFlow(r, signedInAs)
+	g.noteOutcome(r.Context(), flow, outcome, err)
+	return outcome, err
+}
+
+// noteOutcome emits what has come of a flow.
+func (g *GitHubConnector) noteOutcome(ctx context.Context, flow githubFlow, outcome GitHubOutcome, err error) {
+	switch {
+	case outcome.Connected != nil && err == nil:
+		g.events.emit(ctx, Event{
+			Kind: EventGitHubConnected, UserID: flow.UserID, ActorID: flow.UserID, SessionID: flow.SessionID, GitHub: outcome.Connected.Account,
+		})
+	case flow.UserID != "" && err != nil:
+		g.events.emit(ctx, Event{Kind: EventGitHubRefused, UserID: flow.UserID, ActorID: flow.UserID, SessionID: flow.SessionID, Reason: reasonOf(err)})
+	case err != nil:
+		g.events.signIn(ctx, Event{Method: MethodGitHub}, Token{}, err)
+	default:
+		if outcome.IsNewUser {
+			g.events.emit(ctx, Event{Kind: EventUserCreated, UserID: outcome.SignedIn.User.ID, Reason: "signed in with GitHub"})
+		}
+		g.events.signIn(ctx, Event{Method: MethodGitHub}, *outcome.SignedIn, nil)
+	}
+}
+
+// completeFlow is Complete, and returns whose flow it was, where that is known.
+func (g *GitHubConnector) completeFlow(r *http.Request, signedInAs string) (githubFlow, GitHubOutcome, error) {
 	query, err := callbackQuery(r.URL.RawQuery)
 	if err != nil {
-		return GitHubOutcome{}, err
+		return githubFlow{}, GitHubOutcome{}, err
 	}
 	flow, ok := g.flow(r, query.Get("state"))
 	if !ok || flow.UserID != "" && signedInAs != "" && flow.UserID != signedInAs ||
 		query.Has("iss") && query.Get("iss") != g.cfg.BaseURL+"/login/oauth" { // RFC 9207
-		return GitHubOutcome{}, ErrGitHubState
+		return flow, GitHubOutcome{}, ErrGitHubState
 	}
 	// What is left of the time is for revoking a token that is not kept.
 	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Timeout-g.cfg.Timeout/4)
 	defer cancel()
 	used := g.cfg.Now().Add(stateLifetime + stateKept)
 	if err := g.store.UseState(ctx, stateID(query.Get("state")), used); errors.Is(err, ErrExists) {
-		return GitHubOutcome{}, ErrGitHubState
+		return flow, GitHubOutcome{}, ErrGitHubState
 	} else if err != nil {
-		return GitHubOutcome{}, fmt.Errorf("auth: using a state: %w", err)
+		return flow, GitHubOutcome{}, fmt.Errorf("auth: using a state: %w", err)
 	}
 	switch {
 	case query.Has("error"):
-		return GitHubOutcome{ReturnTo: flow.ReturnTo}, ErrGitHubDenied
+		return flow, GitHubOutcome{ReturnTo: flow.ReturnTo}, ErrGitHubDenied
 	case !isTokenText(query.Get("code")):
-		return GitHubOutcome{ReturnTo: flow.ReturnTo}, ErrGitHubState
+		return flow, GitHubOutcome{ReturnTo: flow.ReturnTo}, ErrGitHubState
 	}
 	outcome, err := g.complete(ctx, flow, query.Get("code"))
 	outcome.ReturnTo = flow.ReturnTo
-	return outcome, err
+	return flow, outcome, err
 }
 
 // flow returns the flow of the state, if the request may go on with it.

@@ -125,14 +125,18 @@ func (s *Service) githubCallback(w http.ResponseWriter, r *http.Request) {
 
 // completeGitHub is [GitHubConnector.Complete], within the limits of Config.Throttling.
 func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
-	ctx := s.withClient(r)
+	ctx := r.Context()
 	address := clientOf(ctx).Address
 	if err := s.throttle.enter(ctx, address); err != nil {
+		s.events.emit(ctx, Event{Kind: EventSignInThrottled, Method: MethodGitHub})
 		return GitHubOutcome{}, err
 	}
-	outcome, err := s.github.Complete(r.WithContext(ctx), s.browserUser(r))
+	outcome, err := s.github.Complete(r, s.browserUser(r))
 	if errors.Is(err, ErrGitHubState) || errors.Is(err, ErrGitHubNotAllowed) || errors.Is(err, ErrGitHubConflict) {
-		err = s.throttle.failed(ctx, address, countGitHub, err)
+		failure := err
+		if err = s.throttle.failed(ctx, address, countGitHub, failure); err != failure {
+			s.events.emit(ctx, Event{Kind: EventSignInThrottled, Method: MethodGitHub})
+		}
 	}
 	return outcome, err
 }

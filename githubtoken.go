@@ -83,6 +83,7 @@ func (g *GitHubConnector) Disconnect(ctx context.Context, userID string) error {
 	if err != nil {
 		return fmt.Errorf("auth: disconnecting GitHub: %w", err)
 	}
+	g.events.emit(ctx, Event{Kind: EventGitHubDisconnected, UserID: userID, GitHub: token.Account})
 	g.forgetRecord(ctx, token)
 	return nil
 }
@@ -95,6 +96,7 @@ func (g *GitHubConnector) Unlink(ctx context.Context, userID string) error {
 	if err != nil {
 		return fmt.Errorf("auth: unlinking GitHub: %w", err)
 	}
+	g.events.emit(ctx, Event{Kind: EventGitHubUnlinked, UserID: userID, GitHub: removed.Link.Account})
 	if removed.Token != nil {
 		g.forgetRecord(ctx, *removed.Token)
 	}
@@ -202,6 +204,9 @@ func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant gi
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("auth: keeping a refreshed GitHub token: %w", err)
 	}
+	if err == nil {
+		g.events.emit(ctx, Event{Kind: EventGitHubRefreshed, UserID: old.UserID, GitHub: old.Account})
+	}
 	return nil
 }
 
@@ -216,6 +221,7 @@ func (g *GitHubConnector) drop(ctx context.Context, userID, version string) erro
 	case err != nil:
 		return fmt.Errorf("auth: removing a dead GitHub token: %w", err)
 	}
+	g.events.emit(ctx, Event{Kind: EventGitHubLost, UserID: userID, GitHub: GitHubAccount{Host: g.cfg.Host}})
 	return fmt.Errorf("auth: GitHub has revoked the token: %w", ErrNotFound)
 }
 

@@ -13,10 +13,10 @@ import (
 // another status, or an error.
 type endpoint func(ctx context.Context, w http.ResponseWriter, r *http.Request) (body any, err error)
 
-// bounded gives a handler the time that one request may take.
+// bounded gives a handler the time that one request may take, and whose it is.
 func (s *Service) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
+		ctx, cancel := context.WithTimeout(WithClient(r.Context(), s.Client(r)), s.timeout)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
@@ -153,7 +153,7 @@ type loginResponse struct {
 // LoginHandler handles POST /auth/users/login: an access key and its secret for
 // a token.
 func (s *Service) LoginHandler() http.Handler {
-	return s.bounded(s.handle(http.MethodPost, func(_ context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
+	return s.bounded(s.handle(http.MethodPost, func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 		body, err := readBody(w, r, []string{"access_key", "access_secret"})
 		if err != nil {
 			return nil, err
@@ -163,7 +163,7 @@ func (s *Service) LoginHandler() http.Handler {
 		if err := firstError(err1, err2); err != nil {
 			return nil, err
 		}
-		token, err := s.Login(s.withClient(r), KeyPair{AccessKey: key, AccessSecret: NewSecret(secret)})
+		token, err := s.Login(ctx, KeyPair{AccessKey: key, AccessSecret: NewSecret(secret)})
 		if err != nil {
 			return nil, err
 		}
@@ -282,7 +282,7 @@ func (s *Service) LogoutHandler() http.Handler {
 	return s.account(http.MethodPost, func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 		identity, _ := IdentityFromContext(ctx)
 		// A session that another call has just ended is what was asked for.
-		if err := s.tokens.Revoke(ctx, identity.SessionID); err != nil && !errors.Is(err, ErrNotFound) {
+		if err := s.tokens.revoke(ctx, identity.SessionID, identity.UserID); err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, err
 		}
 		if s.browser != nil {

@@ -148,5 +148,6 @@ func (s *Service) RevokeUser(ctx context.Context, userID string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("auth: ending the sessions of a user: %w", err)
 	}
+	s.events.emit(ctx, Event{Kind: EventSessionsEnded, UserID: userID, Reason: fmt.Sprintf("%d were live", live)})
 	return live, nil
 }

@@ -17,12 +17,15 @@ const (
 // Run does what need not wait for a request, until ctx is done, and returns ctx's
 // error. It reads which sessions have ended, now and twice in each
 // RevocationInterval, so that no request has to, and does the housekeeping,
-// [Service.Prune] now and every ten minutes. It starts no goroutine.
+// [Service.Prune] now and every ten minutes. With Config.OnEvent it tells the host what
+// happens, in a goroutine that ends before it returns, or is left behind if the
+// host's function takes more than five seconds then.
 //
 // Run belongs on every instance. Without it the first request in each interval
 // reads what has ended, and the host is to call Prune itself. What fails is logged
 // and tried again the next time.
 func (s *Service) Run(ctx context.Context) error {
+	defer s.events.runDelivery(ctx)()
 	prune := time.NewTicker(pruneInterval)
 	defer prune.Stop()
 	read := time.NewTicker(max(time.Millisecond, s.tokens.cfg.RevocationInterval/2))

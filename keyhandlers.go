@@ -125,7 +125,7 @@ func (s *Service) RevokeKeyHandler() http.Handler {
 		if err != nil {
 			return nil, err
 		}
-		return done, s.credentials.Revoke(ctx, key.ID)
+		return done, s.credentials.revoke(ctx, key.ID, key.UserID, EventKeyRevoked)
 	})
 }
 

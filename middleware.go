@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -28,6 +29,15 @@ func (s *Service) Identify(r *http.Request) (Identity, error) {
 
 // identify is Identify, whose result is shared with others.
 func (s *Service) identify(r *http.Request) (*Identity, error) {
+	identity, err := s.identifyQuietly(r)
+	if err != nil && errors.Is(err, ErrTokenRejected) {
+		s.events.emit(WithClient(r.Context(), s.Client(r)), Event{Kind: EventTokenRefused, Reason: reasonOf(err)})
+	}
+	return identity, err
+}
+
+// identifyQuietly is identify without a note of what is refused.
+func (s *Service) identifyQuietly(r *http.Request) (*Identity, error) {
 	ctx := r.Context()
 	if s.tokens.feed == nil { // which waits for as long as it likes itself
 		bounded, cancel := context.WithTimeout(ctx, s.timeout)

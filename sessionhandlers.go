@@ -54,7 +54,7 @@ func (s *Service) EndSessionHandler() http.Handler {
 			return nil, err
 		}
 		// One that another call has just ended is what was asked for.
-		if err := s.tokens.Revoke(ctx, session.ID); err != nil && !errors.Is(err, ErrNotFound) {
+		if err := s.tokens.revoke(ctx, session.ID, session.UserID); err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, err
 		}
 		return done, nil

@@ -2,6 +2,8 @@ package auth
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -159,6 +161,18 @@ type Credential struct {
 type UserChange struct {
 	IsSuperUser *bool
 	IsActive    *bool
+}
+
+// String returns what is changed, such as "is_super_user=true is_active=false".
+func (c UserChange) String() string {
+	var changes []string
+	if c.IsSuperUser != nil {
+		changes = append(changes, fmt.Sprintf("is_super_user=%t", *c.IsSuperUser))
+	}
+	if c.IsActive != nil {
+		changes = append(changes, fmt.Sprintf("is_active=%t", *c.IsActive))
+	}
+	return strings.Join(changes, " ")
 }
 
 // Store keeps users, access keys, sessions and GitHub accounts. Package memstore keeps them in

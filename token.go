@@ -92,6 +92,8 @@ type TokenIssuer struct {
 
 	claimsPrefix string // see [encodeClaimsPrefix]
 
+	events *eventLog // nil but in a Service
+
 	ring  atomic.Pointer[keyRing]
 	cache *tokenCache     // nil for none
 	feed  *revocationFeed // nil with ReadSessions
@@ -341,11 +343,17 @@ func (t *TokenIssuer) requireLive(ctx context.Context, c *tokenClaims, checked *
 // Revoke ends the session, and so its token, from now on. It returns ErrNotFound
 // if there is no such session.
 func (t *TokenIssuer) Revoke(ctx context.Context, sessionID string) error {
+	return t.revoke(ctx, sessionID, "")
+}
+
+// revoke is Revoke, for a session of the user, where that is known.
+func (t *TokenIssuer) revoke(ctx context.Context, sessionID, userID string) error {
 	if err := t.sessions.EndSession(ctx, sessionID); err != nil {
 		return fmt.Errorf("auth: ending a session: %w", err)
 	}
 	if t.feed != nil {
 		t.feed.learn(ctx)
 	}
+	t.events.emit(ctx, Event{Kind: EventSessionEnded, UserID: userID, SessionID: sessionID})
 	return nil
 }

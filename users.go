@@ -36,6 +36,7 @@ func (s *Service) Register(ctx context.Context, user NewUser) (Registration, err
 	if err := s.store.Register(ctx, r.User, key); err != nil {
 		return Registration{}, fmt.Errorf("auth: registering a user: %w", err)
 	}
+	s.events.emit(ctx, Event{Kind: EventUserCreated, UserID: r.User.ID, AccessKey: key.ID})
 	return r, nil
 }
 
@@ -86,6 +87,7 @@ func (s *Service) Bootstrap(ctx context.Context, user NewUser, pair KeyPair) (Us
 	}
 	err = s.store.Bootstrap(ctx, r.User, key)
 	if err == nil {
+		s.events.emit(ctx, Event{Kind: EventBootstrapped, UserID: r.User.ID, AccessKey: key.ID})
 		return r.User, nil
 	}
 	if errors.Is(err, ErrBootstrapped) {
@@ -113,6 +115,7 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 	if err != nil {
 		return KeyPair{}, fmt.Errorf("auth: recovering a super user: %w", err)
 	}
+	s.events.emit(ctx, Event{Kind: EventSuperUserRecovered, UserID: userID, AccessKey: recovered.Pair.AccessKey})
 	return recovered.Pair, nil
 }
 
@@ -126,6 +129,7 @@ func (s *Service) RegenerateCredentials(ctx context.Context, userID string) (Key
 	if err != nil {
 		return KeyPair{}, fmt.Errorf("auth: regenerating the credentials of a user: %w", err)
 	}
+	s.events.emit(ctx, Event{Kind: EventUserReset, UserID: userID, AccessKey: made.Pair.AccessKey, Reason: "regenerated"})
 	return made.Pair, nil
 }
 
@@ -137,6 +141,7 @@ func (s *Service) ReinstateUser(ctx context.Context, userID string) (Registratio
 	if err != nil {
 		return Registration{}, fmt.Errorf("auth: reinstating a user: %w", err)
 	}
+	s.events.emit(ctx, Event{Kind: EventUserReset, UserID: userID, AccessKey: made.Pair.AccessKey, Reason: "reinstated"})
 	return made, nil
 }
 
@@ -179,6 +184,7 @@ func (s *Service) UpdateUser(ctx context.Context, userID string, change UserChan
 	if err != nil {
 		return User{}, fmt.Errorf("auth: changing a user: %w", err)
 	}
+	s.events.emit(ctx, Event{Kind: EventUserChanged, UserID: userID, Reason: change.String()})
 	return user, nil
 }
 
@@ -194,6 +200,7 @@ func (s *Service) DeleteUser(ctx context.Context, userID string) error {
 	if err != nil {
 		return fmt.Errorf("auth: deleting a user: %w", err)
 	}
+	s.events.emit(ctx, Event{Kind: EventUserDeleted, UserID: userID})
 	s.forgetGitHub(ctx, tokens)
 	return nil
 }

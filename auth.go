@@ -101,6 +101,9 @@ type Config struct {
 	// lost, and the log says how many.
 	OnEvent func(Event)
 
+	// Hooks are told of what the host measures.
+	Hooks Hooks
+
 	// Now is the clock, time.Now unless set.
 	Now func() time.Time
 
@@ -191,6 +194,7 @@ func New(store Store, cfg Config) (*Service, error) {
 		log:         orDefault(cfg.Logger),
 	}
 	credentials.events, tokens.events = s.events, s.events
+	s.events.onSignIn, tokens.onVerify = cfg.Hooks.SignIn, cfg.Hooks.Verify
 	if github != nil {
 		github.events = s.events
 	}
@@ -245,12 +249,13 @@ func (s *Service) Tokens() *TokenIssuer { return s.tokens }
 // returns ErrInvalidCredentials for whatever does not sign anybody in, a
 // *ThrottledError, or what says that the store could not answer.
 func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
+	began := time.Now()
 	token, err := s.login(ctx, pair)
 	e := Event{Method: MethodAccessKey}
 	if err == nil || s.credentials.format.isKey(pair.AccessKey) { // what is only claimed may be anything
 		e.AccessKey = s.credentials.nameOf(pair.AccessKey)
 	}
-	s.events.signIn(ctx, e, token, err)
+	s.events.signIn(ctx, began, e, token, err)
 	return token, err
 }
 
@@ -302,8 +307,9 @@ func (s *Service) checkPair(ctx context.Context, pair KeyPair) (Credential, erro
 // host, and for hosts that know by other means who is there. It returns
 // ErrNotFound if there is no such user and ErrUserDisabled for a disabled one.
 func (s *Service) SignIn(ctx context.Context, userID string) (Token, error) {
+	began := time.Now()
 	token, err := s.tokens.Issue(ctx, SignIn{UserID: userID, Method: MethodHost})
-	s.events.signIn(ctx, Event{UserID: userID, Method: MethodHost}, token, err)
+	s.events.signIn(ctx, began, Event{UserID: userID, Method: MethodHost}, token, err)
 	return token, err
 }
 

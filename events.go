@@ -95,6 +95,8 @@ type eventLog struct {
 	tell    func(Event) // nil for the log
 	queue   chan Event
 	dropped atomic.Int64 // since that was last logged
+
+	onSignIn func(ctx context.Context, method SignInMethod, outcome Outcome, took time.Duration) // may be nil
 }
 
 func newEventLog(now func() time.Time, log *slog.Logger, tell func(Event)) *eventLog {
@@ -132,8 +134,14 @@ func (l *eventLog) emit(ctx context.Context, e Event) {
 	}
 }
 
-// signIn is emit for an attempt to sign in, with what came of it.
-func (l *eventLog) signIn(ctx context.Context, e Event, token Token, err error) {
+// signIn is emit for an attempt to sign in that began then, with what came of it.
+func (l *eventLog) signIn(ctx context.Context, began time.Time, e Event, token Token, err error) {
+	if l == nil {
+		return
+	}
+	if l.onSignIn != nil {
+		l.onSignIn(ctx, e.Method, outcomeOf(err), time.Since(began))
+	}
 	var throttled *ThrottledError
 	switch {
 	case err == nil:

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/oauth2"
 )
@@ -107,13 +108,14 @@ func (g *GitHubConnector) authURL(state string, flow githubFlow, scopes []string
 // token behind, and the token that GitHub gave is revoked there. Only the link of a
 // user of the host's own may stay who is disabled at that very moment.
 func (g *GitHubConnector) Complete(r *http.Request, signedInAs string) (GitHubOutcome, error) {
+	began := time.Now()
 	flow, outcome, err := g.completeFlow(r, signedInAs)
-	g.noteOutcome(r.Context(), flow, outcome, err)
+	g.noteOutcome(r.Context(), began, flow, outcome, err)
 	return outcome, err
 }
 
-// noteOutcome emits what has come of a flow.
-func (g *GitHubConnector) noteOutcome(ctx context.Context, flow githubFlow, outcome GitHubOutcome, err error) {
+// noteOutcome emits what has come of a flow, whose last part began then.
+func (g *GitHubConnector) noteOutcome(ctx context.Context, began time.Time, flow githubFlow, outcome GitHubOutcome, err error) {
 	switch {
 	case outcome.Connected != nil && err == nil:
 		g.events.emit(ctx, Event{
@@ -122,12 +124,12 @@ func (g *GitHubConnector) noteOutcome(ctx context.Context, flow githubFlow, outc
 	case flow.UserID != "" && err != nil:
 		g.events.emit(ctx, Event{Kind: EventGitHubRefused, UserID: flow.UserID, ActorID: flow.UserID, SessionID: flow.SessionID, Reason: reasonOf(err)})
 	case err != nil:
-		g.events.signIn(ctx, Event{Method: MethodGitHub}, Token{}, err)
+		g.events.signIn(ctx, began, Event{Method: MethodGitHub}, Token{}, err)
 	default:
 		if outcome.IsNewUser {
 			g.events.emit(ctx, Event{Kind: EventUserCreated, UserID: outcome.SignedIn.User.ID, Reason: "signed in with GitHub"})
 		}
-		g.events.signIn(ctx, Event{Method: MethodGitHub}, *outcome.SignedIn, nil)
+		g.events.signIn(ctx, began, Event{Method: MethodGitHub}, *outcome.SignedIn, nil)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // errNotConfigured is the answer of every GitHub call of a host without GitHub.
@@ -127,15 +128,16 @@ func (s *Service) githubCallback(w http.ResponseWriter, r *http.Request) {
 func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
 	ctx := r.Context()
 	address := clientOf(ctx).Address
+	began := time.Now()
 	if err := s.throttle.enter(ctx, address); err != nil {
-		s.events.emit(ctx, Event{Kind: EventSignInThrottled, Method: MethodGitHub})
+		s.events.signIn(ctx, began, Event{Method: MethodGitHub}, Token{}, err)
 		return GitHubOutcome{}, err
 	}
 	outcome, err := s.github.Complete(r, s.browserUser(r))
 	if errors.Is(err, ErrGitHubState) || errors.Is(err, ErrGitHubNotAllowed) || errors.Is(err, ErrGitHubConflict) {
 		failure := err
 		if err = s.throttle.failed(ctx, address, countGitHub, failure); err != failure {
-			s.events.emit(ctx, Event{Kind: EventSignInThrottled, Method: MethodGitHub})
+			s.events.signIn(ctx, began, Event{Method: MethodGitHub}, Token{}, err)
 		}
 	}
 	return outcome, err

@@ -129,7 +129,8 @@ func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, er
 }
 
 func (v *RemoteVerifier) verify(ring *keyRing, token string, now int64) (*verifiedToken, error) {
-	return v.verifier.verifyOnce(v.cache, ring, token, now)
+	known, _, err := v.verifier.verifyOnce(v.cache, ring, token, now)
+	return known, err
 }
 
 // Identify returns who makes the request, as [Service.Identify] does, but for

@@ -92,7 +92,8 @@ type TokenIssuer struct {
 
 	claimsPrefix string // see [encodeClaimsPrefix]
 
-	events *eventLog // nil but in a Service
+	events   *eventLog // nil but in a Service
+	onVerify func(ctx context.Context, outcome Outcome, took time.Duration)
 
 	ring  atomic.Pointer[keyRing]
 	cache *tokenCache     // nil for none
@@ -311,15 +312,24 @@ func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error
 
 // verify is Verify, whose result is shared with others.
 func (t *TokenIssuer) verify(ctx context.Context, token string) (*Identity, error) {
+	if t.onVerify != nil {
+		return t.observeVerify(ctx, token)
+	}
+	identity, _, err := t.verifyToken(ctx, token)
+	return identity, err
+}
+
+// verifyToken is verify, and reports whether the token was in the cache.
+func (t *TokenIssuer) verifyToken(ctx context.Context, token string) (identity *Identity, hit bool, err error) {
 	now := t.now()
-	v, err := t.verifier.verifyOnce(t.cache, t.ring.Load(), token, now.Unix())
+	v, hit, err := t.verifier.verifyOnce(t.cache, t.ring.Load(), token, now.Unix())
 	if err != nil {
-		return nil, err
+		return nil, hit, err
 	}
 	if err := t.requireLive(ctx, &v.tokenClaims, &v.checked, now); err != nil {
-		return nil, err
+		return nil, hit, err
 	}
-	return &v.identity, nil
+	return &v.identity, hit, nil
 }
 
 // requireLive returns an error unless the session is live. Checked is where may be

@@ -85,16 +85,16 @@ func (v *tokenVerifier) verify(ring *keyRing, token string, now int64) (tokenCla
 }
 
 // verifyOnce is verify for a ring whose tokens are remembered once they have been
-// verified: then only the times are looked at.
-func (v *tokenVerifier) verifyOnce(cache *tokenCache, ring *keyRing, token string, now int64) (*verifiedToken, error) {
+// verified: then only the times are looked at. Hit is whether this one was.
+func (v *tokenVerifier) verifyOnce(cache *tokenCache, ring *keyRing, token string, now int64) (known *verifiedToken, hit bool, err error) {
 	if known := cache.find(token, ring); known != nil {
-		return known, v.checkTimes(known.times, now)
+		return known, true, v.checkTimes(known.times, now)
 	}
 	claims, err := v.verify(ring, token, now)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return cache.add(token, ring, claims, now), nil
+	return cache.add(token, ring, claims, now), false, nil
 }
 
 // splitToken cuts the token at its two dots. It looks at no more than the

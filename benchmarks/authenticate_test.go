@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -93,7 +94,7 @@ func signingKey(t testing.TB, k Keys, alg string) auth.SigningKey {
 // ours is the middleware of this library, and a token of its own.
 func ours(t testing.TB, k Keys, alg string) (Middleware, *auth.Service, string) {
 	t.Helper()
-	svc, err := auth.New(memstore.New(), auth.Config{Issuer: Issuer, Audience: Audience, SigningKeys: []auth.SigningKey{signingKey(t, k, alg)}})
+	svc, err := auth.New(memstore.New(), auth.Config{Issuer: Issuer, Audience: Audience, SigningKeys: []auth.SigningKey{signingKey(t, k, alg)}, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	made, err := svc.Register(context.Background(), auth.NewUser{Username: "ada"})
 	require.NoError(t, err)

@@ -2,6 +2,7 @@ package benchmarks
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -17,7 +18,7 @@ func BenchmarkFirstSight(b *testing.B) {
 	k := newKeys(b)
 	for _, alg := range algorithms {
 		svc, err := auth.New(memstore.New(), auth.Config{
-			Issuer: Issuer, Audience: Audience, SigningKeys: []auth.SigningKey{signingKey(b, k, alg)}, TokenCacheSize: -1,
+			Issuer: Issuer, Audience: Audience, SigningKeys: []auth.SigningKey{signingKey(b, k, alg)}, TokenCacheSize: -1, Logger: slog.New(slog.DiscardHandler),
 		})
 		require.NoError(b, err)
 		made, err := svc.Register(context.Background(), auth.NewUser{Username: "ada"})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"testing"
 	"time"
@@ -57,6 +58,7 @@ func issuerOver(b *testing.B, store auth.Store, k Keys, cached int) *auth.TokenI
 	b.Helper()
 	svc, err := auth.New(store, auth.Config{
 		Issuer: Issuer, Audience: Audience, SigningKeys: []auth.SigningKey{signingKey(b, k, "HS256")}, TokenCacheSize: cached,
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(b, err)
 	return svc.Tokens()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -71,7 +72,7 @@ func signIn(ctx context.Context, key []byte, tokens int) (*auth.Service, []strin
 		return nil, nil, err
 	}
 	svc, err := auth.New(memstore.New(), auth.Config{
-		Issuer: benchmarks.Issuer, Audience: benchmarks.Audience, SigningKeys: []auth.SigningKey{signing},
+		Issuer: benchmarks.Issuer, Audience: benchmarks.Audience, SigningKeys: []auth.SigningKey{signing}, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, nil, err

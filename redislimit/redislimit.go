@@ -1,0 +1,179 @@
+// Package redislimit counts on a Redis server, for all instances of a service
+// together:
+//
+//	limiter, err := redislimit.New(redis.NewClient(&redis.Options{Addr: "redis.example.com:6379"}), redislimit.Options{})
+//	…
+//	svc, err := auth.New(store, auth.Config{Throttling: auth.Throttling{Limiter: limiter}, …})
+//
+// While the server is away, each instance counts for itself, and sign-in goes on.
+//
+// It is a module of its own, so that a host without Redis compiles none of it.
+package redislimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-redis/redis_rate/v10"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sallyport-go/auth/limit"
+)
+
+// Options are what may be said of a limiter. The zero value is a good choice.
+type Options struct {
+	// Prefix begins the name of every key, behind "rate:": "sallyport" unless set.
+	Prefix string
+
+	// Timeout is how long the server may take for one answer: 100 milliseconds unless
+	// set.
+	Timeout time.Duration
+
+	// Local counts while the server is away: limit.NewMemory(0, nil) unless set.
+	Local limit.Limiter
+
+	// Logger is told when the server goes away, and when it is back: slog.Default()
+	// unless set.
+	Logger *slog.Logger
+}
+
+// Limiter is a [limit.Limiter] on a Redis server. It is safe for concurrent use.
+type Limiter struct {
+	rates   *redis_rate.Limiter
+	options Options
+
+	// awayUntil is until when the server is left alone after a failure, in nanoseconds
+	// of Unix time; 0 while it answers.
+	awayUntil atomic.Int64
+}
+
+// mostRates is how many rates a bucket may have.
+const mostRates = 4
+
+// retryAfter is for how long the server is left alone after a failure: a request must
+// not wait for one that is away.
+const retryAfter = time.Second
+
+// New returns a limiter on the server of the client, which stays the caller's to
+// close. It does not touch the server.
+func New(client redis.UniversalClient, options Options) (*Limiter, error) {
+	if client == nil {
+		return nil, errors.New("redislimit: New needs a client")
+	}
+	if options.Timeout < 0 {
+		return nil, errors.New("redislimit: Timeout must not be negative")
+	}
+	if options.Prefix == "" {
+		options.Prefix = "sallyport"
+	}
+	if options.Timeout == 0 {
+		options.Timeout = 100 * time.Millisecond
+	}
+	if options.Local == nil {
+		options.Local = limit.NewMemory(0, nil)
+	}
+	if options.Logger == nil {
+		options.Logger = slog.Default()
+	}
+	return &Limiter{rates: redis_rate.NewLimiter(client), options: options}, nil
+}
+
+// Take implements [limit.Limiter], for up to four rates.
+func (l *Limiter) Take(ctx context.Context, bucket string, rates []limit.Rate) (time.Duration, error) {
+	if len(rates) > mostRates {
+		return 0, fmt.Errorf("redislimit: a bucket may have %d rates at the most", mostRates)
+	}
+	wait, err := ask(ctx, l, func(ctx context.Context) (time.Duration, error) { return l.take(ctx, bucket, rates) })
+	if err != nil {
+		return l.options.Local.Take(ctx, bucket, rates)
+	}
+	return wait, nil
+}
+
+// take looks whether all rates have room before it counts in any. Between the two
+// somebody else may take the last: then it has counted in some of them only.
+func (l *Limiter) take(ctx context.Context, bucket string, rates []limit.Rate) (wait time.Duration, err error) {
+	room := true
+	if len(rates) > 1 {
+		for i, rate := range rates {
+			result, err := l.rates.AllowN(ctx, l.key(bucket, i), limitOf(rate), 0)
+			if err != nil {
+				return 0, err
+			}
+			room = room && result.Remaining > 0
+		}
+	}
+	for i, rate := range rates {
+		limit := limitOf(rate)
+		if !room {
+			result, err := l.rates.AllowN(ctx, l.key(bucket, i), limit, 0)
+			if err != nil {
+				return 0, err
+			}
+			if result.Remaining > 0 {
+				continue
+			}
+		}
+		result, err := l.rates.Allow(ctx, l.key(bucket, i), limit)
+		if err != nil {
+			return 0, err
+		}
+		if result.Allowed == 0 {
+			wait = max(wait, result.RetryAfter, time.Millisecond)
+		}
+	}
+	return wait, nil
+}
+
+// Reset implements [limit.Limiter]. While the server is away, its buckets stay.
+func (l *Limiter) Reset(ctx context.Context, bucket string) error {
+	_, err := ask(ctx, l, func(ctx context.Context) (struct{}, error) {
+		for i := range mostRates {
+			if err := l.rates.Reset(ctx, l.key(bucket, i)); err != nil {
+				return struct{}{}, err
+			}
+		}
+		return struct{}{}, nil
+	})
+	return errors.Join(l.options.Local.Reset(ctx, bucket), err)
+}
+
+func (l *Limiter) key(bucket string, rate int) string {
+	return fmt.Sprintf("%s:%s:%d", l.options.Prefix, bucket, rate)
+}
+
+func limitOf(rate limit.Rate) redis_rate.Limit {
+	return redis_rate.Limit{Rate: rate.Count, Burst: rate.Count, Period: rate.Per}
+}
+
+var errAway = errors.New("redislimit: the server is away")
+
+// ask calls the server, unless it has just been found to be away.
+func ask[T any](ctx context.Context, l *Limiter, call func(context.Context) (T, error)) (result T, err error) {
+	now := time.Now().UnixNano()
+	until := l.awayUntil.Load()
+	if now < until {
+		return result, errAway
+	}
+	// Of those who come when it is to be tried again, one does.
+	if until != 0 && !l.awayUntil.CompareAndSwap(until, now+int64(retryAfter)) {
+		return result, errAway
+	}
+	bounded, cancel := context.WithTimeout(ctx, l.options.Timeout)
+	defer cancel()
+	result, err = call(bounded)
+	switch {
+	case err == nil && until != 0:
+		l.awayUntil.Store(0)
+		l.options.Logger.InfoContext(ctx, "redislimit: the server answers again")
+	case err != nil && ctx.Err() == nil:
+		if l.awayUntil.Swap(time.Now().UnixNano()+int64(retryAfter)) == 0 {
+			l.options.Logger.ErrorContext(ctx, "redislimit: the server is away, and each instance counts for itself", "error", err)
+		}
+	}
+	return result, err
+}

@@ -1,0 +1,122 @@
+// Package otelauth measures a service with OpenTelemetry: how long sign-ins, tokens,
+// the store and GitHub take and what comes of them, how old what an instance knows of
+// ended sessions is, and a span around each call of the store and of GitHub.
+//
+//	telemetry, err := otelauth.New(otelauth.Options{})
+//	…
+//	github.HTTPClient = &http.Client{Transport: telemetry.Transport(nil)}
+//	svc, err := auth.New(telemetry.Store(store), auth.Config{Hooks: telemetry.Hooks(), GitHub: &github, …})
+//	…
+//	_, err = telemetry.ObserveFeed(svc)
+//
+// No attribute says who somebody is. grafana-dashboard.json and alerts.yaml in this
+// directory are for Prometheus and Grafana.
+//
+// It is a module of its own, so that a host without OpenTelemetry compiles none of it.
+package otelauth
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/sallyport-go/auth"
+)
+
+const scope = "github.com/sallyport-go/auth/otelauth"
+
+// Options say where what is measured goes. The providers are the global ones unless
+// set.
+type Options struct {
+	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
+}
+
+// Telemetry measures. It is safe for concurrent use.
+type Telemetry struct {
+	tracer trace.Tracer
+	meter  metric.Meter
+
+	signIns, tokens, store, github metric.Float64Histogram
+}
+
+// New returns a Telemetry, or an error of the providers'.
+func New(options Options) (*Telemetry, error) {
+	if options.TracerProvider == nil {
+		options.TracerProvider = otel.GetTracerProvider()
+	}
+	if options.MeterProvider == nil {
+		options.MeterProvider = otel.GetMeterProvider()
+	}
+	t := &Telemetry{tracer: options.TracerProvider.Tracer(scope), meter: options.MeterProvider.Meter(scope)}
+	var errs []error
+	for _, h := range []struct {
+		into              *metric.Float64Histogram
+		name, description string
+		buckets           []float64
+	}{
+		{&t.signIns, "auth.sign_in.duration", "Attempts to sign in, by method and outcome.", upToSeconds},
+		{&t.tokens, "auth.token.duration", "Bearer tokens that were verified, by outcome.", fromMicroseconds},
+		{&t.store, "auth.store.duration", "Calls of the store, by method and outcome.", upToSeconds},
+		{&t.github, "auth.github.duration", "Calls of GitHub, by endpoint and status.", upToSeconds},
+	} {
+		var err error
+		*h.into, err = t.meter.Float64Histogram(h.name, metric.WithUnit("s"), metric.WithDescription(h.description),
+			metric.WithExplicitBucketBoundaries(h.buckets...))
+		errs = append(errs, err)
+	}
+	return t, errors.Join(errs...)
+}
+
+var (
+	upToSeconds      = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+	fromMicroseconds = []float64{1e-6, 1e-5, 1e-4, 1e-3, .01, .1, 1}
+)
+
+// Hooks returns what measures sign-ins and tokens, for auth.Config.
+func (t *Telemetry) Hooks() auth.Hooks {
+	// A token is verified on each request: its attributes are made once.
+	outcomes := map[auth.Outcome][]metric.RecordOption{}
+	for _, o := range []auth.Outcome{auth.OutcomeAccepted, auth.OutcomeHit, auth.OutcomeRefused, auth.OutcomeFailed} {
+		outcomes[o] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", string(o))))}
+	}
+	return auth.Hooks{
+		SignIn: func(ctx context.Context, method auth.SignInMethod, outcome auth.Outcome, took time.Duration) {
+			t.signIns.Record(ctx, took.Seconds(), metric.WithAttributes(
+				attribute.String("method", string(method)), attribute.String("outcome", string(outcome))))
+		},
+		Verify: func(ctx context.Context, outcome auth.Outcome, took time.Duration) {
+			t.tokens.Record(ctx, took.Seconds(), outcomes[outcome]...)
+		},
+	}
+}
+
+// ObserveFeed measures how old what the service knows of ended sessions is, until the
+// registration is taken back. It is -1 where nothing has been read yet.
+func (t *Telemetry) ObserveFeed(svc *auth.Service) (metric.Registration, error) {
+	age, err1 := t.meter.Float64ObservableGauge("auth.feed.age", metric.WithUnit("s"),
+		metric.WithDescription("How old what this instance knows of ended sessions is; -1 for nothing yet."))
+	accepts, err2 := t.meter.Int64ObservableGauge("auth.feed.accepts",
+		metric.WithDescription("1 while that is good enough to accept tokens, else 0."))
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	return t.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		old, good := svc.FeedAge()
+		seconds, one := -1.0, int64(0)
+		if old < 24*365*time.Hour {
+			seconds = old.Seconds()
+		}
+		if good {
+			one = 1
+		}
+		o.ObserveFloat64(age, seconds)
+		o.ObserveInt64(accepts, one)
+		return nil
+	}, age, accepts)
+}

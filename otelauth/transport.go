@@ -1,0 +1,61 @@
+package otelauth
+
+import (
+	"net/http"
+	"regexp"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Transport measures the calls of GitHub that go through it, for the HTTPClient of
+// auth.GitHubConfig: base is http.DefaultTransport if it is nil. Spans have the
+// endpoint, without anything that is in a path or query.
+func (t *Telemetry) Transport(base http.RoundTripper) http.RoundTripper {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return &transport{t, base}
+}
+
+type transport struct {
+	telemetry *Telemetry
+	base      http.RoundTripper
+}
+
+// endpoints are the paths that are called, behind whatever an Enterprise host puts in
+// front.
+var endpoints = regexp.MustCompile(`(/login/oauth/access_token|/user/emails|/user/memberships/orgs|/user/teams|/user|/applications/[^/]+/token)$`)
+
+var clientID = regexp.MustCompile(`/applications/[^/]+/`)
+
+func endpointOf(path string) string {
+	if found := endpoints.FindString(path); found != "" {
+		return clientID.ReplaceAllString(found, "/applications/{client_id}/")
+	}
+	return "other" // the host's own calls
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	endpoint := endpointOf(r.URL.Path)
+	ctx, span := t.telemetry.tracer.Start(r.Context(), "github "+r.Method+" "+endpoint, trace.WithSpanKind(trace.SpanKindClient))
+	defer span.End()
+	began := time.Now()
+	response, err := t.base.RoundTrip(r.WithContext(ctx))
+	status := "none"
+	if err == nil {
+		status = strconv.Itoa(response.StatusCode)
+	}
+	if err != nil || response.StatusCode >= 500 {
+		span.SetStatus(codes.Error, "GitHub did not answer")
+	}
+	attributes := []attribute.KeyValue{attribute.String("endpoint", endpoint), attribute.String("status", status)}
+	span.SetAttributes(attributes...)
+	t.telemetry.github.Record(ctx, time.Since(began).Seconds(), metric.WithAttributes(attributes...))
+	return response, err
+}

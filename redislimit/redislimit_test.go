@@ -214,7 +214,11 @@ func newInstance(t testing.TB, store auth.Store, key auth.SigningKey, addr strin
 	require.NoError(t, err)
 	svc, err := auth.New(store, auth.Config{
 		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}, Logger: slog.New(slog.DiscardHandler),
-		Throttling: auth.Throttling{Limiter: limiter, Failures: []limit.Rate{{Count: 10, Per: time.Hour}}},
+		Throttling: auth.Throttling{
+			Limiter:  limiter,
+			Failures: []limit.Rate{{Count: 10, Per: time.Hour}},
+			Flood:    []limit.Rate{{Count: 10_000_000, Per: time.Minute}},
+		},
 	})
 	require.NoError(t, err)
 	return svc

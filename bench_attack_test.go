@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,4 +125,55 @@ func BenchmarkUnknownKeyAgainstWrongSecret(b *testing.B) {
 	b.ReportMetric((mean[0]-mean[1])/math.Sqrt(variance(0)+variance(1)), "welch-t")
 	b.ReportMetric(mean[0], "unknown-ns")
 	b.ReportMetric(mean[1], "wrong-ns")
+}
+
+// BenchmarkSignInBesideSlowHashes is what a sign-in with a generated secret takes, at
+// the median, while 64 clients from as many addresses try imported keys: a slow hash
+// runs on one processor at most, and the other clients wait or get 429.
+func BenchmarkSignInBesideSlowHashes(b *testing.B) {
+	for _, clients := range []int{0, 64} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			f := newFixture(b, func(_ *fixture, cfg *auth.Config) {
+				cfg.Logger = slog.New(slog.DiscardHandler)
+				cfg.Credentials.AllowImported, cfg.Credentials.MaxSlowHashes = true, 1
+				cfg.Throttling.Flood = []limit.Rate{{Count: math.MaxInt32, Per: time.Minute}}
+			})
+			stop := make(chan struct{})
+			var running sync.WaitGroup
+			var hashed, refused atomic.Int64
+			for i := range clients {
+				running.Go(func() {
+					for n := 0; ; n++ {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						pair := auth.KeyPair{AccessKey: fmt.Sprintf("old-%d-%d", i, n), AccessSecret: auth.NewSecret("a guess of somebody's")}
+						_, err := f.svc.Login(from(b, fmt.Sprintf("198.%d.%d.%d", i, n/250%250, n%250)), pair)
+						if status, _ := auth.ErrorStatus(err); status == http.StatusTooManyRequests {
+							refused.Add(1)
+							time.Sleep(10 * time.Millisecond)
+						} else {
+							hashed.Add(1)
+						}
+					}
+				})
+			}
+			var took []time.Duration
+			ctx := from(b, "203.0.113.7")
+			for b.Loop() {
+				began := time.Now()
+				_, err := f.svc.Login(ctx, f.userPair)
+				took = append(took, time.Since(began))
+				require.NoError(b, err)
+			}
+			close(stop)
+			running.Wait()
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "median-ns")
+			b.ReportMetric(float64(hashed.Load()), "hashed")
+			b.ReportMetric(float64(refused.Load()), "refused")
+		})
+	}
 }

@@ -118,6 +118,8 @@ type fixture struct {
 	adminPair auth.KeyPair
 	user      auth.User
 	userPair  auth.KeyPair
+
+	ownErrors bool // whether the service has a WriteError of the test's
 }
 
 // newFixture makes one; the functions may change its parts first. With
@@ -136,6 +138,7 @@ func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	if cfg.SigningKeys == nil {
 		cfg.SigningKeys = []auth.SigningKey{f.signer.key}
 	}
+	f.ownErrors = cfg.WriteError != nil
 	var err error
 	f.svc, err = auth.New(f.store, cfg)
 	require.NoError(t, err)
@@ -203,8 +206,17 @@ func serve(h http.Handler, r *http.Request) response {
 	return response{result.StatusCode, result.Header, w.Body.String()}
 }
 
+// send makes a request of the service, whose answer must be as openapi.json has it.
 func (f *fixture) send(method, target, body string, header ...string) response {
-	return send(f.svc.Handler(), method, target, body, header...)
+	f.t.Helper()
+	answer := send(f.svc.Handler(), method, target, body, header...)
+	if !f.ownErrors {
+		path, _, _ := strings.Cut(target, "?")
+		if err := openAPI().check(method, path, answer); err != nil {
+			f.t.Errorf("not as openapi.json has it: %v\n%s", err, answer.body)
+		}
+	}
+	return answer
 }
 
 // sendAs is send with the token as bearer.

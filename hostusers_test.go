@@ -325,8 +325,12 @@ func TestWhatMakesAndChangesUsersIsAbsentWithAHostsTable(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t)
 	boss := h.signIn(auth.User{ID: "u-boss"})
-	for _, path := range []string{"/api/v1/user/register", "/auth/users/register"} {
-		r := h.sendAs(boss, http.MethodPost, path, `{"username":"new","email":"new@example.com"}`)
+	for _, call := range []string{
+		"POST /api/v1/user/register", "POST /auth/users/register", "GET /auth/users", "GET /auth/users/u-alice", "PATCH /auth/users/u-alice",
+		"DELETE /auth/users/u-alice", "POST /auth/users/u-alice/regenerate-credentials", "POST /auth/users/u-alice/reinstate", "POST /auth/tokens/revoke-user/u-alice",
+	} {
+		method, path, _ := strings.Cut(call, " ")
+		r := h.sendAs(boss, method, path, `{"username":"new","email":"new@example.com"}`)
 		require.Equal(t, http.StatusNotFound, r.status, path)
 		require.JSONEq(t, `{"detail": "Not found"}`, r.body)
 	}

@@ -170,6 +170,9 @@ func TestTheJWKSIsNotSentAgainToWhomHasIt(t *testing.T) {
 	first := f.send(http.MethodGet, "/.well-known/jwks.json", "")
 	etag := first.header.Get("ETag")
 	require.NotEmpty(t, etag)
+	for ranged, want := range map[string]int{"bytes=0-1": http.StatusPartialContent, "bytes=1000000-": http.StatusRequestedRangeNotSatisfiable} {
+		require.Equal(t, want, f.send(http.MethodGet, "/.well-known/jwks.json", "", "Range", ranged).status)
+	}
 	again := f.send(http.MethodGet, "/.well-known/jwks.json", "", "If-None-Match", etag)
 	require.Equal(t, http.StatusNotModified, again.status)
 	require.Empty(t, again.body)

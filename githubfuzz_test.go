@@ -139,7 +139,7 @@ func FuzzReturnTo(f *testing.F) {
 // FuzzCallbackQuery sends any query to the callback: without a browser's cookie
 // none is ever good, and each gets an answer of the contract.
 func FuzzCallbackQuery(f *testing.F) {
-	g := newGitHub(f)
+	g := newGitHub(f, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.Throttling.Off = true }})
 	for _, seed := range []string{"", "code=x&state=y", "state=", "code=a&code=b&state=c", "error=access_denied&state=x", "%zz", "a;b",
 		"state=" + strings.Repeat("A", 43) + "&code=0123456789abcdef0123", "state=a.b&code=c", "iss=x"} {
 		f.Add(seed, "x")

@@ -16,10 +16,15 @@ var pageFiles embed.FS
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
+// pageScripts are the modules that the page's script is made of.
+var pageScripts = []string{"page.js", "core.js", "dialogs.js", "keys.js", "sessions.js", "users.js"}
+
 // mountPage registers the page at "/" and the files it is made of.
 func mountPage(mux *http.ServeMux, origin string) {
 	mux.Handle("GET /{$}", atOrigin(origin, pageFile("index.html", "text/html; charset=utf-8")))
-	mux.Handle("GET /page.js", pageFile("page.js", "text/javascript; charset=utf-8"))
+	for _, script := range pageScripts {
+		mux.Handle("GET /"+script, pageFile(script, "text/javascript; charset=utf-8"))
+	}
 	mux.Handle("GET /page.css", pageFile("page.css", "text/css; charset=utf-8"))
 	mux.Handle("GET /icon.svg", pageFile("icon.svg", "image/svg+xml"))
 }

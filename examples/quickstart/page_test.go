@@ -16,6 +16,7 @@ func TestThePageIsServedUnderAStrictPolicy(t *testing.T) {
 	for path, contentType := range map[string]string{
 		"/":         "text/html; charset=utf-8",
 		"/page.js":  "text/javascript; charset=utf-8",
+		"/users.js": "text/javascript; charset=utf-8",
 		"/page.css": "text/css; charset=utf-8",
 		"/icon.svg": "image/svg+xml",
 	} {
@@ -62,7 +63,10 @@ func TestThePageNeedsNothingThatThePolicyForbids(t *testing.T) {
 		require.NoError(t, err)
 		return string(text)
 	}
-	html, script := read("index.html"), read("page.js")
+	html, script := read("index.html"), ""
+	for _, name := range pageScripts {
+		script += read(name)
+	}
 	require.NotRegexp(t, `(?i)<style|\sstyle\s*=`, html)
 	require.NotRegexp(t, `(?i)\son\w+\s*=`, html, "event handlers")
 	require.NotRegexp(t, `(?i)javascript:|//`, html, "addresses elsewhere")
@@ -78,8 +82,8 @@ func TestEveryFieldOfThePageHasALabel(t *testing.T) {
 	t.Parallel()
 	html, err := pageFiles.ReadFile("page/index.html")
 	require.NoError(t, err)
-	fields := regexp.MustCompile(`<input id="([^"]+)"`).FindAllSubmatch(html, -1)
-	require.Len(t, fields, strings.Count(string(html), "<input"))
+	fields := regexp.MustCompile(`<(?:input|select) id="([^"]+)"`).FindAllSubmatch(html, -1)
+	require.Len(t, fields, strings.Count(string(html), "<input")+strings.Count(string(html), "<select"))
 	for _, field := range fields {
 		require.Contains(t, string(html), `<label for="`+string(field[1])+`">`)
 	}

@@ -1,9 +1,10 @@
 // What a browser does with the calls of the service.
 
-// The bearer token that an access key was exchanged for. It is in this variable
-// and nowhere else: not in the document, not in any storage, and gone when the
-// page is left. Whoever signs in with GitHub has a cookie, which no script sees.
-let token = "";
+import {act, call, element, hasToken, setToken, tell, warn, whenSignedOut} from "./core.js";
+import {closeAll} from "./dialogs.js";
+import {clearKeys, showKeys} from "./keys.js";
+import {clearSessions, showSessions} from "./sessions.js";
+import {clearUsers, showUsers} from "./users.js";
 
 // The GitHub flow's outcomes, by the code that the service adds to the address.
 const failures = new Map([
@@ -14,35 +15,6 @@ const failures = new Map([
   ["unavailable", "GitHub or this service cannot answer now. Try again later."],
 ]);
 
-const element = (id) => document.getElementById(id);
-const tell = (text) => { element("status").textContent = text; };
-const warn = (text) => { element("alert").textContent = text; };
-
-// A Refusal is an answer that is not a success, with the service's own sentence.
-class Refusal extends Error {
-  constructor(status, detail) {
-    super(detail);
-    this.status = status; // 0 if there was no answer
-  }
-}
-
-async function call(method, path, body) {
-  const headers = {};
-  if (token) headers["Authorization"] = `Bearer ${token}`;
-  if (body) headers["Content-Type"] = "application/json";
-  let response, answer;
-  try {
-    response = await fetch(path, {
-      method, headers, body: body && JSON.stringify(body), cache: "no-store", signal: AbortSignal.timeout(30_000),
-    });
-    answer = await response.json();
-  } catch {
-    throw new Refusal(0, "The service does not answer. Try again later.");
-  }
-  if (!response.ok) throw new Refusal(response.status, answer.detail);
-  return answer;
-}
-
 let shown; // the section that is on the page
 
 // show puts one of the sections on the page. The focus goes along with it, unless
@@ -50,13 +22,18 @@ let shown; // the section that is on the page
 function show(id) {
   if (shown === id) return;
   element("signed-out").hidden = id !== "signed-out";
-  element("signed-in").hidden = id !== "signed-in";
+  for (const part of ["signed-in", "keys", "sessions"]) element(part).hidden = id !== "signed-in";
   if (shown) element(`${id}-heading`).focus();
   shown = id;
 }
 
 function showSignedOut() {
-  token = "";
+  setToken("");
+  closeAll();
+  clearKeys();
+  clearSessions();
+  clearUsers();
+  element("users").hidden = true;
   for (const id of ["username", "email", "role", "user-id", "github-username"]) element(id).textContent = "";
   show("signed-out");
 }
@@ -69,7 +46,7 @@ function showSignedIn(user, githubUsername) {
   element("github-username").textContent = githubUsername;
   element("connected").hidden = !githubUsername;
   element("not-connected").hidden = Boolean(githubUsername);
-  element("connect-hint").hidden = !token;
+  element("connect-hint").hidden = !hasToken();
   show("signed-in");
 }
 
@@ -83,7 +60,10 @@ async function refresh() {
     showSignedOut();
     return;
   }
-  showSignedIn(user, await githubUsername());
+  const username = await githubUsername();
+  await Promise.all([showKeys(), showSessions(), user.is_super_user && showUsers()]);
+  element("users").hidden = !user.is_super_user;
+  showSignedIn(user, username);
 }
 
 // githubUsername returns the account that is connected, empty if none is.
@@ -96,26 +76,12 @@ async function githubUsername() {
   }
 }
 
-let busy = false;
-
-// act does one thing at a time, and says what went wrong with it.
-async function act(action) {
-  if (busy) return;
-  busy = true;
-  document.body.classList.add("busy");
-  warn("");
-  tell("");
-  try {
-    await action();
-  } catch (problem) {
-    const ended = problem.status === 401 && shown === "signed-in";
-    if (ended || !shown) showSignedOut();
-    warn(ended ? "You have been signed out. Sign in again." : problem.message);
-  } finally {
-    busy = false;
-    document.body.classList.remove("busy");
-  }
-}
+// Whoever is signed out is shown so, and is told if they were in.
+whenSignedOut(() => {
+  const ended = shown === "signed-in";
+  showSignedOut();
+  return ended;
+});
 
 element("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -124,7 +90,7 @@ element("key-form").addEventListener("submit", (event) => {
   secret.value = "";
   act(async () => {
     try {
-      token = (await call("POST", "/auth/users/login", pair)).token;
+      setToken((await call("POST", "/auth/users/login", pair)).token);
     } catch (problem) {
       secret.focus();
       throw problem;
@@ -167,7 +133,10 @@ async function arrive() {
 
 // Browsers keep pages that are left, for their Back button: without the token,
 // and with another look at who is signed in when they come back.
-addEventListener("pagehide", () => { token = ""; });
+addEventListener("pagehide", () => {
+  setToken("");
+  closeAll();
+});
 addEventListener("pageshow", (event) => { if (event.persisted) act(refresh); });
 
 act(arrive);

@@ -1,0 +1,53 @@
+// The caller's access keys.
+import {act, button, call, card, clear, element, make, tell, when} from "./core.js";
+import {chooseOverlap, confirm, showSecret} from "./dialogs.js";
+
+const nameOf = (key) => key.label || key.access_key;
+const pathOf = (key) => `/auth/keys/${encodeURIComponent(key.access_key)}`;
+
+export async function showKeys() {
+  const keys = await call("GET", "/auth/keys");
+  element("key-list").replaceChildren(...keys.map((key) => card(nameOf(key), [
+    ["Access key", make("code", key.access_key)],
+    ["Status", key.status],
+    ["Made", when(key.created_at)],
+    ["Ends", when(key.expires_at)],
+    ["Last used", when(key.last_used_at)],
+  ], [
+    button("New secret", `for ${nameOf(key)}`, () => rotate(key)),
+    button("Revoke", nameOf(key), () => revoke(key)),
+  ])));
+}
+
+export const clearKeys = () => { clear("key-list"); element("new-key").reset(); };
+
+async function rotate(key) {
+  const overlap = await chooseOverlap(nameOf(key));
+  if (overlap === undefined) return;
+  const pair = await call("POST", `${pathOf(key)}/rotate`, {overlap_seconds: overlap});
+  await showKeys();
+  element("keys-heading").focus(); // where the dialog gives the focus back to
+  showSecret("The new secret", pair);
+}
+
+async function revoke(key) {
+  if (!await confirm("Revoke this key?", `Nothing signs in with ${nameOf(key)} any more, and the sessions that it opened end.`, "Revoke")) return;
+  await call("DELETE", pathOf(key));
+  await showKeys();
+  element("keys-heading").focus();
+  tell("The key is revoked.");
+}
+
+element("new-key").addEventListener("submit", (event) => {
+  event.preventDefault();
+  act(async () => {
+    const wanted = {};
+    if (element("new-key-label").value) wanted.label = element("new-key-label").value;
+    if (element("new-key-end").value) wanted.expires_at = `${element("new-key-end").value}T23:59:59Z`;
+    const pair = await call("POST", "/auth/keys", wanted);
+    event.target.reset();
+    await showKeys();
+    element("keys-heading").focus();
+    showSecret("The new key", pair);
+  });
+});

@@ -80,8 +80,8 @@ func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
 const jwksMaxAge = 5 * time.Minute
 
 // JWKSHandler handles GET /.well-known/jwks.json: what [TokenIssuer.JWKS] returns,
-// for anybody, to be kept for five minutes. With keys of HS256 alone it is an
-// empty set.
+// for anybody, to be kept for five minutes, and always the whole of it. With keys of
+// HS256 alone it is an empty set.
 func (s *Service) JWKSHandler() http.Handler {
 	return s.only(http.MethodGet, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ring := s.tokens.ring.Load()
@@ -90,6 +90,10 @@ func (s *Service) JWKSHandler() http.Handler {
 		header.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(jwksMaxAge.Seconds())))
 		header.Set("ETag", ring.etag)
 		header.Set("X-Content-Type-Options", "nosniff")
+		r = r.Clone(r.Context())
+		for _, name := range []string{"Range", "If-Match"} { // the answers to these are no errors of ours
+			r.Header.Del(name)
+		}
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(ring.jwks))
 	}))
 }

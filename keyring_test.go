@@ -184,6 +184,16 @@ func TestTheJWKSIsNotSentAgainToWhomHasIt(t *testing.T) {
 	require.Equal(t, http.StatusMethodNotAllowed, f.send(http.MethodPost, "/.well-known/jwks.json", "").status)
 }
 
+func TestTheJWKSIsAlwaysTheWholeSet(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, header := range [][2]string{{"Range", "bytes=0-3"}, {"Range", "bytes=100000-"}, {"Range", "x"}, {"If-Match", `"x"`}} {
+		r := f.send(http.MethodGet, "/.well-known/jwks.json", "", header[0], header[1])
+		require.Equal(t, http.StatusOK, r.status, header)
+		require.JSONEq(t, `{"keys": []}`, r.body)
+	}
+}
+
 func TestNoTokenIsRefusedWhileTwoInstancesChangeTheirKeysUnderLoad(t *testing.T) {
 	t.Parallel()
 	old, next := newSigners(t)["HS256"].key, newSigners(t)["ES256"].key

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 )
@@ -71,7 +72,10 @@ func (s *Service) NewKeyHandler() http.Handler {
 		}
 		caller, _ := IdentityFromContext(ctx)
 		pair, key, err := s.credentials.issue(ctx, caller.UserID, KeyOptions{Label: label, ExpiresAt: expires})
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrNotFound): // deleted on another instance a moment ago
+			return nil, errRevoked
+		case err != nil:
 			return nil, err
 		}
 		return newPair(pair, key, "Access key made. Store the access secret now: it is not shown again."), nil

@@ -284,3 +284,13 @@ func TestSignInIsOneCall(t *testing.T) {
 	_, err = f.svc.SignIn(t.Context(), "nobody")
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
+
+// Within the time in which this instance need not know of it.
+func TestAKeyForAUserWhoHasJustBeenDeletedElsewhereIsARefusedToken(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	token := f.signIn(f.user)
+	_, err := f.store.DeleteUser(t.Context(), f.user.ID) // past the service
+	require.NoError(t, err)
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodPost, "/auth/keys", "").status)
+}

@@ -3,27 +3,35 @@ package auth_test
 import (
 	"encoding/json"
 	"fmt"
-	"log"
 	"net/http"
+	"net/http/httptest"
 
 	"github.com/sallyport-go/auth"
 )
 
-// A host serves the document where it likes.
-func ExampleOpenAPI() {
-	mux := http.NewServeMux()
+func serveOpenAPI(mux *http.ServeMux) {
+	document := auth.OpenAPI()
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		w.Write(auth.OpenAPI())
+		w.Write(document)
 	})
+}
 
+// A host serves the description of the calls beside the calls.
+func ExampleOpenAPI() {
+	mux := http.NewServeMux()
+	serveOpenAPI(mux)
+
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
 	var document struct {
 		OpenAPI string                    `json:"openapi"`
 		Paths   map[string]map[string]any `json:"paths"`
 	}
-	if err := json.Unmarshal(auth.OpenAPI(), &document); err != nil {
-		log.Fatal(err)
+	if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil {
+		fmt.Println(err)
 	}
-	fmt.Println(document.OpenAPI, len(document.Paths["/auth/keys"]))
-	// Output: 3.1.0 2
+	_, documented := document.Paths["/auth/users/login"]["post"]
+	fmt.Println(document.OpenAPI, documented)
+	// Output: 3.1.1 true
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -170,9 +171,6 @@ func TestTheJWKSIsNotSentAgainToWhomHasIt(t *testing.T) {
 	first := f.send(http.MethodGet, "/.well-known/jwks.json", "")
 	etag := first.header.Get("ETag")
 	require.NotEmpty(t, etag)
-	for ranged, want := range map[string]int{"bytes=0-1": http.StatusPartialContent, "bytes=1000000-": http.StatusRequestedRangeNotSatisfiable} {
-		require.Equal(t, want, f.send(http.MethodGet, "/.well-known/jwks.json", "", "Range", ranged).status)
-	}
 	again := f.send(http.MethodGet, "/.well-known/jwks.json", "", "If-None-Match", etag)
 	require.Equal(t, http.StatusNotModified, again.status)
 	require.Empty(t, again.body)
@@ -206,17 +204,21 @@ func TestNoTokenIsRefusedWhileTwoInstancesChangeTheirKeysUnderLoad(t *testing.T)
 	var step sync.RWMutex // as the operator waits for what is under way
 	var users sync.WaitGroup
 	for i := range 16 {
+		id := fmt.Sprintf("user-%d", i)
+		register(t, f.store, f.clock, id, id)
 		users.Go(func() {
 			var mine []string
 			for n := 0; !stop.Load(); n++ {
-				step.RLock()
-				token, err := instances[(i+n)%2].Issue(t.Context(), auth.SignIn{UserID: "u1", Method: auth.MethodHost})
-				step.RUnlock()
-				if err != nil {
-					t.Error(err)
-					return
+				if len(mine) < 900 { // with more, the oldest sessions end
+					step.RLock()
+					token, err := instances[(i+n)%2].Issue(t.Context(), auth.SignIn{UserID: id, Method: auth.MethodHost})
+					step.RUnlock()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mine = append(mine, token.Bearer.Reveal())
 				}
-				mine = append(mine, token.Bearer.Reveal())
 				for _, token := range mine[max(0, len(mine)-3):] {
 					if _, err := instances[(i+n+1)%2].Verify(t.Context(), token); err != nil {
 						t.Error("a valid token was refused:", err)

@@ -87,7 +87,7 @@ func TestMountStandsBesideAHostsOwnRoutes(t *testing.T) {
 
 	partial := http.NewServeMux()
 	f.svc.Mount(partial, auth.GroupSignIn)
-	require.Equal(t, http.StatusNotFound, send(partial, http.MethodPost, "/api/v1/user/register", "{}").status)
+	require.Equal(t, http.StatusNotFound, send(ofTheHost{partial}, http.MethodPost, "/api/v1/user/register", "{}").status)
 }
 
 func TestHandlerAnswers404And405InTheFormOfTheContract(t *testing.T) {
@@ -417,7 +417,7 @@ func TestARequestWithoutABodyIsMalformedNotAPanic(t *testing.T) {
 func TestABodyThatDoesNotArriveIs408(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Timeout = 500 * time.Millisecond })
-	server := httptest.NewServer(f.svc.Handler())
+	server := httptest.NewServer(documented(t, f.svc.Handler()))
 	defer server.Close()
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
 	require.NoError(t, err)

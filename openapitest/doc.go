@@ -1,3 +1,3 @@
-// Package openapitest holds openapi.json against the rules of OpenAPI 3.1. It is a
-// module of its own, so that nobody else compiles the validator.
+// Package openapitest holds the description of the calls to the rules of OpenAPI. It
+// is a module of its own, so that nobody who imports the library meets the validator.
 package openapitest

@@ -2,6 +2,8 @@ module github.com/sallyport-go/auth/openapitest
 
 go 1.26.0
 
+replace github.com/sallyport-go/auth => ../
+
 require (
 	github.com/pb33f/libopenapi v0.42.5
 	github.com/pb33f/libopenapi-validator v0.16.3
@@ -29,5 +31,3 @@ require (
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 )
-
-replace github.com/sallyport-go/auth => ..

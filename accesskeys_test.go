@@ -80,6 +80,19 @@ func TestAUserMakesListsAndRevokesKeys(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, f.sendAs(token, "DELETE", "/auth/keys/"+pair.AccessKey, "").status)
 }
 
+func TestAListOfKeysHasNoHashes(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, err := f.svc.Credentials().Rotate(t.Context(), f.userPair.AccessKey, time.Hour)
+	require.NoError(t, err)
+	keys, err := f.svc.Credentials().List(t.Context(), f.user.ID)
+	require.NoError(t, err)
+	require.Equal(t, []auth.AccessKey{{
+		ID: f.userPair.AccessKey, UserID: f.user.ID, CreatedAt: f.clock.Now().Truncate(time.Microsecond),
+		PreviousUntil: f.clock.Now().Truncate(time.Microsecond).Add(time.Hour),
+	}}, keys)
+}
+
 func TestRevokingAKeyEndsTheSessionsThatItOpenedAndNoOther(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

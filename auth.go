@@ -97,8 +97,8 @@ type Config struct {
 	// OnEvent is told of everything that happens: who signed in, what was refused
 	// and why, who has changed what. Unless it is set, Logger is. [Service.Run] calls
 	// it, with one event after the other, so that it may take its time or panic: no
-	// request waits for it. Up to 4096 events wait; if there are more, the newest are
-	// lost, and the log says how many.
+	// request waits for it. Up to 4096 events wait, and no more than half of them say
+	// that something was refused; what is more is lost, and the log says how much.
 	OnEvent func(Event)
 
 	// Hooks are told of what the host measures.

@@ -119,19 +119,27 @@ func (l *eventLog) emit(ctx context.Context, e Event) {
 	}
 	if l.tell == nil {
 		level := slog.LevelInfo
-		if e.Reason != "" && (strings.HasSuffix(string(e.Kind), ".refused") || strings.HasSuffix(string(e.Kind), ".throttled")) {
+		if e.isRefusal() {
 			level = slog.LevelWarn
 		}
 		l.log.LogAttrs(ctx, level, "auth: "+string(e.Kind), slog.Any("event", e))
 		return
 	}
+	queue := l.queue
+	if e.isRefusal() && len(queue) > queuedEvents/2 {
+		queue = nil // anybody can have things refused, and must not push out what was done
+	}
 	select {
-	case l.queue <- e:
+	case queue <- e:
 	default:
 		if l.dropped.Add(1) == 1 {
 			l.log.ErrorContext(ctx, "auth: Config.OnEvent does not keep up, or Service.Run does not run: events are lost")
 		}
 	}
+}
+
+func (e Event) isRefusal() bool {
+	return strings.HasSuffix(string(e.Kind), ".refused") || strings.HasSuffix(string(e.Kind), ".throttled")
 }
 
 // signIn is emit for an attempt to sign in that began then, with what came of it.

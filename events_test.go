@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -261,6 +262,33 @@ func TestAHostsFunctionThatIsSlowOrPanicsHarmsNoRequest(t *testing.T) {
 		require.Contains(t, f.log.String(), "events are lost")
 		require.Regexp(t, `events were lost, for Config.OnEvent did not keep up" events=\d+`, f.log.String())
 	})
+}
+
+func TestAFloodOfBadTokensPushesNothingOutThatWasDone(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.add })
+	got.deliver(t, f.svc)
+	for range 10_000 {
+		_, err := f.svc.Identify(newBearer("x"))
+		require.ErrorIs(t, err, auth.ErrTokenRejected)
+	}
+	for range 2000 {
+		f.signIn(f.user)
+	}
+	kinds := map[auth.EventKind]int{}
+	for _, e := range got.deliver(t, f.svc) {
+		kinds[e.Kind]++
+	}
+	require.Equal(t, 2000, kinds[auth.EventSignedIn])
+	require.InDelta(t, 2048, kinds[auth.EventTokenRefused], 1)
+}
+
+// newBearer returns a request with the token.
+func newBearer(token string) *http.Request {
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	return r
 }
 
 func TestRunDeliversWhatIsLeftAndWaitsForTheHostsFunctionForAWhile(t *testing.T) {

@@ -71,6 +71,19 @@ func TestTheSecretOfADisabledUserIsRevokedBeforeTheUserIsBack(t *testing.T) {
 	f.requireLogin(f.userPair, 401)
 }
 
+func TestTheSecretOfAKeyThatHasExpiredRevokesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	pair, err := f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
+	require.NoError(t, err)
+	f.clock.Advance(time.Minute)
+	_, err = f.svc.Credentials().RevokeLeaked(t.Context(), pair.AccessSecret)
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	keys, err := f.svc.Credentials().List(t.Context(), f.user.ID)
+	require.NoError(t, err)
+	require.Len(t, keys, 2)
+}
+
 // Whoever knows an access key must not be able to end it.
 func TestNothingButAWholeSecretThatWorksRevokesAKey(t *testing.T) {
 	t.Parallel()

@@ -129,6 +129,17 @@ func TestAThrottledSignInAnswers429WithTheTimeToWait(t *testing.T) {
 	f.requireLogin(f.userPair, http.StatusOK)
 }
 
+func TestAnIPv4AddressThatAHostGivesAsIPv6IsItself(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Failures = []limit.Rate{{Count: 1, Per: time.Hour}} })
+	for _, address := range []string{"::ffff:203.0.113.7", "::ffff:203.0.113.8"} {
+		_, err := f.svc.Login(from(t, address), f.wrong())
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	}
+	_, err := f.svc.Login(from(t, "203.0.113.8"), f.wrong())
+	requireThrottled(t, err, time.Minute, time.Hour)
+}
+
 // Behind a proxy that nobody has said anything of, all clients would have one address.
 func TestBehindAnUnknownProxyNothingIsCountedAndTheLogSaysSoOnce(t *testing.T) {
 	t.Parallel()

@@ -62,6 +62,7 @@ var alone = []group{
 	{"listing all users", listAllPromises},
 	{"pruning", prunePromises},
 	{"the whole feed of revocations", wholeFeedPromises},
+	{"the feed of revocations, when much ends", feedFoldPromises},
 }
 
 // Run tests that the stores which open returns keep the contract of

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -149,7 +150,7 @@ func feedPruned(t *testing.T, store auth.Store) {
 	const old = 6
 	_, key := register(t, store, newUser())
 	first := openMany(t, store, key, old)
-	for _, session := range first {
+	for _, session := range slices.Backward(first) { // so that the oldest entry expires last
 		require.NoError(t, store.EndSession(t.Context(), session.ID))
 	}
 	newest, other := register(t, store, newUser())
@@ -167,7 +168,9 @@ func feedPruned(t *testing.T, store auth.Store) {
 	require.Zero(t, prune(all, -1))
 	require.Zero(t, prune(now.Add(time.Hour-time.Microsecond), 10))
 	require.Equal(t, 1, prune(now.Add(time.Hour), 10))
-	require.Equal(t, int64(2), readFeed(t, store)[0].Position)
+	require.Equal(t, int64(1), readFeed(t, store)[0].Position, "which has not expired")
+	require.Equal(t, int64(old-1), readFeed(t, store)[old-2].Position)
+	require.Equal(t, int64(old+1), readFeed(t, store)[old-1].Position, "the one between has")
 	require.Equal(t, 2, prune(all, 2))
 
 	pruned := make([]int, contenders)

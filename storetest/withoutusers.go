@@ -85,6 +85,7 @@ func aloneWithoutUsers(t *testing.T) []group {
 	return []group{
 		{"pruning", except(t, prunePromises, "what ended before is not pruned again")},
 		{"the whole feed of revocations", wholeFeedPromises},
+		{"the feed of revocations, when much ends", feedFoldPromises},
 	}
 }
 

@@ -114,3 +114,35 @@ func TestAStoreWithoutUsersForgetsWhomItHasNothingOf(t *testing.T) {
 		})
 	}
 }
+
+// What was pruned does not count when the feed names too many sessions of a user. It
+// takes thousands of sessions to see, which only a store in memory opens quickly.
+func TestPrunedEntriesDoNotCountForFolding(t *testing.T) {
+	t.Parallel()
+	ctx, store, now := t.Context(), memstore.New(), time.Now()
+	end := func(user string, n int) {
+		t.Helper()
+		for i := range n {
+			session := auth.Session{
+				ID: fmt.Sprintf("%s-%d-%d", user, n, i), UserID: user, Method: auth.MethodHost, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+			}
+			_, _, err := store.CreateSession(ctx, session, 0)
+			require.NoError(t, err)
+			require.NoError(t, store.EndSession(ctx, session.ID))
+		}
+	}
+	for _, user := range []string{"ada", "eve"} {
+		require.NoError(t, store.Register(ctx, auth.User{ID: user, Username: user, IsActive: true, CreatedAt: now},
+			auth.AccessKey{ID: "key of " + user, UserID: user, Hash: "hash", CreatedAt: now}))
+	}
+	end("ada", auth.MaxNamedRevocations)
+	end("eve", auth.KeptRevocations)
+	pruned, err := store.PruneRevocations(ctx, now.Add(time.Hour), auth.MaxNamedRevocations)
+	require.NoError(t, err)
+	require.Equal(t, auth.MaxNamedRevocations, pruned)
+	end("ada", 1)
+	feed, err := store.ListRevocations(ctx, 0, 1_000_000)
+	require.NoError(t, err)
+	require.Len(t, feed, auth.KeptRevocations+1)
+	require.NotEmpty(t, feed[auth.KeptRevocations].SessionID, "one by its name")
+}

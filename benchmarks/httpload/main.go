@@ -4,7 +4,8 @@
 //
 // The servers differ in the middleware alone. All have the same small handler, and
 // get the same requests, with tokens that they have seen before. "none" has no
-// middleware, and is what the others are compared with.
+// middleware, and is what the others are compared with. "context" puts something into
+// the request's context, as every middleware that knows the caller must.
 package main
 
 import (

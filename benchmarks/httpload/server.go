@@ -21,7 +21,7 @@ import (
 const serveFlag = "serve"
 
 // variants are the servers, by their middleware.
-var variants = []string{"none", "ours", "golang-jwt"}
+var variants = []string{"none", "context", "ours", "golang-jwt"}
 
 // hello is what a server says when it is ready.
 type hello struct {
@@ -92,10 +92,16 @@ func signIn(ctx context.Context, key []byte, tokens int) (*auth.Service, []strin
 	return svc, texts, nil
 }
 
+type contextKey struct{}
+
 func protect(variant string, svc *auth.Service, key []byte, next http.Handler) (http.Handler, error) {
 	switch variant {
 	case "none":
 		return next, nil
+	case "context":
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), contextKey{}, variant)))
+		}), nil
 	case "ours":
 		return svc.Authenticate(next), nil
 	case "golang-jwt":

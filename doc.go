@@ -26,23 +26,6 @@
 // instances, and it reads ahead which sessions have ended, and removes what has
 // expired.
 //
-// # Under attack, and afterwards
-//
-// [Config.Throttling] bounds what can be tried from one address; a right generated
-// secret is let in throughout. [Config.OnEvent] is told of all that happens, who did
-// it and why it was refused; unless it is set, the log is. [Config.TrustedProxies] says
-// whose word on the address of a client counts.
-//
-// # Keys and sessions
-//
-// A user has up to 100 access keys, each with a label and an end, and gives one a new
-// secret with [CredentialVerifier.Rotate], while the earlier one works on for a time.
-// A secret that has leaked is enough to end its key: [CredentialVerifier.RevokeLeaked].
-// Sessions say which client opened them ([WithClient]), and there are up to
-// [Config.MaxSessions] for a user. When somebody else may be able to sign in as a
-// user, [Service.RegenerateCredentials] leaves them nothing. With
-// [Config.RequireRecent], a stolen token makes no key.
-//
 // # What a token is
 //
 // A JWT, signed with HS256, ES256 or EdDSA, good for 12 hours. It names a session,
@@ -55,6 +38,16 @@
 // The is_super_user claim is for clients to show; what a caller may do is read from
 // the store each time.
 //
+// # Keys and sessions
+//
+// A user has up to 100 access keys, each with a label and an end, and gives one a new
+// secret with [CredentialVerifier.Rotate], while the earlier one works on for a time.
+// A secret that has leaked is enough to end its key: [CredentialVerifier.RevokeLeaked].
+// Sessions say which client opened them ([WithClient]), and there are up to
+// [Config.MaxSessions] for a user. When somebody else may be able to sign in as a
+// user, [Service.RegenerateCredentials] leaves them nothing. With
+// [Config.RequireRecent], a stolen token makes no key.
+//
 // # A table of users of your own
 //
 // A host that has users already sets [Config.Users], over a store that keeps none,
@@ -66,6 +59,13 @@
 // [GitHubConnector.Client] makes the host's calls to GitHub as one of them. With
 // Config.BrowserSessions a browser that has signed in so stays signed in by
 // cookie. Package githubtest is a GitHub for tests.
+//
+// # Under attack, and afterwards
+//
+// [Config.Throttling] bounds what can be tried from one address; a right generated
+// secret is let in throughout. [Config.OnEvent] is told of all that happens, who did
+// it and why it was refused; unless it is set, the log is. [Config.TrustedProxies] says
+// whose word on the address of a client counts.
 //
 // # In a host's own tests
 //

@@ -19,6 +19,8 @@ var feedPromises = []promise{
 	{"what ends no session adds nothing", nothingEndedNothingAdded},
 	{"of several ends of one session one adds an entry", racingEndsAddOnce},
 	{"sessions created at once with the end of all are dead by the feed if they are gone", feedAgreesWithEndAll},
+	{"a session that GitHub opened has its generation too", githubGenerations},
+	{"times of entries come back in UTC, cut to the microsecond", entryTimes},
 }
 
 var feedPromisesOfUsers = []promise{
@@ -237,4 +239,46 @@ func userChangesAddNothing(t *testing.T, store auth.Store) {
 	require.NoError(t, err)
 	require.Len(t, entriesOf(t, store, a.user), 1)
 	require.Empty(t, entriesOf(t, store, keeper))
+}
+
+// githubGenerations signs in with GitHub after an end of all of the user's sessions,
+// and once for the first time, when the feed has entries already.
+func githubGenerations(t *testing.T, store auth.Store) {
+	ender := newAccount(t, store)
+	endAll(t, store, ender.user, now)
+	a := newLinked(t, store)
+	require.GreaterOrEqual(t, a.session.Generation, entriesOf(t, store, ender.user)[0].Position)
+	for range 3 {
+		endAll(t, store, a.user, now)
+		signIn := a.nextSignIn()
+		later, _, err := store.SignInGitHub(t.Context(), signIn)
+		require.NoError(t, err)
+		feed := entriesOf(t, store, a.user)
+		require.True(t, isDead(feed, a.session))
+		require.False(t, isDead(feed, later))
+		found, err := store.FindSession(t.Context(), later.ID)
+		require.NoError(t, err)
+		require.Equal(t, later, found, "the generation is kept")
+		a.session, a.token = later, *signIn.Token
+	}
+}
+
+func entryTimes(t *testing.T, store auth.Store) {
+	for name, test := range keptTimes {
+		t.Run(name, func(t *testing.T) {
+			user, _ := register(t, store, newUser())
+			session := newHostSession(user)
+			session.ExpiresAt = test.in
+			openSession(t, store, session)
+			require.NoError(t, store.EndSession(t.Context(), session.ID))
+			session.ID = unique("session")
+			openSession(t, store, session)
+			endAll(t, store, user, now)
+			entries := entriesOf(t, store, user)
+			require.Len(t, entries, 2)
+			for _, e := range entries {
+				require.Equal(t, test.want, e.ExpiresAt)
+			}
+		})
+	}
 }

@@ -20,7 +20,15 @@ var wholeFeedPromises = []promise{
 	{"the feed is listed page by page, from anywhere", feedPages},
 	{"no entry turns up behind what has been read", noLateEntries},
 	{"pruning the feed removes what has expired, but never the newest", feedPruned},
+	{"pruning keys and sessions that had expired adds nothing to the feed", expiredAddNothing},
+	{"a call that is refused adds nothing to the feed", refusedAddNothing},
 	{"of one user the feed names a bounded number of sessions", feedFolds},
+	{"what was folded or pruned is not counted as named any more", foldsCounted},
+	{"whoever signs in again and again within a limit stays signed in, however often the feed folds", foldsWithinLimit},
+}
+
+var wholeFeedPromisesOfUsers = []promise{
+	{"no session is created dead by the feed", noneCreatedDead},
 }
 
 func emptyFeed(t *testing.T, store auth.Store) {
@@ -146,86 +154,144 @@ func openMany(t *testing.T, store auth.Store, key auth.AccessKey, n int) []auth.
 	return sessions
 }
 
+// endAtOnce ends as many sessions of each of several users, who are at it at once
+// for it to be quick.
+func endAtOnce(t *testing.T, store auth.Store, each int) {
+	t.Helper()
+	keys := make([]auth.AccessKey, contenders)
+	for i := range keys {
+		_, keys[i] = register(t, store, newUser())
+	}
+	errs := race(contenders, func(i int) error {
+		for range each {
+			if _, _, err := store.CreateSession(t.Context(), newSession(keys[i]), 0); err != nil {
+				return err
+			}
+		}
+		return store.RevokeKey(t.Context(), keys[i].ID)
+	})
+	require.NoError(t, errors.Join(errs...))
+}
+
 func feedPruned(t *testing.T, store auth.Store) {
-	const old = 6
 	_, key := register(t, store, newUser())
-	first := openMany(t, store, key, old)
-	for _, session := range slices.Backward(first) { // so that the oldest entry expires last
-		require.NoError(t, store.EndSession(t.Context(), session.ID))
+	first := openMany(t, store, key, 6)
+	for _, i := range []int{5, 1, 0, 3, 4, 2} { // the last to expire is the first in the feed
+		require.NoError(t, store.EndSession(t.Context(), first[i].ID))
 	}
-	newest, other := register(t, store, newUser())
-	openMany(t, store, other, auth.KeptRevocations)
-	require.NoError(t, store.RevokeKey(t.Context(), other.ID))
+	endAtOnce(t, store, auth.KeptRevocations/contenders)
+	feed := readFeed(t, store)
+	old, newest := feed[:len(first)], feed[len(first):]
+	require.Len(t, newest, auth.KeptRevocations)
 
-	prune := func(expired time.Time, limit int) int {
-		n, err := store.PruneRevocations(t.Context(), expired, limit)
-		require.NoError(t, err)
-		return n
-	}
 	all := now.Add(1_000_000 * time.Hour)
-	require.Zero(t, prune(now, 10))
-	require.Zero(t, prune(all, 0))
-	require.Zero(t, prune(all, -1))
-	require.Zero(t, prune(now.Add(time.Hour-time.Microsecond), 10))
-	require.Equal(t, 1, prune(now.Add(time.Hour), 10))
-	require.Equal(t, int64(1), readFeed(t, store)[0].Position, "which has not expired")
-	require.Equal(t, int64(old-1), readFeed(t, store)[old-2].Position)
-	require.Equal(t, int64(old+1), readFeed(t, store)[old-1].Position, "the one between has")
-	require.Equal(t, 2, prune(all, 2))
+	for _, test := range []struct {
+		expired time.Time
+		limit   int
+		pruned  int
+		left    []int64 // the positions of the old entries
+	}{
+		{now, 10, 0, []int64{1, 2, 3, 4, 5, 6}},
+		{all, 0, 0, []int64{1, 2, 3, 4, 5, 6}},
+		{all, -1, 0, []int64{1, 2, 3, 4, 5, 6}},
+		{first[0].ExpiresAt.Add(-time.Nanosecond), 10, 0, []int64{1, 2, 3, 4, 5, 6}},
+		{first[0].ExpiresAt, 10, 1, []int64{1, 2, 4, 5, 6}},
+		{first[0].ExpiresAt, 10, 0, []int64{1, 2, 4, 5, 6}},
+		{first[2].ExpiresAt.Add(999).In(time.FixedZone("east", 3600)), math.MaxInt, 2, []int64{1, 4, 5}},
+		{first[3].ExpiresAt, 1, 1, []int64{1, 5}},
+	} {
+		n, err := store.PruneRevocations(t.Context(), test.expired, test.limit)
+		require.NoError(t, err)
+		require.Equal(t, test.pruned, n, "of %d that had expired at %v", test.limit, test.expired)
+		left := slices.DeleteFunc(slices.Clone(old), func(e auth.Revocation) bool {
+			return !slices.Contains(test.left, e.Position)
+		})
+		require.Equal(t, append(left, newest...), readFeed(t, store))
+	}
+	require.Equal(t, 2, racingFeedPrunes(t, store, all))
+	require.Equal(t, newest, readFeed(t, store))
+}
 
+// racingFeedPrunes prunes from all sides at once, and returns how many entries were
+// removed by all together. One may leave what another is at work on.
+func racingFeedPrunes(t *testing.T, store auth.Store, expired time.Time) int {
+	t.Helper()
 	pruned := make([]int, contenders)
 	errs := race(contenders, func(i int) (err error) {
-		pruned[i], err = store.PruneRevocations(t.Context(), all, math.MaxInt)
+		pruned[i], err = store.PruneRevocations(t.Context(), expired, math.MaxInt)
 		return err
 	})
 	require.NoError(t, errors.Join(errs...))
-	sum := prune(all, math.MaxInt)
+	sum, err := store.PruneRevocations(t.Context(), expired, math.MaxInt)
+	require.NoError(t, err)
 	for _, n := range pruned {
 		sum += n
 	}
-	require.Equal(t, old-3, sum)
-	require.Len(t, entriesOf(t, store, newest), auth.KeptRevocations)
-	require.Len(t, readFeed(t, store), auth.KeptRevocations)
+	return sum
 }
 
-// feedFolds signs a user in and out until the feed would name too many sessions.
-func feedFolds(t *testing.T, store auth.Store) {
-	a, other := newAccount(t, store), newAccount(t, store)
-	early := openSession(t, store, newSession(a.key)) // and left as it is
-	first := openMany(t, store, a.key, 2)
-	require.NoError(t, store.EndSession(t.Context(), first[0].ID)) // so that generations differ
-	ended := []auth.Session{first[0]}
-	var middle auth.Session
-	for i := range auth.MaxNamedRevocations {
-		session := openSession(t, store, newSession(a.key))
-		if i == auth.MaxNamedRevocations-2 {
-			middle = openSession(t, store, newSession(a.key))
-		}
-		require.NoError(t, store.EndSession(t.Context(), session.ID))
-		ended = append(ended, session)
+// expiredAddNothing prunes a key with sessions of its own, and sessions that no key
+// opened. Their tokens are no good any more, whatever the feed says.
+func expiredAddNothing(t *testing.T, store auth.Store) {
+	feed := endSeveral(t, store, 2)
+	a := newExpiring(t, store)
+	opened := []auth.Session{a.session, openSession(t, store, newSession(a.key))}
+	expires := a.key.ExpiresAt
+	keyKind.requirePruned(t, store, 1, expires, math.MaxInt)
+	for range 3 {
+		session := newHostSession(a.user)
+		session.ExpiresAt = expires
+		opened = append(opened, openSession(t, store, session))
 	}
-
-	feed := entriesOf(t, store, a.user)
-	named, expires := 0, time.Time{}
-	for _, e := range feed {
-		if e.SessionID != "" && !e.ExpiresAt.IsZero() {
-			named++
-		}
-		if e.SessionID == "" {
-			expires = e.ExpiresAt
-		}
-	}
-	require.LessOrEqual(t, named, auth.MaxNamedRevocations/2+1)
-	require.Equal(t, first[1].ExpiresAt, expires, "until the last would have expired of those that it stands for")
-	for _, session := range ended {
-		require.True(t, isDead(feed, session))
-	}
-	for _, session := range []auth.Session{a.session, early, first[1]} {
-		require.True(t, isDead(feed, session), "sessions as old as those end with them")
+	sessionKind.requirePruned(t, store, 3, expires, math.MaxInt)
+	for _, session := range opened {
 		requireNoSession(t, store, session.ID)
 	}
-	require.False(t, isDead(feed, middle))
-	requireSession(t, store, middle)
-	other.requireUnchanged(t, store)
-	require.False(t, isDead(readFeed(t, store), other.session))
+	require.Equal(t, feed, readFeed(t, store))
+}
+
+// noneCreatedDead creates sessions while others end all of them again and again. It
+// finds a store that reads a session's Generation before it holds the user: by the
+// feed such a session is dead from the first, and yet it is there.
+func noneCreatedDead(t *testing.T, store auth.Store) {
+	const each, atLeast = 20, 20 * time.Millisecond // which is many more in memory
+	for range rounds(t) {
+		a, begun := newAccount(t, store), time.Now()
+		errs := race(contenders, func(i int) error {
+			for n := 0; n < each || time.Since(begun) < atLeast; n++ {
+				if err := endAllOrCreateAlive(t.Context(), store, a, i%2 == 0); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		require.NoError(t, errors.Join(errs...))
+		_, err := store.PruneRevocations(t.Context(), latest, math.MaxInt) // or many rounds fill the memory
+		require.NoError(t, err)
+	}
+}
+
+// endAllOrCreateAlive ends all sessions of the account, or creates one and returns
+// an error if the feed says that it has ended while it has not.
+func endAllOrCreateAlive(ctx context.Context, store auth.Store, a account, end bool) error {
+	if end {
+		_, err := store.EndUserSessions(ctx, a.user.ID, now)
+		return err
+	}
+	session, _, err := store.CreateSession(ctx, newSession(a.key), 0)
+	if err != nil {
+		return err
+	}
+	feed, err := store.ListRevocations(ctx, session.Generation+1, math.MaxInt)
+	if err != nil || !isDead(feed, session) {
+		return err
+	}
+	_, err = store.FindSession(ctx, session.ID)
+	switch {
+	case errors.Is(err, auth.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return errors.New("a session that is there is dead by the feed")
 }

@@ -14,7 +14,7 @@ import (
 // have a table of their own, see [auth.Config.Users]. It tests what of the
 // contract makes sense there, and what holds there alone.
 //
-// It calls open some thirty times, from parallel tests.
+// It calls open some forty times, from parallel tests.
 func RunWithoutUsers(t *testing.T, open func(t *testing.T) auth.Store) {
 	runAll(t, open, togetherWithoutUsers(t), aloneWithoutUsers(t))
 	t.Run("GitHub", func(t *testing.T) {
@@ -85,7 +85,6 @@ func aloneWithoutUsers(t *testing.T) []group {
 	return []group{
 		{"pruning", except(t, prunePromises, "what ended before is not pruned again")},
 		{"the whole feed of revocations", wholeFeedPromises},
-		{"the feed of revocations, when much ends", feedFoldPromises},
 	}
 }
 

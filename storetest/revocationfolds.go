@@ -1,0 +1,222 @@
+package storetest
+
+import (
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// countNamed returns how many of the entries count as naming a session.
+func countNamed(entries []auth.Revocation) (n int) {
+	for _, e := range entries {
+		if e.SessionID != "" && !e.ExpiresAt.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
+// countFolds returns how many of a user's entries stand for several sessions.
+func countFolds(entries []auth.Revocation) (n int) {
+	for _, e := range entries {
+		if e.SessionID == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// requireFolded fails the test unless the last of a user's entries stands for all
+// but few of the sessions, which are those that the feed named and those that ended
+// with them. It says nothing of how many less than half stay named.
+func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session) {
+	t.Helper()
+	require.LessOrEqual(t, countNamed(entries), auth.MaxNamedRevocations/2)
+	folded := entries[len(entries)-1]
+	require.Empty(t, folded.SessionID)
+	require.NotEmpty(t, folded.ID)
+	require.LessOrEqual(t, folded.Generation, folded.Position)
+	var expires time.Time
+	for _, session := range ended {
+		require.True(t, isDead(entries, session))
+		if session.Generation < folded.Generation && session.ExpiresAt.After(expires) {
+			expires = session.ExpiresAt
+		}
+	}
+	require.Equal(t, expires, folded.ExpiresAt, "until the last would have expired of those that it stands for")
+	for _, e := range entries {
+		if e.SessionID != "" {
+			require.Equal(t, e.Generation < folded.Generation, e.ExpiresAt.IsZero(), "zero where the new entry stands for it")
+		}
+	}
+}
+
+// feedFolds signs a user in and out until the feed would name too many sessions,
+// half of them at once for it to be quick.
+func feedFolds(t *testing.T, store auth.Store) {
+	a, other := newAccount(t, store), newAccount(t, store)
+	early := openSession(t, store, newSession(a.key)) // and left as it is
+	lasting := newSession(a.key)
+	lasting.ExpiresAt = now.Add(auth.MaxNamedRevocations * time.Hour) // later than all that end
+	lasting = openSession(t, store, lasting)
+	ended := endMany(t, store, a.user, auth.MaxNamedRevocations/2)
+	var middle auth.Session
+	for len(ended) <= auth.MaxNamedRevocations {
+		if len(ended) == auth.MaxNamedRevocations {
+			middle = openSession(t, store, newSession(a.key))
+			require.Zero(t, countFolds(entriesOf(t, store, a.user)), "it may name so many")
+		}
+		session := openSession(t, store, newSession(a.key))
+		require.NoError(t, store.EndSession(t.Context(), session.ID))
+		ended = append(ended, session)
+	}
+
+	feed := entriesOf(t, store, a.user)
+	require.Equal(t, 1, countFolds(feed))
+	olders := []auth.Session{a.session, early, lasting}
+	requireFolded(t, feed, append(olders, ended...))
+	for _, session := range olders {
+		requireNoSession(t, store, session.ID) // it is as old as those that ended
+	}
+	require.False(t, isDead(feed, middle))
+	requireSession(t, store, middle)
+	other.requireUnchanged(t, store)
+	require.False(t, isDead(readFeed(t, store), other.session))
+}
+
+// endMany opens sessions with a key and revokes it.
+func endMany(t *testing.T, store auth.Store, user auth.User, n int) []auth.Session {
+	t.Helper()
+	key := addKey(t, store, user, time.Time{})
+	sessions := openMany(t, store, key, n)
+	require.NoError(t, store.RevokeKey(t.Context(), key.ID))
+	return sessions
+}
+
+// foldsCounted takes the feed from one fold to the next, and to exactly as many
+// named sessions as there may be, twice: once they have become one entry, and once
+// some have been pruned.
+func foldsCounted(t *testing.T, store auth.Store) {
+	user, ended := foldedByKey(t, store)
+	entries := entriesOf(t, store, user)
+	require.Equal(t, 1, countFolds(entries), "a call that ends more than may be named leaves one entry")
+	requireFolded(t, entries, ended)
+
+	ended = append(ended, endMany(t, store, user, auth.MaxNamedRevocations-countNamed(entries))...)
+	entries = entriesOf(t, store, user)
+	require.Equal(t, auth.MaxNamedRevocations, countNamed(entries))
+	require.Equal(t, 1, countFolds(entries), "what was folded counts as named")
+
+	pruneSome(t, store, ended[0].ExpiresAt)
+	entries = entriesOf(t, store, user)
+	ended = append(ended, endMany(t, store, user, auth.MaxNamedRevocations-countNamed(entries))...)
+	entries = entriesOf(t, store, user)
+	require.Equal(t, auth.MaxNamedRevocations, countNamed(entries))
+	require.Equal(t, 1, countFolds(entries), "what was pruned counts as named")
+
+	named := slices.DeleteFunc(ended, func(s auth.Session) bool {
+		return !slices.ContainsFunc(entries, func(e auth.Revocation) bool { return e.SessionID == s.ID && !e.ExpiresAt.IsZero() })
+	})
+	named = append(named, endMany(t, store, user, 1)...)
+	entries = entriesOf(t, store, user)
+	require.Equal(t, 2, countFolds(entries), "too many are named for the second time")
+	requireFolded(t, entries, named)
+}
+
+// foldedByKey revokes a key that opened one session more than the feed may name,
+// over half of them before the others and before ten further ones, which end first
+// and are the first to expire. It returns all of these, in the order of their ends.
+func foldedByKey(t *testing.T, store auth.Store) (auth.User, []auth.Session) {
+	t.Helper()
+	const further, newer = 10, auth.MaxNamedRevocations/2 - 10
+	user, key := register(t, store, newUser())
+	old := openMany(t, store, key, auth.MaxNamedRevocations+1-newer)
+	endSeveral(t, store, 1) // so that generations differ
+	ended := make([]auth.Session, further)
+	for i := range ended {
+		session := newHostSession(user)
+		session.ExpiresAt = now.Add(time.Minute)
+		ended[i] = openSession(t, store, session)
+	}
+	for _, session := range ended {
+		require.NoError(t, store.EndSession(t.Context(), session.ID))
+	}
+	ended = append(append(ended, old...), openMany(t, store, key, newer)...)
+	require.NoError(t, store.RevokeKey(t.Context(), key.ID))
+	return user, ended
+}
+
+// pruneSome prunes what had expired, which is in front of the feed and in between,
+// and fails the test unless just that is gone.
+func pruneSome(t *testing.T, store auth.Store, expired time.Time) {
+	t.Helper()
+	feed := readFeed(t, store)
+	last := feed[len(feed)-1].Position - auth.KeptRevocations
+	left := slices.DeleteFunc(slices.Clone(feed), func(e auth.Revocation) bool {
+		return e.Position <= last && !e.ExpiresAt.After(expired)
+	})
+	n, err := store.PruneRevocations(t.Context(), expired, math.MaxInt)
+	require.NoError(t, err)
+	require.Equal(t, len(feed)-len(left), n)
+	require.Equal(t, left, readFeed(t, store))
+}
+
+// foldsOf returns how many entries of the user's stand for others, and how many name a
+// session by themselves.
+func foldsOf(t *testing.T, store auth.Store, user auth.User) (folds, named int) {
+	t.Helper()
+	for _, e := range entriesOf(t, store, user) {
+		switch {
+		case e.SessionID == "":
+			folds++
+		case !e.ExpiresAt.IsZero():
+			named++
+		}
+	}
+	return folds, named
+}
+
+// foldsWithinLimit signs in until the feed has folded twice: each sign-in ends one
+// session, by its name.
+func foldsWithinLimit(t *testing.T, store auth.Store) {
+	const limit = 2
+	user, key := register(t, store, newUser())
+	other := newAccount(t, store)
+	var newest [limit]auth.Session
+	signIn := func(n int) {
+		t.Helper()
+		for range n {
+			session, _, err := store.CreateSession(t.Context(), newSession(key), limit)
+			require.NoError(t, err)
+			newest[0], newest[1] = newest[1], session
+		}
+	}
+	requireFolds := func(wantFolds int) (named int) {
+		t.Helper()
+		folds, named := foldsOf(t, store, user)
+		require.Equal(t, wantFolds, folds)
+		require.LessOrEqual(t, named, auth.MaxNamedRevocations)
+		feed := entriesOf(t, store, user)
+		for _, session := range newest {
+			require.False(t, isDead(feed, session), "one of the newest is dead by the feed")
+			requireSession(t, store, session)
+		}
+		return named
+	}
+	signIn(limit + auth.MaxNamedRevocations)
+	require.Equal(t, auth.MaxNamedRevocations, requireFolds(0), "as many as may be named")
+	signIn(1)
+	named := requireFolds(1)
+	require.LessOrEqual(t, named, auth.MaxNamedRevocations/2)
+	signIn(auth.MaxNamedRevocations - named)
+	require.Equal(t, auth.MaxNamedRevocations, requireFolds(1), "what was folded counts no more")
+	signIn(1)
+	requireFolds(2)
+	other.requireUnchanged(t, store)
+	require.Empty(t, entriesOf(t, store, other.user))
+}

@@ -1,0 +1,53 @@
+// Package chiauth is sign-in on a chi router. chi takes the paths as they are, and
+// middleware of net/http as its own.
+package chiauth
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/sallyport-go/auth"
+)
+
+// Mount registers the calls of the given groups, or of all if none is given.
+func Mount(router chi.Router, svc *auth.Service, groups ...auth.RouteGroup) {
+	for _, route := range svc.Routes(groups...) {
+		router.Method(route.Method, route.Path, decoded(route.Handler))
+	}
+}
+
+// decoded sets the path parameters again where chi has set them as they were sent,
+// with %40 for an @: it does so if the client has escaped more than it must.
+func decoded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if params := chi.RouteContext(r.Context()).URLParams; r.URL.RawPath != "" {
+			for i, name := range params.Keys {
+				value, _ := url.PathUnescape(params.Values[i]) // net/http has parsed it
+				r.SetPathValue(name, value)
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// New returns a service with the calls and routes of its own.
+func New(svc *auth.Service) *chi.Mux {
+	router := chi.NewRouter()
+	router.Use(middleware.Recoverer)
+	Mount(router, svc)
+	router.With(svc.Authenticate).Get("/reports", reports)
+	router.With(svc.Authenticate, svc.RequireSuperUser).Delete("/reports", purge)
+	return router
+}
+
+func reports(w http.ResponseWriter, r *http.Request) {
+	caller, _ := auth.IdentityFromContext(r.Context())
+	fmt.Fprint(w, "the reports of ", caller.Username)
+}
+
+func purge(w http.ResponseWriter, _ *http.Request) {
+	fmt.Fprint(w, "all gone")
+}

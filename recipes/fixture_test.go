@@ -1,0 +1,79 @@
+package recipes_test
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
+)
+
+// importedKey is a key of another system, with all that a path must escape.
+const importedKey = "team/alice@example.com"
+
+// fixture is a service with a super user, root, and a user, alice.
+type fixture struct {
+	svc    *auth.Service
+	broken atomic.Bool  // the store does not answer
+	passed atomic.Int64 // how far the clock is ahead
+
+	root, alice         auth.User
+	rootPair, alicePair auth.KeyPair
+}
+
+// failingStore reads no session while it is broken.
+type failingStore struct {
+	auth.Store
+	broken *atomic.Bool
+}
+
+func (s failingStore) FindSession(ctx context.Context, id string) (auth.Session, error) {
+	if s.broken.Load() {
+		return auth.Session{}, context.DeadlineExceeded
+	}
+	return s.Store.FindSession(ctx, id)
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{}
+	key, err := auth.NewHS256Key("test", []byte("a secret of 32 random bytes, say"))
+	require.NoError(t, err)
+	f.svc, err = auth.New(failingStore{memstore.New(), &f.broken}, auth.Config{
+		Issuer:       "https://api.example.com",
+		SigningKeys:  []auth.SigningKey{key},
+		ReadSessions: true, // so that the store is asked, and can be broken
+		Credentials:  auth.CredentialConfig{AllowImported: true},
+		Timeout:      2 * time.Second,
+		Now:          func() time.Time { return time.Now().Add(time.Duration(f.passed.Load())) },
+		Logger:       slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	f.rootPair = f.svc.Credentials().NewPair()
+	f.root, err = f.svc.Bootstrap(t.Context(), auth.NewUser{Username: "root"}, f.rootPair)
+	require.NoError(t, err)
+	made, err := f.svc.Register(t.Context(), auth.NewUser{Username: "alice", Email: "alice@example.com"})
+	require.NoError(t, err)
+	f.alice, f.alicePair = made.User, made.Pair
+	return f
+}
+
+func (f *fixture) token(t *testing.T, user auth.User) string {
+	t.Helper()
+	token, err := f.svc.SignIn(t.Context(), user.ID)
+	require.NoError(t, err)
+	return token.Bearer.Reveal()
+}
+
+// forged is the token with another signature.
+func forged(token string) string {
+	last := "A"
+	if token[len(token)-10:len(token)-9] == last {
+		last = "B"
+	}
+	return token[:len(token)-10] + last + token[len(token)-9:]
+}

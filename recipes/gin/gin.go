@@ -1,0 +1,60 @@
+// Package ginauth is sign-in on gin.
+package ginauth
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+	"github.com/sallyport-go/auth"
+)
+
+// Mount registers the calls of the given groups, or of all if none is given.
+func Mount(router gin.IRoutes, svc *auth.Service, groups ...auth.RouteGroup) {
+	colons := strings.NewReplacer("{", ":", "}", "") // {id} is :id here
+	for _, route := range svc.Routes(groups...) {
+		router.Handle(route.Method, colons.Replace(route.Path), func(c *gin.Context) {
+			for _, param := range c.Params {
+				c.Request.SetPathValue(param.Key, param.Value)
+			}
+			route.Handler.ServeHTTP(c.Writer, c.Request)
+		})
+	}
+}
+
+// Use makes a middleware of svc.Authenticate or svc.RequireSuperUser. The caller is in
+// the context of the request, not in gin's own.
+func Use(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		passed := false
+		middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			passed = true
+			c.Request = r
+			c.Next()
+		})).ServeHTTP(c.Writer, c.Request)
+		if !passed {
+			c.Abort() // or gin would go on with the next handler
+		}
+	}
+}
+
+// New returns a service with the calls and routes of its own.
+func New(svc *auth.Service) *gin.Engine {
+	router := gin.New()
+	router.Use(gin.Recovery())
+	router.HandleMethodNotAllowed = true // 405, not 404
+	router.UseRawPath = true             // a key with a slash in it, sent as %2F, is one parameter
+	Mount(router, svc)
+	router.GET("/reports", Use(svc.Authenticate), reports)
+	router.DELETE("/reports", Use(svc.Authenticate), Use(svc.RequireSuperUser), purge)
+	return router
+}
+
+func reports(c *gin.Context) {
+	caller, _ := auth.IdentityFromContext(c.Request.Context())
+	c.String(http.StatusOK, "the reports of %s", caller.Username)
+}
+
+func purge(c *gin.Context) {
+	c.String(http.StatusOK, "all gone")
+}

@@ -1,0 +1,87 @@
+// Package grpcauth tells gRPC services who is calling. Signing in stays a call over
+// HTTP; its token comes as the metadata "authorization: Bearer …".
+package grpcauth
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/sallyport-go/auth"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// Unary lets calls through that the service identifies, with the caller in their
+// context for Caller.
+func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		ctx, err := identify(ctx, svc)
+		if err != nil {
+			return nil, err
+		}
+		return handler(ctx, request)
+	}
+}
+
+// Stream is Unary for streams. A stream is identified when it is opened, and goes on
+// when its token has expired or its session has ended: a handler that must not looks
+// at ExpiresAt of the caller, or ends the stream from time to time.
+func Stream(svc *auth.Service) grpc.StreamServerInterceptor {
+	return func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		ctx, err := identify(stream.Context(), svc)
+		if err != nil {
+			return err
+		}
+		return handler(server, &identified{stream, ctx})
+	}
+}
+
+type identified struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *identified) Context() context.Context { return s.ctx }
+
+// Caller returns who makes the call. It returns false where no interceptor of this
+// package saw it.
+func Caller(ctx context.Context) (auth.Identity, bool) {
+	caller, ok := ctx.Value(callerKey{}).(auth.Identity)
+	return caller, ok
+}
+
+type callerKey struct{}
+
+// identify asks as for a request over HTTP with the same header, of which all values
+// are passed on: more than one is refused.
+func identify(ctx context.Context, svc *auth.Service) (context.Context, error) {
+	request := (&http.Request{Header: http.Header{
+		"Authorization": metadata.ValueFromIncomingContext(ctx, "authorization"),
+	}}).WithContext(ctx)
+	caller, err := svc.Identify(request)
+	if err != nil {
+		return nil, failure(ctx, err)
+	}
+	return context.WithValue(ctx, callerKey{}, caller), nil
+}
+
+// failure is the answer to an error, with the same sentence as over HTTP.
+func failure(ctx context.Context, err error) error {
+	if ctx.Err() != nil { // the client has gone, or its time is over
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	code, detail := auth.ErrorStatus(err)
+	switch code {
+	case http.StatusUnauthorized:
+		return status.Error(codes.Unauthenticated, detail)
+	case http.StatusForbidden:
+		return status.Error(codes.PermissionDenied, detail)
+	case http.StatusTooManyRequests:
+		return status.Error(codes.ResourceExhausted, detail)
+	}
+	slog.ErrorContext(ctx, "a caller could not be identified", "error", err) // the operator's to mend
+	return status.Error(codes.Unavailable, detail)
+}

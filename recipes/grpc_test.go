@@ -1,0 +1,251 @@
+package recipes_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	grpcauth "github.com/sallyport-go/auth/recipes/grpc"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// reports is a service as protoc would describe it: Mine says whose reports they are,
+// and Watch says so for each message that it gets.
+var reports = grpc.ServiceDesc{
+	ServiceName: "test.Reports",
+	HandlerType: (*any)(nil),
+	Methods: []grpc.MethodDesc{{
+		MethodName: "Mine",
+		Handler: func(server any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+			in := new(emptypb.Empty)
+			if err := decode(in); err != nil {
+				return nil, err
+			}
+			info := &grpc.UnaryServerInfo{Server: server, FullMethod: "/test.Reports/Mine"}
+			return interceptor(ctx, in, info, func(ctx context.Context, _ any) (any, error) { return whose(ctx) })
+		},
+	}},
+	Streams: []grpc.StreamDesc{{
+		StreamName: "Watch", ServerStreams: true, ClientStreams: true,
+		Handler: func(_ any, stream grpc.ServerStream) error {
+			for {
+				if err := stream.RecvMsg(new(emptypb.Empty)); err == io.EOF {
+					return nil
+				} else if err != nil {
+					return err
+				}
+				answer, err := whose(stream.Context())
+				if err == nil {
+					err = stream.SendMsg(answer)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		},
+	}},
+}
+
+type traceKey struct{}
+
+func whose(ctx context.Context) (*wrapperspb.StringValue, error) {
+	caller, ok := grpcauth.Caller(ctx)
+	trace, _ := ctx.Value(traceKey{}).(string)
+	if !ok {
+		return nil, status.Error(codes.Internal, "no caller")
+	}
+	return wrapperspb.String(trace + "the reports of " + caller.Username), nil
+}
+
+// traced is another interceptor's stream, with a context of its own.
+type traced struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s traced) Context() context.Context { return s.ctx }
+
+func trace(ctx context.Context) context.Context {
+	return context.WithValue(ctx, traceKey{}, "traced: ")
+}
+
+func traceUnary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	return handler(trace(ctx), request)
+}
+
+func traceStream(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	return handler(server, traced{stream, trace(stream.Context())})
+}
+
+// dial starts a server with these options, and connects to it.
+func dial(t *testing.T, options ...grpc.ServerOption) *grpc.ClientConn {
+	t.Helper()
+	server := grpc.NewServer(options...)
+	server.RegisterService(&reports, nil)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		server.Stop()
+		require.NoError(t, <-served)
+	})
+	connection, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	t.Cleanup(func() { connection.Close() })
+	return connection
+}
+
+func dialProtected(t *testing.T, f *fixture) *grpc.ClientConn {
+	t.Helper()
+	return dial(t, grpc.ChainUnaryInterceptor(grpcauth.Unary(f.svc)), grpc.ChainStreamInterceptor(grpcauth.Stream(f.svc)))
+}
+
+func mine(ctx context.Context, connection *grpc.ClientConn) (string, error) {
+	answer := new(wrapperspb.StringValue)
+	err := connection.Invoke(ctx, "/test.Reports/Mine", new(emptypb.Empty), answer)
+	return answer.Value, err
+}
+
+// watch opens a stream and returns what asks it once more.
+func watch(ctx context.Context, connection *grpc.ClientConn) func() (string, error) {
+	stream, err := connection.NewStream(ctx, &reports.Streams[0], "/test.Reports/Watch")
+	return func() (string, error) {
+		if err != nil {
+			return "", err
+		}
+		answer := new(wrapperspb.StringValue)
+		if err := stream.SendMsg(new(emptypb.Empty)); err != nil && err != io.EOF { // then RecvMsg has the reason
+			return "", err
+		}
+		err := stream.RecvMsg(answer)
+		return answer.Value, err
+	}
+}
+
+func watchOnce(ctx context.Context, connection *grpc.ClientConn) (string, error) {
+	return watch(ctx, connection)()
+}
+
+// calls are the two kinds of call.
+var calls = map[string]func(context.Context, *grpc.ClientConn) (string, error){"unary": mine, "stream": watchOnce}
+
+// with is a call's context with these values of authorization.
+func with(t *testing.T, values ...string) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	for _, value := range values {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", value)
+	}
+	return ctx
+}
+
+func TestACallOverGRPCKnowsItsCallerAndRefusesOthers(t *testing.T) {
+	t.Parallel()
+	const missing, rejected = "Authentication required: send a bearer token", "Invalid or expired token: sign in again"
+	for kind, call := range calls {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			connection := dialProtected(t, f)
+			good, revoked, expired := f.token(t, f.alice), f.token(t, f.root), f.token(t, f.alice)
+			_, err := f.svc.RevokeUser(t.Context(), f.root.ID)
+			require.NoError(t, err)
+
+			answer, err := call(with(t, "Bearer "+good), connection)
+			require.NoError(t, err)
+			require.Equal(t, "the reports of alice", answer)
+			for name, c := range map[string]struct {
+				values []string
+				want   string
+			}{
+				"no token":       {nil, missing},
+				"an empty value": {[]string{""}, missing},
+				"another scheme": {[]string{"Basic YTpi"}, missing},
+				"a forged token": {[]string{"Bearer " + forged(good)}, rejected},
+				"a revoked one":  {[]string{"Bearer " + revoked}, rejected},
+				"two tokens":     {[]string{"Bearer " + good, "Bearer " + good}, rejected},
+				"good, forged":   {[]string{"Bearer " + good, "Bearer " + forged(good)}, rejected},
+				"forged, good":   {[]string{"Bearer " + forged(good), "Bearer " + good}, rejected},
+				"two in one":     {[]string{"Bearer " + good + ",Bearer " + good}, rejected},
+			} {
+				_, err := call(with(t, c.values...), connection)
+				require.Equal(t, codes.Unauthenticated, status.Code(err), "%s: %v", name, err)
+				require.Equal(t, c.want, status.Convert(err).Message(), name)
+			}
+
+			f.passed.Store(int64(13 * time.Hour))
+			_, err = call(with(t, "Bearer "+expired), connection)
+			require.Equal(t, codes.Unauthenticated, status.Code(err))
+			f.broken.Store(true)
+			_, err = call(with(t, "Bearer "+f.token(t, f.alice)), connection)
+			require.Equal(t, codes.Unavailable, status.Code(err))
+			require.Equal(t, "Service temporarily unavailable: try again later", status.Convert(err).Message())
+		})
+	}
+}
+
+func TestInterceptorsOverGRPCKeepEachOthersContext(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	token := "Bearer " + f.token(t, f.alice)
+	for name, options := range map[string][]grpc.ServerOption{
+		"ours last": {
+			grpc.ChainUnaryInterceptor(traceUnary, grpcauth.Unary(f.svc)),
+			grpc.ChainStreamInterceptor(traceStream, grpcauth.Stream(f.svc)),
+		},
+		"ours first": {
+			grpc.ChainUnaryInterceptor(grpcauth.Unary(f.svc), traceUnary),
+			grpc.ChainStreamInterceptor(grpcauth.Stream(f.svc), traceStream),
+		},
+	} {
+		connection := dial(t, options...)
+		for kind, call := range calls {
+			answer, err := call(with(t, token), connection)
+			require.NoError(t, err, "%s, %s", name, kind)
+			require.Equal(t, "traced: the reports of alice", answer, "%s, %s", name, kind)
+		}
+	}
+}
+
+func TestAStreamIsIdentifiedWhenItIsOpenedAndOutlivesItsToken(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*testing.T, *fixture){
+		"expired": func(_ *testing.T, f *fixture) { f.passed.Store(int64(13 * time.Hour)) },
+		"revoked": func(t *testing.T, f *fixture) {
+			_, err := f.svc.RevokeUser(t.Context(), f.alice.ID)
+			require.NoError(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			connection := dialProtected(t, f)
+			ctx := with(t, "Bearer "+f.token(t, f.alice))
+			ask := watch(ctx, connection)
+			_, err := ask()
+			require.NoError(t, err)
+			end(t, f)
+			answer, err := ask()
+			require.NoError(t, err)
+			require.Equal(t, "the reports of alice", answer)
+			_, err = watchOnce(ctx, connection)
+			require.Equal(t, codes.Unauthenticated, status.Code(err))
+		})
+	}
+}
+
+func TestWithoutAnInterceptorThereIsNoCaller(t *testing.T) {
+	t.Parallel()
+	_, ok := grpcauth.Caller(t.Context())
+	require.False(t, ok)
+}

@@ -82,7 +82,7 @@ func load(t *testing.T, fsys fs.FS) *tree {
 			return nil
 		}
 		isTest := strings.HasSuffix(name, "_test.go")
-		isExample := strings.HasSuffix(name, ".go") && strings.HasPrefix(name, "examples/")
+		isExample := strings.HasSuffix(name, ".go") && (strings.HasPrefix(name, "examples/") || strings.HasPrefix(name, "recipes/"))
 		if !isTest && !isExample && path.Ext(name) != ".md" {
 			return nil
 		}
@@ -180,7 +180,7 @@ func (tr *tree) checkBlock(b block) string {
 				return ""
 			}
 		}
-		return "no *_test.go file and no example has these lines of Go: quote them from there, or make them a program that begins with package"
+		return "no *_test.go file, example or recipe has these lines of Go: quote them from there, or make them a program that begins with package"
 	}
 	match := marker.FindStringSubmatch(b.above)
 	if match == nil {

@@ -23,8 +23,8 @@ func TestEveryRuleFindsWhatBreaksIt(t *testing.T) {
 		"marker not right above":     {"<!-- checked by: TestGood -->\n\n'''sh\nls\n'''\n", "a.md:4: nothing checks this sh block"},
 		"marker names no test":       {"<!-- checked by: TestGone -->\n'''sh\nls\n'''\n", "a.md:3: there is no test function TestGone"},
 		"marker that no test runs":   {"<!-- run: other -->\n'''sh\nls\n'''\n", `a.md:3: no test has the text "run: other"`},
-		"fragment that is nowhere":   {"'''go\nx := 2\n'''\n", "a.md:2: no *_test.go file and no example has these lines"},
-		"fragment of half a line":    {"'''go\nx :=\n'''\n", "a.md:2: no *_test.go file and no example has these lines"},
+		"fragment that is nowhere":   {"'''go\nx := 2\n'''\n", "a.md:2: no *_test.go file, example or recipe has these lines"},
+		"fragment of half a line":    {"'''go\nx :=\n'''\n", "a.md:2: no *_test.go file, example or recipe has these lines"},
 		"block in a list":            {"- item\n\n  '''sh\n  ls\n  '''\n", "a.md:4: nothing checks this sh block"},
 		"link to a missing file":     {"see\n[it](gone.md)\n", "a.md:2: the link to gone.md leads to no file"},
 		"link out of the repository": {"[it](../x.md)\n", "a.md:1: the link to ../x.md leads to no file"},
@@ -53,11 +53,13 @@ func TestWhatFollowsTheRulesPasses(t *testing.T) {
 			"<!-- run: readme -->\n'''json\n{}\n'''\n" +
 			"'''go\nif x == 1 {\n    return\n}\n'''\n" +
 			"'''go\nfmt.Println(1)\n'''\n" +
+			"'''go\nrouter.Use(x)\n'''\n" +
 			"'''go\n// A program.\npackage main\n'''\n" +
 			"'''text\n[7](gone.md)\n'''\n"),
 		"sub/b.md":              markdown("# There\n[up](../README.md#twice) [root](/README.md) [here](#there)\n"),
 		"sub/good_test.go":      {Data: []byte("func TestGood(t *testing.T) {\n\t\tif x == 1 {\n\t\t\treturn\n\t\t}\n} // run: readme\n")},
 		"examples/host/main.go": {Data: []byte("\tfmt.Println(1)\n")},
+		"recipes/chi/chi.go":    {Data: []byte("\trouter.Use(x)\n")},
 		".git/c.md":             markdown("'''\n'''\n"),
 	})
 	if found := tr.problems(); found != nil {

@@ -386,7 +386,8 @@ type SessionStore interface {
 
 	// ListRevocations returns at most limit entries of the feed whose Positions are
 	// not below from, in their order. Fewer than limit means that there are no more.
-	// A limit below one returns none.
+	// A limit below one returns none. It shows no entry behind one that is not there
+	// yet, which a database may do: among the newest KeptRevocations none is missing.
 	ListRevocations(ctx context.Context, from int64, limit int) ([]Revocation, error)
 
 	// PruneRevocations removes at most limit entries of the feed that had expired at

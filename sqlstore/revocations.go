@@ -20,8 +20,35 @@ func (s *Store) ListRevocations(ctx context.Context, from int64, limit int) ([]a
 		if limit < 1 {
 			return nil, ctx.Err()
 		}
-		return collect(ctx, q, revocationFields, selectRevocations, from, limit)
+		entries, err := collect(ctx, q, revocationFields, selectRevocations, from, limit)
+		if err != nil {
+			return nil, err
+		}
+		return untilHidden(ctx, q, from, entries)
 	})
+}
+
+// untilHidden returns the entries up to where one is missing that has not been pruned.
+// MariaDB shows a statement the end of one transaction and not that of another
+// which was before it, if both end while the statement looks which are at work. The
+// entry is there the next time; who had gone on would never see it.
+func untilHidden(ctx context.Context, q querier, from int64, entries []auth.Revocation) ([]auth.Revocation, error) {
+	newest := int64(-1)
+	next := max(from, 1)
+	for i, e := range entries {
+		if e.Position > next {
+			if newest < 0 { // now, when whatever has been pruned was behind it
+				if err := q.row(ctx, selectHead).Scan(&newest); err != nil {
+					return nil, err
+				}
+			}
+			if e.Position-1 > newest-auth.KeptRevocations { // so new that it is never pruned
+				return entries[:i], nil
+			}
+		}
+		next = e.Position + 1
+	}
+	return entries, nil
 }
 
 const (

@@ -268,3 +268,44 @@ func requireFolded(t *testing.T, store *sqlstore.Store) {
 		require.ErrorIs(t, err, auth.ErrNotFound)
 	}
 }
+
+// A statement on MariaDB may see a later transaction and not yet an earlier one. An
+// entry that is taken away for a moment looks the same.
+func TestNoEntryIsShownBehindOneThatIsNotThereYet(t *testing.T) {
+	t.Parallel()
+	onAll(t, func(t *testing.T, on *server) {
+		stores, s := twoStores(t, on, func(*sqlstore.Config) {})
+		ctx, store := context.Background(), stores[0]
+		require.NoError(t, store.Register(ctx, newUser("bob"), newKey("k-bob", "bob")))
+		for i := range 4 {
+			_, _, err := store.CreateSession(ctx, newSession(fmt.Sprint(i), "bob", "k-bob"), 0)
+			require.NoError(t, err)
+			require.NoError(t, store.EndSession(ctx, fmt.Sprint(i)))
+		}
+		positions := func(from int64) (seen []int64) {
+			entries, err := store.ListRevocations(ctx, from, 10)
+			require.NoError(t, err)
+			for _, e := range entries {
+				seen = append(seen, e.Position)
+			}
+			return seen
+		}
+		require.Equal(t, []int64{1, 2, 3, 4}, positions(0))
+		table := s.prefix + "revocations"
+		_, err := s.db.Exec(`UPDATE ` + table + ` SET position = 1000003 WHERE position = 3`)
+		require.NoError(t, err)
+		require.Equal(t, []int64{1, 2}, positions(0))
+		require.Equal(t, []int64{2}, positions(2))
+		require.Empty(t, positions(3), "as if there were no more")
+		_, err = s.db.Exec(`UPDATE ` + table + ` SET position = 3 WHERE position = 1000003`)
+		require.NoError(t, err)
+		require.Equal(t, []int64{3, 4}, positions(3))
+
+		// What has been pruned is no such gap.
+		_, err = s.db.Exec(`UPDATE ` + s.prefix + `revocation_head SET position = 1003`)
+		require.NoError(t, err)
+		_, err = s.db.Exec(`DELETE FROM ` + table + ` WHERE position IN (1, 3)`)
+		require.NoError(t, err)
+		require.Equal(t, []int64{2, 4}, positions(0))
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/testenv"
 )
 
 // countNamed returns how many of the entries count as naming a session.
@@ -59,6 +60,9 @@ func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session
 // feedFolds signs a user in and out until the feed would name too many sessions,
 // half of them at once for it to be quick.
 func feedFolds(t *testing.T, store auth.Store) {
+	if testenv.Race {
+		return
+	}
 	a, other := newAccount(t, store), newAccount(t, store)
 	early := openSession(t, store, newSession(a.key)) // and left as it is
 	lasting := newSession(a.key)
@@ -102,6 +106,9 @@ func endMany(t *testing.T, store auth.Store, user auth.User, n int) []auth.Sessi
 // named sessions as there may be, twice: once they have become one entry, and once
 // some have been pruned.
 func foldsCounted(t *testing.T, store auth.Store) {
+	if testenv.Race {
+		return
+	}
 	user, ended := foldedByKey(t, store)
 	entries := entriesOf(t, store, user)
 	require.Equal(t, 1, countFolds(entries), "a call that ends more than may be named leaves one entry")
@@ -184,6 +191,9 @@ func foldsOf(t *testing.T, store auth.Store, user auth.User) (folds, named int) 
 // foldsWithinLimit signs in until the feed has folded twice: each sign-in ends one
 // session, by its name.
 func foldsWithinLimit(t *testing.T, store auth.Store) {
+	if testenv.Race {
+		return
+	}
 	const limit = 2
 	user, key := register(t, store, newUser())
 	other := newAccount(t, store)

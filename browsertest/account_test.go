@@ -180,9 +180,14 @@ func TestASuperUserAdministers(t *testing.T) {
 	key, secret := b.takeSecret("grace is registered")
 	q.requireLogin(t, key, secret, http.StatusOK)
 
+	asks := map[string]bool{"Disable": true, "Make a plain user": true, "End sessions": true}
 	said := func(button, want string) {
 		t.Helper()
 		b.pressOn("#user-list", "grace", button)
+		if asks[button] {
+			b.shows("#confirm-yes", button)
+			b.click("#confirm-yes")
+		}
 		b.shows("#status", want)
 		b.focused("#users-heading")
 	}
@@ -213,6 +218,8 @@ func TestASuperUserAdministers(t *testing.T) {
 	q.requireLogin(t, last, lastSecret, http.StatusOK)
 
 	b.pressOn("#user-list", "admin", "Make a plain user")
+	b.shows("#confirm-heading", "Make admin a plain user?")
+	b.click("#confirm-yes")
 	b.shows("#alert", "The last active super user must stay: make another first")
 	require.Contains(t, b.card("#user-list", "admin"), "Super user")
 
@@ -227,6 +234,68 @@ func TestASuperUserAdministers(t *testing.T) {
 	b.shows("#status", "grace is deleted.")
 	require.Empty(t, b.card("#user-list", "grace"))
 	q.requireLogin(t, last, lastSecret, http.StatusUnauthorized)
+}
+
+// Whoever regenerates their own credentials has no other way in than the new ones.
+func TestMyOwnNewCredentialsAreShownBeforeIAmSignedOut(t *testing.T) {
+	q, b := start(t)
+	b.open(q)
+	b.signInWithKey(q)
+	b.pressOn("#user-list", "admin", "New credentials")
+	b.shows("#confirm-heading", "New credentials for admin?")
+	b.click("#confirm-yes")
+	key, secret := b.takeSecret("admin is given new credentials")
+	b.shows("#alert", "You have been signed out. Sign in again.")
+	b.shows("#signed-out h2", "Sign in")
+	q.requireLogin(t, q.key, q.secret, http.StatusUnauthorized)
+	q.requireLogin(t, key, secret, http.StatusOK)
+}
+
+func TestASecretIsShownThoughTheListCannotBe(t *testing.T) {
+	q, b := start(t)
+	b.open(q)
+	b.signInWithKey(q)
+	eval[chromedp.Void](b, `void ((real) => { window.fetch = (path, options) => options.method === "GET"
+		? Promise.reject(new TypeError("Failed to fetch")) : real(path, options); })(window.fetch)`)
+	b.click("#new-key button")
+	key, secret := b.takeSecret("The new key")
+	b.shows("#alert", "The service does not answer. Try again later.")
+	q.requireLogin(t, key, secret, http.StatusOK)
+}
+
+// The answer that the page was waiting for does not come into the page that is back.
+func TestASecretDoesNotComeIntoAPageThatWasLeft(t *testing.T) {
+	q, b := start(t)
+	b.open(q)
+	b.signInWithGitHub(octocat, "octocat") // who is signed in still when the page is back
+	eval[chromedp.Void](b, `void ((real) => { window.fetch = async (path, options) => {
+		if (options.method === "POST") await new Promise((resolve) => addEventListener("pageshow", resolve, {once: true}));
+		return real(path, options);
+	}; })(window.fetch)`)
+	b.click("#new-key button")
+	b.until(`document.body.classList.contains("busy")`)
+	b.do(chromedp.Navigate(q.url + "/?error=denied"))
+	eval[chromedp.Void](b, "history.back()")
+	b.until(`!fetch.toString().includes("native code") && !document.body.classList.contains("busy")`)
+	require.False(t, eval[bool](b, `document.getElementById("secret").open`))
+	require.Empty(t, eval[string](b, `document.getElementById("secret-secret").textContent`))
+}
+
+func TestASuperUserWhoIsOneNoMoreSeesNoUsers(t *testing.T) {
+	q, b := start(t)
+	b.open(q)
+	b.signInWithKey(q)
+	b.fill("#new-username", "grace")
+	b.fill("#new-email", "grace@example.com")
+	b.click("#new-super")
+	b.click("#new-user button")
+	b.takeSecret("grace is registered")
+	b.pressOn("#user-list", "admin", "Make a plain user")
+	b.click("#confirm-yes")
+	b.shows("#status", "admin is no super user any more.")
+	b.shows("#role", "User")
+	b.focused("#signed-in-heading")
+	require.False(t, eval[bool](b, `document.getElementById("users").checkVisibility()`))
 }
 
 func TestManyUsersComePageByPage(t *testing.T) {

@@ -123,6 +123,7 @@ func newTab(t *testing.T, parent context.Context, options ...chromedp.ContextOpt
 // expected are the refusals that belong to the page's work, each of which the
 // console mentions: nobody is signed in (any more), GitHub is not connected.
 var expected = map[string]string{
+	"/auth/users":                "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
 	"/auth/user":                 "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
 	"/auth/users/login":          "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
 	"/api/v1/auth/github/logout": "Failed to load resource: the server responded with a status of 401 (Unauthorized)",

@@ -9,6 +9,16 @@ let token = "";
 export const hasToken = () => token !== "";
 export const setToken = (text) => { token = text; };
 
+// An answer that is still on its way when the page is left must not bring a token or
+// a secret into a page that the browser keeps for its Back button.
+let leaving = new AbortController();
+
+export function leave() {
+  token = "";
+  leaving.abort();
+  leaving = new AbortController();
+}
+
 export const element = (id) => document.getElementById(id);
 export const tell = (text) => { element("status").textContent = text; };
 export const warn = (text) => { element("alert").textContent = text; };
@@ -29,7 +39,8 @@ export async function ask(method, path, body) {
   let response, answer;
   try {
     response = await fetch(path, {
-      method, headers, body: body && JSON.stringify(body), cache: "no-store", signal: AbortSignal.timeout(30_000),
+      method, headers, body: body && JSON.stringify(body), cache: "no-store",
+      signal: AbortSignal.any([AbortSignal.timeout(30_000), leaving.signal]),
     });
     answer = response.status === 204 ? {} : await response.json();
   } catch {
@@ -44,6 +55,11 @@ export const call = async (method, path, body) => (await ask(method, path, body)
 let onEnd = () => {}; // what to do when nobody is signed in any more
 
 export const whenSignedOut = (action) => { onEnd = action; };
+
+let refresh = async () => {}; // how to show anew who is signed in, and all lists
+
+export const refreshWith = (action) => { refresh = action; };
+export const showAgain = () => refresh();
 
 let busy = false;
 

@@ -39,12 +39,25 @@ export async function chooseOverlap(name) {
 
 // showSecret shows a pair for as long as the dialog is open. Afterwards the secret is
 // nowhere in the page.
-export function showSecret(heading, pair) {
+function showSecret(heading, pair) {
   element("secret-heading").textContent = heading;
   element("secret-key").textContent = pair.access_key;
   element("secret-secret").textContent = pair.access_secret;
   element("copied").textContent = "";
   return ended(open("secret"));
+}
+
+// showSecretAndThen shows a pair at once: there is no other copy, so nothing that goes
+// wrong with the lists behind it may come first. It is told when the dialog is closed,
+// be it that the caller's own session has ended with the change.
+export async function showSecretAndThen(heading, pair, showLists) {
+  const closed = showSecret(heading, pair);
+  try {
+    await showLists();
+  } catch (problem) {
+    await closed;
+    throw problem;
+  }
 }
 
 function forget() {

@@ -1,6 +1,6 @@
 // The caller's access keys.
 import {act, button, call, card, clear, element, make, tell, when} from "./core.js";
-import {chooseOverlap, confirm, showSecret} from "./dialogs.js";
+import {chooseOverlap, confirm, showSecretAndThen} from "./dialogs.js";
 
 const nameOf = (key) => key.label || key.access_key;
 const pathOf = (key) => `/auth/keys/${encodeURIComponent(key.access_key)}`;
@@ -25,9 +25,8 @@ async function rotate(key) {
   const overlap = await chooseOverlap(nameOf(key));
   if (overlap === undefined) return;
   const pair = await call("POST", `${pathOf(key)}/rotate`, {overlap_seconds: overlap});
-  await showKeys();
   element("keys-heading").focus(); // where the dialog gives the focus back to
-  showSecret("The new secret", pair);
+  await showSecretAndThen("The new secret", pair, showKeys);
 }
 
 async function revoke(key) {
@@ -46,8 +45,7 @@ element("new-key").addEventListener("submit", (event) => {
     if (element("new-key-end").value) wanted.expires_at = `${element("new-key-end").value}T23:59:59Z`;
     const pair = await call("POST", "/auth/keys", wanted);
     event.target.reset();
-    await showKeys();
     element("keys-heading").focus();
-    showSecret("The new key", pair);
+    await showSecretAndThen("The new key", pair, showKeys);
   });
 });

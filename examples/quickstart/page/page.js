@@ -1,6 +1,6 @@
 // What a browser does with the calls of the service.
 
-import {act, call, element, hasToken, setToken, tell, warn, whenSignedOut} from "./core.js";
+import {act, call, element, hasToken, leave, refreshWith, setToken, tell, warn, whenSignedOut} from "./core.js";
 import {closeAll} from "./dialogs.js";
 import {clearKeys, showKeys} from "./keys.js";
 import {clearSessions, showSessions} from "./sessions.js";
@@ -62,6 +62,7 @@ async function refresh() {
   }
   const username = await githubUsername();
   await Promise.all([showKeys(), showSessions(), user.is_super_user && showUsers()]);
+  if (!user.is_super_user) clearUsers(); // who may have been one until now
   element("users").hidden = !user.is_super_user;
   showSignedIn(user, username);
 }
@@ -75,6 +76,8 @@ async function githubUsername() {
     throw problem;
   }
 }
+
+refreshWith(refresh);
 
 // Whoever is signed out is shown so, and is told if they were in.
 whenSignedOut(() => {
@@ -134,7 +137,7 @@ async function arrive() {
 // Browsers keep pages that are left, for their Back button: without the token,
 // and with another look at who is signed in when they come back.
 addEventListener("pagehide", () => {
-  setToken("");
+  leave();
   closeAll();
 });
 addEventListener("pageshow", (event) => { if (event.persisted) act(refresh); });

@@ -1,6 +1,6 @@
 // All users, for a super user.
-import {act, ask, button, call, card, clear, element, tell, when} from "./core.js";
-import {confirm, showSecret} from "./dialogs.js";
+import {act, ask, button, call, card, clear, element, showAgain, tell, when} from "./core.js";
+import {confirm, showSecretAndThen} from "./dialogs.js";
 
 let next; // where the next page of users is
 
@@ -25,12 +25,19 @@ export function clearUsers() {
 function userCard(user) {
   const name = user.username;
   const path = `/auth/users/${encodeURIComponent(user.user_id)}`;
-  const change = (text, of, wanted, said) => button(text, of, () => done(said, () => call("PATCH", path, wanted)));
+  const change = (text, of, wanted, said, question) => button(text, of, async () => {
+    if (question && !await confirm(...question, text)) return;
+    await done(said, () => call("PATCH", path, wanted));
+  });
   const buttons = [];
   if (user.is_active) {
     buttons.push(
-      change("Disable", name, {is_active: false}, `${name} is disabled.`),
-      button("End sessions", `of ${name}`, () => done(`The sessions of ${name} have ended.`, () => call("POST", `/auth/tokens/revoke-user/${encodeURIComponent(user.user_id)}`))),
+      change("Disable", name, {is_active: false}, `${name} is disabled.`,
+        [`Disable ${name}?`, "All sessions end, and no key works until the user is enabled again."]),
+      button("End sessions", `of ${name}`, async () => {
+        if (!await confirm(`End the sessions of ${name}?`, "The user is signed out everywhere, and can sign in again.", "End sessions")) return;
+        await done(`The sessions of ${name} have ended.`, () => call("POST", `/auth/tokens/revoke-user/${encodeURIComponent(user.user_id)}`));
+      }),
     );
   } else {
     buttons.push(
@@ -40,7 +47,8 @@ function userCard(user) {
   }
   buttons.push(
     user.is_super_user
-      ? change("Make a plain user", `of ${name}`, {is_super_user: false}, `${name} is no super user any more.`)
+      ? change("Make a plain user", `of ${name}`, {is_super_user: false}, `${name} is no super user any more.`,
+        [`Make ${name} a plain user?`, "The user can then not look after other users any more."])
       : change("Make a super user", `of ${name}`, {is_super_user: true}, `${name} is a super user.`),
     button("New credentials", `for ${name}`, () => replace(name, "given new credentials", `${path}/regenerate-credentials`)),
     button("Delete", name, async () => {
@@ -57,20 +65,20 @@ function userCard(user) {
   ], buttons);
 }
 
-// done makes a change, and says so when the list shows it.
+// done makes a change, and says so when the page shows it. The user may be the caller,
+// who may then not see the list any more, or not be signed in.
 async function done(said, action) {
   await action();
-  await showUsers();
-  element("users-heading").focus();
+  await showAgain();
+  for (const id of ["signed-in-heading", "users-heading"]) if (element(id).checkVisibility()) element(id).focus();
   tell(said);
 }
 
 async function replace(name, what, path) {
   if (!await confirm(`New credentials for ${name}?`, "Every key, session and GitHub account of the user is gone then, and one new key signs in.", "Go on")) return;
   const pair = await call("POST", path);
-  await showUsers();
   element("users-heading").focus();
-  showSecret(`${name} is ${what}`, pair);
+  await showSecretAndThen(`${name} is ${what}`, pair, showUsers);
 }
 
 element("more-users").addEventListener("click", () => act(async () => {
@@ -86,8 +94,7 @@ element("new-user").addEventListener("submit", (event) => {
       username: element("new-username").value, email: element("new-email").value, is_super_user: element("new-super").checked,
     });
     event.target.reset();
-    await showUsers();
     element("users-heading").focus();
-    showSecret(`${pair.username} is registered`, pair);
+    await showSecretAndThen(`${pair.username} is registered`, pair, showUsers);
   });
 });

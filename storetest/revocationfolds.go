@@ -173,21 +173,6 @@ func pruneSome(t *testing.T, store auth.Store, expired time.Time) {
 	require.Equal(t, left, readFeed(t, store))
 }
 
-// foldsOf returns how many entries of the user's stand for others, and how many name a
-// session by themselves.
-func foldsOf(t *testing.T, store auth.Store, user auth.User) (folds, named int) {
-	t.Helper()
-	for _, e := range entriesOf(t, store, user) {
-		switch {
-		case e.SessionID == "":
-			folds++
-		case !e.ExpiresAt.IsZero():
-			named++
-		}
-	}
-	return folds, named
-}
-
 // foldsWithinLimit signs in until the feed has folded twice: each sign-in ends one
 // session, by its name.
 func foldsWithinLimit(t *testing.T, store auth.Store) {
@@ -208,10 +193,10 @@ func foldsWithinLimit(t *testing.T, store auth.Store) {
 	}
 	requireFolds := func(wantFolds int) (named int) {
 		t.Helper()
-		folds, named := foldsOf(t, store, user)
-		require.Equal(t, wantFolds, folds)
-		require.LessOrEqual(t, named, auth.MaxNamedRevocations)
 		feed := entriesOf(t, store, user)
+		require.Equal(t, wantFolds, countFolds(feed))
+		named = countNamed(feed)
+		require.LessOrEqual(t, named, auth.MaxNamedRevocations)
 		for _, session := range newest {
 			require.False(t, isDead(feed, session), "one of the newest is dead by the feed")
 			requireSession(t, store, session)

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -94,31 +95,26 @@ func (l *Limiter) Take(ctx context.Context, bucket string, rates []limit.Rate) (
 	return wait, nil
 }
 
-// take looks whether all rates have room before it counts in any. Between the two
-// somebody else may take the last: then it has counted in some of them only.
+// take looks whether all rates have room before it counts in any, and asks those that
+// have none how long to wait. Between the two somebody else may take the last: then it
+// has counted in some of them only.
 func (l *Limiter) take(ctx context.Context, bucket string, rates []limit.Rate) (wait time.Duration, err error) {
-	room := true
+	var full [mostRates]bool
 	if len(rates) > 1 {
 		for i, rate := range rates {
 			result, err := l.rates.AllowN(ctx, l.key(bucket, i), limitOf(rate), 0)
 			if err != nil {
 				return 0, err
 			}
-			room = room && result.Remaining > 0
+			full[i] = result.Remaining <= 0
 		}
 	}
+	someFull := slices.Contains(full[:], true)
 	for i, rate := range rates {
-		limit := limitOf(rate)
-		if !room {
-			result, err := l.rates.AllowN(ctx, l.key(bucket, i), limit, 0)
-			if err != nil {
-				return 0, err
-			}
-			if result.Remaining > 0 {
-				continue
-			}
+		if someFull && !full[i] {
+			continue
 		}
-		result, err := l.rates.Allow(ctx, l.key(bucket, i), limit)
+		result, err := l.rates.Allow(ctx, l.key(bucket, i), limitOf(rate))
 		if err != nil {
 			return 0, err
 		}

@@ -287,13 +287,14 @@ func (s *Service) checkPair(ctx context.Context, pair KeyPair) (Credential, erro
 	if err := s.throttle.enter(ctx, address); err != nil {
 		return Credential{}, err
 	}
-	slow := s.credentials.hashesSlowly(pair)
+	form := s.credentials.formOf(pair)
+	slow := form == importedPair
 	if slow {
 		if err := s.throttle.enterSlow(ctx, address, pair.AccessKey); err != nil {
 			return Credential{}, err
 		}
 	}
-	credential, err := s.credentials.check(ctx, pair)
+	credential, err := s.credentials.check(ctx, pair, form)
 	switch {
 	case errors.Is(err, ErrInvalidCredentials):
 		return Credential{}, s.throttle.failed(ctx, address, countFailures, err)

@@ -177,7 +177,7 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 // one and nothing else, not even whether the user is there and active: that is
 // asked when the session has been opened.
 func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (Credential, error) {
-	credential, err := v.check(ctx, pair)
+	credential, err := v.check(ctx, pair, v.formOf(pair))
 	if err != nil {
 		return Credential{}, err
 	}
@@ -197,12 +197,12 @@ func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (Credenti
 }
 
 // check is Verify without a note that the key was used.
-func (v *CredentialVerifier) check(ctx context.Context, pair KeyPair) (Credential, error) {
+func (v *CredentialVerifier) check(ctx context.Context, pair KeyPair, form pairForm) (Credential, error) {
 	secret := pair.AccessSecret.Reveal()
-	switch {
-	case v.isGenerated(pair):
+	switch form {
+	case generatedPair:
 		return v.verify(ctx, pair.AccessKey, secret, v.hasher.fastScheme())
-	case !v.hashesSlowly(pair):
+	case noPair:
 		return Credential{}, errPairForm
 	}
 	leave, err := v.slow.enter(ctx)
@@ -213,15 +213,25 @@ func (v *CredentialVerifier) check(ctx context.Context, pair KeyPair) (Credentia
 	return v.verify(ctx, pair.AccessKey, secret, v.hasher.slowScheme())
 }
 
-// isGenerated reports whether the pair is of this package's form.
-func (v *CredentialVerifier) isGenerated(pair KeyPair) bool {
-	return v.format.isKey(pair.AccessKey) && v.format.isSecret(pair.AccessSecret.Reveal())
-}
+// pairForm says how a pair is verified.
+type pairForm int
 
-// hashesSlowly reports whether it takes a slow hash to verify the pair.
-func (v *CredentialVerifier) hashesSlowly(pair KeyPair) bool {
-	return v.slow != nil && !v.isGenerated(pair) && !v.format.resembles(pair.AccessKey) &&
-		len(pair.AccessKey) <= MaxAccessKeyLength && len(pair.AccessSecret.Reveal()) <= maxSlowSecret
+const (
+	noPair        pairForm = iota // not at all: no key has this form
+	generatedPair                 // by a fast hash: it is of this package's form
+	importedPair                  // by a slow hash
+)
+
+func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
+	secret := pair.AccessSecret.Reveal()
+	switch {
+	case v.format.isKey(pair.AccessKey) && v.format.isSecret(secret):
+		return generatedPair
+	case v.slow != nil && !v.format.resembles(pair.AccessKey) &&
+		len(pair.AccessKey) <= MaxAccessKeyLength && len(secret) <= maxSlowSecret:
+		return importedPair
+	}
+	return noPair
 }
 
 // verify looks the key up and does the same work whether it is there or not.

@@ -65,14 +65,12 @@ func (u *user) liveSessions(now time.Time) (live []*session) {
 		return nil
 	}
 	for _, found := range slices.Backward(u.sessions) {
-		if found.liveAt(now) {
+		if found.record.ExpiresAt.After(instant(now)) {
 			live = append(live, found)
 		}
 	}
 	return live
 }
-
-func (s *session) liveAt(now time.Time) bool { return s.record.ExpiresAt.After(instant(now)) }
 
 // sessionsByAge is sessions, the oldest first.
 type sessionsByAge []*session
@@ -124,12 +122,7 @@ func (s *Store) EndUserSessions(ctx context.Context, userID string, now time.Tim
 	if err != nil {
 		return 0, err
 	}
-	live := 0
-	for _, ended := range u.sessions {
-		if ended.liveAt(now) {
-			live++
-		}
-	}
+	live := len(u.liveSessions(now))
 	s.endUser(u)
 	return live, nil
 }
@@ -202,17 +195,9 @@ func (s *Store) makeRoom(added *session, limit int) {
 	if limit < 1 || len(added.owner.sessions) < limit {
 		return
 	}
-	live := 0
-	var tooMany []*session
-	for _, old := range slices.Backward(added.owner.sessions) {
-		if !old.liveAt(added.record.CreatedAt) {
-			continue
-		}
-		if live++; live >= limit {
-			tooMany = append(tooMany, old)
-		}
+	if live := added.owner.liveSessions(added.record.CreatedAt); len(live) >= limit {
+		s.endSessions(added.record.UserID, live[limit-1:]...)
 	}
-	s.endSessions(added.record.UserID, tooMany...)
 }
 
 // addSession adds what newSession returned. The caller has held the lock since.

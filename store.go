@@ -2,8 +2,6 @@ package auth
 
 import (
 	"context"
-	"fmt"
-	"strings"
 	"time"
 )
 
@@ -73,16 +71,6 @@ const MaxKeys = 100
 // KeyUsePrecision is how much later a use of a key must be than the one before to
 // be written down.
 const KeyUsePrecision = time.Minute
-
-// KeyRotation gives an access key a new secret.
-type KeyRotation struct {
-	Hash string    // of the new secret
-	At   time.Time // now
-
-	// PreviousUntil is how long the secret of until now works too. The zero time
-	// means no longer.
-	PreviousUntil time.Time
-}
 
 // SignInMethod says how a session was opened.
 type SignInMethod string
@@ -155,24 +143,6 @@ const KeptRevocations = 1000
 type Credential struct {
 	Key  AccessKey
 	User User
-}
-
-// UserChange says what to change of a user; a nil field stays as it is.
-type UserChange struct {
-	IsSuperUser *bool
-	IsActive    *bool
-}
-
-// String returns what is changed, such as "is_super_user=true is_active=false".
-func (c UserChange) String() string {
-	var changes []string
-	if c.IsSuperUser != nil {
-		changes = append(changes, fmt.Sprintf("is_super_user=%t", *c.IsSuperUser))
-	}
-	if c.IsActive != nil {
-		changes = append(changes, fmt.Sprintf("is_active=%t", *c.IsActive))
-	}
-	return strings.Join(changes, " ")
 }
 
 // Store keeps users, access keys, sessions and GitHub accounts. Package memstore keeps them in

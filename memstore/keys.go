@@ -99,18 +99,12 @@ func (s *Store) RotateKey(ctx context.Context, id string, rotation auth.KeyRotat
 	if err != nil {
 		return auth.AccessKey{}, err
 	}
-	now := instant(rotation.At)
-	switch {
-	case !key.goodAt(now):
-		return auth.AccessKey{}, fmt.Errorf("memstore: access key has expired: %w", auth.ErrNotFound)
-	case key.record.PreviousUntil.After(now):
-		return auth.AccessKey{}, fmt.Errorf("memstore: %w", auth.ErrRotating)
+	rotation.At, rotation.PreviousUntil = instant(rotation.At), instant(rotation.PreviousUntil)
+	rotated, err := rotation.Apply(key.record)
+	if err != nil {
+		return auth.AccessKey{}, fmt.Errorf("memstore: %w", err)
 	}
-	key.record.PreviousHash, key.record.PreviousUntil = "", time.Time{}
-	if !rotation.PreviousUntil.IsZero() {
-		key.record.PreviousHash, key.record.PreviousUntil = key.record.Hash, instant(rotation.PreviousUntil)
-	}
-	key.record.Hash = rotation.Hash
+	key.record = rotated
 	return key.record, nil
 }
 

@@ -288,13 +288,7 @@ func (s *Store) checkActive(u *user) error {
 // changed returns what u's record is to be after the change, or
 // ErrLastSuperUser. It changes nothing. The caller holds the lock.
 func (s *Store) changed(u *user, change auth.UserChange) (auth.User, error) {
-	record := u.record
-	if change.IsSuperUser != nil {
-		record.IsSuperUser = *change.IsSuperUser
-	}
-	if change.IsActive != nil {
-		record.IsActive = *change.IsActive
-	}
+	record := change.Apply(u.record)
 	if administers(u.record) && !administers(record) && s.administrators == 1 {
 		return auth.User{}, fmt.Errorf("memstore: %w", auth.ErrLastSuperUser)
 	}

@@ -82,22 +82,15 @@ func (s *Store) RotateKey(ctx context.Context, id string, rotation auth.KeyRotat
 	if err := cmp.Or(ctx.Err(), rotation.Validate()); err != nil {
 		return auth.AccessKey{}, err
 	}
+	rotation.At, rotation.PreviousUntil = kept(rotation.At), kept(rotation.PreviousUntil)
 	return writeFor(ctx, s, "rotate key", func(ctx context.Context, t tx) (auth.AccessKey, error) {
 		key, err := findKey(ctx, t.querier, lockKey, id)
-		now := kept(rotation.At)
-		switch {
-		case err != nil:
+		if err != nil {
 			return key, err
-		case !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(now):
-			return key, auth.ErrNotFound
-		case key.PreviousUntil.After(now):
-			return key, auth.ErrRotating
 		}
-		key.PreviousHash, key.PreviousUntil = "", kept(rotation.PreviousUntil)
-		if !key.PreviousUntil.IsZero() {
-			key.PreviousHash = key.Hash
+		if key, err = rotation.Apply(key); err != nil {
+			return key, err
 		}
-		key.Hash = rotation.Hash
 		return key, t.change(ctx, rotateKey, key.Hash, key.PreviousHash, toMicros(key.PreviousUntil), id)
 	})
 }

@@ -273,12 +273,7 @@ func changeUser(ctx context.Context, t tx, id string, change auth.UserChange) (a
 		return user, err
 	}
 	administered := administers(user)
-	if change.IsSuperUser != nil {
-		user.IsSuperUser = *change.IsSuperUser
-	}
-	if change.IsActive != nil {
-		user.IsActive = *change.IsActive
-	}
+	user = change.Apply(user)
 	if administered && !administers(user) {
 		if err := requireSuperUserBeside(ctx, t, id); err != nil {
 			return user, err

@@ -101,22 +101,14 @@ func (s *Store) RotateKey(ctx context.Context, id string, rotation auth.KeyRotat
 	if err := check(ctx, rotation); err != nil {
 		return key, err
 	}
+	rotation.At, rotation.PreviousUntil = kept(rotation.At), kept(rotation.PreviousUntil)
 	err = s.update(ctx, func(t tx) error {
 		return t.change(keys, id, func(a *account) error {
-			key = a.Keys[id]
-			now := kept(rotation.At)
-			if !isGood(key, now) {
-				return auth.ErrNotFound
+			rotated, err := rotation.Apply(a.Keys[id])
+			if err != nil {
+				return err
 			}
-			if key.PreviousUntil.After(now) {
-				return auth.ErrRotating
-			}
-			key.PreviousHash, key.PreviousUntil = "", kept(rotation.PreviousUntil)
-			if !key.PreviousUntil.IsZero() {
-				key.PreviousHash = key.Hash
-			}
-			key.Hash = rotation.Hash
-			a.Keys[id] = key
+			a.Keys[id], key = rotated, rotated
 			return nil
 		})
 	})

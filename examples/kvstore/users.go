@@ -166,12 +166,7 @@ func userUnless(err error, user auth.User) (auth.User, error) {
 // set changes the user's flags, and ends the sessions of one who is disabled.
 func (t tx) set(a *account, change auth.UserChange) error {
 	last := t.isLastAdministrator(a.User)
-	if change.IsSuperUser != nil {
-		a.User.IsSuperUser = *change.IsSuperUser
-	}
-	if change.IsActive != nil {
-		a.User.IsActive = *change.IsActive
-	}
+	a.User = change.Apply(a.User)
 	if last && !administers(a.User) {
 		return auth.ErrLastSuperUser
 	}

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,16 +57,7 @@ func TestThePageOfEventsListsEachKind(t *testing.T) {
 }
 
 // recorded is the events that a host's function has been given.
-type recorded struct {
-	mu     sync.Mutex
-	events []auth.Event
-}
-
-func (r *recorded) add(e auth.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.events = append(r.events, e)
-}
+type recorded struct{ record[auth.Event] }
 
 // deliver runs the service for long enough to deliver what has happened, and returns it.
 func (r *recorded) deliver(t testing.TB, svc *auth.Service) []auth.Event {
@@ -75,11 +65,7 @@ func (r *recorded) deliver(t testing.TB, svc *auth.Service) []auth.Event {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	require.ErrorIs(t, svc.Run(ctx), context.Canceled)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	events := r.events
-	r.events = nil
-	return events
+	return r.take()
 }
 
 // Each event is made to happen over HTTP, where there is a call for it.

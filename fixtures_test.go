@@ -47,6 +47,27 @@ func (c *clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
+// record is what a function of the host's has been given, in order.
+type record[T any] struct {
+	mu   sync.Mutex
+	kept []T
+}
+
+func (r *record[T]) add(item T) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.kept = append(r.kept, item)
+}
+
+// take returns what has come since it was called last.
+func (r *record[T]) take() []T {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kept := r.kept
+	r.kept = nil
+	return kept
+}
+
 // signer is a signing key of ours together with what forges with it: golang-jwt,
 // which signs anything.
 type signer struct {

@@ -3,7 +3,6 @@ package auth_test
 import (
 	"context"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
@@ -13,19 +12,14 @@ import (
 )
 
 // measured is what hooks have been told, in order.
-type measured struct {
-	mu       sync.Mutex
-	outcomes []string
-}
+type measured struct{ record[string] }
 
 func (m *measured) hooks() auth.Hooks {
 	note := func(what string, outcome auth.Outcome, took time.Duration) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
 		if took <= 0 {
 			outcome += " in no time"
 		}
-		m.outcomes = append(m.outcomes, what+" "+string(outcome))
+		m.add(what + " " + string(outcome))
 	}
 	return auth.Hooks{
 		SignIn: func(_ context.Context, method auth.SignInMethod, outcome auth.Outcome, took time.Duration) {
@@ -33,14 +27,6 @@ func (m *measured) hooks() auth.Hooks {
 		},
 		Verify: func(_ context.Context, outcome auth.Outcome, took time.Duration) { note("token", outcome, took) },
 	}
-}
-
-func (m *measured) take() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	outcomes := m.outcomes
-	m.outcomes = nil
-	return outcomes
 }
 
 func TestHooksAreToldWhatCameOfEachSignInAndToken(t *testing.T) {

@@ -96,12 +96,7 @@ func newTrustedProxies(prefixes []netip.Prefix, log *slog.Logger) (*trustedProxi
 }
 
 func (p *trustedProxies) has(address netip.Addr) bool {
-	for _, prefix := range p.networks {
-		if prefix.Contains(address) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.networks, func(network netip.Prefix) bool { return network.Contains(address) })
 }
 
 // client returns the address of the client. Each proxy appends who has asked it, so

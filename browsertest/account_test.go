@@ -95,9 +95,7 @@ func (b *tab) card(list, heading string) string {
 }
 
 func TestAKeyOverItsLife(t *testing.T) {
-	q, b := start(t)
-	b.open(q)
-	b.signInWithKey(q)
+	q, b := startSignedIn(t)
 	b.fill("#new-key-label", hostile)
 	b.click("#new-key button")
 	b.shows("#secret-heading", "The new key")
@@ -138,9 +136,7 @@ func TestAKeyOverItsLife(t *testing.T) {
 }
 
 func TestASecretIsGoneFromThePageWhenItIsLeft(t *testing.T) {
-	q, b := start(t)
-	b.open(q)
-	b.signInWithKey(q)
+	q, b := startSignedIn(t)
 	b.click("#new-key button")
 	b.shows("#secret-heading", "The new key")
 	secret := b.text("#secret-secret")
@@ -171,9 +167,7 @@ func TestASessionIsEndedFromThePage(t *testing.T) {
 }
 
 func TestASuperUserAdministers(t *testing.T) {
-	q, b := start(t)
-	b.open(q)
-	b.signInWithKey(q)
+	q, b := startSignedIn(t)
 	b.fill("#new-username", "grace")
 	b.fill("#new-email", "grace@example.com")
 	b.click("#new-user button")
@@ -238,9 +232,7 @@ func TestASuperUserAdministers(t *testing.T) {
 
 // Whoever regenerates their own credentials has no other way in than the new ones.
 func TestMyOwnNewCredentialsAreShownBeforeIAmSignedOut(t *testing.T) {
-	q, b := start(t)
-	b.open(q)
-	b.signInWithKey(q)
+	q, b := startSignedIn(t)
 	b.pressOn("#user-list", "admin", "New credentials")
 	b.shows("#confirm-heading", "New credentials for admin?")
 	b.click("#confirm-yes")
@@ -252,9 +244,7 @@ func TestMyOwnNewCredentialsAreShownBeforeIAmSignedOut(t *testing.T) {
 }
 
 func TestASecretIsShownThoughTheListCannotBe(t *testing.T) {
-	q, b := start(t)
-	b.open(q)
-	b.signInWithKey(q)
+	q, b := startSignedIn(t)
 	eval[chromedp.Void](b, `void ((real) => { window.fetch = (path, options) => options.method === "GET"
 		? Promise.reject(new TypeError("Failed to fetch")) : real(path, options); })(window.fetch)`)
 	b.click("#new-key button")
@@ -282,9 +272,7 @@ func TestASecretDoesNotComeIntoAPageThatWasLeft(t *testing.T) {
 }
 
 func TestASuperUserWhoIsOneNoMoreSeesNoUsers(t *testing.T) {
-	q, b := start(t)
-	b.open(q)
-	b.signInWithKey(q)
+	_, b := startSignedIn(t)
 	b.fill("#new-username", "grace")
 	b.fill("#new-email", "grace@example.com")
 	b.click("#new-super")
@@ -339,9 +327,7 @@ func TestAPlainUserSeesNoUsers(t *testing.T) {
 
 // Each control says what it is for, and nothing is wider than a small telephone.
 func TestTheAccountFitsAPhoneAndSaysWhatItIs(t *testing.T) {
-	q, b := start(t)
-	b.open(q)
-	b.signInWithKey(q)
+	_, b := startSignedIn(t)
 	b.fill("#new-key-label", "a label that is longer than any telephone is wide, and-has-a-word-in-it-that-cannot-be-broken-anywhere-at-all")
 	b.click("#new-key button")
 	b.shows("#secret-heading", "The new key")

@@ -33,6 +33,15 @@ func start(t *testing.T) (*quickstart, *tab) {
 	return q, newBrowser(t)
 }
 
+// startSignedIn is start, with the administrator signed in on the page.
+func startSignedIn(t *testing.T) (*quickstart, *tab) {
+	t.Helper()
+	q, b := start(t)
+	b.open(q)
+	b.signInWithKey(q)
+	return q, b
+}
+
 // open opens the quickstart's page, and waits until it knows that nobody is
 // signed in.
 func (b *tab) open(q *quickstart) {
@@ -106,9 +115,7 @@ func TestSignInWithGitHub(t *testing.T) {
 }
 
 func TestConnectFromAKeyAccount(t *testing.T) {
-	q, b := start(t)
-	b.open(q)
-	b.signInWithKey(q)
+	q, b := startSignedIn(t)
 	b.shows("#role", "Super user")
 	b.shows("#not-connected p", "Not connected.")
 	id := b.userID()
@@ -271,9 +278,7 @@ func TestNothingSecretStaysInThePage(t *testing.T) {
 
 // Whoever comes after me and presses the Back button is not me.
 func TestThePageForgetsTheTokenWhenItIsLeft(t *testing.T) {
-	q, b := start(t)
-	b.open(q)
-	b.signInWithKey(q)
+	_, b := startSignedIn(t)
 	b.click("#connect")
 	b.shows("main h1", "Authorize githubtest-client")
 	eval[chromedp.Void](b, "history.back()") // chromedp's own waits for a page that was not kept

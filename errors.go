@@ -7,7 +7,7 @@ import (
 )
 
 // The errors to branch on, with errors.Is. An error of this package that is
-// none of these, nor an *[InvalidError] or *[ThrottledError] for errors.As, means
+// none of these, nor an *[InvalidError], *[ExistsError] or *[ThrottledError] for errors.As, means
 // that a store could not answer or that a context ended.
 var (
 	// ErrInvalidCredentials means that an access key and secret do not sign
@@ -33,7 +33,8 @@ var (
 	// ErrNotFound means that there is no such record.
 	ErrNotFound = errors.New("auth: not found")
 
-	// ErrExists means that a name or id is taken.
+	// ErrExists means that a name or id is taken. The error may be an [ExistsError],
+	// which says what.
 	ErrExists = errors.New("auth: already exists")
 
 	// ErrInvalid means that a value cannot be accepted. The error is an
@@ -82,6 +83,19 @@ func (e *InvalidError) Error() string {
 
 // Unwrap returns ErrInvalid.
 func (e *InvalidError) Unwrap() error { return ErrInvalid }
+
+// ExistsError says what is taken. errors.Is(err, ErrExists) is true for it.
+type ExistsError struct {
+	Field string // "user_id", "username", "email" or "access_key"
+}
+
+// Error returns a message with the field.
+func (e *ExistsError) Error() string {
+	return fmt.Sprintf("auth: %s is taken", e.Field)
+}
+
+// Unwrap returns ErrExists.
+func (e *ExistsError) Unwrap() error { return ErrExists }
 
 // ThrottledError means that there is too much to do, or were too many failures,
 // and that the same request may be sent again later.

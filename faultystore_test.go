@@ -34,6 +34,13 @@ func (s *faultyStore) Register(ctx context.Context, user auth.User, key auth.Acc
 	return s.Store.Register(ctx, user, key)
 }
 
+func (s *faultyStore) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
+	if err := s.check(ctx, "RegisterAll"); err != nil {
+		return nil, err
+	}
+	return s.Store.RegisterAll(ctx, users)
+}
+
 func (s *faultyStore) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKey) error {
 	if err := s.check(ctx, "Bootstrap"); err != nil {
 		return err

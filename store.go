@@ -145,6 +145,12 @@ type Credential struct {
 	User User
 }
 
+// UserWithKeys is a user to be added together with access keys.
+type UserWithKeys struct {
+	User User
+	Keys []AccessKey
+}
+
 // Store keeps users, access keys, sessions and GitHub accounts. Package memstore keeps them in
 // memory and package sqlstore in an SQL database; package storetest is this
 // contract as a test suite, for any other.
@@ -202,6 +208,17 @@ type UserStore interface {
 	// It returns ErrExists if the user's ID, username or e-mail or the key's ID
 	// is taken, and ErrInvalid if the key is not of this user.
 	Register(ctx context.Context, user User, key AccessKey) error
+
+	// RegisterAll adds many users, each with one to MaxKeys access keys, in one
+	// transaction: for [Service.ImportUsers]. It takes them in their order, and returns
+	// for each nil where the user has been added with all the keys, or else an
+	// [ExistsError] for the first of the user's ID, username, e-mail and keys' IDs that is
+	// taken, by a user of the same call too. Who is refused so leaves nothing behind, and
+	// the others are added.
+	//
+	// It returns ErrInvalid, and adds nobody, if a key is not of its user, or somebody has
+	// no key or more than MaxKeys.
+	RegisterAll(ctx context.Context, users []UserWithKeys) ([]error, error)
 
 	// Bootstrap is Register for the first super user, and remembers, in the same
 	// transaction and for ever, that it has been called: one call in the life of

@@ -53,6 +53,26 @@ func (k AccessKey) Validate() error {
 	)
 }
 
+// Validate returns an [InvalidError] for the first field that no store may
+// keep, or not together, and nil if there is none. A store calls it before it writes.
+func (u UserWithKeys) Validate() error {
+	if err := u.User.Validate(); err != nil {
+		return err
+	}
+	if len(u.Keys) == 0 || len(u.Keys) > MaxKeys {
+		return invalidf("keys", "must be 1 to %d", MaxKeys)
+	}
+	for _, key := range u.Keys {
+		if err := key.Validate(); err != nil {
+			return err
+		}
+		if key.UserID != u.User.ID {
+			return invalidf("user_id", "must be that of the user whom the key is for")
+		}
+	}
+	return nil
+}
+
 // checkPrevious accepts a hash with a time, or neither.
 func checkPrevious(hash string, until time.Time) error {
 	switch {

@@ -179,7 +179,7 @@ func (k *accessKey) goodAt(at time.Time) bool {
 // holds the lock.
 func (s *Store) checkKeyIsNew(id string) error {
 	if s.keys[id] != nil {
-		return fmt.Errorf("memstore: access key: %w", auth.ErrExists)
+		return taken("access_key")
 	}
 	return nil
 }

@@ -150,6 +150,11 @@ func invalid(field, reason string) error {
 	return fmt.Errorf("memstore: %w", &auth.InvalidError{Field: field, Reason: reason})
 }
 
+// taken returns ErrExists, for what is in the field.
+func taken(field string) error {
+	return fmt.Errorf("memstore: %w", &auth.ExistsError{Field: field})
+}
+
 // instant returns t as the store keeps it: in UTC, cut to the microsecond, and
 // without the monotonic clock's reading. Zero stays zero.
 func instant(t time.Time) time.Time {

@@ -19,6 +19,26 @@ func (s *Store) Register(ctx context.Context, user auth.User, key auth.AccessKey
 	return s.register(user, key)
 }
 
+// RegisterAll implements [auth.UserStore]. It holds the lock for as long as it takes to
+// add them all.
+func (s *Store) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
+	if err := s.checkUsers(ctx); err != nil {
+		return nil, err
+	}
+	for _, user := range users {
+		if err := user.Validate(); err != nil {
+			return nil, fmt.Errorf("memstore: %w", err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	refusals := make([]error, len(users))
+	for i, user := range users {
+		refusals[i] = s.register(user.User, user.Keys...)
+	}
+	return refusals, nil
+}
+
 // Bootstrap implements [auth.UserStore].
 //
 // A user who is not an active super user is [auth.ErrInvalid]: the one call
@@ -158,24 +178,30 @@ func (s *Store) checkUsers(ctx context.Context, records ...validator) error {
 // checkNewUser returns an error if ctx is done, or if this user and first key
 // cannot be kept.
 func (s *Store) checkNewUser(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	if err := s.checkUsers(ctx, user, key); err != nil {
-		return err
-	}
-	return checkOwner(key, user.ID)
+	return s.checkUsers(ctx, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}})
 }
 
-// register adds the user and the key, or returns ErrExists. The caller holds
-// the lock and has checked both.
-func (s *Store) register(record auth.User, key auth.AccessKey) error {
+// register adds the user and the keys, or returns ErrExists. The caller holds
+// the lock and has checked all of them.
+func (s *Store) register(record auth.User, keys ...auth.AccessKey) error {
 	added, err := s.newUser(record)
 	if err != nil {
 		return err
 	}
-	if err := s.checkKeyIsNew(key.ID); err != nil {
-		return err
+	ids := make(set[string], len(keys))
+	for _, key := range keys {
+		if err := s.checkKeyIsNew(key.ID); err != nil {
+			return err
+		}
+		ids.add(key.ID)
+	}
+	if len(ids) < len(keys) {
+		return taken("access_key")
 	}
 	s.addUser(added)
-	s.addKey(added, key)
+	for _, key := range keys {
+		s.addKey(added, key)
+	}
 	return nil
 }
 
@@ -184,11 +210,11 @@ func (s *Store) register(record auth.User, key auth.AccessKey) error {
 func (s *Store) newUser(record auth.User) (*user, error) {
 	switch {
 	case s.users[record.ID] != nil:
-		return nil, fmt.Errorf("memstore: user id: %w", auth.ErrExists)
+		return nil, taken("user_id")
 	case s.usernames.has(auth.FoldASCII(record.Username)):
-		return nil, fmt.Errorf("memstore: username: %w", auth.ErrExists)
+		return nil, taken("username")
 	case s.emails.has(auth.FoldASCII(record.Email)):
-		return nil, fmt.Errorf("memstore: email: %w", auth.ErrExists)
+		return nil, taken("email")
 	}
 	record.CreatedAt = instant(record.CreatedAt)
 	record.LastLogin = instant(record.LastLogin)

@@ -48,6 +48,13 @@ func (s *store) Register(ctx context.Context, user auth.User, key auth.AccessKey
 	return s.Store.Register(ctx, user, key)
 }
 
+// RegisterAll implements [auth.Store].
+func (s *store) RegisterAll(ctx context.Context, users []auth.UserWithKeys) (r1 []error, err error) {
+	ctx, end := s.begin(ctx, "RegisterAll")
+	defer func() { end(err) }()
+	return s.Store.RegisterAll(ctx, users)
+}
+
 // Bootstrap implements [auth.Store].
 func (s *store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKey) (err error) {
 	ctx, end := s.begin(ctx, "Bootstrap")

@@ -40,6 +40,10 @@ type dialect struct {
 	// dollars is set where parameters are written $1, $2 and not ?.
 	dollars bool
 
+	// rowsPerInsert is how many rows a statement inserts where there are many: what was
+	// fastest.
+	rowsPerInsert int
+
 	// migrations is how those who migrate at the same time wait for each other.
 	migrations migrationLock
 
@@ -60,21 +64,23 @@ type dialect struct {
 
 var dialects = map[Dialect]dialect{
 	SQLite: {
-		goose:        database.DialectSQLite3,
-		hasTable:     `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?`,
-		begin:        []string{`BEGIN IMMEDIATE`},
-		oneWriter:    true,
-		migrations:   migrationLock{inTransaction: true},
-		check:        checkSQLite,
-		isConflict:   isSQLiteConflict,
-		isBusy:       isSQLiteBusy,
-		isRolledBack: never,
+		goose:         database.DialectSQLite3,
+		hasTable:      `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?`,
+		begin:         []string{`BEGIN IMMEDIATE`},
+		oneWriter:     true,
+		rowsPerInsert: 1,
+		migrations:    migrationLock{inTransaction: true},
+		check:         checkSQLite,
+		isConflict:    isSQLiteConflict,
+		isBusy:        isSQLiteBusy,
+		isRolledBack:  never,
 	},
 	Postgres: {
-		goose:    database.DialectPostgres,
-		hasTable: `SELECT COUNT(*) FROM pg_catalog.pg_class WHERE oid = to_regclass(?)`,
-		begin:    []string{`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`},
-		dollars:  true,
+		goose:         database.DialectPostgres,
+		hasTable:      `SELECT COUNT(*) FROM pg_catalog.pg_class WHERE oid = to_regclass(?)`,
+		begin:         []string{`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`},
+		dollars:       true,
+		rowsPerInsert: 512,
 		migrations: migrationLock{
 			inTransaction: true,
 			lock:          `SELECT COUNT(*) FROM pg_advisory_xact_lock(?)`,
@@ -86,9 +92,10 @@ var dialects = map[Dialect]dialect{
 		isRolledBack: isPostgresRolledBack,
 	},
 	MySQL: {
-		goose:    database.DialectMySQL,
-		hasTable: `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`,
-		begin:    []string{`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`, `START TRANSACTION READ WRITE`},
+		goose:         database.DialectMySQL,
+		hasTable:      `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`,
+		begin:         []string{`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`, `START TRANSACTION READ WRITE`},
+		rowsPerInsert: 512,
 		migrations: migrationLock{
 			lock:     `SELECT GET_LOCK(MD5(CONCAT(DATABASE(), '.', ?)), 300)`,
 			unlock:   `SELECT RELEASE_LOCK(MD5(CONCAT(DATABASE(), '.', ?)))`,

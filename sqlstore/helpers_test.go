@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -117,6 +118,14 @@ func verbs() []verb {
 	return append(githubVerbs(), []verb{
 		{"Register", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.Register(ctx, newUser("bob"), newKey("k-bob", "bob"))
+		}},
+		{"RegisterAll", true, func(ctx context.Context, s *sqlstore.Store) error {
+			var list []auth.UserWithKeys
+			for _, id := range []string{"bob", "dan", "ivy"} {
+				list = append(list, auth.UserWithKeys{User: newUser(id), Keys: []auth.AccessKey{newKey("k-"+id, id)}})
+			}
+			refusals, err := s.RegisterAll(ctx, list)
+			return errors.Join(append(refusals, err)...)
 		}},
 		{"Bootstrap", true, func(ctx context.Context, s *sqlstore.Store) error {
 			bob := newUser("bob")

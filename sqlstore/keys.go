@@ -197,15 +197,24 @@ func findKey(ctx context.Context, q querier, query, id string) (key auth.AccessK
 	return key, scan(q.row(ctx, query, id), keyFields(&key)...)
 }
 
-const insertAccessKey = `
+const (
+	insertAccessKeys = `
 INSERT INTO auth_access_keys
 	(id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+VALUES `
+	accessKeyRow    = `(?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	insertAccessKey = insertAccessKeys + accessKeyRow
+)
+
+func keyValues(key auth.AccessKey) []any {
+	return []any{
+		key.ID, key.UserID, key.Hash, key.Label, toMicros(key.CreatedAt), toMicros(key.ExpiresAt),
+		key.PreviousHash, toMicros(key.PreviousUntil), toMicros(key.LastUsedAt),
+	}
+}
 
 func insertKey(ctx context.Context, t tx, key auth.AccessKey) error {
-	return t.insert(ctx, insertAccessKey,
-		key.ID, key.UserID, key.Hash, key.Label, toMicros(key.CreatedAt), toMicros(key.ExpiresAt),
-		key.PreviousHash, toMicros(key.PreviousUntil), toMicros(key.LastUsedAt))
+	return t.insert(ctx, insertAccessKey, keyValues(key)...)
 }
 
 const (

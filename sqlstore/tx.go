@@ -56,9 +56,15 @@ func collect[T any](ctx context.Context, q querier, into func(*T) []any, query s
 type tx struct {
 	querier
 	conn *sql.Conn
+
+	// callerErr is the Err of the caller's context, which the statements may not have:
+	// see [Store.transact].
+	callerErr func() error
 }
 
-func (s *Store) tx(conn *sql.Conn) tx { return tx{querier{s, conn}, conn} }
+func (s *Store) tx(ctx context.Context, conn *sql.Conn) tx {
+	return tx{querier{s, conn}, conn, ctx.Err}
+}
 
 // insert returns [auth.ErrExists] if the row collides with another. The
 // transaction is over then: PostgreSQL takes no more statements in it.
@@ -185,7 +191,7 @@ func (s *Store) transact(ctx context.Context, do func(context.Context, tx) error
 	}()
 	bounded, cancel := context.WithTimeout(s.ofStatements(ctx), s.timeout)
 	defer cancel()
-	if err := do(bounded, s.tx(conn)); err != nil {
+	if err := do(bounded, s.tx(ctx, conn)); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -348,6 +354,7 @@ func wrap(verb string, err error) error {
 var answers = []error{
 	auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid,
 	auth.ErrUserDisabled, auth.ErrLastSuperUser, auth.ErrLastWayIn, auth.ErrChanged, auth.ErrBootstrapped,
+	auth.ErrTooManyKeys, auth.ErrRotating,
 }
 
 func isAnswer(err error) bool {

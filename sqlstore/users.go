@@ -196,7 +196,7 @@ func (s *Store) shown(user auth.User) auth.User {
 
 // checkUserWithKey returns an error if the two cannot be kept, or not together.
 func checkUserWithKey(user auth.User, key auth.AccessKey) error {
-	return cmp.Or(user.Validate(), key.Validate(), checkOwner(key, user.ID))
+	return auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}}.Validate()
 }
 
 func checkOwner(key auth.AccessKey, userID string) error {
@@ -216,10 +216,26 @@ func checkAdministers(user auth.User) error {
 // administers reports whether the user can administer others.
 func administers(user auth.User) bool { return user.IsSuperUser && user.IsActive }
 
-const insertUser = `
+const (
+	insertUsers = `
 INSERT INTO auth_users
 	(id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+VALUES `
+	userRow    = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	insertUser = insertUsers + userRow
+)
+
+func userValues(user auth.User) []any {
+	var emailFolded any // NULL, of which there may be many
+	if user.Email != "" {
+		emailFolded = auth.FoldASCII(user.Email)
+	}
+	return []any{
+		user.ID, user.Username, auth.FoldASCII(user.Username), user.Email, emailFolded,
+		flag(user.IsSuperUser), flag(user.IsActive),
+		toMicros(user.CreatedAt), toMicros(user.LastLogin), toMicros(user.AdmittedAt),
+	}
+}
 
 func insertUserWithKey(ctx context.Context, t tx, user auth.User, key auth.AccessKey) error {
 	if err := addUser(ctx, t, user); err != nil {
@@ -240,15 +256,7 @@ func retireUsername(ctx context.Context, t tx, user auth.User) error {
 // addUser looks for a retired name after it has added the user: if somebody of
 // that name was being deleted, the insertion has waited for the end of it.
 func addUser(ctx context.Context, t tx, user auth.User) error {
-	var emailFolded any // NULL, of which there may be many
-	if user.Email != "" {
-		emailFolded = auth.FoldASCII(user.Email)
-	}
-	err := t.insert(ctx, insertUser,
-		user.ID, user.Username, auth.FoldASCII(user.Username), user.Email, emailFolded,
-		flag(user.IsSuperUser), flag(user.IsActive),
-		toMicros(user.CreatedAt), toMicros(user.LastLogin), toMicros(user.AdmittedAt))
-	if err != nil {
+	if err := t.insert(ctx, insertUser, userValues(user)...); err != nil {
 		return err
 	}
 	retired, err := t.ask(ctx, selectRetired, auth.FoldASCII(user.Username))

@@ -9,15 +9,64 @@ import (
 
 // Register implements [auth.UserStore].
 func (s *Store) Register(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	if err := checkNew(ctx, user, key); err != nil {
+	if err := check(ctx, withKey(user, key)); err != nil {
 		return err
 	}
 	return s.update(ctx, func(t tx) error { return t.register(user, key) })
 }
 
+// RegisterAll implements [auth.UserStore]. Of somebody who is refused, nothing may have
+// been written, so it asks before it writes.
+func (s *Store) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
+	records := make([]interface{ Validate() error }, len(users))
+	for i, user := range users {
+		records[i] = user
+	}
+	if err := check(ctx, records...); err != nil {
+		return nil, err
+	}
+	refusals := make([]error, len(users))
+	err := s.update(ctx, func(t tx) error {
+		for i, user := range users {
+			if refusals[i] = t.taken(user); refusals[i] != nil {
+				continue
+			}
+			if err := t.register(user.User, user.Keys...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return refusals, nil
+}
+
+// taken returns [auth.ErrExists] for the first thing of the user's that is.
+func (t tx) taken(user auth.UserWithKeys) error {
+	has := func(bucket, key string) bool { return key != "" && t.bucket(bucket).Get([]byte(key)) != nil }
+	switch {
+	case has(accounts, user.User.ID):
+		return &auth.ExistsError{Field: "user_id"}
+	case has(usernames, auth.FoldASCII(user.User.Username)):
+		return &auth.ExistsError{Field: "username"}
+	case has(emails, auth.FoldASCII(user.User.Email)):
+		return &auth.ExistsError{Field: "email"}
+	}
+	ids := map[string]bool{}
+	for _, key := range user.Keys {
+		if has(keys, key.ID) || ids[key.ID] {
+			return &auth.ExistsError{Field: "access_key"}
+		}
+		ids[key.ID] = true
+	}
+	return nil
+}
+
 // Bootstrap implements [auth.UserStore].
 func (s *Store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	if err := checkNew(ctx, user, key); err != nil {
+	if err := check(ctx, withKey(user, key)); err != nil {
 		return err
 	}
 	if !administers(user) {
@@ -35,17 +84,16 @@ func (s *Store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKe
 	})
 }
 
-func checkNew(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	if err := check(ctx, user, key); err != nil {
-		return err
-	}
-	return checkSame("user_id", key.UserID == user.ID)
+func withKey(user auth.User, key auth.AccessKey) auth.UserWithKeys {
+	return auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}}
 }
 
-func (t tx) register(user auth.User, key auth.AccessKey) error {
+func (t tx) register(user auth.User, keys ...auth.AccessKey) error {
 	a := newAccount(user)
-	if err := a.addKey(key); err != nil {
-		return err
+	for _, key := range keys {
+		if err := a.addKey(key); err != nil {
+			return err
+		}
 	}
 	return t.add(a)
 }

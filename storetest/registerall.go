@@ -1,0 +1,381 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var registerAllPromises = []promise{
+	{"everybody in a list is registered with all keys", listRegistered},
+	{"a list of nobody registers nobody", emptyListRegistered},
+	{"a long list is registered", longListRegistered},
+	{"what is taken is said, and the others are registered", listedTaken},
+	{"of two in a list who want the same the first has it", listedTwice},
+	{"who is refused takes nothing from those who follow", refusedTakesNothing},
+	{"a name that was retired is not in a list", listedRetired},
+	{"one key twice is nobody's", listedKeyTwice},
+	{"a list with a record that cannot be kept registers nobody", listedInvalid},
+	{"of several lists at once with the same users each user is registered by one", racingLists},
+	{"a list at once with single registrations leaves nobody half registered", listRacingRegistrations},
+	{"a list at once with a deletion gives nobody's name again", listRacingDeletion},
+}
+
+// newListed returns a user with so many keys whom no store has yet.
+func newListed(keys int) auth.UserWithKeys {
+	listed := auth.UserWithKeys{User: newUser()}
+	for range keys {
+		listed.Keys = append(listed.Keys, newKey(listed.User))
+	}
+	return listed
+}
+
+// registerList registers a list, and returns what of each user was taken.
+func registerList(t *testing.T, store auth.Store, users ...auth.UserWithKeys) []string {
+	t.Helper()
+	refusals, err := store.RegisterAll(t.Context(), users)
+	require.NoError(t, err)
+	return fieldsOf(t, refusals)
+}
+
+// fieldsOf returns the fields of the errors, "" for none.
+func fieldsOf(t *testing.T, refusals []error) []string {
+	t.Helper()
+	fields := make([]string, len(refusals))
+	for i, err := range refusals {
+		if err == nil {
+			continue
+		}
+		var exists *auth.ExistsError
+		require.ErrorAs(t, err, &exists)
+		require.ErrorIs(t, err, auth.ErrExists)
+		require.NotEmpty(t, exists.Field)
+		fields[i] = exists.Field
+	}
+	return fields
+}
+
+func requireListed(t *testing.T, store auth.Store, want auth.UserWithKeys) {
+	t.Helper()
+	requireUser(t, store, want.User)
+	keys, err := store.ListKeys(t.Context(), want.User.ID)
+	require.NoError(t, err)
+	require.ElementsMatch(t, want.Keys, keys)
+	for _, key := range want.Keys {
+		credential, err := store.FindKey(t.Context(), key.ID)
+		require.NoError(t, err)
+		require.Equal(t, auth.Credential{Key: key, User: want.User}, credential)
+	}
+}
+
+func requireNotListed(t *testing.T, store auth.Store, unwanted auth.UserWithKeys) {
+	t.Helper()
+	requireNoUser(t, store, unwanted.User.ID)
+	for _, key := range unwanted.Keys {
+		requireNoKey(t, store, key.ID)
+	}
+}
+
+func listRegistered(t *testing.T, store auth.Store) {
+	var list []auth.UserWithKeys
+	for i, user := range usersOfEveryKind() {
+		user.LastLogin, user.AdmittedAt = now, now.Add(time.Hour)
+		listed := auth.UserWithKeys{User: user}
+		for range i + 1 {
+			key := newKey(user)
+			key.ExpiresAt, key.LastUsedAt = now.Add(time.Hour), now
+			key.PreviousHash, key.PreviousUntil = unique("previous"), now.Add(time.Minute)
+			listed.Keys = append(listed.Keys, key)
+		}
+		list = append(list, listed)
+	}
+	without := newListed(auth.MaxKeys)
+	without.User.Email = ""
+	another := newListed(1)
+	another.User.Email = ""
+	list = append(list, without, another)
+	require.Equal(t, make([]string, len(list)), registerList(t, store, list...))
+	for _, listed := range list {
+		requireListed(t, store, listed)
+		session := newSession(listed.Keys[0])
+		if listed.User.IsActive {
+			requireSession(t, store, openSession(t, store, session))
+		}
+	}
+	require.ErrorIs(t, store.AddKey(t.Context(), newKey(without.User)), auth.ErrTooManyKeys)
+}
+
+func emptyListRegistered(t *testing.T, store auth.Store) {
+	require.Empty(t, registerList(t, store))
+}
+
+func longListRegistered(t *testing.T, store auth.Store) {
+	list := make([]auth.UserWithKeys, 2000)
+	want := make([]string, len(list))
+	for i := range list {
+		list[i] = newListed(1 + i%2)
+	}
+	for _, i := range []int{0, 1, 511, 512, 1023, 1999} {
+		register(t, store, list[i].User)
+		want[i] = "user_id"
+	}
+	require.Equal(t, want, registerList(t, store, list...))
+	for i, listed := range list {
+		if want[i] == "" {
+			requireListed(t, store, listed)
+		} else {
+			requireNoKey(t, store, listed.Keys[0].ID)
+		}
+	}
+}
+
+// wants are what a user can want that another has, by the field that says so. Each is
+// edited so that it wants what the other has.
+var wants = []struct {
+	field string
+	edit  func(wants *auth.UserWithKeys, has auth.UserWithKeys)
+}{
+	{"user_id", func(w *auth.UserWithKeys, has auth.UserWithKeys) {
+		w.User.ID = has.User.ID
+		for i := range w.Keys {
+			w.Keys[i].UserID = has.User.ID
+		}
+	}},
+	{"username", func(w *auth.UserWithKeys, has auth.UserWithKeys) {
+		w.User.Username = strings.ToUpper(has.User.Username)
+	}},
+	{"email", func(w *auth.UserWithKeys, has auth.UserWithKeys) { w.User.Email = strings.ToUpper(has.User.Email) }},
+	{"access_key", func(w *auth.UserWithKeys, has auth.UserWithKeys) { w.Keys[1].ID = has.Keys[1].ID }},
+}
+
+// wanting returns a user who wants what the other has.
+func wanting(field string, has auth.UserWithKeys) (listed auth.UserWithKeys) {
+	listed = newListed(3)
+	for _, want := range wants {
+		if want.field == field {
+			want.edit(&listed, has)
+		}
+	}
+	return listed
+}
+
+func listedTaken(t *testing.T, store auth.Store) {
+	has := newListed(2)
+	registerList(t, store, has)
+	var list []auth.UserWithKeys
+	var want []string
+	for _, w := range wants {
+		list = append(list, newListed(1), wanting(w.field, has))
+		want = append(want, "", w.field)
+	}
+	list, want = append(list, has), append(want, "user_id") // the first of all that are taken
+	require.Equal(t, want, registerList(t, store, list...))
+	requireListed(t, store, has)
+	for i, listed := range list[:len(list)-1] {
+		switch want[i] {
+		case "":
+			requireListed(t, store, listed)
+		case "user_id":
+			requireNoKey(t, store, listed.Keys[0].ID)
+		case "access_key":
+			requireNoUser(t, store, listed.User.ID)
+			requireNoKey(t, store, listed.Keys[0].ID)
+			requireNoKey(t, store, listed.Keys[2].ID)
+		default:
+			requireNotListed(t, store, listed)
+		}
+	}
+}
+
+func listedTwice(t *testing.T, store auth.Store) {
+	for _, w := range wants {
+		t.Run(w.field, func(t *testing.T) {
+			has := newListed(2)
+			later := wanting(w.field, has)
+			require.Equal(t, []string{"", w.field, ""}, registerList(t, store, has, later, newListed(1)))
+			requireListed(t, store, has)
+			requireNoKey(t, store, later.Keys[0].ID)
+		})
+	}
+}
+
+func refusedTakesNothing(t *testing.T, store auth.Store) {
+	for _, w := range wants {
+		t.Run(w.field, func(t *testing.T) {
+			has := newListed(2)
+			registerList(t, store, has)
+			refused := wanting(w.field, has)
+			follows := newListed(2)
+			if w.field != "username" {
+				follows.User.Username = strings.ToLower(refused.User.Username)
+			}
+			if w.field != "email" {
+				follows.User.Email = strings.ToLower(refused.User.Email)
+			}
+			follows.Keys[0].ID = refused.Keys[0].ID
+			require.Equal(t, []string{w.field, ""}, registerList(t, store, refused, follows))
+			requireListed(t, store, has)
+			requireListed(t, store, follows)
+		})
+	}
+}
+
+func listedRetired(t *testing.T, store auth.Store) {
+	gone := newListed(1)
+	registerList(t, store, gone)
+	deleteUser(t, store, gone.User.ID)
+	again, other := newListed(2), newListed(1)
+	again.User.Username = strings.ToUpper(gone.User.Username)
+	other.User.Email = gone.User.Email // which is free
+	require.Equal(t, []string{"username", ""}, registerList(t, store, again, other))
+	requireNotListed(t, store, again)
+	requireListed(t, store, other)
+}
+
+func listedKeyTwice(t *testing.T, store auth.Store) {
+	twice, other := newListed(3), newListed(1)
+	twice.Keys[2].ID = twice.Keys[0].ID
+	require.Equal(t, []string{"access_key", ""}, registerList(t, store, twice, other))
+	requireNotListed(t, store, twice)
+	requireListed(t, store, other)
+}
+
+func listedInvalid(t *testing.T, store auth.Store) {
+	good := newListed(2)
+	refuse := func(field string, bad auth.UserWithKeys) {
+		t.Helper()
+		for _, list := range [][]auth.UserWithKeys{{good, bad}, {bad, good}} {
+			refusals, err := store.RegisterAll(t.Context(), list)
+			require.Nil(t, refusals)
+			requireInvalidField(t, err, field)
+			requireNotListed(t, store, good)
+		}
+	}
+	for _, field := range userFields {
+		for _, bad := range field.badValues() {
+			listed := newListed(1)
+			*field.of(&listed.User) = bad
+			listed.Keys[0].UserID = listed.User.ID
+			refuse(field.name, listed)
+		}
+	}
+	for _, field := range keyFields {
+		for _, bad := range field.badValues() {
+			listed := newListed(2)
+			*field.of(&listed.Keys[1]) = bad
+			refuse(field.name, listed)
+		}
+	}
+	foreign, none, tooMany := newListed(2), newListed(0), newListed(auth.MaxKeys+1)
+	foreign.Keys[1].UserID = good.User.ID
+	refuse("user_id", foreign)
+	refuse("keys", none)
+	refuse("keys", tooMany)
+	require.Equal(t, []string{""}, registerList(t, store, good))
+}
+
+func racingLists(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		list := make([]auth.UserWithKeys, 50)
+		for i := range list {
+			list[i] = newListed(2)
+		}
+		lists := make([][]auth.UserWithKeys, contenders)
+		fields := make([][]string, contenders)
+		for i := range lists {
+			lists[i] = slices.Clone(list)
+			if i%2 == 1 {
+				slices.Reverse(lists[i])
+			}
+		}
+		errs := race(contenders, func(i int) error {
+			refusals, err := store.RegisterAll(t.Context(), lists[i])
+			if err == nil && len(refusals) != len(list) {
+				err = fmt.Errorf("%d errors for %d users", len(refusals), len(list))
+			}
+			fields[i] = make([]string, len(list))
+			for j, refusal := range refusals {
+				if refusal != nil {
+					fields[i][j] = refusal.Error()
+				}
+			}
+			return err
+		})
+		for i, err := range errs {
+			require.NoError(t, err)
+			if i%2 == 1 {
+				slices.Reverse(fields[i])
+			}
+		}
+		for j, listed := range list {
+			requireListed(t, store, listed)
+			winners := 0
+			for i := range contenders {
+				if fields[i][j] == "" {
+					winners++
+				}
+			}
+			require.Equal(t, 1, winners)
+		}
+	}
+}
+
+func listRacingRegistrations(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		list, singles := make([]auth.UserWithKeys, contenders), make([]auth.UserWithKeys, contenders)
+		for i := range list {
+			list[i] = newListed(2)
+			singles[i] = wanting(wants[i%len(wants)].field, list[i])
+		}
+		var refusals []error
+		errs := race(contenders+1, func(i int) (err error) {
+			if i == contenders {
+				refusals, err = store.RegisterAll(t.Context(), list)
+				return err
+			}
+			return store.Register(t.Context(), singles[i].User, singles[i].Keys[1])
+		})
+		require.NoError(t, errs[contenders])
+		for i, field := range fieldsOf(t, refusals) {
+			single := auth.UserWithKeys{User: singles[i].User, Keys: singles[i].Keys[1:2]}
+			if field == "" {
+				require.ErrorIs(t, errs[i], auth.ErrExists)
+				requireListed(t, store, list[i])
+				continue
+			}
+			require.Equal(t, wants[i%len(wants)].field, field)
+			require.NoError(t, errs[i])
+			requireListed(t, store, single)
+			requireNoKey(t, store, list[i].Keys[0].ID)
+		}
+	}
+}
+
+func listRacingDeletion(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		gone, again := newListed(1), newListed(1)
+		registerList(t, store, gone)
+		again.User.Username = gone.User.Username
+		list := []auth.UserWithKeys{newListed(1), again, newListed(1)}
+		errs := race(2, func(i int) error {
+			if i == 0 {
+				_, err := store.DeleteUser(t.Context(), gone.User.ID)
+				return err
+			}
+			refusals, err := store.RegisterAll(t.Context(), list)
+			if err == nil && (refusals[0] != nil || refusals[1] == nil || refusals[2] != nil) {
+				err = fmt.Errorf("registered: %v", refusals)
+			}
+			return err
+		})
+		require.NoError(t, errs[0])
+		require.NoError(t, errs[1])
+		requireNotListed(t, store, again)
+	}
+}

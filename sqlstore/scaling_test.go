@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	mathrand "math/rand/v2"
 	"os"
 	"slices"
@@ -146,6 +147,7 @@ func (s *scaled) begin(b *testing.B, store *sqlstore.Store) *scaled {
 	s.store = store
 	s.svc, err = auth.New(store, auth.Config{
 		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}, Now: func() time.Time { return now },
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(b, err)
 	for _, id := range s.ids {

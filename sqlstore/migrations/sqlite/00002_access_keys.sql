@@ -10,7 +10,7 @@ CREATE TABLE auth_access_keys (
 	previous_hash  TEXT    NOT NULL, -- '' where there is none
 	previous_until INTEGER NOT NULL,
 	last_used_at   INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE INDEX auth_access_keys_by_user ON auth_access_keys (user_id, created_at, id);
 CREATE INDEX auth_access_keys_by_expiry ON auth_access_keys (expires_at) WHERE expires_at > 0;

@@ -213,8 +213,8 @@ type UserStore interface {
 	// transaction: for [Service.ImportUsers]. It takes them in their order, and returns
 	// for each nil where the user has been added with all the keys, or else an
 	// [ExistsError] for the first of the user's ID, username, e-mail and keys' IDs that is
-	// taken, by a user of the same call too. Who is refused so leaves nothing behind, and
-	// the others are added.
+	// taken, by a user of the same call too; its SameUserID says whether that is the same
+	// user. Who is refused so leaves nothing behind, and the others are added.
 	//
 	// It returns ErrInvalid, and adds nobody, if a key is not of its user, or somebody has
 	// no key or more than MaxKeys.

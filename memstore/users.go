@@ -35,8 +35,29 @@ func (s *Store) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]e
 	refusals := make([]error, len(users))
 	for i, user := range users {
 		refusals[i] = s.register(user.User, user.Keys...)
+		if exists, ok := errors.AsType[*auth.ExistsError](refusals[i]); ok {
+			exists.SameUserID = s.sameUser(user)
+		}
 	}
 	return refusals, nil
+}
+
+// sameUser returns the ID of the user who has the username and all the keys, or "". The
+// caller holds the lock.
+func (s *Store) sameUser(wanted auth.UserWithKeys) string {
+	var same *user
+	for i, key := range wanted.Keys {
+		switch found := s.keys[key.ID]; {
+		case found == nil, i > 0 && found.owner != same:
+			return ""
+		default:
+			same = found.owner
+		}
+	}
+	if auth.FoldASCII(same.record.Username) != auth.FoldASCII(wanted.User.Username) {
+		return ""
+	}
+	return same.record.ID
 }
 
 // Bootstrap implements [auth.UserStore].

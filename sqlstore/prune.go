@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// chunk is how many rows one statement deletes, and listed has a parameter for
-// each.
+// chunk is how many rows one statement deletes.
 const chunk = 50
 
-var listed = `IN (?` + strings.Repeat(`, ?`, chunk-1) + `)`
+// list has a parameter for each of so many ids.
+func list(length int) string { return `IN (?` + strings.Repeat(`, ?`, length-1) + `)` }
 
 // prune removes what the query finds expired. It leaves out rows that others hold:
 // they are being removed, or refused, at that moment. So any number of instances
@@ -40,7 +40,7 @@ func prune[K any](ctx context.Context, s *Store, verb string, limit int, due que
 // deleteListed deletes the rows with these ids. The deletion ends in their list.
 func deleteListed[K any](ctx context.Context, t tx, deletion string, ids []K) error {
 	for some := range slices.Chunk(ids, chunk) {
-		if err := t.change(ctx, deletion+listed, padded(some)...); err != nil {
+		if err := t.change(ctx, deletion+list(chunk), padded(some, chunk)...); err != nil {
 			return err
 		}
 	}
@@ -58,8 +58,8 @@ func dueBy(text string, at time.Time) query { return query{text, []any{toMicros(
 
 // padded returns the ids as the arguments of a list, with one of them repeated
 // where there are fewer: so there is one statement, not one for each length.
-func padded[K any](ids []K) []any {
-	arguments := make([]any, chunk)
+func padded[K any](ids []K, length int) []any {
+	arguments := make([]any, length)
 	for i := range arguments {
 		arguments[i] = ids[min(i, len(ids)-1)]
 	}

@@ -41,22 +41,23 @@ func (s *Store) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]e
 	return nil, wrap("register all", errors.New("others take the same names all the time"))
 }
 
-// taken is what is taken, of what the users of one call want.
+// taken is what is taken, of what the users of one call want, each with the ID of whose it
+// is: "" for a username that was retired.
 type taken struct {
-	ids, usernames, emails, keys map[string]bool
+	ids, usernames, emails, keys map[string]string
 }
 
 const (
-	selectIDs       = `SELECT id FROM auth_users WHERE id `
-	selectUsernames = `SELECT username_folded FROM auth_users WHERE username_folded `
-	selectEmails    = `SELECT email_folded FROM auth_users WHERE email_folded `
-	selectKeyIDs    = `SELECT id FROM auth_access_keys WHERE id `
-	selectRetireds  = `SELECT username_folded FROM auth_retired_usernames WHERE username_folded `
+	selectIDs       = `SELECT id, id FROM auth_users WHERE id `
+	selectUsernames = `SELECT username_folded, id FROM auth_users WHERE username_folded `
+	selectEmails    = `SELECT email_folded, id FROM auth_users WHERE email_folded `
+	selectKeyIDs    = `SELECT id, user_id FROM auth_access_keys WHERE id `
+	selectRetireds  = `SELECT username_folded, '' FROM auth_retired_usernames WHERE username_folded `
 )
 
 // newTaken returns what is taken as far as the database is asked, which it need not be.
 func newTaken(ctx context.Context, t tx, users []auth.UserWithKeys, ask bool) (*taken, error) {
-	inUse := &taken{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	inUse := &taken{map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}}
 	if !ask {
 		return inUse, nil
 	}
@@ -71,38 +72,33 @@ func newTaken(ctx context.Context, t tx, users []auth.UserWithKeys, ask bool) (*
 			keys = append(keys, key.ID)
 		}
 	}
-	for _, question := range []struct {
-		query  string
-		values []string
-		into   map[string]bool
-	}{
-		{selectIDs, ids, inUse.ids},
-		{selectUsernames, usernames, inUse.usernames},
-		{selectRetireds, usernames, inUse.usernames},
-		{selectEmails, emails, inUse.emails},
-		{selectKeyIDs, keys, inUse.keys},
-	} {
-		found, err := selectListed(ctx, t, question.query, question.values)
-		if err != nil {
-			return nil, err
-		}
-		for _, value := range found {
-			question.into[value] = true
-		}
-	}
-	return inUse, nil
+	return inUse, inOrder(
+		func() error { return findOwners(ctx, t, selectIDs, ids, inUse.ids) },
+		func() error { return findOwners(ctx, t, selectUsernames, usernames, inUse.usernames) },
+		func() error { return findOwners(ctx, t, selectRetireds, usernames, inUse.usernames) },
+		func() error { return findOwners(ctx, t, selectEmails, emails, inUse.emails) },
+		func() error { return findOwners(ctx, t, selectKeyIDs, keys, inUse.keys) },
+	)
 }
 
-// selectListed returns which of the values the query finds. It ends in their list.
-func selectListed(ctx context.Context, t tx, query string, values []string) (found []string, err error) {
-	for some := range slices.Chunk(values, chunk) {
-		more, err := collect(ctx, t.querier, func(value *string) []any { return []any{value} }, query+listed, padded(some)...)
+// asked is how many values a question is about.
+const asked = 500
+
+// findOwners adds to the owners those of the values that the query finds. It ends in
+// their list.
+func findOwners(ctx context.Context, t tx, query string, values []string, owners map[string]string) error {
+	type owned struct{ value, owner string }
+	for some := range slices.Chunk(values, asked) {
+		found, err := collect(ctx, t.querier, func(o *owned) []any { return []any{&o.value, &o.owner} },
+			query+list(asked), padded(some, asked)...)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		found = append(found, more...)
+		for _, o := range found {
+			owners[o.value] = o.owner
+		}
 	}
-	return found, nil
+	return nil
 }
 
 // decide takes the users in their order, and returns for each why not, and who is left.
@@ -111,7 +107,7 @@ func (u *taken) decide(users []auth.UserWithKeys) (refusals []error, accepted []
 	accepted = make([]auth.UserWithKeys, 0, len(users))
 	for i, user := range users {
 		if field := u.take(user); field != "" {
-			refusals[i] = &auth.ExistsError{Field: field}
+			refusals[i] = &auth.ExistsError{Field: field, SameUserID: u.same(user)}
 		} else {
 			accepted = append(accepted, user)
 		}
@@ -122,25 +118,37 @@ func (u *taken) decide(users []auth.UserWithKeys) (refusals []error, accepted []
 // take takes all that the user wants, or returns what is taken.
 func (u *taken) take(user auth.UserWithKeys) (field string) {
 	id, username, email := user.User.ID, auth.FoldASCII(user.User.Username), auth.FoldASCII(user.User.Email)
+	has := func(owners map[string]string, value string) bool { _, is := owners[value]; return is }
 	switch {
-	case u.ids[id]:
+	case has(u.ids, id):
 		return "user_id"
-	case u.usernames[username]:
+	case has(u.usernames, username):
 		return "username"
-	case email != "" && u.emails[email]:
+	case email != "" && has(u.emails, email):
 		return "email"
 	}
 	for i, key := range user.Keys {
 		again := slices.ContainsFunc(user.Keys[:i], func(other auth.AccessKey) bool { return other.ID == key.ID })
-		if u.keys[key.ID] || again {
+		if has(u.keys, key.ID) || again {
 			return "access_key"
 		}
 	}
-	u.ids[id], u.usernames[username], u.emails[email] = true, true, true
+	u.ids[id], u.usernames[username], u.emails[email] = id, id, id
 	for _, key := range user.Keys {
-		u.keys[key.ID] = true
+		u.keys[key.ID] = id
 	}
 	return ""
+}
+
+// same returns the ID of the user who has the username and all the keys, or "".
+func (u *taken) same(user auth.UserWithKeys) string {
+	id := u.usernames[auth.FoldASCII(user.User.Username)]
+	for _, key := range user.Keys {
+		if u.keys[key.ID] != id {
+			return ""
+		}
+	}
+	return id
 }
 
 // insertAll adds the users and their keys, or returns [auth.ErrExists].
@@ -171,7 +179,8 @@ func insertAll(ctx context.Context, t tx, users []auth.UserWithKeys) error {
 			for i, n := range people {
 				names[i] = n.folded
 			}
-			retired, err := selectListed(ctx, t, selectRetireds, names)
+			retired := map[string]string{}
+			err := findOwners(ctx, t, selectRetireds, names, retired)
 			if err == nil && len(retired) > 0 {
 				err = auth.ErrExists
 			}

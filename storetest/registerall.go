@@ -21,6 +21,7 @@ var registerAllPromises = []promise{
 	{"who is refused takes nothing from those who follow", refusedTakesNothing},
 	{"a name that was retired is not in a list", listedRetired},
 	{"one key twice is nobody's", listedKeyTwice},
+	{"who is registered again is the same", listedAgain},
 	{"a list with a record that cannot be kept registers nobody", listedInvalid},
 	{"of several lists at once with the same users each user is registered by one", racingLists},
 	{"a list at once with single registrations leaves nobody half registered", listRacingRegistrations},
@@ -244,6 +245,60 @@ func listedKeyTwice(t *testing.T, store auth.Store) {
 	require.Equal(t, []string{"access_key", ""}, registerList(t, store, twice, other))
 	requireNotListed(t, store, twice)
 	requireListed(t, store, other)
+}
+
+// listedAgain registers users again, and others who are not the same for all that they
+// want of them.
+func listedAgain(t *testing.T, store auth.Store) {
+	one, gone, other := newListed(3), newListed(1), newListed(2)
+	registerList(t, store, one, gone, other)
+	deleteUser(t, store, gone.User.ID)
+	again := func(edit func(*auth.UserWithKeys)) auth.UserWithKeys {
+		listed := auth.UserWithKeys{User: newUser(), Keys: slices.Clone(one.Keys)}
+		listed.User.Username = strings.ToUpper(one.User.Username)
+		edit(&listed)
+		for i := range listed.Keys {
+			listed.Keys[i].UserID = listed.User.ID
+		}
+		return listed
+	}
+	nothing := func(*auth.UserWithKeys) {}
+	inCall := newListed(1)
+	twin := inCall
+	twin.User.ID = unique("twin")
+	twin.Keys = []auth.AccessKey{twin.Keys[0]}
+	twin.Keys[0].UserID = twin.User.ID
+	tests := []struct {
+		listed auth.UserWithKeys
+		same   string
+	}{
+		{again(nothing), one.User.ID},
+		{again(func(l *auth.UserWithKeys) { l.User.ID = one.User.ID }), one.User.ID},
+		{again(func(l *auth.UserWithKeys) { l.User.Email = one.User.Email }), one.User.ID},
+		{again(func(l *auth.UserWithKeys) { l.Keys = l.Keys[1:2] }), one.User.ID},
+		{again(func(l *auth.UserWithKeys) { l.Keys[0].Hash = "another" }), one.User.ID},
+		{again(func(l *auth.UserWithKeys) { l.Keys[2].ID = unique("key") }), ""},
+		{again(func(l *auth.UserWithKeys) { l.Keys[2].ID = other.Keys[0].ID }), ""},
+		{again(func(l *auth.UserWithKeys) { l.Keys[0].ID = other.Keys[0].ID }), ""},
+		{again(func(l *auth.UserWithKeys) { l.User.Username = unique("name") }), ""},
+		{again(func(l *auth.UserWithKeys) { l.User.Username = other.User.Username }), ""},
+		{again(func(l *auth.UserWithKeys) { l.User.Username = gone.User.Username }), ""},
+		{again(func(l *auth.UserWithKeys) { l.User.Username, l.Keys = gone.User.Username, gone.Keys }), ""},
+		{twin, inCall.User.ID},
+	}
+	list := []auth.UserWithKeys{inCall}
+	for _, test := range tests {
+		list = append(list, test.listed)
+	}
+	refusals, err := store.RegisterAll(t.Context(), list)
+	require.NoError(t, err)
+	require.NoError(t, refusals[0])
+	for i, test := range tests {
+		var exists *auth.ExistsError
+		require.ErrorAs(t, refusals[i+1], &exists, i)
+		require.Equal(t, test.same, exists.SameUserID, i)
+	}
+	requireListed(t, store, one)
 }
 
 func listedInvalid(t *testing.T, store auth.Store) {

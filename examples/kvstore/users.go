@@ -1,6 +1,7 @@
 package kvstore
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -28,7 +29,8 @@ func (s *Store) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]e
 	refusals := make([]error, len(users))
 	err := s.update(ctx, func(t tx) error {
 		for i, user := range users {
-			if refusals[i] = t.taken(user); refusals[i] != nil {
+			if field := t.taken(user); field != "" {
+				refusals[i] = &auth.ExistsError{Field: field, SameUserID: t.sameUser(user)}
 				continue
 			}
 			if err := t.register(user.User, user.Keys...); err != nil {
@@ -43,25 +45,36 @@ func (s *Store) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]e
 	return refusals, nil
 }
 
-// taken returns [auth.ErrExists] for the first thing of the user's that is.
-func (t tx) taken(user auth.UserWithKeys) error {
+// taken returns the first field of the user's that is, or "".
+func (t tx) taken(user auth.UserWithKeys) (field string) {
 	has := func(bucket, key string) bool { return key != "" && t.bucket(bucket).Get([]byte(key)) != nil }
 	switch {
 	case has(accounts, user.User.ID):
-		return &auth.ExistsError{Field: "user_id"}
+		return "user_id"
 	case has(usernames, auth.FoldASCII(user.User.Username)):
-		return &auth.ExistsError{Field: "username"}
+		return "username"
 	case has(emails, auth.FoldASCII(user.User.Email)):
-		return &auth.ExistsError{Field: "email"}
+		return "email"
 	}
 	ids := map[string]bool{}
 	for _, key := range user.Keys {
 		if has(keys, key.ID) || ids[key.ID] {
-			return &auth.ExistsError{Field: "access_key"}
+			return "access_key"
 		}
 		ids[key.ID] = true
 	}
-	return nil
+	return ""
+}
+
+// sameUser returns the ID of the user who has the username and all the keys, or "".
+func (t tx) sameUser(user auth.UserWithKeys) string {
+	id := t.bucket(usernames).Get([]byte(auth.FoldASCII(user.User.Username)))
+	for _, key := range user.Keys {
+		if owner := t.bucket(keys).Get([]byte(key.ID)); owner == nil || !bytes.Equal(owner, id) {
+			return ""
+		}
+	}
+	return string(id)
 }
 
 // Bootstrap implements [auth.UserStore].

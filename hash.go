@@ -20,6 +20,7 @@ import (
 //	$argon2id-bound$v=19$m=..,t=..,p=..[,k=<pepper>]$<salt>$<hash>    chosen, or imported and seen since
 //	$argon2id$v=19$m=..,t=..,p=..$<salt>$<hash>               imported
 //	$2a$ $2b$ $2y$ ...                                        imported: bcrypt
+//	$sha256-imported$v=1$<digest>                             imported: generated elsewhere
 //
 // A generated secret is 256 random bits, for which a slow hash would only give
 // an attacker a way to burn our processors (NIST SP 800-63B asks for one below
@@ -32,6 +33,8 @@ const (
 	formArgonBound = "argon2id-bound"
 	formArgon      = "argon2id"
 	formBcrypt     = "bcrypt"
+
+	formImportedSHA256 = "sha256-imported"
 )
 
 // storedHash is a stored form, taken apart.
@@ -57,9 +60,9 @@ func parseHash(stored string) (storedHash, error) {
 	}
 	parts := strings.Split(stored[1:], "$")
 	switch {
-	case parts[0] == formSHA256 && len(parts) == 3 && parts[1] == "v=1":
+	case (parts[0] == formSHA256 || parts[0] == formImportedSHA256) && len(parts) == 3 && parts[1] == "v=1":
 		digest, err := decodeDigest(parts[2])
-		return storedHash{form: formSHA256, digest: digest}, err
+		return storedHash{form: parts[0], digest: digest}, err
 	case parts[0] == formHMAC && len(parts) == 4 && parts[1] == "v=1" && strings.HasPrefix(parts[2], "k="):
 		pepper := parts[2][len("k="):]
 		if checkKeyID(pepper, maxSymmetricKeyID) != nil {

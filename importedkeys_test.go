@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sallyport-go/auth"
 	"github.com/stretchr/testify/require"
@@ -30,6 +31,7 @@ func TestImportedHashesVerifyAndAreMadeAnew(t *testing.T) {
 		"bcrypt-2b":              {Hash: "$2b" + string(bcrypted)[3:]},
 		"bcrypt-2y":              {Hash: "$2y" + string(bcrypted)[3:]},
 		"argon2id":               {Hash: phc("correct horse", 8*1024, 1, 1)},
+		"SHA-256":                {GeneratedSHA256: fmt.Sprintf("%X", sha256.Sum256([]byte("correct horse")))},
 		"in clear":               {Secret: auth.NewSecret("correct horse")},
 		"a name of «many» words": {Secret: auth.NewSecret("correct horse")},
 	} {
@@ -81,33 +83,39 @@ func TestImportRefuses(t *testing.T) {
 		key  auth.ImportedKey
 		want error
 	}{
-		"a name that is taken":           {auth.ImportedKey{AccessKey: "taken", Secret: secret}, auth.ErrExists},
-		"a user who is not there":        {auth.ImportedKey{UserID: "nobody", AccessKey: "x", Secret: secret}, auth.ErrNotFound},
-		"no name":                        {auth.ImportedKey{Secret: secret}, auth.ErrInvalid},
-		"a name of 129 bytes":            {auth.ImportedKey{AccessKey: strings.Repeat("x", 129), Secret: secret}, auth.ErrInvalid},
-		"a name with NUL":                {auth.ImportedKey{AccessKey: "a\x00", Secret: secret}, auth.ErrInvalid},
-		"a name that is one of ours":     {auth.ImportedKey{AccessKey: generated.AccessKey, Secret: secret}, auth.ErrInvalid},
-		"a name that begins like ours":   {auth.ImportedKey{AccessKey: "ak_live_x", Secret: secret}, auth.ErrInvalid},
-		"the same in upper case":         {auth.ImportedKey{AccessKey: "AK_LIVE_x", Secret: secret}, auth.ErrInvalid},
-		"a name like a secret":           {auth.ImportedKey{AccessKey: "as_live_x", Secret: secret}, auth.ErrInvalid},
-		"neither hash nor secret":        {auth.ImportedKey{AccessKey: "x"}, auth.ErrInvalid},
-		"both":                           {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 1, 1), Secret: secret}, auth.ErrInvalid},
-		"a secret of 7 bytes":            {auth.ImportedKey{AccessKey: "x", Secret: auth.NewSecret("1234567")}, auth.ErrInvalid},
-		"a secret of 1025 bytes":         {auth.ImportedKey{AccessKey: "x", Secret: auth.NewSecret(strings.Repeat("x", 1025))}, auth.ErrInvalid},
-		"an end that has come":           {auth.ImportedKey{AccessKey: "x", Secret: secret, KeyOptions: auth.KeyOptions{ExpiresAt: c.clock.Now()}}, auth.ErrInvalid},
-		"a secret for a hash":            {auth.ImportedKey{AccessKey: "x", Hash: "correct horse"}, auth.ErrInvalid},
-		"a bare SHA-256":                 {auth.ImportedKey{AccessKey: "x", Hash: fmt.Sprintf("%x", sha256.Sum256(nil))}, auth.ErrInvalid},
-		"a form that only we make":       {auth.ImportedKey{AccessKey: "x", Hash: bound}, auth.ErrInvalid},
-		"a fast form":                    {auth.ImportedKey{AccessKey: "x", Hash: "$sha256$v=1$" + strings.Repeat("A", 43)}, auth.ErrInvalid},
-		"bcrypt of cost 9":               {auth.ImportedKey{AccessKey: "x", Hash: string(cheap)}, auth.ErrInvalid},
-		"bcrypt of cost 14":              {auth.ImportedKey{AccessKey: "x", Hash: "$2a$14" + string(cheap)[6:]}, auth.ErrInvalid},
-		"bcrypt of cost 31 (runs a day)": {auth.ImportedKey{AccessKey: "x", Hash: "$2a$31" + string(cheap)[6:]}, auth.ErrInvalid},
-		"bcrypt $2x$":                    {auth.ImportedKey{AccessKey: "x", Hash: "$2x$10" + string(cheap)[6:]}, auth.ErrInvalid},
-		"argon2id of 7 MiB":              {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 7*1024, 1, 1)}, auth.ErrInvalid},
-		"argon2id of 65 MiB":             {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 65*1024, 1, 1)}, auth.ErrInvalid},
-		"argon2id of t=5":                {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 5, 1)}, auth.ErrInvalid},
-		"argon2id of t=0 (panics)":       {auth.ImportedKey{AccessKey: "x", Hash: strings.Replace(phc("x", 8192, 1, 1), "t=1", "t=0", 1)}, auth.ErrInvalid},
-		"argon2id of p=5":                {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 1, 5)}, auth.ErrInvalid},
+		"a name that is taken":              {auth.ImportedKey{AccessKey: "taken", Secret: secret}, auth.ErrExists},
+		"a user who is not there":           {auth.ImportedKey{UserID: "nobody", AccessKey: "x", Secret: secret}, auth.ErrNotFound},
+		"no name":                           {auth.ImportedKey{Secret: secret}, auth.ErrInvalid},
+		"a name of 129 bytes":               {auth.ImportedKey{AccessKey: strings.Repeat("x", 129), Secret: secret}, auth.ErrInvalid},
+		"a name with NUL":                   {auth.ImportedKey{AccessKey: "a\x00", Secret: secret}, auth.ErrInvalid},
+		"a name that is one of ours":        {auth.ImportedKey{AccessKey: generated.AccessKey, Secret: secret}, auth.ErrInvalid},
+		"a name that begins like ours":      {auth.ImportedKey{AccessKey: "ak_live_x", Secret: secret}, auth.ErrInvalid},
+		"the same in upper case":            {auth.ImportedKey{AccessKey: "AK_LIVE_x", Secret: secret}, auth.ErrInvalid},
+		"a name like a secret":              {auth.ImportedKey{AccessKey: "as_live_x", Secret: secret}, auth.ErrInvalid},
+		"neither hash nor secret":           {auth.ImportedKey{AccessKey: "x"}, auth.ErrInvalid},
+		"both":                              {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 1, 1), Secret: secret}, auth.ErrInvalid},
+		"a secret of 7 bytes":               {auth.ImportedKey{AccessKey: "x", Secret: auth.NewSecret("1234567")}, auth.ErrInvalid},
+		"a secret of 1025 bytes":            {auth.ImportedKey{AccessKey: "x", Secret: auth.NewSecret(strings.Repeat("x", 1025))}, auth.ErrInvalid},
+		"an end that has come":              {auth.ImportedKey{AccessKey: "x", Secret: secret, KeyOptions: auth.KeyOptions{ExpiresAt: c.clock.Now()}}, auth.ErrInvalid},
+		"a secret for a hash":               {auth.ImportedKey{AccessKey: "x", Hash: "correct horse"}, auth.ErrInvalid},
+		"a bare SHA-256":                    {auth.ImportedKey{AccessKey: "x", Hash: fmt.Sprintf("%x", sha256.Sum256(nil))}, auth.ErrInvalid},
+		"an imported SHA-256 as we keep it": {auth.ImportedKey{AccessKey: "x", Hash: "$sha256-imported$v=1$" + strings.Repeat("A", 43)}, auth.ErrInvalid},
+		"a SHA-256 of 31 bytes":             {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("0", 62)}, auth.ErrInvalid},
+		"a SHA-256 of 33 bytes":             {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("0", 66)}, auth.ErrInvalid},
+		"a SHA-256 in base64":               {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("A", 42) + "=="}, auth.ErrInvalid},
+		"a SHA-256 beside a hash":           {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("0", 64), Hash: phc("x", 8192, 1, 1)}, auth.ErrInvalid},
+		"a key made in the future":          {auth.ImportedKey{AccessKey: "x", Secret: secret, CreatedAt: c.clock.Now().Add(time.Second)}, auth.ErrInvalid},
+		"a form that only we make":          {auth.ImportedKey{AccessKey: "x", Hash: bound}, auth.ErrInvalid},
+		"a fast form":                       {auth.ImportedKey{AccessKey: "x", Hash: "$sha256$v=1$" + strings.Repeat("A", 43)}, auth.ErrInvalid},
+		"bcrypt of cost 9":                  {auth.ImportedKey{AccessKey: "x", Hash: string(cheap)}, auth.ErrInvalid},
+		"bcrypt of cost 14":                 {auth.ImportedKey{AccessKey: "x", Hash: "$2a$14" + string(cheap)[6:]}, auth.ErrInvalid},
+		"bcrypt of cost 31 (runs a day)":    {auth.ImportedKey{AccessKey: "x", Hash: "$2a$31" + string(cheap)[6:]}, auth.ErrInvalid},
+		"bcrypt $2x$":                       {auth.ImportedKey{AccessKey: "x", Hash: "$2x$10" + string(cheap)[6:]}, auth.ErrInvalid},
+		"argon2id of 7 MiB":                 {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 7*1024, 1, 1)}, auth.ErrInvalid},
+		"argon2id of 65 MiB":                {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 65*1024, 1, 1)}, auth.ErrInvalid},
+		"argon2id of t=5":                   {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 5, 1)}, auth.ErrInvalid},
+		"argon2id of t=0 (panics)":          {auth.ImportedKey{AccessKey: "x", Hash: strings.Replace(phc("x", 8192, 1, 1), "t=1", "t=0", 1)}, auth.ErrInvalid},
+		"argon2id of p=5":                   {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 1, 5)}, auth.ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

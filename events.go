@@ -27,6 +27,7 @@ const (
 	EventKeyRevoked         EventKind = "key.revoked"
 	EventKeyLeaked          EventKind = "key.leaked"
 	EventUserCreated        EventKind = "user.created"
+	EventUsersImported      EventKind = "user.imported"
 	EventUserChanged        EventKind = "user.changed"
 	EventUserReset          EventKind = "user.reset"
 	EventUserDeleted        EventKind = "user.deleted"

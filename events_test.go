@@ -104,11 +104,16 @@ func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
 	require.NoError(t, g.svc.Credentials().Import(t.Context(), auth.ImportedKey{
 		UserID: g.user.ID, AccessKey: "canary-3", Secret: auth.NewSecret("canary-4"),
 	}))
+	imported, err := g.svc.ImportUsers(t.Context(), strings.NewReader(
+		`{"username":"canary-5","keys":[{"access_key":"canary-6","hash":"`+bcrypted+`"}]}`), auth.ImportOptions{})
+	require.NoError(t, err)
+	require.Equal(t, 1, imported.Added)
+	secrets = append(secrets, bcrypted)
 	first := as(alice, "POST", "/auth/keys", `{"label":"CI"}`).pair(t)
 	as(alice, "POST", "/auth/keys/"+first.AccessKey+"/rotate", `{"overlap_seconds":60}`)
 	as(alice, "DELETE", "/auth/keys/"+first.AccessKey, "")
 	leaked := as(alice, "POST", "/auth/keys", "").pair(t)
-	_, err := g.svc.Credentials().RevokeLeaked(t.Context(), leaked.AccessSecret)
+	_, err = g.svc.Credentials().RevokeLeaked(t.Context(), leaked.AccessSecret)
 	require.NoError(t, err)
 
 	require.Equal(t, 200, g.browser().connect(alice).status)

@@ -271,11 +271,7 @@ func (g *GitHubConnector) listed(ctx context.Context, id int64, token string) (b
 
 // askHost calls the host's function, a panic in which is an error.
 func (g *GitHubConnector) askHost(ctx context.Context, profile GitHubProfile) (allowed bool, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			allowed, err = false, fmt.Errorf("auth: GitHubConfig.Admit panicked: %v", p)
-		}
-	}()
+	defer contain("GitHubConfig.Admit", func(failure error) { allowed, err = false, failure })
 	return g.cfg.Admit(ctx, profile)
 }
 

@@ -65,7 +65,7 @@ type hostUsers struct{ users Users }
 
 // find returns the user with this ID, or ErrNotFound.
 func (h hostUsers) find(ctx context.Context, id string) (user User, err error) {
-	defer contain("FindUser", func(failure error) { user, err = User{}, failure })
+	defer contain("Users.FindUser", func(failure error) { user, err = User{}, failure })
 	user, err = h.users.FindUser(ctx, id)
 	switch {
 	case err != nil:
@@ -102,7 +102,7 @@ func (h hostUsers) resolve(ctx context.Context, profile GitHubProfile, email str
 }
 
 func (h hostUsers) resolveID(ctx context.Context, profile GitHubProfile, email string) (id string, err error) {
-	defer contain("ResolveGitHub", func(failure error) { id, err = "", failure })
+	defer contain("Users.ResolveGitHub", func(failure error) { id, err = "", failure })
 	id, err = h.users.ResolveGitHub(ctx, profile, email)
 	switch {
 	case err != nil:
@@ -117,7 +117,7 @@ func (h hostUsers) resolveID(ctx context.Context, profile GitHubProfile, email s
 // deferred itself.
 func contain(name string, fail func(error)) {
 	if p := recover(); p != nil {
-		fail(fmt.Errorf("auth: Users.%s panicked: %v", name, p))
+		fail(fmt.Errorf("auth: %s panicked: %v", name, p))
 	}
 }
 

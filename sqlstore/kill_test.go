@@ -26,6 +26,16 @@ import (
 const trafficJob = "traffic"
 
 func trafficUntilKilled(where string) error {
+	store, err := openAt(where)
+	if err != nil {
+		return err
+	}
+	return runTraffic(context.Background(), store, fmt.Sprintf("p%d", os.Getpid()), os.Stdout)
+}
+
+// openAt opens the store on a server that is told by the dialect, the schema and the
+// prefix.
+func openAt(where string) (*sqlstore.Store, error) {
 	parts := strings.Fields(where)
 	for _, on := range servers {
 		if string(on.dialect) != parts[0] {
@@ -33,16 +43,12 @@ func trafficUntilKilled(where string) error {
 		}
 		connector, err := on.connector(os.Getenv(on.variable), parts[1])
 		if err != nil {
-			return err
+			return nil, err
 		}
-		store, err := sqlstore.Open(context.Background(), sql.OpenDB(connector),
+		return sqlstore.Open(context.Background(), sql.OpenDB(connector),
 			sqlstore.Config{Dialect: on.dialect, Prefix: parts[2], Timeout: time.Minute})
-		if err != nil {
-			return err
-		}
-		return runTraffic(context.Background(), store, fmt.Sprintf("p%d", os.Getpid()), os.Stdout)
 	}
-	return errors.New("no such server: " + where)
+	return nil, errors.New("no such server: " + where)
 }
 
 // runTraffic uses the store from several goroutines until the context ends or

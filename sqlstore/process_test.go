@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 	case trafficJob:
 		fmt.Println(trafficUntilKilled(os.Getenv(fileVariable)))
 		os.Exit(1)
+	case importJob:
+		fmt.Println(importUntilKilled(os.Getenv(fileVariable)))
+		os.Exit(1)
 	}
 	db, err := sql.Open("sqlite", "file:"+os.Getenv(fileVariable)+impatient)
 	if err == nil {

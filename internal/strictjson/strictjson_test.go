@@ -170,6 +170,26 @@ func TestAccessorsRefuseOtherKinds(t *testing.T) {
 		require.Equal(t, kind == strictjson.Number, isInt)
 		_, isBool := value.Bool()
 		require.Equal(t, kind == strictjson.Bool, isBool)
+		_, isArray := value.Elements()
+		require.Equal(t, kind == strictjson.Array, isArray)
+	}
+}
+
+func TestElementsAreThoseOfTheArray(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]string{
+		`[]`: nil, `[ ]`: nil, `[1]`: {"1"}, ` [ 1 , "a,]" ] `: {"1", `"a,]"`},
+		`[[1,2],{"sub":[3]},null]`: {"[1,2]", `{"sub":[3]}`, "null"},
+	} {
+		object, err := strictjson.Parse([]byte(`{"sub":`+text+`}`), known)
+		require.NoError(t, err)
+		elements, ok := object.Value(1).Elements()
+		require.True(t, ok)
+		var got []string
+		for _, element := range elements {
+			got = append(got, string(element.Raw()))
+		}
+		require.Equal(t, want, got, text)
 	}
 }
 
@@ -209,6 +229,12 @@ func FuzzParse(f *testing.F) {
 			}
 			if truth, ok := value.Bool(); ok {
 				require.Equal(t, reference[name], truth)
+			}
+			if elements, ok := value.Elements(); ok {
+				require.Len(t, reference[name], len(elements))
+				for _, element := range elements {
+					require.True(t, json.Valid(element.Raw()))
+				}
 			}
 		}
 		require.Len(t, reference, seen)

@@ -42,6 +42,22 @@ func (v Value) Text() (text string, ok bool) {
 	return string(v.inner()), true
 }
 
+// Elements returns the values of the array that the value is; ok is false if it is
+// none.
+func (v Value) Elements() (elements []Value, ok bool) {
+	if v.kind != Array {
+		return nil, false
+	}
+	s := scanner{data: v.text, pos: 1}
+	for s.space(); !s.take(']'); s.space() {
+		element, _ := s.value(1) // which the scanner has accepted before
+		elements = append(elements, Value{element.kind, s.data[element.start:element.end]})
+		s.space()
+		s.take(',')
+	}
+	return elements, true
+}
+
 // Is reports whether the value is this string, without a copy of it.
 func (v Value) Is(text string) bool {
 	return v.kind == String && string(v.inner()) == text

@@ -3,6 +3,7 @@ package auth_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -85,6 +86,29 @@ func TestAnImportRefusesLineByLineAndSaysWhy(t *testing.T) {
 	}
 	require.Len(t, i.users(), 3)
 	require.NotContains(t, i.log.String(), "canary")
+}
+
+func TestTheLineInTheGuideIsImported(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("docs/import.md")
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(page), "```json\n")
+	require.True(t, found)
+	block, _, _ := strings.Cut(rest, "```")
+	line := strings.ReplaceAll(strings.ReplaceAll(block, "\n", " "), "$2b$12$…", bcrypted)
+	i := newImporting(t)
+	require.Equal(t, 1, i.mustImport(line).Added)
+	require.Equal(t, "42", i.users()["ada"].ID)
+
+	// Its table has every field that a line may have.
+	for _, with := range []string{`"unknown":1`, `"keys":[{"unknown":1}],"username":"x"`} {
+		_, err := i.importLines("{" + with + "}")
+		require.NoError(t, err)
+		_, fields, _ := strings.Cut(i.refused.take()[0].Err.Error(), "must have no fields but ")
+		for field := range strings.SplitSeq(fields, ", ") {
+			require.Regexp(t, "\n\\|[^|]*`"+field+"`", string(page))
+		}
+	}
 }
 
 // FuzzImportLine imports lines of any kind: what is refused says so by an error to

@@ -1,0 +1,41 @@
+package auth_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/memstore"
+)
+
+// Users come with the keys and the hashes that they had elsewhere.
+func ExampleService_ImportUsers() {
+	key, err := auth.NewHS256Key("", []byte("an example: read 32 random bytes"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	svc, err := auth.New(memstore.New(), auth.Config{
+		Issuer:      "https://api.example.com",
+		SigningKeys: []auth.SigningKey{key},
+		Credentials: auth.CredentialConfig{AllowImported: true},
+		Logger:      slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	lines := strings.NewReader(`
+{"username":"ada","email":"ada@example.com","keys":[{"access_key":"ada-laptop","hash":"$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"}]}
+{"username":"bob","keys":[{"access_key":"bob-laptop","hash":"correct horse"}]}
+`)
+	progress, err := svc.ImportUsers(context.Background(), lines, auth.ImportOptions{
+		OnRefused: func(refused auth.RefusedLine) { fmt.Printf("line %d: %v\n", refused.Line, refused.Err) },
+	})
+	fmt.Printf("%d added, %d refused, error: %v\n", progress.Added, progress.Refused, err)
+	// Output:
+	// line 3: auth: hash must be bcrypt of cost 10 to 13 or argon2id of 8 to 64 MiB, t and p 1 to 4
+	// 1 added, 1 refused, error: <nil>
+}

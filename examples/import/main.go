@@ -1,0 +1,127 @@
+// Import adds users with their access keys, from a file of JSON lines, to the database
+// that DATABASE_URL names: an SQLite file (file:app.db) or PostgreSQL
+// (postgres://app@db.example.com/app). What is in a line, docs/import.md says.
+//
+//	DATABASE_URL=file:app.db go run . users.jsonl
+//
+// It shows how far it is, and prints the lines that were refused, with the reason. When it
+// is interrupted, the same command goes on with what is missing.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/schollz/progressbar/v3"
+	_ "modernc.org/sqlite"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Getenv("DATABASE_URL"), os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, database string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("import", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	vouch := flags.Bool("vouch-for-sha256", false, "vouch that secrets behind a bare SHA-256 were generated")
+	batch := flags.Int("batch", 0, "lines to a transaction; 0 is the default")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() != 1 {
+		return errors.New("name one file of JSON lines")
+	}
+	svc, closeDatabase, err := open(ctx, database)
+	if err != nil {
+		return err
+	}
+	defer closeDatabase()
+	file, err := os.Open(flags.Arg(0))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	bar := progressbar.NewOptions64(info.Size(), progressbar.OptionSetWriter(stderr), progressbar.OptionShowBytes(true),
+		progressbar.OptionSetPredictTime(true), progressbar.OptionSetWidth(30))
+	progress, err := svc.ImportUsers(ctx, file, auth.ImportOptions{
+		VouchForSHA256: *vouch,
+		BatchSize:      *batch,
+		OnRefused: func(refused auth.RefusedLine) {
+			fmt.Fprintf(stdout, "%s:%d: %s\n", flags.Arg(0), refused.Line, strings.TrimPrefix(refused.Err.Error(), "auth: "))
+		},
+		OnProgress: func(progress auth.ImportProgress) {
+			bar.Describe(fmt.Sprintf("%d users added", progress.Added))
+			bar.Set64(progress.Bytes) // an error of the terminal's is no reason to stop
+		},
+	})
+	fmt.Fprintf(stderr, "\n%d users added, %d were there, %d lines refused\n", progress.Added, progress.Present, progress.Refused)
+	switch {
+	case err != nil:
+		return fmt.Errorf("not complete; the same command goes on: %w", err)
+	case progress.Refused > 0:
+		return errors.New("the refused lines can be mended in the file, and the same command adds them")
+	}
+	return nil
+}
+
+// open returns a service over the database. It must have the prefixes and the peppers of
+// the service that the users are for.
+func open(ctx context.Context, database string) (svc *auth.Service, closeDatabase func() error, err error) {
+	driver, dialect := "sqlite", sqlstore.SQLite
+	switch {
+	case strings.HasPrefix(database, "file:"):
+		database += "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=cache_size(-262144)" // KiB
+	case strings.HasPrefix(database, "postgres://"):
+		driver, dialect = "pgx", sqlstore.Postgres
+	default:
+		return nil, nil, errors.New("set DATABASE_URL to file:NAME for SQLite, or to postgres://…")
+	}
+	db, err := sql.Open(driver, database)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: dialect})
+	if err == nil {
+		svc, err = newService(store)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return svc, db.Close, nil
+}
+
+func newService(store *sqlstore.Store) (*auth.Service, error) {
+	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text())) // which signs nothing here
+	if err != nil {
+		return nil, err
+	}
+	return auth.New(store, auth.Config{
+		Issuer:      "https://api.example.com",
+		SigningKeys: []auth.SigningKey{key},
+		Credentials: auth.CredentialConfig{AllowImported: true},
+		Logger:      slog.New(slog.DiscardHandler), // the bar has the terminal
+	})
+}

@@ -77,11 +77,17 @@
 // [Service.Routes] lists the calls for routers other than [http.ServeMux], and each
 // has a constructor, such as [Service.LoginHandler], for paths of your own. Every
 // middleware is a plain function first: [Service.Identify] tells who makes a
-// request, and [ErrorStatus] how to answer when it cannot. [Service.Login] is the
-// sign-in itself.
+// request, [Service.IdentifyContext] puts that into its context, [Service.SuperUser]
+// asks for power, and [ErrorStatus] says how to answer when they cannot.
+// [Service.Login] is the sign-in itself.
 //
 // [CredentialVerifier] and [TokenIssuer] are the parts that a Service is wired
 // from; each takes only its own role of the store and can be used alone.
+//
+// # Users from elsewhere
+//
+// [Service.ImportUsers] adds users with the keys that they have, from JSON lines with
+// bcrypt, argon2id or SHA-256 hashes, and goes on after an interruption.
 //
 // # Secrets
 //
@@ -89,5 +95,5 @@
 // secrets, never the secrets: 256 random bits under a fast hash, with
 // CredentialConfig.Peppers under a key that the store does not have. Secrets that
 // people chose, or that come from another system with bcrypt or argon2id hashes,
-// are imported with [CredentialVerifier.Import] and verified in a bounded queue.
+// are imported with their keys and verified in a bounded queue.
 package auth

@@ -11,8 +11,7 @@ import (
 
 // Identify returns who makes the request: the bearer of the token in its
 // Authorization header or, where [Config.BrowserSessions] is set and there is no
-// such header, whose session the cookie is of. It changes nothing, and is all
-// that an adapter for another kind of router or for gRPC needs.
+// such header, whose session the cookie is of. It changes nothing.
 //
 // It returns ErrTokenMissing if there is no token, ErrTokenRejected if it is not
 // good now, ErrCrossOrigin if the cookie comes with a change from a page of
@@ -25,6 +24,18 @@ func (s *Service) Identify(r *http.Request) (Identity, error) {
 		return Identity{}, err
 	}
 	return *identity, nil
+}
+
+// IdentifyContext is [Service.Identify] for routers and protocols that are not those of
+// net/http: it returns the context of the request with the caller in it, as
+// [Service.Authenticate] passes it on, for [IdentityFromContext], [Service.User] and
+// [Service.SuperUser]. Its errors are those of Identify.
+func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
+	identity, err := s.identify(r)
+	if err != nil {
+		return nil, err
+	}
+	return &callerContext{Context: r.Context(), service: s, identity: identity}, nil
 }
 
 // identify is Identify, whose result is shared with others.
@@ -94,12 +105,11 @@ func bearerToken(header http.Header) (string, error) {
 // caller in their context for [IdentityFromContext], and answers the others.
 func (s *Service) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		identity, err := s.identify(r)
+		ctx, err := s.IdentifyContext(r)
 		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
-		ctx := &callerContext{Context: r.Context(), service: s, identity: identity}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
@@ -110,10 +120,7 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 // service, and lets nothing through without.
 func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, err := s.caller(r)
-		if err == nil && !user.IsSuperUser {
-			err = ErrSuperUserRequired
-		}
+		user, err := s.superUser(r)
 		if err != nil {
 			s.fail(w, r, err)
 			return
@@ -124,9 +131,9 @@ func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	})
 }
 
-// caller is User within the time a request may wait.
-func (s *Service) caller(r *http.Request) (User, error) {
+// superUser is SuperUser within the time a request may wait.
+func (s *Service) superUser(r *http.Request) (User, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 	defer cancel()
-	return s.User(ctx)
+	return s.SuperUser(ctx)
 }

@@ -226,3 +226,13 @@ func (s *Service) User(ctx context.Context) (User, error) {
 	}
 	return user, nil
 }
+
+// SuperUser is [Service.User] for who may administer: it returns ErrSuperUserRequired for
+// anybody who is not a super user now. [Service.RequireSuperUser] is the middleware.
+func (s *Service) SuperUser(ctx context.Context) (User, error) {
+	user, err := s.User(ctx)
+	if err == nil && !user.IsSuperUser {
+		return User{}, ErrSuperUserRequired
+	}
+	return user, err
+}

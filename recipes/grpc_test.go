@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sallyport-go/auth"
 	grpcauth "github.com/sallyport-go/auth/recipes/grpc"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
@@ -33,6 +34,21 @@ var reports = grpc.ServiceDesc{
 			info := &grpc.UnaryServerInfo{Server: server, FullMethod: "/test.Reports/Mine"}
 			return interceptor(ctx, in, info, func(ctx context.Context, _ any) (any, error) { return whose(ctx) })
 		},
+	}, {
+		MethodName: "Purge",
+		Handler: func(server any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+			in := new(emptypb.Empty)
+			if err := decode(in); err != nil {
+				return nil, err
+			}
+			info := &grpc.UnaryServerInfo{Server: server, FullMethod: "/test.Reports/Purge"}
+			return interceptor(ctx, in, info, func(ctx context.Context, _ any) (any, error) {
+				if _, err := server.(*auth.Service).SuperUser(ctx); err != nil {
+					return nil, grpcauth.Failure(ctx, err)
+				}
+				return wrapperspb.String("all gone"), nil
+			})
+		},
 	}},
 	Streams: []grpc.StreamDesc{{
 		StreamName: "Watch", ServerStreams: true, ClientStreams: true,
@@ -58,7 +74,7 @@ var reports = grpc.ServiceDesc{
 type traceKey struct{}
 
 func whose(ctx context.Context) (*wrapperspb.StringValue, error) {
-	caller, ok := grpcauth.Caller(ctx)
+	caller, ok := auth.IdentityFromContext(ctx)
 	trace, _ := ctx.Value(traceKey{}).(string)
 	if !ok {
 		return nil, status.Error(codes.Internal, "no caller")
@@ -87,10 +103,10 @@ func traceStream(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo,
 }
 
 // dial starts a server with these options, and connects to it.
-func dial(t *testing.T, options ...grpc.ServerOption) *grpc.ClientConn {
+func dial(t *testing.T, svc *auth.Service, options ...grpc.ServerOption) *grpc.ClientConn {
 	t.Helper()
 	server := grpc.NewServer(options...)
-	server.RegisterService(&reports, nil)
+	server.RegisterService(&reports, svc)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	served := make(chan error, 1)
@@ -107,13 +123,17 @@ func dial(t *testing.T, options ...grpc.ServerOption) *grpc.ClientConn {
 
 func dialProtected(t *testing.T, f *fixture) *grpc.ClientConn {
 	t.Helper()
-	return dial(t, grpc.ChainUnaryInterceptor(grpcauth.Unary(f.svc)), grpc.ChainStreamInterceptor(grpcauth.Stream(f.svc)))
+	return dial(t, f.svc, grpc.ChainUnaryInterceptor(grpcauth.Unary(f.svc)), grpc.ChainStreamInterceptor(grpcauth.Stream(f.svc)))
+}
+
+func invoke(ctx context.Context, connection *grpc.ClientConn, method string) (string, error) {
+	answer := new(wrapperspb.StringValue)
+	err := connection.Invoke(ctx, "/test.Reports/"+method, new(emptypb.Empty), answer)
+	return answer.Value, err
 }
 
 func mine(ctx context.Context, connection *grpc.ClientConn) (string, error) {
-	answer := new(wrapperspb.StringValue)
-	err := connection.Invoke(ctx, "/test.Reports/Mine", new(emptypb.Empty), answer)
-	return answer.Value, err
+	return invoke(ctx, connection, "Mine")
 }
 
 // watch opens a stream and returns what asks it once more.
@@ -208,7 +228,7 @@ func TestInterceptorsOverGRPCKeepEachOthersContext(t *testing.T) {
 			grpc.ChainStreamInterceptor(grpcauth.Stream(f.svc), traceStream),
 		},
 	} {
-		connection := dial(t, options...)
+		connection := dial(t, f.svc, options...)
 		for kind, call := range calls {
 			answer, err := call(with(t, token), connection)
 			require.NoError(t, err, "%s, %s", name, kind)
@@ -244,8 +264,28 @@ func TestAStreamIsIdentifiedWhenItIsOpenedAndOutlivesItsToken(t *testing.T) {
 	}
 }
 
-func TestWithoutAnInterceptorThereIsNoCaller(t *testing.T) {
+func TestACallOverGRPCForSuperUsersReadsTheStoreEachTime(t *testing.T) {
 	t.Parallel()
-	_, ok := grpcauth.Caller(t.Context())
-	require.False(t, ok)
+	f := newFixture(t)
+	connection := dialProtected(t, f)
+	root, alice := with(t, "Bearer "+f.token(t, f.root)), with(t, "Bearer "+f.token(t, f.alice))
+	answer, err := invoke(root, connection, "Purge")
+	require.NoError(t, err)
+	require.Equal(t, "all gone", answer)
+	promote := func(user auth.User, power bool) {
+		_, err := f.svc.UpdateUser(t.Context(), user.ID, auth.UserChange{IsSuperUser: &power})
+		require.NoError(t, err)
+	}
+	requireRefused := func(ctx context.Context) {
+		t.Helper()
+		_, err := invoke(ctx, connection, "Purge")
+		require.Equal(t, codes.PermissionDenied, status.Code(err))
+		require.Equal(t, "Super user access required", status.Convert(err).Message())
+	}
+	requireRefused(alice)
+	promote(f.alice, true)
+	promote(f.root, false)
+	requireRefused(root) // whose token is the same
+	_, err = invoke(alice, connection, "Purge")
+	require.NoError(t, err)
 }

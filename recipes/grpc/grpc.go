@@ -15,7 +15,8 @@ import (
 )
 
 // Unary lets calls through that the service identifies, with the caller in their
-// context for Caller.
+// context for [auth.IdentityFromContext], [auth.Service.User] and
+// [auth.Service.SuperUser].
 func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		ctx, err := identify(ctx, svc)
@@ -46,30 +47,20 @@ type identified struct {
 
 func (s *identified) Context() context.Context { return s.ctx }
 
-// Caller returns who makes the call. It returns false where no interceptor of this
-// package saw it.
-func Caller(ctx context.Context) (auth.Identity, bool) {
-	caller, ok := ctx.Value(callerKey{}).(auth.Identity)
-	return caller, ok
-}
-
-type callerKey struct{}
-
 // identify asks as for a request over HTTP with the same header, of which all values
 // are passed on: more than one is refused.
 func identify(ctx context.Context, svc *auth.Service) (context.Context, error) {
-	request := (&http.Request{Header: http.Header{
-		"Authorization": metadata.ValueFromIncomingContext(ctx, "authorization"),
-	}}).WithContext(ctx)
-	caller, err := svc.Identify(request)
+	header := http.Header{"Authorization": metadata.ValueFromIncomingContext(ctx, "authorization")}
+	called, err := svc.IdentifyContext((&http.Request{Header: header}).WithContext(ctx))
 	if err != nil {
-		return nil, failure(ctx, err)
+		return nil, Failure(ctx, err)
 	}
-	return context.WithValue(ctx, callerKey{}, caller), nil
+	return called, nil
 }
 
-// failure is the answer to an error, with the same sentence as over HTTP.
-func failure(ctx context.Context, err error) error {
+// Failure is the answer to an error of the service's, with the same sentence as over
+// HTTP: for handlers, too, that ask [auth.Service.SuperUser].
+func Failure(ctx context.Context, err error) error {
 	if ctx.Err() != nil { // the client has gone, or its time is over
 		return status.FromContextError(ctx.Err()).Err()
 	}

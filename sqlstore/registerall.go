@@ -82,7 +82,7 @@ func newTaken(ctx context.Context, t tx, users []auth.UserWithKeys, ask bool) (*
 }
 
 // asked is how many values a question is about.
-const asked = 500
+const asked = 100
 
 // findOwners adds to the owners those of the values that the query finds. It ends in
 // their list.

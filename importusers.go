@@ -16,7 +16,8 @@ type ImportOptions struct {
 
 	// BatchSize is how many lines are read before their users are added, in one
 	// transaction of the store: 1 to 100,000, and 20,000 unless set. SQLite has one writer
-	// at a time, and sign-ins wait for it: a second, with 20,000.
+	// at a time, and sign-ins wait for it: a second, with 20,000. The whole transaction must
+	// take less than what the store is given, such as sqlstore's Config.Timeout.
 	BatchSize int
 
 	// OnRefused is told of each line that is refused, in their order, and OnProgress of
@@ -53,7 +54,8 @@ type ImportProgress struct {
 
 // ImportUsers adds users with the access keys that they have elsewhere, from a stream of
 // JSON lines; docs/import.md says what is in one. It needs AllowImported in the
-// CredentialConfig. Of each user, everything is added or nothing. It makes no super
+// CredentialConfig, and a store that keeps users: with Config.Users, keys come by
+// [CredentialVerifier.Import]. Of each user, everything is added or nothing. It makes no super
 // users and changes nobody who is there: a line that wants a name, an address or a key
 // that is taken is refused, and so is one that cannot be read. The others are added.
 //
@@ -182,6 +184,9 @@ func (i *userImport) add(ctx context.Context, batch []importedLine) error {
 		return nil
 	}
 	refusals, err := i.service.store.RegisterAll(ctx, users)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = fmt.Errorf("the store's own time was over, set a smaller BatchSize: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("auth: adding the users of lines %d to %d of an import: %w", batch[0].number, batch[len(batch)-1].number, err)
 	}

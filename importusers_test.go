@@ -313,6 +313,24 @@ func TestAnInterruptedImportGoesOnWithNoneLostAndNoneTwice(t *testing.T) {
 	})
 }
 
+func TestABatchThatTakesTheStoreTooLongSaysWhatToSet(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t, watch(func(method string) error {
+		if method == "RegisterAll" {
+			return fmt.Errorf("insert: %w", context.DeadlineExceeded)
+		}
+		return nil
+	}))
+	_, err := i.importLines(line("a"))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "set a smaller BatchSize")
+	late, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	_, err = i.svc.ImportUsers(late, strings.NewReader(line("a")), auth.ImportOptions{})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NotContains(t, err.Error(), "BatchSize", "the caller's own time was over")
+}
+
 func TestAPanicInACallbackOfAnImportIsAnError(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)

@@ -23,8 +23,7 @@ var fill = []string{
 		SELECT CONCAT('u', n), CONCAT('N', n), CONCAT('n', n), '', NULL, 0, 1, 1, 1, 0 FROM TABLE`,
 	`INSERT INTO auth_access_keys (id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at)
 		SELECT CONCAT('k', n), CONCAT('u', n), 'hash', '', 1, 9000000000000000 + n, '', 0, 0 FROM TABLE`,
-	`INSERT INTO auth_sessions (id, user_id, method, access_key_id, created_at, expires_at, user_agent, address, generation)
-		SELECT CONCAT('s', n), CONCAT('u', n), 'access_key', CONCAT('k', n), 1, 9000000000000000 + n, '', '', n FROM TABLE`,
+	fillSessions,
 	`INSERT INTO auth_revocations (position, id, user_id, session_id, generation, expires_at)
 		SELECT 1000 + n, CONCAT('r', n), CONCAT('u', n), CONCAT('e', n), n, 9000000000000000 + n FROM TABLE`,
 	`INSERT INTO auth_github_links (host, account_id, user_id, login, name, avatar_url, created_at, seen_at)
@@ -34,6 +33,9 @@ var fill = []string{
 	`INSERT INTO auth_github_states (id, expires_at) SELECT CONCAT('st', n), 9000000000000000 + n FROM TABLE`,
 	`INSERT INTO auth_retired_usernames (username_folded) SELECT CONCAT('r', n) FROM TABLE`,
 }
+
+const fillSessions = `INSERT INTO auth_sessions (id, user_id, method, access_key_id, created_at, expires_at, user_agent, address, generation)
+		SELECT CONCAT('s', n), CONCAT('u', n), 'access_key', CONCAT('k', n), 1, 9000000000000000 + n, '', '', n FROM TABLE`
 
 var numbers = map[sqlstore.Dialect]string{
 	sqlstore.Postgres: fmt.Sprintf(`generate_series(1, %d) AS g (n)`, manyRows),
@@ -45,13 +47,25 @@ var analyze = map[sqlstore.Dialect]string{sqlstore.Postgres: `ANALYZE `, sqlstor
 func (s *stage) fill(t *testing.T, on sqlstore.Dialect) {
 	t.Helper()
 	for _, statement := range fill {
-		statement = strings.ReplaceAll(strings.ReplaceAll(statement, "TABLE", numbers[on]), "auth_", s.prefix)
-		_, err := s.db.Exec(statement)
-		require.NoError(t, err)
+		s.fillWith(t, on, statement)
 	}
 	_, err := s.db.Exec(`UPDATE ` + s.prefix + `revocation_head SET position = (SELECT MAX(position) FROM ` + s.prefix + `revocations)`)
 	require.NoError(t, err)
-	for _, table := range recordTables {
+	s.analyze(t, on, recordTables...)
+}
+
+// fillWith runs one statement of fill, and has the server look at these tables.
+func (s *stage) fillWith(t *testing.T, on sqlstore.Dialect, statement string, tables ...string) {
+	t.Helper()
+	statement = strings.ReplaceAll(strings.ReplaceAll(statement, "TABLE", numbers[on]), "auth_", s.prefix)
+	_, err := s.db.Exec(statement)
+	require.NoError(t, err)
+	s.analyze(t, on, tables...)
+}
+
+func (s *stage) analyze(t *testing.T, on sqlstore.Dialect, tables ...string) {
+	t.Helper()
+	for _, table := range tables {
 		rows, err := s.db.Query(analyze[on] + s.prefix + table)
 		require.NoError(t, err)
 		require.NoError(t, rows.Close())

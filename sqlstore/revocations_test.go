@@ -228,6 +228,9 @@ func TestFoldingWaitsForNobodyWhoWaitsForIt(t *testing.T) {
 					_, _, err := stores[0].CreateSession(ctx, newSession(fmt.Sprintf("s-%d", i), "ada", "k-ada"), 0)
 					require.NoError(t, err)
 				}
+				if on != nil { // With few rows MariaDB reads them all, and waits for what is none of its business.
+					s.fillWith(t, on.dialect, fillSessions, "sessions")
+				}
 				s.nameMany(t)
 				together(t, enders, func(i int) error {
 					err := stores[i%2].EndSession(ctx, fmt.Sprintf("s-%d", i))

@@ -78,7 +78,7 @@ func (s *Service) ImportUsers(ctx context.Context, lines io.Reader, options Impo
 	case options.BatchSize == 0:
 		options.BatchSize = defaultImportBatch
 	}
-	i := &userImport{service: s, options: options, lines: bufio.NewReaderSize(lines, maxImportLine)}
+	i := &userImport{service: s, options: options, lines: bufio.NewReaderSize(lines, maxImportLine+len("\r\n"))}
 	err := i.run(ctx)
 	return i.progress, err
 }
@@ -156,7 +156,8 @@ func (i *userImport) readLine() (text []byte, tooLong bool, err error) {
 	if length > 0 {
 		i.read.Lines++
 	}
-	return trimLine(text), tooLong, err
+	text = trimLine(text)
+	return text, tooLong || len(text) > maxImportLine, err
 }
 
 // trimLine returns the text without white space of JSON around it.

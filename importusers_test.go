@@ -246,6 +246,24 @@ func TestTheProgressOfAnImportIsThatOfItsLines(t *testing.T) {
 	}
 }
 
+func TestALineMayBe64KiBLongWhateverEndsIt(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t)
+	padded := func(length int) string { // with spaces, before the end
+		good := line("a")
+		return good[:len(good)-1] + strings.Repeat(" ", length-len(good)) + "}"
+	}
+	for _, end := range []string{"", "\n", "\r\n"} {
+		for length, refused := range map[int]int{64<<10 - 1: 0, 64 << 10: 0, 64<<10 + 1: 1, 64<<10 + 2: 1, 128 << 10: 1} {
+			progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(padded(length)+end), i.options())
+			require.NoError(t, err)
+			require.Equal(t, refused, progress.Refused, "%d bytes and %q", length, end)
+			require.Equal(t, 1, progress.Lines)
+			require.Equal(t, int64(length+len(end)), progress.Bytes)
+		}
+	}
+}
+
 func TestALineWithoutEndTakesNoMemory(t *testing.T) { // and counts allocations, alone
 	i := newImporting(t)
 	const length = 64 << 20

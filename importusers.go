@@ -44,7 +44,7 @@ type RefusedLine struct {
 
 // ImportProgress is how far an import is.
 type ImportProgress struct {
-	Lines int   // lines read: those that follow and empty ones
+	Lines int   // lines read, empty ones included
 	Bytes int64 // bytes read, for a comparison with the size of a file
 
 	Added   int // users who were added

@@ -66,6 +66,7 @@ func TestAnImportRefusesLineByLineAndSaysWhy(t *testing.T) {
 		`{"username":"TAKEN","keys":[` + key + `]}`:                                                                                   "username is taken",
 		`{"username":"canary","email":"TAKEN@example.com","keys":[` + key + `]}`:                                                      "email is taken",
 		`{"username":"canary","keys":[` + key + `,{"access_key":"key-taken","hash":"` + bcrypted + `"}]}`:                             "access_key is taken",
+		`{"username":"canary","keys":[{"access_key":"canary","hash":"` + bcrypted + `","expires_at":"0001-01-01T00:00:00Z"}]}`:        "expires_at must be a time such as 2030-01-02T03:04:05Z",
 		`{"username":"canary","keys":[{"access_key":"key-taken","hash":"` + bcrypted + `"}]}`:                                         "access_key is taken",
 		`{"username":"canary","user_id":"a b","keys":[` + key + `]}`:                                                                  `user_id must be of visible ASCII characters without / \ ? # and %`,
 		`{"username":"canary","user_id":"` + i.users()["taken"].ID + `","keys":[` + key + `]}`:                                        "user_id is taken",

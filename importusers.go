@@ -61,8 +61,9 @@ type ImportProgress struct {
 //
 // To go on after an interruption, of whatever kind, call it again with the same lines,
 // from the first: those whose users have been added are counted as Present. The same
-// call is for lines that were refused and have been mended, and several at once do no
-// harm.
+// call is for lines that were refused and have been mended. Run one import at a time, and
+// add no users of its lines meanwhile: on PostgreSQL and MariaDB it may end with an error
+// then, or refuse lines whose users are there. It harms nobody, and the next call goes on.
 //
 // It returns how far it came, and an error if that is not to the end: when ctx is done,
 // or the stream or the store fails. The batch at work may have been added then or not.

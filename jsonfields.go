@@ -68,7 +68,7 @@ func (f jsonFields) time(i int) (time.Time, error) {
 		return time.Time{}, err
 	}
 	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
+	if err != nil || t.IsZero() { // zero would be a time that is not given: a key that never expires
 		return time.Time{}, invalidf(f.names[i], wanted)
 	}
 	return t, nil

@@ -113,14 +113,8 @@ func (s *Service) importedLineKey(ctx context.Context, userID string, object []b
 func parseLine(text []byte, what string, names []string) (jsonFields, error) {
 	object, err := strictjson.Parse(text, names)
 	switch {
-	case errors.Is(err, strictjson.ErrDuplicate):
-		return jsonFields{}, invalidf(what, "must not have a field twice")
-	case errors.Is(err, strictjson.ErrVariant):
-		return jsonFields{}, invalidf(what, "must have field names in lower case")
-	case errors.Is(err, strictjson.ErrEncoding):
-		return jsonFields{}, invalidf(what, "must be UTF-8 text without NUL")
 	case err != nil:
-		return jsonFields{}, invalidf(what, "must be one JSON object")
+		return jsonFields{}, invalidf(what, "%s", jsonFault(err))
 	case len(object.Unknown()) > 0:
 		return jsonFields{}, invalidf(what, "must have no fields but %s", strings.Join(names, ", "))
 	}

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -157,20 +158,8 @@ func (i *userImport) readLine() (text []byte, tooLong bool, err error) {
 	if length > 0 {
 		i.read.Lines++
 	}
-	text = trimLine(text)
+	text = bytes.Trim(text, " \t\r\n") // white space of JSON
 	return text, tooLong || len(text) > maxImportLine, err
-}
-
-// trimLine returns the text without white space of JSON around it.
-func trimLine(text []byte) []byte {
-	isSpace := func(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
-	for len(text) > 0 && isSpace(text[len(text)-1]) {
-		text = text[:len(text)-1]
-	}
-	for len(text) > 0 && isSpace(text[0]) {
-		text = text[1:]
-	}
-	return text
 }
 
 // add adds the users of the lines that are not refused yet.

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -12,6 +13,20 @@ import (
 type jsonFields struct {
 	object strictjson.Object
 	names  []string
+}
+
+// jsonFault completes the sentence about text that strictjson.Parse refuses.
+func jsonFault(err error) string {
+	switch {
+	case errors.Is(err, strictjson.ErrDuplicate):
+		return "must not have a field twice"
+	case errors.Is(err, strictjson.ErrVariant):
+		return "must have field names in lower case"
+	case errors.Is(err, strictjson.ErrEncoding):
+		return "must be UTF-8 text without NUL"
+	default:
+		return "must be one JSON object"
+	}
 }
 
 // text returns a required field that is a string, and not an empty one.

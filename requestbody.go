@@ -32,7 +32,7 @@ func readBody(w http.ResponseWriter, r *http.Request, names []string) (jsonField
 	}
 	object, err := strictjson.Parse(data, names)
 	if err != nil {
-		return jsonFields{}, &requestError{http.StatusBadRequest, bodyDetail(err)}
+		return jsonFields{}, &requestError{http.StatusBadRequest, "Body " + jsonFault(err)}
 	}
 	return jsonFields{object: object, names: names}, nil
 }
@@ -78,17 +78,4 @@ func isJSON(header http.Header) bool {
 	mediaType, params, err := mime.ParseMediaType(lines[0])
 	charset, given := params["charset"]
 	return err == nil && mediaType == "application/json" && (!given || strings.EqualFold(charset, "utf-8"))
-}
-
-func bodyDetail(err error) string {
-	switch {
-	case errors.Is(err, strictjson.ErrDuplicate):
-		return "Body must not have a field twice"
-	case errors.Is(err, strictjson.ErrVariant):
-		return "Body must have field names in lower case"
-	case errors.Is(err, strictjson.ErrEncoding):
-		return "Body must be UTF-8 text without NUL"
-	default:
-		return "Body must be one JSON object"
-	}
 }

@@ -39,8 +39,9 @@ func prune[K any](ctx context.Context, s *Store, verb string, limit int, due que
 
 // deleteListed deletes the rows with these ids. The deletion ends in their list.
 func deleteListed[K any](ctx context.Context, t tx, deletion string, ids []K) error {
+	deletion += list(chunk)
 	for some := range slices.Chunk(ids, chunk) {
-		if err := t.change(ctx, deletion+list(chunk), padded(some, chunk)...); err != nil {
+		if err := t.change(ctx, deletion, padded(some, chunk)...); err != nil {
 			return err
 		}
 	}

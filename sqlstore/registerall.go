@@ -88,9 +88,10 @@ const asked = 100
 // their list.
 func findOwners(ctx context.Context, t tx, query string, values []string, owners map[string]string) error {
 	type owned struct{ value, owner string }
+	query += list(asked)
 	for some := range slices.Chunk(values, asked) {
 		found, err := collect(ctx, t.querier, func(o *owned) []any { return []any{&o.value, &o.owner} },
-			query+list(asked), padded(some, asked)...)
+			query, padded(some, asked)...)
 		if err != nil {
 			return err
 		}

@@ -24,12 +24,10 @@ func phc(secret string, memory, time uint32, threads uint8) string {
 func TestImportedHashesVerifyAndAreMadeAnew(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
-	bcrypted, err := bcrypt.GenerateFromPassword([]byte("correct horse"), 10)
-	require.NoError(t, err)
 	for name, imported := range map[string]auth.ImportedKey{
-		"bcrypt-2a":              {Hash: string(bcrypted)},
-		"bcrypt-2b":              {Hash: "$2b" + string(bcrypted)[3:]},
-		"bcrypt-2y":              {Hash: "$2y" + string(bcrypted)[3:]},
+		"bcrypt-2a":              {Hash: bcrypted},
+		"bcrypt-2b":              {Hash: "$2b" + bcrypted[3:]},
+		"bcrypt-2y":              {Hash: "$2y" + bcrypted[3:]},
 		"argon2id":               {Hash: phc("correct horse", 8*1024, 1, 1)},
 		"SHA-256":                {GeneratedSHA256: fmt.Sprintf("%X", sha256.Sum256([]byte("correct horse")))},
 		"in clear":               {Secret: auth.NewSecret("correct horse")},
@@ -148,9 +146,7 @@ func TestABcryptSecretBeyond72BytesIsRefusedNotCut(t *testing.T) {
 func TestImportedKeysCostNothingWhereTheyAreNotAllowed(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
-	hash, err := bcrypt.GenerateFromPassword([]byte("correct horse"), 10)
-	require.NoError(t, err)
-	require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: "legacy", UserID: "u1", Hash: string(hash), CreatedAt: c.clock.Now()}))
+	require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: "legacy", UserID: "u1", Hash: bcrypted, CreatedAt: c.clock.Now()}))
 	c.store = &faultyStore{Store: c.store, before: func(method string) error {
 		t.Error("the store is asked:", method)
 		return nil

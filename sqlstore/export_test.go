@@ -15,3 +15,6 @@ func OpenWithMigrations(ctx context.Context, db *sql.DB, cfg Config, migrations 
 func (s *Store) Transact(ctx context.Context, do func(context.Context, *sql.Conn) error) error {
 	return s.write(ctx, "test", func(ctx context.Context, t tx) error { return do(ctx, t.conn) })
 }
+
+// Statement returns a query of the package's tables as the database has it.
+func (s *Store) Statement(query string) string { return s.statement(query) }

@@ -188,13 +188,13 @@ func BenchmarkImport(b *testing.B) {
 	file, rows := writeLines(b, users)
 	ways := []struct {
 		name string
-		run  func(b *testing.B, store *sqlstore.Store, db *sql.DB, cfg sqlstore.Config)
+		run  func(b *testing.B, store *sqlstore.Store, db *sql.DB, rowsPerStatement int)
 	}{
-		{"bare inserts", func(b *testing.B, _ *sqlstore.Store, db *sql.DB, cfg sqlstore.Config) { insertBare(b, db, cfg, rows) }},
-		{"an import", func(b *testing.B, store *sqlstore.Store, _ *sql.DB, _ sqlstore.Config) {
+		{"bare inserts", func(b *testing.B, store *sqlstore.Store, db *sql.DB, each int) { insertBare(b, store, db, each, rows) }},
+		{"an import", func(b *testing.B, store *sqlstore.Store, _ *sql.DB, _ int) {
 			require.Equal(b, users, importFile(b, store, file).Added)
 		}},
-		{"the same again", func(b *testing.B, store *sqlstore.Store, _ *sql.DB, _ sqlstore.Config) {
+		{"the same again", func(b *testing.B, store *sqlstore.Store, _ *sql.DB, _ int) {
 			importFile(b, store, file)
 			b.ResetTimer()
 			require.Equal(b, users, importFile(b, store, file).Present)
@@ -213,7 +213,7 @@ func BenchmarkImport(b *testing.B) {
 				db := openDB(b, newFile(b), recommended+"&_pragma=cache_size(-262144)")
 				store := mustOpen(b, db)
 				b.StartTimer()
-				way.run(b, store, db, sqlstore.Config{Dialect: sqlstore.SQLite, Prefix: "auth_"})
+				way.run(b, store, db, 1)
 			})
 		})
 		for _, on := range servers {
@@ -224,7 +224,7 @@ func BenchmarkImport(b *testing.B) {
 					store, err := sqlstore.Open(context.Background(), db, cfg)
 					require.NoError(b, err)
 					b.StartTimer()
-					way.run(b, store, db, cfg)
+					way.run(b, store, db, 500)
 					b.StopTimer()
 					_, err = db.Exec(`DROP TABLE ` + cfg.Prefix + `users, ` + cfg.Prefix + `access_keys`)
 					require.NoError(b, err)
@@ -247,24 +247,20 @@ func importFile(b *testing.B, store *sqlstore.Store, file string) auth.ImportPro
 
 // insertBare inserts the rows as somebody would who has them in memory: as they come, in
 // transactions of as many as an import has, with as many to a statement as is fastest.
-func insertBare(b *testing.B, db *sql.DB, cfg sqlstore.Config, rows []importedRow) {
+func insertBare(b *testing.B, store *sqlstore.Store, db *sql.DB, each int, rows []importedRow) {
 	b.Helper()
 	const batch = 20_000
-	each := 500
-	if cfg.Dialect == sqlstore.SQLite {
-		each = 1
-	}
 	micros := now.UnixMicro()
 	tables := []struct{ insert, row string }{
-		{`INSERT INTO ` + cfg.Prefix + `users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at) VALUES `, `(?, ?, ?, ?, ?, 0, 1, ?, 0, 0)`},
-		{`INSERT INTO ` + cfg.Prefix + `access_keys (id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at) VALUES `, `(?, ?, ?, '', ?, 0, '', 0, 0)`},
+		{`INSERT INTO auth_users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at) VALUES `, `(?, ?, ?, ?, ?, 0, 1, ?, 0, 0)`},
+		{`INSERT INTO auth_access_keys (id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at) VALUES `, `(?, ?, ?, '', ?, 0, '', 0, 0)`},
 	}
 	for some := range slices.Chunk(rows, batch) {
 		tx, err := db.Begin()
 		require.NoError(b, err)
 		ids := make([]string, len(some))
 		for which, table := range tables {
-			statement, err := tx.Prepare(placeholders(cfg.Dialect, table.insert+table.row+strings.Repeat(`, `+table.row, each-1)))
+			statement, err := tx.Prepare(store.Statement(table.insert + table.row + strings.Repeat(`, `+table.row, each-1)))
 			require.NoError(b, err)
 			for at := 0; at < len(some); at += each {
 				var values []any
@@ -284,16 +280,4 @@ func insertBare(b *testing.B, db *sql.DB, cfg sqlstore.Config, rows []importedRo
 		}
 		require.NoError(b, tx.Commit())
 	}
-}
-
-// placeholders returns the query with parameters as the dialect has them.
-func placeholders(dialect sqlstore.Dialect, query string) string {
-	if dialect != sqlstore.Postgres {
-		return query
-	}
-	parts := strings.Split(query, "?")
-	for i := range parts[1:] {
-		parts[i] += "$" + strconv.Itoa(i+1)
-	}
-	return strings.Join(parts, "")
 }

@@ -128,6 +128,8 @@ var expected = map[string]string{
 	"/auth/users/login":          "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
 	"/api/v1/auth/github/logout": "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
 	"/api/v1/auth/github/token":  "Failed to load resource: the server responded with a status of 404 (Not Found)",
+	// The browser asks for one by itself, beside a document that is no page and names none.
+	"/favicon.ico": "Failed to load resource: the server responded with a status of 404 (Not Found)",
 }
 
 // lastSuperUser is another: the console mentions it with the user's id.

@@ -18,6 +18,7 @@ var registerAllPromises = []promise{
 	{"what is taken is said, and the others are registered", listedTaken},
 	{"of two in a list who want the same the first has it", listedTwice},
 	{"who is refused takes nothing from those who follow", refusedTakesNothing},
+	{"what a refused one wanted goes to the next who wants it", refusedLeavesToTheNext},
 	{"a name that was retired is not in a list", listedRetired},
 	{"one key twice is nobody's", listedKeyTwice},
 	{"who is registered again is the same", listedAgain},
@@ -222,6 +223,23 @@ func refusedTakesNothing(t *testing.T, store auth.Store) {
 			require.Equal(t, []string{w.field, ""}, registerList(t, store, refused, follows))
 			requireListed(t, store, has)
 			requireListed(t, store, follows)
+		})
+	}
+}
+
+// refusedLeavesToTheNext has three users, each of whom wants something of the one before.
+func refusedLeavesToTheNext(t *testing.T, store auth.Store) {
+	for _, w := range wants {
+		t.Run(w.field, func(t *testing.T) {
+			has := newListed(2)
+			registerList(t, store, has)
+			refused := wanting(w.field, has)
+			next, last := newListed(2), newListed(2)
+			next.Keys[0].ID = refused.Keys[0].ID
+			last.Keys[0].ID = next.Keys[1].ID
+			require.Equal(t, []string{w.field, "", "access_key"}, registerList(t, store, refused, next, last))
+			requireListed(t, store, next)
+			requireNotListed(t, store, auth.UserWithKeys{User: last.User, Keys: last.Keys[1:]})
 		})
 	}
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -10,50 +11,67 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
+// racingLists registers the same people in several lists at once: of each a different part,
+// in another order, and in calls of other lengths, as imports do that were started twice.
 func racingLists(t *testing.T, store auth.Store) {
 	for range rounds(t) {
-		list := make([]auth.UserWithKeys, 50)
-		for i := range list {
-			list[i] = newListed(2)
+		people := make([]auth.UserWithKeys, 50)
+		for i := range people {
+			people[i] = newListed(2)
 		}
-		lists := make([][]auth.UserWithKeys, contenders)
-		fields := make([][]string, contenders)
+		lists, refusals := make([][]auth.UserWithKeys, contenders), make([][]error, contenders)
 		for i := range lists {
-			lists[i] = slices.Clone(list)
-			if i%2 == 1 {
-				slices.Reverse(lists[i])
-			}
+			lists[i] = someOf(people)
 		}
 		errs := race(contenders, func(i int) error {
-			refusals, err := store.RegisterAll(t.Context(), lists[i])
-			if err == nil && len(refusals) != len(list) {
-				err = fmt.Errorf("%d errors for %d users", len(refusals), len(list))
-			}
-			fields[i] = make([]string, len(list))
-			for j, refusal := range refusals {
-				if refusal != nil {
-					fields[i][j] = refusal.Error()
+			for some := range slices.Chunk(lists[i], 5+5*i) {
+				found, err := store.RegisterAll(t.Context(), some)
+				if err != nil || len(found) != len(some) {
+					return fmt.Errorf("%d errors for %d users: %w", len(found), len(some), err)
 				}
+				refusals[i] = append(refusals[i], found...)
 			}
-			return err
+			return nil
 		})
+		winners := map[string]auth.UserWithKeys{}
 		for i, err := range errs {
 			require.NoError(t, err)
-			if i%2 == 1 {
-				slices.Reverse(fields[i])
-			}
-		}
-		for j, listed := range list {
-			requireListed(t, store, listed)
-			winners := 0
-			for i := range contenders {
-				if fields[i][j] == "" {
-					winners++
+			for j, listed := range lists[i] {
+				if refusals[i][j] == nil {
+					require.NotContains(t, winners, listed.User.Username)
+					winners[listed.User.Username] = listed
 				}
 			}
-			require.Equal(t, 1, winners)
+		}
+		for _, winner := range winners {
+			requireListed(t, store, winner)
+		}
+		for i, list := range lists {
+			for j, listed := range list {
+				if refusals[i][j] == nil {
+					continue
+				}
+				var exists *auth.ExistsError
+				require.ErrorAs(t, refusals[i][j], &exists)
+				winner := winners[listed.User.Username].User.ID
+				require.Equal(t, auth.ExistsError{Field: "username", SameUserID: winner}, *exists)
+				requireNoUser(t, store, listed.User.ID)
+			}
 		}
 	}
+}
+
+// someOf returns some of the people, each with an ID of their own, in any order.
+func someOf(people []auth.UserWithKeys) []auth.UserWithKeys {
+	some := make([]auth.UserWithKeys, len(people)/3+rand.IntN(len(people)/2))
+	for i, at := range rand.Perm(len(people))[:len(some)] {
+		some[i] = auth.UserWithKeys{User: people[at].User, Keys: slices.Clone(people[at].Keys)}
+		some[i].User.ID = unique("u")
+		for j := range some[i].Keys {
+			some[i].Keys[j].UserID = some[i].User.ID
+		}
+	}
+	return some
 }
 
 func listRacingRegistrations(t *testing.T, store auth.Store) {

@@ -115,6 +115,8 @@ func TestANewKeyIsRefused(t *testing.T) {
 		"with a mistyped expiry":      {`{"expires":"2030-01-01T00:00:00Z"}`, 422, "Body has a field that is not known: the fields are label and expires_at"},
 		"with an expiry that is past": {`{"expires_at":"2026-01-02T03:04:05Z"}`, 422, "Field expires_at must be in the future"},
 		"with an expiry of a day":     {`{"expires_at":"2030-01-01"}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
+		"with an hour of one digit":   {`{"expires_at":"2030-01-01T3:04:05Z"}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
+		"with a decimal comma":        {`{"expires_at":"2030-01-01T03:04:05,5Z"}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
 		"with an expiry of a number":  {`{"expires_at":1893456000}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
 		"with an expiry of null":      {`{"expires_at":null}`, 400, "Body must not have null for a field: leave the field out"},
 		"with an empty expiry":        {`{"expires_at":""}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},

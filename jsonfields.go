@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"net/http"
+	"regexp"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/strictjson"
@@ -75,6 +76,10 @@ func (f jsonFields) number(i int) (int64, error) {
 	return n, err
 }
 
+// rfc3339 is what a time looks like: time.Parse takes an hour of one digit and a comma
+// besides (https://go.dev/issue/54580).
+var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$`)
+
 // time returns an optional field that is a time.
 func (f jsonFields) time(i int) (time.Time, error) {
 	const wanted = "must be a time such as 2030-01-02T03:04:05Z"
@@ -83,7 +88,8 @@ func (f jsonFields) time(i int) (time.Time, error) {
 		return time.Time{}, err
 	}
 	t, err := time.Parse(time.RFC3339, text)
-	if err != nil || t.IsZero() { // zero would be a time that is not given: a key that never expires
+	// Zero would be a time that is not given: a key that never expires.
+	if err != nil || t.IsZero() || !rfc3339.MatchString(text) {
 		return time.Time{}, invalidf(f.names[i], wanted)
 	}
 	return t, nil

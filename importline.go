@@ -99,7 +99,10 @@ func (s *Service) importedLineKey(ctx context.Context, userID string, object []b
 	if err := firstError(err1, err2, err3, err4, err5, err6); err != nil {
 		return AccessKey{}, err
 	}
-	if digest != "" && !vouched {
+	switch {
+	case (hash == "") == (digest == ""):
+		return AccessKey{}, invalidf("keys", "must have hash or sha256 each, and not both")
+	case digest != "" && !vouched:
 		return AccessKey{}, invalidf("sha256", "is taken only where VouchForSHA256 is set")
 	}
 	return s.credentials.importedKey(ctx, ImportedKey{

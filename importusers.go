@@ -3,6 +3,7 @@ package auth
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,9 +17,11 @@ type ImportOptions struct {
 	VouchForSHA256 bool
 
 	// BatchSize is how many lines are read before their users are added, in one
-	// transaction of the store: 1 to 100,000, and 20,000 unless set. SQLite has one writer
-	// at a time, and sign-ins wait for it: a second, with 20,000. The whole transaction must
-	// take less than what the store is given, such as sqlstore's Config.Timeout.
+	// transaction of the store: 1 to 100,000, and 20,000 unless set. It is for users with a
+	// key each; with more keys, a batch ends once it has twice as many users and keys.
+	// SQLite has one writer at a time, and sign-ins wait for it: a second, with 20,000. The
+	// whole transaction must take less than what the store is given, such as sqlstore's
+	// Config.Timeout.
 	BatchSize int
 
 	// OnRefused is told of each line that is refused, in their order, and OnProgress of
@@ -31,8 +34,8 @@ type ImportOptions struct {
 const (
 	defaultImportBatch = 20_000
 	maxImportBatch     = 100_000
-	maxImportBytes     = 64 << 20 // after which a batch ends, too
-	maxImportLine      = 64 << 10 // of MaxKeys keys, of the longest
+	maxImportBytes     = 64 << 20  // after which a batch ends, too
+	maxImportLine      = 128 << 10 // MaxKeys keys, of the longest, are some 70,000
 )
 
 // RefusedLine is a line of an import whose user was not added.
@@ -61,14 +64,15 @@ type ImportProgress struct {
 // that is taken is refused, and so is one that cannot be read. The others are added.
 //
 // To go on after an interruption, of whatever kind, call it again with the same lines,
-// from the first: those whose users have been added are counted as Present. The same
-// call is for lines that were refused and have been mended. Run one import at a time, and
-// add no users of its lines meanwhile: on PostgreSQL and MariaDB it may end with an error
-// then, or refuse lines whose users are there. It harms nobody, and the next call goes on.
+// from the first: whoever has the username and all the keys of a line is counted as
+// Present. Nothing else of the line is compared, and nothing of it applied: an address or
+// a hash that has been changed in the lines since stays as it was added. The same call is
+// for lines that were refused and have been mended. Several imports at once, of whatever
+// lines, add each user once.
 //
 // It returns how far it came, and an error if that is not to the end: when ctx is done,
 // or the stream or the store fails. The batch at work may have been added then or not.
-// Reading waits for the stream, whatever ctx says.
+// Between two reads of the stream it looks at ctx; a read it waits for, whatever ctx says.
 func (s *Service) ImportUsers(ctx context.Context, lines io.Reader, options ImportOptions) (ImportProgress, error) {
 	switch {
 	case s.tokens.users != nil:
@@ -105,7 +109,7 @@ type importedLine struct {
 func (i *userImport) run(ctx context.Context) error {
 	for more := true; more; {
 		batch, err := i.readBatch(ctx)
-		more = !errors.Is(err, io.EOF)
+		more = err != io.EOF // itself: one that is wrapped tells of a stream that was cut off
 		if more && err != nil {
 			return err
 		}
@@ -121,17 +125,14 @@ func (i *userImport) run(ctx context.Context) error {
 
 // readBatch reads the next lines. It returns io.EOF with the last of them.
 func (i *userImport) readBatch(ctx context.Context) (batch []importedLine, err error) {
-	began := i.read.Bytes
-	for err == nil && len(batch) < i.options.BatchSize && i.read.Bytes-began < maxImportBytes {
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("auth: importing users: %w", err)
-		}
+	began, records := i.read.Bytes, 0
+	for err == nil && records < 2*i.options.BatchSize && i.read.Bytes-began < maxImportBytes {
+		line := importedLine{number: i.read.Lines + 1}
 		var text []byte
 		var tooLong bool
-		if text, tooLong, err = i.readLine(); err != nil && !errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("auth: reading line %d of an import: %w", i.read.Lines, err)
+		if text, tooLong, err = i.readLine(ctx); err != nil && err != io.EOF {
+			return nil, fmt.Errorf("auth: reading line %d of an import: %w", line.number, err)
 		}
-		line := importedLine{number: i.read.Lines}
 		switch {
 		case tooLong:
 			line.err = invalidf("line", "must be at most %d bytes long", maxImportLine)
@@ -141,17 +142,20 @@ func (i *userImport) readBatch(ctx context.Context) (batch []importedLine, err e
 			line.user, line.err = i.service.importedUser(ctx, text, i.options.VouchForSHA256)
 		}
 		batch = append(batch, line)
+		records += 1 + max(1, len(line.user.Keys)) // one that is refused counts like one with a key
 	}
 	return batch, err
 }
 
 // readLine returns the next line without its end, and io.EOF with the last. Of a line
 // that is too long, it keeps nothing. The line is good until the next call.
-func (i *userImport) readLine() (text []byte, tooLong bool, err error) {
-	text, err = i.lines.ReadSlice('\n')
-	length := len(text)
-	for ; errors.Is(err, bufio.ErrBufferFull); length += len(text) {
-		tooLong = true
+func (i *userImport) readLine(ctx context.Context) (text []byte, tooLong bool, err error) {
+	length := 0
+	for err = bufio.ErrBufferFull; err == bufio.ErrBufferFull; length += len(text) {
+		if err := ctx.Err(); err != nil {
+			return nil, false, err
+		}
+		tooLong = length > 0
 		text, err = i.lines.ReadSlice('\n')
 	}
 	i.read.Bytes += int64(length)
@@ -189,46 +193,53 @@ func (i *userImport) add(ctx context.Context, batch []importedLine) error {
 		if refusal == nil {
 			added++
 		} else {
-			of[at].refuse(refusal)
+			err = cmp.Or(err, of[at].refuse(refusal))
 		}
 	}
 	if added > 0 {
 		i.service.events.emit(ctx, Event{Kind: EventUsersImported,
 			Reason: fmt.Sprintf("%d of lines %d to %d", added, batch[0].number, batch[len(batch)-1].number)})
 	}
-	return nil
+	return err
 }
 
 // refuse notes what the store says of the user, without what it has put around it.
-func (l *importedLine) refuse(err error) {
-	l.err = err
-	if exists, ok := errors.AsType[*ExistsError](err); ok {
-		l.err = exists
-		l.present = exists.SameUserID != "" && (!l.user.hasID || exists.SameUserID == l.user.User.ID)
+func (l *importedLine) refuse(err error) error {
+	exists, ok := errors.AsType[*ExistsError](err)
+	if !ok {
+		return fmt.Errorf("auth: the store refuses the user of line %d of an import with no ExistsError: see storetest: %w", l.number, err)
 	}
+	l.err = exists
+	l.present = exists.SameUserID != "" && (!l.user.hasID || exists.SameUserID == l.user.User.ID)
+	return nil
 }
 
 // report counts what came of the lines, and says so.
 func (i *userImport) report(batch []importedLine) (err error) {
-	defer contain("a function of ImportOptions", func(failure error) { err = failure })
-	counted := i.progress
-	counted.Lines, counted.Bytes = i.read.Lines, i.read.Bytes
+	if i.read.Bytes == i.progress.Bytes {
+		return nil // the stream ended with the batch before
+	}
+	i.progress.Lines, i.progress.Bytes = i.read.Lines, i.read.Bytes
+	var refused []RefusedLine
 	for _, line := range batch {
 		switch {
 		case line.err == nil:
-			counted.Added++
+			i.progress.Added++
 		case line.present:
-			counted.Present++
+			i.progress.Present++
 		default:
-			counted.Refused++
-			if i.options.OnRefused != nil {
-				i.options.OnRefused(RefusedLine{Line: line.number, Err: line.err})
-			}
+			i.progress.Refused++
+			refused = append(refused, RefusedLine{Line: line.number, Err: line.err})
 		}
 	}
-	i.progress = counted
+	defer contain("a function of ImportOptions", func(failure error) { err = failure })
+	if i.options.OnRefused != nil {
+		for _, line := range refused {
+			i.options.OnRefused(line)
+		}
+	}
 	if i.options.OnProgress != nil {
-		i.options.OnProgress(counted)
+		i.options.OnProgress(i.progress)
 	}
 	return nil
 }

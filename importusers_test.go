@@ -231,6 +231,17 @@ func TestTheProgressOfAnImportIsThatOfItsLines(t *testing.T) {
 	progress, err = i.svc.ImportUsers(t.Context(), strings.NewReader(""), i.options())
 	require.NoError(t, err)
 	require.Zero(t, progress)
+	require.Empty(t, i.progress.take())
+
+	// Where the lines are a multiple of the batches, nobody is told of an empty batch.
+	progress, err = i.svc.ImportUsers(t.Context(), strings.NewReader(line("a")+"\n"+line("b")+"\n"), options)
+	require.NoError(t, err)
+	require.Equal(t, []auth.ImportProgress{progress}, i.progress.take())
+
+	// A line that is refused is one of its batch.
+	progress, err = i.svc.ImportUsers(t.Context(), strings.NewReader("{}\n{}\n{}\n"), options)
+	require.NoError(t, err)
+	require.Equal(t, []auth.ImportProgress{{Lines: 2, Bytes: 6, Refused: 2}, progress}, i.progress.take())
 
 	// However the stream is cut into reads.
 	for _, reader := range []io.Reader{iotest.OneByteReader(strings.NewReader(text)), iotest.DataErrReader(strings.NewReader(text))} {
@@ -240,7 +251,7 @@ func TestTheProgressOfAnImportIsThatOfItsLines(t *testing.T) {
 	}
 }
 
-func TestALineMayBe64KiBLongWhateverEndsIt(t *testing.T) {
+func TestALineMayBe128KiBLongWhateverEndsIt(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	padded := func(length int) string { // with spaces, before the end
@@ -248,7 +259,7 @@ func TestALineMayBe64KiBLongWhateverEndsIt(t *testing.T) {
 		return good[:len(good)-1] + strings.Repeat(" ", length-len(good)) + "}"
 	}
 	for _, end := range []string{"", "\n", "\r\n"} {
-		for length, refused := range map[int]int{64<<10 - 1: 0, 64 << 10: 0, 64<<10 + 1: 1, 64<<10 + 2: 1, 128 << 10: 1} {
+		for length, refused := range map[int]int{128<<10 - 1: 0, 128 << 10: 0, 128<<10 + 1: 1, 128<<10 + 2: 1, 256 << 10: 1} {
 			progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(padded(length)+end), i.options())
 			require.NoError(t, err)
 			require.Equal(t, refused, progress.Refused, "%d bytes and %q", length, end)
@@ -310,19 +321,76 @@ func TestAnInterruptedImportGoesOnWithNoneLostAndNoneTwice(t *testing.T) {
 			require.Len(t, i.users(), 100)
 		})
 	}
-	t.Run("the stream fails", func(t *testing.T) {
-		t.Parallel()
-		i := newImporting(t)
-		errCut := errors.New("connection reset")
-		cut := io.MultiReader(strings.NewReader(text[:len(text)-10]), iotest.ErrReader(errCut))
-		options := i.options()
-		options.BatchSize = 99
-		progress, err := i.svc.ImportUsers(t.Context(), cut, options)
-		require.ErrorIs(t, err, errCut)
-		require.ErrorContains(t, err, "line 100")
-		require.Equal(t, 99, progress.Added, "half a line is not taken for one")
-		require.Empty(t, i.refused.take())
+	for name, cut := range map[string]struct {
+		text  string
+		err   error
+		line  string
+		added int
+	}{
+		"the stream fails within a line":     {text[:len(text)-10], errors.New("connection reset"), "line 100", 99},
+		"the stream fails after a line":      {text + "\n", errors.New("connection reset"), "line 101", 99},
+		"the stream fails with an EOF in it": {text[:len(text)-10], fmt.Errorf("connection reset: %w", io.EOF), "line 100", 99},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := newImporting(t)
+			options := i.options()
+			options.BatchSize = 99
+			progress, err := i.svc.ImportUsers(t.Context(), io.MultiReader(strings.NewReader(cut.text), iotest.ErrReader(cut.err)), options)
+			require.ErrorIs(t, err, cut.err)
+			require.ErrorContains(t, err, "reading "+cut.line+" of")
+			require.Equal(t, cut.added, progress.Added, "half a line is not taken for one")
+			require.Empty(t, i.refused.take())
+		})
+	}
+}
+
+func TestAnImportOfALineWithoutEndCanBeGivenUp(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	read := 0
+	endless := readerFunc(func(p []byte) (int, error) {
+		clear(p)
+		if read += len(p); read > 1<<20 {
+			cancel()
+		}
+		if read > 64<<20 {
+			return 0, io.EOF
+		}
+		return len(p), nil
 	})
+	_, err := newImporting(t).svc.ImportUsers(ctx, endless, auth.ImportOptions{})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Less(t, read, 2<<20)
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func TestABatchIsBoundedByItsKeysToo(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t)
+	withKeys := func(name string, keys int) string {
+		text := make([]string, keys)
+		for k := range text {
+			text[k] = fmt.Sprintf(`{"access_key":"%s-%d","hash":%q}`, name, k, bcrypted)
+		}
+		return fmt.Sprintf(`{"username":%q,"keys":[%s]}`, name, strings.Join(text, ","))
+	}
+	options := i.options()
+	options.BatchSize = 20
+	lines := []string{withKeys("a", 10), withKeys("b", 27), withKeys("c", 39), withKeys("d", 100)}
+	for n := range 20 {
+		lines = append(lines, withKeys(fmt.Sprintf("e-%d", n), 1))
+	}
+	_, err := i.svc.ImportUsers(t.Context(), strings.NewReader(strings.Join(lines, "\n")), options)
+	require.NoError(t, err)
+	var told []int
+	for _, progress := range i.progress.take() {
+		told = append(told, progress.Added)
+	}
+	require.Equal(t, []int{3, 4, 24}, told)
 }
 
 func TestABatchThatTakesTheStoreTooLongSaysWhatToSet(t *testing.T) {
@@ -343,6 +411,27 @@ func TestABatchThatTakesTheStoreTooLongSaysWhatToSet(t *testing.T) {
 	require.NotContains(t, err.Error(), "BatchSize", "the caller's own time was over")
 }
 
+// oddStore refuses the second of several users as no store should.
+type oddStore struct{ auth.Store }
+
+var errOdd = errors.New("no such column")
+
+func (s oddStore) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
+	refusals, err := s.Store.RegisterAll(ctx, users[:1])
+	return append(refusals, errOdd), err
+}
+
+func TestAnImportEndsWhereTheStoreRefusesSomebodyForNoReason(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t, func(f *fixture, _ *auth.Config) { f.store = oddStore{f.store} })
+	_, err := i.importLines(line("a"), line("b"))
+	require.ErrorIs(t, err, errOdd)
+	require.ErrorContains(t, err, "line 2 of an import")
+	require.Empty(t, i.refused.take())
+	require.Len(t, i.users(), 1)
+	require.Contains(t, i.log.String(), "1 of lines 1 to 2")
+}
+
 func TestAPanicInACallbackOfAnImportIsAnError(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
@@ -350,8 +439,10 @@ func TestAPanicInACallbackOfAnImportIsAnError(t *testing.T) {
 		{OnRefused: func(auth.RefusedLine) { panic("boom") }},
 		{OnProgress: func(auth.ImportProgress) { panic("boom") }},
 	} {
-		_, err := i.svc.ImportUsers(t.Context(), strings.NewReader(line("a")+"\n{}\n"), options)
+		progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(line("a")+"\n{}\n"), options)
 		require.EqualError(t, err, "auth: a function of ImportOptions panicked: boom")
+		require.Equal(t, 1, progress.Added+progress.Present, "which is done")
+		require.Equal(t, 2, progress.Lines)
 	}
 	require.Equal(t, 1, i.mustImport(line("a")).Present)
 }

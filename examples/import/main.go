@@ -33,6 +33,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // the second Ctrl-C ends it, should a read not return
 	if err := run(ctx, os.Args[1:], os.Getenv("DATABASE_URL"), os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -93,8 +94,12 @@ func open(ctx context.Context, database string) (svc *auth.Service, closeDatabas
 	driver, dialect := "sqlite", sqlstore.SQLite
 	switch {
 	case strings.HasPrefix(database, "file:"):
-		database += "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=cache_size(-262144)" // KiB
-	case strings.HasPrefix(database, "postgres://"):
+		mark := "?"
+		if strings.Contains(database, mark) {
+			mark = "&"
+		}
+		database += mark + "_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=cache_size(-262144)" // KiB
+	case strings.HasPrefix(database, "postgres://"), strings.HasPrefix(database, "postgresql://"):
 		driver, dialect = "pgx", sqlstore.Postgres
 	default:
 		return nil, nil, errors.New("set DATABASE_URL to file:NAME for SQLite, or to postgres://…")

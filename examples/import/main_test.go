@@ -36,7 +36,8 @@ func TestTheProgramImportsAndSaysWhatItRefuses(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte(lines(t)), 0o600))
 	for round, want := range []string{"3 users added, 0 were there, 2 lines refused", "0 users added, 3 were there, 2 lines refused"} {
 		var stdout, stderr bytes.Buffer
-		err := run(t.Context(), []string{"-batch", "2", file}, database, &stdout, &stderr)
+		name := []string{database, database + "?mode=rw"}[round]
+		err := run(t.Context(), []string{"-batch", "2", file}, name, &stdout, &stderr)
 		require.ErrorContains(t, err, "the refused lines can be mended", round)
 		require.Equal(t, file+":4: username is taken\n"+
 			file+":5: is_super_user must not be true: promote the user afterwards, knowingly\n", stdout.String())

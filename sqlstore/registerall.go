@@ -69,14 +69,19 @@ type registration struct {
 	ask      bool    // what is taken, before adding: something has been
 }
 
-// atOnce is how many users are added behind one savepoint. A transaction of 100,000 makes
-// fewer than the 64 with which PostgreSQL keeps to memory that others can read fast.
+// atOnce is how many users are added behind one savepoint, once something has been taken.
+// A transaction of 100,000 makes fewer than the 64 with which PostgreSQL keeps to memory
+// that others can read fast.
 const atOnce = 2048
 
-// addAll adds the candidates. Of what others take meanwhile it asks again, and about
-// fewer at a time, so that nobody keeps it from getting through.
+// addAll adds the candidates: all together, so that their keys go to the index in one
+// order, or some at a time. Of what others take meanwhile it asks again, and about fewer,
+// so that nobody keeps it from getting through.
 func (r *registration) addAll(ctx context.Context, candidates []candidate) error {
-	size, alone := atOnce, 0
+	size, alone := len(candidates), 0
+	if r.ask {
+		size = atOnce
+	}
 	for len(candidates) > 0 {
 		some := candidates[:min(size, len(candidates))]
 		err := r.addSome(ctx, some)
@@ -87,7 +92,7 @@ func (r *registration) addAll(ctx context.Context, candidates []candidate) error
 		case !errors.Is(err, auth.ErrExists):
 			return err
 		case !r.ask:
-			r.ask = true
+			r.ask, size = true, atOnce
 		case len(some) > 1:
 			size = len(some) / 2
 		default:

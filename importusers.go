@@ -64,11 +64,11 @@ type ImportProgress struct {
 // that is taken is refused, and so is one that cannot be read. The others are added.
 //
 // To go on after an interruption, of whatever kind, call it again with the same lines,
-// from the first: whoever has the username and all the keys of a line is counted as
-// Present. Nothing else of the line is compared, and nothing of it applied: an address or
-// a hash that has been changed in the lines since stays as it was added. The same call is
-// for lines that were refused and have been mended. Several imports at once, of whatever
-// lines, add each user once.
+// from the first: whoever has the username and all the keys of a line, and its user_id if
+// it has one, is counted as Present. Nothing else of the line is compared, and nothing of
+// it applied: an address or a hash that has been changed in the lines since stays as it
+// was added. The same call is for lines that were refused and have been mended. Several
+// imports at once, of whatever lines, add each user once.
 //
 // It returns how far it came, and an error if that is not to the end: when ctx is done,
 // or the stream or the store fails. The batch at work may have been added then or not.

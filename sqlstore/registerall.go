@@ -34,13 +34,6 @@ func (s *Store) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]e
 	})
 }
 
-// candidate is a user whom a call is to register.
-type candidate struct {
-	auth.UserWithKeys
-	at              int    // in the list of the call
-	username, email string // folded
-}
-
 // inTurn returns those who want nothing that somebody before them in the list wants, in
 // the order of their names, and those who do, in the order of the list: whether they can
 // have it depends on what becomes of the others.

@@ -8,6 +8,13 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
+// candidate is a user whom a call is to register.
+type candidate struct {
+	auth.UserWithKeys
+	at              int    // in the list of the call
+	username, email string // folded
+}
+
 // taken is what is taken, of what some users want, each with the ID of whose it is: ""
 // for a username that was retired.
 type taken struct {

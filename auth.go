@@ -297,7 +297,7 @@ func (s *Service) checkPair(ctx context.Context, pair KeyPair) (Credential, erro
 	credential, err := s.credentials.check(ctx, pair, form)
 	switch {
 	case errors.Is(err, ErrInvalidCredentials):
-		return Credential{}, s.throttle.failed(ctx, address, countFailures, err)
+		return Credential{}, s.throttle.failedSignIn(ctx, address, err)
 	case err == nil && slow:
 		s.throttle.leaveSlow(ctx, address, pair.AccessKey)
 	}

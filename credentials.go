@@ -205,7 +205,7 @@ func (v *CredentialVerifier) check(ctx context.Context, pair KeyPair, form pairF
 	case noPair:
 		return Credential{}, errPairForm
 	}
-	leave, err := v.slow.enter(ctx)
+	leave, err := v.slow.enter(ctx, networkOf(clientOf(ctx).Address))
 	if err != nil {
 		return Credential{}, err
 	}

@@ -63,7 +63,7 @@
 // # Under attack, and afterwards
 //
 // [Config.Throttling] bounds what can be tried from one address; a right generated
-// secret is let in throughout. [Config.OnEvent] is told of all that happens, who did
+// secret is let in throughout, but for a flood from there. [Config.OnEvent] is told of all that happens, who did
 // it and why it was refused; unless it is set, the log is. [Config.TrustedProxies] says
 // whose word on the address of a client counts.
 //

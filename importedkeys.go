@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -124,7 +125,7 @@ func (v *CredentialVerifier) hashChosen(ctx context.Context, imported ImportedKe
 	if len(secret) < minChosenSecret || len(secret) > maxSlowSecret {
 		return "", invalidf("secret", "must be %d to %d bytes long", minChosenSecret, maxSlowSecret)
 	}
-	leave, err := v.slow.enter(ctx)
+	leave, err := v.slow.enter(ctx, netip.Addr{}) // for the host, and not for a client
 	if err != nil {
 		return "", err
 	}

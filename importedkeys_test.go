@@ -209,3 +209,45 @@ func TestSlowHashesRunABoundedNumberAtOnceAndQueueABoundedNumber(t *testing.T) {
 	}
 	c.requireBad(t, pair) // and the queue is empty again
 }
+
+func TestOneAddressHasOnlyAPartOfThePlacesForSlowHashes(t *testing.T) {
+	t.Parallel()
+	const places, share = 33, 8
+	entered, release := make(chan struct{}, places), make(chan struct{})
+	c := newCredentials(t, auth.CredentialConfig{})
+	c.store = &faultyStore{Store: c.store, before: func(string) error {
+		entered <- struct{}{}
+		<-release
+		return nil
+	}}
+	c.configure(t, auth.CredentialConfig{AllowImported: true, MaxSlowHashes: 1})
+	results := make(chan error, 2*places)
+	verify := func(address string) {
+		_, err := c.Verify(from(t, address), auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
+		results <- err
+	}
+	requireTurnedAway := func() {
+		t.Helper()
+		var throttled *auth.ThrottledError
+		require.ErrorAs(t, <-results, &throttled)
+	}
+	for i := range share + 20 {
+		go verify(fmt.Sprintf("2001:db8:1:2::%d", i)) // which is one client
+	}
+	<-entered
+	for range 20 {
+		requireTurnedAway()
+	}
+	for i := range 3 * share {
+		go verify(fmt.Sprintf("203.0.113.%d", i/share))
+	}
+	go verify("203.0.113.99") // the last of the 33 places
+	go verify("203.0.113.98")
+	requireTurnedAway()
+	close(release)
+	for range places {
+		require.ErrorIs(t, <-results, auth.ErrInvalidCredentials, "whoever has a place has a turn")
+	}
+	verify("2001:db8:1:2::1")
+	require.ErrorIs(t, <-results, auth.ErrInvalidCredentials, "the places are free again")
+}

@@ -7,9 +7,10 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/argon2"
@@ -163,11 +164,13 @@ func (a argonHash) equal(secret []byte) bool {
 }
 
 // slowQueue lets a bounded number of slow hashes run at once, and a bounded
-// number wait for their turn.
+// number wait for their turn, of which one client has no more than a part.
 type slowQueue struct {
 	running chan struct{} // as many elements as hashes that run
-	waiting atomic.Int64
-	max     int64
+
+	mu      sync.Mutex
+	inside  int                // those who run, and those who wait
+	clients map[netip.Addr]int // how many of them are of whom
 }
 
 // How many may wait for each one that runs, and for how long. An imported hash
@@ -175,30 +178,52 @@ type slowQueue struct {
 const (
 	waitersPerSlot = 32
 	longestWait    = 3 * time.Second
+	clientsShare   = 4 // one client has this part of the places: a fourth
 )
 
 func newSlowQueue(slots int) *slowQueue {
-	return &slowQueue{running: make(chan struct{}, slots), max: int64(slots) * (1 + waitersPerSlot)}
+	return &slowQueue{running: make(chan struct{}, slots), clients: map[netip.Addr]int{}}
 }
 
-// enter waits for a turn and returns the function that ends it. It returns a
-// [ThrottledError] if too many wait already or the wait gets too long, and ctx's
-// error if ctx is done.
-func (q *slowQueue) enter(ctx context.Context) (leave func(), err error) {
-	if q.waiting.Add(1) > q.max {
-		q.waiting.Add(-1)
+// enter waits for a turn of the client, who may not be known, and returns the function
+// that ends it. It returns a [ThrottledError] if too many wait already or the wait gets
+// too long, and ctx's error if ctx is done.
+func (q *slowQueue) enter(ctx context.Context, client netip.Addr) (leave func(), err error) {
+	if !q.admit(client) {
 		return nil, &ThrottledError{RetryAfter: time.Second}
 	}
 	timer := time.NewTimer(longestWait)
 	defer timer.Stop()
 	select {
 	case q.running <- struct{}{}:
-		return func() { <-q.running; q.waiting.Add(-1) }, nil
+		return func() { <-q.running; q.leave(client) }, nil
 	case <-timer.C:
 		err = &ThrottledError{RetryAfter: longestWait}
 	case <-ctx.Done():
 		err = fmt.Errorf("auth: waiting for a slow hash: %w", ctx.Err())
 	}
-	q.waiting.Add(-1)
+	q.leave(client)
 	return nil, err
+}
+
+// admit takes a place, if there is one for the client.
+func (q *slowQueue) admit(client netip.Addr) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	places := cap(q.running) * (1 + waitersPerSlot)
+	if q.inside == places || client.IsValid() && q.clients[client] == places/clientsShare {
+		return false
+	}
+	q.inside++
+	q.clients[client]++
+	return true
+}
+
+func (q *slowQueue) leave(client netip.Addr) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.inside--
+	if q.clients[client]--; q.clients[client] == 0 {
+		delete(q.clients, client)
+	}
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,16 +9,20 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/sallyport-go/auth/limit"
 )
 
 // Throttling bounds what can be tried. It never refuses an access secret that this
-// service has generated, and that is right, because of what others have sent: that is
-// verified first, and what is too much of is failures, which are then answered with a
-// *[ThrottledError] instead of what they would be. It counts by address ([WithClient]),
-// of an IPv6 address by its first 64 bits; where that is not known, nothing is counted.
+// service has generated, and that is right, because of what others have sent, but for a
+// Flood from the same address: the secret is verified first, and what is too much of is
+// failures, which are then answered with a *[ThrottledError] instead of what they would
+// be. It counts by address ([WithClient]), of an IPv6 address by its first 64 bits; where
+// that is not known, attempts on imported keys are counted, and nothing else.
 //
 // The zero value is a good choice.
 type Throttling struct {
@@ -26,17 +31,20 @@ type Throttling struct {
 
 	// Failures are how often sign-ins from one address may fail: 20 in a minute,
 	// 100 in an hour and 500 in a day unless set. Those with GitHub are counted by
-	// themselves.
+	// themselves. While there are too many, imported keys are refused from there
+	// without a slow hash, right or not: it takes an attacker who has the same address
+	// to keep somebody out.
 	Failures []limit.Rate
 
 	// SlowAttempts are how often one imported key may be tried from one address
 	// until it has signed in: 5 in a minute, 20 in an hour and 50 in a day unless
-	// set. What is more is refused without a slow hash, right or not: it takes an
-	// attacker who has the same address to keep somebody out.
+	// set. What is more is refused likewise. Where the address is not known, all such
+	// attempts on the key are counted together.
 	SlowAttempts []limit.Rate
 
 	// Flood is how often one address may try at all, whatever comes of it, before
-	// the store is asked: 60,000 in a minute unless set.
+	// the store is asked: 60,000 in a minute unless set. It alone refuses generated
+	// secrets that are right.
 	Flood []limit.Rate
 
 	// Off counts nothing: for hosts with limits of their own, and for benchmarks.
@@ -46,8 +54,16 @@ type Throttling struct {
 // throttle is the Throttling of a service; nil if it is off.
 type throttle struct {
 	Throttling
+	now func() time.Time
 	log *slog.Logger
+
+	mu     sync.Mutex
+	barred *simplelru.LRU[netip.Addr, time.Time] // whose imported keys are refused, and until when
 }
+
+// maxBarred is how many addresses are known to have failed too often. Who is forgotten
+// has one slow hash more.
+const maxBarred = 1 << 12
 
 func newThrottle(cfg Throttling, now func() time.Time, log *slog.Logger) (*throttle, error) {
 	if cfg.Off {
@@ -73,7 +89,8 @@ func newThrottle(cfg Throttling, now func() time.Time, log *slog.Logger) (*throt
 			}
 		}
 	}
-	return &throttle{cfg, log}, nil
+	barred, err := simplelru.NewLRU[netip.Addr, time.Time](maxBarred, nil)
+	return &throttle{Throttling: cfg, now: now, log: log, barred: barred}, err
 }
 
 // What is counted. The names go into the buckets'.
@@ -93,17 +110,36 @@ func (t *throttle) enter(ctx context.Context, address netip.Addr) error {
 	return t.take(ctx, t.Flood, address, countFlood)
 }
 
-// enterSlow counts an attempt on an imported key, likewise.
+// enterSlow counts an attempt on an imported key, likewise, unless too much has failed
+// from the address.
 func (t *throttle) enterSlow(ctx context.Context, address netip.Addr, accessKey string) error {
 	if t == nil {
 		return nil
 	}
-	return t.take(ctx, t.SlowAttempts, address, countSlow, accessKey)
+	if wait := t.barredFor(address); wait > 0 {
+		return fmt.Errorf("auth: too many %s: %w", countFailures, &ThrottledError{RetryAfter: wait})
+	}
+	return t.takeBucket(ctx, t.SlowAttempts, bucketName(address, countSlow, accessKey), countSlow)
+}
+
+// bar refuses imported keys from the address for as long. That cannot be told from the
+// limiter, which counts failures once they are there: by then a slow hash has run.
+func (t *throttle) bar(address netip.Addr, wait time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.barred.Add(networkOf(address), t.now().Add(wait))
+}
+
+func (t *throttle) barredFor(address netip.Addr) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	until, _ := t.barred.Get(networkOf(address))
+	return until.Sub(t.now())
 }
 
 // leaveSlow forgets the attempts on an imported key that has signed in.
 func (t *throttle) leaveSlow(ctx context.Context, address netip.Addr, accessKey string) {
-	if t == nil || !address.IsValid() {
+	if t == nil {
 		return
 	}
 	if err := t.Limiter.Reset(ctx, bucketName(address, countSlow, accessKey)); err != nil {
@@ -117,23 +153,34 @@ func (t *throttle) failed(ctx context.Context, address netip.Addr, kind string, 
 	if t == nil {
 		return failure
 	}
-	if err := t.take(ctx, t.Failures, address, kind); err != nil {
-		return err
-	}
-	return failure
+	return cmp.Or(t.take(ctx, t.Failures, address, kind), failure)
 }
 
-func (t *throttle) take(ctx context.Context, rates []limit.Rate, address netip.Addr, kind ...string) error {
+// failedSignIn is failed for an access key.
+func (t *throttle) failedSignIn(ctx context.Context, address netip.Addr, failure error) error {
+	err := t.failed(ctx, address, countFailures, failure)
+	if throttled, ok := errors.AsType[*ThrottledError](err); ok {
+		t.bar(address, throttled.RetryAfter)
+	}
+	return err
+}
+
+// take counts one more of the kind from the address, if it is known.
+func (t *throttle) take(ctx context.Context, rates []limit.Rate, address netip.Addr, kind string) error {
 	if !address.IsValid() {
 		return nil
 	}
-	wait, err := t.Limiter.Take(ctx, bucketName(address, kind...), rates)
+	return t.takeBucket(ctx, rates, bucketName(address, kind), kind)
+}
+
+func (t *throttle) takeBucket(ctx context.Context, rates []limit.Rate, bucket, kind string) error {
+	wait, err := t.Limiter.Take(ctx, bucket, rates)
 	switch {
 	case err != nil:
 		t.log.WarnContext(ctx, "auth: the limiter fails, and bounds nothing", "error", err)
 		return nil
 	case wait > 0:
-		return fmt.Errorf("auth: too many %s: %w", kind[0], &ThrottledError{RetryAfter: wait})
+		return fmt.Errorf("auth: too many %s: %w", kind, &ThrottledError{RetryAfter: wait})
 	}
 	return nil
 }
@@ -141,10 +188,16 @@ func (t *throttle) take(ctx context.Context, rates []limit.Rate, address netip.A
 // bucketName is a hash, so that no limiter keeps keys and addresses, and that nobody
 // chooses what it is.
 func bucketName(address netip.Addr, kind ...string) string {
-	if address.Is6() {
-		network, _ := address.Prefix(64) // what one customer has
-		address = network.Addr()
-	}
-	digest := sha256.Sum256(framed(append([]string{"sallyport limit", address.String()}, kind...)...))
+	digest := sha256.Sum256(framed(append([]string{"sallyport limit", networkOf(address).String()}, kind...)...))
 	return hex.EncodeToString(digest[:16])
+}
+
+// networkOf returns the address under which a client is counted: of an IPv6 address,
+// what one customer has is the first 64 bits.
+func networkOf(address netip.Addr) netip.Addr {
+	if !address.Is6() {
+		return address
+	}
+	network, _ := address.Prefix(64)
+	return network.Addr()
 }

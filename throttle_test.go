@@ -156,25 +156,32 @@ func TestBehindAnUnknownProxyNothingIsCountedAndTheLogSaysSoOnce(t *testing.T) {
 		r = known.send("POST", "/auth/users/login", loginBody(known.wrong()), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
 	}
 	require.Equal(t, http.StatusTooManyRequests, r.status, "who has said that there is none counts by the connection")
+	require.Equal(t, 1, strings.Count(known.log.String(), "from an address that is not in Config.TrustedProxies"))
 }
 
-func TestAnImportedKeyIsTriedOnlySoOftenFromOneAddress(t *testing.T) {
-	t.Parallel()
-	reads := 0
-	f := newFixture(t, func(f *fixture, cfg *auth.Config) {
+// newWithImportedKey gives the user a key from elsewhere, and returns another pair with a wrong
+// secret for it. Reads are how often the store has been asked for a key.
+func newWithImportedKey(t *testing.T) (f *fixture, pair, guess auth.KeyPair, reads *int) {
+	reads = new(int)
+	f = newFixture(t, func(f *fixture, cfg *auth.Config) {
 		cfg.Credentials.AllowImported = true
 		f.store = &faultyStore{Store: f.store, before: func(method string) error {
 			if method == "FindKey" {
-				reads++
+				*reads++
 			}
 			return nil
 		}}
 	})
-	pair := auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}
+	pair = auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{
 		UserID: f.user.ID, AccessKey: pair.AccessKey, Secret: pair.AccessSecret,
 	}))
-	guess := auth.KeyPair{AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret("battery staple")}
+	return f, pair, auth.KeyPair{AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret("battery staple")}, reads
+}
+
+func TestAnImportedKeyIsTriedOnlySoOftenFromOneAddress(t *testing.T) {
+	t.Parallel()
+	f, pair, guess, reads := newWithImportedKey(t)
 	attacker, owner := from(t, "203.0.113.7"), from(t, "203.0.113.8")
 	for range 4 {
 		_, err := f.svc.Login(attacker, guess)
@@ -186,18 +193,70 @@ func TestAnImportedKeyIsTriedOnlySoOftenFromOneAddress(t *testing.T) {
 		_, err := f.svc.Login(attacker, guess)
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials, "and has been forgotten")
 	}
-	seen := reads
+	seen := *reads
 	for range 10 {
 		_, err = f.svc.Login(attacker, pair)
 		requireThrottled(t, err, time.Second, 12*time.Second)
 	}
-	require.Equal(t, seen, reads, "refused before there is anything to hash")
+	require.Equal(t, seen, *reads, "refused before there is anything to hash")
 	for range 10 {
 		_, err = f.svc.Login(owner, pair)
 		require.NoError(t, err, "who is elsewhere is not kept out")
 	}
 	_, err = f.svc.Login(attacker, auth.KeyPair{AccessKey: "bob@old", AccessSecret: guess.AccessSecret})
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "another key")
+}
+
+func TestWhoHasFailedTooOftenHasNoMoreSlowHashes(t *testing.T) {
+	t.Parallel()
+	f, pair, guess, reads := newWithImportedKey(t)
+	attacker, owner := from(t, "2001:db8:1:2::7"), from(t, "2001:db8:1:3::7")
+	for range 20 { // whatever key it was
+		_, err := f.svc.Login(attacker, f.wrong())
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	}
+	_, err := f.svc.Login(attacker, pair)
+	require.NoError(t, err, "not too often yet")
+	_, err = f.svc.Login(attacker, f.wrong())
+	requireThrottled(t, err, 2*time.Second, 3*time.Second)
+
+	seen := *reads
+	for i := range 100 {
+		guess.AccessKey = fmt.Sprintf("name-%d@old", i) // each of which has attempts of its own
+		_, err = f.svc.Login(from(t, fmt.Sprintf("2001:db8:1:2::%d", i)), guess)
+		requireThrottled(t, err, 2*time.Second, 3*time.Second)
+	}
+	_, err = f.svc.Login(attacker, pair)
+	requireThrottled(t, err, 2*time.Second, 3*time.Second)
+	require.Equal(t, seen, *reads, "refused before there is anything to hash")
+	_, err = f.svc.Login(owner, pair)
+	require.NoError(t, err, "who is elsewhere is not kept out")
+	_, err = f.svc.Login(attacker, f.userPair)
+	require.NoError(t, err, "nor is a generated secret")
+
+	f.clock.Advance(3 * time.Second)
+	_, err = f.svc.Login(attacker, pair)
+	require.NoError(t, err)
+}
+
+func TestWhereAddressesAreNotKnownGuessesAtAnImportedKeyAreCountedTogether(t *testing.T) {
+	t.Parallel()
+	f, pair, guess, _ := newWithImportedKey(t)
+	for i := range 5 { // TrustedProxies is not set: nobody is believed, nor the connection
+		r := f.send("POST", "/auth/users/login", loginBody(guess), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
+		require.Equal(t, http.StatusUnauthorized, r.status)
+	}
+	r := f.send("POST", "/auth/users/login", loginBody(pair), "X-Forwarded-For", "203.0.113.7")
+	require.Equal(t, http.StatusTooManyRequests, r.status)
+	_, err := f.svc.Login(t.Context(), pair)
+	requireThrottled(t, err, time.Second, 12*time.Second)
+	require.Equal(t, http.StatusOK, f.login(pair).status, "whose address is known")
+
+	f.clock.Advance(12 * time.Second)
+	_, err = f.svc.Login(t.Context(), pair)
+	require.NoError(t, err)
+	_, err = f.svc.Login(t.Context(), guess)
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "the attempts are forgotten")
 }
 
 func TestAFloodIsStoppedBeforeTheStoreIsRead(t *testing.T) {

@@ -88,8 +88,11 @@ const maxProxies = 16 // that a request passes, and is still believed
 
 func newTrustedProxies(prefixes []netip.Prefix, log *slog.Logger) (*trustedProxies, error) {
 	for _, prefix := range prefixes {
-		if !prefix.IsValid() || prefix.Bits() == 0 {
+		switch {
+		case !prefix.IsValid() || prefix.Bits() == 0:
 			return nil, errors.New("auth: TrustedProxies must be networks, and not all addresses: anybody could then claim any address")
+		case prefix.Addr().Is4In6():
+			return nil, errors.New("auth: TrustedProxies must be networks such as 192.0.2.0/24, and not ::ffff:192.0.2.0/120, which no address is in")
 		}
 	}
 	return &trustedProxies{networks: slices.Clone(prefixes), known: prefixes != nil, log: log}, nil
@@ -105,7 +108,7 @@ func (p *trustedProxies) client(r *http.Request) netip.Addr {
 	if !p.known && len(r.Header["X-Forwarded-For"]) > 0 {
 		p.warn.Do(func() {
 			p.log.WarnContext(r.Context(), "auth: X-Forwarded-For comes in, and Config.TrustedProxies is nil: "+
-				"such clients' addresses are not known, and what they try is not counted")
+				"such clients' addresses are not known, and of what they try, attempts on imported keys alone are counted")
 		})
 		return netip.Addr{}
 	}
@@ -115,6 +118,12 @@ func (p *trustedProxies) client(r *http.Request) netip.Addr {
 	}
 	address := peer.Addr().Unmap().WithZone("")
 	forwarded := strings.Join(r.Header["X-Forwarded-For"], ",")
+	if forwarded != "" && !p.has(address) {
+		p.warn.Do(func() {
+			p.log.WarnContext(r.Context(), "auth: X-Forwarded-For comes in from an address that is not in Config.TrustedProxies, and is not "+
+				"believed: if a proxy stands there, all its clients count as one", "address", address)
+		})
+	}
 	for range maxProxies {
 		if forwarded == "" || !p.has(address) {
 			return address

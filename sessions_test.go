@@ -172,6 +172,7 @@ func TestAConfigurationThatIsWrongAboutSessionsIsRefused(t *testing.T) {
 		"Timeout and RequireRecent must not be negative": func(c *auth.Config) { c.RequireRecent = -1 },
 		"TrustedProxies must be networks, and not all":   func(c *auth.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} },
 		"TrustedProxies must be networks, and not all ":  func(c *auth.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("::/0")} },
+		"not ::ffff:192.0.2.0/120":                       func(c *auth.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("::ffff:192.0.2.0/120")} },
 		"TrustedProxies must be networks, and not all  ": func(c *auth.Config) { c.TrustedProxies = []netip.Prefix{{}} },
 	} {
 		cfg := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.key}}

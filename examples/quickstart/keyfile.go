@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -137,5 +138,7 @@ func (k *keyFile) config() (auth.Config, error) {
 		SigningKeys: []auth.SigningKey{signing},
 		SealingKeys: []auth.SymmetricKey{sealing},
 		Credentials: auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper}},
+
+		TrustedProxies: []netip.Prefix{}, // none: browsers connect to it themselves
 	}, nil
 }

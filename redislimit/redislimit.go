@@ -1,7 +1,8 @@
 // Package redislimit counts on a Redis server, for all instances of a service
 // together:
 //
-//	limiter, err := redislimit.New(redis.NewClient(&redis.Options{Addr: "redis.example.com:6379"}), redislimit.Options{})
+//	client := redis.NewClient(&redis.Options{Addr: "redis.example.com:6379", ContextTimeoutEnabled: true})
+//	limiter, err := redislimit.New(client, redislimit.Options{})
 //	…
 //	svc, err := auth.New(store, auth.Config{Throttling: auth.Throttling{Limiter: limiter}, …})
 //
@@ -27,11 +28,12 @@ import (
 
 // Options are what may be said of a limiter. The zero value is a good choice.
 type Options struct {
-	// Prefix begins the name of every key, behind "rate:": "sallyport" unless set.
+	// Prefix begins the name of every key, behind "rate:": "sallyport" unless set. Two
+	// services on one server need two.
 	Prefix string
 
-	// Timeout is how long the server may take for one answer: 100 milliseconds unless
-	// set.
+	// Timeout is how long the server may take for one answer, of which a request needs
+	// up to two for each rate: 100 milliseconds unless set.
 	Timeout time.Duration
 
 	// Local counts while the server is away: limit.NewMemory(0, nil) unless set.
@@ -60,10 +62,15 @@ const mostRates = 4
 const retryAfter = time.Second
 
 // New returns a limiter on the server of the client, which stays the caller's to
-// close. It does not touch the server.
+// close. It does not touch the server. The client's options must have
+// ContextTimeoutEnabled: without it, go-redis heeds no deadline but its own, and sign-ins
+// would wait for a server that hangs.
 func New(client redis.UniversalClient, options Options) (*Limiter, error) {
 	if client == nil {
 		return nil, errors.New("redislimit: New needs a client")
+	}
+	if !heedsDeadlines(client) {
+		return nil, errors.New("redislimit: set ContextTimeoutEnabled in the client's options, or sign-ins wait for a server that hangs")
 	}
 	if options.Timeout < 0 {
 		return nil, errors.New("redislimit: Timeout must not be negative")
@@ -81,6 +88,20 @@ func New(client redis.UniversalClient, options Options) (*Limiter, error) {
 		options.Logger = slog.Default()
 	}
 	return &Limiter{rates: redis_rate.NewLimiter(client), options: options}, nil
+}
+
+// heedsDeadlines reports whether the client's commands end with their context, as far as
+// that can be seen: a client of another type is the host's own.
+func heedsDeadlines(client redis.UniversalClient) bool {
+	switch client := client.(type) {
+	case *redis.Client:
+		return client.Options().ContextTimeoutEnabled
+	case *redis.ClusterClient:
+		return client.Options().ContextTimeoutEnabled
+	case *redis.Ring:
+		return client.Options().ContextTimeoutEnabled
+	}
+	return true
 }
 
 // Take implements [limit.Limiter], for up to four rates.
@@ -102,7 +123,7 @@ func (l *Limiter) take(ctx context.Context, bucket string, rates []limit.Rate) (
 	var full [mostRates]bool
 	if len(rates) > 1 {
 		for i, rate := range rates {
-			result, err := l.rates.AllowN(ctx, l.key(bucket, i), limitOf(rate), 0)
+			result, err := l.count(ctx, bucket, i, rate, 0)
 			if err != nil {
 				return 0, err
 			}
@@ -114,7 +135,7 @@ func (l *Limiter) take(ctx context.Context, bucket string, rates []limit.Rate) (
 		if someFull && !full[i] {
 			continue
 		}
-		result, err := l.rates.Allow(ctx, l.key(bucket, i), limitOf(rate))
+		result, err := l.count(ctx, bucket, i, rate, 1)
 		if err != nil {
 			return 0, err
 		}
@@ -125,11 +146,18 @@ func (l *Limiter) take(ctx context.Context, bucket string, rates []limit.Rate) (
 	return wait, nil
 }
 
+// count counts n more in the bucket's i-th rate, and waits for the answer.
+func (l *Limiter) count(ctx context.Context, bucket string, i int, rate limit.Rate, n int) (*redis_rate.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.options.Timeout)
+	defer cancel()
+	return l.rates.AllowN(ctx, l.key(bucket, i), redis_rate.Limit{Rate: rate.Count, Burst: rate.Count, Period: rate.Per}, n)
+}
+
 // Reset implements [limit.Limiter]. While the server is away, its buckets stay.
 func (l *Limiter) Reset(ctx context.Context, bucket string) error {
 	_, err := ask(ctx, l, func(ctx context.Context) (struct{}, error) {
 		for i := range mostRates {
-			if err := l.rates.Reset(ctx, l.key(bucket, i)); err != nil {
+			if err := l.reset(ctx, bucket, i); err != nil {
 				return struct{}{}, err
 			}
 		}
@@ -138,12 +166,14 @@ func (l *Limiter) Reset(ctx context.Context, bucket string) error {
 	return errors.Join(l.options.Local.Reset(ctx, bucket), err)
 }
 
-func (l *Limiter) key(bucket string, rate int) string {
-	return fmt.Sprintf("%s:%s:%d", l.options.Prefix, bucket, rate)
+func (l *Limiter) reset(ctx context.Context, bucket string, i int) error {
+	ctx, cancel := context.WithTimeout(ctx, l.options.Timeout)
+	defer cancel()
+	return l.rates.Reset(ctx, l.key(bucket, i))
 }
 
-func limitOf(rate limit.Rate) redis_rate.Limit {
-	return redis_rate.Limit{Rate: rate.Count, Burst: rate.Count, Period: rate.Per}
+func (l *Limiter) key(bucket string, rate int) string {
+	return fmt.Sprintf("%s:%s:%d", l.options.Prefix, bucket, rate)
 }
 
 var errAway = errors.New("redislimit: the server is away")
@@ -159,9 +189,7 @@ func ask[T any](ctx context.Context, l *Limiter, call func(context.Context) (T, 
 	if until != 0 && !l.awayUntil.CompareAndSwap(until, now+int64(retryAfter)) {
 		return result, errAway
 	}
-	bounded, cancel := context.WithTimeout(ctx, l.options.Timeout)
-	defer cancel()
-	result, err = call(bounded)
+	result, err = call(ctx)
 	switch {
 	case err == nil && until != 0:
 		l.awayUntil.Store(0)

@@ -37,7 +37,7 @@ func newClient(t testing.TB) *redis.Client {
 	if addr == "" {
 		testenv.Skip(t, "set AUTH_TEST_REDIS_ADDR to the host:port of a Redis server")
 	}
-	client := redis.NewClient(&redis.Options{Addr: addr})
+	client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	return client
 }
@@ -125,7 +125,14 @@ func TestWhatCannotBeIsRefused(t *testing.T) {
 	t.Parallel()
 	_, err := redislimit.New(nil, redislimit.Options{})
 	require.Error(t, err)
-	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	for _, deaf := range []redis.UniversalClient{
+		redis.NewClient(&redis.Options{}), redis.NewClusterClient(&redis.ClusterOptions{}), redis.NewRing(&redis.RingOptions{}),
+	} {
+		_, err = redislimit.New(deaf, redislimit.Options{})
+		require.ErrorContains(t, err, "ContextTimeoutEnabled")
+		require.NoError(t, deaf.Close())
+	}
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", ContextTimeoutEnabled: true})
 	defer client.Close()
 	_, err = redislimit.New(client, redislimit.Options{Timeout: -1})
 	require.Error(t, err)
@@ -138,7 +145,7 @@ func TestWhatCannotBeIsRefused(t *testing.T) {
 func TestWhileTheServerIsAwayEachInstanceCountsForItselfAndNobodyWaits(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1}) // nobody is there
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, ContextTimeoutEnabled: true}) // nobody is there
 	defer client.Close()
 	l, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	require.NoError(t, err)
@@ -205,10 +212,56 @@ func startServer(t testing.TB) *server {
 	return s
 }
 
+// A server that hangs is worse than one that is away: it takes connections and commands.
+func TestNobodyWaitsForAServerThatHangs(t *testing.T) {
+	t.Parallel()
+	hanging := startServer(t)
+	client := redis.NewClient(&redis.Options{Addr: hanging.addr, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	local := &countingLimiter{Limiter: limit.NewMemory(0, nil)}
+	l, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.DiscardHandler), Local: local})
+	require.NoError(t, err)
+	rates := []limit.Rate{{Count: 1000, Per: time.Minute}, {Count: 1000, Per: time.Hour}, {Count: 1000, Per: 24 * time.Hour}}
+	require.Eventually(t, func() bool { // the machine may be slow
+		before := local.taken.Load()
+		take(t, l, "a", rates...)
+		return local.taken.Load() == before
+	}, 20*time.Second, 100*time.Millisecond)
+
+	require.NoError(t, hanging.process.Process.Signal(syscall.SIGSTOP))
+	t.Cleanup(func() { _ = hanging.process.Process.Signal(syscall.SIGCONT) })
+	began, before := time.Now(), local.taken.Load()
+	var running sync.WaitGroup
+	for range 100 {
+		running.Go(func() { _, _ = l.Take(t.Context(), "a", rates) })
+	}
+	running.Wait()
+	require.Less(t, time.Since(began), 3*time.Second, "the client's own timeout is five")
+	require.EqualValues(t, 100, local.taken.Load()-before)
+
+	require.NoError(t, hanging.process.Process.Signal(syscall.SIGCONT))
+	require.Eventually(t, func() bool {
+		before := local.taken.Load()
+		take(t, l, "a", rates...)
+		return local.taken.Load() == before
+	}, 20*time.Second, 200*time.Millisecond, "limits return")
+}
+
+// countingLimiter counts what it is asked.
+type countingLimiter struct {
+	limit.Limiter
+	taken atomic.Int64
+}
+
+func (c *countingLimiter) Take(ctx context.Context, bucket string, rates []limit.Rate) (time.Duration, error) {
+	c.taken.Add(1)
+	return c.Limiter.Take(ctx, bucket, rates)
+}
+
 // instance is a service of several that share a store and the limits.
 func newInstance(t testing.TB, store auth.Store, key auth.SigningKey, addr string) *auth.Service {
 	t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: addr})
+	client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { client.Close() })
 	limiter, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.DiscardHandler), Timeout: time.Second})
 	require.NoError(t, err)

@@ -15,7 +15,7 @@ type Hooks struct {
 	SignIn func(ctx context.Context, method SignInMethod, outcome Outcome, took time.Duration)
 
 	// Verify is told of each bearer token: OutcomeHit or OutcomeAccepted if it was
-	// good, OutcomeRefused or OutcomeFailed if not.
+	// good, OutcomeRefused, OutcomeFailed or OutcomeCanceled if not.
 	Verify func(ctx context.Context, outcome Outcome, took time.Duration)
 }
 
@@ -28,7 +28,8 @@ const (
 	OutcomeHit       Outcome = "hit" // accepted, for the token was in the cache
 	OutcomeRefused   Outcome = "refused"
 	OutcomeThrottled Outcome = "throttled"
-	OutcomeFailed    Outcome = "failed" // the store, or GitHub, did not answer
+	OutcomeFailed    Outcome = "failed"   // the store, or GitHub, did not answer
+	OutcomeCanceled  Outcome = "canceled" // nobody waited for it: the context was canceled
 )
 
 // outcomeOf returns the outcome that an error is.
@@ -39,6 +40,8 @@ func outcomeOf(err error) Outcome {
 		return OutcomeAccepted
 	case errors.As(err, &throttled):
 		return OutcomeThrottled
+	case status >= 500 && errors.Is(err, context.Canceled):
+		return OutcomeCanceled
 	case status >= 500:
 		return OutcomeFailed
 	}

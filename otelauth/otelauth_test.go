@@ -40,12 +40,13 @@ func TestTheMeasuredStoreKeepsTheContract(t *testing.T) {
 
 // fixture is a service with everything that is measured, and what came of it.
 type fixture struct {
-	svc      *auth.Service
-	spans    *tracetest.SpanRecorder
-	registry *promclient.Registry
-	fake     *githubtest.Server
-	pair     auth.KeyPair
-	user     auth.User
+	svc       *auth.Service
+	telemetry *otelauth.Telemetry
+	spans     *tracetest.SpanRecorder
+	registry  *promclient.Registry
+	fake      *githubtest.Server
+	pair      auth.KeyPair
+	user      auth.User
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -58,6 +59,7 @@ func newFixture(t *testing.T) *fixture {
 		MeterProvider:  metric.NewMeterProvider(metric.WithReader(exporter)),
 	})
 	require.NoError(t, err)
+	f.telemetry = telemetry
 	f.fake, err = githubtest.Start("", githubtest.Config{AutoApprove: "octocat"})
 	require.NoError(t, err)
 	t.Cleanup(func() { f.fake.Close() })
@@ -181,10 +183,10 @@ func TestAStoreThatFailsIsAFailedSpan(t *testing.T) {
 	telemetry, err := otelauth.New(otelauth.Options{TracerProvider: trace.NewTracerProvider(trace.WithSpanProcessor(spans))})
 	require.NoError(t, err)
 	store := telemetry.Store(memstore.New())
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
 	_, err = store.FindKey(ctx, "x")
-	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 	_, err = store.FindKey(t.Context(), "x")
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	require.Equal(t, "Error", spans.Ended()[0].Status().Code.String())
@@ -209,6 +211,36 @@ func TestAGitHubThatIsAwayIsAFailedSpan(t *testing.T) {
 }
 
 var metricName = regexp.MustCompile(`\bauth_[a-z_]+`)
+
+// Clients that hang up must not look like a store, or a GitHub, that fails.
+func TestWhatNobodyWaitedForHasNotFailed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := f.svc.Login(ctx, f.pair)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = f.svc.Tokens().Verify(ctx, "x.y.z")
+	require.Error(t, err)
+	request, err := http.NewRequestWithContext(ctx, "GET", f.fake.URL()+"/api/v3/user", nil)
+	require.NoError(t, err)
+	_, err = f.telemetry.Transport(nil).RoundTrip(request)
+	require.ErrorIs(t, err, context.Canceled)
+	request, err = http.NewRequestWithContext(t.Context(), "GET", f.fake.URL()+"/repos/octocat/user", nil)
+	require.NoError(t, err)
+	response, err := f.telemetry.Transport(nil).RoundTrip(request)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+
+	scraped := f.scrape(t)
+	require.NotRegexp(t, `"(failed|none)"`, scraped)
+	for _, want := range []string{
+		`auth_store_duration_seconds .*"FindKey".*"canceled"`, `auth_sign_in_duration_seconds .*"canceled"`,
+		`auth_github_duration_seconds .*"/user".*"canceled"`, `auth_github_duration_seconds .*"other"`,
+	} {
+		require.Regexp(t, want, scraped)
+	}
+}
 
 // The dashboard and the alerts ask for metrics that there are.
 func TestTheDashboardAndTheAlertsAskForWhatIsMeasured(t *testing.T) {

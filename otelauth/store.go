@@ -2,6 +2,7 @@ package otelauth
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -21,7 +22,8 @@ type store struct {
 }
 
 // begin begins a call, which end ends. Outcome is "ok", "answer" for one of the
-// errors that the contract of stores has, and "failed" for any other.
+// errors that the contract of stores has, "canceled" if nobody waited for it any longer,
+// and "failed" for any other.
 func (s *store) begin(ctx context.Context, method string) (_ context.Context, end func(error)) {
 	ctx, span := s.telemetry.tracer.Start(ctx, "auth.store."+method, trace.WithSpanKind(trace.SpanKindClient))
 	began := time.Now()
@@ -29,7 +31,11 @@ func (s *store) begin(ctx context.Context, method string) (_ context.Context, en
 		outcome := "ok"
 		if err != nil {
 			outcome = "answer"
-			if status, _ := auth.ErrorStatus(err); status >= 500 {
+			status, _ := auth.ErrorStatus(err)
+			switch {
+			case status >= 500 && errors.Is(err, context.Canceled): // clients that hang up are no fault of the store's
+				outcome = "canceled"
+			case status >= 500:
 				outcome = "failed"
 				span.SetStatus(codes.Error, "the store did not answer")
 			}

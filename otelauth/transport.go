@@ -1,6 +1,8 @@
 package otelauth
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -27,15 +29,14 @@ type transport struct {
 	base      http.RoundTripper
 }
 
-// endpoints are the paths that are called, behind whatever an Enterprise host puts in
-// front.
-var endpoints = regexp.MustCompile(`(/login/oauth/access_token|/user/emails|/user/memberships/orgs|/user/teams|/user|/applications/[^/]+/token)$`)
+// endpoints are the paths that are called, behind what an Enterprise host puts in front.
+var endpoints = regexp.MustCompile(`^(?:/api/v3)?(/login/oauth/access_token|/user/emails|/user/memberships/orgs|/user/teams|/user|/applications/[^/]+/token)$`)
 
 var clientID = regexp.MustCompile(`/applications/[^/]+/`)
 
 func endpointOf(path string) string {
-	if found := endpoints.FindString(path); found != "" {
-		return clientID.ReplaceAllString(found, "/applications/{client_id}/")
+	if found := endpoints.FindStringSubmatch(path); found != nil {
+		return clientID.ReplaceAllString(found[1], "/applications/{client_id}/")
 	}
 	return "other" // the host's own calls
 }
@@ -48,10 +49,13 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	began := time.Now()
 	response, err := t.base.RoundTrip(r.WithContext(ctx))
 	status := "none"
-	if err == nil {
+	switch {
+	case err == nil:
 		status = strconv.Itoa(response.StatusCode)
+	case errors.Is(err, context.Canceled):
+		status = "canceled" // nobody waited for it
 	}
-	if err != nil || response.StatusCode >= 500 {
+	if status == "none" || status >= "500" && status <= "599" {
 		span.SetStatus(codes.Error, "GitHub did not answer")
 	}
 	attributes := []attribute.KeyValue{attribute.String("endpoint", endpoint), attribute.String("status", status)}

@@ -37,6 +37,8 @@ func TestAnImportRefusesLineByLineAndSaysWhy(t *testing.T) {
 		`{"username":"canary","email":"canary","keys":[` + key + `]}`:                                                                 "email must be an e-mail address",
 		`{"username":"canary","user_id":"..","keys":[` + key + `]}`:                                                                   "user_id must not be a word that paths have in its place",
 		`{"username":"canary","user_id":"register","keys":[` + key + `]}`:                                                             "user_id must not be a word that paths have in its place",
+		`{"username":"canary","user_id":".","keys":[` + key + `]}`:                                                                    "user_id must not be a word that paths have in its place",
+		`{"username":"canary","user_id":"login","keys":[` + key + `]}`:                                                                "user_id must not be a word that paths have in its place",
 		`{"username":"canary","user_id":"a/b","keys":[` + key + `]}`:                                                                  `user_id must be of visible ASCII characters without / \ ? # and %`,
 		`{"username":"canary","user_id":"é","keys":[` + key + `]}`:                                                                    `user_id must be of visible ASCII characters without / \ ? # and %`,
 		`{"username":"canary","user_id":"` + strings.Repeat("x", 65) + `","keys":[` + key + `]}`:                                      "user_id must be at most 64 bytes long",

@@ -16,11 +16,11 @@ type ImportOptions struct {
 	// all of these secrets were generated, as ImportedKey.GeneratedSHA256 does.
 	VouchForSHA256 bool
 
-	// BatchSize is how many lines are read before their users are added, in one
-	// transaction of the store: 1 to 100,000, and 20,000 unless set. It is for users with a
-	// key each; with more keys, a batch ends once it has twice as many users and keys.
-	// SQLite has one writer at a time, and sign-ins wait for it: a second, with 20,000. The
-	// whole transaction must take less than what the store is given, such as sqlstore's
+	// BatchSize is how many users with a key each are read before they are added, in one
+	// transaction of the store: 1 to 100,000, and 20,000 unless set. Where users have more
+	// keys, they are fewer: a batch ends with twice as many users and keys. SQLite has one
+	// writer at a time, and sign-ins wait for it: a second, with 20,000. The whole
+	// transaction must take less than what the store is given, such as sqlstore's
 	// Config.Timeout.
 	BatchSize int
 
@@ -52,7 +52,7 @@ type ImportProgress struct {
 	Bytes int64 // bytes read, for a comparison with the size of a file
 
 	Added   int // users who were added
-	Present int // users who were there already, with all keys of the line
+	Present int // lines whose users were there already, perhaps by a line before, with all its keys
 	Refused int
 }
 

@@ -404,11 +404,22 @@ func TestABatchThatTakesTheStoreTooLongSaysWhatToSet(t *testing.T) {
 	_, err := i.importLines(line("a"))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "set a smaller BatchSize")
-	late, cancel := context.WithDeadline(t.Context(), time.Now())
+}
+
+func TestABatchThatTakesTheCallerTooLongDoesNotBlameItsSize(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t, watch(func(method string) error {
+		if method == "RegisterAll" {
+			return errHang
+		}
+		return nil
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err = i.svc.ImportUsers(late, strings.NewReader(line("a")), auth.ImportOptions{})
+	_, err := i.svc.ImportUsers(ctx, strings.NewReader(line("a")), auth.ImportOptions{})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.NotContains(t, err.Error(), "BatchSize", "the caller's own time was over")
+	require.ErrorContains(t, err, "adding the users")
+	require.NotContains(t, err.Error(), "BatchSize")
 }
 
 // oddStore refuses the second of several users as no store should.
@@ -418,6 +429,9 @@ var errOdd = errors.New("no such column")
 
 func (s oddStore) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
 	refusals, err := s.Store.RegisterAll(ctx, users[:1])
+	if len(users) > 2 {
+		return refusals, err // and forgets the others
+	}
 	return append(refusals, errOdd), err
 }
 
@@ -430,6 +444,36 @@ func TestAnImportEndsWhereTheStoreRefusesSomebodyForNoReason(t *testing.T) {
 	require.Empty(t, i.refused.take())
 	require.Len(t, i.users(), 1)
 	require.Contains(t, i.log.String(), "1 of lines 1 to 2")
+	_, err = i.importLines(line("c"), line("d"), line("e"))
+	require.ErrorContains(t, err, "answers for 1 of 3 users")
+}
+
+func TestABatchInWhichNobodyIsAddedIsNoEvent(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t)
+	for range 3 {
+		_, err := i.importLines(line("a"), "{}")
+		require.NoError(t, err)
+	}
+	require.Equal(t, 1, strings.Count(i.log.String(), "auth: user.imported"))
+}
+
+func TestABatchEndsAfterSomeMiBOfLines(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t)
+	const length = 1 << 20 // too long, each
+	lines := io.LimitReader(readerFunc(func(p []byte) (int, error) {
+		for at := range p {
+			p[at] = ' '
+		}
+		p[0] = '\n'
+		return len(p), nil
+	}), 200*length)
+	_, err := i.svc.ImportUsers(t.Context(), lines, i.options())
+	require.NoError(t, err)
+	told := i.progress.take()
+	require.Greater(t, len(told), 2)
+	require.Less(t, told[0].Bytes, int64(66*length))
 }
 
 func TestAPanicInACallbackOfAnImportIsAnError(t *testing.T) {

@@ -214,7 +214,9 @@ type UserStore interface {
 	// for each nil where the user has been added with all the keys, or else an
 	// [ExistsError] for the first of the user's ID, username, e-mail and keys' IDs that is
 	// taken, by a user of the same call too; its SameUserID says whether that is the same
-	// user. Who is refused so leaves nothing behind, and the others are added.
+	// user. Who is refused so leaves nothing behind, and the others are added. What one of
+	// the errors says was so at a moment during the call; where others write meanwhile, it
+	// need not be that of the next error.
 	//
 	// It returns ErrInvalid, and adds nobody, if a key is not of its user, or somebody has
 	// no key or more than MaxKeys.

@@ -127,6 +127,21 @@ func verbs() []verb {
 			refusals, err := s.RegisterAll(ctx, list)
 			return errors.Join(append(refusals, err)...)
 		}},
+		{"RegisterAll of some who are refused", true, func(ctx context.Context, s *sqlstore.Store) error {
+			list := people(4, "listed-") // the third wants what the second would have had
+			list[1].User.Username, list[2].User.Username = "NAME OF ADA", list[0].User.Username
+			list[2].Keys[0].ID = list[1].Keys[0].ID
+			refusals, err := s.RegisterAll(ctx, list)
+			if err != nil {
+				return err
+			}
+			for i, want := range []error{nil, auth.ErrExists, auth.ErrExists, nil} {
+				if !errors.Is(refusals[i], want) {
+					return fmt.Errorf("%d: %v", i, refusals[i])
+				}
+			}
+			return nil
+		}},
 		{"Bootstrap", true, func(ctx context.Context, s *sqlstore.Store) error {
 			bob := newUser("bob")
 			bob.IsSuperUser = true

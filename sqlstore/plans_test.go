@@ -153,7 +153,7 @@ func requireIndexOnMySQL(t *testing.T, db *sql.DB, statement string, args []any)
 		require.NoError(t, rows.Scan(&id, &selectType, &table, &kind, &possible, &key, &keyLength, &ref, &count, &extra))
 		about := fmt.Sprintf("%s\n%s: type %s, key %s, rows %s, %s", statement, table.String, kind.String, key.String, count.String, extra.String)
 		require.NotContains(t, extra.String, "filesort", about)
-		if table.String == "" {
+		if table.String == "" || strings.HasPrefix(table.String, "<union") {
 			continue // such as "SELECT EXISTS (…)" itself
 		}
 		require.NotContains(t, []string{"ALL", "index"}, kind.String, about)

@@ -13,7 +13,8 @@ import (
 //
 // It takes for granted that nothing is taken, which a fresh database and a list
 // without repetitions make true, and asks only when the database says otherwise: to
-// ask about every name first would take as long again as to add it.
+// ask about every name first would take as long again as to add it. It adds a piece of
+// the list at a time, so that no more is done again for what was taken than a piece.
 func (s *Store) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -41,9 +42,9 @@ func (s *Store) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]e
 // The order of the names keeps together what goes to the same page of an index, and lets
 // two calls that want the same names wait for each other and not get in each other's way.
 func inTurn(users []auth.UserWithKeys) (first, later []candidate) {
-	wanted := newTaken()
+	wanted := taken{}
 	for at, user := range users {
-		c := candidate{user, at, auth.FoldASCII(user.User.Username), auth.FoldASCII(user.User.Email)}
+		c := newCandidate(at, user)
 		if wanted.conflict(c) == "" {
 			first = append(first, c)
 		} else {
@@ -51,7 +52,7 @@ func inTurn(users []auth.UserWithKeys) (first, later []candidate) {
 		}
 		wanted.take(c)
 	}
-	slices.SortFunc(first, func(a, b candidate) int { return cmp.Compare(a.username, b.username) })
+	slices.SortFunc(first, func(a, b candidate) int { return cmp.Compare(a.username(), b.username()) })
 	return first, later
 }
 
@@ -59,37 +60,34 @@ func inTurn(users []auth.UserWithKeys) (first, later []candidate) {
 type registration struct {
 	t        tx
 	refusals []error // by the place in the list
-	ask      bool    // what is taken, before adding: something has been
+	ask      bool    // what is taken, before adding: something was, the last time
 }
 
-// atOnce is how many users are added behind one savepoint, once something has been taken.
-// A transaction of 100,000 makes fewer than the 64 with which PostgreSQL keeps to memory
-// that others can read fast.
-const atOnce = 2048
+// pieceSize is how many users are added behind one savepoint. A transaction of 100,000
+// makes fewer than the 64 with which PostgreSQL keeps to memory that others can read
+// fast, as long as little is taken.
+const pieceSize = 4096
 
-// addAll adds the candidates: all together, so that their keys go to the index in one
-// order, or some at a time. Of what others take meanwhile it asks again, and about fewer,
-// so that nobody keeps it from getting through.
+// addAll adds the candidates, a piece at a time. What others take between a question and
+// the addition it asks about again, of fewer candidates each time: they can hold up
+// those beside whose names they take, and not the others.
 func (r *registration) addAll(ctx context.Context, candidates []candidate) error {
-	size, alone := len(candidates), 0
-	if r.ask {
-		size = atOnce
-	}
+	size, failures := pieceSize, 0 // failures of one candidate
 	for len(candidates) > 0 {
-		some := candidates[:min(size, len(candidates))]
-		err := r.addSome(ctx, some)
+		piece := candidates[:min(size, len(candidates))]
+		err := r.addPiece(ctx, piece)
 		switch {
 		case err == nil:
-			candidates, size, alone = candidates[len(some):], min(2*size, atOnce), 0
+			candidates, size, failures = candidates[len(piece):], min(2*size, pieceSize), 0
 			continue
 		case !errors.Is(err, auth.ErrExists):
 			return err
 		case !r.ask:
-			r.ask, size = true, atOnce
-		case len(some) > 1:
-			size = len(some) / 2
+			r.ask = true
+		case len(piece) > 1:
+			size = len(piece) / 2
 		default:
-			if alone++; alone == maxAttempts {
+			if failures++; failures == maxAttempts {
 				return errors.New("what a user wants is free, and taken when it is added, again and again")
 			}
 		}
@@ -97,31 +95,38 @@ func (r *registration) addAll(ctx context.Context, candidates []candidate) error
 	return nil
 }
 
-// addSome adds those of the candidates who can be added, and notes why the others cannot.
+// addPiece adds those of the candidates who can be added, and notes why the others cannot.
 // It returns [auth.ErrExists], and has changed nothing, if more than it knew is taken.
-func (r *registration) addSome(ctx context.Context, some []candidate) error {
-	refusals, accepted := make([]error, len(some)), some
+func (r *registration) addPiece(ctx context.Context, piece []candidate) error {
+	refusals, accepted := make([]error, len(piece)), piece
 	if r.ask {
-		inUse, err := findTaken(ctx, r.t, some)
+		found, err := findTaken(ctx, r.t, piece)
 		if err != nil {
 			return err
 		}
-		refusals, accepted = inUse.decide(some)
+		refusals, accepted = found.decide(piece)
 	}
 	if err := r.t.change(ctx, `SAVEPOINT registering`); err != nil {
 		return err
 	}
-	if err := insertAll(ctx, r.t, accepted); err != nil {
-		if errors.Is(err, auth.ErrExists) {
-			err = cmp.Or(r.t.change(ctx, `ROLLBACK TO SAVEPOINT registering`), err)
-		}
+	err := insertAll(ctx, r.t, accepted)
+	if errors.Is(err, auth.ErrExists) {
+		err = cmp.Or(r.t.change(ctx, `ROLLBACK TO SAVEPOINT registering`), err)
+	}
+	if err == nil || errors.Is(err, auth.ErrExists) {
+		err = cmp.Or(r.t.change(ctx, `RELEASE SAVEPOINT registering`), err) // or the next would be inside of it
+	}
+	if err != nil {
 		return err
 	}
-	for i, c := range some {
+	for i, c := range piece {
 		r.refusals[c.at] = refusals[i]
 	}
-	return r.t.change(ctx, `RELEASE SAVEPOINT registering`)
+	r.ask = len(accepted) < len(piece)
+	return nil
 }
+
+const selectAnyRetired = `SELECT EXISTS (SELECT 1 FROM auth_retired_usernames WHERE username_folded `
 
 // insertAll adds the users and their keys, or returns [auth.ErrExists].
 func insertAll(ctx context.Context, t tx, users []candidate) error {
@@ -131,7 +136,7 @@ func insertAll(ctx context.Context, t tx, users []candidate) error {
 	var names []string
 	var keys []auth.AccessKey
 	for _, user := range users {
-		names = append(names, user.username)
+		names = append(names, user.username())
 		keys = append(keys, user.Keys...)
 	}
 	slices.SortFunc(keys, func(a, b auth.AccessKey) int { return cmp.Compare(a.ID, b.ID) })
@@ -140,13 +145,22 @@ func insertAll(ctx context.Context, t tx, users []candidate) error {
 			return insertRows(ctx, t, insertUsers, userRow, users, func(c candidate) []any { return userValues(c.User) })
 		},
 		func() error { return insertRows(ctx, t, insertAccessKeys, accessKeyRow, keys, keyValues) },
-		func() error { // last, for the reason that addUser has
-			retired := map[string]string{}
-			err := findOwners(ctx, t, selectRetireds, names, retired)
-			if err == nil && len(retired) > 0 {
-				err = auth.ErrExists
-			}
-			return err
-		},
+		func() error { return requireNoneRetired(ctx, t, names) }, // last, for the reason that addUser has
 	)
+}
+
+func requireNoneRetired(ctx context.Context, t tx, names []string) error {
+	for some := range slices.Chunk(names, asked) {
+		if err := t.callerErr(); err != nil {
+			return err
+		}
+		retired, err := t.ask(ctx, selectAnyRetired+list(asked)+`)`, padded(some, asked)...)
+		if err == nil && retired {
+			err = auth.ErrExists
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -2,13 +2,17 @@ package sqlstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/memstore"
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
@@ -56,6 +60,7 @@ func TestNobodyKeepsAListFromBeingRegisteredByTakingItsNamesOneByOne(t *testing.
 		})
 		refusals, err := spied.RegisterAll(t.Context(), list)
 		require.NoError(t, err)
+		require.Equal(t, s.count("SAVEPOINT"), s.count("RELEASE"), "none inside of another")
 		require.LessOrEqual(t, firstAdded, from+3, "they are tried again without those whose names are being taken")
 		for i, refusal := range refusals {
 			owner := list[i].User
@@ -72,26 +77,41 @@ func TestNobodyKeepsAListFromBeingRegisteredByTakingItsNamesOneByOne(t *testing.
 	})
 }
 
-func TestWhoIsRegisteredBetweenTwoQuestionsIsTheSame(t *testing.T) {
+// question is how the question begins what of the users' is taken.
+const question = "SELECT 'user_id'"
+
+func TestWhoIsRegisteredWhileQuestionsAreAskedIsTheSame(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
-		spied, other, s := rivals(t, on)
-		list, same := people(10, "listed-"), people(10, "same-")
-		require.NoError(t, other.Register(t.Context(), same[0].User, same[0].Keys[0])) // or nothing is asked
-		once := false
-		s.watch(func(ctx context.Context, statement string) error {
-			if once || !strings.HasPrefix(statement, "SELECT id, user_id") {
-				return nil
+		for before := 1; before <= 2; before++ { // the first or the second question
+			spied, other, s := rivals(t, on)
+			list, same := people(150, "listed-"), people(150, "same-")
+			// Two who want each a part of what the rival's have.
+			strangers := people(2, "stranger-")
+			strangers[0].User.Username, strangers[0].Keys[0].ID = list[120].User.Username, "k-other"
+			strangers[1].User.Username, strangers[1].User.Email = "somebody", ""
+			strangers[1].Keys[0].ID = list[130].Keys[0].ID
+			list = append(list, strangers...)
+			require.NoError(t, other.Register(t.Context(), same[0].User, same[0].Keys[0])) // or nothing is asked
+			asked := 0
+			s.watch(func(ctx context.Context, statement string) error {
+				if !strings.HasPrefix(statement, question) {
+					return nil
+				}
+				if asked++; asked != before {
+					return nil
+				}
+				_, err := other.RegisterAll(ctx, same[1:])
+				return err
+			})
+			refusals, err := spied.RegisterAll(t.Context(), list)
+			require.NoError(t, err)
+			require.GreaterOrEqual(t, asked, before)
+			for i, refusal := range refusals[:150] {
+				require.Equal(t, &auth.ExistsError{Field: "username", SameUserID: same[i].User.ID}, refusal)
 			}
-			once = true
-			_, err := other.RegisterAll(ctx, same[1:])
-			return err
-		})
-		refusals, err := spied.RegisterAll(t.Context(), list)
-		require.NoError(t, err)
-		require.True(t, once)
-		for i, refusal := range refusals {
-			require.Equal(t, &auth.ExistsError{Field: "username", SameUserID: same[i].User.ID}, refusal)
+			require.Equal(t, &auth.ExistsError{Field: "username"}, refusals[150])
+			require.Equal(t, &auth.ExistsError{Field: "access_key"}, refusals[151])
 		}
 	})
 }
@@ -105,7 +125,7 @@ func TestAListIsAskedAboutNoFurtherOnceItIsGivenUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	asked := 0
 	s.watch(func(_ context.Context, statement string) error {
-		if strings.HasPrefix(statement, "SELECT id, id") {
+		if strings.HasPrefix(statement, question) {
 			asked++
 			cancel()
 		}
@@ -114,6 +134,36 @@ func TestAListIsAskedAboutNoFurtherOnceItIsGivenUp(t *testing.T) {
 	_, err = store.RegisterAll(ctx, list)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, 1, asked)
+}
+
+func TestAListIsAddedNoFurtherOnceItIsGivenUp(t *testing.T) {
+	t.Parallel()
+	store, _, s := spiedStore(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	s.watch(func(_ context.Context, statement string) error {
+		if strings.HasPrefix(statement, "INSERT") {
+			cancel()
+		}
+		return nil
+	})
+	_, err := store.RegisterAll(ctx, people(500, "listed-"))
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, 1, s.count("INSERT"))
+	require.Equal(t, s.count("PREPARE"), s.closedStmts)
+}
+
+func TestWhatIsPreparedForAListIsClosed(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		s := newStage(t)
+		_, err := s.store.RegisterAll(t.Context(), people(30, "listed-"))
+		require.NoError(t, err)
+		s.spy.watch(nil)
+		_, err = s.store.RegisterAll(t.Context(), people(700, "again-"))
+		require.NoError(t, err)
+		require.Greater(t, s.spy.count("PREPARE"), 2)
+		require.Equal(t, s.spy.count("PREPARE"), s.spy.closedStmts)
+	})
 }
 
 func TestADatabaseThatFindsFreeNamesTakenEndsTheRegistration(t *testing.T) {
@@ -128,4 +178,65 @@ func TestADatabaseThatFindsFreeNamesTakenEndsTheRegistration(t *testing.T) {
 	require.NotErrorIs(t, err, auth.ErrExists)
 	_, err = store.FindUser(t.Context(), list[0].User.ID)
 	require.ErrorIs(t, err, auth.ErrNotFound)
+}
+
+// No list, whatever its users want of each other's and of others', is answered in another
+// way than by the store in memory, which takes one user after the other.
+func TestAListIsAnsweredAsOneUserAfterTheOther(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		store := newStage(t).store
+		for round := range rounds(t) {
+			model := memstore.New()
+			prefix := fmt.Sprintf("r%d-", round)
+			of := func(what string) string { return prefix + what + strconv.Itoa(mathrand.IntN(12)) }
+			for range 4 {
+				list := make([]auth.UserWithKeys, 1+mathrand.IntN(15))
+				for i := range list {
+					user := newUser(of("id"))
+					user.Username, user.Email = anyCase(of("name")), anyCase(of("mail")+"@example.com")
+					if mathrand.IntN(2) == 0 {
+						user.Email = ""
+					}
+					list[i].User = user
+					for range 1 + mathrand.IntN(3) {
+						list[i].Keys = append(list[i].Keys, newKey(of("key"), user.ID))
+					}
+				}
+				want, err := model.RegisterAll(t.Context(), list)
+				require.NoError(t, err)
+				got, err := store.RegisterAll(t.Context(), list)
+				require.NoError(t, err)
+				for i := range list {
+					require.Equal(t, existsOf(want[i]), existsOf(got[i]), "%d of %+v", i, list)
+				}
+				gone := of("id") // whose name is retired, and whose other things are free
+				_, err = model.DeleteUser(t.Context(), gone)
+				_, err2 := store.DeleteUser(t.Context(), gone)
+				require.Equal(t, err == nil, err2 == nil)
+			}
+			for i := range 12 {
+				key := fmt.Sprintf("%skey%d", prefix, i)
+				want, err := model.FindKey(t.Context(), key)
+				got, err2 := store.FindKey(t.Context(), key)
+				require.Equal(t, err == nil, err2 == nil)
+				require.Equal(t, want, got)
+			}
+		}
+	})
+}
+
+func anyCase(text string) string {
+	if mathrand.IntN(2) == 0 {
+		return strings.ToUpper(text)
+	}
+	return text
+}
+
+// existsOf returns the refusal, the zero value for none.
+func existsOf(err error) (exists auth.ExistsError) {
+	if found, ok := errors.AsType[*auth.ExistsError](err); ok {
+		exists = *found
+	}
+	return exists
 }

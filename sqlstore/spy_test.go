@@ -17,11 +17,12 @@ import (
 type spy struct {
 	driver.Connector
 
-	mu     sync.Mutex
-	log    []string
-	args   [][]driver.NamedValue // of the statements in the log
-	closed int
-	before func(ctx context.Context, statement string) error
+	mu          sync.Mutex
+	log         []string
+	args        [][]driver.NamedValue // of the statements in the log
+	closed      int
+	closedStmts int
+	before      func(ctx context.Context, statement string) error
 }
 
 // Connect returns a connection that the spy sees through.
@@ -30,7 +31,7 @@ func (s *spy) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &spiedConn{driverConn: conn.(driverConn), spy: s}, nil
+	return &spiedConn{driverConn: conn.(driverConn), spy: s, prepared: map[*spiedStmt]bool{}}, nil
 }
 
 // watch empties the log and from now on calls before, if it is not nil, with
@@ -38,7 +39,7 @@ func (s *spy) Connect(ctx context.Context) (driver.Conn, error) {
 func (s *spy) watch(before func(ctx context.Context, statement string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.log, s.args, s.before = nil, nil, before
+	s.log, s.args, s.closedStmts, s.before = nil, nil, 0, before
 }
 
 // statements returns the log.
@@ -86,14 +87,18 @@ type driverConn interface {
 
 type spiedConn struct {
 	driverConn
-	spy  *spy
-	lost bool
+	spy      *spy
+	lost     bool
+	prepared map[*spiedStmt]bool // that are not closed
 }
 
 // lose ends the connection as a network does: the server sees it end, and rolls
-// back.
+// back. SQLite keeps its lock for as long as there is a statement.
 func (c *spiedConn) lose() {
 	c.lost = true
+	for prepared := range c.prepared {
+		_ = prepared.Stmt.Close()
+	}
 	_ = c.driverConn.Close()
 }
 
@@ -112,6 +117,43 @@ func (c *spiedConn) QueryContext(ctx context.Context, statement string, args []d
 	return meddle(ctx, c, statement, args, func() (driver.Rows, error) {
 		return c.driverConn.QueryContext(ctx, statement, args)
 	})
+}
+
+// PrepareContext is seen as PREPARE, and what is run of it as the statement itself.
+func (c *spiedConn) PrepareContext(ctx context.Context, statement string) (driver.Stmt, error) {
+	return meddle(ctx, c, "PREPARE "+statement, nil, func() (driver.Stmt, error) {
+		prepared, err := c.driverConn.PrepareContext(ctx, statement)
+		if err != nil {
+			return nil, err
+		}
+		spied := &spiedStmt{prepared, c, statement}
+		c.prepared[spied] = true
+		return spied, nil
+	})
+}
+
+type spiedStmt struct {
+	driver.Stmt
+	conn      *spiedConn
+	statement string
+}
+
+func (s *spiedStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	return meddle(ctx, s.conn, s.statement, args, func() (driver.Result, error) {
+		return s.Stmt.(driver.StmtExecContext).ExecContext(ctx, args)
+	})
+}
+
+// Close counts the statement as closed.
+func (s *spiedStmt) Close() error {
+	s.conn.spy.mu.Lock()
+	s.conn.spy.closedStmts++
+	s.conn.spy.mu.Unlock()
+	delete(s.conn.prepared, s)
+	if s.conn.lost {
+		return nil
+	}
+	return s.Stmt.Close()
 }
 
 func (c *spiedConn) Close() error {

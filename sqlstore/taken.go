@@ -11,97 +11,68 @@ import (
 // candidate is a user whom a call is to register.
 type candidate struct {
 	auth.UserWithKeys
-	at              int    // in the list of the call
-	username, email string // folded
+	at    int    // in the list of the call
+	wants []want // in the order in which they are looked at; the ID and the username first
 }
 
-// taken is what is taken, of what some users want, each with the ID of whose it is: ""
-// for a username that was retired.
-type taken struct {
-	ids, usernames, emails, keys map[string]string
+// want is what a user wants and one user alone can have.
+type want struct {
+	field string // the name of [auth.ExistsError]
+	value string // folded, where that is what counts
 }
 
-func newTaken() *taken {
-	return &taken{map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}}
-}
-
-// findTaken returns what is taken of what the candidates want.
-//
-// The questions are answered one after the other, and somebody who is added between two
-// of them is there for the second alone: who is refused for something of a user who is
-// not the same is asked about again.
-func findTaken(ctx context.Context, t tx, candidates []candidate) (*taken, error) {
-	inUse := newTaken()
-	if err := inUse.find(ctx, t, candidates); err != nil {
-		return nil, err
+func newCandidate(at int, user auth.UserWithKeys) candidate {
+	c := candidate{user, at, []want{
+		{"user_id", user.User.ID},
+		{"username", auth.FoldASCII(user.User.Username)},
+	}}
+	if user.User.Email != "" {
+		c.wants = append(c.wants, want{"email", auth.FoldASCII(user.User.Email)})
 	}
-	var unclear []candidate
-	refusals, _ := inUse.decide(candidates)
-	for i, refusal := range refusals {
-		if refusal != nil && refusal.(*auth.ExistsError).SameUserID == "" {
-			unclear = append(unclear, candidates[i])
-		}
+	for _, key := range user.Keys {
+		c.wants = append(c.wants, want{"access_key", key.ID})
 	}
-	return inUse, inUse.find(ctx, t, unclear)
+	return c
 }
 
-const (
-	selectIDs       = `SELECT id, id FROM auth_users WHERE id `
-	selectUsernames = `SELECT username_folded, id FROM auth_users WHERE username_folded `
-	selectEmails    = `SELECT email_folded, id FROM auth_users WHERE email_folded `
-	selectKeyIDs    = `SELECT id, user_id FROM auth_access_keys WHERE id `
-	selectRetireds  = `SELECT username_folded, '' FROM auth_retired_usernames WHERE username_folded `
-)
+func (c candidate) username() string { return c.wants[1].value }
 
-// find adds what the database says that is taken.
-func (u *taken) find(ctx context.Context, t tx, candidates []candidate) error {
-	var ids, usernames, emails, keys []string
-	for _, c := range candidates {
-		ids, usernames = append(ids, c.User.ID), append(usernames, c.username)
-		if c.email != "" {
-			emails = append(emails, c.email)
-		}
-		for _, key := range c.Keys {
-			keys = append(keys, key.ID)
+// taken is what is taken, of what some users want, with the ID of whose it is: "" for a
+// username that was retired.
+type taken map[want]string
+
+// conflict returns the first of what the candidate wants that is taken, or "".
+func (t taken) conflict(c candidate) (field string) {
+	for i, w := range c.wants {
+		if _, is := t[w]; is || slices.Contains(c.wants[:i], w) {
+			return w.field
 		}
 	}
-	return inOrder(
-		func() error { return findOwners(ctx, t, selectIDs, ids, u.ids) },
-		func() error { return findOwners(ctx, t, selectUsernames, usernames, u.usernames) },
-		func() error { return findOwners(ctx, t, selectRetireds, usernames, u.usernames) },
-		func() error { return findOwners(ctx, t, selectEmails, emails, u.emails) },
-		func() error { return findOwners(ctx, t, selectKeyIDs, keys, u.keys) },
-	)
+	return ""
 }
 
-// asked is how many values a question is about.
-const asked = 100
+// take adds all that the candidate wants.
+func (t taken) take(c candidate) {
+	for _, w := range c.wants {
+		t[w] = c.User.ID
+	}
+}
 
-// findOwners adds to the owners those of the values that the query finds. It ends in
-// their list.
-func findOwners(ctx context.Context, t tx, query string, values []string, owners map[string]string) error {
-	type owned struct{ value, owner string }
-	query += list(asked)
-	for some := range slices.Chunk(values, asked) {
-		if err := t.callerErr(); err != nil {
-			return err
-		}
-		found, err := collect(ctx, t.querier, func(o *owned) []any { return []any{&o.value, &o.owner} },
-			query, padded(some, asked)...)
-		if err != nil {
-			return err
-		}
-		for _, o := range found {
-			owners[o.value] = o.owner
+// same returns the ID of the user who has the username and all the keys, or "".
+func (t taken) same(c candidate) string {
+	id := t[c.wants[1]]
+	for _, w := range c.wants {
+		if w.field == "access_key" && t[w] != id {
+			return ""
 		}
 	}
-	return nil
+	return id
 }
 
 // decide takes the candidates in their order, and returns for each why not, and who is
 // left.
-func (u *taken) decide(candidates []candidate) (refusals []error, accepted []candidate) {
-	now := &taken{maps.Clone(u.ids), maps.Clone(u.usernames), maps.Clone(u.emails), maps.Clone(u.keys)}
+func (t taken) decide(candidates []candidate) (refusals []error, accepted []candidate) {
+	now := maps.Clone(t)
 	refusals = make([]error, len(candidates))
 	for i, c := range candidates {
 		if field := now.conflict(c); field != "" {
@@ -114,45 +85,55 @@ func (u *taken) decide(candidates []candidate) (refusals []error, accepted []can
 	return refusals, accepted
 }
 
-// conflict returns the first of what the candidate wants that is taken, or "".
-func (u *taken) conflict(c candidate) (field string) {
-	has := func(owners map[string]string, value string) bool { _, is := owners[value]; return is }
-	switch {
-	case has(u.ids, c.User.ID):
-		return "user_id"
-	case has(u.usernames, c.username):
-		return "username"
-	case c.email != "" && has(u.emails, c.email):
-		return "email"
+// asked is how many values a list in a question has: as many as one user can have keys.
+const asked = auth.MaxKeys
+
+// selectTaken is one question about all that users want: of several, one after the
+// other, somebody who is added meanwhile would be there for the later ones alone.
+var selectTaken = `SELECT 'user_id', id, id FROM auth_users WHERE id ` + list(asked) + `
+UNION ALL SELECT 'username', username_folded, id FROM auth_users WHERE username_folded ` + list(asked) + `
+UNION ALL SELECT 'username', username_folded, '' FROM auth_retired_usernames WHERE username_folded ` + list(asked) + `
+UNION ALL SELECT 'email', email_folded, id FROM auth_users WHERE email_folded ` + list(asked) + `
+UNION ALL SELECT 'access_key', id, user_id FROM auth_access_keys WHERE id ` + list(asked)
+
+// findTaken returns what is taken of what the candidates want.
+func findTaken(ctx context.Context, t tx, candidates []candidate) (taken, error) {
+	type owned struct {
+		want
+		owner string
 	}
-	for i, key := range c.Keys {
-		again := slices.ContainsFunc(c.Keys[:i], func(other auth.AccessKey) bool { return other.ID == key.ID })
-		if has(u.keys, key.ID) || again {
-			return "access_key"
+	found := taken{}
+	for len(candidates) > 0 {
+		if err := t.callerErr(); err != nil {
+			return nil, err
+		}
+		var arguments []any
+		arguments, candidates = askAbout(candidates)
+		rows, err := collect(ctx, t.querier, func(o *owned) []any { return []any{&o.field, &o.value, &o.owner} }, selectTaken, arguments...)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range rows {
+			found[o.want] = o.owner
 		}
 	}
-	return ""
+	return found, nil
 }
 
-// take adds all that the candidate wants.
-func (u *taken) take(c candidate) {
-	id := c.User.ID
-	u.ids[id], u.usernames[c.username] = id, id
-	if c.email != "" {
-		u.emails[c.email] = id
-	}
-	for _, key := range c.Keys {
-		u.keys[key.ID] = id
-	}
-}
-
-// same returns the ID of the user who has the username and all the keys, or "".
-func (u *taken) same(c candidate) string {
-	id := u.usernames[c.username]
-	for _, key := range c.Keys {
-		if u.keys[key.ID] != id {
-			return ""
+// askAbout returns the arguments of selectTaken for the first of the candidates, as many
+// as there is room for, and the others.
+func askAbout(candidates []candidate) (arguments []any, others []candidate) {
+	of := map[string][]string{"email": {""}} // which nobody has
+	n := 0
+	for n < len(candidates) && n < asked && len(of["access_key"])+len(candidates[n].Keys) <= asked {
+		for _, w := range candidates[n].wants {
+			of[w.field] = append(of[w.field], w.value)
 		}
+		n++
 	}
-	return id
+	of["email"] = of["email"][max(0, len(of["email"])-asked):]
+	for _, field := range []string{"user_id", "username", "username", "email", "access_key"} {
+		arguments = append(arguments, padded(of[field], asked)...)
+	}
+	return arguments, candidates[n:]
 }

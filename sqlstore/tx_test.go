@@ -37,7 +37,7 @@ func eachStatement(t *testing.T, test func(t *testing.T, v verb, n, of int)) {
 
 func TestReadsAreOneStatementAndWritesOneTransaction(t *testing.T) {
 	t.Parallel()
-	const control = `^(BEGIN|START|SET|COMMIT|ROLLBACK|PRAGMA)` // savepoints are part of the transaction
+	const control = `^(BEGIN|START|SET|COMMIT|ROLLBACK$|PRAGMA)` // savepoints are part of the transaction
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s := newStage(t)
 		for _, v := range verbs() {
@@ -90,7 +90,9 @@ func TestNoStatementReadsAWholeTable(t *testing.T) {
 func requireIndexOnSQLite(t *testing.T, db *sql.DB, statements []string) {
 	t.Helper()
 	for _, statement := range statements {
-		if strings.HasPrefix(statement, "BEGIN") || statement == "COMMIT" {
+		switch verb, _, _ := strings.Cut(statement, " "); verb {
+		case "SELECT", "INSERT", "UPDATE", "DELETE":
+		default:
 			continue
 		}
 		plan := queryPlan(t, db, statement)

@@ -117,12 +117,12 @@ func emptyListRegistered(t *testing.T, store auth.Store) {
 }
 
 func longListRegistered(t *testing.T, store auth.Store) {
-	list := make([]auth.UserWithKeys, 2000)
+	list := make([]auth.UserWithKeys, 5000)
 	want := make([]string, len(list))
 	for i := range list {
 		list[i] = newListed(1 + i%2)
 	}
-	for _, i := range []int{0, 1, 511, 512, 1023, 1999} {
+	for _, i := range []int{0, 1, 511, 512, 1023, 1999, 4095, 4096, 4999} {
 		register(t, store, list[i].User)
 		want[i] = "user_id"
 	}

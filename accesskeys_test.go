@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -241,6 +242,13 @@ func TestARotationIsRefused(t *testing.T) {
 	require.Equal(t, "Field access_key was made elsewhere and cannot be rotated: make a new key instead", imported.json(t)["detail"])
 	f.requireLogin(f.userPair, http.StatusOK)
 	require.Equal(t, http.StatusNoContent, f.sendAs(token, "DELETE", "/auth/keys/alice@old", "").status)
+	for _, name := range []string{"https://old.example/alice", "a//b", "a/../b", "a%2Fb"} {
+		require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{UserID: f.user.ID, AccessKey: name, Secret: auth.NewSecret("correct horse")}))
+		require.Equal(t, http.StatusNoContent, f.sendAs(token, "DELETE", "/auth/keys/"+url.PathEscape(name), "").status, name)
+	}
+	for _, odd := range []string{"/auth//keys/x", "/auth/./keys/x", "/auth/keys/../keys/x"} {
+		require.Equal(t, http.StatusNotFound, f.sendAs(token, "DELETE", odd, "").status, odd)
+	}
 
 	_, err := f.svc.Credentials().Rotate(t.Context(), f.userPair.AccessKey, auth.MaxOverlap+1)
 	require.ErrorIs(t, err, auth.ErrInvalid)

@@ -71,6 +71,8 @@ func (v *CredentialVerifier) importedKey(ctx context.Context, imported ImportedK
 		key.CreatedAt = now
 	}
 	switch {
+	case key.ID == "." || key.ID == "..":
+		return AccessKey{}, invalidf("access_key", "must not be a word that paths have in its place")
 	case v.expired(key):
 		return AccessKey{}, invalidf("expires_at", "must be in the future")
 	case key.CreatedAt.After(now):

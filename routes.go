@@ -115,7 +115,8 @@ func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 		s.fail(w, r, ErrNotFound)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if clean := path.Clean("/" + r.URL.Path); r.Method == http.MethodConnect || r.URL.Path != clean && r.URL.Path != clean+"/" {
+		asked := r.URL.EscapedPath() // in which a slash of an access key's is none
+		if clean := path.Clean("/" + asked); r.Method == http.MethodConnect || asked != clean && asked != clean+"/" {
 			s.fail(w, r, ErrNotFound)
 			return
 		}

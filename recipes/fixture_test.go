@@ -3,6 +3,9 @@ package recipes_test
 import (
 	"context"
 	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,11 +21,30 @@ const importedKey = "team/alice@example.com"
 // fixture is a service with a super user, root, and a user, alice.
 type fixture struct {
 	svc    *auth.Service
+	log    lockedBuffer // of the service
 	broken atomic.Bool  // the store does not answer
 	passed atomic.Int64 // how far the clock is ahead
 
 	root, alice         auth.User
 	rootPair, alicePair auth.KeyPair
+}
+
+// lockedBuffer is a buffer that servers write to.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 // failingStore reads no session while it is broken.
@@ -49,8 +71,10 @@ func newFixture(t *testing.T) *fixture {
 		ReadSessions: true, // so that the store is asked, and can be broken
 		Credentials:  auth.CredentialConfig{AllowImported: true},
 		Timeout:      2 * time.Second,
-		Now:          func() time.Time { return time.Now().Add(time.Duration(f.passed.Load())) },
-		Logger:       slog.New(slog.DiscardHandler),
+
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Now:            func() time.Time { return time.Now().Add(time.Duration(f.passed.Load())) },
+		Logger:         slog.New(slog.NewTextHandler(&f.log, nil)),
 	})
 	require.NoError(t, err)
 	f.rootPair = f.svc.Credentials().NewPair()

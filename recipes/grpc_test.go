@@ -289,3 +289,13 @@ func TestACallOverGRPCForSuperUsersReadsTheStoreEachTime(t *testing.T) {
 	_, err = invoke(alice, connection, "Purge")
 	require.NoError(t, err)
 }
+
+func TestGRPCEventsSayWhoSentTheCall(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	connection := dialProtected(t, f)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer x.y.z", "x-request-id", "request-1", "x-forwarded-for", "203.0.113.7")
+	_, err := mine(ctx, connection)
+	require.Equal(t, codes.Unauthenticated, status.Code(err))
+	require.Regexp(t, `token.refused" .*event.address=203.0.113.7 event.user_agent=grpc-go/\S+ event.request_id=request-1`, f.log.String())
+}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 )
 
@@ -47,11 +48,21 @@ type identified struct {
 
 func (s *identified) Context() context.Context { return s.ctx }
 
-// identify asks as for a request over HTTP with the same header, of which all values
-// are passed on: more than one is refused.
+// request is the call as a request over HTTP with the same header, for the token and, in
+// events, for who sent it. All values are passed on: more than one token is refused.
+func request(ctx context.Context) *http.Request {
+	r := &http.Request{Header: http.Header{}}
+	for _, name := range []string{"Authorization", "User-Agent", "X-Request-Id", "X-Forwarded-For"} {
+		r.Header[name] = metadata.ValueFromIncomingContext(ctx, name)
+	}
+	if from, ok := peer.FromContext(ctx); ok {
+		r.RemoteAddr = from.Addr.String()
+	}
+	return r.WithContext(ctx)
+}
+
 func identify(ctx context.Context, svc *auth.Service) (context.Context, error) {
-	header := http.Header{"Authorization": metadata.ValueFromIncomingContext(ctx, "authorization")}
-	called, err := svc.IdentifyContext((&http.Request{Header: header}).WithContext(ctx))
+	called, err := svc.IdentifyContext(request(ctx))
 	if err != nil {
 		return nil, Failure(ctx, err)
 	}

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -17,36 +18,45 @@ const (
 // Run does what need not wait for a request, until ctx is done, and returns ctx's
 // error. It reads which sessions have ended, now and twice in each
 // RevocationInterval, so that no request has to, and does the housekeeping,
-// [Service.Prune] now and every ten minutes. With Config.OnEvent it tells the host what
-// happens, in a goroutine that ends before it returns, or is left behind if the
-// host's function takes more than five seconds then.
+// [Service.Prune] now and every ten minutes, in a goroutine that ends before it returns.
+// With Config.OnEvent it tells the host what happens, in another, which is left behind if
+// the host's function takes more than five seconds then. End the server first: events that
+// come when Run has ended are in the log, too, for they may wait for another Run in vain.
 //
 // Run belongs on every instance. Without it the first request in each interval
 // reads what has ended, and the host is to call Prune itself. What fails is logged
 // and tried again the next time.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.events.runDelivery(ctx)()
-	prune := time.NewTicker(pruneInterval)
-	defer prune.Stop()
 	read := time.NewTicker(max(time.Millisecond, s.tokens.cfg.RevocationInterval/2))
 	defer read.Stop()
-	failing := s.readFeed(ctx, false) // before pruning, which may take its time: nobody is let in before it
-	s.housekeep(ctx)
+	failing := s.readFeed(ctx, false) // before pruning: nobody is let in before it
+	var pruning sync.WaitGroup
+	defer pruning.Wait()
+	pruning.Go(func() { s.housekeep(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-read.C:
 			failing = s.readFeed(ctx, failing)
-		case <-prune.C:
-			s.housekeep(ctx)
 		}
 	}
 }
 
+// housekeep prunes now and then until ctx is done: by itself, for the feed must be read
+// while it takes its time.
 func (s *Service) housekeep(ctx context.Context) {
-	if _, err := s.Prune(ctx); err != nil && ctx.Err() == nil {
-		s.log.ErrorContext(ctx, "auth: housekeeping failed", "error", err)
+	again := time.NewTicker(pruneInterval)
+	defer again.Stop()
+	for ctx.Err() == nil {
+		if _, err := s.Prune(ctx); err != nil && ctx.Err() == nil {
+			s.log.ErrorContext(ctx, "auth: housekeeping failed", "error", err)
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+		}
 	}
 }
 

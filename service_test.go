@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -256,6 +257,31 @@ func TestPruneReportsWhatItHasDoneWhenItFails(t *testing.T) {
 
 // Run is tested in a bubble, whose time passes when nobody has anything to do,
 // and which fails if a goroutine is left in it.
+func TestRunReadsTheFeedWhilePruningTakesItsTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var reads atomic.Int64
+		f := newFixture(t, func(f *fixture, cfg *auth.Config) {
+			cfg.Now = time.Now
+			f.store = &faultyStore{Store: f.store, before: func(method string) error {
+				switch method {
+				case "PruneSessions":
+					return errHang
+				case "ListRevocations":
+					reads.Add(1)
+				}
+				return nil
+			}}
+		})
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		require.ErrorIs(t, f.svc.Run(ctx), context.DeadlineExceeded)
+		require.Greater(t, reads.Load(), int64(10))
+		_, accepts := f.svc.FeedAge()
+		require.True(t, accepts)
+	})
+}
+
 func TestRunPrunesUntilItsContextIsDone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

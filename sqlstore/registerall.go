@@ -27,11 +27,11 @@ func (s *Store) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]e
 	first, later := inTurn(users)
 	return writeUsers(ctx, s, "register all", func(ctx context.Context, t tx) ([]error, error) {
 		r := registration{t: t, refusals: make([]error, len(users))}
-		if err := r.addAll(ctx, first); err != nil {
-			return nil, err
-		}
-		r.ask = true
-		return r.refusals, r.addAll(ctx, later)
+		return r.refusals, inOrder(
+			func() error { return r.prepareToAsk(ctx) },
+			func() error { return r.addAll(ctx, first) },
+			func() error { r.ask = true; return r.addAll(ctx, later) },
+		)
 	})
 }
 
@@ -67,6 +67,13 @@ type registration struct {
 // makes fewer than the 64 with which PostgreSQL keeps to memory that others can read
 // fast, as long as little is taken.
 const pieceSize = 4096
+
+func (r *registration) prepareToAsk(ctx context.Context) error {
+	if statement := r.t.store.dialect.beforeQuestions; statement != "" {
+		return r.t.change(ctx, statement)
+	}
+	return nil
+}
 
 // addAll adds the candidates, a piece at a time. What others take between a question and
 // the addition it asks about again, of fewer candidates each time: they can hold up

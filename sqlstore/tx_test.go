@@ -37,7 +37,7 @@ func eachStatement(t *testing.T, test func(t *testing.T, v verb, n, of int)) {
 
 func TestReadsAreOneStatementAndWritesOneTransaction(t *testing.T) {
 	t.Parallel()
-	const control = `^(BEGIN|START|SET|COMMIT|ROLLBACK$|PRAGMA)` // savepoints are part of the transaction
+	const control = `^(BEGIN|START|SET TRANSACTION|COMMIT|ROLLBACK$|PRAGMA)` // savepoints are part of the transaction
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s := newStage(t)
 		for _, v := range verbs() {

@@ -247,7 +247,9 @@ func (s *Service) Tokens() *TokenIssuer { return s.tokens }
 // Login exchanges an access key and its secret for a token: what POST
 // /auth/users/login does, for hosts that speak something other than HTTP. It
 // returns ErrInvalidCredentials for whatever does not sign anybody in, a
-// *ThrottledError, or what says that the store could not answer.
+// *ThrottledError, or what says that the store could not answer. Give ctx the client's
+// address with [WithClient]: without it, attempts on imported keys are counted by the key
+// alone, and nothing else is.
 func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
 	began := time.Now()
 	token, err := s.login(ctx, pair)

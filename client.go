@@ -26,10 +26,16 @@ type Client struct {
 // themselves, unless a host has done it before; it is for hosts that know better, or
 // that call [Service.Login] and the like from code of their own.
 func WithClient(ctx context.Context, client Client) context.Context {
-	client.Address = client.Address.Unmap().WithZone("") // a zone is the name of an interface of this machine
-	client.UserAgent = readable(client.UserAgent, MaxUserAgentLength)
-	client.RequestID = readable(client.RequestID, MaxUserAgentLength)
-	return context.WithValue(ctx, clientKey{}, client)
+	return context.WithValue(ctx, clientKey{}, client.readable())
+}
+
+// readable returns the client as it is kept and logged.
+func (c Client) readable() Client {
+	return Client{
+		Address:   c.Address.Unmap().WithZone(""), // a zone is the name of an interface of this machine
+		UserAgent: readable(c.UserAgent, MaxUserAgentLength),
+		RequestID: readable(c.RequestID, MaxUserAgentLength),
+	}
 }
 
 type clientKey struct{}

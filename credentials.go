@@ -241,6 +241,7 @@ func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret strin
 		return Credential{}, fmt.Errorf("auth: verifying an access key: %w", err)
 	}
 	found := err == nil
+	err = nil
 	if !found {
 		credential = Credential{Key: scheme.decoy}
 	}
@@ -249,13 +250,16 @@ func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret strin
 	active := credential.User.IsActive || !v.users
 	switch {
 	case !found:
-		return Credential{}, errKeyUnknown
+		err = errKeyUnknown
 	case !matches || credential.User.ID != key.UserID:
-		return Credential{}, errSecretWrong
+		err = refusedTo(key.UserID, "", errSecretWrong)
 	case v.expired(key):
-		return Credential{}, errKeyExpired
+		err = refusedTo(key.UserID, "", errKeyExpired)
 	case !active:
-		return Credential{}, errOwnerDisabled
+		err = refusedTo(key.UserID, "", errOwnerDisabled)
+	}
+	if err != nil {
+		return Credential{}, err
 	}
 	if stale {
 		// The secret is here now and will not be again: a good moment, but not

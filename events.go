@@ -96,6 +96,7 @@ type eventLog struct {
 	tell    func(Event) // nil for the log
 	queue   chan Event
 	dropped atomic.Int64 // since that was last logged
+	ended   atomic.Bool  // whether nobody delivers any longer
 
 	onSignIn func(ctx context.Context, method SignInMethod, outcome Outcome, took time.Duration) // may be nil
 }
@@ -118,12 +119,14 @@ func (l *eventLog) emit(ctx context.Context, e Event) {
 	if caller, ok := ctx.Value(callerKey{}).(*callerContext); ok && e.ActorID == "" {
 		e.ActorID = caller.identity.UserID
 	}
-	if l.tell == nil {
+	if l.tell == nil || l.ended.Load() {
 		level := slog.LevelInfo
 		if e.isRefusal() {
 			level = slog.LevelWarn
 		}
 		l.log.LogAttrs(ctx, level, "auth: "+string(e.Kind), slog.Any("event", e))
+	}
+	if l.tell == nil {
 		return
 	}
 	queue := l.queue
@@ -160,8 +163,33 @@ func (l *eventLog) signIn(ctx context.Context, began time.Time, e Event, token T
 		e.Kind = EventSignInThrottled
 	default:
 		e.Kind, e.Reason = EventSignInRefused, reasonOf(err)
+		e.about(err)
 	}
 	l.emit(ctx, e)
+}
+
+// refusalOf is a refusal of which is known whom it is about, from a signature or from the
+// store and not by what somebody claims: for the events.
+type refusalOf struct {
+	error
+	userID, sessionID string
+}
+
+func (r *refusalOf) Unwrap() error { return r.error }
+
+// refusedTo returns err as a refusal to the user, if it is one.
+func refusedTo(userID, sessionID string, err error) error {
+	if !errors.Is(err, ErrTokenRejected) && !errors.Is(err, ErrInvalidCredentials) {
+		return err
+	}
+	return &refusalOf{err, userID, sessionID}
+}
+
+// about notes in the event whom the refusal is about, where that is known.
+func (e *Event) about(err error) {
+	if refusal, ok := errors.AsType[*refusalOf](err); ok {
+		e.UserID, e.SessionID = refusal.userID, refusal.sessionID
+	}
 }
 
 // runDelivery delivers until ctx is done, in a goroutine, and returns a function that
@@ -171,6 +199,7 @@ func (l *eventLog) runDelivery(ctx context.Context) (wait func()) {
 		return func() {}
 	}
 	done := make(chan struct{})
+	l.ended.Store(false)
 	go func() {
 		defer close(done)
 		l.deliver(ctx)
@@ -193,6 +222,7 @@ func (l *eventLog) deliver(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+	l.ended.Store(true) // what comes now waits for another Run, if there is one
 	for {
 		select {
 		case e := <-l.queue:

@@ -197,15 +197,64 @@ func TestEachRefusedSignInSaysWhyToTheOperatorAlone(t *testing.T) {
 	require.Equal(t, 401, answer.status)
 	require.JSONEq(t, `{"detail": "Invalid access key or secret"}`, answer.body)
 
-	var reasons, keys []string
+	var reasons, keys, users []string
 	for _, e := range got.deliver(t, f.svc) {
 		if e.Kind == auth.EventSignInRefused {
-			reasons, keys = append(reasons, e.Reason), append(keys, e.AccessKey)
+			reasons, keys, users = append(reasons, e.Reason), append(keys, e.AccessKey), append(users, e.UserID)
 		}
 	}
+	require.Equal(t, []string{"", "", f.user.ID, f.user.ID, f.user.ID}, users, "whose key it is, if it is one")
 	require.Equal(t, []string{"not of the form of a pair", "no such key", "wrong secret", "the key has expired", "the user is disabled"}, reasons)
 	require.Empty(t, keys[0])
 	require.Equal(t, f.userPair.AccessKey, keys[4])
+}
+
+func TestARefusedTokenThatWasGoodOnceSaysWhoseItWas(t *testing.T) {
+	t.Parallel()
+	for _, reads := range []bool{false, true} {
+		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.ReadSessions = reads })
+		token := f.signIn(f.user)
+		forged := token[:len(token)-4] + "AAAA"
+		refused := func(token, reason, whose string) {
+			t.Helper()
+			f.log.Reset()
+			require.Equal(t, http.StatusUnauthorized, f.sendAs(token, "GET", "/auth/user", "").status)
+			require.Regexp(t, `token.refused" event.kind=token.refused `+whose+`event.reason="?`+reason, f.log.String())
+		}
+		refused(forged, "", "")
+		require.Equal(t, http.StatusOK, f.sendAs(token, "POST", "/auth/logout", "").status)
+		refused(token, "no such session", `event.user_id=`+f.user.ID+` event.session_id=\S+ `)
+	}
+}
+
+func TestWhatAHostsHandlerDoesHasTheClientOfItsRequest(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	request := httptest.NewRequest("POST", "/promote", nil)
+	request.Header.Set("Authorization", "Bearer "+f.signIn(f.admin))
+	request.Header.Set("User-Agent", "curl\u202e/8")
+	request.Header.Set("X-Request-Id", "request-9")
+	superUser := func(next http.Handler) http.Handler { return f.svc.Authenticate(f.svc.RequireSuperUser(next)) }
+	for i, protect := range []func(http.Handler) http.Handler{f.svc.Authenticate, superUser} {
+		f.log.Reset()
+		protect(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, err := f.svc.UpdateUser(r.Context(), f.user.ID, auth.UserChange{IsActive: new(i == 1)})
+			require.NoError(t, err)
+		})).ServeHTTP(httptest.NewRecorder(), request)
+		require.Regexp(t, `user.changed .*event.actor_id=`+f.admin.ID+`.* event.address=192.0.2.1 event.user_agent=curl/8 event.request_id=request-9`, f.log.String())
+	}
+}
+
+func TestEventsThatComeWhenRunHasEndedAreInTheLog(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.add })
+	f.login(f.userPair)
+	require.NotContains(t, f.log.String(), "sign_in.accepted")
+	require.Len(t, got.deliver(t, f.svc), 3)
+	f.login(f.userPair)
+	require.Contains(t, f.log.String(), "auth: sign_in.accepted")
+	require.Len(t, got.deliver(t, f.svc), 1, "another Run delivers it")
 }
 
 func TestWithoutAFunctionEventsAreInTheLog(t *testing.T) {

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"net/http"
 	"time"
 )
 
@@ -33,13 +34,19 @@ type callerContext struct {
 	context.Context
 	service  *Service // who vouches for it; another service's word is none
 	identity *Identity
+	request  *http.Request // for its client, should an event ask; nil where there are none
 }
 
 type callerKey struct{}
 
 func (c *callerContext) Value(key any) any {
-	if key == (callerKey{}) {
+	switch key {
+	case callerKey{}:
 		return c
+	case clientKey{}:
+		if c.request != nil {
+			return c.service.Client(c.request).readable() // or what the host has put into its context
+		}
 	}
 	return c.Context.Value(key)
 }

@@ -35,14 +35,16 @@ func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &callerContext{Context: r.Context(), service: s, identity: identity}, nil
+	return &callerContext{Context: r.Context(), service: s, identity: identity, request: r}, nil
 }
 
 // identify is Identify, whose result is shared with others.
 func (s *Service) identify(r *http.Request) (*Identity, error) {
 	identity, err := s.identifyQuietly(r)
 	if err != nil && errors.Is(err, ErrTokenRejected) {
-		s.events.emit(WithClient(r.Context(), s.Client(r)), Event{Kind: EventTokenRefused, Reason: reasonOf(err)})
+		e := Event{Kind: EventTokenRefused, Reason: reasonOf(err)}
+		e.about(err)
+		s.events.emit(WithClient(r.Context(), s.Client(r)), e)
 	}
 	return identity, err
 }
@@ -75,7 +77,7 @@ func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (*Identi
 		return nil, err
 	}
 	if err := s.tokens.requireLive(ctx, &claims, new(atomic.Uint64), now); err != nil {
-		return nil, err
+		return nil, refusedTo(claims.identity.UserID, claims.identity.SessionID, err)
 	}
 	return &claims.identity, nil
 }
@@ -126,7 +128,7 @@ func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 			return
 		}
 		identity, _ := IdentityFromContext(r.Context())
-		ctx := &userContext{callerContext{Context: r.Context(), service: s, identity: &identity}, user}
+		ctx := &userContext{callerContext{Context: r.Context(), service: s, identity: &identity, request: r}, user}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }

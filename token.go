@@ -327,7 +327,7 @@ func (t *TokenIssuer) verifyToken(ctx context.Context, token string) (identity *
 		return nil, hit, err
 	}
 	if err := t.requireLive(ctx, &v.tokenClaims, &v.checked, now); err != nil {
-		return nil, hit, err
+		return nil, hit, refusedTo(v.identity.UserID, v.identity.SessionID, err)
 	}
 	return &v.identity, hit, nil
 }

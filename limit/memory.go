@@ -24,7 +24,7 @@ type Memory struct {
 }
 
 // NewMemory returns a limiter of at most that many buckets, each of which takes some
-// 500 bytes: 65,536 if it is 0. It panics if the number is negative. The clock is
+// 450 bytes: 65,536 if it is 0. It panics if the number is negative. The clock is
 // time.Now if it is nil.
 func NewMemory(buckets int, now func() time.Time) *Memory {
 	if buckets == 0 {

@@ -4,6 +4,8 @@
 //
 //	DATABASE_URL=file:app.db go run . users.jsonl
 //
+// It brings the tables up to date: run it from the version that the service has.
+//
 // It shows how far it is, and prints the lines that were refused, with the reason. When it
 // is interrupted, the same command goes on with what is missing.
 package main

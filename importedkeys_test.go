@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -223,8 +224,10 @@ func TestOneAddressHasOnlyAPartOfThePlacesForSlowHashes(t *testing.T) {
 	}}
 	c.configure(t, auth.CredentialConfig{AllowImported: true, MaxSlowHashes: 1})
 	results := make(chan error, 2*places)
-	verify := func(address string) {
-		_, err := c.Verify(from(t, address), auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
+	ctx, cancel := context.WithCancel(t.Context())
+	verify := func(ctx context.Context, address string) {
+		ctx = auth.WithClient(ctx, auth.Client{Address: netip.MustParseAddr(address)})
+		_, err := c.Verify(ctx, auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
 		results <- err
 	}
 	requireTurnedAway := func() {
@@ -232,23 +235,26 @@ func TestOneAddressHasOnlyAPartOfThePlacesForSlowHashes(t *testing.T) {
 		var throttled *auth.ThrottledError
 		require.ErrorAs(t, <-results, &throttled)
 	}
-	for i := range share + 20 {
-		go verify(fmt.Sprintf("2001:db8:1:2::%d", i)) // which is one client
-	}
+	go verify(t.Context(), "2001:db8:1:2::1")
 	<-entered
+	for i := range share - 1 + 20 {
+		go verify(ctx, fmt.Sprintf("2001:db8:1:2::%d", i)) // which is the same client
+	}
 	for range 20 {
 		requireTurnedAway()
 	}
 	for i := range 3 * share {
-		go verify(fmt.Sprintf("203.0.113.%d", i/share))
+		go verify(ctx, fmt.Sprintf("203.0.113.%d", i/share))
 	}
-	go verify("203.0.113.99") // the last of the 33 places
-	go verify("203.0.113.98")
+	go verify(ctx, "203.0.113.99") // the last of the 33 places
+	go verify(ctx, "203.0.113.98")
 	requireTurnedAway()
-	close(release)
-	for range places {
-		require.ErrorIs(t, <-results, auth.ErrInvalidCredentials, "whoever has a place has a turn")
+	cancel()
+	for range places - 1 {
+		require.ErrorIs(t, <-results, context.Canceled, "who waits has a place")
 	}
-	verify("2001:db8:1:2::1")
+	close(release)
+	require.ErrorIs(t, <-results, auth.ErrInvalidCredentials, "who has a place has a turn")
+	verify(t.Context(), "2001:db8:1:2::1")
 	require.ErrorIs(t, <-results, auth.ErrInvalidCredentials, "the places are free again")
 }

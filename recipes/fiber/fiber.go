@@ -76,7 +76,7 @@ func request(c fiber.Ctx, r *http.Request) *http.Request {
 
 // New returns a service with the calls and routes of its own.
 func New(svc *auth.Service) *fiber.App {
-	app := fiber.New(fiber.Config{BodyLimit: 64 << 10, ReadTimeout: 10 * time.Second})
+	app := fiber.New(fiber.Config{BodyLimit: 64 << 10, ReadTimeout: 10 * time.Second, CaseSensitive: true})
 	app.Use(recover.New()) // without it, a panic ends the process: the server recovers none
 	Mount(app, svc)
 	app.Get("/reports", Use(svc.Authenticate), reports)

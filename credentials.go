@@ -250,7 +250,7 @@ func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret strin
 	active := credential.User.IsActive || !v.users
 	switch {
 	case !found:
-		err = errKeyUnknown
+		err = refusedTo("", "", errKeyUnknown) // which takes as long as what follows
 	case !matches || credential.User.ID != key.UserID:
 		err = refusedTo(key.UserID, "", errSecretWrong)
 	case v.expired(key):

@@ -35,7 +35,7 @@ func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &callerContext{Context: r.Context(), service: s, identity: identity, request: r}, nil
+	return &callerContext{request: r, service: s, identity: identity}, nil
 }
 
 // identify is Identify, whose result is shared with others.
@@ -128,7 +128,7 @@ func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 			return
 		}
 		identity, _ := IdentityFromContext(r.Context())
-		ctx := &userContext{callerContext{Context: r.Context(), service: s, identity: &identity, request: r}, user}
+		ctx := &userContext{callerContext{request: r, service: s, identity: &identity}, user}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }

@@ -152,6 +152,6 @@ func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 			WriteError(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(&callerContext{Context: r.Context(), identity: &identity}))
+		next.ServeHTTP(w, r.WithContext(&callerContext{request: r, identity: &identity}))
 	})
 }

@@ -261,18 +261,15 @@ func TestRunReadsTheFeedWhilePruningTakesItsTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var reads atomic.Int64
-		f := newFixture(t, func(f *fixture, cfg *auth.Config) {
-			cfg.Now = time.Now
-			f.store = &faultyStore{Store: f.store, before: func(method string) error {
-				switch method {
-				case "PruneSessions":
-					return errHang
-				case "ListRevocations":
-					reads.Add(1)
-				}
-				return nil
-			}}
-		})
+		f := newFixture(t, watch(func(method string) error {
+			switch method {
+			case "PruneSessions":
+				return errHang
+			case "ListRevocations":
+				reads.Add(1)
+			}
+			return nil
+		}), func(_ *fixture, cfg *auth.Config) { cfg.Now = time.Now })
 		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 		defer stop()
 		require.ErrorIs(t, f.svc.Run(ctx), context.DeadlineExceeded)

@@ -159,19 +159,21 @@ func TestBehindAnUnknownProxyNothingIsCountedAndTheLogSaysSoOnce(t *testing.T) {
 	require.Equal(t, 1, strings.Count(known.log.String(), "from an address that is not in Config.TrustedProxies"))
 }
 
+// countReads counts how often the store is asked for a key.
+func countReads(reads *int) func(*fixture, *auth.Config) {
+	return watch(func(method string) error {
+		if method == "FindKey" {
+			*reads++
+		}
+		return nil
+	})
+}
+
 // newWithImportedKey gives the user a key from elsewhere, and returns another pair with a wrong
 // secret for it. Reads are how often the store has been asked for a key.
 func newWithImportedKey(t *testing.T) (f *fixture, pair, guess auth.KeyPair, reads *int) {
 	reads = new(int)
-	f = newFixture(t, func(f *fixture, cfg *auth.Config) {
-		cfg.Credentials.AllowImported = true
-		f.store = &faultyStore{Store: f.store, before: func(method string) error {
-			if method == "FindKey" {
-				*reads++
-			}
-			return nil
-		}}
-	})
+	f = newFixture(t, countReads(reads), func(_ *fixture, cfg *auth.Config) { cfg.Credentials.AllowImported = true })
 	pair = auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{
 		UserID: f.user.ID, AccessKey: pair.AccessKey, Secret: pair.AccessSecret,
@@ -262,14 +264,8 @@ func TestWhereAddressesAreNotKnownGuessesAtAnImportedKeyAreCountedTogether(t *te
 func TestAFloodIsStoppedBeforeTheStoreIsRead(t *testing.T) {
 	t.Parallel()
 	reads := 0
-	f := newFixture(t, func(f *fixture, cfg *auth.Config) {
+	f := newFixture(t, countReads(&reads), func(_ *fixture, cfg *auth.Config) {
 		cfg.Throttling.Flood = []limit.Rate{{Count: 100, Per: time.Minute}}
-		f.store = &faultyStore{Store: f.store, before: func(method string) error {
-			if method == "FindKey" {
-				reads++
-			}
-			return nil
-		}}
 	})
 	for range 1000 {
 		f.login(f.userPair)

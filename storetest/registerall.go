@@ -206,42 +206,44 @@ func listedTwice(t *testing.T, store auth.Store) {
 	}
 }
 
-func refusedTakesNothing(t *testing.T, store auth.Store) {
+// eachRefused runs the test with somebody who wants what another has, for each of what
+// that can be.
+func eachRefused(t *testing.T, store auth.Store, test func(t *testing.T, field string, has, refused auth.UserWithKeys)) {
 	for _, w := range wants {
 		t.Run(w.field, func(t *testing.T) {
 			has := newListed(2)
 			registerList(t, store, has)
-			refused := wanting(w.field, has)
-			follows := newListed(2)
-			if w.field != "username" {
-				follows.User.Username = strings.ToLower(refused.User.Username)
-			}
-			if w.field != "email" {
-				follows.User.Email = strings.ToLower(refused.User.Email)
-			}
-			follows.Keys[0].ID = refused.Keys[0].ID
-			require.Equal(t, []string{w.field, ""}, registerList(t, store, refused, follows))
-			requireListed(t, store, has)
-			requireListed(t, store, follows)
+			test(t, w.field, has, wanting(w.field, has))
 		})
 	}
 }
 
+func refusedTakesNothing(t *testing.T, store auth.Store) {
+	eachRefused(t, store, func(t *testing.T, field string, has, refused auth.UserWithKeys) {
+		follows := newListed(2)
+		if field != "username" {
+			follows.User.Username = strings.ToLower(refused.User.Username)
+		}
+		if field != "email" {
+			follows.User.Email = strings.ToLower(refused.User.Email)
+		}
+		follows.Keys[0].ID = refused.Keys[0].ID
+		require.Equal(t, []string{field, ""}, registerList(t, store, refused, follows))
+		requireListed(t, store, has)
+		requireListed(t, store, follows)
+	})
+}
+
 // refusedLeavesToTheNext has three users, each of whom wants something of the one before.
 func refusedLeavesToTheNext(t *testing.T, store auth.Store) {
-	for _, w := range wants {
-		t.Run(w.field, func(t *testing.T) {
-			has := newListed(2)
-			registerList(t, store, has)
-			refused := wanting(w.field, has)
-			next, last := newListed(2), newListed(2)
-			next.Keys[0].ID = refused.Keys[0].ID
-			last.Keys[0].ID = next.Keys[1].ID
-			require.Equal(t, []string{w.field, "", "access_key"}, registerList(t, store, refused, next, last))
-			requireListed(t, store, next)
-			requireNotListed(t, store, auth.UserWithKeys{User: last.User, Keys: last.Keys[1:]})
-		})
-	}
+	eachRefused(t, store, func(t *testing.T, field string, _, refused auth.UserWithKeys) {
+		next, last := newListed(2), newListed(2)
+		next.Keys[0].ID = refused.Keys[0].ID
+		last.Keys[0].ID = next.Keys[1].ID
+		require.Equal(t, []string{field, "", "access_key"}, registerList(t, store, refused, next, last))
+		requireListed(t, store, next)
+		requireNotListed(t, store, auth.UserWithKeys{User: last.User, Keys: last.Keys[1:]})
+	})
 }
 
 func listedRetired(t *testing.T, store auth.Store) {

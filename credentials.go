@@ -240,26 +240,26 @@ func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret strin
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Credential{}, fmt.Errorf("auth: verifying an access key: %w", err)
 	}
-	found := err == nil
-	err = nil
+	found, owner := err == nil, credential.Key.UserID
 	if !found {
-		credential = Credential{Key: scheme.decoy}
+		credential, owner = Credential{Key: scheme.decoy}, ""
 	}
 	key := credential.Key
 	matches, stale := v.matchKey(scheme, key, accessKey, secret)
 	active := credential.User.IsActive || !v.users
+	var refusal error
 	switch {
 	case !found:
-		err = refusedTo("", "", errKeyUnknown) // which takes as long as what follows
+		refusal = errKeyUnknown
 	case !matches || credential.User.ID != key.UserID:
-		err = refusedTo(key.UserID, "", errSecretWrong)
+		refusal = errSecretWrong
 	case v.expired(key):
-		err = refusedTo(key.UserID, "", errKeyExpired)
+		refusal = errKeyExpired
 	case !active:
-		err = refusedTo(key.UserID, "", errOwnerDisabled)
+		refusal = errOwnerDisabled
 	}
-	if err != nil {
-		return Credential{}, err
+	if refusal != nil {
+		return Credential{}, refusedTo(owner, "", refusal) // nobody's too, which takes as long
 	}
 	if stale {
 		// The secret is here now and will not be again: a good moment, but not

@@ -133,7 +133,7 @@ func (r *registration) addPiece(ctx context.Context, piece []candidate) error {
 	return nil
 }
 
-const selectAnyRetired = `SELECT EXISTS (SELECT 1 FROM auth_retired_usernames WHERE username_folded `
+var selectAnyRetired = `SELECT EXISTS (SELECT 1 FROM auth_retired_usernames WHERE username_folded ` + list(asked) + `)`
 
 // insertAll adds the users and their keys, or returns [auth.ErrExists].
 func insertAll(ctx context.Context, t tx, users []candidate) error {
@@ -161,7 +161,7 @@ func requireNoneRetired(ctx context.Context, t tx, names []string) error {
 		if err := t.callerErr(); err != nil {
 			return err
 		}
-		retired, err := t.ask(ctx, selectAnyRetired+list(asked)+`)`, padded(some, asked)...)
+		retired, err := t.ask(ctx, selectAnyRetired, padded(some, asked)...)
 		if err == nil && retired {
 			err = auth.ErrExists
 		}

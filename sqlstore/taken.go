@@ -123,7 +123,7 @@ func findTaken(ctx context.Context, t tx, candidates []candidate) (taken, error)
 // askAbout returns the arguments of selectTaken for the first of the candidates, as many
 // as there is room for, and the others.
 func askAbout(candidates []candidate) (arguments []any, others []candidate) {
-	of := map[string][]string{"email": {""}} // which nobody has
+	of := map[string][]string{}
 	n := 0
 	for n < len(candidates) && n < asked && len(of["access_key"])+len(candidates[n].Keys) <= asked {
 		for _, w := range candidates[n].wants {
@@ -131,7 +131,9 @@ func askAbout(candidates []candidate) (arguments []any, others []candidate) {
 		}
 		n++
 	}
-	of["email"] = of["email"][max(0, len(of["email"])-asked):]
+	if len(of["email"]) == 0 {
+		of["email"] = []string{""} // which nobody has
+	}
 	for _, field := range []string{"user_id", "username", "username", "email", "access_key"} {
 		arguments = append(arguments, padded(of[field], asked)...)
 	}

@@ -230,7 +230,7 @@ func TestTheStoreBeingAwayIsNeverAnAnswerToAnAdministrator(t *testing.T) {
 	token := f.signIn(f.admin)
 	for method, call := range map[string]string{
 		"ListUsers": "GET /auth/users", "UpdateUser": "PATCH /auth/users/USER", "DeleteUser": "DELETE /auth/users/USER",
-		"ResetUser": "POST /auth/users/USER/reinstate", "EndUserSessions": "POST /auth/tokens/revoke-user/USER", "AddKey": "POST /auth/keys",
+		"ResetUser": "POST /auth/users/USER/reinstate", "RevokeUserSessions": "POST /auth/tokens/revoke-user/USER", "AddKey": "POST /auth/keys",
 	} {
 		svc, err := auth.New(&faultyStore{Store: f.store, before: func(called string) error {
 			if called == method {

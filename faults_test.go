@@ -47,7 +47,7 @@ func TestAFailingStoreIs503AtEveryCallOfEveryFlow(t *testing.T) {
 						if !armed || ended && method == "ListRevocations" {
 							return nil
 						}
-						ended = method == "EndSession"
+						ended = method == "RevokeSession"
 						calls++
 						if calls == failAt {
 							return fault
@@ -97,7 +97,7 @@ func TestAHangingStoreIs503AfterTheTimeout(t *testing.T) {
 	for flow, calls := range map[string][]string{
 		"login":    {"FindKey", "CreateSession"},
 		"user":     {"FindUser"},
-		"logout":   {"EndSession"},
+		"logout":   {"RevokeSession"},
 		"register": {"FindUser", "Register"},
 	} {
 		for _, hanging := range calls {

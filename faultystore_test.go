@@ -153,18 +153,18 @@ func (s *faultyStore) FindSession(ctx context.Context, id string) (auth.Session,
 	return s.Store.FindSession(ctx, id)
 }
 
-func (s *faultyStore) EndSession(ctx context.Context, id string) error {
-	if err := s.check(ctx, "EndSession"); err != nil {
+func (s *faultyStore) RevokeSession(ctx context.Context, id string) error {
+	if err := s.check(ctx, "RevokeSession"); err != nil {
 		return err
 	}
-	return s.Store.EndSession(ctx, id)
+	return s.Store.RevokeSession(ctx, id)
 }
 
-func (s *faultyStore) EndUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
-	if err := s.check(ctx, "EndUserSessions"); err != nil {
+func (s *faultyStore) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
+	if err := s.check(ctx, "RevokeUserSessions"); err != nil {
 		return 0, err
 	}
-	return s.Store.EndUserSessions(ctx, userID, now)
+	return s.Store.RevokeUserSessions(ctx, userID, now)
 }
 
 func (s *faultyStore) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {

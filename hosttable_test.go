@@ -142,7 +142,7 @@ func (h *hosted) issue(id string) auth.KeyPair {
 // requireNoSession fails the test if the user has a session, live or not.
 func (f *fixture) requireNoSession(id string) {
 	f.t.Helper()
-	n, err := f.store.EndUserSessions(f.t.Context(), id, newClock().Now())
+	n, err := f.store.RevokeUserSessions(f.t.Context(), id, newClock().Now())
 	require.NoError(f.t, err)
 	require.Zero(f.t, n, "a session is left")
 }

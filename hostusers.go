@@ -144,7 +144,7 @@ func (s *Service) findUser(ctx context.Context, id string) (User, error) {
 // [Config.Users] calls it when it has disabled or deleted somebody. It returns
 // ErrNotFound if the store keeps users and there is no such one.
 func (s *Service) RevokeUser(ctx context.Context, userID string) (int, error) {
-	live, err := s.store.EndUserSessions(ctx, userID, s.now())
+	live, err := s.store.RevokeUserSessions(ctx, userID, s.now())
 	if err != nil {
 		return 0, fmt.Errorf("auth: ending the sessions of a user: %w", err)
 	}

@@ -142,7 +142,7 @@ func TestTheUserIsLookedUpWhenTheSessionIsOpen(t *testing.T) {
 	h.table.setActive("u-alice", false)
 	calls = nil
 	require.Equal(t, http.StatusUnauthorized, h.login(h.pair).status)
-	require.Equal(t, []string{"FindKey", "CreateSession", "Users.FindUser", "EndSession"}, calls)
+	require.Equal(t, []string{"FindKey", "CreateSession", "Users.FindUser", "RevokeSession"}, calls)
 }
 
 // disablesMeanwhile disables alice in the middle of the next look-up, when her
@@ -311,7 +311,7 @@ func TestASignInThatIsCancelledAtTheHostsTableLeavesNoSession(t *testing.T) {
 func TestARefusedSessionThatCannotBeEndedIs503(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t, watch(func(method string) error {
-		if method == "EndSession" {
+		if method == "RevokeSession" {
 			return errors.New("disk full")
 		}
 		return nil
@@ -385,7 +385,7 @@ func TestRevokeUserEndsTheLiveSessionsAndCountsThem(t *testing.T) {
 	}
 	down := errors.New("down")
 	broken := newHosted(t, watch(func(method string) error {
-		if method == "EndUserSessions" {
+		if method == "RevokeUserSessions" {
 			return down
 		}
 		return nil

@@ -332,12 +332,12 @@ func (s *watchedStore) RevokeKey(ctx context.Context, id string) error {
 	return err
 }
 
-func (s *watchedStore) EndSession(ctx context.Context, id string) error {
-	_, err := learned(ctx, s, struct{}{}, s.Store.EndSession(ctx, id))
+func (s *watchedStore) RevokeSession(ctx context.Context, id string) error {
+	_, err := learned(ctx, s, struct{}{}, s.Store.RevokeSession(ctx, id))
 	return err
 }
 
-func (s *watchedStore) EndUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
-	live, err := s.Store.EndUserSessions(ctx, userID, now)
+func (s *watchedStore) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
+	live, err := s.Store.RevokeUserSessions(ctx, userID, now)
 	return learned(ctx, s, live, err)
 }

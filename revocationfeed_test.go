@@ -264,7 +264,7 @@ func TestAClockThatIsOffByAnHourRevivesNothing(t *testing.T) {
 		for range auth.KeptRevocations { // which are not pruned
 			session, err := in.svc.SignIn(t.Context(), in.admin.ID)
 			require.NoError(t, err)
-			require.NoError(t, in.store.EndSession(t.Context(), session.Session.ID))
+			require.NoError(t, in.store.RevokeSession(t.Context(), session.Session.ID))
 		}
 		in.clock.Advance(12*time.Hour - time.Minute)
 		early := newClock()

@@ -57,7 +57,7 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 		{http.MethodGet, "/auth/user", GroupAccount, user},
 		{http.MethodGet, "/auth/user/", GroupAccount, user},
 		{http.MethodGet, "/auth/sessions", GroupAccount, s.SessionsHandler()},
-		{http.MethodDelete, "/auth/sessions/{id}", GroupAccount, s.EndSessionHandler()},
+		{http.MethodDelete, "/auth/sessions/{id}", GroupAccount, s.RevokeSessionHandler()},
 		{http.MethodGet, "/auth/keys", GroupAccount, s.KeysHandler()},
 		{http.MethodPost, "/auth/keys", GroupAccount, s.NewKeyHandler()},
 		{http.MethodPost, "/auth/keys/{access_key}/rotate", GroupAccount, s.RotateKeyHandler()},

@@ -42,9 +42,9 @@ func (s *Service) SessionsHandler() http.Handler {
 	})
 }
 
-// EndSessionHandler handles DELETE /auth/sessions/{id}: a session of the caller's, or
+// RevokeSessionHandler handles DELETE /auth/sessions/{id}: a session of the caller's, or
 // of anybody's for a super user, ends.
-func (s *Service) EndSessionHandler() http.Handler {
+func (s *Service) RevokeSessionHandler() http.Handler {
 	return s.account(http.MethodDelete, func(ctx context.Context, _ http.ResponseWriter, r *http.Request) (any, error) {
 		session, err := s.store.FindSession(ctx, r.PathValue("id"))
 		if err != nil {

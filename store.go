@@ -323,7 +323,7 @@ type SessionStore interface {
 	// entry comes later, and only then.
 	//
 	// Where the user has limit sessions or more that have not expired at CreatedAt, it
-	// ends the oldest of them, as EndSession does, until one less is left: by CreatedAt,
+	// ends the oldest of them, as RevokeSession does, until one less is left: by CreatedAt,
 	// then Generation, then ID. The new one's Generation is that after these. A limit
 	// below one is none. Without users, calls at once may leave a few more.
 	//
@@ -334,7 +334,7 @@ type SessionStore interface {
 	//
 	// It holds the user's record and the key's from the check to the commit
 	// against [UserStore.UpdateUser], [UserStore.ResetUser], [UserStore.DeleteUser],
-	// [CredentialStore.RevokeKey], [CredentialStore.PruneKeys], EndSession and EndUserSessions:
+	// [CredentialStore.RevokeKey], [CredentialStore.PruneKeys], RevokeSession and RevokeUserSessions:
 	// once one of those has returned, no session exists that it ought to have ended.
 	CreateSession(ctx context.Context, session Session, limit int) (Session, User, error)
 
@@ -347,7 +347,7 @@ type SessionStore interface {
 	// them. It returns none if there is no such user.
 	ListSessions(ctx context.Context, userID string, now time.Time) ([]Session, error)
 
-	// EndSession removes the session, or returns ErrNotFound. Of several calls
+	// RevokeSession removes the session, or returns ErrNotFound. Of several calls
 	// for one session, one succeeds.
 	//
 	// Whatever ends sessions that may not have expired, here and in the methods of
@@ -362,12 +362,12 @@ type SessionStore interface {
 	// one entry for the user, in the same transaction. The user's other sessions with
 	// Generations below that of the entry end with them, and the entries that it
 	// stands for get an ExpiresAt of zero.
-	EndSession(ctx context.Context, id string) error
+	RevokeSession(ctx context.Context, id string) error
 
-	// EndUserSessions removes all sessions of the user, and returns how many of
+	// RevokeUserSessions removes all sessions of the user, and returns how many of
 	// them had not expired at the given time. It returns ErrNotFound if there is no
 	// such user. It holds the user's record as CreateSession does.
-	EndUserSessions(ctx context.Context, userID string, now time.Time) (int, error)
+	RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error)
 
 	// PruneSessions removes at most limit sessions that had expired at the given
 	// time and returns how many it removed, as PruneKeys does.

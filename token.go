@@ -258,7 +258,7 @@ func (t *TokenIssuer) begin(ctx context.Context, session Session, user User) (To
 func (t *TokenIssuer) endInVain(ctx context.Context, sessionID string, reason error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout) // the request may be over
 	defer cancel()
-	if err := t.sessions.EndSession(ctx, sessionID); err != nil && !errors.Is(err, ErrNotFound) {
+	if err := t.sessions.RevokeSession(ctx, sessionID); err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("auth: ending a session that gets no token: %w", err)
 	}
 	return reason
@@ -358,7 +358,7 @@ func (t *TokenIssuer) Revoke(ctx context.Context, sessionID string) error {
 
 // revoke is Revoke, for a session of the user, where that is known.
 func (t *TokenIssuer) revoke(ctx context.Context, sessionID, userID string) error {
-	if err := t.sessions.EndSession(ctx, sessionID); err != nil {
+	if err := t.sessions.RevokeSession(ctx, sessionID); err != nil {
 		return fmt.Errorf("auth: ending a session: %w", err)
 	}
 	if t.feed != nil {

@@ -152,7 +152,7 @@ func TestLogoutEndsTheTokenThatMakesTheCallAndNoOther(t *testing.T) {
 func TestALogoutThatAnotherOvertakesSucceeds(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, watch(func(method string) error {
-		if method == "EndSession" {
+		if method == "RevokeSession" {
 			return auth.ErrNotFound
 		}
 		return nil

@@ -34,8 +34,8 @@ func (s *manyStore) CreateSession(_ context.Context, session auth.Session, _ int
 	return session, auth.User{ID: session.UserID, Username: session.UserID, IsActive: true}, nil
 }
 
-// EndSession ends a session that the store does not have.
-func (s *manyStore) EndSession(context.Context, string) error {
+// RevokeSession ends a session that the store does not have.
+func (s *manyStore) RevokeSession(context.Context, string) error {
 	s.revoked++
 	return nil
 }

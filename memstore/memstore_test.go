@@ -84,9 +84,9 @@ func TestAStoreWithoutUsersForgetsWhomItHasNothingOf(t *testing.T) {
 	link := auth.GitHubLink{Account: account, UserID: "u", Login: "octocat", CreatedAt: now, SeenAt: now}
 	session := auth.Session{ID: "s", UserID: "u", Method: auth.MethodHost, CreatedAt: now, ExpiresAt: now}
 	for name, end := range map[string]func(store *memstore.Store) error{
-		"ended": func(store *memstore.Store) error { return store.EndSession(t.Context(), "s") },
+		"ended": func(store *memstore.Store) error { return store.RevokeSession(t.Context(), "s") },
 		"all ended": func(store *memstore.Store) error {
-			_, err := store.EndUserSessions(t.Context(), "u", now)
+			_, err := store.RevokeUserSessions(t.Context(), "u", now)
 			return err
 		},
 		"pruned": func(store *memstore.Store) error {
@@ -98,7 +98,7 @@ func TestAStoreWithoutUsersForgetsWhomItHasNothingOf(t *testing.T) {
 			t.Parallel()
 			store := memstore.NewWithoutUsers()
 			require.ErrorIs(t, store.RevokeKey(t.Context(), "k"), auth.ErrNotFound)
-			_, err := store.EndUserSessions(t.Context(), "u", now)
+			_, err := store.RevokeUserSessions(t.Context(), "u", now)
 			require.NoError(t, err)
 			require.Zero(t, store.Owners())
 
@@ -128,7 +128,7 @@ func TestPrunedEntriesDoNotCountForFolding(t *testing.T) {
 			}
 			_, _, err := store.CreateSession(ctx, session, 0)
 			require.NoError(t, err)
-			require.NoError(t, store.EndSession(ctx, session.ID))
+			require.NoError(t, store.RevokeSession(ctx, session.ID))
 		}
 	}
 	for _, user := range []string{"ada", "eve"} {

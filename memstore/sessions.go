@@ -96,8 +96,8 @@ func (l *sessionsByAge) remove(s *session) {
 	}
 }
 
-// EndSession implements [auth.SessionStore].
-func (s *Store) EndSession(ctx context.Context, id string) error {
+// RevokeSession implements [auth.SessionStore].
+func (s *Store) RevokeSession(ctx context.Context, id string) error {
 	if err := check(ctx); err != nil {
 		return err
 	}
@@ -111,8 +111,8 @@ func (s *Store) EndSession(ctx context.Context, id string) error {
 	return nil
 }
 
-// EndUserSessions implements [auth.SessionStore].
-func (s *Store) EndUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
+// RevokeUserSessions implements [auth.SessionStore].
+func (s *Store) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
 	if err := check(ctx); err != nil {
 		return 0, err
 	}

@@ -180,18 +180,18 @@ func (s *store) ListSessions(ctx context.Context, userID string, now time.Time) 
 	return s.Store.ListSessions(ctx, userID, now)
 }
 
-// EndSession implements [auth.Store].
-func (s *store) EndSession(ctx context.Context, id string) (err error) {
-	ctx, end := s.begin(ctx, "EndSession")
+// RevokeSession implements [auth.Store].
+func (s *store) RevokeSession(ctx context.Context, id string) (err error) {
+	ctx, end := s.begin(ctx, "RevokeSession")
 	defer func() { end(err) }()
-	return s.Store.EndSession(ctx, id)
+	return s.Store.RevokeSession(ctx, id)
 }
 
-// EndUserSessions implements [auth.Store].
-func (s *store) EndUserSessions(ctx context.Context, userID string, now time.Time) (r1 int, err error) {
-	ctx, end := s.begin(ctx, "EndUserSessions")
+// RevokeUserSessions implements [auth.Store].
+func (s *store) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (r1 int, err error) {
+	ctx, end := s.begin(ctx, "RevokeUserSessions")
 	defer func() { end(err) }()
-	return s.Store.EndUserSessions(ctx, userID, now)
+	return s.Store.RevokeUserSessions(ctx, userID, now)
 }
 
 // PruneSessions implements [auth.Store].

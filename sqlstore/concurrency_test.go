@@ -69,7 +69,7 @@ func readThenWrite(ctx context.Context, store auth.Store, id string) error {
 	if _, err := store.UpdateUser(ctx, id, auth.UserChange{IsSuperUser: &super}); err != nil {
 		return err
 	}
-	return store.EndSession(ctx, "s-"+id)
+	return store.RevokeSession(ctx, "s-"+id)
 }
 
 func TestTwoStoresOnOneFileTakeTurns(t *testing.T) {
@@ -154,13 +154,13 @@ func TestWaitingForAnotherProcessEndsWithTheContext(t *testing.T) {
 		unlock := lock(t, openDB(t, file, settings))
 
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-		err := store.EndSession(ctx, "s-ada")
+		err := store.RevokeSession(ctx, "s-ada")
 		cancel()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		requireNoAnswer(t, err)
 		requireNoTransaction(t, db)
 		unlock()
-		require.NoError(t, store.EndSession(context.Background(), "s-ada"))
+		require.NoError(t, store.RevokeSession(context.Background(), "s-ada"))
 	}
 }
 
@@ -174,7 +174,7 @@ func TestWaitingForAnotherProcessEndsWithTheTimeout(t *testing.T) {
 	require.NoError(t, err)
 	unlock := lock(t, openDB(t, file, impatient))
 	defer unlock()
-	err = store.EndSession(context.Background(), "s-ada")
+	err = store.RevokeSession(context.Background(), "s-ada")
 	requireNoAnswer(t, err)
 	require.ErrorContains(t, err, "locked")
 	requireNoTransaction(t, db)
@@ -186,11 +186,11 @@ func TestWaitingForTheWriterEndsWithTheContext(t *testing.T) {
 	require.NoError(t, store.Transact(context.Background(), func(context.Context, *sql.Conn) error {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 		defer cancel()
-		err := store.EndSession(ctx, "s-ada")
+		err := store.RevokeSession(ctx, "s-ada")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		return nil
 	}))
-	require.NoError(t, store.EndSession(context.Background(), "s-ada"))
+	require.NoError(t, store.RevokeSession(context.Background(), "s-ada"))
 }
 
 func TestCancelledCallsLeaveNoTransactionOpen(t *testing.T) {

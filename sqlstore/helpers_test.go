@@ -178,8 +178,8 @@ func verbs() []verb {
 			_, err := s.DeleteUser(ctx, "ada")
 			return err
 		}},
-		{"EndUserSessions", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return expect(2)(s.EndUserSessions(ctx, "ada", now))
+		{"RevokeUserSessions", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return expect(2)(s.RevokeUserSessions(ctx, "ada", now))
 		}},
 		{"ListUsers", false, func(ctx context.Context, s *sqlstore.Store) error {
 			users, err := s.ListUsers(ctx, "ada", 10)
@@ -196,7 +196,7 @@ func verbs() []verb {
 			_, _, err := s.CreateSession(ctx, newSession("s-new", "ada", "k-ada"), 0)
 			return err
 		}},
-		{"EndSession", true, func(ctx context.Context, s *sqlstore.Store) error { return s.EndSession(ctx, "s-ada") }},
+		{"RevokeSession", true, func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeSession(ctx, "s-ada") }},
 		{"PruneKeys", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return expect(1)(s.PruneKeys(ctx, now.Add(2*time.Hour), 10))
 		}},

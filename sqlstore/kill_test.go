@@ -99,7 +99,7 @@ func oneLife(store *sqlstore.Store, id string, kind int, note func(string)) erro
 	switch kind % 3 {
 	case 0:
 		steps = append(steps, step{"session " + session.ID, "gone", func(ctx context.Context) error {
-			return store.EndSession(ctx, session.ID)
+			return store.RevokeSession(ctx, session.ID)
 		}})
 	case 1:
 		steps = append(steps,

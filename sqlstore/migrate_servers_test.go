@@ -113,7 +113,7 @@ func TestMigrationsThatWereCutOffAreFinishedByTheNextStart(t *testing.T) {
 			require.NoError(t, err, "statement %d", n)
 			require.Equal(t, everyVersion(), column(t, db, `SELECT version_id FROM `+p.prefix()+`schema_version ORDER BY id`))
 			p.stage(t, store, db, s)
-			require.NoError(t, store.EndSession(context.Background(), "s-ada"))
+			require.NoError(t, store.RevokeSession(context.Background(), "s-ada"))
 			require.NoError(t, db.Close())
 		}
 	})
@@ -228,7 +228,7 @@ func TestTablesThatATeamHasMadeItselfAreUsedAndLeftAlone(t *testing.T) {
 			}
 			require.NoError(t, err)
 			p.stage(t, store, db, s)
-			require.NoError(t, store.EndSession(context.Background(), "s-ada"))
+			require.NoError(t, store.RevokeSession(context.Background(), "s-ada"))
 		}
 	})
 }

@@ -90,7 +90,7 @@ func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 			s.noteArguments(arguments)
 		}
 		s.seeded(t).nameMany(t)
-		require.NoError(t, s.store.EndSession(context.Background(), "s-ada"))
+		require.NoError(t, s.store.RevokeSession(context.Background(), "s-ada"))
 		s.noteArguments(arguments)
 		s.seeded(t).fill(t, on.dialect)
 		explained := 0

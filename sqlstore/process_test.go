@@ -169,5 +169,5 @@ func TestAProcessKilledInATransactionLeavesNothingHalfDone(t *testing.T) {
 	before := dump(t, db)
 	start(t, "write", file).kill(t)
 	require.Equal(t, before, dump(t, db))
-	require.NoError(t, store.EndSession(context.Background(), "s-ada"))
+	require.NoError(t, store.RevokeSession(context.Background(), "s-ada"))
 }

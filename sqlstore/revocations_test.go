@@ -101,7 +101,7 @@ func TestAReaderOfTheFeedMissesNoEntry(t *testing.T) {
 			}
 			defer over.Add(1)
 			for round := range n {
-				if err := stores[i%2].EndSession(ctx, fmt.Sprintf("s-%d-%d", i, round)); err != nil {
+				if err := stores[i%2].RevokeSession(ctx, fmt.Sprintf("s-%d-%d", i, round)); err != nil {
 					return err
 				}
 			}
@@ -141,8 +141,8 @@ func TestAnEndingThatIsRolledBackLeavesNoEntryAndNoGap(t *testing.T) {
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s, ctx := newStage(t), context.Background()
 		end := map[string]func() error{
-			"s-ada": func() error { return s.store.EndSession(ctx, "s-ada") },
-			"s-old": func() error { _, err := s.store.EndUserSessions(ctx, "ada", now); return err },
+			"s-ada": func() error { return s.store.RevokeSession(ctx, "s-ada") },
+			"s-old": func() error { _, err := s.store.RevokeUserSessions(ctx, "ada", now); return err },
 		}
 		for i, id := range []string{"s-ada", "s-old"} {
 			s.spy.watch(func(_ context.Context, statement string) error {
@@ -194,10 +194,10 @@ func TestOnlyEndingsWaitForTheHeadOfTheFeed(t *testing.T) {
 
 			soon, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 			defer cancel()
-			require.ErrorIs(t, s.store.EndSession(soon, "s-ada"), context.DeadlineExceeded)
+			require.ErrorIs(t, s.store.RevokeSession(soon, "s-ada"), context.DeadlineExceeded)
 			return nil
 		}))
-		require.NoError(t, s.store.EndSession(ctx, "s-ada"))
+		require.NoError(t, s.store.RevokeSession(ctx, "s-ada"))
 	})
 }
 
@@ -233,7 +233,7 @@ func TestFoldingWaitsForNobodyWhoWaitsForIt(t *testing.T) {
 				}
 				s.nameMany(t)
 				together(t, enders, func(i int) error {
-					err := stores[i%2].EndSession(ctx, fmt.Sprintf("s-%d", i))
+					err := stores[i%2].RevokeSession(ctx, fmt.Sprintf("s-%d", i))
 					if errors.Is(err, auth.ErrNotFound) {
 						return nil // It was as old as those that became one entry.
 					}
@@ -283,7 +283,7 @@ func TestNoEntryIsShownBehindOneThatIsNotThereYet(t *testing.T) {
 		for i := range 4 {
 			_, _, err := store.CreateSession(ctx, newSession(fmt.Sprint(i), "bob", "k-bob"), 0)
 			require.NoError(t, err)
-			require.NoError(t, store.EndSession(ctx, fmt.Sprint(i)))
+			require.NoError(t, store.RevokeSession(ctx, fmt.Sprint(i)))
 		}
 		positions := func(from int64) (seen []int64) {
 			entries, err := store.ListRevocations(ctx, from, 10)

@@ -139,8 +139,8 @@ func (s *Store) FindSession(ctx context.Context, id string) (auth.Session, error
 
 const deleteSession = `DELETE FROM auth_sessions WHERE id = ?`
 
-// EndSession implements [auth.SessionStore]. It holds the user for [fold].
-func (s *Store) EndSession(ctx context.Context, id string) error {
+// RevokeSession implements [auth.SessionStore]. It holds the user for [fold].
+func (s *Store) RevokeSession(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -165,9 +165,9 @@ func (s *Store) EndSession(ctx context.Context, id string) error {
 	})
 }
 
-// EndUserSessions implements [auth.SessionStore]. Without users nothing keeps a
+// RevokeUserSessions implements [auth.SessionStore]. Without users nothing keeps a
 // session from being created meanwhile: it is either removed and counted or stays.
-func (s *Store) EndUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
+func (s *Store) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
 	return writeFor(ctx, s, "end sessions", func(ctx context.Context, t tx) (int, error) {
 		if _, err := holdUser(ctx, t, userID); err != nil {
 			return 0, err

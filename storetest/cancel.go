@@ -98,11 +98,11 @@ var methods = map[string]func(ctx context.Context, store auth.Store, own, draft 
 		_, err := store.FindSession(ctx, own.session.ID)
 		return err
 	},
-	"EndSession": func(ctx context.Context, store auth.Store, own, _ account) error {
-		return store.EndSession(ctx, own.session.ID)
+	"RevokeSession": func(ctx context.Context, store auth.Store, own, _ account) error {
+		return store.RevokeSession(ctx, own.session.ID)
 	},
-	"EndUserSessions": func(ctx context.Context, store auth.Store, own, _ account) error {
-		_, err := store.EndUserSessions(ctx, own.user.ID, now)
+	"RevokeUserSessions": func(ctx context.Context, store auth.Store, own, _ account) error {
+		_, err := store.RevokeUserSessions(ctx, own.user.ID, now)
 		return err
 	},
 	"PruneSessions": func(ctx context.Context, store auth.Store, own, _ account) error {

@@ -47,7 +47,7 @@ func requireDeleted(t *testing.T, store auth.Store, user auth.User) {
 	requireNoKey(t, store, key.ID)
 	_, _, err = store.CreateSession(t.Context(), newHostSession(user), 0)
 	require.ErrorIs(t, err, auth.ErrNotFound)
-	_, err = store.EndUserSessions(t.Context(), user.ID, now)
+	_, err = store.RevokeUserSessions(t.Context(), user.ID, now)
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	_, err = store.DeleteUser(t.Context(), user.ID)
 	require.ErrorIs(t, err, auth.ErrNotFound)
@@ -68,7 +68,7 @@ func deletedGone(t *testing.T, store auth.Store) {
 	requireDeleted(t, store, a.user)
 	for _, session := range sessions {
 		requireNoSession(t, store, session.ID)
-		require.ErrorIs(t, store.EndSession(t.Context(), session.ID), auth.ErrNotFound)
+		require.ErrorIs(t, store.RevokeSession(t.Context(), session.ID), auth.ErrNotFound)
 	}
 	for _, key := range keys {
 		requireNoKey(t, store, key.ID)

@@ -24,7 +24,7 @@ var endAllPromises = []promise{
 
 func endAll(t *testing.T, store auth.Store, user auth.User, at time.Time) int {
 	t.Helper()
-	n, err := store.EndUserSessions(t.Context(), user.ID, at)
+	n, err := store.RevokeUserSessions(t.Context(), user.ID, at)
 	require.NoError(t, err)
 	return n
 }
@@ -44,7 +44,7 @@ func endAllCountsLive(t *testing.T, store auth.Store) {
 		require.Equal(t, len(unexpiredNow), endAll(t, store, user, at))
 		for _, session := range sessions {
 			requireNoSession(t, store, session.ID)
-			require.ErrorIs(t, store.EndSession(t.Context(), session.ID), auth.ErrNotFound)
+			require.ErrorIs(t, store.RevokeSession(t.Context(), session.ID), auth.ErrNotFound)
 		}
 		require.Zero(t, endAll(t, store, user, at))
 	}
@@ -83,7 +83,7 @@ func endAllOfNone(t *testing.T, store auth.Store) {
 func endAllOfUnknownUser(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	for _, id := range []string{unique("nobody"), a.user.Username, a.key.ID, a.session.ID} {
-		n, err := store.EndUserSessions(t.Context(), id, now)
+		n, err := store.RevokeUserSessions(t.Context(), id, now)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 		require.Zero(t, n)
 	}
@@ -110,7 +110,7 @@ func sessionsRacingEndAll(t *testing.T, store auth.Store) {
 		errs := race(contenders, func(i int) (err error) {
 			if i == contenders/2 {
 				ending.Store(true)
-				ended, err = store.EndUserSessions(t.Context(), a.user.ID, now)
+				ended, err = store.RevokeUserSessions(t.Context(), a.user.ID, now)
 				return err
 			}
 			sessions[i] = newSession(a.key)
@@ -140,7 +140,7 @@ func racingEndAll(t *testing.T, store auth.Store) {
 		}
 		ended := make([]int, contenders)
 		errs := race(contenders, func(i int) (err error) {
-			ended[i], err = store.EndUserSessions(t.Context(), a.user.ID, now)
+			ended[i], err = store.RevokeUserSessions(t.Context(), a.user.ID, now)
 			return err
 		})
 		require.NoError(t, errors.Join(errs...))

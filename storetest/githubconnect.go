@@ -165,7 +165,7 @@ func disabledConnect(t *testing.T, store auth.Store) {
 
 func endedSessionConnects(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
-	require.NoError(t, store.EndSession(t.Context(), a.session.ID))
+	require.NoError(t, store.RevokeSession(t.Context(), a.session.ID))
 	refused := newConnect(a.session, newGitHubAccount())
 	require.ErrorIs(t, store.ConnectGitHub(t.Context(), refused), auth.ErrNotFound)
 	requireNoLink(t, store, refused.Link.Account)

@@ -102,10 +102,10 @@ var connectEnds = map[string]struct {
 	ofUsers bool // is a verb that only a store with users has
 }{
 	"signing out": {func(ctx context.Context, store auth.Store, a account) error {
-		return store.EndSession(ctx, a.session.ID)
+		return store.RevokeSession(ctx, a.session.ID)
 	}, false, false},
 	"ending all sessions": {func(ctx context.Context, store auth.Store, a account) error {
-		_, err := store.EndUserSessions(ctx, a.user.ID, now)
+		_, err := store.RevokeUserSessions(ctx, a.user.ID, now)
 		return err
 	}, false, false},
 	"revoking the key": {func(ctx context.Context, store auth.Store, a account) error {

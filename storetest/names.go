@@ -193,14 +193,14 @@ func lookalikeUserIDs(t *testing.T, store auth.Store) {
 		require.ErrorIs(t, store.AddKey(t.Context(), newKey(second)), auth.ErrNotFound)
 		_, _, err = store.CreateSession(t.Context(), newHostSession(second), 0)
 		require.ErrorIs(t, err, auth.ErrNotFound)
-		_, err = store.EndUserSessions(t.Context(), other, now)
+		_, err = store.RevokeUserSessions(t.Context(), other, now)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 		_, err = store.DeleteUser(t.Context(), other)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 
 		register(t, store, second)
 		update(t, store, other, disable)
-		_, err = store.EndUserSessions(t.Context(), other, now)
+		_, err = store.RevokeUserSessions(t.Context(), other, now)
 		require.NoError(t, err)
 		_, err = store.DeleteUser(t.Context(), other)
 		require.NoError(t, err)
@@ -240,10 +240,10 @@ func lookalikeSessionIDs(t *testing.T, store auth.Store) {
 		first.ID, second.ID = one, other
 		openSession(t, store, first)
 		requireNoSession(t, store, other)
-		require.ErrorIs(t, store.EndSession(t.Context(), other), auth.ErrNotFound)
+		require.ErrorIs(t, store.RevokeSession(t.Context(), other), auth.ErrNotFound)
 
 		openSession(t, store, second)
-		require.NoError(t, store.EndSession(t.Context(), other))
+		require.NoError(t, store.RevokeSession(t.Context(), other))
 		requireSession(t, store, first)
 	})
 }

@@ -187,13 +187,13 @@ func endedNotPruned(t *testing.T, store auth.Store) {
 	ended, revoked := newExpiring(t, store), newExpiring(t, store)
 	disabled, reset := newExpiring(t, store), newExpiring(t, store)
 	all, deleted := newExpiring(t, store), newExpiring(t, store)
-	require.NoError(t, store.EndSession(t.Context(), ended.session.ID))
+	require.NoError(t, store.RevokeSession(t.Context(), ended.session.ID))
 	require.NoError(t, store.RevokeKey(t.Context(), revoked.key.ID))
 	update(t, store, disabled.user.ID, disable)
 	_, _, err := store.ResetUser(t.Context(), reset.user.ID, auth.UserChange{}, newKey(reset.user))
 	require.NoError(t, err)
 
-	_, err = store.EndUserSessions(t.Context(), all.user.ID, now)
+	_, err = store.RevokeUserSessions(t.Context(), all.user.ID, now)
 	require.NoError(t, err)
 	deleteUser(t, store, deleted.user.ID)
 

@@ -226,7 +226,7 @@ func racingEnds(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	for range rounds(t) {
 		id := openSession(t, store, newSession(a.key)).ID
-		errs := race(contenders, func(int) error { return store.EndSession(t.Context(), id) })
+		errs := race(contenders, func(int) error { return store.RevokeSession(t.Context(), id) })
 		requireOneWinner(t, errs, auth.ErrNotFound)
 		requireNoSession(t, store, id)
 	}

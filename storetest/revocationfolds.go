@@ -76,7 +76,7 @@ func feedFolds(t *testing.T, store auth.Store) {
 			require.Zero(t, countFolds(entriesOf(t, store, a.user)), "it may name so many")
 		}
 		session := openSession(t, store, newSession(a.key))
-		require.NoError(t, store.EndSession(t.Context(), session.ID))
+		require.NoError(t, store.RevokeSession(t.Context(), session.ID))
 		ended = append(ended, session)
 	}
 
@@ -151,7 +151,7 @@ func foldedByKey(t *testing.T, store auth.Store) (auth.User, []auth.Session) {
 		ended[i] = openSession(t, store, session)
 	}
 	for _, session := range ended {
-		require.NoError(t, store.EndSession(t.Context(), session.ID))
+		require.NoError(t, store.RevokeSession(t.Context(), session.ID))
 	}
 	ended = append(append(ended, old...), openMany(t, store, key, newer)...)
 	require.NoError(t, store.RevokeKey(t.Context(), key.ID))

@@ -27,7 +27,7 @@ func reset(ctx context.Context, store auth.Store, userID string, change auth.Use
 var refusedEnds = []refusedEnd{
 	{"ending no session", false, auth.ErrNotFound,
 		func(ctx context.Context, store auth.Store, own, _ account) error {
-			return store.EndSession(ctx, own.key.ID)
+			return store.RevokeSession(ctx, own.key.ID)
 		}},
 	{"revoking no key", false, auth.ErrNotFound,
 		func(ctx context.Context, store auth.Store, own, _ account) error {
@@ -35,7 +35,7 @@ var refusedEnds = []refusedEnd{
 		}},
 	{"ending all of nobody", true, auth.ErrNotFound,
 		func(ctx context.Context, store auth.Store, own, _ account) error {
-			_, err := store.EndUserSessions(ctx, own.key.ID, now)
+			_, err := store.RevokeUserSessions(ctx, own.key.ID, now)
 			return err
 		}},
 	{"disabling nobody", true, auth.ErrNotFound,

@@ -82,7 +82,7 @@ func endedSessionNamed(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	first := openSession(t, store, newHostSession(a.user))
 	for _, session := range []auth.Session{first, a.session} {
-		require.NoError(t, store.EndSession(t.Context(), session.ID))
+		require.NoError(t, store.RevokeSession(t.Context(), session.ID))
 	}
 	entries := entriesOf(t, store, a.user)
 	require.Len(t, entries, 2)
@@ -155,10 +155,10 @@ func nothingEndedNothingAdded(t *testing.T, store auth.Store) {
 	expiring := addKey(t, store, user, now.Add(time.Hour))
 	session := newSession(expiring)
 	openSession(t, store, session)
-	require.NoError(t, store.EndSession(t.Context(), session.ID))
+	require.NoError(t, store.RevokeSession(t.Context(), session.ID))
 	require.Len(t, entriesOf(t, store, user), 1)
 
-	require.ErrorIs(t, store.EndSession(t.Context(), session.ID), auth.ErrNotFound)
+	require.ErrorIs(t, store.RevokeSession(t.Context(), session.ID), auth.ErrNotFound)
 	require.Zero(t, endAll(t, store, user, now))
 	require.NoError(t, store.RevokeKey(t.Context(), key.ID))
 	require.ErrorIs(t, store.RevokeKey(t.Context(), key.ID), auth.ErrNotFound)
@@ -168,7 +168,7 @@ func nothingEndedNothingAdded(t *testing.T, store auth.Store) {
 func racingEndsAddOnce(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		a := newAccount(t, store)
-		race(contenders, func(int) error { return store.EndSession(t.Context(), a.session.ID) })
+		race(contenders, func(int) error { return store.RevokeSession(t.Context(), a.session.ID) })
 		require.Len(t, entriesOf(t, store, a.user), 1)
 	}
 }
@@ -181,7 +181,7 @@ func feedAgreesWithEndAll(t *testing.T, store auth.Store) {
 		sessions := make([]auth.Session, contenders)
 		errs := race(contenders, func(i int) (err error) {
 			if i == contenders/2 {
-				_, err = store.EndUserSessions(t.Context(), a.user.ID, now)
+				_, err = store.RevokeUserSessions(t.Context(), a.user.ID, now)
 				return err
 			}
 			sessions[i], _, err = store.CreateSession(t.Context(), newSession(a.key), 0)
@@ -270,7 +270,7 @@ func entryTimes(t *testing.T, store auth.Store) {
 			session := newHostSession(user)
 			session.ExpiresAt = test.in
 			openSession(t, store, session)
-			require.NoError(t, store.EndSession(t.Context(), session.ID))
+			require.NoError(t, store.RevokeSession(t.Context(), session.ID))
 			session.ID = unique("session")
 			openSession(t, store, session)
 			endAll(t, store, user, now)

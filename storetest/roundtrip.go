@@ -72,7 +72,7 @@ func requireRoundTrip(t *testing.T, store auth.Store, value func(prefix string, 
 	key.Hash = `'"\%_$1?`
 	require.NoError(t, store.ReplaceHash(t.Context(), key.ID, old, key.Hash))
 	requireKey(t, store, key)
-	require.NoError(t, store.EndSession(t.Context(), session.ID))
+	require.NoError(t, store.RevokeSession(t.Context(), session.ID))
 	require.NoError(t, store.RevokeKey(t.Context(), key.ID))
 	requireNoSession(t, store, session.ID)
 	requireNoKey(t, store, key.ID)

@@ -63,7 +63,7 @@ func sessionsListed(t *testing.T, store auth.Store) {
 	requireSessions(t, store, a.user.ID, described, a.session, old[1], old[2], old[0])
 	requireSessions(t, store, other.user.ID, other.session)
 
-	require.NoError(t, store.EndSession(t.Context(), old[1].ID))
+	require.NoError(t, store.RevokeSession(t.Context(), old[1].ID))
 	requireSessions(t, store, a.user.ID, described, a.session, old[2], old[0])
 }
 
@@ -171,7 +171,7 @@ func cappedInFeed(t *testing.T, store auth.Store) {
 
 func githubKeepsLimit(t *testing.T, store auth.Store) {
 	a := newLinked(t, store)
-	require.NoError(t, store.EndSession(t.Context(), a.session.ID))
+	require.NoError(t, store.RevokeSession(t.Context(), a.session.ID))
 	old := openOld(t, store, a.user, 2, 1)
 	signIn := a.nextSignIn()
 	signIn.SessionLimit = 2

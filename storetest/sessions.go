@@ -63,7 +63,7 @@ func lastLoginSet(t *testing.T, store auth.Store) {
 		require.NoError(t, err)
 		require.Equal(t, user, owner)
 		requireUser(t, store, user)
-		require.NoError(t, store.EndSession(t.Context(), session.ID))
+		require.NoError(t, store.RevokeSession(t.Context(), session.ID))
 		requireUser(t, store, user)
 	}
 }
@@ -214,9 +214,9 @@ func keyWorksToTheLast(t *testing.T, store auth.Store) {
 
 func sessionEnded(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
-	require.NoError(t, store.EndSession(t.Context(), a.session.ID))
+	require.NoError(t, store.RevokeSession(t.Context(), a.session.ID))
 	requireNoSession(t, store, a.session.ID)
-	require.ErrorIs(t, store.EndSession(t.Context(), a.session.ID), auth.ErrNotFound)
+	require.ErrorIs(t, store.RevokeSession(t.Context(), a.session.ID), auth.ErrNotFound)
 	requireUser(t, store, a.user)
 	requireKey(t, store, a.key)
 }
@@ -224,10 +224,10 @@ func sessionEnded(t *testing.T, store auth.Store) {
 func endingSparesOthers(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	other := openSession(t, store, newSession(a.key))
-	require.NoError(t, store.EndSession(t.Context(), other.ID))
+	require.NoError(t, store.RevokeSession(t.Context(), other.ID))
 	a.requireUnchanged(t, store)
 }
 
 func endUnknownSession(t *testing.T, store auth.Store) {
-	require.ErrorIs(t, store.EndSession(t.Context(), unique("none")), auth.ErrNotFound)
+	require.ErrorIs(t, store.RevokeSession(t.Context(), unique("none")), auth.ErrNotFound)
 }

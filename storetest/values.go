@@ -225,8 +225,8 @@ func requireNothing(t *testing.T, store auth.Store, id string) {
 	sessions, err := store.ListSessions(ctx, id, now)
 	require.NoErrorf(t, err, "%.80q", id)
 	require.Emptyf(t, sessions, "%.80q", id)
-	require.ErrorIsf(t, store.EndSession(ctx, id), auth.ErrNotFound, "%.80q", id)
-	n, err := store.EndUserSessions(ctx, id, now)
+	require.ErrorIsf(t, store.RevokeSession(ctx, id), auth.ErrNotFound, "%.80q", id)
+	n, err := store.RevokeUserSessions(ctx, id, now)
 	require.Zero(t, n)
 	if !store.KeepsUsers() { // which takes anybody for a user
 		require.Truef(t, err == nil || errors.Is(err, auth.ErrNotFound), "%.80q: %v", id, err)

@@ -45,7 +45,7 @@ func positionsCount(t *testing.T, store auth.Store) {
 		a := newAccount(t, store)
 		require.Equal(t, i, a.session.Generation)
 		if i%2 == 0 {
-			require.NoError(t, store.EndSession(t.Context(), a.session.ID))
+			require.NoError(t, store.RevokeSession(t.Context(), a.session.ID))
 		} else {
 			endAll(t, store, a.user, now)
 		}
@@ -61,7 +61,7 @@ func positionsCount(t *testing.T, store auth.Store) {
 func endSeveral(t *testing.T, store auth.Store, n int) []auth.Revocation {
 	t.Helper()
 	for range n {
-		require.NoError(t, store.EndSession(t.Context(), newAccount(t, store).session.ID))
+		require.NoError(t, store.RevokeSession(t.Context(), newAccount(t, store).session.ID))
 	}
 	return readFeed(t, store)
 }
@@ -129,11 +129,11 @@ func endEach(ctx context.Context, store auth.Store, accounts []account) (err err
 	for i, a := range accounts {
 		switch i % 3 {
 		case 0:
-			err = store.EndSession(ctx, a.session.ID)
+			err = store.RevokeSession(ctx, a.session.ID)
 		case 1:
 			err = store.RevokeKey(ctx, a.key.ID)
 		default:
-			_, err = store.EndUserSessions(ctx, a.user.ID, now)
+			_, err = store.RevokeUserSessions(ctx, a.user.ID, now)
 		}
 		if err != nil {
 			return err
@@ -177,7 +177,7 @@ func feedPruned(t *testing.T, store auth.Store) {
 	_, key := register(t, store, newUser())
 	first := openMany(t, store, key, 6)
 	for _, i := range []int{5, 1, 0, 3, 4, 2} { // the last to expire is the first in the feed
-		require.NoError(t, store.EndSession(t.Context(), first[i].ID))
+		require.NoError(t, store.RevokeSession(t.Context(), first[i].ID))
 	}
 	endAtOnce(t, store, auth.KeptRevocations/contenders)
 	feed := readFeed(t, store)
@@ -275,7 +275,7 @@ func noneCreatedDead(t *testing.T, store auth.Store) {
 // an error if the feed says that it has ended while it has not.
 func endAllOrCreateAlive(ctx context.Context, store auth.Store, a account, end bool) error {
 	if end {
-		_, err := store.EndUserSessions(ctx, a.user.ID, now)
+		_, err := store.RevokeUserSessions(ctx, a.user.ID, now)
 		return err
 	}
 	session, _, err := store.CreateSession(ctx, newSession(a.key), 0)

@@ -116,7 +116,7 @@ var interruptedWithoutUsers = map[string]signs{
 	"CreateSession": func(t *testing.T, store auth.Store, _, draft account) []bool {
 		return []bool{hasSession(t, store, draft.session.ID)}
 	},
-	"EndUserSessions": func(t *testing.T, store auth.Store, own, _ account) []bool {
+	"RevokeUserSessions": func(t *testing.T, store auth.Store, own, _ account) []bool {
 		return []bool{!hasSession(t, store, own.session.ID)}
 	},
 }

@@ -102,8 +102,8 @@ func (s *Store) FindSession(ctx context.Context, id string) (session auth.Sessio
 	return session, err
 }
 
-// EndSession implements [auth.SessionStore].
-func (s *Store) EndSession(ctx context.Context, id string) error {
+// RevokeSession implements [auth.SessionStore].
+func (s *Store) RevokeSession(ctx context.Context, id string) error {
 	return s.update(ctx, func(t tx) error {
 		return t.change(sessions, id, func(a *account) error {
 			return t.end(a, func(session auth.Session) bool { return session.ID == id })
@@ -116,8 +116,8 @@ func (t tx) removeSession(id string) error {
 	return t.change(sessions, id, func(a *account) error { delete(a.Sessions, id); return nil })
 }
 
-// EndUserSessions implements [auth.SessionStore].
-func (s *Store) EndUserSessions(ctx context.Context, userID string, now time.Time) (live int, err error) {
+// RevokeUserSessions implements [auth.SessionStore].
+func (s *Store) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (live int, err error) {
 	err = s.update(ctx, func(t tx) error {
 		return t.changeUser(userID, func(a *account) error {
 			for _, session := range a.Sessions {

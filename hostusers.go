@@ -148,6 +148,6 @@ func (s *Service) RevokeUser(ctx context.Context, userID string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("auth: ending the sessions of a user: %w", err)
 	}
-	s.events.emit(ctx, Event{Kind: EventSessionsEnded, UserID: userID, Reason: fmt.Sprintf("%d were live", live)})
+	s.events.emit(ctx, Event{Kind: EventUserSessionsRevoked, UserID: userID, Reason: fmt.Sprintf("%d were live", live)})
 	return live, nil
 }

@@ -364,6 +364,6 @@ func (t *TokenIssuer) revoke(ctx context.Context, sessionID, userID string) erro
 	if t.feed != nil {
 		t.feed.learn(ctx)
 	}
-	t.events.emit(ctx, Event{Kind: EventSessionEnded, UserID: userID, SessionID: sessionID})
+	t.events.emit(ctx, Event{Kind: EventSessionRevoked, UserID: userID, SessionID: sessionID})
 	return nil
 }

@@ -88,7 +88,7 @@ func (e *InvalidError) Unwrap() error { return ErrInvalid }
 type ExistsError struct {
 	Field string // "user_id", "username", "email" or "access_key"
 
-	// SameUserID is for [UserStore.RegisterAll]: the ID of the user who has the username
+	// SameUserID is for [UserStore.RegisterUsers]: the ID of the user who has the username
 	// and all the access keys that were asked for, and so is the same, registered before.
 	// It is empty if nobody is.
 	SameUserID string

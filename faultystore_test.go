@@ -34,11 +34,11 @@ func (s *faultyStore) Register(ctx context.Context, user auth.User, key auth.Acc
 	return s.Store.Register(ctx, user, key)
 }
 
-func (s *faultyStore) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
-	if err := s.check(ctx, "RegisterAll"); err != nil {
+func (s *faultyStore) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
+	if err := s.check(ctx, "RegisterUsers"); err != nil {
 		return nil, err
 	}
-	return s.Store.RegisterAll(ctx, users)
+	return s.Store.RegisterUsers(ctx, users)
 }
 
 func (s *faultyStore) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKey) error {

@@ -178,7 +178,7 @@ func (i *userImport) add(ctx context.Context, batch []importedLine) error {
 	if len(users) == 0 {
 		return nil
 	}
-	refusals, err := i.service.store.RegisterAll(ctx, users)
+	refusals, err := i.service.store.RegisterUsers(ctx, users)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		err = fmt.Errorf("the store's own time was over, set a smaller BatchSize: %w", err)
 	}

@@ -299,7 +299,7 @@ func TestAnInterruptedImportGoesOnWithNoneLostAndNoneTwice(t *testing.T) {
 			var fail func() error
 			var calls atomic.Int64
 			i := newImporting(t, watch(func(method string) error {
-				if method == "RegisterAll" && calls.Add(1) == 4 {
+				if method == "RegisterUsers" && calls.Add(1) == 4 {
 					return fail()
 				}
 				return nil
@@ -396,7 +396,7 @@ func TestABatchIsBoundedByItsKeysToo(t *testing.T) {
 func TestABatchThatTakesTheStoreTooLongSaysWhatToSet(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t, watch(func(method string) error {
-		if method == "RegisterAll" {
+		if method == "RegisterUsers" {
 			return fmt.Errorf("insert: %w", context.DeadlineExceeded)
 		}
 		return nil
@@ -409,7 +409,7 @@ func TestABatchThatTakesTheStoreTooLongSaysWhatToSet(t *testing.T) {
 func TestABatchThatTakesTheCallerTooLongDoesNotBlameItsSize(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t, watch(func(method string) error {
-		if method == "RegisterAll" {
+		if method == "RegisterUsers" {
 			return errHang
 		}
 		return nil
@@ -427,8 +427,8 @@ type oddStore struct{ auth.Store }
 
 var errOdd = errors.New("no such column")
 
-func (s oddStore) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
-	refusals, err := s.Store.RegisterAll(ctx, users[:1])
+func (s oddStore) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
+	refusals, err := s.Store.RegisterUsers(ctx, users[:1])
 	if len(users) > 2 {
 		return refusals, err // and forgets the others
 	}

@@ -209,7 +209,7 @@ type UserStore interface {
 	// is taken, and ErrInvalid if the key is not of this user.
 	Register(ctx context.Context, user User, key AccessKey) error
 
-	// RegisterAll adds many users, each with one to MaxKeys access keys, in one
+	// RegisterUsers adds many users, each with one to MaxKeys access keys, in one
 	// transaction: for [Service.ImportUsers]. It takes them in their order, and returns
 	// for each nil where the user has been added with all the keys, or else an
 	// [ExistsError] for the first of the user's ID, username, e-mail and keys' IDs that is
@@ -220,7 +220,7 @@ type UserStore interface {
 	//
 	// It returns ErrInvalid, and adds nobody, if a key is not of its user, or somebody has
 	// no key or more than MaxKeys.
-	RegisterAll(ctx context.Context, users []UserWithKeys) ([]error, error)
+	RegisterUsers(ctx context.Context, users []UserWithKeys) ([]error, error)
 
 	// Bootstrap is Register for the first super user, and remembers, in the same
 	// transaction and for ever, that it has been called: one call in the life of

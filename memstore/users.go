@@ -19,9 +19,9 @@ func (s *Store) Register(ctx context.Context, user auth.User, key auth.AccessKey
 	return s.register(user, key)
 }
 
-// RegisterAll implements [auth.UserStore]. It holds the lock for as long as it takes to
+// RegisterUsers implements [auth.UserStore]. It holds the lock for as long as it takes to
 // add them all.
-func (s *Store) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
+func (s *Store) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
 	if err := s.checkUsers(ctx); err != nil {
 		return nil, err
 	}

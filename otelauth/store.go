@@ -54,11 +54,11 @@ func (s *store) Register(ctx context.Context, user auth.User, key auth.AccessKey
 	return s.Store.Register(ctx, user, key)
 }
 
-// RegisterAll implements [auth.Store].
-func (s *store) RegisterAll(ctx context.Context, users []auth.UserWithKeys) (r1 []error, err error) {
-	ctx, end := s.begin(ctx, "RegisterAll")
+// RegisterUsers implements [auth.Store].
+func (s *store) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) (r1 []error, err error) {
+	ctx, end := s.begin(ctx, "RegisterUsers")
 	defer func() { end(err) }()
-	return s.Store.RegisterAll(ctx, users)
+	return s.Store.RegisterUsers(ctx, users)
 }
 
 // Bootstrap implements [auth.Store].

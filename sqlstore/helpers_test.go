@@ -119,19 +119,19 @@ func verbs() []verb {
 		{"Register", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.Register(ctx, newUser("bob"), newKey("k-bob", "bob"))
 		}},
-		{"RegisterAll", true, func(ctx context.Context, s *sqlstore.Store) error {
+		{"RegisterUsers", true, func(ctx context.Context, s *sqlstore.Store) error {
 			var list []auth.UserWithKeys
 			for _, id := range []string{"bob", "dan", "ivy"} {
 				list = append(list, auth.UserWithKeys{User: newUser(id), Keys: []auth.AccessKey{newKey("k-"+id, id)}})
 			}
-			refusals, err := s.RegisterAll(ctx, list)
+			refusals, err := s.RegisterUsers(ctx, list)
 			return errors.Join(append(refusals, err)...)
 		}},
-		{"RegisterAll of some who are refused", true, func(ctx context.Context, s *sqlstore.Store) error {
+		{"RegisterUsers of some who are refused", true, func(ctx context.Context, s *sqlstore.Store) error {
 			list := people(4, "listed-") // the third wants what the second would have had
 			list[1].User.Username, list[2].User.Username = "NAME OF ADA", list[0].User.Username
 			list[2].Keys[0].ID = list[1].Keys[0].ID
-			refusals, err := s.RegisterAll(ctx, list)
+			refusals, err := s.RegisterUsers(ctx, list)
 			if err != nil {
 				return err
 			}

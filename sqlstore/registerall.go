@@ -9,13 +9,13 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// RegisterAll implements [auth.UserStore].
+// RegisterUsers implements [auth.UserStore].
 //
 // It takes for granted that nothing is taken, which a fresh database and a list
 // without repetitions make true, and asks only when the database says otherwise: to
 // ask about every name first would take as long again as to add it. It adds a piece of
 // the list at a time, so that no more is done again for what was taken than a piece.
-func (s *Store) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
+func (s *Store) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func inTurn(users []auth.UserWithKeys) (first, later []candidate) {
 	return first, later
 }
 
-// registration is a call of RegisterAll at work, in a transaction.
+// registration is a call of RegisterUsers at work, in a transaction.
 type registration struct {
 	t        tx
 	refusals []error // by the place in the list

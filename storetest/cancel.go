@@ -27,8 +27,8 @@ var methods = map[string]func(ctx context.Context, store auth.Store, own, draft 
 	"Register": func(ctx context.Context, store auth.Store, _, draft account) error {
 		return store.Register(ctx, draft.user, draft.key)
 	},
-	"RegisterAll": func(ctx context.Context, store auth.Store, _, draft account) error {
-		_, err := store.RegisterAll(ctx, []auth.UserWithKeys{{User: draft.user, Keys: []auth.AccessKey{draft.key}}})
+	"RegisterUsers": func(ctx context.Context, store auth.Store, _, draft account) error {
+		_, err := store.RegisterUsers(ctx, []auth.UserWithKeys{{User: draft.user, Keys: []auth.AccessKey{draft.key}}})
 		return err
 	},
 	"Bootstrap": func(ctx context.Context, store auth.Store, _, draft account) error {

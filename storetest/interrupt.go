@@ -45,7 +45,7 @@ var interrupted = map[string]signs{
 	"Register": func(t *testing.T, store auth.Store, _, draft account) []bool {
 		return []bool{hasUser(t, store, draft.user.ID), hasKey(t, store, draft.key.ID)}
 	},
-	"RegisterAll": func(t *testing.T, store auth.Store, _, draft account) []bool {
+	"RegisterUsers": func(t *testing.T, store auth.Store, _, draft account) []bool {
 		return []bool{hasUser(t, store, draft.user.ID), hasKey(t, store, draft.key.ID)}
 	},
 	"UpdateUser": func(t *testing.T, store auth.Store, own, _ account) []bool {

@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var registerAllPromises = []promise{
+var registerUsersPromises = []promise{
 	{"everybody in a list is registered with all keys", listRegistered},
 	{"a list of nobody registers nobody", emptyListRegistered},
 	{"a long list is registered", longListRegistered},
@@ -40,7 +40,7 @@ func newListed(keys int) auth.UserWithKeys {
 // registerList registers a list, and returns what of each user was taken.
 func registerList(t *testing.T, store auth.Store, users ...auth.UserWithKeys) []string {
 	t.Helper()
-	refusals, err := store.RegisterAll(t.Context(), users)
+	refusals, err := store.RegisterUsers(t.Context(), users)
 	require.NoError(t, err)
 	return fieldsOf(t, refusals)
 }
@@ -309,7 +309,7 @@ func listedAgain(t *testing.T, store auth.Store) {
 	for _, test := range tests {
 		list = append(list, test.listed)
 	}
-	refusals, err := store.RegisterAll(t.Context(), list)
+	refusals, err := store.RegisterUsers(t.Context(), list)
 	require.NoError(t, err)
 	require.NoError(t, refusals[0])
 	for i, test := range tests {
@@ -325,7 +325,7 @@ func listedInvalid(t *testing.T, store auth.Store) {
 	refuse := func(field string, bad auth.UserWithKeys) {
 		t.Helper()
 		for _, list := range [][]auth.UserWithKeys{{good, bad}, {bad, good}} {
-			refusals, err := store.RegisterAll(t.Context(), list)
+			refusals, err := store.RegisterUsers(t.Context(), list)
 			require.Nil(t, refusals)
 			requireInvalidField(t, err, field)
 			requireNotListed(t, store, good)

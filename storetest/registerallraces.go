@@ -25,7 +25,7 @@ func racingLists(t *testing.T, store auth.Store) {
 		}
 		errs := race(contenders, func(i int) error {
 			for some := range slices.Chunk(lists[i], 5+5*i) {
-				found, err := store.RegisterAll(t.Context(), some)
+				found, err := store.RegisterUsers(t.Context(), some)
 				if err != nil || len(found) != len(some) {
 					return fmt.Errorf("%d errors for %d users: %w", len(found), len(some), err)
 				}
@@ -84,7 +84,7 @@ func listRacingRegistrations(t *testing.T, store auth.Store) {
 		var refusals []error
 		errs := race(contenders+1, func(i int) (err error) {
 			if i == contenders {
-				refusals, err = store.RegisterAll(t.Context(), list)
+				refusals, err = store.RegisterUsers(t.Context(), list)
 				return err
 			}
 			return store.Register(t.Context(), singles[i].User, singles[i].Keys[1])
@@ -116,7 +116,7 @@ func listRacingDeletion(t *testing.T, store auth.Store) {
 				_, err := store.DeleteUser(t.Context(), gone.User.ID)
 				return err
 			}
-			refusals, err := store.RegisterAll(t.Context(), list)
+			refusals, err := store.RegisterUsers(t.Context(), list)
 			if err == nil && (refusals[0] != nil || refusals[1] == nil || refusals[2] != nil) {
 				err = fmt.Errorf("registered: %v", refusals)
 			}

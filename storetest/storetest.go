@@ -38,7 +38,7 @@ type group struct {
 // of its own, under random names.
 var together = []group{
 	{"users", userPromises},
-	{"registering many users at once", registerAllPromises},
+	{"registering many users at once", registerUsersPromises},
 	{"listing users", listPromises},
 	{"deleting a user", deletePromises},
 	{"resetting a user", resetPromises},

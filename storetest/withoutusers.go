@@ -128,7 +128,7 @@ func saysItKeepsNone(t *testing.T, store auth.Store) {
 func userMethodsFail(t *testing.T, store auth.Store) {
 	a, draft := newAccount(t, store), newDraft()
 	for _, name := range []string{
-		"Register", "RegisterAll", "Bootstrap", "FindUser", "ListUsers", "UpdateUser", "ResetUser", "DeleteUser",
+		"Register", "RegisterUsers", "Bootstrap", "FindUser", "ListUsers", "UpdateUser", "ResetUser", "DeleteUser",
 	} {
 		err := methods[name](t.Context(), store, a, draft)
 		require.Error(t, err, name)

@@ -16,9 +16,9 @@ func (s *Store) Register(ctx context.Context, user auth.User, key auth.AccessKey
 	return s.update(ctx, func(t tx) error { return t.register(user, key) })
 }
 
-// RegisterAll implements [auth.UserStore]. Of somebody who is refused, nothing may have
+// RegisterUsers implements [auth.UserStore]. Of somebody who is refused, nothing may have
 // been written, so it asks before it writes.
-func (s *Store) RegisterAll(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
+func (s *Store) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
 	records := make([]interface{ Validate() error }, len(users))
 	for i, user := range users {
 		records[i] = user

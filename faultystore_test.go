@@ -209,11 +209,11 @@ func (s *faultyStore) PruneStates(ctx context.Context, expired time.Time, limit 
 	return s.Store.PruneStates(ctx, expired, limit)
 }
 
-func (s *faultyStore) UseState(ctx context.Context, id string, expiresAt time.Time) error {
-	if err := s.check(ctx, "UseState"); err != nil {
+func (s *faultyStore) ConsumeState(ctx context.Context, id string, expiresAt time.Time) error {
+	if err := s.check(ctx, "ConsumeState"); err != nil {
 		return err
 	}
-	return s.Store.UseState(ctx, id, expiresAt)
+	return s.Store.ConsumeState(ctx, id, expiresAt)
 }
 
 func (s *faultyStore) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {

@@ -148,7 +148,7 @@ func (g *GitHubConnector) completeFlow(r *http.Request, signedInAs string) (gith
 	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Timeout-g.cfg.Timeout/4)
 	defer cancel()
 	used := g.cfg.Now().Add(stateLifetime + stateKept)
-	if err := g.store.UseState(ctx, stateID(query.Get("state")), used); errors.Is(err, ErrExists) {
+	if err := g.store.ConsumeState(ctx, stateID(query.Get("state")), used); errors.Is(err, ErrExists) {
 		return flow, GitHubOutcome{}, ErrGitHubState
 	} else if err != nil {
 		return flow, GitHubOutcome{}, fmt.Errorf("auth: using a state: %w", err)

@@ -121,10 +121,10 @@ type GitHubConnect struct {
 // GitHubStore is the part of a [Store] that keeps GitHub accounts. See there for
 // the rules that hold for every method.
 type GitHubStore interface {
-	// UseState records, until it is pruned, that a state has been used. It
+	// ConsumeState records, until it is pruned, that a state has been used. It
 	// returns ErrExists if it was recorded before: of several calls for one
 	// state, one succeeds.
-	UseState(ctx context.Context, id string, expiresAt time.Time) error
+	ConsumeState(ctx context.Context, id string, expiresAt time.Time) error
 
 	// PruneStates removes at most limit states that had expired at the given
 	// time and returns how many it removed, as PruneKeys does.

@@ -344,7 +344,7 @@ func TestAFailingStoreSignsNobodyOfTheHostsIn(t *testing.T) {
 		armed = false
 		if calls < failAt {
 			require.Equal(t, http.StatusOK, p.status)
-			require.Equal(t, 5, failAt, "UseState, FindGitHubLink, FindGitHubConnection, SignInGitHub")
+			require.Equal(t, 5, failAt, "ConsumeState, FindGitHubLink, FindGitHubConnection, SignInGitHub")
 			return
 		}
 		require.Equal(t, http.StatusServiceUnavailable, p.status, failAt)

@@ -124,7 +124,7 @@ func ValidateHash(hash string) error {
 }
 
 // ValidateState returns an [InvalidError] if no store may keep the state that
-// [GitHubStore.UseState] is to remember.
+// [GitHubStore.ConsumeState] is to remember.
 func ValidateState(id string, expiresAt time.Time) error {
 	return firstError(checkID("state", id, MaxIDLength), checkTime("expires_at", expiresAt))
 }

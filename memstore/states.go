@@ -8,8 +8,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// UseState implements [auth.GitHubStore].
-func (s *Store) UseState(ctx context.Context, id string, expiresAt time.Time) error {
+// ConsumeState implements [auth.GitHubStore].
+func (s *Store) ConsumeState(ctx context.Context, id string, expiresAt time.Time) error {
 	if err := check(ctx); err != nil {
 		return err
 	}

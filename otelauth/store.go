@@ -215,11 +215,11 @@ func (s *store) PruneRevocations(ctx context.Context, expired time.Time, limit i
 	return s.Store.PruneRevocations(ctx, expired, limit)
 }
 
-// UseState implements [auth.Store].
-func (s *store) UseState(ctx context.Context, id string, expiresAt time.Time) (err error) {
-	ctx, end := s.begin(ctx, "UseState")
+// ConsumeState implements [auth.Store].
+func (s *store) ConsumeState(ctx context.Context, id string, expiresAt time.Time) (err error) {
+	ctx, end := s.begin(ctx, "ConsumeState")
 	defer func() { end(err) }()
-	return s.Store.UseState(ctx, id, expiresAt)
+	return s.Store.ConsumeState(ctx, id, expiresAt)
 }
 
 // PruneStates implements [auth.Store].

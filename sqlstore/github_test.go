@@ -64,14 +64,14 @@ func connectAda(version, oldVersion string) auth.GitHubConnect {
 func seedGitHub(t testing.TB, store *sqlstore.Store) {
 	ctx := context.Background()
 	require.NoError(t, store.ConnectGitHub(ctx, connectAda("v1", "")))
-	require.NoError(t, store.UseState(ctx, "used", now.Add(time.Hour)))
+	require.NoError(t, store.ConsumeState(ctx, "used", now.Add(time.Hour)))
 }
 
 func githubVerbs() []verb {
 	ada := newLink(1, "ada")
 	return []verb{
-		{"UseState", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return s.UseState(ctx, "new", now.Add(time.Hour))
+		{"ConsumeState", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return s.ConsumeState(ctx, "new", now.Add(time.Hour))
 		}},
 		{"PruneStates", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return expect(1)(s.PruneStates(ctx, now.Add(time.Hour), 10))
@@ -325,8 +325,8 @@ func TestWhatDoesNotAgreeIsInvalidBeforeAnyLookAtTheDatabase(t *testing.T) {
 		edit(&connect)
 		require.ErrorIs(t, store.ConnectGitHub(context.Background(), connect), auth.ErrInvalid)
 	}
-	require.ErrorIs(t, store.UseState(context.Background(), "", now), auth.ErrInvalid)
-	require.ErrorIs(t, store.UseState(context.Background(), "new", time.Time{}), auth.ErrInvalid)
-	require.ErrorIs(t, store.UseState(context.Background(), "new", now.AddDate(8000, 0, 0)), auth.ErrInvalid)
+	require.ErrorIs(t, store.ConsumeState(context.Background(), "", now), auth.ErrInvalid)
+	require.ErrorIs(t, store.ConsumeState(context.Background(), "new", time.Time{}), auth.ErrInvalid)
+	require.ErrorIs(t, store.ConsumeState(context.Background(), "new", now.AddDate(8000, 0, 0)), auth.ErrInvalid)
 	require.Empty(t, s.statements())
 }

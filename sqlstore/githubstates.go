@@ -10,9 +10,9 @@ import (
 
 const insertState = `INSERT INTO auth_github_states (id, expires_at) VALUES (?, ?)`
 
-// UseState implements [auth.GitHubStore]. The primary key decides which call was
+// ConsumeState implements [auth.GitHubStore]. The primary key decides which call was
 // the first.
-func (s *Store) UseState(ctx context.Context, id string, expiresAt time.Time) error {
+func (s *Store) ConsumeState(ctx context.Context, id string, expiresAt time.Time) error {
 	if err := cmp.Or(ctx.Err(), auth.ValidateState(id, expiresAt)); err != nil {
 		return err
 	}

@@ -35,8 +35,8 @@ func newGitHubDraft(own linked) githubDraft {
 // githubMethods calls each method, so that it would succeed. What it reads and
 // changes is own, and what it adds is of the draft.
 var githubMethods = map[string]func(ctx context.Context, store auth.Store, own linked, draft githubDraft) error{
-	"UseState": func(ctx context.Context, store auth.Store, _ linked, draft githubDraft) error {
-		return store.UseState(ctx, draft.state, now)
+	"ConsumeState": func(ctx context.Context, store auth.Store, _ linked, draft githubDraft) error {
+		return store.ConsumeState(ctx, draft.state, now)
 	},
 	"PruneStates": func(ctx context.Context, store auth.Store, _ linked, _ githubDraft) error {
 		_, err := store.PruneStates(ctx, now, math.MaxInt)
@@ -118,7 +118,7 @@ func githubCancelledBefore(t *testing.T, store auth.Store) {
 				requireNoKey(t, store, draft.key.ID)
 			}
 			requireLease(t, store, true, own.token, now)
-			require.NoError(t, store.UseState(t.Context(), draft.state, latest))
+			require.NoError(t, store.ConsumeState(t.Context(), draft.state, latest))
 		})
 	}
 }

@@ -52,13 +52,13 @@ func ofStates(test func(t *testing.T, store auth.Store, kind kind)) func(t *test
 func useState(t *testing.T, store auth.Store, expires time.Time) (id string) {
 	t.Helper()
 	id = unique("state")
-	require.NoError(t, store.UseState(t.Context(), id, expires))
+	require.NoError(t, store.ConsumeState(t.Context(), id, expires))
 	return id
 }
 
 func requireUsed(t *testing.T, store auth.Store, id string) {
 	t.Helper()
-	require.ErrorIs(t, store.UseState(t.Context(), id, latest), auth.ErrExists)
+	require.ErrorIs(t, store.ConsumeState(t.Context(), id, latest), auth.ErrExists)
 }
 
 func stateUsedOnce(t *testing.T, store auth.Store) {
@@ -76,7 +76,7 @@ func expiredStateUsed(t *testing.T, store auth.Store) {
 func racingStates(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		id := unique("state")
-		errs := race(contenders, func(int) error { return store.UseState(t.Context(), id, now) })
+		errs := race(contenders, func(int) error { return store.ConsumeState(t.Context(), id, now) })
 		requireOneWinner(t, errs, auth.ErrExists)
 	}
 }
@@ -84,7 +84,7 @@ func racingStates(t *testing.T, store auth.Store) {
 func lookalikeStates(t *testing.T, store auth.Store) {
 	apart(t, slices.Concat(foldedTwins, lookalikes), func(t *testing.T, one, other string) {
 		for _, id := range []string{one, other} {
-			require.NoError(t, store.UseState(t.Context(), id, now))
+			require.NoError(t, store.ConsumeState(t.Context(), id, now))
 		}
 		requireUsed(t, store, one)
 	})
@@ -93,7 +93,7 @@ func lookalikeStates(t *testing.T, store auth.Store) {
 func longestState(t *testing.T, store auth.Store) {
 	for _, what := range []string{"x", "漢", "🦆"} {
 		id := fill(unique(""), what, auth.MaxIDLength)
-		require.NoError(t, store.UseState(t.Context(), id, latest))
+		require.NoError(t, store.ConsumeState(t.Context(), id, latest))
 		requireUsed(t, store, id)
 	}
 }
@@ -109,7 +109,7 @@ func pruneStatesExactly(t *testing.T, store auth.Store) {
 		}
 		stateKind.requirePruned(t, store, len(expired), at, math.MaxInt)
 		for _, id := range expired { // each is as good as new
-			require.NoError(t, store.UseState(t.Context(), id, latest))
+			require.NoError(t, store.ConsumeState(t.Context(), id, latest))
 		}
 		for _, id := range unexpired {
 			requireUsed(t, store, id)
@@ -133,10 +133,10 @@ func pruneStatesToLimit(t *testing.T, store auth.Store) {
 
 func pruneStateUsedAgain(t *testing.T, store auth.Store) {
 	early, late := useState(t, store, now), useState(t, store, latest)
-	require.ErrorIs(t, store.UseState(t.Context(), early, latest), auth.ErrExists)
-	require.ErrorIs(t, store.UseState(t.Context(), late, now), auth.ErrExists)
+	require.ErrorIs(t, store.ConsumeState(t.Context(), early, latest), auth.ErrExists)
+	require.ErrorIs(t, store.ConsumeState(t.Context(), late, now), auth.ErrExists)
 	stateKind.requirePruned(t, store, 1, now, math.MaxInt)
-	require.NoError(t, store.UseState(t.Context(), early, now))
+	require.NoError(t, store.ConsumeState(t.Context(), early, now))
 	requireUsed(t, store, late)
 }
 
@@ -144,11 +144,11 @@ func invalidState(t *testing.T, store auth.Store) {
 	for name, id := range map[string]string{
 		"empty": "", "NUL": "a\x00", "not UTF-8": "\xff", "over-long": strings.Repeat("x", auth.MaxIDLength+1),
 	} {
-		require.ErrorIs(t, store.UseState(t.Context(), id, latest), auth.ErrInvalid, name)
+		require.ErrorIs(t, store.ConsumeState(t.Context(), id, latest), auth.ErrInvalid, name)
 	}
 	for _, expires := range []time.Time{{}, time.Unix(0, 0), latest.AddDate(1, 0, 0)} {
 		id := unique("state")
-		require.ErrorIs(t, store.UseState(t.Context(), id, expires), auth.ErrInvalid)
-		require.NoError(t, store.UseState(t.Context(), id, latest), "it was not used")
+		require.ErrorIs(t, store.ConsumeState(t.Context(), id, expires), auth.ErrInvalid)
+		require.NoError(t, store.ConsumeState(t.Context(), id, latest), "it was not used")
 	}
 }

@@ -85,8 +85,8 @@ func (s *Store) notFound(ctx context.Context) error {
 	return auth.ErrNotFound
 }
 
-// UseState implements [auth.GitHubStore].
-func (s *Store) UseState(ctx context.Context, id string, expiresAt time.Time) error {
+// ConsumeState implements [auth.GitHubStore].
+func (s *Store) ConsumeState(ctx context.Context, id string, expiresAt time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

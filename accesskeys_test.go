@@ -156,7 +156,7 @@ func TestTheUseOfAKeyIsWrittenOnceAMinute(t *testing.T) {
 	f := newFixture(t)
 	writes := 0
 	verifier, err := auth.NewCredentialVerifier(&faultyStore{Store: f.store, before: func(method string) error {
-		if method == "UseKey" {
+		if method == "TouchKey" {
 			writes++
 		}
 		return nil
@@ -178,7 +178,7 @@ func TestVerifyFailsWithTheStoreThatNotesTheUse(t *testing.T) {
 	f := newFixture(t)
 	for _, test := range []struct{ fault, want error }{{errStoreAway, errStoreAway}, {auth.ErrNotFound, auth.ErrInvalidCredentials}} {
 		verifier, err := auth.NewCredentialVerifier(&faultyStore{Store: f.store, before: func(method string) error {
-			if method == "UseKey" {
+			if method == "TouchKey" {
 				return test.fault
 			}
 			return nil

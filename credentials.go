@@ -185,7 +185,7 @@ func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (Credenti
 	if now.Before(credential.Key.LastUsedAt.Add(KeyUsePrecision)) {
 		return credential, nil
 	}
-	err = v.store.UseKey(ctx, credential.Key.ID, now)
+	err = v.store.TouchKey(ctx, credential.Key.ID, now)
 	switch {
 	case errors.Is(err, ErrNotFound): // revoked since it was read
 		return Credential{}, ErrInvalidCredentials

@@ -97,11 +97,11 @@ func (s *faultyStore) RotateKey(ctx context.Context, id string, rotation auth.Ke
 	return s.Store.RotateKey(ctx, id, rotation)
 }
 
-func (s *faultyStore) UseKey(ctx context.Context, id string, at time.Time) error {
-	if err := s.check(ctx, "UseKey"); err != nil {
+func (s *faultyStore) TouchKey(ctx context.Context, id string, at time.Time) error {
+	if err := s.check(ctx, "TouchKey"); err != nil {
 		return err
 	}
-	return s.Store.UseKey(ctx, id, at)
+	return s.Store.TouchKey(ctx, id, at)
 }
 
 func (s *faultyStore) ListSessions(ctx context.Context, userID string, now time.Time) ([]auth.Session, error) {

@@ -297,9 +297,9 @@ type CredentialStore interface {
 	// that still works. Of two such calls at once with a PreviousUntil, one fails.
 	RotateKey(ctx context.Context, id string, rotation KeyRotation) (AccessKey, error)
 
-	// UseKey sets the key's LastUsedAt to the time at, if that is KeyUsePrecision
+	// TouchKey sets the key's LastUsedAt to the time at, if that is KeyUsePrecision
 	// later or more. It returns ErrNotFound if there is no such key.
-	UseKey(ctx context.Context, id string, at time.Time) error
+	TouchKey(ctx context.Context, id string, at time.Time) error
 
 	// RevokeKey removes the key and ends the sessions that it opened, or returns
 	// ErrNotFound.
@@ -318,7 +318,7 @@ type SessionStore interface {
 	// CreateSession adds a session, sets the user's LastLogin to its CreatedAt,
 	// and returns the session and the user as they then are. A session never
 	// outlives its key: ExpiresAt is lowered to the key's, if that is earlier. It is a
-	// use of the key as UseKey has it. The Generation is read while the user's record
+	// use of the key as TouchKey has it. The Generation is read while the user's record
 	// is held: it is below that of an entry which ends all of the user's sessions if the
 	// entry comes later, and only then.
 	//

@@ -108,8 +108,8 @@ func (s *Store) RotateKey(ctx context.Context, id string, rotation auth.KeyRotat
 	return key.record, nil
 }
 
-// UseKey implements [auth.CredentialStore].
-func (s *Store) UseKey(ctx context.Context, id string, at time.Time) error {
+// TouchKey implements [auth.CredentialStore].
+func (s *Store) TouchKey(ctx context.Context, id string, at time.Time) error {
 	if err := check(ctx); err != nil {
 		return err
 	}

@@ -138,11 +138,11 @@ func (s *store) RotateKey(ctx context.Context, id string, rotation auth.KeyRotat
 	return s.Store.RotateKey(ctx, id, rotation)
 }
 
-// UseKey implements [auth.Store].
-func (s *store) UseKey(ctx context.Context, id string, at time.Time) (err error) {
-	ctx, end := s.begin(ctx, "UseKey")
+// TouchKey implements [auth.Store].
+func (s *store) TouchKey(ctx context.Context, id string, at time.Time) (err error) {
+	ctx, end := s.begin(ctx, "TouchKey")
 	defer func() { end(err) }()
-	return s.Store.UseKey(ctx, id, at)
+	return s.Store.TouchKey(ctx, id, at)
 }
 
 // RevokeKey implements [auth.Store].

@@ -163,8 +163,8 @@ func verbs() []verb {
 			_, err := s.RotateKey(ctx, "k-ada", auth.KeyRotation{Hash: "new", At: now, PreviousUntil: now.Add(time.Hour)})
 			return err
 		}},
-		{"UseKey", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return s.UseKey(ctx, "k-ada", now.Add(auth.KeyUsePrecision))
+		{"TouchKey", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return s.TouchKey(ctx, "k-ada", now.Add(auth.KeyUsePrecision))
 		}},
 		{"CreateSession", true, func(ctx context.Context, s *sqlstore.Store) error { // in place of the others
 			_, _, err := s.CreateSession(ctx, newSession("s-only", "ada", "k-ada"), 1)

@@ -97,8 +97,8 @@ func (s *Store) RotateKey(ctx context.Context, id string, rotation auth.KeyRotat
 
 const updateLastUsed = `UPDATE auth_access_keys SET last_used_at = ? WHERE id = ?`
 
-// UseKey implements [auth.CredentialStore].
-func (s *Store) UseKey(ctx context.Context, id string, at time.Time) error {
+// TouchKey implements [auth.CredentialStore].
+func (s *Store) TouchKey(ctx context.Context, id string, at time.Time) error {
 	return s.write(ctx, "use key", func(ctx context.Context, t tx) error {
 		key, err := findKey(ctx, t.querier, lockKey, id)
 		if err != nil {

@@ -71,8 +71,8 @@ var methods = map[string]func(ctx context.Context, store auth.Store, own, draft 
 		_, err := store.RotateKey(ctx, own.key.ID, rotation(draft.key.Hash))
 		return err
 	},
-	"UseKey": func(ctx context.Context, store auth.Store, own, _ account) error {
-		return store.UseKey(ctx, own.key.ID, own.key.LastUsedAt.Add(auth.KeyUsePrecision))
+	"TouchKey": func(ctx context.Context, store auth.Store, own, _ account) error {
+		return store.TouchKey(ctx, own.key.ID, own.key.LastUsedAt.Add(auth.KeyUsePrecision))
 	},
 	"ListSessions": func(ctx context.Context, store auth.Store, own, _ account) error {
 		_, err := store.ListSessions(ctx, own.user.ID, now)

@@ -223,29 +223,29 @@ func rotationTimes(t *testing.T, store auth.Store) {
 	require.Equal(t, want, got)
 	requireKey(t, store, want)
 
-	require.NoError(t, store.UseKey(t.Context(), key.ID, now.Add(999*time.Nanosecond).In(east)))
+	require.NoError(t, store.TouchKey(t.Context(), key.ID, now.Add(999*time.Nanosecond).In(east)))
 	requireKey(t, store, usedAt(want, now))
 }
 
 func keyUsed(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	_, key := register(t, store, newUser())
-	require.NoError(t, store.UseKey(t.Context(), key.ID, now))
+	require.NoError(t, store.TouchKey(t.Context(), key.ID, now))
 	requireKey(t, store, usedAt(key, now))
-	require.NoError(t, store.UseKey(t.Context(), key.ID, now.Add(auth.KeyUsePrecision-time.Microsecond)))
+	require.NoError(t, store.TouchKey(t.Context(), key.ID, now.Add(auth.KeyUsePrecision-time.Microsecond)))
 	requireKey(t, store, usedAt(key, now))
 	next := now.Add(auth.KeyUsePrecision)
-	require.NoError(t, store.UseKey(t.Context(), key.ID, next))
+	require.NoError(t, store.TouchKey(t.Context(), key.ID, next))
 	requireKey(t, store, usedAt(key, next))
 
-	require.ErrorIs(t, store.UseKey(t.Context(), unique("none"), now), auth.ErrNotFound)
+	require.ErrorIs(t, store.TouchKey(t.Context(), unique("none"), now), auth.ErrNotFound)
 	a.requireUnchanged(t, store)
 }
 
 func earlierUse(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	for _, earlier := range []time.Time{a.key.LastUsedAt.Add(-24 * time.Hour), time.UnixMicro(1), {}} {
-		require.NoError(t, store.UseKey(t.Context(), a.key.ID, earlier))
+		require.NoError(t, store.TouchKey(t.Context(), a.key.ID, earlier))
 		a.requireUnchanged(t, store)
 	}
 }

@@ -216,7 +216,7 @@ func requireNothing(t *testing.T, store auth.Store, id string) {
 	requireNoSession(t, store, id)
 	require.ErrorIsf(t, store.ReplaceHash(ctx, id, "old", "new"), auth.ErrNotFound, "%.80q", id)
 	require.ErrorIsf(t, store.RevokeKey(ctx, id), auth.ErrNotFound, "%.80q", id)
-	require.ErrorIsf(t, store.UseKey(ctx, id, now), auth.ErrNotFound, "%.80q", id)
+	require.ErrorIsf(t, store.TouchKey(ctx, id, now), auth.ErrNotFound, "%.80q", id)
 	_, err := store.RotateKey(ctx, id, rotation("new"))
 	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
 	keys, err := store.ListKeys(ctx, id)

@@ -118,8 +118,8 @@ func (s *Store) RotateKey(ctx context.Context, id string, rotation auth.KeyRotat
 	return key, nil
 }
 
-// UseKey implements [auth.CredentialStore].
-func (s *Store) UseKey(ctx context.Context, id string, at time.Time) error {
+// TouchKey implements [auth.CredentialStore].
+func (s *Store) TouchKey(ctx context.Context, id string, at time.Time) error {
 	return s.update(ctx, func(t tx) error {
 		return t.change(keys, id, func(a *account) error { a.use(id, kept(at)); return nil })
 	})

@@ -264,7 +264,7 @@ func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret strin
 	if stale {
 		// The secret is here now and will not be again: a good moment, but not
 		// one for which the sign-in should fail.
-		err := v.store.ReplaceHash(ctx, accessKey, key.Hash, scheme.make(key.UserID, accessKey, secret))
+		err := v.store.SwapHash(ctx, accessKey, key.Hash, scheme.make(key.UserID, accessKey, secret))
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed", "access_key", v.nameOf(accessKey), "error", err)
 		}

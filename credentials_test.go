@@ -272,7 +272,7 @@ func TestAHashThatIsNotRenewedDoesNotFailTheSignIn(t *testing.T) {
 	c := newCredentials(t, auth.CredentialConfig{})
 	pair := c.issue(t)
 	c.store = &faultyStore{Store: c.store, before: func(method string) error {
-		if method == "ReplaceHash" {
+		if method == "SwapHash" {
 			return context.DeadlineExceeded
 		}
 		return nil

@@ -125,11 +125,11 @@ func (s *faultyStore) FindKey(ctx context.Context, id string) (auth.Credential, 
 	return s.Store.FindKey(ctx, id)
 }
 
-func (s *faultyStore) ReplaceHash(ctx context.Context, id, old, new string) error {
-	if err := s.check(ctx, "ReplaceHash"); err != nil {
+func (s *faultyStore) SwapHash(ctx context.Context, id, old, new string) error {
+	if err := s.check(ctx, "SwapHash"); err != nil {
 		return err
 	}
-	return s.Store.ReplaceHash(ctx, id, old, new)
+	return s.Store.SwapHash(ctx, id, old, new)
 }
 
 func (s *faultyStore) RevokeKey(ctx context.Context, id string) error {

@@ -127,7 +127,7 @@ func TestNoSecretIsInAnyOutput(t *testing.T) {
 	var failing bool
 	pepper := random(32)
 	f := newFixture(t, watch(func(method string) error {
-		if failing || method == "ReplaceHash" {
+		if failing || method == "SwapHash" {
 			return fmt.Errorf("store is down in %s", method)
 		}
 		return nil

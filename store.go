@@ -287,9 +287,9 @@ type CredentialStore interface {
 	// and disabled ones too; or ErrNotFound. It is one read.
 	FindKey(ctx context.Context, id string) (Credential, error)
 
-	// ReplaceHash sets the key's Hash if it is still equal to old, and returns
+	// SwapHash sets the key's Hash if it is still equal to old, and returns
 	// ErrNotFound if there is no such key or its Hash is another.
-	ReplaceHash(ctx context.Context, id, old, new string) error
+	SwapHash(ctx context.Context, id, old, new string) error
 
 	// RotateKey replaces the key's Hash, which becomes its PreviousHash if
 	// PreviousUntil is set. It returns the key as it is afterwards, ErrNotFound if there

@@ -67,8 +67,8 @@ func (s *Store) ListKeys(ctx context.Context, userID string) ([]auth.AccessKey, 
 	return keys, nil
 }
 
-// ReplaceHash implements [auth.CredentialStore].
-func (s *Store) ReplaceHash(ctx context.Context, id, old, new string) error {
+// SwapHash implements [auth.CredentialStore].
+func (s *Store) SwapHash(ctx context.Context, id, old, new string) error {
 	if err := check(ctx); err != nil {
 		return err
 	}

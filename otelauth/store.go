@@ -124,11 +124,11 @@ func (s *store) FindKey(ctx context.Context, id string) (r1 auth.Credential, err
 	return s.Store.FindKey(ctx, id)
 }
 
-// ReplaceHash implements [auth.Store].
-func (s *store) ReplaceHash(ctx context.Context, id string, old string, replacement string) (err error) {
-	ctx, end := s.begin(ctx, "ReplaceHash")
+// SwapHash implements [auth.Store].
+func (s *store) SwapHash(ctx context.Context, id string, old string, replacement string) (err error) {
+	ctx, end := s.begin(ctx, "SwapHash")
 	defer func() { end(err) }()
-	return s.Store.ReplaceHash(ctx, id, old, replacement)
+	return s.Store.SwapHash(ctx, id, old, replacement)
 }
 
 // RotateKey implements [auth.Store].

@@ -188,8 +188,8 @@ func verbs() []verb {
 		{"AddKey", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.AddKey(ctx, newKey("k-new", "ada"))
 		}},
-		{"ReplaceHash", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return s.ReplaceHash(ctx, "k-ada", "hash", "another")
+		{"SwapHash", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return s.SwapHash(ctx, "k-ada", "hash", "another")
 		}},
 		{"RevokeKey", true, func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeKey(ctx, "k-ada") }},
 		{"CreateSession", true, func(ctx context.Context, s *sqlstore.Store) error {

@@ -58,8 +58,8 @@ const (
 	updateHash    = `UPDATE auth_access_keys SET hash = ? WHERE id = ?`
 )
 
-// ReplaceHash implements [auth.CredentialStore].
-func (s *Store) ReplaceHash(ctx context.Context, id, oldHash, newHash string) error {
+// SwapHash implements [auth.CredentialStore].
+func (s *Store) SwapHash(ctx context.Context, id, oldHash, newHash string) error {
 	if err := cmp.Or(ctx.Err(), auth.ValidateHash(newHash)); err != nil {
 		return err
 	}

@@ -78,8 +78,8 @@ var methods = map[string]func(ctx context.Context, store auth.Store, own, draft 
 		_, err := store.ListSessions(ctx, own.user.ID, now)
 		return err
 	},
-	"ReplaceHash": func(ctx context.Context, store auth.Store, own, draft account) error {
-		return store.ReplaceHash(ctx, own.key.ID, own.key.Hash, draft.key.Hash)
+	"SwapHash": func(ctx context.Context, store auth.Store, own, draft account) error {
+		return store.SwapHash(ctx, own.key.ID, own.key.Hash, draft.key.Hash)
 	},
 	"RevokeKey": func(ctx context.Context, store auth.Store, own, _ account) error {
 		return store.RevokeKey(ctx, own.key.ID)

@@ -86,15 +86,15 @@ func hashReplaced(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	old := a.key.Hash
 	a.key.Hash = unique("new")
-	require.NoError(t, store.ReplaceHash(t.Context(), a.key.ID, old, a.key.Hash))
+	require.NoError(t, store.SwapHash(t.Context(), a.key.ID, old, a.key.Hash))
 	a.requireUnchanged(t, store)
-	require.ErrorIs(t, store.ReplaceHash(t.Context(), a.key.ID, old, unique("newer")), auth.ErrNotFound)
+	require.ErrorIs(t, store.SwapHash(t.Context(), a.key.ID, old, unique("newer")), auth.ErrNotFound)
 	a.requireUnchanged(t, store)
 }
 
 func hashReplacedBySame(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
-	require.NoError(t, store.ReplaceHash(t.Context(), a.key.ID, a.key.Hash, a.key.Hash))
+	require.NoError(t, store.SwapHash(t.Context(), a.key.ID, a.key.Hash, a.key.Hash))
 	a.requireUnchanged(t, store)
 }
 
@@ -107,9 +107,9 @@ func hashNotReplaced(t *testing.T, store auth.Store) {
 		"another", "hash$1_%", "HASH$1_%", "Hash$1_", "Hash$1_%%", "Hash$1%%", "%", "Hash$1_% ",
 		"", "Hash$1_%\x00", "Hash$1_%\xff",
 	} {
-		require.ErrorIsf(t, store.ReplaceHash(t.Context(), key.ID, old, "new"), auth.ErrNotFound, "%q", old)
+		require.ErrorIsf(t, store.SwapHash(t.Context(), key.ID, old, "new"), auth.ErrNotFound, "%q", old)
 	}
-	require.ErrorIs(t, store.ReplaceHash(t.Context(), unique("none"), key.Hash, "new"), auth.ErrNotFound)
+	require.ErrorIs(t, store.SwapHash(t.Context(), unique("none"), key.Hash, "new"), auth.ErrNotFound)
 	requireKey(t, store, key)
 }
 
@@ -123,7 +123,7 @@ func revokedKeyGone(t *testing.T, store auth.Store) {
 	requireNoSession(t, store, second.ID)
 	requireUser(t, store, a.user)
 	require.ErrorIs(t, store.RevokeKey(t.Context(), a.key.ID), auth.ErrNotFound)
-	require.ErrorIs(t, store.ReplaceHash(t.Context(), a.key.ID, a.key.Hash, "new"), auth.ErrNotFound)
+	require.ErrorIs(t, store.SwapHash(t.Context(), a.key.ID, a.key.Hash, "new"), auth.ErrNotFound)
 }
 
 func revokingSparesOthers(t *testing.T, store auth.Store) {

@@ -220,7 +220,7 @@ func lookalikeKeyIDs(t *testing.T, store auth.Store) {
 		second.ID = other
 		requireNoKey(t, store, other)
 		require.ErrorIs(t, store.RevokeKey(t.Context(), other), auth.ErrNotFound)
-		require.ErrorIs(t, store.ReplaceHash(t.Context(), other, first.Hash, "new"), auth.ErrNotFound)
+		require.ErrorIs(t, store.SwapHash(t.Context(), other, first.Hash, "new"), auth.ErrNotFound)
 		_, _, err := store.CreateSession(t.Context(), newSession(second), 0)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 

@@ -254,7 +254,7 @@ func racingHashes(t *testing.T, store auth.Store) {
 			hashes[i] = unique("hash")
 		}
 		errs := race(contenders, func(i int) error {
-			return store.ReplaceHash(t.Context(), key.ID, key.Hash, hashes[i])
+			return store.SwapHash(t.Context(), key.ID, key.Hash, hashes[i])
 		})
 		key.Hash = hashes[requireOneWinner(t, errs, auth.ErrNotFound)]
 		requireKey(t, store, key)

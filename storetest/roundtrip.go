@@ -70,7 +70,7 @@ func requireRoundTrip(t *testing.T, store auth.Store, value func(prefix string, 
 	key = usedAt(key, session.CreatedAt)
 	old := key.Hash
 	key.Hash = `'"\%_$1?`
-	require.NoError(t, store.ReplaceHash(t.Context(), key.ID, old, key.Hash))
+	require.NoError(t, store.SwapHash(t.Context(), key.ID, old, key.Hash))
 	requireKey(t, store, key)
 	require.NoError(t, store.RevokeSession(t.Context(), session.ID))
 	require.NoError(t, store.RevokeKey(t.Context(), key.ID))

@@ -171,7 +171,7 @@ func invalidFirstKey(t *testing.T, store auth.Store) {
 func invalidHash(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	for _, bad := range hashField.badValues() {
-		requireInvalidField(t, store.ReplaceHash(t.Context(), a.key.ID, a.key.Hash, bad), "hash")
+		requireInvalidField(t, store.SwapHash(t.Context(), a.key.ID, a.key.Hash, bad), "hash")
 		_, err := store.RotateKey(t.Context(), a.key.ID, rotation(bad))
 		requireInvalidField(t, err, "hash")
 		a.requireUnchanged(t, store)
@@ -214,7 +214,7 @@ func requireNothing(t *testing.T, store auth.Store, id string) {
 	requireNoUser(t, store, id)
 	requireNoKey(t, store, id)
 	requireNoSession(t, store, id)
-	require.ErrorIsf(t, store.ReplaceHash(ctx, id, "old", "new"), auth.ErrNotFound, "%.80q", id)
+	require.ErrorIsf(t, store.SwapHash(ctx, id, "old", "new"), auth.ErrNotFound, "%.80q", id)
 	require.ErrorIsf(t, store.RevokeKey(ctx, id), auth.ErrNotFound, "%.80q", id)
 	require.ErrorIsf(t, store.TouchKey(ctx, id, now), auth.ErrNotFound, "%.80q", id)
 	_, err := store.RotateKey(ctx, id, rotation("new"))

@@ -75,8 +75,8 @@ func (s *Store) FindKey(ctx context.Context, id string) (credential auth.Credent
 	return credential, err
 }
 
-// ReplaceHash implements [auth.CredentialStore].
-func (s *Store) ReplaceHash(ctx context.Context, id, old, new string) error {
+// SwapHash implements [auth.CredentialStore].
+func (s *Store) SwapHash(ctx context.Context, id, old, new string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

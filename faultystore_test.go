@@ -244,11 +244,11 @@ func (s *faultyStore) ConnectGitHub(ctx context.Context, connect auth.GitHubConn
 	return s.Store.ConnectGitHub(ctx, connect)
 }
 
-func (s *faultyStore) RenewGitHubLink(ctx context.Context, link auth.GitHubLink) error {
-	if err := s.check(ctx, "RenewGitHubLink"); err != nil {
+func (s *faultyStore) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) error {
+	if err := s.check(ctx, "UpdateGitHubLink"); err != nil {
 		return err
 	}
-	return s.Store.RenewGitHubLink(ctx, link)
+	return s.Store.UpdateGitHubLink(ctx, link)
 }
 
 func (s *faultyStore) DeleteGitHubToken(ctx context.Context, userID, host string) (auth.GitHubToken, error) {

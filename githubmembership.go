@@ -51,7 +51,7 @@ func (g *GitHubConnector) recheck(ctx context.Context, userID string) error {
 	}
 	link := g.link(profile, g.cfg.Now())
 	link.UserID = userID
-	if err := g.store.RenewGitHubLink(ctx, link); err != nil {
+	if err := g.store.UpdateGitHubLink(ctx, link); err != nil {
 		return fmt.Errorf("auth: keeping that a user is still admitted: %w", err)
 	}
 	return nil

@@ -160,10 +160,10 @@ type GitHubStore interface {
 	// active; and ErrChanged if the token's Version is another.
 	ConnectGitHub(ctx context.Context, connect GitHubConnect) error
 
-	// RenewGitHubLink writes what GitHub says of an account that is linked to the
+	// UpdateGitHubLink writes what GitHub says of an account that is linked to the
 	// user, all but CreatedAt, and AdmittedAt as SignInGitHub does. It returns
 	// ErrNotFound if the account is not linked to the user.
-	RenewGitHubLink(ctx context.Context, link GitHubLink) error
+	UpdateGitHubLink(ctx context.Context, link GitHubLink) error
 
 	// LeaseGitHubToken lets one caller refresh the token. It returns true if the
 	// record has this Version and nobody holds a lease at the time now, and

@@ -101,8 +101,8 @@ func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnect) e
 	return nil
 }
 
-// RenewGitHubLink implements [auth.GitHubStore].
-func (s *Store) RenewGitHubLink(ctx context.Context, link auth.GitHubLink) error {
+// UpdateGitHubLink implements [auth.GitHubStore].
+func (s *Store) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) error {
 	if err := check(ctx, link); err != nil {
 		return err
 	}

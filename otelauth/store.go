@@ -257,11 +257,11 @@ func (s *store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnect) (
 	return s.Store.ConnectGitHub(ctx, connect)
 }
 
-// RenewGitHubLink implements [auth.Store].
-func (s *store) RenewGitHubLink(ctx context.Context, link auth.GitHubLink) (err error) {
-	ctx, end := s.begin(ctx, "RenewGitHubLink")
+// UpdateGitHubLink implements [auth.Store].
+func (s *store) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) (err error) {
+	ctx, end := s.begin(ctx, "UpdateGitHubLink")
 	defer func() { end(err) }()
-	return s.Store.RenewGitHubLink(ctx, link)
+	return s.Store.UpdateGitHubLink(ctx, link)
 }
 
 // LeaseGitHubToken implements [auth.Store].

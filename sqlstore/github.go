@@ -111,8 +111,8 @@ func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnect) e
 	})
 }
 
-// RenewGitHubLink implements [auth.GitHubStore].
-func (s *Store) RenewGitHubLink(ctx context.Context, link auth.GitHubLink) error {
+// UpdateGitHubLink implements [auth.GitHubStore].
+func (s *Store) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) error {
 	if err := cmp.Or(ctx.Err(), link.Validate()); err != nil {
 		return err
 	}

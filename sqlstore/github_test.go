@@ -89,10 +89,10 @@ func githubVerbs() []verb {
 		{"ConnectGitHub", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.ConnectGitHub(ctx, connectAda("v2", "v1"))
 		}},
-		{"RenewGitHubLink", true, func(ctx context.Context, s *sqlstore.Store) error {
+		{"UpdateGitHubLink", true, func(ctx context.Context, s *sqlstore.Store) error {
 			renewed := ada
 			renewed.Login = "renamed"
-			return s.RenewGitHubLink(ctx, renewed)
+			return s.UpdateGitHubLink(ctx, renewed)
 		}},
 		{"LeaseGitHubToken", true, func(ctx context.Context, s *sqlstore.Store) error {
 			leased, err := s.LeaseGitHubToken(ctx, "ada", host, "v1", now, now.Add(time.Minute))

@@ -53,7 +53,7 @@ func admissionMovesOn(t *testing.T, store auth.Store) {
 	requireUser(t, store, user)
 
 	renewed := a.renewed(refusedAt.Add(2 * time.Hour))
-	require.NoError(t, store.RenewGitHubLink(t.Context(), renewed))
+	require.NoError(t, store.UpdateGitHubLink(t.Context(), renewed))
 	user.AdmittedAt = renewed.SeenAt
 	requireUser(t, store, user)
 }
@@ -64,7 +64,7 @@ func nobodyElseAdmitted(t *testing.T, store auth.Store) {
 	requireUser(t, store, a.user)
 
 	b := newLinked(t, store)
-	require.NoError(t, store.RenewGitHubLink(t.Context(), b.renewed(refusedAt)))
+	require.NoError(t, store.UpdateGitHubLink(t.Context(), b.renewed(refusedAt)))
 	requireUser(t, store, b.user)
 }
 
@@ -105,14 +105,14 @@ func renewLink(t *testing.T, store auth.Store) {
 		renewed := a.renewed(refusedAt)
 		a.link.Login, a.link.Name, a.link.AvatarURL, a.link.SeenAt = renewed.Login, renewed.Name, renewed.AvatarURL, renewed.SeenAt
 		a.user.AdmittedAt = renewed.SeenAt
-		require.NoError(t, store.RenewGitHubLink(t.Context(), renewed))
+		require.NoError(t, store.UpdateGitHubLink(t.Context(), renewed))
 		a.requireUnchanged(t, store)
-		require.NoError(t, store.RenewGitHubLink(t.Context(), renewed))
+		require.NoError(t, store.UpdateGitHubLink(t.Context(), renewed))
 		a.requireUnchanged(t, store)
 	}
 	_, err := store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost)
 	require.NoError(t, err)
-	require.NoError(t, store.RenewGitHubLink(t.Context(), a.link))
+	require.NoError(t, store.UpdateGitHubLink(t.Context(), a.link))
 	a.requireDisconnected(t, store)
 }
 
@@ -125,11 +125,11 @@ func renewOnlyOwnLink(t *testing.T, store auth.Store) {
 	elsewhere := a.renewed(refusedAt)
 	elsewhere.Account.Host = "github.example.com"
 	for _, link := range []auth.GitHubLink{others, unknown, elsewhere} {
-		require.ErrorIs(t, store.RenewGitHubLink(t.Context(), link), auth.ErrNotFound)
+		require.ErrorIs(t, store.UpdateGitHubLink(t.Context(), link), auth.ErrNotFound)
 	}
 	invalid := a.renewed(refusedAt)
 	invalid.Login = "\x00"
-	require.ErrorIs(t, store.RenewGitHubLink(t.Context(), invalid), auth.ErrInvalid)
+	require.ErrorIs(t, store.UpdateGitHubLink(t.Context(), invalid), auth.ErrInvalid)
 	a.requireUnchanged(t, store)
 	b.requireUnchanged(t, store)
 }

@@ -63,8 +63,8 @@ var githubMethods = map[string]func(ctx context.Context, store auth.Store, own l
 	"ConnectGitHub": func(ctx context.Context, store auth.Store, own linked, draft githubDraft) error {
 		return store.ConnectGitHub(ctx, newConnect(own.session, draft.account))
 	},
-	"RenewGitHubLink": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
-		return store.RenewGitHubLink(ctx, own.renewed(refusedAt))
+	"UpdateGitHubLink": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
+		return store.UpdateGitHubLink(ctx, own.renewed(refusedAt))
 	},
 	"LeaseGitHubToken": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
 		_, err := store.LeaseGitHubToken(ctx, own.user.ID, githubHost, own.token.Version, now, latest)
@@ -161,7 +161,7 @@ var interruptedGitHub = map[string]githubSigns{
 			user.AdmittedAt.Equal(refusedAt),
 		}
 	},
-	"RenewGitHubLink": func(t *testing.T, store auth.Store, own linked, _ githubDraft) []bool {
+	"UpdateGitHubLink": func(t *testing.T, store auth.Store, own linked, _ githubDraft) []bool {
 		user, err := store.FindUser(t.Context(), own.user.ID)
 		require.NoError(t, err)
 		have, err := store.FindGitHubConnection(t.Context(), own.user.ID, githubHost)

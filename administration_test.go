@@ -258,5 +258,5 @@ func TestHandlersTakeTheirPathParametersFromTheRequest(t *testing.T) {
 	r := httptest.NewRequest("GET", "/anything", nil)
 	r.SetPathValue("id", f.user.ID)
 	r.Header.Set("Authorization", "Bearer "+f.signIn(f.admin))
-	require.Equal(t, "alice", serve(f.svc.FindUserHandler(), r).json(t)["username"])
+	require.Equal(t, "alice", serve(f.svc.GetUserHandler(), r).json(t)["username"])
 }

@@ -227,9 +227,9 @@ type githubTokenResponse struct {
 // errNotConnected is the published answer where there is no token.
 var errNotConnected = &requestError{http.StatusNotFound, "No GitHub credentials found for user"}
 
-// GitHubTokenHandler handles GET /api/v1/auth/github/token: whether GitHub is
+// GitHubStatusHandler handles GET /api/v1/auth/github/token: whether GitHub is
 // connected to the caller. With ?verify=true it asks GitHub.
-func (s *Service) GitHubTokenHandler() http.Handler {
+func (s *Service) GitHubStatusHandler() http.Handler {
 	return s.githubOnly(http.MethodGet, func() http.Handler {
 		return s.Authenticate(s.handle(http.MethodGet, func(ctx context.Context, _ http.ResponseWriter, r *http.Request) (any, error) {
 			caller, _ := IdentityFromContext(ctx)

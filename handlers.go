@@ -192,9 +192,9 @@ type registerResponse struct {
 	Message      string `json:"message"`
 }
 
-// RegisterHandler handles POST /api/v1/user/register: a super user makes a user,
+// RegisterUserHandler handles POST /api/v1/user/register: a super user makes a user,
 // and gets the one copy of the access secret. With [Config.Users] it answers 404.
-func (s *Service) RegisterHandler() http.Handler {
+func (s *Service) RegisterUserHandler() http.Handler {
 	return s.recentAdministration(http.MethodPost, func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 		body, err := readBody(w, r, []string{"username", "email", "is_super_user"})
 		if err != nil {
@@ -245,8 +245,8 @@ type userResponse struct {
 	LastLogin   *string `json:"last_login"`
 }
 
-// UserHandler handles GET /auth/user: who the caller is.
-func (s *Service) UserHandler() http.Handler {
+// CurrentUserHandler handles GET /auth/user: who the caller is.
+func (s *Service) CurrentUserHandler() http.Handler {
 	return s.account(http.MethodGet, func(ctx context.Context, _ http.ResponseWriter, _ *http.Request) (any, error) {
 		user, err := s.User(ctx)
 		if err != nil {

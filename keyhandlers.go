@@ -41,8 +41,8 @@ type newPairResponse struct {
 	Message      string  `json:"message"`
 }
 
-// KeysHandler handles GET /auth/keys: the caller's access keys, without secrets.
-func (s *Service) KeysHandler() http.Handler {
+// ListKeysHandler handles GET /auth/keys: the caller's access keys, without secrets.
+func (s *Service) ListKeysHandler() http.Handler {
 	return s.account(http.MethodGet, func(ctx context.Context, _ http.ResponseWriter, _ *http.Request) (any, error) {
 		caller, _ := IdentityFromContext(ctx)
 		keys, err := s.credentials.List(ctx, caller.UserID)
@@ -57,9 +57,9 @@ func (s *Service) KeysHandler() http.Handler {
 	})
 }
 
-// NewKeyHandler handles POST /auth/keys: a new access key of the caller's, with the
+// CreateKeyHandler handles POST /auth/keys: a new access key of the caller's, with the
 // one copy of its secret.
-func (s *Service) NewKeyHandler() http.Handler {
+func (s *Service) CreateKeyHandler() http.Handler {
 	return s.recentAccount(http.MethodPost, func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 		body, err := readOwnBody(w, r, []string{"label", "expires_at"})
 		if err != nil {

@@ -41,8 +41,8 @@ func (r Route) Pattern() string {
 // a line that calls [http.Request.SetPathValue]. With [Config.Users] there are none that make
 // or change users.
 func (s *Service) Routes(groups ...RouteGroup) []Route {
-	login, register := s.LoginHandler(), s.RegisterHandler()
-	user, logout := s.UserHandler(), s.LogoutHandler()
+	login, register := s.LoginHandler(), s.RegisterUserHandler()
+	user, logout := s.CurrentUserHandler(), s.LogoutHandler()
 	routes := []Route{
 		{http.MethodPost, "/auth/users/login", GroupSignIn, login},
 		{http.MethodPost, "/auth/logout", GroupSignIn, logout},
@@ -51,15 +51,15 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 		{http.MethodGet, "/api/v1/auth/github/start", GroupGitHub, s.GitHubStartHandler()},
 		{http.MethodGet, "/api/v1/auth/github/login", GroupGitHub, s.GitHubConnectHandler()},
 		{http.MethodGet, "/api/v1/auth/github/callback", GroupGitHub, s.GitHubCallbackHandler()},
-		{http.MethodGet, "/api/v1/auth/github/token", GroupGitHub, s.GitHubTokenHandler()},
+		{http.MethodGet, "/api/v1/auth/github/token", GroupGitHub, s.GitHubStatusHandler()},
 		{http.MethodPost, "/api/v1/auth/github/logout", GroupGitHub, s.GitHubDisconnectHandler()},
 		{http.MethodDelete, "/api/v1/auth/github/link", GroupGitHub, s.GitHubUnlinkHandler()},
 		{http.MethodGet, "/auth/user", GroupAccount, user},
 		{http.MethodGet, "/auth/user/", GroupAccount, user},
-		{http.MethodGet, "/auth/sessions", GroupAccount, s.SessionsHandler()},
+		{http.MethodGet, "/auth/sessions", GroupAccount, s.ListSessionsHandler()},
 		{http.MethodDelete, "/auth/sessions/{id}", GroupAccount, s.RevokeSessionHandler()},
-		{http.MethodGet, "/auth/keys", GroupAccount, s.KeysHandler()},
-		{http.MethodPost, "/auth/keys", GroupAccount, s.NewKeyHandler()},
+		{http.MethodGet, "/auth/keys", GroupAccount, s.ListKeysHandler()},
+		{http.MethodPost, "/auth/keys", GroupAccount, s.CreateKeyHandler()},
 		{http.MethodPost, "/auth/keys/{access_key}/rotate", GroupAccount, s.RotateKeyHandler()},
 		{http.MethodDelete, "/auth/keys/{access_key}", GroupAccount, s.RevokeKeyHandler()},
 	}
@@ -67,13 +67,13 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 		routes = append(routes,
 			Route{http.MethodPost, "/api/v1/user/register", GroupAdministration, register},
 			Route{http.MethodPost, "/auth/users/register", GroupAdministration, register},
-			Route{http.MethodGet, "/auth/users", GroupAdministration, s.UsersHandler()},
-			Route{http.MethodGet, "/auth/users/{id}", GroupAdministration, s.FindUserHandler()},
+			Route{http.MethodGet, "/auth/users", GroupAdministration, s.ListUsersHandler()},
+			Route{http.MethodGet, "/auth/users/{id}", GroupAdministration, s.GetUserHandler()},
 			Route{http.MethodPatch, "/auth/users/{id}", GroupAdministration, s.UpdateUserHandler()},
 			Route{http.MethodDelete, "/auth/users/{id}", GroupAdministration, s.DeleteUserHandler()},
-			Route{http.MethodPost, "/auth/users/{id}/regenerate-credentials", GroupAdministration, s.RegenerateHandler()},
-			Route{http.MethodPost, "/auth/users/{id}/reinstate", GroupAdministration, s.ReinstateHandler()},
-			Route{http.MethodPost, "/auth/tokens/revoke-user/{id}", GroupAdministration, s.RevokeUserHandler()},
+			Route{http.MethodPost, "/auth/users/{id}/regenerate-credentials", GroupAdministration, s.RegenerateCredentialsHandler()},
+			Route{http.MethodPost, "/auth/users/{id}/reinstate", GroupAdministration, s.ReinstateUserHandler()},
+			Route{http.MethodPost, "/auth/tokens/revoke-user/{id}", GroupAdministration, s.RevokeUserSessionsHandler()},
 		)
 	}
 	return slices.DeleteFunc(routes, func(r Route) bool {

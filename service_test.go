@@ -131,9 +131,9 @@ func TestAHandlerKeepsToItsMethodWhereverItIsMounted(t *testing.T) {
 	require.Equal(t, http.StatusOK, send(f.svc.LoginHandler(), http.MethodPost, "/signin", loginBody(f.userPair)).status)
 	token := "Bearer " + f.signIn(f.user)
 	require.Equal(t, http.StatusMethodNotAllowed, send(f.svc.LogoutHandler(), http.MethodGet, "/", "", "Authorization", token).status)
-	require.Equal(t, http.StatusOK, send(f.svc.UserHandler(), http.MethodGet, "/me", "", "Authorization", token).status)
-	require.Equal(t, http.StatusUnauthorized, send(f.svc.UserHandler(), http.MethodGet, "/me", "").status)
-	require.Equal(t, http.StatusForbidden, send(f.svc.RegisterHandler(), http.MethodPost, "/", "{}", "Authorization", token).status)
+	require.Equal(t, http.StatusOK, send(f.svc.CurrentUserHandler(), http.MethodGet, "/me", "", "Authorization", token).status)
+	require.Equal(t, http.StatusUnauthorized, send(f.svc.CurrentUserHandler(), http.MethodGet, "/me", "").status)
+	require.Equal(t, http.StatusForbidden, send(f.svc.RegisterUserHandler(), http.MethodPost, "/", "{}", "Authorization", token).status)
 }
 
 func TestErrorStatusOfEveryError(t *testing.T) {

@@ -17,9 +17,9 @@ type sessionResponse struct {
 	Current   bool         `json:"current"`
 }
 
-// SessionsHandler handles GET /auth/sessions: the caller's sessions, the newest
+// ListSessionsHandler handles GET /auth/sessions: the caller's sessions, the newest
 // first, and which of them makes the call.
-func (s *Service) SessionsHandler() http.Handler {
+func (s *Service) ListSessionsHandler() http.Handler {
 	return s.account(http.MethodGet, func(ctx context.Context, _ http.ResponseWriter, _ *http.Request) (any, error) {
 		caller, _ := IdentityFromContext(ctx)
 		sessions, err := s.store.ListSessions(ctx, caller.UserID, s.now())

@@ -14,9 +14,9 @@ const (
 	mostUsersPage = 200
 )
 
-// UsersHandler handles GET /auth/users?limit=50&after=<user_id>: a page of the users
+// ListUsersHandler handles GET /auth/users?limit=50&after=<user_id>: a page of the users
 // in the order of their ids, with a Link to the next while there is one.
-func (s *Service) UsersHandler() http.Handler {
+func (s *Service) ListUsersHandler() http.Handler {
 	return s.administration(http.MethodGet, func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 		query := r.URL.Query()
 		limit := usersPerPage
@@ -52,8 +52,8 @@ func nextPage(r *http.Request, limit int, after string) string {
 	return path + "?" + url.Values{"limit": {strconv.Itoa(limit)}, "after": {after}}.Encode()
 }
 
-// FindUserHandler handles GET /auth/users/{id}.
-func (s *Service) FindUserHandler() http.Handler {
+// GetUserHandler handles GET /auth/users/{id}.
+func (s *Service) GetUserHandler() http.Handler {
 	return s.administration(http.MethodGet, func(ctx context.Context, _ http.ResponseWriter, r *http.Request) (any, error) {
 		user, err := s.store.FindUser(ctx, r.PathValue("id"))
 		if err != nil {
@@ -93,9 +93,9 @@ type regenerateResponse struct {
 	AccessSecret string `json:"access_secret"`
 }
 
-// RegenerateHandler handles POST /auth/users/{id}/regenerate-credentials: a new pair
+// RegenerateCredentialsHandler handles POST /auth/users/{id}/regenerate-credentials: a new pair
 // in place of every way in that the user has.
-func (s *Service) RegenerateHandler() http.Handler {
+func (s *Service) RegenerateCredentialsHandler() http.Handler {
 	return s.recentAdministration(http.MethodPost, func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 		if _, err := readOwnBody(w, r, nil); err != nil {
 			return nil, err
@@ -112,9 +112,9 @@ func (s *Service) RegenerateHandler() http.Handler {
 	})
 }
 
-// ReinstateHandler handles POST /auth/users/{id}/reinstate: the user is active, with
+// ReinstateUserHandler handles POST /auth/users/{id}/reinstate: the user is active, with
 // a new pair in place of every way in there was.
-func (s *Service) ReinstateHandler() http.Handler {
+func (s *Service) ReinstateUserHandler() http.Handler {
 	return s.recentAdministration(http.MethodPost, func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 		if _, err := readOwnBody(w, r, nil); err != nil {
 			return nil, err
@@ -133,9 +133,9 @@ type revokeUserResponse struct {
 	RevokedCount int    `json:"revoked_count"`
 }
 
-// RevokeUserHandler handles POST /auth/tokens/revoke-user/{id}: all sessions of the
+// RevokeUserSessionsHandler handles POST /auth/tokens/revoke-user/{id}: all sessions of the
 // user end.
-func (s *Service) RevokeUserHandler() http.Handler {
+func (s *Service) RevokeUserSessionsHandler() http.Handler {
 	return s.administration(http.MethodPost, func(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
 		if _, err := readOwnBody(w, r, nil); err != nil {
 			return nil, err

@@ -41,7 +41,7 @@ func TestUsersAreWalkedPageByPage(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for i := range 9 {
-		_, err := f.svc.Register(t.Context(), auth.NewUser{Username: fmt.Sprintf("user-%d", i)})
+		_, err := f.svc.Register(t.Context(), auth.UserParams{Username: fmt.Sprintf("user-%d", i)})
 		require.NoError(t, err)
 	}
 	token := f.signIn(f.admin)
@@ -199,7 +199,7 @@ func TestTwoSuperUsersAtOnceDoNotLeaveTheServiceWithoutOne(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for range 50 {
-		made, err := f.svc.Register(t.Context(), auth.NewUser{Username: "boss" + f.svc.Credentials().NewPair().AccessKey[8:20], IsSuperUser: true})
+		made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "boss" + f.svc.Credentials().NewPair().AccessKey[8:20], IsSuperUser: true})
 		require.NoError(t, err)
 		both := []auth.User{f.admin, made.User}
 		tokens := []string{f.signIn(both[0]), f.signIn(both[1])}

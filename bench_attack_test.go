@@ -37,7 +37,7 @@ func BenchmarkSignInUnderAttack(b *testing.B) {
 				cfg.Logger = slog.New(slog.DiscardHandler)
 				cfg.Throttling.Flood = []limit.Rate{{Count: math.MaxInt32, Per: time.Minute}}
 			})
-			other, err := f.svc.Register(b.Context(), auth.NewUser{Username: "other"})
+			other, err := f.svc.Register(b.Context(), auth.UserParams{Username: "other"})
 			require.NoError(b, err)
 			var running sync.WaitGroup
 			var attacked atomic.Bool

@@ -37,7 +37,7 @@ func (f *fixture) other() auth.User {
 			return user
 		}
 	}
-	made, err := f.svc.Register(f.t.Context(), auth.NewUser{Username: "mallory"})
+	made, err := f.svc.Register(f.t.Context(), auth.UserParams{Username: "mallory"})
 	require.NoError(f.t, err)
 	return made.User
 }

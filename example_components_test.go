@@ -93,7 +93,7 @@ func ExampleService_RecoverSuperUser() {
 		log.Fatal(err)
 	}
 	ctx := context.Background()
-	made, err := svc.Register(ctx, auth.NewUser{Username: "alice"})
+	made, err := svc.Register(ctx, auth.UserParams{Username: "alice"})
 	if err != nil {
 		log.Fatal(err)
 	}

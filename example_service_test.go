@@ -50,7 +50,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	pair := svc.Credentials().NewPair()
-	if _, err := svc.Bootstrap(context.Background(), auth.NewUser{Username: "admin"}, pair); err != nil {
+	if _, err := svc.Bootstrap(context.Background(), auth.UserParams{Username: "admin"}, pair); err != nil {
 		log.Fatal(err)
 	}
 

@@ -135,7 +135,7 @@ func TestAFailedBootstrapCanBeTriedAgain(t *testing.T) {
 	svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.key}, Now: f.clock.Now})
 	require.NoError(t, err)
 	again := func() error {
-		_, err := svc.Bootstrap(t.Context(), auth.NewUser{Username: "root"}, f.adminPair)
+		_, err := svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, f.adminPair)
 		return err
 	}
 	require.ErrorContains(t, again(), "away")
@@ -155,7 +155,7 @@ func TestEveryStoreErrorReachesTheCaller(t *testing.T) {
 	svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.key}, Now: f.clock.Now})
 	require.NoError(t, err)
 	ctx := t.Context()
-	require.ErrorIs(t, second(svc.Register(ctx, auth.NewUser{Username: "new"})), down)
+	require.ErrorIs(t, second(svc.Register(ctx, auth.UserParams{Username: "new"})), down)
 	require.ErrorIs(t, second(svc.RecoverSuperUser(ctx, f.user.ID)), down)
 	require.ErrorIs(t, second(svc.SignIn(ctx, f.user.ID)), down)
 	require.ErrorIs(t, second(svc.Login(ctx, f.userPair)), down)

@@ -168,9 +168,9 @@ func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	}
 
 	f.adminPair = f.svc.Credentials().NewPair()
-	f.admin, err = f.svc.Bootstrap(t.Context(), auth.NewUser{Username: "root", Email: "root@example.com"}, f.adminPair)
+	f.admin, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
 	require.NoError(t, err)
-	made, err := f.svc.Register(t.Context(), auth.NewUser{Username: "alice", Email: "alice@example.com"})
+	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "alice", Email: "alice@example.com"})
 	require.NoError(t, err)
 	f.user, f.userPair = made.User, made.Pair
 	return f

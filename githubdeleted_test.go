@@ -54,6 +54,6 @@ func TestAUsernameIsNotGivenAgainAfterDeletion(t *testing.T) {
 	require.Equal(t, octocatLogin, d.user.Username)
 	username := d.browser().signIn()["username"].(string)
 	require.Regexp(t, `^octocat-[a-z2-7]{6}$`, username, "who authorised by the name would take one for the other")
-	_, err := d.svc.Register(t.Context(), auth.NewUser{Username: "OctoCat"})
+	_, err := d.svc.Register(t.Context(), auth.UserParams{Username: "OctoCat"})
 	require.ErrorIs(t, err, auth.ErrExists)
 }

@@ -206,7 +206,7 @@ func (s *Service) RegisterUserHandler() http.Handler {
 		if err := firstError(err1, err2, err3); err != nil {
 			return nil, err
 		}
-		made, err := s.Register(ctx, NewUser{Username: username, Email: email, IsSuperUser: isSuperUser})
+		made, err := s.Register(ctx, UserParams{Username: username, Email: email, IsSuperUser: isSuperUser})
 		if err != nil {
 			return nil, err
 		}

@@ -56,7 +56,7 @@ func TestEveryFailedSignInIsOneAndTheSame401(t *testing.T) {
 	require.NoError(t, credentials.Revoke(t.Context(), revoked.AccessKey))
 	expired := issue(auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Second)})
 	f.clock.Advance(time.Second)
-	made, err := f.svc.Register(t.Context(), auth.NewUser{Username: "disabled"})
+	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "disabled"})
 	require.NoError(t, err)
 	f.setActive(made.User, false)
 	nobody := credentials.NewPair()

@@ -72,7 +72,7 @@ func TestTheFunctionsBehindTheMiddlewareAnswerAsItDoes(t *testing.T) {
 	t.Parallel()
 	f, other := newFixture(t), newFixture(t)
 	passed := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	disabled, err := f.svc.Register(t.Context(), auth.NewUser{Username: "disabled", IsSuperUser: true})
+	disabled, err := f.svc.Register(t.Context(), auth.UserParams{Username: "disabled", IsSuperUser: true})
 	require.NoError(t, err)
 	gone := f.signIn(disabled.User)
 	f.setActive(disabled.User, false)

@@ -31,7 +31,7 @@ func TestUnderLoadNoTokenIsAcceptedAfterItsRevocationWasAcknowledged(t *testing.
 	var group errgroup.Group
 	for i := range 256 {
 		group.Go(func() error {
-			made, err := f.svc.Register(t.Context(), auth.NewUser{Username: fmt.Sprint("user ", i)})
+			made, err := f.svc.Register(t.Context(), auth.UserParams{Username: fmt.Sprint("user ", i)})
 			if err != nil {
 				return err
 			}
@@ -102,7 +102,7 @@ func TestUnderLoadNobodyHasPowerAfterADemotionWasAcknowledged(t *testing.T) {
 	var group errgroup.Group
 	for i := range 256 {
 		group.Go(func() error {
-			made, err := in.svc.Register(t.Context(), auth.NewUser{Username: fmt.Sprint("user ", i), IsSuperUser: true})
+			made, err := in.svc.Register(t.Context(), auth.UserParams{Username: fmt.Sprint("user ", i), IsSuperUser: true})
 			if err != nil {
 				return err
 			}

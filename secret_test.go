@@ -182,7 +182,7 @@ func TestErrorsNameNoSecret(t *testing.T) {
 		second(auth.NewHS256Key("id", []byte(canary[:20]))),
 		second(f.svc.Login(t.Context(), auth.KeyPair{AccessKey: canary, AccessSecret: auth.NewSecret(canary)})),
 		second(f.svc.Tokens().Verify(t.Context(), canary)),
-		second(f.svc.Bootstrap(t.Context(), auth.NewUser{Username: "x"}, auth.KeyPair{AccessKey: canary, AccessSecret: auth.NewSecret(canary)})),
+		second(f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, auth.KeyPair{AccessKey: canary, AccessSecret: auth.NewSecret(canary)})),
 		f.svc.Credentials().Import(t.Context(), auth.ImportedKey{AccessKey: canary, Secret: auth.NewSecret(canary), Hash: canary}),
 		second(f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{Label: canary + "\x00"})),
 		second(f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{ExpiresAt: time.Unix(1, 0)})),

@@ -314,7 +314,7 @@ func TestRefusedTokensAllGetOneAnswer_CVE_2024_51744(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.sendAs(revoked, http.MethodPost, "/auth/logout", "").status)
 	good := f.signIn(f.user)
 	disabled := f.signIn(f.admin) // the one below
-	made, err := f.svc.Register(t.Context(), auth.NewUser{Username: "second", IsSuperUser: true})
+	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "second", IsSuperUser: true})
 	require.NoError(t, err)
 	f.setActive(f.admin, false)
 	orphan := f.signIn(made.User)

@@ -8,8 +8,8 @@ import (
 	"net/mail"
 )
 
-// NewUser says what a user is to be.
-type NewUser struct {
+// UserParams says what a user is to be.
+type UserParams struct {
 	Username    string // 1 to MaxUsernameLength bytes
 	Email       string // an address, or empty for none
 	IsSuperUser bool
@@ -25,7 +25,7 @@ type Registration struct {
 // Register makes a user with a first access key, or neither. It returns
 // ErrExists if the username or the e-mail is taken, and an InvalidError for one
 // that cannot be.
-func (s *Service) Register(ctx context.Context, user NewUser) (Registration, error) {
+func (s *Service) Register(ctx context.Context, user UserParams) (Registration, error) {
 	if s.tokens.users != nil {
 		return Registration{}, errHostsUsers
 	}
@@ -41,7 +41,7 @@ func (s *Service) Register(ctx context.Context, user NewUser) (Registration, err
 }
 
 // register makes the records of a new user.
-func (s *Service) register(user NewUser, pair KeyPair) (Registration, AccessKey, error) {
+func (s *Service) register(user UserParams, pair KeyPair) (Registration, AccessKey, error) {
 	u := User{
 		ID:          rand.Text(),
 		Username:    user.Username,
@@ -76,7 +76,7 @@ func checkEmail(email string) error {
 // and can have kept it first. A call with the pair that has won returns the
 // user again, for as long as that pair signs in: so a program that dies between
 // this call and showing the secret just starts again.
-func (s *Service) Bootstrap(ctx context.Context, user NewUser, pair KeyPair) (User, error) {
+func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) (User, error) {
 	if s.tokens.users != nil {
 		return User{}, errHostsUsers
 	}

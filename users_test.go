@@ -103,7 +103,7 @@ func TestOnlySuperUsersRegister(t *testing.T) {
 	// The power is the store's to give, not the token's: a demoted super user
 	// still holds a token that says otherwise.
 	token := f.signIn(f.admin)
-	made, err := f.svc.Register(t.Context(), auth.NewUser{Username: "second", IsSuperUser: true})
+	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "second", IsSuperUser: true})
 	require.NoError(t, err)
 	no := false
 	_, err = f.store.UpdateUser(t.Context(), f.admin.ID, auth.UserChange{IsSuperUser: &no})
@@ -130,7 +130,7 @@ func TestUserAnswersWhoTheCallerIs(t *testing.T) {
 	}
 	require.Equal(t, http.StatusNotFound, f.sendAs(token, http.MethodGet, "/auth/user/more", "").status)
 
-	made, err := f.svc.Register(t.Context(), auth.NewUser{Username: "no mail"})
+	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "no mail"})
 	require.NoError(t, err)
 	require.Nil(t, f.sendAs(f.signIn(made.User), http.MethodGet, "/auth/user", "").json(t)["email"])
 }
@@ -188,21 +188,21 @@ func TestBootstrapHappensOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	second := f.svc.Credentials().NewPair()
-	_, err := f.svc.Bootstrap(t.Context(), auth.NewUser{Username: "mallory"}, second)
+	_, err := f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "mallory"}, second)
 	require.ErrorIs(t, err, auth.ErrBootstrapped)
 	_, err = f.svc.Login(t.Context(), second)
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 
 	// A program that died before it had shown the secret begins again.
-	user, err := f.svc.Bootstrap(t.Context(), auth.NewUser{Username: "root", Email: "root@example.com"}, f.adminPair)
+	user, err := f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
 	require.NoError(t, err)
 	require.Equal(t, f.admin.ID, user.ID)
 
 	// The winner's key with another secret, and a plain user's pair, are nothing.
-	_, err = f.svc.Bootstrap(t.Context(), auth.NewUser{Username: "x"}, f.userPair)
+	_, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, f.userPair)
 	require.ErrorIs(t, err, auth.ErrBootstrapped)
 	require.NoError(t, f.svc.Credentials().Revoke(t.Context(), f.adminPair.AccessKey))
-	_, err = f.svc.Bootstrap(t.Context(), auth.NewUser{Username: "root"}, f.adminPair)
+	_, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, f.adminPair)
 	require.ErrorIs(t, err, auth.ErrBootstrapped, "a revoked pair does not come back to life")
 }
 
@@ -217,12 +217,12 @@ func TestBootstrapRefusesAPairThatIsNone(t *testing.T) {
 		"two halves":    {AccessKey: a.AccessKey, AccessSecret: b.AccessSecret},
 		"chosen by men": {AccessKey: "admin", AccessSecret: auth.NewSecret("admin")},
 	} {
-		_, err := svc.Bootstrap(t.Context(), auth.NewUser{Username: "root"}, pair)
+		_, err := svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, pair)
 		require.ErrorIs(t, err, auth.ErrInvalid, name)
 	}
-	_, err = svc.Bootstrap(t.Context(), auth.NewUser{}, a)
+	_, err = svc.Bootstrap(t.Context(), auth.UserParams{}, a)
 	require.ErrorIs(t, err, auth.ErrInvalid)
-	user, err := svc.Bootstrap(t.Context(), auth.NewUser{Username: "root"}, a)
+	user, err := svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, a)
 	require.NoError(t, err)
 	require.True(t, user.IsSuperUser)
 }
@@ -241,7 +241,7 @@ func TestOfManyBootstrapsAtOnceOneWins(t *testing.T) {
 				return
 			}
 			pair := svc.Credentials().NewPair()
-			_, err = svc.Bootstrap(t.Context(), auth.NewUser{Username: "root"}, pair)
+			_, err = svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, pair)
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {

@@ -21,7 +21,7 @@ func BenchmarkFirstSight(b *testing.B) {
 			Issuer: Issuer, Audience: Audience, SigningKeys: []auth.SigningKey{signingKey(b, k, alg)}, TokenCacheSize: -1, Logger: slog.New(slog.DiscardHandler),
 		})
 		require.NoError(b, err)
-		made, err := svc.Register(context.Background(), auth.NewUser{Username: "ada"})
+		made, err := svc.Register(context.Background(), auth.UserParams{Username: "ada"})
 		require.NoError(b, err)
 		token, err := svc.SignIn(context.Background(), made.User.ID)
 		require.NoError(b, err)

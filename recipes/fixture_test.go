@@ -78,9 +78,9 @@ func newFixture(t *testing.T) *fixture {
 	})
 	require.NoError(t, err)
 	f.rootPair = f.svc.Credentials().NewPair()
-	f.root, err = f.svc.Bootstrap(t.Context(), auth.NewUser{Username: "root"}, f.rootPair)
+	f.root, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, f.rootPair)
 	require.NoError(t, err)
-	made, err := f.svc.Register(t.Context(), auth.NewUser{Username: "alice", Email: "alice@example.com"})
+	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "alice", Email: "alice@example.com"})
 	require.NoError(t, err)
 	f.alice, f.alicePair = made.User, made.Pair
 	return f

@@ -63,7 +63,7 @@ func benchmarkScaling(b *testing.B, few, many *scaled) {
 		{"sign-in with an access key", func(s *scaled, i int) error { _, err := s.svc.Login(ctx, s.pairs[i]); return err }},
 		{"an authenticated request", func(s *scaled, i int) error { _, err := s.svc.Tokens().Verify(ctx, s.tokens[i]); return err }},
 		{"a new user", func(s *scaled, _ int) error {
-			_, err := s.svc.Register(ctx, auth.NewUser{Username: rand.Text()})
+			_, err := s.svc.Register(ctx, auth.UserParams{Username: rand.Text()})
 			return err
 		}},
 		{"a page of 50 users, anywhere", func(s *scaled, i int) error { _, err := s.store.ListUsers(ctx, s.ids[i], 50); return err }},

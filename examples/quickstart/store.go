@@ -131,7 +131,7 @@ func bootstrap(ctx context.Context, svc *auth.Service, keys *keyFile, save func(
 		return nil
 	}
 	pair := auth.KeyPair{AccessKey: keys.FirstKey, AccessSecret: auth.NewSecret(keys.FirstSecret)}
-	if _, err := svc.Bootstrap(ctx, auth.NewUser{Username: "admin", Email: "admin@example.com"}, pair); err != nil {
+	if _, err := svc.Bootstrap(ctx, auth.UserParams{Username: "admin", Email: "admin@example.com"}, pair); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintf(stdout, "access_key=%s\naccess_secret=%s\n", pair.AccessKey, pair.AccessSecret.Reveal()); err != nil {

@@ -199,7 +199,7 @@ func TestTwoSuperUsersAtOnceDoNotLeaveTheServiceWithoutOne(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for range 50 {
-		made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "boss" + f.svc.Credentials().NewPair().AccessKey[8:20], IsSuperUser: true})
+		made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "boss" + f.svc.Credentials().GeneratePair().AccessKey[8:20], IsSuperUser: true})
 		require.NoError(t, err)
 		both := []auth.User{f.admin, made.User}
 		tokens := []string{f.signIn(both[0]), f.signIn(both[1])}

@@ -96,7 +96,7 @@ func BenchmarkSign(b *testing.B) {
 // BenchmarkVerifyCredentials is one read of a store in memory and one fast hash.
 func BenchmarkVerifyCredentials(b *testing.B) {
 	c := newCredentials(b, auth.CredentialConfig{Peppers: []auth.SymmetricKey{symmetricKey(b, "p1")}})
-	pair, stranger := c.issue(b), c.NewPair()
+	pair, stranger := c.issue(b), c.GeneratePair()
 	for name, pair := range map[string]auth.KeyPair{
 		"good":         pair,
 		"unknown-key":  stranger,

@@ -115,8 +115,8 @@ var (
 	errOwnerDisabled = fmt.Errorf("%w: the user is disabled", ErrInvalidCredentials)
 )
 
-// NewPair makes a pair that opens nothing yet. It is for [Service.Bootstrap].
-func (v *CredentialVerifier) NewPair() KeyPair {
+// GeneratePair makes a pair that opens nothing yet. It is for [Service.Bootstrap].
+func (v *CredentialVerifier) GeneratePair() KeyPair {
 	return v.format.generate()
 }
 
@@ -145,7 +145,7 @@ func (v *CredentialVerifier) issue(ctx context.Context, userID string, options K
 // newKey returns the record of a generated pair.
 func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOptions) (AccessKey, error) {
 	if !v.format.belongTogether(pair.AccessKey, pair.AccessSecret.Reveal()) {
-		return AccessKey{}, invalidf("access_key", "and its secret must be a pair made by NewPair")
+		return AccessKey{}, invalidf("access_key", "and its secret must be a pair made by GeneratePair")
 	}
 	key := AccessKey{
 		ID:        pair.AccessKey,

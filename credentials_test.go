@@ -79,7 +79,7 @@ func TestAGeneratedPairHasTheDocumentedForm(t *testing.T) {
 	secret := regexp.MustCompile(`^as_live_([0-9A-Za-z]{20})[0-9A-Za-z]{43}[0-9A-Za-z]{6}$`)
 	seen := map[string]bool{}
 	for range 1000 {
-		pair := c.NewPair()
+		pair := c.GeneratePair()
 		k := key.FindStringSubmatch(pair.AccessKey)
 		s := secret.FindStringSubmatch(pair.AccessSecret.Reveal())
 		require.NotNil(t, k, pair.AccessKey)
@@ -108,7 +108,7 @@ func TestEveryCharacterOfASecretIsAsLikelyAsAnyOther(t *testing.T) {
 	counts := map[rune]int{}
 	const pairs = 4000
 	for range pairs {
-		for _, char := range c.NewPair().AccessSecret.Reveal()[8:71] {
+		for _, char := range c.GeneratePair().AccessSecret.Reveal()[8:71] {
 			counts[char]++
 		}
 	}
@@ -168,7 +168,7 @@ func TestPrefixesAreConfigurable(t *testing.T) {
 	require.True(t, strings.HasPrefix(pair.AccessSecret.Reveal(), "acme_test_secret_"))
 	c.requireGood(t, pair)
 
-	live := newCredentials(t, auth.CredentialConfig{}).NewPair()
+	live := newCredentials(t, auth.CredentialConfig{}).GeneratePair()
 	c.requireBad(t, live)
 
 	for _, prefixes := range [][2]string{
@@ -192,13 +192,13 @@ func TestAStoredHashIsBoundToItsUserAndKey(t *testing.T) {
 			require.NotContains(t, hash, pair.AccessSecret.Reveal())
 
 			// Mallory can write to the store, and has a key of her own.
-			own := c.NewPair()
+			own := c.GeneratePair()
 			add := func(id, userID, hash string) {
 				require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: id, UserID: userID, Hash: hash, CreatedAt: c.clock.Now()}))
 			}
 			add(own.AccessKey, "u2", hash) // the victim's hash under her key and user
 			c.requireBad(t, auth.KeyPair{AccessKey: own.AccessKey, AccessSecret: pair.AccessSecret})
-			second := c.NewPair()
+			second := c.GeneratePair()
 			add(second.AccessKey, "u1", hash) // under another key of the same user
 			c.requireBad(t, auth.KeyPair{AccessKey: second.AccessKey, AccessSecret: pair.AccessSecret})
 			require.NoError(t, c.Revoke(t.Context(), pair.AccessKey))
@@ -339,17 +339,17 @@ func TestEveryRefusalOfAWellFormedPairCostsOneDigest(t *testing.T) {
 	cost := func(pair auth.KeyPair) float64 {
 		return testing.AllocsPerRun(200, func() { c.Verify(t.Context(), pair) })
 	}
-	wrong := cost(auth.KeyPair{AccessKey: known.AccessKey, AccessSecret: c.NewPair().AccessSecret})
+	wrong := cost(auth.KeyPair{AccessKey: known.AccessKey, AccessSecret: c.GeneratePair().AccessSecret})
 	digest := testing.AllocsPerRun(200, func() {
 		h := hmac.New(sha256.New, make([]byte, 32))
 		h.Sum(nil)
 	})
 	for name, pair := range map[string]auth.KeyPair{
-		"an unknown key":     c.NewPair(),
-		"an unknown pepper":  add(c.NewPair(), "$hmac-sha256$v=1$k=p9$"+strings.Repeat("A", 43)),
-		"a row without one":  add(c.NewPair(), "$sha256$v=1$"+strings.Repeat("A", 43)),
-		"an unreadable row":  add(c.NewPair(), "unreadable"),
-		"a row of slow form": add(c.NewPair(), phc("x", 8192, 1, 1)),
+		"an unknown key":     c.GeneratePair(),
+		"an unknown pepper":  add(c.GeneratePair(), "$hmac-sha256$v=1$k=p9$"+strings.Repeat("A", 43)),
+		"a row without one":  add(c.GeneratePair(), "$sha256$v=1$"+strings.Repeat("A", 43)),
+		"an unreadable row":  add(c.GeneratePair(), "unreadable"),
+		"a row of slow form": add(c.GeneratePair(), phc("x", 8192, 1, 1)),
 	} {
 		require.Greater(t, cost(pair), wrong-digest, "%s: %v allocations, a wrong secret %v", name, cost(pair), wrong)
 	}

@@ -49,7 +49,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pair := svc.Credentials().NewPair()
+	pair := svc.Credentials().GeneratePair()
 	if _, err := svc.Bootstrap(context.Background(), auth.UserParams{Username: "admin"}, pair); err != nil {
 		log.Fatal(err)
 	}

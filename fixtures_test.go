@@ -167,7 +167,7 @@ func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 		return f
 	}
 
-	f.adminPair = f.svc.Credentials().NewPair()
+	f.adminPair = f.svc.Credentials().GeneratePair()
 	f.admin, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
 	require.NoError(t, err)
 	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "alice", Email: "alice@example.com"})

@@ -342,7 +342,7 @@ func TestWhatMakesAndChangesUsersIsAbsentWithAHostsTable(t *testing.T) {
 	ctx := t.Context()
 	for name, err := range map[string]error{
 		"Register":         second(h.svc.Register(ctx, auth.UserParams{Username: "new"})),
-		"Bootstrap":        second(h.svc.Bootstrap(ctx, auth.UserParams{Username: "new"}, h.svc.Credentials().NewPair())),
+		"Bootstrap":        second(h.svc.Bootstrap(ctx, auth.UserParams{Username: "new"}, h.svc.Credentials().GeneratePair())),
 		"RecoverSuperUser": second(h.svc.RecoverSuperUser(ctx, "u-alice")),
 	} {
 		require.ErrorContains(t, err, "Config.Users is set", name)

@@ -73,7 +73,7 @@ func TestImportRefuses(t *testing.T) {
 	secret := auth.NewSecret("correct horse")
 	taken := auth.ImportedKey{UserID: "u1", AccessKey: "taken", Secret: secret}
 	require.NoError(t, c.Import(t.Context(), taken))
-	generated := c.NewPair()
+	generated := c.GeneratePair()
 	cheap, err := bcrypt.GenerateFromPassword([]byte("x"), 9)
 	require.NoError(t, err)
 	bound := c.hash(t, "taken")
@@ -199,7 +199,7 @@ func TestSlowHashesRunABoundedNumberAtOnceAndQueueABoundedNumber(t *testing.T) {
 
 	// A generated secret is not held up by any of this.
 	blocking.Store(false)
-	c.requireBad(t, c.NewPair())
+	c.requireBad(t, c.GeneratePair())
 
 	cancel()
 	for range waiters {

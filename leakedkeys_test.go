@@ -96,7 +96,7 @@ func TestNothingButAWholeSecretThatWorksRevokesAKey(t *testing.T) {
 	for _, text := range []string{
 		"", f.userPair.AccessKey, strings.Replace(f.userPair.AccessKey, "ak_", "as_", 1), secret[:len(secret)-1], secret + "x", " " + secret,
 		flipCase(secret, len(secret)-1), flipCase(secret, 40), strings.ToUpper(secret), forged,
-		f.svc.Credentials().NewPair().AccessSecret.Reveal(), "alice@old", "correct horse",
+		f.svc.Credentials().GeneratePair().AccessSecret.Reveal(), "alice@old", "correct horse",
 	} {
 		_, err := f.svc.Credentials().RevokeLeaked(t.Context(), auth.NewSecret(text))
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials, text)
@@ -128,7 +128,7 @@ func TestTheSecretPatternFindsEverySecretInAnyText(t *testing.T) {
 		require.NoError(t, err)
 		pattern := regexp.MustCompile(keys.SecretPattern())
 		for range 200 {
-			pair := keys.NewPair()
+			pair := keys.GeneratePair()
 			secret := pair.AccessSecret.Reveal()
 			for _, text := range []string{
 				"%s", "SECRET=%s\n", `{"access_secret":"%s"}`, "'%s'", "https://u:%s@example.com/", "-%s-", "é%sé", "(%s)", "%s.", "\x00%s\x00",
@@ -168,5 +168,5 @@ func TestThePageOnLeakedKeysHasThePattern(t *testing.T) {
 	require.Contains(t, string(page), "\nregex = '''"+keys.SecretPattern()+"'''\n")
 	bare := strings.TrimSuffix(strings.TrimPrefix(keys.SecretPattern(), `\b`), `\b`)
 	require.Contains(t, string(page), "```text\n"+bare+"\n```\n")
-	require.Regexp(t, "^"+bare+"$", keys.NewPair().AccessSecret.Reveal())
+	require.Regexp(t, "^"+bare+"$", keys.GeneratePair().AccessSecret.Reveal())
 }

@@ -59,7 +59,7 @@ func TestEveryFailedSignInIsOneAndTheSame401(t *testing.T) {
 	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "disabled"})
 	require.NoError(t, err)
 	f.setActive(made.User, false)
-	nobody := credentials.NewPair()
+	nobody := credentials.GeneratePair()
 	secret := f.userPair.AccessSecret.Reveal()
 
 	want := f.login(auth.KeyPair{AccessKey: "x", AccessSecret: auth.NewSecret("y")})
@@ -219,7 +219,7 @@ func TestSignInTouchesTheStoreTwice(t *testing.T) {
 	var calls []string
 	f := newFixture(t, watch(func(method string) error { calls = append(calls, method); return nil }))
 	credentials := f.svc.Credentials()
-	nobody := credentials.NewPair()
+	nobody := credentials.GeneratePair()
 	for name, test := range map[string]struct {
 		pair auth.KeyPair
 		want []string
@@ -276,7 +276,7 @@ func TestFailedSignInsAreAlikeWithImportedKeysToo(t *testing.T) {
 	require.JSONEq(t, `{"detail": "Invalid access key or secret"}`, want.body)
 	for name, pair := range map[string]auth.KeyPair{
 		"wrong secret":       {AccessKey: "legacy", AccessSecret: auth.NewSecret("wrong horse")},
-		"unknown, generated": f.svc.Credentials().NewPair(),
+		"unknown, generated": f.svc.Credentials().GeneratePair(),
 		"half a pair":        {AccessKey: "legacy", AccessSecret: f.userPair.AccessSecret},
 		"the other half":     {AccessKey: f.userPair.AccessKey, AccessSecret: imported.Secret},
 	} {

@@ -22,7 +22,7 @@ func from(t testing.TB, address string) context.Context {
 }
 
 // wrong returns a pair with the form of a good one, of a key that nobody has.
-func (f *fixture) wrong() auth.KeyPair { return f.svc.Credentials().NewPair() }
+func (f *fixture) wrong() auth.KeyPair { return f.svc.Credentials().GeneratePair() }
 
 // requireThrottled fails the test unless err says to wait for so long.
 func requireThrottled(t testing.TB, err error, atLeast, atMost time.Duration) {

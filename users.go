@@ -29,7 +29,7 @@ func (s *Service) Register(ctx context.Context, user UserParams) (Registration, 
 	if s.tokens.users != nil {
 		return Registration{}, errHostsUsers
 	}
-	r, key, err := s.register(user, s.credentials.NewPair())
+	r, key, err := s.register(user, s.credentials.GeneratePair())
 	if err != nil {
 		return Registration{}, err
 	}
@@ -72,7 +72,7 @@ func checkEmail(email string) error {
 // life of the store, from any number of instances, one succeeds; the others
 // return ErrBootstrapped.
 //
-// The pair comes from the caller, who made it with [CredentialVerifier.NewPair]
+// The pair comes from the caller, who made it with [CredentialVerifier.GeneratePair]
 // and can have kept it first. A call with the pair that has won returns the
 // user again, for as long as that pair signs in: so a program that dies between
 // this call and showing the secret just starts again.
@@ -150,7 +150,7 @@ func (s *Service) resetUser(ctx context.Context, userID string, change UserChang
 	if s.tokens.users != nil {
 		return Registration{}, errHostsUsers
 	}
-	pair := s.credentials.NewPair()
+	pair := s.credentials.GeneratePair()
 	key, err := s.credentials.newKey(userID, pair, KeyOptions{})
 	if err != nil {
 		return Registration{}, err

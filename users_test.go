@@ -187,7 +187,7 @@ func TestRevokingAKeyEndsTheSessionsItOpened(t *testing.T) {
 func TestBootstrapHappensOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	second := f.svc.Credentials().NewPair()
+	second := f.svc.Credentials().GeneratePair()
 	_, err := f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "mallory"}, second)
 	require.ErrorIs(t, err, auth.ErrBootstrapped)
 	_, err = f.svc.Login(t.Context(), second)
@@ -210,7 +210,7 @@ func TestBootstrapRefusesAPairThatIsNone(t *testing.T) {
 	t.Parallel()
 	svc, err := auth.New(memstore.New(), auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{newSigners(t)["HS256"].key}})
 	require.NoError(t, err)
-	a, b := svc.Credentials().NewPair(), svc.Credentials().NewPair()
+	a, b := svc.Credentials().GeneratePair(), svc.Credentials().GeneratePair()
 	for name, pair := range map[string]auth.KeyPair{
 		"nothing":       {},
 		"no secret":     {AccessKey: a.AccessKey},
@@ -240,7 +240,7 @@ func TestOfManyBootstrapsAtOnceOneWins(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			pair := svc.Credentials().NewPair()
+			pair := svc.Credentials().GeneratePair()
 			_, err = svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, pair)
 			mu.Lock()
 			defer mu.Unlock()

@@ -77,7 +77,7 @@ func newFixture(t *testing.T) *fixture {
 		Logger:         slog.New(slog.NewTextHandler(&f.log, nil)),
 	})
 	require.NoError(t, err)
-	f.rootPair = f.svc.Credentials().NewPair()
+	f.rootPair = f.svc.Credentials().GeneratePair()
 	f.root, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, f.rootPair)
 	require.NoError(t, err)
 	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "alice", Email: "alice@example.com"})

@@ -281,7 +281,7 @@ func newInstance(t testing.TB, store auth.Store, key auth.SigningKey, addr strin
 func fail(t testing.TB, svc *auth.Service, address string) bool {
 	t.Helper()
 	ctx := auth.WithClient(t.Context(), auth.Client{Address: netip.MustParseAddr(address)})
-	_, err := svc.Login(ctx, svc.Credentials().NewPair())
+	_, err := svc.Login(ctx, svc.Credentials().GeneratePair())
 	var throttled *auth.ThrottledError
 	if errors.As(err, &throttled) {
 		return true

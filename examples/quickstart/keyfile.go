@@ -46,7 +46,7 @@ func (k *keyFile) newFirst() {
 	if err != nil {
 		panic(err) // not with these arguments
 	}
-	pair := verifier.NewPair()
+	pair := verifier.GeneratePair()
 	k.FirstKey, k.FirstSecret, k.Printed = pair.AccessKey, pair.AccessSecret.Reveal(), false
 }
 

@@ -230,14 +230,14 @@ func (s *faultyStore) FindGitHubConnection(ctx context.Context, userID, host str
 	return s.Store.FindGitHubConnection(ctx, userID, host)
 }
 
-func (s *faultyStore) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (auth.Session, auth.User, error) {
+func (s *faultyStore) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
 	if err := s.check(ctx, "SignInGitHub"); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
 	return s.Store.SignInGitHub(ctx, signIn)
 }
 
-func (s *faultyStore) ConnectGitHub(ctx context.Context, connect auth.GitHubConnect) error {
+func (s *faultyStore) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWrite) error {
 	if err := s.check(ctx, "ConnectGitHub"); err != nil {
 		return err
 	}

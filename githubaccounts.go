@@ -52,7 +52,7 @@ func (g *GitHubConnector) signIn(ctx context.Context, profile GitHubProfile, gra
 // host's and has been disabled meanwhile, the session is gone, and so is the first
 // token of an account that has just been linked; the link stays, as the user was
 // there and active when it was written.
-func (g *GitHubConnector) begun(ctx context.Context, signIn GitHubSignIn, isNew bool, session Session, user User) (githubSignedIn, error) {
+func (g *GitHubConnector) begun(ctx context.Context, signIn GitHubSignInWrite, isNew bool, session Session, user User) (githubSignedIn, error) {
 	result := githubSignedIn{isNew: isNew, keptToken: signIn.Token != nil}
 	token, err := g.tokens.begin(ctx, session, user)
 	if err == nil {
@@ -83,7 +83,7 @@ func notAllowed(err error) error {
 // is now, and whether the account is linked to nobody.
 func (g *GitHubConnector) signInRecords(
 	ctx context.Context, profile GitHubProfile, grant githubGrant, email func() (string, error),
-) (signIn GitHubSignIn, isNew bool, err error) {
+) (signIn GitHubSignInWrite, isNew bool, err error) {
 	signIn.Link = g.link(profile, g.cfg.Now())
 	link, err := g.store.FindGitHubLink(ctx, profile.Account)
 	switch {
@@ -101,7 +101,7 @@ func (g *GitHubConnector) signInRecords(
 		err = g.newcomer(ctx, &signIn, profile, email)
 	}
 	if err != nil {
-		return GitHubSignIn{}, false, err
+		return GitHubSignInWrite{}, false, err
 	}
 	signIn.SessionLimit = g.tokens.cfg.MaxSessions
 	signIn.Session = g.tokens.newSession(ctx, SignIn{UserID: signIn.Link.UserID, Method: MethodGitHub})
@@ -111,9 +111,9 @@ func (g *GitHubConnector) signInRecords(
 		switch {
 		case errors.Is(err, ErrNotFound):
 		case err != nil:
-			return GitHubSignIn{}, false, fmt.Errorf("auth: looking for a GitHub token: %w", err)
+			return GitHubSignInWrite{}, false, fmt.Errorf("auth: looking for a GitHub token: %w", err)
 		case isNew && have.Link.Account != profile.Account:
-			return GitHubSignIn{}, false, ErrGitHubConflict // the host's user has another account
+			return GitHubSignInWrite{}, false, ErrGitHubConflict // the host's user has another account
 		default:
 			isNew = false
 		}
@@ -123,7 +123,7 @@ func (g *GitHubConnector) signInRecords(
 
 // newcomer puts into the sign-in whom an account is to sign in that is linked to
 // nobody: a new user, or the one whom the host gives it.
-func (g *GitHubConnector) newcomer(ctx context.Context, signIn *GitHubSignIn, profile GitHubProfile, email func() (string, error)) error {
+func (g *GitHubConnector) newcomer(ctx context.Context, signIn *GitHubSignInWrite, profile GitHubProfile, email func() (string, error)) error {
 	address, err := email()
 	if err != nil {
 		return err
@@ -157,7 +157,7 @@ func (g *GitHubConnector) link(profile GitHubProfile, now time.Time) GitHubLink 
 
 // chooseToken puts the grant into the sign-in unless the store has a token that
 // can do more: a sign-in never narrows what connecting was for.
-func (g *GitHubConnector) chooseToken(signIn *GitHubSignIn, grant githubGrant, have *GitHubToken) error {
+func (g *GitHubConnector) chooseToken(signIn *GitHubSignInWrite, grant githubGrant, have *GitHubToken) error {
 	if have != nil {
 		if !covers(grant.scopes, have.Scopes) {
 			return nil
@@ -187,7 +187,7 @@ func (g *GitHubConnector) connect(ctx context.Context, flow githubFlow, profile 
 		if err != nil {
 			return nil, err
 		}
-		connect := GitHubConnect{Link: link, Token: token, SessionID: flow.SessionID, At: now}
+		connect := GitHubConnectWrite{Link: link, Token: token, SessionID: flow.SessionID, At: now}
 		have, err := g.store.FindGitHubConnection(ctx, flow.UserID, profile.Account.Host)
 		switch {
 		case err == nil && have.Token != nil:

@@ -88,8 +88,8 @@ type GitHubConnection struct {
 	Token *GitHubToken // nil if there is none
 }
 
-// GitHubSignIn is all that a sign-in with GitHub writes.
-type GitHubSignIn struct {
+// GitHubSignInWrite is all that a sign-in with GitHub writes.
+type GitHubSignInWrite struct {
 	// Link is what GitHub says of the account. Its UserID is that of NewUser, or
 	// of the user to whom FindGitHubLink found it linked.
 	Link GitHubLink
@@ -107,11 +107,11 @@ type GitHubSignIn struct {
 	SessionLimit int
 }
 
-// GitHubConnect is all that connecting an account writes.
-type GitHubConnect struct {
+// GitHubConnectWrite is all that connecting an account writes.
+type GitHubConnectWrite struct {
 	Link         GitHubLink
 	Token        GitHubToken
-	TokenVersion string // as in GitHubSignIn
+	TokenVersion string // as in GitHubSignInWrite
 
 	// SessionID is the session that asked for it, and At the time.
 	SessionID string
@@ -149,7 +149,7 @@ type GitHubStore interface {
 	// It returns ErrExists if the username, or the ID of the user or session, is
 	// taken, ErrUserDisabled if the user is not active, and ErrNotFound if there
 	// is no such user.
-	SignInGitHub(ctx context.Context, signIn GitHubSignIn) (Session, User, error)
+	SignInGitHub(ctx context.Context, signIn GitHubSignInWrite) (Session, User, error)
 
 	// ConnectGitHub writes the link and the token of a user who is signed in,
 	// and AdmittedAt as SignInGitHub does.
@@ -158,7 +158,7 @@ type GitHubStore interface {
 	// is not the user's; ErrExists if the account is linked to another user or
 	// the user to another account of the host; ErrUserDisabled if the user is not
 	// active; and ErrChanged if the token's Version is another.
-	ConnectGitHub(ctx context.Context, connect GitHubConnect) error
+	ConnectGitHub(ctx context.Context, connect GitHubConnectWrite) error
 
 	// UpdateGitHubLink writes what GitHub says of an account that is linked to the
 	// user, all but CreatedAt, and AdmittedAt as SignInGitHub does. It returns

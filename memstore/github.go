@@ -43,7 +43,7 @@ func (s *Store) FindGitHubConnection(ctx context.Context, userID, host string) (
 }
 
 // SignInGitHub implements [auth.GitHubStore].
-func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (auth.Session, auth.User, error) {
+func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
 	if err := s.checkSignIn(ctx, signIn); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
@@ -78,7 +78,7 @@ func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (aut
 }
 
 // ConnectGitHub implements [auth.GitHubStore].
-func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnect) error {
+func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWrite) error {
 	if err := checkConnect(ctx, connect); err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (s *Store) UnlinkGitHub(ctx context.Context, userID, host string, now time.
 
 // checkSignIn returns an error if ctx is done, or if the records cannot be kept
 // or are not all of one user and one account.
-func (s *Store) checkSignIn(ctx context.Context, signIn auth.GitHubSignIn) error {
+func (s *Store) checkSignIn(ctx context.Context, signIn auth.GitHubSignInWrite) error {
 	link := signIn.Link
 	records := []validator{link, signIn.Session}
 	ofUser := signIn.Session.UserID == link.UserID
@@ -162,7 +162,7 @@ func (s *Store) checkSignIn(ctx context.Context, signIn auth.GitHubSignIn) error
 }
 
 // checkConnect is checkSignIn for ConnectGitHub.
-func checkConnect(ctx context.Context, connect auth.GitHubConnect) error {
+func checkConnect(ctx context.Context, connect auth.GitHubConnectWrite) error {
 	link, token := connect.Link, connect.Token
 	if err := check(ctx, link, token); err != nil {
 		return err
@@ -184,7 +184,7 @@ func checkAgreement(ofUser, ofAccount bool) error {
 
 // whoSignsIn returns the user to whom the account is linked, or the new one, who
 // is still to be added. It changes nothing. The caller holds the lock.
-func (s *Store) whoSignsIn(signIn auth.GitHubSignIn) (*user, error) {
+func (s *Store) whoSignsIn(signIn auth.GitHubSignInWrite) (*user, error) {
 	if s.withoutUsers {
 		return s.whoseAccount(signIn.Link)
 	}
@@ -219,7 +219,7 @@ func (s *Store) whoseAccount(link auth.GitHubLink) (*user, error) {
 
 // whoConnects returns the user who is signed in with the session. The caller
 // holds the lock.
-func (s *Store) whoConnects(connect auth.GitHubConnect) (*user, error) {
+func (s *Store) whoConnects(connect auth.GitHubConnectWrite) (*user, error) {
 	u, err := s.user(connect.Link.UserID)
 	if err != nil {
 		return nil, err

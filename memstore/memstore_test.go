@@ -102,7 +102,7 @@ func TestAStoreWithoutUsersForgetsWhomItHasNothingOf(t *testing.T) {
 			require.NoError(t, err)
 			require.Zero(t, store.Owners())
 
-			_, _, err = store.SignInGitHub(t.Context(), auth.GitHubSignIn{Link: link, Session: session})
+			_, _, err = store.SignInGitHub(t.Context(), auth.GitHubSignInWrite{Link: link, Session: session})
 			require.NoError(t, err)
 			require.NoError(t, store.AddKey(t.Context(), newKey("u", "k")))
 			_, err = store.UnlinkGitHub(t.Context(), "u", "github.com", now)

@@ -244,14 +244,14 @@ func (s *store) FindGitHubConnection(ctx context.Context, userID string, host st
 }
 
 // SignInGitHub implements [auth.Store].
-func (s *store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (r1 auth.Session, r2 auth.User, err error) {
+func (s *store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) (r1 auth.Session, r2 auth.User, err error) {
 	ctx, end := s.begin(ctx, "SignInGitHub")
 	defer func() { end(err) }()
 	return s.Store.SignInGitHub(ctx, signIn)
 }
 
 // ConnectGitHub implements [auth.Store].
-func (s *store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnect) (err error) {
+func (s *store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWrite) (err error) {
 	ctx, end := s.begin(ctx, "ConnectGitHub")
 	defer func() { end(err) }()
 	return s.Store.ConnectGitHub(ctx, connect)

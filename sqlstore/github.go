@@ -25,7 +25,7 @@ func (s *Store) FindGitHubConnection(ctx context.Context, userID, host string) (
 }
 
 // SignInGitHub implements [auth.GitHubStore].
-func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (auth.Session, auth.User, error) {
+func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
 	if err := cmp.Or(ctx.Err(), checkSignIn(signIn)); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
@@ -54,7 +54,7 @@ func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (aut
 
 // signInGitHub makes the user or holds the one who is there, and leaves the session
 // as it is in the database.
-func signInGitHub(ctx context.Context, t tx, signIn auth.GitHubSignIn, session *auth.Session) (user auth.User, err error) {
+func signInGitHub(ctx context.Context, t tx, signIn auth.GitHubSignInWrite, session *auth.Session) (user auth.User, err error) {
 	var admitted time.Time
 	if signIn.NewUser == nil {
 		admitted = signIn.Link.SeenAt
@@ -81,7 +81,7 @@ func signInGitHub(ctx context.Context, t tx, signIn auth.GitHubSignIn, session *
 }
 
 // ConnectGitHub implements [auth.GitHubStore].
-func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnect) error {
+func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWrite) error {
 	link, token := connect.Link, connect.Token
 	if err := cmp.Or(ctx.Err(), link.Validate(), checkToken(token, link)); err != nil {
 		return err
@@ -195,7 +195,7 @@ func holdConnection(ctx context.Context, t tx, userID, host string) (c auth.GitH
 }
 
 // checkSignIn returns an error if the records cannot be kept, or not together.
-func checkSignIn(signIn auth.GitHubSignIn) error {
+func checkSignIn(signIn auth.GitHubSignInWrite) error {
 	link := signIn.Link
 	err := cmp.Or(link.Validate(), signIn.Session.Validate(), checkLinked(signIn.Session.UserID, link))
 	if user := signIn.NewUser; err == nil && user != nil {
@@ -274,7 +274,7 @@ func linkedUser(ctx context.Context, t tx, account auth.GitHubAccount) (string, 
 // putSignInLink writes the link if the account is linked as the caller read it:
 // to nobody where a new user is to be made, and else to the link's user. Without
 // users it may be linked to nobody there too.
-func putSignInLink(ctx context.Context, t tx, signIn auth.GitHubSignIn) error {
+func putSignInLink(ctx context.Context, t tx, signIn auth.GitHubSignInWrite) error {
 	linked, err := linkedUser(ctx, t, signIn.Link.Account)
 	if err != nil {
 		return err
@@ -341,7 +341,7 @@ const lockSession = selectSession + ` FOR UPDATE`
 // holdLiveSession returns [auth.ErrNotFound] unless the session that asks to
 // connect an account is the user's and live. It stays so until the transaction
 // ends.
-func holdLiveSession(ctx context.Context, t tx, connect auth.GitHubConnect) error {
+func holdLiveSession(ctx context.Context, t tx, connect auth.GitHubConnectWrite) error {
 	var session auth.Session
 	err := scan(t.row(ctx, lockSession, connect.SessionID), sessionFields(&session)...)
 	if err == nil && (session.UserID != connect.Link.UserID || toMicros(session.ExpiresAt) <= toMicros(connect.At)) {

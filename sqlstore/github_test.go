@@ -39,21 +39,21 @@ func newGitHubSession(id, userID string) auth.Session {
 }
 
 // newSignIn returns a sign-in of a user who is linked already.
-func newSignIn(link auth.GitHubLink) auth.GitHubSignIn {
-	return auth.GitHubSignIn{Link: link, Session: newGitHubSession("s-github", link.UserID)}
+func newSignIn(link auth.GitHubLink) auth.GitHubSignInWrite {
+	return auth.GitHubSignInWrite{Link: link, Session: newGitHubSession("s-github", link.UserID)}
 }
 
 // newRegistration returns the first sign-in of an account.
-func newRegistration(link auth.GitHubLink) auth.GitHubSignIn {
+func newRegistration(link auth.GitHubLink) auth.GitHubSignInWrite {
 	signIn, user, token := newSignIn(link), newUser(link.UserID), newToken(link, "v1")
 	signIn.NewUser, signIn.Token = &user, &token
 	return signIn
 }
 
 // connectAda returns what links account 1 to "ada", in the session "s-ada".
-func connectAda(version, oldVersion string) auth.GitHubConnect {
+func connectAda(version, oldVersion string) auth.GitHubConnectWrite {
 	link := newLink(1, "ada")
-	return auth.GitHubConnect{
+	return auth.GitHubConnectWrite{
 		Link: link, Token: newToken(link, version), TokenVersion: oldVersion,
 		SessionID: "s-ada", At: now,
 	}
@@ -299,27 +299,27 @@ func TestADisabledUserDoesNotConnectInASessionThatIsLeft(t *testing.T) {
 func TestWhatDoesNotAgreeIsInvalidBeforeAnyLookAtTheDatabase(t *testing.T) {
 	t.Parallel()
 	store, _, s := spiedStore(t)
-	for _, edit := range []func(*auth.GitHubSignIn){
-		func(g *auth.GitHubSignIn) { g.Session.UserID = "ada" },
-		func(g *auth.GitHubSignIn) { g.NewUser.ID = "ada" },
-		func(g *auth.GitHubSignIn) { g.Token.UserID = "ada" },
-		func(g *auth.GitHubSignIn) { g.Token.Account.ID = 1 },
-		func(g *auth.GitHubSignIn) { g.Token.Account.Host = "github.example.com" },
-		func(g *auth.GitHubSignIn) { g.Link.Login = "" },
-		func(g *auth.GitHubSignIn) { g.Session.ID = "" },
-		func(g *auth.GitHubSignIn) { g.NewUser.Username = "" },
-		func(g *auth.GitHubSignIn) { g.Token.Sealed = nil },
+	for _, edit := range []func(*auth.GitHubSignInWrite){
+		func(g *auth.GitHubSignInWrite) { g.Session.UserID = "ada" },
+		func(g *auth.GitHubSignInWrite) { g.NewUser.ID = "ada" },
+		func(g *auth.GitHubSignInWrite) { g.Token.UserID = "ada" },
+		func(g *auth.GitHubSignInWrite) { g.Token.Account.ID = 1 },
+		func(g *auth.GitHubSignInWrite) { g.Token.Account.Host = "github.example.com" },
+		func(g *auth.GitHubSignInWrite) { g.Link.Login = "" },
+		func(g *auth.GitHubSignInWrite) { g.Session.ID = "" },
+		func(g *auth.GitHubSignInWrite) { g.NewUser.Username = "" },
+		func(g *auth.GitHubSignInWrite) { g.Token.Sealed = nil },
 	} {
 		signIn := newRegistration(newLink(2, "bob"))
 		edit(&signIn)
 		_, _, err := store.SignInGitHub(context.Background(), signIn)
 		require.ErrorIs(t, err, auth.ErrInvalid)
 	}
-	for _, edit := range []func(*auth.GitHubConnect){
-		func(c *auth.GitHubConnect) { c.Link.Login = "" },
-		func(c *auth.GitHubConnect) { c.Token.Sealed = nil },
-		func(c *auth.GitHubConnect) { c.Token.UserID = "eve" },
-		func(c *auth.GitHubConnect) { c.Token.Account.ID = 2 },
+	for _, edit := range []func(*auth.GitHubConnectWrite){
+		func(c *auth.GitHubConnectWrite) { c.Link.Login = "" },
+		func(c *auth.GitHubConnectWrite) { c.Token.Sealed = nil },
+		func(c *auth.GitHubConnectWrite) { c.Token.UserID = "eve" },
+		func(c *auth.GitHubConnectWrite) { c.Token.Account.ID = 2 },
 	} {
 		connect := connectAda("v2", "v1")
 		edit(&connect)

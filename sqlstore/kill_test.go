@@ -109,7 +109,7 @@ func oneLife(store *sqlstore.Store, id string, kind int, note func(string)) erro
 	case 2:
 		steps = append(steps,
 			step{"token " + id, "there", func(ctx context.Context) error {
-				return store.ConnectGitHub(ctx, auth.GitHubConnect{Link: link, Token: newToken(link, "v1"), SessionID: session.ID, At: now})
+				return store.ConnectGitHub(ctx, auth.GitHubConnectWrite{Link: link, Token: newToken(link, "v1"), SessionID: session.ID, At: now})
 			}},
 			step{"token " + id, "gone", func(ctx context.Context) error { _, err := store.DeleteGitHubToken(ctx, id, host); return err }},
 			step{"user " + id, "disabled", func(ctx context.Context) error {

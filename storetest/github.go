@@ -73,9 +73,9 @@ func newGitHubSession(user auth.User) auth.Session {
 
 // firstSignIn returns the first sign-in, with a new account, of a user whom no
 // store has yet.
-func firstSignIn(user auth.User) auth.GitHubSignIn {
+func firstSignIn(user auth.User) auth.GitHubSignInWrite {
 	link := newLink(user, newGitHubAccount())
-	return auth.GitHubSignIn{Link: link, NewUser: &user, Token: new(newToken(link)), Session: newGitHubSession(user)}
+	return auth.GitHubSignInWrite{Link: link, NewUser: &user, Token: new(newToken(link)), Session: newGitHubSession(user)}
 }
 
 // linked is a user who has signed in with GitHub and has no access key, as
@@ -95,7 +95,7 @@ func newLinked(t *testing.T, store auth.Store) linked {
 
 // asKept returns a first sign-in as the store takes it: one that keeps no users
 // makes none.
-func asKept(store auth.Store, first auth.GitHubSignIn) auth.GitHubSignIn {
+func asKept(store auth.Store, first auth.GitHubSignInWrite) auth.GitHubSignInWrite {
 	if !store.KeepsUsers() {
 		first.NewUser = nil
 	}
@@ -103,7 +103,7 @@ func asKept(store auth.Store, first auth.GitHubSignIn) auth.GitHubSignIn {
 }
 
 // signUp makes a first sign-in that has a token.
-func signUp(t *testing.T, store auth.Store, signIn auth.GitHubSignIn) linked {
+func signUp(t *testing.T, store auth.Store, signIn auth.GitHubSignInWrite) linked {
 	t.Helper()
 	signIn = asKept(store, signIn)
 	session, user, err := store.SignInGitHub(t.Context(), signIn)
@@ -113,23 +113,23 @@ func signUp(t *testing.T, store auth.Store, signIn auth.GitHubSignIn) linked {
 
 // nextSignIn returns another sign-in of the user, at another time and with
 // another token.
-func (l linked) nextSignIn() auth.GitHubSignIn {
+func (l linked) nextSignIn() auth.GitHubSignInWrite {
 	link := newLink(l.user, l.link.Account)
 	link.CreatedAt, link.SeenAt = refusedAt, refusedAt
 	session := newGitHubSession(l.user)
 	session.CreatedAt = refusedAt
-	return auth.GitHubSignIn{Link: link, Token: new(newToken(link)), TokenVersion: l.token.Version, Session: session}
+	return auth.GitHubSignInWrite{Link: link, Token: new(newToken(link)), TokenVersion: l.token.Version, Session: session}
 }
 
 // newConnect returns the connection of the account to the user of the session,
 // who has no token for its host yet.
-func newConnect(session auth.Session, account auth.GitHubAccount) auth.GitHubConnect {
+func newConnect(session auth.Session, account auth.GitHubAccount) auth.GitHubConnectWrite {
 	link := newLink(auth.User{ID: session.UserID}, account)
-	return auth.GitHubConnect{Link: link, Token: newToken(link), SessionID: session.ID, At: session.CreatedAt}
+	return auth.GitHubConnectWrite{Link: link, Token: newToken(link), SessionID: session.ID, At: session.CreatedAt}
 }
 
 // connect puts the connection into the store, and returns it as it is there.
-func connect(t *testing.T, store auth.Store, connect auth.GitHubConnect) auth.GitHubConnection {
+func connect(t *testing.T, store auth.Store, connect auth.GitHubConnectWrite) auth.GitHubConnection {
 	t.Helper()
 	require.NoError(t, store.ConnectGitHub(t.Context(), connect))
 	return auth.GitHubConnection{Link: connect.Link, Token: &connect.Token}

@@ -20,7 +20,7 @@ var githubCancelPromises = []promise{
 // githubDraft is what no store has yet: a first sign-in, another account, and a
 // state.
 type githubDraft struct {
-	first   auth.GitHubSignIn
+	first   auth.GitHubSignInWrite
 	account auth.GitHubAccount
 	key     auth.AccessKey // of whoever is reset
 	state   string

@@ -68,55 +68,55 @@ func anySessionConnects(t *testing.T, store auth.Store) {
 var connectRefusals = []struct {
 	name string
 	want []error
-	edit func(c *auth.GitHubConnect, taken linked)
+	edit func(c *auth.GitHubConnectWrite, taken linked)
 }{
 	{"the session is unknown", []error{auth.ErrNotFound},
-		func(c *auth.GitHubConnect, _ linked) { c.SessionID = unique("none") }},
+		func(c *auth.GitHubConnectWrite, _ linked) { c.SessionID = unique("none") }},
 	{"the session is none", []error{auth.ErrNotFound},
-		func(c *auth.GitHubConnect, _ linked) { c.SessionID = "" }},
+		func(c *auth.GitHubConnectWrite, _ linked) { c.SessionID = "" }},
 	{"the session is impossible", []error{auth.ErrNotFound},
-		func(c *auth.GitHubConnect, _ linked) { c.SessionID += "\x00" }},
+		func(c *auth.GitHubConnectWrite, _ linked) { c.SessionID += "\x00" }},
 	{"the session is another user's", []error{auth.ErrNotFound},
-		func(c *auth.GitHubConnect, taken linked) { c.SessionID = taken.session.ID }},
+		func(c *auth.GitHubConnectWrite, taken linked) { c.SessionID = taken.session.ID }},
 	{"the session has expired", []error{auth.ErrNotFound},
-		func(c *auth.GitHubConnect, _ linked) { c.At = now.Add(2 * time.Hour) }},
+		func(c *auth.GitHubConnectWrite, _ linked) { c.At = now.Add(2 * time.Hour) }},
 	{"the session expires at the time", []error{auth.ErrNotFound},
-		func(c *auth.GitHubConnect, _ linked) { c.At = now.Add(time.Hour) }},
+		func(c *auth.GitHubConnectWrite, _ linked) { c.At = now.Add(time.Hour) }},
 	{"there is no such user", []error{auth.ErrNotFound},
-		func(c *auth.GitHubConnect, _ linked) { c.Link.UserID, c.Token.UserID = "nobody", "nobody" }},
+		func(c *auth.GitHubConnectWrite, _ linked) { c.Link.UserID, c.Token.UserID = "nobody", "nobody" }},
 	{"the account is another user's", []error{auth.ErrExists},
-		func(c *auth.GitHubConnect, taken linked) {
+		func(c *auth.GitHubConnectWrite, taken linked) {
 			c.Link.Account, c.Token.Account = taken.link.Account, taken.link.Account
 		}},
 	{"the token is not there", []error{auth.ErrChanged},
-		func(c *auth.GitHubConnect, _ linked) { c.TokenVersion += "x" }},
+		func(c *auth.GitHubConnectWrite, _ linked) { c.TokenVersion += "x" }},
 	{"the token is another user's", []error{auth.ErrInvalid},
-		func(c *auth.GitHubConnect, taken linked) { c.Token.UserID = taken.user.ID }},
+		func(c *auth.GitHubConnectWrite, taken linked) { c.Token.UserID = taken.user.ID }},
 	{"the link is another user's", []error{auth.ErrInvalid},
-		func(c *auth.GitHubConnect, taken linked) { c.Link.UserID = taken.user.ID }},
+		func(c *auth.GitHubConnectWrite, taken linked) { c.Link.UserID = taken.user.ID }},
 	{"the token is another account's", []error{auth.ErrInvalid},
-		func(c *auth.GitHubConnect, _ linked) { c.Token.Account = newGitHubAccount() }},
+		func(c *auth.GitHubConnectWrite, _ linked) { c.Token.Account = newGitHubAccount() }},
 	{"the token is of another host", []error{auth.ErrInvalid},
-		func(c *auth.GitHubConnect, _ linked) { c.Token.Account.Host = "github.example.com" }},
+		func(c *auth.GitHubConnectWrite, _ linked) { c.Token.Account.Host = "github.example.com" }},
 	{"a record cannot be kept, and there is no session", []error{auth.ErrInvalid},
-		func(c *auth.GitHubConnect, _ linked) { c.Token.Sealed, c.SessionID = nil, "" }},
+		func(c *auth.GitHubConnectWrite, _ linked) { c.Token.Sealed, c.SessionID = nil, "" }},
 }
 
 // connectRefusalsOfLinked are those of a user who is linked already.
 var connectRefusalsOfLinked = []struct {
 	name string
 	want []error
-	edit func(c *auth.GitHubConnect)
+	edit func(c *auth.GitHubConnectWrite)
 }{
 	{"the user is linked to another account", []error{auth.ErrExists},
-		func(c *auth.GitHubConnect) {
+		func(c *auth.GitHubConnectWrite) {
 			c.Link.Account = newGitHubAccount()
 			c.Token.Account = c.Link.Account
 		}},
 	{"there is a token already", []error{auth.ErrChanged},
-		func(c *auth.GitHubConnect) { c.TokenVersion = "" }},
+		func(c *auth.GitHubConnectWrite) { c.TokenVersion = "" }},
 	{"the token has another version", []error{auth.ErrChanged},
-		func(c *auth.GitHubConnect) { c.TokenVersion = unique("version") }},
+		func(c *auth.GitHubConnectWrite) { c.TokenVersion = unique("version") }},
 }
 
 func refusedConnect(t *testing.T, store auth.Store) {

@@ -73,7 +73,7 @@ func signInsRacingTheirEnd(t *testing.T, store auth.Store) {
 // requireNoSignInOutlasts is requireNoneOutlasts for sign-ins with GitHub.
 func requireNoSignInOutlasts(t *testing.T, store auth.Store, a linked, refused []error, end func() error) {
 	t.Helper()
-	signIns := make([]auth.GitHubSignIn, contenders)
+	signIns := make([]auth.GitHubSignInWrite, contenders)
 	for i := range signIns {
 		signIns[i] = a.nextSignIn()
 		signIns[i].Token = nil
@@ -144,7 +144,7 @@ func connectRacingItsEnd(t *testing.T, store auth.Store) {
 // seen then must not have been done later.
 func requireNoneConnectsLate(t *testing.T, store auth.Store, a account, unlinks bool, end func() error) {
 	t.Helper()
-	connects, seen := make([]auth.GitHubConnect, contenders), make([]error, contenders)
+	connects, seen := make([]auth.GitHubConnectWrite, contenders), make([]error, contenders)
 	for i := range connects {
 		account := newGitHubAccount()
 		account.Host = unique("host")

@@ -29,9 +29,9 @@ var githubRacePromises = []promise{
 
 // raceFirstSignIns makes first sign-ins at once that have something in common,
 // and fails the test unless one succeeds and the others leave nothing.
-func raceFirstSignIns(t *testing.T, store auth.Store, edit func(*auth.GitHubSignIn), want error) {
+func raceFirstSignIns(t *testing.T, store auth.Store, edit func(*auth.GitHubSignInWrite), want error) {
 	t.Helper()
-	signIns := make([]auth.GitHubSignIn, contenders)
+	signIns := make([]auth.GitHubSignInWrite, contenders)
 	for i := range signIns {
 		signIns[i] = firstSignIn(newUser())
 		edit(&signIns[i])
@@ -55,14 +55,14 @@ func raceFirstSignIns(t *testing.T, store auth.Store, edit func(*auth.GitHubSign
 func racingFirstSignIns(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		account := newGitHubAccount()
-		raceFirstSignIns(t, store, func(s *auth.GitHubSignIn) { setAccount(s, account) }, auth.ErrChanged)
+		raceFirstSignIns(t, store, func(s *auth.GitHubSignInWrite) { setAccount(s, account) }, auth.ErrChanged)
 	}
 }
 
 func racingUsernames(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		name := unique("name")
-		raceFirstSignIns(t, store, func(s *auth.GitHubSignIn) { s.NewUser.Username = name }, auth.ErrExists)
+		raceFirstSignIns(t, store, func(s *auth.GitHubSignInWrite) { s.NewUser.Username = name }, auth.ErrExists)
 	}
 }
 
@@ -124,7 +124,7 @@ func racingEmailOfRegistration(t *testing.T, store auth.Store) {
 func racingTokens(t *testing.T, store auth.Store) {
 	a := newLinked(t, store)
 	for range rounds(t) {
-		signIns := make([]auth.GitHubSignIn, contenders)
+		signIns := make([]auth.GitHubSignInWrite, contenders)
 		for i := range signIns {
 			signIns[i] = a.nextSignIn()
 		}
@@ -145,7 +145,7 @@ func racingTokens(t *testing.T, store auth.Store) {
 func racingUsers(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		account := newGitHubAccount()
-		connects := make([]auth.GitHubConnect, contenders)
+		connects := make([]auth.GitHubConnectWrite, contenders)
 		for i := range connects {
 			connects[i] = newConnect(newAccount(t, store).session, account)
 		}
@@ -161,7 +161,7 @@ func racingUsers(t *testing.T, store auth.Store) {
 func racingAccounts(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		a := newAccount(t, store)
-		connects := make([]auth.GitHubConnect, contenders)
+		connects := make([]auth.GitHubConnectWrite, contenders)
 		for i := range connects {
 			connects[i] = newConnect(a.session, newGitHubAccount())
 		}
@@ -176,7 +176,7 @@ func racingAccounts(t *testing.T, store auth.Store) {
 
 // raceConnects makes the connections at once, and fails the test unless one
 // succeeds. It returns which.
-func raceConnects(t *testing.T, store auth.Store, connects []auth.GitHubConnect, others ...error) auth.GitHubConnect {
+func raceConnects(t *testing.T, store auth.Store, connects []auth.GitHubConnectWrite, others ...error) auth.GitHubConnectWrite {
 	t.Helper()
 	errs := race(len(connects), func(i int) error { return store.ConnectGitHub(t.Context(), connects[i]) })
 	winner := connects[requireOneWinner(t, errs, others...)]

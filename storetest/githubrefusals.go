@@ -11,7 +11,7 @@ import (
 )
 
 // setAccount makes the sign-in one of this account.
-func setAccount(signIn *auth.GitHubSignIn, account auth.GitHubAccount) {
+func setAccount(signIn *auth.GitHubSignInWrite, account auth.GitHubAccount) {
 	signIn.Link.Account = account
 	if signIn.Token != nil {
 		signIn.Token.Account = account
@@ -19,7 +19,7 @@ func setAccount(signIn *auth.GitHubSignIn, account auth.GitHubAccount) {
 }
 
 // setUser makes the sign-in one of the user with this ID.
-func setUser(signIn *auth.GitHubSignIn, id string) {
+func setUser(signIn *auth.GitHubSignInWrite, id string) {
 	signIn.Link.UserID, signIn.Session.UserID = id, id
 	if signIn.Token != nil {
 		signIn.Token.UserID = id
@@ -32,50 +32,50 @@ func setUser(signIn *auth.GitHubSignIn, id string) {
 // refusal is a sign-in that is refused: what makes it so, and the answers that
 // are true then. Taken is who has signed in with GitHub, and keyed who has not.
 type refusal struct {
-	edit func(signIn *auth.GitHubSignIn, taken linked, keyed account)
+	edit func(signIn *auth.GitHubSignInWrite, taken linked, keyed account)
 	want []error
 }
 
 // refusalsOfAll are those of first and later sign-ins alike.
 var refusalsOfAll = map[string]refusal{
 	"the session's id is taken": {
-		func(s *auth.GitHubSignIn, taken linked, _ account) { s.Session.ID = taken.session.ID },
+		func(s *auth.GitHubSignInWrite, taken linked, _ account) { s.Session.ID = taken.session.ID },
 		[]error{auth.ErrExists},
 	},
 	"the session names another user's key": {
-		func(s *auth.GitHubSignIn, _ linked, keyed account) { s.Session.AccessKeyID = keyed.key.ID },
+		func(s *auth.GitHubSignInWrite, _ linked, keyed account) { s.Session.AccessKeyID = keyed.key.ID },
 		[]error{auth.ErrNotFound},
 	},
 	"the token has another version": {
-		func(s *auth.GitHubSignIn, _ linked, _ account) { s.TokenVersion = unique("version") },
+		func(s *auth.GitHubSignInWrite, _ linked, _ account) { s.TokenVersion = unique("version") },
 		[]error{auth.ErrChanged},
 	},
 	"the token has an impossible version": {
-		func(s *auth.GitHubSignIn, _ linked, _ account) { s.TokenVersion += "\x00" },
+		func(s *auth.GitHubSignInWrite, _ linked, _ account) { s.TokenVersion += "\x00" },
 		[]error{auth.ErrChanged},
 	},
 	"the session is another user's": {
-		func(s *auth.GitHubSignIn, taken linked, _ account) { s.Session.UserID = taken.user.ID },
+		func(s *auth.GitHubSignInWrite, taken linked, _ account) { s.Session.UserID = taken.user.ID },
 		[]error{auth.ErrInvalid},
 	},
 	"the token is another user's": {
-		func(s *auth.GitHubSignIn, taken linked, _ account) { s.Token.UserID = taken.user.ID },
+		func(s *auth.GitHubSignInWrite, taken linked, _ account) { s.Token.UserID = taken.user.ID },
 		[]error{auth.ErrInvalid},
 	},
 	"the link is another user's": {
-		func(s *auth.GitHubSignIn, taken linked, _ account) { s.Link.UserID = taken.user.ID },
+		func(s *auth.GitHubSignInWrite, taken linked, _ account) { s.Link.UserID = taken.user.ID },
 		[]error{auth.ErrInvalid},
 	},
 	"the token is another account's": {
-		func(s *auth.GitHubSignIn, taken linked, _ account) { s.Token.Account.ID = taken.link.Account.ID },
+		func(s *auth.GitHubSignInWrite, taken linked, _ account) { s.Token.Account.ID = taken.link.Account.ID },
 		[]error{auth.ErrInvalid},
 	},
 	"the token is of another host": {
-		func(s *auth.GitHubSignIn, _ linked, _ account) { s.Token.Account.Host = "github.example.com" },
+		func(s *auth.GitHubSignInWrite, _ linked, _ account) { s.Token.Account.Host = "github.example.com" },
 		[]error{auth.ErrInvalid},
 	},
 	"a record cannot be kept, and the account is linked": {
-		func(s *auth.GitHubSignIn, taken linked, _ account) {
+		func(s *auth.GitHubSignInWrite, taken linked, _ account) {
 			setAccount(s, taken.link.Account)
 			s.Session.Method = ""
 		},
@@ -85,51 +85,51 @@ var refusalsOfAll = map[string]refusal{
 
 var refusalsOfFirst = map[string]refusal{
 	"the account is linked": {
-		func(s *auth.GitHubSignIn, taken linked, _ account) { setAccount(s, taken.link.Account) },
+		func(s *auth.GitHubSignInWrite, taken linked, _ account) { setAccount(s, taken.link.Account) },
 		[]error{auth.ErrChanged},
 	},
 	"the account is linked, and its token known": {
-		func(s *auth.GitHubSignIn, taken linked, _ account) {
+		func(s *auth.GitHubSignInWrite, taken linked, _ account) {
 			setAccount(s, taken.link.Account)
 			s.TokenVersion = taken.token.Version
 		},
 		[]error{auth.ErrChanged},
 	},
 	"the user's id is taken": {
-		func(s *auth.GitHubSignIn, _ linked, keyed account) { setUser(s, keyed.user.ID) },
+		func(s *auth.GitHubSignInWrite, _ linked, keyed account) { setUser(s, keyed.user.ID) },
 		[]error{auth.ErrExists},
 	},
 	"the user's id is that of somebody linked": {
-		func(s *auth.GitHubSignIn, taken linked, _ account) { setUser(s, taken.user.ID) },
+		func(s *auth.GitHubSignInWrite, taken linked, _ account) { setUser(s, taken.user.ID) },
 		[]error{auth.ErrExists, auth.ErrChanged},
 	},
 	"the username is taken": {
-		func(s *auth.GitHubSignIn, _ linked, keyed account) { s.NewUser.Username = keyed.user.Username },
+		func(s *auth.GitHubSignInWrite, _ linked, keyed account) { s.NewUser.Username = keyed.user.Username },
 		[]error{auth.ErrExists},
 	},
 	"the username is taken, in capitals": {
-		func(s *auth.GitHubSignIn, taken linked, _ account) {
+		func(s *auth.GitHubSignInWrite, taken linked, _ account) {
 			s.NewUser.Username = strings.ToUpper(taken.user.Username)
 		},
 		[]error{auth.ErrExists},
 	},
 	"the new user is not active": {
-		func(s *auth.GitHubSignIn, _ linked, _ account) { s.NewUser.IsActive = false },
+		func(s *auth.GitHubSignInWrite, _ linked, _ account) { s.NewUser.IsActive = false },
 		[]error{auth.ErrUserDisabled},
 	},
 	"the new user is another than the records'": {
-		func(s *auth.GitHubSignIn, _ linked, _ account) { s.NewUser.ID = unique("user") },
+		func(s *auth.GitHubSignInWrite, _ linked, _ account) { s.NewUser.ID = unique("user") },
 		[]error{auth.ErrInvalid},
 	},
 }
 
 var refusalsOfLater = map[string]refusal{
 	"the account is nobody's": {
-		func(s *auth.GitHubSignIn, _ linked, _ account) { setAccount(s, newGitHubAccount()) },
+		func(s *auth.GitHubSignInWrite, _ linked, _ account) { setAccount(s, newGitHubAccount()) },
 		[]error{auth.ErrChanged},
 	},
 	"the account is nobody's, and the user has none": {
-		func(s *auth.GitHubSignIn, _ linked, keyed account) {
+		func(s *auth.GitHubSignInWrite, _ linked, keyed account) {
 			setAccount(s, newGitHubAccount())
 			setUser(s, keyed.user.ID)
 			s.TokenVersion = ""
@@ -137,37 +137,37 @@ var refusalsOfLater = map[string]refusal{
 		[]error{auth.ErrChanged},
 	},
 	"the account is another user's": {
-		func(s *auth.GitHubSignIn, taken linked, _ account) { setAccount(s, taken.link.Account) },
+		func(s *auth.GitHubSignInWrite, taken linked, _ account) { setAccount(s, taken.link.Account) },
 		[]error{auth.ErrChanged},
 	},
 	"the account is another's than the user's, who has none": {
-		func(s *auth.GitHubSignIn, _ linked, keyed account) { setUser(s, keyed.user.ID) },
+		func(s *auth.GitHubSignInWrite, _ linked, keyed account) { setUser(s, keyed.user.ID) },
 		[]error{auth.ErrChanged},
 	},
 	"there is no such user": {
-		func(s *auth.GitHubSignIn, _ linked, _ account) {
+		func(s *auth.GitHubSignInWrite, _ linked, _ account) {
 			setAccount(s, newGitHubAccount())
 			setUser(s, unique("nobody"))
 		},
 		[]error{auth.ErrNotFound, auth.ErrChanged},
 	},
 	"the user is to be made": {
-		func(s *auth.GitHubSignIn, _ linked, _ account) {
+		func(s *auth.GitHubSignInWrite, _ linked, _ account) {
 			s.NewUser = new(newUser())
 			setUser(s, s.NewUser.ID)
 		},
 		[]error{auth.ErrChanged},
 	},
 	"there is a token already": {
-		func(s *auth.GitHubSignIn, _ linked, _ account) { s.TokenVersion = "" },
+		func(s *auth.GitHubSignInWrite, _ linked, _ account) { s.TokenVersion = "" },
 		[]error{auth.ErrChanged},
 	},
 	"the token's version is in other letters": {
-		func(s *auth.GitHubSignIn, _ linked, _ account) { s.TokenVersion = strings.ToLower(s.TokenVersion) },
+		func(s *auth.GitHubSignInWrite, _ linked, _ account) { s.TokenVersion = strings.ToLower(s.TokenVersion) },
 		[]error{auth.ErrChanged},
 	},
 	"the token's version ends with a space": {
-		func(s *auth.GitHubSignIn, _ linked, _ account) { s.TokenVersion += " " },
+		func(s *auth.GitHubSignInWrite, _ linked, _ account) { s.TokenVersion += " " },
 		[]error{auth.ErrChanged},
 	},
 }
@@ -227,7 +227,7 @@ func refusedLaterSignIn(t *testing.T, store auth.Store) {
 }
 
 // requireRefused fails the test unless the sign-in meets one of the answers.
-func requireRefused(t *testing.T, store auth.Store, signIn auth.GitHubSignIn, want []error) {
+func requireRefused(t *testing.T, store auth.Store, signIn auth.GitHubSignInWrite, want []error) {
 	t.Helper()
 	session, user, err := store.SignInGitHub(t.Context(), signIn)
 	requireOneOf(t, err, want...)

@@ -91,7 +91,7 @@ func sameSignIn(t *testing.T, store auth.Store) {
 	a := newLinked(t, store)
 	for range 2 {
 		session := newGitHubSession(a.user)
-		got, user, err := store.SignInGitHub(t.Context(), auth.GitHubSignIn{Link: a.link, Session: session})
+		got, user, err := store.SignInGitHub(t.Context(), auth.GitHubSignInWrite{Link: a.link, Session: session})
 		require.NoError(t, err)
 		requireSameSession(t, session, got)
 		require.Equal(t, a.user, user)

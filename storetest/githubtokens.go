@@ -207,7 +207,7 @@ func sealedCopied(t *testing.T, store auth.Store) {
 	requireKept()
 
 	require.NoError(t, deleteToken(t, store, *want.Token))
-	again := auth.GitHubConnect{Link: a.link, Token: *own(), SessionID: a.session.ID, At: now}
+	again := auth.GitHubConnectWrite{Link: a.link, Token: *own(), SessionID: a.session.ID, At: now}
 	require.NoError(t, store.ConnectGitHub(t.Context(), again))
 	clear(again.Token.Sealed)
 	requireKept()

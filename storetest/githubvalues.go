@@ -109,7 +109,7 @@ func requireNotKept(t *testing.T, store auth.Store, field string, edit func(*aut
 }
 
 func invalidSignIn(t *testing.T, store auth.Store) {
-	try := func(field string, edit func(*auth.GitHubSignIn)) {
+	try := func(field string, edit func(*auth.GitHubSignInWrite)) {
 		t.Helper()
 		signIn := firstSignIn(newUser())
 		id := signIn.NewUser.ID
@@ -122,12 +122,12 @@ func invalidSignIn(t *testing.T, store auth.Store) {
 	}
 	for _, field := range userFields {
 		for _, bad := range field.badValues() {
-			try(field.name, func(signIn *auth.GitHubSignIn) { *field.of(signIn.NewUser) = bad })
+			try(field.name, func(signIn *auth.GitHubSignInWrite) { *field.of(signIn.NewUser) = bad })
 		}
 	}
 	for _, field := range sessionFields {
 		for _, bad := range field.badValues() {
-			try(field.name, func(signIn *auth.GitHubSignIn) { *field.of(&signIn.Session) = bad })
+			try(field.name, func(signIn *auth.GitHubSignInWrite) { *field.of(&signIn.Session) = bad })
 		}
 	}
 }

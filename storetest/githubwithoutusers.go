@@ -86,7 +86,7 @@ var interruptedGitHubWithoutUsers = map[string]githubSigns{
 }
 
 // firstLink returns the first sign-in of somebody of the host's.
-func firstLink() auth.GitHubSignIn {
+func firstLink() auth.GitHubSignInWrite {
 	first := firstSignIn(newUser())
 	first.NewUser = nil
 	return first
@@ -96,7 +96,7 @@ func firstSignInLinks(t *testing.T, store auth.Store) {
 	keyed := newAccount(t, store)
 	ofKeyed := firstLink()
 	setUser(&ofKeyed, keyed.user.ID)
-	for _, first := range []auth.GitHubSignIn{firstLink(), ofKeyed} {
+	for _, first := range []auth.GitHubSignInWrite{firstLink(), ofKeyed} {
 		session, user, err := store.SignInGitHub(t.Context(), first)
 		require.NoError(t, err)
 		requireSameSession(t, first.Session, session)
@@ -126,7 +126,7 @@ func laterSignInRenews(t *testing.T, store auth.Store) {
 		a.requireUnchanged(t, store)
 	}
 	for range 2 { // and may say nothing new
-		_, _, err := store.SignInGitHub(t.Context(), auth.GitHubSignIn{Link: a.link, Session: newGitHubSession(a.user)})
+		_, _, err := store.SignInGitHub(t.Context(), auth.GitHubSignInWrite{Link: a.link, Session: newGitHubSession(a.user)})
 		require.NoError(t, err)
 		a.requireUnchanged(t, store)
 	}
@@ -138,7 +138,7 @@ func signInMakesNobody(t *testing.T, store auth.Store) {
 	first := firstSignIn(newUser())
 	again := first
 	setAccount(&again, a.link.Account)
-	for _, signIn := range []auth.GitHubSignIn{first, again} {
+	for _, signIn := range []auth.GitHubSignInWrite{first, again} {
 		requireRefused(t, store, signIn, []error{auth.ErrInvalid})
 		requireNoSession(t, store, signIn.Session.ID)
 		requireNoConnection(t, store, signIn.Link.UserID, githubHost)
@@ -147,23 +147,23 @@ func signInMakesNobody(t *testing.T, store auth.Store) {
 }
 
 func signInChanged(t *testing.T, store auth.Store) {
-	for name, edit := range map[string]func(s *auth.GitHubSignIn, taken linked){
-		"the account is linked to another user": func(s *auth.GitHubSignIn, taken linked) {
+	for name, edit := range map[string]func(s *auth.GitHubSignInWrite, taken linked){
+		"the account is linked to another user": func(s *auth.GitHubSignInWrite, taken linked) {
 			setAccount(s, taken.link.Account)
 		},
-		"the user is linked to another account of the host": func(s *auth.GitHubSignIn, taken linked) {
+		"the user is linked to another account of the host": func(s *auth.GitHubSignInWrite, taken linked) {
 			setUser(s, taken.user.ID)
 		},
-		"the user is linked to another account, whose token is known": func(s *auth.GitHubSignIn, taken linked) {
+		"the user is linked to another account, whose token is known": func(s *auth.GitHubSignInWrite, taken linked) {
 			setUser(s, taken.user.ID)
 			s.TokenVersion = taken.token.Version
 		},
-		"there is no such token": func(s *auth.GitHubSignIn, _ linked) { s.TokenVersion = unique("version") },
-		"there is a token already": func(s *auth.GitHubSignIn, taken linked) {
+		"there is no such token": func(s *auth.GitHubSignInWrite, _ linked) { s.TokenVersion = unique("version") },
+		"there is a token already": func(s *auth.GitHubSignInWrite, taken linked) {
 			setAccount(s, taken.link.Account)
 			setUser(s, taken.user.ID)
 		},
-		"the user has another account, and there is no token": func(s *auth.GitHubSignIn, taken linked) {
+		"the user has another account, and there is no token": func(s *auth.GitHubSignInWrite, taken linked) {
 			setUser(s, taken.user.ID)
 			s.Token = nil
 		},
@@ -231,7 +231,7 @@ func sameIDElsewhereWithoutUsers(t *testing.T, store auth.Store) {
 func racingFirstLinks(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		account := newGitHubAccount()
-		signIns := make([]auth.GitHubSignIn, contenders)
+		signIns := make([]auth.GitHubSignInWrite, contenders)
 		for i := range signIns {
 			signIns[i] = firstLink()
 			setAccount(&signIns[i], account)
@@ -243,7 +243,7 @@ func racingFirstLinks(t *testing.T, store auth.Store) {
 func racingAccountsOfOneUser(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		user := newUser()
-		signIns := make([]auth.GitHubSignIn, contenders)
+		signIns := make([]auth.GitHubSignInWrite, contenders)
 		for i := range signIns {
 			signIns[i] = firstLink()
 			setUser(&signIns[i], user.ID)
@@ -257,7 +257,7 @@ func racingAccountsOfOneUser(t *testing.T, store auth.Store) {
 
 // requireOneLinked makes the sign-ins at once, and fails the test unless one
 // succeeds and nothing is left of the others.
-func requireOneLinked(t *testing.T, store auth.Store, signIns []auth.GitHubSignIn) {
+func requireOneLinked(t *testing.T, store auth.Store, signIns []auth.GitHubSignInWrite) {
 	t.Helper()
 	errs := race(len(signIns), func(i int) error {
 		_, _, err := store.SignInGitHub(t.Context(), signIns[i])

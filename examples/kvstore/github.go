@@ -44,7 +44,7 @@ func (c connection) found() auth.GitHubConnection {
 }
 
 // SignInGitHub implements [auth.GitHubStore].
-func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (opened auth.Session, user auth.User, err error) {
+func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) (opened auth.Session, user auth.User, err error) {
 	if err := checkSignIn(ctx, signIn); err != nil {
 		return opened, user, err
 	}
@@ -72,7 +72,7 @@ func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignIn) (ope
 	return opened, user, nil
 }
 
-func checkSignIn(ctx context.Context, signIn auth.GitHubSignIn) error {
+func checkSignIn(ctx context.Context, signIn auth.GitHubSignInWrite) error {
 	link := signIn.Link
 	records := []interface{ Validate() error }{link, signIn.Session}
 	same := signIn.Session.UserID == link.UserID
@@ -94,7 +94,7 @@ func checkSignIn(ctx context.Context, signIn auth.GitHubSignIn) error {
 
 // whoSignsIn returns the account that is linked, or the new one, and
 // [auth.ErrChanged] if the link is not as the caller has read it.
-func (t tx) whoSignsIn(signIn auth.GitHubSignIn) (*account, error) {
+func (t tx) whoSignsIn(signIn auth.GitHubSignInWrite) (*account, error) {
 	linked, err := t.accountOf(links, linkKey(signIn.Link.Account))
 	isNew := errors.Is(err, auth.ErrNotFound)
 	switch {
@@ -144,7 +144,7 @@ func keptToken(token auth.GitHubToken) *auth.GitHubToken {
 }
 
 // ConnectGitHub implements [auth.GitHubStore].
-func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnect) error {
+func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWrite) error {
 	link, token := connect.Link, connect.Token
 	if err := check(ctx, link, token); err != nil {
 		return err

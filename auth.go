@@ -269,7 +269,7 @@ func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 	if err := s.recheckMembership(ctx, credential.User); err != nil {
 		return Token{}, err
 	}
-	token, err := s.tokens.Issue(ctx, SignIn{
+	token, err := s.tokens.Issue(ctx, IssueParams{
 		UserID:      credential.User.ID,
 		Method:      MethodAccessKey,
 		AccessKeyID: credential.Key.ID,
@@ -311,7 +311,7 @@ func (s *Service) checkPair(ctx context.Context, pair KeyPair) (Credential, erro
 // ErrNotFound if there is no such user and ErrUserDisabled for a disabled one.
 func (s *Service) SignIn(ctx context.Context, userID string) (Token, error) {
 	began := time.Now()
-	token, err := s.tokens.Issue(ctx, SignIn{UserID: userID, Method: MethodHost})
+	token, err := s.tokens.Issue(ctx, IssueParams{UserID: userID, Method: MethodHost})
 	s.events.signIn(ctx, began, Event{UserID: userID, Method: MethodHost}, token, err)
 	return token, err
 }

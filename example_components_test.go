@@ -68,7 +68,7 @@ func ExampleTokenIssuer() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token, err := tokens.Issue(ctx, auth.SignIn{UserID: "u1", Method: auth.MethodHost})
+	token, err := tokens.Issue(ctx, auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -104,7 +104,7 @@ func (g *GitHubConnector) signInRecords(
 		return GitHubSignInWrite{}, false, err
 	}
 	signIn.SessionLimit = g.tokens.cfg.MaxSessions
-	signIn.Session = g.tokens.newSession(ctx, SignIn{UserID: signIn.Link.UserID, Method: MethodGitHub})
+	signIn.Session = g.tokens.newSession(ctx, IssueParams{UserID: signIn.Link.UserID, Method: MethodGitHub})
 	var have GitHubConnection
 	if signIn.NewUser == nil {
 		have, err = g.store.FindGitHubConnection(ctx, signIn.Link.UserID, profile.Account.Host)

@@ -27,7 +27,7 @@ func TestTheComponentsOverAHostsTable(t *testing.T) {
 	require.Equal(t, auth.User{ID: "u-alice"}, credential.User)
 	finds, _ := table.counts()
 	require.Zero(t, finds)
-	signIn := auth.SignIn{UserID: credential.User.ID, Method: auth.MethodAccessKey, AccessKeyID: credential.Key.ID}
+	signIn := auth.IssueParams{UserID: credential.User.ID, Method: auth.MethodAccessKey, AccessKeyID: credential.Key.ID}
 	token, err := tokens.Issue(t.Context(), signIn)
 	require.NoError(t, err)
 	require.Equal(t, "alice", token.User.Username)

@@ -21,7 +21,7 @@ import (
 
 func issue(t testing.TB, issuer *auth.TokenIssuer) string {
 	t.Helper()
-	token, err := issuer.Issue(t.Context(), auth.SignIn{UserID: "u1", Method: auth.MethodHost})
+	token, err := issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
 	require.NoError(t, err)
 	return token.Bearer.Reveal()
 }
@@ -211,7 +211,7 @@ func TestNoTokenIsRefusedWhileTwoInstancesChangeTheirKeysUnderLoad(t *testing.T)
 			for n := 0; !stop.Load(); n++ {
 				if len(mine) < 900 { // with more, the oldest sessions end
 					step.RLock()
-					token, err := instances[(i+n)%2].Issue(t.Context(), auth.SignIn{UserID: id, Method: auth.MethodHost})
+					token, err := instances[(i+n)%2].Issue(t.Context(), auth.IssueParams{UserID: id, Method: auth.MethodHost})
 					step.RUnlock()
 					if err != nil {
 						t.Error(err)

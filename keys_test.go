@@ -99,7 +99,7 @@ func TestKeysAreCopied(t *testing.T) {
 	require.NoError(t, err)
 	f := newTokens(t, signer{key: key}, auth.TokenConfig{})
 	clear(secret)
-	token, err := f.issuer.Issue(t.Context(), auth.SignIn{UserID: "u1", Method: auth.MethodHost})
+	token, err := f.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
 	require.NoError(t, err)
 	f.requireAccepted(t, token.Bearer.Reveal())
 	f.requireAccepted(t, f.token.Bearer.Reveal())

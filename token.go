@@ -191,9 +191,9 @@ func (cfg TokenConfig) withDefaults() (TokenConfig, error) {
 	return cfg, nil
 }
 
-// SignIn says for whom a token is, and how that is known. Whoever calls
+// IssueParams says for whom a token is, and how that is known. Whoever calls
 // [TokenIssuer.Issue] vouches for it.
-type SignIn struct {
+type IssueParams struct {
 	UserID string
 	Method SignInMethod
 
@@ -221,8 +221,8 @@ func (t Token) ExpiresIn() time.Duration {
 // the user has MaxSessions already, the oldest ends. It returns ErrNotFound if the
 // user, or the key, is gone or has expired, and ErrUserDisabled if the user is
 // disabled; no session is left then, nor where TokenConfig.Users cannot answer.
-func (t *TokenIssuer) Issue(ctx context.Context, signIn SignIn) (Token, error) {
-	session, user, err := t.sessions.CreateSession(ctx, t.newSession(ctx, signIn), t.cfg.MaxSessions)
+func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, error) {
+	session, user, err := t.sessions.CreateSession(ctx, t.newSession(ctx, params), t.cfg.MaxSessions)
 	var invalid *InvalidError
 	switch {
 	case errors.As(err, &invalid) && invalid.Field == "created_at":
@@ -266,14 +266,14 @@ func (t *TokenIssuer) endInVain(ctx context.Context, sessionID string, reason er
 
 // newSession returns the record of a session that begins now. Tokens count in
 // whole seconds, and so do their sessions.
-func (t *TokenIssuer) newSession(ctx context.Context, signIn SignIn) Session {
+func (t *TokenIssuer) newSession(ctx context.Context, params IssueParams) Session {
 	now := t.cfg.Now().UTC().Truncate(time.Second)
 	client := clientOf(ctx)
 	return Session{
 		ID:          rand.Text(),
-		UserID:      signIn.UserID,
-		Method:      signIn.Method,
-		AccessKeyID: signIn.AccessKeyID,
+		UserID:      params.UserID,
+		Method:      params.Method,
+		AccessKeyID: params.AccessKeyID,
 		CreatedAt:   now,
 		ExpiresAt:   now.Add(t.cfg.Lifetime),
 		UserAgent:   client.UserAgent,

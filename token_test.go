@@ -42,7 +42,7 @@ func newTokens(t testing.TB, s signer, cfg auth.TokenConfig) *tokens {
 	f.issuer, err = auth.NewTokenIssuer(f.store, cfg)
 	require.NoError(t, err)
 	register(t, f.store, f.clock, "u1", "alice")
-	f.token, err = f.issuer.Issue(t.Context(), auth.SignIn{UserID: "u1", Method: auth.MethodHost})
+	f.token, err = f.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
 	require.NoError(t, err)
 	return f
 }
@@ -195,7 +195,7 @@ func TestTokensOfEveryKeyOfTheRingVerify(t *testing.T) {
 	_, err = rotated.Verify(t.Context(), old.token.Bearer.Reveal())
 	require.NoError(t, err)
 
-	token, err := rotated.Issue(t.Context(), auth.SignIn{UserID: "u1", Method: auth.MethodHost})
+	token, err := rotated.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
 	require.NoError(t, err)
 	old.requireRejected(t, token.Bearer.Reveal())
 
@@ -224,7 +224,7 @@ func TestATokenEndsWithItsKey(t *testing.T) {
 		}))
 	}
 	addKey("short", 90*time.Second) // from x.678 to y.678: the token counts 90 whole seconds
-	token, err := f.issuer.Issue(t.Context(), auth.SignIn{UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: "short"})
+	token, err := f.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: "short"})
 	require.NoError(t, err)
 	require.Equal(t, 90*time.Second, token.ExpiresIn())
 	f.requireAccepted(t, token.Bearer.Reveal())
@@ -232,7 +232,7 @@ func TestATokenEndsWithItsKey(t *testing.T) {
 	f.requireRejected(t, token.Bearer.Reveal())
 
 	addKey("within the second", 100*time.Millisecond)
-	_, err = f.issuer.Issue(t.Context(), auth.SignIn{UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: "within the second"})
+	_, err = f.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: "within the second"})
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	removed, err := f.store.PruneSessions(t.Context(), f.clock.Now().Add(time.Second), 100)
 	require.NoError(t, err)
@@ -251,7 +251,7 @@ func TestTheLongestTokenFits(t *testing.T) {
 		require.NoError(t, err)
 		id := strings.Repeat(`"`, auth.MaxIDLength)
 		register(t, f.store, f.clock, id, strings.Repeat(`"`, auth.MaxUsernameLength))
-		token, err := f.issuer.Issue(t.Context(), auth.SignIn{UserID: id, Method: auth.MethodHost})
+		token, err := f.issuer.Issue(t.Context(), auth.IssueParams{UserID: id, Method: auth.MethodHost})
 		require.NoError(t, err)
 		require.Equal(t, id, f.requireAccepted(t, token.Bearer.Reveal()).UserID, name)
 	}
@@ -396,7 +396,7 @@ func TestATokenExpiresToTheSecondByTheClockOfTheMachine(t *testing.T) {
 		})
 		require.NoError(t, err)
 		register(t, store, newClock(), "u1", "alice")
-		token, err := issuer.Issue(t.Context(), auth.SignIn{UserID: "u1", Method: auth.MethodHost})
+		token, err := issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
 		require.NoError(t, err)
 		for time.Now().Before(token.Session.ExpiresAt) {
 			_, err := issuer.Verify(t.Context(), token.Bearer.Reveal())

@@ -21,7 +21,7 @@ func TestTheMirroredECDSASignatureIsRefused(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, newSigners(t)["ES256"], auth.TokenConfig{})
 	for range 20 {
-		token, err := f.issuer.Issue(t.Context(), auth.SignIn{UserID: "u1", Method: auth.MethodHost})
+		token, err := f.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
 		require.NoError(t, err)
 		text := token.Bearer.Reveal()
 		f.requireAccepted(t, text)

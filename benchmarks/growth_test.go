@@ -69,7 +69,7 @@ func manyTokens(b *testing.B, k Keys, n int) []string {
 	b.Helper()
 	issuer, tokens := issuerOver(b, newManyStore(0), k, -1), make([]string, n)
 	for i := range tokens {
-		token, err := issuer.Issue(context.Background(), auth.SignIn{UserID: rand.Text(), Method: auth.MethodHost})
+		token, err := issuer.Issue(context.Background(), auth.IssueParams{UserID: rand.Text(), Method: auth.MethodHost})
 		require.NoError(b, err)
 		tokens[i] = token.Bearer.Reveal()
 	}

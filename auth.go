@@ -52,7 +52,7 @@ type Config struct {
 	RequireRecent time.Duration
 
 	// TrustedProxies are the networks from which X-Forwarded-For is believed: see
-	// [Service.Client]. Set it to an empty slice where clients connect to the service
+	// [WithClientInfo]. Set it to an empty slice where clients connect to the service
 	// itself. While it is nil, the address of a request with that header is not known:
 	// it would be that of some proxy, and all clients' the same.
 	TrustedProxies []netip.Prefix
@@ -248,7 +248,7 @@ func (s *Service) Tokens() *TokenIssuer { return s.tokens }
 // /auth/users/login does, for hosts that speak something other than HTTP. It
 // returns ErrInvalidCredentials for whatever does not sign anybody in, a
 // *ThrottledError, or what says that the store could not answer. Give ctx the client's
-// address with [WithClient]: without it, attempts on imported keys are counted by the key
+// address with [WithClientInfo]: without it, attempts on imported keys are counted by the key
 // alone, and nothing else is.
 func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
 	began := time.Now()

@@ -12,26 +12,26 @@ import (
 	"unicode/utf8"
 )
 
-// Client is who sends a request, as far as can be seen: for people to recognise a
+// ClientInfo is who sends a request, as far as can be seen: for people to recognise a
 // session by. It proves nothing.
-type Client struct {
+type ClientInfo struct {
 	Address   netip.Addr // the zero Addr where it is not known
 	UserAgent string
 	RequestID string // of X-Request-Id, for finding the request in other logs
 }
 
-// WithClient returns a context in which sessions are opened for this client, attempts
+// WithClientInfo returns a context in which sessions are opened for this client, attempts
 // are counted as its own, and events have it in them. UserAgent and RequestID are cut
 // to MaxUserAgentLength bytes of readable text. The handlers of [Service] do it
 // themselves, unless a host has done it before; it is for hosts that know better, or
 // that call [Service.Login] and the like from code of their own.
-func WithClient(ctx context.Context, client Client) context.Context {
+func WithClientInfo(ctx context.Context, client ClientInfo) context.Context {
 	return context.WithValue(ctx, clientKey{}, client.readable())
 }
 
 // readable returns the client as it is kept and logged.
-func (c Client) readable() Client {
-	return Client{
+func (c ClientInfo) readable() ClientInfo {
+	return ClientInfo{
 		Address:   c.Address.Unmap().WithZone(""), // a zone is the name of an interface of this machine
 		UserAgent: readable(c.UserAgent, MaxUserAgentLength),
 		RequestID: readable(c.RequestID, MaxUserAgentLength),
@@ -40,14 +40,14 @@ func (c Client) readable() Client {
 
 type clientKey struct{}
 
-// clientOf returns the client of the context, the zero Client where there is none.
-func clientOf(ctx context.Context) Client {
-	client, _ := ctx.Value(clientKey{}).(Client)
+// clientOf returns the client of the context, the zero ClientInfo where there is none.
+func clientOf(ctx context.Context) ClientInfo {
+	client, _ := ctx.Value(clientKey{}).(ClientInfo)
 	return client
 }
 
 // address returns the address as it is kept.
-func (c Client) address() string {
+func (c ClientInfo) address() string {
 	if !c.Address.IsValid() {
 		return ""
 	}
@@ -70,16 +70,16 @@ func readable(text string, limit int) string {
 	return text
 }
 
-// Client returns who sends the request. The address is that of the connection or,
+// clientInfo returns who sends the request. The address is that of the connection or,
 // where that comes from one of [Config.TrustedProxies], the last one in
 // X-Forwarded-For that does not. It is not known of a request with that header while
-// TrustedProxies is nil. What [WithClient] has put into the request's context comes
+// TrustedProxies is nil. What [WithClientInfo] has put into the request's context comes
 // before all of this.
-func (s *Service) Client(r *http.Request) Client {
-	if client, ok := r.Context().Value(clientKey{}).(Client); ok {
+func (s *Service) clientInfo(r *http.Request) ClientInfo {
+	if client, ok := r.Context().Value(clientKey{}).(ClientInfo); ok {
 		return client
 	}
-	return Client{Address: s.proxies.client(r), UserAgent: r.UserAgent(), RequestID: r.Header.Get("X-Request-Id")}
+	return ClientInfo{Address: s.proxies.client(r), UserAgent: r.UserAgent(), RequestID: r.Header.Get("X-Request-Id")}
 }
 
 // trustedProxies are the networks of proxies that say for whom they ask.

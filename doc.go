@@ -43,7 +43,7 @@
 // A user has up to 100 access keys, each with a label and an end, and gives one a new
 // secret with [CredentialVerifier.Rotate], while the earlier one works on for a time.
 // A secret that has leaked is enough to end its key: [CredentialVerifier.RevokeLeaked].
-// Sessions say which client opened them ([WithClient]), and there are up to
+// Sessions say which client opened them ([WithClientInfo]), and there are up to
 // [Config.MaxSessions] for a user. When somebody else may be able to sign in as a
 // user, [Service.RegenerateCredentials] leaves them nothing. With
 // [Config.RequireRecent], a stolen token makes no key.

@@ -61,7 +61,7 @@ type Event struct {
 	// to read.
 	Reason string
 
-	Client Client // who sent the request
+	Client ClientInfo // who sent the request
 }
 
 // LogValue returns what there is of the event, for log/slog.

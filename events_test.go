@@ -165,7 +165,7 @@ func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
 	disabled := slices.IndexFunc(events, func(e auth.Event) bool { return e.Kind == auth.EventUserChanged })
 	require.Equal(t, auth.Event{
 		Kind: auth.EventUserChanged, At: events[disabled].At, UserID: g.user.ID, ActorID: g.admin.ID, Reason: "is_active=false",
-		Client: auth.Client{Address: events[disabled].Client.Address, UserAgent: "curl", RequestID: "request-1"},
+		Client: auth.ClientInfo{Address: events[disabled].Client.Address, UserAgent: "curl", RequestID: "request-1"},
 	}, events[disabled])
 	require.Equal(t, "192.0.2.1", events[disabled].Client.Address.String())
 }

@@ -16,7 +16,7 @@ type endpoint func(ctx context.Context, w http.ResponseWriter, r *http.Request) 
 // bounded gives a handler the time that one request may take, and whose it is.
 func (s *Service) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(WithClient(r.Context(), s.Client(r)), s.timeout)
+		ctx, cancel := context.WithTimeout(WithClientInfo(r.Context(), s.clientInfo(r)), s.timeout)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})

@@ -49,7 +49,7 @@ func (c *callerContext) Value(key any) any {
 		return c
 	case clientKey{}:
 		if c.service != nil {
-			return c.service.Client(c.request).readable() // or what the host has put into its context
+			return c.service.clientInfo(c.request).readable() // or what the host has put into its context
 		}
 	}
 	return c.request.Context().Value(key)

@@ -226,7 +226,7 @@ func TestOneAddressHasOnlyAPartOfThePlacesForSlowHashes(t *testing.T) {
 	results := make(chan error, 2*places)
 	ctx, cancel := context.WithCancel(t.Context())
 	verify := func(ctx context.Context, address string) {
-		ctx = auth.WithClient(ctx, auth.Client{Address: netip.MustParseAddr(address)})
+		ctx = auth.WithClientInfo(ctx, auth.ClientInfo{Address: netip.MustParseAddr(address)})
 		_, err := c.Verify(ctx, auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
 		results <- err
 	}

@@ -44,7 +44,7 @@ func (s *Service) identify(r *http.Request) (*Identity, error) {
 	if err != nil && errors.Is(err, ErrTokenRejected) {
 		e := Event{Kind: EventTokenRefused, Reason: reasonOf(err)}
 		e.about(err)
-		s.events.emit(WithClient(r.Context(), s.Client(r)), e)
+		s.events.emit(WithClientInfo(r.Context(), s.clientInfo(r)), e)
 	}
 	return identity, err
 }

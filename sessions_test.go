@@ -108,14 +108,14 @@ func TestWhatAClientSaysOfItselfIsCutToReadableText(t *testing.T) {
 		"x" + strings.Repeat("🦆", 100):     "x" + strings.Repeat("🦆", 63),
 		strings.Repeat("\xf0", 2000) + "x": "",
 	} {
-		ctx := auth.WithClient(t.Context(), auth.Client{UserAgent: said})
+		ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{UserAgent: said})
 		token, err := f.svc.SignIn(ctx, f.user.ID)
 		require.NoError(t, err)
 		require.Equal(t, want, token.Session.UserAgent)
 		require.True(t, utf8.ValidString(token.Session.UserAgent))
 		require.Empty(t, token.Session.Address)
 	}
-	ctx := auth.WithClient(t.Context(), auth.Client{Address: netip.MustParseAddr("fe80::1%eth0")})
+	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr("fe80::1%eth0")})
 	token, err := f.svc.SignIn(ctx, f.user.ID)
 	require.NoError(t, err)
 	require.Equal(t, "fe80::1", token.Session.Address)

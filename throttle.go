@@ -21,7 +21,7 @@ import (
 // service has generated, and that is right, because of what others have sent, but for a
 // Flood from the same address: the secret is verified first, and what is too much of is
 // failures, which are then answered with a *[ThrottledError] instead of what they would
-// be. It counts by address ([WithClient]), of an IPv6 address by its first 64 bits; where
+// be. It counts by address ([WithClientInfo]), of an IPv6 address by its first 64 bits; where
 // that is not known, attempts on imported keys are counted, and nothing else.
 //
 // The zero value is a good choice.

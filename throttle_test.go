@@ -18,7 +18,7 @@ import (
 
 // from returns a context with the address of a client.
 func from(t testing.TB, address string) context.Context {
-	return auth.WithClient(t.Context(), auth.Client{Address: netip.MustParseAddr(address)})
+	return auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr(address)})
 }
 
 // wrong returns a pair with the form of a good one, of a key that nobody has.

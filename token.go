@@ -217,7 +217,7 @@ func (t Token) ExpiresIn() time.Duration {
 	return t.Session.ExpiresAt.Sub(t.Session.CreatedAt)
 }
 
-// Issue creates a session for the client of [WithClient] and returns its token. Where
+// Issue creates a session for the client of [WithClientInfo] and returns its token. Where
 // the user has MaxSessions already, the oldest ends. It returns ErrNotFound if the
 // user, or the key, is gone or has expired, and ErrUserDisabled if the user is
 // disabled; no session is left then, nor where TokenConfig.Users cannot answer.

@@ -280,7 +280,7 @@ func newInstance(t testing.TB, store auth.Store, key auth.SigningKey, addr strin
 // fail signs in with a pair that nobody has, and reports whether that was throttled.
 func fail(t testing.TB, svc *auth.Service, address string) bool {
 	t.Helper()
-	ctx := auth.WithClient(t.Context(), auth.Client{Address: netip.MustParseAddr(address)})
+	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr(address)})
 	_, err := svc.Login(ctx, svc.Credentials().GeneratePair())
 	var throttled *auth.ThrottledError
 	if errors.As(err, &throttled) {
@@ -317,7 +317,7 @@ func TestTwoInstancesShareLimitsAndSignInGoesOnWhenTheServerIsKilled(t *testing.
 	var running sync.WaitGroup
 	for i := range 8 {
 		running.Go(func() {
-			from := auth.WithClient(ctx, auth.Client{Address: netip.MustParseAddr("203.0.113.7")})
+			from := auth.WithClientInfo(ctx, auth.ClientInfo{Address: netip.MustParseAddr("203.0.113.7")})
 			for ctx.Err() == nil {
 				if _, err := instances[i%2].Login(from, made.Pair); err != nil && ctx.Err() == nil {
 					refused.Add(1)

@@ -45,11 +45,11 @@ type Config struct {
 	// which it is unless set. When there is one more, the oldest ends.
 	MaxSessions int
 
-	// RequireRecent, if set, has every call that gives out an access secret or
+	// ReauthAfter, if set, has every call that gives out an access secret or
 	// connects a GitHub account refuse a session that was opened longer ago, with
 	// ErrSessionTooOld: whoever has stolen a token cannot make a way in of it that
 	// lasts. Signing in again is then part of those.
-	RequireRecent time.Duration
+	ReauthAfter time.Duration
 
 	// TrustedProxies are the networks from which X-Forwarded-For is believed: see
 	// [WithClientInfo]. Set it to an empty slice where clients connect to the service
@@ -135,8 +135,8 @@ func New(store Store, cfg Config) (*Service, error) {
 	if isNil(store) {
 		return nil, errors.New("auth: New needs a store")
 	}
-	if cfg.Timeout < 0 || cfg.RequireRecent < 0 {
-		return nil, errors.New("auth: Timeout and RequireRecent must not be negative")
+	if cfg.Timeout < 0 || cfg.ReauthAfter < 0 {
+		return nil, errors.New("auth: Timeout and ReauthAfter must not be negative")
 	}
 	proxies, err := newTrustedProxies(cfg.TrustedProxies, orDefault(cfg.Logger))
 	if err != nil {
@@ -188,7 +188,7 @@ func New(store Store, cfg Config) (*Service, error) {
 		proxies:     proxies,
 		throttle:    throttle,
 		events:      newEventLog(orNow(cfg.Now), orDefault(cfg.Logger), cfg.OnEvent),
-		recent:      cfg.RequireRecent,
+		recent:      cfg.ReauthAfter,
 		timeout:     cfg.Timeout,
 		now:         orNow(cfg.Now),
 		log:         orDefault(cfg.Logger),

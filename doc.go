@@ -46,7 +46,7 @@
 // Sessions say which client opened them ([WithClientInfo]), and there are up to
 // [Config.MaxSessions] for a user. When somebody else may be able to sign in as a
 // user, [Service.RegenerateCredentials] leaves them nothing. With
-// [Config.RequireRecent], a stolen token makes no key.
+// [Config.ReauthAfter], a stolen token makes no key.
 //
 // # A table of users of your own
 //

@@ -23,7 +23,7 @@ var (
 	ErrTokenRejected = errors.New("auth: token rejected")
 
 	// ErrSessionTooOld means that a call needs a session that was opened more
-	// recently: see [Config.RequireRecent].
+	// recently: see [Config.ReauthAfter].
 	ErrSessionTooOld = errors.New("auth: the session is too old for this")
 
 	// ErrSuperUserRequired means that the caller is known, and is not an active

@@ -59,7 +59,7 @@ func (s *Service) account(method string, e endpoint) http.Handler {
 	return s.bounded(s.Authenticate(s.handle(method, e)))
 }
 
-// recentAccount is account for what Config.RequireRecent is about.
+// recentAccount is account for what Config.ReauthAfter is about.
 func (s *Service) recentAccount(method string, e endpoint) http.Handler {
 	return s.bounded(s.Authenticate(s.requireRecent(s.handle(method, e))))
 }
@@ -70,7 +70,7 @@ func (s *Service) administration(method string, e endpoint) http.Handler {
 	return s.hosted(s.bounded(s.Authenticate(s.RequireSuperUser(s.handle(method, e)))))
 }
 
-// recentAdministration is administration for what Config.RequireRecent is about.
+// recentAdministration is administration for what Config.ReauthAfter is about.
 func (s *Service) recentAdministration(method string, e endpoint) http.Handler {
 	return s.hosted(s.bounded(s.Authenticate(s.RequireSuperUser(s.requireRecent(s.handle(method, e))))))
 }

@@ -159,7 +159,7 @@ func TestNoUserHasMoreKeysThanDocumented(t *testing.T) {
 
 func TestAnOldSessionGivesOutNothingThatLasts(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.RequireRecent = time.Minute }})
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.ReauthAfter = time.Minute }})
 	user, admin := g.signIn(g.user), g.signIn(g.admin)
 	g.clock.Advance(time.Minute)
 	for _, call := range [][3]string{

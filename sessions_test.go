@@ -169,7 +169,7 @@ func TestAConfigurationThatIsWrongAboutSessionsIsRefused(t *testing.T) {
 	for name, change := range map[string]func(*auth.Config){
 		"MaxSessions must be from 1 to 1000":             func(c *auth.Config) { c.MaxSessions = -1 },
 		"MaxSessions must be from 1 to 1000 ":            func(c *auth.Config) { c.MaxSessions = 1001 },
-		"Timeout and RequireRecent must not be negative": func(c *auth.Config) { c.RequireRecent = -1 },
+		"Timeout and ReauthAfter must not be negative":   func(c *auth.Config) { c.ReauthAfter = -1 },
 		"TrustedProxies must be networks, and not all":   func(c *auth.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} },
 		"TrustedProxies must be networks, and not all ":  func(c *auth.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("::/0")} },
 		"not ::ffff:192.0.2.0/120":                       func(c *auth.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("::ffff:192.0.2.0/120")} },
@@ -211,7 +211,7 @@ func TestAnOldSessionGetsNoNewWayInWhereTheHostWantsARecentOne(t *testing.T) {
 	} {
 		for _, configured := range []time.Duration{0, age} {
 			for _, waited := range []time.Duration{0, age - time.Second, age, 11 * time.Hour} {
-				g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.RequireRecent = configured }})
+				g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.ReauthAfter = configured }})
 				token := g.signIn(g.admin)
 				g.clock.Advance(waited)
 				path := strings.NewReplacer("KEY", g.userPair.AccessKey, "USER", g.user.ID).Replace(call.path)

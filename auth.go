@@ -34,12 +34,12 @@ type Config struct {
 	// TokenConfig.CacheSize.
 	TokenCacheSize int
 
-	// RevocationInterval, MaxStaleness and ReadSessions say how soon a session that
+	// RevocationInterval, MaxStaleness and CheckSessionsInStore say how soon a session that
 	// ends on another instance is refused here: within 5 seconds, or a minute while
 	// the store does not answer, unless set. See TokenConfig.
-	RevocationInterval time.Duration
-	MaxStaleness       time.Duration
-	ReadSessions       bool
+	RevocationInterval   time.Duration
+	MaxStaleness         time.Duration
+	CheckSessionsInStore bool
 
 	// MaxSessions is how many sessions one user may have at a time, from 1 to 1000,
 	// which it is unless set. When there is one more, the oldest ends.
@@ -90,7 +90,7 @@ type Config struct {
 	WriteError func(w http.ResponseWriter, r *http.Request, err error)
 
 	// Timeout is how long one of our own calls may take in all, its body and the
-	// store included, and how long RequireSuperUser and, with ReadSessions,
+	// store included, and how long RequireSuperUser and, with CheckSessionsInStore,
 	// Authenticate wait for the store before a host's handler: 10 seconds unless set.
 	Timeout time.Duration
 
@@ -149,18 +149,18 @@ func New(store Store, cfg Config) (*Service, error) {
 		cfg.Credentials.Logger = cfg.Logger
 	}
 	tokens, err := NewTokenIssuer(store, TokenConfig{
-		Issuer:             cfg.Issuer,
-		Audience:           cfg.Audience,
-		SigningKeys:        cfg.SigningKeys,
-		Lifetime:           cfg.TokenLifetime,
-		MaxLifetime:        cfg.MaxTokenLifetime,
-		CacheSize:          cfg.TokenCacheSize,
-		RevocationInterval: cfg.RevocationInterval,
-		MaxStaleness:       cfg.MaxStaleness,
-		ReadSessions:       cfg.ReadSessions,
-		MaxSessions:        cfg.MaxSessions,
-		Users:              cfg.Users,
-		Now:                cfg.Now,
+		Issuer:               cfg.Issuer,
+		Audience:             cfg.Audience,
+		SigningKeys:          cfg.SigningKeys,
+		Lifetime:             cfg.TokenLifetime,
+		MaxLifetime:          cfg.MaxTokenLifetime,
+		CacheSize:            cfg.TokenCacheSize,
+		RevocationInterval:   cfg.RevocationInterval,
+		MaxStaleness:         cfg.MaxStaleness,
+		CheckSessionsInStore: cfg.CheckSessionsInStore,
+		MaxSessions:          cfg.MaxSessions,
+		Users:                cfg.Users,
+		Now:                  cfg.Now,
 	})
 	if err != nil {
 		return nil, err

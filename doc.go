@@ -33,7 +33,7 @@
 // when the key is revoked that opened it. A request costs no read of the store for
 // that. Which sessions have ended an instance keeps in memory: its own at once, those
 // of other instances within 5 seconds. Where that is too late,
-// [Config.ReadSessions] has the store asked each time.
+// [Config.CheckSessionsInStore] has the store asked each time.
 //
 // The is_super_user claim is for clients to show; what a caller may do is read from
 // the store each time.

@@ -212,7 +212,7 @@ func TestEachRefusedSignInSaysWhyToTheOperatorAlone(t *testing.T) {
 func TestARefusedTokenThatWasGoodOnceSaysWhoseItWas(t *testing.T) {
 	t.Parallel()
 	for _, reads := range []bool{false, true} {
-		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.ReadSessions = reads })
+		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.CheckSessionsInStore = reads })
 		token := f.signIn(f.user)
 		forged := token[:len(token)-4] + "AAAA"
 		refused := func(token, reason, whose string) {

@@ -61,7 +61,7 @@ func (t *TokenIssuer) observeVerify(ctx context.Context, token string) (*Identit
 }
 
 // FeedAge returns how old what this instance knows of ended sessions is, and whether
-// that is good enough to accept tokens: for a gauge and an alert. With ReadSessions it
+// that is good enough to accept tokens: for a gauge and an alert. With CheckSessionsInStore it
 // is 0 and true.
 func (s *Service) FeedAge() (age time.Duration, accepts bool) {
 	feed := s.tokens.feed

@@ -83,7 +83,7 @@ func TestTheAgeOfTheFeed(t *testing.T) {
 	_, accepts = f.svc.FeedAge()
 	require.False(t, accepts)
 
-	reads := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.ReadSessions = true })
+	reads := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.CheckSessionsInStore = true })
 	_, accepts = reads.svc.FeedAge()
 	require.True(t, accepts)
 }

@@ -502,7 +502,7 @@ func TestRunReadsTheFeedAheadOfNeed(t *testing.T) {
 
 func TestReadSessionsRefusesEverywhereAtOnceAndWithoutTheStoreNobody(t *testing.T) {
 	t.Parallel()
-	in := newInstances(t, func(c *auth.Config) { c.ReadSessions = true })
+	in := newInstances(t, func(c *auth.Config) { c.CheckSessionsInStore = true })
 	in.fail(errStoreAway) // the feed is not read
 	token, another := in.signIn(in.user), in.signIn(in.user)
 	require.Equal(t, http.StatusOK, status(in.other, token))

@@ -51,10 +51,10 @@ type TokenConfig struct {
 	RevocationInterval time.Duration
 	MaxStaleness       time.Duration
 
-	// ReadSessions has the store asked for the session on every request instead. A
+	// CheckSessionsInStore has the store asked for the session on every request instead. A
 	// session that has ended is then refused everywhere at once, each request waits
 	// for the store, and none is accepted that the store does not answer.
-	ReadSessions bool
+	CheckSessionsInStore bool
 
 	// MaxSessions is how many sessions one user may have: see [Config.MaxSessions].
 	MaxSessions int
@@ -97,7 +97,7 @@ type TokenIssuer struct {
 
 	ring  atomic.Pointer[keyRing]
 	cache *tokenCache     // nil for none
-	feed  *revocationFeed // nil with ReadSessions
+	feed  *revocationFeed // nil with CheckSessionsInStore
 }
 
 // NewTokenIssuer returns an issuer of tokens whose sessions are in the store, or
@@ -142,7 +142,7 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 		},
 	}
 	t.ring.Store(ring)
-	if !cfg.ReadSessions {
+	if !cfg.CheckSessionsInStore {
 		t.feed = newRevocationFeed(sessions, cfg.RevocationInterval, cfg.MaxStaleness, cfg.Now)
 		if ownClock {
 			t.now = t.feed.clock

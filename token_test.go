@@ -362,7 +362,7 @@ func TestASessionThatTheStoreSaysHasEndedIsAnEnd(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{})
 	shortened, err := auth.NewTokenIssuer(shortSessions{f.store, f.clock}, auth.TokenConfig{
-		Issuer: issuer, Now: f.clock.Now, SigningKeys: []auth.SigningKey{f.key}, ReadSessions: true})
+		Issuer: issuer, Now: f.clock.Now, SigningKeys: []auth.SigningKey{f.key}, CheckSessionsInStore: true})
 	require.NoError(t, err)
 	_, err = shortened.Verify(t.Context(), f.token.Bearer.Reveal())
 	require.ErrorIs(t, err, auth.ErrTokenRejected)

@@ -344,11 +344,11 @@ func TestAnUnsignedTokenIsRefused(t *testing.T) {
 	})
 }
 
-// Whoever has the signing key can be anybody; with ReadSessions, only in a session
+// Whoever has the signing key can be anybody; with CheckSessionsInStore, only in a session
 // that there is, of its own user.
 func TestWithReadSessionsNoTokenIsGoodWithoutItsSession(t *testing.T) {
 	t.Parallel()
-	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{ReadSessions: true})
+	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{CheckSessionsInStore: true})
 	register(t, f.store, f.clock, "u2", "mallory")
 	f.requireAccepted(t, f.forge(t, f.header(nil), f.claims(t, nil)))
 	for name, changes := range map[string]map[string]any{

@@ -77,7 +77,7 @@ type Config struct {
 	// Users is the host's own table of users, in place of the store's. The store
 	// must have been made for it, as with memstore.NewWithoutUsers. The calls and
 	// methods that make and change users are absent then, and GitHub's SuperUsers
-	// and RecheckMembership cannot be set. Call [Service.RevokeUser] when you have
+	// and MembershipMaxAge cannot be set. Call [Service.RevokeUser] when you have
 	// disabled somebody.
 	Users Users
 

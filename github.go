@@ -56,14 +56,14 @@ type GitHubConfig struct {
 	// returns false for is refused; an error is answered with 503.
 	Admit func(ctx context.Context, profile GitHubProfile) (bool, error)
 
-	// RecheckMembership is how long the access keys of a user whom GitHub sign-in
+	// MembershipMaxAge is how long the access keys of a user whom GitHub sign-in
 	// made go on signing in without GitHub's word that the user may still come in.
 	// After that [Service.Login] asks GitHub with the user's token, which takes a
 	// call or a few. Where there is no token, or one that lacks a scope, or GitHub
 	// says no, the keys sign in again when the user has signed in with GitHub;
 	// where GitHub does not answer, the call answers 503. Zero means never to ask:
 	// who leaves an organisation keeps the keys. It cannot be set with [Config.Users].
-	RecheckMembership time.Duration
+	MembershipMaxAge time.Duration
 
 	// NoRegistration lets nobody in by GitHub whose account is not linked to a user
 	// already: it makes no users, and does not ask Users.ResolveGitHub for any.
@@ -152,10 +152,10 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 		return cfg, errors.New("auth: GitHub needs ClientID and ClientSecret: those of the OAuth app")
 	case cfg.Timeout < 0:
 		return cfg, errors.New("auth: GitHub's Timeout must not be negative")
-	case cfg.RecheckMembership < 0:
-		return cfg, errors.New("auth: GitHub's RecheckMembership must not be negative")
-	case cfg.RecheckMembership > 0 && !cfg.restricted():
-		return cfg, errors.New("auth: GitHub's RecheckMembership needs a list of who is allowed, or Admit")
+	case cfg.MembershipMaxAge < 0:
+		return cfg, errors.New("auth: GitHub's MembershipMaxAge must not be negative")
+	case cfg.MembershipMaxAge > 0 && !cfg.restricted():
+		return cfg, errors.New("auth: GitHub's MembershipMaxAge needs a list of who is allowed, or Admit")
 	case checkReturnTo(cfg.ConnectedPage) != nil:
 		return cfg, errors.New("auth: GitHub's ConnectedPage must be a path such as /account")
 	}
@@ -267,8 +267,8 @@ func (cfg GitHubConfig) checkUsers(store GitHubStore, tokens *TokenIssuer) error
 		return errors.New("auth: GitHub's store must be that of the token issuer: one of the two keeps users")
 	case hosts && len(cfg.SuperUsers) > 0:
 		return errors.New("auth: GitHub's SuperUsers cannot be set with Users: say in the host's own table who is one")
-	case hosts && cfg.RecheckMembership > 0:
-		return errors.New("auth: GitHub's RecheckMembership cannot be set with Users: " +
+	case hosts && cfg.MembershipMaxAge > 0:
+		return errors.New("auth: GitHub's MembershipMaxAge cannot be set with Users: " +
 			"disable in the host's own table who has left, and call RevokeUser")
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 )
 
 // StillAdmitted asks GitHub whether a user whom GitHub sign-in made may still come
-// in, if that has not been asked for GitHubConfig.RecheckMembership. It returns
+// in, if that has not been asked for GitHubConfig.MembershipMaxAge. It returns
 // nil for everybody else, and ErrGitHubNotAllowed for who may not, or cannot be
 // asked about without signing in with GitHub again; any other error means that
 // GitHub or the store could not answer within GitHubConfig.Timeout.
@@ -15,7 +15,7 @@ import (
 // [Service.Login] calls it. A host that signs users in by other means does so
 // itself, with the user as the store has it.
 func (g *GitHubConnector) StillAdmitted(ctx context.Context, user User) error {
-	longest := g.cfg.RecheckMembership
+	longest := g.cfg.MembershipMaxAge
 	if longest == 0 || user.AdmittedAt.IsZero() || g.cfg.Now().Before(user.AdmittedAt.Add(longest)) {
 		return nil
 	}

@@ -32,7 +32,7 @@ func newMember(t *testing.T, options ...func(*fixture, *auth.Config)) member {
 		}},
 		configure: func(g *githubFixture, cfg *auth.Config) {
 			cfg.GitHub.AllowedOrganizations = []int64{acme.Org.ID}
-			cfg.GitHub.RecheckMembership = recheckAfter
+			cfg.GitHub.MembershipMaxAge = recheckAfter
 			for _, option := range options {
 				option(g.fixture, cfg)
 			}
@@ -147,7 +147,7 @@ func TestATokenOfBeforeTheListsDoesNotVouch(t *testing.T) {
 	user, err := g.store.FindUser(t.Context(), link.UserID)
 	require.NoError(t, err)
 	cfg := g.github
-	cfg.AllowedTeams, cfg.RecheckMembership, cfg.Now = []int64{5}, recheckAfter, g.clock.Now
+	cfg.AllowedTeams, cfg.MembershipMaxAge, cfg.Now = []int64{5}, recheckAfter, g.clock.Now
 	connector, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
 	require.NoError(t, err)
 	require.NoError(t, connector.StillAdmitted(t.Context(), user))
@@ -214,13 +214,13 @@ func TestRecheckingNeedsSomethingToCheck(t *testing.T) {
 		configure func(*auth.GitHubConfig)
 		ok        bool
 	}{
-		"no list":       {func(c *auth.GitHubConfig) { c.RecheckMembership = time.Hour }, false},
-		"negative":      {func(c *auth.GitHubConfig) { c.RecheckMembership, c.AllowedUsers = -1, []int64{1} }, false},
-		"users":         {func(c *auth.GitHubConfig) { c.RecheckMembership, c.AllowedUsers = 1, []int64{1} }, true},
-		"organisations": {func(c *auth.GitHubConfig) { c.RecheckMembership, c.AllowedOrganizations = 1, []int64{1} }, true},
-		"teams":         {func(c *auth.GitHubConfig) { c.RecheckMembership, c.AllowedTeams = 1, []int64{1} }, true},
+		"no list":       {func(c *auth.GitHubConfig) { c.MembershipMaxAge = time.Hour }, false},
+		"negative":      {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedUsers = -1, []int64{1} }, false},
+		"users":         {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedUsers = 1, []int64{1} }, true},
+		"organisations": {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedOrganizations = 1, []int64{1} }, true},
+		"teams":         {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedTeams = 1, []int64{1} }, true},
 		"host": {func(c *auth.GitHubConfig) {
-			c.RecheckMembership = 1
+			c.MembershipMaxAge = 1
 			c.Admit = func(context.Context, auth.GitHubProfile) (bool, error) { return true, nil }
 		}, true},
 	} {

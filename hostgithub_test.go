@@ -300,8 +300,8 @@ func TestWhatOnlyAStoreOfUsersCanDoIsAConfigurationError(t *testing.T) {
 		want   string
 	}{
 		"SuperUsers": {func(c *auth.GitHubConfig) { c.SuperUsers = []int64{octocat} }, "SuperUsers cannot be set with Users"},
-		"RecheckMembership": {func(c *auth.GitHubConfig) { c.RecheckMembership, c.AllowedUsers = 1, []int64{octocat} },
-			"RecheckMembership cannot be set with Users"},
+		"MembershipMaxAge": {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedUsers = 1, []int64{octocat} },
+			"MembershipMaxAge cannot be set with Users"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

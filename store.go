@@ -30,7 +30,7 @@ type User struct {
 
 	// AdmittedAt is when the rules of GitHub sign-in last let in a user whom such
 	// a sign-in made, and zero for everybody else. See
-	// [GitHubConfig.RecheckMembership].
+	// [GitHubConfig.MembershipMaxAge].
 	AdmittedAt time.Time
 }
 

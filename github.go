@@ -65,9 +65,9 @@ type GitHubConfig struct {
 	// who leaves an organisation keeps the keys. It cannot be set with [Config.Users].
 	MembershipMaxAge time.Duration
 
-	// NoRegistration lets nobody in by GitHub whose account is not linked to a user
+	// DisableSignUp lets nobody in by GitHub whose account is not linked to a user
 	// already: it makes no users, and does not ask Users.ResolveGitHub for any.
-	NoRegistration bool
+	DisableSignUp bool
 
 	// ConnectedPage is the path of the host's page to which the browser is sent
 	// when an account has been connected. Without it, and without browser

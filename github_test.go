@@ -407,7 +407,7 @@ func TestWhoMayComeIn(t *testing.T) {
 			c.Admit = func(context.Context, auth.GitHubProfile) (bool, error) { return false, nil }
 		}, nil},
 		"another organisation": {func(c *auth.GitHubConfig) { c.AllowedOrganizations = []int64{78} }, nil},
-		"no registration":      {func(c *auth.GitHubConfig) { c.NoRegistration = true }, nil},
+		"no registration":      {func(c *auth.GitHubConfig) { c.DisableSignUp = true }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

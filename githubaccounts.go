@@ -94,7 +94,7 @@ func (g *GitHubConnector) signInRecords(
 		}
 	case !errors.Is(err, ErrNotFound):
 		err = fmt.Errorf("auth: looking for a GitHub account: %w", err)
-	case g.cfg.NoRegistration:
+	case g.cfg.DisableSignUp:
 		err = ErrGitHubNotAllowed
 	default:
 		isNew = true

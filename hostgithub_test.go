@@ -206,7 +206,7 @@ func TestAUserOfTheHostsHasOneAccountPerGitHub(t *testing.T) {
 
 func TestNoRegistrationAsksTheHostForNobody(t *testing.T) {
 	t.Parallel()
-	h := newHostedGitHub(t, func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.NoRegistration = true })
+	h := newHostedGitHub(t, func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.DisableSignUp = true })
 	b := h.browser()
 	require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
 	h.requireNothing()

@@ -218,8 +218,8 @@ func newGitHub(store Store, tokens *TokenIssuer, cfg Config) (*GitHubConnector, 
 		if githubCfg.Logger == nil {
 			githubCfg.Logger = cfg.Logger
 		}
-		if githubCfg.AllowUnboundState && cfg.BrowserSessions != nil {
-			return nil, nil, errors.New("auth: GitHub's AllowUnboundState cannot be set with BrowserSessions: " +
+		if githubCfg.InsecureUnboundState && cfg.BrowserSessions != nil {
+			return nil, nil, errors.New("auth: GitHub's InsecureUnboundState cannot be set with BrowserSessions: " +
 				"anybody's link would sign a browser in as somebody else")
 		}
 		var err error

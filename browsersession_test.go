@@ -217,7 +217,7 @@ func TestBrowserSessionsAreConfiguredOrRefused(t *testing.T) {
 	g := newGitHub(t)
 	for name, change := range map[string]func(*auth.Config){
 		"without GitHub":        func(c *auth.Config) { c.GitHub = nil },
-		"with an unbound state": func(c *auth.Config) { github := *c.GitHub; github.AllowUnboundState = true; c.GitHub = &github },
+		"with an unbound state": func(c *auth.Config) { github := *c.GitHub; github.InsecureUnboundState = true; c.GitHub = &github },
 		"a page elsewhere":      func(c *auth.Config) { c.BrowserSessions = &auth.BrowserSessions{Page: "https://evil.example"} },
 	} {
 		github := g.github

@@ -74,11 +74,11 @@ type GitHubConfig struct {
 	// sessions, a small page of ours says so.
 	ConnectedPage string
 
-	// AllowUnboundState lets a sign-in that one program began end in another: a
+	// InsecureUnboundState lets a sign-in that one program began end in another: a
 	// command line prints the URL, a browser opens it and shows the answer. The
 	// price is that whoever sends somebody such a URL can have them signed in as
 	// the sender. Connecting never allows it.
-	AllowUnboundState bool
+	InsecureUnboundState bool
 
 	// InsecureCookies allows plain http elsewhere than on loopback. Whoever can
 	// read the traffic can then sign in as anybody.
@@ -241,7 +241,7 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 		return nil, err
 	}
 	var unbound *sealer
-	if cfg.AllowUnboundState {
+	if cfg.InsecureUnboundState {
 		if unbound, err = newSealer(sealing, "github unbound state"); err != nil {
 			return nil, err
 		}

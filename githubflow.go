@@ -79,10 +79,10 @@ func (g *GitHubConnector) begin(r *http.Request, flow githubFlow, scopes []strin
 }
 
 // BeginUnboundSignIn is BeginSignIn for a browser that is not the client's own:
-// see [GitHubConfig.AllowUnboundState], without which it returns an error.
+// see [GitHubConfig.InsecureUnboundState], without which it returns an error.
 func (g *GitHubConnector) BeginUnboundSignIn() (GitHubStart, error) {
 	if g.unbound == nil {
-		return GitHubStart{}, errors.New("auth: GitHub's AllowUnboundState is not set")
+		return GitHubStart{}, errors.New("auth: GitHub's InsecureUnboundState is not set")
 	}
 	flow := githubFlow{Verifier: oauth2.GenerateVerifier(), ExpiresAt: g.cfg.Now().Add(stateLifetime).Unix()}
 	state, err := unboundState(g.unbound, flow)

@@ -100,7 +100,7 @@ func TestAFailingStoreLeavesNothingOfAGitHubFlow(t *testing.T) {
 
 func TestAnUnboundStateIsForSignInWithAJSONAnswerOnly(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.AllowUnboundState = true }})
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.InsecureUnboundState = true }})
 	commandLine, b := g.browser(), g.browser()
 	authURL := commandLine.authURL("/api/v1/auth/github/login-user")
 	require.Empty(t, commandLine.client.Jar.Cookies(mustURL(t, g.server.URL)))

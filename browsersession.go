@@ -14,9 +14,9 @@ import (
 // error= in the query where it failed; the middleware accepts it where a request
 // has no Authorization header; and signing out removes it.
 type BrowserSessions struct {
-	// Page is the path of the host's page to which the browser is sent, "/"
+	// LandingPath is the path of the host's page to which the browser is sent, "/"
 	// unless set.
-	Page string
+	LandingPath string
 }
 
 // ErrCrossOrigin means that a request which changes something came with the
@@ -38,11 +38,11 @@ func newBrowserSessions(cfg BrowserSessions, ring []SymmetricKey, github *GitHub
 	if github == nil {
 		return nil, errors.New("auth: BrowserSessions needs GitHub: its callback is what opens them")
 	}
-	if cfg.Page == "" {
-		cfg.Page = "/"
+	if cfg.LandingPath == "" {
+		cfg.LandingPath = "/"
 	}
-	if err := checkReturnTo(cfg.Page); err != nil {
-		return nil, errors.New("auth: BrowserSessions.Page must be a path such as /account")
+	if err := checkReturnTo(cfg.LandingPath); err != nil {
+		return nil, errors.New("auth: BrowserSessions.LandingPath must be a path such as /account")
 	}
 	sealer, err := newSealer(ring, "browser session cookie")
 	if err != nil {
@@ -51,7 +51,7 @@ func newBrowserSessions(cfg BrowserSessions, ring []SymmetricKey, github *GitHub
 	return &browserSessions{
 		sealedCookies: sealedCookies{sealer: sealer, insecure: github.cookies.insecure},
 		origin:        github.origin(),
-		page:          cfg.Page,
+		page:          cfg.LandingPath,
 	}, nil
 }
 

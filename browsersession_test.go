@@ -13,7 +13,7 @@ import (
 )
 
 var withBrowserSessions = githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
-	cfg.BrowserSessions = &auth.BrowserSessions{Page: "/account?tab=1"}
+	cfg.BrowserSessions = &auth.BrowserSessions{LandingPath: "/account?tab=1"}
 }}
 
 // signInByCookie signs the browser in and returns where it was sent.
@@ -218,7 +218,7 @@ func TestBrowserSessionsAreConfiguredOrRefused(t *testing.T) {
 	for name, change := range map[string]func(*auth.Config){
 		"without GitHub":        func(c *auth.Config) { c.GitHub = nil },
 		"with an unbound state": func(c *auth.Config) { github := *c.GitHub; github.InsecureUnboundState = true; c.GitHub = &github },
-		"a page elsewhere":      func(c *auth.Config) { c.BrowserSessions = &auth.BrowserSessions{Page: "https://evil.example"} },
+		"a page elsewhere":      func(c *auth.Config) { c.BrowserSessions = &auth.BrowserSessions{LandingPath: "https://evil.example"} },
 	} {
 		github := g.github
 		cfg := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.key}, SealingKeys: g.sealing,

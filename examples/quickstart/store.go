@@ -44,7 +44,7 @@ func open(ctx context.Context, path string, github auth.GitHubConfig, log *slog.
 	}
 	cfg.Logger = log
 	cfg.GitHub = &github
-	cfg.BrowserSessions = &auth.BrowserSessions{Page: "/"}
+	cfg.BrowserSessions = &auth.BrowserSessions{LandingPath: "/"}
 	svc, err = auth.New(store, cfg)
 	if err != nil {
 		return nil, nil, err

@@ -16,9 +16,9 @@ type EventKind string
 // The kinds of event. docs/events.md says when each happens, and what is in it.
 const (
 	EventSignedIn            EventKind = "sign_in.accepted"
-	EventSignInRefused       EventKind = "sign_in.refused"
+	EventSignInRejected      EventKind = "sign_in.rejected"
 	EventSignInThrottled     EventKind = "sign_in.throttled"
-	EventTokenRefused        EventKind = "token.refused"
+	EventTokenRejected       EventKind = "token.rejected"
 	EventSessionRevoked      EventKind = "session.revoked"
 	EventUserSessionsRevoked EventKind = "user.sessions_revoked"
 	EventKeyIssued           EventKind = "key.issued"
@@ -34,7 +34,7 @@ const (
 	EventBootstrapped        EventKind = "super_user.bootstrapped"
 	EventSuperUserRecovered  EventKind = "super_user.recovered"
 	EventGitHubConnected     EventKind = "github.connected"
-	EventGitHubRefused       EventKind = "github.refused"
+	EventGitHubRejected      EventKind = "github.rejected"
 	EventGitHubDisconnected  EventKind = "github.disconnected"
 	EventGitHubUnlinked      EventKind = "github.unlinked"
 	EventGitHubRefreshed     EventKind = "github.refreshed"
@@ -143,7 +143,7 @@ func (l *eventLog) emit(ctx context.Context, e Event) {
 }
 
 func (e Event) isRefusal() bool {
-	return strings.HasSuffix(string(e.Kind), ".refused") || strings.HasSuffix(string(e.Kind), ".throttled")
+	return strings.HasSuffix(string(e.Kind), ".rejected") || strings.HasSuffix(string(e.Kind), ".throttled")
 }
 
 // signIn is emit for an attempt to sign in that began then, with what came of it.
@@ -162,7 +162,7 @@ func (l *eventLog) signIn(ctx context.Context, began time.Time, e Event, token T
 	case errors.As(err, &throttled):
 		e.Kind = EventSignInThrottled
 	default:
-		e.Kind, e.Reason = EventSignInRefused, reasonOf(err)
+		e.Kind, e.Reason = EventSignInRejected, reasonOf(err)
 		e.about(err)
 	}
 	l.emit(ctx, e)

@@ -199,7 +199,7 @@ func TestEachRefusedSignInSaysWhyToTheOperatorAlone(t *testing.T) {
 
 	var reasons, keys, users []string
 	for _, e := range got.deliver(t, f.svc) {
-		if e.Kind == auth.EventSignInRefused {
+		if e.Kind == auth.EventSignInRejected {
 			reasons, keys, users = append(reasons, e.Reason), append(keys, e.AccessKey), append(users, e.UserID)
 		}
 	}
@@ -219,7 +219,7 @@ func TestARefusedTokenThatWasGoodOnceSaysWhoseItWas(t *testing.T) {
 			t.Helper()
 			f.log.Reset()
 			require.Equal(t, http.StatusUnauthorized, f.sendAs(token, "GET", "/auth/user", "").status)
-			require.Regexp(t, `token.refused" event.kind=token.refused `+whose+`event.reason="?`+reason, f.log.String())
+			require.Regexp(t, `token.rejected" event.kind=token.rejected `+whose+`event.reason="?`+reason, f.log.String())
 		}
 		refused(forged, "", "")
 		require.Equal(t, http.StatusOK, f.sendAs(token, "POST", "/auth/logout", "").status)
@@ -264,7 +264,7 @@ func TestWithoutAFunctionEventsAreInTheLog(t *testing.T) {
 	f.login(f.wrong())
 	require.Regexp(t, `level=INFO msg="auth: sign_in.accepted" event.kind=sign_in.accepted event.user_id=`+f.user.ID+` event.actor_id=`+f.user.ID+
 		` event.session_id=\S+ event.access_key=`+f.userPair.AccessKey+` event.method=access_key event.address=192.0.2.1 event.user_agent=curl/8.14.1 event.request_id=request-7`, f.log.String())
-	require.Regexp(t, `level=WARN msg="auth: sign_in.refused" .*event.reason="no such key"`, f.log.String())
+	require.Regexp(t, `level=WARN msg="auth: sign_in.rejected" .*event.reason="no such key"`, f.log.String())
 }
 
 func TestAHostsFunctionThatIsSlowOrPanicsHarmsNoRequest(t *testing.T) {
@@ -321,7 +321,7 @@ func TestAFloodOfBadTokensPushesNothingOutThatWasDone(t *testing.T) {
 		kinds[e.Kind]++
 	}
 	require.Equal(t, 2000, kinds[auth.EventSignedIn])
-	require.InDelta(t, 2048, kinds[auth.EventTokenRefused], 1)
+	require.InDelta(t, 2048, kinds[auth.EventTokenRejected], 1)
 }
 
 // newBearer returns a request with the token.

@@ -32,9 +32,9 @@ func ExampleService_ImportUsers() {
 {"username":"bob","keys":[{"access_key":"bob-laptop","hash":"correct horse"}]}
 `)
 	progress, err := svc.ImportUsers(context.Background(), lines, auth.ImportOptions{
-		OnRefused: func(refused auth.RefusedLine) { fmt.Printf("line %d: %v\n", refused.Line, refused.Err) },
+		OnRejected: func(refused auth.RefusedLine) { fmt.Printf("line %d: %v\n", refused.Line, refused.Err) },
 	})
-	fmt.Printf("%d added, %d refused, error: %v\n", progress.Added, progress.Refused, err)
+	fmt.Printf("%d added, %d refused, error: %v\n", progress.Added, progress.Rejected, err)
 	// Output:
 	// line 3: auth: hash must be bcrypt of cost 10 to 13 or argon2id of 8 to 64 MiB, t and p 1 to 4
 	// 1 added, 1 refused, error: <nil>

@@ -122,7 +122,7 @@ func (g *GitHubConnector) noteOutcome(ctx context.Context, began time.Time, flow
 			Kind: EventGitHubConnected, UserID: flow.UserID, ActorID: flow.UserID, SessionID: flow.SessionID, GitHub: outcome.Connected.Account,
 		})
 	case flow.UserID != "" && err != nil:
-		g.events.emit(ctx, Event{Kind: EventGitHubRefused, UserID: flow.UserID, ActorID: flow.UserID, SessionID: flow.SessionID, Reason: reasonOf(err)})
+		g.events.emit(ctx, Event{Kind: EventGitHubRejected, UserID: flow.UserID, ActorID: flow.UserID, SessionID: flow.SessionID, Reason: reasonOf(err)})
 	case err != nil:
 		g.events.signIn(ctx, began, Event{Method: MethodGitHub}, Token{}, err)
 	default:

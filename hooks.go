@@ -15,7 +15,7 @@ type Hooks struct {
 	SignIn func(ctx context.Context, method SignInMethod, outcome Outcome, took time.Duration)
 
 	// Verify is told of each bearer token: OutcomeHit or OutcomeAccepted if it was
-	// good, OutcomeRefused, OutcomeFailed or OutcomeCanceled if not.
+	// good, OutcomeRejected, OutcomeFailed or OutcomeCanceled if not.
 	Verify func(ctx context.Context, outcome Outcome, took time.Duration)
 }
 
@@ -26,7 +26,7 @@ type Outcome string
 const (
 	OutcomeAccepted  Outcome = "accepted"
 	OutcomeHit       Outcome = "hit" // accepted, for the token was in the cache
-	OutcomeRefused   Outcome = "refused"
+	OutcomeRejected  Outcome = "rejected"
 	OutcomeThrottled Outcome = "throttled"
 	OutcomeFailed    Outcome = "failed"   // the store, or GitHub, did not answer
 	OutcomeCanceled  Outcome = "canceled" // nobody waited for it: the context was canceled
@@ -45,7 +45,7 @@ func outcomeOf(err error) Outcome {
 	case status >= 500:
 		return OutcomeFailed
 	}
-	return OutcomeRefused
+	return OutcomeRejected
 }
 
 // observeVerify is verify, whose outcome and time the host is told.

@@ -47,13 +47,13 @@ func TestHooksAreToldWhatCameOfEachSignInAndToken(t *testing.T) {
 		g.sendAs(token, "GET", "/auth/user", "")
 	}
 	g.sendAs(token+"x", "GET", "/auth/user", "")
-	require.Equal(t, []string{"access_key accepted", "token accepted", "token hit", "token refused"}, m.take())
+	require.Equal(t, []string{"access_key accepted", "token accepted", "token hit", "token rejected"}, m.take())
 
 	for range 21 {
 		g.login(g.wrong())
 	}
 	outcomes := m.take()
-	require.Equal(t, "access_key refused", outcomes[0])
+	require.Equal(t, "access_key rejected", outcomes[0])
 	require.Equal(t, "access_key throttled", outcomes[20])
 
 	fault = errStoreAway
@@ -66,7 +66,7 @@ func TestHooksAreToldWhatCameOfEachSignInAndToken(t *testing.T) {
 	g.browser().signIn()
 	g.browser().get("/api/v1/auth/github/callback?code=x&state=forged")
 	g.signIn(g.user)
-	require.Equal(t, []string{"github accepted", "github refused", "host accepted"}, m.take())
+	require.Equal(t, []string{"github accepted", "github rejected", "host accepted"}, m.take())
 }
 
 func TestTheAgeOfTheFeed(t *testing.T) {

@@ -78,7 +78,7 @@ func TestAnImportRefusesLineByLineAndSaysWhy(t *testing.T) {
 	} {
 		progress, err := i.importLines(line("before"), bad, line("after"))
 		require.NoError(t, err, bad)
-		require.Equal(t, 1, progress.Refused, bad)
+		require.Equal(t, 1, progress.Rejected, bad)
 		require.Equal(t, 3, progress.Lines)
 		refused := i.refused.take()
 		require.Len(t, refused, 1, bad)
@@ -133,7 +133,7 @@ func FuzzImportLine(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, int64(len(data)), progress.Bytes)
 		refused := i.refused.take()
-		require.Len(t, refused, progress.Refused)
+		require.Len(t, refused, progress.Rejected)
 		for _, line := range refused {
 			require.True(t, errors.Is(line.Err, auth.ErrInvalid) || errors.Is(line.Err, auth.ErrExists))
 		}

@@ -24,10 +24,10 @@ type ImportOptions struct {
 	// Config.Timeout.
 	BatchSize int
 
-	// OnRefused is told of each line that is refused, in their order, and OnProgress of
+	// OnRejected is told of each line that is refused, in their order, and OnProgress of
 	// each batch that has been dealt with, after its lines. A panic in one of them ends the
 	// import with an error.
-	OnRefused  func(RefusedLine)
+	OnRejected func(RefusedLine)
 	OnProgress func(ImportProgress)
 }
 
@@ -51,9 +51,9 @@ type ImportProgress struct {
 	Lines int   // lines read, empty ones included
 	Bytes int64 // bytes read, for a comparison with the size of a file
 
-	Added   int // users who were added
-	Present int // lines whose users were there already, perhaps by a line before, with all its keys
-	Refused int
+	Added    int // users who were added
+	Present  int // lines whose users were there already, perhaps by a line before, with all its keys
+	Rejected int
 }
 
 // ImportUsers adds users with the access keys that they have elsewhere, from a stream of
@@ -228,14 +228,14 @@ func (i *userImport) report(batch []importedLine) (err error) {
 		case line.present:
 			i.progress.Present++
 		default:
-			i.progress.Refused++
+			i.progress.Rejected++
 			refused = append(refused, RefusedLine{Line: line.number, Err: line.err})
 		}
 	}
 	defer contain("a function of ImportOptions", func(failure error) { err = failure })
-	if i.options.OnRefused != nil {
+	if i.options.OnRejected != nil {
 		for _, line := range refused {
-			i.options.OnRefused(line)
+			i.options.OnRejected(line)
 		}
 	}
 	if i.options.OnProgress != nil {

@@ -31,7 +31,7 @@ func newImporting(t testing.TB, change ...func(*fixture, *auth.Config)) *importi
 }
 
 func (i *importing) options() auth.ImportOptions {
-	return auth.ImportOptions{OnRefused: i.refused.add, OnProgress: i.progress.add}
+	return auth.ImportOptions{OnRejected: i.refused.add, OnProgress: i.progress.add}
 }
 
 func (i *importing) importLines(lines ...string) (auth.ImportProgress, error) {
@@ -136,7 +136,7 @@ func TestAnImportMakesNoSuperUsersAndChangesNobody(t *testing.T) {
 		`{"username":"root","user_id":"`+i.admin.ID+`","email":"root@example.com","keys":[{"access_key":"`+i.adminPair.AccessKey+`","hash":"`+bcrypted+`"}]}`,
 	)
 	require.NoError(t, err)
-	require.Equal(t, auth.ImportProgress{Lines: 5, Bytes: progress.Bytes, Refused: 5}, progress)
+	require.Equal(t, auth.ImportProgress{Lines: 5, Bytes: progress.Bytes, Rejected: 5}, progress)
 	require.Empty(t, i.users())
 	for _, user := range before {
 		found, err := i.store.FindUser(t.Context(), user.ID)
@@ -179,7 +179,7 @@ func TestAnImportAgainAddsWhatIsMissingAndNothingTwice(t *testing.T) {
 	require.NoError(t, i.svc.Credentials().Revoke(t.Context(), "key-user-2"))
 	progress, err = i.importLines(lines...)
 	require.NoError(t, err)
-	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: progress.Bytes, Present: 5, Refused: 2}, progress)
+	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: progress.Bytes, Present: 5, Rejected: 2}, progress)
 	require.Len(t, i.users(), 6)
 	for _, refused := range i.refused.take() {
 		require.EqualError(t, refused.Err, "auth: username is taken")
@@ -219,7 +219,7 @@ func TestTheProgressOfAnImportIsThatOfItsLines(t *testing.T) {
 	options.BatchSize = 2
 	progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(text), options)
 	require.NoError(t, err)
-	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: int64(len(text)), Added: 4, Refused: 1}, progress)
+	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: int64(len(text)), Added: 4, Rejected: 1}, progress)
 	told := i.progress.take()
 	require.Equal(t, progress, told[len(told)-1])
 	for at := 1; at < len(told); at++ {
@@ -241,13 +241,13 @@ func TestTheProgressOfAnImportIsThatOfItsLines(t *testing.T) {
 	// A line that is refused is one of its batch.
 	progress, err = i.svc.ImportUsers(t.Context(), strings.NewReader("{}\n{}\n{}\n"), options)
 	require.NoError(t, err)
-	require.Equal(t, []auth.ImportProgress{{Lines: 2, Bytes: 6, Refused: 2}, progress}, i.progress.take())
+	require.Equal(t, []auth.ImportProgress{{Lines: 2, Bytes: 6, Rejected: 2}, progress}, i.progress.take())
 
 	// However the stream is cut into reads.
 	for _, reader := range []io.Reader{iotest.OneByteReader(strings.NewReader(text)), iotest.DataErrReader(strings.NewReader(text))} {
 		progress, err = i.svc.ImportUsers(t.Context(), reader, i.options())
 		require.NoError(t, err)
-		require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: int64(len(text)), Present: 4, Refused: 1}, progress)
+		require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: int64(len(text)), Present: 4, Rejected: 1}, progress)
 	}
 }
 
@@ -262,7 +262,7 @@ func TestALineMayBe128KiBLongWhateverEndsIt(t *testing.T) {
 		for length, refused := range map[int]int{128<<10 - 1: 0, 128 << 10: 0, 128<<10 + 1: 1, 128<<10 + 2: 1, 256 << 10: 1} {
 			progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(padded(length)+end), i.options())
 			require.NoError(t, err)
-			require.Equal(t, refused, progress.Refused, "%d bytes and %q", length, end)
+			require.Equal(t, refused, progress.Rejected, "%d bytes and %q", length, end)
 			require.Equal(t, 1, progress.Lines)
 			require.Equal(t, int64(length+len(end)), progress.Bytes)
 		}
@@ -480,7 +480,7 @@ func TestAPanicInACallbackOfAnImportIsAnError(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	for _, options := range []auth.ImportOptions{
-		{OnRefused: func(auth.RefusedLine) { panic("boom") }},
+		{OnRejected: func(auth.RefusedLine) { panic("boom") }},
 		{OnProgress: func(auth.ImportProgress) { panic("boom") }},
 	} {
 		progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(line("a")+"\n{}\n"), options)
@@ -511,6 +511,6 @@ func TestImportsThatCannotBe(t *testing.T) {
 	})
 	progress, err := peppered.importLines(line("a"))
 	require.NoError(t, err)
-	require.Equal(t, 1, progress.Refused)
+	require.Equal(t, 1, progress.Rejected)
 	require.ErrorContains(t, peppered.refused.take()[0].Err, "NoPepper")
 }

@@ -42,7 +42,7 @@ func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 func (s *Service) identify(r *http.Request) (*Identity, error) {
 	identity, err := s.identifyQuietly(r)
 	if err != nil && errors.Is(err, ErrTokenRejected) {
-		e := Event{Kind: EventTokenRefused, Reason: reasonOf(err)}
+		e := Event{Kind: EventTokenRejected, Reason: reasonOf(err)}
 		e.about(err)
 		s.events.emit(WithClientInfo(r.Context(), s.clientInfo(r)), e)
 	}

@@ -82,7 +82,7 @@ var (
 func (t *Telemetry) Hooks() auth.Hooks {
 	// A token is verified on each request: its attributes are made once.
 	outcomes := map[auth.Outcome][]metric.RecordOption{}
-	for _, o := range []auth.Outcome{auth.OutcomeAccepted, auth.OutcomeHit, auth.OutcomeRefused, auth.OutcomeFailed, auth.OutcomeCanceled} {
+	for _, o := range []auth.Outcome{auth.OutcomeAccepted, auth.OutcomeHit, auth.OutcomeRejected, auth.OutcomeFailed, auth.OutcomeCanceled} {
 		outcomes[o] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", string(o))))}
 	}
 	return auth.Hooks{

@@ -153,9 +153,9 @@ func TestEverythingIsMeasuredAndHasNoSecretInIt(t *testing.T) {
 	secrets := f.use(t)
 	metrics := f.scrape(t)
 	for _, want := range []string{
-		`auth_sign_in_duration_seconds .*"access_key".*"accepted"`, `auth_sign_in_duration_seconds .*"access_key".*"refused"`,
+		`auth_sign_in_duration_seconds .*"access_key".*"accepted"`, `auth_sign_in_duration_seconds .*"access_key".*"rejected"`,
 		`auth_sign_in_duration_seconds .*"access_key".*"throttled"`, `auth_sign_in_duration_seconds .*"github".*"accepted"`,
-		`auth_token_duration_seconds .*"accepted"`, `auth_token_duration_seconds .*"hit"`, `auth_token_duration_seconds .*"refused"`,
+		`auth_token_duration_seconds .*"accepted"`, `auth_token_duration_seconds .*"hit"`, `auth_token_duration_seconds .*"rejected"`,
 		`auth_store_duration_seconds .*"FindKey".*"ok"`, `auth_store_duration_seconds .*"FindGitHubLink".*"answer"`,
 		`auth_github_duration_seconds .*"/login/oauth/access_token".*"200"`, `auth_github_duration_seconds .*"/user/emails".*"200"`,
 		`auth_feed_age_seconds `, `auth_feed_accepts `,

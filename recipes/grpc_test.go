@@ -297,5 +297,5 @@ func TestGRPCEventsSayWhoSentTheCall(t *testing.T) {
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer x.y.z", "x-request-id", "request-1", "x-forwarded-for", "203.0.113.7")
 	_, err := mine(ctx, connection)
 	require.Equal(t, codes.Unauthenticated, status.Code(err))
-	require.Regexp(t, `token.refused" .*event.address=203.0.113.7 event.user_agent=grpc-go/\S+ event.request_id=request-1`, f.log.String())
+	require.Regexp(t, `token.rejected" .*event.address=203.0.113.7 event.user_agent=grpc-go/\S+ event.request_id=request-1`, f.log.String())
 }

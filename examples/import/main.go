@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, database string, stdout, stderr io.
 	progress, err := svc.ImportUsers(ctx, file, auth.ImportOptions{
 		VouchForSHA256: *vouch,
 		BatchSize:      *batch,
-		OnRefused: func(refused auth.RefusedLine) {
+		OnRejected: func(refused auth.RefusedLine) {
 			fmt.Fprintf(stdout, "%s:%d: %s\n", flags.Arg(0), refused.Line, strings.TrimPrefix(refused.Err.Error(), "auth: "))
 		},
 		OnProgress: func(progress auth.ImportProgress) {
@@ -80,11 +80,11 @@ func run(ctx context.Context, args []string, database string, stdout, stderr io.
 			bar.Set64(progress.Bytes) // an error of the terminal's is no reason to stop
 		},
 	})
-	fmt.Fprintf(stderr, "\n%d users added, %d were there, %d lines refused\n", progress.Added, progress.Present, progress.Refused)
+	fmt.Fprintf(stderr, "\n%d users added, %d were there, %d lines refused\n", progress.Added, progress.Present, progress.Rejected)
 	switch {
 	case err != nil:
 		return fmt.Errorf("not complete; the same command goes on: %w", err)
-	case progress.Refused > 0:
+	case progress.Rejected > 0:
 		return errors.New("the refused lines can be mended in the file, and the same command adds them")
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 )
 
 // array returns the body of an answer that is an array of objects.
@@ -155,18 +156,18 @@ func TestTheUseOfAKeyIsWrittenOnceAMinute(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	writes := 0
-	verifier, err := auth.NewCredentialVerifier(&faultyStore{Store: f.store, before: func(method string) error {
+	verifier, err := auth.NewCredentialVerifier(authtest.FaultyStore(f.store, func(method string) error {
 		if method == "TouchKey" {
 			writes++
 		}
 		return nil
-	}}, auth.CredentialConfig{Now: f.clock.Now})
+	}), nil, auth.CredentialConfig{Now: f.clock.Now})
 	require.NoError(t, err)
 	for range 5 {
 		for range 4 {
-			credential, err := verifier.Verify(t.Context(), f.userPair)
+			key, _, err := verifier.Verify(t.Context(), f.userPair)
 			require.NoError(t, err)
-			require.LessOrEqual(t, f.clock.Now().Sub(credential.Key.LastUsedAt), time.Minute)
+			require.LessOrEqual(t, f.clock.Now().Sub(key.LastUsedAt), time.Minute)
 			f.clock.Advance(20 * time.Second)
 		}
 	}
@@ -176,15 +177,15 @@ func TestTheUseOfAKeyIsWrittenOnceAMinute(t *testing.T) {
 func TestVerifyFailsWithTheStoreThatNotesTheUse(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, test := range []struct{ fault, want error }{{errStoreAway, errStoreAway}, {auth.ErrNotFound, auth.ErrInvalidCredentials}} {
-		verifier, err := auth.NewCredentialVerifier(&faultyStore{Store: f.store, before: func(method string) error {
+	for _, test := range []struct{ fault, want error }{{authtest.ErrStoreAway, authtest.ErrStoreAway}, {auth.ErrNotFound, auth.ErrInvalidCredentials}} {
+		verifier, err := auth.NewCredentialVerifier(authtest.FaultyStore(f.store, func(method string) error {
 			if method == "TouchKey" {
 				return test.fault
 			}
 			return nil
-		}}, auth.CredentialConfig{Now: f.clock.Now})
+		}), nil, auth.CredentialConfig{Now: f.clock.Now})
 		require.NoError(t, err)
-		_, err = verifier.Verify(t.Context(), f.userPair)
+		_, _, err = verifier.Verify(t.Context(), f.userPair)
 		require.ErrorIs(t, err, test.want)
 	}
 }
@@ -250,7 +251,7 @@ func TestARotationIsRefused(t *testing.T) {
 		require.Equal(t, http.StatusNotFound, f.sendAs(token, "DELETE", odd, "").status, odd)
 	}
 
-	_, err := f.svc.Credentials().Rotate(t.Context(), f.userPair.AccessKey, auth.MaxOverlap+1)
+	_, err := f.svc.Credentials().Rotate(t.Context(), f.userPair.AccessKey, 7*24*time.Hour+1)
 	require.ErrorIs(t, err, auth.ErrInvalid)
 	_, err = f.svc.Credentials().Rotate(t.Context(), "ak_live_none", 0)
 	require.ErrorIs(t, err, auth.ErrNotFound)
@@ -259,11 +260,11 @@ func TestARotationIsRefused(t *testing.T) {
 // A secret that is on its way out is not hashed anew, over the new one.
 func TestAnEarlierSecretUnderAnEarlierPepperDoesNotReplaceTheNewOne(t *testing.T) {
 	t.Parallel()
-	earlier := symmetricKey(t, "p1")
+	earlier := authtest.SymmetricKey(t, "p1")
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Credentials.Peppers = []auth.SymmetricKey{earlier} })
 	now, err := auth.New(f.store, auth.Config{
-		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.key}, Now: f.clock.Now,
-		Credentials: auth.CredentialConfig{Peppers: []auth.SymmetricKey{symmetricKey(t, "p2"), earlier}},
+		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now,
+		Credentials: auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p2"), earlier}},
 	})
 	require.NoError(t, err)
 	second, err := f.svc.Credentials().Rotate(t.Context(), f.userPair.AccessKey, time.Hour)
@@ -352,12 +353,12 @@ func TestListAndRotateSayWhenTheStoreIsAway(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, method := range []string{"ListKeys", "FindKey", "RotateKey", "ListSessions", "FindSession"} {
-		svc, err := auth.New(&faultyStore{Store: f.store, before: func(called string) error {
+		svc, err := auth.New(authtest.FaultyStore(f.store, func(called string) error {
 			if called == method {
-				return errStoreAway
+				return authtest.ErrStoreAway
 			}
 			return nil
-		}}, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.key}, Now: f.clock.Now})
+		}), auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now})
 		require.NoError(t, err)
 		token := f.signIn(f.user)
 		failed := 0

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 )
 
 func (f *fixture) asAdmin(method, path, body string) response {
@@ -232,12 +233,12 @@ func TestTheStoreBeingAwayIsNeverAnAnswerToAnAdministrator(t *testing.T) {
 		"ListUsers": "GET /auth/users", "UpdateUser": "PATCH /auth/users/USER", "DeleteUser": "DELETE /auth/users/USER",
 		"ResetUser": "POST /auth/users/USER/reinstate", "RevokeUserSessions": "POST /auth/tokens/revoke-user/USER", "AddKey": "POST /auth/keys",
 	} {
-		svc, err := auth.New(&faultyStore{Store: f.store, before: func(called string) error {
+		svc, err := auth.New(authtest.FaultyStore(f.store, func(called string) error {
 			if called == method {
 				return errors.New("the store is away, and says as_live_canary")
 			}
 			return nil
-		}}, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.key}, Now: f.clock.Now})
+		}), auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now})
 		require.NoError(t, err)
 		verb, path, _ := strings.Cut(strings.ReplaceAll(call, "USER", f.user.ID), " ")
 		body := ""

@@ -11,6 +11,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/sallyport-go/auth/sqlstore"
 	"github.com/stretchr/testify/require"
@@ -31,7 +32,7 @@ func (d *discard) WriteHeader(status int)      { d.status = status }
 // nothing, with sessions in memory.
 func BenchmarkAuthenticate(b *testing.B) {
 	for _, alg := range []string{"HS256", "ES256", "EdDSA"} {
-		f := newFixture(b, func(f *fixture, _ *auth.Config) { f.signer = newSigners(b)[alg] })
+		f := newFixture(b, func(f *fixture, _ *auth.Config) { f.signer = authtest.NewSigners(b)[alg] })
 		handler := f.svc.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Authorization", "Bearer "+f.signIn(f.user))
@@ -58,7 +59,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 // and beside the bare signature, of which no code of ours can save anything.
 func BenchmarkSign(b *testing.B) {
 	for _, alg := range []string{"HS256", "ES256", "EdDSA"} {
-		f := newTokens(b, newSigners(b)[alg], auth.TokenConfig{})
+		f := newTokens(b, authtest.NewSigners(b)[alg], auth.TokenConfig{})
 		b.Run(alg+"/ours", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
@@ -77,7 +78,7 @@ func BenchmarkSign(b *testing.B) {
 		b.Run(alg+"/golang-jwt", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				_, err := jwt.NewWithClaims(f.method, claims).SignedString(f.secret)
+				_, err := jwt.NewWithClaims(f.Method, claims).SignedString(f.Secret)
 				require.NoError(b, err)
 			}
 		})
@@ -86,7 +87,7 @@ func BenchmarkSign(b *testing.B) {
 		b.Run(alg+"/bare-signature", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				_, err := f.method.Sign(text, f.secret)
+				_, err := f.Method.Sign(text, f.Secret)
 				require.NoError(b, err)
 			}
 		})
@@ -95,7 +96,7 @@ func BenchmarkSign(b *testing.B) {
 
 // BenchmarkVerifyCredentials is one read of a store in memory and one fast hash.
 func BenchmarkVerifyCredentials(b *testing.B) {
-	c := newCredentials(b, auth.CredentialConfig{Peppers: []auth.SymmetricKey{symmetricKey(b, "p1")}})
+	c := newCredentials(b, auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(b, "p1")}})
 	pair, stranger := c.issue(b), c.GeneratePair()
 	for name, pair := range map[string]auth.KeyPair{
 		"good":         pair,

@@ -221,7 +221,7 @@ func TestBrowserSessionsAreConfiguredOrRefused(t *testing.T) {
 		"a page elsewhere":      func(c *auth.Config) { c.BrowserSessions = &auth.BrowserSessions{LandingPath: "https://evil.example"} },
 	} {
 		github := g.github
-		cfg := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.key}, SealingKeys: g.sealing,
+		cfg := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing,
 			GitHub: &github, BrowserSessions: &auth.BrowserSessions{}}
 		change(&cfg)
 		_, err := auth.New(g.store, cfg)

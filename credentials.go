@@ -1,72 +1,78 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"runtime"
 	"time"
 )
 
-// CredentialConfig says how access keys look and how their secrets are kept.
-// The zero value is a good choice, to which Peppers may be added.
+// CredentialConfig says how access keys look and how their secrets are kept. The zero value is
+// a good choice, to which Peppers may be added.
 type CredentialConfig struct {
-	// AccessKeyPrefix and AccessSecretPrefix begin the text of every pair, with
-	// an underscore behind them: "ak_live" and "as_live" unless set. A service
-	// knows only pairs with the prefixes it is configured with.
+	// AccessKeyPrefix and AccessSecretPrefix begin the text of every pair, followed by an
+	// underscore. The defaults are "ak_live" and "as_live". A service knows only pairs with
+	// the prefixes that it is configured with.
 	AccessKeyPrefix    string
 	AccessSecretPrefix string
 
-	// Peppers are keys that the hashes of secrets need and that the store does
-	// not have: with them, whoever can write to the store still cannot make a
-	// key that signs in. The first is for new hashes, all verify. A hash made
-	// with another than the first is made anew when its key next signs in, so
-	// an instance that does not know the first yet refuses that key from then
-	// on: append a new pepper on every instance before it comes to the front of
-	// any.
+	// Peppers are keys that the hashes of secrets need and that the store does not have. With
+	// them, an attacker who can write to the store still cannot make a key that signs in. The
+	// first is for new hashes, all verify. A hash made with another than the first is made
+	// anew when its key next signs in, so an instance that does not know the first yet
+	// rejects that key from then on: append a new pepper on every instance before it becomes
+	// the first on any.
 	//
-	// [NoPepper] is an element like the others: at the front while the first
-	// pepper is appended, behind it until every key has signed in. While it is in
-	// the ring, the peppers protect nothing from whoever can write to the store.
-	// Imported hashes have no pepper. An empty ring is NoPepper alone.
+	// [NoPepper] is an element like the others: at the front while the first pepper is
+	// appended, behind it until every key has signed in. While it is in the ring, the peppers
+	// do not protect against an attacker who can write to the store. Imported hashes have no
+	// pepper. An empty ring is NoPepper alone.
 	Peppers []SymmetricKey
 
-	// AllowImported accepts keys whose names or secrets were made elsewhere, and
-	// whose slow hashes an unknown client can make this service compute. An
-	// unknown name costs an argon2id hash of ours; an imported hash that costs
-	// more or less tells, until its key has signed in once, that the name exists.
+	// AllowImported accepts keys whose names or secrets were made elsewhere, and whose slow
+	// hashes an unknown client can make this service compute. An unknown name costs an
+	// argon2id hash of ours; an imported hash that costs more or less reveals, until its key
+	// has signed in once, that the name exists.
 	AllowImported bool
 
-	// MaxSlowHashes is how many slow hashes, of 8 to 64 MiB each, run at once:
-	// half of GOMAXPROCS, but at least one, unless set. Up to 32 times as many
-	// wait, for up to 3 seconds; for the others there is a *ThrottledError.
+	// MaxSlowHashes is how many slow hashes, of 8 to 64 MiB each, run at once. Zero means
+	// half of GOMAXPROCS, but at least one. Up to 32 times as many wait, for up to 3 seconds;
+	// the others get a *ThrottledError.
 	MaxSlowHashes int
 
-	// Now is the clock, time.Now unless set.
+	// Events gets the verifier's events. nil means none. In a [Config] it must be nil,
+	// because the Service has an EventLog of its own.
+	Events *EventLog
+
+	// Now is the clock. nil means time.Now, and in a [Config] the Service's clock.
 	Now func() time.Time
 
-	// Logger gets what goes wrong without making a call fail, slog.Default()
-	// unless set.
+	// Logger gets failures that make no call fail. nil means slog.Default(), and in a
+	// [Config] the Service's logger.
 	Logger *slog.Logger
 }
 
-// CredentialVerifier issues, verifies and revokes access keys. It is safe for
-// concurrent use.
+// CredentialVerifier issues, verifies and revokes access keys. It is safe for concurrent use.
 type CredentialVerifier struct {
 	store  CredentialStore
-	users  bool // whether the store keeps users, and says who is active
+	tokens *TokenIssuer // nil if no sessions are opened with the keys
 	format pairFormat
 	hasher *hasher
 	slow   *slowQueue // nil unless imported keys are allowed
-	events *eventLog  // nil but in a Service
+	events *EventLog
 	now    func() time.Time
 	log    *slog.Logger
 }
 
-// NewCredentialVerifier returns a verifier of the keys in the store, or an error
-// that says what to change in the configuration.
-func NewCredentialVerifier(store CredentialStore, cfg CredentialConfig) (*CredentialVerifier, error) {
+// NewCredentialVerifier returns a verifier of the keys in the store, or an error that says
+// what to change in the configuration. Revoking a key revokes the sessions that it opened, and
+// their tokens are rejected at once by the given issuer, over the same store. A host that
+// opens no sessions with the keys passes nil.
+func NewCredentialVerifier(store CredentialStore, tokens *TokenIssuer, cfg CredentialConfig) (*CredentialVerifier, error) {
 	if isNil(store) {
 		return nil, errors.New("auth: NewCredentialVerifier needs a store")
 	}
@@ -79,34 +85,32 @@ func NewCredentialVerifier(store CredentialStore, cfg CredentialConfig) (*Creden
 		return nil, err
 	}
 	if cfg.MaxSlowHashes < 0 {
-		return nil, errors.New("auth: MaxSlowHashes must not be negative")
+		return nil, errors.New("auth: CredentialConfig.MaxSlowHashes must not be negative")
 	}
-	v := &CredentialVerifier{
+	var slow *slowQueue
+	if cfg.AllowImported {
+		slow = newSlowQueue(cmp.Or(cfg.MaxSlowHashes, max(1, runtime.GOMAXPROCS(0)/2)))
+	}
+	return &CredentialVerifier{
 		store:  store,
-		users:  keepsUsers(store),
+		tokens: tokens,
 		format: format,
 		hasher: hasher,
+		slow:   slow,
+		events: cfg.Events,
 		now:    orNow(cfg.Now),
 		log:    orDefault(cfg.Logger),
-	}
-	if cfg.AllowImported {
-		slots := cfg.MaxSlowHashes
-		if slots == 0 {
-			slots = max(1, runtime.GOMAXPROCS(0)/2)
-		}
-		v.slow = newSlowQueue(slots)
-	}
-	return v, nil
+	}, nil
 }
 
-// KeyOptions are what may be said of a new key.
+// KeyOptions are the choices for a new key.
 type KeyOptions struct {
-	Label     string    // the owner's words for it, at most MaxLabelLength bytes
+	Label     string    // the owner's name for it, at most 256 bytes
 	ExpiresAt time.Time // zero means never
 }
 
-// The reasons for which a pair is refused. They are for the operator: whoever sent the
-// pair sees one and the same answer.
+// The reasons for which a pair is rejected. They are for the operator: the client gets one
+// answer for all of them.
 var (
 	errPairForm      = fmt.Errorf("%w: not of the form of a pair", ErrInvalidCredentials)
 	errKeyUnknown    = fmt.Errorf("%w: no such key", ErrInvalidCredentials)
@@ -120,10 +124,9 @@ func (v *CredentialVerifier) GeneratePair() KeyPair {
 	return v.format.generate()
 }
 
-// Issue gives the user a new key and returns the pair, whose secret nobody can
-// find out again. It returns ErrNotFound if the store keeps users and there is no
-// such one, ErrTooManyKeys if the user has MaxKeys already, and an *InvalidError for
-// options that cannot be.
+// Issue gives the user a new key and returns the pair, whose secret cannot be read again. It
+// returns ErrNotFound if the store keeps users and there is no such user, ErrTooManyKeys if
+// the user has [MaxKeys] already, and an *InvalidError for options that are not valid.
 func (v *CredentialVerifier) Issue(ctx context.Context, userID string, options KeyOptions) (KeyPair, error) {
 	pair, _, err := v.issue(ctx, userID, options)
 	return pair, err
@@ -161,53 +164,72 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 	return key, key.Validate()
 }
 
-// Verify returns the key and its owner if the pair signs somebody in now, and
-// ErrInvalidCredentials if it does not, for whatever reason. With AllowImported
-// it returns a [ThrottledError] when too many slow hashes wait. Any other error
-// means that the store could not answer.
+// Verify returns the key and its owner if the pair signs in now, and ErrInvalidCredentials if
+// it does not, for whatever reason. With AllowImported it returns a [ThrottledError] if too
+// many slow hashes wait. Any other error means that the store could not answer.
 //
-// A pair of this package's form costs one read of the store and one fast hash,
-// whether the key is known or not. Any other costs nothing, or with
-// AllowImported one read and one slow hash, and a second one with a write where it
-// signs in and its hash is made anew. A key that signs in is written to once a minute,
-// with the time.
+// A pair of this package's form costs one read of the store and one fast hash, whether the key
+// exists or not. Any other pair costs nothing, or with AllowImported one read and one slow
+// hash, and a second one with a write if it signs in and its hash is made anew. The time of the
+// last use is written once a minute.
 //
-// Verify says who the pair's owner is; it opens no session. To sign in, use
-// [Service.Login]. Where users are the host's own, the Credential has the ID of
-// one and nothing else, not even whether the user is there and active: that is
-// asked when the session has been opened.
-func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (Credential, error) {
-	credential, err := v.check(ctx, pair, v.formOf(pair))
+// Verify says who the pair's owner is; it opens no session. To sign in, use [Service.Login]. If
+// the host has a users table of its own, the User has only an ID, and IsActive is true whatever
+// the host's table says: the table is asked when the session has been opened.
+//
+// A pair that is rejected is an attempt to sign in for the events and hooks. A pair that is
+// accepted becomes one when [TokenIssuer.Issue] opens a session.
+func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
+	began := time.Now()
+	key, user, err := v.verifyPair(ctx, pair)
 	if err != nil {
-		return Credential{}, err
+		v.events.signIn(ctx, began, v.signInEvent(pair, err), err)
 	}
-	now := v.now()
-	if now.Before(credential.Key.LastUsedAt.Add(KeyUsePrecision)) {
-		return credential, nil
-	}
-	err = v.store.TouchKey(ctx, credential.Key.ID, now)
-	switch {
-	case errors.Is(err, ErrNotFound): // revoked since it was read
-		return Credential{}, ErrInvalidCredentials
-	case err != nil:
-		return Credential{}, fmt.Errorf("auth: noting the use of an access key: %w", err)
-	}
-	credential.Key.LastUsedAt = now
-	return credential, nil
+	return key, user, err
 }
 
-// check is Verify without a note that the key was used.
-func (v *CredentialVerifier) check(ctx context.Context, pair KeyPair, form pairForm) (Credential, error) {
+// signInEvent returns the event of an attempt to sign in with the pair, which ended with err.
+func (v *CredentialVerifier) signInEvent(pair KeyPair, err error) Event {
+	e := Event{Method: MethodAccessKey}
+	if err == nil || v.format.isKey(pair.AccessKey) { // a text that is only claimed may be a secret
+		e.AccessKey = v.nameOf(pair.AccessKey)
+	}
+	return e
+}
+
+// verifyPair is Verify without an event.
+func (v *CredentialVerifier) verifyPair(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
+	key, user, err := v.check(ctx, pair, v.formOf(pair))
+	if err != nil {
+		return AccessKey{}, User{}, err
+	}
+	now := v.now()
+	if now.Before(key.LastUsedAt.Add(KeyUsePrecision)) {
+		return key, user, nil
+	}
+	err = v.store.TouchKey(ctx, key.ID, now)
+	switch {
+	case errors.Is(err, ErrNotFound): // revoked since it was read
+		return AccessKey{}, User{}, ErrInvalidCredentials
+	case err != nil:
+		return AccessKey{}, User{}, fmt.Errorf("auth: noting the use of an access key: %w", err)
+	}
+	key.LastUsedAt = now
+	return key, user, nil
+}
+
+// check is Verify without noting the use of the key.
+func (v *CredentialVerifier) check(ctx context.Context, pair KeyPair, form pairForm) (AccessKey, User, error) {
 	secret := pair.AccessSecret.Reveal()
 	switch form {
 	case generatedPair:
 		return v.verify(ctx, pair.AccessKey, secret, v.hasher.fastScheme())
 	case noPair:
-		return Credential{}, errPairForm
+		return AccessKey{}, User{}, errPairForm
 	}
 	leave, err := v.slow.enter(ctx, networkOf(clientOf(ctx).Address))
 	if err != nil {
-		return Credential{}, err
+		return AccessKey{}, User{}, err
 	}
 	defer leave()
 	return v.verify(ctx, pair.AccessKey, secret, v.hasher.slowScheme())
@@ -234,42 +256,40 @@ func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
 	return noPair
 }
 
-// verify looks the key up and does the same work whether it is there or not.
-func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret string, scheme hashScheme) (Credential, error) {
-	credential, err := v.store.FindKey(ctx, accessKey)
+// verify looks the key up and does the same work whether it exists or not.
+func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret string, scheme hashScheme) (AccessKey, User, error) {
+	key, owner, err := v.store.FindKey(ctx, accessKey)
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return Credential{}, fmt.Errorf("auth: verifying an access key: %w", err)
+		return AccessKey{}, User{}, fmt.Errorf("auth: verifying an access key: %w", err)
 	}
-	found, owner := err == nil, credential.Key.UserID
+	found, subject := err == nil, key.UserID
 	if !found {
-		credential, owner = Credential{Key: scheme.decoy}, ""
+		key, owner, subject = scheme.decoy, User{}, ""
 	}
-	key := credential.Key
 	matches, stale := v.matchKey(scheme, key, accessKey, secret)
-	active := credential.User.IsActive || !v.users
-	var refusal error
+	var rejected error
 	switch {
 	case !found:
-		refusal = errKeyUnknown
-	case !matches || credential.User.ID != key.UserID:
-		refusal = errSecretWrong
+		rejected = errKeyUnknown
+	case !matches || owner.ID != key.UserID:
+		rejected = errSecretWrong
 	case v.expired(key):
-		refusal = errKeyExpired
-	case !active:
-		refusal = errOwnerDisabled
+		rejected = errKeyExpired
+	case !owner.IsActive:
+		rejected = errOwnerDisabled
 	}
-	if refusal != nil {
-		return Credential{}, refusedTo(owner, "", refusal) // nobody's too, which takes as long
+	if rejected != nil {
+		return AccessKey{}, User{}, rejectionOf(subject, "", rejected) // also without a subject, which takes as long
 	}
 	if stale {
-		// The secret is here now and will not be again: a good moment, but not
-		// one for which the sign-in should fail.
+		// The secret is here now and not later: a good moment to renew the hash, but a
+		// failure of that must not fail the sign-in.
 		err := v.store.SwapHash(ctx, accessKey, key.Hash, scheme.make(key.UserID, accessKey, secret))
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed", "access_key", v.nameOf(accessKey), "error", err)
 		}
 	}
-	return credential, nil
+	return key, owner, nil
 }
 
 // matchKey reports whether the secret is one that the key has now, and whether its
@@ -283,17 +303,18 @@ func (v *CredentialVerifier) matchKey(scheme hashScheme, key AccessKey, accessKe
 	return matches, stale
 }
 
-// Revoke ends the key, and the sessions that it opened, from now on. It returns
-// ErrNotFound if there is no such key.
+// Revoke revokes the key and the sessions that it opened. It returns ErrNotFound if there is
+// no such key.
 func (v *CredentialVerifier) Revoke(ctx context.Context, accessKey string) error {
 	return v.revoke(ctx, accessKey, "", EventKeyRevoked)
 }
 
-// revoke is Revoke, of a key of the user, where that is known.
+// revoke is Revoke for a key of the user, who is empty if not known.
 func (v *CredentialVerifier) revoke(ctx context.Context, accessKey, userID string, kind EventKind) error {
 	if err := v.store.RevokeKey(ctx, accessKey); err != nil {
 		return fmt.Errorf("auth: revoking an access key: %w", err)
 	}
+	v.tokens.learnRevocations(ctx)
 	v.events.emit(ctx, Event{Kind: kind, UserID: userID, AccessKey: v.nameOf(accessKey)})
 	return nil
 }
@@ -309,4 +330,94 @@ func (v *CredentialVerifier) nameOf(accessKey string) string {
 // expired reports whether the key has an end that has come.
 func (v *CredentialVerifier) expired(key AccessKey) bool {
 	return !key.ExpiresAt.IsZero() && !v.now().Before(key.ExpiresAt)
+}
+
+// maxOverlap is how long the previous secret of a rotated key can keep working.
+const maxOverlap = 7 * 24 * time.Hour
+
+// List returns the access keys of the user, the oldest first, without their hashes, and also
+// expired ones until they are pruned. It returns none if there is no such user.
+func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessKey, error) {
+	keys, err := v.store.ListKeys(ctx, userID)
+	if err != nil {
+		return nil, fmt.Errorf("auth: listing access keys: %w", err)
+	}
+	for i := range keys {
+		keys[i] = keys[i].withoutHashes()
+	}
+	return keys, nil
+}
+
+// Rotate gives the key a new secret and returns the pair, with the same access key. The
+// previous secret keeps working until the overlap has passed, at most 7 days. Label and expiry
+// stay, and so do the sessions that the key opened: for a secret that has leaked, use Revoke or
+// RevokeLeaked.
+//
+// It returns ErrNotFound if there is no such key or it has expired, ErrRotating if a previous
+// secret still works, and an *InvalidError for an overlap that is out of range and for an
+// imported key, because a generated secret contains its key's name.
+func (v *CredentialVerifier) Rotate(ctx context.Context, accessKey string, overlap time.Duration) (KeyPair, error) {
+	pair, _, err := v.rotate(ctx, accessKey, overlap)
+	return pair, err
+}
+
+func (v *CredentialVerifier) rotate(ctx context.Context, accessKey string, overlap time.Duration) (KeyPair, AccessKey, error) {
+	if overlap < 0 || overlap > maxOverlap {
+		return KeyPair{}, AccessKey{}, invalidf("overlap_seconds", "must be from 0 to %d", int(maxOverlap.Seconds()))
+	}
+	found, _, err := v.store.FindKey(ctx, accessKey)
+	if err != nil {
+		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
+	}
+	if !v.format.isKey(accessKey) {
+		return KeyPair{}, AccessKey{}, invalidf("access_key", "was made elsewhere and cannot be rotated: make a new key instead")
+	}
+	pair := KeyPair{AccessKey: accessKey, AccessSecret: v.format.secretOf(accessKey)}
+	rotation := KeyRotation{
+		Hash: v.hasher.fast(found.UserID, accessKey, pair.AccessSecret.Reveal()),
+		At:   v.now(),
+	}
+	if overlap > 0 {
+		rotation.PreviousUntil = rotation.At.Add(overlap)
+	}
+	key, err := v.store.RotateKey(ctx, accessKey, rotation)
+	if err != nil {
+		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
+	}
+	v.events.emit(ctx, Event{Kind: EventKeyRotated, UserID: key.UserID, AccessKey: accessKey, Reason: "overlap " + overlap.String()})
+	return pair, key, nil
+}
+
+// SecretPattern returns a regular expression for access secrets of this service in any text,
+// in the syntax of [regexp], RE2 and PCRE, for secret scanners. RevokeLeaked tells which of its
+// matches are secrets.
+func (v *CredentialVerifier) SecretPattern() string {
+	return fmt.Sprintf(`\b%s[0-9A-Za-z]{%d}\b`, regexp.QuoteMeta(v.format.secretPrefix), keyIDLength+secretLength+checksumLength)
+}
+
+// RevokeLeaked revokes the key of an access secret that was found in a place where it should
+// not be, with the sessions that the key opened. It returns the key, without its hashes, so
+// that its owner can be told. The secret must be one that works, or would work if its owner
+// were not disabled. An access key alone revokes nothing, because it is public.
+//
+// It returns ErrInvalidCredentials for everything else, including secrets of imported keys.
+func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (AccessKey, error) {
+	text := secret.Reveal()
+	if !v.format.isSecret(text) {
+		return AccessKey{}, ErrInvalidCredentials
+	}
+	key, _, err := v.store.FindKey(ctx, v.format.keyOf(text))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return AccessKey{}, ErrInvalidCredentials
+	case err != nil:
+		return AccessKey{}, fmt.Errorf("auth: looking for a leaked access key: %w", err)
+	}
+	if matches, _ := v.matchKey(v.hasher.fastScheme(), key, key.ID, text); !matches || v.expired(key) {
+		return AccessKey{}, ErrInvalidCredentials
+	}
+	if err := v.revoke(ctx, key.ID, key.UserID, EventKeyLeaked); err != nil && !errors.Is(err, ErrNotFound) {
+		return AccessKey{}, err
+	}
+	return key.withoutHashes(), nil
 }

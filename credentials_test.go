@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
@@ -21,13 +22,13 @@ import (
 // credentials is a verifier over a store with two users.
 type credentials struct {
 	*auth.CredentialVerifier
-	clock *clock
+	clock *authtest.Clock
 	store auth.Store
 }
 
 func newCredentials(t testing.TB, cfg auth.CredentialConfig) *credentials {
 	t.Helper()
-	c := &credentials{clock: newClock(), store: memstore.New()}
+	c := &credentials{clock: authtest.NewClock(), store: memstore.New()}
 	register(t, c.store, c.clock, "u1", "alice")
 	register(t, c.store, c.clock, "u2", "mallory")
 	c.configure(t, cfg)
@@ -39,7 +40,7 @@ func (c *credentials) configure(t testing.TB, cfg auth.CredentialConfig) {
 	t.Helper()
 	cfg.Now, cfg.Logger = c.clock.Now, slog.New(slog.DiscardHandler)
 	var err error
-	c.CredentialVerifier, err = auth.NewCredentialVerifier(c.store, cfg)
+	c.CredentialVerifier, err = auth.NewCredentialVerifier(c.store, nil, cfg)
 	require.NoError(t, err)
 }
 
@@ -52,24 +53,25 @@ func (c *credentials) issue(t testing.TB) auth.KeyPair {
 
 func (c *credentials) hash(t testing.TB, accessKey string) string {
 	t.Helper()
-	credential, err := c.store.FindKey(t.Context(), accessKey)
+	key, _, err := c.store.FindKey(t.Context(), accessKey)
 	require.NoError(t, err)
-	return credential.Key.Hash
+	return key.Hash
 }
 
 func (c *credentials) requireGood(t testing.TB, pair auth.KeyPair) {
 	t.Helper()
-	credential, err := c.Verify(t.Context(), pair)
+	key, user, err := c.Verify(t.Context(), pair)
 	require.NoError(t, err)
-	require.Equal(t, "u1", credential.User.ID)
-	require.Equal(t, pair.AccessKey, credential.Key.ID)
+	require.Equal(t, "u1", user.ID)
+	require.Equal(t, pair.AccessKey, key.ID)
 }
 
 func (c *credentials) requireBad(t testing.TB, pair auth.KeyPair) {
 	t.Helper()
-	credential, err := c.Verify(t.Context(), pair)
+	key, user, err := c.Verify(t.Context(), pair)
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
-	require.Zero(t, credential)
+	require.Zero(t, key)
+	require.Zero(t, user)
 }
 
 func TestAGeneratedPairHasTheDocumentedForm(t *testing.T) {
@@ -128,9 +130,9 @@ func TestIssueVerifyAndRevoke(t *testing.T) {
 	require.NoError(t, err)
 	other := c.issue(t)
 	c.requireGood(t, pair)
-	credential, err := c.store.FindKey(t.Context(), pair.AccessKey)
+	key, _, err := c.store.FindKey(t.Context(), pair.AccessKey)
 	require.NoError(t, err)
-	require.Equal(t, "laptop", credential.Key.Label)
+	require.Equal(t, "laptop", key.Label)
 
 	c.clock.Advance(time.Hour - time.Microsecond)
 	c.requireGood(t, pair)
@@ -175,14 +177,14 @@ func TestPrefixesAreConfigurable(t *testing.T) {
 		{"same", "same"}, {"Same", "same"}, {"a-b", ""}, {"ключ", ""}, {"a b", ""}, {"_a", ""}, {"a_", ""},
 		{"", "a."}, {strings.Repeat("x", 33), ""}, {"as_live", ""}, {"\u017f", ""},
 	} {
-		_, err := auth.NewCredentialVerifier(c.store, auth.CredentialConfig{AccessKeyPrefix: prefixes[0], AccessSecretPrefix: prefixes[1]})
+		_, err := auth.NewCredentialVerifier(c.store, nil, auth.CredentialConfig{AccessKeyPrefix: prefixes[0], AccessSecretPrefix: prefixes[1]})
 		require.Error(t, err, prefixes)
 	}
 }
 
 func TestAStoredHashIsBoundToItsUserAndKey(t *testing.T) {
 	t.Parallel()
-	peppers := []auth.SymmetricKey{symmetricKey(t, "p1")}
+	peppers := []auth.SymmetricKey{authtest.SymmetricKey(t, "p1")}
 	for name, cfg := range map[string]auth.CredentialConfig{"pepper": {Peppers: peppers}, "no pepper": {}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -219,7 +221,7 @@ func TestTheFramesOfABoundHashCannotBeShifted(t *testing.T) {
 
 func TestPeppersAreARing(t *testing.T) {
 	t.Parallel()
-	first, second := symmetricKey(t, "p1"), symmetricKey(t, "p2")
+	first, second := authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
 	c := newCredentials(t, auth.CredentialConfig{})
 	pair, idle := c.issue(t), c.issue(t)
 	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$sha256$v=1$"))
@@ -242,7 +244,7 @@ func TestPeppersAreARing(t *testing.T) {
 	c.requireGood(t, pair)
 
 	// Another secret under the same id is another pepper.
-	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{symmetricKey(t, "p2")}})
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p2")}})
 	c.requireBad(t, pair)
 	c.configure(t, auth.CredentialConfig{})
 	c.requireBad(t, pair)
@@ -251,7 +253,7 @@ func TestPeppersAreARing(t *testing.T) {
 func TestWhoWritesToTheStoreCannotMakeAKeyWithoutThePepper(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{
-		Peppers: []auth.SymmetricKey{symmetricKey(t, "p1")}, AllowImported: true,
+		Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p1")}, AllowImported: true,
 	})
 	unpeppered := newCredentials(t, auth.CredentialConfig{})
 	forged := unpeppered.issue(t)
@@ -262,7 +264,7 @@ func TestWhoWritesToTheStoreCannotMakeAKeyWithoutThePepper(t *testing.T) {
 		"bcrypt":      {"legacy", string(h), "known secret"},
 	} {
 		require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: key.id, UserID: "u1", Hash: key.hash, CreatedAt: c.clock.Now()}))
-		_, err := c.Verify(t.Context(), auth.KeyPair{AccessKey: key.id, AccessSecret: auth.NewSecret(key.secret)})
+		_, _, err := c.Verify(t.Context(), auth.KeyPair{AccessKey: key.id, AccessSecret: auth.NewSecret(key.secret)})
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)
 	}
 }
@@ -271,32 +273,32 @@ func TestAHashThatIsNotRenewedDoesNotFailTheSignIn(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
 	pair := c.issue(t)
-	c.store = &faultyStore{Store: c.store, before: func(method string) error {
+	c.store = authtest.FaultyStore(c.store, func(method string) error {
 		if method == "SwapHash" {
 			return context.DeadlineExceeded
 		}
 		return nil
-	}}
-	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{symmetricKey(t, "p1"), auth.NoPepper()}})
+	})
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p1"), auth.NoPepper()}})
 	c.requireGood(t, pair)
 	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$sha256$"))
 }
 
 func TestPepperRingsAreChecked(t *testing.T) {
 	t.Parallel()
-	key := symmetricKey(t, "p1")
+	key := authtest.SymmetricKey(t, "p1")
 	for name, ring := range map[string][]auth.SymmetricKey{
-		"one id twice":    {key, symmetricKey(t, "p1")},
+		"one id twice":    {key, authtest.SymmetricKey(t, "p1")},
 		"a zero key":      {{}},
 		"a zero key too":  {key, {}},
 		"no pepper twice": {auth.NoPepper(), auth.NoPepper()},
 	} {
-		_, err := auth.NewCredentialVerifier(memstore.New(), auth.CredentialConfig{Peppers: ring})
+		_, err := auth.NewCredentialVerifier(memstore.New(), nil, auth.CredentialConfig{Peppers: ring})
 		require.Error(t, err, name)
 	}
-	_, err := auth.NewCredentialVerifier(nil, auth.CredentialConfig{})
+	_, err := auth.NewCredentialVerifier(nil, nil, auth.CredentialConfig{})
 	require.Error(t, err)
-	_, err = auth.NewCredentialVerifier(memstore.New(), auth.CredentialConfig{MaxSlowHashes: -1})
+	_, err = auth.NewCredentialVerifier(memstore.New(), nil, auth.CredentialConfig{MaxSlowHashes: -1})
 	require.Error(t, err)
 }
 
@@ -305,7 +307,7 @@ func TestPepperRingsAreChecked(t *testing.T) {
 // the first instance goes back.
 func TestPeppersChangeWithoutAnybodyNoticing(t *testing.T) {
 	t.Parallel()
-	none, first, second := auth.NoPepper(), symmetricKey(t, "p1"), symmetricKey(t, "p2")
+	none, first, second := auth.NoPepper(), authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
 	ahead := newCredentials(t, auth.CredentialConfig{})
 	behind := &credentials{clock: ahead.clock, store: ahead.store}
 	steps := [][]auth.SymmetricKey{
@@ -329,7 +331,7 @@ func TestPeppersChangeWithoutAnybodyNoticing(t *testing.T) {
 // without it allocates less.
 func TestEveryRefusalOfAWellFormedPairCostsOneDigest(t *testing.T) {
 	// Not parallel: it counts what the whole process allocates.
-	pepper := symmetricKey(t, "p1")
+	pepper := authtest.SymmetricKey(t, "p1")
 	c := newCredentials(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper}})
 	add := func(pair auth.KeyPair, hash string) auth.KeyPair {
 		require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: pair.AccessKey, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now()}))
@@ -383,8 +385,8 @@ func TestAKeyWhoseOwnerTheStoreMixesUpSignsNobodyIn(t *testing.T) {
 
 type mixedUp struct{ auth.Store }
 
-func (s mixedUp) FindKey(ctx context.Context, id string) (auth.Credential, error) {
-	credential, err := s.Store.FindKey(ctx, id)
-	credential.User.ID = "u2"
-	return credential, err
+func (s mixedUp) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.User, error) {
+	key, user, err := s.Store.FindKey(ctx, id)
+	user.ID = "u2"
+	return key, user, err
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"fmt"
 	"log/slog"
 	"reflect"
 	"time"
@@ -20,8 +21,8 @@ func orDefault(logger *slog.Logger) *slog.Logger {
 	return logger
 }
 
-// isNil reports whether an interface value is nil or holds a nil pointer, which
-// would fail only when the first user comes.
+// isNil reports whether an interface value is nil or holds a nil pointer, which would
+// otherwise fail only when the first user comes.
 func isNil(v any) bool {
 	if v == nil {
 		return true
@@ -32,5 +33,13 @@ func isNil(v any) bool {
 		return r.IsNil()
 	default:
 		return false
+	}
+}
+
+// recoverCallback converts a panic in the host's callback into an error. It must be deferred
+// directly.
+func recoverCallback(name string, fail func(error)) {
+	if p := recover(); p != nil {
+		fail(fmt.Errorf("auth: %s panicked: %v", name, p))
 	}
 }

@@ -1,76 +1,98 @@
 package auth
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
 	"time"
 )
 
-// The errors to branch on, with errors.Is. An error of this package that is
-// none of these, nor an *[InvalidError], *[ExistsError] or *[ThrottledError] for errors.As, means
-// that a store could not answer or that a context ended.
+// The errors to branch on, with errors.Is. An error of this package that is none of these,
+// nor an *[InvalidError], *[ExistsError] or *[ThrottledError] for errors.As, means that the
+// store or GitHub could not answer or that a context ended.
 var (
-	// ErrInvalidCredentials means that an access key and secret do not sign
-	// anybody in. It is the same error for an unknown key, a wrong secret, an
-	// expired or revoked key and a disabled user.
+	// ErrInvalidCredentials means that an access key and secret sign nobody in. It is the
+	// same error for an unknown key, a wrong secret, an expired or revoked key and a
+	// disabled user.
 	ErrInvalidCredentials = errors.New("auth: invalid access key or secret")
 
 	// ErrTokenMissing means that a request carries no bearer token.
 	ErrTokenMissing = errors.New("auth: no bearer token in the request")
 
-	// ErrTokenRejected means that a token was sent and is not good. It is the
+	// ErrTokenRejected means that a request carries a token that is not valid. It is the
 	// same error for a malformed, forged, expired and revoked token.
 	ErrTokenRejected = errors.New("auth: token rejected")
 
-	// ErrSessionTooOld means that a call needs a session that was opened more
-	// recently: see [Config.ReauthAfter].
+	// ErrSessionTooOld means that a call needs a session that was opened more recently: see
+	// [Config.ReauthAfter].
 	ErrSessionTooOld = errors.New("auth: the session is too old for this")
 
-	// ErrSuperUserRequired means that the caller is known, and is not an active
-	// super user.
+	// ErrSuperUserRequired means that the caller is known and is not an active super user.
 	ErrSuperUserRequired = errors.New("auth: super user required")
+
+	// ErrCrossOrigin means that a request that changes something came with the cookie of a
+	// browser session, and not from a page of the host's own.
+	ErrCrossOrigin = errors.New("auth: request with a session cookie from another origin")
 
 	// ErrNotFound means that there is no such record.
 	ErrNotFound = errors.New("auth: not found")
 
-	// ErrExists means that a name or id is taken. The error may be an [ExistsError],
-	// which says what.
+	// ErrExists means that a name or ID is taken. The error may be an [ExistsError], which
+	// says which one.
 	ErrExists = errors.New("auth: already exists")
 
-	// ErrInvalid means that a value cannot be accepted. The error is an
-	// [InvalidError], which says which value and why.
+	// ErrInvalid means that a value cannot be accepted. The error is an [InvalidError],
+	// which says which value and why.
 	ErrInvalid = errors.New("auth: invalid value")
+
+	// ErrChanged means that a record is not as it was when the caller read it. The caller
+	// should read it again and try once more.
+	ErrChanged = errors.New("auth: changed meanwhile")
 
 	// ErrUserDisabled means that a user is not active.
 	ErrUserDisabled = errors.New("auth: user is disabled")
 
-	// ErrLastSuperUser means that a change was refused because it would leave no
-	// active super user.
+	// ErrLastSuperUser means that a change was refused because it would leave no active
+	// super user.
 	ErrLastSuperUser = errors.New("auth: the last active super user must stay")
 
-	// ErrLastWayIn means that a change was refused because the user could not
-	// sign in any more after it.
+	// ErrLastWayIn means that a change was refused because the user could not sign in
+	// after it.
 	ErrLastWayIn = errors.New("auth: the only way to sign in must stay")
 
-	// ErrChanged means that a record is not as it was when the caller read it.
-	// Reading it again and trying once more is the answer.
-	ErrChanged = errors.New("auth: changed meanwhile")
-
-	// ErrTooManyKeys means that a user has MaxKeys access keys, one of which must be
-	// revoked before there can be another.
+	// ErrTooManyKeys means that a user has [MaxKeys] access keys. One must be revoked before
+	// another can be added.
 	ErrTooManyKeys = errors.New("auth: too many access keys")
 
-	// ErrRotating means that an access key has been given a new secret so recently
-	// that the one before still works.
+	// ErrRotating means that the previous secret of an access key still works, so the key
+	// cannot be rotated yet.
 	ErrRotating = errors.New("auth: the access key is being rotated")
 
-	// ErrBootstrapped means that the first super user has been made already.
+	// ErrBootstrapped means that the first super user exists already.
 	ErrBootstrapped = errors.New("auth: already bootstrapped")
+
+	// ErrGitHubState means that the state or the code of a GitHub flow is missing, wrong,
+	// expired or used. The flow must begin again.
+	ErrGitHubState = errors.New("auth: no such GitHub sign-in in this browser")
+
+	// ErrGitHubDenied means that the person denied access at GitHub.
+	ErrGitHubDenied = errors.New("auth: access was denied at GitHub")
+
+	// ErrGitHubNotAllowed means that the configuration does not allow the GitHub account, or
+	// that its user is disabled.
+	ErrGitHubNotAllowed = errors.New("auth: GitHub account is not allowed")
+
+	// ErrGitHubConflict means that the GitHub account belongs to another user, or the user
+	// has another GitHub account.
+	ErrGitHubConflict = errors.New("auth: GitHub account and user belong to others")
 )
 
-// InvalidError says which value was refused and what it must be. It is never
-// made of the value itself, so it can be shown to whoever sent it.
-// errors.Is(err, ErrInvalid) is true for it.
+// InvalidError says which value was refused and what it must be. It never contains the value
+// itself, so it can be shown to the client that sent the value. errors.Is(err, ErrInvalid) is
+// true for it.
 type InvalidError struct {
 	Field  string // the field's name on the wire, such as "username"
 	Reason string // completes the sentence: "must be 1 to 128 bytes long"
@@ -84,13 +106,17 @@ func (e *InvalidError) Error() string {
 // Unwrap returns ErrInvalid.
 func (e *InvalidError) Unwrap() error { return ErrInvalid }
 
+func invalidf(field, format string, args ...any) error {
+	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
+}
+
 // ExistsError says what is taken. errors.Is(err, ErrExists) is true for it.
 type ExistsError struct {
 	Field string // "user_id", "username", "email" or "access_key"
 
 	// SameUserID is for [UserStore.RegisterUsers]: the ID of the user who has the username
-	// and all the access keys that were asked for, and so is the same, registered before.
-	// It is empty if nobody is.
+	// and all the access keys that were to be added, and was therefore registered before. It
+	// is empty if there is no such user.
 	SameUserID string
 }
 
@@ -102,13 +128,165 @@ func (e *ExistsError) Error() string {
 // Unwrap returns ErrExists.
 func (e *ExistsError) Unwrap() error { return ErrExists }
 
-// ThrottledError means that there is too much to do, or were too many failures,
-// and that the same request may be sent again later.
+// ThrottledError means that there is too much to do, or that there were too many failures.
+// The client may send the same request again later.
 type ThrottledError struct {
-	RetryAfter time.Duration // how long to wait; more than zero
+	RetryAfter time.Duration // how long to wait; positive
 }
 
 // Error returns a message with the time to wait.
 func (e *ThrottledError) Error() string {
 	return fmt.Sprintf("auth: throttled: try again in %s", e.RetryAfter)
+}
+
+// requestError is the answer to a request that could not be read.
+type requestError struct {
+	status int
+	detail string
+}
+
+func (e *requestError) Error() string { return "auth: " + e.detail }
+
+// githubStatusError is an answer of GitHub with another status than the expected one.
+type githubStatusError struct {
+	status     int
+	limited    bool          // by the rate limit
+	retryAfter time.Duration // zero if GitHub does not say
+}
+
+func (e *githubStatusError) Error() string {
+	return "auth: GitHub answered with status " + strconv.Itoa(e.status)
+}
+
+// rejection is a refusal whose subject is known from a signature or from the store, not from
+// what a client claims. Events carry the subject.
+type rejection struct {
+	error
+	userID, sessionID string
+}
+
+func (r *rejection) Unwrap() error { return r.error }
+
+// rejectionOf returns err as a rejection of the user, if err rejects a token or a key.
+func rejectionOf(userID, sessionID string, err error) error {
+	if !errors.Is(err, ErrTokenRejected) && !errors.Is(err, ErrInvalidCredentials) {
+		return err
+	}
+	return &rejection{err, userID, sessionID}
+}
+
+// rejectionReason returns what an error of this package adds to its sentinel. It contains
+// nothing that came with a request.
+func rejectionReason(err error) string {
+	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed} {
+		if errors.Is(err, known) {
+			return strings.TrimPrefix(strings.TrimPrefix(err.Error(), known.Error()), ": ")
+		}
+	}
+	_, detail := ErrorStatus(err)
+	return detail
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ErrorStatus returns the HTTP status of an error and a sentence that tells the client what
+// to do about it. The sentence contains nothing of the error's own message, nor of the
+// request.
+func ErrorStatus(err error) (status int, detail string) {
+	var (
+		request   *requestError
+		invalid   *InvalidError
+		throttled *ThrottledError
+	)
+	switch {
+	case errors.As(err, &request):
+		return request.status, request.detail
+	case errors.As(err, &invalid):
+		return http.StatusUnprocessableEntity, "Field " + invalid.Field + " " + invalid.Reason
+	case errors.As(err, &throttled):
+		return http.StatusTooManyRequests, "Too many attempts: try again later"
+	}
+	for _, known := range errorStatuses {
+		if errors.Is(err, known.err) {
+			return known.status, known.detail
+		}
+	}
+	return http.StatusServiceUnavailable, "Service temporarily unavailable: try again later"
+}
+
+var errorStatuses = []struct {
+	err    error
+	status int
+	detail string
+}{
+	{ErrTokenMissing, http.StatusUnauthorized, "Authentication required: send a bearer token"},
+	{ErrTokenRejected, http.StatusUnauthorized, "Invalid or expired token: sign in again"},
+	{ErrInvalidCredentials, http.StatusUnauthorized, "Invalid access key or secret"},
+	{ErrSuperUserRequired, http.StatusForbidden, "Super user access required"},
+	{ErrSessionTooOld, http.StatusForbidden, "This needs a newer session: sign in again first"},
+	{ErrUserDisabled, http.StatusForbidden, "This user is disabled"},
+	{ErrCrossOrigin, http.StatusForbidden, "Request refused: it must come from a page of this site"},
+	{ErrGitHubState, http.StatusBadRequest, "This GitHub sign-in is unknown, expired or used: begin again"},
+	{ErrGitHubDenied, http.StatusForbidden, "Access was denied at GitHub"},
+	{ErrGitHubNotAllowed, http.StatusForbidden, "This GitHub account is not allowed to sign in"},
+	{ErrGitHubConflict, http.StatusConflict, "This GitHub account cannot be connected to this user"},
+	{ErrLastWayIn, http.StatusConflict, "This is the only way to sign in: make an access key first"},
+	{ErrTooManyKeys, http.StatusConflict, "There are as many access keys as there may be: revoke one first"},
+	{ErrRotating, http.StatusConflict, "The earlier secret of this key still works: rotate again when it does not"},
+	{ErrChanged, http.StatusConflict, "Changed meanwhile: try again"},
+	{ErrNotFound, http.StatusNotFound, "Not found"},
+	{ErrExists, http.StatusConflict, "Username or e-mail already taken: choose another"},
+	{ErrLastSuperUser, http.StatusConflict, "The last active super user must stay: make another first"},
+	{ErrBootstrapped, http.StatusConflict, "The first super user has been made already"},
+	{ErrInvalid, http.StatusUnprocessableEntity, "A value cannot be accepted"},
+}
+
+// WriteError answers a request with an error: the status and the detail of [ErrorStatus] as
+// {"detail": "…"}. A 401 has WWW-Authenticate (RFC 6750, section 3). A 429 has Retry-After,
+// and so does a 503 if GitHub has said when it will answer again.
+func WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	status, detail := ErrorStatus(err)
+	var throttled *ThrottledError
+	var limited *githubStatusError
+	switch {
+	case errors.Is(err, ErrTokenRejected):
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+	case status == http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	case errors.As(err, &throttled):
+		w.Header().Set("Retry-After", inSeconds(throttled.RetryAfter))
+	case errors.As(err, &limited) && limited.retryAfter > 0:
+		w.Header().Set("Retry-After", inSeconds(limited.retryAfter))
+	}
+	writeJSON(w, status, struct {
+		Detail string `json:"detail"`
+	}{detail})
+}
+
+// inSeconds rounds up, so that a client that waits for so long is not too early.
+func inSeconds(wait time.Duration) string {
+	seconds := (wait + time.Second - 1) / time.Second
+	return strconv.FormatInt(max(1, int64(seconds)), 10)
+}
+
+// writeJSON answers with a body that no cache keeps and no browser takes for another type.
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	text, err := json.Marshal(body)
+	if err != nil { // impossible with the types of this package
+		status, text = http.StatusInternalServerError, []byte(`{"detail":"Internal error"}`)
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	w.Write(text) // a client that has gone needs no answer
 }

@@ -13,7 +13,7 @@ import (
 // EventKind says what has happened.
 type EventKind string
 
-// The kinds of event. docs/events.md says when each happens, and what is in it.
+// The kinds of event. docs/events.md says when each happens and which fields it sets.
 const (
 	EventSignedIn            EventKind = "sign_in.accepted"
 	EventSignInRejected      EventKind = "sign_in.rejected"
@@ -41,30 +41,29 @@ const (
 	EventGitHubLost          EventKind = "github.lost"
 )
 
-// Event is something that has happened, for whoever asks later. There is never a
-// secret in it. What is not known, or is not about the event, is zero.
+// Event is something that has happened. It never contains a secret. A field that is unknown,
+// or that the event is not about, is zero.
 type Event struct {
 	Kind EventKind
 	At   time.Time
 
-	// UserID is whom it is about, and ActorID who did it: the same for what users do
-	// themselves, and empty for what the host has done.
+	// UserID is the user the event is about, and ActorID the user who caused it: the same
+	// user for what users do themselves, and empty for what the host has done.
 	UserID  string
 	ActorID string
 
 	SessionID string
-	AccessKey string // never what a client has only claimed, unless it has the form of one
+	AccessKey string // never a text that a client only claims, unless it has the form of a key
 	Method    SignInMethod
 	GitHub    GitHubAccount
 
-	// Reason is why something was refused, or how it was changed. It is for people
-	// to read.
+	// Reason is why something was rejected, or how it was changed. It is for people to read.
 	Reason string
 
-	Client ClientInfo // who sent the request
+	Client ClientInfo // the client that sent the request
 }
 
-// LogValue returns what there is of the event, for log/slog.
+// LogValue returns the fields of the event that are set, for log/slog.
 func (e Event) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("kind", string(e.Kind))}
 	for _, field := range []struct{ name, value string }{
@@ -82,177 +81,192 @@ func (e Event) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// queuedEvents is how many events wait for the host's function, which takes a
-// megabyte or two.
-const queuedEvents = 4096
-
-// deliverTimeout is how long Run waits at its end for the host's function.
-const deliverTimeout = 5 * time.Second
-
-// eventLog takes events to where the host wants them. A nil one takes them nowhere.
-type eventLog struct {
-	now     func() time.Time
-	log     *slog.Logger
-	tell    func(Event) // nil for the log
-	queue   chan Event
-	dropped atomic.Int64 // since that was last logged
-	ended   atomic.Bool  // whether nobody delivers any longer
-
-	onSignIn func(ctx context.Context, method SignInMethod, outcome Outcome, took time.Duration) // may be nil
+func (e Event) isRejection() bool {
+	return strings.HasSuffix(string(e.Kind), ".rejected") || strings.HasSuffix(string(e.Kind), ".throttled")
 }
 
-func newEventLog(now func() time.Time, log *slog.Logger, tell func(Event)) *eventLog {
-	l := &eventLog{now: now, log: log, tell: tell}
-	if tell != nil {
+// setSubject sets the user and the session that a rejection is about, if err knows them.
+func (e *Event) setSubject(err error) {
+	if subject, ok := errors.AsType[*rejection](err); ok {
+		e.UserID, e.SessionID = subject.userID, subject.sessionID
+	}
+}
+
+// Hooks are functions of the host that measure. A nil hook costs nothing. Hooks are called
+// within requests and concurrently, so they must return at once. [ErrorStatus] tells errors
+// that reject a request from failures. Module otelauth makes Hooks for OpenTelemetry.
+type Hooks struct {
+	// SignIn is called after each attempt to sign in, with its error, which is nil if the
+	// attempt was accepted, and how long it took. The time of a sign-in with GitHub is that
+	// of the callback.
+	SignIn func(ctx context.Context, method SignInMethod, err error, took time.Duration)
+
+	// Verify is called after each verification of a bearer token, with its error, which is
+	// nil if the token was accepted. Cached reports whether the token was in the cache.
+	Verify func(ctx context.Context, err error, cached bool, took time.Duration)
+}
+
+// EventLogConfig says where an [EventLog] delivers events. The zero value writes them to
+// slog.Default().
+type EventLogConfig struct {
+	// OnEvent is called with each event, one after the other, by [EventLog.Run]: no request
+	// waits for it, and it may take its time or panic. Up to 4096 events wait for it, of
+	// which at most half are rejections. Further events are dropped; the log says how many.
+	// If OnEvent is nil, events go to Logger.
+	OnEvent func(Event)
+
+	Hooks Hooks
+
+	// Now is the clock. nil means time.Now.
+	Now func() time.Time
+
+	// Logger is where events go if OnEvent is nil, and where the EventLog reports its own
+	// failures. nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// EventLog delivers the events of the components that share it, and calls their Hooks. A
+// [Service] makes its own from its Config; components that a host composes by hand get one in
+// each configuration. It is safe for concurrent use.
+type EventLog struct {
+	onEvent func(Event) // nil if events go to log
+	hooks   Hooks
+	now     func() time.Time
+	log     *slog.Logger
+
+	queue   chan Event
+	dropped atomic.Int64 // since that was last logged
+	ended   atomic.Bool  // no Run delivers any longer
+}
+
+const (
+	queuedEvents   = 4096            // that wait for OnEvent, in a megabyte or two
+	deliverTimeout = 5 * time.Second // that Run waits at its end for OnEvent
+)
+
+// NewEventLog returns an EventLog. It starts nothing: with OnEvent set, events are delivered
+// while [EventLog.Run] runs.
+func NewEventLog(cfg EventLogConfig) *EventLog {
+	l := &EventLog{onEvent: cfg.OnEvent, hooks: cfg.Hooks, now: orNow(cfg.Now), log: orDefault(cfg.Logger)}
+	if l.onEvent != nil {
 		l.queue = make(chan Event, queuedEvents)
 	}
 	return l
 }
 
-// emit notes what has just happened in a request, and whose request it is. It never
-// waits: where the host's function does not keep up, what is more is counted.
-func (l *eventLog) emit(ctx context.Context, e Event) {
-	if l == nil {
-		return
-	}
-	e.At, e.Client = l.now().UTC(), clientOf(ctx)
-	if caller, ok := ctx.Value(callerKey{}).(*callerContext); ok && e.ActorID == "" {
-		e.ActorID = caller.identity.UserID
-	}
-	if l.tell == nil || l.ended.Load() {
-		level := slog.LevelInfo
-		if e.isRefusal() {
-			level = slog.LevelWarn
-		}
-		l.log.LogAttrs(ctx, level, "auth: "+string(e.Kind), slog.Any("event", e))
-	}
-	if l.tell == nil {
-		return
-	}
-	queue := l.queue
-	if e.isRefusal() && len(queue) > queuedEvents/2 {
-		queue = nil // anybody can have things refused, and must not push out what was done
-	}
-	select {
-	case queue <- e:
-	default:
-		if l.dropped.Add(1) == 1 {
-			l.log.ErrorContext(ctx, "auth: Config.OnEvent does not keep up, or Service.Run does not run: events are lost")
-		}
-	}
-}
-
-func (e Event) isRefusal() bool {
-	return strings.HasSuffix(string(e.Kind), ".rejected") || strings.HasSuffix(string(e.Kind), ".throttled")
-}
-
-// signIn is emit for an attempt to sign in that began then, with what came of it.
-func (l *eventLog) signIn(ctx context.Context, began time.Time, e Event, token Token, err error) {
-	if l == nil {
-		return
-	}
-	if l.onSignIn != nil {
-		l.onSignIn(ctx, e.Method, outcomeOf(err), time.Since(began))
-	}
-	var throttled *ThrottledError
-	switch {
-	case err == nil:
-		e.Kind, e.UserID, e.SessionID = EventSignedIn, token.User.ID, token.Session.ID
-		e.ActorID = e.UserID
-	case errors.As(err, &throttled):
-		e.Kind = EventSignInThrottled
-	default:
-		e.Kind, e.Reason = EventSignInRejected, reasonOf(err)
-		e.about(err)
-	}
-	l.emit(ctx, e)
-}
-
-// refusalOf is a refusal of which is known whom it is about, from a signature or from the
-// store and not by what somebody claims: for the events.
-type refusalOf struct {
-	error
-	userID, sessionID string
-}
-
-func (r *refusalOf) Unwrap() error { return r.error }
-
-// refusedTo returns err as a refusal to the user, if it is one.
-func refusedTo(userID, sessionID string, err error) error {
-	if !errors.Is(err, ErrTokenRejected) && !errors.Is(err, ErrInvalidCredentials) {
-		return err
-	}
-	return &refusalOf{err, userID, sessionID}
-}
-
-// about notes in the event whom the refusal is about, where that is known.
-func (e *Event) about(err error) {
-	if refusal, ok := errors.AsType[*refusalOf](err); ok {
-		e.UserID, e.SessionID = refusal.userID, refusal.sessionID
-	}
-}
-
-// runDelivery delivers until ctx is done, in a goroutine, and returns a function that
-// waits for its end.
-func (l *eventLog) runDelivery(ctx context.Context) (wait func()) {
-	if l.tell == nil {
-		return func() {}
-	}
+// Run calls OnEvent with one event after the other until ctx is done, then with the events
+// that still wait, and returns ctx's error. If OnEvent takes more than 5 seconds then, Run
+// returns without it. Events that come after Run has ended go to the log as well, because
+// they may wait in vain for another Run. Run must not be called twice at the same time. If
+// OnEvent is nil, Run only waits for ctx.
+func (l *EventLog) Run(ctx context.Context) error {
 	done := make(chan struct{})
 	l.ended.Store(false)
 	go func() {
 		defer close(done)
-		l.deliver(ctx)
-	}()
-	return func() {
-		select {
-		case <-done:
-		case <-time.After(deliverTimeout):
+		if l.onEvent != nil {
+			l.deliver(ctx)
 		}
+	}()
+	<-ctx.Done()
+	select {
+	case <-done:
+	case <-time.After(deliverTimeout):
 	}
+	return ctx.Err()
 }
 
-// deliver gives the host's function one event after the other until ctx is done, and
-// then what is left.
-func (l *eventLog) deliver(ctx context.Context) {
+// deliver calls OnEvent until ctx is done, and then for the events that still wait.
+func (l *EventLog) deliver(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
 		case e := <-l.queue:
-			l.give(e)
+			l.call(e)
 		case <-ctx.Done():
 		}
 	}
-	l.ended.Store(true) // what comes now waits for another Run, if there is one
+	l.ended.Store(true)
 	for {
 		select {
 		case e := <-l.queue:
-			l.give(e)
+			l.call(e)
 		default:
 			return
 		}
 	}
 }
 
-func (l *eventLog) give(e Event) {
+func (l *EventLog) call(e Event) {
 	defer func() {
 		if p := recover(); p != nil {
-			l.log.Error("auth: Config.OnEvent panicked", "kind", e.Kind, "panic", p, "stack", string(debug.Stack()))
+			l.log.Error("auth: OnEvent panicked", "kind", e.Kind, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	if lost := l.dropped.Swap(0); lost > 0 {
-		l.log.Error("auth: events were lost, for Config.OnEvent did not keep up", "events", lost)
+		l.log.Error("auth: events were dropped because OnEvent did not keep up", "events", lost)
 	}
-	l.tell(e)
+	l.onEvent(e)
 }
 
-// reasonOf is what an error of this package says beyond what it is: never anything
-// that came with a request.
-func reasonOf(err error) string {
-	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed} {
-		if errors.Is(err, known) {
-			return strings.TrimPrefix(strings.TrimPrefix(err.Error(), known.Error()), ": ")
+// emit records an event of a request, with its client and its caller. It never waits: if
+// OnEvent does not keep up, the event is dropped and counted. A nil EventLog records nothing.
+func (l *EventLog) emit(ctx context.Context, e Event) {
+	if l == nil {
+		return
+	}
+	e.At, e.Client = l.now().UTC(), clientOf(ctx)
+	if caller := callerOf(ctx); caller != nil && e.ActorID == "" {
+		e.ActorID = caller.identity.UserID
+	}
+	if l.onEvent == nil || l.ended.Load() {
+		level := slog.LevelInfo
+		if e.isRejection() {
+			level = slog.LevelWarn
+		}
+		l.log.LogAttrs(ctx, level, "auth: "+string(e.Kind), slog.Any("event", e))
+	}
+	if l.onEvent == nil {
+		return
+	}
+	queue := l.queue
+	if e.isRejection() && len(queue) > queuedEvents/2 {
+		queue = nil // anybody can cause rejections, and must not push out the record of changes
+	}
+	select {
+	case queue <- e:
+	default:
+		if l.dropped.Add(1) == 1 {
+			l.log.ErrorContext(ctx, "auth: events are dropped: OnEvent does not keep up, or Run does not run")
 		}
 	}
-	_, detail := ErrorStatus(err)
-	return detail
+}
+
+// signIn records an attempt to sign in that began at the given time: accepted for the user and
+// the session if err is nil.
+func (l *EventLog) signIn(ctx context.Context, began time.Time, e Event, err error) {
+	if l == nil {
+		return
+	}
+	if l.hooks.SignIn != nil {
+		l.hooks.SignIn(ctx, e.Method, err, time.Since(began))
+	}
+	var throttled *ThrottledError
+	switch {
+	case err == nil:
+		e.Kind, e.ActorID = EventSignedIn, e.UserID
+	case errors.As(err, &throttled):
+		e.Kind = EventSignInThrottled
+	default:
+		e.Kind, e.Reason = EventSignInRejected, rejectionReason(err)
+		e.setSubject(err)
+	}
+	l.emit(ctx, e)
+}
+
+// verifyHook returns the hook that measures verifications, or nil.
+func (l *EventLog) verifyHook() func(ctx context.Context, err error, cached bool, took time.Duration) {
+	if l == nil {
+		return nil
+	}
+	return l.hooks.Verify
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/internal/authtest"
 )
 
 // eventKinds returns the kinds that the package declares, read from its source.
@@ -57,7 +58,7 @@ func TestThePageOfEventsListsEachKind(t *testing.T) {
 }
 
 // recorded is the events that a host's function has been given.
-type recorded struct{ record[auth.Event] }
+type recorded struct{ authtest.Record[auth.Event] }
 
 // deliver runs the service for long enough to deliver what has happened, and returns it.
 func (r *recorded) deliver(t testing.TB, svc *auth.Service) []auth.Event {
@@ -65,7 +66,7 @@ func (r *recorded) deliver(t testing.TB, svc *auth.Service) []auth.Event {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	require.ErrorIs(t, svc.Run(ctx), context.Canceled)
-	return r.take()
+	return r.Take()
 }
 
 // Each event is made to happen over HTTP, where there is a call for it.
@@ -75,7 +76,7 @@ func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
 	g := newGitHub(t, githubOptions{
 		fake: githubtest.Config{TokenLifetime: time.Hour},
 		configure: func(_ *githubFixture, cfg *auth.Config) {
-			cfg.OnEvent = got.add
+			cfg.OnEvent = got.Add
 			cfg.Credentials.AllowImported = true
 		},
 	})
@@ -180,7 +181,7 @@ func (g *githubFixture) deny(token string) page {
 func TestEachRefusedSignInSaysWhyToTheOperatorAlone(t *testing.T) {
 	t.Parallel()
 	var got recorded
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.add })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	expiring, err := f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
 	require.NoError(t, err)
 	f.clock.Advance(time.Minute)
@@ -212,7 +213,7 @@ func TestEachRefusedSignInSaysWhyToTheOperatorAlone(t *testing.T) {
 func TestARefusedTokenThatWasGoodOnceSaysWhoseItWas(t *testing.T) {
 	t.Parallel()
 	for _, reads := range []bool{false, true} {
-		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.CheckSessionsInStore = reads })
+		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = reads })
 		token := f.signIn(f.user)
 		forged := token[:len(token)-4] + "AAAA"
 		refused := func(token, reason, whose string) {
@@ -248,7 +249,7 @@ func TestWhatAHostsHandlerDoesHasTheClientOfItsRequest(t *testing.T) {
 func TestEventsThatComeWhenRunHasEndedAreInTheLog(t *testing.T) {
 	t.Parallel()
 	var got recorded
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.add })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	f.login(f.userPair)
 	require.NotContains(t, f.log.String(), "sign_in.accepted")
 	require.Len(t, got.deliver(t, f.svc), 3)
@@ -298,16 +299,16 @@ func TestAHostsFunctionThatIsSlowOrPanicsHarmsNoRequest(t *testing.T) {
 		synctest.Wait()
 		stop()
 		<-ended
-		require.Contains(t, f.log.String(), "Config.OnEvent panicked")
-		require.Contains(t, f.log.String(), "events are lost")
-		require.Regexp(t, `events were lost, for Config.OnEvent did not keep up" events=\d+`, f.log.String())
+		require.Contains(t, f.log.String(), "OnEvent panicked")
+		require.Contains(t, f.log.String(), "events are dropped")
+		require.Regexp(t, `events were dropped because OnEvent did not keep up" events=\d+`, f.log.String())
 	})
 }
 
 func TestAFloodOfBadTokensPushesNothingOutThatWasDone(t *testing.T) {
 	t.Parallel()
 	var got recorded
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.add })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	got.deliver(t, f.svc)
 	for range 10_000 {
 		_, err := f.svc.Identify(newBearer("x"))
@@ -354,7 +355,7 @@ func TestRunDeliversWhatIsLeftAndWaitsForTheHostsFunctionForAWhile(t *testing.T)
 func TestASuperUserWhoActsOnAnotherIsTheActor(t *testing.T) {
 	t.Parallel()
 	var got recorded
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.add })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	session, err := f.svc.SignIn(t.Context(), f.user.ID)
 	require.NoError(t, err)
 	token := f.signIn(f.admin)

@@ -26,7 +26,7 @@ func withUser(id, username string) *memstore.Store {
 // Access keys alone, for a program that has its own idea of a session.
 func ExampleCredentialVerifier() {
 	ctx := context.Background()
-	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), auth.CredentialConfig{
+	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), nil, auth.CredentialConfig{
 		AccessKeyPrefix:    "acme_key",
 		AccessSecretPrefix: "acme_secret",
 	})
@@ -39,13 +39,13 @@ func ExampleCredentialVerifier() {
 	}
 	fmt.Println(pair.AccessKey[:9], pair.AccessSecret) // the secret does not print; Reveal returns it
 
-	credential, err := keys.Verify(ctx, pair)
-	fmt.Println(credential.User.Username, credential.Key.Label, err)
+	key, user, err := keys.Verify(ctx, pair)
+	fmt.Println(user.Username, key.Label, err)
 
 	if err := keys.Revoke(ctx, pair.AccessKey); err != nil {
 		log.Fatal(err)
 	}
-	_, err = keys.Verify(ctx, pair)
+	_, _, err = keys.Verify(ctx, pair)
 	fmt.Println(errors.Is(err, auth.ErrInvalidCredentials))
 	// Output:
 	// acme_key_ [redacted]
@@ -60,11 +60,8 @@ func ExampleTokenIssuer() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	tokens, err := auth.NewTokenIssuer(withUser("u1", "alice"), auth.TokenConfig{
-		Issuer:      "https://api.example.com",
-		SigningKeys: []auth.SigningKey{key},
-		Lifetime:    time.Hour,
-	})
+	tokens, err := auth.NewTokenIssuer(withUser("u1", "alice"), "https://api.example.com", []auth.SigningKey{key},
+		auth.TokenConfig{Lifetime: time.Hour})
 	if err != nil {
 		log.Fatal(err)
 	}

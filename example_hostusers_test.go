@@ -42,16 +42,15 @@ func (p *people) disable(id string) {
 
 // A host that has a table of users already: keys and sessions are in the store,
 // and who the users are, and whether they are active, the host says.
-func ExampleUsers() {
+func ExampleNewWithUsers() {
 	key, err := auth.NewHS256Key("2026-01", []byte("a secret of 32 random bytes, say"))
 	if err != nil {
 		log.Fatal(err)
 	}
 	table := &people{byID: map[string]auth.User{"42": {ID: "42", Username: "alice", IsActive: true}}}
-	svc, err := auth.New(memstore.NewWithoutUsers(), auth.Config{
+	svc, err := auth.NewWithUsers(memstore.NewAccounts(), table, auth.Config{
 		Issuer:      "https://api.example.com",
 		SigningKeys: []auth.SigningKey{key},
-		Users:       table,
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -32,7 +32,7 @@ func ExampleService_ImportUsers() {
 {"username":"bob","keys":[{"access_key":"bob-laptop","hash":"correct horse"}]}
 `)
 	progress, err := svc.ImportUsers(context.Background(), lines, auth.ImportOptions{
-		OnRejected: func(refused auth.RefusedLine) { fmt.Printf("line %d: %v\n", refused.Line, refused.Err) },
+		OnRejected: func(line int, err error) { fmt.Printf("line %d: %v\n", line, err) },
 	})
 	fmt.Printf("%d added, %d refused, error: %v\n", progress.Added, progress.Rejected, err)
 	// Output:

@@ -14,7 +14,7 @@ import (
 // A new secret for a key, with a day for its clients to take it up.
 func ExampleCredentialVerifier_Rotate() {
 	ctx := context.Background()
-	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), auth.CredentialConfig{})
+	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), nil, auth.CredentialConfig{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -26,8 +26,8 @@ func ExampleCredentialVerifier_Rotate() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	_, errOld := keys.Verify(ctx, pair)
-	_, errNew := keys.Verify(ctx, next)
+	_, _, errOld := keys.Verify(ctx, pair)
+	_, _, errNew := keys.Verify(ctx, next)
 	fmt.Println(errOld, errNew)
 	// Output: <nil> <nil>
 }
@@ -36,7 +36,7 @@ func ExampleCredentialVerifier_Rotate() {
 // which end there and then.
 func ExampleCredentialVerifier_RevokeLeaked() {
 	ctx := context.Background()
-	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), auth.CredentialConfig{})
+	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), nil, auth.CredentialConfig{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func ExampleCredentialVerifier_RevokeLeaked() {
 		}
 		fmt.Println("revoked the key of", key.UserID, "for the", key.Label)
 	}
-	_, err = keys.Verify(ctx, pair)
+	_, _, err = keys.Verify(ctx, pair)
 	fmt.Println(err)
 	// Output:
 	// revoked the key of u1 for the build server

@@ -128,7 +128,10 @@ func (c *TokenCache) Content() (tokens, bytes int) {
 func (s *Service) KnownRevocations() int64 { return s.tokens.feed.known.count.Load() }
 
 // Sign signs the token anew.
-func (t *TokenIssuer) Sign(token Token) (string, error) { return t.sign(token.Session, token.User) }
+func (t *TokenIssuer) Sign(token Token) (string, error) {
+	signed, err := t.sign(token.Session, token.User)
+	return signed.Bearer.Reveal(), err
+}
 
 // Revocations is what an instance knows of ended sessions, alone.
 type Revocations struct{ known *revocations }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -83,7 +84,7 @@ func TestAHangingStoreIs503AfterTheTimeout(t *testing.T) {
 			hang := false
 			f := newFixture(t, watch(func(method string) error {
 				if hang && method == "ListRevocations" {
-					return errHang
+					return authtest.ErrHang
 				}
 				return nil
 			}))
@@ -107,7 +108,7 @@ func TestAHangingStoreIs503AfterTheTimeout(t *testing.T) {
 					armed := false
 					f := newFixture(t, watch(func(method string) error {
 						if armed && method == hanging {
-							return errHang
+							return authtest.ErrHang
 						}
 						return nil
 					}))
@@ -126,13 +127,13 @@ func TestAFailedBootstrapCanBeTriedAgain(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	faults := map[string]bool{"Bootstrap": true}
-	store := &faultyStore{Store: f.store, before: func(method string) error {
+	store := authtest.FaultyStore(f.store, func(method string) error {
 		if faults[method] {
 			return errors.New("away")
 		}
 		return nil
-	}}
-	svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.key}, Now: f.clock.Now})
+	})
+	svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now})
 	require.NoError(t, err)
 	again := func() error {
 		_, err := svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, f.adminPair)
@@ -151,8 +152,8 @@ func TestEveryStoreErrorReachesTheCaller(t *testing.T) {
 	t.Parallel()
 	down := errors.New("down")
 	f := newFixture(t)
-	store := &faultyStore{Store: f.store, before: func(string) error { return down }}
-	svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.key}, Now: f.clock.Now})
+	store := authtest.FaultyStore(f.store, func(string) error { return down })
+	svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now})
 	require.NoError(t, err)
 	ctx := t.Context()
 	require.ErrorIs(t, second(svc.Register(ctx, auth.UserParams{Username: "new"})), down)

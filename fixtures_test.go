@@ -2,10 +2,6 @@ package auth_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -13,127 +9,31 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
 )
 
-const issuer = "https://api.example.com"
-
-// clock is a clock that moves when it is told to.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newClock() *clock {
-	return &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 678901234, time.UTC)}
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// record is what a function of the host's has been given, in order.
-type record[T any] struct {
-	mu   sync.Mutex
-	kept []T
-}
-
-func (r *record[T]) add(item T) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.kept = append(r.kept, item)
-}
-
-// take returns what has come since it was called last.
-func (r *record[T]) take() []T {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	kept := r.kept
-	r.kept = nil
-	return kept
-}
-
-// signer is a signing key of ours together with what forges with it: golang-jwt,
-// which signs anything.
-type signer struct {
-	key    auth.SigningKey
-	method jwt.SigningMethod
-	secret any
-}
-
-func newSigners(t testing.TB) map[string]signer {
-	t.Helper()
-	secret := random(32)
-	hs, err := auth.NewHS256Key("hs", secret)
-	require.NoError(t, err)
-	ecdsaKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	es, err := auth.NewES256Key("es", ecdsaKey)
-	require.NoError(t, err)
-	_, edKey, err := ed25519.GenerateKey(rand.Reader)
-	require.NoError(t, err)
-	ed, err := auth.NewEdDSAKey("ed", edKey)
-	require.NoError(t, err)
-	return map[string]signer{
-		"HS256": {hs, jwt.SigningMethodHS256, secret},
-		"ES256": {es, jwt.SigningMethodES256, ecdsaKey},
-		"EdDSA": {ed, jwt.SigningMethodEdDSA, edKey},
-	}
-}
-
-// forge signs any header and claims, given as JSON text.
-func (s signer) forge(t testing.TB, header, claims string) string {
-	t.Helper()
-	text := segment(header) + "." + segment(claims)
-	signature, err := s.method.Sign(text, s.secret)
-	require.NoError(t, err)
-	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
-}
-
-func segment(text string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(text))
-}
+const issuer = authtest.Issuer
 
 func rawStd(b []byte) string {
 	return base64.RawStdEncoding.EncodeToString(b)
 }
 
-func random(n int) []byte {
-	b := make([]byte, n)
-	rand.Read(b)
-	return b
-}
-
-func symmetricKey(t testing.TB, id string) auth.SymmetricKey {
-	t.Helper()
-	key, err := auth.NewSymmetricKey(id, random(32))
-	require.NoError(t, err)
-	return key
-}
-
-// fixture is a service on a store in memory, with two users.
+// fixture is a service on a store in memory, with two users. With a source of users it has
+// accounts in place of the store, and makes no users.
 type fixture struct {
-	t      testing.TB
-	clock  *clock
-	store  auth.Store
-	signer signer
-	svc    *auth.Service
-	log    *bytes.Buffer
+	t        testing.TB
+	clock    *authtest.Clock
+	store    auth.Store        // nil with a source
+	accounts auth.AccountStore // the store, or the accounts of the source's users
+	source   auth.UserSource
+	signer   authtest.Signer
+	svc      *auth.Service
+	log      *bytes.Buffer
 
 	admin     auth.User
 	adminPair auth.KeyPair
@@ -143,11 +43,10 @@ type fixture struct {
 	hostsErrors bool // whether Config.WriteError is set
 }
 
-// newFixture makes one; the functions may change its parts first. With
-// Config.Users it makes nobody.
+// newFixture makes a fixture; the functions may change its parts first.
 func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, clock: newClock(), store: memstore.New(), signer: newSigners(t)["HS256"], log: new(bytes.Buffer)}
+	f := &fixture{t: t, clock: authtest.NewClock(), store: memstore.New(), signer: authtest.NewSigners(t)["HS256"], log: new(bytes.Buffer)}
 	cfg := auth.Config{
 		Issuer: issuer,
 		Now:    f.clock.Now,
@@ -157,15 +56,18 @@ func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 		c(f, &cfg)
 	}
 	if cfg.SigningKeys == nil {
-		cfg.SigningKeys = []auth.SigningKey{f.signer.key}
+		cfg.SigningKeys = []auth.SigningKey{f.signer.Key}
 	}
 	f.hostsErrors = cfg.WriteError != nil
 	var err error
-	f.svc, err = auth.New(f.store, cfg)
-	require.NoError(t, err)
-	if cfg.Users != nil {
+	if f.source != nil {
+		f.svc, err = auth.NewWithUsers(f.accounts, f.source, cfg)
+		require.NoError(t, err)
 		return f
 	}
+	f.accounts = f.store
+	f.svc, err = auth.New(f.store, cfg)
+	require.NoError(t, err)
 
 	f.adminPair = f.svc.Credentials().GeneratePair()
 	f.admin, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
@@ -174,6 +76,27 @@ func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	require.NoError(t, err)
 	f.user, f.userPair = made.User, made.Pair
 	return f
+}
+
+// instance returns another service over the fixture's store, or over its accounts.
+func (f *fixture) instance(cfg auth.Config) (*auth.Service, error) {
+	if f.source != nil {
+		return auth.NewWithUsers(f.accounts, f.source, cfg)
+	}
+	return auth.New(f.store, cfg)
+}
+
+// watch asks before each call of the fixture's store whether it may succeed.
+func watch(before func(method string) error) func(*fixture, *auth.Config) {
+	return func(f *fixture, _ *auth.Config) { f.injectFaults(before) }
+}
+
+func (f *fixture) injectFaults(before func(method string) error) {
+	if f.source != nil {
+		f.accounts = authtest.FaultyAccounts(f.accounts, before)
+		return
+	}
+	f.store = authtest.FaultyStore(f.store, before)
 }
 
 func (f *fixture) signIn(user auth.User) string {

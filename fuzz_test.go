@@ -11,6 +11,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -19,7 +20,7 @@ import (
 func FuzzVerify(f *testing.F) {
 	var all []*tokens
 	issued := map[string]bool{}
-	for _, s := range newSigners(f) {
+	for _, s := range authtest.NewSigners(f) {
 		fixture := newTokens(f, s, auth.TokenConfig{})
 		token := fixture.token.Bearer.Reveal()
 		issued[token] = true
@@ -47,7 +48,7 @@ func FuzzVerify(f *testing.F) {
 // FuzzTokenContent signs any header and claims with the right key. Whatever is
 // accepted, golang-jwt accepts too, and it says the same there.
 func FuzzTokenContent(f *testing.F) {
-	fixture := newTokens(f, newSigners(f)["HS256"], auth.TokenConfig{})
+	fixture := newTokens(f, authtest.NewSigners(f)["HS256"], auth.TokenConfig{})
 	header, claims := fixture.header(nil), fixture.claims(f, nil)
 	f.Add(header, claims)
 	f.Add(strings.Replace(header, "HS256", "none", 1), claims)
@@ -59,7 +60,7 @@ func FuzzTokenContent(f *testing.F) {
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuer(issuer), jwt.WithAudience(issuer),
 		jwt.WithExpirationRequired(), jwt.WithStrictDecoding(), jwt.WithTimeFunc(fixture.clock.Now))
 	f.Fuzz(func(t *testing.T, header, claims string) {
-		token := fixture.forge(t, header, claims)
+		token := fixture.Forge(t, header, claims)
 		identity, err := fixture.issuer.Verify(t.Context(), token)
 		if err != nil {
 			require.ErrorIs(t, err, auth.ErrTokenRejected)
@@ -69,7 +70,7 @@ func FuzzTokenContent(f *testing.F) {
 			jwt.RegisteredClaims
 			Username string `json:"username"`
 		}
-		_, err = parser.ParseWithClaims(token, &other, func(*jwt.Token) (any, error) { return fixture.secret, nil })
+		_, err = parser.ParseWithClaims(token, &other, func(*jwt.Token) (any, error) { return fixture.Secret, nil })
 		require.NoError(t, err)
 		require.Equal(t, auth.Identity{
 			UserID: other.Subject, Username: other.Username, SessionID: other.ID,
@@ -137,7 +138,7 @@ func FuzzLoginBody(f *testing.F) {
 // FuzzStoredHash gives the decoder of stored hashes any text. It must not
 // panic, and must accept nothing that is out of bounds to compute.
 func FuzzStoredHash(f *testing.F) {
-	hasher, err := auth.NewHasher([]auth.SymmetricKey{symmetricKey(f, "p1"), auth.NoPepper()})
+	hasher, err := auth.NewHasher([]auth.SymmetricKey{authtest.SymmetricKey(f, "p1"), auth.NoPepper()})
 	require.NoError(f, err)
 	f.Add(hasher.Fast("u", "k", "s"))
 	f.Add("$sha256$v=1$" + strings.Repeat("A", 43))

@@ -12,89 +12,94 @@ import (
 	"time"
 )
 
-// GitHubConfig says how users sign in with GitHub and connect their accounts.
-// ClientID, ClientSecret and CallbackURL are required: those of an OAuth app
-// that is registered at GitHub.
+// GitHubConfig says how users sign in with GitHub and connect their accounts. ClientID,
+// ClientSecret and CallbackURL are required: those of an OAuth app that is registered at GitHub.
 type GitHubConfig struct {
 	ClientID     string
 	ClientSecret Secret
 
-	// CallbackURL is where GitHub sends the browser back to, as registered:
-	// https, but for loopback addresses. Its origin is the public origin of the
-	// host, for every redirect to its pages.
+	// CallbackURL is where GitHub sends the browser back to, as registered. It must be https,
+	// except on loopback or with InsecureCookies. The host's pages have the same origin.
 	CallbackURL string
 
-	// BaseURL is "https://github.com" unless set: to https://HOST for GitHub
-	// Enterprise Server, to https://SUB.ghe.com for GitHub with data residency.
+	// BaseURL is where users see GitHub: https://HOST for GitHub Enterprise Server,
+	// https://SUB.ghe.com for GitHub with data residency. The default is
+	// "https://github.com".
 	BaseURL string
 
-	// APIURL is the REST API's, unless set the one that goes with BaseURL:
-	// "https://api.github.com", https://HOST/api/v3, https://api.SUB.ghe.com.
+	// APIURL is where the REST API is. The default follows from BaseURL:
+	// "https://api.github.com", https://HOST/api/v3 or https://api.SUB.ghe.com.
 	APIURL string
 
-	// Host is the name under which accounts are remembered: BaseURL's unless
-	// set. Accounts of two hosts are never the same, whatever their numbers.
+	// Host is the name under which accounts are remembered. The default is BaseURL's host.
+	// Accounts of two hosts are never the same, whatever their numbers.
 	Host string
 
-	// SignInScopes are asked for at a sign-in, "read:user" and "user:email"
-	// unless set, and ConnectScopes to connect, "repo" and "user:email".
+	// SignInScopes are requested for a sign-in, ConnectScopes for connecting an account. nil
+	// means "read:user" and "user:email" for the one, "repo" and "user:email" for the other.
 	SignInScopes  []string
 	ConnectScopes []string
 
-	// SuperUsers are the accounts that become super users when they are made, by
-	// their numbers. It cannot be set with [Config.Users].
+	// SuperUsers are the numbers of the accounts whose users become super users when they are
+	// made. It cannot be set with [NewWithUsers].
 	SuperUsers []int64
 
-	// AllowedUsers, AllowedOrganizations and AllowedTeams are who may come in,
-	// by their numbers: whoever is in one of the three, everybody if all are
-	// empty. Organisations and teams make the scope "read:org" asked for.
+	// AllowedUsers, AllowedOrganizations and AllowedTeams are the numbers of the accounts,
+	// organizations and teams that may sign in and connect: an account that is in one of the
+	// three lists may. If all are empty, every account may. Organizations and teams add the
+	// scope "read:org".
 	AllowedUsers         []int64
 	AllowedOrganizations []int64
 	AllowedTeams         []int64
 
-	// Admit decides about those whom the lists let in, if it is set. Whoever it
-	// returns false for is refused; an error is answered with 503.
+	// Admit, if set, decides about the accounts that the lists allow. An account for which it
+	// returns false is refused; an error answers 503.
 	Admit func(ctx context.Context, profile GitHubProfile) (bool, error)
 
-	// MembershipMaxAge is how long the access keys of a user whom GitHub sign-in
-	// made go on signing in without GitHub's word that the user may still come in.
-	// After that [Service.Login] asks GitHub with the user's token, which takes a
-	// call or a few. Where there is no token, or one that lacks a scope, or GitHub
-	// says no, the keys sign in again when the user has signed in with GitHub;
-	// where GitHub does not answer, the call answers 503. Zero means never to ask:
-	// who leaves an organisation keeps the keys. It cannot be set with [Config.Users].
+	// MembershipMaxAge is how long the access keys of a user whom a GitHub sign-in made keep
+	// signing in after the lists and Admit last allowed the account. Then [Service.Login] asks
+	// GitHub again with the user's token, which takes a call or a few. If there is no token, or
+	// it lacks a scope, or the account is refused, the keys sign in again only after the user
+	// has signed in with GitHub; if GitHub does not answer, the call answers 503. Zero means
+	// never to ask: a user who leaves an organization keeps the keys. It cannot be set with
+	// [NewWithUsers].
 	MembershipMaxAge time.Duration
 
-	// DisableSignUp lets nobody in by GitHub whose account is not linked to a user
-	// already: it makes no users, and does not ask Users.ResolveGitHub for any.
+	// DisableSignUp refuses accounts that are not linked to a user yet: GitHub sign-in makes
+	// no users and does not call UserSource.ResolveGitHub.
 	DisableSignUp bool
 
-	// ConnectedPage is the path of the host's page to which the browser is sent
-	// when an account has been connected. Without it, and without browser
-	// sessions, a small page of ours says so.
+	// ConnectedPage is the path of the host's page to which the browser is sent when an
+	// account has been connected. If it is empty, and there are no browser sessions, a small
+	// page of this package says so.
 	ConnectedPage string
 
-	// InsecureUnboundState lets a sign-in that one program began end in another: a
-	// command line prints the URL, a browser opens it and shows the answer. The
-	// price is that whoever sends somebody such a URL can have them signed in as
-	// the sender. Connecting never allows it.
+	// InsecureUnboundState lets a sign-in that one program began complete in another: a
+	// command line prints the URL, a browser opens it and shows the answer. The price is that
+	// an attacker who sends somebody such a URL can have them signed in as the attacker.
+	// Connecting an account is always bound to the browser.
 	InsecureUnboundState bool
 
-	// InsecureCookies allows plain http elsewhere than on loopback. Whoever can
-	// read the traffic can then sign in as anybody.
+	// InsecureCookies allows plain http elsewhere than on loopback. An attacker who can read
+	// the traffic can then sign in as anybody.
 	InsecureCookies bool
 
-	// HTTPClient makes the calls to GitHub: its Transport is used, its timeout
-	// and its redirects are not. http.DefaultTransport unless set.
+	// HTTPClient makes the calls to GitHub. Only its Transport is used. nil means
+	// http.DefaultTransport.
 	HTTPClient *http.Client
 
-	// Timeout is how long one flow may wait for GitHub in all: 10 seconds unless
-	// set.
+	// Timeout is how long one flow may wait for GitHub in all. Zero means 10 seconds.
 	Timeout time.Duration
 
-	// Now is the clock, time.Now unless set; Logger gets what goes wrong without
-	// making a call fail, slog.Default() unless set.
-	Now    func() time.Time
+	// Events gets the connector's events and calls its hooks. nil means none. In a [Config]
+	// it must be nil, because the Service has an EventLog of its own.
+	Events *EventLog
+
+	// Now is the clock. nil means time.Now, and in a [Config] the Service's clock.
+	Now func() time.Time
+
+	// Logger gets failures that make no call fail. nil means slog.Default(), and in a
+	// [Config] the Service's logger.
 	Logger *slog.Logger
 }
 
@@ -203,23 +208,23 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// GitHubConnector signs users in with GitHub, connects GitHub accounts to users,
-// and makes calls to GitHub for them. It is safe for concurrent use.
+// GitHubConnector signs users in with GitHub, connects GitHub accounts to users, and makes
+// calls to GitHub for them. It is safe for concurrent use.
 type GitHubConnector struct {
 	store   GitHubStore
 	tokens  *TokenIssuer
 	cfg     GitHubConfig
+	origin  string // the public origin of the host's pages
 	api     *githubAPI
 	cookies stateCookies
-	unbound *sealer   // of states that no cookie binds; nil unless they are allowed
-	sealer  *sealer   // of tokens in the store
-	events  *eventLog // nil but in a Service
+	unbound *sealer // of states that no cookie binds; nil unless they are allowed
+	sealer  *sealer // of tokens in the store
+	events  *EventLog
 }
 
-// NewGitHubConnector returns a connector, or an error that says what to change in
-// the configuration. Sessions that begin with GitHub get their tokens from the
-// issuer, over the same store; where users are the host's own, they are those of
-// the issuer's TokenConfig.Users. The sealing keys are shared by all instances; the
+// NewGitHubConnector returns a connector, or an error that says what to change in the
+// configuration. Sessions that begin with GitHub get their tokens from the issuer, over the
+// same store; the users are the issuer's. The sealing keys are shared by all instances; the
 // first seals, all open.
 func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []SymmetricKey, cfg GitHubConfig) (*GitHubConnector, error) {
 	if isNil(store) || tokens == nil {
@@ -246,29 +251,32 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 			return nil, err
 		}
 	}
+	insecure := cfg.InsecureCookies && strings.HasPrefix(cfg.CallbackURL, "http:")
 	return &GitHubConnector{
-		unbound: unbound,
 		store:   store,
 		tokens:  tokens,
 		cfg:     cfg,
+		origin:  originOf(cfg.CallbackURL),
 		api:     newGitHubAPI(cfg),
-		cookies: stateCookies{sealedCookies{sealer: cookieSealer, insecure: cfg.InsecureCookies && strings.HasPrefix(cfg.CallbackURL, "http:")}},
+		cookies: stateCookies{sealedCookies{sealer: cookieSealer, insecure: insecure}},
+		unbound: unbound,
 		sealer:  tokenSealer,
+		events:  cfg.Events,
 	}, nil
 }
 
-// checkUsers returns an error for what cannot be where users are the host's own:
-// only the host says who is a super user, and when GitHub last admitted somebody
-// is not remembered.
+// checkUsers returns an error for settings that are impossible over a UserSource: only the host
+// says which users are super users, and when GitHub last admitted a user is not recorded.
 func (cfg GitHubConfig) checkUsers(store GitHubStore, tokens *TokenIssuer) error {
-	hosts := tokens.users != nil
+	_, accounts := store.(AccountStore)
+	hostsUsers := tokens.users != nil
 	switch {
-	case hosts == keepsUsers(store):
+	case hostsUsers && hasUsers(store), !hostsUsers && accounts && !hasUsers(store):
 		return errors.New("auth: GitHub's store must be that of the token issuer: one of the two keeps users")
-	case hosts && len(cfg.SuperUsers) > 0:
-		return errors.New("auth: GitHub's SuperUsers cannot be set with Users: say in the host's own table who is one")
-	case hosts && cfg.MembershipMaxAge > 0:
-		return errors.New("auth: GitHub's MembershipMaxAge cannot be set with Users: " +
+	case hostsUsers && len(cfg.SuperUsers) > 0:
+		return errors.New("auth: GitHub's SuperUsers cannot be set with a UserSource: the host's own table says who is a super user")
+	case hostsUsers && cfg.MembershipMaxAge > 0:
+		return errors.New("auth: GitHub's MembershipMaxAge cannot be set with a UserSource: " +
 			"disable in the host's own table who has left, and call RevokeUser")
 	}
 	return nil
@@ -296,11 +304,16 @@ func newGitHubAPI(cfg GitHubConfig) *githubAPI {
 	}
 }
 
-// origin returns scheme and host of the callback: the host's public origin.
-func (g *GitHubConnector) origin() string {
-	u, err := url.Parse(g.cfg.CallbackURL)
-	if err != nil { // not after withDefaults
+// originOf returns the origin of a URL as browsers write it: scheme and host in lower case,
+// without the scheme's own port. It returns "" for text that is no URL.
+func originOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
 		return ""
 	}
-	return u.Scheme + "://" + u.Host
+	host := FoldASCII(u.Host)
+	if port := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]; port != "" {
+		host = strings.TrimSuffix(host, port)
+	}
+	return u.Scheme + "://" + host
 }

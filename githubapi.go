@@ -30,14 +30,6 @@ type githubAPI struct {
 	now    func() time.Time
 }
 
-// GitHubProfile is what GitHub says of an account.
-type GitHubProfile struct {
-	Account   GitHubAccount
-	Login     string
-	Name      string // may be empty
-	AvatarURL string // may be empty
-}
-
 // profile asks whose the token is. An id that is not exactly a positive integer
 // is an error: no user is made of a guess.
 func (a *githubAPI) profile(ctx context.Context, host, token string) (GitHubProfile, error) {
@@ -53,7 +45,7 @@ func (a *githubAPI) profile(ctx context.Context, host, token string) (GitHubProf
 	login, _ := object.Value(1).Text()
 	name, _ := object.Value(2).Text()
 	avatar, _ := object.Value(3).Text()
-	if !ok || id <= 0 || checkID("login", login, MaxGitHubTextLength) != nil {
+	if !ok || id <= 0 || checkID("login", login, maxGitHubTextLength) != nil {
 		return GitHubProfile{}, errors.New("auth: GitHub's answer for /user has no usable id or login")
 	}
 	return GitHubProfile{
@@ -66,7 +58,7 @@ func (a *githubAPI) profile(ctx context.Context, host, token string) (GitHubProf
 
 // textOrNone drops text that no store may keep and nobody needs.
 func textOrNone(text string) string {
-	if checkText("", text, MaxGitHubTextLength) != nil {
+	if checkText("", text, maxGitHubTextLength) != nil {
 		return ""
 	}
 	return text
@@ -91,7 +83,7 @@ func (a *githubAPI) email(ctx context.Context, token string) (string, error) {
 		text, _ := address.Value(0).Text()
 		primary, _ := address.Value(1).Bool()
 		verified, _ := address.Value(2).Bool()
-		if primary && verified && checkEmail(text) == nil && checkText("", text, MaxEmailLength) == nil {
+		if primary && verified && checkEmail(text) == nil && checkText("", text, maxEmailLength) == nil {
 			return text, nil
 		}
 	}
@@ -203,18 +195,6 @@ func (a *githubAPI) get(ctx context.Context, path, token string) ([]byte, error)
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	return a.do(r, http.StatusOK)
-}
-
-// githubStatusError is an answer with another status than the one that was
-// wanted.
-type githubStatusError struct {
-	status     int
-	limited    bool          // by the rate limit
-	retryAfter time.Duration // zero if GitHub does not say
-}
-
-func (e *githubStatusError) Error() string {
-	return "auth: GitHub answered with status " + strconv.Itoa(e.status)
 }
 
 func (a *githubAPI) do(r *http.Request, want int) ([]byte, error) {

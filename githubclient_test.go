@@ -10,6 +10,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -107,7 +108,7 @@ func TestATokenIsRefreshedBeforeItEnds(t *testing.T) {
 func (g *githubFixture) instance() *auth.Service {
 	cfg := g.github
 	svc, err := auth.New(g.store, auth.Config{
-		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.key}, SealingKeys: g.sealing, GitHub: &cfg, Now: g.clock.Now,
+		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing, GitHub: &cfg, Now: g.clock.Now,
 	})
 	require.NoError(g.t, err)
 	return svc
@@ -181,13 +182,13 @@ func TestSealingKeysAreReplacedOnRead(t *testing.T) {
 	g := newGitHub(t)
 	g.browser().connect(g.signIn(g.user))
 	sealed := func() []byte {
-		have, err := g.store.FindGitHubConnection(t.Context(), g.user.ID, "githubtest.invalid")
+		_, token, err := g.store.FindGitHubConnection(t.Context(), g.user.ID, "githubtest.invalid")
 		require.NoError(t, err)
-		return have.Token.Sealed
+		return token.Sealed
 	}
 	require.Contains(t, string(sealed()), "seal-1")
 	old := g.sealing
-	g.sealing = append([]auth.SymmetricKey{symmetricKey(t, "seal-2")}, old...)
+	g.sealing = append([]auth.SymmetricKey{authtest.SymmetricKey(t, "seal-2")}, old...)
 	_, err := g.instance().GitHub().TokenSource(t.Context(), g.user.ID).Token()
 	require.NoError(t, err)
 	require.Contains(t, string(sealed()), "seal-2")
@@ -208,13 +209,13 @@ func TestASwappedTokenRowIsAnError(t *testing.T) {
 	g.browser().connect(g.signIn(g.user))
 	require.NoError(t, g.fake.SignInAs(hubotLogin))
 	g.browser().connect(g.signIn(g.admin))
-	stolen, err := store.FindGitHubConnection(t.Context(), g.user.ID, "githubtest.invalid")
+	_, stolen, err := store.FindGitHubConnection(t.Context(), g.user.ID, "githubtest.invalid")
 	require.NoError(t, err)
-	own, err := store.FindGitHubConnection(t.Context(), g.admin.ID, "githubtest.invalid")
+	_, own, err := store.FindGitHubConnection(t.Context(), g.admin.ID, "githubtest.invalid")
 	require.NoError(t, err)
-	swapped := *own.Token
-	swapped.Sealed, swapped.Version = stolen.Token.Sealed, "swapped"
-	require.NoError(t, store.ReplaceGitHubToken(t.Context(), swapped, own.Token.Version))
+	swapped := *own
+	swapped.Sealed, swapped.Version = stolen.Sealed, "swapped"
+	require.NoError(t, store.ReplaceGitHubToken(t.Context(), swapped, own.Version))
 	_, err = g.svc.GitHub().TokenSource(t.Context(), g.admin.ID).Token()
 	require.Error(t, err)
 	require.NotErrorIs(t, err, auth.ErrNotFound)

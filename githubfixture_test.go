@@ -13,6 +13,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -55,7 +56,7 @@ func newGitHub(t testing.TB, options ...githubOptions) *githubFixture {
 		g.fake = fake
 		t.Cleanup(func() { fake.Close() })
 		id, secret := fake.Client()
-		cfg.SealingKeys = []auth.SymmetricKey{symmetricKey(t, "seal-1")}
+		cfg.SealingKeys = []auth.SymmetricKey{authtest.SymmetricKey(t, "seal-1")}
 		cfg.GitHub = &auth.GitHubConfig{
 			ClientID:     id,
 			ClientSecret: auth.NewSecret(secret),
@@ -178,7 +179,7 @@ func (g *githubFixture) status(token string) response {
 
 // links returns what the store has of an account, for checks that nothing is left.
 func (g *githubFixture) link(id int64) (auth.GitHubLink, error) {
-	return g.store.FindGitHubLink(g.t.Context(), auth.GitHubAccount{Host: "githubtest.invalid", ID: id})
+	return g.accounts.FindGitHubLink(g.t.Context(), auth.GitHubAccount{Host: "githubtest.invalid", ID: id})
 }
 
 func queryOf(t testing.TB, raw string) url.Values {

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/limits"
 	"github.com/stretchr/testify/require"
 )
 
@@ -92,7 +93,7 @@ func FuzzEmails(f *testing.F) {
 			return
 		}
 		require.True(t, utf8.ValidString(email))
-		require.LessOrEqual(t, len(email), auth.MaxEmailLength)
+		require.LessOrEqual(t, len(email), limits.Email)
 		var addresses []struct {
 			Email             string
 			Primary, Verified bool

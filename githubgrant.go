@@ -111,7 +111,7 @@ func (a *githubAPI) grant(token *oauth2.Token) (githubGrant, error) {
 		!strings.EqualFold(token.TokenType, "bearer"),
 		!isTokenText(g.AccessToken),
 		g.RefreshToken != "" && !isTokenText(g.RefreshToken),
-		checkText("scopes", g.scopes, MaxGitHubTextLength) != nil:
+		checkText("scopes", g.scopes, maxGitHubTextLength) != nil:
 		return githubGrant{}, errors.New("auth: GitHub's token reply is not as it should be")
 	}
 	if life > 0 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -185,7 +186,7 @@ func TestGitHubThatCannotSayIsNotAYes(t *testing.T) {
 
 func TestARecheckThatTheStoreCannotKeepIsNotAYes(t *testing.T) {
 	t.Parallel()
-	for _, fault := range []error{errors.New("store is down"), errHang, context.Canceled} {
+	for _, fault := range []error{errors.New("store is down"), authtest.ErrHang, context.Canceled} {
 		var call, failing atomic.Int64
 		failing.Store(-1)
 		m := newMember(t, watch(func(string) error {

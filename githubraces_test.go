@@ -144,10 +144,10 @@ func TestAGitHubTokenIsInNoOutput(t *testing.T) {
 	code := queryOf(t, callback).Get("code")
 	p := b.get(callback)
 	say(p.status, p.body)
-	have, err := g.store.FindGitHubConnection(t.Context(), g.user.ID, "githubtest.invalid")
+	link, kept, err := g.store.FindGitHubConnection(t.Context(), g.user.ID, "githubtest.invalid")
 	require.NoError(t, err)
-	stored.WriteString(mustPrint(have))
-	stored.Write(have.Token.Sealed)
+	stored.WriteString(mustPrint(link) + mustPrint(kept))
+	stored.Write(kept.Sealed)
 	secrets := []string{code}
 	for _, live := range g.fake.Tokens(octocat) {
 		secrets = append(secrets, live.Access, live.Refresh)

@@ -55,18 +55,18 @@ func TestInsecureCookiesAreAskedForByName(t *testing.T) {
 	cfg.InsecureCookies = true
 	connector, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
 	require.NoError(t, err)
-	start, err := connector.BeginSignIn(httptest.NewRequest(http.MethodGet, "/", nil), "")
+	_, cookie, err := connector.BeginSignIn(httptest.NewRequest(http.MethodGet, "/", nil), "")
 	require.NoError(t, err)
-	require.Regexp(t, `^auth_github_[0-3]$`, start.Cookie.Name)
-	require.False(t, start.Cookie.Secure)
+	require.Regexp(t, `^auth_github_[0-3]$`, cookie.Name)
+	require.False(t, cookie.Secure)
 
 	// On https the knob changes nothing.
 	cfg.CallbackURL = g.github.CallbackURL
 	connector, err = auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
 	require.NoError(t, err)
-	start, err = connector.BeginSignIn(httptest.NewRequest(http.MethodGet, "/", nil), "")
+	_, cookie, err = connector.BeginSignIn(httptest.NewRequest(http.MethodGet, "/", nil), "")
 	require.NoError(t, err)
-	require.True(t, start.Cookie.Secure)
+	require.True(t, cookie.Secure)
 }
 
 func TestTheRedirectURIComesFromTheConfigurationAlone(t *testing.T) {

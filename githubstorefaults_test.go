@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -55,7 +56,7 @@ func TestAFailingStoreLeavesNothingOfAGitHubFlow(t *testing.T) {
 		"failing":   errors.New("disk full"),
 		"timed out": fmt.Errorf("waiting: %w", context.DeadlineExceeded),
 		"cancelled": fmt.Errorf("gone: %w", context.Canceled),
-		"hanging":   errHang,
+		"hanging":   authtest.ErrHang,
 	} {
 		for flow, prepare := range githubFlows {
 			t.Run(failure+" in "+flow, func(t *testing.T) {
@@ -63,10 +64,10 @@ func TestAFailingStoreLeavesNothingOfAGitHubFlow(t *testing.T) {
 				for failAt := 1; ; failAt++ {
 					armed, calls := false, 0
 					g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
-						if errors.Is(fault, errHang) {
+						if errors.Is(fault, authtest.ErrHang) {
 							cfg.Timeout, cfg.GitHub.Timeout = 2*time.Second, 2*time.Second
 						}
-						g.store = &faultyStore{Store: g.store, before: func(string) error {
+						g.store = authtest.FaultyStore(g.store, func(string) error {
 							if !armed {
 								return nil
 							}
@@ -75,7 +76,7 @@ func TestAFailingStoreLeavesNothingOfAGitHubFlow(t *testing.T) {
 								return fault
 							}
 							return nil
-						}}
+						})
 					}})
 					send := prepare(g)
 					_, before := g.link(octocat)
@@ -170,9 +171,9 @@ func TestGitHubEnterpriseByConfiguration(t *testing.T) {
 		cfg.BaseURL, cfg.APIURL, cfg.Host = base, "", ""
 		connector, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
 		require.NoError(t, err)
-		start, err := connector.BeginSignIn(httptest.NewRequest(http.MethodGet, "/", nil), "")
+		authURL, _, err := connector.BeginSignIn(httptest.NewRequest(http.MethodGet, "/", nil), "")
 		require.NoError(t, err)
-		u := mustURL(t, start.AuthURL)
+		u := mustURL(t, authURL)
 		require.Equal(t, want, u.Scheme+"://"+u.Host+u.Path)
 	}
 	for base, want := range map[string]string{

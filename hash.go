@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -52,7 +51,7 @@ var errHash = errors.New("auth: stored hash is not of a known form")
 // parseHash takes a stored form apart, and refuses one that is misspelt or that
 // nobody should be made to compute.
 func parseHash(stored string) (storedHash, error) {
-	if len(stored) > MaxHashLength || !strings.HasPrefix(stored, "$") {
+	if len(stored) > maxHashLength || !strings.HasPrefix(stored, "$") {
 		return storedHash{}, errHash
 	}
 	if strings.HasPrefix(stored, "$2") {
@@ -83,16 +82,6 @@ func decodeDigest(text string) ([]byte, error) {
 		return nil, errHash
 	}
 	return digest, nil
-}
-
-// decodeBase64 accepts one spelling only of any bytes. Strict refuses padding
-// bits; line breaks, which the decoder passes over all the same, are refused
-// here.
-func decodeBase64(encoding *base64.Encoding, text string) ([]byte, error) {
-	if strings.ContainsAny(text, "\r\n") {
-		return nil, errHash
-	}
-	return encoding.Strict().DecodeString(text)
 }
 
 // hasher makes and checks the forms that are bound to user and key.
@@ -210,15 +199,4 @@ func boundDigest(pepper []byte, userID, accessKey, secret string) []byte {
 	h := hmac.New(sha256.New, pepper)
 	h.Write(text)
 	return h.Sum(nil)
-}
-
-// framed returns the parts each behind its length, so that no two different lists
-// are the same bytes.
-func framed(parts ...string) []byte {
-	var text []byte
-	for _, part := range parts {
-		text = binary.BigEndian.AppendUint64(text, uint64(len(part)))
-		text = append(text, part...)
-	}
-	return text
 }

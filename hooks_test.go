@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"time"
@@ -9,23 +10,43 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 )
 
 // measured is what hooks have been told, in order.
-type measured struct{ record[string] }
+type measured struct{ authtest.Record[string] }
 
 func (m *measured) hooks() auth.Hooks {
-	note := func(what string, outcome auth.Outcome, took time.Duration) {
+	note := func(what string, err error, took time.Duration) {
+		outcome := "accepted"
+		status, _ := auth.ErrorStatus(err)
+		switch {
+		case err == nil:
+		case status == http.StatusTooManyRequests:
+			outcome = "throttled"
+		case status < http.StatusInternalServerError:
+			outcome = "rejected"
+		case errors.Is(err, context.Canceled):
+			outcome = "canceled"
+		default:
+			outcome = "failed"
+		}
 		if took <= 0 {
 			outcome += " in no time"
 		}
-		m.add(what + " " + string(outcome))
+		m.Add(what + " " + outcome)
 	}
 	return auth.Hooks{
-		SignIn: func(_ context.Context, method auth.SignInMethod, outcome auth.Outcome, took time.Duration) {
-			note(string(method), outcome, took)
+		SignIn: func(_ context.Context, method auth.SignInMethod, err error, took time.Duration) {
+			note(string(method), err, took)
 		},
-		Verify: func(_ context.Context, outcome auth.Outcome, took time.Duration) { note("token", outcome, took) },
+		Verify: func(_ context.Context, err error, cached bool, took time.Duration) {
+			what := "token"
+			if cached {
+				what = "cached token"
+			}
+			note(what, err, took)
+		},
 	}
 }
 
@@ -35,38 +56,38 @@ func TestHooksAreToldWhatCameOfEachSignInAndToken(t *testing.T) {
 	fault := error(nil)
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 		cfg.Hooks = m.hooks()
-		g.fixture.store = &faultyStore{Store: g.fixture.store, before: func(method string) error {
+		g.fixture.store = authtest.FaultyStore(g.fixture.store, func(method string) error {
 			if method == "FindKey" || method == "ListRevocations" {
 				return fault
 			}
 			return nil
-		}}
+		})
 	}})
 	token := g.login(g.userPair).json(t)["token"].(string)
 	for range 2 {
 		g.sendAs(token, "GET", "/auth/user", "")
 	}
 	g.sendAs(token+"x", "GET", "/auth/user", "")
-	require.Equal(t, []string{"access_key accepted", "token accepted", "token hit", "token rejected"}, m.take())
+	require.Equal(t, []string{"access_key accepted", "token accepted", "cached token accepted", "token rejected"}, m.Take())
 
 	for range 21 {
 		g.login(g.wrong())
 	}
-	outcomes := m.take()
+	outcomes := m.Take()
 	require.Equal(t, "access_key rejected", outcomes[0])
 	require.Equal(t, "access_key throttled", outcomes[20])
 
-	fault = errStoreAway
+	fault = authtest.ErrStoreAway
 	require.Equal(t, http.StatusServiceUnavailable, g.login(g.userPair).status)
 	g.clock.Advance(2 * time.Minute)
 	require.Equal(t, http.StatusServiceUnavailable, g.sendAs(token, "GET", "/auth/user", "").status)
-	require.Equal(t, []string{"access_key failed", "token failed"}, m.take())
+	require.Equal(t, []string{"access_key failed", "cached token failed"}, m.Take())
 
 	fault = nil
 	g.browser().signIn()
 	g.browser().get("/api/v1/auth/github/callback?code=x&state=forged")
 	g.signIn(g.user)
-	require.Equal(t, []string{"github accepted", "github rejected", "host accepted"}, m.take())
+	require.Equal(t, []string{"github accepted", "github rejected", "host accepted"}, m.Take())
 }
 
 func TestTheAgeOfTheFeed(t *testing.T) {
@@ -83,7 +104,7 @@ func TestTheAgeOfTheFeed(t *testing.T) {
 	_, accepts = f.svc.FeedAge()
 	require.False(t, accepts)
 
-	reads := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.CheckSessionsInStore = true })
+	reads := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = true })
 	_, accepts = reads.svc.FeedAge()
 	require.True(t, accepts)
 }

@@ -1,9 +1,11 @@
 package auth_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
 )
@@ -12,22 +14,21 @@ import (
 // that is somebody.
 func TestTheComponentsOverAHostsTable(t *testing.T) {
 	t.Parallel()
-	table, store, clock := newHostTable(), memstore.NewWithoutUsers(), newClock()
-	credentials, err := auth.NewCredentialVerifier(store, auth.CredentialConfig{Now: clock.Now})
+	table, store, clock := newHostTable(), memstore.NewAccounts(), authtest.NewClock()
+	tokens, err := auth.NewTokenIssuerWithUsers(store, table, issuer, []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+		auth.TokenConfig{Now: clock.Now})
 	require.NoError(t, err)
-	tokens, err := auth.NewTokenIssuer(store, auth.TokenConfig{
-		Issuer: issuer, SigningKeys: []auth.SigningKey{newSigners(t)["HS256"].key}, Users: table, Now: clock.Now,
-	})
+	credentials, err := auth.NewCredentialVerifier(store, tokens, auth.CredentialConfig{Now: clock.Now})
 	require.NoError(t, err)
 	pair, err := credentials.Issue(t.Context(), "u-alice", auth.KeyOptions{})
 	require.NoError(t, err)
 
-	credential, err := credentials.Verify(t.Context(), pair)
+	key, user, err := credentials.Verify(t.Context(), pair)
 	require.NoError(t, err)
-	require.Equal(t, auth.User{ID: "u-alice"}, credential.User)
+	require.Equal(t, auth.User{ID: "u-alice", IsActive: true}, user)
 	finds, _ := table.counts()
 	require.Zero(t, finds)
-	signIn := auth.IssueParams{UserID: credential.User.ID, Method: auth.MethodAccessKey, AccessKeyID: credential.Key.ID}
+	signIn := auth.IssueParams{UserID: user.ID, Method: auth.MethodAccessKey, AccessKeyID: key.ID}
 	token, err := tokens.Issue(t.Context(), signIn)
 	require.NoError(t, err)
 	require.Equal(t, "alice", token.User.Username)
@@ -52,14 +53,21 @@ func TestVerifyRefusesAKeyOfADisabledUser(t *testing.T) {
 	}
 }
 
-// A store of keys alone does not say whether it keeps users: then only who is
-// called active is let in.
+// A store of keys alone that knows nothing of users must not let anybody in by its silence.
 func TestAStoreThatDoesNotSayWhoIsActiveSignsNobodyIn(t *testing.T) {
 	t.Parallel()
-	store := struct{ auth.CredentialStore }{memstore.NewWithoutUsers()}
-	credentials, err := auth.NewCredentialVerifier(store, auth.CredentialConfig{})
+	store := silentStore{memstore.NewAccounts()}
+	credentials, err := auth.NewCredentialVerifier(store, nil, auth.CredentialConfig{})
 	require.NoError(t, err)
 	pair, err := credentials.Issue(t.Context(), "u-alice", auth.KeyOptions{})
 	require.NoError(t, err)
-	require.ErrorIs(t, second(credentials.Verify(t.Context(), pair)), auth.ErrInvalidCredentials)
+	_, _, err = credentials.Verify(t.Context(), pair)
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+}
+
+type silentStore struct{ auth.CredentialStore }
+
+func (s silentStore) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.User, error) {
+	key, user, err := s.CredentialStore.FindKey(ctx, id)
+	return key, auth.User{ID: user.ID}, err
 }

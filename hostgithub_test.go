@@ -49,9 +49,9 @@ func (h *hostedGitHub) requireNothing() {
 func (h *hostedGitHub) requireNoGrant() {
 	h.t.Helper()
 	h.requireNoSession("u-alice")
-	have, err := h.store.FindGitHubConnection(h.t.Context(), "u-alice", "githubtest.invalid")
+	_, token, err := h.accounts.FindGitHubConnection(h.t.Context(), "u-alice", "githubtest.invalid")
 	if err == nil {
-		require.Nil(h.t, have.Token)
+		require.Nil(h.t, token)
 	}
 	require.Empty(h.t, h.fake.Tokens(octocat), "a token is good at GitHub, and nobody has it")
 }
@@ -146,7 +146,7 @@ func TestADisabledUserOfTheHostsDoesNotSignInWithGitHub(t *testing.T) {
 	h.browser().signIn()
 	_, err := h.svc.RevokeUser(t.Context(), "u-alice")
 	require.NoError(t, err)
-	before, err := h.store.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
+	before, token, err := h.accounts.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
 	require.NoError(t, err)
 
 	for _, end := range []func(){
@@ -157,9 +157,10 @@ func TestADisabledUserOfTheHostsDoesNotSignInWithGitHub(t *testing.T) {
 		b := h.browser()
 		require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
 		h.requireNoSession("u-alice")
-		after, err := h.store.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
+		after, tokenAfter, err := h.accounts.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
 		require.NoError(t, err)
 		require.Equal(t, before, after, "nothing was written")
+		require.Equal(t, token, tokenAfter, "nothing was written")
 	}
 }
 
@@ -187,9 +188,9 @@ func TestAUserWhoIsDisabledDuringAGitHubSignInHasNoSession(t *testing.T) {
 	b = h.browser()
 	require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
 	h.requireNoSession("u-alice")
-	have, err := h.store.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
+	_, token, err := h.accounts.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
 	require.NoError(t, err)
-	require.NotNil(t, have.Token, "a later sign-in that fails disconnects nobody")
+	require.NotNil(t, token, "a later sign-in that fails disconnects nobody")
 }
 
 func TestAUserOfTheHostsHasOneAccountPerGitHub(t *testing.T) {
@@ -299,23 +300,23 @@ func TestWhatOnlyAStoreOfUsersCanDoIsAConfigurationError(t *testing.T) {
 		change func(*auth.GitHubConfig)
 		want   string
 	}{
-		"SuperUsers": {func(c *auth.GitHubConfig) { c.SuperUsers = []int64{octocat} }, "SuperUsers cannot be set with Users"},
+		"SuperUsers": {func(c *auth.GitHubConfig) { c.SuperUsers = []int64{octocat} }, "SuperUsers cannot be set with a UserSource"},
 		"MembershipMaxAge": {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedUsers = 1, []int64{octocat} },
-			"MembershipMaxAge cannot be set with Users"},
+			"MembershipMaxAge cannot be set with a UserSource"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHostedGitHub(t)
 			github := h.github
 			test.change(&github)
-			_, err := auth.New(h.store, auth.Config{
-				Issuer: issuer, SigningKeys: []auth.SigningKey{h.signer.key}, SealingKeys: h.sealing, GitHub: &github, Users: h.table,
+			_, err := auth.NewWithUsers(h.accounts, h.table, auth.Config{
+				Issuer: issuer, SigningKeys: []auth.SigningKey{h.signer.Key}, SealingKeys: h.sealing, GitHub: &github,
 			})
 			require.ErrorContains(t, err, test.want)
 		})
 	}
 	h, f := newHostedGitHub(t), newFixture(t)
-	_, err := auth.NewGitHubConnector(h.store, f.svc.Tokens(), h.sealing, h.github)
+	_, err := auth.NewGitHubConnector(h.accounts, f.svc.Tokens(), h.sealing, h.github)
 	require.ErrorContains(t, err, "GitHub's store must be that of the token issuer")
 	_, err = auth.NewGitHubConnector(f.store, h.svc.Tokens(), h.sealing, h.github)
 	require.ErrorContains(t, err, "GitHub's store must be that of the token issuer")
@@ -327,7 +328,7 @@ func TestAFailingStoreSignsNobodyOfTheHostsIn(t *testing.T) {
 	for failAt := 1; ; failAt++ {
 		armed, calls := false, 0
 		h := newHostedGitHub(t, func(g *githubFixture, _ *auth.Config) {
-			g.store = &faultyStore{Store: g.store, before: func(string) error {
+			g.injectFaults(func(string) error {
 				if armed {
 					calls++
 				}
@@ -335,7 +336,7 @@ func TestAFailingStoreSignsNobodyOfTheHostsIn(t *testing.T) {
 					return errors.New("disk full")
 				}
 				return nil
-			}}
+			})
 		})
 		b := h.browser()
 		callback := h.callback(b)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
 )
@@ -98,7 +99,7 @@ func (h *hostTable) counts() (finds, resolved int) {
 // Octocat is alice.
 func newHostTable() *hostTable {
 	user := func(id, name string) auth.User {
-		return auth.User{ID: id, Username: name, Email: name + "@host.example", IsActive: true, CreatedAt: newClock().Now()}
+		return auth.User{ID: id, Username: name, Email: name + "@host.example", IsActive: true, CreatedAt: authtest.NewClock().Now()}
 	}
 	boss := user("u-boss", "boss")
 	boss.IsSuperUser = true
@@ -117,9 +118,8 @@ type hosted struct {
 
 // ownTable configures a service over a host's table.
 func ownTable(table *hostTable) func(*fixture, *auth.Config) {
-	return func(f *fixture, cfg *auth.Config) {
-		f.store = memstore.NewWithoutUsers()
-		cfg.Users = table
+	return func(f *fixture, _ *auth.Config) {
+		f.store, f.accounts, f.source = nil, memstore.NewAccounts(), table
 	}
 }
 
@@ -142,7 +142,7 @@ func (h *hosted) issue(id string) auth.KeyPair {
 // requireNoSession fails the test if the user has a session, live or not.
 func (f *fixture) requireNoSession(id string) {
 	f.t.Helper()
-	n, err := f.store.RevokeUserSessions(f.t.Context(), id, newClock().Now())
+	n, err := f.accounts.RevokeUserSessions(f.t.Context(), id, authtest.NewClock().Now())
 	require.NoError(f.t, err)
 	require.Zero(f.t, n, "a session is left")
 }

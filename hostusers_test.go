@@ -15,6 +15,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/internal/limits"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
 )
@@ -70,23 +72,24 @@ func TestTheHostsTableSaysWhoIsASuperUserAtEveryCall(t *testing.T) {
 
 func TestUsersAndTheStoreMustBeMadeForEachOther(t *testing.T) {
 	t.Parallel()
-	key := newSigners(t)["HS256"].key
-	withUsers, without := auth.Store(memstore.New()), auth.Store(memstore.NewWithoutUsers())
+	key := authtest.NewSigners(t)["HS256"].Key
+	keys := []auth.SigningKey{key}
+	cfg := auth.Config{Issuer: issuer, SigningKeys: keys}
 	for name, test := range map[string]struct {
-		store auth.Store
-		users auth.Users
-		want  string // empty if it is right
+		accounts auth.AccountStore
+		users    auth.UserSource
+		want     string // empty if it is right
 	}{
-		"neither":                    {withUsers, nil, ""},
-		"both":                       {without, newHostTable(), ""},
-		"Users, and a store of them": {withUsers, newHostTable(), "make the store without users, or leave Users out"},
-		"no users at all":            {without, nil, "set Users to the host's own table"},
-		"a nil table":                {without, (*hostTable)(nil), "Users holds a nil pointer"},
+		"accounts and a table":          {memstore.NewAccounts(), newHostTable(), ""},
+		"a store of users, and a table": {memstore.New(), newHostTable(), "the store keeps users too"},
+		"no table":                      {memstore.NewAccounts(), nil, "needs a"},
+		"a nil table":                   {memstore.NewAccounts(), (*hostTable)(nil), "the UserSource is a nil pointer"},
+		"a nil store":                   {(*memstore.Accounts)(nil), newHostTable(), "needs a store"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := auth.New(test.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{key}, Users: test.users})
-			tokens, err2 := auth.NewTokenIssuer(test.store, auth.TokenConfig{Issuer: issuer, SigningKeys: []auth.SigningKey{key}, Users: test.users})
+			_, err := auth.NewWithUsers(test.accounts, test.users, cfg)
+			tokens, err2 := auth.NewTokenIssuerWithUsers(test.accounts, test.users, issuer, keys, auth.TokenConfig{})
 			if test.want == "" {
 				require.NoError(t, err)
 				require.NoError(t, err2)
@@ -132,17 +135,17 @@ func TestTheUserIsLookedUpWhenTheSessionIsOpen(t *testing.T) {
 		return nil
 	}))
 	h.table.before(func(context.Context, string) error {
-		calls = append(calls, "Users.FindUser")
+		calls = append(calls, "UserSource.FindUser")
 		return nil
 	})
 	calls = nil
 	require.Equal(t, http.StatusOK, h.login(h.pair).status)
-	require.Equal(t, []string{"FindKey", "CreateSession", "Users.FindUser"}, calls)
+	require.Equal(t, []string{"FindKey", "CreateSession", "UserSource.FindUser"}, calls)
 
 	h.table.setActive("u-alice", false)
 	calls = nil
 	require.Equal(t, http.StatusUnauthorized, h.login(h.pair).status)
-	require.Equal(t, []string{"FindKey", "CreateSession", "Users.FindUser", "RevokeSession"}, calls)
+	require.Equal(t, []string{"FindKey", "CreateSession", "UserSource.FindUser", "RevokeSession"}, calls)
 }
 
 // disablesMeanwhile disables alice in the middle of the next look-up, when her
@@ -251,7 +254,7 @@ func TestAHostsTableThatReturnsSomebodyElseSignsNobodyIn(t *testing.T) {
 	for name, change := range map[string]func(*auth.User){
 		"another user":                   func(u *auth.User) { u.ID = "u-boss" },
 		"nobody":                         func(u *auth.User) { *u = auth.User{IsActive: true} },
-		"a name that fills a token":      func(u *auth.User) { u.Username = strings.Repeat("x", auth.MaxUsernameLength+1) },
+		"a name that fills a token":      func(u *auth.User) { u.Username = strings.Repeat("x", limits.Username+1) },
 		"a name that is no text":         func(u *auth.User) { u.Username = "a\x00" },
 		"a name that reads as something": func(u *auth.User) { u.Username = "a\u202eb" },
 	} {
@@ -345,7 +348,7 @@ func TestWhatMakesAndChangesUsersIsAbsentWithAHostsTable(t *testing.T) {
 		"Bootstrap":        second(h.svc.Bootstrap(ctx, auth.UserParams{Username: "new"}, h.svc.Credentials().GeneratePair())),
 		"RecoverSuperUser": second(h.svc.RecoverSuperUser(ctx, "u-alice")),
 	} {
-		require.ErrorContains(t, err, "Config.Users is set", name)
+		require.ErrorContains(t, err, "made with NewWithUsers", name)
 		require.NotErrorIs(t, err, auth.ErrNotFound, name)
 	}
 	require.Equal(t, http.StatusOK, h.login(h.pair).status, "the keys are as they were")

@@ -6,38 +6,78 @@ import (
 	"time"
 )
 
-// Identity says who is calling, and in which session. It is made of a verified
-// token, and is as old as that: what a user may do is read from the store, with
-// [Service.User] or [Service.RequireSuperUser].
+// Identity says who is calling, and in which session. It comes from a verified token and is
+// as old as the token: what a user may do is read from the store, with [Service.User] or
+// [Service.RequireSuperUser].
 type Identity struct {
-	UserID    string // authorise by this
+	UserID    string // authorize by this
 	Username  string // as it was when the token was issued
 	SessionID string
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 }
 
-// IdentityFromContext returns the caller of the request that the context
-// belongs to. It returns false where [Service.Authenticate] did not see the
-// request.
+// IdentityFromContext returns the caller of the request that the context belongs to. It
+// returns false if no middleware of this package has authenticated the request.
 func IdentityFromContext(ctx context.Context) (Identity, bool) {
-	caller, ok := ctx.Value(callerKey{}).(*callerContext)
-	if !ok {
+	caller := callerOf(ctx)
+	if caller == nil {
 		return Identity{}, false
 	}
 	return *caller.identity, true
 }
 
-// callerContext is the context of a request with the caller in it, and with the client,
-// should an event ask: one allocation instead of those that context.WithValue makes, on
-// each request.
+// WithClientInfo returns a context with the client. Sessions that are opened in it record the
+// client, attempts to sign in count as the client's, and events name it. UserAgent and
+// RequestID are cut to 256 bytes of readable text. The handlers of [Service] call it
+// themselves, unless the request's context has a client already; it is for hosts that know
+// better, or that call [Service.Login] and the like from code of their own.
+func WithClientInfo(ctx context.Context, client ClientInfo) context.Context {
+	return context.WithValue(ctx, clientKey{}, client.readable())
+}
+
+// readable returns the client as it is kept and logged.
+func (c ClientInfo) readable() ClientInfo {
+	return ClientInfo{
+		Address:   c.Address.Unmap().WithZone(""), // a zone names an interface of this machine
+		UserAgent: readable(c.UserAgent, maxUserAgentLength),
+		RequestID: readable(c.RequestID, maxUserAgentLength),
+	}
+}
+
+type clientKey struct{}
+
+// clientOf returns the client of the context, or the zero ClientInfo.
+func clientOf(ctx context.Context) ClientInfo {
+	client, _ := ctx.Value(clientKey{}).(ClientInfo)
+	return client
+}
+
+// clientOfRequest returns the client that sends the request: the one that [WithClientInfo]
+// has put into its context, or else what the request says of it.
+func clientOfRequest(r *http.Request, clients *clientResolver) ClientInfo {
+	if client, ok := r.Context().Value(clientKey{}).(ClientInfo); ok {
+		return client
+	}
+	return ClientInfo{Address: clients.address(r), UserAgent: r.UserAgent(), RequestID: r.Header.Get("X-Request-Id")}
+}
+
+// callerContext is the context of a request with the caller in it, and with the client, which
+// is resolved only if an event asks. It is one allocation for each request, where
+// context.WithValue would need several.
 type callerContext struct {
-	request  *http.Request // whose context it is on top of
-	service  *Service      // who vouches for the caller, nil for nobody; another service's word is none
+	request  *http.Request   // whose context it extends
+	clients  *clientResolver // of the Service that vouches for the caller; nil if none does
 	identity *Identity
 }
 
 type callerKey struct{}
+
+// callerOf returns the caller of the context, or nil.
+func callerOf(ctx context.Context) *callerContext {
+	caller, _ := ctx.Value(callerKey{}).(*callerContext)
+	return caller
+}
 
 func (c *callerContext) Deadline() (time.Time, bool) { return c.request.Context().Deadline() }
 func (c *callerContext) Done() <-chan struct{}       { return c.request.Context().Done() }
@@ -48,15 +88,15 @@ func (c *callerContext) Value(key any) any {
 	case callerKey{}:
 		return c
 	case clientKey{}:
-		if c.service != nil {
-			return c.service.clientInfo(c.request).readable() // or what the host has put into its context
+		if c.clients != nil {
+			return clientOfRequest(c.request, c.clients).readable()
 		}
 	}
 	return c.request.Context().Value(key)
 }
 
-// userContext is the context of a caller whose record a middleware has read from
-// the store: a type of its own, as every request has the other.
+// userContext is the context of a caller whose record a middleware has read from the store.
+// It is a type of its own because every request has a callerContext and few have this.
 type userContext struct {
 	callerContext
 	user User

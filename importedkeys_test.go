@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
@@ -49,7 +50,7 @@ func TestImportedHashesVerifyAndAreMadeAnew(t *testing.T) {
 
 func TestAChosenSecretIsBoundAndPeppered(t *testing.T) {
 	t.Parallel()
-	first, second := symmetricKey(t, "p1"), symmetricKey(t, "p2")
+	first, second := authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true, Peppers: []auth.SymmetricKey{first}})
 	pair := auth.KeyPair{AccessKey: "reporting", AccessSecret: auth.NewSecret("correct horse")}
 	require.NoError(t, c.Import(t.Context(), auth.ImportedKey{UserID: "u1", AccessKey: pair.AccessKey, Secret: pair.AccessSecret}))
@@ -130,7 +131,7 @@ func TestImportRefuses(t *testing.T) {
 
 	closed := newCredentials(t, auth.CredentialConfig{})
 	require.ErrorIs(t, closed.Import(t.Context(), taken), auth.ErrInvalid, "without AllowImported")
-	peppered := newCredentials(t, auth.CredentialConfig{AllowImported: true, Peppers: []auth.SymmetricKey{symmetricKey(t, "p")}})
+	peppered := newCredentials(t, auth.CredentialConfig{AllowImported: true, Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p")}})
 	require.ErrorIs(t, peppered.Import(t.Context(), auth.ImportedKey{UserID: "u1", AccessKey: "x", Hash: phc("x", 8192, 1, 1)}), auth.ErrInvalid)
 }
 
@@ -149,10 +150,10 @@ func TestImportedKeysCostNothingWhereTheyAreNotAllowed(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
 	require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: "legacy", UserID: "u1", Hash: bcrypted, CreatedAt: c.clock.Now()}))
-	c.store = &faultyStore{Store: c.store, before: func(method string) error {
+	c.store = authtest.FaultyStore(c.store, func(method string) error {
 		t.Error("the store is asked:", method)
 		return nil
-	}}
+	})
 	c.configure(t, auth.CredentialConfig{})
 	c.requireBad(t, auth.KeyPair{AccessKey: "legacy", AccessSecret: auth.NewSecret("correct horse")})
 }
@@ -164,19 +165,19 @@ func TestSlowHashesRunABoundedNumberAtOnceAndQueueABoundedNumber(t *testing.T) {
 	var blocking atomic.Bool
 	blocking.Store(true)
 	c := newCredentials(t, auth.CredentialConfig{})
-	c.store = &faultyStore{Store: c.store, before: func(method string) error {
+	c.store = authtest.FaultyStore(c.store, func(method string) error {
 		if blocking.Load() {
 			entered <- struct{}{}
 			<-release
 		}
 		return nil
-	}}
+	})
 	c.configure(t, auth.CredentialConfig{AllowImported: true, MaxSlowHashes: slots})
 
 	pair := auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")}
 	results := make(chan error)
 	verify := func(ctx context.Context) {
-		_, err := c.Verify(ctx, pair)
+		_, _, err := c.Verify(ctx, pair)
 		results <- err
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -217,17 +218,17 @@ func TestOneAddressHasOnlyAPartOfThePlacesForSlowHashes(t *testing.T) {
 	const places, share = 33, 8
 	entered, release := make(chan struct{}, places), make(chan struct{})
 	c := newCredentials(t, auth.CredentialConfig{})
-	c.store = &faultyStore{Store: c.store, before: func(string) error {
+	c.store = authtest.FaultyStore(c.store, func(string) error {
 		entered <- struct{}{}
 		<-release
 		return nil
-	}}
+	})
 	c.configure(t, auth.CredentialConfig{AllowImported: true, MaxSlowHashes: 1})
 	results := make(chan error, 2*places)
 	ctx, cancel := context.WithCancel(t.Context())
 	verify := func(ctx context.Context, address string) {
 		ctx = auth.WithClientInfo(ctx, auth.ClientInfo{Address: netip.MustParseAddr(address)})
-		_, err := c.Verify(ctx, auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
+		_, _, err := c.Verify(ctx, auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
 		results <- err
 	}
 	requireTurnedAway := func() {

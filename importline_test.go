@@ -80,7 +80,7 @@ func TestAnImportRefusesLineByLineAndSaysWhy(t *testing.T) {
 		require.NoError(t, err, bad)
 		require.Equal(t, 1, progress.Rejected, bad)
 		require.Equal(t, 3, progress.Lines)
-		refused := i.refused.take()
+		refused := i.refused.Take()
 		require.Len(t, refused, 1, bad)
 		require.Equal(t, 2, refused[0].Line)
 		require.EqualError(t, refused[0].Err, "auth: "+want, bad)
@@ -108,7 +108,7 @@ func TestTheLineInTheGuideIsImported(t *testing.T) {
 	for _, with := range []string{`"unknown":1`, `"keys":[{"unknown":1}],"username":"x"`} {
 		_, err := i.importLines("{" + with + "}")
 		require.NoError(t, err)
-		_, fields, _ := strings.Cut(i.refused.take()[0].Err.Error(), "must have no fields but ")
+		_, fields, _ := strings.Cut(i.refused.Take()[0].Err.Error(), "must have no fields but ")
 		for field := range strings.SplitSeq(fields, ", ") {
 			require.Regexp(t, "\n\\|[^|]*`"+field+"`", string(page))
 		}
@@ -132,7 +132,7 @@ func FuzzImportLine(f *testing.F) {
 		progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(string(data)), options)
 		require.NoError(t, err)
 		require.Equal(t, int64(len(data)), progress.Bytes)
-		refused := i.refused.take()
+		refused := i.refused.Take()
 		require.Len(t, refused, progress.Rejected)
 		for _, line := range refused {
 			require.True(t, errors.Is(line.Err, auth.ErrInvalid) || errors.Is(line.Err, auth.ErrExists))

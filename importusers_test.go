@@ -16,13 +16,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 )
+
+// rejectedLine is what OnRejected was called with.
+type rejectedLine struct {
+	Line int
+	Err  error
+}
 
 // importing is a service that takes imports, and what its callbacks were told.
 type importing struct {
 	*fixture
-	refused  record[auth.RefusedLine]
-	progress record[auth.ImportProgress]
+	refused  authtest.Record[rejectedLine]
+	progress authtest.Record[auth.ImportProgress]
 }
 
 func newImporting(t testing.TB, change ...func(*fixture, *auth.Config)) *importing {
@@ -31,7 +38,7 @@ func newImporting(t testing.TB, change ...func(*fixture, *auth.Config)) *importi
 }
 
 func (i *importing) options() auth.ImportOptions {
-	return auth.ImportOptions{OnRejected: i.refused.add, OnProgress: i.progress.add}
+	return auth.ImportOptions{OnRejected: func(line int, err error) { i.refused.Add(rejectedLine{line, err}) }, OnProgress: i.progress.Add}
 }
 
 func (i *importing) importLines(lines ...string) (auth.ImportProgress, error) {
@@ -43,7 +50,7 @@ func (i *importing) mustImport(lines ...string) auth.ImportProgress {
 	i.t.Helper()
 	progress, err := i.importLines(lines...)
 	require.NoError(i.t, err)
-	require.Empty(i.t, i.refused.take())
+	require.Empty(i.t, i.refused.Take())
 	return progress
 }
 
@@ -95,7 +102,7 @@ func TestImportedUsersSignInWithWhatTheyHad(t *testing.T) {
 		`{"username":"Bob","is_active":false,"keys":[{"access_key":"disabled","hash":%[1]q}]}`,
 		bcrypted, phc("correct horse", 8192, 1, 1), hex.EncodeToString(digest[:]))), options)
 	require.NoError(t, err)
-	require.Len(t, i.refused.take(), 2, "the first object is on two lines")
+	require.Len(t, i.refused.Take(), 2, "the first object is on two lines")
 	require.Equal(t, 2, progress.Added)
 
 	users := i.users()
@@ -115,9 +122,9 @@ func TestImportedUsersSignInWithWhatTheyHad(t *testing.T) {
 		for range 2 { // the second time with the hash made anew
 			require.Equal(t, 200, i.login(auth.KeyPair{AccessKey: key, AccessSecret: good}).status, key)
 			require.Equal(t, 401, i.login(auth.KeyPair{AccessKey: key, AccessSecret: bad}).status, key)
-			stored, err := i.store.FindKey(t.Context(), key)
+			stored, _, err := i.store.FindKey(t.Context(), key)
 			require.NoError(t, err)
-			require.True(t, strings.HasPrefix(stored.Key.Hash, "$argon2id-bound$v=19$m=19456,t=2,p=1$"), key)
+			require.True(t, strings.HasPrefix(stored.Hash, "$argon2id-bound$v=19$m=19456,t=2,p=1$"), key)
 		}
 	}
 	require.Equal(t, 401, i.login(auth.KeyPair{AccessKey: "disabled", AccessSecret: good}).status)
@@ -159,7 +166,7 @@ func TestAnImportAgainAddsWhatIsMissingAndNothingTwice(t *testing.T) {
 	progress, err := i.importLines(lines...)
 	require.NoError(t, err)
 	require.Equal(t, 6, progress.Added)
-	require.Len(t, i.refused.take(), 1)
+	require.Len(t, i.refused.Take(), 1)
 	users := i.users()
 
 	lines[3] = mended
@@ -181,7 +188,7 @@ func TestAnImportAgainAddsWhatIsMissingAndNothingTwice(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: progress.Bytes, Present: 5, Rejected: 2}, progress)
 	require.Len(t, i.users(), 6)
-	for _, refused := range i.refused.take() {
+	for _, refused := range i.refused.Take() {
 		require.EqualError(t, refused.Err, "auth: username is taken")
 	}
 }
@@ -220,28 +227,28 @@ func TestTheProgressOfAnImportIsThatOfItsLines(t *testing.T) {
 	progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(text), options)
 	require.NoError(t, err)
 	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: int64(len(text)), Added: 4, Rejected: 1}, progress)
-	told := i.progress.take()
+	told := i.progress.Take()
 	require.Equal(t, progress, told[len(told)-1])
 	for at := 1; at < len(told); at++ {
 		require.Greater(t, told[at].Lines, told[at-1].Lines)
 		require.Greater(t, told[at].Bytes, told[at-1].Bytes)
 	}
-	require.Equal(t, 4, i.refused.take()[0].Line)
+	require.Equal(t, 4, i.refused.Take()[0].Line)
 
 	progress, err = i.svc.ImportUsers(t.Context(), strings.NewReader(""), i.options())
 	require.NoError(t, err)
 	require.Zero(t, progress)
-	require.Empty(t, i.progress.take())
+	require.Empty(t, i.progress.Take())
 
 	// Where the lines are a multiple of the batches, nobody is told of an empty batch.
 	progress, err = i.svc.ImportUsers(t.Context(), strings.NewReader(line("a")+"\n"+line("b")+"\n"), options)
 	require.NoError(t, err)
-	require.Equal(t, []auth.ImportProgress{progress}, i.progress.take())
+	require.Equal(t, []auth.ImportProgress{progress}, i.progress.Take())
 
 	// A line that is refused is one of its batch.
 	progress, err = i.svc.ImportUsers(t.Context(), strings.NewReader("{}\n{}\n{}\n"), options)
 	require.NoError(t, err)
-	require.Equal(t, []auth.ImportProgress{{Lines: 2, Bytes: 6, Rejected: 2}, progress}, i.progress.take())
+	require.Equal(t, []auth.ImportProgress{{Lines: 2, Bytes: 6, Rejected: 2}, progress}, i.progress.Take())
 
 	// However the stream is cut into reads.
 	for _, reader := range []io.Reader{iotest.OneByteReader(strings.NewReader(text)), iotest.DataErrReader(strings.NewReader(text))} {
@@ -277,7 +284,7 @@ func TestALineWithoutEndTakesNoMemory(t *testing.T) { // and counts allocations,
 	require.NoError(t, err)
 	require.Equal(t, 2, progress.Added)
 	require.Greater(t, progress.Bytes, int64(length))
-	require.Equal(t, 2, i.refused.take()[0].Line)
+	require.Equal(t, 2, i.refused.Take()[0].Line)
 	allocated := testing.AllocsPerRun(1, func() {
 		_, err := i.svc.ImportUsers(t.Context(), io.LimitReader(zeros{}, length), i.options())
 		require.NoError(t, err)
@@ -340,7 +347,7 @@ func TestAnInterruptedImportGoesOnWithNoneLostAndNoneTwice(t *testing.T) {
 			require.ErrorIs(t, err, cut.err)
 			require.ErrorContains(t, err, "reading "+cut.line+" of")
 			require.Equal(t, cut.added, progress.Added, "half a line is not taken for one")
-			require.Empty(t, i.refused.take())
+			require.Empty(t, i.refused.Take())
 		})
 	}
 }
@@ -387,7 +394,7 @@ func TestABatchIsBoundedByItsKeysToo(t *testing.T) {
 	_, err := i.svc.ImportUsers(t.Context(), strings.NewReader(strings.Join(lines, "\n")), options)
 	require.NoError(t, err)
 	var told []int
-	for _, progress := range i.progress.take() {
+	for _, progress := range i.progress.Take() {
 		told = append(told, progress.Added)
 	}
 	require.Equal(t, []int{3, 4, 24}, told)
@@ -410,7 +417,7 @@ func TestABatchThatTakesTheCallerTooLongDoesNotBlameItsSize(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t, watch(func(method string) error {
 		if method == "RegisterUsers" {
-			return errHang
+			return authtest.ErrHang
 		}
 		return nil
 	}))
@@ -441,7 +448,7 @@ func TestAnImportEndsWhereTheStoreRefusesSomebodyForNoReason(t *testing.T) {
 	_, err := i.importLines(line("a"), line("b"))
 	require.ErrorIs(t, err, errOdd)
 	require.ErrorContains(t, err, "line 2 of an import")
-	require.Empty(t, i.refused.take())
+	require.Empty(t, i.refused.Take())
 	require.Len(t, i.users(), 1)
 	require.Contains(t, i.log.String(), "1 of lines 1 to 2")
 	_, err = i.importLines(line("c"), line("d"), line("e"))
@@ -471,7 +478,7 @@ func TestABatchEndsAfterSomeMiBOfLines(t *testing.T) {
 	}), 200*length)
 	_, err := i.svc.ImportUsers(t.Context(), lines, i.options())
 	require.NoError(t, err)
-	told := i.progress.take()
+	told := i.progress.Take()
 	require.Greater(t, len(told), 2)
 	require.Less(t, told[0].Bytes, int64(66*length))
 }
@@ -480,7 +487,7 @@ func TestAPanicInACallbackOfAnImportIsAnError(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	for _, options := range []auth.ImportOptions{
-		{OnRejected: func(auth.RefusedLine) { panic("boom") }},
+		{OnRejected: func(int, error) { panic("boom") }},
 		{OnProgress: func(auth.ImportProgress) { panic("boom") }},
 	} {
 		progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(line("a")+"\n{}\n"), options)
@@ -507,10 +514,10 @@ func TestImportsThatCannotBe(t *testing.T) {
 	_, err = newFixture(t).svc.ImportUsers(t.Context(), strings.NewReader(line("a")), auth.ImportOptions{})
 	require.ErrorContains(t, err, "AllowImported")
 	peppered := newImporting(t, func(_ *fixture, cfg *auth.Config) {
-		cfg.Credentials.Peppers = []auth.SymmetricKey{symmetricKey(t, "p1")}
+		cfg.Credentials.Peppers = []auth.SymmetricKey{authtest.SymmetricKey(t, "p1")}
 	})
 	progress, err := peppered.importLines(line("a"))
 	require.NoError(t, err)
 	require.Equal(t, 1, progress.Rejected)
-	require.ErrorContains(t, peppered.refused.take()[0].Err, "NoPepper")
+	require.ErrorContains(t, peppered.refused.Take()[0].Err, "NoPepper")
 }

@@ -4,16 +4,19 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/strictjson"
 )
 
-// jsonFields is a JSON object whose fields have these names. Its methods return the
-// i-th.
+// jsonFields reads the fields of a JSON object by name. The first field that is not as it must
+// be sets err; from then on, every field reads as its zero value. A caller reads all fields and
+// looks at err once.
 type jsonFields struct {
 	object strictjson.Object
-	names  []string
+	names  []string // of the fields that can be read, in the order of the object's values
+	err    error
 }
 
 // jsonFault completes the sentence about text that strictjson.Parse refuses.
@@ -30,85 +33,102 @@ func jsonFault(err error) string {
 	}
 }
 
+// value returns the value of the field, which is Absent if the object does not have it.
+func (f *jsonFields) value(name string) strictjson.Value {
+	i := slices.Index(f.names, name)
+	if i < 0 {
+		panic("auth: field " + name + " is read and was not named") // a mistake in this package
+	}
+	return f.object.Value(i)
+}
+
+// fail sets err unless an earlier field has set it.
+func (f *jsonFields) fail(err error) {
+	if f.err == nil {
+		f.err = err
+	}
+}
+
 // text returns a required field that is a string, and not an empty one.
-func (f jsonFields) text(i int) (string, error) {
-	value := f.object.Value(i)
-	switch value.Kind() {
-	case strictjson.Absent:
-		return "", invalidf(f.names[i], "is required")
-	case strictjson.Null:
-		return "", errNull
-	}
-	text, ok := value.Text()
+func (f *jsonFields) text(name string) string {
+	text, given := optional(f, name, strictjson.Value.Text, "must be a string")
 	switch {
-	case !ok:
-		return "", invalidf(f.names[i], "must be a string")
+	case f.err != nil:
+	case !given:
+		f.fail(invalidf(name, "is required"))
 	case text == "":
-		return "", invalidf(f.names[i], "must not be empty")
+		f.fail(invalidf(name, "must not be empty"))
 	}
-	return text, nil
+	return text
 }
 
-// flag returns an optional field that is true or false.
-func (f jsonFields) flag(i int) (bool, error) {
-	flag, err := f.optionalFlag(i)
-	return flag != nil && *flag, err
+// optionalText returns a string, which may be empty, or "" if the field is absent.
+func (f *jsonFields) optionalText(name string) string {
+	text, _ := optional(f, name, strictjson.Value.Text, "must be a string")
+	return text
 }
 
-// optionalFlag is flag with nil for a field that is not there.
-func (f jsonFields) optionalFlag(i int) (*bool, error) {
-	flag, there, err := optional(f, i, strictjson.Value.Bool, "must be true or false")
-	if !there {
-		return nil, err
+// flag returns true or false, or false if the field is absent.
+func (f *jsonFields) flag(name string) bool {
+	flag, _ := optional(f, name, strictjson.Value.Bool, wantFlag)
+	return flag
+}
+
+// optionalFlag returns a pointer to true or false, or nil if the field is absent.
+func (f *jsonFields) optionalFlag(name string) *bool {
+	flag, given := optional(f, name, strictjson.Value.Bool, wantFlag)
+	if !given {
+		return nil
 	}
-	return &flag, nil
+	return &flag
 }
 
-// optionalText returns an optional field that is a string, which may be empty.
-func (f jsonFields) optionalText(i int) (string, error) {
-	text, _, err := optional(f, i, strictjson.Value.Text, "must be a string")
-	return text, err
+const wantFlag = "must be true or false"
+
+// number returns an integer, or 0 if the field is absent.
+func (f *jsonFields) number(name string) int64 {
+	n, _ := optional(f, name, strictjson.Value.Int, "must be an integer")
+	return n
 }
 
-// number returns an optional field that is an integer.
-func (f jsonFields) number(i int) (int64, error) {
-	n, _, err := optional(f, i, strictjson.Value.Int, "must be an integer")
-	return n, err
-}
-
-// rfc3339 is what a time looks like: time.Parse takes an hour of one digit and a comma
-// besides (https://go.dev/issue/54580).
+// rfc3339 is the form of a time. time.Parse also accepts an hour of one digit and a comma
+// (https://go.dev/issue/54580).
 var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$`)
 
-// time returns an optional field that is a time.
-func (f jsonFields) time(i int) (time.Time, error) {
-	const wanted = "must be a time such as 2030-01-02T03:04:05Z"
-	text, there, err := optional(f, i, strictjson.Value.Text, wanted)
-	if !there {
-		return time.Time{}, err
+// time returns a time, or the zero time if the field is absent.
+func (f *jsonFields) time(name string) time.Time {
+	const want = "must be a time such as 2030-01-02T03:04:05Z"
+	text, given := optional(f, name, strictjson.Value.Text, want)
+	if !given {
+		return time.Time{}
 	}
 	t, err := time.Parse(time.RFC3339, text)
-	// Zero would be a time that is not given: a key that never expires.
+	// The zero time would read as an absent field: a key that never expires.
 	if err != nil || t.IsZero() || !rfc3339.MatchString(text) {
-		return time.Time{}, invalidf(f.names[i], wanted)
+		f.fail(invalidf(name, want))
+		return time.Time{}
 	}
-	return t, nil
+	return t
 }
 
-// optional returns a field as read has it, and whether it is there.
-func optional[T any](f jsonFields, i int, read func(strictjson.Value) (T, bool), wanted string) (result T, there bool, err error) {
-	value := f.object.Value(i)
+// optional returns a field that read accepts, and whether the object has it.
+func optional[T any](f *jsonFields, name string, read func(strictjson.Value) (T, bool), want string) (result T, given bool) {
+	if f.err != nil {
+		return result, false
+	}
+	value := f.value(name)
 	switch value.Kind() {
 	case strictjson.Absent:
-		return result, false, nil
+		return result, false
 	case strictjson.Null:
-		return result, false, errNull
+		f.fail(errNull)
+		return result, false
 	}
-	if result, there = read(value); !there {
-		return result, false, invalidf(f.names[i], "%s", wanted)
+	if result, given = read(value); !given {
+		f.fail(invalidf(name, "%s", want))
 	}
-	return result, true, nil
+	return result, given
 }
 
-// errNull is what a request with null for a field is answered with.
+// errNull is the answer to a request with null for a field.
 var errNull = &requestError{http.StatusBadRequest, "Body must not have null for a field: leave the field out"}

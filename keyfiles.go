@@ -10,32 +10,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 )
 
 const maxKeyFile = 1 << 20 // bytes
-
-// ReadSigningKeys is [ParseSigningKeys] of a file.
-func ReadSigningKeys(path string) ([]SigningKey, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("auth: reading signing keys: %w", err)
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxKeyFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("auth: reading signing keys: %w", err)
-	}
-	defer clear(data)
-	keys, err := ParseSigningKeys(data)
-	if err != nil {
-		return nil, fmt.Errorf("%w (in %s)", err, path)
-	}
-	return keys, nil
-}
 
 // ParseSigningKeys returns the keys in data, in their order, which is one of
 //
@@ -160,8 +139,8 @@ func (k *jwk) signingKey() (SigningKey, error) {
 	switch {
 	case err != nil:
 		return SigningKey{}, err
-	case k.Algorithm != "" && k.Algorithm != key.Algorithm():
-		return SigningKey{}, fmt.Errorf("auth: a JWK of kty %q cannot have alg %q: it must be %q", k.KeyType, k.Algorithm, key.Algorithm())
+	case k.Algorithm != "" && k.Algorithm != key.algorithm():
+		return SigningKey{}, fmt.Errorf("auth: a JWK of kty %q cannot have alg %q: it must be %q", k.KeyType, k.Algorithm, key.algorithm())
 	case k.Use != "" && k.Use != "sig":
 		return SigningKey{}, fmt.Errorf("auth: a JWK with use %q is not for signatures: it must be %q", k.Use, "sig")
 	case k.Uses != nil && !slices.Contains(k.Uses, "sign"):

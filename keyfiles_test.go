@@ -11,13 +11,12 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/stretchr/testify/require"
 )
@@ -43,7 +42,7 @@ func newKeyMaterial(t *testing.T) keyMaterial {
 	require.NoError(t, err)
 	scalar, err := ec.Bytes()
 	require.NoError(t, err)
-	m := keyMaterial{ec: ec, ed: ed, secret: random(32)}
+	m := keyMaterial{ec: ec, ed: ed, secret: authtest.Random(32)}
 	m.x, m.y, m.d = raw(point[1:33]), raw(point[33:]), raw(scalar)
 	m.edX, m.edSeed, m.k = raw(ed.Public().(ed25519.PublicKey)), raw(ed.Seed()), raw(m.secret)
 	return m
@@ -107,10 +106,6 @@ func TestSigningKeysAreReadFromPEMAndJWK(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			path := filepath.Join(t.TempDir(), "keys")
-			require.NoError(t, os.WriteFile(path, []byte(test.data), 0o600))
-			fromFile, err := auth.ReadSigningKeys(path)
-			require.NoError(t, err)
 			data := []byte(test.data)
 			keys, err := auth.ParseSigningKeys(data)
 			require.NoError(t, err)
@@ -118,8 +113,7 @@ func TestSigningKeysAreReadFromPEMAndJWK(t *testing.T) {
 			require.Len(t, keys, len(test.ids))
 			for i, id := range test.ids {
 				require.Equal(t, id, keys[i].ID())
-				require.Equal(t, id, fromFile[i].ID())
-				f := newTokens(t, signer{key: keys[i]}, auth.TokenConfig{})
+				f := newTokens(t, authtest.Signer{Key: keys[i]}, auth.TokenConfig{})
 				f.requireAccepted(t, f.token.Bearer.Reveal())
 				if test.same != nil {
 					require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{test.same[i]}))
@@ -166,7 +160,7 @@ func TestSigningKeysThatCannotBeReadSayWhyAndNothingOfTheKey(t *testing.T) {
 		"a public JWK":            {strings.Replace(m.ecJWK(""), `"d"`, `"not d"`, 1), `"d"`},
 		"a public JWK in a set":   {`{"keys":[` + m.edJWK("") + `,` + strings.Replace(m.ecJWK(`,"kid":"pub"`), `"d"`, `"not d"`, 1) + `]}`, `key 2, kid "pub"`},
 		"a symmetric one of none": {`{"kty":"oct"}`, `"k"`},
-		"a short secret":          {`{"kty":"oct","k":"` + raw(random(31)) + `"}`, "at least 32 bytes"},
+		"a short secret":          {`{"kty":"oct","k":"` + raw(authtest.Random(31)) + `"}`, "at least 32 bytes"},
 		"another's alg":           {m.ecJWK(`,"alg":"HS256"`), `must be "ES256"`},
 		"alg none":                {m.octJWK(`,"alg":"none"`), `must be "HS256"`},
 		"for encryption":          {m.ecJWK(`,"use":"enc"`), `"sig"`},
@@ -195,18 +189,6 @@ func TestSigningKeysThatCannotBeReadSayWhyAndNothingOfTheKey(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestASigningKeyFileThatIsNotThereIsNamed(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "missing.pem")
-	_, err := auth.ReadSigningKeys(path)
-	require.ErrorIs(t, err, os.ErrNotExist)
-	require.ErrorContains(t, err, "missing.pem")
-
-	require.NoError(t, os.WriteFile(path, []byte("{}"), 0o600))
-	_, err = auth.ReadSigningKeys(path)
-	require.ErrorContains(t, err, "missing.pem")
 }
 
 func TestSigningKeysAreReadAsOpenSSLWritesThem(t *testing.T) {
@@ -242,7 +224,6 @@ func FuzzParseSigningKeys(f *testing.F) {
 		require.NotEmpty(t, keys)
 		for _, key := range keys {
 			require.NotEmpty(t, key.ID())
-			require.Contains(t, []string{"HS256", "ES256", "EdDSA"}, key.Algorithm())
 			text, err := json.Marshal(key)
 			require.NoError(t, err)
 			require.Equal(t, `"[redacted]"`, string(text))

@@ -1,15 +1,12 @@
 package auth
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"time"
 )
 
 // keyRing is the signing keys as they are at one time. It does not change.
@@ -61,50 +58,6 @@ func newKeyRing(keys []SigningKey) (*keyRing, error) {
 	return ring, nil
 }
 
-// SetKeys replaces TokenConfig.SigningKeys while requests go on, and returns an
-// error that says what to change, with the keys as they were. When it has
-// returned, no token of a key that is not among the new ones is accepted. The
-// order in which to change keys on many instances is that of
-// TokenConfig.SigningKeys.
-func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
-	ring, err := newKeyRing(keys)
-	if err != nil {
-		return err
-	}
-	t.ring.Store(ring)
-	return nil
-}
-
-// jwksMaxAge is how long others may keep the public keys before they ask again:
-// no longer than it takes to bring out a new one before it signs.
-const jwksMaxAge = 5 * time.Minute
-
-// JWKSHandler handles GET /.well-known/jwks.json: what [TokenIssuer.JWKS] returns,
-// for anybody, to be kept for five minutes, and always the whole of it. With keys of
-// HS256 alone it is an empty set.
-func (s *Service) JWKSHandler() http.Handler {
-	return s.only(http.MethodGet, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ring := s.tokens.ring.Load()
-		header := w.Header()
-		header.Set("Content-Type", "application/json")
-		header.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(jwksMaxAge.Seconds())))
-		header.Set("ETag", ring.etag)
-		header.Set("X-Content-Type-Options", "nosniff")
-		r = r.Clone(r.Context())
-		for _, name := range []string{"Range", "If-Match"} { // the answers to these are no errors of ours
-			r.Header.Del(name)
-		}
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(ring.jwks))
-	}))
-}
-
-// JWKS returns the public keys with which others can verify the tokens, as a JWK
-// set (RFC 7517): those of ES256 and EdDSA, retired ones too, and never one of
-// HS256, which could sign. [Service.JWKSHandler] serves it.
-func (t *TokenIssuer) JWKS() []byte {
-	return bytes.Clone(t.ring.Load().jwks)
-}
-
 // jwk is a key as RFC 7517, RFC 7518 (section 6) and RFC 8037 write it.
 type jwk struct {
 	KeyType   string   `json:"kty"`
@@ -141,7 +94,7 @@ func (s *segment) UnmarshalText(text []byte) (err error) {
 func encodeJWKS(keys []SigningKey) ([]byte, error) {
 	set := jwkSet{Keys: []jwk{}} // [], not null
 	for _, k := range keys {
-		public := jwk{ID: k.ID(), Algorithm: k.Algorithm(), Use: "sig"}
+		public := jwk{ID: k.ID(), Algorithm: k.algorithm(), Use: "sig"}
 		switch key := k.get().public.(type) {
 		case *ecdsa.PublicKey:
 			point, err := key.Bytes() // 4, x, y
@@ -159,17 +112,4 @@ func encodeJWKS(keys []SigningKey) ([]byte, error) {
 		set.Keys = append(set.Keys, public)
 	}
 	return json.Marshal(set)
-}
-
-// RetiredAt returns the key as it verifies what it signed up to the given time,
-// to the second, and nothing that claims to be later: for a key that signs nowhere
-// any more. Whoever gets hold of it then needs a token's own times to make one. It
-// cannot be the first of a ring.
-func (k SigningKey) RetiredAt(at time.Time) SigningKey {
-	if k.get == nil {
-		return k
-	}
-	retired, second := *k.get(), at.Unix()
-	retired.retired = &second
-	return SigningKey{get: func() *signingKey { return &retired }}
 }

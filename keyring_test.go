@@ -16,6 +16,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -28,8 +29,8 @@ func issue(t testing.TB, issuer *auth.TokenIssuer) string {
 
 func TestKeysAreReplacedWithoutRefusingAValidToken(t *testing.T) {
 	t.Parallel()
-	signers := newSigners(t)
-	old, next := signers["HS256"].key, signers["ES256"].key
+	signers := authtest.NewSigners(t)
+	old, next := signers["HS256"].Key, signers["ES256"].Key
 	f := newTokens(t, signers["HS256"], auth.TokenConfig{})
 	first := f.token.Bearer.Reveal()
 
@@ -55,8 +56,8 @@ func TestKeysAreReplacedWithoutRefusingAValidToken(t *testing.T) {
 
 func TestARetiredKeyMakesNoNewToken(t *testing.T) {
 	t.Parallel()
-	signers := newSigners(t)
-	next := signers["ES256"].key // whose signatures golang-jwt spells in a way that we refuse
+	signers := authtest.NewSigners(t)
+	next := signers["ES256"].Key // whose signatures golang-jwt spells in a way that we refuse
 	for _, name := range []string{"HS256", "EdDSA"} {
 		s := signers[name]
 		t.Run(name, func(t *testing.T) {
@@ -64,12 +65,12 @@ func TestARetiredKeyMakesNoNewToken(t *testing.T) {
 			f := newTokens(t, s, auth.TokenConfig{})
 			retired := f.clock.Now()
 			f.clock.Advance(time.Minute)
-			require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{next, s.key.RetiredAt(retired)}))
+			require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{next, s.Key.RetiredAt(retired)}))
 			f.requireAccepted(t, f.token.Bearer.Reveal())
 			for issued, accepted := range map[int64]bool{
 				retired.Unix() - 1: true, retired.Unix(): true, retired.Unix() + 1: false, f.clock.Now().Unix(): false,
 			} {
-				forged := f.forge(t, f.header(nil), f.claims(t, map[string]any{"iat": issued, "exp": issued + 3600}))
+				forged := f.Forge(t, f.header(nil), f.claims(t, map[string]any{"iat": issued, "exp": issued + 3600}))
 				_, err := f.issuer.Verify(t.Context(), forged)
 				if accepted {
 					require.NoError(t, err)
@@ -83,30 +84,30 @@ func TestARetiredKeyMakesNoNewToken(t *testing.T) {
 
 func TestKeysThatCannotBeARingLeaveTheKeysAsTheyWere(t *testing.T) {
 	t.Parallel()
-	signers := newSigners(t)
-	good := signers["HS256"].key
+	signers := authtest.NewSigners(t)
+	good := signers["HS256"].Key
 	f := newTokens(t, signers["HS256"], auth.TokenConfig{})
 	for name, keys := range map[string][]auth.SigningKey{
 		"none":            nil,
 		"an empty key":    {good, {}},
 		"an empty first":  {{}},
 		"one id twice":    {good, good},
-		"a retired first": {good.RetiredAt(f.clock.Now().Add(time.Hour)), signers["ES256"].key},
+		"a retired first": {good.RetiredAt(f.clock.Now().Add(time.Hour)), signers["ES256"].Key},
 		"empty, retired":  {auth.SigningKey{}.RetiredAt(f.clock.Now())},
 	} {
 		require.Error(t, f.issuer.SetKeys(keys), name)
 		f.requireAccepted(t, f.token.Bearer.Reveal())
-		_, err := auth.NewTokenIssuer(f.store, auth.TokenConfig{Issuer: issuer, SigningKeys: keys})
+		_, err := auth.NewTokenIssuer(f.store, issuer, keys, auth.TokenConfig{})
 		require.Error(t, err, name)
 	}
 }
 
 func TestTheRingIsACopyOfTheCallersSlice(t *testing.T) {
 	t.Parallel()
-	signers := newSigners(t)
-	keys := []auth.SigningKey{signers["HS256"].key}
-	f := newTokens(t, signers["HS256"], auth.TokenConfig{SigningKeys: keys})
-	keys[0] = signers["ES256"].key
+	signers := authtest.NewSigners(t)
+	keys := []auth.SigningKey{signers["HS256"].Key}
+	f := newTokens(t, signers["HS256"], auth.TokenConfig{}, keys...)
+	keys[0] = signers["ES256"].Key
 	f.requireAccepted(t, issue(t, f.issuer))
 	require.JSONEq(t, `{"keys":[]}`, string(f.issuer.JWKS()))
 }
@@ -114,10 +115,10 @@ func TestTheRingIsACopyOfTheCallersSlice(t *testing.T) {
 // Others verify with what the set says and nothing else, here with golang-jwt.
 func TestTokensVerifyWithTheKeysOfTheJWKS(t *testing.T) {
 	t.Parallel()
-	signers := newSigners(t)
+	signers := authtest.NewSigners(t)
 	f := newFixture(t, func(f *fixture, cfg *auth.Config) {
 		cfg.SigningKeys = []auth.SigningKey{
-			signers["ES256"].key, signers["EdDSA"].key.RetiredAt(f.clock.Now()), signers["HS256"].key,
+			signers["ES256"].Key, signers["EdDSA"].Key.RetiredAt(f.clock.Now()), signers["HS256"].Key,
 		}
 	})
 	r := f.send(http.MethodGet, "/.well-known/jwks.json", "")
@@ -133,7 +134,7 @@ func TestTokensVerifyWithTheKeysOfTheJWKS(t *testing.T) {
 		key := set.Keys[i]
 		require.Equal(t, name, key["alg"])
 		require.Equal(t, "sig", key["use"])
-		require.Equal(t, signers[name].key.ID(), key["kid"])
+		require.Equal(t, signers[name].Key.ID(), key["kid"])
 		require.NotContains(t, key, "d")
 		require.NotContains(t, key, "k")
 
@@ -166,8 +167,8 @@ func publicKey(t *testing.T, key map[string]string) any {
 
 func TestTheJWKSIsNotSentAgainToWhomHasIt(t *testing.T) {
 	t.Parallel()
-	signers := newSigners(t)
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.SigningKeys = []auth.SigningKey{signers["ES256"].key} })
+	signers := authtest.NewSigners(t)
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.SigningKeys = []auth.SigningKey{signers["ES256"].Key} })
 	first := f.send(http.MethodGet, "/.well-known/jwks.json", "")
 	etag := first.header.Get("ETag")
 	require.NotEmpty(t, etag)
@@ -175,7 +176,7 @@ func TestTheJWKSIsNotSentAgainToWhomHasIt(t *testing.T) {
 	require.Equal(t, http.StatusNotModified, again.status)
 	require.Empty(t, again.body)
 
-	require.NoError(t, f.svc.Tokens().SetKeys([]auth.SigningKey{signers["EdDSA"].key}))
+	require.NoError(t, f.svc.Tokens().SetKeys([]auth.SigningKey{signers["EdDSA"].Key}))
 	changed := f.send(http.MethodGet, "/.well-known/jwks.json", "", "If-None-Match", etag)
 	require.Equal(t, http.StatusOK, changed.status)
 	require.NotEqual(t, first.body, changed.body)
@@ -194,9 +195,9 @@ func TestTheJWKSIsAlwaysTheWholeSet(t *testing.T) {
 
 func TestNoTokenIsRefusedWhileTwoInstancesChangeTheirKeysUnderLoad(t *testing.T) {
 	t.Parallel()
-	old, next := newSigners(t)["HS256"].key, newSigners(t)["ES256"].key
-	f := newTokens(t, signer{key: old}, auth.TokenConfig{})
-	second, err := auth.NewTokenIssuer(f.store, auth.TokenConfig{Issuer: issuer, SigningKeys: []auth.SigningKey{old}, Now: f.clock.Now})
+	old, next := authtest.NewSigners(t)["HS256"].Key, authtest.NewSigners(t)["ES256"].Key
+	f := newTokens(t, authtest.Signer{Key: old}, auth.TokenConfig{})
+	second, err := auth.NewTokenIssuer(f.store, issuer, []auth.SigningKey{old}, auth.TokenConfig{Now: f.clock.Now})
 	require.NoError(t, err)
 	instances := []*auth.TokenIssuer{f.issuer, second}
 
@@ -251,11 +252,11 @@ func TestNoTokenIsRefusedWhileTwoInstancesChangeTheirKeysUnderLoad(t *testing.T)
 
 func TestKeysReplacedUnderLoadRefuseNothingValidAndAcceptNothingRemoved(t *testing.T) {
 	t.Parallel()
-	signers := newSigners(t)
-	a, b, leaked := signers["HS256"].key, signers["ES256"].key, signers["EdDSA"]
+	signers := authtest.NewSigners(t)
+	a, b, leaked := signers["HS256"].Key, signers["ES256"].Key, signers["EdDSA"]
 	f := newTokens(t, leaked, auth.TokenConfig{})
 	stolen := f.token.Bearer.Reveal()
-	require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{a, b, leaked.key}))
+	require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{a, b, leaked.Key}))
 	valid := issue(t, f.issuer)
 
 	var removed atomic.Bool
@@ -281,7 +282,7 @@ func TestKeysReplacedUnderLoadRefuseNothingValidAndAcceptNothingRemoved(t *testi
 			ring = []auth.SigningKey{b, a}
 		}
 		if i < 100 {
-			ring = append(ring, leaked.key)
+			ring = append(ring, leaked.Key)
 		}
 		require.NoError(t, f.issuer.SetKeys(ring))
 		if i == 100 {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -145,12 +146,25 @@ func (k SigningKey) ID() string {
 	return k.get().id
 }
 
-// Algorithm returns "HS256", "ES256" or "EdDSA".
-func (k SigningKey) Algorithm() string {
+// algorithm returns "HS256", "ES256" or "EdDSA".
+func (k SigningKey) algorithm() string {
 	if k.get == nil {
 		return ""
 	}
 	return k.get().method.Alg()
+}
+
+// RetiredAt returns the key as it verifies what it signed up to the given time,
+// to the second, and nothing that claims to be later: for a key that signs nowhere
+// any more. Whoever gets hold of it then needs a token's own times to make one. It
+// cannot be the first of a ring.
+func (k SigningKey) RetiredAt(at time.Time) SigningKey {
+	if k.get == nil {
+		return k
+	}
+	retired, second := *k.get(), at.Unix()
+	retired.retired = &second
+	return SigningKey{get: func() *signingKey { return &retired }}
 }
 
 func (k *signingKey) sign(text string) ([]byte, error) {

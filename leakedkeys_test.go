@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 )
 
 func TestALeakedSecretEndsItsKeyAndItsSessionsFromItsTextAlone(t *testing.T) {
@@ -108,15 +109,15 @@ func TestRevokeLeakedSaysWhenTheStoreIsAway(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, method := range []string{"FindKey", "RevokeKey"} {
-		verifier, err := auth.NewCredentialVerifier(&faultyStore{Store: f.store, before: func(called string) error {
+		verifier, err := auth.NewCredentialVerifier(authtest.FaultyStore(f.store, func(called string) error {
 			if called == method {
-				return errStoreAway
+				return authtest.ErrStoreAway
 			}
 			return nil
-		}}, auth.CredentialConfig{Now: f.clock.Now})
+		}), nil, auth.CredentialConfig{Now: f.clock.Now})
 		require.NoError(t, err)
 		_, err = verifier.RevokeLeaked(t.Context(), f.userPair.AccessSecret)
-		require.ErrorIs(t, err, errStoreAway)
+		require.ErrorIs(t, err, authtest.ErrStoreAway)
 		require.NotContains(t, err.Error(), f.userPair.AccessSecret.Reveal())
 	}
 }
@@ -124,7 +125,7 @@ func TestRevokeLeakedSaysWhenTheStoreIsAway(t *testing.T) {
 func TestTheSecretPatternFindsEverySecretInAnyText(t *testing.T) {
 	t.Parallel()
 	for _, prefix := range []string{"", "acme_prod_secret", "s3"} {
-		keys, err := auth.NewCredentialVerifier(newFixture(t).store, auth.CredentialConfig{AccessSecretPrefix: prefix})
+		keys, err := auth.NewCredentialVerifier(newFixture(t).store, nil, auth.CredentialConfig{AccessSecretPrefix: prefix})
 		require.NoError(t, err)
 		pattern := regexp.MustCompile(keys.SecretPattern())
 		for range 200 {

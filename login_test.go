@@ -36,7 +36,7 @@ func TestLoginAnswersExactlyTheFourPublishedFields(t *testing.T) {
 
 func TestExpiresInIsTheTokensOwnLifetime(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.TokenLifetime = time.Hour })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.Lifetime = time.Hour })
 	require.EqualValues(t, 3600, f.login(f.userPair).json(t)["expires_in"])
 	pair, err := f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(10 * time.Minute)})
 	require.NoError(t, err)

@@ -5,19 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
 
-// Identify returns who makes the request: the bearer of the token in its
-// Authorization header or, where [Config.BrowserSessions] is set and there is no
-// such header, whose session the cookie is of. It changes nothing.
+// Identify returns the identity of the caller who makes the request: the bearer of the token in
+// its Authorization header or, if [Config.BrowserSessions] is set and there is no such header,
+// the user of the session cookie. It changes nothing.
 //
-// It returns ErrTokenMissing if there is no token, ErrTokenRejected if it is not
-// good now, ErrCrossOrigin if the cookie comes with a change from a page of
-// somebody else's, and any other error if that cannot be found out. [WriteError]
-// answers with each; where there is no http.ResponseWriter, [ErrorStatus] says
-// how to.
+// It returns ErrTokenMissing if there is no token, ErrTokenRejected if the token is not valid
+// now, ErrCrossOrigin if a request that changes something carries the cookie from another
+// origin, and any other error if the store could not answer. [WriteError] answers with each;
+// where there is no http.ResponseWriter, [ErrorStatus] says how to.
 func (s *Service) Identify(r *http.Request) (Identity, error) {
 	identity, err := s.identify(r)
 	if err != nil {
@@ -26,33 +26,33 @@ func (s *Service) Identify(r *http.Request) (Identity, error) {
 	return *identity, nil
 }
 
-// IdentifyContext is [Service.Identify] for routers and protocols that are not those of
-// net/http: it returns the context of the request with the caller in it, as
-// [Service.Authenticate] passes it on, for [IdentityFromContext], [Service.User] and
-// [Service.SuperUser]. Its errors are those of Identify.
+// IdentifyContext is [Service.Identify] for routers and protocols other than net/http: it
+// returns the context of the request with the caller in it, as [Service.Authenticate] passes it
+// on, for [IdentityFromContext], [Service.User] and [Service.SuperUser]. Its errors are those of
+// Identify.
 func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 	identity, err := s.identify(r)
 	if err != nil {
 		return nil, err
 	}
-	return &callerContext{request: r, service: s, identity: identity}, nil
+	return &callerContext{request: r, clients: s.clients, identity: identity}, nil
 }
 
-// identify is Identify, whose result is shared with others.
+// identify is Identify with a result that callers share and must not change.
 func (s *Service) identify(r *http.Request) (*Identity, error) {
-	identity, err := s.identifyQuietly(r)
+	identity, err := s.identifySilently(r)
 	if err != nil && errors.Is(err, ErrTokenRejected) {
-		e := Event{Kind: EventTokenRejected, Reason: reasonOf(err)}
-		e.about(err)
+		e := Event{Kind: EventTokenRejected, Reason: rejectionReason(err)}
+		e.setSubject(err)
 		s.events.emit(WithClientInfo(r.Context(), s.clientInfo(r)), e)
 	}
 	return identity, err
 }
 
-// identifyQuietly is identify without a note of what is refused.
-func (s *Service) identifyQuietly(r *http.Request) (*Identity, error) {
+// identifySilently is identify without an event.
+func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 	ctx := r.Context()
-	if s.tokens.feed == nil { // which waits for as long as it likes itself
+	if s.tokens.feed == nil { // the feed bounds its waiting itself
 		bounded, cancel := context.WithTimeout(ctx, s.timeout)
 		defer cancel()
 		ctx = bounded
@@ -77,14 +77,13 @@ func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (*Identi
 		return nil, err
 	}
 	if err := s.tokens.requireLive(ctx, &claims, new(atomic.Uint64), now); err != nil {
-		return nil, refusedTo(claims.identity.UserID, claims.identity.SessionID, err)
+		return nil, rejectionOf(claims.identity.UserID, claims.identity.SessionID, err)
 	}
 	return &claims.identity, nil
 }
 
-// bearerToken returns the one token of the one Authorization header (RFC 6750,
-// section 2.1). A token anywhere else, in the query or a form, is not looked
-// for: there it would end up in logs.
+// bearerToken returns the one token of the one Authorization header (RFC 6750, section 2.1). A
+// token in the query or in a form is not looked for: it would end up in logs.
 func bearerToken(header http.Header) (string, error) {
 	lines := header["Authorization"]
 	if len(lines) == 0 {
@@ -93,7 +92,7 @@ func bearerToken(header http.Header) (string, error) {
 	if len(lines) > 1 { // Get would take the first, a proxy before us perhaps the last
 		return "", fmt.Errorf("%w: more than one Authorization header", ErrTokenRejected)
 	}
-	token, usual := strings.CutPrefix(lines[0], "Bearer ") // as nearly everybody writes it
+	token, usual := strings.CutPrefix(lines[0], "Bearer ") // the spelling of nearly every client
 	if !usual {
 		var scheme string
 		if scheme, token, _ = strings.Cut(lines[0], " "); !strings.EqualFold(scheme, "Bearer") {
@@ -103,8 +102,11 @@ func bearerToken(header http.Header) (string, error) {
 	return strings.TrimLeft(token, " "), nil
 }
 
-// Authenticate lets requests through that [Service.Identify] knows, with the
-// caller in their context for [IdentityFromContext], and answers the others.
+// clientInfo returns the client that sends the request.
+func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfRequest(r, s.clients) }
+
+// Authenticate passes on requests that [Service.Identify] accepts, with the caller in their
+// context for [IdentityFromContext], and answers the others.
 func (s *Service) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, err := s.IdentifyContext(r)
@@ -116,26 +118,184 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// RequireSuperUser lets requests through whose caller the store, or [Config.Users],
-// has as an active super user at this moment, whatever the token says, with the caller's record
-// in their context for [Service.User]. It belongs inside Authenticate of the same
-// service, and lets nothing through without.
+// RequireSuperUser passes on requests whose caller is an active super user in the store, or in
+// the [UserSource], at this moment, whatever the token says, with the caller's record in their
+// context for [Service.User]. It belongs inside Authenticate of the same service and refuses
+// everything without it.
 func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, err := s.superUser(r)
+		administrator, err := s.withSuperUser(r)
 		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
-		identity, _ := IdentityFromContext(r.Context())
-		ctx := &userContext{callerContext{request: r, service: s, identity: &identity}, user}
-		next.ServeHTTP(w, r.WithContext(ctx))
+		next.ServeHTTP(w, administrator)
 	})
 }
 
-// superUser is SuperUser within the time a request may wait.
-func (s *Service) superUser(r *http.Request) (User, error) {
+// withSuperUser returns the request with its caller's record in its context, or an error unless
+// the caller is an active super user.
+func (s *Service) withSuperUser(r *http.Request) (*http.Request, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 	defer cancel()
-	return s.SuperUser(ctx)
+	user, err := s.SuperUser(ctx)
+	if err != nil {
+		return nil, err
+	}
+	identity, _ := IdentityFromContext(r.Context())
+	return r.WithContext(&userContext{callerContext{request: r, clients: s.clients, identity: &identity}, user}), nil
+}
+
+// endpoint is a documented call: the policy that a request must meet, and what the call does.
+type endpoint struct {
+	method string
+	access access
+	recent bool // the session must be within Config.ReauthAfter
+	github bool // the call needs GitHub, and answers 503 without
+
+	// serve returns the body of a 200, an answer with another status, or an error. A call
+	// that writes the answer itself returns written.
+	serve func(w http.ResponseWriter, r *http.Request) (body any, err error)
+}
+
+// access says who may make a call.
+type access int
+
+const (
+	anyone access = iota
+	anyUser
+	superUsers
+)
+
+// answer is a response with another status than 200. Without a body it is 204.
+type answer struct {
+	status int
+	body   any
+}
+
+var noContent = answer{status: http.StatusNoContent}
+
+// written is the result of a call that has written the answer itself.
+type written struct{}
+
+// errNotConfigured is the answer of every GitHub call of a host without GitHub.
+var errNotConfigured = &requestError{http.StatusServiceUnavailable, "GitHub sign-in is not configured"}
+
+// handler returns the handler of an endpoint.
+func (s *Service) handler(e endpoint) http.Handler {
+	switch {
+	case e.access == superUsers && s.users == nil:
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, ErrNotFound) })
+	case e.github && s.github == nil:
+		return s.allowMethod(e.method, func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errNotConfigured) })
+	}
+	serve := s.allowMethod(e.method, func(w http.ResponseWriter, r *http.Request) { s.serve(e, w, r) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(WithClientInfo(r.Context(), s.clientInfo(r)), s.timeout)
+		defer cancel()
+		r, err := s.admit(e, r.WithContext(ctx))
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		serve.ServeHTTP(w, r)
+	})
+}
+
+// admit returns the request with its caller, if known, in its context, and an error if the
+// caller does not meet the policy of the endpoint.
+func (s *Service) admit(e endpoint, r *http.Request) (*http.Request, error) {
+	if e.access == anyone {
+		return r, nil
+	}
+	ctx, err := s.IdentifyContext(r)
+	if err != nil {
+		return r, err
+	}
+	r = r.WithContext(ctx)
+	if e.access == superUsers {
+		administrator, err := s.withSuperUser(r)
+		if err != nil {
+			return r, err
+		}
+		r = administrator
+	}
+	caller, _ := IdentityFromContext(ctx)
+	if e.recent && s.reauthAfter > 0 && !s.now().Before(caller.IssuedAt.Add(s.reauthAfter)) {
+		return r, ErrSessionTooOld
+	}
+	return r, nil
+}
+
+func (s *Service) serve(e endpoint, w http.ResponseWriter, r *http.Request) {
+	body, err := e.serve(w, r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	switch a := body.(type) {
+	case written:
+	case answer:
+		if a.body != nil {
+			writeJSON(w, a.status, a.body)
+			return
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(a.status)
+	default:
+		writeJSON(w, http.StatusOK, body)
+	}
+}
+
+// methodNotAllowed answers 405 with the methods that are allowed.
+func (s *Service) methodNotAllowed(allowed []string) http.Handler {
+	if slices.Contains(allowed, http.MethodGet) {
+		allowed = append(slices.Clone(allowed), http.MethodHead)
+	}
+	slices.Sort(allowed)
+	allow := strings.Join(allowed, ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allow)
+		s.fail(w, r, &requestError{http.StatusMethodNotAllowed, "Method not allowed: use " + allow})
+	})
+}
+
+// allows reports whether the method is one of the allowed. HEAD is GET without the body.
+func allows(allowed []string, method string) bool {
+	return slices.Contains(allowed, method) || method == http.MethodHead && slices.Contains(allowed, http.MethodGet)
+}
+
+// allowMethod passes one method on, so that a handler keeps to its method wherever a host
+// mounts it.
+func (s *Service) allowMethod(method string, next http.HandlerFunc) http.Handler {
+	refuse := s.methodNotAllowed([]string{method})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if allows([]string{method}, r.Method) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		refuse.ServeHTTP(w, r)
+	})
+}
+
+// fail answers with an error through the host's function, and logs what the operator must mend.
+func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
+	s.logFailure(r, err)
+	defer func() {
+		if p := recover(); p == http.ErrAbortHandler {
+			panic(p) // the host's way to end a response
+		} else if p != nil {
+			s.log.ErrorContext(r.Context(), "auth: Config.WriteError panicked", "panic", p)
+			WriteError(w, r, err)
+		}
+	}()
+	s.writeError(w, r, err)
+}
+
+func (s *Service) logFailure(r *http.Request, err error) {
+	var answered *requestError
+	status, _ := ErrorStatus(err)
+	if status == http.StatusServiceUnavailable && !errors.Is(err, context.Canceled) && !errors.As(err, &answered) {
+		s.log.ErrorContext(r.Context(), "auth: request failed", "method", r.Method, "pattern", r.Pattern, "error", err)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/stretchr/testify/require"
 )
@@ -16,7 +17,7 @@ import (
 func TestMutatedTokensAreRefusedWithOneAnswer(t *testing.T) {
 	t.Parallel()
 	rounds := testenv.Rounds(t, testenv.Counts{Small: 2_000, Moderate: 17_000, Full: 350_000})
-	for name, s := range newSigners(t) {
+	for name, s := range authtest.NewSigners(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, func(f *fixture, _ *auth.Config) { f.signer = s })

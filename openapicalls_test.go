@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -86,12 +87,12 @@ func TestEachCallAnswers503AsDocumentedWhereTheStoreIsAway(t *testing.T) {
 			t.Parallel()
 			away := false
 			f := newFixture(t, func(f *fixture, _ *auth.Config) {
-				f.store = &faultyStore{Store: f.store, before: func(string) error {
+				f.store = authtest.FaultyStore(f.store, func(string) error {
 					if away {
 						return errors.New("away")
 					}
 					return nil
-				}}
+				})
 			})
 			token, _ := f.signIn(f.admin), f.signIn(f.user)
 			target := f.target(o)
@@ -217,13 +218,13 @@ func TestASignInThatWouldHaveToWaitTooLongIsAnsweredAsDocumented(t *testing.T) {
 	defer cancel()
 	f := newFixture(t, func(f *fixture, cfg *auth.Config) {
 		cfg.Credentials.AllowImported, cfg.Credentials.MaxSlowHashes = true, 1
-		f.store = &faultyStore{Store: f.store, before: func(called string) error {
+		f.store = authtest.FaultyStore(f.store, func(called string) error {
 			if called == "FindKey" { // under way until the test is over
 				<-ctx.Done()
 				return ctx.Err()
 			}
 			return nil
-		}}
+		})
 	})
 	const more = 40 // than may wait
 	statuses := make(chan int, more)

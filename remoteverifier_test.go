@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -32,7 +33,7 @@ type remote struct {
 
 func newRemote(t *testing.T, alg string) *remote {
 	t.Helper()
-	r := &remote{tokens: newTokens(t, newSigners(t)[alg], auth.TokenConfig{})}
+	r := &remote{tokens: newTokens(t, authtest.NewSigners(t)[alg], auth.TokenConfig{})}
 	r.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.fetches.Add(1)
 		if answer := r.answer.Load(); answer != nil {
@@ -111,13 +112,13 @@ func TestATokenIsVerifiedElsewhereWithThePublicKeysAlone(t *testing.T) {
 func TestTokensThatARemoteVerifierRefuses(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
-	hs := newSigners(t)["HS256"]
+	hs := authtest.NewSigners(t)["HS256"]
 	for name, token := range map[string]string{
-		"another audience":         r.forge(t, r.header(nil), r.claims(t, map[string]any{"aud": "https://other.example.com"})),
-		"another issuer":           r.forge(t, r.header(nil), r.claims(t, map[string]any{"iss": "https://other.example.com"})),
-		"expired":                  r.forge(t, r.header(nil), r.claims(t, map[string]any{"exp": r.clock.Now().Unix()})),
-		"of a key unknown":         newTokens(t, newSigners(t)["ES256"], auth.TokenConfig{}).token.Bearer.Reveal(),
-		"HS256 under a public key": hs.forge(t, `{"alg":"HS256","kid":"`+r.key.ID()+`","typ":"JWT"}`, r.claims(t, nil)),
+		"another audience":         r.Forge(t, r.header(nil), r.claims(t, map[string]any{"aud": "https://other.example.com"})),
+		"another issuer":           r.Forge(t, r.header(nil), r.claims(t, map[string]any{"iss": "https://other.example.com"})),
+		"expired":                  r.Forge(t, r.header(nil), r.claims(t, map[string]any{"exp": r.clock.Now().Unix()})),
+		"of a key unknown":         newTokens(t, authtest.NewSigners(t)["ES256"], auth.TokenConfig{}).token.Bearer.Reveal(),
+		"HS256 under a public key": hs.Forge(t, `{"alg":"HS256","kid":"`+r.Key.ID()+`","typ":"JWT"}`, r.claims(t, nil)),
 		"rubbish":                  "rubbish",
 		"nothing":                  "",
 	} {
@@ -145,8 +146,8 @@ func TestANewKeyIsFetchedWhenATokenNamesItAtABoundedRate(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "ES256")
 	r.requireGood(t, r.token.Bearer.Reveal())
-	next := newSigners(t)["EdDSA"].key
-	require.NoError(t, r.issuer.SetKeys([]auth.SigningKey{next, r.key}))
+	next := authtest.NewSigners(t)["EdDSA"].Key
+	require.NoError(t, r.issuer.SetKeys([]auth.SigningKey{next, r.Key}))
 	token := issue(t, r.issuer)
 	r.requireRejected(t, token) // too early to ask again
 	require.EqualValues(t, 1, r.fetches.Load())
@@ -155,8 +156,8 @@ func TestANewKeyIsFetchedWhenATokenNamesItAtABoundedRate(t *testing.T) {
 	require.EqualValues(t, 2, r.fetches.Load())
 
 	for i := range 100 { // tokens of keys that somebody makes up
-		forged := strings.Replace(r.header(nil), r.key.ID(), fmt.Sprint("made-up-", i), 1)
-		r.requireRejected(t, r.forge(t, forged, r.claims(t, nil)))
+		forged := strings.Replace(r.header(nil), r.Key.ID(), fmt.Sprint("made-up-", i), 1)
+		r.requireRejected(t, r.Forge(t, forged, r.claims(t, nil)))
 	}
 	require.EqualValues(t, 2, r.fetches.Load())
 }
@@ -166,7 +167,7 @@ func TestAKeyThatIsTakenOutIsGoodForFiveMinutesElsewhere(t *testing.T) {
 	r := newRemote(t, "ES256")
 	token := r.token.Bearer.Reveal()
 	r.requireGood(t, token)
-	require.NoError(t, r.issuer.SetKeys([]auth.SigningKey{newSigners(t)["EdDSA"].key}))
+	require.NoError(t, r.issuer.SetKeys([]auth.SigningKey{authtest.NewSigners(t)["EdDSA"].Key}))
 	r.requireGood(t, token)
 	r.clock.Advance(5 * time.Minute)
 	r.requireRejected(t, token)
@@ -176,7 +177,7 @@ func TestTheLastGoodKeysAreKeptForADay(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
 	r.verifier = r.verifierWith(t, func(cfg *auth.RemoteVerifierConfig) { cfg.MaxAge = 30 * 24 * time.Hour })
-	token := r.forge(t, r.header(nil), r.claims(t, map[string]any{"exp": r.clock.Now().Add(48 * time.Hour).Unix()}))
+	token := r.Forge(t, r.header(nil), r.claims(t, map[string]any{"exp": r.clock.Now().Add(48 * time.Hour).Unix()}))
 	r.requireGood(t, token)
 	r.answers(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	r.clock.Advance(24*time.Hour - time.Second)
@@ -199,7 +200,7 @@ func TestKeysThatCannotBeFetchedAreNoAnswer(t *testing.T) {
 		"nothing":      func(http.ResponseWriter, *http.Request) {},
 		"an empty set": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[]}`) },
 		"symmetric keys alone": func(w http.ResponseWriter, _ *http.Request) {
-			io.WriteString(w, `{"keys":[{"kty":"oct","kid":"hs","k":"`+raw(random(32))+`"}]}`)
+			io.WriteString(w, `{"keys":[{"kty":"oct","kid":"hs","k":"`+raw(authtest.Random(32))+`"}]}`)
 		},
 		"a megabyte": func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, `{"keys":[],"x":"`+strings.Repeat("x", 1<<20)+`"}`)

@@ -15,44 +15,48 @@ import (
 // maxBodyLength is far above what any call needs.
 const maxBodyLength = 8 << 10
 
-// readBody reads the body of a request, of whose fields the names are known.
-func readBody(w http.ResponseWriter, r *http.Request, names []string) (jsonFields, error) {
+// readBody reads the JSON body of a published call, which ignores fields other than the named
+// ones. If the body cannot be read, err of the result says why.
+func readBody(w http.ResponseWriter, r *http.Request, names ...string) *jsonFields {
+	fields := &jsonFields{names: names}
 	if !isJSON(r.Header) {
-		return jsonFields{}, &requestError{http.StatusUnsupportedMediaType, "Content-Type must be application/json"}
+		fields.err = &requestError{http.StatusUnsupportedMediaType, "Content-Type must be application/json"}
+		return fields
 	}
 	data, err := readAll(w, r)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return jsonFields{}, &requestError{http.StatusRequestTimeout, "Body took too long to arrive"}
+		fields.err = &requestError{http.StatusRequestTimeout, "Body took too long to arrive"}
 	case errors.As(err, &tooLarge):
-		return jsonFields{}, &requestError{http.StatusRequestEntityTooLarge, "Body must be at most 8 KiB long"}
+		fields.err = &requestError{http.StatusRequestEntityTooLarge, "Body must be at most 8 KiB long"}
 	case err != nil:
-		return jsonFields{}, &requestError{http.StatusBadRequest, "Body could not be read"}
+		fields.err = &requestError{http.StatusBadRequest, "Body could not be read"}
 	}
-	object, err := strictjson.Parse(data, names)
-	if err != nil {
-		return jsonFields{}, &requestError{http.StatusBadRequest, "Body " + jsonFault(err)}
+	if fields.err != nil {
+		return fields
 	}
-	return jsonFields{object: object, names: names}, nil
+	if fields.object, err = strictjson.Parse(data, names); err != nil {
+		fields.err = &requestError{http.StatusBadRequest, "Body " + jsonFault(err)}
+	}
+	return fields
 }
 
-// readOwnBody is readBody for the calls that are ours: a field that is not known is
-// refused, for one that is misspelt would be taken for one that is not there. A body
-// that is empty is an object that is.
-func readOwnBody(w http.ResponseWriter, r *http.Request, names []string) (jsonFields, error) {
+// readOwnBody is readBody for the calls that are not published: an unknown field is refused,
+// because a misspelled field would read as an absent one. An empty body is an empty object.
+func readOwnBody(w http.ResponseWriter, r *http.Request, names ...string) *jsonFields {
 	if r.ContentLength == 0 {
-		return jsonFields{names: names}, nil
+		return &jsonFields{names: names}
 	}
-	body, err := readBody(w, r, names)
-	if err == nil && len(body.object.Unknown()) > 0 {
-		err = &requestError{http.StatusUnprocessableEntity, "Body has a field that is not known: the fields are " + strings.Join(names, " and ")}
+	fields := readBody(w, r, names...)
+	if fields.err == nil && len(fields.object.Unknown()) > 0 {
+		fields.err = &requestError{http.StatusUnprocessableEntity, "Body has a field that is not known: the fields are " + strings.Join(names, " and ")}
 	}
-	return body, err
+	return fields
 }
 
-// readAll reads the body within the time that the request may take: whoever sends
-// a byte a minute does not keep a connection.
+// readAll reads the body within the time that the request may take, so that a client that
+// sends a byte a minute does not keep a connection.
 func readAll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.Body == nil { // in a request that no server has made
 		return nil, nil
@@ -63,8 +67,8 @@ func readAll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyLength))
 	if err == nil {
-		// Left in place, it would look like a client that has gone. After an error
-		// it stays, for the server still reads what is left of the body.
+		// Left in place, it would look like a client that has gone. After an error it stays,
+		// because the server still reads the rest of the body.
 		controller.SetReadDeadline(time.Time{})
 	}
 	return data, err

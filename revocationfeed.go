@@ -66,20 +66,22 @@ func newRevocationFeed(store SessionStore, interval, maxStaleness time.Duration,
 	}
 }
 
-// requireLive returns an error unless the session is live, as far as is known, and
-// it is known far enough. Checked is where the caller remembers, for the same
-// session, up to which version this has been found out.
-func (f *revocationFeed) requireLive(ctx context.Context, c *tokenClaims, checked *atomic.Uint64, now time.Time) error {
+// requireLive returns an error unless the session is live as far as the feed is known, and it
+// is known well enough. Checked is where the caller remembers, for the same session, the
+// version of what is known at which the session was live.
+func (f *revocationFeed) requireLive(
+	ctx context.Context, userID, sessionID string, generation int64, checked *atomic.Uint64, now time.Time,
+) error {
 	if f.age(now) >= f.interval {
 		if err := f.refresh(ctx, now); err != nil {
 			return fmt.Errorf("auth: verifying a token: %w", err)
 		}
 	}
-	version := f.known.version.Load() // before the look: what comes after it makes another
+	version := f.known.version.Load() // before the look-up: a later entry makes another version
 	if checked.Load() == version {
 		return nil
 	}
-	if f.known.ended(c.identity.UserID, c.identity.SessionID, c.generation) {
+	if f.known.ended(userID, sessionID, generation) {
 		return errRevoked
 	}
 	checked.Store(version)
@@ -179,10 +181,10 @@ func (f *revocationFeed) learn(ctx context.Context) {
 	f.distrust(needed)
 }
 
-// learnOf is learn if there is something in the feed that this instance has not read,
-// of which a session that has just been created knows: another may have ended for it.
-// Where nothing is gone by yet, there is nothing to be mended.
-func (f *revocationFeed) learnOf(ctx context.Context, created Session) {
+// catchUp reads the feed if the session, which has just been created, shows entries that this
+// instance has not read yet: the session may have replaced another. If the feed is not trusted
+// now, it will be read before the next token is accepted anyway.
+func (f *revocationFeed) catchUp(ctx context.Context, created Session) {
 	if f != nil && created.Generation > f.newest.Load() && f.readAt.Load() != nil {
 		f.learn(ctx)
 	}
@@ -287,57 +289,4 @@ func (f *revocationFeed) succeed(number uint64, began time.Time) {
 	if number >= f.required {
 		f.readAt.Store(&began)
 	}
-}
-
-// watch returns the store with this instance knowing at once of what it ends.
-func (f *revocationFeed) watch(store Store) Store {
-	if f == nil {
-		return store
-	}
-	return &watchedStore{store, f}
-}
-
-// watchedStore is a store whose revocations are known here when they return.
-type watchedStore struct {
-	Store
-	feed *revocationFeed
-}
-
-// learned is called with what a method that may have ended sessions has returned.
-func learned[T any](ctx context.Context, s *watchedStore, result T, err error) (T, error) {
-	if err == nil {
-		s.feed.learn(ctx)
-	}
-	return result, err
-}
-
-func (s *watchedStore) UpdateUser(ctx context.Context, id string, change UserChange) (User, error) {
-	user, err := s.Store.UpdateUser(ctx, id, change)
-	return learned(ctx, s, user, err)
-}
-
-func (s *watchedStore) ResetUser(ctx context.Context, id string, change UserChange, key AccessKey) (User, []GitHubToken, error) {
-	user, tokens, err := s.Store.ResetUser(ctx, id, change, key)
-	_, err = learned(ctx, s, user, err)
-	return user, tokens, err
-}
-
-func (s *watchedStore) DeleteUser(ctx context.Context, id string) ([]GitHubToken, error) {
-	tokens, err := s.Store.DeleteUser(ctx, id)
-	return learned(ctx, s, tokens, err)
-}
-
-func (s *watchedStore) RevokeKey(ctx context.Context, id string) error {
-	_, err := learned(ctx, s, struct{}{}, s.Store.RevokeKey(ctx, id))
-	return err
-}
-
-func (s *watchedStore) RevokeSession(ctx context.Context, id string) error {
-	_, err := learned(ctx, s, struct{}{}, s.Store.RevokeSession(ctx, id))
-	return err
-}
-
-func (s *watchedStore) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
-	live, err := s.Store.RevokeUserSessions(ctx, userID, now)
-	return learned(ctx, s, live, err)
 }

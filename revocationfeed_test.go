@@ -2,7 +2,6 @@ package auth_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync/atomic"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
 )
 
@@ -28,7 +28,7 @@ func newInstances(t testing.TB, change ...func(*auth.Config)) *instances {
 	in := &instances{}
 	var cfg auth.Config
 	in.fixture = newFixture(t, func(f *fixture, c *auth.Config) {
-		f.store = &faultyStore{Store: f.store, before: func(method string) error {
+		f.store = authtest.FaultyStore(f.store, func(method string) error {
 			if method != "ListRevocations" {
 				return nil
 			}
@@ -37,11 +37,11 @@ func newInstances(t testing.TB, change ...func(*auth.Config)) *instances {
 				return *err
 			}
 			return nil
-		}}
+		})
 		for _, change := range change {
 			change(c)
 		}
-		c.SigningKeys = []auth.SigningKey{f.signer.key}
+		c.SigningKeys = []auth.SigningKey{f.signer.Key}
 		cfg = *c
 	})
 	var err error
@@ -63,8 +63,6 @@ func status(svc *auth.Service, token string) int {
 	return send(svc.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})),
 		http.MethodGet, "/", "", "Authorization", "Bearer "+token).status
 }
-
-var errStoreAway = errors.New("the store is away")
 
 // revokings are the ways for a token of the user's to end.
 var revokings = map[string]func(in *instances, token string) error{
@@ -157,7 +155,7 @@ func TestABadTokenReadsNothing(t *testing.T) {
 
 func TestWhileTheStoreIsAwayTokensAreGoodUntilMaxStaleness(t *testing.T) {
 	t.Parallel()
-	for _, fault := range []error{errStoreAway, errHang} {
+	for _, fault := range []error{authtest.ErrStoreAway, authtest.ErrHang} {
 		t.Run(fault.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				in := newInstances(t, func(c *auth.Config) { c.Now = time.Now })
@@ -190,7 +188,7 @@ func TestARevocationThatCannotBeReadBackLetsNobodyInUntilItIs(t *testing.T) {
 				in := newInstances(t, func(c *auth.Config) { c.Now = time.Now })
 				token, admin := in.loginToken(t), in.signIn(in.admin)
 				require.Equal(t, http.StatusOK, status(in.svc, token))
-				in.fail(errStoreAway)
+				in.fail(authtest.ErrStoreAway)
 				require.NoError(t, revoke(in, token))
 				require.Equal(t, http.StatusServiceUnavailable, status(in.svc, token))
 				require.Equal(t, http.StatusServiceUnavailable, status(in.svc, admin), "whose session that was is not known")
@@ -208,13 +206,13 @@ func TestOneRequestReadsTheFeedForAllAndItsGoingAwayDoesNotCount(t *testing.T) {
 		in := newInstances(t, func(c *auth.Config) { c.Now = time.Now })
 		token := in.signIn(in.user)
 		slow := make(chan struct{})
-		store := &faultyStore{Store: in.store, before: func(method string) error {
+		store := authtest.FaultyStore(in.store, func(method string) error {
 			if method == "ListRevocations" {
 				<-slow
 			}
 			return nil
-		}}
-		svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{in.signer.key}})
+		})
+		svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{in.signer.Key}})
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		first := make(chan error)
@@ -267,13 +265,13 @@ func TestAClockThatIsOffByAnHourRevivesNothing(t *testing.T) {
 			require.NoError(t, in.store.RevokeSession(t.Context(), session.Session.ID))
 		}
 		in.clock.Advance(12*time.Hour - time.Minute)
-		early := newClock()
+		early := authtest.NewClock()
 		early.Advance(13 * time.Hour)
-		hasty, err := auth.New(in.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{in.signer.key}, Now: early.Now})
+		hasty, err := auth.New(in.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{in.signer.Key}, Now: early.Now})
 		require.NoError(t, err)
 		_, err = hasty.Prune(t.Context())
 		require.NoError(t, err)
-		cold, err := auth.New(in.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{in.signer.key}, Now: in.clock.Now})
+		cold, err := auth.New(in.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{in.signer.Key}, Now: in.clock.Now})
 		require.NoError(t, err)
 		require.Equal(t, http.StatusUnauthorized, status(cold, token))
 
@@ -314,7 +312,7 @@ func TestARestoredStoreIsReadFromTheBeginning(t *testing.T) {
 					ID: "key of " + id, UserID: id, Hash: "hash", CreatedAt: f.clock.Now(),
 				}))
 			}
-			other, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.key}, Now: f.clock.Now})
+			other, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now})
 			require.NoError(t, err)
 			var ended []string
 			for range later {
@@ -327,7 +325,7 @@ func TestARestoredStoreIsReadFromTheBeginning(t *testing.T) {
 			require.NoError(t, err)
 
 			f.clock.Advance(5 * time.Second)
-			store.Store = &faultyStore{Store: restored, before: failSecond()}
+			store.Store = authtest.FaultyStore(restored, failSecond())
 			require.Equal(t, http.StatusServiceUnavailable, status(f.svc, fresh.Bearer.Reveal()), "nothing is to be gone by before it is read")
 			store.Store = restored
 			require.Equal(t, http.StatusOK, status(f.svc, fresh.Bearer.Reveal()), "numbers of the lost history refuse nobody")
@@ -344,7 +342,7 @@ func failSecond() func(string) error {
 	var reads atomic.Int64
 	return func(method string) error {
 		if method == "ListRevocations" && reads.Add(1) > 1 {
-			return errStoreAway
+			return authtest.ErrStoreAway
 		}
 		return nil
 	}
@@ -355,7 +353,7 @@ func TestAStoreThatHasJustFailedIsLeftAloneForASecond(t *testing.T) {
 	in := newInstances(t)
 	token := in.signIn(in.user)
 	require.Equal(t, http.StatusOK, status(in.svc, token))
-	in.fail(errStoreAway)
+	in.fail(authtest.ErrStoreAway)
 	in.clock.Advance(5 * time.Second)
 	for second := range 3 {
 		for range 10 {
@@ -406,7 +404,7 @@ func TestAReadThatBeganBeforeARevocationDoesNotMakeUpForIt(t *testing.T) {
 
 func TestAColdStartKnowsAMillionEndedSessionsBeforeItsFirstYes(t *testing.T) {
 	t.Parallel()
-	many := &manyRevocations{Store: memstore.New(), n: 1_000_000, expires: newClock().Now().Add(time.Hour)}
+	many := &manyRevocations{Store: memstore.New(), n: 1_000_000, expires: authtest.NewClock().Now().Add(time.Hour)}
 	f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = many })
 	token, err := f.svc.SignIn(t.Context(), f.user.ID)
 	require.NoError(t, err)
@@ -439,7 +437,7 @@ func (m *manyRevocations) ListRevocations(_ context.Context, from int64, limit i
 		m.again.Add(1)
 	}
 	if m.fail.Load() && from > m.n/2 {
-		return nil, errStoreAway
+		return nil, authtest.ErrStoreAway
 	}
 	var page []auth.Revocation
 	for i := max(from, 1); i <= m.n && len(page) < limit; i++ {
@@ -489,7 +487,7 @@ func TestRunReadsTheFeedAheadOfNeed(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, http.StatusUnauthorized, status(in.other, token))
 
-		in.fail(errStoreAway)
+		in.fail(authtest.ErrStoreAway)
 		time.Sleep(time.Minute)
 		in.fail(nil)
 		time.Sleep(3 * time.Second)
@@ -502,8 +500,8 @@ func TestRunReadsTheFeedAheadOfNeed(t *testing.T) {
 
 func TestReadSessionsRefusesEverywhereAtOnceAndWithoutTheStoreNobody(t *testing.T) {
 	t.Parallel()
-	in := newInstances(t, func(c *auth.Config) { c.CheckSessionsInStore = true })
-	in.fail(errStoreAway) // the feed is not read
+	in := newInstances(t, func(c *auth.Config) { c.Tokens.CheckSessionsInStore = true })
+	in.fail(authtest.ErrStoreAway) // the feed is not read
 	token, another := in.signIn(in.user), in.signIn(in.user)
 	require.Equal(t, http.StatusOK, status(in.other, token))
 	require.Equal(t, http.StatusOK, in.sendAs(token, http.MethodPost, "/auth/logout", "").status)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
@@ -22,7 +23,7 @@ func TestUnderLoadNoTokenIsAcceptedAfterItsRevocationWasAcknowledged(t *testing.
 	f := newFixture(t)
 	var ahead atomic.Int64 // of the other instance's clock
 	other, err := auth.New(f.store, auth.Config{
-		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.key},
+		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key},
 		Now: func() time.Time { return f.clock.Now().Add(time.Duration(ahead.Load())) },
 	})
 	require.NoError(t, err)
@@ -135,7 +136,7 @@ func TestUnderLoadNothingIsAcceptedAfterMaxStaleness(t *testing.T) {
 	in := newInstances(t)
 	token := in.signIn(in.user)
 	require.Equal(t, http.StatusOK, status(in.other, token))
-	in.fail(errStoreAway)
+	in.fail(authtest.ErrStoreAway)
 	_, err := in.svc.RevokeUser(t.Context(), in.user.ID)
 	require.NoError(t, err)
 	in.clock.Advance(time.Minute)

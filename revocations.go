@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"fmt"
 	"hash/maphash"
 	"slices"
 	"sync"
@@ -23,6 +24,9 @@ type revocations struct {
 	count atomic.Int64 // of entries
 	sweep int64        // at how many entries to look for expired ones; whoever adds has it
 }
+
+// errRevoked is why the token of a revoked session is rejected.
+var errRevoked = fmt.Errorf("%w: no such session", ErrTokenRejected)
 
 const (
 	revocationShards = 64

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 )
 
 // named is the end of a session by its name.
@@ -22,7 +23,7 @@ func allBelow(user string, generation int64, expires time.Time) []auth.Revocatio
 
 func TestAnEndedSessionIsKnownUntilTwoHoursAfterItsTokenExpired(t *testing.T) {
 	t.Parallel()
-	now := newClock().Now()
+	now := authtest.NewClock().Now()
 	for name, entry := range map[string]func(time.Time) []auth.Revocation{
 		"by name": func(at time.Time) []auth.Revocation { return named("u", "s", 3, at) },
 		"of all":  func(at time.Time) []auth.Revocation { return allBelow("u", 4, at) },
@@ -50,7 +51,7 @@ func TestAnEndedSessionIsKnownUntilTwoHoursAfterItsTokenExpired(t *testing.T) {
 
 func TestSessionsThatEndTogetherTakeTheRoomOfOne(t *testing.T) {
 	t.Parallel()
-	now := newClock().Now()
+	now := authtest.NewClock().Now()
 	r := auth.NewRevocations()
 	for i := range int64(100) {
 		r.Add(named("u", fmt.Sprint(i), i, now.Add(time.Hour)), now)
@@ -71,7 +72,7 @@ func TestSessionsThatEndTogetherTakeTheRoomOfOne(t *testing.T) {
 
 func TestWhatEndsForAllIsNotForgottenWhileOtherThingsExpire(t *testing.T) {
 	t.Parallel()
-	now := newClock().Now()
+	now := authtest.NewClock().Now()
 	r := auth.NewRevocations()
 	r.Add(allBelow("u", 10, now.Add(24*time.Hour)), now)
 	for i := range 1000 {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -17,7 +18,7 @@ func newSealer(t testing.TB, purpose string, ring ...auth.SymmetricKey) *auth.Se
 
 func TestWhatIsSealedOpensForTheSamePurposeAndContextOnly(t *testing.T) {
 	t.Parallel()
-	key := symmetricKey(t, "k1")
+	key := authtest.SymmetricKey(t, "k1")
 	s := newSealer(t, "token", key)
 	sealed := s.Seal([]byte("gho_x"), "user", "github.com")
 	require.NotContains(t, string(sealed), "gho_x")
@@ -35,10 +36,10 @@ func TestWhatIsSealedOpensForTheSamePurposeAndContextOnly(t *testing.T) {
 		"no context":      func() ([]byte, bool, error) { return s.Open(sealed) },
 		"another purpose": func() ([]byte, bool, error) { return newSealer(t, "cookie", key).Open(sealed, "user", "github.com") },
 		"another key": func() ([]byte, bool, error) {
-			return newSealer(t, "token", symmetricKey(t, "k1")).Open(sealed, "user", "github.com")
+			return newSealer(t, "token", authtest.SymmetricKey(t, "k1")).Open(sealed, "user", "github.com")
 		},
 		"another id": func() ([]byte, bool, error) {
-			return newSealer(t, "token", symmetricKey(t, "k2")).Open(sealed, "user", "github.com")
+			return newSealer(t, "token", authtest.SymmetricKey(t, "k2")).Open(sealed, "user", "github.com")
 		},
 		"a byte more":       func() ([]byte, bool, error) { return s.Open(append(bytes.Clone(sealed), 0), "user", "github.com") },
 		"nothing":           func() ([]byte, bool, error) { return s.Open(nil, "user", "github.com") },
@@ -52,7 +53,7 @@ func TestWhatIsSealedOpensForTheSamePurposeAndContextOnly(t *testing.T) {
 
 func TestFlippedBitsAndCutTailsAreErrorsNeverPanics(t *testing.T) {
 	t.Parallel()
-	s := newSealer(t, "token", symmetricKey(t, "k1"))
+	s := newSealer(t, "token", authtest.SymmetricKey(t, "k1"))
 	sealed := s.Seal([]byte("gho_x"), "user")
 	for length := range 256 { // of the key's id, in front of more than enough
 		_, _, err := s.Open(append([]byte{1, byte(length)}, make([]byte, 1000)...), "user")
@@ -72,7 +73,7 @@ func TestFlippedBitsAndCutTailsAreErrorsNeverPanics(t *testing.T) {
 
 func TestSealingKeysAreARing(t *testing.T) {
 	t.Parallel()
-	first, second := symmetricKey(t, "k1"), symmetricKey(t, "k2")
+	first, second := authtest.SymmetricKey(t, "k1"), authtest.SymmetricKey(t, "k2")
 	sealed := newSealer(t, "token", first).Seal([]byte("x"))
 	plain, stale, err := newSealer(t, "token", second, first).Open(sealed)
 	require.NoError(t, err)
@@ -82,7 +83,7 @@ func TestSealingKeysAreARing(t *testing.T) {
 	require.Error(t, err)
 
 	for name, ring := range map[string][]auth.SymmetricKey{
-		"none": nil, "a zero key": {{}}, "one id twice": {first, symmetricKey(t, "k1")},
+		"none": nil, "a zero key": {{}}, "one id twice": {first, authtest.SymmetricKey(t, "k1")},
 	} {
 		_, err := auth.NewSealer(ring, "token")
 		require.Error(t, err, name)
@@ -91,7 +92,7 @@ func TestSealingKeysAreARing(t *testing.T) {
 
 // FuzzSealedBytes opens any bytes: only what was sealed opens.
 func FuzzSealedBytes(f *testing.F) {
-	s := newSealer(f, "token", symmetricKey(f, "k1"))
+	s := newSealer(f, "token", authtest.SymmetricKey(f, "k1"))
 	sealed := s.Seal([]byte("x"), "user")
 	f.Add(sealed)
 	f.Add(sealed[:10])

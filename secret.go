@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 )
 
@@ -62,9 +61,6 @@ func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
 	return SymmetricKey{id: id, get: func() []byte { return secret }}, nil
 }
 
-// ID returns the id of the key.
-func (k SymmetricKey) ID() string { return k.id }
-
 // derive returns the 32-byte key for one purpose. What is made for one purpose
 // is then worthless for another, though both come from the same ring.
 func (k SymmetricKey) derive(purpose string) ([]byte, error) {
@@ -100,10 +96,6 @@ func checkKeySecret(secret []byte) error {
 	return nil
 }
 
-func isAlphanumeric(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-}
-
 // redacted, embedded, keeps a value out of logs and responses. It cannot help
 // where the value is in an unexported field of the host's: fmt does not call
 // methods there, and follows pointers to structs, slices and maps. So a secret is
@@ -115,14 +107,8 @@ type redacted struct {
 
 const redactedText = "[redacted]"
 
-// String returns "[redacted]".
-func (redacted) String() string { return redactedText }
-
 // Format prints "[redacted]" for every verb.
 func (redacted) Format(f fmt.State, _ rune) { io.WriteString(f, redactedText) }
-
-// LogValue returns "[redacted]".
-func (redacted) LogValue() slog.Value { return slog.StringValue(redactedText) }
 
 // MarshalText returns "[redacted]".
 func (redacted) MarshalText() ([]byte, error) { return []byte(redactedText), nil }

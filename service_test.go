@@ -16,20 +16,21 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
 )
 
 func TestNewSaysWhatToSet(t *testing.T) {
 	t.Parallel()
-	good := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{newSigners(t)["HS256"].key}}
+	good := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}}
 	for name, test := range map[string]struct {
 		change func(*auth.Config)
 		says   string
 	}{
 		"no issuer":          {func(c *auth.Config) { c.Issuer = "" }, "Issuer"},
 		"no keys":            {func(c *auth.Config) { c.SigningKeys = nil }, "SigningKeys"},
-		"a bad lifetime":     {func(c *auth.Config) { c.TokenLifetime = time.Millisecond }, "Lifetime"},
+		"a bad lifetime":     {func(c *auth.Config) { c.Tokens.Lifetime = time.Millisecond }, "Lifetime"},
 		"a negative timeout": {func(c *auth.Config) { c.Timeout = -1 }, "Timeout"},
 		"a bad prefix":       {func(c *auth.Config) { c.Credentials.AccessKeyPrefix = "-" }, "AccessKeyPrefix"},
 	} {
@@ -52,7 +53,7 @@ func TestRoutesAreTheDocumentedCalls(t *testing.T) {
 	f := newFixture(t)
 	patterns := func(groups ...auth.RouteGroup) (list []string) {
 		for _, route := range f.svc.Routes(groups...) {
-			list = append(list, route.Pattern())
+			list = append(list, route.Pattern)
 		}
 		slices.Sort(list)
 		return list
@@ -264,7 +265,7 @@ func TestRunReadsTheFeedWhilePruningTakesItsTime(t *testing.T) {
 		f := newFixture(t, watch(func(method string) error {
 			switch method {
 			case "PruneSessions":
-				return errHang
+				return authtest.ErrHang
 			case "ListRevocations":
 				reads.Add(1)
 			}

@@ -66,7 +66,7 @@ func TestTheSessionOfAGitHubSignInSaysSoAndWhoseBrowserItWas(t *testing.T) {
 
 func TestTheOldestSessionEndsForOneTooMany(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.MaxSessions = 3 })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.MaxSessions = 3 })
 	var tokens []string
 	for range 5 {
 		tokens = append(tokens, f.loginFrom("test"))
@@ -86,7 +86,7 @@ func TestTheOldestSessionEndsForOneTooMany(t *testing.T) {
 
 func TestSigningInInALoopKeepsNoMoreThanTheLimit(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.MaxSessions = 10 })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.MaxSessions = 10 })
 	var token string
 	for range 2500 {
 		token = f.loginFrom("loop")
@@ -123,18 +123,18 @@ func TestWhatAClientSaysOfItselfIsCutToReadableText(t *testing.T) {
 
 func TestTheAddressIsTakenFromTrustedProxiesAlone(t *testing.T) {
 	t.Parallel()
-	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:1::/48")}
+	proxies := auth.TrustProxies(netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:1::/48"))
 	for _, test := range []struct {
 		name, peer string
-		trusted    []netip.Prefix
+		trusted    auth.Proxies
 		forwarded  []string
 		want       string
 	}{
 		{"no proxy", "203.0.113.7:1234", proxies, nil, "203.0.113.7"},
 		{"a client who claims another", "203.0.113.7:1234", proxies, []string{"198.51.100.1"}, "203.0.113.7"},
-		{"nobody is trusted", "10.0.0.1:1234", []netip.Prefix{}, []string{"198.51.100.1"}, "10.0.0.1"},
-		{"nothing is said of proxies, and there is one", "10.0.0.1:1234", nil, []string{"198.51.100.1"}, ""},
-		{"nothing is said of proxies, and there is none", "203.0.113.7:1234", nil, nil, "203.0.113.7"},
+		{"nobody is trusted", "10.0.0.1:1234", auth.NoProxies(), []string{"198.51.100.1"}, "10.0.0.1"},
+		{"nothing is said of proxies, and there is one", "10.0.0.1:1234", auth.Proxies{}, []string{"198.51.100.1"}, ""},
+		{"nothing is said of proxies, and there is none", "203.0.113.7:1234", auth.Proxies{}, nil, "203.0.113.7"},
 		{"a proxy", "10.0.0.1:1234", proxies, []string{"198.51.100.1"}, "198.51.100.1"},
 		{"a proxy, for a client who claims another", "10.0.0.1:1234", proxies, []string{"192.0.2.99, 198.51.100.1"}, "198.51.100.1"},
 		{"the same on two lines", "10.0.0.1:1234", proxies, []string{"192.0.2.99", "198.51.100.1"}, "198.51.100.1"},
@@ -153,7 +153,7 @@ func TestTheAddressIsTakenFromTrustedProxiesAlone(t *testing.T) {
 		{"more proxies than there are", "10.0.0.1:1234", proxies, []string{strings.Repeat("10.0.0.2,", 100_000) + "10.0.0.3"}, ""},
 		{"a socket without addresses", "@", proxies, []string{"198.51.100.1"}, ""},
 	} {
-		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.TrustedProxies = test.trusted })
+		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Proxies = test.trusted })
 		r := httptest.NewRequest("POST", "/auth/users/login", strings.NewReader(loginBody(f.userPair)))
 		r.Header.Set("Content-Type", "application/json")
 		r.RemoteAddr = test.peer
@@ -167,15 +167,15 @@ func TestAConfigurationThatIsWrongAboutSessionsIsRefused(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for name, change := range map[string]func(*auth.Config){
-		"MaxSessions must be from 1 to 1000":             func(c *auth.Config) { c.MaxSessions = -1 },
-		"MaxSessions must be from 1 to 1000 ":            func(c *auth.Config) { c.MaxSessions = 1001 },
-		"Timeout and ReauthAfter must not be negative":   func(c *auth.Config) { c.ReauthAfter = -1 },
-		"TrustedProxies must be networks, and not all":   func(c *auth.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} },
-		"TrustedProxies must be networks, and not all ":  func(c *auth.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("::/0")} },
-		"not ::ffff:192.0.2.0/120":                       func(c *auth.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("::ffff:192.0.2.0/120")} },
-		"TrustedProxies must be networks, and not all  ": func(c *auth.Config) { c.TrustedProxies = []netip.Prefix{{}} },
+		"MaxSessions must be from 1 to 1000":              func(c *auth.Config) { c.Tokens.MaxSessions = -1 },
+		"MaxSessions must be from 1 to 1000 ":             func(c *auth.Config) { c.Tokens.MaxSessions = 1001 },
+		"Config.ReauthAfter must not be negative":         func(c *auth.Config) { c.ReauthAfter = -1 },
+		"a prefix is invalid or contains every address":   func(c *auth.Config) { c.Proxies = auth.TrustProxies(netip.MustParsePrefix("0.0.0.0/0")) },
+		"a prefix is invalid or contains every address ":  func(c *auth.Config) { c.Proxies = auth.TrustProxies(netip.MustParsePrefix("::/0")) },
+		"not ::ffff:192.0.2.0/120":                        func(c *auth.Config) { c.Proxies = auth.TrustProxies(netip.MustParsePrefix("::ffff:192.0.2.0/120")) },
+		"a prefix is invalid or contains every address  ": func(c *auth.Config) { c.Proxies = auth.TrustProxies(netip.Prefix{}) },
 	} {
-		cfg := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.key}}
+		cfg := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}}
 		change(&cfg)
 		_, err := auth.New(f.store, cfg)
 		require.ErrorContains(t, err, strings.TrimSpace(name))

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -118,12 +117,6 @@ func (h *hasher) slowForm(salt, hash []byte) string {
 	encode := base64.RawStdEncoding.EncodeToString
 	return fmt.Sprintf("$%s$v=%d$m=%d,t=%d,p=%d%s$%s$%s", formArgonBound, argon2.Version,
 		defaultArgon.memory, defaultArgon.time, defaultArgon.threads, pepper, encode(salt), encode(hash))
-}
-
-func randomBytes(n int) []byte {
-	b := make([]byte, n)
-	rand.Read(b) // never fails: it ends the program instead
-	return b
 }
 
 // matchSlow reports whether the secret is the one of the stored form, and

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/limit"
 )
 
@@ -102,7 +103,7 @@ func TestAnIPv6NetworkIsOneAddressAndAnIPv4AddressIsItself(t *testing.T) {
 	} {
 		f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 			cfg.Throttling.Failures = []limit.Rate{{Count: 1, Per: time.Hour}}
-			cfg.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}
+			cfg.Proxies = auth.TrustProxies(netip.MustParsePrefix("192.0.2.1/32"))
 		})
 		send := func(address string) int {
 			return f.send("POST", "/auth/users/login", loginBody(f.wrong()), "X-Forwarded-For", address).status
@@ -148,15 +149,15 @@ func TestBehindAnUnknownProxyNothingIsCountedAndTheLogSaysSoOnce(t *testing.T) {
 		r := f.send("POST", "/auth/users/login", loginBody(f.wrong()), "X-Forwarded-For", "203.0.113.7")
 		require.Equal(t, http.StatusUnauthorized, r.status)
 	}
-	require.Equal(t, 1, strings.Count(f.log.String(), "X-Forwarded-For comes in"))
+	require.Equal(t, 1, strings.Count(f.log.String(), "X-Forwarded-For arrives"))
 
-	known := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.TrustedProxies = []netip.Prefix{} })
+	known := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Proxies = auth.NoProxies() })
 	var r response
 	for i := range 21 {
 		r = known.send("POST", "/auth/users/login", loginBody(known.wrong()), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
 	}
 	require.Equal(t, http.StatusTooManyRequests, r.status, "who has said that there is none counts by the connection")
-	require.Equal(t, 1, strings.Count(known.log.String(), "from an address that is not in Config.TrustedProxies"))
+	require.Equal(t, 1, strings.Count(known.log.String(), "from an address that Config.Proxies does not trust"))
 }
 
 // countReads counts how often the store is asked for a key.
@@ -296,10 +297,10 @@ func TestGitHubCallbacksThatFailAreThrottledAndTakeNoStateAway(t *testing.T) {
 type brokenLimiter struct{}
 
 func (brokenLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {
-	return time.Hour, errStoreAway
+	return time.Hour, authtest.ErrStoreAway
 }
 
-func (brokenLimiter) Reset(context.Context, string) error { return errStoreAway }
+func (brokenLimiter) Reset(context.Context, string) error { return authtest.ErrStoreAway }
 
 func TestALimiterThatFailsRefusesNobody(t *testing.T) {
 	t.Parallel()
@@ -329,7 +330,7 @@ func TestRatesThatCannotBeAreRefused(t *testing.T) {
 	f := newFixture(t)
 	for _, rate := range []limit.Rate{{}, {Count: 1}, {Per: time.Hour}, {Count: -1, Per: time.Hour}, {Count: 1, Per: time.Microsecond}, {Count: 1, Per: 31 * 24 * time.Hour}} {
 		for _, throttling := range []auth.Throttling{{Failures: []limit.Rate{rate}}, {SlowAttempts: []limit.Rate{rate}}, {Flood: []limit.Rate{rate}}} {
-			_, err := auth.New(f.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.key}, Throttling: throttling})
+			_, err := auth.New(f.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Throttling: throttling})
 			require.ErrorContains(t, err, "a limit.Rate must have")
 		}
 	}

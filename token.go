@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -9,61 +10,52 @@ import (
 	"time"
 )
 
-// TokenConfig says what tokens are made of. Issuer and SigningKeys are required.
+// TokenConfig says what tokens contain and how they are verified. The zero value is a good
+// choice.
 type TokenConfig struct {
-	// Issuer is the iss claim: the URL of this service, such as
-	// "https://api.example.com". At most 256 bytes.
-	Issuer string
+	// Audiences is the aud claim, the services that the tokens are for: exactly one for now.
+	// nil means the issuer. A token with another audience, or with a list of them, is
+	// rejected.
+	Audiences []string
 
-	// Audience is the aud claim, whom the tokens are for: the Issuer unless set.
-	// A token with another audience, or with a list of them, is refused.
-	Audience string
-
-	// SigningKeys sign and verify. The first signs, all verify. To change keys,
-	// first append the new one on every instance, then put it in front of the old
-	// one, which is now [SigningKey.RetiredAt] the time when no instance signs with
-	// it any more, and drop that when its last token has expired. A key that
-	// somebody else may have is dropped at once. [TokenIssuer.SetKeys] does all this
-	// without a restart.
-	SigningKeys []SigningKey
-
-	// Lifetime is how long a token is good for: 12 hours unless set, in whole
-	// seconds, from a second to 30 days. The token of a key that ends sooner ends
-	// with it.
+	// Lifetime is how long a token is valid, in whole seconds, from a second to 30 days.
+	// Zero means 12 hours. The token of a key that expires sooner expires with it.
 	Lifetime time.Duration
 
-	// MaxLifetime refuses tokens that claim a longer life, whoever signed them:
-	// the greater of Lifetime and 12 hours unless set.
+	// MaxLifetime is the longest lifetime that a token may claim, whoever signed it; at most
+	// 30 days. Zero means the greater of Lifetime and 12 hours. After you have lowered
+	// Lifetime, keep MaxLifetime at the old value until the last old token has expired.
 	MaxLifetime time.Duration
 
-	// CacheSize is how many tokens are remembered once they have been verified, so
-	// that the next request with one of them costs no signature: 16384 unless set,
-	// up to 16777216, and -1 for none. Each takes about 1 KiB of memory, and all
-	// together never more than CacheSize times 2 KiB. It ought to be twice as many as
-	// are in use at a time.
+	// CacheSize is how many verified tokens are remembered, so that the next request with one
+	// of them verifies no signature: up to 16777216. Zero means 16384; -1 means none. A token
+	// takes about 1 KiB of memory, and all together never take more than CacheSize times
+	// 2 KiB. Twice the number of tokens in use at a time is a good size.
 	CacheSize int
 
-	// RevocationInterval is how old what an instance knows of ended sessions may
-	// be: 5 seconds unless set, which is also the most. When it is older, the store is
-	// asked, by one request for all, which wait for a second at most. While the store
-	// does not answer, MaxStaleness is how old it may be before no token is accepted:
-	// a minute unless set, which is also the most.
+	// RevocationInterval is the greatest age of what an instance knows of the revocation
+	// feed; at most 5 seconds, which is the default. When it is older, one request reads the
+	// feed for all, which wait for a second at most. While the store does not answer, tokens
+	// are accepted until what is known is older than MaxStaleness; at most a minute, which is
+	// the default.
 	RevocationInterval time.Duration
 	MaxStaleness       time.Duration
 
-	// CheckSessionsInStore has the store asked for the session on every request instead. A
-	// session that has ended is then refused everywhere at once, each request waits
-	// for the store, and none is accepted that the store does not answer.
+	// CheckSessionsInStore asks the store for the session on every request instead of
+	// following the revocation feed. A revoked session is then rejected everywhere at once,
+	// each request waits for the store, and no token is accepted while the store does not
+	// answer.
 	CheckSessionsInStore bool
 
-	// MaxSessions is how many sessions one user may have: see [Config.MaxSessions].
+	// MaxSessions is how many sessions one user can have at a time, from 1 to 1000. Zero
+	// means 1000. Signing in once more revokes the oldest.
 	MaxSessions int
 
-	// Users is the host's own table of users, for a store that keeps none: see
-	// [Config.Users].
-	Users Users
+	// Events gets the issuer's events and calls its hooks. nil means none. In a [Config] it
+	// must be nil, because the Service has an EventLog of its own.
+	Events *EventLog
 
-	// Now is the clock, time.Now unless set.
+	// Now is the clock. nil means time.Now, and in a [Config] the Service's clock.
 	Now func() time.Time
 }
 
@@ -76,41 +68,68 @@ const (
 	longestRevocationInterval = 5 * time.Second
 	longestMaxStaleness       = time.Minute
 
-	endTimeout = 5 * time.Second // for ending a session that was opened in vain
+	discardTimeout = 5 * time.Second // for revoking a session that gets no token
 )
 
 // TokenIssuer issues and verifies session tokens. It is safe for concurrent use.
 //
-// A token is a JWT (RFC 7519) signed with one of the SigningKeys. It names a
-// session in the store, and is worth nothing without it.
+// A token is a JWT (RFC 7519) signed with one of the signing keys. It names a session in the
+// store and is accepted only while the session is live.
 type TokenIssuer struct {
 	sessions SessionStore
 	users    *hostUsers // nil if the store keeps users
 	cfg      TokenConfig
 	verifier tokenVerifier
-	now      func() time.Time // the time at which a token is verified
+	now      func() time.Time // the clock for verifying a token
 
 	claimsPrefix string // see [encodeClaimsPrefix]
 
-	events   *eventLog // nil but in a Service
-	onVerify func(ctx context.Context, outcome Outcome, took time.Duration)
+	events   *EventLog
+	onVerify func(ctx context.Context, err error, cached bool, took time.Duration)
 
 	ring  atomic.Pointer[keyRing]
 	cache *tokenCache     // nil for none
 	feed  *revocationFeed // nil with CheckSessionsInStore
 }
 
-// NewTokenIssuer returns an issuer of tokens whose sessions are in the store, or
-// an error that says what to change in the configuration.
-func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error) {
-	if isNil(sessions) {
+// NewTokenIssuer returns an issuer of tokens whose sessions are in the store, or an error that
+// says what to change.
+//
+// The issuer is the iss claim: the URL of this service, such as "https://api.example.com"; at
+// most 256 bytes.
+//
+// The first of the keys signs, all of them verify. To change keys, first append the new one on
+// every instance. Then put it in front of the old one, which is now [SigningKey.RetiredAt] the
+// time when no instance signs with it any longer. Drop the old one when its last token has
+// expired. Drop a key at once if somebody else may have it. [TokenIssuer.SetKeys] does all
+// this without a restart.
+func NewTokenIssuer(store SessionStore, issuer string, keys []SigningKey, cfg TokenConfig) (*TokenIssuer, error) {
+	return newTokenIssuer(store, nil, issuer, keys, cfg)
+}
+
+// NewTokenIssuerWithUsers is [NewTokenIssuer] for a host with a users table of its own, over a
+// store that keeps no users, such as that of memstore.NewAccounts.
+func NewTokenIssuerWithUsers(
+	store SessionStore, users UserSource, issuer string, keys []SigningKey, cfg TokenConfig,
+) (*TokenIssuer, error) {
+	if users == nil {
+		return nil, errors.New("auth: NewTokenIssuerWithUsers needs a UserSource")
+	}
+	return newTokenIssuer(store, users, issuer, keys, cfg)
+}
+
+// newTokenIssuer returns an issuer for the users of the source or, if it is nil, of the store.
+func newTokenIssuer(
+	store SessionStore, source UserSource, issuer string, keys []SigningKey, cfg TokenConfig,
+) (*TokenIssuer, error) {
+	if isNil(store) {
 		return nil, errors.New("auth: NewTokenIssuer needs a store")
 	}
-	if err := checkUsers(sessions, cfg.Users); err != nil {
+	if err := checkUserSource(store, source); err != nil {
 		return nil, err
 	}
 	ownClock := cfg.Now == nil
-	cfg, err := cfg.withDefaults()
+	cfg, err := cfg.withDefaults(issuer)
 	if err != nil {
 		return nil, err
 	}
@@ -118,32 +137,34 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 	if err != nil {
 		return nil, err
 	}
-	ring, err := newKeyRing(cfg.SigningKeys)
+	ring, err := newKeyRing(keys)
 	if err != nil {
 		return nil, err
 	}
 	var users *hostUsers
-	if cfg.Users != nil {
-		users = &hostUsers{cfg.Users}
+	if source != nil {
+		users = &hostUsers{source}
 	}
 	t := &TokenIssuer{
 		cache:    newTokenCache(size),
 		users:    users,
-		sessions: sessions,
+		sessions: store,
 		cfg:      cfg,
 		now:      cfg.Now,
+		events:   cfg.Events,
+		onVerify: cfg.Events.verifyHook(),
 
-		claimsPrefix: encodeClaimsPrefix(cfg.Issuer, cfg.Audience),
+		claimsPrefix: encodeClaimsPrefix(issuer, cfg.Audiences[0]),
 
 		verifier: tokenVerifier{
-			issuer:      cfg.Issuer,
-			audience:    cfg.Audience,
+			issuer:      issuer,
+			audience:    cfg.Audiences[0],
 			maxLifetime: int64(cfg.MaxLifetime / time.Second),
 		},
 	}
 	t.ring.Store(ring)
 	if !cfg.CheckSessionsInStore {
-		t.feed = newRevocationFeed(sessions, cfg.RevocationInterval, cfg.MaxStaleness, cfg.Now)
+		t.feed = newRevocationFeed(store, cfg.RevocationInterval, cfg.MaxStaleness, cfg.Now)
 		if ownClock {
 			t.now = t.feed.clock
 		}
@@ -151,9 +172,9 @@ func NewTokenIssuer(sessions SessionStore, cfg TokenConfig) (*TokenIssuer, error
 	return t, nil
 }
 
-func (cfg TokenConfig) withDefaults() (TokenConfig, error) {
-	if cfg.Audience == "" {
-		cfg.Audience = cfg.Issuer
+func (cfg TokenConfig) withDefaults(issuer string) (TokenConfig, error) {
+	if cfg.Audiences == nil {
+		cfg.Audiences = []string{issuer}
 	}
 	if cfg.Lifetime == 0 {
 		cfg.Lifetime = defaultLifetime
@@ -171,38 +192,62 @@ func (cfg TokenConfig) withDefaults() (TokenConfig, error) {
 		cfg.MaxSessions = mostSessions
 	}
 	cfg.Now = orNow(cfg.Now)
-	for _, text := range []string{cfg.Issuer, cfg.Audience} {
-		if err := checkID("Issuer and Audience", text, maxIssuerLength); err != nil {
-			return cfg, err
-		}
+	if err := checkID("Issuer", issuer, maxIssuerLength); err != nil {
+		return cfg, err
+	}
+	if len(cfg.Audiences) != 1 {
+		return cfg, fmt.Errorf("auth: TokenConfig.Audiences has %d elements; it must have exactly one, or be nil for the issuer", len(cfg.Audiences))
+	}
+	if err := checkID("Audiences[0]", cfg.Audiences[0], maxIssuerLength); err != nil {
+		return cfg, err
 	}
 	switch {
 	case cfg.Lifetime < time.Second || cfg.Lifetime > longestLifetime || cfg.Lifetime%time.Second != 0:
-		return cfg, errors.New("auth: Lifetime must be whole seconds, from a second to 30 days")
+		return cfg, errors.New("auth: TokenConfig.Lifetime must be whole seconds, from a second to 30 days")
 	case cfg.MaxLifetime < cfg.Lifetime || cfg.MaxLifetime > longestLifetime:
-		return cfg, errors.New("auth: MaxLifetime must be from Lifetime to 30 days")
+		return cfg, errors.New("auth: TokenConfig.MaxLifetime must be from Lifetime to 30 days")
 	case cfg.MaxSessions < 1 || cfg.MaxSessions > mostSessions:
-		return cfg, fmt.Errorf("auth: MaxSessions must be from 1 to %d", mostSessions)
+		return cfg, fmt.Errorf("auth: TokenConfig.MaxSessions must be from 1 to %d", mostSessions)
 	case cfg.RevocationInterval < 0 || cfg.RevocationInterval > longestRevocationInterval:
-		return cfg, errors.New("auth: RevocationInterval must be at most 5 seconds")
+		return cfg, errors.New("auth: TokenConfig.RevocationInterval must be at most 5 seconds")
 	case cfg.MaxStaleness < cfg.RevocationInterval || cfg.MaxStaleness > longestMaxStaleness:
-		return cfg, errors.New("auth: MaxStaleness must be from RevocationInterval to a minute")
+		return cfg, errors.New("auth: TokenConfig.MaxStaleness must be from RevocationInterval to a minute")
 	}
 	return cfg, nil
 }
 
-// IssueParams says for whom a token is, and how that is known. Whoever calls
+// SetKeys replaces the signing keys while requests go on. It returns an error that says what
+// to change, and leaves the keys as they were then. When it has returned, no token of a key
+// that is not among the new ones is accepted. [NewTokenIssuer] says in which order to change
+// keys on many instances.
+func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
+	ring, err := newKeyRing(keys)
+	if err != nil {
+		return err
+	}
+	t.ring.Store(ring)
+	return nil
+}
+
+// JWKS returns the public keys with which others can verify the tokens, as a JWK set (RFC
+// 7517): those of ES256 and EdDSA, retired ones too, and never one of HS256, which could sign.
+// [Service.JWKSHandler] serves it.
+func (t *TokenIssuer) JWKS() []byte {
+	return bytes.Clone(t.ring.Load().jwks)
+}
+
+// IssueParams says for whom a token is, and how that is known. The caller of
 // [TokenIssuer.Issue] vouches for it.
 type IssueParams struct {
 	UserID string
 	Method SignInMethod
 
-	// AccessKeyID is the key of MethodAccessKey. The session ends with it.
+	// AccessKeyID is the key of MethodAccessKey. Revoking the key revokes the session.
 	AccessKeyID string
 }
 
-// Token is an issued token with the session that it names, and the user as of
-// the moment when the session began.
+// Token is an issued token with its session, and the user as of the moment when the session
+// was opened.
 type Token struct {
 	// Bearer is the token itself, for the Authorization header.
 	Bearer Secret
@@ -211,61 +256,68 @@ type Token struct {
 	User    User
 }
 
-// ExpiresIn returns how long the token is good for, from the moment it was
-// issued; whole seconds.
+// ExpiresIn returns how long the token is valid, from the moment it was issued; whole seconds.
 func (t Token) ExpiresIn() time.Duration {
 	return t.Session.ExpiresAt.Sub(t.Session.CreatedAt)
 }
 
-// Issue creates a session for the client of [WithClientInfo] and returns its token. Where
-// the user has MaxSessions already, the oldest ends. It returns ErrNotFound if the
-// user, or the key, is gone or has expired, and ErrUserDisabled if the user is
-// disabled; no session is left then, nor where TokenConfig.Users cannot answer.
+// Issue creates a session for the client of [WithClientInfo] and returns its token. If the
+// user has MaxSessions already, the oldest is revoked. It returns ErrNotFound if the user or
+// the key does not exist or has expired, and ErrUserDisabled if the user is disabled. If it
+// returns an error, no session is left, also if a UserSource cannot answer. Each call is an
+// attempt to sign in for the events and hooks.
 func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, error) {
+	began := time.Now()
+	token, err := t.issue(ctx, params)
+	t.events.signIn(ctx, began, Event{Method: params.Method, UserID: params.UserID, SessionID: token.Session.ID}, err)
+	return token, err
+}
+
+// issue is Issue without an event.
+func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, error) {
 	session, user, err := t.sessions.CreateSession(ctx, t.newSession(ctx, params), t.cfg.MaxSessions)
 	var invalid *InvalidError
 	switch {
 	case errors.As(err, &invalid) && invalid.Field == "created_at":
-		return Token{}, errors.New("auth: creating a session: the clock is out of range") // nobody's request is at fault
+		return Token{}, errors.New("auth: creating a session: the clock is out of range") // no request is at fault
 	case err != nil:
 		return Token{}, fmt.Errorf("auth: creating a session: %w", err)
 	}
-	return t.begin(ctx, session, user)
+	return t.issueFor(ctx, session, user)
 }
 
-// begin returns the token of a session that has just been created. The user is
-// whom the store returned with it, or is asked of the host, and only now: whom the
-// host disables while the session is being created is refused here, and whoever is
-// disabled after this has a session that RevokeUser finds. A session that gets no
-// token is ended.
-func (t *TokenIssuer) begin(ctx context.Context, session Session, user User) (Token, error) {
-	t.feed.learnOf(ctx, session)
+// issueFor returns the token of a session that has just been created for the user whom the
+// store returned with it. A UserSource is asked for the user, and only now: a user whom the
+// host disables while the session is being created is refused here, and one who is disabled
+// later has a session that RevokeUser finds. A session that gets no token is revoked.
+func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) (Token, error) {
+	t.feed.catchUp(ctx, session)
 	token, err := Token{}, error(nil)
 	if t.users != nil {
-		user, err = t.users.active(ctx, session.UserID)
+		user, err = t.users.activeUser(ctx, session.UserID)
 	}
 	if err == nil {
-		token, err = t.token(session, user)
+		token, err = t.sign(session, user)
 	}
 	if err != nil {
-		return Token{}, t.endInVain(ctx, session.ID, err)
+		return Token{}, t.discardSession(ctx, session.ID, err)
 	}
 	return token, nil
 }
 
-// endInVain ends a session that gets no token, for the given reason, which it
-// returns unless the store fails: then a session is left that ought not to be.
-func (t *TokenIssuer) endInVain(ctx context.Context, sessionID string, reason error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout) // the request may be over
+// discardSession revokes a session that gets no token for the given reason. It returns the
+// reason unless the store fails, which leaves a session that should not exist.
+func (t *TokenIssuer) discardSession(ctx context.Context, sessionID string, reason error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout) // the request may be over
 	defer cancel()
 	if err := t.sessions.RevokeSession(ctx, sessionID); err != nil && !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("auth: ending a session that gets no token: %w", err)
+		return fmt.Errorf("auth: revoking a session that gets no token: %w", err)
 	}
 	return reason
 }
 
-// newSession returns the record of a session that begins now. Tokens count in
-// whole seconds, and so do their sessions.
+// newSession returns the record of a session that begins now. Tokens count in whole seconds,
+// and so do their sessions.
 func (t *TokenIssuer) newSession(ctx context.Context, params IssueParams) Session {
 	now := t.cfg.Now().UTC().Truncate(time.Second)
 	client := clientOf(ctx)
@@ -281,26 +333,26 @@ func (t *TokenIssuer) newSession(ctx context.Context, params IssueParams) Sessio
 	}
 }
 
-// token returns the token of a session that is in the store.
-func (t *TokenIssuer) token(session Session, user User) (Token, error) {
+// sign returns the token of a session that is in the store.
+func (t *TokenIssuer) sign(session Session, user User) (Token, error) {
 	session.ExpiresAt = session.ExpiresAt.Truncate(time.Second)
 	if !session.ExpiresAt.After(session.CreatedAt) {
-		return Token{}, fmt.Errorf("auth: the key ends within the second: %w", ErrNotFound)
+		return Token{}, fmt.Errorf("auth: the key expires within the second: %w", ErrNotFound)
 	}
-	text, err := t.sign(session, user)
+	text, err := signToken(t.ring.Load().signer, t.claimsPrefix, session, user)
 	if err != nil {
 		return Token{}, err
 	}
 	return Token{Bearer: NewSecret(text), Session: session, User: user}, nil
 }
 
-// Verify returns whose token this is. It returns ErrTokenRejected for every
-// token that is not good now, and any other error if the store could not
-// answer: then nothing is known of the token.
+// Verify returns the identity that the token proves. It returns ErrTokenRejected for every
+// token that is not valid now, and any other error if the store could not answer: then nothing
+// is known of the token.
 //
-// A session that ends by this issuer, or by its [Service], is refused here from
-// then on. One that ends on another instance, or by a call of the store itself, is
-// refused within RevocationInterval, or within MaxStaleness if the store does not
+// A session that is revoked by this issuer, or by a component that shares it, is rejected here
+// from then on. A session that is revoked on another instance, or by a call of the store
+// itself, is rejected within RevocationInterval, or within MaxStaleness if the store does not
 // answer meanwhile.
 func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error) {
 	identity, err := t.verify(ctx, token)
@@ -310,33 +362,41 @@ func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error
 	return *identity, nil
 }
 
-// verify is Verify, whose result is shared with others.
+// verify is Verify with a result that callers share and must not change.
 func (t *TokenIssuer) verify(ctx context.Context, token string) (*Identity, error) {
 	if t.onVerify != nil {
-		return t.observeVerify(ctx, token)
+		return t.measureVerify(ctx, token)
 	}
 	identity, _, err := t.verifyToken(ctx, token)
 	return identity, err
 }
 
-// verifyToken is verify, and reports whether the token was in the cache.
-func (t *TokenIssuer) verifyToken(ctx context.Context, token string) (identity *Identity, hit bool, err error) {
-	now := t.now()
-	v, hit, err := t.verifier.verifyOnce(t.cache, t.ring.Load(), token, now.Unix())
-	if err != nil {
-		return nil, hit, err
-	}
-	if err := t.requireLive(ctx, &v.tokenClaims, &v.checked, now); err != nil {
-		return nil, hit, refusedTo(v.identity.UserID, v.identity.SessionID, err)
-	}
-	return &v.identity, hit, nil
+// measureVerify is verify for a host that measures it.
+func (t *TokenIssuer) measureVerify(ctx context.Context, token string) (*Identity, error) {
+	began := time.Now()
+	identity, cached, err := t.verifyToken(ctx, token)
+	t.onVerify(ctx, err, cached, time.Since(began))
+	return identity, err
 }
 
-// requireLive returns an error unless the session is live. Checked is where may be
-// remembered what has been found out of it.
+// verifyToken is verify, and reports whether the token was in the cache.
+func (t *TokenIssuer) verifyToken(ctx context.Context, token string) (identity *Identity, cached bool, err error) {
+	now := t.now()
+	v, cached, err := t.verifier.verifyOnce(t.cache, t.ring.Load(), token, now.Unix())
+	if err != nil {
+		return nil, cached, err
+	}
+	if err := t.requireLive(ctx, &v.tokenClaims, &v.checked, now); err != nil {
+		return nil, cached, rejectionOf(v.identity.UserID, v.identity.SessionID, err)
+	}
+	return &v.identity, cached, nil
+}
+
+// requireLive returns an error unless the session of the claims is live. Checked remembers for
+// these claims at which version of the known revocations that was so.
 func (t *TokenIssuer) requireLive(ctx context.Context, c *tokenClaims, checked *atomic.Uint64, now time.Time) error {
 	if t.feed != nil {
-		return t.feed.requireLive(ctx, c, checked, now)
+		return t.feed.requireLive(ctx, c.identity.UserID, c.identity.SessionID, c.generation, checked, now)
 	}
 	session, err := t.sessions.FindSession(ctx, c.identity.SessionID)
 	switch {
@@ -350,20 +410,26 @@ func (t *TokenIssuer) requireLive(ctx context.Context, c *tokenClaims, checked *
 	return nil
 }
 
-// Revoke ends the session, and so its token, from now on. It returns ErrNotFound
-// if there is no such session.
+// Revoke revokes the session, so that its token is rejected from now on. It returns
+// ErrNotFound if there is no such session.
 func (t *TokenIssuer) Revoke(ctx context.Context, sessionID string) error {
 	return t.revoke(ctx, sessionID, "")
 }
 
-// revoke is Revoke, for a session of the user, where that is known.
+// revoke is Revoke for a session of the user, who is empty if not known.
 func (t *TokenIssuer) revoke(ctx context.Context, sessionID, userID string) error {
 	if err := t.sessions.RevokeSession(ctx, sessionID); err != nil {
-		return fmt.Errorf("auth: ending a session: %w", err)
+		return fmt.Errorf("auth: revoking a session: %w", err)
 	}
-	if t.feed != nil {
-		t.feed.learn(ctx)
-	}
+	t.learnRevocations(ctx)
 	t.events.emit(ctx, Event{Kind: EventSessionRevoked, UserID: userID, SessionID: sessionID})
 	return nil
+}
+
+// learnRevocations makes this instance reject the sessions that a call of the store has just
+// revoked. Every component calls it after each such call. A nil issuer has nothing to learn.
+func (t *TokenIssuer) learnRevocations(ctx context.Context) {
+	if t != nil && t.feed != nil {
+		t.feed.learn(ctx)
+	}
 }

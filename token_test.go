@@ -18,28 +18,32 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/internal/limits"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
 )
 
 // tokens is an issuer with one live session, and what forges tokens for it.
 type tokens struct {
-	signer
+	authtest.Signer
 	issuer *auth.TokenIssuer
-	clock  *clock
+	clock  *authtest.Clock
 	store  auth.Store
 	token  auth.Token
 }
 
-func newTokens(t testing.TB, s signer, cfg auth.TokenConfig) *tokens {
+// newTokens returns the tokens of an issuer with the ring, which is the signer's key if it is
+// empty.
+func newTokens(t testing.TB, s authtest.Signer, cfg auth.TokenConfig, ring ...auth.SigningKey) *tokens {
 	t.Helper()
-	f := &tokens{signer: s, clock: newClock(), store: memstore.New()}
-	cfg.Issuer, cfg.Now = issuer, f.clock.Now
-	if cfg.SigningKeys == nil {
-		cfg.SigningKeys = []auth.SigningKey{s.key}
+	if len(ring) == 0 {
+		ring = []auth.SigningKey{s.Key}
 	}
+	f := &tokens{Signer: s, clock: authtest.NewClock(), store: memstore.New()}
+	cfg.Now = f.clock.Now
 	var err error
-	f.issuer, err = auth.NewTokenIssuer(f.store, cfg)
+	f.issuer, err = auth.NewTokenIssuer(f.store, issuer, ring, cfg)
 	require.NoError(t, err)
 	register(t, f.store, f.clock, "u1", "alice")
 	f.token, err = f.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
@@ -48,7 +52,7 @@ func newTokens(t testing.TB, s signer, cfg auth.TokenConfig) *tokens {
 }
 
 // register puts a user into the store, with a key that nobody has the secret of.
-func register(t testing.TB, store auth.Store, c *clock, id, username string) {
+func register(t testing.TB, store auth.Store, c *authtest.Clock, id, username string) {
 	t.Helper()
 	require.NoError(t, store.Register(t.Context(),
 		auth.User{ID: id, Username: username, IsActive: true, CreatedAt: c.Now()},
@@ -57,7 +61,7 @@ func register(t testing.TB, store auth.Store, c *clock, id, username string) {
 
 // header returns the header of the fixture's tokens, with changes.
 func (f *tokens) header(changes map[string]any) string {
-	header := map[string]any{"alg": f.method.Alg(), "kid": f.key.ID(), "typ": "JWT"}
+	header := map[string]any{"alg": f.Method.Alg(), "kid": f.Key.ID(), "typ": "JWT"}
 	return encode(header, changes)
 }
 
@@ -101,7 +105,7 @@ func (f *tokens) requireRejected(t testing.TB, token string) {
 
 // eachAlgorithm runs a test for each kind of key.
 func eachAlgorithm(t *testing.T, test func(t *testing.T, f *tokens)) {
-	for name, s := range newSigners(t) {
+	for name, s := range authtest.NewSigners(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, newTokens(t, s, auth.TokenConfig{}))
@@ -113,10 +117,10 @@ func TestAnIssuedTokenHasTheDocumentedClaims(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
 		claims := jwt.MapClaims{}
-		parser := jwt.NewParser(jwt.WithoutClaimsValidation(), jwt.WithValidMethods([]string{f.key.Algorithm()}))
-		parsed, err := parser.ParseWithClaims(f.token.Bearer.Reveal(), claims, func(*jwt.Token) (any, error) { return f.publicKey(), nil })
+		parser := jwt.NewParser(jwt.WithoutClaimsValidation(), jwt.WithValidMethods([]string{f.Method.Alg()}))
+		parsed, err := parser.ParseWithClaims(f.token.Bearer.Reveal(), claims, func(*jwt.Token) (any, error) { return verifyingKey(f.Signer), nil })
 		require.NoError(t, err, "another library must be able to verify it")
-		require.Equal(t, map[string]any{"alg": f.key.Algorithm(), "kid": f.key.ID(), "typ": "JWT"}, parsed.Header)
+		require.Equal(t, map[string]any{"alg": f.Method.Alg(), "kid": f.Key.ID(), "typ": "JWT"}, parsed.Header)
 		issued := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Unix()
 		require.Equal(t, jwt.MapClaims{
 			"iss": issuer, "aud": issuer, "sub": "u1", "jti": f.token.Session.ID,
@@ -126,12 +130,12 @@ func TestAnIssuedTokenHasTheDocumentedClaims(t *testing.T) {
 	})
 }
 
-// publicKey is what golang-jwt verifies with.
-func (s signer) publicKey() any {
-	if private, ok := s.secret.(crypto.Signer); ok {
+// verifyingKey is what golang-jwt verifies with.
+func verifyingKey(s authtest.Signer) any {
+	if private, ok := s.Secret.(crypto.Signer); ok {
 		return private.Public()
 	}
-	return s.secret
+	return s.Secret
 }
 
 func TestVerifyReturnsTheIdentity(t *testing.T) {
@@ -152,19 +156,19 @@ func TestVerifyReturnsTheIdentity(t *testing.T) {
 func TestTheForgerCanMakeAGoodToken(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
-		if f.key.Algorithm() == "ES256" {
+		if f.Method.Alg() == "ES256" {
 			f.requireAccepted(t, f.lowS(t, f.header(nil), f.claims(t, nil)))
 			return
 		}
-		f.requireAccepted(t, f.forge(t, f.header(nil), f.claims(t, nil)))
-		f.requireAccepted(t, f.forge(t, f.header(map[string]any{"future": 1}), f.claims(t, map[string]any{"future": []int{1}})))
+		f.requireAccepted(t, f.Forge(t, f.header(nil), f.claims(t, nil)))
+		f.requireAccepted(t, f.Forge(t, f.header(map[string]any{"future": 1}), f.claims(t, map[string]any{"future": []int{1}})))
 	})
 }
 
 // lowS forges until the signature has the smaller s, which one in two has.
 func (f *tokens) lowS(t testing.TB, header, claims string) string {
 	for {
-		token := f.forge(t, header, claims)
+		token := f.Forge(t, header, claims)
 		if isLowS(t, token) {
 			return token
 		}
@@ -186,11 +190,10 @@ func ecdsaSignature(t testing.TB, token string) (r, s *big.Int) {
 
 func TestTokensOfEveryKeyOfTheRingVerify(t *testing.T) {
 	t.Parallel()
-	signers := newSigners(t)
+	signers := authtest.NewSigners(t)
 	old := newTokens(t, signers["HS256"], auth.TokenConfig{})
-	rotated, err := auth.NewTokenIssuer(old.store, auth.TokenConfig{
-		Issuer: issuer, Now: old.clock.Now, SigningKeys: []auth.SigningKey{signers["ES256"].key, signers["HS256"].key},
-	})
+	rotated, err := auth.NewTokenIssuer(old.store, issuer, []auth.SigningKey{signers["ES256"].Key, signers["HS256"].Key},
+		auth.TokenConfig{Now: old.clock.Now})
 	require.NoError(t, err)
 	_, err = rotated.Verify(t.Context(), old.token.Bearer.Reveal())
 	require.NoError(t, err)
@@ -199,9 +202,7 @@ func TestTokensOfEveryKeyOfTheRingVerify(t *testing.T) {
 	require.NoError(t, err)
 	old.requireRejected(t, token.Bearer.Reveal())
 
-	after, err := auth.NewTokenIssuer(old.store, auth.TokenConfig{
-		Issuer: issuer, Now: old.clock.Now, SigningKeys: []auth.SigningKey{signers["ES256"].key},
-	})
+	after, err := auth.NewTokenIssuer(old.store, issuer, []auth.SigningKey{signers["ES256"].Key}, auth.TokenConfig{Now: old.clock.Now})
 	require.NoError(t, err)
 	_, err = after.Verify(t.Context(), old.token.Bearer.Reveal())
 	require.ErrorIs(t, err, auth.ErrTokenRejected, "a dropped key verifies nothing")
@@ -209,7 +210,7 @@ func TestTokensOfEveryKeyOfTheRingVerify(t *testing.T) {
 
 func TestRevokingASessionEndsItsToken(t *testing.T) {
 	t.Parallel()
-	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{})
+	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	require.NoError(t, f.issuer.Revoke(t.Context(), f.token.Session.ID))
 	f.requireRejected(t, f.token.Bearer.Reveal())
 	require.ErrorIs(t, f.issuer.Revoke(t.Context(), f.token.Session.ID), auth.ErrNotFound)
@@ -217,7 +218,7 @@ func TestRevokingASessionEndsItsToken(t *testing.T) {
 
 func TestATokenEndsWithItsKey(t *testing.T) {
 	t.Parallel()
-	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{})
+	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	addKey := func(id string, life time.Duration) {
 		require.NoError(t, f.store.AddKey(t.Context(), auth.AccessKey{
 			ID: id, UserID: "u1", Hash: "$none", CreatedAt: f.clock.Now(), ExpiresAt: f.clock.Now().Add(life),
@@ -241,16 +242,16 @@ func TestATokenEndsWithItsKey(t *testing.T) {
 
 func TestTheLongestTokenFits(t *testing.T) {
 	t.Parallel()
-	for name, s := range newSigners(t) {
-		f := &tokens{signer: s, clock: newClock(), store: memstore.New()}
+	for name, s := range authtest.NewSigners(t) {
+		f := &tokens{Signer: s, clock: authtest.NewClock(), store: memstore.New()}
 		// The quote takes two bytes in JSON, more than any other that is allowed.
 		long := strings.Repeat(`"`, 256)
 		var err error
-		f.issuer, err = auth.NewTokenIssuer(f.store, auth.TokenConfig{
-			Issuer: long, Audience: long, SigningKeys: []auth.SigningKey{s.key}, Now: f.clock.Now})
+		f.issuer, err = auth.NewTokenIssuer(f.store, long, []auth.SigningKey{s.Key},
+			auth.TokenConfig{Audiences: []string{long}, Now: f.clock.Now})
 		require.NoError(t, err)
 		id := strings.Repeat(`"`, auth.MaxIDLength)
-		register(t, f.store, f.clock, id, strings.Repeat(`"`, auth.MaxUsernameLength))
+		register(t, f.store, f.clock, id, strings.Repeat(`"`, limits.Username))
 		token, err := f.issuer.Issue(t.Context(), auth.IssueParams{UserID: id, Method: auth.MethodHost})
 		require.NoError(t, err)
 		require.Equal(t, id, f.requireAccepted(t, token.Bearer.Reveal()).UserID, name)
@@ -259,39 +260,46 @@ func TestTheLongestTokenFits(t *testing.T) {
 
 func TestTokenConfigIsChecked(t *testing.T) {
 	t.Parallel()
-	key := newSigners(t)["HS256"].key
-	good := auth.TokenConfig{Issuer: issuer, SigningKeys: []auth.SigningKey{key}}
-	for name, change := range map[string]func(*auth.TokenConfig){
-		"no issuer":             func(c *auth.TokenConfig) { c.Issuer = "" },
-		"a long issuer":         func(c *auth.TokenConfig) { c.Issuer = strings.Repeat("x", 257) },
-		"an issuer with NUL":    func(c *auth.TokenConfig) { c.Issuer = "x\x00" },
-		"no keys":               func(c *auth.TokenConfig) { c.SigningKeys = nil },
-		"a zero key":            func(c *auth.TokenConfig) { c.SigningKeys = []auth.SigningKey{{}} },
-		"a zero key behind":     func(c *auth.TokenConfig) { c.SigningKeys = append(c.SigningKeys, auth.SigningKey{}) },
-		"one key id twice":      func(c *auth.TokenConfig) { c.SigningKeys = []auth.SigningKey{key, key} },
-		"a negative lifetime":   func(c *auth.TokenConfig) { c.Lifetime = -1 },
-		"a broken second":       func(c *auth.TokenConfig) { c.Lifetime = 1500 * time.Millisecond },
-		"a lifetime of a year":  func(c *auth.TokenConfig) { c.Lifetime = 365 * 24 * time.Hour },
-		"a maximum below it":    func(c *auth.TokenConfig) { c.MaxLifetime = time.Hour },
-		"a maximum of a year":   func(c *auth.TokenConfig) { c.MaxLifetime = 365 * 24 * time.Hour },
-		"a negative maximum":    func(c *auth.TokenConfig) { c.MaxLifetime = -time.Hour },
-		"an audience with NUL":  func(c *auth.TokenConfig) { c.Audience = "\x00" },
-		"a long audience":       func(c *auth.TokenConfig) { c.Audience = strings.Repeat("x", 257) },
-		"an issuer not in UTF8": func(c *auth.TokenConfig) { c.Issuer = "\xff" },
+	key := authtest.NewSigners(t)["HS256"].Key
+	type arguments struct {
+		issuer string
+		keys   []auth.SigningKey
+		auth.TokenConfig
+	}
+	good := arguments{issuer: issuer, keys: []auth.SigningKey{key}}
+	for name, change := range map[string]func(*arguments){
+		"no issuer":             func(c *arguments) { c.issuer = "" },
+		"a long issuer":         func(c *arguments) { c.issuer = strings.Repeat("x", 257) },
+		"an issuer with NUL":    func(c *arguments) { c.issuer = "x\x00" },
+		"no keys":               func(c *arguments) { c.keys = nil },
+		"a zero key":            func(c *arguments) { c.keys = []auth.SigningKey{{}} },
+		"a zero key behind":     func(c *arguments) { c.keys = append(c.keys, auth.SigningKey{}) },
+		"one key id twice":      func(c *arguments) { c.keys = []auth.SigningKey{key, key} },
+		"a negative lifetime":   func(c *arguments) { c.Lifetime = -1 },
+		"a broken second":       func(c *arguments) { c.Lifetime = 1500 * time.Millisecond },
+		"a lifetime of a year":  func(c *arguments) { c.Lifetime = 365 * 24 * time.Hour },
+		"a maximum below it":    func(c *arguments) { c.MaxLifetime = time.Hour },
+		"a maximum of a year":   func(c *arguments) { c.MaxLifetime = 365 * 24 * time.Hour },
+		"a negative maximum":    func(c *arguments) { c.MaxLifetime = -time.Hour },
+		"an audience with NUL":  func(c *arguments) { c.Audiences = []string{"\x00"} },
+		"a long audience":       func(c *arguments) { c.Audiences = []string{strings.Repeat("x", 257)} },
+		"no audience":           func(c *arguments) { c.Audiences = []string{} },
+		"two audiences":         func(c *arguments) { c.Audiences = []string{"a", "b"} },
+		"an issuer not in UTF8": func(c *arguments) { c.issuer = "\xff" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cfg := good
 			change(&cfg)
-			_, err := auth.NewTokenIssuer(memstore.New(), cfg)
+			_, err := auth.NewTokenIssuer(memstore.New(), cfg.issuer, cfg.keys, cfg.TokenConfig)
 			require.Error(t, err)
 		})
 	}
-	_, err := auth.NewTokenIssuer(memstore.New(), good)
+	_, err := auth.NewTokenIssuer(memstore.New(), issuer, good.keys, auth.TokenConfig{})
 	require.NoError(t, err)
-	_, err = auth.NewTokenIssuer(nil, good)
+	_, err = auth.NewTokenIssuer(nil, issuer, good.keys, auth.TokenConfig{})
 	require.Error(t, err)
-	_, err = auth.NewTokenIssuer((*memstore.Store)(nil), good)
+	_, err = auth.NewTokenIssuer((*memstore.Store)(nil), issuer, good.keys, auth.TokenConfig{})
 	require.Error(t, err, "a nil pointer in an interface")
 }
 
@@ -328,7 +336,7 @@ func TestRefusedTokensAllGetOneAnswer_CVE_2024_51744(t *testing.T) {
 		"expired":       f.sendAs(expired, http.MethodGet, "/auth/user", ""),
 		"revoked":       f.sendAs(revoked, http.MethodGet, "/auth/user", ""),
 		"disabled user": f.sendAs(disabled, http.MethodGet, "/auth/user", ""),
-		"forged":        f.sendAs(parts[0]+"."+parts[1]+"."+segment(strings.Repeat("x", 32)), http.MethodGet, "/auth/user", ""),
+		"forged":        f.sendAs(parts[0]+"."+parts[1]+"."+authtest.Segment(strings.Repeat("x", 32)), http.MethodGet, "/auth/user", ""),
 		"cut":           f.sendAs(good[:len(good)-1], http.MethodGet, "/auth/user", ""),
 		"huge":          f.sendAs(good+strings.Repeat("A", 5000), http.MethodGet, "/auth/user", ""),
 		"two headers":   f.send(http.MethodGet, "/auth/user", "", "Authorization", "Bearer "+good, "Authorization", "Bearer "+good),
@@ -342,11 +350,11 @@ func TestRefusedTokensAllGetOneAnswer_CVE_2024_51744(t *testing.T) {
 
 func TestATokenIsAtMost4KiBLong(t *testing.T) {
 	t.Parallel()
-	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{})
-	base := len(f.forge(t, f.header(nil), f.claims(t, map[string]any{"pad": ""})))
+	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
+	base := len(f.Forge(t, f.header(nil), f.claims(t, map[string]any{"pad": ""})))
 	lengths := map[int]bool{}
 	for pad := (4096-base)*3/4 - 4; pad < (4096-base)*3/4+4; pad++ {
-		token := f.forge(t, f.header(nil), f.claims(t, map[string]any{"pad": strings.Repeat("x", pad)}))
+		token := f.Forge(t, f.header(nil), f.claims(t, map[string]any{"pad": strings.Repeat("x", pad)}))
 		lengths[len(token)] = true
 		if len(token) <= 4096 {
 			f.requireAccepted(t, token)
@@ -360,9 +368,9 @@ func TestATokenIsAtMost4KiBLong(t *testing.T) {
 
 func TestASessionThatTheStoreSaysHasEndedIsAnEnd(t *testing.T) {
 	t.Parallel()
-	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{})
-	shortened, err := auth.NewTokenIssuer(shortSessions{f.store, f.clock}, auth.TokenConfig{
-		Issuer: issuer, Now: f.clock.Now, SigningKeys: []auth.SigningKey{f.key}, CheckSessionsInStore: true})
+	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
+	shortened, err := auth.NewTokenIssuer(shortSessions{f.store, f.clock}, issuer, []auth.SigningKey{f.Key},
+		auth.TokenConfig{Now: f.clock.Now, CheckSessionsInStore: true})
 	require.NoError(t, err)
 	_, err = shortened.Verify(t.Context(), f.token.Bearer.Reveal())
 	require.ErrorIs(t, err, auth.ErrTokenRejected)
@@ -371,7 +379,7 @@ func TestASessionThatTheStoreSaysHasEndedIsAnEnd(t *testing.T) {
 // shortSessions is a store in which every session ends now.
 type shortSessions struct {
 	auth.Store
-	clock *clock
+	clock *authtest.Clock
 }
 
 func (s shortSessions) FindSession(ctx context.Context, id string) (auth.Session, error) {
@@ -391,11 +399,10 @@ func TestATokenExpiresToTheSecondByTheClockOfTheMachine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := memstore.New()
-		issuer, err := auth.NewTokenIssuer(store, auth.TokenConfig{
-			Issuer: issuer, SigningKeys: []auth.SigningKey{newSigners(t)["HS256"].key}, Lifetime: 13 * time.Second,
-		})
+		issuer, err := auth.NewTokenIssuer(store, issuer, []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+			auth.TokenConfig{Lifetime: 13 * time.Second})
 		require.NoError(t, err)
-		register(t, store, newClock(), "u1", "alice")
+		register(t, store, authtest.NewClock(), "u1", "alice")
 		token, err := issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
 		require.NoError(t, err)
 		for time.Now().Before(token.Session.ExpiresAt) {

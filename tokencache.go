@@ -174,3 +174,16 @@ func (b *tokenBucket) shrink(keep int) {
 		}
 	}
 }
+
+// verifyOnce is verify with a cache of the tokens that the ring has verified: of a cached
+// token only the times are checked. Hit reports whether the token was in the cache.
+func (v *tokenVerifier) verifyOnce(cache *tokenCache, ring *keyRing, token string, now int64) (known *verifiedToken, hit bool, err error) {
+	if known := cache.find(token, ring); known != nil {
+		return known, true, v.checkTimes(known.times, now)
+	}
+	claims, err := v.verify(ring, token, now)
+	if err != nil {
+		return nil, false, err
+	}
+	return cache.add(token, ring, claims, now), false, nil
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,7 +24,9 @@ func TestARememberedTokenIsRefusedAsSoonAsItIsNotGood(t *testing.T) {
 		"expired":               func(f *tokens) { f.clock.Advance(12 * time.Hour) },
 		"the clock is set back": func(f *tokens) { f.clock.Advance(-time.Hour) },
 		"its session was ended": func(f *tokens) { require.NoError(t, f.issuer.Revoke(t.Context(), f.token.Session.ID)) },
-		"its key was taken out": func(f *tokens) { require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{newSigners(t)["EdDSA"].key})) },
+		"its key was taken out": func(f *tokens) {
+			require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{authtest.NewSigners(t)["EdDSA"].Key}))
+		},
 		"its user has been erased": func(f *tokens) {
 			_, err := f.store.DeleteUser(t.Context(), "u1")
 			require.NoError(t, err)
@@ -31,13 +34,13 @@ func TestARememberedTokenIsRefusedAsSoonAsItIsNotGood(t *testing.T) {
 		},
 		"its key was retired earlier": func(f *tokens) {
 			require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{
-				newSigners(t)["EdDSA"].key, f.key.RetiredAt(f.clock.Now().Add(-time.Hour)),
+				authtest.NewSigners(t)["EdDSA"].Key, f.Key.RetiredAt(f.clock.Now().Add(-time.Hour)),
 			}))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{})
+			f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 			token := f.token.Bearer.Reveal()
 			f.requireAccepted(t, token)
 			f.requireAccepted(t, token)
@@ -50,12 +53,10 @@ func TestARememberedTokenIsRefusedAsSoonAsItIsNotGood(t *testing.T) {
 
 func TestTokensAreVerifiedWithoutACacheToo(t *testing.T) {
 	t.Parallel()
-	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{CacheSize: -1})
+	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{CacheSize: -1})
 	f.requireAccepted(t, f.token.Bearer.Reveal())
 	for _, size := range []int{-2, 1<<24 + 1} {
-		_, err := auth.NewTokenIssuer(f.store, auth.TokenConfig{
-			Issuer: issuer, SigningKeys: []auth.SigningKey{f.key}, CacheSize: size,
-		})
+		_, err := auth.NewTokenIssuer(f.store, issuer, []auth.SigningKey{f.Key}, auth.TokenConfig{CacheSize: size})
 		require.ErrorContains(t, err, "CacheSize")
 	}
 }

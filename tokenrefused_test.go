@@ -14,12 +14,13 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
 func TestTheMirroredECDSASignatureIsRefused(t *testing.T) {
 	t.Parallel()
-	f := newTokens(t, newSigners(t)["ES256"], auth.TokenConfig{})
+	f := newTokens(t, authtest.NewSigners(t)["ES256"], auth.TokenConfig{})
 	for range 20 {
 		token, err := f.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
 		require.NoError(t, err)
@@ -31,8 +32,8 @@ func TestTheMirroredECDSASignatureIsRefused(t *testing.T) {
 		r.FillBytes(mirrored[:32])
 		s.FillBytes(mirrored[32:])
 		unsigned := text[:strings.LastIndex(text, ".")]
-		public := f.publicKey()
-		require.NoError(t, f.method.Verify(unsigned, mirrored[:], public), "it is a good signature to others")
+		public := verifyingKey(f.Signer)
+		require.NoError(t, f.Method.Verify(unsigned, mirrored[:], public), "it is a good signature to others")
 		f.requireRejected(t, unsigned+"."+base64.RawURLEncoding.EncodeToString(mirrored[:]))
 	}
 }
@@ -70,7 +71,7 @@ func TestTokensOfAnotherShapeAreRefused(t *testing.T) {
 			"a header that is not base64": "A." + parts[1] + "." + parts[2],
 			"a signature cut short":       parts[0] + "." + parts[1] + "." + parts[2][:len(parts[2])-2],
 			"a signature of nothing":      parts[0] + "." + parts[1] + ".AA",
-			"just over 4 KiB":             f.forge(t, f.header(nil), f.claims(t, map[string]any{"pad": strings.Repeat("x", 4096)})),
+			"just over 4 KiB":             f.Forge(t, f.header(nil), f.claims(t, map[string]any{"pad": strings.Repeat("x", 4096)})),
 		} {
 			t.Run(name, func(t *testing.T) { f.requireRejected(t, token) })
 		}
@@ -115,7 +116,7 @@ func TestOtherSpellingsOfASignatureAreRefused(t *testing.T) {
 
 func TestAMillionDotsCostNoMemory_CVE_2025_30204(t *testing.T) {
 	// Not parallel: it looks at what the whole process allocates.
-	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{})
+	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	dots := strings.Repeat(".", 1_000_000)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -133,10 +134,10 @@ func TestHeadersThatAreNotOursAreRefused(t *testing.T) {
 			"no alg":                     {"alg": nil},
 			"alg none":                   {"alg": "none"},
 			"alg None":                   {"alg": "None"},
-			"alg in other letters":       {"alg": strings.ToLower(f.key.Algorithm())},
+			"alg in other letters":       {"alg": strings.ToLower(f.Method.Alg())},
 			"alg empty":                  {"alg": ""},
 			"alg a number":               {"alg": 1},
-			"alg a list":                 {"alg": []string{f.key.Algorithm()}},
+			"alg a list":                 {"alg": []string{f.Method.Alg()}},
 			"alg HS512":                  {"alg": "HS512"},
 			"no kid":                     {"kid": nil},
 			"kid empty":                  {"kid": ""},
@@ -166,7 +167,7 @@ func TestHeadersThatAreNotOursAreRefused(t *testing.T) {
 			"CRIT":                       {"CRIT": []string{"exp"}},
 		} {
 			t.Run(name, func(t *testing.T) {
-				f.requireRejected(t, f.forge(t, f.header(changes), f.claims(t, nil)))
+				f.requireRejected(t, f.Forge(t, f.header(changes), f.claims(t, nil)))
 			})
 		}
 		for name, header := range map[string]string{
@@ -179,7 +180,7 @@ func TestHeadersThatAreNotOursAreRefused(t *testing.T) {
 			"kid twice":     `{"kid":"other",` + f.header(nil)[1:],
 		} {
 			t.Run(name, func(t *testing.T) {
-				f.requireRejected(t, f.forge(t, header, f.claims(t, nil)))
+				f.requireRejected(t, f.Forge(t, header, f.claims(t, nil)))
 			})
 		}
 	})
@@ -246,10 +247,10 @@ func claimFaults(now int64) map[string]map[string]any {
 
 func TestClaimsThatAreNotOursAreRefused(t *testing.T) {
 	t.Parallel()
-	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{})
+	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	for name, changes := range claimFaults(f.clock.Now().Unix()) {
 		t.Run(name, func(t *testing.T) {
-			f.requireRejected(t, f.forge(t, f.header(nil), f.claims(t, changes)))
+			f.requireRejected(t, f.Forge(t, f.header(nil), f.claims(t, changes)))
 		})
 	}
 	good := f.claims(t, nil)
@@ -269,17 +270,17 @@ func TestClaimsThatAreNotOursAreRefused(t *testing.T) {
 		"half a surrogate pair":  good[:len(good)-1] + `,"x":"\ud800"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			f.requireRejected(t, f.forge(t, f.header(nil), claims))
+			f.requireRejected(t, f.Forge(t, f.header(nil), claims))
 		})
 	}
 }
 
 func TestTheClockIsHeldToTheSecond(t *testing.T) {
 	t.Parallel()
-	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{})
+	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	good := f.token.Bearer.Reveal()
-	f.requireAccepted(t, f.forge(t, f.header(nil), f.claims(t, map[string]any{"iat": f.clock.Now().Unix() + 30})))
-	f.requireAccepted(t, f.forge(t, f.header(nil), f.claims(t, map[string]any{"nbf": f.clock.Now().Unix()})))
+	f.requireAccepted(t, f.Forge(t, f.header(nil), f.claims(t, map[string]any{"iat": f.clock.Now().Unix() + 30})))
+	f.requireAccepted(t, f.Forge(t, f.header(nil), f.claims(t, map[string]any{"nbf": f.clock.Now().Unix()})))
 
 	f.clock.Advance(12*time.Hour - 679*time.Millisecond) // one millisecond before
 	f.requireAccepted(t, good)
@@ -289,28 +290,28 @@ func TestTheClockIsHeldToTheSecond(t *testing.T) {
 
 func TestATokenOfOneIssuerIsNothingToAnother(t *testing.T) {
 	t.Parallel()
-	s := newSigners(t)["HS256"]
+	s := authtest.NewSigners(t)["HS256"]
 	f := newTokens(t, s, auth.TokenConfig{})
-	other := newTokens(t, s, auth.TokenConfig{Audience: "https://other.example"})
+	other := newTokens(t, s, auth.TokenConfig{Audiences: []string{"https://other.example"}})
 	other.requireRejected(t, f.token.Bearer.Reveal())
 	f.requireRejected(t, other.token.Bearer.Reveal())
-	third := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{}) // the same key id, another key
+	third := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{}) // the same key id, another key
 	third.requireRejected(t, f.token.Bearer.Reveal())
 }
 
 func TestTheAlgorithmBelongsToTheKey(t *testing.T) {
 	t.Parallel()
-	signers := newSigners(t)
-	ring := []auth.SigningKey{signers["EdDSA"].key, signers["ES256"].key, signers["HS256"].key}
+	signers := authtest.NewSigners(t)
+	ring := []auth.SigningKey{signers["EdDSA"].Key, signers["ES256"].Key, signers["HS256"].Key}
 	for signing, s := range signers {
-		f := newTokens(t, s, auth.TokenConfig{SigningKeys: ring})
+		f := newTokens(t, s, auth.TokenConfig{}, ring...)
 		for naming, named := range signers {
 			if signing == naming {
 				continue
 			}
 			for alg := range signers {
-				header := encode(map[string]any{"alg": alg, "kid": named.key.ID(), "typ": "JWT"}, nil)
-				f.requireRejected(t, f.forge(t, header, f.claims(t, nil)))
+				header := encode(map[string]any{"alg": alg, "kid": named.Key.ID(), "typ": "JWT"}, nil)
+				f.requireRejected(t, f.Forge(t, header, f.claims(t, nil)))
 			}
 		}
 	}
@@ -321,15 +322,15 @@ func TestTheAlgorithmBelongsToTheKey(t *testing.T) {
 func TestHS256UnderAPublicKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, alg := range []string{"ES256", "EdDSA"} {
-		f := newTokens(t, newSigners(t)[alg], auth.TokenConfig{})
-		der, err := x509.MarshalPKIXPublicKey(f.publicKey())
+		f := newTokens(t, authtest.NewSigners(t)[alg], auth.TokenConfig{})
+		der, err := x509.MarshalPKIXPublicKey(verifyingKey(f.Signer))
 		require.NoError(t, err)
 		block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 		for _, secret := range [][]byte{block, block[:len(block)-1], der} {
-			mallory := signer{f.key, jwt.SigningMethodHS256, secret}
+			mallory := authtest.Signer{Key: f.Key, Method: jwt.SigningMethodHS256, Secret: secret}
 			for _, claimed := range []string{"HS256", alg} {
 				header := f.header(map[string]any{"alg": claimed})
-				f.requireRejected(t, mallory.forge(t, header, f.claims(t, nil)))
+				f.requireRejected(t, mallory.Forge(t, header, f.claims(t, nil)))
 			}
 		}
 	}
@@ -338,7 +339,7 @@ func TestHS256UnderAPublicKeyIsRefused(t *testing.T) {
 func TestAnUnsignedTokenIsRefused(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
-		unsigned := segment(f.header(map[string]any{"alg": "none"})) + "." + segment(f.claims(t, nil)) + "."
+		unsigned := authtest.Segment(f.header(map[string]any{"alg": "none"})) + "." + authtest.Segment(f.claims(t, nil)) + "."
 		f.requireRejected(t, unsigned)
 		f.requireRejected(t, unsigned+"AA")
 	})
@@ -348,13 +349,13 @@ func TestAnUnsignedTokenIsRefused(t *testing.T) {
 // that there is, of its own user.
 func TestWithReadSessionsNoTokenIsGoodWithoutItsSession(t *testing.T) {
 	t.Parallel()
-	f := newTokens(t, newSigners(t)["HS256"], auth.TokenConfig{CheckSessionsInStore: true})
+	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{CheckSessionsInStore: true})
 	register(t, f.store, f.clock, "u2", "mallory")
-	f.requireAccepted(t, f.forge(t, f.header(nil), f.claims(t, nil)))
+	f.requireAccepted(t, f.Forge(t, f.header(nil), f.claims(t, nil)))
 	for name, changes := range map[string]map[string]any{
 		"jti unknown":         {"jti": "nobody's"},
 		"sub of another user": {"sub": "u2"},
 	} {
-		t.Run(name, func(t *testing.T) { f.requireRejected(t, f.forge(t, f.header(nil), f.claims(t, changes))) })
+		t.Run(name, func(t *testing.T) { f.requireRejected(t, f.Forge(t, f.header(nil), f.claims(t, changes))) })
 	}
 }

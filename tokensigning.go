@@ -8,13 +8,12 @@ import (
 	"strconv"
 )
 
-// sign returns the token of the session. Its claims are what encoding/json would
-// make of them without escapes for HTML, which would make six bytes of one: a token
-// must never outgrow what the verifier takes.
-func (t *TokenIssuer) sign(session Session, user User) (string, error) {
-	signer := t.ring.Load().signer
+// signToken returns the token of the session, whose claims begin with the prefix. They are
+// what encoding/json would make of them without HTML escapes, which make six bytes of one: a
+// token must never be longer than the verifier accepts.
+func signToken(signer *signingKey, prefix string, session Session, user User) (string, error) {
 	claims := make([]byte, 0, 512)
-	claims = append(claims, t.claimsPrefix...)
+	claims = append(claims, prefix...)
 	claims = appendJSON(append(claims, `,"sub":`...), user.ID)
 	claims = appendJSON(append(claims, `,"jti":`...), session.ID)
 	claims = strconv.AppendInt(append(claims, `,"iat":`...), session.CreatedAt.Unix(), 10)

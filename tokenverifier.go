@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"encoding/base64"
 	"fmt"
 	"strings"
 	"time"
@@ -28,7 +27,6 @@ var (
 	errLifetime   = fmt.Errorf("%w: lifetime", ErrTokenRejected)
 	errExpired    = fmt.Errorf("%w: expired", ErrTokenRejected)
 	errRetired    = fmt.Errorf("%w: issued after its key was retired", ErrTokenRejected)
-	errRevoked    = fmt.Errorf("%w: no such session", ErrTokenRejected)
 )
 
 // tokenVerifier checks everything about a token that can be known without the
@@ -84,19 +82,6 @@ func (v *tokenVerifier) verify(ring *keyRing, token string, now int64) (tokenCla
 	return verified, v.checkTimes(verified.times, now)
 }
 
-// verifyOnce is verify for a ring whose tokens are remembered once they have been
-// verified: then only the times are looked at. Hit is whether this one was.
-func (v *tokenVerifier) verifyOnce(cache *tokenCache, ring *keyRing, token string, now int64) (known *verifiedToken, hit bool, err error) {
-	if known := cache.find(token, ring); known != nil {
-		return known, true, v.checkTimes(known.times, now)
-	}
-	claims, err := v.verify(ring, token, now)
-	if err != nil {
-		return nil, false, err
-	}
-	return cache.add(token, ring, claims, now), false, nil
-}
-
 // splitToken cuts the token at its two dots. It looks at no more than the
 // greatest length a token may have, and allocates nothing (CVE-2025-30204).
 func splitToken(token string) (header, claims, signature string, ok bool) {
@@ -111,23 +96,6 @@ func splitToken(token string) (header, claims, signature string, ok bool) {
 		}
 	}
 	return header, claims, signature, true
-}
-
-func isBase64URL(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; !isAlphanumeric(c) && c != '-' && c != '_' {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// segmentEncoding has one spelling for any bytes: padding bits must be zero.
-// Line breaks, which the decoder would pass over, splitToken has refused.
-var segmentEncoding = base64.RawURLEncoding.Strict()
-
-func decodeSegment(segment string) ([]byte, error) {
-	return segmentEncoding.DecodeString(segment)
 }
 
 // The header parameters that mean something: the first three to us, the others

@@ -5,12 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/mail"
 )
 
 // UserParams says what a user is to be.
 type UserParams struct {
-	Username    string // 1 to MaxUsernameLength bytes
+	Username    string // 1 to 128 bytes
 	Email       string // an address, or empty for none
 	IsSuperUser bool
 }
@@ -26,14 +25,14 @@ type Registration struct {
 // ErrExists if the username or the e-mail is taken, and an InvalidError for one
 // that cannot be.
 func (s *Service) Register(ctx context.Context, user UserParams) (Registration, error) {
-	if s.tokens.users != nil {
-		return Registration{}, errHostsUsers
+	if s.users == nil {
+		return Registration{}, errHostUsers
 	}
 	r, key, err := s.register(user, s.credentials.GeneratePair())
 	if err != nil {
 		return Registration{}, err
 	}
-	if err := s.store.Register(ctx, r.User, key); err != nil {
+	if err := s.users.Register(ctx, r.User, key); err != nil {
 		return Registration{}, fmt.Errorf("auth: registering a user: %w", err)
 	}
 	s.events.emit(ctx, Event{Kind: EventUserCreated, UserID: r.User.ID, AccessKey: key.ID})
@@ -57,17 +56,6 @@ func (s *Service) register(user UserParams, pair KeyPair) (Registration, AccessK
 	return Registration{User: u, Pair: pair}, key, err
 }
 
-// checkEmail accepts a bare address (RFC 5322 addr-spec), or none.
-func checkEmail(email string) error {
-	if email == "" {
-		return nil
-	}
-	if address, err := mail.ParseAddress(email); err != nil || address.Address != email {
-		return invalidf("email", "must be an e-mail address")
-	}
-	return nil
-}
-
 // Bootstrap makes the first super user of a new service. Of all calls in the
 // life of the store, from any number of instances, one succeeds; the others
 // return ErrBootstrapped.
@@ -77,24 +65,24 @@ func checkEmail(email string) error {
 // user again, for as long as that pair signs in: so a program that dies between
 // this call and showing the secret just starts again.
 func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) (User, error) {
-	if s.tokens.users != nil {
-		return User{}, errHostsUsers
+	if s.users == nil {
+		return User{}, errHostUsers
 	}
 	user.IsSuperUser = true
 	r, key, err := s.register(user, pair)
 	if err != nil {
 		return User{}, err
 	}
-	err = s.store.Bootstrap(ctx, r.User, key)
+	err = s.users.Bootstrap(ctx, r.User, key)
 	if err == nil {
 		s.events.emit(ctx, Event{Kind: EventBootstrapped, UserID: r.User.ID, AccessKey: key.ID})
 		return r.User, nil
 	}
 	if errors.Is(err, ErrBootstrapped) {
-		credential, verifyErr := s.credentials.Verify(ctx, pair)
+		_, first, verifyErr := s.credentials.verifyPair(ctx, pair)
 		switch {
-		case verifyErr == nil && credential.User.IsSuperUser:
-			return credential.User, nil
+		case verifyErr == nil && first.IsSuperUser:
+			return first, nil
 		case verifyErr != nil && !errors.Is(verifyErr, ErrInvalidCredentials):
 			err = verifyErr
 		}
@@ -147,27 +135,28 @@ func (s *Service) ReinstateUser(ctx context.Context, userID string) (Registratio
 
 // resetUser gives the user a new pair in place of every way in there was.
 func (s *Service) resetUser(ctx context.Context, userID string, change UserChange) (Registration, error) {
-	if s.tokens.users != nil {
-		return Registration{}, errHostsUsers
+	if s.users == nil {
+		return Registration{}, errHostUsers
 	}
 	pair := s.credentials.GeneratePair()
 	key, err := s.credentials.newKey(userID, pair, KeyOptions{})
 	if err != nil {
 		return Registration{}, err
 	}
-	user, tokens, err := s.store.ResetUser(ctx, userID, change, key)
+	user, tokens, err := s.users.ResetUser(ctx, userID, change, key)
 	if err != nil {
 		return Registration{}, err
 	}
-	s.forgetGitHub(ctx, tokens)
+	s.tokens.learnRevocations(ctx)
+	s.revokeAtGitHub(ctx, tokens)
 	return Registration{User: user, Pair: pair}, nil
 }
 
-// forgetGitHub revokes tokens at GitHub that are in the store no more.
-func (s *Service) forgetGitHub(ctx context.Context, tokens []GitHubToken) {
+// revokeAtGitHub revokes tokens at GitHub that the store no longer has.
+func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 	for _, token := range tokens {
 		if s.github != nil && token.Account.Host == s.github.cfg.Host {
-			s.github.forgetRecord(ctx, token)
+			s.github.revokeRecord(ctx, token)
 		}
 	}
 }
@@ -177,14 +166,15 @@ func (s *Service) forgetGitHub(ctx context.Context, tokens []GitHubToken) {
 // from now on. It returns ErrNotFound if there is no such user, and ErrLastSuperUser
 // if no active super user would be left.
 func (s *Service) UpdateUser(ctx context.Context, userID string, change UserChange) (User, error) {
-	if s.tokens.users != nil {
-		return User{}, errHostsUsers
+	if s.users == nil {
+		return User{}, errHostUsers
 	}
-	user, err := s.store.UpdateUser(ctx, userID, change)
+	user, err := s.users.UpdateUser(ctx, userID, change)
 	if err != nil {
 		return User{}, fmt.Errorf("auth: changing a user: %w", err)
 	}
-	s.events.emit(ctx, Event{Kind: EventUserChanged, UserID: userID, Reason: change.String()})
+	s.tokens.learnRevocations(ctx)
+	s.events.emit(ctx, Event{Kind: EventUserChanged, UserID: userID, Reason: change.describe()})
 	return user, nil
 }
 
@@ -193,31 +183,46 @@ func (s *Service) UpdateUser(ctx context.Context, userID string, change UserChan
 // given again. It returns ErrNotFound if there is no such user, and ErrLastSuperUser
 // if no active super user would be left.
 func (s *Service) DeleteUser(ctx context.Context, userID string) error {
-	if s.tokens.users != nil {
-		return errHostsUsers
+	if s.users == nil {
+		return errHostUsers
 	}
-	tokens, err := s.store.DeleteUser(ctx, userID)
+	tokens, err := s.users.DeleteUser(ctx, userID)
 	if err != nil {
 		return fmt.Errorf("auth: deleting a user: %w", err)
 	}
+	s.tokens.learnRevocations(ctx)
 	s.events.emit(ctx, Event{Kind: EventUserDeleted, UserID: userID})
-	s.forgetGitHub(ctx, tokens)
+	s.revokeAtGitHub(ctx, tokens)
 	return nil
 }
 
-// User returns the user who makes the request that the context belongs to, as
-// the store, or [Config.Users], has the record now; behind [Service.RequireSuperUser] without
-// reading it again. It returns ErrTokenMissing where [Service.Authenticate] did
-// not see the request, and ErrTokenRejected if the user is gone or disabled.
+// RevokeUser revokes all sessions of the user and returns how many of them were live. The user
+// may sign in again, unless disabled before: a host with a [UserSource] calls it after it has
+// disabled or deleted a user. It returns ErrNotFound if the store keeps users and there is no
+// such user.
+func (s *Service) RevokeUser(ctx context.Context, userID string) (int, error) {
+	live, err := s.store.RevokeUserSessions(ctx, userID, s.now())
+	if err != nil {
+		return 0, fmt.Errorf("auth: revoking the sessions of a user: %w", err)
+	}
+	s.tokens.learnRevocations(ctx)
+	s.events.emit(ctx, Event{Kind: EventUserSessionsRevoked, UserID: userID, Reason: fmt.Sprintf("%d were live", live)})
+	return live, nil
+}
+
+// User returns the caller of the request that the context belongs to, as the store or the
+// [UserSource] has the record now; behind [Service.RequireSuperUser] without reading it again.
+// It returns ErrTokenMissing if [Service.Authenticate] of this service did not see the request,
+// and ErrTokenRejected if the user does not exist or is disabled.
 func (s *Service) User(ctx context.Context) (User, error) {
-	caller, ok := ctx.Value(callerKey{}).(*callerContext)
-	if !ok || caller.service != s {
+	caller := callerOf(ctx)
+	if caller == nil || caller.clients != s.clients {
 		return User{}, ErrTokenMissing
 	}
 	if known, ok := ctx.Value(userKey{}).(*userContext); ok && &known.callerContext == caller {
 		return known.user, nil
 	}
-	user, err := s.findUser(ctx, caller.identity.UserID)
+	user, err := s.directory.FindUser(ctx, caller.identity.UserID)
 	switch {
 	case errors.Is(err, ErrNotFound), err == nil && !user.IsActive:
 		return User{}, errRevoked
@@ -227,8 +232,8 @@ func (s *Service) User(ctx context.Context) (User, error) {
 	return user, nil
 }
 
-// SuperUser is [Service.User] for who may administer: it returns ErrSuperUserRequired for
-// anybody who is not a super user now. [Service.RequireSuperUser] is the middleware.
+// SuperUser is [Service.User] for callers who may administer: it returns ErrSuperUserRequired for
+// a caller who is not a super user now. [Service.RequireSuperUser] is the middleware.
 func (s *Service) SuperUser(ctx context.Context) (User, error) {
 	user, err := s.User(ctx)
 	if err == nil && !user.IsSuperUser {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
 )
@@ -208,7 +209,7 @@ func TestBootstrapHappensOnce(t *testing.T) {
 
 func TestBootstrapRefusesAPairThatIsNone(t *testing.T) {
 	t.Parallel()
-	svc, err := auth.New(memstore.New(), auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{newSigners(t)["HS256"].key}})
+	svc, err := auth.New(memstore.New(), auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}})
 	require.NoError(t, err)
 	a, b := svc.Credentials().GeneratePair(), svc.Credentials().GeneratePair()
 	for name, pair := range map[string]auth.KeyPair{
@@ -235,7 +236,7 @@ func TestOfManyBootstrapsAtOnceOneWins(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 32 {
 		wg.Go(func() {
-			svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{newSigners(t)["HS256"].key}})
+			svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}})
 			if err != nil {
 				t.Error(err)
 				return

@@ -1,51 +1,71 @@
 package auth
 
 import (
-	"fmt"
+	"net/mail"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/sallyport-go/auth/internal/limits"
 )
 
-// The longest values that a record may have, in bytes. A store must be able to
-// keep every value up to its limit.
+// Limits that the authors of a store need: how long an ID can be that a store is asked for,
+// in bytes, and how much a store keeps. The comments of the records say how long their other
+// fields can be.
 const (
-	MaxIDLength        = 64  // a user's or a session's ID
-	MaxAccessKeyLength = 128 // an access key's ID
-	MaxHashLength      = 255 // an access key's Hash
-	MaxUsernameLength  = 128
-	MaxEmailLength     = 254
-	MaxLabelLength     = 256
-	MaxUserAgentLength = 256
-	MaxAddressLength   = 64
+	MaxIDLength         = limits.ID         // a user's or a session's ID, a token's Version
+	MaxAccessKeyLength  = limits.AccessKey  // an access key's ID
+	MaxGitHubHostLength = limits.GitHubHost // a GitHub account's Host
 
-	MaxGitHubHostLength = 253
-	MaxGitHubTextLength = 512  // a link's Login, Name and AvatarURL, a token's Scopes
-	MaxSealedLength     = 4096 // a token's Sealed
+	// MaxKeys is how many access keys one user can have.
+	MaxKeys = 100
+
+	// KeyUsePrecision is how much later than the recorded use of a key the next use must be
+	// to be recorded.
+	KeyUsePrecision = time.Minute
+
+	// MaxNamedRevocations is how many sessions of one user a feed names one by one, so that
+	// a loop of sign-in and logout does not make the feed grow without end.
+	MaxNamedRevocations = 1000
+
+	// KeptRevocations is how many entries at the end of a feed are never pruned, so that a
+	// reader who has read up to one of them can go on from there.
+	KeptRevocations = 1000
 )
 
-// Validate returns an [InvalidError] for the first field that no store may
-// keep, and nil if there is none. A store calls it before it writes.
+const (
+	maxHashLength       = limits.Hash
+	maxUsernameLength   = limits.Username
+	maxEmailLength      = limits.Email
+	maxLabelLength      = limits.Label
+	maxUserAgentLength  = limits.UserAgent
+	maxAddressLength    = limits.Address
+	maxGitHubTextLength = limits.GitHubText
+	maxSealedLength     = limits.Sealed
+)
+
+// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
+// store calls it before it writes.
 func (u User) Validate() error {
 	return firstError(
 		checkID("user_id", u.ID, MaxIDLength),
-		checkName("username", u.Username, MaxUsernameLength),
-		checkText("email", u.Email, MaxEmailLength),
+		checkName("username", u.Username, maxUsernameLength),
+		checkText("email", u.Email, maxEmailLength),
 		checkTime("created_at", u.CreatedAt),
 		checkOptionalTime("last_login", u.LastLogin),
 		checkOptionalTime("admitted_at", u.AdmittedAt),
 	)
 }
 
-// Validate returns an [InvalidError] for the first field that no store may
-// keep, and nil if there is none. A store calls it before it writes.
+// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
+// store calls it before it writes.
 func (k AccessKey) Validate() error {
 	return firstError(
 		checkID("access_key", k.ID, MaxAccessKeyLength),
 		checkID("user_id", k.UserID, MaxIDLength),
 		ValidateHash(k.Hash),
-		checkText("label", k.Label, MaxLabelLength),
+		checkText("label", k.Label, maxLabelLength),
 		checkTime("created_at", k.CreatedAt),
 		checkOptionalTime("expires_at", k.ExpiresAt),
 		checkPrevious(k.PreviousHash, k.PreviousUntil),
@@ -53,8 +73,8 @@ func (k AccessKey) Validate() error {
 	)
 }
 
-// Validate returns an [InvalidError] for the first field that no store may
-// keep, or not together, and nil if there is none. A store calls it before it writes.
+// Validate returns an [InvalidError] for the first field that no store may keep, alone or
+// with the others, or nil. A store calls it before it writes.
 func (u UserWithKeys) Validate() error {
 	if err := u.User.Validate(); err != nil {
 		return err
@@ -84,8 +104,8 @@ func checkPrevious(hash string, until time.Time) error {
 	return firstError(ValidateHash(hash), checkTime("previous_until", until))
 }
 
-// Validate returns an [InvalidError] for the first field that no store may
-// keep, and nil if there is none. A store calls it before it writes.
+// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
+// store calls it before it writes.
 func (r KeyRotation) Validate() error {
 	return firstError(
 		ValidateHash(r.Hash),
@@ -94,8 +114,8 @@ func (r KeyRotation) Validate() error {
 	)
 }
 
-// Validate returns an [InvalidError] for the first field that no store may
-// keep, and nil if there is none. A store calls it before it writes.
+// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
+// store calls it before it writes.
 func (s Session) Validate() error {
 	return firstError(
 		checkID("session_id", s.ID, MaxIDLength),
@@ -104,16 +124,52 @@ func (s Session) Validate() error {
 		checkText("access_key", s.AccessKeyID, MaxAccessKeyLength),
 		checkTime("created_at", s.CreatedAt),
 		checkTime("expires_at", s.ExpiresAt),
-		checkText("user_agent", s.UserAgent, MaxUserAgentLength),
-		checkText("ip", s.Address, MaxAddressLength),
+		checkText("user_agent", s.UserAgent, maxUserAgentLength),
+		checkText("ip", s.Address, maxAddressLength),
 	)
 }
 
+// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
+// store calls it before it writes.
+func (l GitHubLink) Validate() error {
+	return firstError(
+		l.Account.validate(),
+		checkID("user_id", l.UserID, MaxIDLength),
+		checkID("login", l.Login, maxGitHubTextLength),
+		checkText("name", l.Name, maxGitHubTextLength),
+		checkText("avatar_url", l.AvatarURL, maxGitHubTextLength),
+		checkTime("created_at", l.CreatedAt),
+		checkTime("seen_at", l.SeenAt),
+	)
+}
+
+// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
+// store calls it before it writes.
+func (t GitHubToken) Validate() error {
+	if len(t.Sealed) == 0 || len(t.Sealed) > maxSealedLength {
+		return invalidf("token", "must be 1 to %d bytes long when sealed", maxSealedLength)
+	}
+	return firstError(
+		t.Account.validate(),
+		checkID("user_id", t.UserID, MaxIDLength),
+		checkID("version", t.Version, MaxIDLength),
+		checkText("scopes", t.Scopes, maxGitHubTextLength),
+		checkTime("updated_at", t.UpdatedAt),
+	)
+}
+
+func (a GitHubAccount) validate() error {
+	if a.ID <= 0 {
+		return invalidf("account_id", "must be more than zero")
+	}
+	return checkID("host", a.Host, MaxGitHubHostLength)
+}
+
 // ValidateHash returns an [InvalidError] if no store may keep the hash of an
-// access key's secret: it must be 1 to MaxHashLength bytes of visible ASCII.
+// access key's secret: it must be 1 to maxHashLength bytes of visible ASCII.
 func ValidateHash(hash string) error {
-	if hash == "" || len(hash) > MaxHashLength {
-		return invalidf("hash", "must be 1 to %d bytes long", MaxHashLength)
+	if hash == "" || len(hash) > maxHashLength {
+		return invalidf("hash", "must be 1 to %d bytes long", maxHashLength)
 	}
 	for _, c := range []byte(hash) {
 		if c <= ' ' || c > '~' {
@@ -183,6 +239,33 @@ func controlsText(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
 
+// readable returns text from outside as people may be shown it: without characters that are
+// not UTF-8 or that control text, and cut to limit bytes.
+func readable(text string, limit int) string {
+	text = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || controlsText(r) {
+			return -1
+		}
+		return r
+	}, text[:min(len(text), 4*limit)])
+	for len(text) > limit {
+		_, size := utf8.DecodeLastRuneInString(text)
+		text = text[:len(text)-size]
+	}
+	return text
+}
+
+// checkEmail accepts a bare address (RFC 5322, section 3.4.1), or none.
+func checkEmail(email string) error {
+	if email == "" {
+		return nil
+	}
+	if address, err := mail.ParseAddress(email); err != nil || address.Address != email {
+		return invalidf("email", "must be an e-mail address")
+	}
+	return nil
+}
+
 // Times are kept as microseconds since 1970, of which zero means none.
 var (
 	earliestTime = time.UnixMicro(1)
@@ -201,17 +284,4 @@ func checkOptionalTime(field string, t time.Time) error {
 		return nil
 	}
 	return checkTime(field, t)
-}
-
-func invalidf(field, format string, args ...any) error {
-	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

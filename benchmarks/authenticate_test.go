@@ -94,7 +94,10 @@ func signingKey(t testing.TB, k Keys, alg string) auth.SigningKey {
 // ours is the middleware of this library, and a token of its own.
 func ours(t testing.TB, k Keys, alg string) (Middleware, *auth.Service, string) {
 	t.Helper()
-	svc, err := auth.New(memstore.New(), auth.Config{Issuer: Issuer, Audience: Audience, SigningKeys: []auth.SigningKey{signingKey(t, k, alg)}, Logger: slog.New(slog.DiscardHandler)})
+	svc, err := auth.New(memstore.New(), auth.Config{
+		Issuer: Issuer, SigningKeys: []auth.SigningKey{signingKey(t, k, alg)},
+		Tokens: auth.TokenConfig{Audiences: []string{Audience}}, Logger: slog.New(slog.DiscardHandler),
+	})
 	require.NoError(t, err)
 	made, err := svc.Register(context.Background(), auth.UserParams{Username: "ada"})
 	require.NoError(t, err)

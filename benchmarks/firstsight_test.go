@@ -18,7 +18,8 @@ func BenchmarkFirstSight(b *testing.B) {
 	k := newKeys(b)
 	for _, alg := range algorithms {
 		svc, err := auth.New(memstore.New(), auth.Config{
-			Issuer: Issuer, Audience: Audience, SigningKeys: []auth.SigningKey{signingKey(b, k, alg)}, TokenCacheSize: -1, Logger: slog.New(slog.DiscardHandler),
+			Issuer: Issuer, SigningKeys: []auth.SigningKey{signingKey(b, k, alg)},
+			Tokens: auth.TokenConfig{Audiences: []string{Audience}, CacheSize: -1}, Logger: slog.New(slog.DiscardHandler),
 		})
 		require.NoError(b, err)
 		made, err := svc.Register(context.Background(), auth.UserParams{Username: "ada"})

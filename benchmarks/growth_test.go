@@ -57,7 +57,8 @@ func (s *manyStore) ListRevocations(_ context.Context, from int64, limit int) ([
 func issuerOver(b *testing.B, store auth.Store, k Keys, cached int) *auth.TokenIssuer {
 	b.Helper()
 	svc, err := auth.New(store, auth.Config{
-		Issuer: Issuer, Audience: Audience, SigningKeys: []auth.SigningKey{signingKey(b, k, "HS256")}, TokenCacheSize: cached,
+		Issuer: Issuer, SigningKeys: []auth.SigningKey{signingKey(b, k, "HS256")},
+		Tokens: auth.TokenConfig{Audiences: []string{Audience}, CacheSize: cached},
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(b, err)

@@ -1,7 +1,7 @@
 package memstore
 
 // Owners returns how many users the store has anything of.
-func (s *Store) Owners() int {
+func (s *accounts) Owners() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return len(s.users)

@@ -15,7 +15,7 @@ type githubLink struct {
 }
 
 // FindGitHubLink implements [auth.GitHubStore].
-func (s *Store) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {
+func (s *accounts) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {
 	if err := check(ctx); err != nil {
 		return auth.GitHubLink{}, err
 	}
@@ -29,21 +29,21 @@ func (s *Store) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) 
 }
 
 // FindGitHubConnection implements [auth.GitHubStore].
-func (s *Store) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubConnection, error) {
+func (s *accounts) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
 	if err := check(ctx); err != nil {
-		return auth.GitHubConnection{}, err
+		return auth.GitHubLink{}, nil, err
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	_, link, err := s.link(userID, host)
 	if err != nil {
-		return auth.GitHubConnection{}, err
+		return auth.GitHubLink{}, nil, err
 	}
-	return link.connection(), nil
+	return link.record, link.copyToken(), nil
 }
 
 // SignInGitHub implements [auth.GitHubStore].
-func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
+func (s *accounts) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
 	if err := s.checkSignIn(ctx, signIn); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
@@ -78,7 +78,7 @@ func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite)
 }
 
 // ConnectGitHub implements [auth.GitHubStore].
-func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWrite) error {
+func (s *accounts) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWrite) error {
 	if err := checkConnect(ctx, connect); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWri
 }
 
 // UpdateGitHubLink implements [auth.GitHubStore].
-func (s *Store) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) error {
+func (s *accounts) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) error {
 	if err := check(ctx, link); err != nil {
 		return err
 	}
@@ -119,26 +119,26 @@ func (s *Store) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) erro
 }
 
 // UnlinkGitHub implements [auth.GitHubStore].
-func (s *Store) UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (auth.GitHubConnection, error) {
+func (s *accounts) UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (auth.GitHubLink, *auth.GitHubToken, error) {
 	if err := check(ctx); err != nil {
-		return auth.GitHubConnection{}, err
+		return auth.GitHubLink{}, nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u, link, err := s.link(userID, host)
 	if err != nil {
-		return auth.GitHubConnection{}, err
+		return auth.GitHubLink{}, nil, err
 	}
 	if len(u.links) == 1 && !u.hasKeyAt(instant(now)) {
-		return auth.GitHubConnection{}, fmt.Errorf("memstore: %w", auth.ErrLastWayIn)
+		return auth.GitHubLink{}, nil, fmt.Errorf("memstore: %w", auth.ErrLastWayIn)
 	}
 	s.removeLink(u, link)
-	return link.connection(), nil
+	return link.record, link.copyToken(), nil
 }
 
 // checkSignIn returns an error if ctx is done, or if the records cannot be kept
 // or are not all of one user and one account.
-func (s *Store) checkSignIn(ctx context.Context, signIn auth.GitHubSignInWrite) error {
+func (s *accounts) checkSignIn(ctx context.Context, signIn auth.GitHubSignInWrite) error {
 	link := signIn.Link
 	records := []validator{link, signIn.Session}
 	ofUser := signIn.Session.UserID == link.UserID
@@ -184,7 +184,7 @@ func checkAgreement(ofUser, ofAccount bool) error {
 
 // whoSignsIn returns the user to whom the account is linked, or the new one, who
 // is still to be added. It changes nothing. The caller holds the lock.
-func (s *Store) whoSignsIn(signIn auth.GitHubSignInWrite) (*user, error) {
+func (s *accounts) whoSignsIn(signIn auth.GitHubSignInWrite) (*user, error) {
 	if s.withoutUsers {
 		return s.whoseAccount(signIn.Link)
 	}
@@ -206,7 +206,7 @@ func (s *Store) whoSignsIn(signIn auth.GitHubSignInWrite) (*user, error) {
 // whoseAccount is whoSignsIn for a store without users: the link's user, unless
 // the account is linked to another, or the user to another account of the host.
 // The caller holds the lock.
-func (s *Store) whoseAccount(link auth.GitHubLink) (*user, error) {
+func (s *accounts) whoseAccount(link auth.GitHubLink) (*user, error) {
 	u, err := s.user(link.UserID)
 	if err != nil {
 		return nil, err
@@ -219,12 +219,12 @@ func (s *Store) whoseAccount(link auth.GitHubLink) (*user, error) {
 
 // whoConnects returns the user who is signed in with the session. The caller
 // holds the lock.
-func (s *Store) whoConnects(connect auth.GitHubConnectWrite) (*user, error) {
+func (s *accounts) whoConnects(connect auth.GitHubConnectWrite) (*user, error) {
 	u, err := s.user(connect.Link.UserID)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkActive(u); err != nil {
+	if err := checkActive(u); err != nil {
 		return nil, err
 	}
 	asked, err := s.session(connect.SessionID)
@@ -239,7 +239,7 @@ func (s *Store) whoConnects(connect auth.GitHubConnectWrite) (*user, error) {
 
 // link returns the user with this ID and their link to an account of the host, or
 // ErrNotFound. The caller holds the lock.
-func (s *Store) link(userID, host string) (*user, *githubLink, error) {
+func (s *accounts) link(userID, host string) (*user, *githubLink, error) {
 	u, err := s.user(userID)
 	if err != nil {
 		return nil, nil, err
@@ -253,7 +253,7 @@ func (s *Store) link(userID, host string) (*user, *githubLink, error) {
 
 // setLink adds the link or renews it, once it has been checked. The caller holds
 // the lock.
-func (s *Store) setLink(u *user, record auth.GitHubLink) *githubLink {
+func (s *accounts) setLink(u *user, record auth.GitHubLink) *githubLink {
 	record.CreatedAt = instant(record.CreatedAt)
 	record.SeenAt = instant(record.SeenAt)
 	link := s.links[record.Account]
@@ -278,20 +278,18 @@ func (u *user) admitAgain(at time.Time) {
 }
 
 // removeLink removes the link with its token. The caller holds the lock.
-func (s *Store) removeLink(u *user, link *githubLink) {
+func (s *accounts) removeLink(u *user, link *githubLink) {
 	delete(s.links, link.record.Account)
 	delete(u.links, link.record.Account.Host)
 	s.lost(u)
 }
 
-// connection returns the link and the token as the caller of a method may have
-// them.
-func (l *githubLink) connection() auth.GitHubConnection {
-	connection := auth.GitHubConnection{Link: l.record}
-	if l.token != nil {
-		connection.Token = new(l.token.copy())
+// copyToken returns a copy of the link's token that is the caller's own, or nil.
+func (l *githubLink) copyToken() *auth.GitHubToken {
+	if l.token == nil {
+		return nil
 	}
-	return connection
+	return new(l.token.copy())
 }
 
 // hasKeyAt reports whether the user has an access key that has not expired at

@@ -17,7 +17,7 @@ type githubToken struct {
 }
 
 // LeaseGitHubToken implements [auth.GitHubStore].
-func (s *Store) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
+func (s *accounts) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
 	if err := check(ctx); err != nil {
 		return false, err
 	}
@@ -35,7 +35,7 @@ func (s *Store) LeaseGitHubToken(ctx context.Context, userID, host, version stri
 }
 
 // ReplaceGitHubToken implements [auth.GitHubStore].
-func (s *Store) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
+func (s *accounts) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
 	if err := check(ctx, token); err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (s *Store) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, 
 }
 
 // DeleteGitHubToken implements [auth.GitHubStore].
-func (s *Store) DeleteGitHubToken(ctx context.Context, userID, host string) (auth.GitHubToken, error) {
+func (s *accounts) DeleteGitHubToken(ctx context.Context, userID, host, version string) (auth.GitHubToken, error) {
 	if err := check(ctx); err != nil {
 		return auth.GitHubToken{}, err
 	}
@@ -63,7 +63,7 @@ func (s *Store) DeleteGitHubToken(ctx context.Context, userID, host string) (aut
 	if err != nil {
 		return auth.GitHubToken{}, err
 	}
-	if link.token == nil {
+	if link.token == nil || version != "" && link.token.record.Version != version {
 		return auth.GitHubToken{}, fmt.Errorf("memstore: GitHub token: %w", auth.ErrNotFound)
 	}
 	removed := link.token.copy()
@@ -71,24 +71,9 @@ func (s *Store) DeleteGitHubToken(ctx context.Context, userID, host string) (aut
 	return removed, nil
 }
 
-// DropGitHubToken implements [auth.GitHubStore].
-func (s *Store) DropGitHubToken(ctx context.Context, userID, host, version string) error {
-	if err := check(ctx); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	link, err := s.linkWithToken(userID, host, version)
-	if err != nil {
-		return err
-	}
-	link.token = nil
-	return nil
-}
-
 // linkWithToken returns the user's link to an account of the host, if there is a
 // token of this version, or else ErrNotFound. The caller holds the lock.
-func (s *Store) linkWithToken(userID, host, version string) (*githubLink, error) {
+func (s *accounts) linkWithToken(userID, host, version string) (*githubLink, error) {
 	_, link, err := s.link(userID, host)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 )
 
 // AddKey implements [auth.CredentialStore].
-func (s *Store) AddKey(ctx context.Context, key auth.AccessKey) error {
+func (s *accounts) AddKey(ctx context.Context, key auth.AccessKey) error {
 	if err := check(ctx, key); err != nil {
 		return err
 	}
@@ -33,21 +33,21 @@ func (s *Store) AddKey(ctx context.Context, key auth.AccessKey) error {
 }
 
 // FindKey implements [auth.CredentialStore].
-func (s *Store) FindKey(ctx context.Context, id string) (auth.Credential, error) {
+func (s *accounts) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.User, error) {
 	if err := check(ctx); err != nil {
-		return auth.Credential{}, err
+		return auth.AccessKey{}, auth.User{}, err
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	key, err := s.key(id)
 	if err != nil {
-		return auth.Credential{}, err
+		return auth.AccessKey{}, auth.User{}, err
 	}
-	return auth.Credential{Key: key.record, User: key.owner.record}, nil
+	return key.record, key.owner.record, nil
 }
 
 // ListKeys implements [auth.CredentialStore].
-func (s *Store) ListKeys(ctx context.Context, userID string) ([]auth.AccessKey, error) {
+func (s *accounts) ListKeys(ctx context.Context, userID string) ([]auth.AccessKey, error) {
 	if err := check(ctx); err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (s *Store) ListKeys(ctx context.Context, userID string) ([]auth.AccessKey, 
 }
 
 // SwapHash implements [auth.CredentialStore].
-func (s *Store) SwapHash(ctx context.Context, id, old, new string) error {
+func (s *accounts) SwapHash(ctx context.Context, id, old, new string) error {
 	if err := check(ctx); err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (s *Store) SwapHash(ctx context.Context, id, old, new string) error {
 }
 
 // RotateKey implements [auth.CredentialStore].
-func (s *Store) RotateKey(ctx context.Context, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
+func (s *accounts) RotateKey(ctx context.Context, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
 	if err := check(ctx, rotation); err != nil {
 		return auth.AccessKey{}, err
 	}
@@ -109,7 +109,7 @@ func (s *Store) RotateKey(ctx context.Context, id string, rotation auth.KeyRotat
 }
 
 // TouchKey implements [auth.CredentialStore].
-func (s *Store) TouchKey(ctx context.Context, id string, at time.Time) error {
+func (s *accounts) TouchKey(ctx context.Context, id string, at time.Time) error {
 	if err := check(ctx); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (k *accessKey) use(at time.Time) {
 }
 
 // RevokeKey implements [auth.CredentialStore].
-func (s *Store) RevokeKey(ctx context.Context, id string) error {
+func (s *accounts) RevokeKey(ctx context.Context, id string) error {
 	if err := check(ctx); err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (s *Store) RevokeKey(ctx context.Context, id string) error {
 
 // PruneKeys implements [auth.CredentialStore]. It holds the lock for as long as
 // it takes to remove limit keys and the sessions they opened.
-func (s *Store) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
+func (s *accounts) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
 	if err := check(ctx); err != nil {
 		return 0, err
 	}
@@ -158,7 +158,7 @@ func (s *Store) PruneKeys(ctx context.Context, expired time.Time, limit int) (in
 }
 
 // key returns the key with this ID, or ErrNotFound. The caller holds the lock.
-func (s *Store) key(id string) (*accessKey, error) {
+func (s *accounts) key(id string) (*accessKey, error) {
 	key := s.keys[id]
 	if key == nil {
 		return nil, errNoKey
@@ -177,7 +177,7 @@ func (k *accessKey) goodAt(at time.Time) bool {
 
 // checkKeyIsNew returns ErrExists if there is a key with this ID. The caller
 // holds the lock.
-func (s *Store) checkKeyIsNew(id string) error {
+func (s *accounts) checkKeyIsNew(id string) error {
 	if s.keys[id] != nil {
 		return taken("access_key")
 	}
@@ -185,7 +185,7 @@ func (s *Store) checkKeyIsNew(id string) error {
 }
 
 // addKey adds a key that has been checked. The caller holds the lock.
-func (s *Store) addKey(owner *user, record auth.AccessKey) {
+func (s *accounts) addKey(owner *user, record auth.AccessKey) {
 	record.CreatedAt = instant(record.CreatedAt)
 	record.ExpiresAt = instant(record.ExpiresAt)
 	record.PreviousUntil = instant(record.PreviousUntil)
@@ -201,7 +201,7 @@ func (s *Store) addKey(owner *user, record auth.AccessKey) {
 
 // removeKey removes the key and ends the sessions it opened. The caller holds
 // the lock.
-func (s *Store) removeKey(key *accessKey) {
+func (s *accounts) removeKey(key *accessKey) {
 	for old := range key.sessions {
 		s.removeSession(old)
 	}

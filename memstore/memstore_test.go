@@ -20,9 +20,9 @@ func TestContract(t *testing.T) {
 	storetest.Run(t, func(*testing.T) auth.Store { return memstore.New() })
 }
 
-func TestContractWithoutUsers(t *testing.T) {
+func TestContractOfAccounts(t *testing.T) {
 	t.Parallel()
-	storetest.RunWithoutUsers(t, func(*testing.T) auth.Store { return memstore.NewWithoutUsers() })
+	storetest.RunAccounts(t, func(*testing.T) auth.AccountStore { return memstore.NewAccounts() })
 }
 
 var now = time.Date(2031, time.February, 3, 4, 5, 6, 0, time.UTC)
@@ -76,27 +76,26 @@ func requireListed(t *testing.T, store auth.Store, want []string) {
 	}
 }
 
-// Whoever the host has, a store without users must not grow with everybody who
-// has ever signed in.
-func TestAStoreWithoutUsersForgetsWhomItHasNothingOf(t *testing.T) {
+// A store that keeps no users must not grow with every user who has ever signed in.
+func TestAccountsForgetWhomItHasNothingOf(t *testing.T) {
 	t.Parallel()
 	account := auth.GitHubAccount{Host: "github.com", ID: 1}
 	link := auth.GitHubLink{Account: account, UserID: "u", Login: "octocat", CreatedAt: now, SeenAt: now}
 	session := auth.Session{ID: "s", UserID: "u", Method: auth.MethodHost, CreatedAt: now, ExpiresAt: now}
-	for name, end := range map[string]func(store *memstore.Store) error{
-		"ended": func(store *memstore.Store) error { return store.RevokeSession(t.Context(), "s") },
-		"all ended": func(store *memstore.Store) error {
+	for name, end := range map[string]func(store *memstore.Accounts) error{
+		"ended": func(store *memstore.Accounts) error { return store.RevokeSession(t.Context(), "s") },
+		"all ended": func(store *memstore.Accounts) error {
 			_, err := store.RevokeUserSessions(t.Context(), "u", now)
 			return err
 		},
-		"pruned": func(store *memstore.Store) error {
+		"pruned": func(store *memstore.Accounts) error {
 			_, err := store.PruneSessions(t.Context(), now, 1)
 			return err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			store := memstore.NewWithoutUsers()
+			store := memstore.NewAccounts()
 			require.ErrorIs(t, store.RevokeKey(t.Context(), "k"), auth.ErrNotFound)
 			_, err := store.RevokeUserSessions(t.Context(), "u", now)
 			require.NoError(t, err)
@@ -105,7 +104,7 @@ func TestAStoreWithoutUsersForgetsWhomItHasNothingOf(t *testing.T) {
 			_, _, err = store.SignInGitHub(t.Context(), auth.GitHubSignInWrite{Link: link, Session: session})
 			require.NoError(t, err)
 			require.NoError(t, store.AddKey(t.Context(), newKey("u", "k")))
-			_, err = store.UnlinkGitHub(t.Context(), "u", "github.com", now)
+			_, _, err = store.UnlinkGitHub(t.Context(), "u", "github.com", now)
 			require.NoError(t, err)
 			require.NoError(t, store.RevokeKey(t.Context(), "k"))
 			require.Equal(t, 1, store.Owners())

@@ -22,7 +22,7 @@ type feed struct {
 }
 
 // ListRevocations implements [auth.SessionStore].
-func (s *Store) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
+func (s *accounts) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
 	if err := check(ctx); err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (s *Store) ListRevocations(ctx context.Context, from int64, limit int) ([]a
 // PruneRevocations implements [auth.SessionStore]. It holds the lock for as long as
 // it takes to look at the entries up to the last that it removes, and to move those
 // behind it.
-func (s *Store) PruneRevocations(ctx context.Context, expired time.Time, limit int) (int, error) {
+func (s *accounts) PruneRevocations(ctx context.Context, expired time.Time, limit int) (int, error) {
 	if err := check(ctx); err != nil {
 		return 0, err
 	}
@@ -83,7 +83,7 @@ func (f *feed) add(e auth.Revocation) {
 
 // endSessions ends these sessions of one user, each by its name. The caller holds
 // the lock.
-func (s *Store) endSessions(userID string, ended ...*session) {
+func (s *accounts) endSessions(userID string, ended ...*session) {
 	for _, old := range ended {
 		s.removeSession(old)
 		s.feed.add(auth.Revocation{
@@ -97,7 +97,7 @@ func (s *Store) endSessions(userID string, ended ...*session) {
 
 // noteEndOf adds the entry for the end of all of the user's sessions, if there are
 // any, which the caller is about to remove. The caller holds the lock.
-func (s *Store) noteEndOf(u *user) {
+func (s *accounts) noteEndOf(u *user) {
 	if len(u.sessions) == 0 {
 		return
 	}
@@ -110,7 +110,7 @@ func (s *Store) noteEndOf(u *user) {
 
 // fold makes one entry of all but the newest that name sessions of the user, and
 // ends the sessions that are as old as those. The caller holds the lock.
-func (s *Store) fold(userID string) {
+func (s *accounts) fold(userID string) {
 	var named []*auth.Revocation
 	for i := range s.feed.entries {
 		if e := &s.feed.entries[i]; e.UserID == userID && isNamed(*e) {

@@ -11,7 +11,7 @@ import (
 )
 
 // CreateSession implements [auth.SessionStore].
-func (s *Store) CreateSession(ctx context.Context, record auth.Session, limit int) (auth.Session, auth.User, error) {
+func (s *accounts) CreateSession(ctx context.Context, record auth.Session, limit int) (auth.Session, auth.User, error) {
 	if err := check(ctx, record); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
@@ -31,7 +31,7 @@ func (s *Store) CreateSession(ctx context.Context, record auth.Session, limit in
 }
 
 // FindSession implements [auth.SessionStore].
-func (s *Store) FindSession(ctx context.Context, id string) (auth.Session, error) {
+func (s *accounts) FindSession(ctx context.Context, id string) (auth.Session, error) {
 	if err := check(ctx); err != nil {
 		return auth.Session{}, err
 	}
@@ -45,7 +45,7 @@ func (s *Store) FindSession(ctx context.Context, id string) (auth.Session, error
 }
 
 // ListSessions implements [auth.SessionStore].
-func (s *Store) ListSessions(ctx context.Context, userID string, now time.Time) ([]auth.Session, error) {
+func (s *accounts) ListSessions(ctx context.Context, userID string, now time.Time) ([]auth.Session, error) {
 	if err := check(ctx); err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (l *sessionsByAge) remove(s *session) {
 }
 
 // RevokeSession implements [auth.SessionStore].
-func (s *Store) RevokeSession(ctx context.Context, id string) error {
+func (s *accounts) RevokeSession(ctx context.Context, id string) error {
 	if err := check(ctx); err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (s *Store) RevokeSession(ctx context.Context, id string) error {
 }
 
 // RevokeUserSessions implements [auth.SessionStore].
-func (s *Store) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
+func (s *accounts) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
 	if err := check(ctx); err != nil {
 		return 0, err
 	}
@@ -129,7 +129,7 @@ func (s *Store) RevokeUserSessions(ctx context.Context, userID string, now time.
 
 // PruneSessions implements [auth.SessionStore]. It holds the lock for as long
 // as it takes to remove limit sessions.
-func (s *Store) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
+func (s *accounts) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
 	if err := check(ctx); err != nil {
 		return 0, err
 	}
@@ -140,7 +140,7 @@ func (s *Store) PruneSessions(ctx context.Context, expired time.Time, limit int)
 
 // session returns the session with this ID, or ErrNotFound. The caller holds
 // the lock.
-func (s *Store) session(id string) (*session, error) {
+func (s *accounts) session(id string) (*session, error) {
 	found := s.sessions[id]
 	if found == nil {
 		return nil, fmt.Errorf("memstore: session: %w", auth.ErrNotFound)
@@ -151,10 +151,10 @@ func (s *Store) session(id string) (*session, error) {
 // newSession returns a session to add, or an error if there can be none for this
 // owner, who need not have been added yet. It changes nothing. The caller holds
 // the lock.
-func (s *Store) newSession(owner *user, record auth.Session) (*session, error) {
+func (s *accounts) newSession(owner *user, record auth.Session) (*session, error) {
 	record.CreatedAt = instant(record.CreatedAt)
 	record.ExpiresAt = instant(record.ExpiresAt)
-	if err := s.checkActive(owner); err != nil {
+	if err := checkActive(owner); err != nil {
 		return nil, err
 	}
 	key, err := s.opener(owner, record)
@@ -172,7 +172,7 @@ func (s *Store) newSession(owner *user, record auth.Session) (*session, error) {
 
 // opener returns the key that opens the session, nil if none does, or
 // ErrNotFound if it does not open one. The caller holds the lock.
-func (s *Store) opener(owner *user, record auth.Session) (*accessKey, error) {
+func (s *accounts) opener(owner *user, record auth.Session) (*accessKey, error) {
 	if record.AccessKeyID == "" {
 		return nil, nil
 	}
@@ -191,7 +191,7 @@ func (s *Store) opener(owner *user, record auth.Session) (*accessKey, error) {
 
 // makeRoom ends the oldest sessions of the owner that are too many when there is
 // one more. The caller holds the lock.
-func (s *Store) makeRoom(added *session, limit int) {
+func (s *accounts) makeRoom(added *session, limit int) {
 	if limit < 1 || len(added.owner.sessions) < limit {
 		return
 	}
@@ -201,7 +201,7 @@ func (s *Store) makeRoom(added *session, limit int) {
 }
 
 // addSession adds what newSession returned. The caller has held the lock since.
-func (s *Store) addSession(added *session) {
+func (s *accounts) addSession(added *session) {
 	added.record.Generation = s.feed.head
 	added.expiry = s.sessionsByExpiry.add(added, added.record.ExpiresAt)
 	s.sessions[added.record.ID] = added
@@ -218,7 +218,7 @@ func (s *Store) addSession(added *session) {
 
 // removeSession removes the session wherever it is known. The caller holds the
 // lock.
-func (s *Store) removeSession(old *session) {
+func (s *accounts) removeSession(old *session) {
 	s.sessionsByExpiry.remove(old.expiry)
 	delete(s.sessions, old.record.ID)
 	old.owner.sessions.remove(old)
@@ -230,7 +230,7 @@ func (s *Store) removeSession(old *session) {
 
 // endUser ends all of the user's sessions, in one entry of the feed. The caller holds
 // the lock.
-func (s *Store) endUser(u *user) {
+func (s *accounts) endUser(u *user) {
 	s.noteEndOf(u)
 	for len(u.sessions) > 0 {
 		s.removeSession(u.sessions[len(u.sessions)-1]) // from the end, where nothing has to move

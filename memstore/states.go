@@ -9,7 +9,7 @@ import (
 )
 
 // ConsumeState implements [auth.GitHubStore].
-func (s *Store) ConsumeState(ctx context.Context, id string, expiresAt time.Time) error {
+func (s *accounts) ConsumeState(ctx context.Context, id string, expiresAt time.Time) error {
 	if err := check(ctx); err != nil {
 		return err
 	}
@@ -27,7 +27,7 @@ func (s *Store) ConsumeState(ctx context.Context, id string, expiresAt time.Time
 
 // PruneStates implements [auth.GitHubStore]. It holds the lock for as long as it
 // takes to remove limit states.
-func (s *Store) PruneStates(ctx context.Context, expired time.Time, limit int) (int, error) {
+func (s *accounts) PruneStates(ctx context.Context, expired time.Time, limit int) (int, error) {
 	if err := check(ctx); err != nil {
 		return 0, err
 	}
@@ -37,7 +37,7 @@ func (s *Store) PruneStates(ctx context.Context, expired time.Time, limit int) (
 }
 
 // removeState forgets that the state has been used. The caller holds the lock.
-func (s *Store) removeState(id string) {
+func (s *accounts) removeState(id string) {
 	s.statesByExpiry.remove(s.states[id])
 	delete(s.states, id)
 }

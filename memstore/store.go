@@ -22,19 +22,24 @@ import (
 )
 
 var (
-	_ auth.Store       = (*Store)(nil)
-	_ auth.GitHubStore = (*Store)(nil)
+	_ auth.Store        = (*Store)(nil)
+	_ auth.AccountStore = (*Accounts)(nil)
 )
 
-// Store is an [auth.Store] in memory. Make one with [New], or with
-// [NewWithoutUsers] for a host that has a table of users. It is safe for
-// concurrent use.
+// Store is an [auth.Store] in memory. Make one with [New]. It is safe for concurrent use.
+type Store struct{ accounts }
+
+// Accounts is an [auth.AccountStore] in memory, for a host that has a users table of its own.
+// Make one with [NewAccounts]. It is safe for concurrent use.
+type Accounts struct{ accounts }
+
+// accounts are the records of a store of either type.
 //
-// One lock guards it all, so each call is atomic. A call looks records up by id
-// and follows pointers from there; none looks at every record. Adding or
-// removing one that can expire costs a logarithm of how many there are.
-type Store struct {
-	withoutUsers bool
+// One lock guards them all, so each call is atomic. A call looks records up by ID and follows
+// pointers from there; none looks at every record. Adding or removing a record that can expire
+// costs a logarithm of how many there are.
+type accounts struct {
+	withoutUsers bool // every ID is that of an active user
 
 	mu sync.RWMutex
 
@@ -91,8 +96,16 @@ func (s set[T]) has(member T) bool {
 }
 
 // New returns an empty store.
-func New() *Store {
-	return &Store{
+func New() *Store { return &Store{newAccounts(false)} }
+
+// NewAccounts returns an empty store for a host that has a users table of its own: see
+// [auth.NewWithUsers].
+func NewAccounts() *Accounts { return &Accounts{newAccounts(true)} }
+
+func newAccounts(withoutUsers bool) accounts {
+	return accounts{
+		withoutUsers: withoutUsers,
+
 		users:     make(map[string]*user),
 		usernames: make(set[string]),
 		emails:    make(set[string]),
@@ -104,19 +117,8 @@ func New() *Store {
 	}
 }
 
-// NewWithoutUsers returns an empty store for a host that has a table of users of
-// its own: see [auth.Config.Users].
-func NewWithoutUsers() *Store {
-	s := New()
-	s.withoutUsers = true
-	return s
-}
-
-// KeepsUsers implements [auth.Store].
-func (s *Store) KeepsUsers() bool { return !s.withoutUsers }
-
 // Ping returns an error only if ctx is done.
-func (s *Store) Ping(ctx context.Context) error {
+func (s *accounts) Ping(ctx context.Context) error {
 	return check(ctx)
 }
 

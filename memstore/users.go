@@ -22,7 +22,7 @@ func (s *Store) Register(ctx context.Context, user auth.User, key auth.AccessKey
 // RegisterUsers implements [auth.UserStore]. It holds the lock for as long as it takes to
 // add them all.
 func (s *Store) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
-	if err := s.checkUsers(ctx); err != nil {
+	if err := check(ctx); err != nil {
 		return nil, err
 	}
 	for _, user := range users {
@@ -44,7 +44,7 @@ func (s *Store) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([
 
 // sameUser returns the ID of the user who has the username and all the keys, or "". The
 // caller holds the lock.
-func (s *Store) sameUser(wanted auth.UserWithKeys) string {
+func (s *accounts) sameUser(wanted auth.UserWithKeys) string {
 	var same *user
 	for i, key := range wanted.Keys {
 		switch found := s.keys[key.ID]; {
@@ -85,7 +85,7 @@ func (s *Store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKe
 
 // FindUser implements [auth.UserStore].
 func (s *Store) FindUser(ctx context.Context, id string) (auth.User, error) {
-	if err := s.checkUsers(ctx); err != nil {
+	if err := check(ctx); err != nil {
 		return auth.User{}, err
 	}
 	s.mu.RLock()
@@ -101,7 +101,7 @@ func (s *Store) FindUser(ctx context.Context, id string) (auth.User, error) {
 // of how many there are, and holds the lock for as long as it takes to copy limit
 // users.
 func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
-	if err := s.checkUsers(ctx); err != nil {
+	if err := check(ctx); err != nil {
 		return nil, err
 	}
 	s.mu.RLock()
@@ -118,7 +118,7 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.
 
 // UpdateUser implements [auth.UserStore].
 func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChange) (auth.User, error) {
-	if err := s.checkUsers(ctx); err != nil {
+	if err := check(ctx); err != nil {
 		return auth.User{}, err
 	}
 	s.mu.Lock()
@@ -137,7 +137,7 @@ func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChang
 
 // ResetUser implements [auth.UserStore].
 func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, []auth.GitHubToken, error) {
-	if err := s.checkUsers(ctx, key); err != nil {
+	if err := check(ctx, key); err != nil {
 		return auth.User{}, nil, err
 	}
 	if err := checkOwner(key, id); err != nil {
@@ -166,7 +166,7 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 
 // DeleteUser implements [auth.UserStore].
 func (s *Store) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, error) {
-	if err := s.checkUsers(ctx); err != nil {
+	if err := check(ctx); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -184,27 +184,15 @@ func (s *Store) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, 
 	return tokens, nil
 }
 
-// errWithoutUsers is none of the contract's answers.
-var errWithoutUsers = errors.New("memstore: the store was made without users: ask the host's own table")
-
-// checkUsers is check for the methods of [auth.UserStore].
-func (s *Store) checkUsers(ctx context.Context, records ...validator) error {
-	err := check(ctx, records...)
-	if err == nil && s.withoutUsers {
-		err = errWithoutUsers
-	}
-	return err
-}
-
 // checkNewUser returns an error if ctx is done, or if this user and first key
 // cannot be kept.
-func (s *Store) checkNewUser(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	return s.checkUsers(ctx, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}})
+func (s *accounts) checkNewUser(ctx context.Context, user auth.User, key auth.AccessKey) error {
+	return check(ctx, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}})
 }
 
 // register adds the user and the keys, or returns ErrExists. The caller holds
 // the lock and has checked all of them.
-func (s *Store) register(record auth.User, keys ...auth.AccessKey) error {
+func (s *accounts) register(record auth.User, keys ...auth.AccessKey) error {
 	added, err := s.newUser(record)
 	if err != nil {
 		return err
@@ -228,7 +216,7 @@ func (s *Store) register(record auth.User, keys ...auth.AccessKey) error {
 
 // newUser returns a user to add, or ErrExists. It changes nothing. The caller
 // holds the lock.
-func (s *Store) newUser(record auth.User) (*user, error) {
+func (s *accounts) newUser(record auth.User) (*user, error) {
 	switch {
 	case s.users[record.ID] != nil:
 		return nil, taken("user_id")
@@ -253,7 +241,7 @@ func ownerOf(record auth.User) *user {
 }
 
 // addUser adds what newUser returned. The caller has held the lock since.
-func (s *Store) addUser(added *user) {
+func (s *accounts) addUser(added *user) {
 	s.users[added.record.ID] = added
 	s.usersByID.add(added)
 	s.usernames.add(auth.FoldASCII(added.record.Username))
@@ -267,7 +255,7 @@ func (s *Store) addUser(added *user) {
 
 // removeUser removes a user who has no way in left. The username stays taken. The
 // caller holds the lock.
-func (s *Store) removeUser(old *user) {
+func (s *accounts) removeUser(old *user) {
 	delete(s.users, old.record.ID)
 	s.usersByID.remove(old)
 	delete(s.emails, auth.FoldASCII(old.record.Email))
@@ -278,7 +266,7 @@ func (s *Store) removeUser(old *user) {
 
 // removeWaysIn removes all keys, sessions and links of the user, and returns the
 // tokens of the links. The caller holds the lock.
-func (s *Store) removeWaysIn(u *user) (tokens []auth.GitHubToken) {
+func (s *accounts) removeWaysIn(u *user) (tokens []auth.GitHubToken) {
 	s.endUser(u)
 	for old := range u.keys {
 		s.removeKey(old)
@@ -294,39 +282,37 @@ func (s *Store) removeWaysIn(u *user) (tokens []auth.GitHubToken) {
 
 // user returns the user with this ID, or ErrNotFound. The caller holds the lock.
 //
-// A store without users takes anybody for one. Somebody of whom it has nothing is
-// made up for the call, and stays when owns says so.
-func (s *Store) user(id string) (*user, error) {
+// A store without users takes every ID for an active user. A user who has no record yet is made
+// for the call, and stays if owns is called.
+func (s *accounts) user(id string) (*user, error) {
 	u := s.users[id]
 	switch {
 	case u != nil:
 		return u, nil
 	case s.withoutUsers:
-		return ownerOf(auth.User{ID: id}), nil
+		return ownerOf(auth.User{ID: id, IsActive: true}), nil
 	}
 	return nil, fmt.Errorf("memstore: user: %w", auth.ErrNotFound)
 }
 
-// owns is called when something of the user's has been added. The caller holds the
-// lock.
-func (s *Store) owns(u *user) {
+// owns is called when a record of the user's has been added. The caller holds the lock.
+func (s *accounts) owns(u *user) {
 	if s.withoutUsers {
 		s.users[u.record.ID] = u
 	}
 }
 
-// lost is called when something of the user's has been removed: a store without
-// users remembers nobody of whom nothing is left. The caller holds the lock.
-func (s *Store) lost(u *user) {
+// lost is called when a record of the user's has been removed: a store without users forgets a
+// user whose last record is removed. The caller holds the lock.
+func (s *accounts) lost(u *user) {
 	if s.withoutUsers && len(u.keys)+len(u.sessions)+len(u.links) == 0 {
 		delete(s.users, u.record.ID)
 	}
 }
 
-// checkActive returns ErrUserDisabled if the user is not active. Whether a host's
-// own user is, the store does not know.
-func (s *Store) checkActive(u *user) error {
-	if u.record.IsActive || s.withoutUsers {
+// checkActive returns ErrUserDisabled if the user is not active.
+func checkActive(u *user) error {
+	if u.record.IsActive {
 		return nil
 	}
 	return fmt.Errorf("memstore: %w", auth.ErrUserDisabled)
@@ -334,7 +320,7 @@ func (s *Store) checkActive(u *user) error {
 
 // changed returns what u's record is to be after the change, or
 // ErrLastSuperUser. It changes nothing. The caller holds the lock.
-func (s *Store) changed(u *user, change auth.UserChange) (auth.User, error) {
+func (s *accounts) changed(u *user, change auth.UserChange) (auth.User, error) {
 	record := change.Apply(u.record)
 	if administers(u.record) && !administers(record) && s.administrators == 1 {
 		return auth.User{}, fmt.Errorf("memstore: %w", auth.ErrLastSuperUser)
@@ -345,7 +331,7 @@ func (s *Store) changed(u *user, change auth.UserChange) (auth.User, error) {
 // setUser is the only way that the flags of a user who has been added change, so
 // that the count of administrators stays right and nobody disabled keeps a
 // session. The caller holds the lock.
-func (s *Store) setUser(u *user, record auth.User) {
+func (s *accounts) setUser(u *user, record auth.User) {
 	if administers(u.record) {
 		s.administrators--
 	}

@@ -18,6 +18,7 @@ package otelauth
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -81,19 +82,49 @@ var (
 // Hooks returns what measures sign-ins and tokens, for auth.Config.
 func (t *Telemetry) Hooks() auth.Hooks {
 	// A token is verified on each request: its attributes are made once.
-	outcomes := map[auth.Outcome][]metric.RecordOption{}
-	for _, o := range []auth.Outcome{auth.OutcomeAccepted, auth.OutcomeHit, auth.OutcomeRejected, auth.OutcomeFailed, auth.OutcomeCanceled} {
-		outcomes[o] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", string(o))))}
+	outcomes := map[string][]metric.RecordOption{}
+	for _, o := range []string{accepted, hit, rejected, throttled, failed, canceled} {
+		outcomes[o] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", o)))}
 	}
 	return auth.Hooks{
-		SignIn: func(ctx context.Context, method auth.SignInMethod, outcome auth.Outcome, took time.Duration) {
+		SignIn: func(ctx context.Context, method auth.SignInMethod, err error, took time.Duration) {
 			t.signIns.Record(ctx, took.Seconds(), metric.WithAttributes(
-				attribute.String("method", string(method)), attribute.String("outcome", string(outcome))))
+				attribute.String("method", string(method)), attribute.String("outcome", outcomeOf(err))))
 		},
-		Verify: func(ctx context.Context, outcome auth.Outcome, took time.Duration) {
+		Verify: func(ctx context.Context, err error, cached bool, took time.Duration) {
+			outcome := outcomeOf(err)
+			if outcome == accepted && cached {
+				outcome = hit
+			}
 			t.tokens.Record(ctx, took.Seconds(), outcomes[outcome]...)
 		},
 	}
+}
+
+// The values of the attribute "outcome".
+const (
+	accepted  = "accepted"
+	hit       = "hit" // accepted, and the token was in the cache
+	rejected  = "rejected"
+	throttled = "throttled"
+	failed    = "failed"   // the store, or GitHub, did not answer
+	canceled  = "canceled" // the client or the host canceled the context
+)
+
+// outcomeOf returns the outcome that an error of package auth stands for.
+func outcomeOf(err error) string {
+	status, _ := auth.ErrorStatus(err)
+	switch {
+	case err == nil:
+		return accepted
+	case status == http.StatusTooManyRequests:
+		return throttled
+	case status < http.StatusInternalServerError:
+		return rejected
+	case errors.Is(err, context.Canceled):
+		return canceled
+	}
+	return failed
 }
 
 // ObserveFeed measures how old what the service knows of ended sessions is, until the

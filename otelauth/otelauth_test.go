@@ -35,7 +35,8 @@ func TestTheMeasuredStoreKeepsTheContract(t *testing.T) {
 	telemetry, err := otelauth.New(otelauth.Options{})
 	require.NoError(t, err)
 	storetest.Run(t, func(*testing.T) auth.Store { return telemetry.Store(memstore.New()) })
-	storetest.RunWithoutUsers(t, func(*testing.T) auth.Store { return telemetry.Store(memstore.NewWithoutUsers()) })
+	storetest.RunAccounts(t, func(*testing.T) auth.AccountStore { return telemetry.AccountStore(memstore.NewAccounts()) })
+	require.Implements(t, (*auth.Store)(nil), telemetry.AccountStore(memstore.New()), "which auth.NewWithUsers must refuse")
 }
 
 // fixture is a service with everything that is measured, and what came of it.
@@ -185,9 +186,9 @@ func TestAStoreThatFailsIsAFailedSpan(t *testing.T) {
 	store := telemetry.Store(memstore.New())
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now())
 	defer cancel()
-	_, err = store.FindKey(ctx, "x")
+	_, _, err = store.FindKey(ctx, "x")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	_, err = store.FindKey(t.Context(), "x")
+	_, _, err = store.FindKey(t.Context(), "x")
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	require.Equal(t, "Error", spans.Ended()[0].Status().Code.String())
 	require.Equal(t, "Unset", spans.Ended()[1].Status().Code.String(), "that there is none is an answer")

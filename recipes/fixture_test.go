@@ -66,15 +66,15 @@ func newFixture(t *testing.T) *fixture {
 	key, err := auth.NewHS256Key("test", []byte("a secret of 32 random bytes, say"))
 	require.NoError(t, err)
 	f.svc, err = auth.New(failingStore{memstore.New(), &f.broken}, auth.Config{
-		Issuer:               "https://api.example.com",
-		SigningKeys:          []auth.SigningKey{key},
-		CheckSessionsInStore: true, // so that the store is asked, and can be broken
-		Credentials:          auth.CredentialConfig{AllowImported: true},
-		Timeout:              2 * time.Second,
+		Issuer:      "https://api.example.com",
+		SigningKeys: []auth.SigningKey{key},
+		Tokens:      auth.TokenConfig{CheckSessionsInStore: true}, // so that the store is asked, and can be broken
+		Credentials: auth.CredentialConfig{AllowImported: true},
+		Timeout:     2 * time.Second,
 
-		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		Now:            func() time.Time { return time.Now().Add(time.Duration(f.passed.Load())) },
-		Logger:         slog.New(slog.NewTextHandler(&f.log, nil)),
+		Proxies: auth.TrustProxies(netip.MustParsePrefix("127.0.0.0/8")),
+		Now:     func() time.Time { return time.Now().Add(time.Duration(f.passed.Load())) },
+		Logger:  slog.New(slog.NewTextHandler(&f.log, nil)),
 	})
 	require.NoError(t, err)
 	f.rootPair = f.svc.Credentials().GeneratePair()

@@ -62,7 +62,7 @@ func readThenWrite(ctx context.Context, store auth.Store, id string) error {
 	if _, _, err := store.CreateSession(ctx, newSession("s-"+id, id, "k-"+id), 0); err != nil {
 		return err
 	}
-	if _, err := store.FindKey(ctx, "k-"+id); err != nil {
+	if _, _, err := store.FindKey(ctx, "k-"+id); err != nil {
 		return err
 	}
 	super := true

@@ -11,25 +11,32 @@ import (
 )
 
 // FindGitHubLink implements [auth.GitHubStore].
-func (s *Store) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {
+func (s *core) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {
 	return read(ctx, s, "find GitHub link", func(q querier) (auth.GitHubLink, error) {
 		return findLink(ctx, q, selectLink, account)
 	})
 }
 
 // FindGitHubConnection implements [auth.GitHubStore].
-func (s *Store) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubConnection, error) {
-	return read(ctx, s, "find GitHub connection", func(q querier) (auth.GitHubConnection, error) {
+func (s *core) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+	found, err := read(ctx, s, "find GitHub connection", func(q querier) (connection, error) {
 		return findConnection(ctx, q, userID, host)
 	})
+	return found.link, found.token, err
+}
+
+// connection is a link with its token, which is nil if there is none.
+type connection struct {
+	link  auth.GitHubLink
+	token *auth.GitHubToken
 }
 
 // SignInGitHub implements [auth.GitHubStore].
-func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
+func (s *core) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
 	if err := cmp.Or(ctx.Err(), checkSignIn(signIn)); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
-	if s.withoutUsers && signIn.NewUser != nil {
+	if !s.keepsUsers() && signIn.NewUser != nil {
 		return auth.Session{}, auth.User{}, &auth.InvalidError{Field: "user_id", Reason: "must be that of a user of the host"}
 	}
 	var session auth.Session
@@ -40,16 +47,17 @@ func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite)
 		})
 	}
 	user, err := signInOnce()
-	if errors.Is(err, auth.ErrExists) || s.withoutUsers && errors.Is(err, auth.ErrChanged) {
-		// The e-mail may be somebody's since it was looked for; then the user is
-		// made without. Or, without users, the account has just been linked, to the
-		// user whom the link is for. What else is taken or changed is so still.
+	if errors.Is(err, auth.ErrExists) || !s.keepsUsers() && errors.Is(err, auth.ErrChanged) {
+		// Another user may have taken the e-mail after the transaction looked for it; the
+		// second attempt adds the user without. In a store of accounts, a concurrent call may
+		// have linked the account to the same user; the second attempt finds that link. In
+		// all other cases the second attempt returns the same error.
 		user, err = signInOnce()
 	}
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
-	return session, s.shown(user), nil
+	return session, user, nil
 }
 
 // signInGitHub makes the user or holds the one who is there, and leaves the session
@@ -81,7 +89,7 @@ func signInGitHub(ctx context.Context, t tx, signIn auth.GitHubSignInWrite, sess
 }
 
 // ConnectGitHub implements [auth.GitHubStore].
-func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWrite) error {
+func (s *core) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWrite) error {
 	link, token := connect.Link, connect.Token
 	if err := cmp.Or(ctx.Err(), link.Validate(), checkToken(token, link)); err != nil {
 		return err
@@ -112,7 +120,7 @@ func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWri
 }
 
 // UpdateGitHubLink implements [auth.GitHubStore].
-func (s *Store) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) error {
+func (s *core) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) error {
 	if err := cmp.Or(ctx.Err(), link.Validate()); err != nil {
 		return err
 	}
@@ -143,14 +151,14 @@ SELECT EXISTS (SELECT 1 FROM auth_github_links WHERE user_id = ? AND host <> ?)
 )
 
 // UnlinkGitHub implements [auth.GitHubStore].
-func (s *Store) UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (auth.GitHubConnection, error) {
+func (s *core) UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (auth.GitHubLink, *auth.GitHubToken, error) {
 	if err := ctx.Err(); err != nil {
-		return auth.GitHubConnection{}, err
+		return auth.GitHubLink{}, nil, err
 	}
 	if !connectionStorable(userID, host) {
-		return auth.GitHubConnection{}, auth.ErrNotFound
+		return auth.GitHubLink{}, nil, auth.ErrNotFound
 	}
-	return writeFor(ctx, s, "unlink GitHub", func(ctx context.Context, t tx) (removed auth.GitHubConnection, err error) {
+	removed, err := writeFor(ctx, s, "unlink GitHub", func(ctx context.Context, t tx) (removed connection, err error) {
 		if _, err := holdUser(ctx, t, userID); err != nil {
 			return removed, err
 		}
@@ -169,12 +177,13 @@ func (s *Store) UnlinkGitHub(ctx context.Context, userID, host string, now time.
 			func() error { return t.change(ctx, deleteToken, userID, host) },
 		)
 	})
+	return removed.link, removed.token, err
 }
 
-// holdConnection returns the user's link to the host, and the token. It holds the
-// links to other hosts too: without users there is no other record to hold, and
-// each of two calls would take the other's link for a way in that stays.
-func holdConnection(ctx context.Context, t tx, userID, host string) (c auth.GitHubConnection, err error) {
+// holdConnection returns the user's link to the host, and the token. It also locks the links
+// to other hosts, because a store of accounts has no user record to lock: without the lock, each
+// of two concurrent calls would take the link that the other removes for a way in.
+func holdConnection(ctx context.Context, t tx, userID, host string) (c connection, err error) {
 	links, err := collect(ctx, t.querier, linkFields, lockLinksOfUser, userID)
 	if err != nil {
 		return c, err
@@ -186,11 +195,11 @@ func holdConnection(ctx context.Context, t tx, userID, host string) (c auth.GitH
 	token, _, err := holdToken(ctx, t, userID, host)
 	switch {
 	case err == nil:
-		c.Token = &token
+		c.token = &token
 	case !errors.Is(err, auth.ErrNotFound):
 		return c, err
 	}
-	c.Link = links[i]
+	c.link = links[i]
 	return c, nil
 }
 
@@ -243,15 +252,15 @@ WHERE l.user_id = ? AND l.host = ?`
 
 // findConnection returns the link and the token in one statement, so that they
 // belong to the same moment.
-func findConnection(ctx context.Context, q querier, userID, host string) (c auth.GitHubConnection, err error) {
+func findConnection(ctx context.Context, q querier, userID, host string) (c connection, err error) {
 	if !connectionStorable(userID, host) {
 		return c, auth.ErrNotFound
 	}
 	var token auth.GitHubToken
-	fields := append(linkFields(&c.Link), tokenFields(&token)...)
+	fields := append(linkFields(&c.link), tokenFields(&token)...)
 	err = scan(q.row(ctx, selectConnection, userID, host), fields...)
 	if token.Version != "" { // which every token has
-		c.Token = &token
+		c.token = &token
 	}
 	return c, err
 }
@@ -272,15 +281,15 @@ func linkedUser(ctx context.Context, t tx, account auth.GitHubAccount) (string, 
 }
 
 // putSignInLink writes the link if the account is linked as the caller read it:
-// to nobody where a new user is to be made, and else to the link's user. Without
-// users it may be linked to nobody there too.
+// to nobody if the call adds a user, and to the link's user if it does not. In a store of
+// accounts the account may be linked to nobody in both cases.
 func putSignInLink(ctx context.Context, t tx, signIn auth.GitHubSignInWrite) error {
 	linked, err := linkedUser(ctx, t, signIn.Link.Account)
 	if err != nil {
 		return err
 	}
 	isNew := linked == ""
-	mayBeNew := signIn.NewUser != nil || t.store.withoutUsers
+	mayBeNew := signIn.NewUser != nil || !t.store.keepsUsers()
 	if isNew && !mayBeNew || !isNew && (signIn.NewUser != nil || linked != signIn.Link.UserID) {
 		return auth.ErrChanged
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/limits"
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
@@ -105,14 +106,15 @@ func githubVerbs() []verb {
 			return s.ReplaceGitHubToken(ctx, newToken(ada, "v2"), "v1")
 		}},
 		{"DeleteGitHubToken", true, func(ctx context.Context, s *sqlstore.Store) error {
-			_, err := s.DeleteGitHubToken(ctx, "ada", host)
+			_, err := s.DeleteGitHubToken(ctx, "ada", host, "")
 			return err
 		}},
-		{"DropGitHubToken", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return s.DropGitHubToken(ctx, "ada", host, "v1")
+		{"DeleteGitHubToken of a version", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.DeleteGitHubToken(ctx, "ada", host, "v1")
+			return err
 		}},
 		{"UnlinkGitHub", true, func(ctx context.Context, s *sqlstore.Store) error {
-			_, err := s.UnlinkGitHub(ctx, "ada", host, now)
+			_, _, err := s.UnlinkGitHub(ctx, "ada", host, now)
 			return err
 		}},
 		{"FindGitHubLink", false, func(ctx context.Context, s *sqlstore.Store) error {
@@ -120,7 +122,7 @@ func githubVerbs() []verb {
 			return err
 		}},
 		{"FindGitHubConnection", false, func(ctx context.Context, s *sqlstore.Store) error {
-			_, err := s.FindGitHubConnection(ctx, "ada", host)
+			_, _, err := s.FindGitHubConnection(ctx, "ada", host)
 			return err
 		}},
 	}
@@ -142,21 +144,21 @@ func TestSealedBytesAreKeptAsTheyAre(t *testing.T) {
 		every = append(every, byte(b))
 	}
 	version := "v1"
-	for _, sealed := range [][]byte{{0}, {0xff, 0xfe}, []byte("text"), every, bytes.Repeat([]byte{0xa5}, auth.MaxSealedLength)} {
+	for _, sealed := range [][]byte{{0}, {0xff, 0xfe}, []byte("text"), every, bytes.Repeat([]byte{0xa5}, limits.Sealed)} {
 		token := newToken(newLink(1, "ada"), version+"'")
 		token.Sealed = bytes.Clone(sealed)
 		require.NoError(t, store.ReplaceGitHubToken(context.Background(), token, version))
 		version = token.Version
 		clear(token.Sealed) // The caller's slice is the caller's.
 
-		have, err := store.FindGitHubConnection(context.Background(), "ada", host)
+		_, have, err := store.FindGitHubConnection(context.Background(), "ada", host)
 		require.NoError(t, err)
-		require.Equal(t, sealed, have.Token.Sealed)
+		require.Equal(t, sealed, have.Sealed)
 		require.Equal(t, []string{"blob"}, column(t, db, `SELECT typeof(sealed) FROM auth_github_tokens`))
 	}
-	deleted, err := store.DeleteGitHubToken(context.Background(), "ada", host)
+	deleted, err := store.DeleteGitHubToken(context.Background(), "ada", host, "")
 	require.NoError(t, err)
-	require.Len(t, deleted.Sealed, auth.MaxSealedLength)
+	require.Len(t, deleted.Sealed, limits.Sealed)
 }
 
 // A lease is the record's: whoever opens the same file finds it.
@@ -249,7 +251,7 @@ func TestTheLastWayInIsAPlainAnswer(t *testing.T) {
 	store, db, _ := spiedStore(t)
 	_, err := db.Exec(`DELETE FROM auth_access_keys`)
 	require.NoError(t, err)
-	_, err = store.UnlinkGitHub(context.Background(), "ada", host, now)
+	_, _, err = store.UnlinkGitHub(context.Background(), "ada", host, now)
 	require.Equal(t, auth.ErrLastWayIn, err)
 }
 
@@ -263,14 +265,23 @@ func TestAnIDThatCannotBeStoredNeverReachesTheDatabase(t *testing.T) {
 		connect.SessionID = id
 		require.ErrorIs(t, store.ConnectGitHub(ctx, connect), auth.ErrNotFound)
 		require.ErrorIs(t, store.ReplaceGitHubToken(ctx, newToken(ada, "v2"), id), auth.ErrNotFound)
-		require.ErrorIs(t, store.DropGitHubToken(ctx, "ada", host, id), auth.ErrNotFound)
+		if id != "" { // which stands for every version
+			_, err := store.DeleteGitHubToken(ctx, "ada", host, id)
+			require.ErrorIs(t, err, auth.ErrNotFound)
+		}
 		_, err := store.FindGitHubLink(ctx, auth.GitHubAccount{Host: id, ID: 1})
 		require.ErrorIs(t, err, auth.ErrNotFound)
 		for _, call := range []func(userID, host string) error{
-			func(userID, host string) error { _, err := store.FindGitHubConnection(ctx, userID, host); return err },
-			func(userID, host string) error { _, err := store.UnlinkGitHub(ctx, userID, host, now); return err },
-			func(userID, host string) error { _, err := store.DeleteGitHubToken(ctx, userID, host); return err },
-			func(userID, host string) error { return store.DropGitHubToken(ctx, userID, host, "v1") },
+			func(userID, host string) error {
+				_, _, err := store.FindGitHubConnection(ctx, userID, host)
+				return err
+			},
+			func(userID, host string) error { _, _, err := store.UnlinkGitHub(ctx, userID, host, now); return err },
+			func(userID, host string) error { _, err := store.DeleteGitHubToken(ctx, userID, host, ""); return err },
+			func(userID, host string) error {
+				_, err := store.DeleteGitHubToken(ctx, userID, host, "v1")
+				return err
+			},
 			func(userID, host string) error {
 				_, err := store.LeaseGitHubToken(ctx, userID, host, "v1", now, now)
 				return err

@@ -12,7 +12,7 @@ const insertState = `INSERT INTO auth_github_states (id, expires_at) VALUES (?, 
 
 // ConsumeState implements [auth.GitHubStore]. The primary key decides which call was
 // the first.
-func (s *Store) ConsumeState(ctx context.Context, id string, expiresAt time.Time) error {
+func (s *core) ConsumeState(ctx context.Context, id string, expiresAt time.Time) error {
 	if err := cmp.Or(ctx.Err(), auth.ValidateState(id, expiresAt)); err != nil {
 		return err
 	}
@@ -28,6 +28,6 @@ SELECT id FROM auth_github_states WHERE expires_at <= ? ORDER BY expires_at LIMI
 )
 
 // PruneStates implements [auth.GitHubStore].
-func (s *Store) PruneStates(ctx context.Context, expired time.Time, limit int) (int, error) {
+func (s *core) PruneStates(ctx context.Context, expired time.Time, limit int) (int, error) {
 	return prune[string](ctx, s, "prune states", limit, dueBy(expiredStates, expired), deleteStates)
 }

@@ -27,7 +27,7 @@ func holdToken(ctx context.Context, t tx, userID, host string) (token auth.GitHu
 }
 
 // LeaseGitHubToken implements [auth.GitHubStore].
-func (s *Store) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
+func (s *core) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
@@ -49,7 +49,7 @@ func (s *Store) LeaseGitHubToken(ctx context.Context, userID, host, version stri
 }
 
 // ReplaceGitHubToken implements [auth.GitHubStore].
-func (s *Store) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
+func (s *core) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
 	if err := cmp.Or(ctx.Err(), token.Validate()); err != nil {
 		return err
 	}
@@ -58,37 +58,25 @@ func (s *Store) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, 
 	})
 }
 
-const (
-	deleteToken = `DELETE FROM auth_github_tokens WHERE user_id = ? AND host = ?`
-	dropToken   = deleteToken + ` AND version = ?`
-)
+const deleteToken = `DELETE FROM auth_github_tokens WHERE user_id = ? AND host = ?`
 
 // DeleteGitHubToken implements [auth.GitHubStore].
-func (s *Store) DeleteGitHubToken(ctx context.Context, userID, host string) (auth.GitHubToken, error) {
+func (s *core) DeleteGitHubToken(ctx context.Context, userID, host, version string) (auth.GitHubToken, error) {
 	if err := ctx.Err(); err != nil {
 		return auth.GitHubToken{}, err
 	}
-	if !connectionStorable(userID, host) {
+	if !connectionStorable(userID, host) || version != "" && !storable(version, auth.MaxIDLength) {
 		return auth.GitHubToken{}, auth.ErrNotFound
 	}
-	return writeFor(ctx, s, "delete GitHub token", func(ctx context.Context, t tx) (token auth.GitHubToken, err error) {
-		if token, _, err = holdToken(ctx, t, userID, host); err != nil {
+	return writeFor(ctx, s, "delete GitHub token", func(ctx context.Context, t tx) (auth.GitHubToken, error) {
+		token, _, err := holdToken(ctx, t, userID, host)
+		if err == nil && version != "" && version != token.Version {
+			err = auth.ErrNotFound
+		}
+		if err != nil {
 			return token, err
 		}
 		return token, t.remove(ctx, deleteToken, userID, host)
-	})
-}
-
-// DropGitHubToken implements [auth.GitHubStore].
-func (s *Store) DropGitHubToken(ctx context.Context, userID, host, version string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if !tokenStorable(userID, host, version) {
-		return auth.ErrNotFound
-	}
-	return s.write(ctx, "drop GitHub token", func(ctx context.Context, t tx) error {
-		return t.remove(ctx, dropToken, userID, host, version)
 	})
 }
 

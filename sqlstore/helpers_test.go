@@ -211,7 +211,10 @@ func verbs() []verb {
 			return err
 		}},
 		{"FindUser", false, func(ctx context.Context, s *sqlstore.Store) error { _, err := s.FindUser(ctx, "ada"); return err }},
-		{"FindKey", false, func(ctx context.Context, s *sqlstore.Store) error { _, err := s.FindKey(ctx, "k-ada"); return err }},
+		{"FindKey", false, func(ctx context.Context, s *sqlstore.Store) error {
+			_, _, err := s.FindKey(ctx, "k-ada")
+			return err
+		}},
 		{"FindSession", false, func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.FindSession(ctx, "s-ada")
 			return err

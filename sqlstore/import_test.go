@@ -152,9 +152,9 @@ func killImports(t *testing.T, store *sqlstore.Store, db *sql.DB, prefix, where 
 	}, progress)
 	require.Equal(t, users, count())
 	for _, row := range rows {
-		found, err := store.FindKey(t.Context(), row.key)
+		_, user, err := store.FindKey(t.Context(), row.key)
 		require.NoError(t, err)
-		require.Equal(t, row.name, found.User.Username)
+		require.Equal(t, row.name, user.Username)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // AddKey implements [auth.CredentialStore].
-func (s *Store) AddKey(ctx context.Context, key auth.AccessKey) error {
+func (s *core) AddKey(ctx context.Context, key auth.AccessKey) error {
 	if err := cmp.Or(ctx.Err(), key.Validate()); err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ const (
 )
 
 // ListKeys implements [auth.CredentialStore].
-func (s *Store) ListKeys(ctx context.Context, userID string) ([]auth.AccessKey, error) {
+func (s *core) ListKeys(ctx context.Context, userID string) ([]auth.AccessKey, error) {
 	return read(ctx, s, "list keys", func(q querier) ([]auth.AccessKey, error) {
 		if !storable(userID, auth.MaxIDLength) {
 			return nil, ctx.Err()
@@ -47,10 +47,11 @@ func (s *Store) ListKeys(ctx context.Context, userID string) ([]auth.AccessKey, 
 }
 
 // FindKey implements [auth.CredentialStore].
-func (s *Store) FindKey(ctx context.Context, id string) (auth.Credential, error) {
-	return read(ctx, s, "find key", func(q querier) (auth.Credential, error) {
-		return findCredential(ctx, q, id)
+func (s *core) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.User, error) {
+	found, err := read(ctx, s, "find key", func(q querier) (keyWithOwner, error) {
+		return findKeyWithOwner(ctx, q, id)
 	})
+	return found.key, found.owner, err
 }
 
 const (
@@ -59,7 +60,7 @@ const (
 )
 
 // SwapHash implements [auth.CredentialStore].
-func (s *Store) SwapHash(ctx context.Context, id, oldHash, newHash string) error {
+func (s *core) SwapHash(ctx context.Context, id, oldHash, newHash string) error {
 	if err := cmp.Or(ctx.Err(), auth.ValidateHash(newHash)); err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (s *Store) SwapHash(ctx context.Context, id, oldHash, newHash string) error
 const rotateKey = `UPDATE auth_access_keys SET hash = ?, previous_hash = ?, previous_until = ? WHERE id = ?`
 
 // RotateKey implements [auth.CredentialStore].
-func (s *Store) RotateKey(ctx context.Context, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
+func (s *core) RotateKey(ctx context.Context, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
 	if err := cmp.Or(ctx.Err(), rotation.Validate()); err != nil {
 		return auth.AccessKey{}, err
 	}
@@ -98,7 +99,7 @@ func (s *Store) RotateKey(ctx context.Context, id string, rotation auth.KeyRotat
 const updateLastUsed = `UPDATE auth_access_keys SET last_used_at = ? WHERE id = ?`
 
 // TouchKey implements [auth.CredentialStore].
-func (s *Store) TouchKey(ctx context.Context, id string, at time.Time) error {
+func (s *core) TouchKey(ctx context.Context, id string, at time.Time) error {
 	return s.write(ctx, "use key", func(ctx context.Context, t tx) error {
 		key, err := findKey(ctx, t.querier, lockKey, id)
 		if err != nil {
@@ -123,7 +124,7 @@ const (
 )
 
 // RevokeKey implements [auth.CredentialStore]. It holds the user for [fold].
-func (s *Store) RevokeKey(ctx context.Context, id string) error {
+func (s *core) RevokeKey(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -161,12 +162,12 @@ ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED`
 )
 
 // PruneKeys implements [auth.CredentialStore].
-func (s *Store) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
+func (s *core) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
 	return prune[string](ctx, s, "prune keys", limit, dueBy(expiredKeys, expired), deleteKeys, deleteSessionsOfKeys)
 }
 
 const (
-	selectCredential = `
+	selectKeyWithOwner = `
 SELECT ` + keyColumns + `, ` + userColumns + `
 FROM auth_access_keys k JOIN auth_users u ON u.id = k.user_id
 WHERE k.id = ?`
@@ -174,19 +175,25 @@ WHERE k.id = ?`
 	lockKey   = selectKey + ` FOR UPDATE`
 )
 
-// findCredential returns the key and its owner in one statement, so that they
+// keyWithOwner is an access key and the user who signs in with it.
+type keyWithOwner struct {
+	key   auth.AccessKey
+	owner auth.User
+}
+
+// findKeyWithOwner returns the key and its owner in one statement, so that they
 // belong to the same moment.
-func findCredential(ctx context.Context, q querier, id string) (c auth.Credential, err error) {
-	if q.store.withoutUsers {
-		c.Key, err = findKey(ctx, q, selectKey, id)
-		c.User.ID = c.Key.UserID
-		return c, err
+func findKeyWithOwner(ctx context.Context, q querier, id string) (found keyWithOwner, err error) {
+	if !q.store.keepsUsers() {
+		found.key, err = findKey(ctx, q, selectKey, id)
+		found.owner = hostUser(found.key.UserID)
+		return found, err
 	}
 	if !storable(id, auth.MaxAccessKeyLength) {
-		return c, auth.ErrNotFound
+		return found, auth.ErrNotFound
 	}
-	fields := append(keyFields(&c.Key), userFields(&c.User)...)
-	return c, scan(q.row(ctx, selectCredential, id), fields...)
+	fields := append(keyFields(&found.key), userFields(&found.owner)...)
+	return found, scan(q.row(ctx, selectKeyWithOwner, id), fields...)
 }
 
 // findKey finds the key with selectKey or lockKey.

@@ -111,7 +111,7 @@ func oneLife(store *sqlstore.Store, id string, kind int, note func(string)) erro
 			step{"token " + id, "there", func(ctx context.Context) error {
 				return store.ConnectGitHub(ctx, auth.GitHubConnectWrite{Link: link, Token: newToken(link, "v1"), SessionID: session.ID, At: now})
 			}},
-			step{"token " + id, "gone", func(ctx context.Context) error { _, err := store.DeleteGitHubToken(ctx, id, host); return err }},
+			step{"token " + id, "gone", func(ctx context.Context) error { _, err := store.DeleteGitHubToken(ctx, id, host, ""); return err }},
 			step{"user " + id, "disabled", func(ctx context.Context) error {
 				_, err := store.UpdateUser(ctx, id, auth.UserChange{IsActive: new(bool)})
 				return err

@@ -33,7 +33,7 @@ type migrationLock struct {
 //
 // What goose reads before it waits for the lock it reads again when it has it;
 // where it did not get the lock, it has to begin all over.
-func (s *Store) migrate(ctx context.Context) error {
+func (s *core) migrate(ctx context.Context) error {
 	m, err := newMigrator(s)
 	if err != nil {
 		return err
@@ -60,13 +60,13 @@ func (s *Store) migrate(ctx context.Context) error {
 // the transaction; and the version table is ours to create, in
 // [migrator.SessionLock].
 type migrator struct {
-	store    *Store
+	store    *core
 	versions database.Store
 	goose    *goose.Provider
 	newest   int64
 }
 
-func newMigrator(s *Store) (*migrator, error) {
+func newMigrator(s *core) (*migrator, error) {
 	versions, err := database.NewStore(s.dialect.goose, s.prefix+"schema_version")
 	if err != nil {
 		return nil, err

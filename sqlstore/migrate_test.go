@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -66,14 +67,20 @@ func TestAllMigrationsAreOneTransaction(t *testing.T) {
 	both(t, func(t *testing.T, db *sql.DB, s *spy) {
 		_, err := openWith(context.Background(), db, withMigration(`CREATE TABLE last (id);`))
 		require.NoError(t, err)
-		require.Equal(t, 1, s.count("BEGIN"), "%q", s.statements())
-		require.Equal(t, 1, s.count("COMMIT"))
-		for _, statement := range s.statements() {
-			if strings.HasPrefix(statement, "BEGIN") {
-				break
-			}
+		begin := func(statement string) bool { return strings.HasPrefix(statement, "BEGIN") }
+		all := s.statements()
+		first, last := slices.IndexFunc(all, begin), slices.Index(all, "COMMIT")
+		for _, statement := range all[:first] {
 			require.NotRegexp(t, `^(CREATE|INSERT)`, statement, "before the transaction")
 		}
+		require.False(t, slices.ContainsFunc(all[first+1:last], begin), "%q", all)
+		var after []string // of which the last is the record of what the tables keep
+		for _, statement := range all[last+1:] {
+			if !strings.HasPrefix(statement, "SELECT") {
+				after = append(after, statement)
+			}
+		}
+		require.Equal(t, []string{"BEGIN IMMEDIATE", `INSERT INTO auth_contents (id, keeps) VALUES (1, ?)`, "COMMIT"}, after)
 		require.Contains(t, tables(t, db), "last")
 	})
 }

@@ -25,7 +25,7 @@ func TestOpenSaysWhatIsMissingInTheConfig(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 	_, err := open(nil)
-	require.ErrorContains(t, err, "not nil")
+	require.ErrorContains(t, err, "the database is nil")
 	require.Empty(t, tables(t, db))
 }
 

@@ -19,7 +19,7 @@ func list(length int) string { return `IN (?` + strings.Repeat(`, ?`, length-1) 
 //
 // The query's last argument is the limit. Each of the deletions ends in the list of
 // the ids that it finds.
-func prune[K any](ctx context.Context, s *Store, verb string, limit int, due query, deletions ...string) (int, error) {
+func prune[K any](ctx context.Context, s *core, verb string, limit int, due query, deletions ...string) (int, error) {
 	if err := ctx.Err(); err != nil || limit < 1 {
 		return 0, err
 	}

@@ -25,7 +25,7 @@ func (s *Store) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([
 		}
 	}
 	first, later := inTurn(users)
-	return writeUsers(ctx, s, "register all", func(ctx context.Context, t tx) ([]error, error) {
+	return writeFor(ctx, &s.core, "register all", func(ctx context.Context, t tx) ([]error, error) {
 		r := registration{t: t, refusals: make([]error, len(users))}
 		return r.refusals, inOrder(
 			func() error { return r.prepareToAsk(ctx) },

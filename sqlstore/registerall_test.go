@@ -217,10 +217,11 @@ func TestAListIsAnsweredAsOneUserAfterTheOther(t *testing.T) {
 			}
 			for i := range 12 {
 				key := fmt.Sprintf("%skey%d", prefix, i)
-				want, err := model.FindKey(t.Context(), key)
-				got, err2 := store.FindKey(t.Context(), key)
+				want, owner, err := model.FindKey(t.Context(), key)
+				got, gotOwner, err2 := store.FindKey(t.Context(), key)
 				require.Equal(t, err == nil, err2 == nil)
 				require.Equal(t, want, got)
+				require.Equal(t, owner, gotOwner)
 			}
 		}
 	})

@@ -15,7 +15,7 @@ const selectRevocations = `
 SELECT ` + revocationColumns + ` FROM auth_revocations r WHERE r.position >= ? ORDER BY r.position LIMIT ?`
 
 // ListRevocations implements [auth.SessionStore].
-func (s *Store) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
+func (s *core) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
 	return read(ctx, s, "list revocations", func(q querier) ([]auth.Revocation, error) {
 		if limit < 1 {
 			return nil, ctx.Err()
@@ -60,7 +60,7 @@ ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED`
 )
 
 // PruneRevocations implements [auth.SessionStore].
-func (s *Store) PruneRevocations(ctx context.Context, expired time.Time, limit int) (int, error) {
+func (s *core) PruneRevocations(ctx context.Context, expired time.Time, limit int) (int, error) {
 	due := query{expiredRevocations, []any{toMicros(expired), auth.KeptRevocations}}
 	return prune[int64](ctx, s, "prune revocations", limit, due, deleteRevocations)
 }

@@ -19,16 +19,17 @@ import (
 // enders is how many end sessions at once.
 const enders = 8
 
-// twoStores returns two stores with the same tables, as two instances have them,
-// and a pool of theirs. The tables are without users if edit says so.
-func twoStores(t *testing.T, on *server, edit func(*sqlstore.Config)) ([]*sqlstore.Store, *stage) {
+// twoStores returns two stores with the same tables, as two instances have them, and a stage
+// with the pool of the second. The stage has no store.
+func twoStores[S auth.AccountStore](
+	t *testing.T, on *server, open func(context.Context, *sql.DB, sqlstore.Config) (S, error),
+) ([]S, *stage) {
 	t.Helper()
 	cfg, file := config, newFile(t)
 	if on != nil {
 		cfg = on.config()
 	}
-	edit(&cfg)
-	var stores []*sqlstore.Store
+	var stores []S
 	last := &stage{prefix: "auth_", spy: &spy{}}
 	if on != nil {
 		last.prefix = cfg.Prefix
@@ -39,11 +40,10 @@ func twoStores(t *testing.T, on *server, edit func(*sqlstore.Config)) ([]*sqlsto
 		} else {
 			last.db = openSpied(t, "file:"+file+impatient, last.spy)
 		}
-		store, err := sqlstore.Open(context.Background(), last.db, cfg)
+		store, err := open(context.Background(), last.db, cfg)
 		require.NoError(t, err)
 		stores = append(stores, store)
 	}
-	last.store = stores[1]
 	return stores, last
 }
 
@@ -90,7 +90,7 @@ func addMany(t *testing.T, store *sqlstore.Store, rounds int) {
 func TestAReaderOfTheFeedMissesNoEntry(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
-		stores, _ := twoStores(t, on, func(*sqlstore.Config) {})
+		stores, _ := twoStores(t, on, sqlstore.Open)
 		n, ctx := 4*rounds(t), context.Background()
 		addMany(t, stores[0], n)
 		var over atomic.Int64
@@ -213,44 +213,52 @@ func (s *stage) makeOld(t *testing.T, userID string) {
 // of the same user, and must not wait for those.
 func TestFoldingWaitsForNobodyWhoWaitsForIt(t *testing.T) {
 	t.Parallel()
-	for _, withoutUsers := range []bool{false, true} {
-		t.Run(fmt.Sprintf("without users %v", withoutUsers), func(t *testing.T) {
-			t.Parallel()
-			onAll(t, func(t *testing.T, on *server) {
-				stores, s := twoStores(t, on, func(cfg *sqlstore.Config) { cfg.WithoutUsers = withoutUsers })
-				ctx := context.Background()
-				if withoutUsers {
-					require.NoError(t, stores[0].AddKey(ctx, newKey("k-ada", "ada")))
-				} else {
-					require.NoError(t, stores[0].Register(ctx, newUser("ada"), newKey("k-ada", "ada")))
-				}
-				for i := range enders {
-					_, _, err := stores[0].CreateSession(ctx, newSession(fmt.Sprintf("s-%d", i), "ada", "k-ada"), 0)
-					require.NoError(t, err)
-				}
-				if on != nil { // With few rows MariaDB reads them all, and waits for what is none of its business.
-					s.fillWith(t, on.dialect, fillSessions, "sessions")
-				}
-				s.nameMany(t)
-				together(t, enders, func(i int) error {
-					err := stores[i%2].RevokeSession(ctx, fmt.Sprintf("s-%d", i))
-					if errors.Is(err, auth.ErrNotFound) {
-						return nil // It was as old as those that became one entry.
-					}
-					return err
-				})
-				if on != nil { // In a file they take turns anyway.
-					require.Equal(t, enders, s.spy.count("BEGIN")+s.spy.count("START"), "a deadlock was resolved")
-				}
-				requireFolded(t, stores[0])
-			})
+	t.Run("users", func(t *testing.T) {
+		t.Parallel()
+		onAll(t, func(t *testing.T, on *server) {
+			stores, s := twoStores(t, on, sqlstore.Open)
+			require.NoError(t, stores[0].Register(context.Background(), newUser("ada"), newKey("k-ada", "ada")))
+			requireFoldingWaitsForNobody(t, on, stores, s)
 		})
+	})
+	t.Run("accounts", func(t *testing.T) {
+		t.Parallel()
+		onAll(t, func(t *testing.T, on *server) {
+			stores, s := twoStores(t, on, sqlstore.OpenAccounts)
+			require.NoError(t, stores[0].AddKey(context.Background(), newKey("k-ada", "ada")))
+			requireFoldingWaitsForNobody(t, on, stores, s)
+		})
+	})
+}
+
+// requireFoldingWaitsForNobody revokes sessions of ada, who has a key, from both stores at once.
+func requireFoldingWaitsForNobody[S auth.AccountStore](t *testing.T, on *server, stores []S, s *stage) {
+	t.Helper()
+	ctx := context.Background()
+	for i := range enders {
+		_, _, err := stores[0].CreateSession(ctx, newSession(fmt.Sprintf("s-%d", i), "ada", "k-ada"), 0)
+		require.NoError(t, err)
 	}
+	if on != nil { // With few rows MariaDB reads them all, and waits for what is none of its business.
+		s.fillWith(t, on.dialect, fillSessions, "sessions")
+	}
+	s.nameMany(t)
+	together(t, enders, func(i int) error {
+		err := stores[i%2].RevokeSession(ctx, fmt.Sprintf("s-%d", i))
+		if errors.Is(err, auth.ErrNotFound) {
+			return nil // It was as old as those that became one entry.
+		}
+		return err
+	})
+	if on != nil { // In a file they take turns anyway.
+		require.Equal(t, enders, s.spy.count("BEGIN")+s.spy.count("START"), "a deadlock was resolved")
+	}
+	requireFolded(t, stores[0])
 }
 
 // requireFolded reads what has become of the entries that nameMany made, and of
 // the sessions of ada.
-func requireFolded(t *testing.T, store *sqlstore.Store) {
+func requireFolded(t *testing.T, store auth.SessionStore) {
 	t.Helper()
 	feed, err := store.ListRevocations(context.Background(), 1, 2*auth.MaxNamedRevocations)
 	require.NoError(t, err)
@@ -277,7 +285,7 @@ func requireFolded(t *testing.T, store *sqlstore.Store) {
 func TestNoEntryIsShownBehindOneThatIsNotThereYet(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
-		stores, s := twoStores(t, on, func(*sqlstore.Config) {})
+		stores, s := twoStores(t, on, sqlstore.Open)
 		ctx, store := context.Background(), stores[0]
 		require.NoError(t, store.Register(ctx, newUser("bob"), newKey("k-bob", "bob")))
 		for i := range 4 {

@@ -19,7 +19,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 )
 
 // CreateSession implements [auth.SessionStore].
-func (s *Store) CreateSession(ctx context.Context, session auth.Session, limit int) (auth.Session, auth.User, error) {
+func (s *core) CreateSession(ctx context.Context, session auth.Session, limit int) (auth.Session, auth.User, error) {
 	if err := cmp.Or(ctx.Err(), session.Validate()); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
@@ -33,7 +33,7 @@ func (s *Store) CreateSession(ctx context.Context, session auth.Session, limit i
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
-	return session, s.shown(user), nil
+	return session, user, nil
 }
 
 // addSession returns the user, who is held, as signed in, and leaves the session as
@@ -57,7 +57,7 @@ func addSession(
 	err = t.insert(ctx, insertSession, session.ID, session.UserID, string(session.Method), session.AccessKeyID,
 		toMicros(session.CreatedAt), toMicros(session.ExpiresAt),
 		session.UserAgent, session.Address, session.Generation)
-	if err != nil || t.store.withoutUsers {
+	if err != nil || !t.store.keepsUsers() {
 		return user, err
 	}
 	user.LastLogin = session.CreatedAt
@@ -95,7 +95,7 @@ func makeRoom(ctx context.Context, t tx, session *auth.Session, limit int) error
 }
 
 // ListSessions implements [auth.SessionStore].
-func (s *Store) ListSessions(ctx context.Context, userID string, now time.Time) ([]auth.Session, error) {
+func (s *core) ListSessions(ctx context.Context, userID string, now time.Time) ([]auth.Session, error) {
 	return read(ctx, s, "list sessions", func(q querier) ([]auth.Session, error) {
 		if !storable(userID, auth.MaxIDLength) {
 			return nil, ctx.Err()
@@ -127,7 +127,7 @@ func endWithKey(ctx context.Context, t tx, session *auth.Session) error {
 const selectSession = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.id = ?`
 
 // FindSession implements [auth.SessionStore].
-func (s *Store) FindSession(ctx context.Context, id string) (auth.Session, error) {
+func (s *core) FindSession(ctx context.Context, id string) (auth.Session, error) {
 	return read(ctx, s, "find session", func(q querier) (session auth.Session, err error) {
 		if !storable(id, auth.MaxIDLength) {
 			return session, auth.ErrNotFound
@@ -140,7 +140,7 @@ func (s *Store) FindSession(ctx context.Context, id string) (auth.Session, error
 const deleteSession = `DELETE FROM auth_sessions WHERE id = ?`
 
 // RevokeSession implements [auth.SessionStore]. It holds the user for [fold].
-func (s *Store) RevokeSession(ctx context.Context, id string) error {
+func (s *core) RevokeSession(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -165,9 +165,10 @@ func (s *Store) RevokeSession(ctx context.Context, id string) error {
 	})
 }
 
-// RevokeUserSessions implements [auth.SessionStore]. Without users nothing keeps a
-// session from being created meanwhile: it is either removed and counted or stays.
-func (s *Store) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
+// RevokeUserSessions implements [auth.SessionStore]. In a store of accounts no user record
+// keeps a concurrent call from creating a session. Such a session is removed and counted, or
+// stays.
+func (s *core) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
 	return writeFor(ctx, s, "end sessions", func(ctx context.Context, t tx) (int, error) {
 		if _, err := holdUser(ctx, t, userID); err != nil {
 			return 0, err
@@ -185,6 +186,6 @@ SELECT id FROM auth_sessions WHERE expires_at <= ? ORDER BY expires_at LIMIT ? F
 )
 
 // PruneSessions implements [auth.SessionStore].
-func (s *Store) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
+func (s *core) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
 	return prune[string](ctx, s, "prune sessions", limit, dueBy(expiredSessions, expired), deleteSessions)
 }

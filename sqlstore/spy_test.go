@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -67,6 +68,13 @@ func (s *spy) count(words string) (n int) {
 	}
 	return n
 }
+
+// changes returns the statements in the log that change tables or rows.
+func (s *spy) changes() []string {
+	return slices.DeleteFunc(s.statements(), func(statement string) bool { return !changing.MatchString(statement) })
+}
+
+var changing = regexp.MustCompile(`^(CREATE|ALTER|DROP|INSERT|UPDATE|DELETE)`)
 
 func (s *spy) closedConns() int {
 	s.mu.Lock()

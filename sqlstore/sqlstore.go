@@ -1,5 +1,5 @@
-// Package sqlstore is an [auth.Store] in an SQL database, over database/sql:
-// SQLite, PostgreSQL, MariaDB or MySQL.
+// Package sqlstore keeps users, access keys, sessions and GitHub accounts in an SQL database,
+// over database/sql: SQLite, PostgreSQL, MariaDB or MySQL.
 //
 // Open a database with the driver of your choice and hand it over; this package
 // imports none. [Open] checks the database's settings, creates or updates the
@@ -9,6 +9,11 @@
 //	db, err := sql.Open("pgx", "postgres://app@db.example.com/app")
 //	…
 //	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: sqlstore.Postgres})
+//
+// A host that has a users table of its own calls [OpenAccounts] instead. The first of the two
+// functions to open the tables decides for ever what they keep, and the other one refuses them.
+// The table auth_contents records the decision: to correct it while the tables are empty, delete
+// its row.
 //
 // The database and its pool may be shared with the rest of the program, but a
 // program that keeps every connection of the pool busy keeps the store waiting.
@@ -97,109 +102,135 @@ import (
 
 // Config says how to use a database.
 type Config struct {
-	// Dialect is what the database speaks. It is required.
+	// Dialect is the SQL dialect of the database. It is required.
 	Dialect Dialect
 
-	// Prefix is what the names of the tables begin with: "auth_" unless set. At
-	// most 24 lower-case letters, digits and underscores, a letter first.
+	// Prefix begins the names of the tables: at most 24 lower-case letters, digits and
+	// underscores, a letter first. Default "auth_".
 	Prefix string
 
-	// SkipMigrations leaves the tables to a team that migrates by itself, with
-	// what [Migrations] returns. Open then only looks whether they can be used.
+	// SkipMigrations is for a team that applies the files of [Migrations] itself. Opening
+	// then creates and changes no tables. It checks that the tables can be used, and the
+	// first call writes to one of them what they keep.
 	SkipMigrations bool
 
-	// WithoutUsers keeps no users, for a host that has a table of its own: see
-	// [auth.Config.Users].
-	WithoutUsers bool
-
-	// IsConflict reports whether an error of the driver means that a primary key
-	// or a unique constraint was violated. It is asked about errors that do not
-	// say so by themselves, and most drivers do not need it.
+	// IsConflict reports whether an error of the driver means that a primary key or a unique
+	// constraint was violated. It is called for errors that this package does not recognize,
+	// and most drivers do not need it.
 	IsConflict func(error) bool
 
-	// Timeout is how long a call waits for locks that others hold and, once it has
-	// them, how long its statements may take, and then the commit. The default is
-	// ten seconds. The caller's context ends the waiting earlier.
+	// Timeout is how long a call waits for locks that other calls hold and, once it has them,
+	// how long its statements may take, and then the commit. The caller's context may end
+	// the call earlier. Default 10 seconds.
 	Timeout time.Duration
 }
 
 const defaultTimeout = 10 * time.Second
 
 // Store is an [auth.Store] in an SQL database. It is safe for concurrent use.
-type Store struct {
-	db           *sql.DB
-	dialect      dialect
-	prefix       string
-	migrations   fs.FS
-	withoutUsers bool
-	isConflict   func(error) bool
-	timeout      time.Duration
+type Store struct{ core }
 
-	// statements are the queries of this package, as the database has them. There
-	// are as many as the package has.
+// Accounts is an [auth.AccountStore] in an SQL database, for a host that has a users table of
+// its own: see [auth.NewWithUsers]. It is safe for concurrent use.
+type Accounts struct{ core }
+
+var (
+	_ auth.Store        = (*Store)(nil)
+	_ auth.AccountStore = (*Accounts)(nil)
+)
+
+// core implements [auth.AccountStore] for both types.
+type core struct {
+	db         *sql.DB
+	dialect    dialect
+	prefix     string
+	migrations fs.FS
+	contents   contents
+	isConflict func(error) bool
+	timeout    time.Duration
+
+	// statements are the queries of this package as the database runs them, by the query in
+	// this package. There are as many as the package has.
 	statements sync.Map
 
-	// writer has room for one: see [Store.transact]. It is nil where the database
-	// takes many writers.
+	// writer has room for one: see [core.transact]. It is nil if the database takes many
+	// writers.
 	writer chan struct{}
 }
 
-var _ auth.Store = (*Store)(nil)
-
-// Open checks the settings of the database, applies the migrations that it
-// lacks, and returns a store in it. While another process migrates, Open waits
-// for it, for minutes if ctx allows. It fails if the tables are newer than this
-// package knows, so that an older program cannot harm them.
+// Open checks the settings of the database, applies the migrations that it lacks, and returns
+// a store in it. While another process migrates, Open waits for that process, for minutes if
+// ctx allows.
+//
+// Open fails if the tables are newer than this package knows, so that an older program cannot
+// harm them. It also fails if [OpenAccounts] was the first to open these tables.
 //
 // The caller keeps db, and closes it after the last call to the store.
 func Open(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
+	s := &Store{}
+	if err := s.open(ctx, db, cfg, usersAndAccounts); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// OpenAccounts is [Open] for a host that has a users table of its own. It fails if Open was
+// the first to open these tables, or if they have users.
+func OpenAccounts(ctx context.Context, db *sql.DB, cfg Config) (*Accounts, error) {
+	s := &Accounts{}
+	if err := s.open(ctx, db, cfg, accountsOnly); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// open makes the zero core a store of these contents.
+func (s *core) open(ctx context.Context, db *sql.DB, cfg Config, contents contents) error {
 	files, err := Migrations(cfg.Dialect, cfg.Prefix)
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case db == nil:
-		return nil, errors.New("sqlstore: Open needs a database, not nil")
+		return errors.New("sqlstore: the database is nil: pass the *sql.DB of sql.Open")
 	case cfg.Timeout < 0:
-		return nil, errors.New("sqlstore: Config.Timeout must not be negative")
+		return errors.New("sqlstore: Config.Timeout must not be negative")
 	}
-	return open(ctx, db, cfg, files)
+	return s.openWith(ctx, db, cfg, contents, files)
 }
 
-func open(ctx context.Context, db *sql.DB, cfg Config, migrations fs.FS) (*Store, error) {
-	s := &Store{
-		db:           db,
-		dialect:      dialects[cfg.Dialect],
-		prefix:       cmp.Or(cfg.Prefix, defaultPrefix),
-		migrations:   migrations,
-		withoutUsers: cfg.WithoutUsers,
-		isConflict:   cfg.IsConflict,
-		timeout:      cmp.Or(cfg.Timeout, defaultTimeout),
-	}
+func (s *core) openWith(ctx context.Context, db *sql.DB, cfg Config, contents contents, migrations fs.FS) error {
+	s.db = db
+	s.dialect = dialects[cfg.Dialect]
+	s.prefix = cmp.Or(cfg.Prefix, defaultPrefix)
+	s.migrations = migrations
+	s.contents = contents
+	s.isConflict = cfg.IsConflict
+	s.timeout = cmp.Or(cfg.Timeout, defaultTimeout)
 	if s.dialect.oneWriter {
 		s.writer = make(chan struct{}, 1)
 	}
 	err := s.retry(ctx, s.timeout, func() error { return s.dialect.check(ctx, db) })
 	if err != nil {
-		return nil, fmt.Errorf("sqlstore: check the database: %w", err)
+		return fmt.Errorf("sqlstore: check the database: %w", err)
 	}
 	if !cfg.SkipMigrations {
 		if err := s.migrate(ctx); err != nil {
-			return nil, fmt.Errorf("sqlstore: migrate: %w", err)
+			return fmt.Errorf("sqlstore: migrate: %w", err)
 		}
 	}
 	if err := s.checkTables(ctx); err != nil {
-		return nil, fmt.Errorf("sqlstore: check the tables: %w", err)
+		return fmt.Errorf("sqlstore: check the tables: %w", err)
 	}
-	return s, nil
+	return s.claim(ctx)
 }
 
-// KeepsUsers implements [auth.Store].
-func (s *Store) KeepsUsers() bool { return !s.withoutUsers }
+// keepsUsers reports whether the core is that of a [Store].
+func (s *core) keepsUsers() bool { return s.contents == usersAndAccounts }
 
 const selectBootstrapped = `SELECT COUNT(*) FROM auth_bootstrap`
 
 // Ping reads from the tables, which proves more than a living connection does.
-func (s *Store) Ping(ctx context.Context) error {
+func (s *core) Ping(ctx context.Context) error {
 	_, err := read(ctx, s, "ping", func(q querier) (bootstrapped int, err error) {
 		err = q.row(ctx, selectBootstrapped).Scan(&bootstrapped)
 		return bootstrapped, err
@@ -208,7 +239,7 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 // statement returns the query as the database has it.
-func (s *Store) statement(query string) string {
+func (s *core) statement(query string) string {
 	if text, ok := s.statements.Load(query); ok {
 		return text.(string)
 	}
@@ -229,12 +260,13 @@ var tableChecks = []string{
 	`SELECT ` + tokenColumns + `, t.lease_until FROM auth_github_tokens t WHERE 1 = 0`,
 	`SELECT st.id, st.expires_at FROM auth_github_states st WHERE 1 = 0`,
 	`SELECT r.username_folded FROM auth_retired_usernames r WHERE 1 = 0`,
+	`SELECT c.id, c.keeps FROM auth_contents c WHERE 1 = 0`,
 	`SELECT name FROM auth_locks WHERE 1 = 0 FOR UPDATE SKIP LOCKED`, // which an old server does not know
 }
 
 // checkTables fails now and not at the first sign-in if tables that others have
 // made are not as they should be.
-func (s *Store) checkTables(ctx context.Context) error {
+func (s *core) checkTables(ctx context.Context) error {
 	for _, query := range tableChecks {
 		rows, err := s.db.QueryContext(ctx, s.statement(query))
 		if err != nil {

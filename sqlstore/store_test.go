@@ -3,6 +3,8 @@ package sqlstore_test
 import (
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/sqlstore"
 	"github.com/sallyport-go/auth/storetest"
@@ -18,16 +20,12 @@ func TestStoreInMemoryKeepsTheContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) auth.Store { return mustOpen(t, openMemory(t, nil)) })
 }
 
-func TestStoreWithoutUsersKeepsTheContract(t *testing.T) {
+func TestAccountsKeepTheContract(t *testing.T) {
 	t.Parallel()
-	storetest.RunWithoutUsers(t, func(t *testing.T) auth.Store {
-		cfg := config
-		cfg.WithoutUsers = true
-		store, err := sqlstore.Open(t.Context(), openMemory(t, nil), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return store
+	storetest.RunAccounts(t, func(t *testing.T) auth.AccountStore {
+		accounts, err := sqlstore.OpenAccounts(t.Context(), openMemory(t, nil), config)
+		require.NoError(t, err)
+		return accounts
 	})
 }
 
@@ -39,12 +37,14 @@ func TestStoreOnAServerKeepsTheContract(t *testing.T) {
 	})
 }
 
-func TestStoreWithoutUsersOnAServerKeepsTheContract(t *testing.T) {
+func TestAccountsOnAServerKeepTheContract(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
 		db := on.open(t, nil, 20)
-		storetest.RunWithoutUsers(t, func(t *testing.T) auth.Store {
-			return on.store(t, db, func(cfg *sqlstore.Config) { cfg.WithoutUsers = true })
+		storetest.RunAccounts(t, func(t *testing.T) auth.AccountStore {
+			accounts, err := sqlstore.OpenAccounts(t.Context(), db, on.config())
+			require.NoError(t, err)
+			return accounts
 		})
 	})
 }

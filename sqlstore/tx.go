@@ -17,7 +17,7 @@ import (
 // transaction. Its queries are those of this package, which it writes as the
 // database has them.
 type querier struct {
-	store *Store
+	store *core
 	on    interface {
 		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 		QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
@@ -58,11 +58,11 @@ type tx struct {
 	conn *sql.Conn
 
 	// callerErr is the Err of the caller's context, which the statements may not have:
-	// see [Store.transact].
+	// see [core.transact].
 	callerErr func() error
 }
 
-func (s *Store) tx(ctx context.Context, conn *sql.Conn) tx {
+func (s *core) tx(ctx context.Context, conn *sql.Conn) tx {
 	return tx{querier{s, conn}, conn, ctx.Err}
 }
 
@@ -101,7 +101,7 @@ func (t tx) count(ctx context.Context, query string, args ...any) (int, error) {
 
 // existsOr returns [auth.ErrExists] if err is a violated unique constraint, and
 // err as it is if it is not.
-func (s *Store) existsOr(err error) (result error) {
+func (s *core) existsOr(err error) (result error) {
 	if err == nil {
 		return nil
 	}
@@ -118,7 +118,7 @@ func (s *Store) existsOr(err error) (result error) {
 }
 
 // read runs find, which is one statement, on the pool.
-func read[T any](ctx context.Context, s *Store, verb string, find func(querier) (T, error)) (T, error) {
+func read[T any](ctx context.Context, s *core, verb string, find func(querier) (T, error)) (T, error) {
 	var record T
 	err := s.retry(ctx, s.timeout, func() (err error) {
 		record, err = find(querier{s, s.db})
@@ -137,7 +137,7 @@ const maxAttempts = 10
 // write runs do in a transaction, and commits if do returns nil. If it fails to
 // commit, the transaction may have taken effect or not. Do may be called again,
 // after a transaction of which the database says that it did not.
-func (s *Store) write(ctx context.Context, verb string, do func(context.Context, tx) error) error {
+func (s *core) write(ctx context.Context, verb string, do func(context.Context, tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := s.transact(ctx, do)
 		if err == nil || isAnswer(err) || attempt == maxAttempts || ctx.Err() != nil || !s.dialect.isRolledBack(err) {
@@ -148,7 +148,7 @@ func (s *Store) write(ctx context.Context, verb string, do func(context.Context,
 }
 
 // writeFor is write for what returns a record.
-func writeFor[T any](ctx context.Context, s *Store, verb string, do func(context.Context, tx) (T, error)) (T, error) {
+func writeFor[T any](ctx context.Context, s *core, verb string, do func(context.Context, tx) (T, error)) (T, error) {
 	var record T
 	err := s.write(ctx, verb, func(ctx context.Context, t tx) (err error) {
 		record, err = do(ctx, t)
@@ -172,7 +172,7 @@ func writeFor[T any](ctx context.Context, s *Store, verb string, do func(context
 // Elsewhere a statement may wait for rows that others have locked, and the
 // caller's context ends that: the driver gives the connection up, and the server
 // rolls back.
-func (s *Store) transact(ctx context.Context, do func(context.Context, tx) error) error {
+func (s *core) transact(ctx context.Context, do func(context.Context, tx) error) error {
 	if err := s.lockWriter(ctx); err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (s *Store) transact(ctx context.Context, do func(context.Context, tx) error
 }
 
 // ofStatements returns the context that a transaction's statements are to have.
-func (s *Store) ofStatements(ctx context.Context) context.Context {
+func (s *core) ofStatements(ctx context.Context) context.Context {
 	if s.dialect.oneWriter {
 		return context.WithoutCancel(ctx)
 	}
@@ -214,7 +214,7 @@ func (s *Store) ofStatements(ctx context.Context) context.Context {
 
 // commit has a deadline of its own: the time that the statements took must not
 // leave it unknown how they ended.
-func (s *Store) commit(ctx context.Context, conn *sql.Conn) error {
+func (s *core) commit(ctx context.Context, conn *sql.Conn) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
 	if _, err := conn.ExecContext(ctx, `COMMIT`); err != nil {
@@ -223,7 +223,7 @@ func (s *Store) commit(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-func (s *Store) lockWriter(ctx context.Context) error {
+func (s *core) lockWriter(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err // With the writer free, select would choose at random.
 	}
@@ -238,7 +238,7 @@ func (s *Store) lockWriter(ctx context.Context) error {
 	}
 }
 
-func (s *Store) unlockWriter() {
+func (s *core) unlockWriter() {
 	if s.writer != nil {
 		<-s.writer
 	}
@@ -250,7 +250,7 @@ const maxBegins = 3
 
 // begin returns a connection with a transaction open on it. While it waits for
 // another process it holds no connection, so that reads go on.
-func (s *Store) begin(ctx context.Context) (conn *sql.Conn, err error) {
+func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 	err = s.retry(ctx, s.timeout, func() error {
 		for range maxBegins {
 			if conn, err = s.db.Conn(ctx); err != nil {
@@ -271,7 +271,7 @@ func (s *Store) begin(ctx context.Context) (conn *sql.Conn, err error) {
 
 // beginOn opens a transaction on the connection, or leaves none open: a driver
 // whose context ends may report that of a BEGIN that took effect.
-func (s *Store) beginOn(ctx context.Context, conn *sql.Conn) error {
+func (s *core) beginOn(ctx context.Context, conn *sql.Conn) error {
 	for _, statement := range s.dialect.begin {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
 			s.rollBack(ctx, conn)
@@ -283,7 +283,7 @@ func (s *Store) beginOn(ctx context.Context, conn *sql.Conn) error {
 
 // rollBack leaves no transaction open on the connection, or takes it out of the
 // pool.
-func (s *Store) rollBack(ctx context.Context, conn *sql.Conn) {
+func (s *core) rollBack(ctx context.Context, conn *sql.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultTimeout)
 	defer cancel()
 	succeeds := func(statement string) bool {
@@ -315,7 +315,7 @@ const (
 // retry calls try again while another process holds a lock that it needs, for
 // as long as patience and the context last. Unless try has answered, a context
 // that has ended is the error.
-func (s *Store) retry(ctx context.Context, patience time.Duration, try func() error) (err error) {
+func (s *core) retry(ctx context.Context, patience time.Duration, try func() error) (err error) {
 	deadline := time.Now().Add(patience)
 	for delay := firstRetry; ctx.Err() == nil; delay = min(2*delay, slowestRetry) {
 		err = try()

@@ -64,7 +64,7 @@ func TestReadsAreOneStatementAndWritesOneTransaction(t *testing.T) {
 func TestSignInTakesFewStatements(t *testing.T) {
 	t.Parallel()
 	store, _, s := spiedStore(t)
-	_, err := store.FindKey(context.Background(), "k-ada")
+	_, _, err := store.FindKey(context.Background(), "k-ada")
 	require.NoError(t, err)
 	_, _, err = store.CreateSession(context.Background(), newSession("s-new", "ada", "k-ada"), 0)
 	require.NoError(t, err)

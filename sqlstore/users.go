@@ -15,14 +15,10 @@ func (s *Store) Register(ctx context.Context, user auth.User, key auth.AccessKey
 	if err := cmp.Or(ctx.Err(), checkUserWithKey(user, key)); err != nil {
 		return err
 	}
-	_, err := writeUsers(ctx, s, "register", func(ctx context.Context, t tx) (none, error) {
-		return none{}, insertUserWithKey(ctx, t, user, key)
+	return s.write(ctx, "register", func(ctx context.Context, t tx) error {
+		return insertUserWithKey(ctx, t, user, key)
 	})
-	return err
 }
-
-// none is what is returned by what returns nothing.
-type none struct{}
 
 const insertBootstrap = `INSERT INTO auth_bootstrap (id, user_id) VALUES (1, ?)`
 
@@ -32,7 +28,7 @@ func (s *Store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKe
 	if err := cmp.Or(ctx.Err(), checkUserWithKey(user, key), checkAdministers(user)); err != nil {
 		return err
 	}
-	_, err := writeUsers(ctx, s, "bootstrap", func(ctx context.Context, t tx) (none, error) {
+	return s.write(ctx, "bootstrap", func(ctx context.Context, t tx) error {
 		err := t.insert(ctx, insertBootstrap, user.ID)
 		if errors.Is(err, auth.ErrExists) {
 			err = auth.ErrBootstrapped
@@ -40,17 +36,13 @@ func (s *Store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKe
 		if err == nil {
 			err = insertUserWithKey(ctx, t, user, key)
 		}
-		return none{}, err
+		return err
 	})
-	return err
 }
 
 // FindUser implements [auth.UserStore].
 func (s *Store) FindUser(ctx context.Context, id string) (auth.User, error) {
-	return read(ctx, s, "find user", func(q querier) (auth.User, error) {
-		if s.withoutUsers {
-			return auth.User{}, errWithoutUsers
-		}
+	return read(ctx, &s.core, "find user", func(q querier) (auth.User, error) {
 		return findUser(ctx, q, selectUser, id)
 	})
 }
@@ -59,10 +51,8 @@ const selectUsers = `SELECT ` + userColumns + ` FROM auth_users u WHERE u.id > ?
 
 // ListUsers implements [auth.UserStore].
 func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
-	return read(ctx, s, "list users", func(q querier) ([]auth.User, error) {
+	return read(ctx, &s.core, "list users", func(q querier) ([]auth.User, error) {
 		switch {
-		case s.withoutUsers:
-			return nil, errWithoutUsers
 		case limit < 1:
 			return nil, ctx.Err()
 		case after != "" && !storable(after, auth.MaxIDLength):
@@ -74,7 +64,7 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.
 
 // UpdateUser implements [auth.UserStore].
 func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChange) (auth.User, error) {
-	return writeUsers(ctx, s, "update user", func(ctx context.Context, t tx) (auth.User, error) {
+	return writeFor(ctx, &s.core, "update user", func(ctx context.Context, t tx) (auth.User, error) {
 		user, err := changeUser(ctx, t, id, change)
 		if err != nil || user.IsActive {
 			return user, err
@@ -92,7 +82,7 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 		return auth.User{}, nil, err
 	}
 	var user auth.User
-	tokens, err := writeUsers(ctx, s, "reset user", func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
+	tokens, err := writeFor(ctx, &s.core, "reset user", func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
 		if user, err = changeUser(ctx, t, id, change); err != nil {
 			return nil, err
 		}
@@ -114,7 +104,7 @@ const deleteUser = `DELETE FROM auth_users WHERE id = ?`
 
 // DeleteUser implements [auth.UserStore].
 func (s *Store) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, error) {
-	return writeUsers(ctx, s, "delete user", func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
+	return writeFor(ctx, &s.core, "delete user", func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
 		user, err := changeUser(ctx, t, id, auth.UserChange{IsSuperUser: new(bool), IsActive: new(bool)})
 		if err != nil {
 			return nil, err
@@ -139,17 +129,6 @@ func inOrder(steps ...func() error) error {
 	return nil
 }
 
-// errWithoutUsers is no answer of the contract: nobody should ask.
-var errWithoutUsers = errors.New("Config.WithoutUsers is set: the host keeps the users")
-
-// writeUsers is [writeFor] for what a store without users cannot do.
-func writeUsers[T any](ctx context.Context, s *Store, verb string, do func(context.Context, tx) (T, error)) (T, error) {
-	if s.withoutUsers {
-		return *new(T), wrap(verb, cmp.Or(ctx.Err(), errWithoutUsers))
-	}
-	return writeFor(ctx, s, verb, do)
-}
-
 const (
 	selectUser = `SELECT ` + userColumns + ` FROM auth_users u WHERE u.id = ?`
 	lockUser   = selectUser + ` FOR UPDATE`
@@ -164,18 +143,21 @@ func findUser(ctx context.Context, q querier, query, id string) (user auth.User,
 	return user, err
 }
 
-// holdUser returns the user, whose record nobody else changes then before the
-// transaction ends. Whatever is written of a user, this comes first, so that
-// nobody waits for two users' records, nor for a user's who is waited for.
+// holdUser returns the user, and locks the user's record until the transaction ends. Every
+// transaction that writes records of a user calls it first, and for one user only, so that no
+// two transactions wait for each other's user. A store of accounts locks nothing.
 func holdUser(ctx context.Context, t tx, id string) (auth.User, error) {
-	if t.store.withoutUsers {
+	if !t.store.keepsUsers() {
 		if !storable(id, auth.MaxIDLength) {
 			return auth.User{}, auth.ErrNotFound
 		}
-		return auth.User{ID: id, IsActive: true}, nil
+		return hostUser(id), nil
 	}
 	return findUser(ctx, t.querier, lockUser, id)
 }
+
+// hostUser returns a user of the host's table as a store of accounts returns users.
+func hostUser(id string) auth.User { return auth.User{ID: id, IsActive: true} }
 
 // holdActive is holdUser for who must be active.
 func holdActive(ctx context.Context, t tx, id string) (auth.User, error) {
@@ -184,14 +166,6 @@ func holdActive(ctx context.Context, t tx, id string) (auth.User, error) {
 		err = auth.ErrUserDisabled
 	}
 	return user, err
-}
-
-// shown returns the user as a method may: without users, with the ID alone.
-func (s *Store) shown(user auth.User) auth.User {
-	if s.withoutUsers {
-		return auth.User{ID: user.ID}
-	}
-	return user
 }
 
 // checkUserWithKey returns an error if the two cannot be kept, or not together.

@@ -10,7 +10,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var bootstrapPromises = []promise{
+var bootstrapPromises = []promise[auth.Store]{
 	{"a bootstrap stores the super user and the key", bootstrapStoresBoth},
 	{"a second bootstrap makes nobody", bootstrapOnce},
 	{"a bootstrap repeated with the same pair is refused as one", bootstrapRepeated},
@@ -22,7 +22,7 @@ var bootstrapPromises = []promise{
 }
 
 // bootstrapRaces need another store for each round.
-var bootstrapRaces = group{"the first super user, raced for", []promise{
+var bootstrapRaces = group[auth.Store]{"the first super user, raced for", []promise[auth.Store]{
 	{"two bootstraps at once make one super user", racingBootstraps},
 	{"two bootstraps at once with one pair make one super user", racingBootstrapsOfOnePair},
 }}
@@ -52,9 +52,7 @@ func bootstrapStoresBoth(t *testing.T, store auth.Store) {
 	key := newKey(user)
 	require.NoError(t, store.Bootstrap(t.Context(), user, key))
 	requireUser(t, store, user)
-	credential, err := store.FindKey(t.Context(), key.ID)
-	require.NoError(t, err)
-	require.Equal(t, auth.Credential{Key: key, User: user}, credential)
+	requireKeyOf(t, store, key, user)
 }
 
 func bootstrapOnce(t *testing.T, store auth.Store) {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"testing"
 	"time"
@@ -12,108 +13,136 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var cancelPromises = []promise{
+var cancelPromises = []promise[auth.AccountStore]{
 	{"a call whose context is done changes nothing", cancelledBefore},
 	{"a call whose context is done says so before anything else", cancelledFirst},
-	{"a call whose context ends meanwhile does everything or nothing", cancelledDuring(interrupted)},
+	{"a call whose context ends meanwhile does everything or nothing", cancelledDuring},
 }
 
-// methods calls each method of a store, so that it would succeed. What it reads
-// and changes is own; what it adds is of the draft.
-var methods = map[string]func(ctx context.Context, store auth.Store, own, draft account) error{
-	"Ping": func(ctx context.Context, store auth.Store, _, _ account) error {
+// method calls a method of a store or of its users, so that it would succeed. The call reads
+// and changes records of own, and adds records of the draft.
+type method[S any] = func(ctx context.Context, store S, own, draft account) error
+
+// methodsOf returns calls of all methods that the store has, but for those about GitHub.
+func methodsOf(store auth.AccountStore) map[string]method[auth.AccountStore] {
+	return withUserMethods(store, accountMethods, userMethods)
+}
+
+// withUserMethods returns the calls of accounts, and of users too if the store keeps users.
+func withUserMethods[O, D any](
+	store auth.AccountStore,
+	accounts map[string]func(ctx context.Context, store auth.AccountStore, own O, draft D) error,
+	users map[string]func(ctx context.Context, users auth.UserStore, own O, draft D) error,
+) map[string]func(ctx context.Context, store auth.AccountStore, own O, draft D) error {
+	all := maps.Clone(accounts)
+	if usersOf(store) == nil {
+		return all
+	}
+	for name, call := range users {
+		all[name] = func(ctx context.Context, store auth.AccountStore, own O, draft D) error {
+			return call(ctx, usersOf(store), own, draft)
+		}
+	}
+	return all
+}
+
+var userMethods = map[string]method[auth.UserStore]{
+	"Register": func(ctx context.Context, users auth.UserStore, _, draft account) error {
+		return users.Register(ctx, draft.user, draft.key)
+	},
+	"RegisterUsers": func(ctx context.Context, users auth.UserStore, _, draft account) error {
+		_, err := users.RegisterUsers(ctx, []auth.UserWithKeys{{User: draft.user, Keys: []auth.AccessKey{draft.key}}})
+		return err
+	},
+	"Bootstrap": func(ctx context.Context, users auth.UserStore, _, draft account) error {
+		return users.Bootstrap(ctx, draft.user, draft.key)
+	},
+	"FindUser": func(ctx context.Context, users auth.UserStore, own, _ account) error {
+		_, err := users.FindUser(ctx, own.user.ID)
+		return err
+	},
+	"ListUsers": func(ctx context.Context, users auth.UserStore, own, _ account) error {
+		_, err := users.ListUsers(ctx, own.user.ID, 1)
+		return err
+	},
+	"UpdateUser": func(ctx context.Context, users auth.UserStore, own, _ account) error {
+		_, err := users.UpdateUser(ctx, own.user.ID, disable)
+		return err
+	},
+	"ResetUser": func(ctx context.Context, users auth.UserStore, own, draft account) error {
+		draft.key.UserID = own.user.ID
+		_, _, err := users.ResetUser(ctx, own.user.ID, disable, draft.key)
+		return err
+	},
+	"DeleteUser": func(ctx context.Context, users auth.UserStore, own, _ account) error {
+		_, err := users.DeleteUser(ctx, own.user.ID)
+		return err
+	},
+}
+
+var accountMethods = map[string]method[auth.AccountStore]{
+	"Ping": func(ctx context.Context, store auth.AccountStore, _, _ account) error {
 		return store.Ping(ctx)
 	},
-	"Register": func(ctx context.Context, store auth.Store, _, draft account) error {
-		return store.Register(ctx, draft.user, draft.key)
-	},
-	"RegisterUsers": func(ctx context.Context, store auth.Store, _, draft account) error {
-		_, err := store.RegisterUsers(ctx, []auth.UserWithKeys{{User: draft.user, Keys: []auth.AccessKey{draft.key}}})
-		return err
-	},
-	"Bootstrap": func(ctx context.Context, store auth.Store, _, draft account) error {
-		return store.Bootstrap(ctx, draft.user, draft.key)
-	},
-	"FindUser": func(ctx context.Context, store auth.Store, own, _ account) error {
-		_, err := store.FindUser(ctx, own.user.ID)
-		return err
-	},
-	"ListUsers": func(ctx context.Context, store auth.Store, own, _ account) error {
-		_, err := store.ListUsers(ctx, own.user.ID, 1)
-		return err
-	},
-	"UpdateUser": func(ctx context.Context, store auth.Store, own, _ account) error {
-		_, err := store.UpdateUser(ctx, own.user.ID, disable)
-		return err
-	},
-	"ResetUser": func(ctx context.Context, store auth.Store, own, draft account) error {
-		draft.key.UserID = own.user.ID
-		_, _, err := store.ResetUser(ctx, own.user.ID, disable, draft.key)
-		return err
-	},
-	"DeleteUser": func(ctx context.Context, store auth.Store, own, _ account) error {
-		_, err := store.DeleteUser(ctx, own.user.ID)
-		return err
-	},
-	"AddKey": func(ctx context.Context, store auth.Store, own, draft account) error {
+	"AddKey": func(ctx context.Context, store auth.AccountStore, own, draft account) error {
 		draft.key.UserID = own.user.ID
 		return store.AddKey(ctx, draft.key)
 	},
-	"FindKey": func(ctx context.Context, store auth.Store, own, _ account) error {
-		_, err := store.FindKey(ctx, own.key.ID)
+	"FindKey": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
+		_, _, err := store.FindKey(ctx, own.key.ID)
 		return err
 	},
-	"ListKeys": func(ctx context.Context, store auth.Store, own, _ account) error {
+	"ListKeys": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		_, err := store.ListKeys(ctx, own.user.ID)
 		return err
 	},
-	"RotateKey": func(ctx context.Context, store auth.Store, own, draft account) error {
+	"RotateKey": func(ctx context.Context, store auth.AccountStore, own, draft account) error {
 		_, err := store.RotateKey(ctx, own.key.ID, rotation(draft.key.Hash))
 		return err
 	},
-	"TouchKey": func(ctx context.Context, store auth.Store, own, _ account) error {
+	"TouchKey": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		return store.TouchKey(ctx, own.key.ID, own.key.LastUsedAt.Add(auth.KeyUsePrecision))
 	},
-	"ListSessions": func(ctx context.Context, store auth.Store, own, _ account) error {
+	"ListSessions": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		_, err := store.ListSessions(ctx, own.user.ID, now)
 		return err
 	},
-	"SwapHash": func(ctx context.Context, store auth.Store, own, draft account) error {
+	"SwapHash": func(ctx context.Context, store auth.AccountStore, own, draft account) error {
 		return store.SwapHash(ctx, own.key.ID, own.key.Hash, draft.key.Hash)
 	},
-	"RevokeKey": func(ctx context.Context, store auth.Store, own, _ account) error {
+	"RevokeKey": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		return store.RevokeKey(ctx, own.key.ID)
 	},
-	"PruneKeys": func(ctx context.Context, store auth.Store, own, _ account) error {
+	"PruneKeys": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		_, err := store.PruneKeys(ctx, own.key.ExpiresAt, math.MaxInt)
 		return err
 	},
-	"CreateSession": func(ctx context.Context, store auth.Store, own, draft account) error {
+	"CreateSession": func(ctx context.Context, store auth.AccountStore, own, draft account) error {
 		session := newSession(own.key)
 		session.ID, session.CreatedAt = draft.session.ID, draft.session.CreatedAt
 		_, _, err := store.CreateSession(ctx, session, 0)
 		return err
 	},
-	"FindSession": func(ctx context.Context, store auth.Store, own, _ account) error {
+	"FindSession": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		_, err := store.FindSession(ctx, own.session.ID)
 		return err
 	},
-	"RevokeSession": func(ctx context.Context, store auth.Store, own, _ account) error {
+	"RevokeSession": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		return store.RevokeSession(ctx, own.session.ID)
 	},
-	"RevokeUserSessions": func(ctx context.Context, store auth.Store, own, _ account) error {
+	"RevokeUserSessions": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		_, err := store.RevokeUserSessions(ctx, own.user.ID, now)
 		return err
 	},
-	"PruneSessions": func(ctx context.Context, store auth.Store, own, _ account) error {
+	"PruneSessions": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		_, err := store.PruneSessions(ctx, own.session.ExpiresAt, math.MaxInt)
 		return err
 	},
-	"ListRevocations": func(ctx context.Context, store auth.Store, _, _ account) error {
+	"ListRevocations": func(ctx context.Context, store auth.AccountStore, _, _ account) error {
 		_, err := store.ListRevocations(ctx, 0, 1)
 		return err
 	},
-	"PruneRevocations": func(ctx context.Context, store auth.Store, own, _ account) error {
+	"PruneRevocations": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		_, err := store.PruneRevocations(ctx, own.session.CreatedAt.Add(-24*time.Hour), math.MaxInt)
 		return err
 	},
@@ -129,7 +158,7 @@ func newDraft() account {
 }
 
 // newExpiring returns an account that pruning could remove.
-func newExpiring(t *testing.T, store auth.Store) account {
+func newExpiring(t *testing.T, store auth.AccountStore) account {
 	t.Helper()
 	user, _ := register(t, store, newUser())
 	key := addKey(t, store, user, now.Add(time.Hour))
@@ -149,8 +178,8 @@ func doneContexts(t *testing.T) map[string]context.Context {
 	return map[string]context.Context{"cancelled": cancelled, "cancelled with a cause": caused, "late": late}
 }
 
-func cancelledBefore(t *testing.T, store auth.Store) {
-	for name, call := range methods {
+func cancelledBefore(t *testing.T, store auth.AccountStore) {
+	for name, call := range methodsOf(store) {
 		t.Run(name, func(t *testing.T) {
 			own, draft := newExpiring(t, store), newDraft()
 			for name, ctx := range doneContexts(t) {
@@ -165,8 +194,8 @@ func cancelledBefore(t *testing.T, store auth.Store) {
 }
 
 // cancelledFirst calls the methods with what they would refuse.
-func cancelledFirst(t *testing.T, store auth.Store) {
-	for name, call := range methods {
+func cancelledFirst(t *testing.T, store auth.AccountStore) {
+	for name, call := range methodsOf(store) {
 		t.Run(name, func(t *testing.T) {
 			for name, ctx := range doneContexts(t) {
 				require.ErrorIs(t, call(ctx, store, account{}, account{}), ctx.Err(), name)

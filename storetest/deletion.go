@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var deletePromises = []promise{
+var deletePromises = []promise[auth.Store]{
 	{"a deleted user is gone, with keys, sessions, links and tokens", deletedGone},
 	{"the tokens of a deleted user are returned", deletedTokens},
 	{"deleting a user spares the others", deletingSparesOthers},

@@ -36,45 +36,60 @@ func racingChanges(t *testing.T, store auth.Store) {
 	}
 }
 
-// ends are the verbs that end sessions which may be about to be created.
-var ends = []struct {
+// sessionEnd is a call of S that revokes sessions, of which some may be about to be created.
+type sessionEnd[S any] struct {
 	name    string
-	ofUsers bool    // is a verb that only a store with users has
-	host    bool    // ends sessions that no key opened too
-	refused []error // what a session meets that comes too late
-	end     func(ctx context.Context, store auth.Store, a account) error
-}{
-	{"disabling the user", true, true, []error{auth.ErrUserDisabled},
-		func(ctx context.Context, store auth.Store, a account) error {
-			_, err := store.UpdateUser(ctx, a.user.ID, disable)
+	host    bool    // also revokes sessions that no key opened
+	refused []error // the answers to a session that comes too late
+	end     func(ctx context.Context, store S, a account) error
+}
+
+// keyEnd is a call that every store has.
+var keyEnd = sessionEnd[auth.AccountStore]{"revoking the key", false, []error{auth.ErrNotFound},
+	func(ctx context.Context, store auth.AccountStore, a account) error {
+		return store.RevokeKey(ctx, a.key.ID)
+	}}
+
+// userEnds are the calls that only a store with users has.
+var userEnds = []sessionEnd[auth.UserStore]{
+	{"disabling the user", true, []error{auth.ErrUserDisabled},
+		func(ctx context.Context, users auth.UserStore, a account) error {
+			_, err := users.UpdateUser(ctx, a.user.ID, disable)
 			return err
 		}},
-	{"resetting the user", true, false, []error{auth.ErrNotFound},
-		func(ctx context.Context, store auth.Store, a account) error {
-			_, _, err := store.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
+	{"resetting the user", false, []error{auth.ErrNotFound},
+		func(ctx context.Context, users auth.UserStore, a account) error {
+			_, _, err := users.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
 			return err
 		}},
-	{"resetting and disabling the user", true, true, []error{auth.ErrNotFound, auth.ErrUserDisabled},
-		func(ctx context.Context, store auth.Store, a account) error {
-			_, _, err := store.ResetUser(ctx, a.user.ID, disable, newKey(a.user))
+	{"resetting and disabling the user", true, []error{auth.ErrNotFound, auth.ErrUserDisabled},
+		func(ctx context.Context, users auth.UserStore, a account) error {
+			_, _, err := users.ResetUser(ctx, a.user.ID, disable, newKey(a.user))
 			return err
 		}},
-	{"deleting the user", true, true, []error{auth.ErrNotFound},
-		func(ctx context.Context, store auth.Store, a account) error {
-			_, err := store.DeleteUser(ctx, a.user.ID)
+	{"deleting the user", true, []error{auth.ErrNotFound},
+		func(ctx context.Context, users auth.UserStore, a account) error {
+			_, err := users.DeleteUser(ctx, a.user.ID)
 			return err
-		}},
-	{"revoking the key", false, false, []error{auth.ErrNotFound},
-		func(ctx context.Context, store auth.Store, a account) error {
-			return store.RevokeKey(ctx, a.key.ID)
 		}},
 }
 
-func sessionsRacingTheirEnd(t *testing.T, store auth.Store) {
-	for _, test := range ends {
-		if test.ofUsers && !store.KeepsUsers() {
-			continue
-		}
+// endsOf returns the calls that the store has.
+func endsOf(store auth.AccountStore) []sessionEnd[auth.AccountStore] {
+	all := []sessionEnd[auth.AccountStore]{keyEnd}
+	users := usersOf(store)
+	if users == nil {
+		return all
+	}
+	for _, e := range userEnds {
+		all = append(all, sessionEnd[auth.AccountStore]{e.name, e.host, e.refused,
+			func(ctx context.Context, _ auth.AccountStore, a account) error { return e.end(ctx, users, a) }})
+	}
+	return all
+}
+
+func sessionsRacingTheirEnd(t *testing.T, store auth.AccountStore) {
+	for _, test := range endsOf(store) {
 		t.Run(test.name, func(t *testing.T) {
 			for range rounds(t) {
 				a := newAccount(t, store)
@@ -88,7 +103,7 @@ func sessionsRacingTheirEnd(t *testing.T, store auth.Store) {
 
 // requireNoneOutlasts creates sessions of the account while end is at work, and
 // fails the test if one of them is there afterwards.
-func requireNoneOutlasts(t *testing.T, store auth.Store, a account, host bool, refused []error, end func() error) {
+func requireNoneOutlasts(t *testing.T, store auth.AccountStore, a account, host bool, refused []error, end func() error) {
 	t.Helper()
 	sessions := make([]auth.Session, contenders)
 	for i := range sessions {
@@ -135,11 +150,11 @@ func resetSeenWhole(t *testing.T, store auth.Store) {
 
 // watchReset reads the key until it is there, and returns an error if its owner
 // is active then, or if it is not there after the reset.
-func watchReset(ctx context.Context, store auth.Store, id string, reset <-chan struct{}) error {
+func watchReset(ctx context.Context, store auth.AccountStore, id string, reset <-chan struct{}) error {
 	for over := false; ; {
-		credential, err := store.FindKey(ctx, id)
+		_, user, err := store.FindKey(ctx, id)
 		switch {
-		case err == nil && credential.User.IsActive:
+		case err == nil && user.IsActive:
 			return errors.New("the key is there and its user is not disabled yet")
 		case err == nil:
 			return nil

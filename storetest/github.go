@@ -13,20 +13,20 @@ import (
 
 // The groups about GitHub, as together and alone are.
 var (
-	githubTogether = []group{
-		{"used states", statePromises},
-		{"signing in with GitHub", githubSignInPromises},
-		{"connecting GitHub", githubConnectPromises},
-		{"admission by GitHub", admissionPromises},
-		{"GitHub tokens", githubTokenPromises},
-		{"leases of GitHub tokens", leasePromises},
-		{"unlinking GitHub", githubUnlinkPromises},
-		{"GitHub values", githubValuePromises},
-		{"GitHub cancellation", githubCancelPromises},
-		{"GitHub races", githubRacePromises},
+	githubTogether = []group[auth.Store]{
+		{"used states", ofUsers(statePromises, nil)},
+		{"signing in with GitHub", ofUsers(githubAccountPromises, githubSignInPromises)},
+		{"connecting GitHub", ofUsers(githubConnectPromises, githubConnectPromisesOfUsers)},
+		{"admission by GitHub", ofUsers(admissionPromises, admissionPromisesOfUsers)},
+		{"GitHub tokens", ofUsers(githubTokenPromises, nil)},
+		{"leases of GitHub tokens", ofUsers(leasePromises, leasePromisesOfUsers)},
+		{"unlinking GitHub", ofUsers(githubUnlinkPromises, githubUnlinkPromisesOfUsers)},
+		{"GitHub values", ofUsers(githubValuePromises, githubValuePromisesOfUsers)},
+		{"GitHub cancellation", ofUsers(githubCancelPromises, nil)},
+		{"GitHub races", ofUsers(githubRacePromises, githubRacePromisesOfUsers)},
 	}
-	githubAlone = []group{
-		{"pruning states", statePrunePromises},
+	githubAlone = []group[auth.Store]{
+		{"pruning states", ofUsers(statePrunePromises, nil)},
 		{"GitHub and the last super user", githubSuperUserPromises},
 	}
 )
@@ -88,22 +88,22 @@ type linked struct {
 }
 
 // newLinked signs somebody new in with GitHub.
-func newLinked(t *testing.T, store auth.Store) linked {
+func newLinked(t *testing.T, store auth.AccountStore) linked {
 	t.Helper()
 	return signUp(t, store, firstSignIn(newUser()))
 }
 
-// asKept returns a first sign-in as the store takes it: one that keeps no users
-// makes none.
-func asKept(store auth.Store, first auth.GitHubSignInWrite) auth.GitHubSignInWrite {
-	if !store.KeepsUsers() {
+// asKept returns a first sign-in as the store accepts it: without a new user for a store of
+// accounts.
+func asKept(store auth.AccountStore, first auth.GitHubSignInWrite) auth.GitHubSignInWrite {
+	if usersOf(store) == nil {
 		first.NewUser = nil
 	}
 	return first
 }
 
 // signUp makes a first sign-in that has a token.
-func signUp(t *testing.T, store auth.Store, signIn auth.GitHubSignInWrite) linked {
+func signUp(t *testing.T, store auth.AccountStore, signIn auth.GitHubSignInWrite) linked {
 	t.Helper()
 	signIn = asKept(store, signIn)
 	session, user, err := store.SignInGitHub(t.Context(), signIn)
@@ -121,6 +121,12 @@ func (l linked) nextSignIn() auth.GitHubSignInWrite {
 	return auth.GitHubSignInWrite{Link: link, Token: new(newToken(link)), TokenVersion: l.token.Version, Session: session}
 }
 
+// connection is a link with its token, as a store keeps them. Token is nil if there is none.
+type connection struct {
+	Link  auth.GitHubLink
+	Token *auth.GitHubToken
+}
+
 // newConnect returns the connection of the account to the user of the session,
 // who has no token for its host yet.
 func newConnect(session auth.Session, account auth.GitHubAccount) auth.GitHubConnectWrite {
@@ -129,26 +135,26 @@ func newConnect(session auth.Session, account auth.GitHubAccount) auth.GitHubCon
 }
 
 // connect puts the connection into the store, and returns it as it is there.
-func connect(t *testing.T, store auth.Store, connect auth.GitHubConnectWrite) auth.GitHubConnection {
+func connect(t *testing.T, store auth.AccountStore, connect auth.GitHubConnectWrite) connection {
 	t.Helper()
 	require.NoError(t, store.ConnectGitHub(t.Context(), connect))
-	return auth.GitHubConnection{Link: connect.Link, Token: &connect.Token}
+	return connection{Link: connect.Link, Token: &connect.Token}
 }
 
 // connectElsewhere links the user to an account of another host too.
-func (l linked) connectElsewhere(t *testing.T, store auth.Store) auth.GitHubConnection {
+func (l linked) connectElsewhere(t *testing.T, store auth.AccountStore) connection {
 	t.Helper()
 	account := newGitHubAccount()
 	account.Host = "github.example.com"
 	return connect(t, store, newConnect(l.session, account))
 }
 
-func (l linked) connection() auth.GitHubConnection {
-	return auth.GitHubConnection{Link: l.link, Token: &l.token}
+func (l linked) connection() connection {
+	return connection{Link: l.link, Token: &l.token}
 }
 
 // requireUnchanged fails the test unless everything of the user is as it was.
-func (l linked) requireUnchanged(t *testing.T, store auth.Store) {
+func (l linked) requireUnchanged(t *testing.T, store auth.AccountStore) {
 	t.Helper()
 	requireUser(t, store, l.user)
 	requireConnection(t, store, l.connection())
@@ -156,46 +162,51 @@ func (l linked) requireUnchanged(t *testing.T, store auth.Store) {
 }
 
 // requireDisconnected is requireUnchanged for who has no token any more.
-func (l linked) requireDisconnected(t *testing.T, store auth.Store) {
+func (l linked) requireDisconnected(t *testing.T, store auth.AccountStore) {
 	t.Helper()
 	requireUser(t, store, l.user)
-	requireConnection(t, store, auth.GitHubConnection{Link: l.link})
+	requireConnection(t, store, connection{Link: l.link})
 	requireSession(t, store, l.session)
 }
 
 // requireUnlinked fails the test unless nothing is left of the link.
-func (l linked) requireUnlinked(t *testing.T, store auth.Store) {
+func (l linked) requireUnlinked(t *testing.T, store auth.AccountStore) {
 	t.Helper()
 	requireNoLink(t, store, l.link.Account)
 	requireNoConnection(t, store, l.user.ID, l.link.Account.Host)
 }
 
-func requireConnection(t *testing.T, store auth.Store, want auth.GitHubConnection) {
+func requireConnection(t *testing.T, store auth.AccountStore, want connection) {
 	t.Helper()
-	got, err := store.FindGitHubConnection(t.Context(), want.Link.UserID, want.Link.Account.Host)
-	require.NoError(t, err)
-	require.Equal(t, want, got)
+	require.Equal(t, want, findConnection(t, store, want.Link.UserID, want.Link.Account.Host))
 	link, err := store.FindGitHubLink(t.Context(), want.Link.Account)
 	require.NoError(t, err)
 	require.Equal(t, want.Link, link)
 }
 
-func requireNoLink(t *testing.T, store auth.Store, account auth.GitHubAccount) {
+func findConnection(t *testing.T, store auth.AccountStore, userID, host string) connection {
+	t.Helper()
+	link, token, err := store.FindGitHubConnection(t.Context(), userID, host)
+	require.NoError(t, err)
+	return connection{link, token}
+}
+
+func requireNoLink(t *testing.T, store auth.AccountStore, account auth.GitHubAccount) {
 	t.Helper()
 	_, err := store.FindGitHubLink(t.Context(), account)
 	require.ErrorIs(t, err, auth.ErrNotFound, "there is a link of %v", account)
 }
 
-func requireNoConnection(t *testing.T, store auth.Store, userID, host string) {
+func requireNoConnection(t *testing.T, store auth.AccountStore, userID, host string) {
 	t.Helper()
-	_, err := store.FindGitHubConnection(t.Context(), userID, host)
+	_, _, err := store.FindGitHubConnection(t.Context(), userID, host)
 	require.ErrorIs(t, err, auth.ErrNotFound, "user %q has a link to %q", userID, host)
 }
 
 // hasConnection reports whether the user has a link to the host and a token for
 // it, and fails the test if the store does not say.
-func hasConnection(t *testing.T, store auth.Store, userID, host string) (link, token bool) {
+func hasConnection(t *testing.T, store auth.AccountStore, userID, host string) (link, token bool) {
 	t.Helper()
-	have, err := store.FindGitHubConnection(t.Context(), userID, host)
-	return wasFound(t, err), have.Token != nil
+	_, found, err := store.FindGitHubConnection(t.Context(), userID, host)
+	return wasFound(t, err), found != nil
 }

@@ -9,22 +9,25 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var admissionPromises = []promise{
-	{"signing in, connecting and renewing move the admission on", admissionMovesOn},
+var admissionPromises = []promise[auth.AccountStore]{
 	{"who was not admitted by GitHub never is", nobodyElseAdmitted},
-	{"a reset user was not admitted by GitHub", resetForgetsAdmission},
-	{"what is refused moves no admission on", refusalKeepsAdmission},
 	{"renewing a link writes what GitHub says", renewLink},
 	{"an account that is not the user's is not renewed", renewOnlyOwnLink},
 }
 
+var admissionPromisesOfUsers = []promise[auth.Store]{
+	{"signing in, connecting and renewing move the admission on", admissionMovesOn},
+	{"a reset user was not admitted by GitHub", resetForgetsAdmission},
+	{"what is refused moves no admission on", refusalKeepsAdmission},
+}
+
 // newAdmitted signs somebody new in with GitHub whom its rules let in.
-func newAdmitted(t *testing.T, store auth.Store) linked {
+func newAdmitted(t *testing.T, store auth.AccountStore) linked {
 	t.Helper()
 	user := newUser()
 	user.AdmittedAt = now
 	a := signUp(t, store, firstSignIn(user))
-	if store.KeepsUsers() {
+	if usersOf(store) != nil {
 		require.Equal(t, now, a.user.AdmittedAt)
 	}
 	requireUser(t, store, a.user)
@@ -58,7 +61,7 @@ func admissionMovesOn(t *testing.T, store auth.Store) {
 	requireUser(t, store, user)
 }
 
-func nobodyElseAdmitted(t *testing.T, store auth.Store) {
+func nobodyElseAdmitted(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	connect(t, store, newConnect(a.session, newGitHubAccount()))
 	requireUser(t, store, a.user)
@@ -75,9 +78,7 @@ func resetForgetsAdmission(t *testing.T, store auth.Store) {
 	require.NoError(t, err)
 	a.user.AdmittedAt = time.Time{}
 	require.Equal(t, a.user, user)
-	credential, err := store.FindKey(t.Context(), key.ID)
-	require.NoError(t, err)
-	require.Equal(t, auth.Credential{Key: key, User: a.user}, credential)
+	requireKeyOf(t, store, key, a.user)
 }
 
 func refusalKeepsAdmission(t *testing.T, store auth.Store) {
@@ -99,7 +100,7 @@ func refusalKeepsAdmission(t *testing.T, store auth.Store) {
 	requireUser(t, store, changed(a.user, disable))
 }
 
-func renewLink(t *testing.T, store auth.Store) {
+func renewLink(t *testing.T, store auth.AccountStore) {
 	a := newAdmitted(t, store)
 	for range 2 { // the same again is no change, and no error
 		renewed := a.renewed(refusedAt)
@@ -110,13 +111,13 @@ func renewLink(t *testing.T, store auth.Store) {
 		require.NoError(t, store.UpdateGitHubLink(t.Context(), renewed))
 		a.requireUnchanged(t, store)
 	}
-	_, err := store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost)
+	_, err := store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost, "")
 	require.NoError(t, err)
 	require.NoError(t, store.UpdateGitHubLink(t.Context(), a.link))
 	a.requireDisconnected(t, store)
 }
 
-func renewOnlyOwnLink(t *testing.T, store auth.Store) {
+func renewOnlyOwnLink(t *testing.T, store auth.AccountStore) {
 	a, b := newAdmitted(t, store), newAdmitted(t, store)
 	others := a.renewed(refusedAt)
 	others.Account = b.link.Account

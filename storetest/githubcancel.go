@@ -11,10 +11,10 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var githubCancelPromises = []promise{
+var githubCancelPromises = []promise[auth.AccountStore]{
 	{"a call whose context is done changes nothing", githubCancelledBefore},
 	{"a call whose context is done says so before anything else", githubCancelledFirst},
-	{"a call whose context ends meanwhile does everything or nothing", githubCancelledDuring(interruptedGitHub)},
+	{"a call whose context ends meanwhile does everything or nothing", githubCancelledDuring},
 }
 
 // githubDraft is what no store has yet: a first sign-in, another account, and a
@@ -32,78 +32,88 @@ func newGitHubDraft(own linked) githubDraft {
 	return githubDraft{firstSignIn(newUser()), account, newKey(own.user), unique("state")}
 }
 
-// githubMethods calls each method, so that it would succeed. What it reads and
-// changes is own, and what it adds is of the draft.
-var githubMethods = map[string]func(ctx context.Context, store auth.Store, own linked, draft githubDraft) error{
-	"ConsumeState": func(ctx context.Context, store auth.Store, _ linked, draft githubDraft) error {
+// githubMethod is a [method] of the records about GitHub.
+type githubMethod[S any] = func(ctx context.Context, store S, own linked, draft githubDraft) error
+
+// githubMethodsOf returns calls of all methods about GitHub that the store has.
+func githubMethodsOf(store auth.AccountStore) map[string]githubMethod[auth.AccountStore] {
+	return withUserMethods(store, githubMethods, githubUserMethods)
+}
+
+var githubUserMethods = map[string]githubMethod[auth.UserStore]{
+	"ResetUser": func(ctx context.Context, users auth.UserStore, own linked, draft githubDraft) error {
+		_, _, err := users.ResetUser(ctx, own.user.ID, auth.UserChange{}, draft.key)
+		return err
+	},
+	"DeleteUser": func(ctx context.Context, users auth.UserStore, own linked, _ githubDraft) error {
+		_, err := users.DeleteUser(ctx, own.user.ID)
+		return err
+	},
+}
+
+var githubMethods = map[string]githubMethod[auth.AccountStore]{
+	"ConsumeState": func(ctx context.Context, store auth.AccountStore, _ linked, draft githubDraft) error {
 		return store.ConsumeState(ctx, draft.state, now)
 	},
-	"PruneStates": func(ctx context.Context, store auth.Store, _ linked, _ githubDraft) error {
+	"PruneStates": func(ctx context.Context, store auth.AccountStore, _ linked, _ githubDraft) error {
 		_, err := store.PruneStates(ctx, now, math.MaxInt)
 		return err
 	},
-	"FindGitHubLink": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
+	"FindGitHubLink": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
 		_, err := store.FindGitHubLink(ctx, own.link.Account)
 		return err
 	},
-	"FindGitHubConnection": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
-		_, err := store.FindGitHubConnection(ctx, own.user.ID, githubHost)
+	"FindGitHubConnection": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
+		_, _, err := store.FindGitHubConnection(ctx, own.user.ID, githubHost)
 		return err
 	},
-	"SignInGitHub": func(ctx context.Context, store auth.Store, _ linked, draft githubDraft) error {
+	"SignInGitHub": func(ctx context.Context, store auth.AccountStore, _ linked, draft githubDraft) error {
 		_, _, err := store.SignInGitHub(ctx, asKept(store, draft.first))
 		return err
 	},
-	"SignInGitHub, later": func(ctx context.Context, store auth.Store, own linked, draft githubDraft) error {
+	"SignInGitHub, later": func(ctx context.Context, store auth.AccountStore, own linked, draft githubDraft) error {
 		signIn := own.nextSignIn()
 		signIn.Session.ID = draft.first.Session.ID
 		_, _, err := store.SignInGitHub(ctx, signIn)
 		return err
 	},
-	"ConnectGitHub": func(ctx context.Context, store auth.Store, own linked, draft githubDraft) error {
+	"ConnectGitHub": func(ctx context.Context, store auth.AccountStore, own linked, draft githubDraft) error {
 		return store.ConnectGitHub(ctx, newConnect(own.session, draft.account))
 	},
-	"UpdateGitHubLink": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
+	"UpdateGitHubLink": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
 		return store.UpdateGitHubLink(ctx, own.renewed(refusedAt))
 	},
-	"LeaseGitHubToken": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
+	"LeaseGitHubToken": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
 		_, err := store.LeaseGitHubToken(ctx, own.user.ID, githubHost, own.token.Version, now, latest)
 		return err
 	},
-	"ReplaceGitHubToken": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
+	"ReplaceGitHubToken": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
 		return store.ReplaceGitHubToken(ctx, newToken(own.link), own.token.Version)
 	},
-	"DeleteGitHubToken": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
-		_, err := store.DeleteGitHubToken(ctx, own.user.ID, githubHost)
+	"DeleteGitHubToken": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
+		_, err := store.DeleteGitHubToken(ctx, own.user.ID, githubHost, "")
 		return err
 	},
-	"DropGitHubToken": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
-		return store.DropGitHubToken(ctx, own.user.ID, githubHost, own.token.Version)
-	},
-	"UnlinkGitHub": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
-		_, err := store.UnlinkGitHub(ctx, own.user.ID, githubHost, now)
+	"DeleteGitHubToken, of a version": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
+		_, err := store.DeleteGitHubToken(ctx, own.user.ID, githubHost, own.token.Version)
 		return err
 	},
-	"ResetUser": func(ctx context.Context, store auth.Store, own linked, draft githubDraft) error {
-		_, _, err := store.ResetUser(ctx, own.user.ID, auth.UserChange{}, draft.key)
-		return err
-	},
-	"DeleteUser": func(ctx context.Context, store auth.Store, own linked, _ githubDraft) error {
-		_, err := store.DeleteUser(ctx, own.user.ID)
+	"UnlinkGitHub": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
+		_, _, err := store.UnlinkGitHub(ctx, own.user.ID, githubHost, now)
 		return err
 	},
 }
 
 // newUnlinkable signs somebody in who could do without GitHub.
-func newUnlinkable(t *testing.T, store auth.Store) linked {
+func newUnlinkable(t *testing.T, store auth.AccountStore) linked {
 	t.Helper()
 	a := newAdmitted(t, store)
 	addKey(t, store, a.user, time.Time{})
 	return a
 }
 
-func githubCancelledBefore(t *testing.T, store auth.Store) {
-	for name, call := range githubMethods {
+func githubCancelledBefore(t *testing.T, store auth.AccountStore) {
+	for name, call := range githubMethodsOf(store) {
 		t.Run(name, func(t *testing.T) {
 			own := newUnlinkable(t, store)
 			draft := newGitHubDraft(own)
@@ -124,8 +134,8 @@ func githubCancelledBefore(t *testing.T, store auth.Store) {
 }
 
 // githubCancelledFirst calls the methods with what they would refuse.
-func githubCancelledFirst(t *testing.T, store auth.Store) {
-	for name, call := range githubMethods {
+func githubCancelledFirst(t *testing.T, store auth.AccountStore) {
+	for name, call := range githubMethodsOf(store) {
 		t.Run(name, func(t *testing.T) {
 			first := firstSignIn(newUser())
 			unknown := linked{*first.NewUser, first.Link, *first.Token, first.Session}
@@ -137,45 +147,57 @@ func githubCancelledFirst(t *testing.T, store auth.Store) {
 	}
 }
 
-// githubSigns are as signs are.
-type githubSigns = func(t *testing.T, store auth.Store, own linked, draft githubDraft) []bool
+// githubSigns are [signs] of the records about GitHub.
+type githubSigns[S any] = func(t *testing.T, store S, own linked, draft githubDraft) []bool
 
-// interruptedGitHub are the methods that change more than one thing, as
-// interrupted are.
-var interruptedGitHub = map[string]githubSigns{
-	"SignInGitHub": func(t *testing.T, store auth.Store, _ linked, draft githubDraft) []bool {
-		link, token := hasConnection(t, store, draft.first.NewUser.ID, githubHost)
-		return []bool{
-			hasUser(t, store, draft.first.NewUser.ID), hasSession(t, store, draft.first.Session.ID),
-			hasLink(t, store, draft.first.Link.Account), link, token,
+// interruptedGitHub are the methods of every store that change more than one thing, with
+// their signs.
+var interruptedGitHub = map[string]githubSigns[auth.AccountStore]{
+	"SignInGitHub": func(t *testing.T, store auth.AccountStore, _ linked, draft githubDraft) []bool {
+		link, token := hasConnection(t, store, draft.first.Link.UserID, githubHost)
+		signs := []bool{
+			hasSession(t, store, draft.first.Session.ID), hasLink(t, store, draft.first.Link.Account), link, token,
 		}
+		if users := usersOf(store); users != nil {
+			signs = append(signs, hasUser(t, users, draft.first.NewUser.ID))
+		}
+		return signs
 	},
-	"SignInGitHub, later": func(t *testing.T, store auth.Store, own linked, draft githubDraft) []bool {
-		user, err := store.FindUser(t.Context(), own.user.ID)
-		require.NoError(t, err)
-		have, err := store.FindGitHubConnection(t.Context(), own.user.ID, githubHost)
-		require.NoError(t, err)
-		return []bool{
-			user.LastLogin.Equal(refusedAt), hasSession(t, store, draft.first.Session.ID),
+	"SignInGitHub, later": func(t *testing.T, store auth.AccountStore, own linked, draft githubDraft) []bool {
+		have := findConnection(t, store, own.user.ID, githubHost)
+		signs := []bool{
+			hasSession(t, store, draft.first.Session.ID),
 			have.Link.SeenAt.Equal(refusedAt), have.Token.Version != own.token.Version,
-			user.AdmittedAt.Equal(refusedAt),
 		}
+		if users := usersOf(store); users != nil {
+			user, err := users.FindUser(t.Context(), own.user.ID)
+			require.NoError(t, err)
+			signs = append(signs, user.LastLogin.Equal(refusedAt), user.AdmittedAt.Equal(refusedAt))
+		}
+		return signs
 	},
-	"UpdateGitHubLink": func(t *testing.T, store auth.Store, own linked, _ githubDraft) []bool {
-		user, err := store.FindUser(t.Context(), own.user.ID)
-		require.NoError(t, err)
-		have, err := store.FindGitHubConnection(t.Context(), own.user.ID, githubHost)
-		require.NoError(t, err)
-		return []bool{user.AdmittedAt.Equal(refusedAt), have.Link.SeenAt.Equal(refusedAt)}
+	"UpdateGitHubLink": func(t *testing.T, store auth.AccountStore, own linked, _ githubDraft) []bool {
+		signs := []bool{findConnection(t, store, own.user.ID, githubHost).Link.SeenAt.Equal(refusedAt)}
+		if users := usersOf(store); users != nil {
+			user, err := users.FindUser(t.Context(), own.user.ID)
+			require.NoError(t, err)
+			signs = append(signs, user.AdmittedAt.Equal(refusedAt))
+		}
+		return signs
 	},
-	"ConnectGitHub": func(t *testing.T, store auth.Store, own linked, draft githubDraft) []bool {
+	"ConnectGitHub": func(t *testing.T, store auth.AccountStore, own linked, draft githubDraft) []bool {
 		link, token := hasConnection(t, store, own.user.ID, draft.account.Host)
 		return []bool{hasLink(t, store, draft.account), link, token}
 	},
-	"UnlinkGitHub": func(t *testing.T, store auth.Store, own linked, _ githubDraft) []bool {
+	"UnlinkGitHub": func(t *testing.T, store auth.AccountStore, own linked, _ githubDraft) []bool {
 		link, token := hasConnection(t, store, own.user.ID, githubHost)
 		return []bool{!hasLink(t, store, own.link.Account), !link, !token}
 	},
+}
+
+// interruptedGitHubUsers are the methods of a UserStore that change more than one thing about
+// GitHub, with their signs.
+var interruptedGitHubUsers = map[string]githubSigns[auth.Store]{
 	"ResetUser": func(t *testing.T, store auth.Store, own linked, draft githubDraft) []bool {
 		link, token := hasConnection(t, store, own.user.ID, githubHost)
 		return []bool{
@@ -192,33 +214,31 @@ var interruptedGitHub = map[string]githubSigns{
 	},
 }
 
-func hasLink(t *testing.T, store auth.Store, account auth.GitHubAccount) bool {
+func hasLink(t *testing.T, store auth.AccountStore, account auth.GitHubAccount) bool {
 	t.Helper()
 	_, err := store.FindGitHubLink(t.Context(), account)
 	return wasFound(t, err)
 }
 
-// githubCancelledDuring returns a test of these methods.
-func githubCancelledDuring(interrupted map[string]githubSigns) func(t *testing.T, store auth.Store) {
+func githubCancelledDuring(t *testing.T, store auth.AccountStore) {
 	type records struct {
 		own   linked
 		draft githubDraft
 	}
-	return func(t *testing.T, store auth.Store) {
-		for name, signs := range interrupted {
-			t.Run(name, func(t *testing.T) {
-				for range rounds(t) {
-					interrupt(t,
-						func() records {
-							own := newUnlinkable(t, store)
-							return records{own, newGitHubDraft(own)}
-						},
-						func(ctx context.Context, r records) error { return githubMethods[name](ctx, store, r.own, r.draft) },
-						func(r records) []bool { return signs(t, store, r.own, r.draft) },
-					)
-				}
-				newLinked(t, store) // the store still works
-			})
-		}
+	methods := githubMethodsOf(store)
+	for name, signs := range withUserSigns(store, interruptedGitHub, interruptedGitHubUsers) {
+		t.Run(name, func(t *testing.T) {
+			for range rounds(t) {
+				interrupt(t,
+					func() records {
+						own := newUnlinkable(t, store)
+						return records{own, newGitHubDraft(own)}
+					},
+					func(ctx context.Context, r records) error { return methods[name](ctx, store, r.own, r.draft) },
+					func(r records) []bool { return signs(t, store, r.own, r.draft) },
+				)
+			}
+			newLinked(t, store) // the store still works
+		})
 	}
 }

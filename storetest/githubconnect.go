@@ -9,17 +9,20 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var githubConnectPromises = []promise{
+var githubConnectPromises = []promise[auth.AccountStore]{
 	{"connecting stores the link and the token", connectStoresBoth},
 	{"connecting again renews the link and the token", connectedAgain},
 	{"any session connects, to its last microsecond", anySessionConnects},
 	{"a connection that is refused changes nothing", refusedConnect},
-	{"a disabled user connects nothing", disabledConnect},
 	{"a session that was ended connects nothing", endedSessionConnects},
+}
+
+var githubConnectPromisesOfUsers = []promise[auth.Store]{
+	{"a disabled user connects nothing", disabledConnect},
 	{"who was reset connects nothing with an old session", resetConnect},
 }
 
-func connectStoresBoth(t *testing.T, store auth.Store) {
+func connectStoresBoth(t *testing.T, store auth.AccountStore) {
 	a, other := newAccount(t, store), newLinked(t, store)
 	have := connect(t, store, newConnect(a.session, newGitHubAccount()))
 	requireConnection(t, store, have)
@@ -32,7 +35,7 @@ func connectStoresBoth(t *testing.T, store auth.Store) {
 	require.Equal(t, a.user.ID, user.ID)
 }
 
-func connectedAgain(t *testing.T, store auth.Store) {
+func connectedAgain(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	for range 3 {
 		again := newConnect(a.session, a.link.Account)
@@ -44,7 +47,7 @@ func connectedAgain(t *testing.T, store auth.Store) {
 		a.link, a.token = again.Link, again.Token
 		a.requireUnchanged(t, store)
 	}
-	_, err := store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost)
+	_, err := store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost, "")
 	require.NoError(t, err)
 	again := newConnect(a.session, a.link.Account)
 	connect(t, store, again) // the first token once more
@@ -53,7 +56,7 @@ func connectedAgain(t *testing.T, store auth.Store) {
 	a.requireUnchanged(t, store)
 }
 
-func anySessionConnects(t *testing.T, store auth.Store) {
+func anySessionConnects(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for _, session := range []auth.Session{newSession(a.key), newHostSession(a.user), newGitHubSession(a.user)} {
 		session = openSession(t, store, session)
@@ -119,7 +122,7 @@ var connectRefusalsOfLinked = []struct {
 		func(c *auth.GitHubConnectWrite) { c.TokenVersion = unique("version") }},
 }
 
-func refusedConnect(t *testing.T, store auth.Store) {
+func refusedConnect(t *testing.T, store auth.AccountStore) {
 	for _, test := range connectRefusals {
 		t.Run(test.name, func(t *testing.T) {
 			own, taken := newAccount(t, store), newLinked(t, store)
@@ -163,7 +166,7 @@ func disabledConnect(t *testing.T, store auth.Store) {
 	requireNoConnection(t, store, a.user.ID, githubHost)
 }
 
-func endedSessionConnects(t *testing.T, store auth.Store) {
+func endedSessionConnects(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	require.NoError(t, store.RevokeSession(t.Context(), a.session.ID))
 	refused := newConnect(a.session, newGitHubAccount())

@@ -15,7 +15,7 @@ func signInRacingUnlink(t *testing.T, store auth.Store) {
 		a := newUnlinkable(t, store)
 		errs := race(contenders, func(i int) error {
 			if i == contenders/2 {
-				_, err := store.UnlinkGitHub(t.Context(), a.user.ID, githubHost, now)
+				_, _, err := store.UnlinkGitHub(t.Context(), a.user.ID, githubHost, now)
 				return err
 			}
 			signIn := a.nextSignIn()
@@ -71,7 +71,7 @@ func signInsRacingTheirEnd(t *testing.T, store auth.Store) {
 }
 
 // requireNoSignInOutlasts is requireNoneOutlasts for sign-ins with GitHub.
-func requireNoSignInOutlasts(t *testing.T, store auth.Store, a linked, refused []error, end func() error) {
+func requireNoSignInOutlasts(t *testing.T, store auth.AccountStore, a linked, refused []error, end func() error) {
 	t.Helper()
 	signIns := make([]auth.GitHubSignInWrite, contenders)
 	for i := range signIns {
@@ -95,54 +95,66 @@ func requireNoSignInOutlasts(t *testing.T, store auth.Store, a linked, refused [
 	}
 }
 
-// connectEnds are the verbs after which a session connects nothing.
-var connectEnds = map[string]struct {
-	end     func(ctx context.Context, store auth.Store, a account) error
-	unlinks bool // what was connected before too
-	ofUsers bool // is a verb that only a store with users has
-}{
-	"signing out": {func(ctx context.Context, store auth.Store, a account) error {
-		return store.RevokeSession(ctx, a.session.ID)
-	}, false, false},
-	"ending all sessions": {func(ctx context.Context, store auth.Store, a account) error {
-		_, err := store.RevokeUserSessions(ctx, a.user.ID, now)
-		return err
-	}, false, false},
-	"revoking the key": {func(ctx context.Context, store auth.Store, a account) error {
-		return store.RevokeKey(ctx, a.key.ID)
-	}, false, false},
-	"disabling the user": {func(ctx context.Context, store auth.Store, a account) error {
-		_, err := store.UpdateUser(ctx, a.user.ID, disable)
-		return err
-	}, false, true},
-	"resetting the user": {func(ctx context.Context, store auth.Store, a account) error {
-		_, _, err := store.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
-		return err
-	}, true, true},
-	"deleting the user": {func(ctx context.Context, store auth.Store, a account) error {
-		_, err := store.DeleteUser(ctx, a.user.ID)
-		return err
-	}, true, true},
+// connectEnd is a call of S after which a session connects nothing.
+type connectEnd[S any] struct {
+	end     func(ctx context.Context, store S, a account) error
+	unlinks bool // also what was connected before
 }
 
-func connectRacingItsEnd(t *testing.T, store auth.Store) {
+// connectEnds are the calls that every store has.
+var connectEnds = map[string]connectEnd[auth.AccountStore]{
+	"signing out": {func(ctx context.Context, store auth.AccountStore, a account) error {
+		return store.RevokeSession(ctx, a.session.ID)
+	}, false},
+	"ending all sessions": {func(ctx context.Context, store auth.AccountStore, a account) error {
+		_, err := store.RevokeUserSessions(ctx, a.user.ID, now)
+		return err
+	}, false},
+	"revoking the key": {func(ctx context.Context, store auth.AccountStore, a account) error {
+		return store.RevokeKey(ctx, a.key.ID)
+	}, false},
+}
+
+// userConnectEnds are the calls that only a store with users has.
+var userConnectEnds = map[string]connectEnd[auth.UserStore]{
+	"disabling the user": {func(ctx context.Context, users auth.UserStore, a account) error {
+		_, err := users.UpdateUser(ctx, a.user.ID, disable)
+		return err
+	}, false},
+	"resetting the user": {func(ctx context.Context, users auth.UserStore, a account) error {
+		_, _, err := users.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
+		return err
+	}, true},
+	"deleting the user": {func(ctx context.Context, users auth.UserStore, a account) error {
+		_, err := users.DeleteUser(ctx, a.user.ID)
+		return err
+	}, true},
+}
+
+func connectRacingItsEnd(t *testing.T, store auth.AccountStore) {
 	for name, test := range connectEnds {
-		if test.ofUsers && !store.KeepsUsers() {
-			continue
+		t.Run(name, func(t *testing.T) { requireEndsConnecting(t, store, store, test) })
+	}
+	if users := usersOf(store); users != nil {
+		for name, test := range userConnectEnds {
+			t.Run(name, func(t *testing.T) { requireEndsConnecting(t, store, users, test) })
 		}
-		t.Run(name, func(t *testing.T) {
-			for range rounds(t) {
-				a := newAccount(t, store)
-				requireNoneConnectsLate(t, store, a, test.unlinks, func() error { return test.end(t.Context(), store, a) })
-			}
-		})
+	}
+}
+
+// requireEndsConnecting races connections with the call, which is of the store or its users.
+func requireEndsConnecting[S any](t *testing.T, store auth.AccountStore, of S, test connectEnd[S]) {
+	t.Helper()
+	for range rounds(t) {
+		a := newAccount(t, store)
+		requireNoneConnectsLate(t, store, a, test.unlinks, func() error { return test.end(t.Context(), of, a) })
 	}
 }
 
 // requireNoneConnectsLate connects accounts of several hosts while end is at
 // work, and looks at what is connected as soon as that is over: what is not to be
 // seen then must not have been done later.
-func requireNoneConnectsLate(t *testing.T, store auth.Store, a account, unlinks bool, end func() error) {
+func requireNoneConnectsLate(t *testing.T, store auth.AccountStore, a account, unlinks bool, end func() error) {
 	t.Helper()
 	connects, seen := make([]auth.GitHubConnectWrite, contenders), make([]error, contenders)
 	for i := range connects {

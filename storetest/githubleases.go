@@ -10,32 +10,35 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var leasePromises = []promise{
+var leasePromises = []promise[auth.AccountStore]{
 	{"a token is leased to one, and stays as it is", leasedToOne},
 	{"a lease ends at its time", leaseEnds},
 	{"a lease of no time keeps nobody out", leaseOfNoTime},
 	{"a lease ends with every write of the token", leaseEndsWithWrite},
-	{"a lease stays where the token is not written", leaseStays},
 	{"leases are of one token each", leasesApart},
 	{"of several leases at once one is given", racingLeases},
+}
+
+var leasePromisesOfUsers = []promise[auth.Store]{
+	{"a lease stays where the token is not written", leaseStays},
 }
 
 const leaseTime = time.Minute
 
 // lease leases the token at this time, for leaseTime.
-func lease(t *testing.T, store auth.Store, token auth.GitHubToken, at time.Time) (bool, error) {
+func lease(t *testing.T, store auth.AccountStore, token auth.GitHubToken, at time.Time) (bool, error) {
 	t.Helper()
 	return store.LeaseGitHubToken(t.Context(), token.UserID, token.Account.Host, token.Version, at, at.Add(leaseTime))
 }
 
-func requireLease(t *testing.T, store auth.Store, want bool, token auth.GitHubToken, at time.Time) {
+func requireLease(t *testing.T, store auth.AccountStore, want bool, token auth.GitHubToken, at time.Time) {
 	t.Helper()
 	leased, err := lease(t, store, token, at)
 	require.NoError(t, err)
 	require.Equal(t, want, leased)
 }
 
-func leasedToOne(t *testing.T, store auth.Store) {
+func leasedToOne(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	requireLease(t, store, true, a.token, now)
 	requireLease(t, store, false, a.token, now)
@@ -43,7 +46,7 @@ func leasedToOne(t *testing.T, store auth.Store) {
 	a.requireUnchanged(t, store)
 }
 
-func leaseEnds(t *testing.T, store auth.Store) {
+func leaseEnds(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	for _, at := range []time.Time{now, now.Add(999), now.In(time.FixedZone("east", 3600))} {
 		requireLease(t, store, true, a.token, at)
@@ -59,7 +62,7 @@ func leaseEnds(t *testing.T, store auth.Store) {
 
 // leaseOfNoTime finds a store that takes a row which a lease does not change for
 // one that another caller holds.
-func leaseOfNoTime(t *testing.T, store auth.Store) {
+func leaseOfNoTime(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	for range 3 {
 		for _, until := range []time.Time{now, now.Add(-time.Hour)} {
@@ -75,7 +78,7 @@ func leaseOfNoTime(t *testing.T, store auth.Store) {
 }
 
 // replace puts another token in the place of this one, and returns it.
-func replace(t *testing.T, store auth.Store, old auth.GitHubToken) auth.GitHubToken {
+func replace(t *testing.T, store auth.AccountStore, old auth.GitHubToken) auth.GitHubToken {
 	t.Helper()
 	fresh := old
 	fresh.Version, fresh.Sealed = unique("Version"), []byte(unique("sealed"))
@@ -83,7 +86,7 @@ func replace(t *testing.T, store auth.Store, old auth.GitHubToken) auth.GitHubTo
 	return fresh
 }
 
-func leaseEndsWithWrite(t *testing.T, store auth.Store) {
+func leaseEndsWithWrite(t *testing.T, store auth.AccountStore) {
 	for name, write := range map[string]func(t *testing.T, a linked) auth.GitHubToken{
 		"replace": func(t *testing.T, a linked) auth.GitHubToken { return replace(t, store, a.token) },
 		"connect": func(t *testing.T, a linked) auth.GitHubToken {
@@ -101,8 +104,8 @@ func leaseEndsWithWrite(t *testing.T, store auth.Store) {
 			require.NoError(t, deleteToken(t, store, a.token))
 			return *connect(t, store, newConnect(a.session, a.link.Account)).Token
 		},
-		"drop and connect": func(t *testing.T, a linked) auth.GitHubToken {
-			require.NoError(t, tokenVerbs["drop"](t, store, a.token))
+		"delete the version and connect": func(t *testing.T, a linked) auth.GitHubToken {
+			require.NoError(t, tokenVerbs["delete"](t, store, a.token))
 			return *connect(t, store, newConnect(a.session, a.link.Account)).Token
 		},
 	} {
@@ -132,12 +135,11 @@ func leaseStays(t *testing.T, store auth.Store) {
 	requireNoToken(t, store, wrong)
 	update(t, store, a.user.ID, disable)
 	update(t, store, a.user.ID, enable)
-	_, err = store.FindGitHubConnection(t.Context(), a.user.ID, githubHost)
-	require.NoError(t, err)
+	findConnection(t, store, a.user.ID, githubHost)
 	requireLease(t, store, false, a.token, now)
 }
 
-func leasesApart(t *testing.T, store auth.Store) {
+func leasesApart(t *testing.T, store auth.AccountStore) {
 	a, other := newLinked(t, store), newLinked(t, store)
 	elsewhere := a.connectElsewhere(t, store)
 	for _, token := range []auth.GitHubToken{a.token, *elsewhere.Token, other.token} {
@@ -148,7 +150,7 @@ func leasesApart(t *testing.T, store auth.Store) {
 	requireLease(t, store, false, other.token, now)
 }
 
-func racingLeases(t *testing.T, store auth.Store) {
+func racingLeases(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	for round := range rounds(t) {
 		at := now.Add(time.Duration(round) * leaseTime) // when the one before is over

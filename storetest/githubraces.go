@@ -10,11 +10,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var githubRacePromises = []promise{
-	{"of several first sign-ins of an account at once one makes a user", racingFirstSignIns},
-	{"of several first sign-ins at once with one username one succeeds", racingUsernames},
-	{"of several first sign-ins at once with one e-mail one has it", racingEmails},
-	{"a first sign-in at once with registrations with its e-mail succeeds", racingEmailOfRegistration},
+var githubRacePromises = []promise[auth.AccountStore]{
 	{"of several sign-ins that replace a token one does", racingTokens},
 	{"of several users who connect an account one does", racingUsers},
 	{"of several accounts that a user connects one is", racingAccounts},
@@ -22,9 +18,17 @@ var githubRacePromises = []promise{
 	{"of several calls that unlink an account one does", racingUnlinks},
 	{"of the last two links unlinked at once one stays", racingLastLinks},
 	{"a token that is replaced while it is deleted is gone", replacedWhileDeleted},
+	{"a token that is replaced while its version is deleted is replaced or deleted", replacedWhileVersionDeleted},
+	{"nothing is connected after the end of the session", connectRacingItsEnd},
+}
+
+var githubRacePromisesOfUsers = []promise[auth.Store]{
+	{"of several first sign-ins of an account at once one makes a user", racingFirstSignIns},
+	{"of several first sign-ins at once with one username one succeeds", racingUsernames},
+	{"of several first sign-ins at once with one e-mail one has it", racingEmails},
+	{"a first sign-in at once with registrations with its e-mail succeeds", racingEmailOfRegistration},
 	{"a sign-in at once with unlinking does not link again", signInRacingUnlink},
 	{"a sign-in at once with its end does not outlast it", signInsRacingTheirEnd},
-	{"nothing is connected after the end of the session", connectRacingItsEnd},
 }
 
 // raceFirstSignIns makes first sign-ins at once that have something in common,
@@ -41,7 +45,7 @@ func raceFirstSignIns(t *testing.T, store auth.Store, edit func(*auth.GitHubSign
 		return err
 	})
 	winner := signIns[requireOneWinner(t, errs, want)]
-	requireConnection(t, store, auth.GitHubConnection{Link: winner.Link, Token: winner.Token})
+	requireConnection(t, store, connection{Link: winner.Link, Token: winner.Token})
 	for _, signIn := range signIns {
 		won := signIn.NewUser.ID == winner.NewUser.ID
 		require.Equal(t, won, hasUser(t, store, signIn.NewUser.ID))
@@ -121,7 +125,7 @@ func racingEmailOfRegistration(t *testing.T, store auth.Store) {
 	}
 }
 
-func racingTokens(t *testing.T, store auth.Store) {
+func racingTokens(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	for range rounds(t) {
 		signIns := make([]auth.GitHubSignInWrite, contenders)
@@ -142,7 +146,7 @@ func racingTokens(t *testing.T, store auth.Store) {
 	}
 }
 
-func racingUsers(t *testing.T, store auth.Store) {
+func racingUsers(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		account := newGitHubAccount()
 		connects := make([]auth.GitHubConnectWrite, contenders)
@@ -158,7 +162,7 @@ func racingUsers(t *testing.T, store auth.Store) {
 	}
 }
 
-func racingAccounts(t *testing.T, store auth.Store) {
+func racingAccounts(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newAccount(t, store)
 		connects := make([]auth.GitHubConnectWrite, contenders)
@@ -176,15 +180,15 @@ func racingAccounts(t *testing.T, store auth.Store) {
 
 // raceConnects makes the connections at once, and fails the test unless one
 // succeeds. It returns which.
-func raceConnects(t *testing.T, store auth.Store, connects []auth.GitHubConnectWrite, others ...error) auth.GitHubConnectWrite {
+func raceConnects(t *testing.T, store auth.AccountStore, connects []auth.GitHubConnectWrite, others ...error) auth.GitHubConnectWrite {
 	t.Helper()
 	errs := race(len(connects), func(i int) error { return store.ConnectGitHub(t.Context(), connects[i]) })
 	winner := connects[requireOneWinner(t, errs, others...)]
-	requireConnection(t, store, auth.GitHubConnection{Link: winner.Link, Token: &winner.Token})
+	requireConnection(t, store, connection{Link: winner.Link, Token: &winner.Token})
 	return winner
 }
 
-func racingTokenWrites(t *testing.T, store auth.Store) {
+func racingTokenWrites(t *testing.T, store auth.AccountStore) {
 	for name, test := range map[string]struct {
 		call  func(ctx context.Context, a linked) error
 		loses error
@@ -198,11 +202,12 @@ func racingTokenWrites(t *testing.T, store auth.Store) {
 			return store.ReplaceGitHubToken(ctx, newToken(a.link), a.token.Version)
 		}, auth.ErrNotFound},
 		"delete": {func(ctx context.Context, a linked) error {
-			_, err := store.DeleteGitHubToken(ctx, a.user.ID, githubHost)
+			_, err := store.DeleteGitHubToken(ctx, a.user.ID, githubHost, "")
 			return err
 		}, auth.ErrNotFound},
-		"drop": {func(ctx context.Context, a linked) error {
-			return store.DropGitHubToken(ctx, a.user.ID, githubHost, a.token.Version)
+		"delete the version": {func(ctx context.Context, a linked) error {
+			_, err := store.DeleteGitHubToken(ctx, a.user.ID, githubHost, a.token.Version)
+			return err
 		}, auth.ErrNotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -215,11 +220,11 @@ func racingTokenWrites(t *testing.T, store auth.Store) {
 	}
 }
 
-func racingUnlinks(t *testing.T, store auth.Store) {
+func racingUnlinks(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newUnlinkable(t, store)
 		errs := race(contenders, func(int) error {
-			_, err := store.UnlinkGitHub(t.Context(), a.user.ID, githubHost, now)
+			_, _, err := store.UnlinkGitHub(t.Context(), a.user.ID, githubHost, now)
 			return err
 		})
 		requireOneWinner(t, errs, auth.ErrNotFound)
@@ -227,22 +232,22 @@ func racingUnlinks(t *testing.T, store auth.Store) {
 	}
 }
 
-func racingLastLinks(t *testing.T, store auth.Store) {
+func racingLastLinks(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newLinked(t, store)
 		elsewhere := a.connectElsewhere(t, store)
 		hosts := []string{githubHost, elsewhere.Link.Account.Host}
 		errs := race(len(hosts), func(i int) error {
-			_, err := store.UnlinkGitHub(t.Context(), a.user.ID, hosts[i], now)
+			_, _, err := store.UnlinkGitHub(t.Context(), a.user.ID, hosts[i], now)
 			return err
 		})
-		stays := []auth.GitHubConnection{a.connection(), elsewhere}[requireOneLoser(t, errs, auth.ErrLastWayIn)]
+		stays := []connection{a.connection(), elsewhere}[requireOneLoser(t, errs, auth.ErrLastWayIn)]
 		requireConnection(t, store, stays)
 	}
 }
 
 // replacedWhileDeleted is a token being refreshed when its user disconnects.
-func replacedWhileDeleted(t *testing.T, store auth.Store) {
+func replacedWhileDeleted(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newLinked(t, store)
 		fresh := newToken(a.link)
@@ -252,7 +257,7 @@ func replacedWhileDeleted(t *testing.T, store auth.Store) {
 			if i == 0 {
 				replaced = store.ReplaceGitHubToken(t.Context(), fresh, a.token.Version)
 			} else {
-				removed, deleted = store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost)
+				removed, deleted = store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost, "")
 			}
 			return nil
 		})
@@ -264,5 +269,27 @@ func replacedWhileDeleted(t *testing.T, store auth.Store) {
 			require.Equal(t, a.token, removed)
 		}
 		a.requireDisconnected(t, store)
+	}
+}
+
+// replacedWhileVersionDeleted is a token being refreshed by one caller while another deletes
+// the token that it read, because GitHub has rejected it.
+func replacedWhileVersionDeleted(t *testing.T, store auth.AccountStore) {
+	for range rounds(t) {
+		a := newLinked(t, store)
+		fresh := newToken(a.link)
+		errs := race(2, func(i int) error {
+			if i == 0 {
+				return store.ReplaceGitHubToken(t.Context(), fresh, a.token.Version)
+			}
+			_, err := store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost, a.token.Version)
+			return err
+		})
+		if requireOneWinner(t, errs, auth.ErrNotFound) == 0 {
+			a.token = fresh
+			a.requireUnchanged(t, store)
+		} else {
+			a.requireDisconnected(t, store)
+		}
 	}
 }

@@ -227,7 +227,7 @@ func refusedLaterSignIn(t *testing.T, store auth.Store) {
 }
 
 // requireRefused fails the test unless the sign-in meets one of the answers.
-func requireRefused(t *testing.T, store auth.Store, signIn auth.GitHubSignInWrite, want []error) {
+func requireRefused(t *testing.T, store auth.AccountStore, signIn auth.GitHubSignInWrite, want []error) {
 	t.Helper()
 	session, user, err := store.SignInGitHub(t.Context(), signIn)
 	requireOneOf(t, err, want...)

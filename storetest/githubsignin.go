@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var githubSignInPromises = []promise{
+var githubSignInPromises = []promise[auth.Store]{
 	{"a first sign-in stores the user, the link, the token and the session", firstSignInStoresAll},
 	{"a sign-in may come without a token", signInWithoutToken},
 	{"a later sign-in renews the link and the token", laterSignIn},
@@ -24,11 +24,15 @@ var githubSignInPromises = []promise{
 	{"a disabled user has no session that GitHub opened", disablingEndsGitHubSessions},
 	{"a user signs in with accounts of several hosts", severalHosts},
 	{"an account of another host is another", sameIDElsewhere},
+}
+
+// githubAccountPromises are about how a store keeps and finds accounts.
+var githubAccountPromises = []promise[auth.AccountStore]{
 	{"numbers of accounts are exact", exactAccountIDs},
 	{"what is unknown is not found", unknownGitHubAccounts},
 }
 
-var githubSuperUserPromises = []promise{
+var githubSuperUserPromises = []promise[auth.Store]{
 	{"a super user who came with GitHub counts as one", githubSuperUserCounts},
 	{"a sign-in with GitHub is no bootstrap", signInBeforeBootstrap},
 }
@@ -178,7 +182,7 @@ func sameIDElsewhere(t *testing.T, store auth.Store) {
 		a := signUp(t, store, first)
 		requireNoLink(t, store, second.Link.Account)
 		requireNoConnection(t, store, a.user.ID, other)
-		_, err := store.DeleteGitHubToken(t.Context(), a.user.ID, other)
+		_, err := store.DeleteGitHubToken(t.Context(), a.user.ID, other, "")
 		require.ErrorIs(t, err, auth.ErrNotFound)
 
 		b := signUp(t, store, second)
@@ -188,7 +192,7 @@ func sameIDElsewhere(t *testing.T, store auth.Store) {
 	})
 }
 
-func exactAccountIDs(t *testing.T, store auth.Store) {
+func exactAccountIDs(t *testing.T, store auth.AccountStore) {
 	host := unique("host")
 	for _, id := range []int64{
 		1, 2, 1 << 31, 1<<31 - 1, 1<<32 + 1, // 32 bits
@@ -203,7 +207,7 @@ func exactAccountIDs(t *testing.T, store auth.Store) {
 	}
 }
 
-func unknownGitHubAccounts(t *testing.T, store auth.Store) {
+func unknownGitHubAccounts(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	requireNoLink(t, store, newGitHubAccount())
 	requireNoConnection(t, store, unique("nobody"), githubHost)

@@ -11,9 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/limits"
 )
 
-var statePromises = []promise{
+var statePromises = []promise[auth.AccountStore]{
 	{"a state is used once", stateUsedOnce},
 	{"an expired state is used until it is pruned", expiredStateUsed},
 	{"of several uses of a state at once one succeeds", racingStates},
@@ -22,7 +23,7 @@ var statePromises = []promise{
 	{"a state that cannot be kept is invalid", invalidState},
 }
 
-var statePrunePromises = []promise{
+var statePrunePromises = []promise[auth.AccountStore]{
 	{"pruning removes what has expired and nothing else", pruneStatesExactly},
 	{"pruning removes as many as it may and no more", pruneStatesToLimit},
 	{"a state used again keeps its time", pruneStateUsedAgain},
@@ -34,34 +35,34 @@ var statePrunePromises = []promise{
 // it.
 var stateKind = kind{
 	name: "states",
-	add: func(t *testing.T, store auth.Store, _ auth.User, expires time.Time) string {
+	add: func(t *testing.T, store auth.AccountStore, _ auth.User, expires time.Time) string {
 		t.Helper()
 		return useState(t, store, expires)
 	},
-	prune: func(store auth.Store, ctx context.Context, expired time.Time, limit int) (int, error) {
+	prune: func(store auth.AccountStore, ctx context.Context, expired time.Time, limit int) (int, error) {
 		return store.PruneStates(ctx, expired, limit)
 	},
 }
 
 // ofStates returns a test of states.
-func ofStates(test func(t *testing.T, store auth.Store, kind kind)) func(t *testing.T, store auth.Store) {
-	return func(t *testing.T, store auth.Store) { test(t, store, stateKind) }
+func ofStates(test func(t *testing.T, store auth.AccountStore, kind kind)) func(t *testing.T, store auth.AccountStore) {
+	return func(t *testing.T, store auth.AccountStore) { test(t, store, stateKind) }
 }
 
 // useState uses a new state.
-func useState(t *testing.T, store auth.Store, expires time.Time) (id string) {
+func useState(t *testing.T, store auth.AccountStore, expires time.Time) (id string) {
 	t.Helper()
 	id = unique("state")
 	require.NoError(t, store.ConsumeState(t.Context(), id, expires))
 	return id
 }
 
-func requireUsed(t *testing.T, store auth.Store, id string) {
+func requireUsed(t *testing.T, store auth.AccountStore, id string) {
 	t.Helper()
 	require.ErrorIs(t, store.ConsumeState(t.Context(), id, latest), auth.ErrExists)
 }
 
-func stateUsedOnce(t *testing.T, store auth.Store) {
+func stateUsedOnce(t *testing.T, store auth.AccountStore) {
 	id := useState(t, store, now)
 	for range 3 {
 		requireUsed(t, store, id)
@@ -69,11 +70,11 @@ func stateUsedOnce(t *testing.T, store auth.Store) {
 	useState(t, store, now)
 }
 
-func expiredStateUsed(t *testing.T, store auth.Store) {
+func expiredStateUsed(t *testing.T, store auth.AccountStore) {
 	requireUsed(t, store, useState(t, store, earliest))
 }
 
-func racingStates(t *testing.T, store auth.Store) {
+func racingStates(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		id := unique("state")
 		errs := race(contenders, func(int) error { return store.ConsumeState(t.Context(), id, now) })
@@ -81,7 +82,7 @@ func racingStates(t *testing.T, store auth.Store) {
 	}
 }
 
-func lookalikeStates(t *testing.T, store auth.Store) {
+func lookalikeStates(t *testing.T, store auth.AccountStore) {
 	apart(t, slices.Concat(foldedTwins, lookalikes), func(t *testing.T, one, other string) {
 		for _, id := range []string{one, other} {
 			require.NoError(t, store.ConsumeState(t.Context(), id, now))
@@ -90,15 +91,15 @@ func lookalikeStates(t *testing.T, store auth.Store) {
 	})
 }
 
-func longestState(t *testing.T, store auth.Store) {
+func longestState(t *testing.T, store auth.AccountStore) {
 	for _, what := range []string{"x", "漢", "🦆"} {
-		id := fill(unique(""), what, auth.MaxIDLength)
+		id := fill(unique(""), what, limits.ID)
 		require.NoError(t, store.ConsumeState(t.Context(), id, latest))
 		requireUsed(t, store, id)
 	}
 }
 
-func pruneStatesExactly(t *testing.T, store auth.Store) {
+func pruneStatesExactly(t *testing.T, store auth.AccountStore) {
 	for _, at := range []time.Time{now, now.Add(999), now.In(time.FixedZone("east", 3600))} {
 		var expired, unexpired []string
 		for _, expires := range expiredNow {
@@ -118,7 +119,7 @@ func pruneStatesExactly(t *testing.T, store auth.Store) {
 	stateKind.requirePruned(t, store, 0, now, math.MaxInt)
 }
 
-func pruneStatesToLimit(t *testing.T, store auth.Store) {
+func pruneStatesToLimit(t *testing.T, store auth.AccountStore) {
 	for range 5 {
 		useState(t, store, now)
 	}
@@ -131,7 +132,7 @@ func pruneStatesToLimit(t *testing.T, store auth.Store) {
 	requireUsed(t, store, unexpired)
 }
 
-func pruneStateUsedAgain(t *testing.T, store auth.Store) {
+func pruneStateUsedAgain(t *testing.T, store auth.AccountStore) {
 	early, late := useState(t, store, now), useState(t, store, latest)
 	require.ErrorIs(t, store.ConsumeState(t.Context(), early, latest), auth.ErrExists)
 	require.ErrorIs(t, store.ConsumeState(t.Context(), late, now), auth.ErrExists)
@@ -140,9 +141,9 @@ func pruneStateUsedAgain(t *testing.T, store auth.Store) {
 	requireUsed(t, store, late)
 }
 
-func invalidState(t *testing.T, store auth.Store) {
+func invalidState(t *testing.T, store auth.AccountStore) {
 	for name, id := range map[string]string{
-		"empty": "", "NUL": "a\x00", "not UTF-8": "\xff", "over-long": strings.Repeat("x", auth.MaxIDLength+1),
+		"empty": "", "NUL": "a\x00", "not UTF-8": "\xff", "over-long": strings.Repeat("x", limits.ID+1),
 	} {
 		require.ErrorIs(t, store.ConsumeState(t.Context(), id, latest), auth.ErrInvalid, name)
 	}

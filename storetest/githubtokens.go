@@ -10,12 +10,11 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var githubTokenPromises = []promise{
+var githubTokenPromises = []promise[auth.AccountStore]{
 	{"a token is replaced, and nothing else", tokenReplaced},
-	{"a token of another version is neither replaced nor dropped", tokenOfAnotherVersion},
+	{"a token of another version is neither replaced nor deleted", tokenOfAnotherVersion},
 	{"a token of another account does not replace one", tokenOfAnotherAccount},
 	{"a deleted token is returned, and gone once", tokenDeleted},
-	{"a dropped token is gone once", tokenDropped},
 	{"who has no token any more signs in to the same user", signInAfterDisconnect},
 	{"a version does not come back with another token", versionNotRevived},
 	{"the token of another host is another", tokenElsewhere},
@@ -24,37 +23,39 @@ var githubTokenPromises = []promise{
 }
 
 // tokenVerbs are the methods that find a token by its version.
-var tokenVerbs = map[string]func(t *testing.T, store auth.Store, token auth.GitHubToken) error{
-	"lease": func(t *testing.T, store auth.Store, token auth.GitHubToken) error {
+var tokenVerbs = map[string]func(t *testing.T, store auth.AccountStore, token auth.GitHubToken) error{
+	"lease": func(t *testing.T, store auth.AccountStore, token auth.GitHubToken) error {
 		leased, err := lease(t, store, token, now)
 		require.Equal(t, err == nil, leased)
 		return err
 	},
-	"replace": func(t *testing.T, store auth.Store, token auth.GitHubToken) error {
+	"replace": func(t *testing.T, store auth.AccountStore, token auth.GitHubToken) error {
 		fresh := token
 		fresh.Version = unique("fresh")
 		return store.ReplaceGitHubToken(t.Context(), fresh, token.Version)
 	},
-	"drop": func(t *testing.T, store auth.Store, token auth.GitHubToken) error {
-		return store.DropGitHubToken(t.Context(), token.UserID, token.Account.Host, token.Version)
+	"delete": func(t *testing.T, store auth.AccountStore, token auth.GitHubToken) error {
+		_, err := store.DeleteGitHubToken(t.Context(), token.UserID, token.Account.Host, token.Version)
+		return err
 	},
 }
 
 // requireNoToken fails the test if a method finds a token of this version.
-func requireNoToken(t *testing.T, store auth.Store, token auth.GitHubToken) {
+func requireNoToken(t *testing.T, store auth.AccountStore, token auth.GitHubToken) {
 	t.Helper()
 	for name, verb := range tokenVerbs {
 		require.ErrorIs(t, verb(t, store, token), auth.ErrNotFound, name)
 	}
 }
 
-func deleteToken(t *testing.T, store auth.Store, token auth.GitHubToken) error {
+// deleteToken deletes the token that the user has, of whatever version.
+func deleteToken(t *testing.T, store auth.AccountStore, token auth.GitHubToken) error {
 	t.Helper()
-	_, err := store.DeleteGitHubToken(t.Context(), token.UserID, token.Account.Host)
+	_, err := store.DeleteGitHubToken(t.Context(), token.UserID, token.Account.Host, "")
 	return err
 }
 
-func tokenReplaced(t *testing.T, store auth.Store) {
+func tokenReplaced(t *testing.T, store auth.AccountStore) {
 	a, other := newLinked(t, store), newLinked(t, store)
 	for range 3 {
 		old, fresh := a.token, newToken(a.link)
@@ -68,10 +69,16 @@ func tokenReplaced(t *testing.T, store auth.Store) {
 	other.requireUnchanged(t, store)
 }
 
-func tokenOfAnotherVersion(t *testing.T, store auth.Store) {
+func tokenOfAnotherVersion(t *testing.T, store auth.AccountStore) {
 	a, other := newLinked(t, store), newLinked(t, store)
+	unversioned := a.token // which deletes every version, but finds none
+	unversioned.Version = ""
+	for _, name := range []string{"lease", "replace"} {
+		require.ErrorIs(t, tokenVerbs[name](t, store, unversioned), auth.ErrNotFound, name)
+		a.requireUnchanged(t, store)
+	}
 	for _, version := range []string{
-		"", "%", unique("version"), other.token.Version, a.token.Version + " ", a.token.Version + "\x00",
+		"%", unique("version"), other.token.Version, a.token.Version + " ", a.token.Version + "\x00",
 		strings.ToLower(a.token.Version), strings.ToUpper(a.token.Version),
 	} {
 		wrong := a.token
@@ -81,7 +88,7 @@ func tokenOfAnotherVersion(t *testing.T, store auth.Store) {
 	}
 }
 
-func tokenOfAnotherAccount(t *testing.T, store auth.Store) {
+func tokenOfAnotherAccount(t *testing.T, store auth.AccountStore) {
 	a, other := newLinked(t, store), newLinked(t, store)
 	for _, account := range []auth.GitHubAccount{newGitHubAccount(), other.link.Account} {
 		fresh := newToken(a.link)
@@ -93,28 +100,26 @@ func tokenOfAnotherAccount(t *testing.T, store auth.Store) {
 	}
 }
 
-func tokenDeleted(t *testing.T, store auth.Store) {
-	a, other := newLinked(t, store), newLinked(t, store)
-	deleted, err := store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost)
-	require.NoError(t, err)
-	require.Equal(t, a.token, deleted)
-	a.requireDisconnected(t, store)
-	require.ErrorIs(t, deleteToken(t, store, a.token), auth.ErrNotFound)
-	requireNoToken(t, store, a.token)
-	a.requireDisconnected(t, store)
-	other.requireUnchanged(t, store)
+func tokenDeleted(t *testing.T, store auth.AccountStore) {
+	for name, version := range map[string]func(auth.GitHubToken) string{
+		"any version": func(auth.GitHubToken) string { return "" },
+		"its version": func(token auth.GitHubToken) string { return token.Version },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, other := newLinked(t, store), newLinked(t, store)
+			deleted, err := store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost, version(a.token))
+			require.NoError(t, err)
+			require.Equal(t, a.token, deleted)
+			a.requireDisconnected(t, store)
+			require.ErrorIs(t, deleteToken(t, store, a.token), auth.ErrNotFound)
+			requireNoToken(t, store, a.token)
+			a.requireDisconnected(t, store)
+			other.requireUnchanged(t, store)
+		})
+	}
 }
 
-func tokenDropped(t *testing.T, store auth.Store) {
-	a, other := newLinked(t, store), newLinked(t, store)
-	require.NoError(t, tokenVerbs["drop"](t, store, a.token))
-	a.requireDisconnected(t, store)
-	requireNoToken(t, store, a.token)
-	require.ErrorIs(t, deleteToken(t, store, a.token), auth.ErrNotFound)
-	other.requireUnchanged(t, store)
-}
-
-func signInAfterDisconnect(t *testing.T, store auth.Store) {
+func signInAfterDisconnect(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	require.NoError(t, deleteToken(t, store, a.token))
 	signIn := a.nextSignIn()
@@ -126,10 +131,10 @@ func signInAfterDisconnect(t *testing.T, store auth.Store) {
 	require.NoError(t, err)
 	require.Equal(t, a.user.ID, user.ID)
 	signIn.Link.CreatedAt = a.link.CreatedAt
-	requireConnection(t, store, auth.GitHubConnection{Link: signIn.Link, Token: signIn.Token})
+	requireConnection(t, store, connection{Link: signIn.Link, Token: signIn.Token})
 }
 
-func versionNotRevived(t *testing.T, store auth.Store) {
+func versionNotRevived(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	old := a.token
 	require.NoError(t, deleteToken(t, store, old))
@@ -148,7 +153,7 @@ func versionNotRevived(t *testing.T, store auth.Store) {
 	a.requireUnchanged(t, store)
 }
 
-func tokenElsewhere(t *testing.T, store auth.Store) {
+func tokenElsewhere(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	elsewhere := a.connectElsewhere(t, store)
 	wrong := a.token
@@ -162,10 +167,10 @@ func tokenElsewhere(t *testing.T, store auth.Store) {
 	a.requireUnchanged(t, store)
 }
 
-func noToken(t *testing.T, store auth.Store) {
+func noToken(t *testing.T, store auth.AccountStore) {
 	keyed, unlinked := newAccount(t, store), newLinked(t, store)
 	addKey(t, store, unlinked.user, time.Time{})
-	_, err := store.UnlinkGitHub(t.Context(), unlinked.user.ID, githubHost, now)
+	_, _, err := store.UnlinkGitHub(t.Context(), unlinked.user.ID, githubHost, now)
 	require.NoError(t, err)
 	elsewhere := newLinked(t, store).token
 	elsewhere.Account.Host = "github.example.com"
@@ -184,13 +189,12 @@ func noToken(t *testing.T, store auth.Store) {
 }
 
 // sealedCopied writes over each slice that a store was given, or gave.
-func sealedCopied(t *testing.T, store auth.Store) {
+func sealedCopied(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
-	want := auth.GitHubConnection{Link: a.link, Token: new(newToken(a.link))}
+	want := connection{Link: a.link, Token: new(newToken(a.link))}
 	requireKept := func() {
 		t.Helper()
-		got, err := store.FindGitHubConnection(t.Context(), a.user.ID, githubHost)
-		require.NoError(t, err)
+		got := findConnection(t, store, a.user.ID, githubHost)
 		require.Equal(t, want, got)
 		clear(got.Token.Sealed)
 		requireConnection(t, store, want)

@@ -9,25 +9,29 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var githubUnlinkPromises = []promise{
+var githubUnlinkPromises = []promise[auth.AccountStore]{
 	{"unlinking removes the link and the token, and spares the rest", unlinked},
 	{"a link without a token is unlinked", unlinkedWithoutToken},
+	{"a link to another host is a way in", otherLinkIsWayIn},
+	{"what is not linked is not unlinked", unlinkUnknown},
+}
+
+var githubUnlinkPromisesOfUsers = []promise[auth.Store]{
 	{"an unlinked account is anybody's again", unlinkedAccountIsFree},
 	{"who has no key that is good keeps the last link", lastWayInStays},
 	{"any key that is good is a way in", goodKeyIsWayIn},
-	{"a link to another host is a way in", otherLinkIsWayIn},
-	{"what is not linked is not unlinked", unlinkUnknown},
 	{"a reset user has no link and no token", resetUnlinks},
 	{"a reset spares the links of others", resetSparesLinks},
 	{"a reset that fails leaves the link and the token", failedResetKeepsLink},
 }
 
-func unlink(t *testing.T, store auth.Store, l linked) (auth.GitHubConnection, error) {
+func unlink(t *testing.T, store auth.AccountStore, l linked) (connection, error) {
 	t.Helper()
-	return store.UnlinkGitHub(t.Context(), l.user.ID, l.link.Account.Host, now)
+	link, token, err := store.UnlinkGitHub(t.Context(), l.user.ID, l.link.Account.Host, now)
+	return connection{link, token}, err
 }
 
-func unlinked(t *testing.T, store auth.Store) {
+func unlinked(t *testing.T, store auth.AccountStore) {
 	a, other := newLinked(t, store), newLinked(t, store)
 	key := addKey(t, store, a.user, time.Time{})
 	elsewhere := a.connectElsewhere(t, store)
@@ -48,13 +52,13 @@ func unlinked(t *testing.T, store auth.Store) {
 	other.requireUnchanged(t, store)
 }
 
-func unlinkedWithoutToken(t *testing.T, store auth.Store) {
+func unlinkedWithoutToken(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	addKey(t, store, a.user, time.Time{})
 	require.NoError(t, deleteToken(t, store, a.token))
 	removed, err := unlink(t, store, a)
 	require.NoError(t, err)
-	require.Equal(t, auth.GitHubConnection{Link: a.link}, removed)
+	require.Equal(t, connection{Link: a.link}, removed)
 	a.requireUnlinked(t, store)
 }
 
@@ -82,9 +86,10 @@ func lastWayInStays(t *testing.T, store auth.Store) {
 	requireLast := func() {
 		t.Helper()
 		for _, at := range []time.Time{now, now.Add(999), now.In(time.FixedZone("east", 3600))} {
-			removed, err := store.UnlinkGitHub(t.Context(), a.user.ID, githubHost, at)
+			link, token, err := store.UnlinkGitHub(t.Context(), a.user.ID, githubHost, at)
 			require.ErrorIs(t, err, auth.ErrLastWayIn)
-			require.Zero(t, removed)
+			require.Zero(t, link)
+			require.Nil(t, token)
 			requireConnection(t, store, a.connection())
 		}
 	}
@@ -100,7 +105,7 @@ func lastWayInStays(t *testing.T, store auth.Store) {
 	require.NoError(t, deleteToken(t, store, a.token))
 	_, err := unlink(t, store, a)
 	require.ErrorIs(t, err, auth.ErrLastWayIn)
-	requireConnection(t, store, auth.GitHubConnection{Link: a.link})
+	requireConnection(t, store, connection{Link: a.link})
 }
 
 func goodKeyIsWayIn(t *testing.T, store auth.Store) {
@@ -117,7 +122,7 @@ func goodKeyIsWayIn(t *testing.T, store auth.Store) {
 	}
 }
 
-func otherLinkIsWayIn(t *testing.T, store auth.Store) {
+func otherLinkIsWayIn(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	elsewhere := a.connectElsewhere(t, store)
 	_, err := unlink(t, store, a)
@@ -129,7 +134,7 @@ func otherLinkIsWayIn(t *testing.T, store auth.Store) {
 	requireConnection(t, store, elsewhere)
 }
 
-func unlinkUnknown(t *testing.T, store auth.Store) {
+func unlinkUnknown(t *testing.T, store auth.AccountStore) {
 	a, keyed := newLinked(t, store), newAccount(t, store)
 	for name, l := range map[string]linked{
 		"no such user":  {user: newUser(), link: a.link},

@@ -8,36 +8,40 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/limits"
 )
 
-var githubValuePromises = []promise{
+var githubValuePromises = []promise[auth.AccountStore]{
 	{"a link with a value that cannot be kept is not", invalidLink},
 	{"a token with a value that cannot be kept is not", invalidToken},
-	{"a first sign-in with a user or a session that cannot be kept does nothing", invalidSignIn},
 	{"an id that could never be stored is not found", impossibleGitHubIDs},
 	{"the longest values come back as they were", longestGitHubValues},
 	{"the strangest values come back as they were", strangestGitHubValues},
 	{"values that may be empty come back empty", emptyGitHubValues},
 	{"any bytes may be sealed", anyBytesSealed},
+}
+
+var githubValuePromisesOfUsers = []promise[auth.Store]{
+	{"a first sign-in with a user or a session that cannot be kept does nothing", invalidSignIn},
 	{"times come back in UTC, cut to the microsecond", githubTimesKept},
 }
 
 var linkFields = []field[auth.GitHubLink]{
-	{"host", auth.MaxGitHubHostLength, true, func(l *auth.GitHubLink) *string { return &l.Account.Host }},
-	{"user_id", auth.MaxIDLength, true, func(l *auth.GitHubLink) *string { return &l.UserID }},
-	{"login", auth.MaxGitHubTextLength, true, func(l *auth.GitHubLink) *string { return &l.Login }},
-	{"name", auth.MaxGitHubTextLength, false, func(l *auth.GitHubLink) *string { return &l.Name }},
-	{"avatar_url", auth.MaxGitHubTextLength, false, func(l *auth.GitHubLink) *string { return &l.AvatarURL }},
+	{"host", limits.GitHubHost, true, func(l *auth.GitHubLink) *string { return &l.Account.Host }},
+	{"user_id", limits.ID, true, func(l *auth.GitHubLink) *string { return &l.UserID }},
+	{"login", limits.GitHubText, true, func(l *auth.GitHubLink) *string { return &l.Login }},
+	{"name", limits.GitHubText, false, func(l *auth.GitHubLink) *string { return &l.Name }},
+	{"avatar_url", limits.GitHubText, false, func(l *auth.GitHubLink) *string { return &l.AvatarURL }},
 }
 
 var tokenFields = []field[auth.GitHubToken]{
-	{"host", auth.MaxGitHubHostLength, true, func(t *auth.GitHubToken) *string { return &t.Account.Host }},
-	{"user_id", auth.MaxIDLength, true, func(t *auth.GitHubToken) *string { return &t.UserID }},
-	{"version", auth.MaxIDLength, true, func(t *auth.GitHubToken) *string { return &t.Version }},
-	{"scopes", auth.MaxGitHubTextLength, false, func(t *auth.GitHubToken) *string { return &t.Scopes }},
+	{"host", limits.GitHubHost, true, func(t *auth.GitHubToken) *string { return &t.Account.Host }},
+	{"user_id", limits.ID, true, func(t *auth.GitHubToken) *string { return &t.UserID }},
+	{"version", limits.ID, true, func(t *auth.GitHubToken) *string { return &t.Version }},
+	{"scopes", limits.GitHubText, false, func(t *auth.GitHubToken) *string { return &t.Scopes }},
 }
 
-func invalidLink(t *testing.T, store auth.Store) {
+func invalidLink(t *testing.T, store auth.AccountStore) {
 	try := func(field string, edit func(*auth.GitHubLink)) {
 		t.Helper()
 		requireNotKept(t, store, field, func(link *auth.GitHubLink, token *auth.GitHubToken) {
@@ -59,7 +63,7 @@ func invalidLink(t *testing.T, store auth.Store) {
 	}
 }
 
-func invalidToken(t *testing.T, store auth.Store) {
+func invalidToken(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	try := func(field string, edit func(*auth.GitHubToken)) {
 		t.Helper()
@@ -78,7 +82,7 @@ func invalidToken(t *testing.T, store auth.Store) {
 			try(field.name, func(token *auth.GitHubToken) { *field.of(token) = bad })
 		}
 	}
-	for _, bad := range [][]byte{nil, {}, make([]byte, auth.MaxSealedLength+1)} {
+	for _, bad := range [][]byte{nil, {}, make([]byte, limits.Sealed+1)} {
 		try("token", func(token *auth.GitHubToken) { token.Sealed = bad })
 	}
 	try("account_id", func(token *auth.GitHubToken) { token.Account.ID = 0 })
@@ -89,7 +93,7 @@ func invalidToken(t *testing.T, store auth.Store) {
 
 // requireNotKept fails the test unless this field of a link and a token, edited
 // so, is refused by each method that writes both.
-func requireNotKept(t *testing.T, store auth.Store, field string, edit func(*auth.GitHubLink, *auth.GitHubToken)) {
+func requireNotKept(t *testing.T, store auth.AccountStore, field string, edit func(*auth.GitHubLink, *auth.GitHubToken)) {
 	t.Helper()
 	user := newUser()
 	first := asKept(store, firstSignIn(user))
@@ -132,7 +136,7 @@ func invalidSignIn(t *testing.T, store auth.Store) {
 	}
 }
 
-func impossibleGitHubIDs(t *testing.T, store auth.Store) {
+func impossibleGitHubIDs(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	for _, tail := range []string{"\x00", "\x00tail", "\xff", "\xed\xa0\x80", "\n", "\u202e", fill("", "x", 10_000)} {
 		for name, edit := range map[string]func(token *auth.GitHubToken){
@@ -148,7 +152,7 @@ func impossibleGitHubIDs(t *testing.T, store auth.Store) {
 			requireNoGitHub(t, store, token, name)
 		}
 		requireNoLink(t, store, auth.GitHubAccount{Host: githubHost + tail, ID: a.link.Account.ID})
-		for _, name := range []string{"lease", "drop"} {
+		for _, name := range []string{"lease", "delete"} {
 			token := a.token
 			token.Version += tail
 			require.ErrorIs(t, tokenVerbs[name](t, store, token), auth.ErrNotFound)
@@ -160,17 +164,17 @@ func impossibleGitHubIDs(t *testing.T, store auth.Store) {
 
 // requireNoGitHub fails the test unless each method that finds something of a
 // user and a host says that there is no such thing.
-func requireNoGitHub(t *testing.T, store auth.Store, token auth.GitHubToken, name string) {
+func requireNoGitHub(t *testing.T, store auth.AccountStore, token auth.GitHubToken, name string) {
 	t.Helper()
 	requireNoConnection(t, store, token.UserID, token.Account.Host)
 	require.ErrorIs(t, deleteToken(t, store, token), auth.ErrNotFound, name)
 	require.ErrorIs(t, tokenVerbs["lease"](t, store, token), auth.ErrNotFound, name)
-	require.ErrorIs(t, tokenVerbs["drop"](t, store, token), auth.ErrNotFound, name)
-	_, err := store.UnlinkGitHub(t.Context(), token.UserID, token.Account.Host, now)
+	require.ErrorIs(t, tokenVerbs["delete"](t, store, token), auth.ErrNotFound, name)
+	_, _, err := store.UnlinkGitHub(t.Context(), token.UserID, token.Account.Host, now)
 	require.ErrorIs(t, err, auth.ErrNotFound, name)
 }
 
-func longestGitHubValues(t *testing.T, store auth.Store) {
+func longestGitHubValues(t *testing.T, store auth.AccountStore) {
 	for _, what := range []string{"x", "é", "漢", "🦆", "'", `\`} {
 		t.Run(what, func(t *testing.T) {
 			requireGitHubRoundTrip(t, store, func(prefix string, limit int) string { return fill(prefix, what, limit) })
@@ -178,7 +182,7 @@ func longestGitHubValues(t *testing.T, store auth.Store) {
 	}
 }
 
-func strangestGitHubValues(t *testing.T, store auth.Store) {
+func strangestGitHubValues(t *testing.T, store auth.AccountStore) {
 	for _, strange := range strangeTexts {
 		t.Run(strange, func(t *testing.T) {
 			requireGitHubRoundTrip(t, store, func(prefix string, _ int) string { return prefix + strange })
@@ -188,7 +192,7 @@ func strangestGitHubValues(t *testing.T, store auth.Store) {
 }
 
 // requireGitHubRoundTrip is requireRoundTrip for a link and a token.
-func requireGitHubRoundTrip(t *testing.T, store auth.Store, value func(prefix string, limit int) string) {
+func requireGitHubRoundTrip(t *testing.T, store auth.AccountStore, value func(prefix string, limit int) string) {
 	t.Helper()
 	user := newUser()
 	for _, field := range userFields {
@@ -201,7 +205,7 @@ func requireGitHubRoundTrip(t *testing.T, store auth.Store, value func(prefix st
 	for _, field := range tokenFields {
 		*field.of(signIn.Token) = value(unique(""), field.limit)
 	}
-	signIn.Token.Sealed = []byte(value("", auth.MaxSealedLength))
+	signIn.Token.Sealed = []byte(value("", limits.Sealed))
 	setAccount(&signIn, signIn.Link.Account)
 	setUser(&signIn, user.ID)
 
@@ -209,11 +213,11 @@ func requireGitHubRoundTrip(t *testing.T, store auth.Store, value func(prefix st
 	a.requireUnchanged(t, store)
 	requireLease(t, store, true, a.token, now)
 	fresh := a.token
-	fresh.Version = value(unique(""), auth.MaxIDLength)
+	fresh.Version = value(unique(""), limits.ID)
 	require.NoError(t, store.ReplaceGitHubToken(t.Context(), fresh, a.token.Version))
 	a.token = fresh
 	a.requireUnchanged(t, store)
-	require.NoError(t, tokenVerbs["drop"](t, store, a.token))
+	require.NoError(t, tokenVerbs["delete"](t, store, a.token))
 	a.requireDisconnected(t, store)
 	addKey(t, store, a.user, time.Time{})
 	_, err := unlink(t, store, a)
@@ -221,13 +225,13 @@ func requireGitHubRoundTrip(t *testing.T, store auth.Store, value func(prefix st
 	a.requireUnlinked(t, store)
 }
 
-func emptyGitHubValues(t *testing.T, store auth.Store) {
+func emptyGitHubValues(t *testing.T, store auth.AccountStore) {
 	signIn := firstSignIn(newUser())
 	signIn.Link.Name, signIn.Link.AvatarURL, signIn.Token.Scopes = "", "", ""
 	signUp(t, store, signIn).requireUnchanged(t, store)
 }
 
-func anyBytesSealed(t *testing.T, store auth.Store) {
+func anyBytesSealed(t *testing.T, store auth.AccountStore) {
 	var every []byte
 	for b := range 256 {
 		every = append(every, byte(b))
@@ -235,7 +239,7 @@ func anyBytesSealed(t *testing.T, store auth.Store) {
 	a := newLinked(t, store)
 	for _, sealed := range [][]byte{
 		every, {0}, {0, 0, 0}, {0xff}, []byte("tail\x00"), []byte("tail "), []byte(`\x41`), []byte("\xed\xa0\x80"), []byte(`'"\`),
-		bytes.Repeat([]byte{0}, auth.MaxSealedLength), bytes.Repeat(every, auth.MaxSealedLength/len(every)),
+		bytes.Repeat([]byte{0}, limits.Sealed), bytes.Repeat(every, limits.Sealed/len(every)),
 	} {
 		fresh := newToken(a.link)
 		fresh.Sealed = sealed
@@ -247,7 +251,7 @@ func anyBytesSealed(t *testing.T, store auth.Store) {
 		signIn.Token.Sealed = sealed
 		b := signUp(t, store, signIn)
 		b.requireUnchanged(t, store)
-		deleted, err := store.DeleteGitHubToken(t.Context(), b.user.ID, githubHost)
+		deleted, err := store.DeleteGitHubToken(t.Context(), b.user.ID, githubHost, "")
 		require.NoError(t, err)
 		require.Equal(t, b.token, deleted)
 	}

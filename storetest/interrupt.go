@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -35,19 +36,35 @@ func requireNoAnswer(t *testing.T, err error) {
 		auth.ErrLastSuperUser, auth.ErrBootstrapped, auth.ErrLastWayIn, auth.ErrChanged, auth.ErrTooManyKeys, auth.ErrRotating), "an interrupted call answered: %v", err)
 }
 
-// signs returns all that is to be seen of a call: true where it shows that the
-// call was done.
-type signs = func(t *testing.T, store auth.Store, own, draft account) []bool
+// signs returns everything that shows whether a call was done: true if it shows that the call
+// was done.
+type signs[S any] = func(t *testing.T, store S, own, draft account) []bool
 
-// interrupted are the methods that change more than one thing, each with the
-// signs of it.
-var interrupted = map[string]signs{
-	"Register": func(t *testing.T, store auth.Store, _, draft account) []bool {
-		return []bool{hasUser(t, store, draft.user.ID), hasKey(t, store, draft.key.ID)}
+// interruptedMethods are the methods of every store that change more than one thing, with
+// their signs.
+var interruptedMethods = map[string]signs[auth.AccountStore]{
+	"RevokeKey": func(t *testing.T, store auth.AccountStore, own, _ account) []bool {
+		return []bool{!hasKey(t, store, own.key.ID), !hasSession(t, store, own.session.ID)}
 	},
-	"RegisterUsers": func(t *testing.T, store auth.Store, _, draft account) []bool {
-		return []bool{hasUser(t, store, draft.user.ID), hasKey(t, store, draft.key.ID)}
+	"CreateSession": func(t *testing.T, store auth.AccountStore, own, draft account) []bool {
+		signs := []bool{hasSession(t, store, draft.session.ID)}
+		if users := usersOf(store); users != nil {
+			user, err := users.FindUser(t.Context(), own.user.ID)
+			require.NoError(t, err)
+			signs = append(signs, user.LastLogin.Equal(draft.session.CreatedAt))
+		}
+		return signs
 	},
+	"RevokeUserSessions": func(t *testing.T, store auth.AccountStore, own, _ account) []bool {
+		return []bool{!hasSession(t, store, own.session.ID)}
+	},
+}
+
+// interruptedUserMethods are the methods of a UserStore that change more than one thing, with
+// their signs.
+var interruptedUserMethods = map[string]signs[auth.Store]{
+	"Register":      registeredSigns,
+	"RegisterUsers": registeredSigns,
 	"UpdateUser": func(t *testing.T, store auth.Store, own, _ account) []bool {
 		return []bool{isDisabled(t, store, own), !hasSession(t, store, own.session.ID)}
 	},
@@ -62,38 +79,49 @@ var interrupted = map[string]signs{
 			!hasUser(t, store, own.user.ID), !hasKey(t, store, own.key.ID), !hasSession(t, store, own.session.ID),
 		}
 	},
-	"RevokeKey": func(t *testing.T, store auth.Store, own, _ account) []bool {
-		return []bool{!hasKey(t, store, own.key.ID), !hasSession(t, store, own.session.ID)}
-	},
-	"CreateSession": func(t *testing.T, store auth.Store, own, draft account) []bool {
-		user, err := store.FindUser(t.Context(), own.user.ID)
-		require.NoError(t, err)
-		return []bool{user.LastLogin.Equal(draft.session.CreatedAt), hasSession(t, store, draft.session.ID)}
-	},
 }
 
-func isDisabled(t *testing.T, store auth.Store, a account) bool {
+func registeredSigns(t *testing.T, store auth.Store, _, draft account) []bool {
+	return []bool{hasUser(t, store, draft.user.ID), hasKey(t, store, draft.key.ID)}
+}
+
+func isDisabled(t *testing.T, store auth.UserStore, a account) bool {
 	t.Helper()
 	user, err := store.FindUser(t.Context(), a.user.ID)
 	require.NoError(t, err)
 	return !user.IsActive
 }
 
-// cancelledDuring returns a test of these methods.
-func cancelledDuring(interrupted map[string]signs) func(t *testing.T, store auth.Store) {
-	return func(t *testing.T, store auth.Store) {
-		for name, signs := range interrupted {
-			t.Run(name, func(t *testing.T) {
-				for range rounds(t) {
-					interrupt(t,
-						func() [2]account { return [2]account{newAccount(t, store), newDraft()} },
-						func(ctx context.Context, a [2]account) error { return methods[name](ctx, store, a[0], a[1]) },
-						func(a [2]account) []bool { return signs(t, store, a[0], a[1]) },
-					)
-				}
-				newAccount(t, store) // the store still works
-			})
-		}
+// withUserSigns returns the signs of accounts, and of users too if the store keeps users.
+func withUserSigns[O, D any](
+	store auth.AccountStore,
+	accounts map[string]func(t *testing.T, store auth.AccountStore, own O, draft D) []bool,
+	users map[string]func(t *testing.T, store auth.Store, own O, draft D) []bool,
+) map[string]func(t *testing.T, store auth.AccountStore, own O, draft D) []bool {
+	all := maps.Clone(accounts)
+	whole, ok := store.(auth.Store)
+	if !ok {
+		return all
+	}
+	for name, signs := range users {
+		all[name] = func(t *testing.T, _ auth.AccountStore, own O, draft D) []bool { return signs(t, whole, own, draft) }
+	}
+	return all
+}
+
+func cancelledDuring(t *testing.T, store auth.AccountStore) {
+	methods := methodsOf(store)
+	for name, signs := range withUserSigns(store, interruptedMethods, interruptedUserMethods) {
+		t.Run(name, func(t *testing.T) {
+			for range rounds(t) {
+				interrupt(t,
+					func() [2]account { return [2]account{newAccount(t, store), newDraft()} },
+					func(ctx context.Context, a [2]account) error { return methods[name](ctx, store, a[0], a[1]) },
+					func(a [2]account) []bool { return signs(t, store, a[0], a[1]) },
+				)
+			}
+			newAccount(t, store) // the store still works
+		})
 	}
 }
 

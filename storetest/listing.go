@@ -15,7 +15,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var listPromises = []promise{
+var listPromises = []promise[auth.Store]{
 	{"users are listed in the order of their ids' bytes", listedInOrder},
 	{"users are listed as they are", listedAsTheyAre},
 	{"a page is as long as it may be and no longer", listedToLimit},
@@ -24,7 +24,7 @@ var listPromises = []promise{
 	{"who is there throughout is met once while others come and go", listedWhileChanging},
 }
 
-var listAllPromises = []promise{
+var listAllPromises = []promise[auth.Store]{
 	{"a list of everybody has everybody, and ends", listedToTheEnd},
 }
 

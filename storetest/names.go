@@ -11,7 +11,12 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var namePromises = []promise{
+var namePromises = []promise[auth.AccountStore]{
+	{"key ids that merely look alike are two", lookalikeKeyIDs},
+	{"session ids that merely look alike are two", lookalikeSessionIDs},
+}
+
+var namePromisesOfUsers = []promise[auth.Store]{
 	{"names and ids that are taken register neither user nor key", conflicts},
 	{"ASCII letters are folded among any others", foldsAmongOthers},
 	{"names are kept as they were given", namesKeptAsGiven},
@@ -19,8 +24,6 @@ var namePromises = []promise{
 	{"a username may be an e-mail of another user", usernameIsNoEmail},
 	{"names that merely look alike are two", lookalikeNames},
 	{"user ids that merely look alike are two", lookalikeUserIDs},
-	{"key ids that merely look alike are two", lookalikeKeyIDs},
-	{"session ids that merely look alike are two", lookalikeSessionIDs},
 }
 
 func conflicts(t *testing.T, store auth.Store) {
@@ -208,7 +211,7 @@ func lookalikeUserIDs(t *testing.T, store auth.Store) {
 	})
 }
 
-func lookalikeKeyIDs(t *testing.T, store auth.Store) {
+func lookalikeKeyIDs(t *testing.T, store auth.AccountStore) {
 	apart(t, slices.Concat(foldedTwins, lookalikes), func(t *testing.T, one, other string) {
 		a := newAccount(t, store)
 		first := newKey(a.user)
@@ -232,7 +235,7 @@ func lookalikeKeyIDs(t *testing.T, store auth.Store) {
 	})
 }
 
-func lookalikeSessionIDs(t *testing.T, store auth.Store) {
+func lookalikeSessionIDs(t *testing.T, store auth.AccountStore) {
 	user, key := register(t, store, newUser())
 	key = addKey(t, store, user, now.Add(time.Hour))
 	apart(t, slices.Concat(foldedTwins, lookalikes), func(t *testing.T, one, other string) {

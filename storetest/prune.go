@@ -13,45 +13,48 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var prunePromises = []promise{
+var prunePromises = []promise[auth.AccountStore]{
 	{"pruning removes what has expired and nothing else", eachKind(pruneExactly)},
 	{"pruning removes as many as it may and no more", eachKind(pruneToLimit)},
 	{"pruning an empty store removes nothing", eachKind(pruneEmpty)},
 	{"what several prune at once is counted once", eachKind(racingPrunes)},
 	{"a key that never expires is never pruned", permanentKeysStay},
 	{"a pruned key takes along the sessions it opened, no others", prunedKeyEndsSessions},
-	{"what ended before is not pruned again", endedNotPruned},
 	{"a session created while its key is pruned does not outlast it", sessionsRacingPrune},
+}
+
+var prunePromisesOfUsers = []promise[auth.Store]{
+	{"what ended before is not pruned again", endedNotPruned},
 }
 
 // kind is a kind of record that can be pruned.
 type kind struct {
 	name  string
-	add   func(t *testing.T, store auth.Store, owner auth.User, expires time.Time) (id string)
-	has   func(t *testing.T, store auth.Store, id string) bool
-	prune func(store auth.Store, ctx context.Context, expired time.Time, limit int) (int, error)
+	add   func(t *testing.T, store auth.AccountStore, owner auth.User, expires time.Time) (id string)
+	has   func(t *testing.T, store auth.AccountStore, id string) bool
+	prune func(store auth.AccountStore, ctx context.Context, expired time.Time, limit int) (int, error)
 }
 
 var (
-	keyKind     = kind{"keys", addKeyUntil, hasKey, auth.Store.PruneKeys}
-	sessionKind = kind{"sessions", addSessionUntil, hasSession, auth.Store.PruneSessions}
+	keyKind     = kind{"keys", addKeyUntil, hasKey, auth.AccountStore.PruneKeys}
+	sessionKind = kind{"sessions", addSessionUntil, hasSession, auth.AccountStore.PruneSessions}
 )
 
 // eachKind returns a test of each kind of record in turn.
-func eachKind(test func(t *testing.T, store auth.Store, kind kind)) func(t *testing.T, store auth.Store) {
-	return func(t *testing.T, store auth.Store) {
+func eachKind(test func(t *testing.T, store auth.AccountStore, kind kind)) func(t *testing.T, store auth.AccountStore) {
+	return func(t *testing.T, store auth.AccountStore) {
 		for _, kind := range []kind{keyKind, sessionKind} {
 			t.Run(kind.name, func(t *testing.T) { test(t, store, kind) })
 		}
 	}
 }
 
-func addKeyUntil(t *testing.T, store auth.Store, owner auth.User, expires time.Time) string {
+func addKeyUntil(t *testing.T, store auth.AccountStore, owner auth.User, expires time.Time) string {
 	t.Helper()
 	return addKey(t, store, owner, expires).ID
 }
 
-func addSessionUntil(t *testing.T, store auth.Store, owner auth.User, expires time.Time) string {
+func addSessionUntil(t *testing.T, store auth.AccountStore, owner auth.User, expires time.Time) string {
 	t.Helper()
 	session := newHostSession(owner)
 	session.ExpiresAt = expires
@@ -59,7 +62,7 @@ func addSessionUntil(t *testing.T, store auth.Store, owner auth.User, expires ti
 }
 
 // requirePruned fails the test unless so many records are pruned.
-func (k kind) requirePruned(t *testing.T, store auth.Store, want int, expired time.Time, limit int) {
+func (k kind) requirePruned(t *testing.T, store auth.AccountStore, want int, expired time.Time, limit int) {
 	t.Helper()
 	n, err := k.prune(store, t.Context(), expired, limit)
 	require.NoError(t, err)
@@ -75,7 +78,7 @@ var (
 	unexpiredNow = []time.Time{now.Add(time.Microsecond), now.Add(time.Hour), now.AddDate(300, 0, 0), latest}
 )
 
-func pruneExactly(t *testing.T, store auth.Store, kind kind) {
+func pruneExactly(t *testing.T, store auth.AccountStore, kind kind) {
 	user, _ := register(t, store, newUser())
 	for _, at := range []time.Time{now, now.Add(999), now.In(time.FixedZone("east", 3600))} {
 		var expired, unexpired []string
@@ -94,12 +97,12 @@ func pruneExactly(t *testing.T, store auth.Store, kind kind) {
 		}
 	}
 	kind.requirePruned(t, store, 0, now, math.MaxInt)
-	if store.KeepsUsers() {
-		require.True(t, hasUser(t, store, user.ID))
+	if users := usersOf(store); users != nil {
+		require.True(t, hasUser(t, users, user.ID))
 	}
 }
 
-func pruneToLimit(t *testing.T, store auth.Store, kind kind) {
+func pruneToLimit(t *testing.T, store auth.AccountStore, kind kind) {
 	user, _ := register(t, store, newUser())
 	var expired []string
 	for range 5 {
@@ -123,7 +126,7 @@ func pruneToLimit(t *testing.T, store auth.Store, kind kind) {
 	require.True(t, kind.has(t, store, unexpired))
 }
 
-func pruneEmpty(t *testing.T, store auth.Store, kind kind) {
+func pruneEmpty(t *testing.T, store auth.AccountStore, kind kind) {
 	for _, at := range []time.Time{{}, time.UnixMicro(0), earliest, now, latest} {
 		for _, limit := range []int{math.MinInt, 0, 1, math.MaxInt} {
 			kind.requirePruned(t, store, 0, at, limit)
@@ -131,7 +134,7 @@ func pruneEmpty(t *testing.T, store auth.Store, kind kind) {
 	}
 }
 
-func racingPrunes(t *testing.T, store auth.Store, kind kind) {
+func racingPrunes(t *testing.T, store auth.AccountStore, kind kind) {
 	const records, limit = 30, 4
 	user, _ := register(t, store, newUser())
 	for range records {
@@ -155,7 +158,7 @@ func racingPrunes(t *testing.T, store auth.Store, kind kind) {
 	kind.requirePruned(t, store, 0, now, limit)
 }
 
-func permanentKeysStay(t *testing.T, store auth.Store) {
+func permanentKeysStay(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for _, at := range []time.Time{{}, time.UnixMicro(0), time.UnixMicro(-1), earliest, now, latest} {
 		keyKind.requirePruned(t, store, 0, at, math.MaxInt)
@@ -163,7 +166,7 @@ func permanentKeysStay(t *testing.T, store auth.Store) {
 	}
 }
 
-func prunedKeyEndsSessions(t *testing.T, store auth.Store) {
+func prunedKeyEndsSessions(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	key := addKey(t, store, a.user, now.Add(time.Minute))
 	opened := []auth.Session{openSession(t, store, newSession(key)), openSession(t, store, newSession(key))}
@@ -203,7 +206,7 @@ func endedNotPruned(t *testing.T, store auth.Store) {
 
 // sessionsRacingPrune prunes until the key is gone: a prune may leave a key with
 // which a session is being created.
-func sessionsRacingPrune(t *testing.T, store auth.Store) {
+func sessionsRacingPrune(t *testing.T, store auth.AccountStore) {
 	const enough = 10_000
 	for range rounds(t) {
 		a := newExpiring(t, store)

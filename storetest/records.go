@@ -86,27 +86,35 @@ func newHostSession(user auth.User) auth.Session {
 }
 
 // register puts the user and a first key into the store.
-func register(t *testing.T, store auth.Store, user auth.User) (auth.User, auth.AccessKey) {
+func register(t *testing.T, store auth.AccountStore, user auth.User) (auth.User, auth.AccessKey) {
 	t.Helper()
 	key := newKey(user)
 	return registerWith(t, store, user, key), key
 }
 
-// registerWith puts the user and this first key into the store, and returns the
-// user as the store has it: where it keeps none, that is the ID of whoever has
-// the key.
-func registerWith(t *testing.T, store auth.Store, user auth.User, key auth.AccessKey) auth.User {
+// registerWith puts the user and this first key into the store, and returns the user as the
+// store returns users: see [asReturned]. A store of accounts gets the key alone.
+func registerWith(t *testing.T, store auth.AccountStore, user auth.User, key auth.AccessKey) auth.User {
 	t.Helper()
-	if !store.KeepsUsers() {
+	if users := usersOf(store); users != nil {
+		require.NoError(t, users.Register(t.Context(), user, key))
+	} else {
 		require.NoError(t, store.AddKey(t.Context(), key))
-		return auth.User{ID: user.ID}
 	}
-	require.NoError(t, store.Register(t.Context(), user, key))
+	return asReturned(store, user)
+}
+
+// asReturned returns the user as the methods of the store return this user. A store of
+// accounts returns ID and IsActive alone.
+func asReturned(store auth.AccountStore, user auth.User) auth.User {
+	if usersOf(store) == nil {
+		return auth.User{ID: user.ID, IsActive: true}
+	}
 	return user
 }
 
 // addKey puts another key of the user's, one that expires, into the store.
-func addKey(t *testing.T, store auth.Store, user auth.User, expires time.Time) auth.AccessKey {
+func addKey(t *testing.T, store auth.AccountStore, user auth.User, expires time.Time) auth.AccessKey {
 	t.Helper()
 	key := newKey(user)
 	key.ExpiresAt = expires
@@ -115,7 +123,7 @@ func addKey(t *testing.T, store auth.Store, user auth.User, expires time.Time) a
 }
 
 // openSession puts the session into the store, and returns it as it is there.
-func openSession(t *testing.T, store auth.Store, session auth.Session) auth.Session {
+func openSession(t *testing.T, store auth.AccountStore, session auth.Session) auth.Session {
 	t.Helper()
 	session, _, err := store.CreateSession(t.Context(), session, 0)
 	require.NoError(t, err)
@@ -130,13 +138,13 @@ type account struct {
 }
 
 // newAccount registers a user who has signed in.
-func newAccount(t *testing.T, store auth.Store) account {
+func newAccount(t *testing.T, store auth.AccountStore) account {
 	t.Helper()
 	return newAccountOf(t, store, newUser())
 }
 
 // newAccountOf registers this user, who then signs in.
-func newAccountOf(t *testing.T, store auth.Store, user auth.User) account {
+func newAccountOf(t *testing.T, store auth.AccountStore, user auth.User) account {
 	t.Helper()
 	_, key := register(t, store, user)
 	session, user, err := store.CreateSession(t.Context(), newSession(key), 0)
@@ -145,7 +153,7 @@ func newAccountOf(t *testing.T, store auth.Store, user auth.User) account {
 }
 
 // signIn gives a user who is in the store another key, and signs in with it.
-func signIn(t *testing.T, store auth.Store, user auth.User) account {
+func signIn(t *testing.T, store auth.AccountStore, user auth.User) account {
 	t.Helper()
 	key := addKey(t, store, user, time.Time{})
 	session, user, err := store.CreateSession(t.Context(), newSession(key), 0)
@@ -166,34 +174,44 @@ func rotation(hash string) auth.KeyRotation {
 }
 
 // requireUnchanged fails the test unless all of the account is as it was.
-func (a account) requireUnchanged(t *testing.T, store auth.Store) {
+func (a account) requireUnchanged(t *testing.T, store auth.AccountStore) {
 	t.Helper()
 	requireUser(t, store, a.user)
 	requireKey(t, store, a.key)
 	requireSession(t, store, a.session)
 }
 
-// requireUser and requireNoUser say nothing of a store that keeps no users, for
-// the promises that hold there too.
+// requireUser and requireNoUser test nothing on a store of accounts, so that promises of every
+// store can call them.
 
-func requireUser(t *testing.T, store auth.Store, want auth.User) {
+func requireUser(t *testing.T, store auth.AccountStore, want auth.User) {
 	t.Helper()
-	if !store.KeepsUsers() {
+	users := usersOf(store)
+	if users == nil {
 		return
 	}
-	got, err := store.FindUser(t.Context(), want.ID)
+	got, err := users.FindUser(t.Context(), want.ID)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 }
 
-func requireKey(t *testing.T, store auth.Store, want auth.AccessKey) {
+func requireKey(t *testing.T, store auth.AccountStore, want auth.AccessKey) {
 	t.Helper()
-	got, err := store.FindKey(t.Context(), want.ID)
+	got, _, err := store.FindKey(t.Context(), want.ID)
 	require.NoError(t, err)
-	require.Equal(t, want, got.Key)
+	require.Equal(t, want, got)
 }
 
-func requireSession(t *testing.T, store auth.Store, want auth.Session) {
+// requireKeyOf fails the test unless the store finds the key with this owner.
+func requireKeyOf(t *testing.T, store auth.AccountStore, want auth.AccessKey, owner auth.User) {
+	t.Helper()
+	got, user, err := store.FindKey(t.Context(), want.ID)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	require.Equal(t, owner, user)
+}
+
+func requireSession(t *testing.T, store auth.AccountStore, want auth.Session) {
 	t.Helper()
 	got, err := store.FindSession(t.Context(), want.ID)
 	require.NoError(t, err)
@@ -212,22 +230,23 @@ func requireSameSession(t *testing.T, want, got auth.Session) {
 	require.GreaterOrEqual(t, got.Generation, int64(0))
 }
 
-func requireNoUser(t *testing.T, store auth.Store, id string) {
+func requireNoUser(t *testing.T, store auth.AccountStore, id string) {
 	t.Helper()
-	if !store.KeepsUsers() {
+	users := usersOf(store)
+	if users == nil {
 		return
 	}
-	_, err := store.FindUser(t.Context(), id)
+	_, err := users.FindUser(t.Context(), id)
 	require.ErrorIs(t, err, auth.ErrNotFound, "there is a user %q", id)
 }
 
-func requireNoKey(t *testing.T, store auth.Store, id string) {
+func requireNoKey(t *testing.T, store auth.AccountStore, id string) {
 	t.Helper()
-	_, err := store.FindKey(t.Context(), id)
+	_, _, err := store.FindKey(t.Context(), id)
 	require.ErrorIs(t, err, auth.ErrNotFound, "there is a key %q", id)
 }
 
-func requireNoSession(t *testing.T, store auth.Store, id string) {
+func requireNoSession(t *testing.T, store auth.AccountStore, id string) {
 	t.Helper()
 	_, err := store.FindSession(t.Context(), id)
 	require.ErrorIs(t, err, auth.ErrNotFound, "there is a session %q", id)
@@ -236,19 +255,19 @@ func requireNoSession(t *testing.T, store auth.Store, id string) {
 // hasUser, hasKey and hasSession report whether the store has it, and fail the
 // test if the store does not say.
 
-func hasUser(t *testing.T, store auth.Store, id string) bool {
+func hasUser(t *testing.T, store auth.UserStore, id string) bool {
 	t.Helper()
 	_, err := store.FindUser(t.Context(), id)
 	return wasFound(t, err)
 }
 
-func hasKey(t *testing.T, store auth.Store, id string) bool {
+func hasKey(t *testing.T, store auth.AccountStore, id string) bool {
 	t.Helper()
-	_, err := store.FindKey(t.Context(), id)
+	_, _, err := store.FindKey(t.Context(), id)
 	return wasFound(t, err)
 }
 
-func hasSession(t *testing.T, store auth.Store, id string) bool {
+func hasSession(t *testing.T, store auth.AccountStore, id string) bool {
 	t.Helper()
 	_, err := store.FindSession(t.Context(), id)
 	return wasFound(t, err)

@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var registerUsersPromises = []promise{
+var registerUsersPromises = []promise[auth.Store]{
 	{"everybody in a list is registered with all keys", listRegistered},
 	{"a list of nobody registers nobody", emptyListRegistered},
 	{"a long list is registered", longListRegistered},
@@ -62,20 +62,18 @@ func fieldsOf(t *testing.T, refusals []error) []string {
 	return fields
 }
 
-func requireListed(t *testing.T, store auth.Store, want auth.UserWithKeys) {
+func requireListed(t *testing.T, store auth.AccountStore, want auth.UserWithKeys) {
 	t.Helper()
 	requireUser(t, store, want.User)
 	keys, err := store.ListKeys(t.Context(), want.User.ID)
 	require.NoError(t, err)
 	require.ElementsMatch(t, want.Keys, keys)
 	for _, key := range want.Keys {
-		credential, err := store.FindKey(t.Context(), key.ID)
-		require.NoError(t, err)
-		require.Equal(t, auth.Credential{Key: key, User: want.User}, credential)
+		requireKeyOf(t, store, key, want.User)
 	}
 }
 
-func requireNotListed(t *testing.T, store auth.Store, unwanted auth.UserWithKeys) {
+func requireNotListed(t *testing.T, store auth.AccountStore, unwanted auth.UserWithKeys) {
 	t.Helper()
 	requireNoUser(t, store, unwanted.User.ID)
 	for _, key := range unwanted.Keys {

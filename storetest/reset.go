@@ -9,7 +9,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var resetPromises = []promise{
+var resetPromises = []promise[auth.Store]{
 	{"a reset user has one key and no session", resetLeavesOneKey},
 	{"resetting a user spares the others", resetSparesOthers},
 	{"every change is made along with a reset", resetWithEveryChange},
@@ -60,9 +60,7 @@ func resetWithEveryChange(t *testing.T, store auth.Store) {
 			require.NoError(t, err)
 			require.Equal(t, want, got)
 			requireNoKey(t, store, old.ID)
-			credential, err := store.FindKey(t.Context(), key.ID)
-			require.NoError(t, err)
-			require.Equal(t, auth.Credential{Key: key, User: want}, credential)
+			requireKeyOf(t, store, key, want)
 		}
 	}
 }

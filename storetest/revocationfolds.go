@@ -59,7 +59,7 @@ func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session
 
 // feedFolds signs a user in and out until the feed would name too many sessions,
 // half of them at once for it to be quick.
-func feedFolds(t *testing.T, store auth.Store) {
+func feedFolds(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return
 	}
@@ -94,7 +94,7 @@ func feedFolds(t *testing.T, store auth.Store) {
 }
 
 // endMany opens sessions with a key and revokes it.
-func endMany(t *testing.T, store auth.Store, user auth.User, n int) []auth.Session {
+func endMany(t *testing.T, store auth.AccountStore, user auth.User, n int) []auth.Session {
 	t.Helper()
 	key := addKey(t, store, user, time.Time{})
 	sessions := openMany(t, store, key, n)
@@ -105,7 +105,7 @@ func endMany(t *testing.T, store auth.Store, user auth.User, n int) []auth.Sessi
 // foldsCounted takes the feed from one fold to the next, and to exactly as many
 // named sessions as there may be, twice: once they have become one entry, and once
 // some have been pruned.
-func foldsCounted(t *testing.T, store auth.Store) {
+func foldsCounted(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return
 	}
@@ -138,7 +138,7 @@ func foldsCounted(t *testing.T, store auth.Store) {
 // foldedByKey revokes a key that opened one session more than the feed may name,
 // over half of them before the others and before ten further ones, which end first
 // and are the first to expire. It returns all of these, in the order of their ends.
-func foldedByKey(t *testing.T, store auth.Store) (auth.User, []auth.Session) {
+func foldedByKey(t *testing.T, store auth.AccountStore) (auth.User, []auth.Session) {
 	t.Helper()
 	const further, newer = 10, auth.MaxNamedRevocations/2 - 10
 	user, key := register(t, store, newUser())
@@ -160,7 +160,7 @@ func foldedByKey(t *testing.T, store auth.Store) (auth.User, []auth.Session) {
 
 // pruneSome prunes what had expired, which is in front of the feed and in between,
 // and fails the test unless just that is gone.
-func pruneSome(t *testing.T, store auth.Store, expired time.Time) {
+func pruneSome(t *testing.T, store auth.AccountStore, expired time.Time) {
 	t.Helper()
 	feed := readFeed(t, store)
 	last := feed[len(feed)-1].Position - auth.KeptRevocations
@@ -175,7 +175,7 @@ func pruneSome(t *testing.T, store auth.Store, expired time.Time) {
 
 // foldsWithinLimit signs in until the feed has folded twice: each sign-in ends one
 // session, by its name.
-func foldsWithinLimit(t *testing.T, store auth.Store) {
+func foldsWithinLimit(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return
 	}

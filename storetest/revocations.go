@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var feedPromises = []promise{
+var feedPromises = []promise[auth.AccountStore]{
 	{"an ended session is named in the feed", endedSessionNamed},
 	{"the sessions of a revoked key are named, and no others", revokedKeyNamesSessions},
 	{"all sessions of a user end in one entry", endAllIsOneEntry},
@@ -23,13 +23,13 @@ var feedPromises = []promise{
 	{"times of entries come back in UTC, cut to the microsecond", entryTimes},
 }
 
-var feedPromisesOfUsers = []promise{
+var feedPromisesOfUsers = []promise[auth.Store]{
 	{"disabling, resetting and deleting a user end the sessions in one entry", userEndsAreOneEntry},
 	{"what changes a user and ends no session adds nothing", userChangesAddNothing},
 }
 
 // readFeed returns all that the store's feed has.
-func readFeed(t *testing.T, store auth.Store) []auth.Revocation {
+func readFeed(t *testing.T, store auth.AccountStore) []auth.Revocation {
 	t.Helper()
 	var feed []auth.Revocation
 	for from := int64(0); ; {
@@ -44,7 +44,7 @@ func readFeed(t *testing.T, store auth.Store) []auth.Revocation {
 }
 
 // entriesOf returns the entries of the feed that are about the user.
-func entriesOf(t *testing.T, store auth.Store, user auth.User) []auth.Revocation {
+func entriesOf(t *testing.T, store auth.AccountStore, user auth.User) []auth.Revocation {
 	t.Helper()
 	return slices.DeleteFunc(readFeed(t, store), func(e auth.Revocation) bool { return e.UserID != user.ID })
 }
@@ -78,7 +78,7 @@ func requireEndOfAll(t *testing.T, user auth.User, expires time.Time, e auth.Rev
 	}, e)
 }
 
-func endedSessionNamed(t *testing.T, store auth.Store) {
+func endedSessionNamed(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	first := openSession(t, store, newHostSession(a.user))
 	for _, session := range []auth.Session{first, a.session} {
@@ -92,7 +92,7 @@ func endedSessionNamed(t *testing.T, store auth.Store) {
 	require.Greater(t, entries[1].Position, entries[0].Position)
 }
 
-func revokedKeyNamesSessions(t *testing.T, store auth.Store) {
+func revokedKeyNamesSessions(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	stays := signIn(t, store, a.user)
 	second := openSession(t, store, newSession(a.key))
@@ -111,7 +111,7 @@ func revokedKeyNamesSessions(t *testing.T, store auth.Store) {
 var endTimes = []time.Time{now.Add(time.Hour), now.Add(3*time.Hour + time.Microsecond), now.Add(2 * time.Hour)}
 
 // openSeveral opens sessions that expire at endTimes, and returns them.
-func openSeveral(t *testing.T, store auth.Store, a account) []auth.Session {
+func openSeveral(t *testing.T, store auth.AccountStore, a account) []auth.Session {
 	t.Helper()
 	sessions := []auth.Session{a.session}
 	for _, expires := range endTimes {
@@ -122,7 +122,7 @@ func openSeveral(t *testing.T, store auth.Store, a account) []auth.Session {
 	return sessions
 }
 
-func endAllIsOneEntry(t *testing.T, store auth.Store) {
+func endAllIsOneEntry(t *testing.T, store auth.AccountStore) {
 	a, other := newAccount(t, store), newAccount(t, store)
 	sessions := openSeveral(t, store, a)
 	endAll(t, store, a.user, now)
@@ -135,7 +135,7 @@ func endAllIsOneEntry(t *testing.T, store auth.Store) {
 	require.False(t, isDead(readFeed(t, store), other.session))
 }
 
-func laterSessionOutlivesEndAll(t *testing.T, store auth.Store) {
+func laterSessionOutlivesEndAll(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for range 3 {
 		endAll(t, store, a.user, now)
@@ -150,7 +150,7 @@ func laterSessionOutlivesEndAll(t *testing.T, store auth.Store) {
 	}
 }
 
-func nothingEndedNothingAdded(t *testing.T, store auth.Store) {
+func nothingEndedNothingAdded(t *testing.T, store auth.AccountStore) {
 	user, key := register(t, store, newUser())
 	expiring := addKey(t, store, user, now.Add(time.Hour))
 	session := newSession(expiring)
@@ -165,7 +165,7 @@ func nothingEndedNothingAdded(t *testing.T, store auth.Store) {
 	require.Len(t, entriesOf(t, store, user), 1)
 }
 
-func racingEndsAddOnce(t *testing.T, store auth.Store) {
+func racingEndsAddOnce(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newAccount(t, store)
 		race(contenders, func(int) error { return store.RevokeSession(t.Context(), a.session.ID) })
@@ -175,7 +175,7 @@ func racingEndsAddOnce(t *testing.T, store auth.Store) {
 
 // feedAgreesWithEndAll creates sessions while all end. Without users nothing keeps
 // one that is being created: it may stay, and be dead by the feed.
-func feedAgreesWithEndAll(t *testing.T, store auth.Store) {
+func feedAgreesWithEndAll(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newAccount(t, store)
 		sessions := make([]auth.Session, contenders)
@@ -196,16 +196,13 @@ func feedAgreesWithEndAll(t *testing.T, store auth.Store) {
 			}
 			there := hasSession(t, store, session.ID)
 			require.True(t, there || isDead(feed, session), "a session that is gone is alive by the feed")
-			require.False(t, store.KeepsUsers() && there && isDead(feed, session), "a session that stays is dead by the feed")
+			require.False(t, usersOf(store) != nil && there && isDead(feed, session), "a session that stays is dead by the feed")
 		}
 	}
 }
 
 func userEndsAreOneEntry(t *testing.T, store auth.Store) {
-	for _, test := range ends {
-		if !test.ofUsers {
-			continue
-		}
+	for _, test := range userEnds {
 		t.Run(test.name, func(t *testing.T) {
 			a := newAccount(t, store)
 			sessions := openSeveral(t, store, a)
@@ -243,7 +240,7 @@ func userChangesAddNothing(t *testing.T, store auth.Store) {
 
 // githubGenerations signs in with GitHub after an end of all of the user's sessions,
 // and once for the first time, when the feed has entries already.
-func githubGenerations(t *testing.T, store auth.Store) {
+func githubGenerations(t *testing.T, store auth.AccountStore) {
 	ender := newAccount(t, store)
 	endAll(t, store, ender.user, now)
 	a := newLinked(t, store)
@@ -263,7 +260,7 @@ func githubGenerations(t *testing.T, store auth.Store) {
 	}
 }
 
-func entryTimes(t *testing.T, store auth.Store) {
+func entryTimes(t *testing.T, store auth.AccountStore) {
 	for name, test := range keptTimes {
 		t.Run(name, func(t *testing.T) {
 			user, _ := register(t, store, newUser())

@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var sessionCapPromises = []promise{
+var sessionCapPromises = []promise[auth.AccountStore]{
 	{"a user's sessions are listed, the newest first", sessionsListed},
 	{"a session that has expired is not listed", expiredNotListed},
 	{"a user of whom there are no sessions has none listed", noSessionsListed},
@@ -23,10 +23,13 @@ var sessionCapPromises = []promise{
 	{"a limit of one leaves the session that is new", limitOfOne},
 	{"sessions that end for want of room are in the feed, before the new one", cappedInFeed},
 	{"signing in with GitHub keeps to the limit", githubKeepsLimit},
+}
+
+var sessionCapPromisesOfUsers = []promise[auth.Store]{
 	{"sessions at once keep to the limit", racingSessionsForRoom},
 }
 
-func requireSessions(t *testing.T, store auth.Store, userID string, want ...auth.Session) {
+func requireSessions(t *testing.T, store auth.AccountStore, userID string, want ...auth.Session) {
 	t.Helper()
 	sessions, err := store.ListSessions(t.Context(), userID, now)
 	require.NoError(t, err)
@@ -34,7 +37,7 @@ func requireSessions(t *testing.T, store auth.Store, userID string, want ...auth
 }
 
 // openOld opens sessions of the user's that are as many minutes old.
-func openOld(t *testing.T, store auth.Store, user auth.User, ages ...int) []auth.Session {
+func openOld(t *testing.T, store auth.AccountStore, user auth.User, ages ...int) []auth.Session {
 	t.Helper()
 	sessions := make([]auth.Session, len(ages))
 	for i, age := range ages {
@@ -45,7 +48,7 @@ func openOld(t *testing.T, store auth.Store, user auth.User, ages ...int) []auth
 	return sessions
 }
 
-func openLimited(t *testing.T, store auth.Store, session auth.Session, limit int) auth.Session {
+func openLimited(t *testing.T, store auth.AccountStore, session auth.Session, limit int) auth.Session {
 	t.Helper()
 	session, _, err := store.CreateSession(t.Context(), session, limit)
 	require.NoError(t, err)
@@ -53,7 +56,7 @@ func openLimited(t *testing.T, store auth.Store, session auth.Session, limit int
 	return session
 }
 
-func sessionsListed(t *testing.T, store auth.Store) {
+func sessionsListed(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	other := newAccount(t, store)
 	old := openOld(t, store, a.user, 5, 1, 3)
@@ -67,7 +70,7 @@ func sessionsListed(t *testing.T, store auth.Store) {
 	requireSessions(t, store, a.user.ID, described, a.session, old[2], old[0])
 }
 
-func expiredNotListed(t *testing.T, store auth.Store) {
+func expiredNotListed(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for _, at := range []time.Time{a.session.ExpiresAt, a.session.ExpiresAt.Add(time.Hour)} {
 		sessions, err := store.ListSessions(t.Context(), a.user.ID, at)
@@ -77,7 +80,7 @@ func expiredNotListed(t *testing.T, store auth.Store) {
 	requireSessions(t, store, a.user.ID, a.session)
 }
 
-func noSessionsListed(t *testing.T, store auth.Store) {
+func noSessionsListed(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for _, id := range []string{unique("nobody"), a.session.ID, "", a.user.ID + "\x00"} {
 		sessions, err := store.ListSessions(t.Context(), id, now)
@@ -86,7 +89,7 @@ func noSessionsListed(t *testing.T, store auth.Store) {
 	}
 }
 
-func oldestEnds(t *testing.T, store auth.Store) {
+func oldestEnds(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	other := newAccount(t, store)
 	old := openOld(t, store, user, 1, 3, 2)
@@ -101,7 +104,7 @@ func oldestEnds(t *testing.T, store auth.Store) {
 	requireSessions(t, store, user.ID, next, fourth, old[0])
 }
 
-func lowerLimit(t *testing.T, store auth.Store) {
+func lowerLimit(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	old := openOld(t, store, user, 1, 2, 3, 4, 5)
 	added := openLimited(t, store, newHostSession(user), 3)
@@ -111,7 +114,7 @@ func lowerLimit(t *testing.T, store auth.Store) {
 	}
 }
 
-func expiredTakeNoRoom(t *testing.T, store auth.Store) {
+func expiredTakeNoRoom(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	expired := newHostSession(user)
 	expired.CreatedAt, expired.ExpiresAt = now.Add(-time.Hour), now
@@ -122,7 +125,7 @@ func expiredTakeNoRoom(t *testing.T, store auth.Store) {
 	requireSession(t, store, expired)
 }
 
-func noLimit(t *testing.T, store auth.Store) {
+func noLimit(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	old := openOld(t, store, user, 1, 2)
 	for _, limit := range []int{0, -1, 4} {
@@ -133,7 +136,7 @@ func noLimit(t *testing.T, store auth.Store) {
 	}
 }
 
-func refusedEndsNone(t *testing.T, store auth.Store) {
+func refusedEndsNone(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	taken, late := newSession(a.key), newSession(a.key)
 	taken.ID = a.session.ID
@@ -146,7 +149,7 @@ func refusedEndsNone(t *testing.T, store auth.Store) {
 	}
 }
 
-func limitOfOne(t *testing.T, store auth.Store) {
+func limitOfOne(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	for range 5 { // all of one moment
 		session := openLimited(t, store, newHostSession(user), 1)
@@ -154,7 +157,7 @@ func limitOfOne(t *testing.T, store auth.Store) {
 	}
 }
 
-func cappedInFeed(t *testing.T, store auth.Store) {
+func cappedInFeed(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	old := openOld(t, store, user, 3, 2, 1)
 	added := openLimited(t, store, newHostSession(user), 2)
@@ -169,7 +172,7 @@ func cappedInFeed(t *testing.T, store auth.Store) {
 	require.Equal(t, want, ended)
 }
 
-func githubKeepsLimit(t *testing.T, store auth.Store) {
+func githubKeepsLimit(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	require.NoError(t, store.RevokeSession(t.Context(), a.session.ID))
 	old := openOld(t, store, a.user, 2, 1)

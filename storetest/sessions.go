@@ -9,21 +9,24 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var sessionPromises = []promise{
-	{"a new session is stored as it was returned", sessionStored},
+var sessionPromises = []promise[auth.AccountStore]{
 	{"a session that no key opened is stored", hostSessionStored},
-	{"creating a session sets when the user last signed in", lastLoginSet},
 	{"a session never outlives its key", sessionEndsWithKey},
 	{"a session is found by id and by nothing else", sessionFoundByIDOnly},
 	{"an expired session is found until it is pruned", expiredSessionFound},
 	{"two sessions are created in one microsecond", sessionsAtOneMoment},
 	{"who may not open a session does not", sessionRefused},
-	{"nobody opens no session", sessionOfNobody},
-	{"a disabled user opens no session", disabledRefused},
 	{"a key works to the last microsecond", keyWorksToTheLast},
 	{"an ended session is gone, and ends once", sessionEnded},
 	{"ending a session spares the others", endingSparesOthers},
 	{"an unknown session cannot be ended", endUnknownSession},
+}
+
+var sessionPromisesOfUsers = []promise[auth.Store]{
+	{"a new session is stored as it was returned", sessionStored},
+	{"creating a session sets when the user last signed in", lastLoginSet},
+	{"nobody opens no session", sessionOfNobody},
+	{"a disabled user opens no session", disabledRefused},
 }
 
 func sessionStored(t *testing.T, store auth.Store) {
@@ -40,7 +43,7 @@ func sessionStored(t *testing.T, store auth.Store) {
 	requireKey(t, store, usedAt(key, want.CreatedAt))
 }
 
-func hostSessionStored(t *testing.T, store auth.Store) {
+func hostSessionStored(t *testing.T, store auth.AccountStore) {
 	user, key := register(t, store, newUser())
 	want := newHostSession(user)
 	session, _, err := store.CreateSession(t.Context(), want, 0)
@@ -68,7 +71,7 @@ func lastLoginSet(t *testing.T, store auth.Store) {
 	}
 }
 
-func sessionEndsWithKey(t *testing.T, store auth.Store) {
+func sessionEndsWithKey(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	ends := newHostSession(user).ExpiresAt
 	for name, test := range map[string]struct{ keyExpires, want time.Time }{
@@ -89,14 +92,14 @@ func sessionEndsWithKey(t *testing.T, store auth.Store) {
 	}
 }
 
-func sessionFoundByIDOnly(t *testing.T, store auth.Store) {
+func sessionFoundByIDOnly(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for _, id := range []string{unique("none"), a.user.ID, a.key.ID} {
 		requireNoSession(t, store, id)
 	}
 }
 
-func expiredSessionFound(t *testing.T, store auth.Store) {
+func expiredSessionFound(t *testing.T, store auth.AccountStore) {
 	user, key := register(t, store, newUser())
 	for _, session := range []auth.Session{newSession(key), newHostSession(user)} {
 		session.ExpiresAt = session.CreatedAt.Add(-time.Hour)
@@ -111,46 +114,46 @@ var refusedAt = now.Add(time.Minute)
 var refusals = []struct {
 	name    string
 	want    error
-	session func(t *testing.T, store auth.Store, own, other account) auth.Session
+	session func(t *testing.T, store auth.AccountStore, own, other account) auth.Session
 }{
 	{"of nobody with another user's key", auth.ErrNotFound,
-		func(_ *testing.T, _ auth.Store, _, other account) auth.Session {
+		func(_ *testing.T, _ auth.AccountStore, _, other account) auth.Session {
 			session := newSession(other.key)
 			session.UserID = unique("nobody")
 			return session
 		}},
 	{"with another user's key", auth.ErrNotFound,
-		func(_ *testing.T, _ auth.Store, own, other account) auth.Session {
+		func(_ *testing.T, _ auth.AccountStore, own, other account) auth.Session {
 			session := newSession(other.key)
 			session.UserID = own.user.ID
 			return session
 		}},
 	{"with no such key", auth.ErrNotFound,
-		func(_ *testing.T, _ auth.Store, own, _ account) auth.Session {
+		func(_ *testing.T, _ auth.AccountStore, own, _ account) auth.Session {
 			return newSession(newKey(own.user))
 		}},
 	{"with a revoked key", auth.ErrNotFound,
-		func(t *testing.T, store auth.Store, own, _ account) auth.Session {
+		func(t *testing.T, store auth.AccountStore, own, _ account) auth.Session {
 			key := addKey(t, store, own.user, time.Time{})
 			require.NoError(t, store.RevokeKey(t.Context(), key.ID))
 			return newSession(key)
 		}},
 	{"with a key that expired before", auth.ErrNotFound,
-		func(t *testing.T, store auth.Store, own, _ account) auth.Session {
+		func(t *testing.T, store auth.AccountStore, own, _ account) auth.Session {
 			return newSession(addKey(t, store, own.user, refusedAt.Add(-time.Microsecond)))
 		}},
 	{"with a key that expires at the time", auth.ErrNotFound,
-		func(t *testing.T, store auth.Store, own, _ account) auth.Session {
+		func(t *testing.T, store auth.AccountStore, own, _ account) auth.Session {
 			return newSession(addKey(t, store, own.user, refusedAt))
 		}},
 	{"with the id of the user's own session", auth.ErrExists,
-		func(_ *testing.T, _ auth.Store, own, _ account) auth.Session {
+		func(_ *testing.T, _ auth.AccountStore, own, _ account) auth.Session {
 			session := newHostSession(own.user)
 			session.ID = own.session.ID
 			return session
 		}},
 	{"with the id of another user's session", auth.ErrExists,
-		func(_ *testing.T, _ auth.Store, own, other account) auth.Session {
+		func(_ *testing.T, _ auth.AccountStore, own, other account) auth.Session {
 			session := newSession(own.key)
 			session.ID = other.session.ID
 			return session
@@ -159,7 +162,7 @@ var refusals = []struct {
 
 // sessionsAtOneMoment finds a store that takes a user whose record a sign-in does
 // not change for one who is gone.
-func sessionsAtOneMoment(t *testing.T, store auth.Store) {
+func sessionsAtOneMoment(t *testing.T, store auth.AccountStore) {
 	user, key := register(t, store, newUser())
 	for _, session := range []auth.Session{newSession(key), newSession(key), newHostSession(user)} {
 		requireSession(t, store, openSession(t, store, session))
@@ -176,7 +179,7 @@ func sessionOfNobody(t *testing.T, store auth.Store) {
 	requireNoUser(t, store, session.UserID)
 }
 
-func sessionRefused(t *testing.T, store auth.Store) {
+func sessionRefused(t *testing.T, store auth.AccountStore) {
 	for _, test := range refusals {
 		t.Run(test.name, func(t *testing.T) {
 			own, other := newAccount(t, store), newAccount(t, store)
@@ -206,13 +209,13 @@ func disabledRefused(t *testing.T, store auth.Store) {
 	}
 }
 
-func keyWorksToTheLast(t *testing.T, store auth.Store) {
+func keyWorksToTheLast(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	key := addKey(t, store, user, now.Add(time.Microsecond))
 	requireSession(t, store, openSession(t, store, newSession(key)))
 }
 
-func sessionEnded(t *testing.T, store auth.Store) {
+func sessionEnded(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	require.NoError(t, store.RevokeSession(t.Context(), a.session.ID))
 	requireNoSession(t, store, a.session.ID)
@@ -221,13 +224,13 @@ func sessionEnded(t *testing.T, store auth.Store) {
 	requireKey(t, store, a.key)
 }
 
-func endingSparesOthers(t *testing.T, store auth.Store) {
+func endingSparesOthers(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	other := openSession(t, store, newSession(a.key))
 	require.NoError(t, store.RevokeSession(t.Context(), other.ID))
 	a.requireUnchanged(t, store)
 }
 
-func endUnknownSession(t *testing.T, store auth.Store) {
+func endUnknownSession(t *testing.T, store auth.AccountStore) {
 	require.ErrorIs(t, store.RevokeSession(t.Context(), unique("none")), auth.ErrNotFound)
 }

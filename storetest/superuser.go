@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var lastSuperUserPromises = []promise{
+var lastSuperUserPromises = []promise[auth.Store]{
 	{"the last super user cannot be taken away", lastSuperUserStays},
 	{"the last super user may be changed otherwise", lastSuperUserChanged},
 	{"a super user who is disabled does not replace the last", disabledDoesNotReplace},

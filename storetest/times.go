@@ -9,14 +9,17 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var timePromises = []promise{
+var timePromises = []promise[auth.AccountStore]{
+	{"a key with a time that cannot be kept is not added", invalidKeyTimes},
+	{"a session with a time that cannot be kept is not", invalidSessionTimes},
+	{"times are compared as they are kept", timesComparedAsKept},
+}
+
+var timePromisesOfUsers = []promise[auth.Store]{
 	{"times come back in UTC, cut to the microsecond", timesKept},
 	{"a zero time comes back zero", zeroTimes},
 	{"a user with a time that cannot be kept is not", invalidUserTimes},
-	{"a key with a time that cannot be kept is not added", invalidKeyTimes},
 	{"a key with a time that cannot be kept is nobody's first", invalidFirstKeyTimes},
-	{"a session with a time that cannot be kept is not", invalidSessionTimes},
-	{"times are compared as they are kept", timesComparedAsKept},
 }
 
 // The first and the last time that a record may have.
@@ -71,9 +74,7 @@ func requireTimeKept(t *testing.T, store auth.Store, in, want time.Time) {
 	for _, key := range []*auth.AccessKey{&key, &added} {
 		stored := *key
 		stored.CreatedAt, stored.ExpiresAt, stored.PreviousUntil, stored.LastUsedAt = want, want, want, want
-		credential, err := store.FindKey(ctx, key.ID)
-		require.NoError(t, err)
-		require.Equal(t, auth.Credential{Key: stored, User: user}, credential)
+		requireKeyOf(t, store, stored, user)
 	}
 	requireUser(t, store, user)
 
@@ -107,9 +108,7 @@ func zeroTimes(t *testing.T, store auth.Store) {
 		require.NoError(t, store.Register(t.Context(), user, key))
 
 		user.LastLogin, key.ExpiresAt = time.Time{}, time.Time{}
-		credential, err := store.FindKey(t.Context(), key.ID)
-		require.NoError(t, err)
-		require.Equal(t, auth.Credential{Key: key, User: user}, credential)
+		requireKeyOf(t, store, key, user)
 		requireUser(t, store, user)
 	}
 }
@@ -164,7 +163,7 @@ func everyBadKeyTime(try func(field string, edit func(*auth.AccessKey))) {
 	}
 }
 
-func invalidKeyTimes(t *testing.T, store auth.Store) {
+func invalidKeyTimes(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	everyBadKeyTime(func(field string, edit func(*auth.AccessKey)) {
 		key := newKey(a.user)
@@ -192,7 +191,7 @@ func invalidFirstKeyTimes(t *testing.T, store auth.Store) {
 	})
 }
 
-func invalidSessionTimes(t *testing.T, store auth.Store) {
+func invalidSessionTimes(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	try := func(field string, session auth.Session) {
 		_, _, err := store.CreateSession(t.Context(), session, 0)
@@ -211,7 +210,7 @@ func invalidSessionTimes(t *testing.T, store auth.Store) {
 	}
 }
 
-func timesComparedAsKept(t *testing.T, store auth.Store) {
+func timesComparedAsKept(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	key := addKey(t, store, user, now.Add(500*time.Nanosecond)) // kept as now
 

@@ -9,9 +9,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var userPromises = []promise{
-	{"a store that is open answers a ping", pinged},
-	{"a store with users says so", saysItKeepsUsers},
+var userPromises = []promise[auth.Store]{
 	{"registering a user stores the user and the key", registerStoresBoth},
 	{"a user is found by id and by nothing else", userFoundByIDOnly},
 	{"a key of another user registers nobody", registerWithForeignKey},
@@ -25,12 +23,13 @@ var userPromises = []promise{
 	{"only disabling ends sessions", otherChangesKeepSessions},
 }
 
-func pinged(t *testing.T, store auth.Store) {
-	require.NoError(t, store.Ping(t.Context()))
+// storePromises are about the store itself.
+var storePromises = []promise[auth.AccountStore]{
+	{"a store that is open answers a ping", pinged},
 }
 
-func saysItKeepsUsers(t *testing.T, store auth.Store) {
-	require.True(t, store.KeepsUsers())
+func pinged(t *testing.T, store auth.AccountStore) {
+	require.NoError(t, store.Ping(t.Context()))
 }
 
 func registerStoresBoth(t *testing.T, store auth.Store) {
@@ -41,9 +40,7 @@ func registerStoresBoth(t *testing.T, store auth.Store) {
 		require.NoError(t, store.Register(t.Context(), user, key))
 
 		requireUser(t, store, user)
-		credential, err := store.FindKey(t.Context(), key.ID)
-		require.NoError(t, err)
-		require.Equal(t, auth.Credential{Key: key, User: user}, credential)
+		requireKeyOf(t, store, key, user)
 	}
 }
 

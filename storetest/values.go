@@ -8,18 +8,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/limits"
 )
 
-var valuePromises = []promise{
-	{"a user with a value that cannot be kept is not", invalidUser},
+var valuePromises = []promise[auth.AccountStore]{
 	{"a key with a value that cannot be kept is not added", invalidKey},
-	{"a key with a value that cannot be kept is nobody's first", invalidFirstKey},
 	{"a hash that cannot be kept replaces none", invalidHash},
 	{"a session with a value that cannot be kept is not", invalidSession},
 	{"an id that could never be stored is not found", impossibleIDs},
 	{"the longest values come back as they were", longestValues},
 	{"the strangest values come back as they were", strangestValues},
 	{"values that may be empty come back empty", emptyValues},
+}
+
+var valuePromisesOfUsers = []promise[auth.Store]{
+	{"a user with a value that cannot be kept is not", invalidUser},
+	{"a key with a value that cannot be kept is nobody's first", invalidFirstKey},
 }
 
 // field is a field of text of a record R.
@@ -31,19 +35,19 @@ type field[R any] struct {
 }
 
 var userFields = []field[auth.User]{
-	{"user_id", auth.MaxIDLength, true, func(u *auth.User) *string { return &u.ID }},
-	{"username", auth.MaxUsernameLength, true, func(u *auth.User) *string { return &u.Username }},
-	{"email", auth.MaxEmailLength, false, func(u *auth.User) *string { return &u.Email }},
+	{"user_id", limits.ID, true, func(u *auth.User) *string { return &u.ID }},
+	{"username", limits.Username, true, func(u *auth.User) *string { return &u.Username }},
+	{"email", limits.Email, false, func(u *auth.User) *string { return &u.Email }},
 }
 
-var hashField = field[auth.AccessKey]{"hash", auth.MaxHashLength, true, func(k *auth.AccessKey) *string { return &k.Hash }}
+var hashField = field[auth.AccessKey]{"hash", limits.Hash, true, func(k *auth.AccessKey) *string { return &k.Hash }}
 
 var keyFields = []field[auth.AccessKey]{
-	{"access_key", auth.MaxAccessKeyLength, true, func(k *auth.AccessKey) *string { return &k.ID }},
-	{"user_id", auth.MaxIDLength, true, func(k *auth.AccessKey) *string { return &k.UserID }},
+	{"access_key", limits.AccessKey, true, func(k *auth.AccessKey) *string { return &k.ID }},
+	{"user_id", limits.ID, true, func(k *auth.AccessKey) *string { return &k.UserID }},
 	hashField,
-	{"label", auth.MaxLabelLength, false, func(k *auth.AccessKey) *string { return &k.Label }},
-	{"hash", auth.MaxHashLength, false, previousHashOf},
+	{"label", limits.Label, false, func(k *auth.AccessKey) *string { return &k.Label }},
+	{"hash", limits.Hash, false, previousHashOf},
 }
 
 func previousHashOf(k *auth.AccessKey) *string {
@@ -52,12 +56,12 @@ func previousHashOf(k *auth.AccessKey) *string {
 }
 
 var sessionFields = []field[auth.Session]{
-	{"session_id", auth.MaxIDLength, true, func(s *auth.Session) *string { return &s.ID }},
-	{"user_id", auth.MaxIDLength, true, func(s *auth.Session) *string { return &s.UserID }},
-	{"method", auth.MaxIDLength, true, func(s *auth.Session) *string { return (*string)(&s.Method) }},
-	{"access_key", auth.MaxAccessKeyLength, false, func(s *auth.Session) *string { return &s.AccessKeyID }},
-	{"user_agent", auth.MaxUserAgentLength, false, func(s *auth.Session) *string { return &s.UserAgent }},
-	{"ip", auth.MaxAddressLength, false, func(s *auth.Session) *string { return &s.Address }},
+	{"session_id", limits.ID, true, func(s *auth.Session) *string { return &s.ID }},
+	{"user_id", limits.ID, true, func(s *auth.Session) *string { return &s.UserID }},
+	{"method", limits.ID, true, func(s *auth.Session) *string { return (*string)(&s.Method) }},
+	{"access_key", limits.AccessKey, false, func(s *auth.Session) *string { return &s.AccessKeyID }},
+	{"user_agent", limits.UserAgent, false, func(s *auth.Session) *string { return &s.UserAgent }},
+	{"ip", limits.Address, false, func(s *auth.Session) *string { return &s.Address }},
 }
 
 // canary begins every value that must be refused, and must not be in the error.
@@ -133,7 +137,7 @@ func invalidUser(t *testing.T, store auth.Store) {
 	}
 }
 
-func invalidKey(t *testing.T, store auth.Store) {
+func invalidKey(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for _, field := range keyFields {
 		for _, bad := range field.badValues() {
@@ -168,7 +172,7 @@ func invalidFirstKey(t *testing.T, store auth.Store) {
 	}
 }
 
-func invalidHash(t *testing.T, store auth.Store) {
+func invalidHash(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for _, bad := range hashField.badValues() {
 		requireInvalidField(t, store.SwapHash(t.Context(), a.key.ID, a.key.Hash, bad), "hash")
@@ -178,7 +182,7 @@ func invalidHash(t *testing.T, store auth.Store) {
 	}
 }
 
-func invalidSession(t *testing.T, store auth.Store) {
+func invalidSession(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for _, field := range sessionFields {
 		for _, bad := range field.badValues() {
@@ -193,7 +197,7 @@ func invalidSession(t *testing.T, store auth.Store) {
 	}
 }
 
-func impossibleIDs(t *testing.T, store auth.Store) {
+func impossibleIDs(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for _, tail := range []string{"\x00", "\x00tail", "\xff", "\xed\xa0\x80", "\n", "\u202e", fill("", "x", 10_000)} {
 		requireNothing(t, store, tail)
@@ -208,7 +212,7 @@ func impossibleIDs(t *testing.T, store auth.Store) {
 
 // requireNothing fails the test unless each method that takes an id says that
 // there is no such thing.
-func requireNothing(t *testing.T, store auth.Store, id string) {
+func requireNothing(t *testing.T, store auth.AccountStore, id string) {
 	t.Helper()
 	ctx := t.Context()
 	requireNoUser(t, store, id)
@@ -228,18 +232,19 @@ func requireNothing(t *testing.T, store auth.Store, id string) {
 	require.ErrorIsf(t, store.RevokeSession(ctx, id), auth.ErrNotFound, "%.80q", id)
 	n, err := store.RevokeUserSessions(ctx, id, now)
 	require.Zero(t, n)
-	if !store.KeepsUsers() { // which takes anybody for a user
+	users := usersOf(store)
+	if users == nil { // A store of accounts treats every ID as a user.
 		require.Truef(t, err == nil || errors.Is(err, auth.ErrNotFound), "%.80q: %v", id, err)
 		return
 	}
 	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
-	_, err = store.UpdateUser(ctx, id, disable)
+	_, err = users.UpdateUser(ctx, id, disable)
 	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
-	_, err = store.DeleteUser(ctx, id)
+	_, err = users.DeleteUser(ctx, id)
 	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
 
 	// Here the key cannot be kept either, so that both answers are true.
-	_, _, err = store.ResetUser(ctx, id, disable, newKey(auth.User{ID: id}))
+	_, _, err = users.ResetUser(ctx, id, disable, newKey(auth.User{ID: id}))
 	if !isOneOf(err, auth.ErrNotFound, auth.ErrInvalid) {
 		require.Failf(t, "the reset of an impossible user", "%.80q: %v", id, err)
 	}

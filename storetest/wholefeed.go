@@ -14,7 +14,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-var wholeFeedPromises = []promise{
+var wholeFeedPromises = []promise[auth.AccountStore]{
 	{"a new store has an empty feed", emptyFeed},
 	{"positions count from one without a gap", positionsCount},
 	{"the feed is listed page by page, from anywhere", feedPages},
@@ -27,11 +27,11 @@ var wholeFeedPromises = []promise{
 	{"whoever signs in again and again within a limit stays signed in, however often the feed folds", foldsWithinLimit},
 }
 
-var wholeFeedPromisesOfUsers = []promise{
+var wholeFeedPromisesOfUsers = []promise[auth.Store]{
 	{"no session is created dead by the feed", noneCreatedDead},
 }
 
-func emptyFeed(t *testing.T, store auth.Store) {
+func emptyFeed(t *testing.T, store auth.AccountStore) {
 	require.Empty(t, readFeed(t, store))
 	require.Zero(t, newAccount(t, store).session.Generation)
 	n, err := store.PruneRevocations(t.Context(), now.Add(1000*time.Hour), math.MaxInt)
@@ -39,7 +39,7 @@ func emptyFeed(t *testing.T, store auth.Store) {
 	require.Zero(t, n)
 }
 
-func positionsCount(t *testing.T, store auth.Store) {
+func positionsCount(t *testing.T, store auth.AccountStore) {
 	ids := map[string]bool{}
 	for i := range int64(5) {
 		a := newAccount(t, store)
@@ -58,7 +58,7 @@ func positionsCount(t *testing.T, store auth.Store) {
 }
 
 // endSeveral ends as many sessions, of a user each, and returns the feed.
-func endSeveral(t *testing.T, store auth.Store, n int) []auth.Revocation {
+func endSeveral(t *testing.T, store auth.AccountStore, n int) []auth.Revocation {
 	t.Helper()
 	for range n {
 		require.NoError(t, store.RevokeSession(t.Context(), newAccount(t, store).session.ID))
@@ -66,7 +66,7 @@ func endSeveral(t *testing.T, store auth.Store, n int) []auth.Revocation {
 	return readFeed(t, store)
 }
 
-func feedPages(t *testing.T, store auth.Store) {
+func feedPages(t *testing.T, store auth.AccountStore) {
 	feed := endSeveral(t, store, 5)
 	for _, test := range []struct {
 		from  int64
@@ -89,7 +89,7 @@ func feedPages(t *testing.T, store auth.Store) {
 // noLateEntries reads the feed while many add to it. A store that numbers its
 // entries before it knows in which order they will be seen lets the reader pass by
 // one.
-func noLateEntries(t *testing.T, store auth.Store) {
+func noLateEntries(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		before := readFeed(t, store)
 		const each = 5
@@ -125,7 +125,7 @@ func noLateEntries(t *testing.T, store auth.Store) {
 }
 
 // endEach ends the session of each, in one way or another.
-func endEach(ctx context.Context, store auth.Store, accounts []account) (err error) {
+func endEach(ctx context.Context, store auth.AccountStore, accounts []account) (err error) {
 	for i, a := range accounts {
 		switch i % 3 {
 		case 0:
@@ -143,7 +143,7 @@ func endEach(ctx context.Context, store auth.Store, accounts []account) (err err
 }
 
 // openMany opens as many sessions of the key, that expire an hour apart.
-func openMany(t *testing.T, store auth.Store, key auth.AccessKey, n int) []auth.Session {
+func openMany(t *testing.T, store auth.AccountStore, key auth.AccessKey, n int) []auth.Session {
 	t.Helper()
 	sessions := make([]auth.Session, n)
 	for i := range sessions {
@@ -156,7 +156,7 @@ func openMany(t *testing.T, store auth.Store, key auth.AccessKey, n int) []auth.
 
 // endAtOnce ends as many sessions of each of several users, who are at it at once
 // for it to be quick.
-func endAtOnce(t *testing.T, store auth.Store, each int) {
+func endAtOnce(t *testing.T, store auth.AccountStore, each int) {
 	t.Helper()
 	keys := make([]auth.AccessKey, contenders)
 	for i := range keys {
@@ -173,7 +173,7 @@ func endAtOnce(t *testing.T, store auth.Store, each int) {
 	require.NoError(t, errors.Join(errs...))
 }
 
-func feedPruned(t *testing.T, store auth.Store) {
+func feedPruned(t *testing.T, store auth.AccountStore) {
 	_, key := register(t, store, newUser())
 	first := openMany(t, store, key, 6)
 	for _, i := range []int{5, 1, 0, 3, 4, 2} { // the last to expire is the first in the feed
@@ -214,7 +214,7 @@ func feedPruned(t *testing.T, store auth.Store) {
 
 // racingFeedPrunes prunes from all sides at once, and returns how many entries were
 // removed by all together. One may leave what another is at work on.
-func racingFeedPrunes(t *testing.T, store auth.Store, expired time.Time) int {
+func racingFeedPrunes(t *testing.T, store auth.AccountStore, expired time.Time) int {
 	t.Helper()
 	pruned := make([]int, contenders)
 	errs := race(contenders, func(i int) (err error) {
@@ -232,7 +232,7 @@ func racingFeedPrunes(t *testing.T, store auth.Store, expired time.Time) int {
 
 // expiredAddNothing prunes a key with sessions of its own, and sessions that no key
 // opened. Their tokens are no good any more, whatever the feed says.
-func expiredAddNothing(t *testing.T, store auth.Store) {
+func expiredAddNothing(t *testing.T, store auth.AccountStore) {
 	feed := endSeveral(t, store, 2)
 	a := newExpiring(t, store)
 	opened := []auth.Session{a.session, openSession(t, store, newSession(a.key))}
@@ -273,7 +273,7 @@ func noneCreatedDead(t *testing.T, store auth.Store) {
 
 // endAllOrCreateAlive ends all sessions of the account, or creates one and returns
 // an error if the feed says that it has ended while it has not.
-func endAllOrCreateAlive(ctx context.Context, store auth.Store, a account, end bool) error {
+func endAllOrCreateAlive(ctx context.Context, store auth.AccountStore, a account, end bool) error {
 	if end {
 		_, err := store.RevokeUserSessions(ctx, a.user.ID, now)
 		return err

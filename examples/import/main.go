@@ -72,8 +72,8 @@ func run(ctx context.Context, args []string, database string, stdout, stderr io.
 	progress, err := svc.ImportUsers(ctx, file, auth.ImportOptions{
 		VouchForSHA256: *vouch,
 		BatchSize:      *batch,
-		OnRejected: func(refused auth.RefusedLine) {
-			fmt.Fprintf(stdout, "%s:%d: %s\n", flags.Arg(0), refused.Line, strings.TrimPrefix(refused.Err.Error(), "auth: "))
+		OnRejected: func(line int, err error) {
+			fmt.Fprintf(stdout, "%s:%d: %s\n", flags.Arg(0), line, strings.TrimPrefix(err.Error(), "auth: "))
 		},
 		OnProgress: func(progress auth.ImportProgress) {
 			bar.Describe(fmt.Sprintf("%d users added", progress.Added))

@@ -21,8 +21,9 @@ func (s *Store) FindGitHubLink(ctx context.Context, of auth.GitHubAccount) (link
 }
 
 // FindGitHubConnection implements [auth.GitHubStore].
-func (s *Store) FindGitHubConnection(ctx context.Context, userID, host string) (found auth.GitHubConnection, err error) {
-	err = s.view(ctx, func(t tx) error {
+func (s *Store) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+	var found connection // whose token is a copy, because it has just been decoded
+	err := s.view(ctx, func(t tx) error {
 		a, err := t.account(userID)
 		if err != nil {
 			return err
@@ -31,16 +32,10 @@ func (s *Store) FindGitHubConnection(ctx context.Context, userID, host string) (
 		if !linked {
 			return auth.ErrNotFound
 		}
-		found = c.found()
+		found = c
 		return nil
 	})
-	return found, err
-}
-
-// found is the connection without the lease. The token is a copy already: it has
-// just been decoded.
-func (c connection) found() auth.GitHubConnection {
-	return auth.GitHubConnection{Link: c.Link, Token: c.Token}
+	return found.Link, found.Token, err
 }
 
 // SignInGitHub implements [auth.GitHubStore].
@@ -190,8 +185,9 @@ func (s *Store) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) erro
 }
 
 // UnlinkGitHub implements [auth.GitHubStore].
-func (s *Store) UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (removed auth.GitHubConnection, err error) {
-	err = s.update(ctx, func(t tx) error {
+func (s *Store) UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (auth.GitHubLink, *auth.GitHubToken, error) {
+	var removed connection
+	err := s.update(ctx, func(t tx) error {
 		return t.changeUser(userID, func(a *account) error {
 			c, linked := a.GitHub[host]
 			if !linked {
@@ -200,15 +196,15 @@ func (s *Store) UnlinkGitHub(ctx context.Context, userID, host string, now time.
 			if len(a.GitHub) == 1 && !a.hasGoodKey(kept(now)) {
 				return auth.ErrLastWayIn
 			}
-			removed = c.found()
+			removed = c
 			delete(a.GitHub, host)
 			return nil
 		})
 	})
 	if err != nil {
-		return auth.GitHubConnection{}, err
+		return auth.GitHubLink{}, nil, err
 	}
-	return removed, nil
+	return removed.Link, removed.Token, nil
 }
 
 func (a *account) hasGoodKey(at time.Time) bool {

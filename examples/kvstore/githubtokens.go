@@ -58,8 +58,8 @@ func (s *Store) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, 
 }
 
 // DeleteGitHubToken implements [auth.GitHubStore].
-func (s *Store) DeleteGitHubToken(ctx context.Context, userID, host string) (removed auth.GitHubToken, err error) {
-	err = s.withToken(ctx, userID, host, "", func(c *connection) {
+func (s *Store) DeleteGitHubToken(ctx context.Context, userID, host, version string) (removed auth.GitHubToken, err error) {
+	err = s.withToken(ctx, userID, host, version, func(c *connection) {
 		removed = *c.Token
 		*c = connection{Link: c.Link}
 	})
@@ -67,14 +67,6 @@ func (s *Store) DeleteGitHubToken(ctx context.Context, userID, host string) (rem
 		return auth.GitHubToken{}, err
 	}
 	return removed, nil
-}
-
-// DropGitHubToken implements [auth.GitHubStore].
-func (s *Store) DropGitHubToken(ctx context.Context, userID, host, version string) error {
-	if version == "" {
-		return s.notFound(ctx)
-	}
-	return s.withToken(ctx, userID, host, version, func(c *connection) { *c = connection{Link: c.Link} })
 }
 
 // notFound is the answer about what could never have been stored.

@@ -64,15 +64,15 @@ func isGood(key auth.AccessKey, at time.Time) bool {
 }
 
 // FindKey implements [auth.CredentialStore].
-func (s *Store) FindKey(ctx context.Context, id string) (credential auth.Credential, err error) {
+func (s *Store) FindKey(ctx context.Context, id string) (key auth.AccessKey, owner auth.User, err error) {
 	err = s.view(ctx, func(t tx) error {
 		a, err := t.accountOf(keys, id)
 		if err == nil {
-			credential = auth.Credential{Key: a.Keys[id], User: a.User}
+			key, owner = a.Keys[id], a.User
 		}
 		return err
 	})
-	return credential, err
+	return key, owner, err
 }
 
 // SwapHash implements [auth.CredentialStore].

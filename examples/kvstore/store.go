@@ -80,10 +80,7 @@ func Open(path string, options *bolt.Options) (*Store, error) {
 // Close closes the file, once the calls under way have returned.
 func (s *Store) Close() error { return s.db.Close() }
 
-// KeepsUsers implements [auth.Store].
-func (s *Store) KeepsUsers() bool { return true }
-
-// Ping implements [auth.Store].
+// Ping implements [auth.AccountStore].
 func (s *Store) Ping(ctx context.Context) error {
 	return s.view(ctx, func(tx) error { return nil })
 }

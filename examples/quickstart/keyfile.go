@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -42,7 +41,7 @@ func newKeys() *keyFile {
 
 // newFirst makes the pair of the first super user.
 func (k *keyFile) newFirst() {
-	verifier, err := auth.NewCredentialVerifier(memstore.New(), auth.CredentialConfig{})
+	verifier, err := auth.NewCredentialVerifier(memstore.New(), nil, auth.CredentialConfig{})
 	if err != nil {
 		panic(err) // not with these arguments
 	}
@@ -138,7 +137,6 @@ func (k *keyFile) config() (auth.Config, error) {
 		SigningKeys: []auth.SigningKey{signing},
 		SealingKeys: []auth.SymmetricKey{sealing},
 		Credentials: auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper}},
-
-		TrustedProxies: []netip.Prefix{}, // none: browsers connect to it themselves
+		Proxies:     auth.NoProxies(), // browsers connect to it themselves
 	}, nil
 }

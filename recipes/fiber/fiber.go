@@ -55,7 +55,7 @@ func serve(c fiber.Ctx, handler http.Handler) error {
 // refused. Its strings are in memory that the next request is read into, and a
 // session keeps its User-Agent. Its context is the server's, which is used again too
 // and has nothing of c.Context(). The remote address is that of the connection, as it
-// should be: ProxyHeader of fiber's Config has no part in it, TrustedProxies has.
+// should be: ProxyHeader of fiber's Config has no part in it, [auth.Config.Proxies] has.
 func request(c fiber.Ctx, r *http.Request) *http.Request {
 	r = r.WithContext(c.Context())
 	r.Header = http.Header{}

@@ -2,6 +2,8 @@ package auth
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,42 +19,28 @@ const (
 	leasePoll    = 100 * time.Millisecond // between looks at the record of who waits
 )
 
-// GitHubStatus says whether the host can act on GitHub for a user.
-type GitHubStatus struct {
-	Connected bool
-	Login     string // at GitHub as last seen; empty unless Connected
+// Status returns the account that is connected to the user, as the store has it, or
+// ErrNotFound if there is no token.
+func (g *GitHubConnector) Status(ctx context.Context, userID string) (GitHubLink, error) {
+	link, _, err := g.connection(ctx, userID)
+	return link, err
 }
 
-// Status returns whether there is a token for the user, as the store has it.
-func (g *GitHubConnector) Status(ctx context.Context, userID string) (GitHubStatus, error) {
-	have, err := g.connection(ctx, userID)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return GitHubStatus{}, nil
-	case err != nil:
-		return GitHubStatus{}, err
-	}
-	return GitHubStatus{Connected: true, Login: have.Link.Login}, nil
-}
-
-// Verify returns the status after asking GitHub. A token that GitHub has revoked
-// is removed, and the user is not connected any more.
-func (g *GitHubConnector) Verify(ctx context.Context, userID string) (GitHubStatus, error) {
-	have, err := g.connection(ctx, userID)
+// Verify is Status after asking GitHub whether it still accepts the token. A token that GitHub
+// has revoked is removed, and the user is no longer connected.
+func (g *GitHubConnector) Verify(ctx context.Context, userID string) (GitHubLink, error) {
+	link, _, err := g.connection(ctx, userID)
 	if err == nil {
-		err = g.verify(ctx, have)
+		err = g.verifyToken(ctx, userID)
 	}
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return GitHubStatus{}, nil
-	case err != nil:
-		return GitHubStatus{}, err
+	if err != nil {
+		return GitHubLink{}, err
 	}
-	return GitHubStatus{Connected: true, Login: have.Link.Login}, nil
+	return link, nil
 }
 
-func (g *GitHubConnector) verify(ctx context.Context, have GitHubConnection) error {
-	grant, version, err := g.freshGrant(ctx, have.Link.UserID)
+func (g *GitHubConnector) verifyToken(ctx context.Context, userID string) error {
+	grant, version, err := g.freshGrant(ctx, userID)
 	if err != nil {
 		return err
 	}
@@ -60,31 +48,31 @@ func (g *GitHubConnector) verify(ctx context.Context, have GitHubConnection) err
 	if err != nil || valid {
 		return err
 	}
-	return g.drop(ctx, have.Link.UserID, version)
+	return g.dropDeadToken(ctx, userID, version)
 }
 
 // connection returns the link and the token, or ErrNotFound if there is no token.
-func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHubConnection, error) {
-	have, err := g.store.FindGitHubConnection(ctx, userID, g.cfg.Host)
-	if err == nil && have.Token == nil {
+func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHubLink, GitHubToken, error) {
+	link, token, err := g.store.FindGitHubConnection(ctx, userID, g.cfg.Host)
+	if err == nil && token == nil {
 		err = ErrNotFound
 	}
 	if err != nil {
-		return GitHubConnection{}, fmt.Errorf("auth: looking for a GitHub token: %w", err)
+		return GitHubLink{}, GitHubToken{}, fmt.Errorf("auth: looking for a GitHub token: %w", err)
 	}
-	return have, nil
+	return link, *token, nil
 }
 
 // Disconnect removes the user's token, here first and always, and then revokes it
 // at GitHub as far as GitHub answers. The user can still sign in with GitHub. It
 // returns ErrNotFound if there is no token.
 func (g *GitHubConnector) Disconnect(ctx context.Context, userID string) error {
-	token, err := g.store.DeleteGitHubToken(ctx, userID, g.cfg.Host)
+	token, err := g.store.DeleteGitHubToken(ctx, userID, g.cfg.Host, "")
 	if err != nil {
 		return fmt.Errorf("auth: disconnecting GitHub: %w", err)
 	}
 	g.events.emit(ctx, Event{Kind: EventGitHubDisconnected, UserID: userID, GitHub: token.Account})
-	g.forgetRecord(ctx, token)
+	g.revokeRecord(ctx, token)
 	return nil
 }
 
@@ -92,47 +80,48 @@ func (g *GitHubConnector) Disconnect(ctx context.Context, userID string) error {
 // more. It returns ErrLastWayIn where the user could not sign in at all then, and
 // ErrNotFound if no account is linked.
 func (g *GitHubConnector) Unlink(ctx context.Context, userID string) error {
-	removed, err := g.store.UnlinkGitHub(ctx, userID, g.cfg.Host, g.cfg.Now())
+	link, token, err := g.store.UnlinkGitHub(ctx, userID, g.cfg.Host, g.cfg.Now())
 	if err != nil {
 		return fmt.Errorf("auth: unlinking GitHub: %w", err)
 	}
-	g.events.emit(ctx, Event{Kind: EventGitHubUnlinked, UserID: userID, GitHub: removed.Link.Account})
-	if removed.Token != nil {
-		g.forgetRecord(ctx, *removed.Token)
+	g.events.emit(ctx, Event{Kind: EventGitHubUnlinked, UserID: userID, GitHub: link.Account})
+	if token != nil {
+		g.revokeRecord(ctx, *token)
 	}
 	return nil
 }
 
-func (g *GitHubConnector) forgetRecord(ctx context.Context, token GitHubToken) {
+// revokeRecord revokes a token at GitHub that the store no longer has.
+func (g *GitHubConnector) revokeRecord(ctx context.Context, token GitHubToken) {
 	grant, _, err := g.unseal(token)
 	if err != nil {
 		g.cfg.Logger.WarnContext(ctx, "auth: a removed GitHub token could not be read, and so not be revoked", "error", err)
 		return
 	}
-	g.forget(ctx, grant.AccessToken)
+	g.revokeAtGitHub(ctx, grant.AccessToken)
 }
 
 // freshGrant returns a token that is good for a while, and the version of its
 // record. It returns ErrNotFound if there is none, or none any more.
 func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (githubGrant, string, error) {
 	for ahead := refreshAhead; ; {
-		have, err := g.connection(ctx, userID)
+		_, token, err := g.connection(ctx, userID)
 		if err != nil {
 			return githubGrant{}, "", err
 		}
-		grant, stale, err := g.unseal(*have.Token)
+		grant, stale, err := g.unseal(token)
 		if err != nil {
 			return githubGrant{}, "", fmt.Errorf("auth: the GitHub token of user %s: %w", userID, err)
 		}
 		now := g.cfg.Now()
 		if grant.ExpiresAt.IsZero() || now.Before(grant.ExpiresAt.Add(-ahead)) || grant.RefreshToken == "" {
-			version := have.Token.Version
+			version := token.Version
 			if stale {
-				version = g.reseal(ctx, *have.Token, grant)
+				version = g.reseal(ctx, token, grant)
 			}
 			return grant, version, nil
 		}
-		leased, err := g.store.LeaseGitHubToken(ctx, userID, g.cfg.Host, have.Token.Version, now, now.Add(leaseTime))
+		leased, err := g.store.LeaseGitHubToken(ctx, userID, g.cfg.Host, token.Version, now, now.Add(leaseTime))
 		switch {
 		case errors.Is(err, ErrNotFound):
 			continue // somebody has just refreshed it, or removed it
@@ -143,7 +132,7 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 				return githubGrant{}, "", fmt.Errorf("auth: waiting for a GitHub token: %w", err)
 			}
 		default:
-			if err := g.refresh(ctx, *have.Token, grant); err != nil {
+			if err := g.refresh(ctx, token, grant); err != nil {
 				return githubGrant{}, "", err
 			}
 			ahead = 0 // a new token is good for as long as it says, be it short
@@ -186,8 +175,8 @@ func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant gi
 	defer cancel()
 	fresh, err := g.api.refresh(ctx, grant.RefreshToken)
 	if errors.Is(err, errGitHubToken) {
-		// Only if nobody has written the record since it was read, which drop sees.
-		return g.drop(ctx, old.UserID, old.Version)
+		// Only if the record has not changed since it was read, which dropDeadToken checks.
+		return g.dropDeadToken(ctx, old.UserID, old.Version)
 	} else if err != nil {
 		return err
 	}
@@ -199,7 +188,7 @@ func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant gi
 		err = g.store.ReplaceGitHubToken(ctx, token, old.Version)
 	}
 	if err != nil {
-		g.forget(ctx, fresh.AccessToken) // it lost to a disconnect, or cannot be kept
+		g.revokeAtGitHub(ctx, fresh.AccessToken) // it lost to a disconnect, or cannot be kept
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("auth: keeping a refreshed GitHub token: %w", err)
@@ -210,11 +199,11 @@ func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant gi
 	return nil
 }
 
-// drop removes a token that GitHub has declared dead, if its record is still the
-// one of that version. It returns ErrNotFound if it did, and nil if the record
-// has changed and is worth another look.
-func (g *GitHubConnector) drop(ctx context.Context, userID, version string) error {
-	err := g.store.DropGitHubToken(ctx, userID, g.cfg.Host, version)
+// dropDeadToken removes a token that GitHub no longer accepts, if its record still has this
+// version. It returns ErrNotFound if it did, and nil if the record has changed, so that the
+// caller should read it again.
+func (g *GitHubConnector) dropDeadToken(ctx context.Context, userID, version string) error {
+	_, err := g.store.DeleteGitHubToken(ctx, userID, g.cfg.Host, version)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil
@@ -254,7 +243,7 @@ func (s githubTokenSource) Token() (*oauth2.Token, error) {
 // The token goes to the API's origin and nowhere else, on every hop of a
 // redirect. The client has no timeout: the context of each request bounds it.
 func (g *GitHubConnector) Client(ctx context.Context, userID string) (*http.Client, error) {
-	if _, err := g.connection(ctx, userID); err != nil {
+	if _, _, err := g.connection(ctx, userID); err != nil {
 		return nil, err
 	}
 	origin, err := url.Parse(g.cfg.APIURL)
@@ -290,4 +279,43 @@ func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Header.Set("Authorization", "Bearer "+grant.AccessToken)
 	}
 	return t.base.RoundTrip(r)
+}
+
+// revokeAtGitHub revokes a token at GitHub that is not kept. It goes on when the request is
+// over. If GitHub does not answer, it only logs that.
+func (g *GitHubConnector) revokeAtGitHub(ctx context.Context, token string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout/4)
+	defer cancel()
+	if err := g.api.revoke(ctx, token); err != nil {
+		g.cfg.Logger.WarnContext(ctx, "auth: a GitHub token could not be revoked at GitHub", "error", err)
+	}
+}
+
+// seal makes the record of a token for the user.
+func (g *GitHubConnector) seal(grant githubGrant, userID string, account GitHubAccount) (GitHubToken, error) {
+	text, err := json.Marshal(grant)
+	if err != nil {
+		return GitHubToken{}, fmt.Errorf("auth: encoding a GitHub token: %w", err)
+	}
+	return GitHubToken{
+		Account:   account,
+		UserID:    userID,
+		Version:   rand.Text(),
+		Scopes:    grant.scopes,
+		Sealed:    g.sealer.seal(text, userID, account.Host),
+		UpdatedAt: g.cfg.Now(),
+	}, nil
+}
+
+// unseal returns what seal sealed, and whether it ought to be sealed anew.
+func (g *GitHubConnector) unseal(token GitHubToken) (grant githubGrant, stale bool, err error) {
+	text, stale, err := g.sealer.open(token.Sealed, token.UserID, token.Account.Host)
+	if err == nil {
+		err = json.Unmarshal(text, &grant)
+	}
+	if err != nil {
+		return githubGrant{}, false, errSealed
+	}
+	grant.scopes = token.Scopes
+	return grant, stale, nil
 }

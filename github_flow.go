@@ -2,8 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,121 +13,108 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// GitHubStart is the beginning of a flow: where to send the browser, and the
-// cookie without which it cannot come back. The cookie must reach the same
-// browser; it is nil for a state that none binds.
-type GitHubStart struct {
-	AuthURL string
-	Cookie  *http.Cookie
-}
-
-// GitHubOutcome is what a flow has come to. Either SignedIn or Connected is set.
+// GitHubOutcome is the result of a flow. Either SignedIn or Connected is set unless there is an
+// error.
 type GitHubOutcome struct {
 	SignedIn  *Token      // the session of a user who has signed in
-	IsNewUser bool        // who was made by this sign-in, or the host's, whose account it has linked
+	IsNewUser bool        // this sign-in made the user, or linked the account to the host's user
 	Connected *GitHubLink // the account that is connected now
 	ReturnTo  string      // the path that the flow was begun with; may be empty
+
+	// ClearCookie removes the flow's cookie. Set it in the answer, also if there is an error.
+	// It is nil if the state is not this browser's, whose own flow goes on.
+	ClearCookie *http.Cookie
 }
 
-// The ways in which a flow fails. Any other error means that GitHub or the store
-// could not answer.
-var (
-	// ErrGitHubState means that the state or the code is missing, wrong, expired
-	// or used: the flow must be begun again.
-	ErrGitHubState = errors.New("auth: no such GitHub sign-in in this browser")
-
-	// ErrGitHubDenied means that the person said no at GitHub.
-	ErrGitHubDenied = errors.New("auth: access was denied at GitHub")
-
-	// ErrGitHubNotAllowed means that this GitHub account may not come in, or that
-	// its user is disabled.
-	ErrGitHubNotAllowed = errors.New("auth: GitHub account is not allowed")
-
-	// ErrGitHubConflict means that the GitHub account belongs to another user, or
-	// the user to another GitHub account.
-	ErrGitHubConflict = errors.New("auth: GitHub account and user belong to others")
-)
-
-// BeginSignIn begins a sign-in with GitHub in the browser that sends the request.
-// ReturnTo is a path of the host's, or empty. Nothing is stored.
-func (g *GitHubConnector) BeginSignIn(r *http.Request, returnTo string) (GitHubStart, error) {
+// BeginSignIn begins a sign-in with GitHub in the browser that sends the request. Send the
+// browser to the URL, and set the cookie in the answer: without it, the browser cannot come
+// back. returnTo is a path of the host's, or empty. Nothing is stored.
+func (g *GitHubConnector) BeginSignIn(r *http.Request, returnTo string) (authURL string, cookie *http.Cookie, err error) {
 	return g.begin(r, githubFlow{ReturnTo: returnTo}, g.cfg.SignInScopes)
 }
 
-// BeginConnect begins to connect a GitHub account to the caller, whose session
-// must still be live when it is done, in the browser that sends the request. The
-// person chooses the account at GitHub.
-func (g *GitHubConnector) BeginConnect(r *http.Request, caller Identity, returnTo string) (GitHubStart, error) {
+// BeginConnect is BeginSignIn for connecting a GitHub account to the caller, whose session must
+// still be live when the flow completes. The person chooses the account at GitHub.
+func (g *GitHubConnector) BeginConnect(
+	r *http.Request, caller Identity, returnTo string,
+) (authURL string, cookie *http.Cookie, err error) {
 	flow := githubFlow{ReturnTo: returnTo, UserID: caller.UserID, SessionID: caller.SessionID}
 	return g.begin(r, flow, g.cfg.ConnectScopes, oauth2.SetAuthURLParam("prompt", "select_account"))
 }
 
-func (g *GitHubConnector) begin(r *http.Request, flow githubFlow, scopes []string, options ...oauth2.AuthCodeOption) (GitHubStart, error) {
+func (g *GitHubConnector) begin(
+	r *http.Request, flow githubFlow, scopes []string, options ...oauth2.AuthCodeOption,
+) (authURL string, cookie *http.Cookie, err error) {
 	if err := checkReturnTo(flow.ReturnTo); err != nil {
-		return GitHubStart{}, err
+		return "", nil, err
 	}
 	flow.Verifier = oauth2.GenerateVerifier()
 	flow.ExpiresAt = g.cfg.Now().Add(stateLifetime).Unix()
 	state := g.cookies.newState(r)
-	cookie, err := g.cookies.bind(state, flow)
+	cookie, err = g.cookies.bind(state, flow)
 	if err != nil {
-		return GitHubStart{}, err
+		return "", nil, err
 	}
-	return GitHubStart{AuthURL: g.authURL(state, flow, scopes, options...), Cookie: cookie}, nil
+	return g.authURL(state, flow, scopes, options...), cookie, nil
 }
 
-// BeginUnboundSignIn is BeginSignIn for a browser that is not the client's own:
-// see [GitHubConfig.InsecureUnboundState], without which it returns an error.
-func (g *GitHubConnector) BeginUnboundSignIn() (GitHubStart, error) {
+// BeginUnboundSignIn is BeginSignIn for a browser that is not the client's own, without a
+// cookie. It returns an error unless [GitHubConfig.InsecureUnboundState] is set.
+func (g *GitHubConnector) BeginUnboundSignIn() (authURL string, err error) {
 	if g.unbound == nil {
-		return GitHubStart{}, errors.New("auth: GitHub's InsecureUnboundState is not set")
+		return "", errors.New("auth: GitHubConfig.InsecureUnboundState is not set")
 	}
 	flow := githubFlow{Verifier: oauth2.GenerateVerifier(), ExpiresAt: g.cfg.Now().Add(stateLifetime).Unix()}
 	state, err := unboundState(g.unbound, flow)
 	if err != nil {
-		return GitHubStart{}, err
+		return "", err
 	}
-	return GitHubStart{AuthURL: g.authURL(state, flow, g.cfg.SignInScopes)}, nil
+	return g.authURL(state, flow, g.cfg.SignInScopes), nil
 }
 
 func (g *GitHubConnector) authURL(state string, flow githubFlow, scopes []string, options ...oauth2.AuthCodeOption) string {
 	return g.api.app.config(scopes...).AuthCodeURL(state, append(options, oauth2.S256ChallengeOption(flow.Verifier))...)
 }
 
-// Complete finishes the flow with which GitHub sends the browser back to the
-// callback. It uses the state up, whatever comes of it, unless the state is not
-// this browser's.
+// Complete finishes the flow with which GitHub sends the browser back to the callback. It
+// consumes the state, whatever the result, unless the state is not this browser's.
 //
-// SignedInAs is the id of the user whose browser session the request belongs to,
-// empty if none: an account is never connected to anybody else.
+// signedInAs is the ID of the user whose browser session the request belongs to, or empty: an
+// account is never connected to another user.
 //
-// It returns one of the errors above, or another if GitHub or the store could not
-// answer within GitHubConfig.Timeout. A failure leaves no user, link, session or
-// token behind, and the token that GitHub gave is revoked there. Only the link of a
-// user of the host's own may stay who is disabled at that very moment.
+// It returns one of the ErrGitHub… errors, or another if GitHub or the store could not answer
+// within GitHubConfig.Timeout. A failure leaves no user, link, session or token behind, and the
+// token that GitHub gave is revoked there. One link can stay: that of a user of a [UserSource]
+// who is disabled at that very moment.
 func (g *GitHubConnector) Complete(r *http.Request, signedInAs string) (GitHubOutcome, error) {
 	began := time.Now()
 	flow, outcome, err := g.completeFlow(r, signedInAs)
-	g.noteOutcome(r.Context(), began, flow, outcome, err)
+	if !errors.Is(err, ErrGitHubState) {
+		outcome.ClearCookie = g.cookies.clear(r.URL.Query().Get("state"))
+	}
+	g.emitOutcome(r.Context(), began, flow, outcome, err)
 	return outcome, err
 }
 
-// noteOutcome emits what has come of a flow, whose last part began then.
-func (g *GitHubConnector) noteOutcome(ctx context.Context, began time.Time, flow githubFlow, outcome GitHubOutcome, err error) {
+// emitOutcome records the result of a flow, whose last part began at the given time.
+func (g *GitHubConnector) emitOutcome(ctx context.Context, began time.Time, flow githubFlow, outcome GitHubOutcome, err error) {
 	switch {
 	case outcome.Connected != nil && err == nil:
 		g.events.emit(ctx, Event{
 			Kind: EventGitHubConnected, UserID: flow.UserID, ActorID: flow.UserID, SessionID: flow.SessionID, GitHub: outcome.Connected.Account,
 		})
 	case flow.UserID != "" && err != nil:
-		g.events.emit(ctx, Event{Kind: EventGitHubRejected, UserID: flow.UserID, ActorID: flow.UserID, SessionID: flow.SessionID, Reason: reasonOf(err)})
+		g.events.emit(ctx, Event{
+			Kind: EventGitHubRejected, UserID: flow.UserID, ActorID: flow.UserID, SessionID: flow.SessionID, Reason: rejectionReason(err),
+		})
 	case err != nil:
-		g.events.signIn(ctx, began, Event{Method: MethodGitHub}, Token{}, err)
+		g.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
 	default:
+		user, session := outcome.SignedIn.User, outcome.SignedIn.Session
 		if outcome.IsNewUser {
-			g.events.emit(ctx, Event{Kind: EventUserCreated, UserID: outcome.SignedIn.User.ID, Reason: "signed in with GitHub"})
+			g.events.emit(ctx, Event{Kind: EventUserCreated, UserID: user.ID, Reason: "signed in with GitHub"})
 		}
-		g.events.signIn(ctx, began, Event{Method: MethodGitHub}, *outcome.SignedIn, nil)
+		g.events.signIn(ctx, began, Event{Method: MethodGitHub, UserID: user.ID, SessionID: session.ID}, nil)
 	}
 }
 
@@ -172,12 +157,6 @@ func (g *GitHubConnector) flow(r *http.Request, state string) (githubFlow, bool)
 	return g.cookies.flow(r, state, g.cfg.Now())
 }
 
-// ClearState returns the cookie that removes the one of the flow with this state
-// from the browser: for the answer to the callback once it has been used.
-func (g *GitHubConnector) ClearState(state string) *http.Cookie {
-	return g.cookies.clear(state)
-}
-
 // callbackQuery reads a query in which nothing that counts is said twice.
 func callbackQuery(raw string) (url.Values, error) {
 	query, err := url.ParseQuery(raw)
@@ -202,7 +181,7 @@ func (g *GitHubConnector) complete(ctx context.Context, flow githubFlow, code st
 	kept := false
 	defer func() {
 		if !kept {
-			g.forget(ctx, grant.AccessToken)
+			g.revokeAtGitHub(ctx, grant.AccessToken)
 		}
 	}()
 	profile, err := g.api.profile(ctx, g.cfg.Host, grant.AccessToken)
@@ -221,16 +200,6 @@ func (g *GitHubConnector) complete(ctx context.Context, flow githubFlow, code st
 	kept = signedIn.keptToken
 	outcome.SignedIn, outcome.IsNewUser = signedIn.token, signedIn.isNew
 	return outcome, err
-}
-
-// forget revokes a token at GitHub that is not kept. The request may be over by
-// then; and if GitHub does not answer, nothing is to be done.
-func (g *GitHubConnector) forget(ctx context.Context, token string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout/4)
-	defer cancel()
-	if err := g.api.revoke(ctx, token); err != nil {
-		g.cfg.Logger.WarnContext(ctx, "auth: a GitHub token could not be revoked at GitHub", "error", err)
-	}
 }
 
 // admit returns ErrGitHubNotAllowed unless the account may come in.
@@ -271,35 +240,57 @@ func (g *GitHubConnector) listed(ctx context.Context, id int64, token string) (b
 
 // askHost calls the host's function, a panic in which is an error.
 func (g *GitHubConnector) askHost(ctx context.Context, profile GitHubProfile) (allowed bool, err error) {
-	defer contain("GitHubConfig.Admit", func(failure error) { allowed, err = false, failure })
+	defer recoverCallback("GitHubConfig.Admit", func(failure error) { allowed, err = false, failure })
 	return g.cfg.Admit(ctx, profile)
 }
 
-// seal makes the record of a token for the user.
-func (g *GitHubConnector) seal(grant githubGrant, userID string, account GitHubAccount) (GitHubToken, error) {
-	text, err := json.Marshal(grant)
-	if err != nil {
-		return GitHubToken{}, fmt.Errorf("auth: encoding a GitHub token: %w", err)
+// StillAdmitted asks GitHub whether a user whom GitHub sign-in made may still come
+// in, if that has not been asked for GitHubConfig.MembershipMaxAge. It returns
+// nil for everybody else, and ErrGitHubNotAllowed for who may not, or cannot be
+// asked about without signing in with GitHub again; any other error means that
+// GitHub or the store could not answer within GitHubConfig.Timeout.
+//
+// [Service.Login] calls it. A host that signs users in by other means does so
+// itself, with the user as the store has it.
+func (g *GitHubConnector) StillAdmitted(ctx context.Context, user User) error {
+	longest := g.cfg.MembershipMaxAge
+	if longest == 0 || user.AdmittedAt.IsZero() || g.cfg.Now().Before(user.AdmittedAt.Add(longest)) {
+		return nil
 	}
-	return GitHubToken{
-		Account:   account,
-		UserID:    userID,
-		Version:   rand.Text(),
-		Scopes:    grant.scopes,
-		Sealed:    g.sealer.seal(text, userID, account.Host),
-		UpdatedAt: g.cfg.Now(),
-	}, nil
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Timeout)
+	defer cancel()
+	err := g.recheck(ctx, user.ID)
+	if errors.Is(err, ErrNotFound) { // no token, or none any more
+		return ErrGitHubNotAllowed
+	}
+	return err
 }
 
-// unseal returns what seal sealed, and whether it ought to be sealed anew.
-func (g *GitHubConnector) unseal(token GitHubToken) (grant githubGrant, stale bool, err error) {
-	text, stale, err := g.sealer.open(token.Sealed, token.UserID, token.Account.Host)
-	if err == nil {
-		err = json.Unmarshal(text, &grant)
-	}
+func (g *GitHubConnector) recheck(ctx context.Context, userID string) error {
+	grant, version, err := g.freshGrant(ctx, userID)
 	if err != nil {
-		return githubGrant{}, false, errSealed
+		return err
 	}
-	grant.scopes = token.Scopes
-	return grant, stale, nil
+	if g.cfg.asksForMembership() && !covers(grant.scopes, membershipScope) {
+		return ErrNotFound // of before there were lists
+	}
+	profile, err := g.api.profile(ctx, g.cfg.Host, grant.AccessToken)
+	if err == nil {
+		err = g.admit(ctx, profile, grant.AccessToken)
+	}
+	switch {
+	case errors.Is(err, errGitHubToken):
+		if err := g.dropDeadToken(ctx, userID, version); err != nil {
+			return err
+		}
+		return errors.New("auth: the GitHub token changed while GitHub was asked")
+	case err != nil:
+		return err
+	}
+	link := g.link(profile, g.cfg.Now())
+	link.UserID = userID
+	if err := g.store.UpdateGitHubLink(ctx, link); err != nil {
+		return fmt.Errorf("auth: keeping that a user is still admitted: %w", err)
+	}
+	return nil
 }

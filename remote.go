@@ -18,7 +18,7 @@ type RemoteVerifierConfig struct {
 	JWKSURL string
 
 	// Issuer and Audience are those of the tokens: the issuer's Config.Issuer, and
-	// its Config.Audience, which must name this service and not be left at the
+	// its Config.Tokens.Audiences, which must name this service and not be left at the
 	// issuer. A token for another audience is refused.
 	Issuer   string
 	Audience string

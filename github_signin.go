@@ -43,27 +43,27 @@ func (g *GitHubConnector) signIn(ctx context.Context, profile GitHubProfile, gra
 		case err != nil:
 			return githubSignedIn{}, fmt.Errorf("auth: signing in with GitHub: %w", err)
 		}
-		return g.begun(ctx, signIn, isNew, session, user)
+		return g.finishSignIn(ctx, signIn, isNew, session, user)
 	}
 	return githubSignedIn{}, errors.New("auth: signing in with GitHub: overtaken too often")
 }
 
-// begun gives a session its token. Where that is refused, because the user is the
-// host's and has been disabled meanwhile, the session is gone, and so is the first
-// token of an account that has just been linked; the link stays, as the user was
-// there and active when it was written.
-func (g *GitHubConnector) begun(ctx context.Context, signIn GitHubSignInWrite, isNew bool, session Session, user User) (githubSignedIn, error) {
+// finishSignIn gives a session its token. If that is refused, because the host has disabled its
+// user meanwhile, the session is revoked, and the first token of an account that has just been
+// linked is removed. The link stays, because the user existed and was active when it was
+// written.
+func (g *GitHubConnector) finishSignIn(ctx context.Context, signIn GitHubSignInWrite, isNew bool, session Session, user User) (githubSignedIn, error) {
 	result := githubSignedIn{isNew: isNew, keptToken: signIn.Token != nil}
-	token, err := g.tokens.begin(ctx, session, user)
+	token, err := g.tokens.issueFor(ctx, session, user)
 	if err == nil {
 		result.token = &token
 		return result, nil
 	}
 	if isNew && signIn.Token != nil {
 		result.keptToken = false // it is revoked at GitHub then
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
 		defer cancel()
-		err := g.store.DropGitHubToken(ctx, signIn.Token.UserID, signIn.Token.Account.Host, signIn.Token.Version)
+		_, err := g.store.DeleteGitHubToken(ctx, signIn.Token.UserID, signIn.Token.Account.Host, signIn.Token.Version)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			g.cfg.Logger.WarnContext(ctx, "auth: the GitHub token of a refused sign-in was not removed", "error", err)
 		}
@@ -90,7 +90,7 @@ func (g *GitHubConnector) signInRecords(
 	case err == nil:
 		signIn.Link.UserID = link.UserID
 		if g.tokens.users != nil { // before anything is written
-			_, err = g.tokens.users.active(ctx, link.UserID)
+			_, err = g.tokens.users.activeUser(ctx, link.UserID)
 		}
 	case !errors.Is(err, ErrNotFound):
 		err = fmt.Errorf("auth: looking for a GitHub account: %w", err)
@@ -98,32 +98,33 @@ func (g *GitHubConnector) signInRecords(
 		err = ErrGitHubNotAllowed
 	default:
 		isNew = true
-		err = g.newcomer(ctx, &signIn, profile, email)
+		err = g.prepareNewUser(ctx, &signIn, profile, email)
 	}
 	if err != nil {
 		return GitHubSignInWrite{}, false, err
 	}
 	signIn.SessionLimit = g.tokens.cfg.MaxSessions
 	signIn.Session = g.tokens.newSession(ctx, IssueParams{UserID: signIn.Link.UserID, Method: MethodGitHub})
-	var have GitHubConnection
+	var stored *GitHubToken
 	if signIn.NewUser == nil {
-		have, err = g.store.FindGitHubConnection(ctx, signIn.Link.UserID, profile.Account.Host)
+		var have GitHubLink
+		have, stored, err = g.store.FindGitHubConnection(ctx, signIn.Link.UserID, profile.Account.Host)
 		switch {
 		case errors.Is(err, ErrNotFound):
 		case err != nil:
 			return GitHubSignInWrite{}, false, fmt.Errorf("auth: looking for a GitHub token: %w", err)
-		case isNew && have.Link.Account != profile.Account:
+		case isNew && have.Account != profile.Account:
 			return GitHubSignInWrite{}, false, ErrGitHubConflict // the host's user has another account
 		default:
 			isNew = false
 		}
 	}
-	return signIn, isNew, g.chooseToken(&signIn, grant, have.Token)
+	return signIn, isNew, g.chooseToken(&signIn, grant, stored)
 }
 
-// newcomer puts into the sign-in whom an account is to sign in that is linked to
-// nobody: a new user, or the one whom the host gives it.
-func (g *GitHubConnector) newcomer(ctx context.Context, signIn *GitHubSignInWrite, profile GitHubProfile, email func() (string, error)) error {
+// prepareNewUser puts into the sign-in the user of an account that is linked to nobody: a new
+// user, or the user whom the host assigns to the account.
+func (g *GitHubConnector) prepareNewUser(ctx context.Context, signIn *GitHubSignInWrite, profile GitHubProfile, email func() (string, error)) error {
 	address, err := email()
 	if err != nil {
 		return err
@@ -172,7 +173,7 @@ func (g *GitHubConnector) chooseToken(signIn *GitHubSignInWrite, grant githubGra
 // connect links the account to the user who began the flow, and keeps the token.
 func (g *GitHubConnector) connect(ctx context.Context, flow githubFlow, profile GitHubProfile, grant githubGrant) (*GitHubLink, error) {
 	if g.tokens.users != nil {
-		switch _, err := g.tokens.users.active(ctx, flow.UserID); {
+		switch _, err := g.tokens.users.activeUser(ctx, flow.UserID); {
 		case errors.Is(err, ErrNotFound), errors.Is(err, ErrUserDisabled):
 			return nil, ErrGitHubState // as below, where the store keeps users
 		case err != nil:
@@ -188,10 +189,10 @@ func (g *GitHubConnector) connect(ctx context.Context, flow githubFlow, profile 
 			return nil, err
 		}
 		connect := GitHubConnectWrite{Link: link, Token: token, SessionID: flow.SessionID, At: now}
-		have, err := g.store.FindGitHubConnection(ctx, flow.UserID, profile.Account.Host)
+		_, stored, err := g.store.FindGitHubConnection(ctx, flow.UserID, profile.Account.Host)
 		switch {
-		case err == nil && have.Token != nil:
-			connect.TokenVersion = have.Token.Version
+		case err == nil && stored != nil:
+			connect.TokenVersion = stored.Version
 		case err != nil && !errors.Is(err, ErrNotFound):
 			return nil, fmt.Errorf("auth: looking for a GitHub token: %w", err)
 		}

@@ -19,10 +19,6 @@ type BrowserSessions struct {
 	LandingPath string
 }
 
-// ErrCrossOrigin means that a request which changes something came with the
-// cookie of a browser session, and not from a page of the host's own.
-var ErrCrossOrigin = errors.New("auth: request with a session cookie from another origin")
-
 const sessionCookieName = "auth_session"
 
 // browserSessions makes and reads the cookies of browser sessions. What is in
@@ -34,10 +30,7 @@ type browserSessions struct {
 	page   string
 }
 
-func newBrowserSessions(cfg BrowserSessions, ring []SymmetricKey, github *GitHubConnector) (*browserSessions, error) {
-	if github == nil {
-		return nil, errors.New("auth: BrowserSessions needs GitHub: its callback is what opens them")
-	}
+func newBrowserSessions(cfg BrowserSessions, ring []SymmetricKey, origin string, insecure bool) (*browserSessions, error) {
 	if cfg.LandingPath == "" {
 		cfg.LandingPath = "/"
 	}
@@ -49,8 +42,8 @@ func newBrowserSessions(cfg BrowserSessions, ring []SymmetricKey, github *GitHub
 		return nil, err
 	}
 	return &browserSessions{
-		sealedCookies: sealedCookies{sealer: sealer, insecure: github.cookies.insecure},
-		origin:        github.origin(),
+		sealedCookies: sealedCookies{sealer: sealer, insecure: insecure},
+		origin:        origin,
 		page:          cfg.LandingPath,
 	}, nil
 }
@@ -65,8 +58,8 @@ type cookieIdentity struct {
 	Generation int64  `json:"g"`
 }
 
-// begin returns the cookie for a session that has just begun.
-func (b *browserSessions) begin(token Token) (*http.Cookie, error) {
+// sessionCookie returns the cookie for a session that has just been opened.
+func (b *browserSessions) sessionCookie(token Token) (*http.Cookie, error) {
 	text, err := json.Marshal(cookieIdentity{
 		UserID:     token.User.ID,
 		Username:   token.User.Username,

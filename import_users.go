@@ -24,10 +24,11 @@ type ImportOptions struct {
 	// Config.Timeout.
 	BatchSize int
 
-	// OnRejected is told of each line that is refused, in their order, and OnProgress of
-	// each batch that has been dealt with, after its lines. A panic in one of them ends the
-	// import with an error.
-	OnRejected func(RefusedLine)
+	// OnRejected is called with the number of each line whose user is not added, in order; the
+	// first line is 1. The error says why: an [InvalidError] or an [ExistsError], without any
+	// text of the line. OnProgress is called after each batch, after OnRejected for its lines.
+	// A panic in either ends the import with an error.
+	OnRejected func(line int, err error)
 	OnProgress func(ImportProgress)
 }
 
@@ -37,14 +38,6 @@ const (
 	maxImportBytes     = 64 << 20  // after which a batch ends, too
 	maxImportLine      = 128 << 10 // MaxKeys keys, of the longest, are some 70,000
 )
-
-// RefusedLine is a line of an import whose user was not added.
-type RefusedLine struct {
-	Line int // the first has 1
-
-	// Err says why: an [InvalidError] or an [ExistsError]. Nothing of the line is in it.
-	Err error
-}
 
 // ImportProgress is how far an import is.
 type ImportProgress struct {
@@ -58,7 +51,7 @@ type ImportProgress struct {
 
 // ImportUsers adds users with the access keys that they have elsewhere, from a stream of
 // JSON lines; docs/import.md says what is in one. It needs AllowImported in the
-// CredentialConfig, and a store that keeps users: with Config.Users, keys come by
+// CredentialConfig, and a store that keeps users: with a [UserSource], keys come by
 // [CredentialVerifier.Import]. Of each user, everything is added or nothing. It makes no super
 // users and changes nobody who is there: a line that wants a name, an address or a key
 // that is taken is refused, and so is one that cannot be read. The others are added.
@@ -75,8 +68,8 @@ type ImportProgress struct {
 // Between two reads of the stream it looks at ctx; a read it waits for, whatever ctx says.
 func (s *Service) ImportUsers(ctx context.Context, lines io.Reader, options ImportOptions) (ImportProgress, error) {
 	switch {
-	case s.tokens.users != nil:
-		return ImportProgress{}, errHostsUsers
+	case s.users == nil:
+		return ImportProgress{}, errHostUsers
 	case s.credentials.slow == nil:
 		return ImportProgress{}, errors.New("auth: ImportUsers needs AllowImported in Config.Credentials")
 	case options.BatchSize < 0 || options.BatchSize > maxImportBatch:
@@ -178,7 +171,7 @@ func (i *userImport) add(ctx context.Context, batch []importedLine) error {
 	if len(users) == 0 {
 		return nil
 	}
-	refusals, err := i.service.store.RegisterUsers(ctx, users)
+	refusals, err := i.service.users.RegisterUsers(ctx, users)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		err = fmt.Errorf("the store's own time was over, set a smaller BatchSize: %w", err)
 	}
@@ -220,7 +213,7 @@ func (i *userImport) report(batch []importedLine) (err error) {
 		return nil // the stream ended with the batch before
 	}
 	i.progress.Lines, i.progress.Bytes = i.read.Lines, i.read.Bytes
-	var refused []RefusedLine
+	var rejected []importedLine
 	for _, line := range batch {
 		switch {
 		case line.err == nil:
@@ -229,13 +222,13 @@ func (i *userImport) report(batch []importedLine) (err error) {
 			i.progress.Present++
 		default:
 			i.progress.Rejected++
-			refused = append(refused, RefusedLine{Line: line.number, Err: line.err})
+			rejected = append(rejected, line)
 		}
 	}
-	defer contain("a function of ImportOptions", func(failure error) { err = failure })
+	defer recoverCallback("a function of ImportOptions", func(failure error) { err = failure })
 	if i.options.OnRejected != nil {
-		for _, line := range refused {
-			i.options.OnRejected(line)
+		for _, line := range rejected {
+			i.options.OnRejected(line.number, line.err)
 		}
 	}
 	if i.options.OnProgress != nil {

@@ -11,26 +11,27 @@ const (
 	pruneInterval = 10 * time.Minute
 	pruneBatch    = 500 // records removed in one transaction, which keeps its locks short
 
-	// An expired key stays visible for a while to whoever wonders why it stopped.
+	// An expired key stays visible for a while, so that its owner sees why it stopped.
 	expiredKeyRetention = 30 * 24 * time.Hour
 )
 
-// Run does what need not wait for a request, until ctx is done, and returns ctx's
-// error. It reads which sessions have ended, now and twice in each
-// RevocationInterval, so that no request has to, and does the housekeeping,
-// [Service.Prune] now and every ten minutes, in a goroutine that ends before it returns.
-// With Config.OnEvent it tells the host what happens, in another, which is left behind if
-// the host's function takes more than five seconds then. End the server first: events that
-// come when Run has ended are in the log, too, for they may wait for another Run in vain.
+// Run does the work that no request should wait for, until ctx is done, and returns ctx's error.
+// It reads the revocation feed twice in each RevocationInterval, delivers events to
+// Config.OnEvent ([EventLog.Run]), and calls [Service.Prune] now and every ten minutes, in
+// goroutines that end before Run returns. One is left behind: that of an OnEvent which takes more
+// than 5 seconds then. Stop the server first, because events that come after Run has ended go to
+// the log as well.
 //
-// Run belongs on every instance. Without it the first request in each interval
-// reads what has ended, and the host is to call Prune itself. What fails is logged
-// and tried again the next time.
+// Run belongs on every instance. Without it, the first request in each interval reads the feed,
+// events wait in vain, and the host must call Prune itself. Failures are logged, and the work is
+// tried again the next time.
 func (s *Service) Run(ctx context.Context) error {
-	defer s.events.runDelivery(ctx)()
+	var delivery sync.WaitGroup
+	defer delivery.Wait()
+	delivery.Go(func() { s.events.Run(ctx) })
 	read := time.NewTicker(max(time.Millisecond, s.tokens.cfg.RevocationInterval/2))
 	defer read.Stop()
-	failing := s.readFeed(ctx, false) // before pruning: nobody is let in before it
+	failing := s.readFeed(ctx, false) // before pruning, because no token is accepted until then
 	var pruning sync.WaitGroup
 	defer pruning.Wait()
 	pruning.Go(func() { s.housekeep(ctx) })
@@ -44,8 +45,8 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// housekeep prunes now and then until ctx is done: by itself, for the feed must be read
-// while it takes its time.
+// housekeep prunes now and every ten minutes until ctx is done. It has a goroutine of its own,
+// because the feed must be read while it takes its time.
 func (s *Service) housekeep(ctx context.Context) {
 	again := time.NewTicker(pruneInterval)
 	defer again.Stop()
@@ -60,8 +61,8 @@ func (s *Service) housekeep(ctx context.Context) {
 	}
 }
 
-// readFeed reads which sessions have ended, and returns whether that fails. It logs
-// the first of several failures, and that they are over.
+// readFeed reads the revocation feed and returns whether that fails. It logs the first of several
+// failures, and their end.
 func (s *Service) readFeed(ctx context.Context, failing bool) bool {
 	feed := s.tokens.feed
 	if feed == nil {
@@ -106,4 +107,16 @@ func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 		}
 	}
 	return removed, nil
+}
+
+// FeedAge returns the age of what this instance knows of the revocation feed, and whether that
+// is good enough to accept tokens: for a gauge and an alert. With CheckSessionsInStore it is 0
+// and true.
+func (s *Service) FeedAge() (age time.Duration, accepts bool) {
+	feed := s.tokens.feed
+	if feed == nil {
+		return 0, true
+	}
+	age = feed.age(s.now())
+	return age, age < feed.maxStaleness
 }

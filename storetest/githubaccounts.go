@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,79 +11,39 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// githubTogetherWithoutUsers are the groups about GitHub for a store that keeps no
-// users.
-func githubTogetherWithoutUsers(t *testing.T) []group {
-	return []group{
+// The groups about GitHub of RunAccounts, as githubTogether and githubAlone are those of Run.
+var (
+	githubAccountsTogether = []group[auth.AccountStore]{
 		{"used states", statePromises},
-		{"signing in with GitHub", githubSignInWithoutUsers},
-		{"connecting GitHub", except(t, githubConnectPromises,
-			"a disabled user connects nothing",
-			"who was reset connects nothing with an old session",
-		)},
-		{"renewing links", except(t, admissionPromises,
-			"signing in, connecting and renewing move the admission on",
-			"a reset user was not admitted by GitHub",
-			"what is refused moves no admission on",
-		)},
+		{"signing in with GitHub", slices.Concat(githubAccountPromises, githubFirstLinkPromises)},
+		{"connecting GitHub", githubConnectPromises},
+		{"renewing links", admissionPromises},
 		{"GitHub tokens", githubTokenPromises},
-		{"leases of GitHub tokens", except(t, leasePromises, "a lease stays where the token is not written")},
-		{"unlinking GitHub", except(t, githubUnlinkPromises,
-			"an unlinked account is anybody's again", // and signs in as whom the host says
-			"who has no key that is good keeps the last link",
-			"any key that is good is a way in",
-			"a reset user has no link and no token",
-			"a reset spares the links of others",
-			"a reset that fails leaves the link and the token",
-		)},
-		{"GitHub values", except(t, githubValuePromises,
-			"a first sign-in with a user or a session that cannot be kept does nothing",
-			"times come back in UTC, cut to the microsecond", // another promise has them
-		)},
-		{"GitHub cancellation", append(
-			except(t, githubCancelPromises, "a call whose context ends meanwhile does everything or nothing"),
-			promise{"a call whose context ends meanwhile does everything or nothing",
-				githubCancelledDuring(interruptedGitHubWithoutUsers)},
-		)},
-		{"GitHub races", append(except(t, githubRacePromises,
-			"of several first sign-ins of an account at once one makes a user",
-			"of several first sign-ins at once with one username one succeeds",
-			"of several first sign-ins at once with one e-mail one has it",
-			"a first sign-in at once with registrations with its e-mail succeeds",
-			"a sign-in at once with unlinking does not link again", // it does here
-			"a sign-in at once with its end does not outlast it",
-		), githubRacesWithoutUsers...)},
+		{"leases of GitHub tokens", leasePromises},
+		{"unlinking GitHub", githubUnlinkPromises},
+		{"GitHub values", githubValuePromises},
+		{"GitHub cancellation", githubCancelPromises},
+		{"GitHub races", slices.Concat(githubRacePromises, githubFirstLinkRaces)},
 	}
-}
+	githubAccountsAlone = []group[auth.AccountStore]{{"pruning states", statePrunePromises}}
+)
 
-var githubSignInWithoutUsers = []promise{
+// githubFirstLinkPromises are about sign-ins to a store of accounts, which links an account to
+// the user that the caller names.
+var githubFirstLinkPromises = []promise[auth.AccountStore]{
 	{"a first sign-in links the account to the user", firstSignInLinks},
 	{"a later sign-in renews the link and the token", laterSignInRenews},
 	{"a sign-in that makes a user is invalid", signInMakesNobody},
 	{"a sign-in that the store has otherwise changes nothing", signInChanged},
-	{"a sign-in whose records cannot be kept, or disagree, changes nothing", signInRefusedWithoutUsers},
-	{"who has no other way in that the store knows of keeps the link", lastWayInWithoutUsers},
-	{"an account of another host is another", sameIDElsewhereWithoutUsers},
-	{"what is unknown is not found", unknownGitHubAccounts},
-	{"numbers of accounts are exact", exactAccountIDs},
+	{"a sign-in whose records cannot be kept, or disagree, changes nothing", firstLinkRefused},
+	{"who has no other way in that the store knows of keeps the link", lastKnownWayInStays},
+	{"an account of another host is another", linkedElsewhere},
 }
 
-var githubRacesWithoutUsers = []promise{
+var githubFirstLinkRaces = []promise[auth.AccountStore]{
 	{"of several first sign-ins of an account at once one links it", racingFirstLinks},
 	{"of several first sign-ins of a user's at once all succeed", racingFirstSignInsOfOneUser},
 	{"of several accounts with which a user first signs in one is linked", racingAccountsOfOneUser},
-}
-
-// interruptedGitHubWithoutUsers are as interruptedGitHub is.
-var interruptedGitHubWithoutUsers = map[string]githubSigns{
-	"SignInGitHub": func(t *testing.T, store auth.Store, _ linked, draft githubDraft) []bool {
-		link, token := hasConnection(t, store, draft.first.Link.UserID, githubHost)
-		return []bool{
-			hasSession(t, store, draft.first.Session.ID), hasLink(t, store, draft.first.Link.Account), link, token,
-		}
-	},
-	"ConnectGitHub": interruptedGitHub["ConnectGitHub"],
-	"UnlinkGitHub":  interruptedGitHub["UnlinkGitHub"],
 }
 
 // firstLink returns the first sign-in of somebody of the host's.
@@ -92,7 +53,7 @@ func firstLink() auth.GitHubSignInWrite {
 	return first
 }
 
-func firstSignInLinks(t *testing.T, store auth.Store) {
+func firstSignInLinks(t *testing.T, store auth.AccountStore) {
 	keyed := newAccount(t, store)
 	ofKeyed := firstLink()
 	setUser(&ofKeyed, keyed.user.ID)
@@ -100,7 +61,7 @@ func firstSignInLinks(t *testing.T, store auth.Store) {
 		session, user, err := store.SignInGitHub(t.Context(), first)
 		require.NoError(t, err)
 		requireSameSession(t, first.Session, session)
-		require.Equal(t, auth.User{ID: first.Link.UserID}, user)
+		require.Equal(t, auth.User{ID: first.Link.UserID, IsActive: true}, user)
 		linked{user, first.Link, *first.Token, session}.requireUnchanged(t, store)
 	}
 	keyed.requireUnchanged(t, store)
@@ -112,14 +73,14 @@ func firstSignInLinks(t *testing.T, store auth.Store) {
 	linked{user: user, link: bare.Link, session: session}.requireDisconnected(t, store)
 }
 
-func laterSignInRenews(t *testing.T, store auth.Store) {
+func laterSignInRenews(t *testing.T, store auth.AccountStore) {
 	a, other := newLinked(t, store), newLinked(t, store)
 	for range 3 {
 		signIn := a.nextSignIn()
 		session, user, err := store.SignInGitHub(t.Context(), signIn)
 		require.NoError(t, err)
 		requireSameSession(t, signIn.Session, session)
-		require.Equal(t, auth.User{ID: a.user.ID}, user)
+		require.Equal(t, auth.User{ID: a.user.ID, IsActive: true}, user)
 		requireSession(t, store, session)
 		signIn.Link.CreatedAt = a.link.CreatedAt
 		a.link, a.token = signIn.Link, *signIn.Token
@@ -133,7 +94,7 @@ func laterSignInRenews(t *testing.T, store auth.Store) {
 	other.requireUnchanged(t, store)
 }
 
-func signInMakesNobody(t *testing.T, store auth.Store) {
+func signInMakesNobody(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	first := firstSignIn(newUser())
 	again := first
@@ -146,7 +107,7 @@ func signInMakesNobody(t *testing.T, store auth.Store) {
 	a.requireUnchanged(t, store)
 }
 
-func signInChanged(t *testing.T, store auth.Store) {
+func signInChanged(t *testing.T, store auth.AccountStore) {
 	for name, edit := range map[string]func(s *auth.GitHubSignInWrite, taken linked){
 		"the account is linked to another user": func(s *auth.GitHubSignInWrite, taken linked) {
 			setAccount(s, taken.link.Account)
@@ -182,7 +143,7 @@ func signInChanged(t *testing.T, store auth.Store) {
 	}
 }
 
-func signInRefusedWithoutUsers(t *testing.T, store auth.Store) {
+func firstLinkRefused(t *testing.T, store auth.AccountStore) {
 	for name, test := range refusalsOfAll {
 		t.Run(name, func(t *testing.T) {
 			taken, keyed, free := newLinked(t, store), newAccount(t, store), firstLink()
@@ -200,7 +161,7 @@ func signInRefusedWithoutUsers(t *testing.T, store auth.Store) {
 	}
 }
 
-func lastWayInWithoutUsers(t *testing.T, store auth.Store) {
+func lastKnownWayInStays(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	for _, expires := range expiredNow {
 		addKey(t, store, a.user, expires)
@@ -219,7 +180,7 @@ func lastWayInWithoutUsers(t *testing.T, store auth.Store) {
 	signUp(t, store, again).requireUnchanged(t, store)
 }
 
-func sameIDElsewhereWithoutUsers(t *testing.T, store auth.Store) {
+func linkedElsewhere(t *testing.T, store auth.AccountStore) {
 	first, second := firstLink(), firstLink()
 	setUser(&second, first.Link.UserID)
 	setAccount(&second, auth.GitHubAccount{Host: "github.example.com", ID: first.Link.Account.ID})
@@ -228,7 +189,7 @@ func sameIDElsewhereWithoutUsers(t *testing.T, store auth.Store) {
 	b.requireUnchanged(t, store)
 }
 
-func racingFirstLinks(t *testing.T, store auth.Store) {
+func racingFirstLinks(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		account := newGitHubAccount()
 		signIns := make([]auth.GitHubSignInWrite, contenders)
@@ -240,7 +201,7 @@ func racingFirstLinks(t *testing.T, store auth.Store) {
 	}
 }
 
-func racingAccountsOfOneUser(t *testing.T, store auth.Store) {
+func racingAccountsOfOneUser(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		user := newUser()
 		signIns := make([]auth.GitHubSignInWrite, contenders)
@@ -257,14 +218,14 @@ func racingAccountsOfOneUser(t *testing.T, store auth.Store) {
 
 // requireOneLinked makes the sign-ins at once, and fails the test unless one
 // succeeds and nothing is left of the others.
-func requireOneLinked(t *testing.T, store auth.Store, signIns []auth.GitHubSignInWrite) {
+func requireOneLinked(t *testing.T, store auth.AccountStore, signIns []auth.GitHubSignInWrite) {
 	t.Helper()
 	errs := race(len(signIns), func(i int) error {
 		_, _, err := store.SignInGitHub(t.Context(), signIns[i])
 		return err
 	})
 	winner := signIns[requireOneWinner(t, errs, auth.ErrChanged)]
-	requireConnection(t, store, auth.GitHubConnection{Link: winner.Link, Token: winner.Token})
+	requireConnection(t, store, connection{Link: winner.Link, Token: winner.Token})
 	for _, signIn := range signIns {
 		require.Equal(t, signIn.Session.ID == winner.Session.ID, hasSession(t, store, signIn.Session.ID))
 		if signIn.Link.Account != winner.Link.Account {
@@ -278,7 +239,7 @@ func requireOneLinked(t *testing.T, store auth.Store, signIns []auth.GitHubSignI
 
 // racingFirstSignInsOfOneUser is what a person does who clicks twice: without a
 // token none of the sign-ins is in the way of another.
-func racingFirstSignInsOfOneUser(t *testing.T, store auth.Store) {
+func racingFirstSignInsOfOneUser(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		first := firstLink()
 		first.Token = nil
@@ -293,6 +254,6 @@ func racingFirstSignInsOfOneUser(t *testing.T, store auth.Store) {
 		for _, session := range sessions {
 			requireSession(t, store, session)
 		}
-		requireConnection(t, store, auth.GitHubConnection{Link: first.Link})
+		requireConnection(t, store, connection{Link: first.Link})
 	}
 }

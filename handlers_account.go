@@ -1,0 +1,357 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// LoginHandler handles POST /auth/users/login: it exchanges an access key and its secret for a
+// token.
+func (s *Service) LoginHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodPost, access: anyone, serve: s.serveLogin})
+}
+
+type loginResponse struct {
+	Token       string `json:"token"`
+	TokenType   string `json:"token_type"`
+	ExpiresIn   int64  `json:"expires_in"`
+	IsSuperUser bool   `json:"is_super_user"`
+}
+
+func (s *Service) serveLogin(w http.ResponseWriter, r *http.Request) (any, error) {
+	body := readBody(w, r, "access_key", "access_secret")
+	pair := KeyPair{
+		AccessKey:    body.text("access_key"),
+		AccessSecret: NewSecret(body.text("access_secret")),
+	}
+	if body.err != nil {
+		return nil, body.err
+	}
+	token, err := s.Login(r.Context(), pair)
+	if err != nil {
+		return nil, err
+	}
+	return newLoginResponse(token), nil
+}
+
+func newLoginResponse(token Token) loginResponse {
+	return loginResponse{
+		Token:       token.Bearer.Reveal(),
+		TokenType:   "bearer",
+		ExpiresIn:   int64(token.ExpiresIn() / time.Second),
+		IsSuperUser: token.User.IsSuperUser,
+	}
+}
+
+// LogoutHandler handles POST /auth/logout: it revokes the token that makes the call, and clears
+// the browser session and the GitHub flows that the browser has begun.
+func (s *Service) LogoutHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodPost, access: anyUser, serve: s.serveLogout})
+}
+
+type logoutResponse struct {
+	Success bool   `json:"success"`
+	Message string `json:"message"`
+}
+
+func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, error) {
+	caller, _ := IdentityFromContext(r.Context())
+	// A session that another call has just revoked is what was asked for.
+	if err := s.tokens.revoke(r.Context(), caller.SessionID, caller.UserID); err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	if s.browser != nil {
+		http.SetCookie(w, s.browser.clear())
+	}
+	if s.github != nil {
+		s.github.cookies.clearAll(w, r)
+	}
+	return logoutResponse{Success: true, Message: "Signed out. This token is no longer valid."}, nil
+}
+
+// CurrentUserHandler handles GET /auth/user: the caller's record.
+func (s *Service) CurrentUserHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodGet, access: anyUser, serve: s.serveCurrentUser})
+}
+
+type userResponse struct {
+	UserID      string  `json:"user_id"`
+	Username    string  `json:"username"`
+	Email       *string `json:"email"`
+	IsSuperUser bool    `json:"is_super_user"`
+	IsActive    bool    `json:"is_active"`
+	CreatedAt   string  `json:"created_at"`
+	LastLogin   *string `json:"last_login"`
+}
+
+func (s *Service) serveCurrentUser(_ http.ResponseWriter, r *http.Request) (any, error) {
+	user, err := s.User(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return newUserResponse(user), nil
+}
+
+func newUserResponse(user User) userResponse {
+	response := userResponse{
+		UserID:      user.ID,
+		Username:    user.Username,
+		IsSuperUser: user.IsSuperUser,
+		IsActive:    user.IsActive,
+		CreatedAt:   wireTime(user.CreatedAt),
+		LastLogin:   optionalTime(user.LastLogin),
+	}
+	if user.Email != "" {
+		response.Email = &user.Email
+	}
+	return response
+}
+
+// ListSessionsHandler handles GET /auth/sessions: the caller's sessions, the newest first, and
+// which of them makes the call.
+func (s *Service) ListSessionsHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodGet, access: anyUser, serve: s.serveSessions})
+}
+
+type sessionResponse struct {
+	ID        string       `json:"id"`
+	Method    SignInMethod `json:"method"`
+	CreatedAt string       `json:"created_at"`
+	ExpiresAt string       `json:"expires_at"`
+	UserAgent string       `json:"user_agent"`
+	IP        string       `json:"ip"`
+	Current   bool         `json:"current"`
+}
+
+func (s *Service) serveSessions(_ http.ResponseWriter, r *http.Request) (any, error) {
+	caller, _ := IdentityFromContext(r.Context())
+	sessions, err := s.store.ListSessions(r.Context(), caller.UserID, s.now())
+	if err != nil {
+		return nil, fmt.Errorf("auth: listing sessions: %w", err)
+	}
+	response := make([]sessionResponse, len(sessions)) // [], not null
+	for i, session := range sessions {
+		response[i] = sessionResponse{
+			ID:        session.ID,
+			Method:    session.Method,
+			CreatedAt: wireTime(session.CreatedAt),
+			ExpiresAt: wireTime(session.ExpiresAt),
+			UserAgent: session.UserAgent,
+			IP:        session.Address,
+			Current:   session.ID == caller.SessionID,
+		}
+	}
+	return response, nil
+}
+
+// RevokeSessionHandler handles DELETE /auth/sessions/{id}: it revokes a session of the caller,
+// or of any user if the caller is a super user.
+func (s *Service) RevokeSessionHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, serve: s.serveRevokeSession})
+}
+
+func (s *Service) serveRevokeSession(_ http.ResponseWriter, r *http.Request) (any, error) {
+	session, err := s.store.FindSession(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.requireOwner(r.Context(), session.UserID); err != nil {
+		return nil, err
+	}
+	// A session that another call has just revoked is what was asked for.
+	if err := s.tokens.revoke(r.Context(), session.ID, session.UserID); err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	return noContent, nil
+}
+
+// requireOwner returns ErrNotFound unless the caller is the user with this ID or a super user.
+func (s *Service) requireOwner(ctx context.Context, userID string) error {
+	if caller, _ := IdentityFromContext(ctx); caller.UserID == userID {
+		return nil
+	}
+	user, err := s.User(ctx)
+	if err == nil && !user.IsSuperUser {
+		err = ErrNotFound
+	}
+	return err
+}
+
+// ListKeysHandler handles GET /auth/keys: the caller's access keys, without secrets.
+func (s *Service) ListKeysHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodGet, access: anyUser, serve: s.serveKeys})
+}
+
+type keyResponse struct {
+	AccessKey  string  `json:"access_key"`
+	Label      string  `json:"label"`
+	CreatedAt  string  `json:"created_at"`
+	ExpiresAt  *string `json:"expires_at"`
+	LastUsedAt *string `json:"last_used_at"`
+	Status     string  `json:"status"`
+}
+
+func (s *Service) serveKeys(_ http.ResponseWriter, r *http.Request) (any, error) {
+	caller, _ := IdentityFromContext(r.Context())
+	keys, err := s.credentials.List(r.Context(), caller.UserID)
+	if err != nil {
+		return nil, err
+	}
+	response := make([]keyResponse, len(keys)) // [], not null
+	for i, key := range keys {
+		response[i] = s.newKeyResponse(key)
+	}
+	return response, nil
+}
+
+func (s *Service) newKeyResponse(key AccessKey) keyResponse {
+	response := keyResponse{
+		AccessKey:  key.ID,
+		Label:      key.Label,
+		CreatedAt:  wireTime(key.CreatedAt),
+		ExpiresAt:  optionalTime(key.ExpiresAt),
+		LastUsedAt: optionalTime(key.LastUsedAt),
+		Status:     "Active",
+	}
+	if s.credentials.expired(key) {
+		response.Status = "Expired"
+	}
+	return response
+}
+
+// CreateKeyHandler handles POST /auth/keys: it gives the caller a new access key, with the only
+// copy of its secret.
+func (s *Service) CreateKeyHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodPost, access: anyUser, recent: true, serve: s.serveCreateKey})
+}
+
+// secretResponse is a key with the only copy of its secret.
+type secretResponse struct {
+	AccessKey    string  `json:"access_key"`
+	AccessSecret string  `json:"access_secret"`
+	Label        string  `json:"label"`
+	CreatedAt    string  `json:"created_at"`
+	ExpiresAt    *string `json:"expires_at"`
+	Message      string  `json:"message"`
+}
+
+func (s *Service) serveCreateKey(w http.ResponseWriter, r *http.Request) (any, error) {
+	body := readOwnBody(w, r, "label", "expires_at")
+	options := KeyOptions{
+		Label:     body.optionalText("label"),
+		ExpiresAt: body.time("expires_at"),
+	}
+	if body.err != nil {
+		return nil, body.err
+	}
+	caller, _ := IdentityFromContext(r.Context())
+	pair, key, err := s.credentials.issue(r.Context(), caller.UserID, options)
+	switch {
+	case errors.Is(err, ErrNotFound): // the user was deleted on another instance a moment ago
+		return nil, errRevoked
+	case err != nil:
+		return nil, err
+	}
+	return newSecretAnswer(pair, key, "Access key made. Store the access secret now: it is not shown again."), nil
+}
+
+// RotateKeyHandler handles POST /auth/keys/{access_key}/rotate: it gives a new secret to a key
+// of the caller, or of any user if the caller is a super user.
+func (s *Service) RotateKeyHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodPost, access: anyUser, recent: true, serve: s.serveRotateKey})
+}
+
+func (s *Service) serveRotateKey(w http.ResponseWriter, r *http.Request) (any, error) {
+	const maxSeconds = int64(maxOverlap / time.Second)
+	body := readOwnBody(w, r, "overlap_seconds")
+	overlap := body.number("overlap_seconds")
+	switch {
+	case body.err != nil:
+		return nil, body.err
+	case overlap < 0 || overlap > maxSeconds: // a larger number might overflow a Duration
+		return nil, invalidf("overlap_seconds", "must be from 0 to %d", maxSeconds)
+	}
+	key, err := s.ownKey(r)
+	if err != nil {
+		return nil, err
+	}
+	pair, key, err := s.credentials.rotate(r.Context(), key.ID, time.Duration(overlap)*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	return newSecretAnswer(pair, key, "Access secret made. Store it now: it is not shown again."), nil
+}
+
+func newSecretAnswer(pair KeyPair, key AccessKey, message string) answer {
+	return answer{http.StatusCreated, secretResponse{
+		AccessKey:    pair.AccessKey,
+		AccessSecret: pair.AccessSecret.Reveal(),
+		Label:        key.Label,
+		CreatedAt:    wireTime(key.CreatedAt),
+		ExpiresAt:    optionalTime(key.ExpiresAt),
+		Message:      message,
+	}}
+}
+
+// RevokeKeyHandler handles DELETE /auth/keys/{access_key}: it revokes a key of the caller, or of
+// any user if the caller is a super user, and the sessions that the key opened.
+func (s *Service) RevokeKeyHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, serve: s.serveRevokeKey})
+}
+
+func (s *Service) serveRevokeKey(_ http.ResponseWriter, r *http.Request) (any, error) {
+	key, err := s.ownKey(r)
+	if err != nil {
+		return nil, err
+	}
+	return noContent, s.credentials.revoke(r.Context(), key.ID, key.UserID, EventKeyRevoked)
+}
+
+// ownKey returns the key that the path names, or ErrNotFound unless it is the caller's or the
+// caller is a super user.
+func (s *Service) ownKey(r *http.Request) (AccessKey, error) {
+	key, _, err := s.store.FindKey(r.Context(), r.PathValue("access_key"))
+	if err != nil {
+		return AccessKey{}, err
+	}
+	return key, s.requireOwner(r.Context(), key.UserID)
+}
+
+// jwksMaxAge is how long other services may cache the public keys: no longer than it takes to
+// publish a new key before it signs.
+const jwksMaxAge = 5 * time.Minute
+
+// JWKSHandler handles GET /.well-known/jwks.json: it serves [TokenIssuer.JWKS] to everybody,
+// always whole, to be cached for five minutes. With HS256 keys alone it is an empty set.
+func (s *Service) JWKSHandler() http.Handler {
+	return s.allowMethod(http.MethodGet, func(w http.ResponseWriter, r *http.Request) {
+		ring := s.tokens.ring.Load()
+		header := w.Header()
+		header.Set("Content-Type", "application/json")
+		header.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(jwksMaxAge.Seconds())))
+		header.Set("ETag", ring.etag)
+		header.Set("X-Content-Type-Options", "nosniff")
+		r = r.Clone(r.Context())
+		for _, name := range []string{"Range", "If-Match"} { // their answers are not documented errors
+			r.Header.Del(name)
+		}
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(ring.jwks))
+	})
+}
+
+// optionalTime is null for the zero time.
+func optionalTime(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	return new(wireTime(t))
+}
+
+// wireTime is RFC 3339 in UTC, in whole seconds.
+func wireTime(t time.Time) string {
+	return t.UTC().Format(time.RFC3339)
+}

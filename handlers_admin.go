@@ -1,0 +1,234 @@
+package auth
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// RegisterUserHandler handles POST /api/v1/user/register: a super user makes a user and gets
+// the only copy of the access secret. With a [UserSource] it answers 404.
+func (s *Service) RegisterUserHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true, serve: s.serveRegister})
+}
+
+type registerResponse struct {
+	UserID       string `json:"user_id"`
+	Username     string `json:"username"`
+	Email        string `json:"email"`
+	Role         string `json:"role"`
+	Status       string `json:"status"`
+	AccessKey    string `json:"access_key"`
+	AccessSecret string `json:"access_secret"`
+	CreatedOn    string `json:"created_on"`
+	Message      string `json:"message"`
+}
+
+func (s *Service) serveRegister(w http.ResponseWriter, r *http.Request) (any, error) {
+	body := readBody(w, r, "username", "email", "is_super_user")
+	params := UserParams{
+		Username:    body.text("username"),
+		Email:       body.text("email"),
+		IsSuperUser: body.flag("is_super_user"),
+	}
+	if body.err != nil {
+		return nil, body.err
+	}
+	made, err := s.Register(r.Context(), params)
+	if err != nil {
+		return nil, err
+	}
+	return newRegisterResponse(made, "User registered. Store the access secret now: it is not shown again."), nil
+}
+
+func newRegisterResponse(made Registration, message string) registerResponse {
+	response := registerResponse{
+		UserID:       made.User.ID,
+		Username:     made.User.Username,
+		Email:        made.User.Email,
+		Role:         "User",
+		Status:       "Active",
+		AccessKey:    made.Pair.AccessKey,
+		AccessSecret: made.Pair.AccessSecret.Reveal(),
+		CreatedOn:    wireTime(made.User.CreatedAt),
+		Message:      message,
+	}
+	if made.User.IsSuperUser {
+		response.Role = "Super User"
+	}
+	if !made.User.IsActive {
+		response.Status = "Inactive"
+	}
+	return response
+}
+
+// How many users one page lists.
+const (
+	usersPerPage    = 50
+	maxUsersPerPage = 200
+)
+
+// ListUsersHandler handles GET /auth/users?limit=50&after=<user_id>: a page of the users in the
+// order of their IDs, with a Link to the next page if there is one.
+func (s *Service) ListUsersHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodGet, access: superUsers, serve: s.serveUsers})
+}
+
+func (s *Service) serveUsers(w http.ResponseWriter, r *http.Request) (any, error) {
+	query := r.URL.Query()
+	limit := usersPerPage
+	if query.Has("limit") {
+		var err error
+		if limit, err = strconv.Atoi(query.Get("limit")); err != nil || limit < 1 || limit > maxUsersPerPage {
+			return nil, invalidf("limit", "must be from 1 to %d", maxUsersPerPage)
+		}
+	}
+	users, err := s.users.ListUsers(r.Context(), query.Get("after"), limit+1)
+	if err != nil {
+		return nil, fmt.Errorf("auth: listing users: %w", err)
+	}
+	if len(users) > limit {
+		users = users[:limit]
+		w.Header().Set("Link", "<"+nextPage(r, limit, users[limit-1].ID)+`>; rel="next"`)
+	}
+	response := make([]userResponse, len(users)) // [], not null
+	for i, user := range users {
+		response[i] = newUserResponse(user)
+	}
+	return response, nil
+}
+
+// nextPage returns the path and query of the page after the user with this ID. The path is the
+// one that the client has sent, which a host's router may have cut.
+func nextPage(r *http.Request, limit int, after string) string {
+	path := r.URL.EscapedPath()
+	if sent, err := url.ParseRequestURI(r.RequestURI); err == nil {
+		path = sent.EscapedPath()
+	}
+	return path + "?" + url.Values{"limit": {strconv.Itoa(limit)}, "after": {after}}.Encode()
+}
+
+// GetUserHandler handles GET /auth/users/{id}.
+func (s *Service) GetUserHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodGet, access: superUsers, serve: s.serveUser})
+}
+
+func (s *Service) serveUser(_ http.ResponseWriter, r *http.Request) (any, error) {
+	user, err := s.users.FindUser(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	return newUserResponse(user), nil
+}
+
+// UpdateUserHandler handles PATCH /auth/users/{id}: it disables or enables, promotes or demotes
+// a user.
+func (s *Service) UpdateUserHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodPatch, access: superUsers, serve: s.serveUpdateUser})
+}
+
+func (s *Service) serveUpdateUser(w http.ResponseWriter, r *http.Request) (any, error) {
+	body := readOwnBody(w, r, "is_super_user", "is_active")
+	change := UserChange{
+		IsSuperUser: body.optionalFlag("is_super_user"),
+		IsActive:    body.optionalFlag("is_active"),
+	}
+	switch {
+	case body.err != nil:
+		return nil, body.err
+	case change == UserChange{}:
+		return nil, invalidf("is_super_user", "or is_active must be given")
+	}
+	user, err := s.UpdateUser(r.Context(), r.PathValue("id"), change)
+	if err != nil {
+		return nil, err
+	}
+	return newUserResponse(user), nil
+}
+
+// RegenerateCredentialsHandler handles POST /auth/users/{id}/regenerate-credentials: it replaces
+// every way in that the user has by a new pair.
+func (s *Service) RegenerateCredentialsHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true, serve: s.serveRegenerate})
+}
+
+type regenerateResponse struct {
+	Message      string `json:"message"`
+	AccessKey    string `json:"access_key"`
+	AccessSecret string `json:"access_secret"`
+}
+
+func (s *Service) serveRegenerate(w http.ResponseWriter, r *http.Request) (any, error) {
+	if body := readOwnBody(w, r); body.err != nil {
+		return nil, body.err
+	}
+	pair, err := s.RegenerateCredentials(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	return regenerateResponse{
+		Message:      "Credentials regenerated. Store the access secret now: it is not shown again.",
+		AccessKey:    pair.AccessKey,
+		AccessSecret: pair.AccessSecret.Reveal(),
+	}, nil
+}
+
+// ReinstateUserHandler handles POST /auth/users/{id}/reinstate: it makes the user active, with a
+// new pair in place of every earlier way in.
+func (s *Service) ReinstateUserHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true, serve: s.serveReinstate})
+}
+
+func (s *Service) serveReinstate(w http.ResponseWriter, r *http.Request) (any, error) {
+	if body := readOwnBody(w, r); body.err != nil {
+		return nil, body.err
+	}
+	made, err := s.ReinstateUser(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	return newRegisterResponse(made, "User reinstated. Store the access secret now: it is not shown again."), nil
+}
+
+// RevokeUserSessionsHandler handles POST /auth/tokens/revoke-user/{id}: it revokes all sessions
+// of the user.
+func (s *Service) RevokeUserSessionsHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodPost, access: superUsers, serve: s.serveRevokeUser})
+}
+
+type revokeUserResponse struct {
+	Status       string `json:"status"`
+	Message      string `json:"message"`
+	RevokedCount int    `json:"revoked_count"`
+}
+
+func (s *Service) serveRevokeUser(w http.ResponseWriter, r *http.Request) (any, error) {
+	if body := readOwnBody(w, r); body.err != nil {
+		return nil, body.err
+	}
+	live, err := s.RevokeUser(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	return revokeUserResponse{"success", "All sessions of the user have ended.", live}, nil
+}
+
+// DeleteUserHandler handles DELETE /auth/users/{id}.
+func (s *Service) DeleteUserHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodDelete, access: superUsers, serve: s.serveDeleteUser})
+}
+
+type deleteUserResponse struct {
+	Status        string `json:"status"`
+	Message       string `json:"message"`
+	DeletedUserID string `json:"deleted_user_id"`
+}
+
+func (s *Service) serveDeleteUser(_ http.ResponseWriter, r *http.Request) (any, error) {
+	id := r.PathValue("id")
+	if err := s.DeleteUser(r.Context(), id); err != nil {
+		return nil, err
+	}
+	return deleteUserResponse{"success", "User deleted.", id}, nil
+}

@@ -1,0 +1,261 @@
+package auth
+
+import (
+	"errors"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// GitHubSignInHandler handles GET /api/v1/auth/github/login-user: the URL at which a browser
+// signs in with GitHub, and the cookie that binds the flow to the browser.
+func (s *Service) GitHubSignInHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true, serve: s.serveGitHubSignIn})
+}
+
+type authURLResponse struct {
+	AuthURL string `json:"auth_url"`
+}
+
+func (s *Service) serveGitHubSignIn(w http.ResponseWriter, r *http.Request) (any, error) {
+	if s.github.unbound != nil {
+		authURL, err := s.github.BeginUnboundSignIn()
+		return authURLResponse{authURL}, err
+	}
+	authURL, cookie, err := s.github.BeginSignIn(r, "")
+	if err != nil {
+		return nil, err
+	}
+	http.SetCookie(w, cookie)
+	return authURLResponse{authURL}, nil
+}
+
+// GitHubConnectHandler handles GET /api/v1/auth/github/login: the URL at which a browser
+// connects GitHub to the caller, and the cookie that binds the flow to the browser.
+func (s *Service) GitHubConnectHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodGet, access: anyUser, recent: true, github: true, serve: s.serveGitHubConnect})
+}
+
+func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (any, error) {
+	caller, _ := IdentityFromContext(r.Context())
+	authURL, cookie, err := s.github.BeginConnect(r, caller, "")
+	if err != nil {
+		return nil, err
+	}
+	http.SetCookie(w, cookie)
+	return authURLResponse{authURL}, nil
+}
+
+// GitHubStartHandler handles GET /api/v1/auth/github/start?return_to=/path: a link that signs
+// the browser in with GitHub, for pages that cannot fetch.
+func (s *Service) GitHubStartHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true, serve: s.serveGitHubStart})
+}
+
+func (s *Service) serveGitHubStart(w http.ResponseWriter, r *http.Request) (any, error) {
+	authURL, cookie, err := s.github.BeginSignIn(r, r.URL.Query().Get("return_to"))
+	if err != nil {
+		return nil, err
+	}
+	http.SetCookie(w, cookie)
+	redirect(w, authURL, http.StatusFound)
+	return written{}, nil
+}
+
+// redirect sends the browser to a complete URL. Unlike http.Redirect it leaves the URL as it is.
+func redirect(w http.ResponseWriter, location string, status int) {
+	header := w.Header()
+	header.Set("Location", location)
+	header.Set("Cache-Control", "no-store")
+	header.Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(status)
+}
+
+// GitHubCallbackHandler handles GET /api/v1/auth/github/callback, to which GitHub sends the
+// browser back from either flow.
+func (s *Service) GitHubCallbackHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true, serve: s.serveGitHubCallback})
+}
+
+func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (any, error) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "no-referrer") // the URL contains the code
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	if r.Method == http.MethodHead || strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") {
+		w.WriteHeader(http.StatusNoContent) // a look ahead must not consume the state
+		return written{}, nil
+	}
+	outcome, err := s.completeGitHub(r)
+	var throttled *ThrottledError
+	if outcome.ClearCookie != nil && !errors.As(err, &throttled) {
+		http.SetCookie(w, outcome.ClearCookie)
+	}
+	switch {
+	case err != nil && s.browser != nil:
+		s.logFailure(r, err)
+		redirect(w, s.browser.location("", "error", errorCode(err)), http.StatusSeeOther)
+		return written{}, nil
+	case err != nil:
+		return nil, err
+	case outcome.SignedIn != nil:
+		return s.answerSignIn(w, outcome)
+	default:
+		return s.answerConnect(w, outcome)
+	}
+}
+
+// completeGitHub is [GitHubConnector.Complete] within the limits of Config.Throttling.
+func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
+	ctx := r.Context()
+	address := clientOf(ctx).Address
+	began := time.Now()
+	if err := s.throttle.enter(ctx, address); err != nil {
+		s.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
+		return GitHubOutcome{}, err
+	}
+	outcome, err := s.github.Complete(r, s.browserUser(r))
+	if errors.Is(err, ErrGitHubState) || errors.Is(err, ErrGitHubNotAllowed) || errors.Is(err, ErrGitHubConflict) {
+		failure := err
+		if err = s.throttle.failed(ctx, address, countGitHub, failure); err != failure {
+			s.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
+		}
+	}
+	return outcome, err
+}
+
+// browserUser returns the ID of the user whose browser session comes with the request, or "".
+func (s *Service) browserUser(r *http.Request) string {
+	if s.browser == nil {
+		return ""
+	}
+	claims, err := s.browser.claims(r, s.now())
+	if err != nil {
+		return ""
+	}
+	return claims.identity.UserID
+}
+
+// errorCode is the code of a failure in the URL of the host's page.
+func errorCode(err error) string {
+	switch {
+	case errors.Is(err, ErrGitHubState):
+		return "expired"
+	case errors.Is(err, ErrGitHubDenied):
+		return "denied"
+	case errors.Is(err, ErrGitHubNotAllowed):
+		return "not_allowed"
+	case errors.Is(err, ErrGitHubConflict):
+		return "conflict"
+	default:
+		return "unavailable"
+	}
+}
+
+type githubSignInResponse struct {
+	loginResponse
+	Username  string `json:"username"`
+	IsNewUser bool   `json:"is_new_user"`
+}
+
+func (s *Service) answerSignIn(w http.ResponseWriter, outcome GitHubOutcome) (any, error) {
+	token := *outcome.SignedIn
+	if s.browser == nil {
+		return githubSignInResponse{newLoginResponse(token), token.User.Username, outcome.IsNewUser}, nil
+	}
+	cookie, err := s.browser.sessionCookie(token)
+	if err != nil {
+		return nil, err
+	}
+	http.SetCookie(w, cookie)
+	redirect(w, s.browser.location(outcome.ReturnTo, "", ""), http.StatusSeeOther)
+	return written{}, nil
+}
+
+func (s *Service) answerConnect(w http.ResponseWriter, outcome GitHubOutcome) (any, error) {
+	switch page := s.github.cfg.ConnectedPage; {
+	case page != "":
+		redirect(w, s.github.origin+page, http.StatusSeeOther)
+	case s.browser != nil:
+		redirect(w, s.browser.location(outcome.ReturnTo, "", ""), http.StatusSeeOther)
+	default:
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		connectedPage.Execute(w, outcome.Connected.Login) // a client that has gone needs no page
+	}
+	return written{}, nil
+}
+
+var connectedPage = template.Must(template.New("connected").Parse(`<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>GitHub connected</title>
+<main>
+<h1>GitHub connected</h1>
+<p>The GitHub account <strong>{{.}}</strong> is now connected. You can close this page.</p>
+</main>
+</html>
+`))
+
+// GitHubStatusHandler handles GET /api/v1/auth/github/token: whether GitHub is connected to the
+// caller. With ?verify=true it asks GitHub.
+func (s *Service) GitHubStatusHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodGet, access: anyUser, github: true, serve: s.serveGitHubStatus})
+}
+
+type githubStatusResponse struct {
+	HasToken       bool   `json:"has_token"`
+	GitHubUsername string `json:"github_username"`
+	Valid          *bool  `json:"valid,omitempty"`
+}
+
+// errNotConnected is the published answer if there is no token.
+var errNotConnected = &requestError{http.StatusNotFound, "No GitHub credentials found for user"}
+
+func (s *Service) serveGitHubStatus(_ http.ResponseWriter, r *http.Request) (any, error) {
+	caller, _ := IdentityFromContext(r.Context())
+	ask, response := s.github.Status, githubStatusResponse{HasToken: true}
+	if r.URL.Query().Get("verify") == "true" {
+		ask, response.Valid = s.github.Verify, new(true)
+	}
+	link, err := ask(r.Context(), caller.UserID)
+	if errors.Is(err, ErrNotFound) {
+		err = errNotConnected
+	}
+	response.GitHubUsername = link.Login
+	return response, err
+}
+
+// GitHubDisconnectHandler handles POST /api/v1/auth/github/logout: it removes the caller's GitHub
+// token and revokes it at GitHub.
+func (s *Service) GitHubDisconnectHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodPost, access: anyUser, github: true, serve: s.serveGitHubDisconnect})
+}
+
+func (s *Service) serveGitHubDisconnect(_ http.ResponseWriter, r *http.Request) (any, error) {
+	caller, _ := IdentityFromContext(r.Context())
+	switch err := s.github.Disconnect(r.Context(), caller.UserID); {
+	case errors.Is(err, ErrNotFound):
+		return logoutResponse{Success: false, Message: "No GitHub credentials found to remove"}, nil
+	case err != nil:
+		return nil, err
+	}
+	return logoutResponse{Success: true, Message: "GitHub credentials removed successfully"}, nil
+}
+
+// GitHubUnlinkHandler handles DELETE /api/v1/auth/github/link: the caller's GitHub account no
+// longer signs in.
+func (s *Service) GitHubUnlinkHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, github: true, serve: s.serveGitHubUnlink})
+}
+
+func (s *Service) serveGitHubUnlink(_ http.ResponseWriter, r *http.Request) (any, error) {
+	caller, _ := IdentityFromContext(r.Context())
+	if err := s.github.Unlink(r.Context(), caller.UserID); err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	return noContent, nil
+}

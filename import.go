@@ -1,0 +1,286 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/sallyport-go/auth/internal/strictjson"
+)
+
+// ImportedKey is an access key that was made elsewhere. It has one of Hash,
+// GeneratedSHA256 and Secret.
+type ImportedKey struct {
+	UserID    string
+	AccessKey string // any text of at most [MaxAccessKeyLength] bytes that could not be a generated one
+
+	// Hash is a bcrypt hash ($2a$, $2b$ or $2y$, cost 10 to 13) or an argon2id
+	// hash in the PHC format (version 19, 8 to 64 MiB, t and p 1 to 4).
+	Hash string
+
+	// GeneratedSHA256 is the SHA-256 of a secret, in hexadecimal. Whoever sets it
+	// vouches that the secret was generated, with 112 random bits or more: what
+	// somebody has chosen is found from such a hash by trying (NIST SP 800-63B).
+	GeneratedSHA256 string
+
+	// Secret is 8 to 1024 bytes that somebody chose, or that came in clear. It
+	// is stored as an argon2id hash.
+	Secret Secret
+
+	CreatedAt time.Time // zero means now
+	KeyOptions
+}
+
+// minChosenSecret is what NIST SP 800-63B asks of a secret that people choose.
+const minChosenSecret = 8
+
+// Import adds a key that was made elsewhere; for users with their keys there is
+// [Service.ImportUsers]. It overwrites nothing: a name that is taken is ErrExists. It
+// returns ErrNotFound if there is no such user, and an InvalidError for what Verify
+// would not accept later: without AllowImported everything, and a hash where
+// [NoPepper] is not in the ring.
+func (v *CredentialVerifier) Import(ctx context.Context, imported ImportedKey) error {
+	key, err := v.importedKey(ctx, imported)
+	if err != nil {
+		return err
+	}
+	if err := v.store.AddKey(ctx, key); err != nil {
+		return fmt.Errorf("auth: importing an access key: %w", err)
+	}
+	v.events.emit(ctx, Event{Kind: EventKeyImported, UserID: key.UserID, AccessKey: v.nameOf(key.ID)})
+	return nil
+}
+
+// importedKey returns the record of the imported key.
+func (v *CredentialVerifier) importedKey(ctx context.Context, imported ImportedKey) (AccessKey, error) {
+	hash, err := v.importedHash(ctx, imported)
+	if err != nil {
+		return AccessKey{}, err
+	}
+	now := v.now()
+	key := AccessKey{
+		ID:        imported.AccessKey,
+		UserID:    imported.UserID,
+		Hash:      hash,
+		Label:     imported.Label,
+		CreatedAt: imported.CreatedAt,
+		ExpiresAt: imported.ExpiresAt,
+	}
+	if key.CreatedAt.IsZero() {
+		key.CreatedAt = now
+	}
+	switch {
+	case key.ID == "." || key.ID == "..":
+		return AccessKey{}, invalidf("access_key", "must not be a word that paths have in its place")
+	case v.expired(key):
+		return AccessKey{}, invalidf("expires_at", "must be in the future")
+	case key.CreatedAt.After(now):
+		return AccessKey{}, invalidf("created_at", "must not be in the future")
+	}
+	return key, nil
+}
+
+// importedHash returns the stored form of the imported secret.
+func (v *CredentialVerifier) importedHash(ctx context.Context, imported ImportedKey) (string, error) {
+	secret := imported.Secret.Reveal()
+	given := 0
+	for _, form := range []string{imported.Hash, imported.GeneratedSHA256, secret} {
+		if form != "" {
+			given++
+		}
+	}
+	_, unpeppered := v.hasher.pepper("")
+	switch {
+	case v.slow == nil:
+		return "", invalidf("access_key", "cannot be imported unless AllowImported is set")
+	case v.format.resembles(imported.AccessKey):
+		return "", invalidf("access_key", "must not begin like a generated one")
+	case given != 1:
+		return "", invalidf("hash", "or the SHA-256 or the secret must be given, and only one of them")
+	case secret != "":
+		return v.hashChosen(ctx, imported)
+	case !unpeppered:
+		return "", invalidf("hash", "has no pepper and cannot be imported unless NoPepper is among the Peppers")
+	case imported.GeneratedSHA256 != "":
+		return sha256Form(imported.GeneratedSHA256)
+	}
+	s, err := parseHash(imported.Hash)
+	if err != nil || s.form != formArgon && s.form != formBcrypt {
+		return "", invalidf("hash", "must be bcrypt of cost 10 to 13 or argon2id of 8 to 64 MiB, t and p 1 to 4")
+	}
+	return imported.Hash, nil
+}
+
+// sha256Form returns the stored form of a digest in hexadecimal.
+func sha256Form(text string) (string, error) {
+	digest, err := hex.DecodeString(text)
+	if err != nil || len(digest) != 32 {
+		return "", invalidf("sha256", "must be 64 hexadecimal digits")
+	}
+	return "$" + formImportedSHA256 + "$v=1$" + base64.RawURLEncoding.EncodeToString(digest), nil
+}
+
+// hashChosen returns the stored form of a secret that came in clear.
+func (v *CredentialVerifier) hashChosen(ctx context.Context, imported ImportedKey) (string, error) {
+	secret := imported.Secret.Reveal()
+	if len(secret) < minChosenSecret || len(secret) > maxSlowSecret {
+		return "", invalidf("secret", "must be %d to %d bytes long", minChosenSecret, maxSlowSecret)
+	}
+	leave, err := v.slow.enter(ctx, netip.Addr{}) // for the host, and not for a client
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	return v.hasher.slow(imported.UserID, imported.AccessKey, secret), nil
+}
+
+// importedUser is what a line of an import says.
+type importedUser struct {
+	UserWithKeys
+	hasID bool // from the line, and not made here
+}
+
+// The fields of a line, and of each of its keys.
+var (
+	importedUserFields = []string{"username", "email", "user_id", "is_active", "is_super_user", "created_at", "keys"}
+	importedKeyFields  = []string{"access_key", "hash", "sha256", "label", "created_at", "expires_at"}
+)
+
+// importedUser reads a line. It returns an [InvalidError] for a line that cannot be imported.
+func (s *Service) importedUser(ctx context.Context, line []byte, vouched bool) (importedUser, error) {
+	fields := parseLine(line, "line", importedUserFields)
+	user := s.importedRecord(fields)
+	if fields.err != nil {
+		return importedUser{}, noNull(fields.err)
+	}
+	imported := importedUser{UserWithKeys{User: user}, user.ID != ""}
+	if !imported.hasID {
+		imported.User.ID = newImportedID(s.now())
+	}
+	elements, ok := fields.value("keys").Elements()
+	if !ok || len(elements) == 0 || len(elements) > MaxKeys {
+		return importedUser{}, invalidf("keys", "must be an array of 1 to %d keys", MaxKeys)
+	}
+	for _, element := range elements {
+		key, err := s.importedLineKey(ctx, imported.User.ID, element.Raw(), vouched)
+		if err != nil {
+			return importedUser{}, noNull(err)
+		}
+		for _, other := range imported.Keys {
+			if other.ID == key.ID {
+				return importedUser{}, invalidf("access_key", "must not be given twice")
+			}
+		}
+		imported.Keys = append(imported.Keys, key)
+	}
+	return imported, imported.Validate()
+}
+
+// importedRecord returns the user of a line, with an ID if the line has one, or sets the err of
+// the fields.
+func (s *Service) importedRecord(fields *jsonFields) User {
+	user := User{
+		Username:  fields.text("username"),
+		Email:     fields.optionalText("email"),
+		ID:        fields.optionalText("user_id"),
+		IsActive:  true,
+		CreatedAt: s.now(),
+	}
+	if active := fields.optionalFlag("is_active"); active != nil {
+		user.IsActive = *active
+	}
+	isSuperUser := fields.flag("is_super_user")
+	now := user.CreatedAt
+	if createdAt := fields.time("created_at"); !createdAt.IsZero() {
+		user.CreatedAt = createdAt
+	}
+	switch {
+	case isSuperUser:
+		fields.fail(invalidf("is_super_user", "must not be true: promote the user afterwards, knowingly"))
+	case user.CreatedAt.After(now):
+		fields.fail(invalidf("created_at", "must not be in the future"))
+	}
+	if err := firstError(checkEmail(user.Email), checkImportedID(user.ID)); err != nil {
+		fields.fail(err)
+	}
+	return user
+}
+
+func (s *Service) importedLineKey(ctx context.Context, userID string, object []byte, vouched bool) (AccessKey, error) {
+	fields := parseLine(object, "keys", importedKeyFields)
+	key := ImportedKey{
+		UserID:          userID,
+		AccessKey:       fields.text("access_key"),
+		Hash:            fields.optionalText("hash"),
+		GeneratedSHA256: fields.optionalText("sha256"),
+		KeyOptions:      KeyOptions{Label: fields.optionalText("label")},
+	}
+	key.CreatedAt = fields.time("created_at")
+	key.ExpiresAt = fields.time("expires_at")
+	switch {
+	case fields.err != nil:
+		return AccessKey{}, fields.err
+	case (key.Hash == "") == (key.GeneratedSHA256 == ""):
+		return AccessKey{}, invalidf("keys", "must have hash or sha256 each, and not both")
+	case key.GeneratedSHA256 != "" && !vouched:
+		return AccessKey{}, invalidf("sha256", "is taken only where VouchForSHA256 is set")
+	}
+	return s.credentials.importedKey(ctx, key)
+}
+
+// parseLine reads an object that may have these fields and no others: a misspelled field would
+// read as an absent one.
+func parseLine(text []byte, what string, names []string) *jsonFields {
+	fields := &jsonFields{names: names}
+	object, err := strictjson.Parse(text, names)
+	switch {
+	case err != nil:
+		fields.err = invalidf(what, "%s", jsonFault(err))
+	case len(object.Unknown()) > 0:
+		fields.err = invalidf(what, "must have no fields but %s", strings.Join(names, ", "))
+	}
+	fields.object = object
+	return fields
+}
+
+// noNull returns the error as it is for a line.
+func noNull(err error) error {
+	if errors.Is(err, errNull) {
+		return invalidf("line", "must not have null for a field: leave the field out")
+	}
+	return err
+}
+
+// checkImportedID accepts what can stand in a path as it is, and no ID that another
+// path has in its place.
+func checkImportedID(id string) error {
+	for _, c := range []byte(id) {
+		if c <= ' ' || c > '~' || strings.IndexByte(`/\?#%`, c) >= 0 {
+			return invalidf("user_id", `must be of visible ASCII characters without / \ ? # and %%`)
+		}
+	}
+	switch id {
+	case ".", "..", "login", "register":
+		return invalidf("user_id", "must not be a word that paths have in its place")
+	}
+	return nil
+}
+
+// newImportedID returns a new ID that begins with the time: what is added in one
+// import lies together in an index, where IDs at random would each go to another page.
+func newImportedID(now time.Time) string {
+	var id [16]byte
+	rand.Read(id[6:])
+	var millis [8]byte
+	binary.BigEndian.PutUint64(millis[:], uint64(now.UnixMilli()))
+	copy(id[:6], millis[2:])
+	return base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(id[:])
+}

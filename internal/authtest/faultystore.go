@@ -1,0 +1,299 @@
+package authtest
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+var (
+	// ErrStoreAway is an error of a store that cannot answer.
+	ErrStoreAway = errors.New("the store is away")
+
+	// ErrHang makes a call of a faulty store wait until its context ends.
+	ErrHang = errors.New("hang")
+)
+
+// FaultyStore returns a store that asks before each call, by the name of its method, whether
+// the call may reach the given store. An error of before is the result of the call.
+func FaultyStore(store auth.Store, before func(method string) error) auth.Store {
+	return &faultyStore{faultyAccounts{store, before}, store}
+}
+
+// FaultyAccounts is [FaultyStore] for a store that keeps no users.
+func FaultyAccounts(store auth.AccountStore, before func(method string) error) auth.AccountStore {
+	return &faultyAccounts{store, before}
+}
+
+type faultyAccounts struct {
+	auth.AccountStore
+	before func(method string) error
+}
+
+type faultyStore struct {
+	faultyAccounts
+	users auth.UserStore
+}
+
+func (s *faultyAccounts) check(ctx context.Context, method string) error {
+	err := s.before(method)
+	if errors.Is(err, ErrHang) {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return err
+}
+
+func (s *faultyStore) Register(ctx context.Context, user auth.User, key auth.AccessKey) error {
+	if err := s.check(ctx, "Register"); err != nil {
+		return err
+	}
+	return s.users.Register(ctx, user, key)
+}
+
+func (s *faultyStore) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
+	if err := s.check(ctx, "RegisterUsers"); err != nil {
+		return nil, err
+	}
+	return s.users.RegisterUsers(ctx, users)
+}
+
+func (s *faultyStore) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKey) error {
+	if err := s.check(ctx, "Bootstrap"); err != nil {
+		return err
+	}
+	return s.users.Bootstrap(ctx, user, key)
+}
+
+func (s *faultyStore) FindUser(ctx context.Context, id string) (auth.User, error) {
+	if err := s.check(ctx, "FindUser"); err != nil {
+		return auth.User{}, err
+	}
+	return s.users.FindUser(ctx, id)
+}
+
+func (s *faultyStore) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
+	if err := s.check(ctx, "ListUsers"); err != nil {
+		return nil, err
+	}
+	return s.users.ListUsers(ctx, after, limit)
+}
+
+func (s *faultyStore) UpdateUser(ctx context.Context, id string, change auth.UserChange) (auth.User, error) {
+	if err := s.check(ctx, "UpdateUser"); err != nil {
+		return auth.User{}, err
+	}
+	return s.users.UpdateUser(ctx, id, change)
+}
+
+func (s *faultyStore) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, error) {
+	if err := s.check(ctx, "DeleteUser"); err != nil {
+		return nil, err
+	}
+	return s.users.DeleteUser(ctx, id)
+}
+
+func (s *faultyStore) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, []auth.GitHubToken, error) {
+	if err := s.check(ctx, "ResetUser"); err != nil {
+		return auth.User{}, nil, err
+	}
+	return s.users.ResetUser(ctx, id, change, key)
+}
+
+func (s *faultyAccounts) ListKeys(ctx context.Context, userID string) ([]auth.AccessKey, error) {
+	if err := s.check(ctx, "ListKeys"); err != nil {
+		return nil, err
+	}
+	return s.AccountStore.ListKeys(ctx, userID)
+}
+
+func (s *faultyAccounts) RotateKey(ctx context.Context, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
+	if err := s.check(ctx, "RotateKey"); err != nil {
+		return auth.AccessKey{}, err
+	}
+	return s.AccountStore.RotateKey(ctx, id, rotation)
+}
+
+func (s *faultyAccounts) TouchKey(ctx context.Context, id string, at time.Time) error {
+	if err := s.check(ctx, "TouchKey"); err != nil {
+		return err
+	}
+	return s.AccountStore.TouchKey(ctx, id, at)
+}
+
+func (s *faultyAccounts) ListSessions(ctx context.Context, userID string, now time.Time) ([]auth.Session, error) {
+	if err := s.check(ctx, "ListSessions"); err != nil {
+		return nil, err
+	}
+	return s.AccountStore.ListSessions(ctx, userID, now)
+}
+
+func (s *faultyAccounts) AddKey(ctx context.Context, key auth.AccessKey) error {
+	if err := s.check(ctx, "AddKey"); err != nil {
+		return err
+	}
+	return s.AccountStore.AddKey(ctx, key)
+}
+
+func (s *faultyAccounts) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.User, error) {
+	if err := s.check(ctx, "FindKey"); err != nil {
+		return auth.AccessKey{}, auth.User{}, err
+	}
+	return s.AccountStore.FindKey(ctx, id)
+}
+
+func (s *faultyAccounts) SwapHash(ctx context.Context, id, old, new string) error {
+	if err := s.check(ctx, "SwapHash"); err != nil {
+		return err
+	}
+	return s.AccountStore.SwapHash(ctx, id, old, new)
+}
+
+func (s *faultyAccounts) RevokeKey(ctx context.Context, id string) error {
+	if err := s.check(ctx, "RevokeKey"); err != nil {
+		return err
+	}
+	return s.AccountStore.RevokeKey(ctx, id)
+}
+
+func (s *faultyAccounts) CreateSession(ctx context.Context, session auth.Session, limit int) (auth.Session, auth.User, error) {
+	if err := s.check(ctx, "CreateSession"); err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	return s.AccountStore.CreateSession(ctx, session, limit)
+}
+
+func (s *faultyAccounts) FindSession(ctx context.Context, id string) (auth.Session, error) {
+	if err := s.check(ctx, "FindSession"); err != nil {
+		return auth.Session{}, err
+	}
+	return s.AccountStore.FindSession(ctx, id)
+}
+
+func (s *faultyAccounts) RevokeSession(ctx context.Context, id string) error {
+	if err := s.check(ctx, "RevokeSession"); err != nil {
+		return err
+	}
+	return s.AccountStore.RevokeSession(ctx, id)
+}
+
+func (s *faultyAccounts) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
+	if err := s.check(ctx, "RevokeUserSessions"); err != nil {
+		return 0, err
+	}
+	return s.AccountStore.RevokeUserSessions(ctx, userID, now)
+}
+
+func (s *faultyAccounts) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
+	if err := s.check(ctx, "PruneSessions"); err != nil {
+		return 0, err
+	}
+	return s.AccountStore.PruneSessions(ctx, expired, limit)
+}
+
+func (s *faultyAccounts) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
+	if err := s.check(ctx, "PruneKeys"); err != nil {
+		return 0, err
+	}
+	return s.AccountStore.PruneKeys(ctx, expired, limit)
+}
+
+func (s *faultyAccounts) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
+	if err := s.check(ctx, "ListRevocations"); err != nil {
+		return nil, err
+	}
+	return s.AccountStore.ListRevocations(ctx, from, limit)
+}
+
+func (s *faultyAccounts) PruneRevocations(ctx context.Context, expired time.Time, limit int) (int, error) {
+	if err := s.check(ctx, "PruneRevocations"); err != nil {
+		return 0, err
+	}
+	return s.AccountStore.PruneRevocations(ctx, expired, limit)
+}
+
+func (s *faultyAccounts) Ping(ctx context.Context) error {
+	if err := s.check(ctx, "Ping"); err != nil {
+		return err
+	}
+	return s.AccountStore.Ping(ctx)
+}
+
+func (s *faultyAccounts) PruneStates(ctx context.Context, expired time.Time, limit int) (int, error) {
+	if err := s.check(ctx, "PruneStates"); err != nil {
+		return 0, err
+	}
+	return s.AccountStore.PruneStates(ctx, expired, limit)
+}
+
+func (s *faultyAccounts) ConsumeState(ctx context.Context, id string, expiresAt time.Time) error {
+	if err := s.check(ctx, "ConsumeState"); err != nil {
+		return err
+	}
+	return s.AccountStore.ConsumeState(ctx, id, expiresAt)
+}
+
+func (s *faultyAccounts) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {
+	if err := s.check(ctx, "FindGitHubLink"); err != nil {
+		return auth.GitHubLink{}, err
+	}
+	return s.AccountStore.FindGitHubLink(ctx, account)
+}
+
+func (s *faultyAccounts) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+	if err := s.check(ctx, "FindGitHubConnection"); err != nil {
+		return auth.GitHubLink{}, nil, err
+	}
+	return s.AccountStore.FindGitHubConnection(ctx, userID, host)
+}
+
+func (s *faultyAccounts) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
+	if err := s.check(ctx, "SignInGitHub"); err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	return s.AccountStore.SignInGitHub(ctx, signIn)
+}
+
+func (s *faultyAccounts) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWrite) error {
+	if err := s.check(ctx, "ConnectGitHub"); err != nil {
+		return err
+	}
+	return s.AccountStore.ConnectGitHub(ctx, connect)
+}
+
+func (s *faultyAccounts) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) error {
+	if err := s.check(ctx, "UpdateGitHubLink"); err != nil {
+		return err
+	}
+	return s.AccountStore.UpdateGitHubLink(ctx, link)
+}
+
+func (s *faultyAccounts) DeleteGitHubToken(ctx context.Context, userID, host, version string) (auth.GitHubToken, error) {
+	if err := s.check(ctx, "DeleteGitHubToken"); err != nil {
+		return auth.GitHubToken{}, err
+	}
+	return s.AccountStore.DeleteGitHubToken(ctx, userID, host, version)
+}
+
+func (s *faultyAccounts) UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (auth.GitHubLink, *auth.GitHubToken, error) {
+	if err := s.check(ctx, "UnlinkGitHub"); err != nil {
+		return auth.GitHubLink{}, nil, err
+	}
+	return s.AccountStore.UnlinkGitHub(ctx, userID, host, now)
+}
+
+func (s *faultyAccounts) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
+	if err := s.check(ctx, "LeaseGitHubToken"); err != nil {
+		return false, err
+	}
+	return s.AccountStore.LeaseGitHubToken(ctx, userID, host, version, now, until)
+}
+
+func (s *faultyAccounts) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
+	if err := s.check(ctx, "ReplaceGitHubToken"); err != nil {
+		return err
+	}
+	return s.AccountStore.ReplaceGitHubToken(ctx, token, oldVersion)
+}

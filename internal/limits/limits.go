@@ -1,0 +1,19 @@
+// Package limits holds the longest values that a record may have, in bytes. Package auth
+// validates records against them, and the store suite tests that a store keeps every value
+// up to its limit.
+package limits
+
+// The limits of the fields of records, in bytes.
+const (
+	ID         = 64  // a user's or a session's ID, a token's Version, a used state
+	AccessKey  = 128 // an access key's ID
+	Hash       = 255 // an access key's Hash and PreviousHash
+	Username   = 128
+	Email      = 254
+	Label      = 256
+	UserAgent  = 256
+	Address    = 64
+	GitHubHost = 253
+	GitHubText = 512  // a link's Login, Name and AvatarURL, a token's Scopes
+	Sealed     = 4096 // a token's Sealed
+)

@@ -1,0 +1,295 @@
+package auth
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// User is the record of one user.
+type User struct {
+	// ID identifies the user for ever and is never given to another user; at most
+	// [MaxIDLength] bytes. Authorize by it: names change hands, IDs do not.
+	ID string
+
+	// Username and Email are each unique without regard to ASCII case. An empty
+	// Email means none; any number of users may have none. A Username has at most 128
+	// bytes, an Email 254.
+	Username string
+	Email    string
+
+	// IsSuperUser lets the user administer other users.
+	IsSuperUser bool
+
+	// IsActive is false while the user is disabled: no key signs in and no session
+	// exists.
+	IsActive bool
+
+	CreatedAt time.Time
+
+	// LastLogin is when the newest session was created; zero means never.
+	LastLogin time.Time
+
+	// AdmittedAt is when the rules of GitHub sign-in last admitted this user, if a GitHub
+	// sign-in made the user. It is zero for every other user. See
+	// [GitHubConfig.MembershipMaxAge].
+	AdmittedAt time.Time
+}
+
+// AccessKey is the record of one access key. It has the hash of the secret, never the
+// secret.
+type AccessKey struct {
+	// ID is the public half of the pair, which a client sends as access_key; at most
+	// [MaxAccessKeyLength] bytes.
+	ID string
+
+	// UserID is the user who signs in with the key.
+	UserID string
+
+	// Hash is the self-describing stored form of the secret, 1 to 255 bytes of visible
+	// ASCII. It is bound to ID and UserID, so a row copied to another user opens nothing.
+	Hash string
+
+	// Label is the owner's own name for the key, at most 256 bytes. It may be empty.
+	Label string
+
+	CreatedAt time.Time
+
+	// ExpiresAt is when the key stops working; zero means never.
+	ExpiresAt time.Time
+
+	// PreviousHash is the stored form of the previous secret, which keeps working until
+	// PreviousUntil. Both are zero if there is no previous secret.
+	PreviousHash  string
+	PreviousUntil time.Time
+
+	// LastUsedAt is when the key last signed in, or up to [KeyUsePrecision] earlier; zero
+	// means never.
+	LastUsedAt time.Time
+}
+
+// KeyRotation gives an access key a new secret.
+type KeyRotation struct {
+	Hash string    // of the new secret
+	At   time.Time // now
+
+	// PreviousUntil is when the previous secret stops working. Zero means at once.
+	PreviousUntil time.Time
+}
+
+// Apply returns the key after the rotation, for implementations of
+// [CredentialStore.RotateKey], which first round its times to what they keep. It returns
+// ErrNotFound if the key has expired, and ErrRotating if its PreviousHash still works.
+func (r KeyRotation) Apply(key AccessKey) (AccessKey, error) {
+	switch {
+	case !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(r.At):
+		return AccessKey{}, fmt.Errorf("auth: the access key has expired: %w", ErrNotFound)
+	case key.PreviousUntil.After(r.At):
+		return AccessKey{}, ErrRotating
+	}
+	key.PreviousHash, key.PreviousUntil = "", r.PreviousUntil
+	if !r.PreviousUntil.IsZero() {
+		key.PreviousHash = key.Hash
+	}
+	key.Hash = r.Hash
+	return key, nil
+}
+
+func (k AccessKey) withoutHashes() AccessKey {
+	k.Hash, k.PreviousHash = "", ""
+	return k
+}
+
+// UserWithKeys is a user to be added together with access keys: at least one, and at most
+// [MaxKeys].
+type UserWithKeys struct {
+	User User
+	Keys []AccessKey
+}
+
+// UserChange is a change of a user. A nil field leaves the user's value as it is.
+type UserChange struct {
+	IsSuperUser *bool
+	IsActive    *bool
+}
+
+// Apply returns the user after the change, for implementations of [UserStore.UpdateUser].
+func (c UserChange) Apply(user User) User {
+	if c.IsSuperUser != nil {
+		user.IsSuperUser = *c.IsSuperUser
+	}
+	if c.IsActive != nil {
+		user.IsActive = *c.IsActive
+	}
+	return user
+}
+
+// describe returns what the change sets, such as "is_super_user=true is_active=false".
+func (c UserChange) describe() string {
+	var changes []string
+	if c.IsSuperUser != nil {
+		changes = append(changes, fmt.Sprintf("is_super_user=%t", *c.IsSuperUser))
+	}
+	if c.IsActive != nil {
+		changes = append(changes, fmt.Sprintf("is_active=%t", *c.IsActive))
+	}
+	return strings.Join(changes, " ")
+}
+
+// SignInMethod says how a session was opened.
+type SignInMethod string
+
+// The ways to open a session.
+const (
+	MethodAccessKey SignInMethod = "access_key" // an access key and its secret
+	MethodGitHub    SignInMethod = "github"     // a GitHub account
+	MethodHost      SignInMethod = "host"       // the host itself, with [Service.SignIn]
+)
+
+// Session is the record of one session. Every token names its session and is accepted only
+// while the session exists.
+type Session struct {
+	// ID identifies the session, and is the jti claim of its token; at most
+	// [MaxIDLength] bytes.
+	ID     string
+	UserID string
+	Method SignInMethod
+
+	// AccessKeyID is the key that opened the session. Revoking the key revokes the
+	// session. It is empty unless Method is MethodAccessKey.
+	AccessKeyID string
+
+	CreatedAt time.Time
+	ExpiresAt time.Time
+
+	// UserAgent and Address describe the client that opened the session, so that its
+	// owner recognizes it: at most 256 and 64 bytes. Either may be empty.
+	UserAgent string
+	Address   string // an IP address
+
+	// Generation is the Position of the newest entry of the revocation feed when the
+	// session was created. The store sets it.
+	Generation int64
+}
+
+// ClientInfo describes the client that sends a request, as far as the service can see it.
+// People recognize sessions by it. It proves nothing.
+type ClientInfo struct {
+	Address   netip.Addr // the zero Addr if the address is not known
+	UserAgent string
+	RequestID string // from X-Request-Id, to find the request in other logs
+}
+
+// address returns the address as it is kept.
+func (c ClientInfo) address() string {
+	if !c.Address.IsValid() {
+		return ""
+	}
+	return c.Address.String()
+}
+
+// Revocation is an entry of a store's revocation feed: sessions that were revoked before
+// they expired. Every instance reads the feed, so no instance asks the store about each
+// token.
+type Revocation struct {
+	// Position is the entry's place in the feed, one more than that of the entry before
+	// it. The first entry has 1.
+	Position int64
+
+	// ID is random and differs for every entry. A reader that finds another ID at a
+	// Position it knows learns that the store was restored from a backup and has taken
+	// another course since.
+	ID string
+
+	UserID string
+
+	// SessionID is the revoked session. If it is empty, the entry revokes every session of
+	// the user whose Generation is below the entry's.
+	SessionID  string
+	Generation int64
+
+	// ExpiresAt is when the last of these sessions would have expired. It is zero if a
+	// newer entry has replaced this one.
+	ExpiresAt time.Time
+}
+
+// GitHubAccount identifies an account at GitHub by its host and the number that GitHub
+// gave it there. Logins are renamed and reused; numbers are not.
+type GitHubAccount struct {
+	Host string // "github.com", or the name of a GitHub Enterprise host; at most 253 bytes
+	ID   int64  // positive
+}
+
+// GitHubProfile is what GitHub says of an account.
+type GitHubProfile struct {
+	Account   GitHubAccount
+	Login     string
+	Name      string // may be empty
+	AvatarURL string // may be empty
+}
+
+// GitHubLink says that a GitHub account signs in as a user. An account is linked to one
+// user at most, and a user to one account of each host.
+type GitHubLink struct {
+	Account GitHubAccount
+	UserID  string
+
+	// Login, Name and AvatarURL are what GitHub last said of the account, at most 512
+	// bytes each. People read them; they identify nobody.
+	Login     string
+	Name      string
+	AvatarURL string
+
+	CreatedAt time.Time
+	SeenAt    time.Time // when GitHub last said so
+}
+
+// GitHubToken is the token with which the host acts on GitHub for a user. The link is
+// another record: a user without a token still signs in with GitHub.
+type GitHubToken struct {
+	Account GitHubAccount
+	UserID  string
+
+	// Version differs after every write of the record; at most [MaxIDLength] bytes.
+	Version string
+
+	// Scopes are what GitHub granted, sorted and separated by single spaces; at most 512
+	// bytes.
+	Scopes string
+
+	// Sealed is the token and its refresh token, encrypted; at most 4096 bytes.
+	Sealed []byte
+
+	UpdatedAt time.Time
+}
+
+// GitHubSignInWrite is everything that a sign-in with GitHub writes.
+type GitHubSignInWrite struct {
+	// Link is what GitHub says of the account. Its UserID is that of NewUser, or of the
+	// user that FindGitHubLink returned for the account.
+	Link GitHubLink
+
+	// NewUser is the user to add. It is nil if the account is linked already.
+	NewUser *User
+
+	// Token replaces the token whose Version is TokenVersion. If TokenVersion is empty,
+	// Token is the user's first. A nil Token leaves the stored token as it is.
+	Token        *GitHubToken
+	TokenVersion string
+
+	// Session is created with SessionLimit as CreateSession's limit.
+	Session      Session
+	SessionLimit int
+}
+
+// GitHubConnectWrite is everything that connecting an account writes.
+type GitHubConnectWrite struct {
+	Link         GitHubLink
+	Token        GitHubToken
+	TokenVersion string // as in [GitHubSignInWrite]
+
+	// SessionID is the session that asked for the connection, and At the time.
+	SessionID string
+	At        time.Time
+}

@@ -1,0 +1,136 @@
+package storetest
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// RunAccounts tests that the stores which open returns keep the contract of
+// [auth.AccountStore] and keep no users. A host that has a users table of its own needs such a
+// store: see [auth.NewWithUsers]. RunAccounts tests the promises that such a store shares with a
+// store that keeps users, and the promises that it alone makes.
+//
+// RunAccounts calls open about forty times, from parallel tests. Each call must return an
+// empty store.
+func RunAccounts(t *testing.T, open func(t *testing.T) auth.AccountStore) {
+	runAll(t, open, accountsTogether, accountsAlone)
+	t.Run("GitHub", func(t *testing.T) {
+		t.Parallel()
+		runAll(t, open, githubAccountsTogether, githubAccountsAlone)
+	})
+}
+
+// The groups of RunAccounts, as together and alone are those of Run.
+var (
+	accountsTogether = []group[auth.AccountStore]{
+		{"users", slices.Concat(storePromises, accountPromises)},
+		{"names and ids", namePromises},
+		{"access keys", keyPromises},
+		{"the life of access keys", keyLifePromises},
+		{"sessions", sessionPromises},
+		{"sessions listed and limited", sessionCapPromises},
+		{"ending all sessions of a user", endAllPromises},
+		{"the feed of revocations", feedPromises},
+		{"values", valuePromises},
+		{"times", timePromises},
+		{"cancellation", cancelPromises},
+		{"races", racePromises},
+	}
+	accountsAlone = []group[auth.AccountStore]{
+		{"pruning", prunePromises},
+		{"the whole feed of revocations", wholeFeedPromises},
+	}
+)
+
+var accountPromises = []promise[auth.AccountStore]{
+	{"a store of accounts is no store of users", notUserStore},
+	{"anybody is a user, of whom the store says the ID and that the user is active", anybodyIsUser},
+	{"ids of users that merely look alike are two", lookalikeOwners},
+	{"times come back in UTC, cut to the microsecond", accountTimesKept},
+	{"who has no sessions left has none to end", endAllOfAnybody},
+}
+
+func notUserStore(t *testing.T, store auth.AccountStore) {
+	_, ok := store.(auth.UserStore)
+	require.False(t, ok, "%T implements auth.UserStore: test it with Run", store)
+}
+
+func anybodyIsUser(t *testing.T, store auth.AccountStore) {
+	id := unique("user")
+	want := auth.User{ID: id, IsActive: true}
+	key := newKey(want)
+	require.NoError(t, store.AddKey(t.Context(), key))
+	for range 2 {
+		requireKeyOf(t, store, key, want)
+
+		session := newSession(key)
+		created, user, err := store.CreateSession(t.Context(), session, 0)
+		require.NoError(t, err)
+		requireSameSession(t, session, created)
+		require.Equal(t, want, user)
+		requireSession(t, store, session)
+		key = usedAt(key, session.CreatedAt)
+	}
+
+	other := auth.User{ID: unique("user"), IsActive: true} // of whom the store has nothing
+	session := newHostSession(other)
+	_, user, err := store.CreateSession(t.Context(), session, 0)
+	require.NoError(t, err)
+	require.Equal(t, other, user)
+	requireSession(t, store, session)
+}
+
+func lookalikeOwners(t *testing.T, store auth.AccountStore) {
+	apart(t, slices.Concat(foldedTwins, lookalikes), func(t *testing.T, one, other string) {
+		first, second := newUser(), newUser()
+		first.ID, second.ID = one, other
+		a, b := newAccountOf(t, store, first), newAccountOf(t, store, second)
+		require.Equal(t, 1, endAll(t, store, b.user, now))
+		requireNoSession(t, store, b.session.ID)
+		a.requireUnchanged(t, store)
+
+		session := newSession(a.key)
+		session.UserID = other
+		_, _, err := store.CreateSession(t.Context(), session, 0)
+		require.ErrorIs(t, err, auth.ErrNotFound)
+	})
+}
+
+func accountTimesKept(t *testing.T, store auth.AccountStore) {
+	for name, test := range keptTimes {
+		t.Run(name, func(t *testing.T) {
+			user := newUser()
+			key := newKey(user)
+			key.CreatedAt, key.ExpiresAt = test.in, test.in
+			require.NoError(t, store.AddKey(t.Context(), key))
+			key.CreatedAt, key.ExpiresAt = test.want, test.want
+			requireKey(t, store, key)
+
+			session := newHostSession(user)
+			session.CreatedAt, session.ExpiresAt = test.in, test.in
+			created := openSession(t, store, session)
+			session.CreatedAt, session.ExpiresAt = test.want, test.want
+			requireSameSession(t, session, created)
+			requireSession(t, store, session)
+
+			first := firstSignIn(user)
+			first.Link.CreatedAt, first.Link.SeenAt, first.Token.UpdatedAt = test.in, test.in, test.in
+			a := signUp(t, store, first)
+			a.link.CreatedAt, a.link.SeenAt, a.token.UpdatedAt = test.want, test.want, test.want
+			requireConnection(t, store, a.connection())
+		})
+	}
+}
+
+func endAllOfAnybody(t *testing.T, store auth.AccountStore) {
+	a := newAccount(t, store)
+	require.Zero(t, endAll(t, store, newUser(), now))
+	for _, want := range []int{1, 0, 0} {
+		require.Equal(t, want, endAll(t, store, a.user, now))
+	}
+	requireKey(t, store, a.key)
+}

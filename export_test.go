@@ -33,8 +33,6 @@ func SlowCost(stored string) (memory, time uint32, threads uint8, saltLength, ha
 	return s.argon.memory, s.argon.time, s.argon.threads, len(s.argon.salt), len(s.argon.hash)
 }
 
-const PruneBatch = pruneBatch
-
 // Sealer is a sealer with its methods exported.
 type Sealer struct{ *sealer }
 
@@ -143,9 +141,4 @@ func (r *Revocations) Count() int64                            { return r.known.
 
 func (r *Revocations) Ended(userID, sessionID string, generation int64) bool {
 	return r.known.ended(userID, sessionID, generation)
-}
-
-// SecretOf makes a secret of the key, which the key does not know.
-func SecretOf(v *CredentialVerifier, accessKey string) string {
-	return v.format.secretOf(accessKey).Reveal()
 }

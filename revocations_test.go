@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -83,4 +84,31 @@ func TestWhatEndsForAllIsNotForgottenWhileOtherThingsExpire(t *testing.T) {
 	}
 	require.True(t, r.Ended("u", "never named", 9))
 	require.EqualValues(t, 101, r.Count())
+}
+
+func TestALoopOfSignInAndLogoutTakesNoMoreMemory(t *testing.T) {
+	t.Parallel()
+	svc, err := auth.New(withUser("u1", "alice"), auth.Config{
+		Issuer: authtest.Issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	signIn := func() auth.Token {
+		token, err := svc.SignIn(t.Context(), "u1")
+		require.NoError(t, err)
+		return token
+	}
+	verify := func(token auth.Token) error {
+		_, err := svc.Tokens().Verify(t.Context(), token.Bearer.Reveal())
+		return err
+	}
+	kept := signIn()
+	for range 5 * auth.MaxNamedRevocations {
+		token := signIn()
+		require.NoError(t, verify(token))
+		require.NoError(t, svc.Tokens().Revoke(t.Context(), token.Session.ID))
+	}
+	require.LessOrEqual(t, svc.KnownRevocations(), int64(auth.MaxNamedRevocations+1))
+	require.ErrorIs(t, verify(kept), auth.ErrTokenRejected, "the oldest sessions are revoked with those that are no longer named")
+	require.NoError(t, verify(signIn()))
 }

@@ -1,0 +1,191 @@
+package wiretest
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/limit"
+)
+
+// BenchmarkSignInUnderAttack is what a sign-in takes, at the median, while somebody
+// sends thousands of wrong secrets a second, and how many times what it takes while
+// nobody does, in turns. Run it with -benchtime 10s, in which there are more than 10,000.
+func BenchmarkSignInUnderAttack(b *testing.B) {
+	for name, attack := range map[string]func(f *fixture, i int) (auth.KeyPair, string){
+		"one key from 1,000 addresses": func(f *fixture, i int) (auth.KeyPair, string) {
+			pair := f.userPair
+			pair.AccessSecret = authtest.WrongSecret(pair.AccessKey)
+			return pair, fmt.Sprintf("198.51.%d.%d", i%1000/250, i%1000%250)
+		},
+		"10,000 keys from one address": func(f *fixture, _ int) (auth.KeyPair, string) { return f.wrong(), "198.51.100.1" },
+	} {
+		b.Run(name, func(b *testing.B) {
+			f := newFixture(b, func(_ *fixture, cfg *auth.Config) {
+				cfg.Logger = slog.New(slog.DiscardHandler)
+				cfg.Throttling.Flood = []limit.Rate{{Count: math.MaxInt32, Per: time.Minute}}
+			})
+			other, err := f.svc.Register(b.Context(), auth.UserParams{Username: "other"})
+			require.NoError(b, err)
+			var running sync.WaitGroup
+			var attacked atomic.Bool
+			stop := make(chan struct{})
+			sent, throttled := 0, 0
+			running.Go(func() {
+				for tick := time.NewTicker(time.Millisecond); ; {
+					select {
+					case <-stop:
+						return
+					case <-tick.C:
+					}
+					for range 10 { // 10,000 in a few seconds
+						if !attacked.Load() {
+							break
+						}
+						pair, address := attack(f, sent)
+						if _, err := f.svc.Login(from(b, address), pair); err == nil {
+							b.Error("a wrong secret was let in")
+						} else if status, _ := auth.ErrorStatus(err); status == http.StatusTooManyRequests {
+							throttled++
+						}
+						sent++
+					}
+				}
+			})
+			var took [2][]time.Duration // without an attack, and with one
+			ctx, own := from(b, "203.0.113.7"), from(b, "203.0.113.8")
+			for n := 0; b.Loop(); n++ {
+				which := n / 1000 % 2 // a few hundredths of a second each
+				attacked.Store(which == 1)
+				began := time.Now()
+				_, err := f.svc.Login(ctx, other.Pair)
+				took[which] = append(took[which], time.Since(began))
+				require.NoError(b, err)
+				if n%100 == 0 { // the attacked key's owner
+					_, err := f.svc.Login(own, f.userPair)
+					require.NoError(b, err)
+				}
+			}
+			close(stop)
+			running.Wait()
+			if len(took[1]) > 0 {
+				quiet, busy := medianOf(took[0]), medianOf(took[1])
+				b.ReportMetric(busy, "median-ns")
+				b.ReportMetric(busy/quiet, "ratio")
+			}
+			b.ReportMetric(float64(sent), "attempts")
+			b.ReportMetric(float64(throttled), "throttled")
+		})
+	}
+}
+
+func medianOf(took []time.Duration) float64 {
+	slices.Sort(took)
+	return float64(took[len(took)/2].Nanoseconds())
+}
+
+// BenchmarkUnknownKeyAgainstWrongSecret times the two in turns, in an order that
+// nobody knows before, and reports Welch's t of the difference: below 4.5 they
+// cannot be told apart. Run it with -benchtime 100000x.
+func BenchmarkUnknownKeyAgainstWrongSecret(b *testing.B) {
+	f := newFixture(b, func(_ *fixture, cfg *auth.Config) {
+		cfg.Logger, cfg.Throttling.Off = slog.New(slog.DiscardHandler), true
+	})
+	// As many keys of each kind, in turns: the processor learns a text that it sees
+	// again and again, whatever it is.
+	const kinds, keys = 2, 90
+	var texts [kinds][keys]string
+	for i := range keys {
+		texts[0][i] = f.wrong().AccessKey
+		pair, err := f.svc.Credentials().Issue(b.Context(), f.user.ID, auth.KeyOptions{})
+		require.NoError(b, err)
+		texts[1][i] = pair.AccessKey
+	}
+	var n, mean, squares [kinds]float64
+	runtime.GC()
+	for b.Loop() {
+		for _, kind := range rand.Perm(kinds) {
+			key := strings.Clone(texts[kind][rand.N(keys)])
+			pair := auth.KeyPair{AccessKey: key, AccessSecret: authtest.WrongSecret(key)}
+			began := time.Now()
+			_, err := f.svc.Login(b.Context(), pair)
+			took := float64(time.Since(began).Nanoseconds())
+			require.ErrorIs(b, err, auth.ErrInvalidCredentials)
+			if took > 100_000 { // an interruption, not work
+				continue
+			}
+			n[kind]++
+			difference := took - mean[kind]
+			mean[kind] += difference / n[kind]
+			squares[kind] += difference * (took - mean[kind])
+		}
+	}
+	variance := func(kind int) float64 { return squares[kind] / (n[kind] - 1) / n[kind] }
+	b.ReportMetric((mean[0]-mean[1])/math.Sqrt(variance(0)+variance(1)), "welch-t")
+	b.ReportMetric(mean[0], "unknown-ns")
+	b.ReportMetric(mean[1], "wrong-ns")
+}
+
+// BenchmarkSignInBesideSlowHashes is what a sign-in with a generated secret takes, at
+// the median, while 64 clients from as many addresses try imported keys: a slow hash
+// runs on one processor at most, and the other clients wait or get 429.
+func BenchmarkSignInBesideSlowHashes(b *testing.B) {
+	for _, clients := range []int{0, 64} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			f := newFixture(b, func(_ *fixture, cfg *auth.Config) {
+				cfg.Logger = slog.New(slog.DiscardHandler)
+				cfg.Credentials.AllowImported, cfg.Credentials.MaxSlowHashes = true, 1
+				cfg.Throttling.Flood = []limit.Rate{{Count: math.MaxInt32, Per: time.Minute}}
+			})
+			stop := make(chan struct{})
+			var running sync.WaitGroup
+			var hashed, refused atomic.Int64
+			for i := range clients {
+				running.Go(func() {
+					for n := 0; ; n++ {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						pair := auth.KeyPair{AccessKey: fmt.Sprintf("old-%d-%d", i, n), AccessSecret: auth.NewSecret("a guess of somebody's")}
+						_, err := f.svc.Login(from(b, fmt.Sprintf("198.%d.%d.%d", i, n/250%250, n%250)), pair)
+						if status, _ := auth.ErrorStatus(err); status == http.StatusTooManyRequests {
+							refused.Add(1)
+							time.Sleep(10 * time.Millisecond)
+						} else {
+							hashed.Add(1)
+						}
+					}
+				})
+			}
+			var took []time.Duration
+			ctx := from(b, "203.0.113.7")
+			for b.Loop() {
+				began := time.Now()
+				_, err := f.svc.Login(ctx, f.userPair)
+				took = append(took, time.Since(began))
+				require.NoError(b, err)
+			}
+			close(stop)
+			running.Wait()
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "median-ns")
+			b.ReportMetric(float64(hashed.Load()), "hashed")
+			b.ReportMetric(float64(refused.Load()), "refused")
+		})
+	}
+}

@@ -1,0 +1,109 @@
+package wiretest
+
+import (
+	"database/sql"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/memstore"
+	"github.com/sallyport-go/auth/sqlstore"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+)
+
+// discard is a ResponseWriter that costs as little as can be.
+type discard struct {
+	header http.Header
+	status int
+}
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discard) WriteHeader(status int)      { d.status = status }
+
+// BenchmarkAuthenticate is the whole middleware around a handler that does
+// nothing, with sessions in memory.
+func BenchmarkAuthenticate(b *testing.B) {
+	for _, alg := range []string{"HS256", "ES256", "EdDSA"} {
+		f := newFixture(b, func(f *fixture, _ *auth.Config) { f.signer = authtest.NewSigners(b)[alg] })
+		handler := f.svc.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Authorization", "Bearer "+f.signIn(f.user))
+		b.Run(alg+"/serial", func(b *testing.B) {
+			b.ReportAllocs()
+			w := &discard{header: http.Header{}}
+			for b.Loop() {
+				handler.ServeHTTP(w, r)
+			}
+		})
+		b.Run(alg+"/parallel", func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				w := &discard{header: http.Header{}}
+				for pb.Next() {
+					handler.ServeHTTP(w, r)
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkVerifyCredentials is one read of a store in memory and one fast hash.
+func BenchmarkVerifyCredentials(b *testing.B) {
+	c := newCredentials(b, auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(b, "p1")}})
+	pair, stranger := c.issue(b), c.GeneratePair()
+	for name, pair := range map[string]auth.KeyPair{
+		"good":         pair,
+		"unknown-key":  stranger,
+		"wrong-secret": {AccessKey: pair.AccessKey, AccessSecret: stranger.AccessSecret},
+		"bad-checksum": {AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret(flipCase(pair.AccessSecret.Reveal(), 40))},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				c.Verify(b.Context(), pair)
+			}
+		})
+	}
+}
+
+// BenchmarkLogin is POST /auth/users/login without the network: body, read,
+// hash, session, signature, answer. What memstore costs beyond the signature of
+// BenchmarkSign/HS256/bare-signature is the cost of our own code.
+func BenchmarkLogin(b *testing.B) {
+	for name, store := range map[string]auth.Store{"memstore": memstore.New(), "sqlite-file": sqliteFile(b)} {
+		f := newFixture(b, func(f *fixture, cfg *auth.Config) { f.store, cfg.Throttling.Off = store, true })
+		handler := f.svc.LoginHandler()
+		body := strings.NewReader("")
+		r := httptest.NewRequest(http.MethodPost, "/", io.NopCloser(body))
+		r.Header.Set("Content-Type", "application/json")
+		w := &discard{header: http.Header{}}
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			text := loginBody(f.userPair)
+			for b.Loop() {
+				body.Reset(text)
+				handler.ServeHTTP(w, r)
+				if w.status != http.StatusOK {
+					b.Fatal(w.status)
+				}
+			}
+		})
+	}
+}
+
+func sqliteFile(b *testing.B) auth.Store {
+	path := filepath.Join(b.TempDir(), "bench.db")
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)")
+	require.NoError(b, err)
+	b.Cleanup(func() { db.Close() })
+	store, err := sqlstore.Open(b.Context(), db, sqlstore.Config{Dialect: sqlstore.SQLite})
+	require.NoError(b, err)
+	return store
+}

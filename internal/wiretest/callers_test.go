@@ -1,0 +1,134 @@
+package wiretest
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// callers are the kinds of caller there are, in the order of the columns below.
+var callers = []struct {
+	name  string
+	token func(f *fixture) string
+}{
+	{"nobody", func(*fixture) string { return "" }},
+	{"a forger", func(f *fixture) string { return flipCase(f.signIn(f.admin), 40) }},
+	{"a user who is disabled", func(f *fixture) string {
+		token := f.signIn(f.other())
+		f.setActive(f.other(), false)
+		return token
+	}},
+	{"whose it is", func(f *fixture) string { return f.signIn(f.user) }},
+	{"another user", func(f *fixture) string { return f.signIn(f.other()) }},
+	{"a super user", func(f *fixture) string { return f.signIn(f.admin) }},
+}
+
+// other returns a second plain user.
+func (f *fixture) other() auth.User {
+	f.t.Helper()
+	users, err := f.store.ListUsers(f.t.Context(), "", 10)
+	require.NoError(f.t, err)
+	for _, user := range users {
+		if user.Username == "mallory" {
+			return user
+		}
+	}
+	made, err := f.svc.Register(f.t.Context(), auth.UserParams{Username: "mallory"})
+	require.NoError(f.t, err)
+	return made.User
+}
+
+// calls has what each kind of caller gets. In a path, USER, KEY and SESSION are of
+// the user who is meant.
+var calls = []struct {
+	method, path, body string
+	want               [6]int
+}{
+	{"POST", "/auth/users/login", "LOGIN", [6]int{200, 200, 200, 200, 200, 200}},
+	{"GET", "/.well-known/jwks.json", "", [6]int{200, 200, 200, 200, 200, 200}},
+	{"POST", "/auth/logout", "", [6]int{401, 401, 401, 200, 200, 200}},
+
+	{"GET", "/auth/user", "", [6]int{401, 401, 401, 200, 200, 200}},
+	{"GET", "/auth/user/", "", [6]int{401, 401, 401, 200, 200, 200}},
+	{"GET", "/auth/sessions", "", [6]int{401, 401, 401, 200, 200, 200}},
+	{"DELETE", "/auth/sessions/SESSION", "", [6]int{401, 401, 401, 204, 404, 204}},
+	{"DELETE", "/auth/sessions/none", "", [6]int{401, 401, 401, 404, 404, 404}},
+	{"GET", "/auth/keys", "", [6]int{401, 401, 401, 200, 200, 200}},
+	{"POST", "/auth/keys", "", [6]int{401, 401, 401, 201, 201, 201}},
+	{"POST", "/auth/keys", `{"label":"CI"}`, [6]int{401, 401, 401, 201, 201, 201}},
+	{"POST", "/auth/keys/KEY/rotate", "", [6]int{401, 401, 401, 201, 404, 201}},
+	{"POST", "/auth/keys/none/rotate", "", [6]int{401, 401, 401, 404, 404, 404}},
+	{"DELETE", "/auth/keys/KEY", "", [6]int{401, 401, 401, 204, 404, 204}},
+	{"DELETE", "/auth/keys/none", "", [6]int{401, 401, 401, 404, 404, 404}},
+
+	{"POST", "/api/v1/user/register", `{"username":"new","email":"n@example.com"}`, [6]int{401, 401, 401, 403, 403, 200}},
+	{"POST", "/auth/users/register", `{"username":"new","email":"n@example.com"}`, [6]int{401, 401, 401, 403, 403, 200}},
+	{"GET", "/auth/users", "", [6]int{401, 401, 401, 403, 403, 200}},
+	{"GET", "/auth/users/USER", "", [6]int{401, 401, 401, 403, 403, 200}},
+	{"GET", "/auth/users/none", "", [6]int{401, 401, 401, 403, 403, 404}},
+	{"PATCH", "/auth/users/USER", `{"is_super_user":true}`, [6]int{401, 401, 401, 403, 403, 200}},
+	{"PATCH", "/auth/users/none", `{"is_active":false}`, [6]int{401, 401, 401, 403, 403, 404}},
+	{"PATCH", "/auth/users/USER", ``, [6]int{401, 401, 401, 403, 403, 422}},
+	{"PATCH", "/auth/users/ADMIN", `{"is_super_user":false}`, [6]int{401, 401, 401, 403, 403, 409}},
+	{"PATCH", "/auth/users/ADMIN", `{"is_active":false}`, [6]int{401, 401, 401, 403, 403, 409}},
+	{"POST", "/auth/users/USER/regenerate-credentials", "", [6]int{401, 401, 401, 403, 403, 200}},
+	{"POST", "/auth/users/none/regenerate-credentials", "", [6]int{401, 401, 401, 403, 403, 404}},
+	{"POST", "/auth/users/USER/reinstate", "", [6]int{401, 401, 401, 403, 403, 200}},
+	{"POST", "/auth/users/none/reinstate", "", [6]int{401, 401, 401, 403, 403, 404}},
+	{"POST", "/auth/tokens/revoke-user/USER", "", [6]int{401, 401, 401, 403, 403, 200}},
+	{"POST", "/auth/tokens/revoke-user/none", "", [6]int{401, 401, 401, 403, 403, 404}},
+	{"DELETE", "/auth/users/USER", "", [6]int{401, 401, 401, 403, 403, 200}},
+	{"DELETE", "/auth/users/none", "", [6]int{401, 401, 401, 403, 403, 404}},
+	{"DELETE", "/auth/users/ADMIN", "", [6]int{401, 401, 401, 403, 403, 409}},
+}
+
+func TestEachKindOfCallerGetsWhatIsTheirsFromEachCall(t *testing.T) {
+	t.Parallel()
+	for _, call := range calls {
+		t.Run(call.method+" "+call.path, func(t *testing.T) {
+			t.Parallel()
+			for i, caller := range callers {
+				f := newFixture(t)
+				session, err := f.svc.SignIn(t.Context(), f.user.ID)
+				require.NoError(t, err)
+				name := strings.NewReplacer(
+					"USER", f.user.ID, "ADMIN", f.admin.ID, "KEY", f.userPair.AccessKey, "SESSION", session.Session.ID,
+				)
+				body := strings.ReplaceAll(call.body, "LOGIN", loginBody(f.userPair))
+				var r response
+				if token := caller.token(f); token == "" {
+					r = f.send(call.method, name.Replace(call.path), body)
+				} else {
+					r = f.sendAs(token, call.method, name.Replace(call.path), body)
+				}
+				require.Equal(t, call.want[i], r.status, "%s: %s", caller.name, r.body)
+				if r.status >= 400 {
+					requireErrorBody(t, r)
+				}
+				if r.status == http.StatusNoContent {
+					require.Empty(t, r.body)
+				}
+				if call.path != "/.well-known/jwks.json" {
+					require.Equal(t, "no-store", r.header.Get("Cache-Control"), caller.name)
+				}
+			}
+		})
+	}
+}
+
+func TestTheTableOfCallersHasEveryCall(t *testing.T) {
+	t.Parallel()
+	name := strings.NewReplacer("USER", "{id}", "KEY", "{access_key}", "SESSION", "{id}")
+	var have, want []string
+	for _, call := range calls {
+		have = append(have, call.method+" "+name.Replace(call.path))
+	}
+	for _, route := range newFixture(t).svc.Routes(auth.GroupSignIn, auth.GroupAccount, auth.GroupAdministration) {
+		want = append(want, route.Method+" "+route.Path)
+	}
+	require.Subset(t, have, want)
+}

@@ -1,0 +1,383 @@
+package wiretest
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"hash/crc32"
+	"log/slog"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// credentials is a verifier over a store with two users.
+type credentials struct {
+	*auth.CredentialVerifier
+	clock *authtest.Clock
+	store auth.Store
+}
+
+func newCredentials(t testing.TB, cfg auth.CredentialConfig) *credentials {
+	t.Helper()
+	c := &credentials{clock: authtest.NewClock(), store: memstore.New()}
+	register(t, c.store, c.clock, "u1", "alice")
+	register(t, c.store, c.clock, "u2", "mallory")
+	c.configure(t, cfg)
+	return c
+}
+
+// configure starts the verifier anew, over the same store.
+func (c *credentials) configure(t testing.TB, cfg auth.CredentialConfig) {
+	t.Helper()
+	cfg.Now, cfg.Logger = c.clock.Now, slog.New(slog.DiscardHandler)
+	var err error
+	c.CredentialVerifier, err = auth.NewCredentialVerifier(c.store, nil, cfg)
+	require.NoError(t, err)
+}
+
+func (c *credentials) issue(t testing.TB) auth.KeyPair {
+	t.Helper()
+	pair, err := c.Issue(t.Context(), "u1", auth.KeyOptions{})
+	require.NoError(t, err)
+	return pair
+}
+
+func (c *credentials) hash(t testing.TB, accessKey string) string {
+	t.Helper()
+	key, _, err := c.store.FindKey(t.Context(), accessKey)
+	require.NoError(t, err)
+	return key.Hash
+}
+
+func (c *credentials) requireGood(t testing.TB, pair auth.KeyPair) {
+	t.Helper()
+	key, user, err := c.Verify(t.Context(), pair)
+	require.NoError(t, err)
+	require.Equal(t, "u1", user.ID)
+	require.Equal(t, pair.AccessKey, key.ID)
+}
+
+func (c *credentials) requireBad(t testing.TB, pair auth.KeyPair) {
+	t.Helper()
+	key, user, err := c.Verify(t.Context(), pair)
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	require.Zero(t, key)
+	require.Zero(t, user)
+}
+
+func TestAGeneratedPairHasTheDocumentedForm(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{})
+	key := regexp.MustCompile(`^ak_live_([0-9A-Za-z]{20})[0-9A-Za-z]{6}$`)
+	secret := regexp.MustCompile(`^as_live_([0-9A-Za-z]{20})[0-9A-Za-z]{43}[0-9A-Za-z]{6}$`)
+	seen := map[string]bool{}
+	for range 1000 {
+		pair := c.GeneratePair()
+		k := key.FindStringSubmatch(pair.AccessKey)
+		s := secret.FindStringSubmatch(pair.AccessSecret.Reveal())
+		require.NotNil(t, k, pair.AccessKey)
+		require.NotNil(t, s)
+		require.Equal(t, k[1], s[1], "the secret embeds the id of its key")
+		require.False(t, seen[k[1]])
+		seen[k[1]] = true
+		for _, text := range []string{pair.AccessKey, pair.AccessSecret.Reveal()} {
+			body, tail := text[:len(text)-6], text[len(text)-6:]
+			require.Equal(t, crc32.ChecksumIEEE([]byte(body)), fromBase62(tail))
+		}
+	}
+}
+
+func fromBase62(text string) uint32 {
+	n := uint64(0)
+	for _, c := range text {
+		n = n*62 + uint64(strings.IndexRune("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", c))
+	}
+	return uint32(n)
+}
+
+func TestEveryCharacterOfASecretIsAsLikelyAsAnyOther(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{})
+	counts := map[rune]int{}
+	const pairs = 4000
+	for range pairs {
+		for _, char := range c.GeneratePair().AccessSecret.Reveal()[8:71] {
+			counts[char]++
+		}
+	}
+	expected := float64(pairs*63) / 62
+	chiSquared := 0.0
+	for _, n := range counts {
+		chiSquared += (float64(n) - expected) * (float64(n) - expected) / expected
+	}
+	require.Len(t, counts, 62)
+	require.Less(t, chiSquared, 150.0, "61 degrees of freedom: above 150 once in 10^9; the bias of a plain b%%62 gives over 5000")
+}
+
+func TestIssueVerifyAndRevoke(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{})
+	pair, err := c.Issue(t.Context(), "u1", auth.KeyOptions{Label: "laptop", ExpiresAt: c.clock.Now().Add(time.Hour)})
+	require.NoError(t, err)
+	other := c.issue(t)
+	c.requireGood(t, pair)
+	key, _, err := c.store.FindKey(t.Context(), pair.AccessKey)
+	require.NoError(t, err)
+	require.Equal(t, "laptop", key.Label)
+
+	c.clock.Advance(time.Hour - time.Microsecond)
+	c.requireGood(t, pair)
+	c.clock.Advance(2 * time.Microsecond)
+	c.requireBad(t, pair)
+
+	require.NoError(t, c.Revoke(t.Context(), other.AccessKey))
+	c.requireBad(t, other)
+	require.ErrorIs(t, c.Revoke(t.Context(), other.AccessKey), auth.ErrNotFound)
+}
+
+func TestIssueRefusesWhatCannotBe(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{})
+	for name, options := range map[string]auth.KeyOptions{
+		"an end that has come":   {ExpiresAt: c.clock.Now()},
+		"an end long ago":        {ExpiresAt: time.Unix(1, 0)},
+		"an end in year 10000":   {ExpiresAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
+		"a label of 257 bytes":   {Label: strings.Repeat("x", 257)},
+		"a label with a newline": {Label: "a\nb"},
+		"a label that turns":     {Label: "a\u202eb"},
+	} {
+		_, err := c.Issue(t.Context(), "u1", options)
+		require.ErrorIs(t, err, auth.ErrInvalid, name)
+	}
+	_, err := c.Issue(t.Context(), "nobody", auth.KeyOptions{})
+	require.ErrorIs(t, err, auth.ErrNotFound)
+}
+
+func TestPrefixesAreConfigurable(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{AccessKeyPrefix: "acme_test_key", AccessSecretPrefix: "acme_test_secret"})
+	pair := c.issue(t)
+	require.True(t, strings.HasPrefix(pair.AccessKey, "acme_test_key_"))
+	require.True(t, strings.HasPrefix(pair.AccessSecret.Reveal(), "acme_test_secret_"))
+	c.requireGood(t, pair)
+
+	live := newCredentials(t, auth.CredentialConfig{}).GeneratePair()
+	c.requireBad(t, live)
+
+	for _, prefixes := range [][2]string{
+		{"same", "same"}, {"Same", "same"}, {"a-b", ""}, {"ключ", ""}, {"a b", ""}, {"_a", ""}, {"a_", ""},
+		{"", "a."}, {strings.Repeat("x", 33), ""}, {"as_live", ""}, {"\u017f", ""},
+	} {
+		_, err := auth.NewCredentialVerifier(c.store, nil, auth.CredentialConfig{AccessKeyPrefix: prefixes[0], AccessSecretPrefix: prefixes[1]})
+		require.Error(t, err, prefixes)
+	}
+}
+
+func TestAStoredHashIsBoundToItsUserAndKey(t *testing.T) {
+	t.Parallel()
+	peppers := []auth.SymmetricKey{authtest.SymmetricKey(t, "p1")}
+	for name, cfg := range map[string]auth.CredentialConfig{"pepper": {Peppers: peppers}, "no pepper": {}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCredentials(t, cfg)
+			pair := c.issue(t)
+			hash := c.hash(t, pair.AccessKey)
+			require.NotContains(t, hash, pair.AccessSecret.Reveal())
+
+			// Mallory can write to the store, and has a key of her own.
+			own := c.GeneratePair()
+			add := func(id, userID, hash string) {
+				require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: id, UserID: userID, Hash: hash, CreatedAt: c.clock.Now()}))
+			}
+			add(own.AccessKey, "u2", hash) // the victim's hash under her key and user
+			c.requireBad(t, auth.KeyPair{AccessKey: own.AccessKey, AccessSecret: pair.AccessSecret})
+			second := c.GeneratePair()
+			add(second.AccessKey, "u1", hash) // under another key of the same user
+			c.requireBad(t, auth.KeyPair{AccessKey: second.AccessKey, AccessSecret: pair.AccessSecret})
+			require.NoError(t, c.Revoke(t.Context(), pair.AccessKey))
+			add(pair.AccessKey, "u2", hash) // the same key, of another user
+			c.requireBad(t, pair)
+		})
+	}
+}
+
+func TestPeppersAreARing(t *testing.T) {
+	t.Parallel()
+	first, second := authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
+	c := newCredentials(t, auth.CredentialConfig{})
+	pair, idle := c.issue(t), c.issue(t)
+	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$sha256$v=1$"))
+
+	// The service comes to use a pepper: for a while, hashes without are believed.
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{first, auth.NoPepper()}})
+	c.requireGood(t, pair)
+	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$hmac-sha256$v=1$k=p1$"), "made anew at the sign-in")
+	c.requireGood(t, pair)
+
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{first}})
+	c.requireGood(t, pair)
+	c.requireBad(t, idle) // never seen since: has no pepper, and could be anybody's
+
+	// A new pepper in front: what the old one made verifies, and is made anew.
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{second, first}})
+	c.requireGood(t, pair)
+	require.Contains(t, c.hash(t, pair.AccessKey), "$k=p2$")
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{second}})
+	c.requireGood(t, pair)
+
+	// Another secret under the same id is another pepper.
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p2")}})
+	c.requireBad(t, pair)
+	c.configure(t, auth.CredentialConfig{})
+	c.requireBad(t, pair)
+}
+
+func TestWhoWritesToTheStoreCannotMakeAKeyWithoutThePepper(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{
+		Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p1")}, AllowImported: true,
+	})
+	unpeppered := newCredentials(t, auth.CredentialConfig{})
+	forged := unpeppered.issue(t)
+	h, err := bcrypt.GenerateFromPassword([]byte("known secret"), 10)
+	require.NoError(t, err)
+	for name, key := range map[string]struct{ id, hash, secret string }{
+		"a fast hash": {forged.AccessKey, unpeppered.hash(t, forged.AccessKey), forged.AccessSecret.Reveal()},
+		"bcrypt":      {"legacy", string(h), "known secret"},
+	} {
+		require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: key.id, UserID: "u1", Hash: key.hash, CreatedAt: c.clock.Now()}))
+		_, _, err := c.Verify(t.Context(), auth.KeyPair{AccessKey: key.id, AccessSecret: auth.NewSecret(key.secret)})
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)
+	}
+}
+
+func TestAHashThatIsNotRenewedDoesNotFailTheSignIn(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{})
+	pair := c.issue(t)
+	c.store = authtest.FaultyStore(c.store, func(method string) error {
+		if method == "SwapHash" {
+			return context.DeadlineExceeded
+		}
+		return nil
+	})
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p1"), auth.NoPepper()}})
+	c.requireGood(t, pair)
+	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$sha256$"))
+}
+
+func TestPepperRingsAreChecked(t *testing.T) {
+	t.Parallel()
+	key := authtest.SymmetricKey(t, "p1")
+	for name, ring := range map[string][]auth.SymmetricKey{
+		"one id twice":    {key, authtest.SymmetricKey(t, "p1")},
+		"a zero key":      {{}},
+		"a zero key too":  {key, {}},
+		"no pepper twice": {auth.NoPepper(), auth.NoPepper()},
+	} {
+		_, err := auth.NewCredentialVerifier(memstore.New(), nil, auth.CredentialConfig{Peppers: ring})
+		require.Error(t, err, name)
+	}
+	_, err := auth.NewCredentialVerifier(nil, nil, auth.CredentialConfig{})
+	require.Error(t, err)
+	_, err = auth.NewCredentialVerifier(memstore.New(), nil, auth.CredentialConfig{MaxSlowHashes: -1})
+	require.Error(t, err)
+}
+
+// A pepper comes in, and one takes the place of another, step by step on two
+// instances, of which one is always a step behind: nobody is refused, also when
+// the first instance goes back.
+func TestPeppersChangeWithoutAnybodyNoticing(t *testing.T) {
+	t.Parallel()
+	none, first, second := auth.NoPepper(), authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
+	ahead := newCredentials(t, auth.CredentialConfig{})
+	behind := &credentials{clock: ahead.clock, store: ahead.store}
+	steps := [][]auth.SymmetricKey{
+		nil, {none, first}, {first, none}, {first, none}, {first}, {first, second}, {second, first}, {second, first}, {second},
+	}
+	var pairs []auth.KeyPair
+	for i, ring := range steps {
+		ahead.configure(t, auth.CredentialConfig{Peppers: ring})
+		behind.configure(t, auth.CredentialConfig{Peppers: steps[max(0, i-1)]})
+		pairs = append(pairs, ahead.issue(t), behind.issue(t))
+		for range 2 {
+			for _, pair := range pairs {
+				ahead.requireGood(t, pair)
+				behind.requireGood(t, pair)
+			}
+		}
+	}
+}
+
+// Whatever is wrong with a pair of our form, the same digest is computed: a path
+// without it allocates less.
+func TestEveryRefusalOfAWellFormedPairCostsOneDigest(t *testing.T) {
+	// Not parallel: it counts what the whole process allocates.
+	pepper := authtest.SymmetricKey(t, "p1")
+	c := newCredentials(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper}})
+	add := func(pair auth.KeyPair, hash string) auth.KeyPair {
+		require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: pair.AccessKey, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now()}))
+		return pair
+	}
+	known := c.issue(t)
+	cost := func(pair auth.KeyPair) float64 {
+		return testing.AllocsPerRun(200, func() { c.Verify(t.Context(), pair) })
+	}
+	wrong := cost(auth.KeyPair{AccessKey: known.AccessKey, AccessSecret: c.GeneratePair().AccessSecret})
+	digest := testing.AllocsPerRun(200, func() {
+		h := hmac.New(sha256.New, make([]byte, 32))
+		h.Sum(nil)
+	})
+	for name, pair := range map[string]auth.KeyPair{
+		"an unknown key":     c.GeneratePair(),
+		"an unknown pepper":  add(c.GeneratePair(), "$hmac-sha256$v=1$k=p9$"+strings.Repeat("A", 43)),
+		"a row without one":  add(c.GeneratePair(), "$sha256$v=1$"+strings.Repeat("A", 43)),
+		"an unreadable row":  add(c.GeneratePair(), "unreadable"),
+		"a row of slow form": add(c.GeneratePair(), phc("x", 8192, 1, 1)),
+	} {
+		require.Greater(t, cost(pair), wrong-digest, "%s: %v allocations, a wrong secret %v", name, cost(pair), wrong)
+	}
+}
+
+func TestEveryRefusalOfAnImportedPairCostsOneSlowHash(t *testing.T) {
+	// Not parallel: it counts what the whole process allocates.
+	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
+	for name, hash := range map[string]string{
+		"unreadable": "unreadable", "out of bounds": "$2a$31$" + strings.Repeat("a", 53), "unknown pepper": "$argon2id-bound$v=19$m=19456,t=2,p=1,k=p9$MDEyMzQ1Njc$MDEyMzQ1Njc4OWFiY2RlZg",
+	} {
+		require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: name, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now()}))
+	}
+	for _, name := range []string{"nobody", "unreadable", "out of bounds", "unknown pepper"} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		c.requireBad(t, auth.KeyPair{AccessKey: name, AccessSecret: auth.NewSecret("correct horse")})
+		runtime.ReadMemStats(&after)
+		require.Greater(t, after.TotalAlloc-before.TotalAlloc, uint64(19<<20), "%s: the memory of argon2id", name)
+	}
+}
+
+func TestAKeyWhoseOwnerTheStoreMixesUpSignsNobodyIn(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{})
+	pair := c.issue(t)
+	c.store = mixedUp{c.store}
+	c.configure(t, auth.CredentialConfig{})
+	c.requireBad(t, pair)
+}
+
+type mixedUp struct{ auth.Store }
+
+func (s mixedUp) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.User, error) {
+	key, user, err := s.Store.FindKey(ctx, id)
+	user.ID = "u2"
+	return key, user, err
+}

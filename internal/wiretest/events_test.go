@@ -1,0 +1,372 @@
+package wiretest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/internal/authtest"
+)
+
+// eventKinds returns the kinds that the package declares, read from its source.
+func eventKinds(t testing.TB) (kinds []string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "../../events.go", nil, 0)
+	require.NoError(t, err)
+	ast.Inspect(file, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.ValueSpec); ok {
+			if kind, ok := spec.Type.(*ast.Ident); ok && kind.Name == "EventKind" {
+				text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+				require.NoError(t, err)
+				kinds = append(kinds, text)
+			}
+		}
+		return true
+	})
+	require.Greater(t, len(kinds), 20)
+	slices.Sort(kinds)
+	return kinds
+}
+
+func TestThePageOfEventsListsEachKind(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/events.md")
+	require.NoError(t, err)
+	var listed []string
+	for _, match := range regexp.MustCompile("(?m)^\\| `([a-z_.]+)` \\|").FindAllStringSubmatch(string(page), -1) {
+		listed = append(listed, match[1])
+	}
+	slices.Sort(listed)
+	require.Equal(t, eventKinds(t), listed)
+}
+
+// recorded is the events that a host's function has been given.
+type recorded struct{ authtest.Record[auth.Event] }
+
+// deliver runs the service for long enough to deliver what has happened, and returns it.
+func (r *recorded) deliver(t testing.TB, svc *auth.Service) []auth.Event {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	require.ErrorIs(t, svc.Run(ctx), context.Canceled)
+	return r.Take()
+}
+
+// Each event is made to happen over HTTP, where there is a call for it.
+func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	g := newGitHub(t, githubOptions{
+		fake: githubtest.Config{TokenLifetime: time.Hour},
+		configure: func(_ *githubFixture, cfg *auth.Config) {
+			cfg.OnEvent = got.Add
+			cfg.Credentials.AllowImported = true
+		},
+	})
+	secrets := []string{g.adminPair.AccessSecret.Reveal(), g.userPair.AccessSecret.Reveal()}
+	keep := func(r response) response {
+		for _, match := range regexp.MustCompile(`"(?:token|access_secret)":"([^"]+)"`).FindAllStringSubmatch(r.body, -1) {
+			secrets = append(secrets, match[1])
+		}
+		return r
+	}
+	as := func(token, method, path, body string) response {
+		t.Helper()
+		r := keep(g.send(method, path, body, "Authorization", "Bearer "+token, "User-Agent", "curl\u202e", "X-Request-Id", "request-1"))
+		require.Less(t, r.status, 300, "%s %s: %s", method, path, r.body)
+		return r
+	}
+	admin := keep(g.login(g.adminPair)).json(t)["token"].(string)
+	alice := keep(g.login(g.userPair)).json(t)["token"].(string)
+
+	for range 21 {
+		pasted := g.userPair
+		pasted.AccessKey, pasted.AccessSecret = pasted.AccessSecret.Reveal(), auth.NewSecret("canary-1")
+		g.login(pasted)
+	}
+	g.send("GET", "/auth/user", "", "Authorization", "Bearer "+alice+"canary-2")
+	require.NoError(t, g.svc.Credentials().Import(t.Context(), auth.ImportedKey{
+		UserID: g.user.ID, AccessKey: "canary-3", Secret: auth.NewSecret("canary-4"),
+	}))
+	imported, err := g.svc.ImportUsers(t.Context(), strings.NewReader(
+		`{"username":"canary-5","keys":[{"access_key":"canary-6","hash":"`+bcrypted+`"}]}`), auth.ImportOptions{})
+	require.NoError(t, err)
+	require.Equal(t, 1, imported.Added)
+	secrets = append(secrets, bcrypted)
+	first := as(alice, "POST", "/auth/keys", `{"label":"CI"}`).pair(t)
+	as(alice, "POST", "/auth/keys/"+first.AccessKey+"/rotate", `{"overlap_seconds":60}`)
+	as(alice, "DELETE", "/auth/keys/"+first.AccessKey, "")
+	leaked := as(alice, "POST", "/auth/keys", "").pair(t)
+	_, err = g.svc.Credentials().RevokeLeaked(t.Context(), leaked.AccessSecret)
+	require.NoError(t, err)
+
+	require.Equal(t, 200, g.browser().connect(alice).status)
+	require.Equal(t, http.StatusForbidden, g.deny(alice).status)
+	g.clock.Advance(59 * time.Minute)
+	source := g.svc.GitHub().TokenSource(t.Context(), g.user.ID)
+	refreshed, err := source.Token()
+	require.NoError(t, err)
+	secrets = append(secrets, refreshed.AccessToken)
+	as(alice, "POST", "/api/v1/auth/github/logout", "")
+	require.Equal(t, 200, g.browser().connect(alice).status)
+	g.fake.Revoke(octocat)
+	g.sendAs(alice, "GET", "/api/v1/auth/github/token?verify=true", "")
+	as(alice, "DELETE", "/api/v1/auth/github/link", "")
+	signedIn := g.browser().signIn()
+	secrets = append(secrets, signedIn["token"].(string))
+
+	as(alice, "POST", "/auth/logout", "")
+	as(admin, "POST", "/auth/users/register", `{"username":"new","email":"new@example.com"}`)
+	as(admin, "PATCH", "/auth/users/"+g.user.ID, `{"is_active":false}`)
+	as(admin, "POST", "/auth/users/"+g.user.ID+"/reinstate", "")
+	as(admin, "POST", "/auth/tokens/revoke-user/"+g.user.ID, "")
+	as(admin, "DELETE", "/auth/users/"+g.user.ID, "")
+	pair, err := g.svc.RecoverSuperUser(t.Context(), g.admin.ID)
+	require.NoError(t, err)
+	secrets = append(secrets, pair.AccessSecret.Reveal())
+
+	events := got.deliver(t, g.svc)
+	var kinds []string
+	for _, e := range events {
+		kinds = append(kinds, string(e.Kind))
+		require.False(t, e.At.IsZero())
+		require.Equal(t, time.UTC, e.At.Location())
+	}
+	slices.Sort(kinds)
+	require.Equal(t, eventKinds(t), slices.Compact(kinds))
+
+	text, err := json.Marshal(events)
+	require.NoError(t, err)
+	all := string(text) + fmt.Sprintf("%+v", events) + g.log.String()
+	for _, e := range events {
+		all += e.LogValue().String()
+	}
+	require.Greater(t, len(secrets), 8)
+	for _, secret := range append(secrets, "canary") {
+		require.NotContains(t, all, secret)
+	}
+
+	disabled := slices.IndexFunc(events, func(e auth.Event) bool { return e.Kind == auth.EventUserChanged })
+	require.Equal(t, auth.Event{
+		Kind: auth.EventUserChanged, At: events[disabled].At, UserID: g.user.ID, ActorID: g.admin.ID, Reason: "is_active=false",
+		Client: auth.ClientInfo{Address: events[disabled].Client.Address, UserAgent: "curl", RequestID: "request-1"},
+	}, events[disabled])
+	require.Equal(t, "192.0.2.1", events[disabled].Client.Address.String())
+}
+
+// deny begins to connect GitHub, and is turned away there.
+func (g *githubFixture) deny(token string) page {
+	b := g.browser()
+	state := queryOf(g.t, b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+token)).Get("state")
+	return b.get("/api/v1/auth/github/callback?error=access_denied&state=" + state)
+}
+
+func TestEachRefusedSignInSaysWhyToTheOperatorAlone(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
+	expiring, err := f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
+	require.NoError(t, err)
+	f.clock.Advance(time.Minute)
+	wrong := f.userPair
+	wrong.AccessSecret = authtest.WrongSecret(wrong.AccessKey)
+	got.deliver(t, f.svc)
+
+	f.login(auth.KeyPair{AccessKey: "x", AccessSecret: auth.NewSecret("y")})
+	f.login(f.wrong())
+	f.login(wrong)
+	f.login(expiring)
+	f.setActive(f.user, false)
+	answer := f.login(f.userPair)
+	require.Equal(t, 401, answer.status)
+	require.JSONEq(t, `{"detail": "Invalid access key or secret"}`, answer.body)
+
+	var reasons, keys, users []string
+	for _, e := range got.deliver(t, f.svc) {
+		if e.Kind == auth.EventSignInRejected {
+			reasons, keys, users = append(reasons, e.Reason), append(keys, e.AccessKey), append(users, e.UserID)
+		}
+	}
+	require.Equal(t, []string{"", "", f.user.ID, f.user.ID, f.user.ID}, users, "whose key it is, if it is one")
+	require.Equal(t, []string{"not of the form of a pair", "no such key", "wrong secret", "the key has expired", "the user is disabled"}, reasons)
+	require.Empty(t, keys[0])
+	require.Equal(t, f.userPair.AccessKey, keys[4])
+}
+
+func TestARefusedTokenThatWasGoodOnceSaysWhoseItWas(t *testing.T) {
+	t.Parallel()
+	for _, reads := range []bool{false, true} {
+		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = reads })
+		token := f.signIn(f.user)
+		forged := token[:len(token)-4] + "AAAA"
+		refused := func(token, reason, whose string) {
+			t.Helper()
+			f.log.Reset()
+			require.Equal(t, http.StatusUnauthorized, f.sendAs(token, "GET", "/auth/user", "").status)
+			require.Regexp(t, `token.rejected" event.kind=token.rejected `+whose+`event.reason="?`+reason, f.log.String())
+		}
+		refused(forged, "", "")
+		require.Equal(t, http.StatusOK, f.sendAs(token, "POST", "/auth/logout", "").status)
+		refused(token, "no such session", `event.user_id=`+f.user.ID+` event.session_id=\S+ `)
+	}
+}
+
+func TestWhatAHostsHandlerDoesHasTheClientOfItsRequest(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	request := httptest.NewRequest("POST", "/promote", nil)
+	request.Header.Set("Authorization", "Bearer "+f.signIn(f.admin))
+	request.Header.Set("User-Agent", "curl\u202e/8")
+	request.Header.Set("X-Request-Id", "request-9")
+	superUser := func(next http.Handler) http.Handler { return f.svc.Authenticate(f.svc.RequireSuperUser(next)) }
+	for i, protect := range []func(http.Handler) http.Handler{f.svc.Authenticate, superUser} {
+		f.log.Reset()
+		protect(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, err := f.svc.UpdateUser(r.Context(), f.user.ID, auth.UserChange{IsActive: new(i == 1)})
+			require.NoError(t, err)
+		})).ServeHTTP(httptest.NewRecorder(), request)
+		require.Regexp(t, `user.changed .*event.actor_id=`+f.admin.ID+`.* event.address=192.0.2.1 event.user_agent=curl/8 event.request_id=request-9`, f.log.String())
+	}
+}
+
+func TestEventsThatComeWhenRunHasEndedAreInTheLog(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
+	f.login(f.userPair)
+	require.NotContains(t, f.log.String(), "sign_in.accepted")
+	require.Len(t, got.deliver(t, f.svc), 3)
+	f.login(f.userPair)
+	require.Contains(t, f.log.String(), "auth: sign_in.accepted")
+	require.Len(t, got.deliver(t, f.svc), 1, "another Run delivers it")
+}
+
+func TestWithoutAFunctionEventsAreInTheLog(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.send("POST", "/auth/users/login", loginBody(f.userPair), "X-Request-Id", "request-7", "User-Agent", "curl/8.14.1")
+	f.login(f.wrong())
+	require.Regexp(t, `level=INFO msg="auth: sign_in.accepted" event.kind=sign_in.accepted event.user_id=`+f.user.ID+` event.actor_id=`+f.user.ID+
+		` event.session_id=\S+ event.access_key=`+f.userPair.AccessKey+` event.method=access_key event.address=192.0.2.1 event.user_agent=curl/8.14.1 event.request_id=request-7`, f.log.String())
+	require.Regexp(t, `level=WARN msg="auth: sign_in.rejected" .*event.reason="no such key"`, f.log.String())
+}
+
+func TestAHostsFunctionThatIsSlowOrPanicsHarmsNoRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		told := 0
+		f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+			cfg.Now = time.Now
+			cfg.OnEvent = func(auth.Event) {
+				told++
+				if told == 1 {
+					panic("the host's mistake")
+				}
+				<-release
+			}
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- f.svc.Run(ctx) }()
+		synctest.Wait()
+		began := time.Now()
+		for range 5000 { // more than wait
+			f.requireLogin(f.userPair, http.StatusOK)
+		}
+		require.Zero(t, time.Since(began), "nobody has waited")
+		close(release)
+		synctest.Wait()
+		require.Equal(t, 4097, told-1, "one in the function's hands, and what waits")
+		f.requireLogin(f.userPair, http.StatusOK)
+		synctest.Wait()
+		stop()
+		<-ended
+		require.Contains(t, f.log.String(), "OnEvent panicked")
+		require.Contains(t, f.log.String(), "events are dropped")
+		require.Regexp(t, `events were dropped because OnEvent did not keep up" events=\d+`, f.log.String())
+	})
+}
+
+func TestAFloodOfBadTokensPushesNothingOutThatWasDone(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
+	got.deliver(t, f.svc)
+	for range 10_000 {
+		_, err := f.svc.Identify(newBearer("x"))
+		require.ErrorIs(t, err, auth.ErrTokenRejected)
+	}
+	for range 2000 {
+		f.signIn(f.user)
+	}
+	kinds := map[auth.EventKind]int{}
+	for _, e := range got.deliver(t, f.svc) {
+		kinds[e.Kind]++
+	}
+	require.Equal(t, 2000, kinds[auth.EventSignedIn])
+	require.InDelta(t, 2048, kinds[auth.EventTokenRejected], 1)
+}
+
+// newBearer returns a request with the token.
+func newBearer(token string) *http.Request {
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	return r
+}
+
+func TestRunDeliversWhatIsLeftAndWaitsForTheHostsFunctionForAWhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		defer close(stuck)
+		f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+			cfg.Now = time.Now
+			cfg.OnEvent = func(auth.Event) { <-stuck }
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- f.svc.Run(ctx) }()
+		synctest.Wait()
+		stop()
+		began := time.Now()
+		require.ErrorIs(t, <-ended, context.Canceled)
+		require.Equal(t, 5*time.Second, time.Since(began))
+	})
+}
+
+func TestASuperUserWhoActsOnAnotherIsTheActor(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
+	session, err := f.svc.SignIn(t.Context(), f.user.ID)
+	require.NoError(t, err)
+	token := f.signIn(f.admin)
+	got.deliver(t, f.svc)
+	f.sendAs(token, "DELETE", "/auth/keys/"+f.userPair.AccessKey, "")
+	f.sendAs(token, "DELETE", "/auth/sessions/"+session.Session.ID, "")
+	events := got.deliver(t, f.svc)
+	require.Len(t, events, 2)
+	for _, e := range events {
+		require.Equal(t, f.user.ID, e.UserID, e.Kind)
+		require.Equal(t, f.admin.ID, e.ActorID, e.Kind)
+	}
+	require.True(t, strings.HasPrefix(string(events[0].Kind), "key."))
+}

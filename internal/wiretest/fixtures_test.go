@@ -1,0 +1,179 @@
+package wiretest
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
+)
+
+const issuer = authtest.Issuer
+
+func rawStd(b []byte) string {
+	return base64.RawStdEncoding.EncodeToString(b)
+}
+
+// fixture is a service on a store in memory, with two users. With a source of users it has
+// accounts in place of the store, and makes no users.
+type fixture struct {
+	t        testing.TB
+	clock    *authtest.Clock
+	store    auth.Store        // nil with a source
+	accounts auth.AccountStore // the store, or the accounts of the source's users
+	source   auth.UserSource
+	signer   authtest.Signer
+	svc      *auth.Service
+	log      *bytes.Buffer
+
+	admin     auth.User
+	adminPair auth.KeyPair
+	user      auth.User
+	userPair  auth.KeyPair
+
+	hostsErrors bool // whether Config.WriteError is set
+}
+
+// newFixture makes a fixture; the functions may change its parts first.
+func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
+	t.Helper()
+	f := &fixture{t: t, clock: authtest.NewClock(), store: memstore.New(), signer: authtest.NewSigners(t)["HS256"], log: new(bytes.Buffer)}
+	cfg := auth.Config{
+		Issuer: issuer,
+		Now:    f.clock.Now,
+		Logger: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	for _, c := range change {
+		c(f, &cfg)
+	}
+	if cfg.SigningKeys == nil {
+		cfg.SigningKeys = []auth.SigningKey{f.signer.Key}
+	}
+	f.hostsErrors = cfg.WriteError != nil
+	var err error
+	if f.source != nil {
+		f.svc, err = auth.NewWithUsers(f.accounts, f.source, cfg)
+		require.NoError(t, err)
+		return f
+	}
+	f.accounts = f.store
+	f.svc, err = auth.New(f.store, cfg)
+	require.NoError(t, err)
+
+	f.adminPair = f.svc.Credentials().GeneratePair()
+	f.admin, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
+	require.NoError(t, err)
+	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "alice", Email: "alice@example.com"})
+	require.NoError(t, err)
+	f.user, f.userPair = made.User, made.Pair
+	return f
+}
+
+// watch asks before each call of the fixture's store whether it may succeed.
+func watch(before func(method string) error) func(*fixture, *auth.Config) {
+	return func(f *fixture, _ *auth.Config) { f.injectFaults(before) }
+}
+
+func (f *fixture) injectFaults(before func(method string) error) {
+	if f.source != nil {
+		f.accounts = authtest.FaultyAccounts(f.accounts, before)
+		return
+	}
+	f.store = authtest.FaultyStore(f.store, before)
+}
+
+func (f *fixture) signIn(user auth.User) string {
+	f.t.Helper()
+	token, err := f.svc.SignIn(f.t.Context(), user.ID)
+	require.NoError(f.t, err)
+	return token.Bearer.Reveal()
+}
+
+func (f *fixture) setActive(user auth.User, active bool) {
+	f.t.Helper()
+	_, err := f.svc.UpdateUser(f.t.Context(), user.ID, auth.UserChange{IsActive: &active})
+	require.NoError(f.t, err)
+}
+
+// response is what a client sees of an answer.
+type response struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (r response) json(t testing.TB) map[string]any {
+	t.Helper()
+	var object map[string]any
+	require.NoError(t, json.Unmarshal([]byte(r.body), &object), r.body)
+	return object
+}
+
+// send makes a request of the handler, over no network. A body means that it is
+// JSON; header are names and values in turn.
+func send(h http.Handler, method, target, body string, header ...string) response {
+	var reader io.Reader
+	if body != "" {
+		reader = strings.NewReader(body)
+	}
+	r := httptest.NewRequest(method, target, reader)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	return serve(h, r)
+}
+
+// serve makes a request of the handler, and holds what it answers to openapi.json.
+func serve(h http.Handler, r *http.Request) response {
+	asked, sent := r.Clone(r.Context()), new(bytes.Buffer)
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = io.NopCloser(io.TeeReader(r.Body, sent))
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	result := w.Result()
+	answer := response{result.StatusCode, result.Header, w.Body.String()}
+	if _, ok := h.(ofTheHost); !ok {
+		wire.answers(askedAt(), asked, sent.Bytes(), answer)
+	}
+	return answer
+}
+
+func (f *fixture) send(method, target, body string, header ...string) response {
+	h := f.svc.Handler()
+	if f.hostsErrors {
+		h = ofTheHost{h}
+	}
+	return send(h, method, target, body, header...)
+}
+
+// sendAs is send with the token as bearer.
+func (f *fixture) sendAs(token, method, target, body string) response {
+	return f.send(method, target, body, "Authorization", "Bearer "+token)
+}
+
+func loginBody(pair auth.KeyPair) string {
+	body, err := json.Marshal(map[string]string{
+		"access_key": pair.AccessKey, "access_secret": pair.AccessSecret.Reveal(),
+	})
+	if err != nil {
+		panic(err)
+	}
+	return string(body)
+}
+
+func (f *fixture) login(pair auth.KeyPair) response {
+	return f.send(http.MethodPost, "/auth/users/login", loginBody(pair))
+}

@@ -1,0 +1,242 @@
+package wiretest
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
+)
+
+func TestTheHostCallsGitHubAsTheUser(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	_, err := g.svc.GitHub().Client(t.Context(), g.user.ID)
+	require.ErrorIs(t, err, auth.ErrNotFound)
+	g.browser().connect(g.signIn(g.user))
+
+	client, err := g.svc.GitHub().Client(t.Context(), g.user.ID)
+	require.NoError(t, err)
+	response, err := client.Get(g.fake.URL() + "/api/v3/user/repos")
+	require.NoError(t, err)
+	defer response.Body.Close()
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	require.Contains(t, response.Header.Get("X-Oauth-Scopes"), "repo")
+
+	token, err := g.svc.GitHub().TokenSource(t.Context(), g.user.ID).Token()
+	require.NoError(t, err)
+	require.Equal(t, "Bearer", token.TokenType)
+
+	require.NoError(t, g.svc.GitHub().Disconnect(t.Context(), g.user.ID))
+	_, err = client.Get(g.fake.URL() + "/api/v3/user/repos")
+	require.ErrorIs(t, err, auth.ErrNotFound)
+	_, err = g.svc.GitHub().TokenSource(t.Context(), g.user.ID).Token()
+	require.ErrorIs(t, err, auth.ErrNotFound)
+}
+
+// x/oauth2's own transport adds the token again after a redirect to another host.
+func TestTheClientGivesTheTokenToTheAPIOnly(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	g.browser().connect(g.signIn(g.user))
+	seen := make(chan string, 10)
+	evil := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header.Get("Authorization") }))
+	defer evil.Close()
+	client, err := g.svc.GitHub().Client(t.Context(), g.user.ID)
+	require.NoError(t, err)
+
+	g.fake.Inject(githubtest.EndpointRepos, githubtest.Redirect(http.StatusTemporaryRedirect, evil.URL))
+	response, err := client.Get(g.fake.URL() + "/api/v3/user/repos")
+	require.NoError(t, err)
+	response.Body.Close()
+	require.Empty(t, <-seen)
+
+	response, err = client.Get(evil.URL)
+	require.NoError(t, err)
+	response.Body.Close()
+	require.Empty(t, <-seen)
+
+	r, err := http.NewRequest(http.MethodGet, evil.URL, nil)
+	require.NoError(t, err)
+	r.Header.Set("Authorization", "Bearer from the host")
+	response, err = client.Do(r)
+	require.NoError(t, err)
+	response.Body.Close()
+	require.Empty(t, <-seen, "what looks like a token goes nowhere else either")
+}
+
+// expiring makes GitHub's tokens end after 8 hours, as they do for apps that have
+// opted in.
+var expiring = githubOptions{fake: githubtest.Config{TokenLifetime: 8 * time.Hour}}
+
+func (g *githubFixture) accessToken() (string, error) {
+	token, err := g.svc.GitHub().TokenSource(g.t.Context(), g.user.ID).Token()
+	if err != nil {
+		return "", err
+	}
+	return token.AccessToken, nil
+}
+
+func TestATokenIsRefreshedBeforeItEnds(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, expiring)
+	g.browser().connect(g.signIn(g.user))
+	first, err := g.accessToken()
+	require.NoError(t, err)
+	g.clock.Advance(8*time.Hour - 6*time.Minute)
+	same, err := g.accessToken()
+	require.NoError(t, err)
+	require.Equal(t, first, same)
+	g.clock.Advance(2 * time.Minute)
+	second, err := g.accessToken()
+	require.NoError(t, err)
+	require.NotEqual(t, first, second)
+	require.Equal(t, 2, g.fake.Count(githubtest.EndpointAccessToken), "one exchange, one refresh")
+	g.clock.Advance(8 * time.Hour)
+	third, err := g.accessToken()
+	require.NoError(t, err)
+	require.NotEqual(t, second, third, "with the refresh token that came with the second")
+}
+
+// instance is another instance of the service, over the same store.
+func (g *githubFixture) instance() *auth.Service {
+	cfg := g.github
+	svc, err := auth.New(g.store, auth.Config{
+		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing, GitHub: &cfg, Now: g.clock.Now,
+	})
+	require.NoError(g.t, err)
+	return svc
+}
+
+func TestADeadRefreshTokenDisconnects(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, expiring)
+	g.browser().connect(g.signIn(g.user))
+	g.clock.Advance(9 * time.Hour)
+	g.fake.Revoke(octocat)
+	_, err := g.accessToken()
+	require.ErrorIs(t, err, auth.ErrNotFound)
+	require.Equal(t, http.StatusNotFound, g.status(g.signIn(g.user)).status)
+}
+
+func TestARefreshThatFailsForAWhileDisconnectsNobody(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, expiring)
+	g.browser().connect(g.signIn(g.user))
+	g.clock.Advance(9 * time.Hour)
+	g.fake.InjectN(githubtest.EndpointAccessToken, 1, githubtest.Status(http.StatusBadGateway))
+	_, err := g.accessToken()
+	require.Error(t, err)
+	require.NotErrorIs(t, err, auth.ErrNotFound)
+	g.clock.Advance(31 * time.Second) // the lease of the one that failed
+	_, err = g.accessToken()
+	require.NoError(t, err)
+}
+
+// The caller goes away while GitHub answers: the old token is dead by then, so the
+// new one must be kept all the same.
+func TestARefreshOutlivesItsCaller(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, expiring)
+	g.browser().connect(g.signIn(g.user))
+	g.clock.Advance(9 * time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	g.fake.InjectN(githubtest.EndpointAccessToken, 1, func(endpoint http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			cancel()
+			endpoint.ServeHTTP(w, r)
+		})
+	})
+	g.svc.GitHub().TokenSource(ctx, g.user.ID).Token()
+	_, err := g.accessToken()
+	require.NoError(t, err)
+	require.Equal(t, 2, g.fake.Count(githubtest.EndpointAccessToken))
+}
+
+func TestARefreshThatLostToADisconnectRevokesItsToken(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, expiring)
+	g.browser().connect(g.signIn(g.user))
+	g.clock.Advance(9 * time.Hour)
+	g.fake.InjectN(githubtest.EndpointAccessToken, 1, func(endpoint http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := g.svc.GitHub().Disconnect(context.Background(), g.user.ID); err != nil {
+				t.Error(err)
+			}
+			endpoint.ServeHTTP(w, r)
+		})
+	})
+	_, err := g.accessToken()
+	require.ErrorIs(t, err, auth.ErrNotFound)
+	require.Empty(t, g.fake.Tokens(octocat))
+}
+
+func TestSealingKeysAreReplacedOnRead(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	g.browser().connect(g.signIn(g.user))
+	sealed := func() []byte {
+		_, token, err := g.store.FindGitHubConnection(t.Context(), g.user.ID, "githubtest.invalid")
+		require.NoError(t, err)
+		return token.Sealed
+	}
+	require.Contains(t, string(sealed()), "seal-1")
+	old := g.sealing
+	g.sealing = append([]auth.SymmetricKey{authtest.SymmetricKey(t, "seal-2")}, old...)
+	_, err := g.instance().GitHub().TokenSource(t.Context(), g.user.ID).Token()
+	require.NoError(t, err)
+	require.Contains(t, string(sealed()), "seal-2")
+	g.sealing = g.sealing[:1]
+	_, err = g.instance().GitHub().TokenSource(t.Context(), g.user.ID).Token()
+	require.NoError(t, err, "the old key is needed no more")
+	g.sealing = old
+	_, err = g.instance().GitHub().TokenSource(t.Context(), g.user.ID).Token()
+	require.Error(t, err)
+	require.NotErrorIs(t, err, auth.ErrNotFound, "a key that is missing does not disconnect anybody")
+}
+
+// A row of one user's, copied to another, opens nothing.
+func TestASwappedTokenRowIsAnError(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	store := g.store
+	g.browser().connect(g.signIn(g.user))
+	require.NoError(t, g.fake.SignInAs(hubotLogin))
+	g.browser().connect(g.signIn(g.admin))
+	_, stolen, err := store.FindGitHubConnection(t.Context(), g.user.ID, "githubtest.invalid")
+	require.NoError(t, err)
+	_, own, err := store.FindGitHubConnection(t.Context(), g.admin.ID, "githubtest.invalid")
+	require.NoError(t, err)
+	swapped := *own
+	swapped.Sealed, swapped.Version = stolen.Sealed, "swapped"
+	require.NoError(t, store.ReplaceGitHubToken(t.Context(), swapped, own.Version))
+	_, err = g.svc.GitHub().TokenSource(t.Context(), g.admin.ID).Token()
+	require.Error(t, err)
+	require.NotErrorIs(t, err, auth.ErrNotFound)
+}
+
+func TestARequestBodyIsClosedWhenThereIsNoToken(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	g.browser().connect(g.signIn(g.user))
+	client, err := g.svc.GitHub().Client(t.Context(), g.user.ID)
+	require.NoError(t, err)
+	require.NoError(t, g.svc.GitHub().Disconnect(t.Context(), g.user.ID))
+	body := &closing{}
+	r, err := http.NewRequest(http.MethodPost, g.fake.URL()+"/api/v3/user/repos", body)
+	require.NoError(t, err)
+	_, err = client.Do(r)
+	require.ErrorIs(t, err, auth.ErrNotFound)
+	require.True(t, body.closed)
+}
+
+type closing struct{ closed bool }
+
+func (*closing) Read([]byte) (int, error) { return 0, io.EOF }
+func (c *closing) Close() error           { c.closed = true; return nil }

@@ -1,0 +1,59 @@
+package wiretest
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/sallyport-go/auth"
+	"github.com/stretchr/testify/require"
+)
+
+// deleted is a user who came with GitHub and has been deleted.
+type deleted struct {
+	*githubFixture
+	user  auth.User
+	token string // of the last session
+	pair  auth.KeyPair
+}
+
+func newDeleted(t *testing.T) deleted {
+	t.Helper()
+	g := newGitHub(t)
+	token := g.browser().signIn()["token"].(string)
+	link, err := g.link(octocat)
+	require.NoError(t, err)
+	user, err := g.store.FindUser(t.Context(), link.UserID)
+	require.NoError(t, err)
+	pair, err := g.svc.Credentials().Issue(t.Context(), user.ID, auth.KeyOptions{})
+	require.NoError(t, err)
+	_, err = g.store.DeleteUser(t.Context(), user.ID)
+	require.NoError(t, err)
+	return deleted{g, user, token, pair}
+}
+
+func TestADeletedUsersTokensStayDeadWhenTheGitHubAccountReturns(t *testing.T) {
+	t.Parallel()
+	d := newDeleted(t)
+	requireDead := func() {
+		require.Equal(t, http.StatusUnauthorized, d.sendAs(d.token, http.MethodGet, "/auth/user", "").status)
+		require.Equal(t, http.StatusUnauthorized, d.login(d.pair).status)
+	}
+	requireDead()
+	answer := d.browser().signIn()
+	require.Equal(t, true, answer["is_new_user"])
+	link, err := d.link(octocat)
+	require.NoError(t, err)
+	require.NotEqual(t, d.user.ID, link.UserID)
+	requireDead()
+	require.Equal(t, http.StatusOK, d.sendAs(answer["token"].(string), http.MethodGet, "/auth/user", "").status)
+}
+
+func TestAUsernameIsNotGivenAgainAfterDeletion(t *testing.T) {
+	t.Parallel()
+	d := newDeleted(t)
+	require.Equal(t, octocatLogin, d.user.Username)
+	username := d.browser().signIn()["username"].(string)
+	require.Regexp(t, `^octocat-[a-z2-7]{6}$`, username, "who authorised by the name would take one for the other")
+	_, err := d.svc.Register(t.Context(), auth.UserParams{Username: "OctoCat"})
+	require.ErrorIs(t, err, auth.ErrExists)
+}

@@ -1,0 +1,186 @@
+package wiretest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/githubtest"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+)
+
+// impatient is a service that waits for no call to GitHub for long. What a list
+// lets in, if there is one, only the call that the list needs can tell.
+func impatient(endpoint githubtest.Endpoint) githubOptions {
+	org := githubtest.Org{ID: 77, Login: "acme"}
+	return githubOptions{
+		fake: githubtest.Config{Users: []githubtest.User{{
+			ID: octocat, Login: octocatLogin,
+			Emails:      []githubtest.Email{{Address: "octocat@example.com", Primary: true, Verified: true}},
+			Memberships: []githubtest.Membership{{Org: org}},
+			Teams:       []githubtest.Team{{ID: 55, Slug: "core", Org: org}},
+		}}},
+		configure: func(_ *githubFixture, cfg *auth.Config) {
+			cfg.GitHub.Timeout = 2 * time.Second
+			switch endpoint {
+			case githubtest.EndpointMemberships:
+				cfg.GitHub.AllowedOrganizations = []int64{77}
+			case githubtest.EndpointTeams:
+				cfg.GitHub.AllowedTeams = []int64{55}
+			}
+		},
+	}
+}
+
+// signInEndpoints are those that a first sign-in needs.
+var signInEndpoints = map[githubtest.Endpoint]bool{
+	githubtest.EndpointAccessToken: true, githubtest.EndpointUser: true, githubtest.EndpointEmails: true,
+	githubtest.EndpointMemberships: true, githubtest.EndpointTeams: true,
+}
+
+// misbehaving tries every fault at those of its endpoints that are wanted. Most of
+// the time of many of them is spent waiting, so there are more at once than
+// processors.
+func misbehaving(t *testing.T, wanted map[githubtest.Endpoint]bool,
+	test func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault),
+) {
+	t.Helper()
+	kinds := 0
+	var group errgroup.Group
+	group.SetLimit(16)
+	for _, fault := range githubtest.Faults() {
+		for _, endpoint := range fault.Endpoints {
+			if !wanted[endpoint] {
+				continue
+			}
+			kinds++
+			group.Go(func() error {
+				t.Run(string(endpoint)+"/"+fault.Name, func(t *testing.T) {
+					test(t, newGitHub(t, impatient(endpoint)), endpoint, fault)
+				})
+				return nil
+			})
+		}
+	}
+	group.Wait()
+	require.GreaterOrEqual(t, kinds, 40)
+}
+
+// However GitHub misbehaves, at whichever call: the answer is one of the
+// contract's, and nothing is left behind.
+func TestGitHubMisbehaving(t *testing.T) {
+	t.Parallel()
+	misbehaving(t, signInEndpoints, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
+		b := g.browser()
+		callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+		g.fake.Inject(endpoint, fault.Fault)
+		p := b.get(callback)
+		if p.status == http.StatusOK && (fault.Harmless || endpoint == githubtest.EndpointEmails) {
+			g.requireSoundUser(p) // an address that cannot be had is no reason to refuse
+			return
+		}
+		require.Contains(t, []int{http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable}, p.status, p.body)
+		requireErrorBody(t, response{p.status, p.header, p.body})
+		g.requireNothingLeft(endpoint)
+
+		// A refused code or an outage is over with the next attempt.
+		g.fake.Heal()
+		require.Equal(t, true, g.browser().signIn()["is_new_user"])
+	})
+}
+
+// requireSoundUser fails the test unless the user who was made is whoever signed
+// in, with their own address or none.
+func (g *githubFixture) requireSoundUser(p page) {
+	g.t.Helper()
+	signedIn := p.json(g.t)
+	user := g.sendAs(signedIn["token"].(string), http.MethodGet, "/auth/user", "").json(g.t)
+	require.Equal(g.t, signedIn["username"], user["username"])
+	require.Contains(g.t, []any{nil, "octocat@example.com"}, user["email"])
+	require.Equal(g.t, false, user["is_super_user"])
+}
+
+// requireNothingLeft fails the test if a failed sign-in has left a user, a link,
+// or a token at GitHub that nobody would ever revoke.
+func (g *githubFixture) requireNothingLeft(endpoint githubtest.Endpoint) {
+	g.t.Helper()
+	_, err := g.link(octocat)
+	require.ErrorIs(g.t, err, auth.ErrNotFound)
+	if endpoint != githubtest.EndpointAccessToken { // whose answer never arrived whole
+		require.Empty(g.t, g.fake.Tokens(octocat))
+	}
+}
+
+func TestDisconnectingDoesNotDependOnGitHub(t *testing.T) {
+	t.Parallel()
+	deleting := map[githubtest.Endpoint]bool{githubtest.EndpointDeleteToken: true}
+	misbehaving(t, deleting, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
+		token := g.signIn(g.user)
+		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+		g.fake.Inject(endpoint, fault.Fault)
+		r := g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
+		require.Equal(t, http.StatusOK, r.status)
+		require.JSONEq(t, `{"success": true, "message": "GitHub credentials removed successfully"}`, r.body)
+		require.Equal(t, http.StatusNotFound, g.status(token).status)
+	})
+}
+
+func TestVerifyingWhileGitHubMisbehavesDisconnectsNobodyByMistake(t *testing.T) {
+	t.Parallel()
+	checking := map[githubtest.Endpoint]bool{githubtest.EndpointCheckToken: true}
+	misbehaving(t, checking, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
+		token := g.signIn(g.user)
+		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+		g.fake.Inject(endpoint, fault.Fault)
+		r := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
+		require.Contains(t, []int{http.StatusOK, http.StatusNotFound, http.StatusServiceUnavailable}, r.status)
+		if r.status != http.StatusNotFound { // which only GitHub's own 404 and 422 may bring about
+			require.Equal(t, http.StatusOK, g.status(token).status)
+		}
+	})
+}
+
+func TestGitHubsRateLimitIsPassedOnWithinReason(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[[2]string]string{
+		{"Retry-After", "30"}:       "30",
+		{"Retry-After", "99999999"}: "3600",
+		{"Retry-After", "-1"}:       "",
+		{"Retry-After", "soon"}:     "",
+	} {
+		g := newGitHub(t)
+		b := g.browser()
+		callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+		g.fake.Inject(githubtest.EndpointUser, func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set(header[0], header[1])
+				w.WriteHeader(http.StatusTooManyRequests)
+			})
+		})
+		p := b.get(callback)
+		require.Equal(t, http.StatusServiceUnavailable, p.status)
+		require.Equal(t, want, p.header.Get("Retry-After"), header)
+	}
+}
+
+// A redirect from GitHub would carry the client secret, or the user's token, to
+// wherever it leads.
+func TestNoRedirectFromGitHubIsFollowed(t *testing.T) {
+	t.Parallel()
+	evil := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Error("followed to another host:", r.Method, r.URL)
+	}))
+	defer evil.Close()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for endpoint := range signInEndpoints {
+			g := newGitHub(t, impatient(endpoint))
+			b := g.browser()
+			callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+			g.fake.Inject(endpoint, githubtest.Redirect(status, evil.URL))
+			require.Equal(t, http.StatusServiceUnavailable, b.get(callback).status, "%d at %s", status, endpoint)
+		}
+	}
+}

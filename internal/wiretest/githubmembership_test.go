@@ -1,0 +1,233 @@
+package wiretest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
+)
+
+const recheckAfter = 30 * 24 * time.Hour
+
+var acme = githubtest.Membership{Org: githubtest.Org{ID: 77, Login: "acme"}}
+
+// member is a user whom a list of organisations let in, with an access key.
+type member struct {
+	*githubFixture
+	user auth.User
+	pair auth.KeyPair
+}
+
+func newMember(t *testing.T, options ...func(*fixture, *auth.Config)) member {
+	t.Helper()
+	g := newGitHub(t, githubOptions{
+		fake: githubtest.Config{Users: []githubtest.User{
+			{ID: octocat, Login: octocatLogin, Memberships: []githubtest.Membership{acme}},
+		}},
+		configure: func(g *githubFixture, cfg *auth.Config) {
+			cfg.GitHub.AllowedOrganizations = []int64{acme.Org.ID}
+			cfg.GitHub.MembershipMaxAge = recheckAfter
+			for _, option := range options {
+				option(g.fixture, cfg)
+			}
+		},
+	})
+	g.browser().signIn()
+	link, err := g.link(octocat)
+	require.NoError(t, err)
+	user, err := g.store.FindUser(t.Context(), link.UserID)
+	require.NoError(t, err)
+	pair, err := g.svc.Credentials().Issue(t.Context(), user.ID, auth.KeyOptions{})
+	require.NoError(t, err)
+	return member{g, user, pair}
+}
+
+// leave takes the user out of the organisation.
+func (m member) leave() {
+	require.NoError(m.t, m.fake.SetUser(githubtest.User{ID: octocat, Login: octocatLogin}))
+}
+
+// requireRefused fails the test unless the key is refused like a wrong one.
+func (m member) requireRefused() {
+	m.t.Helper()
+	refused := m.login(m.pair)
+	wrong := m.login(auth.KeyPair{AccessKey: m.pair.AccessKey, AccessSecret: auth.NewSecret("as_live_wrong")})
+	require.Equal(m.t, http.StatusUnauthorized, refused.status, refused.body)
+	require.Equal(m.t, wrong.body, refused.body)
+	require.Equal(m.t, wrong.header, refused.header)
+}
+
+func (m member) requireSignsIn() {
+	m.t.Helper()
+	answer := m.login(m.pair)
+	require.Equal(m.t, http.StatusOK, answer.status, answer.body)
+}
+
+func TestTheKeysOfWhoLeftTheOrganizationStopSigningIn(t *testing.T) {
+	t.Parallel()
+	m := newMember(t)
+	m.leave()
+	asked := m.fake.Count(githubtest.EndpointUser)
+	m.clock.Advance(recheckAfter - time.Second)
+	m.requireSignsIn() // and GitHub is not asked
+	require.Equal(t, asked, m.fake.Count(githubtest.EndpointUser))
+
+	m.clock.Advance(time.Second)
+	m.requireRefused()
+	m.requireRefused()
+
+	require.NoError(t, m.fake.SetUser(githubtest.User{
+		ID: octocat, Login: octocatLogin, Memberships: []githubtest.Membership{acme},
+	}))
+	m.requireSignsIn()
+}
+
+func TestAMemberIsAskedAboutOnceInAWhile(t *testing.T) {
+	t.Parallel()
+	m := newMember(t)
+	require.NoError(t, m.fake.SetUser(githubtest.User{
+		ID: octocat, Login: "renamed", Memberships: []githubtest.Membership{acme},
+	}))
+	m.clock.Advance(recheckAfter)
+	asked := m.fake.Count(githubtest.EndpointUser)
+	for range 3 {
+		m.requireSignsIn()
+	}
+	require.Equal(t, asked+1, m.fake.Count(githubtest.EndpointUser))
+	link, err := m.link(octocat)
+	require.NoError(t, err)
+	require.Equal(t, "renamed", link.Login)
+	m.clock.Advance(recheckAfter)
+	m.requireSignsIn()
+	require.Equal(t, asked+2, m.fake.Count(githubtest.EndpointUser))
+}
+
+// Letting go of GitHub is no way around being asked about.
+func TestWhoCannotBeAskedAboutMustSignInWithGitHub(t *testing.T) {
+	t.Parallel()
+	for name, letGo := range map[string]func(member){
+		"disconnected": func(m member) { require.NoError(t, m.svc.GitHub().Disconnect(t.Context(), m.user.ID)) },
+		"revoked":      func(m member) { m.fake.Revoke(octocat) },
+	} {
+		m := newMember(t)
+		letGo(m)
+		m.requireSignsIn()
+		m.clock.Advance(recheckAfter)
+		m.requireRefused()
+		m.browser().signIn()
+		m.requireSignsIn()
+		require.NotEmpty(t, name)
+	}
+
+	m := newMember(t)
+	require.NoError(t, m.svc.GitHub().Unlink(t.Context(), m.user.ID))
+	m.requireSignsIn()
+	m.clock.Advance(recheckAfter)
+	m.requireRefused()
+	// Nobody is at GitHub who could vouch for the user now, but a super user can.
+	pair, err := m.svc.RecoverSuperUser(t.Context(), m.user.ID)
+	require.NoError(t, err)
+	m.pair = pair
+	m.clock.Advance(recheckAfter)
+	m.requireSignsIn()
+}
+
+func TestATokenOfBeforeTheListsDoesNotVouch(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	g.browser().signIn() // without the scope read:org
+	link, err := g.link(octocat)
+	require.NoError(t, err)
+	user, err := g.store.FindUser(t.Context(), link.UserID)
+	require.NoError(t, err)
+	cfg := g.github
+	cfg.AllowedTeams, cfg.MembershipMaxAge, cfg.Now = []int64{5}, recheckAfter, g.clock.Now
+	connector, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
+	require.NoError(t, err)
+	require.NoError(t, connector.StillAdmitted(t.Context(), user))
+	g.clock.Advance(recheckAfter)
+	require.ErrorIs(t, connector.StillAdmitted(t.Context(), user), auth.ErrGitHubNotAllowed)
+}
+
+func TestWhomNobodyAtGitHubLetInIsNotAskedAbout(t *testing.T) {
+	t.Parallel()
+	m := newMember(t)
+	m.user, m.pair = m.fixture.user, m.fixture.userPair // registered by a super user
+	asked := len(m.fake.Calls())
+	m.clock.Advance(10 * recheckAfter)
+	m.requireSignsIn()
+	require.Len(t, m.fake.Calls(), asked)
+}
+
+func TestGitHubThatCannotSayIsNotAYes(t *testing.T) {
+	t.Parallel()
+	for _, endpoint := range []githubtest.Endpoint{githubtest.EndpointUser, githubtest.EndpointMemberships} {
+		for name, fault := range map[string]githubtest.Fault{
+			"503": githubtest.Status(http.StatusServiceUnavailable), "reset": githubtest.Reset,
+			"forbidden": githubtest.Status(http.StatusForbidden),
+		} {
+			m := newMember(t)
+			m.clock.Advance(recheckAfter)
+			m.fake.Inject(endpoint, fault)
+			answer := m.login(m.pair)
+			require.Equal(t, http.StatusServiceUnavailable, answer.status, "%s, %s: %s", endpoint, name, answer.body)
+			m.fake.Heal()
+			m.requireSignsIn()
+		}
+	}
+}
+
+func TestARecheckThatTheStoreCannotKeepIsNotAYes(t *testing.T) {
+	t.Parallel()
+	for _, fault := range []error{errors.New("store is down"), authtest.ErrHang, context.Canceled} {
+		var call, failing atomic.Int64
+		failing.Store(-1)
+		m := newMember(t, watch(func(string) error {
+			if call.Add(1) == failing.Load() {
+				return fault
+			}
+			return nil
+		}), func(_ *fixture, cfg *auth.Config) { cfg.Timeout = 200 * time.Millisecond })
+		m.clock.Advance(recheckAfter)
+		for n := int64(1); ; n++ {
+			failing.Store(call.Load() + n)
+			answer := m.login(m.pair)
+			if answer.status == http.StatusOK {
+				require.Greater(t, n, int64(4), "key, connection, link and session")
+				break
+			}
+			require.Equal(t, http.StatusServiceUnavailable, answer.status, answer.body)
+		}
+	}
+}
+
+func TestRecheckingNeedsSomethingToCheck(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	for name, tc := range map[string]struct {
+		configure func(*auth.GitHubConfig)
+		ok        bool
+	}{
+		"no list":       {func(c *auth.GitHubConfig) { c.MembershipMaxAge = time.Hour }, false},
+		"negative":      {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedUsers = -1, []int64{1} }, false},
+		"users":         {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedUsers = 1, []int64{1} }, true},
+		"organisations": {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedOrganizations = 1, []int64{1} }, true},
+		"teams":         {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedTeams = 1, []int64{1} }, true},
+		"host": {func(c *auth.GitHubConfig) {
+			c.MembershipMaxAge = 1
+			c.Admit = func(context.Context, auth.GitHubProfile) (bool, error) { return true, nil }
+		}, true},
+	} {
+		cfg := g.github
+		tc.configure(&cfg)
+		_, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
+		require.Equal(t, tc.ok, err == nil, "%s: %v", name, err)
+	}
+}

@@ -1,0 +1,180 @@
+package wiretest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/stretchr/testify/require"
+)
+
+// crowd is how many come at once.
+const crowd = 256
+
+func raceRounds(t testing.TB) int {
+	return testenv.Rounds(t, testenv.Counts{Small: 1, Moderate: 3, Full: 200})
+}
+
+// atOnce calls do for each of the crowd, and returns what they return.
+func atOnce[T any](do func(i int) T) []T {
+	results := make([]T, crowd)
+	var ready, done sync.WaitGroup
+	start := make(chan struct{})
+	for i := range results {
+		ready.Add(1)
+		done.Go(func() {
+			ready.Done()
+			<-start
+			results[i] = do(i)
+		})
+	}
+	ready.Wait()
+	close(start)
+	done.Wait()
+	return results
+}
+
+// pending is a browser that GitHub is about to send back.
+type pending struct {
+	callback string
+	cookies  []*http.Cookie
+}
+
+func (g *githubFixture) pending() pending {
+	g.t.Helper()
+	r := g.send(http.MethodGet, "/api/v1/auth/github/login-user", "")
+	callback := g.browser().callbackURL(r.json(g.t)["auth_url"].(string))
+	return pending{callback, (&http.Response{Header: r.header}).Cookies()}
+}
+
+func (g *githubFixture) goBack(p pending) response {
+	r := httptest.NewRequest(http.MethodGet, p.callback, nil)
+	for _, c := range p.cookies {
+		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+	}
+	return serve(g.svc.Handler(), r)
+}
+
+func TestOneStateGivesOneExchange(t *testing.T) {
+	t.Parallel()
+	for range raceRounds(t) {
+		g := newGitHub(t)
+		p := g.pending()
+		count := map[int]int{}
+		for _, status := range atOnce(func(int) int { return g.goBack(p).status }) {
+			count[status]++
+		}
+		require.Equal(t, 1, count[http.StatusOK])
+		require.Equal(t, crowd-1, count[http.StatusBadRequest]+count[http.StatusTooManyRequests])
+		require.Equal(t, 1, g.fake.Count(githubtest.EndpointAccessToken))
+	}
+}
+
+func TestFirstSignInsAtOnceMakeOneUser(t *testing.T) {
+	t.Parallel()
+	const tabs = 8 // GitHub keeps ten tokens of one account, and drops the oldest
+	for range raceRounds(t) {
+		g := newGitHub(t)
+		var flows [tabs]pending
+		for i := range flows {
+			flows[i] = g.pending()
+		}
+		made, users := 0, map[any]bool{}
+		for _, r := range atOnce(func(i int) response {
+			if i >= tabs {
+				return response{}
+			}
+			return g.goBack(flows[i])
+		})[:tabs] {
+			require.Equal(t, http.StatusOK, r.status, r.body)
+			answer := r.json(t)
+			if answer["is_new_user"] == true {
+				made++
+			}
+			users[g.sendAs(answer["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"]] = true
+		}
+		require.Len(t, users, 1)
+		require.Equal(t, 1, made)
+	}
+}
+
+func TestParallelUseOfAnExpiredTokenRefreshesOnceAndDisconnectsNobody(t *testing.T) {
+	t.Parallel()
+	for range raceRounds(t) {
+		g := newGitHub(t, expiring)
+		g.browser().connect(g.signIn(g.user))
+		g.clock.Advance(9 * time.Hour)
+		instances := []*auth.Service{g.svc, g.instance()}
+		different := map[string]bool{}
+		for _, token := range atOnce(func(i int) string {
+			token, err := instances[i%2].GitHub().TokenSource(t.Context(), g.user.ID).Token()
+			if err != nil {
+				return err.Error()
+			}
+			return token.AccessToken
+		}) {
+			different[token] = true
+			require.True(t, strings.HasPrefix(token, "gho_"), token)
+		}
+		require.Len(t, different, 1)
+		require.Equal(t, 2, g.fake.Count(githubtest.EndpointAccessToken), "one exchange, one refresh")
+		require.Equal(t, http.StatusOK, g.status(g.signIn(g.user)).status)
+	}
+}
+
+// The token never leaves the service: not in an answer, not in a log line, and not
+// in clear in the store.
+func TestAGitHubTokenIsInNoOutput(t *testing.T) {
+	t.Parallel()
+	var stored strings.Builder
+	g := newGitHub(t, expiring, githubOptions{fake: expiring.fake, configure: func(g *githubFixture, cfg *auth.Config) {
+		cfg.GitHub.Logger = cfg.Logger
+	}})
+	token := g.signIn(g.user)
+	var answers strings.Builder
+	say := func(status int, body string) { answers.WriteString(body) }
+	b := g.browser()
+	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+token))
+	code := queryOf(t, callback).Get("code")
+	p := b.get(callback)
+	say(p.status, p.body)
+	link, kept, err := g.store.FindGitHubConnection(t.Context(), g.user.ID, "githubtest.invalid")
+	require.NoError(t, err)
+	stored.WriteString(mustPrint(link) + mustPrint(kept))
+	stored.Write(kept.Sealed)
+	secrets := []string{code}
+	for _, live := range g.fake.Tokens(octocat) {
+		secrets = append(secrets, live.Access, live.Refresh)
+	}
+	_, clientSecret := g.fake.Client()
+	secrets = append(secrets, clientSecret)
+	for _, fault := range githubtest.Faults() {
+		for _, endpoint := range fault.Endpoints {
+			if endpoint != githubtest.EndpointCheckToken && endpoint != githubtest.EndpointDeleteToken || strings.Contains(fault.Name, "time") {
+				continue
+			}
+			g.fake.InjectN(endpoint, 1, fault.Fault)
+			r := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
+			say(r.status, r.body)
+			break
+		}
+		if g.status(token).status != http.StatusOK {
+			break // GitHub has said that the token is dead
+		}
+	}
+	g.fake.Heal()
+	r := g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
+	say(r.status, r.body)
+	for _, secret := range secrets {
+		require.NotEmpty(t, secret)
+		require.NotContains(t, answers.String(), secret)
+		require.NotContains(t, g.log.String(), secret)
+		require.NotContains(t, stored.String(), secret)
+	}
+}

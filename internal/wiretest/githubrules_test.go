@@ -1,0 +1,161 @@
+package wiretest
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/githubtest"
+	"github.com/stretchr/testify/require"
+)
+
+func TestACallbackOfAnotherBrowserClearsNothing(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	victim := g.browser()
+	own := victim.authURL("/api/v1/auth/github/login-user")
+	for range 8 { // into every slot
+		require.Equal(t, http.StatusBadRequest, victim.get(g.browser().authURL("/api/v1/auth/github/login-user")).status)
+	}
+	require.Equal(t, http.StatusOK, victim.get(own).status, "the victim's own flow goes on")
+}
+
+func TestAUsedStateIsRememberedLongerThanItsCookieLives(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	require.Equal(t, http.StatusOK, g.goBack(g.pending()).status)
+	pruned := func(after time.Duration) int {
+		n, err := g.store.PruneStates(t.Context(), g.clock.Now().Add(after), 10)
+		require.NoError(t, err)
+		return n
+	}
+	require.Zero(t, pruned(12*time.Minute-time.Microsecond))
+	require.Equal(t, 1, pruned(12*time.Minute))
+}
+
+func TestAFlowEndsOnAnotherInstanceThanItBegan(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	p := g.pending()
+	g.svc = g.instance()
+	require.Equal(t, http.StatusOK, g.goBack(p).status)
+}
+
+func TestInsecureCookiesAreAskedForByName(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	cfg := g.github
+	cfg.CallbackURL = "http://intranet.example/api/v1/auth/github/callback"
+	_, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
+	require.Error(t, err)
+	cfg.InsecureCookies = true
+	connector, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
+	require.NoError(t, err)
+	_, cookie, err := connector.BeginSignIn(httptest.NewRequest(http.MethodGet, "/", nil), "")
+	require.NoError(t, err)
+	require.Regexp(t, `^auth_github_[0-3]$`, cookie.Name)
+	require.False(t, cookie.Secure)
+
+	// On https the knob changes nothing.
+	cfg.CallbackURL = g.github.CallbackURL
+	connector, err = auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
+	require.NoError(t, err)
+	_, cookie, err = connector.BeginSignIn(httptest.NewRequest(http.MethodGet, "/", nil), "")
+	require.NoError(t, err)
+	require.True(t, cookie.Secure)
+}
+
+func TestTheRedirectURIComesFromTheConfigurationAlone(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withBrowserSessions)
+	r := httptest.NewRequest(http.MethodGet, "https://evil.example/api/v1/auth/github/start", nil)
+	r.Header.Set("X-Forwarded-Host", "evil.example")
+	r.Header.Set("X-Forwarded-Proto", "http")
+	r.Header.Set("Forwarded", "host=evil.example")
+	answer := serve(g.svc.Handler(), r)
+	require.Equal(t, g.github.CallbackURL, queryOf(t, answer.header.Get("Location")).Get("redirect_uri"))
+	r = httptest.NewRequest(http.MethodGet, "https://evil.example/api/v1/auth/github/callback", nil)
+	require.Equal(t, g.server.URL+"/account?tab=1&error=expired", serve(g.svc.Handler(), r).header.Get("Location"))
+}
+
+// x/oauth2 left to itself posts a code a second time, with other credentials, when
+// GitHub answers 200 with an error.
+func TestACodeIsNeverSentTwice(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]githubtest.Fault{
+		"200 with an error": githubtest.OAuthError("bad_verification_code"),
+		"401":               githubtest.Status(http.StatusUnauthorized),
+		"503":               githubtest.Status(http.StatusServiceUnavailable),
+		"reset":             githubtest.Reset,
+	} {
+		g := newGitHub(t)
+		p := g.pending()
+		g.fake.Inject(githubtest.EndpointAccessToken, fault)
+		require.NotEqual(t, http.StatusOK, g.goBack(p).status, name)
+		require.Equal(t, 1, g.fake.Count(githubtest.EndpointAccessToken), name)
+	}
+}
+
+func TestDisconnectingRevokesOneTokenNotTheGrant(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	token := g.signIn(g.user)
+	g.browser().connect(token)
+	g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
+	require.Equal(t, 1, g.fake.Count(githubtest.EndpointDeleteToken))
+	require.Zero(t, g.fake.Count(githubtest.EndpointDeleteGrant), "which would kill the tokens of other services of the host")
+}
+
+func TestListsOfOrganizationsAskForTheScopeAndReadAllPages(t *testing.T) {
+	t.Parallel()
+	org := githubtest.Org{ID: 1, Login: "acme"}
+	var teams []githubtest.Team
+	var memberships []githubtest.Membership
+	for i := range int64(150) {
+		teams = append(teams, githubtest.Team{ID: 1000 + i, Slug: fmt.Sprint("team-", i), Org: org})
+		memberships = append(memberships, githubtest.Membership{Org: githubtest.Org{ID: 2000 + i, Login: fmt.Sprint("org-", i)}})
+	}
+	for name, configure := range map[string]func(*auth.GitHubConfig){
+		"team":         func(c *auth.GitHubConfig) { c.AllowedTeams = []int64{1149} },
+		"organisation": func(c *auth.GitHubConfig) { c.AllowedOrganizations = []int64{2149} },
+	} {
+		g := newGitHub(t, githubOptions{
+			fake:      githubtest.Config{Users: []githubtest.User{{ID: octocat, Login: octocatLogin, Teams: teams, Memberships: memberships}}},
+			configure: func(_ *githubFixture, cfg *auth.Config) { configure(cfg.GitHub) },
+		})
+		b := g.browser()
+		authURL := b.authURL("/api/v1/auth/github/login-user")
+		require.Equal(t, "read:user user:email read:org", queryOf(t, authURL).Get("scope"), name)
+		require.Equal(t, http.StatusOK, b.get(authURL).status, name)
+	}
+}
+
+func TestTheVerifierIsInNoURL(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	verifiers := make(chan string, 1)
+	g.fake.InjectN(githubtest.EndpointAccessToken, 1, func(endpoint http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			require.NoError(t, r.ParseForm())
+			verifiers <- r.PostForm.Get("code_verifier")
+			require.Empty(t, r.URL.RawQuery)
+			endpoint.ServeHTTP(w, r)
+		})
+	})
+	b := g.browser()
+	authURL := b.authURL("/api/v1/auth/github/login-user")
+	callback := b.callbackURL(authURL)
+	require.Equal(t, http.StatusOK, b.get(callback).status)
+	verifier := <-verifiers
+	require.Len(t, verifier, 43)
+	for _, u := range []string{authURL, callback} {
+		plain, err := url.QueryUnescape(u)
+		require.NoError(t, err)
+		require.NotContains(t, plain, verifier)
+	}
+	require.NotContains(t, g.log.String(), verifier)
+}

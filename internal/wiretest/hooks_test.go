@@ -1,0 +1,110 @@
+package wiretest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+)
+
+// measured is what hooks have been told, in order.
+type measured struct{ authtest.Record[string] }
+
+func (m *measured) hooks() auth.Hooks {
+	note := func(what string, err error, took time.Duration) {
+		outcome := "accepted"
+		status, _ := auth.ErrorStatus(err)
+		switch {
+		case err == nil:
+		case status == http.StatusTooManyRequests:
+			outcome = "throttled"
+		case status < http.StatusInternalServerError:
+			outcome = "rejected"
+		case errors.Is(err, context.Canceled):
+			outcome = "canceled"
+		default:
+			outcome = "failed"
+		}
+		if took <= 0 {
+			outcome += " in no time"
+		}
+		m.Add(what + " " + outcome)
+	}
+	return auth.Hooks{
+		SignIn: func(_ context.Context, method auth.SignInMethod, err error, took time.Duration) {
+			note(string(method), err, took)
+		},
+		Verify: func(_ context.Context, err error, cached bool, took time.Duration) {
+			what := "token"
+			if cached {
+				what = "cached token"
+			}
+			note(what, err, took)
+		},
+	}
+}
+
+func TestHooksAreToldWhatCameOfEachSignInAndToken(t *testing.T) {
+	t.Parallel()
+	var m measured
+	fault := error(nil)
+	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
+		cfg.Hooks = m.hooks()
+		g.fixture.store = authtest.FaultyStore(g.fixture.store, func(method string) error {
+			if method == "FindKey" || method == "ListRevocations" {
+				return fault
+			}
+			return nil
+		})
+	}})
+	token := g.login(g.userPair).json(t)["token"].(string)
+	for range 2 {
+		g.sendAs(token, "GET", "/auth/user", "")
+	}
+	g.sendAs(token+"x", "GET", "/auth/user", "")
+	require.Equal(t, []string{"access_key accepted", "token accepted", "cached token accepted", "token rejected"}, m.Take())
+
+	for range 21 {
+		g.login(g.wrong())
+	}
+	outcomes := m.Take()
+	require.Equal(t, "access_key rejected", outcomes[0])
+	require.Equal(t, "access_key throttled", outcomes[20])
+
+	fault = authtest.ErrStoreAway
+	require.Equal(t, http.StatusServiceUnavailable, g.login(g.userPair).status)
+	g.clock.Advance(2 * time.Minute)
+	require.Equal(t, http.StatusServiceUnavailable, g.sendAs(token, "GET", "/auth/user", "").status)
+	require.Equal(t, []string{"access_key failed", "cached token failed"}, m.Take())
+
+	fault = nil
+	g.browser().signIn()
+	g.browser().get("/api/v1/auth/github/callback?code=x&state=forged")
+	g.signIn(g.user)
+	require.Equal(t, []string{"github accepted", "github rejected", "host accepted"}, m.Take())
+}
+
+func TestTheAgeOfTheFeed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, accepts := f.svc.FeedAge()
+	require.False(t, accepts, "nothing has been read")
+	f.sendAs(f.signIn(f.user), "GET", "/auth/user", "")
+	f.clock.Advance(3 * time.Second)
+	age, accepts := f.svc.FeedAge()
+	require.True(t, accepts)
+	require.Equal(t, 3*time.Second, age)
+	f.clock.Advance(time.Minute)
+	_, accepts = f.svc.FeedAge()
+	require.False(t, accepts)
+
+	reads := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = true })
+	_, accepts = reads.svc.FeedAge()
+	require.True(t, accepts)
+}

@@ -1,0 +1,148 @@
+package wiretest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
+)
+
+// hostTable is a host's own table of users. What a test puts into find and
+// resolve is called first, and an error of it is the answer.
+type hostTable struct {
+	mu       sync.Mutex
+	users    map[string]auth.User
+	accounts map[auth.GitHubAccount]string // whom ResolveGitHub gives them
+	find     func(ctx context.Context, id string) error
+	resolve  func(ctx context.Context) error
+	finds    int
+	resolved []string // what ResolveGitHub was called with
+}
+
+func (h *hostTable) FindUser(ctx context.Context, id string) (auth.User, error) {
+	h.mu.Lock()
+	h.finds++
+	find := h.find
+	h.mu.Unlock()
+	if find != nil {
+		if err := find(ctx, id); err != nil {
+			return auth.User{}, err
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	user, ok := h.users[id]
+	if !ok {
+		return auth.User{}, fmt.Errorf("host: %w", auth.ErrNotFound)
+	}
+	return user, nil
+}
+
+func (h *hostTable) ResolveGitHub(ctx context.Context, profile auth.GitHubProfile, email string) (string, error) {
+	h.mu.Lock()
+	resolve := h.resolve
+	h.resolved = append(h.resolved, fmt.Sprintf("%s %d %s", profile.Login, profile.Account.ID, email))
+	h.mu.Unlock()
+	if resolve != nil {
+		if err := resolve(ctx); err != nil {
+			return "", err
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id, ok := h.accounts[profile.Account]
+	if !ok {
+		return "", fmt.Errorf("host: %w", auth.ErrNotFound)
+	}
+	return id, nil
+}
+
+// change changes a user, and makes one who is not there.
+func (h *hostTable) change(id string, change func(*auth.User)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	user := h.users[id]
+	change(&user)
+	h.users[id] = user
+}
+
+func (h *hostTable) setActive(id string, active bool) {
+	h.change(id, func(u *auth.User) { u.IsActive = active })
+}
+
+func (h *hostTable) delete(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.users, id)
+}
+
+// before makes find what FindUser calls first.
+func (h *hostTable) before(find func(ctx context.Context, id string) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.find = find
+}
+
+// counts returns how often each function has been called.
+func (h *hostTable) counts() (finds, resolved int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.finds, len(h.resolved)
+}
+
+// newHostTable returns a table with alice, and with boss, who is a super user.
+// Octocat is alice.
+func newHostTable() *hostTable {
+	user := func(id, name string) auth.User {
+		return auth.User{ID: id, Username: name, Email: name + "@host.example", IsActive: true, CreatedAt: authtest.NewClock().Now()}
+	}
+	boss := user("u-boss", "boss")
+	boss.IsSuperUser = true
+	return &hostTable{
+		users:    map[string]auth.User{"u-alice": user("u-alice", "alice"), "u-boss": boss},
+		accounts: map[auth.GitHubAccount]string{{Host: "githubtest.invalid", ID: octocat}: "u-alice"},
+	}
+}
+
+// hosted is a fixture of a host with its own table.
+type hosted struct {
+	*fixture
+	table *hostTable
+	pair  auth.KeyPair // alice's
+}
+
+// ownTable configures a service over a host's table.
+func ownTable(table *hostTable) func(*fixture, *auth.Config) {
+	return func(f *fixture, _ *auth.Config) {
+		f.store, f.accounts, f.source = nil, memstore.NewAccounts(), table
+	}
+}
+
+func newHosted(t testing.TB, change ...func(*fixture, *auth.Config)) *hosted {
+	t.Helper()
+	table := newHostTable()
+	h := &hosted{table: table}
+	h.fixture = newFixture(t, append([]func(*fixture, *auth.Config){ownTable(table)}, change...)...)
+	h.pair = h.issue("u-alice")
+	return h
+}
+
+func (h *hosted) issue(id string) auth.KeyPair {
+	h.t.Helper()
+	pair, err := h.svc.Credentials().Issue(h.t.Context(), id, auth.KeyOptions{})
+	require.NoError(h.t, err)
+	return pair
+}
+
+// requireNoSession fails the test if the user has a session, live or not.
+func (f *fixture) requireNoSession(id string) {
+	f.t.Helper()
+	n, err := f.accounts.RevokeUserSessions(f.t.Context(), id, authtest.NewClock().Now())
+	require.NoError(f.t, err)
+	require.Zero(f.t, n, "a session is left")
+}

@@ -1,0 +1,397 @@
+package wiretest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/internal/limits"
+	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
+)
+
+func TestUsersOfTheHostsOwnSignInByKey(t *testing.T) {
+	t.Parallel()
+	h := newHosted(t)
+	for id, isSuperUser := range map[string]bool{"u-alice": false, "u-boss": true} {
+		r := h.login(h.issue(id))
+		require.Equal(t, http.StatusOK, r.status, r.body)
+		answer := r.json(t)
+		require.Equal(t, isSuperUser, answer["is_super_user"])
+
+		token := answer["token"].(string)
+		var claims jwt.MapClaims
+		_, _, err := jwt.NewParser().ParseUnverified(token, &claims)
+		require.NoError(t, err)
+		require.Equal(t, id, claims["sub"])
+		require.Equal(t, strings.TrimPrefix(id, "u-"), claims["username"])
+		require.Equal(t, isSuperUser, claims["is_super_user"])
+
+		r = h.sendAs(token, http.MethodGet, "/auth/user", "")
+		require.Equal(t, http.StatusOK, r.status, r.body)
+		require.Equal(t, strings.TrimPrefix(id, "u-")+"@host.example", r.json(t)["email"])
+	}
+}
+
+func TestTheHostsTableSaysWhoIsASuperUserAtEveryCall(t *testing.T) {
+	t.Parallel()
+	h := newHosted(t)
+	token, err := h.svc.SignIn(t.Context(), "u-alice")
+	require.NoError(t, err)
+	require.Equal(t, "alice", token.User.Username)
+	purge := h.svc.Authenticate(h.svc.RequireSuperUser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, err := h.svc.User(r.Context())
+		require.NoError(t, err)
+		require.True(t, user.IsSuperUser)
+	})))
+	ask := func() int {
+		return send(purge, http.MethodDelete, "/reports", "", "Authorization", "Bearer "+token.Bearer.Reveal()).status
+	}
+	require.Equal(t, http.StatusForbidden, ask())
+	h.table.change("u-alice", func(u *auth.User) { u.IsSuperUser = true })
+	require.Equal(t, http.StatusOK, ask())
+	h.table.setActive("u-alice", false)
+	require.Equal(t, http.StatusUnauthorized, ask(), "power ends with the user, even before RevokeUser")
+	h.table.setActive("u-alice", true)
+	h.table.delete("u-alice")
+	require.Equal(t, http.StatusUnauthorized, ask())
+	h.table.before(func(context.Context, string) error { return errors.New("down") })
+	require.Equal(t, http.StatusServiceUnavailable, ask())
+}
+
+func TestUsersAndTheStoreMustBeMadeForEachOther(t *testing.T) {
+	t.Parallel()
+	key := authtest.NewSigners(t)["HS256"].Key
+	keys := []auth.SigningKey{key}
+	cfg := auth.Config{Issuer: issuer, SigningKeys: keys}
+	for name, test := range map[string]struct {
+		accounts auth.AccountStore
+		users    auth.UserSource
+		want     string // empty if it is right
+	}{
+		"accounts and a table":          {memstore.NewAccounts(), newHostTable(), ""},
+		"a store of users, and a table": {memstore.New(), newHostTable(), "the store keeps users too"},
+		"no table":                      {memstore.NewAccounts(), nil, "needs a"},
+		"a nil table":                   {memstore.NewAccounts(), (*hostTable)(nil), "the UserSource is a nil pointer"},
+		"a nil store":                   {(*memstore.Accounts)(nil), newHostTable(), "needs a store"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := auth.NewWithUsers(test.accounts, test.users, cfg)
+			tokens, err2 := auth.NewTokenIssuerWithUsers(test.accounts, test.users, issuer, keys, auth.TokenConfig{})
+			if test.want == "" {
+				require.NoError(t, err)
+				require.NoError(t, err2)
+				return
+			}
+			require.ErrorContains(t, err, test.want)
+			require.ErrorContains(t, err2, test.want)
+			require.Nil(t, tokens)
+		})
+	}
+}
+
+func TestWhoIsNotInTheHostsTableIsOneAndTheSame401(t *testing.T) {
+	t.Parallel()
+	h := newHosted(t)
+	wrong := h.login(auth.KeyPair{AccessKey: h.pair.AccessKey, AccessSecret: h.issue("u-boss").AccessSecret})
+	require.Equal(t, http.StatusUnauthorized, wrong.status)
+
+	nobody := h.login(h.issue("u-nobody"))
+	h.table.setActive("u-alice", false)
+	disabled := h.login(h.pair)
+	for _, r := range []response{nobody, disabled} {
+		require.Equal(t, wrong.status, r.status)
+		require.Equal(t, wrong.body, r.body)
+		require.Equal(t, wrong.header, r.header)
+	}
+	require.ErrorIs(t, second(h.svc.SignIn(t.Context(), "u-nobody")), auth.ErrNotFound)
+	require.ErrorIs(t, second(h.svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
+	for _, id := range []string{"u-alice", "u-nobody"} {
+		h.requireNoSession(id)
+	}
+	h.table.setActive("u-alice", true)
+	require.Equal(t, http.StatusOK, h.login(h.pair).status, "the key is as good as ever")
+}
+
+// The session comes first: a host that has disabled somebody finds in RevokeUser
+// every session whose user it still called active.
+func TestTheUserIsLookedUpWhenTheSessionIsOpen(t *testing.T) {
+	t.Parallel()
+	var calls []string
+	h := newHosted(t, watch(func(method string) error {
+		calls = append(calls, method)
+		return nil
+	}))
+	h.table.before(func(context.Context, string) error {
+		calls = append(calls, "UserSource.FindUser")
+		return nil
+	})
+	calls = nil
+	require.Equal(t, http.StatusOK, h.login(h.pair).status)
+	require.Equal(t, []string{"FindKey", "CreateSession", "UserSource.FindUser"}, calls)
+
+	h.table.setActive("u-alice", false)
+	calls = nil
+	require.Equal(t, http.StatusUnauthorized, h.login(h.pair).status)
+	require.Equal(t, []string{"FindKey", "CreateSession", "UserSource.FindUser", "RevokeSession"}, calls)
+}
+
+// disablesMeanwhile disables alice in the middle of the next look-up, when her
+// session is open already, and revokes her as a host does.
+func disablesMeanwhile(t *testing.T, h *hosted) {
+	h.table.before(func(ctx context.Context, id string) error {
+		h.table.before(nil)
+		h.table.setActive(id, false)
+		n, err := h.svc.RevokeUser(ctx, id)
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		return nil
+	})
+}
+
+func TestAUserWhoIsDisabledWhileSigningInHasNoSession(t *testing.T) {
+	t.Parallel()
+	h := newHosted(t)
+	disablesMeanwhile(t, h)
+	require.Equal(t, http.StatusUnauthorized, h.login(h.pair).status)
+	h.requireNoSession("u-alice")
+
+	h.table.setActive("u-alice", true)
+	disablesMeanwhile(t, h)
+	require.ErrorIs(t, second(h.svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
+	h.requireNoSession("u-alice")
+}
+
+// Once the host has disabled a user and RevokeUser has returned, no token of the
+// user's is good, however many sign-ins were under way.
+func TestNoSignInOutlastsRevokeUser(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		h := newHosted(t)
+		const signIns = 64
+		tokens := make([]auth.Token, signIns)
+		var running sync.WaitGroup
+		var done atomic.Int32
+		for i := range signIns {
+			running.Go(func() {
+				var err error
+				if i%2 == 0 {
+					tokens[i], err = h.svc.Login(t.Context(), h.pair)
+				} else {
+					tokens[i], err = h.svc.SignIn(t.Context(), "u-alice")
+				}
+				done.Add(1)
+				if err != nil && !errors.Is(err, auth.ErrInvalidCredentials) && !errors.Is(err, auth.ErrUserDisabled) {
+					t.Error(err)
+				}
+			})
+		}
+		for done.Load() < signIns/4 { // in the middle of it
+			runtime.Gosched()
+		}
+		h.table.setActive("u-alice", false)
+		_, err := h.svc.RevokeUser(t.Context(), "u-alice")
+		require.NoError(t, err)
+		running.Wait()
+		h.requireNoSession("u-alice")
+		for _, token := range tokens {
+			if token.Bearer.Reveal() != "" {
+				require.ErrorIs(t, second(h.svc.Tokens().Verify(t.Context(), token.Bearer.Reveal())), auth.ErrTokenRejected)
+			}
+		}
+	}
+}
+
+// tableFaults are the ways for a host's function not to answer.
+var tableFaults = map[string]func(ctx context.Context, id string) error{
+	"fails":              func(context.Context, string) error { return errors.New("down: canary") },
+	"fails with a no":    func(context.Context, string) error { return fmt.Errorf("other: %w", auth.ErrUserDisabled) },
+	"fails with invalid": func(context.Context, string) error { return &auth.InvalidError{Field: "canary", Reason: "canary"} },
+	"fails with a 401":   func(context.Context, string) error { return auth.ErrInvalidCredentials },
+	"is cancelled":       func(context.Context, string) error { return context.Canceled },
+	"panics":             func(context.Context, string) error { panic("canary") },
+	"panics with no":     func(context.Context, string) error { panic(auth.ErrNotFound) },
+}
+
+func TestAHostsTableThatCannotAnswerSignsNobodyIn(t *testing.T) {
+	t.Parallel()
+	for name, fault := range tableFaults {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHosted(t)
+			token := h.signIn(auth.User{ID: "u-boss"})
+			h.table.before(fault)
+			for _, r := range []response{h.login(h.pair), h.sendAs(token, http.MethodGet, "/auth/user", "")} {
+				require.Equal(t, http.StatusServiceUnavailable, r.status)
+				require.JSONEq(t, `{"detail": "Service temporarily unavailable: try again later"}`, r.body)
+			}
+			_, err := h.svc.SignIn(t.Context(), "u-alice")
+			require.Error(t, err)
+			require.NotErrorIs(t, err, auth.ErrUserDisabled)
+			require.NotErrorIs(t, err, auth.ErrNotFound)
+			h.requireNoSession("u-alice")
+
+			h.table.before(nil)
+			require.Equal(t, http.StatusOK, h.login(h.pair).status)
+		})
+	}
+}
+
+func TestAHostsTableThatReturnsSomebodyElseSignsNobodyIn(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*auth.User){
+		"another user":                   func(u *auth.User) { u.ID = "u-boss" },
+		"nobody":                         func(u *auth.User) { *u = auth.User{IsActive: true} },
+		"a name that fills a token":      func(u *auth.User) { u.Username = strings.Repeat("x", limits.Username+1) },
+		"a name that is no text":         func(u *auth.User) { u.Username = "a\x00" },
+		"a name that reads as something": func(u *auth.User) { u.Username = "a\u202eb" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHosted(t)
+			h.table.change("u-alice", change)
+			require.Equal(t, http.StatusServiceUnavailable, h.login(h.pair).status)
+			h.requireNoSession("u-alice")
+		})
+	}
+	t.Run("no name at all is the host's choice", func(t *testing.T) {
+		t.Parallel()
+		h := newHosted(t)
+		h.table.change("u-alice", func(u *auth.User) { *u = auth.User{ID: u.ID, IsActive: true} })
+		r := h.login(h.pair)
+		require.Equal(t, http.StatusOK, r.status)
+		require.Equal(t, http.StatusOK, h.sendAs(r.json(t)["token"].(string), http.MethodGet, "/auth/user", "").status)
+	})
+}
+
+func TestAHostsTableThatHangsHoldsARequestUpForTheTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHosted(t)
+		token := h.signIn(auth.User{ID: "u-boss"})
+		h.table.before(func(ctx context.Context, _ string) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		for _, ask := range []func() response{
+			func() response { return h.login(h.pair) },
+			func() response { return h.sendAs(token, http.MethodGet, "/auth/user", "") },
+		} {
+			start := time.Now()
+			require.Equal(t, http.StatusServiceUnavailable, ask().status)
+			require.Equal(t, 10*time.Second, time.Since(start))
+		}
+		h.requireNoSession("u-alice")
+	})
+}
+
+// A client that has gone must not leave a session behind.
+func TestASignInThatIsCancelledAtTheHostsTableLeavesNoSession(t *testing.T) {
+	t.Parallel()
+	h := newHosted(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	h.table.before(func(ctx context.Context, _ string) error {
+		cancel()
+		return ctx.Err()
+	})
+	require.ErrorIs(t, second(h.svc.Login(ctx, h.pair)), context.Canceled)
+	h.requireNoSession("u-alice")
+}
+
+// A session that could not be ended is the operator's to know of, and no 401.
+func TestARefusedSessionThatCannotBeEndedIs503(t *testing.T) {
+	t.Parallel()
+	h := newHosted(t, watch(func(method string) error {
+		if method == "RevokeSession" {
+			return errors.New("disk full")
+		}
+		return nil
+	}))
+	h.table.setActive("u-alice", false)
+	require.Equal(t, http.StatusServiceUnavailable, h.login(h.pair).status)
+	require.Contains(t, h.log.String(), "disk full")
+}
+
+func TestWhatMakesAndChangesUsersIsAbsentWithAHostsTable(t *testing.T) {
+	t.Parallel()
+	h := newHosted(t)
+	boss := h.signIn(auth.User{ID: "u-boss"})
+	for _, call := range []string{
+		"POST /api/v1/user/register", "POST /auth/users/register", "GET /auth/users", "GET /auth/users/u-alice", "PATCH /auth/users/u-alice",
+		"DELETE /auth/users/u-alice", "POST /auth/users/u-alice/regenerate-credentials", "POST /auth/users/u-alice/reinstate", "POST /auth/tokens/revoke-user/u-alice",
+	} {
+		method, path, _ := strings.Cut(call, " ")
+		r := h.sendAs(boss, method, path, `{"username":"new","email":"new@example.com"}`)
+		require.Equal(t, http.StatusNotFound, r.status, path)
+		require.JSONEq(t, `{"detail": "Not found"}`, r.body)
+	}
+	r := send(h.svc.RegisterUserHandler(), http.MethodPost, "/", `{"username":"new","email":"new@example.com"}`, "Authorization", "Bearer "+boss)
+	require.Equal(t, http.StatusNotFound, r.status)
+	require.Empty(t, h.svc.Routes(auth.GroupAdministration))
+	require.Len(t, h.svc.Routes(), len(newFixture(t).svc.Routes(auth.GroupSignIn, auth.GroupGitHub, auth.GroupAccount)))
+
+	ctx := t.Context()
+	for name, err := range map[string]error{
+		"Register":         second(h.svc.Register(ctx, auth.UserParams{Username: "new"})),
+		"Bootstrap":        second(h.svc.Bootstrap(ctx, auth.UserParams{Username: "new"}, h.svc.Credentials().GeneratePair())),
+		"RecoverSuperUser": second(h.svc.RecoverSuperUser(ctx, "u-alice")),
+	} {
+		require.ErrorContains(t, err, "made with NewWithUsers", name)
+		require.NotErrorIs(t, err, auth.ErrNotFound, name)
+	}
+	require.Equal(t, http.StatusOK, h.login(h.pair).status, "the keys are as they were")
+}
+
+func TestRevokeUserEndsTheLiveSessionsAndCountsThem(t *testing.T) {
+	t.Parallel()
+	f, h := newFixture(t), newHosted(t)
+	for name, test := range map[string]struct {
+		*fixture
+		id      string
+		unknown error
+	}{
+		"the store's users":    {f, f.user.ID, auth.ErrNotFound},
+		"the host's own users": {h.fixture, "u-alice", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			user := auth.User{ID: test.id}
+			expired := test.signIn(user)
+			test.clock.Advance(13 * time.Hour)
+			tokens := []string{test.signIn(user), test.signIn(user)}
+			n, err := test.svc.RevokeUser(t.Context(), test.id)
+			require.NoError(t, err)
+			require.Equal(t, 2, n)
+			for _, token := range append(tokens, expired) {
+				require.Equal(t, http.StatusUnauthorized, test.sendAs(token, http.MethodGet, "/auth/user", "").status)
+			}
+			n, err = test.svc.RevokeUser(t.Context(), test.id)
+			require.NoError(t, err)
+			require.Zero(t, n)
+			test.signIn(user) // which is the host's to prevent
+
+			n, err = test.svc.RevokeUser(t.Context(), "nobody")
+			require.ErrorIs(t, err, test.unknown)
+			require.Zero(t, n)
+		})
+	}
+	down := errors.New("down")
+	broken := newHosted(t, watch(func(method string) error {
+		if method == "RevokeUserSessions" {
+			return down
+		}
+		return nil
+	}))
+	require.ErrorIs(t, second(broken.svc.RevokeUser(t.Context(), "u-alice")), down)
+}

@@ -1,0 +1,523 @@
+package wiretest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+)
+
+// rejectedLine is what OnRejected was called with.
+type rejectedLine struct {
+	Line int
+	Err  error
+}
+
+// importing is a service that takes imports, and what its callbacks were told.
+type importing struct {
+	*fixture
+	refused  authtest.Record[rejectedLine]
+	progress authtest.Record[auth.ImportProgress]
+}
+
+func newImporting(t testing.TB, change ...func(*fixture, *auth.Config)) *importing {
+	allow := func(_ *fixture, cfg *auth.Config) { cfg.Credentials.AllowImported = true }
+	return &importing{fixture: newFixture(t, append(change, allow)...)}
+}
+
+func (i *importing) options() auth.ImportOptions {
+	return auth.ImportOptions{OnRejected: func(line int, err error) { i.refused.Add(rejectedLine{line, err}) }, OnProgress: i.progress.Add}
+}
+
+func (i *importing) importLines(lines ...string) (auth.ImportProgress, error) {
+	return i.svc.ImportUsers(i.t.Context(), strings.NewReader(strings.Join(lines, "\n")+"\n"), i.options())
+}
+
+// mustImport imports lines, of which none is refused, and returns what came of them.
+func (i *importing) mustImport(lines ...string) auth.ImportProgress {
+	i.t.Helper()
+	progress, err := i.importLines(lines...)
+	require.NoError(i.t, err)
+	require.Empty(i.t, i.refused.Take())
+	return progress
+}
+
+// users returns all users but those of the fixture, by name.
+func (i *importing) users() map[string]auth.User {
+	i.t.Helper()
+	found := map[string]auth.User{}
+	for after := ""; ; {
+		page, err := i.store.ListUsers(i.t.Context(), after, 100)
+		require.NoError(i.t, err)
+		for _, user := range page {
+			if user.ID != i.admin.ID && user.ID != i.user.ID {
+				found[user.Username] = user
+			}
+			after = user.ID
+		}
+		if len(page) < 100 {
+			return found
+		}
+	}
+}
+
+// bcrypted is the hash of "correct horse", at a cost of 10.
+const bcrypted = "$2a$10$3CMIevKJNUzdkcQbOwPmcuxKG8yNvJseVj1yl5Yvixw6ptRhH9shC"
+
+// line returns a good line for a user of this name.
+func line(name string) string {
+	return fmt.Sprintf(`{"username":%q,"email":"%s@example.com","keys":[{"access_key":"key-%s","hash":%q}]}`, name, name, name, bcrypted)
+}
+
+func linesOf(n int) []string {
+	lines := make([]string, n)
+	for i := range lines {
+		lines[i] = line(fmt.Sprintf("user-%d", i+1))
+	}
+	return lines
+}
+
+func TestImportedUsersSignInWithWhatTheyHad(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t)
+	digest := sha256.Sum256([]byte("correct horse"))
+	options := i.options()
+	options.VouchForSHA256 = true
+	progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(fmt.Sprintf(`
+		{"username":"Ada","email":"Ada@example.com","user_id":"42","created_at":"2020-01-02T03:04:05+01:00","is_active":true,"is_super_user":false,
+		 "keys":[]}`+"\n"+
+		`{"username":"Ada","email":"Ada@example.com","user_id":"42","created_at":"2020-01-02T03:04:05+01:00","is_active":true,"is_super_user":false,"keys":[{"access_key":"bcrypt","hash":%q,"label":"CI","created_at":"2021-01-02T03:04:05Z","expires_at":"2027-01-02T03:04:05Z"},{"access_key":"argon2id","hash":%q},{"access_key":"sha256","sha256":%q}]}`+"\n"+
+		`{"username":"Bob","is_active":false,"keys":[{"access_key":"disabled","hash":%[1]q}]}`,
+		bcrypted, phc("correct horse", 8192, 1, 1), hex.EncodeToString(digest[:]))), options)
+	require.NoError(t, err)
+	require.Len(t, i.refused.Take(), 2, "the first object is on two lines")
+	require.Equal(t, 2, progress.Added)
+
+	users := i.users()
+	ada := auth.User{ID: "42", Username: "Ada", Email: "Ada@example.com", IsActive: true,
+		CreatedAt: time.Date(2020, 1, 2, 2, 4, 5, 0, time.UTC)}
+	require.Equal(t, ada, users["Ada"])
+	require.Len(t, users["Bob"].ID, 26)
+	require.Equal(t, i.clock.Now().Truncate(time.Microsecond), users["Bob"].CreatedAt)
+	keys, err := i.svc.Credentials().List(t.Context(), "42")
+	require.NoError(t, err)
+	require.Len(t, keys, 3)
+	require.Equal(t, auth.AccessKey{ID: "bcrypt", UserID: "42", Label: "CI",
+		CreatedAt: time.Date(2021, 1, 2, 3, 4, 5, 0, time.UTC), ExpiresAt: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)}, keys[0])
+
+	good, bad := auth.NewSecret("correct horse"), auth.NewSecret("correct horse ")
+	for _, key := range []string{"bcrypt", "argon2id", "sha256"} {
+		for range 2 { // the second time with the hash made anew
+			require.Equal(t, 200, i.login(auth.KeyPair{AccessKey: key, AccessSecret: good}).status, key)
+			require.Equal(t, 401, i.login(auth.KeyPair{AccessKey: key, AccessSecret: bad}).status, key)
+			stored, _, err := i.store.FindKey(t.Context(), key)
+			require.NoError(t, err)
+			require.True(t, strings.HasPrefix(stored.Hash, "$argon2id-bound$v=19$m=19456,t=2,p=1$"), key)
+		}
+	}
+	require.Equal(t, 401, i.login(auth.KeyPair{AccessKey: "disabled", AccessSecret: good}).status)
+}
+
+func TestAnImportMakesNoSuperUsersAndChangesNobody(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t)
+	before := []auth.User{i.admin, i.user}
+	key := fmt.Sprintf(`{"access_key":"another","hash":%q}`, bcrypted)
+	progress, err := i.importLines(
+		`{"username":"eve","is_super_user":true,"keys":[`+key+`]}`,
+		`{"username":"ROOT","keys":[`+key+`]}`,
+		`{"username":"eve","email":"root@EXAMPLE.com","keys":[`+key+`]}`,
+		`{"username":"eve","user_id":"`+i.admin.ID+`","keys":[`+key+`]}`,
+		`{"username":"root","user_id":"`+i.admin.ID+`","email":"root@example.com","keys":[{"access_key":"`+i.adminPair.AccessKey+`","hash":"`+bcrypted+`"}]}`,
+	)
+	require.NoError(t, err)
+	require.Equal(t, auth.ImportProgress{Lines: 5, Bytes: progress.Bytes, Rejected: 5}, progress)
+	require.Empty(t, i.users())
+	for _, user := range before {
+		found, err := i.store.FindUser(t.Context(), user.ID)
+		require.NoError(t, err)
+		require.Equal(t, user.IsSuperUser, found.IsSuperUser)
+		require.Equal(t, user.Username, found.Username)
+		keys, err := i.svc.Credentials().List(t.Context(), user.ID)
+		require.NoError(t, err)
+		require.Len(t, keys, 1)
+	}
+	require.Equal(t, 200, i.login(i.adminPair).status)
+}
+
+func TestAnImportAgainAddsWhatIsMissingAndNothingTwice(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t)
+	lines := linesOf(7)
+	mended := lines[3]
+	lines[3] = `{"username":"user-4"}`
+	progress, err := i.importLines(lines...)
+	require.NoError(t, err)
+	require.Equal(t, 6, progress.Added)
+	require.Len(t, i.refused.Take(), 1)
+	users := i.users()
+
+	lines[3] = mended
+	require.Equal(t, 200, i.login(auth.KeyPair{AccessKey: "key-user-1", AccessSecret: auth.NewSecret("correct horse")}).status)
+	progress = i.mustImport(lines...) // the hash of the first is another now
+	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: progress.Bytes, Added: 1, Present: 6}, progress)
+	progress = i.mustImport(append(lines, lines...)...)
+	require.Equal(t, auth.ImportProgress{Lines: 14, Bytes: progress.Bytes, Present: 14}, progress)
+	again := i.users()
+	require.Len(t, again, 7)
+	for name, user := range users {
+		require.Equal(t, user.ID, again[name].ID)
+	}
+
+	// Who has been deleted stays so, and whose key was revoked does not get it back.
+	require.NoError(t, i.svc.DeleteUser(t.Context(), users["user-1"].ID))
+	require.NoError(t, i.svc.Credentials().Revoke(t.Context(), "key-user-2"))
+	progress, err = i.importLines(lines...)
+	require.NoError(t, err)
+	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: progress.Bytes, Present: 5, Rejected: 2}, progress)
+	require.Len(t, i.users(), 6)
+	for _, refused := range i.refused.Take() {
+		require.EqualError(t, refused.Err, "auth: username is taken")
+	}
+}
+
+func TestImportsAtOnceAddEachUserOnce(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t)
+	const imports, users = 8, 300
+	text := strings.Join(linesOf(users), "\n")
+	results := make(chan auth.ImportProgress, imports)
+	for n := range imports {
+		go func() {
+			progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(text), auth.ImportOptions{BatchSize: 1 + n*7})
+			if err != nil {
+				t.Error(err)
+			}
+			results <- progress
+		}()
+	}
+	added := 0
+	for range imports {
+		progress := <-results
+		require.Equal(t, users, progress.Added+progress.Present)
+		added += progress.Added
+	}
+	require.Equal(t, users, added)
+	require.Len(t, i.users(), users)
+}
+
+func TestTheProgressOfAnImportIsThatOfItsLines(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t)
+	text := line("a") + "\r\n" + "\n" + " \t" + line("b") + " \n" + "{}\n" + "\r\n" + line("c") + "\n" + line("d") // without an end
+	options := i.options()
+	options.BatchSize = 2
+	progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(text), options)
+	require.NoError(t, err)
+	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: int64(len(text)), Added: 4, Rejected: 1}, progress)
+	told := i.progress.Take()
+	require.Equal(t, progress, told[len(told)-1])
+	for at := 1; at < len(told); at++ {
+		require.Greater(t, told[at].Lines, told[at-1].Lines)
+		require.Greater(t, told[at].Bytes, told[at-1].Bytes)
+	}
+	require.Equal(t, 4, i.refused.Take()[0].Line)
+
+	progress, err = i.svc.ImportUsers(t.Context(), strings.NewReader(""), i.options())
+	require.NoError(t, err)
+	require.Zero(t, progress)
+	require.Empty(t, i.progress.Take())
+
+	// Where the lines are a multiple of the batches, nobody is told of an empty batch.
+	progress, err = i.svc.ImportUsers(t.Context(), strings.NewReader(line("a")+"\n"+line("b")+"\n"), options)
+	require.NoError(t, err)
+	require.Equal(t, []auth.ImportProgress{progress}, i.progress.Take())
+
+	// A line that is refused is one of its batch.
+	progress, err = i.svc.ImportUsers(t.Context(), strings.NewReader("{}\n{}\n{}\n"), options)
+	require.NoError(t, err)
+	require.Equal(t, []auth.ImportProgress{{Lines: 2, Bytes: 6, Rejected: 2}, progress}, i.progress.Take())
+
+	// However the stream is cut into reads.
+	for _, reader := range []io.Reader{iotest.OneByteReader(strings.NewReader(text)), iotest.DataErrReader(strings.NewReader(text))} {
+		progress, err = i.svc.ImportUsers(t.Context(), reader, i.options())
+		require.NoError(t, err)
+		require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: int64(len(text)), Present: 4, Rejected: 1}, progress)
+	}
+}
+
+func TestALineMayBe128KiBLongWhateverEndsIt(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t)
+	padded := func(length int) string { // with spaces, before the end
+		good := line("a")
+		return good[:len(good)-1] + strings.Repeat(" ", length-len(good)) + "}"
+	}
+	for _, end := range []string{"", "\n", "\r\n"} {
+		for length, refused := range map[int]int{128<<10 - 1: 0, 128 << 10: 0, 128<<10 + 1: 1, 128<<10 + 2: 1, 256 << 10: 1} {
+			progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(padded(length)+end), i.options())
+			require.NoError(t, err)
+			require.Equal(t, refused, progress.Rejected, "%d bytes and %q", length, end)
+			require.Equal(t, 1, progress.Lines)
+			require.Equal(t, int64(length+len(end)), progress.Bytes)
+		}
+	}
+}
+
+func TestALineWithoutEndTakesNoMemory(t *testing.T) { // and counts allocations, alone
+	i := newImporting(t)
+	const length = 64 << 20
+	endless := io.MultiReader(strings.NewReader(line("a")+"\n"), io.LimitReader(zeros{}, length), strings.NewReader("\n"+line("b")))
+	progress, err := i.svc.ImportUsers(t.Context(), endless, i.options())
+	require.NoError(t, err)
+	require.Equal(t, 2, progress.Added)
+	require.Greater(t, progress.Bytes, int64(length))
+	require.Equal(t, 2, i.refused.Take()[0].Line)
+	allocated := testing.AllocsPerRun(1, func() {
+		_, err := i.svc.ImportUsers(t.Context(), io.LimitReader(zeros{}, length), i.options())
+		require.NoError(t, err)
+	})
+	require.Less(t, allocated, 100.0)
+}
+
+func TestAnInterruptedImportGoesOnWithNoneLostAndNoneTwice(t *testing.T) {
+	t.Parallel()
+	errAway := errors.New("the store is away")
+	lines := linesOf(100)
+	text := strings.Join(lines, "\n")
+	for name, interrupt := range map[string]func(ctx context.Context, cancel func(), calls int) error{
+		"the store fails":  func(context.Context, func(), int) error { return errAway },
+		"ctx is cancelled": func(ctx context.Context, cancel func(), _ int) error { cancel(); return ctx.Err() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var fail func() error
+			var calls atomic.Int64
+			i := newImporting(t, watch(func(method string) error {
+				if method == "RegisterUsers" && calls.Add(1) == 4 {
+					return fail()
+				}
+				return nil
+			}))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			fail = func() error { return interrupt(ctx, cancel, 4) }
+			options := i.options()
+			options.BatchSize = 7
+			progress, err := i.svc.ImportUsers(ctx, strings.NewReader(text), options)
+			require.Error(t, err)
+			require.Contains(t, err.Error(), "lines 22 to 28")
+			require.Equal(t, 21, progress.Added)
+			require.Equal(t, 21, progress.Lines)
+			require.Len(t, i.users(), 21)
+
+			progress = i.mustImport(lines...)
+			require.Equal(t, auth.ImportProgress{Lines: 100, Bytes: progress.Bytes, Added: 79, Present: 21}, progress)
+			require.Len(t, i.users(), 100)
+		})
+	}
+	for name, cut := range map[string]struct {
+		text  string
+		err   error
+		line  string
+		added int
+	}{
+		"the stream fails within a line":     {text[:len(text)-10], errors.New("connection reset"), "line 100", 99},
+		"the stream fails after a line":      {text + "\n", errors.New("connection reset"), "line 101", 99},
+		"the stream fails with an EOF in it": {text[:len(text)-10], fmt.Errorf("connection reset: %w", io.EOF), "line 100", 99},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := newImporting(t)
+			options := i.options()
+			options.BatchSize = 99
+			progress, err := i.svc.ImportUsers(t.Context(), io.MultiReader(strings.NewReader(cut.text), iotest.ErrReader(cut.err)), options)
+			require.ErrorIs(t, err, cut.err)
+			require.ErrorContains(t, err, "reading "+cut.line+" of")
+			require.Equal(t, cut.added, progress.Added, "half a line is not taken for one")
+			require.Empty(t, i.refused.Take())
+		})
+	}
+}
+
+func TestAnImportOfALineWithoutEndCanBeGivenUp(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	read := 0
+	endless := readerFunc(func(p []byte) (int, error) {
+		clear(p)
+		if read += len(p); read > 1<<20 {
+			cancel()
+		}
+		if read > 64<<20 {
+			return 0, io.EOF
+		}
+		return len(p), nil
+	})
+	_, err := newImporting(t).svc.ImportUsers(ctx, endless, auth.ImportOptions{})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Less(t, read, 2<<20)
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func TestABatchIsBoundedByItsKeysToo(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t)
+	withKeys := func(name string, keys int) string {
+		text := make([]string, keys)
+		for k := range text {
+			text[k] = fmt.Sprintf(`{"access_key":"%s-%d","hash":%q}`, name, k, bcrypted)
+		}
+		return fmt.Sprintf(`{"username":%q,"keys":[%s]}`, name, strings.Join(text, ","))
+	}
+	options := i.options()
+	options.BatchSize = 20
+	lines := []string{withKeys("a", 10), withKeys("b", 27), withKeys("c", 39), withKeys("d", 100)}
+	for n := range 20 {
+		lines = append(lines, withKeys(fmt.Sprintf("e-%d", n), 1))
+	}
+	_, err := i.svc.ImportUsers(t.Context(), strings.NewReader(strings.Join(lines, "\n")), options)
+	require.NoError(t, err)
+	var told []int
+	for _, progress := range i.progress.Take() {
+		told = append(told, progress.Added)
+	}
+	require.Equal(t, []int{3, 4, 24}, told)
+}
+
+func TestABatchThatTakesTheStoreTooLongSaysWhatToSet(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t, watch(func(method string) error {
+		if method == "RegisterUsers" {
+			return fmt.Errorf("insert: %w", context.DeadlineExceeded)
+		}
+		return nil
+	}))
+	_, err := i.importLines(line("a"))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "set a smaller BatchSize")
+}
+
+func TestABatchThatTakesTheCallerTooLongDoesNotBlameItsSize(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t, watch(func(method string) error {
+		if method == "RegisterUsers" {
+			return authtest.ErrHang
+		}
+		return nil
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := i.svc.ImportUsers(ctx, strings.NewReader(line("a")), auth.ImportOptions{})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "adding the users")
+	require.NotContains(t, err.Error(), "BatchSize")
+}
+
+// oddStore refuses the second of several users as no store should.
+type oddStore struct{ auth.Store }
+
+var errOdd = errors.New("no such column")
+
+func (s oddStore) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
+	refusals, err := s.Store.RegisterUsers(ctx, users[:1])
+	if len(users) > 2 {
+		return refusals, err // and forgets the others
+	}
+	return append(refusals, errOdd), err
+}
+
+func TestAnImportEndsWhereTheStoreRefusesSomebodyForNoReason(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t, func(f *fixture, _ *auth.Config) { f.store = oddStore{f.store} })
+	_, err := i.importLines(line("a"), line("b"))
+	require.ErrorIs(t, err, errOdd)
+	require.ErrorContains(t, err, "line 2 of an import")
+	require.Empty(t, i.refused.Take())
+	require.Len(t, i.users(), 1)
+	require.Contains(t, i.log.String(), "1 of lines 1 to 2")
+	_, err = i.importLines(line("c"), line("d"), line("e"))
+	require.ErrorContains(t, err, "answers for 1 of 3 users")
+}
+
+func TestABatchInWhichNobodyIsAddedIsNoEvent(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t)
+	for range 3 {
+		_, err := i.importLines(line("a"), "{}")
+		require.NoError(t, err)
+	}
+	require.Equal(t, 1, strings.Count(i.log.String(), "auth: user.imported"))
+}
+
+func TestABatchEndsAfterSomeMiBOfLines(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t)
+	const length = 1 << 20 // too long, each
+	lines := io.LimitReader(readerFunc(func(p []byte) (int, error) {
+		for at := range p {
+			p[at] = ' '
+		}
+		p[0] = '\n'
+		return len(p), nil
+	}), 200*length)
+	_, err := i.svc.ImportUsers(t.Context(), lines, i.options())
+	require.NoError(t, err)
+	told := i.progress.Take()
+	require.Greater(t, len(told), 2)
+	require.Less(t, told[0].Bytes, int64(66*length))
+}
+
+func TestAPanicInACallbackOfAnImportIsAnError(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t)
+	for _, options := range []auth.ImportOptions{
+		{OnRejected: func(int, error) { panic("boom") }},
+		{OnProgress: func(auth.ImportProgress) { panic("boom") }},
+	} {
+		progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(line("a")+"\n{}\n"), options)
+		require.EqualError(t, err, "auth: a function of ImportOptions panicked: boom")
+		require.Equal(t, 1, progress.Added+progress.Present, "which is done")
+		require.Equal(t, 2, progress.Lines)
+	}
+	require.Equal(t, 1, i.mustImport(line("a")).Present)
+}
+
+func TestImportsThatCannotBe(t *testing.T) {
+	t.Parallel()
+	i := newImporting(t)
+	for _, size := range []int{-1, 100_001} {
+		_, err := i.svc.ImportUsers(t.Context(), strings.NewReader(line("a")), auth.ImportOptions{BatchSize: size})
+		require.ErrorContains(t, err, "BatchSize must be 1 to 100000")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := i.svc.ImportUsers(ctx, strings.NewReader(line("a")), auth.ImportOptions{})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Empty(t, i.users())
+
+	_, err = newFixture(t).svc.ImportUsers(t.Context(), strings.NewReader(line("a")), auth.ImportOptions{})
+	require.ErrorContains(t, err, "AllowImported")
+	peppered := newImporting(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Credentials.Peppers = []auth.SymmetricKey{authtest.SymmetricKey(t, "p1")}
+	})
+	progress, err := peppered.importLines(line("a"))
+	require.NoError(t, err)
+	require.Equal(t, 1, progress.Rejected)
+	require.ErrorContains(t, peppered.refused.Take()[0].Err, "NoPepper")
+}

@@ -1,0 +1,295 @@
+package wiretest
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
+)
+
+func issue(t testing.TB, issuer *auth.TokenIssuer) string {
+	t.Helper()
+	token, err := issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
+	require.NoError(t, err)
+	return token.Bearer.Reveal()
+}
+
+func TestKeysAreReplacedWithoutRefusingAValidToken(t *testing.T) {
+	t.Parallel()
+	signers := authtest.NewSigners(t)
+	old, next := signers["HS256"].Key, signers["ES256"].Key
+	f := newTokens(t, signers["HS256"], auth.TokenConfig{})
+	first := f.token.Bearer.Reveal()
+
+	require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{old, next}))
+	f.requireAccepted(t, first)
+	second := issue(t, f.issuer)
+	require.Equal(t, strings.Split(first, ".")[0], strings.Split(second, ".")[0], "the old key still signs")
+
+	require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{next, old.RetiredAt(f.clock.Now())}))
+	third := issue(t, f.issuer)
+	require.NotEqual(t, strings.Split(first, ".")[0], strings.Split(third, ".")[0])
+	for _, token := range []string{first, second, third} {
+		f.requireAccepted(t, token)
+	}
+
+	require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{next}))
+	f.requireAccepted(t, third)
+	for _, token := range []string{first, second} {
+		_, err := f.issuer.Verify(t.Context(), token)
+		require.ErrorIs(t, err, auth.ErrTokenRejected, "of a key that is gone")
+	}
+}
+
+func TestARetiredKeyMakesNoNewToken(t *testing.T) {
+	t.Parallel()
+	signers := authtest.NewSigners(t)
+	next := signers["ES256"].Key // whose signatures golang-jwt spells in a way that we refuse
+	for _, name := range []string{"HS256", "EdDSA"} {
+		s := signers[name]
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newTokens(t, s, auth.TokenConfig{})
+			retired := f.clock.Now()
+			f.clock.Advance(time.Minute)
+			require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{next, s.Key.RetiredAt(retired)}))
+			f.requireAccepted(t, f.token.Bearer.Reveal())
+			for issued, accepted := range map[int64]bool{
+				retired.Unix() - 1: true, retired.Unix(): true, retired.Unix() + 1: false, f.clock.Now().Unix(): false,
+			} {
+				forged := f.Forge(t, f.header(nil), f.claims(t, map[string]any{"iat": issued, "exp": issued + 3600}))
+				_, err := f.issuer.Verify(t.Context(), forged)
+				if accepted {
+					require.NoError(t, err)
+				} else {
+					require.ErrorIs(t, err, auth.ErrTokenRejected)
+				}
+			}
+		})
+	}
+}
+
+func TestKeysThatCannotBeARingLeaveTheKeysAsTheyWere(t *testing.T) {
+	t.Parallel()
+	signers := authtest.NewSigners(t)
+	good := signers["HS256"].Key
+	f := newTokens(t, signers["HS256"], auth.TokenConfig{})
+	for name, keys := range map[string][]auth.SigningKey{
+		"none":            nil,
+		"an empty key":    {good, {}},
+		"an empty first":  {{}},
+		"one id twice":    {good, good},
+		"a retired first": {good.RetiredAt(f.clock.Now().Add(time.Hour)), signers["ES256"].Key},
+		"empty, retired":  {auth.SigningKey{}.RetiredAt(f.clock.Now())},
+	} {
+		require.Error(t, f.issuer.SetKeys(keys), name)
+		f.requireAccepted(t, f.token.Bearer.Reveal())
+		_, err := auth.NewTokenIssuer(f.store, issuer, keys, auth.TokenConfig{})
+		require.Error(t, err, name)
+	}
+}
+
+func TestTheRingIsACopyOfTheCallersSlice(t *testing.T) {
+	t.Parallel()
+	signers := authtest.NewSigners(t)
+	keys := []auth.SigningKey{signers["HS256"].Key}
+	f := newTokens(t, signers["HS256"], auth.TokenConfig{}, keys...)
+	keys[0] = signers["ES256"].Key
+	f.requireAccepted(t, issue(t, f.issuer))
+	require.JSONEq(t, `{"keys":[]}`, string(f.issuer.JWKS()))
+}
+
+// Others verify with what the set says and nothing else, here with golang-jwt.
+func TestTokensVerifyWithTheKeysOfTheJWKS(t *testing.T) {
+	t.Parallel()
+	signers := authtest.NewSigners(t)
+	f := newFixture(t, func(f *fixture, cfg *auth.Config) {
+		cfg.SigningKeys = []auth.SigningKey{
+			signers["ES256"].Key, signers["EdDSA"].Key.RetiredAt(f.clock.Now()), signers["HS256"].Key,
+		}
+	})
+	r := f.send(http.MethodGet, "/.well-known/jwks.json", "")
+	require.Equal(t, http.StatusOK, r.status)
+	require.Equal(t, "application/json", r.header.Get("Content-Type"))
+	require.Equal(t, "public, max-age=300", r.header.Get("Cache-Control"))
+	require.Equal(t, f.svc.Tokens().JWKS(), []byte(r.body))
+
+	var set struct{ Keys []map[string]string }
+	require.NoError(t, json.Unmarshal([]byte(r.body), &set))
+	require.Len(t, set.Keys, 2, "HS256 is never among them")
+	for i, name := range []string{"ES256", "EdDSA"} {
+		key := set.Keys[i]
+		require.Equal(t, name, key["alg"])
+		require.Equal(t, "sig", key["use"])
+		require.Equal(t, signers[name].Key.ID(), key["kid"])
+		require.NotContains(t, key, "d")
+		require.NotContains(t, key, "k")
+
+		token := newTokens(t, signers[name], auth.TokenConfig{}).token.Bearer.Reveal()
+		_, err := jwt.Parse(token, func(token *jwt.Token) (any, error) {
+			require.Equal(t, key["kid"], token.Header["kid"])
+			return publicKey(t, key), nil
+		}, jwt.WithValidMethods([]string{key["alg"]}), jwt.WithTimeFunc(f.clock.Now))
+		require.NoError(t, err)
+	}
+}
+
+// publicKey reads a JWK as RFC 7518 and RFC 8037 say.
+func publicKey(t *testing.T, key map[string]string) any {
+	t.Helper()
+	x, err := base64.RawURLEncoding.DecodeString(key["x"])
+	require.NoError(t, err)
+	if key["kty"] == "OKP" {
+		require.Equal(t, "Ed25519", key["crv"])
+		return ed25519.PublicKey(x)
+	}
+	require.Equal(t, "EC", key["kty"])
+	require.Equal(t, "P-256", key["crv"])
+	y, err := base64.RawURLEncoding.DecodeString(key["y"])
+	require.NoError(t, err)
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, x...), y...))
+	require.NoError(t, err)
+	return public
+}
+
+func TestTheJWKSIsNotSentAgainToWhomHasIt(t *testing.T) {
+	t.Parallel()
+	signers := authtest.NewSigners(t)
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.SigningKeys = []auth.SigningKey{signers["ES256"].Key} })
+	first := f.send(http.MethodGet, "/.well-known/jwks.json", "")
+	etag := first.header.Get("ETag")
+	require.NotEmpty(t, etag)
+	again := f.send(http.MethodGet, "/.well-known/jwks.json", "", "If-None-Match", etag)
+	require.Equal(t, http.StatusNotModified, again.status)
+	require.Empty(t, again.body)
+
+	require.NoError(t, f.svc.Tokens().SetKeys([]auth.SigningKey{signers["EdDSA"].Key}))
+	changed := f.send(http.MethodGet, "/.well-known/jwks.json", "", "If-None-Match", etag)
+	require.Equal(t, http.StatusOK, changed.status)
+	require.NotEqual(t, first.body, changed.body)
+	require.Equal(t, http.StatusMethodNotAllowed, f.send(http.MethodPost, "/.well-known/jwks.json", "").status)
+}
+
+func TestTheJWKSIsAlwaysTheWholeSet(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, header := range [][2]string{{"Range", "bytes=0-3"}, {"Range", "bytes=100000-"}, {"Range", "x"}, {"If-Match", `"x"`}} {
+		r := f.send(http.MethodGet, "/.well-known/jwks.json", "", header[0], header[1])
+		require.Equal(t, http.StatusOK, r.status, header)
+		require.JSONEq(t, `{"keys": []}`, r.body)
+	}
+}
+
+func TestNoTokenIsRefusedWhileTwoInstancesChangeTheirKeysUnderLoad(t *testing.T) {
+	t.Parallel()
+	old, next := authtest.NewSigners(t)["HS256"].Key, authtest.NewSigners(t)["ES256"].Key
+	f := newTokens(t, authtest.Signer{Key: old}, auth.TokenConfig{})
+	second, err := auth.NewTokenIssuer(f.store, issuer, []auth.SigningKey{old}, auth.TokenConfig{Now: f.clock.Now})
+	require.NoError(t, err)
+	instances := []*auth.TokenIssuer{f.issuer, second}
+
+	var stop atomic.Bool
+	var step sync.RWMutex // as the operator waits for what is under way
+	var users sync.WaitGroup
+	for i := range 16 {
+		id := fmt.Sprintf("user-%d", i)
+		register(t, f.store, f.clock, id, id)
+		users.Go(func() {
+			var mine []string
+			for n := 0; !stop.Load(); n++ {
+				if len(mine) < 900 { // with more, the oldest sessions end
+					step.RLock()
+					token, err := instances[(i+n)%2].Issue(t.Context(), auth.IssueParams{UserID: id, Method: auth.MethodHost})
+					step.RUnlock()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mine = append(mine, token.Bearer.Reveal())
+				}
+				for _, token := range mine[max(0, len(mine)-3):] {
+					if _, err := instances[(i+n+1)%2].Verify(t.Context(), token); err != nil {
+						t.Error("a valid token was refused:", err)
+					}
+				}
+			}
+			for _, token := range mine { // of both keys
+				if _, err := instances[i%2].Verify(t.Context(), token); err != nil {
+					t.Error("a valid token was refused:", err)
+				}
+			}
+		})
+	}
+	for _, ring := range [][]auth.SigningKey{{old, next}, {next, old}} {
+		for _, instance := range instances {
+			require.NoError(t, instance.SetKeys(ring))
+			issue(t, instance)
+		}
+	}
+	step.Lock()
+	f.clock.Advance(time.Second)
+	step.Unlock()
+	for _, instance := range instances {
+		require.NoError(t, instance.SetKeys([]auth.SigningKey{next, old.RetiredAt(f.clock.Now())}))
+		issue(t, instance)
+	}
+	stop.Store(true)
+	users.Wait()
+}
+
+func TestKeysReplacedUnderLoadRefuseNothingValidAndAcceptNothingRemoved(t *testing.T) {
+	t.Parallel()
+	signers := authtest.NewSigners(t)
+	a, b, leaked := signers["HS256"].Key, signers["ES256"].Key, signers["EdDSA"]
+	f := newTokens(t, leaked, auth.TokenConfig{})
+	stolen := f.token.Bearer.Reveal()
+	require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{a, b, leaked.Key}))
+	valid := issue(t, f.issuer)
+
+	var removed atomic.Bool
+	var stop atomic.Bool
+	var users sync.WaitGroup
+	for range 16 {
+		users.Go(func() {
+			for !stop.Load() {
+				gone := removed.Load() // before the token is looked at
+				_, err := f.issuer.Verify(t.Context(), stolen)
+				if gone && err == nil {
+					t.Error("a token of a removed key was accepted")
+				}
+				if _, err := f.issuer.Verify(t.Context(), valid); err != nil {
+					t.Error("a valid token was refused:", err)
+				}
+			}
+		})
+	}
+	for i := range 200 {
+		ring := []auth.SigningKey{a, b}
+		if i%2 == 1 {
+			ring = []auth.SigningKey{b, a}
+		}
+		if i < 100 {
+			ring = append(ring, leaked.Key)
+		}
+		require.NoError(t, f.issuer.SetKeys(ring))
+		if i == 100 {
+			removed.Store(true)
+		}
+		f.requireAccepted(t, issue(t, f.issuer))
+	}
+	stop.Store(true)
+	users.Wait()
+}

@@ -1,0 +1,287 @@
+package wiretest
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/stretchr/testify/require"
+)
+
+func TestLoginAnswersExactlyTheFourPublishedFields(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, test := range []struct {
+		pair  auth.KeyPair
+		super bool
+	}{{f.userPair, false}, {f.adminPair, true}} {
+		r := f.login(test.pair)
+		require.Equal(t, http.StatusOK, r.status, r.body)
+		require.Equal(t, "application/json", r.header.Get("Content-Type"))
+		require.Equal(t, "no-store", r.header.Get("Cache-Control"))
+		answer := r.json(t)
+		token, _ := answer["token"].(string)
+		require.Equal(t, 2, strings.Count(token, "."))
+		require.Equal(t, map[string]any{
+			"token": token, "token_type": "bearer", "expires_in": 43200.0, "is_super_user": test.super,
+		}, answer)
+		require.Equal(t, http.StatusOK, f.sendAs(token, http.MethodGet, "/auth/user", "").status)
+	}
+}
+
+func TestExpiresInIsTheTokensOwnLifetime(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.Lifetime = time.Hour })
+	require.EqualValues(t, 3600, f.login(f.userPair).json(t)["expires_in"])
+	pair, err := f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(10 * time.Minute)})
+	require.NoError(t, err)
+	require.EqualValues(t, 600, f.login(pair).json(t)["expires_in"])
+}
+
+func TestEveryFailedSignInIsOneAndTheSame401(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	credentials := f.svc.Credentials()
+	issue := func(options auth.KeyOptions) auth.KeyPair {
+		pair, err := credentials.Issue(t.Context(), f.user.ID, options)
+		require.NoError(t, err)
+		return pair
+	}
+	revoked := issue(auth.KeyOptions{})
+	require.NoError(t, credentials.Revoke(t.Context(), revoked.AccessKey))
+	expired := issue(auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Second)})
+	f.clock.Advance(time.Second)
+	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "disabled"})
+	require.NoError(t, err)
+	f.setActive(made.User, false)
+	nobody := credentials.GeneratePair()
+	secret := f.userPair.AccessSecret.Reveal()
+
+	want := f.login(auth.KeyPair{AccessKey: "x", AccessSecret: auth.NewSecret("y")})
+	require.Equal(t, http.StatusUnauthorized, want.status)
+	require.JSONEq(t, `{"detail": "Invalid access key or secret"}`, want.body)
+	for name, pair := range map[string]auth.KeyPair{
+		"unknown key":               nobody,
+		"wrong secret":              {AccessKey: f.userPair.AccessKey, AccessSecret: nobody.AccessSecret},
+		"another user's secret":     {AccessKey: f.userPair.AccessKey, AccessSecret: f.adminPair.AccessSecret},
+		"another user's key":        {AccessKey: f.adminPair.AccessKey, AccessSecret: f.userPair.AccessSecret},
+		"revoked key":               revoked,
+		"expired key":               expired,
+		"disabled user":             made.Pair,
+		"the key for the secret":    {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(f.userPair.AccessKey)},
+		"the secret for the key":    {AccessKey: secret, AccessSecret: f.userPair.AccessSecret},
+		"a key in other letters":    {AccessKey: strings.ToUpper(f.userPair.AccessKey), AccessSecret: f.userPair.AccessSecret},
+		"a trailing space":          {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(secret + " ")},
+		"a mistyped secret":         {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(flipCase(secret, len(secret)-10))},
+		"a mistyped key":            {AccessKey: flipCase(f.userPair.AccessKey, 12), AccessSecret: f.userPair.AccessSecret},
+		"a user's name":             {AccessKey: "alice", AccessSecret: auth.NewSecret("alice")},
+		"SQL":                       {AccessKey: "' OR 1=1 --", AccessSecret: auth.NewSecret("' OR 1=1 --")},
+		"5000 bytes":                {AccessKey: strings.Repeat("x", 3000), AccessSecret: auth.NewSecret(strings.Repeat("y", 2000))},
+		"characters beyond ASCII":   {AccessKey: "ключ", AccessSecret: auth.NewSecret("секрет")},
+		"a prefix of its own key":   {AccessKey: f.userPair.AccessKey[:20], AccessSecret: f.userPair.AccessSecret},
+		"a prefix of its own value": {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(secret[:40])},
+	} {
+		require.Equal(t, want, f.login(pair), name)
+	}
+	require.Equal(t, http.StatusOK, f.login(f.userPair).status, "the good pair is as good as before")
+}
+
+// flipCase makes another letter or digit of the character at i.
+func flipCase(s string, i int) string {
+	b := []byte(s)
+	if b[i] == 'A' {
+		b[i] = 'B'
+	} else {
+		b[i] = 'A'
+	}
+	return string(b)
+}
+
+func TestLoginBodiesThatAreMalformed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	good := loginBody(f.userPair)
+	key, secret := f.userPair.AccessKey, f.userPair.AccessSecret.Reveal()
+	for name, test := range map[string]struct {
+		body   string
+		status int
+	}{
+		"nothing but space":           {" ", http.StatusBadRequest},
+		"not JSON":                    {"access_key=" + key, http.StatusBadRequest},
+		"null":                        {"null", http.StatusBadRequest},
+		"a string":                    {`"x"`, http.StatusBadRequest},
+		"an array":                    {"[" + good + "]", http.StatusBadRequest},
+		"two objects":                 {good + good, http.StatusBadRequest},
+		"trailing data":               {good + "x", http.StatusBadRequest},
+		"a trailing NUL":              {good + "\x00", http.StatusBadRequest},
+		"cut short":                   {good[:len(good)-1], http.StatusBadRequest},
+		"a comment":                   {"/**/" + good, http.StatusBadRequest},
+		"a byte order mark":           {"\ufeff" + good, http.StatusBadRequest},
+		"a field twice":               {`{"access_key":"x",` + good[1:], http.StatusBadRequest},
+		"an unknown field twice":      {`{"x":1,"x":2,` + good[1:], http.StatusBadRequest},
+		"a field in upper case":       {strings.Replace(good, "access_key", "ACCESS_KEY", 1), http.StatusBadRequest},
+		"upper case beside lower":     {`{"Access_Key":"x",` + good[1:], http.StatusBadRequest},
+		"a field with a long s":       {strings.Replace(good, "access_key", `acce\u017f\u017f_key`, 1), http.StatusBadRequest},
+		"a field with a Kelvin k":     {strings.Replace(good, "access_key", "access_\u212aey", 1), http.StatusBadRequest},
+		"a null key":                  {`{"access_key":null,"access_secret":"x"}`, http.StatusBadRequest},
+		"a null secret":               {`{"access_key":"x","access_secret":null}`, http.StatusBadRequest},
+		"NUL in the secret":           {`{"access_key":"x","access_secret":"a\u0000b"}`, http.StatusBadRequest},
+		"invalid UTF-8":               {"{\"access_key\":\"x\",\"access_secret\":\"\xff\"}", http.StatusBadRequest},
+		"half a surrogate pair":       {`{"access_key":"x","access_secret":"\ud800"}`, http.StatusBadRequest},
+		"nested without end":          {`{"x":` + strings.Repeat("[", 4000), http.StatusBadRequest},
+		"no key":                      {`{"access_secret":"x"}`, http.StatusUnprocessableEntity},
+		"no secret":                   {`{"access_key":"x"}`, http.StatusUnprocessableEntity},
+		"neither":                     {`{}`, http.StatusUnprocessableEntity},
+		"an empty key":                {`{"access_key":"","access_secret":"x"}`, http.StatusUnprocessableEntity},
+		"an empty secret":             {`{"access_key":"x","access_secret":""}`, http.StatusUnprocessableEntity},
+		"a number for a key":          {`{"access_key":1,"access_secret":"x"}`, http.StatusUnprocessableEntity},
+		"a list for a key":            {`{"access_key":["` + key + `"],"access_secret":"` + secret + `"}`, http.StatusUnprocessableEntity},
+		"an object for a secret":      {`{"access_key":"x","access_secret":{}}`, http.StatusUnprocessableEntity},
+		"true for a secret":           {`{"access_key":"x","access_secret":true}`, http.StatusUnprocessableEntity},
+		"just over 8 KiB":             {good + strings.Repeat(" ", 8193-len(good)), http.StatusRequestEntityTooLarge},
+		"a megabyte":                  {good + strings.Repeat(" ", 1<<20), http.StatusRequestEntityTooLarge},
+		"exactly 8 KiB":               {good + strings.Repeat(" ", 8192-len(good)), http.StatusOK},
+		"space around":                {" \r\n\t" + good + "\n", http.StatusOK},
+		"an unknown field":            {`{"remember_me":{"days":[1,null]},` + good[1:], http.StatusOK},
+		"a field written with escape": {strings.Replace(good, "access_key", `\u0061ccess_key`, 1), http.StatusOK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := f.send(http.MethodPost, "/auth/users/login", test.body)
+			require.Equal(t, test.status, r.status, r.body)
+			if test.status != http.StatusOK {
+				requireErrorBody(t, r)
+				require.NotContains(t, r.body, secret, "never an echo")
+			}
+		})
+	}
+}
+
+// requireErrorBody holds an answer to the form of every error: one sentence.
+func requireErrorBody(t testing.TB, r response) {
+	t.Helper()
+	require.Equal(t, "application/json", r.header.Get("Content-Type"))
+	object := r.json(t)
+	require.Len(t, object, 1)
+	require.IsType(t, "", object["detail"])
+	require.NotEmpty(t, object["detail"])
+	require.NotContains(t, object["detail"], "auth:", "not an internal message")
+}
+
+func TestLoginWantsTheContentTypeJSON(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for contentType, status := range map[string]int{
+		"application/json":                  http.StatusOK,
+		"application/json; charset=utf-8":   http.StatusOK,
+		`Application/JSON; charset="UTF-8"`: http.StatusOK,
+		"application/json; charset=utf-16":  http.StatusUnsupportedMediaType,
+		"application/json;":                 http.StatusOK,
+		"application/json, text/plain":      http.StatusUnsupportedMediaType,
+		"application/x-www-form-urlencoded": http.StatusUnsupportedMediaType,
+		"text/plain":                        http.StatusUnsupportedMediaType,
+		"text/json":                         http.StatusUnsupportedMediaType,
+		"application/jsonp":                 http.StatusUnsupportedMediaType,
+		"multipart/form-data; boundary=x":   http.StatusUnsupportedMediaType,
+		";":                                 http.StatusUnsupportedMediaType,
+		"":                                  http.StatusUnsupportedMediaType,
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/auth/users/login", strings.NewReader(loginBody(f.userPair)))
+		r.Header.Set("Content-Type", contentType)
+		require.Equal(t, status, serve(f.svc.Handler(), r).status, "%q", contentType)
+	}
+	r := httptest.NewRequest(http.MethodPost, "/auth/users/login", strings.NewReader(loginBody(f.userPair)))
+	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status, "none at all")
+	r.Header["Content-Type"] = []string{"application/json", "text/plain"}
+	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status, "two lines")
+}
+
+func TestABodyThatBreaksOffIsMalformed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	good := loginBody(f.userPair)
+	r := httptest.NewRequest(http.MethodPost, "/auth/users/login", io.MultiReader(strings.NewReader(good), brokenReader{}))
+	r.Header.Set("Content-Type", "application/json")
+	require.Equal(t, http.StatusBadRequest, serve(f.svc.Handler(), r).status)
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
+
+func TestSignInTouchesTheStoreTwice(t *testing.T) {
+	t.Parallel()
+	var calls []string
+	f := newFixture(t, watch(func(method string) error { calls = append(calls, method); return nil }))
+	credentials := f.svc.Credentials()
+	nobody := credentials.GeneratePair()
+	for name, test := range map[string]struct {
+		pair auth.KeyPair
+		want []string
+	}{
+		"a good pair":           {f.userPair, []string{"FindKey", "CreateSession"}},
+		"an unknown key":        {nobody, []string{"FindKey"}},
+		"a wrong secret":        {auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: nobody.AccessSecret}, []string{"FindKey"}},
+		"a bad checksum":        {auth.KeyPair{AccessKey: flipCase(nobody.AccessKey, 15), AccessSecret: nobody.AccessSecret}, nil},
+		"a secret out of shape": {auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret("x")}, nil},
+		"a key out of shape":    {auth.KeyPair{AccessKey: "x", AccessSecret: f.userPair.AccessSecret}, nil},
+	} {
+		calls = nil
+		f.login(test.pair)
+		require.Equal(t, test.want, calls, name)
+	}
+}
+
+func TestAKeyRevokedDuringSignInSignsNobodyIn(t *testing.T) {
+	t.Parallel()
+	for name, act := range map[string]func(f *fixture) error{
+		"key revoked": func(f *fixture) error { return f.svc.Credentials().Revoke(t.Context(), f.userPair.AccessKey) },
+		"user disabled": func(f *fixture) error {
+			f.setActive(f.user, false)
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var f *fixture
+			armed := false
+			f = newFixture(t, watch(func(method string) error {
+				if armed && method == "CreateSession" {
+					armed = false
+					return act(f)
+				}
+				return nil
+			}))
+			armed = true
+			r := f.login(f.userPair)
+			require.Equal(t, http.StatusUnauthorized, r.status)
+			require.JSONEq(t, `{"detail": "Invalid access key or secret"}`, r.body)
+		})
+	}
+}
+
+func TestFailedSignInsAreAlikeWithImportedKeysToo(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Credentials.AllowImported = true })
+	imported := auth.ImportedKey{UserID: f.user.ID, AccessKey: "legacy", Secret: auth.NewSecret("correct horse")}
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), imported))
+	good := auth.KeyPair{AccessKey: "legacy", AccessSecret: imported.Secret}
+	require.Equal(t, http.StatusOK, f.login(good).status)
+	want := f.login(auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
+	require.JSONEq(t, `{"detail": "Invalid access key or secret"}`, want.body)
+	for name, pair := range map[string]auth.KeyPair{
+		"wrong secret":       {AccessKey: "legacy", AccessSecret: auth.NewSecret("wrong horse")},
+		"unknown, generated": f.svc.Credentials().GeneratePair(),
+		"half a pair":        {AccessKey: "legacy", AccessSecret: f.userPair.AccessSecret},
+		"the other half":     {AccessKey: f.userPair.AccessKey, AccessSecret: imported.Secret},
+	} {
+		require.Equal(t, want, f.login(pair), name)
+	}
+	f.setActive(f.user, false)
+	require.Equal(t, want, f.login(good), "disabled")
+}

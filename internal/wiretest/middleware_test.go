@@ -1,0 +1,157 @@
+package wiretest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+func TestAuthenticatePutsTheCallerInTheContext(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	type key struct{}
+	var got auth.Identity
+	var user auth.User
+	inner := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		require.Equal(t, "kept", r.Context().Value(key{}), "the host's own values stay")
+		got, _ = auth.IdentityFromContext(r.Context())
+		var err error
+		user, err = f.svc.User(r.Context())
+		require.NoError(t, err)
+	})
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r = r.WithContext(context.WithValue(r.Context(), key{}, "kept"))
+	r.Header.Set("Authorization", "Bearer "+f.signIn(f.user))
+	require.Equal(t, http.StatusOK, serve(f.svc.Authenticate(inner), r).status)
+	require.Equal(t, f.user.ID, got.UserID)
+	require.Equal(t, "alice", user.Username)
+
+	_, ok := auth.IdentityFromContext(t.Context())
+	require.False(t, ok)
+	_, err := f.svc.User(t.Context())
+	require.ErrorIs(t, err, auth.ErrTokenMissing)
+}
+
+func TestRequireSuperUserReadsTheStoreOnceAndNeverTrustsTheToken(t *testing.T) {
+	t.Parallel()
+	var calls []string
+	f := newFixture(t, watch(func(method string) error { calls = append(calls, method); return nil }))
+	guarded := f.svc.Authenticate(f.svc.RequireSuperUser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, err := f.svc.User(r.Context())
+		require.NoError(t, err)
+		identity, ok := auth.IdentityFromContext(r.Context())
+		require.True(t, ok)
+		require.Equal(t, identity.UserID, user.ID)
+		w.WriteHeader(http.StatusNoContent)
+	})))
+	ask := func(token string) int {
+		return send(guarded, http.MethodGet, "/", "", "Authorization", "Bearer "+token).status
+	}
+	admin, user := f.signIn(f.admin), f.signIn(f.user)
+	calls = nil
+	require.Equal(t, http.StatusNoContent, ask(admin))
+	require.Equal(t, []string{"ListRevocations", "FindUser"}, calls)
+	require.Equal(t, http.StatusForbidden, ask(user))
+	yes := true
+	_, err := f.store.UpdateUser(t.Context(), f.user.ID, auth.UserChange{IsSuperUser: &yes})
+	require.NoError(t, err)
+	require.Equal(t, http.StatusNoContent, ask(user), "promoted since the token was made")
+
+	// Without Authenticate around it, it lets nobody through.
+	alone := f.svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("let through") }))
+	require.Equal(t, http.StatusUnauthorized, send(alone, http.MethodGet, "/", "", "Authorization", "Bearer "+admin).status)
+}
+
+func TestTheFunctionsBehindTheMiddlewareAnswerAsItDoes(t *testing.T) {
+	t.Parallel()
+	f, other := newFixture(t), newFixture(t)
+	passed := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	disabled, err := f.svc.Register(t.Context(), auth.UserParams{Username: "disabled", IsSuperUser: true})
+	require.NoError(t, err)
+	gone := f.signIn(disabled.User)
+	f.setActive(disabled.User, false)
+	for name, header := range map[string][]string{
+		"nobody":          {},
+		"a super user":    {"Authorization", "Bearer " + f.signIn(f.admin)},
+		"a user":          {"Authorization", "Bearer " + f.signIn(f.user)},
+		"who is disabled": {"Authorization", "Bearer " + gone},
+		"another's user":  {"Authorization", "Bearer " + other.signIn(other.admin)},
+		"two tokens":      {"Authorization", "Bearer " + f.signIn(f.admin), "Authorization", "Bearer " + f.signIn(f.admin)},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Add(header[i], header[i+1])
+		}
+		statusOf := func(err error) int {
+			if err == nil {
+				return http.StatusOK
+			}
+			status, _ := auth.ErrorStatus(err)
+			return status
+		}
+		ctx, err := f.svc.IdentifyContext(r)
+		require.Equal(t, serve(f.svc.Authenticate(passed), r).status, statusOf(err), name)
+		if err == nil {
+			var user auth.User
+			user, err = f.svc.SuperUser(ctx)
+			identity, _ := auth.IdentityFromContext(ctx)
+			want, _ := f.svc.Identify(r)
+			require.Equal(t, want, identity)
+			if err == nil {
+				require.Equal(t, identity.UserID, user.ID)
+			} else {
+				require.Zero(t, user)
+			}
+			_, byOther := other.svc.SuperUser(ctx)
+			require.ErrorIs(t, byOther, auth.ErrTokenMissing, "another service's word is none")
+		} else {
+			require.Nil(t, ctx)
+		}
+		require.Equal(t, serve(f.svc.Authenticate(f.svc.RequireSuperUser(passed)), r).status, statusOf(err), name)
+	}
+}
+
+func TestAUserWhoIsGoneOrDisabledIsARefusedToken(t *testing.T) {
+	t.Parallel()
+	gone := false
+	f := newFixture(t, watch(func(method string) error {
+		if gone && method == "FindUser" {
+			return fmt.Errorf("wrapped: %w", auth.ErrNotFound)
+		}
+		return nil
+	}))
+	token := f.signIn(f.admin)
+	gone = true
+	r := f.sendAs(token, http.MethodGet, "/auth/user", "")
+	require.Equal(t, f.sendAs("x", http.MethodGet, "/auth/user", ""), r)
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodPost, "/api/v1/user/register", "{}").status)
+}
+
+func TestAnotherServicesWordForACallerIsNone(t *testing.T) {
+	t.Parallel()
+	a, b := newFixture(t), newFixture(t)
+	reached := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("let through") })
+	handler := a.svc.Authenticate(a.svc.RequireSuperUser(b.svc.RequireSuperUser(reached)))
+	r := send(handler, http.MethodGet, "/", "", "Authorization", "Bearer "+a.signIn(a.admin))
+	require.Equal(t, http.StatusUnauthorized, r.status)
+}
+
+func TestAUserWhoIsDisabledInTheStoreIsARefusedToken(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = disabledUsers{f.store} })
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(f.signIn(f.admin), http.MethodGet, "/auth/user", "").status)
+}
+
+type disabledUsers struct{ auth.Store }
+
+func (s disabledUsers) FindUser(ctx context.Context, id string) (auth.User, error) {
+	user, err := s.Store.FindUser(ctx, id)
+	user.IsActive = false
+	return user, err
+}

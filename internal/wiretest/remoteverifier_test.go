@@ -1,0 +1,346 @@
+package wiretest
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
+)
+
+// remote is a verifier, and the issuer whose public keys it fetches.
+type remote struct {
+	*tokens
+	verifier *auth.RemoteVerifier
+	server   *httptest.Server
+	cfg      auth.RemoteVerifierConfig
+
+	fetches atomic.Int64
+	answer  atomic.Pointer[http.HandlerFunc] // in place of the issuer's
+}
+
+func newRemote(t *testing.T, alg string) *remote {
+	t.Helper()
+	r := &remote{tokens: newTokens(t, authtest.NewSigners(t)[alg], auth.TokenConfig{})}
+	r.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.fetches.Add(1)
+		if answer := r.answer.Load(); answer != nil {
+			(*answer)(w, req)
+			return
+		}
+		w.Write(r.issuer.JWKS())
+	}))
+	t.Cleanup(r.server.Close)
+	r.cfg = auth.RemoteVerifierConfig{
+		JWKSURL: r.server.URL + "/.well-known/jwks.json", Issuer: issuer, Audience: issuer,
+		HTTPClient: r.server.Client(), Now: r.clock.Now,
+	}
+	r.verifier = r.verifierWith(t, func(*auth.RemoteVerifierConfig) {})
+	return r
+}
+
+func (r *remote) verifierWith(t *testing.T, edit func(*auth.RemoteVerifierConfig)) *auth.RemoteVerifier {
+	t.Helper()
+	cfg := r.cfg
+	edit(&cfg)
+	v, err := auth.NewRemoteVerifier(cfg)
+	require.NoError(t, err)
+	return v
+}
+
+func (r *remote) answers(handler http.HandlerFunc) { r.answer.Store(&handler) }
+
+func (r *remote) requireGood(t *testing.T, token string) {
+	t.Helper()
+	identity, err := r.verifier.Verify(t.Context(), token)
+	require.NoError(t, err)
+	require.Equal(t, "u1", identity.UserID)
+}
+
+func (r *remote) requireRejected(t *testing.T, token string) {
+	t.Helper()
+	_, err := r.verifier.Verify(t.Context(), token)
+	require.ErrorIs(t, err, auth.ErrTokenRejected)
+}
+
+// requireUnknown checks that nothing is said of a token.
+func (r *remote) requireUnknown(t *testing.T, token string) {
+	t.Helper()
+	_, err := r.verifier.Verify(t.Context(), token)
+	require.Error(t, err)
+	require.NotErrorIs(t, err, auth.ErrTokenRejected)
+	status, _ := auth.ErrorStatus(err)
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.NotContains(t, err.Error(), token)
+}
+
+func TestATokenIsVerifiedElsewhereWithThePublicKeysAlone(t *testing.T) {
+	t.Parallel()
+	for _, alg := range []string{"ES256", "EdDSA"} {
+		r := newRemote(t, alg)
+		require.Zero(t, r.fetches.Load(), "fetched when needed")
+		for range 3 {
+			r.requireGood(t, r.token.Bearer.Reveal())
+		}
+		require.EqualValues(t, 1, r.fetches.Load())
+
+		handler := r.verifier.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			identity, ok := auth.IdentityFromContext(req.Context())
+			require.True(t, ok)
+			io.WriteString(w, identity.Username)
+		}))
+		answer := send(handler, http.MethodGet, "/", "", "Authorization", "Bearer "+r.token.Bearer.Reveal())
+		require.Equal(t, http.StatusOK, answer.status)
+		require.Equal(t, "alice", answer.body)
+		require.Equal(t, http.StatusUnauthorized, send(handler, http.MethodGet, "/", "").status)
+		require.Equal(t, http.StatusUnauthorized, send(handler, http.MethodGet, "/", "", "Authorization", "Bearer x").status)
+	}
+}
+
+func TestTokensThatARemoteVerifierRefuses(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, "EdDSA")
+	hs := authtest.NewSigners(t)["HS256"]
+	for name, token := range map[string]string{
+		"another audience":         r.Forge(t, r.header(nil), r.claims(t, map[string]any{"aud": "https://other.example.com"})),
+		"another issuer":           r.Forge(t, r.header(nil), r.claims(t, map[string]any{"iss": "https://other.example.com"})),
+		"expired":                  r.Forge(t, r.header(nil), r.claims(t, map[string]any{"exp": r.clock.Now().Unix()})),
+		"of a key unknown":         newTokens(t, authtest.NewSigners(t)["ES256"], auth.TokenConfig{}).token.Bearer.Reveal(),
+		"HS256 under a public key": hs.Forge(t, `{"alg":"HS256","kid":"`+r.Key.ID()+`","typ":"JWT"}`, r.claims(t, nil)),
+		"rubbish":                  "rubbish",
+		"nothing":                  "",
+	} {
+		t.Run(name, func(t *testing.T) { r.requireRejected(t, token) })
+	}
+	mutant := []byte(r.token.Bearer.Reveal())
+	mutant[len(mutant)-20] ^= 1
+	r.requireGood(t, r.token.Bearer.Reveal()) // and is remembered
+	r.requireRejected(t, string(mutant))
+}
+
+func TestATokenIsTooOldElsewhereAfterAQuarterOfAnHour(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, "ES256")
+	token := r.token.Bearer.Reveal()
+	r.clock.Advance(15 * time.Minute)
+	r.requireGood(t, token)
+	r.clock.Advance(time.Second)
+	r.requireRejected(t, token)
+	r.verifier = r.verifierWith(t, func(cfg *auth.RemoteVerifierConfig) { cfg.MaxAge = time.Hour })
+	r.requireGood(t, token)
+}
+
+func TestANewKeyIsFetchedWhenATokenNamesItAtABoundedRate(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, "ES256")
+	r.requireGood(t, r.token.Bearer.Reveal())
+	next := authtest.NewSigners(t)["EdDSA"].Key
+	require.NoError(t, r.issuer.SetKeys([]auth.SigningKey{next, r.Key}))
+	token := issue(t, r.issuer)
+	r.requireRejected(t, token) // too early to ask again
+	require.EqualValues(t, 1, r.fetches.Load())
+	r.clock.Advance(10 * time.Second)
+	r.requireGood(t, token)
+	require.EqualValues(t, 2, r.fetches.Load())
+
+	for i := range 100 { // tokens of keys that somebody makes up
+		forged := strings.Replace(r.header(nil), r.Key.ID(), fmt.Sprint("made-up-", i), 1)
+		r.requireRejected(t, r.Forge(t, forged, r.claims(t, nil)))
+	}
+	require.EqualValues(t, 2, r.fetches.Load())
+}
+
+func TestAKeyThatIsTakenOutIsGoodForFiveMinutesElsewhere(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, "ES256")
+	token := r.token.Bearer.Reveal()
+	r.requireGood(t, token)
+	require.NoError(t, r.issuer.SetKeys([]auth.SigningKey{authtest.NewSigners(t)["EdDSA"].Key}))
+	r.requireGood(t, token)
+	r.clock.Advance(5 * time.Minute)
+	r.requireRejected(t, token)
+}
+
+func TestTheLastGoodKeysAreKeptForADay(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, "EdDSA")
+	r.verifier = r.verifierWith(t, func(cfg *auth.RemoteVerifierConfig) { cfg.MaxAge = 30 * 24 * time.Hour })
+	token := r.Forge(t, r.header(nil), r.claims(t, map[string]any{"exp": r.clock.Now().Add(48 * time.Hour).Unix()}))
+	r.requireGood(t, token)
+	r.answers(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	r.clock.Advance(24*time.Hour - time.Second)
+	r.requireGood(t, token)
+	r.clock.Advance(time.Second)
+	r.requireUnknown(t, token)
+	r.answer.Store(nil)
+	r.clock.Advance(10 * time.Second)
+	r.requireGood(t, token)
+}
+
+func TestKeysThatCannotBeFetchedAreNoAnswer(t *testing.T) {
+	t.Parallel()
+	elsewhere := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") }))
+	t.Cleanup(elsewhere.Close)
+	for name, answer := range map[string]http.HandlerFunc{
+		"an error":     func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"a redirect":   func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) },
+		"HTML":         func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") },
+		"nothing":      func(http.ResponseWriter, *http.Request) {},
+		"an empty set": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[]}`) },
+		"symmetric keys alone": func(w http.ResponseWriter, _ *http.Request) {
+			io.WriteString(w, `{"keys":[{"kty":"oct","kid":"hs","k":"`+raw(authtest.Random(32))+`"}]}`)
+		},
+		"a megabyte": func(w http.ResponseWriter, _ *http.Request) {
+			io.WriteString(w, `{"keys":[],"x":"`+strings.Repeat("x", 1<<20)+`"}`)
+		},
+		"a gzip bomb": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			io.CopyN(z, zeros{}, 64<<20)
+			z.Close()
+		},
+		"a connection cut off": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRemote(t, "EdDSA")
+			r.answers(answer)
+			r.requireUnknown(t, r.token.Bearer.Reveal())
+			r.requireUnknown(t, r.token.Bearer.Reveal())
+			require.EqualValues(t, 1, r.fetches.Load(), "not at every request")
+			r.answer.Store(nil)
+			r.clock.Advance(10 * time.Second)
+			r.requireGood(t, r.token.Bearer.Reveal())
+		})
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+func TestKeysOfOtherKindsInTheSetAreNotUsed(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, "EdDSA")
+	var set struct{ Keys []map[string]any }
+	require.NoError(t, json.Unmarshal(r.issuer.JWKS(), &set))
+	good := set.Keys[0]
+	for name, edit := range map[string]map[string]any{
+		"for encryption":    {"use": "enc"},
+		"of another alg":    {"alg": "ES256"},
+		"without an id":     {"kid": ""},
+		"another curve":     {"crv": "X25519"},
+		"a short key":       {"x": "AQ"},
+		"an id too long":    {"kid": strings.Repeat("k", 65)},
+		"a number for an x": {"x": 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bad := map[string]any{}
+			for k, v := range good {
+				bad[k] = v
+			}
+			for k, v := range edit {
+				bad[k] = v
+			}
+			text, err := json.Marshal(map[string]any{"keys": []any{bad, map[string]string{"kty": "RSA", "kid": "r"}}})
+			require.NoError(t, err)
+			other := newRemote(t, "EdDSA")
+			other.answers(func(w http.ResponseWriter, _ *http.Request) { w.Write(text) })
+			other.requireUnknown(t, r.token.Bearer.Reveal())
+		})
+	}
+	twice, err := json.Marshal(map[string]any{"keys": []any{good, good}})
+	require.NoError(t, err)
+	r.answers(func(w http.ResponseWriter, _ *http.Request) { w.Write(twice) })
+	r.requireUnknown(t, r.token.Bearer.Reveal())
+}
+
+// Requests that are given up must not keep all others from the keys, nor wait.
+func TestACancelledFirstCallerDoesNotKeepOthersFromTheKeys(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, "EdDSA")
+	asked, proceed := make(chan struct{}), make(chan struct{})
+	r.answers(func(w http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		<-proceed
+		w.Write(r.issuer.JWKS())
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	all.Go(func() { _, _ = r.verifier.Verify(ctx, r.token.Bearer.Reveal()) })
+	<-asked
+	cancel()
+	impatient, give := context.WithCancel(t.Context())
+	give()
+	_, err := r.verifier.Verify(impatient, r.token.Bearer.Reveal())
+	require.ErrorIs(t, err, context.Canceled)
+	for range 64 {
+		all.Go(func() {
+			if _, err := r.verifier.Verify(t.Context(), r.token.Bearer.Reveal()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	close(proceed)
+	all.Wait()
+	require.EqualValues(t, 1, r.fetches.Load())
+}
+
+func TestAPanicOfTheHostsClientKeepsNobodyFromTheKeys(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, "EdDSA")
+	transport := &panicking{RoundTripper: r.server.Client().Transport, times: 1}
+	r.verifier = r.verifierWith(t, func(cfg *auth.RemoteVerifierConfig) { cfg.HTTPClient = &http.Client{Transport: transport} })
+	require.Panics(t, func() { _, _ = r.verifier.Verify(t.Context(), r.token.Bearer.Reveal()) })
+	r.requireUnknown(t, r.token.Bearer.Reveal())
+	r.clock.Advance(10 * time.Second)
+	r.requireGood(t, r.token.Bearer.Reveal())
+}
+
+type panicking struct {
+	http.RoundTripper
+	times int
+}
+
+func (p *panicking) RoundTrip(r *http.Request) (*http.Response, error) {
+	if p.times--; p.times >= 0 {
+		panic("oops")
+	}
+	return p.RoundTripper.RoundTrip(r)
+}
+
+func TestRemoteVerifierConfigurationsThatCannotBe(t *testing.T) {
+	t.Parallel()
+	good := auth.RemoteVerifierConfig{JWKSURL: "https://api.example.com/jwks", Issuer: issuer, Audience: "https://b.example.com"}
+	_, err := auth.NewRemoteVerifier(good)
+	require.NoError(t, err)
+	for name, edit := range map[string]func(*auth.RemoteVerifierConfig){
+		"no URL":            func(c *auth.RemoteVerifierConfig) { c.JWKSURL = "" },
+		"http":              func(c *auth.RemoteVerifierConfig) { c.JWKSURL = "http://api.example.com/jwks" },
+		"a user in the URL": func(c *auth.RemoteVerifierConfig) { c.JWKSURL = "https://u:p@api.example.com/jwks" },
+		"no host":           func(c *auth.RemoteVerifierConfig) { c.JWKSURL = "https:///jwks" },
+		"no issuer":         func(c *auth.RemoteVerifierConfig) { c.Issuer = "" },
+		"no audience":       func(c *auth.RemoteVerifierConfig) { c.Audience = "" },
+		"a negative age":    func(c *auth.RemoteVerifierConfig) { c.MaxAge = -time.Second },
+		"an age of months":  func(c *auth.RemoteVerifierConfig) { c.MaxAge = 31 * 24 * time.Hour },
+		"a strange size":    func(c *auth.RemoteVerifierConfig) { c.CacheSize = -2 },
+	} {
+		cfg := good
+		edit(&cfg)
+		_, err := auth.NewRemoteVerifier(cfg)
+		require.Error(t, err, name)
+		require.False(t, errors.Is(err, auth.ErrTokenRejected))
+	}
+}

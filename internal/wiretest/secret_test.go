@@ -1,0 +1,195 @@
+package wiretest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
+)
+
+const canary = "canary-5f2c0e-that-nobody-may-see"
+
+// printed returns every way in which Go code prints a value by accident.
+func printed(t testing.TB, v any) string {
+	t.Helper()
+	var out strings.Builder
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%o", "%t", "%08v"} {
+		fmt.Fprintf(&out, verb+"\n", v)
+		fmt.Fprintf(&out, verb+"\n", &v)
+	}
+	fmt.Fprintln(&out, v)
+	text, err := json.Marshal(v)
+	require.NoError(t, err)
+	out.Write(text)
+	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "v", v)
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", v)
+	fmt.Fprint(&out, fmt.Errorf("wrapped: %v", v))
+	return out.String()
+}
+
+// hexes returns the spellings in which secret bytes can be printed.
+func hexes(secret []byte) []string {
+	return []string{
+		string(secret), fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret),
+		strings.Trim(fmt.Sprint(secret), "[]"), strings.ReplaceAll(fmt.Sprintf("%#v", secret), "[]byte", "")[1:],
+		rawStd(secret),
+	}
+}
+
+func TestTypesThatCarrySecretsPrintAsRedacted(t *testing.T) {
+	t.Parallel()
+	secret := []byte(canary + strings.Repeat("x", 32))
+	symmetric, err := auth.NewSymmetricKey("id", secret)
+	require.NoError(t, err)
+	signing, err := auth.NewHS256Key("id", secret)
+	require.NoError(t, err)
+	token := auth.Token{Bearer: auth.NewSecret(canary)}
+
+	type host struct{ exported, unexported any }
+	type deep struct {
+		pair   auth.KeyPair
+		key    auth.SymmetricKey
+		signer auth.SigningKey
+		keys   []auth.SigningKey
+		secret auth.Secret
+		token  auth.Token
+	}
+	pair := auth.KeyPair{AccessKey: "public", AccessSecret: auth.NewSecret(canary)}
+	for name, v := range map[string]any{
+		"Secret":            auth.NewSecret(canary),
+		"KeyPair":           pair,
+		"SymmetricKey":      symmetric,
+		"SigningKey":        signing,
+		"Token":             token,
+		"ImportedKey":       auth.ImportedKey{Secret: auth.NewSecret(canary)},
+		"Registration":      auth.Registration{Pair: pair},
+		"CredentialConfig":  auth.CredentialConfig{Peppers: []auth.SymmetricKey{symmetric}}.Peppers,
+		"Config":            auth.Config{SigningKeys: []auth.SigningKey{signing}}.SigningKeys,
+		"a map of them":     map[string]any{"a": pair, "b": symmetric},
+		"a struct":          host{pair, symmetric},
+		"unexported fields": deep{pair, symmetric, signing, []auth.SigningKey{signing}, pair.AccessSecret, token},
+	} {
+		out := printed(t, v)
+		for _, spelling := range append(hexes(secret), hexes([]byte(canary))...) {
+			require.NotContains(t, out, spelling, name)
+		}
+	}
+	require.Equal(t, "[redacted]", fmt.Sprint(auth.NewSecret(canary)))
+	require.Equal(t, "[redacted]", fmt.Sprintf("%x", signing))
+	require.Equal(t, canary, auth.NewSecret(canary).Reveal())
+	require.Empty(t, auth.Secret{}.Reveal())
+}
+
+func TestASymmetricKeyMustBeRandomAndNamed(t *testing.T) {
+	t.Parallel()
+	good := authtest.Random(32)
+	for name, test := range map[string]struct {
+		id     string
+		secret []byte
+	}{
+		"no secret":           {"id", nil},
+		"an empty secret":     {"id", []byte{}},
+		"31 bytes":            {"id", good[:31]},
+		"one repeated byte":   {"id", bytes.Repeat([]byte{7}, 64)},
+		"zeros":               {"id", make([]byte, 32)},
+		"no id":               {"", good},
+		"an id of 65 bytes":   {strings.Repeat("x", 65), good},
+		"an id with a dollar": {"a$b", good},
+		"an id with a comma":  {"a,b", good},
+		"an id with a space":  {"a b", good},
+		"an id beyond ASCII":  {"é", good},
+	} {
+		_, err := auth.NewSymmetricKey(test.id, test.secret)
+		require.Error(t, err, name)
+		if test.id != "" {
+			_, err = auth.NewHS256Key(test.id, test.secret)
+			require.Error(t, err, name)
+		}
+	}
+	_, err := auth.NewSymmetricKey(strings.Repeat("x", 33), good)
+	require.Error(t, err, "an id that would make hashes too long")
+	_, err = auth.NewSymmetricKey("A-z_0.9", good)
+	require.NoError(t, err)
+}
+
+// TestNoSecretIsInAnyOutput makes a service do all it can, well and badly, and
+// looks for its secrets in everything that it logs and answers.
+func TestNoSecretIsInAnyOutput(t *testing.T) {
+	t.Parallel()
+	var failing bool
+	pepper := authtest.Random(32)
+	f := newFixture(t, watch(func(method string) error {
+		if failing || method == "SwapHash" {
+			return fmt.Errorf("store is down in %s", method)
+		}
+		return nil
+	}), func(_ *fixture, cfg *auth.Config) {
+		key, err := auth.NewSymmetricKey("p1", pepper)
+		require.NoError(t, err)
+		cfg.Credentials.Peppers = []auth.SymmetricKey{key, auth.NoPepper()}
+		cfg.Credentials.AllowImported = true
+	})
+	token := f.signIn(f.admin)
+	secrets := []string{token, f.userPair.AccessSecret.Reveal(), f.adminPair.AccessSecret.Reveal(), canary}
+	secrets = append(secrets, hexes(pepper)...)
+	secrets = append(secrets, hexes(f.signer.Secret.([]byte))...)
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{
+		UserID: f.user.ID, AccessKey: "as_other_pasted_secret", Hash: phc("correct horse", 8192, 1, 1)}))
+	secrets = append(secrets, "as_other_pasted_secret", "correct horse")
+	var answers strings.Builder
+	say := func(r response) { fmt.Fprintln(&answers, r.status, r.header, r.body) }
+
+	for range 2 {
+		say(f.login(auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(canary)}))
+		say(f.login(auth.KeyPair{AccessKey: canary, AccessSecret: f.userPair.AccessSecret}))
+		say(f.login(auth.KeyPair{AccessKey: f.userPair.AccessSecret.Reveal(), AccessSecret: f.userPair.AccessSecret}))
+		say(f.send(http.MethodPost, "/auth/users/login", `{"access_key":"`+canary))
+		say(f.send(http.MethodPost, "/auth/users/login", `{"access_secret":"`+canary+`","access_key":7}`))
+		say(f.send(http.MethodPost, "/auth/users/login", `{"`+canary+`":1,"`+canary+`":2}`))
+		say(f.sendAs(token, http.MethodGet, "/auth/user", ""))
+		legacy := f.login(auth.KeyPair{AccessKey: "as_other_pasted_secret", AccessSecret: auth.NewSecret("correct horse")})
+		if legacy.status != http.StatusOK { // whose answer has a token in it, as it must
+			say(legacy)
+		}
+		say(f.sendAs(token+canary, http.MethodGet, "/auth/user", ""))
+		say(f.send(http.MethodGet, "/auth/user", "", "Authorization", "Basic "+canary))
+		say(f.sendAs(token, http.MethodPost, "/api/v1/user/register", `{"username":"`+canary+`\u0007","email":"x@example.com"}`))
+		say(f.sendAs(token, http.MethodPost, "/api/v1/user/register", `{"username":"root","email":"`+canary+`"}`))
+		say(f.sendAs(token, http.MethodDelete, "/"+canary, ""))
+		failing = true // and all of it again, without a store
+		say(f.login(f.userPair))
+	}
+	require.Contains(t, f.log.String(), "store is down")
+	for _, secret := range secrets {
+		require.NotContains(t, answers.String(), secret)
+		require.NotContains(t, f.log.String(), secret)
+	}
+}
+
+func TestErrorsNameNoSecret(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, err := range []error{
+		second(auth.NewSymmetricKey("id", []byte(canary[:20]))),
+		second(auth.NewHS256Key("id", []byte(canary[:20]))),
+		second(f.svc.Login(t.Context(), auth.KeyPair{AccessKey: canary, AccessSecret: auth.NewSecret(canary)})),
+		second(f.svc.Tokens().Verify(t.Context(), canary)),
+		second(f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, auth.KeyPair{AccessKey: canary, AccessSecret: auth.NewSecret(canary)})),
+		f.svc.Credentials().Import(t.Context(), auth.ImportedKey{AccessKey: canary, Secret: auth.NewSecret(canary), Hash: canary}),
+		second(f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{Label: canary + "\x00"})),
+		second(f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{ExpiresAt: time.Unix(1, 0)})),
+	} {
+		require.Error(t, err)
+		require.NotContains(t, fmt.Sprintf("%+v", err), canary[:20])
+	}
+}
+
+func second[T any](_ T, err error) error { return err }

@@ -1,0 +1,228 @@
+package wiretest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// loginFrom signs in with the user's key from a client, and returns the token.
+func (f *fixture) loginFrom(userAgent string, header ...string) string {
+	f.t.Helper()
+	r := f.send("POST", "/auth/users/login", loginBody(f.userPair), append(header, "User-Agent", userAgent)...)
+	require.Equal(f.t, http.StatusOK, r.status, r.body)
+	return r.json(f.t)["token"].(string)
+}
+
+func TestAUserSeesAndEndsTheirSessions(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	first := f.loginFrom("curl/8.14.1")
+	f.clock.Advance(time.Hour)
+	second := f.loginFrom("Mozilla/5.0 (X11; Linux x86_64)")
+	f.signIn(f.admin) // nobody else's are shown
+
+	sessions := f.sendAs(second, "GET", "/auth/sessions", "").array(t)
+	require.Len(t, sessions, 2)
+	ids := []string{sessions[0]["id"].(string), sessions[1]["id"].(string)}
+	require.Equal(t, []map[string]any{
+		{
+			"id": ids[0], "method": "access_key", "created_at": "2026-01-02T04:04:05Z", "expires_at": "2026-01-02T16:04:05Z",
+			"user_agent": "Mozilla/5.0 (X11; Linux x86_64)", "ip": "192.0.2.1", "current": true,
+		},
+		{
+			"id": ids[1], "method": "access_key", "created_at": "2026-01-02T03:04:05Z", "expires_at": "2026-01-02T15:04:05Z",
+			"user_agent": "curl/8.14.1", "ip": "192.0.2.1", "current": false,
+		},
+	}, sessions)
+
+	require.Equal(t, http.StatusNoContent, f.sendAs(second, "DELETE", "/auth/sessions/"+ids[1], "").status)
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(first, "GET", "/auth/user", "").status)
+	require.Equal(t, http.StatusNotFound, f.sendAs(second, "DELETE", "/auth/sessions/"+ids[1], "").status)
+	require.Len(t, f.sendAs(second, "GET", "/auth/sessions", "").array(t), 1)
+	require.Equal(t, http.StatusNoContent, f.sendAs(second, "DELETE", "/auth/sessions/"+ids[0], "").status)
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(second, "GET", "/auth/sessions", "").status)
+}
+
+func TestTheSessionOfAGitHubSignInSaysSoAndWhoseBrowserItWas(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	token := g.browser().signIn()["token"].(string)
+	sessions := g.sendAs(token, "GET", "/auth/sessions", "").array(t)
+	require.Len(t, sessions, 1)
+	require.Equal(t, "github", sessions[0]["method"])
+	require.Equal(t, "127.0.0.1", sessions[0]["ip"])
+	require.Equal(t, "Go-http-client/1.1", sessions[0]["user_agent"])
+	require.Equal(t, true, sessions[0]["current"])
+}
+
+func TestTheOldestSessionEndsForOneTooMany(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.MaxSessions = 3 })
+	var tokens []string
+	for range 5 {
+		tokens = append(tokens, f.loginFrom("test"))
+		f.clock.Advance(time.Second)
+	}
+	for i, token := range tokens {
+		want := http.StatusOK
+		if i < 2 {
+			want = http.StatusUnauthorized
+		}
+		require.Equal(t, want, f.sendAs(token, "GET", "/auth/user", "").status, i)
+	}
+	f.signIn(f.user)
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(tokens[2], "GET", "/auth/user", "").status, "the host's count too")
+	require.Len(t, f.sendAs(tokens[4], "GET", "/auth/sessions", "").array(t), 3)
+}
+
+func TestSigningInInALoopKeepsNoMoreThanTheLimit(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.MaxSessions = 10 })
+	var token string
+	for range 2500 {
+		token = f.loginFrom("loop")
+		require.Equal(t, http.StatusOK, f.sendAs(token, "GET", "/auth/user", "").status, "the newest always works")
+	}
+	require.Len(t, f.sendAs(token, "GET", "/auth/sessions", "").array(t), 10)
+}
+
+func TestWhatAClientSaysOfItselfIsCutToReadableText(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for said, want := range map[string]string{
+		"":                                 "",
+		"é🦆":                               "é🦆",
+		"a\xffb\xc3":                       "ab",
+		"a\u202eb\u2028c\x00d\x1b[2Je\r\n": "abcd[2Je",
+		strings.Repeat("x", 10_000):        strings.Repeat("x", 256),
+		strings.Repeat("🦆", 100):           strings.Repeat("🦆", 64),
+		"x" + strings.Repeat("🦆", 100):     "x" + strings.Repeat("🦆", 63),
+		strings.Repeat("\xf0", 2000) + "x": "",
+	} {
+		ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{UserAgent: said})
+		token, err := f.svc.SignIn(ctx, f.user.ID)
+		require.NoError(t, err)
+		require.Equal(t, want, token.Session.UserAgent)
+		require.True(t, utf8.ValidString(token.Session.UserAgent))
+		require.Empty(t, token.Session.Address)
+	}
+	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr("fe80::1%eth0")})
+	token, err := f.svc.SignIn(ctx, f.user.ID)
+	require.NoError(t, err)
+	require.Equal(t, "fe80::1", token.Session.Address)
+}
+
+func TestTheAddressIsTakenFromTrustedProxiesAlone(t *testing.T) {
+	t.Parallel()
+	proxies := auth.TrustProxies(netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:1::/48"))
+	for _, test := range []struct {
+		name, peer string
+		trusted    auth.Proxies
+		forwarded  []string
+		want       string
+	}{
+		{"no proxy", "203.0.113.7:1234", proxies, nil, "203.0.113.7"},
+		{"a client who claims another", "203.0.113.7:1234", proxies, []string{"198.51.100.1"}, "203.0.113.7"},
+		{"nobody is trusted", "10.0.0.1:1234", auth.NoProxies(), []string{"198.51.100.1"}, "10.0.0.1"},
+		{"nothing is said of proxies, and there is one", "10.0.0.1:1234", auth.Proxies{}, []string{"198.51.100.1"}, ""},
+		{"nothing is said of proxies, and there is none", "203.0.113.7:1234", auth.Proxies{}, nil, "203.0.113.7"},
+		{"a proxy", "10.0.0.1:1234", proxies, []string{"198.51.100.1"}, "198.51.100.1"},
+		{"a proxy, for a client who claims another", "10.0.0.1:1234", proxies, []string{"192.0.2.99, 198.51.100.1"}, "198.51.100.1"},
+		{"the same on two lines", "10.0.0.1:1234", proxies, []string{"192.0.2.99", "198.51.100.1"}, "198.51.100.1"},
+		{"two proxies", "10.0.0.1:1234", proxies, []string{"192.0.2.99, 198.51.100.1,10.0.0.2"}, "198.51.100.1"},
+		{"a client who claims to be a proxy behind one", "10.0.0.1:1234", proxies, []string{"10.9.9.9, 198.51.100.1"}, "198.51.100.1"},
+		{"a proxy for itself", "10.0.0.1:1234", proxies, nil, "10.0.0.1"},
+		{"proxies alone", "10.0.0.1:1234", proxies, []string{"10.0.0.3,10.0.0.2"}, "10.0.0.3"},
+		{"with a port", "10.0.0.1:1234", proxies, []string{"198.51.100.1:4711"}, "198.51.100.1"},
+		{"IPv6", "[2001:db8:1::1]:1234", proxies, []string{"2001:db8:2::9"}, "2001:db8:2::9"},
+		{"IPv6 with a port", "[2001:db8:1::1]:1234", proxies, []string{"[2001:db8:2::9]:4711"}, "2001:db8:2::9"},
+		{"IPv4 as IPv6", "[::ffff:10.0.0.1]:1234", proxies, []string{"::ffff:198.51.100.1"}, "198.51.100.1"},
+		{"a zone", "[fe80::1%eth0]:1234", proxies, nil, "fe80::1"},
+		{"what is no address", "10.0.0.1:1234", proxies, []string{"198.51.100.1, unknown"}, ""},
+		{"an empty place", "10.0.0.1:1234", proxies, []string{"198.51.100.1,"}, ""},
+		{"markup", "10.0.0.1:1234", proxies, []string{"<script>"}, ""},
+		{"more proxies than there are", "10.0.0.1:1234", proxies, []string{strings.Repeat("10.0.0.2,", 100_000) + "10.0.0.3"}, ""},
+		{"a socket without addresses", "@", proxies, []string{"198.51.100.1"}, ""},
+	} {
+		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Proxies = test.trusted })
+		r := httptest.NewRequest("POST", "/auth/users/login", strings.NewReader(loginBody(f.userPair)))
+		r.Header.Set("Content-Type", "application/json")
+		r.RemoteAddr = test.peer
+		r.Header["X-Forwarded-For"] = test.forwarded
+		token := serve(f.svc.Handler(), r).json(t)["token"].(string)
+		require.Equal(t, test.want, f.sendAs(token, "GET", "/auth/sessions", "").array(t)[0]["ip"], test.name)
+	}
+}
+
+func TestAConfigurationThatIsWrongAboutSessionsIsRefused(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for name, change := range map[string]func(*auth.Config){
+		"MaxSessions must be from 1 to 1000":              func(c *auth.Config) { c.Tokens.MaxSessions = -1 },
+		"MaxSessions must be from 1 to 1000 ":             func(c *auth.Config) { c.Tokens.MaxSessions = 1001 },
+		"Config.ReauthAfter must not be negative":         func(c *auth.Config) { c.ReauthAfter = -1 },
+		"a prefix is invalid or contains every address":   func(c *auth.Config) { c.Proxies = auth.TrustProxies(netip.MustParsePrefix("0.0.0.0/0")) },
+		"a prefix is invalid or contains every address ":  func(c *auth.Config) { c.Proxies = auth.TrustProxies(netip.MustParsePrefix("::/0")) },
+		"not ::ffff:192.0.2.0/120":                        func(c *auth.Config) { c.Proxies = auth.TrustProxies(netip.MustParsePrefix("::ffff:192.0.2.0/120")) },
+		"a prefix is invalid or contains every address  ": func(c *auth.Config) { c.Proxies = auth.TrustProxies(netip.Prefix{}) },
+	} {
+		cfg := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}}
+		change(&cfg)
+		_, err := auth.New(f.store, cfg)
+		require.ErrorContains(t, err, strings.TrimSpace(name))
+	}
+}
+
+// What gives out a way in wants a recent session where the host says so, and nothing
+// else does.
+func TestAnOldSessionGetsNoNewWayInWhereTheHostWantsARecentOne(t *testing.T) {
+	t.Parallel()
+	const age = 10 * time.Minute
+	for _, call := range []struct {
+		method, path, body string
+		wantsRecent        bool
+	}{
+		{"POST", "/auth/keys", "", true},
+		{"POST", "/auth/keys/KEY/rotate", "", true},
+		{"GET", "/api/v1/auth/github/login", "", true},
+		{"POST", "/auth/users/register", `{"username":"new","email":"new@example.com"}`, true},
+		{"POST", "/api/v1/user/register", `{"username":"new","email":"new@example.com"}`, true},
+		{"POST", "/auth/users/USER/regenerate-credentials", "", true},
+		{"POST", "/auth/users/USER/reinstate", "", true},
+
+		{"GET", "/auth/keys", "", false},
+		{"DELETE", "/auth/keys/KEY", "", false},
+		{"GET", "/auth/sessions", "", false},
+		{"GET", "/auth/users", "", false},
+		{"PATCH", "/auth/users/USER", `{"is_active":true}`, false},
+		{"POST", "/auth/tokens/revoke-user/USER", "", false},
+		{"DELETE", "/auth/users/USER", "", false},
+		{"GET", "/api/v1/auth/github/login-user", "", false},
+		{"POST", "/auth/logout", "", false},
+	} {
+		for _, configured := range []time.Duration{0, age} {
+			for _, waited := range []time.Duration{0, age - time.Second, age, 11 * time.Hour} {
+				g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.ReauthAfter = configured }})
+				token := g.signIn(g.admin)
+				g.clock.Advance(waited)
+				path := strings.NewReplacer("KEY", g.userPair.AccessKey, "USER", g.user.ID).Replace(call.path)
+				r := g.sendAs(token, call.method, path, call.body)
+				if call.wantsRecent && configured > 0 && waited >= configured {
+					require.Equal(t, http.StatusForbidden, r.status, "%s %s: %s", call.method, path, r.body)
+					require.Equal(t, "This needs a newer session: sign in again first", r.json(t)["detail"])
+					continue
+				}
+				require.Less(t, r.status, 300, "%s %s: %s", call.method, path, r.body)
+			}
+		}
+	}
+}

@@ -1,0 +1,337 @@
+package wiretest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/limit"
+)
+
+// from returns a context with the address of a client.
+func from(t testing.TB, address string) context.Context {
+	return auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr(address)})
+}
+
+// wrong returns a pair with the form of a good one, of a key that nobody has.
+func (f *fixture) wrong() auth.KeyPair { return f.svc.Credentials().GeneratePair() }
+
+// requireThrottled fails the test unless err says to wait for so long.
+func requireThrottled(t testing.TB, err error, atLeast, atMost time.Duration) {
+	t.Helper()
+	var throttled *auth.ThrottledError
+	require.ErrorAs(t, err, &throttled)
+	require.NotErrorIs(t, err, auth.ErrInvalidCredentials)
+	require.GreaterOrEqual(t, throttled.RetryAfter, atLeast)
+	require.LessOrEqual(t, throttled.RetryAfter, atMost)
+}
+
+func TestFailuresFromOneAddressAreThrottledAndWaitLongerAndLonger(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	ctx := from(t, "203.0.113.7")
+	fail := func(n int) {
+		t.Helper()
+		for range n {
+			_, err := f.svc.Login(ctx, f.wrong())
+			require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+		}
+	}
+	fail(20)
+	_, err := f.svc.Login(ctx, f.wrong())
+	requireThrottled(t, err, 2*time.Second, 3*time.Second)
+	f.clock.Advance(3 * time.Second)
+	fail(1)
+	_, err = f.svc.Login(ctx, f.wrong())
+	requireThrottled(t, err, time.Second, 3*time.Second)
+
+	for range 79 {
+		f.clock.Advance(3 * time.Second)
+		fail(1)
+	}
+	for { // until the hour's are used up too
+		f.clock.Advance(3 * time.Second)
+		if _, err = f.svc.Login(ctx, f.wrong()); !errors.Is(err, auth.ErrInvalidCredentials) {
+			break
+		}
+	}
+	requireThrottled(t, err, 10*time.Second, 36*time.Second)
+
+	other := from(t, "203.0.113.8")
+	_, err = f.svc.Login(other, f.wrong())
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "another address")
+	f.clock.Advance(24 * time.Hour)
+	fail(20)
+}
+
+func TestARightGeneratedSecretIsNeverRefusedForWhatOthersSend(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	wrongSecret := f.userPair
+	wrongSecret.AccessSecret = authtest.WrongSecret(f.userPair.AccessKey)
+	for i := range 3000 {
+		ctx := from(t, fmt.Sprintf("203.0.113.%d", i%3))
+		_, err := f.svc.Login(ctx, wrongSecret)
+		require.Error(t, err)
+		if i%100 == 0 {
+			_, err = f.svc.Login(ctx, f.userPair)
+			require.NoError(t, err)
+		}
+	}
+}
+
+func TestAnIPv6NetworkIsOneAddressAndAnIPv4AddressIsItself(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		first, second string
+		same          bool
+	}{
+		{"2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", true},
+		{"2001:db8:1:2::1", "2001:db8:1:3::1", false},
+		{"203.0.113.7", "203.0.113.7", true},
+		{"203.0.113.7", "::ffff:203.0.113.7", true},
+		{"203.0.113.7", "203.0.113.8", false},
+	} {
+		f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+			cfg.Throttling.Failures = []limit.Rate{{Count: 1, Per: time.Hour}}
+			cfg.Proxies = auth.TrustProxies(netip.MustParsePrefix("192.0.2.1/32"))
+		})
+		send := func(address string) int {
+			return f.send("POST", "/auth/users/login", loginBody(f.wrong()), "X-Forwarded-For", address).status
+		}
+		require.Equal(t, http.StatusUnauthorized, send(test.first))
+		want := http.StatusUnauthorized
+		if test.same {
+			want = http.StatusTooManyRequests
+		}
+		require.Equal(t, want, send(test.second), test)
+	}
+}
+
+func TestAThrottledSignInAnswers429WithTheTimeToWait(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var r response
+	for range 21 {
+		r = f.send("POST", "/auth/users/login", loginBody(f.wrong()))
+	}
+	require.Equal(t, http.StatusTooManyRequests, r.status)
+	require.JSONEq(t, `{"detail": "Too many attempts: try again later"}`, r.body)
+	require.Equal(t, "3", r.header.Get("Retry-After"))
+	f.requireLogin(f.userPair, http.StatusOK)
+}
+
+func TestAnIPv4AddressThatAHostGivesAsIPv6IsItself(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Failures = []limit.Rate{{Count: 1, Per: time.Hour}} })
+	for _, address := range []string{"::ffff:203.0.113.7", "::ffff:203.0.113.8"} {
+		_, err := f.svc.Login(from(t, address), f.wrong())
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	}
+	_, err := f.svc.Login(from(t, "203.0.113.8"), f.wrong())
+	requireThrottled(t, err, time.Minute, time.Hour)
+}
+
+// Behind a proxy that nobody has said anything of, all clients would have one address.
+func TestBehindAnUnknownProxyNothingIsCountedAndTheLogSaysSoOnce(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for range 50 {
+		r := f.send("POST", "/auth/users/login", loginBody(f.wrong()), "X-Forwarded-For", "203.0.113.7")
+		require.Equal(t, http.StatusUnauthorized, r.status)
+	}
+	require.Equal(t, 1, strings.Count(f.log.String(), "X-Forwarded-For arrives"))
+
+	known := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Proxies = auth.NoProxies() })
+	var r response
+	for i := range 21 {
+		r = known.send("POST", "/auth/users/login", loginBody(known.wrong()), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
+	}
+	require.Equal(t, http.StatusTooManyRequests, r.status, "who has said that there is none counts by the connection")
+	require.Equal(t, 1, strings.Count(known.log.String(), "from an address that Config.Proxies does not trust"))
+}
+
+// countReads counts how often the store is asked for a key.
+func countReads(reads *int) func(*fixture, *auth.Config) {
+	return watch(func(method string) error {
+		if method == "FindKey" {
+			*reads++
+		}
+		return nil
+	})
+}
+
+// newWithImportedKey gives the user a key from elsewhere, and returns another pair with a wrong
+// secret for it. Reads are how often the store has been asked for a key.
+func newWithImportedKey(t *testing.T) (f *fixture, pair, guess auth.KeyPair, reads *int) {
+	reads = new(int)
+	f = newFixture(t, countReads(reads), func(_ *fixture, cfg *auth.Config) { cfg.Credentials.AllowImported = true })
+	pair = auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{
+		UserID: f.user.ID, AccessKey: pair.AccessKey, Secret: pair.AccessSecret,
+	}))
+	return f, pair, auth.KeyPair{AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret("battery staple")}, reads
+}
+
+func TestAnImportedKeyIsTriedOnlySoOftenFromOneAddress(t *testing.T) {
+	t.Parallel()
+	f, pair, guess, reads := newWithImportedKey(t)
+	attacker, owner := from(t, "203.0.113.7"), from(t, "203.0.113.8")
+	for range 4 {
+		_, err := f.svc.Login(attacker, guess)
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	}
+	_, err := f.svc.Login(attacker, pair)
+	require.NoError(t, err, "the fifth is right")
+	for range 5 {
+		_, err := f.svc.Login(attacker, guess)
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials, "and has been forgotten")
+	}
+	seen := *reads
+	for range 10 {
+		_, err = f.svc.Login(attacker, pair)
+		requireThrottled(t, err, time.Second, 12*time.Second)
+	}
+	require.Equal(t, seen, *reads, "refused before there is anything to hash")
+	for range 10 {
+		_, err = f.svc.Login(owner, pair)
+		require.NoError(t, err, "who is elsewhere is not kept out")
+	}
+	_, err = f.svc.Login(attacker, auth.KeyPair{AccessKey: "bob@old", AccessSecret: guess.AccessSecret})
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "another key")
+}
+
+func TestWhoHasFailedTooOftenHasNoMoreSlowHashes(t *testing.T) {
+	t.Parallel()
+	f, pair, guess, reads := newWithImportedKey(t)
+	attacker, owner := from(t, "2001:db8:1:2::7"), from(t, "2001:db8:1:3::7")
+	for range 20 { // whatever key it was
+		_, err := f.svc.Login(attacker, f.wrong())
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	}
+	_, err := f.svc.Login(attacker, pair)
+	require.NoError(t, err, "not too often yet")
+	_, err = f.svc.Login(attacker, f.wrong())
+	requireThrottled(t, err, 2*time.Second, 3*time.Second)
+
+	seen := *reads
+	for i := range 100 {
+		guess.AccessKey = fmt.Sprintf("name-%d@old", i) // each of which has attempts of its own
+		_, err = f.svc.Login(from(t, fmt.Sprintf("2001:db8:1:2::%d", i)), guess)
+		requireThrottled(t, err, 2*time.Second, 3*time.Second)
+	}
+	_, err = f.svc.Login(attacker, pair)
+	requireThrottled(t, err, 2*time.Second, 3*time.Second)
+	require.Equal(t, seen, *reads, "refused before there is anything to hash")
+	_, err = f.svc.Login(owner, pair)
+	require.NoError(t, err, "who is elsewhere is not kept out")
+	_, err = f.svc.Login(attacker, f.userPair)
+	require.NoError(t, err, "nor is a generated secret")
+
+	f.clock.Advance(3 * time.Second)
+	_, err = f.svc.Login(attacker, pair)
+	require.NoError(t, err)
+}
+
+func TestWhereAddressesAreNotKnownGuessesAtAnImportedKeyAreCountedTogether(t *testing.T) {
+	t.Parallel()
+	f, pair, guess, _ := newWithImportedKey(t)
+	for i := range 5 { // TrustedProxies is not set: nobody is believed, nor the connection
+		r := f.send("POST", "/auth/users/login", loginBody(guess), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
+		require.Equal(t, http.StatusUnauthorized, r.status)
+	}
+	r := f.send("POST", "/auth/users/login", loginBody(pair), "X-Forwarded-For", "203.0.113.7")
+	require.Equal(t, http.StatusTooManyRequests, r.status)
+	_, err := f.svc.Login(t.Context(), pair)
+	requireThrottled(t, err, time.Second, 12*time.Second)
+	require.Equal(t, http.StatusOK, f.login(pair).status, "whose address is known")
+
+	f.clock.Advance(12 * time.Second)
+	_, err = f.svc.Login(t.Context(), pair)
+	require.NoError(t, err)
+	_, err = f.svc.Login(t.Context(), guess)
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "the attempts are forgotten")
+}
+
+func TestAFloodIsStoppedBeforeTheStoreIsRead(t *testing.T) {
+	t.Parallel()
+	reads := 0
+	f := newFixture(t, countReads(&reads), func(_ *fixture, cfg *auth.Config) {
+		cfg.Throttling.Flood = []limit.Rate{{Count: 100, Per: time.Minute}}
+	})
+	for range 1000 {
+		f.login(f.userPair)
+	}
+	require.Equal(t, 100, reads)
+	require.Equal(t, http.StatusTooManyRequests, f.login(f.userPair).status)
+	f.clock.Advance(time.Second)
+	require.Equal(t, http.StatusOK, f.login(f.userPair).status)
+}
+
+func TestGitHubCallbacksThatFailAreThrottledAndTakeNoStateAway(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	b := g.browser()
+	pending := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	forger := g.browser()
+	var last page
+	for range 21 {
+		last = forger.get("/api/v1/auth/github/callback?code=x&state=forged")
+	}
+	require.Equal(t, http.StatusTooManyRequests, last.status)
+	require.NotEmpty(t, last.header.Get("Retry-After"))
+	require.Empty(t, last.header["Set-Cookie"])
+	require.Equal(t, http.StatusOK, b.get(pending).status, "who comes back from GitHub is let in")
+}
+
+// brokenLimiter fails, like one whose server is away.
+type brokenLimiter struct{}
+
+func (brokenLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {
+	return time.Hour, authtest.ErrStoreAway
+}
+
+func (brokenLimiter) Reset(context.Context, string) error { return authtest.ErrStoreAway }
+
+func TestALimiterThatFailsRefusesNobody(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Throttling.Limiter = brokenLimiter{}
+		cfg.Credentials.AllowImported = true
+	})
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{
+		UserID: f.user.ID, AccessKey: "alice@old", Secret: auth.NewSecret("correct horse"),
+	}))
+	require.Equal(t, http.StatusUnauthorized, f.login(f.wrong()).status)
+	f.requireLogin(f.userPair, http.StatusOK)
+	f.requireLogin(auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}, http.StatusOK)
+	require.Contains(t, f.log.String(), "the limiter fails")
+}
+
+func TestThrottlingThatIsOffCountsNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Off = true })
+	for range 100 {
+		f.requireLogin(f.wrong(), http.StatusUnauthorized)
+	}
+}
+
+func TestRatesThatCannotBeAreRefused(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, rate := range []limit.Rate{{}, {Count: 1}, {Per: time.Hour}, {Count: -1, Per: time.Hour}, {Count: 1, Per: time.Microsecond}, {Count: 1, Per: 31 * 24 * time.Hour}} {
+		for _, throttling := range []auth.Throttling{{Failures: []limit.Rate{rate}}, {SlowAttempts: []limit.Rate{rate}}, {Flood: []limit.Rate{rate}}} {
+			_, err := auth.New(f.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Throttling: throttling})
+			require.ErrorContains(t, err, "a limit.Rate must have")
+		}
+	}
+}

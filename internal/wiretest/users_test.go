@@ -1,0 +1,297 @@
+package wiretest
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
+)
+
+func TestRegisterAnswersThePublishedFields(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	token := f.signIn(f.admin)
+	for _, path := range []string{"/api/v1/user/register", "/auth/users/register"} {
+		for role, body := range map[string]string{
+			"User":       `{"username":"bob%s","email":"bob%s@example.com","surprise":[1]}`,
+			"Super User": `{"username":"eve%s","email":"eve%s@example.com","is_super_user":true}`,
+		} {
+			suffix := map[string]string{"/api/v1/user/register": "1", "/auth/users/register": "2"}[path]
+			body = strings.ReplaceAll(body, "%s", suffix)
+			r := f.sendAs(token, http.MethodPost, path, body)
+			require.Equal(t, http.StatusOK, r.status, r.body)
+			require.Equal(t, "no-store", r.header.Get("Cache-Control"))
+			got := r.json(t)
+			name := map[string]string{"User": "bob", "Super User": "eve"}[role] + suffix
+			require.Equal(t, map[string]any{
+				"user_id": got["user_id"], "username": name, "email": name + "@example.com",
+				"role": role, "status": "Active",
+				"access_key": got["access_key"], "access_secret": got["access_secret"],
+				"created_on": "2026-01-02T03:04:05Z",
+				"message":    "User registered. Store the access secret now: it is not shown again.",
+			}, got)
+			login := f.login(auth.KeyPair{AccessKey: got["access_key"].(string), AccessSecret: auth.NewSecret(got["access_secret"].(string))})
+			require.Equal(t, http.StatusOK, login.status)
+			require.Equal(t, role == "Super User", login.json(t)["is_super_user"])
+		}
+	}
+}
+
+func TestRegisterRefuses(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	token := f.signIn(f.admin)
+	const ok = `"email":"new@example.com"`
+	for name, test := range map[string]struct {
+		body   string
+		status int
+	}{
+		"a taken username":             {`{"username":"alice",` + ok + `}`, http.StatusConflict},
+		"a taken username by case":     {`{"username":"ALICE",` + ok + `}`, http.StatusConflict},
+		"a taken e-mail by case":       {`{"username":"new","email":"Alice@Example.COM"}`, http.StatusConflict},
+		"no username":                  {`{` + ok + `}`, http.StatusUnprocessableEntity},
+		"an empty username":            {`{"username":"",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username of spaces":         {`{"username":"  ",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username with a tail":       {`{"username":"new ",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username with a newline":    {`{"username":"a\nb",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username that turns":        {`{"username":"a\u202eb",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username of 129 bytes":      {`{"username":"` + strings.Repeat("x", 129) + `",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username with NUL":          {`{"username":"a\u0000",` + ok + `}`, http.StatusBadRequest},
+		"a null username":              {`{"username":null,` + ok + `}`, http.StatusBadRequest},
+		"a number for a username":      {`{"username":7,` + ok + `}`, http.StatusUnprocessableEntity},
+		"no e-mail":                    {`{"username":"new"}`, http.StatusUnprocessableEntity},
+		"an empty e-mail":              {`{"username":"new","email":""}`, http.StatusUnprocessableEntity},
+		"an e-mail without at":         {`{"username":"new","email":"example.com"}`, http.StatusUnprocessableEntity},
+		"an e-mail with a name":        {`{"username":"new","email":"N <new@example.com>"}`, http.StatusUnprocessableEntity},
+		"two e-mails":                  {`{"username":"new","email":"a@example.com, b@example.com"}`, http.StatusUnprocessableEntity},
+		"an e-mail of 255 bytes":       {`{"username":"new","email":"` + strings.Repeat("x", 243) + `@example.com"}`, http.StatusUnprocessableEntity},
+		"is_super_user a string":       {`{"username":"new",` + ok + `,"is_super_user":"true"}`, http.StatusUnprocessableEntity},
+		"is_super_user a number":       {`{"username":"new",` + ok + `,"is_super_user":1}`, http.StatusUnprocessableEntity},
+		"is_super_user null":           {`{"username":"new",` + ok + `,"is_super_user":null}`, http.StatusBadRequest},
+		"Is_Super_User":                {`{"username":"new",` + ok + `,"Is_Super_User":true}`, http.StatusBadRequest},
+		"is_super_user with a long s":  {`{"username":"new",` + ok + `,"i\u017f_super_user":true}`, http.StatusBadRequest},
+		"is_super_user twice":          {`{"username":"new",` + ok + `,"is_super_user":false,"is_super_user":true}`, http.StatusBadRequest},
+		"a body of 9 KiB":              {`{"username":"new",` + ok + `,"x":"` + strings.Repeat("x", 9000) + `"}`, http.StatusRequestEntityTooLarge},
+		"an array":                     {`[]`, http.StatusBadRequest},
+		"a username in another letter": {`{"userName":"new",` + ok + `}`, http.StatusBadRequest},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := f.sendAs(token, http.MethodPost, "/api/v1/user/register", test.body)
+			require.Equal(t, test.status, r.status, r.body)
+			requireErrorBody(t, r)
+		})
+	}
+}
+
+func TestOnlySuperUsersRegister(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	body := `{"username":"new","email":"new@example.com"}`
+	r := f.sendAs(f.signIn(f.user), http.MethodPost, "/api/v1/user/register", body)
+	require.Equal(t, http.StatusForbidden, r.status)
+	require.JSONEq(t, `{"detail": "Super user access required"}`, r.body)
+	require.Empty(t, r.header.Get("WWW-Authenticate"))
+	require.Equal(t, http.StatusUnauthorized, f.send(http.MethodPost, "/api/v1/user/register", body).status)
+
+	// The power is the store's to give, not the token's: a demoted super user
+	// still holds a token that says otherwise.
+	token := f.signIn(f.admin)
+	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "second", IsSuperUser: true})
+	require.NoError(t, err)
+	no := false
+	_, err = f.store.UpdateUser(t.Context(), f.admin.ID, auth.UserChange{IsSuperUser: &no})
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, f.sendAs(token, http.MethodGet, "/auth/user", "").status)
+	require.Equal(t, http.StatusForbidden, f.sendAs(token, http.MethodPost, "/api/v1/user/register", body).status)
+	require.Equal(t, http.StatusOK, f.sendAs(f.signIn(made.User), http.MethodPost, "/api/v1/user/register", body).status)
+}
+
+func TestUserAnswersWhoTheCallerIs(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	token := f.signIn(f.user)
+	want := map[string]any{
+		"user_id": f.user.ID, "username": "alice", "email": "alice@example.com",
+		"is_super_user": false, "is_active": true,
+		"created_at": "2026-01-02T03:04:05Z", "last_login": "2026-01-02T03:04:05Z",
+	}
+	for _, path := range []string{"/auth/user", "/auth/user/"} {
+		r := f.sendAs(token, http.MethodGet, path, "")
+		require.Equal(t, http.StatusOK, r.status)
+		require.Equal(t, "no-store", r.header.Get("Cache-Control"))
+		require.Equal(t, want, r.json(t))
+	}
+	require.Equal(t, http.StatusNotFound, f.sendAs(token, http.MethodGet, "/auth/user/more", "").status)
+
+	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "no mail"})
+	require.NoError(t, err)
+	require.Nil(t, f.sendAs(f.signIn(made.User), http.MethodGet, "/auth/user", "").json(t)["email"])
+}
+
+func TestLogoutEndsTheTokenThatMakesTheCallAndNoOther(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	token, other := f.signIn(f.user), f.signIn(f.user)
+	r := f.sendAs(token, http.MethodPost, "/auth/logout", "")
+	require.Equal(t, http.StatusOK, r.status)
+	require.Equal(t, true, r.json(t)["success"])
+	require.IsType(t, "", r.json(t)["message"])
+	require.Len(t, r.json(t), 2)
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodGet, "/auth/user", "").status)
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodPost, "/auth/logout", "").status)
+	require.Equal(t, http.StatusOK, f.sendAs(other, http.MethodGet, "/auth/user", "").status)
+}
+
+func TestALogoutThatAnotherOvertakesSucceeds(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, watch(func(method string) error {
+		if method == "RevokeSession" {
+			return auth.ErrNotFound
+		}
+		return nil
+	}))
+	require.Equal(t, http.StatusOK, f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/logout", "").status)
+}
+
+func TestDisablingAUserEndsSessionsAndSuspendsKeys(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	token := f.signIn(f.user)
+	f.setActive(f.user, false)
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodGet, "/auth/user", "").status)
+	require.Equal(t, http.StatusUnauthorized, f.login(f.userPair).status)
+	_, err := f.svc.SignIn(t.Context(), f.user.ID)
+	require.ErrorIs(t, err, auth.ErrUserDisabled)
+	f.setActive(f.user, true)
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodGet, "/auth/user", "").status, "no session comes back")
+	require.Equal(t, http.StatusOK, f.login(f.userPair).status)
+}
+
+func TestRevokingAKeyEndsTheSessionsItOpened(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	opened := f.login(f.userPair).json(t)["token"].(string)
+	other := f.signIn(f.user)
+	require.NoError(t, f.svc.Credentials().Revoke(t.Context(), f.userPair.AccessKey))
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(opened, http.MethodGet, "/auth/user", "").status)
+	require.Equal(t, http.StatusOK, f.sendAs(other, http.MethodGet, "/auth/user", "").status)
+}
+
+func TestBootstrapHappensOnce(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	second := f.svc.Credentials().GeneratePair()
+	_, err := f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "mallory"}, second)
+	require.ErrorIs(t, err, auth.ErrBootstrapped)
+	_, err = f.svc.Login(t.Context(), second)
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+
+	// A program that died before it had shown the secret begins again.
+	user, err := f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
+	require.NoError(t, err)
+	require.Equal(t, f.admin.ID, user.ID)
+
+	// The winner's key with another secret, and a plain user's pair, are nothing.
+	_, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, f.userPair)
+	require.ErrorIs(t, err, auth.ErrBootstrapped)
+	require.NoError(t, f.svc.Credentials().Revoke(t.Context(), f.adminPair.AccessKey))
+	_, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, f.adminPair)
+	require.ErrorIs(t, err, auth.ErrBootstrapped, "a revoked pair does not come back to life")
+}
+
+func TestBootstrapRefusesAPairThatIsNone(t *testing.T) {
+	t.Parallel()
+	svc, err := auth.New(memstore.New(), auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}})
+	require.NoError(t, err)
+	a, b := svc.Credentials().GeneratePair(), svc.Credentials().GeneratePair()
+	for name, pair := range map[string]auth.KeyPair{
+		"nothing":       {},
+		"no secret":     {AccessKey: a.AccessKey},
+		"two halves":    {AccessKey: a.AccessKey, AccessSecret: b.AccessSecret},
+		"chosen by men": {AccessKey: "admin", AccessSecret: auth.NewSecret("admin")},
+	} {
+		_, err := svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, pair)
+		require.ErrorIs(t, err, auth.ErrInvalid, name)
+	}
+	_, err = svc.Bootstrap(t.Context(), auth.UserParams{}, a)
+	require.ErrorIs(t, err, auth.ErrInvalid)
+	user, err := svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, a)
+	require.NoError(t, err)
+	require.True(t, user.IsSuperUser)
+}
+
+func TestOfManyBootstrapsAtOnceOneWins(t *testing.T) {
+	t.Parallel()
+	store := memstore.New()
+	var wins []auth.KeyPair
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			pair := svc.Credentials().GeneratePair()
+			_, err = svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, pair)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				wins = append(wins, pair)
+			} else if !errors.Is(err, auth.ErrBootstrapped) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	require.Len(t, wins, 1)
+}
+
+func TestRecoverSuperUserLeavesOneWayIn(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	stolen := f.signIn(f.user)
+	f.setActive(f.user, false)
+	pair, err := f.svc.RecoverSuperUser(t.Context(), f.user.ID)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusUnauthorized, f.login(f.userPair).status, "every earlier key is gone")
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(stolen, http.MethodGet, "/auth/user", "").status)
+	require.Equal(t, true, f.login(pair).json(t)["is_super_user"])
+
+	_, err = f.svc.RecoverSuperUser(t.Context(), "nobody")
+	require.ErrorIs(t, err, auth.ErrNotFound)
+	for _, route := range f.svc.Routes() {
+		require.NotContains(t, strings.ToLower(route.Path), "recover", "never over HTTP")
+		require.NotContains(t, strings.ToLower(route.Path), "bootstrap")
+	}
+}
+
+func TestSignInIsOneCall(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	token, err := f.svc.SignIn(t.Context(), f.user.ID)
+	require.NoError(t, err)
+	require.Equal(t, auth.MethodHost, token.Session.Method)
+	require.Equal(t, 12*time.Hour, token.ExpiresIn())
+	_, err = f.svc.SignIn(t.Context(), "nobody")
+	require.ErrorIs(t, err, auth.ErrNotFound)
+}
+
+// Within the time in which this instance need not know of it.
+func TestAKeyForAUserWhoHasJustBeenDeletedElsewhereIsARefusedToken(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	token := f.signIn(f.user)
+	_, err := f.store.DeleteUser(t.Context(), f.user.ID) // past the service
+	require.NoError(t, err)
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodPost, "/auth/keys", "").status)
+}

@@ -1,0 +1,343 @@
+package wiretest
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/sallyport-go/auth"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// wire is openapi.json as the answers of all tests are held to it.
+var wire = newWireCheck(auth.OpenAPI())
+
+// wireCheck compares what goes over the wire with the document.
+type wireCheck struct {
+	document map[string]any
+	calls    []operation // in order
+	compiler *jsonschema.Compiler
+
+	mu       sync.Mutex
+	schemas  map[string]*jsonschema.Schema // by JSON pointer, nil if there is none
+	met      map[string]bool               // "POST /auth/logout 200"
+	problems []string
+}
+
+func newWireCheck(document []byte) *wireCheck {
+	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(document))
+	if err != nil {
+		panic(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.DefaultDraft(jsonschema.Draft2020)
+	compiler.AssertFormat()
+	if err := compiler.AddResource("openapi.json", parsed); err != nil {
+		panic(err)
+	}
+	c := &wireCheck{document: parsed.(map[string]any), compiler: compiler,
+		schemas: map[string]*jsonschema.Schema{}, met: map[string]bool{}}
+	for path, item := range c.document["paths"].(map[string]any) {
+		for key, object := range item.(map[string]any) {
+			if key != "parameters" {
+				c.calls = append(c.calls, operation{strings.ToUpper(key), path, pointerTo("paths", path, key), object.(map[string]any)})
+			}
+		}
+	}
+	slices.SortFunc(c.calls, func(a, b operation) int { return strings.Compare(a.path+" "+a.method, b.path+" "+b.method) })
+	return c
+}
+
+// operation is one call of the document.
+type operation struct {
+	method, path string
+	pointer      string // to it, in the document
+	object       map[string]any
+}
+
+func (o operation) String() string { return o.method + " " + o.path }
+
+func pointerTo(names ...string) (pointer string) {
+	for _, name := range names {
+		pointer += "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+	}
+	return pointer
+}
+
+// resolve follows references from the pointer, and returns where it ends up.
+func (c *wireCheck) resolve(pointer string) (string, any) {
+	var at any = c.document
+	for _, name := range strings.Split(pointer, "/")[1:] {
+		switch node := at.(type) {
+		case map[string]any:
+			at = node[strings.NewReplacer("~1", "/", "~0", "~").Replace(name)]
+		case []any:
+			i, err := strconv.Atoi(name)
+			if err != nil || i >= len(node) {
+				return pointer, nil
+			}
+			at = node[i]
+		default:
+			return pointer, nil
+		}
+	}
+	if object, ok := at.(map[string]any); ok && object["$ref"] != nil {
+		return c.resolve(strings.TrimPrefix(object["$ref"].(string), "#"))
+	}
+	return pointer, at
+}
+
+func (c *wireCheck) object(pointer string) (string, map[string]any) {
+	pointer, at := c.resolve(pointer)
+	object, _ := at.(map[string]any)
+	return pointer, object
+}
+
+// statuses returns the documented statuses of a call, in order.
+func (o operation) statuses() (list []string) {
+	for status := range o.object["responses"].(map[string]any) {
+		list = append(list, status)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// find returns the calls of the path, of which a path without parameters comes before
+// one with, as in the handler: the one of the method if there is one, and else all.
+func (c *wireCheck) find(method, path string) (found []operation, exact bool) {
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	for _, o := range c.calls {
+		if o.path == path {
+			found = append(found, o)
+		}
+	}
+	if found == nil {
+		for _, o := range c.calls {
+			if isOfPath(path, o.path) {
+				found = append(found, o)
+			}
+		}
+	}
+	for _, o := range found {
+		if o.method == method {
+			return []operation{o}, true
+		}
+	}
+	return found, false
+}
+
+func isOfPath(path, template string) bool {
+	names, parts := strings.Split(template, "/"), strings.Split(path, "/")
+	if len(names) != len(parts) {
+		return false
+	}
+	for i, name := range names {
+		if parts[i] != name && (!strings.HasPrefix(name, "{") || parts[i] == "") {
+			return false
+		}
+	}
+	return true
+}
+
+// answers checks one answer to a request, whose body was sent. Where says who asked.
+func (c *wireCheck) answers(where string, r *http.Request, sent []byte, got response) {
+	for _, problem := range c.check(r, sent, got) {
+		c.mu.Lock()
+		c.problems = append(c.problems, fmt.Sprintf("%s: %s %s answers %d: %s", where, r.Method, r.URL.Path, got.status, problem))
+		c.mu.Unlock()
+	}
+}
+
+// check returns what the document does not have so. It is silent about a path that
+// is not in it: the host's own, or one under which a host has mounted a handler.
+func (c *wireCheck) check(r *http.Request, sent []byte, got response) (problems []string) {
+	found, exact := c.find(r.Method, r.URL.EscapedPath())
+	if len(found) > 0 && !exact && got.status != http.StatusMethodNotAllowed {
+		return []string{"the method is not documented"}
+	}
+	for _, o := range found {
+		pointer, documented := c.object(o.pointer + pointerTo("responses", strconv.Itoa(got.status)))
+		if documented == nil {
+			problems = append(problems, "the status is not documented")
+			continue
+		}
+		c.mu.Lock()
+		c.met[o.String()+" "+strconv.Itoa(got.status)] = true
+		c.mu.Unlock()
+		problems = append(problems, c.checkHeaders(pointer, documented, got.header)...)
+		if r.Method != http.MethodHead {
+			problems = append(problems, c.checkBody(pointer, documented, got)...)
+		}
+		if got.status/100 == 2 {
+			problems = append(problems, c.checkSent(o, sent)...)
+		}
+	}
+	return problems
+}
+
+func (c *wireCheck) checkHeaders(pointer string, documented map[string]any, header http.Header) (problems []string) {
+	headers, _ := documented["headers"].(map[string]any)
+	for name := range headers {
+		pointer, object := c.object(pointer + pointerTo("headers", name))
+		lines := header.Values(name)
+		if len(lines) == 0 && object["required"] == true {
+			problems = append(problems, "there is no "+name)
+		}
+		for _, line := range lines {
+			if err := c.validate(pointer+"/schema", line); err != nil {
+				problems = append(problems, fmt.Sprintf("%s: %v", name, err))
+			}
+		}
+	}
+	for _, name := range []string{"WWW-Authenticate", "Allow", "Retry-After", "Link", "Set-Cookie", "Location", "ETag"} {
+		if header.Get(name) != "" && headers[name] == nil {
+			problems = append(problems, name+" is not documented")
+		}
+	}
+	return problems
+}
+
+func (c *wireCheck) checkBody(pointer string, documented map[string]any, got response) []string {
+	content, _ := documented["content"].(map[string]any)
+	if content == nil {
+		if got.body != "" {
+			return []string{"there is a body, and none is documented"}
+		}
+		return nil
+	}
+	mediaType, _, err := mime.ParseMediaType(got.header.Get("Content-Type"))
+	if err != nil || content[mediaType] == nil {
+		return []string{fmt.Sprintf("Content-Type %q is not documented", got.header.Get("Content-Type"))}
+	}
+	var value any = got.body
+	if mediaType == "application/json" {
+		if value, err = jsonschema.UnmarshalJSON(strings.NewReader(got.body)); err != nil {
+			return []string{"the body is not JSON: " + err.Error()}
+		}
+	}
+	if err := c.validate(pointer+pointerTo("content", mediaType, "schema"), value); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
+}
+
+// checkSent finds a body that was accepted and that a client who goes by the document
+// would not have sent.
+func (c *wireCheck) checkSent(o operation, sent []byte) []string {
+	pointer, documented := c.object(o.pointer + "/requestBody")
+	switch {
+	case documented == nil: // and whatever was sent was not read
+		return nil
+	case len(sent) == 0 && documented["required"] == true:
+		return []string{"no body was accepted, and one is documented to be required"}
+	case len(sent) == 0:
+		return nil
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(sent))
+	if err == nil {
+		err = c.validate(pointer+pointerTo("content", "application/json", "schema"), value)
+	}
+	if err != nil {
+		return []string{"a body was accepted that is not documented: " + err.Error()}
+	}
+	return nil
+}
+
+// validate holds a value to the schema at the pointer, which is compiled once.
+func (c *wireCheck) validate(pointer string, value any) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	schema := c.schemas[pointer]
+	if schema == nil {
+		var err error
+		if schema, err = c.compiler.Compile("openapi.json#" + pointer); err != nil {
+			return err
+		}
+		c.schemas[pointer] = schema
+	}
+	return schema.Validate(value)
+}
+
+// neverMet returns the documented pairs of a call and a status that no test has met.
+func (c *wireCheck) neverMet() (pairs []string, documented int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, o := range c.calls {
+		for _, status := range o.statuses() {
+			documented++
+			if pair := o.String() + " " + status; !c.met[pair] {
+				pairs = append(pairs, pair)
+			}
+		}
+	}
+	return pairs, documented
+}
+
+// ofTheHost is a handler whose answers are not all the library's: its mux, or its
+// Config.WriteError, answers as well.
+type ofTheHost struct{ http.Handler }
+
+// documented makes a handler for a server whose answers are checked like those of
+// serve.
+func documented(t testing.TB, handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var sent bytes.Buffer
+		asked := r.Clone(r.Context())
+		r.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.TeeReader(r.Body, &sent), r.Body}
+		recorded := &recordedAnswer{ResponseWriter: w, status: http.StatusOK}
+		handler.ServeHTTP(recorded, r)
+		header := w.Header().Clone()
+		if header.Get("Content-Type") == "" && recorded.body.Len() > 0 {
+			header.Set("Content-Type", http.DetectContentType(recorded.body.Bytes()))
+		}
+		wire.answers(t.Name(), asked, sent.Bytes(), response{recorded.status, header, recorded.body.String()})
+	})
+}
+
+type recordedAnswer struct {
+	http.ResponseWriter
+	status int
+	body   bytes.Buffer
+}
+
+func (a *recordedAnswer) WriteHeader(status int) {
+	a.status = status
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *recordedAnswer) Write(b []byte) (int, error) {
+	a.body.Write(b)
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController, with which the body gets its deadline.
+func (a *recordedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// askedAt returns the line of the test that has called a helper of this package.
+func askedAt() string {
+	callers := make([]uintptr, 32)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])
+	for {
+		frame, more := frames.Next()
+		switch name := filepath.Base(frame.File); {
+		case !more:
+			return "a test"
+		case name != "fixtures_test.go" && name != "wirecheck_test.go":
+			return fmt.Sprintf("%s:%d", name, frame.Line)
+		}
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 )
 
@@ -228,7 +227,8 @@ func (cfg Config) withPublicURL() (Config, error) {
 	u, err := url.Parse(cfg.PublicURL)
 	insecure := cfg.GitHub != nil && cfg.GitHub.InsecureCookies
 	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
+	case err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" ||
+		u.Path != "" && u.Path != "/":
 		return cfg, errors.New("auth: Config.PublicURL must be an origin such as https://api.example.com, without path and query")
 	case u.Scheme != "https" && !(u.Scheme == "http" && (isLoopback(u.Hostname()) || insecure)):
 		return cfg, errors.New("auth: Config.PublicURL must be https")

@@ -1,0 +1,99 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+)
+
+// maxOverlap is how long the previous secret of a rotated key can keep working.
+const maxOverlap = 7 * 24 * time.Hour
+
+// List returns the access keys of the user, the oldest first, without their hashes, and also
+// expired ones until they are pruned. It returns none if there is no such user.
+func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessKey, error) {
+	keys, err := v.store.ListKeys(ctx, userID)
+	if err != nil {
+		return nil, fmt.Errorf("auth: listing access keys: %w", err)
+	}
+	for i := range keys {
+		keys[i] = keys[i].withoutHashes()
+	}
+	return keys, nil
+}
+
+// Rotate gives the key a new secret and returns the pair, with the same access key. The
+// previous secret keeps working until the overlap has passed, at most 7 days. Label and expiry
+// stay, and so do the sessions that the key opened: for a secret that has leaked, use Revoke or
+// RevokeLeaked.
+//
+// It returns ErrNotFound if there is no such key or it has expired, ErrRotating if a previous
+// secret still works, and an *InvalidError for an overlap that is out of range and for an
+// imported key, because a generated secret contains its key's name.
+func (v *CredentialVerifier) Rotate(ctx context.Context, accessKey string, overlap time.Duration) (KeyPair, error) {
+	pair, _, err := v.rotate(ctx, accessKey, overlap)
+	return pair, err
+}
+
+func (v *CredentialVerifier) rotate(ctx context.Context, accessKey string, overlap time.Duration) (KeyPair, AccessKey, error) {
+	if overlap < 0 || overlap > maxOverlap {
+		return KeyPair{}, AccessKey{}, invalidf("overlap_seconds", "must be from 0 to %d", int(maxOverlap.Seconds()))
+	}
+	found, _, err := v.store.FindKey(ctx, accessKey)
+	if err != nil {
+		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
+	}
+	if !v.format.isKey(accessKey) {
+		return KeyPair{}, AccessKey{}, invalidf("access_key", "was made elsewhere and cannot be rotated: make a new key instead")
+	}
+	pair := KeyPair{AccessKey: accessKey, AccessSecret: v.format.secretOf(accessKey)}
+	rotation := KeyRotation{
+		Hash: v.hasher.fast(found.UserID, accessKey, pair.AccessSecret.Reveal()),
+		At:   v.now(),
+	}
+	if overlap > 0 {
+		rotation.PreviousUntil = rotation.At.Add(overlap)
+	}
+	key, err := v.store.RotateKey(ctx, accessKey, rotation)
+	if err != nil {
+		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
+	}
+	v.events.emit(ctx, Event{Kind: EventKeyRotated, UserID: key.UserID, AccessKey: accessKey, Reason: "overlap " + overlap.String()})
+	return pair, key, nil
+}
+
+// SecretPattern returns a regular expression for access secrets of this service in any text,
+// in the syntax of [regexp], RE2 and PCRE, for secret scanners. RevokeLeaked tells which of its
+// matches are secrets.
+func (v *CredentialVerifier) SecretPattern() string {
+	return fmt.Sprintf(`\b%s[0-9A-Za-z]{%d}\b`, regexp.QuoteMeta(v.format.secretPrefix), keyIDLength+secretLength+checksumLength)
+}
+
+// RevokeLeaked revokes the key of an access secret that was found in a place where it should
+// not be, with the sessions that the key opened. It returns the key, without its hashes, so
+// that its owner can be told. The secret must be one that works, or would work if its owner
+// were not disabled. An access key alone revokes nothing, because it is public.
+//
+// It returns ErrInvalidCredentials for everything else, including secrets of imported keys.
+func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (AccessKey, error) {
+	text := secret.Reveal()
+	if !v.format.isSecret(text) {
+		return AccessKey{}, ErrInvalidCredentials
+	}
+	key, _, err := v.store.FindKey(ctx, v.format.keyOf(text))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return AccessKey{}, ErrInvalidCredentials
+	case err != nil:
+		return AccessKey{}, fmt.Errorf("auth: looking for a leaked access key: %w", err)
+	}
+	if matches, _ := v.matchKey(v.hasher.fastScheme(), key, key.ID, text); !matches || v.expired(key) {
+		return AccessKey{}, ErrInvalidCredentials
+	}
+	if err := v.revoke(ctx, key.ID, key.UserID, EventKeyLeaked); err != nil && !errors.Is(err, ErrNotFound) {
+		return AccessKey{}, err
+	}
+	return key.withoutHashes(), nil
+}

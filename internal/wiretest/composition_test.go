@@ -1,0 +1,132 @@
+package wiretest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
+)
+
+// composed are the components as a host without a Service composes them, or those of a Service.
+type composed struct {
+	tokens      *auth.TokenIssuer
+	credentials *auth.CredentialVerifier
+	github      *auth.GitHubConnector
+	login       func(context.Context, auth.KeyPair) (auth.Token, error)
+	run         func(context.Context) error
+}
+
+// compositions are the two ways to compose the same components.
+var compositions = map[string]func(t *testing.T, store auth.Store, cfg auth.Config) composed{
+	"a Service": func(t *testing.T, store auth.Store, cfg auth.Config) composed {
+		svc, err := auth.New(store, cfg)
+		require.NoError(t, err)
+		return composed{svc.Tokens(), svc.Credentials(), svc.GitHub(), svc.Login, svc.Run}
+	},
+	"by hand": func(t *testing.T, store auth.Store, cfg auth.Config) composed {
+		events := auth.NewEventLog(auth.EventLogConfig{OnEvent: cfg.OnEvent, Hooks: cfg.Hooks, Now: cfg.Now, Logger: cfg.Logger})
+		tokens, err := auth.NewTokenIssuer(store, cfg.Issuer, cfg.SigningKeys, auth.TokenConfig{Events: events, Now: cfg.Now})
+		require.NoError(t, err)
+		credentials, err := auth.NewCredentialVerifier(store, tokens, auth.CredentialConfig{Events: events, Now: cfg.Now})
+		require.NoError(t, err)
+		github := *cfg.GitHub
+		github.Events, github.Now = events, cfg.Now
+		connector, err := auth.NewGitHubConnector(store, tokens, cfg.SealingKeys, github)
+		require.NoError(t, err)
+		login := func(ctx context.Context, pair auth.KeyPair) (auth.Token, error) {
+			key, user, err := credentials.Verify(ctx, pair)
+			if err != nil {
+				return auth.Token{}, err
+			}
+			return tokens.Issue(ctx, auth.IssueParams{UserID: user.ID, Method: auth.MethodAccessKey, AccessKeyID: key.ID})
+		}
+		return composed{tokens, credentials, connector, login, events.Run}
+	},
+}
+
+// A host that composes the components by hand gets the events and the hooks of a Service, and a
+// session that one component revokes is rejected by the others at once.
+func TestComponentsComposedByHandReportAndRevokeAsInAService(t *testing.T) {
+	t.Parallel()
+	seen := map[string][]string{}
+	for name, compose := range compositions {
+		var report authtest.Record[string]
+		clock := authtest.NewClock()
+		store := memstore.New()
+		register(t, store, clock, "u1", "alice")
+		c := compose(t, store, auth.Config{
+			Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+			SealingKeys: []auth.SymmetricKey{authtest.SymmetricKey(t, "s1")},
+			GitHub: &auth.GitHubConfig{
+				ClientID: "id", ClientSecret: auth.NewSecret("secret"), CallbackURL: "https://api.example.com/callback",
+			},
+			Throttling: auth.Throttling{Off: true}, Logger: slog.New(slog.DiscardHandler), Now: clock.Now,
+			OnEvent: func(e auth.Event) {
+				report.Add(fmt.Sprint("event ", e.Kind, " of ", e.UserID, " by ", e.Method, ": ", e.Reason))
+			},
+			Hooks: auth.Hooks{
+				SignIn: func(_ context.Context, method auth.SignInMethod, err error, _ time.Duration) {
+					report.Add(fmt.Sprint("sign-in by ", method, ": ", err))
+				},
+				Verify: func(_ context.Context, err error, cached bool, _ time.Duration) {
+					report.Add(fmt.Sprint("token, cached ", cached, ": ", err))
+				},
+			},
+		})
+		ctx := t.Context()
+		pair, err := c.credentials.Issue(ctx, "u1", auth.KeyOptions{})
+		require.NoError(t, err)
+		wrong := auth.KeyPair{AccessKey: pair.AccessKey, AccessSecret: authtest.WrongSecret(pair.AccessKey)}
+		for _, bad := range []auth.KeyPair{wrong, c.credentials.GeneratePair(), {AccessKey: "x"}} {
+			_, err = c.login(ctx, bad)
+			require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)
+		}
+		revoke := []func(auth.Token) error{
+			func(token auth.Token) error { return c.tokens.Revoke(ctx, token.Session.ID) },
+			func(auth.Token) error { return c.credentials.Revoke(ctx, pair.AccessKey) },
+		}
+		for _, end := range revoke {
+			token, err := c.login(ctx, pair)
+			require.NoError(t, err, name)
+			for range 2 {
+				_, err = c.tokens.Verify(ctx, token.Bearer.Reveal())
+				require.NoError(t, err, name)
+			}
+			require.NoError(t, end(token), name)
+			_, err = c.tokens.Verify(ctx, token.Bearer.Reveal())
+			require.ErrorIs(t, err, auth.ErrTokenRejected, name)
+		}
+		_, err = c.tokens.Issue(ctx, auth.IssueParams{UserID: "nobody", Method: auth.MethodHost})
+		require.ErrorIs(t, err, auth.ErrNotFound, name)
+
+		stopped, stop := context.WithCancel(ctx)
+		stop()
+		require.ErrorIs(t, c.run(stopped), context.Canceled)
+		seen[name] = report.Take()
+	}
+	require.NotEmpty(t, seen["a Service"])
+	require.Equal(t, seen["a Service"], seen["by hand"])
+}
+
+// A leaked secret revokes its key's sessions too, and a second component over the same issuer
+// must not accept them for an interval.
+func TestALeakedKeyRevokedByHandRejectsItsTokensAtOnce(t *testing.T) {
+	t.Parallel()
+	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
+	credentials, err := auth.NewCredentialVerifier(f.store, f.issuer, auth.CredentialConfig{Now: f.clock.Now})
+	require.NoError(t, err)
+	pair, err := credentials.Issue(t.Context(), "u1", auth.KeyOptions{})
+	require.NoError(t, err)
+	token, err := f.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: pair.AccessKey})
+	require.NoError(t, err)
+	f.requireAccepted(t, token.Bearer.Reveal())
+	_, err = credentials.RevokeLeaked(t.Context(), pair.AccessSecret)
+	require.NoError(t, err)
+	f.requireRejected(t, token.Bearer.Reveal())
+}

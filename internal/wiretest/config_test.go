@@ -1,0 +1,116 @@
+package wiretest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
+)
+
+// withGitHub returns a configuration with GitHub and browser sessions.
+func withGitHub(t *testing.T, callback string) auth.Config {
+	return auth.Config{
+		Issuer:          issuer,
+		SigningKeys:     []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+		SealingKeys:     []auth.SymmetricKey{authtest.SymmetricKey(t, "s1")},
+		BrowserSessions: &auth.BrowserSessions{},
+		GitHub: &auth.GitHubConfig{
+			ClientID: "id", ClientSecret: auth.NewSecret("secret"), CallbackURL: callback + "/api/v1/auth/github/callback",
+		},
+	}
+}
+
+func TestThePublicURLIsAnOriginAndAgreesWithTheCallback(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		public, callback string
+		want             string // of the error; empty if the two agree
+	}{
+		"not set":                     {"", "https://api.example.com", ""},
+		"the callback's":              {"https://api.example.com", "https://api.example.com", ""},
+		"with a slash":                {"https://api.example.com/", "https://api.example.com", ""},
+		"in other letters":            {"https://API.Example.com", "https://api.example.com", ""},
+		"with its scheme's own port":  {"https://api.example.com:443", "https://api.example.com", ""},
+		"the callback in capitals":    {"https://api.example.com", "https://API.example.com:443", ""},
+		"with another port":           {"https://api.example.com:8443", "https://api.example.com:8443", ""},
+		"on loopback":                 {"http://127.0.0.1:8080", "http://127.0.0.1:8080", ""},
+		"another host":                {"https://www.example.com", "https://api.example.com", "same origin"},
+		"another port":                {"https://api.example.com:8443", "https://api.example.com", "same origin"},
+		"another scheme":              {"http://localhost", "https://localhost", "same origin"},
+		"plain http":                  {"http://api.example.com", "https://api.example.com", "PublicURL must be https"},
+		"a path":                      {"https://api.example.com/app", "https://api.example.com", "PublicURL must be an origin"},
+		"a query":                     {"https://api.example.com?x=1", "https://api.example.com", "PublicURL must be an origin"},
+		"a bare question mark":        {"https://api.example.com?", "https://api.example.com", "PublicURL must be an origin"},
+		"a fragment":                  {"https://api.example.com#x", "https://api.example.com", "PublicURL must be an origin"},
+		"a user":                      {"https://me@api.example.com", "https://api.example.com", "PublicURL must be an origin"},
+		"a host alone":                {"api.example.com", "https://api.example.com", "PublicURL must be an origin"},
+		"no host":                     {"https://", "https://api.example.com", "PublicURL must be an origin"},
+		"a port alone":                {"https://:443", "https://api.example.com", "PublicURL must be an origin"},
+		"another scheme than browser": {"ftp://api.example.com", "https://api.example.com", "PublicURL must be https"},
+		"not a URL":                   {"https://api.example.com:port", "https://api.example.com", "PublicURL must be an origin"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := withGitHub(t, test.callback)
+			cfg.PublicURL = test.public
+			_, err := auth.New(memstore.New(), cfg)
+			if test.want == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, test.want)
+		})
+	}
+}
+
+// A browser writes its Origin in lower case and without the scheme's own port, however the host
+// has spelled its own address.
+func TestAChangeByCookieComesFromTheOriginAsBrowsersWriteIt(t *testing.T) {
+	t.Parallel()
+	const callbackURL = "https://API.Example.com:443/api/v1/auth/github/callback"
+	g := newGitHub(t, githubOptions{
+		fake: githubtest.Config{RedirectURLs: []string{callbackURL}},
+		configure: func(_ *githubFixture, cfg *auth.Config) {
+			cfg.BrowserSessions, cfg.GitHub.CallbackURL = &auth.BrowserSessions{}, callbackURL
+		},
+	})
+	b := g.browser().stay()
+	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	query := queryOf(t, callback).Encode()
+	answer := b.get("/api/v1/auth/github/callback?" + query)
+	require.Equal(t, http.StatusSeeOther, answer.status, answer.body)
+	require.Equal(t, "https://api.example.com/", answer.header.Get("Location"))
+
+	r := httptest.NewRequest(http.MethodPost, "/auth/logout", nil)
+	r.Header.Set("Origin", "https://api.example.com")
+	for _, line := range answer.header.Values("Set-Cookie") {
+		cookie, err := http.ParseSetCookie(line)
+		require.NoError(t, err)
+		r.AddCookie(cookie)
+	}
+	require.Equal(t, http.StatusOK, serve(g.svc.Handler(), r).status)
+}
+
+func TestAConfigurationHasNoEventLogsOfItsOwn(t *testing.T) {
+	t.Parallel()
+	events := auth.NewEventLog(auth.EventLogConfig{})
+	for name, change := range map[string]func(*auth.Config){
+		"Tokens":      func(c *auth.Config) { c.Tokens.Events = events },
+		"Credentials": func(c *auth.Config) { c.Credentials.Events = events },
+		"GitHub":      func(c *auth.Config) { c.GitHub.Events = events },
+	} {
+		cfg := withGitHub(t, "https://api.example.com")
+		change(&cfg)
+		_, err := auth.New(memstore.New(), cfg)
+		require.ErrorContains(t, err, "Events must be nil in a Config", name)
+	}
+	cfg := withGitHub(t, "https://api.example.com")
+	_, err := auth.New(memstore.New(), cfg)
+	require.NoError(t, err)
+	require.Nil(t, cfg.GitHub.Events, "the host's own GitHubConfig is not written to")
+}

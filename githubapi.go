@@ -21,6 +21,18 @@ const (
 	maxGitHubPages = 50 // of 100 organisations or teams
 )
 
+// errGitHubToken means that GitHub does not accept a token any more, which is no failure of
+// GitHub's.
+var errGitHubToken = errors.New("auth: GitHub does not accept the token any more")
+
+// oauthApp is the OAuth app as it is registered at GitHub.
+type oauthApp struct {
+	clientID     string
+	clientSecret Secret
+	callbackURL  string
+	baseURL      string
+}
+
 // githubAPI makes the calls to GitHub that sign-in and connecting need. Nothing
 // that GitHub says is in its errors, which may be logged.
 type githubAPI struct {

@@ -16,19 +16,8 @@ const (
 	maxExpiresIn = 366 * 24 * 60 * 60 // seconds
 )
 
-// Errors of GitHub's that are not a failure of GitHub.
-var (
-	errGitHubCode  = errors.New("auth: GitHub does not know the authorization code")
-	errGitHubToken = errors.New("auth: GitHub does not accept the token any more")
-)
-
-// oauthApp is the OAuth app as it is registered at GitHub.
-type oauthApp struct {
-	clientID     string
-	clientSecret Secret
-	callbackURL  string
-	baseURL      string
-}
+// errGitHubCode means that GitHub does not know an authorization code.
+var errGitHubCode = errors.New("auth: GitHub does not know the authorization code")
 
 // config returns x/oauth2's view of the app, a new one each time: using a Config
 // writes to it, so it can be neither shared nor copied while it is in use.

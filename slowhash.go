@@ -7,8 +7,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/netip"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,90 +14,9 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// argonHash is an argon2id hash and what it took to make it.
-type argonHash struct {
-	memory  uint32 // KiB
-	time    uint32
-	threads uint8
-	salt    []byte
-	hash    []byte
-}
-
 // defaultArgon is the second of the equivalent choices of OWASP's Password
 // Storage Cheat Sheet.
 var defaultArgon = argonHash{memory: 19 * 1024, time: 2, threads: 1}
-
-// The cost of a hash from elsewhere is chosen by whoever made it, so it has
-// bounds: below them it protects nobody, above them verifying it would be an
-// attack on us (bcrypt at cost 31 runs for a day; argon2 panics at t=0).
-const (
-	minArgonMemory, maxArgonMemory = 8 * 1024, 64 * 1024 // KiB
-	maxArgonTime                   = 4
-	maxArgonThreads                = 4
-	minArgonSalt, maxArgonSalt     = 8, 64
-	minArgonHash, maxArgonHash     = 16, 64
-	minBcryptCost, maxBcryptCost   = 10, 13
-	maxBcryptSecret                = 72 // what is longer, bcrypt cuts off in silence
-	maxSlowSecret                  = 1024
-)
-
-func parseArgon(form, params, salt, hash string) (storedHash, error) {
-	s := storedHash{form: form}
-	fields := strings.Split(params, ",")
-	if len(fields) == 4 && form == formArgonBound && strings.HasPrefix(fields[3], "k=") {
-		s.pepper = fields[3][len("k="):]
-		if checkKeyID(s.pepper, maxSymmetricKeyID) != nil {
-			return storedHash{}, errHash
-		}
-		fields = fields[:3]
-	}
-	if len(fields) != 3 {
-		return storedHash{}, errHash
-	}
-	memory, err1 := parseParam(fields[0], "m=", minArgonMemory, maxArgonMemory)
-	time, err2 := parseParam(fields[1], "t=", 1, maxArgonTime)
-	threads, err3 := parseParam(fields[2], "p=", 1, maxArgonThreads)
-	saltBytes, err4 := decodeSized(salt, minArgonSalt, maxArgonSalt)
-	hashBytes, err5 := decodeSized(hash, minArgonHash, maxArgonHash)
-	if err := firstError(err1, err2, err3, err4, err5); err != nil {
-		return storedHash{}, err
-	}
-	s.argon = argonHash{memory: uint32(memory), time: uint32(time), threads: uint8(threads), salt: saltBytes, hash: hashBytes}
-	return s, nil
-}
-
-func parseParam(text, name string, low, high int) (int, error) {
-	digits, ok := strings.CutPrefix(text, name)
-	n, err := strconv.Atoi(digits)
-	if !ok || err != nil || strconv.Itoa(n) != digits || n < low || n > high {
-		return 0, errHash
-	}
-	return n, nil
-}
-
-func decodeSized(text string, low, high int) ([]byte, error) {
-	b, err := decodeBase64(base64.RawStdEncoding, text)
-	if err != nil || len(b) < low || len(b) > high {
-		return nil, errHash
-	}
-	return b, nil
-}
-
-func parseBcrypt(stored string) (storedHash, error) {
-	if len(stored) != 60 || !strings.Contains("aby", stored[2:3]) || stored[3] != '$' || stored[6] != '$' {
-		return storedHash{}, errHash
-	}
-	cost, err := strconv.Atoi(stored[4:6])
-	if err != nil || cost < minBcryptCost || cost > maxBcryptCost {
-		return storedHash{}, errHash
-	}
-	for _, c := range []byte(stored[7:]) {
-		if !isAlphanumeric(c) && c != '.' && c != '/' {
-			return storedHash{}, errHash
-		}
-	}
-	return storedHash{form: formBcrypt, bcrypt: stored}, nil
-}
 
 // slow returns the stored form of a chosen secret.
 func (h *hasher) slow(userID, accessKey, secret string) string {

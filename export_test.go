@@ -140,5 +140,5 @@ func (r *Revocations) Add(entries []Revocation, now time.Time) { r.known.add(ent
 func (r *Revocations) Count() int64                            { return r.known.count.Load() }
 
 func (r *Revocations) Ended(userID, sessionID string, generation int64) bool {
-	return r.known.ended(userID, sessionID, generation)
+	return r.known.isRevoked(userID, sessionID, generation)
 }

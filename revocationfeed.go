@@ -25,7 +25,7 @@ const (
 	keepFreshTime = 10 * time.Second
 )
 
-// revocationFeed keeps what an instance knows of ended sessions up to the store's
+// revocationFeed keeps what an instance knows of revoked sessions up to the store's
 // feed: read by whoever needs it, one at a time, for all who need it.
 type revocationFeed struct {
 	store        SessionStore
@@ -81,7 +81,7 @@ func (f *revocationFeed) requireLive(
 	if checked.Load() == version {
 		return nil
 	}
-	if f.known.ended(userID, sessionID, generation) {
+	if f.known.isRevoked(userID, sessionID, generation) {
 		return errRevoked
 	}
 	checked.Store(version)

@@ -48,10 +48,10 @@ type revocationShard struct {
 type userRevocations struct {
 	below int64 // sessions of a generation below this one have ended
 	until int64 // when the last of those would have expired, in Unix time
-	named []endedSession
+	named []revokedSession
 }
 
-type endedSession struct {
+type revokedSession struct {
 	id         string
 	generation int64
 	until      int64 // in Unix time
@@ -70,9 +70,9 @@ func (r *revocations) shard(userID string) *revocationShard {
 	return &r.shards[maphash.String(r.seed, userID)%revocationShards]
 }
 
-// ended reports whether the session has ended. It takes one lock of many, and as
+// isRevoked reports whether the session was revoked. It takes one lock of many, and as
 // long as there are entries that name sessions of the user.
-func (r *revocations) ended(userID, sessionID string, generation int64) bool {
+func (r *revocations) isRevoked(userID, sessionID string, generation int64) bool {
 	shard := r.shard(userID)
 	shard.RLock()
 	defer shard.RUnlock()
@@ -80,7 +80,7 @@ func (r *revocations) ended(userID, sessionID string, generation int64) bool {
 	if u == nil {
 		return false
 	}
-	return generation < u.below || slices.ContainsFunc(u.named, func(s endedSession) bool { return s.id == sessionID })
+	return generation < u.below || slices.ContainsFunc(u.named, func(s revokedSession) bool { return s.id == sessionID })
 }
 
 // add adds entries of the feed. One caller may add at a time.
@@ -114,11 +114,11 @@ func (r *revocations) addEntry(entry Revocation) {
 	until := entry.ExpiresAt.Unix()
 	if entry.SessionID != "" {
 		if entry.Generation >= u.below { // or it has ended already
-			u.named = append(u.named, endedSession{entry.SessionID, entry.Generation, until})
+			u.named = append(u.named, revokedSession{entry.SessionID, entry.Generation, until})
 		}
 	} else {
 		u.below, u.until = max(u.below, entry.Generation), max(u.until, until)
-		u.named = slices.DeleteFunc(u.named, func(s endedSession) bool { return s.generation < u.below })
+		u.named = slices.DeleteFunc(u.named, func(s revokedSession) bool { return s.generation < u.below })
 	}
 	r.count.Add(int64(u.size() - before))
 }
@@ -137,7 +137,7 @@ func (r *revocations) removeExpired(by int64) {
 		if u.until <= by {
 			u.below, u.until = 0, 0
 		}
-		u.named = slices.DeleteFunc(u.named, func(s endedSession) bool { return s.until <= by })
+		u.named = slices.DeleteFunc(u.named, func(s revokedSession) bool { return s.until <= by })
 	})
 }
 

@@ -72,10 +72,10 @@ func (s *Service) readFeed(ctx context.Context, failing bool) bool {
 	switch {
 	case ctx.Err() != nil:
 	case err != nil && !failing:
-		s.log.ErrorContext(ctx, "auth: cannot read which sessions have ended: soon no token will be accepted",
+		s.log.ErrorContext(ctx, "auth: the revocation feed cannot be read: soon no token will be accepted",
 			"accepted_for", feed.maxStaleness, "error", err)
 	case err == nil && failing:
-		s.log.InfoContext(ctx, "auth: reads again which sessions have ended")
+		s.log.InfoContext(ctx, "auth: the revocation feed can be read again")
 	}
 	return err != nil
 }

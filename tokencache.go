@@ -50,7 +50,7 @@ type verifiedToken struct {
 	// last ran out.
 	wanted atomic.Bool
 
-	// checked is the version of what is known of ended sessions at which the token's
+	// checked is the version of what is known of revoked sessions at which the token's
 	// was none of them; 0 for never.
 	checked atomic.Uint64
 }

@@ -162,7 +162,7 @@ func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 }
 
 // UpdateUser changes the user, who may be disabled, enabled, promoted or demoted,
-// and returns the record as it is then. Disabling ends all sessions of the user, here
+// and returns the record as it is then. Disabling revokes all sessions of the user, here
 // from now on. It returns ErrNotFound if there is no such user, and ErrLastSuperUser
 // if no active super user would be left.
 func (s *Service) UpdateUser(ctx context.Context, userID string, change UserChange) (User, error) {

@@ -3,7 +3,7 @@
 //
 // All peers are set up to check what ours checks of a token: the signature, that
 // the algorithm is the key's, iss, aud, exp and nbf. A test holds them to it. None
-// of them but ours sees that a session has ended.
+// of them but ours sees that a session was revoked.
 package benchmarks
 
 import (

@@ -141,7 +141,7 @@ func (s *accounts) RevokeKey(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	s.endSessions(key.record.UserID, slices.Collect(maps.Keys(key.sessions))...)
+	s.revokeSessions(key.record.UserID, slices.Collect(maps.Keys(key.sessions))...)
 	s.removeKey(key)
 	return nil
 }
@@ -199,7 +199,7 @@ func (s *accounts) addKey(owner *user, record auth.AccessKey) {
 	s.owns(owner)
 }
 
-// removeKey removes the key and ends the sessions it opened. The caller holds
+// removeKey removes the key and revokes the sessions it opened. The caller holds
 // the lock.
 func (s *accounts) removeKey(key *accessKey) {
 	for old := range key.sessions {

@@ -81,9 +81,9 @@ func (f *feed) add(e auth.Revocation) {
 	}
 }
 
-// endSessions ends these sessions of one user, each by its name. The caller holds
+// revokeSessions revokes these sessions of one user, each by its name. The caller holds
 // the lock.
-func (s *accounts) endSessions(userID string, ended ...*session) {
+func (s *accounts) revokeSessions(userID string, ended ...*session) {
 	for _, old := range ended {
 		s.removeSession(old)
 		s.feed.add(auth.Revocation{
@@ -95,9 +95,9 @@ func (s *accounts) endSessions(userID string, ended ...*session) {
 	}
 }
 
-// noteEndOf adds the entry for the end of all of the user's sessions, if there are
+// addEntryForAllOf adds the entry for the end of all of the user's sessions, if there are
 // any, which the caller is about to remove. The caller holds the lock.
-func (s *accounts) noteEndOf(u *user) {
+func (s *accounts) addEntryForAllOf(u *user) {
 	if len(u.sessions) == 0 {
 		return
 	}
@@ -109,7 +109,7 @@ func (s *accounts) noteEndOf(u *user) {
 }
 
 // fold makes one entry of all but the newest that name sessions of the user, and
-// ends the sessions that are as old as those. The caller holds the lock.
+// revokes the sessions that are as old as those. The caller holds the lock.
 func (s *accounts) fold(userID string) {
 	var named []*auth.Revocation
 	for i := range s.feed.entries {

@@ -107,7 +107,7 @@ func (s *accounts) RevokeSession(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	s.endSessions(found.record.UserID, found)
+	s.revokeSessions(found.record.UserID, found)
 	return nil
 }
 
@@ -123,7 +123,7 @@ func (s *accounts) RevokeUserSessions(ctx context.Context, userID string, now ti
 		return 0, err
 	}
 	live := len(u.liveSessions(now))
-	s.endUser(u)
+	s.revokeAllOf(u)
 	return live, nil
 }
 
@@ -196,7 +196,7 @@ func (s *accounts) makeRoom(added *session, limit int) {
 		return
 	}
 	if live := added.owner.liveSessions(added.record.CreatedAt); len(live) >= limit {
-		s.endSessions(added.record.UserID, live[limit-1:]...)
+		s.revokeSessions(added.record.UserID, live[limit-1:]...)
 	}
 }
 
@@ -228,10 +228,10 @@ func (s *accounts) removeSession(old *session) {
 	s.lost(old.owner)
 }
 
-// endUser ends all of the user's sessions, in one entry of the feed. The caller holds
+// revokeAllOf revokes all of the user's sessions, in one entry of the feed. The caller holds
 // the lock.
-func (s *accounts) endUser(u *user) {
-	s.noteEndOf(u)
+func (s *accounts) revokeAllOf(u *user) {
+	s.addEntryForAllOf(u)
 	for len(u.sessions) > 0 {
 		s.removeSession(u.sessions[len(u.sessions)-1]) // from the end, where nothing has to move
 	}

@@ -267,7 +267,7 @@ func (s *accounts) removeUser(old *user) {
 // removeWaysIn removes all keys, sessions and links of the user, and returns the
 // tokens of the links. The caller holds the lock.
 func (s *accounts) removeWaysIn(u *user) (tokens []auth.GitHubToken) {
-	s.endUser(u)
+	s.revokeAllOf(u)
 	for old := range u.keys {
 		s.removeKey(old)
 	}
@@ -340,7 +340,7 @@ func (s *accounts) setUser(u *user, record auth.User) {
 	}
 	u.record = record
 	if !record.IsActive {
-		s.endUser(u)
+		s.revokeAllOf(u)
 	}
 }
 

@@ -1,6 +1,6 @@
 // Package otelauth measures a service with OpenTelemetry: how long sign-ins, tokens,
 // the store and GitHub take and what comes of them, how old what an instance knows of
-// ended sessions is, and a span around each call of the store and of GitHub.
+// revoked sessions is, and a span around each call of the store and of GitHub.
 //
 //	telemetry, err := otelauth.New(otelauth.Options{})
 //	…
@@ -127,11 +127,11 @@ func outcomeOf(err error) string {
 	return failed
 }
 
-// ObserveFeed measures how old what the service knows of ended sessions is, until the
+// ObserveFeed measures how old what the service knows of revoked sessions is, until the
 // registration is taken back. It is -1 where nothing has been read yet.
 func (t *Telemetry) ObserveFeed(svc *auth.Service) (metric.Registration, error) {
 	age, err1 := t.meter.Float64ObservableGauge("auth.feed.age", metric.WithUnit("s"),
-		metric.WithDescription("How old what this instance knows of ended sessions is; -1 for nothing yet."))
+		metric.WithDescription("How old what this instance knows of revoked sessions is; -1 for nothing yet."))
 	accepts, err2 := t.meter.Int64ObservableGauge("auth.feed.accepts",
 		metric.WithDescription("1 while that is good enough to accept tokens, else 0."))
 	if err := errors.Join(err1, err2); err != nil {

@@ -141,7 +141,7 @@ SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.gen
 )
 
 // fold makes one entry of all but the newest that name sessions of the user, where
-// there are too many, and ends the sessions that are as old as those.
+// there are too many, and revokes the sessions that are as old as those.
 //
 // The user is held: a session that is being created meanwhile might be as old. It
 // leaves out sessions that others hold, who are removing them: they may be waiting
@@ -184,13 +184,13 @@ func endOlderSessions(ctx context.Context, t tx, folded auth.Revocation) error {
 
 const lockUserSessions = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? FOR UPDATE`
 
-// endSessionsOf removes all sessions of the user, who is held, and adds the one
+// revokeSessionsOf removes all sessions of the user, who is held, and adds the one
 // entry for them, if there are any. It returns them as they were. It comes last in
 // its transaction: see [revoke].
 //
 // Without users nothing keeps a session from being created meanwhile. It stays, and
 // is dead by the entry.
-func endSessionsOf(ctx context.Context, t tx, userID string) ([]auth.Session, error) {
+func revokeSessionsOf(ctx context.Context, t tx, userID string) ([]auth.Session, error) {
 	sessions, err := collect(ctx, t.querier, sessionFields, lockUserSessions, userID)
 	if err != nil || len(sessions) == 0 {
 		return nil, err

@@ -147,7 +147,7 @@ func (s *core) RevokeSession(ctx context.Context, id string) error {
 	if !storable(id, auth.MaxIDLength) {
 		return auth.ErrNotFound
 	}
-	return s.write(ctx, "end session", func(ctx context.Context, t tx) error {
+	return s.write(ctx, "revoke session", func(ctx context.Context, t tx) error {
 		var session auth.Session
 		if err := scan(t.row(ctx, selectSession, id), sessionFields(&session)...); err != nil {
 			return err
@@ -169,11 +169,11 @@ func (s *core) RevokeSession(ctx context.Context, id string) error {
 // keeps a concurrent call from creating a session. Such a session is removed and counted, or
 // stays.
 func (s *core) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
-	return writeFor(ctx, s, "end sessions", func(ctx context.Context, t tx) (int, error) {
+	return writeFor(ctx, s, "revoke sessions", func(ctx context.Context, t tx) (int, error) {
 		if _, err := holdUser(ctx, t, userID); err != nil {
 			return 0, err
 		}
-		ended, err := endSessionsOf(ctx, t, userID)
+		ended, err := revokeSessionsOf(ctx, t, userID)
 		live := slices.DeleteFunc(ended, func(s auth.Session) bool { return !s.ExpiresAt.After(now) })
 		return len(live), err
 	})

@@ -33,7 +33,7 @@
 //
 // The encoding of the database must be UTF8. Transactions are READ COMMITTED with
 // row locks, whatever the default is. With synchronous_commit=off, commits of the
-// last moment may be forgotten when the server fails: a session that was ended, or
+// last moment may be forgotten when the server fails: a session that was revoked, or
 // a key that was revoked, is good again then. Nothing is kept in a connection from
 // one transaction to the next; whether a pooler that hands out connections by
 // transaction will do is a question of how the driver prepares statements.

@@ -69,7 +69,7 @@ func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChang
 		if err != nil || user.IsActive {
 			return user, err
 		}
-		_, err = endSessionsOf(ctx, t, id)
+		_, err = revokeSessionsOf(ctx, t, id)
 		return user, err
 	})
 }
@@ -91,7 +91,7 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 			func() error { return t.change(ctx, clearAdmitted, id) },
 			func() error { return replaceKeys(ctx, t, key) },
 			func() (err error) { tokens, err = forgetGitHubOf(ctx, t, id); return err },
-			func() error { _, err := endSessionsOf(ctx, t, id); return err },
+			func() error { _, err := revokeSessionsOf(ctx, t, id); return err },
 		)
 	})
 	if err != nil {
@@ -114,7 +114,7 @@ func (s *Store) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, 
 			func() error { return t.remove(ctx, deleteUser, id) },
 			func() error { return t.change(ctx, deleteUserKeys, id) },
 			func() (err error) { tokens, err = forgetGitHubOf(ctx, t, id); return err },
-			func() error { _, err := endSessionsOf(ctx, t, id); return err },
+			func() error { _, err := revokeSessionsOf(ctx, t, id); return err },
 		)
 	})
 }

@@ -14,7 +14,7 @@ var githubConnectPromises = []promise[auth.AccountStore]{
 	{"connecting again renews the link and the token", connectedAgain},
 	{"any session connects, to its last microsecond", anySessionConnects},
 	{"a connection that is refused changes nothing", refusedConnect},
-	{"a session that was ended connects nothing", endedSessionConnects},
+	{"a session that was revoked connects nothing", endedSessionConnects},
 }
 
 var githubConnectPromisesOfUsers = []promise[auth.Store]{

@@ -220,7 +220,7 @@ func requireSession(t *testing.T, store auth.AccountStore, want auth.Session) {
 
 // requireSameSession compares all but the Generation where the session that is
 // wanted has not been to the store: it is the store's to set, and other tests may
-// end sessions in the same one.
+// revoke sessions in the same one.
 func requireSameSession(t *testing.T, want, got auth.Session) {
 	t.Helper()
 	if want.Generation == 0 {

@@ -12,7 +12,7 @@ import (
 )
 
 var feedPromises = []promise[auth.AccountStore]{
-	{"an ended session is named in the feed", endedSessionNamed},
+	{"a revoked session is named in the feed", endedSessionNamed},
 	{"the sessions of a revoked key are named, and no others", revokedKeyNamesSessions},
 	{"all sessions of a user end in one entry", endAllIsOneEntry},
 	{"a session from after the end of all is not of it", laterSessionOutlivesEndAll},
@@ -24,7 +24,7 @@ var feedPromises = []promise[auth.AccountStore]{
 }
 
 var feedPromisesOfUsers = []promise[auth.Store]{
-	{"disabling, resetting and deleting a user end the sessions in one entry", userEndsAreOneEntry},
+	{"disabling, resetting and deleting a user revoke the sessions in one entry", userEndsAreOneEntry},
 	{"what changes a user and ends no session adds nothing", userChangesAddNothing},
 }
 
@@ -49,7 +49,7 @@ func entriesOf(t *testing.T, store auth.AccountStore, user auth.User) []auth.Rev
 	return slices.DeleteFunc(readFeed(t, store), func(e auth.Revocation) bool { return e.UserID != user.ID })
 }
 
-// isDead reports whether the session has ended by what the feed says.
+// isDead reports whether the session was revoked by what the feed says.
 func isDead(feed []auth.Revocation, s auth.Session) bool {
 	return slices.ContainsFunc(feed, func(e auth.Revocation) bool {
 		return e.UserID == s.UserID && (e.SessionID == s.ID || e.SessionID == "" && s.Generation < e.Generation)

@@ -17,7 +17,7 @@ var sessionPromises = []promise[auth.AccountStore]{
 	{"two sessions are created in one microsecond", sessionsAtOneMoment},
 	{"who may not open a session does not", sessionRefused},
 	{"a key works to the last microsecond", keyWorksToTheLast},
-	{"an ended session is gone, and ends once", sessionEnded},
+	{"a revoked session is gone, and ends once", sessionEnded},
 	{"ending a session spares the others", endingSparesOthers},
 	{"an unknown session cannot be ended", endUnknownSession},
 }

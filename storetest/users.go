@@ -20,7 +20,7 @@ var userPromises = []promise[auth.Store]{
 	{"a user disabled twice is disabled", disabledTwice},
 	{"reviving a user brings back no session", revivingBringsBackNoSession},
 	{"a user who is revived has the same keys", revivingKeepsKeys},
-	{"only disabling ends sessions", otherChangesKeepSessions},
+	{"only disabling revokes sessions", otherChangesKeepSessions},
 }
 
 // storePromises are about the store itself.

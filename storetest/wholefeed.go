@@ -124,7 +124,7 @@ func noLateEntries(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// endEach ends the session of each, in one way or another.
+// endEach revokes the session of each, in one way or another.
 func endEach(ctx context.Context, store auth.AccountStore, accounts []account) (err error) {
 	for i, a := range accounts {
 		switch i % 3 {
@@ -271,7 +271,7 @@ func noneCreatedDead(t *testing.T, store auth.Store) {
 	}
 }
 
-// endAllOrCreateAlive ends all sessions of the account, or creates one and returns
+// endAllOrCreateAlive revokes all sessions of the account, or creates one and returns
 // an error if the feed says that it has ended while it has not.
 func endAllOrCreateAlive(ctx context.Context, store auth.AccountStore, a account, end bool) error {
 	if end {

@@ -48,7 +48,7 @@ const textAlone = math.MaxInt // below the others in the legend
 
 var measured = regexp.MustCompile(`^BenchmarkGrowth/live=(\d+)/(?:revoked=(\d+)|text)(?:-\d+)?\s+\d+\s+([\d.]+) ns/op`)
 
-// read returns the lines in the order of how many sessions have ended.
+// read returns the lines in the order of how many sessions were revoked.
 func read(in io.Reader) ([]line, error) {
 	rounds := map[int]map[int][]float64{} // by sessions that have ended, by live tokens
 	scanner := bufio.NewScanner(in)

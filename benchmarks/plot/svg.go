@@ -105,7 +105,7 @@ func label(l line) string {
 	if l.revoked == textAlone {
 		return "of which: fetching the text that is asked for"
 	}
-	return grouped(l.revoked) + " sessions have ended"
+	return grouped(l.revoked) + " sessions were revoked"
 }
 
 // summary is for those who do not see the picture.

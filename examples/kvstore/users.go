@@ -224,7 +224,7 @@ func userUnless(err error, user auth.User) (auth.User, error) {
 	return user, nil
 }
 
-// set changes the user's flags, and ends the sessions of one who is disabled.
+// set changes the user's flags, and revokes the sessions of one who is disabled.
 func (t tx) set(a *account, change auth.UserChange) error {
 	last := t.isLastAdministrator(a.User)
 	a.User = change.Apply(a.User)

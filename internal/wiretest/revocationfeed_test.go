@@ -480,8 +480,8 @@ func TestRunReadsTheFeedAheadOfNeed(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		cancel()
 		require.ErrorIs(t, <-running, context.Canceled)
-		require.Contains(t, in.log.String(), "cannot read which sessions have ended")
-		require.Contains(t, in.log.String(), "reads again which sessions have ended")
+		require.Contains(t, in.log.String(), "the revocation feed cannot be read")
+		require.Contains(t, in.log.String(), "the revocation feed can be read again")
 	})
 }
 

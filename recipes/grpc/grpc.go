@@ -29,7 +29,7 @@ func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
 }
 
 // Stream is Unary for streams. A stream is identified when it is opened, and goes on
-// when its token has expired or its session has ended: a handler that must not looks
+// when its token has expired or its session was revoked: a handler that must not looks
 // at ExpiresAt of the caller, or ends the stream from time to time.
 func Stream(svc *auth.Service) grpc.StreamServerInterceptor {
 	return func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// BrowserSessions lets browsers sign in by cookie. The callback of GitHub's
-// sign-in then sets one and sends the browser to a page of the host's, with
-// error= in the query where it failed; the middleware accepts it where a request
-// has no Authorization header; and signing out removes it.
+// BrowserSessions lets browsers sign in by cookie. The callback of a GitHub sign-in then sets a
+// cookie and sends the browser to a page of the host's, with error= in the query if the sign-in
+// failed. The middleware accepts the cookie if a request has no Authorization header, and signing
+// out removes it.
 type BrowserSessions struct {
-	// LandingPath is the path of the host's page to which the browser is sent, "/"
-	// unless set.
+	// LandingPath is the path of the host's page to which the browser is sent. The default
+	// is "/".
 	LandingPath string
 }
 

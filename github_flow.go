@@ -244,14 +244,14 @@ func (g *GitHubConnector) askHost(ctx context.Context, profile GitHubProfile) (a
 	return g.cfg.Admit(ctx, profile)
 }
 
-// StillAdmitted asks GitHub whether a user whom GitHub sign-in made may still come
-// in, if that has not been asked for GitHubConfig.MembershipMaxAge. It returns
-// nil for everybody else, and ErrGitHubNotAllowed for who may not, or cannot be
-// asked about without signing in with GitHub again; any other error means that
-// GitHub or the store could not answer within GitHubConfig.Timeout.
+// StillAdmitted asks GitHub whether a user whom a GitHub sign-in made is still allowed, if GitHub was
+// last asked longer than GitHubConfig.MembershipMaxAge ago. It returns nil for every other user,
+// and ErrGitHubNotAllowed for a user who is no longer allowed, or about whom GitHub cannot be asked
+// until the user signs in with GitHub again. Any other error means that GitHub or the store could
+// not answer within GitHubConfig.Timeout.
 //
-// [Service.Login] calls it. A host that signs users in by other means does so
-// itself, with the user as the store has it.
+// [Service.Login] calls it. A host that signs users in by other means calls it with the user as
+// the store has it.
 func (g *GitHubConnector) StillAdmitted(ctx context.Context, user User) error {
 	longest := g.cfg.MembershipMaxAge
 	if longest == 0 || user.AdmittedAt.IsZero() || g.cfg.Now().Before(user.AdmittedAt.Add(longest)) {

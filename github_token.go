@@ -63,9 +63,8 @@ func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHub
 	return link, *token, nil
 }
 
-// Disconnect removes the user's token, here first and always, and then revokes it
-// at GitHub as far as GitHub answers. The user can still sign in with GitHub. It
-// returns ErrNotFound if there is no token.
+// Disconnect removes the user's token from the store, and then revokes it at GitHub if GitHub
+// answers. The user can still sign in with GitHub. It returns ErrNotFound if there is no token.
 func (g *GitHubConnector) Disconnect(ctx context.Context, userID string) error {
 	token, err := g.store.DeleteGitHubToken(ctx, userID, g.cfg.Host, "")
 	if err != nil {
@@ -76,9 +75,8 @@ func (g *GitHubConnector) Disconnect(ctx context.Context, userID string) error {
 	return nil
 }
 
-// Unlink is Disconnect, and the GitHub account does not sign in as the user any
-// more. It returns ErrLastWayIn where the user could not sign in at all then, and
-// ErrNotFound if no account is linked.
+// Unlink is Disconnect, and the GitHub account no longer signs in as the user. It returns
+// ErrLastWayIn if the user could not sign in at all then, and ErrNotFound if no account is linked.
 func (g *GitHubConnector) Unlink(ctx context.Context, userID string) error {
 	link, token, err := g.store.UnlinkGitHub(ctx, userID, g.cfg.Host, g.cfg.Now())
 	if err != nil {
@@ -214,10 +212,9 @@ func (g *GitHubConnector) dropDeadToken(ctx context.Context, userID, version str
 	return fmt.Errorf("auth: GitHub has revoked the token: %w", ErrNotFound)
 }
 
-// TokenSource returns the user's GitHub token, each time as it is then, refreshed
-// where that is needed. Token returns ErrNotFound if there is none. Whoever has a
-// token has the user's power over GitHub: [GitHubConnector.Client] does not give
-// it away.
+// TokenSource returns the source of the user's GitHub token, refreshed when needed. Its Token method
+// returns ErrNotFound if there is no token. A program that has the token has the user's power over
+// GitHub: prefer [GitHubConnector.Client], which does not give it away.
 func (g *GitHubConnector) TokenSource(ctx context.Context, userID string) oauth2.TokenSource {
 	return githubTokenSource{ctx, g, userID}
 }
@@ -236,12 +233,12 @@ func (s githubTokenSource) Token() (*oauth2.Token, error) {
 	return &oauth2.Token{AccessToken: grant.AccessToken, TokenType: "Bearer", Expiry: grant.ExpiresAt}, nil
 }
 
-// Client returns an HTTP client that makes the host's own calls to GitHub's REST
-// API as the user, with the token as it is at each call. It returns ErrNotFound
-// if there is no token now; a call returns it later.
+// Client returns an HTTP client that makes the host's own calls to GitHub's REST API as the user,
+// with the token as it is at each call. It returns ErrNotFound if there is no token now. If the
+// token is removed later, a call returns ErrNotFound.
 //
-// The token goes to the API's origin and nowhere else, on every hop of a
-// redirect. The client has no timeout: the context of each request bounds it.
+// The token is sent to the API's origin and nowhere else, on every hop of a redirect. The client
+// has no timeout: the context of each request bounds it.
 func (g *GitHubConnector) Client(ctx context.Context, userID string) (*http.Client, error) {
 	if _, _, err := g.connection(ctx, userID); err != nil {
 		return nil, err

@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// RouteGroup is a part of the documented calls that a host may leave out.
+// RouteGroup is a group of documented calls, which a host can leave out.
 type RouteGroup string
 
-// The groups.
+// The groups of documented calls.
 const (
 	GroupSignIn         RouteGroup = "sign-in"
 	GroupGitHub         RouteGroup = "github"
@@ -37,11 +37,10 @@ func newRoute(method, path string, group RouteGroup, handler http.Handler) Route
 	return Route{Method: method, Path: path, Pattern: pattern, Group: group, Handler: handler}
 }
 
-// Routes returns the calls of the given groups, or of all if none is given, for
-// routers other than [http.ServeMux]. Paths have parameters, such as {id}, which
-// handlers read with [http.Request.PathValue]: a router that does not set them needs
-// a line that calls [http.Request.SetPathValue]. With a [UserSource] there are none that make
-// or change users.
+// Routes returns the calls of the given groups, or of all groups if none is given, for routers other
+// than [http.ServeMux]. Paths have parameters, such as {id}, which handlers read with
+// [http.Request.PathValue]: a router that does not set them needs a line that calls
+// [http.Request.SetPathValue]. With a [UserSource], the calls that make or change users are absent.
 func (s *Service) Routes(groups ...RouteGroup) []Route {
 	login, register := s.LoginHandler(), s.RegisterUserHandler()
 	user, logout := s.CurrentUserHandler(), s.LogoutHandler()
@@ -83,19 +82,18 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 	})
 }
 
-// Mount registers the calls of the given groups, or of all if none is given, on
-// the mux: one pattern each, with its method. Like [http.ServeMux.Handle], it
-// panics if the host has registered one of them already.
+// Mount registers the calls of the given groups, or of all groups if none is given, on the mux: one
+// pattern each, with its method. Like [http.ServeMux.Handle], it panics if the host has registered
+// one of them already.
 func (s *Service) Mount(mux *http.ServeMux, groups ...RouteGroup) {
 	for _, route := range s.Routes(groups...) {
 		mux.Handle(route.Pattern, route.Handler)
 	}
 }
 
-// Handler returns the calls of the given groups, or of all if none is given, as
-// one handler, which answers everything else with 404 or 405 in the form of the
-// other errors. It redirects nothing: a path that is not in its shortest form is
-// none of its own.
+// Handler returns the calls of the given groups, or of all groups if none is given, as one handler,
+// which answers everything else with 404 or 405 in the form of the other errors. It redirects
+// nothing: a path that is not in its shortest form is 404.
 func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{} // by path
@@ -133,11 +131,10 @@ func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 //go:embed openapi.json
 var openAPI []byte
 
-// OpenAPI returns a description of the documented calls in OpenAPI 3.1, as JSON: what
-// each takes, and every answer that it gives. It describes all groups, with the paths
-// that [Service.Routes] has and the groups as tags, whatever the host has left out or
-// mounts elsewhere; the server is "/". The bytes are the caller's own.
+// OpenAPI returns a description of the documented calls in OpenAPI 3.1, as JSON: what each takes,
+// and every answer that it gives. It describes all groups, with the paths of [Service.Routes] and
+// the groups as tags, whatever the host has left out or mounts elsewhere; the server is "/". The
+// bytes are the caller's own.
 //
-// A host serves it where it likes, to whom it likes, as application/json; the library
-// has no call of its own for it.
+// A host serves it where it likes, as application/json; this package has no call for it.
 func OpenAPI() []byte { return bytes.Clone(openAPI) }

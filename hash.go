@@ -22,7 +22,7 @@ type pepper struct {
 	key []byte
 }
 
-// NoPepper stands, in [CredentialConfig.Peppers], for hashes without a pepper.
+// NoPepper stands for hashes without a pepper in [CredentialConfig.Peppers].
 func NoPepper() SymmetricKey {
 	return SymmetricKey{get: func() []byte { return nil }}
 }

@@ -16,22 +16,22 @@ import (
 	"github.com/sallyport-go/auth/internal/strictjson"
 )
 
-// ImportedKey is an access key that was made elsewhere. It has one of Hash,
-// GeneratedSHA256 and Secret.
+// ImportedKey is an access key that was made elsewhere. Exactly one of Hash, GeneratedSHA256 and
+// Secret must be set.
 type ImportedKey struct {
 	UserID    string
-	AccessKey string // any text of at most [MaxAccessKeyLength] bytes that could not be a generated one
+	AccessKey string // text of at most [MaxAccessKeyLength] bytes that does not begin like a generated key
 
-	// Hash is a bcrypt hash ($2a$, $2b$ or $2y$, cost 10 to 13) or an argon2id
-	// hash in the PHC format (version 19, 8 to 64 MiB, t and p 1 to 4).
+	// Hash is a bcrypt hash ($2a$, $2b$ or $2y$, cost 10 to 13) or an argon2id hash in the PHC
+	// format (version 19, 8 to 64 MiB, t and p 1 to 4).
 	Hash string
 
-	// GeneratedSHA256 is the SHA-256 of a secret, in hexadecimal. Whoever sets it
-	// vouches that the secret was generated, with 112 random bits or more: what
-	// somebody has chosen is found from such a hash by trying (NIST SP 800-63B).
+	// GeneratedSHA256 is the SHA-256 of a secret, in hexadecimal. Setting it vouches that the
+	// secret was generated with 112 random bits or more: a secret that somebody has chosen is
+	// found from such a hash by trying (NIST SP 800-63B).
 	GeneratedSHA256 string
 
-	// Secret is 8 to 1024 bytes that somebody chose, or that came in clear. It
+	// Secret is a secret that somebody chose, or that is known in clear: 8 to 1024 bytes. It
 	// is stored as an argon2id hash.
 	Secret Secret
 
@@ -39,14 +39,13 @@ type ImportedKey struct {
 	KeyOptions
 }
 
-// minChosenSecret is what NIST SP 800-63B asks of a secret that people choose.
+// minChosenSecret is the shortest secret that people may choose (NIST SP 800-63B).
 const minChosenSecret = 8
 
-// Import adds a key that was made elsewhere; for users with their keys there is
-// [Service.ImportUsers]. It overwrites nothing: a name that is taken is ErrExists. It
-// returns ErrNotFound if there is no such user, and an InvalidError for what Verify
-// would not accept later: without AllowImported everything, and a hash where
-// [NoPepper] is not in the ring.
+// Import adds a key that was made elsewhere; [Service.ImportUsers] adds users with their keys. It
+// overwrites nothing: a name that is taken is ErrExists. It returns ErrNotFound if there is no such
+// user, and an *InvalidError for a key that Verify would not accept later: every key without
+// AllowImported, and a hash unless [NoPepper] is in the ring.
 func (v *CredentialVerifier) Import(ctx context.Context, imported ImportedKey) error {
 	key, err := v.importedKey(ctx, imported)
 	if err != nil {

@@ -12,16 +12,15 @@ import (
 
 // ImportOptions says how [Service.ImportUsers] works. The zero value is a good choice.
 type ImportOptions struct {
-	// VouchForSHA256 takes lines with a bare SHA-256 of a secret. Setting it vouches that
-	// all of these secrets were generated, as ImportedKey.GeneratedSHA256 does.
+	// VouchForSHA256 accepts lines with a bare SHA-256 of a secret. Setting it vouches that all
+	// of these secrets were generated, as ImportedKey.GeneratedSHA256 does.
 	VouchForSHA256 bool
 
 	// BatchSize is how many users with a key each are read before they are added, in one
-	// transaction of the store: 1 to 100,000, and 20,000 unless set. Where users have more
-	// keys, they are fewer: a batch ends with twice as many users and keys. SQLite has one
-	// writer at a time, and sign-ins wait for it: a second, with 20,000. The whole
-	// transaction must take less than what the store is given, such as sqlstore's
-	// Config.Timeout.
+	// transaction of the store: 1 to 100,000. Zero means 20,000. If users have more keys, a
+	// batch has fewer users: it ends with twice BatchSize users and keys. SQLite has one writer
+	// at a time, so sign-ins wait for a batch: a second with 20,000. The transaction must take
+	// less than the store's own limit, such as sqlstore's Config.Timeout.
 	BatchSize int
 
 	// OnRejected is called with the number of each line whose user is not added, in order; the
@@ -39,33 +38,32 @@ const (
 	maxImportLine      = 128 << 10 // MaxKeys keys, of the longest, are some 70,000
 )
 
-// ImportProgress is how far an import is.
+// ImportProgress says how far an import has come.
 type ImportProgress struct {
 	Lines int   // lines read, empty ones included
-	Bytes int64 // bytes read, for a comparison with the size of a file
+	Bytes int64 // bytes read, to compare with the size of a file
 
 	Added    int // users who were added
-	Present  int // lines whose users were there already, perhaps by a line before, with all its keys
-	Rejected int
+	Present  int // lines whose users were there already with all keys, perhaps from an earlier line
+	Rejected int // lines whose users were not added
 }
 
-// ImportUsers adds users with the access keys that they have elsewhere, from a stream of
-// JSON lines; docs/import.md says what is in one. It needs AllowImported in the
-// CredentialConfig, and a store that keeps users: with a [UserSource], keys come by
-// [CredentialVerifier.Import]. Of each user, everything is added or nothing. It makes no super
-// users and changes nobody who is there: a line that wants a name, an address or a key
-// that is taken is refused, and so is one that cannot be read. The others are added.
+// ImportUsers adds users with the access keys that they have elsewhere, from a stream of JSON
+// lines; docs/import.md describes a line. It needs AllowImported in the CredentialConfig, and a
+// store that keeps users; with a [UserSource], use [CredentialVerifier.Import]. Each user is added
+// with all keys or not at all. An import makes no super users and changes no existing user: a line
+// that wants a name, an address or a key that is taken is rejected, and so is a line that cannot be
+// read. The other lines are added.
 //
-// To go on after an interruption, of whatever kind, call it again with the same lines,
-// from the first: whoever has the username and all the keys of a line, and its user_id if
-// it has one, is counted as Present. Nothing else of the line is compared, and nothing of
-// it applied: an address or a hash that has been changed in the lines since stays as it
-// was added. The same call is for lines that were refused and have been mended. Several
-// imports at once, of whatever lines, add each user once.
+// To continue after an interruption, call it again with the same lines from the first. A line
+// whose username and keys all belong to one user, with the line's user_id if it has one, counts as
+// Present. Nothing else of that line is compared or applied: an address or a hash that has changed
+// in the lines since stays as it was added. Call it again as well for rejected lines that have been
+// corrected. Concurrent imports, of any lines, add each user once.
 //
-// It returns how far it came, and an error if that is not to the end: when ctx is done,
-// or the stream or the store fails. The batch at work may have been added then or not.
-// Between two reads of the stream it looks at ctx; a read it waits for, whatever ctx says.
+// It returns how far it came, and an error if that is not to the end: when ctx is done, or the
+// stream or the store fails. The last batch may or may not have been added then. It checks ctx
+// between two reads of the stream, and cannot interrupt a read.
 func (s *Service) ImportUsers(ctx context.Context, lines io.Reader, options ImportOptions) (ImportProgress, error) {
 	switch {
 	case s.users == nil:

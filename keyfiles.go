@@ -16,15 +16,15 @@ import (
 
 const maxKeyFile = 1 << 20 // bytes
 
-// ParseSigningKeys returns the keys in data, in their order, which is one of
+// ParseSigningKeys returns the keys in data, in order. Data is one of
 //
-//   - PEM blocks, PRIVATE KEY (PKCS #8) or EC PRIVATE KEY (SEC 1), of P-256 for
-//     ES256 and of Ed25519 for EdDSA. Their ids are derived from the keys.
-//   - A private JWK, or a set of them (RFC 7517), of P-256, of Ed25519, or
-//     symmetric for HS256. A key without a kid has an id derived from it.
+//   - PEM blocks, PRIVATE KEY (PKCS #8) or EC PRIVATE KEY (SEC 1), of P-256 for ES256 and of
+//     Ed25519 for EdDSA. Their IDs are derived from the keys.
+//   - A private JWK, or a set of them (RFC 7517), of P-256, of Ed25519, or symmetric for HS256. A
+//     key without a kid gets an ID derived from it.
 //
-// Everything else is an error that says what is wrong, also beside good keys.
-// There is nothing of the keys in it. The keys are copied.
+// Everything else is an error that says what is wrong, also beside good keys. The error contains
+// nothing of the keys. The keys are copied, so the caller can clear data.
 func ParseSigningKeys(data []byte) (keys []SigningKey, err error) {
 	text := bytes.TrimSpace(data)
 	switch {

@@ -7,17 +7,16 @@ import (
 	"strings"
 )
 
-// KeyPair is an access key and its secret: what a client sends to sign in.
+// KeyPair is an access key and its secret, which a client sends to sign in.
 //
 // A pair made by this package looks like
 //
 //	ak_live_ + 20 characters + 6 characters of checksum
 //	as_live_ + the same 20 + 43 characters, 256 random bits + 6 characters of checksum
 //
-// with characters from 0-9, A-Z and a-z, and the CRC-32 of all that stands
-// before it for a checksum. So a mistyped key is refused without asking the
-// store, a scanner can tell a leaked secret from other text, and a leaked secret
-// says which key to revoke.
+// with characters from 0-9, A-Z and a-z. The checksum is the CRC-32 of everything before it. So a
+// mistyped key is rejected without asking the store, a scanner can tell a leaked secret from other
+// text, and a leaked secret says which key to revoke.
 type KeyPair struct {
 	AccessKey    string // public: it may be logged and shown
 	AccessSecret Secret

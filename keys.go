@@ -15,9 +15,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// SigningKey signs and verifies session tokens. Its algorithm belongs to it, and
-// is never taken from a token (RFC 8725, section 3.1). A ring of them is a
-// slice: the first signs, all verify.
+// SigningKey signs and verifies session tokens. Its algorithm belongs to it and is never taken
+// from a token (RFC 8725, section 3.1). A ring of keys is a slice: the first signs, all verify.
 //
 // It prints as "[redacted]".
 type SigningKey struct {
@@ -39,12 +38,11 @@ type signingKey struct {
 	retired *int64 // the last second, in Unix time, of which it has signed; nil while it signs
 }
 
-// NewHS256Key makes a key for HMAC-SHA-256 of the secret, which it copies: at
-// least 32 random bytes. Whoever can verify with this key can also sign.
+// NewHS256Key makes a key for HMAC-SHA-256 from the secret, which it copies: at least 32 random
+// bytes. Every service that can verify with this key can also sign.
 //
-// The id, here and in the functions below, is the token's key ID (kid): 1 to 64
-// of the characters A-Z, a-z, 0-9, "." "_" and "-". If it is empty, one is
-// derived from the key, the same each time.
+// The ID, here and in the functions below, is the token's key ID (kid): 1 to 64 of the characters
+// A-Z, a-z, 0-9, "." "_" and "-". If it is empty, it is derived from the key, the same each time.
 func NewHS256Key(id string, secret []byte) (SigningKey, error) {
 	if err := checkKeySecret(secret); err != nil {
 		return SigningKey{}, err
@@ -138,7 +136,7 @@ func thumbprint(format string, coordinates ...[]byte) []byte {
 	return digest[:]
 }
 
-// ID returns the key ID.
+// ID returns the key ID, or "" for the zero SigningKey.
 func (k SigningKey) ID() string {
 	if k.get == nil {
 		return ""
@@ -154,10 +152,9 @@ func (k SigningKey) algorithm() string {
 	return k.get().method.Alg()
 }
 
-// RetiredAt returns the key as it verifies what it signed up to the given time,
-// to the second, and nothing that claims to be later: for a key that signs nowhere
-// any more. Whoever gets hold of it then needs a token's own times to make one. It
-// cannot be the first of a ring.
+// RetiredAt returns the key for verifying tokens that were issued up to the given time, to the
+// second, and no later ones: for a key that no longer signs anywhere. An attacker who gets hold of
+// it later can make no new token. It cannot be the first of a ring.
 func (k SigningKey) RetiredAt(at time.Time) SigningKey {
 	if k.get == nil {
 		return k

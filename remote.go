@@ -9,51 +9,49 @@ import (
 	"time"
 )
 
-// RemoteVerifierConfig says whose tokens a [RemoteVerifier] accepts. JWKSURL,
-// Issuer and Audience are required.
+// RemoteVerifierConfig says whose tokens a [RemoteVerifier] accepts. JWKSURL, Issuer and Audience
+// are required.
 type RemoteVerifierConfig struct {
-	// JWKSURL is where the issuer has its public keys, such as
-	// "https://api.example.com/.well-known/jwks.json". It must be https: whoever can
-	// answer in its place can make tokens.
+	// JWKSURL is where the issuer publishes its public keys, such as
+	// "https://api.example.com/.well-known/jwks.json". It must be https, because a server that
+	// answers in its place can make tokens.
 	JWKSURL string
 
-	// Issuer and Audience are those of the tokens: the issuer's Config.Issuer, and
-	// its Config.Tokens.Audiences, which must name this service and not be left at the
-	// issuer. A token for another audience is refused.
+	// Issuer and Audience are those of the tokens: the issuer's Config.Issuer, and its
+	// Config.Tokens.Audiences, which must name this service instead of the default. A token
+	// for another audience is rejected.
 	Issuer   string
 	Audience string
 
-	// MaxAge is how long ago a token may have been issued: 15 minutes unless set, at
-	// most 30 days. It bounds for how long a token that has been revoked is accepted
-	// here, where that cannot be seen.
+	// MaxAge is how long ago a token may have been issued; at most 30 days. Zero means 15
+	// minutes. It bounds how long a revoked token is accepted here, where a revocation cannot
+	// be seen.
 	MaxAge time.Duration
 
-	// CacheSize is how many verified tokens are remembered: see
-	// TokenConfig.CacheSize.
+	// CacheSize is how many verified tokens are remembered: see [TokenConfig].
 	CacheSize int
 
-	// HTTPClient fetches the keys: one of our own unless set. It is used without
-	// cookies, and follows no redirect.
+	// HTTPClient fetches the keys, without cookies and without following redirects. nil means
+	// a client with http.DefaultTransport.
 	HTTPClient *http.Client
 
-	// Now is the clock, time.Now unless set.
+	// Now is the clock. nil means time.Now.
 	Now func() time.Time
 }
 
 const defaultMaxAge = 15 * time.Minute
 
-// RemoteVerifier verifies tokens in a service that has neither the store nor the
-// signing keys, by the public keys that the issuer publishes: those of ES256 and
-// EdDSA. It is safe for concurrent use.
+// RemoteVerifier verifies tokens in a service that has neither the store nor the signing keys, with
+// the public keys that the issuer publishes: those of ES256 and EdDSA. It is safe for concurrent
+// use.
 //
-// What it cannot see is revocation: a token is good here for MaxAge after it was
-// issued, whatever has happened to its session since. And it says nothing of what
-// the user may do; that is for the service to decide, by the user's ID.
+// It cannot see revocations: a token is accepted for MaxAge after it was issued, whatever has
+// happened to its session. And it does not know what the user may do; the service decides that by
+// the user's ID.
 //
-// The keys are fetched when the first token comes, again when they are five
-// minutes old or a token names a key that is not among them, but not more often
-// than every ten seconds. When they cannot be fetched, those of the last time are
-// good for a day.
+// The keys are fetched when the first token arrives, and again when they are five minutes old or a
+// token names an unknown key, but at most once in ten seconds. While they cannot be fetched, the
+// last ones are used for a day.
 type RemoteVerifier struct {
 	verifier tokenVerifier
 	keys     *remoteKeys
@@ -62,8 +60,8 @@ type RemoteVerifier struct {
 	now      func() time.Time
 }
 
-// NewRemoteVerifier returns a verifier, or an error that says what to change in the
-// configuration. It fetches nothing yet.
+// NewRemoteVerifier returns a verifier, or an error that says what to change in the configuration.
+// It fetches nothing yet.
 func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 	if err := checkJWKSURL(cfg.JWKSURL); err != nil {
 		return nil, err
@@ -102,9 +100,9 @@ func checkJWKSURL(text string) error {
 	return nil
 }
 
-// Verify returns whose token this is. It returns ErrTokenRejected for every token
-// that is not good now, and any other error if the keys cannot be had, or ctx ends
-// while they are waited for: then nothing is known of the token.
+// Verify returns the identity that the token proves. It returns ErrTokenRejected for every token
+// that is not valid now, and any other error if the keys cannot be fetched, or ctx ends while it
+// waits for them: then nothing is known of the token.
 func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, error) {
 	now := v.now()
 	ring, err := v.keys.current(ctx, now)
@@ -133,8 +131,8 @@ func (v *RemoteVerifier) verify(ring *keyRing, token string, now int64) (*verifi
 	return known, err
 }
 
-// Identify returns who makes the request, as [Service.Identify] does, but for
-// cookies.
+// Identify returns the identity of the caller who makes the request, as [Service.Identify] does for
+// bearer tokens.
 func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 	token, err := bearerToken(r.Header)
 	if err != nil {
@@ -143,8 +141,8 @@ func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 	return v.Verify(r.Context(), token)
 }
 
-// Authenticate lets requests through that Identify knows, with the caller in their
-// context for [IdentityFromContext], and answers the others with [WriteError].
+// Authenticate passes on requests that Identify accepts, with the caller in their context for
+// [IdentityFromContext], and answers the others with [WriteError].
 func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identity, err := v.Identify(r)

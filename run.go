@@ -80,9 +80,9 @@ func (s *Service) readFeed(ctx context.Context, failing bool) bool {
 	return err != nil
 }
 
-// Prune removes expired sessions and used states, and access keys that expired 30
-// days ago, in batches, and returns how many records it removed. What it had removed when it
-// returns an error stays removed.
+// Prune removes expired sessions, used states and feed entries, and access keys that expired 30 days
+// ago, in batches, and returns how many records it removed. If it returns an error, the records
+// that it had removed stay removed.
 func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	now := s.now()
 	for _, kind := range []struct {

@@ -10,9 +10,8 @@ import (
 	"slices"
 )
 
-// Secret is text that must not be seen: an access secret or a token. It prints
-// as "[redacted]" with fmt, log/slog and encoding/json, in a host's own JSON too;
-// Reveal returns the text.
+// Secret is text that must not be shown: an access secret or a token. It prints as "[redacted]"
+// with fmt, log/slog and encoding/json, also inside a host's own values. Reveal returns the text.
 //
 // The zero Secret is empty. Secrets cannot be compared with ==.
 type Secret struct {
@@ -25,7 +24,7 @@ func NewSecret(text string) Secret {
 	return Secret{text: &text}
 }
 
-// Reveal returns the text of the secret.
+// Reveal returns the text of the secret, or "" for the zero Secret.
 func (s Secret) Reveal() string {
 	if s.text == nil {
 		return ""
@@ -33,11 +32,10 @@ func (s Secret) Reveal() string {
 	return *s.text
 }
 
-// SymmetricKey is a secret key of 32 bytes or more, with an id that is stored
-// beside whatever was made with it. A ring of them is a slice: the first makes
-// what is new, all of them check what there is. A service that puts a new key
-// in front, and drops an old one when nothing made with it is left, changes its
-// keys without anybody noticing.
+// SymmetricKey is a secret key of 32 bytes or more, with an ID that is stored beside everything
+// that was made with the key. A ring of keys is a slice: the first makes new hashes and seals, all
+// of them check existing ones. To change keys, put a new one in front, and drop the old one when
+// nothing made with it is left.
 //
 // It prints as "[redacted]".
 type SymmetricKey struct {
@@ -46,10 +44,9 @@ type SymmetricKey struct {
 	get func() []byte // nil in the zero value
 }
 
-// NewSymmetricKey makes a key of the secret, which it copies. The secret must be
-// at least 32 bytes long, from a cryptographic random source, such as
-// crypto/rand or `openssl rand 32`. The id must be 1 to 32 of the characters
-// A-Z, a-z, 0-9, "." "_" and "-", and never be used for another secret.
+// NewSymmetricKey makes a key of the secret, which it copies. The secret must be at least 32 bytes
+// from a cryptographic random source, such as crypto/rand or `openssl rand 32`. The ID must be 1
+// to 32 of the characters A-Z, a-z, 0-9, "." "_" and "-", and never be used for another secret.
 func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
 	if err := checkKeyID(id, maxSymmetricKeyID); err != nil {
 		return SymmetricKey{}, err

@@ -17,34 +17,31 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// Throttling bounds what can be tried. It never refuses an access secret that this
-// service has generated, and that is right, because of what others have sent, but for a
-// Flood from the same address: the secret is verified first, and what is too much of is
-// failures, which are then answered with a *[ThrottledError] instead of what they would
-// be. It counts by address ([WithClientInfo]), of an IPv6 address by its first 64 bits; where
-// that is not known, attempts on imported keys are counted, and nothing else.
+// Throttling bounds what clients can try. A correct generated secret is never rejected because of
+// what other clients have sent, except for a Flood from the same address: the secret is verified
+// first, and only failures are counted. Once there are too many, further failures are answered with
+// a *[ThrottledError]. Clients are counted by address ([WithClientInfo]), an IPv6 address by its
+// first 64 bits. If the address is not known, only attempts on imported keys are counted.
 //
 // The zero value is a good choice.
 type Throttling struct {
-	// Limiter counts: in memory, for this instance alone, unless set.
+	// Limiter counts. nil means in memory, for this instance alone.
 	Limiter limit.Limiter
 
-	// Failures are how often sign-ins from one address may fail: 20 in a minute,
-	// 100 in an hour and 500 in a day unless set. Those with GitHub are counted by
-	// themselves. While there are too many, imported keys are refused from there
-	// without a slow hash, right or not: it takes an attacker who has the same address
-	// to keep somebody out.
+	// Failures are how many sign-ins from one address may fail. nil means 20 in a minute, 100
+	// in an hour and 500 in a day. Sign-ins with GitHub have a count of their own. While there
+	// are too many, imported keys from the address are rejected without a slow hash, also
+	// correct ones: an attacker must have the same address to keep a user out.
 	Failures []limit.Rate
 
-	// SlowAttempts are how often one imported key may be tried from one address
-	// until it has signed in: 5 in a minute, 20 in an hour and 50 in a day unless
-	// set. What is more is refused likewise. Where the address is not known, all such
-	// attempts on the key are counted together.
+	// SlowAttempts are how many times one imported key may be tried from one address until it
+	// has signed in. nil means 5 in a minute, 20 in an hour and 50 in a day. Further attempts
+	// are rejected likewise. If the address is not known, all such attempts on the key count
+	// together.
 	SlowAttempts []limit.Rate
 
-	// Flood is how often one address may try at all, whatever comes of it, before
-	// the store is asked: 60,000 in a minute unless set. It alone refuses generated
-	// secrets that are right.
+	// Flood is how many times one address may try at all, before the store is asked. nil means
+	// 60,000 in a minute. It is the only limit that rejects correct generated secrets.
 	Flood []limit.Rate
 
 	// Off counts nothing: for hosts with limits of their own, and for benchmarks.

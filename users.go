@@ -7,23 +7,22 @@ import (
 	"fmt"
 )
 
-// UserParams says what a user is to be.
+// UserParams are the choices for a new user.
 type UserParams struct {
 	Username    string // 1 to 128 bytes
 	Email       string // an address, or empty for none
 	IsSuperUser bool
 }
 
-// Registration is a user who has just been made, with the only copy of the
-// first access secret.
+// Registration is a user who has just been registered or reinstated, with the only copy of the
+// new access secret.
 type Registration struct {
 	User User
 	Pair KeyPair
 }
 
-// Register makes a user with a first access key, or neither. It returns
-// ErrExists if the username or the e-mail is taken, and an InvalidError for one
-// that cannot be.
+// Register adds a user with a first access key, or neither. It returns ErrExists if the username
+// or the e-mail is taken, and an *InvalidError for a field that is not valid.
 func (s *Service) Register(ctx context.Context, user UserParams) (Registration, error) {
 	if s.users == nil {
 		return Registration{}, errHostUsers
@@ -56,14 +55,12 @@ func (s *Service) register(user UserParams, pair KeyPair) (Registration, AccessK
 	return Registration{User: u, Pair: pair}, key, err
 }
 
-// Bootstrap makes the first super user of a new service. Of all calls in the
-// life of the store, from any number of instances, one succeeds; the others
-// return ErrBootstrapped.
+// Bootstrap makes the first super user of a new service. Of all calls in the life of the store,
+// from any number of instances, one succeeds; the others return ErrBootstrapped.
 //
-// The pair comes from the caller, who made it with [CredentialVerifier.GeneratePair]
-// and can have kept it first. A call with the pair that has won returns the
-// user again, for as long as that pair signs in: so a program that dies between
-// this call and showing the secret just starts again.
+// The caller makes the pair with [CredentialVerifier.GeneratePair] and can store it first. A call
+// with the pair that has won returns the user again, for as long as that pair signs in. So a
+// program that dies between this call and showing the secret just starts again.
 func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) (User, error) {
 	if s.users == nil {
 		return User{}, errHostUsers
@@ -90,13 +87,13 @@ func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) 
 	return User{}, fmt.Errorf("auth: making the first super user: %w", err)
 }
 
-// RecoverSuperUser is the way back in when no super user has a key any more, or
-// somebody else has. It makes the user an active super user and returns the only
-// pair that now signs in as this user: every earlier key and session is gone. It
-// returns ErrNotFound if there is no such user.
+// RecoverSuperUser is the way back in if no super user has a key any longer, or if somebody else
+// has one. It makes the user an active super user and returns the only pair that now signs in as
+// this user: every earlier key, session and GitHub link is removed. It returns ErrNotFound if
+// there is no such user.
 //
-// Call it from a program that an operator runs beside the store. No handler of
-// this package does.
+// Call it from a program that an operator runs beside the store. No handler of this package
+// calls it.
 func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair, error) {
 	yes := true
 	recovered, err := s.resetUser(ctx, userID, UserChange{IsSuperUser: &yes, IsActive: &yes})
@@ -107,11 +104,10 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 	return recovered.Pair, nil
 }
 
-// RegenerateCredentials is for when somebody else may be able to sign in as the user.
-// It returns the only pair that now does: every earlier key, session and GitHub
-// account of the user is gone, and the GitHub token is revoked as far as GitHub
-// answers. A disabled user stays disabled. It returns ErrNotFound if there is no such
-// user.
+// RegenerateCredentials is for a user as whom somebody else may be able to sign in. It returns the
+// only pair that now signs in as the user: every earlier key, session and GitHub link is removed,
+// and the GitHub token is revoked at GitHub if GitHub answers. A disabled user stays disabled. It
+// returns ErrNotFound if there is no such user.
 func (s *Service) RegenerateCredentials(ctx context.Context, userID string) (KeyPair, error) {
 	made, err := s.resetUser(ctx, userID, UserChange{})
 	if err != nil {
@@ -121,9 +117,9 @@ func (s *Service) RegenerateCredentials(ctx context.Context, userID string) (Key
 	return made.Pair, nil
 }
 
-// ReinstateUser makes a user active again who was disabled, with a new pair in place
-// of every way in there was, as RegenerateCredentials does. To bring back the earlier
-// keys, use UpdateUser.
+// ReinstateUser enables a disabled user with a new pair in place of every earlier way in, as
+// RegenerateCredentials does. To bring back the earlier keys, use UpdateUser. It returns
+// ErrNotFound if there is no such user.
 func (s *Service) ReinstateUser(ctx context.Context, userID string) (Registration, error) {
 	made, err := s.resetUser(ctx, userID, UserChange{IsActive: new(true)})
 	if err != nil {
@@ -161,10 +157,10 @@ func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 	}
 }
 
-// UpdateUser changes the user, who may be disabled, enabled, promoted or demoted,
-// and returns the record as it is then. Disabling revokes all sessions of the user, here
-// from now on. It returns ErrNotFound if there is no such user, and ErrLastSuperUser
-// if no active super user would be left.
+// UpdateUser disables or enables, promotes or demotes the user, and returns the changed record.
+// Disabling revokes all sessions of the user; this instance rejects them from then on. It returns
+// ErrNotFound if there is no such user, and ErrLastSuperUser if no active super user would be
+// left.
 func (s *Service) UpdateUser(ctx context.Context, userID string, change UserChange) (User, error) {
 	if s.users == nil {
 		return User{}, errHostUsers
@@ -178,10 +174,10 @@ func (s *Service) UpdateUser(ctx context.Context, userID string, change UserChan
 	return user, nil
 }
 
-// DeleteUser removes the user with all keys, sessions and GitHub accounts, and
-// revokes the user's token at GitHub as far as GitHub answers. The username is never
-// given again. It returns ErrNotFound if there is no such user, and ErrLastSuperUser
-// if no active super user would be left.
+// DeleteUser removes the user with all keys, sessions and GitHub links, and revokes the user's
+// token at GitHub if GitHub answers. The username is never given to another user. It returns
+// ErrNotFound if there is no such user, and ErrLastSuperUser if no active super user would be
+// left.
 func (s *Service) DeleteUser(ctx context.Context, userID string) error {
 	if s.users == nil {
 		return errHostUsers

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Config is the configuration of a [Service]. Issuer and SigningKeys are required; every other
-// zero field is the safe choice.
+// Config is the configuration of a [Service]. Issuer and SigningKeys are required, and Proxies
+// should be set; every other zero field is the safe choice.
 type Config struct {
 	// Issuer is the URL of this service, such as "https://api.example.com". It is the issuer
 	// of tokens and, unless Tokens.Audiences is set, their audience. At most 256 bytes.
@@ -52,7 +52,8 @@ type Config struct {
 	ReauthAfter time.Duration
 
 	// Proxies says which reverse proxies stand in front of the service, and so which client
-	// address is believed: [NoProxies] or [TrustProxies].
+	// address is believed: [NoProxies] or [TrustProxies]. If it is not set, a client that sends
+	// X-Forwarded-For has no known address and is not throttled.
 	Proxies Proxies
 
 	// Throttling bounds what a client can try. Unless it has a Limiter that instances share,
@@ -116,8 +117,11 @@ func New(store Store, cfg Config) (*Service, error) {
 // change users are absent, and GitHub's SuperUsers and MembershipMaxAge cannot be set. The host
 // calls [Service.RevokeUser] after it has disabled or deleted a user.
 func NewWithUsers(accounts AccountStore, users UserSource, cfg Config) (*Service, error) {
-	if isNil(accounts) || users == nil {
-		return nil, errors.New("auth: NewWithUsers needs a store and a UserSource")
+	if isNil(accounts) {
+		return nil, errors.New("auth: NewWithUsers needs a store")
+	}
+	if users == nil {
+		return nil, errors.New("auth: NewWithUsers needs a UserSource; New is for a store that keeps users")
 	}
 	return newService(accounts, nil, users, cfg)
 }
@@ -173,8 +177,11 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 
 // withDefaults returns the configuration with its defaults, also in the nested ones.
 func (cfg Config) withDefaults() (Config, error) {
-	if cfg.Timeout < 0 || cfg.ReauthAfter < 0 {
-		return cfg, errors.New("auth: Config.Timeout and Config.ReauthAfter must not be negative")
+	if cfg.Timeout < 0 {
+		return cfg, errors.New("auth: Config.Timeout must not be negative")
+	}
+	if cfg.ReauthAfter < 0 {
+		return cfg, errors.New("auth: Config.ReauthAfter must not be negative")
 	}
 	if cfg.Tokens.Events != nil || cfg.Credentials.Events != nil || cfg.GitHub != nil && cfg.GitHub.Events != nil {
 		return cfg, errors.New("auth: Events must be nil in a Config: set Config.OnEvent and Config.Hooks")
@@ -262,13 +269,13 @@ func newGitHub(store GitHubStore, tokens *TokenIssuer, cfg Config) (*GitHubConne
 	return github, browser, err
 }
 
-// GitHub returns the service's connector, or nil if GitHub is not configured.
+// GitHub returns the service's GitHubConnector, or nil if GitHub is not configured.
 func (s *Service) GitHub() *GitHubConnector { return s.github }
 
-// Credentials returns the service's access keys.
+// Credentials returns the service's CredentialVerifier.
 func (s *Service) Credentials() *CredentialVerifier { return s.credentials }
 
-// Tokens returns the service's tokens.
+// Tokens returns the service's TokenIssuer.
 func (s *Service) Tokens() *TokenIssuer { return s.tokens }
 
 // Login exchanges an access key and its secret for a token, as POST /auth/users/login does, for
@@ -296,8 +303,11 @@ func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 	token, err := s.tokens.issue(ctx, IssueParams{UserID: user.ID, Method: MethodAccessKey, AccessKeyID: key.ID})
 	// Between the two calls the user was disabled or the key revoked; or the users are the
 	// host's own, and only the second call asked for this one.
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrUserDisabled) {
-		return Token{}, ErrInvalidCredentials
+	switch {
+	case errors.Is(err, ErrUserDisabled):
+		return Token{}, rejectionOf(user.ID, "", errOwnerDisabled)
+	case errors.Is(err, ErrNotFound):
+		return Token{}, rejectionOf(user.ID, "", errKeyUnknown)
 	}
 	return token, err
 }
@@ -335,7 +345,7 @@ func (s *Service) recheckMembership(ctx context.Context, user User) error {
 	err := s.github.StillAdmitted(ctx, user)
 	if errors.Is(err, ErrGitHubNotAllowed) {
 		s.log.InfoContext(ctx, "auth: an access key was rejected: its user must sign in with GitHub first", "user_id", user.ID)
-		return ErrInvalidCredentials
+		return rejectionOf(user.ID, "", errMembership)
 	}
 	return err
 }

@@ -18,21 +18,25 @@ import (
 // and the log warns once.
 type Proxies struct {
 	decided  bool
+	none     bool // by NoProxies
 	networks []netip.Prefix
 }
 
 // NoProxies says that clients connect to the service themselves: the client address is that of
 // the connection, and X-Forwarded-For is not believed.
-func NoProxies() Proxies { return Proxies{decided: true} }
+func NoProxies() Proxies { return Proxies{decided: true, none: true} }
 
 // TrustProxies says that X-Forwarded-For is believed if it comes from one of the networks.
-// The client address is the last one in it that is in none of them. [New] returns an error
-// for a prefix that is invalid or contains every address.
+// The client address is the last one in it that is in none of them. [New] returns an error if there
+// is no prefix, or one that is invalid or contains every address.
 func TrustProxies(prefixes ...netip.Prefix) Proxies {
 	return Proxies{decided: true, networks: slices.Clone(prefixes)}
 }
 
 func (p Proxies) check() error {
+	if p.decided && !p.none && len(p.networks) == 0 {
+		return errors.New("auth: Config.Proxies: TrustProxies has no networks: name those of the proxies, or set NoProxies")
+	}
 	for _, prefix := range p.networks {
 		switch {
 		case !prefix.IsValid() || prefix.Bits() == 0:

@@ -75,6 +75,11 @@ func NewCredentialVerifier(store CredentialStore, tokens *TokenIssuer, cfg Crede
 	if isNil(store) {
 		return nil, errors.New("auth: NewCredentialVerifier needs a store")
 	}
+	if tokens != nil {
+		if err := tokens.checkStore(store); err != nil {
+			return nil, err
+		}
+	}
 	format, err := newPairFormat(cfg.AccessKeyPrefix, cfg.AccessSecretPrefix)
 	if err != nil {
 		return nil, err
@@ -116,6 +121,7 @@ var (
 	errSecretWrong   = fmt.Errorf("%w: wrong secret", ErrInvalidCredentials)
 	errKeyExpired    = fmt.Errorf("%w: the key has expired", ErrInvalidCredentials)
 	errOwnerDisabled = fmt.Errorf("%w: the user is disabled", ErrInvalidCredentials)
+	errMembership    = fmt.Errorf("%w: the user must sign in with GitHub first", ErrInvalidCredentials)
 )
 
 // GeneratePair makes a pair that opens nothing yet. It is for [Service.Bootstrap].

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -178,13 +179,14 @@ func rejectionOf(userID, sessionID string, err error) error {
 // rejectionReason returns what an error of this package adds to its sentinel. It contains
 // nothing that came with a request.
 func rejectionReason(err error) string {
+	_, reason := ErrorStatus(err)
 	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed} {
 		if errors.Is(err, known) {
-			return strings.TrimPrefix(strings.TrimPrefix(err.Error(), known.Error()), ": ")
+			added := strings.TrimPrefix(strings.TrimPrefix(err.Error(), known.Error()), ": ")
+			return cmp.Or(added, reason)
 		}
 	}
-	_, detail := ErrorStatus(err)
-	return detail
+	return reason
 }
 
 func firstError(errs ...error) error {

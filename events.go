@@ -93,7 +93,8 @@ func (e *Event) setSubject(err error) {
 }
 
 // Hooks are functions of the host that measure. A nil hook costs nothing. Hooks are called
-// within requests and concurrently, so they must return at once. [ErrorStatus] tells errors
+// within requests and concurrently, so they must return at once. A panic in a hook is logged and
+// does not harm the request. [ErrorStatus] tells errors
 // that reject a request from failures. Module otelauth makes Hooks for OpenTelemetry.
 type Hooks struct {
 	// SignIn is called after each attempt to sign in, with its error, which is nil if the
@@ -127,7 +128,7 @@ type EventLogConfig struct {
 
 // EventLog delivers the events of the components that share it, and calls their Hooks. A
 // [Service] makes its own from its Config; components that a host composes by hand get one in
-// each configuration. It is safe for concurrent use.
+// each configuration. Make one with [NewEventLog]. It is safe for concurrent use.
 type EventLog struct {
 	onEvent func(Event) // nil if events go to log
 	hooks   Hooks
@@ -136,7 +137,8 @@ type EventLog struct {
 
 	queue   chan Event
 	dropped atomic.Int64 // since that was last logged
-	ended   atomic.Bool  // no Run delivers any longer
+	running atomic.Bool  // a Run has begun and not returned
+	ended   atomic.Bool  // the last Run no longer delivers
 }
 
 const (
@@ -157,9 +159,13 @@ func NewEventLog(cfg EventLogConfig) *EventLog {
 // Run calls OnEvent with one event after the other until ctx is done, then with the events
 // that still wait, and returns ctx's error. If OnEvent takes more than 5 seconds then, Run
 // returns without it. Events that come after Run has ended go to the log as well, because
-// they may wait in vain for another Run. Run must not be called twice at the same time. If
+// they may wait in vain for another Run. While another Run runs, it returns an error at once. If
 // OnEvent is nil, Run only waits for ctx.
 func (l *EventLog) Run(ctx context.Context) error {
+	if !l.running.CompareAndSwap(false, true) {
+		return errors.New("auth: EventLog.Run is running already")
+	}
+	defer l.running.Store(false)
 	done := make(chan struct{})
 	l.ended.Store(false)
 	go func() {
@@ -169,6 +175,7 @@ func (l *EventLog) Run(ctx context.Context) error {
 		}
 	}()
 	<-ctx.Done()
+	l.ended.Store(true) // also if OnEvent hangs
 	select {
 	case <-done:
 	case <-time.After(deliverTimeout):
@@ -185,7 +192,6 @@ func (l *EventLog) deliver(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-	l.ended.Store(true)
 	for {
 		select {
 		case e := <-l.queue:
@@ -248,7 +254,7 @@ func (l *EventLog) signIn(ctx context.Context, began time.Time, e Event, err err
 		return
 	}
 	if l.hooks.SignIn != nil {
-		l.hooks.SignIn(ctx, e.Method, err, time.Since(began))
+		l.callHook(func() { l.hooks.SignIn(ctx, e.Method, err, time.Since(began)) })
 	}
 	var throttled *ThrottledError
 	switch {
@@ -263,10 +269,31 @@ func (l *EventLog) signIn(ctx context.Context, began time.Time, e Event, err err
 	l.emit(ctx, e)
 }
 
+// tokenRejected records that a token was rejected, if err says so.
+func (l *EventLog) tokenRejected(ctx context.Context, err error) {
+	if errors.Is(err, ErrTokenRejected) {
+		e := Event{Kind: EventTokenRejected, Reason: rejectionReason(err)}
+		e.setSubject(err)
+		l.emit(ctx, e)
+	}
+}
+
 // verifyHook returns the hook that measures verifications, or nil.
 func (l *EventLog) verifyHook() func(ctx context.Context, err error, cached bool, took time.Duration) {
-	if l == nil {
+	if l == nil || l.hooks.Verify == nil {
 		return nil
 	}
-	return l.hooks.Verify
+	return func(ctx context.Context, err error, cached bool, took time.Duration) {
+		l.callHook(func() { l.hooks.Verify(ctx, err, cached, took) })
+	}
+}
+
+// callHook calls a hook of the host, whose panic must not harm the request.
+func (l *EventLog) callHook(hook func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.log.Error("auth: a function of Hooks panicked", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	hook()
 }

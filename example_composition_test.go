@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -39,21 +41,59 @@ func compose(store auth.Store, events *auth.EventLog) (parts, error) {
 	return parts{tokens, credentials, github}, errors.Join(err1, err2)
 }
 
-// signIn is the host's own sign-in: it verifies the pair and opens a session.
+// signIn is the host's own sign-in: it verifies the pair and opens a session. A pair whose user may
+// not sign in gets the answer of a wrong one.
 func (p parts) signIn(ctx context.Context, pair auth.KeyPair) (auth.Token, error) {
 	key, user, err := p.credentials.Verify(ctx, pair)
 	if err != nil {
 		return auth.Token{}, err
 	}
-	return p.tokens.Issue(ctx, auth.IssueParams{UserID: user.ID, Method: auth.MethodAccessKey, AccessKeyID: key.ID})
+	if err := p.github.StillAdmitted(ctx, user); err != nil {
+		return auth.Token{}, hideReason(err)
+	}
+	token, err := p.tokens.Issue(ctx, auth.IssueParams{UserID: user.ID, Method: auth.MethodAccessKey, AccessKeyID: key.ID})
+	return token, hideReason(err)
 }
 
-// The three components composed by hand behave as in a Service: they report to one EventLog,
-// and revoking a key rejects the tokens of its sessions at once.
+func hideReason(err error) error {
+	for _, reason := range []error{auth.ErrNotFound, auth.ErrUserDisabled, auth.ErrGitHubNotAllowed} {
+		if errors.Is(err, reason) {
+			return auth.ErrInvalidCredentials
+		}
+	}
+	return err
+}
+
+// authenticate is the host's own middleware.
+func (p parts) authenticate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, err := auth.BearerToken(r)
+		if err != nil {
+			auth.WriteError(w, r, err)
+			return
+		}
+		caller, err := p.tokens.Verify(r.Context(), token)
+		if err != nil {
+			auth.WriteError(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(auth.WithIdentity(r.Context(), caller)))
+	})
+}
+
+// revokeKey is a call of the host's own: it revokes the key of the query.
+func (p parts) revokeKey(w http.ResponseWriter, r *http.Request) {
+	if err := p.credentials.Revoke(r.Context(), r.URL.Query().Get("key")); err != nil {
+		auth.WriteError(w, r, err)
+	}
+}
+
+// The three components composed by hand behave as in a Service: they report to one EventLog, and
+// revoking a key rejects the tokens of its sessions at once.
 func Example_composition() {
 	ctx := context.Background()
 	events := auth.NewEventLog(auth.EventLogConfig{
-		OnEvent: func(e auth.Event) { fmt.Println("event:", e.Kind) },
+		OnEvent: func(e auth.Event) { fmt.Printf("event: %s, actor %q\n", e.Kind, e.ActorID) },
 		Hooks: auth.Hooks{Verify: func(_ context.Context, err error, _ bool, _ time.Duration) {
 			fmt.Println("token accepted:", err == nil)
 		}},
@@ -70,22 +110,25 @@ func Example_composition() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	p.tokens.Verify(ctx, token.Bearer.Reveal())
-	if err := p.credentials.Revoke(ctx, pair.AccessKey); err != nil {
-		log.Fatal(err)
+	handler := p.authenticate(http.HandlerFunc(p.revokeKey))
+	for range 2 { // the key, and with it the token, is revoked by the first request
+		r := httptest.NewRequest(http.MethodDelete, "/keys?key="+pair.AccessKey, nil)
+		r.Header.Set("Authorization", "Bearer "+token.Bearer.Reveal())
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		fmt.Println("status:", w.Code)
 	}
-	p.tokens.Verify(ctx, token.Bearer.Reveal())
-	err = p.github.Unlink(ctx, "u1")
-	fmt.Println("no account to unlink:", errors.Is(err, auth.ErrNotFound))
 
 	serving, stop := context.WithCancel(ctx)
 	stop()              // the host has served its last request:
-	events.Run(serving) // in a goroutine of the host's own until then
+	events.Run(serving) // it was running in a goroutine of the host's own
 	// Output:
 	// token accepted: true
+	// status: 200
 	// token accepted: false
-	// no account to unlink: true
-	// event: key.issued
-	// event: sign_in.accepted
-	// event: key.revoked
+	// status: 401
+	// event: key.issued, actor ""
+	// event: sign_in.accepted, actor "u1"
+	// event: key.revoked, actor "u1"
+	// event: token.rejected, actor ""
 }

@@ -268,11 +268,11 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 // checkUsers returns an error for settings that are impossible over a UserSource: only the host
 // says which users are super users, and when GitHub last admitted a user is not recorded.
 func (cfg GitHubConfig) checkUsers(store GitHubStore, tokens *TokenIssuer) error {
-	_, accounts := store.(AccountStore)
 	hostsUsers := tokens.users != nil
+	if err := tokens.checkStore(store); err != nil {
+		return err
+	}
 	switch {
-	case hostsUsers && hasUsers(store), !hostsUsers && accounts && !hasUsers(store):
-		return errors.New("auth: GitHub's store must be that of the token issuer: one of the two keeps users")
 	case hostsUsers && len(cfg.SuperUsers) > 0:
 		return errors.New("auth: GitHub's SuperUsers cannot be set with a UserSource: the host's own table says who is a super user")
 	case hostsUsers && cfg.MembershipMaxAge > 0:

@@ -77,7 +77,8 @@ func (g *GitHubConnector) authURL(state string, flow githubFlow, scopes []string
 }
 
 // Complete finishes the flow with which GitHub sends the browser back to the callback. It
-// consumes the state, whatever the result, unless the state is not this browser's.
+// consumes the state, whatever the result, unless the state is not this browser's, or the request
+// is a HEAD or a prefetch, which get ErrGitHubState.
 //
 // signedInAs is the ID of the user whose browser session the request belongs to, or empty: an
 // account is never connected to another user.
@@ -120,6 +121,9 @@ func (g *GitHubConnector) emitOutcome(ctx context.Context, began time.Time, flow
 
 // completeFlow is Complete, and returns whose flow it was, where that is known.
 func (g *GitHubConnector) completeFlow(r *http.Request, signedInAs string) (githubFlow, GitHubOutcome, error) {
+	if looksAhead(r) {
+		return githubFlow{}, GitHubOutcome{}, ErrGitHubState
+	}
 	query, err := callbackQuery(r.URL.RawQuery)
 	if err != nil {
 		return githubFlow{}, GitHubOutcome{}, err
@@ -155,6 +159,12 @@ func (g *GitHubConnector) flow(r *http.Request, state string) (githubFlow, bool)
 		return openUnbound(g.unbound, state, g.cfg.Now())
 	}
 	return g.cookies.flow(r, state, g.cfg.Now())
+}
+
+// looksAhead reports whether a request only looks what an answer would be: it must not complete a
+// flow. A ServeMux pattern for GET also matches HEAD.
+func looksAhead(r *http.Request) bool {
+	return r.Method == http.MethodHead || strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
 }
 
 // callbackQuery reads a query in which nothing that counts is said twice.

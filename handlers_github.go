@@ -4,7 +4,6 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -84,7 +83,7 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "no-referrer") // the URL contains the code
 	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	if r.Method == http.MethodHead || strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") {
+	if looksAhead(r) {
 		w.WriteHeader(http.StatusNoContent) // a look ahead must not consume the state
 		return written{}, nil
 	}

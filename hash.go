@@ -22,7 +22,8 @@ type pepper struct {
 	key []byte
 }
 
-// NoPepper stands for hashes without a pepper in [CredentialConfig.Peppers].
+// NoPepper stands for hashes without a pepper in [CredentialConfig.Peppers]. It is no key, and
+// every other ring refuses it.
 func NoPepper() SymmetricKey {
 	return SymmetricKey{get: func() []byte { return nil }}
 }

@@ -10,14 +10,14 @@ func newHasher(ring []SymmetricKey) (*hasher, error) {
 		ring = []SymmetricKey{NoPepper()}
 	}
 	h := new(hasher)
-	for _, k := range ring {
+	for i, k := range ring {
 		var key []byte
 		var err error
 		if !k.isNoPepper() {
 			key, err = k.derive("access secret pepper")
 		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w (Peppers[%d])", err, i)
 		}
 		if _, taken := h.pepper(k.id); taken {
 			return nil, fmt.Errorf("auth: two peppers have the id %q: give each its own", k.id)

@@ -27,6 +27,14 @@ func IdentityFromContext(ctx context.Context) (Identity, bool) {
 	return *caller.identity, true
 }
 
+// WithIdentity returns a context with the caller in it, for [IdentityFromContext] and for the
+// ActorID of events: for the middleware of a host that composes the components by hand, with the
+// Identity of [TokenIssuer.Verify]. No Service takes its word: [Service.User] returns
+// ErrTokenMissing unless a middleware of that Service has authenticated the request.
+func WithIdentity(ctx context.Context, identity Identity) context.Context {
+	return context.WithValue(ctx, callerKey{}, &callerContext{identity: &identity})
+}
+
 // WithClientInfo returns a context with the client. Sessions that are opened in it record the
 // client, attempts to sign in count as the client's, and events name it. UserAgent and
 // RequestID are cut to 256 bytes of readable text. The handlers of [Service] call it

@@ -37,9 +37,9 @@ func newKeyRing(keys []SigningKey) (*keyRing, error) {
 		return nil, errors.New("auth: SigningKeys must have at least one key")
 	}
 	ring := &keyRing{}
-	for _, k := range keys {
+	for i, k := range keys {
 		if k.get == nil {
-			return nil, errors.New("auth: empty SigningKey: make it with NewHS256Key, NewES256Key or NewEdDSAKey")
+			return nil, fmt.Errorf("auth: SigningKeys[%d] is empty: make it with NewHS256Key, NewES256Key or NewEdDSAKey", i)
 		}
 		if !ring.add(k.get()) {
 			return nil, fmt.Errorf("auth: two signing keys have the id %q: give each its own", k.ID())

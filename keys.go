@@ -44,7 +44,7 @@ type signingKey struct {
 // The ID, here and in the functions below, is the token's key ID (kid): 1 to 64 of the characters
 // A-Z, a-z, 0-9, "." "_" and "-". If it is empty, it is derived from the key, the same each time.
 func NewHS256Key(id string, secret []byte) (SigningKey, error) {
-	if err := checkKeySecret(secret); err != nil {
+	if err := checkKeySecret("HS256 key", secret); err != nil {
 		return SigningKey{}, err
 	}
 	secret = bytes.Clone(secret)

@@ -41,10 +41,8 @@ func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 // identify is Identify with a result that callers share and must not change.
 func (s *Service) identify(r *http.Request) (*Identity, error) {
 	identity, err := s.identifySilently(r)
-	if err != nil && errors.Is(err, ErrTokenRejected) {
-		e := Event{Kind: EventTokenRejected, Reason: rejectionReason(err)}
-		e.setSubject(err)
-		s.events.emit(WithClientInfo(r.Context(), s.clientInfo(r)), e)
+	if err != nil {
+		s.events.tokenRejected(WithClientInfo(r.Context(), s.clientInfo(r)), err)
 	}
 	return identity, err
 }
@@ -60,7 +58,7 @@ func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 	if s.browser != nil && len(r.Header["Authorization"]) == 0 {
 		return s.identifyBrowser(ctx, r)
 	}
-	token, err := bearerToken(r.Header)
+	token, err := BearerToken(r)
 	if err != nil {
 		return nil, err
 	}
@@ -82,10 +80,12 @@ func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (*Identi
 	return &claims.identity, nil
 }
 
-// bearerToken returns the one token of the one Authorization header (RFC 6750, section 2.1). A
-// token in the query or in a form is not looked for: it would end up in logs.
-func bearerToken(header http.Header) (string, error) {
-	lines := header["Authorization"]
+// BearerToken returns the token of the request's one Authorization header (RFC 6750, section 2.1),
+// for [TokenIssuer.Verify]. It returns ErrTokenMissing if there is none, or one of another scheme,
+// and ErrTokenRejected if there are several. A token in the query or in a form is not looked for,
+// because it would end up in logs.
+func BearerToken(r *http.Request) (string, error) {
+	lines := r.Header["Authorization"]
 	if len(lines) == 0 {
 		return "", ErrTokenMissing
 	}

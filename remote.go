@@ -134,7 +134,7 @@ func (v *RemoteVerifier) verify(ring *keyRing, token string, now int64) (*verifi
 // Identify returns the identity of the caller who makes the request, as [Service.Identify] does for
 // bearer tokens.
 func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
-	token, err := bearerToken(r.Header)
+	token, err := BearerToken(r)
 	if err != nil {
 		return Identity{}, err
 	}

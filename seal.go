@@ -36,10 +36,10 @@ func newSealer(ring []SymmetricKey, purpose string) (*sealer, error) {
 		return nil, errors.New("auth: SealingKeys must have at least one key")
 	}
 	s := &sealer{purpose: purpose}
-	for _, k := range ring {
+	for i, k := range ring {
 		key, err := k.derive("seal " + purpose)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w (SealingKeys[%d])", err, i)
 		}
 		if _, taken := s.key(k.id); taken {
 			return nil, fmt.Errorf("auth: two sealing keys have the id %q: give each its own", k.id)

@@ -51,7 +51,7 @@ func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
 	if err := checkKeyID(id, maxSymmetricKeyID); err != nil {
 		return SymmetricKey{}, err
 	}
-	if err := checkKeySecret(secret); err != nil {
+	if err := checkKeySecret("symmetric key", secret); err != nil {
 		return SymmetricKey{}, err
 	}
 	secret = bytes.Clone(secret)
@@ -64,10 +64,17 @@ func (k SymmetricKey) derive(purpose string) ([]byte, error) {
 	if k.get == nil {
 		return nil, errors.New("auth: empty SymmetricKey: make it with NewSymmetricKey")
 	}
-	return hkdf.Key(sha256.New, k.get(), nil, "sallyport "+purpose, 32)
+	secret := k.get()
+	if len(secret) < minKeySecret { // everybody can derive what follows from no secret
+		return nil, errors.New("auth: NoPepper is no key: it belongs in CredentialConfig.Peppers only")
+	}
+	return hkdf.Key(sha256.New, secret, nil, "sallyport "+purpose, 32)
 }
 
-const maxSymmetricKeyID = 32 // it goes into every stored hash
+const (
+	maxSymmetricKeyID = 32 // the ID goes into every stored hash
+	minKeySecret      = 32 // bytes
+)
 
 func checkKeyID(id string, maxLength int) error {
 	if id == "" || len(id) > maxLength {
@@ -81,14 +88,14 @@ func checkKeyID(id string, maxLength int) error {
 	return nil
 }
 
-// checkKeySecret refuses the two mistakes that happen: a password for a key, and
-// a buffer that nobody filled.
-func checkKeySecret(secret []byte) error {
-	if len(secret) < 32 {
-		return errors.New("auth: a symmetric key must be at least 32 bytes long")
+// checkKeySecret refuses the two mistakes that happen: a password in place of a key, and a
+// buffer that nobody filled.
+func checkKeySecret(what string, secret []byte) error {
+	if len(secret) < minKeySecret {
+		return fmt.Errorf("auth: %s is %d bytes; at least %d are needed", what, len(secret), minKeySecret)
 	}
 	if len(slices.Compact(bytes.Clone(secret))) == 1 {
-		return errors.New("auth: a symmetric key must be random, not one repeated byte")
+		return fmt.Errorf("auth: %s is one repeated byte; it must be random", what)
 	}
 	return nil
 }

@@ -111,6 +111,19 @@ func newTokenIssuer(
 	return t, nil
 }
 
+// checkStore returns an error if the store of another component cannot be the issuer's: one of the
+// two keeps users and the other does not.
+func (t *TokenIssuer) checkStore(store any) error {
+	_, accounts := store.(AccountStore)
+	switch {
+	case t.sessions == nil:
+		return errors.New("auth: the TokenIssuer is empty: make it with NewTokenIssuer")
+	case t.users != nil && hasUsers(store), t.users == nil && accounts && !hasUsers(store):
+		return errors.New("auth: the components must have the same store: either it keeps users, or the issuer has a UserSource")
+	}
+	return nil
+}
+
 // SetKeys replaces the signing keys while requests go on. It returns an error that says what
 // to change, and leaves the keys as they were then. When it has returned, no token of a key
 // that is not among the new ones is accepted. [NewTokenIssuer] says in which order to change
@@ -170,6 +183,10 @@ func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, err
 
 // issue is Issue without an event.
 func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, error) {
+	if (params.Method == MethodAccessKey) != (params.AccessKeyID != "") {
+		// Without the key, revoking it would not revoke the session.
+		return Token{}, errors.New("auth: IssueParams.AccessKeyID must be set if Method is MethodAccessKey, and only then")
+	}
 	session, user, err := t.sessions.CreateSession(ctx, t.newSession(ctx, params), t.cfg.MaxSessions)
 	var invalid *InvalidError
 	switch {
@@ -255,12 +272,13 @@ func (t *TokenIssuer) sign(session Session, user User) (Token, error) {
 func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error) {
 	identity, err := t.verify(ctx, token)
 	if err != nil {
+		t.events.tokenRejected(ctx, err)
 		return Identity{}, err
 	}
 	return *identity, nil
 }
 
-// verify is Verify with a result that callers share and must not change.
+// verify is Verify without an event, and with a result that callers share and must not change.
 func (t *TokenIssuer) verify(ctx context.Context, token string) (*Identity, error) {
 	if t.onVerify != nil {
 		return t.measureVerify(ctx, token)
@@ -322,6 +340,20 @@ func (t *TokenIssuer) revoke(ctx context.Context, sessionID, userID string) erro
 	t.learnRevocations(ctx)
 	t.events.emit(ctx, Event{Kind: EventSessionRevoked, UserID: userID, SessionID: sessionID})
 	return nil
+}
+
+// RevokeUser revokes all sessions of the user, so that their tokens are rejected from now on, and
+// returns how many of them were live. The user may sign in again, unless disabled before: a host
+// with a [UserSource] calls it after it has disabled or deleted a user. It returns ErrNotFound if
+// the store keeps users and there is no such user.
+func (t *TokenIssuer) RevokeUser(ctx context.Context, userID string) (int, error) {
+	live, err := t.sessions.RevokeUserSessions(ctx, userID, t.cfg.Now())
+	if err != nil {
+		return 0, fmt.Errorf("auth: revoking the sessions of a user: %w", err)
+	}
+	t.learnRevocations(ctx)
+	t.events.emit(ctx, Event{Kind: EventUserSessionsRevoked, UserID: userID, Reason: fmt.Sprintf("%d were live", live)})
+	return live, nil
 }
 
 // learnRevocations makes this instance reject the sessions that a call of the store has just

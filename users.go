@@ -192,19 +192,14 @@ func (s *Service) DeleteUser(ctx context.Context, userID string) error {
 	return nil
 }
 
-// RevokeUser revokes all sessions of the user and returns how many of them were live. The user
-// may sign in again, unless disabled before: a host with a [UserSource] calls it after it has
-// disabled or deleted a user. It returns ErrNotFound if the store keeps users and there is no
-// such user.
+// RevokeUser revokes all sessions of the user and returns how many of them were live, as
+// [TokenIssuer.RevokeUser] does.
 func (s *Service) RevokeUser(ctx context.Context, userID string) (int, error) {
-	live, err := s.store.RevokeUserSessions(ctx, userID, s.now())
-	if err != nil {
-		return 0, fmt.Errorf("auth: revoking the sessions of a user: %w", err)
-	}
-	s.tokens.learnRevocations(ctx)
-	s.events.emit(ctx, Event{Kind: EventUserSessionsRevoked, UserID: userID, Reason: fmt.Sprintf("%d were live", live)})
-	return live, nil
+	return s.tokens.RevokeUser(ctx, userID)
 }
+
+// errCallerDisabled is why the token of a user is rejected whose sessions are not revoked yet.
+var errCallerDisabled = fmt.Errorf("%w: the user does not exist or is disabled", ErrTokenRejected)
 
 // User returns the caller of the request that the context belongs to, as the store or the
 // [UserSource] has the record now; behind [Service.RequireSuperUser] without reading it again.
@@ -221,7 +216,7 @@ func (s *Service) User(ctx context.Context) (User, error) {
 	user, err := s.directory.FindUser(ctx, caller.identity.UserID)
 	switch {
 	case errors.Is(err, ErrNotFound), err == nil && !user.IsActive:
-		return User{}, errRevoked
+		return User{}, errCallerDisabled
 	case err != nil:
 		return User{}, fmt.Errorf("auth: reading the caller's record: %w", err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -89,6 +91,7 @@ func TestComponentsComposedByHandReportAndRevokeAsInAService(t *testing.T) {
 		}
 		revoke := []func(auth.Token) error{
 			func(token auth.Token) error { return c.tokens.Revoke(ctx, token.Session.ID) },
+			func(auth.Token) error { return second(c.tokens.RevokeUser(ctx, "u1")) },
 			func(auth.Token) error { return c.credentials.Revoke(ctx, pair.AccessKey) },
 		}
 		for _, end := range revoke {
@@ -129,4 +132,91 @@ func TestALeakedKeyRevokedByHandRejectsItsTokensAtOnce(t *testing.T) {
 	_, err = credentials.RevokeLeaked(t.Context(), pair.AccessSecret)
 	require.NoError(t, err)
 	f.requireRejected(t, token.Bearer.Reveal())
+}
+
+// A user of the host's own table is disabled, and the issuer is all that the host has composed.
+func TestRevokingAUserByHandRejectsTheTokensAtOnce(t *testing.T) {
+	t.Parallel()
+	table, store, clock := newHostTable(), memstore.NewAccounts(), authtest.NewClock()
+	var got recorded
+	events := auth.NewEventLog(auth.EventLogConfig{OnEvent: got.Add, Now: clock.Now})
+	tokens, err := auth.NewTokenIssuerWithUsers(store, table, issuer, []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+		auth.TokenConfig{Events: events, Now: clock.Now})
+	require.NoError(t, err)
+	token, err := tokens.Issue(t.Context(), auth.IssueParams{UserID: "u-alice", Method: auth.MethodHost})
+	require.NoError(t, err)
+	identity, err := tokens.Verify(t.Context(), token.Bearer.Reveal())
+	require.NoError(t, err)
+
+	table.setActive("u-alice", false)
+	ctx := auth.WithIdentity(t.Context(), auth.Identity{UserID: "u-boss"})
+	live, err := tokens.RevokeUser(ctx, "u-alice")
+	require.NoError(t, err)
+	require.Equal(t, 1, live)
+	require.ErrorIs(t, second(tokens.Verify(t.Context(), token.Bearer.Reveal())), auth.ErrTokenRejected)
+
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	require.ErrorIs(t, events.Run(stopped), context.Canceled)
+	list := got.Take()
+	require.Len(t, list, 3)
+	require.Equal(t, auth.Event{
+		Kind: auth.EventUserSessionsRevoked, At: clock.Now(), UserID: "u-alice", ActorID: "u-boss", Reason: "1 were live",
+	}, list[1])
+	require.Equal(t, auth.EventTokenRejected, list[2].Kind)
+	require.Equal(t, identity.SessionID, list[2].SessionID)
+}
+
+// A caller that a host has put into the context is nobody to a Service, which asks its own
+// middleware.
+func TestAnIdentityOfTheHostsOpensNothingOfAService(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	ctx := auth.WithIdentity(t.Context(), auth.Identity{UserID: f.admin.ID})
+	identity, ok := auth.IdentityFromContext(ctx)
+	require.True(t, ok)
+	require.Equal(t, f.admin.ID, identity.UserID)
+	require.ErrorIs(t, second(f.svc.User(ctx)), auth.ErrTokenMissing)
+	require.ErrorIs(t, second(f.svc.SuperUser(ctx)), auth.ErrTokenMissing)
+
+	reached := false
+	handler := f.svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
+	r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	require.Equal(t, http.StatusUnauthorized, w.Code)
+	handler = f.svc.ListUsersHandler()
+	w = httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	require.Equal(t, http.StatusUnauthorized, w.Code)
+	require.False(t, reached)
+}
+
+func TestASessionOfAKeyNamesItsKey(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for name, params := range map[string]auth.IssueParams{
+		"no key":                  {UserID: f.user.ID, Method: auth.MethodAccessKey},
+		"a key of another method": {UserID: f.user.ID, Method: auth.MethodHost, AccessKeyID: f.userPair.AccessKey},
+	} {
+		require.ErrorContains(t, second(f.svc.Tokens().Issue(t.Context(), params)), "AccessKeyID must be set", name)
+	}
+	f.requireNoSession(f.user.ID)
+}
+
+func TestComponentsOverDifferentStoresAreRefused(t *testing.T) {
+	t.Parallel()
+	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
+	own, err := auth.NewTokenIssuer(memstore.New(), issuer, keys, auth.TokenConfig{})
+	require.NoError(t, err)
+	hosts, err := auth.NewTokenIssuerWithUsers(memstore.NewAccounts(), newHostTable(), issuer, keys, auth.TokenConfig{})
+	require.NoError(t, err)
+	for name, err := range map[string]error{
+		"accounts":        second(auth.NewCredentialVerifier(memstore.NewAccounts(), own, auth.CredentialConfig{})),
+		"a store":         second(auth.NewCredentialVerifier(memstore.New(), hosts, auth.CredentialConfig{})),
+		"an empty issuer": second(auth.NewCredentialVerifier(memstore.New(), &auth.TokenIssuer{}, auth.CredentialConfig{})),
+	} {
+		require.Error(t, err, name)
+	}
+	require.NoError(t, second(auth.NewCredentialVerifier(memstore.NewAccounts(), hosts, auth.CredentialConfig{})))
 }

@@ -114,3 +114,49 @@ func TestAConfigurationHasNoEventLogsOfItsOwn(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, cfg.GitHub.Events, "the host's own GitHubConfig is not written to")
 }
+
+// Without a key, everybody could seal: a cookie for a super user, and open every token.
+func TestNoPepperIsNoKey(t *testing.T) {
+	t.Parallel()
+	for name, ring := range map[string][]auth.SymmetricKey{
+		"alone":  {auth.NoPepper()},
+		"first":  {auth.NoPepper(), authtest.SymmetricKey(t, "s1")},
+		"behind": {authtest.SymmetricKey(t, "s1"), auth.NoPepper()},
+		"empty":  {authtest.SymmetricKey(t, "s1"), {}},
+	} {
+		cfg := withGitHub(t, "https://api.example.com")
+		cfg.SealingKeys = ring
+		_, err := auth.New(memstore.New(), cfg)
+		require.ErrorContains(t, err, "(SealingKeys[", name)
+	}
+}
+
+func TestTrustedProxiesAreNamed(t *testing.T) {
+	t.Parallel()
+	cfg := withGitHub(t, "https://api.example.com")
+	cfg.Proxies = auth.TrustProxies()
+	_, err := auth.New(memstore.New(), cfg)
+	require.ErrorContains(t, err, "TrustProxies has no networks")
+}
+
+// ServeMux passes a HEAD to a handler that a host has mounted for GET.
+func TestALookAheadCompletesNoFlowOfAHostsOwnHandler(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	b := g.browser()
+	target := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	ask := func(method string, header ...string) error {
+		r := httptest.NewRequest(method, target, nil)
+		for _, cookie := range b.client.Jar.Cookies(mustURL(t, g.server.URL)) {
+			r.AddCookie(cookie)
+		}
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		return second(g.svc.GitHub().Complete(r, ""))
+	}
+	require.ErrorIs(t, ask(http.MethodHead), auth.ErrGitHubState)
+	require.ErrorIs(t, ask(http.MethodGet, "Sec-Purpose", "prefetch;prerender"), auth.ErrGitHubState)
+	require.NoError(t, ask(http.MethodGet), "the state is still there")
+	require.ErrorIs(t, ask(http.MethodGet), auth.ErrGitHubState)
+}

@@ -317,9 +317,9 @@ func TestWhatOnlyAStoreOfUsersCanDoIsAConfigurationError(t *testing.T) {
 	}
 	h, f := newHostedGitHub(t), newFixture(t)
 	_, err := auth.NewGitHubConnector(h.accounts, f.svc.Tokens(), h.sealing, h.github)
-	require.ErrorContains(t, err, "GitHub's store must be that of the token issuer")
+	require.ErrorContains(t, err, "the components must have the same store")
 	_, err = auth.NewGitHubConnector(f.store, h.svc.Tokens(), h.sealing, h.github)
-	require.ErrorContains(t, err, "GitHub's store must be that of the token issuer")
+	require.ErrorContains(t, err, "the components must have the same store")
 }
 
 // At whatever call of whatever flow the store fails, nobody is signed in.

@@ -160,7 +160,7 @@ func TestSigningKeysThatCannotBeReadSayWhyAndNothingOfTheKey(t *testing.T) {
 		"a public JWK":            {strings.Replace(m.ecJWK(""), `"d"`, `"not d"`, 1), `"d"`},
 		"a public JWK in a set":   {`{"keys":[` + m.edJWK("") + `,` + strings.Replace(m.ecJWK(`,"kid":"pub"`), `"d"`, `"not d"`, 1) + `]}`, `key 2, kid "pub"`},
 		"a symmetric one of none": {`{"kty":"oct"}`, `"k"`},
-		"a short secret":          {`{"kty":"oct","k":"` + raw(authtest.Random(31)) + `"}`, "at least 32 bytes"},
+		"a short secret":          {`{"kty":"oct","k":"` + raw(authtest.Random(31)) + `"}`, "HS256 key is 31 bytes; at least 32 are needed"},
 		"another's alg":           {m.ecJWK(`,"alg":"HS256"`), `must be "ES256"`},
 		"alg none":                {m.octJWK(`,"alg":"none"`), `must be "HS256"`},
 		"for encryption":          {m.ecJWK(`,"use":"enc"`), `"sig"`},

@@ -113,9 +113,9 @@ func New(store Store, cfg Config) (*Service, error) {
 }
 
 // NewWithUsers is [New] for a host with a users table of its own. The store keeps no users, as
-// that of memstore.NewAccounts or sqlstore.OpenAccounts. The calls and methods that make and
-// change users are absent, and GitHub's SuperUsers and MembershipMaxAge cannot be set. The host
-// calls [Service.RevokeUser] after it has disabled or deleted a user.
+// that of memstore.NewAccounts or sqlstore.OpenAccounts. There are no routes that make or change
+// users, the methods that do return an error, and GitHub's SuperUsers and MembershipMaxAge cannot
+// be set. The host calls [Service.RevokeUser] after it has disabled or deleted a user.
 func NewWithUsers(accounts AccountStore, users UserSource, cfg Config) (*Service, error) {
 	if isNil(accounts) {
 		return nil, errors.New("auth: NewWithUsers needs a store")

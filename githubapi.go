@@ -18,7 +18,7 @@ import (
 // What GitHub's answers may be at the most.
 const (
 	maxGitHubBody  = 1 << 20
-	maxGitHubPages = 50 // of 100 organisations or teams
+	maxGitHubPages = 50 // of 100 organizations or teams
 )
 
 // errGitHubToken means that GitHub does not accept a token any more, which is no failure of
@@ -118,7 +118,7 @@ func listOf(body []byte, names []string) ([]strictjson.Object, error) {
 	return objects, nil
 }
 
-// organizations returns the ids of the organisations of which the user is an
+// organizations returns the ids of the organizations of which the user is an
 // active member.
 func (a *githubAPI) organizations(ctx context.Context, token string) ([]int64, error) {
 	names := []string{"state", "organization"}

@@ -45,7 +45,7 @@ type storedHash struct {
 // errHash says nothing about the hash: it may be logged.
 var errHash = errors.New("auth: stored hash is not of a known form")
 
-// parseHash takes a stored form apart, and refuses one that is misspelt or that
+// parseHash takes a stored form apart, and refuses one that is misspelled or that
 // nobody should be made to compute.
 func parseHash(stored string) (storedHash, error) {
 	if len(stored) > maxHashLength || !strings.HasPrefix(stored, "$") {

@@ -33,7 +33,7 @@ const (
 	base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
-// pairFormat writes and recognises the pairs of this package.
+// pairFormat writes and recognizes the pairs of this package.
 type pairFormat struct {
 	keyPrefix, secretPrefix string // each with its final underscore
 }

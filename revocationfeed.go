@@ -129,7 +129,7 @@ func (f *revocationFeed) refresh(ctx context.Context, now time.Time) error {
 // can do without does not wait for a store that has just failed.
 //
 // Reading is for all, so that it goes on for its time when the caller goes away:
-// cancelled requests would keep everybody from what has ended.
+// canceled requests would keep everybody from what has ended.
 func (f *revocationFeed) await(ctx context.Context, now time.Time, canDoWithout bool) error {
 	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), feedPatience)
 	defer cancel()

@@ -110,8 +110,8 @@ func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 }
 
 // FeedAge returns the age of what this instance knows of the revocation feed, and whether that
-// is good enough to accept tokens: for a gauge and an alert. With CheckSessionsInStore it is 0
-// and true.
+// is good enough to accept tokens: for a gauge and an alert. Before the first complete read the
+// age is math.MaxInt64. With CheckSessionsInStore it is 0 and true.
 func (s *Service) FeedAge() (age time.Duration, accepts bool) {
 	feed := s.tokens.feed
 	if feed == nil {

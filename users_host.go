@@ -20,7 +20,8 @@ type UserSource interface {
 	// FindUser returns the user with this ID, or ErrNotFound. Its IsActive and IsSuperUser
 	// decide at every sign-in and on every call that only super users may make. The ID must
 	// be the requested one. The Username must be at most 128 bytes of text, because it goes
-	// into tokens. The other fields are only shown by GET /auth/user and may be zero.
+	// into tokens. The other fields are only shown by GET /auth/user and may be zero, except
+	// that a zero CreatedAt is shown as the year 1.
 	FindUser(ctx context.Context, id string) (User, error)
 
 	// ResolveGitHub returns the ID of the user who signs in with this GitHub account from now

@@ -39,7 +39,7 @@
 // for a user and a set of scopes, scopes and what they imply, errors with status
 // 200, the fields and types of REST answers, pagination, rate-limit headers, and
 // checking and revoking tokens. Rate limits are shown, never enforced. There are
-// no GitHub Apps, no device flow, no sudo mode, no organisation that restricts
+// no GitHub Apps, no device flow, no sudo mode, no organization that restricts
 // apps, no ETags, no other media types or API versions, and no consent that is
 // remembered: the page asks every time. GitHub does not give a token to somebody
 // without a verified primary e-mail address (unverified_user_email); the fake

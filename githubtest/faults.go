@@ -8,7 +8,7 @@ import (
 
 // Fault is a way for an endpoint to go wrong. It gets the endpoint, and returns
 // what answers in its place: often without asking it, sometimes with its answer
-// spoilt. A test can write its own, as it would write a middleware. One that
+// spoiled. A test can write its own, as it would write a middleware. One that
 // waits must stop when the request's context is done, so that Close can return.
 //
 // Faults that break the connection need the server of [Start] or another of

@@ -172,7 +172,7 @@ func nodeID(kind string, id int64) string {
 	return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "0%d:%s%d", len(kind), kind, id))
 }
 
-// avatar draws a disc in a colour of the user's own.
+// avatar draws a disc in a color of the user's own.
 func avatar(w http.ResponseWriter, r *http.Request) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {

@@ -26,20 +26,20 @@ type Email struct {
 	Public   bool // shown in the profile
 }
 
-// Org is an organisation.
+// Org is an organization.
 type Org struct {
 	ID    int64
 	Login string
 }
 
-// Membership is a user's place in an organisation.
+// Membership is a user's place in an organization.
 type Membership struct {
 	Org     Org
 	Pending bool // invited, and has not accepted yet
 	Admin   bool
 }
 
-// Team is a team of an organisation that a user belongs to.
+// Team is a team of an organization that a user belongs to.
 type Team struct {
 	ID   int64
 	Slug string
@@ -65,7 +65,7 @@ func (s *Server) Users() []User {
 }
 
 // SetUser adds the user, or replaces the one with this ID: that is how somebody
-// is renamed, or joins an organisation. Tokens stay valid. The error says what is
+// is renamed, or joins an organization. Tokens stay valid. The error says what is
 // wrong with the user; a login can be taken by somebody else only after its owner
 // was renamed or removed, whatever its case.
 func (s *Server) SetUser(user User) error {

@@ -53,14 +53,14 @@ type dialect struct {
 	// check returns an error if the database is not set up as a store needs it.
 	check func(context.Context, *sql.DB) error
 
-	// isConflict recognises a violated primary key or unique constraint, by the
+	// isConflict recognizes a violated primary key or unique constraint, by the
 	// methods of the driver's error, or else by its text.
 	isConflict func(error) bool
 
-	// isBusy recognises that another process holds a lock that is not waited for.
+	// isBusy recognizes that another process holds a lock that is not waited for.
 	isBusy func(error) bool
 
-	// isRolledBack recognises that the database has undone the transaction, all of
+	// isRolledBack recognizes that the database has undone the transaction, all of
 	// it, so that others could go on, and that it may be tried again.
 	isRolledBack func(error) bool
 }

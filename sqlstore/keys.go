@@ -123,7 +123,7 @@ const (
 	deleteKeySessions = `DELETE FROM auth_sessions WHERE access_key_id = ?`
 )
 
-// RevokeKey implements [auth.CredentialStore]. It holds the user for [fold].
+// RevokeKey implements [auth.CredentialStore]. It locks the user, whose feed entries may be folded.
 func (s *core) RevokeKey(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err

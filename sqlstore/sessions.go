@@ -139,7 +139,7 @@ func (s *core) FindSession(ctx context.Context, id string) (auth.Session, error)
 
 const deleteSession = `DELETE FROM auth_sessions WHERE id = ?`
 
-// RevokeSession implements [auth.SessionStore]. It holds the user for [fold].
+// RevokeSession implements [auth.SessionStore]. It locks the user, whose feed entries may be folded.
 func (s *core) RevokeSession(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err

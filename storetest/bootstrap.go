@@ -18,7 +18,7 @@ var bootstrapPromises = []promise[auth.Store]{
 	{"a bootstrap is remembered when its user no longer administers", bootstrapForEver},
 	{"a bootstrap that fails is not remembered", failedBootstrap},
 	{"a bootstrap of somebody who cannot administer is not spent on them", bootstrapOfNoSuperUser},
-	{"a bootstrap that is cancelled is done and remembered, or neither", cancelledBootstrap},
+	{"a bootstrap that is canceled is done and remembered, or neither", canceledBootstrap},
 }
 
 // bootstrapRaces need another store for each round.
@@ -127,7 +127,7 @@ func bootstrapOfNoSuperUser(t *testing.T, store auth.Store) {
 	bootstrap(t, store)
 }
 
-func cancelledBootstrap(t *testing.T, store auth.Store) {
+func canceledBootstrap(t *testing.T, store auth.Store) {
 	var drafts []account
 	try := func(ctx context.Context) error {
 		draft := newDraft()
@@ -135,7 +135,7 @@ func cancelledBootstrap(t *testing.T, store auth.Store) {
 		return store.Bootstrap(ctx, draft.user, draft.key)
 	}
 	for range rounds(t) {
-		err := try(cancelledSoon(t))
+		err := try(canceledSoon(t))
 		if err == nil || errors.Is(err, auth.ErrBootstrapped) {
 			break // ErrBootstrapped, because one that returned an error was done
 		}

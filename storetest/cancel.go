@@ -14,9 +14,9 @@ import (
 )
 
 var cancelPromises = []promise[auth.AccountStore]{
-	{"a call whose context is done changes nothing", cancelledBefore},
-	{"a call whose context is done says so before anything else", cancelledFirst},
-	{"a call whose context ends meanwhile does everything or nothing", cancelledDuring},
+	{"a call whose context is done changes nothing", canceledBefore},
+	{"a call whose context is done says so before anything else", canceledFirst},
+	{"a call whose context ends meanwhile does everything or nothing", canceledDuring},
 }
 
 // method calls a method of a store or of its users, so that it would succeed. The call reads
@@ -169,16 +169,16 @@ func newExpiring(t *testing.T, store auth.AccountStore) account {
 
 // doneContexts returns the ways for a context to be done.
 func doneContexts(t *testing.T) map[string]context.Context {
-	cancelled, cancel := context.WithCancel(t.Context())
+	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	caused, cancelCause := context.WithCancelCause(t.Context())
 	cancelCause(errors.New("a cause of its own"))
 	late, cancelLate := context.WithDeadline(t.Context(), time.Unix(1, 0))
 	cancelLate()
-	return map[string]context.Context{"cancelled": cancelled, "cancelled with a cause": caused, "late": late}
+	return map[string]context.Context{"canceled": canceled, "canceled with a cause": caused, "late": late}
 }
 
-func cancelledBefore(t *testing.T, store auth.AccountStore) {
+func canceledBefore(t *testing.T, store auth.AccountStore) {
 	for name, call := range methodsOf(store) {
 		t.Run(name, func(t *testing.T) {
 			own, draft := newExpiring(t, store), newDraft()
@@ -193,8 +193,8 @@ func cancelledBefore(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// cancelledFirst calls the methods with what they would refuse.
-func cancelledFirst(t *testing.T, store auth.AccountStore) {
+// canceledFirst calls the methods with what they would refuse.
+func canceledFirst(t *testing.T, store auth.AccountStore) {
 	for name, call := range methodsOf(store) {
 		t.Run(name, func(t *testing.T) {
 			for name, ctx := range doneContexts(t) {

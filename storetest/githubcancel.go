@@ -12,9 +12,9 @@ import (
 )
 
 var githubCancelPromises = []promise[auth.AccountStore]{
-	{"a call whose context is done changes nothing", githubCancelledBefore},
-	{"a call whose context is done says so before anything else", githubCancelledFirst},
-	{"a call whose context ends meanwhile does everything or nothing", githubCancelledDuring},
+	{"a call whose context is done changes nothing", githubCanceledBefore},
+	{"a call whose context is done says so before anything else", githubCanceledFirst},
+	{"a call whose context ends meanwhile does everything or nothing", githubCanceledDuring},
 }
 
 // githubDraft is what no store has yet: a first sign-in, another account, and a
@@ -112,7 +112,7 @@ func newUnlinkable(t *testing.T, store auth.AccountStore) linked {
 	return a
 }
 
-func githubCancelledBefore(t *testing.T, store auth.AccountStore) {
+func githubCanceledBefore(t *testing.T, store auth.AccountStore) {
 	for name, call := range githubMethodsOf(store) {
 		t.Run(name, func(t *testing.T) {
 			own := newUnlinkable(t, store)
@@ -133,8 +133,8 @@ func githubCancelledBefore(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// githubCancelledFirst calls the methods with what they would refuse.
-func githubCancelledFirst(t *testing.T, store auth.AccountStore) {
+// githubCanceledFirst calls the methods with what they would refuse.
+func githubCanceledFirst(t *testing.T, store auth.AccountStore) {
 	for name, call := range githubMethodsOf(store) {
 		t.Run(name, func(t *testing.T) {
 			first := firstSignIn(newUser())
@@ -220,7 +220,7 @@ func hasLink(t *testing.T, store auth.AccountStore, account auth.GitHubAccount) 
 	return wasFound(t, err)
 }
 
-func githubCancelledDuring(t *testing.T, store auth.AccountStore) {
+func githubCanceledDuring(t *testing.T, store auth.AccountStore) {
 	type records struct {
 		own   linked
 		draft githubDraft

@@ -12,9 +12,9 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// cancelledSoon returns a context that ends at a random moment: now, while a
+// canceledSoon returns a context that ends at a random moment: now, while a
 // call is at work, or after it. Which, no test may depend upon.
-func cancelledSoon(t *testing.T) context.Context {
+func canceledSoon(t *testing.T) context.Context {
 	t.Helper()
 	// Short times are as likely as long ones, from a nanosecond to 16 ms: a call
 	// takes microseconds in one store and milliseconds in another.
@@ -109,7 +109,7 @@ func withUserSigns[O, D any](
 	return all
 }
 
-func cancelledDuring(t *testing.T, store auth.AccountStore) {
+func canceledDuring(t *testing.T, store auth.AccountStore) {
 	methods := methodsOf(store)
 	for name, signs := range withUserSigns(store, interruptedMethods, interruptedUserMethods) {
 		t.Run(name, func(t *testing.T) {
@@ -135,7 +135,7 @@ func interrupt[R any](t *testing.T,
 	for i := range records {
 		records[i] = prepare()
 	}
-	errs := race(len(records), func(i int) error { return call(cancelledSoon(t), records[i]) })
+	errs := race(len(records), func(i int) error { return call(canceledSoon(t), records[i]) })
 	for i, err := range errs {
 		requireNoAnswer(t, err)
 		done := requireWhole(t, func() []bool { return signs(records[i]) })

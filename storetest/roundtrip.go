@@ -10,7 +10,7 @@ import (
 )
 
 // strangeTexts are valid, and trouble for a store that builds statements, cuts,
-// normalises or converts.
+// normalizes or converts.
 var strangeTexts = []string{
 	`'`, `"`, "`", `\`, `\\`, `\'`, `'';--`, `%`, `_`, `%s%n`, `$1`, `?`, `:id`, `@id`, `{{.}}`,
 	`Robert'); DROP TABLE users;--`, `" OR ""="`, `/*`, `E'\\x41'`,

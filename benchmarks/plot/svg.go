@@ -16,7 +16,7 @@ const (
 	top, bottom   = 40, height - 60
 )
 
-// style has the lines on top of each other told apart without colours too: each is
+// style has the lines on top of each other told apart without colors too: each is
 // thinner than the one below it, or broken.
 const style = `
 .page { fill: #fff }

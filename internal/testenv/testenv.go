@@ -24,7 +24,7 @@ type Counts struct {
 }
 
 // Rounds returns the count that AUTH_TEST_ROUNDS names: small (also when it is
-// not set), moderate or full. Any other value fails the test, since a misspelt
+// not set), moderate or full. Any other value fails the test, since a misspelled
 // "full" would otherwise pass for a long run.
 func Rounds(t testing.TB, counts Counts) int {
 	t.Helper()

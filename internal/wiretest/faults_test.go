@@ -34,7 +34,7 @@ func TestAFailingStoreIs503AtEveryCallOfEveryFlow(t *testing.T) {
 	failures := map[string]error{
 		"failing":   errors.New("disk full"),
 		"timed out": fmt.Errorf("waiting: %w", context.DeadlineExceeded),
-		"cancelled": fmt.Errorf("gone: %w", context.Canceled),
+		"canceled":  fmt.Errorf("gone: %w", context.Canceled),
 	}
 	for failure, fault := range failures {
 		for _, flow := range []string{"login", "user", "logout", "register"} {

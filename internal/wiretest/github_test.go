@@ -395,7 +395,7 @@ func TestWhoMayComeIn(t *testing.T) {
 		configure func(*auth.GitHubConfig)
 		admitted  []string
 	}{
-		"organisation": {func(c *auth.GitHubConfig) { c.AllowedOrganizations = []int64{77} }, []string{"member"}},
+		"organization": {func(c *auth.GitHubConfig) { c.AllowedOrganizations = []int64{77} }, []string{"member"}},
 		"team":         {func(c *auth.GitHubConfig) { c.AllowedTeams = []int64{55} }, []string{"member"}},
 		"user":         {func(c *auth.GitHubConfig) { c.AllowedUsers = []int64{12} }, []string{"listed"}},
 		"any list":     {func(c *auth.GitHubConfig) { c.AllowedUsers, c.AllowedTeams = []int64{12}, []int64{55} }, []string{"member", "listed"}},
@@ -406,7 +406,7 @@ func TestWhoMayComeIn(t *testing.T) {
 			c.AllowedUsers = []int64{12}
 			c.Admit = func(context.Context, auth.GitHubProfile) (bool, error) { return false, nil }
 		}, nil},
-		"another organisation": {func(c *auth.GitHubConfig) { c.AllowedOrganizations = []int64{78} }, nil},
+		"another organization": {func(c *auth.GitHubConfig) { c.AllowedOrganizations = []int64{78} }, nil},
 		"no registration":      {func(c *auth.GitHubConfig) { c.DisableSignUp = true }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -18,7 +18,7 @@ const recheckAfter = 30 * 24 * time.Hour
 
 var acme = githubtest.Membership{Org: githubtest.Org{ID: 77, Login: "acme"}}
 
-// member is a user whom a list of organisations let in, with an access key.
+// member is a user whom a list of organizations let in, with an access key.
 type member struct {
 	*githubFixture
 	user auth.User
@@ -49,7 +49,7 @@ func newMember(t *testing.T, options ...func(*fixture, *auth.Config)) member {
 	return member{g, user, pair}
 }
 
-// leave takes the user out of the organisation.
+// leave takes the user out of the organization.
 func (m member) leave() {
 	require.NoError(m.t, m.fake.SetUser(githubtest.User{ID: octocat, Login: octocatLogin}))
 }
@@ -218,7 +218,7 @@ func TestRecheckingNeedsSomethingToCheck(t *testing.T) {
 		"no list":       {func(c *auth.GitHubConfig) { c.MembershipMaxAge = time.Hour }, false},
 		"negative":      {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedUsers = -1, []int64{1} }, false},
 		"users":         {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedUsers = 1, []int64{1} }, true},
-		"organisations": {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedOrganizations = 1, []int64{1} }, true},
+		"organizations": {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedOrganizations = 1, []int64{1} }, true},
 		"teams":         {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedTeams = 1, []int64{1} }, true},
 		"host": {func(c *auth.GitHubConfig) {
 			c.MembershipMaxAge = 1

@@ -121,7 +121,7 @@ func TestListsOfOrganizationsAskForTheScopeAndReadAllPages(t *testing.T) {
 	}
 	for name, configure := range map[string]func(*auth.GitHubConfig){
 		"team":         func(c *auth.GitHubConfig) { c.AllowedTeams = []int64{1149} },
-		"organisation": func(c *auth.GitHubConfig) { c.AllowedOrganizations = []int64{2149} },
+		"organization": func(c *auth.GitHubConfig) { c.AllowedOrganizations = []int64{2149} },
 	} {
 		g := newGitHub(t, githubOptions{
 			fake:      githubtest.Config{Users: []githubtest.User{{ID: octocat, Login: octocatLogin, Teams: teams, Memberships: memberships}}},

@@ -55,7 +55,7 @@ func TestAFailingStoreLeavesNothingOfAGitHubFlow(t *testing.T) {
 	for failure, fault := range map[string]error{
 		"failing":   errors.New("disk full"),
 		"timed out": fmt.Errorf("waiting: %w", context.DeadlineExceeded),
-		"cancelled": fmt.Errorf("gone: %w", context.Canceled),
+		"canceled":  fmt.Errorf("gone: %w", context.Canceled),
 		"hanging":   authtest.ErrHang,
 	} {
 		for flow, prepare := range githubFlows {

@@ -220,7 +220,7 @@ var tableFaults = map[string]func(ctx context.Context, id string) error{
 	"fails with a no":    func(context.Context, string) error { return fmt.Errorf("other: %w", auth.ErrUserDisabled) },
 	"fails with invalid": func(context.Context, string) error { return &auth.InvalidError{Field: "canary", Reason: "canary"} },
 	"fails with a 401":   func(context.Context, string) error { return auth.ErrInvalidCredentials },
-	"is cancelled":       func(context.Context, string) error { return context.Canceled },
+	"is canceled":        func(context.Context, string) error { return context.Canceled },
 	"panics":             func(context.Context, string) error { panic("canary") },
 	"panics with no":     func(context.Context, string) error { panic(auth.ErrNotFound) },
 }

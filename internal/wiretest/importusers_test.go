@@ -298,8 +298,8 @@ func TestAnInterruptedImportGoesOnWithNoneLostAndNoneTwice(t *testing.T) {
 	lines := linesOf(100)
 	text := strings.Join(lines, "\n")
 	for name, interrupt := range map[string]func(ctx context.Context, cancel func(), calls int) error{
-		"the store fails":  func(context.Context, func(), int) error { return errAway },
-		"ctx is cancelled": func(ctx context.Context, cancel func(), _ int) error { cancel(); return ctx.Err() },
+		"the store fails": func(context.Context, func(), int) error { return errAway },
+		"ctx is canceled": func(ctx context.Context, cancel func(), _ int) error { cancel(); return ctx.Err() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -64,8 +64,17 @@ func (a *githubAPI) profile(ctx context.Context, host, token string) (GitHubProf
 		Account:   GitHubAccount{Host: host, ID: id},
 		Login:     login,
 		Name:      textOrNone(name),
-		AvatarURL: textOrNone(avatar),
+		AvatarURL: httpsOrNone(textOrNone(avatar)),
 	}, nil
+}
+
+// httpsOrNone drops a URL that a host's page must not show or follow, such as javascript:.
+func httpsOrNone(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+		return ""
+	}
+	return text
 }
 
 // textOrNone drops text that no store may keep and nobody needs.

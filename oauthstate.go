@@ -50,14 +50,19 @@ func stateID(state string) string {
 // stateCookies makes and reads the cookies that bind a state to a browser.
 type stateCookies struct{ sealedCookies }
 
-// newState returns a state whose cookie overwrites none that the browser has, if
-// there is room for one more.
+// newState returns a state whose cookie overwrites none that the browser has, if there is room for
+// one more. It parses the request's cookies once: the call is public, and a Cookie header can be
+// large.
 func (c stateCookies) newState(r *http.Request) string {
+	taken := map[string]bool{}
+	for _, cookie := range r.Cookies() {
+		taken[cookie.Name] = true
+	}
 	const attempts = 64 // one of four slots stays unmet for so long once in 10^8
 	var state string
 	for range attempts {
 		state = newState()
-		if len(r.CookiesNamed(c.name(slotFor(state)))) == 0 {
+		if !taken[c.name(slotFor(state))] {
 			break
 		}
 	}
@@ -96,8 +101,12 @@ func (c stateCookies) clear(state string) *http.Cookie {
 
 // clearAll removes the cookies of all flows that the browser has begun.
 func (c stateCookies) clearAll(w http.ResponseWriter, r *http.Request) {
+	sent := map[string]bool{}
+	for _, cookie := range r.Cookies() {
+		sent[cookie.Name] = true
+	}
 	for i := range stateSlots {
-		if len(r.CookiesNamed(c.name(slot(i)))) > 0 {
+		if sent[c.name(slot(i))] {
 			http.SetCookie(w, c.cookie(slot(i), "", -1))
 		}
 	}

@@ -1,10 +1,14 @@
 package wiretest
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -158,4 +162,73 @@ func TestTheVerifierIsInNoURL(t *testing.T) {
 		require.NotContains(t, plain, verifier)
 	}
 	require.NotContains(t, g.log.String(), verifier)
+}
+
+// The calls that begin a flow are public: a large Cookie header must not be parsed for each try to
+// find a free slot.
+func TestBeginningAFlowParsesTheCookiesOnce(t *testing.T) {
+	g := newGitHub(t)
+	begin := func(cookies string) float64 {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Cookie", cookies)
+		return testing.AllocsPerRun(20, func() {
+			if _, _, err := g.svc.GitHub().BeginSignIn(r, ""); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	// Every slot is taken, so that all tries are in vain.
+	taken := "__Host-auth_github_0=x; __Host-auth_github_1=x; __Host-auth_github_2=x; __Host-auth_github_3=x"
+	large := taken + strings.Repeat("; a=b", 1000)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Cookie", large)
+	once := testing.AllocsPerRun(20, func() { r.Cookies() })
+	require.Less(t, begin(large)-begin(taken), 2*once)
+}
+
+// A host shows the picture of an account, and must not run what an account calls one.
+func TestAPictureThatIsNoWebAddressIsNone(t *testing.T) {
+	t.Parallel()
+	for avatar, want := range map[string]string{
+		"https://avatars.example.com/u/1?v=4": "https://avatars.example.com/u/1?v=4",
+		"http://127.0.0.1:8080/u/1":           "http://127.0.0.1:8080/u/1",
+		"http://avatars.example.com/u/1":      "",
+		"javascript:alert(1)":                 "",
+		"data:text/html,<script>":             "",
+		"//avatars.example.com/u/1":           "",
+		"https:":                              "",
+		"":                                    "",
+	} {
+		g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+			cfg.GitHub.HTTPClient = &http.Client{Transport: avatarTransport{cfg.GitHub.HTTPClient.Transport, avatar}}
+		}})
+		g.browser().signIn()
+		link, err := g.link(octocat)
+		require.NoError(t, err)
+		require.Equal(t, want, link.AvatarURL, avatar)
+	}
+}
+
+// avatarTransport changes the picture in what GitHub says of an account.
+type avatarTransport struct {
+	http.RoundTripper
+	avatar string
+}
+
+func (a avatarTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := a.RoundTripper.RoundTrip(r)
+	if err != nil || !strings.HasSuffix(r.URL.Path, "/user") {
+		return response, err
+	}
+	var account map[string]any
+	if err := json.NewDecoder(response.Body).Decode(&account); err != nil {
+		return nil, err
+	}
+	response.Body.Close()
+	account["avatar_url"] = a.avatar
+	text, err := json.Marshal(account)
+	response.Body = io.NopCloser(bytes.NewReader(text))
+	response.ContentLength = int64(len(text))
+	response.Header.Del("Content-Length")
+	return response, err
 }

@@ -334,10 +334,13 @@ func (t *TokenIssuer) Revoke(ctx context.Context, sessionID string) error {
 
 // revoke is Revoke for a session of the user, who is empty if not known.
 func (t *TokenIssuer) revoke(ctx context.Context, sessionID, userID string) error {
-	if err := t.sessions.RevokeSession(ctx, sessionID); err != nil {
+	err := t.sessions.RevokeSession(ctx, sessionID)
+	if err == nil || errors.Is(err, ErrNotFound) { // another instance may have revoked it a moment ago
+		t.learnRevocations(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("auth: revoking a session: %w", err)
 	}
-	t.learnRevocations(ctx)
 	t.events.emit(ctx, Event{Kind: EventSessionRevoked, UserID: userID, SessionID: sessionID})
 	return nil
 }

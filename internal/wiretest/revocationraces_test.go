@@ -151,3 +151,17 @@ func TestUnderLoadNothingIsAcceptedAfterMaxStaleness(t *testing.T) {
 	}
 	require.NoError(t, group.Wait())
 }
+
+// The second instance finds no session, because the first has revoked it, and must not say that the
+// token is no longer valid while it still accepts it.
+func TestALogoutThatComesSecondOnAnotherInstanceHoldsThereToo(t *testing.T) {
+	t.Parallel()
+	in := newInstances(t)
+	token := in.signIn(in.user)
+	require.Equal(t, http.StatusOK, status(in.other, token), "the other instance has read the feed")
+	for _, svc := range []*auth.Service{in.svc, in.other} {
+		answer := send(svc.Handler(), http.MethodPost, "/auth/logout", "", "Authorization", "Bearer "+token)
+		require.Equal(t, http.StatusOK, answer.status, answer.body)
+		require.Equal(t, http.StatusUnauthorized, status(svc, token))
+	}
+}

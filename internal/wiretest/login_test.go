@@ -285,3 +285,14 @@ func TestFailedSignInsAreAlikeWithImportedKeysToo(t *testing.T) {
 	f.setActive(f.user, false)
 	require.Equal(t, want, f.login(good), "disabled")
 }
+
+func TestALongContentTypeIsNotParsed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	r := httptest.NewRequest(http.MethodPost, "/auth/users/login", strings.NewReader(loginBody(f.userPair)))
+	r.Header.Set("Content-Type", "application/json"+strings.Repeat(`; a="b"`, 100))
+	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status)
+	r = httptest.NewRequest(http.MethodPost, "/auth/users/login", strings.NewReader(loginBody(f.userPair)))
+	r.Header.Set("Content-Type", `application/json; charset="utf-8"`)
+	require.Equal(t, http.StatusOK, serve(f.svc.Handler(), r).status)
+}

@@ -176,10 +176,22 @@ func (t *throttle) takeBucket(ctx context.Context, rates []limit.Rate, bucket, k
 	case err != nil:
 		t.log.WarnContext(ctx, "auth: the limiter fails, and bounds nothing", "error", err)
 		return nil
+	case wait > longestPeriod(rates): // no such wait is possible: the limiter's clock has jumped
+		t.log.WarnContext(ctx, "auth: the limiter returns a wait that is longer than its rates' periods, and bounds nothing", "wait", wait)
+		return nil
 	case wait > 0:
 		return fmt.Errorf("auth: too many %s: %w", kind, &ThrottledError{RetryAfter: wait})
 	}
 	return nil
+}
+
+// longestPeriod returns the longest time that a client can have to wait for one of the rates.
+func longestPeriod(rates []limit.Rate) time.Duration {
+	longest := time.Duration(0)
+	for _, rate := range rates {
+		longest = max(longest, rate.Per)
+	}
+	return longest
 }
 
 // bucketName is a hash, so that no limiter keeps keys and addresses, and that nobody

@@ -127,7 +127,7 @@ func (l *Limiter) take(ctx context.Context, bucket string, rates []limit.Rate) (
 			if err != nil {
 				return 0, err
 			}
-			full[i] = result.Remaining <= 0
+			full[i] = result.Remaining <= 0 && result.ResetAfter <= rate.Per
 		}
 	}
 	someFull := slices.Contains(full[:], true)
@@ -138,6 +138,14 @@ func (l *Limiter) take(ctx context.Context, bucket string, rates []limit.Rate) (
 		result, err := l.count(ctx, bucket, i, rate, 1)
 		if err != nil {
 			return 0, err
+		}
+		if result.RetryAfter > rate.Per { // no such wait is possible: the server's clock was set back
+			if err := l.reset(ctx, bucket, i); err != nil {
+				return 0, err
+			}
+			if result, err = l.count(ctx, bucket, i, rate, 1); err != nil {
+				return 0, err
+			}
 		}
 		if result.Allowed == 0 {
 			wait = max(wait, result.RetryAfter, time.Millisecond)
@@ -186,8 +194,12 @@ func ask[T any](ctx context.Context, l *Limiter, call func(context.Context) (T, 
 		return result, errAway
 	}
 	// Of those who come when it is to be tried again, one does.
-	if until != 0 && !l.awayUntil.CompareAndSwap(until, now+int64(retryAfter)) {
-		return result, errAway
+	if until != 0 {
+		if !l.awayUntil.CompareAndSwap(until, now+int64(retryAfter)) {
+			return result, errAway
+		}
+		// A request that goes away must not leave the server unused for all others.
+		ctx = context.WithoutCancel(ctx)
 	}
 	result, err = call(ctx)
 	switch {

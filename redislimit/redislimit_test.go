@@ -338,3 +338,48 @@ func TestTwoInstancesShareLimitsAndSignInGoesOnWhenTheServerIsKilled(t *testing.
 	running.Wait()
 	require.Zero(t, refused.Load())
 }
+
+// A replica is promoted, or the machine restored, and its clock is behind that of the server that
+// has counted: nobody waits until the old time has come again.
+func TestAServerWhoseClockWasSetBackRefusesNothingForLong(t *testing.T) {
+	t.Parallel()
+	client := newClient(t)
+	prefix := rand.Text()
+	l := newLimiter(t, client, prefix)
+	for name, back := range map[string]time.Duration{"ten minutes": 10 * time.Minute, "a day": 24 * time.Hour} {
+		for i := range 2 { // as the server keeps them: the time at which the bucket is empty again
+			empty := time.Since(time.Unix(1483228800, 0)) + back
+			key := fmt.Sprintf("rate:%s:%s:%d", prefix, name, i)
+			require.NoError(t, client.Set(t.Context(), key, empty.Seconds(), time.Hour).Err())
+		}
+		rates := []limit.Rate{{Count: 2, Per: time.Minute}, {Count: 3, Per: time.Minute + time.Second}}
+		for range 2 {
+			require.Zero(t, take(t, l, name, rates...), name)
+		}
+		wait := take(t, l, name, rates...)
+		require.Positive(t, wait, name)
+		require.LessOrEqual(t, wait, time.Minute, name)
+	}
+}
+
+// The one request that asks whether the server is back is canceled by its client, again and again.
+func TestCanceledRequestsDoNotKeepTheServerUnused(t *testing.T) {
+	t.Parallel()
+	killed := startServer(t)
+	client := redis.NewClient(&redis.Options{Addr: killed.addr, ContextTimeoutEnabled: true, MaxRetries: -1})
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	local := &countingLimiter{Limiter: limit.NewMemory(0, nil)}
+	l, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.DiscardHandler), Local: local})
+	require.NoError(t, err)
+	rates := []limit.Rate{{Count: 1000, Per: time.Minute}}
+	killed.kill(t)
+	take(t, l, "a", rates...) // and the server is known to be away
+	killed.start(t)
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Eventually(t, func() bool {
+		before := local.taken.Load()
+		_, _ = l.Take(canceled, "a", rates)
+		return local.taken.Load() == before
+	}, 20*time.Second, 100*time.Millisecond, "a canceled request finds that the server is back")
+}

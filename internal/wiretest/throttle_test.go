@@ -335,3 +335,28 @@ func TestRatesThatCannotBeAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// jumpedLimiter is a limiter on a server whose clock was set back.
+type jumpedLimiter struct{ wait time.Duration }
+
+func (l jumpedLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {
+	return l.wait, nil
+}
+
+func (jumpedLimiter) Reset(context.Context, string) error { return nil }
+
+func TestAWaitThatNoRateCanHaveIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	for wait, want := range map[time.Duration]int{
+		time.Minute:              http.StatusTooManyRequests, // Flood's period
+		time.Minute + 1:          http.StatusOK,
+		86_341 * time.Second:     http.StatusOK,
+		time.Duration(1<<63 - 1): http.StatusOK,
+	} {
+		f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+			cfg.Proxies, cfg.Throttling.Limiter = auth.NoProxies(), jumpedLimiter{wait}
+		})
+		require.Equal(t, want, f.login(f.userPair).status, wait)
+		require.Equal(t, want == http.StatusOK, strings.Contains(f.log.String(), "longer than its rates' periods"), wait)
+	}
+}

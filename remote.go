@@ -51,7 +51,8 @@ const defaultMaxAge = 15 * time.Minute
 //
 // The keys are fetched when the first token arrives, and again when they are five minutes old or a
 // token names an unknown key, but at most once in ten seconds. While they cannot be fetched, the
-// last ones are used for a day.
+// last ones are used for a day. A set without usable keys, a 404 and a 410 are an answer: then all
+// tokens are rejected.
 type RemoteVerifier struct {
 	verifier tokenVerifier
 	keys     *remoteKeys

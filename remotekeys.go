@@ -22,6 +22,10 @@ const (
 	maxRemoteKeys = 64
 )
 
+// errNoKeys means that the issuer answers and publishes no usable key. If it did before, its tokens
+// are no longer valid: an answer that says no is not an outage.
+var errNoKeys = errors.New("no key of ES256 or EdDSA for signatures")
+
 // remoteKeys is the public keys of somebody else. One caller fetches them at a time,
 // for all who wait.
 type remoteKeys struct {
@@ -109,6 +113,9 @@ func (k *remoteKeys) refresh(ctx context.Context, now time.Time, done chan<- str
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.fetching = nil
+		if k.ring != nil && errors.Is(err, errNoKeys) { // the issuer has taken out what it had
+			ring, err = &keyRing{}, nil
+		}
 		if k.problem = err; err == nil {
 			k.ring, k.fetched = ring, now
 		}
@@ -141,6 +148,9 @@ func (k *remoteKeys) download(ctx context.Context) (*keyRing, error) {
 		return nil, fmt.Errorf("fetch the public keys: %w", err)
 	}
 	defer response.Body.Close()
+	if response.StatusCode == http.StatusNotFound || response.StatusCode == http.StatusGone {
+		return nil, fmt.Errorf("fetch the public keys: %s answers with status %d: %w", k.url, response.StatusCode, errNoKeys)
+	}
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("fetch the public keys: %s answers with status %d", k.url, response.StatusCode)
 	}
@@ -180,7 +190,7 @@ func parseJWKS(text []byte) (*keyRing, error) {
 		}
 	}
 	if len(ring.byID) == 0 {
-		return nil, errors.New("no key of ES256 or EdDSA for signatures in the JWK set")
+		return nil, fmt.Errorf("the JWK set has %w", errNoKeys)
 	}
 	return ring, nil
 }

@@ -267,6 +267,37 @@ func TestKeysOfOtherKindsInTheSetAreNotUsed(t *testing.T) {
 	r.requireUnknown(t, r.token.Bearer.Reveal())
 }
 
+// A signing key was stolen, and the issuer has gone over to HS256 or to other keys: forgeries under
+// the stolen key end with the next fetch, not a day later.
+func TestAnAnswerWithoutKeysIsNoOutage(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]http.HandlerFunc{
+		"an empty set":        func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[]}`) },
+		"keys of other kinds": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[{"kty":"RSA","kid":"r"}]}`) },
+		"not found":           http.NotFound,
+		"gone":                func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) },
+	} {
+		r := newRemote(t, "ES256")
+		r.requireGood(t, r.token.Bearer.Reveal())
+		r.answers(answer)
+		r.clock.Advance(5 * time.Minute)
+		_, err := r.verifier.Verify(t.Context(), r.token.Bearer.Reveal())
+		require.ErrorIs(t, err, auth.ErrTokenRejected, name)
+
+		r.answers(func(w http.ResponseWriter, _ *http.Request) { w.Write(r.issuer.JWKS()) })
+		r.clock.Advance(10 * time.Second)
+		r.requireGood(t, r.token.Bearer.Reveal())
+	}
+}
+
+// Nothing is known of the keys of an issuer that has never published one.
+func TestAnIssuerWithoutKeysIsAConfigurationAtFault(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, "ES256")
+	r.answers(http.NotFound)
+	r.requireUnknown(t, r.token.Bearer.Reveal())
+}
+
 // Requests that are given up must not keep all others from the keys, nor wait.
 func TestACancelledFirstCallerDoesNotKeepOthersFromTheKeys(t *testing.T) {
 	t.Parallel()

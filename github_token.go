@@ -15,7 +15,8 @@ import (
 
 const (
 	refreshAhead = 5 * time.Minute        // before the end of a token
-	leaseTime    = 30 * time.Second       // that an instance has to refresh it
+	minLeaseTime = 30 * time.Second       // that an instance has at least to refresh it
+	leaseMargin  = 5 * time.Second        // to write the new token after GitHub has answered
 	leasePoll    = 100 * time.Millisecond // between looks at the record of who waits
 )
 
@@ -119,7 +120,7 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 			}
 			return grant, version, nil
 		}
-		leased, err := g.store.LeaseGitHubToken(ctx, userID, g.cfg.Host, token.Version, now, now.Add(leaseTime))
+		leased, err := g.store.LeaseGitHubToken(ctx, userID, g.cfg.Host, token.Version, now, now.Add(g.leaseTime()))
 		switch {
 		case errors.Is(err, ErrNotFound):
 			continue // somebody has just refreshed it, or removed it
@@ -136,6 +137,12 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 			ahead = 0 // a new token is good for as long as it says, be it short
 		}
 	}
+}
+
+// leaseTime returns how long a lease lasts: longer than a refresh may take, or two instances would
+// redeem one refresh token.
+func (g *GitHubConnector) leaseTime() time.Duration {
+	return max(minLeaseTime, g.cfg.Timeout+leaseMargin)
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -240,3 +240,36 @@ type closing struct{ closed bool }
 
 func (*closing) Read([]byte) (int, error) { return 0, io.EOF }
 func (c *closing) Close() error           { c.closed = true; return nil }
+
+// leasingStore records how long leases are.
+type leasingStore struct {
+	auth.Store
+	lease time.Duration
+}
+
+func (s *leasingStore) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
+	s.lease = until.Sub(now)
+	return s.Store.LeaseGitHubToken(ctx, userID, host, version, now, until)
+}
+
+// A refresh that outlasts its lease lets another instance redeem the same refresh token, and the
+// loser disconnects the user.
+func TestALeaseOutlastsARefresh(t *testing.T) {
+	t.Parallel()
+	for timeout, want := range map[time.Duration]time.Duration{0: 30 * time.Second, time.Minute: 65 * time.Second} {
+		var store *leasingStore
+		g := newGitHub(t, githubOptions{
+			fake: githubtest.Config{TokenLifetime: time.Hour},
+			configure: func(g *githubFixture, cfg *auth.Config) {
+				store = &leasingStore{Store: g.fixture.store}
+				g.fixture.store = store
+				cfg.GitHub.Timeout = timeout
+			},
+		})
+		g.browser().connect(g.signIn(g.user))
+		g.clock.Advance(time.Hour)
+		_, err := g.svc.GitHub().TokenSource(t.Context(), g.user.ID).Token()
+		require.NoError(t, err)
+		require.Equal(t, want, store.lease)
+	}
+}

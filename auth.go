@@ -46,8 +46,8 @@ type Config struct {
 	BrowserSessions *BrowserSessions
 
 	// ReauthAfter, if positive, is the maximum age of a session that may make lasting
-	// changes: calls that give out an access secret or connect a GitHub account. Older
-	// sessions get ErrSessionTooOld and must sign in again, so a stolen token cannot be
+	// changes: calls that give out an access secret, connect a GitHub account, or enable or
+	// promote a user. Older sessions get ErrSessionTooOld and must sign in again, so a stolen token cannot be
 	// turned into a lasting credential.
 	ReauthAfter time.Duration
 

@@ -123,7 +123,8 @@ func (s *Service) serveUser(_ http.ResponseWriter, r *http.Request) (any, error)
 }
 
 // UpdateUserHandler handles PATCH /auth/users/{id}: it disables or enables, promotes or demotes
-// a user.
+// a user. Enabling and promoting need a session within Config.ReauthAfter; taking power away never
+// does.
 func (s *Service) UpdateUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPatch, access: superUsers, serve: s.serveUpdateUser})
 }
@@ -139,6 +140,11 @@ func (s *Service) serveUpdateUser(w http.ResponseWriter, r *http.Request) (any, 
 		return nil, body.err
 	case change == UserChange{}:
 		return nil, invalidf("is_super_user", "or is_active must be given")
+	}
+	if change.givesPower() {
+		if err := s.requireRecent(r.Context()); err != nil {
+			return nil, err
+		}
 	}
 	user, err := s.UpdateUser(r.Context(), r.PathValue("id"), change)
 	if err != nil {

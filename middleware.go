@@ -220,11 +220,19 @@ func (s *Service) admit(e endpoint, r *http.Request) (*http.Request, error) {
 		}
 		r = administrator
 	}
-	caller, _ := IdentityFromContext(ctx)
-	if e.recent && s.reauthAfter > 0 && !s.now().Before(caller.IssuedAt.Add(s.reauthAfter)) {
-		return r, ErrSessionTooOld
+	if e.recent {
+		return r, s.requireRecent(ctx)
 	}
 	return r, nil
+}
+
+// requireRecent returns ErrSessionTooOld if the caller's session is older than Config.ReauthAfter.
+func (s *Service) requireRecent(ctx context.Context) error {
+	caller, _ := IdentityFromContext(ctx)
+	if s.reauthAfter > 0 && !s.now().Before(caller.IssuedAt.Add(s.reauthAfter)) {
+		return ErrSessionTooOld
+	}
+	return nil
 }
 
 func (s *Service) serve(e endpoint, w http.ResponseWriter, r *http.Request) {

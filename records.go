@@ -125,6 +125,11 @@ func (c UserChange) Apply(user User) User {
 	return user
 }
 
+// givesPower reports whether the change enables or promotes the user.
+func (c UserChange) givesPower() bool {
+	return c.IsSuperUser != nil && *c.IsSuperUser || c.IsActive != nil && *c.IsActive
+}
+
 // describe returns what the change sets, such as "is_super_user=true is_active=false".
 func (c UserChange) describe() string {
 	var changes []string

@@ -265,7 +265,7 @@ func newGitHub(store GitHubStore, tokens *TokenIssuer, cfg Config) (*GitHubConne
 	if err != nil || cfg.BrowserSessions == nil {
 		return github, nil, err
 	}
-	browser, err := newBrowserSessions(*cfg.BrowserSessions, cfg.SealingKeys, cfg.PublicURL, github.cookies.insecure)
+	browser, err := newBrowserSessions(*cfg.BrowserSessions, cfg.SealingKeys, cfg.PublicURL, github.cookies.insecure, tokens)
 	return github, browser, err
 }
 

@@ -1,8 +1,8 @@
 package auth
 
 import (
-	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -21,94 +21,95 @@ type BrowserSessions struct {
 
 const sessionCookieName = "auth_session"
 
-// browserSessions makes and reads the cookies of browser sessions. What is in
-// them is sealed under a key of their own: no bearer token passes for a cookie,
-// and no cookie for a token (CVE-2023-48309).
+// browserSessions makes and reads the cookies of browser sessions. A cookie carries a token of its
+// own type, signed with the signing keys and sealed under a key of its own: no bearer token passes
+// for a cookie and no cookie for a token (CVE-2023-48309), the token's verifier decides about both,
+// and a sealing key alone opens no session.
 type browserSessions struct {
 	sealedCookies
-	origin string // scheme and host of the host's pages
-	page   string
+	origin   string // scheme and host of the host's pages
+	page     string
+	tokens   *TokenIssuer
+	issuer   string
+	verifier tokenVerifier
+	cache    *tokenCache // of tokens in cookies: one in the issuer's would pass for a bearer token
 }
 
-func newBrowserSessions(cfg BrowserSessions, ring []SymmetricKey, origin string, insecure bool) (*browserSessions, error) {
+const (
+	// maxCookieToken bounds a token in a cookie, in bytes. Sealed and encoded it stays below the
+	// 4096 bytes beyond which browsers drop a cookie without a word.
+	maxCookieToken = 2 << 10
+
+	// maxCookieClaims bounds the issuer and the audience, as they stand in the claims, so that
+	// the longest user ID and username leave a token below maxCookieToken.
+	maxCookieClaims = 700
+)
+
+func newBrowserSessions(
+	cfg BrowserSessions, ring []SymmetricKey, origin string, insecure bool, tokens *TokenIssuer,
+) (*browserSessions, error) {
 	if cfg.LandingPath == "" {
 		cfg.LandingPath = "/"
 	}
 	if err := checkReturnTo(cfg.LandingPath); err != nil {
 		return nil, errors.New("auth: BrowserSessions.LandingPath must be a path such as /account")
 	}
+	if len(tokens.claimsPrefix) > maxCookieClaims {
+		return nil, errors.New("auth: BrowserSessions: the issuer and the audience are too long together for a cookie")
+	}
 	sealer, err := newSealer(ring, "browser session cookie")
 	if err != nil {
 		return nil, err
 	}
+	size, err := cacheSize(tokens.cfg.CacheSize)
+	if err != nil {
+		return nil, err
+	}
+	verifier := tokens.verifier
+	verifier.typ = cookieTokenType
 	return &browserSessions{
 		sealedCookies: sealedCookies{sealer: sealer, insecure: insecure},
 		origin:        origin,
 		page:          cfg.LandingPath,
+		tokens:        tokens,
+		issuer:        verifier.issuer,
+		verifier:      verifier,
+		cache:         newTokenCache(size),
 	}, nil
 }
 
-// cookieIdentity is an Identity as it is in a cookie.
-type cookieIdentity struct {
-	UserID     string `json:"u"`
-	Username   string `json:"n"`
-	SessionID  string `json:"s"`
-	IssuedAt   int64  `json:"i"`
-	ExpiresAt  int64  `json:"e"`
-	Generation int64  `json:"g"`
-}
-
-// sessionCookie returns the cookie for a session that has just been opened.
+// sessionCookie returns the cookie for a session that has just been opened. The cookie is bound to
+// the issuer and to the origin of the host's pages.
 func (b *browserSessions) sessionCookie(token Token) (*http.Cookie, error) {
-	text, err := json.Marshal(cookieIdentity{
-		UserID:     token.User.ID,
-		Username:   token.User.Username,
-		SessionID:  token.Session.ID,
-		IssuedAt:   token.Session.CreatedAt.Unix(),
-		ExpiresAt:  token.Session.ExpiresAt.Unix(),
-		Generation: token.Session.Generation,
-	})
+	text, err := b.tokens.signAs(cookieTokenType, token.Session, token.User)
 	if err != nil {
 		return nil, err
 	}
-	return b.cookie(sessionCookieName, b.seal(text), int(token.ExpiresIn()/time.Second)), nil
+	if len(text) > maxCookieToken {
+		return nil, fmt.Errorf("auth: a token of %d bytes does not fit into a cookie: shorten the issuer or the audience", len(text))
+	}
+	return b.cookie(sessionCookieName, b.seal([]byte(text), b.issuer, b.origin), int(token.ExpiresIn()/time.Second)), nil
 }
 
 // clear returns the cookie that removes the session's from the browser.
 func (b *browserSessions) clear() *http.Cookie { return b.cookie(sessionCookieName, "", -1) }
 
-// claims returns who the cookie says is there, if it is one of ours. Whether the
-// session is still live is not in it.
-func (b *browserSessions) claims(r *http.Request, now time.Time) (tokenClaims, error) {
+// verify returns what the token in the request's cookie proves. Whether the session is still live,
+// it does not say.
+func (b *browserSessions) verify(r *http.Request, now time.Time) (*verifiedToken, error) {
 	cookies := r.CookiesNamed(b.name(sessionCookieName))
 	switch {
 	case len(cookies) == 0:
-		return tokenClaims{}, ErrTokenMissing
+		return nil, ErrTokenMissing
 	case len(cookies) > 1 || len(cookies[0].Value) > maxTokenLength:
-		return tokenClaims{}, errMalformed
+		return nil, errMalformed
 	}
-	text, err := b.open(cookies[0].Value)
+	text, err := b.open(cookies[0].Value, b.issuer, b.origin)
 	if err != nil {
-		return tokenClaims{}, errSignature
+		return nil, errSignature
 	}
-	var c cookieIdentity
-	if err := json.Unmarshal(text, &c); err != nil {
-		return tokenClaims{}, errClaims
-	}
-	if now.Unix() >= c.ExpiresAt {
-		return tokenClaims{}, errExpired
-	}
-	return tokenClaims{
-		identity: Identity{
-			UserID:    c.UserID,
-			Username:  c.Username,
-			SessionID: c.SessionID,
-			IssuedAt:  time.Unix(c.IssuedAt, 0).UTC(),
-			ExpiresAt: time.Unix(c.ExpiresAt, 0).UTC(),
-		},
-		generation: c.Generation,
-		times:      tokenTimes{issuedAt: c.IssuedAt, expiresAt: c.ExpiresAt},
-	}, nil
+	v, _, err := b.verifier.verifyOnce(b.cache, b.tokens.ring.Load(), string(text), now.Unix())
+	return v, err
 }
 
 // checkOrigin returns ErrCrossOrigin unless the request changes nothing or comes

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -201,11 +200,6 @@ func (cfg GitHubConfig) checkCallback() error {
 		return errors.New("auth: GitHub's CallbackURL must be https: a browser keeps no secure cookie for plain http")
 	}
 	return nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // GitHubConnector signs users in with GitHub, connects GitHub accounts to users, and makes

@@ -130,11 +130,11 @@ func (s *Service) browserUser(r *http.Request) string {
 	if s.browser == nil {
 		return ""
 	}
-	claims, err := s.browser.claims(r, s.now())
+	v, err := s.browser.verify(r, s.now())
 	if err != nil {
 		return ""
 	}
-	return claims.identity.UserID
+	return v.identity.UserID
 }
 
 // errorCode is the code of a failure in the URL of the host's page.

@@ -16,7 +16,8 @@ type keyRing struct {
 	jwks   []byte
 	etag   string // of jwks
 
-	// byHeader is for headers as this package writes them, which need not be read.
+	// byHeader is for headers of bearer tokens as this package writes them, which need not be
+	// read.
 	byHeader map[string]*signingKey
 }
 

@@ -25,8 +25,9 @@ type SigningKey struct {
 }
 
 const (
-	tokenType       = "JWT" // the typ of every header
-	maxSigningKeyID = 64    // a thumbprint of a key (RFC 7638) has 43 characters
+	tokenType       = "JWT"         // the typ of a bearer token
+	cookieTokenType = "session+jwt" // the typ of the token in a session cookie
+	maxSigningKeyID = 64            // a thumbprint of a key (RFC 7638) has 43 characters
 )
 
 type signingKey struct {
@@ -34,7 +35,7 @@ type signingKey struct {
 	method  jwt.SigningMethod
 	private any
 	public  any
-	header  string // the first segment of every token that the key signs
+	header  string // the first segment of every bearer token that the key signs
 	retired *int64 // the last second, in Unix time, of which it has signed; nil while it signs
 }
 
@@ -115,14 +116,14 @@ func newSigningKey(id string, method jwt.SigningMethod, private, public any, der
 		method:  method,
 		private: private,
 		public:  public,
-		header:  tokenHeader(method, id),
+		header:  tokenHeader(method, id, tokenType),
 	}
 	return SigningKey{get: func() *signingKey { return key }}, nil
 }
 
-// tokenHeader is the first segment of the tokens of a key.
-func tokenHeader(method jwt.SigningMethod, id string) string {
-	header := fmt.Sprintf(`{"alg":"%s","kid":"%s","typ":"%s"}`, method.Alg(), id, tokenType)
+// tokenHeader is the first segment of the tokens of a key, of one type.
+func tokenHeader(method jwt.SigningMethod, id, typ string) string {
+	header := fmt.Sprintf(`{"alg":"%s","kid":"%s","typ":"%s"}`, method.Alg(), id, typ)
 	return base64.RawURLEncoding.EncodeToString([]byte(header))
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 )
 
 // Identify returns the identity of the caller who makes the request: the bearer of the token in
@@ -67,17 +66,17 @@ func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 
 func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (*Identity, error) {
 	now := s.now()
-	claims, err := s.browser.claims(r, now)
+	v, err := s.browser.verify(r, now)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.browser.checkOrigin(r); err != nil {
 		return nil, err
 	}
-	if err := s.tokens.requireLive(ctx, &claims, new(atomic.Uint64), now); err != nil {
-		return nil, rejectionOf(claims.identity.UserID, claims.identity.SessionID, err)
+	if err := s.tokens.requireLive(ctx, &v.tokenClaims, &v.checked, now); err != nil {
+		return nil, rejectionOf(v.identity.UserID, v.identity.SessionID, err)
 	}
-	return &claims.identity, nil
+	return &v.identity, nil
 }
 
 // BearerToken returns the token of the request's one Authorization header (RFC 6750, section 2.1),

@@ -84,7 +84,7 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 	}
 	return &RemoteVerifier{
 		verifier: tokenVerifier{
-			issuer: cfg.Issuer, audience: cfg.Audience, maxLifetime: int64(longestLifetime / time.Second),
+			typ: tokenType, issuer: cfg.Issuer, audience: cfg.Audience, maxLifetime: int64(longestLifetime / time.Second),
 		},
 		keys:   newRemoteKeys(cfg.JWKSURL, cfg.HTTPClient),
 		cache:  newTokenCache(size),

@@ -221,6 +221,6 @@ func publicKey(text []byte) *signingKey {
 	if k.Algorithm != "" && k.Algorithm != key.method.Alg() {
 		return nil
 	}
-	key.header = tokenHeader(key.method, key.id)
+	key.header = tokenHeader(key.method, key.id, tokenType)
 	return key
 }

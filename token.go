@@ -96,6 +96,7 @@ func newTokenIssuer(
 		claimsPrefix: encodeClaimsPrefix(issuer, cfg.Audiences[0]),
 
 		verifier: tokenVerifier{
+			typ:         tokenType,
 			issuer:      issuer,
 			audience:    cfg.Audiences[0],
 			maxLifetime: int64(cfg.MaxLifetime / time.Second),
@@ -254,11 +255,21 @@ func (t *TokenIssuer) sign(session Session, user User) (Token, error) {
 	if !session.ExpiresAt.After(session.CreatedAt) {
 		return Token{}, fmt.Errorf("auth: the key expires within the second: %w", ErrNotFound)
 	}
-	text, err := signToken(t.ring.Load().signer, t.claimsPrefix, session, user)
+	text, err := t.signAs(tokenType, session, user)
 	if err != nil {
 		return Token{}, err
 	}
 	return Token{Bearer: NewSecret(text), Session: session, User: user}, nil
+}
+
+// signAs returns the text of a token of this type.
+func (t *TokenIssuer) signAs(typ string, session Session, user User) (string, error) {
+	signer := t.ring.Load().signer
+	header := signer.header
+	if typ != tokenType {
+		header = tokenHeader(signer.method, signer.id, typ)
+	}
+	return signToken(signer, header, t.claimsPrefix, session, user)
 }
 
 // Verify returns the identity that the token proves. It returns ErrTokenRejected for every

@@ -8,10 +8,10 @@ import (
 	"strconv"
 )
 
-// signToken returns the token of the session, whose claims begin with the prefix. They are
+// signToken returns the token of the session, with this header. Its claims begin with the prefix and are
 // what encoding/json would make of them without HTML escapes, which make six bytes of one: a
 // token must never be longer than the verifier accepts.
-func signToken(signer *signingKey, prefix string, session Session, user User) (string, error) {
+func signToken(signer *signingKey, header, prefix string, session Session, user User) (string, error) {
 	claims := make([]byte, 0, 512)
 	claims = append(claims, prefix...)
 	claims = appendJSON(append(claims, `,"sub":`...), user.ID)
@@ -23,8 +23,8 @@ func signToken(signer *signingKey, prefix string, session Session, user User) (s
 	claims = strconv.AppendBool(append(claims, `,"is_super_user":`...), user.IsSuperUser)
 	claims = append(claims, '}')
 
-	text := make([]byte, 0, len(signer.header)+1+base64.RawURLEncoding.EncodedLen(len(claims)))
-	text = append(append(text, signer.header...), '.')
+	text := make([]byte, 0, len(header)+1+base64.RawURLEncoding.EncodedLen(len(claims)))
+	text = append(append(text, header...), '.')
 	text = base64.RawURLEncoding.AppendEncode(text, claims)
 	signature, err := signer.sign(string(text))
 	if err != nil {

@@ -36,6 +36,7 @@ var (
 // and textual times, line breaks, tokens of megabytes and several spellings of
 // one signature.
 type tokenVerifier struct {
+	typ              string // the only type that is accepted
 	issuer, audience string
 	maxLifetime      int64 // seconds
 }
@@ -60,7 +61,7 @@ func (v *tokenVerifier) verify(ring *keyRing, token string, now int64) (tokenCla
 	if !ok {
 		return tokenClaims{}, errMalformed
 	}
-	key, err := keyOf(header, ring)
+	key, err := v.keyOf(header, ring)
 	if err != nil {
 		return tokenClaims{}, err
 	}
@@ -108,8 +109,8 @@ var headerNames = []string{
 
 // keyOf returns the key that the header names, if the header is one that we could
 // have written.
-func keyOf(segment string, ring *keyRing) (*signingKey, error) {
-	if key := ring.byHeader[segment]; key != nil {
+func (v *tokenVerifier) keyOf(segment string, ring *keyRing) (*signingKey, error) {
+	if key := ring.byHeader[segment]; key != nil && v.typ == tokenType {
 		return key, nil
 	}
 	text, err := decodeSegment(segment)
@@ -130,7 +131,7 @@ func keyOf(segment string, ring *keyRing) (*signingKey, error) {
 	kid, _ := header.Value(2).Text()
 	key := ring.byID[kid]
 	switch {
-	case typ != tokenType:
+	case typ != v.typ:
 		return nil, errHeader
 	case key == nil:
 		return nil, errUnknownKey

@@ -1,8 +1,10 @@
 package wiretest
 
 import (
+	"crypto/ecdsa"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/sallyport-go/auth"
@@ -159,4 +161,41 @@ func TestALookAheadCompletesNoFlowOfAHostsOwnHandler(t *testing.T) {
 	require.ErrorIs(t, ask(http.MethodGet, "Sec-Purpose", "prefetch;prerender"), auth.ErrGitHubState)
 	require.NoError(t, ask(http.MethodGet), "the state is still there")
 	require.ErrorIs(t, ask(http.MethodGet), auth.ErrGitHubState)
+}
+
+// Browsers drop a cookie of more than 4096 bytes without a word.
+func TestNoSessionCookieIsTooLongForABrowser(t *testing.T) {
+	t.Parallel()
+	cfg := withGitHub(t, "https://api.example.com")
+	cfg.Issuer, cfg.Tokens.Audiences = strings.Repeat(`"`, 256), []string{strings.Repeat(`"`, 256)}
+	_, err := auth.New(memstore.New(), cfg)
+	require.ErrorContains(t, err, "too long together for a cookie")
+
+	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
+		cfg.BrowserSessions = &auth.BrowserSessions{}
+		cfg.Issuer, cfg.Tokens.Audiences = "https://"+strings.Repeat("i", 248), []string{"https://" + strings.Repeat("a", 248)}
+		g.signer = authtest.NewSigners(t)["ES256"]
+		key, err := auth.NewES256Key(strings.Repeat("k", 64), g.signer.Secret.(*ecdsa.PrivateKey))
+		require.NoError(t, err)
+		g.signer.Key = key
+	}})
+	id := strings.Repeat(`"`, auth.MaxIDLength)
+	register(t, g.store, g.clock, id, strings.Repeat(`"`, 128))
+	token, err := g.svc.SignIn(t.Context(), id)
+	require.NoError(t, err)
+	b := g.browser()
+	b.connect(token.Bearer.Reveal())
+	answer := g.browser().stay()
+	callback := answer.callbackURL(answer.authURL("/api/v1/auth/github/login-user"))
+	page := answer.get(callback)
+	require.Equal(t, http.StatusSeeOther, page.status)
+	line := page.header.Get("Set-Cookie")
+	for _, cookie := range page.header.Values("Set-Cookie") {
+		if strings.HasPrefix(cookie, "__Host-auth_session=") {
+			line = cookie
+		}
+	}
+	require.Contains(t, line, "__Host-auth_session=")
+	require.Greater(t, len(line), 2000)
+	require.Less(t, len(line), 4000)
 }

@@ -1,0 +1,177 @@
+package auth_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"encoding/base64"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
+)
+
+// cookieHost is a host whose browser, octocat's, has a session cookie.
+type cookieHost struct {
+	cfg    auth.Config
+	store  *memstore.Store
+	svc    *auth.Service
+	sealer *auth.Sealer // as an attacker has it who knows the sealing key
+	cookie *http.Cookie
+	jar    http.CookieJar
+	origin *url.URL
+}
+
+func newCookieHost(t *testing.T) *cookieHost {
+	t.Helper()
+	fake, err := githubtest.Start("", githubtest.Config{AutoApprove: "octocat"})
+	require.NoError(t, err)
+	t.Cleanup(func() { fake.Close() })
+	server := httptest.NewUnstartedServer(nil)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	id, secret := fake.Client()
+	sealing := []auth.SymmetricKey{authtest.SymmetricKey(t, "s1")}
+	h := &cookieHost{store: memstore.New(), cfg: auth.Config{
+		Issuer:          authtest.Issuer,
+		SigningKeys:     []auth.SigningKey{authtest.NewSigners(t)["ES256"].Key},
+		SealingKeys:     sealing,
+		BrowserSessions: &auth.BrowserSessions{},
+		GitHub: &auth.GitHubConfig{
+			ClientID: id, ClientSecret: auth.NewSecret(secret), CallbackURL: server.URL + "/api/v1/auth/github/callback",
+			BaseURL: fake.URL(), APIURL: fake.URL() + "/api/v3", Host: "githubtest.invalid",
+			SuperUsers: []int64{583231},
+		},
+	}}
+	h.svc, err = auth.New(h.store, h.cfg)
+	require.NoError(t, err)
+	h.sealer, err = auth.NewSealer(sealing, "browser session cookie")
+	require.NoError(t, err)
+	server.Config.Handler = h.svc.Handler()
+
+	browser := server.Client()
+	browser.Jar, err = cookiejar.New(nil)
+	require.NoError(t, err)
+	response, err := browser.Get(server.URL + "/api/v1/auth/github/start")
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	h.origin, err = url.Parse(server.URL)
+	require.NoError(t, err)
+	for _, cookie := range browser.Jar.Cookies(h.origin) {
+		if cookie.Name == "__Host-auth_session" {
+			h.cookie = cookie
+		}
+	}
+	require.NotNil(t, h.cookie)
+	return h
+}
+
+// status is what a service answers to a request with the session cookie.
+func (h *cookieHost) status(svc *auth.Service, value string) int {
+	r := httptest.NewRequest(http.MethodGet, "/auth/user", nil)
+	r.AddCookie(&http.Cookie{Name: "__Host-auth_session", Value: value})
+	w := httptest.NewRecorder()
+	svc.Handler().ServeHTTP(w, r)
+	return w.Code
+}
+
+// token returns the token in the cookie.
+func (h *cookieHost) token(t *testing.T) string {
+	t.Helper()
+	sealed, err := base64.RawURLEncoding.DecodeString(h.cookie.Value)
+	require.NoError(t, err)
+	text, _, err := h.sealer.Open(sealed, h.cfg.Issuer, h.origin.String())
+	require.NoError(t, err)
+	return string(text)
+}
+
+// seal seals what an attacker likes, for this host.
+func (h *cookieHost) seal(text string) string {
+	return base64.RawURLEncoding.EncodeToString(h.sealer.Seal([]byte(text), h.cfg.Issuer, h.origin.String()))
+}
+
+func TestACookieEndsWithTheSigningKeysAndWithTheIssuer(t *testing.T) {
+	t.Parallel()
+	h := newCookieHost(t)
+	require.Equal(t, http.StatusOK, h.status(h.svc, h.cookie.Value))
+	require.Equal(t, http.StatusOK, h.status(h.svc, h.seal(h.token(t))), "the control: this is how it is sealed")
+
+	for name, change := range map[string]func(*auth.Config){
+		"another issuer":      func(c *auth.Config) { c.Issuer = "https://other.example.com" },
+		"another audience":    func(c *auth.Config) { c.Tokens.Audiences = []string{"https://other.example.com"} },
+		"a shorter life":      func(c *auth.Config) { c.Tokens.Lifetime, c.Tokens.MaxLifetime = time.Hour, time.Hour },
+		"other keys":          func(c *auth.Config) { c.SigningKeys = []auth.SigningKey{authtest.NewSigners(t)["ES256"].Key} },
+		"another sealing key": func(c *auth.Config) { c.SealingKeys = []auth.SymmetricKey{authtest.SymmetricKey(t, "s1")} },
+		"a service at another origin": func(c *auth.Config) {
+			github := *c.GitHub
+			github.CallbackURL = "https://www.example.com/api/v1/auth/github/callback"
+			c.GitHub = &github
+		},
+	} {
+		cfg := h.cfg
+		change(&cfg)
+		other, err := auth.New(h.store, cfg)
+		require.NoError(t, err, name)
+		require.Equal(t, http.StatusUnauthorized, h.status(other, h.cookie.Value), name)
+	}
+	require.NoError(t, h.svc.Tokens().SetKeys([]auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}))
+	require.Equal(t, http.StatusUnauthorized, h.status(h.svc, h.cookie.Value), "replaced at run time")
+}
+
+// Whoever has a sealing key, from a backup or another service, must not be able to open a session.
+func TestASealingKeyAloneOpensNoSession(t *testing.T) {
+	t.Parallel()
+	h := newCookieHost(t)
+	token := h.token(t)
+	bearer, err := h.svc.SignIn(t.Context(), h.user(t))
+	require.NoError(t, err)
+	mallory := authtest.NewSigners(t)["ES256"] // the same key ID, another key
+	parts := strings.Split(token, ".")
+	claims, err := base64.RawURLEncoding.DecodeString(parts[1])
+	require.NoError(t, err)
+	header, err := base64.RawURLEncoding.DecodeString(parts[0])
+	require.NoError(t, err)
+	old, err := json.Marshal(map[string]any{"u": h.user(t), "n": "octocat", "s": "s", "i": time.Now().Unix(), "e": time.Now().Unix() + 1000, "g": 0})
+	require.NoError(t, err)
+	for name, text := range map[string]string{
+		"an identity":       string(old),
+		"a forged token":    mallory.Forge(t, string(header), string(claims)),
+		"an unsigned token": parts[0] + "." + parts[1] + ".",
+		"a bearer token":    bearer.Bearer.Reveal(),
+		"nothing":           "",
+	} {
+		require.Equal(t, http.StatusUnauthorized, h.status(h.svc, h.seal(text)), name)
+	}
+	r := httptest.NewRequest(http.MethodGet, "/auth/user", nil)
+	for _, sent := range []string{token, h.cookie.Value} {
+		require.Equal(t, http.StatusOK, h.status(h.svc, h.cookie.Value), "and it is in the cache of cookies")
+		r.Header.Set("Authorization", "Bearer "+sent)
+		w := httptest.NewRecorder()
+		h.svc.Handler().ServeHTTP(w, r)
+		require.Equal(t, http.StatusUnauthorized, w.Code, "a cookie's token is no bearer token")
+	}
+}
+
+func TestACookieOfARevokedSessionIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newCookieHost(t)
+	require.Equal(t, http.StatusOK, h.status(h.svc, h.cookie.Value))
+	_, err := h.svc.RevokeUser(t.Context(), h.user(t))
+	require.NoError(t, err)
+	require.Equal(t, http.StatusUnauthorized, h.status(h.svc, h.cookie.Value))
+}
+
+func (h *cookieHost) user(t *testing.T) string {
+	t.Helper()
+	link, err := h.store.FindGitHubLink(t.Context(), auth.GitHubAccount{Host: "githubtest.invalid", ID: 583231})
+	require.NoError(t, err)
+	return link.UserID
+}

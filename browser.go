@@ -112,15 +112,24 @@ func (b *browserSessions) verify(r *http.Request, now time.Time) (*verifiedToken
 	return v, err
 }
 
-// checkOrigin returns ErrCrossOrigin unless the request changes nothing or comes
-// from a page of the host's own. A browser sends a cookie along with whatever any
-// page asks for, so something must say which page it was; no word of it is no.
+// checkOrigin returns ErrCrossOrigin unless the request changes nothing or comes from a page of the
+// host's own. A browser adds the cookie to requests of any page, so a header must say which page
+// it was; without such a header the answer is no.
+//
+// A request that upgrades the connection, to a WebSocket say, is a GET that leads to changes.
+// Chromium sends no Sec-Fetch-Site with it, so its Origin decides.
 func (b *browserSessions) checkOrigin(r *http.Request) error {
+	site, origin := r.Header["Sec-Fetch-Site"], r.Header["Origin"]
+	if len(r.Header["Upgrade"]) > 0 {
+		if len(origin) == 1 && origin[0] == b.origin {
+			return nil
+		}
+		return ErrCrossOrigin
+	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
 		return nil
 	}
-	site, origin := r.Header["Sec-Fetch-Site"], r.Header["Origin"]
 	switch {
 	case len(site) == 1 && site[0] == "same-origin":
 		return nil

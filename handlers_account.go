@@ -47,8 +47,8 @@ func newLoginResponse(token Token) loginResponse {
 	}
 }
 
-// LogoutHandler handles POST /auth/logout: it revokes the token that makes the call, and clears
-// the browser session and the GitHub flows that the browser has begun.
+// LogoutHandler handles POST /auth/logout: it revokes the token that makes the call, and also ends
+// the browser session and the GitHub flows of the browser that sends it.
 func (s *Service) LogoutHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyUser, serve: s.serveLogout})
 }
@@ -65,12 +65,30 @@ func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, erro
 		return nil, err
 	}
 	if s.browser != nil {
+		if err := s.revokeCookieSession(r, caller.SessionID); err != nil {
+			return nil, err
+		}
 		http.SetCookie(w, s.browser.clear())
 	}
 	if s.github != nil {
 		s.github.cookies.clearAll(w, r)
 	}
 	return logoutResponse{Success: true, Message: "Signed out. This token is no longer valid."}, nil
+}
+
+// revokeCookieSession revokes the session of the request's cookie, if it is another than the given
+// one: a browser that signs out or in again must leave no session behind that nobody sees. A
+// request of another origin revokes nothing.
+func (s *Service) revokeCookieSession(r *http.Request, but string) error {
+	v, err := s.browser.verify(r, s.now())
+	if err != nil || v.identity.SessionID == but || s.browser.checkOrigin(r) != nil {
+		return nil // there is no such session
+	}
+	err = s.tokens.revoke(r.Context(), v.identity.SessionID, v.identity.UserID)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // CurrentUserHandler handles GET /auth/user: the caller's record.

@@ -100,7 +100,7 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 	case err != nil:
 		return nil, err
 	case outcome.SignedIn != nil:
-		return s.answerSignIn(w, outcome)
+		return s.answerSignIn(w, r, outcome)
 	default:
 		return s.answerConnect(w, outcome)
 	}
@@ -159,7 +159,7 @@ type githubSignInResponse struct {
 	IsNewUser bool   `json:"is_new_user"`
 }
 
-func (s *Service) answerSignIn(w http.ResponseWriter, outcome GitHubOutcome) (any, error) {
+func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome GitHubOutcome) (any, error) {
 	token := *outcome.SignedIn
 	if s.browser == nil {
 		return githubSignInResponse{newLoginResponse(token), token.User.Username, outcome.IsNewUser}, nil
@@ -167,6 +167,11 @@ func (s *Service) answerSignIn(w http.ResponseWriter, outcome GitHubOutcome) (an
 	cookie, err := s.browser.sessionCookie(token)
 	if err != nil {
 		return nil, err
+	}
+	// The session of the cookie that this one replaces would live on unseen. If the store fails
+	// now, the person is signed in all the same.
+	if err := s.revokeCookieSession(r, token.Session.ID); err != nil {
+		s.log.WarnContext(r.Context(), "auth: the session of a replaced cookie was not revoked", "error", err)
 	}
 	http.SetCookie(w, cookie)
 	redirect(w, s.browser.location(outcome.ReturnTo, "", ""), http.StatusSeeOther)

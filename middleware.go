@@ -10,7 +10,7 @@ import (
 )
 
 // Identify returns the identity of the caller who makes the request: the bearer of the token in
-// its Authorization header or, if [Config.BrowserSessions] is set and there is no such header,
+// its Authorization header or, if [Config.BrowserSessions] is set and there is no bearer token,
 // the user of the session cookie. It changes nothing.
 //
 // It returns ErrTokenMissing if there is no token, ErrTokenRejected if the token is not valid
@@ -54,11 +54,11 @@ func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 		defer cancel()
 		ctx = bounded
 	}
-	if s.browser != nil && len(r.Header["Authorization"]) == 0 {
-		return s.identifyBrowser(ctx, r)
-	}
 	token, err := BearerToken(r)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrTokenMissing) && s.browser != nil:
+		return s.identifyBrowser(ctx, r) // also beside a header of another scheme, a proxy's say
+	case err != nil:
 		return nil, err
 	}
 	return s.tokens.verify(ctx, token)

@@ -2,6 +2,7 @@ package wiretest
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -97,18 +98,101 @@ func TestTheSessionCookieChangesThingsFromOurOwnPagesOnly(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.get("/auth/user", "Sec-Fetch-Site", "cross-site").status, "reading changes nothing")
 }
 
-func TestWithAnAuthorizationHeaderTheCookieIsNotLookedAt(t *testing.T) {
+// Chromium sends no Sec-Fetch-Site with the handshake of a WebSocket, and lets a page of any origin
+// make one.
+func TestAWebSocketIsOpenedByOurOwnPagesOnly(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
 	b.signInByCookie("")
-	for _, header := range []string{"Bearer x", "Basic x", "", "Bearer"} {
+	cookie := b.client.Jar.Cookies(mustURL(t, g.server.URL))[0].String()
+	open := func(header ...string) int {
+		r := httptest.NewRequest(http.MethodGet, g.server.URL+"/live", nil)
+		r.Header.Set("Connection", "Upgrade")
+		r.Header.Set("Upgrade", "websocket")
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		w := httptest.NewRecorder()
+		g.svc.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, r)
+		return w.Code
+	}
+	for name, test := range map[string]struct {
+		header []string
+		status int
+	}{
+		"our page":                       {[]string{"Origin", g.server.URL}, http.StatusOK},
+		"our page in another browser":    {[]string{"Origin", g.server.URL, "Sec-Fetch-Site", "same-origin"}, http.StatusOK},
+		"a sibling domain":               {[]string{"Origin", "https://blog.example.com"}, http.StatusForbidden},
+		"a sibling claims to be our own": {[]string{"Origin", "https://blog.example.com", "Sec-Fetch-Site", "same-origin"}, http.StatusForbidden},
+		"null":                           {[]string{"Origin", "null"}, http.StatusForbidden},
+		"no origin":                      {nil, http.StatusForbidden},
+	} {
+		require.Equal(t, test.status, open(append(test.header, "Cookie", cookie)...), name)
+	}
+	require.Equal(t, http.StatusOK, open("Authorization", "Bearer "+g.signIn(g.user)), "a bearer needs no origin")
+}
+
+func TestWithABearerTokenTheCookieIsNotLookedAt(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withBrowserSessions)
+	b := g.browser()
+	b.signInByCookie("")
+	for _, header := range []string{"Bearer x", "bearer x", "Bearer", "Bearer "} {
 		require.Equal(t, http.StatusUnauthorized, b.get("/auth/user", "Authorization", header).status, "%q", header)
 	}
 	p := b.get("/auth/user", "Authorization", "Bearer "+g.signIn(g.user))
 	require.Equal(t, "alice", p.json(t)["username"], "the header says who it is")
 	require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/auth/logout", "Authorization", "Bearer "+g.signIn(g.user)).status,
 		"a bearer needs no origin")
+}
+
+// A proxy in front of the host may ask for credentials of its own.
+func TestAHeaderOfAnotherSchemeDoesNotHideTheCookie(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withBrowserSessions)
+	b := g.browser()
+	b.signInByCookie("")
+	for _, header := range []string{"Basic eDp5", "Negotiate x", ""} {
+		require.Equal(t, http.StatusOK, b.get("/auth/user", "Authorization", header).status, "%q", header)
+		require.Equal(t, http.StatusForbidden, b.do(http.MethodPost, "/api/v1/auth/github/logout", "Authorization", header).status,
+			"%q: the cookie still changes things from our own pages only", header)
+	}
+}
+
+func TestSigningInAgainEndsTheSessionOfTheCookieItReplaces(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withBrowserSessions)
+	b, other := g.browser(), g.browser()
+	b.signInByCookie("")
+	other.signInByCookie("")
+	first := b.client.Jar.Cookies(mustURL(t, g.server.URL))
+	b.signInByCookie("")
+	require.Equal(t, http.StatusOK, b.get("/auth/user").status, "the new session")
+	require.Equal(t, http.StatusOK, other.get("/auth/user").status, "one of another browser")
+	b.client.Jar.SetCookies(mustURL(t, g.server.URL), first)
+	require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status, "the replaced session")
+}
+
+func TestSigningOutByTokenEndsTheCookiesSessionIfOurOwnPageAsks(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withBrowserSessions)
+	for name, test := range map[string]struct {
+		header []string
+		status int
+	}{
+		"our page":     {[]string{"Sec-Fetch-Site", "same-origin"}, http.StatusUnauthorized},
+		"another site": {[]string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, http.StatusOK},
+		"no origin":    {nil, http.StatusOK},
+	} {
+		b := g.browser()
+		b.signInByCookie("")
+		cookies := b.client.Jar.Cookies(mustURL(t, g.server.URL))
+		header := append(test.header, "Authorization", "Bearer "+g.signIn(g.user))
+		require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/auth/logout", header...).status, name)
+		b.client.Jar.SetCookies(mustURL(t, g.server.URL), cookies)
+		require.Equal(t, test.status, b.get("/auth/user").status, name)
+	}
 }
 
 // State, cookies and session tokens are made under different keys: none passes

@@ -133,7 +133,7 @@ func TestNoPepperIsNoKey(t *testing.T) {
 	}
 }
 
-func TestTrustedProxiesAreNamed(t *testing.T) {
+func TestProxiesAreNamed(t *testing.T) {
 	t.Parallel()
 	cfg := withGitHub(t, "https://api.example.com")
 	cfg.Proxies = auth.TrustProxies()

@@ -205,7 +205,7 @@ func TestAUserOfTheHostsHasOneAccountPerGitHub(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-func TestNoRegistrationAsksTheHostForNobody(t *testing.T) {
+func TestDisableSignUpAsksTheHostForNobody(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t, func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.DisableSignUp = true })
 	b := h.browser()

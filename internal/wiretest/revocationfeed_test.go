@@ -485,7 +485,7 @@ func TestRunReadsTheFeedAheadOfNeed(t *testing.T) {
 	})
 }
 
-func TestReadSessionsRefusesEverywhereAtOnceAndWithoutTheStoreNobody(t *testing.T) {
+func TestCheckSessionsInStoreRefusesEverywhereAtOnceAndWithoutTheStoreNobody(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t, func(c *auth.Config) { c.Tokens.CheckSessionsInStore = true })
 	in.fail(authtest.ErrStoreAway) // the feed is not read

@@ -121,7 +121,7 @@ func TestWhatAClientSaysOfItselfIsCutToReadableText(t *testing.T) {
 	require.Equal(t, "fe80::1", token.Session.Address)
 }
 
-func TestTheAddressIsTakenFromTrustedProxiesAlone(t *testing.T) {
+func TestTheAddressIsTakenFromNamedProxiesAlone(t *testing.T) {
 	t.Parallel()
 	proxies := auth.TrustProxies(netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:1::/48"))
 	for _, test := range []struct {

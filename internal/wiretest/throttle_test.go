@@ -245,7 +245,7 @@ func TestWhoHasFailedTooOftenHasNoMoreSlowHashes(t *testing.T) {
 func TestWhereAddressesAreNotKnownGuessesAtAnImportedKeyAreCountedTogether(t *testing.T) {
 	t.Parallel()
 	f, pair, guess, _ := newWithImportedKey(t)
-	for i := range 5 { // TrustedProxies is not set: nobody is believed, nor the connection
+	for i := range 5 { // Proxies is not set: nobody is believed, nor the connection
 		r := f.send("POST", "/auth/users/login", loginBody(guess), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
 		require.Equal(t, http.StatusUnauthorized, r.status)
 	}

@@ -347,7 +347,7 @@ func TestAnUnsignedTokenIsRefused(t *testing.T) {
 
 // Whoever has the signing key can be anybody; with CheckSessionsInStore, only in a session
 // that there is, of its own user.
-func TestWithReadSessionsNoTokenIsGoodWithoutItsSession(t *testing.T) {
+func TestWithCheckSessionsInStoreNoTokenIsGoodWithoutItsSession(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{CheckSessionsInStore: true})
 	register(t, f.store, f.clock, "u2", "mallory")

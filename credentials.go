@@ -65,6 +65,8 @@ type CredentialVerifier struct {
 	events *EventLog
 	now    func() time.Time
 	log    *slog.Logger
+
+	hostUsers bool // a UserSource says who is active, and the store does not
 }
 
 // NewCredentialVerifier returns a verifier of the keys in the store, or an error that says
@@ -104,6 +106,8 @@ func NewCredentialVerifier(store CredentialStore, tokens *TokenIssuer, cfg Crede
 		events: cfg.Events,
 		now:    orNow(cfg.Now),
 		log:    orDefault(cfg.Logger),
+
+		hostUsers: keepsNoUsers(store) || tokens != nil && tokens.users != nil,
 	}, nil
 }
 
@@ -179,8 +183,8 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 // last use is written once a minute.
 //
 // Verify says who the pair's owner is; it opens no session. To sign in, use [Service.Login]. If
-// the host has a users table of its own, the User has only an ID, and IsActive is true whatever
-// the host's table says: the table is asked when the session has been opened.
+// the host has a users table of its own, the User has only an ID, and IsActive is false: the table
+// is asked when the session has been opened.
 //
 // A pair that is rejected is an attempt to sign in for the events and hooks. A pair that is
 // accepted becomes one when [TokenIssuer.Issue] opens a session.
@@ -280,7 +284,7 @@ func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret strin
 		rejected = errSecretWrong
 	case v.expired(key):
 		rejected = errKeyExpired
-	case !owner.IsActive:
+	case !owner.IsActive && !v.hostUsers:
 		rejected = errOwnerDisabled
 	}
 	if rejected != nil {

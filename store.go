@@ -20,7 +20,8 @@ type Store interface {
 // host that has a users table of its own: see [NewWithUsers]. Such a store has no UserStore
 // and treats every user ID as an active user:
 //
-//   - Where a method returns a user, ID and IsActive are set and nothing else.
+//   - Where a method returns a user, only its ID is set. IsActive is false, so that nobody signs
+//     in where a program takes this store for one that knows its users.
 //   - No method returns ErrUserDisabled, nor ErrNotFound because a user is missing.
 //   - SignInGitHub with a NewUser returns ErrInvalid. If the account is linked to nobody,
 //     SignInGitHub links it to the link's UserID; it also returns ErrChanged if this user has

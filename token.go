@@ -115,11 +115,10 @@ func newTokenIssuer(
 // checkStore returns an error if the store of another component cannot be the issuer's: one of the
 // two keeps users and the other does not.
 func (t *TokenIssuer) checkStore(store any) error {
-	_, accounts := store.(AccountStore)
 	switch {
 	case t.sessions == nil:
 		return errors.New("auth: the TokenIssuer is empty: make it with NewTokenIssuer")
-	case t.users != nil && hasUsers(store), t.users == nil && accounts && !hasUsers(store):
+	case t.users != nil && hasUsers(store), t.users == nil && keepsNoUsers(store):
 		return errors.New("auth: the components must have the same store: either it keeps users, or the issuer has a UserSource")
 	}
 	return nil
@@ -206,8 +205,11 @@ func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, err
 func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) (Token, error) {
 	t.feed.catchUp(ctx, session)
 	token, err := Token{}, error(nil)
-	if t.users != nil {
+	switch {
+	case t.users != nil:
 		user, err = t.users.activeUser(ctx, session.UserID)
+	case !user.IsActive: // the store does not keep users after all
+		err = ErrUserDisabled
 	}
 	if err == nil {
 		token, err = t.sign(session, user)

@@ -47,17 +47,23 @@ func hasUsers(store any) bool {
 	return ok
 }
 
+// keepsNoUsers reports whether the store is for a host with a users table of its own. A store of one
+// role may not show it.
+func keepsNoUsers(store any) bool {
+	_, accounts := store.(AccountStore)
+	return accounts && !hasUsers(store)
+}
+
 // checkUserSource returns an error unless users are kept in one place: in the source if there
 // is one, and else in the store. A store of one role may not show whether it keeps users;
 // then the host is believed.
 func checkUserSource(store any, source UserSource) error {
-	_, accounts := store.(AccountStore)
 	switch {
 	case source != nil && isNil(source):
 		return errors.New("auth: the UserSource is a nil pointer: pass the host's own users table")
 	case source != nil && hasUsers(store):
 		return errors.New("auth: there is a UserSource and the store keeps users too: pass an AccountStore, such as memstore.NewAccounts")
-	case source == nil && accounts && !hasUsers(store):
+	case source == nil && keepsNoUsers(store):
 		return errors.New("auth: the store keeps no users: pass a Store, or use the constructor with a UserSource")
 	}
 	return nil

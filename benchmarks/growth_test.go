@@ -120,7 +120,7 @@ var (
 const scattered = 7919
 
 // BenchmarkGrowth is a token that was seen before, by how many of them there are and
-// how many sessions have ended. Each is asked for in turn, so that the more there
+// how many sessions were revoked. Each is asked for in turn, so that the more there
 // are, the less of them is in the processor's caches. So it is with the text that is
 // asked for, which a server would have just received: what it costs to fetch that is
 // measured by itself, as "text".

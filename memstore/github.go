@@ -224,7 +224,7 @@ func (s *accounts) whoConnects(connect auth.GitHubConnectWrite) (*user, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkActive(u); err != nil {
+	if err := s.checkActive(u); err != nil {
 		return nil, err
 	}
 	asked, err := s.session(connect.SessionID)

@@ -154,7 +154,7 @@ func (s *accounts) session(id string) (*session, error) {
 func (s *accounts) newSession(owner *user, record auth.Session) (*session, error) {
 	record.CreatedAt = instant(record.CreatedAt)
 	record.ExpiresAt = instant(record.ExpiresAt)
-	if err := checkActive(owner); err != nil {
+	if err := s.checkActive(owner); err != nil {
 		return nil, err
 	}
 	key, err := s.opener(owner, record)

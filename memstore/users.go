@@ -290,7 +290,7 @@ func (s *accounts) user(id string) (*user, error) {
 	case u != nil:
 		return u, nil
 	case s.withoutUsers:
-		return ownerOf(auth.User{ID: id, IsActive: true}), nil
+		return ownerOf(auth.User{ID: id}), nil
 	}
 	return nil, fmt.Errorf("memstore: user: %w", auth.ErrNotFound)
 }
@@ -311,8 +311,8 @@ func (s *accounts) lost(u *user) {
 }
 
 // checkActive returns ErrUserDisabled if the user is not active.
-func checkActive(u *user) error {
-	if u.record.IsActive {
+func (s *accounts) checkActive(u *user) error {
+	if s.withoutUsers || u.record.IsActive {
 		return nil
 	}
 	return fmt.Errorf("memstore: %w", auth.ErrUserDisabled)

@@ -79,8 +79,8 @@ func signInGitHub(ctx context.Context, t tx, signIn auth.GitHubSignInWrite, sess
 	if err := putSignInLink(ctx, t, signIn); err != nil {
 		return user, err
 	}
-	if !user.IsActive {
-		return user, auth.ErrUserDisabled
+	if err := checkActive(t, user); err != nil {
+		return user, err
 	}
 	if user, err = addSession(ctx, t, session, signIn.SessionLimit, user, admitted); err != nil || signIn.Token == nil {
 		return user, err

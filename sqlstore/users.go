@@ -157,15 +157,24 @@ func holdUser(ctx context.Context, t tx, id string) (auth.User, error) {
 }
 
 // hostUser returns a user of the host's table as a store of accounts returns users.
-func hostUser(id string) auth.User { return auth.User{ID: id, IsActive: true} }
+func hostUser(id string) auth.User { return auth.User{ID: id} }
 
 // holdActive is holdUser for who must be active.
 func holdActive(ctx context.Context, t tx, id string) (auth.User, error) {
 	user, err := holdUser(ctx, t, id)
-	if err == nil && !user.IsActive {
-		err = auth.ErrUserDisabled
+	if err != nil {
+		return user, err
 	}
-	return user, err
+	return user, checkActive(t, user)
+}
+
+// checkActive returns [auth.ErrUserDisabled] if the user is not active. A store of accounts takes
+// every user for active.
+func checkActive(t tx, user auth.User) error {
+	if t.store.keepsUsers() && !user.IsActive {
+		return auth.ErrUserDisabled
+	}
+	return nil
 }
 
 // checkUserWithKey returns an error if the two cannot be kept, or not together.

@@ -61,7 +61,7 @@ func firstSignInLinks(t *testing.T, store auth.AccountStore) {
 		session, user, err := store.SignInGitHub(t.Context(), first)
 		require.NoError(t, err)
 		requireSameSession(t, first.Session, session)
-		require.Equal(t, auth.User{ID: first.Link.UserID, IsActive: true}, user)
+		require.Equal(t, auth.User{ID: first.Link.UserID}, user)
 		linked{user, first.Link, *first.Token, session}.requireUnchanged(t, store)
 	}
 	keyed.requireUnchanged(t, store)
@@ -80,7 +80,7 @@ func laterSignInRenews(t *testing.T, store auth.AccountStore) {
 		session, user, err := store.SignInGitHub(t.Context(), signIn)
 		require.NoError(t, err)
 		requireSameSession(t, signIn.Session, session)
-		require.Equal(t, auth.User{ID: a.user.ID, IsActive: true}, user)
+		require.Equal(t, auth.User{ID: a.user.ID}, user)
 		requireSession(t, store, session)
 		signIn.Link.CreatedAt = a.link.CreatedAt
 		a.link, a.token = signIn.Link, *signIn.Token

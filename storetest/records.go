@@ -105,10 +105,10 @@ func registerWith(t *testing.T, store auth.AccountStore, user auth.User, key aut
 }
 
 // asReturned returns the user as the methods of the store return this user. A store of
-// accounts returns ID and IsActive alone.
+// accounts returns the ID alone.
 func asReturned(store auth.AccountStore, user auth.User) auth.User {
 	if usersOf(store) == nil {
-		return auth.User{ID: user.ID, IsActive: true}
+		return auth.User{ID: user.ID}
 	}
 	return user
 }

@@ -148,7 +148,7 @@ func TestAStartThatCannotGoWellSaysWhatToDo(t *testing.T) {
 	require.NoError(t, os.WriteFile(keys, []byte(`{"signing":"c2hvcnQ=","printed":true}`), 0o600))
 	p = launch(t, "-db", db)
 	require.Error(t, p.cmd.Wait())
-	require.Contains(t, p.stderr.String(), "32 bytes")
+	require.Contains(t, p.stderr.String(), "at least 32 are needed")
 
 	p = launch(t, "surplus")
 	require.Error(t, p.cmd.Wait())

@@ -1,8 +1,8 @@
 package wiretest
 
 import (
-	"context"
 	"testing"
+	"time"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
@@ -25,7 +25,7 @@ func TestTheComponentsOverAHostsTable(t *testing.T) {
 
 	key, user, err := credentials.Verify(t.Context(), pair)
 	require.NoError(t, err)
-	require.Equal(t, auth.User{ID: "u-alice", IsActive: true}, user)
+	require.Equal(t, auth.User{ID: "u-alice"}, user, "of whom the table decides")
 	finds, _ := table.counts()
 	require.Zero(t, finds)
 	signIn := auth.IssueParams{UserID: user.ID, Method: auth.MethodAccessKey, AccessKeyID: key.ID}
@@ -53,21 +53,51 @@ func TestVerifyRefusesAKeyOfADisabledUser(t *testing.T) {
 	}
 }
 
-// A store of keys alone that knows nothing of users must not let anybody in by its silence.
+// A store that knows nothing of users must not let anybody in by its silence, whatever a host makes
+// of it.
 func TestAStoreThatDoesNotSayWhoIsActiveSignsNobodyIn(t *testing.T) {
 	t.Parallel()
-	store := silentStore{memstore.NewAccounts()}
-	credentials, err := auth.NewCredentialVerifier(store, nil, auth.CredentialConfig{})
+	accounts := memstore.NewAccounts()
+	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
+	credentials, err := auth.NewCredentialVerifier(struct{ auth.CredentialStore }{accounts}, nil, auth.CredentialConfig{})
 	require.NoError(t, err)
 	pair, err := credentials.Issue(t.Context(), "u-alice", auth.KeyOptions{})
 	require.NoError(t, err)
+	params := auth.IssueParams{UserID: "u-alice", Method: auth.MethodAccessKey, AccessKeyID: pair.AccessKey}
+	nobodySignedIn := func() {
+		t.Helper()
+		sessions, err := accounts.ListSessions(t.Context(), "u-alice", time.Now())
+		require.NoError(t, err)
+		require.Empty(t, sessions)
+	}
+
 	_, _, err = credentials.Verify(t.Context(), pair)
-	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "a store of keys alone")
+
+	tokens, err := auth.NewTokenIssuer(struct{ auth.SessionStore }{accounts}, issuer, keys, auth.TokenConfig{})
+	require.NoError(t, err)
+	require.ErrorIs(t, second(tokens.Issue(t.Context(), params)), auth.ErrUserDisabled, "a store of sessions alone")
+	nobodySignedIn()
+
+	users := memstore.New() // a host's own table, as a UserStore
+	key, _, err := accounts.FindKey(t.Context(), pair.AccessKey)
+	require.NoError(t, err)
+	alice := auth.User{ID: "u-alice", Username: "alice", Email: "alice@example.com", IsActive: true, CreatedAt: key.CreatedAt}
+	require.NoError(t, users.Register(t.Context(), alice, key))
+	composite := struct {
+		*memstore.Accounts
+		auth.UserStore
+	}{accounts, users}
+	svc, err := auth.New(composite, auth.Config{Issuer: issuer, SigningKeys: keys})
+	require.NoError(t, err)
+	require.ErrorIs(t, second(svc.Login(t.Context(), pair)), auth.ErrInvalidCredentials, "accounts and users put together")
+	require.ErrorIs(t, second(svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
+	nobodySignedIn()
 }
 
-type silentStore struct{ auth.CredentialStore }
-
-func (s silentStore) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.User, error) {
-	key, user, err := s.CredentialStore.FindKey(ctx, id)
-	return key, auth.User{ID: user.ID}, err
+func TestAStoreWithoutUsersNeedsAUserSource(t *testing.T) {
+	t.Parallel()
+	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
+	_, err := auth.NewTokenIssuer(memstore.NewAccounts(), issuer, keys, auth.TokenConfig{})
+	require.ErrorContains(t, err, "the store keeps no users")
 }

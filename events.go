@@ -128,7 +128,8 @@ type EventLogConfig struct {
 
 // EventLog delivers the events of the components that share it, and calls their Hooks. A
 // [Service] makes its own from its Config; components that a host composes by hand get one in
-// each configuration. Make one with [NewEventLog]. It is safe for concurrent use.
+// each configuration. Make one with [NewEventLog]; the zero value logs to slog.Default(). It is safe for
+// concurrent use.
 type EventLog struct {
 	onEvent func(Event) // nil if events go to log
 	hooks   Hooks
@@ -137,7 +138,7 @@ type EventLog struct {
 
 	queue   chan Event
 	dropped atomic.Int64 // since that was last logged
-	running atomic.Bool  // a Run has begun and not returned
+	running atomic.Bool  // OnEvent may be called
 	ended   atomic.Bool  // the last Run no longer delivers
 }
 
@@ -156,23 +157,25 @@ func NewEventLog(cfg EventLogConfig) *EventLog {
 	return l
 }
 
-// Run calls OnEvent with one event after the other until ctx is done, then with the events
-// that still wait, and returns ctx's error. If OnEvent takes more than 5 seconds then, Run
-// returns without it. Events that come after Run has ended go to the log as well, because
-// they may wait in vain for another Run. While another Run runs, it returns an error at once. If
-// OnEvent is nil, Run only waits for ctx.
+// Run calls OnEvent with one event after the other until ctx is done, then with the events that
+// waited at that moment, and returns ctx's error. If OnEvent takes more than 5 seconds then, Run
+// returns without it. Events that come after ctx is done go to the log as well, because they may
+// wait in vain for another Run. Run returns an error at once while another Run runs or its OnEvent
+// has not returned. If OnEvent is nil, Run only waits for ctx.
 func (l *EventLog) Run(ctx context.Context) error {
-	if !l.running.CompareAndSwap(false, true) {
-		return errors.New("auth: EventLog.Run is running already")
+	if l.onEvent == nil {
+		<-ctx.Done()
+		return ctx.Err()
 	}
-	defer l.running.Store(false)
+	if !l.running.CompareAndSwap(false, true) {
+		return errors.New("auth: another EventLog.Run runs, or its OnEvent has not returned")
+	}
 	done := make(chan struct{})
 	l.ended.Store(false)
 	go func() {
 		defer close(done)
-		if l.onEvent != nil {
-			l.deliver(ctx)
-		}
+		defer l.running.Store(false)
+		l.deliver(ctx)
 	}()
 	<-ctx.Done()
 	l.ended.Store(true) // also if OnEvent hangs
@@ -183,7 +186,8 @@ func (l *EventLog) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// deliver calls OnEvent until ctx is done, and then for the events that still wait.
+// deliver calls OnEvent until ctx is done, and then for the events that wait. There is an end to
+// those, also if OnEvent causes an event each time.
 func (l *EventLog) deliver(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
@@ -192,13 +196,9 @@ func (l *EventLog) deliver(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-	for {
-		select {
-		case e := <-l.queue:
-			l.call(e)
-		default:
-			return
-		}
+	l.ended.Store(true) // before the queue is read for the last time: see emit
+	for range len(l.queue) {
+		l.call(<-l.queue)
 	}
 }
 
@@ -220,20 +220,26 @@ func (l *EventLog) emit(ctx context.Context, e Event) {
 	if l == nil {
 		return
 	}
-	e.At, e.Client = l.now().UTC(), clientOf(ctx)
+	e.At, e.Client = orNow(l.now)().UTC(), clientOf(ctx)
 	if caller := callerOf(ctx); caller != nil && e.ActorID == "" {
 		e.ActorID = caller.identity.UserID
 	}
+	if l.onEvent != nil {
+		l.enqueue(ctx, e)
+	}
+	// What waited before a Run ended is delivered, and what did not is seen to be late here, because
+	// it is queued first.
 	if l.onEvent == nil || l.ended.Load() {
 		level := slog.LevelInfo
 		if e.isRejection() {
 			level = slog.LevelWarn
 		}
-		l.log.LogAttrs(ctx, level, "auth: "+string(e.Kind), slog.Any("event", e))
+		orDefault(l.log).LogAttrs(ctx, level, "auth: "+string(e.Kind), slog.Any("event", e))
 	}
-	if l.onEvent == nil {
-		return
-	}
+}
+
+// enqueue puts the event into the queue, or counts it as dropped.
+func (l *EventLog) enqueue(ctx context.Context, e Event) {
 	queue := l.queue
 	if e.isRejection() && len(queue) > queuedEvents/2 {
 		queue = nil // anybody can cause rejections, and must not push out the record of changes

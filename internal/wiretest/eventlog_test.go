@@ -3,14 +3,18 @@ package wiretest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
 )
 
@@ -40,17 +44,143 @@ func TestEventsAreInTheLogOnceRunHasEndedAlsoIfTheHostsFunctionHangs(t *testing.
 func TestAnEventLogRunsOnceAtATime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		events := auth.NewEventLog(auth.EventLogConfig{OnEvent: func(auth.Event) {}})
+		var logged bytes.Buffer
+		events := auth.NewEventLog(auth.EventLogConfig{
+			OnEvent: func(auth.Event) {},
+			Logger:  slog.New(slog.NewTextHandler(&logged, nil)),
+		})
 		for range 2 { // it can be run again
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error)
 			go func() { ended <- events.Run(ctx) }()
 			synctest.Wait()
-			require.ErrorContains(t, events.Run(ctx), "running already")
+			require.ErrorContains(t, events.Run(ctx), "another EventLog.Run runs")
+			causeEvent(t, events)("while it runs")
+			require.Empty(t, logged.String())
 			stop()
 			require.ErrorIs(t, <-ended, context.Canceled)
 		}
 	})
+}
+
+// causeEvent makes one event, of a rejected sign-in, with this request ID.
+func causeEvent(t *testing.T, events *auth.EventLog) func(requestID string) {
+	t.Helper()
+	credentials, err := auth.NewCredentialVerifier(memstore.New(), nil, auth.CredentialConfig{Events: events})
+	require.NoError(t, err)
+	return func(requestID string) {
+		_, _, err := credentials.Verify(auth.WithClientInfo(t.Context(), auth.ClientInfo{RequestID: requestID}), auth.KeyPair{})
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	}
+}
+
+func TestAFunctionThatHangsIsNotCalledAgainByTheNextRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release, calling := make(chan struct{}), atomic.Int32{}
+		events := auth.NewEventLog(auth.EventLogConfig{
+			Logger: slog.New(slog.DiscardHandler),
+			OnEvent: func(auth.Event) {
+				require.EqualValues(t, 1, calling.Add(1), "calls at once")
+				<-release
+				calling.Add(-1)
+			},
+		})
+		cause := causeEvent(t, events)
+		cause("1")
+		cause("2")
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		require.ErrorIs(t, events.Run(ctx), context.DeadlineExceeded)
+		require.ErrorContains(t, events.Run(t.Context()), "its OnEvent has not returned")
+		close(release)
+		synctest.Wait()
+		ctx, stop = context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		require.ErrorIs(t, events.Run(ctx), context.DeadlineExceeded, "when it has returned, Run runs again")
+	})
+}
+
+func TestAFunctionThatCausesEventsDoesNotKeepRunFromEnding(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var cause func(string)
+		calls := 0
+		events := auth.NewEventLog(auth.EventLogConfig{
+			Logger:  slog.New(slog.DiscardHandler),
+			OnEvent: func(auth.Event) { calls++; cause("another") },
+		})
+		cause = causeEvent(t, events)
+		cause("the first")
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		began := time.Now()
+		require.ErrorIs(t, events.Run(ctx), context.Canceled)
+		require.Zero(t, time.Since(began))
+		require.Equal(t, 1, calls)
+	})
+}
+
+// Whatever moment an event comes at while Run ends, it is delivered or in the log.
+func TestNoEventIsLostWhenRunEnds(t *testing.T) {
+	t.Parallel()
+	const rounds, senders, each = 100, 4, 50
+	for range rounds {
+		var seen sync.Map
+		events := auth.NewEventLog(auth.EventLogConfig{
+			OnEvent: func(e auth.Event) { seen.Store(e.Client.RequestID, true) },
+			Logger:  slog.New(requestIDs{slog.DiscardHandler, &seen}),
+		})
+		cause := causeEvent(t, events)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var all sync.WaitGroup
+		all.Go(func() { events.Run(ctx) })
+		for sender := range senders {
+			all.Go(func() {
+				for i := range each {
+					cause(fmt.Sprintf("%d/%d", sender, i))
+					if sender == 0 && i == each/2 {
+						stop()
+					}
+				}
+			})
+		}
+		all.Wait()
+		for sender := range senders {
+			for i := range each {
+				_, ok := seen.Load(fmt.Sprintf("%d/%d", sender, i))
+				require.True(t, ok, "event %d of sender %d", i, sender)
+			}
+		}
+	}
+}
+
+// requestIDs notes the request IDs of the events that are logged.
+type requestIDs struct {
+	slog.Handler
+	seen *sync.Map
+}
+
+func (requestIDs) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h requestIDs) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if e, ok := a.Value.Any().(auth.Event); ok {
+			h.seen.Store(e.Client.RequestID, true)
+		}
+		return true
+	})
+	return nil
+}
+
+func TestTheZeroEventLogIsUsable(t *testing.T) {
+	t.Parallel()
+	var events auth.EventLog
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	require.ErrorIs(t, events.Run(ctx), context.Canceled)
+	causeEvent(t, &events)("1")
 }
 
 func TestAPanicInAHookHarmsNoRequest(t *testing.T) {

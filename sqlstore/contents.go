@@ -54,6 +54,10 @@ const (
 	selectContents = `SELECT c.keeps FROM auth_contents c WHERE c.id = 1`
 	insertContents = `INSERT INTO auth_contents (id, keeps) VALUES (1, ?)`
 	selectAnyUser  = `SELECT EXISTS (SELECT 1 FROM auth_users)`
+
+	selectAnyAccount = `
+SELECT EXISTS (SELECT 1 FROM auth_access_keys) OR EXISTS (SELECT 1 FROM auth_sessions)
+	OR EXISTS (SELECT 1 FROM auth_github_links)`
 )
 
 // recordedContents returns [auth.ErrNotFound] if there is no record yet.
@@ -66,19 +70,32 @@ func (s *core) recordedContents(ctx context.Context) (contents, error) {
 // recordContents returns [auth.ErrExists] if there is a record already. Its primary key decides
 // which of several processes is the first.
 //
-// Tables of an earlier version of this package may have users and no record. The order matters:
-// if another process records users and registers some after the question, the insertion fails.
+// Tables of an earlier version of this package may have rows and no record. The order matters: if
+// another process records users and registers some after the question, the insertion fails.
 func (s *core) recordContents(ctx context.Context) error {
 	return s.write(ctx, "record what the tables keep", func(ctx context.Context, t tx) error {
-		if !s.keepsUsers() {
-			users, err := t.ask(ctx, selectAnyUser)
-			if err == nil && users {
-				err = fmt.Errorf("%susers has users: call Open, or set Config.Prefix to use other tables", s.prefix)
-			}
-			if err != nil {
-				return err
-			}
+		if err := s.checkUnrecorded(ctx, t); err != nil {
+			return err
 		}
 		return t.insert(ctx, insertContents, string(s.contents))
 	})
+}
+
+// checkUnrecorded returns an error if the tables have rows that show them to be of the other kind.
+func (s *core) checkUnrecorded(ctx context.Context, t tx) error {
+	users, err := t.ask(ctx, selectAnyUser)
+	switch {
+	case err != nil:
+		return err
+	case users && !s.keepsUsers():
+		return fmt.Errorf("%susers has users: call Open, or set Config.Prefix to use other tables", s.prefix)
+	case users || !s.keepsUsers():
+		return nil
+	}
+	accounts, err := t.ask(ctx, selectAnyAccount)
+	if err == nil && accounts {
+		return fmt.Errorf("%susers has no users, but there are keys, sessions or GitHub links: call OpenAccounts, "+
+			"or set Config.Prefix to use other tables", s.prefix)
+	}
+	return err
 }

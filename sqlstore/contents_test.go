@@ -189,21 +189,39 @@ func TestOfTwoThatOpenEmptyTablesAtOnceOneIsRefused(t *testing.T) {
 	})
 }
 
-func TestTablesOfAnEarlierVersionAreOfTheFirstThatOpensThem(t *testing.T) {
+func TestEmptyTablesOfAnEarlierVersionAreOfTheFirstThatOpensThem(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
-		for _, table := range []string{"", "access_keys"} {
-			for _, order := range bothOrders {
-				p := newPlace(t)
-				db := p.earlierVersion(t)
-				if table != "" {
-					p.fillOne(t, db, table)
-				}
-				_, err := order[0].open(db, p.cfg)
-				require.NoError(t, err)
-				_, err = order[1].open(db, p.cfg)
-				requireRefused(t, err, order[0])
+		for _, order := range bothOrders {
+			p := newPlace(t)
+			db := p.earlierVersion(t)
+			_, err := order[0].open(db, p.cfg)
+			require.NoError(t, err)
+			_, err = order[1].open(db, p.cfg)
+			requireRefused(t, err, order[0])
+		}
+	})
+}
+
+// A host that has to remove the setting of the earlier version may forget to call the other function.
+func TestTablesOfAnEarlierVersionWithAccountsAloneAreNotOpenedForUsers(t *testing.T) {
+	t.Parallel()
+	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
+		for _, table := range []string{"access_keys", "sessions", "github_links"} {
+			p := newPlace(t)
+			db := p.earlierVersion(t)
+			p.fillOne(t, db, table)
+			for range 2 {
+				_, err := openUsers.open(db, p.cfg)
+				requireNoAnswer(t, err)
+				require.ErrorContains(t, err, "call OpenAccounts, or set Config.Prefix", table)
+				require.Empty(t, p.keeps(t, db))
 			}
+			_, err := openAccounts.open(db, p.cfg)
+			require.NoError(t, err)
+			require.Equal(t, []string{"accounts"}, p.keeps(t, db))
+			_, err = openUsers.open(db, p.cfg)
+			requireRefused(t, err, openAccounts)
 		}
 	})
 }

@@ -12,8 +12,8 @@
 //
 // A host that has a users table of its own calls [OpenAccounts] instead. The first of the two
 // functions to open the tables decides for ever what they keep, and the other one refuses them.
-// The table auth_contents records the decision: to correct it while the tables are empty, delete
-// its row.
+// The table auth_contents records the decision: to correct it while the tables are empty and no
+// program uses them, delete its row.
 //
 // The database and its pool may be shared with the rest of the program, but a
 // program that keeps every connection of the pool busy keeps the store waiting.
@@ -163,7 +163,8 @@ type core struct {
 // ctx allows.
 //
 // Open fails if the tables are newer than this package knows, so that an older program cannot
-// harm them. It also fails if [OpenAccounts] was the first to open these tables.
+// harm them. It also fails if [OpenAccounts] was the first to open these tables, or if they are of
+// before that was recorded and have keys, sessions or GitHub links, but no users.
 //
 // The caller keeps db, and closes it after the last call to the store.
 func Open(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {

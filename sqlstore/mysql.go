@@ -12,14 +12,18 @@ import (
 // checkMySQL looks at one connection of the pool for all.
 func checkMySQL(ctx context.Context, db *sql.DB) error {
 	var mode string
-	var readOnly bool
-	if err := db.QueryRowContext(ctx, `SELECT @@SESSION.sql_mode, @@GLOBAL.read_only`).Scan(&mode, &readOnly); err != nil {
+	var autocommit, readOnly bool
+	settings := db.QueryRowContext(ctx, `SELECT @@SESSION.sql_mode, @@SESSION.autocommit, @@GLOBAL.read_only`)
+	if err := settings.Scan(&mode, &autocommit, &readOnly); err != nil {
 		return err
 	}
 	switch {
 	case !strings.Contains(mode, "STRICT_ALL_TABLES") && !strings.Contains(mode, "STRICT_TRANS_TABLES"):
 		return fmt.Errorf("MySQL's sql_mode is %q, with which it cuts values off instead of refusing them: "+
 			"add STRICT_TRANS_TABLES, on the server or in the data source name", mode)
+	case !autocommit:
+		return errors.New("MySQL's autocommit is off, with which a connection reads the same rows for ever, also of sessions " +
+			"that were revoked since: turn it on, on the server or in the data source name")
 	case readOnly:
 		return errors.New("the MySQL server is read-only: name the primary in the data source name, not a replica")
 	}

@@ -52,17 +52,22 @@ func TestOpenRefusesAPostgreSQLDatabaseThatIsNotUTF8(t *testing.T) {
 	requireOpenRefuses(t, db, postgres, "ENCODING 'UTF8'")
 }
 
-func TestOpenRefusesAMySQLThatCutsValuesOff(t *testing.T) {
+func TestOpenRefusesAMySQLThatCutsValuesOffOrReadsThePast(t *testing.T) {
 	t.Parallel()
 	mariadb.need(t)
-	cfg, err := mysql.ParseDSN(os.Getenv(mariadb.variable))
-	require.NoError(t, err)
-	cfg.DBName, cfg.Params = mariadb.schema, map[string]string{"sql_mode": "''"}
-	connector, err := mysql.NewConnector(cfg)
-	require.NoError(t, err)
-	db := sql.OpenDB(connector)
-	t.Cleanup(func() { _ = db.Close() })
-	requireOpenRefuses(t, db, mariadb, "STRICT_TRANS_TABLES")
+	for setting, test := range map[string]struct{ value, want string }{
+		"sql_mode":   {"''", "STRICT_TRANS_TABLES"},
+		"autocommit": {"0", "autocommit is off"},
+	} {
+		cfg, err := mysql.ParseDSN(os.Getenv(mariadb.variable))
+		require.NoError(t, err)
+		cfg.DBName, cfg.Params = mariadb.schema, map[string]string{setting: test.value}
+		connector, err := mysql.NewConnector(cfg)
+		require.NoError(t, err)
+		db := sql.OpenDB(connector)
+		t.Cleanup(func() { _ = db.Close() })
+		requireOpenRefuses(t, db, mariadb, test.want)
+	}
 }
 
 // Whatever the default of the server or of the connection is, each statement of the

@@ -45,7 +45,7 @@
 //	app:…@tcp(db.example.com)/app?interpolateParams=true
 //
 // where interpolateParams saves the driver a round trip for each statement.
-// STRICT_TRANS_TABLES or STRICT_ALL_TABLES must be in sql_mode, as it is by
+// autocommit must be on and STRICT_TRANS_TABLES or STRICT_ALL_TABLES in sql_mode, as it is by
 // default, or values would be cut off where they do not fit. The tables use
 // InnoDB; with innodb_flush_log_at_trx_commit other than 1, the last commits may
 // be forgotten as above. Text is kept as VARBINARY, so the character set and the

@@ -55,10 +55,10 @@ func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 		ctx = bounded
 	}
 	token, err := BearerToken(r)
-	switch {
-	case errors.Is(err, ErrTokenMissing) && s.browser != nil:
-		return s.identifyBrowser(ctx, r) // also beside a header of another scheme, a proxy's say
-	case err != nil:
+	if err != nil {
+		if s.browser != nil && errors.Is(err, ErrTokenMissing) {
+			return s.identifyBrowser(ctx, r) // also beside a header of another scheme, a proxy's say
+		}
 		return nil, err
 	}
 	return s.tokens.verify(ctx, token)

@@ -66,11 +66,11 @@ func newRevocationFeed(store SessionStore, interval, maxStaleness time.Duration,
 	}
 }
 
-// requireLive returns an error unless the session is live as far as the feed is known, and it
-// is known well enough. Checked is where the caller remembers, for the same session, the
+// requireLive returns an error unless the identity's session is live as far as the feed is known,
+// and it is known well enough. Checked is where the caller remembers, for the same session, the
 // version of what is known at which the session was live.
 func (f *revocationFeed) requireLive(
-	ctx context.Context, userID, sessionID string, generation int64, checked *atomic.Uint64, now time.Time,
+	ctx context.Context, who *Identity, generation int64, checked *atomic.Uint64, now time.Time,
 ) error {
 	if f.age(now) >= f.interval {
 		if err := f.refresh(ctx, now); err != nil {
@@ -81,7 +81,7 @@ func (f *revocationFeed) requireLive(
 	if checked.Load() == version {
 		return nil
 	}
-	if f.known.isRevoked(userID, sessionID, generation) {
+	if f.known.isRevoked(who.UserID, who.SessionID, generation) {
 		return errRevoked
 	}
 	checked.Store(version)

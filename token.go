@@ -325,7 +325,7 @@ func (t *TokenIssuer) verifyToken(ctx context.Context, token string) (identity *
 // these claims at which version of the known revocations that was so.
 func (t *TokenIssuer) requireLive(ctx context.Context, c *tokenClaims, checked *atomic.Uint64, now time.Time) error {
 	if t.feed != nil {
-		return t.feed.requireLive(ctx, c.identity.UserID, c.identity.SessionID, c.generation, checked, now)
+		return t.feed.requireLive(ctx, &c.identity, c.generation, checked, now)
 	}
 	session, err := t.sessions.FindSession(ctx, c.identity.SessionID)
 	switch {

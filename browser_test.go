@@ -26,7 +26,6 @@ type cookieHost struct {
 	svc    *auth.Service
 	sealer *auth.Sealer // as an attacker has it who knows the sealing key
 	cookie *http.Cookie
-	jar    http.CookieJar
 	origin *url.URL
 }
 

@@ -21,6 +21,7 @@ var feedPromises = []promise[auth.AccountStore]{
 	{"sessions created at once with the end of all are dead by the feed if they are gone", feedAgreesWithEndAll},
 	{"a session that GitHub opened has its generation too", githubGenerations},
 	{"times of entries come back in UTC, cut to the microsecond", entryTimes},
+	{"a page of the feed is the caller's own", feedPageIsCallers},
 }
 
 var feedPromisesOfUsers = []promise[auth.Store]{
@@ -278,4 +279,19 @@ func entryTimes(t *testing.T, store auth.AccountStore) {
 			}
 		})
 	}
+}
+
+// feedPageIsCallers writes over a page that the store gave.
+func feedPageIsCallers(t *testing.T, store auth.AccountStore) {
+	user, _ := register(t, store, newUser())
+	session := newHostSession(user)
+	openSession(t, store, session)
+	require.NoError(t, store.RevokeSession(t.Context(), session.ID))
+	entries := entriesOf(t, store, user)
+	require.Len(t, entries, 1)
+	page, err := store.ListRevocations(t.Context(), entries[0].Position, 1)
+	require.NoError(t, err)
+	require.Equal(t, entries, page)
+	page[0].SessionID = ""
+	require.Equal(t, entries, entriesOf(t, store, user))
 }

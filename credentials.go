@@ -284,7 +284,7 @@ func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret strin
 		rejected = errSecretWrong
 	case v.expired(key):
 		rejected = errKeyExpired
-	case !owner.IsActive && !v.hostUsers:
+	case !owner.IsActive && !(v.hostUsers && owner == User{ID: owner.ID}): // the record of a user is whole
 		rejected = errOwnerDisabled
 	}
 	if rejected != nil {

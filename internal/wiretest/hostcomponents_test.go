@@ -101,3 +101,52 @@ func TestAStoreWithoutUsersNeedsAUserSource(t *testing.T) {
 	_, err := auth.NewTokenIssuer(memstore.NewAccounts(), issuer, keys, auth.TokenConfig{})
 	require.ErrorContains(t, err, "the store keeps no users")
 }
+
+// The record of a user of the store's own is whole, whatever hides that the store keeps users.
+func TestAWrapperThatHidesTheUsersLetsNoDisabledOneIn(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.setActive(f.user, false)
+	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
+	hosts, err := auth.NewTokenIssuerWithUsers(memstore.NewAccounts(), newHostTable(), issuer, keys, auth.TokenConfig{})
+	require.NoError(t, err)
+	for name, test := range map[string]struct {
+		store  auth.CredentialStore
+		tokens *auth.TokenIssuer
+	}{
+		"all but the users": {struct{ auth.AccountStore }{f.store}, nil},
+		"the keys alone":    {struct{ auth.CredentialStore }{f.store}, nil},
+		"the keys alone, beside an issuer with a UserSource": {struct{ auth.CredentialStore }{f.store}, hosts},
+	} {
+		credentials, err := auth.NewCredentialVerifier(test.store, test.tokens, auth.CredentialConfig{Now: f.clock.Now})
+		require.NoError(t, err)
+		_, _, err = credentials.Verify(t.Context(), f.userPair)
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)
+	}
+}
+
+// With or without an issuer, and by whatever role, a key of a host's user is who the host's table
+// decides about later.
+func TestAKeyOfAHostsUserVerifies(t *testing.T) {
+	t.Parallel()
+	accounts := memstore.NewAccounts()
+	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
+	hosts, err := auth.NewTokenIssuerWithUsers(accounts, newHostTable(), issuer, keys, auth.TokenConfig{})
+	require.NoError(t, err)
+	for name, test := range map[string]struct {
+		store  auth.CredentialStore
+		tokens *auth.TokenIssuer
+	}{
+		"accounts":                  {accounts, nil},
+		"accounts, and an issuer":   {accounts, hosts},
+		"the keys alone, beside it": {struct{ auth.CredentialStore }{accounts}, hosts},
+	} {
+		credentials, err := auth.NewCredentialVerifier(test.store, test.tokens, auth.CredentialConfig{})
+		require.NoError(t, err)
+		pair, err := credentials.Issue(t.Context(), "u-alice", auth.KeyOptions{})
+		require.NoError(t, err)
+		_, user, err := credentials.Verify(t.Context(), pair)
+		require.NoError(t, err, name)
+		require.Equal(t, auth.User{ID: "u-alice"}, user)
+	}
+}

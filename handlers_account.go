@@ -60,14 +60,17 @@ type logoutResponse struct {
 
 func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, error) {
 	caller, _ := IdentityFromContext(r.Context())
+	ofBrowser := s.browser != nil && s.browser.checkOrigin(r) == nil
+	if ofBrowser { // first, because the caller's own token is needed to try again
+		if err := s.revokeCookieSession(r.Context(), r, caller.SessionID); err != nil {
+			return nil, err
+		}
+	}
 	// A session that another call has just revoked is what was asked for.
 	if err := s.tokens.revoke(r.Context(), caller.SessionID, caller.UserID); err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	if s.browser != nil {
-		if err := s.revokeCookieSession(r, caller.SessionID); err != nil {
-			return nil, err
-		}
+	if ofBrowser {
 		http.SetCookie(w, s.browser.clear())
 	}
 	if s.github != nil {
@@ -77,14 +80,13 @@ func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, erro
 }
 
 // revokeCookieSession revokes the session of the request's cookie, if it is another than the given
-// one: a browser that signs out or in again must leave no session behind that nobody sees. A
-// request of another origin revokes nothing.
-func (s *Service) revokeCookieSession(r *http.Request, but string) error {
+// one: a browser that signs out or in again must leave no session behind that nobody sees.
+func (s *Service) revokeCookieSession(ctx context.Context, r *http.Request, but string) error {
 	v, err := s.browser.verify(r, s.now())
-	if err != nil || v.identity.SessionID == but || s.browser.checkOrigin(r) != nil {
+	if err != nil || v.identity.SessionID == but {
 		return nil // there is no such session
 	}
-	err = s.tokens.revoke(r.Context(), v.identity.SessionID, v.identity.UserID)
+	err = s.tokens.revoke(ctx, v.identity.SessionID, v.identity.UserID)
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}

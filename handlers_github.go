@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"html/template"
 	"net/http"
@@ -159,6 +160,9 @@ type githubSignInResponse struct {
 	IsNewUser bool   `json:"is_new_user"`
 }
 
+// replaceTimeout bounds the revocation of a session whose cookie is replaced.
+const replaceTimeout = 2 * time.Second
+
 func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome GitHubOutcome) (any, error) {
 	token := *outcome.SignedIn
 	if s.browser == nil {
@@ -166,11 +170,13 @@ func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome G
 	}
 	cookie, err := s.browser.sessionCookie(token)
 	if err != nil {
-		return nil, err
+		return nil, s.tokens.discardSession(r.Context(), token.Session.ID, err)
 	}
-	// The session of the cookie that this one replaces would live on unseen. If the store fails
-	// now, the person is signed in all the same.
-	if err := s.revokeCookieSession(r, token.Session.ID); err != nil {
+	// The session of the cookie that this one replaces would live on unseen. If the store fails or
+	// hangs now, the person is signed in all the same.
+	ctx, cancel := context.WithTimeout(WithIdentity(r.Context(), Identity{UserID: token.User.ID}), replaceTimeout)
+	defer cancel()
+	if err := s.revokeCookieSession(ctx, r, token.Session.ID); err != nil {
 		s.log.WarnContext(r.Context(), "auth: the session of a replaced cookie was not revoked", "error", err)
 	}
 	http.SetCookie(w, cookie)

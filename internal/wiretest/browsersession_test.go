@@ -10,6 +10,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -96,6 +97,16 @@ func TestTheSessionCookieChangesThingsFromOurOwnPagesOnly(t *testing.T) {
 		require.Equal(t, test.status, p.status, name)
 	}
 	require.Equal(t, http.StatusOK, b.get("/auth/user", "Sec-Fetch-Site", "cross-site").status, "reading changes nothing")
+
+	b.signInByCookie("")
+	cookie := b.client.Jar.Cookies(mustURL(t, g.server.URL))[0].String()
+	for name, header := range map[string][]string{
+		"two sites":   {"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Site", "cross-site"},
+		"two origins": {"Origin", origin, "Origin", "https://evil.example"},
+	} {
+		answer := g.send(http.MethodPost, "/api/v1/auth/github/logout", "", append(header, "Cookie", cookie)...)
+		require.Equal(t, http.StatusForbidden, answer.status, name)
+	}
 }
 
 // Chromium sends no Sec-Fetch-Site with the handshake of a WebSocket, and lets a page of any origin
@@ -109,9 +120,9 @@ func TestAWebSocketIsOpenedByOurOwnPagesOnly(t *testing.T) {
 	open := func(header ...string) int {
 		r := httptest.NewRequest(http.MethodGet, g.server.URL+"/live", nil)
 		r.Header.Set("Connection", "Upgrade")
-		r.Header.Set("Upgrade", "websocket")
+		r.Header.Set("Upgrade", "WebSocket, h2c")
 		for i := 0; i < len(header); i += 2 {
-			r.Header.Set(header[i], header[i+1])
+			r.Header.Add(header[i], header[i+1])
 		}
 		w := httptest.NewRecorder()
 		g.svc.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, r)
@@ -127,6 +138,7 @@ func TestAWebSocketIsOpenedByOurOwnPagesOnly(t *testing.T) {
 		"a sibling claims to be our own": {[]string{"Origin", "https://blog.example.com", "Sec-Fetch-Site", "same-origin"}, http.StatusForbidden},
 		"null":                           {[]string{"Origin", "null"}, http.StatusForbidden},
 		"no origin":                      {nil, http.StatusForbidden},
+		"two origins":                    {[]string{"Origin", g.server.URL, "Origin", "https://blog.example.com"}, http.StatusForbidden},
 	} {
 		require.Equal(t, test.status, open(append(test.header, "Cookie", cookie)...), name)
 	}
@@ -183,6 +195,7 @@ func TestSigningOutByTokenEndsTheCookiesSessionIfOurOwnPageAsks(t *testing.T) {
 	}{
 		"our page":     {[]string{"Sec-Fetch-Site", "same-origin"}, http.StatusUnauthorized},
 		"another site": {[]string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, http.StatusOK},
+		"a sibling":    {[]string{"Sec-Fetch-Site", "same-site", "Origin", "https://blog.example.com"}, http.StatusOK},
 		"no origin":    {nil, http.StatusOK},
 	} {
 		b := g.browser()
@@ -190,9 +203,87 @@ func TestSigningOutByTokenEndsTheCookiesSessionIfOurOwnPageAsks(t *testing.T) {
 		cookies := b.client.Jar.Cookies(mustURL(t, g.server.URL))
 		header := append(test.header, "Authorization", "Bearer "+g.signIn(g.user))
 		require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/auth/logout", header...).status, name)
+		require.Equal(t, test.status == http.StatusOK, len(b.client.Jar.Cookies(mustURL(t, g.server.URL))) == 1,
+			"%s: a cookie stays with its session", name)
 		b.client.Jar.SetCookies(mustURL(t, g.server.URL), cookies)
 		require.Equal(t, test.status, b.get("/auth/user").status, name)
 	}
+}
+
+// faultyBrowserSessions has the browser's sessions on a store of which each RevokeSession fails as
+// fault says.
+func faultyBrowserSessions(fault func() error) githubOptions {
+	return githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
+		cfg.BrowserSessions = &auth.BrowserSessions{}
+		g.fixture.injectFaults(func(method string) error {
+			if method == "RevokeSession" {
+				return fault()
+			}
+			return nil
+		})
+	}}
+}
+
+// The token that the call needs is revoked last.
+func TestSigningOutCanBeTriedAgainUntilNothingIsLeft(t *testing.T) {
+	t.Parallel()
+	for failing := range 2 {
+		revocations := -1
+		g := newGitHub(t, faultyBrowserSessions(func() error {
+			if revocations++; revocations == failing {
+				return authtest.ErrStoreAway
+			}
+			return nil
+		}))
+		b := g.browser()
+		b.signInByCookie("")
+		cookies := b.client.Jar.Cookies(mustURL(t, g.server.URL))
+		token := g.signIn(g.user)
+		revocations = -1
+		for _, want := range []int{http.StatusServiceUnavailable, http.StatusOK} {
+			answer := b.do(http.MethodPost, "/auth/logout", "Sec-Fetch-Site", "same-origin", "Authorization", "Bearer "+token)
+			require.Equal(t, want, answer.status)
+		}
+		b.client.Jar.SetCookies(mustURL(t, g.server.URL), cookies)
+		require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status)
+		require.Equal(t, http.StatusUnauthorized, g.sendAs(token, http.MethodGet, "/auth/user", "").status)
+	}
+}
+
+func TestSigningInAgainDoesNotDependOnTheSessionOfTheOldCookie(t *testing.T) {
+	t.Parallel()
+	fault := error(nil)
+	g := newGitHub(t, faultyBrowserSessions(func() error { return fault }))
+	b := g.browser()
+	b.signInByCookie("")
+	for _, fault = range []error{authtest.ErrStoreAway, auth.ErrNotFound} {
+		b.signInByCookie("")
+		require.Equal(t, http.StatusOK, b.get("/auth/user").status)
+	}
+	require.Contains(t, g.log.String(), "the session of a replaced cookie was not revoked")
+	fault = nil
+	g.log.Reset()
+	b.signInByCookie("")
+	require.Regexp(t, "session.revoked .*event.actor_id=", g.log.String())
+}
+
+func TestSigningOutWithACookieWhoseSessionIsGone(t *testing.T) {
+	t.Parallel()
+	gone := false
+	g := newGitHub(t, faultyBrowserSessions(func() error {
+		if gone {
+			gone = false
+			return auth.ErrNotFound
+		}
+		return nil
+	}))
+	b := g.browser()
+	b.signInByCookie("")
+	token := g.signIn(g.user)
+	gone = true
+	answer := b.do(http.MethodPost, "/auth/logout", "Sec-Fetch-Site", "same-origin", "Authorization", "Bearer "+token)
+	require.Equal(t, http.StatusOK, answer.status)
+	require.Equal(t, http.StatusUnauthorized, g.sendAs(token, http.MethodGet, "/auth/user", "").status)
 }
 
 // State, cookies and session tokens are made under different keys: none passes

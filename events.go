@@ -138,9 +138,14 @@ type EventLog struct {
 
 	queue   chan Event
 	dropped atomic.Int64 // since that was last logged
-	running atomic.Bool  // OnEvent may be called
-	ended   atomic.Bool  // the last Run no longer delivers
+
+	turn    chan struct{}            // holds one while OnEvent may be called
+	current atomic.Pointer[delivery] // nil while nothing is delivered
+	ran     atomic.Bool              // there has been a Run
 }
+
+// delivery is what one Run does.
+type delivery struct{ done chan struct{} }
 
 const (
 	queuedEvents   = 4096            // that wait for OnEvent, in a megabyte or two
@@ -152,43 +157,49 @@ const (
 func NewEventLog(cfg EventLogConfig) *EventLog {
 	l := &EventLog{onEvent: cfg.OnEvent, hooks: cfg.Hooks, now: orNow(cfg.Now), log: orDefault(cfg.Logger)}
 	if l.onEvent != nil {
-		l.queue = make(chan Event, queuedEvents)
+		l.queue, l.turn = make(chan Event, queuedEvents), make(chan struct{}, 1)
 	}
 	return l
 }
 
 // Run calls OnEvent with one event after the other until ctx is done, then with the events that
-// waited at that moment, and returns ctx's error. If OnEvent takes more than 5 seconds then, Run
-// returns without it. Events that come after ctx is done go to the log as well, because they may
-// wait in vain for another Run. Run returns an error at once while another Run runs or its OnEvent
-// has not returned. If OnEvent is nil, Run only waits for ctx.
+// waited at that moment, and returns ctx's error. If all that takes more than 5 seconds, Run writes
+// what still waits to the log and returns without OnEvent. Events that come after ctx is done go to
+// the log as well, because they may wait in vain for another Run. While another Run runs, or its
+// OnEvent has not returned, Run waits. If OnEvent is nil, Run only waits for ctx.
 func (l *EventLog) Run(ctx context.Context) error {
 	if l.onEvent == nil {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	if !l.running.CompareAndSwap(false, true) {
-		return errors.New("auth: another EventLog.Run runs, or its OnEvent has not returned")
-	}
-	done := make(chan struct{})
-	l.ended.Store(false)
-	go func() {
-		defer close(done)
-		defer l.running.Store(false)
-		l.deliver(ctx)
-	}()
-	<-ctx.Done()
-	l.ended.Store(true) // also if OnEvent hangs
 	select {
-	case <-done:
+	case l.turn <- struct{}{}: // also if ctx is done: events may wait
+	default:
+		select {
+		case l.turn <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	d := &delivery{done: make(chan struct{})}
+	l.current.Store(d)
+	l.ran.Store(true)
+	go l.deliver(ctx, d)
+	<-ctx.Done()
+	l.end(d) // also if OnEvent hangs
+	select {
+	case <-d.done:
 	case <-time.After(deliverTimeout):
+		l.drain(func(e Event) { l.write(ctx, e) })
 	}
 	return ctx.Err()
 }
 
-// deliver calls OnEvent until ctx is done, and then for the events that wait. There is an end to
-// those, also if OnEvent causes an event each time.
-func (l *EventLog) deliver(ctx context.Context) {
+// deliver calls OnEvent until ctx is done, and then for the events that wait.
+func (l *EventLog) deliver(ctx context.Context, d *delivery) {
+	defer close(d.done)
+	defer func() { <-l.turn }()
+	defer l.end(d) // also if OnEvent ends the goroutine
 	for ctx.Err() == nil {
 		select {
 		case e := <-l.queue:
@@ -196,22 +207,40 @@ func (l *EventLog) deliver(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-	l.ended.Store(true) // before the queue is read for the last time: see emit
+	l.end(d) // before the queue is read for the last time: see emit
+	l.drain(l.call)
+}
+
+// end notes that the events are not delivered any more, unless another Run delivers them.
+func (l *EventLog) end(d *delivery) { l.current.CompareAndSwap(d, nil) }
+
+// drain takes the events that wait out of the queue. There is an end to them, also if each causes
+// another one.
+func (l *EventLog) drain(take func(Event)) {
 	for range len(l.queue) {
-		l.call(<-l.queue)
+		select {
+		case e := <-l.queue:
+			take(e)
+		default: // another goroutine drains too
+			return
+		}
 	}
 }
 
 func (l *EventLog) call(e Event) {
+	returned := false
 	defer func() {
 		if p := recover(); p != nil {
 			l.log.Error("auth: OnEvent panicked", "kind", e.Kind, "panic", p, "stack", string(debug.Stack()))
+		} else if !returned {
+			l.log.Error("auth: OnEvent called runtime.Goexit: events go to the log until Run is called again", "kind", e.Kind)
 		}
 	}()
 	if lost := l.dropped.Swap(0); lost > 0 {
 		l.log.Error("auth: events were dropped because OnEvent did not keep up", "events", lost)
 	}
 	l.onEvent(e)
+	returned = true
 }
 
 // emit records an event of a request, with its client and its caller. It never waits: if
@@ -229,13 +258,18 @@ func (l *EventLog) emit(ctx context.Context, e Event) {
 	}
 	// What waited before a Run ended is delivered, and what did not is seen to be late here, because
 	// it is queued first.
-	if l.onEvent == nil || l.ended.Load() {
-		level := slog.LevelInfo
-		if e.isRejection() {
-			level = slog.LevelWarn
-		}
-		orDefault(l.log).LogAttrs(ctx, level, "auth: "+string(e.Kind), slog.Any("event", e))
+	if l.onEvent == nil || l.ran.Load() && l.current.Load() == nil {
+		l.write(ctx, e)
 	}
+}
+
+// write writes the event to the log.
+func (l *EventLog) write(ctx context.Context, e Event) {
+	level := slog.LevelInfo
+	if e.isRejection() {
+		level = slog.LevelWarn
+	}
+	orDefault(l.log).LogAttrs(ctx, level, "auth: "+string(e.Kind), slog.Any("event", e))
 }
 
 // enqueue puts the event into the queue, or counts it as dropped.

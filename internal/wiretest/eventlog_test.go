@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -41,25 +42,38 @@ func TestEventsAreInTheLogOnceRunHasEndedAlsoIfTheHostsFunctionHangs(t *testing.
 	})
 }
 
-func TestAnEventLogRunsOnceAtATime(t *testing.T) {
+// A supervisor that begins Run again gets a Run that delivers, in the end.
+func TestASecondRunWaitsForTheFirst(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var logged bytes.Buffer
+		delivered := 0
 		events := auth.NewEventLog(auth.EventLogConfig{
-			OnEvent: func(auth.Event) {},
+			OnEvent: func(auth.Event) { delivered++ },
 			Logger:  slog.New(slog.NewTextHandler(&logged, nil)),
 		})
-		for range 2 { // it can be run again
+		cause := causeEvent(t, events)
+		stops, ended := make([]context.CancelFunc, 3), make(chan error)
+		for i := range stops {
 			ctx, stop := context.WithCancel(t.Context())
-			ended := make(chan error)
+			defer stop()
+			stops[i] = stop
 			go func() { ended <- events.Run(ctx) }()
 			synctest.Wait()
-			require.ErrorContains(t, events.Run(ctx), "another EventLog.Run runs")
-			causeEvent(t, events)("while it runs")
-			require.Empty(t, logged.String())
-			stop()
-			require.ErrorIs(t, <-ended, context.Canceled)
 		}
+		stops[2]()
+		require.ErrorIs(t, <-ended, context.Canceled, "one that waits for the first")
+		for i := range 2 {
+			cause("while one runs")
+			synctest.Wait()
+			require.Equal(t, i+1, delivered)
+			require.Empty(t, logged.String())
+			stops[i]()
+			require.ErrorIs(t, <-ended, context.Canceled)
+			synctest.Wait()
+		}
+		cause("when none runs")
+		require.NotEmpty(t, logged.String())
 	})
 }
 
@@ -74,30 +88,70 @@ func causeEvent(t *testing.T, events *auth.EventLog) func(requestID string) {
 	}
 }
 
-func TestAFunctionThatHangsIsNotCalledAgainByTheNextRun(t *testing.T) {
+func TestAFunctionThatHangsLosesNothingAndIsNotCalledBesideItself(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		var seen sync.Map
 		release, calling := make(chan struct{}), atomic.Int32{}
 		events := auth.NewEventLog(auth.EventLogConfig{
-			Logger: slog.New(slog.DiscardHandler),
-			OnEvent: func(auth.Event) {
+			Logger: slog.New(requestIDs{slog.DiscardHandler, &seen}),
+			OnEvent: func(e auth.Event) {
 				require.EqualValues(t, 1, calling.Add(1), "calls at once")
 				<-release
+				seen.Store(e.Client.RequestID, true)
 				calling.Add(-1)
 			},
 		})
+		requireSeen := func(want bool, id string) {
+			t.Helper()
+			_, ok := seen.Load(id)
+			require.Equal(t, want, ok, id)
+		}
 		cause := causeEvent(t, events)
-		cause("1")
-		cause("2")
+		cause("hangs")
+		cause("waits")
 		ctx, stop := context.WithTimeout(t.Context(), time.Second)
 		defer stop()
 		require.ErrorIs(t, events.Run(ctx), context.DeadlineExceeded)
-		require.ErrorContains(t, events.Run(t.Context()), "its OnEvent has not returned")
+		requireSeen(false, "hangs")
+		requireSeen(true, "waits")
+
+		ctx, stop = context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		ended := make(chan error)
+		go func() { ended <- events.Run(ctx) }()
+		synctest.Wait()
+		cause("while the second waits")
+		requireSeen(true, "while the second waits")
 		close(release)
 		synctest.Wait()
-		ctx, stop = context.WithTimeout(t.Context(), time.Second)
+		requireSeen(true, "hangs")
+		cause("while the second runs")
+		synctest.Wait()
+		requireSeen(true, "while the second runs")
+		require.ErrorIs(t, <-ended, context.DeadlineExceeded)
+	})
+}
+
+func TestAFunctionThatEndsItsGoroutineIsReported(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var logged bytes.Buffer
+		events := auth.NewEventLog(auth.EventLogConfig{
+			OnEvent: func(auth.Event) { runtime.Goexit() },
+			Logger:  slog.New(slog.NewTextHandler(&logged, nil)),
+		})
+		cause := causeEvent(t, events)
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 		defer stop()
-		require.ErrorIs(t, events.Run(ctx), context.DeadlineExceeded, "when it has returned, Run runs again")
+		ended := make(chan error)
+		go func() { ended <- events.Run(ctx) }()
+		cause("1")
+		synctest.Wait()
+		require.Contains(t, logged.String(), "runtime.Goexit")
+		cause("2")
+		require.Contains(t, logged.String(), "request_id=2")
+		require.ErrorIs(t, <-ended, context.DeadlineExceeded)
 	})
 }
 

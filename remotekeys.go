@@ -172,15 +172,15 @@ func parseJWKS(text []byte) (*keyRing, error) {
 	if len(text) > maxJWKS {
 		return nil, fmt.Errorf("more than %d bytes", maxJWKS)
 	}
-	var set struct{ Keys []json.RawMessage }
-	if err := json.Unmarshal(text, &set); err != nil {
+	var set struct{ Keys *[]json.RawMessage } // which a JWK set must have
+	if err := json.Unmarshal(text, &set); err != nil || set.Keys == nil {
 		return nil, errors.New("not a JWK set")
 	}
-	if len(set.Keys) > maxRemoteKeys {
+	if len(*set.Keys) > maxRemoteKeys {
 		return nil, fmt.Errorf("more than %d keys", maxRemoteKeys)
 	}
 	ring := &keyRing{}
-	for _, member := range set.Keys {
+	for _, member := range *set.Keys {
 		key := publicKey(member)
 		if key == nil {
 			continue

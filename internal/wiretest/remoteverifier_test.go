@@ -290,6 +290,18 @@ func TestAnAnswerWithoutKeysIsNoOutage(t *testing.T) {
 	}
 }
 
+// What is no set of keys says nothing of the keys: a page of maintenance ends no sessions.
+func TestAnAnswerThatIsNoKeySetIsAnOutage(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"{}", "null", `{"error":"maintenance"}`, `{"keys":null}`, `{"keys":{}}`, "[]", "<html>"} {
+		r := newRemote(t, "ES256")
+		r.requireGood(t, r.token.Bearer.Reveal())
+		r.answers(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, text) })
+		r.clock.Advance(5 * time.Minute)
+		r.requireGood(t, r.token.Bearer.Reveal())
+	}
+}
+
 // Nothing is known of the keys of an issuer that has never published one.
 func TestAnIssuerWithoutKeysIsAConfigurationAtFault(t *testing.T) {
 	t.Parallel()

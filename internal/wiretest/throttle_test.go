@@ -359,4 +359,9 @@ func TestAWaitThatNoRateCanHaveIsNotBelieved(t *testing.T) {
 		require.Equal(t, want, f.login(f.userPair).status, wait)
 		require.Equal(t, want == http.StatusOK, strings.Contains(f.log.String(), "longer than its rates' periods"), wait)
 	}
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Proxies, cfg.Throttling.Limiter = auth.NoProxies(), jumpedLimiter{time.Hour}
+		cfg.Throttling.Flood = []limit.Rate{{Count: 1, Per: time.Minute}, {Count: 2, Per: time.Hour}, {Count: 3, Per: time.Second}}
+	})
+	require.Equal(t, http.StatusTooManyRequests, f.login(f.userPair).status, "the longest of several")
 }

@@ -133,25 +133,44 @@ func TestAFunctionThatHangsLosesNothingAndIsNotCalledBesideItself(t *testing.T) 
 	})
 }
 
-func TestAFunctionThatEndsItsGoroutineIsReported(t *testing.T) {
+func TestAFunctionThatEndsItsGoroutineLeavesTheTurnToTheNextRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var logged bytes.Buffer
+		calls := 0
 		events := auth.NewEventLog(auth.EventLogConfig{
-			OnEvent: func(auth.Event) { runtime.Goexit() },
-			Logger:  slog.New(slog.NewTextHandler(&logged, nil)),
+			OnEvent: func(auth.Event) {
+				if calls++; calls == 1 {
+					runtime.Goexit()
+				}
+			},
+			Logger: slog.New(slog.NewTextHandler(&logged, nil)),
 		})
 		cause := causeEvent(t, events)
-		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
-		defer stop()
-		ended := make(chan error)
-		go func() { ended <- events.Run(ctx) }()
+		run := func() (stop func()) {
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- events.Run(ctx) }()
+			synctest.Wait()
+			return func() {
+				cancel()
+				require.ErrorIs(t, <-ended, context.Canceled)
+			}
+		}
+		stopFirst := run()
 		cause("1")
 		synctest.Wait()
 		require.Contains(t, logged.String(), "runtime.Goexit")
 		cause("2")
 		require.Contains(t, logged.String(), "request_id=2")
-		require.ErrorIs(t, <-ended, context.DeadlineExceeded)
+
+		stopSecond := run()
+		stopFirst()
+		cause("3")
+		synctest.Wait()
+		require.Equal(t, 3, calls)
+		require.NotContains(t, logged.String(), "request_id=3", "the end of the first Run is not that of the second")
+		stopSecond()
 	})
 }
 

@@ -26,7 +26,8 @@ type TokenConfig struct {
 	// CacheSize is how many verified tokens are remembered, so that the next request with one
 	// of them verifies no signature: up to 16777216. Zero means 16384; -1 means none. A token
 	// takes about 1 KiB of memory, and all together never take more than CacheSize times
-	// 2 KiB. Twice the number of tokens in use at a time is a good size.
+	// 2 KiB. Twice the number of tokens in use at a time is a good size. With BrowserSessions,
+	// there is a second cache of this size, for session cookies.
 	CacheSize int
 
 	// RevocationInterval is the greatest age of what an instance knows of the revocation

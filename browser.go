@@ -11,8 +11,8 @@ import (
 
 // BrowserSessions lets browsers sign in by cookie. The callback of a GitHub sign-in then sets a
 // cookie and sends the browser to a page of the host's, with error= in the query if the sign-in
-// failed. The middleware accepts the cookie if a request has no Authorization header, and signing
-// out removes it.
+// failed. The middleware accepts the cookie if a request has no bearer token, and signing out
+// removes it.
 type BrowserSessions struct {
 	// LandingPath is the path of the host's page to which the browser is sent. The default
 	// is "/".
@@ -30,7 +30,6 @@ type browserSessions struct {
 	origin   string // scheme and host of the host's pages
 	page     string
 	tokens   *TokenIssuer
-	issuer   string
 	verifier tokenVerifier
 	cache    *tokenCache // of tokens in cookies: one in the issuer's would pass for a bearer token
 }
@@ -72,7 +71,6 @@ func newBrowserSessions(
 		origin:        origin,
 		page:          cfg.LandingPath,
 		tokens:        tokens,
-		issuer:        verifier.issuer,
 		verifier:      verifier,
 		cache:         newTokenCache(size),
 	}, nil
@@ -88,7 +86,7 @@ func (b *browserSessions) sessionCookie(token Token) (*http.Cookie, error) {
 	if len(text) > maxCookieToken {
 		return nil, fmt.Errorf("auth: a token of %d bytes does not fit into a cookie: shorten the issuer or the audience", len(text))
 	}
-	return b.cookie(sessionCookieName, b.seal([]byte(text), b.issuer, b.origin), int(token.ExpiresIn()/time.Second)), nil
+	return b.cookie(sessionCookieName, b.seal([]byte(text), b.verifier.issuer, b.origin), int(token.ExpiresIn()/time.Second)), nil
 }
 
 // clear returns the cookie that removes the session's from the browser.
@@ -104,7 +102,7 @@ func (b *browserSessions) verify(r *http.Request, now time.Time) (*verifiedToken
 	case len(cookies) > 1 || len(cookies[0].Value) > maxTokenLength:
 		return nil, errMalformed
 	}
-	text, err := b.open(cookies[0].Value, b.issuer, b.origin)
+	text, err := b.open(cookies[0].Value, b.verifier.issuer, b.origin)
 	if err != nil {
 		return nil, errSignature
 	}
@@ -120,23 +118,18 @@ func (b *browserSessions) verify(r *http.Request, now time.Time) (*verifiedToken
 // Chromium sends no Sec-Fetch-Site with it, so its Origin decides.
 func (b *browserSessions) checkOrigin(r *http.Request) error {
 	site, origin := r.Header["Sec-Fetch-Site"], r.Header["Origin"]
-	if len(r.Header["Upgrade"]) > 0 {
-		if len(origin) == 1 && origin[0] == b.origin {
-			return nil
-		}
+	ours := len(origin) == 1 && origin[0] == b.origin
+	switch {
+	case len(r.Header["Upgrade"]) > 0:
+	case r.Method == http.MethodGet, r.Method == http.MethodHead, r.Method == http.MethodOptions:
+		return nil
+	case len(site) > 0:
+		ours = len(site) == 1 && site[0] == "same-origin"
+	}
+	if !ours {
 		return ErrCrossOrigin
 	}
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		return nil
-	}
-	switch {
-	case len(site) == 1 && site[0] == "same-origin":
-		return nil
-	case len(site) == 0 && len(origin) == 1 && origin[0] == b.origin:
-		return nil
-	}
-	return ErrCrossOrigin
+	return nil
 }
 
 // location returns the URL of a path of the host's, with a query value added if

@@ -66,8 +66,7 @@ func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, erro
 			return nil, err
 		}
 	}
-	// A session that another call has just revoked is what was asked for.
-	if err := s.tokens.revoke(r.Context(), caller.SessionID, caller.UserID); err != nil && !errors.Is(err, ErrNotFound) {
+	if err := s.tokens.ensureRevoked(r.Context(), caller.SessionID, caller.UserID); err != nil {
 		return nil, err
 	}
 	if ofBrowser {
@@ -86,11 +85,7 @@ func (s *Service) revokeCookieSession(ctx context.Context, r *http.Request, but 
 	if err != nil || v.identity.SessionID == but {
 		return nil // there is no such session
 	}
-	err = s.tokens.revoke(ctx, v.identity.SessionID, v.identity.UserID)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	return err
+	return s.tokens.ensureRevoked(ctx, v.identity.SessionID, v.identity.UserID)
 }
 
 // CurrentUserHandler handles GET /auth/user: the caller's record.
@@ -182,8 +177,7 @@ func (s *Service) serveRevokeSession(_ http.ResponseWriter, r *http.Request) (an
 	if err := s.requireOwner(r.Context(), session.UserID); err != nil {
 		return nil, err
 	}
-	// A session that another call has just revoked is what was asked for.
-	if err := s.tokens.revoke(r.Context(), session.ID, session.UserID); err != nil && !errors.Is(err, ErrNotFound) {
+	if err := s.tokens.ensureRevoked(r.Context(), session.ID, session.UserID); err != nil {
 		return nil, err
 	}
 	return noContent, nil

@@ -358,6 +358,14 @@ func (t *TokenIssuer) revoke(ctx context.Context, sessionID, userID string) erro
 	return nil
 }
 
+// ensureRevoked is revoke for a caller whom it suits that another call has just revoked the session.
+func (t *TokenIssuer) ensureRevoked(ctx context.Context, sessionID, userID string) error {
+	if err := t.revoke(ctx, sessionID, userID); !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
 // RevokeUser revokes all sessions of the user, so that their tokens are rejected from now on, and
 // returns how many of them were live. The user may sign in again, unless disabled before: a host
 // with a [UserSource] calls it after it has disabled or deleted a user. It returns ErrNotFound if

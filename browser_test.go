@@ -125,7 +125,7 @@ func TestACookieEndsWithTheSigningKeysAndWithTheIssuer(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, h.status(h.svc, h.cookie.Value), "replaced at run time")
 }
 
-// Whoever has a sealing key, from a backup or another service, must not be able to open a session.
+// A sealing key, from a backup or another service, must not be enough to open a session.
 func TestASealingKeyAloneOpensNoSession(t *testing.T) {
 	t.Parallel()
 	h := newCookieHost(t)

@@ -63,7 +63,7 @@
 // [Config.Throttling] bounds what one address can try; a correct generated secret is accepted
 // throughout, unless its own address floods the service. [Config.OnEvent] is called with
 // everything that happens, who did it and why it was rejected; if it is nil, events go to the
-// log. [Config.Proxies] says whose word on the address of a client counts.
+// log. [Config.Proxies] names the proxies that are believed about the address of a client.
 //
 // # In a host's own tests
 //

@@ -115,9 +115,8 @@ func invalidf(field, format string, args ...any) error {
 type ExistsError struct {
 	Field string // "user_id", "username", "email" or "access_key"
 
-	// SameUserID is for [UserStore.RegisterUsers]: the ID of the user who has the username
-	// and all the access keys that were to be added, and was therefore registered before. It
-	// is empty if there is no such user.
+	// SameUserID is set by [UserStore.RegisterUsers] if the user was registered before: if one
+	// user has the username and all the access keys. It is the ID of that user.
 	SameUserID string
 }
 

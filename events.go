@@ -94,8 +94,8 @@ func (e *Event) setSubject(err error) {
 
 // Hooks are functions of the host that measure. A nil hook costs nothing. Hooks are called
 // within requests and concurrently, so they must return at once. A panic in a hook is logged and
-// does not harm the request. [ErrorStatus] tells errors
-// that reject a request from failures. Module otelauth makes Hooks for OpenTelemetry.
+// does not harm the request. [ErrorStatus] tells errors that reject a request from failures.
+// Module otelauth makes Hooks for OpenTelemetry.
 type Hooks struct {
 	// SignIn is called after each attempt to sign in, with its error, which is nil if the
 	// attempt was accepted, and how long it took. The time of a sign-in with GitHub is that
@@ -128,8 +128,8 @@ type EventLogConfig struct {
 
 // EventLog delivers the events of the components that share it, and calls their Hooks. A
 // [Service] makes its own from its Config; components that a host composes by hand get one in
-// each configuration. Make one with [NewEventLog]; the zero value logs to slog.Default(). It is safe for
-// concurrent use.
+// each configuration. Make one with [NewEventLog]; the zero value logs to slog.Default(). It is
+// safe for concurrent use.
 type EventLog struct {
 	onEvent func(Event) // nil if events go to log
 	hooks   Hooks

@@ -90,9 +90,8 @@ type argonHash struct {
 	hash    []byte
 }
 
-// The cost of a hash from elsewhere is chosen by whoever made it, so it has
-// bounds: below them it protects nobody, above them verifying it would be an
-// attack on us (bcrypt at cost 31 runs for a day; argon2 panics at t=0).
+// An imported hash has a cost of its own, within bounds: below them it protects nobody, and above
+// them a verification would take too long (bcrypt at cost 31 runs for a day; argon2 panics at t=0).
 const (
 	minArgonMemory, maxArgonMemory = 8 * 1024, 64 * 1024 // KiB
 	maxArgonTime                   = 4

@@ -16,8 +16,8 @@ func (s *Store) Register(ctx context.Context, user auth.User, key auth.AccessKey
 	return s.update(ctx, func(t tx) error { return t.register(user, key) })
 }
 
-// RegisterUsers implements [auth.UserStore]. Of somebody who is refused, nothing may have
-// been written, so it asks before it writes.
+// RegisterUsers implements [auth.UserStore]. A user is registered whole or not at all, so it reads
+// before it writes.
 func (s *Store) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
 	records := make([]interface{ Validate() error }, len(users))
 	for i, user := range users {

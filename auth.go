@@ -152,12 +152,13 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 	if err != nil {
 		return nil, err
 	}
+	users = guardUsers(users)
 	directory := userFinder(users)
 	if tokens.users != nil {
 		directory = tokens.users
 	}
 	return &Service{
-		store:       store,
+		store:       guardAccounts(store),
 		users:       users,
 		directory:   directory,
 		credentials: credentials,

@@ -98,7 +98,7 @@ func NewCredentialVerifier(store CredentialStore, tokens *TokenIssuer, cfg Crede
 		slow = newSlowQueue(cmp.Or(cfg.MaxSlowHashes, max(1, runtime.GOMAXPROCS(0)/2)))
 	}
 	return &CredentialVerifier{
-		store:  store,
+		store:  guardedCredentials{store},
 		tokens: tokens,
 		format: format,
 		hasher: hasher,

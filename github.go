@@ -247,7 +247,7 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 	}
 	insecure := cfg.InsecureCookies && strings.HasPrefix(cfg.CallbackURL, "http:")
 	return &GitHubConnector{
-		store:   store,
+		store:   guardedGitHub{store},
 		tokens:  tokens,
 		cfg:     cfg,
 		origin:  originOf(cfg.CallbackURL),

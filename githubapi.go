@@ -219,13 +219,14 @@ func (a *githubAPI) get(ctx context.Context, path, token string) ([]byte, error)
 	return a.do(r, http.StatusOK)
 }
 
-func (a *githubAPI) do(r *http.Request, want int) ([]byte, error) {
+func (a *githubAPI) do(r *http.Request, want int) (body []byte, err error) {
+	defer recoverCallback("GitHubConfig.HTTPClient", func(failure error) { body, err = nil, failure })
 	response, err := a.client.Do(r)
 	if err != nil {
 		return nil, fmt.Errorf("auth: calling GitHub: %w", withoutURL(err))
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	body, err = io.ReadAll(response.Body)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("auth: reading GitHub's answer: %w", err)

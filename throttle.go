@@ -139,7 +139,7 @@ func (t *throttle) leaveSlow(ctx context.Context, address netip.Addr, accessKey 
 	if t == nil {
 		return
 	}
-	if err := t.Limiter.Reset(ctx, bucketName(address, countSlow, accessKey)); err != nil {
+	if err := t.resetBucket(ctx, bucketName(address, countSlow, accessKey)); err != nil {
 		t.log.WarnContext(ctx, "auth: the limiter fails, and does not forget", "error", err)
 	}
 }
@@ -171,7 +171,7 @@ func (t *throttle) take(ctx context.Context, rates []limit.Rate, address netip.A
 }
 
 func (t *throttle) takeBucket(ctx context.Context, rates []limit.Rate, bucket, kind string) error {
-	wait, err := t.Limiter.Take(ctx, bucket, rates)
+	wait, err := t.askLimiter(ctx, bucket, rates)
 	switch {
 	case err != nil:
 		t.log.WarnContext(ctx, "auth: the limiter fails, and bounds nothing", "error", err)
@@ -183,6 +183,18 @@ func (t *throttle) takeBucket(ctx context.Context, rates []limit.Rate, bucket, k
 		return fmt.Errorf("auth: too many %s: %w", kind, &ThrottledError{RetryAfter: wait})
 	}
 	return nil
+}
+
+// askLimiter is Limiter.Take, with an error in place of a panic.
+func (t *throttle) askLimiter(ctx context.Context, bucket string, rates []limit.Rate) (wait time.Duration, err error) {
+	defer recoverCallback("Limiter.Take", func(failure error) { wait, err = 0, failure })
+	return t.Limiter.Take(ctx, bucket, rates)
+}
+
+// resetBucket is Limiter.Reset, with an error in place of a panic.
+func (t *throttle) resetBucket(ctx context.Context, bucket string) (err error) {
+	defer recoverCallback("Limiter.Reset", func(failure error) { err = failure })
+	return t.Limiter.Reset(ctx, bucket)
 }
 
 // longestPeriod returns the longest time that a client can have to wait for one of the rates.

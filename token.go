@@ -87,7 +87,7 @@ func newTokenIssuer(
 	t := &TokenIssuer{
 		cache:    newTokenCache(size),
 		users:    users,
-		sessions: store,
+		sessions: guardedSessions{store},
 		cfg:      cfg,
 		now:      cfg.Now,
 		events:   cfg.Events,
@@ -104,7 +104,7 @@ func newTokenIssuer(
 	}
 	t.ring.Store(ring)
 	if !cfg.CheckSessionsInStore {
-		t.feed = newRevocationFeed(store, cfg.RevocationInterval, cfg.MaxStaleness, cfg.Now)
+		t.feed = newRevocationFeed(t.sessions, cfg.RevocationInterval, cfg.MaxStaleness, cfg.Now)
 		if ownClock {
 			t.now = t.feed.clock
 		}

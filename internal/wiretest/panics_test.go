@@ -1,0 +1,108 @@
+package wiretest
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/limit"
+	"github.com/stretchr/testify/require"
+)
+
+// net/http contains a panic; gRPC does not. There, a store that panics must be a store that could
+// not answer, and never the end of the process.
+func TestAStoreThatPanicsInACallOutsideHTTPIsOneThatCannotAnswer(t *testing.T) {
+	t.Parallel()
+	for _, inStore := range []bool{false, true} {
+		var broken atomic.Bool
+		f := newFixture(t, watch(func(string) error {
+			if broken.Load() {
+				panic("a bug of the store")
+			}
+			return nil
+		}), func(_ *fixture, cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = inStore })
+		token := f.signIn(f.user)
+		request, err := http.NewRequest(http.MethodGet, "/", nil)
+		require.NoError(t, err)
+		request.Header.Set("Authorization", "Bearer "+token)
+		called, err := f.svc.IdentifyContext(request)
+		require.NoError(t, err)
+		session, err := f.svc.Identify(request)
+		require.NoError(t, err)
+		broken.Store(true)
+		f.clock.Advance(time.Hour) // what is known of revocations is too old
+
+		ctx := t.Context()
+		for name, call := range map[string]func() error{
+			"Verify":          func() error { return second(f.svc.Tokens().Verify(ctx, token)) },
+			"Identify":        func() error { return second(f.svc.Identify(request)) },
+			"IdentifyContext": func() error { return second(f.svc.IdentifyContext(request)) },
+			"User":            func() error { return second(f.svc.User(called)) },
+			"SuperUser":       func() error { return second(f.svc.SuperUser(called)) },
+			"Login":           func() error { return second(f.svc.Login(ctx, f.userPair)) },
+			"SignIn":          func() error { return second(f.svc.SignIn(ctx, f.user.ID)) },
+			"Revoke":          func() error { return f.svc.Tokens().Revoke(ctx, session.SessionID) },
+			"RevokeUser":      func() error { return second(f.svc.RevokeUser(ctx, f.user.ID)) },
+			"List":            func() error { return second(f.svc.Credentials().List(ctx, f.user.ID)) },
+			"DeleteUser":      func() error { return f.svc.DeleteUser(ctx, f.user.ID) },
+			"Prune":           func() error { return second(f.svc.Prune(ctx)) },
+			"Ping":            func() error { return f.svc.Ping(ctx) },
+		} {
+			var err error
+			require.NotPanics(t, func() { err = call() }, name)
+			require.ErrorContains(t, err, "panicked: a bug of the store (at ", name)
+			status, detail := auth.ErrorStatus(err)
+			require.Equal(t, http.StatusServiceUnavailable, status, name)
+			require.NotContains(t, detail, "bug", name)
+		}
+		broken.Store(false)
+		f.clock.Advance(time.Hour)
+		require.NoError(t, second(f.svc.Identify(request)), "the panic left no lock behind")
+	}
+}
+
+func TestAStoreThatPanicsDoesNotEndRun(t *testing.T) {
+	t.Parallel()
+	var broken atomic.Bool
+	pruned := make(chan struct{}, 1)
+	f := newFixture(t, watch(func(method string) error {
+		if !broken.Load() {
+			return nil
+		}
+		if method == "PruneSessions" {
+			select {
+			case pruned <- struct{}{}:
+			default:
+			}
+		}
+		panic("a bug of the store")
+	}))
+	broken.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- f.svc.Run(ctx) }()
+	<-pruned
+	cancel()
+	require.ErrorIs(t, <-ended, context.Canceled)
+	require.Contains(t, f.log.String(), "ListRevocations panicked: a bug of the store")
+}
+
+type panickingLimiter struct{}
+
+func (panickingLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {
+	panic("a bug of the limiter")
+}
+
+func (panickingLimiter) Reset(context.Context, string) error { panic("a bug of the limiter") }
+
+func TestALimiterThatPanicsIsOneThatFails(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Limiter = panickingLimiter{} })
+	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.1")})
+	require.NotPanics(t, func() { require.NoError(t, second(f.svc.Login(ctx, f.userPair))) })
+	require.Contains(t, f.log.String(), "Limiter.Take panicked: a bug of the limiter")
+}

@@ -1,0 +1,247 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Every component calls its store through one of the guards below. A guard converts a panic in the
+// store into an error, so the store counts as one that could not answer. Under net/http a panic
+// ends one request; in a gRPC method, in [Service.Run] and in a host's own goroutine it would end
+// the process.
+
+// recoverStore converts a panic in a method of the store into an error that says where the panic
+// began. It must be deferred directly.
+func recoverStore(method string, err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("auth: the store's %s panicked: %v (at %s)", method, p, panicOrigin())
+	}
+}
+
+// panicOrigin returns the file and line that panicked, for a deferred function that has recovered.
+// The stack trace of the panic is lost then.
+func panicOrigin() string {
+	var callers [32]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(1, callers[:])])
+	panicking := false
+	for {
+		frame, more := frames.Next()
+		ofRuntime := strings.HasPrefix(frame.Function, "runtime.")
+		if panicking && !ofRuntime {
+			return fmt.Sprintf("%s:%d", frame.File, frame.Line)
+		}
+		panicking = panicking || frame.Function == "runtime.gopanic"
+		if !more {
+			return "an unknown place"
+		}
+	}
+}
+
+type (
+	guardedUsers       struct{ UserStore }
+	guardedCredentials struct{ CredentialStore }
+	guardedSessions    struct{ SessionStore }
+	guardedGitHub      struct{ GitHubStore }
+
+	guardedAccounts struct {
+		guardedCredentials
+		guardedSessions
+		guardedGitHub
+		accounts AccountStore
+	}
+)
+
+func guardAccounts(store AccountStore) guardedAccounts {
+	return guardedAccounts{guardedCredentials{store}, guardedSessions{store}, guardedGitHub{store}, store}
+}
+
+// guardUsers returns nil for nil: the host keeps the users.
+func guardUsers(store UserStore) UserStore {
+	if store == nil {
+		return nil
+	}
+	return guardedUsers{store}
+}
+
+func (g guardedAccounts) Ping(ctx context.Context) (err error) {
+	defer recoverStore("Ping", &err)
+	return g.accounts.Ping(ctx)
+}
+
+func (g guardedUsers) Register(ctx context.Context, user User, key AccessKey) (err error) {
+	defer recoverStore("Register", &err)
+	return g.UserStore.Register(ctx, user, key)
+}
+
+func (g guardedUsers) RegisterUsers(ctx context.Context, users []UserWithKeys) (r1 []error, err error) {
+	defer recoverStore("RegisterUsers", &err)
+	return g.UserStore.RegisterUsers(ctx, users)
+}
+
+func (g guardedUsers) Bootstrap(ctx context.Context, user User, key AccessKey) (err error) {
+	defer recoverStore("Bootstrap", &err)
+	return g.UserStore.Bootstrap(ctx, user, key)
+}
+
+func (g guardedUsers) FindUser(ctx context.Context, id string) (r1 User, err error) {
+	defer recoverStore("FindUser", &err)
+	return g.UserStore.FindUser(ctx, id)
+}
+
+func (g guardedUsers) ListUsers(ctx context.Context, after string, limit int) (r1 []User, err error) {
+	defer recoverStore("ListUsers", &err)
+	return g.UserStore.ListUsers(ctx, after, limit)
+}
+
+func (g guardedUsers) UpdateUser(ctx context.Context, id string, change UserChange) (r1 User, err error) {
+	defer recoverStore("UpdateUser", &err)
+	return g.UserStore.UpdateUser(ctx, id, change)
+}
+
+func (g guardedUsers) ResetUser(ctx context.Context, id string, change UserChange, key AccessKey) (r1 User, r2 []GitHubToken, err error) {
+	defer recoverStore("ResetUser", &err)
+	return g.UserStore.ResetUser(ctx, id, change, key)
+}
+
+func (g guardedUsers) DeleteUser(ctx context.Context, id string) (r1 []GitHubToken, err error) {
+	defer recoverStore("DeleteUser", &err)
+	return g.UserStore.DeleteUser(ctx, id)
+}
+
+func (g guardedCredentials) AddKey(ctx context.Context, key AccessKey) (err error) {
+	defer recoverStore("AddKey", &err)
+	return g.CredentialStore.AddKey(ctx, key)
+}
+
+func (g guardedCredentials) ListKeys(ctx context.Context, userID string) (r1 []AccessKey, err error) {
+	defer recoverStore("ListKeys", &err)
+	return g.CredentialStore.ListKeys(ctx, userID)
+}
+
+func (g guardedCredentials) FindKey(ctx context.Context, id string) (r1 AccessKey, r2 User, err error) {
+	defer recoverStore("FindKey", &err)
+	return g.CredentialStore.FindKey(ctx, id)
+}
+
+func (g guardedCredentials) SwapHash(ctx context.Context, id string, old string, replacement string) (err error) {
+	defer recoverStore("SwapHash", &err)
+	return g.CredentialStore.SwapHash(ctx, id, old, replacement)
+}
+
+func (g guardedCredentials) RotateKey(ctx context.Context, id string, rotation KeyRotation) (r1 AccessKey, err error) {
+	defer recoverStore("RotateKey", &err)
+	return g.CredentialStore.RotateKey(ctx, id, rotation)
+}
+
+func (g guardedCredentials) TouchKey(ctx context.Context, id string, at time.Time) (err error) {
+	defer recoverStore("TouchKey", &err)
+	return g.CredentialStore.TouchKey(ctx, id, at)
+}
+
+func (g guardedCredentials) RevokeKey(ctx context.Context, id string) (err error) {
+	defer recoverStore("RevokeKey", &err)
+	return g.CredentialStore.RevokeKey(ctx, id)
+}
+
+func (g guardedCredentials) PruneKeys(ctx context.Context, expired time.Time, limit int) (r1 int, err error) {
+	defer recoverStore("PruneKeys", &err)
+	return g.CredentialStore.PruneKeys(ctx, expired, limit)
+}
+
+func (g guardedSessions) CreateSession(ctx context.Context, session Session, limit int) (r1 Session, r2 User, err error) {
+	defer recoverStore("CreateSession", &err)
+	return g.SessionStore.CreateSession(ctx, session, limit)
+}
+
+func (g guardedSessions) FindSession(ctx context.Context, id string) (r1 Session, err error) {
+	defer recoverStore("FindSession", &err)
+	return g.SessionStore.FindSession(ctx, id)
+}
+
+func (g guardedSessions) ListSessions(ctx context.Context, userID string, now time.Time) (r1 []Session, err error) {
+	defer recoverStore("ListSessions", &err)
+	return g.SessionStore.ListSessions(ctx, userID, now)
+}
+
+func (g guardedSessions) RevokeSession(ctx context.Context, id string) (err error) {
+	defer recoverStore("RevokeSession", &err)
+	return g.SessionStore.RevokeSession(ctx, id)
+}
+
+func (g guardedSessions) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (r1 int, err error) {
+	defer recoverStore("RevokeUserSessions", &err)
+	return g.SessionStore.RevokeUserSessions(ctx, userID, now)
+}
+
+func (g guardedSessions) PruneSessions(ctx context.Context, expired time.Time, limit int) (r1 int, err error) {
+	defer recoverStore("PruneSessions", &err)
+	return g.SessionStore.PruneSessions(ctx, expired, limit)
+}
+
+func (g guardedSessions) ListRevocations(ctx context.Context, from int64, limit int) (r1 []Revocation, err error) {
+	defer recoverStore("ListRevocations", &err)
+	return g.SessionStore.ListRevocations(ctx, from, limit)
+}
+
+func (g guardedSessions) PruneRevocations(ctx context.Context, expired time.Time, limit int) (r1 int, err error) {
+	defer recoverStore("PruneRevocations", &err)
+	return g.SessionStore.PruneRevocations(ctx, expired, limit)
+}
+
+func (g guardedGitHub) ConsumeState(ctx context.Context, id string, expiresAt time.Time) (err error) {
+	defer recoverStore("ConsumeState", &err)
+	return g.GitHubStore.ConsumeState(ctx, id, expiresAt)
+}
+
+func (g guardedGitHub) PruneStates(ctx context.Context, expired time.Time, limit int) (r1 int, err error) {
+	defer recoverStore("PruneStates", &err)
+	return g.GitHubStore.PruneStates(ctx, expired, limit)
+}
+
+func (g guardedGitHub) FindGitHubLink(ctx context.Context, account GitHubAccount) (r1 GitHubLink, err error) {
+	defer recoverStore("FindGitHubLink", &err)
+	return g.GitHubStore.FindGitHubLink(ctx, account)
+}
+
+func (g guardedGitHub) FindGitHubConnection(ctx context.Context, userID string, host string) (r1 GitHubLink, r2 *GitHubToken, err error) {
+	defer recoverStore("FindGitHubConnection", &err)
+	return g.GitHubStore.FindGitHubConnection(ctx, userID, host)
+}
+
+func (g guardedGitHub) SignInGitHub(ctx context.Context, signIn GitHubSignInWrite) (r1 Session, r2 User, err error) {
+	defer recoverStore("SignInGitHub", &err)
+	return g.GitHubStore.SignInGitHub(ctx, signIn)
+}
+
+func (g guardedGitHub) ConnectGitHub(ctx context.Context, connect GitHubConnectWrite) (err error) {
+	defer recoverStore("ConnectGitHub", &err)
+	return g.GitHubStore.ConnectGitHub(ctx, connect)
+}
+
+func (g guardedGitHub) UpdateGitHubLink(ctx context.Context, link GitHubLink) (err error) {
+	defer recoverStore("UpdateGitHubLink", &err)
+	return g.GitHubStore.UpdateGitHubLink(ctx, link)
+}
+
+func (g guardedGitHub) LeaseGitHubToken(ctx context.Context, userID string, host string, version string, now time.Time, until time.Time) (r1 bool, err error) {
+	defer recoverStore("LeaseGitHubToken", &err)
+	return g.GitHubStore.LeaseGitHubToken(ctx, userID, host, version, now, until)
+}
+
+func (g guardedGitHub) ReplaceGitHubToken(ctx context.Context, token GitHubToken, oldVersion string) (err error) {
+	defer recoverStore("ReplaceGitHubToken", &err)
+	return g.GitHubStore.ReplaceGitHubToken(ctx, token, oldVersion)
+}
+
+func (g guardedGitHub) DeleteGitHubToken(ctx context.Context, userID string, host string, version string) (r1 GitHubToken, err error) {
+	defer recoverStore("DeleteGitHubToken", &err)
+	return g.GitHubStore.DeleteGitHubToken(ctx, userID, host, version)
+}
+
+func (g guardedGitHub) UnlinkGitHub(ctx context.Context, userID string, host string, now time.Time) (r1 GitHubLink, r2 *GitHubToken, err error) {
+	defer recoverStore("UnlinkGitHub", &err)
+	return g.GitHubStore.UnlinkGitHub(ctx, userID, host, now)
+}

@@ -21,6 +21,9 @@ const (
 
 	feedPage = 2000 // entries in one answer of the store
 
+	// wallClockGap is how long, by the monotonic clock, the wall clock is not read.
+	wallClockGap = 10 * time.Millisecond
+
 	// keepFreshTime is how long a read may take that nobody waits for.
 	keepFreshTime = 10 * time.Second
 )
@@ -38,6 +41,9 @@ type revocationFeed struct {
 	// then, something may have been added. Nil where nothing is to be gone by.
 	readAt  atomic.Pointer[time.Time]
 	failure atomic.Pointer[feedFailure] // of the newest read; nil if it succeeded
+
+	// wallRead is how long after readAt, by the monotonic clock, clock last read the wall clock.
+	wallRead atomic.Int64
 
 	turn chan struct{} // whoever has put something in reads, and has what is below
 
@@ -88,15 +94,17 @@ func (f *revocationFeed) requireLive(
 	return nil
 }
 
-// clock is time.Now to within the interval: while what is known is fresh, it is the
-// time when that was read and how much has passed since, which takes half as long
-// to find out. Where somebody sets the clock of the machine, that is seen with the
-// next read.
+// clock is time.Now, but while what is known is fresh it reads only the monotonic clock, which takes
+// half as long. That clock stands still while the machine is suspended, so the wall clock is read
+// as well if that was not done in the 10 milliseconds before. A wall clock that is set back or
+// forward is noticed then, too.
 func (f *revocationFeed) clock() time.Time {
 	if readAt := f.readAt.Load(); readAt != nil {
-		if age := time.Since(*readAt); age >= 0 && age < f.interval {
-			return readAt.Add(age)
+		passed := time.Since(*readAt)
+		if since := passed - time.Duration(f.wallRead.Load()); passed < f.interval && since >= 0 && since < wallClockGap {
+			return readAt.Add(passed)
 		}
+		f.wallRead.Store(int64(passed))
 	}
 	return time.Now()
 }
@@ -108,10 +116,7 @@ func (f *revocationFeed) age(now time.Time) time.Duration {
 	if readAt == nil {
 		return math.MaxInt64
 	}
-	if age := now.Sub(*readAt); age >= 0 {
-		return age
-	}
-	return math.MaxInt64
+	return age(now, *readAt)
 }
 
 // refresh returns nil when what is known is fresh, or else, when the store has not
@@ -136,7 +141,7 @@ func (f *revocationFeed) await(ctx context.Context, now time.Time, canDoWithout 
 	waiting, stop := context.WithTimeout(ctx, feedPatience)
 	defer stop()
 	if failure := f.failure.Load(); failure != nil && canDoWithout {
-		if since := now.Sub(failure.at); since >= 0 && since < feedRetry {
+		if age(now, failure.at) < feedRetry {
 			return failure.err
 		}
 		select {
@@ -288,5 +293,6 @@ func (f *revocationFeed) succeed(number uint64, began time.Time) {
 	f.ended = number
 	if number >= f.required {
 		f.readAt.Store(&began)
+		f.wallRead.Store(0)
 	}
 }

@@ -49,10 +49,18 @@ const defaultMaxAge = 15 * time.Minute
 // happened to its session. And it does not know what the user may do; the service decides that by
 // the user's ID.
 //
-// The keys are fetched when the first token arrives, and again when they are five minutes old or a
-// token names an unknown key, but at most once in ten seconds. While they cannot be fetched, the
-// last ones are used for a day. A set without usable keys, a 404 and a 410 are an answer: then all
-// tokens are rejected.
+// The keys are fetched when the first token arrives, and again when they are two and a half minutes
+// old or a token names an unknown key, but at most once in ten seconds. A goroutine does that, one
+// at a time, which ends after five seconds at the latest if the HTTPClient heeds its context. A
+// request whose key is known waits for it only if the keys are older than five minutes and no
+// request has come since to fetch others, for a second at most. Requests without keys, or whose key
+// is unknown, wait for a second at most too, and at most 100 of them; the others get an error.
+//
+// While the keys cannot be fetched, the last ones are used for a day, and a token that names an
+// unknown key gets an error that is not ErrTokenRejected. A set without usable keys, a redirect and
+// a 4xx other than 408, 425 and 429 are an answer: then all tokens are rejected.
+//
+// A token that was issued after its key was retired is rejected: see [SigningKey.RetiredAt].
 type RemoteVerifier struct {
 	verifier tokenVerifier
 	keys     *remoteKeys
@@ -102,8 +110,8 @@ func checkJWKSURL(text string) error {
 }
 
 // Verify returns the identity that the token proves. It returns ErrTokenRejected for every token
-// that is not valid now, and any other error if the keys cannot be fetched, or ctx ends while it
-// waits for them: then nothing is known of the token.
+// that is not valid now, and any other error if the keys that it needs cannot be fetched in time, or
+// ctx ends while it waits for them: then nothing is known of the token.
 func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, error) {
 	now := v.now()
 	ring, err := v.keys.current(ctx, now)

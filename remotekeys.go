@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,30 +15,46 @@ import (
 )
 
 const (
-	keysFreshFor  = 5 * time.Minute  // as the JWKS says of itself
-	keysGoodFor   = 24 * time.Hour   // while no others can be fetched
-	keysFetchGap  = 10 * time.Second // at least, from one fetch to the next
-	keysFetchTime = 5 * time.Second  // at most, for one fetch
-	maxJWKS       = 256 << 10        // bytes
-	maxRemoteKeys = 64
+	keysRenewAfter = keysFreshFor / 2 // then a request begins a fetch, and does not wait for it
+	keysFreshFor   = 5 * time.Minute  // as the JWKS says of itself
+	keysGoodFor    = 24 * time.Hour   // while no others can be fetched
+	keysFetchGap   = 10 * time.Second // at least, from one fetch to the next
+	keysFetchTime  = 5 * time.Second  // at most, for one fetch
+	keysPatience   = time.Second      // after the fetch has begun, nobody waits for it any longer
+	maxKeyWaiters  = 100              // requests that wait for the fetch at a time
+	maxJWKS        = 256 << 10        // bytes
+	maxRemoteKeys  = 64
 )
 
-// errNoKeys means that the issuer answers and publishes no usable key. If it did before, its tokens
-// are no longer valid: an answer that says no is not an outage.
-var errNoKeys = errors.New("no key of ES256 or EdDSA for signatures")
+var (
+	// errNoKeys means that the issuer answers and publishes no usable key. If it did before, its tokens
+	// are no longer valid: an answer that says no is not an outage.
+	errNoKeys = errors.New("no key of ES256 or EdDSA for signatures")
 
-// remoteKeys is the public keys of somebody else. One caller fetches them at a time,
-// for all who wait.
+	errKeysPending = errors.New("the public keys have not been fetched yet")
+)
+
+// remoteKeys is the public keys of an issuer elsewhere. One goroutine at a time fetches them for all
+// requests, because none of them can be made to wait for a server that hangs. It ends with the
+// fetch.
 type remoteKeys struct {
 	url    string
 	client *http.Client
 
 	mu       sync.Mutex
 	ring     *keyRing  // nil until the first fetch that succeeded
-	fetched  time.Time // when that of ring began
-	tried    time.Time // when the last fetch began, whatever came of it
-	problem  error     // of the last fetch
-	fetching chan struct{}
+	fetched  time.Time // when the fetch of ring began
+	answered time.Time // when the last fetch that has ended began, whatever came of it
+	tried    time.Time // when the last fetch began
+	problem  error     // of the last fetch that has ended
+	fetching *keyFetch // nil if none is under way
+}
+
+// keyFetch is a fetch that is under way.
+type keyFetch struct {
+	done    chan struct{} // closed when it has ended
+	late    chan struct{} // closed when nobody waits any longer
+	waiters int
 }
 
 func newRemoteKeys(url string, client *http.Client) *remoteKeys {
@@ -51,90 +68,125 @@ func newRemoteKeys(url string, client *http.Client) *remoteKeys {
 	return &remoteKeys{url: url, client: &own}
 }
 
-// current returns keys that are fresh, or if there are none to be had, keys that
-// are still good.
+// current returns the keys that there are, and sees to it that they are fetched again in time. It
+// waits for the fetch only if there are no keys, or if they are no longer fresh and nobody has
+// tried to fetch others since: an issuer that has dropped a key since then must be heard.
 func (k *remoteKeys) current(ctx context.Context, now time.Time) (*keyRing, error) {
 	k.mu.Lock()
-	ring, age := k.ring, now.Sub(k.fetched)
-	k.mu.Unlock()
-	if ring != nil && age >= 0 && age < keysFreshFor {
+	ring, old := k.good(now)
+	if ring != nil && old < keysRenewAfter {
+		k.mu.Unlock()
 		return ring, nil
 	}
-	return k.fetch(ctx, now, ring == nil)
+	fetch := k.begin(now)
+	wait := ring == nil || old >= keysFreshFor && age(now, k.answered) >= keysFreshFor
+	k.mu.Unlock()
+	var err error
+	if wait {
+		err = k.await(ctx, fetch)
+	}
+
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if ring, _ := k.good(now); ring != nil {
+		return ring, nil
+	}
+	return nil, cmp.Or(err, k.problem, errKeysPending)
 }
 
-// newer returns keys that were fetched after those of the ring, or the same if it is
-// too early to ask again.
+// newer returns keys for a token that names a key which is not in the ring: keys that were fetched
+// after those of the ring, or the ring if it is too early to ask again. It returns an error if the
+// last fetch failed, or the one under way takes too long: then the issuer may have the key.
 func (k *remoteKeys) newer(ctx context.Context, ring *keyRing, now time.Time) (*keyRing, error) {
 	k.mu.Lock()
-	other := k.ring
-	k.mu.Unlock()
-	if other != ring {
+	if other := k.ring; other != ring {
+		k.mu.Unlock()
 		return other, nil
 	}
-	return k.fetch(ctx, now, true)
-}
-
-// fetch fetches the keys, or waits for who does, unless the last time is not long
-// ago. Who need not wait takes those that there are meanwhile.
-func (k *remoteKeys) fetch(ctx context.Context, now time.Time, wait bool) (*keyRing, error) {
-	k.mu.Lock()
-	if fetching := k.fetching; fetching != nil {
-		k.mu.Unlock()
-		if wait {
-			select {
-			case <-fetching:
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		}
-		return k.good(now)
-	}
-	if since := now.Sub(k.tried); !k.tried.IsZero() && since >= 0 && since < keysFetchGap {
-		k.mu.Unlock()
-		return k.good(now)
-	}
-	done := make(chan struct{})
-	k.fetching, k.tried = done, now
+	fetch := k.begin(now)
 	k.mu.Unlock()
+	if err := k.await(ctx, fetch); err != nil {
+		return nil, err
+	}
 
-	k.refresh(ctx, now, done)
-	return k.good(now)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.ring, k.problem
 }
 
-// refresh downloads the keys, and tells whoever waits when that has ended, also in
-// a panic of the host's HTTP client. A caller who goes away must not keep all
-// others from the keys, so its context does not count.
-func (k *remoteKeys) refresh(ctx context.Context, now time.Time, done chan<- struct{}) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keysFetchTime)
-	defer cancel()
-	ring, err := (*keyRing)(nil), errors.New("fetch the public keys: panicked")
+// good returns the keys that there are and how old they are, or nil if there are none that are
+// still good. The caller holds the lock, here and in begin.
+func (k *remoteKeys) good(now time.Time) (*keyRing, time.Duration) {
+	if k.ring == nil {
+		return nil, 0
+	}
+	if old := age(now, k.fetched); old < keysGoodFor {
+		return k.ring, old
+	}
+	return nil, 0
+}
+
+// begin returns the fetch that is under way, which it starts unless the last one began a short
+// time ago. It returns nil if there is none.
+func (k *remoteKeys) begin(now time.Time) *keyFetch {
+	if k.fetching == nil && (k.tried.IsZero() || age(now, k.tried) >= keysFetchGap) {
+		k.fetching, k.tried = &keyFetch{done: make(chan struct{}), late: make(chan struct{})}, now
+		go k.fetch(k.fetching, now)
+	}
+	return k.fetching
+}
+
+// await returns nil when the fetch has ended. If it takes longer than requests may wait, or too
+// many of them wait already, it returns errKeysPending. A nil fetch has ended.
+func (k *remoteKeys) await(ctx context.Context, fetch *keyFetch) error {
+	if fetch == nil {
+		return nil
+	}
+	k.mu.Lock()
+	if fetch.waiters == maxKeyWaiters {
+		k.mu.Unlock()
+		return errKeysPending
+	}
+	fetch.waiters++
+	k.mu.Unlock()
 	defer func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.fetching = nil
+		fetch.waiters--
+	}()
+	select {
+	case <-fetch.done:
+		return nil
+	case <-fetch.late:
+		return errKeysPending
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// fetch downloads the keys. It has a context of its own: a caller that goes away must not keep all
+// others from the keys. A panic of the host's HTTP client is a failure, because nothing else
+// would keep it from ending the process.
+func (k *remoteKeys) fetch(fetch *keyFetch, now time.Time) {
+	late := time.AfterFunc(keysPatience, func() { close(fetch.late) })
+	defer late.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), keysFetchTime)
+	defer cancel()
+	ring, err := (*keyRing)(nil), errors.New("fetch the public keys: the HTTP client called runtime.Goexit")
+	defer func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
 		if k.ring != nil && errors.Is(err, errNoKeys) { // the issuer has taken out what it had
 			ring, err = &keyRing{}, nil
 		}
-		if k.problem = err; err == nil {
+		k.fetching, k.answered, k.problem = nil, now, err
+		if err == nil {
 			k.ring, k.fetched = ring, now
 		}
-		close(done)
+		close(fetch.done)
 	}()
+	defer recoverCallback("RemoteVerifierConfig.HTTPClient", func(failure error) { err = failure })
 	ring, err = k.download(ctx)
-}
-
-// good returns the keys that there are, if they are not too old.
-func (k *remoteKeys) good(now time.Time) (*keyRing, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.ring != nil && now.Sub(k.fetched) < keysGoodFor {
-		return k.ring, nil
-	}
-	if k.problem == nil {
-		return nil, errors.New("the public keys have not been fetched yet")
-	}
-	return nil, k.problem
 }
 
 func (k *remoteKeys) download(ctx context.Context) (*keyRing, error) {
@@ -148,7 +200,7 @@ func (k *remoteKeys) download(ctx context.Context) (*keyRing, error) {
 		return nil, fmt.Errorf("fetch the public keys: %w", err)
 	}
 	defer response.Body.Close()
-	if response.StatusCode == http.StatusNotFound || response.StatusCode == http.StatusGone {
+	if isRefusal(response.StatusCode) {
 		return nil, fmt.Errorf("fetch the public keys: %s answers with status %d: %w", k.url, response.StatusCode, errNoKeys)
 	}
 	if response.StatusCode != http.StatusOK {
@@ -163,6 +215,17 @@ func (k *remoteKeys) download(ctx context.Context) (*keyRing, error) {
 		return nil, fmt.Errorf("fetch the public keys: %s: %w", k.url, err)
 	}
 	return ring, nil
+}
+
+// isRefusal reports whether a status says that there are no keys at this address for this
+// verifier, and not that the server cannot answer now. A redirect is not followed, so it says no.
+func isRefusal(status int) bool {
+	switch status {
+	case http.StatusNotModified, // to a question that nobody asked
+		http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return 300 <= status && status < 500
 }
 
 // parseJWKS returns the keys of the set that can verify a token. What is for

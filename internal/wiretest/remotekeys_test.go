@@ -1,0 +1,256 @@
+package wiretest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
+)
+
+// keyServer answers fetches of keys without a network, so that a synctest bubble has its clock.
+type keyServer struct {
+	*tokens
+	verifier *auth.RemoteVerifier
+	fetches  atomic.Int64
+	serve    atomic.Pointer[func(*http.Request) (int, string, error)]
+}
+
+func newKeyServer(t *testing.T) *keyServer {
+	t.Helper()
+	s := &keyServer{tokens: newTokens(t, authtest.NewSigners(t)["EdDSA"], auth.TokenConfig{})}
+	s.good()
+	began := time.Now()
+	var err error
+	s.verifier, err = auth.NewRemoteVerifier(auth.RemoteVerifierConfig{
+		JWKSURL: "https://api.example.com/jwks.json", Issuer: issuer, Audience: issuer, MaxAge: 30 * 24 * time.Hour,
+		HTTPClient: &http.Client{Transport: s},
+		Now:        func() time.Time { return s.clock.Now().Add(time.Since(began)) },
+	})
+	require.NoError(t, err)
+	return s
+}
+
+func (s *keyServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.fetches.Add(1)
+	status, body, err := (*s.serve.Load())(r)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+func (s *keyServer) answers(serve func(*http.Request) (int, string, error)) { s.serve.Store(&serve) }
+
+func (s *keyServer) good() {
+	s.answers(func(*http.Request) (int, string, error) { return http.StatusOK, string(s.issuer.JWKS()), nil })
+}
+
+func (s *keyServer) hangs() {
+	s.answers(func(r *http.Request) (int, string, error) {
+		<-r.Context().Done()
+		return 0, "", r.Context().Err()
+	})
+}
+
+// verify returns what is said of the token and how long that takes.
+func (s *keyServer) verify(t *testing.T, token string) (time.Duration, error) {
+	t.Helper()
+	began := time.Now()
+	_, err := s.verifier.Verify(t.Context(), token)
+	return time.Since(began), err
+}
+
+func (s *keyServer) requireAtOnce(t *testing.T, token string) {
+	t.Helper()
+	took, err := s.verify(t, token)
+	require.NoError(t, err)
+	require.Zero(t, took)
+}
+
+// long returns a token that is valid for a month.
+func (s *keyServer) long(t *testing.T) string {
+	return s.Forge(t, s.header(nil), s.claims(t, map[string]any{"exp": s.clock.Now().Add(29 * 24 * time.Hour).Unix()}))
+}
+
+// ofUnknownKey returns a token that names a key that nobody has.
+func (s *keyServer) ofUnknownKey(t *testing.T, name string) string {
+	return s.Forge(t, strings.Replace(s.header(nil), s.Key.ID(), name, 1), s.claims(t, nil))
+}
+
+func TestAHangingKeyServerDelaysNoRequestWhoseKeyIsKnown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newKeyServer(t)
+		token := s.long(t)
+		s.requireAtOnce(t, token)
+		s.hangs()
+		for range 60 * 60 { // an hour, with a request in each second
+			s.requireAtOnce(t, token)
+			time.Sleep(time.Second)
+		}
+		require.Greater(t, s.fetches.Load(), int64(300), "fetched again and again")
+		s.good()
+		time.Sleep(20 * time.Second)
+		s.requireAtOnce(t, token)
+		synctest.Wait()
+		fetched := s.fetches.Load()
+		time.Sleep(2 * time.Minute)
+		s.requireAtOnce(t, token)
+		synctest.Wait()
+		require.Equal(t, fetched, s.fetches.Load(), "the keys are fresh again")
+	})
+}
+
+// Nobody has asked for hours, so nobody has heard that the key is gone: one request, not each, waits.
+func TestKeysThatNobodyHasAskedForInHoursAreFetchedBeforeTheyVerify(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newKeyServer(t)
+		token := s.long(t)
+		s.requireAtOnce(t, token)
+		s.answers(func(*http.Request) (int, string, error) { return 0, "", errors.New("away") })
+		time.Sleep(3 * time.Minute)
+		s.requireAtOnce(t, token) // and the fetch fails
+		s.answers(func(*http.Request) (int, string, error) {
+			time.Sleep(100 * time.Millisecond)
+			return http.StatusOK, `{"keys":[]}`, nil
+		})
+		time.Sleep(23 * time.Hour)
+		took, err := s.verify(t, token)
+		require.ErrorIs(t, err, auth.ErrTokenRejected)
+		require.Equal(t, 100*time.Millisecond, took)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newKeyServer(t)
+		token := s.long(t)
+		s.requireAtOnce(t, token)
+		s.hangs()
+		time.Sleep(time.Hour)
+		took, err := s.verify(t, token)
+		require.NoError(t, err)
+		require.Equal(t, time.Second, took)
+		s.requireAtOnce(t, token)
+		time.Sleep(10 * time.Second)
+		s.requireAtOnce(t, token)
+		synctest.Wait()
+		time.Sleep(5 * time.Second) // the fetch ends
+	})
+}
+
+func TestTokensOfUnknownKeysHoldFewRequestsForAShortTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newKeyServer(t)
+		good := s.long(t)
+		s.requireAtOnce(t, good)
+		s.hangs()
+		time.Sleep(10 * time.Second)
+		var all sync.WaitGroup
+		var waited, refused atomic.Int64
+		for i := range 1000 {
+			token := s.ofUnknownKey(t, fmt.Sprint("made-up-", i))
+			all.Go(func() {
+				began := time.Now()
+				_, err := s.verifier.Verify(t.Context(), token)
+				if status, _ := auth.ErrorStatus(err); status != http.StatusServiceUnavailable {
+					t.Error(err)
+				}
+				if time.Since(began) == 0 {
+					refused.Add(1)
+				} else if time.Since(began) == time.Second {
+					waited.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		require.EqualValues(t, 900, refused.Load())
+		s.requireAtOnce(t, good)
+		all.Wait()
+		require.EqualValues(t, 100, waited.Load())
+		require.EqualValues(t, 2, s.fetches.Load(), "one fetch for all")
+		took, err := s.verify(t, s.ofUnknownKey(t, "late"))
+		require.Error(t, err)
+		require.Zero(t, took, "the fetch hangs, as is known by now")
+		s.requireAtOnce(t, good)
+		time.Sleep(5 * time.Second)
+		require.NotErrorIs(t, second(s.verify(t, s.ofUnknownKey(t, "later"))), auth.ErrTokenRejected, "the issuer may have the key")
+		s.good()
+		time.Sleep(10 * time.Second)
+		require.ErrorIs(t, second(s.verify(t, s.ofUnknownKey(t, "x"))), auth.ErrTokenRejected)
+	})
+}
+
+// The client is gone, and the fetch that it began serves the next request.
+func TestAClientThatHasGoneDoesNotWaitForKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newKeyServer(t)
+		s.answers(func(*http.Request) (int, string, error) {
+			time.Sleep(500 * time.Millisecond)
+			return http.StatusOK, string(s.issuer.JWKS()), nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err := s.verifier.Verify(ctx, s.long(t))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		took, err := s.verify(t, s.long(t))
+		require.NoError(t, err)
+		require.Equal(t, 400*time.Millisecond, took)
+		require.EqualValues(t, 1, s.fetches.Load())
+	})
+}
+
+// A refusal ends the tokens of an issuer; a server that cannot answer now does not.
+func TestWhichStatusOfTheKeyServerSaysNo(t *testing.T) {
+	t.Parallel()
+	for status, no := range map[int]bool{
+		301: true, 302: true, 303: true, 307: true, 308: true, 400: true, 401: true, 403: true, 404: true, 410: true, 451: true,
+		204: false, 206: false, 304: false, 408: false, 425: false, 429: false, 500: false, 502: false, 503: false, 504: false,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newKeyServer(t)
+			token := s.long(t)
+			s.requireAtOnce(t, token)
+			s.answers(func(*http.Request) (int, string, error) { return status, string(s.issuer.JWKS()), nil })
+			time.Sleep(5 * time.Minute)
+			_, err := s.verify(t, token)
+			if no {
+				require.ErrorIs(t, err, auth.ErrTokenRejected, status)
+			} else {
+				require.NoError(t, err, status)
+			}
+			s.good()
+			time.Sleep(10 * time.Second)
+			require.NoError(t, second(s.verify(t, token)), status)
+		})
+	}
+}
+
+// The verifier's machine has slept for a night.
+func TestKeysAreFetchedAgainAfterASuspend(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, "EdDSA")
+	now := time.Now()
+	claims := r.claims(t, map[string]any{"iat": now.Unix(), "exp": now.Add(29 * 24 * time.Hour).Unix()})
+	token := r.Forge(t, r.header(nil), claims)
+	r.verifier = r.verifierWith(t, func(cfg *auth.RemoteVerifierConfig) {
+		cfg.MaxAge = 30 * 24 * time.Hour
+		cfg.Now = func() time.Time { return now }
+	})
+	r.requireGood(t, token)
+	r.answers(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[]}`) })
+	now = suspended(now.Add(time.Second), 8*3600)
+	r.requireRejected(t, token)
+	require.EqualValues(t, 2, r.fetches.Load())
+}

@@ -71,6 +71,10 @@ type jwk struct {
 	Algorithm string   `json:"alg,omitempty"`
 	Use       string   `json:"use,omitempty"`
 	Uses      []string `json:"key_ops,omitempty"`
+
+	// RetiredAt is the last second, in Unix time, in which the key signed. It is a private member
+	// (RFC 7517, section 4), which verifiers that do not know it ignore.
+	RetiredAt *int64 `json:"sallyport_retired_at,omitempty"`
 }
 
 type jwkSet struct {
@@ -95,7 +99,7 @@ func (s *segment) UnmarshalText(text []byte) (err error) {
 func encodeJWKS(keys []SigningKey) ([]byte, error) {
 	set := jwkSet{Keys: []jwk{}} // [], not null
 	for _, k := range keys {
-		public := jwk{ID: k.ID(), Algorithm: k.algorithm(), Use: "sig"}
+		public := jwk{ID: k.ID(), Algorithm: k.algorithm(), Use: "sig", RetiredAt: k.get().retired}
 		switch key := k.get().public.(type) {
 		case *ecdsa.PublicKey:
 			point, err := key.Bytes() // 4, x, y

@@ -155,7 +155,8 @@ func (k SigningKey) algorithm() string {
 
 // RetiredAt returns the key for verifying tokens that were issued up to the given time, to the
 // second, and no later ones: for a key that no longer signs anywhere. An attacker who gets hold of
-// it later can make no new token. It cannot be the first of a ring.
+// it later can make no new token. It cannot be the first of a ring. The time is published with the
+// public key, so that a [RemoteVerifier] rejects later tokens, too.
 func (k SigningKey) RetiredAt(at time.Time) SigningKey {
 	if k.get == nil {
 		return k

@@ -264,7 +264,7 @@ func publicKey(text []byte) *signingKey {
 	if json.Unmarshal(text, &k) != nil || checkKeyID(k.ID, maxSigningKeyID) != nil || k.Use != "" && k.Use != "sig" {
 		return nil
 	}
-	key := &signingKey{id: k.ID}
+	key := &signingKey{id: k.ID, retired: k.RetiredAt}
 	switch {
 	case k.KeyType == "EC" && k.Curve == "P-256":
 		public, err := k.ecdsaPublic()

@@ -127,11 +127,14 @@ func TestTokensVerifyWithTheKeysOfTheJWKS(t *testing.T) {
 	require.Equal(t, "public, max-age=300", r.header.Get("Cache-Control"))
 	require.Equal(t, f.svc.Tokens().JWKS(), []byte(r.body))
 
-	var set struct{ Keys []map[string]string }
+	var set struct{ Keys []map[string]any }
 	require.NoError(t, json.Unmarshal([]byte(r.body), &set))
 	require.Len(t, set.Keys, 2, "HS256 is never among them")
 	for i, name := range []string{"ES256", "EdDSA"} {
-		key := set.Keys[i]
+		key := map[string]string{}
+		for member, value := range set.Keys[i] {
+			key[member] = fmt.Sprint(value)
+		}
 		require.Equal(t, name, key["alg"])
 		require.Equal(t, "sig", key["use"])
 		require.Equal(t, signers[name].Key.ID(), key["kid"])

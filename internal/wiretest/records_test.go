@@ -1,0 +1,161 @@
+package wiretest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/stretchr/testify/require"
+)
+
+// shownFields are the fields with text that may be printed, of every record that a store takes or
+// returns. A field that is missing here must print as "[redacted]".
+var shownFields = map[string][]string{
+	"AccessKey":          {"ID", "UserID", "Label"},
+	"GitHubAccount":      {"Host"},
+	"GitHubConnectWrite": {"TokenVersion", "SessionID"},
+	"GitHubLink":         {"UserID", "Login", "Name", "AvatarURL"},
+	"GitHubSignInWrite":  {"TokenVersion"},
+	"GitHubToken":        {"UserID", "Version", "Scopes"},
+	"Revocation":         {"ID", "UserID", "SessionID"},
+	"Session":            {"ID", "UserID", "Method", "AccessKeyID", "UserAgent", "Address"},
+	"User":               {"ID", "Username", "Email"},
+}
+
+// recordTypes are the structs that the methods of a store take and return, and those in them.
+func recordTypes() map[string]reflect.Type {
+	found := map[string]reflect.Type{}
+	var look func(reflect.Type)
+	look = func(t reflect.Type) {
+		switch t.Kind() {
+		case reflect.Pointer, reflect.Slice:
+			look(t.Elem())
+		case reflect.Struct:
+			if t.PkgPath() != reflect.TypeFor[auth.User]().PkgPath() || found[t.Name()] != nil {
+				return
+			}
+			found[t.Name()] = t
+			for field := range t.Fields() {
+				look(field.Type)
+			}
+		}
+	}
+	for method := range reflect.TypeFor[auth.Store]().Methods() {
+		for i := range method.Type.NumIn() {
+			look(method.Type.In(i))
+		}
+		for i := range method.Type.NumOut() {
+			look(method.Type.Out(i))
+		}
+	}
+	return found
+}
+
+// fill sets every text in the value to a canary that names the field, and notes the canaries that
+// may not be printed.
+func fill(v reflect.Value, path string, secret map[string]bool) {
+	switch v.Kind() {
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			v.Set(reflect.ValueOf(time.Unix(1, 0).UTC()))
+			return
+		}
+		for i := range v.NumField() {
+			if field := v.Type().Field(i); field.IsExported() {
+				fill(v.Field(i), v.Type().Name()+"."+field.Name, secret)
+			}
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem(), path, secret)
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			v.SetBytes([]byte(canaryOf(path, secret)))
+			return
+		}
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0), path, secret)
+	case reflect.String:
+		v.SetString(canaryOf(path, secret))
+	}
+}
+
+func canaryOf(path string, secret map[string]bool) string {
+	owner, field, _ := strings.Cut(path, ".")
+	text := "<" + path + ">"
+	if !slices.Contains(shownFields[owner], field) {
+		secret[text] = true
+	}
+	return text
+}
+
+// Nobody who logs a record thinks of what is in it.
+func TestNoRecordPrintsAHashOrSealedBytes(t *testing.T) {
+	t.Parallel()
+	types := recordTypes()
+	require.Contains(t, types, "UserWithKeys")
+	found := map[string]bool{}
+	for name, typ := range types {
+		secret := map[string]bool{}
+		record := reflect.New(typ).Elem()
+		fill(record, name, secret)
+		maps.Copy(found, secret)
+		list := reflect.MakeSlice(reflect.SliceOf(typ), 1, 1)
+		list.Index(0).Set(record)
+
+		var out bytes.Buffer
+		values := []any{record.Interface(), record.Addr().Interface(), list.Interface(), struct{ Field any }{record.Interface()}}
+		for _, v := range values {
+			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%10.3v"} {
+				fmt.Fprintf(&out, verb+"\n", v)
+			}
+			fmt.Fprintln(&out, v)
+			slog.New(slog.NewTextHandler(&out, nil)).Info("x", "v", v)
+		}
+		if _, logs := values[0].(slog.LogValuer); logs || len(secret) == 0 {
+			slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", values[0])
+			slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", values[1])
+			slog.New(slog.NewJSONHandler(&out, nil)).Info("x", slog.Group("g", "v", values[0]))
+		} else {
+			require.Contains(t, []string{"UserWithKeys", "GitHubSignInWrite", "GitHubConnectWrite"}, name, "has a LogValue")
+		}
+		for text := range secret {
+			for _, spelling := range hexes([]byte(text)) {
+				require.NotContains(t, out.String(), spelling, name)
+			}
+			quoted, err := json.Marshal(text)
+			require.NoError(t, err)
+			require.NotContains(t, out.String(), strings.Trim(string(quoted), `"`), name)
+		}
+		for _, field := range shownFields[name] {
+			require.Contains(t, out.String(), "<"+name+"."+field+">", "a record that hides all is of no use")
+		}
+	}
+	require.Equal(t, map[string]bool{
+		"<AccessKey.Hash>": true, "<AccessKey.PreviousHash>": true, "<KeyRotation.Hash>": true, "<GitHubToken.Sealed>": true,
+	}, found, "a new field: add it to shownFields if it may be printed")
+	require.Equal(t, "{ID:k UserID: Hash:[redacted] Label: CreatedAt:0001-01-01 00:00:00 +0000 UTC ExpiresAt:0001-01-01 00:00:00 +0000 UTC "+
+		"PreviousHash: PreviousUntil:0001-01-01 00:00:00 +0000 UTC LastUsedAt:0001-01-01 00:00:00 +0000 UTC}",
+		fmt.Sprintf("%+v", auth.AccessKey{ID: "k", Hash: "h"}))
+}
+
+// Stores that keep records as JSON, such as examples/kvstore, get all of them back.
+func TestARecordIsTheSameAfterJSON(t *testing.T) {
+	t.Parallel()
+	for name, typ := range recordTypes() {
+		record, again := reflect.New(typ), reflect.New(typ)
+		fill(record.Elem(), name, map[string]bool{})
+		text, err := json.Marshal(record.Interface())
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(text, again.Interface()))
+		require.Equal(t, record.Interface(), again.Interface(), name)
+	}
+}

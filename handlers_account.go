@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -126,8 +127,13 @@ func newUserResponse(user User) userResponse {
 	return response
 }
 
+// maxListedSessions bounds the answer of ListSessionsHandler. A user agent of 256 bytes can take
+// 1.5 KiB of JSON, so all sessions that a user may have would take 1.7 MB.
+const maxListedSessions = 100
+
 // ListSessionsHandler handles GET /auth/sessions: the caller's sessions, the newest first, and
-// which of them makes the call.
+// which of them makes the call. It lists 100 at most: if the caller has more, the newest 99 and
+// the one that makes the call, or the newest 100.
 func (s *Service) ListSessionsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, serve: s.serveSessions})
 }
@@ -148,6 +154,7 @@ func (s *Service) serveSessions(_ http.ResponseWriter, r *http.Request) (any, er
 	if err != nil {
 		return nil, fmt.Errorf("auth: listing sessions: %w", err)
 	}
+	sessions = newestSessions(sessions, caller.SessionID)
 	response := make([]sessionResponse, len(sessions)) // [], not null
 	for i, session := range sessions {
 		response[i] = sessionResponse{
@@ -161,6 +168,20 @@ func (s *Service) serveSessions(_ http.ResponseWriter, r *http.Request) (any, er
 		}
 	}
 	return response, nil
+}
+
+// newestSessions returns the first maxListedSessions of the sessions. The last of them is the
+// current one if it would be missing.
+func newestSessions(sessions []Session, currentID string) []Session {
+	if len(sessions) <= maxListedSessions {
+		return sessions
+	}
+	newest := slices.Clone(sessions[:maxListedSessions])
+	current := slices.IndexFunc(sessions, func(s Session) bool { return s.ID == currentID })
+	if current >= maxListedSessions {
+		newest[maxListedSessions-1] = sessions[current]
+	}
+	return newest
 }
 
 // RevokeSessionHandler handles DELETE /auth/sessions/{id}: it revokes a session of the caller,

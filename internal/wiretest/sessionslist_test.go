@@ -1,0 +1,39 @@
+package wiretest
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A client signs in a thousand times with a user agent that is as long in JSON as can be.
+func TestTheListOfSessionsIsBoundedHoweverManyThereAre(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	oldest := f.loginFrom("oldest")
+	for range 100 {
+		f.clock.Advance(time.Second)
+		f.loginFrom(strings.Repeat("<", 300))
+	}
+	f.clock.Advance(time.Second)
+	newest := f.loginFrom("newest")
+
+	r := f.sendAs(newest, http.MethodGet, "/auth/sessions", "")
+	require.Less(t, len(r.body), 256<<10)
+	sessions := r.array(t)
+	require.Len(t, sessions, 100)
+	require.Equal(t, "newest", sessions[0]["user_agent"])
+	require.Equal(t, true, sessions[0]["current"])
+	for i := range 99 {
+		require.Greater(t, sessions[i]["created_at"], sessions[i+1]["created_at"])
+	}
+
+	sessions = f.sendAs(oldest, http.MethodGet, "/auth/sessions", "").array(t)
+	require.Len(t, sessions, 100)
+	require.Equal(t, "newest", sessions[0]["user_agent"])
+	require.Equal(t, "oldest", sessions[99]["user_agent"], "the caller's own is never missing")
+	require.Equal(t, true, sessions[99]["current"])
+}

@@ -23,6 +23,7 @@ type fixture struct {
 	svc    *auth.Service
 	log    lockedBuffer // of the service
 	broken atomic.Bool  // the store does not answer
+	panics atomic.Bool  // the store panics
 	passed atomic.Int64 // how far the clock is ahead
 
 	root, alice         auth.User
@@ -47,13 +48,16 @@ func (b *lockedBuffer) String() string {
 	return b.text.String()
 }
 
-// failingStore reads no session while it is broken.
+// failingStore reads no session while it is broken, or panics.
 type failingStore struct {
 	auth.Store
-	broken *atomic.Bool
+	broken, panics *atomic.Bool
 }
 
 func (s failingStore) FindSession(ctx context.Context, id string) (auth.Session, error) {
+	if s.panics.Load() {
+		panic("a bug of the store")
+	}
 	if s.broken.Load() {
 		return auth.Session{}, context.DeadlineExceeded
 	}
@@ -65,7 +69,7 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{}
 	key, err := auth.NewHS256Key("test", []byte("a secret of 32 random bytes, say"))
 	require.NoError(t, err)
-	f.svc, err = auth.New(failingStore{memstore.New(), &f.broken}, auth.Config{
+	f.svc, err = auth.New(failingStore{memstore.New(), &f.broken, &f.panics}, auth.Config{
 		Issuer:      "https://api.example.com",
 		SigningKeys: []auth.SigningKey{key},
 		Tokens:      auth.TokenConfig{CheckSessionsInStore: true}, // so that the store is asked, and can be broken

@@ -214,6 +214,23 @@ func TestACallOverGRPCKnowsItsCallerAndRefusesOthers(t *testing.T) {
 	}
 }
 
+// gRPC recovers no panic: without a guard around the store, this test ends its process.
+func TestAStoreThatPanicsEndsOneCallOverGRPCAndNotTheProcess(t *testing.T) {
+	t.Parallel()
+	for kind, call := range calls {
+		f := newFixture(t)
+		connection := dialProtected(t, f)
+		ctx := with(t, "Bearer "+f.token(t, f.alice))
+		f.panics.Store(true)
+		_, err := call(ctx, connection)
+		require.Equal(t, codes.Unavailable, status.Code(err), kind)
+		require.Equal(t, "Service temporarily unavailable: try again later", status.Convert(err).Message(), kind)
+		f.panics.Store(false)
+		_, err = call(ctx, connection)
+		require.NoError(t, err, kind)
+	}
+}
+
 func TestInterceptorsOverGRPCKeepEachOthersContext(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

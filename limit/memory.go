@@ -1,31 +1,62 @@
 package limit
 
 import (
+	"container/heap"
 	"context"
 	"errors"
+	"hash/maphash"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/time/rate"
 )
 
-// defaultBuckets take about 32 MiB when all are in use.
-const defaultBuckets = 1 << 16
+const (
+	// defaultBuckets take about 32 MiB when all are in use.
+	defaultBuckets = 1 << 16
 
-// Memory is a [Limiter] in the memory of one process. When all of its buckets are in
-// use, the one that has been idle for longest is forgotten. It is safe for concurrent
+	// overflowBuckets are shared by the buckets for which there is no room, for each list of
+	// rates. With few of them, one client could fill each.
+	overflowBuckets = 1 << 10
+
+	// maxOverflowRates bounds the lists of rates that have such buckets.
+	maxOverflowRates = 16
+)
+
+// Memory is a [Limiter] in the memory of one process. It forgets a bucket only if that changes
+// nothing, because the bucket has room for everything again. While all of its buckets are in use,
+// buckets with new names share some further ones: clients that send many names can make others wait
+// with them, but no client can make Memory forget what it has counted. It is safe for concurrent
 // use.
 type Memory struct {
-	now func() time.Time
+	now  func() time.Time
+	size int
+	seed maphash.Seed
 
-	mu      sync.Mutex
-	buckets *simplelru.LRU[string, []*rate.Limiter]
+	mu       sync.Mutex
+	buckets  map[string]*bucket
+	idle     bucketHeap // the same buckets
+	overflow []overflow
+}
+
+// bucket counts for each of the rates.
+type bucket struct {
+	name     string
+	limiters []*rate.Limiter
+	emptyAt  time.Time // when there is nothing in it to remember
+	index    int       // in the heap
+}
+
+// overflow is the shared buckets of those with these rates.
+type overflow struct {
+	rates   []Rate
+	buckets []bucket
 }
 
 // NewMemory returns a limiter of at most that many buckets, each of which takes some
-// 450 bytes: 65,536 if it is 0. It panics if the number is negative. The clock is
-// time.Now if it is nil.
+// 450 bytes: 65,536 if it is 0. Up to 1,024 more are shared, for each list of rates. It panics if
+// the number is negative. The clock is time.Now if it is nil.
 func NewMemory(buckets int, now func() time.Time) *Memory {
 	if buckets == 0 {
 		buckets = defaultBuckets
@@ -33,11 +64,10 @@ func NewMemory(buckets int, now func() time.Time) *Memory {
 	if now == nil {
 		now = time.Now
 	}
-	lru, err := simplelru.NewLRU[string, []*rate.Limiter](buckets, nil)
-	if err != nil {
+	if buckets < 0 {
 		panic("limit: NewMemory needs at least one bucket")
 	}
-	return &Memory{now: now, buckets: lru}
+	return &Memory{now: now, size: buckets, seed: maphash.MakeSeed(), buckets: map[string]*bucket{}}
 }
 
 // Take implements [Limiter].
@@ -45,35 +75,119 @@ func (m *Memory) Take(_ context.Context, bucket string, rates []Rate) (time.Dura
 	now := m.now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	limiters, found := m.buckets.Get(bucket)
-	if found && len(limiters) != len(rates) {
+	b, err := m.find(bucket, rates, now)
+	switch {
+	case err != nil:
+		return 0, err
+	case len(b.limiters) != len(rates):
 		return 0, errors.New("limit: a bucket with other rates than before")
 	}
-	if !found {
-		for _, r := range rates {
-			limiters = append(limiters, rate.NewLimiter(rate.Limit(float64(r.Count)/r.Per.Seconds()), r.Count))
-		}
-		m.buckets.Add(bucket, limiters)
-	}
 	var wait time.Duration
-	for _, l := range limiters {
-		if missing := 1 - l.TokensAt(now); missing > 0 {
-			wait = max(wait, time.Duration(missing/float64(l.Limit())*float64(time.Second)))
-		}
+	for _, l := range b.limiters {
+		wait = max(wait, untilTokens(l, now, 1))
 	}
 	if wait > 0 {
 		return wait, nil
 	}
-	for _, l := range limiters {
+	var empty time.Duration
+	for _, l := range b.limiters {
 		l.AllowN(now, 1)
+		empty = max(empty, untilTokens(l, now, float64(l.Burst())))
+	}
+	b.emptyAt = now.Add(empty)
+	if b.index >= 0 {
+		heap.Fix(&m.idle, b.index)
 	}
 	return 0, nil
 }
 
-// Reset implements [Limiter].
+// untilTokens returns how long it takes until the limiter has so many tokens.
+func untilTokens(l *rate.Limiter, now time.Time, tokens float64) time.Duration {
+	missing := tokens - l.TokensAt(now)
+	return max(0, time.Duration(missing/float64(l.Limit())*float64(time.Second)))
+}
+
+// find returns the bucket, or the one that counts in its place if there is no room.
+func (m *Memory) find(name string, rates []Rate, now time.Time) (*bucket, error) {
+	if b := m.buckets[name]; b != nil {
+		return b, nil
+	}
+	if len(m.buckets) == m.size {
+		if oldest := m.idle[0]; oldest.emptyAt.After(now) {
+			return m.shared(name, rates)
+		}
+		m.remove(m.idle[0])
+	}
+	b := &bucket{name: name, limiters: limitersOf(rates), emptyAt: now}
+	m.buckets[name] = b
+	heap.Push(&m.idle, b)
+	return b, nil
+}
+
+// shared returns the bucket that counts for this one and others.
+func (m *Memory) shared(name string, rates []Rate) (*bucket, error) {
+	i := slices.IndexFunc(m.overflow, func(o overflow) bool { return slices.Equal(o.rates, rates) })
+	if i < 0 {
+		if len(m.overflow) == maxOverflowRates {
+			return nil, errors.New("limit: too many lists of rates")
+		}
+		i = len(m.overflow)
+		m.overflow = append(m.overflow, overflow{slices.Clone(rates), make([]bucket, overflowBuckets)})
+	}
+	// A secret seed: no client can choose with whom it shares.
+	b := &m.overflow[i].buckets[maphash.String(m.seed, name)%overflowBuckets]
+	if b.limiters == nil {
+		b.limiters, b.index = limitersOf(rates), -1
+	}
+	return b, nil
+}
+
+func limitersOf(rates []Rate) []*rate.Limiter {
+	limiters := make([]*rate.Limiter, len(rates))
+	for i, r := range rates {
+		limiters[i] = rate.NewLimiter(rate.Limit(float64(r.Count)/r.Per.Seconds()), r.Count)
+	}
+	return limiters
+}
+
+func (m *Memory) remove(b *bucket) {
+	heap.Remove(&m.idle, b.index)
+	delete(m.buckets, b.name)
+}
+
+// Reset implements [Limiter]. A bucket that shares its count keeps it.
 func (m *Memory) Reset(_ context.Context, bucket string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.buckets.Remove(bucket)
+	if b := m.buckets[bucket]; b != nil {
+		m.remove(b)
+	}
 	return nil
+}
+
+// bucketHeap has the bucket that is empty first in front.
+type bucketHeap []*bucket
+
+func (h bucketHeap) Len() int           { return len(h) }
+func (h bucketHeap) Less(i, j int) bool { return h[i].emptyAt.Before(h[j].emptyAt) }
+
+func (h bucketHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push implements [heap.Interface].
+func (h *bucketHeap) Push(x any) {
+	b := x.(*bucket)
+	b.index = len(*h)
+	*h = append(*h, b)
+}
+
+// Pop implements [heap.Interface].
+func (h *bucketHeap) Pop() any {
+	last := len(*h) - 1
+	b := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return b
 }

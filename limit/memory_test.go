@@ -13,25 +13,83 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-func TestMemoryForgetsTheBucketThatIsIdleForLongest(t *testing.T) {
+func TestMemoryForgetsOnlyBucketsThatHaveRoomForEverythingAgain(t *testing.T) {
 	t.Parallel()
-	limiter := limit.NewMemory(2, nil)
+	now := time.Unix(1e9, 0)
+	limiter := limit.NewMemory(2, func() time.Time { return now })
 	take := func(bucket string) time.Duration {
 		wait, err := limiter.Take(t.Context(), bucket, []limit.Rate{{Count: 1, Per: time.Hour}})
 		require.NoError(t, err)
 		return wait
 	}
 	require.Zero(t, take("a"))
+	now = now.Add(time.Minute)
 	require.Zero(t, take("b"))
-	require.NotZero(t, take("a"))
-	require.Zero(t, take("c"))
-	require.NotZero(t, take("a"))
-	require.Zero(t, take("b"), "was idle for longest")
+	require.Zero(t, take("c"), "there is no room, and it shares a bucket")
+	require.Equal(t, time.Hour, take("c"))
+	require.Equal(t, 59*time.Minute, take("a"), "is not forgotten")
+	require.Equal(t, time.Hour, take("b"))
+	now = now.Add(59 * time.Minute)
+	require.Zero(t, take("d"), "in the place of a")
+	require.Equal(t, time.Hour, take("d"))
+	require.Equal(t, time.Minute, take("b"))
+	require.Equal(t, time.Minute, take("c"), "still shares")
 	require.NoError(t, limiter.Reset(t.Context(), "b"))
 	require.Zero(t, take("b"))
 	_, err := limiter.Take(t.Context(), "b", nil)
 	require.Error(t, err, "with other rates")
 	require.Panics(t, func() { limit.NewMemory(-1, nil) })
+}
+
+// The attack: a client tries names that nobody has until its own counts are forgotten.
+func TestNoNumberOfJunkNamesPushesACountOutOfMemory(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1e9, 0)
+	limiter := limit.NewMemory(0, func() time.Time { return now })
+	failures := []limit.Rate{{Count: 20, Per: time.Minute}, {Count: 100, Per: time.Hour}, {Count: 500, Per: 24 * time.Hour}}
+	slow := []limit.Rate{{Count: 5, Per: time.Minute}, {Count: 20, Per: time.Hour}, {Count: 50, Per: 24 * time.Hour}}
+	for range 20 {
+		wait, err := limiter.Take(t.Context(), "the client's failures", failures)
+		require.NoError(t, err)
+		require.Zero(t, wait)
+	}
+	refused := 0
+	for i := range 200_000 {
+		wait, err := limiter.Take(t.Context(), fmt.Sprintf("junk %d", i), slow)
+		require.NoError(t, err)
+		if wait > 0 {
+			refused++
+		}
+	}
+	t.Logf("%d of 200,000 junk names were refused", refused)
+	require.Greater(t, refused, 100_000, "those beyond the room still count, together")
+	wait, err := limiter.Take(t.Context(), "the client's failures", failures)
+	require.NoError(t, err)
+	require.Equal(t, 3*time.Second, wait)
+	wait, err = limiter.Take(t.Context(), "junk 7", slow)
+	require.NoError(t, err)
+	require.Zero(t, wait, "has four more")
+
+	now = now.Add(24 * time.Hour)
+	for i := range 60_000 {
+		wait, err := limiter.Take(t.Context(), fmt.Sprintf("new %d", i), slow)
+		require.NoError(t, err)
+		require.Zero(t, wait, "there is room again")
+	}
+}
+
+func TestBucketsWithoutRoomAndWithManyListsOfRatesAreAnErrorAndNoMemory(t *testing.T) {
+	t.Parallel()
+	limiter := limit.NewMemory(1, nil)
+	_, err := limiter.Take(t.Context(), "a", []limit.Rate{{Count: 1, Per: time.Hour}})
+	require.NoError(t, err)
+	failed := 0
+	for i := range 100 {
+		if _, err := limiter.Take(t.Context(), "b", []limit.Rate{{Count: i + 1, Per: time.Hour}}); err != nil {
+			failed++
+		}
+	}
+	require.Equal(t, 84, failed)
 }
 
 func TestMemoryCountsExactlyWithManyAtOnce(t *testing.T) {

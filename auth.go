@@ -52,8 +52,9 @@ type Config struct {
 	ReauthAfter time.Duration
 
 	// Proxies says which reverse proxies stand in front of the service, and so which client
-	// address is believed: [NoProxies] or [TrustProxies]. If it is not set, a client that sends
-	// X-Forwarded-For has no known address and is not throttled.
+	// address is believed: [NoProxies] or [TrustProxies]. If it is not set, clients that send
+	// X-Forwarded-For have no known address and are throttled together. It must be set with
+	// Credentials.AllowImported.
 	Proxies Proxies
 
 	// Throttling bounds what a client can try. Unless it has a Limiter that instances share,
@@ -181,6 +182,10 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Timeout < 0 {
 		return cfg, errors.New("auth: Config.Timeout must not be negative")
 	}
+	if cfg.Credentials.AllowImported && !cfg.Proxies.decided {
+		return cfg, errors.New("auth: Config.Proxies must be set with Credentials.AllowImported, whose slow hashes " +
+			"are throttled by client address: set NoProxies, or TrustProxies with the networks of the proxies")
+	}
 	if cfg.ReauthAfter < 0 {
 		return cfg, errors.New("auth: Config.ReauthAfter must not be negative")
 	}
@@ -282,8 +287,8 @@ func (s *Service) Tokens() *TokenIssuer { return s.tokens }
 // Login exchanges an access key and its secret for a token, as POST /auth/users/login does, for
 // hosts that speak a protocol other than HTTP. It returns ErrInvalidCredentials if the pair
 // signs nobody in, a *ThrottledError, or an error that means that the store could not answer.
-// Put the client's address into ctx with [WithClientInfo]: without it, only attempts on
-// imported keys are counted, by the key alone.
+// Put the client's address into ctx with [WithClientInfo]: clients without one are throttled
+// together, and a flood of theirs is not.
 func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
 	began := time.Now()
 	token, err := s.login(ctx, pair)
@@ -316,23 +321,25 @@ func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 // checkPair is [CredentialVerifier.Verify] within the limits of Config.Throttling. Creating the
 // session notes the use of the key.
 func (s *Service) checkPair(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
-	address := clientOf(ctx).Address
-	if err := s.throttle.enter(ctx, address); err != nil {
+	client := clientOf(ctx)
+	if err := s.throttle.enter(ctx, client); err != nil {
 		return AccessKey{}, User{}, err
 	}
 	form := s.credentials.formOf(pair)
 	slow := form == importedPair
 	if slow {
-		if err := s.throttle.enterSlow(ctx, address, pair.AccessKey); err != nil {
+		if err := s.throttle.enterSlow(client, pair.AccessKey); err != nil {
 			return AccessKey{}, User{}, err
 		}
 	}
-	key, user, err := s.credentials.check(ctx, pair, form)
+	key, user, err := s.credentials.check(ctx, pair, form, func() error {
+		return s.throttle.countSlowAttempt(ctx, client, pair.AccessKey)
+	})
 	switch {
 	case errors.Is(err, ErrInvalidCredentials):
-		return AccessKey{}, User{}, s.throttle.failedSignIn(ctx, address, err)
+		return AccessKey{}, User{}, s.throttle.failedSignIn(ctx, client, err)
 	case err == nil && slow:
-		s.throttle.leaveSlow(ctx, address, pair.AccessKey)
+		s.throttle.leaveSlow(ctx, client, pair.AccessKey)
 	}
 	return key, user, err
 }

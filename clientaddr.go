@@ -15,7 +15,7 @@ import (
 //
 // The zero value means that the host has not decided. A request that carries X-Forwarded-For
 // then has no known client address, because the peer may be a proxy shared by all clients,
-// and the log warns once.
+// and the log warns once. Such clients share one budget: see [Throttling].
 type Proxies struct {
 	decided  bool
 	none     bool // by NoProxies
@@ -78,15 +78,14 @@ func (c *clientResolver) address(r *http.Request) netip.Addr {
 	if !c.proxies.decided && len(r.Header["X-Forwarded-For"]) > 0 {
 		c.warn.Do(func() {
 			c.log.WarnContext(r.Context(), "auth: X-Forwarded-For arrives and Config.Proxies is not set: the addresses of such "+
-				"clients are unknown, and only their attempts on imported keys are throttled; set NoProxies or TrustProxies")
+				"clients are unknown, and they are throttled together; set NoProxies or TrustProxies")
 		})
 		return netip.Addr{}
 	}
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
+	address := peerAddress(r)
+	if !address.IsValid() {
 		return netip.Addr{}
 	}
-	address := peer.Addr().Unmap().WithZone("")
 	forwarded := strings.Join(r.Header["X-Forwarded-For"], ",")
 	if forwarded != "" && !c.proxies.trusts(address) {
 		c.warn.Do(func() {
@@ -104,11 +103,18 @@ func (c *clientResolver) address(r *http.Request) netip.Addr {
 		} else {
 			forwarded = ""
 		}
+		var err error
 		if address, err = parseForwarded(strings.TrimSpace(last)); err != nil {
 			return netip.Addr{}
 		}
 	}
 	return netip.Addr{}
+}
+
+// peerAddress returns the address of the request's connection, or the zero Addr if it has none.
+func peerAddress(r *http.Request) netip.Addr {
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // a Unix socket has no address
+	return peer.Addr().Unmap().WithZone("")
 }
 
 // parseForwarded reads an address with or without a port, since proxies write both.

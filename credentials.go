@@ -208,7 +208,7 @@ func (v *CredentialVerifier) signInEvent(pair KeyPair, err error) Event {
 
 // verifyPair is Verify without an event.
 func (v *CredentialVerifier) verifyPair(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
-	key, user, err := v.check(ctx, pair, v.formOf(pair))
+	key, user, err := v.check(ctx, pair, v.formOf(pair), nil)
 	if err != nil {
 		return AccessKey{}, User{}, err
 	}
@@ -227,21 +227,24 @@ func (v *CredentialVerifier) verifyPair(ctx context.Context, pair KeyPair) (Acce
 	return key, user, nil
 }
 
-// check is Verify without noting the use of the key.
-func (v *CredentialVerifier) check(ctx context.Context, pair KeyPair, form pairForm) (AccessKey, User, error) {
+// check is Verify without noting the use of the key. If an imported key is tried, countAttempt is
+// called when nothing but the slow hash is left to do, and its error is returned. It may be nil.
+func (v *CredentialVerifier) check(
+	ctx context.Context, pair KeyPair, form pairForm, countAttempt func() error,
+) (AccessKey, User, error) {
 	secret := pair.AccessSecret.Reveal()
 	switch form {
 	case generatedPair:
-		return v.verify(ctx, pair.AccessKey, secret, v.hasher.fastScheme())
+		return v.verify(ctx, pair.AccessKey, secret, v.hasher.fastScheme(), nil)
 	case noPair:
 		return AccessKey{}, User{}, errPairForm
 	}
-	leave, err := v.slow.enter(ctx, networkOf(clientOf(ctx).Address))
+	leave, err := v.slow.enter(ctx, clientOf(ctx).network())
 	if err != nil {
 		return AccessKey{}, User{}, err
 	}
 	defer leave()
-	return v.verify(ctx, pair.AccessKey, secret, v.hasher.slowScheme())
+	return v.verify(ctx, pair.AccessKey, secret, v.hasher.slowScheme(), countAttempt)
 }
 
 // pairForm says how a pair is verified.
@@ -265,11 +268,19 @@ func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
 	return noPair
 }
 
-// verify looks the key up and does the same work whether it exists or not.
-func (v *CredentialVerifier) verify(ctx context.Context, accessKey, secret string, scheme hashScheme) (AccessKey, User, error) {
+// verify looks the key up and does the same work whether it exists or not. Between the two it calls
+// countAttempt, which may be nil.
+func (v *CredentialVerifier) verify(
+	ctx context.Context, accessKey, secret string, scheme hashScheme, countAttempt func() error,
+) (AccessKey, User, error) {
 	key, owner, err := v.store.FindKey(ctx, accessKey)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return AccessKey{}, User{}, fmt.Errorf("auth: verifying an access key: %w", err)
+	}
+	if countAttempt != nil { // an attempt that the store has failed compares nothing, and does not count
+		if err := countAttempt(); err != nil {
+			return AccessKey{}, User{}, err
+		}
 	}
 	found, subject := err == nil, key.UserID
 	if !found {

@@ -21,6 +21,7 @@ func ExampleService_ImportUsers() {
 		Issuer:      "https://api.example.com",
 		SigningKeys: []auth.SigningKey{key},
 		Credentials: auth.CredentialConfig{AllowImported: true},
+		Proxies:     auth.NoProxies(),
 		Logger:      slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -110,16 +110,16 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 // completeGitHub is [GitHubConnector.Complete] within the limits of Config.Throttling.
 func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
 	ctx := r.Context()
-	address := clientOf(ctx).Address
+	client := clientOf(ctx)
 	began := time.Now()
-	if err := s.throttle.enter(ctx, address); err != nil {
+	if err := s.throttle.enter(ctx, client); err != nil {
 		s.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
 		return GitHubOutcome{}, err
 	}
 	outcome, err := s.github.Complete(r, s.browserUser(r))
 	if errors.Is(err, ErrGitHubState) || errors.Is(err, ErrGitHubNotAllowed) || errors.Is(err, ErrGitHubConflict) {
 		failure := err
-		if err = s.throttle.failed(ctx, address, countGitHub, failure); err != failure {
+		if err = s.throttle.forgedCallback(ctx, client, failure); err != failure {
 			s.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
 		}
 	}

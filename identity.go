@@ -50,6 +50,7 @@ func (c ClientInfo) readable() ClientInfo {
 		Address:   c.Address.Unmap().WithZone(""), // a zone names an interface of this machine
 		UserAgent: readable(c.UserAgent, maxUserAgentLength),
 		RequestID: readable(c.RequestID, maxUserAgentLength),
+		peer:      c.peer,
 	}
 }
 
@@ -64,10 +65,14 @@ func clientOf(ctx context.Context) ClientInfo {
 // clientOfRequest returns the client that sends the request: the one that [WithClientInfo]
 // has put into its context, or else what the request says of it.
 func clientOfRequest(r *http.Request, clients *clientResolver) ClientInfo {
-	if client, ok := r.Context().Value(clientKey{}).(ClientInfo); ok {
-		return client
+	client, ok := r.Context().Value(clientKey{}).(ClientInfo)
+	if !ok {
+		client = ClientInfo{Address: clients.address(r), UserAgent: r.UserAgent(), RequestID: r.Header.Get("X-Request-Id")}
 	}
-	return ClientInfo{Address: clients.address(r), UserAgent: r.UserAgent(), RequestID: r.Header.Get("X-Request-Id")}
+	if !client.Address.IsValid() {
+		client.peer = peerAddress(r)
+	}
+	return client
 }
 
 // callerContext is the context of a request with the caller in it, and with the client, which

@@ -184,6 +184,8 @@ type ClientInfo struct {
 	Address   netip.Addr // the zero Addr if the address is not known
 	UserAgent string
 	RequestID string // from X-Request-Id, to find the request in other logs
+
+	peer netip.Addr // of the connection, if Address is not known
 }
 
 // address returns the address as it is kept.

@@ -95,9 +95,9 @@ func newSlowQueue(slots int) *slowQueue {
 	return &slowQueue{running: make(chan struct{}, slots), clients: map[netip.Addr]int{}}
 }
 
-// enter waits for a turn of the client, who may not be known, and returns the function
-// that ends it. It returns a [ThrottledError] if too many wait already or the wait gets
-// too long, and ctx's error if ctx is done.
+// enter waits for a turn of the client and returns the function that ends it. Clients without an
+// address are one client, or they could take every place. It returns a [ThrottledError] if too many
+// wait already or the wait gets too long, and ctx's error if ctx is done.
 func (q *slowQueue) enter(ctx context.Context, client netip.Addr) (leave func(), err error) {
 	if !q.admit(client) {
 		return nil, &ThrottledError{RetryAfter: time.Second}
@@ -121,7 +121,7 @@ func (q *slowQueue) admit(client netip.Addr) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	places := cap(q.running) * (1 + waitersPerSlot)
-	if q.inside == places || client.IsValid() && q.clients[client] == places/clientsShare {
+	if q.inside == places || q.clients[client] == places/clientsShare {
 		return false
 	}
 	q.inside++

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +23,8 @@ import (
 // what other clients have sent, except for a Flood from the same address: the secret is verified
 // first, and only failures are counted. Once there are too many, further failures are answered with
 // a *[ThrottledError]. Clients are counted by address ([WithClientInfo]), an IPv6 address by its
-// first 64 bits. If the address is not known, only attempts on imported keys are counted.
+// first 64 bits. All clients whose addresses are not known share one budget, which is 50 times that
+// of one client; a flood of theirs is counted by the address of the connection.
 //
 // The zero value is a good choice.
 type Throttling struct {
@@ -30,14 +33,16 @@ type Throttling struct {
 
 	// Failures are how many sign-ins from one address may fail. nil means 20 in a minute, 100
 	// in an hour and 500 in a day. Sign-ins with GitHub have a count of their own. While there
-	// are too many, imported keys from the address are rejected without a slow hash, also
-	// correct ones: an attacker must have the same address to keep a user out.
+	// are too many, imported keys from the address are rejected without a slow hash, and its
+	// GitHub sign-ins without a call to GitHub, also correct ones: an attacker must have the
+	// same address to keep a user out.
 	Failures []limit.Rate
 
 	// SlowAttempts are how many times one imported key may be tried from one address until it
 	// has signed in. nil means 5 in a minute, 20 in an hour and 50 in a day. Further attempts
-	// are rejected likewise. If the address is not known, all such attempts on the key count
-	// together.
+	// are rejected likewise. An attempt counts when a slow hash is computed for it, so one that
+	// the store or the queue of slow hashes fails does not. All attempts on the key from
+	// addresses that are not known count together, and 200 times as many may be made.
 	SlowAttempts []limit.Rate
 
 	// Flood is how many times one address may try at all, before the store is asked. nil means
@@ -54,13 +59,26 @@ type throttle struct {
 	now func() time.Time
 	log *slog.Logger
 
+	// What all clients of unknown addresses may do together.
+	unknownFailures, unknownSlowAttempts []limit.Rate
+
 	mu     sync.Mutex
-	barred *simplelru.LRU[netip.Addr, time.Time] // whose imported keys are refused, and until when
+	barred *simplelru.LRU[string, time.Time] // buckets that are used up, and until when
+	spare  *simplelru.LRU[string, int]       // attempts that a bucket has counted in vain
 }
 
-// maxBarred is how many addresses are known to have failed too often. Who is forgotten
-// has one slow hash more.
-const maxBarred = 1 << 12
+const (
+	// maxBarred bounds the buckets that are known to be used up, and those that have spare
+	// attempts. A client that is forgotten by the one gets one more answer from the limiter, or
+	// one more slow hash; one that is forgotten by the other has one attempt less.
+	maxBarred = 1 << 12
+
+	// The clients of unknown addresses together may do so many times as much as one client.
+	// With the default rates, a wrong secret every ten seconds is 8,640 a day: it must not use
+	// up the attempts on a key (50 in a day for one client).
+	unknownFailuresFactor = 50
+	unknownSlowFactor     = 200
+)
 
 func newThrottle(cfg Throttling, now func() time.Time, log *slog.Logger) (*throttle, error) {
 	if cfg.Off {
@@ -86,92 +104,186 @@ func newThrottle(cfg Throttling, now func() time.Time, log *slog.Logger) (*throt
 			}
 		}
 	}
-	barred, err := simplelru.NewLRU[netip.Addr, time.Time](maxBarred, nil)
-	return &throttle{Throttling: cfg, now: now, log: log, barred: barred}, err
+	barred, err1 := simplelru.NewLRU[string, time.Time](maxBarred, nil)
+	spare, err2 := simplelru.NewLRU[string, int](maxBarred, nil)
+	return &throttle{
+		Throttling:          cfg,
+		now:                 now,
+		log:                 log,
+		unknownFailures:     multiplied(cfg.Failures, unknownFailuresFactor),
+		unknownSlowAttempts: multiplied(cfg.SlowAttempts, unknownSlowFactor),
+		barred:              barred,
+		spare:               spare,
+	}, firstError(err1, err2)
+}
+
+// multiplied returns rates that allow so many times as much.
+func multiplied(rates []limit.Rate, factor int) []limit.Rate {
+	rates = slices.Clone(rates)
+	for i, rate := range rates {
+		rates[i].Count = min(rate.Count, math.MaxInt32/factor) * factor
+	}
+	return rates
 }
 
 // What is counted. The names go into the buckets'.
 const (
 	countFlood    = "flood"
 	countFailures = "sign-in failures"
-	countGitHub   = "GitHub failures"
+	countForged   = "GitHub failures"
+	countGitHub   = "GitHub sign-ins"
 	countSlow     = "slow attempts"
 )
 
-// enter counts an attempt from the address, and returns a *ThrottledError if there
-// were too many.
-func (t *throttle) enter(ctx context.Context, address netip.Addr) error {
+// enter counts an attempt of the client, and returns a *ThrottledError if there were too
+// many. If its address is not known, the address of its connection counts.
+func (t *throttle) enter(ctx context.Context, client ClientInfo) error {
 	if t == nil {
 		return nil
 	}
-	return t.take(ctx, t.Flood, address, countFlood)
+	address := client.Address
+	if !address.IsValid() {
+		address = client.peer
+	}
+	if !address.IsValid() { // one bucket for all clients would let one of them keep out the others
+		return nil
+	}
+	return t.take(ctx, t.Flood, bucketName(address, countFlood), countFlood)
 }
 
-// enterSlow counts an attempt on an imported key, likewise, unless too much has failed
-// from the address.
-func (t *throttle) enterSlow(ctx context.Context, address netip.Addr, accessKey string) error {
+// enterSlow returns a *ThrottledError if too much has failed from the client's address or for the
+// imported key from there. It counts nothing: countSlowAttempt does, once there is something to
+// compare. Until then it spares the store and the queue of slow hashes.
+func (t *throttle) enterSlow(client ClientInfo, accessKey string) error {
 	if t == nil {
 		return nil
 	}
-	if wait := t.barredFor(address); wait > 0 {
-		return fmt.Errorf("auth: too many %s: %w", countFailures, &ThrottledError{RetryAfter: wait})
+	for _, bucket := range [][]string{{countFailures}, {countSlow, accessKey}} {
+		if wait := t.barredFor(bucketName(client.Address, bucket...)); wait > 0 {
+			return fmt.Errorf("auth: too many %s: %w", bucket[0], &ThrottledError{RetryAfter: wait})
+		}
 	}
-	return t.takeBucket(ctx, t.SlowAttempts, bucketName(address, countSlow, accessKey), countSlow)
+	return nil
 }
 
-// bar refuses imported keys from the address for as long. That cannot be told from the
-// limiter, which counts failures once they are there: by then a slow hash has run.
-func (t *throttle) bar(address netip.Addr, wait time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.barred.Add(networkOf(address), t.now().Add(wait))
-}
-
-func (t *throttle) barredFor(address netip.Addr) time.Duration {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	until, _ := t.barred.Get(networkOf(address))
-	return until.Sub(t.now())
+// countSlowAttempt counts an attempt on an imported key, for which a slow hash is about to be
+// computed, and returns a *ThrottledError if there were too many.
+func (t *throttle) countSlowAttempt(ctx context.Context, client ClientInfo, accessKey string) error {
+	if t == nil {
+		return nil
+	}
+	rates := t.SlowAttempts
+	if !client.Address.IsValid() {
+		rates = t.unknownSlowAttempts
+	}
+	return t.takeOrBar(ctx, rates, bucketName(client.Address, countSlow, accessKey), countSlow)
 }
 
 // leaveSlow forgets the attempts on an imported key that has signed in.
-func (t *throttle) leaveSlow(ctx context.Context, address netip.Addr, accessKey string) {
+func (t *throttle) leaveSlow(ctx context.Context, client ClientInfo, accessKey string) {
 	if t == nil {
 		return
 	}
-	if err := t.resetBucket(ctx, bucketName(address, countSlow, accessKey)); err != nil {
+	if err := t.Limiter.Reset(ctx, bucketName(client.Address, countSlow, accessKey)); err != nil {
 		t.log.WarnContext(ctx, "auth: the limiter fails, and does not forget", "error", err)
 	}
 }
 
-// failed counts a failure of this kind and returns it, or a *ThrottledError in its
-// place if there were too many.
-func (t *throttle) failed(ctx context.Context, address netip.Addr, kind string, failure error) error {
+// failedSignIn counts a failed sign-in with an access key and returns the failure, or a
+// *ThrottledError in its place if there were too many.
+func (t *throttle) failedSignIn(ctx context.Context, client ClientInfo, failure error) error {
 	if t == nil {
 		return failure
 	}
-	return cmp.Or(t.take(ctx, t.Failures, address, kind), failure)
+	bucket := bucketName(client.Address, countFailures)
+	return cmp.Or(t.takeOrBar(ctx, t.failures(client), bucket, countFailures), failure)
 }
 
-// failedSignIn is failed for an access key.
-func (t *throttle) failedSignIn(ctx context.Context, address netip.Addr, failure error) error {
-	err := t.failed(ctx, address, countFailures, failure)
+// forgedCallback is failedSignIn for a GitHub callback whose state is not its browser's. It has a
+// count of its own, because a page can make a browser send such requests.
+func (t *throttle) forgedCallback(ctx context.Context, client ClientInfo, failure error) error {
+	if t == nil {
+		return failure
+	}
+	return cmp.Or(t.take(ctx, t.failures(client), bucketName(client.Address, countForged), countForged), failure)
+}
+
+// enterGitHub counts a GitHub sign-in that may fail, before GitHub is asked, and returns a
+// *ThrottledError if too many have failed.
+func (t *throttle) enterGitHub(ctx context.Context, client ClientInfo) error {
+	if t == nil {
+		return nil
+	}
+	bucket := bucketName(client.Address, countGitHub)
+	if t.useSpare(bucket) {
+		return nil
+	}
+	return t.take(ctx, t.failures(client), bucket, countGitHub)
+}
+
+// leaveGitHub is for a GitHub sign-in that has not failed, or not because of the client. A
+// limiter cannot take back what it has counted, so the next sign-in is not counted instead.
+func (t *throttle) leaveGitHub(client ClientInfo) {
+	if t == nil {
+		return
+	}
+	bucket, most := bucketName(client.Address, countGitHub), math.MaxInt
+	for _, rate := range t.failures(client) {
+		most = min(most, rate.Count)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	spare, _ := t.spare.Get(bucket)
+	t.spare.Add(bucket, min(spare+1, most))
+}
+
+// useSpare takes a spare attempt of the bucket, if there is one.
+func (t *throttle) useSpare(bucket string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	spare, _ := t.spare.Get(bucket)
+	switch spare {
+	case 0:
+		return false
+	case 1:
+		t.spare.Remove(bucket)
+	default:
+		t.spare.Add(bucket, spare-1)
+	}
+	return true
+}
+
+// failures returns how often sign-ins of the client may fail.
+func (t *throttle) failures(client ClientInfo) []limit.Rate {
+	if !client.Address.IsValid() {
+		return t.unknownFailures
+	}
+	return t.Failures
+}
+
+// takeOrBar is take, and remembers a bucket that is used up. The limiter could not be asked about
+// it without counting.
+func (t *throttle) takeOrBar(ctx context.Context, rates []limit.Rate, bucket, kind string) error {
+	err := t.take(ctx, rates, bucket, kind)
 	if throttled, ok := errors.AsType[*ThrottledError](err); ok {
-		t.bar(address, throttled.RetryAfter)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.barred.Add(bucket, t.now().Add(throttled.RetryAfter))
 	}
 	return err
 }
 
-// take counts one more of the kind from the address, if it is known.
-func (t *throttle) take(ctx context.Context, rates []limit.Rate, address netip.Addr, kind string) error {
-	if !address.IsValid() {
-		return nil
-	}
-	return t.takeBucket(ctx, rates, bucketName(address, kind), kind)
+// barredFor returns for how long the bucket is known to be used up.
+func (t *throttle) barredFor(bucket string) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	until, _ := t.barred.Get(bucket)
+	return until.Sub(t.now())
 }
 
-func (t *throttle) takeBucket(ctx context.Context, rates []limit.Rate, bucket, kind string) error {
-	wait, err := t.askLimiter(ctx, bucket, rates)
+// take counts one more in the bucket, and returns a *ThrottledError if there were too many.
+func (t *throttle) take(ctx context.Context, rates []limit.Rate, bucket, kind string) error {
+	wait, err := t.Limiter.Take(ctx, bucket, rates)
 	switch {
 	case err != nil:
 		t.log.WarnContext(ctx, "auth: the limiter fails, and bounds nothing", "error", err)
@@ -207,7 +319,7 @@ func longestPeriod(rates []limit.Rate) time.Duration {
 }
 
 // bucketName is a hash, so that no limiter keeps keys and addresses, and that nobody
-// chooses what it is.
+// chooses what it is. All addresses that are not known have one.
 func bucketName(address netip.Addr, kind ...string) string {
 	digest := sha256.Sum256(framed(append([]string{"sallyport limit", networkOf(address).String()}, kind...)...))
 	return hex.EncodeToString(digest[:16])
@@ -221,4 +333,13 @@ func networkOf(address netip.Addr) netip.Addr {
 	}
 	network, _ := address.Prefix(64)
 	return network.Addr()
+}
+
+// network returns the network under which the client has its share of what is scarce: all clients
+// with one peer, or with none, are one if their addresses are not known.
+func (c ClientInfo) network() netip.Addr {
+	if !c.Address.IsValid() {
+		return networkOf(c.peer)
+	}
+	return networkOf(c.Address)
 }

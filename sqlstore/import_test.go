@@ -64,6 +64,7 @@ func importInto(store *sqlstore.Store, lines io.Reader, options auth.ImportOptio
 	}
 	svc, err := auth.New(store, auth.Config{
 		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key},
+		Proxies:     auth.NoProxies(),
 		Credentials: auth.CredentialConfig{AllowImported: true}, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

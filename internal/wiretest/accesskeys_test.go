@@ -227,7 +227,9 @@ func TestARotatedKeyHasBothSecretsUntilTheOverlapEnds(t *testing.T) {
 
 func TestARotationIsRefused(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Credentials.AllowImported = true })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
+	})
 	token := f.signIn(f.user)
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{
 		UserID: f.user.ID, AccessKey: "alice@old", Secret: auth.NewSecret("correct horse"),

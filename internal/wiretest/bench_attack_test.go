@@ -148,6 +148,7 @@ func BenchmarkSignInBesideSlowHashes(b *testing.B) {
 			f := newFixture(b, func(_ *fixture, cfg *auth.Config) {
 				cfg.Logger = slog.New(slog.DiscardHandler)
 				cfg.Credentials.AllowImported, cfg.Credentials.MaxSlowHashes = true, 1
+				cfg.Proxies = auth.NoProxies()
 				cfg.Throttling.Flood = []limit.Rate{{Count: math.MaxInt32, Per: time.Minute}}
 			})
 			stop := make(chan struct{})

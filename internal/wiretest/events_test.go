@@ -77,7 +77,7 @@ func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
 		fake: githubtest.Config{TokenLifetime: time.Hour},
 		configure: func(_ *githubFixture, cfg *auth.Config) {
 			cfg.OnEvent = got.Add
-			cfg.Credentials.AllowImported = true
+			cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
 		},
 	})
 	secrets := []string{g.adminPair.AccessSecret.Reveal(), g.userPair.AccessSecret.Reveal()}

@@ -176,8 +176,10 @@ func TestSlowHashesRunABoundedNumberAtOnceAndQueueABoundedNumber(t *testing.T) {
 
 	pair := auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")}
 	results := make(chan error)
+	var clients atomic.Int32
 	verify := func(ctx context.Context) {
-		_, _, err := c.Verify(ctx, pair)
+		address := netip.AddrFrom4([4]byte{203, 0, 113, byte(clients.Add(1))}) // of which each has a share of its own
+		_, _, err := c.Verify(auth.WithClientInfo(ctx, auth.ClientInfo{Address: address}), pair)
 		results <- err
 	}
 	ctx, cancel := context.WithCancel(t.Context())

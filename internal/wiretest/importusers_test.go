@@ -33,7 +33,9 @@ type importing struct {
 }
 
 func newImporting(t testing.TB, change ...func(*fixture, *auth.Config)) *importing {
-	allow := func(_ *fixture, cfg *auth.Config) { cfg.Credentials.AllowImported = true }
+	allow := func(_ *fixture, cfg *auth.Config) {
+		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
+	}
 	return &importing{fixture: newFixture(t, append(change, allow)...)}
 }
 

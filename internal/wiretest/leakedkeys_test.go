@@ -88,7 +88,9 @@ func TestTheSecretOfAKeyThatHasExpiredRevokesNothing(t *testing.T) {
 // Whoever knows an access key must not be able to end it.
 func TestNothingButAWholeSecretThatWorksRevokesAKey(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Credentials.AllowImported = true })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
+	})
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{
 		UserID: f.user.ID, AccessKey: "alice@old", Secret: auth.NewSecret("correct horse"),
 	}))

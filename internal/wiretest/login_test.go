@@ -267,7 +267,9 @@ func TestAKeyRevokedDuringSignInSignsNobodyIn(t *testing.T) {
 
 func TestFailedSignInsAreAlikeWithImportedKeysToo(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Credentials.AllowImported = true })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
+	})
 	imported := auth.ImportedKey{UserID: f.user.ID, AccessKey: "legacy", Secret: auth.NewSecret("correct horse")}
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), imported))
 	good := auth.KeyPair{AccessKey: "legacy", AccessSecret: imported.Secret}

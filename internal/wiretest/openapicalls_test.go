@@ -218,6 +218,7 @@ func TestASignInThatWouldHaveToWaitTooLongIsAnsweredAsDocumented(t *testing.T) {
 	defer cancel()
 	f := newFixture(t, func(f *fixture, cfg *auth.Config) {
 		cfg.Credentials.AllowImported, cfg.Credentials.MaxSlowHashes = true, 1
+		cfg.Proxies = auth.NoProxies()
 		f.store = authtest.FaultyStore(f.store, func(called string) error {
 			if called == "FindKey" { // under way until the test is over
 				<-ctx.Done()

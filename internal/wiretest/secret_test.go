@@ -135,7 +135,7 @@ func TestNoSecretIsInAnyOutput(t *testing.T) {
 		key, err := auth.NewSymmetricKey("p1", pepper)
 		require.NoError(t, err)
 		cfg.Credentials.Peppers = []auth.SymmetricKey{key, auth.NoPepper()}
-		cfg.Credentials.AllowImported = true
+		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
 	})
 	token := f.signIn(f.admin)
 	secrets := []string{token, f.userPair.AccessSecret.Reveal(), f.adminPair.AccessSecret.Reveal(), canary}

@@ -1,0 +1,254 @@
+package wiretest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/limit"
+)
+
+// twoInstances returns the fixture's service and another one over the same store, with a limiter that
+// both share. All hashes of imported keys are cheap.
+func twoInstances(t *testing.T, change ...func(*fixture, *auth.Config)) (f *fixture, services []*auth.Service, pair, guess auth.KeyPair) {
+	t.Helper()
+	var shared auth.Config
+	f = newFixture(t, append(change, func(f *fixture, cfg *auth.Config) {
+		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
+		cfg.Throttling.Limiter = limit.NewMemory(0, f.clock.Now)
+		cfg.SigningKeys = []auth.SigningKey{f.signer.Key}
+		shared = *cfg
+	})...)
+	second, err := auth.New(f.store, shared)
+	require.NoError(t, err)
+	pair = auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{
+		UserID: f.user.ID, AccessKey: pair.AccessKey, Hash: phc("correct horse", 8*1024, 1, 1),
+	}))
+	return f, []*auth.Service{f.svc, second}, pair, auth.KeyPair{AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret("battery staple")}
+}
+
+func TestImportedKeysNeedADecisionAboutProxies(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	cfg := auth.Config{
+		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Credentials: auth.CredentialConfig{AllowImported: true},
+	}
+	_, err := auth.New(f.store, cfg)
+	require.ErrorContains(t, err, "Config.Proxies must be set with Credentials.AllowImported")
+	require.ErrorContains(t, err, "NoProxies, or TrustProxies")
+	cfg.Throttling.Off = true
+	_, err = auth.New(f.store, cfg)
+	require.Error(t, err, "slow hashes have a queue that is shared by address all the same")
+	cfg.Proxies = auth.TrustProxies(netip.MustParsePrefix("192.0.2.1/32"))
+	_, err = auth.New(f.store, cfg)
+	require.NoError(t, err)
+}
+
+// The attack: proxies are undecided, and one header makes the client's address unknown.
+func TestAFloodWithAnUnknownAddressIsCountedByTheConnection(t *testing.T) {
+	t.Parallel()
+	reads := 0
+	f := newFixture(t, countReads(&reads), func(_ *fixture, cfg *auth.Config) {
+		cfg.Throttling.Flood = []limit.Rate{{Count: 100, Per: time.Minute}}
+	})
+	post := func(peer, header string) int {
+		r := httptest.NewRequest(http.MethodPost, "/auth/users/login", strings.NewReader(loginBody(f.userPair)))
+		r.RemoteAddr = peer
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("X-Forwarded-For", header)
+		return serve(f.svc.Handler(), r).status
+	}
+	allowed := 0
+	for i := range 500 {
+		if post("198.51.100.7:1234", fmt.Sprintf("203.0.113.%d", i%250)) == http.StatusOK {
+			allowed++
+		}
+	}
+	require.Equal(t, 100, allowed)
+	require.Equal(t, 100, reads, "the others are refused before the store is read")
+	require.Equal(t, http.StatusOK, post("198.51.100.8:1234", "x"), "another connection")
+	_, err := f.svc.Login(from(t, "198.51.100.7"), f.userPair)
+	requireThrottled(t, err, time.Millisecond, time.Minute) // the header does not double what the peer may
+}
+
+// The attack: a wrong secret every ten seconds. Clients without an address share what they may do,
+// so it must be more than one of them uses up.
+func TestAWrongSecretNowAndThenKeepsNobodyOutWhoseAddressIsUnknown(t *testing.T) {
+	t.Parallel()
+	f, services, pair, guess := twoInstances(t)
+	for range 300 {
+		for range 2 { // "one in ten seconds" twice over
+			_, err := services[0].Login(t.Context(), guess)
+			require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+		}
+		f.clock.Advance(10 * time.Second)
+	}
+	_, err := services[1].Login(t.Context(), pair)
+	require.NoError(t, err)
+	_, err = services[1].Login(from(t, "203.0.113.8"), pair)
+	require.NoError(t, err)
+}
+
+func TestGuessesAtAnImportedKeyFromUnknownAddressesAreBoundedTogether(t *testing.T) {
+	t.Parallel()
+	f, services, pair, guess := twoInstances(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Throttling.SlowAttempts = []limit.Rate{{Count: 1, Per: time.Hour}}
+	})
+	compared := 0
+	for i := range 400 {
+		_, err := services[i%2].Login(t.Context(), guess)
+		if errors.Is(err, auth.ErrInvalidCredentials) {
+			compared++
+		}
+	}
+	require.Equal(t, 200, compared)
+	_, err := services[0].Login(t.Context(), pair)
+	requireThrottled(t, err, time.Second, time.Hour)
+	_, err = services[0].Login(from(t, "203.0.113.8"), pair)
+	require.NoError(t, err, "a client whose address is known is not kept out")
+	f.clock.Advance(time.Hour)
+	_, err = services[0].Login(t.Context(), pair)
+	require.NoError(t, err)
+}
+
+func TestClientsOfUnknownAddressesHaveOnlyAPartOfThePlacesForSlowHashes(t *testing.T) {
+	t.Parallel()
+	const share = 8 // of 33
+	entered, release := make(chan struct{}, 100), make(chan struct{})
+	c := newCredentials(t, auth.CredentialConfig{})
+	c.store = authtest.FaultyStore(c.store, func(string) error {
+		entered <- struct{}{}
+		<-release
+		return nil
+	})
+	c.configure(t, auth.CredentialConfig{AllowImported: true, MaxSlowHashes: 1})
+	results := make(chan error, 200)
+	verify := func(ctx context.Context) {
+		_, _, err := c.Verify(ctx, auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
+		results <- err
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go verify(t.Context())
+	<-entered
+	for range share - 1 + 100 {
+		go verify(ctx)
+	}
+	for range 100 {
+		var throttled *auth.ThrottledError
+		require.ErrorAs(t, <-results, &throttled)
+	}
+	go verify(from(t, "203.0.113.8"))
+	cancel() // those who wait leave, and the client with an address is next
+	for range share - 1 {
+		require.ErrorIs(t, <-results, context.Canceled)
+	}
+	close(release)
+	for range 2 {
+		require.ErrorIs(t, <-results, auth.ErrInvalidCredentials)
+	}
+}
+
+// The attack: names that nobody has push the client's own counts out of a limiter that is bounded.
+func TestJunkNamesPushOutNoCountsOfTheirClientOrOfOthers(t *testing.T) {
+	t.Parallel()
+	f, _, pair, guess := twoInstances(t)
+	limiter := limit.NewMemory(32, f.clock.Now)
+	svc, err := auth.New(f.store, auth.Config{
+		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now,
+		Credentials: auth.CredentialConfig{AllowImported: true}, Proxies: auth.NoProxies(),
+		Throttling: auth.Throttling{Limiter: limiter},
+	})
+	require.NoError(t, err)
+	for range 5 { // another client uses up its attempts
+		_, err := svc.Login(from(t, "203.0.113.8"), guess)
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	}
+	compared := 0
+	for i := range 1000 {
+		junk := auth.KeyPair{AccessKey: fmt.Sprintf("junk-%d@old", i), AccessSecret: guess.AccessSecret}
+		if _, err := svc.Login(from(t, "203.0.113.7"), junk); errors.Is(err, auth.ErrInvalidCredentials) {
+			compared++
+		}
+	}
+	require.Equal(t, 20, compared)
+	for range 100 {
+		_, err = svc.Login(from(t, "203.0.113.7"), pair)
+		requireThrottled(t, err, time.Second, 3*time.Second)
+	}
+	_, err = svc.Login(from(t, "203.0.113.8"), pair)
+	requireThrottled(t, err, time.Second, 12*time.Second)
+	_, err = svc.Login(from(t, "203.0.113.9"), pair)
+	require.NoError(t, err)
+}
+
+func TestAStoreOutageUsesUpNoAttemptsOnAnImportedKey(t *testing.T) {
+	t.Parallel()
+	var away atomic.Bool
+	f, services, pair, guess := twoInstances(t, watch(func(method string) error {
+		if away.Load() && method == "FindKey" {
+			return authtest.ErrStoreAway
+		}
+		return nil
+	}))
+	ctx := from(t, "203.0.113.7")
+	away.Store(true)
+	for i := range 200 {
+		_, err := services[i%2].Login(ctx, pair)
+		require.ErrorIs(t, err, authtest.ErrStoreAway)
+	}
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	for i := range 200 {
+		_, err := services[i%2].Login(canceled, pair)
+		require.Error(t, err)
+		require.NotErrorIs(t, err, auth.ErrInvalidCredentials)
+	}
+	away.Store(false)
+	for i := range 4 {
+		_, err := services[i%2].Login(ctx, guess)
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	}
+	_, err := services[0].Login(ctx, pair)
+	require.NoError(t, err, "the fifth")
+	for i := range 5 {
+		_, err := services[i%2].Login(ctx, guess)
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	}
+	_, err = services[1].Login(ctx, pair)
+	requireThrottled(t, err, time.Second, 12*time.Second)
+	f.requireLogin(f.userPair, http.StatusOK)
+}
+
+func TestConcurrentGuessesOnTwoInstancesAreNoMoreThanAllowed(t *testing.T) {
+	t.Parallel()
+	_, services, pair, guess := twoInstances(t)
+	ctx := from(t, "203.0.113.7")
+	for round := range 2 {
+		var compared atomic.Int32
+		var all sync.WaitGroup
+		for i := range 64 {
+			all.Go(func() {
+				if _, err := services[i%2].Login(ctx, guess); errors.Is(err, auth.ErrInvalidCredentials) {
+					compared.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		require.EqualValues(t, []int{5, 0}[round], compared.Load())
+	}
+	_, err := services[0].Login(from(t, "203.0.113.8"), pair)
+	require.NoError(t, err)
+}

@@ -88,8 +88,15 @@ func (g *GitHubConnector) authURL(state string, flow githubFlow, scopes []string
 // token that GitHub gave is revoked there. One link can stay: that of a user of a [UserSource]
 // who is disabled at that very moment.
 func (g *GitHubConnector) Complete(r *http.Request, signedInAs string) (GitHubOutcome, error) {
+	return g.completeIf(r, signedInAs, func() error { return nil })
+}
+
+// completeIf is Complete. It calls enter once the state is known to be this browser's, before the
+// state is consumed and GitHub is asked. If enter returns an error, so does completeIf, and the
+// browser can come back with the same state.
+func (g *GitHubConnector) completeIf(r *http.Request, signedInAs string, enter func() error) (GitHubOutcome, error) {
 	began := time.Now()
-	flow, outcome, err := g.completeFlow(r, signedInAs)
+	flow, outcome, err := g.completeFlow(r, signedInAs, enter)
 	if !errors.Is(err, ErrGitHubState) {
 		outcome.ClearCookie = g.cookies.clear(r.URL.Query().Get("state"))
 	}
@@ -120,7 +127,9 @@ func (g *GitHubConnector) emitOutcome(ctx context.Context, began time.Time, flow
 }
 
 // completeFlow is Complete, and returns whose flow it was, where that is known.
-func (g *GitHubConnector) completeFlow(r *http.Request, signedInAs string) (githubFlow, GitHubOutcome, error) {
+func (g *GitHubConnector) completeFlow(
+	r *http.Request, signedInAs string, enter func() error,
+) (githubFlow, GitHubOutcome, error) {
 	if looksAhead(r) {
 		return githubFlow{}, GitHubOutcome{}, ErrGitHubState
 	}
@@ -132,6 +141,9 @@ func (g *GitHubConnector) completeFlow(r *http.Request, signedInAs string) (gith
 	if !ok || flow.UserID != "" && signedInAs != "" && flow.UserID != signedInAs ||
 		query.Has("iss") && query.Get("iss") != g.cfg.BaseURL+"/login/oauth" { // RFC 9207
 		return flow, GitHubOutcome{}, ErrGitHubState
+	}
+	if err := enter(); err != nil {
+		return flow, GitHubOutcome{}, err
 	}
 	// What is left of the time is for revoking a token that is not kept.
 	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Timeout-g.cfg.Timeout/4)

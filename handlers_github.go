@@ -116,14 +116,29 @@ func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
 		s.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
 		return GitHubOutcome{}, err
 	}
-	outcome, err := s.github.Complete(r, s.browserUser(r))
-	if errors.Is(err, ErrGitHubState) || errors.Is(err, ErrGitHubNotAllowed) || errors.Is(err, ErrGitHubConflict) {
+	entered := false
+	outcome, err := s.github.completeIf(r, s.browserUser(r), func() error {
+		err := s.throttle.enterGitHub(ctx, client)
+		entered = err == nil
+		return err
+	})
+	switch {
+	case entered && !isGitHubRefusal(err):
+		s.throttle.leaveGitHub(client)
+	case !entered && errors.Is(err, ErrGitHubState):
 		failure := err
 		if err = s.throttle.forgedCallback(ctx, client, failure); err != failure {
 			s.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
 		}
 	}
 	return outcome, err
+}
+
+// isGitHubRefusal reports whether a GitHub sign-in has failed because of the client, and not of
+// GitHub or the store.
+func isGitHubRefusal(err error) bool {
+	return errors.Is(err, ErrGitHubState) || errors.Is(err, ErrGitHubDenied) ||
+		errors.Is(err, ErrGitHubNotAllowed) || errors.Is(err, ErrGitHubConflict)
 }
 
 // browserUser returns the ID of the user whose browser session comes with the request, or "".

@@ -1,0 +1,170 @@
+package wiretest
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/limit"
+)
+
+// badCallback returns a callback of a flow that the browser has begun, with a code that GitHub has not
+// given.
+func (b *browser) badCallback() string {
+	b.t.Helper()
+	state := queryOf(b.t, b.authURL("/api/v1/auth/github/login-user")).Get("state")
+	return "/api/v1/auth/github/callback?code=junk&state=" + url.QueryEscape(state)
+}
+
+func (g *githubFixture) exchanges() int { return g.fake.Count(githubtest.EndpointAccessToken) }
+
+func TestBadCallbacksAreRefusedBeforeGitHubIsAsked(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	b := g.browser()
+	statuses := map[int]int{}
+	for range 300 {
+		statuses[b.get(b.badCallback()).status]++
+	}
+	require.Equal(t, map[int]int{http.StatusBadRequest: 20, http.StatusTooManyRequests: 280}, statuses)
+	require.Equal(t, 20, g.exchanges())
+}
+
+// A refusal consumes no state, so the browser can come back with the same URL. It can do so once.
+func TestAThrottledCallbackSignsInLaterAndOnce(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	b := g.browser()
+	for range 20 {
+		require.Equal(t, http.StatusBadRequest, b.get(b.badCallback()).status)
+	}
+	good := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	p := b.get(good)
+	require.Equal(t, http.StatusTooManyRequests, p.status)
+	require.Empty(t, p.header["Set-Cookie"], "the flow goes on")
+	require.Equal(t, "3", p.header.Get("Retry-After"))
+	g.clock.Advance(3 * time.Second)
+
+	// The cookie is sent by hand, because the first answer removes it from the browser.
+	u, err := url.Parse(g.server.URL)
+	require.NoError(t, err)
+	cookies := b.client.Jar.Cookies(u)
+	require.Equal(t, http.StatusOK, b.get(good).status)
+	g.clock.Advance(time.Minute)
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	jar.SetCookies(u, cookies)
+	b.client.Jar = jar
+	exchanges := g.exchanges()
+	require.Equal(t, http.StatusBadRequest, b.get(good).status)
+	require.Equal(t, exchanges, g.exchanges())
+}
+
+// Two instances, one limiter, and all callbacks at once.
+func TestConcurrentBadCallbacksOnTwoInstancesAreAskedAboutNoMoreThanAllowed(t *testing.T) {
+	t.Parallel()
+	var shared auth.Config
+	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
+		cfg.Throttling.Limiter = limit.NewMemory(0, g.clock.Now)
+		cfg.SigningKeys = []auth.SigningKey{g.signer.Key}
+		shared = *cfg
+	}})
+	second, err := auth.New(g.store, shared)
+	require.NoError(t, err)
+	services := []*auth.Service{g.svc, second}
+	var begun []*http.Request
+	for i := range 80 {
+		w := httptest.NewRecorder()
+		services[i%2].Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/auth/github/login-user", nil))
+		state := queryOf(t, response{body: w.Body.String()}.json(t)["auth_url"].(string)).Get("state")
+		r := httptest.NewRequest(http.MethodGet, "/api/v1/auth/github/callback?code=junk&state="+url.QueryEscape(state), nil)
+		for _, cookie := range w.Result().Cookies() {
+			r.AddCookie(cookie)
+		}
+		begun = append(begun, r)
+	}
+	var throttled atomic.Int32
+	var all sync.WaitGroup
+	for i, r := range begun {
+		all.Go(func() {
+			if serve(services[i%2].Handler(), r).status == http.StatusTooManyRequests {
+				throttled.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	require.EqualValues(t, 60, throttled.Load())
+	require.Equal(t, 20, g.exchanges())
+}
+
+func TestDeniedCallbacksCountAsFailures(t *testing.T) {
+	t.Parallel()
+	var consumed atomic.Int32
+	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, _ *auth.Config) {
+		g.injectFaults(func(method string) error {
+			if method == "ConsumeState" {
+				consumed.Add(1)
+			}
+			return nil
+		})
+	}})
+	b := g.browser()
+	statuses := map[int]int{}
+	for range 500 {
+		state := queryOf(t, b.authURL("/api/v1/auth/github/login-user")).Get("state")
+		statuses[b.get("/api/v1/auth/github/callback?error=access_denied&state="+url.QueryEscape(state)).status]++
+	}
+	require.Equal(t, map[int]int{http.StatusForbidden: 20, http.StatusTooManyRequests: 480}, statuses)
+	require.EqualValues(t, 20, consumed.Load(), "no state is written for the others")
+}
+
+func TestGoodGitHubSignInsAreNotThrottled(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	b := g.browser()
+	for range 60 {
+		b.signIn()
+	}
+	for range 19 {
+		require.Equal(t, http.StatusBadRequest, b.get(b.badCallback()).status)
+	}
+	b.signIn()
+	b.signIn()
+	require.Equal(t, http.StatusBadRequest, b.get(b.badCallback()).status, "what they left is used once")
+	require.Equal(t, http.StatusTooManyRequests, b.get(b.badCallback()).status)
+}
+
+func TestAnOutageOfGitHubUsesUpNoSignIns(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	b := g.browser()
+	g.fake.Inject(githubtest.EndpointAccessToken, githubtest.Status(http.StatusServiceUnavailable))
+	for range 100 {
+		require.Equal(t, http.StatusServiceUnavailable, b.get(b.badCallback()).status)
+	}
+	g.fake.Heal()
+	b.signIn()
+}
+
+func TestBadCallbacksWithAnUnknownAddressHaveABudgetTogether(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.Throttling.Failures = []limit.Rate{{Count: 1, Per: time.Minute}}
+	}})
+	b := g.browser()
+	for i := range 100 {
+		b.get(b.badCallback(), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
+	}
+	require.Equal(t, 50, g.exchanges())
+	b.signIn() // from an address that is known
+}

@@ -214,6 +214,9 @@ type GitHubConnector struct {
 	unbound *sealer // of states that no cookie binds; nil unless they are allowed
 	sealer  *sealer // of tokens in the store
 	events  *EventLog
+
+	tokenAnswers  *githubAnswers // to Verify
+	memberAnswers *githubAnswers // to StillAdmitted
 }
 
 // NewGitHubConnector returns a connector, or an error that says what to change in the
@@ -245,6 +248,11 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 			return nil, err
 		}
 	}
+	tokenAnswers, err1 := newGitHubAnswers(cfg.Now, rememberedFor)
+	memberAnswers, err2 := newGitHubAnswers(cfg.Now, min(rememberedFor, cfg.MembershipMaxAge))
+	if err := firstError(err1, err2); err != nil {
+		return nil, err
+	}
 	insecure := cfg.InsecureCookies && strings.HasPrefix(cfg.CallbackURL, "http:")
 	return &GitHubConnector{
 		store:   guardedGitHub{store},
@@ -256,6 +264,9 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 		unbound: unbound,
 		sealer:  tokenSealer,
 		events:  cfg.Events,
+
+		tokenAnswers:  tokenAnswers,
+		memberAnswers: memberAnswers,
 	}, nil
 }
 

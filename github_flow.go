@@ -270,7 +270,8 @@ func (g *GitHubConnector) askHost(ctx context.Context, profile GitHubProfile) (a
 // last asked longer than GitHubConfig.MembershipMaxAge ago. It returns nil for every other user,
 // and ErrGitHubNotAllowed for a user who is no longer allowed, or about whom GitHub cannot be asked
 // until the user signs in with GitHub again. Any other error means that GitHub or the store could
-// not answer within GitHubConfig.Timeout.
+// not answer within GitHubConfig.Timeout. The connector remembers for a minute that a user is no
+// longer allowed, and asks about each user once at a time.
 //
 // [Service.Login] calls it. A host that signs users in by other means calls it with the user as
 // the store has it.
@@ -296,6 +297,12 @@ func (g *GitHubConnector) recheck(ctx context.Context, userID string) error {
 	if g.cfg.asksForMembership() && !covers(grant.scopes, membershipScope) {
 		return ErrNotFound // of before there were lists
 	}
+	return g.memberAnswers.of(ctx, userID, version, func() error {
+		return g.askStillAdmitted(ctx, userID, grant, version)
+	}, func(err error) bool { return err == nil || errors.Is(err, ErrGitHubNotAllowed) })
+}
+
+func (g *GitHubConnector) askStillAdmitted(ctx context.Context, userID string, grant githubGrant, version string) error {
 	profile, err := g.api.profile(ctx, g.cfg.Host, grant.AccessToken)
 	if err == nil {
 		err = g.admit(ctx, profile, grant.AccessToken)

@@ -28,7 +28,8 @@ func (g *GitHubConnector) Status(ctx context.Context, userID string) (GitHubLink
 }
 
 // Verify is Status after asking GitHub whether it still accepts the token. A token that GitHub
-// has revoked is removed, and the user is no longer connected.
+// has revoked is removed, and the user is no longer connected. The connector remembers GitHub's
+// answer for a minute, and asks about each user once at a time.
 func (g *GitHubConnector) Verify(ctx context.Context, userID string) (GitHubLink, error) {
 	link, _, err := g.connection(ctx, userID)
 	if err == nil {
@@ -45,11 +46,13 @@ func (g *GitHubConnector) verifyToken(ctx context.Context, userID string) error 
 	if err != nil {
 		return err
 	}
-	valid, err := g.api.valid(ctx, grant.AccessToken)
-	if err != nil || valid {
-		return err
-	}
-	return g.dropDeadToken(ctx, userID, version)
+	return g.tokenAnswers.of(ctx, userID, version, func() error {
+		valid, err := g.api.valid(ctx, grant.AccessToken)
+		if err != nil || valid {
+			return err
+		}
+		return g.dropDeadToken(ctx, userID, version)
+	}, func(err error) bool { return err == nil || errors.Is(err, ErrNotFound) })
 }
 
 // connection returns the link and the token, or ErrNotFound if there is no token.

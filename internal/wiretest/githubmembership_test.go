@@ -86,6 +86,7 @@ func TestTheKeysOfWhoLeftTheOrganizationStopSigningIn(t *testing.T) {
 	require.NoError(t, m.fake.SetUser(githubtest.User{
 		ID: octocat, Login: octocatLogin, Memberships: []githubtest.Membership{acme},
 	}))
+	m.clock.Advance(time.Minute)
 	m.requireSignsIn()
 }
 

@@ -1,0 +1,117 @@
+package wiretest
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/githubtest"
+)
+
+// The attack: the key of a user who has left the organization signs in 200 times.
+func TestThatAUserHasLeftIsRememberedForAMinute(t *testing.T) {
+	t.Parallel()
+	m := newMember(t)
+	m.leave()
+	m.clock.Advance(recheckAfter)
+	asked := m.fake.Count(githubtest.EndpointUser)
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			for range 10 {
+				if _, err := m.svc.Login(t.Context(), m.pair); err == nil {
+					t.Error("the key signs in")
+				}
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, asked+1, m.fake.Count(githubtest.EndpointUser))
+	m.clock.Advance(time.Minute)
+	m.requireRefused()
+	require.Equal(t, asked+2, m.fake.Count(githubtest.EndpointUser))
+
+	require.NoError(t, m.fake.SetUser(githubtest.User{
+		ID: octocat, Login: octocatLogin, Memberships: []githubtest.Membership{acme},
+	}))
+	m.browser().signIn()
+	m.requireSignsIn() // at once
+}
+
+func TestOneSignInOfManyAtOnceAsksAboutAMember(t *testing.T) {
+	t.Parallel()
+	m := newMember(t)
+	m.clock.Advance(recheckAfter)
+	asked := m.fake.Count(githubtest.EndpointUser)
+	var all sync.WaitGroup
+	for range 64 {
+		all.Go(func() {
+			if _, err := m.svc.Login(t.Context(), m.pair); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, asked+1, m.fake.Count(githubtest.EndpointUser))
+}
+
+// A 403 of single sign-on, a 429 and a 5xx say nothing about the user.
+func TestOnlyAnAnswerOfGitHubsIsRemembered(t *testing.T) {
+	t.Parallel()
+	m := newMember(t)
+	m.clock.Advance(recheckAfter)
+	token := m.signIn(m.user)
+	verify := func() response { return m.sendAs(token, "GET", "/api/v1/auth/github/token?verify=true", "") }
+	for _, status := range []int{http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable} {
+		asked, checked := m.fake.Count(githubtest.EndpointMemberships), m.fake.Count(githubtest.EndpointCheckToken)
+		m.fake.Inject(githubtest.EndpointMemberships, githubtest.Status(status))
+		m.fake.Inject(githubtest.EndpointCheckToken, githubtest.Status(status))
+		for range 3 {
+			require.Equal(t, http.StatusServiceUnavailable, m.login(m.pair).status, status)
+			require.Equal(t, http.StatusServiceUnavailable, verify().status, status)
+		}
+		m.fake.Heal()
+		require.Equal(t, asked+3, m.fake.Count(githubtest.EndpointMemberships), status)
+		require.Equal(t, checked+3, m.fake.Count(githubtest.EndpointCheckToken), status)
+	}
+	require.Equal(t, http.StatusOK, verify().status)
+	m.requireSignsIn()
+}
+
+func TestWhetherATokenIsGoodIsAskedOnceAMinute(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	token := g.fixture.signIn(g.user)
+	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+	verify := func() response { return g.sendAs(token, "GET", "/api/v1/auth/github/token?verify=true", "") }
+	checked := func() int { return g.fake.Count(githubtest.EndpointCheckToken) }
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			for range 10 {
+				if _, err := g.svc.GitHub().Verify(t.Context(), g.user.ID); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, 1, checked())
+	require.JSONEq(t, `{"has_token": true, "github_username": "octocat", "valid": true}`, verify().body)
+	require.Equal(t, 1, checked())
+
+	g.fake.Revoke(octocat)
+	require.Equal(t, http.StatusOK, verify().status)
+	g.clock.Advance(time.Minute)
+	for range 200 {
+		require.Equal(t, http.StatusNotFound, verify().status)
+	}
+	require.Equal(t, 2, checked())
+
+	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+	require.Equal(t, http.StatusOK, verify().status, "a new token is asked about at once")
+	require.Equal(t, 3, checked())
+}

@@ -85,6 +85,43 @@ func (e Event) isRejection() bool {
 	return strings.HasSuffix(string(e.Kind), ".rejected") || strings.HasSuffix(string(e.Kind), ".throttled")
 }
 
+// eventClass is a class of events that has a share of the queue of its own, so that no class pushes
+// out another: anybody can cause refusals, and any user can sign in again and again.
+type eventClass int
+
+const (
+	classChange eventClass = iota
+	classSignIn
+	classRejectedSignIn
+	classRejectedToken
+	classOtherRefusal
+	eventClasses
+)
+
+// eventShares are how many events of each class may wait for OnEvent. All that may wait take a
+// megabyte or two.
+var eventShares = [eventClasses]int32{
+	classChange:         1024,
+	classSignIn:         1024,
+	classRejectedSignIn: 1024,
+	classRejectedToken:  512,
+	classOtherRefusal:   512,
+}
+
+func (e Event) class() eventClass {
+	switch {
+	case e.Kind == EventSignedIn:
+		return classSignIn
+	case e.Kind == EventSignInRejected:
+		return classRejectedSignIn
+	case e.Kind == EventTokenRejected:
+		return classRejectedToken
+	case e.isRejection():
+		return classOtherRefusal
+	}
+	return classChange
+}
+
 // setSubject sets the user and the session that a rejection is about, if err knows them.
 func (e *Event) setSubject(err error) {
 	if subject, ok := errors.AsType[*rejection](err); ok {
@@ -111,8 +148,9 @@ type Hooks struct {
 // slog.Default().
 type EventLogConfig struct {
 	// OnEvent is called with each event, one after the other, by [EventLog.Run]: no request
-	// waits for it, and it may take its time or panic. Up to 4096 events wait for it, of
-	// which at most half are rejections. Further events are dropped; the log says how many.
+	// waits for it, and it may take its time or panic. Up to 4096 events wait for it: 1024
+	// changes, as many accepted and as many rejected sign-ins, 512 rejected tokens and 512
+	// other refusals. Further events of a class are dropped; the log says how many.
 	// If OnEvent is nil, events go to Logger.
 	OnEvent func(Event)
 
@@ -136,8 +174,9 @@ type EventLog struct {
 	now     func() time.Time
 	log     *slog.Logger
 
-	queue   chan Event
-	dropped atomic.Int64 // since that was last logged
+	queue   chan Event                 // has room for all that may wait
+	waiting [eventClasses]atomic.Int32 // how many events of each class are in the queue, or a few more
+	dropped atomic.Int64               // since that was last logged
 
 	turn    chan struct{}            // holds one while OnEvent may be called
 	current atomic.Pointer[delivery] // nil while nothing is delivered
@@ -147,17 +186,18 @@ type EventLog struct {
 // delivery is what one Run does.
 type delivery struct{ done chan struct{} }
 
-const (
-	queuedEvents   = 4096            // that wait for OnEvent, in a megabyte or two
-	deliverTimeout = 5 * time.Second // that Run waits at its end for OnEvent
-)
+const deliverTimeout = 5 * time.Second // that Run waits at its end for OnEvent
 
 // NewEventLog returns an EventLog. It starts nothing: with OnEvent set, events are delivered
 // while [EventLog.Run] runs.
 func NewEventLog(cfg EventLogConfig) *EventLog {
 	l := &EventLog{onEvent: cfg.OnEvent, hooks: cfg.Hooks, now: orNow(cfg.Now), log: orDefault(cfg.Logger)}
 	if l.onEvent != nil {
-		l.queue, l.turn = make(chan Event, queuedEvents), make(chan struct{}, 1)
+		room := 0
+		for _, share := range eventShares {
+			room += int(share)
+		}
+		l.queue, l.turn = make(chan Event, room), make(chan struct{}, 1)
 	}
 	return l
 }
@@ -203,6 +243,7 @@ func (l *EventLog) deliver(ctx context.Context, d *delivery) {
 	for ctx.Err() == nil {
 		select {
 		case e := <-l.queue:
+			l.waiting[e.class()].Add(-1)
 			l.call(e)
 		case <-ctx.Done():
 		}
@@ -220,6 +261,7 @@ func (l *EventLog) drain(take func(Event)) {
 	for range len(l.queue) {
 		select {
 		case e := <-l.queue:
+			l.waiting[e.class()].Add(-1)
 			take(e)
 		default: // another goroutine drains too
 			return
@@ -272,18 +314,17 @@ func (l *EventLog) write(ctx context.Context, e Event) {
 	orDefault(l.log).LogAttrs(ctx, level, "auth: "+string(e.Kind), slog.Any("event", e))
 }
 
-// enqueue puts the event into the queue, or counts it as dropped.
+// enqueue puts the event into the queue, or counts it as dropped if the share of its class is used
+// up.
 func (l *EventLog) enqueue(ctx context.Context, e Event) {
-	queue := l.queue
-	if e.isRejection() && len(queue) > queuedEvents/2 {
-		queue = nil // anybody can cause rejections, and must not push out the record of changes
+	class := e.class()
+	if l.waiting[class].Add(1) <= eventShares[class] {
+		l.queue <- e // does not wait: an event is counted before it is in the queue, until it has left
+		return
 	}
-	select {
-	case queue <- e:
-	default:
-		if l.dropped.Add(1) == 1 {
-			l.log.ErrorContext(ctx, "auth: events are dropped: OnEvent does not keep up, or Run does not run")
-		}
+	l.waiting[class].Add(-1)
+	if l.dropped.Add(1) == 1 {
+		l.log.ErrorContext(ctx, "auth: events are dropped: OnEvent does not keep up, or Run does not run", "kind", e.Kind)
 	}
 }
 

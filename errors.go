@@ -158,6 +158,17 @@ func (e *githubStatusError) Error() string {
 	return "auth: GitHub answered with status " + strconv.Itoa(e.status)
 }
 
+// errOthers is the answer to a caller who asks for a session or a key of another user: that it does
+// not exist.
+var errOthers = fmt.Errorf("%w: it belongs to another user", ErrNotFound)
+
+// isGitHubRefusal reports whether a GitHub sign-in has failed because of the client, and not of
+// GitHub or the store.
+func isGitHubRefusal(err error) bool {
+	return errors.Is(err, ErrGitHubState) || errors.Is(err, ErrGitHubDenied) ||
+		errors.Is(err, ErrGitHubNotAllowed) || errors.Is(err, ErrGitHubConflict)
+}
+
 // rejection is a refusal whose subject is known from a signature or from the store, not from
 // what a client claims. Events carry the subject.
 type rejection struct {

@@ -19,6 +19,7 @@ const (
 	EventSignInRejected      EventKind = "sign_in.rejected"
 	EventSignInThrottled     EventKind = "sign_in.throttled"
 	EventTokenRejected       EventKind = "token.rejected"
+	EventAccessRefused       EventKind = "access.refused"
 	EventSessionRevoked      EventKind = "session.revoked"
 	EventUserSessionsRevoked EventKind = "user.sessions_revoked"
 	EventKeyIssued           EventKind = "key.issued"
@@ -82,7 +83,8 @@ func (e Event) LogValue() slog.Value {
 }
 
 func (e Event) isRejection() bool {
-	return strings.HasSuffix(string(e.Kind), ".rejected") || strings.HasSuffix(string(e.Kind), ".throttled")
+	return strings.HasSuffix(string(e.Kind), ".rejected") || strings.HasSuffix(string(e.Kind), ".throttled") ||
+		e.Kind == EventAccessRefused
 }
 
 // eventClass is a class of events that has a share of the queue of its own, so that no class pushes

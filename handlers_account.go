@@ -204,14 +204,14 @@ func (s *Service) serveRevokeSession(_ http.ResponseWriter, r *http.Request) (an
 	return noContent, nil
 }
 
-// requireOwner returns ErrNotFound unless the caller is the user with this ID or a super user.
+// requireOwner returns errOthers unless the caller is the user with this ID or a super user.
 func (s *Service) requireOwner(ctx context.Context, userID string) error {
 	if caller, _ := IdentityFromContext(ctx); caller.UserID == userID {
 		return nil
 	}
 	user, err := s.User(ctx)
 	if err == nil && !user.IsSuperUser {
-		err = ErrNotFound
+		err = &rejection{errOthers, userID, ""}
 	}
 	return err
 }

@@ -134,13 +134,6 @@ func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
 	return outcome, err
 }
 
-// isGitHubRefusal reports whether a GitHub sign-in has failed because of the client, and not of
-// GitHub or the store.
-func isGitHubRefusal(err error) bool {
-	return errors.Is(err, ErrGitHubState) || errors.Is(err, ErrGitHubDenied) ||
-		errors.Is(err, ErrGitHubNotAllowed) || errors.Is(err, ErrGitHubConflict)
-}
-
 // browserUser returns the ID of the user whose browser session comes with the request, or "".
 func (s *Service) browserUser(r *http.Request) string {
 	if s.browser == nil {

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (*Identi
 		return nil, err
 	}
 	if err := s.browser.checkOrigin(r); err != nil {
-		return nil, err
+		return nil, &rejection{err, v.identity.UserID, v.identity.SessionID}
 	}
 	if err := s.tokens.requireLive(ctx, &v.tokenClaims, &v.checked, now); err != nil {
 		return nil, rejectionOf(v.identity.UserID, v.identity.SessionID, err)
@@ -285,9 +286,11 @@ func (s *Service) allowMethod(method string, next http.HandlerFunc) http.Handler
 	})
 }
 
-// fail answers with an error through the host's function, and logs what the operator must mend.
+// fail answers with an error through the host's function, records a refusal, and logs what the
+// operator must mend.
 func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	s.logFailure(r, err)
+	s.recordRefusal(r, err)
 	defer func() {
 		if p := recover(); p == http.ErrAbortHandler {
 			panic(p) // the host's way to end a response
@@ -297,6 +300,26 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 		}
 	}()
 	s.writeError(w, r, err)
+}
+
+// recordRefusal records that the caller of the request may not do what it asks for, if err says so.
+// Sign-ins with GitHub have events of their own.
+func (s *Service) recordRefusal(r *http.Request, err error) {
+	status, reason := ErrorStatus(err)
+	switch {
+	case errors.Is(err, errOthers):
+		reason = "it belongs to another user"
+	case status != http.StatusForbidden || isGitHubRefusal(err):
+		return
+	}
+	e := Event{Kind: EventAccessRefused, Reason: reason}
+	e.setSubject(err)
+	if caller, ok := IdentityFromContext(r.Context()); ok {
+		e.UserID, e.ActorID, e.SessionID = cmp.Or(e.UserID, caller.UserID), caller.UserID, caller.SessionID
+	} else { // the user of a session cookie
+		e.ActorID = e.UserID
+	}
+	s.events.emit(WithClientInfo(r.Context(), s.clientInfo(r)), e)
 }
 
 func (s *Service) logFailure(r *http.Request, err error) {

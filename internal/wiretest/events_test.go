@@ -119,6 +119,7 @@ func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
 
 	require.Equal(t, 200, g.browser().connect(alice).status)
 	require.Equal(t, http.StatusForbidden, g.deny(alice).status)
+	require.Equal(t, http.StatusForbidden, g.sendAs(alice, "GET", "/auth/users", "").status)
 	g.clock.Advance(59 * time.Minute)
 	source := g.svc.GitHub().TokenSource(t.Context(), g.user.ID)
 	refreshed, err := source.Token()

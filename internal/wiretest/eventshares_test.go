@@ -1,0 +1,154 @@
+package wiretest
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// The attacks: what one user or one client can cause as often as it likes hides what else happens.
+func TestNoClassOfEventsPushesOutAnother(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.OnEvent, cfg.Proxies = got.Add, auth.NoProxies()
+		cfg.Throttling.Off = true
+	})
+	got.deliver(t, f.svc)
+	for range 12_000 {
+		f.signIn(f.user)
+	}
+	for range 4000 {
+		_, err := f.svc.Identify(newBearer("x"))
+		require.ErrorIs(t, err, auth.ErrTokenRejected)
+	}
+	for range 2000 {
+		require.Equal(t, http.StatusForbidden, f.sendAs(f.signIn(f.user), "GET", "/auth/users", "").status)
+	}
+	for range 200 {
+		f.login(f.wrong())
+	}
+	for range 20 {
+		require.Equal(t, http.StatusCreated, f.sendAs(f.signIn(f.user), "POST", "/auth/keys", "").status)
+	}
+	kinds := map[auth.EventKind]int{}
+	for _, e := range got.deliver(t, f.svc) {
+		kinds[e.Kind]++
+	}
+	require.Equal(t, map[auth.EventKind]int{
+		auth.EventKeyIssued: 20, auth.EventSignInRejected: 200,
+		auth.EventSignedIn: 1024, auth.EventTokenRejected: 512, auth.EventAccessRefused: 512,
+	}, kinds)
+	require.Regexp(t, `events were dropped because OnEvent did not keep up" events=\d+`, f.log.String())
+}
+
+// Requests at once must never wait for the queue, also while it is being emptied.
+func TestEventsOfManyRequestsNeverWaitForAFullQueue(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
+	ctx, stop := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for range 2000 {
+				f.svc.Identify(newBearer("x"))
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); f.svc.Run(ctx) }()
+	all.Wait()
+	stop()
+	<-done
+	seen := len(got.deliver(t, f.svc))
+	require.Greater(t, seen, 512)
+}
+
+func TestWhatACallerMayNotDoIsAnEvent(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	b := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.OnEvent, cfg.ReauthAfter, cfg.BrowserSessions = got.Add, time.Hour, &auth.BrowserSessions{}
+	}})
+	session, err := b.svc.SignIn(t.Context(), b.user.ID)
+	require.NoError(t, err)
+	alice := session.Bearer.Reveal()
+	admin, err := b.svc.SignIn(t.Context(), b.admin.ID)
+	require.NoError(t, err)
+	got.deliver(t, b.svc)
+
+	expect := func(reason, userID, actorID, sessionID string) {
+		t.Helper()
+		events := got.deliver(t, b.svc)
+		require.Len(t, events, 1)
+		e := events[0]
+		require.Equal(t, auth.EventAccessRefused, e.Kind)
+		require.Equal(t, reason, e.Reason)
+		require.Equal(t, []string{userID, actorID, sessionID}, []string{e.UserID, e.ActorID, e.SessionID})
+		require.True(t, e.Client.Address.IsValid())
+	}
+	const superUsers = "Super user access required"
+	require.Equal(t, 403, b.sendAs(alice, "GET", "/auth/users", "").status)
+	expect(superUsers, b.user.ID, b.user.ID, session.Session.ID)
+
+	others := "it belongs to another user"
+	require.Equal(t, 404, b.sendAs(alice, "DELETE", "/auth/sessions/"+admin.Session.ID, "").status)
+	expect(others, b.admin.ID, b.user.ID, session.Session.ID)
+	require.Equal(t, 404, b.sendAs(alice, "DELETE", "/auth/keys/"+b.adminPair.AccessKey, "").status)
+	expect(others, b.admin.ID, b.user.ID, session.Session.ID)
+	require.Equal(t, 404, b.sendAs(alice, "POST", "/auth/keys/"+b.adminPair.AccessKey+"/rotate", "").status)
+	expect(others, b.admin.ID, b.user.ID, session.Session.ID)
+
+	require.Equal(t, 404, b.sendAs(alice, "DELETE", "/auth/sessions/nobody's", "").status)
+	require.Empty(t, got.deliver(t, b.svc), "there is no such session")
+
+	// A host's own route, with the middleware.
+	route := b.svc.Authenticate(b.svc.RequireSuperUser(http.NotFoundHandler()))
+	request := newBearer(alice)
+	w := httptest.NewRecorder()
+	route.ServeHTTP(w, request)
+	require.Equal(t, 403, w.Code)
+	expect(superUsers, b.user.ID, b.user.ID, session.Session.ID)
+
+	b.clock.Advance(time.Hour)
+	require.Equal(t, 403, b.sendAs(alice, "POST", "/auth/keys", "").status)
+	expect("This needs a newer session: sign in again first", b.user.ID, b.user.ID, session.Session.ID)
+
+	// A request of another site that the browser has added the session's cookie to.
+	browser := b.browser()
+	browser.signInByCookie("")
+	cookie := browser.client.Jar.Cookies(mustURL(t, b.server.URL))[0]
+	signedIn := got.deliver(t, b.svc)
+	var begun auth.Event
+	for _, e := range signedIn {
+		if e.Kind == auth.EventSignedIn {
+			begun = e
+		}
+	}
+	for _, handler := range []http.Handler{b.svc.Handler(), b.svc.Authenticate(http.NotFoundHandler())} {
+		request := httptest.NewRequest("POST", "/auth/logout", strings.NewReader(""))
+		request.AddCookie(cookie)
+		request.Header.Set("Sec-Fetch-Site", "cross-site")
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, request)
+		require.Equal(t, 403, w.Code)
+		expect("Request refused: it must come from a page of this site", begun.UserID, begun.UserID, begun.SessionID)
+	}
+}
+
+func TestARefusalIsAWarningInTheLog(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	require.Equal(t, 403, f.sendAs(f.signIn(f.user), "GET", "/auth/users", "").status)
+	require.Regexp(t, `level=WARN msg="auth: access.refused" event.kind=access.refused event.user_id=`+f.user.ID+
+		` event.actor_id=`+f.user.ID+` event.session_id=\S+ event.reason="Super user access required" event.address=192.0.2.1`, f.log.String())
+}

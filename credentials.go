@@ -35,7 +35,8 @@ type CredentialConfig struct {
 	// AllowImported accepts keys whose names or secrets were made elsewhere, and whose slow
 	// hashes an unknown client can make this service compute. An unknown name costs an
 	// argon2id hash of ours; an imported hash that costs more or less reveals, until its key
-	// has signed in once, that the name exists.
+	// has signed in once, that the name exists. [New] returns an error unless Config.Proxies is
+	// set as well, because slow hashes are throttled by client address.
 	AllowImported bool
 
 	// MaxSlowHashes is how many slow hashes, of 8 to 64 MiB each, run at once. Zero means

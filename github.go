@@ -59,7 +59,8 @@ type GitHubConfig struct {
 	// signing in after the lists and Admit last allowed the account. Then [Service.Login] asks
 	// GitHub again with the user's token, which takes a call or a few. If there is no token, or
 	// it lacks a scope, or the account is refused, the keys sign in again only after the user
-	// has signed in with GitHub; if GitHub does not answer, the call answers 503. Zero means
+	// has signed in with GitHub; if GitHub does not answer, the call answers 503. GitHub's "no" is
+	// remembered for a minute. Zero means
 	// never to ask: a user who leaves an organization keeps the keys. It cannot be set with
 	// [NewWithUsers].
 	MembershipMaxAge time.Duration

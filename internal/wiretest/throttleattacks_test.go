@@ -184,6 +184,10 @@ func TestJunkNamesPushOutNoCountsOfTheirClientOrOfOthers(t *testing.T) {
 		}
 	}
 	require.Equal(t, 20, compared)
+	for i := range 200 { // with many networks, too
+		_, err := svc.Login(from(t, fmt.Sprintf("2001:db8:1:%x::1", i)), f.wrong())
+		require.Error(t, err)
+	}
 	for range 100 {
 		_, err = svc.Login(from(t, "203.0.113.7"), pair)
 		requireThrottled(t, err, time.Second, 3*time.Second)

@@ -34,9 +34,9 @@ var (
 	// ErrSuperUserRequired means that the caller is known and is not an active super user.
 	ErrSuperUserRequired = errors.New("auth: super user required")
 
-	// ErrCrossOrigin means that a request that changes something came with the cookie of a
-	// browser session, and not from a page of the host's own.
-	ErrCrossOrigin = errors.New("auth: request with a session cookie from another origin")
+	// ErrCrossOrigin means that a request that changes something came from a page that is not
+	// the host's own: with the cookie of a browser session, or to begin a flow with GitHub.
+	ErrCrossOrigin = errors.New("auth: request from another origin")
 
 	// ErrNotFound means that there is no such record.
 	ErrNotFound = errors.New("auth: not found")

@@ -69,6 +69,12 @@ type GitHubConfig struct {
 	// no users and does not call UserSource.ResolveGitHub.
 	DisableSignUp bool
 
+	// AllowedOrigins are the origins of the host's other pages on the same site, such as
+	// "https://app.example.com" for a service at https://api.example.com, which may begin flows
+	// by fetch. A browser sends the fetch's cookie only with credentials: "include" and CORS
+	// headers of the host's own. Pages of the service's own origin need no entry.
+	AllowedOrigins []string
+
 	// ConnectedPage is the path of the host's page to which the browser is sent when an
 	// account has been connected. If it is empty, and there are no browser sessions, a small
 	// page of this package says so.
@@ -145,7 +151,7 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 		cfg.APIURL = apiURL(base)
 	}
 	_, err2 := checkBaseURL("APIURL", cfg.APIURL)
-	if err := firstError(err1, err2, cfg.checkCallback()); err != nil {
+	if err := firstError(err1, err2, cfg.checkCallback(), cfg.checkOrigins()); err != nil {
 		return cfg, err
 	}
 	cfg.BaseURL, cfg.APIURL = strings.TrimSuffix(cfg.BaseURL, "/"), strings.TrimSuffix(cfg.APIURL, "/")
@@ -199,6 +205,21 @@ func (cfg GitHubConfig) checkCallback() error {
 		return errors.New("auth: GitHub's CallbackURL must be a URL such as https://api.example.com/api/v1/auth/github/callback")
 	case u.Scheme == "http" && !isLoopback(u.Hostname()) && !cfg.InsecureCookies:
 		return errors.New("auth: GitHub's CallbackURL must be https: a browser keeps no secure cookie for plain http")
+	}
+	return nil
+}
+
+// checkOrigins accepts origins as browsers write them, because they are compared byte for byte.
+func (cfg GitHubConfig) checkOrigins() error {
+	for _, text := range cfg.AllowedOrigins {
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || originOf(text) != text ||
+			strings.ContainsFunc(u.Host, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '*' || r == '%' }) {
+			return fmt.Errorf("auth: GitHub's AllowedOrigins: %q is not an origin as browsers write it, such as https://app.example.com", text)
+		}
+		if u.Scheme == "http" && !isLoopback(u.Hostname()) && !cfg.InsecureCookies {
+			return fmt.Errorf("auth: GitHub's AllowedOrigins: %q must be https", text)
+		}
 	}
 	return nil
 }

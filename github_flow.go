@@ -29,6 +29,11 @@ type GitHubOutcome struct {
 // BeginSignIn begins a sign-in with GitHub in the browser that sends the request. Send the
 // browser to the URL, and set the cookie in the answer: without it, the browser cannot come
 // back. returnTo is a path of the host's, or empty. Nothing is stored.
+//
+// It returns ErrCrossOrigin if the browser says that a page of another origin sends the request in
+// a frame or by fetch ([GitHubConfig.AllowedOrigins] may), or that the request is a prefetch, and
+// for a HEAD. A navigation of a whole window is for the caller to judge: Service lets it begin a
+// sign-in only if the person asked for it.
 func (g *GitHubConnector) BeginSignIn(r *http.Request, returnTo string) (authURL string, cookie *http.Cookie, err error) {
 	return g.begin(r, githubFlow{ReturnTo: returnTo}, g.cfg.SignInScopes)
 }
@@ -45,6 +50,9 @@ func (g *GitHubConnector) BeginConnect(
 func (g *GitHubConnector) begin(
 	r *http.Request, flow githubFlow, scopes []string, options ...oauth2.AuthCodeOption,
 ) (authURL string, cookie *http.Cookie, err error) {
+	if looksAhead(r) || g.fetchSourceOf(r) == fetchForeign {
+		return "", nil, ErrCrossOrigin
+	}
 	if err := checkReturnTo(flow.ReturnTo); err != nil {
 		return "", nil, err
 	}
@@ -56,6 +64,11 @@ func (g *GitHubConnector) begin(
 		return "", nil, err
 	}
 	return g.authURL(state, flow, scopes, options...), cookie, nil
+}
+
+// fetchSourceOf returns where a request to begin a flow comes from.
+func (g *GitHubConnector) fetchSourceOf(r *http.Request) fetchSource {
+	return fetchSourceOf(r, g.origin, g.cfg.AllowedOrigins)
 }
 
 // BeginUnboundSignIn is BeginSignIn for a browser that is not the client's own, without a

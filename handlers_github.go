@@ -5,6 +5,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -19,6 +20,9 @@ type authURLResponse struct {
 }
 
 func (s *Service) serveGitHubSignIn(w http.ResponseWriter, r *http.Request) (any, error) {
+	if answer, err := s.requireOwnPage(r); answer != nil || err != nil {
+		return answer, err
+	}
 	if s.github.unbound != nil {
 		authURL, err := s.github.BeginUnboundSignIn()
 		return authURLResponse{authURL}, err
@@ -31,6 +35,18 @@ func (s *Service) serveGitHubSignIn(w http.ResponseWriter, r *http.Request) (any
 	return authURLResponse{authURL}, nil
 }
 
+// requireOwnPage returns ErrCrossOrigin for a request to begin a flow that neither a page of the host's
+// own nor the person makes. To a HEAD it returns an answer, because a HEAD must begin nothing.
+func (s *Service) requireOwnPage(r *http.Request) (any, error) {
+	switch {
+	case r.Method == http.MethodHead:
+		return noContent, nil
+	case looksAhead(r), s.github.fetchSourceOf(r) != fetchAllowed:
+		return nil, ErrCrossOrigin
+	}
+	return nil, nil
+}
+
 // GitHubConnectHandler handles GET /api/v1/auth/github/login: the URL at which a browser
 // connects GitHub to the caller, and the cookie that binds the flow to the browser.
 func (s *Service) GitHubConnectHandler() http.Handler {
@@ -38,6 +54,9 @@ func (s *Service) GitHubConnectHandler() http.Handler {
 }
 
 func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (any, error) {
+	if answer, err := s.requireOwnPage(r); answer != nil || err != nil {
+		return answer, err
+	}
 	caller, _ := IdentityFromContext(r.Context())
 	authURL, cookie, err := s.github.BeginConnect(r, caller, "")
 	if err != nil {
@@ -54,13 +73,43 @@ func (s *Service) GitHubStartHandler() http.Handler {
 }
 
 func (s *Service) serveGitHubStart(w http.ResponseWriter, r *http.Request) (any, error) {
-	authURL, cookie, err := s.github.BeginSignIn(r, r.URL.Query().Get("return_to"))
+	returnTo := r.URL.Query().Get("return_to")
+	if !looksAhead(r) && s.github.fetchSourceOf(r) == fetchUnproven {
+		return askToStart(w, returnTo)
+	}
+	if answer, err := s.requireOwnPage(r); answer != nil || err != nil {
+		return answer, err
+	}
+	authURL, cookie, err := s.github.BeginSignIn(r, returnTo)
 	if err != nil {
 		return nil, err
 	}
 	http.SetCookie(w, cookie)
 	redirect(w, authURL, http.StatusFound)
 	return written{}, nil
+}
+
+// askToStart answers a navigation that perhaps no click has caused with a page that has a link to the
+// same call. The click on that link makes a request of our own page. A refusal would lock out Safari,
+// which never sends Sec-Fetch-User. Beginning the flow would let any page sign its visitors in again and
+// again in Safari.
+func askToStart(w http.ResponseWriter, returnTo string) (any, error) {
+	if err := checkReturnTo(returnTo); err != nil {
+		return nil, err
+	}
+	writePage(w, startPage, "?"+url.Values{"return_to": {returnTo}}.Encode())
+	return written{}, nil
+}
+
+// writePage answers with a page that no other page can frame, as a click on it counts.
+func writePage(w http.ResponseWriter, page *template.Template, data any) {
+	header := w.Header()
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	page.Execute(w, data) // a client that has gone needs no page
 }
 
 // redirect sends the browser to a complete URL. Unlike http.Redirect it leaves the URL as it is.
@@ -199,18 +248,28 @@ func (s *Service) answerConnect(w http.ResponseWriter, outcome GitHubOutcome) (a
 	case s.browser != nil:
 		redirect(w, s.browser.location(outcome.ReturnTo, "", ""), http.StatusSeeOther)
 	default:
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		connectedPage.Execute(w, outcome.Connected.Login) // a client that has gone needs no page
+		writePage(w, connectedPage, outcome.Connected.Login)
 	}
 	return written{}, nil
 }
 
-var connectedPage = template.Must(template.New("connected").Parse(`<!DOCTYPE html>
+const pageHead = `<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">
-<title>GitHub connected</title>
+`
+
+var startPage = template.Must(template.New("start").Parse(pageHead + `<title>Sign in with GitHub</title>
+<main>
+<h1>Sign in with GitHub</h1>
+<p>A link or another page has sent you here.</p>
+<p><a href="{{.}}">Continue to GitHub</a></p>
+</main>
+</html>
+`))
+
+var connectedPage = template.Must(template.New("connected").Parse(pageHead + `<title>GitHub connected</title>
 <main>
 <h1>GitHub connected</h1>
 <p>The GitHub account <strong>{{.}}</strong> is now connected. You can close this page.</p>
@@ -236,7 +295,12 @@ var errNotConnected = &requestError{http.StatusNotFound, "No GitHub credentials 
 func (s *Service) serveGitHubStatus(_ http.ResponseWriter, r *http.Request) (any, error) {
 	caller, _ := IdentityFromContext(r.Context())
 	ask, response := s.github.Status, githubStatusResponse{HasToken: true}
-	if r.URL.Query().Get("verify") == "true" {
+	if r.URL.Query().Get("verify") == "true" && r.Method != http.MethodHead {
+		// Another page can borrow the cookie, but not a bearer token.
+		_, err := BearerToken(r)
+		if looksAhead(r) || err != nil && fetchSourceOf(r, s.github.origin, nil) != fetchAllowed {
+			return nil, ErrCrossOrigin
+		}
 		ask, response.Valid = s.github.Verify, new(true)
 	}
 	link, err := ask(r.Context(), caller.UserID)

@@ -1,0 +1,288 @@
+package wiretest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/githubtest"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	startCall   = "/api/v1/auth/github/start"
+	signInCall  = "/api/v1/auth/github/login-user"
+	connectCall = "/api/v1/auth/github/login"
+	verifyCall  = "/api/v1/auth/github/token?verify=true"
+)
+
+const siblingOrigin = "https://pages.example.com"
+
+var withSiblingOrigin = githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+	cfg.BrowserSessions = &auth.BrowserSessions{}
+	cfg.GitHub.AllowedOrigins = []string{"https://other.example.com", siblingOrigin}
+}}
+
+// fetchedFrom returns the headers with which browsers say where a request comes from.
+func fetchedFrom(site, mode, dest string, more ...string) []string {
+	return append([]string{"Sec-Fetch-Site", site, "Sec-Fetch-Mode", mode, "Sec-Fetch-Dest", dest}, more...)
+}
+
+// writes reports whether the answer sets a cookie or says what GitHub has answered.
+func (r response) writes() bool {
+	return r.header.Get("Set-Cookie") != "" || strings.Contains(r.body, `"valid"`)
+}
+
+func TestAGETThatWritesIsServedToOurPagesAndToClicksOnly(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withSiblingOrigin)
+	b := g.browser()
+	b.signInByCookie("")
+	cookie := b.client.Jar.Cookies(mustURL(t, g.server.URL))[0].String()
+	const refused, asked, served = "refused", "asked", "served"
+	for name, test := range map[string]struct {
+		header []string
+		want   string
+	}{
+		"no browser":                         {nil, served},
+		"an old browser, another origin":     {[]string{"Origin", "https://evil.example"}, served},
+		"a program on Node.js":               {[]string{"Sec-Fetch-Mode", "cors"}, served},
+		"our fetch":                          {fetchedFrom("same-origin", "cors", "empty"), served},
+		"our link":                           {fetchedFrom("same-origin", "navigate", "document", "Sec-Fetch-User", "?1"), served},
+		"a script of our own page":           {fetchedFrom("same-origin", "navigate", "document"), served},
+		"a typed address":                    {fetchedFrom("none", "navigate", "document", "Sec-Fetch-User", "?1"), served},
+		"a typed address in Safari":          {fetchedFrom("none", "navigate", "document"), served},
+		"a link on another site":             {fetchedFrom("cross-site", "navigate", "document", "Sec-Fetch-User", "?1"), served},
+		"a link on a sibling":                {fetchedFrom("same-site", "navigate", "document", "Sec-Fetch-User", "?1"), served},
+		"a popup, or Safari":                 {fetchedFrom("cross-site", "navigate", "document"), asked},
+		"a sibling's popup, or Safari":       {fetchedFrom("same-site", "navigate", "document"), asked},
+		"a popup with a false claim":         {fetchedFrom("cross-site", "navigate", "document", "Sec-Fetch-User", "?0"), asked},
+		"a sibling's frame":                  {fetchedFrom("same-site", "navigate", "iframe"), refused},
+		"a frame after a click":              {fetchedFrom("cross-site", "navigate", "iframe", "Sec-Fetch-User", "?1"), refused},
+		"an object":                          {fetchedFrom("cross-site", "navigate", "object"), refused},
+		"a sibling's fetch":                  {fetchedFrom("same-site", "no-cors", "empty"), refused},
+		"a sibling's fetch with CORS":        {fetchedFrom("same-site", "cors", "empty", "Origin", "https://evil.example.com"), refused},
+		"an image":                           {fetchedFrom("cross-site", "no-cors", "image"), refused},
+		"a fetch that claims a click":        {fetchedFrom("cross-site", "no-cors", "empty", "Sec-Fetch-User", "?1"), refused},
+		"a WebSocket":                        {[]string{"Upgrade", "websocket", "Origin", "https://evil.example"}, refused},
+		"a WebSocket with a false claim":     {fetchedFrom("same-origin", "websocket", "empty", "Upgrade", "websocket", "Origin", "https://evil.example"), refused},
+		"a site of no known kind":            {fetchedFrom("near", "cors", "empty"), refused},
+		"two sites":                          {fetchedFrom("same-origin", "cors", "empty", "Sec-Fetch-Site", "cross-site"), refused},
+		"two destinations":                   {fetchedFrom("cross-site", "navigate", "document", "Sec-Fetch-Dest", "iframe", "Sec-Fetch-User", "?1"), refused},
+		"our prefetch":                       {fetchedFrom("same-origin", "no-cors", "empty", "Sec-Purpose", "prefetch"), refused},
+		"our prerendering":                   {fetchedFrom("same-origin", "navigate", "document", "Sec-Purpose", "prefetch;prerender"), refused},
+		"a prefetch of another site":         {fetchedFrom("cross-site", "navigate", "document", "Sec-Purpose", "prefetch"), refused},
+		"a typed address that is prefetched": {fetchedFrom("none", "navigate", "document", "Sec-Purpose", "prefetch;prerender"), refused},
+	} {
+		for _, call := range []string{startCall, signInCall, connectCall, verifyCall} {
+			answer := g.send(http.MethodGet, call, "", append(test.header, "Cookie", cookie)...)
+			what := name + ": " + call + ": " + answer.body
+			switch {
+			case test.want == served:
+				require.Contains(t, []int{http.StatusOK, http.StatusFound}, answer.status, what)
+				require.True(t, answer.writes(), what)
+			case test.want == asked && call == startCall:
+				require.Equal(t, http.StatusOK, answer.status, what)
+				require.Contains(t, answer.body, `<a href="?return_to=">`, what)
+				require.False(t, answer.writes(), what)
+			default:
+				require.Equal(t, http.StatusForbidden, answer.status, what)
+				require.JSONEq(t, `{"detail": "Request refused: it must come from a page of this site"}`, answer.body, what)
+				require.False(t, answer.writes(), what)
+			}
+		}
+	}
+}
+
+func TestNamedSiblingsMayFetchWhatBeginsAFlow(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withSiblingOrigin)
+	token := g.signIn(g.user)
+	for name, test := range map[string]struct {
+		header []string
+		status int
+	}{
+		"the named origin":     {fetchedFrom("same-site", "cors", "empty", "Origin", siblingOrigin), http.StatusOK},
+		"from another site":    {fetchedFrom("cross-site", "cors", "empty", "Origin", siblingOrigin), http.StatusForbidden},
+		"another port":         {fetchedFrom("same-site", "cors", "empty", "Origin", siblingOrigin+":8443"), http.StatusForbidden},
+		"another scheme":       {fetchedFrom("same-site", "cors", "empty", "Origin", "http://pages.example.com"), http.StatusForbidden},
+		"another case":         {fetchedFrom("same-site", "cors", "empty", "Origin", "https://Pages.example.com"), http.StatusForbidden},
+		"a host below":         {fetchedFrom("same-site", "cors", "empty", "Origin", "https://a.pages.example.com"), http.StatusForbidden},
+		"two origins":          {fetchedFrom("same-site", "cors", "empty", "Origin", siblingOrigin, "Origin", siblingOrigin), http.StatusForbidden},
+		"no origin":            {fetchedFrom("same-site", "no-cors", "empty"), http.StatusForbidden},
+		"its frame":            {fetchedFrom("same-site", "navigate", "iframe"), http.StatusForbidden},
+		"its WebSocket":        {[]string{"Upgrade", "websocket", "Origin", siblingOrigin}, http.StatusForbidden},
+		"its prefetch":         {fetchedFrom("same-site", "cors", "empty", "Origin", siblingOrigin, "Sec-Purpose", "prefetch"), http.StatusForbidden},
+		"an opaque origin":     {fetchedFrom("same-site", "cors", "empty", "Origin", "null"), http.StatusForbidden},
+		"the other named host": {fetchedFrom("same-site", "cors", "empty", "Origin", "https://other.example.com"), http.StatusOK},
+	} {
+		for _, call := range []string{signInCall, connectCall} {
+			answer := g.send(http.MethodGet, call, "", append(test.header, "Authorization", "Bearer "+token)...)
+			require.Equal(t, test.status, answer.status, "%s: %s", name, call)
+			require.Equal(t, test.status == http.StatusOK, answer.writes(), "%s: %s", name, call)
+		}
+	}
+}
+
+// The answer of that call is for the page that has the session.
+func TestANamedSiblingVerifiesNothingWithTheCookie(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withSiblingOrigin)
+	b := g.browser()
+	b.signInByCookie("")
+	header := fetchedFrom("same-site", "cors", "empty", "Origin", siblingOrigin)
+	require.Equal(t, http.StatusForbidden, b.get(verifyCall, header...).status)
+}
+
+func TestAllowedOriginsAreWrittenAsBrowsersWriteThem(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	for origin, ok := range map[string]bool{
+		siblingOrigin: true, "https://pages.example.com:8443": true, "http://localhost:3000": true, "http://[::1]:3000": true,
+		"https://xn--bcher-kva.example": true,
+		"":                              false, "*": false, "null": false, "pages.example.com": false, "https://": false, siblingOrigin + "/": false, siblingOrigin + ":443": false,
+		siblingOrigin + "?": false, siblingOrigin + "#": false, "https://Pages.example.com": false, "https://*.example.com": false,
+		"https://a@pages.example.com": false, "http://pages.example.com": false, "ftp://pages.example.com": false, "HTTPS://pages.example.com": false,
+		"https://bücher.example": false, siblingOrigin + " ": false, "https://a%2eexample.com": false, "//pages.example.com": false,
+	} {
+		cfg := g.github
+		cfg.AllowedOrigins = []string{origin}
+		_, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
+		if ok {
+			require.NoError(t, err, "%q", origin)
+		} else {
+			require.ErrorContains(t, err, "AllowedOrigins", "%q", origin)
+		}
+	}
+	cfg := g.github
+	cfg.AllowedOrigins, cfg.InsecureCookies = []string{"http://pages.example.com"}, true
+	_, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
+	require.NoError(t, err, "plain http is allowed by name")
+}
+
+func TestABearerTokenVerifiesFromAnyPage(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withBrowserSessions)
+	token := g.signIn(g.user)
+	g.browser().connect(token)
+	header := fetchedFrom("cross-site", "cors", "empty", "Origin", "https://evil.example", "Authorization", "Bearer "+token)
+	require.Equal(t, true, g.send(http.MethodGet, verifyCall, "", header...).json(t)["valid"], "a page cannot borrow a token")
+	require.Equal(t, http.StatusForbidden, g.send(http.MethodGet, verifyCall, "", append(header, "Sec-Purpose", "prefetch")...).status)
+}
+
+func TestAReadOfTheConnectionIsServedToAnyPage(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withBrowserSessions)
+	b := g.browser()
+	b.signInByCookie("")
+	for _, call := range []string{"/api/v1/auth/github/token", "/api/v1/auth/github/token?verify=false"} {
+		require.Equal(t, http.StatusOK, b.get(call, fetchedFrom("cross-site", "no-cors", "empty")...).status)
+	}
+}
+
+func TestAHEADWritesNothing(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	token := g.signIn(g.user)
+	g.browser().connect(token)
+	for _, call := range []string{startCall, signInCall, connectCall} {
+		answer := g.sendAs(token, http.MethodHead, call, "")
+		require.Equal(t, http.StatusNoContent, answer.status, call)
+		require.False(t, answer.writes(), call)
+		require.Equal(t, "no-store", answer.header.Get("Cache-Control"))
+	}
+	require.Equal(t, http.StatusUnauthorized, g.send(http.MethodHead, connectCall, "").status)
+	g.fake.InjectN(githubtest.EndpointCheckToken, 1, githubtest.Status(http.StatusNotFound))
+	require.Equal(t, http.StatusOK, g.sendAs(token, http.MethodHead, verifyCall, "").status)
+	require.Equal(t, http.StatusOK, g.status(token).status, "GitHub was not asked, so the token is still there")
+	require.Equal(t, http.StatusNotFound, g.sendAs(token, http.MethodGet, verifyCall, "").status)
+}
+
+func TestTheStartPageLeadsToTheSameCall(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withBrowserSessions)
+	safari := fetchedFrom("cross-site", "navigate", "document")
+	b := g.browser().stay()
+	p := b.get(startCall+"?return_to="+url.QueryEscape(`/a?b="><script>&c=d#e`), safari...)
+	require.Equal(t, http.StatusOK, p.status)
+	require.Contains(t, p.body, `<a href="?return_to=%2Fa%3Fb%3D%22%3E%3Cscript%3E%26c%3Dd%23e">`)
+	require.Equal(t, "default-src 'none'; frame-ancestors 'none'", p.header.Get("Content-Security-Policy"), "a click on it counts")
+	require.Equal(t, "no-store", p.header.Get("Cache-Control"))
+	require.Equal(t, "no-referrer", p.header.Get("Referrer-Policy"))
+	require.Empty(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)))
+	p = b.get(startCall+"?return_to=%2Fa%3Fb%3D%22%3E%3Cscript%3E%26c%3Dd%23e", fetchedFrom("same-origin", "navigate", "document")...)
+	require.Equal(t, http.StatusFound, p.status)
+	require.Equal(t, http.StatusUnprocessableEntity, b.get(startCall+"?return_to=//evil.example", safari...).status)
+}
+
+// GitHub's redirect belongs to the click in GitHub's page, or to none.
+func TestTheCallbackNeedsNoGesture(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withBrowserSessions)
+	b := g.browser().stay()
+	callback := b.callbackURL(b.authURL(signInCall))
+	p := b.get(callback, fetchedFrom("cross-site", "navigate", "document")...)
+	require.Equal(t, http.StatusSeeOther, p.status)
+	require.NotContains(t, p.header.Get("Location"), "error")
+}
+
+// Java's client offers HTTP/2 in this way, and is no browser.
+func TestAProgramThatOffersHTTP2BeginsAFlow(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	for _, call := range []string{startCall, signInCall, connectCall} {
+		answer := g.send(http.MethodGet, call, "",
+			"Authorization", "Bearer "+g.signIn(g.user), "Connection", "Upgrade, HTTP2-Settings", "Upgrade", "h2c")
+		require.True(t, answer.writes(), call)
+	}
+}
+
+// A sibling's page, and one on another site, have the browser make each call that writes as often as
+// they like.
+func TestPagesElsewhereEndNoSessionsAndOverwriteNoFlows(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withBrowserSessions)
+	b := g.browser()
+	b.signInByCookie("")
+	flow := b.callbackURL(b.authURL(signInCall))
+	before := b.client.Jar.Cookies(mustURL(t, g.server.URL))
+	for range 8 {
+		for _, header := range [][]string{
+			fetchedFrom("same-site", "navigate", "iframe"), fetchedFrom("cross-site", "navigate", "document"), fetchedFrom("same-site", "no-cors", "empty"),
+			{"Upgrade", "websocket", "Origin", "https://evil.example.com"},
+		} {
+			for _, call := range []string{startCall, signInCall, connectCall} {
+				b.get(call, header...)
+			}
+		}
+	}
+	after := b.client.Jar.Cookies(mustURL(t, g.server.URL))
+	require.True(t, slices.EqualFunc(before, after, func(a, b *http.Cookie) bool { return a.String() == b.String() }))
+	require.NotContains(t, b.stay().get(flow).header.Get("Location"), "error", "the person's own flow goes on")
+}
+
+// A host that composes its own calls has the same rule.
+func TestBeginOfAHostsOwnHandlerRefusesPagesElsewhere(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withSiblingOrigin)
+	begin := func(method string, header ...string) error {
+		r := httptest.NewRequest(method, "/", nil)
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Add(header[i], header[i+1])
+		}
+		_, _, signIn := g.svc.GitHub().BeginSignIn(r, "")
+		_, _, connect := g.svc.GitHub().BeginConnect(r, auth.Identity{UserID: "u", SessionID: "s"}, "")
+		require.Equal(t, signIn, connect)
+		return signIn
+	}
+	require.NoError(t, begin(http.MethodGet))
+	require.NoError(t, begin(http.MethodPost, fetchedFrom("same-origin", "cors", "empty")...))
+	require.NoError(t, begin(http.MethodGet, fetchedFrom("same-site", "cors", "empty", "Origin", siblingOrigin)...))
+	require.ErrorIs(t, begin(http.MethodGet, fetchedFrom("same-site", "navigate", "iframe")...), auth.ErrCrossOrigin)
+	require.ErrorIs(t, begin(http.MethodGet, "Sec-Purpose", "prefetch"), auth.ErrCrossOrigin)
+	require.ErrorIs(t, begin(http.MethodHead), auth.ErrCrossOrigin)
+}

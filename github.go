@@ -87,7 +87,9 @@ type GitHubConfig struct {
 	InsecureUnboundState bool
 
 	// InsecureCookies allows plain http elsewhere than on loopback. An attacker who can read
-	// the traffic can then sign in as anybody.
+	// the traffic can then sign in as anybody. An attacker who has a host of the same domain can
+	// plant cookies, so that a person signs in or connects an account as the attacker. With
+	// browser sessions a bearer token then connects no account.
 	InsecureCookies bool
 
 	// HTTPClient makes the calls to GitHub. Only its Transport is used. nil means

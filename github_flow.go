@@ -40,10 +40,14 @@ func (g *GitHubConnector) BeginSignIn(r *http.Request, returnTo string) (authURL
 
 // BeginConnect is BeginSignIn for connecting a GitHub account to the caller, whose session must
 // still be live when the flow completes. The person chooses the account at GitHub.
+//
+// If the request has no bearer token, the caller is a browser session, and the flow completes only
+// in that session: [GitHubConnector.Complete] must then be told of it.
 func (g *GitHubConnector) BeginConnect(
 	r *http.Request, caller Identity, returnTo string,
 ) (authURL string, cookie *http.Cookie, err error) {
-	flow := githubFlow{ReturnTo: returnTo, UserID: caller.UserID, SessionID: caller.SessionID}
+	_, err = BearerToken(r)
+	flow := githubFlow{ReturnTo: returnTo, UserID: caller.UserID, SessionID: caller.SessionID, Bearer: err == nil}
 	return g.begin(r, flow, g.cfg.ConnectScopes, oauth2.SetAuthURLParam("prompt", "select_account"))
 }
 
@@ -93,23 +97,25 @@ func (g *GitHubConnector) authURL(state string, flow githubFlow, scopes []string
 // consumes the state, whatever the result, unless the state is not this browser's, or the request
 // is a HEAD or a prefetch, which get ErrGitHubState.
 //
-// signedInAs is the ID of the user whose browser session the request belongs to, or empty: an
-// account is never connected to another user.
+// browser is the caller whose browser session the request belongs to, or the zero Identity if it
+// has none. A browser session completes only the connect flows that it began itself: a sibling
+// domain can plant the cookie of its own flow where nothing protects a cookie's name. Without a
+// browser session only the flows complete that a bearer token began.
 //
 // It returns one of the ErrGitHub… errors, or another if GitHub or the store could not answer
 // within GitHubConfig.Timeout. A failure leaves no user, link, session or token behind, and the
 // token that GitHub gave is revoked there. One link can stay: that of a user of a [UserSource]
 // who is disabled at that very moment.
-func (g *GitHubConnector) Complete(r *http.Request, signedInAs string) (GitHubOutcome, error) {
-	return g.completeIf(r, signedInAs, func() error { return nil })
+func (g *GitHubConnector) Complete(r *http.Request, browser Identity) (GitHubOutcome, error) {
+	return g.completeIf(r, browser, func() error { return nil })
 }
 
 // completeIf is Complete. It calls enter once the state is known to be this browser's, before the
 // state is consumed and GitHub is asked. If enter returns an error, so does completeIf, and the
 // browser can come back with the same state.
-func (g *GitHubConnector) completeIf(r *http.Request, signedInAs string, enter func() error) (GitHubOutcome, error) {
+func (g *GitHubConnector) completeIf(r *http.Request, browser Identity, enter func() error) (GitHubOutcome, error) {
 	began := time.Now()
-	flow, outcome, err := g.completeFlow(r, signedInAs, enter)
+	flow, outcome, err := g.completeFlow(r, browser, enter)
 	if !errors.Is(err, ErrGitHubState) {
 		outcome.ClearCookie = g.cookies.clear(r.URL.Query().Get("state"))
 	}
@@ -141,7 +147,7 @@ func (g *GitHubConnector) emitOutcome(ctx context.Context, began time.Time, flow
 
 // completeFlow is Complete, and returns whose flow it was, where that is known.
 func (g *GitHubConnector) completeFlow(
-	r *http.Request, signedInAs string, enter func() error,
+	r *http.Request, browser Identity, enter func() error,
 ) (githubFlow, GitHubOutcome, error) {
 	if looksAhead(r) {
 		return githubFlow{}, GitHubOutcome{}, ErrGitHubState
@@ -151,7 +157,7 @@ func (g *GitHubConnector) completeFlow(
 		return githubFlow{}, GitHubOutcome{}, err
 	}
 	flow, ok := g.flow(r, query.Get("state"))
-	if !ok || flow.UserID != "" && signedInAs != "" && flow.UserID != signedInAs ||
+	if !ok || !flow.isOf(browser) ||
 		query.Has("iss") && query.Get("iss") != g.cfg.BaseURL+"/login/oauth" { // RFC 9207
 		return flow, GitHubOutcome{}, ErrGitHubState
 	}
@@ -176,6 +182,17 @@ func (g *GitHubConnector) completeFlow(
 	outcome, err := g.complete(ctx, flow, query.Get("code"))
 	outcome.ReturnTo = flow.ReturnTo
 	return flow, outcome, err
+}
+
+// isOf reports whether the flow may complete in the browser session, which is zero if there is none.
+func (f githubFlow) isOf(browser Identity) bool {
+	switch {
+	case f.UserID == "":
+		return true // a sign-in is nobody's yet
+	case browser == Identity{}:
+		return f.Bearer
+	}
+	return f.UserID == browser.UserID && f.SessionID == browser.SessionID
 }
 
 // flow returns the flow of the state, if the request may go on with it.

@@ -53,9 +53,16 @@ func (s *Service) GitHubConnectHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, recent: true, github: true, serve: s.serveGitHubConnect})
 }
 
+// errConnectByCookie is the answer to a bearer token over plain http, where a sibling domain can plant
+// the cookie of a flow: nothing would tell the flow that an attacker's token began from the person's.
+var errConnectByCookie = &requestError{http.StatusForbidden, "Connecting GitHub needs a browser session here: sign in with GitHub first"}
+
 func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (any, error) {
 	if answer, err := s.requireOwnPage(r); answer != nil || err != nil {
 		return answer, err
+	}
+	if _, err := BearerToken(r); err == nil && s.browser != nil && s.browser.insecure {
+		return nil, errConnectByCookie
 	}
 	caller, _ := IdentityFromContext(r.Context())
 	authURL, cookie, err := s.github.BeginConnect(r, caller, "")
@@ -165,8 +172,12 @@ func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
 		s.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
 		return GitHubOutcome{}, err
 	}
+	browser, err := s.browserCaller(r)
+	if err != nil {
+		return GitHubOutcome{}, err
+	}
 	entered := false
-	outcome, err := s.github.completeIf(r, s.browserUser(r), func() error {
+	outcome, err := s.github.completeIf(r, browser, func() error {
 		err := s.throttle.enterGitHub(ctx, client)
 		entered = err == nil
 		return err
@@ -183,16 +194,20 @@ func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
 	return outcome, err
 }
 
-// browserUser returns the ID of the user whose browser session comes with the request, or "".
-func (s *Service) browserUser(r *http.Request) string {
+// browserCaller returns the caller whose browser session comes with the request, or the zero Identity
+// if none does. A session that has ended is none.
+func (s *Service) browserCaller(r *http.Request) (Identity, error) {
 	if s.browser == nil {
-		return ""
+		return Identity{}, nil
 	}
-	v, err := s.browser.verify(r, s.now())
-	if err != nil {
-		return ""
+	caller, err := s.identifyBrowser(r.Context(), r)
+	switch {
+	case err == nil:
+		return *caller, nil
+	case errors.Is(err, ErrTokenMissing), errors.Is(err, ErrTokenRejected):
+		return Identity{}, nil
 	}
-	return v.identity.UserID
+	return Identity{}, err
 }
 
 // errorCode is the code of a failure in the URL of the host's page.

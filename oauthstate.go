@@ -34,6 +34,7 @@ type githubFlow struct {
 	ReturnTo  string `json:"r,omitempty"` // a path of the host's
 	UserID    string `json:"u,omitempty"` // who connects an account; empty for a sign-in
 	SessionID string `json:"s,omitempty"` // in which session
+	Bearer    bool   `json:"b,omitempty"` // a bearer token began the connect, no browser session
 }
 
 // newState returns 256 random bits.

@@ -1,0 +1,162 @@
+package wiretest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
+)
+
+// cookieHeader returns the browser's cookies whose names contain the text.
+func (b *browser) cookieHeader(text string) string {
+	var found []string
+	for _, cookie := range b.client.Jar.Cookies(mustURL(b.t, b.g.server.URL)) {
+		if strings.Contains(cookie.Name, text) {
+			found = append(found, cookie.String())
+		}
+	}
+	return strings.Join(found, "; ")
+}
+
+// Where nothing protects the names of cookies, a sibling domain gives the victim's browser the cookie
+// of its own flow, and the victim agrees at GitHub.
+func TestAConnectFlowCompletesOnlyInTheSessionThatBeganIt(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withBrowserSessions)
+	session := func() string {
+		b := g.browser()
+		b.signInByCookie("")
+		return b.cookieHeader("auth_session")
+	}
+	own := session()
+	bearer := "Bearer " + g.signIn(g.user)
+	ended := session()
+	require.Equal(t, http.StatusOK, g.send(http.MethodPost, "/auth/logout", "", "Cookie", ended, "Sec-Fetch-Site", "same-origin").status)
+	for name, test := range map[string]struct {
+		begin, complete []string
+		ok              bool
+	}{
+		"cookie, the same session":                 {[]string{"Cookie", own}, []string{own}, true},
+		"cookie, no session":                       {[]string{"Cookie", own}, nil, false},
+		"cookie, another session":                  {[]string{"Cookie", own}, []string{session()}, false},
+		"cookie, an ended session":                 {[]string{"Cookie", own}, []string{ended}, false},
+		"cookie, a broken one":                     {[]string{"Cookie", own}, []string{own + "x"}, false},
+		"cookie, two cookies":                      {[]string{"Cookie", own}, []string{session(), own}, false},
+		"bearer, no session":                       {[]string{"Authorization", bearer}, nil, true},
+		"bearer, another user's":                   {[]string{"Authorization", bearer}, []string{own}, false},
+		"bearer, an ended session":                 {[]string{"Authorization", bearer}, []string{ended}, true},
+		"cookie and another's header":              {[]string{"Cookie", own, "Authorization", bearer}, []string{own}, false},
+		"cookie beside another scheme":             {[]string{"Cookie", own, "Authorization", "Basic eDp5"}, []string{own}, true},
+		"cookie beside another scheme, no session": {[]string{"Cookie", own, "Authorization", "Basic eDp5"}, nil, false},
+	} {
+		begun := g.send(http.MethodGet, connectCall, "", test.begin...)
+		require.Equal(t, http.StatusOK, begun.status, name)
+		flow, err := http.ParseSetCookie(begun.header.Get("Set-Cookie"))
+		require.NoError(t, err)
+		b := g.browser().stay()
+		callback := b.callbackURL(begun.json(t)["auth_url"].(string))
+		p := b.get(callback, "Cookie", strings.Join(append(test.complete, flow.Name+"="+flow.Value), "; "))
+		require.Equal(t, http.StatusSeeOther, p.status, name)
+		if test.ok && test.begin[0] == "Cookie" {
+			require.NotContains(t, p.header.Get("Location"), "error", name)
+		} else if test.ok {
+			require.Contains(t, p.header.Get("Location"), "error=conflict", "%s: octocat has a user, so the flow got that far", name)
+		} else {
+			require.Contains(t, p.header.Get("Location"), "error=expired", name)
+			require.Empty(t, p.header.Get("Set-Cookie"), "%s: nothing is cleared", name)
+		}
+	}
+}
+
+// The session of a bearer token is in no cookie, so one of the same user is another session.
+func TestABearersConnectFlowIsRefusedInABrowserSessionOfTheSameUser(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withBrowserSessions)
+	b := g.browser()
+	b.signInByCookie("")
+	link, err := g.link(octocat)
+	require.NoError(t, err)
+	token, err := g.svc.SignIn(t.Context(), link.UserID)
+	require.NoError(t, err)
+	callback := b.callbackURL(b.authURL(connectCall, "Authorization", "Bearer "+token.Bearer.Reveal()))
+	require.Contains(t, b.stay().get(callback).header.Get("Location"), "error=expired")
+}
+
+// The flow goes on when the store can say again whether the browser's session is live.
+func TestAConnectFlowOutlivesAStoreThatIsAway(t *testing.T) {
+	t.Parallel()
+	away := false
+	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
+		cfg.BrowserSessions = &auth.BrowserSessions{}
+		cfg.Tokens.CheckSessionsInStore = true
+		g.injectFaults(func(method string) error {
+			if away && method == "FindSession" {
+				return authtest.ErrStoreAway
+			}
+			return nil
+		})
+	}})
+	b := g.browser()
+	b.signInByCookie("")
+	callback := b.callbackURL(b.authURL(connectCall))
+	away = true
+	require.Contains(t, b.stay().get(callback).header.Get("Location"), "error=unavailable")
+	away = false
+	require.NotContains(t, b.get(callback).header.Get("Location"), "error")
+}
+
+// Over plain http an attacker plants a flow that the attacker's own token began, and nothing in the
+// victim's browser tells it from the victim's own.
+func TestOverPlainHTTPWithBrowserSessionsABearerBeginsNoConnect(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		callback string
+		sessions *auth.BrowserSessions
+		status   int
+	}{
+		"plain http":                         {"http://intranet.example/api/v1/auth/github/callback", &auth.BrowserSessions{}, http.StatusForbidden},
+		"plain http, tokens alone":           {"http://intranet.example/api/v1/auth/github/callback", nil, http.StatusOK},
+		"https, where cookies have a prefix": {"https://intranet.example/api/v1/auth/github/callback", &auth.BrowserSessions{}, http.StatusOK},
+	} {
+		g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+			cfg.GitHub.InsecureCookies, cfg.GitHub.CallbackURL, cfg.BrowserSessions = true, test.callback, test.sessions
+		}})
+		answer := g.sendAs(g.signIn(g.user), http.MethodGet, connectCall, "")
+		require.Equal(t, test.status, answer.status, "%s: %s", name, answer.body)
+		require.Equal(t, test.status == http.StatusOK, answer.writes(), name)
+	}
+}
+
+// A host that composes its own calls says whose browser session it is.
+func TestAHostsOwnCallbackSaysWhoseSessionItIs(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	token, err := g.svc.SignIn(t.Context(), g.user.ID)
+	require.NoError(t, err)
+	caller := auth.Identity{UserID: g.user.ID, SessionID: token.Session.ID}
+	complete := func(bearer bool, browser auth.Identity) error {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		if bearer {
+			r.Header.Set("Authorization", "Bearer "+token.Bearer.Reveal())
+		}
+		authURL, cookie, err := g.svc.GitHub().BeginConnect(r, caller, "")
+		require.NoError(t, err)
+		r = httptest.NewRequest(http.MethodGet, g.browser().callbackURL(authURL), nil)
+		r.AddCookie(cookie)
+		_, err = g.svc.GitHub().Complete(r, browser)
+		return err
+	}
+	require.NoError(t, complete(true, auth.Identity{}))
+	require.NoError(t, complete(true, caller))
+	require.NoError(t, complete(false, caller))
+	require.ErrorIs(t, complete(false, auth.Identity{}), auth.ErrGitHubState)
+	for _, bearer := range []bool{false, true} {
+		require.ErrorIs(t, complete(bearer, auth.Identity{UserID: g.user.ID, SessionID: "another"}), auth.ErrGitHubState)
+		require.ErrorIs(t, complete(bearer, auth.Identity{UserID: g.user.ID}), auth.ErrGitHubState)
+		require.ErrorIs(t, complete(bearer, auth.Identity{UserID: g.admin.ID, SessionID: caller.SessionID}), auth.ErrGitHubState)
+	}
+}

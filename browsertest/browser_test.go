@@ -60,6 +60,9 @@ var chromium = sync.OnceValues(func() (context.Context, error) {
 		chromedp.Flag("disable-dev-shm-usage", true),
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-sync", true),
+		// The sites of the tests are all on this machine.
+		chromedp.Flag("host-resolver-rules", "MAP *.test 127.0.0.1"),
+		chromedp.Flag("ignore-certificate-errors", true),
 	)
 	ctx, stopBrowser := chromedp.NewContext(ctx)
 	stopChromium = func() { stopBrowser(); stopAllocator() }
@@ -69,8 +72,9 @@ var chromium = sync.OnceValues(func() (context.Context, error) {
 // tab is a tab of a browser. Whatever the console says in it that is a mistake of
 // the page fails the test.
 type tab struct {
-	t   *testing.T
-	ctx context.Context
+	t        *testing.T
+	ctx      context.Context
+	tolerant bool // what an attacker's page does is refused, which the console says
 }
 
 func needChromium(t *testing.T) {
@@ -108,13 +112,15 @@ func newTab(t *testing.T, parent context.Context, options ...chromedp.ContextOpt
 		}
 	}))
 	ctx, closeTab := chromedp.NewContext(parent, options...)
-	b := &tab{t, ctx}
+	b := &tab{t: t, ctx: ctx}
 	t.Cleanup(func() {
 		eval[bool](b, "true") // an answer comes after the events before it
 		closeTab()
 		mu.Lock()
 		defer mu.Unlock()
-		require.Empty(t, mistakes)
+		if !b.tolerant {
+			require.Empty(t, mistakes)
+		}
 	})
 	require.NoError(t, chromedp.Do(ctx))
 	return b

@@ -1,0 +1,496 @@
+package browsertest
+
+import (
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
+)
+
+// The hosts, which Chromium finds on this machine.
+const (
+	ourHost     = "app.site.test"
+	namedHost   = "pages.site.test" // a sibling in GitHubConfig.AllowedOrigins
+	siblingHost = "evil.site.test"  // a sibling that an attacker has
+	foreignHost = "evil.test"       // of another site
+)
+
+const (
+	startCall   = "/api/v1/auth/github/start"
+	signInCall  = "/api/v1/auth/github/login-user"
+	connectCall = "/api/v1/auth/github/login"
+	callback    = "/api/v1/auth/github/callback"
+)
+
+// seen is a request that has reached the service, and its answer.
+type seen struct {
+	path, from string // Sec-Fetch-Site and what else is sent of the kind
+	cookies    int
+	status     int
+}
+
+// site is a service on one host, and pages of others.
+type site struct {
+	t        *testing.T
+	svc      *auth.Service
+	store    *memstore.Store
+	fake     *githubtest.Server
+	port     string
+	scheme   string
+	asSafari bool     // drop what Safari does not send
+	others   []string // the user's sessions in other browsers
+
+	mu       sync.Mutex
+	requests []seen
+}
+
+// newSite starts a site, with https unless it is plain. GitHub asks who it is unless there is one who
+// agrees to everything.
+func newSite(t *testing.T, plain bool, autoApprove string) *site {
+	t.Helper()
+	needChromium(t)
+	s := &site{t: t, scheme: "https", store: memstore.New()}
+	mux := http.NewServeMux()
+	server := httptest.NewUnstartedServer(mux)
+	if plain {
+		s.scheme = "http"
+		server.Start()
+	} else {
+		server.StartTLS()
+	}
+	t.Cleanup(server.Close)
+	server.Config.ErrorLog = nil
+	u, err := url.Parse(server.URL)
+	require.NoError(t, err)
+	s.port = u.Port()
+	s.fake, err = githubtest.Start("", githubtest.Config{AutoApprove: autoApprove, RedirectURLs: []string{s.at(ourHost) + callback}})
+	require.NoError(t, err)
+	t.Cleanup(func() { s.fake.Close() })
+	id, secret := s.fake.Client()
+	s.svc, err = auth.New(s.store, auth.Config{
+		Issuer:      s.at(ourHost),
+		SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["ES256"].Key},
+		SealingKeys: []auth.SymmetricKey{authtest.SymmetricKey(t, "seal-1")},
+		Proxies:     auth.NoProxies(),
+		Tokens:      auth.TokenConfig{MaxSessions: 5},
+		GitHub: &auth.GitHubConfig{
+			ClientID: id, ClientSecret: auth.NewSecret(secret), CallbackURL: s.at(ourHost) + callback,
+			BaseURL: s.fake.URL(), APIURL: s.fake.URL() + "/api/v3", Host: "githubtest.invalid",
+			InsecureCookies: plain, AllowedOrigins: []string{s.at(namedHost)},
+		},
+		BrowserSessions: &auth.BrowserSessions{},
+	})
+	require.NoError(t, err)
+	mux.Handle(ourHost+"/", s.recorded(s.ours()))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { page(w, "somebody else's page") })
+	return s
+}
+
+// ours are the pages of the host that has the service.
+func (s *site) ours() http.Handler {
+	mux := http.NewServeMux()
+	s.svc.Mount(mux)
+	mux.Handle("GET /live", s.svc.Authenticate(http.HandlerFunc(serveWebSocket)))
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { page(w, "our page") })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// What a host has to do so that its other pages can fetch.
+		if origin := r.Header.Get("Origin"); origin == s.at(namedHost) {
+			w.Header().Set("Access-Control-Allow-Origin", origin)
+			w.Header().Set("Access-Control-Allow-Credentials", "true")
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// page answers with a page that names no icon to ask for and has a button.
+func page(w http.ResponseWriter, title string) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	fmt.Fprintf(w, `<!DOCTYPE html><link rel="icon" href="data:,"><title>%s</title><h1>%[1]s</h1><button>a button</button>`, title)
+}
+
+// serveWebSocket shakes hands (RFC 6455, section 4.2.2), and says no more.
+func serveWebSocket(w http.ResponseWriter, r *http.Request) {
+	accept := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	w.Header().Set("Connection", "Upgrade")
+	w.Header().Set("Upgrade", "websocket")
+	w.Header().Set("Sec-WebSocket-Accept", base64.StdEncoding.EncodeToString(accept[:]))
+	w.WriteHeader(http.StatusSwitchingProtocols)
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err == nil {
+		conn.Close()
+	}
+}
+
+// statusRecorder remembers the status of an answer.
+type statusRecorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusRecorder) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (s *site) recorded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.asSafari {
+			r.Header.Del("Sec-Fetch-User")
+		}
+		recorder := &statusRecorder{w, http.StatusOK}
+		next.ServeHTTP(recorder, r)
+		from := []string{}
+		for _, name := range []string{"Site", "Mode", "Dest", "User"} {
+			from = append(from, r.Header["Sec-Fetch-"+name]...)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.requests = append(s.requests, seen{r.URL.Path, strings.Join(from, " "), len(r.Cookies()), recorder.status})
+	})
+}
+
+// take returns n requests for a path that have not been taken yet, as soon as they are there.
+func (s *site) take(path string, n int) (taken []seen) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool {
+		taken = append(taken, s.arrived(path)...)
+		return len(taken) >= n
+	}, 30*time.Second, 10*time.Millisecond, "%d requests for %s", n, path)
+	return taken
+}
+
+// arrived takes the requests for a path that are there now.
+func (s *site) arrived(path string) (taken []seen) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests = slices.DeleteFunc(s.requests, func(r seen) bool {
+		if r.path == path {
+			taken = append(taken, r)
+		}
+		return r.path == path
+	})
+	return taken
+}
+
+// provoke repeats the action until it has led to a request for the path, which it returns: a browser
+// can drop a navigation that begins while another one ends.
+func (s *site) provoke(path string, action func()) seen {
+	s.t.Helper()
+	for range 30 {
+		action()
+		for range 50 {
+			if taken := s.arrived(path); taken != nil {
+				return taken[0]
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	require.Fail(s.t, "no request for "+path)
+	return seen{}
+}
+
+func (s *site) at(host string) string { return s.scheme + "://" + host + ":" + s.port }
+
+// visit opens the host's page.
+func (b *tab) visit(s *site, host string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate(s.at(host) + "/"))
+	b.until(`document.querySelector("button") !== null`)
+}
+
+// signedInSite is a site whose user is signed in with the browser, and with three others.
+func signedInSite(t *testing.T) (*site, *tab) {
+	t.Helper()
+	s := newSite(t, false, "octocat")
+	b := newBrowser(t)
+	b.visit(s, ourHost)
+	eval[bool](b, fmt.Sprintf("(location = %s) !== null", quote(startCall)))
+	s.take(callback, 1)
+	s.take(startCall, 1)
+	b.until(`document.title === "our page"`)
+	for range 3 {
+		token, err := s.svc.SignIn(t.Context(), s.user())
+		require.NoError(t, err)
+		s.others = append(s.others, token.Session.ID)
+	}
+	return s, b
+}
+
+// user returns the ID of octocat's user.
+func (s *site) user() string {
+	s.t.Helper()
+	link, err := s.store.FindGitHubLink(s.t.Context(), auth.GitHubAccount{Host: "githubtest.invalid", ID: 583231})
+	require.NoError(s.t, err)
+	return link.UserID
+}
+
+// sessions returns the IDs of octocat's sessions.
+func (s *site) sessions() (ids []string) {
+	s.t.Helper()
+	list, err := s.store.ListSessions(s.t.Context(), s.user(), time.Now())
+	require.NoError(s.t, err)
+	for _, session := range list {
+		ids = append(ids, session.ID)
+	}
+	return ids
+}
+
+// requireNothingChanged fails the test if the user's sessions or the browser's cookies have changed.
+func (s *site) requireNothingChanged(b *tab, attack func()) {
+	s.t.Helper()
+	sessions, cookies := s.sessions(), b.cookies()
+	attack()
+	require.Equal(s.t, sessions, s.sessions())
+	require.Equal(s.t, cookies, b.cookies())
+}
+
+// A handshake carries the cookie, whatever page begins it.
+func TestAWebSocketOfASiblingIsRefused(t *testing.T) {
+	s, b := signedInSite(t)
+	b.tolerant = true
+	opens := func(host string) bool {
+		b.visit(s, host)
+		eval[bool](b, fmt.Sprintf(`(socket = new WebSocket(%s), socket.onopen = () => said = true, socket.onerror = () => said = false) !== null`,
+			quote("wss://"+ourHost+":"+s.port+"/live")))
+		b.until("typeof said === 'boolean'")
+		return eval[bool](b, "said")
+	}
+	require.True(t, opens(ourHost))
+	require.Equal(t, []seen{{path: "/live", cookies: 1, status: http.StatusSwitchingProtocols}}, s.take("/live", 1))
+	require.False(t, opens(siblingHost))
+	require.Equal(t, []seen{{path: "/live", cookies: 1, status: http.StatusForbidden}}, s.take("/live", 1), "with the cookie")
+}
+
+func TestAHiddenFrameSignsNobodyIn(t *testing.T) {
+	s, b := signedInSite(t)
+	b.tolerant = true
+	for host, want := range map[string]seen{
+		siblingHost: {path: startCall, from: "same-site navigate iframe", cookies: 1, status: http.StatusForbidden},
+		foreignHost: {path: startCall, from: "cross-site navigate iframe", status: http.StatusForbidden},
+	} {
+		b.visit(s, host)
+		s.requireNothingChanged(b, func() {
+			eval[bool](b, fmt.Sprintf(`(loaded = 0, [...Array(6).keys()].forEach((n) => {
+				const frame = document.createElement("iframe");
+				frame.style.display = "none";
+				frame.onload = () => loaded++;
+				frame.src = %s + "?return_to=/" + n;
+				document.body.append(frame);
+			})) === undefined || true`, quote(s.at(ourHost)+startCall)))
+			b.until("loaded === 6")
+		})
+		require.Equal(t, []seen{want, want, want, want, want, want}, s.take(startCall, 6), host)
+	}
+}
+
+// A click gives a page one navigation that counts as the person's. What it does after that, and what
+// any page does in Safari, is answered with a page that asks.
+func TestAPopupNavigatedSixTimesSignsNobodyIn(t *testing.T) {
+	s, b := signedInSite(t)
+	b.tolerant = true
+	for _, host := range []string{siblingHost, foreignHost} {
+		b.visit(s, host)
+		eval[bool](b, `(document.querySelector("button").onclick = () => popup = open("about:blank", "p", "width=300,height=300")) !== null`)
+		b.click("button")
+		b.until("typeof popup === 'object' && popup !== null")
+		s.requireNothingChanged(b, func() {
+			for n := range 6 {
+				got := s.provoke(startCall, func() {
+					eval[bool](b, fmt.Sprintf("(popup.location = %s) !== null", quote(fmt.Sprint(s.at(ourHost), startCall, "?return_to=/", n))))
+				})
+				require.Contains(t, got.from, "-site navigate document")
+				require.NotContains(t, got.from, "?1")
+				require.Equal(t, http.StatusOK, got.status)
+				require.Equal(t, 1, got.cookies)
+			}
+		})
+		eval[bool](b, "popup.close() === undefined")
+	}
+	// The one sign-in that the person's click allows replaces the session of this browser.
+	b.visit(s, foreignHost)
+	eval[bool](b, fmt.Sprintf(`(n = 0, document.querySelector("button").onclick = go = () => {
+		const link = document.createElement("a");
+		link.target = "p", link.href = %s + "?return_to=/" + n++;
+		document.body.append(link);
+		link.click();
+	}) !== null`, quote(s.at(ourHost)+startCall)))
+	b.click("button")
+	require.Equal(t, []seen{{startCall, "cross-site navigate document ?1", 1, http.StatusFound}}, s.take(startCall, 1))
+	s.take(callback, 1)
+	for range 5 {
+		got := s.provoke(startCall, func() { eval[bool](b, "go() === undefined") })
+		require.Equal(t, seen{startCall, "cross-site navigate document", 1, http.StatusOK}, got)
+	}
+	require.Subset(t, s.sessions(), s.others)
+	require.Len(t, s.sessions(), len(s.others)+1)
+}
+
+// A flow has one of four cookies, so a few more flows overwrite any.
+func TestAPageElsewhereDoesNotOverwriteTheFlowsOfItsVisitor(t *testing.T) {
+	s := newSite(t, false, "")
+	b := newBrowser(t)
+	b.visit(s, ourHost)
+	eval[bool](b, fmt.Sprintf("(location = %s) !== null", quote(startCall)))
+	b.shows("main h1", "Authorize githubtest-client")
+	s.take(startCall, 1)
+	flow := b.cookies()
+	require.Len(t, flow, 1)
+
+	attacker := b.another()
+	attacker.tolerant = true
+	for _, host := range []string{siblingHost, foreignHost} {
+		for kind, script := range map[string]string{
+			"fetch":     `fetch(%s + n, {mode: "no-cors", credentials: "include"})`,
+			"image":     `new Image().src = %s + n`,
+			"WebSocket": `new WebSocket(%s.replace("https", "wss") + n)`,
+			"prefetch":  `(document.head.append(Object.assign(document.createElement("link"), {rel: "prefetch", href: %s + n})))`,
+		} {
+			attacker.visit(s, host)
+			eval[bool](attacker, fmt.Sprintf("[...Array(8).keys()].forEach((n) => { "+script+" }) === undefined", quote(s.at(ourHost)+signInCall+"?")))
+			for _, got := range s.take(signInCall, 8) {
+				require.Equal(t, http.StatusForbidden, got.status, "%s %s: %s", host, kind, got.from)
+				require.Equal(t, host == siblingHost, got.cookies == 1, "%s %s", host, kind)
+			}
+			require.Equal(t, flow, b.cookies(), "%s %s", host, kind)
+		}
+	}
+	b.answerGitHub(octocat, authorize)
+	b.until(`document.title === "our page"`)
+	require.Contains(t, b.cookies(), "__Host-auth_session")
+	require.Empty(t, eval[string](b, "location.search"))
+}
+
+func TestANamedSiblingBeginsAFlowByFetch(t *testing.T) {
+	s := newSite(t, false, "octocat")
+	b := newBrowser(t)
+	begin := func(call string) {
+		b.visit(s, namedHost)
+		eval[bool](b, fmt.Sprintf(`fetch(%s, {credentials: "include"}).then((answer) => answer.json()).then((body) => location = body.auth_url) !== null`,
+			quote(s.at(ourHost)+call)))
+		require.Equal(t, http.StatusSeeOther, s.take(callback, 1)[0].status)
+		b.until(`document.title === "our page"`)
+		require.Empty(t, eval[string](b, "location.search"))
+	}
+	begin(signInCall)
+	require.Contains(t, b.cookies(), "__Host-auth_session")
+	begin(connectCall)
+	require.Len(t, s.sessions(), 1)
+}
+
+func TestALinkOnAnotherSiteSignsIn(t *testing.T) {
+	for name, asSafari := range map[string]bool{"Chromium": false, "as Safari": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, false, "octocat")
+			s.asSafari = asSafari
+			b := newBrowser(t)
+			b.visit(s, foreignHost)
+			eval[bool](b, fmt.Sprintf(`(document.body.innerHTML = "<a href=" + %s + ">Sign in</a>") !== null`,
+				quote(s.at(ourHost)+startCall+"?return_to=/?to=here")))
+			b.click("a")
+			if asSafari {
+				b.shows("h1", "Sign in with GitHub")
+				require.Empty(t, b.cookies(), "nobody has asked yet")
+				b.look(390, "light")
+				b.screenshot("start")
+				b.click("a")
+			}
+			b.until(`location.search === "?to=here"`)
+			require.Contains(t, b.cookies(), "__Host-auth_session")
+			require.Len(t, s.sessions(), 1)
+		})
+	}
+}
+
+// plant begins a connect flow in the attacker's own browser session, and gives its cookie to the
+// browser that looks at a sibling's page. It returns where the flow goes on.
+func (s *site) plant(mallory, victim *tab) (authURL string) {
+	s.t.Helper()
+	eval[bool](mallory, fmt.Sprintf("fetch(%s).then((answer) => answer.json()).then((body) => authURL = body.auth_url) !== null", quote(connectCall)))
+	mallory.until("typeof authURL === 'string'")
+	victim.visit(s, siblingHost)
+	planted := 0
+	for name, cookie := range mallory.cookies() {
+		if strings.Contains(name, "auth_github_") {
+			planted++
+			attributes := "; path=/; domain=site.test"
+			if cookie.Secure {
+				attributes += "; secure"
+			}
+			eval[bool](victim, fmt.Sprintf("(document.cookie = %s) !== null", quote(name+"="+cookie.Value+attributes)))
+		}
+	}
+	require.Equal(s.t, 1, planted)
+	return eval[string](mallory, "authURL")
+}
+
+// Over plain http nothing protects the name of a cookie: a sibling can give a browser the cookie of a
+// connect flow of its own. The victim, who agrees at GitHub, must not connect the account to Mallory.
+func TestAPlantedConnectFlowIsRefused(t *testing.T) {
+	for name, plain := range map[string]bool{"http": true, "https": false} {
+		for state, signedIn := range map[string]bool{"signed in": true, "signed out": false} {
+			t.Run(name+", "+state, func(t *testing.T) {
+				s := newSite(t, plain, "")
+				mallory, victim := newBrowser(t), newBrowser(t)
+				mallory.visit(s, ourHost)
+				eval[bool](mallory, fmt.Sprintf("(location = %s) !== null", quote(startCall)))
+				mallory.answerGitHub(hubot, authorize)
+				mallory.until(`document.title === "our page"`)
+				if signedIn {
+					victim.visit(s, ourHost)
+					eval[bool](victim, fmt.Sprintf("(location = %s) !== null", quote(startCall)))
+					victim.answerGitHub("#user-9000001", authorize)
+					victim.until(`document.title === "our page"`)
+				}
+				authURL := s.plant(mallory, victim)
+				require.Equal(t, plain, strings.Contains(fmt.Sprint(victim.cookies()), "auth_github_"), "with the prefix a browser refuses it")
+				s.arrived(callback) // those by which they signed in
+				victim.do(chromedp.Navigate(authURL))
+				victim.answerGitHub(octocat, authorize)
+				victim.until(`location.search === "?error=expired"`)
+				sent := 0
+				for _, has := range []bool{signedIn, plain} { // the session, the planted flow
+					if has {
+						sent++
+					}
+				}
+				require.Equal(t, sent, s.take(callback, 1)[0].cookies)
+				_, err := s.store.FindGitHubLink(t.Context(), auth.GitHubAccount{Host: "githubtest.invalid", ID: 583231})
+				require.ErrorIs(t, err, auth.ErrNotFound)
+			})
+		}
+	}
+}
+
+// The other half of the test above: the session that began the flow completes it.
+func TestABrowserSessionConnects(t *testing.T) {
+	for name, plain := range map[string]bool{"http": true, "https": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, plain, "octocat")
+			b := newBrowser(t)
+			b.visit(s, ourHost)
+			eval[bool](b, fmt.Sprintf("(location = %s) !== null", quote(startCall)))
+			b.until(`document.title === "our page"`)
+			s.take(callback, 1)
+			eval[bool](b, fmt.Sprintf("fetch(%s).then((answer) => answer.json()).then((body) => location = body.auth_url) !== null", quote(connectCall)))
+			require.Equal(t, http.StatusSeeOther, s.take(callback, 1)[0].status)
+			b.until(`document.title === "our page"`)
+			require.Empty(t, eval[string](b, "location.search"))
+		})
+	}
+}

@@ -70,12 +70,20 @@ type Config struct {
 	// Authenticate wait for the store before a host's handler. Zero means 10 seconds.
 	Timeout time.Duration
 
-	// OnEvent is called with each event: see [EventLogConfig.OnEvent]. [Service.Run] delivers
-	// them. If it is nil, events go to Logger.
+	// OnEvent is called with each event: see [EventLogConfig.OnEvent], and [EventLogConfig.Trail]
+	// for lasting changes. [Service.Run] delivers them. If it is nil, events go to Logger.
 	OnEvent func(Event)
 
 	// Hooks measure sign-ins and tokens.
 	Hooks Hooks
+
+	// DisableAuditTrail turns the audit trail off. By default, a store that is an [EventStore]
+	// keeps the event of each lasting change, in the transaction of the change.
+	DisableAuditTrail bool
+
+	// AuditRetention is how long [Service.Prune] keeps the events of the audit trail. Zero means
+	// 365 days.
+	AuditRetention time.Duration
 
 	// Now is the clock. nil means time.Now.
 	Now func() time.Time
@@ -83,6 +91,9 @@ type Config struct {
 	// Logger gets what an operator must know. nil means slog.Default().
 	Logger *slog.Logger
 }
+
+// defaultAuditRetention is how long an event stays in the audit trail by default.
+const defaultAuditRetention = 365 * 24 * time.Hour
 
 // Service is sign-in as a whole: the components over one store, with the handlers and the
 // middleware. It is safe for concurrent use.
@@ -99,6 +110,7 @@ type Service struct {
 	throttle    *throttle // nil if it is off
 	events      *EventLog
 	reauthAfter time.Duration // 0 for any age
+	retention   time.Duration // of events in the audit trail
 	timeout     time.Duration
 	now         func() time.Time
 	log         *slog.Logger
@@ -129,7 +141,7 @@ func NewWithUsers(accounts AccountStore, users UserSource, cfg Config) (*Service
 
 // newService returns a service whose users are in the store or, if source is not nil, there.
 func newService(store AccountStore, users UserStore, source UserSource, cfg Config) (*Service, error) {
-	cfg, err := cfg.withDefaults()
+	cfg, err := cfg.withDefaults(store)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +149,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 	if err != nil {
 		return nil, err
 	}
-	throttle, err := newThrottle(cfg.Throttling, cfg.Now, cfg.Logger)
+	throttle, err := newThrottle(cfg.Throttling, cfg.Issuer, cfg.Now, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -171,14 +183,16 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		throttle:    throttle,
 		events:      cfg.Tokens.Events,
 		reauthAfter: cfg.ReauthAfter,
+		retention:   cfg.AuditRetention,
 		timeout:     cfg.Timeout,
 		now:         cfg.Now,
 		log:         cfg.Logger,
 	}, nil
 }
 
-// withDefaults returns the configuration with its defaults, also in the nested ones.
-func (cfg Config) withDefaults() (Config, error) {
+// withDefaults returns the configuration with its defaults, also in the nested ones, for a service
+// over the store.
+func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if cfg.Timeout < 0 {
 		return cfg, errors.New("auth: Config.Timeout must not be negative")
 	}
@@ -189,18 +203,28 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.ReauthAfter < 0 {
 		return cfg, errors.New("auth: Config.ReauthAfter must not be negative")
 	}
+	if cfg.AuditRetention < 0 {
+		return cfg, errors.New("auth: Config.AuditRetention must not be negative")
+	}
 	if cfg.Tokens.Events != nil || cfg.Credentials.Events != nil || cfg.GitHub != nil && cfg.GitHub.Events != nil {
 		return cfg, errors.New("auth: Events must be nil in a Config: set Config.OnEvent and Config.Hooks")
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
 	}
+	if cfg.AuditRetention == 0 {
+		cfg.AuditRetention = defaultAuditRetention
+	}
 	if cfg.WriteError == nil {
 		cfg.WriteError = WriteError
 	}
 	ownClock := cfg.Now == nil // which the token issuer reads in a cheaper way
 	cfg.Now, cfg.Logger = orNow(cfg.Now), orDefault(cfg.Logger)
-	events := NewEventLog(EventLogConfig{OnEvent: cfg.OnEvent, Hooks: cfg.Hooks, Now: cfg.Now, Logger: cfg.Logger})
+	trail, _ := store.(EventStore)
+	if cfg.DisableAuditTrail {
+		trail = nil
+	}
+	events := NewEventLog(EventLogConfig{OnEvent: cfg.OnEvent, Hooks: cfg.Hooks, Trail: trail, Now: cfg.Now, Logger: cfg.Logger})
 
 	cfg.Tokens.Events, cfg.Credentials.Events = events, events
 	if cfg.Tokens.Now == nil && !ownClock {

@@ -163,7 +163,7 @@ func TestACookieOfARevokedSessionIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	h := newCookieHost(t)
 	require.Equal(t, http.StatusOK, h.status(h.svc, h.cookie.Value))
-	_, err := h.svc.RevokeUser(t.Context(), h.user(t))
+	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, h.user(t))
 	require.NoError(t, err)
 	require.Equal(t, http.StatusUnauthorized, h.status(h.svc, h.cookie.Value))
 }

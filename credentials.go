@@ -136,23 +136,37 @@ func (v *CredentialVerifier) GeneratePair() KeyPair {
 
 // Issue gives the user a new key and returns the pair, whose secret cannot be read again. It
 // returns ErrNotFound if the store keeps users and there is no such user, ErrTooManyKeys if
-// the user has [MaxKeys] already, and an *InvalidError for options that are not valid.
-func (v *CredentialVerifier) Issue(ctx context.Context, userID string, options KeyOptions) (KeyPair, error) {
-	pair, _, err := v.issue(ctx, userID, options)
+// the user has [MaxKeys] already, an *InvalidError for options that are not valid, and the errors
+// of [Authority.Check]. A session without SuperUser issues keys only to its own user.
+func (v *CredentialVerifier) Issue(ctx context.Context, by Authority, userID string, options KeyOptions) (KeyPair, error) {
+	if err := v.tokens.admit(ctx, by); err != nil {
+		return KeyPair{}, err
+	}
+	pair, _, err := v.issue(ctx, by, userID, options)
 	return pair, err
 }
 
-func (v *CredentialVerifier) issue(ctx context.Context, userID string, options KeyOptions) (KeyPair, AccessKey, error) {
+func (v *CredentialVerifier) issue(ctx context.Context, by Authority, userID string, options KeyOptions) (KeyPair, AccessKey, error) {
 	pair := v.format.generate()
 	key, err := v.newKey(userID, pair, options)
 	if err != nil {
 		return KeyPair{}, AccessKey{}, err
 	}
-	if err := v.store.AddKey(ctx, key); err != nil {
+	c := v.newChange(ctx, by, Event{Kind: EventKeyIssued, UserID: userID, AccessKey: key.ID})
+	if err := v.store.AddKey(ctx, c.write, key); err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: issuing an access key: %w", err)
 	}
-	v.events.emit(ctx, Event{Kind: EventKeyIssued, UserID: userID, AccessKey: key.ID})
+	c.done(ctx)
 	return pair, key, nil
+}
+
+// newChange prepares a change of the verifier's store.
+func (v *CredentialVerifier) newChange(ctx context.Context, by Authority, e Event) change {
+	var lifetime time.Duration
+	if v.tokens != nil {
+		lifetime = v.tokens.cfg.MaxLifetime
+	}
+	return v.events.newChange(ctx, by, e, v.now, lifetime)
 }
 
 // newKey returns the record of a generated pair.
@@ -324,19 +338,24 @@ func (v *CredentialVerifier) matchKey(scheme hashScheme, key AccessKey, accessKe
 	return matches, stale
 }
 
-// Revoke revokes the key and the sessions that it opened. It returns ErrNotFound if there is
-// no such key.
-func (v *CredentialVerifier) Revoke(ctx context.Context, accessKey string) error {
-	return v.revoke(ctx, accessKey, "", EventKeyRevoked)
+// Revoke revokes the key and the sessions that it opened. It returns ErrNotFound if there is no
+// such key, or if the key belongs to another user than the authority's session and SuperUser is
+// not set, and the errors of [Authority.Check].
+func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey string) error {
+	if err := v.tokens.admit(ctx, by); err != nil {
+		return err
+	}
+	return v.revoke(ctx, by, accessKey, "", EventKeyRevoked)
 }
 
 // revoke is Revoke for a key of the user, who is empty if not known.
-func (v *CredentialVerifier) revoke(ctx context.Context, accessKey, userID string, kind EventKind) error {
-	if err := v.store.RevokeKey(ctx, accessKey); err != nil {
+func (v *CredentialVerifier) revoke(ctx context.Context, by Authority, accessKey, userID string, kind EventKind) error {
+	c := v.newChange(ctx, by, Event{Kind: kind, UserID: userID, AccessKey: v.nameOf(accessKey)})
+	if err := v.store.RevokeKey(ctx, c.write, accessKey); err != nil {
 		return fmt.Errorf("auth: revoking an access key: %w", err)
 	}
 	v.tokens.learnRevocations(ctx)
-	v.events.emit(ctx, Event{Kind: kind, UserID: userID, AccessKey: v.nameOf(accessKey)})
+	c.done(ctx)
 	return nil
 }
 

@@ -31,13 +31,18 @@ func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessK
 //
 // It returns ErrNotFound if there is no such key or it has expired, ErrRotating if a previous
 // secret still works, and an *InvalidError for an overlap that is out of range and for an
-// imported key, because a generated secret contains its key's name.
-func (v *CredentialVerifier) Rotate(ctx context.Context, accessKey string, overlap time.Duration) (KeyPair, error) {
-	pair, _, err := v.rotate(ctx, accessKey, overlap)
+// imported key, because a generated secret contains its key's name. It also returns ErrNotFound if
+// the key belongs to another user than the authority's session and SuperUser is not set, and the
+// errors of [Authority.Check].
+func (v *CredentialVerifier) Rotate(ctx context.Context, by Authority, accessKey string, overlap time.Duration) (KeyPair, error) {
+	if err := v.tokens.admit(ctx, by); err != nil {
+		return KeyPair{}, err
+	}
+	pair, _, err := v.rotate(ctx, by, accessKey, overlap)
 	return pair, err
 }
 
-func (v *CredentialVerifier) rotate(ctx context.Context, accessKey string, overlap time.Duration) (KeyPair, AccessKey, error) {
+func (v *CredentialVerifier) rotate(ctx context.Context, by Authority, accessKey string, overlap time.Duration) (KeyPair, AccessKey, error) {
 	if overlap < 0 || overlap > maxOverlap {
 		return KeyPair{}, AccessKey{}, invalidf("overlap_seconds", "must be from 0 to %d", int(maxOverlap.Seconds()))
 	}
@@ -50,17 +55,15 @@ func (v *CredentialVerifier) rotate(ctx context.Context, accessKey string, overl
 	}
 	pair := KeyPair{AccessKey: accessKey, AccessSecret: v.format.secretOf(accessKey)}
 	rotation := KeyRotation{
-		Hash: v.hasher.fast(found.UserID, accessKey, pair.AccessSecret.Reveal()),
-		At:   v.now(),
+		Hash:    v.hasher.fast(found.UserID, accessKey, pair.AccessSecret.Reveal()),
+		Overlap: overlap,
 	}
-	if overlap > 0 {
-		rotation.PreviousUntil = rotation.At.Add(overlap)
-	}
-	key, err := v.store.RotateKey(ctx, accessKey, rotation)
+	c := v.newChange(ctx, by, Event{Kind: EventKeyRotated, UserID: found.UserID, AccessKey: accessKey, Reason: "overlap " + overlap.String()})
+	key, err := v.store.RotateKey(ctx, c.write, accessKey, rotation)
 	if err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
 	}
-	v.events.emit(ctx, Event{Kind: EventKeyRotated, UserID: key.UserID, AccessKey: accessKey, Reason: "overlap " + overlap.String()})
+	c.done(ctx)
 	return pair, key, nil
 }
 
@@ -92,7 +95,7 @@ func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (A
 	if matches, _ := v.matchKey(v.hasher.fastScheme(), key, key.ID, text); !matches || v.expired(key) {
 		return AccessKey{}, ErrInvalidCredentials
 	}
-	if err := v.revoke(ctx, key.ID, key.UserID, EventKeyLeaked); err != nil && !errors.Is(err, ErrNotFound) {
+	if err := v.revoke(ctx, ByHost("auth.RevokeLeaked"), key.ID, key.UserID, EventKeyLeaked); err != nil && !errors.Is(err, ErrNotFound) {
 		return AccessKey{}, err
 	}
 	return key.withoutHashes(), nil

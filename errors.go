@@ -91,6 +91,14 @@ var (
 	ErrGitHubConflict = errors.New("auth: GitHub account and user belong to others")
 )
 
+// The reasons for which a token, or the authority of a session, is rejected although the token was
+// valid once.
+var (
+	errRevoked        = fmt.Errorf("%w: no such session", ErrTokenRejected)
+	errSessionExpired = fmt.Errorf("%w: the session has expired", ErrTokenRejected)
+	errCallerDisabled = fmt.Errorf("%w: the user does not exist or is disabled", ErrTokenRejected)
+)
+
 // InvalidError says which value was refused and what it must be. It never contains the value
 // itself, so it can be shown to the client that sent the value. errors.Is(err, ErrInvalid) is
 // true for it.

@@ -5,87 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
-	"strings"
 	"sync/atomic"
 	"time"
 )
-
-// EventKind says what has happened.
-type EventKind string
-
-// The kinds of event. docs/events.md says when each happens and which fields it sets.
-const (
-	EventSignedIn            EventKind = "sign_in.accepted"
-	EventSignInRejected      EventKind = "sign_in.rejected"
-	EventSignInThrottled     EventKind = "sign_in.throttled"
-	EventTokenRejected       EventKind = "token.rejected"
-	EventAccessRefused       EventKind = "access.refused"
-	EventSessionRevoked      EventKind = "session.revoked"
-	EventUserSessionsRevoked EventKind = "user.sessions_revoked"
-	EventKeyIssued           EventKind = "key.issued"
-	EventKeyImported         EventKind = "key.imported"
-	EventKeyRotated          EventKind = "key.rotated"
-	EventKeyRevoked          EventKind = "key.revoked"
-	EventKeyLeaked           EventKind = "key.leaked"
-	EventUserCreated         EventKind = "user.created"
-	EventUsersImported       EventKind = "user.imported"
-	EventUserChanged         EventKind = "user.changed"
-	EventUserReset           EventKind = "user.reset"
-	EventUserDeleted         EventKind = "user.deleted"
-	EventBootstrapped        EventKind = "super_user.bootstrapped"
-	EventSuperUserRecovered  EventKind = "super_user.recovered"
-	EventGitHubConnected     EventKind = "github.connected"
-	EventGitHubRejected      EventKind = "github.rejected"
-	EventGitHubDisconnected  EventKind = "github.disconnected"
-	EventGitHubUnlinked      EventKind = "github.unlinked"
-	EventGitHubRefreshed     EventKind = "github.refreshed"
-	EventGitHubLost          EventKind = "github.lost"
-)
-
-// Event is something that has happened. It never contains a secret. A field that is unknown,
-// or that the event is not about, is zero.
-type Event struct {
-	Kind EventKind
-	At   time.Time
-
-	// UserID is the user the event is about, and ActorID the user who caused it: the same
-	// user for what users do themselves, and empty for what the host has done.
-	UserID  string
-	ActorID string
-
-	SessionID string
-	AccessKey string // never a text that a client only claims, unless it has the form of a key
-	Method    SignInMethod
-	GitHub    GitHubAccount
-
-	// Reason is why something was rejected, or how it was changed. It is for people to read.
-	Reason string
-
-	Client ClientInfo // the client that sent the request
-}
-
-// LogValue returns the fields of the event that are set, for log/slog.
-func (e Event) LogValue() slog.Value {
-	attrs := []slog.Attr{slog.String("kind", string(e.Kind))}
-	for _, field := range []struct{ name, value string }{
-		{"user_id", e.UserID}, {"actor_id", e.ActorID}, {"session_id", e.SessionID}, {"access_key", e.AccessKey},
-		{"method", string(e.Method)}, {"github_host", e.GitHub.Host}, {"reason", e.Reason},
-		{"address", e.Client.address()}, {"user_agent", e.Client.UserAgent}, {"request_id", e.Client.RequestID},
-	} {
-		if field.value != "" {
-			attrs = append(attrs, slog.String(field.name, field.value))
-		}
-	}
-	if e.GitHub.ID != 0 {
-		attrs = append(attrs, slog.Int64("github_id", e.GitHub.ID))
-	}
-	return slog.GroupValue(attrs...)
-}
-
-func (e Event) isRejection() bool {
-	return strings.HasSuffix(string(e.Kind), ".rejected") || strings.HasSuffix(string(e.Kind), ".throttled") ||
-		e.Kind == EventAccessRefused
-}
 
 // eventClass is a class of events that has a share of the queue of its own, so that no class pushes
 // out another: anybody can cause refusals, and any user can sign in again and again.
@@ -112,7 +34,7 @@ var eventShares = [eventClasses]int32{
 
 func (e Event) class() eventClass {
 	switch {
-	case e.Kind == EventSignedIn:
+	case e.Kind == EventSignedIn, e.Kind == EventSessionRevoked: // any user can sign in and out for ever
 		return classSignIn
 	case e.Kind == EventSignInRejected:
 		return classRejectedSignIn
@@ -122,13 +44,6 @@ func (e Event) class() eventClass {
 		return classOtherRefusal
 	}
 	return classChange
-}
-
-// setSubject sets the user and the session that a rejection is about, if err knows them.
-func (e *Event) setSubject(err error) {
-	if subject, ok := errors.AsType[*rejection](err); ok {
-		e.UserID, e.SessionID = subject.userID, subject.sessionID
-	}
 }
 
 // Hooks are functions of the host that measure. A nil hook costs nothing. Hooks are called
@@ -158,6 +73,13 @@ type EventLogConfig struct {
 
 	Hooks Hooks
 
+	// Trail keeps the events of lasting changes, if it is not nil: the store that the components
+	// share. Each is stored in the transaction of its change. Run delivers them from there, those
+	// of all instances, at least once each: an event waits for as long as no Run runs, and OnEvent
+	// gets it up to five times if it panics or the process ends with it. Events of one user are
+	// delivered in order.
+	Trail EventStore
+
 	// Now is the clock. nil means time.Now.
 	Now func() time.Time
 
@@ -175,6 +97,8 @@ type EventLog struct {
 	hooks   Hooks
 	now     func() time.Time
 	log     *slog.Logger
+	trail   EventStore    // nil if there is no audit trail
+	wake    chan struct{} // holds one if an event was just added to the trail
 
 	queue   chan Event                 // has room for all that may wait
 	waiting [eventClasses]atomic.Int32 // how many events of each class are in the queue, or a few more
@@ -190,11 +114,20 @@ type delivery struct{ done chan struct{} }
 
 const deliverTimeout = 5 * time.Second // that Run waits at its end for OnEvent
 
+const (
+	trailPoll        = time.Second      // between two looks for events of other instances
+	trailClaim       = time.Minute      // that an event is held by the instance that delivers it
+	trailBatch       = 64               // events delivered before the queue has its turn
+	trailAttempts    = 5                // after which an event is skipped
+	trailCallTimeout = 10 * time.Second // of one call of the store
+)
+
 // NewEventLog returns an EventLog. It starts nothing: with OnEvent set, events are delivered
 // while [EventLog.Run] runs.
 func NewEventLog(cfg EventLogConfig) *EventLog {
-	l := &EventLog{onEvent: cfg.OnEvent, hooks: cfg.Hooks, now: orNow(cfg.Now), log: orDefault(cfg.Logger)}
+	l := &EventLog{onEvent: cfg.OnEvent, hooks: cfg.Hooks, now: orNow(cfg.Now), log: orDefault(cfg.Logger), trail: guardEvents(cfg.Trail)}
 	if l.onEvent != nil {
+		l.wake = make(chan struct{}, 1)
 		room := 0
 		for _, share := range eventShares {
 			room += int(share)
@@ -242,16 +175,30 @@ func (l *EventLog) deliver(ctx context.Context, d *delivery) {
 	defer close(d.done)
 	defer func() { <-l.turn }()
 	defer l.end(d) // also if OnEvent ends the goroutine
+	poll := time.NewTicker(trailPoll)
+	defer poll.Stop()
 	for ctx.Err() == nil {
 		select {
 		case e := <-l.queue:
 			l.waiting[e.class()].Add(-1)
 			l.call(e)
+			continue
+		case <-l.wake:
+		case <-poll.C:
 		case <-ctx.Done():
+		}
+		if l.trail != nil && l.deliverStored(ctx) {
+			select {
+			case l.wake <- struct{}{}:
+			default:
+			}
 		}
 	}
 	l.end(d) // before the queue is read for the last time: see emit
-	l.drain(l.call)
+	l.drain(func(e Event) { l.call(e) })
+	if l.trail != nil {
+		l.deliverStored(context.WithoutCancel(ctx)) // the first of them; the others wait for another Run
+	}
 }
 
 // end notes that the events are not delivered any more, unless another Run delivers them.
@@ -271,8 +218,8 @@ func (l *EventLog) drain(take func(Event)) {
 	}
 }
 
-func (l *EventLog) call(e Event) {
-	returned := false
+// call calls OnEvent and reports whether it returned.
+func (l *EventLog) call(e Event) (returned bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			l.log.Error("auth: OnEvent panicked", "kind", e.Kind, "panic", p, "stack", string(debug.Stack()))
@@ -284,7 +231,71 @@ func (l *EventLog) call(e Event) {
 		l.log.Error("auth: events were dropped because OnEvent did not keep up", "events", lost)
 	}
 	l.onEvent(e)
-	returned = true
+	return true
+}
+
+// logger returns where failures are reported.
+func (l *EventLog) logger() *slog.Logger {
+	if l == nil {
+		return slog.Default()
+	}
+	return orDefault(l.log)
+}
+
+// clock returns the time.
+func (l *EventLog) clock() time.Time { return orNow(l.now)() }
+
+// deliverStored calls OnEvent with the events of the trail that wait, of all instances, and
+// returns whether there may be more.
+func (l *EventLog) deliverStored(ctx context.Context) (more bool) {
+	for range trailBatch {
+		if ctx.Err() != nil {
+			return false
+		}
+		event, attempt, err := l.claimStored(ctx)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return false
+		case err != nil:
+			if ctx.Err() == nil {
+				l.log.ErrorContext(ctx, "auth: an event of the audit trail cannot be delivered now", "error", err)
+			}
+			return false
+		}
+		// After the last attempt, the event is not finished only if the process or the goroutine
+		// ended with it. Another attempt could end the next one.
+		delivered := attempt <= trailAttempts && l.call(event)
+		switch {
+		case delivered:
+		case attempt < trailAttempts:
+			continue // the next attempt is when the claim has ended
+		default:
+			l.log.ErrorContext(ctx, "auth: OnEvent failed too often: the event stays in the audit trail and is not delivered again",
+				"event", event, "attempts", attempt)
+		}
+		if err := l.finishStored(ctx, event.ID); err != nil {
+			l.log.ErrorContext(ctx, "auth: an event of the audit trail will be delivered again", "event_id", event.ID, "error", err)
+			return false
+		}
+	}
+	return true
+}
+
+func (l *EventLog) claimStored(ctx context.Context) (Event, int, error) {
+	ctx, cancel := context.WithTimeout(ctx, trailCallTimeout)
+	defer cancel()
+	now := l.clock()
+	return l.trail.ClaimEvent(ctx, now, now.Add(trailClaim))
+}
+
+// finishStored notes that an event has been delivered, also while the log shuts down.
+func (l *EventLog) finishStored(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), trailCallTimeout)
+	defer cancel()
+	if err := l.trail.FinishEvent(ctx, id); err != nil && !errors.Is(err, ErrNotFound) { // it may have been pruned
+		return err
+	}
+	return nil
 }
 
 // emit records an event of a request, with its client and its caller. It never waits: if

@@ -14,7 +14,7 @@ import (
 // withUser returns a store with one user and no key that anybody knows.
 func withUser(id, username string) *memstore.Store {
 	store := memstore.New()
-	err := store.Register(context.Background(),
+	err := store.Register(context.Background(), auth.Write{By: auth.ByHost("setup"), Now: time.Now},
 		auth.User{ID: id, Username: username, IsActive: true, CreatedAt: time.Now()},
 		auth.AccessKey{ID: "unused", UserID: id, Hash: "unused", CreatedAt: time.Now()})
 	if err != nil {
@@ -33,7 +33,7 @@ func ExampleCredentialVerifier() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pair, err := keys.Issue(ctx, "u1", auth.KeyOptions{Label: "build server"})
+	pair, err := keys.Issue(ctx, auth.ByHost("setup"), "u1", auth.KeyOptions{Label: "build server"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func ExampleCredentialVerifier() {
 	key, user, err := keys.Verify(ctx, pair)
 	fmt.Println(user.Username, key.Label, err)
 
-	if err := keys.Revoke(ctx, pair.AccessKey); err != nil {
+	if err := keys.Revoke(ctx, auth.ByHost("setup"), pair.AccessKey); err != nil {
 		log.Fatal(err)
 	}
 	_, _, err = keys.Verify(ctx, pair)
@@ -72,7 +72,7 @@ func ExampleTokenIssuer() {
 	caller, err := tokens.Verify(ctx, token.Bearer.Reveal())
 	fmt.Println(caller.Username, token.ExpiresIn(), err)
 
-	if err := tokens.Revoke(ctx, caller.SessionID); err != nil {
+	if err := tokens.Revoke(ctx, caller.Authority(), caller.SessionID); err != nil {
 		log.Fatal(err)
 	}
 	_, err = tokens.Verify(ctx, token.Bearer.Reveal())
@@ -90,7 +90,7 @@ func ExampleService_RecoverSuperUser() {
 		log.Fatal(err)
 	}
 	ctx := context.Background()
-	made, err := svc.Register(ctx, auth.UserParams{Username: "alice"})
+	made, err := svc.Register(ctx, auth.ByHost("setup"), auth.UserParams{Username: "alice"})
 	if err != nil {
 		log.Fatal(err)
 	}

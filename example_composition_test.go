@@ -81,9 +81,10 @@ func (p parts) authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// revokeKey is a call of the host's own: it revokes the key of the query.
+// revokeKey is a call of the host's own: it revokes the key of the query, if it is the caller's.
 func (p parts) revokeKey(w http.ResponseWriter, r *http.Request) {
-	if err := p.credentials.Revoke(r.Context(), r.URL.Query().Get("key")); err != nil {
+	caller, _ := auth.IdentityFromContext(r.Context())
+	if err := p.credentials.Revoke(r.Context(), caller.Authority(), r.URL.Query().Get("key")); err != nil {
 		auth.WriteError(w, r, err)
 	}
 }
@@ -102,7 +103,7 @@ func Example_composition() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pair, err := p.credentials.Issue(ctx, "u1", auth.KeyOptions{Label: "laptop"})
+	pair, err := p.credentials.Issue(ctx, auth.ByHost("setup"), "u1", auth.KeyOptions{Label: "laptop"})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -17,7 +17,7 @@ func ExampleService_SignIn() {
 	}
 
 	request := httptest.NewRequest(http.MethodGet, "/reports", nil)
-	made, err := svc.Register(request.Context(), auth.UserParams{Username: "alice"})
+	made, err := svc.Register(request.Context(), auth.ByHost("setup"), auth.UserParams{Username: "alice"})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func ExampleNewWithUsers() {
 	}
 
 	ctx := context.Background()
-	pair, err := svc.Credentials().Issue(ctx, "42", auth.KeyOptions{Label: "her laptop"})
+	pair, err := svc.Credentials().Issue(ctx, auth.ByHost("setup"), "42", auth.KeyOptions{Label: "her laptop"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func ExampleNewWithUsers() {
 	fmt.Println("signed in:", token.User.Username)
 
 	table.disable("42") // first in the table, then the sessions
-	ended, err := svc.RevokeUser(ctx, "42")
+	ended, err := svc.RevokeUser(ctx, auth.ByHost("staff office"), "42")
 	if err != nil {
 		log.Fatal(err)
 	}

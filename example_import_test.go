@@ -32,7 +32,7 @@ func ExampleService_ImportUsers() {
 {"username":"ada","email":"ada@example.com","keys":[{"access_key":"ada-laptop","hash":"$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"}]}
 {"username":"bob","keys":[{"access_key":"bob-laptop","hash":"correct horse"}]}
 `)
-	progress, err := svc.ImportUsers(context.Background(), lines, auth.ImportOptions{
+	progress, err := svc.ImportUsers(context.Background(), auth.ByHost("import"), lines, auth.ImportOptions{
 		OnRejected: func(line int, err error) { fmt.Printf("line %d: %v\n", line, err) },
 	})
 	fmt.Printf("%d added, %d refused, error: %v\n", progress.Added, progress.Rejected, err)

@@ -18,11 +18,11 @@ func ExampleCredentialVerifier_Rotate() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pair, err := keys.Issue(ctx, "u1", auth.KeyOptions{Label: "build server"})
+	pair, err := keys.Issue(ctx, auth.ByHost("setup"), "u1", auth.KeyOptions{Label: "build server"})
 	if err != nil {
 		log.Fatal(err)
 	}
-	next, err := keys.Rotate(ctx, pair.AccessKey, 24*time.Hour)
+	next, err := keys.Rotate(ctx, auth.ByHost("setup"), pair.AccessKey, 24*time.Hour)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func ExampleCredentialVerifier_RevokeLeaked() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pair, err := keys.Issue(ctx, "u1", auth.KeyOptions{Label: "build server"})
+	pair, err := keys.Issue(ctx, auth.ByHost("setup"), "u1", auth.KeyOptions{Label: "build server"})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func ExampleStore() {
 		log.Fatal(err)
 	}
 	ctx := context.Background()
-	made, err := svc.Register(ctx, auth.UserParams{Username: "alice"})
+	made, err := svc.Register(ctx, auth.ByHost("setup"), auth.UserParams{Username: "alice"})
 	if err != nil {
 		log.Fatal(err)
 	}

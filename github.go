@@ -39,8 +39,9 @@ type GitHubConfig struct {
 	SignInScopes  []string
 	ConnectScopes []string
 
-	// SuperUsers are the numbers of the accounts whose users become super users when they are
-	// made. It cannot be set with [NewWithUsers].
+	// SuperUsers are the numbers of the accounts whose users become super users when they next
+	// sign in. Each account has one such grant in its life: demoting, resetting or deleting its
+	// user spends the grant, too. It cannot be set with [NewWithUsers].
 	SuperUsers []int64
 
 	// AllowedUsers, AllowedOrganizations and AllowedTeams are the numbers of the accounts,
@@ -226,10 +227,15 @@ func (cfg GitHubConfig) checkOrigins() error {
 	return nil
 }
 
+// maxAttempts is how often a write is tried again that another one overtook. Each
+// time somebody has got through, so few are enough.
+const maxAttempts = 8
+
 // GitHubConnector signs users in with GitHub, connects GitHub accounts to users, and makes
 // calls to GitHub for them. It is safe for concurrent use.
 type GitHubConnector struct {
 	store   GitHubStore
+	users   UserStore // nil unless the store keeps users
 	tokens  *TokenIssuer
 	cfg     GitHubConfig
 	origin  string // the public origin of the host's pages
@@ -241,6 +247,7 @@ type GitHubConnector struct {
 
 	tokenAnswers  *githubAnswers // to Verify
 	memberAnswers *githubAnswers // to StillAdmitted
+	refreshes     *githubAnswers // one for each user at a time, on this instance
 }
 
 // NewGitHubConnector returns a connector, or an error that says what to change in the
@@ -274,12 +281,15 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 	}
 	tokenAnswers, err1 := newGitHubAnswers(cfg.Now, rememberedFor)
 	memberAnswers, err2 := newGitHubAnswers(cfg.Now, min(rememberedFor, cfg.MembershipMaxAge))
-	if err := firstError(err1, err2); err != nil {
+	refreshes, err3 := newGitHubAnswers(cfg.Now, rememberedFor)
+	if err := firstError(err1, err2, err3); err != nil {
 		return nil, err
 	}
+	users, _ := store.(UserStore)
 	insecure := cfg.InsecureCookies && strings.HasPrefix(cfg.CallbackURL, "http:")
 	return &GitHubConnector{
 		store:   guardedGitHub{store},
+		users:   guardUsers(users),
 		tokens:  tokens,
 		cfg:     cfg,
 		origin:  originOf(cfg.CallbackURL),
@@ -291,6 +301,7 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 
 		tokenAnswers:  tokenAnswers,
 		memberAnswers: memberAnswers,
+		refreshes:     refreshes,
 	}, nil
 }
 

@@ -38,16 +38,27 @@ func (g *GitHubConnector) BeginSignIn(r *http.Request, returnTo string) (authURL
 	return g.begin(r, githubFlow{ReturnTo: returnTo}, g.cfg.SignInScopes)
 }
 
-// BeginConnect is BeginSignIn for connecting a GitHub account to the caller, whose session must
-// still be live when the flow completes. The person chooses the account at GitHub.
+// BeginConnect is BeginSignIn for connecting a GitHub account to the user of a session, such as
+// [Identity.Authority] returns it. The authority is checked when the flow completes. Its MaxAge, if
+// set, is then longer by the 10 minutes that a flow may take. The person chooses the account at
+// GitHub. It returns an *InvalidError for an authority of the host.
 //
 // If the request has no bearer token, the caller is a browser session, and the flow completes only
 // in that session: [GitHubConnector.Complete] must then be told of it.
 func (g *GitHubConnector) BeginConnect(
-	r *http.Request, caller Identity, returnTo string,
+	r *http.Request, by Authority, returnTo string,
 ) (authURL string, cookie *http.Cookie, err error) {
+	if err := by.Validate(); err != nil {
+		return "", nil, err
+	}
+	if by.Host != "" {
+		return "", nil, invalidf("authority", "must be that of a session")
+	}
 	_, err = BearerToken(r)
-	flow := githubFlow{ReturnTo: returnTo, UserID: caller.UserID, SessionID: caller.SessionID, Bearer: err == nil}
+	flow := githubFlow{ReturnTo: returnTo, UserID: by.UserID, SessionID: by.SessionID, Bearer: err == nil}
+	if by.MaxAge > 0 {
+		flow.MaxAge = int64((by.MaxAge + stateLifetime) / time.Second)
+	}
 	return g.begin(r, flow, g.cfg.ConnectScopes, oauth2.SetAuthURLParam("prompt", "select_account"))
 }
 
@@ -107,15 +118,24 @@ func (g *GitHubConnector) authURL(state string, flow githubFlow, scopes []string
 // token that GitHub gave is revoked there. One link can stay: that of a user of a [UserSource]
 // who is disabled at that very moment.
 func (g *GitHubConnector) Complete(r *http.Request, browser Identity) (GitHubOutcome, error) {
-	return g.completeIf(r, browser, func() error { return nil })
+	return g.completeIf(r, browser, func() error { return nil }, func(err error) error { return err })
 }
 
 // completeIf is Complete. It calls enter once the state is known to be this browser's, before the
 // state is consumed and GitHub is asked. If enter returns an error, so does completeIf, and the
-// browser can come back with the same state.
-func (g *GitHubConnector) completeIf(r *http.Request, browser Identity, enter func() error) (GitHubOutcome, error) {
-	began := time.Now()
-	flow, outcome, err := g.completeFlow(r, browser, enter)
+// browser can come back with the same state. If the state is not this browser's, completeIf
+// returns what forged makes of that error.
+func (g *GitHubConnector) completeIf(
+	r *http.Request, browser Identity, enter func() error, forged func(error) error,
+) (GitHubOutcome, error) {
+	began, entered := time.Now(), false
+	flow, outcome, err := g.completeFlow(r, browser, func() error {
+		entered = true
+		return enter()
+	})
+	if !entered && errors.Is(err, ErrGitHubState) {
+		err = forged(err)
+	}
 	if !errors.Is(err, ErrGitHubState) {
 		outcome.ClearCookie = g.cookies.clear(r.URL.Query().Get("state"))
 	}
@@ -126,10 +146,7 @@ func (g *GitHubConnector) completeIf(r *http.Request, browser Identity, enter fu
 // emitOutcome records the result of a flow, whose last part began at the given time.
 func (g *GitHubConnector) emitOutcome(ctx context.Context, began time.Time, flow githubFlow, outcome GitHubOutcome, err error) {
 	switch {
-	case outcome.Connected != nil && err == nil:
-		g.events.emit(ctx, Event{
-			Kind: EventGitHubConnected, UserID: flow.UserID, ActorID: flow.UserID, SessionID: flow.SessionID, GitHub: outcome.Connected.Account,
-		})
+	case outcome.Connected != nil && err == nil: // the change has its own event
 	case flow.UserID != "" && err != nil:
 		g.events.emit(ctx, Event{
 			Kind: EventGitHubRejected, UserID: flow.UserID, ActorID: flow.UserID, SessionID: flow.SessionID, Reason: rejectionReason(err),
@@ -138,9 +155,6 @@ func (g *GitHubConnector) emitOutcome(ctx context.Context, began time.Time, flow
 		g.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
 	default:
 		user, session := outcome.SignedIn.User, outcome.SignedIn.Session
-		if outcome.IsNewUser {
-			g.events.emit(ctx, Event{Kind: EventUserCreated, UserID: user.ID, Reason: "signed in with GitHub"})
-		}
 		g.events.signIn(ctx, began, Event{Method: MethodGitHub, UserID: user.ID, SessionID: session.ID}, nil)
 	}
 }

@@ -11,10 +11,6 @@ import (
 	"time"
 )
 
-// maxAttempts is how often a write is tried again that another one overtook. Each
-// time somebody has got through, so few are enough.
-const maxAttempts = 8
-
 // githubSignedIn is what signIn has come to.
 type githubSignedIn struct {
 	token     *Token
@@ -34,7 +30,12 @@ func (g *GitHubConnector) signIn(ctx context.Context, profile GitHubProfile, gra
 		if signIn.NewUser != nil {
 			signIn.NewUser.Username = usernameFor(profile.Login, attempt > 0)
 		}
-		session, user, err := g.store.SignInGitHub(ctx, signIn)
+		promotes, err := g.promotes(ctx, signIn)
+		if err != nil {
+			return githubSignedIn{}, err
+		}
+		c := g.signInChange(ctx, signIn, isNew)
+		session, user, err := g.store.SignInGitHub(ctx, c.write, signIn)
 		switch {
 		case errors.Is(err, ErrChanged), errors.Is(err, ErrExists):
 			continue // another instance was there first, or has the username
@@ -42,16 +43,46 @@ func (g *GitHubConnector) signIn(ctx context.Context, profile GitHubProfile, gra
 			return githubSignedIn{}, ErrGitHubNotAllowed
 		case err != nil:
 			return githubSignedIn{}, fmt.Errorf("auth: signing in with GitHub: %w", err)
+		case isNew, promotes && user.IsSuperUser:
+			c.done(ctx)
+		}
+		if signIn.GrantSuperUser && !user.IsSuperUser {
+			g.cfg.Logger.WarnContext(ctx, "auth: GitHubConfig.SuperUsers lists an account whose user is no super user: "+
+				"its grant was spent, and the user was demoted, reset or deleted since", "user_id", user.ID, "github_id", profile.Account.ID)
 		}
 		return g.finishSignIn(ctx, signIn, isNew, session, user)
 	}
 	return githubSignedIn{}, errors.New("auth: signing in with GitHub: overtaken too often")
 }
 
+// signInChange prepares the write of a sign-in. Its event is about a link that is new or, if it is
+// not new, about a user who becomes a super user.
+func (g *GitHubConnector) signInChange(ctx context.Context, signIn GitHubSignInWrite, isNew bool) change {
+	e := Event{UserID: signIn.Link.UserID, ActorID: signIn.Link.UserID, GitHub: signIn.Link.Account, Method: MethodGitHub}
+	switch {
+	case isNew:
+		e.Kind, e.Reason = EventUserCreated, "signed in with GitHub"
+	case signIn.GrantSuperUser:
+		e.Kind, e.Reason = EventUserChanged, "is_super_user=true by GitHubConfig.SuperUsers"
+	}
+	return g.tokens.newChange(ctx, ByHost("auth.SignInGitHub"), e)
+}
+
+// promotes reports whether the sign-in may make an existing user a super user.
+func (g *GitHubConnector) promotes(ctx context.Context, signIn GitHubSignInWrite) (bool, error) {
+	if !signIn.GrantSuperUser || signIn.NewUser != nil || g.users == nil {
+		return false, nil
+	}
+	user, err := g.users.FindUser(ctx, signIn.Link.UserID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return false, fmt.Errorf("auth: signing in with GitHub: %w", err)
+	}
+	return err == nil && !user.IsSuperUser, nil
+}
+
 // finishSignIn gives a session its token. If that is refused, because the host has disabled its
-// user meanwhile, the session is revoked, and the first token of an account that has just been
-// linked is removed. The link stays, because the user existed and was active when it was
-// written.
+// user meanwhile, the session is revoked, and a token that is the user's first is removed. The link
+// stays, because the user existed and was active when it was written.
 func (g *GitHubConnector) finishSignIn(ctx context.Context, signIn GitHubSignInWrite, isNew bool, session Session, user User) (githubSignedIn, error) {
 	result := githubSignedIn{isNew: isNew, keptToken: signIn.Token != nil}
 	token, err := g.tokens.issueFor(ctx, session, user)
@@ -59,11 +90,12 @@ func (g *GitHubConnector) finishSignIn(ctx context.Context, signIn GitHubSignInW
 		result.token = &token
 		return result, nil
 	}
-	if isNew && signIn.Token != nil {
+	if signIn.Token != nil && signIn.TokenVersion == "" {
 		result.keptToken = false // it is revoked at GitHub then
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
 		defer cancel()
-		_, err := g.store.DeleteGitHubToken(ctx, signIn.Token.UserID, signIn.Token.Account.Host, signIn.Token.Version)
+		c := g.tokens.newChange(ctx, ByHost("auth.SignInGitHub"), Event{})
+		_, err := g.store.DeleteGitHubToken(ctx, c.write, signIn.Token.UserID, signIn.Token.Account.Host, signIn.Token.Version)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			g.cfg.Logger.WarnContext(ctx, "auth: the GitHub token of a refused sign-in was not removed", "error", err)
 		}
@@ -103,6 +135,7 @@ func (g *GitHubConnector) signInRecords(
 	if err != nil {
 		return GitHubSignInWrite{}, false, err
 	}
+	signIn.GrantSuperUser = slices.Contains(g.cfg.SuperUsers, profile.Account.ID)
 	signIn.SessionLimit = g.tokens.cfg.MaxSessions
 	signIn.Session = g.tokens.newSession(ctx, IssueParams{UserID: signIn.Link.UserID, Method: MethodGitHub})
 	var stored *GitHubToken
@@ -134,12 +167,11 @@ func (g *GitHubConnector) prepareNewUser(ctx context.Context, signIn *GitHubSign
 		return err
 	}
 	signIn.NewUser = &User{
-		ID:          rand.Text(),
-		Email:       address,
-		IsSuperUser: slices.Contains(g.cfg.SuperUsers, profile.Account.ID),
-		IsActive:    true,
-		CreatedAt:   signIn.Link.SeenAt,
-		AdmittedAt:  signIn.Link.SeenAt,
+		ID:         rand.Text(),
+		Email:      address,
+		IsActive:   true,
+		CreatedAt:  signIn.Link.SeenAt,
+		AdmittedAt: signIn.Link.SeenAt,
 	}
 	signIn.Link.UserID = signIn.NewUser.ID
 	return nil
@@ -170,6 +202,11 @@ func (g *GitHubConnector) chooseToken(signIn *GitHubSignInWrite, grant githubGra
 	return err
 }
 
+// authority returns the authority with which the flow connects an account.
+func (f githubFlow) authority() Authority {
+	return Authority{SessionID: f.SessionID, UserID: f.UserID, MaxAge: time.Duration(f.MaxAge) * time.Second}
+}
+
 // connect links the account to the user who began the flow, and keeps the token.
 func (g *GitHubConnector) connect(ctx context.Context, flow githubFlow, profile GitHubProfile, grant githubGrant) (*GitHubLink, error) {
 	if g.tokens.users != nil {
@@ -188,7 +225,7 @@ func (g *GitHubConnector) connect(ctx context.Context, flow githubFlow, profile 
 		if err != nil {
 			return nil, err
 		}
-		connect := GitHubConnectWrite{Link: link, Token: token, SessionID: flow.SessionID, At: now}
+		connect := GitHubConnectWrite{Link: link, Token: token}
 		_, stored, err := g.store.FindGitHubConnection(ctx, flow.UserID, profile.Account.Host)
 		switch {
 		case err == nil && stored != nil:
@@ -196,16 +233,18 @@ func (g *GitHubConnector) connect(ctx context.Context, flow githubFlow, profile 
 		case err != nil && !errors.Is(err, ErrNotFound):
 			return nil, fmt.Errorf("auth: looking for a GitHub token: %w", err)
 		}
-		switch err := g.store.ConnectGitHub(ctx, connect); {
+		c := g.tokens.newChange(ctx, flow.authority(), Event{Kind: EventGitHubConnected, UserID: flow.UserID, GitHub: profile.Account})
+		switch err := g.store.ConnectGitHub(ctx, c.write, connect); {
 		case errors.Is(err, ErrChanged):
 			continue
 		case errors.Is(err, ErrExists):
 			return nil, ErrGitHubConflict
-		case errors.Is(err, ErrNotFound), errors.Is(err, ErrUserDisabled):
-			return nil, ErrGitHubState // the session that asked for it has ended
+		case errors.Is(err, ErrTokenRejected), errors.Is(err, ErrSessionTooOld):
+			return nil, ErrGitHubState // the session that asked for it is not live, or too old by now
 		case err != nil:
 			return nil, fmt.Errorf("auth: connecting a GitHub account: %w", err)
 		}
+		c.done(ctx)
 		return &link, nil
 	}
 	return nil, errors.New("auth: connecting a GitHub account: overtaken too often")

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -42,17 +43,23 @@ func (g *GitHubConnector) Verify(ctx context.Context, userID string) (GitHubLink
 }
 
 func (g *GitHubConnector) verifyToken(ctx context.Context, userID string) error {
-	grant, version, err := g.freshGrant(ctx, userID)
-	if err != nil {
-		return err
-	}
-	return g.tokenAnswers.of(ctx, userID, version, func() error {
-		valid, err := g.api.valid(ctx, grant.AccessToken)
-		if err != nil || valid {
+	for range maxAttempts {
+		grant, version, err := g.freshGrant(ctx, userID)
+		if err != nil {
 			return err
 		}
-		return g.dropDeadToken(ctx, userID, version)
-	}, func(err error) bool { return err == nil || errors.Is(err, ErrNotFound) })
+		err = g.tokenAnswers.of(ctx, userID, version, func() error {
+			valid, err := g.api.valid(ctx, grant.AccessToken)
+			if err != nil || valid {
+				return err
+			}
+			return cmp.Or(g.dropDeadToken(ctx, userID, version), ErrChanged)
+		}, func(err error) bool { return err == nil || errors.Is(err, ErrNotFound) })
+		if !errors.Is(err, ErrChanged) { // or GitHub's no was about a token that is not stored any more
+			return err
+		}
+	}
+	return errors.New("auth: verifying a GitHub token: overtaken too often")
 }
 
 // connection returns the link and the token, or ErrNotFound if there is no token.
@@ -68,28 +75,81 @@ func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHub
 }
 
 // Disconnect removes the user's token from the store, and then revokes it at GitHub if GitHub
-// answers. The user can still sign in with GitHub. It returns ErrNotFound if there is no token.
-func (g *GitHubConnector) Disconnect(ctx context.Context, userID string) error {
-	token, err := g.store.DeleteGitHubToken(ctx, userID, g.cfg.Host, "")
+// answers. The user can still sign in with GitHub. It returns ErrNotFound if there is no token, or
+// if the user is another than the authority's and SuperUser is not set, and the errors of
+// [Authority.Check].
+func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID string) error {
+	if err := g.tokens.admit(ctx, by); err != nil {
+		return err
+	}
+	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubDisconnected, UserID: userID})
+	token, err := g.store.DeleteGitHubToken(ctx, c.write, userID, g.cfg.Host, "")
 	if err != nil {
 		return fmt.Errorf("auth: disconnecting GitHub: %w", err)
 	}
-	g.events.emit(ctx, Event{Kind: EventGitHubDisconnected, UserID: userID, GitHub: token.Account})
+	c.event.GitHub = token.Account
+	c.done(ctx)
 	g.revokeRecord(ctx, token)
 	return nil
 }
 
-// Unlink is Disconnect, and the GitHub account no longer signs in as the user. It returns
-// ErrLastWayIn if the user could not sign in at all then, and ErrNotFound if no account is linked.
-func (g *GitHubConnector) Unlink(ctx context.Context, userID string) error {
-	link, token, err := g.store.UnlinkGitHub(ctx, userID, g.cfg.Host, g.cfg.Now())
+// Unlink is Disconnect, and the GitHub account no longer signs in as the user, nor as anybody else,
+// until the user connects it again or [GitHubConnector.Forget] is called. It revokes the sessions
+// that GitHub sign-ins have opened for the user. It returns ErrLastWayIn if the user could not sign
+// in at all then, and ErrNotFound if no account is linked.
+func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID string) error {
+	if err := g.tokens.admit(ctx, by); err != nil {
+		return err
+	}
+	if err := g.requireWayInWithoutGitHub(ctx, userID); err != nil {
+		return fmt.Errorf("auth: unlinking GitHub: %w", err)
+	}
+	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubUnlinked, UserID: userID})
+	link, token, err := g.store.UnlinkGitHub(ctx, c.write, userID, g.cfg.Host)
 	if err != nil {
 		return fmt.Errorf("auth: unlinking GitHub: %w", err)
 	}
-	g.events.emit(ctx, Event{Kind: EventGitHubUnlinked, UserID: userID, GitHub: link.Account})
+	g.tokens.learnRevocations(ctx)
+	c.event.GitHub = link.Account
+	c.done(ctx)
 	if token != nil {
 		g.revokeRecord(ctx, *token)
 	}
+	return nil
+}
+
+// requireWayInWithoutGitHub returns ErrLastWayIn for a user whose keys sign in only while GitHub
+// admits the account: see GitHubConfig.MembershipMaxAge.
+func (g *GitHubConnector) requireWayInWithoutGitHub(ctx context.Context, userID string) error {
+	if g.cfg.MembershipMaxAge == 0 || g.users == nil {
+		return nil
+	}
+	user, err := g.users.FindUser(ctx, userID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil // UnlinkGitHub says so
+	case err == nil && !user.AdmittedAt.IsZero():
+		err = ErrLastWayIn
+	}
+	return err
+}
+
+// Forget lets an account that was unlinked sign in as a new user again. What the account was once
+// granted by SuperUsers stays spent. The authority must be the host's or have SuperUser. It returns
+// ErrNotFound if the account is remembered for nobody, ErrExists if it is linked to a user, and the
+// errors of [Authority.Check].
+func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitHubAccount) error {
+	if by.Host == "" && !by.SuperUser {
+		return ErrSuperUserRequired
+	}
+	if err := firstError(g.tokens.admit(ctx, by), account.validate()); err != nil {
+		return err
+	}
+	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubForgotten, GitHub: account})
+	if err := g.store.ForgetGitHubAccount(ctx, c.write, account); err != nil {
+		return fmt.Errorf("auth: forgetting a GitHub account: %w", err)
+	}
+	c.done(ctx)
 	return nil
 }
 
@@ -106,7 +166,9 @@ func (g *GitHubConnector) revokeRecord(ctx context.Context, token GitHubToken) {
 // freshGrant returns a token that is good for a while, and the version of its
 // record. It returns ErrNotFound if there is none, or none any more.
 func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (githubGrant, string, error) {
-	for ahead := refreshAhead; ; {
+	leave := func() {}
+	defer func() { leave() }()
+	for ahead, entered := refreshAhead, false; ; {
 		_, token, err := g.connection(ctx, userID)
 		if err != nil {
 			return githubGrant{}, "", err
@@ -122,6 +184,13 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 				version = g.reseal(ctx, token, grant)
 			}
 			return grant, version, nil
+		}
+		if !entered { // others on this instance need not ask the store, too, but look at the record again
+			if leave, err = g.refreshes.enter(ctx, userID); err != nil {
+				return githubGrant{}, "", err
+			}
+			entered = true
+			continue
 		}
 		leased, err := g.store.LeaseGitHubToken(ctx, userID, g.cfg.Host, token.Version, now, now.Add(g.leaseTime()))
 		switch {
@@ -211,14 +280,16 @@ func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant gi
 // version. It returns ErrNotFound if it did, and nil if the record has changed, so that the
 // caller should read it again.
 func (g *GitHubConnector) dropDeadToken(ctx context.Context, userID, version string) error {
-	_, err := g.store.DeleteGitHubToken(ctx, userID, g.cfg.Host, version)
+	c := g.tokens.newChange(ctx, ByHost("auth.Verify"), Event{Kind: EventGitHubLost, UserID: userID})
+	token, err := g.store.DeleteGitHubToken(ctx, c.write, userID, g.cfg.Host, version)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil
 	case err != nil:
 		return fmt.Errorf("auth: removing a dead GitHub token: %w", err)
 	}
-	g.events.emit(ctx, Event{Kind: EventGitHubLost, UserID: userID, GitHub: GitHubAccount{Host: g.cfg.Host}})
+	c.event.GitHub = token.Account
+	c.done(ctx)
 	return fmt.Errorf("auth: GitHub has revoked the token: %w", ErrNotFound)
 }
 

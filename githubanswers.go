@@ -48,24 +48,37 @@ func (a *githubAnswers) of(
 	ctx context.Context, userID, version string, ask func() error, isAnswer func(error) bool,
 ) error {
 	known := a.find(userID)
-	select {
-	case known.asking <- struct{}{}:
-	case <-ctx.Done():
-		return fmt.Errorf("auth: waiting for GitHub's answer: %w", ctx.Err())
+	leave, err := known.enter(ctx)
+	if err != nil {
+		return err
 	}
-	defer func() { <-known.asking }()
+	defer leave()
 	// The wall clock, because the monotonic clock stands still while the machine is suspended. If
 	// the wall clock was set back, what is remembered lasts no longer than it may.
 	left := known.until.Sub(a.now().Round(0))
 	if known.version == version && 0 < left && left <= a.lifetime {
 		return known.err
 	}
-	err := ask()
+	err = ask()
 	known.until = time.Time{}
 	if isAnswer(err) {
 		known.version, known.until, known.err = version, a.now().Round(0).Add(a.lifetime), err
 	}
 	return err
+}
+
+// enter waits until no other request asks about the user. The caller calls leave then.
+func (a *githubAnswers) enter(ctx context.Context, userID string) (leave func(), err error) {
+	return a.find(userID).enter(ctx)
+}
+
+func (a *githubAnswer) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case a.asking <- struct{}{}:
+		return func() { <-a.asking }, nil
+	case <-ctx.Done():
+		return func() {}, fmt.Errorf("auth: waiting for GitHub's answer: %w", ctx.Err())
+	}
 }
 
 func (a *githubAnswers) find(userID string) *githubAnswer {

@@ -271,13 +271,14 @@ type githubTransport struct {
 	base http.RoundTripper
 }
 
-func (t githubTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t githubTransport) RoundTrip(r *http.Request) (response *http.Response, err error) {
+	defer recoverCallback("GitHubConfig.HTTPClient", func(failure error) { response, err = nil, failure })
 	r = r.Clone(r.Context())
 	if r.Header.Get("Accept") == "" {
 		r.Header.Set("Accept", "application/json")
 	}
 	r.Header.Set("User-Agent", "sallyport-auth")
-	response, err := t.base.RoundTrip(r)
+	response, err = t.base.RoundTrip(r)
 	if err == nil {
 		response.Body = &cappedBody{ReadCloser: response.Body, left: maxGitHubBody}
 	}

@@ -75,6 +75,7 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 			newRoute(http.MethodPost, "/auth/users/{id}/regenerate-credentials", GroupAdministration, s.RegenerateCredentialsHandler()),
 			newRoute(http.MethodPost, "/auth/users/{id}/reinstate", GroupAdministration, s.ReinstateUserHandler()),
 			newRoute(http.MethodPost, "/auth/tokens/revoke-user/{id}", GroupAdministration, s.RevokeUserSessionsHandler()),
+			newRoute(http.MethodGet, "/auth/events", GroupAdministration, s.ListEventsHandler()),
 		)
 	}
 	return slices.DeleteFunc(routes, func(r Route) bool {

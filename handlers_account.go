@@ -67,7 +67,7 @@ func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, erro
 			return nil, err
 		}
 	}
-	if err := s.tokens.ensureRevoked(r.Context(), caller.SessionID, caller.UserID); err != nil {
+	if err := s.revokeCaller(r); err != nil {
 		return nil, err
 	}
 	if ofBrowser {
@@ -79,6 +79,22 @@ func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, erro
 	return logoutResponse{Success: true, Message: "Signed out. This token is no longer valid."}, nil
 }
 
+// revokeCaller revokes the session of the token that makes the request.
+func (s *Service) revokeCaller(r *http.Request) error {
+	token, err := BearerToken(r)
+	if err == nil {
+		return s.tokens.RevokeToken(r.Context(), token)
+	}
+	if s.browser == nil {
+		return err
+	}
+	v, err := s.browser.verify(r, s.now())
+	if err != nil {
+		return err
+	}
+	return s.tokens.revokeClaims(r.Context(), &v.tokenClaims)
+}
+
 // revokeCookieSession revokes the session of the request's cookie, if it is another than the given
 // one: a browser that signs out or in again must leave no session behind that nobody sees.
 func (s *Service) revokeCookieSession(ctx context.Context, r *http.Request, but string) error {
@@ -86,7 +102,7 @@ func (s *Service) revokeCookieSession(ctx context.Context, r *http.Request, but 
 	if err != nil || v.identity.SessionID == but {
 		return nil // there is no such session
 	}
-	return s.tokens.ensureRevoked(ctx, v.identity.SessionID, v.identity.UserID)
+	return s.tokens.revokeClaims(ctx, &v.tokenClaims)
 }
 
 // CurrentUserHandler handles GET /auth/user: the caller's record.
@@ -193,15 +209,38 @@ func (s *Service) RevokeSessionHandler() http.Handler {
 func (s *Service) serveRevokeSession(_ http.ResponseWriter, r *http.Request) (any, error) {
 	session, err := s.store.FindSession(r.Context(), r.PathValue("id"))
 	if err != nil {
+		return nil, s.notFoundBy(r.Context(), err)
+	}
+	by, err := s.authorityOver(r.Context(), session.UserID)
+	if err != nil {
 		return nil, err
 	}
-	if err := s.requireOwner(r.Context(), session.UserID); err != nil {
-		return nil, err
-	}
-	if err := s.tokens.ensureRevoked(r.Context(), session.ID, session.UserID); err != nil {
+	err = s.tokens.revoke(r.Context(), by, session.ID, session.UserID)
+	if err != nil && !errors.Is(err, ErrNotFound) { // another call has just revoked it
 		return nil, err
 	}
 	return noContent, nil
+}
+
+// notFoundBy returns the error of a look-up, or why the caller is rejected if the record was not
+// found: what revoked the caller may have removed the record.
+func (s *Service) notFoundBy(ctx context.Context, err error) error {
+	caller, _ := IdentityFromContext(ctx)
+	if errors.Is(err, ErrNotFound) {
+		if _, rejected := s.tokens.findCaller(ctx, &caller); rejected != nil {
+			return rejected
+		}
+	}
+	return err
+}
+
+// authorityOver returns the caller's authority over records of the user with this ID, or
+// ErrNotFound unless the caller is that user or a super user.
+func (s *Service) authorityOver(ctx context.Context, userID string) (Authority, error) {
+	caller, _ := IdentityFromContext(ctx)
+	by := caller.Authority()
+	by.SuperUser = caller.UserID != userID
+	return by, s.requireOwner(ctx, userID)
 }
 
 // requireOwner returns errOthers unless the caller is the user with this ID or a super user.
@@ -284,11 +323,10 @@ func (s *Service) serveCreateKey(w http.ResponseWriter, r *http.Request) (any, e
 		return nil, body.err
 	}
 	caller, _ := IdentityFromContext(r.Context())
-	pair, key, err := s.credentials.issue(r.Context(), caller.UserID, options)
-	switch {
-	case errors.Is(err, ErrNotFound): // the user was deleted on another instance a moment ago
-		return nil, errRevoked
-	case err != nil:
+	by := caller.Authority()
+	by.MaxAge = s.reauthAfter
+	pair, key, err := s.credentials.issue(r.Context(), by, caller.UserID, options)
+	if err != nil {
 		return nil, err
 	}
 	return newSecretAnswer(pair, key, "Access key made. Store the access secret now: it is not shown again."), nil
@@ -310,11 +348,12 @@ func (s *Service) serveRotateKey(w http.ResponseWriter, r *http.Request) (any, e
 	case overlap < 0 || overlap > maxSeconds: // a larger number might overflow a Duration
 		return nil, invalidf("overlap_seconds", "must be from 0 to %d", maxSeconds)
 	}
-	key, err := s.ownKey(r)
+	key, by, err := s.ownKey(r)
 	if err != nil {
 		return nil, err
 	}
-	pair, key, err := s.credentials.rotate(r.Context(), key.ID, time.Duration(overlap)*time.Second)
+	by.MaxAge = s.reauthAfter
+	pair, key, err := s.credentials.rotate(r.Context(), by, key.ID, time.Duration(overlap)*time.Second)
 	if err != nil {
 		return nil, err
 	}
@@ -339,21 +378,22 @@ func (s *Service) RevokeKeyHandler() http.Handler {
 }
 
 func (s *Service) serveRevokeKey(_ http.ResponseWriter, r *http.Request) (any, error) {
-	key, err := s.ownKey(r)
+	key, by, err := s.ownKey(r)
 	if err != nil {
 		return nil, err
 	}
-	return noContent, s.credentials.revoke(r.Context(), key.ID, key.UserID, EventKeyRevoked)
+	return noContent, s.credentials.revoke(r.Context(), by, key.ID, key.UserID, EventKeyRevoked)
 }
 
-// ownKey returns the key that the path names, or ErrNotFound unless it is the caller's or the
-// caller is a super user.
-func (s *Service) ownKey(r *http.Request) (AccessKey, error) {
+// ownKey returns the key that the path names with the caller's authority over it, or ErrNotFound
+// unless it is the caller's or the caller is a super user.
+func (s *Service) ownKey(r *http.Request) (AccessKey, Authority, error) {
 	key, _, err := s.store.FindKey(r.Context(), r.PathValue("access_key"))
 	if err != nil {
-		return AccessKey{}, err
+		return AccessKey{}, Authority{}, s.notFoundBy(r.Context(), err)
 	}
-	return key, s.requireOwner(r.Context(), key.UserID)
+	by, err := s.authorityOver(r.Context(), key.UserID)
+	return key, by, err
 }
 
 // jwksMaxAge is how long other services may cache the public keys: no longer than it takes to

@@ -35,7 +35,7 @@ func (s *Service) serveRegister(w http.ResponseWriter, r *http.Request) (any, er
 	if body.err != nil {
 		return nil, body.err
 	}
-	made, err := s.Register(r.Context(), params)
+	made, err := s.Register(r.Context(), s.administrator(r, givesPower), params)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +63,23 @@ func newRegisterResponse(made Registration, message string) registerResponse {
 	return response
 }
 
+// Whether a call gives power, for which the caller's session must be recent, or takes it.
+const (
+	takesPower = false
+	givesPower = true
+)
+
+// administrator returns the authority of the super user who makes the call.
+func (s *Service) administrator(r *http.Request, gives bool) Authority {
+	caller, _ := IdentityFromContext(r.Context())
+	by := caller.Authority()
+	by.SuperUser = true
+	if gives {
+		by.MaxAge = s.reauthAfter
+	}
+	return by
+}
+
 // How many users one page lists.
 const (
 	usersPerPage    = 50
@@ -77,12 +94,9 @@ func (s *Service) ListUsersHandler() http.Handler {
 
 func (s *Service) serveUsers(w http.ResponseWriter, r *http.Request) (any, error) {
 	query := r.URL.Query()
-	limit := usersPerPage
-	if query.Has("limit") {
-		var err error
-		if limit, err = strconv.Atoi(query.Get("limit")); err != nil || limit < 1 || limit > maxUsersPerPage {
-			return nil, invalidf("limit", "must be from 1 to %d", maxUsersPerPage)
-		}
+	limit, err := pageSize(query, usersPerPage, maxUsersPerPage)
+	if err != nil {
+		return nil, err
 	}
 	users, err := s.users.ListUsers(r.Context(), query.Get("after"), limit+1)
 	if err != nil {
@@ -99,14 +113,9 @@ func (s *Service) serveUsers(w http.ResponseWriter, r *http.Request) (any, error
 	return response, nil
 }
 
-// nextPage returns the path and query of the page after the user with this ID. The path is the
-// one that the client has sent, which a host's router may have cut.
+// nextPage returns the path and query of the page after the user with this ID.
 func nextPage(r *http.Request, limit int, after string) string {
-	path := r.URL.EscapedPath()
-	if sent, err := url.ParseRequestURI(r.RequestURI); err == nil {
-		path = sent.EscapedPath()
-	}
-	return path + "?" + url.Values{"limit": {strconv.Itoa(limit)}, "after": {after}}.Encode()
+	return pagePath(r) + "?" + url.Values{"limit": {strconv.Itoa(limit)}, "after": {after}}.Encode()
 }
 
 // GetUserHandler handles GET /auth/users/{id}.
@@ -141,12 +150,13 @@ func (s *Service) serveUpdateUser(w http.ResponseWriter, r *http.Request) (any, 
 	case change == UserChange{}:
 		return nil, invalidf("is_super_user", "or is_active must be given")
 	}
+	by := s.administrator(r, change.givesPower())
 	if change.givesPower() {
 		if err := s.requireRecent(r.Context()); err != nil {
 			return nil, err
 		}
 	}
-	user, err := s.UpdateUser(r.Context(), r.PathValue("id"), change)
+	user, err := s.UpdateUser(r.Context(), by, r.PathValue("id"), change)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +179,7 @@ func (s *Service) serveRegenerate(w http.ResponseWriter, r *http.Request) (any, 
 	if body := readOwnBody(w, r); body.err != nil {
 		return nil, body.err
 	}
-	pair, err := s.RegenerateCredentials(r.Context(), r.PathValue("id"))
+	pair, err := s.RegenerateCredentials(r.Context(), s.administrator(r, givesPower), r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +200,7 @@ func (s *Service) serveReinstate(w http.ResponseWriter, r *http.Request) (any, e
 	if body := readOwnBody(w, r); body.err != nil {
 		return nil, body.err
 	}
-	made, err := s.ReinstateUser(r.Context(), r.PathValue("id"))
+	made, err := s.ReinstateUser(r.Context(), s.administrator(r, givesPower), r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +223,7 @@ func (s *Service) serveRevokeUser(w http.ResponseWriter, r *http.Request) (any, 
 	if body := readOwnBody(w, r); body.err != nil {
 		return nil, body.err
 	}
-	live, err := s.RevokeUser(r.Context(), r.PathValue("id"))
+	live, err := s.RevokeUser(r.Context(), s.administrator(r, takesPower), r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +243,7 @@ type deleteUserResponse struct {
 
 func (s *Service) serveDeleteUser(_ http.ResponseWriter, r *http.Request) (any, error) {
 	id := r.PathValue("id")
-	if err := s.DeleteUser(r.Context(), id); err != nil {
+	if err := s.DeleteUser(r.Context(), s.administrator(r, takesPower), id); err != nil {
 		return nil, err
 	}
 	return deleteUserResponse{"success", "User deleted.", id}, nil

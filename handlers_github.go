@@ -65,7 +65,9 @@ func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (an
 		return nil, errConnectByCookie
 	}
 	caller, _ := IdentityFromContext(r.Context())
-	authURL, cookie, err := s.github.BeginConnect(r, caller, "")
+	by := caller.Authority()
+	by.MaxAge = s.reauthAfter
+	authURL, cookie, err := s.github.BeginConnect(r, by, "")
 	if err != nil {
 		return nil, err
 	}
@@ -174,22 +176,19 @@ func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
 	}
 	browser, err := s.browserCaller(r)
 	if err != nil {
+		s.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
 		return GitHubOutcome{}, err
 	}
-	entered := false
+	var attempt *githubAttempt
 	outcome, err := s.github.completeIf(r, browser, func() error {
-		err := s.throttle.enterGitHub(ctx, client)
-		entered = err == nil
-		return err
-	})
-	switch {
-	case entered && !isGitHubRefusal(err):
-		s.throttle.leaveGitHub(client)
-	case !entered && errors.Is(err, ErrGitHubState):
-		failure := err
-		if err = s.throttle.forgedCallback(ctx, client, failure); err != failure {
-			s.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
+		entered, err := s.throttle.enterGitHub(ctx, client)
+		if err == nil {
+			attempt = &entered
 		}
+		return err
+	}, func(forged error) error { return s.throttle.forgedCallback(ctx, client, forged) })
+	if attempt != nil {
+		s.throttle.leaveGitHub(client, *attempt, isGitHubRefusal(err))
 	}
 	return outcome, err
 }
@@ -242,7 +241,7 @@ func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome G
 	}
 	cookie, err := s.browser.sessionCookie(token)
 	if err != nil {
-		return nil, s.tokens.discardSession(r.Context(), token.Session.ID, err)
+		return nil, s.tokens.discardSession(r.Context(), token.Session, err)
 	}
 	// The session of the cookie that this one replaces would live on unseen. If the store fails or
 	// hangs now, the person is signed in all the same.
@@ -334,7 +333,7 @@ func (s *Service) GitHubDisconnectHandler() http.Handler {
 
 func (s *Service) serveGitHubDisconnect(_ http.ResponseWriter, r *http.Request) (any, error) {
 	caller, _ := IdentityFromContext(r.Context())
-	switch err := s.github.Disconnect(r.Context(), caller.UserID); {
+	switch err := s.github.Disconnect(r.Context(), caller.Authority(), caller.UserID); {
 	case errors.Is(err, ErrNotFound):
 		return logoutResponse{Success: false, Message: "No GitHub credentials found to remove"}, nil
 	case err != nil:
@@ -351,7 +350,7 @@ func (s *Service) GitHubUnlinkHandler() http.Handler {
 
 func (s *Service) serveGitHubUnlink(_ http.ResponseWriter, r *http.Request) (any, error) {
 	caller, _ := IdentityFromContext(r.Context())
-	if err := s.github.Unlink(r.Context(), caller.UserID); err != nil && !errors.Is(err, ErrNotFound) {
+	if err := s.github.Unlink(r.Context(), caller.Authority(), caller.UserID); err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
 	return noContent, nil

@@ -45,16 +45,21 @@ const minChosenSecret = 8
 // Import adds a key that was made elsewhere; [Service.ImportUsers] adds users with their keys. It
 // overwrites nothing: a name that is taken is ErrExists. It returns ErrNotFound if there is no such
 // user, and an *InvalidError for a key that Verify would not accept later: every key without
-// AllowImported, and a hash unless [NoPepper] is in the ring.
-func (v *CredentialVerifier) Import(ctx context.Context, imported ImportedKey) error {
+// AllowImported, and a hash unless [NoPepper] is in the ring. It also returns the errors of
+// [Authority.Check].
+func (v *CredentialVerifier) Import(ctx context.Context, by Authority, imported ImportedKey) error {
+	if err := v.tokens.admit(ctx, by); err != nil {
+		return err
+	}
 	key, err := v.importedKey(ctx, imported)
 	if err != nil {
 		return err
 	}
-	if err := v.store.AddKey(ctx, key); err != nil {
+	c := v.newChange(ctx, by, Event{Kind: EventKeyImported, UserID: key.UserID, AccessKey: v.nameOf(key.ID)})
+	if err := v.store.AddKey(ctx, c.write, key); err != nil {
 		return fmt.Errorf("auth: importing an access key: %w", err)
 	}
-	v.events.emit(ctx, Event{Kind: EventKeyImported, UserID: key.UserID, AccessKey: v.nameOf(key.ID)})
+	c.done(ctx)
 	return nil
 }
 

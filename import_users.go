@@ -63,8 +63,12 @@ type ImportProgress struct {
 //
 // It returns how far it came, and an error if that is not to the end: when ctx is done, or the
 // stream or the store fails. The last batch may or may not have been added then. It checks ctx
-// between two reads of the stream, and cannot interrupt a read.
-func (s *Service) ImportUsers(ctx context.Context, lines io.Reader, options ImportOptions) (ImportProgress, error) {
+// between two reads of the stream, and cannot interrupt a read. It also returns the errors of
+// [Authority.Check], which is done for each batch.
+func (s *Service) ImportUsers(ctx context.Context, by Authority, lines io.Reader, options ImportOptions) (ImportProgress, error) {
+	if err := s.tokens.admit(ctx, by); err != nil {
+		return ImportProgress{}, err
+	}
 	switch {
 	case s.users == nil:
 		return ImportProgress{}, errHostUsers
@@ -75,7 +79,7 @@ func (s *Service) ImportUsers(ctx context.Context, lines io.Reader, options Impo
 	case options.BatchSize == 0:
 		options.BatchSize = defaultImportBatch
 	}
-	i := &userImport{service: s, options: options, lines: bufio.NewReaderSize(lines, maxImportLine+len("\r\n"))}
+	i := &userImport{service: s, by: by, options: options, lines: bufio.NewReaderSize(lines, maxImportLine+len("\r\n"))}
 	err := i.run(ctx)
 	return i.progress, err
 }
@@ -83,6 +87,7 @@ func (s *Service) ImportUsers(ctx context.Context, lines io.Reader, options Impo
 // userImport is an import under way.
 type userImport struct {
 	service  *Service
+	by       Authority
 	options  ImportOptions
 	lines    *bufio.Reader
 	progress ImportProgress
@@ -169,7 +174,10 @@ func (i *userImport) add(ctx context.Context, batch []importedLine) error {
 	if len(users) == 0 {
 		return nil
 	}
-	refusals, err := i.service.users.RegisterUsers(ctx, users)
+	c := i.service.newChange(ctx, i.by, Event{
+		Kind: EventUsersImported, Reason: fmt.Sprintf("lines %d to %d", batch[0].number, batch[len(batch)-1].number),
+	})
+	refusals, err := i.service.users.RegisterUsers(ctx, c.write, users)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		err = fmt.Errorf("the store's own time was over, set a smaller BatchSize: %w", err)
 	}
@@ -179,17 +187,16 @@ func (i *userImport) add(ctx context.Context, batch []importedLine) error {
 	if len(refusals) != len(users) {
 		return fmt.Errorf("auth: the store answers for %d of %d users to register: see storetest", len(refusals), len(users))
 	}
-	added := 0
+	added := false
 	for at, refusal := range refusals {
 		if refusal == nil {
-			added++
+			added = true
 		} else {
 			err = cmp.Or(err, of[at].refuse(refusal))
 		}
 	}
-	if added > 0 {
-		i.service.events.emit(ctx, Event{Kind: EventUsersImported,
-			Reason: fmt.Sprintf("%d of lines %d to %d", added, batch[0].number, batch[len(batch)-1].number)})
+	if added {
+		c.done(ctx)
 	}
 	return err
 }

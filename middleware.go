@@ -70,11 +70,11 @@ func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (*Identi
 	if err != nil {
 		return nil, err
 	}
-	if err := s.browser.checkOrigin(r); err != nil {
-		return nil, &rejection{err, v.identity.UserID, v.identity.SessionID}
-	}
 	if err := s.tokens.requireLive(ctx, &v.tokenClaims, &v.checked, now); err != nil {
 		return nil, rejectionOf(v.identity.UserID, v.identity.SessionID, err)
+	}
+	if err := s.browser.checkOrigin(r); err != nil {
+		return nil, &rejection{err, v.identity.UserID, v.identity.SessionID}
 	}
 	return &v.identity, nil
 }
@@ -295,6 +295,9 @@ func (s *Service) recordRefusal(r *http.Request, err error) {
 		e.UserID, e.ActorID, e.SessionID = cmp.Or(e.UserID, caller.UserID), caller.UserID, caller.SessionID
 	} else { // the user of a session cookie
 		e.ActorID = e.UserID
+	}
+	if e.ActorID == "" {
+		return // anybody can send such requests
 	}
 	s.events.emit(WithClientInfo(r.Context(), s.clientInfo(r)), e)
 }

@@ -34,6 +34,7 @@ type githubFlow struct {
 	ReturnTo  string `json:"r,omitempty"` // a path of the host's
 	UserID    string `json:"u,omitempty"` // who connects an account; empty for a sign-in
 	SessionID string `json:"s,omitempty"` // in which session
+	MaxAge    int64  `json:"a,omitempty"` // of that session in seconds when the account is connected; 0 for any
 	Bearer    bool   `json:"b,omitempty"` // a bearer token began the connect, no browser session
 }
 

@@ -71,26 +71,25 @@ type AccessKey struct {
 
 // KeyRotation gives an access key a new secret.
 type KeyRotation struct {
-	Hash string    // of the new secret
-	At   time.Time // now
+	Hash string // of the new secret
 
-	// PreviousUntil is when the previous secret stops working. Zero means at once.
-	PreviousUntil time.Time
+	// Overlap is how long the previous secret keeps working. Zero means not at all.
+	Overlap time.Duration
 }
 
-// Apply returns the key after the rotation, for implementations of
-// [CredentialStore.RotateKey], which first round its times to what they keep. It returns
+// Apply returns the key after a rotation at the time now, for implementations of
+// [CredentialStore.RotateKey], which first round the time to what they keep. It returns
 // ErrNotFound if the key has expired, and ErrRotating if its PreviousHash still works.
-func (r KeyRotation) Apply(key AccessKey) (AccessKey, error) {
+func (r KeyRotation) Apply(key AccessKey, now time.Time) (AccessKey, error) {
 	switch {
-	case !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(r.At):
+	case !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(now):
 		return AccessKey{}, fmt.Errorf("auth: the access key has expired: %w", ErrNotFound)
-	case key.PreviousUntil.After(r.At):
+	case key.PreviousUntil.After(now):
 		return AccessKey{}, ErrRotating
 	}
-	key.PreviousHash, key.PreviousUntil = "", r.PreviousUntil
-	if !r.PreviousUntil.IsZero() {
-		key.PreviousHash = key.Hash
+	key.PreviousHash, key.PreviousUntil = "", time.Time{}
+	if r.Overlap > 0 {
+		key.PreviousHash, key.PreviousUntil = key.Hash, now.Add(r.Overlap)
 	}
 	key.Hash = r.Hash
 	return key, nil
@@ -209,6 +208,8 @@ type Revocation struct {
 	// another course since.
 	ID string
 
+	// UserID is the user whose sessions are revoked. If it is empty, the entry revokes every
+	// session of every user whose Generation is below the entry's.
 	UserID string
 
 	// SessionID is the revoked session. If it is empty, the entry revokes every session of
@@ -220,6 +221,12 @@ type Revocation struct {
 	// newer entry has replaced this one.
 	ExpiresAt time.Time
 }
+
+// Capped reports whether the entry names a session whose token claims a Generation that the feed
+// has not reached, because the store has lost commits. The entry has its own Position in place of
+// that Generation. So no entry for the user or for everybody revokes that token for certain, and a
+// store replaces a capped entry only by another entry for the same session.
+func (r Revocation) Capped() bool { return r.SessionID != "" && r.Generation == r.Position }
 
 // GitHubAccount identifies an account at GitHub by its host and the number that GitHub
 // gave it there. Logins are renamed and reused; numbers are not.
@@ -271,32 +278,10 @@ type GitHubToken struct {
 	UpdatedAt time.Time
 }
 
-// GitHubSignInWrite is everything that a sign-in with GitHub writes.
-type GitHubSignInWrite struct {
-	// Link is what GitHub says of the account. Its UserID is that of NewUser, or of the
-	// user that FindGitHubLink returned for the account.
-	Link GitHubLink
-
-	// NewUser is the user to add. It is nil if the account is linked already.
-	NewUser *User
-
-	// Token replaces the token whose Version is TokenVersion. If TokenVersion is empty,
-	// Token is the user's first. A nil Token leaves the stored token as it is.
-	Token        *GitHubToken
-	TokenVersion string
-
-	// Session is created with SessionLimit as CreateSession's limit.
-	Session      Session
-	SessionLimit int
-}
-
-// GitHubConnectWrite is everything that connecting an account writes.
-type GitHubConnectWrite struct {
-	Link         GitHubLink
-	Token        GitHubToken
-	TokenVersion string // as in [GitHubSignInWrite]
-
-	// SessionID is the session that asked for the connection, and At the time.
-	SessionID string
-	At        time.Time
+// SessionClaims is what a verified token says of its session.
+type SessionClaims struct {
+	UserID     string
+	SessionID  string
+	Generation int64
+	ExpiresAt  time.Time
 }

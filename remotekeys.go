@@ -32,6 +32,7 @@ var (
 	errNoKeys = errors.New("no key of ES256 or EdDSA for signatures")
 
 	errKeysPending = errors.New("the public keys have not been fetched yet")
+	errKeysCrowded = errors.New("too many requests wait for the public keys")
 )
 
 // remoteKeys is the public keys of an issuer elsewhere. One goroutine at a time fetches them for all
@@ -65,7 +66,20 @@ func newRemoteKeys(url string, client *http.Client) *remoteKeys {
 	own.Jar = nil
 	own.Timeout = 0 // ours is in the context
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	own.Transport = withoutLocation{cmp.Or(client.Transport, http.DefaultTransport)}
 	return &remoteKeys{url: url, client: &own}
+}
+
+// withoutLocation drops the Location of a redirect, because an http.Client fails at one that it cannot
+// read, also if it is not to follow it.
+type withoutLocation struct{ base http.RoundTripper }
+
+func (t withoutLocation) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := t.base.RoundTrip(r)
+	if err == nil {
+		response.Header.Del("Location")
+	}
+	return response, err
 }
 
 // current returns the keys that there are, and sees to it that they are fetched again in time. It
@@ -83,7 +97,9 @@ func (k *remoteKeys) current(ctx context.Context, now time.Time) (*keyRing, erro
 	k.mu.Unlock()
 	var err error
 	if wait {
-		err = k.await(ctx, fetch)
+		if err = k.await(ctx, fetch); errors.Is(err, errKeysCrowded) {
+			return nil, err // others, perhaps junk, must not make it go by old keys unheard
+		}
 	}
 
 	k.mu.Lock()
@@ -114,13 +130,22 @@ func (k *remoteKeys) newer(ctx context.Context, ring *keyRing, now time.Time) (*
 	return k.ring, k.problem
 }
 
+// notBefore returns now, or then if now is less than a second before: a request that has read the
+// clock may be overtaken by another one.
+func notBefore(now, then time.Time) time.Time {
+	if ahead := then.Sub(now); 0 < ahead && ahead < time.Second {
+		return then
+	}
+	return now
+}
+
 // good returns the keys that there are and how old they are, or nil if there are none that are
 // still good. The caller holds the lock, here and in begin.
 func (k *remoteKeys) good(now time.Time) (*keyRing, time.Duration) {
 	if k.ring == nil {
 		return nil, 0
 	}
-	if old := age(now, k.fetched); old < keysGoodFor {
+	if old := age(notBefore(now, k.fetched), k.fetched); old < keysGoodFor {
 		return k.ring, old
 	}
 	return nil, 0
@@ -129,7 +154,7 @@ func (k *remoteKeys) good(now time.Time) (*keyRing, time.Duration) {
 // begin returns the fetch that is under way, which it starts unless the last one began a short
 // time ago. It returns nil if there is none.
 func (k *remoteKeys) begin(now time.Time) *keyFetch {
-	if k.fetching == nil && (k.tried.IsZero() || age(now, k.tried) >= keysFetchGap) {
+	if k.fetching == nil && (k.tried.IsZero() || age(notBefore(now, k.tried), k.tried) >= keysFetchGap) {
 		k.fetching, k.tried = &keyFetch{done: make(chan struct{}), late: make(chan struct{})}, now
 		go k.fetch(k.fetching, now)
 	}
@@ -137,7 +162,7 @@ func (k *remoteKeys) begin(now time.Time) *keyFetch {
 }
 
 // await returns nil when the fetch has ended. If it takes longer than requests may wait, or too
-// many of them wait already, it returns errKeysPending. A nil fetch has ended.
+// many of them wait already, it returns errKeysPending or errKeysCrowded. A nil fetch has ended.
 func (k *remoteKeys) await(ctx context.Context, fetch *keyFetch) error {
 	if fetch == nil {
 		return nil
@@ -145,7 +170,7 @@ func (k *remoteKeys) await(ctx context.Context, fetch *keyFetch) error {
 	k.mu.Lock()
 	if fetch.waiters == maxKeyWaiters {
 		k.mu.Unlock()
-		return errKeysPending
+		return errKeysCrowded
 	}
 	fetch.waiters++
 	k.mu.Unlock()
@@ -230,7 +255,8 @@ func isRefusal(status int) bool {
 
 // parseJWKS returns the keys of the set that can verify a token. What is for
 // something else, or of a kind that is not known, is passed over, as RFC 7517,
-// section 5, says; a set that has nothing else, or an id twice, is an error.
+// section 5, says, and so are keys that share an id, because nothing tells which of them is meant.
+// A set that has nothing else is an error.
 func parseJWKS(text []byte) (*keyRing, error) {
 	if len(text) > maxJWKS {
 		return nil, fmt.Errorf("more than %d bytes", maxJWKS)
@@ -242,14 +268,18 @@ func parseJWKS(text []byte) (*keyRing, error) {
 	if len(*set.Keys) > maxRemoteKeys {
 		return nil, fmt.Errorf("more than %d keys", maxRemoteKeys)
 	}
-	ring := &keyRing{}
+	var keys []*signingKey
+	sharing := map[string]int{} // how many keys have an id
 	for _, member := range *set.Keys {
-		key := publicKey(member)
-		if key == nil {
-			continue
+		if key := publicKey(member); key != nil {
+			keys = append(keys, key)
+			sharing[key.id]++
 		}
-		if !ring.add(key) {
-			return nil, fmt.Errorf("two keys with the id %q", key.id)
+	}
+	ring := &keyRing{}
+	for _, key := range keys {
+		if sharing[key.id] == 1 {
+			ring.add(key)
 		}
 	}
 	if len(ring.byID) == 0 {

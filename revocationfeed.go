@@ -42,6 +42,10 @@ type revocationFeed struct {
 	readAt  atomic.Pointer[time.Time]
 	failure atomic.Pointer[feedFailure] // of the newest read; nil if it succeeded
 
+	// repair adds an entry that revokes everybody, after commits of the store have been lost:
+	// see [SessionStore.RevokeEverybody] for above.
+	repair func(ctx context.Context, above int64) error
+
 	// wallRead is how long after readAt, by the monotonic clock, clock last read the wall clock.
 	wallRead atomic.Int64
 
@@ -49,12 +53,25 @@ type revocationFeed struct {
 
 	cursor Revocation   // the last entry that was read
 	newest atomic.Int64 // its position
+	lost   int64        // the greatest position or generation that is known to have been lost
+
+	head     atomic.Int64 // the greatest head of the feed that has been seen
+	lostRead atomic.Pointer[lostCommits]
 
 	mu       sync.Mutex
 	begun    uint64 // how many reads have begun
 	ended    uint64 // the newest of them that went to the end
 	required uint64 // the first read that sees all that this instance has written
 }
+
+// lostCommits is a proof that the store has lost commits which could not be repaired yet.
+type lostCommits struct {
+	head int64 // of the feed, as it was read
+	at   time.Time
+}
+
+// errCommitsLost is why a token of a history that the store has lost is rejected.
+var errCommitsLost = fmt.Errorf("%w: the store has lost the session's commits", ErrTokenRejected)
 
 type feedFailure struct {
 	err error
@@ -87,11 +104,80 @@ func (f *revocationFeed) requireLive(
 	if checked.Load() == version {
 		return nil
 	}
+	if generation > f.head.Load() {
+		if err := f.requireGeneration(ctx, generation, now); err != nil {
+			return err
+		}
+		version = f.known.version.Load() // another request may have revoked everybody meanwhile
+	}
 	if f.known.isRevoked(who.UserID, who.SessionID, generation) {
 		return errRevoked
 	}
-	checked.Store(version)
+	if generation <= f.head.Load() { // or else the store has not answered: ask again for the next request
+		checked.Store(version)
+	}
 	return nil
+}
+
+// maxGenerationAhead is how much greater than the time in microseconds a generation can be. No
+// store gives greater ones: see repairLost. A forged one must not make the store give them.
+const maxGenerationAhead = int64(24 * time.Hour / time.Microsecond)
+
+// requireGeneration returns an error if the store has lost the commits that the token of a session
+// of this generation has seen, for instance because it was restored from a backup. The head of the
+// feed, read after the token came in, proves it: it is below the generation. One read serves all
+// requests; a refusal is remembered for the interval.
+//
+// If the store does not answer, nothing is proven, and the token is accepted for as long as what is
+// known is still good.
+func (f *revocationFeed) requireGeneration(ctx context.Context, generation int64, now time.Time) error {
+	if generation > now.UnixMicro()+maxGenerationAhead {
+		return errCommitsLost
+	}
+	if lost := f.lostRead.Load(); lost != nil && generation > lost.head {
+		if age(now, lost.at) < f.interval {
+			return errCommitsLost
+		}
+	}
+	if failure := f.failure.Load(); failure != nil {
+		if age(now, failure.at) < feedRetry {
+			return nil
+		}
+	}
+	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), feedPatience)
+	defer cancel()
+	waiting, stop := context.WithTimeout(ctx, feedPatience)
+	defer stop()
+	if f.takeTurn(waiting) != nil {
+		return ctx.Err() // nil if others take their time, but a caller that goes away proves nothing
+	}
+	defer func() { <-f.turn }()
+	if generation <= f.head.Load() {
+		return nil // another request has read it meanwhile
+	}
+	head, err := f.readHead(patient)
+	switch {
+	case err != nil:
+		f.failure.Store(&feedFailure{err, f.now()})
+		return nil
+	case generation <= head:
+		return nil
+	}
+	f.lost = max(f.lost, generation)
+	f.lostRead.Store(&lostCommits{head, f.now()})
+	if err := f.read(patient); err == nil {
+		f.lostRead.Store(nil) // it is repaired
+	}
+	return errCommitsLost
+}
+
+// readHead reads the head of the feed. The caller has the turn.
+func (f *revocationFeed) readHead(ctx context.Context) (head int64, err error) {
+	head, err = f.store.RevocationHead(ctx)
+	if err == nil {
+		f.head.Store(head)
+	}
+	return head, err
 }
 
 // clock is time.Now, but while what is known is fresh it reads only the monotonic clock, which takes
@@ -237,16 +323,48 @@ func (f *revocationFeed) read(ctx context.Context) (err error) {
 			f.failure.Store(&feedFailure{err, f.now()})
 		}
 	}()
-	for done := false; !done; {
+	for repairs := 0; ; {
 		began := f.now()
-		if done, err = f.readPage(ctx); err != nil {
+		done, readErr := f.readPage(ctx)
+		switch {
+		case readErr != nil:
+			err = readErr
+			return err
+		case !done:
+			continue
+		case f.lost == 0 || f.lost < f.known.everybody.Load(): // the entry covers what is below it
+			f.succeed(number, began)
+			err = nil
+			return nil
+		case repairs == maxRepairs:
+			err = errors.New("the entry that revokes everybody does not appear in the feed")
 			return err
 		}
-		if done {
-			f.succeed(number, began)
+		repairs++
+		if err = f.repairLost(ctx); err != nil {
+			return err
 		}
 	}
-	return nil
+}
+
+// maxRepairs is how often one read repairs the feed: once, and once more if another instance has
+// done it at the same moment.
+const maxRepairs = 2
+
+// repairLost revokes everybody after commits of the store have been lost, unless another instance
+// has done it: revocations may have been lost too, and generations must not be given twice. The
+// caller has the turn.
+//
+// The entry's position is above every position that was given in any history of the store, also
+// those that this instance has not seen: another instance may have issued tokens of their
+// generations before it was stopped. The time in microseconds is such a position, because no store
+// revokes once in a microsecond.
+func (f *revocationFeed) repairLost(ctx context.Context) error {
+	head, err := f.readHead(ctx)
+	if err != nil {
+		return err
+	}
+	return f.repair(ctx, max(head+1, f.lost, f.now().UnixMicro()))
 }
 
 // readPage reads as much as the store gives at a time, and reports whether that
@@ -259,17 +377,25 @@ func (f *revocationFeed) readPage(ctx context.Context) (done bool, err error) {
 	full := len(page) == feedPage
 	if f.cursor.Position > 0 {
 		if len(page) == 0 || page[0].Position != f.cursor.Position || page[0].ID != f.cursor.ID {
-			// The store has not what was read from it: it was restored from a backup,
-			// or has pruned all that since. So everything has to be read.
+			// The store has not what was read from it, so everything has to be read. If the
+			// entry was not pruned, the store has lost commits.
+			if len(page) == 0 || page[0].Position == f.cursor.Position {
+				f.lost = max(f.lost, f.cursor.Position)
+			}
 			f.restart()
 			return false, nil
 		}
 		page = page[1:]
 	}
+	list := func(from int64, limit int) ([]Revocation, error) { return f.store.ListRevocations(ctx, from, limit) }
+	if err := requireContiguous(f.cursor.Position, page, full, list); err != nil {
+		return false, err
+	}
 	f.known.add(page, f.now())
 	if len(page) > 0 {
 		f.cursor = page[len(page)-1]
 		f.newest.Store(f.cursor.Position)
+		f.head.Store(max(f.head.Load(), f.cursor.Position))
 	}
 	return !full, nil
 }
@@ -282,6 +408,7 @@ func (f *revocationFeed) restart() {
 	f.mu.Unlock()
 	f.cursor = Revocation{}
 	f.newest.Store(0)
+	f.head.Store(0)
 	f.known.forgetGenerations()
 }
 

@@ -1,8 +1,8 @@
 package auth
 
 import (
-	"fmt"
 	"hash/maphash"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,15 +18,15 @@ import (
 type revocations struct {
 	version atomic.Uint64 // greater after each addition; never 0
 
+	// everybody is the generation below which the sessions of all users are revoked.
+	everybody atomic.Int64
+
 	seed   maphash.Seed
 	shards [revocationShards]revocationShard
 
 	count atomic.Int64 // of entries
 	sweep int64        // at how many entries to look for expired ones; whoever adds has it
 }
-
-// errRevoked is why the token of a revoked session is rejected.
-var errRevoked = fmt.Errorf("%w: no such session", ErrTokenRejected)
 
 const (
 	revocationShards = 64
@@ -73,6 +73,9 @@ func (r *revocations) shard(userID string) *revocationShard {
 // isRevoked reports whether the session was revoked. It takes one lock of many, and as
 // long as there are entries that name sessions of the user.
 func (r *revocations) isRevoked(userID, sessionID string, generation int64) bool {
+	if generation < r.everybody.Load() {
+		return true
+	}
 	shard := r.shard(userID)
 	shard.RLock()
 	defer shard.RUnlock()
@@ -102,6 +105,10 @@ func (r *revocations) add(entries []Revocation, now time.Time) {
 }
 
 func (r *revocations) addEntry(entry Revocation) {
+	if entry.UserID == "" {
+		r.everybody.Store(max(r.everybody.Load(), entry.Generation))
+		return
+	}
 	shard := r.shard(entry.UserID)
 	shard.Lock()
 	defer shard.Unlock()
@@ -113,8 +120,12 @@ func (r *revocations) addEntry(entry Revocation) {
 	before := u.size()
 	until := entry.ExpiresAt.Unix()
 	if entry.SessionID != "" {
-		if entry.Generation >= u.below { // or it has ended already
-			u.named = append(u.named, revokedSession{entry.SessionID, entry.Generation, until})
+		generation := entry.Generation
+		if entry.Capped() { // which no entry for the user covers
+			generation = math.MaxInt64
+		}
+		if generation >= u.below { // or it has ended already
+			u.named = append(u.named, revokedSession{entry.SessionID, generation, until})
 		}
 	} else {
 		u.below, u.until = max(u.below, entry.Generation), max(u.until, until)
@@ -144,6 +155,7 @@ func (r *revocations) removeExpired(by int64) {
 // forgetGenerations leaves the entries that name a session: of another history of
 // the store, numbers are about something else.
 func (r *revocations) forgetGenerations() {
+	r.everybody.Store(0)
 	r.edit(func(u *userRevocations) { u.below, u.until = 0, 0 })
 	r.version.Add(1)
 }

@@ -14,7 +14,9 @@ import (
 
 // named is the end of a session by its name.
 func named(user, session string, generation int64, expires time.Time) []auth.Revocation {
-	return []auth.Revocation{{UserID: user, SessionID: session, Generation: generation, ExpiresAt: expires}}
+	return []auth.Revocation{{
+		Position: generation + 1, UserID: user, SessionID: session, Generation: generation, ExpiresAt: expires,
+	}}
 }
 
 // allBelow is the end of all sessions of a user below the generation.
@@ -106,7 +108,7 @@ func TestALoopOfSignInAndLogoutTakesNoMoreMemory(t *testing.T) {
 	for range 5 * auth.MaxNamedRevocations {
 		token := signIn()
 		require.NoError(t, verify(token))
-		require.NoError(t, svc.Tokens().Revoke(t.Context(), token.Session.ID))
+		require.NoError(t, svc.Tokens().Revoke(t.Context(), authtest.ByHost, token.Session.ID))
 	}
 	require.LessOrEqual(t, svc.KnownRevocations(), int64(auth.MaxNamedRevocations+1))
 	require.ErrorIs(t, verify(kept), auth.ErrTokenRejected, "the oldest sessions are revoked with those that are no longer named")

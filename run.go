@@ -80,21 +80,26 @@ func (s *Service) readFeed(ctx context.Context, failing bool) bool {
 	return err != nil
 }
 
-// Prune removes expired sessions, used states and feed entries, and access keys that expired 30 days
-// ago, in batches, and returns how many records it removed. If it returns an error, the records
+// Prune removes expired sessions, used states and feed entries, access keys that expired 30 days ago,
+// and events of the audit trail that are older than Config.AuditRetention, in batches, and returns how many records it removed. If it returns an error, the records
 // that it had removed stay removed.
 func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	now := s.now()
-	for _, kind := range []struct {
+	type prunable struct {
 		name    string
 		prune   func(ctx context.Context, expired time.Time, limit int) (int, error)
 		expired time.Time
-	}{
+	}
+	kinds := []prunable{
 		{"sessions", s.store.PruneSessions, now},
 		{"access keys", s.store.PruneKeys, now.Add(-expiredKeyRetention)},
 		{"states", s.store.PruneStates, now},
 		{"revocations", s.store.PruneRevocations, now.Add(-revocationGrace)},
-	} {
+	}
+	if trail := s.events.trail; trail != nil {
+		kinds = append(kinds, prunable{"events", trail.PruneEvents, now.Add(-s.retention)})
+	}
+	for _, kind := range kinds {
 		for {
 			n, err := kind.prune(ctx, kind.expired, pruneBatch)
 			removed += n

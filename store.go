@@ -27,6 +27,9 @@ type Store interface {
 //     SignInGitHub links it to the link's UserID; it also returns ErrChanged if this user has
 //     another account of the host.
 //   - UnlinkGitHub knows no way in but keys and links.
+//   - It keeps and locks one record for each user ID that it has been given, or nothing would
+//     hold a key that is added while the user's sessions are revoked. Of an Authority it checks
+//     the session; what the host says of the user counts from the return of RevokeUserSessions.
 //
 // These rules hold for every method of every role of every store:
 //
@@ -40,7 +43,18 @@ type Store interface {
 //   - If ctx is done before the call, the call changes nothing and returns an error that
 //     wraps ctx.Err(). If ctx ends during the call, the call returns soon, with everything
 //     done or nothing.
-//   - A record that its Validate method refuses is [ErrInvalid], and so is a value that
+//   - A method with a [Write] checks the authority in its own transaction, after it has locked the
+//     records that it decides by: with [Authority.Check], and with [Authority.CheckOwner] for a
+//     record that belongs to a user. So a change waits for the end of a session, or the end of the
+//     session waits for the change; from the moment a revocation has been acknowledged, the
+//     session changes nothing. An answer of these two methods comes before every answer that the
+//     method's own comment names, but after ErrInvalid. ErrNotFound for the record to be changed
+//     may come before both.
+//   - Locks are taken in one order: the record of everybody, shared by every method with a Write
+//     and exclusive for RevokeEverybody; the record of super users; all user records, by
+//     ascending ID; keys; sessions; links; the head of the feed.
+//   - The Event of a Write is stored in the same transaction if the store is an [EventStore].
+//   - A record that its Validate method refuses is [ErrInvalid], and so is a Write, and a value that
 //     [ValidateHash] or [ValidateState] refuses. A context that is done comes before that
 //     answer, and that answer before every other.
 //   - An ID that could never have been stored is [ErrNotFound] when it is looked for.
@@ -48,7 +62,7 @@ type Store interface {
 //   - IDs compare byte for byte. Usernames and e-mails are kept as given and compare as
 //     [FoldASCII] makes them.
 //   - Times are kept to the microsecond, the rest cut off, and come back in UTC. A zero time
-//     comes back zero. A store has no clock of its own: the time is always an argument.
+//     comes back zero. A store has no clock of its own: the time is an argument, or Now of the Write.
 type AccountStore interface {
 	CredentialStore
 	SessionStore
@@ -65,7 +79,7 @@ type UserStore interface {
 	//
 	// It returns ErrExists if the user's ID, username or e-mail or the key's ID is taken, and
 	// ErrInvalid if the key is not of this user.
-	Register(ctx context.Context, user User, key AccessKey) error
+	Register(ctx context.Context, w Write, user User, key AccessKey) error
 
 	// RegisterUsers adds many users, each with one to MaxKeys access keys, in one
 	// transaction: for [Service.ImportUsers]. It takes them in order and returns one error
@@ -77,14 +91,14 @@ type UserStore interface {
 	// true of different moments.
 	//
 	// It returns ErrInvalid, and adds nobody, if a key is not of its user, or a user has no
-	// key or more than MaxKeys.
-	RegisterUsers(ctx context.Context, users []UserWithKeys) ([]error, error)
+	// key or more than MaxKeys. There is one event for the call, unless it adds nobody.
+	RegisterUsers(ctx context.Context, w Write, users []UserWithKeys) ([]error, error)
 
 	// Bootstrap is Register for the first super user. In the same transaction it remembers
 	// for ever that it has been called: one call in the life of a store succeeds, the others
 	// return ErrBootstrapped. A failed call is not remembered. A user who is not an active
 	// super user is ErrInvalid.
-	Bootstrap(ctx context.Context, user User, key AccessKey) error
+	Bootstrap(ctx context.Context, w Write, user User, key AccessKey) error
 
 	// FindUser returns the user with this ID, or ErrNotFound.
 	FindUser(ctx context.Context, id string) (User, error)
@@ -98,33 +112,37 @@ type UserStore interface {
 	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
 
 	// UpdateUser changes the user and returns the changed record. Setting IsActive to false
-	// revokes the user's sessions in the same transaction; setting it to true brings none
-	// back.
+	// revokes the user's sessions in the same transaction, as RevokeUserSessions does; setting
+	// it to true brings none back. Setting IsSuperUser to false spends the grants of the GitHub
+	// accounts that are remembered for the user: see SignInGitHub.
 	//
 	// It returns ErrNotFound if there is no such user, and ErrLastSuperUser if the change
 	// would leave no active super user where there was one. If two calls at once would
 	// remove the last two super users, one of them fails.
-	UpdateUser(ctx context.Context, id string, change UserChange) (User, error)
+	UpdateUser(ctx context.Context, w Write, id string, change UserChange) (User, error)
 
 	// ResetUser removes every way in that the user has, namely all access keys, sessions,
 	// and GitHub links and tokens, applies the change, and adds the key, in one transaction.
-	// AdmittedAt becomes zero: the caller gives this key, not GitHub's rules. It returns the
+	// AdmittedAt becomes zero: the caller gives this key, not GitHub's rules. The GitHub accounts
+	// stay remembered for the user, and their grants are spent: see SignInGitHub. It returns the
 	// changed record and the removed GitHub tokens, which the caller must still revoke at
 	// GitHub.
 	//
 	// It returns ErrNotFound if there is no such user, ErrInvalid if the key is not of this
 	// user, ErrExists if the key's ID is taken (the user's own old keys count), and
 	// ErrLastSuperUser as UpdateUser does.
-	ResetUser(ctx context.Context, id string, change UserChange, key AccessKey) (User, []GitHubToken, error)
+	ResetUser(ctx context.Context, w Write, id string, change UserChange, key AccessKey) (User, []GitHubToken, error)
 
 	// DeleteUser removes the user with all access keys, sessions, GitHub links and tokens, in
 	// one transaction. It returns the tokens, which the caller must still revoke at GitHub.
 	// The username is never given again: registering it later returns ErrExists. The e-mail
-	// may be given again.
+	// may be given again. The user's GitHub accounts are no longer remembered for anybody, and
+	// their grants are spent: see SignInGitHub. An [EventStore] blanks the client of the events
+	// that the user caused.
 	//
 	// It returns ErrNotFound if there is no such user, and ErrLastSuperUser if the user is
 	// the only active super user.
-	DeleteUser(ctx context.Context, id string) ([]GitHubToken, error)
+	DeleteUser(ctx context.Context, w Write, id string) ([]GitHubToken, error)
 }
 
 // CredentialStore is the role of a store that keeps access keys. The rules for every method
@@ -134,7 +152,7 @@ type CredentialStore interface {
 	// there is no such user, ErrExists if the key's ID is taken, and ErrTooManyKeys if the
 	// user has MaxKeys already, expired ones included. It locks the user's record, so that
 	// concurrent calls cannot add more.
-	AddKey(ctx context.Context, key AccessKey) error
+	AddKey(ctx context.Context, w Write, key AccessKey) error
 
 	// ListKeys returns all keys of the user, the oldest first, then by ID. It returns none
 	// if there is no such user.
@@ -148,11 +166,11 @@ type CredentialStore interface {
 	// there is no such key or its Hash is another.
 	SwapHash(ctx context.Context, id, old, new string) error
 
-	// RotateKey replaces the key's Hash, which becomes its PreviousHash if PreviousUntil is
-	// set, and returns the changed key. It returns ErrNotFound if there is no such key or it
-	// has expired, and ErrRotating if its PreviousHash still works. Of two concurrent calls
-	// with a PreviousUntil, one fails.
-	RotateKey(ctx context.Context, id string, rotation KeyRotation) (AccessKey, error)
+	// RotateKey replaces the key's Hash, which becomes its PreviousHash if there is an Overlap,
+	// and returns the changed key. It returns ErrNotFound if there is no such key or it has
+	// expired, and ErrRotating if its PreviousHash still works. Of two concurrent calls with an
+	// Overlap, one fails.
+	RotateKey(ctx context.Context, w Write, id string, rotation KeyRotation) (AccessKey, error)
 
 	// TouchKey sets the key's LastUsedAt to the time at, if that is later by
 	// [KeyUsePrecision] or more. It returns ErrNotFound if there is no such key.
@@ -160,7 +178,7 @@ type CredentialStore interface {
 
 	// RevokeKey removes the key and revokes the sessions that it opened, or returns
 	// ErrNotFound.
-	RevokeKey(ctx context.Context, id string) error
+	RevokeKey(ctx context.Context, w Write, id string) error
 
 	// PruneKeys removes at most limit keys that had expired at the given time, with the
 	// sessions that they opened, and returns how many keys it removed. Fewer than limit means
@@ -208,21 +226,48 @@ type SessionStore interface {
 	//
 	// Every method that revokes sessions which may not have expired, here and in the other
 	// roles, adds to the feed in the same transaction: an entry for each session, or one for
-	// the user if all of the user's sessions are revoked and there were any. Entries take
-	// their positions in the order in which their transactions commit, so that a reader who
-	// has seen one entry never sees an earlier one appear. A counter that is locked until the
-	// commit ensures that; neither a time nor a sequence does.
+	// the user if all of the user's sessions are revoked. Entries take their positions in the
+	// order in which their transactions commit, so that a reader who has seen one entry never
+	// sees an earlier one appear. A counter that is locked until the commit ensures that;
+	// neither a time nor a sequence does.
 	//
-	// When a feed comes to name more than [MaxNamedRevocations] sessions of one user, all but
-	// at most half of that many, those of the newest Generations, become one entry for the
-	// user, in the same transaction. The user's other sessions with Generations below the
-	// entry's are revoked with them, and the entries that it replaces get a zero ExpiresAt.
-	RevokeSession(ctx context.Context, id string) error
+	// An entry for a user is added also if the user has no session, because a token may be
+	// alive whose session was lost. Its ExpiresAt is the latest of the sessions', or Now plus
+	// MaxTokenLifetime if that is later. At most one entry for each session and one for each
+	// user is in force: the entries that a newer one replaces get a zero ExpiresAt. An entry for
+	// a user replaces those of the user's sessions, except [Revocation.Capped] ones.
+	//
+	// When a feed comes to name more than [MaxNamedRevocations] sessions of one user, the
+	// entry of [FoldRevocations] is added in the same transaction. The user's other sessions
+	// with Generations below the entry's are revoked with it, and the entries that it replaces
+	// get a zero ExpiresAt.
+	RevokeSession(ctx context.Context, w Write, id string) error
+
+	// RevokeToken revokes a session by what a verified token says of it: it removes the
+	// session if there is one, and adds an entry for the session in any case, unless an entry
+	// is in force that revokes it and lives as long. It succeeds also if there is no such
+	// session and no such user. The entry's ExpiresAt is the later of the token's and the
+	// session's, and its Generation is at most its Position.
+	RevokeToken(ctx context.Context, claims SessionClaims) error
 
 	// RevokeUserSessions removes all sessions of the user and returns how many of them had
-	// not expired at the given time. It returns ErrNotFound if there is no such user. It
-	// locks the user's record as CreateSession does.
-	RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error)
+	// not expired. It returns ErrNotFound if there is no such user. It locks the user's record
+	// as CreateSession does.
+	RevokeUserSessions(ctx context.Context, w Write, userID string) (int, error)
+
+	// RevokeEverybody revokes all sessions of all users with one entry, which has neither a
+	// UserID nor a SessionID. FindSession and ListSessions no longer return a session below its
+	// Generation, whether or not the store has removed it. It locks the record of everybody exclusively.
+	//
+	// If above is positive, commits may have been lost: Generations up to above have been
+	// seen. The entry then takes the Position after the greater of the head and above, so that
+	// no Generation is given twice. If the head is not below above, another call has done that
+	// and this call changes nothing.
+	RevokeEverybody(ctx context.Context, w Write, above int64) error
+
+	// RevocationHead returns the Position of the newest entry that was ever added to the feed,
+	// and 0 if there was none. It is one read.
+	RevocationHead(ctx context.Context) (int64, error)
 
 	// PruneSessions removes at most limit sessions that had expired at the given time and
 	// returns how many it removed, as PruneKeys does.
@@ -231,7 +276,8 @@ type SessionStore interface {
 	// ListRevocations returns at most limit entries of the feed whose Positions are not below
 	// from, in order. Fewer than limit means that there are no more. A limit below one
 	// returns none. It shows no entry behind one that is not visible yet, as a database
-	// might: among the newest [KeptRevocations] none is missing.
+	// might: among the newest [KeptRevocations] none is missing, except right before an entry
+	// that revokes everybody.
 	ListRevocations(ctx context.Context, from int64, limit int) ([]Revocation, error)
 
 	// PruneRevocations removes at most limit entries of the feed that had expired at the
@@ -264,21 +310,25 @@ type GitHubStore interface {
 	// does. If the new user's e-mail is taken, the user is added without. The AdmittedAt of
 	// an existing user, unless it is zero, becomes the link's SeenAt.
 	//
-	// It returns ErrChanged if the link or the token is not as the caller read it: the
-	// account is linked to another user, or to one although there is a NewUser, or to nobody
-	// although there is none, or the token's Version is another. It returns ErrExists if the
-	// username, or the ID of the user or session, is taken, ErrUserDisabled if the user is
-	// not active, and ErrNotFound if there is no such user.
-	SignInGitHub(ctx context.Context, signIn GitHubSignInWrite) (Session, User, error)
-
-	// ConnectGitHub writes the link and the token of a user who is signed in, and AdmittedAt
-	// as SignInGitHub does.
+	// A store remembers each account that was ever linked, apart from its link: for which user,
+	// and whether its grant is spent. An account has one grant in its life. If GrantSuperUser is
+	// set and the account's grant is not spent, the user becomes a super user and the grant is
+	// spent. The event is stored if the link is new or the user becomes a super user.
 	//
-	// It returns ErrNotFound if the session is missing, has expired at that time or is not
-	// the user's; ErrExists if the account is linked to another user or the user to another
-	// account of the host; ErrUserDisabled if the user is not active; and ErrChanged if the
-	// token's Version is another.
-	ConnectGitHub(ctx context.Context, connect GitHubConnectWrite) error
+	// It returns what [GitHubSignInWrite.Check] returns: ErrChanged if the link or the token is
+	// not as the caller read it, and ErrGitHubNotAllowed if the account is remembered for a
+	// user to whom it is no longer linked. It returns ErrExists if the username, or the ID of
+	// the user or session, is taken, ErrUserDisabled if the user is not active, and ErrNotFound
+	// if there is no such user.
+	SignInGitHub(ctx context.Context, w Write, signIn GitHubSignInWrite) (Session, User, error)
+
+	// ConnectGitHub writes the link and the token of the user whose session acts, and AdmittedAt
+	// and what is remembered of the account as SignInGitHub does.
+	//
+	// It returns what [GitHubConnectWrite.Check] returns: ErrExists if the account is linked to
+	// another user or remembered for another, or the user is linked to another account of the
+	// host, and ErrChanged if the token's Version is another.
+	ConnectGitHub(ctx context.Context, w Write, connect GitHubConnectWrite) error
 
 	// UpdateGitHubLink writes what GitHub says of an account that is linked to the user, all
 	// but CreatedAt, and AdmittedAt as SignInGitHub does. It returns ErrNotFound if the
@@ -299,10 +349,48 @@ type GitHubStore interface {
 	// DeleteGitHubToken removes the token and returns it. The link stays. It returns
 	// ErrNotFound if there is no token, or if version is not empty and the record has
 	// another Version. Of several calls for one token, one succeeds.
-	DeleteGitHubToken(ctx context.Context, userID, host, version string) (GitHubToken, error)
+	DeleteGitHubToken(ctx context.Context, w Write, userID, host, version string) (GitHubToken, error)
 
 	// UnlinkGitHub removes the link, and the token if there is one, and returns both, or
-	// ErrNotFound. It returns ErrLastWayIn if the user has no other link and no access key
-	// that is good at the time now.
-	UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (GitHubLink, *GitHubToken, error)
+	// ErrNotFound. It revokes the user's sessions of MethodGitHub. The account stays remembered
+	// for the user. It returns ErrLastWayIn if the user has no other link and no access key that
+	// is good now.
+	UnlinkGitHub(ctx context.Context, w Write, userID, host string) (GitHubLink, *GitHubToken, error)
+
+	// ForgetGitHubAccount makes the account remembered for nobody, so that it signs in as a new
+	// user again. Its grant stays as it is. It returns ErrNotFound if the account is remembered
+	// for nobody, and ErrExists if it is linked.
+	ForgetGitHubAccount(ctx context.Context, w Write, account GitHubAccount) error
+}
+
+// EventStore is the role of a store that keeps the audit trail. It is no part of [Store]: a
+// [Service] uses it if its store has these methods. The rules for every method are at
+// [AccountStore].
+//
+// The store adds the Event of each [Write] in the transaction of the change. Its ID is random, and
+// its At is the time that Now returned after the locks, or one microsecond after the newest event
+// of the same UserID if that is later, so that the events of a user are in order. Events have no
+// foreign keys: they stay when their user is deleted.
+type EventStore interface {
+	// ListEvents returns at most limit events that match the filter, the newest first: by At,
+	// then by ID. It returns ErrNotFound if the filter's Before is not the ID of an event. A
+	// limit below one returns none.
+	ListEvents(ctx context.Context, filter EventFilter, limit int) ([]Event, error)
+
+	// ClaimEvent hands out the oldest event that waits for delivery, and counts that: attempt
+	// is 1 the first time. Until the given time, no other call gets the event or a later event
+	// of the same user. It returns ErrNotFound if no event can be handed out at the time now.
+	//
+	// A claim holds the event only if it ends no later than twice the time from now to until after
+	// now. A claim that ends later was made by a clock that was ahead, and would hold the event,
+	// and the user's later events, for as long as that clock was ahead.
+	ClaimEvent(ctx context.Context, now, until time.Time) (event Event, attempt int, err error)
+
+	// FinishEvent notes that the event no longer waits. It stays in the trail. It returns
+	// ErrNotFound if there is no such event.
+	FinishEvent(ctx context.Context, id string) error
+
+	// PruneEvents removes at most limit events that are older than the given time, whether or
+	// not they wait, and returns how many it removed, as PruneKeys does.
+	PruneEvents(ctx context.Context, before time.Time, limit int) (int, error)
 }

@@ -45,6 +45,7 @@ type (
 	guardedCredentials struct{ CredentialStore }
 	guardedSessions    struct{ SessionStore }
 	guardedGitHub      struct{ GitHubStore }
+	guardedEvents      struct{ EventStore }
 
 	guardedAccounts struct {
 		guardedCredentials
@@ -66,24 +67,32 @@ func guardUsers(store UserStore) UserStore {
 	return guardedUsers{store}
 }
 
+// guardEvents returns nil for nil: there is no audit trail.
+func guardEvents(store EventStore) EventStore {
+	if store == nil {
+		return nil
+	}
+	return guardedEvents{store}
+}
+
 func (g guardedAccounts) Ping(ctx context.Context) (err error) {
 	defer recoverStore("Ping", &err)
 	return g.accounts.Ping(ctx)
 }
 
-func (g guardedUsers) Register(ctx context.Context, user User, key AccessKey) (err error) {
+func (g guardedUsers) Register(ctx context.Context, w Write, user User, key AccessKey) (err error) {
 	defer recoverStore("Register", &err)
-	return g.UserStore.Register(ctx, user, key)
+	return g.UserStore.Register(ctx, w, user, key)
 }
 
-func (g guardedUsers) RegisterUsers(ctx context.Context, users []UserWithKeys) (r1 []error, err error) {
+func (g guardedUsers) RegisterUsers(ctx context.Context, w Write, users []UserWithKeys) (r1 []error, err error) {
 	defer recoverStore("RegisterUsers", &err)
-	return g.UserStore.RegisterUsers(ctx, users)
+	return g.UserStore.RegisterUsers(ctx, w, users)
 }
 
-func (g guardedUsers) Bootstrap(ctx context.Context, user User, key AccessKey) (err error) {
+func (g guardedUsers) Bootstrap(ctx context.Context, w Write, user User, key AccessKey) (err error) {
 	defer recoverStore("Bootstrap", &err)
-	return g.UserStore.Bootstrap(ctx, user, key)
+	return g.UserStore.Bootstrap(ctx, w, user, key)
 }
 
 func (g guardedUsers) FindUser(ctx context.Context, id string) (r1 User, err error) {
@@ -96,24 +105,24 @@ func (g guardedUsers) ListUsers(ctx context.Context, after string, limit int) (r
 	return g.UserStore.ListUsers(ctx, after, limit)
 }
 
-func (g guardedUsers) UpdateUser(ctx context.Context, id string, change UserChange) (r1 User, err error) {
+func (g guardedUsers) UpdateUser(ctx context.Context, w Write, id string, change UserChange) (r1 User, err error) {
 	defer recoverStore("UpdateUser", &err)
-	return g.UserStore.UpdateUser(ctx, id, change)
+	return g.UserStore.UpdateUser(ctx, w, id, change)
 }
 
-func (g guardedUsers) ResetUser(ctx context.Context, id string, change UserChange, key AccessKey) (r1 User, r2 []GitHubToken, err error) {
+func (g guardedUsers) ResetUser(ctx context.Context, w Write, id string, change UserChange, key AccessKey) (r1 User, r2 []GitHubToken, err error) {
 	defer recoverStore("ResetUser", &err)
-	return g.UserStore.ResetUser(ctx, id, change, key)
+	return g.UserStore.ResetUser(ctx, w, id, change, key)
 }
 
-func (g guardedUsers) DeleteUser(ctx context.Context, id string) (r1 []GitHubToken, err error) {
+func (g guardedUsers) DeleteUser(ctx context.Context, w Write, id string) (r1 []GitHubToken, err error) {
 	defer recoverStore("DeleteUser", &err)
-	return g.UserStore.DeleteUser(ctx, id)
+	return g.UserStore.DeleteUser(ctx, w, id)
 }
 
-func (g guardedCredentials) AddKey(ctx context.Context, key AccessKey) (err error) {
+func (g guardedCredentials) AddKey(ctx context.Context, w Write, key AccessKey) (err error) {
 	defer recoverStore("AddKey", &err)
-	return g.CredentialStore.AddKey(ctx, key)
+	return g.CredentialStore.AddKey(ctx, w, key)
 }
 
 func (g guardedCredentials) ListKeys(ctx context.Context, userID string) (r1 []AccessKey, err error) {
@@ -131,9 +140,9 @@ func (g guardedCredentials) SwapHash(ctx context.Context, id string, old string,
 	return g.CredentialStore.SwapHash(ctx, id, old, replacement)
 }
 
-func (g guardedCredentials) RotateKey(ctx context.Context, id string, rotation KeyRotation) (r1 AccessKey, err error) {
+func (g guardedCredentials) RotateKey(ctx context.Context, w Write, id string, rotation KeyRotation) (r1 AccessKey, err error) {
 	defer recoverStore("RotateKey", &err)
-	return g.CredentialStore.RotateKey(ctx, id, rotation)
+	return g.CredentialStore.RotateKey(ctx, w, id, rotation)
 }
 
 func (g guardedCredentials) TouchKey(ctx context.Context, id string, at time.Time) (err error) {
@@ -141,9 +150,9 @@ func (g guardedCredentials) TouchKey(ctx context.Context, id string, at time.Tim
 	return g.CredentialStore.TouchKey(ctx, id, at)
 }
 
-func (g guardedCredentials) RevokeKey(ctx context.Context, id string) (err error) {
+func (g guardedCredentials) RevokeKey(ctx context.Context, w Write, id string) (err error) {
 	defer recoverStore("RevokeKey", &err)
-	return g.CredentialStore.RevokeKey(ctx, id)
+	return g.CredentialStore.RevokeKey(ctx, w, id)
 }
 
 func (g guardedCredentials) PruneKeys(ctx context.Context, expired time.Time, limit int) (r1 int, err error) {
@@ -166,14 +175,29 @@ func (g guardedSessions) ListSessions(ctx context.Context, userID string, now ti
 	return g.SessionStore.ListSessions(ctx, userID, now)
 }
 
-func (g guardedSessions) RevokeSession(ctx context.Context, id string) (err error) {
+func (g guardedSessions) RevokeSession(ctx context.Context, w Write, id string) (err error) {
 	defer recoverStore("RevokeSession", &err)
-	return g.SessionStore.RevokeSession(ctx, id)
+	return g.SessionStore.RevokeSession(ctx, w, id)
 }
 
-func (g guardedSessions) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (r1 int, err error) {
+func (g guardedSessions) RevokeUserSessions(ctx context.Context, w Write, userID string) (r1 int, err error) {
 	defer recoverStore("RevokeUserSessions", &err)
-	return g.SessionStore.RevokeUserSessions(ctx, userID, now)
+	return g.SessionStore.RevokeUserSessions(ctx, w, userID)
+}
+
+func (g guardedSessions) RevokeToken(ctx context.Context, claims SessionClaims) (err error) {
+	defer recoverStore("RevokeToken", &err)
+	return g.SessionStore.RevokeToken(ctx, claims)
+}
+
+func (g guardedSessions) RevokeEverybody(ctx context.Context, w Write, above int64) (err error) {
+	defer recoverStore("RevokeEverybody", &err)
+	return g.SessionStore.RevokeEverybody(ctx, w, above)
+}
+
+func (g guardedSessions) RevocationHead(ctx context.Context) (r1 int64, err error) {
+	defer recoverStore("RevocationHead", &err)
+	return g.SessionStore.RevocationHead(ctx)
 }
 
 func (g guardedSessions) PruneSessions(ctx context.Context, expired time.Time, limit int) (r1 int, err error) {
@@ -211,14 +235,14 @@ func (g guardedGitHub) FindGitHubConnection(ctx context.Context, userID string, 
 	return g.GitHubStore.FindGitHubConnection(ctx, userID, host)
 }
 
-func (g guardedGitHub) SignInGitHub(ctx context.Context, signIn GitHubSignInWrite) (r1 Session, r2 User, err error) {
+func (g guardedGitHub) SignInGitHub(ctx context.Context, w Write, signIn GitHubSignInWrite) (r1 Session, r2 User, err error) {
 	defer recoverStore("SignInGitHub", &err)
-	return g.GitHubStore.SignInGitHub(ctx, signIn)
+	return g.GitHubStore.SignInGitHub(ctx, w, signIn)
 }
 
-func (g guardedGitHub) ConnectGitHub(ctx context.Context, connect GitHubConnectWrite) (err error) {
+func (g guardedGitHub) ConnectGitHub(ctx context.Context, w Write, connect GitHubConnectWrite) (err error) {
 	defer recoverStore("ConnectGitHub", &err)
-	return g.GitHubStore.ConnectGitHub(ctx, connect)
+	return g.GitHubStore.ConnectGitHub(ctx, w, connect)
 }
 
 func (g guardedGitHub) UpdateGitHubLink(ctx context.Context, link GitHubLink) (err error) {
@@ -236,12 +260,37 @@ func (g guardedGitHub) ReplaceGitHubToken(ctx context.Context, token GitHubToken
 	return g.GitHubStore.ReplaceGitHubToken(ctx, token, oldVersion)
 }
 
-func (g guardedGitHub) DeleteGitHubToken(ctx context.Context, userID string, host string, version string) (r1 GitHubToken, err error) {
+func (g guardedGitHub) DeleteGitHubToken(ctx context.Context, w Write, userID string, host string, version string) (r1 GitHubToken, err error) {
 	defer recoverStore("DeleteGitHubToken", &err)
-	return g.GitHubStore.DeleteGitHubToken(ctx, userID, host, version)
+	return g.GitHubStore.DeleteGitHubToken(ctx, w, userID, host, version)
 }
 
-func (g guardedGitHub) UnlinkGitHub(ctx context.Context, userID string, host string, now time.Time) (r1 GitHubLink, r2 *GitHubToken, err error) {
+func (g guardedGitHub) UnlinkGitHub(ctx context.Context, w Write, userID string, host string) (r1 GitHubLink, r2 *GitHubToken, err error) {
 	defer recoverStore("UnlinkGitHub", &err)
-	return g.GitHubStore.UnlinkGitHub(ctx, userID, host, now)
+	return g.GitHubStore.UnlinkGitHub(ctx, w, userID, host)
+}
+
+func (g guardedGitHub) ForgetGitHubAccount(ctx context.Context, w Write, account GitHubAccount) (err error) {
+	defer recoverStore("ForgetGitHubAccount", &err)
+	return g.GitHubStore.ForgetGitHubAccount(ctx, w, account)
+}
+
+func (g guardedEvents) ListEvents(ctx context.Context, filter EventFilter, limit int) (r1 []Event, err error) {
+	defer recoverStore("ListEvents", &err)
+	return g.EventStore.ListEvents(ctx, filter, limit)
+}
+
+func (g guardedEvents) ClaimEvent(ctx context.Context, now, until time.Time) (r1 Event, r2 int, err error) {
+	defer recoverStore("ClaimEvent", &err)
+	return g.EventStore.ClaimEvent(ctx, now, until)
+}
+
+func (g guardedEvents) FinishEvent(ctx context.Context, id string) (err error) {
+	defer recoverStore("FinishEvent", &err)
+	return g.EventStore.FinishEvent(ctx, id)
+}
+
+func (g guardedEvents) PruneEvents(ctx context.Context, before time.Time, limit int) (r1 int, err error) {
+	defer recoverStore("PruneEvents", &err)
+	return g.EventStore.PruneEvents(ctx, before, limit)
 }

@@ -28,7 +28,8 @@ import (
 //
 // The zero value is a good choice.
 type Throttling struct {
-	// Limiter counts. nil means in memory, for this instance alone.
+	// Limiter counts. nil means in memory, for this instance alone. Services that share a Limiter
+	// must have different issuers, or they count together.
 	Limiter limit.Limiter
 
 	// Failures are how many sign-ins from one address may fail. nil means 20 in a minute, 100
@@ -63,15 +64,34 @@ type throttle struct {
 	unknownFailures, unknownSlowAttempts []limit.Rate
 
 	mu     sync.Mutex
-	barred *simplelru.LRU[string, time.Time] // buckets that are used up, and until when
-	spare  *simplelru.LRU[string, int]       // attempts that a bucket has counted in vain
+	barred *simplelru.LRU[string, time.Time]     // buckets that are used up, and until when
+	spare  *simplelru.LRU[string, spareAttempts] // attempts that a bucket has counted in vain
+	github map[string]*githubAttempts            // GitHub sign-ins that have not ended, by bucket
+
+	namespace string // of the service's buckets, in a limiter that services share
 }
+
+// spareAttempts are attempts that a bucket has counted in vain a moment ago.
+type spareAttempts struct {
+	count int
+	until time.Time
+}
+
+// githubAttempts are the GitHub sign-ins of one bucket that have not ended.
+type githubAttempts struct{ counted, extra int }
 
 const (
 	// maxBarred bounds the buckets that are known to be used up, and those that have spare
 	// attempts. A client that is forgotten by the one gets one more answer from the limiter, or
 	// one more slow hash; one that is forgotten by the other has one attempt less.
 	maxBarred = 1 << 12
+
+	// longestBar is how long a bucket counts as used up without asking the limiter again, whose
+	// answer may have been wrong.
+	longestBar = time.Minute
+
+	// spareLifetime is how long an attempt that was counted in vain can be made up for.
+	spareLifetime = time.Minute
 
 	// The clients of unknown addresses together may do so many times as much as one client.
 	// With the default rates, a wrong secret every ten seconds is 8,640 a day: it must not use
@@ -80,7 +100,9 @@ const (
 	unknownSlowFactor     = 200
 )
 
-func newThrottle(cfg Throttling, now func() time.Time, log *slog.Logger) (*throttle, error) {
+// newThrottle returns the throttle of a service. Services that share a limiter have different
+// namespaces, and instances of one service have the same.
+func newThrottle(cfg Throttling, namespace string, now func() time.Time, log *slog.Logger) (*throttle, error) {
 	if cfg.Off {
 		return nil, nil
 	}
@@ -105,7 +127,7 @@ func newThrottle(cfg Throttling, now func() time.Time, log *slog.Logger) (*throt
 		}
 	}
 	barred, err1 := simplelru.NewLRU[string, time.Time](maxBarred, nil)
-	spare, err2 := simplelru.NewLRU[string, int](maxBarred, nil)
+	spare, err2 := simplelru.NewLRU[string, spareAttempts](maxBarred, nil)
 	return &throttle{
 		Throttling:          cfg,
 		now:                 now,
@@ -114,6 +136,8 @@ func newThrottle(cfg Throttling, now func() time.Time, log *slog.Logger) (*throt
 		unknownSlowAttempts: multiplied(cfg.SlowAttempts, unknownSlowFactor),
 		barred:              barred,
 		spare:               spare,
+		github:              map[string]*githubAttempts{},
+		namespace:           namespace,
 	}, firstError(err1, err2)
 }
 
@@ -148,7 +172,7 @@ func (t *throttle) enter(ctx context.Context, client ClientInfo) error {
 	if !address.IsValid() { // one bucket for all clients would let one of them keep out the others
 		return nil
 	}
-	return t.take(ctx, t.Flood, bucketName(address, countFlood), countFlood)
+	return t.take(ctx, t.Flood, t.bucketName(address, t.Flood, countFlood), countFlood)
 }
 
 // enterSlow returns a *ThrottledError if too much has failed from the client's address or for the
@@ -158,9 +182,12 @@ func (t *throttle) enterSlow(client ClientInfo, accessKey string) error {
 	if t == nil {
 		return nil
 	}
-	for _, bucket := range [][]string{{countFailures}, {countSlow, accessKey}} {
-		if wait := t.barredFor(bucketName(client.Address, bucket...)); wait > 0 {
-			return fmt.Errorf("auth: too many %s: %w", bucket[0], &ThrottledError{RetryAfter: wait})
+	for bucket, kind := range map[string]string{
+		t.bucketName(client.Address, t.failures(client), countFailures):            countFailures,
+		t.bucketName(client.Address, t.slowAttempts(client), countSlow, accessKey): countSlow,
+	} {
+		if wait := t.barredFor(bucket); wait > 0 {
+			return fmt.Errorf("auth: too many %s: %w", kind, &ThrottledError{RetryAfter: wait})
 		}
 	}
 	return nil
@@ -172,11 +199,8 @@ func (t *throttle) countSlowAttempt(ctx context.Context, client ClientInfo, acce
 	if t == nil {
 		return nil
 	}
-	rates := t.SlowAttempts
-	if !client.Address.IsValid() {
-		rates = t.unknownSlowAttempts
-	}
-	return t.takeOrBar(ctx, rates, bucketName(client.Address, countSlow, accessKey), countSlow)
+	rates := t.slowAttempts(client)
+	return t.takeOrBar(ctx, rates, t.bucketName(client.Address, rates, countSlow, accessKey), countSlow)
 }
 
 // leaveSlow forgets the attempts on an imported key that has signed in.
@@ -184,7 +208,7 @@ func (t *throttle) leaveSlow(ctx context.Context, client ClientInfo, accessKey s
 	if t == nil {
 		return
 	}
-	if err := t.Limiter.Reset(ctx, bucketName(client.Address, countSlow, accessKey)); err != nil {
+	if err := t.resetBucket(ctx, t.bucketName(client.Address, t.slowAttempts(client), countSlow, accessKey)); err != nil {
 		t.log.WarnContext(ctx, "auth: the limiter fails, and does not forget", "error", err)
 	}
 }
@@ -195,8 +219,8 @@ func (t *throttle) failedSignIn(ctx context.Context, client ClientInfo, failure 
 	if t == nil {
 		return failure
 	}
-	bucket := bucketName(client.Address, countFailures)
-	return cmp.Or(t.takeOrBar(ctx, t.failures(client), bucket, countFailures), failure)
+	rates := t.failures(client)
+	return cmp.Or(t.takeOrBar(ctx, rates, t.bucketName(client.Address, rates, countFailures), countFailures), failure)
 }
 
 // forgedCallback is failedSignIn for a GitHub callback whose state is not its browser's. It has a
@@ -205,36 +229,85 @@ func (t *throttle) forgedCallback(ctx context.Context, client ClientInfo, failur
 	if t == nil {
 		return failure
 	}
-	return cmp.Or(t.take(ctx, t.failures(client), bucketName(client.Address, countForged), countForged), failure)
+	rates := t.failures(client)
+	return cmp.Or(t.take(ctx, rates, t.bucketName(client.Address, rates, countForged), countForged), failure)
+}
+
+// githubAttempt is one GitHub sign-in within the limits. Its end must be told with leaveGitHub.
+type githubAttempt struct {
+	bucket string
+	extra  bool // it goes beyond the limit
+	wait   time.Duration
 }
 
 // enterGitHub counts a GitHub sign-in that may fail, before GitHub is asked, and returns a
 // *ThrottledError if too many have failed.
-func (t *throttle) enterGitHub(ctx context.Context, client ClientInfo) error {
+//
+// People behind one address may come at the same time. While sign-ins that were counted have not
+// ended, twice as many others go beyond the limit, because most sign-ins do not fail. The first of
+// them that fails ends that.
+func (t *throttle) enterGitHub(ctx context.Context, client ClientInfo) (githubAttempt, error) {
 	if t == nil {
-		return nil
+		return githubAttempt{}, nil
 	}
-	bucket := bucketName(client.Address, countGitHub)
-	if t.useSpare(bucket) {
-		return nil
+	attempt := githubAttempt{bucket: t.bucketName(client.Address, t.failures(client), countGitHub)}
+	if wait := t.barredFor(attempt.bucket); wait > 0 {
+		return githubAttempt{}, fmt.Errorf("auth: too many %s: %w", countGitHub, &ThrottledError{RetryAfter: wait})
 	}
-	return t.take(ctx, t.failures(client), bucket, countGitHub)
-}
-
-// leaveGitHub is for a GitHub sign-in that has not failed, or not because of the client. A
-// limiter cannot take back what it has counted, so the next sign-in is not counted instead.
-func (t *throttle) leaveGitHub(client ClientInfo) {
-	if t == nil {
-		return
-	}
-	bucket, most := bucketName(client.Address, countGitHub), math.MaxInt
-	for _, rate := range t.failures(client) {
-		most = min(most, rate.Count)
+	var err error
+	if !t.useSpare(attempt.bucket) {
+		err = t.take(ctx, t.failures(client), attempt.bucket, countGitHub)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	spare, _ := t.spare.Get(bucket)
-	t.spare.Add(bucket, min(spare+1, most))
+	underWay := t.github[attempt.bucket]
+	throttled, ok := errors.AsType[*ThrottledError](err)
+	switch {
+	case !ok && underWay == nil:
+		t.github[attempt.bucket] = &githubAttempts{counted: 1}
+	case !ok:
+		underWay.counted++
+	case underWay == nil || underWay.extra >= 2*underWay.counted:
+		return githubAttempt{}, err
+	default:
+		attempt.extra, attempt.wait = true, throttled.RetryAfter
+		underWay.extra++
+	}
+	return attempt, nil
+}
+
+// leaveGitHub ends a GitHub sign-in. A limiter cannot take back what it has counted, so if the
+// sign-in has not failed, or not because of the client, a later one is not counted instead.
+func (t *throttle) leaveGitHub(client ClientInfo, attempt githubAttempt, failed bool) {
+	if t == nil {
+		return
+	}
+	most := math.MaxInt
+	for _, rate := range t.failures(client) {
+		most = min(most, rate.Count)
+	}
+	now := t.now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	underWay := t.github[attempt.bucket]
+	if attempt.extra {
+		underWay.extra--
+	} else {
+		underWay.counted--
+	}
+	if *underWay == (githubAttempts{}) {
+		delete(t.github, attempt.bucket)
+	}
+	switch {
+	case failed && attempt.extra:
+		t.barred.Add(attempt.bucket, now.Add(min(attempt.wait, longestBar)))
+	case !failed && !attempt.extra:
+		spare, _ := t.spare.Get(attempt.bucket)
+		if !now.Before(spare.until) {
+			spare.count = 0
+		}
+		t.spare.Add(attempt.bucket, spareAttempts{min(spare.count+1, most), now.Add(spareLifetime)})
+	}
 }
 
 // useSpare takes a spare attempt of the bucket, if there is one.
@@ -242,13 +315,14 @@ func (t *throttle) useSpare(bucket string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	spare, _ := t.spare.Get(bucket)
-	switch spare {
-	case 0:
+	switch {
+	case !t.now().Before(spare.until):
+		t.spare.Remove(bucket)
 		return false
-	case 1:
+	case spare.count <= 1:
 		t.spare.Remove(bucket)
 	default:
-		t.spare.Add(bucket, spare-1)
+		t.spare.Add(bucket, spareAttempts{spare.count - 1, spare.until})
 	}
 	return true
 }
@@ -261,6 +335,14 @@ func (t *throttle) failures(client ClientInfo) []limit.Rate {
 	return t.Failures
 }
 
+// slowAttempts returns how often a client may try an imported key.
+func (t *throttle) slowAttempts(client ClientInfo) []limit.Rate {
+	if !client.Address.IsValid() {
+		return t.unknownSlowAttempts
+	}
+	return t.SlowAttempts
+}
+
 // takeOrBar is take, and remembers a bucket that is used up. The limiter could not be asked about
 // it without counting.
 func (t *throttle) takeOrBar(ctx context.Context, rates []limit.Rate, bucket, kind string) error {
@@ -268,7 +350,7 @@ func (t *throttle) takeOrBar(ctx context.Context, rates []limit.Rate, bucket, ki
 	if throttled, ok := errors.AsType[*ThrottledError](err); ok {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.barred.Add(bucket, t.now().Add(throttled.RetryAfter))
+		t.barred.Add(bucket, t.now().Add(min(throttled.RetryAfter, longestBar)))
 	}
 	return err
 }
@@ -283,7 +365,7 @@ func (t *throttle) barredFor(bucket string) time.Duration {
 
 // take counts one more in the bucket, and returns a *ThrottledError if there were too many.
 func (t *throttle) take(ctx context.Context, rates []limit.Rate, bucket, kind string) error {
-	wait, err := t.Limiter.Take(ctx, bucket, rates)
+	wait, err := t.askLimiter(ctx, bucket, rates)
 	switch {
 	case err != nil:
 		t.log.WarnContext(ctx, "auth: the limiter fails, and bounds nothing", "error", err)
@@ -320,8 +402,12 @@ func longestPeriod(rates []limit.Rate) time.Duration {
 
 // bucketName is a hash, so that no limiter keeps keys and addresses, and that nobody
 // chooses what it is. All addresses that are not known have one.
-func bucketName(address netip.Addr, kind ...string) string {
-	digest := sha256.Sum256(framed(append([]string{"sallyport limit", networkOf(address).String()}, kind...)...))
+//
+// The service and the rates are part of the name, because a limiter goes by the rates that a bucket
+// was last asked about.
+func (t *throttle) bucketName(address netip.Addr, rates []limit.Rate, kind ...string) string {
+	parts := append([]string{"sallyport limit", t.namespace, fmt.Sprint(rates), networkOf(address).String()}, kind...)
+	digest := sha256.Sum256(framed(parts...))
 	return hex.EncodeToString(digest[:16])
 }
 

@@ -105,6 +105,7 @@ func newTokenIssuer(
 	t.ring.Store(ring)
 	if !cfg.CheckSessionsInStore {
 		t.feed = newRevocationFeed(t.sessions, cfg.RevocationInterval, cfg.MaxStaleness, cfg.Now)
+		t.feed.repair = t.repairFeed
 		if ownClock {
 			t.now = t.feed.clock
 		}
@@ -215,7 +216,7 @@ func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) 
 		token, err = t.sign(session, user)
 	}
 	if err != nil {
-		return Token{}, t.discardSession(ctx, session.ID, err)
+		return Token{}, t.discardSession(ctx, session, err)
 	}
 	return token, nil
 }
@@ -225,13 +226,41 @@ const discardTimeout = 5 * time.Second
 
 // discardSession revokes a session that gets no token for the given reason. It returns the
 // reason unless the store fails, which leaves a session that should not exist.
-func (t *TokenIssuer) discardSession(ctx context.Context, sessionID string, reason error) error {
+func (t *TokenIssuer) discardSession(ctx context.Context, session Session, reason error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout) // the request may be over
 	defer cancel()
-	if err := t.sessions.RevokeSession(ctx, sessionID); err != nil && !errors.Is(err, ErrNotFound) {
+	if err := t.sessions.RevokeToken(ctx, claimsOf(session)); err != nil {
 		return fmt.Errorf("auth: revoking a session that gets no token: %w", err)
 	}
 	return reason
+}
+
+// claimsOf returns what a token says of the session.
+func claimsOf(session Session) SessionClaims {
+	return SessionClaims{
+		UserID: session.UserID, SessionID: session.ID, Generation: session.Generation, ExpiresAt: session.ExpiresAt,
+	}
+}
+
+// admit returns an error unless a host may give the authority. If the host keeps the users, it asks
+// the UserSource about a super user, because no store can.
+func (t *TokenIssuer) admit(ctx context.Context, by Authority) error {
+	if err := by.checkHost(); err != nil || !by.SuperUser || t == nil || t.users == nil {
+		return err
+	}
+	user, err := t.users.activeUser(ctx, by.UserID)
+	switch {
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrUserDisabled):
+		return errCallerDisabled
+	case err == nil && !user.IsSuperUser:
+		return ErrSuperUserRequired
+	}
+	return err
+}
+
+// newChange prepares a change of the issuer's store.
+func (t *TokenIssuer) newChange(ctx context.Context, by Authority, e Event) change {
+	return t.events.newChange(ctx, by, e, t.cfg.Now, t.cfg.MaxLifetime)
 }
 
 // newSession returns the record of a session that begins now. Tokens count in whole seconds,
@@ -339,51 +368,14 @@ func (t *TokenIssuer) requireLive(ctx context.Context, c *tokenClaims, checked *
 	return nil
 }
 
-// Revoke revokes the session, so that its token is rejected from now on. It returns
-// ErrNotFound if there is no such session.
-func (t *TokenIssuer) Revoke(ctx context.Context, sessionID string) error {
-	return t.revoke(ctx, sessionID, "")
-}
-
-// revoke is Revoke for a session of the user, who is empty if not known.
-func (t *TokenIssuer) revoke(ctx context.Context, sessionID, userID string) error {
-	err := t.sessions.RevokeSession(ctx, sessionID)
-	if err == nil || errors.Is(err, ErrNotFound) { // another instance may have revoked it a moment ago
-		t.learnRevocations(ctx)
+// repairFeed revokes everybody after the store has lost commits: see [SessionStore.RevokeEverybody].
+func (t *TokenIssuer) repairFeed(ctx context.Context, above int64) error {
+	c := t.newChange(ctx, ByHost("auth.Repair"), Event{Kind: EventCommitsLost, Reason: "the revocation feed is behind what was read from it"})
+	if err := t.sessions.RevokeEverybody(ctx, c.write, above); err != nil {
+		return fmt.Errorf("revoking everybody after lost commits: %w", err)
 	}
-	if err != nil {
-		return fmt.Errorf("auth: revoking a session: %w", err)
-	}
-	t.events.emit(ctx, Event{Kind: EventSessionRevoked, UserID: userID, SessionID: sessionID})
+	t.events.logger().ErrorContext(ctx, "auth: the store has lost commits, after a restored backup or a fail-over: "+
+		"all sessions are revoked, because revocations may have been lost too")
+	c.done(ctx)
 	return nil
-}
-
-// ensureRevoked is revoke for a caller whom it suits that another call has just revoked the session.
-func (t *TokenIssuer) ensureRevoked(ctx context.Context, sessionID, userID string) error {
-	if err := t.revoke(ctx, sessionID, userID); !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	return nil
-}
-
-// RevokeUser revokes all sessions of the user, so that their tokens are rejected from now on, and
-// returns how many of them were live. The user may sign in again, unless disabled before: a host
-// with a [UserSource] calls it after it has disabled or deleted a user. It returns ErrNotFound if
-// the store keeps users and there is no such user.
-func (t *TokenIssuer) RevokeUser(ctx context.Context, userID string) (int, error) {
-	live, err := t.sessions.RevokeUserSessions(ctx, userID, t.cfg.Now())
-	if err != nil {
-		return 0, fmt.Errorf("auth: revoking the sessions of a user: %w", err)
-	}
-	t.learnRevocations(ctx)
-	t.events.emit(ctx, Event{Kind: EventUserSessionsRevoked, UserID: userID, Reason: fmt.Sprintf("%d were live", live)})
-	return live, nil
-}
-
-// learnRevocations makes this instance reject the sessions that a call of the store has just
-// revoked. Every component calls it after each such call. A nil issuer has nothing to learn.
-func (t *TokenIssuer) learnRevocations(ctx context.Context) {
-	if t != nil && t.feed != nil {
-		t.feed.learn(ctx)
-	}
 }

@@ -22,20 +22,39 @@ type Registration struct {
 }
 
 // Register adds a user with a first access key, or neither. It returns ErrExists if the username
-// or the e-mail is taken, and an *InvalidError for a field that is not valid.
-func (s *Service) Register(ctx context.Context, user UserParams) (Registration, error) {
-	if s.users == nil {
-		return Registration{}, errHostUsers
+// or the e-mail is taken, an *InvalidError for a field that is not valid, and the errors of
+// [Authority.Check]. The authority of a session must have SuperUser, here and in the other methods
+// that change users.
+func (s *Service) Register(ctx context.Context, by Authority, user UserParams) (Registration, error) {
+	if err := s.checkAdministrator(ctx, by); err != nil {
+		return Registration{}, err
 	}
 	r, key, err := s.register(user, s.credentials.GeneratePair())
 	if err != nil {
 		return Registration{}, err
 	}
-	if err := s.users.Register(ctx, r.User, key); err != nil {
+	c := s.newChange(ctx, by, Event{Kind: EventUserCreated, UserID: r.User.ID, AccessKey: key.ID})
+	if err := s.users.Register(ctx, c.write, r.User, key); err != nil {
 		return Registration{}, fmt.Errorf("auth: registering a user: %w", err)
 	}
-	s.events.emit(ctx, Event{Kind: EventUserCreated, UserID: r.User.ID, AccessKey: key.ID})
+	c.done(ctx)
 	return r, nil
+}
+
+// newChange prepares a change of the service's store.
+func (s *Service) newChange(ctx context.Context, by Authority, e Event) change {
+	return s.tokens.newChange(ctx, by, e)
+}
+
+// checkAdministrator returns an error unless the authority may be used to change users.
+func (s *Service) checkAdministrator(ctx context.Context, by Authority) error {
+	switch {
+	case s.users == nil:
+		return errHostUsers
+	case by.Host == "" && !by.SuperUser:
+		return ErrSuperUserRequired
+	}
+	return s.tokens.admit(ctx, by)
 }
 
 // register makes the records of a new user.
@@ -70,9 +89,10 @@ func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) 
 	if err != nil {
 		return User{}, err
 	}
-	err = s.users.Bootstrap(ctx, r.User, key)
+	c := s.newChange(ctx, ByHost("auth.Bootstrap"), Event{Kind: EventBootstrapped, UserID: r.User.ID, AccessKey: key.ID})
+	err = s.users.Bootstrap(ctx, c.write, r.User, key)
 	if err == nil {
-		s.events.emit(ctx, Event{Kind: EventBootstrapped, UserID: r.User.ID, AccessKey: key.ID})
+		c.done(ctx)
 		return r.User, nil
 	}
 	if errors.Is(err, ErrBootstrapped) {
@@ -95,55 +115,65 @@ func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) 
 // Call it from a program that an operator runs beside the store. No handler of this package
 // calls it.
 func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair, error) {
+	if s.users == nil {
+		return KeyPair{}, errHostUsers
+	}
 	yes := true
-	recovered, err := s.resetUser(ctx, userID, UserChange{IsSuperUser: &yes, IsActive: &yes})
+	recovered, err := s.resetUser(ctx, ByHost("auth.RecoverSuperUser"), userID, UserChange{IsSuperUser: &yes, IsActive: &yes},
+		Event{Kind: EventSuperUserRecovered})
 	if err != nil {
 		return KeyPair{}, fmt.Errorf("auth: recovering a super user: %w", err)
 	}
-	s.events.emit(ctx, Event{Kind: EventSuperUserRecovered, UserID: userID, AccessKey: recovered.Pair.AccessKey})
 	return recovered.Pair, nil
 }
 
 // RegenerateCredentials is for a user as whom somebody else may be able to sign in. It returns the
 // only pair that now signs in as the user: every earlier key, session and GitHub link is removed,
 // and the GitHub token is revoked at GitHub if GitHub answers. A disabled user stays disabled. It
-// returns ErrNotFound if there is no such user.
-func (s *Service) RegenerateCredentials(ctx context.Context, userID string) (KeyPair, error) {
-	made, err := s.resetUser(ctx, userID, UserChange{})
+// returns ErrNotFound if there is no such user, and the errors of [Authority.Check].
+func (s *Service) RegenerateCredentials(ctx context.Context, by Authority, userID string) (KeyPair, error) {
+	if err := s.checkAdministrator(ctx, by); err != nil {
+		return KeyPair{}, err
+	}
+	made, err := s.resetUser(ctx, by, userID, UserChange{}, Event{Kind: EventUserReset, Reason: "regenerated"})
 	if err != nil {
 		return KeyPair{}, fmt.Errorf("auth: regenerating the credentials of a user: %w", err)
 	}
-	s.events.emit(ctx, Event{Kind: EventUserReset, UserID: userID, AccessKey: made.Pair.AccessKey, Reason: "regenerated"})
 	return made.Pair, nil
 }
 
 // ReinstateUser enables a disabled user with a new pair in place of every earlier way in, as
 // RegenerateCredentials does. To bring back the earlier keys, use UpdateUser. It returns
-// ErrNotFound if there is no such user.
-func (s *Service) ReinstateUser(ctx context.Context, userID string) (Registration, error) {
-	made, err := s.resetUser(ctx, userID, UserChange{IsActive: new(true)})
+// ErrNotFound if there is no such user, and the errors of [Authority.Check].
+func (s *Service) ReinstateUser(ctx context.Context, by Authority, userID string) (Registration, error) {
+	if err := s.checkAdministrator(ctx, by); err != nil {
+		return Registration{}, err
+	}
+	made, err := s.resetUser(ctx, by, userID, UserChange{IsActive: new(true)}, Event{Kind: EventUserReset, Reason: "reinstated"})
 	if err != nil {
 		return Registration{}, fmt.Errorf("auth: reinstating a user: %w", err)
 	}
-	s.events.emit(ctx, Event{Kind: EventUserReset, UserID: userID, AccessKey: made.Pair.AccessKey, Reason: "reinstated"})
 	return made, nil
 }
 
 // resetUser gives the user a new pair in place of every way in there was.
-func (s *Service) resetUser(ctx context.Context, userID string, change UserChange) (Registration, error) {
-	if s.users == nil {
-		return Registration{}, errHostUsers
+func (s *Service) resetUser(ctx context.Context, by Authority, userID string, change UserChange, e Event) (Registration, error) {
+	if checkID("user_id", userID, MaxIDLength) != nil { // before the key of such a user is refused as not valid
+		return Registration{}, ErrNotFound
 	}
 	pair := s.credentials.GeneratePair()
 	key, err := s.credentials.newKey(userID, pair, KeyOptions{})
 	if err != nil {
 		return Registration{}, err
 	}
-	user, tokens, err := s.users.ResetUser(ctx, userID, change, key)
+	e.UserID, e.AccessKey = userID, pair.AccessKey
+	c := s.newChange(ctx, by, e)
+	user, tokens, err := s.users.ResetUser(ctx, c.write, userID, change, key)
 	if err != nil {
 		return Registration{}, err
 	}
 	s.tokens.learnRevocations(ctx)
+	c.done(ctx)
 	s.revokeAtGitHub(ctx, tokens)
 	return Registration{User: user, Pair: pair}, nil
 }
@@ -160,46 +190,72 @@ func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 // UpdateUser disables or enables, promotes or demotes the user, and returns the changed record.
 // Disabling revokes all sessions of the user; this instance rejects them from then on. It returns
 // ErrNotFound if there is no such user, and ErrLastSuperUser if no active super user would be
-// left.
-func (s *Service) UpdateUser(ctx context.Context, userID string, change UserChange) (User, error) {
-	if s.users == nil {
-		return User{}, errHostUsers
+// left, and the errors of [Authority.Check].
+func (s *Service) UpdateUser(ctx context.Context, by Authority, userID string, change UserChange) (User, error) {
+	if err := s.checkAdministrator(ctx, by); err != nil {
+		return User{}, err
 	}
-	user, err := s.users.UpdateUser(ctx, userID, change)
+	c := s.newChange(ctx, by, Event{Kind: EventUserChanged, UserID: userID, Reason: change.describe()})
+	user, err := s.users.UpdateUser(ctx, c.write, userID, change)
 	if err != nil {
 		return User{}, fmt.Errorf("auth: changing a user: %w", err)
 	}
 	s.tokens.learnRevocations(ctx)
-	s.events.emit(ctx, Event{Kind: EventUserChanged, UserID: userID, Reason: change.describe()})
+	c.done(ctx)
 	return user, nil
 }
 
 // DeleteUser removes the user with all keys, sessions and GitHub links, and revokes the user's
 // token at GitHub if GitHub answers. The username is never given to another user. It returns
 // ErrNotFound if there is no such user, and ErrLastSuperUser if no active super user would be
-// left.
-func (s *Service) DeleteUser(ctx context.Context, userID string) error {
-	if s.users == nil {
-		return errHostUsers
+// left, and the errors of [Authority.Check].
+func (s *Service) DeleteUser(ctx context.Context, by Authority, userID string) error {
+	if err := s.checkAdministrator(ctx, by); err != nil {
+		return err
 	}
-	tokens, err := s.users.DeleteUser(ctx, userID)
+	c := s.newChange(ctx, by, Event{Kind: EventUserDeleted, UserID: userID})
+	tokens, err := s.users.DeleteUser(ctx, c.write, userID)
 	if err != nil {
 		return fmt.Errorf("auth: deleting a user: %w", err)
 	}
 	s.tokens.learnRevocations(ctx)
-	s.events.emit(ctx, Event{Kind: EventUserDeleted, UserID: userID})
+	c.done(ctx)
 	s.revokeAtGitHub(ctx, tokens)
 	return nil
 }
 
 // RevokeUser revokes all sessions of the user and returns how many of them were live, as
 // [TokenIssuer.RevokeUser] does.
-func (s *Service) RevokeUser(ctx context.Context, userID string) (int, error) {
-	return s.tokens.RevokeUser(ctx, userID)
+func (s *Service) RevokeUser(ctx context.Context, by Authority, userID string) (int, error) {
+	return s.tokens.RevokeUser(ctx, by, userID)
 }
 
-// errCallerDisabled is why the token of a user is rejected whose sessions are not revoked yet.
-var errCallerDisabled = fmt.Errorf("%w: the user does not exist or is disabled", ErrTokenRejected)
+// RevokeEverybody revokes all sessions of all users, so that everybody must sign in again: for a
+// signing key that has leaked after it was replaced, or a restored backup. Access keys and GitHub
+// links stay. This instance rejects the sessions' tokens from then on. The authority of a session
+// must have SuperUser. It returns the errors of [Authority.Check].
+func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
+	if by.Host == "" && !by.SuperUser {
+		return ErrSuperUserRequired
+	}
+	if err := s.tokens.admit(ctx, by); err != nil {
+		return err
+	}
+	head, err := s.store.RevocationHead(ctx)
+	if err != nil {
+		return fmt.Errorf("auth: revoking all sessions: %w", err)
+	}
+	// Above every generation that was ever given, as in the repair of lost commits: tokens of a
+	// history that a restored backup has not are revoked as well.
+	above := max(head+1, s.now().UnixMicro())
+	c := s.newChange(ctx, by, Event{Kind: EventEverybodyRevoked})
+	if err := s.store.RevokeEverybody(ctx, c.write, above); err != nil {
+		return fmt.Errorf("auth: revoking all sessions: %w", err)
+	}
+	s.tokens.learnRevocations(ctx)
+	c.done(ctx)
+	return nil
+}
 
 // User returns the caller of the request that the context belongs to, as the store or the
 // [UserSource] has the record now; behind [Service.RequireSuperUser] without reading it again.
@@ -213,7 +269,12 @@ func (s *Service) User(ctx context.Context) (User, error) {
 	if known, ok := ctx.Value(userKey{}).(*userContext); ok && &known.callerContext == caller {
 		return known.user, nil
 	}
-	user, err := s.directory.FindUser(ctx, caller.identity.UserID)
+	return s.readUser(ctx, caller.identity.UserID)
+}
+
+// readUser returns the record of a caller, as it is now.
+func (s *Service) readUser(ctx context.Context, userID string) (User, error) {
+	user, err := s.directory.FindUser(ctx, userID)
 	switch {
 	case errors.Is(err, ErrNotFound), err == nil && !user.IsActive:
 		return User{}, errCallerDisabled
@@ -221,6 +282,24 @@ func (s *Service) User(ctx context.Context) (User, error) {
 		return User{}, fmt.Errorf("auth: reading the caller's record: %w", err)
 	}
 	return user, nil
+}
+
+// Recheck reads the caller's session and record again, and returns the record: for a host that
+// has taken its time since the middleware, or that holds a connection open. It is a check at the
+// door: a revocation a moment later is not seen. To write where the revocation must wait, use an
+// [Authority], or package sqlstore's HoldAuthority inside a transaction of the host's own.
+//
+// It returns ErrTokenMissing as [Service.User] does, and ErrTokenRejected if the session is not
+// live or the user is not active.
+func (s *Service) Recheck(ctx context.Context) (User, error) {
+	caller := callerOf(ctx)
+	if caller == nil || caller.clients != s.clients {
+		return User{}, ErrTokenMissing
+	}
+	if err := s.tokens.recheck(ctx, caller.identity); err != nil {
+		return User{}, err
+	}
+	return s.readUser(ctx, caller.identity.UserID)
 }
 
 // SuperUser is [Service.User] for callers who may administer: it returns ErrSuperUserRequired for

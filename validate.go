@@ -43,6 +43,7 @@ const (
 	maxAddressLength    = limits.Address
 	maxGitHubTextLength = limits.GitHubText
 	maxSealedLength     = limits.Sealed
+	maxReasonLength     = limits.Reason
 )
 
 // Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
@@ -109,8 +110,24 @@ func checkPrevious(hash string, until time.Time) error {
 func (r KeyRotation) Validate() error {
 	return firstError(
 		ValidateHash(r.Hash),
-		checkTime("at", r.At),
-		checkOptionalTime("previous_until", r.PreviousUntil),
+		checkOverlap(r.Overlap),
+	)
+}
+
+func checkOverlap(overlap time.Duration) error {
+	if overlap < 0 {
+		return invalidf("overlap_seconds", "must not be negative")
+	}
+	return nil
+}
+
+// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
+// store calls it before it writes.
+func (c SessionClaims) Validate() error {
+	return firstError(
+		checkID("session_id", c.SessionID, MaxIDLength),
+		checkID("user_id", c.UserID, MaxIDLength),
+		checkTime("expires_at", c.ExpiresAt),
 	)
 }
 

@@ -99,7 +99,7 @@ func ours(t testing.TB, k Keys, alg string) (Middleware, *auth.Service, string) 
 		Tokens: auth.TokenConfig{Audiences: []string{Audience}}, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
-	made, err := svc.Register(context.Background(), auth.UserParams{Username: "ada"})
+	made, err := svc.Register(context.Background(), auth.ByHost("setup"), auth.UserParams{Username: "ada"})
 	require.NoError(t, err)
 	token, err := svc.SignIn(context.Background(), made.User.ID)
 	require.NoError(t, err)
@@ -163,7 +163,7 @@ func TestAllMiddlewaresRefuseTheSameTokens(t *testing.T) {
 		}
 		identity, err := svc.Identify(request(own))
 		require.NoError(t, err)
-		require.NoError(t, svc.Tokens().Revoke(t.Context(), identity.SessionID))
+		require.NoError(t, svc.Tokens().Revoke(t.Context(), auth.ByHost("setup"), identity.SessionID))
 		require.Equal(t, http.StatusUnauthorized, status(mine, own), "which the others cannot see")
 
 		bad := badTokens(t, k, alg, "")

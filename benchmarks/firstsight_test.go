@@ -22,7 +22,7 @@ func BenchmarkFirstSight(b *testing.B) {
 			Tokens: auth.TokenConfig{Audiences: []string{Audience}, CacheSize: -1}, Logger: slog.New(slog.DiscardHandler),
 		})
 		require.NoError(b, err)
-		made, err := svc.Register(context.Background(), auth.UserParams{Username: "ada"})
+		made, err := svc.Register(context.Background(), auth.ByHost("setup"), auth.UserParams{Username: "ada"})
 		require.NoError(b, err)
 		token, err := svc.SignIn(context.Background(), made.User.ID)
 		require.NoError(b, err)

@@ -14,6 +14,12 @@ type githubLink struct {
 	token  *githubToken // nil if there is none
 }
 
+// githubAccount is what is remembered of an account that has been linked.
+type githubAccount struct {
+	rememberedFor string // the user to whom it was last linked; empty for nobody
+	grantSpent    bool
+}
+
 // FindGitHubLink implements [auth.GitHubStore].
 func (s *accounts) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {
 	if err := check(ctx); err != nil {
@@ -43,12 +49,23 @@ func (s *accounts) FindGitHubConnection(ctx context.Context, userID, host string
 }
 
 // SignInGitHub implements [auth.GitHubStore].
-func (s *accounts) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
-	if err := s.checkSignIn(ctx, signIn); err != nil {
+func (s *accounts) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
+	if err := check(ctx, w, signIn); err != nil {
 		return auth.Session{}, auth.User{}, err
+	}
+	if s.withoutUsers && signIn.NewUser != nil {
+		return auth.Session{}, auth.User{}, invalid("username", "must not be given: the store was made without users")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now, err := s.authorize(w, signIn.Link.UserID)
+	if err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	state := s.accountState(signIn.Link)
+	if err := signIn.Check(state, !s.withoutUsers); err != nil {
+		return auth.Session{}, auth.User{}, fmt.Errorf("memstore: %w", err)
+	}
 	u, err := s.whoSignsIn(signIn)
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
@@ -56,11 +73,6 @@ func (s *accounts) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWri
 	opened, err := s.newSession(u, signIn.Session)
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
-	}
-	if signIn.Token != nil {
-		if err := checkTokenVersion(u.links[signIn.Link.Account.Host], signIn.TokenVersion); err != nil {
-			return auth.Session{}, auth.User{}, err
-		}
 	}
 
 	if signIn.NewUser != nil {
@@ -72,32 +84,36 @@ func (s *accounts) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWri
 	if signIn.Token != nil {
 		link.token = newToken(*signIn.Token)
 	}
+	promoted := signIn.GrantSuperUser && s.grant(u, signIn.Link.Account)
 	s.makeRoom(opened, signIn.SessionLimit)
 	s.addSession(opened)
+	if state.LinkedTo == "" || promoted {
+		s.addEvent(w, now, subject{signIn.Link.UserID, signIn.Link.Account})
+	}
 	return opened.record, u.record, nil
 }
 
 // ConnectGitHub implements [auth.GitHubStore].
-func (s *accounts) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWrite) error {
-	if err := checkConnect(ctx, connect); err != nil {
+func (s *accounts) ConnectGitHub(ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite) error {
+	if err := check(ctx, w, connect); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u, err := s.whoConnects(connect)
+	now, err := s.authorize(w, connect.Link.UserID)
 	if err != nil {
 		return err
 	}
-	account := connect.Link.Account
-	own, linked := u.links[account.Host], s.links[account]
-	if own != linked { // or else both are nil, or the one that is to be renewed
-		return fmt.Errorf("memstore: link of the GitHub account, or of the user: %w", auth.ErrExists)
-	}
-	if err := checkTokenVersion(own, connect.TokenVersion); err != nil {
+	u, err := s.user(connect.Link.UserID)
+	if err != nil {
 		return err
+	}
+	if err := connect.Check(s.accountState(connect.Link)); err != nil {
+		return fmt.Errorf("memstore: %w", err)
 	}
 	s.setLink(u, connect.Link).token = newToken(connect.Token)
 	u.admitAgain(connect.Link.SeenAt)
+	s.addEvent(w, now, subject{connect.Link.UserID, connect.Link.Account})
 	return nil
 }
 
@@ -119,81 +135,85 @@ func (s *accounts) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) e
 }
 
 // UnlinkGitHub implements [auth.GitHubStore].
-func (s *accounts) UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (auth.GitHubLink, *auth.GitHubToken, error) {
-	if err := check(ctx); err != nil {
+func (s *accounts) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+	if err := check(ctx, w); err != nil {
 		return auth.GitHubLink{}, nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now, err := s.authorize(w, userID)
+	if err != nil {
+		return auth.GitHubLink{}, nil, err
+	}
 	u, link, err := s.link(userID, host)
 	if err != nil {
 		return auth.GitHubLink{}, nil, err
 	}
-	if len(u.links) == 1 && !u.hasKeyAt(instant(now)) {
+	if len(u.links) == 1 && !u.hasKeyAt(now) {
 		return auth.GitHubLink{}, nil, fmt.Errorf("memstore: %w", auth.ErrLastWayIn)
 	}
 	s.removeLink(u, link)
+	var opened []*session
+	for _, found := range u.sessions {
+		if found.record.Method == auth.MethodGitHub {
+			opened = append(opened, found)
+		}
+	}
+	s.revokeSessions(userID, opened...)
+	s.addEvent(w, now, subject{userID, link.record.Account})
 	return link.record, link.copyToken(), nil
 }
 
-// checkSignIn returns an error if ctx is done, or if the records cannot be kept
-// or are not all of one user and one account.
-func (s *accounts) checkSignIn(ctx context.Context, signIn auth.GitHubSignInWrite) error {
-	link := signIn.Link
-	records := []validator{link, signIn.Session}
-	ofUser := signIn.Session.UserID == link.UserID
-	if user := signIn.NewUser; user != nil {
-		records = append(records, user)
-		ofUser = ofUser && user.ID == link.UserID
-	}
-	ofAccount := true
-	if token := signIn.Token; token != nil {
-		records = append(records, token)
-		ofUser = ofUser && token.UserID == link.UserID
-		ofAccount = token.Account == link.Account
-	}
-	if err := check(ctx, records...); err != nil {
+// ForgetGitHubAccount implements [auth.GitHubStore].
+func (s *accounts) ForgetGitHubAccount(ctx context.Context, w auth.Write, account auth.GitHubAccount) error {
+	if err := check(ctx, w); err != nil {
 		return err
 	}
-	if s.withoutUsers && signIn.NewUser != nil {
-		return invalid("username", "must not be given: the store was made without users")
-	}
-	return checkAgreement(ofUser, ofAccount)
-}
-
-// checkConnect is checkSignIn for ConnectGitHub.
-func checkConnect(ctx context.Context, connect auth.GitHubConnectWrite) error {
-	link, token := connect.Link, connect.Token
-	if err := check(ctx, link, token); err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := s.authorize(w, "")
+	if err != nil {
 		return err
 	}
-	return checkAgreement(token.UserID == link.UserID, token.Account == link.Account)
-}
-
-// checkAgreement returns an error unless records to be written together are all
-// of one user, and all of one GitHub account.
-func checkAgreement(ofUser, ofAccount bool) error {
-	switch {
-	case !ofUser:
-		return invalid("user_id", "must be the same in all records of one call")
-	case !ofAccount:
-		return invalid("account_id", "must be the same in the token as in the link, on the same host")
+	if s.links[account] != nil {
+		return fmt.Errorf("memstore: link of the GitHub account: %w", auth.ErrExists)
 	}
+	remembered := s.remembered[account]
+	if remembered == nil || remembered.rememberedFor == "" {
+		return fmt.Errorf("memstore: remembered GitHub account: %w", auth.ErrNotFound)
+	}
+	about := subject{remembered.rememberedFor, account}
+	if u := s.users[remembered.rememberedFor]; u != nil {
+		delete(u.remembered, remembered)
+	}
+	remembered.rememberedFor = ""
+	s.addEvent(w, now, about)
 	return nil
 }
 
-// whoSignsIn returns the user to whom the account is linked, or the new one, who
-// is still to be added. It changes nothing. The caller holds the lock.
+// accountState returns what there is of the link's account and user. The caller holds the lock.
+func (s *accounts) accountState(wanted auth.GitHubLink) (state auth.GitHubAccountState) {
+	if link := s.links[wanted.Account]; link != nil {
+		state.LinkedTo = link.record.UserID
+	}
+	if account := s.remembered[wanted.Account]; account != nil {
+		state.RememberedFor, state.GrantSpent = account.rememberedFor, account.grantSpent
+	}
+	if u := s.users[wanted.UserID]; u != nil {
+		if link := u.links[wanted.Account.Host]; link != nil {
+			state.UserAccount = link.record.Account
+			if link.token != nil {
+				state.TokenVersion = link.token.record.Version
+			}
+		}
+	}
+	return state
+}
+
+// whoSignsIn returns the link's user, or the new one, who is still to be added. It changes nothing.
+// The caller holds the lock.
 func (s *accounts) whoSignsIn(signIn auth.GitHubSignInWrite) (*user, error) {
-	if s.withoutUsers {
-		return s.whoseAccount(signIn.Link)
-	}
-	link := s.links[signIn.Link.Account]
-	isNew := signIn.NewUser != nil
-	if isNew != (link == nil) || !isNew && link.record.UserID != signIn.Link.UserID {
-		return nil, fmt.Errorf("memstore: link of the GitHub account: %w", auth.ErrChanged)
-	}
-	if !isNew {
+	if signIn.NewUser == nil {
 		return s.user(signIn.Link.UserID)
 	}
 	record := *signIn.NewUser
@@ -203,38 +223,26 @@ func (s *accounts) whoSignsIn(signIn auth.GitHubSignInWrite) (*user, error) {
 	return s.newUser(record)
 }
 
-// whoseAccount is whoSignsIn for a store without users: the link's user, unless
-// the account is linked to another, or the user to another account of the host.
-// The caller holds the lock.
-func (s *accounts) whoseAccount(link auth.GitHubLink) (*user, error) {
-	u, err := s.user(link.UserID)
-	if err != nil {
-		return nil, err
+// grant spends the grant of the account, which is linked to the user. It reports whether the user
+// has become a super user by it. A store without users grants nothing. The caller holds the lock.
+func (s *accounts) grant(u *user, account auth.GitHubAccount) (promoted bool) {
+	remembered := s.remembered[account]
+	if s.withoutUsers || remembered.grantSpent {
+		return false
 	}
-	if u.links[link.Account.Host] != s.links[link.Account] { // or else both are nil, or the same
-		return nil, fmt.Errorf("memstore: link of the GitHub account, or of the user: %w", auth.ErrChanged)
-	}
-	return u, nil
+	remembered.grantSpent = true
+	before, after := u.record, u.record
+	after.IsSuperUser = true
+	s.setUser(u, after)
+	return !before.IsSuperUser
 }
 
-// whoConnects returns the user who is signed in with the session. The caller
-// holds the lock.
-func (s *accounts) whoConnects(connect auth.GitHubConnectWrite) (*user, error) {
-	u, err := s.user(connect.Link.UserID)
-	if err != nil {
-		return nil, err
+// spendGrants lets the accounts that are remembered for the user make nobody a super user any
+// more. The caller holds the lock.
+func (u *user) spendGrants() {
+	for account := range u.remembered {
+		account.grantSpent = true
 	}
-	if err := s.checkActive(u); err != nil {
-		return nil, err
-	}
-	asked, err := s.session(connect.SessionID)
-	if err != nil {
-		return nil, err
-	}
-	if asked.owner != u || !asked.record.ExpiresAt.After(instant(connect.At)) {
-		return nil, fmt.Errorf("memstore: live session of this user: %w", auth.ErrNotFound)
-	}
-	return u, nil
 }
 
 // link returns the user with this ID and their link to an account of the host, or
@@ -251,8 +259,8 @@ func (s *accounts) link(userID, host string) (*user, *githubLink, error) {
 	return u, link, nil
 }
 
-// setLink adds the link or renews it, once it has been checked. The caller holds
-// the lock.
+// setLink adds the link or renews it, once it has been checked, and remembers its account for the
+// user. The caller holds the lock.
 func (s *accounts) setLink(u *user, record auth.GitHubLink) *githubLink {
 	record.CreatedAt = instant(record.CreatedAt)
 	record.SeenAt = instant(record.SeenAt)
@@ -266,6 +274,13 @@ func (s *accounts) setLink(u *user, record auth.GitHubLink) *githubLink {
 		record.CreatedAt = link.record.CreatedAt
 	}
 	link.record = record
+	account := s.remembered[record.Account]
+	if account == nil {
+		account = &githubAccount{}
+		s.remembered[record.Account] = account
+	}
+	account.rememberedFor = record.UserID
+	u.remembered.add(account)
 	return link
 }
 

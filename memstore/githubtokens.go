@@ -53,12 +53,16 @@ func (s *accounts) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToke
 }
 
 // DeleteGitHubToken implements [auth.GitHubStore].
-func (s *accounts) DeleteGitHubToken(ctx context.Context, userID, host, version string) (auth.GitHubToken, error) {
-	if err := check(ctx); err != nil {
+func (s *accounts) DeleteGitHubToken(ctx context.Context, w auth.Write, userID, host, version string) (auth.GitHubToken, error) {
+	if err := check(ctx, w); err != nil {
 		return auth.GitHubToken{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now, err := s.authorize(w, userID)
+	if err != nil {
+		return auth.GitHubToken{}, err
+	}
 	_, link, err := s.link(userID, host)
 	if err != nil {
 		return auth.GitHubToken{}, err
@@ -68,6 +72,7 @@ func (s *accounts) DeleteGitHubToken(ctx context.Context, userID, host, version 
 	}
 	removed := link.token.copy()
 	link.token = nil
+	s.addEvent(w, now, subject{userID, link.record.Account})
 	return removed, nil
 }
 
@@ -82,19 +87,6 @@ func (s *accounts) linkWithToken(userID, host, version string) (*githubLink, err
 		return nil, fmt.Errorf("memstore: GitHub token of this version: %w", auth.ErrNotFound)
 	}
 	return link, nil
-}
-
-// checkTokenVersion returns ErrChanged unless the link, which may be nil, has a
-// token of this version, or none where that is empty.
-func checkTokenVersion(link *githubLink, version string) error {
-	stored := "" // which no token has
-	if link != nil && link.token != nil {
-		stored = link.token.record.Version
-	}
-	if stored != version {
-		return fmt.Errorf("memstore: GitHub token: %w", auth.ErrChanged)
-	}
-	return nil
 }
 
 // newToken returns the token as the store keeps it, which the caller of a method

@@ -12,12 +12,16 @@ import (
 )
 
 // AddKey implements [auth.CredentialStore].
-func (s *accounts) AddKey(ctx context.Context, key auth.AccessKey) error {
-	if err := check(ctx, key); err != nil {
+func (s *accounts) AddKey(ctx context.Context, w auth.Write, key auth.AccessKey) error {
+	if err := check(ctx, w, key); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now, err := s.authorize(w, key.UserID)
+	if err != nil {
+		return err
+	}
 	owner, err := s.user(key.UserID)
 	if err != nil {
 		return err
@@ -29,6 +33,7 @@ func (s *accounts) AddKey(ctx context.Context, key auth.AccessKey) error {
 		return fmt.Errorf("memstore: %w", auth.ErrTooManyKeys)
 	}
 	s.addKey(owner, key)
+	s.addEvent(w, now, subject{userID: key.UserID})
 	return nil
 }
 
@@ -89,22 +94,23 @@ func (s *accounts) SwapHash(ctx context.Context, id, old, new string) error {
 }
 
 // RotateKey implements [auth.CredentialStore].
-func (s *accounts) RotateKey(ctx context.Context, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
-	if err := check(ctx, rotation); err != nil {
+func (s *accounts) RotateKey(ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
+	if err := check(ctx, w, rotation); err != nil {
 		return auth.AccessKey{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key, err := s.key(id)
+	key, now, err := s.keyToChange(w, id)
 	if err != nil {
 		return auth.AccessKey{}, err
 	}
-	rotation.At, rotation.PreviousUntil = instant(rotation.At), instant(rotation.PreviousUntil)
-	rotated, err := rotation.Apply(key.record)
+	rotated, err := rotation.Apply(key.record, now)
 	if err != nil {
 		return auth.AccessKey{}, fmt.Errorf("memstore: %w", err)
 	}
+	rotated.PreviousUntil = instant(rotated.PreviousUntil)
 	key.record = rotated
+	s.addEvent(w, now, subject{userID: key.record.UserID})
 	return key.record, nil
 }
 
@@ -131,18 +137,19 @@ func (k *accessKey) use(at time.Time) {
 }
 
 // RevokeKey implements [auth.CredentialStore].
-func (s *accounts) RevokeKey(ctx context.Context, id string) error {
-	if err := check(ctx); err != nil {
+func (s *accounts) RevokeKey(ctx context.Context, w auth.Write, id string) error {
+	if err := check(ctx, w); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key, err := s.key(id)
+	key, now, err := s.keyToChange(w, id)
 	if err != nil {
 		return err
 	}
 	s.revokeSessions(key.record.UserID, slices.Collect(maps.Keys(key.sessions))...)
 	s.removeKey(key)
+	s.addEvent(w, now, subject{userID: key.record.UserID})
 	return nil
 }
 
@@ -164,6 +171,21 @@ func (s *accounts) key(id string) (*accessKey, error) {
 		return nil, errNoKey
 	}
 	return key, nil
+}
+
+// keyToChange returns the key with this ID and the time of the change, or an error if there is no
+// such key or the authority does not hold for it. The caller has just taken the lock.
+func (s *accounts) keyToChange(w auth.Write, id string) (*accessKey, time.Time, error) {
+	ownerID := ""
+	if key := s.keys[id]; key != nil {
+		ownerID = key.record.UserID
+	}
+	now, err := s.authorize(w, ownerID)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	key, err := s.key(id)
+	return key, now, err
 }
 
 // errNoKey is made once: making it takes longer than finding a key, and nobody is to

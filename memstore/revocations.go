@@ -1,7 +1,6 @@
 package memstore
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"slices"
@@ -13,12 +12,13 @@ import (
 
 // feed is the feed of revocations.
 type feed struct {
-	head    int64             // the position of the newest entry there has been
-	entries []auth.Revocation // by position, without those that were pruned
+	head    int64              // the position of the newest entry there has been
+	entries []*auth.Revocation // by position, without those that were pruned
 
-	// named counts the entries of each user that name a session and are not part of
-	// another.
-	named map[string]int
+	// inForce are the entries that no newer one has replaced, by user: at most one of each user
+	// for all sessions, one more after a fold, and MaxNamedRevocations that name a session.
+	// Those of "" are for everybody.
+	inForce map[string][]*auth.Revocation
 }
 
 // ListRevocations implements [auth.SessionStore].
@@ -30,8 +30,24 @@ func (s *accounts) ListRevocations(ctx context.Context, from int64, limit int) (
 	defer s.mu.RUnlock()
 	entries := s.feed.entries
 	first := sort.Search(len(entries), func(i int) bool { return entries[i].Position >= from })
-	entries = entries[first:]
-	return slices.Clone(entries[:max(0, min(limit, len(entries)))]), nil
+	var page []auth.Revocation
+	for _, e := range entries[first:] {
+		if len(page) >= limit {
+			break
+		}
+		page = append(page, *e)
+	}
+	return page, nil
+}
+
+// RevocationHead implements [auth.SessionStore].
+func (s *accounts) RevocationHead(ctx context.Context) (int64, error) {
+	if err := check(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.feed.head, nil
 }
 
 // PruneRevocations implements [auth.SessionStore]. It holds the lock for as long as
@@ -44,88 +60,162 @@ func (s *accounts) PruneRevocations(ctx context.Context, expired time.Time, limi
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := &s.feed
-	pruned := 0
-	f.entries = slices.DeleteFunc(f.entries, func(e auth.Revocation) bool {
-		if pruned >= limit || e.ExpiresAt.After(expired) || e.Position > f.head-auth.KeptRevocations {
+	pruned, old := 0, len(f.entries)-auth.KeptRevocations
+	f.entries = slices.DeleteFunc(f.entries, func(e *auth.Revocation) bool {
+		old--
+		if pruned >= limit || e.ExpiresAt.After(expired) || old < 0 {
 			return false
 		}
 		pruned++
-		if isNamed(e) {
-			f.forgetName(e.UserID)
+		if !e.ExpiresAt.IsZero() {
+			f.endForce(e.UserID, func(other *auth.Revocation) bool { return other == e })
 		}
 		return true
 	})
 	return pruned, nil
 }
 
-// isNamed reports whether the entry counts among those that name a session.
-func isNamed(e auth.Revocation) bool { return e.SessionID != "" && !e.ExpiresAt.IsZero() }
-
-func (f *feed) forgetName(userID string) {
-	f.named[userID]--
-	if f.named[userID] == 0 {
-		delete(f.named, userID)
+// RevokeToken implements [auth.SessionStore].
+func (s *accounts) RevokeToken(ctx context.Context, claims auth.SessionClaims) error {
+	if err := check(ctx, claims); err != nil {
+		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	claims.ExpiresAt = instant(claims.ExpiresAt)
+	if found := s.sessions[claims.SessionID]; found != nil && found.record.UserID == claims.UserID {
+		claims.ExpiresAt = latest(claims.ExpiresAt, found.record.ExpiresAt)
+		s.removeSession(found)
+	}
+	if !s.feed.revokes(claims) {
+		s.feed.addNamed(claims)
+		s.fold(claims.UserID)
+	}
+	return nil
 }
 
-// add gives the entry its position. Where it has no generation, that is it.
+// RevokeEverybody implements [auth.SessionStore]. It removes all sessions, for which it holds
+// the lock.
+func (s *accounts) RevokeEverybody(ctx context.Context, w auth.Write, above int64) error {
+	if err := check(ctx, w); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := s.authorize(w, "")
+	if err != nil {
+		return err
+	}
+	if above > 0 && s.feed.head >= above {
+		return nil
+	}
+	e := auth.Revocation{ExpiresAt: instant(now.Add(w.MaxTokenLifetime))}
+	for n := len(s.sessionsByExpiry); n > 0; n = len(s.sessionsByExpiry) {
+		old := s.sessionsByExpiry[n-1].record // from the end, where the heap stays as it is
+		e.ExpiresAt = latest(e.ExpiresAt, old.record.ExpiresAt)
+		s.removeSession(old)
+	}
+	s.feed.head = max(s.feed.head, above)
+	e.Generation = s.feed.head + 1
+	s.feed.replace("", func(*auth.Revocation) bool { return true })
+	s.feed.add(e)
+	s.addEvent(w, now, subject{})
+	return nil
+}
+
+// add gives the entry its position.
 func (f *feed) add(e auth.Revocation) {
 	f.head++
 	e.Position, e.ID = f.head, rand.Text()
-	if e.SessionID == "" && e.Generation == 0 {
-		e.Generation = f.head
-	}
-	f.entries = append(f.entries, e)
-	if isNamed(e) {
-		f.named[e.UserID]++
+	f.entries = append(f.entries, &e)
+	f.inForce[e.UserID] = append(f.inForce[e.UserID], &e)
+}
+
+// addNamed adds an entry for one session in place of an older one.
+func (f *feed) addNamed(claims auth.SessionClaims) {
+	f.replace(claims.UserID, func(e *auth.Revocation) bool { return e.SessionID == claims.SessionID })
+	f.add(auth.Revocation{
+		UserID: claims.UserID, SessionID: claims.SessionID, ExpiresAt: claims.ExpiresAt,
+		Generation: min(claims.Generation, f.head+1),
+	})
+}
+
+// addForUser adds an entry for all sessions that the user has had, in place of all that were in
+// force and that it covers. It lives as long as each of them would have.
+func (f *feed) addForUser(userID string, expiresAt time.Time) {
+	f.replace(userID, func(e *auth.Revocation) bool {
+		if !e.Capped() {
+			expiresAt = latest(expiresAt, e.ExpiresAt)
+		}
+		return !e.Capped()
+	})
+	f.add(auth.Revocation{UserID: userID, Generation: f.head + 1, ExpiresAt: expiresAt})
+}
+
+// revokes reports whether an entry in force revokes the session for as long as the claims say.
+func (f *feed) revokes(claims auth.SessionClaims) bool {
+	long := func(e *auth.Revocation) bool { return !e.ExpiresAt.Before(claims.ExpiresAt) }
+	return slices.ContainsFunc(f.inForce[claims.UserID], func(e *auth.Revocation) bool {
+		return long(e) && (e.SessionID == claims.SessionID || e.SessionID == "" && e.Generation > claims.Generation)
+	}) || slices.ContainsFunc(f.inForce[""], func(e *auth.Revocation) bool {
+		return long(e) && e.Generation > claims.Generation
+	})
+}
+
+// replace ends the force of those of the user's entries that a new one is about to replace.
+func (f *feed) replace(userID string, replaced func(*auth.Revocation) bool) {
+	f.endForce(userID, func(e *auth.Revocation) bool {
+		if !replaced(e) {
+			return false
+		}
+		e.ExpiresAt = time.Time{}
+		return true
+	})
+}
+
+// endForce takes entries of the user out of those in force.
+func (f *feed) endForce(userID string, ended func(*auth.Revocation) bool) {
+	f.inForce[userID] = slices.DeleteFunc(f.inForce[userID], ended)
+	if len(f.inForce[userID]) == 0 {
+		delete(f.inForce, userID)
 	}
 }
 
 // revokeSessions revokes these sessions of one user, each by its name. The caller holds
 // the lock.
-func (s *accounts) revokeSessions(userID string, ended ...*session) {
-	for _, old := range ended {
+func (s *accounts) revokeSessions(userID string, revoked ...*session) {
+	for _, old := range revoked {
 		s.removeSession(old)
-		s.feed.add(auth.Revocation{
+		s.feed.addNamed(auth.SessionClaims{
 			UserID: userID, SessionID: old.record.ID, Generation: old.record.Generation, ExpiresAt: old.record.ExpiresAt,
 		})
 	}
-	if s.feed.named[userID] > auth.MaxNamedRevocations {
-		s.fold(userID)
-	}
+	s.fold(userID)
 }
 
-// addEntryForAllOf adds the entry for the end of all of the user's sessions, if there are
-// any, which the caller is about to remove. The caller holds the lock.
-func (s *accounts) addEntryForAllOf(u *user) {
-	if len(u.sessions) == 0 {
+// fold makes one entry of all but the newest that name sessions of the user, if they are too
+// many, and revokes the sessions that are as old as those. The caller holds the lock.
+func (s *accounts) fold(userID string) {
+	if len(s.feed.inForce[userID]) <= auth.MaxNamedRevocations {
 		return
 	}
-	e := auth.Revocation{UserID: u.record.ID}
-	for _, ended := range u.sessions {
-		e.ExpiresAt = latest(e.ExpiresAt, ended.record.ExpiresAt)
-	}
-	s.feed.add(e)
-}
-
-// fold makes one entry of all but the newest that name sessions of the user, and
-// revokes the sessions that are as old as those. The caller holds the lock.
-func (s *accounts) fold(userID string) {
-	var named []*auth.Revocation
-	for i := range s.feed.entries {
-		if e := &s.feed.entries[i]; e.UserID == userID && isNamed(*e) {
-			named = append(named, e)
+	var named []auth.Revocation
+	for _, e := range s.feed.inForce[userID] {
+		if e.SessionID != "" {
+			named = append(named, *e)
 		}
 	}
-	slices.SortFunc(named, func(a, b *auth.Revocation) int { return cmp.Compare(b.Generation, a.Generation) })
-	folded := auth.Revocation{UserID: userID, Generation: named[auth.MaxNamedRevocations/2].Generation + 1}
-	for _, e := range named {
-		if e.Generation < folded.Generation {
+	folded, ok := auth.FoldRevocations(named)
+	if !ok {
+		return
+	}
+	s.feed.replace(userID, func(e *auth.Revocation) bool {
+		replaced := e.Generation < folded.Generation && !e.Capped() || e.SessionID == "" && e.Generation == folded.Generation
+		if replaced {
 			folded.ExpiresAt = latest(folded.ExpiresAt, e.ExpiresAt)
-			e.ExpiresAt = time.Time{}
-			s.feed.forgetName(userID)
 		}
-	}
+		return replaced
+	})
 	if u := s.users[userID]; u != nil {
 		for _, old := range slices.Clone(u.sessions) {
 			if old.record.Generation < folded.Generation {
@@ -135,11 +225,4 @@ func (s *accounts) fold(userID string) {
 		}
 	}
 	s.feed.add(folded)
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -97,33 +97,47 @@ func (l *sessionsByAge) remove(s *session) {
 }
 
 // RevokeSession implements [auth.SessionStore].
-func (s *accounts) RevokeSession(ctx context.Context, id string) error {
-	if err := check(ctx); err != nil {
+func (s *accounts) RevokeSession(ctx context.Context, w auth.Write, id string) error {
+	if err := check(ctx, w); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	ownerID := ""
+	if found := s.sessions[id]; found != nil {
+		ownerID = found.record.UserID
+	}
+	now, err := s.authorize(w, ownerID)
+	if err != nil {
+		return err
+	}
 	found, err := s.session(id)
 	if err != nil {
 		return err
 	}
-	s.revokeSessions(found.record.UserID, found)
+	s.revokeSessions(ownerID, found)
+	s.addEvent(w, now, subject{userID: ownerID})
 	return nil
 }
 
 // RevokeUserSessions implements [auth.SessionStore].
-func (s *accounts) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
-	if err := check(ctx); err != nil {
+func (s *accounts) RevokeUserSessions(ctx context.Context, w auth.Write, userID string) (int, error) {
+	if err := check(ctx, w); err != nil {
 		return 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now, err := s.authorize(w, userID)
+	if err != nil {
+		return 0, err
+	}
 	u, err := s.user(userID)
 	if err != nil {
 		return 0, err
 	}
 	live := len(u.liveSessions(now))
-	s.revokeAllOf(u)
+	s.revokeAllOf(u, now.Add(w.MaxTokenLifetime))
+	s.addEvent(w, now, subject{userID: userID})
 	return live, nil
 }
 
@@ -228,11 +242,21 @@ func (s *accounts) removeSession(old *session) {
 	s.lost(old.owner)
 }
 
-// revokeAllOf revokes all of the user's sessions, in one entry of the feed. The caller holds
-// the lock.
-func (s *accounts) revokeAllOf(u *user) {
-	s.addEntryForAllOf(u)
+// revokeAllOf revokes all of the user's sessions, in one entry of the feed, which lives until
+// they have expired, and at least until the given time. The caller holds the lock.
+func (s *accounts) revokeAllOf(u *user, until time.Time) {
+	until = instant(until)
 	for len(u.sessions) > 0 {
-		s.removeSession(u.sessions[len(u.sessions)-1]) // from the end, where nothing has to move
+		old := u.sessions[len(u.sessions)-1] // from the end, where nothing has to move
+		until = latest(until, old.record.ExpiresAt)
+		s.removeSession(old)
 	}
+	s.feed.addForUser(u.record.ID, until)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

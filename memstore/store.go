@@ -7,9 +7,11 @@
 // one instance, wants package sqlstore.
 //
 // Records leave memory only when they are removed. Nothing expires by itself:
-// what bounds the memory is that [Store.PruneSessions], [Store.PruneKeys] and
-// [Store.PruneStates] are called now and then. Users stay until they are deleted,
-// and their usernames for ever.
+// what bounds the memory is that [Store.PruneSessions], [Store.PruneKeys],
+// [Store.PruneStates], [Store.PruneRevocations] and [Store.PruneEvents] are called
+// now and then. Events of the audit trail stay until PruneEvents, about half a
+// kilobyte each. Users stay until they are deleted, and for ever their usernames and
+// the GitHub accounts that were ever linked.
 package memstore
 
 import (
@@ -24,6 +26,8 @@ import (
 var (
 	_ auth.Store        = (*Store)(nil)
 	_ auth.AccountStore = (*Accounts)(nil)
+	_ auth.EventStore   = (*Store)(nil)
+	_ auth.EventStore   = (*Accounts)(nil)
 )
 
 // Store is an [auth.Store] in memory. Make one with [New]. It is safe for concurrent use.
@@ -46,15 +50,17 @@ type accounts struct {
 	bootstrapped   bool
 	administrators int // how many users administers is true for
 
-	users     map[string]*user // without users: those of whom there is something
-	usersByID order
-	usernames set[string] // as auth.FoldASCII makes them, and of deleted users too
-	emails    set[string] // likewise, without the empty one and of nobody deleted
-	keys      map[string]*accessKey
-	sessions  map[string]*session
-	links     map[auth.GitHubAccount]*githubLink
-	states    map[string]*expiry[string] // those of GitHub flows that have been used
-	feed      feed
+	users      map[string]*user // without users: those of whom there is something
+	usersByID  order
+	usernames  set[string] // as auth.FoldASCII makes them, and of deleted users too
+	emails     set[string] // likewise, without the empty one and of nobody deleted
+	keys       map[string]*accessKey
+	sessions   map[string]*session
+	links      map[auth.GitHubAccount]*githubLink
+	remembered map[auth.GitHubAccount]*githubAccount // those that were ever linked
+	states     map[string]*expiry[string]            // those of GitHub flows that have been used
+	feed       feed
+	trail      trail
 
 	keysByExpiry     queue[*accessKey] // those that expire
 	sessionsByExpiry queue[*session]
@@ -63,10 +69,11 @@ type accounts struct {
 
 // user is a user's record and what ends with it.
 type user struct {
-	record   auth.User
-	keys     set[*accessKey]
-	sessions sessionsByAge
-	links    map[string]*githubLink // by host
+	record     auth.User
+	keys       set[*accessKey]
+	sessions   sessionsByAge
+	links      map[string]*githubLink // by host
+	remembered set[*githubAccount]    // those that are remembered for the user
 }
 
 // accessKey is a key's record, its owner, and the sessions that it opened.
@@ -106,14 +113,16 @@ func newAccounts(withoutUsers bool) accounts {
 	return accounts{
 		withoutUsers: withoutUsers,
 
-		users:     make(map[string]*user),
-		usernames: make(set[string]),
-		emails:    make(set[string]),
-		keys:      make(map[string]*accessKey),
-		sessions:  make(map[string]*session),
-		links:     make(map[auth.GitHubAccount]*githubLink),
-		states:    make(map[string]*expiry[string]),
-		feed:      feed{named: make(map[string]int)},
+		users:      make(map[string]*user),
+		usernames:  make(set[string]),
+		emails:     make(set[string]),
+		keys:       make(map[string]*accessKey),
+		sessions:   make(map[string]*session),
+		links:      make(map[auth.GitHubAccount]*githubLink),
+		remembered: make(map[auth.GitHubAccount]*githubAccount),
+		states:     make(map[string]*expiry[string]),
+		feed:       feed{inForce: make(map[string][]*auth.Revocation)},
+		trail:      newTrail(),
 	}
 }
 
@@ -135,6 +144,34 @@ func check(ctx context.Context, records ...validator) error {
 		}
 	}
 	return nil
+}
+
+// authorize returns the time of a change to a record of this user, or an error if its authority
+// does not hold. The caller has just taken the lock, which it holds until the change is made.
+//
+// An entry of the feed that revokes all sessions below its Generation is added under the same
+// lock that they are removed under. So a session that is there is not revoked.
+func (s *accounts) authorize(w auth.Write, ownerID string) (now time.Time, err error) {
+	now = instant(w.Now())
+	actor := auth.User{ID: w.By.UserID}
+	if !s.withoutUsers {
+		actor = auth.User{}
+		if u := s.users[w.By.UserID]; u != nil {
+			actor = u.record
+		}
+	}
+	var acting auth.Session
+	if found := s.sessions[w.By.SessionID]; found != nil {
+		acting = found.record
+	}
+	err = w.By.Check(now, acting, actor, 0)
+	if err == nil {
+		err = w.By.CheckOwner(ownerID)
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("memstore: %w", err)
+	}
+	return now, nil
 }
 
 // validator is a record that says whether it may be kept.

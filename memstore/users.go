@@ -10,19 +10,27 @@ import (
 )
 
 // Register implements [auth.UserStore].
-func (s *Store) Register(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	if err := s.checkNewUser(ctx, user, key); err != nil {
+func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
+	if err := checkNewUser(ctx, w, user, key); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.register(user, key)
+	now, err := s.authorize(w, user.ID)
+	if err != nil {
+		return err
+	}
+	if err := s.register(user, key); err != nil {
+		return err
+	}
+	s.addEvent(w, now, subject{userID: user.ID})
+	return nil
 }
 
 // RegisterUsers implements [auth.UserStore]. It holds the lock for as long as it takes to
 // add them all.
-func (s *Store) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
-	if err := check(ctx); err != nil {
+func (s *Store) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) ([]error, error) {
+	if err := check(ctx, w); err != nil {
 		return nil, err
 	}
 	for _, user := range users {
@@ -32,12 +40,21 @@ func (s *Store) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now, err := s.authorize(w, "")
+	if err != nil {
+		return nil, err
+	}
+	added := false
 	refusals := make([]error, len(users))
 	for i, user := range users {
 		refusals[i] = s.register(user.User, user.Keys...)
 		if exists, ok := errors.AsType[*auth.ExistsError](refusals[i]); ok {
 			exists.SameUserID = s.sameUser(user)
 		}
+		added = added || refusals[i] == nil
+	}
+	if added {
+		s.addEvent(w, now, subject{})
 	}
 	return refusals, nil
 }
@@ -64,8 +81,8 @@ func (s *accounts) sameUser(wanted auth.UserWithKeys) string {
 //
 // A user who is not an active super user is [auth.ErrInvalid]: the one call
 // would be spent, and nobody could administer.
-func (s *Store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	if err := s.checkNewUser(ctx, user, key); err != nil {
+func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
+	if err := checkNewUser(ctx, w, user, key); err != nil {
 		return err
 	}
 	if !administers(user) {
@@ -73,6 +90,10 @@ func (s *Store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKe
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now, err := s.authorize(w, user.ID)
+	if err != nil {
+		return err
+	}
 	if s.bootstrapped {
 		return fmt.Errorf("memstore: %w", auth.ErrBootstrapped)
 	}
@@ -80,6 +101,7 @@ func (s *Store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKe
 		return err
 	}
 	s.bootstrapped = true
+	s.addEvent(w, now, subject{userID: user.ID})
 	return nil
 }
 
@@ -117,12 +139,16 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.
 }
 
 // UpdateUser implements [auth.UserStore].
-func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChange) (auth.User, error) {
-	if err := check(ctx); err != nil {
+func (s *Store) UpdateUser(ctx context.Context, w auth.Write, id string, change auth.UserChange) (auth.User, error) {
+	if err := check(ctx, w); err != nil {
 		return auth.User{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now, err := s.authorize(w, id)
+	if err != nil {
+		return auth.User{}, err
+	}
 	u, err := s.user(id)
 	if err != nil {
 		return auth.User{}, err
@@ -132,12 +158,21 @@ func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChang
 		return auth.User{}, err
 	}
 	s.setUser(u, changed)
+	if change.IsActive != nil && !*change.IsActive {
+		s.revokeAllOf(u, now.Add(w.MaxTokenLifetime))
+	}
+	if change.IsSuperUser != nil && !*change.IsSuperUser {
+		u.spendGrants()
+	}
+	s.addEvent(w, now, subject{userID: id})
 	return u.record, nil
 }
 
 // ResetUser implements [auth.UserStore].
-func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, []auth.GitHubToken, error) {
-	if err := check(ctx, key); err != nil {
+func (s *Store) ResetUser(
+	ctx context.Context, w auth.Write, id string, change auth.UserChange, key auth.AccessKey,
+) (auth.User, []auth.GitHubToken, error) {
+	if err := check(ctx, w, key); err != nil {
 		return auth.User{}, nil, err
 	}
 	if err := checkOwner(key, id); err != nil {
@@ -145,6 +180,10 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now, err := s.authorize(w, id)
+	if err != nil {
+		return auth.User{}, nil, err
+	}
 	u, err := s.user(id)
 	if err != nil {
 		return auth.User{}, nil, err
@@ -157,20 +196,26 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 		return auth.User{}, nil, err
 	}
 
-	tokens := s.removeWaysIn(u)
+	tokens := s.removeWaysIn(u, now.Add(w.MaxTokenLifetime))
 	changed.AdmittedAt = time.Time{}
 	s.setUser(u, changed)
+	u.spendGrants()
 	s.addKey(u, key)
+	s.addEvent(w, now, subject{userID: id})
 	return u.record, tokens, nil
 }
 
 // DeleteUser implements [auth.UserStore].
-func (s *Store) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, error) {
-	if err := check(ctx); err != nil {
+func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth.GitHubToken, error) {
+	if err := check(ctx, w); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now, err := s.authorize(w, id)
+	if err != nil {
+		return nil, err
+	}
 	u, err := s.user(id)
 	if err != nil {
 		return nil, err
@@ -179,15 +224,21 @@ func (s *Store) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, 
 		return nil, fmt.Errorf("memstore: %w", auth.ErrLastSuperUser)
 	}
 
-	tokens := s.removeWaysIn(u)
+	tokens := s.removeWaysIn(u, now.Add(w.MaxTokenLifetime))
+	u.spendGrants()
+	for account := range u.remembered {
+		account.rememberedFor = ""
+	}
 	s.removeUser(u)
+	s.addEvent(w, now, subject{userID: id})
+	s.trail.blankClients(id) // also of an event that has just been added
 	return tokens, nil
 }
 
 // checkNewUser returns an error if ctx is done, or if this user and first key
 // cannot be kept.
-func (s *accounts) checkNewUser(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	return check(ctx, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}})
+func checkNewUser(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
+	return check(ctx, w, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}})
 }
 
 // register adds the user and the keys, or returns ErrExists. The caller holds
@@ -234,9 +285,10 @@ func (s *accounts) newUser(record auth.User) (*user, error) {
 // ownerOf returns a user who has nothing yet.
 func ownerOf(record auth.User) *user {
 	return &user{
-		record: record,
-		keys:   make(set[*accessKey]),
-		links:  make(map[string]*githubLink),
+		record:     record,
+		keys:       make(set[*accessKey]),
+		links:      make(map[string]*githubLink),
+		remembered: make(set[*githubAccount]),
 	}
 }
 
@@ -265,9 +317,9 @@ func (s *accounts) removeUser(old *user) {
 }
 
 // removeWaysIn removes all keys, sessions and links of the user, and returns the
-// tokens of the links. The caller holds the lock.
-func (s *accounts) removeWaysIn(u *user) (tokens []auth.GitHubToken) {
-	s.revokeAllOf(u)
+// tokens of the links. Until is as in revokeAllOf. The caller holds the lock.
+func (s *accounts) removeWaysIn(u *user, until time.Time) (tokens []auth.GitHubToken) {
+	s.revokeAllOf(u, until)
 	for old := range u.keys {
 		s.removeKey(old)
 	}
@@ -282,14 +334,15 @@ func (s *accounts) removeWaysIn(u *user) (tokens []auth.GitHubToken) {
 
 // user returns the user with this ID, or ErrNotFound. The caller holds the lock.
 //
-// A store without users takes every ID for an active user. A user who has no record yet is made
+// A store without users takes every ID that there can be for an active user; the empty one would
+// stand for everybody in the feed. A user who has no record yet is made
 // for the call, and stays if owns is called.
 func (s *accounts) user(id string) (*user, error) {
 	u := s.users[id]
 	switch {
 	case u != nil:
 		return u, nil
-	case s.withoutUsers:
+	case s.withoutUsers && id != "" && len(id) <= auth.MaxIDLength:
 		return ownerOf(auth.User{ID: id}), nil
 	}
 	return nil, fmt.Errorf("memstore: user: %w", auth.ErrNotFound)
@@ -329,8 +382,7 @@ func (s *accounts) changed(u *user, change auth.UserChange) (auth.User, error) {
 }
 
 // setUser is the only way that the flags of a user who has been added change, so
-// that the count of administrators stays right and nobody disabled keeps a
-// session. The caller holds the lock.
+// that the count of administrators stays right. The caller holds the lock.
 func (s *accounts) setUser(u *user, record auth.User) {
 	if administers(u.record) {
 		s.administrators--
@@ -339,9 +391,6 @@ func (s *accounts) setUser(u *user, record auth.User) {
 		s.administrators++
 	}
 	u.record = record
-	if !record.IsActive {
-		s.revokeAllOf(u)
-	}
 }
 
 // administers reports whether the user counts as a super user: one who is

@@ -24,7 +24,7 @@ func BenchmarkIdentify(b *testing.B) {
 			Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}, Hooks: hooks, Logger: slog.New(slog.DiscardHandler),
 		})
 		require.NoError(b, err)
-		made, err := svc.Register(b.Context(), auth.UserParams{Username: "ada"})
+		made, err := svc.Register(b.Context(), auth.ByHost("setup"), auth.UserParams{Username: "ada"})
 		require.NoError(b, err)
 		token, err := svc.SignIn(b.Context(), made.User.ID)
 		require.NoError(b, err)

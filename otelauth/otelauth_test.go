@@ -82,7 +82,7 @@ func newFixture(t *testing.T) *fixture {
 	registration, err := telemetry.ObserveFeed(f.svc)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, registration.Unregister()) })
-	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "ada"})
+	made, err := f.svc.Register(t.Context(), auth.ByHost("setup"), auth.UserParams{Username: "ada"})
 	require.NoError(t, err)
 	f.pair, f.user = made.Pair, made.User
 	return f

@@ -13,9 +13,17 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Store returns the store with a measurement and a span for each call.
+// Store returns the store with a measurement and a span for each call. The result is an
+// [auth.EventStore] if the store is one.
 func (t *Telemetry) Store(measured auth.Store) auth.Store {
-	return &store{accountStore{measured, t}, measured}
+	wrapped := &store{accountStore{measured, t}, measured}
+	if events, ok := measured.(auth.EventStore); ok {
+		return struct {
+			*store
+			eventStore
+		}{wrapped, eventStore{&wrapped.accountStore, events}}
+	}
+	return wrapped
 }
 
 // AccountStore is [Telemetry.Store] for a host that has a users table of its own. If the store
@@ -24,7 +32,14 @@ func (t *Telemetry) AccountStore(measured auth.AccountStore) auth.AccountStore {
 	if whole, ok := measured.(auth.Store); ok {
 		return t.Store(whole)
 	}
-	return &accountStore{measured, t}
+	wrapped := &accountStore{measured, t}
+	if events, ok := measured.(auth.EventStore); ok {
+		return struct {
+			*accountStore
+			eventStore
+		}{wrapped, eventStore{wrapped, events}}
+	}
+	return wrapped
 }
 
 type accountStore struct {
@@ -35,6 +50,12 @@ type accountStore struct {
 type store struct {
 	accountStore
 	users auth.UserStore
+}
+
+// eventStore measures the calls of an [auth.EventStore].
+type eventStore struct {
+	accounts *accountStore
+	events   auth.EventStore
 }
 
 // begin starts the span of a call. The function that it returns ends the span and records the
@@ -64,24 +85,24 @@ func (s *accountStore) begin(ctx context.Context, method string) (_ context.Cont
 }
 
 // Register implements [auth.UserStore].
-func (s *store) Register(ctx context.Context, user auth.User, key auth.AccessKey) (err error) {
+func (s *store) Register(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) (err error) {
 	ctx, end := s.begin(ctx, "Register")
 	defer func() { end(err) }()
-	return s.users.Register(ctx, user, key)
+	return s.users.Register(ctx, w, user, key)
 }
 
 // RegisterUsers implements [auth.UserStore].
-func (s *store) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) (r1 []error, err error) {
+func (s *store) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) (r1 []error, err error) {
 	ctx, end := s.begin(ctx, "RegisterUsers")
 	defer func() { end(err) }()
-	return s.users.RegisterUsers(ctx, users)
+	return s.users.RegisterUsers(ctx, w, users)
 }
 
 // Bootstrap implements [auth.UserStore].
-func (s *store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKey) (err error) {
+func (s *store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) (err error) {
 	ctx, end := s.begin(ctx, "Bootstrap")
 	defer func() { end(err) }()
-	return s.users.Bootstrap(ctx, user, key)
+	return s.users.Bootstrap(ctx, w, user, key)
 }
 
 // FindUser implements [auth.UserStore].
@@ -99,31 +120,31 @@ func (s *store) ListUsers(ctx context.Context, after string, limit int) (r1 []au
 }
 
 // UpdateUser implements [auth.UserStore].
-func (s *store) UpdateUser(ctx context.Context, id string, change auth.UserChange) (r1 auth.User, err error) {
+func (s *store) UpdateUser(ctx context.Context, w auth.Write, id string, change auth.UserChange) (r1 auth.User, err error) {
 	ctx, end := s.begin(ctx, "UpdateUser")
 	defer func() { end(err) }()
-	return s.users.UpdateUser(ctx, id, change)
+	return s.users.UpdateUser(ctx, w, id, change)
 }
 
 // ResetUser implements [auth.UserStore].
-func (s *store) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (r1 auth.User, r2 []auth.GitHubToken, err error) {
+func (s *store) ResetUser(ctx context.Context, w auth.Write, id string, change auth.UserChange, key auth.AccessKey) (r1 auth.User, r2 []auth.GitHubToken, err error) {
 	ctx, end := s.begin(ctx, "ResetUser")
 	defer func() { end(err) }()
-	return s.users.ResetUser(ctx, id, change, key)
+	return s.users.ResetUser(ctx, w, id, change, key)
 }
 
 // DeleteUser implements [auth.UserStore].
-func (s *store) DeleteUser(ctx context.Context, id string) (r1 []auth.GitHubToken, err error) {
+func (s *store) DeleteUser(ctx context.Context, w auth.Write, id string) (r1 []auth.GitHubToken, err error) {
 	ctx, end := s.begin(ctx, "DeleteUser")
 	defer func() { end(err) }()
-	return s.users.DeleteUser(ctx, id)
+	return s.users.DeleteUser(ctx, w, id)
 }
 
 // AddKey implements [auth.CredentialStore].
-func (s *accountStore) AddKey(ctx context.Context, key auth.AccessKey) (err error) {
+func (s *accountStore) AddKey(ctx context.Context, w auth.Write, key auth.AccessKey) (err error) {
 	ctx, end := s.begin(ctx, "AddKey")
 	defer func() { end(err) }()
-	return s.AccountStore.AddKey(ctx, key)
+	return s.AccountStore.AddKey(ctx, w, key)
 }
 
 // ListKeys implements [auth.CredentialStore].
@@ -148,10 +169,10 @@ func (s *accountStore) SwapHash(ctx context.Context, id string, old string, repl
 }
 
 // RotateKey implements [auth.CredentialStore].
-func (s *accountStore) RotateKey(ctx context.Context, id string, rotation auth.KeyRotation) (r1 auth.AccessKey, err error) {
+func (s *accountStore) RotateKey(ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation) (r1 auth.AccessKey, err error) {
 	ctx, end := s.begin(ctx, "RotateKey")
 	defer func() { end(err) }()
-	return s.AccountStore.RotateKey(ctx, id, rotation)
+	return s.AccountStore.RotateKey(ctx, w, id, rotation)
 }
 
 // TouchKey implements [auth.CredentialStore].
@@ -162,10 +183,10 @@ func (s *accountStore) TouchKey(ctx context.Context, id string, at time.Time) (e
 }
 
 // RevokeKey implements [auth.CredentialStore].
-func (s *accountStore) RevokeKey(ctx context.Context, id string) (err error) {
+func (s *accountStore) RevokeKey(ctx context.Context, w auth.Write, id string) (err error) {
 	ctx, end := s.begin(ctx, "RevokeKey")
 	defer func() { end(err) }()
-	return s.AccountStore.RevokeKey(ctx, id)
+	return s.AccountStore.RevokeKey(ctx, w, id)
 }
 
 // PruneKeys implements [auth.CredentialStore].
@@ -197,17 +218,38 @@ func (s *accountStore) ListSessions(ctx context.Context, userID string, now time
 }
 
 // RevokeSession implements [auth.SessionStore].
-func (s *accountStore) RevokeSession(ctx context.Context, id string) (err error) {
+func (s *accountStore) RevokeSession(ctx context.Context, w auth.Write, id string) (err error) {
 	ctx, end := s.begin(ctx, "RevokeSession")
 	defer func() { end(err) }()
-	return s.AccountStore.RevokeSession(ctx, id)
+	return s.AccountStore.RevokeSession(ctx, w, id)
 }
 
 // RevokeUserSessions implements [auth.SessionStore].
-func (s *accountStore) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (r1 int, err error) {
+func (s *accountStore) RevokeUserSessions(ctx context.Context, w auth.Write, userID string) (r1 int, err error) {
 	ctx, end := s.begin(ctx, "RevokeUserSessions")
 	defer func() { end(err) }()
-	return s.AccountStore.RevokeUserSessions(ctx, userID, now)
+	return s.AccountStore.RevokeUserSessions(ctx, w, userID)
+}
+
+// RevokeToken implements [auth.SessionStore].
+func (s *accountStore) RevokeToken(ctx context.Context, claims auth.SessionClaims) (err error) {
+	ctx, end := s.begin(ctx, "RevokeToken")
+	defer func() { end(err) }()
+	return s.AccountStore.RevokeToken(ctx, claims)
+}
+
+// RevokeEverybody implements [auth.SessionStore].
+func (s *accountStore) RevokeEverybody(ctx context.Context, w auth.Write, above int64) (err error) {
+	ctx, end := s.begin(ctx, "RevokeEverybody")
+	defer func() { end(err) }()
+	return s.AccountStore.RevokeEverybody(ctx, w, above)
+}
+
+// RevocationHead implements [auth.SessionStore].
+func (s *accountStore) RevocationHead(ctx context.Context) (r1 int64, err error) {
+	ctx, end := s.begin(ctx, "RevocationHead")
+	defer func() { end(err) }()
+	return s.AccountStore.RevocationHead(ctx)
 }
 
 // PruneSessions implements [auth.SessionStore].
@@ -260,17 +302,17 @@ func (s *accountStore) FindGitHubConnection(ctx context.Context, userID string, 
 }
 
 // SignInGitHub implements [auth.GitHubStore].
-func (s *accountStore) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) (r1 auth.Session, r2 auth.User, err error) {
+func (s *accountStore) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite) (r1 auth.Session, r2 auth.User, err error) {
 	ctx, end := s.begin(ctx, "SignInGitHub")
 	defer func() { end(err) }()
-	return s.AccountStore.SignInGitHub(ctx, signIn)
+	return s.AccountStore.SignInGitHub(ctx, w, signIn)
 }
 
 // ConnectGitHub implements [auth.GitHubStore].
-func (s *accountStore) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWrite) (err error) {
+func (s *accountStore) ConnectGitHub(ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite) (err error) {
 	ctx, end := s.begin(ctx, "ConnectGitHub")
 	defer func() { end(err) }()
-	return s.AccountStore.ConnectGitHub(ctx, connect)
+	return s.AccountStore.ConnectGitHub(ctx, w, connect)
 }
 
 // UpdateGitHubLink implements [auth.GitHubStore].
@@ -295,17 +337,24 @@ func (s *accountStore) ReplaceGitHubToken(ctx context.Context, token auth.GitHub
 }
 
 // DeleteGitHubToken implements [auth.GitHubStore].
-func (s *accountStore) DeleteGitHubToken(ctx context.Context, userID string, host string, version string) (r1 auth.GitHubToken, err error) {
+func (s *accountStore) DeleteGitHubToken(ctx context.Context, w auth.Write, userID string, host string, version string) (r1 auth.GitHubToken, err error) {
 	ctx, end := s.begin(ctx, "DeleteGitHubToken")
 	defer func() { end(err) }()
-	return s.AccountStore.DeleteGitHubToken(ctx, userID, host, version)
+	return s.AccountStore.DeleteGitHubToken(ctx, w, userID, host, version)
 }
 
 // UnlinkGitHub implements [auth.GitHubStore].
-func (s *accountStore) UnlinkGitHub(ctx context.Context, userID string, host string, now time.Time) (r1 auth.GitHubLink, r2 *auth.GitHubToken, err error) {
+func (s *accountStore) UnlinkGitHub(ctx context.Context, w auth.Write, userID string, host string) (r1 auth.GitHubLink, r2 *auth.GitHubToken, err error) {
 	ctx, end := s.begin(ctx, "UnlinkGitHub")
 	defer func() { end(err) }()
-	return s.AccountStore.UnlinkGitHub(ctx, userID, host, now)
+	return s.AccountStore.UnlinkGitHub(ctx, w, userID, host)
+}
+
+// ForgetGitHubAccount implements [auth.GitHubStore].
+func (s *accountStore) ForgetGitHubAccount(ctx context.Context, w auth.Write, account auth.GitHubAccount) (err error) {
+	ctx, end := s.begin(ctx, "ForgetGitHubAccount")
+	defer func() { end(err) }()
+	return s.AccountStore.ForgetGitHubAccount(ctx, w, account)
 }
 
 // Ping implements [auth.AccountStore].
@@ -313,4 +362,32 @@ func (s *accountStore) Ping(ctx context.Context) (err error) {
 	ctx, end := s.begin(ctx, "Ping")
 	defer func() { end(err) }()
 	return s.AccountStore.Ping(ctx)
+}
+
+// ListEvents implements [auth.EventStore].
+func (s eventStore) ListEvents(ctx context.Context, filter auth.EventFilter, limit int) (r1 []auth.Event, err error) {
+	ctx, end := s.accounts.begin(ctx, "ListEvents")
+	defer func() { end(err) }()
+	return s.events.ListEvents(ctx, filter, limit)
+}
+
+// ClaimEvent implements [auth.EventStore].
+func (s eventStore) ClaimEvent(ctx context.Context, now, until time.Time) (r1 auth.Event, r2 int, err error) {
+	ctx, end := s.accounts.begin(ctx, "ClaimEvent")
+	defer func() { end(err) }()
+	return s.events.ClaimEvent(ctx, now, until)
+}
+
+// FinishEvent implements [auth.EventStore].
+func (s eventStore) FinishEvent(ctx context.Context, id string) (err error) {
+	ctx, end := s.accounts.begin(ctx, "FinishEvent")
+	defer func() { end(err) }()
+	return s.events.FinishEvent(ctx, id)
+}
+
+// PruneEvents implements [auth.EventStore].
+func (s eventStore) PruneEvents(ctx context.Context, before time.Time, limit int) (r1 int, err error) {
+	ctx, end := s.accounts.begin(ctx, "PruneEvents")
+	defer func() { end(err) }()
+	return s.events.PruneEvents(ctx, before, limit)
 }

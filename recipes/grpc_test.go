@@ -178,7 +178,7 @@ func TestACallOverGRPCKnowsItsCallerAndRefusesOthers(t *testing.T) {
 			f := newFixture(t)
 			connection := dialProtected(t, f)
 			good, revoked, expired := f.token(t, f.alice), f.token(t, f.root), f.token(t, f.alice)
-			_, err := f.svc.RevokeUser(t.Context(), f.root.ID)
+			_, err := f.svc.RevokeUser(t.Context(), auth.ByHost("setup"), f.root.ID)
 			require.NoError(t, err)
 
 			answer, err := call(with(t, "Bearer "+good), connection)
@@ -259,7 +259,7 @@ func TestAStreamIsIdentifiedWhenItIsOpenedAndOutlivesItsToken(t *testing.T) {
 	for name, end := range map[string]func(*testing.T, *fixture){
 		"expired": func(_ *testing.T, f *fixture) { f.passed.Store(int64(13 * time.Hour)) },
 		"revoked": func(t *testing.T, f *fixture) {
-			_, err := f.svc.RevokeUser(t.Context(), f.alice.ID)
+			_, err := f.svc.RevokeUser(t.Context(), auth.ByHost("setup"), f.alice.ID)
 			require.NoError(t, err)
 		},
 	} {
@@ -290,7 +290,7 @@ func TestACallOverGRPCForSuperUsersReadsTheStoreEachTime(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "all gone", answer)
 	promote := func(user auth.User, power bool) {
-		_, err := f.svc.UpdateUser(t.Context(), user.ID, auth.UserChange{IsSuperUser: &power})
+		_, err := f.svc.UpdateUser(t.Context(), auth.ByHost("setup"), user.ID, auth.UserChange{IsSuperUser: &power})
 		require.NoError(t, err)
 	}
 	requireRefused := func(ctx context.Context) {

@@ -267,7 +267,7 @@ func TestPathParametersAreDecodedOnce(t *testing.T) {
 		alice := h.login(h.alicePair)
 		for _, key := range []string{importedKey, "100%41", "a b+c"} {
 			for _, path := range []string{url.PathEscape(key), escapeAll(key)} {
-				require.NoError(t, h.svc.Credentials().Import(t.Context(), auth.ImportedKey{
+				require.NoError(t, h.svc.Credentials().Import(t.Context(), auth.ByHost("setup"), auth.ImportedKey{
 					UserID: h.alice.ID, AccessKey: key, Secret: auth.NewSecret("correct horse battery"),
 				}))
 				answer := h.send("DELETE", "/auth/keys/"+path, "", alice)

@@ -297,7 +297,7 @@ func TestTwoInstancesShareLimitsAndSignInGoesOnWhenTheServerIsKilled(t *testing.
 	require.NoError(t, err)
 	store := memstore.New()
 	instances := []*auth.Service{newInstance(t, store, key, redisServer.addr), newInstance(t, store, key, redisServer.addr)}
-	made, err := instances[0].Register(t.Context(), auth.UserParams{Username: "ada"})
+	made, err := instances[0].Register(t.Context(), auth.ByHost("setup"), auth.UserParams{Username: "ada"})
 	require.NoError(t, err)
 
 	// shared reports whether the two count together, with an address that is new.

@@ -87,7 +87,7 @@ func registerFailing(t *testing.T, failure error, isConflict func(error) bool) e
 		}
 		return nil
 	})
-	err = store.Register(context.Background(), newUser("ada"), newKey("k-ada", "ada"))
+	err = store.Register(context.Background(), byHost, newUser("ada"), newKey("k-ada", "ada"))
 	s.watch(nil)
 	require.Equal(t, before, dump(t, db))
 	requireNoTransaction(t, db)
@@ -104,7 +104,7 @@ func TestABusyDatabaseIsAskedAgain(t *testing.T) {
 		store, _, s := spiedStore(t)
 		for _, call := range []func() error{
 			func() error { return store.Ping(context.Background()) },
-			func() error { return store.RevokeSession(context.Background(), "s-ada") },
+			func() error { return store.RevokeSession(context.Background(), byHost, "s-ada") },
 		} {
 			s.watch(at(1, func(context.Context) error { return busy }))
 			require.NoError(t, call(), busy)
@@ -116,6 +116,6 @@ func TestADatabaseThatIsOtherwiseUnwillingIsNotAskedAgain(t *testing.T) {
 	t.Parallel()
 	store, _, s := spiedStore(t)
 	s.watch(at(1, func(context.Context) error { return coded(6) })) // SQLITE_LOCKED, by this program itself
-	requireNoAnswer(t, store.RevokeSession(context.Background(), "s-ada"))
+	requireNoAnswer(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 	require.Equal(t, 1, s.count("BEGIN IMMEDIATE"))
 }

@@ -56,7 +56,7 @@ func together(t testing.TB, n int, do func(i int) error) {
 // readThenWrite registers a user and does what would fail, sooner or later, in a
 // transaction that takes its lock only when it first writes.
 func readThenWrite(ctx context.Context, store auth.Store, id string) error {
-	if err := store.Register(ctx, newUser(id), newKey("k-"+id, id)); err != nil {
+	if err := store.Register(ctx, byHost, newUser(id), newKey("k-"+id, id)); err != nil {
 		return err
 	}
 	if _, _, err := store.CreateSession(ctx, newSession("s-"+id, id, "k-"+id), 0); err != nil {
@@ -66,10 +66,10 @@ func readThenWrite(ctx context.Context, store auth.Store, id string) error {
 		return err
 	}
 	super := true
-	if _, err := store.UpdateUser(ctx, id, auth.UserChange{IsSuperUser: &super}); err != nil {
+	if _, err := store.UpdateUser(ctx, byHost, id, auth.UserChange{IsSuperUser: &super}); err != nil {
 		return err
 	}
-	return store.RevokeSession(ctx, "s-"+id)
+	return store.RevokeSession(ctx, byHost, "s-"+id)
 }
 
 func TestTwoStoresOnOneFileTakeTurns(t *testing.T) {
@@ -154,13 +154,13 @@ func TestWaitingForAnotherProcessEndsWithTheContext(t *testing.T) {
 		unlock := lock(t, openDB(t, file, settings))
 
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-		err := store.RevokeSession(ctx, "s-ada")
+		err := store.RevokeSession(ctx, byHost, "s-ada")
 		cancel()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		requireNoAnswer(t, err)
 		requireNoTransaction(t, db)
 		unlock()
-		require.NoError(t, store.RevokeSession(context.Background(), "s-ada"))
+		require.NoError(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 	}
 }
 
@@ -174,7 +174,7 @@ func TestWaitingForAnotherProcessEndsWithTheTimeout(t *testing.T) {
 	require.NoError(t, err)
 	unlock := lock(t, openDB(t, file, impatient))
 	defer unlock()
-	err = store.RevokeSession(context.Background(), "s-ada")
+	err = store.RevokeSession(context.Background(), byHost, "s-ada")
 	requireNoAnswer(t, err)
 	require.ErrorContains(t, err, "locked")
 	requireNoTransaction(t, db)
@@ -186,11 +186,11 @@ func TestWaitingForTheWriterEndsWithTheContext(t *testing.T) {
 	require.NoError(t, store.Transact(context.Background(), func(context.Context, *sql.Conn) error {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 		defer cancel()
-		err := store.RevokeSession(ctx, "s-ada")
+		err := store.RevokeSession(ctx, byHost, "s-ada")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		return nil
 	}))
-	require.NoError(t, store.RevokeSession(context.Background(), "s-ada"))
+	require.NoError(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 }
 
 func TestCancelledCallsLeaveNoTransactionOpen(t *testing.T) {

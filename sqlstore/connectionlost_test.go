@@ -23,9 +23,10 @@ func TestTheVerbsAreTheMethodsOfAStore(t *testing.T) {
 		name, _, _ := strings.Cut(v.name, " ")
 		called = append(called, name)
 	}
-	methods := reflect.TypeFor[auth.Store]()
-	for i := range methods.NumMethod() {
-		require.Contains(t, called, methods.Method(i).Name)
+	for _, role := range []reflect.Type{reflect.TypeFor[auth.Store](), reflect.TypeFor[auth.EventStore]()} {
+		for i := range role.NumMethod() {
+			require.Contains(t, called, role.Method(i).Name)
+		}
 	}
 }
 
@@ -67,6 +68,7 @@ func (s *server) stage(t *testing.T) *stage {
 var recordTables = []string{
 	"users", "access_keys", "sessions", "bootstrap",
 	"github_links", "github_tokens", "github_states", "retired_usernames", "revocations",
+	"github_accounts", "events", "host_users",
 }
 
 // seeded empties the tables and seeds them.
@@ -77,11 +79,20 @@ func (s *stage) seeded(t *testing.T) *stage {
 		_, err := s.db.Exec(`DELETE FROM ` + s.prefix + table)
 		require.NoError(t, err)
 	}
-	_, err := s.db.Exec(`UPDATE ` + s.prefix + `revocation_head SET position = 0`)
-	require.NoError(t, err)
+	for _, counter := range []string{"revocation_head SET position = 0", "everybody SET generation = 0"} {
+		_, err := s.db.Exec(`UPDATE ` + s.prefix + counter)
+		require.NoError(t, err)
+	}
 	seed(t, s.store)
+	s.nameEvent(t)
 	s.spy.watch(nil)
 	return s
+}
+
+// nameEvent gives the only event the ID "event" in place of a random one.
+func (s *stage) nameEvent(t testing.TB) {
+	_, err := s.db.Exec(`UPDATE ` + s.prefix + `events SET id = 'event'`)
+	require.NoError(t, err)
 }
 
 // rows returns every row of the tables, without what is random.
@@ -89,8 +100,12 @@ func (s *stage) rows(t *testing.T) (all []string) {
 	t.Helper()
 	for _, table := range recordTables {
 		columns := `*`
-		if table == "revocations" {
+		switch table {
+		case "revocations":
 			columns = `position, user_id, session_id, generation, expires_at`
+		case "events":
+			columns = `at, kind, user_id, actor_id, by_host, session_id, access_key, method, github_host, github_id, reason,
+				address, user_agent, request_id, pending, claimed_until, attempts`
 		}
 		rows, err := s.db.Query(`SELECT ` + columns + ` FROM ` + s.prefix + table)
 		require.NoError(t, err)

@@ -132,7 +132,7 @@ func TestAProcessThatComesSecondIsRefused(t *testing.T) {
 					overtaken = true
 					first, err := order[0].open(db, p.cfg)
 					if users, ok := first.(auth.UserStore); err == nil && ok {
-						err = users.Register(context.Background(), newUser("ada"), newKey("k-ada", "ada"))
+						err = users.Register(context.Background(), byHost, newUser("ada"), newKey("k-ada", "ada"))
 					}
 					return err
 				})

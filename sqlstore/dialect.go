@@ -37,8 +37,27 @@ type dialect struct {
 	// lock rows, with FOR UPDATE.
 	oneWriter bool
 
+	// shareMode is how a statement locks rows that others may read with the same lock, if it
+	// is not FOR SHARE.
+	shareMode string
+
+	// locksUnread is set if a statement with FOR UPDATE returns rows that were committed after it
+	// began, of which its subqueries may not see what was committed before them.
+	locksUnread bool
+
 	// dollars is set where parameters are written $1, $2 and not ?.
 	dollars bool
+
+	// unlessExists ends the insertion of one row that a concurrent transaction may add as well:
+	// the statement then waits for the end of that transaction and changes nothing. The column is
+	// part of the primary key.
+	unlessExists func(column string) string
+
+	// shareTurn and lockTurn, if set, are run before the record of everybody is shared or locked alone, with
+	// an argument of their own for each set of tables. Row locks of PostgreSQL are shared by any
+	// number of transactions that come later than one that waits to have the row alone, so it might
+	// wait for ever; advisory locks are given in turn.
+	shareTurn, lockTurn string
 
 	// rowsPerInsert is how many rows a statement inserts where there are many: what was
 	// fastest.
@@ -71,6 +90,7 @@ var dialects = map[Dialect]dialect{
 		hasTable:      `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?`,
 		begin:         []string{`BEGIN IMMEDIATE`},
 		oneWriter:     true,
+		unlessExists:  onConflictDoNothing,
 		rowsPerInsert: 1,
 		migrations:    migrationLock{inTransaction: true},
 		check:         checkSQLite,
@@ -83,6 +103,9 @@ var dialects = map[Dialect]dialect{
 		hasTable:      `SELECT COUNT(*) FROM pg_catalog.pg_class WHERE oid = to_regclass(?)`,
 		begin:         []string{`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`},
 		dollars:       true,
+		shareTurn:     `SELECT COUNT(*) FROM pg_advisory_xact_lock_shared(?)`,
+		lockTurn:      `SELECT COUNT(*) FROM pg_advisory_xact_lock(?)`,
+		unlessExists:  onConflictDoNothing,
 		rowsPerInsert: 512,
 		// Starting workers for a question takes ten times as long as its answer.
 		beforeQuestions: `SET LOCAL max_parallel_workers_per_gather = 0`,
@@ -98,6 +121,9 @@ var dialects = map[Dialect]dialect{
 	},
 	MySQL: {
 		goose:         database.DialectMySQL,
+		locksUnread:   true,
+		shareMode:     ` LOCK IN SHARE MODE`, // MariaDB does not know FOR SHARE
+		unlessExists:  onDuplicateKeyKeep,
 		hasTable:      `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`,
 		begin:         []string{`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`, `START TRANSACTION READ WRITE`},
 		rowsPerInsert: 512,
@@ -111,6 +137,13 @@ var dialects = map[Dialect]dialect{
 		isBusy:       never,
 		isRolledBack: isMySQLRolledBack,
 	},
+}
+
+func onConflictDoNothing(string) string { return ` ON CONFLICT DO NOTHING` }
+
+// onDuplicateKeyKeep is for MySQL, whose INSERT IGNORE would also cut values off.
+func onDuplicateKeyKeep(column string) string {
+	return ` ON DUPLICATE KEY UPDATE ` + column + ` = ` + column
 }
 
 func never(error) bool { return false }
@@ -131,6 +164,10 @@ func (d dialect) statement(query, prefix string) string {
 	if d.oneWriter {
 		query = strings.ReplaceAll(query, ` FOR UPDATE SKIP LOCKED`, ``)
 		query = strings.ReplaceAll(query, ` FOR UPDATE`, ``)
+		query = strings.ReplaceAll(query, ` FOR SHARE`, ``)
+	}
+	if d.shareMode != "" {
+		query = strings.ReplaceAll(query, ` FOR SHARE`, d.shareMode)
 	}
 	if !d.dollars {
 		return query

@@ -32,8 +32,8 @@ type connection struct {
 }
 
 // SignInGitHub implements [auth.GitHubStore].
-func (s *core) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
-	if err := cmp.Or(ctx.Err(), checkSignIn(signIn)); err != nil {
+func (s *core) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
+	if err := cmp.Or(ctx.Err(), w.Validate(), signIn.Validate()); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
 	if !s.keepsUsers() && signIn.NewUser != nil {
@@ -43,15 +43,13 @@ func (s *core) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) 
 	signInOnce := func() (user auth.User, err error) {
 		return writeFor(ctx, s, "sign in with GitHub", func(ctx context.Context, t tx) (auth.User, error) {
 			session = signIn.Session
-			return signInGitHub(ctx, t, signIn, &session)
+			return signInGitHub(ctx, t, w, signIn, &session)
 		})
 	}
 	user, err := signInOnce()
-	if errors.Is(err, auth.ErrExists) || !s.keepsUsers() && errors.Is(err, auth.ErrChanged) {
+	if errors.Is(err, auth.ErrExists) {
 		// Another user may have taken the e-mail after the transaction looked for it; the
-		// second attempt adds the user without. In a store of accounts, a concurrent call may
-		// have linked the account to the same user; the second attempt finds that link. In
-		// all other cases the second attempt returns the same error.
+		// second attempt adds the user without. In all other cases it returns the same error.
 		user, err = signInOnce()
 	}
 	if err != nil {
@@ -60,61 +58,225 @@ func (s *core) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) 
 	return session, user, nil
 }
 
-// signInGitHub makes the user or holds the one who is there, and leaves the session
+// signInGitHub adds the user or locks the one who is there, and leaves the session
 // as it is in the database.
-func signInGitHub(ctx context.Context, t tx, signIn auth.GitHubSignInWrite, session *auth.Session) (user auth.User, err error) {
-	var admitted time.Time
+func signInGitHub(
+	ctx context.Context, t tx, w auth.Write, signIn auth.GitHubSignInWrite, session *auth.Session,
+) (user auth.User, err error) {
+	var linked locks
 	if signIn.NewUser == nil {
-		admitted = signIn.Link.SeenAt
-		user, err = holdUser(ctx, t, signIn.Link.UserID)
-		if errors.Is(err, auth.ErrNotFound) {
-			err = auth.ErrChanged // nobody is linked to a user who is not there
-		}
+		linked.users = []string{signIn.Link.UserID}
+	}
+	if err := w.By.CheckOwner(signIn.Link.UserID); err != nil {
+		return user, err
+	}
+	a, err := hold(ctx, t, w, linked)
+	if err != nil {
+		return user, err
+	}
+	if err := a.check(ctx); err != nil {
+		return user, err
+	}
+	state, err := holdAccount(ctx, t, signIn.Link, signIn.Token != nil)
+	if err != nil {
+		return user, err
+	}
+	if err := signIn.Check(state, t.store.keepsUsers()); err != nil {
+		return user, err
+	}
+	grants := signIn.GrantSuperUser && !state.GrantSpent && t.store.keepsUsers()
+	isNew, promoted := state.LinkedTo == "", false
+	var admitted time.Time
+	if signIn.NewUser != nil {
+		added := *signIn.NewUser
+		added.IsSuperUser = added.IsSuperUser || grants
+		user, err = addGitHubUser(ctx, t, added)
 	} else {
-		user, err = addGitHubUser(ctx, t, *signIn.NewUser)
+		admitted = signIn.Link.SeenAt
+		user, err = a.user(signIn.Link.UserID)
+		promoted = grants && !user.IsSuperUser
+	}
+	if err == nil {
+		err = checkActive(t, user)
 	}
 	if err != nil {
 		return user, err
 	}
-	if err := putSignInLink(ctx, t, signIn); err != nil {
-		return user, err
-	}
-	if err := checkActive(t, user); err != nil {
-		return user, err
-	}
-	if user, err = addSession(ctx, t, session, signIn.SessionLimit, user, admitted); err != nil || signIn.Token == nil {
-		return user, err
-	}
-	return user, putToken(ctx, t, *signIn.Token, signIn.TokenVersion)
+	err = inOrder(
+		func() error {
+			err := putLink(ctx, t, signIn.Link, isNew)
+			if errors.Is(err, auth.ErrExists) {
+				err = auth.ErrChanged
+			}
+			return err
+		},
+		func() error { return remember(ctx, t, signIn.Link, state, grants) },
+		func() error {
+			if !promoted {
+				return nil
+			}
+			user.IsSuperUser = true
+			return t.change(ctx, promoteUser, user.ID)
+		},
+		func() error {
+			if signIn.Token == nil {
+				return nil
+			}
+			return putToken(ctx, t, *signIn.Token, signIn.TokenVersion)
+		},
+		func() error {
+			if !isNew && !promoted {
+				return nil
+			}
+			return a.addEvent(ctx, about{user.ID, signIn.Link.Account})
+		},
+		func() (err error) {
+			user, err = addSession(ctx, t, session, signIn.SessionLimit, user, admitted)
+			return err
+		},
+	)
+	return user, err
 }
 
+const promoteUser = `UPDATE auth_users SET is_super_user = 1 WHERE id = ?`
+
 // ConnectGitHub implements [auth.GitHubStore].
-func (s *core) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWrite) error {
-	link, token := connect.Link, connect.Token
-	if err := cmp.Or(ctx.Err(), link.Validate(), checkToken(token, link)); err != nil {
+func (s *core) ConnectGitHub(ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite) error {
+	if err := cmp.Or(ctx.Err(), w.Validate(), connect.Validate()); err != nil {
 		return err
 	}
-	if !storable(connect.SessionID, auth.MaxIDLength) {
-		return auth.ErrNotFound
-	}
+	link := connect.Link
 	return s.write(ctx, "connect GitHub", func(ctx context.Context, t tx) error {
-		if _, err := holdActive(ctx, t, link.UserID); err != nil {
-			return err
-		}
-		if err := holdLiveSession(ctx, t, connect); err != nil {
-			return err
-		}
-		linked, err := linkedUser(ctx, t, link.Account)
-		if err == nil && linked != "" && linked != link.UserID {
-			err = auth.ErrExists
-		}
+		a, err := holdOwner(ctx, t, w, link.UserID)
 		if err != nil {
 			return err
 		}
+		state, err := holdAccount(ctx, t, link, true)
+		if err != nil {
+			return err
+		}
+		if err := connect.Check(state); err != nil {
+			return err
+		}
 		return inOrder(
-			func() error { return putLink(ctx, t, link, linked == "") },
+			func() error { return putLink(ctx, t, link, state.LinkedTo == "") },
+			func() error { return remember(ctx, t, link, state, false) },
 			func() error { return admitAgain(ctx, t, link) },
-			func() error { return putToken(ctx, t, token, connect.TokenVersion) },
+			func() error { return putToken(ctx, t, connect.Token, connect.TokenVersion) },
+			func() error { return a.addEvent(ctx, about{link.UserID, link.Account}) },
+		)
+	})
+}
+
+const (
+	lockAccount = `
+SELECT a.user_id, a.grant_spent FROM auth_github_accounts a WHERE a.host = ? AND a.account_id = ? FOR UPDATE`
+	insertAccount = `
+INSERT INTO auth_github_accounts (host, account_id, user_id, grant_spent) VALUES (?, ?, '', 0)`
+	selectLinks = `
+SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.host = ? AND l.account_id = ?
+UNION ALL SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.user_id = ? AND l.host = ?`
+)
+
+// holdAccount locks what the store remembers of the link's account, which it adds the first time, and
+// returns the state of the account and of the user, who is locked. Whoever links an account locks
+// it before. If withToken is set, the user's token is locked too.
+func holdAccount(ctx context.Context, t tx, link auth.GitHubLink, withToken bool) (state auth.GitHubAccountState, err error) {
+	account := link.Account
+	lock := func() error {
+		return scan(t.row(ctx, lockAccount, account.Host, account.ID), &state.RememberedFor, &state.GrantSpent)
+	}
+	err = lock()
+	if errors.Is(err, auth.ErrNotFound) {
+		err = inOrder(
+			func() error {
+				return t.change(ctx, insertAccount+t.store.dialect.unlessExists("host"), account.Host, account.ID)
+			},
+			lock,
+		)
+	}
+	if err != nil {
+		return state, err
+	}
+	links, err := collect(ctx, t.querier, linkFields, selectLinks, account.Host, account.ID, link.UserID, account.Host)
+	if err != nil {
+		return state, err
+	}
+	for _, found := range links {
+		if found.Account == account {
+			state.LinkedTo = found.UserID
+		}
+		if found.UserID == link.UserID {
+			state.UserAccount = found.Account
+		}
+	}
+	if !withToken {
+		return state, nil
+	}
+	token, _, err := holdToken(ctx, t, link.UserID, account.Host)
+	state.TokenVersion = token.Version
+	return state, zeroIfNone(err)
+}
+
+const (
+	rememberAccount = `UPDATE auth_github_accounts SET user_id = ?, grant_spent = ? WHERE host = ? AND account_id = ?`
+	forgetAccount   = `UPDATE auth_github_accounts SET user_id = '' WHERE host = ? AND account_id = ?`
+	spendGrants     = `UPDATE auth_github_accounts SET grant_spent = 1 WHERE user_id = ?`
+	forgetUser      = `UPDATE auth_github_accounts SET user_id = '', grant_spent = 1 WHERE user_id = ?`
+)
+
+// remember remembers the account, which is locked, for its user, and that its grant is spent if
+// spends is set.
+func remember(ctx context.Context, t tx, link auth.GitHubLink, state auth.GitHubAccountState, spends bool) error {
+	if state.RememberedFor == link.UserID && !spends {
+		return nil
+	}
+	return t.change(ctx, rememberAccount,
+		link.UserID, flag(state.GrantSpent || spends), link.Account.Host, link.Account.ID)
+}
+
+const selectRemembered = `SELECT a.user_id FROM auth_github_accounts a WHERE a.host = ? AND a.account_id = ?`
+
+// ForgetGitHubAccount implements [auth.GitHubStore].
+func (s *core) ForgetGitHubAccount(ctx context.Context, w auth.Write, account auth.GitHubAccount) error {
+	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
+		return err
+	}
+	if !storable(account.Host, auth.MaxGitHubHostLength) {
+		return auth.ErrNotFound
+	}
+	return s.write(ctx, "forget GitHub account", func(ctx context.Context, t tx) error {
+		if err := w.By.CheckOwner(""); err != nil {
+			return err
+		}
+		var expected, remembered string
+		err := scan(t.row(ctx, selectRemembered, account.Host, account.ID), &expected)
+		if err := zeroIfNone(err); err != nil {
+			return err
+		}
+		a, err := hold(ctx, t, w, locks{users: []string{expected}})
+		if err != nil {
+			return err
+		}
+		if err := a.check(ctx); err != nil {
+			return err
+		}
+		var spent bool
+		if err := scan(t.row(ctx, lockAccount, account.Host, account.ID), &remembered, &spent); err != nil {
+			return err
+		}
+		_, err = findLink(ctx, t.querier, selectLink, account)
+		switch {
+		case err == nil:
+			return auth.ErrExists
+		case !errors.Is(err, auth.ErrNotFound):
+			return err
+		case remembered == "":
+			return auth.ErrNotFound
+		}
+		return inOrder(
+			func() error { return t.change(ctx, forgetAccount, account.Host, account.ID) },
+			func() error { return a.addEvent(ctx, about{remembered, account}) },
 		)
 	})
 }
@@ -148,24 +310,32 @@ SELECT EXISTS (SELECT 1 FROM auth_github_links WHERE user_id = ? AND host <> ?)
 	OR EXISTS (SELECT 1 FROM auth_access_keys WHERE user_id = ? AND (expires_at = 0 OR expires_at > ?))`
 	lockLinksOfUser = `SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.user_id = ? FOR UPDATE`
 	deleteLink      = `DELETE FROM auth_github_links WHERE user_id = ? AND host = ?`
+
+	lockGitHubSessions = `
+SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.method = ? FOR UPDATE`
 )
 
 // UnlinkGitHub implements [auth.GitHubStore].
-func (s *core) UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (auth.GitHubLink, *auth.GitHubToken, error) {
-	if err := ctx.Err(); err != nil {
+func (s *core) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return auth.GitHubLink{}, nil, err
 	}
 	if !connectionStorable(userID, host) {
 		return auth.GitHubLink{}, nil, auth.ErrNotFound
 	}
 	removed, err := writeFor(ctx, s, "unlink GitHub", func(ctx context.Context, t tx) (removed connection, err error) {
-		if _, err := holdUser(ctx, t, userID); err != nil {
+		a, err := holdOwner(ctx, t, w, userID)
+		if err != nil {
+			return removed, err
+		}
+		opened, err := collect(ctx, t.querier, sessionFields, lockGitHubSessions, userID, string(auth.MethodGitHub))
+		if err != nil {
 			return removed, err
 		}
 		if removed, err = holdConnection(ctx, t, userID, host); err != nil {
 			return removed, err
 		}
-		another, err := t.ask(ctx, selectOtherWayIn, userID, host, userID, toMicros(now))
+		another, err := t.ask(ctx, selectOtherWayIn, userID, host, userID, toMicros(a.now))
 		if err == nil && !another {
 			err = auth.ErrLastWayIn
 		}
@@ -175,14 +345,15 @@ func (s *core) UnlinkGitHub(ctx context.Context, userID, host string, now time.T
 		return removed, inOrder(
 			func() error { return t.remove(ctx, deleteLink, userID, host) },
 			func() error { return t.change(ctx, deleteToken, userID, host) },
+			func() error { return a.addEvent(ctx, about{userID, removed.link.Account}) },
+			func() error { return deleteListed(ctx, t, deleteSessions, idsOf(opened)) },
+			func() error { return revokeSessions(ctx, t, opened) },
 		)
 	})
 	return removed.link, removed.token, err
 }
 
-// holdConnection returns the user's link to the host, and the token. It also locks the links
-// to other hosts, because a store of accounts has no user record to lock: without the lock, each
-// of two concurrent calls would take the link that the other removes for a way in.
+// holdConnection returns the link of the user, who is locked, to the host, and the token.
 func holdConnection(ctx context.Context, t tx, userID, host string) (c connection, err error) {
 	links, err := collect(ctx, t.querier, linkFields, lockLinksOfUser, userID)
 	if err != nil {
@@ -201,34 +372,6 @@ func holdConnection(ctx context.Context, t tx, userID, host string) (c connectio
 	}
 	c.link = links[i]
 	return c, nil
-}
-
-// checkSignIn returns an error if the records cannot be kept, or not together.
-func checkSignIn(signIn auth.GitHubSignInWrite) error {
-	link := signIn.Link
-	err := cmp.Or(link.Validate(), signIn.Session.Validate(), checkLinked(signIn.Session.UserID, link))
-	if user := signIn.NewUser; err == nil && user != nil {
-		err = cmp.Or(user.Validate(), checkLinked(user.ID, link))
-	}
-	if token := signIn.Token; err == nil && token != nil {
-		err = checkToken(*token, link)
-	}
-	return err
-}
-
-func checkToken(token auth.GitHubToken, link auth.GitHubLink) error {
-	err := cmp.Or(token.Validate(), checkLinked(token.UserID, link))
-	if err == nil && token.Account != link.Account {
-		err = &auth.InvalidError{Field: "account_id", Reason: "must be that of the account that is linked"}
-	}
-	return err
-}
-
-func checkLinked(userID string, link auth.GitHubLink) error {
-	if userID != link.UserID {
-		return &auth.InvalidError{Field: "user_id", Reason: "must be that of the user who is linked"}
-	}
-	return nil
 }
 
 const (
@@ -280,26 +423,6 @@ func linkedUser(ctx context.Context, t tx, account auth.GitHubAccount) (string, 
 	return link.UserID, err
 }
 
-// putSignInLink writes the link if the account is linked as the caller read it:
-// to nobody if the call adds a user, and to the link's user if it does not. In a store of
-// accounts the account may be linked to nobody in both cases.
-func putSignInLink(ctx context.Context, t tx, signIn auth.GitHubSignInWrite) error {
-	linked, err := linkedUser(ctx, t, signIn.Link.Account)
-	if err != nil {
-		return err
-	}
-	isNew := linked == ""
-	mayBeNew := signIn.NewUser != nil || !t.store.keepsUsers()
-	if isNew && !mayBeNew || !isNew && (signIn.NewUser != nil || linked != signIn.Link.UserID) {
-		return auth.ErrChanged
-	}
-	err = putLink(ctx, t, signIn.Link, isNew)
-	if errors.Is(err, auth.ErrExists) {
-		return auth.ErrChanged
-	}
-	return err
-}
-
 const (
 	insertLink = `
 INSERT INTO auth_github_links (host, account_id, user_id, login, name, avatar_url, created_at, seen_at)
@@ -343,20 +466,6 @@ func addGitHubUser(ctx context.Context, t tx, user auth.User) (auth.User, error)
 		*at = kept(*at)
 	}
 	return user, addUser(ctx, t, user)
-}
-
-const lockSession = selectSession + ` FOR UPDATE`
-
-// holdLiveSession returns [auth.ErrNotFound] unless the session that asks to
-// connect an account is the user's and live. It stays so until the transaction
-// ends.
-func holdLiveSession(ctx context.Context, t tx, connect auth.GitHubConnectWrite) error {
-	var session auth.Session
-	err := scan(t.row(ctx, lockSession, connect.SessionID), sessionFields(&session)...)
-	if err == nil && (session.UserID != connect.Link.UserID || toMicros(session.ExpiresAt) <= toMicros(connect.At)) {
-		err = auth.ErrNotFound
-	}
-	return err
 }
 
 const (

@@ -56,16 +56,63 @@ func connectAda(version, oldVersion string) auth.GitHubConnectWrite {
 	link := newLink(1, "ada")
 	return auth.GitHubConnectWrite{
 		Link: link, Token: newToken(link, version), TokenVersion: oldVersion,
-		SessionID: "s-ada", At: now,
 	}
 }
 
-// seedGitHub links account 1 to "ada", with the token "v1". The state "used" has
+// seedGitHub links account 1 to "ada", with the token "v1". Account 3 is remembered for "eve" and
+// linked to nobody. The state "used" has
 // been used, and is to be kept for an hour.
 func seedGitHub(t testing.TB, store *sqlstore.Store) {
 	ctx := context.Background()
-	require.NoError(t, store.ConnectGitHub(ctx, connectAda("v1", "")))
+	require.NoError(t, store.ConnectGitHub(ctx, byHost, connectAda("v1", "")))
 	require.NoError(t, store.ConsumeState(ctx, "used", now.Add(time.Hour)))
+
+	eve := newLink(3, "eve")
+	connect := auth.GitHubConnectWrite{Link: eve, Token: newToken(eve, "v1")}
+	require.NoError(t, store.ConnectGitHub(ctx, byHost, connect))
+	_, _, err := store.UnlinkGitHub(ctx, byHost, "eve", host)
+	require.NoError(t, err)
+}
+
+// lastingGitHubVerbs are the verbs of githubVerbs that take the write.
+func lastingGitHubVerbs(w auth.Write) []verb {
+	ada := newLink(1, "ada")
+	return []verb{
+		{"SignInGitHub", true, func(ctx context.Context, s *sqlstore.Store) error {
+			signIn, token := newSignIn(ada), newToken(ada, "v2")
+			signIn.Token, signIn.TokenVersion = &token, "v1"
+			_, _, err := s.SignInGitHub(ctx, w, signIn)
+			return err
+		}},
+		{"SignInGitHub of a new user", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, _, err := s.SignInGitHub(ctx, w, newRegistration(newLink(2, "bob")))
+			return err
+		}},
+		{"ConnectGitHub", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return s.ConnectGitHub(ctx, w, connectAda("v2", "v1"))
+		}},
+		{"DeleteGitHubToken", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.DeleteGitHubToken(ctx, w, "ada", host, "")
+			return err
+		}},
+		{"DeleteGitHubToken of a version", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.DeleteGitHubToken(ctx, w, "ada", host, "v1")
+			return err
+		}},
+		{"UnlinkGitHub", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, _, err := s.UnlinkGitHub(ctx, w, "ada", host)
+			return err
+		}},
+		{"ForgetGitHubAccount", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return s.ForgetGitHubAccount(ctx, w, auth.GitHubAccount{Host: host, ID: 3})
+		}},
+		{"SignInGitHub with a grant", true, func(ctx context.Context, s *sqlstore.Store) error {
+			signIn := newSignIn(ada)
+			signIn.GrantSuperUser = true
+			_, _, err := s.SignInGitHub(ctx, w, signIn)
+			return err
+		}},
+	}
 }
 
 func githubVerbs() []verb {
@@ -76,19 +123,6 @@ func githubVerbs() []verb {
 		}},
 		{"PruneStates", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return expect(1)(s.PruneStates(ctx, now.Add(time.Hour), 10))
-		}},
-		{"SignInGitHub", true, func(ctx context.Context, s *sqlstore.Store) error {
-			signIn, token := newSignIn(ada), newToken(ada, "v2")
-			signIn.Token, signIn.TokenVersion = &token, "v1"
-			_, _, err := s.SignInGitHub(ctx, signIn)
-			return err
-		}},
-		{"SignInGitHub of a new user", true, func(ctx context.Context, s *sqlstore.Store) error {
-			_, _, err := s.SignInGitHub(ctx, newRegistration(newLink(2, "bob")))
-			return err
-		}},
-		{"ConnectGitHub", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return s.ConnectGitHub(ctx, connectAda("v2", "v1"))
 		}},
 		{"UpdateGitHubLink", true, func(ctx context.Context, s *sqlstore.Store) error {
 			renewed := ada
@@ -105,18 +139,6 @@ func githubVerbs() []verb {
 		{"ReplaceGitHubToken", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.ReplaceGitHubToken(ctx, newToken(ada, "v2"), "v1")
 		}},
-		{"DeleteGitHubToken", true, func(ctx context.Context, s *sqlstore.Store) error {
-			_, err := s.DeleteGitHubToken(ctx, "ada", host, "")
-			return err
-		}},
-		{"DeleteGitHubToken of a version", true, func(ctx context.Context, s *sqlstore.Store) error {
-			_, err := s.DeleteGitHubToken(ctx, "ada", host, "v1")
-			return err
-		}},
-		{"UnlinkGitHub", true, func(ctx context.Context, s *sqlstore.Store) error {
-			_, _, err := s.UnlinkGitHub(ctx, "ada", host, now)
-			return err
-		}},
 		{"FindGitHubLink", false, func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.FindGitHubLink(ctx, ada.Account)
 			return err
@@ -131,9 +153,9 @@ func githubVerbs() []verb {
 func TestGitHubSignInTakesFewStatements(t *testing.T) {
 	t.Parallel()
 	store, _, s := spiedStore(t)
-	_, _, err := store.SignInGitHub(context.Background(), newSignIn(newLink(1, "ada")))
+	_, _, err := store.SignInGitHub(context.Background(), byHost, newSignIn(newLink(1, "ada")))
 	require.NoError(t, err)
-	require.Equal(t, []string{"BEGIN", "SELECT", "SELECT", "UPDATE", "SELECT", "INSERT", "UPDATE", "COMMIT"}, s.verbs())
+	require.Equal(t, []string{"BEGIN", "SELECT", "SELECT", "SELECT", "UPDATE", "SELECT", "INSERT", "UPDATE", "COMMIT"}, s.verbs())
 }
 
 func TestSealedBytesAreKeptAsTheyAre(t *testing.T) {
@@ -156,7 +178,7 @@ func TestSealedBytesAreKeptAsTheyAre(t *testing.T) {
 		require.Equal(t, sealed, have.Sealed)
 		require.Equal(t, []string{"blob"}, column(t, db, `SELECT typeof(sealed) FROM auth_github_tokens`))
 	}
-	deleted, err := store.DeleteGitHubToken(context.Background(), "ada", host, "")
+	deleted, err := store.DeleteGitHubToken(context.Background(), byHost, "ada", host, "")
 	require.NoError(t, err)
 	require.Len(t, deleted.Sealed, limits.Sealed)
 }
@@ -190,7 +212,7 @@ func TestOneInstanceMakesTheUserOfAnAccount(t *testing.T) {
 	together(t, len(stores), func(i int) error {
 		signIn := newRegistration(newLink(1, string(rune('a'+i))))
 		signIn.Session.ID += signIn.Link.UserID
-		_, _, err := stores[i].SignInGitHub(context.Background(), signIn)
+		_, _, err := stores[i].SignInGitHub(context.Background(), byHost, signIn)
 		made[i] = err == nil
 		if errors.Is(err, auth.ErrChanged) {
 			return nil
@@ -229,7 +251,7 @@ func TestWhatCollidesInAGitHubSignInCanBeTriedAgain(t *testing.T) {
 			}
 			return nil
 		})
-		_, _, err := store.SignInGitHub(context.Background(), newRegistration(newLink(2, "bob")))
+		_, _, err := store.SignInGitHub(context.Background(), byHost, newRegistration(newLink(2, "bob")))
 		s.watch(nil)
 		require.Equal(t, want, err, table)
 		require.Equal(t, before, dump(t, db))
@@ -251,7 +273,7 @@ func TestTheLastWayInIsAPlainAnswer(t *testing.T) {
 	store, db, _ := spiedStore(t)
 	_, err := db.Exec(`DELETE FROM auth_access_keys`)
 	require.NoError(t, err)
-	_, _, err = store.UnlinkGitHub(context.Background(), "ada", host, now)
+	_, _, err = store.UnlinkGitHub(context.Background(), byHost, "ada", host)
 	require.Equal(t, auth.ErrLastWayIn, err)
 }
 
@@ -261,12 +283,11 @@ func TestAnIDThatCannotBeStoredNeverReachesTheDatabase(t *testing.T) {
 	store, _, s := spiedStore(t)
 	ctx, ada := context.Background(), newLink(1, "ada")
 	for _, id := range []string{"", "\x00", "v1\x00", "\xff", strings.Repeat("x", 10_000)} {
-		connect := connectAda("v2", "v1")
-		connect.SessionID = id
-		require.ErrorIs(t, store.ConnectGitHub(ctx, connect), auth.ErrNotFound)
+		account := auth.GitHubAccount{Host: id, ID: 1}
+		require.ErrorIs(t, store.ForgetGitHubAccount(ctx, byHost, account), auth.ErrNotFound)
 		require.ErrorIs(t, store.ReplaceGitHubToken(ctx, newToken(ada, "v2"), id), auth.ErrNotFound)
 		if id != "" { // which stands for every version
-			_, err := store.DeleteGitHubToken(ctx, "ada", host, id)
+			_, err := store.DeleteGitHubToken(ctx, byHost, "ada", host, id)
 			require.ErrorIs(t, err, auth.ErrNotFound)
 		}
 		_, err := store.FindGitHubLink(ctx, auth.GitHubAccount{Host: id, ID: 1})
@@ -276,10 +297,16 @@ func TestAnIDThatCannotBeStoredNeverReachesTheDatabase(t *testing.T) {
 				_, _, err := store.FindGitHubConnection(ctx, userID, host)
 				return err
 			},
-			func(userID, host string) error { _, _, err := store.UnlinkGitHub(ctx, userID, host, now); return err },
-			func(userID, host string) error { _, err := store.DeleteGitHubToken(ctx, userID, host, ""); return err },
 			func(userID, host string) error {
-				_, err := store.DeleteGitHubToken(ctx, userID, host, "v1")
+				_, _, err := store.UnlinkGitHub(ctx, byHost, userID, host)
+				return err
+			},
+			func(userID, host string) error {
+				_, err := store.DeleteGitHubToken(ctx, byHost, userID, host, "")
+				return err
+			},
+			func(userID, host string) error {
+				_, err := store.DeleteGitHubToken(ctx, byHost, userID, host, "v1")
 				return err
 			},
 			func(userID, host string) error {
@@ -303,7 +330,7 @@ func TestADisabledUserDoesNotConnectInASessionThatIsLeft(t *testing.T) {
 	_, err := db.Exec(`UPDATE auth_users SET is_active = 0 WHERE id = 'ada'`)
 	require.NoError(t, err)
 	before := dump(t, db)
-	require.ErrorIs(t, store.ConnectGitHub(context.Background(), connectAda("v2", "v1")), auth.ErrUserDisabled)
+	require.ErrorIs(t, store.ConnectGitHub(context.Background(), bySession("s-ada", "ada"), connectAda("v2", "v1")), auth.ErrTokenRejected)
 	require.Equal(t, before, dump(t, db))
 }
 
@@ -323,7 +350,7 @@ func TestWhatDoesNotAgreeIsInvalidBeforeAnyLookAtTheDatabase(t *testing.T) {
 	} {
 		signIn := newRegistration(newLink(2, "bob"))
 		edit(&signIn)
-		_, _, err := store.SignInGitHub(context.Background(), signIn)
+		_, _, err := store.SignInGitHub(context.Background(), byHost, signIn)
 		require.ErrorIs(t, err, auth.ErrInvalid)
 	}
 	for _, edit := range []func(*auth.GitHubConnectWrite){
@@ -334,7 +361,7 @@ func TestWhatDoesNotAgreeIsInvalidBeforeAnyLookAtTheDatabase(t *testing.T) {
 	} {
 		connect := connectAda("v2", "v1")
 		edit(&connect)
-		require.ErrorIs(t, store.ConnectGitHub(context.Background(), connect), auth.ErrInvalid)
+		require.ErrorIs(t, store.ConnectGitHub(context.Background(), byHost, connect), auth.ErrInvalid)
 	}
 	require.ErrorIs(t, store.ConsumeState(context.Background(), "", now), auth.ErrInvalid)
 	require.ErrorIs(t, store.ConsumeState(context.Background(), "new", time.Time{}), auth.ErrInvalid)

@@ -61,14 +61,20 @@ func (s *core) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, o
 const deleteToken = `DELETE FROM auth_github_tokens WHERE user_id = ? AND host = ?`
 
 // DeleteGitHubToken implements [auth.GitHubStore].
-func (s *core) DeleteGitHubToken(ctx context.Context, userID, host, version string) (auth.GitHubToken, error) {
-	if err := ctx.Err(); err != nil {
+func (s *core) DeleteGitHubToken(
+	ctx context.Context, w auth.Write, userID, host, version string,
+) (auth.GitHubToken, error) {
+	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return auth.GitHubToken{}, err
 	}
 	if !connectionStorable(userID, host) || version != "" && !storable(version, auth.MaxIDLength) {
 		return auth.GitHubToken{}, auth.ErrNotFound
 	}
 	return writeFor(ctx, s, "delete GitHub token", func(ctx context.Context, t tx) (auth.GitHubToken, error) {
+		a, err := holdOwner(ctx, t, w, userID)
+		if err != nil {
+			return auth.GitHubToken{}, err
+		}
 		token, _, err := holdToken(ctx, t, userID, host)
 		if err == nil && version != "" && version != token.Version {
 			err = auth.ErrNotFound
@@ -76,20 +82,21 @@ func (s *core) DeleteGitHubToken(ctx context.Context, userID, host, version stri
 		if err != nil {
 			return token, err
 		}
-		return token, t.remove(ctx, deleteToken, userID, host)
+		return token, inOrder(
+			func() error { return t.remove(ctx, deleteToken, userID, host) },
+			func() error { return a.addEvent(ctx, about{userID, token.Account}) },
+		)
 	})
 }
 
-// putToken writes the token in place of the one with the old version, or as the
+// putToken writes the token in place of the one with the old version, which is locked, or as the
 // first if that is empty. It returns [auth.ErrChanged] if there is another.
 func putToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion string) error {
-	var err error
-	if oldVersion == "" {
-		err = insertToken(ctx, t, token)
-	} else {
-		err = replaceToken(ctx, t, token, oldVersion)
+	if oldVersion != "" {
+		return renewToken(ctx, t, token)
 	}
-	if errors.Is(err, auth.ErrExists) || errors.Is(err, auth.ErrNotFound) {
+	err := insertToken(ctx, t, token)
+	if errors.Is(err, auth.ErrExists) {
 		return auth.ErrChanged
 	}
 	return err
@@ -121,6 +128,11 @@ func replaceToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion 
 	if err != nil {
 		return err
 	}
+	return renewToken(ctx, t, token)
+}
+
+// renewToken writes the token in place of the one that is locked.
+func renewToken(ctx context.Context, t tx, token auth.GitHubToken) error {
 	return t.change(ctx, updateToken,
 		token.Version, token.Scopes, token.Sealed, toMicros(token.UpdatedAt), token.UserID, token.Account.Host)
 }

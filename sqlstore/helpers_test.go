@@ -25,6 +25,18 @@ const (
 
 var now = time.Date(2030, 1, 2, 3, 4, 5, 678901000, time.UTC)
 
+// byHost is a change by the host at the time now.
+var byHost = auth.Write{By: auth.ByHost("test"), Now: func() time.Time { return now }, MaxTokenLifetime: time.Hour}
+
+// bySession returns byHost by a user's session instead, with an event.
+func bySession(session, userID string) auth.Write {
+	w := byHost
+	w.By = auth.Authority{SessionID: session, UserID: userID, SuperUser: true, MaxAge: time.Hour}
+	w.Event = auth.Event{Kind: "test", ActorID: userID, SessionID: session}
+	w.Deliver = true
+	return w
+}
+
 func newFile(t testing.TB) string { return filepath.Join(t.TempDir(), "auth.db") }
 
 // openDB opens a pool of its own on the file.
@@ -83,7 +95,7 @@ func newSession(id, userID, keyID string) auth.Session {
 
 // seed adds the super users "ada" and "eve". Ada has the keys "k-ada" and
 // "k-old", which expires in two hours, and a session of each, "s-ada" and
-// "s-old", which have one hour. On top of that comes what seedGitHub adds.
+// "s-old", which have one hour. Eve has the session "s-eve" of three hours. On top of that comes what seedGitHub adds.
 func seed(t testing.TB, store *sqlstore.Store) {
 	seedAccounts(t, store)
 	seedGitHub(t, store)
@@ -96,13 +108,19 @@ func seedAccounts(t testing.TB, store *sqlstore.Store) {
 	for _, name := range []string{"ada", "eve"} {
 		user := newUser(name)
 		user.IsSuperUser = true
-		require.NoError(t, store.Register(ctx, user, newKey("k-"+name, name)))
+		require.NoError(t, store.Register(ctx, byHost, user, newKey("k-"+name, name)))
 	}
-	require.NoError(t, store.AddKey(ctx, old))
+	w := byHost // with the only event that there is
+	w.Event, w.Deliver = auth.Event{Kind: "test", ActorID: "ada"}, true
+	require.NoError(t, store.AddKey(ctx, w, old))
 	for _, name := range []string{"ada", "old"} {
 		_, _, err := store.CreateSession(ctx, newSession("s-"+name, "ada", "k-"+name), 0)
 		require.NoError(t, err)
 	}
+	long := newSession("s-eve", "eve", "k-eve")
+	long.ExpiresAt = now.Add(3 * time.Hour)
+	_, _, err := store.CreateSession(ctx, long, 0)
+	require.NoError(t, err)
 }
 
 // verb is one method of the store, called so that it succeeds in a store with
@@ -114,24 +132,38 @@ type verb struct {
 }
 
 func verbs() []verb {
-	disable := auth.UserChange{IsActive: new(bool)}
-	return append(githubVerbs(), []verb{
+	all := append(githubVerbs(), storeVerbs()...)
+	all = append(all, lastingVerbs(byHost)...)
+	for _, v := range lastingVerbs(bySession("s-eve", "eve")) {
+		v.name += " by a session"
+		all = append(all, v)
+	}
+	return append(all, verb{"DeleteUser of oneself", true, func(ctx context.Context, s *sqlstore.Store) error {
+		_, err := s.DeleteUser(ctx, bySession("s-ada", "ada"), "ada")
+		return err
+	}})
+}
+
+// lastingVerbs are those that take the write.
+func lastingVerbs(w auth.Write) []verb {
+	disable := auth.UserChange{IsActive: new(bool), IsSuperUser: new(bool)}
+	return append(lastingGitHubVerbs(w), []verb{
 		{"Register", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return s.Register(ctx, newUser("bob"), newKey("k-bob", "bob"))
+			return s.Register(ctx, w, newUser("bob"), newKey("k-bob", "bob"))
 		}},
 		{"RegisterUsers", true, func(ctx context.Context, s *sqlstore.Store) error {
 			var list []auth.UserWithKeys
 			for _, id := range []string{"bob", "dan", "ivy"} {
 				list = append(list, auth.UserWithKeys{User: newUser(id), Keys: []auth.AccessKey{newKey("k-"+id, id)}})
 			}
-			refusals, err := s.RegisterUsers(ctx, list)
+			refusals, err := s.RegisterUsers(ctx, w, list)
 			return errors.Join(append(refusals, err)...)
 		}},
 		{"RegisterUsers of some who are refused", true, func(ctx context.Context, s *sqlstore.Store) error {
 			list := people(4, "listed-") // the third wants what the second would have had
 			list[1].User.Username, list[2].User.Username = "NAME OF ADA", list[0].User.Username
 			list[2].Keys[0].ID = list[1].Keys[0].ID
-			refusals, err := s.RegisterUsers(ctx, list)
+			refusals, err := s.RegisterUsers(ctx, w, list)
 			if err != nil {
 				return err
 			}
@@ -145,22 +177,42 @@ func verbs() []verb {
 		{"Bootstrap", true, func(ctx context.Context, s *sqlstore.Store) error {
 			bob := newUser("bob")
 			bob.IsSuperUser = true
-			return s.Bootstrap(ctx, bob, newKey("k-bob", "bob"))
+			return s.Bootstrap(ctx, w, bob, newKey("k-bob", "bob"))
 		}},
 		{"UpdateUser", true, func(ctx context.Context, s *sqlstore.Store) error {
-			_, err := s.UpdateUser(ctx, "ada", disable)
+			_, err := s.UpdateUser(ctx, w, "ada", disable)
 			return err
 		}},
 		{"ResetUser", true, func(ctx context.Context, s *sqlstore.Store) error {
-			_, _, err := s.ResetUser(ctx, "ada", disable, newKey("k-new", "ada"))
-			return err
-		}},
-		{"ListKeys", false, func(ctx context.Context, s *sqlstore.Store) error {
-			_, err := s.ListKeys(ctx, "ada")
+			_, _, err := s.ResetUser(ctx, w, "ada", disable, newKey("k-new", "ada"))
 			return err
 		}},
 		{"RotateKey", true, func(ctx context.Context, s *sqlstore.Store) error {
-			_, err := s.RotateKey(ctx, "k-ada", auth.KeyRotation{Hash: "new", At: now, PreviousUntil: now.Add(time.Hour)})
+			_, err := s.RotateKey(ctx, w, "k-ada", auth.KeyRotation{Hash: "new", Overlap: time.Hour})
+			return err
+		}},
+		{"DeleteUser", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.DeleteUser(ctx, w, "ada")
+			return err
+		}},
+		{"RevokeUserSessions", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return expect(2)(s.RevokeUserSessions(ctx, w, "ada"))
+		}},
+		{"AddKey", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return s.AddKey(ctx, w, newKey("k-new", "ada"))
+		}},
+		{"RevokeKey", true, func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeKey(ctx, w, "k-ada") }},
+		{"RevokeSession", true, func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeSession(ctx, w, "s-ada") }},
+		{"RevokeEverybody", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return s.RevokeEverybody(ctx, w, 0)
+		}},
+	}...)
+}
+
+func storeVerbs() []verb {
+	return []verb{
+		{"ListKeys", false, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.ListKeys(ctx, "ada")
 			return err
 		}},
 		{"TouchKey", true, func(ctx context.Context, s *sqlstore.Store) error {
@@ -174,29 +226,17 @@ func verbs() []verb {
 			_, err := s.ListSessions(ctx, "ada", now)
 			return err
 		}},
-		{"DeleteUser", true, func(ctx context.Context, s *sqlstore.Store) error {
-			_, err := s.DeleteUser(ctx, "ada")
-			return err
-		}},
-		{"RevokeUserSessions", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return expect(2)(s.RevokeUserSessions(ctx, "ada", now))
-		}},
 		{"ListUsers", false, func(ctx context.Context, s *sqlstore.Store) error {
 			users, err := s.ListUsers(ctx, "ada", 10)
 			return expect(1)(len(users), err)
 		}},
-		{"AddKey", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return s.AddKey(ctx, newKey("k-new", "ada"))
-		}},
 		{"SwapHash", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.SwapHash(ctx, "k-ada", "hash", "another")
 		}},
-		{"RevokeKey", true, func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeKey(ctx, "k-ada") }},
 		{"CreateSession", true, func(ctx context.Context, s *sqlstore.Store) error {
 			_, _, err := s.CreateSession(ctx, newSession("s-new", "ada", "k-ada"), 0)
 			return err
 		}},
-		{"RevokeSession", true, func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeSession(ctx, "s-ada") }},
 		{"PruneKeys", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return expect(1)(s.PruneKeys(ctx, now.Add(2*time.Hour), 10))
 		}},
@@ -220,7 +260,41 @@ func verbs() []verb {
 			return err
 		}},
 		{"Ping", false, func(ctx context.Context, s *sqlstore.Store) error { return s.Ping(ctx) }},
-	}...)
+		{"RevokeToken", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return s.RevokeToken(ctx, auth.SessionClaims{UserID: "ada", SessionID: "s-ada", ExpiresAt: now.Add(time.Hour)})
+		}},
+		{"RevokeToken of a session that is missing", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return s.RevokeToken(ctx, auth.SessionClaims{UserID: "bob", SessionID: "s-bob", ExpiresAt: now.Add(time.Hour)})
+		}},
+		{"RevocationHead", false, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.RevocationHead(ctx)
+			return err
+		}},
+		{"ListEvents", false, func(ctx context.Context, s *sqlstore.Store) error {
+			events, err := s.ListEvents(ctx, auth.EventFilter{}, 10)
+			return expect(1)(len(events), err)
+		}},
+		{"ListEvents of a user", false, func(ctx context.Context, s *sqlstore.Store) error {
+			events, err := s.ListEvents(ctx, auth.EventFilter{UserID: "ada"}, 10)
+			return expect(1)(len(events), err)
+		}},
+		{"ListEvents of a kind", false, func(ctx context.Context, s *sqlstore.Store) error {
+			events, err := s.ListEvents(ctx, auth.EventFilter{Kind: "test"}, 10)
+			return expect(1)(len(events), err)
+		}},
+		{"ListEvents of a user and a kind", false, func(ctx context.Context, s *sqlstore.Store) error {
+			events, err := s.ListEvents(ctx, auth.EventFilter{UserID: "ada", Kind: "test"}, 10)
+			return expect(1)(len(events), err)
+		}},
+		{"ClaimEvent", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, _, err := s.ClaimEvent(ctx, now, now.Add(time.Minute))
+			return err
+		}},
+		{"FinishEvent", true, func(ctx context.Context, s *sqlstore.Store) error { return s.FinishEvent(ctx, "event") }},
+		{"PruneEvents", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return expect(1)(s.PruneEvents(ctx, now.Add(time.Hour), 10))
+		}},
+	}
 }
 
 func expect(want int) func(int, error) error {

@@ -70,7 +70,7 @@ func importInto(store *sqlstore.Store, lines io.Reader, options auth.ImportOptio
 	if err != nil {
 		return auth.ImportProgress{}, err
 	}
-	return svc.ImportUsers(context.Background(), lines, options)
+	return svc.ImportUsers(context.Background(), byHost.By, lines, options)
 }
 
 // importedHash is what an argon2id hash looks like.

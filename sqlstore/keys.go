@@ -9,12 +9,13 @@ import (
 )
 
 // AddKey implements [auth.CredentialStore].
-func (s *core) AddKey(ctx context.Context, key auth.AccessKey) error {
-	if err := cmp.Or(ctx.Err(), key.Validate()); err != nil {
+func (s *core) AddKey(ctx context.Context, w auth.Write, key auth.AccessKey) error {
+	if err := cmp.Or(ctx.Err(), w.Validate(), key.Validate()); err != nil {
 		return err
 	}
 	return s.write(ctx, "add key", func(ctx context.Context, t tx) error {
-		if _, err := holdUser(ctx, t, key.UserID); err != nil {
+		a, err := holdOwner(ctx, t, w, key.UserID)
+		if err != nil {
 			return err
 		}
 		var keys int
@@ -27,7 +28,7 @@ func (s *core) AddKey(ctx context.Context, key auth.AccessKey) error {
 		if keys >= auth.MaxKeys {
 			return auth.ErrTooManyKeys
 		}
-		return nil
+		return a.addEvent(ctx, about{userID: key.UserID})
 	})
 }
 
@@ -78,21 +79,39 @@ func (s *core) SwapHash(ctx context.Context, id, oldHash, newHash string) error 
 
 const rotateKey = `UPDATE auth_access_keys SET hash = ?, previous_hash = ?, previous_until = ? WHERE id = ?`
 
-// RotateKey implements [auth.CredentialStore].
-func (s *core) RotateKey(ctx context.Context, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
-	if err := cmp.Or(ctx.Err(), rotation.Validate()); err != nil {
+// RotateKey implements [auth.CredentialStore]. A key never changes its owner, so the first look at
+// the key needs no lock.
+func (s *core) RotateKey(ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
+	if err := cmp.Or(ctx.Err(), w.Validate(), rotation.Validate()); err != nil {
 		return auth.AccessKey{}, err
 	}
-	rotation.At, rotation.PreviousUntil = kept(rotation.At), kept(rotation.PreviousUntil)
 	return writeFor(ctx, s, "rotate key", func(ctx context.Context, t tx) (auth.AccessKey, error) {
-		key, err := findKey(ctx, t.querier, lockKey, id)
+		key, err := findKey(ctx, t.querier, selectKey, id)
 		if err != nil {
 			return key, err
 		}
-		if key, err = rotation.Apply(key); err != nil {
+		a, err := holdOwner(ctx, t, w, key.UserID)
+		if err != nil {
 			return key, err
 		}
-		return key, t.change(ctx, rotateKey, key.Hash, key.PreviousHash, toMicros(key.PreviousUntil), id)
+		owner := key.UserID
+		key, err = findKey(ctx, t.querier, lockKey, id)
+		if err == nil && key.UserID != owner {
+			err = auth.ErrNotFound
+		}
+		if err != nil {
+			return key, err
+		}
+		if key, err = rotation.Apply(key, a.now); err != nil {
+			return key, err
+		}
+		key.PreviousUntil = kept(key.PreviousUntil)
+		return key, inOrder(
+			func() error {
+				return t.change(ctx, rotateKey, key.Hash, key.PreviousHash, toMicros(key.PreviousUntil), id)
+			},
+			func() error { return a.addEvent(ctx, about{userID: owner}) },
+		)
 	})
 }
 
@@ -118,14 +137,15 @@ func useKey(ctx context.Context, t tx, key auth.AccessKey, at time.Time) error {
 }
 
 const (
-	deleteKey         = `DELETE FROM auth_access_keys WHERE id = ?`
+	deleteKey         = `DELETE FROM auth_access_keys WHERE id = ? AND user_id = ?`
 	lockKeySessions   = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.access_key_id = ? FOR UPDATE`
 	deleteKeySessions = `DELETE FROM auth_sessions WHERE access_key_id = ?`
 )
 
 // RevokeKey implements [auth.CredentialStore]. It locks the user, whose feed entries may be folded.
-func (s *core) RevokeKey(ctx context.Context, id string) error {
-	if err := ctx.Err(); err != nil {
+// A key never changes its owner, so the look at the key needs no lock.
+func (s *core) RevokeKey(ctx context.Context, w auth.Write, id string) error {
+	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err
 	}
 	if !storable(id, auth.MaxAccessKeyLength) {
@@ -136,20 +156,27 @@ func (s *core) RevokeKey(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := holdUser(ctx, t, key.UserID); err != nil {
+		a, err := holdOwner(ctx, t, w, key.UserID)
+		if err != nil {
 			return err
 		}
-		if err := t.remove(ctx, deleteKey, id); err != nil {
+		if err := t.remove(ctx, deleteKey, id, key.UserID); err != nil {
 			return err
 		}
 		sessions, err := collect(ctx, t.querier, sessionFields, lockKeySessions, id)
-		if err != nil || len(sessions) == 0 {
+		if err != nil {
 			return err
 		}
-		if err := t.change(ctx, deleteKeySessions, id); err != nil {
-			return err
-		}
-		return revokeSessions(ctx, t, sessions)
+		return inOrder(
+			func() error {
+				if len(sessions) == 0 {
+					return nil
+				}
+				return t.change(ctx, deleteKeySessions, id)
+			},
+			func() error { return a.addEvent(ctx, about{userID: key.UserID}) },
+			func() error { return revokeSessions(ctx, t, sessions) },
+		)
 	})
 }
 

@@ -90,30 +90,35 @@ func oneLife(store *sqlstore.Store, id string, kind int, note func(string)) erro
 	create := func(session auth.Session) func(context.Context) error {
 		return func(ctx context.Context) error { _, _, err := store.CreateSession(ctx, session, 0); return err }
 	}
+	withEvent := byHost
+	withEvent.Event = auth.Event{Kind: "test"}
 	steps := []step{
 		{"user " + id, "active", func(ctx context.Context) error {
-			return store.Register(ctx, newUser(id), newKey("k-"+id, id))
+			return store.Register(ctx, withEvent, newUser(id), newKey("k-"+id, id))
 		}},
 		{"session " + session.ID, "there", create(session)},
 	}
 	switch kind % 3 {
 	case 0:
 		steps = append(steps, step{"session " + session.ID, "gone", func(ctx context.Context) error {
-			return store.RevokeSession(ctx, session.ID)
+			return store.RevokeSession(ctx, byHost, session.ID)
 		}})
 	case 1:
 		steps = append(steps,
-			step{"key " + second.ID, "there", func(ctx context.Context) error { return store.AddKey(ctx, second) }},
+			step{"key " + second.ID, "there", func(ctx context.Context) error { return store.AddKey(ctx, byHost, second) }},
 			step{"opened " + bySecond.ID, "there", create(bySecond)},
-			step{"key " + second.ID, "gone", func(ctx context.Context) error { return store.RevokeKey(ctx, second.ID) }})
+			step{"key " + second.ID, "gone", func(ctx context.Context) error { return store.RevokeKey(ctx, byHost, second.ID) }})
 	case 2:
 		steps = append(steps,
 			step{"token " + id, "there", func(ctx context.Context) error {
-				return store.ConnectGitHub(ctx, auth.GitHubConnectWrite{Link: link, Token: newToken(link, "v1"), SessionID: session.ID, At: now})
+				return store.ConnectGitHub(ctx, byHost, auth.GitHubConnectWrite{Link: link, Token: newToken(link, "v1")})
 			}},
-			step{"token " + id, "gone", func(ctx context.Context) error { _, err := store.DeleteGitHubToken(ctx, id, host, ""); return err }},
+			step{"token " + id, "gone", func(ctx context.Context) error {
+				_, err := store.DeleteGitHubToken(ctx, byHost, id, host, "")
+				return err
+			}},
 			step{"user " + id, "disabled", func(ctx context.Context) error {
-				_, err := store.UpdateUser(ctx, id, auth.UserChange{IsActive: new(bool)})
+				_, err := store.UpdateUser(ctx, byHost, id, auth.UserChange{IsActive: new(bool)})
 				return err
 			}})
 	}
@@ -190,6 +195,8 @@ func (l *ledger) check(t *testing.T, db *sql.DB, prefix string) {
 // halves are what no transaction leaves, each a count of it.
 var halves = map[string]string{
 	"a user without the first key": `SELECT COUNT(*) FROM auth_users u WHERE NOT EXISTS (SELECT 1 FROM auth_access_keys k WHERE k.id = CONCAT('k-', u.id))`,
+	"a user without the event":     `SELECT COUNT(*) FROM auth_users u WHERE NOT EXISTS (SELECT 1 FROM auth_events e WHERE e.user_id = u.id)`,
+	"an event of nobody":           `SELECT COUNT(*) FROM auth_events e WHERE NOT EXISTS (SELECT 1 FROM auth_users u WHERE u.id = e.user_id)`,
 	"a key of nobody":              `SELECT COUNT(*) FROM auth_access_keys k WHERE NOT EXISTS (SELECT 1 FROM auth_users u WHERE u.id = k.user_id)`,
 	"a session of a revoked key":   `SELECT COUNT(*) FROM auth_sessions s WHERE NOT EXISTS (SELECT 1 FROM auth_access_keys k WHERE k.id = s.access_key_id)`,
 	"a session of a disabled user": `SELECT COUNT(*) FROM auth_sessions s JOIN auth_users u ON u.id = s.user_id WHERE u.is_active = 0`,

@@ -113,7 +113,7 @@ func TestMigrationsThatWereCutOffAreFinishedByTheNextStart(t *testing.T) {
 			require.NoError(t, err, "statement %d", n)
 			require.Equal(t, everyVersion(), column(t, db, `SELECT version_id FROM `+p.prefix()+`schema_version ORDER BY id`))
 			p.stage(t, store, db, s)
-			require.NoError(t, store.RevokeSession(context.Background(), "s-ada"))
+			require.NoError(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 			require.NoError(t, db.Close())
 		}
 	})
@@ -169,6 +169,9 @@ func TestEachMigrationKeepsTheRowsThatAreThere(t *testing.T) {
 			require.NotZero(t, filled)
 			store, err := sqlstore.Open(context.Background(), db, p.cfg)
 			require.NoError(t, err)
+			if n >= 5 && n < 15 { // which remembers the account that the fifth migration's table has linked
+				filled++
+			}
 			require.Len(t, (&stage{store, db, &spy{}, p.prefix()}).rows(t), filled)
 			user, err := store.FindUser(context.Background(), "u1")
 			require.NoError(t, err)
@@ -233,7 +236,7 @@ func TestTablesThatATeamHasMadeItselfAreUsedAndLeftAlone(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, s.changes())
 			p.stage(t, store, db, s)
-			require.NoError(t, store.RevokeSession(context.Background(), "s-ada"))
+			require.NoError(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,6 +32,12 @@ var fill = []string{
 	`INSERT INTO auth_github_tokens (user_id, host, account_id, version, scopes, sealed, lease_until, updated_at)
 		SELECT CONCAT('u', n), 'github.com', 1000 + n, 'v', '', 'sealed', 0, 1 FROM TABLE`,
 	`INSERT INTO auth_github_states (id, expires_at) SELECT CONCAT('st', n), 9000000000000000 + n FROM TABLE`,
+	`INSERT INTO auth_github_accounts (host, account_id, user_id, grant_spent)
+		SELECT 'github.com', 1000 + n, CONCAT('u', n), 1 FROM TABLE`,
+	`INSERT INTO auth_events (id, at, kind, user_id, actor_id, by_host, session_id, access_key, method, github_host, github_id,
+			reason, address, user_agent, request_id, pending, claimed_until, attempts)
+		SELECT CONCAT('ev', n), 9000000000000000 + n, CASE n % 2 WHEN 0 THEN 'test' ELSE 'other' END, CASE n % 100 WHEN 0 THEN 'ada' ELSE CONCAT('u', n) END, CONCAT('u', n), '', '', '', '', '', 0,
+			'', '', '', '', CASE WHEN n % 500 = 0 THEN 1 ELSE 0 END, 0, 0 FROM TABLE`,
 	`INSERT INTO auth_retired_usernames (username_folded) SELECT CONCAT('r', n) FROM TABLE`,
 }
 
@@ -90,7 +97,7 @@ func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 			s.noteArguments(arguments)
 		}
 		s.seeded(t).nameMany(t)
-		require.NoError(t, s.store.RevokeSession(context.Background(), "s-ada"))
+		require.NoError(t, s.store.RevokeSession(context.Background(), byHost, "s-ada"))
 		s.noteArguments(arguments)
 		s.seeded(t).fill(t, on.dialect)
 		explained := 0
@@ -131,7 +138,7 @@ func requireIndexOnPostgres(t *testing.T, db *sql.DB, statement string, args []a
 	require.NoError(t, json.Unmarshal([]byte(text), &plans))
 	var check func(postgresPlan)
 	check = func(p postgresPlan) {
-		if !strings.HasSuffix(p.Relation, "revocation_head") { // It has one row.
+		if !strings.HasSuffix(p.Relation, "revocation_head") && !strings.HasSuffix(p.Relation, "everybody") { // They have one row.
 			require.NotEqual(t, "Seq Scan", p.Node, "%s of %s\n%s", statement, p.Relation, text)
 		}
 		require.NotContains(t, p.Node, "Sort", "%s\n%s", statement, text)
@@ -155,6 +162,12 @@ func requireIndexOnMySQL(t *testing.T, db *sql.DB, statement string, args []any)
 		require.NotContains(t, extra.String, "filesort", about)
 		if table.String == "" || strings.HasPrefix(table.String, "<union") {
 			continue // such as "SELECT EXISTS (…)" itself
+		}
+		if kind.String == "index" && strings.HasSuffix(statement, " LIMIT ?") {
+			read, err := strconv.Atoi(count.String)
+			require.NoError(t, err)
+			require.LessOrEqual(t, read, 10, about) // the newest of an index, as many as the limit is
+			continue
 		}
 		require.NotContains(t, []string{"ALL", "index"}, kind.String, about)
 		require.NotEmpty(t, key.String, about)

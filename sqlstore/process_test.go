@@ -37,6 +37,12 @@ func TestMain(m *testing.M) {
 	case importJob:
 		fmt.Println(importUntilKilled(os.Getenv(fileVariable)))
 		os.Exit(1)
+	case deliverJob:
+		fmt.Println(deliverUntilKilled(os.Getenv(fileVariable)))
+		os.Exit(1)
+	case verbJob:
+		fmt.Println(callAndDie(os.Getenv(fileVariable)))
+		os.Exit(1)
 	}
 	db, err := sql.Open("sqlite", "file:"+os.Getenv(fileVariable)+impatient)
 	if err == nil {
@@ -169,5 +175,5 @@ func TestAProcessKilledInATransactionLeavesNothingHalfDone(t *testing.T) {
 	before := dump(t, db)
 	start(t, "write", file).kill(t)
 	require.Equal(t, before, dump(t, db))
-	require.NoError(t, store.RevokeSession(context.Background(), "s-ada"))
+	require.NoError(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 }

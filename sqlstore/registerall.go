@@ -15,8 +15,8 @@ import (
 // without repetitions make true, and asks only when the database says otherwise: to
 // ask about every name first would take as long again as to add it. It adds a piece of
 // the list at a time, so that no more is done again for what was taken than a piece.
-func (s *Store) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
-	if err := ctx.Err(); err != nil {
+func (s *Store) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) ([]error, error) {
+	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return nil, err
 	}
 	for _, user := range users {
@@ -24,13 +24,27 @@ func (s *Store) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([
 			return nil, err
 		}
 	}
+	for _, user := range users {
+		if err := w.By.CheckOwner(user.User.ID); err != nil {
+			return nil, err
+		}
+	}
 	first, later := inTurn(users)
 	return writeFor(ctx, &s.core, "register all", func(ctx context.Context, t tx) ([]error, error) {
 		r := registration{t: t, refusals: make([]error, len(users))}
+		var a acting
 		return r.refusals, inOrder(
+			func() (err error) { a, err = hold(ctx, t, w, locks{}); return err },
+			func() error { return a.check(ctx) },
 			func() error { return r.prepareToAsk(ctx) },
 			func() error { return r.addAll(ctx, first) },
 			func() error { r.ask = true; return r.addAll(ctx, later) },
+			func() error {
+				if !slices.Contains(r.refusals, nil) {
+					return nil
+				}
+				return a.addEvent(ctx, about{})
+			},
 		)
 	})
 }

@@ -54,11 +54,11 @@ func TestNobodyKeepsAListFromBeingRegisteredByTakingItsNamesOneByOne(t *testing.
 				// After everybody was asked about, and before anybody is added.
 				one := taking[next].User
 				next++
-				return other.Register(ctx, one, newKey("k-"+one.ID, one.ID))
+				return other.Register(ctx, byHost, one, newKey("k-"+one.ID, one.ID))
 			}
 			return nil
 		})
-		refusals, err := spied.RegisterUsers(t.Context(), list)
+		refusals, err := spied.RegisterUsers(t.Context(), byHost, list)
 		require.NoError(t, err)
 		require.Equal(t, s.count("SAVEPOINT"), s.count("RELEASE"), "none inside of another")
 		require.LessOrEqual(t, firstAdded, from+3, "they are tried again without those whose names are being taken")
@@ -92,7 +92,7 @@ func TestWhoIsRegisteredWhileQuestionsAreAskedIsTheSame(t *testing.T) {
 			strangers[1].User.Username, strangers[1].User.Email = "somebody", ""
 			strangers[1].Keys[0].ID = list[130].Keys[0].ID
 			list = append(list, strangers...)
-			require.NoError(t, other.Register(t.Context(), same[0].User, same[0].Keys[0])) // or nothing is asked
+			require.NoError(t, other.Register(t.Context(), byHost, same[0].User, same[0].Keys[0])) // or nothing is asked
 			asked := 0
 			s.watch(func(ctx context.Context, statement string) error {
 				if !strings.HasPrefix(statement, question) {
@@ -101,10 +101,10 @@ func TestWhoIsRegisteredWhileQuestionsAreAskedIsTheSame(t *testing.T) {
 				if asked++; asked != before {
 					return nil
 				}
-				_, err := other.RegisterUsers(ctx, same[1:])
+				_, err := other.RegisterUsers(ctx, byHost, same[1:])
 				return err
 			})
-			refusals, err := spied.RegisterUsers(t.Context(), list)
+			refusals, err := spied.RegisterUsers(t.Context(), byHost, list)
 			require.NoError(t, err)
 			require.GreaterOrEqual(t, asked, before)
 			for i, refusal := range refusals[:150] {
@@ -120,7 +120,7 @@ func TestAListIsAskedAboutNoFurtherOnceItIsGivenUp(t *testing.T) {
 	t.Parallel()
 	store, _, s := spiedStore(t)
 	list := people(2000, "listed-")
-	_, err := store.RegisterUsers(t.Context(), list[:1])
+	_, err := store.RegisterUsers(t.Context(), byHost, list[:1])
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	asked := 0
@@ -131,7 +131,7 @@ func TestAListIsAskedAboutNoFurtherOnceItIsGivenUp(t *testing.T) {
 		}
 		return nil
 	})
-	_, err = store.RegisterUsers(ctx, list)
+	_, err = store.RegisterUsers(ctx, byHost, list)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, 1, asked)
 }
@@ -146,7 +146,7 @@ func TestAListIsAddedNoFurtherOnceItIsGivenUp(t *testing.T) {
 		}
 		return nil
 	})
-	_, err := store.RegisterUsers(ctx, people(500, "listed-"))
+	_, err := store.RegisterUsers(ctx, byHost, people(500, "listed-"))
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, 1, s.count("INSERT"))
 	require.Equal(t, s.count("PREPARE"), s.closedStmts)
@@ -156,10 +156,10 @@ func TestWhatIsPreparedForAListIsClosed(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s := newStage(t)
-		_, err := s.store.RegisterUsers(t.Context(), people(30, "listed-"))
+		_, err := s.store.RegisterUsers(t.Context(), byHost, people(30, "listed-"))
 		require.NoError(t, err)
 		s.spy.watch(nil)
-		_, err = s.store.RegisterUsers(t.Context(), people(700, "again-"))
+		_, err = s.store.RegisterUsers(t.Context(), byHost, people(700, "again-"))
 		require.NoError(t, err)
 		require.Greater(t, s.spy.count("PREPARE"), 2)
 		require.Equal(t, s.spy.count("PREPARE"), s.spy.closedStmts)
@@ -173,7 +173,7 @@ func TestADatabaseThatFindsFreeNamesTakenEndsTheRegistration(t *testing.T) {
 		BEGIN SELECT RAISE(ABORT, 'UNIQUE constraint failed'); END`)
 	require.NoError(t, err)
 	list := people(10, "listed-")
-	_, err = store.RegisterUsers(t.Context(), list)
+	_, err = store.RegisterUsers(t.Context(), byHost, list)
 	require.ErrorContains(t, err, "free, and taken when it is added")
 	require.NotErrorIs(t, err, auth.ErrExists)
 	_, err = store.FindUser(t.Context(), list[0].User.ID)
@@ -203,16 +203,16 @@ func TestAListIsAnsweredAsOneUserAfterTheOther(t *testing.T) {
 						list[i].Keys = append(list[i].Keys, newKey(of("key"), user.ID))
 					}
 				}
-				want, err := model.RegisterUsers(t.Context(), list)
+				want, err := model.RegisterUsers(t.Context(), byHost, list)
 				require.NoError(t, err)
-				got, err := store.RegisterUsers(t.Context(), list)
+				got, err := store.RegisterUsers(t.Context(), byHost, list)
 				require.NoError(t, err)
 				for i := range list {
 					require.Equal(t, existsOf(want[i]), existsOf(got[i]), "%d of %+v", i, list)
 				}
 				gone := of("id") // whose name is retired, and whose other things are free
-				_, err = model.DeleteUser(t.Context(), gone)
-				_, err2 := store.DeleteUser(t.Context(), gone)
+				_, err = model.DeleteUser(t.Context(), byHost, gone)
+				_, err2 := store.DeleteUser(t.Context(), byHost, gone)
 				require.Equal(t, err == nil, err2 == nil)
 			}
 			for i := range 12 {

@@ -141,7 +141,7 @@ func (c *client) use(stop <-chan struct{}) error {
 		if _, err := c.ask(http.MethodGet, "/auth/user", ""); err != nil {
 			return err
 		}
-		made, err := c.svc.Register(context.Background(), auth.UserParams{Username: rand.Text()})
+		made, err := c.svc.Register(context.Background(), byHost.By, auth.UserParams{Username: rand.Text()})
 		if err == nil {
 			c.registered = append(c.registered, made.User.ID)
 		} else if status, _ := auth.ErrorStatus(err); status != http.StatusServiceUnavailable {
@@ -199,7 +199,7 @@ func TestPostgresIsRestartedUnderLoadAndTheServiceRecoversByItself(t *testing.T)
 	stop := make(chan struct{})
 	var all sync.WaitGroup
 	for i := range clients {
-		made, err := svc.Register(context.Background(), auth.UserParams{Username: rand.Text()})
+		made, err := svc.Register(context.Background(), byHost.By, auth.UserParams{Username: rand.Text()})
 		require.NoError(t, err)
 		token, err := svc.SignIn(context.Background(), made.User.ID)
 		require.NoError(t, err)

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -14,29 +15,44 @@ import (
 const selectRevocations = `
 SELECT ` + revocationColumns + ` FROM auth_revocations r WHERE r.position >= ? ORDER BY r.position LIMIT ?`
 
-// ListRevocations implements [auth.SessionStore].
-func (s *core) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
-	return read(ctx, s, "list revocations", func(q querier) ([]auth.Revocation, error) {
-		if limit < 1 {
-			return nil, ctx.Err()
+const (
+	hiddenReads = 10                    // before an entry that does not appear counts as missing
+	hiddenPause = 10 * time.Millisecond // between two of them
+)
+
+// ListRevocations implements [auth.SessionStore]. It returns no entry behind one that is missing. An
+// entry may be hidden for a moment, because MariaDB can show a statement the end of one transaction and
+// not that of an earlier one, if both end while the statement looks for transactions under way. An
+// entry that stays missing is an error, because the reader would take its session for live.
+func (s *core) ListRevocations(ctx context.Context, from int64, limit int) (entries []auth.Revocation, err error) {
+	if limit < 1 {
+		return nil, ctx.Err()
+	}
+	for range hiddenReads {
+		hidden := false
+		entries, err = read(ctx, s, "list revocations", func(q querier) ([]auth.Revocation, error) {
+			all, err := collect(ctx, q, revocationFields, selectRevocations, from, limit)
+			if err != nil {
+				return nil, err
+			}
+			visible, err := untilHidden(ctx, q, from, all)
+			hidden = len(visible) < len(all)
+			return visible, err
+		})
+		if err != nil || !hidden {
+			return entries, err
 		}
-		entries, err := collect(ctx, q, revocationFields, selectRevocations, from, limit)
-		if err != nil {
-			return nil, err
-		}
-		return untilHidden(ctx, q, from, entries)
-	})
+		pause(ctx, hiddenPause)
+	}
+	return nil, wrap("list revocations", fmt.Errorf("an entry is missing behind the first %d from position %d", len(entries), from))
 }
 
 // untilHidden returns the entries up to where one is missing that has not been pruned.
-// MariaDB shows a statement the end of one transaction and not that of another
-// which was before it, if both end while the statement looks which are at work. The
-// entry is there the next time; who had gone on would never see it.
 func untilHidden(ctx context.Context, q querier, from int64, entries []auth.Revocation) ([]auth.Revocation, error) {
 	newest := int64(-1)
 	next := max(from, 1)
 	for i, e := range entries {
-		if e.Position > next {
+		if e.Position > next && !revokesEverybody(e) { // before which positions may never have been given
 			if newest < 0 { // now, when whatever has been pruned was behind it
 				if err := q.row(ctx, selectHead).Scan(&newest); err != nil {
 					return nil, err
@@ -49,6 +65,17 @@ func untilHidden(ctx context.Context, q querier, from int64, entries []auth.Revo
 		next = e.Position + 1
 	}
 	return entries, nil
+}
+
+// revokesEverybody reports whether the entry is one of RevokeEverybody.
+func revokesEverybody(e auth.Revocation) bool { return e.UserID == "" && e.SessionID == "" }
+
+// RevocationHead implements [auth.SessionStore].
+func (s *core) RevocationHead(ctx context.Context) (int64, error) {
+	return read(ctx, s, "read the head of the feed", func(q querier) (position int64, err error) {
+		err = q.row(ctx, selectHead).Scan(&position)
+		return position, err
+	})
 }
 
 const (
@@ -88,10 +115,22 @@ INSERT INTO auth_revocations (position, id, user_id, session_id, generation, exp
 //
 // An entry without a generation is about all sessions from before it.
 func revoke(ctx context.Context, t tx, entries ...auth.Revocation) error {
-	var position int64
-	if err := t.row(ctx, lockHead).Scan(&position); err != nil {
-		return fmt.Errorf("hold the head of the feed: %w", err)
+	position, err := holdHead(ctx, t)
+	if err != nil {
+		return err
 	}
+	return addEntries(ctx, t, position, entries)
+}
+
+func holdHead(ctx context.Context, t tx) (position int64, err error) {
+	if err := t.row(ctx, lockHead).Scan(&position); err != nil {
+		return 0, fmt.Errorf("hold the head of the feed: %w", err)
+	}
+	return position, nil
+}
+
+// addEntries adds entries behind the position of the head, which is locked.
+func addEntries(ctx context.Context, t tx, position int64, entries []auth.Revocation) error {
 	for some := range slices.Chunk(entries, chunk) {
 		var arguments []any
 		for _, e := range some {
@@ -99,6 +138,7 @@ func revoke(ctx context.Context, t tx, entries ...auth.Revocation) error {
 			if e.SessionID == "" && e.Generation == 0 {
 				e.Generation = position
 			}
+			e.Generation = min(e.Generation, position)
 			arguments = append(arguments, position, rand.Text(), e.UserID, e.SessionID, e.Generation, toMicros(e.ExpiresAt))
 		}
 		more := strings.Repeat(revocationValues, len(some)-1)
@@ -107,6 +147,114 @@ func revoke(ctx context.Context, t tx, entries ...auth.Revocation) error {
 		}
 	}
 	return t.change(ctx, updateHead, position)
+}
+
+const (
+	selectForce = `
+SELECT ` + revocationColumns + ` FROM auth_revocations r
+WHERE r.user_id IN (?, '') AND r.session_id IN (?, '') AND r.expires_at > 0`
+	replaceNamed = `
+UPDATE auth_revocations SET expires_at = 0 WHERE user_id = ? AND session_id = ? AND expires_at > 0`
+)
+
+// RevokeToken implements [auth.SessionStore]. It looks at the feed after it has locked the head,
+// because there may be no user to lock.
+func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error {
+	if err := cmp.Or(ctx.Err(), claims.Validate()); err != nil {
+		return err
+	}
+	return s.write(ctx, "revoke token", func(ctx context.Context, t tx) error {
+		entry := auth.Revocation{
+			UserID: claims.UserID, SessionID: claims.SessionID,
+			Generation: claims.Generation, ExpiresAt: kept(claims.ExpiresAt),
+		}
+		if _, err := holdUser(ctx, t, claims.UserID); zeroIfNone(err) != nil {
+			return err
+		}
+		session, err := findSession(ctx, t.querier, lockSession, claims.SessionID)
+		if err == nil && session.UserID == claims.UserID {
+			entry.ExpiresAt = later(entry.ExpiresAt, session.ExpiresAt)
+			err = t.change(ctx, deleteSession, session.ID)
+		}
+		if err := zeroIfNone(err); err != nil {
+			return err
+		}
+		head, err := holdHead(ctx, t)
+		if err != nil {
+			return err
+		}
+		force, err := collect(ctx, t.querier, revocationFields, selectForce, claims.UserID, claims.SessionID)
+		if err != nil || slices.ContainsFunc(force, func(e auth.Revocation) bool { return covers(e, entry) }) {
+			return err
+		}
+		return inOrder(
+			func() error {
+				if !slices.ContainsFunc(force, func(e auth.Revocation) bool { return e.SessionID != "" }) {
+					return nil
+				}
+				return t.change(ctx, replaceNamed, claims.UserID, claims.SessionID)
+			},
+			func() error { return addEntries(ctx, t, head, []auth.Revocation{entry}) },
+			func() error { return fold(ctx, t, claims.UserID) },
+		)
+	})
+}
+
+// covers reports whether the entry, of the session, of its user or of everybody, revokes the
+// session of the named entry for as long.
+func covers(e, named auth.Revocation) bool {
+	revokes := e.SessionID != "" || e.Generation > named.Generation
+	return revokes && !e.ExpiresAt.Before(named.ExpiresAt)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+const (
+	selectLastSession     = `SELECT MAX(expires_at) FROM auth_sessions`
+	selectLastOfEverybody = `SELECT MAX(expires_at) FROM auth_revocations WHERE user_id = '' AND session_id = ''`
+	replaceEverybody      = `UPDATE auth_revocations SET expires_at = 0 WHERE user_id = '' AND session_id = '' AND expires_at > 0`
+	updateEverybody       = `UPDATE auth_everybody SET generation = ? WHERE id = 1`
+)
+
+// RevokeEverybody implements [auth.SessionStore]. It removes no sessions: they are dead by the
+// entry, and are removed when they have expired.
+func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) error {
+	if err := cmp.Or(ctx.Err(), w.Validate(), w.By.CheckOwner("")); err != nil {
+		return err
+	}
+	return s.write(ctx, "revoke all sessions", func(ctx context.Context, t tx) error {
+		a, err := hold(ctx, t, w, locks{exclusive: true})
+		if err != nil {
+			return err
+		}
+		if err := a.check(ctx); err != nil {
+			return err
+		}
+		entry := auth.Revocation{ExpiresAt: kept(a.now.Add(w.MaxTokenLifetime))}
+		for _, query := range []string{selectLastSession, selectLastOfEverybody} {
+			var last time.Time
+			if err := t.row(ctx, query).Scan(micros{&last}); err != nil {
+				return err
+			}
+			entry.ExpiresAt = later(entry.ExpiresAt, last)
+		}
+		head, err := holdHead(ctx, t)
+		if err != nil || above > 0 && head >= above {
+			return err
+		}
+		head = max(head, above)
+		return inOrder(
+			func() error { return a.addEvent(ctx, about{}) },
+			func() error { return t.change(ctx, replaceEverybody) },
+			func() error { return t.change(ctx, updateEverybody, head+1) },
+			func() error { return addEntries(ctx, t, head, []auth.Revocation{entry}) },
+		)
+	})
 }
 
 // revokeSessions adds an entry for each of the sessions of one user, which have been
@@ -127,48 +275,50 @@ func revokeSessions(ctx context.Context, t tx, sessions []auth.Session) error {
 
 const (
 	countNamed = `
-SELECT COUNT(*) FROM auth_revocations WHERE user_id = ? AND session_id <> '' AND expires_at > 0`
-	selectOldestKept = `
-SELECT generation FROM auth_revocations WHERE user_id = ? AND session_id <> '' AND expires_at > 0
-ORDER BY generation DESC LIMIT 1 OFFSET ?`
-	selectLastOfFolded = `
-SELECT MAX(expires_at) FROM auth_revocations WHERE user_id = ? AND session_id <> '' AND generation < ?`
-	foldNamed = `
-UPDATE auth_revocations SET expires_at = 0 WHERE user_id = ? AND session_id <> '' AND generation < ?`
+SELECT COUNT(*) FROM auth_revocations
+WHERE user_id = ? AND session_id <> '' AND expires_at > 0 AND generation < position`
+	selectUserForce = `SELECT ` + revocationColumns + ` FROM auth_revocations r WHERE r.user_id = ? AND r.expires_at > 0`
+	replaceFolded   = `
+UPDATE auth_revocations SET expires_at = 0
+WHERE user_id = ? AND expires_at > 0 AND (generation < ? AND generation < position OR generation <= ? AND session_id = '')`
 	selectLastOfOlder = `SELECT MAX(expires_at) FROM auth_sessions WHERE user_id = ? AND generation < ?`
 	lockOlderSessions = `
 SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.generation < ? FOR UPDATE SKIP LOCKED`
 )
 
-// fold makes one entry of all but the newest that name sessions of the user, where
-// there are too many, and revokes the sessions that are as old as those.
+// fold applies [auth.FoldRevocations] to the user, who is locked: a session that is being created
+// meanwhile might be as old.
 //
-// The user is held: a session that is being created meanwhile might be as old. It
-// leaves out sessions that others hold, who are removing them: they may be waiting
+// It leaves out sessions that others hold, who are removing them: they may be waiting
 // for the head of the feed, which is held already.
 func fold(ctx context.Context, t tx, userID string) error {
-	var named int
-	err := t.row(ctx, countNamed, userID).Scan(&named)
-	if err != nil || named <= auth.MaxNamedRevocations {
+	var count int
+	err := t.row(ctx, countNamed, userID).Scan(&count)
+	if err != nil || count <= auth.MaxNamedRevocations {
 		return err
 	}
-	folded := auth.Revocation{UserID: userID}
-	if err := t.row(ctx, selectOldestKept, userID, auth.MaxNamedRevocations/2).Scan(&folded.Generation); err != nil {
+	force, err := collect(ctx, t.querier, revocationFields, selectUserForce, userID)
+	if err != nil {
 		return err
 	}
-	folded.Generation++
-	for _, last := range []string{selectLastOfFolded, selectLastOfOlder} {
-		var expires time.Time
-		if err := t.row(ctx, last, userID, folded.Generation).Scan(micros{&expires}); err != nil {
-			return err
-		}
-		if expires.After(folded.ExpiresAt) {
-			folded.ExpiresAt = expires
+	named := slices.DeleteFunc(slices.Clone(force), func(e auth.Revocation) bool { return e.SessionID == "" })
+	folded, ok := auth.FoldRevocations(named)
+	if !ok {
+		return nil
+	}
+	for _, e := range force {
+		if e.SessionID == "" && e.Generation <= folded.Generation {
+			folded.ExpiresAt = later(folded.ExpiresAt, e.ExpiresAt)
 		}
 	}
+	var last time.Time
+	if err := t.row(ctx, selectLastOfOlder, userID, folded.Generation).Scan(micros{&last}); err != nil {
+		return err
+	}
+	folded.ExpiresAt = later(folded.ExpiresAt, last)
 	return inOrder(
 		func() error { return endOlderSessions(ctx, t, folded) },
-		func() error { return t.change(ctx, foldNamed, userID, folded.Generation) },
+		func() error { return t.change(ctx, replaceFolded, userID, folded.Generation, folded.Generation) },
 		func() error { return revoke(ctx, t, folded) },
 	)
 }
@@ -182,29 +332,43 @@ func endOlderSessions(ctx context.Context, t tx, folded auth.Revocation) error {
 	return deleteListed(ctx, t, deleteSessions, idsOf(sessions))
 }
 
-const lockUserSessions = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? FOR UPDATE`
+const (
+	lockUserSessions = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? FOR UPDATE`
+	selectLastOfUser = `SELECT MAX(expires_at) FROM auth_revocations WHERE user_id = ?`
+	replaceOfUser    = `
+UPDATE auth_revocations SET expires_at = 0
+WHERE user_id = ? AND expires_at > 0 AND (generation < position OR session_id = '')` // all but capped ones
+)
 
-// revokeSessionsOf removes all sessions of the user, who is held, and adds the one
-// entry for them, if there are any. It returns them as they were. It comes last in
-// its transaction: see [revoke].
+// revokeSessionsOf removes all sessions of the user, who is locked, and adds the one entry for
+// them. It returns the sessions as they were. It comes last in its transaction: see [revoke].
 //
-// Without users nothing keeps a session from being created meanwhile. It stays, and
-// is dead by the entry.
-func revokeSessionsOf(ctx context.Context, t tx, userID string) ([]auth.Session, error) {
-	sessions, err := collect(ctx, t.querier, sessionFields, lockUserSessions, userID)
-	if err != nil || len(sessions) == 0 {
+// The entry replaces all others of the user but capped ones, because its Generation is greater. It lives
+// as long as each of them would have: a token may outlive MaxTokenLifetime if that was longer when
+// the token was issued.
+func (a acting) revokeSessionsOf(ctx context.Context, userID string) ([]auth.Session, error) {
+	sessions, err := collect(ctx, a.querier, sessionFields, lockUserSessions, userID)
+	if err != nil {
 		return nil, err
 	}
-	entry := auth.Revocation{UserID: userID}
+	var last time.Time
+	if err := a.row(ctx, selectLastOfUser, userID).Scan(micros{&last}); err != nil {
+		return nil, err
+	}
+	entry := auth.Revocation{UserID: userID, ExpiresAt: later(kept(a.now.Add(a.w.MaxTokenLifetime)), last)}
 	for _, session := range sessions {
-		if session.ExpiresAt.After(entry.ExpiresAt) {
-			entry.ExpiresAt = session.ExpiresAt
-		}
+		entry.ExpiresAt = later(entry.ExpiresAt, session.ExpiresAt)
 	}
-	if err := deleteListed(ctx, t, deleteSessions, idsOf(sessions)); err != nil {
-		return nil, err
-	}
-	return sessions, revoke(ctx, t, entry)
+	return sessions, inOrder(
+		func() error { return deleteListed(ctx, a.tx, deleteSessions, idsOf(sessions)) },
+		func() error {
+			if last.IsZero() {
+				return nil
+			}
+			return a.change(ctx, replaceOfUser, userID)
+		},
+		func() error { return revoke(ctx, a.tx, entry) },
+	)
 }
 
 func idsOf(sessions []auth.Session) []string {

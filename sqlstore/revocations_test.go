@@ -77,7 +77,7 @@ func addMany(t *testing.T, store *sqlstore.Store, rounds int) {
 	ctx := context.Background()
 	for i := range enders {
 		user := fmt.Sprintf("u-%d", i)
-		require.NoError(t, store.Register(ctx, newUser(user), newKey("k-"+user, user)))
+		require.NoError(t, store.Register(ctx, byHost, newUser(user), newKey("k-"+user, user)))
 		for round := range rounds {
 			_, _, err := store.CreateSession(ctx, newSession(fmt.Sprintf("s-%d-%d", i, round), user, "k-"+user), 0)
 			require.NoError(t, err)
@@ -101,7 +101,7 @@ func TestAReaderOfTheFeedMissesNoEntry(t *testing.T) {
 			}
 			defer over.Add(1)
 			for round := range n {
-				if err := stores[i%2].RevokeSession(ctx, fmt.Sprintf("s-%d-%d", i, round)); err != nil {
+				if err := stores[i%2].RevokeSession(ctx, byHost, fmt.Sprintf("s-%d-%d", i, round)); err != nil {
 					return err
 				}
 			}
@@ -141,8 +141,8 @@ func TestAnEndingThatIsRolledBackLeavesNoEntryAndNoGap(t *testing.T) {
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s, ctx := newStage(t), context.Background()
 		end := map[string]func() error{
-			"s-ada": func() error { return s.store.RevokeSession(ctx, "s-ada") },
-			"s-old": func() error { _, err := s.store.RevokeUserSessions(ctx, "ada", now); return err },
+			"s-ada": func() error { return s.store.RevokeSession(ctx, byHost, "s-ada") },
+			"s-old": func() error { _, err := s.store.RevokeUserSessions(ctx, byHost, "ada"); return err },
 		}
 		for i, id := range []string{"s-ada", "s-old"} {
 			s.spy.watch(func(_ context.Context, statement string) error {
@@ -194,10 +194,10 @@ func TestOnlyEndingsWaitForTheHeadOfTheFeed(t *testing.T) {
 
 			soon, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 			defer cancel()
-			require.ErrorIs(t, s.store.RevokeSession(soon, "s-ada"), context.DeadlineExceeded)
+			require.ErrorIs(t, s.store.RevokeSession(soon, byHost, "s-ada"), context.DeadlineExceeded)
 			return nil
 		}))
-		require.NoError(t, s.store.RevokeSession(ctx, "s-ada"))
+		require.NoError(t, s.store.RevokeSession(ctx, byHost, "s-ada"))
 	})
 }
 
@@ -217,7 +217,7 @@ func TestFoldingWaitsForNobodyWhoWaitsForIt(t *testing.T) {
 		t.Parallel()
 		onAll(t, func(t *testing.T, on *server) {
 			stores, s := twoStores(t, on, sqlstore.Open)
-			require.NoError(t, stores[0].Register(context.Background(), newUser("ada"), newKey("k-ada", "ada")))
+			require.NoError(t, stores[0].Register(context.Background(), byHost, newUser("ada"), newKey("k-ada", "ada")))
 			requireFoldingWaitsForNobody(t, on, stores, s)
 		})
 	})
@@ -225,7 +225,7 @@ func TestFoldingWaitsForNobodyWhoWaitsForIt(t *testing.T) {
 		t.Parallel()
 		onAll(t, func(t *testing.T, on *server) {
 			stores, s := twoStores(t, on, sqlstore.OpenAccounts)
-			require.NoError(t, stores[0].AddKey(context.Background(), newKey("k-ada", "ada")))
+			require.NoError(t, stores[0].AddKey(context.Background(), byHost, newKey("k-ada", "ada")))
 			requireFoldingWaitsForNobody(t, on, stores, s)
 		})
 	})
@@ -244,7 +244,7 @@ func requireFoldingWaitsForNobody[S auth.AccountStore](t *testing.T, on *server,
 	}
 	s.nameMany(t)
 	together(t, enders, func(i int) error {
-		err := stores[i%2].RevokeSession(ctx, fmt.Sprintf("s-%d", i))
+		err := stores[i%2].RevokeSession(ctx, byHost, fmt.Sprintf("s-%d", i))
 		if errors.Is(err, auth.ErrNotFound) {
 			return nil // It was as old as those that became one entry.
 		}
@@ -287,11 +287,11 @@ func TestNoEntryIsShownBehindOneThatIsNotThereYet(t *testing.T) {
 	onAll(t, func(t *testing.T, on *server) {
 		stores, s := twoStores(t, on, sqlstore.Open)
 		ctx, store := context.Background(), stores[0]
-		require.NoError(t, store.Register(ctx, newUser("bob"), newKey("k-bob", "bob")))
+		require.NoError(t, store.Register(ctx, byHost, newUser("bob"), newKey("k-bob", "bob")))
 		for i := range 4 {
 			_, _, err := store.CreateSession(ctx, newSession(fmt.Sprint(i), "bob", "k-bob"), 0)
 			require.NoError(t, err)
-			require.NoError(t, store.RevokeSession(ctx, fmt.Sprint(i)))
+			require.NoError(t, store.RevokeSession(ctx, byHost, fmt.Sprint(i)))
 		}
 		positions := func(from int64) (seen []int64) {
 			entries, err := store.ListRevocations(ctx, from, 10)

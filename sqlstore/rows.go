@@ -62,6 +62,14 @@ func scan(row *sql.Row, fields ...any) error {
 	return err
 }
 
+// zeroIfNone returns nil for [auth.ErrNotFound], and other errors as they are.
+func zeroIfNone(err error) error {
+	if errors.Is(err, auth.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
 // storable reports whether an id to look for can be in the database. Databases
 // differ in what they make of one that cannot: some cut it off at a NUL, some
 // refuse it.

@@ -63,7 +63,7 @@ func benchmarkScaling(b *testing.B, few, many *scaled) {
 		{"sign-in with an access key", func(s *scaled, i int) error { _, err := s.svc.Login(ctx, s.pairs[i]); return err }},
 		{"an authenticated request", func(s *scaled, i int) error { _, err := s.svc.Tokens().Verify(ctx, s.tokens[i]); return err }},
 		{"a new user", func(s *scaled, _ int) error {
-			_, err := s.svc.Register(ctx, auth.UserParams{Username: rand.Text()})
+			_, err := s.svc.Register(ctx, byHost.By, auth.UserParams{Username: rand.Text()})
 			return err
 		}},
 		{"a page of 50 users, anywhere", func(s *scaled, i int) error { _, err := s.store.ListUsers(ctx, s.ids[i], 50); return err }},
@@ -151,7 +151,7 @@ func (s *scaled) begin(b *testing.B, store *sqlstore.Store) *scaled {
 	})
 	require.NoError(b, err)
 	for _, id := range s.ids {
-		issued, err := s.svc.Credentials().Issue(context.Background(), id, auth.KeyOptions{})
+		issued, err := s.svc.Credentials().Issue(context.Background(), byHost.By, id, auth.KeyOptions{})
 		require.NoError(b, err)
 		token, err := s.svc.SignIn(context.Background(), id)
 		require.NoError(b, err)

@@ -68,8 +68,11 @@ func addSession(
 }
 
 const (
+	// notOfEverybody leaves out sessions that RevokeEverybody has revoked and not removed.
+	notOfEverybody = ` AND s.generation >= (SELECT e.generation FROM auth_everybody e WHERE e.id = 1)`
+
 	liveSessions = `
-SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.expires_at > ?
+SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.expires_at > ?` + notOfEverybody + `
 ORDER BY s.created_at DESC, s.generation DESC, s.id DESC`
 	tooManySessions = liveSessions + ` LIMIT ? OFFSET ?`
 )
@@ -124,7 +127,12 @@ func endWithKey(ctx context.Context, t tx, session *auth.Session) error {
 	return useKey(ctx, t, key, session.CreatedAt)
 }
 
-const selectSession = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.id = ?`
+const (
+	selectSession = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.id = ?`
+	lockSession   = selectSession + ` FOR UPDATE`
+
+	selectLiveSession = selectSession + notOfEverybody
+)
 
 // FindSession implements [auth.SessionStore].
 func (s *core) FindSession(ctx context.Context, id string) (auth.Session, error) {
@@ -132,49 +140,66 @@ func (s *core) FindSession(ctx context.Context, id string) (auth.Session, error)
 		if !storable(id, auth.MaxIDLength) {
 			return session, auth.ErrNotFound
 		}
-		err = scan(q.row(ctx, selectSession, id), sessionFields(&session)...)
-		return session, err
+		return findSession(ctx, q, selectLiveSession, id)
 	})
+}
+
+// findSession finds the session with one of the three queries above.
+func findSession(ctx context.Context, q querier, query, id string) (session auth.Session, err error) {
+	err = scan(q.row(ctx, query, id), sessionFields(&session)...)
+	return session, err
 }
 
 const deleteSession = `DELETE FROM auth_sessions WHERE id = ?`
 
 // RevokeSession implements [auth.SessionStore]. It locks the user, whose feed entries may be folded.
-func (s *core) RevokeSession(ctx context.Context, id string) error {
-	if err := ctx.Err(); err != nil {
+func (s *core) RevokeSession(ctx context.Context, w auth.Write, id string) error {
+	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err
 	}
 	if !storable(id, auth.MaxIDLength) {
 		return auth.ErrNotFound
 	}
 	return s.write(ctx, "revoke session", func(ctx context.Context, t tx) error {
-		var session auth.Session
-		if err := scan(t.row(ctx, selectSession, id), sessionFields(&session)...); err != nil {
+		session, err := findSession(ctx, t.querier, selectSession, id)
+		if err != nil {
 			return err
 		}
-		if _, err := holdUser(ctx, t, session.UserID); err != nil {
+		owner := session.UserID
+		a, err := holdOwner(ctx, t, w, owner)
+		if err != nil {
 			return err
 		}
-		if err := scan(t.row(ctx, lockSession, id), sessionFields(&session)...); err != nil {
+		session, err = findSession(ctx, t.querier, lockSession, id)
+		if err == nil && session.UserID != owner {
+			err = auth.ErrNotFound
+		}
+		if err != nil {
 			return err
 		}
-		if err := t.remove(ctx, deleteSession, id); err != nil {
-			return err
-		}
-		return revokeSessions(ctx, t, []auth.Session{session})
+		return inOrder(
+			func() error { return t.remove(ctx, deleteSession, id) },
+			func() error { return a.addEvent(ctx, about{userID: owner}) },
+			func() error { return revokeSessions(ctx, t, []auth.Session{session}) },
+		)
 	})
 }
 
-// RevokeUserSessions implements [auth.SessionStore]. In a store of accounts no user record
-// keeps a concurrent call from creating a session. Such a session is removed and counted, or
-// stays.
-func (s *core) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
+// RevokeUserSessions implements [auth.SessionStore].
+func (s *core) RevokeUserSessions(ctx context.Context, w auth.Write, userID string) (int, error) {
+	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
+		return 0, err
+	}
 	return writeFor(ctx, s, "revoke sessions", func(ctx context.Context, t tx) (int, error) {
-		if _, err := holdUser(ctx, t, userID); err != nil {
+		a, err := holdOwner(ctx, t, w, userID)
+		if err != nil {
 			return 0, err
 		}
-		ended, err := revokeSessionsOf(ctx, t, userID)
-		live := slices.DeleteFunc(ended, func(s auth.Session) bool { return !s.ExpiresAt.After(now) })
+		if err := a.addEvent(ctx, about{userID: userID}); err != nil {
+			return 0, err
+		}
+		revoked, err := a.revokeSessionsOf(ctx, userID)
+		live := slices.DeleteFunc(revoked, func(s auth.Session) bool { return !s.ExpiresAt.After(a.now) || s.Generation < a.everybody })
 		return len(live), err
 	})
 }

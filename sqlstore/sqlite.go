@@ -75,6 +75,7 @@ func checkSQLiteSync(ctx context.Context, conn *sql.Conn) error {
 // an extended code is the primary one.
 const (
 	sqliteBusy                 = 5
+	sqliteBusySnapshot         = 517 // waiting is in vain: the transaction has read what has been changed since
 	sqliteConstraintPrimaryKey = 1555
 	sqliteConstraintUnique     = 2067
 )
@@ -86,6 +87,9 @@ func isSQLiteConflict(err error) bool {
 }
 
 func isSQLiteBusy(err error) bool {
+	if sqliteCode(err) == sqliteBusySnapshot {
+		return false
+	}
 	return sqliteCode(err)&0xff == sqliteBusy || strings.Contains(err.Error(), "database is locked")
 }
 

@@ -21,6 +21,9 @@
 // The store must see what has been written, at once and from every instance: name
 // the primary server, never a replica, and no proxy that sends reads to one.
 //
+// A host whose own tables are in the same database writes to them on behalf of a caller's session
+// with [Store.HoldAuthority] or [Accounts.HoldAuthority].
+//
 // # What it was run on
 //
 // The tests run on PostgreSQL 15 with github.com/jackc/pgx/v5, on MariaDB 10.11
@@ -137,6 +140,8 @@ type Accounts struct{ core }
 var (
 	_ auth.Store        = (*Store)(nil)
 	_ auth.AccountStore = (*Accounts)(nil)
+	_ auth.EventStore   = (*Store)(nil)
+	_ auth.EventStore   = (*Accounts)(nil)
 )
 
 // core implements [auth.AccountStore] for both types.
@@ -256,9 +261,13 @@ var tableChecks = []string{
 	`SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE 1 = 0`,
 	`SELECT ` + revocationColumns + ` FROM auth_revocations r WHERE 1 = 0`,
 	`SELECT h.id, h.position FROM auth_revocation_head h WHERE 1 = 0`,
+	`SELECT e.id, e.generation FROM auth_everybody e WHERE 1 = 0`,
+	`SELECT h.id FROM auth_host_users h WHERE 1 = 0`,
 	`SELECT b.id, b.user_id FROM auth_bootstrap b WHERE 1 = 0`,
 	`SELECT ` + linkColumns + ` FROM auth_github_links l WHERE 1 = 0`,
 	`SELECT ` + tokenColumns + `, t.lease_until FROM auth_github_tokens t WHERE 1 = 0`,
+	`SELECT a.host, a.account_id, a.user_id, a.grant_spent FROM auth_github_accounts a WHERE 1 = 0`,
+	`SELECT ` + eventColumns + `, e.pending, e.claimed_until, e.attempts FROM auth_events e WHERE 1 = 0`,
 	`SELECT st.id, st.expires_at FROM auth_github_states st WHERE 1 = 0`,
 	`SELECT r.username_folded FROM auth_retired_usernames r WHERE 1 = 0`,
 	`SELECT c.id, c.keeps FROM auth_contents c WHERE 1 = 0`,

@@ -55,7 +55,12 @@ func collect[T any](ctx context.Context, q querier, into func(*T) []any, query s
 // tx is a connection with a transaction open on it.
 type tx struct {
 	querier
-	conn *sql.Conn
+	conn *sql.Conn // nil in a transaction of the host's: see [core.HoldAuthority]
+
+	// exec is the connection, or the transaction of the host's.
+	exec interface {
+		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	}
 
 	// callerErr is the Err of the caller's context, which the statements may not have:
 	// see [core.transact].
@@ -63,7 +68,7 @@ type tx struct {
 }
 
 func (s *core) tx(ctx context.Context, conn *sql.Conn) tx {
-	return tx{querier{s, conn}, conn, ctx.Err}
+	return tx{querier{s, conn}, conn, conn, ctx.Err}
 }
 
 // insert returns [auth.ErrExists] if the row collides with another. The
@@ -91,7 +96,7 @@ func (t tx) remove(ctx context.Context, query string, args ...any) error {
 
 // count returns how many rows the query changed or deleted.
 func (t tx) count(ctx context.Context, query string, args ...any) (int, error) {
-	result, err := t.conn.ExecContext(ctx, t.store.statement(query), args...)
+	result, err := t.exec.ExecContext(ctx, t.store.statement(query), args...)
 	if err != nil {
 		return 0, err
 	}
@@ -355,6 +360,7 @@ var answers = []error{
 	auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid,
 	auth.ErrUserDisabled, auth.ErrLastSuperUser, auth.ErrLastWayIn, auth.ErrChanged, auth.ErrBootstrapped,
 	auth.ErrTooManyKeys, auth.ErrRotating,
+	auth.ErrTokenRejected, auth.ErrSuperUserRequired, auth.ErrSessionTooOld, auth.ErrGitHubNotAllowed,
 }
 
 func isAnswer(err error) bool {

@@ -83,7 +83,7 @@ func TestNoStatementReadsAWholeTable(t *testing.T) {
 	}
 	store, db, s := spiedStore(t)
 	(&stage{store, db, s, "auth_"}).nameMany(t)
-	require.NoError(t, store.RevokeSession(context.Background(), "s-ada"))
+	require.NoError(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 	requireIndexOnSQLite(t, db, s.statements())
 }
 
@@ -182,8 +182,8 @@ func TestAContextThatHasEndedChangesNothing(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled, v.name)
 		requireNoAnswer(t, err)
 	}
-	require.ErrorIs(t, store.Register(ctx, auth.User{}, auth.AccessKey{}), context.Canceled)
-	require.ErrorIs(t, store.RevokeSession(ctx, "\x00"), context.Canceled)
+	require.ErrorIs(t, store.Register(ctx, byHost, auth.User{}, auth.AccessKey{}), context.Canceled)
+	require.ErrorIs(t, store.RevokeSession(ctx, byHost, "\x00"), context.Canceled)
 	_, err := store.FindUser(ctx, "\x00")
 	require.ErrorIs(t, err, context.Canceled)
 	require.Empty(t, s.statements())
@@ -201,10 +201,10 @@ func TestABeginThatTookEffectButFailedIsUndone(t *testing.T) {
 		}
 		return afterwards(func() error { cancel(); return ctx.Err() })
 	})
-	require.ErrorIs(t, store.RevokeSession(ctx, "s-ada"), context.Canceled)
+	require.ErrorIs(t, store.RevokeSession(ctx, byHost, "s-ada"), context.Canceled)
 	s.watch(nil)
 	requireNoTransaction(t, db)
-	require.NoError(t, store.RevokeSession(context.Background(), "s-ada"))
+	require.NoError(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 }
 
 func TestAnErrorComesWithoutARecord(t *testing.T) {
@@ -217,7 +217,7 @@ func TestAnErrorComesWithoutARecord(t *testing.T) {
 		}
 		return nil
 	})
-	user, err := store.UpdateUser(ctx, "ada", auth.UserChange{IsActive: new(bool)})
+	user, err := store.UpdateUser(ctx, byHost, "ada", auth.UserChange{IsActive: new(bool)})
 	require.Error(t, err)
 	require.Zero(t, user)
 	session, user, err := store.CreateSession(ctx, newSession("s-new", "ada", "k-ada"), 0)
@@ -238,12 +238,12 @@ func TestACommitThatTookEffectButFailedIsSaidToBeUnknown(t *testing.T) {
 		}
 		return afterwards(func() error { return errors.New("no reply") })
 	})
-	err := store.RevokeSession(context.Background(), "s-ada")
+	err := store.RevokeSession(context.Background(), byHost, "s-ada")
 	requireNoAnswer(t, err)
 	require.ErrorContains(t, err, "unknown whether it took effect: no reply")
 	s.watch(nil)
 	requireNoTransaction(t, db)
-	require.ErrorIs(t, store.RevokeSession(context.Background(), "s-ada"), auth.ErrNotFound)
+	require.ErrorIs(t, store.RevokeSession(context.Background(), byHost, "s-ada"), auth.ErrNotFound)
 }
 
 func TestAPanicLeavesNothingBehind(t *testing.T) {
@@ -259,7 +259,7 @@ func TestAPanicLeavesNothingBehind(t *testing.T) {
 	})
 	require.Equal(t, before, dump(t, db))
 	requireNoTransaction(t, db)
-	require.NoError(t, store.RevokeSession(context.Background(), "s-ada"))
+	require.NoError(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 }
 
 func TestATransactionThatTakesTooLongIsRolledBack(t *testing.T) {
@@ -276,7 +276,7 @@ func TestATransactionThatTakesTooLongIsRolledBack(t *testing.T) {
 		}
 		return nil
 	})
-	requireNoAnswer(t, store.Register(context.Background(), newUser("ada"), newKey("k-ada", "ada")))
+	requireNoAnswer(t, store.Register(context.Background(), byHost, newUser("ada"), newKey("k-ada", "ada")))
 	s.watch(nil)
 	require.Equal(t, before, dump(t, db))
 	requireNoTransaction(t, db)
@@ -296,11 +296,11 @@ func TestAConnectionThatCannotRollBackIsDiscarded(t *testing.T) {
 		}
 		return nil
 	})
-	require.ErrorIs(t, store.RevokeSession(context.Background(), "s-ada"), broken)
+	require.ErrorIs(t, store.RevokeSession(context.Background(), byHost, "s-ada"), broken)
 	s.watch(nil)
 	require.Equal(t, closed+1, s.closedConns())
 	require.Equal(t, before, dump(t, db))
-	require.NoError(t, store.RevokeSession(context.Background(), "s-ada"))
+	require.NoError(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 }
 
 func TestAClosedDatabaseIsNoAnswer(t *testing.T) {

@@ -11,12 +11,19 @@ import (
 )
 
 // Register implements [auth.UserStore].
-func (s *Store) Register(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	if err := cmp.Or(ctx.Err(), checkUserWithKey(user, key)); err != nil {
+func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
+	if err := cmp.Or(ctx.Err(), w.Validate(), checkUserWithKey(user, key)); err != nil {
 		return err
 	}
 	return s.write(ctx, "register", func(ctx context.Context, t tx) error {
-		return insertUserWithKey(ctx, t, user, key)
+		a, err := holdNobody(ctx, t, w, user.ID)
+		if err != nil {
+			return err
+		}
+		return inOrder(
+			func() error { return insertUserWithKey(ctx, t, user, key) },
+			func() error { return a.addEvent(ctx, about{userID: user.ID}) },
+		)
 	})
 }
 
@@ -24,19 +31,26 @@ const insertBootstrap = `INSERT INTO auth_bootstrap (id, user_id) VALUES (1, ?)`
 
 // Bootstrap implements [auth.UserStore]. A user who is not an active super user
 // is [auth.ErrInvalid]: the one call would be spent, and nobody could administer.
-func (s *Store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	if err := cmp.Or(ctx.Err(), checkUserWithKey(user, key), checkAdministers(user)); err != nil {
+func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
+	if err := cmp.Or(ctx.Err(), w.Validate(), checkUserWithKey(user, key), checkAdministers(user)); err != nil {
 		return err
 	}
 	return s.write(ctx, "bootstrap", func(ctx context.Context, t tx) error {
-		err := t.insert(ctx, insertBootstrap, user.ID)
+		a, err := holdNobody(ctx, t, w, user.ID)
+		if err != nil {
+			return err
+		}
+		err = t.insert(ctx, insertBootstrap, user.ID)
 		if errors.Is(err, auth.ErrExists) {
 			err = auth.ErrBootstrapped
 		}
-		if err == nil {
-			err = insertUserWithKey(ctx, t, user, key)
+		if err != nil {
+			return err
 		}
-		return err
+		return inOrder(
+			func() error { return insertUserWithKey(ctx, t, user, key) },
+			func() error { return a.addEvent(ctx, about{userID: user.ID}) },
+		)
 	})
 }
 
@@ -63,36 +77,59 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.
 }
 
 // UpdateUser implements [auth.UserStore].
-func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChange) (auth.User, error) {
+func (s *Store) UpdateUser(ctx context.Context, w auth.Write, id string, change auth.UserChange) (auth.User, error) {
+	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
+		return auth.User{}, err
+	}
 	return writeFor(ctx, &s.core, "update user", func(ctx context.Context, t tx) (auth.User, error) {
-		user, err := changeUser(ctx, t, id, change)
-		if err != nil || user.IsActive {
+		a, user, err := changeUser(ctx, t, w, id, change)
+		if err != nil {
 			return user, err
 		}
-		_, err = revokeSessionsOf(ctx, t, id)
-		return user, err
+		return user, inOrder(
+			func() error {
+				if !takes(change.IsSuperUser) {
+					return nil
+				}
+				return t.change(ctx, spendGrants, id)
+			},
+			func() error { return a.addEvent(ctx, about{userID: id}) },
+			func() error {
+				if !takes(change.IsActive) {
+					return nil
+				}
+				_, err := a.revokeSessionsOf(ctx, id)
+				return err
+			},
+		)
 	})
 }
 
 const clearAdmitted = `UPDATE auth_users SET admitted_at = 0 WHERE id = ?`
 
 // ResetUser implements [auth.UserStore].
-func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, []auth.GitHubToken, error) {
-	if err := cmp.Or(ctx.Err(), key.Validate(), checkOwner(key, id)); err != nil {
+func (s *Store) ResetUser(
+	ctx context.Context, w auth.Write, id string, change auth.UserChange, key auth.AccessKey,
+) (auth.User, []auth.GitHubToken, error) {
+	if err := cmp.Or(ctx.Err(), w.Validate(), key.Validate(), checkKeyOwner(key, id)); err != nil {
 		return auth.User{}, nil, err
 	}
 	var user auth.User
 	tokens, err := writeFor(ctx, &s.core, "reset user", func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
-		if user, err = changeUser(ctx, t, id, change); err != nil {
+		var a acting
+		if a, user, err = changeUser(ctx, t, w, id, change); err != nil {
 			return nil, err
 		}
 		user.AdmittedAt = time.Time{}
-		return tokens, inOrder(
+		err = inOrder(
 			func() error { return t.change(ctx, clearAdmitted, id) },
 			func() error { return replaceKeys(ctx, t, key) },
+			func() error { return t.change(ctx, spendGrants, id) },
 			func() (err error) { tokens, err = forgetGitHubOf(ctx, t, id); return err },
-			func() error { _, err := revokeSessionsOf(ctx, t, id); return err },
+			func() error { return a.addEvent(ctx, about{userID: id}) },
+			func() error { _, err := a.revokeSessionsOf(ctx, id); return err },
 		)
+		return tokens, err
 	})
 	if err != nil {
 		return auth.User{}, nil, err
@@ -102,20 +139,28 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 
 const deleteUser = `DELETE FROM auth_users WHERE id = ?`
 
-// DeleteUser implements [auth.UserStore].
-func (s *Store) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, error) {
+// DeleteUser implements [auth.UserStore]. The event of the deletion loses its client too if the
+// user is the one who deletes.
+func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth.GitHubToken, error) {
+	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
+		return nil, err
+	}
 	return writeFor(ctx, &s.core, "delete user", func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
-		user, err := changeUser(ctx, t, id, auth.UserChange{IsSuperUser: new(bool), IsActive: new(bool)})
+		a, user, err := changeUser(ctx, t, w, id, auth.UserChange{IsSuperUser: new(bool), IsActive: new(bool)})
 		if err != nil {
 			return nil, err
 		}
-		return tokens, inOrder(
+		err = inOrder(
 			func() error { return retireUsername(ctx, t, user) },
 			func() error { return t.remove(ctx, deleteUser, id) },
 			func() error { return t.change(ctx, deleteUserKeys, id) },
+			func() error { return t.change(ctx, forgetUser, id) },
 			func() (err error) { tokens, err = forgetGitHubOf(ctx, t, id); return err },
-			func() error { _, err := revokeSessionsOf(ctx, t, id); return err },
+			func() error { return a.addEvent(ctx, about{userID: id}) },
+			func() error { return t.change(ctx, blankClient, id) },
+			func() error { _, err := a.revokeSessionsOf(ctx, id); return err },
 		)
+		return tokens, err
 	})
 }
 
@@ -143,17 +188,18 @@ func findUser(ctx context.Context, q querier, query, id string) (user auth.User,
 	return user, err
 }
 
-// holdUser returns the user, and locks the user's record until the transaction ends. Every
-// transaction that writes records of a user calls it first, and for one user only, so that no
-// two transactions wait for each other's user. A store of accounts locks nothing.
+// holdUser returns the user, and locks the user's record until the transaction ends. It is for
+// transactions without an authority: see [holdUsers].
 func holdUser(ctx context.Context, t tx, id string) (auth.User, error) {
-	if !t.store.keepsUsers() {
-		if !storable(id, auth.MaxIDLength) {
-			return auth.User{}, auth.ErrNotFound
-		}
-		return hostUser(id), nil
+	users, err := holdUsers(ctx, t, id)
+	if err != nil {
+		return auth.User{}, err
 	}
-	return findUser(ctx, t.querier, lockUser, id)
+	user, ok := users[id]
+	if !ok {
+		return user, auth.ErrNotFound
+	}
+	return user, nil
 }
 
 // hostUser returns a user of the host's table as a store of accounts returns users.
@@ -182,7 +228,7 @@ func checkUserWithKey(user auth.User, key auth.AccessKey) error {
 	return auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}}.Validate()
 }
 
-func checkOwner(key auth.AccessKey, userID string) error {
+func checkKeyOwner(key auth.AccessKey, userID string) error {
 	if key.UserID != userID {
 		return &auth.InvalidError{Field: "user_id", Reason: "must be that of the user whom the key is for"}
 	}
@@ -251,33 +297,27 @@ func addUser(ctx context.Context, t tx, user auth.User) error {
 
 const updateUser = `UPDATE auth_users SET is_super_user = ?, is_active = ? WHERE id = ?`
 
-// changeUser returns the user as changed, and holds the record. The sessions are
-// the caller's to end.
-func changeUser(ctx context.Context, t tx, id string, change auth.UserChange) (auth.User, error) {
-	if mayTakePower(change) {
-		if err := holdSuperUsers(ctx, t); err != nil {
-			return auth.User{}, err
-		}
-	}
-	user, err := holdUser(ctx, t, id)
+// changeUser changes the user on behalf of the authority and returns the user as changed, whose
+// record it locks. The caller revokes the sessions.
+func changeUser(ctx context.Context, t tx, w auth.Write, id string, change auth.UserChange) (acting, auth.User, error) {
+	mayTakePower := takes(change.IsSuperUser) || takes(change.IsActive)
+	a, err := holdOwnerWith(ctx, t, w, id, locks{superUsers: mayTakePower})
 	if err != nil {
-		return user, err
+		return a, auth.User{}, err
 	}
+	user := a.users[id]
 	administered := administers(user)
 	user = change.Apply(user)
 	if administered && !administers(user) {
 		if err := requireSuperUserBeside(ctx, t, id); err != nil {
-			return user, err
+			return a, user, err
 		}
 	}
-	return user, t.change(ctx, updateUser, flag(user.IsSuperUser), flag(user.IsActive), id)
+	return a, user, t.change(ctx, updateUser, flag(user.IsSuperUser), flag(user.IsActive), id)
 }
 
-// mayTakePower reports whether the change could leave one super user fewer.
-func mayTakePower(change auth.UserChange) bool {
-	takes := func(flag *bool) bool { return flag != nil && !*flag }
-	return takes(change.IsSuperUser) || takes(change.IsActive)
-}
+// takes reports whether the change sets the flag to false.
+func takes(flag *bool) bool { return flag != nil && !*flag }
 
 const lockSuperUsers = `SELECT name FROM auth_locks WHERE name = 'super users' FOR UPDATE`
 

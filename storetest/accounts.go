@@ -14,7 +14,7 @@ import (
 // store: see [auth.NewWithUsers]. RunAccounts tests the promises that such a store shares with a
 // store that keeps users, and the promises that it alone makes.
 //
-// RunAccounts calls open about forty times, from parallel tests. Each call must return an
+// RunAccounts calls open about ninety times, from parallel tests. Each call must return an
 // empty store.
 func RunAccounts(t *testing.T, open func(t *testing.T) auth.AccountStore) {
 	runAll(t, open, accountsTogether, accountsAlone)
@@ -35,6 +35,7 @@ var (
 		{"sessions listed and limited", sessionCapPromises},
 		{"ending all sessions of a user", endAllPromises},
 		{"the feed of revocations", feedPromises},
+		{"revocations from claims", claimPromises},
 		{"values", valuePromises},
 		{"times", timePromises},
 		{"cancellation", cancelPromises},
@@ -43,6 +44,12 @@ var (
 	accountsAlone = []group[auth.AccountStore]{
 		{"pruning", prunePromises},
 		{"the whole feed of revocations", wholeFeedPromises},
+		{"everybody's sessions", everybodyPromises},
+		{"authority", authorityPromises},
+		{"the audit trail", trailPromises},
+		{"delivery of the audit trail", deliveryPromises},
+		{"who has authority", authorityRulePromises},
+		{"authority raced for", authorityRacePromises},
 	}
 )
 
@@ -63,7 +70,7 @@ func anybodyIsUser(t *testing.T, store auth.AccountStore) {
 	id := unique("user")
 	want := auth.User{ID: id}
 	key := newKey(want)
-	require.NoError(t, store.AddKey(t.Context(), key))
+	require.NoError(t, store.AddKey(t.Context(), byHost(now), key))
 	for range 2 {
 		requireKeyOf(t, store, key, want)
 
@@ -106,7 +113,7 @@ func accountTimesKept(t *testing.T, store auth.AccountStore) {
 			user := newUser()
 			key := newKey(user)
 			key.CreatedAt, key.ExpiresAt = test.in, test.in
-			require.NoError(t, store.AddKey(t.Context(), key))
+			require.NoError(t, store.AddKey(t.Context(), byHost(now), key))
 			key.CreatedAt, key.ExpiresAt = test.want, test.want
 			requireKey(t, store, key)
 

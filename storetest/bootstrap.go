@@ -31,7 +31,7 @@ func bootstrap(t *testing.T, store auth.Store) account {
 	t.Helper()
 	user := newSuperUser()
 	key := newKey(user)
-	require.NoError(t, store.Bootstrap(t.Context(), user, key))
+	require.NoError(t, store.Bootstrap(t.Context(), byHost(now), user, key))
 	session, user, err := store.CreateSession(t.Context(), newSession(key), 0)
 	require.NoError(t, err)
 	return account{user, usedAt(key, session.CreatedAt), session}
@@ -42,7 +42,7 @@ func requireNoBootstrap(t *testing.T, store auth.Store) {
 	t.Helper()
 	user := newSuperUser()
 	key := newKey(user)
-	require.ErrorIs(t, store.Bootstrap(t.Context(), user, key), auth.ErrBootstrapped)
+	require.ErrorIs(t, store.Bootstrap(t.Context(), byHost(now), user, key), auth.ErrBootstrapped)
 	requireNoUser(t, store, user.ID)
 	requireNoKey(t, store, key.ID)
 }
@@ -50,7 +50,7 @@ func requireNoBootstrap(t *testing.T, store auth.Store) {
 func bootstrapStoresBoth(t *testing.T, store auth.Store) {
 	user := newSuperUser()
 	key := newKey(user)
-	require.NoError(t, store.Bootstrap(t.Context(), user, key))
+	require.NoError(t, store.Bootstrap(t.Context(), byHost(now), user, key))
 	requireUser(t, store, user)
 	requireKeyOf(t, store, key, user)
 }
@@ -65,7 +65,7 @@ func bootstrapOnce(t *testing.T, store auth.Store) {
 
 func bootstrapRepeated(t *testing.T, store auth.Store) {
 	a := bootstrap(t, store)
-	require.ErrorIs(t, store.Bootstrap(t.Context(), a.user, a.key), auth.ErrBootstrapped)
+	require.ErrorIs(t, store.Bootstrap(t.Context(), byHost(now), a.user, a.key), auth.ErrBootstrapped)
 	a.requireUnchanged(t, store)
 }
 
@@ -79,7 +79,7 @@ func bootstrapForEver(t *testing.T, store auth.Store) {
 	a := bootstrap(t, store)
 	register(t, store, newSuperUser()) // so that a is not the last
 	update(t, store, a.user.ID, auth.UserChange{IsActive: new(false), IsSuperUser: new(false)})
-	require.NoError(t, store.RevokeKey(t.Context(), a.key.ID))
+	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), a.key.ID))
 	requireNoBootstrap(t, store)
 }
 
@@ -106,12 +106,12 @@ func failedBootstrap(t *testing.T, store auth.Store) {
 	for name, test := range tests {
 		user, key := free, freeKey
 		test.edit(&user, &key)
-		require.ErrorIs(t, store.Bootstrap(t.Context(), user, key), test.want, name)
+		require.ErrorIs(t, store.Bootstrap(t.Context(), byHost(now), user, key), test.want, name)
 		requireNoUser(t, store, free.ID)
 		requireNoKey(t, store, freeKey.ID)
 		taken.requireUnchanged(t, store)
 	}
-	require.NoError(t, store.Bootstrap(t.Context(), free, freeKey), "a failed bootstrap was remembered")
+	require.NoError(t, store.Bootstrap(t.Context(), byHost(now), free, freeKey), "a failed bootstrap was remembered")
 }
 
 func bootstrapOfNoSuperUser(t *testing.T, store auth.Store) {
@@ -120,7 +120,7 @@ func bootstrapOfNoSuperUser(t *testing.T, store auth.Store) {
 			continue
 		}
 		key := newKey(user)
-		requireInvalid(t, store.Bootstrap(t.Context(), user, key))
+		requireInvalid(t, store.Bootstrap(t.Context(), byHost(now), user, key))
 		requireNoUser(t, store, user.ID)
 		requireNoKey(t, store, key.ID)
 	}
@@ -132,7 +132,7 @@ func canceledBootstrap(t *testing.T, store auth.Store) {
 	try := func(ctx context.Context) error {
 		draft := newDraft()
 		drafts = append(drafts, draft)
-		return store.Bootstrap(ctx, draft.user, draft.key)
+		return store.Bootstrap(ctx, byHost(now), draft.user, draft.key)
 	}
 	for range rounds(t) {
 		err := try(canceledSoon(t))
@@ -162,7 +162,7 @@ func racingBootstraps(t *testing.T, store auth.Store) {
 		users[i] = newSuperUser()
 		keys[i] = newKey(users[i])
 	}
-	errs := race(contenders, func(i int) error { return store.Bootstrap(t.Context(), users[i], keys[i]) })
+	errs := race(contenders, func(i int) error { return store.Bootstrap(t.Context(), byHost(now), users[i], keys[i]) })
 	winner := requireOneWinner(t, errs, auth.ErrBootstrapped)
 	for i := range contenders {
 		if i == winner {
@@ -178,7 +178,7 @@ func racingBootstraps(t *testing.T, store auth.Store) {
 func racingBootstrapsOfOnePair(t *testing.T, store auth.Store) {
 	user := newSuperUser()
 	key := newKey(user)
-	errs := race(contenders, func(int) error { return store.Bootstrap(t.Context(), user, key) })
+	errs := race(contenders, func(int) error { return store.Bootstrap(t.Context(), byHost(now), user, key) })
 	requireOneWinner(t, errs, auth.ErrBootstrapped)
 	requireUser(t, store, user)
 	requireKey(t, store, key)

@@ -48,14 +48,14 @@ func withUserMethods[O, D any](
 
 var userMethods = map[string]method[auth.UserStore]{
 	"Register": func(ctx context.Context, users auth.UserStore, _, draft account) error {
-		return users.Register(ctx, draft.user, draft.key)
+		return users.Register(ctx, byHost(now), draft.user, draft.key)
 	},
 	"RegisterUsers": func(ctx context.Context, users auth.UserStore, _, draft account) error {
-		_, err := users.RegisterUsers(ctx, []auth.UserWithKeys{{User: draft.user, Keys: []auth.AccessKey{draft.key}}})
+		_, err := users.RegisterUsers(ctx, byHost(now), []auth.UserWithKeys{{User: draft.user, Keys: []auth.AccessKey{draft.key}}})
 		return err
 	},
 	"Bootstrap": func(ctx context.Context, users auth.UserStore, _, draft account) error {
-		return users.Bootstrap(ctx, draft.user, draft.key)
+		return users.Bootstrap(ctx, byHost(now), draft.user, draft.key)
 	},
 	"FindUser": func(ctx context.Context, users auth.UserStore, own, _ account) error {
 		_, err := users.FindUser(ctx, own.user.ID)
@@ -66,16 +66,16 @@ var userMethods = map[string]method[auth.UserStore]{
 		return err
 	},
 	"UpdateUser": func(ctx context.Context, users auth.UserStore, own, _ account) error {
-		_, err := users.UpdateUser(ctx, own.user.ID, disable)
+		_, err := users.UpdateUser(ctx, byHost(now), own.user.ID, disable)
 		return err
 	},
 	"ResetUser": func(ctx context.Context, users auth.UserStore, own, draft account) error {
 		draft.key.UserID = own.user.ID
-		_, _, err := users.ResetUser(ctx, own.user.ID, disable, draft.key)
+		_, _, err := users.ResetUser(ctx, byHost(now), own.user.ID, disable, draft.key)
 		return err
 	},
 	"DeleteUser": func(ctx context.Context, users auth.UserStore, own, _ account) error {
-		_, err := users.DeleteUser(ctx, own.user.ID)
+		_, err := users.DeleteUser(ctx, byHost(now), own.user.ID)
 		return err
 	},
 }
@@ -86,7 +86,7 @@ var accountMethods = map[string]method[auth.AccountStore]{
 	},
 	"AddKey": func(ctx context.Context, store auth.AccountStore, own, draft account) error {
 		draft.key.UserID = own.user.ID
-		return store.AddKey(ctx, draft.key)
+		return store.AddKey(ctx, byHost(now), draft.key)
 	},
 	"FindKey": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		_, _, err := store.FindKey(ctx, own.key.ID)
@@ -97,7 +97,7 @@ var accountMethods = map[string]method[auth.AccountStore]{
 		return err
 	},
 	"RotateKey": func(ctx context.Context, store auth.AccountStore, own, draft account) error {
-		_, err := store.RotateKey(ctx, own.key.ID, rotation(draft.key.Hash))
+		_, err := store.RotateKey(ctx, byHost(now), own.key.ID, rotation(draft.key.Hash))
 		return err
 	},
 	"TouchKey": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
@@ -111,7 +111,7 @@ var accountMethods = map[string]method[auth.AccountStore]{
 		return store.SwapHash(ctx, own.key.ID, own.key.Hash, draft.key.Hash)
 	},
 	"RevokeKey": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
-		return store.RevokeKey(ctx, own.key.ID)
+		return store.RevokeKey(ctx, byHost(now), own.key.ID)
 	},
 	"PruneKeys": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		_, err := store.PruneKeys(ctx, own.key.ExpiresAt, math.MaxInt)
@@ -128,10 +128,10 @@ var accountMethods = map[string]method[auth.AccountStore]{
 		return err
 	},
 	"RevokeSession": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
-		return store.RevokeSession(ctx, own.session.ID)
+		return store.RevokeSession(ctx, byHost(now), own.session.ID)
 	},
 	"RevokeUserSessions": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
-		_, err := store.RevokeUserSessions(ctx, own.user.ID, now)
+		_, err := store.RevokeUserSessions(ctx, byHost(now), own.user.ID)
 		return err
 	},
 	"PruneSessions": func(ctx context.Context, store auth.AccountStore, own, _ account) error {

@@ -42,6 +42,6 @@ func changed(user auth.User, change auth.UserChange) auth.User {
 // update makes the change in the store.
 func update(t *testing.T, store auth.Store, id string, change auth.UserChange) {
 	t.Helper()
-	_, err := store.UpdateUser(t.Context(), id, change)
+	_, err := store.UpdateUser(t.Context(), byHost(now), id, change)
 	require.NoError(t, err)
 }

@@ -28,7 +28,7 @@ var deletePromises = []promise[auth.Store]{
 // deleteUser deletes a user who is there.
 func deleteUser(t *testing.T, store auth.Store, id string) []auth.GitHubToken {
 	t.Helper()
-	tokens, err := store.DeleteUser(t.Context(), id)
+	tokens, err := store.DeleteUser(t.Context(), byHost(now), id)
 	require.NoError(t, err)
 	return tokens
 }
@@ -38,18 +38,18 @@ func deleteUser(t *testing.T, store auth.Store, id string) []auth.GitHubToken {
 func requireDeleted(t *testing.T, store auth.Store, user auth.User) {
 	t.Helper()
 	requireNoUser(t, store, user.ID)
-	_, err := store.UpdateUser(t.Context(), user.ID, enable)
+	_, err := store.UpdateUser(t.Context(), byHost(now), user.ID, enable)
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	key := newKey(user)
-	_, _, err = store.ResetUser(t.Context(), user.ID, auth.UserChange{}, key)
+	_, _, err = store.ResetUser(t.Context(), byHost(now), user.ID, auth.UserChange{}, key)
 	require.ErrorIs(t, err, auth.ErrNotFound)
-	require.ErrorIs(t, store.AddKey(t.Context(), key), auth.ErrNotFound)
+	require.ErrorIs(t, store.AddKey(t.Context(), byHost(now), key), auth.ErrNotFound)
 	requireNoKey(t, store, key.ID)
 	_, _, err = store.CreateSession(t.Context(), newHostSession(user), 0)
 	require.ErrorIs(t, err, auth.ErrNotFound)
-	_, err = store.RevokeUserSessions(t.Context(), user.ID, now)
+	_, err = store.RevokeUserSessions(t.Context(), byHost(now), user.ID)
 	require.ErrorIs(t, err, auth.ErrNotFound)
-	_, err = store.DeleteUser(t.Context(), user.ID)
+	_, err = store.DeleteUser(t.Context(), byHost(now), user.ID)
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
@@ -68,7 +68,7 @@ func deletedGone(t *testing.T, store auth.Store) {
 	requireDeleted(t, store, a.user)
 	for _, session := range sessions {
 		requireNoSession(t, store, session.ID)
-		require.ErrorIs(t, store.RevokeSession(t.Context(), session.ID), auth.ErrNotFound)
+		require.ErrorIs(t, store.RevokeSession(t.Context(), byHost(now), session.ID), auth.ErrNotFound)
 	}
 	for _, key := range keys {
 		requireNoKey(t, store, key.ID)
@@ -116,7 +116,7 @@ func everyKindDeleted(t *testing.T, store auth.Store) {
 func deleteUnknownUser(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	for _, id := range []string{unique("nobody"), a.user.Username, a.user.Email, a.key.ID, a.session.ID} {
-		tokens, err := store.DeleteUser(t.Context(), id)
+		tokens, err := store.DeleteUser(t.Context(), byHost(now), id)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 		require.Empty(t, tokens)
 	}
@@ -144,8 +144,8 @@ func requireNameTaken(t *testing.T, store auth.Store, name string) {
 	user := newSuperUser()
 	user.Username = name
 	key := newKey(user)
-	require.ErrorIs(t, store.Register(t.Context(), user, key), auth.ErrExists)
-	require.ErrorIs(t, store.Bootstrap(t.Context(), user, key), auth.ErrExists)
+	require.ErrorIs(t, store.Register(t.Context(), byHost(now), user, key), auth.ErrExists)
+	require.ErrorIs(t, store.Bootstrap(t.Context(), byHost(now), user, key), auth.ErrExists)
 	requireNoKey(t, store, key.ID)
 	signIn := firstSignIn(user)
 	requireRefused(t, store, signIn, []error{auth.ErrExists})
@@ -208,7 +208,7 @@ func racingDeletions(t *testing.T, store auth.Store) {
 		a := newLinked(t, store)
 		tokens := make([][]auth.GitHubToken, contenders)
 		errs := race(contenders, func(i int) (err error) {
-			tokens[i], err = store.DeleteUser(t.Context(), a.user.ID)
+			tokens[i], err = store.DeleteUser(t.Context(), byHost(now), a.user.ID)
 			return err
 		})
 		winner := requireOneWinner(t, errs, auth.ErrNotFound)
@@ -223,11 +223,11 @@ func keysRacingDeletion(t *testing.T, store auth.Store) {
 		keys := make([]auth.AccessKey, contenders)
 		errs := race(contenders, func(i int) error {
 			if i == contenders/2 {
-				_, err := store.DeleteUser(t.Context(), a.user.ID)
+				_, err := store.DeleteUser(t.Context(), byHost(now), a.user.ID)
 				return err
 			}
 			keys[i] = newKey(a.user)
-			if err := store.AddKey(t.Context(), keys[i]); !errors.Is(err, auth.ErrNotFound) {
+			if err := store.AddKey(t.Context(), byHost(now), keys[i]); !errors.Is(err, auth.ErrNotFound) {
 				return err
 			}
 			return nil

@@ -27,7 +27,7 @@ var endAllPromisesOfUsers = []promise[auth.Store]{
 
 func endAll(t *testing.T, store auth.AccountStore, user auth.User, at time.Time) int {
 	t.Helper()
-	n, err := store.RevokeUserSessions(t.Context(), user.ID, at)
+	n, err := store.RevokeUserSessions(t.Context(), byHost(at), user.ID)
 	require.NoError(t, err)
 	return n
 }
@@ -47,7 +47,7 @@ func endAllCountsLive(t *testing.T, store auth.AccountStore) {
 		require.Equal(t, len(unexpiredNow), endAll(t, store, user, at))
 		for _, session := range sessions {
 			requireNoSession(t, store, session.ID)
-			require.ErrorIs(t, store.RevokeSession(t.Context(), session.ID), auth.ErrNotFound)
+			require.ErrorIs(t, store.RevokeSession(t.Context(), byHost(now), session.ID), auth.ErrNotFound)
 		}
 		require.Zero(t, endAll(t, store, user, at))
 	}
@@ -63,7 +63,7 @@ func endAllLeavesWaysIn(t *testing.T, store auth.AccountStore) {
 	requireKey(t, store, usedAt(key, now))
 	requireConnection(t, store, a.connection())
 	requireSession(t, store, openSession(t, store, newSession(key)))
-	session, _, err := store.SignInGitHub(t.Context(), a.nextSignIn())
+	session, _, err := store.SignInGitHub(t.Context(), byHost(now), a.nextSignIn())
 	require.NoError(t, err)
 	requireSession(t, store, session)
 }
@@ -86,7 +86,7 @@ func endAllOfNone(t *testing.T, store auth.AccountStore) {
 func endAllOfUnknownUser(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	for _, id := range []string{unique("nobody"), a.user.Username, a.key.ID, a.session.ID} {
-		n, err := store.RevokeUserSessions(t.Context(), id, now)
+		n, err := store.RevokeUserSessions(t.Context(), byHost(now), id)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 		require.Zero(t, n)
 	}
@@ -113,7 +113,7 @@ func sessionsRacingEndAll(t *testing.T, store auth.AccountStore) {
 		errs := race(contenders, func(i int) (err error) {
 			if i == contenders/2 {
 				ending.Store(true)
-				ended, err = store.RevokeUserSessions(t.Context(), a.user.ID, now)
+				ended, err = store.RevokeUserSessions(t.Context(), byHost(now), a.user.ID)
 				return err
 			}
 			sessions[i] = newSession(a.key)
@@ -143,7 +143,7 @@ func racingEndAll(t *testing.T, store auth.AccountStore) {
 		}
 		ended := make([]int, contenders)
 		errs := race(contenders, func(i int) (err error) {
-			ended[i], err = store.RevokeUserSessions(t.Context(), a.user.ID, now)
+			ended[i], err = store.RevokeUserSessions(t.Context(), byHost(now), a.user.ID)
 			return err
 		})
 		require.NoError(t, errors.Join(errs...))

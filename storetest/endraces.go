@@ -22,10 +22,10 @@ func racingChanges(t *testing.T, store auth.Store) {
 				_, _, err := store.CreateSession(t.Context(), session, 0)
 				return err
 			case 1:
-				_, err := store.UpdateUser(t.Context(), user.ID, promote)
+				_, err := store.UpdateUser(t.Context(), byHost(now), user.ID, promote)
 				return err
 			default:
-				_, err := store.UpdateUser(t.Context(), user.ID, enable)
+				_, err := store.UpdateUser(t.Context(), byHost(now), user.ID, enable)
 				return err
 			}
 		})
@@ -47,29 +47,29 @@ type sessionEnd[S any] struct {
 // keyEnd is a call that every store has.
 var keyEnd = sessionEnd[auth.AccountStore]{"revoking the key", false, []error{auth.ErrNotFound},
 	func(ctx context.Context, store auth.AccountStore, a account) error {
-		return store.RevokeKey(ctx, a.key.ID)
+		return store.RevokeKey(ctx, byHost(now), a.key.ID)
 	}}
 
 // userEnds are the calls that only a store with users has.
 var userEnds = []sessionEnd[auth.UserStore]{
 	{"disabling the user", true, []error{auth.ErrUserDisabled},
 		func(ctx context.Context, users auth.UserStore, a account) error {
-			_, err := users.UpdateUser(ctx, a.user.ID, disable)
+			_, err := users.UpdateUser(ctx, byHost(now), a.user.ID, disable)
 			return err
 		}},
 	{"resetting the user", false, []error{auth.ErrNotFound},
 		func(ctx context.Context, users auth.UserStore, a account) error {
-			_, _, err := users.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
+			_, _, err := users.ResetUser(ctx, byHost(now), a.user.ID, auth.UserChange{}, newKey(a.user))
 			return err
 		}},
 	{"resetting and disabling the user", true, []error{auth.ErrNotFound, auth.ErrUserDisabled},
 		func(ctx context.Context, users auth.UserStore, a account) error {
-			_, _, err := users.ResetUser(ctx, a.user.ID, disable, newKey(a.user))
+			_, _, err := users.ResetUser(ctx, byHost(now), a.user.ID, disable, newKey(a.user))
 			return err
 		}},
 	{"deleting the user", true, []error{auth.ErrNotFound},
 		func(ctx context.Context, users auth.UserStore, a account) error {
-			_, err := users.DeleteUser(ctx, a.user.ID)
+			_, err := users.DeleteUser(ctx, byHost(now), a.user.ID)
 			return err
 		}},
 }
@@ -139,7 +139,7 @@ func resetSeenWhole(t *testing.T, store auth.Store) {
 		errs := race(2, func(i int) error {
 			if i == 0 {
 				defer close(reset)
-				_, _, err := store.ResetUser(t.Context(), user.ID, disable, key)
+				_, _, err := store.ResetUser(t.Context(), byHost(now), user.ID, disable, key)
 				return err
 			}
 			return watchReset(t.Context(), store, key.ID, reset)

@@ -21,6 +21,7 @@ var (
 		{"GitHub tokens", ofUsers(githubTokenPromises, nil)},
 		{"leases of GitHub tokens", ofUsers(leasePromises, leasePromisesOfUsers)},
 		{"unlinking GitHub", ofUsers(githubUnlinkPromises, githubUnlinkPromisesOfUsers)},
+		{"GitHub accounts remembered", ofUsers(rememberedPromises, rememberedPromisesOfUsers)},
 		{"GitHub values", ofUsers(githubValuePromises, githubValuePromisesOfUsers)},
 		{"GitHub cancellation", ofUsers(githubCancelPromises, nil)},
 		{"GitHub races", ofUsers(githubRacePromises, githubRacePromisesOfUsers)},
@@ -106,7 +107,7 @@ func asKept(store auth.AccountStore, first auth.GitHubSignInWrite) auth.GitHubSi
 func signUp(t *testing.T, store auth.AccountStore, signIn auth.GitHubSignInWrite) linked {
 	t.Helper()
 	signIn = asKept(store, signIn)
-	session, user, err := store.SignInGitHub(t.Context(), signIn)
+	session, user, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 	require.NoError(t, err)
 	return linked{user, signIn.Link, *signIn.Token, session}
 }
@@ -129,15 +130,15 @@ type connection struct {
 
 // newConnect returns the connection of the account to the user of the session,
 // who has no token for its host yet.
-func newConnect(session auth.Session, account auth.GitHubAccount) auth.GitHubConnectWrite {
+func newConnect(session auth.Session, account auth.GitHubAccount) connecting {
 	link := newLink(auth.User{ID: session.UserID}, account)
-	return auth.GitHubConnectWrite{Link: link, Token: newToken(link), SessionID: session.ID, At: session.CreatedAt}
+	return connecting{bySession(session, session.CreatedAt), auth.GitHubConnectWrite{Link: link, Token: newToken(link)}}
 }
 
 // connect puts the connection into the store, and returns it as it is there.
-func connect(t *testing.T, store auth.AccountStore, connect auth.GitHubConnectWrite) connection {
+func connect(t *testing.T, store auth.AccountStore, connect connecting) connection {
 	t.Helper()
-	require.NoError(t, store.ConnectGitHub(t.Context(), connect))
+	require.NoError(t, connect.call(t.Context(), store))
 	return connection{Link: connect.Link, Token: &connect.Token}
 }
 

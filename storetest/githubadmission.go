@@ -44,14 +44,14 @@ func (l linked) renewed(at time.Time) auth.GitHubLink {
 func admissionMovesOn(t *testing.T, store auth.Store) {
 	a := newAdmitted(t, store)
 	next := a.nextSignIn()
-	_, user, err := store.SignInGitHub(t.Context(), next)
+	_, user, err := store.SignInGitHub(t.Context(), byHost(now), next)
 	require.NoError(t, err)
 	require.Equal(t, next.Link.SeenAt, user.AdmittedAt)
 	requireUser(t, store, user)
 
 	again := newConnect(a.session, a.link.Account)
 	again.Link.SeenAt, again.TokenVersion = refusedAt.Add(time.Hour), next.Token.Version
-	require.NoError(t, store.ConnectGitHub(t.Context(), again))
+	require.NoError(t, again.call(t.Context(), store))
 	user.AdmittedAt = again.Link.SeenAt
 	requireUser(t, store, user)
 
@@ -74,7 +74,7 @@ func nobodyElseAdmitted(t *testing.T, store auth.AccountStore) {
 func resetForgetsAdmission(t *testing.T, store auth.Store) {
 	a := newAdmitted(t, store)
 	key := newKey(a.user)
-	user, _, err := store.ResetUser(t.Context(), a.user.ID, auth.UserChange{}, key)
+	user, _, err := store.ResetUser(t.Context(), byHost(now), a.user.ID, auth.UserChange{}, key)
 	require.NoError(t, err)
 	a.user.AdmittedAt = time.Time{}
 	require.Equal(t, a.user, user)
@@ -85,17 +85,17 @@ func refusalKeepsAdmission(t *testing.T, store auth.Store) {
 	a := newAdmitted(t, store)
 	stale := a.nextSignIn()
 	stale.TokenVersion = unique("version")
-	_, _, err := store.SignInGitHub(t.Context(), stale)
+	_, _, err := store.SignInGitHub(t.Context(), byHost(now), stale)
 	require.ErrorIs(t, err, auth.ErrChanged)
 	requireUser(t, store, a.user)
 
 	again := newConnect(a.session, a.link.Account)
 	again.Link.SeenAt, again.TokenVersion = refusedAt, unique("version")
-	require.ErrorIs(t, store.ConnectGitHub(t.Context(), again), auth.ErrChanged)
+	require.ErrorIs(t, again.call(t.Context(), store), auth.ErrChanged)
 	requireUser(t, store, a.user)
 
 	update(t, store, a.user.ID, disable)
-	_, _, err = store.SignInGitHub(t.Context(), a.nextSignIn())
+	_, _, err = store.SignInGitHub(t.Context(), byHost(now), a.nextSignIn())
 	require.ErrorIs(t, err, auth.ErrUserDisabled)
 	requireUser(t, store, changed(a.user, disable))
 }
@@ -111,7 +111,7 @@ func renewLink(t *testing.T, store auth.AccountStore) {
 		require.NoError(t, store.UpdateGitHubLink(t.Context(), renewed))
 		a.requireUnchanged(t, store)
 	}
-	_, err := store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost, "")
+	_, err := store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost, "")
 	require.NoError(t, err)
 	require.NoError(t, store.UpdateGitHubLink(t.Context(), a.link))
 	a.requireDisconnected(t, store)

@@ -42,11 +42,11 @@ func githubMethodsOf(store auth.AccountStore) map[string]githubMethod[auth.Accou
 
 var githubUserMethods = map[string]githubMethod[auth.UserStore]{
 	"ResetUser": func(ctx context.Context, users auth.UserStore, own linked, draft githubDraft) error {
-		_, _, err := users.ResetUser(ctx, own.user.ID, auth.UserChange{}, draft.key)
+		_, _, err := users.ResetUser(ctx, byHost(now), own.user.ID, auth.UserChange{}, draft.key)
 		return err
 	},
 	"DeleteUser": func(ctx context.Context, users auth.UserStore, own linked, _ githubDraft) error {
-		_, err := users.DeleteUser(ctx, own.user.ID)
+		_, err := users.DeleteUser(ctx, byHost(now), own.user.ID)
 		return err
 	},
 }
@@ -68,17 +68,17 @@ var githubMethods = map[string]githubMethod[auth.AccountStore]{
 		return err
 	},
 	"SignInGitHub": func(ctx context.Context, store auth.AccountStore, _ linked, draft githubDraft) error {
-		_, _, err := store.SignInGitHub(ctx, asKept(store, draft.first))
+		_, _, err := store.SignInGitHub(ctx, byHost(now), asKept(store, draft.first))
 		return err
 	},
 	"SignInGitHub, later": func(ctx context.Context, store auth.AccountStore, own linked, draft githubDraft) error {
 		signIn := own.nextSignIn()
 		signIn.Session.ID = draft.first.Session.ID
-		_, _, err := store.SignInGitHub(ctx, signIn)
+		_, _, err := store.SignInGitHub(ctx, byHost(now), signIn)
 		return err
 	},
 	"ConnectGitHub": func(ctx context.Context, store auth.AccountStore, own linked, draft githubDraft) error {
-		return store.ConnectGitHub(ctx, newConnect(own.session, draft.account))
+		return newConnect(own.session, draft.account).call(ctx, store)
 	},
 	"UpdateGitHubLink": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
 		return store.UpdateGitHubLink(ctx, own.renewed(refusedAt))
@@ -91,15 +91,15 @@ var githubMethods = map[string]githubMethod[auth.AccountStore]{
 		return store.ReplaceGitHubToken(ctx, newToken(own.link), own.token.Version)
 	},
 	"DeleteGitHubToken": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
-		_, err := store.DeleteGitHubToken(ctx, own.user.ID, githubHost, "")
+		_, err := store.DeleteGitHubToken(ctx, byHost(now), own.user.ID, githubHost, "")
 		return err
 	},
 	"DeleteGitHubToken, of a version": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
-		_, err := store.DeleteGitHubToken(ctx, own.user.ID, githubHost, own.token.Version)
+		_, err := store.DeleteGitHubToken(ctx, byHost(now), own.user.ID, githubHost, own.token.Version)
 		return err
 	},
 	"UnlinkGitHub": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
-		_, _, err := store.UnlinkGitHub(ctx, own.user.ID, githubHost, now)
+		_, _, err := store.UnlinkGitHub(ctx, byHost(now), own.user.ID, githubHost)
 		return err
 	},
 }

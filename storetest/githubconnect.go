@@ -30,7 +30,7 @@ func connectStoresBoth(t *testing.T, store auth.AccountStore) {
 	other.requireUnchanged(t, store)
 
 	l := linked{user: a.user, link: have.Link, token: *have.Token}
-	_, user, err := store.SignInGitHub(t.Context(), l.nextSignIn())
+	_, user, err := store.SignInGitHub(t.Context(), byHost(now), l.nextSignIn())
 	require.NoError(t, err)
 	require.Equal(t, a.user.ID, user.ID)
 }
@@ -47,7 +47,7 @@ func connectedAgain(t *testing.T, store auth.AccountStore) {
 		a.link, a.token = again.Link, again.Token
 		a.requireUnchanged(t, store)
 	}
-	_, err := store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost, "")
+	_, err := store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost, "")
 	require.NoError(t, err)
 	again := newConnect(a.session, a.link.Account)
 	connect(t, store, again) // the first token once more
@@ -63,7 +63,7 @@ func anySessionConnects(t *testing.T, store auth.AccountStore) {
 		account := newGitHubAccount()
 		account.Host = unique("host")
 		last := newConnect(session, account)
-		last.At = session.ExpiresAt.Add(-time.Microsecond)
+		last.write = bySession(session, session.ExpiresAt.Add(-time.Microsecond))
 		requireConnection(t, store, connect(t, store, last))
 	}
 }
@@ -71,55 +71,57 @@ func anySessionConnects(t *testing.T, store auth.AccountStore) {
 var connectRefusals = []struct {
 	name string
 	want []error
-	edit func(c *auth.GitHubConnectWrite, taken linked)
+	edit func(c *connecting, taken linked)
 }{
-	{"the session is unknown", []error{auth.ErrNotFound},
-		func(c *auth.GitHubConnectWrite, _ linked) { c.SessionID = unique("none") }},
-	{"the session is none", []error{auth.ErrNotFound},
-		func(c *auth.GitHubConnectWrite, _ linked) { c.SessionID = "" }},
-	{"the session is impossible", []error{auth.ErrNotFound},
-		func(c *auth.GitHubConnectWrite, _ linked) { c.SessionID += "\x00" }},
-	{"the session is another user's", []error{auth.ErrNotFound},
-		func(c *auth.GitHubConnectWrite, taken linked) { c.SessionID = taken.session.ID }},
-	{"the session has expired", []error{auth.ErrNotFound},
-		func(c *auth.GitHubConnectWrite, _ linked) { c.At = now.Add(2 * time.Hour) }},
-	{"the session expires at the time", []error{auth.ErrNotFound},
-		func(c *auth.GitHubConnectWrite, _ linked) { c.At = now.Add(time.Hour) }},
+	{"the session is unknown", []error{auth.ErrTokenRejected},
+		func(c *connecting, _ linked) { c.write.By.SessionID = unique("none") }},
+	{"the session is none", []error{auth.ErrInvalid},
+		func(c *connecting, _ linked) { c.write.By.SessionID = "" }},
+	{"the session is impossible", []error{auth.ErrInvalid},
+		func(c *connecting, _ linked) { c.write.By.SessionID += "\x00" }},
+	{"the session is another user's", []error{auth.ErrTokenRejected},
+		func(c *connecting, taken linked) { c.write.By.SessionID = taken.session.ID }},
+	{"the session and its user are another's", []error{auth.ErrNotFound},
+		func(c *connecting, taken linked) { c.write = bySession(taken.session, now) }},
+	{"the session has expired", []error{auth.ErrTokenRejected},
+		func(c *connecting, _ linked) { c.write = writeBy(c.write.By, now.Add(2*time.Hour)) }},
+	{"the session expires at the time", []error{auth.ErrTokenRejected},
+		func(c *connecting, _ linked) { c.write = writeBy(c.write.By, now.Add(time.Hour)) }},
 	{"there is no such user", []error{auth.ErrNotFound},
-		func(c *auth.GitHubConnectWrite, _ linked) { c.Link.UserID, c.Token.UserID = "nobody", "nobody" }},
+		func(c *connecting, _ linked) { c.Link.UserID, c.Token.UserID = "nobody", "nobody" }},
 	{"the account is another user's", []error{auth.ErrExists},
-		func(c *auth.GitHubConnectWrite, taken linked) {
+		func(c *connecting, taken linked) {
 			c.Link.Account, c.Token.Account = taken.link.Account, taken.link.Account
 		}},
 	{"the token is not there", []error{auth.ErrChanged},
-		func(c *auth.GitHubConnectWrite, _ linked) { c.TokenVersion += "x" }},
+		func(c *connecting, _ linked) { c.TokenVersion += "x" }},
 	{"the token is another user's", []error{auth.ErrInvalid},
-		func(c *auth.GitHubConnectWrite, taken linked) { c.Token.UserID = taken.user.ID }},
+		func(c *connecting, taken linked) { c.Token.UserID = taken.user.ID }},
 	{"the link is another user's", []error{auth.ErrInvalid},
-		func(c *auth.GitHubConnectWrite, taken linked) { c.Link.UserID = taken.user.ID }},
+		func(c *connecting, taken linked) { c.Link.UserID = taken.user.ID }},
 	{"the token is another account's", []error{auth.ErrInvalid},
-		func(c *auth.GitHubConnectWrite, _ linked) { c.Token.Account = newGitHubAccount() }},
+		func(c *connecting, _ linked) { c.Token.Account = newGitHubAccount() }},
 	{"the token is of another host", []error{auth.ErrInvalid},
-		func(c *auth.GitHubConnectWrite, _ linked) { c.Token.Account.Host = "github.example.com" }},
+		func(c *connecting, _ linked) { c.Token.Account.Host = "github.example.com" }},
 	{"a record cannot be kept, and there is no session", []error{auth.ErrInvalid},
-		func(c *auth.GitHubConnectWrite, _ linked) { c.Token.Sealed, c.SessionID = nil, "" }},
+		func(c *connecting, _ linked) { c.Token.Sealed, c.write.By.SessionID = nil, "" }},
 }
 
 // connectRefusalsOfLinked are those of a user who is linked already.
 var connectRefusalsOfLinked = []struct {
 	name string
 	want []error
-	edit func(c *auth.GitHubConnectWrite)
+	edit func(c *connecting)
 }{
 	{"the user is linked to another account", []error{auth.ErrExists},
-		func(c *auth.GitHubConnectWrite) {
+		func(c *connecting) {
 			c.Link.Account = newGitHubAccount()
 			c.Token.Account = c.Link.Account
 		}},
 	{"there is a token already", []error{auth.ErrChanged},
-		func(c *auth.GitHubConnectWrite) { c.TokenVersion = "" }},
+		func(c *connecting) { c.TokenVersion = "" }},
 	{"the token has another version", []error{auth.ErrChanged},
-		func(c *auth.GitHubConnectWrite) { c.TokenVersion = unique("version") }},
+		func(c *connecting) { c.TokenVersion = unique("version") }},
 }
 
 func refusedConnect(t *testing.T, store auth.AccountStore) {
@@ -129,7 +131,7 @@ func refusedConnect(t *testing.T, store auth.AccountStore) {
 			refused := newConnect(own.session, newGitHubAccount())
 			free := refused
 			test.edit(&refused, taken)
-			requireOneOf(t, store.ConnectGitHub(t.Context(), refused), test.want...)
+			requireOneOf(t, refused.call(t.Context(), store), test.want...)
 			own.requireUnchanged(t, store)
 			taken.requireUnchanged(t, store)
 			requireNoConnection(t, store, own.user.ID, githubHost)
@@ -143,7 +145,7 @@ func refusedConnect(t *testing.T, store auth.AccountStore) {
 			refused := newConnect(own.session, own.link.Account)
 			refused.TokenVersion = own.token.Version
 			test.edit(&refused)
-			requireOneOf(t, store.ConnectGitHub(t.Context(), refused), test.want...)
+			requireOneOf(t, refused.call(t.Context(), store), test.want...)
 			own.requireUnchanged(t, store)
 			if refused.Link.Account != own.link.Account {
 				requireNoLink(t, store, refused.Link.Account)
@@ -152,34 +154,33 @@ func refusedConnect(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// disabledConnect accepts two answers: a disabled user has no session either.
 func disabledConnect(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	update(t, store, a.user.ID, disable)
 	refused := newConnect(a.session, newGitHubAccount())
-	requireOneOf(t, store.ConnectGitHub(t.Context(), refused), auth.ErrUserDisabled, auth.ErrNotFound)
+	require.ErrorIs(t, refused.call(t.Context(), store), auth.ErrTokenRejected)
 	requireNoLink(t, store, refused.Link.Account)
 
 	update(t, store, a.user.ID, enable)
-	require.ErrorIs(t, store.ConnectGitHub(t.Context(), refused), auth.ErrNotFound)
+	require.ErrorIs(t, refused.call(t.Context(), store), auth.ErrTokenRejected)
 	requireNoLink(t, store, refused.Link.Account)
 	requireNoConnection(t, store, a.user.ID, githubHost)
 }
 
 func endedSessionConnects(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
-	require.NoError(t, store.RevokeSession(t.Context(), a.session.ID))
+	require.NoError(t, store.RevokeSession(t.Context(), byHost(now), a.session.ID))
 	refused := newConnect(a.session, newGitHubAccount())
-	require.ErrorIs(t, store.ConnectGitHub(t.Context(), refused), auth.ErrNotFound)
+	require.ErrorIs(t, refused.call(t.Context(), store), auth.ErrTokenRejected)
 	requireNoLink(t, store, refused.Link.Account)
 	requireNoConnection(t, store, a.user.ID, githubHost)
 }
 
 func resetConnect(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
-	_, _, err := store.ResetUser(t.Context(), a.user.ID, auth.UserChange{}, newKey(a.user))
+	_, _, err := store.ResetUser(t.Context(), byHost(now), a.user.ID, auth.UserChange{}, newKey(a.user))
 	require.NoError(t, err)
 	refused := newConnect(a.session, newGitHubAccount())
-	require.ErrorIs(t, store.ConnectGitHub(t.Context(), refused), auth.ErrNotFound)
+	require.ErrorIs(t, refused.call(t.Context(), store), auth.ErrTokenRejected)
 	requireNoLink(t, store, refused.Link.Account)
 }

@@ -15,13 +15,13 @@ func signInRacingUnlink(t *testing.T, store auth.Store) {
 		a := newUnlinkable(t, store)
 		errs := race(contenders, func(i int) error {
 			if i == contenders/2 {
-				_, _, err := store.UnlinkGitHub(t.Context(), a.user.ID, githubHost, now)
+				_, _, err := store.UnlinkGitHub(t.Context(), byHost(now), a.user.ID, githubHost)
 				return err
 			}
 			signIn := a.nextSignIn()
 			signIn.Token, signIn.TokenVersion = nil, ""
-			_, _, err := store.SignInGitHub(t.Context(), signIn)
-			if errors.Is(err, auth.ErrChanged) {
+			_, _, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
+			if errors.Is(err, auth.ErrGitHubNotAllowed) {
 				return nil
 			}
 			return err
@@ -39,19 +39,19 @@ var signInEnds = map[string]struct {
 	unlinks bool
 }{
 	"disabling the user": {func(ctx context.Context, store auth.Store, a linked) error {
-		_, err := store.UpdateUser(ctx, a.user.ID, disable)
+		_, err := store.UpdateUser(ctx, byHost(now), a.user.ID, disable)
 		return err
 	}, []error{auth.ErrUserDisabled}, false},
 	"resetting the user": {func(ctx context.Context, store auth.Store, a linked) error {
-		_, _, err := store.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
+		_, _, err := store.ResetUser(ctx, byHost(now), a.user.ID, auth.UserChange{}, newKey(a.user))
 		return err
-	}, []error{auth.ErrChanged}, true},
+	}, []error{auth.ErrGitHubNotAllowed}, true},
 	"resetting and disabling the user": {func(ctx context.Context, store auth.Store, a linked) error {
-		_, _, err := store.ResetUser(ctx, a.user.ID, disable, newKey(a.user))
+		_, _, err := store.ResetUser(ctx, byHost(now), a.user.ID, disable, newKey(a.user))
 		return err
-	}, []error{auth.ErrChanged, auth.ErrUserDisabled}, true},
+	}, []error{auth.ErrGitHubNotAllowed, auth.ErrUserDisabled}, true},
 	"deleting the user": {func(ctx context.Context, store auth.Store, a linked) error {
-		_, err := store.DeleteUser(ctx, a.user.ID)
+		_, err := store.DeleteUser(ctx, byHost(now), a.user.ID)
 		return err
 	}, []error{auth.ErrChanged, auth.ErrNotFound}, true},
 }
@@ -82,7 +82,7 @@ func requireNoSignInOutlasts(t *testing.T, store auth.AccountStore, a linked, re
 		if i == contenders/2 { // in the middle, for some sign-ins to be before it
 			return end()
 		}
-		_, _, err := store.SignInGitHub(t.Context(), signIns[i])
+		_, _, err := store.SignInGitHub(t.Context(), byHost(now), signIns[i])
 		if isOneOf(err, refused...) {
 			return nil
 		}
@@ -104,29 +104,29 @@ type connectEnd[S any] struct {
 // connectEnds are the calls that every store has.
 var connectEnds = map[string]connectEnd[auth.AccountStore]{
 	"signing out": {func(ctx context.Context, store auth.AccountStore, a account) error {
-		return store.RevokeSession(ctx, a.session.ID)
+		return store.RevokeSession(ctx, byHost(now), a.session.ID)
 	}, false},
 	"ending all sessions": {func(ctx context.Context, store auth.AccountStore, a account) error {
-		_, err := store.RevokeUserSessions(ctx, a.user.ID, now)
+		_, err := store.RevokeUserSessions(ctx, byHost(now), a.user.ID)
 		return err
 	}, false},
 	"revoking the key": {func(ctx context.Context, store auth.AccountStore, a account) error {
-		return store.RevokeKey(ctx, a.key.ID)
+		return store.RevokeKey(ctx, byHost(now), a.key.ID)
 	}, false},
 }
 
 // userConnectEnds are the calls that only a store with users has.
 var userConnectEnds = map[string]connectEnd[auth.UserStore]{
 	"disabling the user": {func(ctx context.Context, users auth.UserStore, a account) error {
-		_, err := users.UpdateUser(ctx, a.user.ID, disable)
+		_, err := users.UpdateUser(ctx, byHost(now), a.user.ID, disable)
 		return err
 	}, false},
 	"resetting the user": {func(ctx context.Context, users auth.UserStore, a account) error {
-		_, _, err := users.ResetUser(ctx, a.user.ID, auth.UserChange{}, newKey(a.user))
+		_, _, err := users.ResetUser(ctx, byHost(now), a.user.ID, auth.UserChange{}, newKey(a.user))
 		return err
 	}, true},
 	"deleting the user": {func(ctx context.Context, users auth.UserStore, a account) error {
-		_, err := users.DeleteUser(ctx, a.user.ID)
+		_, err := users.DeleteUser(ctx, byHost(now), a.user.ID)
 		return err
 	}, true},
 }
@@ -156,7 +156,7 @@ func requireEndsConnecting[S any](t *testing.T, store auth.AccountStore, of S, t
 // seen then must not have been done later.
 func requireNoneConnectsLate(t *testing.T, store auth.AccountStore, a account, unlinks bool, end func() error) {
 	t.Helper()
-	connects, seen := make([]auth.GitHubConnectWrite, contenders), make([]error, contenders)
+	connects, seen := make([]connecting, contenders), make([]error, contenders)
 	for i := range connects {
 		account := newGitHubAccount()
 		account.Host = unique("host")
@@ -164,7 +164,7 @@ func requireNoneConnectsLate(t *testing.T, store auth.AccountStore, a account, u
 	}
 	errs := race(contenders, func(i int) error {
 		if i != contenders/2 { // in the middle, for some to be before it
-			return store.ConnectGitHub(t.Context(), connects[i])
+			return connects[i].call(t.Context(), store)
 		}
 		err := end()
 		for i, c := range connects {
@@ -178,7 +178,7 @@ func requireNoneConnectsLate(t *testing.T, store auth.AccountStore, a account, u
 			continue
 		}
 		if errs[i] != nil {
-			requireOneOf(t, errs[i], auth.ErrNotFound, auth.ErrUserDisabled)
+			require.ErrorIs(t, errs[i], auth.ErrTokenRejected)
 		}
 		require.Equal(t, errs[i] == nil && !unlinks, wasFound(t, seen[i]))
 		require.Equal(t, wasFound(t, seen[i]), hasLink(t, store, c.Link.Account))

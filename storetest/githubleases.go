@@ -96,7 +96,7 @@ func leaseEndsWithWrite(t *testing.T, store auth.AccountStore) {
 		},
 		"sign in": func(t *testing.T, a linked) auth.GitHubToken {
 			signIn := a.nextSignIn()
-			_, _, err := store.SignInGitHub(t.Context(), signIn)
+			_, _, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 			require.NoError(t, err)
 			return *signIn.Token
 		},
@@ -128,7 +128,7 @@ func leaseStays(t *testing.T, store auth.Store) {
 	signIn.TokenVersion = unique("version")
 	requireRefused(t, store, signIn, []error{auth.ErrChanged})
 	signIn.Token = nil
-	_, _, err := store.SignInGitHub(t.Context(), signIn)
+	_, _, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 	require.NoError(t, err)
 	wrong := a.token
 	wrong.Version = unique("version")

@@ -41,7 +41,7 @@ func raceFirstSignIns(t *testing.T, store auth.Store, edit func(*auth.GitHubSign
 		edit(&signIns[i])
 	}
 	errs := race(contenders, func(i int) error {
-		_, _, err := store.SignInGitHub(t.Context(), signIns[i])
+		_, _, err := store.SignInGitHub(t.Context(), byHost(now), signIns[i])
 		return err
 	})
 	winner := signIns[requireOneWinner(t, errs, want)]
@@ -77,7 +77,7 @@ func racingEmails(t *testing.T, store auth.Store) {
 		errs := race(contenders, func(i int) (err error) {
 			user := newUser()
 			user.Email = email
-			_, users[i], err = store.SignInGitHub(t.Context(), firstSignIn(user))
+			_, users[i], err = store.SignInGitHub(t.Context(), byHost(now), firstSignIn(user))
 			return err
 		})
 		require.NoError(t, errors.Join(errs...))
@@ -101,10 +101,10 @@ func racingEmailOfRegistration(t *testing.T, store auth.Store) {
 		}
 		errs := race(contenders, func(i int) (err error) {
 			if i%2 == 0 {
-				_, users[i], err = store.SignInGitHub(t.Context(), firstSignIn(users[i]))
+				_, users[i], err = store.SignInGitHub(t.Context(), byHost(now), firstSignIn(users[i]))
 				return err
 			}
-			err = store.Register(t.Context(), users[i], newKey(users[i]))
+			err = store.Register(t.Context(), byHost(now), users[i], newKey(users[i]))
 			if errors.Is(err, auth.ErrExists) {
 				users[i] = auth.User{}
 				return nil
@@ -133,7 +133,7 @@ func racingTokens(t *testing.T, store auth.AccountStore) {
 			signIns[i] = a.nextSignIn()
 		}
 		errs := race(contenders, func(i int) error {
-			_, _, err := store.SignInGitHub(t.Context(), signIns[i])
+			_, _, err := store.SignInGitHub(t.Context(), byHost(now), signIns[i])
 			return err
 		})
 		winner := signIns[requireOneWinner(t, errs, auth.ErrChanged)]
@@ -149,13 +149,13 @@ func racingTokens(t *testing.T, store auth.AccountStore) {
 func racingUsers(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		account := newGitHubAccount()
-		connects := make([]auth.GitHubConnectWrite, contenders)
+		connects := make([]connecting, contenders)
 		for i := range connects {
 			connects[i] = newConnect(newAccount(t, store).session, account)
 		}
 		winner := raceConnects(t, store, connects, auth.ErrExists)
 		for _, c := range connects {
-			if c.SessionID != winner.SessionID {
+			if c.write.By.SessionID != winner.write.By.SessionID {
 				requireNoConnection(t, store, c.Link.UserID, githubHost)
 			}
 		}
@@ -165,7 +165,7 @@ func racingUsers(t *testing.T, store auth.AccountStore) {
 func racingAccounts(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newAccount(t, store)
-		connects := make([]auth.GitHubConnectWrite, contenders)
+		connects := make([]connecting, contenders)
 		for i := range connects {
 			connects[i] = newConnect(a.session, newGitHubAccount())
 		}
@@ -180,9 +180,9 @@ func racingAccounts(t *testing.T, store auth.AccountStore) {
 
 // raceConnects makes the connections at once, and fails the test unless one
 // succeeds. It returns which.
-func raceConnects(t *testing.T, store auth.AccountStore, connects []auth.GitHubConnectWrite, others ...error) auth.GitHubConnectWrite {
+func raceConnects(t *testing.T, store auth.AccountStore, connects []connecting, others ...error) connecting {
 	t.Helper()
-	errs := race(len(connects), func(i int) error { return store.ConnectGitHub(t.Context(), connects[i]) })
+	errs := race(len(connects), func(i int) error { return connects[i].call(t.Context(), store) })
 	winner := connects[requireOneWinner(t, errs, others...)]
 	requireConnection(t, store, connection{Link: winner.Link, Token: &winner.Token})
 	return winner
@@ -196,17 +196,17 @@ func racingTokenWrites(t *testing.T, store auth.AccountStore) {
 		"connect": {func(ctx context.Context, a linked) error {
 			again := newConnect(a.session, a.link.Account)
 			again.TokenVersion = a.token.Version
-			return store.ConnectGitHub(ctx, again)
+			return again.call(ctx, store)
 		}, auth.ErrChanged},
 		"replace": {func(ctx context.Context, a linked) error {
 			return store.ReplaceGitHubToken(ctx, newToken(a.link), a.token.Version)
 		}, auth.ErrNotFound},
 		"delete": {func(ctx context.Context, a linked) error {
-			_, err := store.DeleteGitHubToken(ctx, a.user.ID, githubHost, "")
+			_, err := store.DeleteGitHubToken(ctx, byHost(now), a.user.ID, githubHost, "")
 			return err
 		}, auth.ErrNotFound},
 		"delete the version": {func(ctx context.Context, a linked) error {
-			_, err := store.DeleteGitHubToken(ctx, a.user.ID, githubHost, a.token.Version)
+			_, err := store.DeleteGitHubToken(ctx, byHost(now), a.user.ID, githubHost, a.token.Version)
 			return err
 		}, auth.ErrNotFound},
 	} {
@@ -224,7 +224,7 @@ func racingUnlinks(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newUnlinkable(t, store)
 		errs := race(contenders, func(int) error {
-			_, _, err := store.UnlinkGitHub(t.Context(), a.user.ID, githubHost, now)
+			_, _, err := store.UnlinkGitHub(t.Context(), byHost(now), a.user.ID, githubHost)
 			return err
 		})
 		requireOneWinner(t, errs, auth.ErrNotFound)
@@ -238,7 +238,7 @@ func racingLastLinks(t *testing.T, store auth.AccountStore) {
 		elsewhere := a.connectElsewhere(t, store)
 		hosts := []string{githubHost, elsewhere.Link.Account.Host}
 		errs := race(len(hosts), func(i int) error {
-			_, _, err := store.UnlinkGitHub(t.Context(), a.user.ID, hosts[i], now)
+			_, _, err := store.UnlinkGitHub(t.Context(), byHost(now), a.user.ID, hosts[i])
 			return err
 		})
 		stays := []connection{a.connection(), elsewhere}[requireOneLoser(t, errs, auth.ErrLastWayIn)]
@@ -257,7 +257,7 @@ func replacedWhileDeleted(t *testing.T, store auth.AccountStore) {
 			if i == 0 {
 				replaced = store.ReplaceGitHubToken(t.Context(), fresh, a.token.Version)
 			} else {
-				removed, deleted = store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost, "")
+				removed, deleted = store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost, "")
 			}
 			return nil
 		})
@@ -282,7 +282,7 @@ func replacedWhileVersionDeleted(t *testing.T, store auth.AccountStore) {
 			if i == 0 {
 				return store.ReplaceGitHubToken(t.Context(), fresh, a.token.Version)
 			}
-			_, err := store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost, a.token.Version)
+			_, err := store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost, a.token.Version)
 			return err
 		})
 		if requireOneWinner(t, errs, auth.ErrNotFound) == 0 {

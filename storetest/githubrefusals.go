@@ -229,7 +229,7 @@ func refusedLaterSignIn(t *testing.T, store auth.Store) {
 // requireRefused fails the test unless the sign-in meets one of the answers.
 func requireRefused(t *testing.T, store auth.AccountStore, signIn auth.GitHubSignInWrite, want []error) {
 	t.Helper()
-	session, user, err := store.SignInGitHub(t.Context(), signIn)
+	session, user, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 	requireOneOf(t, err, want...)
 	require.Zero(t, session)
 	require.Zero(t, user)

@@ -43,7 +43,7 @@ func firstSignInStoresAll(t *testing.T, store auth.Store) {
 			continue
 		}
 		signIn := firstSignIn(user)
-		session, got, err := store.SignInGitHub(t.Context(), signIn)
+		session, got, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 		require.NoError(t, err)
 		requireSameSession(t, signIn.Session, session)
 		user.LastLogin = session.CreatedAt
@@ -55,7 +55,7 @@ func firstSignInStoresAll(t *testing.T, store auth.Store) {
 func signInWithoutToken(t *testing.T, store auth.Store) {
 	first := firstSignIn(newUser())
 	first.Token = nil
-	session, user, err := store.SignInGitHub(t.Context(), first)
+	session, user, err := store.SignInGitHub(t.Context(), byHost(now), first)
 	require.NoError(t, err)
 	linked{user: user, link: first.Link, session: session}.requireDisconnected(t, store)
 
@@ -63,7 +63,7 @@ func signInWithoutToken(t *testing.T, store auth.Store) {
 	for _, version := range []string{"", a.token.Version, unique("version")} { // which says nothing then
 		signIn := a.nextSignIn()
 		signIn.Token, signIn.TokenVersion = nil, version
-		session, user, err := store.SignInGitHub(t.Context(), signIn)
+		session, user, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 		require.NoError(t, err)
 		requireSession(t, store, session)
 		signIn.Link.CreatedAt = a.link.CreatedAt
@@ -75,7 +75,7 @@ func laterSignIn(t *testing.T, store auth.Store) {
 	a, other := newLinked(t, store), newLinked(t, store)
 	for range 3 {
 		signIn := a.nextSignIn()
-		session, user, err := store.SignInGitHub(t.Context(), signIn)
+		session, user, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 		require.NoError(t, err)
 		requireSameSession(t, signIn.Session, session)
 		requireSession(t, store, session)
@@ -95,7 +95,7 @@ func sameSignIn(t *testing.T, store auth.Store) {
 	a := newLinked(t, store)
 	for range 2 {
 		session := newGitHubSession(a.user)
-		got, user, err := store.SignInGitHub(t.Context(), auth.GitHubSignInWrite{Link: a.link, Session: session})
+		got, user, err := store.SignInGitHub(t.Context(), byHost(now), auth.GitHubSignInWrite{Link: a.link, Session: session})
 		require.NoError(t, err)
 		requireSameSession(t, session, got)
 		require.Equal(t, a.user, user)
@@ -111,7 +111,7 @@ func takenEmailLeftOut(t *testing.T, store auth.Store) {
 		user := newUser()
 		user.Email = email
 		signIn := firstSignIn(user)
-		session, got, err := store.SignInGitHub(t.Context(), signIn)
+		session, got, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 		require.NoError(t, err)
 		require.Equal(t, email, signIn.NewUser.Email, "the caller's own record was changed")
 
@@ -131,24 +131,24 @@ func freeEmailKept(t *testing.T, store auth.Store) {
 	require.NotEmpty(t, a.user.Email)
 	later := newUser()
 	later.Email = strings.ToUpper(a.user.Email)
-	require.ErrorIs(t, store.Register(t.Context(), later, newKey(later)), auth.ErrExists)
+	require.ErrorIs(t, store.Register(t.Context(), byHost(now), later, newKey(later)), auth.ErrExists)
 	later = newUser()
 	later.Username = strings.ToUpper(a.user.Username)
-	require.ErrorIs(t, store.Register(t.Context(), later, newKey(later)), auth.ErrExists)
+	require.ErrorIs(t, store.Register(t.Context(), byHost(now), later, newKey(later)), auth.ErrExists)
 }
 
 func disabledSignIn(t *testing.T, store auth.Store) {
 	a := newLinked(t, store)
 	update(t, store, a.user.ID, disable)
 	signIn := a.nextSignIn()
-	_, _, err := store.SignInGitHub(t.Context(), signIn)
+	_, _, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 	require.ErrorIs(t, err, auth.ErrUserDisabled)
 	requireUser(t, store, changed(a.user, disable))
 	requireConnection(t, store, a.connection())
 	requireNoSession(t, store, signIn.Session.ID)
 
 	update(t, store, a.user.ID, enable)
-	_, user, err := store.SignInGitHub(t.Context(), signIn)
+	_, user, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 	require.NoError(t, err)
 	require.Equal(t, a.user.ID, user.ID)
 }
@@ -168,7 +168,7 @@ func severalHosts(t *testing.T, store auth.Store) {
 
 	there := linked{user: a.user, link: elsewhere.Link, token: *elsewhere.Token}
 	for _, l := range []linked{a, there} {
-		_, user, err := store.SignInGitHub(t.Context(), l.nextSignIn())
+		_, user, err := store.SignInGitHub(t.Context(), byHost(now), l.nextSignIn())
 		require.NoError(t, err)
 		require.Equal(t, a.user.ID, user.ID)
 	}
@@ -182,7 +182,7 @@ func sameIDElsewhere(t *testing.T, store auth.Store) {
 		a := signUp(t, store, first)
 		requireNoLink(t, store, second.Link.Account)
 		requireNoConnection(t, store, a.user.ID, other)
-		_, err := store.DeleteGitHubToken(t.Context(), a.user.ID, other, "")
+		_, err := store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, other, "")
 		require.ErrorIs(t, err, auth.ErrNotFound)
 
 		b := signUp(t, store, second)

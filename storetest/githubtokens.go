@@ -35,7 +35,7 @@ var tokenVerbs = map[string]func(t *testing.T, store auth.AccountStore, token au
 		return store.ReplaceGitHubToken(t.Context(), fresh, token.Version)
 	},
 	"delete": func(t *testing.T, store auth.AccountStore, token auth.GitHubToken) error {
-		_, err := store.DeleteGitHubToken(t.Context(), token.UserID, token.Account.Host, token.Version)
+		_, err := store.DeleteGitHubToken(t.Context(), byHost(now), token.UserID, token.Account.Host, token.Version)
 		return err
 	},
 }
@@ -51,7 +51,7 @@ func requireNoToken(t *testing.T, store auth.AccountStore, token auth.GitHubToke
 // deleteToken deletes the token that the user has, of whatever version.
 func deleteToken(t *testing.T, store auth.AccountStore, token auth.GitHubToken) error {
 	t.Helper()
-	_, err := store.DeleteGitHubToken(t.Context(), token.UserID, token.Account.Host, "")
+	_, err := store.DeleteGitHubToken(t.Context(), byHost(now), token.UserID, token.Account.Host, "")
 	return err
 }
 
@@ -107,7 +107,7 @@ func tokenDeleted(t *testing.T, store auth.AccountStore) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, other := newLinked(t, store), newLinked(t, store)
-			deleted, err := store.DeleteGitHubToken(t.Context(), a.user.ID, githubHost, version(a.token))
+			deleted, err := store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost, version(a.token))
 			require.NoError(t, err)
 			require.Equal(t, a.token, deleted)
 			a.requireDisconnected(t, store)
@@ -127,7 +127,7 @@ func signInAfterDisconnect(t *testing.T, store auth.AccountStore) {
 	a.requireDisconnected(t, store)
 
 	signIn.TokenVersion = ""
-	_, user, err := store.SignInGitHub(t.Context(), signIn)
+	_, user, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 	require.NoError(t, err)
 	require.Equal(t, a.user.ID, user.ID)
 	signIn.Link.CreatedAt = a.link.CreatedAt
@@ -149,7 +149,7 @@ func versionNotRevived(t *testing.T, store auth.AccountStore) {
 	requireRefused(t, store, signIn, []error{auth.ErrChanged})
 	late := newConnect(a.session, a.link.Account)
 	late.TokenVersion = old.Version
-	require.ErrorIs(t, store.ConnectGitHub(t.Context(), late), auth.ErrChanged)
+	require.ErrorIs(t, late.call(t.Context(), store), auth.ErrChanged)
 	a.requireUnchanged(t, store)
 }
 
@@ -170,7 +170,7 @@ func tokenElsewhere(t *testing.T, store auth.AccountStore) {
 func noToken(t *testing.T, store auth.AccountStore) {
 	keyed, unlinked := newAccount(t, store), newLinked(t, store)
 	addKey(t, store, unlinked.user, time.Time{})
-	_, _, err := store.UnlinkGitHub(t.Context(), unlinked.user.ID, githubHost, now)
+	_, _, err := store.UnlinkGitHub(t.Context(), byHost(now), unlinked.user.ID, githubHost)
 	require.NoError(t, err)
 	elsewhere := newLinked(t, store).token
 	elsewhere.Account.Host = "github.example.com"
@@ -211,15 +211,15 @@ func sealedCopied(t *testing.T, store auth.AccountStore) {
 	requireKept()
 
 	require.NoError(t, deleteToken(t, store, *want.Token))
-	again := auth.GitHubConnectWrite{Link: a.link, Token: *own(), SessionID: a.session.ID, At: now}
-	require.NoError(t, store.ConnectGitHub(t.Context(), again))
+	again := connecting{bySession(a.session, now), auth.GitHubConnectWrite{Link: a.link, Token: *own()}}
+	require.NoError(t, again.call(t.Context(), store))
 	clear(again.Token.Sealed)
 	requireKept()
 
 	require.NoError(t, deleteToken(t, store, *want.Token))
 	signIn := a.nextSignIn()
 	signIn.Link, signIn.Token, signIn.TokenVersion = a.link, own(), ""
-	_, _, err := store.SignInGitHub(t.Context(), signIn)
+	_, _, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 	require.NoError(t, err)
 	clear(signIn.Token.Sealed)
 	requireKept()

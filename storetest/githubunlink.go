@@ -10,14 +10,14 @@ import (
 )
 
 var githubUnlinkPromises = []promise[auth.AccountStore]{
-	{"unlinking removes the link and the token, and spares the rest", unlinked},
+	{"unlinking removes the link, the token and the sessions that GitHub opened, and spares the rest", unlinked},
 	{"a link without a token is unlinked", unlinkedWithoutToken},
 	{"a link to another host is a way in", otherLinkIsWayIn},
 	{"what is not linked is not unlinked", unlinkUnknown},
 }
 
 var githubUnlinkPromisesOfUsers = []promise[auth.Store]{
-	{"an unlinked account is anybody's again", unlinkedAccountIsFree},
+	{"a user who has unlinked an account may connect another", unlinkedConnectsAnother},
 	{"who has no key that is good keeps the last link", lastWayInStays},
 	{"any key that is good is a way in", goodKeyIsWayIn},
 	{"a reset user has no link and no token", resetUnlinks},
@@ -27,13 +27,14 @@ var githubUnlinkPromisesOfUsers = []promise[auth.Store]{
 
 func unlink(t *testing.T, store auth.AccountStore, l linked) (connection, error) {
 	t.Helper()
-	link, token, err := store.UnlinkGitHub(t.Context(), l.user.ID, l.link.Account.Host, now)
+	link, token, err := store.UnlinkGitHub(t.Context(), byHost(now), l.user.ID, l.link.Account.Host)
 	return connection{link, token}, err
 }
 
 func unlinked(t *testing.T, store auth.AccountStore) {
 	a, other := newLinked(t, store), newLinked(t, store)
 	key := addKey(t, store, a.user, time.Time{})
+	ofKey := openSession(t, store, newSession(key))
 	elsewhere := a.connectElsewhere(t, store)
 	removed, err := unlink(t, store, a)
 	require.NoError(t, err)
@@ -46,8 +47,9 @@ func unlinked(t *testing.T, store auth.AccountStore) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 
 	requireUser(t, store, a.user)
-	requireKey(t, store, key)
-	requireSession(t, store, a.session)
+	requireKey(t, store, usedAt(key, now))
+	requireSession(t, store, ofKey)
+	requireNoSession(t, store, a.session.ID)
 	requireConnection(t, store, elsewhere)
 	other.requireUnchanged(t, store)
 }
@@ -62,22 +64,14 @@ func unlinkedWithoutToken(t *testing.T, store auth.AccountStore) {
 	a.requireUnlinked(t, store)
 }
 
-func unlinkedAccountIsFree(t *testing.T, store auth.Store) {
-	a, other := newLinked(t, store), newAccount(t, store)
-	addKey(t, store, a.user, time.Time{})
+func unlinkedConnectsAnother(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	keyed := signIn(t, store, a.user)
 	_, err := unlink(t, store, a)
 	require.NoError(t, err)
-	requireRefused(t, store, a.nextSignIn(), []error{auth.ErrChanged})
-	a.requireUnlinked(t, store)
-
-	requireConnection(t, store, connect(t, store, newConnect(other.session, a.link.Account)))
-	requireConnection(t, store, connect(t, store, newConnect(a.session, newGitHubAccount())))
-
-	_, err = unlink(t, store, linked{user: other.user, link: a.link})
-	require.NoError(t, err)
-	first := firstSignIn(newUser())
-	setAccount(&first, a.link.Account)
-	signUp(t, store, first).requireUnchanged(t, store)
+	requireConnection(t, store, connect(t, store, newConnect(keyed.session, newGitHubAccount())))
+	a.user = keyed.user
+	requireUser(t, store, a.user)
 }
 
 func lastWayInStays(t *testing.T, store auth.Store) {
@@ -86,7 +80,7 @@ func lastWayInStays(t *testing.T, store auth.Store) {
 	requireLast := func() {
 		t.Helper()
 		for _, at := range []time.Time{now, now.Add(999), now.In(time.FixedZone("east", 3600))} {
-			link, token, err := store.UnlinkGitHub(t.Context(), a.user.ID, githubHost, at)
+			link, token, err := store.UnlinkGitHub(t.Context(), byHost(at), a.user.ID, githubHost)
 			require.ErrorIs(t, err, auth.ErrLastWayIn)
 			require.Zero(t, link)
 			require.Nil(t, token)
@@ -152,26 +146,23 @@ func resetUnlinks(t *testing.T, store auth.Store) {
 	for _, change := range []auth.UserChange{{}, disable, enable} {
 		a := newLinked(t, store)
 		elsewhere := a.connectElsewhere(t, store)
-		_, _, err := store.ResetUser(t.Context(), a.user.ID, change, newKey(a.user))
+		_, _, err := store.ResetUser(t.Context(), byHost(now), a.user.ID, change, newKey(a.user))
 		require.NoError(t, err)
 
 		there := linked{user: a.user, link: elsewhere.Link, token: *elsewhere.Token}
 		for _, l := range []linked{a, there} {
 			l.requireUnlinked(t, store)
 			requireNoToken(t, store, l.token)
-			requireRefused(t, store, l.nextSignIn(), []error{auth.ErrChanged, auth.ErrUserDisabled})
+			requireRefused(t, store, l.nextSignIn(), []error{auth.ErrGitHubNotAllowed})
 			l.requireUnlinked(t, store)
 		}
 		requireNoSession(t, store, a.session.ID)
-		first := firstSignIn(newUser()) // of whoever has the account
-		setAccount(&first, a.link.Account)
-		signUp(t, store, first).requireUnchanged(t, store)
 	}
 }
 
 func resetSparesLinks(t *testing.T, store auth.Store) {
 	a, other := newLinked(t, store), newLinked(t, store)
-	_, _, err := store.ResetUser(t.Context(), a.user.ID, disable, newKey(a.user))
+	_, _, err := store.ResetUser(t.Context(), byHost(now), a.user.ID, disable, newKey(a.user))
 	require.NoError(t, err)
 	other.requireUnchanged(t, store)
 }
@@ -180,10 +171,10 @@ func failedResetKeepsLink(t *testing.T, store auth.Store) {
 	a, other := newLinked(t, store), newAccount(t, store)
 	key := newKey(a.user)
 	key.ID = other.key.ID
-	_, _, err := store.ResetUser(t.Context(), a.user.ID, disable, key)
+	_, _, err := store.ResetUser(t.Context(), byHost(now), a.user.ID, disable, key)
 	require.ErrorIs(t, err, auth.ErrExists)
 	a.requireUnchanged(t, store)
-	_, _, err = store.ResetUser(t.Context(), a.user.ID, disable, newKey(other.user))
+	_, _, err = store.ResetUser(t.Context(), byHost(now), a.user.ID, disable, newKey(other.user))
 	require.ErrorIs(t, err, auth.ErrInvalid)
 	a.requireUnchanged(t, store)
 }

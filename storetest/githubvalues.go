@@ -98,7 +98,7 @@ func requireNotKept(t *testing.T, store auth.AccountStore, field string, edit fu
 	user := newUser()
 	first := asKept(store, firstSignIn(user))
 	edit(&first.Link, first.Token)
-	_, _, err := store.SignInGitHub(t.Context(), first)
+	_, _, err := store.SignInGitHub(t.Context(), byHost(now), first)
 	requireInvalidField(t, err, field)
 	requireNoUser(t, store, user.ID)
 	requireNoLink(t, store, first.Link.Account)
@@ -107,7 +107,7 @@ func requireNotKept(t *testing.T, store auth.AccountStore, field string, edit fu
 	a := newAccount(t, store)
 	refused := newConnect(a.session, newGitHubAccount())
 	edit(&refused.Link, &refused.Token)
-	requireInvalidField(t, store.ConnectGitHub(t.Context(), refused), field)
+	requireInvalidField(t, refused.call(t.Context(), store), field)
 	requireNoConnection(t, store, a.user.ID, githubHost)
 	requireNoLink(t, store, refused.Link.Account)
 }
@@ -118,7 +118,7 @@ func invalidSignIn(t *testing.T, store auth.Store) {
 		signIn := firstSignIn(newUser())
 		id := signIn.NewUser.ID
 		edit(&signIn)
-		_, _, err := store.SignInGitHub(t.Context(), signIn)
+		_, _, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 		requireInvalidField(t, err, field)
 		requireNoUser(t, store, id)
 		requireNoLink(t, store, signIn.Link.Account)
@@ -170,7 +170,7 @@ func requireNoGitHub(t *testing.T, store auth.AccountStore, token auth.GitHubTok
 	require.ErrorIs(t, deleteToken(t, store, token), auth.ErrNotFound, name)
 	require.ErrorIs(t, tokenVerbs["lease"](t, store, token), auth.ErrNotFound, name)
 	require.ErrorIs(t, tokenVerbs["delete"](t, store, token), auth.ErrNotFound, name)
-	_, _, err := store.UnlinkGitHub(t.Context(), token.UserID, token.Account.Host, now)
+	_, _, err := store.UnlinkGitHub(t.Context(), byHost(now), token.UserID, token.Account.Host)
 	require.ErrorIs(t, err, auth.ErrNotFound, name)
 }
 
@@ -251,7 +251,7 @@ func anyBytesSealed(t *testing.T, store auth.AccountStore) {
 		signIn.Token.Sealed = sealed
 		b := signUp(t, store, signIn)
 		b.requireUnchanged(t, store)
-		deleted, err := store.DeleteGitHubToken(t.Context(), b.user.ID, githubHost, "")
+		deleted, err := store.DeleteGitHubToken(t.Context(), byHost(now), b.user.ID, githubHost, "")
 		require.NoError(t, err)
 		require.Equal(t, b.token, deleted)
 	}

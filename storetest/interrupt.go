@@ -32,7 +32,7 @@ func canceledSoon(t *testing.T) context.Context {
 // was interrupted and would have succeeded does not.
 func requireNoAnswer(t *testing.T, err error) {
 	t.Helper()
-	require.Falsef(t, isOneOf(err, auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid, auth.ErrUserDisabled,
+	require.Falsef(t, isOneOf(err, auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid, auth.ErrUserDisabled, auth.ErrTokenRejected, auth.ErrGitHubNotAllowed,
 		auth.ErrLastSuperUser, auth.ErrBootstrapped, auth.ErrLastWayIn, auth.ErrChanged, auth.ErrTooManyKeys, auth.ErrRotating), "an interrupted call answered: %v", err)
 }
 

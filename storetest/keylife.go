@@ -46,14 +46,14 @@ func keysListed(t *testing.T, store auth.AccountStore) {
 	expired.ExpiresAt = now.Add(-time.Minute)
 	rotating.PreviousHash, rotating.PreviousUntil, rotating.LastUsedAt = "an-old-hash", now, now.Add(-time.Second)
 	for _, key := range []auth.AccessKey{expired, rotating, oldest} {
-		require.NoError(t, store.AddKey(t.Context(), key))
+		require.NoError(t, store.AddKey(t.Context(), byHost(now), key))
 	}
 	sameAge := []auth.AccessKey{a.key, expired, rotating}
 	slices.SortFunc(sameAge, func(a, b auth.AccessKey) int { return slices.Compare([]byte(a.ID), []byte(b.ID)) })
 	requireKeys(t, store, a.user.ID, slices.Concat([]auth.AccessKey{oldest}, sameAge)...)
 	requireKeys(t, store, other.user.ID, other.key)
 
-	require.NoError(t, store.RevokeKey(t.Context(), oldest.ID))
+	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), oldest.ID))
 	requireKeys(t, store, a.user.ID, sameAge...)
 }
 
@@ -80,13 +80,13 @@ func keysCapped(t *testing.T, store auth.AccountStore) {
 	a, other := newAccount(t, store), newAccount(t, store)
 	addKeys(t, store, a.user, auth.MaxKeys)
 	more := newKey(a.user)
-	require.ErrorIs(t, store.AddKey(t.Context(), more), auth.ErrTooManyKeys)
+	require.ErrorIs(t, store.AddKey(t.Context(), byHost(now), more), auth.ErrTooManyKeys)
 	requireNoKey(t, store, more.ID)
 	a.requireUnchanged(t, store)
 	addKey(t, store, other.user, time.Time{})
 
-	require.NoError(t, store.RevokeKey(t.Context(), a.key.ID))
-	require.NoError(t, store.AddKey(t.Context(), more))
+	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), a.key.ID))
+	require.NoError(t, store.AddKey(t.Context(), byHost(now), more))
 	requireKey(t, store, more)
 }
 
@@ -98,27 +98,27 @@ func racingKeysForLastPlace(t *testing.T, store auth.Store) {
 		for i := range keys {
 			keys[i] = newKey(user)
 		}
-		errs := race(contenders, func(i int) error { return store.AddKey(t.Context(), keys[i]) })
+		errs := race(contenders, func(i int) error { return store.AddKey(t.Context(), byHost(now), keys[i]) })
 		winner := keys[requireOneWinner(t, errs, auth.ErrTooManyKeys)]
-		require.NoError(t, store.RevokeKey(t.Context(), winner.ID))
+		require.NoError(t, store.RevokeKey(t.Context(), byHost(now), winner.ID))
 	}
 }
 
-// rotated returns the key as it is after the rotation.
-func rotated(key auth.AccessKey, r auth.KeyRotation) auth.AccessKey {
+// rotated returns the key as it is after the rotation at this time.
+func rotated(key auth.AccessKey, r auth.KeyRotation, at time.Time) auth.AccessKey {
 	key.PreviousHash, key.PreviousUntil = "", time.Time{}
-	if !r.PreviousUntil.IsZero() {
-		key.PreviousHash, key.PreviousUntil = key.Hash, r.PreviousUntil
+	if r.Overlap > 0 {
+		key.PreviousHash, key.PreviousUntil = key.Hash, at.Add(r.Overlap)
 	}
 	key.Hash = r.Hash
 	return key
 }
 
-func rotate(t *testing.T, store auth.AccountStore, key auth.AccessKey, r auth.KeyRotation) auth.AccessKey {
+func rotate(t *testing.T, store auth.AccountStore, key auth.AccessKey, r auth.KeyRotation, at time.Time) auth.AccessKey {
 	t.Helper()
-	got, err := store.RotateKey(t.Context(), key.ID, r)
+	got, err := store.RotateKey(t.Context(), byHost(at), key.ID, r)
 	require.NoError(t, err)
-	require.Equal(t, rotated(key, r), got)
+	require.Equal(t, rotated(key, r, at), got)
 	requireKey(t, store, got)
 	return got
 }
@@ -126,34 +126,31 @@ func rotate(t *testing.T, store auth.AccountStore, key auth.AccessKey, r auth.Ke
 func keyRotated(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	key := addKey(t, store, user, now.Add(time.Hour))
-	key = rotate(t, store, key, rotation(unique("hash")))
+	rotate(t, store, key, rotation(unique("hash")), now)
 
 	// Once the old secret has had its time, the key may be rotated again.
-	again := rotation(unique("hash"))
-	again.At = key.PreviousUntil
-	key.ExpiresAt = time.Time{}
 	key = addKey(t, store, user, time.Time{})
-	key = rotate(t, store, key, rotation(unique("hash")))
-	rotate(t, store, key, again)
+	key = rotate(t, store, key, rotation(unique("hash")), now)
+	rotate(t, store, key, rotation(unique("hash")), key.PreviousUntil)
 }
 
 func keyRotatedAtOnce(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for range 3 { // nothing works beside the new one, so that there is nothing to wait for
 		r := rotation(unique("hash"))
-		r.PreviousUntil = time.Time{}
-		a.key = rotate(t, store, a.key, r)
+		r.Overlap = 0
+		a.key = rotate(t, store, a.key, r, now)
 	}
 	a.requireUnchanged(t, store)
 }
 
 func keyNotRotatedTwice(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
-	a.key = rotate(t, store, a.key, rotation(unique("hash")))
+	a.key = rotate(t, store, a.key, rotation(unique("hash")), now)
 	again := rotation(unique("hash"))
-	for _, until := range []time.Time{{}, again.PreviousUntil, again.PreviousUntil.Add(time.Hour)} {
-		again.At, again.PreviousUntil = a.key.PreviousUntil.Add(-time.Microsecond), until
-		_, err := store.RotateKey(t.Context(), a.key.ID, again)
+	for _, overlap := range []time.Duration{0, time.Microsecond, time.Hour} {
+		again.Overlap = overlap
+		_, err := store.RotateKey(t.Context(), byHost(a.key.PreviousUntil.Add(-time.Microsecond)), a.key.ID, again)
 		require.ErrorIs(t, err, auth.ErrRotating)
 		a.requireUnchanged(t, store)
 	}
@@ -163,9 +160,7 @@ func expiredKeyNotRotated(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	key := addKey(t, store, user, now)
 	for _, at := range []time.Time{now, now.Add(time.Hour)} {
-		r := rotation(unique("hash"))
-		r.At, r.PreviousUntil = at, at.Add(time.Minute)
-		_, err := store.RotateKey(t.Context(), key.ID, r)
+		_, err := store.RotateKey(t.Context(), byHost(at), key.ID, rotation(unique("hash")))
 		require.ErrorIs(t, err, auth.ErrNotFound)
 		requireKey(t, store, key)
 	}
@@ -174,7 +169,7 @@ func expiredKeyNotRotated(t *testing.T, store auth.AccountStore) {
 func rotationSparesOthers(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	second, other := addKey(t, store, a.user, now.Add(time.Hour)), newAccount(t, store)
-	a.key = rotate(t, store, a.key, rotation(unique("hash")))
+	a.key = rotate(t, store, a.key, rotation(unique("hash")), now)
 	a.requireUnchanged(t, store)
 	other.requireUnchanged(t, store)
 	requireKey(t, store, second)
@@ -188,29 +183,23 @@ func racingRotations(t *testing.T, store auth.AccountStore) {
 			rotations[i] = rotation(unique("hash"))
 		}
 		errs := race(contenders, func(i int) error {
-			_, err := store.RotateKey(t.Context(), key.ID, rotations[i])
+			_, err := store.RotateKey(t.Context(), byHost(now), key.ID, rotations[i])
 			return err
 		})
-		requireKey(t, store, rotated(key, rotations[requireOneWinner(t, errs, auth.ErrRotating)]))
+		requireKey(t, store, rotated(key, rotations[requireOneWinner(t, errs, auth.ErrRotating)], now))
 	}
 }
 
 func invalidRotation(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
-	for _, bad := range badTimes {
-		r := rotation(unique("hash"))
-		r.At = bad
-		_, err := store.RotateKey(t.Context(), a.key.ID, r)
-		requireInvalidField(t, err, "at")
-		r = rotation(unique("hash"))
-		r.PreviousUntil = bad
-		_, err = store.RotateKey(t.Context(), a.key.ID, r)
-		requireInvalidField(t, err, "previous_until")
-	}
+	r := rotation(unique("hash"))
+	r.Overlap = -time.Nanosecond
+	_, err := store.RotateKey(t.Context(), byHost(now), a.key.ID, r)
+	requireInvalidField(t, err, "overlap_seconds")
 	for _, half := range []auth.AccessKey{{PreviousHash: "a-hash"}, {PreviousUntil: now}} {
 		key := newKey(a.user)
 		key.PreviousHash, key.PreviousUntil = half.PreviousHash, half.PreviousUntil
-		requireInvalidField(t, store.AddKey(t.Context(), key), "previous_until")
+		requireInvalidField(t, store.AddKey(t.Context(), byHost(now), key), "previous_until")
 	}
 	a.requireUnchanged(t, store)
 }
@@ -219,9 +208,8 @@ func rotationTimes(t *testing.T, store auth.AccountStore) {
 	east := time.FixedZone("east", 3600)
 	_, key := register(t, store, newUser())
 	r := rotation(unique("hash"))
-	want := rotated(key, r)
-	r.PreviousUntil = r.PreviousUntil.Add(999 * time.Nanosecond).In(east)
-	got, err := store.RotateKey(t.Context(), key.ID, r)
+	want := rotated(key, r, now)
+	got, err := store.RotateKey(t.Context(), byHost(now.Add(999*time.Nanosecond).In(east)), key.ID, r)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 	requireKey(t, store, want)

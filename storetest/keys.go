@@ -47,7 +47,7 @@ func keyForDisabledUser(t *testing.T, store auth.Store) {
 
 func keyOfNobody(t *testing.T, store auth.Store) {
 	key := newKey(newUser())
-	require.ErrorIs(t, store.AddKey(t.Context(), key), auth.ErrNotFound)
+	require.ErrorIs(t, store.AddKey(t.Context(), byHost(now), key), auth.ErrNotFound)
 	requireNoKey(t, store, key.ID)
 }
 
@@ -56,7 +56,7 @@ func keyTaken(t *testing.T, store auth.AccountStore) {
 	for _, taken := range []string{own.key.ID, other.key.ID} {
 		key := newKey(own.user)
 		key.ID = taken
-		require.ErrorIs(t, store.AddKey(t.Context(), key), auth.ErrExists)
+		require.ErrorIs(t, store.AddKey(t.Context(), byHost(now), key), auth.ErrExists)
 		own.requireUnchanged(t, store)
 		other.requireUnchanged(t, store)
 	}
@@ -72,7 +72,7 @@ func keyFoundByIDOnly(t *testing.T, store auth.AccountStore) {
 func keyFoundWithOwner(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	for _, change := range []auth.UserChange{disable, enable, promote} {
-		user, err := store.UpdateUser(t.Context(), a.user.ID, change)
+		user, err := store.UpdateUser(t.Context(), byHost(now), a.user.ID, change)
 		require.NoError(t, err)
 		requireKeyOf(t, store, a.key, user)
 	}
@@ -103,7 +103,7 @@ func hashNotReplaced(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	key := newKey(user)
 	key.Hash = "Hash$1_%"
-	require.NoError(t, store.AddKey(t.Context(), key))
+	require.NoError(t, store.AddKey(t.Context(), byHost(now), key))
 	for _, old := range []string{
 		"another", "hash$1_%", "HASH$1_%", "Hash$1_", "Hash$1_%%", "Hash$1%%", "%", "Hash$1_% ",
 		"", "Hash$1_%\x00", "Hash$1_%\xff",
@@ -117,13 +117,13 @@ func hashNotReplaced(t *testing.T, store auth.AccountStore) {
 func revokedKeyGone(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	second := openSession(t, store, newSession(a.key))
-	require.NoError(t, store.RevokeKey(t.Context(), a.key.ID))
+	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), a.key.ID))
 
 	requireNoKey(t, store, a.key.ID)
 	requireNoSession(t, store, a.session.ID)
 	requireNoSession(t, store, second.ID)
 	requireUser(t, store, a.user)
-	require.ErrorIs(t, store.RevokeKey(t.Context(), a.key.ID), auth.ErrNotFound)
+	require.ErrorIs(t, store.RevokeKey(t.Context(), byHost(now), a.key.ID), auth.ErrNotFound)
 	require.ErrorIs(t, store.SwapHash(t.Context(), a.key.ID, a.key.Hash, "new"), auth.ErrNotFound)
 }
 
@@ -133,7 +133,7 @@ func revokingSparesOthers(t *testing.T, store auth.AccountStore) {
 	host := openSession(t, store, newHostSession(a.user))
 	openSession(t, store, newSession(second))
 
-	require.NoError(t, store.RevokeKey(t.Context(), second.ID))
+	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), second.ID))
 	a.requireUnchanged(t, store)
 	other.requireUnchanged(t, store)
 	requireSession(t, store, host)
@@ -142,10 +142,10 @@ func revokingSparesOthers(t *testing.T, store auth.AccountStore) {
 func expiredKeyRevoked(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	key := addKey(t, store, user, time.UnixMicro(1))
-	require.NoError(t, store.RevokeKey(t.Context(), key.ID))
+	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), key.ID))
 	requireNoKey(t, store, key.ID)
 }
 
 func revokeUnknownKey(t *testing.T, store auth.AccountStore) {
-	require.ErrorIs(t, store.RevokeKey(t.Context(), unique("none")), auth.ErrNotFound)
+	require.ErrorIs(t, store.RevokeKey(t.Context(), byHost(now), unique("none")), auth.ErrNotFound)
 }

@@ -166,10 +166,10 @@ func comeAndGo(ctx context.Context, store auth.Store, prefix string, over *atomi
 	for i := 0; !over.Load(); i++ {
 		user := newUser()
 		user.ID = fmt.Sprintf("%s%02d-%s", prefix, i%21, unique(""))
-		if err := store.Register(ctx, user, newKey(user)); err != nil {
+		if err := store.Register(ctx, byHost(now), user, newKey(user)); err != nil {
 			return err
 		}
-		if _, err := store.DeleteUser(ctx, user.ID); err != nil {
+		if _, err := store.DeleteUser(ctx, byHost(now), user.ID); err != nil {
 			return err
 		}
 	}

@@ -64,12 +64,12 @@ func conflicts(t *testing.T, store auth.Store) {
 			user, key := freeUser, freeKey
 			test.edit(&user, &key, taken)
 
-			require.ErrorIs(t, store.Register(t.Context(), user, key), auth.ErrExists)
+			require.ErrorIs(t, store.Register(t.Context(), byHost(now), user, key), auth.ErrExists)
 			taken.requireUnchanged(t, store)
 			// Nothing of it was kept, not even a name: all that is free still is.
 			requireNoUser(t, store, freeUser.ID)
 			requireNoKey(t, store, freeKey.ID)
-			require.NoError(t, store.Register(t.Context(), freeUser, freeKey))
+			require.NoError(t, store.Register(t.Context(), byHost(now), freeUser, freeKey))
 		})
 	}
 }
@@ -81,10 +81,10 @@ func foldsAmongOthers(t *testing.T, store auth.Store) {
 
 	second := newUser()
 	second.Username = auth.FoldASCII(first.Username)
-	require.ErrorIs(t, store.Register(t.Context(), second, newKey(second)), auth.ErrExists)
+	require.ErrorIs(t, store.Register(t.Context(), byHost(now), second, newKey(second)), auth.ErrExists)
 	third := newUser()
 	third.Email = auth.FoldASCII(first.Email)
-	require.ErrorIs(t, store.Register(t.Context(), third, newKey(third)), auth.ErrExists)
+	require.ErrorIs(t, store.Register(t.Context(), byHost(now), third, newKey(third)), auth.ErrExists)
 }
 
 func namesKeptAsGiven(t *testing.T, store auth.Store) {
@@ -189,23 +189,23 @@ func lookalikeUserIDs(t *testing.T, store auth.Store) {
 		second := newUser()
 		second.ID = other
 		requireNoUser(t, store, other)
-		_, err := store.UpdateUser(t.Context(), other, disable)
+		_, err := store.UpdateUser(t.Context(), byHost(now), other, disable)
 		require.ErrorIs(t, err, auth.ErrNotFound)
-		_, _, err = store.ResetUser(t.Context(), other, auth.UserChange{}, newKey(second))
+		_, _, err = store.ResetUser(t.Context(), byHost(now), other, auth.UserChange{}, newKey(second))
 		require.ErrorIs(t, err, auth.ErrNotFound)
-		require.ErrorIs(t, store.AddKey(t.Context(), newKey(second)), auth.ErrNotFound)
+		require.ErrorIs(t, store.AddKey(t.Context(), byHost(now), newKey(second)), auth.ErrNotFound)
 		_, _, err = store.CreateSession(t.Context(), newHostSession(second), 0)
 		require.ErrorIs(t, err, auth.ErrNotFound)
-		_, err = store.RevokeUserSessions(t.Context(), other, now)
+		_, err = store.RevokeUserSessions(t.Context(), byHost(now), other)
 		require.ErrorIs(t, err, auth.ErrNotFound)
-		_, err = store.DeleteUser(t.Context(), other)
+		_, err = store.DeleteUser(t.Context(), byHost(now), other)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 
 		register(t, store, second)
 		update(t, store, other, disable)
-		_, err = store.RevokeUserSessions(t.Context(), other, now)
+		_, err = store.RevokeUserSessions(t.Context(), byHost(now), other)
 		require.NoError(t, err)
-		_, err = store.DeleteUser(t.Context(), other)
+		_, err = store.DeleteUser(t.Context(), byHost(now), other)
 		require.NoError(t, err)
 		a.requireUnchanged(t, store)
 	})
@@ -216,20 +216,20 @@ func lookalikeKeyIDs(t *testing.T, store auth.AccountStore) {
 		a := newAccount(t, store)
 		first := newKey(a.user)
 		first.ID = one
-		require.NoError(t, store.AddKey(t.Context(), first))
+		require.NoError(t, store.AddKey(t.Context(), byHost(now), first))
 		session := openSession(t, store, newSession(first))
 
 		second := newKey(a.user)
 		second.ID = other
 		requireNoKey(t, store, other)
-		require.ErrorIs(t, store.RevokeKey(t.Context(), other), auth.ErrNotFound)
+		require.ErrorIs(t, store.RevokeKey(t.Context(), byHost(now), other), auth.ErrNotFound)
 		require.ErrorIs(t, store.SwapHash(t.Context(), other, first.Hash, "new"), auth.ErrNotFound)
 		_, _, err := store.CreateSession(t.Context(), newSession(second), 0)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 
-		require.NoError(t, store.AddKey(t.Context(), second))
+		require.NoError(t, store.AddKey(t.Context(), byHost(now), second))
 		openSession(t, store, newSession(second))
-		require.NoError(t, store.RevokeKey(t.Context(), other))
+		require.NoError(t, store.RevokeKey(t.Context(), byHost(now), other))
 		requireKey(t, store, usedAt(first, session.CreatedAt))
 		requireSession(t, store, session)
 	})
@@ -243,10 +243,10 @@ func lookalikeSessionIDs(t *testing.T, store auth.AccountStore) {
 		first.ID, second.ID = one, other
 		openSession(t, store, first)
 		requireNoSession(t, store, other)
-		require.ErrorIs(t, store.RevokeSession(t.Context(), other), auth.ErrNotFound)
+		require.ErrorIs(t, store.RevokeSession(t.Context(), byHost(now), other), auth.ErrNotFound)
 
 		openSession(t, store, second)
-		require.NoError(t, store.RevokeSession(t.Context(), other))
+		require.NoError(t, store.RevokeSession(t.Context(), byHost(now), other))
 		requireSession(t, store, first)
 	})
 }

@@ -190,13 +190,13 @@ func endedNotPruned(t *testing.T, store auth.Store) {
 	ended, revoked := newExpiring(t, store), newExpiring(t, store)
 	disabled, reset := newExpiring(t, store), newExpiring(t, store)
 	all, deleted := newExpiring(t, store), newExpiring(t, store)
-	require.NoError(t, store.RevokeSession(t.Context(), ended.session.ID))
-	require.NoError(t, store.RevokeKey(t.Context(), revoked.key.ID))
+	require.NoError(t, store.RevokeSession(t.Context(), byHost(now), ended.session.ID))
+	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), revoked.key.ID))
 	update(t, store, disabled.user.ID, disable)
-	_, _, err := store.ResetUser(t.Context(), reset.user.ID, auth.UserChange{}, newKey(reset.user))
+	_, _, err := store.ResetUser(t.Context(), byHost(now), reset.user.ID, auth.UserChange{}, newKey(reset.user))
 	require.NoError(t, err)
 
-	_, err = store.RevokeUserSessions(t.Context(), all.user.ID, now)
+	_, err = store.RevokeUserSessions(t.Context(), byHost(now), all.user.ID)
 	require.NoError(t, err)
 	deleteUser(t, store, deleted.user.ID)
 

@@ -128,7 +128,7 @@ func raceRegistrations(t *testing.T, store auth.Store, edit func(user *auth.User
 			users[i].Email = strings.ToUpper(users[i].Email)
 		}
 	}
-	errs := race(contenders, func(i int) error { return store.Register(t.Context(), users[i], keys[i]) })
+	errs := race(contenders, func(i int) error { return store.Register(t.Context(), byHost(now), users[i], keys[i]) })
 	winner := requireOneWinner(t, errs, auth.ErrExists)
 
 	requireUser(t, store, users[winner])
@@ -153,7 +153,7 @@ func racingKeys(t *testing.T, store auth.AccountStore) {
 			keys[i] = newKey([]auth.User{own, other}[i%2])
 			keys[i].ID = shared
 		}
-		errs := race(contenders, func(i int) error { return store.AddKey(t.Context(), keys[i]) })
+		errs := race(contenders, func(i int) error { return store.AddKey(t.Context(), byHost(now), keys[i]) })
 		requireKey(t, store, keys[requireOneWinner(t, errs, auth.ErrExists)])
 	}
 }
@@ -169,7 +169,7 @@ func racingResetsWithOneKey(t *testing.T, store auth.Store) {
 			keys[i].ID = shared
 		}
 		errs := race(contenders, func(i int) error {
-			_, _, err := store.ResetUser(t.Context(), accounts[i].user.ID, disable, keys[i])
+			_, _, err := store.ResetUser(t.Context(), byHost(now), accounts[i].user.ID, disable, keys[i])
 			return err
 		})
 		winner := requireOneWinner(t, errs, auth.ErrExists)
@@ -190,7 +190,7 @@ func racingResetsOfOneUser(t *testing.T, store auth.Store) {
 			keys[i] = newKey(user)
 		}
 		errs := race(contenders, func(i int) error {
-			_, _, err := store.ResetUser(t.Context(), user.ID, auth.UserChange{}, keys[i])
+			_, _, err := store.ResetUser(t.Context(), byHost(now), user.ID, auth.UserChange{}, keys[i])
 			return err
 		})
 		require.NoError(t, errors.Join(errs...))
@@ -229,7 +229,7 @@ func racingEnds(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for range rounds(t) {
 		id := openSession(t, store, newSession(a.key)).ID
-		errs := race(contenders, func(int) error { return store.RevokeSession(t.Context(), id) })
+		errs := race(contenders, func(int) error { return store.RevokeSession(t.Context(), byHost(now), id) })
 		requireOneWinner(t, errs, auth.ErrNotFound)
 		requireNoSession(t, store, id)
 	}
@@ -241,7 +241,7 @@ func racingRevocations(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		key := addKey(t, store, a.user, time.Time{})
 		session := openSession(t, store, newSession(key))
-		errs := race(contenders, func(int) error { return store.RevokeKey(t.Context(), key.ID) })
+		errs := race(contenders, func(int) error { return store.RevokeKey(t.Context(), byHost(now), key.ID) })
 		requireOneWinner(t, errs, auth.ErrNotFound)
 		requireNoKey(t, store, key.ID)
 		requireNoSession(t, store, session.ID)

@@ -97,9 +97,9 @@ func register(t *testing.T, store auth.AccountStore, user auth.User) (auth.User,
 func registerWith(t *testing.T, store auth.AccountStore, user auth.User, key auth.AccessKey) auth.User {
 	t.Helper()
 	if users := usersOf(store); users != nil {
-		require.NoError(t, users.Register(t.Context(), user, key))
+		require.NoError(t, users.Register(t.Context(), byHost(now), user, key))
 	} else {
-		require.NoError(t, store.AddKey(t.Context(), key))
+		require.NoError(t, store.AddKey(t.Context(), byHost(now), key))
 	}
 	return asReturned(store, user)
 }
@@ -118,7 +118,7 @@ func addKey(t *testing.T, store auth.AccountStore, user auth.User, expires time.
 	t.Helper()
 	key := newKey(user)
 	key.ExpiresAt = expires
-	require.NoError(t, store.AddKey(t.Context(), key))
+	require.NoError(t, store.AddKey(t.Context(), byHost(now), key))
 	return key
 }
 
@@ -167,10 +167,9 @@ func usedAt(key auth.AccessKey, at time.Time) auth.AccessKey {
 	return key
 }
 
-// rotation returns a rotation to this hash, an hour from when keys are made, with an
-// overlap of an hour.
+// rotation returns a rotation to this hash, with an overlap of an hour.
 func rotation(hash string) auth.KeyRotation {
-	return auth.KeyRotation{Hash: hash, At: now, PreviousUntil: now.Add(time.Hour)}
+	return auth.KeyRotation{Hash: hash, Overlap: time.Hour}
 }
 
 // requireUnchanged fails the test unless all of the account is as it was.

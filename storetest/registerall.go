@@ -40,7 +40,7 @@ func newListed(keys int) auth.UserWithKeys {
 // registerList registers a list, and returns what of each user was taken.
 func registerList(t *testing.T, store auth.Store, users ...auth.UserWithKeys) []string {
 	t.Helper()
-	refusals, err := store.RegisterUsers(t.Context(), users)
+	refusals, err := store.RegisterUsers(t.Context(), byHost(now), users)
 	require.NoError(t, err)
 	return fieldsOf(t, refusals)
 }
@@ -107,7 +107,7 @@ func listRegistered(t *testing.T, store auth.Store) {
 			requireSession(t, store, openSession(t, store, session))
 		}
 	}
-	require.ErrorIs(t, store.AddKey(t.Context(), newKey(without.User)), auth.ErrTooManyKeys)
+	require.ErrorIs(t, store.AddKey(t.Context(), byHost(now), newKey(without.User)), auth.ErrTooManyKeys)
 }
 
 func emptyListRegistered(t *testing.T, store auth.Store) {
@@ -307,7 +307,7 @@ func listedAgain(t *testing.T, store auth.Store) {
 	for _, test := range tests {
 		list = append(list, test.listed)
 	}
-	refusals, err := store.RegisterUsers(t.Context(), list)
+	refusals, err := store.RegisterUsers(t.Context(), byHost(now), list)
 	require.NoError(t, err)
 	require.NoError(t, refusals[0])
 	for i, test := range tests {
@@ -323,7 +323,7 @@ func listedInvalid(t *testing.T, store auth.Store) {
 	refuse := func(field string, bad auth.UserWithKeys) {
 		t.Helper()
 		for _, list := range [][]auth.UserWithKeys{{good, bad}, {bad, good}} {
-			refusals, err := store.RegisterUsers(t.Context(), list)
+			refusals, err := store.RegisterUsers(t.Context(), byHost(now), list)
 			require.Nil(t, refusals)
 			requireInvalidField(t, err, field)
 			requireNotListed(t, store, good)

@@ -25,7 +25,7 @@ func racingLists(t *testing.T, store auth.Store) {
 		}
 		errs := race(contenders, func(i int) error {
 			for some := range slices.Chunk(lists[i], 5+5*i) {
-				found, err := store.RegisterUsers(t.Context(), some)
+				found, err := store.RegisterUsers(t.Context(), byHost(now), some)
 				if err != nil || len(found) != len(some) {
 					return fmt.Errorf("%d errors for %d users: %w", len(found), len(some), err)
 				}
@@ -84,10 +84,10 @@ func listRacingRegistrations(t *testing.T, store auth.Store) {
 		var refusals []error
 		errs := race(contenders+1, func(i int) (err error) {
 			if i == contenders {
-				refusals, err = store.RegisterUsers(t.Context(), list)
+				refusals, err = store.RegisterUsers(t.Context(), byHost(now), list)
 				return err
 			}
-			return store.Register(t.Context(), singles[i].User, singles[i].Keys[1])
+			return store.Register(t.Context(), byHost(now), singles[i].User, singles[i].Keys[1])
 		})
 		require.NoError(t, errs[contenders])
 		for i, field := range fieldsOf(t, refusals) {
@@ -113,10 +113,10 @@ func listRacingDeletion(t *testing.T, store auth.Store) {
 		list := []auth.UserWithKeys{newListed(1), again, newListed(1)}
 		errs := race(2, func(i int) error {
 			if i == 0 {
-				_, err := store.DeleteUser(t.Context(), gone.User.ID)
+				_, err := store.DeleteUser(t.Context(), byHost(now), gone.User.ID)
 				return err
 			}
-			refusals, err := store.RegisterUsers(t.Context(), list)
+			refusals, err := store.RegisterUsers(t.Context(), byHost(now), list)
 			if err == nil && (refusals[0] != nil || refusals[1] == nil || refusals[2] != nil) {
 				err = fmt.Errorf("registered: %v", refusals)
 			}

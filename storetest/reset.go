@@ -29,7 +29,7 @@ func resetLeavesOneKey(t *testing.T, store auth.Store) {
 	key := newKey(a.user)
 	key.ExpiresAt = now.Add(time.Hour)
 
-	user, _, err := store.ResetUser(t.Context(), a.user.ID, auth.UserChange{}, key)
+	user, _, err := store.ResetUser(t.Context(), byHost(now), a.user.ID, auth.UserChange{}, key)
 	require.NoError(t, err)
 	require.Equal(t, a.user, user)
 	requireUser(t, store, a.user)
@@ -44,7 +44,7 @@ func resetLeavesOneKey(t *testing.T, store auth.Store) {
 
 func resetSparesOthers(t *testing.T, store auth.Store) {
 	a, other := newAccount(t, store), newAccount(t, store)
-	_, _, err := store.ResetUser(t.Context(), a.user.ID, disable, newKey(a.user))
+	_, _, err := store.ResetUser(t.Context(), byHost(now), a.user.ID, disable, newKey(a.user))
 	require.NoError(t, err)
 	other.requireUnchanged(t, store)
 }
@@ -56,7 +56,7 @@ func resetWithEveryChange(t *testing.T, store auth.Store) {
 			_, old := register(t, store, user)
 			want, key := changed(user, change), newKey(user)
 
-			got, _, err := store.ResetUser(t.Context(), user.ID, change, key)
+			got, _, err := store.ResetUser(t.Context(), byHost(now), user.ID, change, key)
 			require.NoError(t, err)
 			require.Equal(t, want, got)
 			requireNoKey(t, store, old.ID)
@@ -68,7 +68,7 @@ func resetWithEveryChange(t *testing.T, store auth.Store) {
 func resetKeyOpensSession(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	key := newKey(a.user)
-	_, _, err := store.ResetUser(t.Context(), a.user.ID, auth.UserChange{}, key)
+	_, _, err := store.ResetUser(t.Context(), byHost(now), a.user.ID, auth.UserChange{}, key)
 	require.NoError(t, err)
 
 	requireSession(t, store, openSession(t, store, newSession(key)))
@@ -79,7 +79,7 @@ func resetKeyOpensSession(t *testing.T, store auth.Store) {
 func resetUnknownUser(t *testing.T, store auth.Store) {
 	nobody := newUser()
 	key := newKey(nobody)
-	_, _, err := store.ResetUser(t.Context(), nobody.ID, auth.UserChange{}, key)
+	_, _, err := store.ResetUser(t.Context(), byHost(now), nobody.ID, auth.UserChange{}, key)
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	requireNoKey(t, store, key.ID)
 }
@@ -107,7 +107,7 @@ func failedReset(t *testing.T, store auth.Store) {
 			key := newKey(own.user)
 			test.edit(&key, own, other)
 
-			_, _, err := store.ResetUser(t.Context(), own.user.ID, disable, key)
+			_, _, err := store.ResetUser(t.Context(), byHost(now), own.user.ID, disable, key)
 			require.ErrorIs(t, err, test.want)
 			own.requireUnchanged(t, store)
 			other.requireUnchanged(t, store)

@@ -34,15 +34,16 @@ func countFolds(entries []auth.Revocation) (n int) {
 
 // requireFolded fails the test unless the last of a user's entries stands for all
 // but few of the sessions, which are those that the feed named and those that ended
-// with them. It says nothing of how many less than half stay named.
-func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session) {
+// with them. It says nothing of how many less than half stay named. The entry that it replaces
+// lived until the time replaced, if there was one.
+func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session, replaced time.Time) {
 	t.Helper()
 	require.LessOrEqual(t, countNamed(entries), auth.MaxNamedRevocations/2)
 	folded := entries[len(entries)-1]
 	require.Empty(t, folded.SessionID)
 	require.NotEmpty(t, folded.ID)
 	require.LessOrEqual(t, folded.Generation, folded.Position)
-	var expires time.Time
+	expires := replaced
 	for _, session := range ended {
 		require.True(t, isDead(entries, session))
 		if session.Generation < folded.Generation && session.ExpiresAt.After(expires) {
@@ -76,14 +77,14 @@ func feedFolds(t *testing.T, store auth.AccountStore) {
 			require.Zero(t, countFolds(entriesOf(t, store, a.user)), "it may name so many")
 		}
 		session := openSession(t, store, newSession(a.key))
-		require.NoError(t, store.RevokeSession(t.Context(), session.ID))
+		require.NoError(t, store.RevokeSession(t.Context(), byHost(now), session.ID))
 		ended = append(ended, session)
 	}
 
 	feed := entriesOf(t, store, a.user)
 	require.Equal(t, 1, countFolds(feed))
 	olders := []auth.Session{a.session, early, lasting}
-	requireFolded(t, feed, append(olders, ended...))
+	requireFolded(t, feed, append(olders, ended...), time.Time{})
 	for _, session := range olders {
 		requireNoSession(t, store, session.ID) // it is as old as those that ended
 	}
@@ -98,7 +99,7 @@ func endMany(t *testing.T, store auth.AccountStore, user auth.User, n int) []aut
 	t.Helper()
 	key := addKey(t, store, user, time.Time{})
 	sessions := openMany(t, store, key, n)
-	require.NoError(t, store.RevokeKey(t.Context(), key.ID))
+	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), key.ID))
 	return sessions
 }
 
@@ -112,7 +113,8 @@ func foldsCounted(t *testing.T, store auth.AccountStore) {
 	user, ended := foldedByKey(t, store)
 	entries := entriesOf(t, store, user)
 	require.Equal(t, 1, countFolds(entries), "a call that ends more than may be named leaves one entry")
-	requireFolded(t, entries, ended)
+	requireFolded(t, entries, ended, time.Time{})
+	first := entries[len(entries)-1]
 
 	ended = append(ended, endMany(t, store, user, auth.MaxNamedRevocations-countNamed(entries))...)
 	entries = entriesOf(t, store, user)
@@ -132,7 +134,9 @@ func foldsCounted(t *testing.T, store auth.AccountStore) {
 	named = append(named, endMany(t, store, user, 1)...)
 	entries = entriesOf(t, store, user)
 	require.Equal(t, 2, countFolds(entries), "too many are named for the second time")
-	requireFolded(t, entries, named)
+	i := slices.IndexFunc(entries, func(e auth.Revocation) bool { return e.Position == first.Position })
+	require.Zero(t, entries[i].ExpiresAt, "the newer entry stands for the older one")
+	requireFolded(t, entries, named, first.ExpiresAt)
 }
 
 // foldedByKey revokes a key that opened one session more than the feed may name,
@@ -151,10 +155,10 @@ func foldedByKey(t *testing.T, store auth.AccountStore) (auth.User, []auth.Sessi
 		ended[i] = openSession(t, store, session)
 	}
 	for _, session := range ended {
-		require.NoError(t, store.RevokeSession(t.Context(), session.ID))
+		require.NoError(t, store.RevokeSession(t.Context(), byHost(now), session.ID))
 	}
 	ended = append(append(ended, old...), openMany(t, store, key, newer)...)
-	require.NoError(t, store.RevokeKey(t.Context(), key.ID))
+	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), key.ID))
 	return user, ended
 }
 

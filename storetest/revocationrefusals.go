@@ -19,7 +19,7 @@ type refusedEnd[S any] struct {
 
 // reset is a ResetUser that ends the user's sessions.
 func reset(ctx context.Context, store auth.UserStore, userID string, change auth.UserChange, key auth.AccessKey) error {
-	_, _, err := store.ResetUser(ctx, userID, change, key)
+	_, _, err := store.ResetUser(ctx, byHost(now), userID, change, key)
 	return err
 }
 
@@ -27,11 +27,11 @@ func reset(ctx context.Context, store auth.UserStore, userID string, change auth
 var refusedEnds = []refusedEnd[auth.AccountStore]{
 	{"ending no session", auth.ErrNotFound,
 		func(ctx context.Context, store auth.AccountStore, own, _ account) error {
-			return store.RevokeSession(ctx, own.key.ID)
+			return store.RevokeSession(ctx, byHost(now), own.key.ID)
 		}},
 	{"revoking no key", auth.ErrNotFound,
 		func(ctx context.Context, store auth.AccountStore, own, _ account) error {
-			return store.RevokeKey(ctx, own.session.ID)
+			return store.RevokeKey(ctx, byHost(now), own.session.ID)
 		}},
 	{"creating a session that is there", auth.ErrExists,
 		func(ctx context.Context, store auth.AccountStore, own, _ account) error {
@@ -51,12 +51,12 @@ var refusedEnds = []refusedEnd[auth.AccountStore]{
 var refusedEndsOfUsers = []refusedEnd[auth.Store]{
 	{"disabling nobody", auth.ErrNotFound,
 		func(ctx context.Context, store auth.Store, own, _ account) error {
-			_, err := store.UpdateUser(ctx, own.key.ID, disable)
+			_, err := store.UpdateUser(ctx, byHost(now), own.key.ID, disable)
 			return err
 		}},
 	{"disabling the last super user", auth.ErrLastSuperUser,
 		func(ctx context.Context, store auth.Store, own, _ account) error {
-			_, err := store.UpdateUser(ctx, own.user.ID, disable)
+			_, err := store.UpdateUser(ctx, byHost(now), own.user.ID, disable)
 			return err
 		}},
 	{"resetting nobody", auth.ErrNotFound,
@@ -84,17 +84,17 @@ var refusedEndsOfUsers = []refusedEnd[auth.Store]{
 		}},
 	{"deleting nobody", auth.ErrNotFound,
 		func(ctx context.Context, store auth.Store, own, _ account) error {
-			_, err := store.DeleteUser(ctx, own.key.ID)
+			_, err := store.DeleteUser(ctx, byHost(now), own.key.ID)
 			return err
 		}},
 	{"deleting the last super user", auth.ErrLastSuperUser,
 		func(ctx context.Context, store auth.Store, own, _ account) error {
-			_, err := store.DeleteUser(ctx, own.user.ID)
+			_, err := store.DeleteUser(ctx, byHost(now), own.user.ID)
 			return err
 		}},
 	{"ending all of nobody", auth.ErrNotFound,
 		func(ctx context.Context, store auth.Store, own, _ account) error {
-			_, err := store.RevokeUserSessions(ctx, own.key.ID, now)
+			_, err := store.RevokeUserSessions(ctx, byHost(now), own.key.ID)
 			return err
 		}},
 }

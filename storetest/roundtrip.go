@@ -71,8 +71,8 @@ func requireRoundTrip(t *testing.T, store auth.AccountStore, value func(prefix s
 	key.Hash = `'"\%_$1?`
 	require.NoError(t, store.SwapHash(t.Context(), key.ID, old, key.Hash))
 	requireKey(t, store, key)
-	require.NoError(t, store.RevokeSession(t.Context(), session.ID))
-	require.NoError(t, store.RevokeKey(t.Context(), key.ID))
+	require.NoError(t, store.RevokeSession(t.Context(), byHost(now), session.ID))
+	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), key.ID))
 	requireNoSession(t, store, session.ID)
 	requireNoKey(t, store, key.ID)
 

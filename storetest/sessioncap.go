@@ -66,7 +66,7 @@ func sessionsListed(t *testing.T, store auth.AccountStore) {
 	requireSessions(t, store, a.user.ID, described, a.session, old[1], old[2], old[0])
 	requireSessions(t, store, other.user.ID, other.session)
 
-	require.NoError(t, store.RevokeSession(t.Context(), old[1].ID))
+	require.NoError(t, store.RevokeSession(t.Context(), byHost(now), old[1].ID))
 	requireSessions(t, store, a.user.ID, described, a.session, old[2], old[0])
 }
 
@@ -174,11 +174,11 @@ func cappedInFeed(t *testing.T, store auth.AccountStore) {
 
 func githubKeepsLimit(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
-	require.NoError(t, store.RevokeSession(t.Context(), a.session.ID))
+	require.NoError(t, store.RevokeSession(t.Context(), byHost(now), a.session.ID))
 	old := openOld(t, store, a.user, 2, 1)
 	signIn := a.nextSignIn()
 	signIn.SessionLimit = 2
-	session, _, err := store.SignInGitHub(t.Context(), signIn)
+	session, _, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 	require.NoError(t, err)
 	sessions, err := store.ListSessions(t.Context(), a.user.ID, now)
 	require.NoError(t, err)

@@ -66,7 +66,7 @@ func lastLoginSet(t *testing.T, store auth.Store) {
 		require.NoError(t, err)
 		require.Equal(t, user, owner)
 		requireUser(t, store, user)
-		require.NoError(t, store.RevokeSession(t.Context(), session.ID))
+		require.NoError(t, store.RevokeSession(t.Context(), byHost(now), session.ID))
 		requireUser(t, store, user)
 	}
 }
@@ -135,7 +135,7 @@ var refusals = []struct {
 	{"with a revoked key", auth.ErrNotFound,
 		func(t *testing.T, store auth.AccountStore, own, _ account) auth.Session {
 			key := addKey(t, store, own.user, time.Time{})
-			require.NoError(t, store.RevokeKey(t.Context(), key.ID))
+			require.NoError(t, store.RevokeKey(t.Context(), byHost(now), key.ID))
 			return newSession(key)
 		}},
 	{"with a key that expired before", auth.ErrNotFound,
@@ -217,9 +217,9 @@ func keyWorksToTheLast(t *testing.T, store auth.AccountStore) {
 
 func sessionEnded(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
-	require.NoError(t, store.RevokeSession(t.Context(), a.session.ID))
+	require.NoError(t, store.RevokeSession(t.Context(), byHost(now), a.session.ID))
 	requireNoSession(t, store, a.session.ID)
-	require.ErrorIs(t, store.RevokeSession(t.Context(), a.session.ID), auth.ErrNotFound)
+	require.ErrorIs(t, store.RevokeSession(t.Context(), byHost(now), a.session.ID), auth.ErrNotFound)
 	requireUser(t, store, a.user)
 	requireKey(t, store, a.key)
 }
@@ -227,10 +227,10 @@ func sessionEnded(t *testing.T, store auth.AccountStore) {
 func endingSparesOthers(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	other := openSession(t, store, newSession(a.key))
-	require.NoError(t, store.RevokeSession(t.Context(), other.ID))
+	require.NoError(t, store.RevokeSession(t.Context(), byHost(now), other.ID))
 	a.requireUnchanged(t, store)
 }
 
 func endUnknownSession(t *testing.T, store auth.AccountStore) {
-	require.ErrorIs(t, store.RevokeSession(t.Context(), unique("none")), auth.ErrNotFound)
+	require.ErrorIs(t, store.RevokeSession(t.Context(), byHost(now), unique("none")), auth.ErrNotFound)
 }

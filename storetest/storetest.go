@@ -12,6 +12,10 @@
 // The environment variable AUTH_TEST_ROUNDS says how many times the suite tries each race:
 // small (3, the default), moderate (20) or full (1000). Run it with full rounds, and with the
 // race detector, before you trust a store with accounts.
+//
+// The suite holds a call at the clock of its [auth.Write], which a store asks after it has locked
+// what it decides by, while another call ends the session that acts. A store that is an
+// [auth.EventStore] is tested as one.
 package storetest
 
 import (
@@ -50,6 +54,7 @@ var together = []group[auth.Store]{
 	{"sessions listed and limited", ofUsers(sessionCapPromises, sessionCapPromisesOfUsers)},
 	{"ending all sessions of a user", ofUsers(endAllPromises, endAllPromisesOfUsers)},
 	{"the feed of revocations", ofUsers(feedPromises, feedPromisesOfUsers)},
+	{"revocations from claims", ofUsers(claimPromises, claimPromisesOfUsers)},
 	{"values", ofUsers(valuePromises, valuePromisesOfUsers)},
 	{"times", ofUsers(timePromises, timePromisesOfUsers)},
 	{"cancellation", ofUsers(cancelPromises, nil)},
@@ -64,12 +69,19 @@ var alone = []group[auth.Store]{
 	{"listing all users", listAllPromises},
 	{"pruning", ofUsers(prunePromises, prunePromisesOfUsers)},
 	{"the whole feed of revocations", ofUsers(wholeFeedPromises, wholeFeedPromisesOfUsers)},
+	{"everybody's sessions", ofUsers(everybodyPromises, nil)},
+	{"authority", ofUsers(authorityPromises, authorityPromisesOfUsers)},
+	{"the audit trail", ofUsers(trailPromises, trailPromisesOfUsers)},
+	{"delivery of the audit trail", ofUsers(deliveryPromises, nil)},
+	{"signing in while sessions end", signInBarrierPromises},
+	{"who has authority", ofUsers(authorityRulePromises, authorityRulePromisesOfUsers)},
+	{"authority raced for", ofUsers(authorityRacePromises, authorityRacePromisesOfUsers)},
 }
 
 // Run tests that the stores which open returns keep the contract of [auth.Store].
 //
-// Run calls open about seventy times, and up to twenty times more if there are many rounds,
-// from parallel tests. Each call must return an empty store, without users and not
+// Run calls open about 140 times, and up to twenty times more if there are many rounds, from
+// parallel tests. Each call must return an empty store, without users and not
 // bootstrapped. To close a store afterwards, open calls t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) auth.Store) {
 	runAll(t, open, together, alone)

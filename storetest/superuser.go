@@ -36,17 +36,17 @@ var losses = map[string]auth.UserChange{
 func requireLast(t *testing.T, store auth.Store, last account) {
 	t.Helper()
 	for name, loss := range losses {
-		_, err := store.UpdateUser(t.Context(), last.user.ID, loss)
+		_, err := store.UpdateUser(t.Context(), byHost(now), last.user.ID, loss)
 		require.ErrorIs(t, err, auth.ErrLastSuperUser, name)
 		last.requireUnchanged(t, store)
 
 		key := newKey(last.user)
-		_, _, err = store.ResetUser(t.Context(), last.user.ID, loss, key)
+		_, _, err = store.ResetUser(t.Context(), byHost(now), last.user.ID, loss, key)
 		require.ErrorIs(t, err, auth.ErrLastSuperUser, name)
 		requireNoKey(t, store, key.ID)
 		last.requireUnchanged(t, store)
 	}
-	_, err := store.DeleteUser(t.Context(), last.user.ID)
+	_, err := store.DeleteUser(t.Context(), byHost(now), last.user.ID)
 	require.ErrorIs(t, err, auth.ErrLastSuperUser)
 	last.requireUnchanged(t, store)
 }
@@ -64,7 +64,7 @@ func lastSuperUserChanged(t *testing.T, store auth.Store) {
 		last.requireUnchanged(t, store)
 	}
 	key := newKey(last.user)
-	user, _, err := store.ResetUser(t.Context(), last.user.ID, auth.UserChange{}, key)
+	user, _, err := store.ResetUser(t.Context(), byHost(now), last.user.ID, auth.UserChange{}, key)
 	require.NoError(t, err)
 	require.Equal(t, last.user, user)
 	requireNoKey(t, store, last.key.ID)
@@ -90,7 +90,7 @@ func disabledDoesNotReplace(t *testing.T, store auth.Store) {
 var appearances = map[string]func(t *testing.T, store auth.Store) auth.User{
 	"bootstrap": func(t *testing.T, store auth.Store) auth.User {
 		user := newSuperUser()
-		require.NoError(t, store.Bootstrap(t.Context(), user, newKey(user)))
+		require.NoError(t, store.Bootstrap(t.Context(), byHost(now), user, newKey(user)))
 		return user
 	},
 	"registration": func(t *testing.T, store auth.Store) auth.User {
@@ -110,7 +110,7 @@ var appearances = map[string]func(t *testing.T, store auth.Store) auth.User{
 	"reset": func(t *testing.T, store auth.Store) auth.User {
 		user, _ := register(t, store, changed(newUser(), disable))
 		both := auth.UserChange{IsActive: new(true), IsSuperUser: new(true)}
-		_, _, err := store.ResetUser(t.Context(), user.ID, both, newKey(user))
+		_, _, err := store.ResetUser(t.Context(), byHost(now), user.ID, both, newKey(user))
 		require.NoError(t, err)
 		return changed(user, both)
 	},
@@ -143,7 +143,7 @@ func noSuperUser(t *testing.T, store auth.Store) {
 			}
 			register(t, store, user)
 			update(t, store, user.ID, change)
-			_, _, err := store.ResetUser(t.Context(), user.ID, change, newKey(user))
+			_, _, err := store.ResetUser(t.Context(), byHost(now), user.ID, change, newKey(user))
 			require.NoError(t, err)
 			deleteUser(t, store, user.ID)
 		}
@@ -157,10 +157,10 @@ func takeAway(ctx context.Context, store auth.Store, user auth.User) error {
 		loss = demote
 	}
 	if rand.N(2) == 0 {
-		_, _, err := store.ResetUser(ctx, user.ID, loss, newKey(user))
+		_, _, err := store.ResetUser(ctx, byHost(now), user.ID, loss, newKey(user))
 		return err
 	}
-	_, err := store.UpdateUser(ctx, user.ID, loss)
+	_, err := store.UpdateUser(ctx, byHost(now), user.ID, loss)
 	return err
 }
 
@@ -192,7 +192,7 @@ func deletedAtOnce(t *testing.T, store auth.Store) {
 			if i == 1 && round%2 == 1 {
 				return takeAway(t.Context(), store, both[i].user)
 			}
-			_, err := store.DeleteUser(t.Context(), both[i].user.ID)
+			_, err := store.DeleteUser(t.Context(), byHost(now), both[i].user.ID)
 			return err
 		})
 		last = both[requireOneLoser(t, errs, auth.ErrLastSuperUser)]
@@ -210,7 +210,7 @@ func takenAwayByMany(t *testing.T, store auth.Store) {
 		if i%4 < 2 {
 			return takeAway(t.Context(), store, user)
 		}
-		_, err := store.DeleteUser(t.Context(), user.ID)
+		_, err := store.DeleteUser(t.Context(), byHost(now), user.ID)
 		return err
 	})
 	for _, err := range errs {

@@ -67,8 +67,8 @@ func requireTimeKept(t *testing.T, store auth.Store, in, want time.Time) {
 		key.CreatedAt, key.ExpiresAt, key.LastUsedAt = in, in, in
 		key.PreviousHash, key.PreviousUntil = "previous", in
 	}
-	require.NoError(t, store.Register(ctx, user, key))
-	require.NoError(t, store.AddKey(ctx, added))
+	require.NoError(t, store.Register(ctx, byHost(now), user, key))
+	require.NoError(t, store.AddKey(ctx, byHost(now), added))
 
 	user.CreatedAt, user.LastLogin, user.AdmittedAt = want, want, want
 	for _, key := range []*auth.AccessKey{&key, &added} {
@@ -87,11 +87,11 @@ func requireTimeKept(t *testing.T, store auth.Store, in, want time.Time) {
 	require.Equal(t, user, owner)
 	requireSession(t, store, session)
 
-	updated, err := store.UpdateUser(ctx, user.ID, promote)
+	updated, err := store.UpdateUser(ctx, byHost(now), user.ID, promote)
 	require.NoError(t, err)
 	user.IsSuperUser = true
 	require.Equal(t, user, updated)
-	updated, _, err = store.ResetUser(ctx, user.ID, auth.UserChange{}, reset)
+	updated, _, err = store.ResetUser(ctx, byHost(now), user.ID, auth.UserChange{}, reset)
 	require.NoError(t, err)
 	user.AdmittedAt = time.Time{}
 	require.Equal(t, user, updated)
@@ -105,7 +105,7 @@ func zeroTimes(t *testing.T, store auth.Store) {
 		user.LastLogin = zero
 		key := newKey(user)
 		key.ExpiresAt = zero
-		require.NoError(t, store.Register(t.Context(), user, key))
+		require.NoError(t, store.Register(t.Context(), byHost(now), user, key))
 
 		user.LastLogin, key.ExpiresAt = time.Time{}, time.Time{}
 		requireKeyOf(t, store, key, user)
@@ -131,8 +131,8 @@ var badRequiredTimes = append([]time.Time{{}}, badTimes...)
 func invalidUserTimes(t *testing.T, store auth.Store) {
 	try := func(field string, user auth.User) {
 		key := newKey(user)
-		requireInvalidField(t, store.Register(t.Context(), user, key), field)
-		requireInvalidField(t, store.Bootstrap(t.Context(), user, key), field)
+		requireInvalidField(t, store.Register(t.Context(), byHost(now), user, key), field)
+		requireInvalidField(t, store.Bootstrap(t.Context(), byHost(now), user, key), field)
 		requireNoUser(t, store, user.ID)
 		requireNoKey(t, store, key.ID)
 	}
@@ -168,7 +168,7 @@ func invalidKeyTimes(t *testing.T, store auth.AccountStore) {
 	everyBadKeyTime(func(field string, edit func(*auth.AccessKey)) {
 		key := newKey(a.user)
 		edit(&key)
-		requireInvalidField(t, store.AddKey(t.Context(), key), field)
+		requireInvalidField(t, store.AddKey(t.Context(), byHost(now), key), field)
 		requireNoKey(t, store, key.ID)
 	})
 	a.requireUnchanged(t, store)
@@ -179,13 +179,13 @@ func invalidFirstKeyTimes(t *testing.T, store auth.Store) {
 	everyBadKeyTime(func(field string, edit func(*auth.AccessKey)) {
 		key := newKey(a.user)
 		edit(&key)
-		_, _, err := store.ResetUser(t.Context(), a.user.ID, disable, key)
+		_, _, err := store.ResetUser(t.Context(), byHost(now), a.user.ID, disable, key)
 		requireInvalidField(t, err, field)
 		a.requireUnchanged(t, store)
 
 		user := newUser()
 		key.UserID = user.ID
-		requireInvalidField(t, store.Register(t.Context(), user, key), field)
+		requireInvalidField(t, store.Register(t.Context(), byHost(now), user, key), field)
 		requireNoUser(t, store, user.ID)
 		requireNoKey(t, store, key.ID)
 	})

@@ -37,7 +37,7 @@ func registerStoresBoth(t *testing.T, store auth.Store) {
 		user.LastLogin = now
 		key := newKey(user)
 		key.ExpiresAt = now.Add(time.Hour)
-		require.NoError(t, store.Register(t.Context(), user, key))
+		require.NoError(t, store.Register(t.Context(), byHost(now), user, key))
 
 		requireUser(t, store, user)
 		requireKeyOf(t, store, key, user)
@@ -54,7 +54,7 @@ func userFoundByIDOnly(t *testing.T, store auth.Store) {
 func registerWithForeignKey(t *testing.T, store auth.Store) {
 	other := newAccount(t, store)
 	user, key := newUser(), newKey(other.user)
-	requireInvalid(t, store.Register(t.Context(), user, key))
+	requireInvalid(t, store.Register(t.Context(), byHost(now), user, key))
 	requireNoUser(t, store, user.ID)
 	requireNoKey(t, store, key.ID)
 	other.requireUnchanged(t, store)
@@ -66,7 +66,7 @@ func everyChange(t *testing.T, store auth.Store) {
 		for _, user := range usersOfEveryKind() {
 			register(t, store, user)
 			want := changed(user, change)
-			got, err := store.UpdateUser(t.Context(), user.ID, change)
+			got, err := store.UpdateUser(t.Context(), byHost(now), user.ID, change)
 			require.NoError(t, err)
 			require.Equal(t, want, got)
 			requireUser(t, store, want)
@@ -76,7 +76,7 @@ func everyChange(t *testing.T, store auth.Store) {
 
 func updateUnknownUser(t *testing.T, store auth.Store) {
 	for _, change := range everyUserChange() {
-		_, err := store.UpdateUser(t.Context(), unique("nobody"), change)
+		_, err := store.UpdateUser(t.Context(), byHost(now), unique("nobody"), change)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 	}
 }
@@ -107,7 +107,7 @@ func disablingSparesOthers(t *testing.T, store auth.Store) {
 func disabledTwice(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
 	for range 2 {
-		user, err := store.UpdateUser(t.Context(), a.user.ID, disable)
+		user, err := store.UpdateUser(t.Context(), byHost(now), a.user.ID, disable)
 		require.NoError(t, err)
 		require.False(t, user.IsActive)
 	}

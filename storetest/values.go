@@ -125,12 +125,12 @@ func invalidUser(t *testing.T, store auth.Store) {
 			user := newUser()
 			key := newKey(user)
 			*field.of(&user) = bad
-			requireInvalidField(t, store.Register(t.Context(), user, key), field.name)
+			requireInvalidField(t, store.Register(t.Context(), byHost(now), user, key), field.name)
 			requireNoUser(t, store, user.ID)
 			requireNoKey(t, store, key.ID)
 
 			user.IsSuperUser = true
-			requireInvalidField(t, store.Bootstrap(t.Context(), user, key), field.name)
+			requireInvalidField(t, store.Bootstrap(t.Context(), byHost(now), user, key), field.name)
 			requireNoUser(t, store, user.ID)
 			requireNoKey(t, store, key.ID)
 		}
@@ -143,7 +143,7 @@ func invalidKey(t *testing.T, store auth.AccountStore) {
 		for _, bad := range field.badValues() {
 			key := newKey(a.user)
 			*field.of(&key) = bad
-			requireInvalidField(t, store.AddKey(t.Context(), key), field.name)
+			requireInvalidField(t, store.AddKey(t.Context(), byHost(now), key), field.name)
 			requireNoKey(t, store, key.ID)
 			a.requireUnchanged(t, store)
 		}
@@ -156,7 +156,7 @@ func invalidFirstKey(t *testing.T, store auth.Store) {
 		for _, bad := range field.badValues() {
 			key := newKey(a.user)
 			*field.of(&key) = bad
-			_, _, err := store.ResetUser(t.Context(), a.user.ID, disable, key)
+			_, _, err := store.ResetUser(t.Context(), byHost(now), a.user.ID, disable, key)
 			requireInvalidField(t, err, field.name)
 			requireNoKey(t, store, key.ID)
 			a.requireUnchanged(t, store)
@@ -164,8 +164,8 @@ func invalidFirstKey(t *testing.T, store auth.Store) {
 			user := newSuperUser()
 			key = newKey(user)
 			*field.of(&key) = bad
-			requireInvalidField(t, store.Register(t.Context(), user, key), field.name)
-			requireInvalidField(t, store.Bootstrap(t.Context(), user, key), field.name)
+			requireInvalidField(t, store.Register(t.Context(), byHost(now), user, key), field.name)
+			requireInvalidField(t, store.Bootstrap(t.Context(), byHost(now), user, key), field.name)
 			requireNoUser(t, store, user.ID)
 			requireNoKey(t, store, key.ID)
 		}
@@ -176,7 +176,7 @@ func invalidHash(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for _, bad := range hashField.badValues() {
 		requireInvalidField(t, store.SwapHash(t.Context(), a.key.ID, a.key.Hash, bad), "hash")
-		_, err := store.RotateKey(t.Context(), a.key.ID, rotation(bad))
+		_, err := store.RotateKey(t.Context(), byHost(now), a.key.ID, rotation(bad))
 		requireInvalidField(t, err, "hash")
 		a.requireUnchanged(t, store)
 	}
@@ -219,9 +219,9 @@ func requireNothing(t *testing.T, store auth.AccountStore, id string) {
 	requireNoKey(t, store, id)
 	requireNoSession(t, store, id)
 	require.ErrorIsf(t, store.SwapHash(ctx, id, "old", "new"), auth.ErrNotFound, "%.80q", id)
-	require.ErrorIsf(t, store.RevokeKey(ctx, id), auth.ErrNotFound, "%.80q", id)
+	require.ErrorIsf(t, store.RevokeKey(ctx, byHost(now), id), auth.ErrNotFound, "%.80q", id)
 	require.ErrorIsf(t, store.TouchKey(ctx, id, now), auth.ErrNotFound, "%.80q", id)
-	_, err := store.RotateKey(ctx, id, rotation("new"))
+	_, err := store.RotateKey(ctx, byHost(now), id, rotation("new"))
 	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
 	keys, err := store.ListKeys(ctx, id)
 	require.NoErrorf(t, err, "%.80q", id)
@@ -229,8 +229,8 @@ func requireNothing(t *testing.T, store auth.AccountStore, id string) {
 	sessions, err := store.ListSessions(ctx, id, now)
 	require.NoErrorf(t, err, "%.80q", id)
 	require.Emptyf(t, sessions, "%.80q", id)
-	require.ErrorIsf(t, store.RevokeSession(ctx, id), auth.ErrNotFound, "%.80q", id)
-	n, err := store.RevokeUserSessions(ctx, id, now)
+	require.ErrorIsf(t, store.RevokeSession(ctx, byHost(now), id), auth.ErrNotFound, "%.80q", id)
+	n, err := store.RevokeUserSessions(ctx, byHost(now), id)
 	require.Zero(t, n)
 	users := usersOf(store)
 	if users == nil { // A store of accounts treats every ID as a user.
@@ -238,13 +238,13 @@ func requireNothing(t *testing.T, store auth.AccountStore, id string) {
 		return
 	}
 	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
-	_, err = users.UpdateUser(ctx, id, disable)
+	_, err = users.UpdateUser(ctx, byHost(now), id, disable)
 	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
-	_, err = users.DeleteUser(ctx, id)
+	_, err = users.DeleteUser(ctx, byHost(now), id)
 	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
 
 	// Here the key cannot be kept either, so that both answers are true.
-	_, _, err = users.ResetUser(ctx, id, disable, newKey(auth.User{ID: id}))
+	_, _, err = users.ResetUser(ctx, byHost(now), id, disable, newKey(auth.User{ID: id}))
 	if !isOneOf(err, auth.ErrNotFound, auth.ErrInvalid) {
 		require.Failf(t, "the reset of an impossible user", "%.80q: %v", id, err)
 	}

@@ -45,7 +45,7 @@ func positionsCount(t *testing.T, store auth.AccountStore) {
 		a := newAccount(t, store)
 		require.Equal(t, i, a.session.Generation)
 		if i%2 == 0 {
-			require.NoError(t, store.RevokeSession(t.Context(), a.session.ID))
+			require.NoError(t, store.RevokeSession(t.Context(), byHost(now), a.session.ID))
 		} else {
 			endAll(t, store, a.user, now)
 		}
@@ -61,7 +61,7 @@ func positionsCount(t *testing.T, store auth.AccountStore) {
 func endSeveral(t *testing.T, store auth.AccountStore, n int) []auth.Revocation {
 	t.Helper()
 	for range n {
-		require.NoError(t, store.RevokeSession(t.Context(), newAccount(t, store).session.ID))
+		require.NoError(t, store.RevokeSession(t.Context(), byHost(now), newAccount(t, store).session.ID))
 	}
 	return readFeed(t, store)
 }
@@ -106,11 +106,14 @@ func noLateEntries(t *testing.T, store auth.AccountStore) {
 				defer ended.Add(1)
 				return endEach(t.Context(), store, sessions[i])
 			}
-			for over := false; ; {
-				page, err := store.ListRevocations(t.Context(), int64(len(before)+len(seen)+1), 3)
+			for over, from := false, int64(len(before)+1); ; {
+				page, err := store.ListRevocations(t.Context(), from, 3)
 				seen = append(seen, page...)
 				if err != nil || over && len(page) == 0 {
 					return err
+				}
+				if len(page) > 0 {
+					from = page[len(page)-1].Position + 1
 				}
 				over = ended.Load() == contenders
 			}
@@ -129,11 +132,11 @@ func endEach(ctx context.Context, store auth.AccountStore, accounts []account) (
 	for i, a := range accounts {
 		switch i % 3 {
 		case 0:
-			err = store.RevokeSession(ctx, a.session.ID)
+			err = store.RevokeSession(ctx, byHost(now), a.session.ID)
 		case 1:
-			err = store.RevokeKey(ctx, a.key.ID)
+			err = store.RevokeKey(ctx, byHost(now), a.key.ID)
 		default:
-			_, err = store.RevokeUserSessions(ctx, a.user.ID, now)
+			_, err = store.RevokeUserSessions(ctx, byHost(now), a.user.ID)
 		}
 		if err != nil {
 			return err
@@ -168,7 +171,7 @@ func endAtOnce(t *testing.T, store auth.AccountStore, each int) {
 				return err
 			}
 		}
-		return store.RevokeKey(t.Context(), keys[i].ID)
+		return store.RevokeKey(t.Context(), byHost(now), keys[i].ID)
 	})
 	require.NoError(t, errors.Join(errs...))
 }
@@ -177,7 +180,7 @@ func feedPruned(t *testing.T, store auth.AccountStore) {
 	_, key := register(t, store, newUser())
 	first := openMany(t, store, key, 6)
 	for _, i := range []int{5, 1, 0, 3, 4, 2} { // the last to expire is the first in the feed
-		require.NoError(t, store.RevokeSession(t.Context(), first[i].ID))
+		require.NoError(t, store.RevokeSession(t.Context(), byHost(now), first[i].ID))
 	}
 	endAtOnce(t, store, auth.KeptRevocations/contenders)
 	feed := readFeed(t, store)
@@ -275,7 +278,7 @@ func noneCreatedDead(t *testing.T, store auth.Store) {
 // an error if the feed says that it has ended while it has not.
 func endAllOrCreateAlive(ctx context.Context, store auth.AccountStore, a account, end bool) error {
 	if end {
-		_, err := store.RevokeUserSessions(ctx, a.user.ID, now)
+		_, err := store.RevokeUserSessions(ctx, byHost(now), a.user.ID)
 		return err
 	}
 	session, _, err := store.CreateSession(ctx, newSession(a.key), 0)

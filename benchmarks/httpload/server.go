@@ -78,7 +78,7 @@ func signIn(ctx context.Context, key []byte, tokens int) (*auth.Service, []strin
 	if err != nil {
 		return nil, nil, err
 	}
-	made, err := svc.Register(ctx, auth.UserParams{Username: "ada"})
+	made, err := svc.Register(ctx, auth.ByHost("setup"), auth.UserParams{Username: "ada"})
 	if err != nil {
 		return nil, nil, err
 	}

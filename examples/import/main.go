@@ -69,7 +69,7 @@ func run(ctx context.Context, args []string, database string, stdout, stderr io.
 	}
 	bar := progressbar.NewOptions64(info.Size(), progressbar.OptionSetWriter(stderr), progressbar.OptionShowBytes(true),
 		progressbar.OptionSetPredictTime(true), progressbar.OptionSetWidth(30))
-	progress, err := svc.ImportUsers(ctx, file, auth.ImportOptions{
+	progress, err := svc.ImportUsers(ctx, auth.ByHost("import"), file, auth.ImportOptions{
 		VouchForSHA256: *vouch,
 		BatchSize:      *batch,
 		OnRejected: func(line int, err error) {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"iter"
+	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -15,7 +17,9 @@ type account struct {
 	Keys     map[string]auth.AccessKey
 	Sessions map[string]auth.Session
 	GitHub   map[string]connection // by host
-	Named    int                   // entries of the feed that name a session of the user, at the most
+
+	// Remembered are the GitHub accounts that are remembered for the user.
+	Remembered []auth.GitHubAccount
 
 	indexed map[entry]bool // what the indexes have of it
 }
@@ -51,6 +55,9 @@ func (a *account) entries() map[entry]bool {
 	}
 	for _, c := range a.GitHub {
 		entries[entry{links, linkKey(c.Link.Account)}] = true
+	}
+	for _, account := range a.Remembered {
+		entries[entry{remembered, linkKey(account)}] = true
 	}
 	return entries
 }
@@ -123,11 +130,16 @@ func (t tx) save(a *account) error {
 		}
 	}
 	a.indexed = entries
-	text, err := json.Marshal(a)
+	return t.put(accounts, a.User.ID, a)
+}
+
+// put keeps the value as JSON.
+func (t tx) put(bucket, key string, value any) error {
+	text, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
-	return t.bucket(accounts).Put([]byte(a.User.ID), text)
+	return t.bucket(bucket).Put([]byte(key), text)
 }
 
 // remove removes the account. Its username stays taken, by nobody.
@@ -194,4 +206,53 @@ func (t tx) due(index string, expired time.Time, limit int) (ids []string) {
 		ids = append(ids, string(key[timeLength:]))
 	}
 	return ids
+}
+
+// lastExpiry returns the last time in an index by time; zero if the index is empty.
+func (t tx) lastExpiry(index string) time.Time {
+	key, _ := t.bucket(index).Cursor().Last()
+	if key == nil {
+		return time.Time{}
+	}
+	return timeOf(string(key))
+}
+
+// timeOf returns the time that begins a key of an index by time.
+func timeOf(key string) time.Time {
+	return time.UnixMicro(int64(binary.BigEndian.Uint64([]byte(key)) ^ 1<<63)).UTC()
+}
+
+// userPrefix begins the keys of one user in an index by user. No ID has a NUL in it.
+func userPrefix(userID string) string { return userID + "\x00" }
+
+// keysUnder returns the keys in an index that begin with the prefix, in order.
+func (t tx) keysUnder(index, prefix string) (keys []string) {
+	cursor := t.bucket(index).Cursor()
+	for key, _ := cursor.Seek([]byte(prefix)); strings.HasPrefix(string(key), prefix) && key != nil; key, _ = cursor.Next() {
+		keys = append(keys, string(key))
+	}
+	return keys
+}
+
+// backwards yields the keys in an index by time that have the prefix before the time, the last
+// first and without the prefix: those before one of these keys, or all if that is empty.
+func (t tx) backwards(index, prefix, before string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if before == "" {
+			before = "\xff" // behind every time
+		}
+		cursor := t.bucket(index).Cursor()
+		key, _ := cursor.Seek([]byte(prefix + before))
+		if key == nil {
+			key, _ = cursor.Last()
+		} else {
+			key, _ = cursor.Prev()
+		}
+		for ; key != nil; key, _ = cursor.Prev() {
+			rest, has := strings.CutPrefix(string(key), prefix)
+			if !has || !yield(rest) {
+				return
+			}
+		}
+	}
 }

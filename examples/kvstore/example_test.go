@@ -33,7 +33,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	ctx := context.Background()
-	made, err := svc.Register(ctx, auth.UserParams{Username: "ada"})
+	made, err := svc.Register(ctx, auth.ByHost("example"), auth.UserParams{Username: "ada"})
 	if err != nil {
 		log.Fatal(err)
 	}

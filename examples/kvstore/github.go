@@ -3,6 +3,7 @@ package kvstore
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -39,27 +40,38 @@ func (s *Store) FindGitHubConnection(ctx context.Context, userID, host string) (
 }
 
 // SignInGitHub implements [auth.GitHubStore].
-func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) (opened auth.Session, user auth.User, err error) {
-	if err := checkSignIn(ctx, signIn); err != nil {
+func (s *Store) SignInGitHub(
+	ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite,
+) (opened auth.Session, user auth.User, err error) {
+	if err := check(ctx, w, signIn); err != nil {
 		return opened, user, err
 	}
-	err = s.update(ctx, func(t tx) error {
-		a, err := t.whoSignsIn(signIn)
+	err = s.write(ctx, w, func(c *change) error {
+		c.github = signIn.Link.Account
+		a, state, err := c.whoSignsIn(signIn)
 		if err != nil {
 			return err
 		}
-		if opened, err = t.open(a, signIn.Session, signIn.SessionLimit); err != nil {
+		if opened, err = c.open(a, signIn.Session, signIn.SessionLimit); err != nil {
 			return err
 		}
-		if signIn.Token != nil && a.tokenVersion(signIn.Link.Account.Host) != signIn.TokenVersion {
-			return auth.ErrChanged
-		}
 		a.link(signIn.Link, signIn.Token)
-		user = a.User
-		if signIn.NewUser != nil {
-			return t.add(a)
+		wasSuperUser := a.User.IsSuperUser
+		if signIn.GrantSuperUser && !state.GrantSpent {
+			a.User.IsSuperUser = true
+			if err := c.spendGrant(c.github); err != nil {
+				return err
+			}
 		}
-		return t.save(a)
+		user = a.User
+		save := c.save
+		if signIn.NewUser != nil {
+			save = c.add
+		}
+		if err := save(a); err != nil || state.LinkedTo != "" && user.IsSuperUser == wasSuperUser {
+			return err
+		}
+		return c.addEvent(user.ID)
 	})
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
@@ -67,44 +79,51 @@ func (s *Store) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite)
 	return opened, user, nil
 }
 
-func checkSignIn(ctx context.Context, signIn auth.GitHubSignInWrite) error {
-	link := signIn.Link
-	records := []interface{ Validate() error }{link, signIn.Session}
-	same := signIn.Session.UserID == link.UserID
-	if signIn.NewUser != nil {
-		records = append(records, signIn.NewUser)
-		same = same && signIn.NewUser.ID == link.UserID
+// whoSignsIn returns the account of the link's user, or the new one, and what there was of the
+// GitHub account.
+func (c *change) whoSignsIn(signIn auth.GitHubSignInWrite) (*account, auth.GitHubAccountState, error) {
+	if err := c.write.By.CheckOwner(signIn.Link.UserID); err != nil {
+		return nil, auth.GitHubAccountState{}, err
 	}
-	sameAccount := true
-	if signIn.Token != nil {
-		records = append(records, signIn.Token)
-		same = same && signIn.Token.UserID == link.UserID
-		sameAccount = signIn.Token.Account == link.Account
+	a, err := c.account(signIn.Link.UserID)
+	if errors.Is(err, auth.ErrNotFound) && signIn.NewUser != nil {
+		user := *signIn.NewUser
+		if c.bucket(emails).Get([]byte(auth.FoldASCII(user.Email))) != nil {
+			user.Email = ""
+		}
+		a, err = newAccount(user), nil
 	}
-	if err := check(ctx, records...); err != nil {
-		return err
+	if err != nil {
+		return nil, auth.GitHubAccountState{}, err
 	}
-	return errors.Join(checkSame("user_id", same), checkSame("account_id", sameAccount))
+	state := c.accountState(a, signIn.Link.Account)
+	return a, state, signIn.Check(state, true)
 }
 
-// whoSignsIn returns the account that is linked, or the new one, and
-// [auth.ErrChanged] if the link is not as the caller has read it.
-func (t tx) whoSignsIn(signIn auth.GitHubSignInWrite) (*account, error) {
-	linked, err := t.accountOf(links, linkKey(signIn.Link.Account))
-	isNew := errors.Is(err, auth.ErrNotFound)
-	switch {
-	case err != nil && !isNew:
-		return nil, err
-	case isNew != (signIn.NewUser != nil), !isNew && linked.User.ID != signIn.Link.UserID:
-		return nil, auth.ErrChanged
-	case !isNew:
-		return linked, nil
+// accountState returns what there is of the GitHub account and of the user.
+func (t tx) accountState(a *account, of auth.GitHubAccount) auth.GitHubAccountState {
+	key := []byte(linkKey(of))
+	return auth.GitHubAccountState{
+		LinkedTo:      string(t.bucket(links).Get(key)),
+		RememberedFor: string(t.bucket(remembered).Get(key)),
+		GrantSpent:    t.bucket(spentGrants).Get(key) != nil,
+		UserAccount:   a.GitHub[of.Host].Link.Account,
+		TokenVersion:  a.tokenVersion(of.Host),
 	}
-	user := *signIn.NewUser
-	if t.bucket(emails).Get([]byte(auth.FoldASCII(user.Email))) != nil {
-		user.Email = ""
+}
+
+// spendGrants spends the grants of the GitHub accounts that are remembered for the user.
+func (t tx) spendGrants(a *account) error {
+	for _, account := range a.Remembered {
+		if err := t.spendGrant(account); err != nil {
+			return err
+		}
 	}
-	return newAccount(user), nil
+	return nil
+}
+
+func (t tx) spendGrant(account auth.GitHubAccount) error {
+	return t.bucket(spentGrants).Put([]byte(linkKey(account)), nil)
 }
 
 // tokenVersion returns the version of the token, empty where there is none.
@@ -115,7 +134,8 @@ func (a *account) tokenVersion(host string) string {
 	return ""
 }
 
-// link adds the link or renews it. A token ends the lease of the one before.
+// link adds the link or renews it, and remembers its account. A token ends the lease of the one
+// before.
 func (a *account) link(link auth.GitHubLink, token *auth.GitHubToken) {
 	host := link.Account.Host
 	c, renewed := a.GitHub[host]
@@ -128,6 +148,9 @@ func (a *account) link(link auth.GitHubLink, token *auth.GitHubToken) {
 		c = connection{Link: link, Token: keptToken(*token)}
 	}
 	a.GitHub[host] = c
+	if !slices.Contains(a.Remembered, link.Account) {
+		a.Remembered = append(a.Remembered, link.Account)
+	}
 	if !a.User.AdmittedAt.IsZero() {
 		a.User.AdmittedAt = link.SeenAt
 	}
@@ -139,30 +162,17 @@ func keptToken(token auth.GitHubToken) *auth.GitHubToken {
 }
 
 // ConnectGitHub implements [auth.GitHubStore].
-func (s *Store) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWrite) error {
-	link, token := connect.Link, connect.Token
-	if err := check(ctx, link, token); err != nil {
+func (s *Store) ConnectGitHub(ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite) error {
+	if err := check(ctx, w, connect); err != nil {
 		return err
 	}
-	if err := errors.Join(checkSame("user_id", token.UserID == link.UserID), checkSame("account_id", token.Account == link.Account)); err != nil {
-		return err
-	}
-	return s.update(ctx, func(t tx) error {
-		return t.changeUser(link.UserID, func(a *account) error {
-			session, there := a.Sessions[connect.SessionID]
-			own, linked := a.GitHub[link.Account.Host]
-			owner := t.bucket(links).Get([]byte(linkKey(link.Account)))
-			switch {
-			case !a.User.IsActive:
-				return auth.ErrUserDisabled
-			case !there || !session.ExpiresAt.After(kept(connect.At)):
-				return auth.ErrNotFound
-			case linked && own.Link.Account != link.Account, owner != nil && string(owner) != a.User.ID:
-				return auth.ErrExists
-			case a.tokenVersion(link.Account.Host) != connect.TokenVersion:
-				return auth.ErrChanged
+	return s.write(ctx, w, func(c *change) error {
+		c.github = connect.Link.Account
+		return c.user(connect.Link.UserID, func(a *account) error {
+			if err := connect.Check(c.accountState(a, c.github)); err != nil {
+				return err
 			}
-			a.link(link, &token)
+			a.link(connect.Link, &connect.Token)
 			return nil
 		})
 	})
@@ -185,26 +195,53 @@ func (s *Store) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) erro
 }
 
 // UnlinkGitHub implements [auth.GitHubStore].
-func (s *Store) UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (auth.GitHubLink, *auth.GitHubToken, error) {
+func (s *Store) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+	if err := check(ctx, w); err != nil {
+		return auth.GitHubLink{}, nil, err
+	}
 	var removed connection
-	err := s.update(ctx, func(t tx) error {
-		return t.changeUser(userID, func(a *account) error {
-			c, linked := a.GitHub[host]
-			if !linked {
+	err := s.write(ctx, w, func(c *change) error {
+		return c.user(userID, func(a *account) error {
+			linked := false
+			if removed, linked = a.GitHub[host]; !linked {
 				return auth.ErrNotFound
 			}
-			if len(a.GitHub) == 1 && !a.hasGoodKey(kept(now)) {
+			if len(a.GitHub) == 1 && !a.hasGoodKey(c.now) {
 				return auth.ErrLastWayIn
 			}
-			removed = c
+			c.github = removed.Link.Account
 			delete(a.GitHub, host)
-			return nil
+			return c.end(a, func(session auth.Session) bool { return session.Method == auth.MethodGitHub })
 		})
 	})
 	if err != nil {
 		return auth.GitHubLink{}, nil, err
 	}
 	return removed.Link, removed.Token, nil
+}
+
+// ForgetGitHubAccount implements [auth.GitHubStore].
+func (s *Store) ForgetGitHubAccount(ctx context.Context, w auth.Write, account auth.GitHubAccount) error {
+	if err := check(ctx, w); err != nil {
+		return err
+	}
+	return s.write(ctx, w, func(c *change) error {
+		c.github = account
+		return c.forget(account)
+	})
+}
+
+func (c *change) forget(of auth.GitHubAccount) error {
+	if err := c.write.By.CheckOwner(""); err != nil {
+		return err
+	}
+	if c.bucket(links).Get([]byte(linkKey(of))) != nil {
+		return auth.ErrExists
+	}
+	return c.owner(remembered, linkKey(of), func(a *account) error {
+		a.Remembered = slices.DeleteFunc(a.Remembered, func(other auth.GitHubAccount) bool { return other == of })
+		return nil
+	})
 }
 
 func (a *account) hasGoodKey(at time.Time) bool {

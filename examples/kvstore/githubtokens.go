@@ -11,16 +11,18 @@ import (
 // version unless that is empty, or returns [auth.ErrNotFound].
 func (s *Store) withToken(ctx context.Context, userID, host, version string, do func(*connection)) error {
 	return s.update(ctx, func(t tx) error {
-		return t.changeUser(userID, func(a *account) error {
-			c := a.GitHub[host]
-			if c.Token == nil || version != "" && c.Token.Version != version {
-				return auth.ErrNotFound
-			}
-			do(&c)
-			a.GitHub[host] = c
-			return nil
-		})
+		return t.changeUser(userID, func(a *account) error { return a.withToken(host, version, do) })
 	})
+}
+
+func (a *account) withToken(host, version string, do func(*connection)) error {
+	c := a.GitHub[host]
+	if c.Token == nil || version != "" && c.Token.Version != version {
+		return auth.ErrNotFound
+	}
+	do(&c)
+	a.GitHub[host] = c
+	return nil
 }
 
 // LeaseGitHubToken implements [auth.GitHubStore].
@@ -58,10 +60,17 @@ func (s *Store) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, 
 }
 
 // DeleteGitHubToken implements [auth.GitHubStore].
-func (s *Store) DeleteGitHubToken(ctx context.Context, userID, host, version string) (removed auth.GitHubToken, err error) {
-	err = s.withToken(ctx, userID, host, version, func(c *connection) {
-		removed = *c.Token
-		*c = connection{Link: c.Link}
+func (s *Store) DeleteGitHubToken(ctx context.Context, w auth.Write, userID, host, version string) (removed auth.GitHubToken, err error) {
+	if err := check(ctx, w); err != nil {
+		return removed, err
+	}
+	err = s.write(ctx, w, func(c *change) error {
+		return c.user(userID, func(a *account) error {
+			return a.withToken(host, version, func(of *connection) {
+				removed, c.github = *of.Token, of.Link.Account
+				*of = connection{Link: of.Link}
+			})
+		})
 	})
 	if err != nil {
 		return auth.GitHubToken{}, err

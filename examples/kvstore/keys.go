@@ -12,12 +12,12 @@ import (
 )
 
 // AddKey implements [auth.CredentialStore].
-func (s *Store) AddKey(ctx context.Context, key auth.AccessKey) error {
-	if err := check(ctx, key); err != nil {
+func (s *Store) AddKey(ctx context.Context, w auth.Write, key auth.AccessKey) error {
+	if err := check(ctx, w, key); err != nil {
 		return err
 	}
-	return s.update(ctx, func(t tx) error {
-		return t.changeUser(key.UserID, func(a *account) error {
+	return s.write(ctx, w, func(c *change) error {
+		return c.user(key.UserID, func(a *account) error {
 			if err := a.addKey(key); err != nil {
 				return err
 			}
@@ -97,17 +97,17 @@ func (s *Store) SwapHash(ctx context.Context, id, old, new string) error {
 }
 
 // RotateKey implements [auth.CredentialStore].
-func (s *Store) RotateKey(ctx context.Context, id string, rotation auth.KeyRotation) (key auth.AccessKey, err error) {
-	if err := check(ctx, rotation); err != nil {
+func (s *Store) RotateKey(ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation) (key auth.AccessKey, err error) {
+	if err := check(ctx, w, rotation); err != nil {
 		return key, err
 	}
-	rotation.At, rotation.PreviousUntil = kept(rotation.At), kept(rotation.PreviousUntil)
-	err = s.update(ctx, func(t tx) error {
-		return t.change(keys, id, func(a *account) error {
-			rotated, err := rotation.Apply(a.Keys[id])
+	err = s.write(ctx, w, func(c *change) error {
+		return c.owner(keys, id, func(a *account) error {
+			rotated, err := rotation.Apply(a.Keys[id], c.now)
 			if err != nil {
 				return err
 			}
+			rotated.PreviousUntil = kept(rotated.PreviousUntil)
 			a.Keys[id], key = rotated, rotated
 			return nil
 		})
@@ -135,11 +135,14 @@ func (a *account) use(id string, at time.Time) {
 }
 
 // RevokeKey implements [auth.CredentialStore].
-func (s *Store) RevokeKey(ctx context.Context, id string) error {
-	return s.update(ctx, func(t tx) error {
-		return t.change(keys, id, func(a *account) error {
+func (s *Store) RevokeKey(ctx context.Context, w auth.Write, id string) error {
+	if err := check(ctx, w); err != nil {
+		return err
+	}
+	return s.write(ctx, w, func(c *change) error {
+		return c.owner(keys, id, func(a *account) error {
 			delete(a.Keys, id)
-			return t.end(a, func(session auth.Session) bool { return session.AccessKeyID == id })
+			return c.end(a, func(session auth.Session) bool { return session.AccessKeyID == id })
 		})
 	})
 }

@@ -1,12 +1,11 @@
 package kvstore
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
-	"maps"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -32,10 +31,10 @@ func (s *Store) ListRevocations(ctx context.Context, from int64, limit int) (ent
 // among the newest, which is not more than are kept.
 func (s *Store) PruneRevocations(ctx context.Context, expired time.Time, limit int) (pruned int, err error) {
 	err = s.update(ctx, func(t tx) error {
-		last := t.head() - auth.KeptRevocations
+		oldestKept := t.oldestKept()
 		most := min(limit, math.MaxInt-auth.KeptRevocations) + auth.KeptRevocations
 		for _, key := range t.due(feedExpiry, expired, most) {
-			if pruned >= limit || positionOf(key) > last {
+			if pruned >= limit || positionOf(key) >= oldestKept {
 				continue
 			}
 			if err := t.removeRevocation(key); err != nil {
@@ -49,6 +48,102 @@ func (s *Store) PruneRevocations(ctx context.Context, expired time.Time, limit i
 		return 0, err
 	}
 	return pruned, nil
+}
+
+// oldestKept returns the position of the oldest entry that is not pruned, whatever its time.
+// Positions skip some where commits were lost, so it counts entries.
+func (t tx) oldestKept() int64 {
+	cursor := t.bucket(revocations).Cursor()
+	oldest := int64(0)
+	key, _ := cursor.Last()
+	for n := 0; key != nil && n < auth.KeptRevocations; n++ {
+		oldest = positionOf(string(key))
+		key, _ = cursor.Prev()
+	}
+	return oldest
+}
+
+// RevocationHead implements [auth.SessionStore].
+func (s *Store) RevocationHead(ctx context.Context) (head int64, err error) {
+	err = s.view(ctx, func(t tx) error {
+		head = t.head()
+		return nil
+	})
+	return head, err
+}
+
+// RevokeToken implements [auth.SessionStore]. The user may be gone, and the session with it.
+func (s *Store) RevokeToken(ctx context.Context, claims auth.SessionClaims) error {
+	if err := check(ctx, claims); err != nil {
+		return err
+	}
+	claims.ExpiresAt = kept(claims.ExpiresAt)
+	return s.update(ctx, func(t tx) error {
+		a, err := t.account(claims.UserID)
+		if errors.Is(err, auth.ErrNotFound) {
+			return t.endNamed(newAccount(auth.User{ID: claims.UserID}), claims)
+		}
+		if err != nil {
+			return err
+		}
+		if err := t.endNamed(a, claims); err != nil {
+			return err
+		}
+		return t.save(a)
+	})
+}
+
+// endNamed ends the session of the claims, and names it in the feed unless that is needless.
+func (t tx) endNamed(a *account, claims auth.SessionClaims) error {
+	if session, there := a.Sessions[claims.SessionID]; there {
+		claims.ExpiresAt = latest(claims.ExpiresAt, session.ExpiresAt)
+		delete(a.Sessions, claims.SessionID)
+	}
+	var revoking []auth.Revocation
+	for _, of := range []auth.Revocation{{UserID: claims.UserID, SessionID: claims.SessionID}, {UserID: claims.UserID}, {}} {
+		found, err := t.entriesInForce(of.UserID, of.SessionID)
+		if err != nil {
+			return err
+		}
+		revoking = append(revoking, found...)
+	}
+	for _, e := range revoking {
+		if !e.ExpiresAt.Before(claims.ExpiresAt) && (e.SessionID != "" || e.Generation > claims.Generation) {
+			return nil
+		}
+	}
+	if err := t.name(claims); err != nil {
+		return err
+	}
+	return t.fold(a)
+}
+
+// RevokeEverybody implements [auth.SessionStore]. It leaves the sessions where they are, for
+// nobody takes them for live: see [tx.authorize].
+func (s *Store) RevokeEverybody(ctx context.Context, w auth.Write, above int64) error {
+	if err := check(ctx, w); err != nil {
+		return err
+	}
+	return s.write(ctx, w, func(c *change) error {
+		if err := w.By.CheckOwner(""); err != nil {
+			return err
+		}
+		if above > 0 && c.head() >= above {
+			return nil
+		}
+		e := auth.Revocation{ExpiresAt: latest(c.latestEnd(), c.lastExpiry(sessionExpiry))}
+		older, err := c.entriesInForce("", "")
+		if err != nil {
+			return err
+		}
+		if err := c.replaceAll(older); err != nil {
+			return err
+		}
+		if err := c.revokeAt(max(c.head(), above)+1, e); err != nil {
+			return err
+		}
+		return c.addEvent("")
+	})
 }
 
 func positionKey(position int64) string {
@@ -81,16 +176,42 @@ func (t tx) walkFeed(from int64, visit func(auth.Revocation) (more bool, err err
 	return nil
 }
 
+// entriesInForce returns the entries for the session that no newer one has replaced; for all of
+// the user's sessions if there is no session ID, and for everybody without a user ID too.
+func (t tx) entriesInForce(userID, sessionID string) ([]auth.Revocation, error) {
+	return t.entriesUnder(userPrefix(userID) + sessionID + "\x00")
+}
+
+// entriesUnder returns the entries in force under a prefix of their keys.
+func (t tx) entriesUnder(prefix string) (entries []auth.Revocation, err error) {
+	for _, key := range t.keysUnder(inForce, prefix) {
+		var e auth.Revocation
+		position := key[len(key)-positionLength:]
+		if err := json.Unmarshal(t.bucket(revocations).Get([]byte(position)), &e); err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+const positionLength = 8
+
+func inForceKey(e auth.Revocation) string {
+	return userPrefix(e.UserID) + e.SessionID + "\x00" + positionKey(e.Position)
+}
+
 func (t tx) putRevocation(e auth.Revocation) error {
-	text, err := json.Marshal(e)
-	if err != nil {
-		return err
+	if !e.ExpiresAt.IsZero() {
+		if err := t.bucket(inForce).Put([]byte(inForceKey(e)), nil); err != nil {
+			return err
+		}
 	}
 	key := positionKey(e.Position)
 	if err := t.bucket(feedExpiry).Put([]byte(expiryKey(e.ExpiresAt, key)), nil); err != nil {
 		return err
 	}
-	return t.bucket(revocations).Put([]byte(key), text)
+	return t.put(revocations, key, e)
 }
 
 func (t tx) removeRevocation(key string) error {
@@ -98,28 +219,69 @@ func (t tx) removeRevocation(key string) error {
 	if err := json.Unmarshal(t.bucket(revocations).Get([]byte(key)), &e); err != nil {
 		return err
 	}
-	if err := t.bucket(feedExpiry).Delete([]byte(expiryKey(e.ExpiresAt, key))); err != nil {
-		return err
+	return errors.Join(
+		t.bucket(inForce).Delete([]byte(inForceKey(e))),
+		t.bucket(feedExpiry).Delete([]byte(expiryKey(e.ExpiresAt, key))),
+		t.bucket(revocations).Delete([]byte(key)),
+	)
+}
+
+// replaceAll notes that a newer entry, which is about to be added, replaces these.
+func (t tx) replaceAll(entries []auth.Revocation) error {
+	for _, e := range entries {
+		if err := t.removeRevocation(positionKey(e.Position)); err != nil {
+			return err
+		}
+		e.ExpiresAt = time.Time{}
+		if err := t.putRevocation(e); err != nil {
+			return err
+		}
 	}
-	return t.bucket(revocations).Delete([]byte(key))
+	return nil
 }
 
 // revoke adds an entry to the feed. There is one writer, so positions are in the
 // order of the commits. Without a generation it is about all sessions from before.
-func (t tx) revoke(e auth.Revocation) error {
-	e.Position, e.ID = t.head()+1, rand.Text()
+func (t tx) revoke(e auth.Revocation) error { return t.revokeAt(t.head()+1, e) }
+
+func (t tx) revokeAt(position int64, e auth.Revocation) error {
+	e.Position, e.ID = position, rand.Text()
 	if e.SessionID == "" && e.Generation == 0 {
 		e.Generation = e.Position
 	}
 	return t.putRevocation(e)
 }
 
-// endAll ends all of the account's sessions, in one entry.
-func (t tx) endAll(a *account) error {
-	if len(a.Sessions) == 0 {
-		return nil
+// name adds an entry for one session in place of an older one.
+func (t tx) name(claims auth.SessionClaims) error {
+	older, err := t.entriesInForce(claims.UserID, claims.SessionID)
+	if err != nil {
+		return err
 	}
-	e := auth.Revocation{UserID: a.User.ID}
+	if err := t.replaceAll(older); err != nil {
+		return err
+	}
+	return t.revoke(auth.Revocation{
+		UserID: claims.UserID, SessionID: claims.SessionID, ExpiresAt: claims.ExpiresAt,
+		Generation: min(claims.Generation, t.head()+1),
+	})
+}
+
+// endAll ends all of the account's sessions, in one entry, which replaces all others. It is added
+// without sessions too, and lives at least until the given time.
+func (t tx) endAll(a *account, until time.Time) error {
+	older, err := t.entriesUnder(userPrefix(a.User.ID))
+	if err != nil {
+		return err
+	}
+	older = slices.DeleteFunc(older, auth.Revocation.Capped)
+	if err := t.replaceAll(older); err != nil {
+		return err
+	}
+	e := auth.Revocation{UserID: a.User.ID, ExpiresAt: until}
+	for _, replaced := range older {
+		e.ExpiresAt = latest(e.ExpiresAt, replaced.ExpiresAt)
+	}
 	for _, session := range a.Sessions {
 		e.ExpiresAt = latest(e.ExpiresAt, session.ExpiresAt)
 	}
@@ -141,56 +303,50 @@ func (t tx) end(a *account, ended func(auth.Session) bool) error {
 			continue
 		}
 		delete(a.Sessions, id)
-		a.Named++
-		err := t.revoke(auth.Revocation{
+		err := t.name(auth.SessionClaims{
 			UserID: a.User.ID, SessionID: id, Generation: session.Generation, ExpiresAt: session.ExpiresAt,
 		})
 		if err != nil {
 			return err
 		}
 	}
-	if a.Named <= auth.MaxNamedRevocations {
-		return nil
-	}
 	return t.fold(a)
 }
 
-// fold makes one entry of all but the newest that name sessions of the account, if
-// there are too many. Of those that the account has counted some may be pruned.
+// fold makes one entry of all but the newest that name sessions of the account, if there are too
+// many, and ends the sessions that are as old as those.
 func (t tx) fold(a *account) error {
-	var named []auth.Revocation
-	err := t.walkFeed(0, func(e auth.Revocation) (bool, error) {
-		if e.UserID == a.User.ID && e.SessionID != "" && !e.ExpiresAt.IsZero() {
-			named = append(named, e)
-		}
-		return true, nil
-	})
-	a.Named = len(named)
-	if err != nil || a.Named <= auth.MaxNamedRevocations {
+	if len(t.keysUnder(inForce, userPrefix(a.User.ID))) <= auth.MaxNamedRevocations {
+		return nil
+	}
+	entries, err := t.entriesUnder(userPrefix(a.User.ID))
+	if err != nil {
 		return err
 	}
-	slices.SortFunc(named, func(a, b auth.Revocation) int { return cmp.Compare(b.Generation, a.Generation) })
-	folded := auth.Revocation{UserID: a.User.ID, Generation: named[auth.MaxNamedRevocations/2].Generation + 1}
-	for _, e := range named {
-		if e.Generation >= folded.Generation {
-			continue
-		}
-		a.Named--
-		folded.ExpiresAt = latest(folded.ExpiresAt, e.ExpiresAt)
-		if err := t.removeRevocation(positionKey(e.Position)); err != nil {
-			return err
-		}
-		e.ExpiresAt = time.Time{}
-		if err := t.putRevocation(e); err != nil {
-			return err
+	var named, replaced []auth.Revocation
+	for _, e := range entries {
+		if e.SessionID != "" {
+			named = append(named, e)
 		}
 	}
-	maps.DeleteFunc(a.Sessions, func(_ string, session auth.Session) bool {
-		if session.Generation >= folded.Generation {
-			return false
+	folded, ok := auth.FoldRevocations(named)
+	if !ok {
+		return nil
+	}
+	for _, e := range entries {
+		if e.Generation < folded.Generation && !e.Capped() || e.SessionID == "" && e.Generation == folded.Generation {
+			replaced = append(replaced, e)
+			folded.ExpiresAt = latest(folded.ExpiresAt, e.ExpiresAt)
 		}
-		folded.ExpiresAt = latest(folded.ExpiresAt, session.ExpiresAt)
-		return true
-	})
+	}
+	for id, session := range a.Sessions {
+		if session.Generation < folded.Generation {
+			folded.ExpiresAt = latest(folded.ExpiresAt, session.ExpiresAt)
+			delete(a.Sessions, id)
+		}
+	}
+	if err := t.replaceAll(replaced); err != nil {
+		return err
+	}
 	return t.revoke(folded)
 }

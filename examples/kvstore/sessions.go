@@ -82,9 +82,11 @@ func (s *Store) ListSessions(ctx context.Context, userID string, now time.Time) 
 		if errors.Is(err, auth.ErrNotFound) {
 			return nil
 		}
-		if err == nil {
-			live = a.live(now)
+		if err != nil {
+			return err
 		}
+		revokedBelow, err := t.everybodyRevoked()
+		live = slices.DeleteFunc(a.live(now), func(s auth.Session) bool { return s.Generation < revokedBelow })
 		return err
 	})
 	return live, err
@@ -94,8 +96,13 @@ func (s *Store) ListSessions(ctx context.Context, userID string, now time.Time) 
 func (s *Store) FindSession(ctx context.Context, id string) (session auth.Session, err error) {
 	err = s.view(ctx, func(t tx) error {
 		a, err := t.accountOf(sessions, id)
-		if err == nil {
-			session = a.Sessions[id]
+		if err != nil {
+			return err
+		}
+		revokedBelow, err := t.everybodyRevoked()
+		session = a.Sessions[id]
+		if err == nil && session.Generation < revokedBelow {
+			session, err = auth.Session{}, auth.ErrNotFound
 		}
 		return err
 	})
@@ -103,10 +110,13 @@ func (s *Store) FindSession(ctx context.Context, id string) (session auth.Sessio
 }
 
 // RevokeSession implements [auth.SessionStore].
-func (s *Store) RevokeSession(ctx context.Context, id string) error {
-	return s.update(ctx, func(t tx) error {
-		return t.change(sessions, id, func(a *account) error {
-			return t.end(a, func(session auth.Session) bool { return session.ID == id })
+func (s *Store) RevokeSession(ctx context.Context, w auth.Write, id string) error {
+	if err := check(ctx, w); err != nil {
+		return err
+	}
+	return s.write(ctx, w, func(c *change) error {
+		return c.owner(sessions, id, func(a *account) error {
+			return c.end(a, func(session auth.Session) bool { return session.ID == id })
 		})
 	})
 }
@@ -117,15 +127,14 @@ func (t tx) removeSession(id string) error {
 }
 
 // RevokeUserSessions implements [auth.SessionStore].
-func (s *Store) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (live int, err error) {
-	err = s.update(ctx, func(t tx) error {
-		return t.changeUser(userID, func(a *account) error {
-			for _, session := range a.Sessions {
-				if session.ExpiresAt.After(kept(now)) {
-					live++
-				}
-			}
-			return t.endAll(a)
+func (s *Store) RevokeUserSessions(ctx context.Context, w auth.Write, userID string) (live int, err error) {
+	if err := check(ctx, w); err != nil {
+		return 0, err
+	}
+	err = s.write(ctx, w, func(c *change) error {
+		return c.user(userID, func(a *account) error {
+			live = len(a.live(c.now))
+			return c.endAll(a, c.latestEnd())
 		})
 	})
 	if err != nil {

@@ -7,6 +7,10 @@
 // something else than its user's ID, and what keeps names apart, are index entries,
 // which follow from the account: see [account.entries]. So no verb can forget one.
 //
+// The revocation feed and the audit trail are values of their own, because they outlive
+// their users. A verb that somebody is responsible for runs in a [change], which checks the
+// authority first and adds the event last, in the same transaction.
+//
 // The price is that a sign-in writes all of a user's sessions anew. That is little
 // for people, and too much for a robot that signs in every second.
 package kvstore
@@ -30,6 +34,8 @@ const (
 	keys           = "keys"           // access key ID
 	sessions       = "sessions"       // session ID
 	links          = "links"          // GitHub host and account
+	remembered     = "remembered"     // likewise, of accounts that are remembered for a user
+	spentGrants    = "spent grants"   // likewise, of accounts whose grant is spent, without a user's ID
 	administrators = "administrators" // user ID of each active super user
 	keyExpiry      = "key expiry"     // time and access key ID
 	sessionExpiry  = "session expiry" // time and session ID
@@ -37,15 +43,22 @@ const (
 	stateExpiry    = "state expiry"   // time and state
 	revocations    = "revocations"    // position -> entry of the feed
 	feedExpiry     = "feed expiry"    // time and position
+	inForce        = "in force"       // user ID, session ID and position of each entry that is not replaced
+	events         = "events"         // event ID -> event
+	eventTimes     = "event times"    // time and event ID
+	eventsAbout    = "events about"   // user ID, time and event ID
+	eventsBy       = "events by"      // likewise, by the actor's user ID
+	waiting        = "waiting"        // time and event ID -> delivery
 	bootstrapped   = "bootstrapped"   // one entry, once it has happened
 )
 
 var buckets = []string{
-	accounts, usernames, emails, keys, sessions, links, administrators,
-	keyExpiry, sessionExpiry, states, stateExpiry, revocations, feedExpiry, bootstrapped,
+	accounts, usernames, emails, keys, sessions, links, remembered, spentGrants, administrators,
+	keyExpiry, sessionExpiry, states, stateExpiry, revocations, feedExpiry, inForce,
+	events, eventTimes, eventsAbout, eventsBy, waiting, bootstrapped,
 }
 
-// Store is an [auth.Store] in a file. It is safe for concurrent use.
+// Store is an [auth.Store] and an [auth.EventStore] in a file. It is safe for concurrent use.
 type Store struct {
 	db *bolt.DB
 
@@ -54,7 +67,10 @@ type Store struct {
 	writer chan struct{}
 }
 
-var _ auth.Store = (*Store)(nil)
+var (
+	_ auth.Store      = (*Store)(nil)
+	_ auth.EventStore = (*Store)(nil)
+)
 
 // Open opens the file, or makes it. No other process can have it open. The options
 // may be nil.

@@ -31,8 +31,9 @@ func TestWhatWasWrittenIsThereAfterAReopening(t *testing.T) {
 	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	user := auth.User{ID: "u1", Username: "ada", IsSuperUser: true, IsActive: true, CreatedAt: now}
 	key := auth.AccessKey{ID: "k1", UserID: "u1", Hash: "hash", CreatedAt: now}
+	byHost := auth.Write{By: auth.ByHost("test"), Now: func() time.Time { return now }}
 	first := open(t, path)
-	require.NoError(t, first.Bootstrap(t.Context(), user, key))
+	require.NoError(t, first.Bootstrap(t.Context(), byHost, user, key))
 	require.NoError(t, first.Close())
 
 	second := open(t, path)
@@ -40,5 +41,5 @@ func TestWhatWasWrittenIsThereAfterAReopening(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, key, found)
 	require.Equal(t, user, owner)
-	require.ErrorIs(t, second.Bootstrap(t.Context(), user, key), auth.ErrBootstrapped)
+	require.ErrorIs(t, second.Bootstrap(t.Context(), byHost, user, key), auth.ErrBootstrapped)
 }

@@ -3,41 +3,50 @@ package kvstore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sallyport-go/auth"
 )
 
 // Register implements [auth.UserStore].
-func (s *Store) Register(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	if err := check(ctx, withKey(user, key)); err != nil {
+func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
+	if err := check(ctx, w, withKey(user, key)); err != nil {
 		return err
 	}
-	return s.update(ctx, func(t tx) error { return t.register(user, key) })
+	return s.write(ctx, w, func(c *change) error { return c.registerFirst(user, key) })
 }
 
 // RegisterUsers implements [auth.UserStore]. A user is registered whole or not at all, so it reads
 // before it writes.
-func (s *Store) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
-	records := make([]interface{ Validate() error }, len(users))
-	for i, user := range users {
-		records[i] = user
+func (s *Store) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) ([]error, error) {
+	records := []interface{ Validate() error }{w}
+	for _, user := range users {
+		records = append(records, user)
 	}
 	if err := check(ctx, records...); err != nil {
 		return nil, err
 	}
 	refusals := make([]error, len(users))
-	err := s.update(ctx, func(t tx) error {
+	err := s.write(ctx, w, func(c *change) error {
+		if err := w.By.CheckOwner(""); err != nil {
+			return err
+		}
+		added := false
 		for i, user := range users {
-			if field := t.taken(user); field != "" {
-				refusals[i] = &auth.ExistsError{Field: field, SameUserID: t.sameUser(user)}
+			if field := c.taken(user); field != "" {
+				refusals[i] = &auth.ExistsError{Field: field, SameUserID: c.sameUser(user)}
 				continue
 			}
-			if err := t.register(user.User, user.Keys...); err != nil {
+			if err := c.register(user.User, user.Keys...); err != nil {
 				return err
 			}
+			added = true
 		}
-		return nil
+		if !added {
+			return nil
+		}
+		return c.addEvent("")
 	})
 	if err != nil {
 		return nil, err
@@ -78,27 +87,38 @@ func (t tx) sameUser(user auth.UserWithKeys) string {
 }
 
 // Bootstrap implements [auth.UserStore].
-func (s *Store) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKey) error {
-	if err := check(ctx, withKey(user, key)); err != nil {
+func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
+	if err := check(ctx, w, withKey(user, key)); err != nil {
 		return err
 	}
 	if !administers(user) {
 		return &auth.InvalidError{Field: "is_super_user", Reason: "must be true, and the user active"}
 	}
-	return s.update(ctx, func(t tx) error {
+	return s.write(ctx, w, func(c *change) error {
 		once := []byte("once")
-		if t.bucket(bootstrapped).Get(once) != nil {
+		if c.bucket(bootstrapped).Get(once) != nil {
 			return auth.ErrBootstrapped
 		}
-		if err := t.bucket(bootstrapped).Put(once, []byte(user.ID)); err != nil {
+		if err := c.bucket(bootstrapped).Put(once, []byte(user.ID)); err != nil {
 			return err
 		}
-		return t.register(user, key)
+		return c.registerFirst(user, key)
 	})
 }
 
 func withKey(user auth.User, key auth.AccessKey) auth.UserWithKeys {
 	return auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}}
+}
+
+// registerFirst registers a user with the first key.
+func (c *change) registerFirst(user auth.User, key auth.AccessKey) error {
+	if err := c.write.By.CheckOwner(user.ID); err != nil {
+		return err
+	}
+	if err := c.register(user, key); err != nil {
+		return err
+	}
+	return c.addEvent(user.ID)
 }
 
 func (t tx) register(user auth.User, keys ...auth.AccessKey) error {
@@ -144,28 +164,43 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) (users [
 }
 
 // UpdateUser implements [auth.UserStore].
-func (s *Store) UpdateUser(ctx context.Context, id string, change auth.UserChange) (user auth.User, err error) {
-	err = s.update(ctx, func(t tx) error {
-		return t.changeUser(id, func(a *account) error {
-			err := t.set(a, change)
+func (s *Store) UpdateUser(ctx context.Context, w auth.Write, id string, to auth.UserChange) (user auth.User, err error) {
+	if err := check(ctx, w); err != nil {
+		return user, err
+	}
+	err = s.write(ctx, w, func(c *change) error {
+		return c.user(id, func(a *account) error {
+			if err := c.set(a, to); err != nil {
+				return err
+			}
 			user = a.User
-			return err
+			if to.IsSuperUser != nil && !*to.IsSuperUser {
+				if err := c.spendGrants(a); err != nil {
+					return err
+				}
+			}
+			if to.IsActive != nil && !*to.IsActive {
+				return c.endAll(a, c.latestEnd())
+			}
+			return nil
 		})
 	})
 	return userUnless(err, user)
 }
 
 // ResetUser implements [auth.UserStore].
-func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (user auth.User, tokens []auth.GitHubToken, err error) {
-	if err := check(ctx, key); err != nil {
+func (s *Store) ResetUser(
+	ctx context.Context, w auth.Write, id string, to auth.UserChange, key auth.AccessKey,
+) (user auth.User, tokens []auth.GitHubToken, err error) {
+	if err := check(ctx, w, key); err != nil {
 		return user, nil, err
 	}
 	if err := checkSame("user_id", key.UserID == id); err != nil {
 		return user, nil, err
 	}
-	err = s.update(ctx, func(t tx) error {
-		return t.changeUser(id, func(a *account) error {
-			if err := t.set(a, change); err != nil {
+	err = s.write(ctx, w, func(c *change) error {
+		return c.user(id, func(a *account) error {
+			if err := c.set(a, to); err != nil {
 				return err
 			}
 			if err := a.addKey(key); err != nil { // beside the old ones, whose IDs count
@@ -176,7 +211,10 @@ func (s *Store) ResetUser(ctx context.Context, id string, change auth.UserChange
 			clear(a.GitHub)
 			a.User.AdmittedAt = time.Time{}
 			user = a.User
-			return t.endAll(a)
+			if err := c.spendGrants(a); err != nil {
+				return err
+			}
+			return c.endAll(a, c.latestEnd())
 		})
 	})
 	if err != nil {
@@ -196,20 +234,26 @@ func (a *account) tokens() (tokens []auth.GitHubToken) {
 }
 
 // DeleteUser implements [auth.UserStore].
-func (s *Store) DeleteUser(ctx context.Context, id string) (tokens []auth.GitHubToken, err error) {
-	err = s.update(ctx, func(t tx) error {
-		a, err := t.account(id)
+func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) (tokens []auth.GitHubToken, err error) {
+	if err := check(ctx, w); err != nil {
+		return nil, err
+	}
+	err = s.write(ctx, w, func(c *change) error {
+		if err := w.By.CheckOwner(id); err != nil {
+			return err
+		}
+		a, err := c.account(id)
 		if err != nil {
 			return err
 		}
-		if t.isLastAdministrator(a.User) {
+		if c.isLastAdministrator(a.User) {
 			return auth.ErrLastSuperUser
 		}
 		tokens = a.tokens()
-		if err := t.endAll(a); err != nil {
+		if err := errors.Join(c.spendGrants(a), c.endAll(a, c.latestEnd()), c.remove(a), c.addEvent(id)); err != nil {
 			return err
 		}
-		return t.remove(a)
+		return c.blankClients(id) // also of the event that has just been added
 	})
 	if err != nil {
 		return nil, err
@@ -224,15 +268,12 @@ func userUnless(err error, user auth.User) (auth.User, error) {
 	return user, nil
 }
 
-// set changes the user's flags, and revokes the sessions of one who is disabled.
-func (t tx) set(a *account, change auth.UserChange) error {
+// set changes the user's flags.
+func (t tx) set(a *account, to auth.UserChange) error {
 	last := t.isLastAdministrator(a.User)
-	a.User = change.Apply(a.User)
+	a.User = to.Apply(a.User)
 	if last && !administers(a.User) {
 		return auth.ErrLastSuperUser
-	}
-	if !a.User.IsActive {
-		return t.endAll(a)
 	}
 	return nil
 }

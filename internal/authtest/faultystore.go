@@ -17,14 +17,29 @@ var (
 )
 
 // FaultyStore returns a store that asks before each call, by the name of its method, whether
-// the call may reach the given store. An error of before is the result of the call.
+// the call may reach the given store. An error of before is the result of the call. The store
+// returned is an [auth.EventStore] if, and only if, the given one is.
 func FaultyStore(store auth.Store, before func(method string) error) auth.Store {
-	return &faultyStore{faultyAccounts{store, before}, store}
+	faulty := &faultyStore{&faultyAccounts{store, before}, store}
+	if trail, ok := store.(auth.EventStore); ok {
+		return struct {
+			*faultyStore
+			*faultyTrail
+		}{faulty, &faultyTrail{trail, faulty.check}}
+	}
+	return faulty
 }
 
 // FaultyAccounts is [FaultyStore] for a store that keeps no users.
 func FaultyAccounts(store auth.AccountStore, before func(method string) error) auth.AccountStore {
-	return &faultyAccounts{store, before}
+	faulty := &faultyAccounts{store, before}
+	if trail, ok := store.(auth.EventStore); ok {
+		return struct {
+			*faultyAccounts
+			*faultyTrail
+		}{faulty, &faultyTrail{trail, faulty.check}}
+	}
+	return faulty
 }
 
 type faultyAccounts struct {
@@ -33,8 +48,13 @@ type faultyAccounts struct {
 }
 
 type faultyStore struct {
-	faultyAccounts
+	*faultyAccounts
 	users auth.UserStore
+}
+
+type faultyTrail struct {
+	trail  auth.EventStore
+	faulty func(ctx context.Context, method string) error
 }
 
 func (s *faultyAccounts) check(ctx context.Context, method string) error {
@@ -46,25 +66,25 @@ func (s *faultyAccounts) check(ctx context.Context, method string) error {
 	return err
 }
 
-func (s *faultyStore) Register(ctx context.Context, user auth.User, key auth.AccessKey) error {
+func (s *faultyStore) Register(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
 	if err := s.check(ctx, "Register"); err != nil {
 		return err
 	}
-	return s.users.Register(ctx, user, key)
+	return s.users.Register(ctx, w, user, key)
 }
 
-func (s *faultyStore) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
+func (s *faultyStore) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) ([]error, error) {
 	if err := s.check(ctx, "RegisterUsers"); err != nil {
 		return nil, err
 	}
-	return s.users.RegisterUsers(ctx, users)
+	return s.users.RegisterUsers(ctx, w, users)
 }
 
-func (s *faultyStore) Bootstrap(ctx context.Context, user auth.User, key auth.AccessKey) error {
+func (s *faultyStore) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
 	if err := s.check(ctx, "Bootstrap"); err != nil {
 		return err
 	}
-	return s.users.Bootstrap(ctx, user, key)
+	return s.users.Bootstrap(ctx, w, user, key)
 }
 
 func (s *faultyStore) FindUser(ctx context.Context, id string) (auth.User, error) {
@@ -81,25 +101,27 @@ func (s *faultyStore) ListUsers(ctx context.Context, after string, limit int) ([
 	return s.users.ListUsers(ctx, after, limit)
 }
 
-func (s *faultyStore) UpdateUser(ctx context.Context, id string, change auth.UserChange) (auth.User, error) {
+func (s *faultyStore) UpdateUser(ctx context.Context, w auth.Write, id string, change auth.UserChange) (auth.User, error) {
 	if err := s.check(ctx, "UpdateUser"); err != nil {
 		return auth.User{}, err
 	}
-	return s.users.UpdateUser(ctx, id, change)
+	return s.users.UpdateUser(ctx, w, id, change)
 }
 
-func (s *faultyStore) DeleteUser(ctx context.Context, id string) ([]auth.GitHubToken, error) {
+func (s *faultyStore) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth.GitHubToken, error) {
 	if err := s.check(ctx, "DeleteUser"); err != nil {
 		return nil, err
 	}
-	return s.users.DeleteUser(ctx, id)
+	return s.users.DeleteUser(ctx, w, id)
 }
 
-func (s *faultyStore) ResetUser(ctx context.Context, id string, change auth.UserChange, key auth.AccessKey) (auth.User, []auth.GitHubToken, error) {
+func (s *faultyStore) ResetUser(
+	ctx context.Context, w auth.Write, id string, change auth.UserChange, key auth.AccessKey,
+) (auth.User, []auth.GitHubToken, error) {
 	if err := s.check(ctx, "ResetUser"); err != nil {
 		return auth.User{}, nil, err
 	}
-	return s.users.ResetUser(ctx, id, change, key)
+	return s.users.ResetUser(ctx, w, id, change, key)
 }
 
 func (s *faultyAccounts) ListKeys(ctx context.Context, userID string) ([]auth.AccessKey, error) {
@@ -109,11 +131,11 @@ func (s *faultyAccounts) ListKeys(ctx context.Context, userID string) ([]auth.Ac
 	return s.AccountStore.ListKeys(ctx, userID)
 }
 
-func (s *faultyAccounts) RotateKey(ctx context.Context, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
+func (s *faultyAccounts) RotateKey(ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
 	if err := s.check(ctx, "RotateKey"); err != nil {
 		return auth.AccessKey{}, err
 	}
-	return s.AccountStore.RotateKey(ctx, id, rotation)
+	return s.AccountStore.RotateKey(ctx, w, id, rotation)
 }
 
 func (s *faultyAccounts) TouchKey(ctx context.Context, id string, at time.Time) error {
@@ -130,11 +152,11 @@ func (s *faultyAccounts) ListSessions(ctx context.Context, userID string, now ti
 	return s.AccountStore.ListSessions(ctx, userID, now)
 }
 
-func (s *faultyAccounts) AddKey(ctx context.Context, key auth.AccessKey) error {
+func (s *faultyAccounts) AddKey(ctx context.Context, w auth.Write, key auth.AccessKey) error {
 	if err := s.check(ctx, "AddKey"); err != nil {
 		return err
 	}
-	return s.AccountStore.AddKey(ctx, key)
+	return s.AccountStore.AddKey(ctx, w, key)
 }
 
 func (s *faultyAccounts) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.User, error) {
@@ -151,11 +173,11 @@ func (s *faultyAccounts) SwapHash(ctx context.Context, id, old, new string) erro
 	return s.AccountStore.SwapHash(ctx, id, old, new)
 }
 
-func (s *faultyAccounts) RevokeKey(ctx context.Context, id string) error {
+func (s *faultyAccounts) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 	if err := s.check(ctx, "RevokeKey"); err != nil {
 		return err
 	}
-	return s.AccountStore.RevokeKey(ctx, id)
+	return s.AccountStore.RevokeKey(ctx, w, id)
 }
 
 func (s *faultyAccounts) CreateSession(ctx context.Context, session auth.Session, limit int) (auth.Session, auth.User, error) {
@@ -172,18 +194,39 @@ func (s *faultyAccounts) FindSession(ctx context.Context, id string) (auth.Sessi
 	return s.AccountStore.FindSession(ctx, id)
 }
 
-func (s *faultyAccounts) RevokeSession(ctx context.Context, id string) error {
+func (s *faultyAccounts) RevokeSession(ctx context.Context, w auth.Write, id string) error {
 	if err := s.check(ctx, "RevokeSession"); err != nil {
 		return err
 	}
-	return s.AccountStore.RevokeSession(ctx, id)
+	return s.AccountStore.RevokeSession(ctx, w, id)
 }
 
-func (s *faultyAccounts) RevokeUserSessions(ctx context.Context, userID string, now time.Time) (int, error) {
+func (s *faultyAccounts) RevokeUserSessions(ctx context.Context, w auth.Write, userID string) (int, error) {
 	if err := s.check(ctx, "RevokeUserSessions"); err != nil {
 		return 0, err
 	}
-	return s.AccountStore.RevokeUserSessions(ctx, userID, now)
+	return s.AccountStore.RevokeUserSessions(ctx, w, userID)
+}
+
+func (s *faultyAccounts) RevokeToken(ctx context.Context, claims auth.SessionClaims) error {
+	if err := s.check(ctx, "RevokeToken"); err != nil {
+		return err
+	}
+	return s.AccountStore.RevokeToken(ctx, claims)
+}
+
+func (s *faultyAccounts) RevokeEverybody(ctx context.Context, w auth.Write, above int64) error {
+	if err := s.check(ctx, "RevokeEverybody"); err != nil {
+		return err
+	}
+	return s.AccountStore.RevokeEverybody(ctx, w, above)
+}
+
+func (s *faultyAccounts) RevocationHead(ctx context.Context) (int64, error) {
+	if err := s.check(ctx, "RevocationHead"); err != nil {
+		return 0, err
+	}
+	return s.AccountStore.RevocationHead(ctx)
 }
 
 func (s *faultyAccounts) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
@@ -249,18 +292,18 @@ func (s *faultyAccounts) FindGitHubConnection(ctx context.Context, userID, host 
 	return s.AccountStore.FindGitHubConnection(ctx, userID, host)
 }
 
-func (s *faultyAccounts) SignInGitHub(ctx context.Context, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
+func (s *faultyAccounts) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
 	if err := s.check(ctx, "SignInGitHub"); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
-	return s.AccountStore.SignInGitHub(ctx, signIn)
+	return s.AccountStore.SignInGitHub(ctx, w, signIn)
 }
 
-func (s *faultyAccounts) ConnectGitHub(ctx context.Context, connect auth.GitHubConnectWrite) error {
+func (s *faultyAccounts) ConnectGitHub(ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite) error {
 	if err := s.check(ctx, "ConnectGitHub"); err != nil {
 		return err
 	}
-	return s.AccountStore.ConnectGitHub(ctx, connect)
+	return s.AccountStore.ConnectGitHub(ctx, w, connect)
 }
 
 func (s *faultyAccounts) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) error {
@@ -270,18 +313,18 @@ func (s *faultyAccounts) UpdateGitHubLink(ctx context.Context, link auth.GitHubL
 	return s.AccountStore.UpdateGitHubLink(ctx, link)
 }
 
-func (s *faultyAccounts) DeleteGitHubToken(ctx context.Context, userID, host, version string) (auth.GitHubToken, error) {
+func (s *faultyAccounts) DeleteGitHubToken(ctx context.Context, w auth.Write, userID, host, version string) (auth.GitHubToken, error) {
 	if err := s.check(ctx, "DeleteGitHubToken"); err != nil {
 		return auth.GitHubToken{}, err
 	}
-	return s.AccountStore.DeleteGitHubToken(ctx, userID, host, version)
+	return s.AccountStore.DeleteGitHubToken(ctx, w, userID, host, version)
 }
 
-func (s *faultyAccounts) UnlinkGitHub(ctx context.Context, userID, host string, now time.Time) (auth.GitHubLink, *auth.GitHubToken, error) {
+func (s *faultyAccounts) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
 	if err := s.check(ctx, "UnlinkGitHub"); err != nil {
 		return auth.GitHubLink{}, nil, err
 	}
-	return s.AccountStore.UnlinkGitHub(ctx, userID, host, now)
+	return s.AccountStore.UnlinkGitHub(ctx, w, userID, host)
 }
 
 func (s *faultyAccounts) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
@@ -296,4 +339,39 @@ func (s *faultyAccounts) ReplaceGitHubToken(ctx context.Context, token auth.GitH
 		return err
 	}
 	return s.AccountStore.ReplaceGitHubToken(ctx, token, oldVersion)
+}
+
+func (s *faultyAccounts) ForgetGitHubAccount(ctx context.Context, w auth.Write, account auth.GitHubAccount) error {
+	if err := s.check(ctx, "ForgetGitHubAccount"); err != nil {
+		return err
+	}
+	return s.AccountStore.ForgetGitHubAccount(ctx, w, account)
+}
+
+func (s *faultyTrail) ListEvents(ctx context.Context, filter auth.EventFilter, limit int) ([]auth.Event, error) {
+	if err := s.faulty(ctx, "ListEvents"); err != nil {
+		return nil, err
+	}
+	return s.trail.ListEvents(ctx, filter, limit)
+}
+
+func (s *faultyTrail) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event, int, error) {
+	if err := s.faulty(ctx, "ClaimEvent"); err != nil {
+		return auth.Event{}, 0, err
+	}
+	return s.trail.ClaimEvent(ctx, now, until)
+}
+
+func (s *faultyTrail) FinishEvent(ctx context.Context, id string) error {
+	if err := s.faulty(ctx, "FinishEvent"); err != nil {
+		return err
+	}
+	return s.trail.FinishEvent(ctx, id)
+}
+
+func (s *faultyTrail) PruneEvents(ctx context.Context, before time.Time, limit int) (int, error) {
+	if err := s.faulty(ctx, "PruneEvents"); err != nil {
+		return 0, err
+	}
+	return s.trail.PruneEvents(ctx, before, limit)
 }

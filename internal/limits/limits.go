@@ -16,4 +16,5 @@ const (
 	GitHubHost = 253
 	GitHubText = 512  // a link's Login, Name and AvatarURL, a token's Scopes
 	Sealed     = 4096 // a token's Sealed
+	Reason     = 512  // an event's Reason
 )

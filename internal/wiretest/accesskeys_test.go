@@ -85,7 +85,7 @@ func TestAUserMakesListsAndRevokesKeys(t *testing.T) {
 func TestAListOfKeysHasNoHashes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	_, err := f.svc.Credentials().Rotate(t.Context(), f.userPair.AccessKey, time.Hour)
+	_, err := f.svc.Credentials().Rotate(t.Context(), authtest.ByHost, f.userPair.AccessKey, time.Hour)
 	require.NoError(t, err)
 	keys, err := f.svc.Credentials().List(t.Context(), f.user.ID)
 	require.NoError(t, err)
@@ -231,7 +231,7 @@ func TestARotationIsRefused(t *testing.T) {
 		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
 	})
 	token := f.signIn(f.user)
-	require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
 		UserID: f.user.ID, AccessKey: "alice@old", Secret: auth.NewSecret("correct horse"),
 	}))
 	for _, body := range []string{
@@ -246,16 +246,16 @@ func TestARotationIsRefused(t *testing.T) {
 	f.requireLogin(f.userPair, http.StatusOK)
 	require.Equal(t, http.StatusNoContent, f.sendAs(token, "DELETE", "/auth/keys/alice@old", "").status)
 	for _, name := range []string{"https://old.example/alice", "a//b", "a/../b", "a%2Fb"} {
-		require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{UserID: f.user.ID, AccessKey: name, Secret: auth.NewSecret("correct horse")}))
+		require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{UserID: f.user.ID, AccessKey: name, Secret: auth.NewSecret("correct horse")}))
 		require.Equal(t, http.StatusNoContent, f.sendAs(token, "DELETE", "/auth/keys/"+url.PathEscape(name), "").status, name)
 	}
 	for _, odd := range []string{"/auth//keys/x", "/auth/./keys/x", "/auth/keys/../keys/x"} {
 		require.Equal(t, http.StatusNotFound, f.sendAs(token, "DELETE", odd, "").status, odd)
 	}
 
-	_, err := f.svc.Credentials().Rotate(t.Context(), f.userPair.AccessKey, 7*24*time.Hour+1)
+	_, err := f.svc.Credentials().Rotate(t.Context(), authtest.ByHost, f.userPair.AccessKey, 7*24*time.Hour+1)
 	require.ErrorIs(t, err, auth.ErrInvalid)
-	_, err = f.svc.Credentials().Rotate(t.Context(), "ak_live_none", 0)
+	_, err = f.svc.Credentials().Rotate(t.Context(), authtest.ByHost, "ak_live_none", 0)
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
@@ -269,7 +269,7 @@ func TestAnEarlierSecretUnderAnEarlierPepperDoesNotReplaceTheNewOne(t *testing.T
 		Credentials: auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p2"), earlier}},
 	})
 	require.NoError(t, err)
-	second, err := f.svc.Credentials().Rotate(t.Context(), f.userPair.AccessKey, time.Hour)
+	second, err := f.svc.Credentials().Rotate(t.Context(), authtest.ByHost, f.userPair.AccessKey, time.Hour)
 	require.NoError(t, err)
 	for range 3 {
 		for _, pair := range []auth.KeyPair{f.userPair, second} {
@@ -306,9 +306,9 @@ func TestNobodyIsRefusedWhileAKeyIsRotatedUnderLoad(t *testing.T) {
 	}
 	old := f.userPair
 	for range 20 {
-		pair, err := f.svc.Credentials().Rotate(t.Context(), old.AccessKey, time.Hour)
+		pair, err := f.svc.Credentials().Rotate(t.Context(), authtest.ByHost, old.AccessKey, time.Hour)
 		require.NoError(t, err)
-		_, err = f.svc.Credentials().Rotate(t.Context(), old.AccessKey, 0)
+		_, err = f.svc.Credentials().Rotate(t.Context(), authtest.ByHost, old.AccessKey, 0)
 		require.ErrorIs(t, err, auth.ErrRotating)
 		secret.Store(&pair)
 		for i := range inUse {
@@ -336,7 +336,7 @@ func TestOfTwoRotationsAtOnceOneGivesASecretThatWorks(t *testing.T) {
 		var running sync.WaitGroup
 		for i := range pairs {
 			running.Go(func() {
-				pairs[i], errs[i] = f.svc.Credentials().Rotate(context.Background(), f.userPair.AccessKey, time.Minute)
+				pairs[i], errs[i] = f.svc.Credentials().Rotate(context.Background(), authtest.ByHost, f.userPair.AccessKey, time.Minute)
 			})
 		}
 		running.Wait()

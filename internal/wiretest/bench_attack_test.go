@@ -38,7 +38,7 @@ func BenchmarkSignInUnderAttack(b *testing.B) {
 				cfg.Logger = slog.New(slog.DiscardHandler)
 				cfg.Throttling.Flood = []limit.Rate{{Count: math.MaxInt32, Per: time.Minute}}
 			})
-			other, err := f.svc.Register(b.Context(), auth.UserParams{Username: "other"})
+			other, err := f.svc.Register(b.Context(), authtest.ByHost, auth.UserParams{Username: "other"})
 			require.NoError(b, err)
 			var running sync.WaitGroup
 			var attacked atomic.Bool
@@ -110,7 +110,7 @@ func BenchmarkUnknownKeyAgainstWrongSecret(b *testing.B) {
 	var texts [kinds][keys]string
 	for i := range keys {
 		texts[0][i] = f.wrong().AccessKey
-		pair, err := f.svc.Credentials().Issue(b.Context(), f.user.ID, auth.KeyOptions{})
+		pair, err := f.svc.Credentials().Issue(b.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{})
 		require.NoError(b, err)
 		texts[1][i] = pair.AccessKey
 	}

@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
 var withBrowserSessions = githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
@@ -64,7 +65,7 @@ func TestABrowserSessionEndsWithAllOfItsUsersAndTheNextOneDoesNot(t *testing.T) 
 		b.signInByCookie("")
 		user := b.get("/auth/user")
 		require.Equal(t, http.StatusOK, user.status)
-		_, err := g.svc.RevokeUser(t.Context(), user.json(t)["user_id"].(string))
+		_, err := g.svc.RevokeUser(t.Context(), authtest.ByHost, user.json(t)["user_id"].(string))
 		require.NoError(t, err)
 		require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status)
 	}
@@ -210,13 +211,13 @@ func TestSigningOutByTokenEndsTheCookiesSessionIfOurOwnPageAsks(t *testing.T) {
 	}
 }
 
-// faultyBrowserSessions has the browser's sessions on a store of which each RevokeSession fails as
+// faultyBrowserSessions has the browser's sessions on a store of which each RevokeToken fails as
 // fault says.
 func faultyBrowserSessions(fault func() error) githubOptions {
 	return githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 		cfg.BrowserSessions = &auth.BrowserSessions{}
 		g.fixture.injectFaults(func(method string) error {
-			if method == "RevokeSession" {
+			if method == "RevokeToken" {
 				return fault()
 			}
 			return nil
@@ -269,21 +270,16 @@ func TestSigningInAgainDoesNotDependOnTheSessionOfTheOldCookie(t *testing.T) {
 
 func TestSigningOutWithACookieWhoseSessionIsGone(t *testing.T) {
 	t.Parallel()
-	gone := false
-	g := newGitHub(t, faultyBrowserSessions(func() error {
-		if gone {
-			gone = false
-			return auth.ErrNotFound
-		}
-		return nil
-	}))
+	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
 	b.signInByCookie("")
+	_, err := g.store.PruneSessions(t.Context(), g.clock.Now().Add(24*time.Hour), 10)
+	require.NoError(t, err)
 	token := g.signIn(g.user)
-	gone = true
 	answer := b.do(http.MethodPost, "/auth/logout", "Sec-Fetch-Site", "same-origin", "Authorization", "Bearer "+token)
 	require.Equal(t, http.StatusOK, answer.status)
 	require.Equal(t, http.StatusUnauthorized, g.sendAs(token, http.MethodGet, "/auth/user", "").status)
+	require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status)
 }
 
 // State, cookies and session tokens are made under different keys: none passes

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 )
 
 // callers are the kinds of caller there are, in the order of the columns below.
@@ -37,7 +38,7 @@ func (f *fixture) other() auth.User {
 			return user
 		}
 	}
-	made, err := f.svc.Register(f.t.Context(), auth.UserParams{Username: "mallory"})
+	made, err := f.svc.Register(f.t.Context(), authtest.ByHost, auth.UserParams{Username: "mallory"})
 	require.NoError(f.t, err)
 	return made.User
 }
@@ -81,6 +82,8 @@ var calls = []struct {
 	{"POST", "/auth/users/none/reinstate", "", [6]int{401, 401, 401, 403, 403, 404}},
 	{"POST", "/auth/tokens/revoke-user/USER", "", [6]int{401, 401, 401, 403, 403, 200}},
 	{"POST", "/auth/tokens/revoke-user/none", "", [6]int{401, 401, 401, 403, 403, 404}},
+	{"GET", "/auth/events", "", [6]int{401, 401, 401, 403, 403, 200}},
+	{"GET", "/auth/events?before=none", "", [6]int{401, 401, 401, 403, 403, 404}},
 	{"DELETE", "/auth/users/USER", "", [6]int{401, 401, 401, 403, 403, 200}},
 	{"DELETE", "/auth/users/none", "", [6]int{401, 401, 401, 403, 403, 404}},
 	{"DELETE", "/auth/users/ADMIN", "", [6]int{401, 401, 401, 403, 403, 409}},

@@ -9,10 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
-	"github.com/stretchr/testify/require"
 )
 
 // composed are the components as a host without a Service composes them, or those of a Service.
@@ -32,7 +33,9 @@ var compositions = map[string]func(t *testing.T, store auth.Store, cfg auth.Conf
 		return composed{svc.Tokens(), svc.Credentials(), svc.GitHub(), svc.Login, svc.Run}
 	},
 	"by hand": func(t *testing.T, store auth.Store, cfg auth.Config) composed {
-		events := auth.NewEventLog(auth.EventLogConfig{OnEvent: cfg.OnEvent, Hooks: cfg.Hooks, Now: cfg.Now, Logger: cfg.Logger})
+		events := auth.NewEventLog(auth.EventLogConfig{
+			OnEvent: cfg.OnEvent, Hooks: cfg.Hooks, Trail: store.(auth.EventStore), Now: cfg.Now, Logger: cfg.Logger,
+		})
 		tokens, err := auth.NewTokenIssuer(store, cfg.Issuer, cfg.SigningKeys, auth.TokenConfig{Events: events, Now: cfg.Now})
 		require.NoError(t, err)
 		credentials, err := auth.NewCredentialVerifier(store, tokens, auth.CredentialConfig{Events: events, Now: cfg.Now})
@@ -82,7 +85,7 @@ func TestComponentsComposedByHandReportAndRevokeAsInAService(t *testing.T) {
 			},
 		})
 		ctx := t.Context()
-		pair, err := c.credentials.Issue(ctx, "u1", auth.KeyOptions{})
+		pair, err := c.credentials.Issue(ctx, authtest.ByHost, "u1", auth.KeyOptions{})
 		require.NoError(t, err)
 		wrong := auth.KeyPair{AccessKey: pair.AccessKey, AccessSecret: authtest.WrongSecret(pair.AccessKey)}
 		for _, bad := range []auth.KeyPair{wrong, c.credentials.GeneratePair(), {AccessKey: "x"}} {
@@ -90,9 +93,9 @@ func TestComponentsComposedByHandReportAndRevokeAsInAService(t *testing.T) {
 			require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)
 		}
 		revoke := []func(auth.Token) error{
-			func(token auth.Token) error { return c.tokens.Revoke(ctx, token.Session.ID) },
-			func(auth.Token) error { return second(c.tokens.RevokeUser(ctx, "u1")) },
-			func(auth.Token) error { return c.credentials.Revoke(ctx, pair.AccessKey) },
+			func(token auth.Token) error { return c.tokens.Revoke(ctx, authtest.ByHost, token.Session.ID) },
+			func(auth.Token) error { return second(c.tokens.RevokeUser(ctx, authtest.ByHost, "u1")) },
+			func(auth.Token) error { return c.credentials.Revoke(ctx, authtest.ByHost, pair.AccessKey) },
 		}
 		for _, end := range revoke {
 			token, err := c.login(ctx, pair)
@@ -124,7 +127,7 @@ func TestALeakedKeyRevokedByHandRejectsItsTokensAtOnce(t *testing.T) {
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	credentials, err := auth.NewCredentialVerifier(f.store, f.issuer, auth.CredentialConfig{Now: f.clock.Now})
 	require.NoError(t, err)
-	pair, err := credentials.Issue(t.Context(), "u1", auth.KeyOptions{})
+	pair, err := credentials.Issue(t.Context(), authtest.ByHost, "u1", auth.KeyOptions{})
 	require.NoError(t, err)
 	token, err := f.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: pair.AccessKey})
 	require.NoError(t, err)
@@ -150,7 +153,7 @@ func TestRevokingAUserByHandRejectsTheTokensAtOnce(t *testing.T) {
 
 	table.setActive("u-alice", false)
 	ctx := auth.WithIdentity(t.Context(), auth.Identity{UserID: "u-boss"})
-	live, err := tokens.RevokeUser(ctx, "u-alice")
+	live, err := tokens.RevokeUser(ctx, authtest.ByHost, "u-alice")
 	require.NoError(t, err)
 	require.Equal(t, 1, live)
 	require.ErrorIs(t, second(tokens.Verify(t.Context(), token.Bearer.Reveal())), auth.ErrTokenRejected)
@@ -161,7 +164,7 @@ func TestRevokingAUserByHandRejectsTheTokensAtOnce(t *testing.T) {
 	list := got.Take()
 	require.Len(t, list, 3)
 	require.Equal(t, auth.Event{
-		Kind: auth.EventUserSessionsRevoked, At: clock.Now(), UserID: "u-alice", ActorID: "u-boss", Reason: "1 were live",
+		Kind: auth.EventUserSessionsRevoked, At: clock.Now(), UserID: "u-alice", ActorID: "u-boss", Host: "test",
 	}, list[1])
 	require.Equal(t, auth.EventTokenRejected, list[2].Kind)
 	require.Equal(t, identity.SessionID, list[2].SessionID)

@@ -46,7 +46,7 @@ func (c *credentials) configure(t testing.TB, cfg auth.CredentialConfig) {
 
 func (c *credentials) issue(t testing.TB) auth.KeyPair {
 	t.Helper()
-	pair, err := c.Issue(t.Context(), "u1", auth.KeyOptions{})
+	pair, err := c.Issue(t.Context(), authtest.ByHost, "u1", auth.KeyOptions{})
 	require.NoError(t, err)
 	return pair
 }
@@ -126,7 +126,7 @@ func TestEveryCharacterOfASecretIsAsLikelyAsAnyOther(t *testing.T) {
 func TestIssueVerifyAndRevoke(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
-	pair, err := c.Issue(t.Context(), "u1", auth.KeyOptions{Label: "laptop", ExpiresAt: c.clock.Now().Add(time.Hour)})
+	pair, err := c.Issue(t.Context(), authtest.ByHost, "u1", auth.KeyOptions{Label: "laptop", ExpiresAt: c.clock.Now().Add(time.Hour)})
 	require.NoError(t, err)
 	other := c.issue(t)
 	c.requireGood(t, pair)
@@ -139,9 +139,9 @@ func TestIssueVerifyAndRevoke(t *testing.T) {
 	c.clock.Advance(2 * time.Microsecond)
 	c.requireBad(t, pair)
 
-	require.NoError(t, c.Revoke(t.Context(), other.AccessKey))
+	require.NoError(t, c.Revoke(t.Context(), authtest.ByHost, other.AccessKey))
 	c.requireBad(t, other)
-	require.ErrorIs(t, c.Revoke(t.Context(), other.AccessKey), auth.ErrNotFound)
+	require.ErrorIs(t, c.Revoke(t.Context(), authtest.ByHost, other.AccessKey), auth.ErrNotFound)
 }
 
 func TestIssueRefusesWhatCannotBe(t *testing.T) {
@@ -155,10 +155,10 @@ func TestIssueRefusesWhatCannotBe(t *testing.T) {
 		"a label with a newline": {Label: "a\nb"},
 		"a label that turns":     {Label: "a\u202eb"},
 	} {
-		_, err := c.Issue(t.Context(), "u1", options)
+		_, err := c.Issue(t.Context(), authtest.ByHost, "u1", options)
 		require.ErrorIs(t, err, auth.ErrInvalid, name)
 	}
-	_, err := c.Issue(t.Context(), "nobody", auth.KeyOptions{})
+	_, err := c.Issue(t.Context(), authtest.ByHost, "nobody", auth.KeyOptions{})
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
@@ -196,14 +196,14 @@ func TestAStoredHashIsBoundToItsUserAndKey(t *testing.T) {
 			// Mallory can write to the store, and has a key of her own.
 			own := c.GeneratePair()
 			add := func(id, userID, hash string) {
-				require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: id, UserID: userID, Hash: hash, CreatedAt: c.clock.Now()}))
+				require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: id, UserID: userID, Hash: hash, CreatedAt: c.clock.Now()}))
 			}
 			add(own.AccessKey, "u2", hash) // the victim's hash under her key and user
 			c.requireBad(t, auth.KeyPair{AccessKey: own.AccessKey, AccessSecret: pair.AccessSecret})
 			second := c.GeneratePair()
 			add(second.AccessKey, "u1", hash) // under another key of the same user
 			c.requireBad(t, auth.KeyPair{AccessKey: second.AccessKey, AccessSecret: pair.AccessSecret})
-			require.NoError(t, c.Revoke(t.Context(), pair.AccessKey))
+			require.NoError(t, c.Revoke(t.Context(), authtest.ByHost, pair.AccessKey))
 			add(pair.AccessKey, "u2", hash) // the same key, of another user
 			c.requireBad(t, pair)
 		})
@@ -254,7 +254,7 @@ func TestWhoWritesToTheStoreCannotMakeAKeyWithoutThePepper(t *testing.T) {
 		"a fast hash": {forged.AccessKey, unpeppered.hash(t, forged.AccessKey), forged.AccessSecret.Reveal()},
 		"bcrypt":      {"legacy", string(h), "known secret"},
 	} {
-		require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: key.id, UserID: "u1", Hash: key.hash, CreatedAt: c.clock.Now()}))
+		require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: key.id, UserID: "u1", Hash: key.hash, CreatedAt: c.clock.Now()}))
 		_, _, err := c.Verify(t.Context(), auth.KeyPair{AccessKey: key.id, AccessSecret: auth.NewSecret(key.secret)})
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)
 	}
@@ -325,7 +325,7 @@ func TestEveryRefusalOfAWellFormedPairCostsOneDigest(t *testing.T) {
 	pepper := authtest.SymmetricKey(t, "p1")
 	c := newCredentials(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper}})
 	add := func(pair auth.KeyPair, hash string) auth.KeyPair {
-		require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: pair.AccessKey, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now()}))
+		require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: pair.AccessKey, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now()}))
 		return pair
 	}
 	known := c.issue(t)
@@ -354,7 +354,7 @@ func TestEveryRefusalOfAnImportedPairCostsOneSlowHash(t *testing.T) {
 	for name, hash := range map[string]string{
 		"unreadable": "unreadable", "out of bounds": "$2a$31$" + strings.Repeat("a", 53), "unknown pepper": "$argon2id-bound$v=19$m=19456,t=2,p=1,k=p9$MDEyMzQ1Njc$MDEyMzQ1Njc4OWFiY2RlZg",
 	} {
-		require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: name, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now()}))
+		require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: name, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now()}))
 	}
 	for _, name := range []string{"nobody", "unreadable", "out of bounds", "unknown pepper"} {
 		var before, after runtime.MemStats

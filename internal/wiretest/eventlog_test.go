@@ -304,7 +304,7 @@ func TestComponentsWithoutAnEventLogWork(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	f.requireRejected(t, "x")
-	require.NoError(t, f.issuer.Revoke(t.Context(), f.token.Session.ID))
+	require.NoError(t, f.issuer.Revoke(t.Context(), authtest.ByHost, f.token.Session.ID))
 	credentials, err := auth.NewCredentialVerifier(f.store, f.issuer, auth.CredentialConfig{Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	_, _, err = credentials.Verify(t.Context(), auth.KeyPair{})

@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -23,12 +24,13 @@ import (
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/memstore"
 )
 
 // eventKinds returns the kinds that the package declares, read from its source.
 func eventKinds(t testing.TB) (kinds []string) {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "../../events.go", nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), "../../event.go", nil, 0)
 	require.NoError(t, err)
 	ast.Inspect(file, func(n ast.Node) bool {
 		if spec, ok := n.(*ast.ValueSpec); ok {
@@ -102,10 +104,10 @@ func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
 		g.login(pasted)
 	}
 	g.send("GET", "/auth/user", "", "Authorization", "Bearer "+alice+"canary-2")
-	require.NoError(t, g.svc.Credentials().Import(t.Context(), auth.ImportedKey{
+	require.NoError(t, g.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
 		UserID: g.user.ID, AccessKey: "canary-3", Secret: auth.NewSecret("canary-4"),
 	}))
-	imported, err := g.svc.ImportUsers(t.Context(), strings.NewReader(
+	imported, err := g.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(
 		`{"username":"canary-5","keys":[{"access_key":"canary-6","hash":"`+bcrypted+`"}]}`), auth.ImportOptions{})
 	require.NoError(t, err)
 	require.Equal(t, 1, imported.Added)
@@ -130,6 +132,7 @@ func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
 	g.fake.Revoke(octocat)
 	g.sendAs(alice, "GET", "/api/v1/auth/github/token?verify=true", "")
 	as(alice, "DELETE", "/api/v1/auth/github/link", "")
+	require.NoError(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, auth.GitHubAccount{Host: "githubtest.invalid", ID: octocat}))
 	signedIn := g.browser().signIn()
 	secrets = append(secrets, signedIn["token"].(string))
 
@@ -142,8 +145,15 @@ func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
 	pair, err := g.svc.RecoverSuperUser(t.Context(), g.admin.ID)
 	require.NoError(t, err)
 	secrets = append(secrets, pair.AccessSecret.Reveal())
+	require.NoError(t, g.svc.RevokeEverybody(t.Context(), authtest.ByHost))
 
 	events := got.deliver(t, g.svc)
+	restored, err := auth.New(memstore.New(), auth.Config{ // as from a backup of before the first revocation
+		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, Now: g.clock.Now, OnEvent: got.Add, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	require.Equal(t, http.StatusUnauthorized, status(restored, g.signIn(g.admin)))
+	events = append(events, got.deliver(t, restored)...)
 	var kinds []string
 	for _, e := range events {
 		kinds = append(kinds, string(e.Kind))
@@ -166,6 +176,7 @@ func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
 
 	disabled := slices.IndexFunc(events, func(e auth.Event) bool { return e.Kind == auth.EventUserChanged })
 	require.Equal(t, auth.Event{
+		ID: events[disabled].ID, SessionID: events[disabled].SessionID,
 		Kind: auth.EventUserChanged, At: events[disabled].At, UserID: g.user.ID, ActorID: g.admin.ID, Reason: "is_active=false",
 		Client: auth.ClientInfo{Address: events[disabled].Client.Address, UserAgent: "curl", RequestID: "request-1"},
 	}, events[disabled])
@@ -183,7 +194,7 @@ func TestEachRefusedSignInSaysWhyToTheOperatorAlone(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
-	expiring, err := f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
+	expiring, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
 	require.NoError(t, err)
 	f.clock.Advance(time.Minute)
 	wrong := f.userPair
@@ -240,7 +251,7 @@ func TestWhatAHostsHandlerDoesHasTheClientOfItsRequest(t *testing.T) {
 	for i, protect := range []func(http.Handler) http.Handler{f.svc.Authenticate, superUser} {
 		f.log.Reset()
 		protect(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			_, err := f.svc.UpdateUser(r.Context(), f.user.ID, auth.UserChange{IsActive: new(i == 1)})
+			_, err := f.svc.UpdateUser(r.Context(), authtest.ByHost, f.user.ID, auth.UserChange{IsActive: new(i == 1)})
 			require.NoError(t, err)
 		})).ServeHTTP(httptest.NewRecorder(), request)
 		require.Regexp(t, `user.changed .*event.actor_id=`+f.admin.ID+`.* event.address=192.0.2.1 event.user_agent=curl/8 event.request_id=request-9`, f.log.String())

@@ -9,9 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
 // flows are the calls that a client can make, each ready to be sent.
@@ -48,7 +49,7 @@ func TestAFailingStoreIs503AtEveryCallOfEveryFlow(t *testing.T) {
 						if !armed || ended && method == "ListRevocations" {
 							return nil
 						}
-						ended = method == "RevokeSession"
+						ended = method == "RevokeToken"
 						calls++
 						if calls == failAt {
 							return fault
@@ -98,7 +99,7 @@ func TestAHangingStoreIs503AfterTheTimeout(t *testing.T) {
 	for flow, calls := range map[string][]string{
 		"login":    {"FindKey", "CreateSession"},
 		"user":     {"FindUser"},
-		"logout":   {"RevokeSession"},
+		"logout":   {"RevokeToken"},
 		"register": {"FindUser", "Register"},
 	} {
 		for _, hanging := range calls {
@@ -156,13 +157,13 @@ func TestEveryStoreErrorReachesTheCaller(t *testing.T) {
 	svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now})
 	require.NoError(t, err)
 	ctx := t.Context()
-	require.ErrorIs(t, second(svc.Register(ctx, auth.UserParams{Username: "new"})), down)
+	require.ErrorIs(t, second(svc.Register(ctx, authtest.ByHost, auth.UserParams{Username: "new"})), down)
 	require.ErrorIs(t, second(svc.RecoverSuperUser(ctx, f.user.ID)), down)
 	require.ErrorIs(t, second(svc.SignIn(ctx, f.user.ID)), down)
 	require.ErrorIs(t, second(svc.Login(ctx, f.userPair)), down)
-	require.ErrorIs(t, second(svc.Credentials().Issue(ctx, f.user.ID, auth.KeyOptions{})), down)
-	require.ErrorIs(t, svc.Credentials().Revoke(ctx, f.userPair.AccessKey), down)
-	require.ErrorIs(t, svc.Tokens().Revoke(ctx, "x"), down)
+	require.ErrorIs(t, second(svc.Credentials().Issue(ctx, authtest.ByHost, f.user.ID, auth.KeyOptions{})), down)
+	require.ErrorIs(t, svc.Credentials().Revoke(ctx, authtest.ByHost, f.userPair.AccessKey), down)
+	require.ErrorIs(t, svc.Tokens().Revoke(ctx, authtest.ByHost, "x"), down)
 	require.ErrorIs(t, second(svc.Prune(ctx)), down)
 	require.ErrorIs(t, second(svc.Tokens().Verify(ctx, f.signIn(f.user))), down)
 }

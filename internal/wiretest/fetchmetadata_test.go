@@ -275,7 +275,7 @@ func TestBeginOfAHostsOwnHandlerRefusesPagesElsewhere(t *testing.T) {
 			r.Header.Add(header[i], header[i+1])
 		}
 		_, _, signIn := g.svc.GitHub().BeginSignIn(r, "")
-		_, _, connect := g.svc.GitHub().BeginConnect(r, auth.Identity{UserID: "u", SessionID: "s"}, "")
+		_, _, connect := g.svc.GitHub().BeginConnect(r, auth.Authority{UserID: "u", SessionID: "s"}, "")
 		require.Equal(t, signIn, connect)
 		return signIn
 	}

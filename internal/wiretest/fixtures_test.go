@@ -72,7 +72,7 @@ func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	f.adminPair = f.svc.Credentials().GeneratePair()
 	f.admin, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
 	require.NoError(t, err)
-	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "alice", Email: "alice@example.com"})
+	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "alice", Email: "alice@example.com"})
 	require.NoError(t, err)
 	f.user, f.userPair = made.User, made.Pair
 	return f
@@ -100,7 +100,7 @@ func (f *fixture) signIn(user auth.User) string {
 
 func (f *fixture) setActive(user auth.User, active bool) {
 	f.t.Helper()
-	_, err := f.svc.UpdateUser(f.t.Context(), user.ID, auth.UserChange{IsActive: &active})
+	_, err := f.svc.UpdateUser(f.t.Context(), authtest.ByHost, user.ID, auth.UserChange{IsActive: &active})
 	require.NoError(f.t, err)
 }
 

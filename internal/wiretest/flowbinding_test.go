@@ -143,7 +143,7 @@ func TestAHostsOwnCallbackSaysWhoseSessionItIs(t *testing.T) {
 		if bearer {
 			r.Header.Set("Authorization", "Bearer "+token.Bearer.Reveal())
 		}
-		authURL, cookie, err := g.svc.GitHub().BeginConnect(r, caller, "")
+		authURL, cookie, err := g.svc.GitHub().BeginConnect(r, caller.Authority(), "")
 		require.NoError(t, err)
 		r = httptest.NewRequest(http.MethodGet, g.browser().callbackURL(authURL), nil)
 		r.AddCookie(cookie)

@@ -9,9 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
-	"github.com/stretchr/testify/require"
+	"github.com/sallyport-go/auth/internal/authtest"
 )
 
 func TestSignInWithGitHubAnswersThePublishedFields(t *testing.T) {
@@ -379,6 +381,7 @@ func TestUnlink(t *testing.T) {
 	require.Empty(t, g.fake.Tokens(octocat))
 	require.Equal(t, http.StatusNotFound, g.status(token).status)
 
+	require.NoError(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, auth.GitHubAccount{Host: "githubtest.invalid", ID: octocat}))
 	signedIn := g.browser().signIn()
 	require.Equal(t, true, signedIn["is_new_user"], "the account is nobody's any more")
 	require.Equal(t, http.StatusConflict, unlink(signedIn["token"].(string)), "the only way in")

@@ -33,7 +33,7 @@ func TestTheHostCallsGitHubAsTheUser(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "Bearer", token.TokenType)
 
-	require.NoError(t, g.svc.GitHub().Disconnect(t.Context(), g.user.ID))
+	require.NoError(t, g.svc.GitHub().Disconnect(t.Context(), authtest.ByHost, g.user.ID))
 	_, err = client.Get(g.fake.URL() + "/api/v3/user/repos")
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	_, err = g.svc.GitHub().TokenSource(t.Context(), g.user.ID).Token()
@@ -166,7 +166,7 @@ func TestARefreshThatLostToADisconnectRevokesItsToken(t *testing.T) {
 	g.clock.Advance(9 * time.Hour)
 	g.fake.InjectN(githubtest.EndpointAccessToken, 1, func(endpoint http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := g.svc.GitHub().Disconnect(context.Background(), g.user.ID); err != nil {
+			if err := g.svc.GitHub().Disconnect(context.Background(), authtest.ByHost, g.user.ID); err != nil {
 				t.Error(err)
 			}
 			endpoint.ServeHTTP(w, r)
@@ -227,7 +227,7 @@ func TestARequestBodyIsClosedWhenThereIsNoToken(t *testing.T) {
 	g.browser().connect(g.signIn(g.user))
 	client, err := g.svc.GitHub().Client(t.Context(), g.user.ID)
 	require.NoError(t, err)
-	require.NoError(t, g.svc.GitHub().Disconnect(t.Context(), g.user.ID))
+	require.NoError(t, g.svc.GitHub().Disconnect(t.Context(), authtest.ByHost, g.user.ID))
 	body := &closing{}
 	r, err := http.NewRequest(http.MethodPost, g.fake.URL()+"/api/v3/user/repos", body)
 	require.NoError(t, err)

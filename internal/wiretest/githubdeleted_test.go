@@ -4,8 +4,10 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/sallyport-go/auth"
 	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 )
 
 // deleted is a user who came with GitHub and has been deleted.
@@ -24,9 +26,9 @@ func newDeleted(t *testing.T) deleted {
 	require.NoError(t, err)
 	user, err := g.store.FindUser(t.Context(), link.UserID)
 	require.NoError(t, err)
-	pair, err := g.svc.Credentials().Issue(t.Context(), user.ID, auth.KeyOptions{})
+	pair, err := g.svc.Credentials().Issue(t.Context(), authtest.ByHost, user.ID, auth.KeyOptions{})
 	require.NoError(t, err)
-	_, err = g.store.DeleteUser(t.Context(), user.ID)
+	_, err = g.store.DeleteUser(t.Context(), authtest.HostWrite, user.ID)
 	require.NoError(t, err)
 	return deleted{g, user, token, pair}
 }
@@ -54,6 +56,6 @@ func TestAUsernameIsNotGivenAgainAfterDeletion(t *testing.T) {
 	require.Equal(t, octocatLogin, d.user.Username)
 	username := d.browser().signIn()["username"].(string)
 	require.Regexp(t, `^octocat-[a-z2-7]{6}$`, username, "who authorised by the name would take one for the other")
-	_, err := d.svc.Register(t.Context(), auth.UserParams{Username: "OctoCat"})
+	_, err := d.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "OctoCat"})
 	require.ErrorIs(t, err, auth.ErrExists)
 }

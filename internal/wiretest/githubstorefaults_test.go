@@ -9,9 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
 // githubFlows are the calls of GitHub's that ask the store. Each is made ready,
@@ -62,15 +63,17 @@ func TestAFailingStoreLeavesNothingOfAGitHubFlow(t *testing.T) {
 			t.Run(failure+" in "+flow, func(t *testing.T) {
 				t.Parallel()
 				for failAt := 1; ; failAt++ {
-					armed, calls := false, 0
+					armed, unlinked, calls := false, false, 0
 					g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 						if errors.Is(fault, authtest.ErrHang) {
 							cfg.Timeout, cfg.GitHub.Timeout = 2*time.Second, 2*time.Second
 						}
-						g.store = authtest.FaultyStore(g.store, func(string) error {
-							if !armed {
+						g.store = authtest.FaultyStore(g.store, func(method string) error {
+							// What was revoked is revoked, whether it can be read back or not.
+							if !armed || unlinked && method == "ListRevocations" {
 								return nil
 							}
+							unlinked = method == "UnlinkGitHub"
 							calls++
 							if calls == failAt {
 								return fault

@@ -20,7 +20,7 @@ func TestTheComponentsOverAHostsTable(t *testing.T) {
 	require.NoError(t, err)
 	credentials, err := auth.NewCredentialVerifier(store, tokens, auth.CredentialConfig{Now: clock.Now})
 	require.NoError(t, err)
-	pair, err := credentials.Issue(t.Context(), "u-alice", auth.KeyOptions{})
+	pair, err := credentials.Issue(t.Context(), authtest.ByHost, "u-alice", auth.KeyOptions{})
 	require.NoError(t, err)
 
 	key, user, err := credentials.Verify(t.Context(), pair)
@@ -43,7 +43,7 @@ func TestVerifyRefusesAKeyOfADisabledUser(t *testing.T) {
 	c := newCredentials(t, auth.CredentialConfig{})
 	pair := c.issue(t)
 	for _, active := range []bool{false, true} {
-		_, err := c.store.UpdateUser(t.Context(), "u1", auth.UserChange{IsActive: &active})
+		_, err := c.store.UpdateUser(t.Context(), authtest.HostWrite, "u1", auth.UserChange{IsActive: &active})
 		require.NoError(t, err)
 		if active {
 			c.requireGood(t, pair)
@@ -61,7 +61,7 @@ func TestAStoreThatDoesNotSayWhoIsActiveSignsNobodyIn(t *testing.T) {
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
 	credentials, err := auth.NewCredentialVerifier(struct{ auth.CredentialStore }{accounts}, nil, auth.CredentialConfig{})
 	require.NoError(t, err)
-	pair, err := credentials.Issue(t.Context(), "u-alice", auth.KeyOptions{})
+	pair, err := credentials.Issue(t.Context(), authtest.ByHost, "u-alice", auth.KeyOptions{})
 	require.NoError(t, err)
 	params := auth.IssueParams{UserID: "u-alice", Method: auth.MethodAccessKey, AccessKeyID: pair.AccessKey}
 	nobodySignedIn := func() {
@@ -83,7 +83,7 @@ func TestAStoreThatDoesNotSayWhoIsActiveSignsNobodyIn(t *testing.T) {
 	key, _, err := accounts.FindKey(t.Context(), pair.AccessKey)
 	require.NoError(t, err)
 	alice := auth.User{ID: "u-alice", Username: "alice", Email: "alice@example.com", IsActive: true, CreatedAt: key.CreatedAt}
-	require.NoError(t, users.Register(t.Context(), alice, key))
+	require.NoError(t, users.Register(t.Context(), authtest.HostWrite, alice, key))
 	composite := struct {
 		*memstore.Accounts
 		auth.UserStore
@@ -143,7 +143,7 @@ func TestAKeyOfAHostsUserVerifies(t *testing.T) {
 	} {
 		credentials, err := auth.NewCredentialVerifier(test.store, test.tokens, auth.CredentialConfig{})
 		require.NoError(t, err)
-		pair, err := credentials.Issue(t.Context(), "u-alice", auth.KeyOptions{})
+		pair, err := credentials.Issue(t.Context(), authtest.ByHost, "u-alice", auth.KeyOptions{})
 		require.NoError(t, err)
 		_, user, err := credentials.Verify(t.Context(), pair)
 		require.NoError(t, err, name)

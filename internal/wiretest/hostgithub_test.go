@@ -7,9 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sallyport-go/auth"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 )
 
 // hostedGitHub is a githubFixture of a host with its own table.
@@ -144,7 +146,7 @@ func TestADisabledUserOfTheHostsDoesNotSignInWithGitHub(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
 	h.browser().signIn()
-	_, err := h.svc.RevokeUser(t.Context(), "u-alice")
+	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
 	require.NoError(t, err)
 	before, token, err := h.accounts.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
 	require.NoError(t, err)
@@ -183,7 +185,7 @@ func TestAUserWhoIsDisabledDuringAGitHubSignInHasNoSession(t *testing.T) {
 	h.table.setActive("u-alice", true)
 	require.Equal(t, false, h.browser().signIn()["is_new_user"], "the link of a user who was active was kept")
 	meanwhile(h)
-	_, err := h.svc.RevokeUser(t.Context(), "u-alice")
+	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
 	require.NoError(t, err)
 	b = h.browser()
 	require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)

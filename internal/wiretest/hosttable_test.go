@@ -6,10 +6,11 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
-	"github.com/stretchr/testify/require"
 )
 
 // hostTable is a host's own table of users. What a test puts into find and
@@ -134,7 +135,7 @@ func newHosted(t testing.TB, change ...func(*fixture, *auth.Config)) *hosted {
 
 func (h *hosted) issue(id string) auth.KeyPair {
 	h.t.Helper()
-	pair, err := h.svc.Credentials().Issue(h.t.Context(), id, auth.KeyOptions{})
+	pair, err := h.svc.Credentials().Issue(h.t.Context(), authtest.ByHost, id, auth.KeyOptions{})
 	require.NoError(h.t, err)
 	return pair
 }
@@ -142,7 +143,7 @@ func (h *hosted) issue(id string) auth.KeyPair {
 // requireNoSession fails the test if the user has a session, live or not.
 func (f *fixture) requireNoSession(id string) {
 	f.t.Helper()
-	n, err := f.accounts.RevokeUserSessions(f.t.Context(), id, authtest.NewClock().Now())
+	n, err := f.accounts.RevokeUserSessions(f.t.Context(), authtest.HostWrite, id)
 	require.NoError(f.t, err)
 	require.Zero(f.t, n, "a session is left")
 }

@@ -14,11 +14,12 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/limits"
 	"github.com/sallyport-go/auth/memstore"
-	"github.com/stretchr/testify/require"
 )
 
 func TestUsersOfTheHostsOwnSignInByKey(t *testing.T) {
@@ -145,7 +146,7 @@ func TestTheUserIsLookedUpWhenTheSessionIsOpen(t *testing.T) {
 	h.table.setActive("u-alice", false)
 	calls = nil
 	require.Equal(t, http.StatusUnauthorized, h.login(h.pair).status)
-	require.Equal(t, []string{"FindKey", "CreateSession", "UserSource.FindUser", "RevokeSession"}, calls)
+	require.Equal(t, []string{"FindKey", "CreateSession", "UserSource.FindUser", "RevokeToken"}, calls)
 }
 
 // disablesMeanwhile disables alice in the middle of the next look-up, when her
@@ -154,7 +155,7 @@ func disablesMeanwhile(t *testing.T, h *hosted) {
 	h.table.before(func(ctx context.Context, id string) error {
 		h.table.before(nil)
 		h.table.setActive(id, false)
-		n, err := h.svc.RevokeUser(ctx, id)
+		n, err := h.svc.RevokeUser(ctx, authtest.ByHost, id)
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
 		return nil
@@ -202,7 +203,7 @@ func TestNoSignInOutlastsRevokeUser(t *testing.T) {
 			runtime.Gosched()
 		}
 		h.table.setActive("u-alice", false)
-		_, err := h.svc.RevokeUser(t.Context(), "u-alice")
+		_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
 		require.NoError(t, err)
 		running.Wait()
 		h.requireNoSession("u-alice")
@@ -314,7 +315,7 @@ func TestASignInThatIsCancelledAtTheHostsTableLeavesNoSession(t *testing.T) {
 func TestARefusedSessionThatCannotBeEndedIs503(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t, watch(func(method string) error {
-		if method == "RevokeSession" {
+		if method == "RevokeToken" {
 			return errors.New("disk full")
 		}
 		return nil
@@ -344,7 +345,7 @@ func TestWhatMakesAndChangesUsersIsAbsentWithAHostsTable(t *testing.T) {
 
 	ctx := t.Context()
 	for name, err := range map[string]error{
-		"Register":         second(h.svc.Register(ctx, auth.UserParams{Username: "new"})),
+		"Register":         second(h.svc.Register(ctx, authtest.ByHost, auth.UserParams{Username: "new"})),
 		"Bootstrap":        second(h.svc.Bootstrap(ctx, auth.UserParams{Username: "new"}, h.svc.Credentials().GeneratePair())),
 		"RecoverSuperUser": second(h.svc.RecoverSuperUser(ctx, "u-alice")),
 	} {
@@ -370,18 +371,18 @@ func TestRevokeUserEndsTheLiveSessionsAndCountsThem(t *testing.T) {
 			expired := test.signIn(user)
 			test.clock.Advance(13 * time.Hour)
 			tokens := []string{test.signIn(user), test.signIn(user)}
-			n, err := test.svc.RevokeUser(t.Context(), test.id)
+			n, err := test.svc.RevokeUser(t.Context(), authtest.ByHost, test.id)
 			require.NoError(t, err)
 			require.Equal(t, 2, n)
 			for _, token := range append(tokens, expired) {
 				require.Equal(t, http.StatusUnauthorized, test.sendAs(token, http.MethodGet, "/auth/user", "").status)
 			}
-			n, err = test.svc.RevokeUser(t.Context(), test.id)
+			n, err = test.svc.RevokeUser(t.Context(), authtest.ByHost, test.id)
 			require.NoError(t, err)
 			require.Zero(t, n)
 			test.signIn(user) // which is the host's to prevent
 
-			n, err = test.svc.RevokeUser(t.Context(), "nobody")
+			n, err = test.svc.RevokeUser(t.Context(), authtest.ByHost, "nobody")
 			require.ErrorIs(t, err, test.unknown)
 			require.Zero(t, n)
 		})
@@ -393,5 +394,5 @@ func TestRevokeUserEndsTheLiveSessionsAndCountsThem(t *testing.T) {
 		}
 		return nil
 	}))
-	require.ErrorIs(t, second(broken.svc.RevokeUser(t.Context(), "u-alice")), down)
+	require.ErrorIs(t, second(broken.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")), down)
 }

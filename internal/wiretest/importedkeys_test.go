@@ -36,7 +36,7 @@ func TestImportedHashesVerifyAndAreMadeAnew(t *testing.T) {
 		"a name of «many» words": {Secret: auth.NewSecret("correct horse")},
 	} {
 		imported.UserID, imported.AccessKey = "u1", name
-		require.NoError(t, c.Import(t.Context(), imported), name)
+		require.NoError(t, c.Import(t.Context(), authtest.ByHost, imported), name)
 		require.NotContains(t, c.hash(t, name), "correct")
 		for range 2 { // the second time with the hash made anew
 			c.requireGood(t, auth.KeyPair{AccessKey: name, AccessSecret: auth.NewSecret("correct horse")})
@@ -53,11 +53,11 @@ func TestAChosenSecretIsBoundAndPeppered(t *testing.T) {
 	first, second := authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true, Peppers: []auth.SymmetricKey{first}})
 	pair := auth.KeyPair{AccessKey: "reporting", AccessSecret: auth.NewSecret("correct horse")}
-	require.NoError(t, c.Import(t.Context(), auth.ImportedKey{UserID: "u1", AccessKey: pair.AccessKey, Secret: pair.AccessSecret}))
+	require.NoError(t, c.Import(t.Context(), authtest.ByHost, auth.ImportedKey{UserID: "u1", AccessKey: pair.AccessKey, Secret: pair.AccessSecret}))
 	require.Contains(t, c.hash(t, "reporting"), ",k=p1$")
 	c.requireGood(t, pair)
 
-	require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{
+	require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{
 		ID: "mallory's", UserID: "u2", Hash: c.hash(t, "reporting"), CreatedAt: c.clock.Now()}))
 	c.requireBad(t, auth.KeyPair{AccessKey: "mallory's", AccessSecret: pair.AccessSecret})
 
@@ -73,7 +73,7 @@ func TestImportRefuses(t *testing.T) {
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
 	secret := auth.NewSecret("correct horse")
 	taken := auth.ImportedKey{UserID: "u1", AccessKey: "taken", Secret: secret}
-	require.NoError(t, c.Import(t.Context(), taken))
+	require.NoError(t, c.Import(t.Context(), authtest.ByHost, taken))
 	generated := c.GeneratePair()
 	cheap, err := bcrypt.GenerateFromPassword([]byte("x"), 9)
 	require.NoError(t, err)
@@ -123,16 +123,16 @@ func TestImportRefuses(t *testing.T) {
 			if test.key.UserID == "" {
 				test.key.UserID = "u1"
 			}
-			err := c.Import(t.Context(), test.key)
+			err := c.Import(t.Context(), authtest.ByHost, test.key)
 			require.ErrorIs(t, err, test.want)
 			require.NotContains(t, err.Error(), "correct horse")
 		})
 	}
 
 	closed := newCredentials(t, auth.CredentialConfig{})
-	require.ErrorIs(t, closed.Import(t.Context(), taken), auth.ErrInvalid, "without AllowImported")
+	require.ErrorIs(t, closed.Import(t.Context(), authtest.ByHost, taken), auth.ErrInvalid, "without AllowImported")
 	peppered := newCredentials(t, auth.CredentialConfig{AllowImported: true, Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p")}})
-	require.ErrorIs(t, peppered.Import(t.Context(), auth.ImportedKey{UserID: "u1", AccessKey: "x", Hash: phc("x", 8192, 1, 1)}), auth.ErrInvalid)
+	require.ErrorIs(t, peppered.Import(t.Context(), authtest.ByHost, auth.ImportedKey{UserID: "u1", AccessKey: "x", Hash: phc("x", 8192, 1, 1)}), auth.ErrInvalid)
 }
 
 func TestABcryptSecretBeyond72BytesIsRefusedNotCut(t *testing.T) {
@@ -141,7 +141,7 @@ func TestABcryptSecretBeyond72BytesIsRefusedNotCut(t *testing.T) {
 	secret := strings.Repeat("x", 72)
 	hash, err := bcrypt.GenerateFromPassword([]byte(secret), 10)
 	require.NoError(t, err)
-	require.NoError(t, c.Import(t.Context(), auth.ImportedKey{UserID: "u1", AccessKey: "legacy", Hash: string(hash)}))
+	require.NoError(t, c.Import(t.Context(), authtest.ByHost, auth.ImportedKey{UserID: "u1", AccessKey: "legacy", Hash: string(hash)}))
 	c.requireBad(t, auth.KeyPair{AccessKey: "legacy", AccessSecret: auth.NewSecret(secret + "y")})
 	c.requireGood(t, auth.KeyPair{AccessKey: "legacy", AccessSecret: auth.NewSecret(secret)})
 }
@@ -149,7 +149,7 @@ func TestABcryptSecretBeyond72BytesIsRefusedNotCut(t *testing.T) {
 func TestImportedKeysCostNothingWhereTheyAreNotAllowed(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
-	require.NoError(t, c.store.AddKey(t.Context(), auth.AccessKey{ID: "legacy", UserID: "u1", Hash: bcrypted, CreatedAt: c.clock.Now()}))
+	require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: "legacy", UserID: "u1", Hash: bcrypted, CreatedAt: c.clock.Now()}))
 	c.store = authtest.FaultyStore(c.store, func(method string) error {
 		t.Error("the store is asked:", method)
 		return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 )
 
 func TestAnImportRefusesLineByLineAndSaysWhy(t *testing.T) {
@@ -129,7 +130,7 @@ func FuzzImportLine(f *testing.F) {
 		i := newImporting(t)
 		options := i.options()
 		options.VouchForSHA256 = true
-		progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(string(data)), options)
+		progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(string(data)), options)
 		require.NoError(t, err)
 		require.Equal(t, int64(len(data)), progress.Bytes)
 		refused := i.refused.Take()

@@ -44,7 +44,7 @@ func (i *importing) options() auth.ImportOptions {
 }
 
 func (i *importing) importLines(lines ...string) (auth.ImportProgress, error) {
-	return i.svc.ImportUsers(i.t.Context(), strings.NewReader(strings.Join(lines, "\n")+"\n"), i.options())
+	return i.svc.ImportUsers(i.t.Context(), authtest.ByHost, strings.NewReader(strings.Join(lines, "\n")+"\n"), i.options())
 }
 
 // mustImport imports lines, of which none is refused, and returns what came of them.
@@ -97,7 +97,7 @@ func TestImportedUsersSignInWithWhatTheyHad(t *testing.T) {
 	digest := sha256.Sum256([]byte("correct horse"))
 	options := i.options()
 	options.VouchForSHA256 = true
-	progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(fmt.Sprintf(`
+	progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(fmt.Sprintf(`
 		{"username":"Ada","email":"Ada@example.com","user_id":"42","created_at":"2020-01-02T03:04:05+01:00","is_active":true,"is_super_user":false,
 		 "keys":[]}`+"\n"+
 		`{"username":"Ada","email":"Ada@example.com","user_id":"42","created_at":"2020-01-02T03:04:05+01:00","is_active":true,"is_super_user":false,"keys":[{"access_key":"bcrypt","hash":%q,"label":"CI","created_at":"2021-01-02T03:04:05Z","expires_at":"2027-01-02T03:04:05Z"},{"access_key":"argon2id","hash":%q},{"access_key":"sha256","sha256":%q}]}`+"\n"+
@@ -184,8 +184,8 @@ func TestAnImportAgainAddsWhatIsMissingAndNothingTwice(t *testing.T) {
 	}
 
 	// Who has been deleted stays so, and whose key was revoked does not get it back.
-	require.NoError(t, i.svc.DeleteUser(t.Context(), users["user-1"].ID))
-	require.NoError(t, i.svc.Credentials().Revoke(t.Context(), "key-user-2"))
+	require.NoError(t, i.svc.DeleteUser(t.Context(), authtest.ByHost, users["user-1"].ID))
+	require.NoError(t, i.svc.Credentials().Revoke(t.Context(), authtest.ByHost, "key-user-2"))
 	progress, err = i.importLines(lines...)
 	require.NoError(t, err)
 	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: progress.Bytes, Present: 5, Rejected: 2}, progress)
@@ -203,7 +203,7 @@ func TestImportsAtOnceAddEachUserOnce(t *testing.T) {
 	results := make(chan auth.ImportProgress, imports)
 	for n := range imports {
 		go func() {
-			progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(text), auth.ImportOptions{BatchSize: 1 + n*7})
+			progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(text), auth.ImportOptions{BatchSize: 1 + n*7})
 			if err != nil {
 				t.Error(err)
 			}
@@ -226,7 +226,7 @@ func TestTheProgressOfAnImportIsThatOfItsLines(t *testing.T) {
 	text := line("a") + "\r\n" + "\n" + " \t" + line("b") + " \n" + "{}\n" + "\r\n" + line("c") + "\n" + line("d") // without an end
 	options := i.options()
 	options.BatchSize = 2
-	progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(text), options)
+	progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(text), options)
 	require.NoError(t, err)
 	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: int64(len(text)), Added: 4, Rejected: 1}, progress)
 	told := i.progress.Take()
@@ -237,24 +237,24 @@ func TestTheProgressOfAnImportIsThatOfItsLines(t *testing.T) {
 	}
 	require.Equal(t, 4, i.refused.Take()[0].Line)
 
-	progress, err = i.svc.ImportUsers(t.Context(), strings.NewReader(""), i.options())
+	progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(""), i.options())
 	require.NoError(t, err)
 	require.Zero(t, progress)
 	require.Empty(t, i.progress.Take())
 
 	// Where the lines are a multiple of the batches, nobody is told of an empty batch.
-	progress, err = i.svc.ImportUsers(t.Context(), strings.NewReader(line("a")+"\n"+line("b")+"\n"), options)
+	progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(line("a")+"\n"+line("b")+"\n"), options)
 	require.NoError(t, err)
 	require.Equal(t, []auth.ImportProgress{progress}, i.progress.Take())
 
 	// A line that is refused is one of its batch.
-	progress, err = i.svc.ImportUsers(t.Context(), strings.NewReader("{}\n{}\n{}\n"), options)
+	progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader("{}\n{}\n{}\n"), options)
 	require.NoError(t, err)
 	require.Equal(t, []auth.ImportProgress{{Lines: 2, Bytes: 6, Rejected: 2}, progress}, i.progress.Take())
 
 	// However the stream is cut into reads.
 	for _, reader := range []io.Reader{iotest.OneByteReader(strings.NewReader(text)), iotest.DataErrReader(strings.NewReader(text))} {
-		progress, err = i.svc.ImportUsers(t.Context(), reader, i.options())
+		progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost, reader, i.options())
 		require.NoError(t, err)
 		require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: int64(len(text)), Present: 4, Rejected: 1}, progress)
 	}
@@ -269,7 +269,7 @@ func TestALineMayBe128KiBLongWhateverEndsIt(t *testing.T) {
 	}
 	for _, end := range []string{"", "\n", "\r\n"} {
 		for length, refused := range map[int]int{128<<10 - 1: 0, 128 << 10: 0, 128<<10 + 1: 1, 128<<10 + 2: 1, 256 << 10: 1} {
-			progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(padded(length)+end), i.options())
+			progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(padded(length)+end), i.options())
 			require.NoError(t, err)
 			require.Equal(t, refused, progress.Rejected, "%d bytes and %q", length, end)
 			require.Equal(t, 1, progress.Lines)
@@ -282,13 +282,13 @@ func TestALineWithoutEndTakesNoMemory(t *testing.T) { // and counts allocations,
 	i := newImporting(t)
 	const length = 64 << 20
 	endless := io.MultiReader(strings.NewReader(line("a")+"\n"), io.LimitReader(zeros{}, length), strings.NewReader("\n"+line("b")))
-	progress, err := i.svc.ImportUsers(t.Context(), endless, i.options())
+	progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, endless, i.options())
 	require.NoError(t, err)
 	require.Equal(t, 2, progress.Added)
 	require.Greater(t, progress.Bytes, int64(length))
 	require.Equal(t, 2, i.refused.Take()[0].Line)
 	allocated := testing.AllocsPerRun(1, func() {
-		_, err := i.svc.ImportUsers(t.Context(), io.LimitReader(zeros{}, length), i.options())
+		_, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, io.LimitReader(zeros{}, length), i.options())
 		require.NoError(t, err)
 	})
 	require.Less(t, allocated, 100.0)
@@ -318,7 +318,7 @@ func TestAnInterruptedImportGoesOnWithNoneLostAndNoneTwice(t *testing.T) {
 			fail = func() error { return interrupt(ctx, cancel, 4) }
 			options := i.options()
 			options.BatchSize = 7
-			progress, err := i.svc.ImportUsers(ctx, strings.NewReader(text), options)
+			progress, err := i.svc.ImportUsers(ctx, authtest.ByHost, strings.NewReader(text), options)
 			require.Error(t, err)
 			require.Contains(t, err.Error(), "lines 22 to 28")
 			require.Equal(t, 21, progress.Added)
@@ -345,7 +345,7 @@ func TestAnInterruptedImportGoesOnWithNoneLostAndNoneTwice(t *testing.T) {
 			i := newImporting(t)
 			options := i.options()
 			options.BatchSize = 99
-			progress, err := i.svc.ImportUsers(t.Context(), io.MultiReader(strings.NewReader(cut.text), iotest.ErrReader(cut.err)), options)
+			progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, io.MultiReader(strings.NewReader(cut.text), iotest.ErrReader(cut.err)), options)
 			require.ErrorIs(t, err, cut.err)
 			require.ErrorContains(t, err, "reading "+cut.line+" of")
 			require.Equal(t, cut.added, progress.Added, "half a line is not taken for one")
@@ -368,7 +368,7 @@ func TestAnImportOfALineWithoutEndCanBeGivenUp(t *testing.T) {
 		}
 		return len(p), nil
 	})
-	_, err := newImporting(t).svc.ImportUsers(ctx, endless, auth.ImportOptions{})
+	_, err := newImporting(t).svc.ImportUsers(ctx, authtest.ByHost, endless, auth.ImportOptions{})
 	require.ErrorIs(t, err, context.Canceled)
 	require.Less(t, read, 2<<20)
 }
@@ -393,7 +393,7 @@ func TestABatchIsBoundedByItsKeysToo(t *testing.T) {
 	for n := range 20 {
 		lines = append(lines, withKeys(fmt.Sprintf("e-%d", n), 1))
 	}
-	_, err := i.svc.ImportUsers(t.Context(), strings.NewReader(strings.Join(lines, "\n")), options)
+	_, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(strings.Join(lines, "\n")), options)
 	require.NoError(t, err)
 	var told []int
 	for _, progress := range i.progress.Take() {
@@ -425,7 +425,7 @@ func TestABatchThatTakesTheCallerTooLongDoesNotBlameItsSize(t *testing.T) {
 	}))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := i.svc.ImportUsers(ctx, strings.NewReader(line("a")), auth.ImportOptions{})
+	_, err := i.svc.ImportUsers(ctx, authtest.ByHost, strings.NewReader(line("a")), auth.ImportOptions{})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "adding the users")
 	require.NotContains(t, err.Error(), "BatchSize")
@@ -436,8 +436,8 @@ type oddStore struct{ auth.Store }
 
 var errOdd = errors.New("no such column")
 
-func (s oddStore) RegisterUsers(ctx context.Context, users []auth.UserWithKeys) ([]error, error) {
-	refusals, err := s.Store.RegisterUsers(ctx, users[:1])
+func (s oddStore) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) ([]error, error) {
+	refusals, err := s.Store.RegisterUsers(ctx, w, users[:1])
 	if len(users) > 2 {
 		return refusals, err // and forgets the others
 	}
@@ -452,7 +452,7 @@ func TestAnImportEndsWhereTheStoreRefusesSomebodyForNoReason(t *testing.T) {
 	require.ErrorContains(t, err, "line 2 of an import")
 	require.Empty(t, i.refused.Take())
 	require.Len(t, i.users(), 1)
-	require.Contains(t, i.log.String(), "1 of lines 1 to 2")
+	require.Contains(t, i.log.String(), "lines 1 to 2")
 	_, err = i.importLines(line("c"), line("d"), line("e"))
 	require.ErrorContains(t, err, "answers for 1 of 3 users")
 }
@@ -478,7 +478,7 @@ func TestABatchEndsAfterSomeMiBOfLines(t *testing.T) {
 		p[0] = '\n'
 		return len(p), nil
 	}), 200*length)
-	_, err := i.svc.ImportUsers(t.Context(), lines, i.options())
+	_, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, lines, i.options())
 	require.NoError(t, err)
 	told := i.progress.Take()
 	require.Greater(t, len(told), 2)
@@ -492,7 +492,7 @@ func TestAPanicInACallbackOfAnImportIsAnError(t *testing.T) {
 		{OnRejected: func(int, error) { panic("boom") }},
 		{OnProgress: func(auth.ImportProgress) { panic("boom") }},
 	} {
-		progress, err := i.svc.ImportUsers(t.Context(), strings.NewReader(line("a")+"\n{}\n"), options)
+		progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(line("a")+"\n{}\n"), options)
 		require.EqualError(t, err, "auth: a function of ImportOptions panicked: boom")
 		require.Equal(t, 1, progress.Added+progress.Present, "which is done")
 		require.Equal(t, 2, progress.Lines)
@@ -504,16 +504,16 @@ func TestImportsThatCannotBe(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	for _, size := range []int{-1, 100_001} {
-		_, err := i.svc.ImportUsers(t.Context(), strings.NewReader(line("a")), auth.ImportOptions{BatchSize: size})
+		_, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(line("a")), auth.ImportOptions{BatchSize: size})
 		require.ErrorContains(t, err, "BatchSize must be 1 to 100000")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := i.svc.ImportUsers(ctx, strings.NewReader(line("a")), auth.ImportOptions{})
+	_, err := i.svc.ImportUsers(ctx, authtest.ByHost, strings.NewReader(line("a")), auth.ImportOptions{})
 	require.ErrorIs(t, err, context.Canceled)
 	require.Empty(t, i.users())
 
-	_, err = newFixture(t).svc.ImportUsers(t.Context(), strings.NewReader(line("a")), auth.ImportOptions{})
+	_, err = newFixture(t).svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(line("a")), auth.ImportOptions{})
 	require.ErrorContains(t, err, "AllowImported")
 	peppered := newImporting(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Credentials.Peppers = []auth.SymmetricKey{authtest.SymmetricKey(t, "p1")}

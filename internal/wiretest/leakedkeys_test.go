@@ -17,7 +17,7 @@ func TestALeakedSecretEndsItsKeyAndItsSessionsFromItsTextAlone(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.login(f.userPair).json(t)["token"].(string)
-	other, err := f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{Label: "other"})
+	other, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{Label: "other"})
 	require.NoError(t, err)
 	key, err := f.svc.Credentials().RevokeLeaked(t.Context(), f.userPair.AccessSecret)
 	require.NoError(t, err)
@@ -43,7 +43,7 @@ func TestEachSecretOfARotatedKeyCanBeFoundForAsLongAsItWorks(t *testing.T) {
 		"the earlier one after its time": {time.Hour, true, true}, "the new one after that": {time.Hour, false, false},
 	} {
 		f := newFixture(t)
-		next, err := f.svc.Credentials().Rotate(t.Context(), f.userPair.AccessKey, time.Hour)
+		next, err := f.svc.Credentials().Rotate(t.Context(), authtest.ByHost, f.userPair.AccessKey, time.Hour)
 		require.NoError(t, err)
 		f.clock.Advance(test.after)
 		leaked := next.AccessSecret
@@ -75,7 +75,7 @@ func TestTheSecretOfADisabledUserIsRevokedBeforeTheUserIsBack(t *testing.T) {
 func TestTheSecretOfAKeyThatHasExpiredRevokesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	pair, err := f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
+	pair, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
 	require.NoError(t, err)
 	f.clock.Advance(time.Minute)
 	_, err = f.svc.Credentials().RevokeLeaked(t.Context(), pair.AccessSecret)
@@ -91,7 +91,7 @@ func TestNothingButAWholeSecretThatWorksRevokesAKey(t *testing.T) {
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
 	})
-	require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
 		UserID: f.user.ID, AccessKey: "alice@old", Secret: auth.NewSecret("correct horse"),
 	}))
 	secret := f.userPair.AccessSecret.Reveal()

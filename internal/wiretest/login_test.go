@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sallyport-go/auth"
 	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 )
 
 func TestLoginAnswersExactlyTheFourPublishedFields(t *testing.T) {
@@ -38,7 +40,7 @@ func TestExpiresInIsTheTokensOwnLifetime(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.Lifetime = time.Hour })
 	require.EqualValues(t, 3600, f.login(f.userPair).json(t)["expires_in"])
-	pair, err := f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(10 * time.Minute)})
+	pair, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(10 * time.Minute)})
 	require.NoError(t, err)
 	require.EqualValues(t, 600, f.login(pair).json(t)["expires_in"])
 }
@@ -48,15 +50,15 @@ func TestEveryFailedSignInIsOneAndTheSame401(t *testing.T) {
 	f := newFixture(t)
 	credentials := f.svc.Credentials()
 	issue := func(options auth.KeyOptions) auth.KeyPair {
-		pair, err := credentials.Issue(t.Context(), f.user.ID, options)
+		pair, err := credentials.Issue(t.Context(), authtest.ByHost, f.user.ID, options)
 		require.NoError(t, err)
 		return pair
 	}
 	revoked := issue(auth.KeyOptions{})
-	require.NoError(t, credentials.Revoke(t.Context(), revoked.AccessKey))
+	require.NoError(t, credentials.Revoke(t.Context(), authtest.ByHost, revoked.AccessKey))
 	expired := issue(auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Second)})
 	f.clock.Advance(time.Second)
-	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "disabled"})
+	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "disabled"})
 	require.NoError(t, err)
 	f.setActive(made.User, false)
 	nobody := credentials.GeneratePair()
@@ -240,7 +242,9 @@ func TestSignInTouchesTheStoreTwice(t *testing.T) {
 func TestAKeyRevokedDuringSignInSignsNobodyIn(t *testing.T) {
 	t.Parallel()
 	for name, act := range map[string]func(f *fixture) error{
-		"key revoked": func(f *fixture) error { return f.svc.Credentials().Revoke(t.Context(), f.userPair.AccessKey) },
+		"key revoked": func(f *fixture) error {
+			return f.svc.Credentials().Revoke(t.Context(), authtest.ByHost, f.userPair.AccessKey)
+		},
 		"user disabled": func(f *fixture) error {
 			f.setActive(f.user, false)
 			return nil
@@ -271,7 +275,7 @@ func TestFailedSignInsAreAlikeWithImportedKeysToo(t *testing.T) {
 		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
 	})
 	imported := auth.ImportedKey{UserID: f.user.ID, AccessKey: "legacy", Secret: auth.NewSecret("correct horse")}
-	require.NoError(t, f.svc.Credentials().Import(t.Context(), imported))
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, imported))
 	good := auth.KeyPair{AccessKey: "legacy", AccessSecret: imported.Secret}
 	require.Equal(t, http.StatusOK, f.login(good).status)
 	want := f.login(auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})

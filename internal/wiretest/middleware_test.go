@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 )
 
 func TestAuthenticatePutsTheCallerInTheContext(t *testing.T) {
@@ -59,7 +60,7 @@ func TestRequireSuperUserReadsTheStoreOnceAndNeverTrustsTheToken(t *testing.T) {
 	require.Equal(t, []string{"ListRevocations", "FindUser"}, calls)
 	require.Equal(t, http.StatusForbidden, ask(user))
 	yes := true
-	_, err := f.store.UpdateUser(t.Context(), f.user.ID, auth.UserChange{IsSuperUser: &yes})
+	_, err := f.store.UpdateUser(t.Context(), authtest.HostWrite, f.user.ID, auth.UserChange{IsSuperUser: &yes})
 	require.NoError(t, err)
 	require.Equal(t, http.StatusNoContent, ask(user), "promoted since the token was made")
 
@@ -72,7 +73,7 @@ func TestTheFunctionsBehindTheMiddlewareAnswerAsItDoes(t *testing.T) {
 	t.Parallel()
 	f, other := newFixture(t), newFixture(t)
 	passed := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	disabled, err := f.svc.Register(t.Context(), auth.UserParams{Username: "disabled", IsSuperUser: true})
+	disabled, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "disabled", IsSuperUser: true})
 	require.NoError(t, err)
 	gone := f.signIn(disabled.User)
 	f.setActive(disabled.User, false)

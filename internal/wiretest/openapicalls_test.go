@@ -13,9 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
 // What is compared here is only the status: send holds the rest to the document.
@@ -128,6 +129,8 @@ func TestTheCallsOfAccountAndAdministrationAnswerAsDocumented(t *testing.T) {
 		{admin, http.MethodDelete, key, "", 204},
 		{admin, http.MethodGet, "/auth/users?limit=1", "", 200},
 		{admin, http.MethodGet, "/auth/users?limit=0", "", 422},
+		{admin, http.MethodGet, "/auth/events?limit=1", "", 200},
+		{admin, http.MethodGet, "/auth/events?limit=0", "", 422},
 		{admin, http.MethodGet, "/auth/users/" + f.user.ID, "", 200},
 		{admin, http.MethodPatch, "/auth/users/" + f.user.ID, `{"is_active": false}`, 200},
 		{user, http.MethodGet, "/auth/user", "", 401},
@@ -152,7 +155,7 @@ func TestNoUserHasMoreKeysThanDocumented(t *testing.T) {
 	f := newFixture(t)
 	token := f.signIn(f.user)
 	for range auth.MaxKeys - 1 {
-		_, err := f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{})
+		_, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{})
 		require.NoError(t, err)
 	}
 	require.Equal(t, http.StatusConflict, f.sendAs(token, http.MethodPost, "/auth/keys", "").status)

@@ -8,9 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sallyport-go/auth"
-	"github.com/sallyport-go/auth/limit"
 	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/limit"
 )
 
 // net/http contains a panic; gRPC does not. There, a store that panics must be a store that could
@@ -45,10 +47,10 @@ func TestAStoreThatPanicsInACallOutsideHTTPIsOneThatCannotAnswer(t *testing.T) {
 			"SuperUser":       func() error { return second(f.svc.SuperUser(called)) },
 			"Login":           func() error { return second(f.svc.Login(ctx, f.userPair)) },
 			"SignIn":          func() error { return second(f.svc.SignIn(ctx, f.user.ID)) },
-			"Revoke":          func() error { return f.svc.Tokens().Revoke(ctx, session.SessionID) },
-			"RevokeUser":      func() error { return second(f.svc.RevokeUser(ctx, f.user.ID)) },
+			"Revoke":          func() error { return f.svc.Tokens().Revoke(ctx, authtest.ByHost, session.SessionID) },
+			"RevokeUser":      func() error { return second(f.svc.RevokeUser(ctx, authtest.ByHost, f.user.ID)) },
 			"List":            func() error { return second(f.svc.Credentials().List(ctx, f.user.ID)) },
-			"DeleteUser":      func() error { return f.svc.DeleteUser(ctx, f.user.ID) },
+			"DeleteUser":      func() error { return f.svc.DeleteUser(ctx, authtest.ByHost, f.user.ID) },
 			"Prune":           func() error { return second(f.svc.Prune(ctx)) },
 			"Ping":            func() error { return f.svc.Ping(ctx) },
 		} {

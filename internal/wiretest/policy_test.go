@@ -74,6 +74,7 @@ func TestAnEventHasTheTimeOfTheClockAndTheClientOfTheRequest(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent, cfg.Proxies = got.Add, auth.NoProxies() })
+	got.deliver(t, f.svc)
 	f.sendAs("x", http.MethodGet, "/auth/user", "")
 	events := got.deliver(t, f.svc)
 	rejected := events[len(events)-1]
@@ -87,6 +88,7 @@ func TestWhoSignsInIsTheActorOfTheEvent(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
+	got.deliver(t, f.svc)
 	r := httptest.NewRequest(http.MethodPost, "/impersonate", nil)
 	r.Header.Set("Authorization", "Bearer "+f.signIn(f.admin))
 	ctx, err := f.svc.IdentifyContext(r)

@@ -20,13 +20,17 @@ import (
 // returns. A field that is missing here must print as "[redacted]".
 var shownFields = map[string][]string{
 	"AccessKey":          {"ID", "UserID", "Label"},
+	"Authority":          {"Host", "SessionID", "UserID"},
+	"ClientInfo":         {"UserAgent", "RequestID"},
+	"Event":              {"ID", "Kind", "UserID", "ActorID", "Host", "SessionID", "AccessKey", "Method", "Reason"},
 	"GitHubAccount":      {"Host"},
-	"GitHubConnectWrite": {"TokenVersion", "SessionID"},
+	"GitHubConnectWrite": {"TokenVersion"},
 	"GitHubLink":         {"UserID", "Login", "Name", "AvatarURL"},
 	"GitHubSignInWrite":  {"TokenVersion"},
 	"GitHubToken":        {"UserID", "Version", "Scopes"},
 	"Revocation":         {"ID", "UserID", "SessionID"},
 	"Session":            {"ID", "UserID", "Method", "AccessKeyID", "UserAgent", "Address"},
+	"SessionClaims":      {"UserID", "SessionID"},
 	"User":               {"ID", "Username", "Email"},
 }
 
@@ -42,7 +46,9 @@ func recordTypes() map[string]reflect.Type {
 			if t.PkgPath() != reflect.TypeFor[auth.User]().PkgPath() || found[t.Name()] != nil {
 				return
 			}
-			found[t.Name()] = t
+			if t != reflect.TypeFor[auth.Write]() { // which no store keeps, but what is in it
+				found[t.Name()] = t
+			}
 			for field := range t.Fields() {
 				look(field.Type)
 			}

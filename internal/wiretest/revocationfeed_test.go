@@ -73,17 +73,19 @@ var revokings = map[string]func(in *instances, token string) error{
 		return nil
 	},
 	"revoking the key": func(in *instances, _ string) error {
-		return in.svc.Credentials().Revoke(context.Background(), in.userPair.AccessKey)
+		return in.svc.Credentials().Revoke(context.Background(), authtest.ByHost, in.userPair.AccessKey)
 	},
 	"ending all sessions": func(in *instances, _ string) error {
-		_, err := in.svc.RevokeUser(context.Background(), in.user.ID)
+		_, err := in.svc.RevokeUser(context.Background(), authtest.ByHost, in.user.ID)
 		return err
 	},
 	"disabling": func(in *instances, _ string) error {
-		_, err := in.svc.UpdateUser(context.Background(), in.user.ID, auth.UserChange{IsActive: new(false)})
+		_, err := in.svc.UpdateUser(context.Background(), authtest.ByHost, in.user.ID, auth.UserChange{IsActive: new(false)})
 		return err
 	},
-	"deleting": func(in *instances, _ string) error { return in.svc.DeleteUser(context.Background(), in.user.ID) },
+	"deleting": func(in *instances, _ string) error {
+		return in.svc.DeleteUser(context.Background(), authtest.ByHost, in.user.ID)
+	},
 	"recovering": func(in *instances, _ string) error {
 		_, err := in.svc.RecoverSuperUser(context.Background(), in.user.ID)
 		return err
@@ -120,7 +122,7 @@ func TestANewSignInOutlivesTheEndOfAllSessions(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
 	old := in.signIn(in.user)
-	_, err := in.svc.RevokeUser(t.Context(), in.user.ID)
+	_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 	require.NoError(t, err)
 	fresh := in.signIn(in.user) // within the same second
 	for _, svc := range []*auth.Service{in.svc, in.other} {
@@ -163,7 +165,7 @@ func TestWhileTheStoreIsAwayTokensAreGoodUntilMaxStaleness(t *testing.T) {
 				require.Equal(t, http.StatusOK, status(in.other, token))
 				readAt := time.Now()
 				in.fail(fault)
-				_, err := in.svc.RevokeUser(t.Context(), in.user.ID)
+				_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 				require.NoError(t, err)
 				for time.Since(readAt) < time.Minute-2*time.Second {
 					began := time.Now()
@@ -246,7 +248,7 @@ func TestAClockThatIsOffByAnHourRevivesNothing(t *testing.T) {
 			in := newInstances(t)
 			token := in.signIn(in.user)
 			require.Equal(t, http.StatusOK, status(in.other, token))
-			_, err := in.svc.RevokeUser(t.Context(), in.user.ID)
+			_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 			require.NoError(t, err)
 			in.clock.Advance(off)
 			require.Equal(t, http.StatusUnauthorized, status(in.svc, token))
@@ -257,12 +259,12 @@ func TestAClockThatIsOffByAnHourRevivesNothing(t *testing.T) {
 		t.Parallel()
 		in := newInstances(t)
 		token := in.signIn(in.user)
-		_, err := in.svc.RevokeUser(t.Context(), in.user.ID)
+		_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 		require.NoError(t, err)
 		for range auth.KeptRevocations { // which are not pruned
 			session, err := in.svc.SignIn(t.Context(), in.admin.ID)
 			require.NoError(t, err)
-			require.NoError(t, in.store.RevokeSession(t.Context(), session.Session.ID))
+			require.NoError(t, in.store.RevokeSession(t.Context(), authtest.HostWrite, session.Session.ID))
 		}
 		in.clock.Advance(12*time.Hour - time.Minute)
 		early := authtest.NewClock()
@@ -285,7 +287,7 @@ func TestAClockThatIsOffByAnHourRevivesNothing(t *testing.T) {
 // swapped is a store that can be exchanged for another, as by a restore.
 type swapped struct{ auth.Store }
 
-func TestARestoredStoreIsReadFromTheBeginning(t *testing.T) {
+func TestARestoredStoreSignsEverybodyOutOnce(t *testing.T) {
 	t.Parallel()
 	// What the two stores have in common is one session; behind that their feeds
 	// differ, and the restored one is shorter, as long, or longer.
@@ -297,7 +299,7 @@ func TestARestoredStoreIsReadFromTheBeginning(t *testing.T) {
 			lost := f.signIn(f.user)
 			require.Equal(t, http.StatusOK, status(f.svc, lost))
 			for range 3 {
-				_, err := f.svc.RevokeUser(t.Context(), f.user.ID)
+				_, err := f.svc.RevokeUser(t.Context(), authtest.ByHost, f.user.ID)
 				require.NoError(t, err)
 				f.signIn(f.user)
 			}
@@ -308,7 +310,7 @@ func TestARestoredStoreIsReadFromTheBeginning(t *testing.T) {
 			for _, id := range []string{f.user.ID, f.admin.ID} {
 				user, err := old.FindUser(t.Context(), id)
 				require.NoError(t, err)
-				require.NoError(t, restored.Register(t.Context(), user, auth.AccessKey{
+				require.NoError(t, restored.Register(t.Context(), authtest.HostWrite, user, auth.AccessKey{
 					ID: "key of " + id, UserID: id, Hash: "hash", CreatedAt: f.clock.Now(),
 				}))
 			}
@@ -318,7 +320,7 @@ func TestARestoredStoreIsReadFromTheBeginning(t *testing.T) {
 			for range later {
 				token, err := other.SignIn(t.Context(), f.admin.ID)
 				require.NoError(t, err)
-				require.NoError(t, other.Tokens().Revoke(t.Context(), token.Session.ID))
+				require.NoError(t, other.Tokens().Revoke(t.Context(), authtest.ByHost, token.Session.ID))
 				ended = append(ended, token.Bearer.Reveal())
 			}
 			fresh, err := other.SignIn(t.Context(), f.user.ID)
@@ -328,10 +330,20 @@ func TestARestoredStoreIsReadFromTheBeginning(t *testing.T) {
 			store.Store = authtest.FaultyStore(restored, failSecond())
 			require.Equal(t, http.StatusServiceUnavailable, status(f.svc, fresh.Bearer.Reveal()), "nothing is to be gone by before it is read")
 			store.Store = restored
-			require.Equal(t, http.StatusOK, status(f.svc, fresh.Bearer.Reveal()), "numbers of the lost history refuse nobody")
-			for _, token := range ended {
+			require.Equal(t, http.StatusUnauthorized, status(f.svc, fresh.Bearer.Reveal()), "revocations may have been lost, so everybody is revoked")
+			require.Contains(t, f.log.String(), "the store has lost commits")
+			for _, token := range append(ended, lost) {
 				require.Equal(t, http.StatusUnauthorized, status(f.svc, token))
 			}
+			f.log.Reset()
+			again, err := other.SignIn(t.Context(), f.user.ID)
+			require.NoError(t, err)
+			for range 3 {
+				require.Equal(t, http.StatusOK, status(f.svc, again.Bearer.Reveal()))
+				require.Equal(t, http.StatusOK, status(other, again.Bearer.Reveal()))
+				f.clock.Advance(5 * time.Second)
+			}
+			require.NotContains(t, f.log.String(), "the store has lost commits", "once is enough")
 		})
 	}
 }
@@ -394,7 +406,7 @@ func TestAReadThatBeganBeforeARevocationDoesNotMakeUpForIt(t *testing.T) {
 		reading := make(chan int)
 		go func() { reading <- status(f.svc, token) }()
 		synctest.Wait()
-		_, err := f.svc.RevokeUser(t.Context(), f.user.ID) // gives up waiting for its turn
+		_, err := f.svc.RevokeUser(t.Context(), authtest.ByHost, f.user.ID) // gives up waiting for its turn
 		require.NoError(t, err)
 		close(store.answer)
 		<-reading // began before the revocation was acknowledged, and may be either
@@ -468,7 +480,7 @@ func TestRunReadsTheFeedAheadOfNeed(t *testing.T) {
 			time.Sleep(900 * time.Millisecond)
 			synctest.Wait()
 		}
-		_, err := in.svc.RevokeUser(t.Context(), in.user.ID)
+		_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 		require.NoError(t, err)
 		time.Sleep(2500 * time.Millisecond)
 		synctest.Wait()

@@ -32,7 +32,7 @@ func TestUnderLoadNoTokenIsAcceptedAfterItsRevocationWasAcknowledged(t *testing.
 	var group errgroup.Group
 	for i := range 256 {
 		group.Go(func() error {
-			made, err := f.svc.Register(t.Context(), auth.UserParams{Username: fmt.Sprint("user ", i)})
+			made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: fmt.Sprint("user ", i)})
 			if err != nil {
 				return err
 			}
@@ -51,7 +51,7 @@ func TestUnderLoadNoTokenIsAcceptedAfterItsRevocationWasAcknowledged(t *testing.
 // returns an error if either instance accepts it then, or refuses it before.
 func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registration, way int, pass func()) error {
 	ctx := t.Context()
-	key, err := svc.Credentials().Issue(ctx, made.User.ID, auth.KeyOptions{})
+	key, err := svc.Credentials().Issue(ctx, authtest.ByHost, made.User.ID, auth.KeyOptions{})
 	if err != nil {
 		return err
 	}
@@ -67,14 +67,14 @@ func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registrat
 	}
 	switch way % 4 {
 	case 0:
-		err = svc.Tokens().Revoke(ctx, token.Session.ID)
+		err = svc.Tokens().Revoke(ctx, authtest.ByHost, token.Session.ID)
 	case 1:
-		err = svc.Credentials().Revoke(ctx, key.AccessKey)
+		err = svc.Credentials().Revoke(ctx, authtest.ByHost, key.AccessKey)
 	case 2:
-		_, err = svc.RevokeUser(ctx, made.User.ID)
+		_, err = svc.RevokeUser(ctx, authtest.ByHost, made.User.ID)
 	default:
-		if _, err = svc.UpdateUser(ctx, made.User.ID, auth.UserChange{IsActive: new(false)}); err == nil {
-			_, err = svc.UpdateUser(ctx, made.User.ID, auth.UserChange{IsActive: new(true)})
+		if _, err = svc.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsActive: new(false)}); err == nil {
+			_, err = svc.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsActive: new(true)})
 		}
 	}
 	if err != nil {
@@ -103,7 +103,7 @@ func TestUnderLoadNobodyHasPowerAfterADemotionWasAcknowledged(t *testing.T) {
 	var group errgroup.Group
 	for i := range 256 {
 		group.Go(func() error {
-			made, err := in.svc.Register(t.Context(), auth.UserParams{Username: fmt.Sprint("user ", i), IsSuperUser: true})
+			made, err := in.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: fmt.Sprint("user ", i), IsSuperUser: true})
 			if err != nil {
 				return err
 			}
@@ -117,13 +117,13 @@ func TestUnderLoadNobodyHasPowerAfterADemotionWasAcknowledged(t *testing.T) {
 			if a, b := ask(here), ask(there); a != http.StatusOK || b != http.StatusOK {
 				return fmt.Errorf("a super user got %d and %d", a, b)
 			}
-			if _, err := in.svc.UpdateUser(t.Context(), made.User.ID, auth.UserChange{IsSuperUser: new(false)}); err != nil {
+			if _, err := in.svc.UpdateUser(t.Context(), authtest.ByHost, made.User.ID, auth.UserChange{IsSuperUser: new(false)}); err != nil {
 				return err
 			}
 			if a, b := ask(here), ask(there); a != http.StatusForbidden || b != http.StatusForbidden {
 				return fmt.Errorf("who was demoted got %d and %d", a, b)
 			}
-			return in.svc.DeleteUser(t.Context(), made.User.ID)
+			return in.svc.DeleteUser(t.Context(), authtest.ByHost, made.User.ID)
 		})
 	}
 	require.NoError(t, group.Wait())
@@ -137,7 +137,7 @@ func TestUnderLoadNothingIsAcceptedAfterMaxStaleness(t *testing.T) {
 	token := in.signIn(in.user)
 	require.Equal(t, http.StatusOK, status(in.other, token))
 	in.fail(authtest.ErrStoreAway)
-	_, err := in.svc.RevokeUser(t.Context(), in.user.ID)
+	_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 	require.NoError(t, err)
 	in.clock.Advance(time.Minute)
 	var group errgroup.Group

@@ -141,7 +141,7 @@ func TestNoSecretIsInAnyOutput(t *testing.T) {
 	secrets := []string{token, f.userPair.AccessSecret.Reveal(), f.adminPair.AccessSecret.Reveal(), canary}
 	secrets = append(secrets, hexes(pepper)...)
 	secrets = append(secrets, hexes(f.signer.Secret.([]byte))...)
-	require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
 		UserID: f.user.ID, AccessKey: "as_other_pasted_secret", Hash: phc("correct horse", 8192, 1, 1)}))
 	secrets = append(secrets, "as_other_pasted_secret", "correct horse")
 	var answers strings.Builder
@@ -183,9 +183,9 @@ func TestErrorsNameNoSecret(t *testing.T) {
 		second(f.svc.Login(t.Context(), auth.KeyPair{AccessKey: canary, AccessSecret: auth.NewSecret(canary)})),
 		second(f.svc.Tokens().Verify(t.Context(), canary)),
 		second(f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, auth.KeyPair{AccessKey: canary, AccessSecret: auth.NewSecret(canary)})),
-		f.svc.Credentials().Import(t.Context(), auth.ImportedKey{AccessKey: canary, Secret: auth.NewSecret(canary), Hash: canary}),
-		second(f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{Label: canary + "\x00"})),
-		second(f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{ExpiresAt: time.Unix(1, 0)})),
+		f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{AccessKey: canary, Secret: auth.NewSecret(canary), Hash: canary}),
+		second(f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{Label: canary + "\x00"})),
+		second(f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: time.Unix(1, 0)})),
 	} {
 		require.Error(t, err)
 		require.NotContains(t, fmt.Sprintf("%+v", err), canary[:20])

@@ -15,10 +15,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
-	"github.com/stretchr/testify/require"
 )
 
 func TestNewSaysWhatToSet(t *testing.T) {
@@ -62,7 +63,7 @@ func TestRoutesAreTheDocumentedCalls(t *testing.T) {
 		"DELETE /api/v1/auth/github/link", "DELETE /auth/keys/{access_key}", "DELETE /auth/sessions/{id}", "DELETE /auth/users/{id}",
 		"GET /.well-known/jwks.json", "GET /api/v1/auth/github/callback", "GET /api/v1/auth/github/login", "GET /api/v1/auth/github/login-user",
 		"GET /api/v1/auth/github/start", "GET /api/v1/auth/github/token",
-		"GET /auth/keys", "GET /auth/sessions", "GET /auth/user", "GET /auth/user/{$}", "GET /auth/users", "GET /auth/users/{id}",
+		"GET /auth/events", "GET /auth/keys", "GET /auth/sessions", "GET /auth/user", "GET /auth/user/{$}", "GET /auth/users", "GET /auth/users/{id}",
 		"PATCH /auth/users/{id}",
 		"POST /api/v1/auth/github/logout", "POST /api/v1/user/register",
 		"POST /auth/keys", "POST /auth/keys/{access_key}/rotate",
@@ -227,7 +228,7 @@ func TestPruneRemovesWhatHasExpiredInBatches(t *testing.T) {
 	for range sessions {
 		f.signIn(f.user)
 	}
-	_, err := f.svc.Credentials().Issue(t.Context(), f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Hour)})
+	_, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Hour)})
 	require.NoError(t, err)
 	f.clock.Advance(13 * time.Hour)
 	live := f.signIn(f.user)

@@ -185,7 +185,7 @@ func newWithImportedKey(t *testing.T) (f *fixture, pair, guess auth.KeyPair, rea
 		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
 	})
 	pair = auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}
-	require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
 		UserID: f.user.ID, AccessKey: pair.AccessKey, Secret: pair.AccessSecret,
 	}))
 	return f, pair, auth.KeyPair{AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret("battery staple")}, reads
@@ -297,7 +297,7 @@ func TestALimiterThatFailsRefusesNobody(t *testing.T) {
 		cfg.Throttling.Limiter = brokenLimiter{}
 		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
 	})
-	require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
 		UserID: f.user.ID, AccessKey: "alice@old", Secret: auth.NewSecret("correct horse"),
 	}))
 	require.Equal(t, http.StatusUnauthorized, f.login(f.wrong()).status)

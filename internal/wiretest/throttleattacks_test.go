@@ -34,7 +34,7 @@ func twoInstances(t *testing.T, change ...func(*fixture, *auth.Config)) (f *fixt
 	second, err := auth.New(f.store, shared)
 	require.NoError(t, err)
 	pair = auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}
-	require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ImportedKey{
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
 		UserID: f.user.ID, AccessKey: pair.AccessKey, Hash: phc("correct horse", 8*1024, 1, 1),
 	}))
 	return f, []*auth.Service{f.svc, second}, pair, auth.KeyPair{AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret("battery staple")}

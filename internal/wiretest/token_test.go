@@ -54,7 +54,7 @@ func newTokens(t testing.TB, s authtest.Signer, cfg auth.TokenConfig, ring ...au
 // register puts a user into the store, with a key that nobody has the secret of.
 func register(t testing.TB, store auth.Store, c *authtest.Clock, id, username string) {
 	t.Helper()
-	require.NoError(t, store.Register(t.Context(),
+	require.NoError(t, store.Register(t.Context(), authtest.HostWrite,
 		auth.User{ID: id, Username: username, IsActive: true, CreatedAt: c.Now()},
 		auth.AccessKey{ID: "key of " + id, UserID: id, Hash: "$none", CreatedAt: c.Now()}))
 }
@@ -211,16 +211,16 @@ func TestTokensOfEveryKeyOfTheRingVerify(t *testing.T) {
 func TestRevokingASessionEndsItsToken(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
-	require.NoError(t, f.issuer.Revoke(t.Context(), f.token.Session.ID))
+	require.NoError(t, f.issuer.Revoke(t.Context(), authtest.ByHost, f.token.Session.ID))
 	f.requireRejected(t, f.token.Bearer.Reveal())
-	require.ErrorIs(t, f.issuer.Revoke(t.Context(), f.token.Session.ID), auth.ErrNotFound)
+	require.ErrorIs(t, f.issuer.Revoke(t.Context(), authtest.ByHost, f.token.Session.ID), auth.ErrNotFound)
 }
 
 func TestATokenEndsWithItsKey(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	addKey := func(id string, life time.Duration) {
-		require.NoError(t, f.store.AddKey(t.Context(), auth.AccessKey{
+		require.NoError(t, f.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{
 			ID: id, UserID: "u1", Hash: "$none", CreatedAt: f.clock.Now(), ExpiresAt: f.clock.Now().Add(life),
 		}))
 	}
@@ -322,11 +322,11 @@ func TestRefusedTokensAllGetOneAnswer_CVE_2024_51744(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.sendAs(revoked, http.MethodPost, "/auth/logout", "").status)
 	good := f.signIn(f.user)
 	disabled := f.signIn(f.admin) // the one below
-	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "second", IsSuperUser: true})
+	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "second", IsSuperUser: true})
 	require.NoError(t, err)
 	f.setActive(f.admin, false)
 	orphan := f.signIn(made.User)
-	require.NoError(t, f.svc.Credentials().Revoke(t.Context(), made.Pair.AccessKey))
+	require.NoError(t, f.svc.Credentials().Revoke(t.Context(), authtest.ByHost, made.Pair.AccessKey))
 
 	parts := strings.Split(good, ".")
 	want := f.sendAs("rubbish", http.MethodGet, "/auth/user", "")

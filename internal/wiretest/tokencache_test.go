@@ -14,12 +14,12 @@ func TestARememberedTokenIsRefusedAsSoonAsItIsNotGood(t *testing.T) {
 	for name, spoil := range map[string]func(*tokens){
 		"expired":               func(f *tokens) { f.clock.Advance(12 * time.Hour) },
 		"the clock is set back": func(f *tokens) { f.clock.Advance(-time.Hour) },
-		"its session was ended": func(f *tokens) { require.NoError(t, f.issuer.Revoke(t.Context(), f.token.Session.ID)) },
+		"its session was ended": func(f *tokens) { require.NoError(t, f.issuer.Revoke(t.Context(), authtest.ByHost, f.token.Session.ID)) },
 		"its key was taken out": func(f *tokens) {
 			require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{authtest.NewSigners(t)["EdDSA"].Key}))
 		},
 		"its user has been erased": func(f *tokens) {
-			_, err := f.store.DeleteUser(t.Context(), "u1")
+			_, err := f.store.DeleteUser(t.Context(), authtest.HostWrite, "u1")
 			require.NoError(t, err)
 			f.clock.Advance(5 * time.Second) // by the store's own method, which nobody here sees
 		},

@@ -104,10 +104,10 @@ func TestOnlySuperUsersRegister(t *testing.T) {
 	// The power is the store's to give, not the token's: a demoted super user
 	// still holds a token that says otherwise.
 	token := f.signIn(f.admin)
-	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "second", IsSuperUser: true})
+	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "second", IsSuperUser: true})
 	require.NoError(t, err)
 	no := false
-	_, err = f.store.UpdateUser(t.Context(), f.admin.ID, auth.UserChange{IsSuperUser: &no})
+	_, err = f.store.UpdateUser(t.Context(), authtest.HostWrite, f.admin.ID, auth.UserChange{IsSuperUser: &no})
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, f.sendAs(token, http.MethodGet, "/auth/user", "").status)
 	require.Equal(t, http.StatusForbidden, f.sendAs(token, http.MethodPost, "/api/v1/user/register", body).status)
@@ -131,7 +131,7 @@ func TestUserAnswersWhoTheCallerIs(t *testing.T) {
 	}
 	require.Equal(t, http.StatusNotFound, f.sendAs(token, http.MethodGet, "/auth/user/more", "").status)
 
-	made, err := f.svc.Register(t.Context(), auth.UserParams{Username: "no mail"})
+	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "no mail"})
 	require.NoError(t, err)
 	require.Nil(t, f.sendAs(f.signIn(made.User), http.MethodGet, "/auth/user", "").json(t)["email"])
 }
@@ -180,7 +180,7 @@ func TestRevokingAKeyEndsTheSessionsItOpened(t *testing.T) {
 	f := newFixture(t)
 	opened := f.login(f.userPair).json(t)["token"].(string)
 	other := f.signIn(f.user)
-	require.NoError(t, f.svc.Credentials().Revoke(t.Context(), f.userPair.AccessKey))
+	require.NoError(t, f.svc.Credentials().Revoke(t.Context(), authtest.ByHost, f.userPair.AccessKey))
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(opened, http.MethodGet, "/auth/user", "").status)
 	require.Equal(t, http.StatusOK, f.sendAs(other, http.MethodGet, "/auth/user", "").status)
 }
@@ -202,7 +202,7 @@ func TestBootstrapHappensOnce(t *testing.T) {
 	// The winner's key with another secret, and a plain user's pair, are nothing.
 	_, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, f.userPair)
 	require.ErrorIs(t, err, auth.ErrBootstrapped)
-	require.NoError(t, f.svc.Credentials().Revoke(t.Context(), f.adminPair.AccessKey))
+	require.NoError(t, f.svc.Credentials().Revoke(t.Context(), authtest.ByHost, f.adminPair.AccessKey))
 	_, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, f.adminPair)
 	require.ErrorIs(t, err, auth.ErrBootstrapped, "a revoked pair does not come back to life")
 }
@@ -291,7 +291,7 @@ func TestAKeyForAUserWhoHasJustBeenDeletedElsewhereIsARefusedToken(t *testing.T)
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
-	_, err := f.store.DeleteUser(t.Context(), f.user.ID) // past the service
+	_, err := f.store.DeleteUser(t.Context(), authtest.HostWrite, f.user.ID) // past the service
 	require.NoError(t, err)
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodPost, "/auth/keys", "").status)
 }

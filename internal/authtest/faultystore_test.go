@@ -1,0 +1,57 @@
+package authtest_test
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/memstore"
+)
+
+// withoutTrail hides the audit trail of a store.
+type withoutTrail struct{ auth.Store }
+
+// accountsWithoutTrail hides the audit trail of a store that keeps no users.
+type accountsWithoutTrail struct{ auth.AccountStore }
+
+func TestEveryMethodOfAFaultyStoreFails(t *testing.T) {
+	t.Parallel()
+	away := func(string) error { return authtest.ErrStoreAway }
+	store := authtest.FaultyStore(memstore.New(), away)
+	accounts := authtest.FaultyAccounts(memstore.NewAccounts(), away)
+	requireEveryMethodFails[auth.Store](t, store)
+	requireEveryMethodFails[auth.EventStore](t, store)
+	requireEveryMethodFails[auth.AccountStore](t, accounts)
+	requireEveryMethodFails[auth.EventStore](t, accounts)
+}
+
+// requireEveryMethodFails calls each method of the interface with t's context and zero values.
+func requireEveryMethodFails[role any](t *testing.T, store any) {
+	t.Helper()
+	called := reflect.ValueOf(store)
+	methods := reflect.TypeFor[role]()
+	require.True(t, called.Type().Implements(methods))
+	for i := range methods.NumMethod() {
+		method := called.MethodByName(methods.Method(i).Name)
+		args := []reflect.Value{reflect.ValueOf(t.Context())}
+		for n := 1; n < method.Type().NumIn(); n++ {
+			args = append(args, reflect.Zero(method.Type().In(n)))
+		}
+		results := method.Call(args)
+		require.Equal(t, authtest.ErrStoreAway, results[len(results)-1].Interface(), methods.Method(i).Name)
+	}
+}
+
+func TestAFaultyStoreHasATrailOnlyIfTheStoreHas(t *testing.T) {
+	t.Parallel()
+	well := func(string) error { return nil }
+	_, has := authtest.FaultyStore(withoutTrail{memstore.New()}, well).(auth.EventStore)
+	require.False(t, has)
+	_, has = authtest.FaultyAccounts(accountsWithoutTrail{memstore.NewAccounts()}, well).(auth.EventStore)
+	require.False(t, has)
+	_, has = authtest.FaultyAccounts(memstore.NewAccounts(), well).(auth.UserStore)
+	require.False(t, has, "users where there are none")
+}

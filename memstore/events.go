@@ -1,0 +1,232 @@
+package memstore
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// trail is the audit trail. Its lists are in the order of events, the oldest first.
+type trail struct {
+	events  eventList
+	byID    map[string]*event
+	byUser  map[string]eventList // those about a user
+	byActor map[string]eventList // those that a user caused
+	waiting eventList            // those that ClaimEvent may hand out
+}
+
+// event is an event's record and its delivery.
+type event struct {
+	record       auth.Event
+	attempts     int
+	claimedUntil time.Time
+}
+
+func newTrail() trail {
+	return trail{
+		byID:    make(map[string]*event),
+		byUser:  make(map[string]eventList),
+		byActor: make(map[string]eventList),
+	}
+}
+
+// ListEvents implements [auth.EventStore]. A filter without a user makes it look at all
+// events until it has found limit of them.
+func (s *accounts) ListEvents(ctx context.Context, filter auth.EventFilter, limit int) ([]auth.Event, error) {
+	if err := check(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	events := s.trail.events
+	if filter.UserID != "" {
+		events = s.trail.byUser[filter.UserID]
+	}
+	if filter.Before != "" {
+		before, err := s.event(filter.Before)
+		if err != nil {
+			return nil, err
+		}
+		end, _ := events.place(before)
+		events = events[:end]
+	}
+	var page []auth.Event
+	for _, found := range slices.Backward(events) {
+		if len(page) >= limit {
+			break
+		}
+		if filter.Kind == "" || filter.Kind == found.record.Kind {
+			page = append(page, found.record)
+		}
+	}
+	return page, nil
+}
+
+// ClaimEvent implements [auth.EventStore]. It looks at the events that wait, up to the one that
+// it hands out, so it passes only events that are claimed and later ones of their users.
+func (s *accounts) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event, int, error) {
+	if err := check(ctx); err != nil {
+		return auth.Event{}, 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held := make(set[string]) // users of whom an earlier event is claimed
+	for _, next := range s.trail.waiting {
+		user := next.record.UserID
+		switch {
+		case held.has(user):
+			continue
+		case next.claimedUntil.After(instant(now)) && !next.claimedUntil.After(instant(until.Add(until.Sub(now)))):
+			if user != "" {
+				held.add(user)
+			}
+			continue
+		}
+		next.claimedUntil = instant(until)
+		next.attempts++
+		return next.record, next.attempts, nil
+	}
+	return auth.Event{}, 0, fmt.Errorf("memstore: event to deliver: %w", auth.ErrNotFound)
+}
+
+// FinishEvent implements [auth.EventStore].
+func (s *accounts) FinishEvent(ctx context.Context, id string) error {
+	if err := check(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delivered, err := s.event(id)
+	if err != nil {
+		return err
+	}
+	s.trail.waiting.remove(delivered)
+	return nil
+}
+
+// PruneEvents implements [auth.EventStore]. It holds the lock for as long as it takes to remove
+// limit events.
+func (s *accounts) PruneEvents(ctx context.Context, before time.Time, limit int) (int, error) {
+	if err := check(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := &s.trail
+	pruned := 0
+	for pruned < limit && len(t.events) > 0 && t.events[0].record.At.Before(instant(before)) {
+		old := t.events[0]
+		delete(t.byID, old.record.ID)
+		t.events.remove(old)
+		t.waiting.remove(old)
+		removeFrom(t.byUser, old.record.UserID, old)
+		removeFrom(t.byActor, old.record.ActorID, old)
+		pruned++
+	}
+	return pruned, nil
+}
+
+// event returns the event with this ID, or ErrNotFound. The caller holds the lock.
+func (s *accounts) event(id string) (*event, error) {
+	found := s.trail.byID[id]
+	if found == nil {
+		return nil, fmt.Errorf("memstore: event: %w", auth.ErrNotFound)
+	}
+	return found, nil
+}
+
+// subject is what a change is about; empty fields are unknown, or more than one.
+type subject struct {
+	userID  string
+	account auth.GitHubAccount
+}
+
+// addEvent adds the event of a change that has been made at the time now. The caller holds the
+// lock.
+func (s *accounts) addEvent(w auth.Write, now time.Time, about subject) {
+	record := w.Event
+	if record.Kind == "" {
+		return
+	}
+	if record.UserID == "" {
+		record.UserID = about.userID
+	}
+	if record.GitHub == (auth.GitHubAccount{}) {
+		record.GitHub = about.account
+	}
+	t := &s.trail
+	record.ID, record.At = rand.Text(), now
+	if earlier := t.byUser[record.UserID]; len(earlier) > 0 {
+		record.At = latest(now, earlier[len(earlier)-1].record.At.Add(time.Microsecond))
+	}
+	added := &event{record: record}
+	t.byID[record.ID] = added
+	t.events.add(added)
+	addTo(t.byUser, record.UserID, added)
+	addTo(t.byActor, record.ActorID, added)
+	if w.Deliver {
+		t.waiting.add(added)
+	}
+}
+
+// blankClients removes the client from the events that the user caused. The caller holds the
+// lock.
+func (t *trail) blankClients(actorID string) {
+	for _, caused := range t.byActor[actorID] {
+		caused.record.Client = auth.ClientInfo{}
+	}
+}
+
+// eventList is events by their times, then by their IDs.
+type eventList []*event
+
+func (l eventList) place(e *event) (int, bool) {
+	return slices.BinarySearchFunc(l, e, func(a, b *event) int {
+		if order := a.record.At.Compare(b.record.At); order != 0 {
+			return order
+		}
+		return strings.Compare(a.record.ID, b.record.ID)
+	})
+}
+
+func (l *eventList) add(e *event) {
+	i, _ := l.place(e)
+	*l = slices.Insert(*l, i, e)
+}
+
+// remove takes the event out if it is there. Nothing moves if it is the first.
+func (l *eventList) remove(e *event) {
+	switch i, found := l.place(e); {
+	case !found:
+	case i == 0:
+		(*l)[0] = nil // or the array would keep the event alive
+		*l = (*l)[1:]
+	default:
+		*l = slices.Delete(*l, i, i+1)
+	}
+}
+
+// addTo adds the event to the list of a user. Nobody has the empty ID.
+func addTo(lists map[string]eventList, userID string, e *event) {
+	if userID == "" {
+		return
+	}
+	list := lists[userID]
+	list.add(e)
+	lists[userID] = list
+}
+
+func removeFrom(lists map[string]eventList, userID string, e *event) {
+	list := lists[userID]
+	list.remove(e)
+	if len(list) == 0 {
+		delete(lists, userID)
+	} else {
+		lists[userID] = list
+	}
+}

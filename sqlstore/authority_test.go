@@ -1,0 +1,258 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+// ofEachOther are changes that super users make of each other, with what becomes of the change of
+// the other one if this one is first.
+var ofEachOther = []struct {
+	name string
+	make func(ctx context.Context, s *sqlstore.Store, w auth.Write, userID string) error
+	lost error
+}{
+	{"disable", func(ctx context.Context, s *sqlstore.Store, w auth.Write, userID string) error {
+		_, err := s.UpdateUser(ctx, w, userID, auth.UserChange{IsActive: new(bool)})
+		return err
+	}, auth.ErrTokenRejected},
+	{"demote", func(ctx context.Context, s *sqlstore.Store, w auth.Write, userID string) error {
+		_, err := s.UpdateUser(ctx, w, userID, auth.UserChange{IsSuperUser: new(bool)})
+		return err
+	}, auth.ErrSuperUserRequired},
+	{"revoke sessions", func(ctx context.Context, s *sqlstore.Store, w auth.Write, userID string) error {
+		_, err := s.RevokeUserSessions(ctx, w, userID)
+		return err
+	}, auth.ErrTokenRejected},
+	{"reset", func(ctx context.Context, s *sqlstore.Store, w auth.Write, userID string) error {
+		_, _, err := s.ResetUser(ctx, w, userID, auth.UserChange{}, newKey("k-of-"+userID, userID))
+		return err
+	}, auth.ErrTokenRejected},
+	{"delete", func(ctx context.Context, s *sqlstore.Store, w auth.Write, userID string) error {
+		_, err := s.DeleteUser(ctx, w, userID)
+		return err
+	}, auth.ErrTokenRejected},
+}
+
+// Each of two super users takes the power of the other, on two instances at once. Each waits for the
+// records of both, so without one order of locks they would wait for each other.
+func TestOfTwoSuperUsersWhoTakeEachOthersPowerOneDoes(t *testing.T) {
+	t.Parallel()
+	onAll(t, func(t *testing.T, on *server) {
+		stores, s := twoStores(t, on, sqlstore.Open)
+		ctx := context.Background()
+		addSuperUser(t, stores[0], "stays")
+		for round := range testenv.Rounds(t, testenv.Counts{Small: 20, Moderate: 20, Full: 10_000}) {
+			users := []string{fmt.Sprintf("a-%d", round), fmt.Sprintf("b-%d", round)}
+			for _, user := range users {
+				addSuperUser(t, stores[0], user)
+			}
+			changes := []int{round % len(ofEachOther), round / len(ofEachOther) % len(ofEachOther)}
+			s.spy.watch(nil)
+			errs := make([]error, 2)
+			together(t, 2, func(i int) error {
+				w := bySession("s-"+users[i], users[i])
+				errs[i] = ofEachOther[changes[i]].make(ctx, stores[i], w, users[1-i])
+				return nil
+			})
+			winner := slices.Index(errs, nil)
+			require.NotEqual(t, -1, winner, "%v", errs)
+			require.ErrorIs(t, errs[1-winner], ofEachOther[changes[winner]].lost, "%v", changes)
+			if on != nil {
+				require.Equal(t, 2, s.spy.count("BEGIN")+s.spy.count("START"), "a deadlock was resolved")
+			}
+			for _, user := range users { // or there would be more super users each round
+				_, err := stores[0].DeleteUser(ctx, byHost, user)
+				require.True(t, err == nil || errors.Is(err, auth.ErrNotFound), "%v", err)
+			}
+		}
+	})
+}
+
+// addSuperUser adds a super user with a key and a session.
+func addSuperUser(t *testing.T, store *sqlstore.Store, id string) {
+	t.Helper()
+	user := newUser(id)
+	user.IsSuperUser = true
+	require.NoError(t, store.Register(context.Background(), byHost, user, newKey("k-"+id, id)))
+	_, _, err := store.CreateSession(context.Background(), newSession("s-"+id, id, "k-"+id), 0)
+	require.NoError(t, err)
+}
+
+// Without the shared lock, a change that was under way would be made by a session that is revoked
+// with all others when it commits. Without a fair one, it would never be the turn of the revocation.
+func TestRevokingEverybodyWaitsForChangesAndNotForEver(t *testing.T) {
+	t.Parallel()
+	onAll(t, func(t *testing.T, on *server) {
+		stores, _ := twoStores(t, on, sqlstore.Open)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		for i := range enders {
+			addSuperUser(t, stores[0], fmt.Sprintf("u-%d", i))
+		}
+		var revoked atomic.Bool
+		var made atomic.Int64
+		busy := make(chan struct{}) // closed when the others are at work
+		late := make([]int, enders)
+		together(t, enders+1, func(i int) error {
+			if i == enders {
+				select {
+				case <-busy:
+				case <-ctx.Done():
+				}
+				err := stores[0].RevokeEverybody(ctx, byHost, 0)
+				revoked.Store(true)
+				return err
+			}
+			user := fmt.Sprintf("u-%d", i)
+			for n := 0; ctx.Err() == nil; n++ {
+				after := revoked.Load()
+				key := fmt.Sprintf("k-%d-%d", i, n)
+				err := stores[i%2].AddKey(ctx, bySession("s-"+user, user), newKey(key, user))
+				if err == nil {
+					if made.Add(1) == 4*enders {
+						close(busy)
+					}
+					err = stores[i%2].RevokeKey(ctx, byHost, key)
+					if after {
+						late[i]++
+					}
+				}
+				switch {
+				case errors.Is(err, auth.ErrTokenRejected):
+					return nil
+				case err != nil:
+					return err
+				}
+			}
+			return ctx.Err()
+		})
+		require.Equal(t, make([]int, enders), late, "keys that were added after the revocation")
+	})
+}
+
+// The first changes for one user meet where there is no record to lock yet.
+func TestFirstChangesForAUserOfTheHostMeet(t *testing.T) {
+	t.Parallel()
+	onAll(t, func(t *testing.T, on *server) {
+		stores, s := twoStores(t, on, sqlstore.OpenAccounts)
+		for round := range rounds(t) {
+			user := fmt.Sprintf("u-%d", round)
+			together(t, enders, func(i int) error {
+				return stores[i%2].AddKey(context.Background(), byHost, newKey(fmt.Sprintf("k-%d-%d", round, i), user))
+			})
+			require.Equal(t, []string{user}, column(t, s.db, `SELECT id FROM `+s.prefix+`host_users WHERE id = '`+user+`'`))
+		}
+	})
+}
+
+// Sign-in with a key takes no lock more than before; a change takes the one of everybody, and
+// for the authority of a session one look at the session.
+func TestAnAuthorityTakesFewStatements(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		s := newStage(t)
+		ctx := context.Background()
+		count := func(call func() error) int {
+			s.spy.watch(nil)
+			require.NoError(t, call())
+			return len(s.spy.statements())
+		}
+		shared := 0
+		if s.prefix != "auth_" { // SQLite has one writer instead
+			shared = 1
+		}
+		start := count(func() error {
+			return s.store.Transact(ctx, func(context.Context, *sql.Conn) error { return nil })
+		})
+		withoutEvent := bySession("s-eve", "eve")
+		withoutEvent.Event = auth.Event{}
+		require.Equal(t, start+5, count(func() error {
+			_, _, err := s.store.CreateSession(ctx, newSession("s-new", "ada", "k-ada"), 0)
+			return err
+		}))
+		const own = 3 // the user, the number of keys, the key
+		require.Equal(t, start+own+shared, count(func() error { return s.store.AddKey(ctx, byHost, newKey("k-1", "ada")) }))
+		require.Equal(t, start+own+shared+1, count(func() error { return s.store.AddKey(ctx, withoutEvent, newKey("k-2", "ada")) }))
+		require.Equal(t, start+own+shared+2, count(func() error {
+			return s.store.AddKey(ctx, bySession("s-eve", "eve"), newKey("k-3", "ada"))
+		}))
+	})
+}
+
+// Nobody knows of an account that was linked before whether it has made a super user.
+func TestAnAccountOfBeforeHasSpentItsGrant(t *testing.T) {
+	t.Parallel()
+	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
+		p, ctx := newPlace(t), context.Background()
+		db := p.open(t, nil)
+		_, err := sqlstore.OpenWithMigrations(ctx, db, p.cfg, p.migrations(t, 12))
+		require.ErrorContains(t, err, "check the tables", "the rest is missing")
+		for _, statement := range []string{
+			`INSERT INTO users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at)
+				VALUES ('ada', 'Ada', 'ada', '', NULL, 0, 1, 1, 1, 0)`,
+			fmt.Sprintf(`INSERT INTO sessions (id, user_id, method, access_key_id, created_at, expires_at, user_agent, address, generation)
+				VALUES ('s-ada', 'ada', 'github', '', 1, %d, '', '', 0)`, now.Add(time.Hour).UnixMicro()),
+			`INSERT INTO github_links (host, account_id, user_id, login, name, avatar_url, created_at, seen_at)
+				VALUES ('github.com', 1, 'ada', 'ada', '', '', 1, 1)`,
+		} {
+			_, err := db.Exec("INSERT INTO " + p.prefix() + statement[len("INSERT INTO "):])
+			require.NoError(t, err)
+		}
+		store, err := sqlstore.Open(ctx, db, p.cfg)
+		require.NoError(t, err)
+		signIn := newSignIn(newLink(1, "ada"))
+		signIn.GrantSuperUser = true
+		_, user, err := store.SignInGitHub(ctx, byHost, signIn)
+		require.NoError(t, err)
+		require.False(t, user.IsSuperUser)
+
+		w := bySession("s-ada", "ada")
+		w.By.SuperUser, w.By.MaxAge = false, 0
+		require.NoError(t, store.AddKey(ctx, w, newKey("k-ada", "ada")))
+		_, _, err = store.UnlinkGitHub(ctx, w, "ada", host)
+		require.NoError(t, err)
+		require.ErrorIs(t, store.AddKey(ctx, w, newKey("k-2", "ada")), auth.ErrTokenRejected, "unlinking revokes the session")
+		fresh := newRegistration(newLink(1, "bob"))
+		_, _, err = store.SignInGitHub(ctx, byHost, fresh)
+		require.ErrorIs(t, err, auth.ErrGitHubNotAllowed, "the account is remembered")
+	})
+}
+
+// Positions that were never given are no entries that are still to come.
+func TestTheFeedGoesOnBehindPositionsThatWereLost(t *testing.T) {
+	t.Parallel()
+	onAll(t, func(t *testing.T, on *server) {
+		stores, _ := twoStores(t, on, sqlstore.Open)
+		ctx, store := context.Background(), stores[0]
+		addSuperUser(t, store, "ada")
+		require.NoError(t, store.RevokeSession(ctx, byHost, "s-ada"))
+		require.NoError(t, store.RevokeEverybody(ctx, byHost, 41))
+		require.NoError(t, store.RevokeEverybody(ctx, byHost, 41), "it has been done")
+		require.NoError(t, store.RevokeEverybody(ctx, byHost, 0))
+		feed, err := store.ListRevocations(ctx, 1, 10)
+		require.NoError(t, err)
+		var positions []int64
+		for _, entry := range feed {
+			positions = append(positions, entry.Position)
+		}
+		require.Equal(t, []int64{1, 42, 43}, positions)
+		require.Zero(t, feed[1].ExpiresAt, "the newer entry replaces it")
+		require.Equal(t, int64(43), feed[2].Generation)
+		head, err := store.RevocationHead(ctx)
+		require.NoError(t, err)
+		require.Equal(t, int64(43), head)
+	})
+}

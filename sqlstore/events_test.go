@@ -1,0 +1,136 @@
+package sqlstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+// eventBy returns a change by the host with an event to deliver, which this user has caused.
+func eventBy(actorID string, at time.Time) auth.Write {
+	w := byHost
+	w.Now = func() time.Time { return at }
+	w.Event = auth.Event{
+		Kind: "test", ActorID: actorID,
+		Client: auth.ClientInfo{Address: netip.MustParseAddr("2001:db8::1"), UserAgent: "curl/8", RequestID: "r-1"},
+	}
+	w.Deliver = true
+	return w
+}
+
+// Changes are made on two instances whose clocks differ, and their events are delivered by both.
+// A cursor over times, or over numbers that are given before the commit, would miss some.
+func TestEachEventIsDeliveredOnceAndInTheOrderOfItsUser(t *testing.T) {
+	t.Parallel()
+	onAll(t, func(t *testing.T, on *server) {
+		stores, _ := twoStores(t, on, sqlstore.Open)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		const users, changers, deliverers = 3, 4, 3
+		n := 2 * rounds(t)
+		for user := range users {
+			id := fmt.Sprintf("u-%d", user)
+			require.NoError(t, stores[0].Register(ctx, byHost, newUser(id), newKey("k-"+id, id)))
+		}
+		var changed atomic.Int64
+		delivered := make([][]auth.Event, deliverers)
+		together(t, changers+deliverers, func(i int) error {
+			if i >= changers {
+				return deliver(ctx, stores[i%2], &delivered[i-changers], func() bool { return changed.Load() == changers })
+			}
+			defer changed.Add(1)
+			for round := range n {
+				id := fmt.Sprintf("u-%d", round%users)
+				w := eventBy("", now.Add(-time.Duration(i%2)*time.Second)) // one clock is slow
+				if _, err := stores[i%2].RotateKey(ctx, w, "k-"+id, auth.KeyRotation{Hash: "hash"}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		var all []auth.Event
+		for _, some := range delivered {
+			require.True(t, slices.IsSortedFunc(some, func(a, b auth.Event) int {
+				if a.UserID != b.UserID {
+					return 0
+				}
+				return a.At.Compare(b.At)
+			}))
+			all = append(all, some...)
+		}
+		require.Len(t, all, changers*n)
+		ids, times := map[string]bool{}, map[string]bool{}
+		for _, e := range all {
+			ids[e.ID], times[e.UserID+e.At.String()] = true, true
+		}
+		require.Len(t, ids, changers*n)
+		require.Len(t, times, changers*n, "two events of one user have one time")
+		listed, err := stores[0].ListEvents(ctx, auth.EventFilter{}, changers*n+1)
+		require.NoError(t, err)
+		require.Len(t, listed, changers*n)
+	})
+}
+
+// deliver claims and finishes events until all changes have been made and there are no more.
+func deliver(ctx context.Context, store *sqlstore.Store, delivered *[]auth.Event, over func() bool) error {
+	for {
+		last := over()
+		event, _, err := store.ClaimEvent(ctx, now, now.Add(time.Minute))
+		switch {
+		case errors.Is(err, auth.ErrNotFound) && last:
+			return nil
+		case errors.Is(err, auth.ErrNotFound):
+			continue
+		case err != nil:
+			return err
+		}
+		*delivered = append(*delivered, event)
+		if err := store.FinishEvent(ctx, event.ID); err != nil {
+			return err
+		}
+		if err := store.FinishEvent(ctx, event.ID); err != nil { // which changes no row
+			return err
+		}
+	}
+}
+
+// The host makes a change in a request of a user who is being deleted. Whichever is first, the
+// trail keeps no address of a user who no longer exists.
+func TestNoEventKeepsTheAddressOfADeletedUser(t *testing.T) {
+	t.Parallel()
+	onAll(t, func(t *testing.T, on *server) {
+		stores, _ := twoStores(t, on, sqlstore.Open)
+		ctx := context.Background()
+		require.NoError(t, stores[0].Register(ctx, byHost, newUser("eve"), newKey("k-eve", "eve")))
+		for round := range rounds(t) {
+			id := fmt.Sprintf("ada-%d", round)
+			require.NoError(t, stores[0].Register(ctx, eventBy(id, now), newUser(id), newKey("k-"+id, id)))
+			together(t, 2, func(i int) error {
+				if i == 0 {
+					_, err := stores[0].DeleteUser(ctx, eventBy(id, now), id)
+					return err
+				}
+				_, err := stores[1].RotateKey(ctx, eventBy(id, now), "k-eve", auth.KeyRotation{Hash: "hash"})
+				return err
+			})
+			require.NoError(t, stores[0].RevokeEverybody(ctx, eventBy(id, now), 0), "after the deletion")
+		}
+		events, err := stores[0].ListEvents(ctx, auth.EventFilter{}, 1000)
+		require.NoError(t, err)
+		require.Len(t, events, 4*rounds(t))
+		for _, event := range events {
+			require.Zero(t, event.Client, "%+v", event)
+			require.NotEmpty(t, event.ActorID)
+		}
+	})
+}

@@ -1,0 +1,104 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/testenv"
+)
+
+var authorityRacePromises = []promise[auth.AccountStore]{
+	{"nothing that a session changes appears after its end, whatever many calls do at once", nothingAfterTheEnd},
+}
+
+var authorityRacePromisesOfUsers = []promise[auth.Store]{
+	{"of two super users who disable each other at once one does", disableEachOther},
+}
+
+// crowd returns how many calls to make at once: many in a store that is as quick as memory, and
+// fewer in one where each holds a connection.
+func crowd(t *testing.T, store auth.AccountStore) int {
+	t.Helper()
+	if graceOf(t, store) <= 2*time.Millisecond {
+		return 256
+	}
+	return 32
+}
+
+// nothingAfterTheEnd makes many changes by one session, which is ended in their midst.
+func nothingAfterTheEnd(t *testing.T, store auth.AccountStore) {
+	n := crowd(t, store)
+	for _, e := range endingsOf(store) {
+		t.Run(e.name, func(t *testing.T) { raceChanges(t, store, e, e.newActor(t, store), n) })
+	}
+}
+
+// seenChange is a change of another user's records, whose result can be seen.
+type seenChange struct {
+	call func() error
+	seen func() error // nil if the change is to be seen, ErrNotFound if it is not
+}
+
+func raceChanges(t *testing.T, store auth.AccountStore, e ending, a account, n int) {
+	t.Helper()
+	target := make([]auth.User, 4)
+	for i := range target {
+		target[i], _ = register(t, store, newUser())
+	}
+	changes := make([]seenChange, n)
+	for i := range changes {
+		write, users := bySuperUser(a.session, now), usersOf(store)
+		if e.demotes || users == nil || i%4 != 0 {
+			key := newKey(target[i%len(target)])
+			changes[i] = seenChange{
+				func() error { return store.AddKey(t.Context(), write, key) },
+				func() error { _, _, err := store.FindKey(t.Context(), key.ID); return err },
+			}
+			continue
+		}
+		user := newUser()
+		changes[i] = seenChange{
+			func() error { return users.Register(t.Context(), write, user, newKey(user)) },
+			func() error { _, err := users.FindUser(t.Context(), user.ID); return err },
+		}
+	}
+	seen := make([]error, n)
+	errs := race(n, func(i int) error {
+		if i != n/2 { // in the middle, for some changes to be before it
+			return changes[i].call()
+		}
+		err := e.end(t.Context(), store, byHost(now), a)
+		for i, c := range changes {
+			seen[i] = c.seen()
+		}
+		return err
+	})
+	require.NoError(t, errs[n/2], "the ending")
+	for i, c := range changes {
+		if i == n/2 {
+			continue
+		}
+		if errs[i] != nil {
+			requireOneOf(t, errs[i], auth.ErrTokenRejected, auth.ErrSuperUserRequired)
+		}
+		require.Equal(t, errs[i] == nil, wasFound(t, seen[i]), "a change that was acknowledged is to be seen, and no other")
+		require.Equal(t, wasFound(t, seen[i]), wasFound(t, c.seen()), "a change appeared after the session had ended")
+	}
+}
+
+func disableEachOther(t *testing.T, store auth.Store) {
+	register(t, store, newSuperUser()) // so that neither is the last one
+	for range testenv.Rounds(t, testenv.Counts{Small: 20, Moderate: 20, Full: 10_000}) {
+		pair := [2]account{newAccountOf(t, store, newSuperUser()), newAccountOf(t, store, newSuperUser())}
+		errs := race(2, func(i int) error {
+			_, err := store.UpdateUser(t.Context(), bySuperUser(pair[i].session, now), pair[1-i].user.ID, disable)
+			return err
+		})
+		winner := requireOneWinner(t, errs, auth.ErrTokenRejected)
+		requireUser(t, store, pair[winner].user)
+		requireUser(t, store, changed(pair[1-winner].user, disable))
+	}
+}

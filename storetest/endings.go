@@ -1,0 +1,156 @@
+package storetest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// ending is a way for a session to lose its authority.
+type ending struct {
+	name string
+
+	users   bool // only a store that keeps users has it
+	noWrite bool // end takes no Write, and so no clock
+	demotes bool // only the authority of a super user is lost
+
+	// prepare makes the actor one whose session end can revoke. It may be nil.
+	prepare func(t *testing.T, store auth.AccountStore, a account) account
+
+	end func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error
+}
+
+// newActor returns an actor for the ending.
+func (e ending) newActor(t *testing.T, store auth.AccountStore) account {
+	t.Helper()
+	a := newActor(t, store)
+	if e.prepare != nil {
+		a = e.prepare(t, store, a)
+	}
+	return a
+}
+
+// claimsOf returns what a token of the session says.
+func claimsOf(session auth.Session) auth.SessionClaims {
+	return auth.SessionClaims{
+		UserID: session.UserID, SessionID: session.ID, Generation: session.Generation, ExpiresAt: session.ExpiresAt,
+	}
+}
+
+// endings are all ways but the fold of the feed and the session's own expiry.
+var endings = []ending{
+	{name: "the session is revoked",
+		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error {
+			return store.RevokeSession(ctx, w, a.session.ID)
+		}},
+	{name: "the session's token is revoked", noWrite: true,
+		end: func(ctx context.Context, store auth.AccountStore, _ auth.Write, a account) error {
+			return store.RevokeToken(ctx, claimsOf(a.session))
+		}},
+	{name: "all sessions of the user are revoked",
+		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error {
+			_, err := store.RevokeUserSessions(ctx, w, a.user.ID)
+			return err
+		}},
+	{name: "the key is revoked",
+		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error {
+			return store.RevokeKey(ctx, w, a.key.ID)
+		}},
+	{name: "a newer session takes the session's place", noWrite: true,
+		end: func(ctx context.Context, store auth.AccountStore, _ auth.Write, a account) error {
+			_, _, err := store.CreateSession(ctx, newHostSession(a.user), 1)
+			return err
+		}},
+	{name: "the GitHub account of the session is unlinked", prepare: signedInWithGitHub,
+		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error {
+			_, _, err := store.UnlinkGitHub(ctx, w, a.user.ID, githubHost)
+			return err
+		}},
+	{name: "all sessions of everybody are revoked",
+		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, _ account) error {
+			return store.RevokeEverybody(ctx, w, 0)
+		}},
+	{name: "the user is disabled", users: true,
+		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error {
+			_, err := usersOf(store).UpdateUser(ctx, w, a.user.ID, disable)
+			return err
+		}},
+	{name: "the user is disabled and enabled again", users: true,
+		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error {
+			if _, err := usersOf(store).UpdateUser(ctx, w, a.user.ID, disable); err != nil {
+				return err
+			}
+			_, err := usersOf(store).UpdateUser(ctx, byHost(now), a.user.ID, enable)
+			return err
+		}},
+	{name: "the user is demoted", users: true, demotes: true,
+		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error {
+			_, err := usersOf(store).UpdateUser(ctx, w, a.user.ID, demote)
+			return err
+		}},
+	{name: "the user is reset", users: true,
+		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error {
+			_, _, err := usersOf(store).ResetUser(ctx, w, a.user.ID, auth.UserChange{}, newKey(a.user))
+			return err
+		}},
+	{name: "the user is deleted", users: true,
+		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error {
+			_, err := usersOf(store).DeleteUser(ctx, w, a.user.ID)
+			return err
+		}},
+}
+
+// folded revokes one more session of the user than a feed names.
+var folded = ending{name: "the feed folds", noWrite: true, prepare: nearlyFolded,
+	end: func(ctx context.Context, store auth.AccountStore, _ auth.Write, a account) error {
+		return store.RevokeToken(ctx, newClaims(a.user, a.session.Generation+1))
+	}}
+
+// endingsOf returns the endings that the store has.
+func endingsOf(store auth.AccountStore) []ending {
+	var all []ending
+	for _, e := range endings {
+		if usersOf(store) != nil || !e.users {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// signedInWithGitHub returns the actor with a session that GitHub opened, and with a key.
+func signedInWithGitHub(t *testing.T, store auth.AccountStore, a account) account {
+	t.Helper()
+	have := connect(t, store, newConnect(a.session, newGitHubAccount()))
+	signIn := linked{user: a.user, link: have.Link, token: *have.Token}.nextSignIn()
+	signIn.Session.CreatedAt = now
+	session, user, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
+	require.NoError(t, err)
+	return account{user, a.key, session}
+}
+
+// newClaims returns the claims of a session of the user that the store does not have.
+func newClaims(user auth.User, generation int64) auth.SessionClaims {
+	return auth.SessionClaims{
+		UserID: user.ID, SessionID: unique("session"), Generation: generation, ExpiresAt: now.Add(time.Hour),
+	}
+}
+
+// nearlyFolded names as many sessions of the actor as the feed may name, all of them newer than
+// the actor's session.
+func nearlyFolded(t *testing.T, store auth.AccountStore, a account) account {
+	t.Helper()
+	nameSessions(t, store, a.user, a.session.Generation+1, auth.MaxNamedRevocations)
+	return a
+}
+
+// nameSessions makes the feed name so many sessions of the user that the store does not have.
+func nameSessions(t *testing.T, store auth.AccountStore, user auth.User, generation int64, n int) {
+	t.Helper()
+	for range n {
+		require.NoError(t, store.RevokeToken(t.Context(), newClaims(user, generation)))
+	}
+}

@@ -1,0 +1,161 @@
+package storetest
+
+import (
+	"errors"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// everybodyPromises need a store each.
+var everybodyPromises = []promise[auth.AccountStore]{
+	{"the head of the feed is the position of its newest entry", headMoves},
+	{"all sessions of everybody are revoked in one entry", everybodyEnded},
+	{"a newer entry for everybody replaces the older one, and no other", everybodyReplaces},
+	{"after lost commits positions and generations go on above what was seen", aboveTheSeen},
+	{"of several calls that repair the feed one adds an entry", racingRepairs},
+	{"a session created at once with the end of everybody is dead by the feed or comes later", createdWithEverybody},
+}
+
+func requireHead(t *testing.T, store auth.AccountStore, want int64) {
+	t.Helper()
+	head, err := store.RevocationHead(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, want, head)
+}
+
+func endEverybody(t *testing.T, store auth.AccountStore, above int64) {
+	t.Helper()
+	require.NoError(t, store.RevokeEverybody(t.Context(), byHost(now), above))
+}
+
+func headMoves(t *testing.T, store auth.AccountStore) {
+	requireHead(t, store, 0)
+	for i := range int64(4) {
+		a := newAccount(t, store)
+		require.Equal(t, i, a.session.Generation)
+		revokeToken(t, store, claimsOf(a.session))
+		requireHead(t, store, i+1)
+	}
+	_, err := store.PruneRevocations(t.Context(), latest, math.MaxInt)
+	require.NoError(t, err)
+	requireHead(t, store, 4)
+}
+
+// requireEntryForEverybody fails the test unless the entry is for everybody, of this position.
+func requireEntryForEverybody(t *testing.T, position int64, e auth.Revocation) {
+	t.Helper()
+	require.NotEmpty(t, e.ID)
+	require.Equal(t, auth.Revocation{
+		Position: position, ID: e.ID, Generation: position, ExpiresAt: e.ExpiresAt,
+	}, e)
+	require.False(t, e.ExpiresAt.Before(now.Add(tokenLifetime)), "it lives as long as any token can")
+}
+
+func everybodyEnded(t *testing.T, store auth.AccountStore) {
+	a, b := newAccount(t, store), newLinked(t, store)
+	lost := newSession(a.key)
+	endEverybody(t, store, 0)
+	feed := readFeed(t, store)
+	require.Len(t, feed, 1)
+	requireEntryForEverybody(t, 1, feed[0])
+	for _, session := range []auth.Session{a.session, b.session, lost} {
+		require.True(t, isDead(feed, session))
+		require.ErrorIs(t, store.AddKey(t.Context(), bySession(session, now), newKey(auth.User{ID: session.UserID})), auth.ErrTokenRejected)
+	}
+	later := openSession(t, store, newSession(a.key))
+	require.False(t, isDead(feed, later))
+	require.NoError(t, store.AddKey(t.Context(), bySession(later, now), newKey(a.user)))
+	requireKey(t, store, a.key)
+	requireConnection(t, store, b.connection())
+	requireUser(t, store, a.user)
+}
+
+func everybodyReplaces(t *testing.T, store auth.AccountStore) {
+	a := newAccount(t, store)
+	revokeToken(t, store, claimsOf(a.session))
+	endAll(t, store, newAccount(t, store).user, now)
+	endEverybody(t, store, 0)
+	before := readFeed(t, store)
+	require.Len(t, before, 3)
+	endEverybody(t, store, 0)
+	feed := readFeed(t, store)
+	require.Len(t, feed, 4)
+	require.Equal(t, before[:2], feed[:2])
+	require.Zero(t, feed[2].ExpiresAt)
+	requireEntryForEverybody(t, 4, feed[3])
+}
+
+func aboveTheSeen(t *testing.T, store auth.AccountStore) {
+	a := newAccount(t, store)
+	revokeToken(t, store, claimsOf(a.session))
+	endEverybody(t, store, 1) // the head is not below
+	requireHead(t, store, 1)
+
+	const seen = 41
+	endEverybody(t, store, seen)
+	requireHead(t, store, seen+1)
+	feed := readFeed(t, store)
+	require.Len(t, feed, 2)
+	requireEntryForEverybody(t, seen+1, feed[1])
+	for range 2 { // which has been done
+		endEverybody(t, store, seen)
+		require.Equal(t, feed, readFeed(t, store))
+	}
+	lost := newSession(a.key) // whose commit was lost
+	lost.Generation = seen
+	require.True(t, isDead(feed, lost))
+
+	later := openSession(t, store, newSession(a.key))
+	require.Equal(t, int64(seen+1), later.Generation)
+	require.NoError(t, store.AddKey(t.Context(), bySession(later, now), newKey(a.user)))
+	revokeToken(t, store, claimsOf(later))
+	feed = readFeed(t, store)
+	require.Equal(t, int64(seen+2), feed[len(feed)-1].Position)
+
+	page, err := store.ListRevocations(t.Context(), 2, 1)
+	require.NoError(t, err)
+	require.Equal(t, feed[1:2], page, "the reader goes on behind the hole")
+}
+
+func racingRepairs(t *testing.T, store auth.AccountStore) {
+	for i := range rounds(t) {
+		above := int64(i+1) * 1000
+		require.NoError(t, errors.Join(race(contenders, func(int) error {
+			return store.RevokeEverybody(t.Context(), byHost(now), above)
+		})...))
+		requireHead(t, store, above+1)
+		require.Len(t, readFeed(t, store), i+1)
+	}
+}
+
+func createdWithEverybody(t *testing.T, store auth.AccountStore) {
+	for range rounds(t) {
+		_, key := register(t, store, newUser())
+		sessions := make([]auth.Session, contenders)
+		errs := race(contenders, func(i int) (err error) {
+			if i != contenders/2 {
+				sessions[i], _, err = store.CreateSession(t.Context(), newSession(key), 0)
+				return err
+			}
+			return store.RevokeEverybody(t.Context(), byHost(now), 0)
+		})
+		require.NoError(t, errors.Join(errs...))
+		feed := readFeed(t, store)
+		for i, session := range sessions {
+			if i == contenders/2 {
+				continue
+			}
+			err := store.AddKey(t.Context(), bySession(session, now.Add(time.Second)), newKey(auth.User{ID: key.UserID}))
+			if isDead(feed, session) {
+				require.ErrorIs(t, err, auth.ErrTokenRejected)
+			} else {
+				require.NoError(t, err)
+			}
+		}
+	}
+}

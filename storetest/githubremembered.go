@@ -1,0 +1,324 @@
+package storetest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+var rememberedPromises = []promise[auth.AccountStore]{
+	{"an account that was unlinked signs nobody in", unlinkedSignsNobodyIn},
+	{"an account that was unlinked is connected by its own user, and by no other", unlinkedReconnected},
+	{"unlinking revokes the sessions that GitHub opened, and no others", unlinkEndsGitHubSessions},
+	{"an account that was forgotten is anybody's again", forgottenIsFree},
+	{"an account is forgotten once, and not while it is linked", forgetRefused},
+	{"an account of another host is remembered apart", rememberedByHost},
+	{"of several calls that forget an account one does", racingForgets},
+}
+
+var rememberedPromisesOfUsers = []promise[auth.Store]{
+	{"an account whose user was reset signs nobody in until it is connected again", resetRemembered},
+	{"an account whose user was deleted signs in as somebody new", deletedForgotten},
+	{"an account's grant makes one super user in its life", grantedOnce},
+	{"an account is granted later what it was not granted at first", grantedLater},
+	{"a grant is spent once the account's user is demoted, reset or deleted", grantSpentByEnds},
+	{"a grant is not spent by disabling, unlinking or forgetting", grantKept},
+	{"a super user who was demoted stays demoted, however the account comes back", demotedStays},
+	{"of several sign-ins at once one grant makes one super user", racingGrants},
+}
+
+// ofAccount returns the first sign-in of somebody new with this account, as the store accepts it.
+func ofAccount(store auth.AccountStore, account auth.GitHubAccount) auth.GitHubSignInWrite {
+	first := asKept(store, firstSignIn(newUser()))
+	setAccount(&first, account)
+	return first
+}
+
+// requireNotAllowed fails the test unless the account signs in neither as its last user nor as
+// somebody new.
+func requireNotAllowed(t *testing.T, store auth.AccountStore, l linked) {
+	t.Helper()
+	next := l.nextSignIn()
+	next.Token = nil
+	for _, signIn := range []auth.GitHubSignInWrite{l.nextSignIn(), next, ofAccount(store, l.link.Account)} {
+		requireRefused(t, store, signIn, []error{auth.ErrGitHubNotAllowed})
+		requireNoSession(t, store, signIn.Session.ID)
+		if signIn.NewUser != nil {
+			requireNoUser(t, store, signIn.NewUser.ID)
+		}
+	}
+	requireNoLink(t, store, l.link.Account)
+}
+
+// newUnlinked signs somebody in whose account is then unlinked, and who has a session of a key.
+func newUnlinked(t *testing.T, store auth.AccountStore) (linked, auth.Session) {
+	t.Helper()
+	a := newLinked(t, store)
+	keyed := signIn(t, store, a.user)
+	_, err := unlink(t, store, a)
+	require.NoError(t, err)
+	a.user = keyed.user
+	return a, keyed.session
+}
+
+func unlinkedSignsNobodyIn(t *testing.T, store auth.AccountStore) {
+	a, session := newUnlinked(t, store)
+	for range 2 {
+		requireNotAllowed(t, store, a)
+	}
+	requireUser(t, store, a.user)
+	requireSession(t, store, session)
+}
+
+func unlinkedReconnected(t *testing.T, store auth.AccountStore) {
+	a, session := newUnlinked(t, store)
+	other := newAccount(t, store)
+	require.ErrorIs(t, newConnect(other.session, a.link.Account).call(t.Context(), store), auth.ErrExists)
+	requireNoLink(t, store, a.link.Account)
+
+	have := connect(t, store, newConnect(session, a.link.Account))
+	requireConnection(t, store, have)
+	a.link, a.token = have.Link, *have.Token
+	_, user, err := store.SignInGitHub(t.Context(), byHost(now), a.nextSignIn())
+	require.NoError(t, err)
+	require.Equal(t, a.user.ID, user.ID)
+}
+
+func unlinkEndsGitHubSessions(t *testing.T, store auth.AccountStore) {
+	a := newLinked(t, store)
+	keyed := signIn(t, store, a.user)
+	byTheHost := openSession(t, store, newHostSession(a.user))
+	second := openSession(t, store, newGitHubSession(a.user))
+	_, _, err := store.UnlinkGitHub(t.Context(), bySession(a.session, now), a.user.ID, githubHost)
+	require.NoError(t, err, "the session that is revoked with it may unlink")
+	entries := entriesOf(t, store, a.user)
+	require.Len(t, entries, 2)
+	for _, session := range []auth.Session{a.session, second} {
+		requireNoSession(t, store, session.ID)
+		require.True(t, isDead(entries, session))
+	}
+	for _, session := range []auth.Session{keyed.session, byTheHost} {
+		requireSession(t, store, session)
+		require.False(t, isDead(entries, session))
+	}
+}
+
+func forget(t *testing.T, store auth.AccountStore, account auth.GitHubAccount) {
+	t.Helper()
+	require.NoError(t, store.ForgetGitHubAccount(t.Context(), byHost(now), account))
+}
+
+func forgottenIsFree(t *testing.T, store auth.AccountStore) {
+	a, _ := newUnlinked(t, store)
+	forget(t, store, a.link.Account)
+	b := signUp(t, store, ofAccount(store, a.link.Account))
+	b.requireUnchanged(t, store)
+	require.NotEqual(t, a.user.ID, b.user.ID)
+
+	a, _ = newUnlinked(t, store)
+	forget(t, store, a.link.Account)
+	other := newAccount(t, store)
+	requireConnection(t, store, connect(t, store, newConnect(other.session, a.link.Account)))
+}
+
+func forgetRefused(t *testing.T, store auth.AccountStore) {
+	forgetting := func(account auth.GitHubAccount) error {
+		return store.ForgetGitHubAccount(t.Context(), byHost(now), account)
+	}
+	a := newLinked(t, store)
+	require.ErrorIs(t, forgetting(a.link.Account), auth.ErrExists)
+	a.requireUnchanged(t, store)
+	require.ErrorIs(t, forgetting(newGitHubAccount()), auth.ErrNotFound)
+	require.ErrorIs(t, forgetting(auth.GitHubAccount{}), auth.ErrNotFound)
+	require.ErrorIs(t, forgetting(auth.GitHubAccount{Host: githubHost + "\x00", ID: a.link.Account.ID}), auth.ErrNotFound)
+
+	b, _ := newUnlinked(t, store)
+	forget(t, store, b.link.Account)
+	require.ErrorIs(t, forgetting(b.link.Account), auth.ErrNotFound)
+}
+
+func rememberedByHost(t *testing.T, store auth.AccountStore) {
+	a, _ := newUnlinked(t, store)
+	elsewhere := a.link.Account
+	elsewhere.Host = "github.example.com"
+	signUp(t, store, ofAccount(store, elsewhere)).requireUnchanged(t, store)
+	requireNotAllowed(t, store, a)
+}
+
+func racingForgets(t *testing.T, store auth.AccountStore) {
+	for range rounds(t) {
+		a, _ := newUnlinked(t, store)
+		errs := race(contenders, func(int) error {
+			return store.ForgetGitHubAccount(t.Context(), byHost(now), a.link.Account)
+		})
+		requireOneWinner(t, errs, auth.ErrNotFound)
+	}
+}
+
+func resetRemembered(t *testing.T, store auth.Store) {
+	a := newLinked(t, store)
+	key := newKey(a.user)
+	_, _, err := store.ResetUser(t.Context(), byHost(now), a.user.ID, auth.UserChange{}, key)
+	require.NoError(t, err)
+	requireNotAllowed(t, store, a)
+
+	have := connect(t, store, newConnect(openSession(t, store, newSession(key)), a.link.Account))
+	a.token = *have.Token
+	_, user, err := store.SignInGitHub(t.Context(), byHost(now), a.nextSignIn())
+	require.NoError(t, err)
+	require.Equal(t, a.user.ID, user.ID)
+}
+
+func deletedForgotten(t *testing.T, store auth.Store) {
+	a, _ := newUnlinked(t, store) // remembered, and not linked
+	deleteUser(t, store, a.user.ID)
+	signUp(t, store, ofAccount(store, a.link.Account)).requireUnchanged(t, store)
+
+	b := newLinked(t, store)
+	deleteUser(t, store, b.user.ID)
+	require.ErrorIs(t, store.ForgetGitHubAccount(t.Context(), byHost(now), b.link.Account), auth.ErrNotFound)
+	signUp(t, store, ofAccount(store, b.link.Account)).requireUnchanged(t, store)
+}
+
+// granted makes a sign-in that grants, fails the test unless the user is a super user afterwards
+// or not, as wanted, and returns the user with what is linked.
+func granted(t *testing.T, store auth.Store, signIn auth.GitHubSignInWrite, want bool) linked {
+	t.Helper()
+	signIn.GrantSuperUser = true
+	a := signUp(t, store, signIn)
+	require.Equal(t, want, a.user.IsSuperUser)
+	requireUser(t, store, a.user)
+	return a
+}
+
+// grantedAgain is granted for a user who is linked.
+func grantedAgain(t *testing.T, store auth.Store, a linked, want bool) linked {
+	t.Helper()
+	created := a.link.CreatedAt
+	a = granted(t, store, a.nextSignIn(), want)
+	a.link.CreatedAt = created
+	return a
+}
+
+func grantedOnce(t *testing.T, store auth.Store) {
+	register(t, store, newSuperUser())
+	first := firstSignIn(newUser())
+	a := granted(t, store, first, true)
+	require.False(t, first.NewUser.IsSuperUser, "the caller's own record was changed")
+	a = grantedAgain(t, store, a, true) // who is one
+	update(t, store, a.user.ID, demote)
+	a = grantedAgain(t, store, a, false)
+	update(t, store, a.user.ID, promote)
+	grantedAgain(t, store, a, true)
+
+	without := signUp(t, store, firstSignIn(newUser()))
+	require.False(t, without.user.IsSuperUser)
+}
+
+func grantedLater(t *testing.T, store auth.Store) {
+	register(t, store, newSuperUser())
+	a := newLinked(t, store)
+	a = grantedAgain(t, store, a, true)
+	update(t, store, a.user.ID, demote)
+	grantedAgain(t, store, a, false)
+
+	keyed := newAccount(t, store) // who has connected the account
+	have := connect(t, store, newConnect(keyed.session, newGitHubAccount()))
+	grantedAgain(t, store, linked{user: keyed.user, link: have.Link, token: *have.Token}, true)
+}
+
+func grantSpentByEnds(t *testing.T, store auth.Store) {
+	register(t, store, newSuperUser())
+	for name, end := range map[string]func(a linked) error{
+		"demoted": func(a linked) error {
+			_, err := store.UpdateUser(t.Context(), byHost(now), a.user.ID, demote)
+			return err
+		},
+		"reset": func(a linked) error {
+			_, _, err := store.ResetUser(t.Context(), byHost(now), a.user.ID, demote, newKey(a.user))
+			return err
+		},
+		"deleted": func(a linked) error {
+			_, err := store.DeleteUser(t.Context(), byHost(now), a.user.ID)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			never, linkedNow := newLinked(t, store), newLinked(t, store) // granted nothing until now
+			addKey(t, store, never.user, time.Time{})
+			_, err := unlink(t, store, never)
+			require.NoError(t, err)
+			for _, a := range []linked{never, linkedNow} {
+				require.NoError(t, end(a))
+				if _, err := store.FindGitHubLink(t.Context(), a.link.Account); wasFound(t, err) {
+					grantedAgain(t, store, a, false)
+					continue
+				}
+				if name != "deleted" {
+					forget(t, store, a.link.Account)
+				}
+				granted(t, store, ofAccount(store, a.link.Account), false)
+			}
+		})
+	}
+}
+
+func grantKept(t *testing.T, store auth.Store) {
+	register(t, store, newSuperUser())
+	a := newUnlinkable(t, store)
+	update(t, store, a.user.ID, disable)
+	signIn := a.nextSignIn()
+	signIn.GrantSuperUser = true
+	requireRefused(t, store, signIn, []error{auth.ErrUserDisabled})
+	update(t, store, a.user.ID, enable)
+	update(t, store, a.user.ID, auth.UserChange{IsSuperUser: new(true)})
+	_, err := unlink(t, store, a)
+	require.NoError(t, err)
+	forget(t, store, a.link.Account)
+	granted(t, store, ofAccount(store, a.link.Account), true)
+}
+
+// demotedStays is a user whom the host's configuration names for ever: demoted by an operator,
+// the user unlinks, forgets, deletes and signs in again.
+func demotedStays(t *testing.T, store auth.Store) {
+	register(t, store, newSuperUser())
+	a := granted(t, store, firstSignIn(newUser()), true)
+	addKey(t, store, a.user, time.Time{})
+	update(t, store, a.user.ID, demote)
+	_, err := unlink(t, store, a)
+	require.NoError(t, err)
+	requireNotAllowed(t, store, a)
+	forget(t, store, a.link.Account)
+	b := granted(t, store, ofAccount(store, a.link.Account), false)
+	deleteUser(t, store, b.user.ID)
+	granted(t, store, ofAccount(store, a.link.Account), false)
+}
+
+func racingGrants(t *testing.T, store auth.Store) {
+	register(t, store, newSuperUser())
+	for range rounds(t) {
+		account := newGitHubAccount()
+		users := make([]auth.User, contenders)
+		errs := race(contenders, func(i int) (err error) {
+			first := ofAccount(store, account)
+			first.GrantSuperUser = true
+			_, users[i], err = store.SignInGitHub(t.Context(), byHost(now), first)
+			if errors.Is(err, auth.ErrChanged) {
+				return nil
+			}
+			return err
+		})
+		require.NoError(t, errors.Join(errs...))
+		super := 0
+		for _, user := range users {
+			if user.IsSuperUser {
+				super++
+			}
+		}
+		require.Equal(t, 1, super)
+	}
+}

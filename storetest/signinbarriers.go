@@ -1,0 +1,135 @@
+package storetest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// signInBarrierPromises are about the calls that the host makes and no session: SignInGitHub and
+// Bootstrap. They need a store each, as the other calls that are held.
+var signInBarrierPromises = []promise[auth.Store]{
+	{"a sign-in with GitHub that is under way when the user's sessions are revoked leaves no live session", signInEndedWithTheRest},
+	{"a sign-in with GitHub waits for what revokes the user's sessions", signInWaitsForEnding},
+	{"the host bootstraps and signs users in, whatever sessions have ended", hostSignsIn},
+}
+
+// signInEnding is an ending of all that GitHub opens for a user.
+type signInEnding struct {
+	ending
+	refused []error // the answers to a sign-in that comes later; none if it succeeds
+}
+
+// signInEndings returns the endings that are about all sessions of the user, or about all that
+// GitHub opened.
+func signInEndings() []signInEnding {
+	refused := map[string][]error{
+		"all sessions of the user are revoked":          nil,
+		"all sessions of everybody are revoked":         nil,
+		"the GitHub account of the session is unlinked": {auth.ErrGitHubNotAllowed},
+		"the user is disabled":                          {auth.ErrUserDisabled},
+		"the user is disabled and enabled again":        {auth.ErrUserDisabled},
+		"the user is reset":                             {auth.ErrGitHubNotAllowed},
+		"the user is deleted":                           {auth.ErrChanged, auth.ErrNotFound},
+	}
+	var all []signInEnding
+	for _, e := range endings {
+		if answers, ok := refused[e.name]; ok {
+			e.prepare = nil // these tests link the actor themselves
+			all = append(all, signInEnding{e, answers})
+		}
+	}
+	return all
+}
+
+// linkedActor returns an actor who is linked to GitHub, has a key, and may sign in with both.
+func linkedActor(t *testing.T, store auth.AccountStore) (account, linked) {
+	t.Helper()
+	a := newActor(t, store)
+	have := connect(t, store, newConnect(a.session, newGitHubAccount()))
+	return a, linked{user: a.user, link: have.Link, token: *have.Token, session: a.session}
+}
+
+// bareSignIn is the next sign-in, without a token: nothing but the session is at stake.
+func (l linked) bareSignIn() auth.GitHubSignInWrite {
+	signIn := l.nextSignIn()
+	signIn.Token, signIn.TokenVersion = nil, ""
+	return signIn
+}
+
+// isLive reports whether the session has the authority to change something.
+func isLive(t *testing.T, store auth.AccountStore, session auth.Session) bool {
+	t.Helper()
+	err := store.AddKey(t.Context(), bySession(session, now), newKey(auth.User{ID: session.UserID}))
+	if err != nil {
+		require.ErrorIs(t, err, auth.ErrTokenRejected)
+	}
+	return err == nil
+}
+
+func signInEndedWithTheRest(t *testing.T, store auth.Store) {
+	grace := graceOf(t, store)
+	for _, e := range signInEndings() {
+		t.Run(e.name, func(t *testing.T) {
+			a, l := linkedActor(t, store)
+			signIn := l.bareSignIn()
+			var session auth.Session
+			h := callBehind(t, t.Context(), grace, now,
+				func(ctx context.Context, hold func(auth.Write) auth.Write) (err error) {
+					session, _, err = store.SignInGitHub(ctx, hold(byHost(now)), signIn)
+					return err
+				},
+				func(ctx context.Context) error { return e.end(ctx, store, byHost(now), a) })
+			require.NoError(t, h.secondErr, "the ending")
+			if h.firstErr != nil {
+				requireOneOf(t, h.firstErr, e.refused...)
+				return
+			}
+			require.False(t, h.overtook && len(e.refused) > 0, "a sign-in succeeded after what forbids it was acknowledged")
+			if !h.overtook {
+				require.False(t, isLive(t, store, session), "the session was created before the ending")
+			}
+		})
+	}
+}
+
+func signInWaitsForEnding(t *testing.T, store auth.Store) {
+	grace := graceOf(t, store)
+	for _, e := range signInEndings() {
+		t.Run(e.name, func(t *testing.T) {
+			a, l := linkedActor(t, store)
+			signIn := l.bareSignIn()
+			var session auth.Session
+			h := callBehind(t, t.Context(), grace, now,
+				func(ctx context.Context, hold func(auth.Write) auth.Write) error {
+					return e.end(ctx, store, hold(byHost(now)), a)
+				},
+				func(ctx context.Context) (err error) {
+					session, _, err = store.SignInGitHub(ctx, byHost(now), signIn)
+					return err
+				})
+			require.NoError(t, h.firstErr, "the ending")
+			switch {
+			case len(e.refused) > 0 && e.name != "the user is disabled and enabled again":
+				requireOneOf(t, h.secondErr, e.refused...)
+				requireNoSession(t, store, signIn.Session.ID)
+			case h.secondErr != nil:
+				requireOneOf(t, h.secondErr, e.refused...)
+			default:
+				require.True(t, isLive(t, store, session), "the session was created after the ending")
+			}
+		})
+	}
+}
+
+func hostSignsIn(t *testing.T, store auth.Store) {
+	for _, e := range endingsOf(store) {
+		a := e.newActor(t, store)
+		require.NoError(t, e.end(t.Context(), store, byHost(now), a), e.name)
+		require.True(t, isLive(t, store, newLinked(t, store).session), e.name)
+	}
+	require.True(t, isLive(t, store, bootstrap(t, store).session))
+}

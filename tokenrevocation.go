@@ -1,0 +1,117 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// findCaller returns the caller's session in the store, or an error if there is none.
+func (t *TokenIssuer) findCaller(ctx context.Context, who *Identity) (Session, error) {
+	session, err := t.sessions.FindSession(ctx, who.SessionID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return session, errRevoked
+	case err != nil:
+		return session, fmt.Errorf("auth: reading the caller's session: %w", err)
+	case session.UserID != who.UserID || !t.cfg.Now().Before(session.ExpiresAt):
+		return session, errRevoked
+	}
+	return session, nil
+}
+
+// recheck returns an error unless the session is live in the store now.
+func (t *TokenIssuer) recheck(ctx context.Context, who *Identity) error {
+	session, err := t.findCaller(ctx, who)
+	if err != nil || t.feed == nil {
+		return err
+	}
+	if err := t.feed.keepFresh(ctx); err != nil { // an entry may revoke a session whose record is still there
+		return fmt.Errorf("auth: reading the revocation feed: %w", err)
+	}
+	if t.feed.known.isRevoked(who.UserID, who.SessionID, session.Generation) {
+		return errRevoked
+	}
+	return nil
+}
+
+// Revoke revokes the session, so that its token is rejected from now on. It returns ErrNotFound if
+// there is no such session, or if it is another user's than the authority's and SuperUser is not
+// set, and the errors of [Authority.Check]. To revoke the session of a token, use RevokeToken.
+func (t *TokenIssuer) Revoke(ctx context.Context, by Authority, sessionID string) error {
+	if err := t.admit(ctx, by); err != nil {
+		return err
+	}
+	return t.revoke(ctx, by, sessionID, "")
+}
+
+// revoke is Revoke for a session of the user, who is empty if not known.
+func (t *TokenIssuer) revoke(ctx context.Context, by Authority, sessionID, userID string) error {
+	c := t.newChange(ctx, by, Event{Kind: EventSessionRevoked, UserID: userID, SessionID: sessionID})
+	err := t.sessions.RevokeSession(ctx, c.write, sessionID)
+	if err == nil || errors.Is(err, ErrNotFound) { // another instance may have revoked it a moment ago
+		t.learnRevocations(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("auth: revoking a session: %w", err)
+	}
+	c.done(ctx)
+	return nil
+}
+
+// RevokeToken revokes the session of a token that this issuer has signed and that has not expired:
+// for a logout. The token proves enough, so no [Authority] is needed. It succeeds also if the
+// session was revoked before or the store has no record of it; when it has returned nil, this
+// instance rejects the token. It returns ErrTokenRejected for a token that is not valid.
+func (t *TokenIssuer) RevokeToken(ctx context.Context, token string) error {
+	v, _, err := t.verifier.verifyOnce(t.cache, t.ring.Load(), token, t.now().Unix())
+	if err != nil {
+		return err
+	}
+	return t.revokeClaims(ctx, &v.tokenClaims)
+}
+
+// revokeClaims revokes the session that a verified token names.
+func (t *TokenIssuer) revokeClaims(ctx context.Context, c *tokenClaims) error {
+	err := t.sessions.RevokeToken(ctx, SessionClaims{
+		UserID: c.identity.UserID, SessionID: c.identity.SessionID, Generation: c.generation, ExpiresAt: c.identity.ExpiresAt,
+	})
+	if err != nil {
+		return fmt.Errorf("auth: revoking the session of a token: %w", err)
+	}
+	t.learnRevocations(ctx)
+	e := Event{Kind: EventSessionRevoked, UserID: c.identity.UserID, SessionID: c.identity.SessionID}
+	if callerOf(ctx) == nil { // who is the actor otherwise
+		e.ActorID = c.identity.UserID
+	}
+	t.events.emit(ctx, e)
+	return nil
+}
+
+// RevokeUser revokes all sessions of the user, so that their tokens are rejected from now on, and
+// returns how many of them were live. The user may sign in again, unless disabled before: a host
+// with a [UserSource] calls it after it has disabled, demoted or deleted a user, and from its return
+// on, no session of before leaves anything lasting behind. The authority of a session must be the
+// user's own, or have SuperUser. It returns ErrNotFound if the store keeps users and there is no such
+// user, and the errors of [Authority.Check].
+func (t *TokenIssuer) RevokeUser(ctx context.Context, by Authority, userID string) (int, error) {
+	if err := t.admit(ctx, by); err != nil {
+		return 0, err
+	}
+	c := t.newChange(ctx, by, Event{Kind: EventUserSessionsRevoked, UserID: userID})
+	live, err := t.sessions.RevokeUserSessions(ctx, c.write, userID)
+	if err != nil {
+		return 0, fmt.Errorf("auth: revoking the sessions of a user: %w", err)
+	}
+	t.learnRevocations(ctx)
+	c.done(ctx)
+	return live, nil
+}
+
+// learnRevocations makes this instance reject the sessions that a call of the store has just
+// revoked. Every component calls it after each such call. A nil issuer has nothing to learn.
+func (t *TokenIssuer) learnRevocations(ctx context.Context) {
+	if t != nil && t.feed != nil {
+		t.feed.learn(ctx)
+	}
+}

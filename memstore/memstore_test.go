@@ -27,6 +27,9 @@ func TestContractOfAccounts(t *testing.T) {
 
 var now = time.Date(2031, time.February, 3, 4, 5, 6, 0, time.UTC)
 
+// byHost is a change without an event, by a host at the time now.
+var byHost = auth.Write{By: auth.ByHost("test"), Now: func() time.Time { return now }, MaxTokenLifetime: time.Hour}
+
 func newKey(userID, id string) auth.AccessKey {
 	return auth.AccessKey{ID: id, UserID: userID, Hash: "hash", CreatedAt: now, ExpiresAt: now.Add(time.Hour)}
 }
@@ -41,18 +44,18 @@ func TestThousandsOfUsersAreListedInOrder(t *testing.T) {
 	}
 	for _, i := range rand.Perm(len(ids)) {
 		user := auth.User{ID: ids[i], Username: ids[i], IsActive: true, CreatedAt: now}
-		require.NoError(t, store.Register(t.Context(), user, newKey(ids[i], ids[i])))
+		require.NoError(t, store.Register(t.Context(), byHost, user, newKey(ids[i], ids[i])))
 	}
 	requireListed(t, store, ids)
 	for _, i := range rand.Perm(len(ids))[:2500] {
-		_, err := store.DeleteUser(t.Context(), ids[i])
+		_, err := store.DeleteUser(t.Context(), byHost, ids[i])
 		require.NoError(t, err)
 		ids[i] = ""
 	}
 	ids = slices.DeleteFunc(ids, func(id string) bool { return id == "" })
 	requireListed(t, store, ids)
 	for _, id := range ids[:2000] { // whole blocks, from the front
-		_, err := store.DeleteUser(t.Context(), id)
+		_, err := store.DeleteUser(t.Context(), byHost, id)
 		require.NoError(t, err)
 	}
 	requireListed(t, store, ids[2000:])
@@ -83,9 +86,9 @@ func TestAccountsForgetWhomItHasNothingOf(t *testing.T) {
 	link := auth.GitHubLink{Account: account, UserID: "u", Login: "octocat", CreatedAt: now, SeenAt: now}
 	session := auth.Session{ID: "s", UserID: "u", Method: auth.MethodHost, CreatedAt: now, ExpiresAt: now}
 	for name, end := range map[string]func(store *memstore.Accounts) error{
-		"ended": func(store *memstore.Accounts) error { return store.RevokeSession(t.Context(), "s") },
+		"ended": func(store *memstore.Accounts) error { return store.RevokeSession(t.Context(), byHost, "s") },
 		"all ended": func(store *memstore.Accounts) error {
-			_, err := store.RevokeUserSessions(t.Context(), "u", now)
+			_, err := store.RevokeUserSessions(t.Context(), byHost, "u")
 			return err
 		},
 		"pruned": func(store *memstore.Accounts) error {
@@ -96,17 +99,17 @@ func TestAccountsForgetWhomItHasNothingOf(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			store := memstore.NewAccounts()
-			require.ErrorIs(t, store.RevokeKey(t.Context(), "k"), auth.ErrNotFound)
-			_, err := store.RevokeUserSessions(t.Context(), "u", now)
+			require.ErrorIs(t, store.RevokeKey(t.Context(), byHost, "k"), auth.ErrNotFound)
+			_, err := store.RevokeUserSessions(t.Context(), byHost, "u")
 			require.NoError(t, err)
 			require.Zero(t, store.Owners())
 
-			_, _, err = store.SignInGitHub(t.Context(), auth.GitHubSignInWrite{Link: link, Session: session})
+			_, _, err = store.SignInGitHub(t.Context(), byHost, auth.GitHubSignInWrite{Link: link, Session: session})
 			require.NoError(t, err)
-			require.NoError(t, store.AddKey(t.Context(), newKey("u", "k")))
-			_, _, err = store.UnlinkGitHub(t.Context(), "u", "github.com", now)
+			require.NoError(t, store.AddKey(t.Context(), byHost, newKey("u", "k")))
+			_, _, err = store.UnlinkGitHub(t.Context(), byHost, "u", "github.com")
 			require.NoError(t, err)
-			require.NoError(t, store.RevokeKey(t.Context(), "k"))
+			require.NoError(t, store.RevokeKey(t.Context(), byHost, "k"))
 			require.Equal(t, 1, store.Owners())
 			require.NoError(t, end(store))
 			require.Zero(t, store.Owners())
@@ -127,11 +130,11 @@ func TestPrunedEntriesDoNotCountForFolding(t *testing.T) {
 			}
 			_, _, err := store.CreateSession(ctx, session, 0)
 			require.NoError(t, err)
-			require.NoError(t, store.RevokeSession(ctx, session.ID))
+			require.NoError(t, store.RevokeSession(ctx, byHost, session.ID))
 		}
 	}
 	for _, user := range []string{"ada", "eve"} {
-		require.NoError(t, store.Register(ctx, auth.User{ID: user, Username: user, IsActive: true, CreatedAt: now},
+		require.NoError(t, store.Register(ctx, byHost, auth.User{ID: user, Username: user, IsActive: true, CreatedAt: now},
 			auth.AccessKey{ID: "key of " + user, UserID: user, Hash: "hash", CreatedAt: now}))
 	}
 	end("ada", auth.MaxNamedRevocations)

@@ -1,0 +1,41 @@
+package sqlstore_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+// A reader that is shown the entries before a hole takes them for the whole feed, and the session of
+// the missing entry for live.
+func TestAnEntryThatStaysMissingIsAnErrorAndNoEnd(t *testing.T) {
+	t.Parallel()
+	onAll(t, func(t *testing.T, on *server) {
+		stores, s := twoStores(t, on, sqlstore.OpenAccounts)
+		byHost := auth.Write{By: auth.ByHost("test"), Now: time.Now, MaxTokenLifetime: time.Hour}
+		for _, user := range []string{"a", "b", "c", "d"} {
+			_, err := stores[0].RevokeUserSessions(t.Context(), byHost, user)
+			require.NoError(t, err)
+		}
+		_, err := s.db.Exec(`DELETE FROM ` + s.prefix + `revocations WHERE position = 3`)
+		require.NoError(t, err)
+		for _, from := range []int64{0, 1, 2} {
+			_, err = stores[0].ListRevocations(t.Context(), from, 100)
+			require.ErrorContains(t, err, "an entry is missing", from)
+		}
+		entries, err := stores[0].ListRevocations(t.Context(), 0, 2)
+		require.NoError(t, err, "a page that ends before it")
+		require.Len(t, entries, 2)
+
+		require.NoError(t, stores[0].RevokeEverybody(t.Context(), byHost, 50), "the positions to 50 are given to nothing")
+		_, err = s.db.Exec(`DELETE FROM ` + s.prefix + `revocations WHERE position = 4`)
+		require.NoError(t, err)
+		entries, err = stores[0].ListRevocations(t.Context(), 2, 100)
+		require.NoError(t, err, "an entry for everybody makes what is missing before it harmless")
+		require.EqualValues(t, 51, entries[len(entries)-1].Position)
+	})
+}

@@ -1,0 +1,169 @@
+package sqlstore_test
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/testenv"
+)
+
+// deliverJob is the job of a process that delivers the events of a store until it is killed. Its
+// file variable says by how much its clock is ahead, and where the store is. It writes a line for
+// each event when its OnEvent gets it.
+const deliverJob = "deliver"
+
+func deliverUntilKilled(what string) error {
+	ahead, where, _ := strings.Cut(what, " ")
+	offset, err := time.ParseDuration(ahead)
+	if err != nil {
+		return err
+	}
+	store, err := whereabouts(where).open(&spy{})
+	if err != nil {
+		return err
+	}
+	return auth.NewEventLog(auth.EventLogConfig{
+		Trail: store, Now: func() time.Time { return time.Now().Add(offset) },
+		OnEvent: func(e auth.Event) { fmt.Println(deliveryOf(e)) },
+	}).Run(context.Background())
+}
+
+// delivery is one call of OnEvent: for a user, the number of the user's event, and when.
+type delivery struct {
+	userID string
+	number int
+	at     int64
+}
+
+func (d delivery) String() string { return fmt.Sprintf("%s %d %d", d.userID, d.number, d.at) }
+
+func deliveryOf(e auth.Event) delivery {
+	number, _ := strconv.Atoi(e.Reason)
+	return delivery{e.UserID, number, time.Now().UnixNano()}
+}
+
+// deliveries are those of all processes.
+type deliveries struct {
+	mu  sync.Mutex
+	all []delivery
+}
+
+func (d *deliveries) add(one delivery) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all = append(d.all, one)
+}
+
+// read adds the deliveries that a process has written, at most so many. It returns false if that
+// was all.
+func (d *deliveries) read(lines *bufio.Reader, limit int) bool {
+	for range limit {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return false
+		}
+		var one delivery
+		if _, err := fmt.Sscan(line, &one.userID, &one.number, &one.at); err != nil {
+			panic(line)
+		}
+		d.add(one)
+	}
+	return true
+}
+
+// Two processes deliver the events of one store while others add some, and one of the two is killed
+// in the middle, again and again. Each event reaches one of them, events of one user in order, and
+// a kill has no more than the events delivered again that were being delivered.
+func TestAProcessKilledWhileItDeliversLosesNoEventAndNoOrder(t *testing.T) {
+	t.Parallel()
+	const users, each = 10, 12
+	onEachPlace(t, func(t *testing.T, s verbStage) {
+		ctx := context.Background()
+		_, err := s.db.Exec(`DELETE FROM ` + s.prefix + `events`)
+		require.NoError(t, err)
+		id := func(user int) string { return fmt.Sprintf("u%d", user) }
+		for user := range users {
+			require.NoError(t, s.store.Register(ctx, byHost, newUser(id(user)), newKey("k-"+id(user), id(user))))
+		}
+
+		var seen deliveries
+		var offset, slow atomic.Int64
+		slow.Store(int64(20 * time.Millisecond)) // so that the other process has something to do
+		running, stop := context.WithCancel(ctx)
+		defer stop()
+		stopped := make(chan error)
+		go func() {
+			stopped <- auth.NewEventLog(auth.EventLogConfig{
+				Trail: s.store, Logger: slog.New(slog.DiscardHandler),
+				Now: func() time.Time { return time.Now().Add(time.Duration(offset.Load())) },
+				OnEvent: func(e auth.Event) {
+					seen.add(deliveryOf(e))
+					<-time.After(time.Duration(slow.Load()))
+				},
+			}).Run(running)
+		}()
+
+		kills := testenv.Rounds(t, testenv.Counts{Small: 2, Moderate: 5, Full: 100})
+		for kill := range kills {
+			p := launch(t, deliverJob, fmt.Sprintf("%s %s", time.Duration(offset.Load()), s.place))
+			added := make(chan error)
+			go func() {
+				var errs error
+				for n := range each {
+					for user := range users {
+						w := byHost
+						w.Now, w.Deliver = time.Now, true
+						w.Event = auth.Event{Kind: "test", Reason: strconv.Itoa(kill*each + n)}
+						if _, err := s.store.RevokeUserSessions(ctx, w, id(user)); err != nil {
+							errs = err
+						}
+					}
+				}
+				added <- errs
+			}()
+			require.True(t, seen.read(p.output, 1+rand.IntN(30)))
+			require.NoError(t, p.Process.Kill())
+			for seen.read(p.output, 1) { // what it had written
+			}
+			require.Error(t, p.Wait())
+			require.NoError(t, <-added)
+			offset.Add(int64(2 * time.Minute)) // after which its claim has ended
+		}
+		slow.Store(0)
+		waiting := func() string { return column(t, s.db, `SELECT COUNT(*) FROM `+s.prefix+`events WHERE pending = 1`)[0] }
+		require.Eventually(t, func() bool { return waiting() == "0" }, 2*time.Minute, 10*time.Millisecond)
+		stop()
+		require.ErrorIs(t, <-stopped, context.Canceled)
+
+		slices.SortFunc(seen.all, func(a, b delivery) int { return cmp.Compare(a.at, b.at) })
+		next := map[string]int{} // by user, the number of the event that has not been delivered
+		again := 0
+		for _, d := range seen.all {
+			require.LessOrEqual(t, d.number, next[d.userID], "user %s: an event was passed over", d.userID)
+			if d.number < next[d.userID] {
+				again++
+				continue
+			}
+			next[d.userID]++
+		}
+		for user := range users {
+			require.Equal(t, kills*each, next[id(user)])
+		}
+		require.LessOrEqual(t, again, 2*kills) // the survivor's claim ends too when its clock jumps
+		t.Logf("%d events, %d kills, %d events delivered again", kills*each*users, kills, again)
+	})
+}

@@ -1,0 +1,269 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"modernc.org/sqlite"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+// verbJob is the job of a process that calls one verb with an event. Its file variable says at
+// which statement the process kills itself, which verb it is, and where the store is: see killAt.
+const verbJob = "verb"
+
+// verbsWithEvent are the verbs that take a write, with an event of the host or of a session.
+func verbsWithEvent() []verb {
+	w := byHost
+	w.Event, w.Deliver = auth.Event{Kind: "test", Host: "test"}, true
+	all := lastingVerbs(w)
+	for _, v := range lastingVerbs(bySession("s-eve", "eve")) {
+		v.name += " by a session"
+		all = append(all, v)
+	}
+	return all
+}
+
+// whereabouts are those of a database that two processes can open: "sqlite <file>", or a server as openAt has it.
+type whereabouts string
+
+// open opens the store with the spy in front of the database.
+func (p whereabouts) open(s *spy) (*sqlstore.Store, error) {
+	parts := strings.Fields(string(p))
+	cfg := sqlstore.Config{Dialect: sqlstore.Dialect(parts[0]), Timeout: time.Minute}
+	var err error
+	if cfg.Dialect == sqlstore.SQLite {
+		s.Connector, err = sqlite.NewConnector("file:" + parts[1] + impatient)
+	} else {
+		at := slices.IndexFunc(servers, func(on *server) bool { return on.dialect == cfg.Dialect })
+		s.Connector, err = servers[at].connector(os.Getenv(servers[at].variable), parts[1])
+		cfg.Prefix = parts[2]
+	}
+	if err != nil {
+		return nil, err
+	}
+	return sqlstore.Open(context.Background(), sql.OpenDB(s), cfg)
+}
+
+// killItself ends this process as kill -9 does.
+func killItself() {
+	if self, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = self.Kill()
+	}
+	select {}
+}
+
+// callAndDie calls the verb and kills the process in the place of statement n; 0 is none. If the
+// verb returns, the process says so and waits, unless n is greater than the number of the last
+// statement: then it kills itself and says nothing. The words are n, that number, the verb and the
+// whereabouts.
+func callAndDie(what string) error {
+	words := strings.SplitN(what, "|", 4)
+	n, err := strconv.Atoi(words[0])
+	if err != nil {
+		return err
+	}
+	last, err := strconv.Atoi(words[1])
+	if err != nil {
+		return err
+	}
+	s := &spy{}
+	store, err := whereabouts(words[3]).open(s)
+	if err != nil {
+		return err
+	}
+	all := verbsWithEvent()
+	which := slices.IndexFunc(all, func(v verb) bool { return v.name == words[2] })
+	if which < 0 {
+		return errors.New("no such verb: " + words[2])
+	}
+	die := func(context.Context) error { killItself(); return nil }
+	s.watch(nil)
+	if n > 0 {
+		s.watch(at(n, die))
+	}
+	fmt.Println("ready")
+	if err := all[which].call(context.Background(), store); err != nil {
+		return err
+	}
+	if n > last {
+		killItself()
+	}
+	fmt.Println("done")
+	select {}
+}
+
+// verbStage is a stage that other processes can open.
+type verbStage struct {
+	*stage
+	place whereabouts
+}
+
+// onEachPlace runs the test on a file and on each of the servers that there are.
+func onEachPlace(t *testing.T, test func(t *testing.T, s verbStage)) {
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		file, s := newFile(t), &spy{}
+		db := openSpied(t, "file:"+file+impatient, s)
+		test(t, verbStage{&stage{mustOpen(t, db), db, s, "auth_"}, whereabouts("sqlite " + file)})
+	})
+	onServers(t, func(t *testing.T, on *server) {
+		s := on.stage(t)
+		test(t, verbStage{s, whereabouts(strings.Join([]string{string(on.dialect), on.schema, s.prefix}, " "))})
+	})
+}
+
+// seeded is that of the stage, with "ada" not yet a super user, so that a grant makes her one.
+func (s verbStage) seeded(t *testing.T) {
+	t.Helper()
+	s.stage.seeded(t)
+	_, err := s.db.Exec(`UPDATE ` + s.prefix + `users SET is_super_user = 0 WHERE id = 'ada'`)
+	require.NoError(t, err)
+}
+
+// effect is what a verb does: the rows without it and with it, and its statements.
+type effect struct {
+	before, after []string
+	statements    []string
+}
+
+// events returns how many events are among the rows.
+func events(rows []string) (n int) {
+	for _, row := range rows {
+		if strings.HasPrefix(row, "events:") {
+			n++
+		}
+	}
+	return n
+}
+
+// effectOf calls the verb, and leaves the stage as it was before.
+func (s verbStage) effectOf(t *testing.T, v verb) (e effect) {
+	t.Helper()
+	s.seeded(t)
+	e.before = s.rows(t)
+	s.spy.watch(nil)
+	require.NoError(t, v.call(context.Background(), s.store))
+	e.statements = s.spy.statements()
+	e.after = s.rows(t)
+	want := events(e.before) + 1
+	if v.name == "SignInGitHub" || v.name == "SignInGitHub by a session" { // which leaves nothing lasting
+		want--
+	}
+	require.Equal(t, want, events(e.after))
+	require.NotEqual(t, e.before, e.after)
+	s.seeded(t)
+	return e
+}
+
+// settle waits until the database has ended the transaction of a process that was killed.
+func (s verbStage) settle(t *testing.T) {
+	t.Helper()
+	_, err := s.db.Exec(`UPDATE ` + s.prefix + `everybody SET generation = generation + 1`)
+	require.NoError(t, err)
+	_, err = s.db.Exec(`UPDATE ` + s.prefix + `everybody SET generation = generation - 1`)
+	require.NoError(t, err)
+}
+
+// Whatever the statement at which a process is killed, the change and its event are both there or
+// both are not, and both are there if the verb has returned.
+func TestAProcessKilledAtAnyStatementLeavesTheChangeWithItsEventOrNeither(t *testing.T) {
+	t.Parallel()
+	size := testenv.Rounds(t, testenv.Counts{Small: 0, Moderate: 1, Full: 2})
+	onEachPlace(t, func(t *testing.T, s verbStage) {
+		kills := 0
+		for _, v := range verbsWithEvent() {
+			t.Run(v.name, func(t *testing.T) {
+				e := s.effectOf(t, v)
+				last := len(e.statements)
+				require.Equal(t, "COMMIT", e.statements[last-1])
+				addsEvent := 1 + slices.IndexFunc(e.statements, func(statement string) bool {
+					return strings.HasPrefix(statement, "INSERT INTO "+s.prefix+"events")
+				})
+				everyStatement := size == 2 || size == 1 && !strings.HasSuffix(v.name, " by a session")
+				for n := 1; n <= last+1; n++ {
+					if ofEvent := n == addsEvent || n == addsEvent+1 || n >= last; !everyStatement && !ofEvent {
+						continue
+					}
+					about := fmt.Sprintf("before statement %d of %d: %s", n, last, append(e.statements, "nothing")[n-1])
+					p := launch(t, verbJob, fmt.Sprintf("%d|%d|%s|%s", n, last, v.name, s.place))
+					output, err := io.ReadAll(p.output)
+					require.NoError(t, err)
+					require.Equal(t, "ready\n", string(output), about)
+					require.ErrorContains(t, p.Wait(), "killed", about)
+					kills++
+					if n > last {
+						require.Equal(t, e.after, s.rows(t), about)
+						continue
+					}
+					s.settle(t)
+					require.Equal(t, e.before, s.rows(t), about)
+				}
+			})
+		}
+		t.Logf("%d kills", kills)
+	})
+}
+
+// A process is killed at any moment of a verb, also while the database works on a statement.
+func TestAProcessKilledAtAnyMomentLeavesTheChangeWithItsEventOrNeither(t *testing.T) {
+	t.Parallel()
+	onEachPlace(t, func(t *testing.T, s verbStage) {
+		all := verbsWithEvent()
+		effects := map[string]effect{}
+		took := 2 * time.Millisecond // from the start of a verb to its end: it is corrected below
+		rounds := testenv.Rounds(t, testenv.Counts{Small: 10, Moderate: 20, Full: 1000})
+		var none, unknown, acknowledged int
+		for range rounds {
+			v := all[rand.IntN(len(all))]
+			e, known := effects[v.name]
+			if !known {
+				e = s.effectOf(t, v)
+				effects[v.name] = e
+			}
+			p := launch(t, verbJob, fmt.Sprintf("0|%d|%s|%s", len(e.statements), v.name, s.place))
+			line, err := p.output.ReadString('\n')
+			require.NoError(t, err)
+			require.Equal(t, "ready\n", line)
+			began, wait := time.Now(), rand.N(2*took)
+			for time.Since(began) < wait { // a sleep would be longer
+			}
+			require.NoError(t, p.Process.Kill())
+			output, err := io.ReadAll(p.output)
+			require.NoError(t, err)
+			require.Error(t, p.Wait())
+			s.settle(t)
+			rows := s.rows(t)
+			switch changed := slices.Equal(rows, e.after); {
+			case string(output) == "done\n":
+				require.Equal(t, e.after, rows, v.name+" was acknowledged")
+				acknowledged++
+				took = max(took*3/4, 100*time.Microsecond)
+			case changed:
+				unknown++
+			default:
+				require.Empty(t, string(output))
+				require.Equal(t, e.before, rows, v.name)
+				none++
+				took = took * 4 / 3
+				continue
+			}
+			s.seeded(t)
+		}
+		t.Logf("%d kills: %d before the commit, %d after it, %d after it was acknowledged", rounds, none, unknown, acknowledged)
+	})
+}

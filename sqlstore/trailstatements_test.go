@@ -1,0 +1,85 @@
+package sqlstore_test
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// extraBegin is how many more statements than one begin a transaction.
+func (s *stage) extraBegin() int {
+	if slices.Contains(s.spy.verbs(), "SET") {
+		return 1
+	}
+	return 0
+}
+
+// A sign-in has no event in the trail and costs what it cost before there was one.
+func TestASignInHasNoStatementForTheTrail(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		s := newStage(t)
+		// By the limit of sessions, of which there are two. The counts are those of commit b84fac9,
+		// before there was a trail.
+		for limit, want := range map[int]int{0: 7, 10: 8, 1: 13} {
+			s.seeded(t)
+			_, _, err := s.store.CreateSession(context.Background(), newSession("s-new", "ada", "k-ada"), limit)
+			require.NoError(t, err)
+			require.Len(t, s.spy.statements(), want+s.extraBegin(), "%d: %v", limit, s.spy.statements())
+		}
+
+		key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
+		require.NoError(t, err)
+		for _, off := range []bool{false, true} {
+			s.seeded(t)
+			svc, err := auth.New(s.store, auth.Config{
+				Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}, DisableAuditTrail: off,
+				OnEvent: func(auth.Event) {}, Proxies: auth.NoProxies(), Logger: slog.New(slog.DiscardHandler),
+			})
+			require.NoError(t, err)
+			made, err := svc.Register(context.Background(), byHost.By, auth.UserParams{Username: "bob"})
+			require.NoError(t, err)
+			_, err = svc.Login(context.Background(), made.Pair) // which reads the feed for the first time
+			require.NoError(t, err)
+			s.spy.watch(nil)
+			_, err = svc.Login(context.Background(), made.Pair)
+			require.NoError(t, err)
+			require.Len(t, s.spy.statements(), 9+s.extraBegin(), "off: %v: %v", off, s.spy.statements())
+		}
+	})
+}
+
+func TestEachLastingVerbHasOneStatementForItsEvent(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		s := newStage(t)
+		run := func(v verb) []string {
+			s.seeded(t)
+			require.NoError(t, v.call(context.Background(), s.store))
+			return s.spy.statements()
+		}
+		for name, w := range map[string]auth.Write{"host": byHost, "session": bySession("s-eve", "eve")} {
+			off, on := w, w
+			off.Event, off.Deliver = auth.Event{}, false
+			on.Event, on.Deliver = auth.Event{Kind: "test", Host: w.By.Host, ActorID: w.By.UserID}, true
+			without := lastingVerbs(off)
+			for i, v := range lastingVerbs(on) {
+				got, want := run(v), run(without[i])
+				if strings.HasPrefix(v.name, "SignInGitHub") && v.name != "SignInGitHub of a new user" {
+					require.Equal(t, want, got, "the account is linked already, and its user is a super user")
+					continue
+				}
+				at := slices.IndexFunc(got, func(statement string) bool { return strings.HasPrefix(statement, "INSERT INTO "+s.prefix+"events ") })
+				require.GreaterOrEqual(t, at, 0, v.name)
+				require.Equal(t, want, slices.Delete(slices.Clone(got), at, at+1), "%s by the %s", v.name, name)
+			}
+		}
+	})
+}

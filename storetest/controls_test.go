@@ -1,0 +1,102 @@
+package storetest_test
+
+import (
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storetest"
+)
+
+// control is a store with a defect that the suite must find.
+type control struct {
+	open  func() auth.Store
+	group string // of the suite
+
+	// caught are promises of the group that the store breaks. If only is set, it breaks no other.
+	caught []string
+	only   bool
+}
+
+var controls = map[string]control{
+	"ignores the authority": {open: ignoresAuthority, group: "authority", caught: append([]string{
+		"a session changes nothing if it expires, also while the change waits",
+		"a session changes nothing if the feed folds",
+	}, everyEnding...)},
+	"checks before it locks": {open: checksBeforeLocking, group: "authority", caught: everyEnding},
+	"checks rows only": {open: checksRowsOnly, group: "authority", only: true, caught: []string{
+		"a session changes nothing if all sessions of everybody are revoked",
+	}},
+	"a feed by timestamps": {open: feedByTimestamp, group: "the whole feed of revocations", caught: []string{
+		"positions count from one without a gap",
+		"no entry turns up behind what has been read",
+	}},
+	"a feed by a sequence": {open: feedBySequence, group: "the whole feed of revocations", caught: []string{
+		"no entry turns up behind what has been read",
+	}},
+	"an event after the commit": {open: eventAfterCommit, group: "the audit trail", caught: []string{
+		"an event is there as soon as its change is",
+		"a change whose context ends has its event, or neither is there",
+	}},
+	"a delivery cursor over an auto-increment": {open: deliveryByCursor, group: "delivery of the audit trail", caught: []string{
+		"no event is lost, in whatever order changes commit",
+	}},
+}
+
+// everyEnding are the promises of the endings that another call makes.
+var everyEnding = []string{
+	"a session changes nothing if the session is revoked",
+	"a session changes nothing if the session's token is revoked",
+	"a session changes nothing if all sessions of the user are revoked",
+	"a session changes nothing if the key is revoked",
+	"a session changes nothing if a newer session takes the session's place",
+	"a session changes nothing if the GitHub account of the session is unlinked",
+	"a session changes nothing if all sessions of everybody are revoked",
+	"a session changes nothing if the user is disabled",
+	"a session changes nothing if the user is disabled and enabled again",
+	"a session changes nothing if the user is demoted",
+	"a session changes nothing if the user is reset",
+	"a session changes nothing if the user is deleted",
+}
+
+// defectVariable names the control that TestDefectiveStore runs the suite against.
+const defectVariable = "AUTH_STORETEST_DEFECT"
+
+// TestDefectiveStore fails: TestDefectsAreFound runs it in a process of its own.
+func TestDefectiveStore(t *testing.T) {
+	defective, ok := controls[os.Getenv(defectVariable)]
+	if !ok {
+		return
+	}
+	storetest.Run(t, func(*testing.T) auth.Store { return defective.open() })
+}
+
+var failedPromise = regexp.MustCompile(`(?m)^ {8}--- FAIL: TestDefectiveStore/[^/\n]+/([^/\n]+) \(`)
+
+func TestDefectsAreFound(t *testing.T) {
+	underscores := strings.NewReplacer(" ", "_")
+	for name, control := range controls {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			group := "^" + regexp.QuoteMeta(underscores.Replace(control.group)) + "$"
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDefectiveStore$/"+group, "-test.v", "-test.timeout=5m")
+			cmd.Env = append(os.Environ(), defectVariable+"="+name)
+			output, err := cmd.CombinedOutput()
+			require.IsType(t, &exec.ExitError{}, err, "the suite finds nothing")
+			var failed []string
+			for _, match := range failedPromise.FindAllStringSubmatch(string(output), -1) {
+				failed = append(failed, strings.ReplaceAll(match[1], "_", " "))
+			}
+			if control.only {
+				require.ElementsMatch(t, control.caught, failed)
+			} else {
+				require.Subset(t, failed, control.caught)
+			}
+		})
+	}
+}

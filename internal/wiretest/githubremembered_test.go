@@ -1,0 +1,156 @@
+package wiretest
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+)
+
+// onStore makes a GitHub fixture use the store.
+func onStore(store auth.Store, superUsers ...int64) githubOptions {
+	return githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
+		g.fixture.store = store
+		cfg.GitHub.SuperUsers = superUsers
+	}}
+}
+
+// signsIn signs octocat in and returns the status, the user and the token.
+func (g *githubFixture) signsIn() (status int, user auth.User, token string) {
+	g.t.Helper()
+	b := g.browser()
+	p := b.get(b.authURL("/api/v1/auth/github/login-user"))
+	if p.status != http.StatusOK {
+		return p.status, auth.User{}, ""
+	}
+	link, err := g.link(octocat)
+	require.NoError(g.t, err)
+	user, err = g.store.FindUser(g.t.Context(), link.UserID)
+	require.NoError(g.t, err)
+	return p.status, user, p.json(g.t)["token"].(string)
+}
+
+// unlinks makes a key for the user, who could not sign in otherwise, and unlinks the account.
+func (g *githubFixture) unlinks(user auth.User) auth.KeyPair {
+	g.t.Helper()
+	pair, err := g.svc.Credentials().Issue(g.t.Context(), authtest.ByHost, user.ID, auth.KeyOptions{})
+	require.NoError(g.t, err)
+	token, err := g.svc.Login(g.t.Context(), pair)
+	require.NoError(g.t, err)
+	require.Equal(g.t, http.StatusNoContent,
+		g.sendAs(token.Bearer.Reveal(), http.MethodDelete, "/api/v1/auth/github/link", "").status)
+	return pair
+}
+
+func TestADemotedUserIsNoSuperUserAgainByUnlinkAndSignIn(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		g := newGitHub(t, onStore(open(t), octocat))
+		_, user, _ := g.signsIn()
+		require.True(t, user.IsSuperUser, "the account is listed")
+		_, err := g.svc.UpdateUser(t.Context(), authtest.ByHost, user.ID, auth.UserChange{IsSuperUser: new(false)})
+		require.NoError(t, err)
+		_, again, _ := g.signsIn()
+		require.False(t, again.IsSuperUser, "by signing in")
+
+		pair := g.unlinks(user)
+		status, _, _ := g.signsIn()
+		require.Equal(t, http.StatusForbidden, status, "the account is remembered")
+		token, err := g.svc.Login(t.Context(), pair)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, g.browser().connect(token.Bearer.Reveal()).status, "its owner connects it again")
+		_, again, _ = g.signsIn()
+		require.Equal(t, user.ID, again.ID)
+		require.False(t, again.IsSuperUser)
+		require.Contains(t, g.log.String(), "its grant was spent")
+	})
+}
+
+func TestADeletedSuperUserReturnsAsAnOrdinaryNewUser(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		g := newGitHub(t, onStore(open(t), octocat))
+		_, user, _ := g.signsIn()
+		require.NoError(t, g.svc.DeleteUser(t.Context(), authtest.ByHost, user.ID))
+		status, again, _ := g.signsIn()
+		require.Equal(t, http.StatusOK, status)
+		require.NotEqual(t, user.ID, again.ID)
+		require.False(t, again.IsSuperUser)
+	})
+}
+
+func TestADisabledAndResetUserDoesNotReturnAsANewOne(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		g := newGitHub(t, onStore(open(t), octocat))
+		_, user, _ := g.signsIn()
+		g.setActive(user, false)
+		_, err := g.svc.RegenerateCredentials(t.Context(), authtest.ByHost, user.ID)
+		require.NoError(t, err)
+		status, _, _ := g.signsIn()
+		require.Equal(t, http.StatusForbidden, status)
+	})
+}
+
+func TestOneGitHubAccountMakesOneUserHoweverOftenItIsUnlinked(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	_, user, _ := g.signsIn()
+	g.unlinks(user)
+	for range 3 {
+		status, _, _ := g.signsIn()
+		require.Equal(t, http.StatusForbidden, status)
+	}
+	stranger := g.signIn(g.user)
+	require.Equal(t, http.StatusConflict, g.browser().connect(stranger).status, "nor is it connected to somebody else")
+
+	account := auth.GitHubAccount{Host: "githubtest.invalid", ID: octocat}
+	require.ErrorIs(t, g.svc.GitHub().Forget(t.Context(), auth.Authority{SessionID: "s", UserID: "u"}, account), auth.ErrSuperUserRequired)
+	require.NoError(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, account))
+	require.ErrorIs(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, account), auth.ErrNotFound)
+	status, again, _ := g.signsIn()
+	require.Equal(t, http.StatusOK, status)
+	require.NotEqual(t, user.ID, again.ID)
+	require.ErrorIs(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, account), auth.ErrExists)
+}
+
+func TestUnlinkingEndsTheSessionsThatGitHubOpened(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		g := newGitHub(t, onStore(open(t)))
+		_, user, token := g.signsIn()
+		require.Equal(t, http.StatusOK, status(g.svc, token))
+		pair := g.unlinks(user)
+		require.Equal(t, http.StatusUnauthorized, status(g.svc, token))
+		_, err := g.svc.Login(t.Context(), pair)
+		require.NoError(t, err)
+	})
+}
+
+// The list of super users is read again at every sign-in, but each account has one grant.
+func TestAnAccountThatIsListedLaterIsGrantedOnce(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		store := open(t)
+		before := newGitHub(t, onStore(store))
+		_, user, _ := before.signsIn()
+		require.False(t, user.IsSuperUser)
+
+		cfg := before.github
+		cfg.SuperUsers = []int64{octocat}
+		svc, err := auth.New(store, auth.Config{
+			Issuer: issuer, SigningKeys: []auth.SigningKey{before.signer.Key}, SealingKeys: before.sealing, GitHub: &cfg, Now: before.clock.Now,
+		})
+		require.NoError(t, err)
+		before.server.Config.Handler = svc.Handler()
+		_, user, _ = before.signsIn()
+		require.True(t, user.IsSuperUser, "a sign-in after it was listed")
+		_, err = svc.UpdateUser(t.Context(), authtest.ByHost, user.ID, auth.UserChange{IsSuperUser: new(false)})
+		require.NoError(t, err)
+		_, user, _ = before.signsIn()
+		require.False(t, user.IsSuperUser)
+	})
+}

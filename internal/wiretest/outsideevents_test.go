@@ -1,0 +1,262 @@
+package wiretest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+)
+
+// Two instances ask at once about a token that GitHub has revoked. Both are told that it is
+// dead. One removes it and says 404; the other says that it is valid.
+func TestADeadTokenIsNeverSaidToBeValid(t *testing.T) {
+	t.Parallel()
+	var hook func()
+	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, _ *auth.Config) {
+		g.fixture.injectFaults(func(method string) error {
+			if method == "DeleteGitHubToken" && hook != nil {
+				do := hook
+				hook = nil
+				do()
+			}
+			return nil
+		})
+	}})
+	token := g.signIn(g.user)
+	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+	g.fake.Revoke(octocat)
+	other := g.instance()
+	hook = func() { // the other instance is a moment faster
+		_, err := other.GitHub().Verify(t.Context(), g.user.ID)
+		require.ErrorIs(t, err, auth.ErrNotFound)
+	}
+	answer := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
+	require.Equal(t, http.StatusNotFound, answer.status, "GitHub has said no, and the token is gone: %s", answer.body)
+}
+
+// The same where the user connects anew meanwhile: nobody has asked about the token that is there now.
+func TestAnAnswerAboutAReplacedTokenIsNoAnswerAboutTheNewOne(t *testing.T) {
+	t.Parallel()
+	var hook func()
+	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, _ *auth.Config) {
+		g.fixture.injectFaults(func(method string) error {
+			if method == "DeleteGitHubToken" && hook != nil {
+				do := hook
+				hook = nil
+				do()
+			}
+			return nil
+		})
+	}})
+	token := g.signIn(g.user)
+	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+	g.fake.Revoke(octocat)
+	hook = func() {
+		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+		g.fake.Revoke(octocat) // and revokes that one too
+	}
+	answer := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
+	require.NotEqual(t, http.StatusOK, answer.status, "both tokens are dead: %s", answer.body)
+}
+
+// GitHubConfig.SuperUsers makes an existing user a super user. That is a change of power.
+func TestAPromotionBySuperUsersIsLogged(t *testing.T) {
+	t.Parallel()
+	for name, off := range map[string]bool{"with the trail": false, "without the trail": true} {
+		t.Run(name, func(t *testing.T) {
+			g := newGitHub(t)
+			_, user, _ := g.signsIn()
+			require.False(t, user.IsSuperUser)
+			cfg := g.github
+			cfg.SuperUsers = []int64{octocat}
+			log := new(bytes.Buffer)
+			svc, err := auth.New(g.store, auth.Config{
+				Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing, GitHub: &cfg, Now: g.clock.Now,
+				DisableAuditTrail: off, Logger: slog.New(slog.NewTextHandler(log, nil)),
+			})
+			require.NoError(t, err)
+			g.server.Config.Handler = svc.Handler()
+			_, user, _ = g.signsIn()
+			require.True(t, user.IsSuperUser)
+			require.Contains(t, log.String(), "user.changed", "somebody has become a super user")
+		})
+	}
+}
+
+func TestAPromotionBySuperUsersIsDeliveredWithoutATrail(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	g.signsIn()
+	cfg := g.github
+	cfg.SuperUsers = []int64{octocat}
+	var got recorded
+	svc, err := auth.New(g.store, auth.Config{
+		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing, GitHub: &cfg, Now: g.clock.Now,
+		DisableAuditTrail: true, OnEvent: got.Add, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	g.server.Config.Handler = svc.Handler()
+	_, user, _ := g.signsIn()
+	require.True(t, user.IsSuperUser)
+	var kinds []auth.EventKind
+	for _, e := range got.deliver(t, svc) {
+		kinds = append(kinds, e.Kind)
+	}
+	require.Contains(t, kinds, auth.EventUserChanged)
+}
+
+// "Deleting a user blanks the address, user agent and request ID of the events that this user
+// caused." The first event of a user who came with GitHub is that of their own sign-up.
+func TestDeletingAUserOfGitHubsBlanksTheirSignUp(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		g := newGitHub(t, onStore(open(t)))
+		b := g.browser()
+		p := b.get(b.authURL("/api/v1/auth/github/login-user"), "User-Agent", "octocat's own browser", "X-Request-Id", "octocats-request")
+		require.Equal(t, http.StatusOK, p.status)
+		link, err := g.link(octocat)
+		require.NoError(t, err)
+		require.NoError(t, g.svc.DeleteUser(t.Context(), authtest.ByHost, link.UserID))
+		for _, e := range g.trail() {
+			if e.UserID == link.UserID {
+				require.Empty(t, e.Client.UserAgent, "%s by actor %q, host %q", e.Kind, e.ActorID, e.Host)
+				require.False(t, e.Client.Address.IsValid(), e.Kind)
+			}
+		}
+	})
+}
+
+// hubot signs in in octocat's browser: hubot ends octocat's session, and octocat does not.
+func TestWhoReplacesASessionIsItsActor(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.BrowserSessions, cfg.OnEvent = &auth.BrowserSessions{}, got.Add
+	}})
+	b := g.browser()
+	b.signInByCookie("")
+	require.NoError(t, g.fake.SignInAs(hubotLogin))
+	b.signInByCookie("")
+	first, err := g.link(octocat)
+	require.NoError(t, err)
+	second, err := g.link(hubot)
+	require.NoError(t, err)
+	require.NotEqual(t, first.UserID, second.UserID)
+	seen := false
+	for _, e := range got.deliver(t, g.svc) {
+		if e.Kind == auth.EventSessionRevoked {
+			seen = true
+			require.Equal(t, first.UserID, e.UserID)
+			require.Equal(t, second.UserID, e.ActorID, "who has caused it")
+		}
+	}
+	require.True(t, seen)
+}
+
+func TestWhoSignsOutByTokenIsTheActorOfTheCookiesSessionToo(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.BrowserSessions, cfg.OnEvent = &auth.BrowserSessions{}, got.Add
+	}})
+	b := g.browser()
+	b.signInByCookie("")
+	require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/auth/logout", "Sec-Fetch-Site", "same-origin",
+		"Authorization", "Bearer "+g.signIn(g.user)).status)
+	for _, e := range got.deliver(t, g.svc) {
+		if e.Kind == auth.EventSessionRevoked {
+			require.Equal(t, g.user.ID, e.ActorID, "of the session of %s", e.UserID)
+		}
+	}
+}
+
+// "Each class of events has a share of its own": without a trail, a user who signs in and out
+// again and again pushes out the changes.
+func TestLogoutsPushOutNoChanges(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.OnEvent, cfg.DisableAuditTrail, cfg.Throttling.Off = got.Add, true, true
+	})
+	got.deliver(t, f.svc)
+	for range 1100 {
+		require.Equal(t, http.StatusOK, f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/logout", "").status)
+	}
+	require.Equal(t, http.StatusCreated, f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/keys", "").status)
+	kinds := map[auth.EventKind]int{}
+	for _, e := range got.deliver(t, f.svc) {
+		kinds[e.Kind]++
+	}
+	require.Equal(t, 1, kinds[auth.EventKeyIssued], "%v", kinds)
+}
+
+// access.refused is of "a known caller". A stranger's requests push out those of known callers.
+func TestStrangersCauseNoAccessRefused(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.OnEvent = got.Add }})
+	got.deliver(t, g.svc)
+	for range 600 {
+		require.Equal(t, http.StatusForbidden,
+			g.send(http.MethodGet, "/api/v1/auth/github/start", "", "Sec-Fetch-Site", "cross-site").status)
+	}
+	require.Equal(t, http.StatusForbidden, g.sendAs(g.signIn(g.user), http.MethodGet, "/auth/users", "").status)
+	known, strangers := 0, 0
+	for _, e := range got.deliver(t, g.svc) {
+		if e.Kind == auth.EventAccessRefused && e.ActorID == "" {
+			strangers++
+		} else if e.Kind == auth.EventAccessRefused {
+			known++
+		}
+	}
+	require.Equal(t, 1, known, "the refusal of a known caller is lost; %d of strangers are there", strangers)
+}
+
+// "A failure leaves no user, link, session or token behind, and the token that GitHub gave is
+// revoked there": alice is linked, has disconnected GitHub, and is disabled during a sign-in.
+func TestARefusedSignInLeavesNoTokenOfADisconnectedUser(t *testing.T) {
+	t.Parallel()
+	h := newHostedGitHub(t)
+	token := h.browser().signIn()["token"].(string)
+	require.Equal(t, http.StatusOK, h.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "").status)
+	require.Empty(t, h.fake.Tokens(octocat))
+	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
+	require.NoError(t, err)
+	b := h.browser()
+	callback := h.callback(b)
+	h.table.before(func(context.Context, string) error {
+		disablesMeanwhile(t, &hosted{fixture: h.fixture, table: h.table})
+		return nil
+	})
+	require.Equal(t, http.StatusForbidden, b.get(callback).status)
+	h.requireNoGrant()
+}
+
+// The same where the host's table cannot answer the second time.
+func TestASignInThatTheTableFailsLeavesNoTokenOfADisconnectedUser(t *testing.T) {
+	t.Parallel()
+	h := newHostedGitHub(t)
+	token := h.browser().signIn()["token"].(string)
+	require.Equal(t, http.StatusOK, h.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "").status)
+	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
+	require.NoError(t, err)
+	b := h.browser()
+	callback := h.callback(b)
+	calls := 0
+	h.table.before(func(context.Context, string) error {
+		if calls++; calls > 1 {
+			return errors.New("the table is away")
+		}
+		return nil
+	})
+	require.Equal(t, http.StatusServiceUnavailable, b.get(callback).status)
+	h.table.before(nil)
+	h.requireNoGrant()
+}

@@ -1,0 +1,202 @@
+package wiretest
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/memstore"
+)
+
+// trail returns all events of the fixture's store, the newest first.
+func (f *fixture) trail() []auth.Event {
+	f.t.Helper()
+	events, err := f.svc.Events(f.t.Context(), auth.EventFilter{}, 200)
+	require.NoError(f.t, err)
+	return events
+}
+
+func TestEachLastingCallLeavesOneEventWithItsActorAndClient(t *testing.T) {
+	t.Parallel()
+	wanted := map[string]auth.EventKind{
+		"create a key":                    auth.EventKeyIssued,
+		"rotate a key":                    auth.EventKeyRotated,
+		"rotate another user's key":       auth.EventKeyRotated,
+		"revoke another user's key":       auth.EventKeyRevoked,
+		"register a super user":           auth.EventUserCreated,
+		"register by the published path":  auth.EventUserCreated,
+		"promote a user":                  auth.EventUserChanged,
+		"disable a user":                  auth.EventUserChanged,
+		"regenerate a user's credentials": auth.EventUserReset,
+		"reinstate a user":                auth.EventUserReset,
+		"revoke a user's sessions":        auth.EventUserSessionsRevoked,
+		"delete a user":                   auth.EventUserDeleted,
+	}
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		for _, c := range lastingCalls {
+			t.Run(c.name, func(t *testing.T) {
+				s := newStolen(t, open(t))
+				before := s.trail()
+				r := s.send(c.method, c.target(s), c.body, "Authorization", "Bearer "+s.bearer, "User-Agent", "curl/8", "X-Request-Id", "r-1")
+				require.Less(t, r.status, 300, r.body)
+				after := s.trail()
+				added := slices.DeleteFunc(slices.Clone(after), func(e auth.Event) bool { return slices.Contains(before, e) })
+				require.Len(t, added, 1)
+				e := added[0]
+				require.Equal(t, wanted[c.name], e.Kind)
+				require.Equal(t, s.thiefsOwner.User.ID, e.ActorID)
+				require.Equal(t, s.session.Session.ID, e.SessionID)
+				require.Empty(t, e.Host)
+				require.Equal(t, "curl/8", e.Client.UserAgent)
+				require.Equal(t, "r-1", e.Client.RequestID)
+				require.NotEmpty(t, e.ID)
+				require.WithinDuration(t, s.clock.Now(), e.At, time.Second)
+				require.Len(t, after, len(before)+1)
+
+				failed := s.send(c.method, c.target(s), c.body, "Authorization", "Bearer not a token")
+				require.Equal(t, http.StatusUnauthorized, failed.status)
+				require.Len(t, s.trail(), len(after), "a refused call leaves none")
+			})
+		}
+	})
+}
+
+func TestTheTrailIsListedInPagesForSuperUsersOnly(t *testing.T) {
+	t.Parallel()
+	s := newStolen(t, memstore.New())
+	for range 7 {
+		_, err := s.svc.Credentials().Issue(t.Context(), authtest.ByHost, s.user.ID, auth.KeyOptions{})
+		require.NoError(t, err)
+	}
+	var all []string
+	pages := 0
+	for target := "/auth/events?limit=3"; target != ""; pages++ {
+		r := s.sendAs(s.bearer, http.MethodGet, target, "")
+		require.Equal(t, http.StatusOK, r.status, r.body)
+		require.Equal(t, "no-store", r.header.Get("Cache-Control"))
+		var page []map[string]any
+		require.NoError(t, json.Unmarshal([]byte(r.body), &page))
+		for _, e := range page {
+			all = append(all, e["id"].(string))
+		}
+		target, _, _ = strings.Cut(strings.TrimPrefix(r.header.Get("Link"), "<"), ">")
+	}
+	var want []string
+	for _, e := range s.trail() {
+		want = append(want, e.ID)
+	}
+	require.Equal(t, want, all)
+	require.Equal(t, (len(want)+2)/3, pages)
+
+	r := s.sendAs(s.bearer, http.MethodGet, "/auth/events?kind=user.created&user_id="+s.user.ID, "")
+	var page []map[string]any
+	require.NoError(t, json.Unmarshal([]byte(r.body), &page))
+	require.Len(t, page, 1)
+	require.Equal(t, "test", page[0]["host"])
+
+	require.Equal(t, http.StatusForbidden, s.sendAs(s.signIn(s.user), http.MethodGet, "/auth/events", "").status)
+	require.Equal(t, http.StatusUnauthorized, s.send(http.MethodGet, "/auth/events", "").status)
+	require.Equal(t, http.StatusUnprocessableEntity, s.sendAs(s.bearer, http.MethodGet, "/auth/events?limit=101", "").status)
+	require.Equal(t, http.StatusNotFound, s.sendAs(s.bearer, http.MethodGet, "/auth/events?before=nothing", "").status)
+}
+
+func TestAnEventOfTheTrailHasTheDocumentedFields(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Proxies = auth.NoProxies() })
+	login := f.login(f.userPair).json(t)
+	r := f.send(http.MethodPost, "/auth/keys", "", "Authorization", "Bearer "+login["token"].(string), "User-Agent", "curl/8.14.1")
+	require.Equal(t, http.StatusCreated, r.status)
+	page := f.sendAs(f.signIn(f.admin), http.MethodGet, "/auth/events?kind=key.issued", "")
+	var events []map[string]any
+	require.NoError(t, json.Unmarshal([]byte(page.body), &events))
+	require.Len(t, events, 1)
+	require.NotEmpty(t, events[0]["id"])
+	require.NotEmpty(t, events[0]["session_id"])
+	delete(events[0], "id")
+	delete(events[0], "session_id")
+	require.Equal(t, map[string]any{
+		"kind": "key.issued", "at": "2026-01-02T03:04:05Z", "user_id": f.user.ID, "actor_id": f.user.ID, "host": "",
+		"access_key": r.json(t)["access_key"], "method": "", "github": nil, "reason": "", "ip": "192.0.2.1",
+		"user_agent": "curl/8.14.1", "request_id": "",
+	}, events[0])
+}
+
+func TestTheTrailCanBeOff(t *testing.T) {
+	t.Parallel()
+	var seen authtest.Record[auth.Event]
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.DisableAuditTrail, cfg.OnEvent = true, seen.Add })
+	_, err := f.svc.Events(t.Context(), auth.EventFilter{}, 10)
+	require.ErrorContains(t, err, "DisableAuditTrail")
+	require.Equal(t, http.StatusNotFound, f.sendAs(f.signIn(f.admin), http.MethodGet, "/auth/events", "").status)
+	events, err := f.store.(auth.EventStore).ListEvents(t.Context(), auth.EventFilter{}, 10)
+	require.NoError(t, err)
+	require.Empty(t, events)
+
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	require.Error(t, f.svc.Run(stopped))
+	var kinds []auth.EventKind
+	for _, e := range seen.Take() {
+		kinds = append(kinds, e.Kind)
+	}
+	require.Equal(t, []auth.EventKind{auth.EventBootstrapped, auth.EventUserCreated, auth.EventSignedIn}, kinds, "they are in the queue")
+}
+
+// A host's function that is slow, panics or is not there delays no request and loses no change.
+func TestEventsOfChangesAreDeliveredFromTheTrail(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New()
+		clock := func() time.Time { return time.Now() }
+		signer := authtest.NewSigners(t)["HS256"]
+		var seen authtest.Record[string]
+		var calls atomic.Int32
+		config := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{signer.Key}, Now: clock, OnEvent: func(e auth.Event) {
+			calls.Add(1)
+			if e.Reason == "is_super_user=true" {
+				panic("every time")
+			}
+			time.Sleep(20 * time.Second)
+			seen.Add(string(e.Kind) + " " + e.UserID)
+		}}
+		svc, err := auth.New(store, config)
+		require.NoError(t, err)
+		absent, err := auth.New(store, config) // an instance whose Run does not run
+		require.NoError(t, err)
+		ctx := t.Context()
+		_, err = absent.Bootstrap(ctx, auth.UserParams{Username: "root"}, absent.Credentials().GeneratePair())
+		require.NoError(t, err)
+		made, err := absent.Register(ctx, authtest.ByHost, auth.UserParams{Username: "alice"})
+		require.NoError(t, err)
+		_, err = absent.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsSuperUser: new(true)})
+		require.NoError(t, err)
+		_, err = absent.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsActive: new(false)})
+		require.NoError(t, err)
+
+		running, stop := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() { defer close(done); svc.Run(running) }()
+		began := time.Now()
+		_, err = svc.Register(ctx, authtest.ByHost, auth.UserParams{Username: "bob"})
+		require.NoError(t, err)
+		require.Zero(t, time.Since(began), "no change waits for the function")
+		time.Sleep(10 * time.Minute)
+		stop()
+		<-done
+		got := seen.Take()
+		require.Len(t, got, 4)
+		require.Equal(t, "user.changed "+made.User.ID, got[3], "what came after the one that panics waited for it to be skipped")
+		require.ElementsMatch(t, []string{"super_user.b", "user.created", "user.created"}, []string{got[0][:12], got[1][:12], got[2][:12]})
+		require.EqualValues(t, 4+5, calls.Load(), "the one that panics was tried five times")
+	})
+}

@@ -1,0 +1,269 @@
+package revocationmodel
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// row is what a transaction locks. Transactions lock rows in this order.
+type row uint8
+
+const (
+	everybody row = iota
+	superUsers
+	user0
+	user1
+	accessKey
+	session0
+	session1
+	session2
+	head
+)
+
+var rowNames = [...]string{
+	"everybody", "the super users", "user 0", "user 1", "the key", "session 0", "session 1", "session 2", "the head",
+}
+
+func (r row) String() string { return rowNames[r] }
+
+func (r row) user() (int8, bool)    { return int8(r) - int8(user0), r == user0 || r == user1 }
+func (r row) session() (int8, bool) { return int8(r) - int8(session0), r >= session0 && r <= session2 }
+
+type lock struct {
+	row    row
+	shared bool
+}
+
+// operation is a verb of the store with its arguments.
+type operation struct {
+	name       string
+	by         int8 // the session that acts; negative if none does
+	needsPower bool // of a super user
+	target     int8 // the user whom the operation is about; negative if none
+	locks      []lock
+
+	impossible func(s authorityState, op *operation) bool         // whatever the authority; may be nil
+	prepare    func(m *Authority, s authorityState, i int) uint8  // after the locks; may be nil
+	commit     func(s *authorityState, r *request, op *operation) // changes the database
+}
+
+// NewAuthority returns a model of the design in which so many requests run at a time, at most 4.
+// HostUsers is a store of a host that has a users table of its own: it has no flags of users, and
+// creating a session locks no user. The names are those of the operations to explore, all if there
+// are none.
+func NewAuthority(design AuthorityDesign, requests int, hostUsers bool, names ...string) *Authority {
+	m := &Authority{design: design, requests: requests, hostUsers: hostUsers}
+	for _, op := range append(lastingWrites(), endings()...) {
+		if hostUsers && slices.ContainsFunc(op.locks, func(l lock) bool { return l.row == superUsers }) {
+			continue
+		}
+		if hostUsers && strings.HasPrefix(op.name, "create session") {
+			op.locks = op.locks[1:]
+		}
+		if design.SharedEverybody {
+			op.locks[0].shared = op.locks[0].row == everybody
+		}
+		if i := slices.IndexFunc(op.locks, func(l lock) bool { return l.row == user0 }); design.OwnerBeforeOther && op.by == 1 && i >= 0 {
+			op.locks[i], op.locks[i+1] = op.locks[i+1], op.locks[i]
+		}
+		if len(names) == 0 || slices.Contains(names, op.name) {
+			m.operations = append(m.operations, op)
+		}
+	}
+	return m
+}
+
+// lastingWrites returns the operations that a session asks for.
+func lastingWrites() (ops []operation) {
+	for by := range int8(authoritySessions) {
+		owner := sessionOwner[by]
+		other := 1 - owner
+		ops = append(ops, operation{
+			name: fmt.Sprintf("add a key by session %d", by), by: by, target: -1,
+			locks:  locks(everybody, userRow(owner), sessionRow(by)),
+			commit: func(*authorityState, *request, *operation) {},
+		}, operation{
+			name: fmt.Sprintf("promote user %d by session %d", other, by), by: by, target: other, needsPower: true,
+			locks:  locks(everybody, superUsers, user0, user1, sessionRow(by)),
+			commit: func(s *authorityState, _ *request, op *operation) { s.super |= bit(op.target) },
+		}, operation{
+			name: fmt.Sprintf("disable user %d by session %d", other, by), by: by, target: other, needsPower: true,
+			locks:      locks(append([]row{everybody, superUsers, user0, user1, head, sessionRow(by)}, sessionsOf(other)...)...),
+			impossible: leavesNoSuperUser,
+			commit:     disable,
+		}, operation{
+			name: fmt.Sprintf("revoke sessions of user %d by session %d", other, by), by: by, target: other, needsPower: true,
+			locks:  locks(append([]row{everybody, user0, user1, head, sessionRow(by)}, sessionsOf(other)...)...),
+			commit: revokeAll,
+		})
+	}
+	return ops
+}
+
+// endings returns the operations that the host, or a user's own client, asks for.
+func endings() (ops []operation) {
+	for n := range int8(authoritySessions) {
+		ops = append(ops, operation{
+			name: fmt.Sprintf("log out session %d", n), by: -1, target: -1,
+			locks:  locks(userRow(sessionOwner[n]), sessionRow(n), head),
+			commit: func(s *authorityState, _ *request, _ *operation) { s.rows, s.dead = s.rows&^bit(n), s.dead|bit(n) },
+		})
+	}
+	for u := range int8(2) {
+		about := func(name string, rows []row, commit func(*authorityState, *request, *operation)) operation {
+			op := operation{name: fmt.Sprintf("%s user %d", name, u), by: -1, target: u, commit: commit}
+			op.locks = locks(append(append(rows, userRow(u)), sessionsOf(u)...)...)
+			return op
+		}
+		ops = append(ops,
+			about("revoke sessions of", []row{head}, revokeAll),
+			about("disable", []row{superUsers, head}, disable),
+			about("delete", []row{superUsers, accessKey, head}, func(s *authorityState, r *request, op *operation) {
+				s.exists &^= bit(op.target)
+				s.key = s.key && op.target != 0
+				revokeAll(s, r, op)
+			}),
+			about("reset", []row{superUsers, accessKey, head}, func(s *authorityState, r *request, op *operation) {
+				s.key = s.key && op.target != 0
+				revokeAll(s, r, op)
+			}),
+			operation{
+				name: fmt.Sprintf("demote user %d", u), by: -1, target: u, locks: locks(superUsers, userRow(u)),
+				impossible: leavesNoSuperUser,
+				commit:     func(s *authorityState, _ *request, op *operation) { s.super &^= bit(op.target) },
+			})
+		for i := range ops[len(ops)-4 : len(ops)-2] { // disable and delete
+			ops[len(ops)-4+i].impossible = leavesNoSuperUser
+		}
+	}
+	return append(ops, otherEndings()...)
+}
+
+// otherEndings returns the operations that revoke sessions along with something else.
+func otherEndings() []operation {
+	none := operation{by: -1, target: -1}
+	key, create, atCap, fold, all, prune := none, none, none, none, none, none
+
+	key.name, key.locks = "revoke the key", locks(user0, accessKey, session0, head)
+	key.impossible = func(s authorityState, _ *operation) bool { return !s.key }
+	key.commit = func(s *authorityState, r *request, op *operation) {
+		s.key = false
+		evict(s, r, op)
+	}
+
+	create.name, create.locks = "create session 2", locks(user0, accessKey)
+	create.impossible = func(s authorityState, _ *operation) bool {
+		return !s.key || s.issued&bit(2) != 0 || s.exists&s.active&bit(0) == 0
+	}
+	create.prepare = func(*Authority, authorityState, int) uint8 { return generationRead }
+	create.commit = func(s *authorityState, r *request, _ *operation) {
+		s.rows, s.issued = s.rows|bit(2), s.issued|bit(2)
+		if r.note == generationOld {
+			s.dead |= bit(2)
+		}
+	}
+
+	// The user has as many sessions as there may be: session 0 ends.
+	atCap = create
+	atCap.name, atCap.locks = "create session 2 at the cap", locks(user0, accessKey, session0, head)
+	atCap.commit = func(s *authorityState, r *request, op *operation) {
+		evict(s, r, op)
+		create.commit(s, r, op)
+	}
+
+	// The end of an older session of user 0, which is one more than the feed may name. Session 0
+	// has a generation that the new entry covers. Session 2 is newer.
+	fold.name, fold.locks = "fold user 0", locks(user0, head)
+	fold.prepare = func(m *Authority, s authorityState, i int) (unlocked uint8) {
+		for j := range s.requests {
+			if j != i && m.holds(s.requests[j], lock{session0, false}) {
+				return 0 // the fold passes by what others hold
+			}
+		}
+		return foldRemoves
+	}
+	fold.commit = func(s *authorityState, r *request, _ *operation) {
+		s.dead |= bit(0)
+		if r.note == foldRemoves {
+			s.rows &^= bit(0)
+		}
+	}
+
+	all.name, all.locks = "revoke everybody", []lock{{everybody, false}, {head, false}}
+	all.commit = func(s *authorityState, _ *request, _ *operation) {
+		s.dead |= s.issued // the rows stay
+		s.outdateGenerations()
+	}
+
+	// An instance whose clock is ahead takes the session for expired.
+	prune.name, prune.locks = "prune session 0", locks(session0)
+	prune.commit = func(s *authorityState, _ *request, _ *operation) { s.rows &^= bit(0) }
+	return []operation{key, create, atCap, fold, all, prune}
+}
+
+// What an operation has found out when it is about to commit.
+const (
+	generationRead uint8 = iota + 1 // a new session knows the newest entry
+	generationOld                   // an entry has been committed since that is about the new session too
+	foldRemoves                     // a fold has locked the row of session 0
+)
+
+// outdateGenerations notes an entry that is about all sessions of user 0.
+func (s *authorityState) outdateGenerations() {
+	for i := range s.requests {
+		if s.requests[i].note == generationRead {
+			s.requests[i].note = generationOld
+		}
+	}
+}
+
+func leavesNoSuperUser(s authorityState, op *operation) bool {
+	return s.exists&s.active&s.super == bit(op.target)
+}
+
+func disable(s *authorityState, r *request, op *operation) {
+	s.active &^= bit(op.target)
+	revokeAll(s, r, op)
+}
+
+// revokeAll adds the entry for all sessions of the target, and removes the rows that it has found.
+func revokeAll(s *authorityState, r *request, op *operation) {
+	for n, owner := range sessionOwner {
+		if owner == op.target {
+			s.dead |= s.issued & bit(int8(n))
+			s.rows &^= bit(int8(n)) &^ r.missed
+		}
+	}
+	if op.target == 0 {
+		s.outdateGenerations()
+	}
+}
+
+// evict revokes session 0 if its row was there.
+func evict(s *authorityState, r *request, _ *operation) {
+	if ended := bit(0) &^ r.missed; ended != 0 {
+		s.rows, s.dead = s.rows&^ended, s.dead|ended
+	}
+}
+
+func userRow(u int8) row    { return user0 + row(u) }
+func sessionRow(n int8) row { return session0 + row(n) }
+
+func sessionsOf(user int8) (rows []row) {
+	for n, owner := range sessionOwner {
+		if owner == user {
+			rows = append(rows, sessionRow(int8(n)))
+		}
+	}
+	return rows
+}
+
+// locks returns the locks of the rows in the order of all transactions. Everybody is shared.
+func locks(rows ...row) (list []lock) {
+	slices.Sort(rows)
+	for _, r := range slices.Compact(rows) {
+		list = append(list, lock{r, r == everybody})
+	}
+	return list
+}

@@ -1,0 +1,231 @@
+package revocationmodel
+
+import (
+	"fmt"
+	"hash/maphash"
+	"strings"
+	"time"
+)
+
+// Model is a system that takes one step at a time. S is a state: a value without pointers, so that
+// equal states compare equal.
+type Model[S comparable] interface {
+	// Start returns the states in which the system may begin.
+	Start() []S
+
+	// Next calls yield for each step that the system may take in the state, always in the same
+	// order.
+	Next(state S, yield func(Step, S))
+
+	// Broken names the promise that does not hold in the state. It returns "" if all hold.
+	Broken(state S) string
+
+	// Idle reports whether the system may stop in the state. A state that is not idle and has no
+	// next step is a deadlock.
+	Idle(state S) bool
+
+	// Canonical returns the state that stands for all states that differ only in names.
+	Canonical(state S) S
+
+	// Describe returns the step in words.
+	Describe(step Step) string
+}
+
+// Step is what happens between two states.
+type Step struct {
+	Verb string
+	At   int8 // the instance or the transaction that takes the step; none if negative
+	Of   int8 // the user, session or operation that the step is about; none if negative
+}
+
+// Options bound an exploration. The zero value visits every state.
+type Options[S comparable] struct {
+	MaxDepth  int // the greatest number of steps; zero means no bound
+	MaxStates int // the greatest number of states; zero means no bound
+
+	// Mark names what is notable about a step, or returns "". The report has the shortest trace to
+	// each name. It may be nil.
+	Mark func(before S, step Step, after S) string
+}
+
+// Report is the result of an exploration.
+type Report struct {
+	States   int
+	Steps    int // between states, including those that lead to a known state
+	Depth    int // of the state that is farthest from the start
+	Complete bool
+	Elapsed  time.Duration
+
+	// Taken counts the steps by verb.
+	Taken map[string]int
+
+	// Problem is the first promise found broken, or a deadlock, and Trace the shortest way to it.
+	// Problem is empty if all is well.
+	Problem string
+	Trace   []Step
+
+	// Marked has the shortest trace to each name that Options.Mark returned.
+	Marked map[string][]Step
+}
+
+// digest identifies a state. Two states of a million share 128 bits with a probability below 1e-26.
+type digest [2]uint64
+
+// node is how a state was first reached.
+type node struct {
+	parent int32  // negative for a start
+	choice uint16 // which of the parent's next steps
+}
+
+type found[S comparable] struct {
+	state S
+	index int32
+}
+
+type explorer[S comparable] struct {
+	model  Model[S]
+	opt    Options[S]
+	seeds  [2]maphash.Seed
+	seen   map[digest]struct{}
+	nodes  []node
+	report Report
+}
+
+// Explore visits the states of the model in the order of their distance from the start, until it
+// has visited all, a bound is reached, or a promise is broken.
+func Explore[S comparable](model Model[S], opt Options[S]) Report {
+	began := time.Now()
+	e := &explorer[S]{
+		model: model, opt: opt,
+		seeds:  [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		seen:   map[digest]struct{}{},
+		report: Report{Taken: map[string]int{}, Marked: map[string][]Step{}},
+	}
+	e.run()
+	e.report.States = len(e.nodes)
+	e.report.Elapsed = time.Since(began)
+	return e.report
+}
+
+func (e *explorer[S]) run() {
+	var level []found[S]
+	for i, state := range e.model.Start() {
+		if e.visit(state, node{-1, uint16(i)}, &level) {
+			return
+		}
+	}
+	for depth := 0; len(level) > 0; depth++ {
+		e.report.Depth = depth
+		if e.opt.MaxDepth > 0 && depth == e.opt.MaxDepth {
+			return
+		}
+		var next []found[S]
+		for _, f := range level {
+			if e.expand(f, &next) {
+				return
+			}
+			if e.opt.MaxStates > 0 && len(e.nodes) >= e.opt.MaxStates {
+				return
+			}
+		}
+		level = next
+	}
+	e.report.Complete = true
+}
+
+// visit adds the state to the level unless it is known. It reports whether the exploration is over.
+func (e *explorer[S]) visit(state S, from node, level *[]found[S]) (over bool) {
+	canonical := e.model.Canonical(state)
+	d := digest{maphash.Comparable(e.seeds[0], canonical), maphash.Comparable(e.seeds[1], canonical)}
+	if _, known := e.seen[d]; known {
+		return false
+	}
+	e.seen[d] = struct{}{}
+	index := int32(len(e.nodes))
+	e.nodes = append(e.nodes, from)
+	*level = append(*level, found[S]{state, index})
+	return e.judge(e.model.Broken(state), index)
+}
+
+// expand visits what comes after the state.
+func (e *explorer[S]) expand(f found[S], next *[]found[S]) (over bool) {
+	choice := 0
+	e.model.Next(f.state, func(step Step, after S) {
+		if over {
+			return
+		}
+		e.report.Steps++
+		e.report.Taken[step.Verb]++
+		e.mark(f, step, after)
+		over = e.visit(after, node{f.index, uint16(choice)}, next)
+		choice++
+	})
+	if choice == 0 && !e.model.Idle(f.state) {
+		return e.judge("deadlock: nobody can take a step", f.index)
+	}
+	return over
+}
+
+func (e *explorer[S]) mark(f found[S], step Step, after S) {
+	if e.opt.Mark == nil {
+		return
+	}
+	name := e.opt.Mark(f.state, step, after)
+	if name == "" {
+		return
+	}
+	if _, known := e.report.Marked[name]; !known {
+		e.report.Marked[name] = append(e.trace(f.index), step)
+	}
+}
+
+func (e *explorer[S]) judge(problem string, index int32) (over bool) {
+	if problem == "" {
+		return false
+	}
+	e.report.Problem = problem
+	e.report.Trace = e.trace(index)
+	return true
+}
+
+// trace returns the steps from the start to a state, by taking them again.
+func (e *explorer[S]) trace(index int32) []Step {
+	var choices []uint16
+	for ; index >= 0; index = e.nodes[index].parent {
+		choices = append(choices, e.nodes[index].choice)
+	}
+	last := len(choices) - 1
+	steps := []Step{{Verb: "start", At: -1, Of: int8(choices[last])}}
+	state := e.model.Start()[choices[last]]
+	for i := last - 1; i >= 0; i-- {
+		choice := 0
+		before := state
+		e.model.Next(before, func(step Step, after S) {
+			if choice == int(choices[i]) {
+				state = after
+				steps = append(steps, step)
+			}
+			choice++
+		})
+	}
+	return steps
+}
+
+// Print returns the trace in words, one numbered step a line.
+func Print[S comparable](model Model[S], trace []Step) string {
+	var text strings.Builder
+	for i, step := range trace {
+		fmt.Fprintf(&text, "%3d  %s\n", i, model.Describe(step))
+	}
+	return text.String()
+}
+
+// String returns the numbers of the report in one line.
+func (r Report) String() string {
+	extent := "all states"
+	if !r.Complete {
+		extent = "not all states"
+	}
+	return fmt.Sprintf("%s: %d states, %d steps, depth %d, %.1f s",
+		extent, r.States, r.Steps, r.Depth, r.Elapsed.Seconds())
+}

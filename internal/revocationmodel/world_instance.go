@@ -1,0 +1,182 @@
+package revocationmodel
+
+// all is the set of visible entries of a read that has seen everything.
+const allVisible = uint16(1<<mostEntries - 1)
+
+// read reads the feed on from the instance's cursor. Visible is the set of entries that the read
+// sees, by their places in the list.
+func (m *World) read(s *worldState, i int, visible uint16) {
+	in := &s.instances[i]
+	if in.cursor > 0 && !m.Design.Timestamps && !m.hasCursor(s, in) {
+		in.below, in.belowAll = [users]uint8{}, 0
+		in.cursor, in.cursorID, in.top = 0, 0, 0
+	}
+	for at, e := range s.list() {
+		if visible>>at&1 == 0 || e.position < in.cursor || e.position == in.cursor && !m.Design.Timestamps {
+			continue
+		}
+		hole := e.position > in.cursor+1 && e.position-1+m.Bounds.Kept > s.head && e.about != aboutAll
+		if hole && m.stopsAtHoles() {
+			return
+		}
+		in.note(e)
+	}
+}
+
+func (m *World) stopsAtHoles() bool {
+	return !m.Design.PassHoles && !m.Design.AutoIncrement && !m.Design.Timestamps
+}
+
+// hasCursor reports whether the store still has the entry that the instance read last. If it
+// cannot have been pruned, commits were lost.
+func (m *World) hasCursor(s *worldState, in *instance) bool {
+	lost := in.cursor > s.head
+	for _, e := range s.list() {
+		if e.position == in.cursor {
+			if e.id == in.cursorID {
+				return true
+			}
+			lost = true
+		}
+	}
+	if lost {
+		s.proves(in, in.cursor)
+	}
+	return false
+}
+
+// proves notes that the generation proves to the instance that commits were lost.
+func (s *worldState) proves(in *instance, generation uint8) {
+	in.suspect = max(in.suspect, generation)
+	s.proven = max(s.proven, 1)
+}
+
+// note adds an entry to what the instance knows.
+func (in *instance) note(e entry) {
+	in.cursor, in.cursorID = e.position, e.id
+	in.top = max(in.top, e.position)
+	switch {
+	case e.about < sessions:
+		in.named |= bit(int8(e.about))
+	case e.about == aboutAll:
+		in.belowAll = max(in.belowAll, e.generation)
+	case e.about < aboutAll:
+		below := &in.below[e.about-aboutUser]
+		*below = max(*below, e.generation)
+	}
+}
+
+// knows reports whether the instance knows that the session was revoked.
+func (in *instance) knows(n int, generation uint8) bool {
+	return in.named&bit(int8(n)) != 0 || generation < in.below[ownerOf[n]] || generation < in.belowAll
+}
+
+// readNow is a read that takes no time.
+func (m *World) readNow(s *worldState, i int) {
+	m.read(s, i, allVisible)
+	s.instances[i].age, s.instances[i].outdated = 0, false
+}
+
+// learn is what an instance does after a revocation of its own: it reads it back, or trusts nothing
+// until it has.
+func (m *World) learn(s *worldState, i int) {
+	in := &s.instances[i]
+	if in.away || in.reading {
+		m.distrust(s, i)
+		return
+	}
+	m.readNow(s, i)
+}
+
+// distrust is what an instance does that cannot read back a revocation of its own: it accepts
+// nothing until a read that begins from now on has ended.
+func (m *World) distrust(s *worldState, i int) {
+	in := &s.instances[i]
+	in.age = m.never()
+	in.void = in.reading
+}
+
+// begin begins a read that takes time.
+func (m *World) begin(s *worldState, i int) {
+	in := &s.instances[i]
+	in.reading, in.void, in.readAge, in.readHead = true, false, 0, s.head
+}
+
+// finish ends a read.
+func (m *World) finish(s *worldState, i int, visible uint16) {
+	m.read(s, i, visible)
+	in := &s.instances[i]
+	if !in.void {
+		in.age = in.readAge
+		if m.Design.ReadAtEnd {
+			in.age = 0
+		}
+		in.outdated = false
+	}
+	in.reading, in.void, in.readAge, in.readHead = false, false, 0, 0
+}
+
+// views calls yield with each set of entries that a read which began when the feed had a lower head
+// may see: all that were committed before it began, and any of those committed since. A database
+// may show it a later entry without an earlier one.
+func (m *World) views(s *worldState, i int, yield func(uint16)) {
+	list := s.list()
+	first := len(list)
+	for first > 0 && list[first-1].position > s.instances[i].readHead && list[first-1].position+m.Bounds.Kept > s.head {
+		first--
+	}
+	before := uint16(1<<first - 1)
+	for some := range uint16(1) << (len(list) - first) {
+		yield(before | some<<first)
+	}
+}
+
+// Verdict is the answer to a token.
+type Verdict uint8
+
+// The answers.
+const (
+	Accepted Verdict = iota
+	Stale            // accepted by what was known before the store stopped answering
+	Refused          // revoked
+	Lost             // of commits that the store has lost
+	Expired
+	Unavailable // the instance does not know enough
+)
+
+// answer is an instance's answer to a token. It reads the feed if that is needed and the store
+// answers.
+func (m *World) answer(s *worldState, i, n int, answers bool) Verdict {
+	in := &s.instances[i]
+	t := &s.tokens[n]
+	if s.expired(i, t.left) {
+		return Expired
+	}
+	fresh := in.age < 1
+	if !fresh && answers {
+		m.readNow(s, i)
+		fresh = true
+	}
+	switch {
+	case !fresh && in.age >= m.Bounds.Staleness, in.suspect > 0 && m.Design.Repair:
+		return Unavailable
+	case in.knows(n, t.generation):
+		return Refused
+	case m.Design.HeadCheck && answers && t.generation > in.top && m.headIsBelow(s, i, t.generation):
+		return Lost
+	case !fresh:
+		return Stale
+	}
+	return Accepted
+}
+
+// headIsBelow reads the head of the feed, which proves lost commits if it is below the generation.
+func (m *World) headIsBelow(s *worldState, i int, generation uint8) bool {
+	in := &s.instances[i]
+	in.top = s.head
+	if generation <= s.head {
+		return false
+	}
+	s.proves(in, generation)
+	return true
+}

@@ -1,0 +1,254 @@
+package revocationmodel
+
+import "slices"
+
+// list returns the entries of the feed.
+func (d *database) list() []entry {
+	n := 0
+	for n < len(d.entries) && d.entries[n].position > 0 {
+		n++
+	}
+	return d.entries[:n]
+}
+
+// isDead reports whether an entry of the feed revokes the session.
+func (d *database) isDead(n int, generation uint8) bool {
+	return slices.ContainsFunc(d.list(), func(e entry) bool { return e.revokes(n, generation) })
+}
+
+// revokes reports whether the entry is about the session.
+func (e entry) revokes(n int, generation uint8) bool {
+	return e.about == uint8(n) || (e.about == aboutAll || e.about == aboutUser+ownerOf[n]) && generation < e.generation
+}
+
+// belowAll returns the generation below which everybody's sessions are revoked.
+func (d *database) belowAll() (generation uint8) {
+	for _, e := range d.list() {
+		if e.about == aboutAll {
+			generation = max(generation, e.generation)
+		}
+	}
+	return generation
+}
+
+// hasRoom reports whether the bounds allow so many further entries.
+func (m *World) hasRoom(s *worldState, n uint8) bool {
+	return s.spent.entries+n <= m.Bounds.Entries && len(s.list())+int(n) <= mostEntries
+}
+
+// add appends an entry that replaces others. An entry without a generation covers all that is older
+// than itself.
+func (m *World) add(s *worldState, position uint8, e entry, replaces func(old entry) bool) {
+	e.position, e.id = position, s.history
+	if e.generation == 0 && e.about >= aboutUser {
+		e.generation = position
+	}
+	list := s.list()
+	for i := range list {
+		if replaces(list[i]) {
+			list[i].left = 0
+		}
+	}
+	at := len(list)
+	for at > 0 && list[at-1].position > position { // only in controls
+		at--
+	}
+	copy(s.entries[at+1:], s.entries[at:len(list)])
+	s.entries[at] = e
+	s.head = max(s.head, position)
+	s.peak = max(s.peak, position)
+	s.spent.entries++
+}
+
+func nothing(entry) bool { return false }
+
+// isCapped reports whether the token of the entry's session claims a generation above all that the
+// store has reached. An entry for the user does not cover such a token, and so must not replace the
+// entry for its session.
+func (e entry) isCapped() bool { return e.about < sessions && e.generation == e.position }
+
+// isOf reports whether the entry is about the user or a session of the user.
+func (e entry) isOf(user uint8) bool {
+	return e.about == aboutUser+user || e.about < sessions && ownerOf[e.about] == user
+}
+
+// acknowledge notes that the caller has been told of a revocation, which took the position or would
+// have taken it. A session of a lost history may have a greater generation than the store has
+// reached: no entry covers it, and its revocation counts as lost.
+func (s *worldState) acknowledge(position uint8, meant func(n int, t token) bool) {
+	for n := range s.tokens {
+		t := &s.tokens[n]
+		if t.issued && meant(n, *t) && (t.revoked == 0 || t.lost) {
+			t.revoked, t.lost = 1, t.generation >= position && !s.isDead(n, t.generation)
+		}
+	}
+}
+
+// lifetime is the end of a token that an instance issues now.
+func (m *World) lifetime(s *worldState, i int) uint8 {
+	return noTime + s.offset(i) + max(m.Bounds.Lifetime, 1)
+}
+
+// create adds a session, whose generation is the head of the feed.
+func (m *World) create(s *worldState, i, n int) {
+	s.rows |= bit(int8(n))
+	s.tokens[n] = token{issued: true, generation: s.head, left: m.lifetime(s, i)}
+	if s.head > s.instances[i].cursor && s.instances[i].age != m.never() {
+		m.learn(s, i)
+	}
+}
+
+// revoke revokes one session by what its token says, unless an entry in force does so already, and
+// folds if the feed names too many sessions of its user.
+func (m *World) revoke(s *worldState, i, n int) {
+	t := s.tokens[n]
+	position := s.head + 1
+	s.rows &^= bit(int8(n))
+	if !slices.ContainsFunc(s.list(), func(e entry) bool { return e.left >= t.left && e.revokes(n, t.generation) }) {
+		m.add(s, position, entry{about: uint8(n), generation: min(t.generation, position), left: t.left},
+			func(old entry) bool { return old.about == uint8(n) })
+		m.fold(s, ownerOf[n])
+	}
+	s.acknowledge(position, func(other int, _ token) bool { return other == n })
+}
+
+// entriesOf is how many entries the revocation of a session of the user adds.
+func (m *World) entriesOf(s *worldState, user uint8) uint8 {
+	named := uint8(0)
+	for _, e := range s.list() {
+		if e.about < sessions && ownerOf[e.about] == user && e.left > 0 {
+			named++
+		}
+	}
+	if named >= m.Bounds.MaxNamed {
+		return 2
+	}
+	return 1
+}
+
+// fold makes one entry of all but the newest that name sessions of the user, if there are too many.
+func (m *World) fold(s *worldState, user uint8) {
+	var named []*entry
+	list := s.list()
+	for i := range list {
+		if e := &list[i]; e.about < sessions && ownerOf[e.about] == user && e.left > 0 && !e.isCapped() {
+			named = append(named, e)
+		}
+	}
+	if len(named) <= int(m.Bounds.MaxNamed) {
+		return
+	}
+	slices.SortFunc(named, func(a, b *entry) int { return int(b.generation) - int(a.generation) })
+	folded := entry{about: aboutUser + user, generation: named[m.Bounds.MaxNamed/2].generation + 1}
+	for _, e := range named {
+		if e.generation < folded.generation {
+			folded.left = max(folded.left, e.left)
+			e.left = 0
+		}
+	}
+	for n := range s.tokens {
+		if t := &s.tokens[n]; ownerOf[n] == user && t.issued && t.generation < folded.generation {
+			if s.rows&bit(int8(n)) != 0 {
+				folded.left = max(folded.left, t.left)
+			}
+			t.folded = true
+			s.rows &^= bit(int8(n))
+		}
+	}
+	m.add(s, s.head+1, folded, func(old entry) bool {
+		return old.about == folded.about && old.generation <= folded.generation
+	})
+}
+
+// revokeUser revokes all sessions of a user, with one entry.
+func (m *World) revokeUser(s *worldState, i int, user uint8) {
+	e := entry{about: aboutUser + user}
+	position := s.head + 1
+	rows := false
+	for n, t := range s.tokens {
+		if ownerOf[n] == user && s.rows&bit(int8(n)) != 0 {
+			rows = true
+			e.left = max(e.left, t.left)
+			s.rows &^= bit(int8(n))
+		}
+	}
+	if rows || m.Design.FromClaims {
+		e.left = max(e.left, m.lifetime(s, i))
+		m.add(s, position, e, func(old entry) bool {
+			return old.isOf(user) && (!old.isCapped() || m.Design.ReplaceCapped)
+		})
+	}
+	s.acknowledge(position, func(n int, _ token) bool { return ownerOf[n] == user })
+}
+
+// revokeAll revokes everybody's sessions with an entry at the position. It leaves the rows.
+func (m *World) revokeAll(s *worldState, i int, position uint8) {
+	e := entry{about: aboutAll, left: m.lifetime(s, i)}
+	for n, t := range s.tokens {
+		if s.rows&bit(int8(n)) != 0 {
+			e.left = max(e.left, t.left)
+		}
+	}
+	m.add(s, position, e, func(old entry) bool { return old.about == aboutAll })
+}
+
+// repair is what an instance does that has proof of lost commits: once, under the head's lock, it
+// revokes everybody's sessions, at a position above all that were ever given.
+func (m *World) repair(s *worldState, i int) {
+	suspect := s.instances[i].suspect
+	s.instances[i].suspect = 0
+	if s.belowAll() <= suspect && !(m.Design.HeadIsEnough && s.head >= suspect) { // or another instance has
+		m.revokeAll(s, i, m.repairAt(s, i, suspect))
+		s.spent.entries-- // the bound is for others
+		s.acknowledge(s.head, func(n int, t token) bool { return s.isDead(n, t.generation) })
+		s.repaired = true
+	}
+	m.learn(s, i)
+}
+
+func (m *World) repairAt(s *worldState, i int, suspect uint8) uint8 {
+	if m.Design.NextPosition {
+		return max(s.head, s.instances[i].cursor, suspect) + 1
+	}
+	return s.peak + 1
+}
+
+// prunable reports whether the instance may remove the entry.
+func (m *World) prunable(s *worldState, i int, e entry) bool {
+	return e.left+m.Design.Grace <= noTime+s.offset(i) && e.position+m.Bounds.Kept <= s.head
+}
+
+// prune removes all entries that the instance takes for long expired.
+func (m *World) prune(s *worldState, i int) {
+	var kept [mostEntries]entry
+	n := 0
+	for _, e := range s.list() {
+		if !m.prunable(s, i, e) {
+			kept[n] = e
+			n++
+		}
+	}
+	s.entries = kept
+	for i := range s.instances { // a view that shows the removal shows all that was committed before
+		if s.instances[i].reading {
+			s.instances[i].readHead = s.head
+		}
+	}
+}
+
+// restore returns the store to the backup.
+func (m *World) restore(s *worldState) {
+	s.database = s.backup
+	s.history++
+	s.proven, s.repaired, s.writing = 0, false, 0
+	for i := range s.instances {
+		in := &s.instances[i]
+		in.outdated, in.reading, in.void, in.readAge, in.readHead = true, false, false, 0, 0
+	}
+	for n := range s.tokens {
+		t := &s.tokens[n]
+		dead := s.isDead(n, t.generation)
+		t.lost = t.revoked > 0 && !dead
+		t.folded = t.folded && dead
+	}
+}

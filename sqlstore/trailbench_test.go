@@ -3,7 +3,6 @@ package sqlstore_test
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -111,7 +110,7 @@ func benchmarkTrail(b *testing.B, store *sqlstore.Store, exec func(string), pref
 			b.ReportMetric(without, "without/s")
 			b.ReportMetric(with, "with/s")
 			b.ReportMetric(100*ratio, "%")
-			b.Log(fmt.Sprintf("| %s | %.0f | %.0f | %.0f %% (%.0f to %.0f) |", v.name, without, with, 100*ratio, 100*quarter(1), 100*quarter(3)))
+			b.Logf("| %s | %.0f | %.0f | %.0f %% (%.0f to %.0f) |", v.name, without, with, 100*ratio, 100*quarter(1), 100*quarter(3))
 			for b.Loop() {
 			}
 		})

@@ -1,0 +1,45 @@
+package auth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+
+	"github.com/sallyport-go/auth"
+)
+
+// A job that a caller has started goes on after the request, and makes a key at its end. If the
+// caller's sessions have been revoked meanwhile, the store refuses the change.
+func ExampleAuthority() {
+	svc, _, err := newAPI([]byte("a secret of 32 random bytes, say"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	made, err := svc.Register(ctx, auth.ByHost("sign-up page"), auth.UserParams{Username: "alice"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := svc.SignIn(ctx, made.User.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	caller, err := svc.Tokens().Verify(ctx, token.Bearer.Reveal())
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	finishJob := func() error {
+		_, err := svc.Credentials().Issue(ctx, caller.Authority(), caller.UserID, auth.KeyOptions{Label: "export"})
+		return err
+	}
+	fmt.Println(finishJob())
+	if _, err := svc.RevokeUser(ctx, auth.ByHost("security desk"), caller.UserID); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(errors.Is(finishJob(), auth.ErrTokenRejected))
+	// Output:
+	// <nil>
+	// true
+}

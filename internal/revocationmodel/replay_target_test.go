@@ -41,6 +41,7 @@ type realTarget struct {
 	signer   authtest.Signer
 	services [2]*auth.Service
 	away     [2]bool
+	operator bool // revokes everybody, and reads the head for that
 	tokens   [sessions]auth.Token
 	keys     int
 
@@ -97,7 +98,7 @@ func newRealTarget(t testing.TB, r *realTarget, ahead int) Target {
 // service returns a new instance.
 func (r *realTarget) service(i int) *auth.Service {
 	store := authtest.FaultyStore(r.store, func(method string) error {
-		if r.away[i] && (method == "ListRevocations" || method == "RevocationHead") {
+		if r.away[i] && (method == "ListRevocations" || method == "RevocationHead" && !r.operator) {
 			return authtest.ErrStoreAway
 		}
 		return nil
@@ -144,7 +145,9 @@ func (r *realTarget) RevokeUser(i, user int) { r.revokeUser(i, replayedUsers[use
 func (r *realTarget) RevokeOther(i int)      { r.revokeUser(i, "other") }
 
 func (r *realTarget) RevokeEverybody(i int) {
+	r.operator = true
 	require.NoError(r.t, r.services[i].RevokeEverybody(r.t.Context(), auth.ByHost("replay")))
+	r.operator = false
 }
 
 func (r *realTarget) PruneSessions(i int) {

@@ -47,7 +47,7 @@ type Design struct {
 	// HeadCheck compares the generation of a token with the head of the feed.
 	HeadCheck bool
 	// Repair writes an entry for everybody after commits have been lost, at a position above every
-	// one that was given in any history. Real instances take the time in microseconds for it:
+	// one that was given in any history, as RevokeEverybody does. Real instances take the time in microseconds for it:
 	// nobody revokes as often as that.
 	Repair bool
 	// Grace is how long after its sessions have expired an entry is kept, in ticks: twice the

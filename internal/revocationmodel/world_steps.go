@@ -169,7 +169,7 @@ func (p *stepping) ends(i int) {
 	if s.spent.allEnds < b.AllEnds && p.m.hasRoom(s, 1) && (s.writing == 0 || p.m.Design.Unlocked) {
 		p.revoke("revokes everybody's sessions", i, -1, func(s *worldState) {
 			s.spent.allEnds++
-			p.m.revokeAll(s, i, s.head+1)
+			p.m.revokeAll(s, i, p.m.repairAt(s, i, 0))
 			s.acknowledge(s.head, func(int, token) bool { return true })
 		})
 	}

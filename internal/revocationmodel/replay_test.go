@@ -53,7 +53,7 @@ type replay struct {
 func newReplayed() *World {
 	return &World{Design: Library, Bounds: Bounds{
 		Sessions: 0b1001, Creations: 0b0110, Lifetime: 8, Staleness: 2, Kept: 100, MaxNamed: 100, BehindBy: 1,
-		Entries: 8, UserEnds: 2, AllEnds: 1, Others: 2, Restarts: 2, Outages: 2, Prunes: true,
+		Entries: 8, UserEnds: 2, Others: 2, Restarts: 2, Outages: 2, Prunes: true,
 		Snapshots: 2, Restores: 2, Presenting: true,
 	}}
 }

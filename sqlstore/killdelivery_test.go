@@ -117,7 +117,7 @@ func TestAProcessKilledWhileItDeliversLosesNoEventAndNoOrder(t *testing.T) {
 			}).Run(running)
 		}()
 
-		kills := testenv.Rounds(t, testenv.Counts{Small: 2, Moderate: 5, Full: 100})
+		kills := testenv.Rounds(t, testenv.Counts{Small: 2, Moderate: 2, Full: 100})
 		for kill := range kills {
 			p := launch(t, deliverJob, fmt.Sprintf("%s %s", time.Duration(offset.Load()), s.place))
 			added := make(chan error)

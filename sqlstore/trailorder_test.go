@@ -47,7 +47,7 @@ func TestEventsAddedWhileAClaimLooksForOneAreHandedOutInOrder(t *testing.T) {
 			w.Now, w.Event, w.Deliver = func() time.Time { return at }, auth.Event{Kind: "test", Reason: reason}, true
 			return w
 		}
-		rounds := testenv.Rounds(t, testenv.Counts{Small: 10, Moderate: 30, Full: 500})
+		rounds := testenv.Rounds(t, testenv.Counts{Small: 10, Moderate: 10, Full: 500})
 		for round := range rounds {
 			added := make(chan error, 1)
 			go func() {

@@ -142,5 +142,5 @@ func usersOf(store auth.AccountStore) auth.UserStore {
 // rounds returns how many times to try a race.
 func rounds(t *testing.T) int {
 	t.Helper()
-	return testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 20, Full: 1000})
+	return testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 6, Full: 1000})
 }

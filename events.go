@@ -112,9 +112,9 @@ type EventLog struct {
 // delivery is what one Run does.
 type delivery struct{ done chan struct{} }
 
-const deliverTimeout = 5 * time.Second // that Run waits at its end for OnEvent
-
 const (
+	deliverTimeout = 5 * time.Second // that Run waits at its end for OnEvent
+
 	trailPoll        = time.Second      // between two looks for events of other instances
 	trailClaim       = time.Minute      // that an event is held by the instance that delivers it
 	trailBatch       = 64               // events delivered before the queue has its turn

@@ -57,14 +57,8 @@ func holdOwner(ctx context.Context, t tx, w auth.Write, userID string) (a acting
 
 // holdOwnerWith is holdOwner with further locks.
 func holdOwnerWith(ctx context.Context, t tx, w auth.Write, userID string, wanted locks) (a acting, err error) {
-	if err := checkOwner(w, userID); err != nil {
-		return a, err
-	}
 	wanted.users = []string{userID}
-	if a, err = hold(ctx, t, w, wanted); err != nil {
-		return a, err
-	}
-	if err := a.check(ctx); err != nil {
+	if a, err = holdAs(ctx, t, w, userID, wanted); err != nil {
 		return a, err
 	}
 	_, err = a.user(userID)
@@ -73,10 +67,15 @@ func holdOwnerWith(ctx context.Context, t tx, w auth.Write, userID string, wante
 
 // holdNobody is holdOwner for a user who is still to be added.
 func holdNobody(ctx context.Context, t tx, w auth.Write, userID string) (a acting, err error) {
+	return holdAs(ctx, t, w, userID, locks{})
+}
+
+// holdAs takes the locks and checks that the authority may change records of this user.
+func holdAs(ctx context.Context, t tx, w auth.Write, userID string, wanted locks) (a acting, err error) {
 	if err := checkOwner(w, userID); err != nil {
 		return a, err
 	}
-	if a, err = hold(ctx, t, w, locks{}); err != nil {
+	if a, err = hold(ctx, t, w, wanted); err != nil {
 		return a, err
 	}
 	err = a.check(ctx)

@@ -95,28 +95,33 @@ func newRevocationFeed(store SessionStore, interval, maxStaleness time.Duration,
 func (f *revocationFeed) requireLive(
 	ctx context.Context, who *Identity, generation int64, checked *atomic.Uint64, now time.Time,
 ) error {
-	if f.age(now) >= f.interval {
-		if err := f.refresh(ctx, now); err != nil {
-			return fmt.Errorf("auth: verifying a token: %w", err)
+	for {
+		if f.age(now) >= f.interval {
+			if err := f.refresh(ctx, now); err != nil {
+				return fmt.Errorf("auth: verifying a token: %w", err)
+			}
 		}
-	}
-	version := f.known.version.Load() // before the look-up: a later entry makes another version
-	if checked.Load() == version {
+		version := f.known.version.Load() // before the look-up: a later entry makes another version
+		if checked.Load() == version {
+			return nil
+		}
+		if generation > f.head.Load() {
+			if err := f.requireGeneration(ctx, generation, now); err != nil {
+				return err
+			}
+			version = f.known.version.Load() // another request may have revoked everybody meanwhile
+		}
+		if f.known.isRevoked(who.UserID, who.SessionID, generation) {
+			return errRevoked
+		}
+		if f.readAt.Load() == nil || f.known.version.Load() != version {
+			continue // the feed is being read again from its beginning: the entry may have been forgotten
+		}
+		if generation <= f.head.Load() { // or else the store has not answered: ask again for the next request
+			checked.Store(version)
+		}
 		return nil
 	}
-	if generation > f.head.Load() {
-		if err := f.requireGeneration(ctx, generation, now); err != nil {
-			return err
-		}
-		version = f.known.version.Load() // another request may have revoked everybody meanwhile
-	}
-	if f.known.isRevoked(who.UserID, who.SessionID, generation) {
-		return errRevoked
-	}
-	if generation <= f.head.Load() { // or else the store has not answered: ask again for the next request
-		checked.Store(version)
-	}
-	return nil
 }
 
 // maxGenerationAhead is how much greater than the time in microseconds a generation can be. No

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/defaults"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -119,7 +120,7 @@ type Service struct {
 // New returns a service over the store, or an error that says what to change in the
 // configuration. It does not touch the store and starts nothing.
 func New(store Store, cfg Config) (*Service, error) {
-	if isNil(store) {
+	if defaults.IsNil(store) {
 		return nil, errors.New("auth: New needs a store")
 	}
 	return newService(store, store, nil, cfg)
@@ -130,7 +131,7 @@ func New(store Store, cfg Config) (*Service, error) {
 // users, the methods that do return an error, and GitHub's SuperUsers and MembershipMaxAge cannot
 // be set. The host calls [Service.RevokeUser] after it has disabled or deleted a user.
 func NewWithUsers(accounts AccountStore, users UserSource, cfg Config) (*Service, error) {
-	if isNil(accounts) {
+	if defaults.IsNil(accounts) {
 		return nil, errors.New("auth: NewWithUsers needs a store")
 	}
 	if users == nil {
@@ -219,7 +220,7 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 		cfg.WriteError = WriteError
 	}
 	ownClock := cfg.Now == nil // which the token issuer reads in a cheaper way
-	cfg.Now, cfg.Logger = orNow(cfg.Now), orDefault(cfg.Logger)
+	cfg.Now, cfg.Logger = defaults.Now(cfg.Now), defaults.Logger(cfg.Logger)
 	trail, _ := store.(EventStore)
 	if cfg.DisableAuditTrail {
 		trail = nil

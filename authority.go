@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -52,7 +53,7 @@ func (a Authority) Validate() error {
 	case a.MaxAge < 0:
 		return invalidf("authority", "must not have a negative MaxAge")
 	}
-	return firstError(checkID("session_id", a.SessionID, MaxIDLength), checkID("user_id", a.UserID, MaxIDLength))
+	return cmp.Or(checkID("session_id", a.SessionID, MaxIDLength), checkID("user_id", a.UserID, MaxIDLength))
 }
 
 // reservedHosts begins the names of authorities that only this package uses.
@@ -144,7 +145,7 @@ func (w Write) Validate() error {
 	case w.MaxTokenLifetime < 0:
 		return invalidf("max_token_lifetime", "must not be negative")
 	}
-	return firstError(w.By.Validate(), w.Event.validate())
+	return cmp.Or(w.By.Validate(), w.Event.validate())
 }
 
 // validate returns an [InvalidError] for the first field that no store may keep.
@@ -152,7 +153,7 @@ func (e Event) validate() error {
 	if e.Kind == "" {
 		return nil
 	}
-	return firstError(
+	return cmp.Or(
 		checkText("kind", string(e.Kind), MaxIDLength),
 		checkText("user_id", e.UserID, MaxIDLength),
 		checkText("actor_id", e.ActorID, MaxIDLength),

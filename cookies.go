@@ -2,6 +2,7 @@ package auth
 
 import (
 	"encoding/base64"
+	"github.com/sallyport-go/auth/internal/canonical"
 	"net/http"
 )
 
@@ -40,7 +41,7 @@ func (c sealedCookies) seal(plain []byte, context ...string) string {
 }
 
 func (c sealedCookies) open(value string, context ...string) ([]byte, error) {
-	sealed, err := decodeBase64(base64.RawURLEncoding, value)
+	sealed, err := canonical.DecodeBase64(base64.RawURLEncoding, value)
 	if err != nil {
 		return nil, errSealed
 	}

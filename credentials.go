@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/defaults"
 	"log/slog"
 	"runtime"
 	"time"
@@ -75,7 +76,7 @@ type CredentialVerifier struct {
 // their tokens are rejected at once by the given issuer, over the same store. A host that
 // opens no sessions with the keys passes nil.
 func NewCredentialVerifier(store CredentialStore, tokens *TokenIssuer, cfg CredentialConfig) (*CredentialVerifier, error) {
-	if isNil(store) {
+	if defaults.IsNil(store) {
 		return nil, errors.New("auth: NewCredentialVerifier needs a store")
 	}
 	if tokens != nil {
@@ -105,8 +106,8 @@ func NewCredentialVerifier(store CredentialStore, tokens *TokenIssuer, cfg Crede
 		hasher: hasher,
 		slow:   slow,
 		events: cfg.Events,
-		now:    orNow(cfg.Now),
-		log:    orDefault(cfg.Logger),
+		now:    defaults.Now(cfg.Now),
+		log:    defaults.Logger(cfg.Logger),
 
 		hostUsers: keepsNoUsers(store) || tokens != nil && tokens.users != nil,
 	}, nil

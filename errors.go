@@ -207,15 +207,6 @@ func rejectionReason(err error) string {
 	return reason
 }
 
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // ErrorStatus returns the HTTP status of an error and a sentence that tells the client what
 // to do about it. The sentence contains nothing of the error's own message, nor of the
 // request.

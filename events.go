@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"github.com/sallyport-go/auth/internal/defaults"
 	"log/slog"
 	"runtime/debug"
 	"sync/atomic"
@@ -125,7 +126,7 @@ const (
 // NewEventLog returns an EventLog. It starts nothing: with OnEvent set, events are delivered
 // while [EventLog.Run] runs.
 func NewEventLog(cfg EventLogConfig) *EventLog {
-	l := &EventLog{onEvent: cfg.OnEvent, hooks: cfg.Hooks, now: orNow(cfg.Now), log: orDefault(cfg.Logger), trail: guardEvents(cfg.Trail)}
+	l := &EventLog{onEvent: cfg.OnEvent, hooks: cfg.Hooks, now: defaults.Now(cfg.Now), log: defaults.Logger(cfg.Logger), trail: guardEvents(cfg.Trail)}
 	if l.onEvent != nil {
 		l.wake = make(chan struct{}, 1)
 		room := 0
@@ -239,11 +240,11 @@ func (l *EventLog) logger() *slog.Logger {
 	if l == nil {
 		return slog.Default()
 	}
-	return orDefault(l.log)
+	return defaults.Logger(l.log)
 }
 
 // clock returns the time.
-func (l *EventLog) clock() time.Time { return orNow(l.now)() }
+func (l *EventLog) clock() time.Time { return defaults.Now(l.now)() }
 
 // deliverStored calls OnEvent with the events of the trail that wait, of all instances, and
 // returns whether there may be more.
@@ -304,7 +305,7 @@ func (l *EventLog) emit(ctx context.Context, e Event) {
 	if l == nil {
 		return
 	}
-	e.At, e.Client = orNow(l.now)().UTC(), clientOf(ctx)
+	e.At, e.Client = defaults.Now(l.now)().UTC(), clientOf(ctx)
 	if caller := callerOf(ctx); caller != nil && e.ActorID == "" {
 		e.ActorID = caller.identity.UserID
 	}
@@ -324,7 +325,7 @@ func (l *EventLog) write(ctx context.Context, e Event) {
 	if e.isRejection() {
 		level = slog.LevelWarn
 	}
-	orDefault(l.log).LogAttrs(ctx, level, "auth: "+string(e.Kind), slog.Any("event", e))
+	defaults.Logger(l.log).LogAttrs(ctx, level, "auth: "+string(e.Kind), slog.Any("event", e))
 }
 
 // enqueue puts the event into the queue, or counts it as dropped if the share of its class is used

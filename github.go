@@ -1,9 +1,12 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/text"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -147,19 +150,19 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
 	}
-	cfg.Now, cfg.Logger = orNow(cfg.Now), orDefault(cfg.Logger)
+	cfg.Now, cfg.Logger = defaults.Now(cfg.Now), defaults.Logger(cfg.Logger)
 
 	base, err1 := checkBaseURL("BaseURL", cfg.BaseURL)
 	if err1 == nil && cfg.APIURL == "" {
 		cfg.APIURL = apiURL(base)
 	}
 	_, err2 := checkBaseURL("APIURL", cfg.APIURL)
-	if err := firstError(err1, err2, cfg.checkCallback(), cfg.checkOrigins()); err != nil {
+	if err := cmp.Or(err1, err2, cfg.checkCallback(), cfg.checkOrigins()); err != nil {
 		return cfg, err
 	}
 	cfg.BaseURL, cfg.APIURL = strings.TrimSuffix(cfg.BaseURL, "/"), strings.TrimSuffix(cfg.APIURL, "/")
 	if cfg.Host == "" {
-		cfg.Host = FoldASCII(base.Host)
+		cfg.Host = text.FoldASCII(base.Host)
 	}
 	switch {
 	case cfg.ClientID == "" || cfg.ClientSecret.Reveal() == "":
@@ -178,7 +181,7 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 
 // apiURL returns the REST API that belongs to a GitHub.
 func apiURL(base *url.URL) string {
-	switch host := FoldASCII(base.Host); {
+	switch host := text.FoldASCII(base.Host); {
 	case host == "github.com":
 		return "https://api.github.com"
 	case strings.HasSuffix(host, ".ghe.com"):
@@ -255,7 +258,7 @@ type GitHubConnector struct {
 // same store; the users are the issuer's. The sealing keys are shared by all instances; the
 // first seals, all open.
 func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []SymmetricKey, cfg GitHubConfig) (*GitHubConnector, error) {
-	if isNil(store) || tokens == nil {
+	if defaults.IsNil(store) || tokens == nil {
 		return nil, errors.New("auth: NewGitHubConnector needs a store and a token issuer")
 	}
 	cfg, err := cfg.withDefaults()
@@ -282,7 +285,7 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 	tokenAnswers, err1 := newGitHubAnswers(cfg.Now, rememberedFor)
 	memberAnswers, err2 := newGitHubAnswers(cfg.Now, min(rememberedFor, cfg.MembershipMaxAge))
 	refreshes, err3 := newGitHubAnswers(cfg.Now, rememberedFor)
-	if err := firstError(err1, err2, err3); err != nil {
+	if err := cmp.Or(err1, err2, err3); err != nil {
 		return nil, err
 	}
 	users, _ := store.(UserStore)
@@ -345,13 +348,13 @@ func newGitHubAPI(cfg GitHubConfig) *githubAPI {
 }
 
 // originOf returns the origin of a URL as browsers write it: scheme and host in lower case,
-// without the scheme's own port. It returns "" for text that is no URL.
-func originOf(text string) string {
-	u, err := url.Parse(text)
+// without the scheme's own port. It returns "" if the URL cannot be parsed.
+func originOf(rawURL string) string {
+	u, err := url.Parse(rawURL)
 	if err != nil || u.Host == "" {
 		return ""
 	}
-	host := FoldASCII(u.Host)
+	host := text.FoldASCII(u.Host)
 	if port := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]; port != "" {
 		host = strings.TrimSuffix(host, port)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/callback"
 	"net/http"
 	"net/url"
 	"slices"
@@ -306,7 +307,7 @@ func (g *GitHubConnector) listed(ctx context.Context, id int64, token string) (b
 
 // askHost calls the host's function, a panic in which is an error.
 func (g *GitHubConnector) askHost(ctx context.Context, profile GitHubProfile) (allowed bool, err error) {
-	defer recoverCallback("GitHubConfig.Admit", func(failure error) { allowed, err = false, failure })
+	defer callback.Recover("GitHubConfig.Admit", func(failure error) { allowed, err = false, failure })
 	return g.cfg.Admit(ctx, profile)
 }
 

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/canonical"
+	"github.com/sallyport-go/auth/internal/text"
 	"slices"
 	"strings"
 	"sync"
@@ -262,14 +264,14 @@ var reservedUsernames = []string{
 func usernameFor(login string, taken bool) string {
 	const longest = 39 // as at GitHub
 	name := strings.Map(func(r rune) rune {
-		if r < 0x80 && (isAlphanumeric(byte(r)) || r == '-' || r == '_') {
+		if r < 0x80 && (canonical.IsAlphanumeric(byte(r)) || r == '-' || r == '_') {
 			return r
 		}
 		return -1
 	}, login)
 	name = name[:min(len(name), longest)]
-	if taken || name == "" || slices.Contains(reservedUsernames, FoldASCII(name)) {
-		name = strings.TrimPrefix(name+"-", "-") + FoldASCII(rand.Text()[:6])
+	if taken || name == "" || slices.Contains(reservedUsernames, text.FoldASCII(name)) {
+		name = strings.TrimPrefix(name+"-", "-") + text.FoldASCII(rand.Text()[:6])
 	}
 	return name
 }

@@ -142,7 +142,7 @@ func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitH
 	if by.Host == "" && !by.SuperUser {
 		return ErrSuperUserRequired
 	}
-	if err := firstError(g.tokens.admit(ctx, by), account.validate()); err != nil {
+	if err := cmp.Or(g.tokens.admit(ctx, by), account.validate()); err != nil {
 		return err
 	}
 	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubForgotten, GitHub: account})

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/callback"
 	"io"
 	"net"
 	"net/http"
@@ -220,7 +221,7 @@ func (a *githubAPI) get(ctx context.Context, path, token string) ([]byte, error)
 }
 
 func (a *githubAPI) do(r *http.Request, want int) (body []byte, err error) {
-	defer recoverCallback("GitHubConfig.HTTPClient", func(failure error) { body, err = nil, failure })
+	defer callback.Recover("GitHubConfig.HTTPClient", func(failure error) { body, err = nil, failure })
 	response, err := a.client.Do(r)
 	if err != nil {
 		return nil, fmt.Errorf("auth: calling GitHub: %w", withoutURL(err))
@@ -272,7 +273,7 @@ type githubTransport struct {
 }
 
 func (t githubTransport) RoundTrip(r *http.Request) (response *http.Response, err error) {
-	defer recoverCallback("GitHubConfig.HTTPClient", func(failure error) { response, err = nil, failure })
+	defer callback.Recover("GitHubConfig.HTTPClient", func(failure error) { response, err = nil, failure })
 	r = r.Clone(r.Context())
 	if r.Header.Get("Accept") == "" {
 		r.Header.Set("Accept", "application/json")

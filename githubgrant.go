@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/canonical"
 	"slices"
 	"strings"
 	"time"
@@ -123,7 +124,7 @@ func expiresIn(field any) (time.Duration, error) {
 
 func isTokenText(text string) bool {
 	return text != "" && len(text) <= maxTokenText && !strings.ContainsFunc(text, func(r rune) bool {
-		return r > 'z' || !isAlphanumeric(byte(r)) && !strings.ContainsRune("_-.~+/=", r)
+		return r > 'z' || !canonical.IsAlphanumeric(byte(r)) && !strings.ContainsRune("_-.~+/=", r)
 	})
 }
 

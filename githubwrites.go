@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -59,9 +60,9 @@ type GitHubAccountState struct {
 // Validate returns an [InvalidError] for the first record that no store may keep, or that is not
 // of the same user and the same account as the others.
 func (w GitHubSignInWrite) Validate() error {
-	err := firstError(w.Link.Validate(), w.Session.Validate(), sameUser(w.Session.UserID, w.Link))
+	err := cmp.Or(w.Link.Validate(), w.Session.Validate(), sameUser(w.Session.UserID, w.Link))
 	if err == nil && w.NewUser != nil {
-		err = firstError(w.NewUser.Validate(), sameUser(w.NewUser.ID, w.Link))
+		err = cmp.Or(w.NewUser.Validate(), sameUser(w.NewUser.ID, w.Link))
 	}
 	if err == nil && w.Token != nil {
 		err = validateLinkedToken(*w.Token, w.Link)
@@ -72,11 +73,11 @@ func (w GitHubSignInWrite) Validate() error {
 // Validate returns an [InvalidError] for the first record that no store may keep, or that is not
 // of the same user and the same account as the others.
 func (w GitHubConnectWrite) Validate() error {
-	return firstError(w.Link.Validate(), validateLinkedToken(w.Token, w.Link))
+	return cmp.Or(w.Link.Validate(), validateLinkedToken(w.Token, w.Link))
 }
 
 func validateLinkedToken(token GitHubToken, link GitHubLink) error {
-	if err := firstError(token.Validate(), sameUser(token.UserID, link)); err != nil {
+	if err := cmp.Or(token.Validate(), sameUser(token.UserID, link)); err != nil {
 		return err
 	}
 	if token.Account != link.Account {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"github.com/sallyport-go/auth/internal/canonical"
 )
 
 // hasher makes and checks the forms that are bound to user and key.
@@ -70,7 +71,7 @@ func (h *hasher) matchFast(stored, userID, accessKey, secret string) (match, sta
 // boundDigest is HMAC-SHA-256 under the pepper, or SHA-256 where there is none,
 // of the purpose, the user, the key and the secret.
 func boundDigest(pepper []byte, userID, accessKey, secret string) []byte {
-	text := framed("sallyport access secret v1", userID, accessKey, secret)
+	text := canonical.Frame("sallyport access secret v1", userID, accessKey, secret)
 	if pepper == nil {
 		digest := sha256.Sum256(text)
 		return digest[:]

@@ -1,9 +1,11 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"github.com/sallyport-go/auth/internal/canonical"
 	"strconv"
 	"strings"
 )
@@ -74,7 +76,7 @@ func parseHash(stored string) (storedHash, error) {
 }
 
 func decodeDigest(text string) ([]byte, error) {
-	digest, err := decodeBase64(base64.RawURLEncoding, text)
+	digest, err := canonical.DecodeBase64(base64.RawURLEncoding, text)
 	if err != nil || len(digest) != sha256.Size {
 		return nil, errHash
 	}
@@ -121,7 +123,7 @@ func parseArgon(form, params, salt, hash string) (storedHash, error) {
 	threads, err3 := parseParam(fields[2], "p=", 1, maxArgonThreads)
 	saltBytes, err4 := decodeSized(salt, minArgonSalt, maxArgonSalt)
 	hashBytes, err5 := decodeSized(hash, minArgonHash, maxArgonHash)
-	if err := firstError(err1, err2, err3, err4, err5); err != nil {
+	if err := cmp.Or(err1, err2, err3, err4, err5); err != nil {
 		return storedHash{}, err
 	}
 	s.argon = argonHash{memory: uint32(memory), time: uint32(time), threads: uint8(threads), salt: saltBytes, hash: hashBytes}
@@ -138,7 +140,7 @@ func parseParam(text, name string, low, high int) (int, error) {
 }
 
 func decodeSized(text string, low, high int) ([]byte, error) {
-	b, err := decodeBase64(base64.RawStdEncoding, text)
+	b, err := canonical.DecodeBase64(base64.RawStdEncoding, text)
 	if err != nil || len(b) < low || len(b) > high {
 		return nil, errHash
 	}
@@ -154,7 +156,7 @@ func parseBcrypt(stored string) (storedHash, error) {
 		return storedHash{}, errHash
 	}
 	for _, c := range []byte(stored[7:]) {
-		if !isAlphanumeric(c) && c != '.' && c != '/' {
+		if !canonical.IsAlphanumeric(c) && c != '.' && c != '/' {
 			return storedHash{}, errHash
 		}
 	}

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"github.com/sallyport-go/auth/internal/text"
 	"net/http"
 	"time"
 )
@@ -48,8 +49,8 @@ func WithClientInfo(ctx context.Context, client ClientInfo) context.Context {
 func (c ClientInfo) readable() ClientInfo {
 	return ClientInfo{
 		Address:   c.Address.Unmap().WithZone(""), // a zone names an interface of this machine
-		UserAgent: readable(c.UserAgent, maxUserAgentLength),
-		RequestID: readable(c.RequestID, maxUserAgentLength),
+		UserAgent: text.Readable(c.UserAgent, maxUserAgentLength),
+		RequestID: text.Readable(c.RequestID, maxUserAgentLength),
 		peer:      c.peer,
 	}
 }

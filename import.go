@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -212,7 +213,7 @@ func (s *Service) importedRecord(fields *jsonFields) User {
 	case user.CreatedAt.After(now):
 		fields.fail(invalidf("created_at", "must not be in the future"))
 	}
-	if err := firstError(checkEmail(user.Email), checkImportedID(user.ID)); err != nil {
+	if err := cmp.Or(checkEmail(user.Email), checkImportedID(user.ID)); err != nil {
 		fields.fail(err)
 	}
 	return user

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/callback"
 	"io"
 )
 
@@ -230,7 +231,7 @@ func (i *userImport) report(batch []importedLine) (err error) {
 			rejected = append(rejected, line)
 		}
 	}
-	defer recoverCallback("a function of ImportOptions", func(failure error) { err = failure })
+	defer callback.Recover("a function of ImportOptions", func(failure error) { err = failure })
 	if i.options.OnRejected != nil {
 		for _, line := range rejected {
 			i.options.OnRejected(line.number, line.err)

@@ -3,6 +3,8 @@ package auth
 import (
 	"crypto/rand"
 	"errors"
+	"github.com/sallyport-go/auth/internal/canonical"
+	"github.com/sallyport-go/auth/internal/text"
 	"hash/crc32"
 	"strings"
 )
@@ -47,11 +49,11 @@ func newPairFormat(keyPrefix, secretPrefix string) (pairFormat, error) {
 	}
 	for _, prefix := range []string{keyPrefix, secretPrefix} {
 		if len(prefix) > 32 || strings.HasPrefix(prefix, "_") || strings.HasSuffix(prefix, "_") ||
-			strings.ContainsFunc(prefix, func(r rune) bool { return r != '_' && (r > 'z' || !isAlphanumeric(byte(r))) }) {
+			strings.ContainsFunc(prefix, func(r rune) bool { return r != '_' && (r > 'z' || !canonical.IsAlphanumeric(byte(r))) }) {
 			return pairFormat{}, errors.New(`auth: AccessKeyPrefix and AccessSecretPrefix must be at most 32 letters, digits and inner "_"`)
 		}
 	}
-	if FoldASCII(keyPrefix) == FoldASCII(secretPrefix) {
+	if text.FoldASCII(keyPrefix) == text.FoldASCII(secretPrefix) {
 		return pairFormat{}, errors.New("auth: AccessKeyPrefix and AccessSecretPrefix must differ")
 	}
 	return pairFormat{keyPrefix: keyPrefix + "_", secretPrefix: secretPrefix + "_"}, nil
@@ -85,11 +87,11 @@ func (f pairFormat) isSecret(text string) bool {
 	return hasForm(text, f.secretPrefix, keyIDLength+secretLength)
 }
 
-// resembles reports whether text could be taken for a key or secret of this
+// resembles reports whether s could be taken for a key or secret of this
 // package, with a good checksum or not. Nothing imported may.
-func (f pairFormat) resembles(text string) bool {
-	text = FoldASCII(text)
-	return strings.HasPrefix(text, FoldASCII(f.keyPrefix)) || strings.HasPrefix(text, FoldASCII(f.secretPrefix))
+func (f pairFormat) resembles(s string) bool {
+	s = text.FoldASCII(s)
+	return strings.HasPrefix(s, text.FoldASCII(f.keyPrefix)) || strings.HasPrefix(s, text.FoldASCII(f.secretPrefix))
 }
 
 // belongTogether reports whether the secret is one of this key's: both have the
@@ -104,7 +106,7 @@ func hasForm(text, prefix string, length int) bool {
 		return false
 	}
 	for _, c := range []byte(text[len(prefix):]) {
-		if !isAlphanumeric(c) {
+		if !canonical.IsAlphanumeric(c) {
 			return false
 		}
 	}

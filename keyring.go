@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/canonical"
 )
 
 // keyRing is the signing keys as they are at one time. It does not change.
@@ -85,14 +86,14 @@ type jwkSet struct {
 type segment []byte
 
 func (s segment) MarshalText() ([]byte, error) {
-	return segmentEncoding.AppendEncode(nil, s), nil
+	return canonical.Base64URL.AppendEncode(nil, s), nil
 }
 
 func (s *segment) UnmarshalText(text []byte) (err error) {
-	if !isBase64URL(string(text)) {
+	if !canonical.IsBase64URL(string(text)) {
 		return errors.New("not base64url without padding")
 	}
-	*s, err = decodeSegment(string(text))
+	*s, err = canonical.DecodeBase64URL(string(text))
 	return err
 }
 

@@ -1,9 +1,11 @@
 package auth
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"github.com/sallyport-go/auth/internal/text"
 	"net/http"
 	"strconv"
 	"strings"
@@ -40,7 +42,9 @@ type githubFlow struct {
 
 // newState returns 256 random bits.
 func newState() string {
-	return base64.RawURLEncoding.EncodeToString(randomBytes(32))
+	random := make([]byte, 32)
+	rand.Read(random) // never fails: it ends the program instead
+	return base64.RawURLEncoding.EncodeToString(random)
 }
 
 // stateID is what the store remembers of a used state.
@@ -142,7 +146,7 @@ func checkReturnTo(path string) error {
 	if path == "" {
 		return nil
 	}
-	lower := FoldASCII(path)
+	lower := text.FoldASCII(path)
 	clean, _, _ := strings.Cut(path, "?")
 	clean, _, _ = strings.Cut(clean, "#")
 	bad := path[0] != '/' || len(path) > maxReturnTo ||

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/defaults"
 	"net/http"
 	"net/url"
 	"time"
@@ -97,7 +98,7 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 		keys:   newRemoteKeys(cfg.JWKSURL, cfg.HTTPClient),
 		cache:  newTokenCache(size),
 		maxAge: int64(cfg.MaxAge / time.Second),
-		now:    orNow(cfg.Now),
+		now:    defaults.Now(cfg.Now),
 	}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/callback"
 	"io"
 	"net/http"
 	"sync"
@@ -210,7 +211,7 @@ func (k *remoteKeys) fetch(fetch *keyFetch, now time.Time) {
 		}
 		close(fetch.done)
 	}()
-	defer recoverCallback("RemoteVerifierConfig.HTTPClient", func(failure error) { err = failure })
+	defer callback.Recover("RemoteVerifierConfig.HTTPClient", func(failure error) { err = failure })
 	ring, err = k.download(ctx)
 }
 

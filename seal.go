@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/canonical"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -97,5 +98,5 @@ func (s *sealer) open(sealed []byte, context ...string) (plain []byte, stale boo
 
 // associated returns what the sealed bytes are bound to.
 func (s *sealer) associated(id string, context []string) []byte {
-	return framed(append([]string{s.purpose, id}, context...)...)
+	return canonical.Frame(append([]string{s.purpose, id}, context...)...)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/canonical"
 	"io"
 	"slices"
 )
@@ -81,7 +82,7 @@ func checkKeyID(id string, maxLength int) error {
 		return fmt.Errorf("auth: a key id must be 1 to %d characters long", maxLength)
 	}
 	for _, c := range []byte(id) {
-		if !isAlphanumeric(c) && c != '.' && c != '_' && c != '-' {
+		if !canonical.IsAlphanumeric(c) && c != '.' && c != '_' && c != '-' {
 			return errors.New(`auth: a key id must be of letters, digits, ".", "_" and "-"`)
 		}
 	}

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -63,6 +64,12 @@ func (h *hasher) matchSlow(stored, userID, accessKey, secret string) (match, sta
 		defaultArgon.sum([]byte(secret), 32)
 		return false, false
 	}
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails: it ends the program instead
+	return b
 }
 
 func (a argonHash) sum(secret []byte, length int) []byte {

@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/callback"
+	"github.com/sallyport-go/auth/internal/canonical"
 	"log/slog"
 	"math"
 	"net/netip"
@@ -138,7 +140,7 @@ func newThrottle(cfg Throttling, namespace string, now func() time.Time, log *sl
 		spare:               spare,
 		github:              map[string]*githubAttempts{},
 		namespace:           namespace,
-	}, firstError(err1, err2)
+	}, cmp.Or(err1, err2)
 }
 
 // multiplied returns rates that allow so many times as much.
@@ -381,13 +383,13 @@ func (t *throttle) take(ctx context.Context, rates []limit.Rate, bucket, kind st
 
 // askLimiter is Limiter.Take, with an error in place of a panic.
 func (t *throttle) askLimiter(ctx context.Context, bucket string, rates []limit.Rate) (wait time.Duration, err error) {
-	defer recoverCallback("Limiter.Take", func(failure error) { wait, err = 0, failure })
+	defer callback.Recover("Limiter.Take", func(failure error) { wait, err = 0, failure })
 	return t.Limiter.Take(ctx, bucket, rates)
 }
 
 // resetBucket is Limiter.Reset, with an error in place of a panic.
 func (t *throttle) resetBucket(ctx context.Context, bucket string) (err error) {
-	defer recoverCallback("Limiter.Reset", func(failure error) { err = failure })
+	defer callback.Recover("Limiter.Reset", func(failure error) { err = failure })
 	return t.Limiter.Reset(ctx, bucket)
 }
 
@@ -407,7 +409,7 @@ func longestPeriod(rates []limit.Rate) time.Duration {
 // was last asked about.
 func (t *throttle) bucketName(address netip.Addr, rates []limit.Rate, kind ...string) string {
 	parts := append([]string{"sallyport limit", t.namespace, fmt.Sprint(rates), networkOf(address).String()}, kind...)
-	digest := sha256.Sum256(framed(parts...))
+	digest := sha256.Sum256(canonical.Frame(parts...))
 	return hex.EncodeToString(digest[:16])
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/defaults"
 	"sync/atomic"
 	"time"
 )
@@ -61,7 +62,7 @@ func NewTokenIssuerWithUsers(
 func newTokenIssuer(
 	store SessionStore, source UserSource, issuer string, keys []SigningKey, cfg TokenConfig,
 ) (*TokenIssuer, error) {
-	if isNil(store) {
+	if defaults.IsNil(store) {
 		return nil, errors.New("auth: NewTokenIssuer needs a store")
 	}
 	if err := checkUserSource(store, source); err != nil {

@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/defaults"
 	"time"
 )
 
@@ -85,7 +86,7 @@ func (cfg TokenConfig) withDefaults(issuer string) (TokenConfig, error) {
 	if cfg.MaxSessions == 0 {
 		cfg.MaxSessions = mostSessions
 	}
-	cfg.Now = orNow(cfg.Now)
+	cfg.Now = defaults.Now(cfg.Now)
 	if err := checkID("Issuer", issuer, maxIssuerLength); err != nil {
 		return cfg, err
 	}

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"github.com/sallyport-go/auth/internal/canonical"
 	"strings"
 	"time"
 
@@ -66,7 +67,7 @@ func (v *tokenVerifier) verify(ring *keyRing, token string, now int64) (tokenCla
 		return tokenClaims{}, err
 	}
 	var buffer [64]byte // as long as any signature
-	sig, err := segmentEncoding.AppendDecode(buffer[:0], []byte(signature))
+	sig, err := canonical.Base64URL.AppendDecode(buffer[:0], []byte(signature))
 	if err != nil {
 		return tokenClaims{}, errMalformed
 	}
@@ -92,7 +93,7 @@ func splitToken(token string) (header, claims, signature string, ok bool) {
 	header, rest, _ := strings.Cut(token, ".")
 	claims, signature, _ = strings.Cut(rest, ".")
 	for _, segment := range [...]string{header, claims, signature} {
-		if !isBase64URL(segment) { // no further dot either
+		if !canonical.IsBase64URL(segment) { // no further dot either
 			return "", "", "", false
 		}
 	}
@@ -113,7 +114,7 @@ func (v *tokenVerifier) keyOf(segment string, ring *keyRing) (*signingKey, error
 	if key := ring.byHeader[segment]; key != nil && v.typ == tokenType {
 		return key, nil
 	}
-	text, err := decodeSegment(segment)
+	text, err := canonical.DecodeBase64URL(segment)
 	if err != nil {
 		return nil, errMalformed
 	}
@@ -160,7 +161,7 @@ const (
 // claims reads the claims, whose times are still to be checked.
 func (v *tokenVerifier) claims(segment string) (tokenClaims, error) {
 	var buffer [512]byte // as long as most
-	text, err := segmentEncoding.AppendDecode(buffer[:0], []byte(segment))
+	text, err := canonical.Base64URL.AppendDecode(buffer[:0], []byte(segment))
 	if err != nil {
 		return tokenClaims{}, errMalformed
 	}

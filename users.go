@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -67,7 +68,7 @@ func (s *Service) register(user UserParams, pair KeyPair) (Registration, AccessK
 		IsActive:    true,
 		CreatedAt:   s.now(),
 	}
-	if err := firstError(u.Validate(), checkEmail(u.Email)); err != nil {
+	if err := cmp.Or(u.Validate(), checkEmail(u.Email)); err != nil {
 		return Registration{}, AccessKey{}, err
 	}
 	key, err := s.credentials.newKey(u.ID, pair, KeyOptions{})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/callback"
+	"github.com/sallyport-go/auth/internal/defaults"
 	"net/http"
 )
 
@@ -59,7 +61,7 @@ func keepsNoUsers(store any) bool {
 // then the host is believed.
 func checkUserSource(store any, source UserSource) error {
 	switch {
-	case source != nil && isNil(source):
+	case source != nil && defaults.IsNil(source):
 		return errors.New("auth: the UserSource is a nil pointer: pass the host's own users table")
 	case source != nil && hasUsers(store):
 		return errors.New("auth: there is a UserSource and the store keeps users too: pass an AccountStore, such as memstore.NewAccounts")
@@ -75,7 +77,7 @@ type hostUsers struct{ source UserSource }
 
 // FindUser returns the user with this ID, or ErrNotFound.
 func (h hostUsers) FindUser(ctx context.Context, id string) (user User, err error) {
-	defer recoverCallback("UserSource.FindUser", func(failure error) { user, err = User{}, failure })
+	defer callback.Recover("UserSource.FindUser", func(failure error) { user, err = User{}, failure })
 	user, err = h.source.FindUser(ctx, id)
 	switch {
 	case err != nil:
@@ -112,7 +114,7 @@ func (h hostUsers) resolve(ctx context.Context, profile GitHubProfile, email str
 }
 
 func (h hostUsers) resolveID(ctx context.Context, profile GitHubProfile, email string) (id string, err error) {
-	defer recoverCallback("UserSource.ResolveGitHub", func(failure error) { id, err = "", failure })
+	defer callback.Recover("UserSource.ResolveGitHub", func(failure error) { id, err = "", failure })
 	id, err = h.source.ResolveGitHub(ctx, profile, email)
 	switch {
 	case err != nil:

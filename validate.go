@@ -1,10 +1,11 @@
 package auth
 
 import (
+	"cmp"
+	"github.com/sallyport-go/auth/internal/text"
 	"net/mail"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/sallyport-go/auth/internal/limits"
@@ -49,7 +50,7 @@ const (
 // Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
 // store calls it before it writes.
 func (u User) Validate() error {
-	return firstError(
+	return cmp.Or(
 		checkID("user_id", u.ID, MaxIDLength),
 		checkName("username", u.Username, maxUsernameLength),
 		checkText("email", u.Email, maxEmailLength),
@@ -62,7 +63,7 @@ func (u User) Validate() error {
 // Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
 // store calls it before it writes.
 func (k AccessKey) Validate() error {
-	return firstError(
+	return cmp.Or(
 		checkID("access_key", k.ID, MaxAccessKeyLength),
 		checkID("user_id", k.UserID, MaxIDLength),
 		ValidateHash(k.Hash),
@@ -102,13 +103,13 @@ func checkPrevious(hash string, until time.Time) error {
 	case hash == "" || until.IsZero():
 		return invalidf("previous_until", "and the previous hash must be given both or not at all")
 	}
-	return firstError(ValidateHash(hash), checkTime("previous_until", until))
+	return cmp.Or(ValidateHash(hash), checkTime("previous_until", until))
 }
 
 // Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
 // store calls it before it writes.
 func (r KeyRotation) Validate() error {
-	return firstError(
+	return cmp.Or(
 		ValidateHash(r.Hash),
 		checkOverlap(r.Overlap),
 	)
@@ -124,7 +125,7 @@ func checkOverlap(overlap time.Duration) error {
 // Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
 // store calls it before it writes.
 func (c SessionClaims) Validate() error {
-	return firstError(
+	return cmp.Or(
 		checkID("session_id", c.SessionID, MaxIDLength),
 		checkID("user_id", c.UserID, MaxIDLength),
 		checkTime("expires_at", c.ExpiresAt),
@@ -134,7 +135,7 @@ func (c SessionClaims) Validate() error {
 // Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
 // store calls it before it writes.
 func (s Session) Validate() error {
-	return firstError(
+	return cmp.Or(
 		checkID("session_id", s.ID, MaxIDLength),
 		checkID("user_id", s.UserID, MaxIDLength),
 		checkID("method", string(s.Method), MaxIDLength),
@@ -149,7 +150,7 @@ func (s Session) Validate() error {
 // Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
 // store calls it before it writes.
 func (l GitHubLink) Validate() error {
-	return firstError(
+	return cmp.Or(
 		l.Account.validate(),
 		checkID("user_id", l.UserID, MaxIDLength),
 		checkID("login", l.Login, maxGitHubTextLength),
@@ -166,7 +167,7 @@ func (t GitHubToken) Validate() error {
 	if len(t.Sealed) == 0 || len(t.Sealed) > maxSealedLength {
 		return invalidf("token", "must be 1 to %d bytes long when sealed", maxSealedLength)
 	}
-	return firstError(
+	return cmp.Or(
 		t.Account.validate(),
 		checkID("user_id", t.UserID, MaxIDLength),
 		checkID("version", t.Version, MaxIDLength),
@@ -199,20 +200,12 @@ func ValidateHash(hash string) error {
 // ValidateState returns an [InvalidError] if no store may keep the state that
 // [GitHubStore.ConsumeState] is to remember.
 func ValidateState(id string, expiresAt time.Time) error {
-	return firstError(checkID("state", id, MaxIDLength), checkTime("expires_at", expiresAt))
+	return cmp.Or(checkID("state", id, MaxIDLength), checkTime("expires_at", expiresAt))
 }
 
 // FoldASCII returns s with the letters A to Z in lower case and every other
 // byte as it is. Usernames and e-mails that are equal when folded are the same.
-func FoldASCII(s string) string {
-	folded := []byte(s)
-	for i, c := range folded {
-		if 'A' <= c && c <= 'Z' {
-			folded[i] = c + ('a' - 'A')
-		}
-	}
-	return string(folded)
-}
+func FoldASCII(s string) string { return text.FoldASCII(s) }
 
 // checkID accepts text that is not empty.
 func checkID(field, value string, limit int) error {
@@ -243,33 +236,10 @@ func checkText(field, value string, limit int) error {
 	if !utf8.ValidString(value) {
 		return invalidf(field, "must be valid UTF-8")
 	}
-	if strings.ContainsFunc(value, controlsText) {
+	if text.HasControls(value) {
 		return invalidf(field, "must not have control or bidirectional characters")
 	}
 	return nil
-}
-
-// controlsText reports whether r is a control character, a line or paragraph
-// separator, or one of those with which text can be made to read otherwise than
-// it is stored (Trojan Source, CVE-2021-42574).
-func controlsText(r rune) bool {
-	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
-}
-
-// readable returns text from outside as people may be shown it: without characters that are
-// not UTF-8 or that control text, and cut to limit bytes.
-func readable(text string, limit int) string {
-	text = strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || controlsText(r) {
-			return -1
-		}
-		return r
-	}, text[:min(len(text), 4*limit)])
-	for len(text) > limit {
-		_, size := utf8.DecodeLastRuneInString(text)
-		text = text[:len(text)-size]
-	}
-	return text
 }
 
 // checkEmail accepts a bare address (RFC 5322, section 3.4.1), or none.

@@ -1,0 +1,54 @@
+// Package canonical reads and writes bytes in forms that have exactly one spelling each, so that
+// nothing that was signed, sealed or stored has a second text that means the same.
+package canonical
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"strings"
+)
+
+// Base64URL is base64url without padding, whose last character has no stray bits. It passes over
+// line breaks, so check text with [IsBase64URL] first, or decode it with [DecodeBase64URL].
+var Base64URL = base64.RawURLEncoding.Strict()
+
+// DecodeBase64URL decodes base64url without padding. It returns an error for any other spelling.
+func DecodeBase64URL(text string) ([]byte, error) {
+	return DecodeBase64(base64.RawURLEncoding, text)
+}
+
+// DecodeBase64 decodes text in the given encoding. It returns an error for every spelling but the
+// one that the encoding itself writes: encoding/base64 passes over line breaks and stray bits.
+func DecodeBase64(encoding *base64.Encoding, text string) ([]byte, error) {
+	if strings.ContainsAny(text, "\r\n") {
+		return nil, errors.New("line break in base64")
+	}
+	return encoding.Strict().DecodeString(text)
+}
+
+// IsBase64URL reports whether text is not empty and has only characters of base64url.
+func IsBase64URL(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; !IsAlphanumeric(c) && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return text != ""
+}
+
+// IsAlphanumeric reports whether c is an ASCII letter or digit.
+func IsAlphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// Frame returns the parts, each after its length, so that no two different lists are the same
+// bytes.
+func Frame(parts ...string) []byte {
+	var framed []byte
+	for _, part := range parts {
+		framed = binary.BigEndian.AppendUint64(framed, uint64(len(part)))
+		framed = append(framed, part...)
+	}
+	return framed
+}

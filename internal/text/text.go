@@ -1,0 +1,45 @@
+// Package text compares and cleans text that people read and type.
+package text
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// FoldASCII returns s with the letters A to Z in lower case and every other byte as it is.
+func FoldASCII(s string) string {
+	folded := []byte(s)
+	for i, c := range folded {
+		if 'A' <= c && c <= 'Z' {
+			folded[i] = c + ('a' - 'A')
+		}
+	}
+	return string(folded)
+}
+
+// HasControls reports whether s has a control character, a line or paragraph separator, or a
+// bidirectional control, with which text can be shown in another order than it is stored (Trojan
+// Source, CVE-2021-42574).
+func HasControls(s string) bool { return strings.ContainsFunc(s, isControl) }
+
+func isControl(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
+}
+
+// Readable returns s as people may be shown it: without the characters of [HasControls] and without
+// bytes that are not UTF-8, cut to limit bytes at the end of a character. It reads at most four
+// times as many bytes of s.
+func Readable(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || isControl(r) {
+			return -1
+		}
+		return r
+	}, s[:min(len(s), 4*limit)])
+	for len(s) > limit {
+		_, size := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-size]
+	}
+	return s
+}

@@ -2,13 +2,14 @@ package auth
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/wire"
 )
 
 // The errors to branch on, with errors.Is. An error of this package that is none of these,
@@ -119,6 +120,14 @@ func invalidf(field, format string, args ...any) error {
 	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
+// readError returns the error of fields that cannot be read, as hosts may see it.
+func readError(err error) error {
+	if field, ok := err.(*wire.FieldError); ok {
+		return (*InvalidError)(field)
+	}
+	return err
+}
+
 // ExistsError says what is taken. errors.Is(err, ErrExists) is true for it.
 type ExistsError struct {
 	Field string // "user_id", "username", "email" or "access_key"
@@ -146,14 +155,6 @@ type ThrottledError struct {
 func (e *ThrottledError) Error() string {
 	return fmt.Sprintf("auth: throttled: try again in %s", e.RetryAfter)
 }
-
-// requestError is the answer to a request that could not be read.
-type requestError struct {
-	status int
-	detail string
-}
-
-func (e *requestError) Error() string { return "auth: " + e.detail }
 
 // githubStatusError is an answer of GitHub with another status than the expected one.
 type githubStatusError struct {
@@ -212,13 +213,13 @@ func rejectionReason(err error) string {
 // request.
 func ErrorStatus(err error) (status int, detail string) {
 	var (
-		request   *requestError
+		request   *wire.RequestError
 		invalid   *InvalidError
 		throttled *ThrottledError
 	)
 	switch {
 	case errors.As(err, &request):
-		return request.status, request.detail
+		return request.Status, request.Detail
 	case errors.As(err, &invalid):
 		return http.StatusUnprocessableEntity, "Field " + invalid.Field + " " + invalid.Reason
 	case errors.As(err, &throttled):
@@ -276,7 +277,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &limited) && limited.retryAfter > 0:
 		w.Header().Set("Retry-After", inSeconds(limited.retryAfter))
 	}
-	writeJSON(w, status, struct {
+	wire.WriteJSON(w, status, struct {
 		Detail string `json:"detail"`
 	}{detail})
 }
@@ -285,19 +286,4 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 func inSeconds(wait time.Duration) string {
 	seconds := (wait + time.Second - 1) / time.Second
 	return strconv.FormatInt(max(1, int64(seconds)), 10)
-}
-
-// writeJSON answers with a body that no cache keeps and no browser takes for another type.
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	text, err := json.Marshal(body)
-	if err != nil { // impossible with the types of this package
-		status, text = http.StatusInternalServerError, []byte(`{"detail":"Internal error"}`)
-	}
-	header := w.Header()
-	header.Set("Content-Type", "application/json")
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(status)
-	w.Write(text) // a client that has gone needs no answer
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/wire"
 	"net/http"
 	"slices"
 	"time"
@@ -24,13 +25,13 @@ type loginResponse struct {
 }
 
 func (s *Service) serveLogin(w http.ResponseWriter, r *http.Request) (any, error) {
-	body := readBody(w, r, "access_key", "access_secret")
+	body := wire.ReadBody(w, r, "access_key", "access_secret")
 	pair := KeyPair{
-		AccessKey:    body.text("access_key"),
-		AccessSecret: NewSecret(body.text("access_secret")),
+		AccessKey:    body.Text("access_key"),
+		AccessSecret: NewSecret(body.Text("access_secret")),
 	}
-	if body.err != nil {
-		return nil, body.err
+	if body.Err() != nil {
+		return nil, readError(body.Err())
 	}
 	token, err := s.Login(r.Context(), pair)
 	if err != nil {
@@ -314,13 +315,13 @@ type secretResponse struct {
 }
 
 func (s *Service) serveCreateKey(w http.ResponseWriter, r *http.Request) (any, error) {
-	body := readOwnBody(w, r, "label", "expires_at")
+	body := wire.ReadStrictBody(w, r, "label", "expires_at")
 	options := KeyOptions{
-		Label:     body.optionalText("label"),
-		ExpiresAt: body.time("expires_at"),
+		Label:     body.OptionalText("label"),
+		ExpiresAt: body.Time("expires_at"),
 	}
-	if body.err != nil {
-		return nil, body.err
+	if body.Err() != nil {
+		return nil, readError(body.Err())
 	}
 	caller, _ := IdentityFromContext(r.Context())
 	by := caller.Authority()
@@ -340,11 +341,11 @@ func (s *Service) RotateKeyHandler() http.Handler {
 
 func (s *Service) serveRotateKey(w http.ResponseWriter, r *http.Request) (any, error) {
 	const maxSeconds = int64(maxOverlap / time.Second)
-	body := readOwnBody(w, r, "overlap_seconds")
-	overlap := body.number("overlap_seconds")
+	body := wire.ReadStrictBody(w, r, "overlap_seconds")
+	overlap := body.Number("overlap_seconds")
 	switch {
-	case body.err != nil:
-		return nil, body.err
+	case body.Err() != nil:
+		return nil, readError(body.Err())
 	case overlap < 0 || overlap > maxSeconds: // a larger number might overflow a Duration
 		return nil, invalidf("overlap_seconds", "must be from 0 to %d", maxSeconds)
 	}

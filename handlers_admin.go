@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"github.com/sallyport-go/auth/internal/wire"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -26,14 +27,14 @@ type registerResponse struct {
 }
 
 func (s *Service) serveRegister(w http.ResponseWriter, r *http.Request) (any, error) {
-	body := readBody(w, r, "username", "email", "is_super_user")
+	body := wire.ReadBody(w, r, "username", "email", "is_super_user")
 	params := UserParams{
-		Username:    body.text("username"),
-		Email:       body.text("email"),
-		IsSuperUser: body.flag("is_super_user"),
+		Username:    body.Text("username"),
+		Email:       body.Text("email"),
+		IsSuperUser: body.Flag("is_super_user"),
 	}
-	if body.err != nil {
-		return nil, body.err
+	if body.Err() != nil {
+		return nil, readError(body.Err())
 	}
 	made, err := s.Register(r.Context(), s.administrator(r, givesPower), params)
 	if err != nil {
@@ -139,14 +140,14 @@ func (s *Service) UpdateUserHandler() http.Handler {
 }
 
 func (s *Service) serveUpdateUser(w http.ResponseWriter, r *http.Request) (any, error) {
-	body := readOwnBody(w, r, "is_super_user", "is_active")
+	body := wire.ReadStrictBody(w, r, "is_super_user", "is_active")
 	change := UserChange{
-		IsSuperUser: body.optionalFlag("is_super_user"),
-		IsActive:    body.optionalFlag("is_active"),
+		IsSuperUser: body.OptionalFlag("is_super_user"),
+		IsActive:    body.OptionalFlag("is_active"),
 	}
 	switch {
-	case body.err != nil:
-		return nil, body.err
+	case body.Err() != nil:
+		return nil, readError(body.Err())
 	case change == UserChange{}:
 		return nil, invalidf("is_super_user", "or is_active must be given")
 	}
@@ -176,8 +177,8 @@ type regenerateResponse struct {
 }
 
 func (s *Service) serveRegenerate(w http.ResponseWriter, r *http.Request) (any, error) {
-	if body := readOwnBody(w, r); body.err != nil {
-		return nil, body.err
+	if body := wire.ReadStrictBody(w, r); body.Err() != nil {
+		return nil, readError(body.Err())
 	}
 	pair, err := s.RegenerateCredentials(r.Context(), s.administrator(r, givesPower), r.PathValue("id"))
 	if err != nil {
@@ -197,8 +198,8 @@ func (s *Service) ReinstateUserHandler() http.Handler {
 }
 
 func (s *Service) serveReinstate(w http.ResponseWriter, r *http.Request) (any, error) {
-	if body := readOwnBody(w, r); body.err != nil {
-		return nil, body.err
+	if body := wire.ReadStrictBody(w, r); body.Err() != nil {
+		return nil, readError(body.Err())
 	}
 	made, err := s.ReinstateUser(r.Context(), s.administrator(r, givesPower), r.PathValue("id"))
 	if err != nil {
@@ -220,8 +221,8 @@ type revokeUserResponse struct {
 }
 
 func (s *Service) serveRevokeUser(w http.ResponseWriter, r *http.Request) (any, error) {
-	if body := readOwnBody(w, r); body.err != nil {
-		return nil, body.err
+	if body := wire.ReadStrictBody(w, r); body.Err() != nil {
+		return nil, readError(body.Err())
 	}
 	live, err := s.RevokeUser(r.Context(), s.administrator(r, takesPower), r.PathValue("id"))
 	if err != nil {

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"github.com/sallyport-go/auth/internal/wire"
 	"html/template"
 	"net/http"
 	"net/url"
@@ -55,7 +56,7 @@ func (s *Service) GitHubConnectHandler() http.Handler {
 
 // errConnectByCookie is the answer to a bearer token over plain http, where a sibling domain can plant
 // the cookie of a flow: nothing would tell the flow that an attacker's token began from the person's.
-var errConnectByCookie = &requestError{http.StatusForbidden, "Connecting GitHub needs a browser session here: sign in with GitHub first"}
+var errConnectByCookie = &wire.RequestError{Status: http.StatusForbidden, Detail: "Connecting GitHub needs a browser session here: sign in with GitHub first"}
 
 func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (any, error) {
 	if answer, err := s.requireOwnPage(r); answer != nil || err != nil {
@@ -304,7 +305,7 @@ type githubStatusResponse struct {
 }
 
 // errNotConnected is the published answer if there is no token.
-var errNotConnected = &requestError{http.StatusNotFound, "No GitHub credentials found for user"}
+var errNotConnected = &wire.RequestError{Status: http.StatusNotFound, Detail: "No GitHub credentials found for user"}
 
 func (s *Service) serveGitHubStatus(_ http.ResponseWriter, r *http.Request) (any, error) {
 	caller, _ := IdentityFromContext(r.Context())

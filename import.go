@@ -10,11 +10,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/wire"
 	"net/netip"
 	"strings"
 	"time"
-
-	"github.com/sallyport-go/auth/internal/strictjson"
 )
 
 // ImportedKey is an access key that was made elsewhere. Exactly one of Hash, GeneratedSHA256 and
@@ -161,23 +160,26 @@ var (
 
 // importedUser reads a line. It returns an [InvalidError] for a line that cannot be imported.
 func (s *Service) importedUser(ctx context.Context, line []byte, vouched bool) (importedUser, error) {
-	fields := parseLine(line, "line", importedUserFields)
+	fields, err := wire.Parse(line, importedUserFields)
+	if err != nil {
+		return importedUser{}, invalidf("line", "%s", err)
+	}
 	user := s.importedRecord(fields)
-	if fields.err != nil {
-		return importedUser{}, noNull(fields.err)
+	if fields.Err() != nil {
+		return importedUser{}, lineError(fields.Err())
 	}
 	imported := importedUser{UserWithKeys{User: user}, user.ID != ""}
 	if !imported.hasID {
 		imported.User.ID = newImportedID(s.now())
 	}
-	elements, ok := fields.value("keys").Elements()
+	elements, ok := fields.Value("keys").Elements()
 	if !ok || len(elements) == 0 || len(elements) > MaxKeys {
 		return importedUser{}, invalidf("keys", "must be an array of 1 to %d keys", MaxKeys)
 	}
 	for _, element := range elements {
 		key, err := s.importedLineKey(ctx, imported.User.ID, element.Raw(), vouched)
 		if err != nil {
-			return importedUser{}, noNull(err)
+			return importedUser{}, lineError(err)
 		}
 		for _, other := range imported.Keys {
 			if other.ID == key.ID {
@@ -191,48 +193,51 @@ func (s *Service) importedUser(ctx context.Context, line []byte, vouched bool) (
 
 // importedRecord returns the user of a line, with an ID if the line has one, or sets the err of
 // the fields.
-func (s *Service) importedRecord(fields *jsonFields) User {
+func (s *Service) importedRecord(fields *wire.Fields) User {
 	user := User{
-		Username:  fields.text("username"),
-		Email:     fields.optionalText("email"),
-		ID:        fields.optionalText("user_id"),
+		Username:  fields.Text("username"),
+		Email:     fields.OptionalText("email"),
+		ID:        fields.OptionalText("user_id"),
 		IsActive:  true,
 		CreatedAt: s.now(),
 	}
-	if active := fields.optionalFlag("is_active"); active != nil {
+	if active := fields.OptionalFlag("is_active"); active != nil {
 		user.IsActive = *active
 	}
-	isSuperUser := fields.flag("is_super_user")
+	isSuperUser := fields.Flag("is_super_user")
 	now := user.CreatedAt
-	if createdAt := fields.time("created_at"); !createdAt.IsZero() {
+	if createdAt := fields.Time("created_at"); !createdAt.IsZero() {
 		user.CreatedAt = createdAt
 	}
 	switch {
 	case isSuperUser:
-		fields.fail(invalidf("is_super_user", "must not be true: promote the user afterwards, knowingly"))
+		fields.Fail(invalidf("is_super_user", "must not be true: promote the user afterwards, knowingly"))
 	case user.CreatedAt.After(now):
-		fields.fail(invalidf("created_at", "must not be in the future"))
+		fields.Fail(invalidf("created_at", "must not be in the future"))
 	}
 	if err := cmp.Or(checkEmail(user.Email), checkImportedID(user.ID)); err != nil {
-		fields.fail(err)
+		fields.Fail(err)
 	}
 	return user
 }
 
 func (s *Service) importedLineKey(ctx context.Context, userID string, object []byte, vouched bool) (AccessKey, error) {
-	fields := parseLine(object, "keys", importedKeyFields)
+	fields, err := wire.Parse(object, importedKeyFields)
+	if err != nil {
+		return AccessKey{}, invalidf("keys", "%s", err)
+	}
 	key := ImportedKey{
 		UserID:          userID,
-		AccessKey:       fields.text("access_key"),
-		Hash:            fields.optionalText("hash"),
-		GeneratedSHA256: fields.optionalText("sha256"),
-		KeyOptions:      KeyOptions{Label: fields.optionalText("label")},
+		AccessKey:       fields.Text("access_key"),
+		Hash:            fields.OptionalText("hash"),
+		GeneratedSHA256: fields.OptionalText("sha256"),
+		KeyOptions:      KeyOptions{Label: fields.OptionalText("label")},
 	}
-	key.CreatedAt = fields.time("created_at")
-	key.ExpiresAt = fields.time("expires_at")
+	key.CreatedAt = fields.Time("created_at")
+	key.ExpiresAt = fields.Time("expires_at")
 	switch {
-	case fields.err != nil:
-		return AccessKey{}, fields.err
+	case fields.Err() != nil:
+		return AccessKey{}, fields.Err()
 	case (key.Hash == "") == (key.GeneratedSHA256 == ""):
 		return AccessKey{}, invalidf("keys", "must have hash or sha256 each, and not both")
 	case key.GeneratedSHA256 != "" && !vouched:
@@ -241,27 +246,12 @@ func (s *Service) importedLineKey(ctx context.Context, userID string, object []b
 	return s.credentials.importedKey(ctx, key)
 }
 
-// parseLine reads an object that may have these fields and no others: a misspelled field would
-// read as an absent one.
-func parseLine(text []byte, what string, names []string) *jsonFields {
-	fields := &jsonFields{names: names}
-	object, err := strictjson.Parse(text, names)
-	switch {
-	case err != nil:
-		fields.err = invalidf(what, "%s", jsonFault(err))
-	case len(object.Unknown()) > 0:
-		fields.err = invalidf(what, "must have no fields but %s", strings.Join(names, ", "))
-	}
-	fields.object = object
-	return fields
-}
-
-// noNull returns the error as it is for a line.
-func noNull(err error) error {
-	if errors.Is(err, errNull) {
+// lineError returns the error of a field as the error of a line.
+func lineError(err error) error {
+	if errors.Is(err, wire.ErrNull) {
 		return invalidf("line", "must not have null for a field: leave the field out")
 	}
-	return err
+	return readError(err)
 }
 
 // checkImportedID accepts what can stand in a path as it is, and no ID that another

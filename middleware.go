@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"github.com/sallyport-go/auth/internal/wire"
 	"net/http"
 	"slices"
 	"strings"
@@ -156,7 +157,7 @@ var noContent = answer{status: http.StatusNoContent}
 type written struct{}
 
 // errNotConfigured is the answer of every GitHub call of a host without GitHub.
-var errNotConfigured = &requestError{http.StatusServiceUnavailable, "GitHub sign-in is not configured"}
+var errNotConfigured = &wire.RequestError{Status: http.StatusServiceUnavailable, Detail: "GitHub sign-in is not configured"}
 
 // handler returns the handler of an endpoint.
 func (s *Service) handler(e endpoint) http.Handler {
@@ -222,13 +223,13 @@ func (s *Service) serve(e endpoint, w http.ResponseWriter, r *http.Request) {
 	case written:
 	case answer:
 		if a.body != nil {
-			writeJSON(w, a.status, a.body)
+			wire.WriteJSON(w, a.status, a.body)
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(a.status)
 	default:
-		writeJSON(w, http.StatusOK, body)
+		wire.WriteJSON(w, http.StatusOK, body)
 	}
 }
 
@@ -241,7 +242,7 @@ func (s *Service) methodNotAllowed(allowed []string) http.Handler {
 	allow := strings.Join(allowed, ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allow)
-		s.fail(w, r, &requestError{http.StatusMethodNotAllowed, "Method not allowed: use " + allow})
+		s.fail(w, r, &wire.RequestError{Status: http.StatusMethodNotAllowed, Detail: "Method not allowed: use " + allow})
 	})
 }
 
@@ -303,7 +304,7 @@ func (s *Service) recordRefusal(r *http.Request, err error) {
 }
 
 func (s *Service) logFailure(r *http.Request, err error) {
-	var answered *requestError
+	var answered *wire.RequestError
 	status, _ := ErrorStatus(err)
 	if status == http.StatusServiceUnavailable && !errors.Is(err, context.Canceled) && !errors.As(err, &answered) {
 		s.log.ErrorContext(r.Context(), "auth: request failed", "method", r.Method, "pattern", r.Pattern, "error", err)

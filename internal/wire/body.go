@@ -1,4 +1,6 @@
-package auth
+// Package wire reads what clients send, strictly and within bounds of size and time, and writes JSON
+// answers.
+package wire
 
 import (
 	"errors"
@@ -17,42 +19,54 @@ const (
 	maxContentType = 256     // parsing half a megabyte of parameters takes 25 ms
 )
 
-// readBody reads the JSON body of a published call, which ignores fields other than the named
-// ones. If the body cannot be read, err of the result says why.
-func readBody(w http.ResponseWriter, r *http.Request, names ...string) *jsonFields {
-	fields := &jsonFields{names: names}
+// RequestError is the answer to a request that cannot be read or is not served.
+type RequestError struct {
+	Status int    // of the HTTP response
+	Detail string // a sentence for the client
+}
+
+// Error returns "auth: " with the detail.
+func (e *RequestError) Error() string { return "auth: " + e.Detail }
+
+// ReadBody reads the JSON body of a published call. It ignores fields other than the named ones,
+// because clients in the field send some. If the body cannot be read, Err of the result says why: it
+// is a [*RequestError] with status 400, 408 (the client took too long), 413 or 415.
+func ReadBody(w http.ResponseWriter, r *http.Request, names ...string) *Fields {
+	fields := &Fields{names: names}
 	if !isJSON(r.Header) {
-		fields.err = &requestError{http.StatusUnsupportedMediaType, "Content-Type must be application/json"}
+		fields.err = &RequestError{http.StatusUnsupportedMediaType, "Content-Type must be application/json"}
 		return fields
 	}
 	data, err := readAll(w, r)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		fields.err = &requestError{http.StatusRequestTimeout, "Body took too long to arrive"}
+		fields.err = &RequestError{http.StatusRequestTimeout, "Body took too long to arrive"}
 	case errors.As(err, &tooLarge):
-		fields.err = &requestError{http.StatusRequestEntityTooLarge, "Body must be at most 8 KiB long"}
+		fields.err = &RequestError{http.StatusRequestEntityTooLarge, "Body must be at most 8 KiB long"}
 	case err != nil:
-		fields.err = &requestError{http.StatusBadRequest, "Body could not be read"}
+		fields.err = &RequestError{http.StatusBadRequest, "Body could not be read"}
 	}
 	if fields.err != nil {
 		return fields
 	}
 	if fields.object, err = strictjson.Parse(data, names); err != nil {
-		fields.err = &requestError{http.StatusBadRequest, "Body " + jsonFault(err)}
+		fields.err = &RequestError{http.StatusBadRequest, "Body " + fault(err)}
 	}
 	return fields
 }
 
-// readOwnBody is readBody for the calls that are not published: an unknown field is refused,
-// because a misspelled field would read as an absent one. An empty body is an empty object.
-func readOwnBody(w http.ResponseWriter, r *http.Request, names ...string) *jsonFields {
+// ReadStrictBody is [ReadBody] for calls that are not published. It refuses an unknown field with
+// status 422, because a misspelled field would read as an absent one. An empty body is an empty object.
+func ReadStrictBody(w http.ResponseWriter, r *http.Request, names ...string) *Fields {
 	if r.ContentLength == 0 {
-		return &jsonFields{names: names}
+		return &Fields{names: names}
 	}
-	fields := readBody(w, r, names...)
+	fields := ReadBody(w, r, names...)
 	if fields.err == nil && len(fields.object.Unknown()) > 0 {
-		fields.err = &requestError{http.StatusUnprocessableEntity, "Body has a field that is not known: the fields are " + strings.Join(names, " and ")}
+		fields.err = &RequestError{
+			http.StatusUnprocessableEntity, "Body has a field that is not known: the fields are " + strings.Join(names, " and "),
+		}
 	}
 	return fields
 }

@@ -1,0 +1,168 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sallyport-go/auth/internal/strictjson"
+)
+
+// Fields reads the fields of a JSON object by name. The first field that breaks a rule sets the
+// error; from then on every field reads as its zero value. A caller reads all fields and then looks
+// at [Fields.Err] once.
+type Fields struct {
+	object strictjson.Object
+	names  []string // of the fields that can be read, in the order of the object's values
+	err    error
+}
+
+// FieldError says which field was refused and which rule it broke. It does not contain the value.
+type FieldError struct {
+	Field  string // the field's name on the wire
+	Reason string // completes the sentence: "must be a string"
+}
+
+// Error returns "auth: " with the field and the reason.
+func (e *FieldError) Error() string { return fmt.Sprintf("auth: %s %s", e.Field, e.Reason) }
+
+// ErrNull means that a field is null. Null and a missing field often mean different things to
+// different programs, so a client must leave the field out.
+var ErrNull error = &RequestError{http.StatusBadRequest, "Body must not have null for a field: leave the field out"}
+
+// Parse reads a JSON object that may have the named fields and no others, because a misspelled field
+// would read as an absent one. The message of the error completes the sentence that begins with the
+// name of the object.
+func Parse(text []byte, names []string) (*Fields, error) {
+	object, err := strictjson.Parse(text, names)
+	switch {
+	case err != nil:
+		return nil, errors.New(fault(err))
+	case len(object.Unknown()) > 0:
+		return nil, errors.New("must have no fields but " + strings.Join(names, ", "))
+	}
+	return &Fields{object: object, names: names}, nil
+}
+
+// fault completes the sentence about text that strictjson.Parse refuses.
+func fault(err error) string {
+	switch {
+	case errors.Is(err, strictjson.ErrDuplicate):
+		return "must not have a field twice"
+	case errors.Is(err, strictjson.ErrVariant):
+		return "must have field names in lower case"
+	case errors.Is(err, strictjson.ErrEncoding):
+		return "must be UTF-8 text without NUL"
+	default:
+		return "must be one JSON object"
+	}
+}
+
+// Err returns the error of the first field that broke a rule, or nil: a [*FieldError], a
+// [*RequestError] such as [ErrNull], or the error that [Fields.Fail] was given.
+func (f *Fields) Err() error { return f.err }
+
+// Fail sets the error unless an earlier field has set it.
+func (f *Fields) Fail(err error) {
+	if f.err == nil {
+		f.err = err
+	}
+}
+
+func (f *Fields) refuse(name, reason string) { f.Fail(&FieldError{Field: name, Reason: reason}) }
+
+// Value returns the value of the field, which is Absent if the object does not have it. It panics if
+// the field is not one of those that can be read.
+func (f *Fields) Value(name string) strictjson.Value {
+	i := slices.Index(f.names, name)
+	if i < 0 {
+		panic("auth: field " + name + " is read and was not named")
+	}
+	return f.object.Value(i)
+}
+
+// Text returns a required field: a string that is not empty.
+func (f *Fields) Text(name string) string {
+	text, given := optional(f, name, strictjson.Value.Text, "must be a string")
+	switch {
+	case f.err != nil:
+	case !given:
+		f.refuse(name, "is required")
+	case text == "":
+		f.refuse(name, "must not be empty")
+	}
+	return text
+}
+
+// OptionalText returns a string, which may be empty, or "" if the field is absent.
+func (f *Fields) OptionalText(name string) string {
+	text, _ := optional(f, name, strictjson.Value.Text, "must be a string")
+	return text
+}
+
+// Flag returns true or false, or false if the field is absent.
+func (f *Fields) Flag(name string) bool {
+	flag, _ := optional(f, name, strictjson.Value.Bool, wantFlag)
+	return flag
+}
+
+// OptionalFlag returns a pointer to true or false, or nil if the field is absent.
+func (f *Fields) OptionalFlag(name string) *bool {
+	flag, given := optional(f, name, strictjson.Value.Bool, wantFlag)
+	if !given {
+		return nil
+	}
+	return &flag
+}
+
+const wantFlag = "must be true or false"
+
+// Number returns an integer, or 0 if the field is absent.
+func (f *Fields) Number(name string) int64 {
+	n, _ := optional(f, name, strictjson.Value.Int, "must be an integer")
+	return n
+}
+
+// rfc3339 is the form of a time: time.Parse alone also accepts an hour of one digit and a comma
+// (https://go.dev/issue/54580).
+var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$`)
+
+// Time returns a time (RFC 3339), or the zero time if the field is absent.
+func (f *Fields) Time(name string) time.Time {
+	const want = "must be a time such as 2030-01-02T03:04:05Z"
+	text, given := optional(f, name, strictjson.Value.Text, want)
+	if !given {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	// The zero time would read as an absent field: a key that never expires.
+	if err != nil || t.IsZero() || !rfc3339.MatchString(text) {
+		f.refuse(name, want)
+		return time.Time{}
+	}
+	return t
+}
+
+// optional returns the value of a field as read returns it, and whether the object has the field.
+// Want is the rule that a value breaks which read does not accept.
+func optional[T any](f *Fields, name string, read func(strictjson.Value) (T, bool), want string) (result T, given bool) {
+	if f.err != nil {
+		return result, false
+	}
+	value := f.Value(name)
+	switch value.Kind() {
+	case strictjson.Absent:
+		return result, false
+	case strictjson.Null:
+		f.Fail(ErrNull)
+		return result, false
+	}
+	if result, given = read(value); !given {
+		f.refuse(name, want)
+	}
+	return result, given
+}

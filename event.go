@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -111,4 +112,56 @@ func (e *Event) setSubject(err error) {
 	if subject, ok := errors.AsType[*rejection](err); ok {
 		e.UserID, e.SessionID = subject.userID, subject.sessionID
 	}
+}
+
+// Hooks are functions of the host that measure. A nil hook costs nothing. Hooks are called
+// within requests and concurrently, so they must return at once. A panic in a hook is logged and
+// does not harm the request. [ErrorStatus] tells errors that reject a request from failures.
+// Module otelauth makes Hooks for OpenTelemetry.
+type Hooks struct {
+	// SignIn is called after each attempt to sign in, with its error, which is nil if the
+	// attempt was accepted, and how long it took. The time of a sign-in with GitHub is that
+	// of the callback.
+	SignIn func(ctx context.Context, method SignInMethod, err error, took time.Duration)
+
+	// Verify is called after each verification of a bearer token, with its error, which is
+	// nil if the token was accepted. Cached reports whether the token was in the cache.
+	Verify func(ctx context.Context, err error, cached bool, took time.Duration)
+}
+
+// eventClass is a class of events that has a share of the queue of its own, so that no class pushes
+// out another: anybody can cause refusals, and any user can sign in again and again.
+type eventClass int
+
+const (
+	classChange eventClass = iota
+	classSignIn
+	classRejectedSignIn
+	classRejectedToken
+	classOtherRefusal
+	eventClasses
+)
+
+// eventShares are how many events of each class may wait for OnEvent. All that may wait take a
+// megabyte or two.
+var eventShares = [eventClasses]int32{
+	classChange:         1024,
+	classSignIn:         1024,
+	classRejectedSignIn: 1024,
+	classRejectedToken:  512,
+	classOtherRefusal:   512,
+}
+
+func (e Event) class() eventClass {
+	switch {
+	case e.Kind == EventSignedIn, e.Kind == EventSessionRevoked: // any user can sign in and out for ever
+		return classSignIn
+	case e.Kind == EventSignInRejected:
+		return classRejectedSignIn
+	case e.Kind == EventTokenRejected:
+		return classRejectedToken
+	case e.isRejection():
+		return classOtherRefusal
+	}
+	return classChange
 }

@@ -1,66 +1,16 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"github.com/sallyport-go/auth/internal/defaults"
 	"log/slog"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/defaults"
 )
-
-// eventClass is a class of events that has a share of the queue of its own, so that no class pushes
-// out another: anybody can cause refusals, and any user can sign in again and again.
-type eventClass int
-
-const (
-	classChange eventClass = iota
-	classSignIn
-	classRejectedSignIn
-	classRejectedToken
-	classOtherRefusal
-	eventClasses
-)
-
-// eventShares are how many events of each class may wait for OnEvent. All that may wait take a
-// megabyte or two.
-var eventShares = [eventClasses]int32{
-	classChange:         1024,
-	classSignIn:         1024,
-	classRejectedSignIn: 1024,
-	classRejectedToken:  512,
-	classOtherRefusal:   512,
-}
-
-func (e Event) class() eventClass {
-	switch {
-	case e.Kind == EventSignedIn, e.Kind == EventSessionRevoked: // any user can sign in and out for ever
-		return classSignIn
-	case e.Kind == EventSignInRejected:
-		return classRejectedSignIn
-	case e.Kind == EventTokenRejected:
-		return classRejectedToken
-	case e.isRejection():
-		return classOtherRefusal
-	}
-	return classChange
-}
-
-// Hooks are functions of the host that measure. A nil hook costs nothing. Hooks are called
-// within requests and concurrently, so they must return at once. A panic in a hook is logged and
-// does not harm the request. [ErrorStatus] tells errors that reject a request from failures.
-// Module otelauth makes Hooks for OpenTelemetry.
-type Hooks struct {
-	// SignIn is called after each attempt to sign in, with its error, which is nil if the
-	// attempt was accepted, and how long it took. The time of a sign-in with GitHub is that
-	// of the callback.
-	SignIn func(ctx context.Context, method SignInMethod, err error, took time.Duration)
-
-	// Verify is called after each verification of a bearer token, with its error, which is
-	// nil if the token was accepted. Cached reports whether the token was in the cache.
-	Verify func(ctx context.Context, err error, cached bool, took time.Duration)
-}
 
 // EventLogConfig says where an [EventLog] delivers events. The zero value writes them to
 // slog.Default().
@@ -391,4 +341,58 @@ func (l *EventLog) callHook(hook func()) {
 		}
 	}()
 	hook()
+}
+
+// change is a lasting change that a component is about to make.
+type change struct {
+	write Write
+	event Event // for the queue or the log, unless it is delivered from the trail
+	log   *EventLog
+}
+
+// newChange prepares a change on behalf of the authority, with its event. With a nil EventLog,
+// there is no event.
+func (l *EventLog) newChange(
+	ctx context.Context, by Authority, e Event, now func() time.Time, maxTokenLifetime time.Duration,
+) change {
+	c := change{write: Write{By: by, Now: now, MaxTokenLifetime: maxTokenLifetime}, log: l}
+	if l == nil {
+		return c
+	}
+	e.ActorID, e.Host, e.Client = cmp.Or(by.UserID, e.ActorID), by.Host, clientOf(ctx)
+	if caller := callerOf(ctx); caller != nil && e.ActorID == "" {
+		e.ActorID = caller.identity.UserID
+	}
+	if e.SessionID == "" {
+		e.SessionID = by.SessionID
+	}
+	// A store answers ErrNotFound for an ID that no record can have, but ErrInvalid for an event
+	// that contains it.
+	for _, id := range []*string{&e.UserID, &e.SessionID} {
+		if checkText("id", *id, MaxIDLength) != nil {
+			*id = ""
+		}
+	}
+	c.event = e
+	if l.trail != nil {
+		c.write.Event, c.write.Deliver = e, l.onEvent != nil
+	}
+	return c
+}
+
+// done records that the change has been made.
+func (c change) done(ctx context.Context) {
+	switch {
+	case c.log == nil || c.event.Kind == "":
+	case c.log.trail == nil:
+		c.log.emit(ctx, c.event)
+	case c.log.onEvent == nil:
+		c.event.At = c.log.clock().UTC()
+		c.log.write(ctx, c.event)
+	default:
+		select {
+		case c.log.wake <- struct{}{}:
+		default: // it is awake
+		}
+	}
 }

@@ -3,10 +3,12 @@ package auth
 import (
 	"bytes"
 	_ "embed"
+	"fmt"
 	"net/http"
 	"path"
 	"slices"
 	"strings"
+	"time"
 )
 
 // RouteGroup is a group of documented calls, which a host can leave out.
@@ -139,3 +141,25 @@ var openAPI []byte
 //
 // A host serves it where it likes, as application/json; this package has no call for it.
 func OpenAPI() []byte { return bytes.Clone(openAPI) }
+
+// jwksMaxAge is how long other services may cache the public keys: no longer than it takes to
+// publish a new key before it signs.
+const jwksMaxAge = 5 * time.Minute
+
+// JWKSHandler handles GET /.well-known/jwks.json: it serves [TokenIssuer.JWKS] to everybody,
+// always whole, to be cached for five minutes. With HS256 keys alone it is an empty set.
+func (s *Service) JWKSHandler() http.Handler {
+	return s.allowMethod(http.MethodGet, func(w http.ResponseWriter, r *http.Request) {
+		ring := s.tokens.ring.Load()
+		header := w.Header()
+		header.Set("Content-Type", "application/json")
+		header.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(jwksMaxAge.Seconds())))
+		header.Set("ETag", ring.etag)
+		header.Set("X-Content-Type-Options", "nosniff")
+		r = r.Clone(r.Context())
+		for _, name := range []string{"Range", "If-Match"} { // their answers are not documented errors
+			r.Header.Del(name)
+		}
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(ring.jwks))
+	})
+}

@@ -1,14 +1,14 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"github.com/sallyport-go/auth/internal/wire"
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/wire"
 )
 
 // LoginHandler handles POST /auth/users/login: it exchanges an access key and its secret for a
@@ -135,8 +135,8 @@ func newUserResponse(user User) userResponse {
 		Username:    user.Username,
 		IsSuperUser: user.IsSuperUser,
 		IsActive:    user.IsActive,
-		CreatedAt:   wireTime(user.CreatedAt),
-		LastLogin:   optionalTime(user.LastLogin),
+		CreatedAt:   wire.Time(user.CreatedAt),
+		LastLogin:   wire.OptionalTime(user.LastLogin),
 	}
 	if user.Email != "" {
 		response.Email = &user.Email
@@ -177,8 +177,8 @@ func (s *Service) serveSessions(_ http.ResponseWriter, r *http.Request) (any, er
 		response[i] = sessionResponse{
 			ID:        session.ID,
 			Method:    session.Method,
-			CreatedAt: wireTime(session.CreatedAt),
-			ExpiresAt: wireTime(session.ExpiresAt),
+			CreatedAt: wire.Time(session.CreatedAt),
+			ExpiresAt: wire.Time(session.ExpiresAt),
 			UserAgent: session.UserAgent,
 			IP:        session.Address,
 			Current:   session.ID == caller.SessionID,
@@ -287,9 +287,9 @@ func (s *Service) newKeyResponse(key AccessKey) keyResponse {
 	response := keyResponse{
 		AccessKey:  key.ID,
 		Label:      key.Label,
-		CreatedAt:  wireTime(key.CreatedAt),
-		ExpiresAt:  optionalTime(key.ExpiresAt),
-		LastUsedAt: optionalTime(key.LastUsedAt),
+		CreatedAt:  wire.Time(key.CreatedAt),
+		ExpiresAt:  wire.OptionalTime(key.ExpiresAt),
+		LastUsedAt: wire.OptionalTime(key.LastUsedAt),
 		Status:     "Active",
 	}
 	if s.credentials.expired(key) {
@@ -366,8 +366,8 @@ func newSecretAnswer(pair KeyPair, key AccessKey, message string) answer {
 		AccessKey:    pair.AccessKey,
 		AccessSecret: pair.AccessSecret.Reveal(),
 		Label:        key.Label,
-		CreatedAt:    wireTime(key.CreatedAt),
-		ExpiresAt:    optionalTime(key.ExpiresAt),
+		CreatedAt:    wire.Time(key.CreatedAt),
+		ExpiresAt:    wire.OptionalTime(key.ExpiresAt),
 		Message:      message,
 	}}
 }
@@ -395,39 +395,4 @@ func (s *Service) ownKey(r *http.Request) (AccessKey, Authority, error) {
 	}
 	by, err := s.authorityOver(r.Context(), key.UserID)
 	return key, by, err
-}
-
-// jwksMaxAge is how long other services may cache the public keys: no longer than it takes to
-// publish a new key before it signs.
-const jwksMaxAge = 5 * time.Minute
-
-// JWKSHandler handles GET /.well-known/jwks.json: it serves [TokenIssuer.JWKS] to everybody,
-// always whole, to be cached for five minutes. With HS256 keys alone it is an empty set.
-func (s *Service) JWKSHandler() http.Handler {
-	return s.allowMethod(http.MethodGet, func(w http.ResponseWriter, r *http.Request) {
-		ring := s.tokens.ring.Load()
-		header := w.Header()
-		header.Set("Content-Type", "application/json")
-		header.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(jwksMaxAge.Seconds())))
-		header.Set("ETag", ring.etag)
-		header.Set("X-Content-Type-Options", "nosniff")
-		r = r.Clone(r.Context())
-		for _, name := range []string{"Range", "If-Match"} { // their answers are not documented errors
-			r.Header.Del(name)
-		}
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(ring.jwks))
-	})
-}
-
-// optionalTime is null for the zero time.
-func optionalTime(t time.Time) *string {
-	if t.IsZero() {
-		return nil
-	}
-	return new(wireTime(t))
-}
-
-// wireTime is RFC 3339 in UTC, in whole seconds.
-func wireTime(t time.Time) string {
-	return t.UTC().Format(time.RFC3339)
 }

@@ -3,11 +3,12 @@ package auth
 import (
 	"context"
 	"errors"
-	"github.com/sallyport-go/auth/internal/wire"
 	"html/template"
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/wire"
 )
 
 // GitHubSignInHandler handles GET /api/v1/auth/github/login-user: the URL at which a browser

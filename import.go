@@ -10,10 +10,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"github.com/sallyport-go/auth/internal/wire"
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/wire"
 )
 
 // ImportedKey is an access key that was made elsewhere. Exactly one of Hash, GeneratedSHA256 and

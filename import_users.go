@@ -7,8 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/sallyport-go/auth/internal/callback"
 	"io"
+
+	"github.com/sallyport-go/auth/internal/callback"
 )
 
 // ImportOptions says how [Service.ImportUsers] works. The zero value is a good choice.

@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"github.com/sallyport-go/auth/internal/wire"
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/sallyport-go/auth/internal/wire"
 )
 
 // Identify returns the identity of the caller who makes the request: the bearer of the token in

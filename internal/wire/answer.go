@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // WriteJSON answers with a body that no cache keeps and no browser takes for another type.
@@ -20,3 +21,14 @@ func WriteJSON(w http.ResponseWriter, status int, body any) {
 	w.WriteHeader(status)
 	w.Write(text) // a client that has gone needs no answer
 }
+
+// OptionalTime returns [Time] of t, or nil, which is null in JSON, for the zero time.
+func OptionalTime(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	return new(Time(t))
+}
+
+// Time returns t as clients get it: RFC 3339 in UTC, in whole seconds.
+func Time(t time.Time) string { return t.UTC().Format(time.RFC3339) }

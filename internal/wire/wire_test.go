@@ -261,3 +261,11 @@ func TestAnAnswerIsKeptByNoCacheAndTakenForNoOtherType(t *testing.T) {
 	require.Equal(t, http.StatusInternalServerError, w.Code)
 	require.JSONEq(t, `{"detail":"Internal error"}`, w.Body.String())
 }
+
+func TestTimesAreWholeSecondsInUTC(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2030, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600))
+	require.Equal(t, "2030-01-02T02:04:05Z", wire.Time(at))
+	require.Equal(t, new("2030-01-02T02:04:05Z"), wire.OptionalTime(at))
+	require.Nil(t, wire.OptionalTime(time.Time{}))
+}

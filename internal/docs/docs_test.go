@@ -1,6 +1,6 @@
-// Package docs holds the repository's Markdown to what can be checked: code
-// blocks compile, are quoted from tested code or name the test that covers them;
-// relative links lead somewhere; the README stays short.
+// Package docs tests the repository's Markdown. Code blocks compile, are quoted from tested code or
+// name the test that covers them; relative links lead to a file or a heading; the README stays
+// short. It also tests the English of Markdown and comments.
 package docs
 
 import (
@@ -40,30 +40,30 @@ func TestProgramsInMarkdownCompile(t *testing.T) {
 	}
 }
 
-// tree is what the rules need to know of the repository.
+// tree is the part of the repository that the rules need.
 type tree struct {
 	fsys    fs.FS
 	pages   []*page
 	tests   map[string]bool // the names of all test functions
-	quoted  []string        // what a fragment may be quoted from, as quotable made it
-	runners []string        // the source of the tests, in which a run marker is looked for
+	quoted  []string        // the sources from which a fragment may be quoted, as quotable returns them
+	runners []string        // the sources of the tests that may run a block with a run marker
 }
 
 // page is one Markdown file.
 type page struct {
 	name   string
-	prose  []string // its lines, with those of code blocks left empty
+	prose  []string // its lines; the lines of code blocks are empty
 	blocks []block
 }
 
 // block is one fenced code block.
 type block struct {
 	page     string
-	line     int // of the first line of code, counted from one
+	line     int // number of the first line of code; the first line of the page is 1
 	language string
 	code     string
 	above    string // the line before the opening fence
-	open     bool   // without a closing fence
+	open     bool   // it has no closing fence
 }
 
 var testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Example)\w*)\(`)
@@ -160,8 +160,8 @@ func (tr *tree) problems() []string {
 
 var marker = regexp.MustCompile(`^<!-- (run|checked by): (\S+) -->$`)
 
-// checkBlock returns what is wrong with the block, or nothing. Whether a program
-// compiles is compile's to say.
+// checkBlock returns the problem of the block, or "" if it has none. It does not compile programs;
+// compile does.
 func (tr *tree) checkBlock(b block) string {
 	switch {
 	case b.open:
@@ -196,8 +196,8 @@ func (tr *tree) checkBlock(b block) string {
 	return ""
 }
 
-// quotable returns Go source in a form that does not depend on its indentation,
-// with a newline at both ends so that only whole lines match.
+// quotable returns Go source without its indentation, with a newline at both ends so that only
+// whole lines match.
 func quotable(source string) string {
 	lines := strings.Split(strings.TrimSpace(source), "\n")
 	for i := range lines {
@@ -206,18 +206,17 @@ func quotable(source string) string {
 	return "\n" + strings.Join(lines, "\n") + "\n"
 }
 
-// clause returns the package clause and the imports of a program, and nil for a
-// fragment.
+// clause returns the package clause and the imports of a program. It returns nil for a fragment.
 func clause(code string) *ast.File {
 	if _, err := parser.ParseFile(token.NewFileSet(), "", code, parser.PackageClauseOnly); err != nil {
 		return nil
 	}
-	// An import that cannot be parsed is the compiler's to report.
+	// The compiler reports an import that cannot be parsed.
 	file, _ := parser.ParseFile(token.NewFileSet(), "", code, parser.ImportsOnly)
 	return file
 }
 
-// programs returns the blocks to compile, by the directory of their module.
+// programs returns the blocks that are programs, by the directory of their module.
 func (tr *tree) programs() map[string][]block {
 	programs := map[string][]block{}
 	for _, p := range tr.pages {
@@ -236,9 +235,9 @@ func (tr *tree) programs() map[string][]block {
 	return programs
 }
 
-// compile builds and vets the blocks as a host would: each as a package of
-// another module, which has the go.mod and go.sum of the module in dir, so that
-// nothing needs to be downloaded, and takes that module from the checkout.
+// compile builds and vets the blocks as a host would: each block is a package of another module.
+// That module has the go.mod and go.sum of the module in dir, so that the go command downloads
+// nothing, and takes the module in dir from the checkout.
 func compile(t *testing.T, dir string, blocks []block) (string, error) {
 	t.Helper()
 	checkout, err := filepath.Abs(root)
@@ -310,7 +309,7 @@ var (
 	linkText   = regexp.MustCompile(`!?\[([^\]]*)\]\([^)]*\)`)
 )
 
-// checkLinks returns what is wrong with the relative links of the page.
+// checkLinks returns the problems of the page's relative links.
 func (tr *tree) checkLinks(p *page) []string {
 	var found []string
 	for i, line := range p.prose {
@@ -346,8 +345,8 @@ func (tr *tree) leadsSomewhere(from *page, link *url.URL) bool {
 	})
 }
 
-// anchors returns the names that GitHub gives to the headings of the page, and
-// those that the page sets itself.
+// anchors returns the names that GitHub gives to the headings of the page, and the names that the
+// page sets itself.
 func (p *page) anchors() []string {
 	var names []string
 	seen := map[string]int{}

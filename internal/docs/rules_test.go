@@ -6,9 +6,9 @@ import (
 	"testing/fstest"
 )
 
-// Tests of the checker itself.
+// Tests of the rules themselves.
 
-// markdown returns a file of the text, in which ”' stands for a fence.
+// markdown returns a file with the text, in which three apostrophes stand for a fence.
 func markdown(text string) *fstest.MapFile {
 	return &fstest.MapFile{Data: []byte(strings.ReplaceAll(text, "'''", "```"))}
 }

@@ -3,10 +3,8 @@ package auth
 import (
 	"cmp"
 	"github.com/sallyport-go/auth/internal/text"
-	"net/mail"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/sallyport-go/auth/internal/limits"
 )
@@ -230,24 +228,15 @@ func checkName(field, value string, limit int) error {
 // checkText accepts up to limit bytes of UTF-8 in which nothing controls how
 // the text around it is shown.
 func checkText(field, value string, limit int) error {
-	if len(value) > limit {
-		return invalidf(field, "must be at most %d bytes long", limit)
-	}
-	if !utf8.ValidString(value) {
-		return invalidf(field, "must be valid UTF-8")
-	}
-	if text.HasControls(value) {
-		return invalidf(field, "must not have control or bidirectional characters")
+	if flaw := text.Flaw(value, limit); flaw != "" {
+		return &InvalidError{Field: field, Reason: flaw}
 	}
 	return nil
 }
 
 // checkEmail accepts a bare address (RFC 5322, section 3.4.1), or none.
 func checkEmail(email string) error {
-	if email == "" {
-		return nil
-	}
-	if address, err := mail.ParseAddress(email); err != nil || address.Address != email {
+	if email != "" && !text.IsEmail(email) {
 		return invalidf("email", "must be an e-mail address")
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/weburl"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -268,7 +269,7 @@ func (cfg Config) withPublicURL() (Config, error) {
 	case err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" ||
 		u.Path != "" && u.Path != "/":
 		return cfg, errors.New("auth: Config.PublicURL must be an origin such as https://api.example.com, without path and query")
-	case u.Scheme != "https" && !(u.Scheme == "http" && (isLoopback(u.Hostname()) || insecure)):
+	case !weburl.IsSecure(u) && !(u.Scheme == "http" && insecure):
 		return cfg, errors.New("auth: Config.PublicURL must be https")
 	}
 	cfg.PublicURL = originOf(cfg.PublicURL)

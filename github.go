@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/text"
+	"github.com/sallyport-go/auth/internal/weburl"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -198,7 +199,7 @@ func checkBaseURL(field, text string) (*url.URL, error) {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "":
 		return nil, fmt.Errorf("auth: GitHub's %s must be a URL of a host, without user, query and fragment", field)
-	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
+	case !weburl.IsSecure(u):
 		return nil, fmt.Errorf("auth: GitHub's %s must be https", field)
 	}
 	return u, nil
@@ -209,7 +210,7 @@ func (cfg GitHubConfig) checkCallback() error {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http":
 		return errors.New("auth: GitHub's CallbackURL must be a URL such as https://api.example.com/api/v1/auth/github/callback")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()) && !cfg.InsecureCookies:
+	case !weburl.IsSecure(u) && !cfg.InsecureCookies:
 		return errors.New("auth: GitHub's CallbackURL must be https: a browser keeps no secure cookie for plain http")
 	}
 	return nil
@@ -223,7 +224,7 @@ func (cfg GitHubConfig) checkOrigins() error {
 			strings.ContainsFunc(u.Host, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '*' || r == '%' }) {
 			return fmt.Errorf("auth: GitHub's AllowedOrigins: %q is not an origin as browsers write it, such as https://app.example.com", text)
 		}
-		if u.Scheme == "http" && !isLoopback(u.Hostname()) && !cfg.InsecureCookies {
+		if !weburl.IsSecure(u) && !cfg.InsecureCookies {
 			return fmt.Errorf("auth: GitHub's AllowedOrigins: %q must be https", text)
 		}
 	}

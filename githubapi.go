@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"github.com/sallyport-go/auth/internal/callback"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/strictjson"
+	"github.com/sallyport-go/auth/internal/weburl"
 )
 
 // What GitHub's answers may be at the most.
@@ -73,7 +73,7 @@ func (a *githubAPI) profile(ctx context.Context, host, token string) (GitHubProf
 // httpsOrNone drops a URL that a host's page must not show or follow, such as javascript:.
 func httpsOrNone(text string) string {
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+	if err != nil || u.Host == "" || !weburl.IsSecure(u) {
 		return ""
 	}
 	return text
@@ -302,9 +302,4 @@ func (b *cappedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.left -= int64(n)
 	return n, err
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -1,0 +1,18 @@
+// Package weburl judges URLs by what they keep from people who can read the traffic.
+package weburl
+
+import (
+	"net"
+	"net/url"
+)
+
+// IsSecure reports whether nobody else can read what is sent to the URL: whether its scheme is
+// https, or http on a loopback host, which the traffic does not leave.
+func IsSecure(u *url.URL) bool {
+	return u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

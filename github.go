@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/answers"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/text"
 	"github.com/sallyport-go/auth/internal/weburl"
@@ -231,6 +232,10 @@ func (cfg GitHubConfig) checkOrigins() error {
 	return nil
 }
 
+// rememberedFor is how long an instance relies on what GitHub has said of a user. A client with a
+// right secret or a token could otherwise make this service call GitHub as fast as it can.
+const rememberedFor = time.Minute
+
 // maxAttempts is how often a write is tried again that another one overtook. Each
 // time somebody has got through, so few are enough.
 const maxAttempts = 8
@@ -249,9 +254,9 @@ type GitHubConnector struct {
 	sealer  *sealer // of tokens in the store
 	events  *EventLog
 
-	tokenAnswers  *githubAnswers // to Verify
-	memberAnswers *githubAnswers // to StillAdmitted
-	refreshes     *githubAnswers // one for each user at a time, on this instance
+	tokenAnswers  *answers.Memory // to Verify
+	memberAnswers *answers.Memory // to StillAdmitted
+	refreshes     *answers.Memory // one for each user at a time, on this instance
 }
 
 // NewGitHubConnector returns a connector, or an error that says what to change in the
@@ -283,12 +288,6 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 			return nil, err
 		}
 	}
-	tokenAnswers, err1 := newGitHubAnswers(cfg.Now, rememberedFor)
-	memberAnswers, err2 := newGitHubAnswers(cfg.Now, min(rememberedFor, cfg.MembershipMaxAge))
-	refreshes, err3 := newGitHubAnswers(cfg.Now, rememberedFor)
-	if err := cmp.Or(err1, err2, err3); err != nil {
-		return nil, err
-	}
 	users, _ := store.(UserStore)
 	insecure := cfg.InsecureCookies && strings.HasPrefix(cfg.CallbackURL, "http:")
 	return &GitHubConnector{
@@ -303,9 +302,9 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 		sealer:  tokenSealer,
 		events:  cfg.Events,
 
-		tokenAnswers:  tokenAnswers,
-		memberAnswers: memberAnswers,
-		refreshes:     refreshes,
+		tokenAnswers:  answers.New(cfg.Now, rememberedFor),
+		memberAnswers: answers.New(cfg.Now, min(rememberedFor, cfg.MembershipMaxAge)),
+		refreshes:     answers.New(cfg.Now, rememberedFor),
 	}, nil
 }
 

@@ -342,7 +342,7 @@ func (g *GitHubConnector) recheck(ctx context.Context, userID string) error {
 	if g.cfg.asksForMembership() && !covers(grant.scopes, membershipScope) {
 		return ErrNotFound // of before there were lists
 	}
-	return g.memberAnswers.of(ctx, userID, version, func() error {
+	return g.memberAnswers.Ask(ctx, userID, version, func() error {
 		return g.askStillAdmitted(ctx, userID, grant, version)
 	}, func(err error) bool { return err == nil || errors.Is(err, ErrGitHubNotAllowed) })
 }

@@ -48,7 +48,7 @@ func (g *GitHubConnector) verifyToken(ctx context.Context, userID string) error 
 		if err != nil {
 			return err
 		}
-		err = g.tokenAnswers.of(ctx, userID, version, func() error {
+		err = g.tokenAnswers.Ask(ctx, userID, version, func() error {
 			valid, err := g.api.valid(ctx, grant.AccessToken)
 			if err != nil || valid {
 				return err
@@ -186,7 +186,7 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 			return grant, version, nil
 		}
 		if !entered { // others on this instance need not ask the store, too, but look at the record again
-			if leave, err = g.refreshes.enter(ctx, userID); err != nil {
+			if leave, err = g.refreshes.Enter(ctx, userID); err != nil {
 				return githubGrant{}, "", err
 			}
 			entered = true

@@ -1,0 +1,96 @@
+// Package answers remembers for a while what another service has said about users, and lets only
+// one request at a time ask about each user. A client with valid credentials could otherwise make
+// this service call the other one as fast as it can.
+//
+// A Memory is of one instance. Other instances ask for themselves.
+package answers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// MaxUsers bounds the users whom a [Memory] knows. About a user who is forgotten, the other service
+// is asked again.
+const MaxUsers = 1 << 12
+
+// Memory holds the answers. It is safe for concurrent use.
+type Memory struct {
+	now      func() time.Time
+	lifetime time.Duration // of an answer
+
+	mu    sync.Mutex
+	users *simplelru.LRU[string, *answer]
+}
+
+type answer struct {
+	asking chan struct{} // one-slot semaphore; its holder may ask and owns the fields below
+
+	version string // of the credential that the other service was asked with
+	until   time.Time
+	err     error // nil if the answer was yes
+}
+
+// New returns an empty Memory that keeps each answer for the lifetime.
+func New(now func() time.Time, lifetime time.Duration) *Memory {
+	users, _ := simplelru.NewLRU[string, *answer](MaxUsers, nil) // fails only for a size below 1
+	return &Memory{now: now, lifetime: lifetime, users: users}
+}
+
+// Ask returns the remembered answer about the user. If there is none for this version of the
+// user's credential, it returns what ask returns, and remembers that if isAnswer says that the
+// error, which may be nil, is an answer. It waits while another request asks about the user. It
+// returns an error that wraps the context's if the context ends meanwhile.
+func (m *Memory) Ask(
+	ctx context.Context, userID, version string, ask func() error, isAnswer func(error) bool,
+) error {
+	known := m.find(userID)
+	leave, err := known.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	// Round strips the monotonic clock, which stands still while the machine is suspended. If the
+	// wall clock was set back, more than a lifetime seems to be left, and the answer is not used.
+	left := known.until.Sub(m.now().Round(0))
+	if known.version == version && 0 < left && left <= m.lifetime {
+		return known.err
+	}
+	err = ask()
+	known.until = time.Time{}
+	if isAnswer(err) {
+		known.version, known.until, known.err = version, m.now().Round(0).Add(m.lifetime), err
+	}
+	return err
+}
+
+// Enter waits until no other request asks about the user, and makes later ones wait until the
+// caller calls leave. If the context ends meanwhile, it returns an error that wraps the context's,
+// and leave does nothing.
+func (m *Memory) Enter(ctx context.Context, userID string) (leave func(), err error) {
+	return m.find(userID).enter(ctx)
+}
+
+func (a *answer) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case a.asking <- struct{}{}:
+		return func() { <-a.asking }, nil
+	case <-ctx.Done():
+		return func() {}, fmt.Errorf("auth: waiting for GitHub's answer: %w", ctx.Err())
+	}
+}
+
+func (m *Memory) find(userID string) *answer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known, ok := m.users.Get(userID)
+	if !ok {
+		known = &answer{asking: make(chan struct{}, 1)}
+		m.users.Add(userID, known)
+	}
+	return known
+}

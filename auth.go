@@ -297,7 +297,7 @@ func newGitHub(store GitHubStore, tokens *TokenIssuer, cfg Config) (*GitHubConne
 	if err != nil || cfg.BrowserSessions == nil {
 		return github, nil, err
 	}
-	browser, err := newBrowserSessions(*cfg.BrowserSessions, cfg.SealingKeys, cfg.PublicURL, github.cookies.insecure, tokens)
+	browser, err := newBrowserSessions(*cfg.BrowserSessions, cfg.SealingKeys, cfg.PublicURL, github.insecureCookies, tokens)
 	return github, browser, err
 }
 

@@ -65,8 +65,6 @@ func APIURL(base string) string {
 	return apiURL(u)
 }
 
-var CheckReturnTo = checkReturnTo
-
 // GitHubAPI is the calls to GitHub, each alone.
 type GitHubAPI struct{ api *githubAPI }
 

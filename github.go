@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"github.com/sallyport-go/auth/internal/answers"
 	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/oauthstate"
 	"github.com/sallyport-go/auth/internal/text"
 	"github.com/sallyport-go/auth/internal/weburl"
 	"log/slog"
@@ -175,7 +176,7 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 		return cfg, errors.New("auth: GitHub's MembershipMaxAge must not be negative")
 	case cfg.MembershipMaxAge > 0 && !cfg.restricted():
 		return cfg, errors.New("auth: GitHub's MembershipMaxAge needs a list of who is allowed, or Admit")
-	case checkReturnTo(cfg.ConnectedPage) != nil:
+	case !oauthstate.IsReturnTo(cfg.ConnectedPage):
 		return cfg, errors.New("auth: GitHub's ConnectedPage must be a path such as /account")
 	}
 	return cfg, checkID("Host", cfg.Host, MaxGitHubHostLength)
@@ -249,10 +250,12 @@ type GitHubConnector struct {
 	cfg     GitHubConfig
 	origin  string // the public origin of the host's pages
 	api     *githubAPI
-	cookies stateCookies
-	unbound *sealer // of states that no cookie binds; nil unless they are allowed
-	sealer  *sealer // of tokens in the store
+	cookies oauthstate.Cookies
+	unbound oauthstate.Sealer // of states that no cookie binds; nil unless they are allowed
+	sealer  *sealer           // of tokens in the store
 	events  *EventLog
+
+	insecureCookies bool // whether browsers get cookies over plain http
 
 	tokenAnswers  *answers.Memory // to Verify
 	memberAnswers *answers.Memory // to StillAdmitted
@@ -282,11 +285,13 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 	if err != nil {
 		return nil, err
 	}
-	var unbound *sealer
+	var unbound oauthstate.Sealer
 	if cfg.InsecureUnboundState {
-		if unbound, err = newSealer(sealing, "github unbound state"); err != nil {
+		sealer, err := newSealer(sealing, "github unbound state")
+		if err != nil {
 			return nil, err
 		}
+		unbound = stateSealer{sealedCookies{sealer: sealer}}
 	}
 	users, _ := store.(UserStore)
 	insecure := cfg.InsecureCookies && strings.HasPrefix(cfg.CallbackURL, "http:")
@@ -297,15 +302,32 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 		cfg:     cfg,
 		origin:  originOf(cfg.CallbackURL),
 		api:     newGitHubAPI(cfg),
-		cookies: stateCookies{sealedCookies{sealer: cookieSealer, insecure: insecure}},
+		cookies: oauthstate.NewCookies(stateSealer{sealedCookies{sealer: cookieSealer, insecure: insecure}}),
 		unbound: unbound,
 		sealer:  tokenSealer,
 		events:  cfg.Events,
+
+		insecureCookies: insecure,
 
 		tokenAnswers:  answers.New(cfg.Now, rememberedFor),
 		memberAnswers: answers.New(cfg.Now, min(rememberedFor, cfg.MembershipMaxAge)),
 		refreshes:     answers.New(cfg.Now, rememberedFor),
 	}, nil
+}
+
+// stateSealer seals the states of flows.
+type stateSealer struct{ sealedCookies }
+
+func (s stateSealer) Name(base string) string { return s.name(base) }
+
+func (s stateSealer) Cookie(base, value string, maxAge int) *http.Cookie {
+	return s.cookie(base, value, maxAge)
+}
+
+func (s stateSealer) Seal(plain []byte, context ...string) string { return s.seal(plain, context...) }
+
+func (s stateSealer) Open(text string, context ...string) ([]byte, error) {
+	return s.open(text, context...)
 }
 
 // checkUsers returns an error for settings that are impossible over a UserSource: only the host

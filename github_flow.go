@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"github.com/sallyport-go/auth/internal/callback"
+	"github.com/sallyport-go/auth/internal/oauthstate"
 	"net/http"
 	"net/url"
 	"slices"
@@ -36,7 +37,7 @@ type GitHubOutcome struct {
 // for a HEAD. A navigation of a whole window is for the caller to judge: Service lets it begin a
 // sign-in only if the person asked for it.
 func (g *GitHubConnector) BeginSignIn(r *http.Request, returnTo string) (authURL string, cookie *http.Cookie, err error) {
-	return g.begin(r, githubFlow{ReturnTo: returnTo}, g.cfg.SignInScopes)
+	return g.begin(r, oauthstate.Flow{ReturnTo: returnTo}, g.cfg.SignInScopes)
 }
 
 // BeginConnect is BeginSignIn for connecting a GitHub account to the user of a session, such as
@@ -56,15 +57,15 @@ func (g *GitHubConnector) BeginConnect(
 		return "", nil, invalidf("authority", "must be that of a session")
 	}
 	_, err = BearerToken(r)
-	flow := githubFlow{ReturnTo: returnTo, UserID: by.UserID, SessionID: by.SessionID, Bearer: err == nil}
+	flow := oauthstate.Flow{ReturnTo: returnTo, UserID: by.UserID, SessionID: by.SessionID, Bearer: err == nil}
 	if by.MaxAge > 0 {
-		flow.MaxAge = int64((by.MaxAge + stateLifetime) / time.Second)
+		flow.MaxAge = int64((by.MaxAge + oauthstate.Lifetime) / time.Second)
 	}
 	return g.begin(r, flow, g.cfg.ConnectScopes, oauth2.SetAuthURLParam("prompt", "select_account"))
 }
 
 func (g *GitHubConnector) begin(
-	r *http.Request, flow githubFlow, scopes []string, options ...oauth2.AuthCodeOption,
+	r *http.Request, flow oauthstate.Flow, scopes []string, options ...oauth2.AuthCodeOption,
 ) (authURL string, cookie *http.Cookie, err error) {
 	if looksAhead(r) || g.fetchSourceOf(r) == fetchForeign {
 		return "", nil, ErrCrossOrigin
@@ -73,11 +74,11 @@ func (g *GitHubConnector) begin(
 		return "", nil, err
 	}
 	flow.Verifier = oauth2.GenerateVerifier()
-	flow.ExpiresAt = g.cfg.Now().Add(stateLifetime).Unix()
-	state := g.cookies.newState(r)
-	cookie, err = g.cookies.bind(state, flow)
-	if err != nil {
-		return "", nil, err
+	flow.ExpiresAt = g.cfg.Now().Add(oauthstate.Lifetime).Unix()
+	state := g.cookies.NewState(r)
+	cookie, err = g.cookies.Bind(state, flow)
+	if err != nil { // oauthstate.ErrTooLong
+		return "", nil, invalidf("return_to", "is too long")
 	}
 	return g.authURL(state, flow, scopes, options...), cookie, nil
 }
@@ -93,15 +94,11 @@ func (g *GitHubConnector) BeginUnboundSignIn() (authURL string, err error) {
 	if g.unbound == nil {
 		return "", errors.New("auth: GitHubConfig.InsecureUnboundState is not set")
 	}
-	flow := githubFlow{Verifier: oauth2.GenerateVerifier(), ExpiresAt: g.cfg.Now().Add(stateLifetime).Unix()}
-	state, err := unboundState(g.unbound, flow)
-	if err != nil {
-		return "", err
-	}
-	return g.authURL(state, flow, g.cfg.SignInScopes), nil
+	flow := oauthstate.Flow{Verifier: oauth2.GenerateVerifier(), ExpiresAt: g.cfg.Now().Add(oauthstate.Lifetime).Unix()}
+	return g.authURL(oauthstate.NewUnboundState(g.unbound, flow), flow, g.cfg.SignInScopes), nil
 }
 
-func (g *GitHubConnector) authURL(state string, flow githubFlow, scopes []string, options ...oauth2.AuthCodeOption) string {
+func (g *GitHubConnector) authURL(state string, flow oauthstate.Flow, scopes []string, options ...oauth2.AuthCodeOption) string {
 	return g.api.app.config(scopes...).AuthCodeURL(state, append(options, oauth2.S256ChallengeOption(flow.Verifier))...)
 }
 
@@ -138,14 +135,14 @@ func (g *GitHubConnector) completeIf(
 		err = forged(err)
 	}
 	if !errors.Is(err, ErrGitHubState) {
-		outcome.ClearCookie = g.cookies.clear(r.URL.Query().Get("state"))
+		outcome.ClearCookie = g.cookies.Clear(r.URL.Query().Get("state"))
 	}
 	g.emitOutcome(r.Context(), began, flow, outcome, err)
 	return outcome, err
 }
 
 // emitOutcome records the result of a flow, whose last part began at the given time.
-func (g *GitHubConnector) emitOutcome(ctx context.Context, began time.Time, flow githubFlow, outcome GitHubOutcome, err error) {
+func (g *GitHubConnector) emitOutcome(ctx context.Context, began time.Time, flow oauthstate.Flow, outcome GitHubOutcome, err error) {
 	switch {
 	case outcome.Connected != nil && err == nil: // the change has its own event
 	case flow.UserID != "" && err != nil:
@@ -163,16 +160,16 @@ func (g *GitHubConnector) emitOutcome(ctx context.Context, began time.Time, flow
 // completeFlow is Complete, and returns whose flow it was, where that is known.
 func (g *GitHubConnector) completeFlow(
 	r *http.Request, browser Identity, enter func() error,
-) (githubFlow, GitHubOutcome, error) {
+) (oauthstate.Flow, GitHubOutcome, error) {
 	if looksAhead(r) {
-		return githubFlow{}, GitHubOutcome{}, ErrGitHubState
+		return oauthstate.Flow{}, GitHubOutcome{}, ErrGitHubState
 	}
 	query, err := callbackQuery(r.URL.RawQuery)
 	if err != nil {
-		return githubFlow{}, GitHubOutcome{}, err
+		return oauthstate.Flow{}, GitHubOutcome{}, err
 	}
 	flow, ok := g.flow(r, query.Get("state"))
-	if !ok || !flow.isOf(browser) ||
+	if !ok || !mayCompleteIn(browser, flow) ||
 		query.Has("iss") && query.Get("iss") != g.cfg.BaseURL+"/login/oauth" { // RFC 9207
 		return flow, GitHubOutcome{}, ErrGitHubState
 	}
@@ -182,8 +179,8 @@ func (g *GitHubConnector) completeFlow(
 	// What is left of the time is for revoking a token that is not kept.
 	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Timeout-g.cfg.Timeout/4)
 	defer cancel()
-	used := g.cfg.Now().Add(stateLifetime + stateKept)
-	if err := g.store.ConsumeState(ctx, stateID(query.Get("state")), used); errors.Is(err, ErrExists) {
+	used := g.cfg.Now().Add(oauthstate.UsedLifetime)
+	if err := g.store.ConsumeState(ctx, oauthstate.ID(query.Get("state")), used); errors.Is(err, ErrExists) {
 		return flow, GitHubOutcome{}, ErrGitHubState
 	} else if err != nil {
 		return flow, GitHubOutcome{}, fmt.Errorf("auth: using a state: %w", err)
@@ -199,23 +196,24 @@ func (g *GitHubConnector) completeFlow(
 	return flow, outcome, err
 }
 
-// isOf reports whether the flow may complete in the browser session, which is zero if there is none.
-func (f githubFlow) isOf(browser Identity) bool {
+// mayCompleteIn reports whether the flow may complete in the browser session, which is zero if there
+// is none.
+func mayCompleteIn(browser Identity, flow oauthstate.Flow) bool {
 	switch {
-	case f.UserID == "":
+	case flow.UserID == "":
 		return true // a sign-in is nobody's yet
 	case browser == Identity{}:
-		return f.Bearer
+		return flow.Bearer
 	}
-	return f.UserID == browser.UserID && f.SessionID == browser.SessionID
+	return flow.UserID == browser.UserID && flow.SessionID == browser.SessionID
 }
 
 // flow returns the flow of the state, if the request may go on with it.
-func (g *GitHubConnector) flow(r *http.Request, state string) (githubFlow, bool) {
-	if g.unbound != nil && strings.Contains(state, ".") {
-		return openUnbound(g.unbound, state, g.cfg.Now())
+func (g *GitHubConnector) flow(r *http.Request, state string) (oauthstate.Flow, bool) {
+	if g.unbound != nil && oauthstate.IsUnbound(state) {
+		return oauthstate.OpenUnboundState(g.unbound, state, g.cfg.Now())
 	}
-	return g.cookies.flow(r, state, g.cfg.Now())
+	return g.cookies.Flow(r, state, g.cfg.Now())
 }
 
 // looksAhead reports whether a request only looks what an answer would be: it must not complete a
@@ -238,7 +236,7 @@ func callbackQuery(raw string) (url.Values, error) {
 	return query, nil
 }
 
-func (g *GitHubConnector) complete(ctx context.Context, flow githubFlow, code string) (outcome GitHubOutcome, err error) {
+func (g *GitHubConnector) complete(ctx context.Context, flow oauthstate.Flow, code string) (outcome GitHubOutcome, err error) {
 	grant, err := g.api.exchange(ctx, code, flow.Verifier)
 	if errors.Is(err, errGitHubCode) {
 		return GitHubOutcome{}, ErrGitHubState

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"github.com/sallyport-go/auth/internal/canonical"
+	"github.com/sallyport-go/auth/internal/oauthstate"
 	"github.com/sallyport-go/auth/internal/text"
 	"slices"
 	"strings"
@@ -204,13 +205,13 @@ func (g *GitHubConnector) chooseToken(signIn *GitHubSignInWrite, grant githubGra
 	return err
 }
 
-// authority returns the authority with which the flow connects an account.
-func (f githubFlow) authority() Authority {
+// connectAuthority returns the authority with which the flow connects an account.
+func connectAuthority(f oauthstate.Flow) Authority {
 	return Authority{SessionID: f.SessionID, UserID: f.UserID, MaxAge: time.Duration(f.MaxAge) * time.Second}
 }
 
 // connect links the account to the user who began the flow, and keeps the token.
-func (g *GitHubConnector) connect(ctx context.Context, flow githubFlow, profile GitHubProfile, grant githubGrant) (*GitHubLink, error) {
+func (g *GitHubConnector) connect(ctx context.Context, flow oauthstate.Flow, profile GitHubProfile, grant githubGrant) (*GitHubLink, error) {
 	if g.tokens.users != nil {
 		switch _, err := g.tokens.users.activeUser(ctx, flow.UserID); {
 		case errors.Is(err, ErrNotFound), errors.Is(err, ErrUserDisabled):
@@ -235,7 +236,7 @@ func (g *GitHubConnector) connect(ctx context.Context, flow githubFlow, profile 
 		case err != nil && !errors.Is(err, ErrNotFound):
 			return nil, fmt.Errorf("auth: looking for a GitHub token: %w", err)
 		}
-		c := g.tokens.newChange(ctx, flow.authority(), Event{Kind: EventGitHubConnected, UserID: flow.UserID, GitHub: profile.Account})
+		c := g.tokens.newChange(ctx, connectAuthority(flow), Event{Kind: EventGitHubConnected, UserID: flow.UserID, GitHub: profile.Account})
 		switch err := g.store.ConnectGitHub(ctx, c.write, connect); {
 		case errors.Is(err, ErrChanged):
 			continue

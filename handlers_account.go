@@ -75,7 +75,7 @@ func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, erro
 		http.SetCookie(w, s.browser.clear())
 	}
 	if s.github != nil {
-		s.github.cookies.clearAll(w, r)
+		s.github.cookies.ClearAll(w, r)
 	}
 	return logoutResponse{Success: true, Message: "Signed out. This token is no longer valid."}, nil
 }

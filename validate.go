@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/limits"
+	"github.com/sallyport-go/auth/internal/oauthstate"
 )
 
 // Limits that the authors of a store need: how long an ID can be that a store is asked for,
@@ -238,6 +239,14 @@ func checkText(field, value string, limit int) error {
 func checkEmail(email string) error {
 	if email != "" && !text.IsEmail(email) {
 		return invalidf("email", "must be an e-mail address")
+	}
+	return nil
+}
+
+// checkReturnTo accepts a path of the host's own, or none: see oauthstate.IsReturnTo.
+func checkReturnTo(path string) error {
+	if !oauthstate.IsReturnTo(path) {
+		return invalidf("return_to", "must be a path such as /settings?tab=github")
 	}
 	return nil
 }

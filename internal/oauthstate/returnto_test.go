@@ -1,0 +1,62 @@
+package oauthstate_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/sallyport-go/auth/internal/oauthstate"
+	"github.com/stretchr/testify/require"
+)
+
+func TestTheBrowserReturnsToAPathOfTheHostsOnly(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{
+		"", "/", "/settings", "/settings?tab=github", "/a/b/c/", "/a?b#c", "/a#b?c", "/#", "/a.b", "/.well-known", "/...",
+		"/a?x=..", "/a?x=/../", "/a#/./", "/a?next=https:/x", "/%20%41", "/a:b@c", "/[x]",
+		"/" + strings.Repeat("x", 255),
+	} {
+		require.True(t, oauthstate.IsReturnTo(path), "%q", path)
+	}
+	for _, path := range []string{
+		"a", "?a", "#a", ".", "..", "https://evil.example", "javascript:alert(1)", "evil.example",
+		"//evil.example", "///evil.example", "/a//b", "/a?//b", "/a?next=https://x",
+		`\evil.example`, `/\evil.example`, `\\evil.example`, `/a\b`, `/a?\`,
+		"/%5cevil.example", "/%5Cevil.example", "/%2fevil.example", "/%2Fevil.example", "/a?%2f", "/%2e%2e/", "/%2E/", "/%00",
+		"/.", "/..", "/./", "/../", "/a/..", "/a/./b", "/./" + `\` + "evil.example", "/..//evil.example", "/a/..?b", "/a/.#b",
+		" /a", "/a b", "/a ", "/\t/evil.example", "/a\n", "/a\r\nSet-Cookie: x", "/\x00", "/a\x7f", "/é", "/\u2028", "/a\xff",
+		"/" + strings.Repeat("x", 256),
+	} {
+		require.False(t, oauthstate.IsReturnTo(path), "%q", path)
+	}
+}
+
+// FuzzReturnTo gives paths to return to. From an accepted path, a browser that resolves it against
+// our origin stays there, however the browser reads backslashes.
+func FuzzReturnTo(f *testing.F) {
+	for _, seed := range []string{"", "/", "/a?b#c", "//evil.example", `/\evil.example`, `/./\evil.example`, "/%5cevil.example",
+		"https://evil.example", "/..//evil.example", "/a/../..", "javascript:alert(1)", "/\t/evil.example", "/%2f/evil.example"} {
+		f.Add(seed)
+	}
+	origin, err := url.Parse("https://api.example.com")
+	require.NoError(f, err)
+	f.Fuzz(func(t *testing.T, path string) {
+		if !oauthstate.IsReturnTo(path) {
+			return
+		}
+		for _, read := range []string{path, strings.ReplaceAll(path, `\`, "/"), strings.NewReplacer("%5c", "/", "%5C", "/", "%2f", "/", "%2F", "/").Replace(path)} {
+			target, err := origin.Parse(read)
+			if err != nil {
+				continue // then it leads nowhere
+			}
+			require.Equal(t, "api.example.com", target.Host, "%q", path)
+			require.Equal(t, "https", target.Scheme)
+			require.Nil(t, target.User)
+		}
+		location := "https://api.example.com" + path
+		u, err := url.Parse(location)
+		if err == nil {
+			require.Equal(t, "api.example.com", u.Host)
+		}
+	})
+}

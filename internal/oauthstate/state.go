@@ -1,0 +1,207 @@
+// Package oauthstate keeps the state of an OAuth flow (RFC 6749, section 10.12) between the request
+// that begins the flow and the callback that ends it.
+//
+// A state is random, and is in the URL to GitHub and back. The browser that comes back with a state
+// must be the browser that was given it: otherwise an attacker's URL would sign the victim in as
+// the attacker, or hand the victim's token over (CVE-2025-68481, CVE-2025-68158). So the browser
+// gets a cookie in which everything that the flow needs is sealed for that state. The package keeps
+// nothing on the server. A state works any number of times until it expires, so the caller must
+// record in a store, under the state's [ID], that the state was used.
+package oauthstate
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// Lifetime is how long a flow can take.
+	Lifetime = 10 * time.Minute
+
+	// UsedLifetime is how long the store must remember a used state: longer than any flow that
+	// began with it, on an instance whose clock is behind.
+	UsedLifetime = Lifetime + 2*time.Minute
+)
+
+const (
+	cookieName = "auth_github_" // followed by a slot
+
+	// slots is how many flows a browser can have at once. Flows in a few tabs do not overwrite each
+	// other's cookie, and no number of flows fills the browser's cookie jar.
+	slots = 4
+
+	maxCookie = 1024 // bytes of a cookie's value, and of a state
+)
+
+// ErrTooLong means that a flow does not fit into a cookie, because its ReturnTo is too long.
+var ErrTooLong = errors.New("auth: the path to return to is too long for a cookie")
+
+// Flow is a flow that has begun. Its JSON form is under way in browsers while a new version of this
+// package is deployed.
+type Flow struct {
+	Verifier  string `json:"v"`           // of PKCE (RFC 7636)
+	ExpiresAt int64  `json:"e"`           // in seconds since 1970
+	ReturnTo  string `json:"r,omitempty"` // a path of the host's
+	UserID    string `json:"u,omitempty"` // the user who connects an account; empty for a sign-in
+	SessionID string `json:"s,omitempty"` // the session of that user
+	MaxAge    int64  `json:"a,omitempty"` // of that session in seconds when the flow ends; 0 for any
+	Bearer    bool   `json:"b,omitempty"` // a bearer token began the flow, no browser session
+}
+
+// Sealer seals bytes as text that only it can open, and only in the same context.
+type Sealer interface {
+	Seal(plain []byte, context ...string) string
+	Open(text string, context ...string) ([]byte, error)
+}
+
+// CookieSealer is a Sealer that also decides about the names and attributes of cookies.
+type CookieSealer interface {
+	Sealer
+
+	// Name returns the name that a cookie with this base name has in the browser.
+	Name(base string) string
+
+	// Cookie returns the cookie with this value that lives for maxAge seconds. If maxAge is
+	// negative, the cookie removes the browser's.
+	Cookie(base, value string, maxAge int) *http.Cookie
+}
+
+// ID returns the name under which the store remembers that a state was used: a digest, so that the
+// store has no state to give away.
+func ID(state string) string {
+	digest := sha256.Sum256([]byte(state))
+	return base64.RawURLEncoding.EncodeToString(digest[:])
+}
+
+// newState returns 256 random bits as text.
+func newState() string {
+	random := make([]byte, 32)
+	rand.Read(random) // never fails: it ends the program instead
+	return base64.RawURLEncoding.EncodeToString(random)
+}
+
+// Cookies makes and reads the cookies that bind a state to a browser.
+type Cookies struct {
+	sealer CookieSealer
+}
+
+// NewCookies returns Cookies that the sealer seals.
+func NewCookies(sealer CookieSealer) Cookies { return Cookies{sealer} }
+
+// NewState returns a state whose cookie overwrites none that the browser has, if there is room for
+// one more. It parses the request's cookies once: the call is public, and a Cookie header can be
+// large.
+func (c Cookies) NewState(r *http.Request) string {
+	taken := sentNames(r)
+	const attempts = 64 // all miss the last free slot of four once in 10^8 times
+	var state string
+	for range attempts {
+		state = newState()
+		if !taken[c.sealer.Name(slotOf(state))] {
+			break
+		}
+	}
+	return state
+}
+
+func sentNames(r *http.Request) map[string]bool {
+	names := map[string]bool{}
+	for _, cookie := range r.Cookies() {
+		names[cookie.Name] = true
+	}
+	return names
+}
+
+// slotOf returns the base name of the state's cookie.
+func slotOf(state string) string {
+	if state == "" {
+		return slotName(0)
+	}
+	return slotName(int(state[0]) % slots)
+}
+
+func slotName(slot int) string { return cookieName + strconv.Itoa(slot) }
+
+// Bind returns the cookie for a flow that begins with the state. It returns ErrTooLong if the flow
+// does not fit into a cookie.
+func (c Cookies) Bind(state string, flow Flow) (*http.Cookie, error) {
+	value := seal(c.sealer, flow, state)
+	if len(value) > maxCookie {
+		return nil, ErrTooLong
+	}
+	return c.sealer.Cookie(slotOf(state), value, int(Lifetime/time.Second)), nil
+}
+
+// Clear returns the cookie that removes the state's from the browser.
+func (c Cookies) Clear(state string) *http.Cookie {
+	return c.sealer.Cookie(slotOf(state), "", -1)
+}
+
+// ClearAll removes the cookies of all flows that the browser has begun.
+func (c Cookies) ClearAll(w http.ResponseWriter, r *http.Request) {
+	sent := sentNames(r)
+	for slot := range slots {
+		if base := slotName(slot); sent[c.sealer.Name(base)] {
+			http.SetCookie(w, c.sealer.Cookie(base, "", -1))
+		}
+	}
+}
+
+// Flow returns the flow that the browser's cookie holds for the state. ok is false if the browser
+// was not given the state, or if the state has expired.
+func (c Cookies) Flow(r *http.Request, state string, now time.Time) (flow Flow, ok bool) {
+	if state == "" || len(state) > maxCookie {
+		return Flow{}, false
+	}
+	// Of two cookies with one name, another host of the domain may have planted one.
+	cookies := r.CookiesNamed(c.sealer.Name(slotOf(state)))
+	if len(cookies) != 1 || len(cookies[0].Value) > maxCookie {
+		return Flow{}, false
+	}
+	return open(c.sealer, cookies[0].Value, state, now)
+}
+
+// NewUnboundState returns a state that carries the flow itself, for a browser that has no cookie of
+// the flow: random bits, a dot, and the flow sealed for those bits.
+func NewUnboundState(sealer Sealer, flow Flow) string {
+	random := newState()
+	return random + "." + seal(sealer, flow, random)
+}
+
+// IsUnbound reports whether the state has the form of an unbound state, which no other state has.
+func IsUnbound(state string) bool { return strings.Contains(state, ".") }
+
+// OpenUnboundState returns the flow of an unbound state. ok is false if the state has expired or was
+// not made with the same sealer, and if the flow connects an account, because only a sign-in may go
+// on in another browser.
+func OpenUnboundState(sealer Sealer, state string, now time.Time) (flow Flow, ok bool) {
+	random, sealed, ok := strings.Cut(state, ".")
+	if !ok || len(state) > maxCookie {
+		return Flow{}, false
+	}
+	flow, ok = open(sealer, sealed, random, now)
+	if !ok || flow.UserID != "" {
+		return Flow{}, false
+	}
+	return flow, true
+}
+
+func seal(sealer Sealer, flow Flow, state string) string {
+	text, _ := json.Marshal(flow) // never fails: a Flow has only strings, numbers and a bool
+	return sealer.Seal(text, state)
+}
+
+func open(sealer Sealer, sealed, state string, now time.Time) (flow Flow, ok bool) {
+	text, err := sealer.Open(sealed, state)
+	if err != nil || json.Unmarshal(text, &flow) != nil || now.Unix() >= flow.ExpiresAt {
+		return Flow{}, false
+	}
+	return flow, true
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
@@ -156,16 +157,6 @@ func (e *ThrottledError) Error() string {
 	return fmt.Sprintf("auth: throttled: try again in %s", e.RetryAfter)
 }
 
-// githubStatusError is an answer of GitHub with another status than the expected one.
-type githubStatusError struct {
-	status     int
-	limited    bool          // by the rate limit
-	retryAfter time.Duration // zero if GitHub does not say
-}
-
-func (e *githubStatusError) Error() string {
-	return "auth: GitHub answered with status " + strconv.Itoa(e.status)
-}
 
 // errOthers is the answer to a caller who asks for a session or a key of another user: that it does
 // not exist.
@@ -266,7 +257,7 @@ var errorStatuses = []struct {
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	status, detail := ErrorStatus(err)
 	var throttled *ThrottledError
-	var limited *githubStatusError
+	var limited *githubapi.StatusError
 	switch {
 	case errors.Is(err, ErrTokenRejected):
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
@@ -274,8 +265,8 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	case errors.As(err, &throttled):
 		w.Header().Set("Retry-After", inSeconds(throttled.RetryAfter))
-	case errors.As(err, &limited) && limited.retryAfter > 0:
-		w.Header().Set("Retry-After", inSeconds(limited.retryAfter))
+	case errors.As(err, &limited) && limited.RetryAfter > 0:
+		w.Header().Set("Retry-After", inSeconds(limited.RetryAfter))
 	}
 	wire.WriteJSON(w, status, struct {
 		Detail string `json:"detail"`

@@ -1,10 +1,6 @@
 package auth
 
-import (
-	"context"
-	"net/url"
-	"time"
-)
+import "time"
 
 // What the tests look at from the inside.
 
@@ -55,33 +51,6 @@ func Derive(k SymmetricKey, purpose string) []byte {
 	}
 	return derived
 }
-
-// APIURL returns the REST API that belongs to a GitHub.
-func APIURL(base string) string {
-	u, err := url.Parse(base)
-	if err != nil {
-		panic(err)
-	}
-	return apiURL(u)
-}
-
-// GitHubAPI is the calls to GitHub, each alone.
-type GitHubAPI struct{ api *githubAPI }
-
-func NewGitHubAPI(cfg GitHubConfig) (*GitHubAPI, error) {
-	cfg, err := cfg.withDefaults()
-	if err != nil {
-		return nil, err
-	}
-	return &GitHubAPI{newGitHubAPI(cfg)}, nil
-}
-
-func (a *GitHubAPI) Exchange(ctx context.Context, code string) (access, refresh string, expires time.Time, err error) {
-	grant, err := a.api.exchange(ctx, code, "verifier")
-	return grant.AccessToken, grant.RefreshToken, grant.ExpiresAt, err
-}
-
-func (a *GitHubAPI) Email(ctx context.Context) (string, error) { return a.api.email(ctx, "token") }
 
 // TokenCache is a cache of tokens alone, with one ring of keys and another.
 type TokenCache struct {

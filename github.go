@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"github.com/sallyport-go/auth/internal/answers"
 	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/oauthstate"
 	"github.com/sallyport-go/auth/internal/text"
 	"github.com/sallyport-go/auth/internal/weburl"
@@ -157,7 +158,7 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 
 	base, err1 := checkBaseURL("BaseURL", cfg.BaseURL)
 	if err1 == nil && cfg.APIURL == "" {
-		cfg.APIURL = apiURL(base)
+		cfg.APIURL = githubapi.APIURL(base)
 	}
 	_, err2 := checkBaseURL("APIURL", cfg.APIURL)
 	if err := cmp.Or(err1, err2, cfg.checkCallback(), cfg.checkOrigins()); err != nil {
@@ -180,18 +181,6 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 		return cfg, errors.New("auth: GitHub's ConnectedPage must be a path such as /account")
 	}
 	return cfg, checkID("Host", cfg.Host, MaxGitHubHostLength)
-}
-
-// apiURL returns the REST API that belongs to a GitHub.
-func apiURL(base *url.URL) string {
-	switch host := text.FoldASCII(base.Host); {
-	case host == "github.com":
-		return "https://api.github.com"
-	case strings.HasSuffix(host, ".ghe.com"):
-		return base.Scheme + "://api." + host
-	default:
-		return strings.TrimSuffix(base.String(), "/") + "/api/v3"
-	}
 }
 
 // checkBaseURL accepts an https URL, or http on loopback, of a host and perhaps a
@@ -249,7 +238,7 @@ type GitHubConnector struct {
 	tokens  *TokenIssuer
 	cfg     GitHubConfig
 	origin  string // the public origin of the host's pages
-	api     *githubAPI
+	api     *githubapi.Client
 	cookies oauthstate.Cookies
 	unbound oauthstate.Sealer // of states that no cookie binds; nil unless they are allowed
 	sealer  *sealer           // of tokens in the store
@@ -347,26 +336,15 @@ func (cfg GitHubConfig) checkUsers(store GitHubStore, tokens *TokenIssuer) error
 	return nil
 }
 
-func newGitHubAPI(cfg GitHubConfig) *githubAPI {
-	transport := cfg.HTTPClient.Transport
-	if transport == nil {
-		transport = http.DefaultTransport
-	}
-	return &githubAPI{
-		app: oauthApp{
-			clientID:     cfg.ClientID,
-			clientSecret: cfg.ClientSecret,
-			callbackURL:  cfg.CallbackURL,
-			baseURL:      cfg.BaseURL,
-		},
-		apiURL: cfg.APIURL,
-		client: &http.Client{
-			Transport: githubTransport{transport},
-			// A redirect could carry the client secret to another host.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		now: cfg.Now,
-	}
+// newGitHubAPI returns the client of the calls to the GitHub that the configuration names.
+func newGitHubAPI(cfg GitHubConfig) *githubapi.Client {
+	return githubapi.New(githubapi.App{
+		ClientID:     cfg.ClientID,
+		ClientSecret: cfg.ClientSecret.Reveal,
+		CallbackURL:  cfg.CallbackURL,
+		BaseURL:      cfg.BaseURL,
+		APIURL:       cfg.APIURL,
+	}, cfg.HTTPClient.Transport, cfg.Now)
 }
 
 // originOf returns the origin of a URL as browsers write it: scheme and host in lower case,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"github.com/sallyport-go/auth/internal/callback"
+	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/oauthstate"
 	"net/http"
 	"net/url"
@@ -80,7 +81,7 @@ func (g *GitHubConnector) begin(
 	if err != nil { // oauthstate.ErrTooLong
 		return "", nil, invalidf("return_to", "is too long")
 	}
-	return g.authURL(state, flow, scopes, options...), cookie, nil
+	return g.api.AuthCodeURL(state, flow.Verifier, scopes, options...), cookie, nil
 }
 
 // fetchSourceOf returns where a request to begin a flow comes from.
@@ -95,11 +96,7 @@ func (g *GitHubConnector) BeginUnboundSignIn() (authURL string, err error) {
 		return "", errors.New("auth: GitHubConfig.InsecureUnboundState is not set")
 	}
 	flow := oauthstate.Flow{Verifier: oauth2.GenerateVerifier(), ExpiresAt: g.cfg.Now().Add(oauthstate.Lifetime).Unix()}
-	return g.authURL(oauthstate.NewUnboundState(g.unbound, flow), flow, g.cfg.SignInScopes), nil
-}
-
-func (g *GitHubConnector) authURL(state string, flow oauthstate.Flow, scopes []string, options ...oauth2.AuthCodeOption) string {
-	return g.api.app.config(scopes...).AuthCodeURL(state, append(options, oauth2.S256ChallengeOption(flow.Verifier))...)
+	return g.api.AuthCodeURL(oauthstate.NewUnboundState(g.unbound, flow), flow.Verifier, g.cfg.SignInScopes), nil
 }
 
 // Complete finishes the flow with which GitHub sends the browser back to the callback. It
@@ -188,7 +185,7 @@ func (g *GitHubConnector) completeFlow(
 	switch {
 	case query.Has("error"):
 		return flow, GitHubOutcome{ReturnTo: flow.ReturnTo}, ErrGitHubDenied
-	case !isTokenText(query.Get("code")):
+	case !githubapi.IsTokenText(query.Get("code")):
 		return flow, GitHubOutcome{ReturnTo: flow.ReturnTo}, ErrGitHubState
 	}
 	outcome, err := g.complete(ctx, flow, query.Get("code"))
@@ -237,8 +234,8 @@ func callbackQuery(raw string) (url.Values, error) {
 }
 
 func (g *GitHubConnector) complete(ctx context.Context, flow oauthstate.Flow, code string) (outcome GitHubOutcome, err error) {
-	grant, err := g.api.exchange(ctx, code, flow.Verifier)
-	if errors.Is(err, errGitHubCode) {
+	grant, err := g.api.Exchange(ctx, code, flow.Verifier)
+	if errors.Is(err, githubapi.ErrBadCode) {
 		return GitHubOutcome{}, ErrGitHubState
 	} else if err != nil {
 		return GitHubOutcome{}, err
@@ -249,7 +246,7 @@ func (g *GitHubConnector) complete(ctx context.Context, flow oauthstate.Flow, co
 			g.revokeAtGitHub(ctx, grant.AccessToken)
 		}
 	}()
-	profile, err := g.api.profile(ctx, g.cfg.Host, grant.AccessToken)
+	profile, err := g.profile(ctx, grant.AccessToken)
 	if err != nil {
 		return GitHubOutcome{}, err
 	}
@@ -265,6 +262,20 @@ func (g *GitHubConnector) complete(ctx context.Context, flow oauthstate.Flow, co
 	kept = signedIn.keptToken
 	outcome.SignedIn, outcome.IsNewUser = signedIn.token, signedIn.isNew
 	return outcome, err
+}
+
+// profile asks GitHub which account the token belongs to.
+func (g *GitHubConnector) profile(ctx context.Context, token string) (GitHubProfile, error) {
+	p, err := g.api.Profile(ctx, token)
+	if err != nil {
+		return GitHubProfile{}, err
+	}
+	return GitHubProfile{
+		Account:   GitHubAccount{Host: g.cfg.Host, ID: p.ID},
+		Login:     p.Login,
+		Name:      p.Name,
+		AvatarURL: p.AvatarURL,
+	}, nil
 }
 
 // admit returns ErrGitHubNotAllowed unless the account may come in.
@@ -288,7 +299,7 @@ func (g *GitHubConnector) listed(ctx context.Context, id int64, token string) (b
 	for _, list := range []struct {
 		allowed []int64
 		ask     func(context.Context, string) ([]int64, error)
-	}{{organizations, g.api.organizations}, {teams, g.api.teams}} {
+	}{{organizations, g.api.Organizations}, {teams, g.api.Teams}} {
 		if len(list.allowed) == 0 {
 			continue
 		}
@@ -337,7 +348,7 @@ func (g *GitHubConnector) recheck(ctx context.Context, userID string) error {
 	if err != nil {
 		return err
 	}
-	if g.cfg.asksForMembership() && !covers(grant.scopes, membershipScope) {
+	if g.cfg.asksForMembership() && !githubapi.Covers(grant.Scopes, membershipScope) {
 		return ErrNotFound // of before there were lists
 	}
 	return g.memberAnswers.Ask(ctx, userID, version, func() error {
@@ -345,13 +356,13 @@ func (g *GitHubConnector) recheck(ctx context.Context, userID string) error {
 	}, func(err error) bool { return err == nil || errors.Is(err, ErrGitHubNotAllowed) })
 }
 
-func (g *GitHubConnector) askStillAdmitted(ctx context.Context, userID string, grant githubGrant, version string) error {
-	profile, err := g.api.profile(ctx, g.cfg.Host, grant.AccessToken)
+func (g *GitHubConnector) askStillAdmitted(ctx context.Context, userID string, grant githubapi.Grant, version string) error {
+	profile, err := g.profile(ctx, grant.AccessToken)
 	if err == nil {
 		err = g.admit(ctx, profile, grant.AccessToken)
 	}
 	switch {
-	case errors.Is(err, errGitHubToken):
+	case errors.Is(err, githubapi.ErrBadToken):
 		if err := g.dropDeadToken(ctx, userID, version); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"github.com/sallyport-go/auth/internal/canonical"
+	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/oauthstate"
 	"github.com/sallyport-go/auth/internal/text"
 	"slices"
@@ -23,8 +24,8 @@ type githubSignedIn struct {
 
 // signIn finds or makes the user of the account, and opens a session, in one
 // transaction of the store.
-func (g *GitHubConnector) signIn(ctx context.Context, profile GitHubProfile, grant githubGrant) (githubSignedIn, error) {
-	email := sync.OnceValues(func() (string, error) { return g.api.email(ctx, grant.AccessToken) })
+func (g *GitHubConnector) signIn(ctx context.Context, profile GitHubProfile, grant githubapi.Grant) (githubSignedIn, error) {
+	email := sync.OnceValues(func() (string, error) { return g.api.Email(ctx, grant.AccessToken) })
 	for attempt := range maxAttempts {
 		signIn, isNew, err := g.signInRecords(ctx, profile, grant, email)
 		if err != nil {
@@ -117,7 +118,7 @@ func notAllowed(err error) error {
 // signInRecords returns what a sign-in of the account is to write, as the store
 // is now, and whether the account is linked to nobody.
 func (g *GitHubConnector) signInRecords(
-	ctx context.Context, profile GitHubProfile, grant githubGrant, email func() (string, error),
+	ctx context.Context, profile GitHubProfile, grant githubapi.Grant, email func() (string, error),
 ) (signIn GitHubSignInWrite, isNew bool, err error) {
 	signIn.Link = g.link(profile, g.cfg.Now())
 	link, err := g.store.FindGitHubLink(ctx, profile.Account)
@@ -193,9 +194,9 @@ func (g *GitHubConnector) link(profile GitHubProfile, now time.Time) GitHubLink 
 
 // chooseToken puts the grant into the sign-in unless the store has a token that
 // can do more: a sign-in never narrows what connecting was for.
-func (g *GitHubConnector) chooseToken(signIn *GitHubSignInWrite, grant githubGrant, have *GitHubToken) error {
+func (g *GitHubConnector) chooseToken(signIn *GitHubSignInWrite, grant githubapi.Grant, have *GitHubToken) error {
 	if have != nil {
-		if !covers(grant.scopes, have.Scopes) {
+		if !githubapi.Covers(grant.Scopes, have.Scopes) {
 			return nil
 		}
 		signIn.TokenVersion = have.Version
@@ -211,7 +212,7 @@ func connectAuthority(f oauthstate.Flow) Authority {
 }
 
 // connect links the account to the user who began the flow, and keeps the token.
-func (g *GitHubConnector) connect(ctx context.Context, flow oauthstate.Flow, profile GitHubProfile, grant githubGrant) (*GitHubLink, error) {
+func (g *GitHubConnector) connect(ctx context.Context, flow oauthstate.Flow, profile GitHubProfile, grant githubapi.Grant) (*GitHubLink, error) {
 	if g.tokens.users != nil {
 		switch _, err := g.tokens.users.activeUser(ctx, flow.UserID); {
 		case errors.Is(err, ErrNotFound), errors.Is(err, ErrUserDisabled):

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/sallyport-go/auth/internal/githubapi"
 )
 
 const (
@@ -49,7 +51,7 @@ func (g *GitHubConnector) verifyToken(ctx context.Context, userID string) error 
 			return err
 		}
 		err = g.tokenAnswers.Ask(ctx, userID, version, func() error {
-			valid, err := g.api.valid(ctx, grant.AccessToken)
+			valid, err := g.api.IsValid(ctx, grant.AccessToken)
 			if err != nil || valid {
 				return err
 			}
@@ -165,17 +167,17 @@ func (g *GitHubConnector) revokeRecord(ctx context.Context, token GitHubToken) {
 
 // freshGrant returns a token that is good for a while, and the version of its
 // record. It returns ErrNotFound if there is none, or none any more.
-func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (githubGrant, string, error) {
+func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (githubapi.Grant, string, error) {
 	leave := func() {}
 	defer func() { leave() }()
 	for ahead, entered := refreshAhead, false; ; {
 		_, token, err := g.connection(ctx, userID)
 		if err != nil {
-			return githubGrant{}, "", err
+			return githubapi.Grant{}, "", err
 		}
 		grant, stale, err := g.unseal(token)
 		if err != nil {
-			return githubGrant{}, "", fmt.Errorf("auth: the GitHub token of user %s: %w", userID, err)
+			return githubapi.Grant{}, "", fmt.Errorf("auth: the GitHub token of user %s: %w", userID, err)
 		}
 		now := g.cfg.Now()
 		if grant.ExpiresAt.IsZero() || now.Before(grant.ExpiresAt.Add(-ahead)) || grant.RefreshToken == "" {
@@ -187,7 +189,7 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 		}
 		if !entered { // others on this instance need not ask the store, too, but look at the record again
 			if leave, err = g.refreshes.Enter(ctx, userID); err != nil {
-				return githubGrant{}, "", err
+				return githubapi.Grant{}, "", err
 			}
 			entered = true
 			continue
@@ -197,14 +199,14 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 		case errors.Is(err, ErrNotFound):
 			continue // somebody has just refreshed it, or removed it
 		case err != nil:
-			return githubGrant{}, "", fmt.Errorf("auth: leasing a GitHub token: %w", err)
+			return githubapi.Grant{}, "", fmt.Errorf("auth: leasing a GitHub token: %w", err)
 		case !leased:
 			if err := wait(ctx, leasePoll); err != nil {
-				return githubGrant{}, "", fmt.Errorf("auth: waiting for a GitHub token: %w", err)
+				return githubapi.Grant{}, "", fmt.Errorf("auth: waiting for a GitHub token: %w", err)
 			}
 		default:
 			if err := g.refresh(ctx, token, grant); err != nil {
-				return githubGrant{}, "", err
+				return githubapi.Grant{}, "", err
 			}
 			ahead = 0 // a new token is good for as long as it says, be it short
 		}
@@ -230,7 +232,7 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // reseal writes the token anew under the first of the keys and returns the
 // version of the record. If it cannot, the old one is as good.
-func (g *GitHubConnector) reseal(ctx context.Context, old GitHubToken, grant githubGrant) (version string) {
+func (g *GitHubConnector) reseal(ctx context.Context, old GitHubToken, grant githubapi.Grant) (version string) {
 	token, err := g.seal(grant, old.UserID, old.Account)
 	if err == nil {
 		err = g.store.ReplaceGitHubToken(ctx, token, old.Version)
@@ -247,18 +249,18 @@ func (g *GitHubConnector) reseal(ctx context.Context, old GitHubToken, grant git
 // refresh redeems the refresh token, under the lease. It goes on when the caller
 // has gone: once GitHub has answered, the old token is dead, and the new one must
 // be kept or the user is disconnected.
-func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant githubGrant) error {
+func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant githubapi.Grant) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout)
 	defer cancel()
-	fresh, err := g.api.refresh(ctx, grant.RefreshToken)
-	if errors.Is(err, errGitHubToken) {
+	fresh, err := g.api.Refresh(ctx, grant.RefreshToken)
+	if errors.Is(err, githubapi.ErrBadToken) {
 		// Only if the record has not changed since it was read, which dropDeadToken checks.
 		return g.dropDeadToken(ctx, old.UserID, old.Version)
 	} else if err != nil {
 		return err
 	}
-	if fresh.scopes == "" {
-		fresh.scopes = old.Scopes
+	if fresh.Scopes == "" {
+		fresh.Scopes = old.Scopes
 	}
 	token, err := g.seal(fresh, old.UserID, old.Account)
 	if err == nil {
@@ -364,13 +366,13 @@ func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 func (g *GitHubConnector) revokeAtGitHub(ctx context.Context, token string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout/4)
 	defer cancel()
-	if err := g.api.revoke(ctx, token); err != nil {
+	if err := g.api.Revoke(ctx, token); err != nil {
 		g.cfg.Logger.WarnContext(ctx, "auth: a GitHub token could not be revoked at GitHub", "error", err)
 	}
 }
 
 // seal makes the record of a token for the user.
-func (g *GitHubConnector) seal(grant githubGrant, userID string, account GitHubAccount) (GitHubToken, error) {
+func (g *GitHubConnector) seal(grant githubapi.Grant, userID string, account GitHubAccount) (GitHubToken, error) {
 	text, err := json.Marshal(grant)
 	if err != nil {
 		return GitHubToken{}, fmt.Errorf("auth: encoding a GitHub token: %w", err)
@@ -379,21 +381,21 @@ func (g *GitHubConnector) seal(grant githubGrant, userID string, account GitHubA
 		Account:   account,
 		UserID:    userID,
 		Version:   rand.Text(),
-		Scopes:    grant.scopes,
+		Scopes:    grant.Scopes,
 		Sealed:    g.sealer.seal(text, userID, account.Host),
 		UpdatedAt: g.cfg.Now(),
 	}, nil
 }
 
 // unseal returns what seal sealed, and whether it ought to be sealed anew.
-func (g *GitHubConnector) unseal(token GitHubToken) (grant githubGrant, stale bool, err error) {
+func (g *GitHubConnector) unseal(token GitHubToken) (grant githubapi.Grant, stale bool, err error) {
 	text, stale, err := g.sealer.open(token.Sealed, token.UserID, token.Account.Host)
 	if err == nil {
 		err = json.Unmarshal(text, &grant)
 	}
 	if err != nil {
-		return githubGrant{}, false, errSealed
+		return githubapi.Grant{}, false, errSealed
 	}
-	grant.scopes = token.Scopes
+	grant.Scopes = token.Scopes
 	return grant, stale, nil
 }

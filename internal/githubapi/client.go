@@ -1,0 +1,346 @@
+// Package githubapi makes the few calls to GitHub that signing in and connecting an account need:
+// whose a token is, which addresses, organizations and teams the account has, whether GitHub still
+// accepts a token, and the exchanges of OAuth (RFC 6749) that give one.
+//
+// GitHub's answers are read strictly. An answer has a bounded length, no redirect is followed, and
+// a field of another type, length or alphabet than documented is an error or counts as absent. No
+// error contains a secret, or anything of an answer but its status and a few known error codes,
+// because errors are logged. The package decides nothing about users.
+package githubapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sallyport-go/auth/internal/callback"
+	"github.com/sallyport-go/auth/internal/limits"
+	"github.com/sallyport-go/auth/internal/strictjson"
+	"github.com/sallyport-go/auth/internal/text"
+	"github.com/sallyport-go/auth/internal/weburl"
+)
+
+const (
+	perPage  = 100
+	maxPages = 50 // of organizations or teams
+)
+
+// ErrBadToken means that GitHub does not accept a token any more. GitHub itself has not failed.
+var ErrBadToken = errors.New("auth: GitHub does not accept the token any more")
+
+// StatusError is an answer of GitHub with another status than the expected one.
+type StatusError struct {
+	Status     int
+	Limited    bool          // by the rate limit
+	RetryAfter time.Duration // at most an hour; zero if GitHub does not say
+}
+
+// Error returns a message with the status.
+func (e *StatusError) Error() string {
+	return "auth: GitHub answered with status " + strconv.Itoa(e.Status)
+}
+
+// App is an OAuth app as it is registered at GitHub, and where that GitHub is.
+type App struct {
+	ClientID     string
+	ClientSecret func() string // a function, so that nothing prints the secret with the App
+	CallbackURL  string
+	BaseURL      string // of the pages, without a slash at the end
+	APIURL       string // of the REST API, without a slash at the end
+}
+
+// APIURL returns where the REST API is of the GitHub whose pages are at base.
+func APIURL(base *url.URL) string {
+	switch host := text.FoldASCII(base.Host); {
+	case host == "github.com":
+		return "https://api.github.com"
+	case strings.HasSuffix(host, ".ghe.com"):
+		return base.Scheme + "://api." + host
+	default:
+		return strings.TrimSuffix(base.String(), "/") + "/api/v3"
+	}
+}
+
+// Client makes calls to GitHub for an App. It is safe for concurrent use. It sets no deadline: the
+// context of each call bounds the call.
+type Client struct {
+	app  App
+	http *http.Client
+	now  func() time.Time
+}
+
+// New returns a Client that sends its requests through the transport. A nil transport means
+// http.DefaultTransport.
+func New(app App, transport http.RoundTripper, now func() time.Time) *Client {
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
+	return &Client{
+		app: app,
+		http: &http.Client{
+			Transport: boundedTransport{transport},
+			// A redirect could carry the client secret to another host.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		now: now,
+	}
+}
+
+// Profile is what GitHub says of an account. Name and AvatarURL may be empty.
+type Profile struct {
+	ID        int64 // positive
+	Login     string
+	Name      string
+	AvatarURL string // https, or http on loopback
+}
+
+// Profile returns the account that the token belongs to. It returns an error if the id is not
+// exactly a positive integer, because no user is made of a guess, and ErrBadToken if GitHub does
+// not accept the token.
+func (c *Client) Profile(ctx context.Context, token string) (Profile, error) {
+	body, err := c.get(ctx, "/user", token)
+	if err != nil {
+		return Profile{}, err
+	}
+	object, err := strictjson.Parse(body, []string{"id", "login", "name", "avatar_url"})
+	if err != nil {
+		return Profile{}, fmt.Errorf("auth: GitHub's answer for /user: %w", err)
+	}
+	id, ok := object.Value(0).Int()
+	login, _ := object.Value(1).Text()
+	name, _ := object.Value(2).Text()
+	avatar, _ := object.Value(3).Text()
+	if !ok || id <= 0 || login == "" || text.Flaw(login, limits.GitHubText) != "" {
+		return Profile{}, errors.New("auth: GitHub's answer for /user has no usable id or login")
+	}
+	return Profile{ID: id, Login: login, Name: textOrNone(name), AvatarURL: urlOrNone(avatar)}, nil
+}
+
+// textOrNone returns s, or "" if no store may keep s. The profile is as good without it.
+func textOrNone(s string) string {
+	if text.Flaw(s, limits.GitHubText) != "" {
+		return ""
+	}
+	return s
+}
+
+// urlOrNone returns s, or "" if a page must not show or follow s, such as a javascript: URL.
+func urlOrNone(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || !weburl.IsSecure(u) {
+		return ""
+	}
+	return textOrNone(s)
+}
+
+// Email returns the account's primary address if GitHub has verified it. It returns "" if there is
+// no such address, or if the token does not have the scope to ask.
+func (c *Client) Email(ctx context.Context, token string) (string, error) {
+	body, err := c.get(ctx, "/user/emails?per_page=100", token)
+	if hasStatus(err, http.StatusNotFound, http.StatusForbidden) && !isLimited(err) {
+		return "", nil // the scope was not granted
+	}
+	if err != nil {
+		return "", err
+	}
+	addresses, err := parseList(body, []string{"email", "primary", "verified"})
+	if err != nil {
+		return "", err
+	}
+	for _, address := range addresses {
+		email, _ := address.Value(0).Text()
+		primary, _ := address.Value(1).Bool()
+		verified, _ := address.Value(2).Bool()
+		if primary && verified && text.IsEmail(email) && text.Flaw(email, limits.Email) == "" {
+			return email, nil
+		}
+	}
+	return "", nil
+}
+
+// Organizations returns the ids of the organizations of which the account is an active member.
+func (c *Client) Organizations(ctx context.Context, token string) ([]int64, error) {
+	const path = "/user/memberships/orgs?state=active&"
+	return c.pages(ctx, token, path, []string{"state", "organization"}, activeOrganization)
+}
+
+// activeOrganization returns the id of a membership's organization. ok is false if the membership
+// is not active or has no id.
+func activeOrganization(membership strictjson.Object) (id int64, ok bool) {
+	state, _ := membership.Value(0).Text()
+	organization, err := strictjson.Parse(membership.Value(1).Raw(), []string{"id"})
+	id, ok = organization.Value(0).Int()
+	return id, ok && err == nil && state == "active"
+}
+
+// Teams returns the ids of the teams of which the account is a member.
+func (c *Client) Teams(ctx context.Context, token string) ([]int64, error) {
+	ownID := func(team strictjson.Object) (int64, bool) { return team.Value(0).Int() }
+	return c.pages(ctx, token, "/user/teams?", []string{"id"}, ownID)
+}
+
+// pages reads a list to its end and returns the ids of the items that have one. It counts pages
+// instead of following the Link header, which could lead to another host.
+func (c *Client) pages(
+	ctx context.Context, token, path string, names []string,
+	id func(strictjson.Object) (int64, bool),
+) (ids []int64, err error) {
+	for page := 1; page <= maxPages; page++ {
+		body, err := c.get(ctx, path+"per_page="+strconv.Itoa(perPage)+"&page="+strconv.Itoa(page), token)
+		if err != nil {
+			return nil, err
+		}
+		items, err := parseList(body, names)
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range items {
+			if n, ok := id(item); ok && n > 0 {
+				ids = append(ids, n)
+			}
+		}
+		if len(items) < perPage {
+			return ids, nil
+		}
+	}
+	return nil, errors.New("auth: GitHub's list does not end")
+}
+
+// parseList reads a list of objects as strictly as strictjson reads one object.
+func parseList(body []byte, names []string) ([]strictjson.Object, error) {
+	var items []json.RawMessage
+	if err := json.Unmarshal(body, &items); err != nil || items == nil {
+		return nil, errors.New("auth: GitHub's list is not one")
+	}
+	objects := make([]strictjson.Object, len(items))
+	for i, item := range items {
+		var err error
+		if objects[i], err = strictjson.Parse(item, names); err != nil {
+			return nil, fmt.Errorf("auth: GitHub's list: %w", err)
+		}
+	}
+	return objects, nil
+}
+
+// Revoke revokes one token at GitHub. The account's other tokens stay. It returns nil if GitHub
+// does not know the token.
+func (c *Client) Revoke(ctx context.Context, token string) error {
+	err := c.aboutToken(ctx, http.MethodDelete, token, http.StatusNoContent)
+	if isUnknownToken(err) {
+		return nil
+	}
+	return err
+}
+
+// IsValid reports whether GitHub still accepts the token.
+func (c *Client) IsValid(ctx context.Context, token string) (bool, error) {
+	err := c.aboutToken(ctx, http.MethodPost, token, http.StatusOK)
+	if isUnknownToken(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// isUnknownToken reports whether err is GitHub's answer to a call about a token that is revoked or
+// never was one.
+func isUnknownToken(err error) bool {
+	return hasStatus(err, http.StatusNotFound, http.StatusUnprocessableEntity)
+}
+
+// aboutToken makes a call about a token, with the app's own credentials.
+func (c *Client) aboutToken(ctx context.Context, method, token string, want int) error {
+	body, err := json.Marshal(map[string]string{"access_token": token})
+	if err != nil {
+		return fmt.Errorf("auth: encoding a call to GitHub: %w", err)
+	}
+	path := "/applications/" + url.PathEscape(c.app.ClientID) + "/token"
+	r, err := http.NewRequestWithContext(ctx, method, c.app.APIURL+path, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("auth: making a call to GitHub: %w", err)
+	}
+	r.SetBasicAuth(c.app.ClientID, c.app.ClientSecret())
+	r.Header.Set("Content-Type", "application/json")
+	_, err = c.do(r, want)
+	return err
+}
+
+// get makes a call as the account that the token belongs to.
+func (c *Client) get(ctx context.Context, path, token string) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.app.APIURL+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("auth: making a call to GitHub: %w", err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	body, err := c.do(r, http.StatusOK)
+	if hasStatus(err, http.StatusUnauthorized) {
+		return nil, ErrBadToken
+	}
+	return body, err
+}
+
+// do sends the request and returns the answer's body. It returns a StatusError unless the answer
+// has the wanted status.
+func (c *Client) do(r *http.Request, want int) (body []byte, err error) {
+	defer callback.Recover(hostsClient, func(failure error) { body, err = nil, failure })
+	response, err := c.http.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("auth: calling GitHub: %w", withoutURL(err))
+	}
+	defer response.Body.Close()
+	body, err = io.ReadAll(response.Body)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("auth: reading GitHub's answer: %w", err)
+	case response.StatusCode != want:
+		return nil, newStatusError(response, c.now())
+	}
+	return body, nil
+}
+
+// withoutURL returns err without the URL that net/http puts into its errors.
+func withoutURL(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}
+
+// newStatusError reads what the answer says of GitHub's rate limits. A wait is cut to an hour.
+func newStatusError(response *http.Response, now time.Time) *StatusError {
+	const longest = time.Hour
+	e := &StatusError{Status: response.StatusCode}
+	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
+	switch {
+	case err == nil && seconds > 0:
+		e.Limited, e.RetryAfter = true, time.Duration(min(seconds, int(longest/time.Second)))*time.Second
+	case response.Header.Get("X-Ratelimit-Remaining") == "0":
+		e.Limited = true
+		if reset, err := strconv.ParseInt(response.Header.Get("X-Ratelimit-Reset"), 10, 64); err == nil {
+			e.RetryAfter = min(max(time.Unix(reset, 0).Sub(now), 0), longest)
+		}
+	case response.StatusCode == http.StatusTooManyRequests:
+		e.Limited = true
+	}
+	return e
+}
+
+// hasStatus reports whether err is a StatusError with one of the statuses.
+func hasStatus(err error, statuses ...int) bool {
+	var e *StatusError
+	return errors.As(err, &e) && slices.Contains(statuses, e.Status)
+}
+
+func isLimited(err error) bool {
+	var e *StatusError
+	return errors.As(err, &e) && e.Limited
+}

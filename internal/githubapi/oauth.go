@@ -1,0 +1,171 @@
+package githubapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/sallyport-go/auth/internal/canonical"
+	"github.com/sallyport-go/auth/internal/limits"
+	"github.com/sallyport-go/auth/internal/text"
+)
+
+const (
+	maxTokenText = 1024
+	maxExpiresIn = 366 * 24 * 60 * 60 // seconds
+)
+
+// ErrBadCode means that GitHub does not know an authorization code, or that the code was used.
+var ErrBadCode = errors.New("auth: GitHub does not know the authorization code")
+
+// config returns x/oauth2's view of the app. It returns a new one each time: using an
+// oauth2.Config writes to it, so it can be neither shared nor copied while it is in use.
+func (a App) config(scopes ...string) *oauth2.Config {
+	return &oauth2.Config{
+		ClientID:     a.ClientID,
+		ClientSecret: a.ClientSecret(),
+		RedirectURL:  a.CallbackURL,
+		Scopes:       scopes,
+		Endpoint: oauth2.Endpoint{
+			AuthURL:   a.BaseURL + "/login/oauth/authorize",
+			TokenURL:  a.BaseURL + "/login/oauth/access_token",
+			AuthStyle: oauth2.AuthStyleInParams, // detecting it would post the code twice
+		},
+	}
+}
+
+// AuthCodeURL returns the URL at GitHub that begins a flow with the state. The verifier of PKCE
+// (RFC 7636) is not in the URL, only its hash.
+func (c *Client) AuthCodeURL(
+	state, verifier string, scopes []string, options ...oauth2.AuthCodeOption,
+) string {
+	options = append(options, oauth2.S256ChallengeOption(verifier))
+	return c.app.config(scopes...).AuthCodeURL(state, options...)
+}
+
+// Grant is what GitHub gives for an authorization code or a refresh token. Its JSON form is kept,
+// sealed, in the store.
+type Grant struct {
+	AccessToken  string    `json:"access_token"`
+	RefreshToken string    `json:"refresh_token,omitempty"` // empty if the token does not expire
+	ExpiresAt    time.Time `json:"expires_at,omitzero"`
+	Scopes       string    `json:"-"` // sorted, separated by single spaces
+}
+
+// Exchange redeems an authorization code. It sends the code once, because GitHub accepts a code
+// once. It returns ErrBadCode if GitHub does not know the code.
+func (c *Client) Exchange(ctx context.Context, code, verifier string) (Grant, error) {
+	token, err := c.app.config().Exchange(c.oauthContext(ctx), code, oauth2.VerifierOption(verifier))
+	if err != nil {
+		return Grant{}, tokenError("exchanging an authorization code", err, "bad_verification_code", ErrBadCode)
+	}
+	return c.grant(token)
+}
+
+// Refresh redeems a refresh token, which GitHub then no longer accepts. It returns ErrBadToken if
+// GitHub does not accept the refresh token.
+func (c *Client) Refresh(ctx context.Context, refreshToken string) (Grant, error) {
+	old := &oauth2.Token{RefreshToken: refreshToken}
+	token, err := c.app.config().TokenSource(c.oauthContext(ctx), old).Token()
+	if err != nil {
+		return Grant{}, tokenError("refreshing a token", err, "bad_refresh_token", ErrBadToken)
+	}
+	return c.grant(token)
+}
+
+// oauthContext makes x/oauth2 send its requests through the client's transport.
+func (c *Client) oauthContext(ctx context.Context) context.Context {
+	return context.WithValue(ctx, oauth2.HTTPClient, c.http)
+}
+
+// tokenError returns the part of an error of x/oauth2 that may be shown. The text of the error
+// contains GitHub's answer, which may contain a token. The error of GitHub's that has this code
+// becomes meaning.
+func tokenError(doing string, err error, code string, meaning error) error {
+	var refused *oauth2.RetrieveError
+	switch {
+	case errors.As(err, &refused) && refused.ErrorCode == code:
+		return meaning
+	case errors.As(err, &refused) && slices.Contains(setupErrors, refused.ErrorCode):
+		return fmt.Errorf("auth: %s: GitHub says %s: check the OAuth app's settings", doing, refused.ErrorCode)
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("auth: %s: %w", doing, context.Canceled)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("auth: %s: %w", doing, context.DeadlineExceeded)
+	default:
+		return fmt.Errorf("auth: %s: GitHub did not answer as it should", doing)
+	}
+}
+
+// setupErrors are the codes of GitHub's errors that the host can mend in its configuration.
+var setupErrors = []string{
+	"incorrect_client_credentials", "redirect_uri_mismatch", "unsupported_grant_type", "unverified_user_email",
+}
+
+// grant checks the fields that x/oauth2 does not: the type, the alphabet and the lifetime of a
+// token, and its scopes.
+func (c *Client) grant(token *oauth2.Token) (Grant, error) {
+	g := Grant{AccessToken: token.AccessToken, RefreshToken: token.RefreshToken}
+	scopes, isText := token.Extra("scope").(string)
+	g.Scopes = normalScopes(scopes)
+	life, err := expiresIn(token.Extra("expires_in"))
+	switch {
+	case err != nil,
+		!isText && token.Extra("scope") != nil,
+		!strings.EqualFold(token.TokenType, "bearer"),
+		!IsTokenText(g.AccessToken),
+		g.RefreshToken != "" && !IsTokenText(g.RefreshToken),
+		text.Flaw(g.Scopes, limits.GitHubText) != "":
+		return Grant{}, errors.New("auth: GitHub's token reply is not as it should be")
+	}
+	if life > 0 {
+		g.ExpiresAt = c.now().Add(life)
+	}
+	return g, nil
+}
+
+// expiresIn returns how long a token lives, or zero if the reply does not say.
+func expiresIn(field any) (time.Duration, error) {
+	if field == nil {
+		return 0, nil
+	}
+	seconds, ok := field.(float64)
+	if !ok || seconds != float64(int64(seconds)) || seconds < 1 || seconds > maxExpiresIn {
+		return 0, errors.New("auth: expires_in is out of range")
+	}
+	return time.Duration(seconds) * time.Second, nil
+}
+
+// IsTokenText reports whether s is 1 to 1024 characters of the alphabet of tokens and codes (RFC
+// 6750, section 2.1), which can stand in a header and in a query.
+func IsTokenText(s string) bool {
+	return s != "" && len(s) <= maxTokenText && !strings.ContainsFunc(s, func(r rune) bool {
+		return r > 'z' || !canonical.IsAlphanumeric(byte(r)) && !strings.ContainsRune("_-.~+/=", r)
+	})
+}
+
+// normalScopes returns a list of scopes, which GitHub separates by commas, sorted and separated by
+// single spaces.
+func normalScopes(list string) string {
+	scopes := strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
+	slices.Sort(scopes)
+	return strings.Join(slices.Compact(scopes), " ")
+}
+
+// Covers reports whether the normal scopes in wide include all of those in narrow, as GitHub counts
+// them: "repo" includes "repo:status", and "user" includes "user:email" and "read:user".
+func Covers(wide, narrow string) bool {
+	has := strings.Fields(wide)
+	for _, scope := range strings.Fields(narrow) {
+		parent, _, _ := strings.Cut(strings.TrimPrefix(scope, "read:"), ":")
+		if !slices.Contains(has, scope) && !slices.Contains(has, parent) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,54 @@
+package githubapi
+
+import (
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/sallyport-go/auth/internal/callback"
+)
+
+// hostsClient is the name of the host's setting whose code a call runs.
+const hostsClient = "GitHubConfig.HTTPClient"
+
+// maxBody is how long an answer of GitHub can be, in bytes.
+const maxBody = 1 << 20
+
+// boundedTransport is the host's transport with the headers that every call to GitHub has, and
+// with answers of bounded length.
+type boundedTransport struct {
+	base http.RoundTripper
+}
+
+func (t boundedTransport) RoundTrip(r *http.Request) (response *http.Response, err error) {
+	defer callback.Recover(hostsClient, func(failure error) { response, err = nil, failure })
+	r = r.Clone(r.Context()) // a RoundTripper must not change its request
+	if r.Header.Get("Accept") == "" {
+		r.Header.Set("Accept", "application/json")
+	}
+	r.Header.Set("User-Agent", "sallyport-auth")
+	response, err = t.base.RoundTrip(r)
+	if err == nil {
+		response.Body = &boundedBody{ReadCloser: response.Body, left: maxBody}
+	}
+	return response, err
+}
+
+// boundedBody returns an error, not the end, when its bytes have been read and more are asked for.
+// A cut answer could otherwise be read as a complete one.
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errors.New("GitHub's answer is too long")
+	}
+	if int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	return n, err
+}

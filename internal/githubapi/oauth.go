@@ -145,7 +145,7 @@ func expiresIn(field any) (time.Duration, error) {
 // 6750, section 2.1), which can stand in a header and in a query.
 func IsTokenText(s string) bool {
 	return s != "" && len(s) <= maxTokenText && !strings.ContainsFunc(s, func(r rune) bool {
-		return r > 'z' || !canonical.IsAlphanumeric(byte(r)) && !strings.ContainsRune("_-.~+/=", r)
+		return r > '~' || !canonical.IsAlphanumeric(byte(r)) && !strings.ContainsRune("_-.~+/=", r)
 	})
 }
 

@@ -555,6 +555,7 @@ func TestNoSecretIsInAnError(t *testing.T) {
 		"no object":     answer(http.StatusOK, fmt.Sprintf(`[%q]`, text)),
 		"a bad name":    answer(http.StatusOK, fmt.Sprintf(`{%q:1,%[1]q:2}`, text)),
 		"a redirect":    answer(http.StatusFound, body, "Location", "https://evil.example/?"+url.QueryEscape(text)),
+		"a bad URL":     answer(http.StatusFound, body, "Location", "https://%zz/"+text),
 		"no connection": func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") },
 	} {
 		for call, do := range calls(t.Context(), newClient(transport)) {

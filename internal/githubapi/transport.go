@@ -29,6 +29,8 @@ func (t boundedTransport) RoundTrip(r *http.Request) (response *http.Response, e
 	r.Header.Set("User-Agent", "sallyport-auth")
 	response, err = t.base.RoundTrip(r)
 	if err == nil {
+		// No redirect is followed, and net/http quotes a Location that it cannot parse in an error.
+		response.Header.Del("Location")
 		response.Body = &boundedBody{ReadCloser: response.Body, left: maxBody}
 	}
 	return response, err

@@ -22,7 +22,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sallyport-go/auth/internal/callback"
 	"github.com/sallyport-go/auth/internal/limits"
 	"github.com/sallyport-go/auth/internal/strictjson"
 	"github.com/sallyport-go/auth/internal/text"
@@ -289,14 +288,13 @@ func (c *Client) get(ctx context.Context, path, token string) ([]byte, error) {
 
 // do sends the request and returns the answer's body. It returns a StatusError unless the answer
 // has the wanted status.
-func (c *Client) do(r *http.Request, want int) (body []byte, err error) {
-	defer callback.Recover(hostsClient, func(failure error) { body, err = nil, failure })
+func (c *Client) do(r *http.Request, want int) ([]byte, error) {
 	response, err := c.http.Do(r)
 	if err != nil {
 		return nil, fmt.Errorf("auth: calling GitHub: %w", withoutURL(err))
 	}
 	defer response.Body.Close()
-	body, err = io.ReadAll(response.Body)
+	body, err := io.ReadAll(response.Body)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("auth: reading GitHub's answer: %w", err)

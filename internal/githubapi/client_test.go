@@ -522,11 +522,36 @@ func TestTheContextBoundsEveryCall(t *testing.T) {
 	}
 }
 
+// panickingBody is the body of a transport that decodes answers, and has a bug in that.
+type panickingBody struct {
+	io.Reader
+	onRead bool
+}
+
+func (b panickingBody) Read(p []byte) (int, error) {
+	if b.onRead {
+		panic("a bug of the host")
+	}
+	return b.Reader.Read(p)
+}
+
+func (panickingBody) Close() error { panic("a bug of the host") }
+
 func TestAPanicOfTheHostsTransportIsAnError(t *testing.T) {
 	t.Parallel()
+	withBody := func(body io.ReadCloser) github {
+		return func(r *http.Request) (*http.Response, error) {
+			response, err := answer(http.StatusTeapot, "")(r)
+			response.Body = body
+			return response, err
+		}
+	}
 	for name, transport := range map[string]github{
-		"panic":       func(*http.Request) (*http.Response, error) { panic("a bug of the host") },
-		"no response": func(*http.Request) (*http.Response, error) { return nil, nil },
+		"no body":       withBody(nil),
+		"body on Read":  withBody(panickingBody{onRead: true}),
+		"body on Close": withBody(panickingBody{Reader: strings.NewReader("{}")}),
+		"panic":         func(*http.Request) (*http.Response, error) { panic("a bug of the host") },
+		"no response":   func(*http.Request) (*http.Response, error) { return nil, nil },
 	} {
 		for call, do := range calls(t.Context(), newClient(transport)) {
 			var err error

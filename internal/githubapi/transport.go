@@ -31,26 +31,33 @@ func (t boundedTransport) RoundTrip(r *http.Request) (response *http.Response, e
 	if err == nil {
 		// No redirect is followed, and net/http quotes a Location that it cannot parse in an error.
 		response.Header.Del("Location")
-		response.Body = &boundedBody{ReadCloser: response.Body, left: maxBody}
+		response.Body = &boundedBody{body: response.Body, left: maxBody}
 	}
 	return response, err
 }
 
 // boundedBody returns an error, not the end, when its bytes have been read and more are asked for.
-// A cut answer could otherwise be read as a complete one.
+// A cut answer could otherwise be read as a complete one. The body is the host's code, as its
+// transport is, and x/oauth2 reads it without recovering from a panic.
 type boundedBody struct {
-	io.ReadCloser
+	body io.ReadCloser
 	left int64
 }
 
-func (b *boundedBody) Read(p []byte) (int, error) {
+func (b *boundedBody) Read(p []byte) (n int, err error) {
+	defer callback.Recover(hostsClient, func(failure error) { n, err = 0, failure })
 	if b.left <= 0 {
 		return 0, errors.New("GitHub's answer is too long")
 	}
 	if int64(len(p)) > b.left {
 		p = p[:b.left]
 	}
-	n, err := b.ReadCloser.Read(p)
+	n, err = b.body.Read(p)
 	b.left -= int64(n)
 	return n, err
+}
+
+func (b *boundedBody) Close() (err error) {
+	defer callback.Recover(hostsClient, func(failure error) { err = failure })
+	return b.body.Close()
 }

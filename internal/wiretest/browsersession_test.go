@@ -378,6 +378,9 @@ func TestReturnToLeadsNowhereElse(t *testing.T) {
 		require.Equal(t, http.StatusUnprocessableEntity, p.status, "%q", path)
 		require.NotContains(t, p.body, "evil")
 	}
+	p := g.browser().stay().get("/api/v1/auth/github/start?return_to=" + url.QueryEscape("/"+strings.Repeat("&", 255)))
+	require.Equal(t, http.StatusUnprocessableEntity, p.status)
+	require.JSONEq(t, `{"detail":"Field return_to is too long"}`, p.body, "each & is six bytes in the cookie")
 	for _, path := range []string{"/", "/a", "/a/b.html", "/a?b=c&d=%20e", "/a#b", "/a.b/c..d", "/@alice", "/a?next=1", "/" + strings.Repeat("a", 255)} {
 		require.Equal(t, g.server.URL+path, g.browser().signInByCookie(path), path)
 	}

@@ -279,6 +279,56 @@ type GitHubToken struct {
 	UpdatedAt time.Time
 }
 
+// GitHubSignInWrite is everything that a sign-in with GitHub writes.
+type GitHubSignInWrite struct {
+	// Link is what GitHub says of the account. Its UserID is that of NewUser, or of the
+	// user that FindGitHubLink returned for the account.
+	Link GitHubLink
+
+	// NewUser is the user to add. It is nil if the account is linked already.
+	NewUser *User
+
+	// GrantSuperUser makes the user a super user, if the account's one grant is not spent.
+	GrantSuperUser bool
+
+	// Token replaces the token whose Version is TokenVersion. If TokenVersion is empty,
+	// Token is the user's first. A nil Token leaves the stored token as it is.
+	Token        *GitHubToken
+	TokenVersion string
+
+	// Session is created with SessionLimit as CreateSession's limit.
+	Session      Session
+	SessionLimit int
+}
+
+// GitHubConnectWrite is everything that connecting an account writes.
+type GitHubConnectWrite struct {
+	Link         GitHubLink
+	Token        GitHubToken
+	TokenVersion string // as in [GitHubSignInWrite]
+}
+
+// GitHubAccountState is what a store has of a GitHub account and of the user who is to be linked
+// to it, read under the locks of a write.
+type GitHubAccountState struct {
+	// LinkedTo is the ID of the user whom the account signs in as; empty if there is none.
+	LinkedTo string
+
+	// RememberedFor is the ID of the user whom the account was last linked to; empty if there
+	// is none.
+	RememberedFor string
+
+	// GrantSpent means that the account can make nobody a super user any more.
+	GrantSpent bool
+
+	// UserAccount is the account of the same host that the user is linked to; zero if there is
+	// none.
+	UserAccount GitHubAccount
+
+	// TokenVersion is the Version of the user's token of the host; empty if there is none.
+	TokenVersion string
+}
+
 // SessionClaims is what a verified token says of its session.
 type SessionClaims struct {
 	UserID     string

@@ -2,7 +2,9 @@ package auth
 
 import (
 	"cmp"
+	"fmt"
 	"github.com/sallyport-go/auth/internal/text"
+	"slices"
 	"strings"
 	"time"
 
@@ -182,6 +184,80 @@ func (a GitHubAccount) validate() error {
 	return checkID("host", a.Host, MaxGitHubHostLength)
 }
 
+// Validate returns an [InvalidError] for the first record that no store may keep, or that is not
+// of the same user and the same account as the others.
+func (w GitHubSignInWrite) Validate() error {
+	err := cmp.Or(w.Link.Validate(), w.Session.Validate(), sameUser(w.Session.UserID, w.Link))
+	if err == nil && w.NewUser != nil {
+		err = cmp.Or(w.NewUser.Validate(), sameUser(w.NewUser.ID, w.Link))
+	}
+	if err == nil && w.Token != nil {
+		err = validateLinkedToken(*w.Token, w.Link)
+	}
+	return err
+}
+
+// Validate returns an [InvalidError] for the first record that no store may keep, or that is not
+// of the same user and the same account as the others.
+func (w GitHubConnectWrite) Validate() error {
+	return cmp.Or(w.Link.Validate(), validateLinkedToken(w.Token, w.Link))
+}
+
+func validateLinkedToken(token GitHubToken, link GitHubLink) error {
+	if err := cmp.Or(token.Validate(), sameUser(token.UserID, link)); err != nil {
+		return err
+	}
+	if token.Account != link.Account {
+		return invalidf("account_id", "must be the same in the token as in the link, on the same host")
+	}
+	return nil
+}
+
+func sameUser(userID string, link GitHubLink) error {
+	if userID != link.UserID {
+		return invalidf("user_id", "must be the same in all records of one call")
+	}
+	return nil
+}
+
+// Check returns an error unless a sign-in may be written over the state. HasUsers says whether
+// the store keeps users.
+//
+// It returns ErrGitHubNotAllowed if the account is remembered for a user to whom it is no longer
+// linked, and ErrChanged if the caller must read the link and the token again: the account is
+// linked to another user, or to one although there is a NewUser, or to nobody although there is
+// none, or the token's Version is another. In a store that keeps no users, the account may also be
+// linked to nobody, unless its user has another account of the host.
+func (w GitHubSignInWrite) Check(state GitHubAccountState, hasUsers bool) error {
+	switch {
+	case state.LinkedTo == "" && state.RememberedFor != "":
+		return fmt.Errorf("auth: the GitHub account was unlinked: %w", ErrGitHubNotAllowed)
+	case w.NewUser != nil && state.LinkedTo != "",
+		w.NewUser == nil && hasUsers && state.LinkedTo == "",
+		state.LinkedTo != "" && state.LinkedTo != w.Link.UserID,
+		state.LinkedTo == "" && state.UserAccount != GitHubAccount{}:
+		return fmt.Errorf("auth: link of the GitHub account: %w", ErrChanged)
+	case w.Token != nil && w.TokenVersion != state.TokenVersion:
+		return fmt.Errorf("auth: GitHub token: %w", ErrChanged)
+	}
+	return nil
+}
+
+// Check returns an error unless a connection may be written over the state: ErrExists if the
+// account is linked to another user or remembered for another, or if the user is linked to another
+// account of the host, and ErrChanged if the token's Version is another than the caller read.
+func (w GitHubConnectWrite) Check(state GitHubAccountState) error {
+	others := func(userID string) bool { return userID != "" && userID != w.Link.UserID }
+	switch {
+	case others(state.LinkedTo), others(state.RememberedFor),
+		state.UserAccount != GitHubAccount{} && state.UserAccount != w.Link.Account:
+		return fmt.Errorf("auth: link of the GitHub account, or of the user: %w", ErrExists)
+	case w.TokenVersion != state.TokenVersion:
+		return fmt.Errorf("auth: GitHub token: %w", ErrChanged)
+	}
+	return nil
+}
+
 // ValidateHash returns an [InvalidError] if no store may keep the hash of an
 // access key's secret: it must be 1 to maxHashLength bytes of visible ASCII.
 func ValidateHash(hash string) error {
@@ -269,4 +345,41 @@ func checkOptionalTime(field string, t time.Time) error {
 		return nil
 	}
 	return checkTime(field, t)
+}
+
+// FoldRevocations is the rule for a user of whom the feed names too many sessions. Named are the
+// entries in force that name sessions of this one user, in any order. It returns false if there
+// are at most [MaxNamedRevocations], [Revocation.Capped] ones not counted.
+//
+// Otherwise it returns the entry that replaces all but at most half of that many, those of the
+// newest Generations. The store sets a zero ExpiresAt on the named entries whose Generations are
+// below the returned entry's and that are not capped, and on the entry in force for the whole user
+// unless that entry's is greater. It removes the user's sessions whose Generations are below, raises
+// the ExpiresAt of the returned entry to theirs and to that of the entries it replaces, and adds it
+// with the next Position.
+func FoldRevocations(named []Revocation) (folded Revocation, ok bool) {
+	named = slices.DeleteFunc(slices.Clone(named), Revocation.Capped)
+	if len(named) <= MaxNamedRevocations {
+		return Revocation{}, false
+	}
+	generations := make([]int64, len(named))
+	for i, entry := range named {
+		generations[i] = entry.Generation
+	}
+	slices.Sort(generations)
+	folded.UserID = named[0].UserID
+	folded.Generation = generations[len(generations)-1-MaxNamedRevocations/2] + 1
+	for _, entry := range named {
+		if entry.Generation < folded.Generation {
+			folded.ExpiresAt = laterTime(folded.ExpiresAt, entry.ExpiresAt)
+		}
+	}
+	return folded, true
+}
+
+func laterTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

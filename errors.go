@@ -157,7 +157,6 @@ func (e *ThrottledError) Error() string {
 	return fmt.Sprintf("auth: throttled: try again in %s", e.RetryAfter)
 }
 
-
 // errOthers is the answer to a caller who asks for a session or a key of another user: that it does
 // not exist.
 var errOthers = fmt.Errorf("%w: it belongs to another user", ErrNotFound)

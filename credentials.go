@@ -5,11 +5,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/accesskey"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"log/slog"
 	"runtime"
 	"time"
 )
+
+// KeyPair is an access key and its secret, which a client sends to sign in.
+//
+// A pair made by this package looks like
+//
+//	ak_live_ + 20 characters + 6 characters of checksum
+//	as_live_ + the same 20 + 43 characters, 256 random bits + 6 characters of checksum
+//
+// with characters from 0-9, A-Z and a-z. The checksum is the CRC-32 of everything before it. So a
+// mistyped key is rejected without asking the store, a scanner can tell a leaked secret from other
+// text, and a leaked secret says which key to revoke.
+type KeyPair struct {
+	AccessKey    string // public: it may be logged and shown
+	AccessSecret Secret
+}
 
 // CredentialConfig says how access keys look and how their secrets are kept. The zero value is
 // a good choice, to which Peppers may be added.
@@ -61,7 +77,7 @@ type CredentialConfig struct {
 type CredentialVerifier struct {
 	store  CredentialStore
 	tokens *TokenIssuer // nil if no sessions are opened with the keys
-	format pairFormat
+	format accesskey.Format
 	hasher *hasher
 	slow   *slowQueue // nil unless imported keys are allowed
 	events *EventLog
@@ -84,7 +100,7 @@ func NewCredentialVerifier(store CredentialStore, tokens *TokenIssuer, cfg Crede
 			return nil, err
 		}
 	}
-	format, err := newPairFormat(cfg.AccessKeyPrefix, cfg.AccessSecretPrefix)
+	format, err := accesskey.NewFormat(cfg.AccessKeyPrefix, cfg.AccessSecretPrefix)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +148,8 @@ var (
 
 // GeneratePair makes a pair that opens nothing yet. It is for [Service.Bootstrap].
 func (v *CredentialVerifier) GeneratePair() KeyPair {
-	return v.format.generate()
+	key, secret := v.format.Generate()
+	return KeyPair{AccessKey: key, AccessSecret: NewSecret(secret)}
 }
 
 // Issue gives the user a new key and returns the pair, whose secret cannot be read again. It
@@ -148,7 +165,7 @@ func (v *CredentialVerifier) Issue(ctx context.Context, by Authority, userID str
 }
 
 func (v *CredentialVerifier) issue(ctx context.Context, by Authority, userID string, options KeyOptions) (KeyPair, AccessKey, error) {
-	pair := v.format.generate()
+	pair := v.GeneratePair()
 	key, err := v.newKey(userID, pair, options)
 	if err != nil {
 		return KeyPair{}, AccessKey{}, err
@@ -172,7 +189,7 @@ func (v *CredentialVerifier) newChange(ctx context.Context, by Authority, e Even
 
 // newKey returns the record of a generated pair.
 func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOptions) (AccessKey, error) {
-	if !v.format.belongTogether(pair.AccessKey, pair.AccessSecret.Reveal()) {
+	if !v.format.IsPair(pair.AccessKey, pair.AccessSecret.Reveal()) {
 		return AccessKey{}, invalidf("access_key", "and its secret must be a pair made by GeneratePair")
 	}
 	key := AccessKey{
@@ -216,7 +233,7 @@ func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (AccessKe
 // signInEvent returns the event of an attempt to sign in with the pair, which ended with err.
 func (v *CredentialVerifier) signInEvent(pair KeyPair, err error) Event {
 	e := Event{Method: MethodAccessKey}
-	if err == nil || v.format.isKey(pair.AccessKey) { // a text that is only claimed may be a secret
+	if err == nil || v.format.IsKey(pair.AccessKey) { // a text that is only claimed may be a secret
 		e.AccessKey = v.nameOf(pair.AccessKey)
 	}
 	return e
@@ -275,9 +292,9 @@ const (
 func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
 	secret := pair.AccessSecret.Reveal()
 	switch {
-	case v.format.isKey(pair.AccessKey) && v.format.isSecret(secret):
+	case v.format.IsKey(pair.AccessKey) && v.format.IsSecret(secret):
 		return generatedPair
-	case v.slow != nil && !v.format.resembles(pair.AccessKey) &&
+	case v.slow != nil && !v.format.Resembles(pair.AccessKey) &&
 		len(pair.AccessKey) <= MaxAccessKeyLength && len(secret) <= maxSlowSecret:
 		return importedPair
 	}
@@ -362,7 +379,7 @@ func (v *CredentialVerifier) revoke(ctx context.Context, by Authority, accessKey
 
 // nameOf returns the key as it may be written down.
 func (v *CredentialVerifier) nameOf(accessKey string) string {
-	if !v.format.isKey(accessKey) {
+	if !v.format.IsKey(accessKey) {
 		return "imported" // people paste secrets into the wrong field
 	}
 	return accessKey

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 )
 
@@ -50,10 +49,10 @@ func (v *CredentialVerifier) rotate(ctx context.Context, by Authority, accessKey
 	if err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
 	}
-	if !v.format.isKey(accessKey) {
+	if !v.format.IsKey(accessKey) {
 		return KeyPair{}, AccessKey{}, invalidf("access_key", "was made elsewhere and cannot be rotated: make a new key instead")
 	}
-	pair := KeyPair{AccessKey: accessKey, AccessSecret: v.format.secretOf(accessKey)}
+	pair := KeyPair{AccessKey: accessKey, AccessSecret: NewSecret(v.format.NewSecret(accessKey))}
 	rotation := KeyRotation{
 		Hash:    v.hasher.fast(found.UserID, accessKey, pair.AccessSecret.Reveal()),
 		Overlap: overlap,
@@ -71,7 +70,7 @@ func (v *CredentialVerifier) rotate(ctx context.Context, by Authority, accessKey
 // in the syntax of [regexp], RE2 and PCRE, for secret scanners. RevokeLeaked tells which of its
 // matches are secrets.
 func (v *CredentialVerifier) SecretPattern() string {
-	return fmt.Sprintf(`\b%s[0-9A-Za-z]{%d}\b`, regexp.QuoteMeta(v.format.secretPrefix), keyIDLength+secretLength+checksumLength)
+	return v.format.SecretPattern()
 }
 
 // RevokeLeaked revokes the key of an access secret that was found in a place where it should
@@ -82,10 +81,10 @@ func (v *CredentialVerifier) SecretPattern() string {
 // It returns ErrInvalidCredentials for everything else, including secrets of imported keys.
 func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (AccessKey, error) {
 	text := secret.Reveal()
-	if !v.format.isSecret(text) {
+	if !v.format.IsSecret(text) {
 		return AccessKey{}, ErrInvalidCredentials
 	}
-	key, _, err := v.store.FindKey(ctx, v.format.keyOf(text))
+	key, _, err := v.store.FindKey(ctx, v.format.KeyOf(text))
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return AccessKey{}, ErrInvalidCredentials

@@ -106,7 +106,7 @@ func (v *CredentialVerifier) importedHash(ctx context.Context, imported Imported
 	switch {
 	case v.slow == nil:
 		return "", invalidf("access_key", "cannot be imported unless AllowImported is set")
-	case v.format.resembles(imported.AccessKey):
+	case v.format.Resembles(imported.AccessKey):
 		return "", invalidf("access_key", "must not begin like a generated one")
 	case given != 1:
 		return "", invalidf("hash", "or the SHA-256 or the secret must be given, and only one of them")

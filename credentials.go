@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"github.com/sallyport-go/auth/internal/accesskey"
 	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/secrethash"
 	"log/slog"
+	"net/netip"
 	"runtime"
 	"time"
 )
@@ -78,8 +80,8 @@ type CredentialVerifier struct {
 	store  CredentialStore
 	tokens *TokenIssuer // nil if no sessions are opened with the keys
 	format accesskey.Format
-	hasher *hasher
-	slow   *slowQueue // nil unless imported keys are allowed
+	hasher *secrethash.Hasher
+	slow   *secrethash.Queue // nil unless imported keys are allowed
 	events *EventLog
 	now    func() time.Time
 	log    *slog.Logger
@@ -104,16 +106,20 @@ func NewCredentialVerifier(store CredentialStore, tokens *TokenIssuer, cfg Crede
 	if err != nil {
 		return nil, err
 	}
-	hasher, err := newHasher(cfg.Peppers)
+	peppers, err := derivePeppers(cfg.Peppers)
+	if err != nil {
+		return nil, err
+	}
+	hasher, err := secrethash.New(peppers)
 	if err != nil {
 		return nil, err
 	}
 	if cfg.MaxSlowHashes < 0 {
 		return nil, errors.New("auth: CredentialConfig.MaxSlowHashes must not be negative")
 	}
-	var slow *slowQueue
+	var slow *secrethash.Queue
 	if cfg.AllowImported {
-		slow = newSlowQueue(cmp.Or(cfg.MaxSlowHashes, max(1, runtime.GOMAXPROCS(0)/2)))
+		slow = secrethash.NewQueue(cmp.Or(cfg.MaxSlowHashes, max(1, runtime.GOMAXPROCS(0)/2)))
 	}
 	return &CredentialVerifier{
 		store:  guardedCredentials{store},
@@ -195,7 +201,7 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 	key := AccessKey{
 		ID:        pair.AccessKey,
 		UserID:    userID,
-		Hash:      v.hasher.fast(userID, pair.AccessKey, pair.AccessSecret.Reveal()),
+		Hash:      v.hasher.Fast.Hash(userID, pair.AccessKey, pair.AccessSecret.Reveal()),
 		Label:     options.Label,
 		CreatedAt: v.now(),
 		ExpiresAt: options.ExpiresAt,
@@ -268,16 +274,26 @@ func (v *CredentialVerifier) check(
 	secret := pair.AccessSecret.Reveal()
 	switch form {
 	case generatedPair:
-		return v.verify(ctx, pair.AccessKey, secret, v.hasher.fastScheme(), nil)
+		return v.verify(ctx, pair.AccessKey, secret, v.hasher.Fast, nil)
 	case noPair:
 		return AccessKey{}, User{}, errPairForm
 	}
-	leave, err := v.slow.enter(ctx, clientOf(ctx).network())
+	leave, err := v.waitForSlowHash(ctx, clientOf(ctx).network())
 	if err != nil {
 		return AccessKey{}, User{}, err
 	}
 	defer leave()
-	return v.verify(ctx, pair.AccessKey, secret, v.hasher.slowScheme(), countAttempt)
+	return v.verify(ctx, pair.AccessKey, secret, v.hasher.Slow, countAttempt)
+}
+
+// waitForSlowHash waits for a turn of the client to compute a slow hash, and returns the function
+// that ends the turn. It returns a [ThrottledError] if too many wait.
+func (v *CredentialVerifier) waitForSlowHash(ctx context.Context, client netip.Addr) (leave func(), err error) {
+	leave, err = v.slow.Enter(ctx, client)
+	if busy, ok := errors.AsType[*secrethash.BusyError](err); ok {
+		return nil, &ThrottledError{RetryAfter: busy.RetryAfter}
+	}
+	return leave, err
 }
 
 // pairForm says how a pair is verified.
@@ -295,16 +311,19 @@ func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
 	case v.format.IsKey(pair.AccessKey) && v.format.IsSecret(secret):
 		return generatedPair
 	case v.slow != nil && !v.format.Resembles(pair.AccessKey) &&
-		len(pair.AccessKey) <= MaxAccessKeyLength && len(secret) <= maxSlowSecret:
+		len(pair.AccessKey) <= MaxAccessKeyLength && len(secret) <= secrethash.MaxSecret:
 		return importedPair
 	}
 	return noPair
 }
 
+// decoyUserID is as long as the IDs that this package makes, and equal to none of them.
+const decoyUserID = "--------------------------"
+
 // verify looks the key up and does the same work whether it exists or not. Between the two it calls
 // countAttempt, which may be nil.
 func (v *CredentialVerifier) verify(
-	ctx context.Context, accessKey, secret string, scheme hashScheme, countAttempt func() error,
+	ctx context.Context, accessKey, secret string, scheme secrethash.Scheme, countAttempt func() error,
 ) (AccessKey, User, error) {
 	key, owner, err := v.store.FindKey(ctx, accessKey)
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -317,7 +336,7 @@ func (v *CredentialVerifier) verify(
 	}
 	found, subject := err == nil, key.UserID
 	if !found {
-		key, owner, subject = scheme.decoy, User{}, ""
+		key, owner, subject = AccessKey{UserID: decoyUserID, Hash: scheme.Decoy}, User{}, ""
 	}
 	matches, stale := v.matchKey(scheme, key, accessKey, secret)
 	var rejected error
@@ -337,7 +356,7 @@ func (v *CredentialVerifier) verify(
 	if stale {
 		// The secret is here now and not later: a good moment to renew the hash, but a
 		// failure of that must not fail the sign-in.
-		err := v.store.SwapHash(ctx, accessKey, key.Hash, scheme.make(key.UserID, accessKey, secret))
+		err := v.store.SwapHash(ctx, accessKey, key.Hash, scheme.Hash(key.UserID, accessKey, secret))
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed", "access_key", v.nameOf(accessKey), "error", err)
 		}
@@ -347,10 +366,10 @@ func (v *CredentialVerifier) verify(
 
 // matchKey reports whether the secret is one that the key has now, and whether its
 // hash ought to be made anew: not that of a secret that is on its way out.
-func (v *CredentialVerifier) matchKey(scheme hashScheme, key AccessKey, accessKey, secret string) (matches, stale bool) {
-	matches, stale = scheme.match(key.Hash, key.UserID, accessKey, secret)
+func (v *CredentialVerifier) matchKey(scheme secrethash.Scheme, key AccessKey, accessKey, secret string) (matches, stale bool) {
+	matches, stale = scheme.Match(key.Hash, key.UserID, accessKey, secret)
 	if !matches && key.PreviousUntil.After(v.now()) {
-		matches, _ = scheme.match(key.PreviousHash, key.UserID, accessKey, secret)
+		matches, _ = scheme.Match(key.PreviousHash, key.UserID, accessKey, secret)
 		return matches, false
 	}
 	return matches, stale

@@ -54,7 +54,7 @@ func (v *CredentialVerifier) rotate(ctx context.Context, by Authority, accessKey
 	}
 	pair := KeyPair{AccessKey: accessKey, AccessSecret: NewSecret(v.format.NewSecret(accessKey))}
 	rotation := KeyRotation{
-		Hash:    v.hasher.fast(found.UserID, accessKey, pair.AccessSecret.Reveal()),
+		Hash:    v.hasher.Fast.Hash(found.UserID, accessKey, pair.AccessSecret.Reveal()),
 		Overlap: overlap,
 	}
 	c := v.newChange(ctx, by, Event{Kind: EventKeyRotated, UserID: found.UserID, AccessKey: accessKey, Reason: "overlap " + overlap.String()})
@@ -91,7 +91,7 @@ func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (A
 	case err != nil:
 		return AccessKey{}, fmt.Errorf("auth: looking for a leaked access key: %w", err)
 	}
-	if matches, _ := v.matchKey(v.hasher.fastScheme(), key, key.ID, text); !matches || v.expired(key) {
+	if matches, _ := v.matchKey(v.hasher.Fast, key, key.ID, text); !matches || v.expired(key) {
 		return AccessKey{}, ErrInvalidCredentials
 	}
 	if err := v.revoke(ctx, ByHost("auth.RevokeLeaked"), key.ID, key.UserID, EventKeyLeaked); err != nil && !errors.Is(err, ErrNotFound) {

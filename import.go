@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base32"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/secrethash"
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
@@ -102,7 +103,6 @@ func (v *CredentialVerifier) importedHash(ctx context.Context, imported Imported
 			given++
 		}
 	}
-	_, unpeppered := v.hasher.pepper("")
 	switch {
 	case v.slow == nil:
 		return "", invalidf("access_key", "cannot be imported unless AllowImported is set")
@@ -112,13 +112,13 @@ func (v *CredentialVerifier) importedHash(ctx context.Context, imported Imported
 		return "", invalidf("hash", "or the SHA-256 or the secret must be given, and only one of them")
 	case secret != "":
 		return v.hashChosen(ctx, imported)
-	case !unpeppered:
+	case !v.hasher.Unpeppered():
 		return "", invalidf("hash", "has no pepper and cannot be imported unless NoPepper is among the Peppers")
 	case imported.GeneratedSHA256 != "":
 		return sha256Form(imported.GeneratedSHA256)
 	}
-	s, err := parseHash(imported.Hash)
-	if err != nil || s.form != formArgon && s.form != formBcrypt {
+	form, err := secrethash.Parse(imported.Hash)
+	if err != nil || form.Kind != secrethash.KindArgon2 && form.Kind != secrethash.KindBcrypt {
 		return "", invalidf("hash", "must be bcrypt of cost 10 to 13 or argon2id of 8 to 64 MiB, t and p 1 to 4")
 	}
 	return imported.Hash, nil
@@ -127,24 +127,24 @@ func (v *CredentialVerifier) importedHash(ctx context.Context, imported Imported
 // sha256Form returns the stored form of a digest in hexadecimal.
 func sha256Form(text string) (string, error) {
 	digest, err := hex.DecodeString(text)
-	if err != nil || len(digest) != 32 {
+	if err != nil || len(digest) != sha256.Size {
 		return "", invalidf("sha256", "must be 64 hexadecimal digits")
 	}
-	return "$" + formImportedSHA256 + "$v=1$" + base64.RawURLEncoding.EncodeToString(digest), nil
+	return secrethash.ImportedSHA256([sha256.Size]byte(digest)), nil
 }
 
 // hashChosen returns the stored form of a secret that came in clear.
 func (v *CredentialVerifier) hashChosen(ctx context.Context, imported ImportedKey) (string, error) {
 	secret := imported.Secret.Reveal()
-	if len(secret) < minChosenSecret || len(secret) > maxSlowSecret {
-		return "", invalidf("secret", "must be %d to %d bytes long", minChosenSecret, maxSlowSecret)
+	if len(secret) < minChosenSecret || len(secret) > secrethash.MaxSecret {
+		return "", invalidf("secret", "must be %d to %d bytes long", minChosenSecret, secrethash.MaxSecret)
 	}
-	leave, err := v.slow.enter(ctx, netip.Addr{}) // for the host, and not for a client
+	leave, err := v.waitForSlowHash(ctx, netip.Addr{}) // for the host, and not for a client
 	if err != nil {
 		return "", err
 	}
 	defer leave()
-	return v.hasher.slow(imported.UserID, imported.AccessKey, secret), nil
+	return v.hasher.Slow.Hash(imported.UserID, imported.AccessKey, secret), nil
 }
 
 // importedUser is what a line of an import says.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"github.com/sallyport-go/auth/internal/canonical"
+	"github.com/sallyport-go/auth/internal/secrethash"
 	"io"
 	"slices"
 )
@@ -59,8 +60,32 @@ func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
 	return SymmetricKey{id: id, get: func() []byte { return secret }}, nil
 }
 
-// derive returns the 32-byte key for one purpose. What is made for one purpose
-// is then worthless for another, though both come from the same ring.
+// NoPepper stands for hashes without a pepper in [CredentialConfig.Peppers]. It is no key, and
+// every other ring refuses it.
+func NoPepper() SymmetricKey {
+	return SymmetricKey{get: func() []byte { return nil }}
+}
+
+func (k SymmetricKey) isNoPepper() bool { return k.id == "" && k.get != nil }
+
+// derivePeppers returns the ring for the hashes of access secrets.
+func derivePeppers(ring []SymmetricKey) ([]secrethash.Pepper, error) {
+	peppers := make([]secrethash.Pepper, len(ring))
+	for i, k := range ring {
+		if k.isNoPepper() {
+			continue
+		}
+		key, err := k.derive("access secret pepper")
+		if err != nil {
+			return nil, fmt.Errorf("%w (Peppers[%d])", err, i)
+		}
+		peppers[i] = secrethash.Pepper{ID: k.id, Key: key}
+	}
+	return peppers, nil
+}
+
+// derive returns the 32-byte key for one purpose. Nothing that was made for one purpose opens or
+// verifies for another, though both keys come from the same ring.
 func (k SymmetricKey) derive(purpose string) ([]byte, error) {
 	if k.get == nil {
 		return nil, errors.New("auth: empty SymmetricKey: make it with NewSymmetricKey")
@@ -73,20 +98,19 @@ func (k SymmetricKey) derive(purpose string) ([]byte, error) {
 }
 
 const (
-	maxSymmetricKeyID = 32 // the ID goes into every stored hash
+	maxSymmetricKeyID = secrethash.MaxPepperID
 	minKeySecret      = 32 // bytes
 )
 
 func checkKeyID(id string, maxLength int) error {
-	if id == "" || len(id) > maxLength {
+	switch {
+	case canonical.IsKeyID(id, maxLength):
+		return nil
+	case id == "" || len(id) > maxLength:
 		return fmt.Errorf("auth: a key id must be 1 to %d characters long", maxLength)
+	default:
+		return errors.New(`auth: a key id must be of letters, digits, ".", "_" and "-"`)
 	}
-	for _, c := range []byte(id) {
-		if !canonical.IsAlphanumeric(c) && c != '.' && c != '_' && c != '-' {
-			return errors.New(`auth: a key id must be of letters, digits, ".", "_" and "-"`)
-		}
-	}
-	return nil
 }
 
 // checkKeySecret refuses the two mistakes that happen: a password in place of a key, and a

@@ -2,6 +2,8 @@ package wiretest
 
 import (
 	"bytes"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/internal/secrethash"
 	"github.com/stretchr/testify/require"
 )
 
@@ -118,6 +121,32 @@ func TestASymmetricKeyMustBeRandomAndNamed(t *testing.T) {
 	require.Error(t, err, "an id that would make hashes too long")
 	_, err = auth.NewSymmetricKey("A-z_0.9", good)
 	require.NoError(t, err)
+}
+
+// Every purpose has a key of its own, derived from the one that the host configures: HKDF-SHA-256
+// (RFC 5869) with the purpose as info. Another derivation would make every stored hash worthless.
+func TestAPepperIsDerivedForItsPurpose(t *testing.T) {
+	t.Parallel()
+	secret := authtest.Random(32)
+	key, err := auth.NewSymmetricKey("p1", secret)
+	require.NoError(t, err)
+	c := newCredentials(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{key}})
+	pair := c.issue(t)
+	hashUnder := func(key []byte) string {
+		h, err := secrethash.New([]secrethash.Pepper{{ID: "p1", Key: key}})
+		require.NoError(t, err)
+		return h.Fast.Hash("u1", pair.AccessKey, pair.AccessSecret.Reveal())
+	}
+	require.Equal(t, hashUnder(derived(t, secret, "access secret pepper")), c.hash(t, pair.AccessKey))
+	require.NotEqual(t, hashUnder(secret), c.hash(t, pair.AccessKey))
+}
+
+// derived returns the key that SymmetricKey derives from the secret for one purpose.
+func derived(t testing.TB, secret []byte, purpose string) []byte {
+	t.Helper()
+	key, err := hkdf.Key(sha256.New, secret, nil, "sallyport "+purpose, 32)
+	require.NoError(t, err)
+	return key
 }
 
 // TestNoSecretIsInAnyOutput makes a service do all it can, well and badly, and

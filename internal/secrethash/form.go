@@ -1,0 +1,183 @@
+package secrethash
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/sallyport-go/auth/internal/canonical"
+	"github.com/sallyport-go/auth/internal/limits"
+)
+
+// Kind is the name of a stored form.
+type Kind string
+
+// The kinds of stored forms, written in the manner of the PHC string format:
+//
+//	$sha256$v=1$<digest>                                               generated, no pepper
+//	$hmac-sha256$v=1$k=<pepper>$<digest>                               generated
+//	$argon2id-bound$v=19$m=..,t=..,p=..[,k=<pepper>]$<salt>$<hash>     chosen, or renewed after an import
+//	$argon2id$v=19$m=..,t=..,p=..$<salt>$<hash>                        imported
+//	$2a$ $2b$ $2y$ ...                                                 imported: bcrypt
+//	$sha256-imported$v=1$<digest>                                      imported: generated elsewhere
+//
+// The first three bind the user and the key. An imported hash could not: its maker knew neither.
+const (
+	KindSHA256         Kind = "sha256"
+	KindHMAC           Kind = "hmac-sha256"
+	KindArgon2Bound    Kind = "argon2id-bound"
+	KindArgon2         Kind = "argon2id"
+	KindBcrypt         Kind = "bcrypt"
+	KindImportedSHA256 Kind = "sha256-imported"
+)
+
+// MaxPepperID is the greatest length of a pepper's ID. The ID goes into every stored form.
+const MaxPepperID = 32
+
+// MaxSecret is the length of the longest secret that a slow hash is computed of.
+const MaxSecret = 1024
+
+// An imported hash has a cost of its own, within bounds. Below them the hash protects nobody. Above
+// them a verification takes too long: bcrypt at cost 31 runs for a day. argon2 panics at t=0.
+const (
+	minArgonMemory, maxArgonMemory = 8 * 1024, 64 * 1024 // KiB
+	maxArgonTime                   = 4
+	maxArgonThreads                = 4
+	minArgonSalt, maxArgonSalt     = 8, 64
+	minArgonHash, maxArgonHash     = 16, 64
+	minBcryptCost, maxBcryptCost   = 10, 13
+	maxBcryptSecret                = 72 // bcrypt silently ignores the rest of a longer secret
+)
+
+// ErrForm is the error of [Parse]. It says nothing about the hash, so it may be logged.
+var ErrForm = errors.New("auth: stored hash is not of a known form")
+
+// Form is a stored form, taken apart.
+type Form struct {
+	Kind   Kind
+	Pepper string // the ID of the pepper, or "" if the form has none
+	Digest []byte // of the kinds that are SHA-256 or HMAC-SHA-256
+	Argon2 Argon2 // of the kinds that are argon2id
+	bcrypt string
+}
+
+// Argon2 is an argon2id hash and the cost of computing it.
+type Argon2 struct {
+	Memory  uint32 // KiB
+	Time    uint32
+	Threads uint8
+	Salt    []byte
+	Hash    []byte
+}
+
+// Parse takes a stored form apart. It returns ErrForm if the form is not spelled exactly as this
+// package spells it, or if checking a secret against it would cost too much or too little.
+func Parse(stored string) (Form, error) {
+	if len(stored) > limits.Hash || !strings.HasPrefix(stored, "$") {
+		return Form{}, ErrForm
+	}
+	if strings.HasPrefix(stored, "$2") {
+		return parseBcrypt(stored)
+	}
+	parts := strings.Split(stored[1:], "$")
+	switch kind := Kind(parts[0]); {
+	case (kind == KindSHA256 || kind == KindImportedSHA256) && len(parts) == 3 && parts[1] == "v=1":
+		digest, err := decodeDigest(parts[2])
+		return Form{Kind: kind, Digest: digest}, err
+	case kind == KindHMAC && len(parts) == 4 && parts[1] == "v=1":
+		pepper, err := parsePepper(parts[2])
+		if err != nil {
+			return Form{}, err
+		}
+		digest, err := decodeDigest(parts[3])
+		return Form{Kind: kind, Pepper: pepper, Digest: digest}, err
+	case (kind == KindArgon2 || kind == KindArgon2Bound) && len(parts) == 5 && parts[1] == "v=19":
+		return parseArgon2(kind, parts[2], parts[3], parts[4])
+	default:
+		return Form{}, ErrForm
+	}
+}
+
+// parsePepper returns the ID in k=<pepper>.
+func parsePepper(param string) (id string, err error) {
+	id, ok := strings.CutPrefix(param, "k=")
+	if !ok || !canonical.IsKeyID(id, MaxPepperID) {
+		return "", ErrForm
+	}
+	return id, nil
+}
+
+func decodeDigest(text string) ([]byte, error) {
+	digest, err := canonical.DecodeBase64URL(text)
+	if err != nil || len(digest) != sha256.Size {
+		return nil, ErrForm
+	}
+	return digest, nil
+}
+
+func parseArgon2(kind Kind, params, salt, hash string) (Form, error) {
+	f := Form{Kind: kind}
+	fields := strings.Split(params, ",")
+	if len(fields) == 4 && kind == KindArgon2Bound {
+		var err error
+		if f.Pepper, err = parsePepper(fields[3]); err != nil {
+			return Form{}, err
+		}
+		fields = fields[:3]
+	}
+	if len(fields) != 3 {
+		return Form{}, ErrForm
+	}
+	memory, err1 := parseParam(fields[0], "m=", minArgonMemory, maxArgonMemory)
+	time, err2 := parseParam(fields[1], "t=", 1, maxArgonTime)
+	threads, err3 := parseParam(fields[2], "p=", 1, maxArgonThreads)
+	saltBytes, err4 := decodeSized(salt, minArgonSalt, maxArgonSalt)
+	hashBytes, err5 := decodeSized(hash, minArgonHash, maxArgonHash)
+	if err := cmp.Or(err1, err2, err3, err4, err5); err != nil {
+		return Form{}, err
+	}
+	f.Argon2 = Argon2{Memory: uint32(memory), Time: uint32(time), Threads: uint8(threads), Salt: saltBytes, Hash: hashBytes}
+	return f, nil
+}
+
+func parseParam(text, name string, low, high int) (int, error) {
+	digits, ok := strings.CutPrefix(text, name)
+	n, err := strconv.Atoi(digits)
+	if !ok || err != nil || strconv.Itoa(n) != digits || n < low || n > high {
+		return 0, ErrForm
+	}
+	return n, nil
+}
+
+func decodeSized(text string, low, high int) ([]byte, error) {
+	b, err := canonical.DecodeBase64(base64.RawStdEncoding, text)
+	if err != nil || len(b) < low || len(b) > high {
+		return nil, ErrForm
+	}
+	return b, nil
+}
+
+func parseBcrypt(stored string) (Form, error) {
+	if len(stored) != 60 || !strings.Contains("aby", stored[2:3]) || stored[3] != '$' || stored[6] != '$' {
+		return Form{}, ErrForm
+	}
+	cost, err := strconv.Atoi(stored[4:6])
+	if err != nil || cost < minBcryptCost || cost > maxBcryptCost {
+		return Form{}, ErrForm
+	}
+	for _, c := range []byte(stored[7:]) {
+		if !canonical.IsAlphanumeric(c) && c != '.' && c != '/' {
+			return Form{}, ErrForm
+		}
+	}
+	return Form{Kind: KindBcrypt, bcrypt: stored}, nil
+}
+
+// ImportedSHA256 returns the stored form of a secret that was generated elsewhere, of which only
+// the SHA-256 is known.
+func ImportedSHA256(digest [sha256.Size]byte) string {
+	return "$" + string(KindImportedSHA256) + "$v=1$" + base64.RawURLEncoding.EncodeToString(digest[:])
+}

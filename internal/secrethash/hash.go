@@ -1,0 +1,130 @@
+// Package secrethash makes and checks what a store keeps of access secrets.
+//
+// A generated secret is 256 random bits and gets a fast hash. A slow hash would only let an
+// attacker keep our processors busy; NIST SP 800-63B asks for one below 112 bits. A secret that
+// somebody chose, and one that was imported as a slow hash, gets argon2id or bcrypt, whose cost a
+// [Queue] bounds. Hashes that this package makes bind the user and the access key, so a row that is
+// copied to another user signs nobody in.
+//
+// The package reads no store. Its caller compares a secret with a decoy if a key does not exist, so
+// that both cases take the same time.
+package secrethash
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"slices"
+
+	"github.com/sallyport-go/auth/internal/canonical"
+)
+
+// Pepper is a key that hashes need and that the store does not have. The zero Pepper stands for
+// hashes without a pepper.
+type Pepper struct {
+	ID  string // 1 to [MaxPepperID] characters, see [canonical.IsKeyID]
+	Key []byte // derived for this purpose only
+}
+
+// Hasher makes and checks stored forms under a ring of peppers. It is safe for concurrent use. Make
+// it with [New].
+type Hasher struct {
+	Fast Scheme // for generated secrets
+	Slow Scheme // for chosen and imported secrets
+
+	peppers []Pepper // the first is for new hashes
+}
+
+// Scheme is one of the two ways, fast and slow, to keep a secret.
+type Scheme struct {
+	// Hash returns the stored form of the secret, bound to the user and the key.
+	Hash func(userID, accessKey, secret string) string
+
+	// Match reports whether the secret is the one of the stored form, and whether the form is
+	// stale: it ought to be made anew. Match does the same work whatever stored is, also if it
+	// is no form at all.
+	Match func(stored, userID, accessKey, secret string) (match, stale bool)
+
+	// Decoy is a form that no secret matches. It stands in for the form of a key that does not
+	// exist, so that the answer takes as long as for one that does.
+	Decoy string
+}
+
+// New returns a hasher under the ring of peppers. The first pepper is for new hashes, all verify.
+// An empty ring is the zero Pepper alone. New returns an error if two peppers have the same ID.
+func New(peppers []Pepper) (*Hasher, error) {
+	if len(peppers) == 0 {
+		peppers = []Pepper{{}}
+	}
+	h := new(Hasher)
+	for _, p := range peppers {
+		if _, taken := h.pepper(p.ID); taken {
+			return nil, fmt.Errorf("auth: two peppers have the id %q: give each its own", p.ID)
+		}
+		h.peppers = append(h.peppers, p)
+	}
+	h.Fast = Scheme{h.hashFast, h.matchFast, h.hashFast(rand.Text(), rand.Text(), rand.Text())}
+	h.Slow = Scheme{h.hashSlow, h.matchSlow, h.slowForm(randomBytes(16), randomBytes(32))}
+	return h, nil
+}
+
+// Unpeppered reports whether the ring accepts hashes without a pepper.
+func (h *Hasher) Unpeppered() bool {
+	_, ok := h.pepper("")
+	return ok
+}
+
+func (h *Hasher) pepper(id string) (key []byte, ok bool) {
+	i := slices.IndexFunc(h.peppers, func(p Pepper) bool { return p.ID == id })
+	if i < 0 {
+		return nil, false
+	}
+	return h.peppers[i].Key, true
+}
+
+// current returns the pepper for new hashes, which may be the zero Pepper.
+func (h *Hasher) current() Pepper { return h.peppers[0] }
+
+func (h *Hasher) hashFast(userID, accessKey, secret string) string {
+	p := h.current()
+	digest := base64.RawURLEncoding.EncodeToString(boundDigest(p.Key, userID, accessKey, secret))
+	if p.Key == nil {
+		return "$" + string(KindSHA256) + "$v=1$" + digest
+	}
+	return "$" + string(KindHMAC) + "$v=1$k=" + p.ID + "$" + digest
+}
+
+// matchFast computes one digest whatever stored is.
+func (h *Hasher) matchFast(stored, userID, accessKey, secret string) (match, stale bool) {
+	f, err := Parse(stored)
+	key, known := h.pepper(f.Pepper)
+	if !known {
+		key = h.current().Key
+	}
+	digest := boundDigest(key, userID, accessKey, secret)
+	match = err == nil && known && (f.Kind == KindSHA256 || f.Kind == KindHMAC) &&
+		subtle.ConstantTimeCompare(digest, f.Digest) == 1
+	return match, f.Pepper != h.current().ID
+}
+
+// boundDigest returns the HMAC-SHA-256 under the pepper, or the SHA-256 if pepper is nil, of the
+// purpose, the user, the key and the secret.
+func boundDigest(pepper []byte, userID, accessKey, secret string) []byte {
+	text := canonical.Frame("sallyport access secret v1", userID, accessKey, secret)
+	if pepper == nil {
+		digest := sha256.Sum256(text)
+		return digest[:]
+	}
+	h := hmac.New(sha256.New, pepper)
+	h.Write(text)
+	return h.Sum(nil)
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails: it ends the program instead
+	return b
+}

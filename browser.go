@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/seal"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,7 +27,7 @@ const sessionCookieName = "auth_session"
 // for a cookie and no cookie for a token (CVE-2023-48309), the token's verifier decides about both,
 // and a sealing key alone opens no session.
 type browserSessions struct {
-	sealedCookies
+	seal.Cookies
 	origin   string // scheme and host of the host's pages
 	page     string
 	tokens   *TokenIssuer
@@ -67,12 +68,12 @@ func newBrowserSessions(
 	verifier := tokens.verifier
 	verifier.typ = cookieTokenType
 	return &browserSessions{
-		sealedCookies: sealedCookies{sealer: sealer, insecure: insecure},
-		origin:        origin,
-		page:          cfg.LandingPath,
-		tokens:        tokens,
-		verifier:      verifier,
-		cache:         newTokenCache(size),
+		Cookies:  seal.Cookies{Sealer: sealer, Insecure: insecure},
+		origin:   origin,
+		page:     cfg.LandingPath,
+		tokens:   tokens,
+		verifier: verifier,
+		cache:    newTokenCache(size),
 	}, nil
 }
 
@@ -86,23 +87,23 @@ func (b *browserSessions) sessionCookie(token Token) (*http.Cookie, error) {
 	if len(text) > maxCookieToken {
 		return nil, fmt.Errorf("auth: a token of %d bytes does not fit into a cookie: shorten the issuer or the audience", len(text))
 	}
-	return b.cookie(sessionCookieName, b.seal([]byte(text), b.verifier.issuer, b.origin), int(token.ExpiresIn()/time.Second)), nil
+	return b.Cookie(sessionCookieName, b.SealText([]byte(text), b.verifier.issuer, b.origin), int(token.ExpiresIn()/time.Second)), nil
 }
 
 // clear returns the cookie that removes the session's from the browser.
-func (b *browserSessions) clear() *http.Cookie { return b.cookie(sessionCookieName, "", -1) }
+func (b *browserSessions) clear() *http.Cookie { return b.Cookie(sessionCookieName, "", -1) }
 
 // verify returns what the token in the request's cookie proves. Whether the session is still live,
 // it does not say.
 func (b *browserSessions) verify(r *http.Request, now time.Time) (*verifiedToken, error) {
-	cookies := r.CookiesNamed(b.name(sessionCookieName))
+	cookies := r.CookiesNamed(b.Name(sessionCookieName))
 	switch {
 	case len(cookies) == 0:
 		return nil, ErrTokenMissing
 	case len(cookies) > 1 || len(cookies[0].Value) > maxTokenLength:
 		return nil, errMalformed
 	}
-	text, err := b.open(cookies[0].Value, b.verifier.issuer, b.origin)
+	text, err := b.OpenText(cookies[0].Value, b.verifier.issuer, b.origin)
 	if err != nil {
 		return nil, errSignature
 	}

@@ -1,6 +1,8 @@
 package auth_test
 
 import (
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/json"
 	"net/http"
 	"net/http/cookiejar"
@@ -15,6 +17,7 @@ import (
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/internal/seal"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
 )
@@ -24,7 +27,7 @@ type cookieHost struct {
 	cfg    auth.Config
 	store  *memstore.Store
 	svc    *auth.Service
-	sealer *auth.Sealer // as an attacker has it who knows the sealing key
+	sealer *seal.Sealer // as an attacker has it who knows the sealing key
 	cookie *http.Cookie
 	origin *url.URL
 }
@@ -38,11 +41,13 @@ func newCookieHost(t *testing.T) *cookieHost {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	id, secret := fake.Client()
-	sealing := []auth.SymmetricKey{authtest.SymmetricKey(t, "s1")}
+	sealingSecret := authtest.Random(32)
+	sealing, err := auth.NewSymmetricKey("s1", sealingSecret)
+	require.NoError(t, err)
 	h := &cookieHost{store: memstore.New(), cfg: auth.Config{
 		Issuer:          authtest.Issuer,
 		SigningKeys:     []auth.SigningKey{authtest.NewSigners(t)["ES256"].Key},
-		SealingKeys:     sealing,
+		SealingKeys:     []auth.SymmetricKey{sealing},
 		BrowserSessions: &auth.BrowserSessions{},
 		GitHub: &auth.GitHubConfig{
 			ClientID: id, ClientSecret: auth.NewSecret(secret), CallbackURL: server.URL + "/api/v1/auth/github/callback",
@@ -52,7 +57,9 @@ func newCookieHost(t *testing.T) *cookieHost {
 	}}
 	h.svc, err = auth.New(h.store, h.cfg)
 	require.NoError(t, err)
-	h.sealer, err = auth.NewSealer(sealing, "browser session cookie")
+	derived, err := hkdf.Key(sha256.New, sealingSecret, nil, "sallyport seal browser session cookie", 32)
+	require.NoError(t, err)
+	h.sealer, err = seal.New([]seal.Key{{ID: "s1", Bytes: derived}}, "browser session cookie")
 	require.NoError(t, err)
 	server.Config.Handler = h.svc.Handler()
 

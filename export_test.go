@@ -4,29 +4,6 @@ import "time"
 
 // What the tests look at from the inside.
 
-// Sealer is a sealer with its methods exported.
-type Sealer struct{ *sealer }
-
-func NewSealer(ring []SymmetricKey, purpose string) (*Sealer, error) {
-	s, err := newSealer(ring, purpose)
-	return &Sealer{s}, err
-}
-
-func (s *Sealer) Seal(plain []byte, context ...string) []byte { return s.seal(plain, context...) }
-
-func (s *Sealer) Open(sealed []byte, context ...string) (plain []byte, stale bool, err error) {
-	return s.open(sealed, context...)
-}
-
-// Derive returns the key for one purpose.
-func Derive(k SymmetricKey, purpose string) []byte {
-	derived, err := k.derive(purpose)
-	if err != nil {
-		panic(err)
-	}
-	return derived
-}
-
 // TokenCache is a cache of tokens alone, with one ring of keys and another.
 type TokenCache struct {
 	cache *tokenCache

@@ -5,17 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/sallyport-go/auth/internal/answers"
-	"github.com/sallyport-go/auth/internal/defaults"
-	"github.com/sallyport-go/auth/internal/githubapi"
-	"github.com/sallyport-go/auth/internal/oauthstate"
-	"github.com/sallyport-go/auth/internal/text"
-	"github.com/sallyport-go/auth/internal/weburl"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/answers"
+	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/githubapi"
+	"github.com/sallyport-go/auth/internal/oauthstate"
+	"github.com/sallyport-go/auth/internal/seal"
+	"github.com/sallyport-go/auth/internal/text"
+	"github.com/sallyport-go/auth/internal/weburl"
 )
 
 // GitHubConfig says how users sign in with GitHub and connect their accounts. ClientID,
@@ -240,8 +242,8 @@ type GitHubConnector struct {
 	origin  string // the public origin of the host's pages
 	api     *githubapi.Client
 	cookies oauthstate.Cookies
-	unbound oauthstate.Sealer // of states that no cookie binds; nil unless they are allowed
-	sealer  *sealer           // of tokens in the store
+	unbound *seal.Sealer // of states that no cookie binds; nil unless they are allowed
+	sealer  *seal.Sealer // of tokens in the store
 	events  *EventLog
 
 	insecureCookies bool // whether browsers get cookies over plain http
@@ -274,13 +276,11 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 	if err != nil {
 		return nil, err
 	}
-	var unbound oauthstate.Sealer
+	var unbound *seal.Sealer
 	if cfg.InsecureUnboundState {
-		sealer, err := newSealer(sealing, "github unbound state")
-		if err != nil {
+		if unbound, err = newSealer(sealing, "github unbound state"); err != nil {
 			return nil, err
 		}
-		unbound = stateSealer{sealedCookies{sealer: sealer}}
 	}
 	users, _ := store.(UserStore)
 	insecure := cfg.InsecureCookies && strings.HasPrefix(cfg.CallbackURL, "http:")
@@ -291,7 +291,7 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 		cfg:     cfg,
 		origin:  originOf(cfg.CallbackURL),
 		api:     newGitHubAPI(cfg),
-		cookies: oauthstate.NewCookies(stateSealer{sealedCookies{sealer: cookieSealer, insecure: insecure}}),
+		cookies: oauthstate.NewCookies(seal.Cookies{Sealer: cookieSealer, Insecure: insecure}),
 		unbound: unbound,
 		sealer:  tokenSealer,
 		events:  cfg.Events,
@@ -302,21 +302,6 @@ func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []Symmet
 		memberAnswers: answers.New(cfg.Now, min(rememberedFor, cfg.MembershipMaxAge)),
 		refreshes:     answers.New(cfg.Now, rememberedFor),
 	}, nil
-}
-
-// stateSealer seals the states of flows.
-type stateSealer struct{ sealedCookies }
-
-func (s stateSealer) Name(base string) string { return s.name(base) }
-
-func (s stateSealer) Cookie(base, value string, maxAge int) *http.Cookie {
-	return s.cookie(base, value, maxAge)
-}
-
-func (s stateSealer) Seal(plain []byte, context ...string) string { return s.seal(plain, context...) }
-
-func (s stateSealer) Open(text string, context ...string) ([]byte, error) {
-	return s.open(text, context...)
 }
 
 // checkUsers returns an error for settings that are impossible over a UserSource: only the host

@@ -11,9 +11,9 @@ import (
 	"net/url"
 	"time"
 
-	"golang.org/x/oauth2"
-
 	"github.com/sallyport-go/auth/internal/githubapi"
+	"github.com/sallyport-go/auth/internal/seal"
+	"golang.org/x/oauth2"
 )
 
 const (
@@ -382,19 +382,19 @@ func (g *GitHubConnector) seal(grant githubapi.Grant, userID string, account Git
 		UserID:    userID,
 		Version:   rand.Text(),
 		Scopes:    grant.Scopes,
-		Sealed:    g.sealer.seal(text, userID, account.Host),
+		Sealed:    g.sealer.Seal(text, userID, account.Host),
 		UpdatedAt: g.cfg.Now(),
 	}, nil
 }
 
 // unseal returns what seal sealed, and whether it ought to be sealed anew.
 func (g *GitHubConnector) unseal(token GitHubToken) (grant githubapi.Grant, stale bool, err error) {
-	text, stale, err := g.sealer.open(token.Sealed, token.UserID, token.Account.Host)
+	text, stale, err := g.sealer.Open(token.Sealed, token.UserID, token.Account.Host)
 	if err == nil {
 		err = json.Unmarshal(text, &grant)
 	}
 	if err != nil {
-		return githubapi.Grant{}, false, errSealed
+		return githubapi.Grant{}, false, seal.ErrSealed
 	}
 	grant.Scopes = token.Scopes
 	return grant, stale, nil

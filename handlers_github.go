@@ -63,7 +63,7 @@ func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (an
 	if answer, err := s.requireOwnPage(r); answer != nil || err != nil {
 		return answer, err
 	}
-	if _, err := BearerToken(r); err == nil && s.browser != nil && s.browser.insecure {
+	if _, err := BearerToken(r); err == nil && s.browser != nil && s.browser.Insecure {
 		return nil, errConnectByCookie
 	}
 	caller, _ := IdentityFromContext(r.Context())

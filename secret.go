@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"github.com/sallyport-go/auth/internal/canonical"
+	"github.com/sallyport-go/auth/internal/seal"
 	"github.com/sallyport-go/auth/internal/secrethash"
 	"io"
 	"slices"
@@ -82,6 +83,19 @@ func derivePeppers(ring []SymmetricKey) ([]secrethash.Pepper, error) {
 		peppers[i] = secrethash.Pepper{ID: k.id, Key: key}
 	}
 	return peppers, nil
+}
+
+// newSealer returns the sealer for the purpose with the keys of the ring.
+func newSealer(ring []SymmetricKey, purpose string) (*seal.Sealer, error) {
+	keys := make([]seal.Key, len(ring))
+	for i, k := range ring {
+		key, err := k.derive("seal " + purpose)
+		if err != nil {
+			return nil, fmt.Errorf("%w (SealingKeys[%d])", err, i)
+		}
+		keys[i] = seal.Key{ID: k.id, Bytes: key}
+	}
+	return seal.New(keys, purpose)
 }
 
 // derive returns the 32-byte key for one purpose. Nothing that was made for one purpose opens or

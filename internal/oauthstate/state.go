@@ -19,6 +19,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/seal"
 )
 
 const (
@@ -55,24 +57,6 @@ type Flow struct {
 	Bearer    bool   `json:"b,omitempty"` // a bearer token began the flow, no browser session
 }
 
-// Sealer seals bytes as text that only it can open, and only in the same context.
-type Sealer interface {
-	Seal(plain []byte, context ...string) string
-	Open(text string, context ...string) ([]byte, error)
-}
-
-// CookieSealer is a Sealer that also decides about the names and attributes of cookies.
-type CookieSealer interface {
-	Sealer
-
-	// Name returns the name that a cookie with this base name has in the browser.
-	Name(base string) string
-
-	// Cookie returns the cookie with this value that lives for maxAge seconds. If maxAge is
-	// negative, the cookie removes the browser's.
-	Cookie(base, value string, maxAge int) *http.Cookie
-}
-
 // ID returns the name under which the store remembers that a state was used: a digest, so that the
 // store has no state to give away.
 func ID(state string) string {
@@ -89,11 +73,11 @@ func newState() string {
 
 // Cookies makes and reads the cookies that bind a state to a browser.
 type Cookies struct {
-	sealer CookieSealer
+	sealed seal.Cookies
 }
 
 // NewCookies returns Cookies that the sealer seals.
-func NewCookies(sealer CookieSealer) Cookies { return Cookies{sealer} }
+func NewCookies(sealed seal.Cookies) Cookies { return Cookies{sealed} }
 
 // NewState returns a state whose cookie overwrites none that the browser has, if there is room for
 // one more. It parses the request's cookies once: the call is public, and a Cookie header can be
@@ -104,7 +88,7 @@ func (c Cookies) NewState(r *http.Request) string {
 	var state string
 	for range attempts {
 		state = newState()
-		if !taken[c.sealer.Name(slotOf(state))] {
+		if !taken[c.sealed.Name(slotOf(state))] {
 			break
 		}
 	}
@@ -132,24 +116,24 @@ func slotName(slot int) string { return cookieName + strconv.Itoa(slot) }
 // Bind returns the cookie for a flow that begins with the state. It returns ErrTooLong if the flow
 // does not fit into a cookie.
 func (c Cookies) Bind(state string, flow Flow) (*http.Cookie, error) {
-	value := seal(c.sealer, flow, state)
+	value := sealFlow(c.sealed.Sealer, flow, state)
 	if len(value) > maxCookie {
 		return nil, ErrTooLong
 	}
-	return c.sealer.Cookie(slotOf(state), value, int(Lifetime/time.Second)), nil
+	return c.sealed.Cookie(slotOf(state), value, int(Lifetime/time.Second)), nil
 }
 
 // Clear returns the cookie that removes the state's from the browser.
 func (c Cookies) Clear(state string) *http.Cookie {
-	return c.sealer.Cookie(slotOf(state), "", -1)
+	return c.sealed.Cookie(slotOf(state), "", -1)
 }
 
 // ClearAll removes the cookies of all flows that the browser has begun.
 func (c Cookies) ClearAll(w http.ResponseWriter, r *http.Request) {
 	sent := sentNames(r)
 	for slot := range slots {
-		if base := slotName(slot); sent[c.sealer.Name(base)] {
-			http.SetCookie(w, c.sealer.Cookie(base, "", -1))
+		if base := slotName(slot); sent[c.sealed.Name(base)] {
+			http.SetCookie(w, c.sealed.Cookie(base, "", -1))
 		}
 	}
 }
@@ -161,18 +145,18 @@ func (c Cookies) Flow(r *http.Request, state string, now time.Time) (flow Flow, 
 		return Flow{}, false
 	}
 	// Of two cookies with one name, another host of the domain may have planted one.
-	cookies := r.CookiesNamed(c.sealer.Name(slotOf(state)))
+	cookies := r.CookiesNamed(c.sealed.Name(slotOf(state)))
 	if len(cookies) != 1 || len(cookies[0].Value) > maxCookie {
 		return Flow{}, false
 	}
-	return open(c.sealer, cookies[0].Value, state, now)
+	return openFlow(c.sealed.Sealer, cookies[0].Value, state, now)
 }
 
 // NewUnboundState returns a state that carries the flow itself, for a browser that has no cookie of
 // the flow: random bits, a dot, and the flow sealed for those bits.
-func NewUnboundState(sealer Sealer, flow Flow) string {
+func NewUnboundState(sealer *seal.Sealer, flow Flow) string {
 	random := newState()
-	return random + "." + seal(sealer, flow, random)
+	return random + "." + sealFlow(sealer, flow, random)
 }
 
 // IsUnbound reports whether the state has the form of an unbound state, which no other state has.
@@ -181,25 +165,25 @@ func IsUnbound(state string) bool { return strings.Contains(state, ".") }
 // OpenUnboundState returns the flow of an unbound state. ok is false if the state has expired or was
 // not made with the same sealer, and if the flow connects an account, because only a sign-in may go
 // on in another browser.
-func OpenUnboundState(sealer Sealer, state string, now time.Time) (flow Flow, ok bool) {
+func OpenUnboundState(sealer *seal.Sealer, state string, now time.Time) (flow Flow, ok bool) {
 	random, sealed, ok := strings.Cut(state, ".")
 	if !ok || len(state) > maxCookie {
 		return Flow{}, false
 	}
-	flow, ok = open(sealer, sealed, random, now)
+	flow, ok = openFlow(sealer, sealed, random, now)
 	if !ok || flow.UserID != "" {
 		return Flow{}, false
 	}
 	return flow, true
 }
 
-func seal(sealer Sealer, flow Flow, state string) string {
+func sealFlow(sealer *seal.Sealer, flow Flow, state string) string {
 	text, _ := json.Marshal(flow) // never fails: a Flow has only strings, numbers and a bool
-	return sealer.Seal(text, state)
+	return sealer.SealText(text, state)
 }
 
-func open(sealer Sealer, sealed, state string, now time.Time) (flow Flow, ok bool) {
-	text, err := sealer.Open(sealed, state)
+func openFlow(sealer *seal.Sealer, sealed, state string, now time.Time) (flow Flow, ok bool) {
+	text, err := sealer.OpenText(sealed, state)
 	if err != nil || json.Unmarshal(text, &flow) != nil || now.Unix() >= flow.ExpiresAt {
 		return Flow{}, false
 	}

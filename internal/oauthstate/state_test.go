@@ -1,12 +1,8 @@
 package oauthstate_test
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -14,43 +10,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sallyport-go/auth/internal/canonical"
 	"github.com/sallyport-go/auth/internal/oauthstate"
+	"github.com/sallyport-go/auth/internal/seal"
 	"github.com/stretchr/testify/require"
 )
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// sealer seals with AES-GCM under a key of its own.
-type sealer struct{ aead cipher.AEAD }
-
-func newSealer(t testing.TB) sealer {
+// newSealer returns sealed cookies under a key of their own.
+func newSealer(t testing.TB) seal.Cookies {
 	t.Helper()
 	key := make([]byte, 32)
 	rand.Read(key)
-	block, err := aes.NewCipher(key)
+	sealer, err := seal.New([]seal.Key{{ID: "k", Bytes: key}}, "test")
 	require.NoError(t, err)
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	require.NoError(t, err)
-	return sealer{aead}
-}
-
-func (s sealer) Seal(plain []byte, context ...string) string {
-	return base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, plain, canonical.Frame(context...)))
-}
-
-func (s sealer) Open(text string, context ...string) ([]byte, error) {
-	sealed, err := canonical.DecodeBase64URL(text)
-	if err != nil {
-		return nil, err
-	}
-	return s.aead.Open(nil, nil, sealed, canonical.Frame(context...))
-}
-
-func (s sealer) Name(base string) string { return "__Host-" + base }
-
-func (s sealer) Cookie(base, value string, maxAge int) *http.Cookie {
-	return &http.Cookie{Name: s.Name(base), Value: value, MaxAge: maxAge, Path: "/", Secure: true}
+	return seal.Cookies{Sealer: sealer}
 }
 
 // request returns a callback with the cookies.
@@ -102,13 +76,13 @@ func TestAFlowEndsAtItsLastSecond(t *testing.T) {
 	c := oauthstate.NewCookies(s)
 	flow := oauthstate.Flow{Verifier: "v", ExpiresAt: expiresIn(oauthstate.Lifetime)}
 	state, cookie := begun(t, c, flow)
-	unbound := oauthstate.NewUnboundState(s, flow)
+	unbound := oauthstate.NewUnboundState(s.Sealer, flow)
 	for after, want := range map[time.Duration]bool{
 		0: true, oauthstate.Lifetime - 1: true, oauthstate.Lifetime: false, oauthstate.Lifetime + time.Hour: false,
 	} {
 		_, ok := c.Flow(request(cookie), state, now.Add(after))
 		require.Equal(t, want, ok, "bound, after %s", after)
-		_, ok = oauthstate.OpenUnboundState(s, unbound, now.Add(after))
+		_, ok = oauthstate.OpenUnboundState(s.Sealer, unbound, now.Add(after))
 		require.Equal(t, want, ok, "unbound, after %s", after)
 	}
 	require.Greater(t, oauthstate.UsedLifetime, oauthstate.Lifetime, "a used state is remembered for longer than it works")
@@ -181,10 +155,10 @@ func TestSealedBytesThatAreNoFlowAreNone(t *testing.T) {
 	c := oauthstate.NewCookies(s)
 	state, cookie := begun(t, c, oauthstate.Flow{})
 	for _, text := range []string{``, `x`, `[]`, `null`, `{}`, `{"v":1}`, `{"v":"v"}`, `{"v":"v","e":"1"}`, `{"v":"v","e":1e300}`} {
-		cookie.Value = s.Seal([]byte(text), state)
+		cookie.Value = s.SealText([]byte(text), state)
 		_, ok := c.Flow(request(cookie), state, now)
 		require.False(t, ok, text)
-		_, ok = oauthstate.OpenUnboundState(s, state+"."+cookie.Value, now)
+		_, ok = oauthstate.OpenUnboundState(s.Sealer, state+"."+cookie.Value, now)
 		require.False(t, ok, text)
 	}
 }
@@ -269,17 +243,17 @@ func TestAnUnboundStateCarriesItsFlow(t *testing.T) {
 	t.Parallel()
 	s := newSealer(t)
 	flow := oauthstate.Flow{Verifier: "verifier", ExpiresAt: expiresIn(oauthstate.Lifetime)}
-	state := oauthstate.NewUnboundState(s, flow)
+	state := oauthstate.NewUnboundState(s.Sealer, flow)
 	require.True(t, oauthstate.IsUnbound(state))
 	require.LessOrEqual(t, len(state), 1024)
 	require.NotContains(t, state, "verifier")
-	require.NotEqual(t, state, oauthstate.NewUnboundState(s, flow))
-	got, ok := oauthstate.OpenUnboundState(s, state, now)
+	require.NotEqual(t, state, oauthstate.NewUnboundState(s.Sealer, flow))
+	got, ok := oauthstate.OpenUnboundState(s.Sealer, state, now)
 	require.True(t, ok)
 	require.Equal(t, flow, got)
 
 	random, sealed, _ := strings.Cut(state, ".")
-	otherRandom, _, _ := strings.Cut(oauthstate.NewUnboundState(s, flow), ".")
+	otherRandom, _, _ := strings.Cut(oauthstate.NewUnboundState(s.Sealer, flow), ".")
 	for name, state := range map[string]string{
 		"nothing":              "",
 		"a dot":                ".",
@@ -289,13 +263,13 @@ func TestAnUnboundStateCarriesItsFlow(t *testing.T) {
 		"a second dot":         state + ".",
 		"tampered":             tamper(state),
 		"other random bits":    otherRandom + "." + sealed,
-		"another key":          oauthstate.NewUnboundState(newSealer(t), flow),
+		"another key":          oauthstate.NewUnboundState(newSealer(t).Sealer, flow),
 		"too long":             state + strings.Repeat("x", 1024),
-		"expired":              oauthstate.NewUnboundState(s, oauthstate.Flow{Verifier: "v", ExpiresAt: expiresIn(0)}),
-		"a user who connects":  oauthstate.NewUnboundState(s, oauthstate.Flow{Verifier: "v", ExpiresAt: flow.ExpiresAt, UserID: "u", SessionID: "s", Bearer: true}),
-		"longer than a cookie": oauthstate.NewUnboundState(s, oauthstate.Flow{Verifier: strings.Repeat("v", 1024), ExpiresAt: flow.ExpiresAt}),
+		"expired":              oauthstate.NewUnboundState(s.Sealer, oauthstate.Flow{Verifier: "v", ExpiresAt: expiresIn(0)}),
+		"a user who connects":  oauthstate.NewUnboundState(s.Sealer, oauthstate.Flow{Verifier: "v", ExpiresAt: flow.ExpiresAt, UserID: "u", SessionID: "s", Bearer: true}),
+		"longer than a cookie": oauthstate.NewUnboundState(s.Sealer, oauthstate.Flow{Verifier: strings.Repeat("v", 1024), ExpiresAt: flow.ExpiresAt}),
 	} {
-		got, ok := oauthstate.OpenUnboundState(s, state, now)
+		got, ok := oauthstate.OpenUnboundState(s.Sealer, state, now)
 		require.False(t, ok, name)
 		require.Zero(t, got, name)
 	}
@@ -306,7 +280,7 @@ func TestAnUnboundStateIsNoBoundOne(t *testing.T) {
 	s := newSealer(t)
 	c := oauthstate.NewCookies(s)
 	flow := oauthstate.Flow{Verifier: "v", ExpiresAt: expiresIn(oauthstate.Lifetime)}
-	unbound := oauthstate.NewUnboundState(s, flow)
+	unbound := oauthstate.NewUnboundState(s.Sealer, flow)
 	_, sealed, _ := strings.Cut(unbound, ".")
 	_, ok := c.Flow(request(&http.Cookie{Name: c.Clear(unbound).Name, Value: sealed}), unbound, now)
 	require.False(t, ok)
@@ -330,20 +304,4 @@ func TestTheSealedFormOfAFlowStays(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, string(text))
 	}
-}
-
-// failing cannot open anything, not even what an attacker has found in memory.
-type failing struct{ sealer }
-
-func (failing) Open(string, ...string) ([]byte, error) {
-	return []byte(`{"v":"v","e":9999999999}`), errors.New("sealed bytes cannot be opened")
-}
-
-func TestTextThatDoesNotOpenIsNoFlow(t *testing.T) {
-	t.Parallel()
-	s := failing{newSealer(t)}
-	state, cookie := begun(t, oauthstate.NewCookies(s), oauthstate.Flow{})
-	got, ok := oauthstate.NewCookies(s).Flow(request(cookie), state, now)
-	require.False(t, ok)
-	require.Zero(t, got)
 }

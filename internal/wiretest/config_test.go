@@ -133,6 +133,19 @@ func TestNoPepperIsNoKey(t *testing.T) {
 	}
 }
 
+func TestRingsThatCannotSealAreRefused(t *testing.T) {
+	t.Parallel()
+	for want, ring := range map[string][]auth.SymmetricKey{
+		"auth: SealingKeys must have at least one key":               nil,
+		`auth: two sealing keys have the id "s1": give each its own`: {authtest.SymmetricKey(t, "s1"), authtest.SymmetricKey(t, "s1")},
+	} {
+		cfg := withGitHub(t, "https://api.example.com")
+		cfg.SealingKeys = ring
+		_, err := auth.New(memstore.New(), cfg)
+		require.EqualError(t, err, want)
+	}
+}
+
 func TestProxiesAreNamed(t *testing.T) {
 	t.Parallel()
 	cfg := withGitHub(t, "https://api.example.com")

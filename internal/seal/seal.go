@@ -1,0 +1,127 @@
+// Package seal encrypts, for one purpose, bytes that leave the process: into a browser's cookie or
+// into the store. Only a sealer with the same keys opens them, only for the same purpose and
+// context, and only if not a bit has changed.
+//
+// A sealed form does not expire, and it can be replaced by another one of the same context: content
+// that must not be replayed carries its own time or version.
+package seal
+
+import (
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"github.com/sallyport-go/auth/internal/canonical"
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// Key is a sealing key.
+type Key struct {
+	ID    string // 1 to 255 bytes; it stands in the sealed form in clear
+	Bytes []byte // 32 bytes, derived for the purpose
+}
+
+// Sealer seals and opens bytes for one purpose. It is safe for concurrent use. Make it with [New].
+//
+// The sealed form is a version, the ID of the key behind its length, a nonce, and the ciphertext of
+// XChaCha20-Poly1305. Its nonces are long enough to be random for any number of messages.
+type Sealer struct {
+	purpose string
+	keys    []sealingKey // the first seals, all open
+}
+
+type sealingKey struct {
+	id   string
+	aead cipher.AEAD
+}
+
+const version = 1
+
+// ErrSealed is the error for sealed bytes that cannot be opened. It does not say why, so it may be
+// shown to the sender of the bytes.
+var ErrSealed = errors.New("auth: sealed bytes cannot be opened")
+
+// New returns a sealer for the purpose with a ring of keys. The first key seals, all open. New
+// returns an error if there is no key, if two keys have the same ID, or if a key is not 32 bytes.
+func New(keys []Key, purpose string) (*Sealer, error) {
+	if len(keys) == 0 {
+		return nil, errors.New("auth: SealingKeys must have at least one key")
+	}
+	s := &Sealer{purpose: purpose}
+	for _, k := range keys {
+		if _, taken := s.key(k.ID); taken {
+			return nil, fmt.Errorf("auth: two sealing keys have the id %q: give each its own", k.ID)
+		}
+		aead, err := chacha20poly1305.NewX(k.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("auth: making a sealing key: %w", err)
+		}
+		s.keys = append(s.keys, sealingKey{id: k.ID, aead: aead})
+	}
+	return s, nil
+}
+
+func (s *Sealer) key(id string) (cipher.AEAD, bool) {
+	for _, k := range s.keys {
+		if k.id == id {
+			return k.aead, true
+		}
+	}
+	return nil, false
+}
+
+// Seal encrypts the bytes. They open only with the same context.
+func (s *Sealer) Seal(plain []byte, context ...string) []byte {
+	k := s.keys[0]
+	sealed := append([]byte{version, byte(len(k.id))}, k.id...)
+	header := len(sealed)
+	sealed = append(sealed, make([]byte, k.aead.NonceSize())...)
+	rand.Read(sealed[header:]) // never fails: it ends the program instead
+	return k.aead.Seal(sealed, sealed[header:], plain, s.associated(k.id, context))
+}
+
+// Open decrypts the result of Seal. Stale reports that another key than the first sealed the bytes:
+// they ought to be sealed anew if they are kept. The only error is [ErrSealed].
+func (s *Sealer) Open(sealed []byte, context ...string) (plain []byte, stale bool, err error) {
+	if len(sealed) < 2 || sealed[0] != version {
+		return nil, false, ErrSealed
+	}
+	end := 2 + int(sealed[1]) // as a byte, the sum would overflow
+	if len(sealed) < end {
+		return nil, false, ErrSealed
+	}
+	id, rest := string(sealed[2:end]), sealed[end:]
+	aead, ok := s.key(id)
+	if !ok || len(rest) < aead.NonceSize() {
+		return nil, false, ErrSealed
+	}
+	nonce, ciphertext := rest[:aead.NonceSize()], rest[aead.NonceSize():]
+	plain, err = aead.Open(nil, nonce, ciphertext, s.associated(id, context))
+	if err != nil {
+		return nil, false, ErrSealed
+	}
+	return plain, id != s.keys[0].id, nil
+}
+
+// associated returns the data that the sealed bytes are bound to.
+func (s *Sealer) associated(id string, context []string) []byte {
+	return canonical.Frame(append([]string{s.purpose, id}, context...)...)
+}
+
+// SealText is [Sealer.Seal] with a result in base64url, for a cookie or a URL.
+func (s *Sealer) SealText(plain []byte, context ...string) string {
+	return base64.RawURLEncoding.EncodeToString(s.Seal(plain, context...))
+}
+
+// OpenText decrypts the result of SealText. It opens one spelling of the text only. The only error
+// is [ErrSealed].
+func (s *Sealer) OpenText(text string, context ...string) ([]byte, error) {
+	sealed, err := canonical.DecodeBase64URL(text)
+	if err != nil {
+		return nil, ErrSealed
+	}
+	plain, _, err := s.Open(sealed, context...)
+	return plain, err
+}

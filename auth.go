@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/sallyport-go/auth/internal/clientaddr"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/weburl"
 	"log/slog"
@@ -108,7 +109,7 @@ type Service struct {
 	github      *GitHubConnector // nil if it is not configured
 	browser     *browserSessions // nil if they are not configured
 	writeError  func(w http.ResponseWriter, r *http.Request, err error)
-	clients     *clientResolver
+	clients     *clientaddr.Resolver
 	throttle    *throttle // nil if it is off
 	events      *EventLog
 	reauthAfter time.Duration // 0 for any age
@@ -147,7 +148,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 	if err != nil {
 		return nil, err
 	}
-	clients, err := newClientResolver(cfg.Proxies, cfg.Logger)
+	clients, err := cfg.Proxies.resolver(cfg.Logger)
 	if err != nil {
 		return nil, err
 	}

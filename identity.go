@@ -2,9 +2,16 @@ package auth
 
 import (
 	"context"
-	"github.com/sallyport-go/auth/internal/text"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
+	"net/netip"
+	"slices"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/clientaddr"
+	"github.com/sallyport-go/auth/internal/text"
 )
 
 // Identity says who is calling, and in which session. It comes from a verified token and is
@@ -48,11 +55,20 @@ func WithClientInfo(ctx context.Context, client ClientInfo) context.Context {
 // readable returns the client as it is kept and logged.
 func (c ClientInfo) readable() ClientInfo {
 	return ClientInfo{
-		Address:   c.Address.Unmap().WithZone(""), // a zone names an interface of this machine
+		Address:   clientaddr.Normalize(c.Address),
 		UserAgent: text.Readable(c.UserAgent, maxUserAgentLength),
 		RequestID: text.Readable(c.RequestID, maxUserAgentLength),
 		peer:      c.peer,
 	}
+}
+
+// network returns the network under which the client has its share of what is scarce. Clients whose
+// addresses are not known are counted by their peer, and all clients without either are one.
+func (c ClientInfo) network() netip.Addr {
+	if !c.Address.IsValid() {
+		return clientaddr.Network(c.peer)
+	}
+	return clientaddr.Network(c.Address)
 }
 
 type clientKey struct{}
@@ -65,13 +81,13 @@ func clientOf(ctx context.Context) ClientInfo {
 
 // clientOfRequest returns the client that sends the request: the one that [WithClientInfo]
 // has put into its context, or else what the request says of it.
-func clientOfRequest(r *http.Request, clients *clientResolver) ClientInfo {
+func clientOfRequest(r *http.Request, clients *clientaddr.Resolver) ClientInfo {
 	client, ok := r.Context().Value(clientKey{}).(ClientInfo)
 	if !ok {
-		client = ClientInfo{Address: clients.address(r), UserAgent: r.UserAgent(), RequestID: r.Header.Get("X-Request-Id")}
+		client = ClientInfo{Address: clients.Address(r), UserAgent: r.UserAgent(), RequestID: r.Header.Get("X-Request-Id")}
 	}
 	if !client.Address.IsValid() {
-		client.peer = peerAddress(r)
+		client.peer = clientaddr.Peer(r)
 	}
 	return client
 }
@@ -80,8 +96,8 @@ func clientOfRequest(r *http.Request, clients *clientResolver) ClientInfo {
 // is resolved only if an event asks. It is one allocation for each request, where
 // context.WithValue would need several.
 type callerContext struct {
-	request  *http.Request   // whose context it extends
-	clients  *clientResolver // of the Service that vouches for the caller; nil if none does
+	request  *http.Request        // whose context it extends
+	clients  *clientaddr.Resolver // of the Service that vouches for the caller; nil if none does
 	identity *Identity
 }
 
@@ -123,4 +139,43 @@ func (c *userContext) Value(key any) any {
 		return c
 	}
 	return c.callerContext.Value(key)
+}
+
+// Proxies says which reverse proxies stand in front of a service, and so whose
+// X-Forwarded-For is believed. Make one with [NoProxies] or [TrustProxies].
+//
+// The zero value means that the host has not decided. A request that carries X-Forwarded-For
+// then has no known client address, because the peer may be a proxy shared by all clients,
+// and the log warns once. Such clients share one budget: see [Throttling].
+type Proxies struct {
+	decided  bool
+	none     bool // by NoProxies
+	networks []netip.Prefix
+}
+
+// NoProxies says that clients connect to the service themselves: the client address is that of
+// the connection, and X-Forwarded-For is not believed.
+func NoProxies() Proxies { return Proxies{decided: true, none: true} }
+
+// TrustProxies says that X-Forwarded-For is believed if it comes from one of the networks.
+// The client address is the last one in it that is in none of them. [New] returns an error if there
+// is no prefix, or one that is invalid or contains every address.
+func TrustProxies(prefixes ...netip.Prefix) Proxies {
+	return Proxies{decided: true, networks: slices.Clone(prefixes)}
+}
+
+// resolver returns a resolver of client addresses behind the proxies, or an error that says what to
+// change. Each Service has a resolver of its own, which also identifies the Service in a request's
+// context.
+func (p Proxies) resolver(log *slog.Logger) (*clientaddr.Resolver, error) {
+	if p.decided && !p.none && len(p.networks) == 0 {
+		return nil, errors.New("auth: Config.Proxies: TrustProxies has no networks: " +
+			"name those of the proxies, or set NoProxies")
+	}
+	proxies := clientaddr.Proxies{Decided: p.decided, Trusted: p.networks}
+	resolver, err := clientaddr.NewResolver(proxies, log)
+	if err != nil {
+		return nil, fmt.Errorf("auth: Config.Proxies: %w", err)
+	}
+	return resolver, nil
 }

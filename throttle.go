@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"github.com/sallyport-go/auth/internal/callback"
 	"github.com/sallyport-go/auth/internal/canonical"
+	"github.com/sallyport-go/auth/internal/clientaddr"
 	"log/slog"
 	"math"
 	"net/netip"
@@ -408,26 +409,7 @@ func longestPeriod(rates []limit.Rate) time.Duration {
 // The service and the rates are part of the name, because a limiter goes by the rates that a bucket
 // was last asked about.
 func (t *throttle) bucketName(address netip.Addr, rates []limit.Rate, kind ...string) string {
-	parts := append([]string{"sallyport limit", t.namespace, fmt.Sprint(rates), networkOf(address).String()}, kind...)
+	parts := append([]string{"sallyport limit", t.namespace, fmt.Sprint(rates), clientaddr.Network(address).String()}, kind...)
 	digest := sha256.Sum256(canonical.Frame(parts...))
 	return hex.EncodeToString(digest[:16])
-}
-
-// networkOf returns the address under which a client is counted: of an IPv6 address,
-// what one customer has is the first 64 bits.
-func networkOf(address netip.Addr) netip.Addr {
-	if !address.Is6() {
-		return address
-	}
-	network, _ := address.Prefix(64)
-	return network.Addr()
-}
-
-// network returns the network under which the client has its share of what is scarce: all clients
-// with one peer, or with none, are one if their addresses are not known.
-func (c ClientInfo) network() netip.Addr {
-	if !c.Address.IsValid() {
-		return networkOf(c.peer)
-	}
-	return networkOf(c.Address)
 }

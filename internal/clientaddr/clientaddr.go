@@ -1,0 +1,131 @@
+// Package clientaddr finds the address of the client that sends a request, also behind reverse
+// proxies. Anyone can send X-Forwarded-For, so a [Resolver] believes only the part of it that
+// trusted proxies have appended. The Forwarded header of RFC 7239 is not read.
+//
+// An address says where a request comes from. It authenticates nobody.
+package clientaddr
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// maxProxies bounds how many addresses [Resolver.Address] looks at, because a client chooses how
+// long its list is.
+const maxProxies = 16
+
+// Proxies are the reverse proxies in front of a service.
+type Proxies struct {
+	Decided bool           // the host has said which there are
+	Trusted []netip.Prefix // their networks; none if clients connect to the service themselves
+}
+
+// Resolver finds the client addresses of requests. It is safe for concurrent use.
+type Resolver struct {
+	proxies Proxies
+	log     *slog.Logger
+	warn    sync.Once
+}
+
+// NewResolver returns a resolver that trusts the proxies, or an error that says what is wrong with
+// a network of theirs.
+func NewResolver(proxies Proxies, log *slog.Logger) (*Resolver, error) {
+	for _, network := range proxies.Trusted {
+		switch {
+		case !network.IsValid() || network.Bits() == 0:
+			return nil, errors.New("a prefix is invalid or contains every address; " +
+				"name the networks of the proxies, or any client could claim any address")
+		case network.Addr().Is4In6():
+			return nil, errors.New("a prefix is an IPv4 network in IPv6 form, which contains no address; " +
+				"write 192.0.2.0/24, not ::ffff:192.0.2.0/120")
+		}
+	}
+	return &Resolver{proxies: proxies, log: log}, nil
+}
+
+// Address returns the address of the client, or the zero Addr if it is not known. Each proxy
+// appends the address of its own peer to X-Forwarded-For. Address therefore reads the list from
+// its end, and stops at the first address that is not a trusted proxy's.
+func (c *Resolver) Address(r *http.Request) netip.Addr {
+	if !c.proxies.Decided && len(r.Header["X-Forwarded-For"]) > 0 {
+		c.warnOnce(r, "auth: X-Forwarded-For arrives and Config.Proxies is not set: "+
+			"the addresses of such clients are unknown, and they are throttled together; "+
+			"set NoProxies or TrustProxies")
+		return netip.Addr{}
+	}
+	address := Peer(r)
+	if !address.IsValid() {
+		return netip.Addr{}
+	}
+	forwarded := strings.Join(r.Header["X-Forwarded-For"], ",")
+	if forwarded != "" && !c.trusts(address) {
+		c.warnOnce(r, "auth: X-Forwarded-For arrives from an address that Config.Proxies does not "+
+			"trust, and is ignored: if a proxy has this address, all its clients count as one",
+			"address", address)
+	}
+	for range maxProxies {
+		if forwarded == "" || !c.trusts(address) {
+			return address
+		}
+		last := forwarded
+		if i := strings.LastIndexByte(forwarded, ','); i >= 0 {
+			forwarded, last = forwarded[:i], forwarded[i+1:]
+		} else {
+			forwarded = ""
+		}
+		var err error
+		if address, err = parseForwarded(strings.TrimSpace(last)); err != nil {
+			return netip.Addr{}
+		}
+	}
+	return netip.Addr{}
+}
+
+func (c *Resolver) warnOnce(r *http.Request, message string, args ...any) {
+	c.warn.Do(func() { c.log.WarnContext(r.Context(), message, args...) })
+}
+
+func (c *Resolver) trusts(address netip.Addr) bool {
+	return slices.ContainsFunc(c.proxies.Trusted, func(network netip.Prefix) bool {
+		return network.Contains(address)
+	})
+}
+
+// Peer returns the address of the request's connection, or the zero Addr if it has none, as that of
+// a Unix socket.
+func Peer(r *http.Request) netip.Addr {
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return Normalize(peer.Addr())
+}
+
+// parseForwarded reads an address with or without a port, because proxies write both.
+func parseForwarded(text string) (netip.Addr, error) {
+	address, err := netip.ParseAddr(text)
+	if err != nil {
+		var withPort netip.AddrPort
+		withPort, err = netip.ParseAddrPort(text)
+		address = withPort.Addr()
+	}
+	return Normalize(address), err
+}
+
+// Normalize returns the one form of an address under which it is compared, counted and kept. An
+// IPv4 address in IPv6 form becomes IPv4. The zone goes, because it names an interface of this
+// machine.
+func Normalize(address netip.Addr) netip.Addr { return address.Unmap().WithZone("") }
+
+// Network returns the address under which a client is counted: the address itself, or the first 64
+// bits of an IPv6 address, which is what one customer has.
+func Network(address netip.Addr) netip.Addr {
+	address = Normalize(address)
+	if !address.Is6() {
+		return address
+	}
+	network, _ := address.Prefix(64) // its error is for fewer bits in all
+	return network.Addr()
+}

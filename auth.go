@@ -1,16 +1,19 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"github.com/sallyport-go/auth/internal/clientaddr"
-	"github.com/sallyport-go/auth/internal/defaults"
-	"github.com/sallyport-go/auth/internal/weburl"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/clientaddr"
+	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/throttle"
+	"github.com/sallyport-go/auth/internal/weburl"
 )
 
 // Config is the configuration of a [Service]. Issuer and SigningKeys are required, and Proxies
@@ -110,7 +113,7 @@ type Service struct {
 	browser     *browserSessions // nil if they are not configured
 	writeError  func(w http.ResponseWriter, r *http.Request, err error)
 	clients     *clientaddr.Resolver
-	throttle    *throttle // nil if it is off
+	throttle    *throttle.Throttle // nil if it is off
 	events      *EventLog
 	reauthAfter time.Duration // 0 for any age
 	retention   time.Duration // of events in the audit trail
@@ -152,7 +155,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 	if err != nil {
 		return nil, err
 	}
-	throttle, err := newThrottle(cfg.Throttling, cfg.Issuer, cfg.Now, cfg.Logger)
+	throttle, err := cfg.Throttling.newThrottle(cfg.Issuer, cfg.Now, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -348,25 +351,25 @@ func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 // checkPair is [CredentialVerifier.Verify] within the limits of Config.Throttling. Creating the
 // session notes the use of the key.
 func (s *Service) checkPair(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
-	client := clientOf(ctx)
-	if err := s.throttle.enter(ctx, client); err != nil {
-		return AccessKey{}, User{}, err
+	client := clientOf(ctx).counted()
+	if err := s.throttle.CountAttempt(ctx, client); err != nil {
+		return AccessKey{}, User{}, asThrottled(err)
 	}
 	form := s.credentials.formOf(pair)
 	slow := form == importedPair
 	if slow {
-		if err := s.throttle.enterSlow(client, pair.AccessKey); err != nil {
-			return AccessKey{}, User{}, err
+		if err := s.throttle.CheckSlowAttempt(client, pair.AccessKey); err != nil {
+			return AccessKey{}, User{}, asThrottled(err)
 		}
 	}
 	key, user, err := s.credentials.check(ctx, pair, form, func() error {
-		return s.throttle.countSlowAttempt(ctx, client, pair.AccessKey)
+		return asThrottled(s.throttle.CountSlowAttempt(ctx, client, pair.AccessKey))
 	})
 	switch {
 	case errors.Is(err, ErrInvalidCredentials):
-		return AccessKey{}, User{}, s.throttle.failedSignIn(ctx, client, err)
+		return AccessKey{}, User{}, cmp.Or(asThrottled(s.throttle.CountFailure(ctx, client)), err)
 	case err == nil && slow:
-		s.throttle.leaveSlow(ctx, client, pair.AccessKey)
+		s.throttle.ForgetSlowAttempts(ctx, client, pair.AccessKey)
 	}
 	return key, user, err
 }

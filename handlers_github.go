@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"html/template"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/throttle"
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
@@ -170,9 +172,9 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 // completeGitHub is [GitHubConnector.Complete] within the limits of Config.Throttling.
 func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
 	ctx := r.Context()
-	client := clientOf(ctx)
+	client := clientOf(ctx).counted()
 	began := time.Now()
-	if err := s.throttle.enter(ctx, client); err != nil {
+	if err := asThrottled(s.throttle.CountAttempt(ctx, client)); err != nil {
 		s.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
 		return GitHubOutcome{}, err
 	}
@@ -181,17 +183,14 @@ func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
 		s.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
 		return GitHubOutcome{}, err
 	}
-	var attempt *githubAttempt
-	outcome, err := s.github.completeIf(r, browser, func() error {
-		entered, err := s.throttle.enterGitHub(ctx, client)
-		if err == nil {
-			attempt = &entered
-		}
-		return err
-	}, func(forged error) error { return s.throttle.forgedCallback(ctx, client, forged) })
-	if attempt != nil {
-		s.throttle.leaveGitHub(client, *attempt, isGitHubRefusal(err))
-	}
+	var attempt *throttle.GitHubAttempt
+	outcome, err := s.github.completeIf(r, browser, func() (err error) {
+		attempt, err = s.throttle.BeginGitHub(ctx, client)
+		return asThrottled(err)
+	}, func(forged error) error {
+		return cmp.Or(asThrottled(s.throttle.CountForgedCallback(ctx, client)), forged)
+	})
+	attempt.End(isGitHubRefusal(err))
 	return outcome, err
 }
 

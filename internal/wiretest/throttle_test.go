@@ -49,6 +49,7 @@ func TestFailuresFromOneAddressAreThrottledAndWaitLongerAndLonger(t *testing.T) 
 	fail(20)
 	_, err := f.svc.Login(ctx, f.wrong())
 	requireThrottled(t, err, 2*time.Second, 3*time.Second)
+	require.ErrorContains(t, err, "auth: too many sign-in failures: auth: throttled: try again in ")
 	f.clock.Advance(3 * time.Second)
 	fail(1)
 	_, err = f.svc.Login(ctx, f.wrong())
@@ -320,7 +321,7 @@ func TestRatesThatCannotBeAreRefused(t *testing.T) {
 	for _, rate := range []limit.Rate{{}, {Count: 1}, {Per: time.Hour}, {Count: -1, Per: time.Hour}, {Count: 1, Per: time.Microsecond}, {Count: 1, Per: 31 * 24 * time.Hour}} {
 		for _, throttling := range []auth.Throttling{{Failures: []limit.Rate{rate}}, {SlowAttempts: []limit.Rate{rate}}, {Flood: []limit.Rate{rate}}} {
 			_, err := auth.New(f.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Throttling: throttling})
-			require.ErrorContains(t, err, "a limit.Rate must have")
+			require.ErrorContains(t, err, "auth: a limit.Rate must have")
 		}
 	}
 }

@@ -1,0 +1,8 @@
+package throttle
+
+// PendingGitHub returns how many buckets have sign-ins with GitHub that have not ended.
+func (t *Throttle) PendingGitHub() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.github)
+}

@@ -1,0 +1,128 @@
+package throttle_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/internal/throttle"
+	"github.com/sallyport-go/auth/limit"
+)
+
+var errAway = errors.New("the server is away")
+
+// several are rates of which one in the middle has the longest period.
+var several = []limit.Rate{
+	{Count: 1, Per: time.Minute}, {Count: 2, Per: time.Hour}, {Count: 3, Per: time.Second},
+}
+
+// A limiter says for once that there is a day to wait. Its answers are right again a moment later.
+func TestABarLastsAMinuteAtMost(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, throttle.Limits{})
+	client := at("203.0.113.7")
+	f.limiter.answer = func() (time.Duration, error) { return day, nil }
+	requireExceeded(t, f.CountSlowAttempt(t.Context(), client, "alice"), "slow attempts", day)
+	requireExceeded(t, f.CheckSlowAttempt(client, "alice"), "slow attempts", time.Minute)
+	requireExceeded(t, f.CountFailure(t.Context(), client), "sign-in failures", day)
+	requireExceeded(t, f.CheckSlowAttempt(client, "bob"), "sign-in failures", time.Minute)
+	f.now = f.now.Add(time.Minute)
+	require.NoError(t, f.CheckSlowAttempt(client, "alice"))
+}
+
+// The attack: junk names fill the memory of an instance.
+func TestBarsAreBoundedAndTheOldestGoesFirst(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, throttle.Limits{})
+	client := at("203.0.113.7")
+	f.limiter.answer = func() (time.Duration, error) { return time.Minute, nil }
+	for i := range 4097 {
+		require.Error(t, f.CountSlowAttempt(t.Context(), client, fmt.Sprint("junk-", i)))
+	}
+	require.NoError(t, f.CheckSlowAttempt(client, "junk-0"))
+	require.Error(t, f.CheckSlowAttempt(client, "junk-1"))
+	require.Error(t, f.CheckSlowAttempt(client, "junk-4096"))
+}
+
+func TestALimiterThatCannotBeBelievedBoundsNothing(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		answer func() (time.Duration, error)
+		log    string
+	}{
+		{"error", func() (time.Duration, error) { return time.Second, errAway },
+			`level=WARN msg="auth: the limiter fails, and bounds nothing" error="the server is away"`},
+		{"panic", func() (time.Duration, error) { panic("a bug") },
+			`bounds nothing" error="auth: Limiter.Take panicked: a bug"`},
+		{"wait longer than each period", func() (time.Duration, error) { return time.Hour + 1, nil },
+			`level=WARN msg="auth: the limiter returns a wait that is longer than its rates' periods, ` +
+				`and bounds nothing" wait=1h0m0.000000001s`},
+		{"longest wait", func() (time.Duration, error) { return math.MaxInt64, nil },
+			"and bounds nothing"},
+		{"negative wait", func() (time.Duration, error) { return -time.Second, nil }, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, throttle.Limits{Flood: several, Failures: several, SlowAttempts: several})
+			f.limiter.answer = test.answer
+			client := at("203.0.113.7")
+			for _, count := range counts {
+				f.log.Reset()
+				require.NoError(t, count(f, t.Context(), client))
+				if test.log == "" {
+					require.Empty(t, f.log.String())
+				}
+				require.Contains(t, f.log.String(), test.log)
+			}
+			require.NoError(t, f.CheckSlowAttempt(client, "key"), "no bar")
+			_, err := f.BeginGitHub(t.Context(), client)
+			require.NoError(t, err, "no bar")
+		})
+	}
+}
+
+func TestAWaitOfTheLongestPeriodIsBelieved(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, throttle.Limits{Failures: several})
+	f.limiter.answer = func() (time.Duration, error) { return time.Hour, nil }
+	requireExceeded(t, f.CountFailure(t.Context(), at("203.0.113.7")), "sign-in failures", time.Hour)
+}
+
+func TestALimiterThatDoesNotForgetIsLogged(t *testing.T) {
+	t.Parallel()
+	for text, answer := range map[string]func() (time.Duration, error){
+		`error="the server is away"`:                  func() (time.Duration, error) { return 0, errAway },
+		`error="auth: Limiter.Reset panicked: a bug"`: func() (time.Duration, error) { panic("a bug") },
+	} {
+		f := newFixture(t, throttle.Limits{})
+		f.limiter.answer = answer
+		f.ForgetSlowAttempts(t.Context(), at("203.0.113.7"), "key")
+		require.Contains(t, f.log.String(), `auth: the limiter fails, and does not forget" `+text)
+	}
+}
+
+// The attack: all guesses at once.
+func TestConcurrentSlowAttemptsAreNoMoreThanAllowed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, throttle.Limits{})
+	client := at("203.0.113.7")
+	var allowed atomic.Int32
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			if f.CheckSlowAttempt(client, "key") == nil &&
+				f.CountSlowAttempt(t.Context(), client, "key") == nil {
+				allowed.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	require.EqualValues(t, 5, allowed.Load())
+}

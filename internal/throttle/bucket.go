@@ -74,6 +74,13 @@ func (t *Throttle) bar(b bucket, wait time.Duration) {
 	t.barred.Add(b.name, t.now().Add(min(wait, maxBar)))
 }
 
+// liftBar forgets that the bucket is used up.
+func (t *Throttle) liftBar(b bucket) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.barred.Remove(b.name)
+}
+
 // checkBar returns an *ExceededError if the bucket is barred.
 func (t *Throttle) checkBar(b bucket) error {
 	t.mu.Lock()

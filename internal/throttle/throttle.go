@@ -200,14 +200,17 @@ func (t *Throttle) CountSlowAttempt(ctx context.Context, client Client, accessKe
 	return t.takeOrBar(ctx, t.slowAttempts(client, accessKey))
 }
 
-// ForgetSlowAttempts forgets the attempts on an imported key that has signed in.
+// ForgetSlowAttempts forgets the attempts on an imported key that has signed in, also those that
+// were rejected meanwhile.
 func (t *Throttle) ForgetSlowAttempts(ctx context.Context, client Client, accessKey string) {
 	if t == nil {
 		return
 	}
-	if err := t.reset(ctx, t.slowAttempts(client, accessKey)); err != nil {
+	attempts := t.slowAttempts(client, accessKey)
+	if err := t.reset(ctx, attempts); err != nil {
 		t.log.WarnContext(ctx, "auth: the limiter fails, and does not forget", "error", err)
 	}
+	t.liftBar(attempts) // after the reset, before which the limiter still rejects attempts
 }
 
 // CountFailure counts a failed sign-in with an access key, and rejects the client if there were too

@@ -1,6 +1,7 @@
 package throttle_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -310,6 +311,29 @@ func TestAKeyThatHasSignedInHasAllItsAttemptsAgain(t *testing.T) {
 	requireAllowed(t, 5, try("alice"))
 	require.Error(t, try("bob")(), "another key")
 	require.Empty(t, f.log.String())
+}
+
+// Six attempts come at once. The sixth is rejected before the right one has signed in.
+func TestAKeyThatHasSignedInIsNoLongerBarred(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, throttle.Limits{SlowAttempts: rates(5, time.Hour)})
+	client := at("203.0.113.7")
+	try := func(key string) func() error {
+		return func() error {
+			return cmp.Or(f.CheckSlowAttempt(client, key), f.CountSlowAttempt(t.Context(), client, key))
+		}
+	}
+	requireAllowed(t, 5, try("alice"))
+	requireAllowed(t, 5, try("bob"))
+	f.ForgetSlowAttempts(t.Context(), client, "alice")
+	requireAllowed(t, 5, try("alice"))
+	require.Error(t, try("bob")(), "another key")
+
+	requireAllowed(t, 20, func() error { return f.CountFailure(t.Context(), client) })
+	f.ForgetSlowAttempts(t.Context(), client, "alice")
+	exceeded := new(throttle.ExceededError)
+	require.ErrorAs(t, try("alice")(), &exceeded)
+	require.Equal(t, "sign-in failures", exceeded.Kind, "failures are not forgotten")
 }
 
 func TestAnExceededErrorSaysWhatAndHowLong(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -127,10 +128,29 @@ func withoutValue(err error) error {
 	case errors.As(err, &syntax):
 		return fmt.Errorf("not JSON from byte %d on", syntax.Offset)
 	case errors.As(err, &mismatch):
-		found, _, _ := strings.Cut(mismatch.Value, " ") // a number is followed by itself
-		return fmt.Errorf("%s must be a %s, not a %s", mismatch.Field, mismatch.Type, found)
+		_, member, _ := strings.Cut(mismatch.Field, ".") // after the name of the embedded Go type
+		found, _, _ := strings.Cut(mismatch.Value, " ")  // a number is followed by itself
+		return fmt.Errorf("%s must be %s, not %s", member, jsonTypeFor(mismatch.Type), jsonTypeNames[found])
 	}
 	return err
+}
+
+// jsonTypeNames has encoding/json's names of the JSON types, with their articles.
+var jsonTypeNames = map[string]string{
+	"string": "a string", "number": "a number", "bool": "a truth value", "array": "an array", "object": "an object",
+}
+
+// jsonTypeFor returns what a member of a JWK must be that is read into the Go type.
+func jsonTypeFor(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Int64:
+		return "a whole number"
+	case reflect.Slice:
+		return "an array"
+	case reflect.Struct:
+		return "an object"
+	}
+	return "a string" // or *segment, which is written as one
 }
 
 // signingKey returns the private key that the JWK is.

@@ -175,7 +175,12 @@ func TestSigningKeysThatCannotBeReadSayWhyAndNothingOfTheKey(t *testing.T) {
 		"no x":                    {strings.Replace(m.edJWK(""), `"x"`, `"not x"`, 1), "x of a JWK of Ed25519 must be 32 bytes"},
 		"padded":                  {strings.Replace(m.octJWK(""), m.k, m.k+"=", 1), "base64url"},
 		"with a line break":       {strings.Replace(m.octJWK(""), m.k, m.k[:10]+`\n`+m.k[10:], 1), "base64url"},
-		"a number for a secret":   {`{"kty":"oct","k":12345678901234567890123456789012}`, "k must be"},
+		"a number for a secret":   {`{"kty":"oct","k":12345678901234567890123456789012}`, ": k must be a string, not a number"},
+		"text for the keys":       {`{"keys":"x"}`, ": keys must be an array, not a string"},
+		"a truth value for a key": {`{"keys":[true]}`, ": keys must be an object, not a truth value"},
+		"an object for an x":      {`{"keys":[{"x":{}}]}`, ": keys.x must be a string, not an object"},
+		"text for a time":         {`{"sallyport_retired_at":"x"}`, ": sallyport_retired_at must be a whole number, not a string"},
+		"a fraction for a time":   {`{"sallyport_retired_at":1.5}`, ": sallyport_retired_at must be a whole number, not a number"},
 		"a kid that is no id":     {m.ecJWK(`,"kid":"a b"`), "a key id must be of letters"},
 		"a kid of 65 characters":  {m.ecJWK(`,"kid":"` + strings.Repeat("k", 65) + `"`), "1 to 64 characters"},
 	} {

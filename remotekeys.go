@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"github.com/sallyport-go/auth/internal/callback"
+	"github.com/sallyport-go/auth/internal/clock"
 	"io"
 	"net/http"
 	"sync"
@@ -94,7 +95,7 @@ func (k *remoteKeys) current(ctx context.Context, now time.Time) (*keyRing, erro
 		return ring, nil
 	}
 	fetch := k.begin(now)
-	wait := ring == nil || old >= keysFreshFor && age(now, k.answered) >= keysFreshFor
+	wait := ring == nil || old >= keysFreshFor && clock.Age(now, k.answered) >= keysFreshFor
 	k.mu.Unlock()
 	var err error
 	if wait {
@@ -146,7 +147,7 @@ func (k *remoteKeys) good(now time.Time) (*keyRing, time.Duration) {
 	if k.ring == nil {
 		return nil, 0
 	}
-	if old := age(notBefore(now, k.fetched), k.fetched); old < keysGoodFor {
+	if old := clock.Age(notBefore(now, k.fetched), k.fetched); old < keysGoodFor {
 		return k.ring, old
 	}
 	return nil, 0
@@ -155,7 +156,7 @@ func (k *remoteKeys) good(now time.Time) (*keyRing, time.Duration) {
 // begin returns the fetch that is under way, which it starts unless the last one began a short
 // time ago. It returns nil if there is none.
 func (k *remoteKeys) begin(now time.Time) *keyFetch {
-	if k.fetching == nil && (k.tried.IsZero() || age(notBefore(now, k.tried), k.tried) >= keysFetchGap) {
+	if k.fetching == nil && (k.tried.IsZero() || clock.Age(notBefore(now, k.tried), k.tried) >= keysFetchGap) {
 		k.fetching, k.tried = &keyFetch{done: make(chan struct{}), late: make(chan struct{})}, now
 		go k.fetch(k.fetching, now)
 	}

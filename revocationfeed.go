@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/clock"
 )
 
 const (
@@ -140,12 +142,12 @@ func (f *revocationFeed) requireGeneration(ctx context.Context, generation int64
 		return errCommitsLost
 	}
 	if lost := f.lostRead.Load(); lost != nil && generation > lost.head {
-		if age(now, lost.at) < f.interval {
+		if clock.Age(now, lost.at) < f.interval {
 			return errCommitsLost
 		}
 	}
 	if failure := f.failure.Load(); failure != nil {
-		if age(now, failure.at) < feedRetry {
+		if clock.Age(now, failure.at) < feedRetry {
 			return nil
 		}
 	}
@@ -207,7 +209,7 @@ func (f *revocationFeed) age(now time.Time) time.Duration {
 	if readAt == nil {
 		return math.MaxInt64
 	}
-	return age(now, *readAt)
+	return clock.Age(now, *readAt)
 }
 
 // refresh returns nil when what is known is fresh, or else, when the store has not
@@ -232,7 +234,7 @@ func (f *revocationFeed) await(ctx context.Context, now time.Time, canDoWithout 
 	waiting, stop := context.WithTimeout(ctx, feedPatience)
 	defer stop()
 	if failure := f.failure.Load(); failure != nil && canDoWithout {
-		if age(now, failure.at) < feedRetry {
+		if clock.Age(now, failure.at) < feedRetry {
 			return failure.err
 		}
 		select {

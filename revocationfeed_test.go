@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"math"
 	"testing"
 	"time"
 	"unsafe"
@@ -16,28 +15,6 @@ import (
 func suspended(t time.Time, seconds int64) time.Time {
 	*(*uint64)(unsafe.Pointer(&t)) += uint64(seconds) << 30
 	return t
-}
-
-func TestAfterASuspendTheWallClockSaysHowOldKnowledgeIs(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	require.Equal(t, 3*time.Hour, suspended(now, 3*3600).Round(0).Sub(now.Round(0)), "the test's own clock")
-	require.Zero(t, suspended(now, 3*3600).Sub(now))
-
-	for name, test := range map[string]struct {
-		now, then time.Time
-		want      time.Duration
-	}{
-		"both clocks agree":                     {now.Add(time.Second), now, time.Second},
-		"suspended":                             {suspended(now.Add(time.Second), 3600), now, time.Hour + time.Second},
-		"the wall clock was set back":           {suspended(now.Add(time.Second), -3600), now, time.Second},
-		"only wall clocks":                      {now.Add(time.Second).Round(0), now.Round(0), time.Second},
-		"only wall clocks, set back":            {now.Round(0), now.Add(time.Second).Round(0), math.MaxInt64},
-		"a monotonic reading on one side alone": {now.Add(time.Second), now.Round(0), time.Second},
-		"centuries":                             {now, time.Time{}, math.MaxInt64},
-	} {
-		require.Equal(t, test.want, age(test.now, test.then), name)
-	}
 }
 
 // The revocation feed was read, and the machine slept for hours.

@@ -250,7 +250,7 @@ func TestKeysAreFetchedAgainAfterASuspend(t *testing.T) {
 	})
 	r.requireGood(t, token)
 	r.answers(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[]}`) })
-	now = suspended(now.Add(time.Second), 8*3600)
+	now = authtest.Suspended(now.Add(time.Second), 8*3600)
 	r.requireRejected(t, token)
 	require.EqualValues(t, 2, r.fetches.Load())
 }

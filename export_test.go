@@ -1,17 +1,21 @@
 package auth
 
-import "time"
+import (
+	"time"
+
+	"github.com/sallyport-go/auth/internal/signing"
+)
 
 // What the tests look at from the inside.
 
 // TokenCache is a cache of tokens alone, with one ring of keys and another.
 type TokenCache struct {
 	cache *tokenCache
-	rings [2]*keyRing
+	rings [2]*signing.Ring
 }
 
 func NewTokenCache(size int) *TokenCache {
-	return &TokenCache{newTokenCache(size), [2]*keyRing{new(keyRing), new(keyRing)}}
+	return &TokenCache{newTokenCache(size), [2]*signing.Ring{new(signing.Ring), new(signing.Ring)}}
 }
 
 func (c *TokenCache) Add(token string, ring int, expires, now int64) {

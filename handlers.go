@@ -154,12 +154,12 @@ func (s *Service) JWKSHandler() http.Handler {
 		header := w.Header()
 		header.Set("Content-Type", "application/json")
 		header.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(jwksMaxAge.Seconds())))
-		header.Set("ETag", ring.etag)
+		header.Set("ETag", ring.ETag())
 		header.Set("X-Content-Type-Options", "nosniff")
 		r = r.Clone(r.Context())
 		for _, name := range []string{"Range", "If-Match"} { // their answers are not documented errors
 			r.Header.Del(name)
 		}
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(ring.jwks))
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(ring.JWKS()))
 	})
 }

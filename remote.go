@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/signing"
 )
 
 // RemoteVerifierConfig says whose tokens a [RemoteVerifier] accepts. JWKSURL, Issuer and Audience
@@ -64,7 +66,7 @@ const defaultMaxAge = 15 * time.Minute
 // A token that was issued after its key was retired is rejected: see [SigningKey.RetiredAt].
 type RemoteVerifier struct {
 	verifier tokenVerifier
-	keys     *remoteKeys
+	keys     *signing.RemoteKeys
 	cache    *tokenCache
 	maxAge   int64 // seconds
 	now      func() time.Time
@@ -95,7 +97,7 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 		verifier: tokenVerifier{
 			typ: tokenType, issuer: cfg.Issuer, audience: cfg.Audience, maxLifetime: int64(longestLifetime / time.Second),
 		},
-		keys:   newRemoteKeys(cfg.JWKSURL, cfg.HTTPClient),
+		keys:   signing.NewRemoteKeys(cfg.JWKSURL, cfg.HTTPClient),
 		cache:  newTokenCache(size),
 		maxAge: int64(cfg.MaxAge / time.Second),
 		now:    defaults.Now(cfg.Now),
@@ -115,13 +117,13 @@ func checkJWKSURL(text string) error {
 // ctx ends while it waits for them: then nothing is known of the token.
 func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, error) {
 	now := v.now()
-	ring, err := v.keys.current(ctx, now)
+	ring, err := v.keys.Current(ctx, now)
 	if err != nil {
 		return Identity{}, fmt.Errorf("auth: verifying a token: %w", err)
 	}
 	claims, err := v.verify(ring, token, now.Unix())
 	if errors.Is(err, errUnknownKey) {
-		ring, err = v.keys.newer(ctx, ring, now)
+		ring, err = v.keys.Newer(ctx, ring, now)
 		if err != nil {
 			return Identity{}, fmt.Errorf("auth: verifying a token: %w", err)
 		}
@@ -136,7 +138,7 @@ func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, er
 	return claims.identity, nil
 }
 
-func (v *RemoteVerifier) verify(ring *keyRing, token string, now int64) (*verifiedToken, error) {
+func (v *RemoteVerifier) verify(ring *signing.Ring, token string, now int64) (*verifiedToken, error) {
 	known, _, err := v.verifier.verifyOnce(v.cache, ring, token, now)
 	return known, err
 }

@@ -6,11 +6,11 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"github.com/sallyport-go/auth/internal/canonical"
+	"io"
+
 	"github.com/sallyport-go/auth/internal/seal"
 	"github.com/sallyport-go/auth/internal/secrethash"
-	"io"
-	"slices"
+	"github.com/sallyport-go/auth/internal/signing"
 )
 
 // Secret is text that must not be shown: an access secret or a token. It prints as "[redacted]"
@@ -51,10 +51,10 @@ type SymmetricKey struct {
 // from a cryptographic random source, such as crypto/rand or `openssl rand 32`. The ID must be 1
 // to 32 of the characters A-Z, a-z, 0-9, "." "_" and "-", and never be used for another secret.
 func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
-	if err := checkKeyID(id, maxSymmetricKeyID); err != nil {
+	if err := signing.CheckID(id, maxSymmetricKeyID); err != nil {
 		return SymmetricKey{}, err
 	}
-	if err := checkKeySecret("symmetric key", secret); err != nil {
+	if err := signing.CheckSecret("symmetric key", secret); err != nil {
 		return SymmetricKey{}, err
 	}
 	secret = bytes.Clone(secret)
@@ -105,39 +105,13 @@ func (k SymmetricKey) derive(purpose string) ([]byte, error) {
 		return nil, errors.New("auth: empty SymmetricKey: make it with NewSymmetricKey")
 	}
 	secret := k.get()
-	if len(secret) < minKeySecret { // everybody can derive what follows from no secret
+	if len(secret) < signing.MinSecret { // everybody can derive what follows from no secret
 		return nil, errors.New("auth: NoPepper is no key: it belongs in CredentialConfig.Peppers only")
 	}
 	return hkdf.Key(sha256.New, secret, nil, "sallyport "+purpose, 32)
 }
 
-const (
-	maxSymmetricKeyID = secrethash.MaxPepperID
-	minKeySecret      = 32 // bytes
-)
-
-func checkKeyID(id string, maxLength int) error {
-	switch {
-	case canonical.IsKeyID(id, maxLength):
-		return nil
-	case id == "" || len(id) > maxLength:
-		return fmt.Errorf("auth: a key id must be 1 to %d characters long", maxLength)
-	default:
-		return errors.New(`auth: a key id must be of letters, digits, ".", "_" and "-"`)
-	}
-}
-
-// checkKeySecret refuses the two mistakes that happen: a password in place of a key, and a
-// buffer that nobody filled.
-func checkKeySecret(what string, secret []byte) error {
-	if len(secret) < minKeySecret {
-		return fmt.Errorf("auth: %s is %d bytes; at least %d are needed", what, len(secret), minKeySecret)
-	}
-	if len(slices.Compact(bytes.Clone(secret))) == 1 {
-		return fmt.Errorf("auth: %s is one repeated byte; it must be random", what)
-	}
-	return nil
-}
+const maxSymmetricKeyID = secrethash.MaxPepperID
 
 // redacted, embedded, keeps a value out of logs and responses. It cannot help
 // where the value is in an unexported field of the host's: fmt does not call

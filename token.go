@@ -9,6 +9,8 @@ import (
 	"github.com/sallyport-go/auth/internal/defaults"
 	"sync/atomic"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/signing"
 )
 
 // TokenIssuer issues and verifies session tokens. It is safe for concurrent use.
@@ -27,7 +29,7 @@ type TokenIssuer struct {
 	events   *EventLog
 	onVerify func(ctx context.Context, err error, cached bool, took time.Duration)
 
-	ring  atomic.Pointer[keyRing]
+	ring  atomic.Pointer[signing.Ring]
 	cache *tokenCache     // nil for none
 	feed  *revocationFeed // nil with CheckSessionsInStore
 }
@@ -77,7 +79,7 @@ func newTokenIssuer(
 	if err != nil {
 		return nil, err
 	}
-	ring, err := newKeyRing(keys)
+	ring, err := newRing(keys)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +133,7 @@ func (t *TokenIssuer) checkStore(store any) error {
 // that is not among the new ones is accepted. [NewTokenIssuer] says in which order to change
 // keys on many instances.
 func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
-	ring, err := newKeyRing(keys)
+	ring, err := newRing(keys)
 	if err != nil {
 		return err
 	}
@@ -143,7 +145,7 @@ func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
 // 7517): those of ES256 and EdDSA, retired ones too, and never one of HS256, which could sign.
 // [Service.JWKSHandler] serves it.
 func (t *TokenIssuer) JWKS() []byte {
-	return bytes.Clone(t.ring.Load().jwks)
+	return bytes.Clone(t.ring.Load().JWKS())
 }
 
 // IssueParams says for whom a token is, and how that is known. The caller of
@@ -296,12 +298,7 @@ func (t *TokenIssuer) sign(session Session, user User) (Token, error) {
 
 // signAs returns the text of a token of this type.
 func (t *TokenIssuer) signAs(typ string, session Session, user User) (string, error) {
-	signer := t.ring.Load().signer
-	header := signer.header
-	if typ != tokenType {
-		header = tokenHeader(signer.method, signer.id, typ)
-	}
-	return signToken(signer, header, t.claimsPrefix, session, user)
+	return signToken(t.ring.Load().Signer(), typ, t.claimsPrefix, session, user)
 }
 
 // Verify returns the identity that the token proves. It returns ErrTokenRejected for every

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/sallyport-go/auth/internal/signing"
 )
 
 // tokenCache remembers what has been found out about tokens by verifying their
@@ -44,7 +46,7 @@ type verifiedToken struct {
 	tokenClaims
 	text string
 	hash uint64
-	ring *keyRing // whose keys verified it; for any other ring it proves nothing
+	ring *signing.Ring // whose keys verified it; for any other ring it proves nothing
 
 	// wanted is whether it has been asked for since it came in, or since places
 	// last ran out.
@@ -92,7 +94,7 @@ func (c *tokenCache) bucket(hash uint64) *tokenBucket {
 }
 
 // find returns what is known of the token from this ring, or nil.
-func (c *tokenCache) find(token string, ring *keyRing) *verifiedToken {
+func (c *tokenCache) find(token string, ring *signing.Ring) *verifiedToken {
 	if c == nil {
 		return nil
 	}
@@ -112,7 +114,7 @@ func (c *tokenCache) find(token string, ring *keyRing) *verifiedToken {
 
 // add remembers a token that ring has verified, at the expense of others, and
 // returns it.
-func (c *tokenCache) add(token string, ring *keyRing, claims tokenClaims, now int64) *verifiedToken {
+func (c *tokenCache) add(token string, ring *signing.Ring, claims tokenClaims, now int64) *verifiedToken {
 	if c == nil {
 		return &verifiedToken{tokenClaims: claims}
 	}
@@ -177,7 +179,7 @@ func (b *tokenBucket) shrink(keep int) {
 
 // verifyOnce is verify with a cache of the tokens that the ring has verified: of a cached
 // token only the times are checked. Hit reports whether the token was in the cache.
-func (v *tokenVerifier) verifyOnce(cache *tokenCache, ring *keyRing, token string, now int64) (known *verifiedToken, hit bool, err error) {
+func (v *tokenVerifier) verifyOnce(cache *tokenCache, ring *signing.Ring, token string, now int64) (known *verifiedToken, hit bool, err error) {
 	if known := cache.find(token, ring); known != nil {
 		return known, true, v.checkTimes(known.times, now)
 	}

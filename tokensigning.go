@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+
+	"github.com/sallyport-go/auth/internal/signing"
 )
 
-// signToken returns the token of the session, with this header. Its claims begin with the prefix and are
+// signToken returns the token of the session, of this type. Its claims begin with the prefix and are
 // what encoding/json would make of them without HTML escapes, which make six bytes of one: a
 // token must never be longer than the verifier accepts.
-func signToken(signer *signingKey, header, prefix string, session Session, user User) (string, error) {
+func signToken(signer *signing.Key, typ, prefix string, session Session, user User) (string, error) {
 	claims := make([]byte, 0, 512)
 	claims = append(claims, prefix...)
 	claims = appendJSON(append(claims, `,"sub":`...), user.ID)
@@ -23,10 +25,11 @@ func signToken(signer *signingKey, header, prefix string, session Session, user 
 	claims = strconv.AppendBool(append(claims, `,"is_super_user":`...), user.IsSuperUser)
 	claims = append(claims, '}')
 
+	header := signer.Header(typ)
 	text := make([]byte, 0, len(header)+1+base64.RawURLEncoding.EncodedLen(len(claims)))
 	text = append(append(text, header...), '.')
 	text = base64.RawURLEncoding.AppendEncode(text, claims)
-	signature, err := signer.sign(string(text))
+	signature, err := signer.Sign(string(text))
 	if err != nil {
 		return "", fmt.Errorf("auth: signing a token: %w", err)
 	}

@@ -6,7 +6,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/strictjson"
+)
+
+// The types of tokens.
+const (
+	tokenType       = signing.TypeJWT // the typ of a bearer token
+	cookieTokenType = "session+jwt"   // the typ of the token in a session cookie
 )
 
 // What a token may be at the most.
@@ -57,7 +64,7 @@ type tokenTimes struct {
 }
 
 // verify checks the token, which must be of one of the ring's keys.
-func (v *tokenVerifier) verify(ring *keyRing, token string, now int64) (tokenClaims, error) {
+func (v *tokenVerifier) verify(ring *signing.Ring, token string, now int64) (tokenClaims, error) {
 	header, claims, signature, ok := splitToken(token)
 	if !ok {
 		return tokenClaims{}, errMalformed
@@ -71,14 +78,14 @@ func (v *tokenVerifier) verify(ring *keyRing, token string, now int64) (tokenCla
 	if err != nil {
 		return tokenClaims{}, errMalformed
 	}
-	if !key.verify(token[:len(header)+1+len(claims)], sig) {
+	if !key.Verify(token[:len(header)+1+len(claims)], sig) {
 		return tokenClaims{}, errSignature
 	}
 	verified, err := v.claims(claims)
 	if err != nil {
 		return tokenClaims{}, err
 	}
-	if key.retired != nil && verified.times.issuedAt > *key.retired {
+	if key.RetiredBefore(verified.times.issuedAt) {
 		return tokenClaims{}, errRetired
 	}
 	return verified, v.checkTimes(verified.times, now)
@@ -110,8 +117,8 @@ var headerNames = []string{
 
 // keyOf returns the key that the header names, if the header is one that we could
 // have written.
-func (v *tokenVerifier) keyOf(segment string, ring *keyRing) (*signingKey, error) {
-	if key := ring.byHeader[segment]; key != nil && v.typ == tokenType {
+func (v *tokenVerifier) keyOf(segment string, ring *signing.Ring) (*signing.Key, error) {
+	if key := ring.ByHeader(segment); key != nil && v.typ == tokenType {
 		return key, nil
 	}
 	text, err := canonical.DecodeBase64URL(segment)
@@ -130,13 +137,13 @@ func (v *tokenVerifier) keyOf(segment string, ring *keyRing) (*signingKey, error
 	typ, _ := header.Value(0).Text()
 	alg, _ := header.Value(1).Text()
 	kid, _ := header.Value(2).Text()
-	key := ring.byID[kid]
+	key := ring.ByID(kid)
 	switch {
 	case typ != v.typ:
 		return nil, errHeader
 	case key == nil:
 		return nil, errUnknownKey
-	case alg != key.method.Alg():
+	case alg != key.Algorithm():
 		return nil, errHeader
 	}
 	return key, nil

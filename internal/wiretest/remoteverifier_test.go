@@ -223,7 +223,7 @@ func TestKeysThatCannotBeFetchedAreNoAnswer(t *testing.T) {
 		"nothing":      func(http.ResponseWriter, *http.Request) {},
 		"an empty set": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[]}`) },
 		"symmetric keys alone": func(w http.ResponseWriter, _ *http.Request) {
-			io.WriteString(w, `{"keys":[{"kty":"oct","kid":"hs","k":"`+raw(authtest.Random(32))+`"}]}`)
+			io.WriteString(w, `{"keys":[{"kty":"oct","kid":"hs","k":"`+authtest.Segment(string(authtest.Random(32)))+`"}]}`)
 		},
 		"a megabyte": func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, `{"keys":[],"x":"`+strings.Repeat("x", 1<<20)+`"}`)

@@ -1,4 +1,4 @@
-package auth
+package signing
 
 import (
 	"crypto/hmac"
@@ -9,8 +9,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// hs256 is HS256 of one key. It keeps the hashes that it has made, which cost as
-// much as the tokens that go through them.
+// hs256 is HS256 with one key. It keeps hashes for reuse: making one costs as much as hashing a
+// token.
 type hs256 struct {
 	*jwt.SigningMethodHMAC
 	hashes *sync.Pool // of *keyedHash
@@ -18,8 +18,8 @@ type hs256 struct {
 
 type keyedHash struct {
 	hash.Hash
-	text []byte // a hash takes no strings, and a copy here needs no memory
-	sum  []byte
+	text []byte // the text as bytes, which a hash needs; reused
+	sum  []byte // reused
 }
 
 func newHS256(secret []byte) hs256 {
@@ -28,14 +28,14 @@ func newHS256(secret []byte) hs256 {
 	}}}
 }
 
-// Sign signs with the key that m is of, whichever is given.
+// Sign signs with the secret of m. It ignores the key, which golang-jwt's interface demands.
 func (m hs256) Sign(text string, _ any) ([]byte, error) {
 	h := m.hashes.Get().(*keyedHash)
 	defer m.hashes.Put(h)
 	return append([]byte(nil), h.of(text)...), nil
 }
 
-// Verify verifies with the key that m is of, whichever is given.
+// Verify verifies with the secret of m. It ignores the key, as Sign does.
 func (m hs256) Verify(text string, signature []byte, _ any) error {
 	h := m.hashes.Get().(*keyedHash)
 	defer m.hashes.Put(h)
@@ -45,7 +45,7 @@ func (m hs256) Verify(text string, signature []byte, _ any) error {
 	return nil
 }
 
-// of returns the hash of the text, until the next call.
+// of returns the hash of the text. The next call overwrites it.
 func (h *keyedHash) of(text string) []byte {
 	h.Reset()
 	h.text = append(h.text[:0], text...)

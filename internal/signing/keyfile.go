@@ -1,4 +1,4 @@
-package auth
+package signing
 
 import (
 	"bytes"
@@ -17,16 +17,12 @@ import (
 
 const maxKeyFile = 1 << 20 // bytes
 
-// ParseSigningKeys returns the keys in data, in order. Data is one of
+// ParseKeys returns the private keys of a file, in order: PEM blocks, a private JWK, or a set of
+// JWKs. A key without an ID gets one derived from it. The keys are copies, so the caller can clear
+// data.
 //
-//   - PEM blocks, PRIVATE KEY (PKCS #8) or EC PRIVATE KEY (SEC 1), of P-256 for ES256 and of
-//     Ed25519 for EdDSA. Their IDs are derived from the keys.
-//   - A private JWK, or a set of them (RFC 7517), of P-256, of Ed25519, or symmetric for HS256. A
-//     key without a kid gets an ID derived from it.
-//
-// Everything else is an error that says what is wrong, also beside good keys. The error contains
-// nothing of the keys. The keys are copied, so the caller can clear data.
-func ParseSigningKeys(data []byte) (keys []SigningKey, err error) {
+// Everything else is an error that says what is wrong, also beside good keys.
+func ParseKeys(data []byte) (keys []*Key, err error) {
 	text := bytes.TrimSpace(data)
 	switch {
 	case len(text) == 0:
@@ -44,9 +40,9 @@ func ParseSigningKeys(data []byte) (keys []SigningKey, err error) {
 	return keys, nil
 }
 
-func parsePEM(text []byte) (keys []SigningKey, err error) {
+func parsePEM(text []byte) (keys []*Key, err error) {
 	for len(text) > 0 {
-		if !bytes.HasPrefix(text, []byte("-----BEGIN ")) { // pem.Decode would pass over what it cannot read
+		if !bytes.HasPrefix(text, []byte("-----BEGIN ")) { // pem.Decode passes over text that it cannot read
 			return nil, errors.New("auth: signing keys must be PEM blocks, one after the other, or JSON")
 		}
 		block, rest := pem.Decode(text)
@@ -54,7 +50,7 @@ func parsePEM(text []byte) (keys []SigningKey, err error) {
 			return nil, errors.New("auth: a PEM block of a signing key is damaged: copy it whole, with its first and last line")
 		}
 		text = bytes.TrimSpace(rest)
-		if block.Type == "EC PARAMETERS" { // which OpenSSL writes in front of a key that says so itself
+		if block.Type == "EC PARAMETERS" { // OpenSSL writes it before a key that names its curve itself
 			continue
 		}
 		key, err := parseBlock(block)
@@ -70,22 +66,22 @@ func parsePEM(text []byte) (keys []SigningKey, err error) {
 	return keys, nil
 }
 
-func parseBlock(block *pem.Block) (SigningKey, error) {
+func parseBlock(block *pem.Block) (*Key, error) {
 	var key any
 	var err error
 	switch {
 	case block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "":
-		return SigningKey{}, errors.New("auth: the signing key is encrypted: decrypt it first, such as with openssl pkey")
+		return nil, errors.New("auth: the signing key is encrypted: decrypt it first, such as with openssl pkey")
 	case block.Type == "PRIVATE KEY":
 		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
 	case block.Type == "EC PRIVATE KEY":
 		key, err = x509.ParseECPrivateKey(block.Bytes)
 	default:
-		return SigningKey{}, fmt.Errorf("auth: a PEM block of type %q is no signing key: it must be PRIVATE KEY or EC PRIVATE KEY", block.Type)
+		return nil, fmt.Errorf("auth: a PEM block of type %q is no signing key: it must be PRIVATE KEY or EC PRIVATE KEY", block.Type)
 	}
 	if err != nil {
-		// x509 names the structure that it could not read, never its contents.
-		return SigningKey{}, fmt.Errorf("auth: a PEM block of a signing key cannot be read: %w", err)
+		// The error of x509 names the structure that could not be read, never its contents.
+		return nil, fmt.Errorf("auth: a PEM block of a signing key cannot be read: %w", err)
 	}
 	switch key := key.(type) {
 	case *ecdsa.PrivateKey:
@@ -93,10 +89,10 @@ func parseBlock(block *pem.Block) (SigningKey, error) {
 	case ed25519.PrivateKey:
 		return NewEdDSAKey("", key)
 	}
-	return SigningKey{}, fmt.Errorf("auth: a signing key must be of P-256 or Ed25519, not a %T", key)
+	return nil, fmt.Errorf("auth: a signing key must be of P-256 or Ed25519, not a %T", key)
 }
 
-func parseJWKs(text []byte) (keys []SigningKey, err error) {
+func parseJWKs(text []byte) (keys []*Key, err error) {
 	var file struct {
 		jwkSet
 		jwk
@@ -120,7 +116,7 @@ func parseJWKs(text []byte) (keys []SigningKey, err error) {
 	return keys, nil
 }
 
-// withoutValue leaves out what encoding/json quotes of the text.
+// withoutValue returns the error without the parts of the text that encoding/json quotes.
 func withoutValue(err error) error {
 	var syntax *json.SyntaxError
 	var mismatch *json.UnmarshalTypeError
@@ -153,87 +149,68 @@ func jsonTypeFor(t reflect.Type) string {
 	return "a string" // or *segment, which is written as one
 }
 
-// signingKey returns the private key that the JWK is.
-func (k *jwk) signingKey() (SigningKey, error) {
-	key, err := k.make()
+// signingKey returns the private key of the JWK if it is for signing tokens.
+func (k *jwk) signingKey() (*Key, error) {
+	key, err := k.privateKey()
 	switch {
 	case err != nil:
-		return SigningKey{}, err
-	case k.Algorithm != "" && k.Algorithm != key.algorithm():
-		return SigningKey{}, fmt.Errorf("auth: a JWK of kty %q cannot have alg %q: it must be %q", k.KeyType, k.Algorithm, key.algorithm())
+		return nil, err
+	case k.Algorithm != "" && k.Algorithm != key.Algorithm():
+		return nil, fmt.Errorf("auth: a JWK of kty %q cannot have alg %q: it must be %q", k.KeyType, k.Algorithm, key.Algorithm())
 	case k.Use != "" && k.Use != "sig":
-		return SigningKey{}, fmt.Errorf("auth: a JWK with use %q is not for signatures: it must be %q", k.Use, "sig")
+		return nil, fmt.Errorf("auth: a JWK with use %q is not for signatures: it must be %q", k.Use, "sig")
 	case k.Uses != nil && !slices.Contains(k.Uses, "sign"):
-		return SigningKey{}, errors.New(`auth: a JWK whose key_ops do not have "sign" is not for signing`)
+		return nil, errors.New(`auth: a JWK whose key_ops do not have "sign" is not for signing`)
 	}
 	return key, nil
 }
 
-func (k *jwk) make() (SigningKey, error) {
+// privateKey returns the private key of the JWK, whatever the JWK says of its use.
+func (k *jwk) privateKey() (*Key, error) {
 	switch {
 	case k.KeyType == "oct":
 		if k.K == nil {
-			return SigningKey{}, errors.New(`auth: a symmetric JWK needs the member "k"`)
+			return nil, errors.New(`auth: a symmetric JWK needs the member "k"`)
 		}
 		return NewHS256Key(k.ID, *k.K)
 	case k.KeyType == "EC" && k.Curve == "P-256", k.KeyType == "OKP" && k.Curve == "Ed25519":
 		if k.D == nil {
-			return SigningKey{}, errors.New(`auth: a public JWK cannot sign: the private one has the member "d"`)
+			return nil, errors.New(`auth: a public JWK cannot sign: the private one has the member "d"`)
 		}
 		if k.KeyType == "EC" {
-			return k.ecdsa()
+			return k.ecdsaPrivate()
 		}
-		return k.ed25519()
+		return k.ed25519Private()
 	}
-	return SigningKey{}, fmt.Errorf("auth: a JWK of kty %q and crv %q is no signing key: it must be EC and P-256, OKP and Ed25519, or oct", k.KeyType, k.Curve)
+	return nil, fmt.Errorf("auth: a JWK of kty %q and crv %q is no signing key: it must be EC and P-256, OKP and Ed25519, or oct", k.KeyType, k.Curve)
 }
 
-func (k *jwk) ecdsa() (SigningKey, error) {
+func (k *jwk) ecdsaPrivate() (*Key, error) {
 	public, err := k.ecdsaPublic()
 	if err != nil {
-		return SigningKey{}, err
+		return nil, err
 	}
 	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), *k.D)
 	if err != nil {
-		return SigningKey{}, fmt.Errorf("auth: d of the JWK is not valid: %w", err)
+		return nil, fmt.Errorf("auth: d of the JWK is not valid: %w", err)
 	}
 	if !private.PublicKey.Equal(public) {
-		return SigningKey{}, errors.New("auth: x and y of the JWK do not belong to its d")
+		return nil, errors.New("auth: x and y of the JWK do not belong to its d")
 	}
 	return NewES256Key(k.ID, private)
 }
 
-func (k *jwk) ecdsaPublic() (*ecdsa.PublicKey, error) {
-	const size = 32
-	if k.X == nil || k.Y == nil || len(*k.X) != size || len(*k.Y) != size { // RFC 7518, section 6.2.1.2
-		return nil, fmt.Errorf("auth: x and y of a JWK on P-256 must be %d bytes each", size)
-	}
-	point := append(append([]byte{4}, *k.X...), *k.Y...)
-	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
-	if err != nil {
-		return nil, fmt.Errorf("auth: x and y of the JWK are not valid: %w", err)
-	}
-	return public, nil
-}
-
-func (k *jwk) ed25519() (SigningKey, error) {
+func (k *jwk) ed25519Private() (*Key, error) {
 	public, err := k.ed25519Public()
 	if err != nil {
-		return SigningKey{}, err
+		return nil, err
 	}
 	if len(*k.D) != ed25519.SeedSize {
-		return SigningKey{}, fmt.Errorf("auth: d of a JWK of Ed25519 must be %d bytes", ed25519.SeedSize)
+		return nil, fmt.Errorf("auth: d of a JWK of Ed25519 must be %d bytes", ed25519.SeedSize)
 	}
 	private := ed25519.NewKeyFromSeed(*k.D)
 	if !bytes.Equal(private.Public().(ed25519.PublicKey), public) {
-		return SigningKey{}, errors.New("auth: x of the JWK does not belong to its d")
+		return nil, errors.New("auth: x of the JWK does not belong to its d")
 	}
 	return NewEdDSAKey(k.ID, private)
-}
-
-func (k *jwk) ed25519Public() (ed25519.PublicKey, error) {
-	if k.X == nil || len(*k.X) != ed25519.PublicKeySize {
-		return nil, fmt.Errorf("auth: x of a JWK of Ed25519 must be %d bytes", ed25519.PublicKeySize)
-	}
-	return ed25519.PublicKey(*k.X), nil
 }

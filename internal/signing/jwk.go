@@ -1,0 +1,171 @@
+package signing
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/sallyport-go/auth/internal/canonical"
+)
+
+const (
+	maxJWKS     = 256 << 10 // bytes of a remote set
+	maxJWKSKeys = 64        // keys in it
+)
+
+// jwk is a key as RFC 7517, RFC 7518 (section 6) and RFC 8037 write it.
+type jwk struct {
+	KeyType   string   `json:"kty"`
+	Curve     string   `json:"crv,omitempty"`
+	X         *segment `json:"x,omitempty"`
+	Y         *segment `json:"y,omitempty"`
+	D         *segment `json:"d,omitempty"` // the private half
+	K         *segment `json:"k,omitempty"` // a symmetric key
+	ID        string   `json:"kid,omitempty"`
+	Algorithm string   `json:"alg,omitempty"`
+	Use       string   `json:"use,omitempty"`
+	Uses      []string `json:"key_ops,omitempty"`
+
+	// RetiredAt is the last second, in Unix time, in which the key signed. It is a private member
+	// (RFC 7517, section 4), which verifiers that do not know it ignore.
+	RetiredAt *int64 `json:"sallyport_retired_at,omitempty"`
+}
+
+type jwkSet struct {
+	Keys []jwk `json:"keys"`
+}
+
+// segment is bytes written in base64url. Only the strict spelling is read.
+type segment []byte
+
+func (s segment) MarshalText() ([]byte, error) {
+	return canonical.Base64URL.AppendEncode(nil, s), nil
+}
+
+func (s *segment) UnmarshalText(text []byte) (err error) {
+	if !canonical.IsBase64URL(string(text)) {
+		return errors.New("not base64url without padding")
+	}
+	*s, err = canonical.DecodeBase64URL(string(text))
+	return err
+}
+
+// encodeJWKS returns the public keys as a JWK set. It leaves out symmetric keys, which could sign.
+func encodeJWKS(keys []*Key) ([]byte, error) {
+	set := jwkSet{Keys: []jwk{}} // [], not null
+	for _, key := range keys {
+		public := jwk{ID: key.id, Algorithm: key.Algorithm(), Use: "sig", RetiredAt: key.retired}
+		switch k := key.public.(type) {
+		case *ecdsa.PublicKey:
+			point, err := k.Bytes() // 4, x, y
+			if err != nil {
+				return nil, fmt.Errorf("auth: encoding the public key %q: %w", key.id, err)
+			}
+			x, y := segment(point[1:33]), segment(point[33:])
+			public.KeyType, public.Curve, public.X, public.Y = "EC", "P-256", &x, &y
+		case ed25519.PublicKey:
+			x := segment(k)
+			public.KeyType, public.Curve, public.X = "OKP", "Ed25519", &x
+		default:
+			continue
+		}
+		set.Keys = append(set.Keys, public)
+	}
+	return json.Marshal(set)
+}
+
+// errNoKeys means that a JWK set has no key that verifies tokens, or that the issuer refuses to give
+// one.
+var errNoKeys = errors.New("no key of ES256 or EdDSA for signatures")
+
+// ParseJWKS returns the keys of a JWK set that can verify tokens, as a ring that signs nothing. It
+// passes over keys for other uses or of other kinds, as RFC 7517, section 5, says. It also passes
+// over keys that share an ID, because nothing tells which of them is meant. It returns an error if
+// no key is left.
+func ParseJWKS(text []byte) (*Ring, error) {
+	if len(text) > maxJWKS {
+		return nil, fmt.Errorf("more than %d bytes", maxJWKS)
+	}
+	var set struct{ Keys *[]json.RawMessage } // nil if the member, which a JWK set must have, is absent
+	if err := json.Unmarshal(text, &set); err != nil || set.Keys == nil {
+		return nil, errors.New("not a JWK set")
+	}
+	if len(*set.Keys) > maxJWKSKeys {
+		return nil, fmt.Errorf("more than %d keys", maxJWKSKeys)
+	}
+	var keys []*Key
+	sharing := map[string]int{} // how many keys have an ID
+	for _, member := range *set.Keys {
+		if key := parsePublicKey(member); key != nil {
+			keys = append(keys, key)
+			sharing[key.id]++
+		}
+	}
+	ring := &Ring{}
+	for _, key := range keys {
+		if sharing[key.id] == 1 {
+			ring.add(key)
+		}
+	}
+	if len(ring.byID) == 0 {
+		return nil, fmt.Errorf("the JWK set has %w", errNoKeys)
+	}
+	return ring, nil
+}
+
+// parsePublicKey returns the key of a JWK, or nil if it cannot verify tokens.
+func parsePublicKey(text []byte) *Key {
+	var k jwk
+	if json.Unmarshal(text, &k) != nil || !canonical.IsKeyID(k.ID, maxID) || k.Use != "" && k.Use != "sig" {
+		return nil
+	}
+	key := &Key{id: k.ID, retired: k.RetiredAt}
+	switch {
+	case k.KeyType == "EC" && k.Curve == "P-256":
+		public, err := k.ecdsaPublic()
+		if err != nil {
+			return nil
+		}
+		key.method, key.public = lowS{jwt.SigningMethodES256}, public
+	case k.KeyType == "OKP" && k.Curve == "Ed25519":
+		public, err := k.ed25519Public()
+		if err != nil {
+			return nil
+		}
+		key.method, key.public = jwt.SigningMethodEdDSA, public
+	default:
+		return nil
+	}
+	if k.Algorithm != "" && k.Algorithm != key.method.Alg() {
+		return nil
+	}
+	key.header = key.encodeHeader(TypeJWT)
+	return key
+}
+
+// ecdsaPublic returns the public key of a JWK on P-256.
+func (k *jwk) ecdsaPublic() (*ecdsa.PublicKey, error) {
+	const size = 32
+	if k.X == nil || k.Y == nil || len(*k.X) != size || len(*k.Y) != size { // RFC 7518, section 6.2.1.2
+		return nil, fmt.Errorf("auth: x and y of a JWK on P-256 must be %d bytes each", size)
+	}
+	point := append(append([]byte{4}, *k.X...), *k.Y...)
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	if err != nil {
+		return nil, fmt.Errorf("auth: x and y of the JWK are not valid: %w", err)
+	}
+	return public, nil
+}
+
+// ed25519Public returns the public key of a JWK of Ed25519.
+func (k *jwk) ed25519Public() (ed25519.PublicKey, error) {
+	if k.X == nil || len(*k.X) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("auth: x of a JWK of Ed25519 must be %d bytes", ed25519.PublicKeySize)
+	}
+	return ed25519.PublicKey(*k.X), nil
+}

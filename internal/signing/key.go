@@ -1,0 +1,242 @@
+// Package signing holds the keys that sign and verify tokens: HS256, ES256 and EdDSA. It makes keys,
+// reads them from files, gathers them in rings, publishes the public ones as a JWK set, and fetches
+// the public keys of an issuer elsewhere.
+//
+// The algorithm belongs to the key and is never taken from a token (RFC 8725, section 3.1). The
+// package knows nothing of the claims of a token: it signs any text, and verifies a signature of
+// any text.
+//
+// The texts of its errors reach the host as they are. They contain nothing of a secret key.
+package signing
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/sallyport-go/auth/internal/canonical"
+)
+
+// TypeJWT is the typ of a plain token (RFC 7519, section 5.1). A key keeps its header for this type
+// ready.
+const TypeJWT = "JWT"
+
+const (
+	// MinSecret is the least length of a secret, in bytes.
+	MinSecret = 32
+
+	maxID = 64 // characters of a key ID; a JWK thumbprint (RFC 7638) has 43
+)
+
+// Key signs texts and verifies signatures. A key of a remote set only verifies. A Key does not
+// change, and it is safe for concurrent use.
+type Key struct {
+	id      string
+	method  jwt.SigningMethod
+	private any    // nil for HS256, whose method holds the secret, and for keys of a remote set
+	public  any    // nil for HS256
+	header  string // Header(TypeJWT)
+	retired *int64 // the last second, in Unix time, in which the key signed; nil while it signs
+}
+
+// NewHS256Key returns a key for HMAC-SHA-256 with a copy of the secret, of at least MinSecret bytes.
+//
+// The ID is the kid of the tokens, here and in the functions below. An empty ID is derived from the
+// key, always the same one.
+func NewHS256Key(id string, secret []byte) (*Key, error) {
+	if err := CheckSecret("HS256 key", secret); err != nil {
+		return nil, err
+	}
+	if id == "" {
+		// The info must differ from those of all keys that are derived from a SymmetricKey, which
+		// may have the same secret.
+		digest, err := hkdf.Key(sha256.New, secret, nil, "sallyport key id", sha256.Size)
+		if err != nil {
+			return nil, err
+		}
+		id = digestID(digest)
+	}
+	return newKey(id, newHS256(bytes.Clone(secret)), nil, nil)
+}
+
+// NewES256Key returns a key for ECDSA on the curve P-256 with SHA-256, with a copy of the private
+// key.
+func NewES256Key(id string, private *ecdsa.PrivateKey) (*Key, error) {
+	if private == nil {
+		return nil, errors.New("auth: NewES256Key needs a private key")
+	}
+	if private.Curve != elliptic.P256() {
+		return nil, errors.New("auth: an ES256 key must be on the curve P-256")
+	}
+	scalar, err := private.ECDH() // checks that the numbers are in range
+	if err != nil {
+		return nil, fmt.Errorf("auth: not a valid ES256 key: %w", err)
+	}
+	point, err := private.PublicKey.ECDH()
+	if err != nil || !scalar.PublicKey().Equal(point) {
+		return nil, errors.New("auth: the public half of the ES256 key does not belong to it")
+	}
+	raw, err := private.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("auth: not a valid ES256 key: %w", err)
+	}
+	copied, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), raw)
+	if err != nil {
+		return nil, fmt.Errorf("auth: not a valid ES256 key: %w", err)
+	}
+	encoded := point.Bytes() // 4, x, y
+	derived := thumbprint(`{"crv":"P-256","kty":"EC","x":"%s","y":"%s"}`, encoded[1:33], encoded[33:])
+	return newKey(cmp.Or(id, derived), lowS{jwt.SigningMethodES256}, copied, &copied.PublicKey)
+}
+
+// NewEdDSAKey returns a key for Ed25519, with a copy of the private key.
+func NewEdDSAKey(id string, private ed25519.PrivateKey) (*Key, error) {
+	if len(private) != ed25519.PrivateKeySize {
+		return nil, fmt.Errorf("auth: an EdDSA key must be %d bytes long", ed25519.PrivateKeySize)
+	}
+	whole := ed25519.NewKeyFromSeed(private.Seed())
+	if !bytes.Equal(whole, private) {
+		return nil, errors.New("auth: the public half of the EdDSA key does not belong to it")
+	}
+	public := whole.Public().(ed25519.PublicKey)
+	derived := thumbprint(`{"crv":"Ed25519","kty":"OKP","x":"%s"}`, public)
+	return newKey(cmp.Or(id, derived), jwt.SigningMethodEdDSA, whole, public)
+}
+
+func newKey(id string, method jwt.SigningMethod, private, public any) (*Key, error) {
+	if err := CheckID(id, maxID); err != nil {
+		return nil, err
+	}
+	key := &Key{id: id, method: method, private: private, public: public}
+	key.header = key.encodeHeader(TypeJWT)
+	return key, nil
+}
+
+// CheckID returns an error unless id can be the ID of a key: one to maxLength of the characters of
+// [canonical.IsKeyID].
+func CheckID(id string, maxLength int) error {
+	switch {
+	case id == "" || len(id) > maxLength:
+		return fmt.Errorf("auth: a key id must be 1 to %d characters long", maxLength)
+	case !canonical.IsKeyID(id, maxLength):
+		return errors.New(`auth: a key id must be of letters, digits, ".", "_" and "-"`)
+	}
+	return nil
+}
+
+// CheckSecret returns an error for the two mistakes that happen: a password in place of a random
+// secret, and a buffer that was never filled. The error calls the secret by the given name.
+func CheckSecret(name string, secret []byte) error {
+	if len(secret) < MinSecret {
+		return fmt.Errorf("auth: %s is %d bytes; at least %d are needed", name, len(secret), MinSecret)
+	}
+	if len(slices.Compact(bytes.Clone(secret))) == 1 {
+		return fmt.Errorf("auth: %s is one repeated byte; it must be random", name)
+	}
+	return nil
+}
+
+// thumbprint returns a key ID made of the JWK thumbprint of a public key (RFC 7638). The format is
+// the JSON text with the required members in lexicographic order.
+func thumbprint(format string, coordinates ...[]byte) string {
+	encoded := make([]any, len(coordinates))
+	for i, c := range coordinates {
+		encoded[i] = base64.RawURLEncoding.EncodeToString(c)
+	}
+	digest := sha256.Sum256(fmt.Appendf(nil, format, encoded...))
+	return digestID(digest[:])
+}
+
+// digestID returns a key ID made of a digest of the key: 128 bits are enough to tell keys apart.
+func digestID(digest []byte) string {
+	return base64.RawURLEncoding.EncodeToString(digest[:16])
+}
+
+// ID returns the key ID.
+func (k *Key) ID() string { return k.id }
+
+// Algorithm returns "HS256", "ES256" or "EdDSA".
+func (k *Key) Algorithm() string { return k.method.Alg() }
+
+// Header returns the first segment of the tokens of this type that the key signs.
+func (k *Key) Header(typ string) string {
+	if typ == TypeJWT {
+		return k.header
+	}
+	return k.encodeHeader(typ)
+}
+
+func (k *Key) encodeHeader(typ string) string {
+	header := fmt.Sprintf(`{"alg":"%s","kid":"%s","typ":"%s"}`, k.method.Alg(), k.id, typ)
+	return base64.RawURLEncoding.EncodeToString([]byte(header))
+}
+
+// RetiredAt returns the key with a last second in which it signed: that of the given time.
+func (k *Key) RetiredAt(at time.Time) *Key {
+	retired, second := *k, at.Unix()
+	retired.retired = &second
+	return &retired
+}
+
+// RetiredBefore reports whether the key no longer signed in the given second of Unix time.
+func (k *Key) RetiredBefore(second int64) bool {
+	return k.retired != nil && second > *k.retired
+}
+
+// Sign returns the signature of the text.
+func (k *Key) Sign(text string) ([]byte, error) {
+	return k.method.Sign(text, k.private)
+}
+
+// Verify reports whether the key has made this signature of the text.
+func (k *Key) Verify(text string, signature []byte) bool {
+	return k.method.Verify(text, signature, k.public) == nil
+}
+
+// lowS is ES256 with one signature per message and nonce. If (r, s) verifies, so does (r, n-s),
+// which everybody can compute: it would be a second spelling of a token. Only the signature with
+// the smaller s is made and accepted.
+type lowS struct {
+	*jwt.SigningMethodECDSA
+}
+
+var (
+	curveOrder     = elliptic.P256().Params().N
+	halfCurveOrder = new(big.Int).Rsh(curveOrder, 1)
+)
+
+// Sign returns the signature with the smaller s.
+func (m lowS) Sign(text string, key any) ([]byte, error) {
+	signature, err := m.SigningMethodECDSA.Sign(text, key)
+	if err != nil {
+		return nil, err
+	}
+	half := signature[len(signature)/2:]
+	if s := new(big.Int).SetBytes(half); s.Cmp(halfCurveOrder) > 0 {
+		s.Sub(curveOrder, s).FillBytes(half)
+	}
+	return signature, nil
+}
+
+// Verify returns an error unless the signature is good and has the smaller s.
+func (m lowS) Verify(text string, signature []byte, key any) error {
+	if err := m.SigningMethodECDSA.Verify(text, signature, key); err != nil {
+		return err
+	}
+	if new(big.Int).SetBytes(signature[len(signature)/2:]).Cmp(halfCurveOrder) > 0 {
+		return jwt.ErrTokenSignatureInvalid
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+package signing_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/internal/signing"
+)
+
+// A refusal ends the tokens of an issuer. A server that cannot answer now does not.
+func TestWhichStatusIsARefusal(t *testing.T) {
+	t.Parallel()
+	for status, refusal := range map[int]bool{
+		300: true, 301: true, 302: true, 303: true, 307: true, 308: true, 399: true,
+		400: true, 401: true, 403: true, 404: true, 410: true, 451: true, 499: true,
+		201: false, 204: false, 206: false, 299: false, 304: false, 408: false, 425: false, 429: false,
+		500: false, 502: false, 503: false, 504: false,
+	} {
+		inBubble(t, func(t *testing.T, s *issuer) {
+			s.answers(status, s.set)
+			time.Sleep(5 * time.Minute)
+			require.Equal(t, refusal, s.requireCurrent(0).ByID("ed") == nil, status)
+			s.answers(http.StatusOK, s.set)
+			time.Sleep(10 * time.Second)
+			_, err := s.keys.Newer(t.Context(), s.requireCurrent(0), time.Now())
+			require.NoError(t, err)
+			s.requireKey(0)
+		})
+	}
+}
+
+func TestAnAnswerWithoutKeysReplacesTheKeys(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{`{"keys":[]}`, `{"keys":[{"kty":"RSA","kid":"ed"}]}`} {
+		inBubble(t, func(t *testing.T, s *issuer) {
+			s.answers(http.StatusOK, body)
+			time.Sleep(5 * time.Minute)
+			empty := s.requireCurrent(0)
+			require.Nil(t, empty.ByID("ed"))
+			same, err := s.keys.Newer(t.Context(), empty, time.Now())
+			require.NoError(t, err, "the issuer has answered")
+			require.Same(t, empty, same)
+		})
+	}
+}
+
+func TestAnAnswerThatIsNoKeySetKeepsTheKeys(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", "{}", "<html>", `{"keys":null}`, strings.Repeat(" ", 1<<20)} {
+		inBubble(t, func(t *testing.T, s *issuer) {
+			s.answers(http.StatusOK, body)
+			time.Sleep(5 * time.Minute)
+			s.requireKey(0)
+			require.Equal(t, 2, s.fetches)
+		})
+	}
+}
+
+func TestAnIssuerThatHasNeverHadKeysIsAnError(t *testing.T) {
+	t.Parallel()
+	for status, test := range map[int]struct{ body, want string }{
+		http.StatusOK: {`{"keys":[]}`,
+			"fetch the public keys: " + setURL + ": the JWK set has no key of ES256 or EdDSA for signatures"},
+		http.StatusNotFound: {"",
+			"fetch the public keys: " + setURL + " answers with status 404: no key of ES256 or EdDSA for signatures"},
+		http.StatusBadGateway: {"", "fetch the public keys: " + setURL + " answers with status 502"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newIssuer(t)
+			s.answers(status, test.body)
+			for range 2 {
+				_, _, err := s.current()
+				require.EqualError(t, err, test.want)
+			}
+			require.Equal(t, 1, s.fetches)
+		})
+	}
+}
+
+func TestNoMoreOfTheAnswerIsReadThanASetMayHave(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newIssuer(t)
+		endless := &spaces{}
+		s.serve = func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: endless, Request: r}, nil
+		}
+		_, _, err := s.current()
+		require.EqualError(t, err, "fetch the public keys: "+setURL+": more than 262144 bytes")
+		require.True(t, endless.closed)
+		require.LessOrEqual(t, endless.read, 256<<10+1)
+	})
+}
+
+// spaces is a body without an end.
+type spaces struct {
+	read   int
+	closed bool
+}
+
+func (s *spaces) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = ' '
+	}
+	s.read += len(b)
+	return len(b), nil
+}
+
+func (s *spaces) Close() error { s.closed = true; return nil }
+
+func TestABodyThatBreaksOffIsAFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newIssuer(t)
+		s.serve = func(r *http.Request) (*http.Response, error) {
+			body := io.NopCloser(io.MultiReader(strings.NewReader(s.set), failingReader{}))
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: body, Request: r}, nil
+		}
+		_, _, err := s.current()
+		require.EqualError(t, err, "fetch the public keys: cut off")
+	})
+}
+
+type failingReader struct{}
+
+func (failingReader) Read([]byte) (int, error) { return 0, errors.New("cut off") }
+
+func TestARedirectIsAnAnswerWhateverItsLocation(t *testing.T) {
+	t.Parallel()
+	for _, location := range []string{"", "https://evil.example.com/jwks", "://", "\x7f"} {
+		inBubble(t, func(t *testing.T, s *issuer) {
+			s.serve = func(r *http.Request) (*http.Response, error) {
+				require.Equal(t, setURL, r.URL.String(), "not followed")
+				header := http.Header{}
+				if location != "" {
+					header.Set("Location", location)
+				}
+				return &http.Response{StatusCode: http.StatusFound, Header: header, Body: http.NoBody, Request: r}, nil
+			}
+			time.Sleep(5 * time.Minute)
+			require.Nil(t, s.requireCurrent(0).ByID("ed"))
+			require.Equal(t, 2, s.fetches)
+		})
+	}
+}
+
+func TestAClientThatDoesNotReturnKeepsNobodyFromTheKeys(t *testing.T) {
+	t.Parallel()
+	for want, fail := range map[string]func(){
+		"auth: RemoteVerifierConfig.HTTPClient panicked: oops":         func() { panic("oops") },
+		"fetch the public keys: the HTTP client called runtime.Goexit": runtime.Goexit,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newIssuer(t)
+			s.serve = func(*http.Request) (*http.Response, error) { fail(); return nil, nil }
+			_, _, err := s.current()
+			require.EqualError(t, err, want)
+			s.answers(http.StatusOK, s.set)
+			time.Sleep(10 * time.Second)
+			s.requireKey(0)
+		})
+	}
+}
+
+func TestWithoutAClientTheDefaultTransportIsUsed(t *testing.T) {
+	t.Parallel()
+	keys := signing.NewRemoteKeys("https://127.0.0.1:1/", nil)
+	_, err := keys.Current(t.Context(), time.Now())
+	require.ErrorContains(t, err, "127.0.0.1:1")
+	keys = signing.NewRemoteKeys(":", nil)
+	_, err = keys.Current(t.Context(), time.Now())
+	require.ErrorContains(t, err, "missing protocol scheme")
+}

@@ -1,0 +1,76 @@
+package signing
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+)
+
+// Ring is the keys of an issuer at one time: the first signs, all verify. It does not change. The
+// zero Ring has no keys.
+type Ring struct {
+	signer *Key // nil in the ring of a remote set
+	byID   map[string]*Key
+	jwks   []byte
+	etag   string
+
+	// byHeader has the keys by the header of their plain tokens. A header that is found here needs
+	// no parsing.
+	byHeader map[string]*Key
+}
+
+// NewRing returns the ring of the keys. It returns an error if there is none, if one is nil, if two
+// have the same ID, or if the first one, which signs, is retired.
+func NewRing(keys []*Key) (*Ring, error) {
+	if len(keys) == 0 {
+		return nil, errors.New("auth: SigningKeys must have at least one key")
+	}
+	ring := &Ring{signer: keys[0]}
+	for i, key := range keys {
+		if key == nil {
+			return nil, fmt.Errorf("auth: SigningKeys[%d] is empty: make it with NewHS256Key, NewES256Key or NewEdDSAKey", i)
+		}
+		if !ring.add(key) {
+			return nil, fmt.Errorf("auth: two signing keys have the id %q: give each its own", key.id)
+		}
+	}
+	if ring.signer.retired != nil {
+		return nil, fmt.Errorf(
+			"auth: the first signing key, %q, signs, and is retired: put the one that replaces it in front", ring.signer.id)
+	}
+	var err error
+	if ring.jwks, err = encodeJWKS(keys); err != nil {
+		return nil, err
+	}
+	digest := sha256.Sum256(ring.jwks)
+	ring.etag = fmt.Sprintf(`"%x"`, digest[:16])
+	return ring, nil
+}
+
+// add reports whether the key could be added: no other key has its ID.
+func (r *Ring) add(key *Key) bool {
+	if r.byID[key.id] != nil {
+		return false
+	}
+	if r.byID == nil {
+		r.byID, r.byHeader = map[string]*Key{}, map[string]*Key{}
+	}
+	r.byID[key.id], r.byHeader[key.header] = key, key
+	return true
+}
+
+// Signer returns the key that signs, or nil if the ring has only public keys.
+func (r *Ring) Signer() *Key { return r.signer }
+
+// ByID returns the key with this ID, or nil.
+func (r *Ring) ByID(id string) *Key { return r.byID[id] }
+
+// ByHeader returns the key whose tokens of TypeJWT begin with this segment, or nil. A nil result says
+// nothing: other spellings of the same header are as good.
+func (r *Ring) ByHeader(segment string) *Key { return r.byHeader[segment] }
+
+// JWKS returns the public keys as a JWK set. The caller must not change it.
+func (r *Ring) JWKS() []byte { return r.jwks }
+
+// ETag returns the entity tag of JWKS, with its quotes.
+func (r *Ring) ETag() string { return r.etag }

@@ -3,11 +3,13 @@ package auth
 import (
 	"errors"
 	"fmt"
-	"github.com/sallyport-go/auth/internal/seal"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/seal"
+	"github.com/sallyport-go/auth/internal/token"
 )
 
 // BrowserSessions lets browsers sign in by cookie. The callback of a GitHub sign-in then sets a
@@ -31,8 +33,8 @@ type browserSessions struct {
 	origin   string // scheme and host of the host's pages
 	page     string
 	tokens   *TokenIssuer
-	verifier tokenVerifier
-	cache    *tokenCache // of tokens in cookies: one in the issuer's would pass for a bearer token
+	verifier token.Verifier
+	cache    *token.Cache // of tokens in cookies: one in the issuer's would pass for a bearer token
 }
 
 const (
@@ -61,33 +63,33 @@ func newBrowserSessions(
 	if err != nil {
 		return nil, err
 	}
-	size, err := cacheSize(tokens.cfg.CacheSize)
+	cache, err := token.NewCache(tokens.cfg.CacheSize)
 	if err != nil {
 		return nil, err
 	}
 	verifier := tokens.verifier
-	verifier.typ = cookieTokenType
+	verifier.Type = token.TypeCookie
 	return &browserSessions{
 		Cookies:  seal.Cookies{Sealer: sealer, Insecure: insecure},
 		origin:   origin,
 		page:     cfg.LandingPath,
 		tokens:   tokens,
 		verifier: verifier,
-		cache:    newTokenCache(size),
+		cache:    cache,
 	}, nil
 }
 
 // sessionCookie returns the cookie for a session that has just been opened. The cookie is bound to
 // the issuer and to the origin of the host's pages.
-func (b *browserSessions) sessionCookie(token Token) (*http.Cookie, error) {
-	text, err := b.tokens.signAs(cookieTokenType, token.Session, token.User)
+func (b *browserSessions) sessionCookie(issued Token) (*http.Cookie, error) {
+	text, err := b.tokens.signAs(token.TypeCookie, issued.Session, issued.User)
 	if err != nil {
 		return nil, err
 	}
 	if len(text) > maxCookieToken {
 		return nil, fmt.Errorf("auth: a token of %d bytes does not fit into a cookie: shorten the issuer or the audience", len(text))
 	}
-	return b.Cookie(sessionCookieName, b.SealText([]byte(text), b.verifier.issuer, b.origin), int(token.ExpiresIn()/time.Second)), nil
+	return b.Cookie(sessionCookieName, b.SealText([]byte(text), b.verifier.Issuer, b.origin), int(issued.ExpiresIn()/time.Second)), nil
 }
 
 // clear returns the cookie that removes the session's from the browser.
@@ -95,19 +97,19 @@ func (b *browserSessions) clear() *http.Cookie { return b.Cookie(sessionCookieNa
 
 // verify returns what the token in the request's cookie proves. Whether the session is still live,
 // it does not say.
-func (b *browserSessions) verify(r *http.Request, now time.Time) (*verifiedToken, error) {
+func (b *browserSessions) verify(r *http.Request, now time.Time) (*token.Verified, error) {
 	cookies := r.CookiesNamed(b.Name(sessionCookieName))
 	switch {
 	case len(cookies) == 0:
 		return nil, ErrTokenMissing
-	case len(cookies) > 1 || len(cookies[0].Value) > maxTokenLength:
-		return nil, errMalformed
+	case len(cookies) > 1 || len(cookies[0].Value) > token.MaxLength:
+		return nil, token.ErrMalformed
 	}
-	text, err := b.OpenText(cookies[0].Value, b.verifier.issuer, b.origin)
+	text, err := b.OpenText(cookies[0].Value, b.verifier.Issuer, b.origin)
 	if err != nil {
-		return nil, errSignature
+		return nil, token.ErrSignature
 	}
-	v, _, err := b.verifier.verifyOnce(b.cache, b.tokens.ring.Load(), string(text), now.Unix())
+	v, _, err := b.verifier.Verify(b.cache, b.tokens.ring.Load(), string(text), now.Unix())
 	return v, err
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/githubapi"
+	"github.com/sallyport-go/auth/internal/token"
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
@@ -27,7 +28,7 @@ var (
 
 	// ErrTokenRejected means that a request carries a token that is not valid. It is the
 	// same error for a malformed, forged, expired and revoked token.
-	ErrTokenRejected = errors.New("auth: token rejected")
+	ErrTokenRejected = token.ErrRejected
 
 	// ErrSessionTooOld means that a call needs a session that was opened more recently: see
 	// [Config.ReauthAfter].

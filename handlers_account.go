@@ -93,17 +93,17 @@ func (s *Service) revokeCaller(r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.tokens.revokeClaims(r.Context(), &v.tokenClaims)
+	return s.tokens.revokeClaims(r.Context(), &v.Claims)
 }
 
 // revokeCookieSession revokes the session of the request's cookie, if it is another than the given
 // one: a browser that signs out or in again must leave no session behind that nobody sees.
 func (s *Service) revokeCookieSession(ctx context.Context, r *http.Request, but string) error {
 	v, err := s.browser.verify(r, s.now())
-	if err != nil || v.identity.SessionID == but {
+	if err != nil || v.Identity.SessionID == but {
 		return nil // there is no such session
 	}
-	return s.tokens.revokeClaims(ctx, &v.tokenClaims)
+	return s.tokens.revokeClaims(ctx, &v.Claims)
 }
 
 // CurrentUserHandler handles GET /auth/user: the caller's record.

@@ -72,13 +72,13 @@ func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (*Identi
 	if err != nil {
 		return nil, err
 	}
-	if err := s.tokens.requireLive(ctx, &v.tokenClaims, &v.checked, now); err != nil {
-		return nil, rejectionOf(v.identity.UserID, v.identity.SessionID, err)
+	if err := s.tokens.requireLive(ctx, &v.Claims, &v.Checked, now); err != nil {
+		return nil, rejectionOf(v.Identity.UserID, v.Identity.SessionID, err)
 	}
 	if err := s.browser.checkOrigin(r); err != nil {
-		return nil, &rejection{err, v.identity.UserID, v.identity.SessionID}
+		return nil, &rejection{err, v.Identity.UserID, v.Identity.SessionID}
 	}
-	return &v.identity, nil
+	return (*Identity)(&v.Identity), nil
 }
 
 // clientInfo returns the client that sends the request.

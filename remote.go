@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/signing"
+	"github.com/sallyport-go/auth/internal/token"
 )
 
 // RemoteVerifierConfig says whose tokens a [RemoteVerifier] accepts. JWKSURL, Issuer and Audience
@@ -65,9 +66,9 @@ const defaultMaxAge = 15 * time.Minute
 //
 // A token that was issued after its key was retired is rejected: see [SigningKey.RetiredAt].
 type RemoteVerifier struct {
-	verifier tokenVerifier
+	verifier token.Verifier
 	keys     *signing.RemoteKeys
-	cache    *tokenCache
+	cache    *token.Cache
 	maxAge   int64 // seconds
 	now      func() time.Time
 }
@@ -83,7 +84,7 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 			return nil, err
 		}
 	}
-	size, err := cacheSize(cfg.CacheSize)
+	cache, err := token.NewCache(cfg.CacheSize)
 	if err != nil {
 		return nil, err
 	}
@@ -94,11 +95,11 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 		return nil, errors.New("auth: MaxAge must be from a second to 30 days")
 	}
 	return &RemoteVerifier{
-		verifier: tokenVerifier{
-			typ: tokenType, issuer: cfg.Issuer, audience: cfg.Audience, maxLifetime: int64(longestLifetime / time.Second),
+		verifier: token.Verifier{
+			Type: token.TypeBearer, Issuer: cfg.Issuer, Audience: cfg.Audience, MaxLifetime: int64(longestLifetime / time.Second),
 		},
 		keys:   signing.NewRemoteKeys(cfg.JWKSURL, cfg.HTTPClient),
-		cache:  newTokenCache(size),
+		cache:  cache,
 		maxAge: int64(cfg.MaxAge / time.Second),
 		now:    defaults.Now(cfg.Now),
 	}, nil
@@ -116,31 +117,40 @@ func checkJWKSURL(text string) error {
 // that is not valid now, and any other error if the keys that it needs cannot be fetched in time, or
 // ctx ends while it waits for them: then nothing is known of the token.
 func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, error) {
+	identity, err := v.verify(ctx, token)
+	if err != nil && !errors.Is(err, ErrTokenRejected) {
+		return Identity{}, fmt.Errorf("auth: verifying a token: %w", err)
+	}
+	return identity, err
+}
+
+// verify is Verify without the context of an error of the key set.
+func (v *RemoteVerifier) verify(ctx context.Context, text string) (Identity, error) {
 	now := v.now()
 	ring, err := v.keys.Current(ctx, now)
 	if err != nil {
-		return Identity{}, fmt.Errorf("auth: verifying a token: %w", err)
+		return Identity{}, err
 	}
-	claims, err := v.verify(ring, token, now.Unix())
-	if errors.Is(err, errUnknownKey) {
-		ring, err = v.keys.Newer(ctx, ring, now)
-		if err != nil {
-			return Identity{}, fmt.Errorf("auth: verifying a token: %w", err)
-		}
-		claims, err = v.verify(ring, token, now.Unix())
+	identity, err := v.verifyWith(ring, text, now.Unix())
+	if !errors.Is(err, token.ErrUnknownKey) {
+		return identity, err
 	}
+	if ring, err = v.keys.Newer(ctx, ring, now); err != nil {
+		return Identity{}, err
+	}
+	return v.verifyWith(ring, text, now.Unix())
+}
+
+// verifyWith verifies the token with the keys of the ring.
+func (v *RemoteVerifier) verifyWith(ring *signing.Ring, text string, now int64) (Identity, error) {
+	known, _, err := v.verifier.Verify(v.cache, ring, text, now)
 	switch {
 	case err != nil:
 		return Identity{}, err
-	case now.Unix()-claims.times.issuedAt > v.maxAge:
-		return Identity{}, errTooOld
+	case now-known.Identity.IssuedAt.Unix() > v.maxAge:
+		return Identity{}, token.ErrTooOld
 	}
-	return claims.identity, nil
-}
-
-func (v *RemoteVerifier) verify(ring *signing.Ring, token string, now int64) (*verifiedToken, error) {
-	known, _, err := v.verifier.verifyOnce(v.cache, ring, token, now)
-	return known, err
+	return Identity(known.Identity), nil
 }
 
 // Identify returns the identity of the caller who makes the request, as [Service.Identify] does for

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/signing"
+	"github.com/sallyport-go/auth/internal/token"
 )
 
 // TokenIssuer issues and verifies session tokens. It is safe for concurrent use.
@@ -21,16 +22,16 @@ type TokenIssuer struct {
 	sessions SessionStore
 	users    *hostUsers // nil if the store keeps users
 	cfg      TokenConfig
-	verifier tokenVerifier
+	verifier token.Verifier
 	now      func() time.Time // the clock for verifying a token
 
-	claimsPrefix string // see [encodeClaimsPrefix]
+	claimsPrefix token.Prefix
 
 	events   *EventLog
 	onVerify func(ctx context.Context, err error, cached bool, took time.Duration)
 
 	ring  atomic.Pointer[signing.Ring]
-	cache *tokenCache     // nil for none
+	cache *token.Cache    // nil for none
 	feed  *revocationFeed // nil with CheckSessionsInStore
 }
 
@@ -75,7 +76,7 @@ func newTokenIssuer(
 	if err != nil {
 		return nil, err
 	}
-	size, err := cacheSize(cfg.CacheSize)
+	cache, err := token.NewCache(cfg.CacheSize)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +89,7 @@ func newTokenIssuer(
 		users = &hostUsers{source}
 	}
 	t := &TokenIssuer{
-		cache:    newTokenCache(size),
+		cache:    cache,
 		users:    users,
 		sessions: guardedSessions{store},
 		cfg:      cfg,
@@ -96,13 +97,13 @@ func newTokenIssuer(
 		events:   cfg.Events,
 		onVerify: cfg.Events.verifyHook(),
 
-		claimsPrefix: encodeClaimsPrefix(issuer, cfg.Audiences[0]),
+		claimsPrefix: token.NewPrefix(issuer, cfg.Audiences[0]),
 
-		verifier: tokenVerifier{
-			typ:         tokenType,
-			issuer:      issuer,
-			audience:    cfg.Audiences[0],
-			maxLifetime: int64(cfg.MaxLifetime / time.Second),
+		verifier: token.Verifier{
+			Type:        token.TypeBearer,
+			Issuer:      issuer,
+			Audience:    cfg.Audiences[0],
+			MaxLifetime: int64(cfg.MaxLifetime / time.Second),
 		},
 	}
 	t.ring.Store(ring)
@@ -289,7 +290,7 @@ func (t *TokenIssuer) sign(session Session, user User) (Token, error) {
 	if !session.ExpiresAt.After(session.CreatedAt) {
 		return Token{}, fmt.Errorf("auth: the key expires within the second: %w", ErrNotFound)
 	}
-	text, err := t.signAs(tokenType, session, user)
+	text, err := t.signAs(token.TypeBearer, session, user)
 	if err != nil {
 		return Token{}, err
 	}
@@ -298,7 +299,15 @@ func (t *TokenIssuer) sign(session Session, user User) (Token, error) {
 
 // signAs returns the text of a token of this type.
 func (t *TokenIssuer) signAs(typ string, session Session, user User) (string, error) {
-	return signToken(t.ring.Load().Signer(), typ, t.claimsPrefix, session, user)
+	who := token.Identity{
+		UserID: user.ID, Username: user.Username,
+		SessionID: session.ID, IssuedAt: session.CreatedAt, ExpiresAt: session.ExpiresAt,
+	}
+	text, err := token.Sign(t.ring.Load().Signer(), typ, t.claimsPrefix, &who, session.Generation, user.IsSuperUser)
+	if err != nil {
+		return "", fmt.Errorf("auth: signing a token: %w", err)
+	}
+	return text, nil
 }
 
 // Verify returns the identity that the token proves. It returns ErrTokenRejected for every
@@ -338,29 +347,29 @@ func (t *TokenIssuer) measureVerify(ctx context.Context, token string) (*Identit
 // verifyToken is verify, and reports whether the token was in the cache.
 func (t *TokenIssuer) verifyToken(ctx context.Context, token string) (identity *Identity, cached bool, err error) {
 	now := t.now()
-	v, cached, err := t.verifier.verifyOnce(t.cache, t.ring.Load(), token, now.Unix())
+	v, cached, err := t.verifier.Verify(t.cache, t.ring.Load(), token, now.Unix())
 	if err != nil {
 		return nil, cached, err
 	}
-	if err := t.requireLive(ctx, &v.tokenClaims, &v.checked, now); err != nil {
-		return nil, cached, rejectionOf(v.identity.UserID, v.identity.SessionID, err)
+	if err := t.requireLive(ctx, &v.Claims, &v.Checked, now); err != nil {
+		return nil, cached, rejectionOf(v.Identity.UserID, v.Identity.SessionID, err)
 	}
-	return &v.identity, cached, nil
+	return (*Identity)(&v.Identity), cached, nil
 }
 
 // requireLive returns an error unless the session of the claims is live. Checked remembers for
 // these claims at which version of the known revocations that was so.
-func (t *TokenIssuer) requireLive(ctx context.Context, c *tokenClaims, checked *atomic.Uint64, now time.Time) error {
+func (t *TokenIssuer) requireLive(ctx context.Context, c *token.Claims, checked *atomic.Uint64, now time.Time) error {
 	if t.feed != nil {
-		return t.feed.requireLive(ctx, &c.identity, c.generation, checked, now)
+		return t.feed.requireLive(ctx, (*Identity)(&c.Identity), c.Generation, checked, now)
 	}
-	session, err := t.sessions.FindSession(ctx, c.identity.SessionID)
+	session, err := t.sessions.FindSession(ctx, c.Identity.SessionID)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return errRevoked
 	case err != nil:
 		return fmt.Errorf("auth: verifying a token: %w", err)
-	case session.UserID != c.identity.UserID || !now.Before(session.ExpiresAt):
+	case session.UserID != c.Identity.UserID || !now.Before(session.ExpiresAt):
 		return errRevoked
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/sallyport-go/auth/internal/token"
 )
 
 // findCaller returns the caller's session in the store, or an error if there is none.
@@ -64,25 +66,25 @@ func (t *TokenIssuer) revoke(ctx context.Context, by Authority, sessionID, userI
 // session was revoked before or the store has no record of it; when it has returned nil, this
 // instance rejects the token. It returns ErrTokenRejected for a token that is not valid.
 func (t *TokenIssuer) RevokeToken(ctx context.Context, token string) error {
-	v, _, err := t.verifier.verifyOnce(t.cache, t.ring.Load(), token, t.now().Unix())
+	v, _, err := t.verifier.Verify(t.cache, t.ring.Load(), token, t.now().Unix())
 	if err != nil {
 		return err
 	}
-	return t.revokeClaims(ctx, &v.tokenClaims)
+	return t.revokeClaims(ctx, &v.Claims)
 }
 
 // revokeClaims revokes the session that a verified token names.
-func (t *TokenIssuer) revokeClaims(ctx context.Context, c *tokenClaims) error {
+func (t *TokenIssuer) revokeClaims(ctx context.Context, c *token.Claims) error {
 	err := t.sessions.RevokeToken(ctx, SessionClaims{
-		UserID: c.identity.UserID, SessionID: c.identity.SessionID, Generation: c.generation, ExpiresAt: c.identity.ExpiresAt,
+		UserID: c.Identity.UserID, SessionID: c.Identity.SessionID, Generation: c.Generation, ExpiresAt: c.Identity.ExpiresAt,
 	})
 	if err != nil {
 		return fmt.Errorf("auth: revoking the session of a token: %w", err)
 	}
 	t.learnRevocations(ctx)
-	e := Event{Kind: EventSessionRevoked, UserID: c.identity.UserID, SessionID: c.identity.SessionID}
+	e := Event{Kind: EventSessionRevoked, UserID: c.Identity.UserID, SessionID: c.Identity.SessionID}
 	if callerOf(ctx) == nil { // who is the actor otherwise
-		e.ActorID = c.identity.UserID
+		e.ActorID = c.Identity.UserID
 	}
 	t.events.emit(ctx, e)
 	return nil

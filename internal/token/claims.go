@@ -1,0 +1,125 @@
+// Package token makes and verifies session tokens: JWTs (RFC 7519) of one strict form, signed with
+// the keys of package signing, and a cache of the verified ones.
+//
+// The package checks everything about a token that can be known without the store: form, key,
+// signature, claims and times. Whether the token's session is live, the caller must find out.
+package token
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sallyport-go/auth/internal/canonical"
+	"github.com/sallyport-go/auth/internal/signing"
+	"github.com/sallyport-go/auth/internal/strictjson"
+)
+
+// The types of tokens. Each verifier accepts one of them.
+const (
+	TypeBearer = signing.TypeJWT // of a token for the Authorization header
+	TypeCookie = "session+jwt"   // of a token in a session cookie
+)
+
+// ErrRejected means that a token is not valid.
+var ErrRejected = errors.New("auth: token rejected")
+
+// The reasons for which a token is rejected. Each wraps ErrRejected. The texts are for the operator:
+// a client gets the same answer for all of them.
+var (
+	ErrMalformed  = fmt.Errorf("%w: malformed", ErrRejected)
+	ErrUnknownKey = fmt.Errorf("%w: no such key", ErrRejected)
+	ErrHeader     = fmt.Errorf("%w: header", ErrRejected)
+	ErrSignature  = fmt.Errorf("%w: signature", ErrRejected)
+	ErrClaims     = fmt.Errorf("%w: claims", ErrRejected)
+	ErrForeign    = fmt.Errorf("%w: issuer or audience", ErrRejected)
+	ErrLifetime   = fmt.Errorf("%w: lifetime", ErrRejected)
+	ErrExpired    = fmt.Errorf("%w: expired", ErrRejected)
+	ErrRetired    = fmt.Errorf("%w: issued after its key was retired", ErrRejected)
+	ErrTooOld     = fmt.Errorf("%w: issued too long ago", ErrRejected)
+)
+
+// Identity is the user and the session that a token names. The root package has a type with the same
+// fields in the same order, so that one converts to the other.
+type Identity struct {
+	UserID    string
+	Username  string
+	SessionID string
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+}
+
+// Claims is the content of a verified token. It does not change.
+type Claims struct {
+	Identity   Identity
+	Generation int64 // of the session
+	times      times
+}
+
+// times are the times of a token, in seconds of Unix time.
+type times struct {
+	issuedAt, expiresAt int64
+	notBefore           int64 // 0 for none
+}
+
+// The claims that mean something, in the order of the constants below.
+var claimNames = []string{"iss", "aud", "sub", "jti", "iat", "exp", "gen", "nbf", "username", "is_super_user"}
+
+const (
+	claimIssuer = iota
+	claimAudience
+	claimSubject
+	claimSessionID
+	claimIssuedAt
+	claimExpiresAt
+	claimGeneration
+	claimNotBefore
+	claimUsername
+	claimIsSuperUser
+)
+
+// claims parses the claims of a token. It does not compare their times with the clock.
+func (v *Verifier) claims(segment string) (Claims, error) {
+	var buffer [512]byte // holds most claims without an allocation
+	text, err := canonical.Base64URL.AppendDecode(buffer[:0], []byte(segment))
+	if err != nil {
+		return Claims{}, ErrMalformed
+	}
+	claims, err := strictjson.Parse(text, claimNames)
+	if err != nil {
+		return Claims{}, ErrClaims
+	}
+	if !claims.Value(claimIssuer).Is(v.Issuer) || !claims.Value(claimAudience).Is(v.Audience) {
+		return Claims{}, ErrForeign
+	}
+	subject, ok1 := claims.Value(claimSubject).Text()
+	sessionID, ok2 := claims.Value(claimSessionID).Text()
+	username, ok3 := claims.Value(claimUsername).Text()
+	_, ok4 := claims.Value(claimIsSuperUser).Bool() // required, but only the store says who is a super user
+	generation, ok5 := claims.Value(claimGeneration).Int()
+	times, ok6 := readTimes(&claims)
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || subject == "" || sessionID == "" || generation < 0 {
+		return Claims{}, ErrClaims
+	}
+	return Claims{
+		Identity: Identity{
+			UserID:    subject,
+			Username:  username,
+			SessionID: sessionID,
+			IssuedAt:  time.Unix(times.issuedAt, 0).UTC(),
+			ExpiresAt: time.Unix(times.expiresAt, 0).UTC(),
+		},
+		Generation: generation,
+		times:      times,
+	}, nil
+}
+
+func readTimes(claims *strictjson.Object) (t times, ok bool) {
+	issuedAt, ok1 := claims.Value(claimIssuedAt).Int()
+	expiresAt, ok2 := claims.Value(claimExpiresAt).Int()
+	notBefore, ok3 := int64(0), true
+	if claims.Value(claimNotBefore).Kind() != strictjson.Absent {
+		notBefore, ok3 = claims.Value(claimNotBefore).Int()
+	}
+	return times{issuedAt, expiresAt, notBefore}, ok1 && ok2 && ok3
+}

@@ -1,0 +1,82 @@
+package token_test
+
+import (
+	"crypto/rand"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/internal/signing"
+	"github.com/sallyport-go/auth/internal/token"
+)
+
+// FuzzVerify gives the verifier any text for a token. It accepts only tokens that were signed, to the
+// byte.
+func FuzzVerify(f *testing.F) {
+	var all []*fixture
+	signed := map[string]bool{}
+	for _, key := range newKeys(f) {
+		fixture := newFixture(f, key)
+		text := fixture.sign(f)
+		signed[text] = true
+		all = append(all, fixture)
+		f.Add(text)
+		f.Add(text[:len(text)-1])
+		f.Add(text + "=")
+		f.Add(strings.Replace(text, ".", "..", 1))
+	}
+	f.Add("..")
+	f.Add("e30.e30.e30")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, fixture := range all {
+			known, err := fixture.verify(text)
+			if err == nil {
+				require.True(t, signed[text])
+				continue
+			}
+			require.ErrorIs(t, err, token.ErrRejected)
+			require.Nil(t, known)
+		}
+	})
+}
+
+// FuzzTokenContent signs any header and claims with the right key. golang-jwt accepts every token that
+// is accepted here, and reads the same in it.
+func FuzzTokenContent(f *testing.F) {
+	secret := make([]byte, 32)
+	rand.Read(secret)
+	key, err := signing.NewHS256Key("hs", secret)
+	require.NoError(f, err)
+	fixture := newFixture(f, key)
+	header, claims := fixture.header(nil), fixture.claims(nil)
+	f.Add(header, claims)
+	f.Add(strings.Replace(header, "HS256", "none", 1), claims)
+	f.Add(`{"crit":["exp"],`+header[1:], claims)
+	f.Add(header, `{"sub":"u2",`+claims[1:])
+	f.Add(header, `{"SUB":"u2",`+claims[1:])
+	f.Add(header, strings.Replace(claims, `"exp":`, `"exp":1`, 1))
+	f.Add(header, strings.Replace(claims, `"aud":"`+audience+`"`, `"aud":["`+audience+`"]`, 1))
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuer(issuer), jwt.WithAudience(audience),
+		jwt.WithExpirationRequired(), jwt.WithStrictDecoding(), jwt.WithTimeFunc(func() time.Time { return time.Unix(now, 0) }))
+	f.Fuzz(func(t *testing.T, header, claims string) {
+		text := fixture.forge(t, header, claims)
+		known, err := fixture.verify(text)
+		if err != nil {
+			require.ErrorIs(t, err, token.ErrRejected)
+			return
+		}
+		var other struct {
+			jwt.RegisteredClaims
+			Username string `json:"username"`
+		}
+		_, err = parser.ParseWithClaims(text, &other, func(*jwt.Token) (any, error) { return secret, nil })
+		require.NoError(t, err)
+		require.Equal(t, token.Identity{
+			UserID: other.Subject, Username: other.Username, SessionID: other.ID,
+			IssuedAt: other.IssuedAt.UTC(), ExpiresAt: other.ExpiresAt.UTC(),
+		}, known.Identity)
+	})
+}

@@ -1,0 +1,67 @@
+package token
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"strconv"
+
+	"github.com/sallyport-go/auth/internal/signing"
+)
+
+// Prefix is the beginning of the claims of every token of one issuer, as JSON.
+type Prefix string
+
+// NewPrefix returns the prefix with the issuer and the audience.
+func NewPrefix(issuer, audience string) Prefix {
+	prefix := appendJSON([]byte(`{"iss":`), issuer)
+	return Prefix(appendJSON(append(prefix, `,"aud":`...), audience))
+}
+
+// Sign returns a token of the given type, signed with the key. Of the identity's times, the whole
+// seconds count.
+//
+// The claims are encoded as encoding/json would encode them, but without HTML escapes, which make six
+// bytes of one: the longest names that are allowed must not make a token longer than MaxLength.
+func Sign(
+	key *signing.Key, typ string, prefix Prefix, who *Identity, generation int64, isSuperUser bool,
+) (string, error) {
+	claims := make([]byte, 0, 512)
+	claims = append(claims, prefix...)
+	claims = appendJSON(append(claims, `,"sub":`...), who.UserID)
+	claims = appendJSON(append(claims, `,"jti":`...), who.SessionID)
+	claims = strconv.AppendInt(append(claims, `,"iat":`...), who.IssuedAt.Unix(), 10)
+	claims = strconv.AppendInt(append(claims, `,"exp":`...), who.ExpiresAt.Unix(), 10)
+	claims = strconv.AppendInt(append(claims, `,"gen":`...), generation, 10)
+	claims = appendJSON(append(claims, `,"username":`...), who.Username)
+	claims = strconv.AppendBool(append(claims, `,"is_super_user":`...), isSuperUser)
+	claims = append(claims, '}')
+
+	header := key.Header(typ)
+	text := make([]byte, 0, len(header)+1+base64.RawURLEncoding.EncodedLen(len(claims)))
+	text = append(append(text, header...), '.')
+	text = base64.RawURLEncoding.AppendEncode(text, claims)
+	signature, err := key.Sign(string(text))
+	if err != nil {
+		return "", err
+	}
+	return string(base64.RawURLEncoding.AppendEncode(append(text, '.'), signature)), nil
+}
+
+// appendJSON appends a string as JSON.
+func appendJSON(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return appendEscapedJSON(b, s)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
+}
+
+func appendEscapedJSON(b []byte, s string) []byte {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(s) // a string can always be encoded
+	return append(b, bytes.TrimSuffix(text.Bytes(), []byte("\n"))...)
+}

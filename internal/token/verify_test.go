@@ -1,0 +1,426 @@
+package token_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/internal/signing"
+	"github.com/sallyport-go/auth/internal/token"
+)
+
+func TestAGoodTokenIsAccepted(t *testing.T) {
+	t.Parallel()
+	eachAlgorithm(t, func(t *testing.T, f *fixture) {
+		for _, typ := range []string{token.TypeBearer, token.TypeCookie} {
+			f.Type = typ
+			f.requireAccepted(t, f.sign(t))
+			// The tests below are refused for what they change and for nothing else.
+			f.requireAccepted(t, f.forge(t, f.header(nil), f.claims(nil)))
+			f.requireAccepted(t, f.forge(t, " "+f.header(map[string]any{"future": 1}), f.claims(map[string]any{"future": []int{1}})))
+		}
+	})
+}
+
+func TestTheReasonsHaveTextsForTheOperator(t *testing.T) {
+	t.Parallel()
+	for reason, want := range map[error]string{
+		token.ErrRejected:   "auth: token rejected",
+		token.ErrMalformed:  "auth: token rejected: malformed",
+		token.ErrUnknownKey: "auth: token rejected: no such key",
+		token.ErrHeader:     "auth: token rejected: header",
+		token.ErrSignature:  "auth: token rejected: signature",
+		token.ErrClaims:     "auth: token rejected: claims",
+		token.ErrForeign:    "auth: token rejected: issuer or audience",
+		token.ErrLifetime:   "auth: token rejected: lifetime",
+		token.ErrExpired:    "auth: token rejected: expired",
+		token.ErrRetired:    "auth: token rejected: issued after its key was retired",
+		token.ErrTooOld:     "auth: token rejected: issued too long ago",
+	} {
+		require.EqualError(t, reason, want)
+		require.ErrorIs(t, reason, token.ErrRejected)
+	}
+}
+
+func TestTokensOfAnotherShapeAreRejected(t *testing.T) {
+	t.Parallel()
+	eachAlgorithm(t, func(t *testing.T, f *fixture) {
+		good := f.sign(t)
+		parts := strings.Split(good, ".")
+		for name, text := range map[string]string{
+			"empty":                         "",
+			"two dots":                      "..",
+			"one segment":                   parts[0],
+			"two segments":                  parts[0] + "." + parts[1],
+			"four segments":                 good + "." + parts[2],
+			"a trailing dot":                good + ".",
+			"a leading dot":                 "." + good,
+			"an empty header":               "." + parts[1] + "." + parts[2],
+			"empty claims":                  parts[0] + ".." + parts[2],
+			"an empty signature":            parts[0] + "." + parts[1] + ".",
+			"a trailing line break":         good + "\n",
+			"a line break in the header":    parts[0][:5] + "\n" + parts[0][5:] + "." + parts[1] + "." + parts[2],
+			"a line break in the claims":    parts[0] + ".\n" + parts[1] + "." + parts[2],
+			"a CR in the signature":         parts[0] + "." + parts[1] + "." + parts[2][:9] + "\r" + parts[2][9:],
+			"a space":                       " " + good,
+			"padding":                       good + "=",
+			"padded claims":                 parts[0] + "." + parts[1] + "=." + parts[2],
+			"another alphabet":              parts[0] + "." + parts[1] + ".+" + parts[2][1:],
+			"NUL":                           good + "\x00",
+			"a letter that is not ASCII":    good + "é",
+			"a header that is not base64":   "A." + parts[1] + "." + parts[2],
+			"a signature that is no base64": parts[0] + "." + parts[1] + ".A",
+			"8 MiB":                         good + strings.Repeat("A", 8<<20),
+		} {
+			f.requireRejected(t, text, token.ErrMalformed, name)
+		}
+		for i := range len(good) {
+			f.requireRejected(t, good[:i], token.ErrRejected)
+		}
+	})
+}
+
+func TestATokenIsAtMost4096BytesLong(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, newKeys(t)["EdDSA"])
+	fits := map[int]bool{}
+	for _, pad := range []string{"", "x", "xx", "xxx"} {
+		header := f.header(map[string]any{"pad": pad})
+		for n := 2700; n < 2900; n++ {
+			text := f.forge(t, header, f.claims(map[string]any{"pad": strings.Repeat("x", n)}))
+			if len(text) < token.MaxLength-3 || len(text) > token.MaxLength+3 {
+				continue
+			}
+			_, err := f.verify(text)
+			fits[len(text)] = err == nil
+			if err != nil {
+				require.ErrorIs(t, err, token.ErrMalformed)
+			}
+		}
+	}
+	require.True(t, fits[4096])
+	require.Contains(t, fits, 4097)
+	require.False(t, fits[4097])
+}
+
+// The last character of a segment can have bits that mean nothing.
+func TestOtherSpellingsOfASegmentAreRejected(t *testing.T) {
+	t.Parallel()
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	for alg, key := range newKeys(t) {
+		f := newFixture(t, key)
+		spellings := map[int]int{}
+		for _, pad := range []string{"", "x", "xx"} {
+			text := f.forge(t, f.header(map[string]any{"pad": pad}), f.claims(map[string]any{"pad": pad}))
+			f.requireAccepted(t, text)
+			for i, part := range strings.Split(text, ".") {
+				for _, last := range alphabet {
+					parts := strings.Split(text, ".")
+					parts[i] = part[:len(part)-1] + string(last)
+					if parts[i] == part || decode(t, parts[i]) != decode(t, part) {
+						continue
+					}
+					spellings[i]++
+					if i < 2 { // a signer who lacks the strict decoder signs what it says
+						signature, err := key.Sign(parts[0] + "." + parts[1])
+						require.NoError(t, err)
+						parts[2] = base64.RawURLEncoding.EncodeToString(signature)
+					}
+					f.requireRejected(t, strings.Join(parts, "."), token.ErrMalformed, "%s, segment %d", alg, i)
+				}
+			}
+		}
+		require.Len(t, spellings, 3)
+	}
+}
+
+func TestAChangedTokenIsRejected(t *testing.T) {
+	t.Parallel()
+	eachAlgorithm(t, func(t *testing.T, f *fixture) {
+		good := f.sign(t)
+		parts := strings.Split(good, ".")
+		other := strings.Split(f.forge(t, f.header(nil), f.claims(map[string]any{"sub": "u2"})), ".")
+		signature := decode(t, parts[2])
+		for name, text := range map[string]string{
+			"other claims":           parts[0] + "." + other[1] + "." + parts[2],
+			"the signature of other": parts[0] + "." + parts[1] + "." + other[2],
+			"another header":         segment(" "+f.header(nil)) + "." + parts[1] + "." + parts[2],
+			"a signature cut short":  parts[0] + "." + parts[1] + "." + segment(signature[:len(signature)-1]),
+			"a signature of nothing": parts[0] + "." + parts[1] + ".AA",
+			"a longer signature":     parts[0] + "." + parts[1] + "." + segment(strings.Repeat("x", 200)),
+		} {
+			f.requireRejected(t, text, token.ErrSignature, name)
+		}
+		stranger := newFixture(t, newKeys(t)[f.key.Algorithm()])
+		f.requireRejected(t, stranger.sign(t), token.ErrSignature, "the same key ID, another key")
+		f.requireAccepted(t, good)
+	})
+}
+
+func TestHeadersThatAreNotOursAreRejected(t *testing.T) {
+	t.Parallel()
+	eachAlgorithm(t, func(t *testing.T, f *fixture) {
+		for name, changes := range map[string]map[string]any{
+			"no alg":               {"alg": nil},
+			"alg none":             {"alg": "none"},
+			"alg in other letters": {"alg": strings.ToLower(f.key.Algorithm())},
+			"alg of another key":   {"alg": "RS256"},
+			"alg a list":           {"alg": []string{f.key.Algorithm()}},
+			"no typ":               {"typ": nil},
+			"typ in other letters": {"typ": "jwt"},
+			"typ at+jwt":           {"typ": "at+jwt"},
+			"typ a number":         {"typ": 1},
+			"KID beside kid":       {"KID": f.key.ID()},
+			"Alg in place of alg":  {"alg": nil, "Alg": f.key.Algorithm()},
+			"crit":                 {"crit": []string{"exp"}},
+			"crit, empty":          {"crit": []string{}},
+			"crit null":            {"crit": json.RawMessage("null")},
+			"b64":                  {"b64": true},
+			"zip":                  {"zip": "DEF"},
+			"enc":                  {"enc": "A128GCM"},
+			"jku":                  {"jku": "https://evil.example/jwks.json"},
+			"jwk":                  {"jwk": map[string]any{"kty": "oct"}},
+			"x5u":                  {"x5u": "https://evil.example/cert.pem"},
+			"x5c":                  {"x5c": []string{"AA=="}},
+			"x5t":                  {"x5t": "AA"},
+			"x5t#S256":             {"x5t#S256": "AA"},
+		} {
+			f.requireRejected(t, f.forge(t, f.header(changes), f.claims(nil)), token.ErrHeader, name)
+		}
+		for name, changes := range map[string]map[string]any{
+			"no kid":            {"kid": nil},
+			"kid empty":         {"kid": ""},
+			"kid of nobody":     {"kid": "another"},
+			"kid a number":      {"kid": 1},
+			"kid null":          {"kid": json.RawMessage("null")},
+			"kid with a NUL":    {"kid": "hs\u0001"},
+			"kid with a suffix": {"kid": f.key.ID() + "/../x"},
+		} {
+			f.requireRejected(t, f.forge(t, f.header(changes), f.claims(nil)), token.ErrUnknownKey, name)
+		}
+		good := f.header(nil)
+		for name, header := range map[string]string{
+			"not JSON":      "alg",
+			"null":          "null",
+			"an array":      "[]",
+			"trailing data": good + "{}",
+			"alg twice":     `{"alg":"none",` + good[1:],
+			"kid twice":     good[:len(good)-1] + `,"kid":"x"}`,
+			"invalid UTF-8": good[:len(good)-1] + ",\"x\":\"\xff\"}",
+		} {
+			f.requireRejected(t, f.forge(t, header, f.claims(nil)), token.ErrHeader, name)
+		}
+	})
+}
+
+func TestTheTypeOfATokenIsHeld(t *testing.T) {
+	t.Parallel()
+	eachAlgorithm(t, func(t *testing.T, f *fixture) {
+		bearer := f.sign(t)
+		f.Type = token.TypeCookie
+		cookie := f.sign(t)
+		f.requireAccepted(t, cookie)
+		f.requireRejected(t, bearer, token.ErrHeader)
+		f.Type = token.TypeBearer
+		f.requireAccepted(t, bearer)
+		f.requireRejected(t, cookie, token.ErrHeader)
+	})
+}
+
+func TestTheAlgorithmBelongsToTheKey(t *testing.T) {
+	t.Parallel()
+	keys := newKeys(t)
+	ring := newRing(t, keys["EdDSA"], keys["ES256"], keys["HS256"])
+	for signer, key := range keys {
+		f := newFixture(t, key)
+		f.ring = ring
+		f.requireAccepted(t, f.sign(t))
+		for _, named := range keys {
+			for alg := range keys {
+				header := f.header(map[string]any{"alg": alg, "kid": named.ID()})
+				switch {
+				case alg != named.Algorithm():
+					f.requireRejected(t, f.forge(t, header, f.claims(nil)), token.ErrHeader)
+				case named != key:
+					f.requireRejected(t, f.forge(t, header, f.claims(nil)), token.ErrSignature, signer)
+				}
+			}
+		}
+	}
+}
+
+func TestOnlyTheKeysOfTheRingVerify(t *testing.T) {
+	t.Parallel()
+	keys := newKeys(t)
+	for _, key := range keys {
+		f := newFixture(t, key)
+		text := f.sign(t)
+		f.ring = new(signing.Ring)
+		f.requireRejected(t, text, token.ErrUnknownKey)
+		for _, other := range keys {
+			if other != key {
+				f.ring = newRing(t, other)
+				f.requireRejected(t, text, token.ErrUnknownKey)
+				f.ring = newRing(t, other, key)
+				f.requireAccepted(t, text)
+			}
+		}
+	}
+}
+
+func TestClaimsThatAreNotOursAreRejected(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, newKeys(t)["HS256"])
+	reject := func(reason error, faults map[string]map[string]any) {
+		t.Helper()
+		for name, changes := range faults {
+			f.requireRejected(t, f.forge(t, f.header(nil), f.claims(changes)), reason, name)
+		}
+	}
+	reject(token.ErrForeign, map[string]map[string]any{
+		"iss of another":      {"iss": "https://evil.example.com"},
+		"iss with a slash":    {"iss": issuer + "/"},
+		"iss in a list":       {"iss": []string{issuer}},
+		"iss empty":           {"iss": ""},
+		"aud of another":      {"aud": issuer},
+		"aud in a list":       {"aud": []string{audience}},
+		"aud in capitals":     {"aud": strings.ToUpper(audience)},
+		"iss and aud swapped": {"iss": audience, "aud": issuer},
+	})
+	reject(token.ErrClaims, map[string]map[string]any{
+		"sub empty":                    {"sub": ""},
+		"jti empty":                    {"jti": ""},
+		"SUB beside sub":               {"SUB": "u2"},
+		"is_super_user with a long s":  {"i\u017f_super_user": true},
+		"is_super_user a string":       {"is_super_user": "true"},
+		"is_super_user a number":       {"is_super_user": 1},
+		"iat with a fraction":          {"iat": json.RawMessage(fmt.Sprint(now) + ".5")},
+		"exp with a zero for fraction": {"exp": json.RawMessage(fmt.Sprint(now+60) + ".0")},
+		"exp in exponents":             {"exp": json.RawMessage("1e10")},
+		"exp beyond int64":             {"exp": json.RawMessage("9223372036854775808")},
+		"exp a string":                 {"exp": fmt.Sprint(now + 60)},
+		"nbf a string":                 {"nbf": "0"},
+		"nbf null":                     {"nbf": json.RawMessage("null")},
+		"nbf with a fraction":          {"nbf": json.RawMessage("0.5")},
+		"gen below zero":               {"gen": -1},
+		"gen a fraction":               {"gen": 0.5},
+		"gen a string":                 {"gen": "7"},
+	})
+	for _, name := range []string{"iss", "aud", "sub", "jti", "iat", "exp", "gen", "username", "is_super_user"} {
+		reason := token.ErrClaims
+		if name == "iss" || name == "aud" {
+			reason = token.ErrForeign
+		}
+		reject(reason, map[string]map[string]any{
+			"no " + name:         {name: nil},
+			name + " null":       {name: json.RawMessage("null")},
+			name + " an object":  {name: map[string]any{}},
+			name + " of a list":  {name: []any{}},
+			name + " given wild": {name: json.RawMessage(`[{"x":[]}]`)},
+		})
+		if name != "is_super_user" {
+			reject(reason, map[string]map[string]any{name + " a truth value": {name: true}})
+		}
+	}
+	for _, name := range []string{"sub", "jti", "username"} {
+		reject(token.ErrClaims, map[string]map[string]any{name + " a number": {name: 1}})
+	}
+
+	good := f.claims(nil)
+	for name, claims := range map[string]string{
+		"not JSON":              "sub",
+		"an array":              "[]",
+		"trailing data":         good + "{}",
+		"sub twice":             `{"sub":"u2",` + good[1:],
+		"sub twice, by escapes": good[:len(good)-1] + `,"\u0073ub":"u2"}`,
+		"invalid UTF-8":         good[:len(good)-1] + ",\"x\":\"\xff\"}",
+		"NUL":                   good[:len(good)-1] + `,"x":"\u0000"}`,
+	} {
+		f.requireRejected(t, f.forge(t, f.header(nil), claims), token.ErrClaims, name)
+	}
+}
+
+func TestClaimsThatAreGood(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, newKeys(t)["HS256"])
+	for name, changes := range map[string]map[string]any{
+		"generation zero":   {"gen": 0},
+		"an empty username": {"username": ""},
+		"a super user":      {"is_super_user": true},
+		"nbf now":           {"nbf": now},
+		"nbf zero":          {"nbf": 0},
+		"long names":        {"sub": strings.Repeat("u", 600), "jti": strings.Repeat("j", 600)},
+	} {
+		known, err := f.verify(f.forge(t, f.header(nil), f.claims(changes)))
+		require.NoError(t, err, name)
+		if sub, ok := changes["sub"]; ok {
+			require.Equal(t, sub, known.Identity.UserID)
+			require.Equal(t, changes["jti"], known.Identity.SessionID)
+		}
+	}
+}
+
+func TestTheTimesAreHeldToTheSecond(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, newKeys(t)["HS256"])
+	for name, test := range map[string]struct {
+		changes map[string]any
+		want    error
+	}{
+		"iat of the first second":    {map[string]any{"iat": 1, "exp": now + 1}, token.ErrLifetime}, // too long a life
+		"iat zero":                   {map[string]any{"iat": 0, "exp": 10}, token.ErrLifetime},
+		"iat negative":               {map[string]any{"iat": -1}, token.ErrLifetime},
+		"iat the least integer":      {map[string]any{"iat": json.RawMessage("-9223372036854775808")}, token.ErrLifetime},
+		"iat a little ahead":         {map[string]any{"iat": now + 30}, nil},
+		"iat too far ahead":          {map[string]any{"iat": now + 31}, token.ErrLifetime},
+		"nbf ahead":                  {map[string]any{"nbf": now + 1}, token.ErrLifetime},
+		"exp equal to iat":           {map[string]any{"iat": now + 20, "exp": now + 20}, token.ErrLifetime},
+		"exp before iat":             {map[string]any{"iat": now + 20, "exp": now + 10}, token.ErrLifetime},
+		"the longest life":           {map[string]any{"iat": now - 10, "exp": now - 10 + lifetime}, nil},
+		"too long a life":            {map[string]any{"iat": now - 10, "exp": now - 9 + lifetime}, token.ErrLifetime},
+		"exp the greatest integer":   {map[string]any{"exp": json.RawMessage("9223372036854775807")}, token.ErrLifetime},
+		"expires in a second":        {map[string]any{"iat": now - 10, "exp": now + 1}, nil},
+		"expires now":                {map[string]any{"iat": now - 10, "exp": now}, token.ErrExpired},
+		"expired a second ago":       {map[string]any{"iat": now - 10, "exp": now - 1}, token.ErrExpired},
+		"a life of one second":       {map[string]any{"iat": now, "exp": now + 1}, nil},
+		"a second long, and expired": {map[string]any{"iat": now - 1, "exp": now}, token.ErrExpired},
+	} {
+		_, err := f.verify(f.forge(t, f.header(nil), f.claims(test.changes)))
+		if test.want == nil {
+			require.NoError(t, err, name)
+		} else {
+			require.ErrorIs(t, err, test.want, name)
+		}
+	}
+
+	first := f.forge(t, f.header(nil), f.claims(map[string]any{"iat": 1, "exp": 2}))
+	_, _, err := f.Verify(nil, f.ring, first, 1)
+	require.NoError(t, err, "the first second that can be")
+}
+
+func TestARetiredKeyVerifiesNoLaterToken(t *testing.T) {
+	t.Parallel()
+	keys := newKeys(t)
+	for _, alg := range []string{"HS256", "EdDSA"} {
+		f := newFixture(t, keys[alg])
+		f.ring = newRing(t, keys["ES256"], f.key.RetiredAt(time.Unix(now-10, 999)))
+		for issued, want := range map[int64]error{now - 11: nil, now - 10: nil, now - 9: token.ErrRetired, now: token.ErrRetired} {
+			text := f.forge(t, f.header(nil), f.claims(map[string]any{"iat": issued}))
+			_, err := f.verify(text)
+			require.ErrorIs(t, err, want, "%s, %d", alg, issued-now)
+		}
+	}
+}
+
+func TestAMillionDotsCostNoMemory_CVE_2025_30204(t *testing.T) {
+	f := newFixture(t, newKeys(t)["HS256"])
+	dots := strings.Repeat(".", 1_000_000)
+	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = f.verify(dots) }))
+	dots = dots[:token.MaxLength]
+	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = f.verify(dots) }))
+}

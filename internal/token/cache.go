@@ -150,7 +150,7 @@ func (b *bucket) place(v *Verified, now int64) int {
 	for i := range b {
 		b[i].Load().wanted.Store(false) // Find sets it again for tokens in use
 	}
-	return int(v.hash>>32) % tokensPerBucket
+	return int(v.hash >> 32 % tokensPerBucket) // unsigned, because int may have 32 bits
 }
 
 // shrink removes tokens, but not the one in the given place, until the rest is not too long.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/clientaddr"
@@ -23,6 +24,28 @@ type Identity struct {
 	SessionID string
 	IssuedAt  time.Time
 	ExpiresAt time.Time
+}
+
+// BearerToken returns the token of the request's one Authorization header (RFC 6750, section 2.1),
+// for [TokenIssuer.Verify]. It returns ErrTokenMissing if there is none, or one of another scheme,
+// and ErrTokenRejected if there are several. A token in the query or in a form is not looked for,
+// because it would end up in logs.
+func BearerToken(r *http.Request) (string, error) {
+	lines := r.Header["Authorization"]
+	if len(lines) == 0 {
+		return "", ErrTokenMissing
+	}
+	if len(lines) > 1 { // Header.Get takes the first, a proxy in front perhaps the last
+		return "", fmt.Errorf("%w: more than one Authorization header", ErrTokenRejected)
+	}
+	token, usual := strings.CutPrefix(lines[0], "Bearer ") // the spelling of nearly every client
+	if !usual {
+		var scheme string
+		if scheme, token, _ = strings.Cut(lines[0], " "); !strings.EqualFold(scheme, "Bearer") {
+			return "", ErrTokenMissing
+		}
+	}
+	return strings.TrimLeft(token, " "), nil
 }
 
 // IdentityFromContext returns the caller of the request that the context belongs to. It

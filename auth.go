@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/browser"
 	"github.com/sallyport-go/auth/internal/clientaddr"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/throttle"
@@ -109,8 +110,8 @@ type Service struct {
 	directory   userFinder // users, or the host's own table
 	credentials *CredentialVerifier
 	tokens      *TokenIssuer
-	github      *GitHubConnector // nil if it is not configured
-	browser     *browserSessions // nil if they are not configured
+	github      *GitHubConnector  // nil if it is not configured
+	browser     *browser.Sessions // nil if they are not configured
 	writeError  func(w http.ResponseWriter, r *http.Request, err error)
 	clients     *clientaddr.Resolver
 	throttle    *throttle.Throttle // nil if it is off
@@ -167,7 +168,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 	if err != nil {
 		return nil, err
 	}
-	github, browser, err := newGitHub(store, tokens, cfg)
+	github, sessions, err := newGitHub(store, tokens, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +184,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		credentials: credentials,
 		tokens:      tokens,
 		github:      github,
-		browser:     browser,
+		browser:     sessions,
 		writeError:  cfg.WriteError,
 		clients:     clients,
 		throttle:    throttle,
@@ -286,7 +287,7 @@ func (cfg Config) withPublicURL() (Config, error) {
 
 // newGitHub returns the connector and the browser sessions that the configuration asks for,
 // which may be neither.
-func newGitHub(store GitHubStore, tokens *TokenIssuer, cfg Config) (*GitHubConnector, *browserSessions, error) {
+func newGitHub(store GitHubStore, tokens *TokenIssuer, cfg Config) (*GitHubConnector, *browser.Sessions, error) {
 	if cfg.GitHub == nil {
 		if cfg.BrowserSessions != nil {
 			return nil, nil, errors.New("auth: Config.BrowserSessions needs Config.GitHub: its callback opens them")
@@ -301,8 +302,8 @@ func newGitHub(store GitHubStore, tokens *TokenIssuer, cfg Config) (*GitHubConne
 	if err != nil || cfg.BrowserSessions == nil {
 		return github, nil, err
 	}
-	browser, err := newBrowserSessions(*cfg.BrowserSessions, cfg.SealingKeys, cfg.PublicURL, github.insecureCookies, tokens)
-	return github, browser, err
+	sessions, err := newBrowserSessions(*cfg.BrowserSessions, cfg.SealingKeys, cfg.PublicURL, github.insecureCookies, tokens)
+	return github, sessions, err
 }
 
 // GitHub returns the service's GitHubConnector, or nil if GitHub is not configured.

@@ -4,9 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
+	"github.com/stretchr/testify/require"
 )
 
 func TestAnAuthorityHoldsOnlyWhileItsSessionAndUserDo(t *testing.T) {

@@ -5,13 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/sallyport-go/auth/internal/accesskey"
-	"github.com/sallyport-go/auth/internal/defaults"
-	"github.com/sallyport-go/auth/internal/secrethash"
 	"log/slog"
 	"net/netip"
 	"runtime"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/accesskey"
+	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/secrethash"
 )
 
 // KeyPair is an access key and its secret, which a client sends to sign in.

@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/answers"
+	"github.com/sallyport-go/auth/internal/browser"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/oauthstate"
 	"github.com/sallyport-go/auth/internal/seal"
 	"github.com/sallyport-go/auth/internal/text"
+	"github.com/sallyport-go/auth/internal/token"
 	"github.com/sallyport-go/auth/internal/weburl"
 )
 
@@ -344,4 +346,37 @@ func originOf(rawURL string) string {
 		host = strings.TrimSuffix(host, port)
 	}
 	return u.Scheme + "://" + host
+}
+
+// BrowserSessions lets browsers sign in by cookie. The callback of a GitHub sign-in then sets a
+// cookie and sends the browser to a page of the host's, with error= in the query if the sign-in
+// failed. The middleware accepts the cookie if a request has no bearer token, and signing out
+// removes it.
+type BrowserSessions struct {
+	// LandingPath is the path of the host's page to which the browser is sent. The default
+	// is "/".
+	LandingPath string
+}
+
+// newBrowserSessions returns the cookies of browser sessions, which carry tokens of the issuer.
+func newBrowserSessions(
+	cfg BrowserSessions, sealing []SymmetricKey, origin string, insecure bool, tokens *TokenIssuer,
+) (*browser.Sessions, error) {
+	page := cmp.Or(cfg.LandingPath, "/")
+	if err := checkReturnTo(page); err != nil {
+		return nil, errors.New("auth: BrowserSessions.LandingPath must be a path such as /account")
+	}
+	if len(tokens.claimsPrefix) > browser.MaxClaims {
+		return nil, errors.New("auth: BrowserSessions: the issuer and the audience are too long together for a cookie")
+	}
+	sealer, err := newSealer(sealing, "browser session cookie")
+	if err != nil {
+		return nil, err
+	}
+	cache, err := token.NewCache(tokens.cfg.CacheSize)
+	if err != nil {
+		return nil, err
+	}
+	cookies := seal.Cookies{Sealer: sealer, Insecure: insecure}
+	return browser.NewSessions(cookies, tokens.verifier, cache, origin, page), nil
 }

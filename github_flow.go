@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/sallyport-go/auth/internal/callback"
-	"github.com/sallyport-go/auth/internal/githubapi"
-	"github.com/sallyport-go/auth/internal/oauthstate"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/browser"
+	"github.com/sallyport-go/auth/internal/callback"
+	"github.com/sallyport-go/auth/internal/githubapi"
+	"github.com/sallyport-go/auth/internal/oauthstate"
 	"golang.org/x/oauth2"
 )
 
@@ -68,7 +68,7 @@ func (g *GitHubConnector) BeginConnect(
 func (g *GitHubConnector) begin(
 	r *http.Request, flow oauthstate.Flow, scopes []string, options ...oauth2.AuthCodeOption,
 ) (authURL string, cookie *http.Cookie, err error) {
-	if looksAhead(r) || g.fetchSourceOf(r) == fetchForeign {
+	if browser.LooksAhead(r) || g.sourceOf(r) == browser.Foreign {
 		return "", nil, ErrCrossOrigin
 	}
 	if err := checkReturnTo(flow.ReturnTo); err != nil {
@@ -84,9 +84,9 @@ func (g *GitHubConnector) begin(
 	return g.api.AuthCodeURL(state, flow.Verifier, scopes, options...), cookie, nil
 }
 
-// fetchSourceOf returns where a request to begin a flow comes from.
-func (g *GitHubConnector) fetchSourceOf(r *http.Request) fetchSource {
-	return fetchSourceOf(r, g.origin, g.cfg.AllowedOrigins)
+// sourceOf returns where a request to begin a flow comes from.
+func (g *GitHubConnector) sourceOf(r *http.Request) browser.Source {
+	return browser.SourceOf(r, g.origin, g.cfg.AllowedOrigins)
 }
 
 // BeginUnboundSignIn is BeginSignIn for a browser that is not the client's own, without a
@@ -156,9 +156,9 @@ func (g *GitHubConnector) emitOutcome(ctx context.Context, began time.Time, flow
 
 // completeFlow is Complete, and returns whose flow it was, where that is known.
 func (g *GitHubConnector) completeFlow(
-	r *http.Request, browser Identity, enter func() error,
+	r *http.Request, caller Identity, enter func() error,
 ) (oauthstate.Flow, GitHubOutcome, error) {
-	if looksAhead(r) {
+	if browser.LooksAhead(r) {
 		return oauthstate.Flow{}, GitHubOutcome{}, ErrGitHubState
 	}
 	query, err := callbackQuery(r.URL.RawQuery)
@@ -166,7 +166,7 @@ func (g *GitHubConnector) completeFlow(
 		return oauthstate.Flow{}, GitHubOutcome{}, err
 	}
 	flow, ok := g.flow(r, query.Get("state"))
-	if !ok || !mayCompleteIn(browser, flow) ||
+	if !ok || !mayCompleteIn(caller, flow) ||
 		query.Has("iss") && query.Get("iss") != g.cfg.BaseURL+"/login/oauth" { // RFC 9207
 		return flow, GitHubOutcome{}, ErrGitHubState
 	}
@@ -211,12 +211,6 @@ func (g *GitHubConnector) flow(r *http.Request, state string) (oauthstate.Flow, 
 		return oauthstate.OpenUnboundState(g.unbound, state, g.cfg.Now())
 	}
 	return g.cookies.Flow(r, state, g.cfg.Now())
-}
-
-// looksAhead reports whether a request only looks what an answer would be: it must not complete a
-// flow. A ServeMux pattern for GET also matches HEAD.
-func looksAhead(r *http.Request) bool {
-	return r.Method == http.MethodHead || strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
 }
 
 // callbackQuery reads a query in which nothing that counts is said twice.

@@ -5,14 +5,15 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"github.com/sallyport-go/auth/internal/canonical"
-	"github.com/sallyport-go/auth/internal/githubapi"
-	"github.com/sallyport-go/auth/internal/oauthstate"
-	"github.com/sallyport-go/auth/internal/text"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/canonical"
+	"github.com/sallyport-go/auth/internal/githubapi"
+	"github.com/sallyport-go/auth/internal/oauthstate"
+	"github.com/sallyport-go/auth/internal/text"
 )
 
 // githubSignedIn is what signIn has come to.

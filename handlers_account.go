@@ -62,7 +62,7 @@ type logoutResponse struct {
 
 func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, error) {
 	caller, _ := IdentityFromContext(r.Context())
-	ofBrowser := s.browser != nil && s.browser.checkOrigin(r) == nil
+	ofBrowser := s.browser != nil && s.browser.IsOwn(r)
 	if ofBrowser { // first, because the caller's own token is needed to try again
 		if err := s.revokeCookieSession(r.Context(), r, caller.SessionID); err != nil {
 			return nil, err
@@ -72,7 +72,7 @@ func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, erro
 		return nil, err
 	}
 	if ofBrowser {
-		http.SetCookie(w, s.browser.clear())
+		http.SetCookie(w, s.browser.Removal())
 	}
 	if s.github != nil {
 		s.github.cookies.ClearAll(w, r)
@@ -89,7 +89,7 @@ func (s *Service) revokeCaller(r *http.Request) error {
 	if s.browser == nil {
 		return err
 	}
-	v, err := s.browser.verify(r, s.now())
+	v, err := s.verifyCookie(r, s.now())
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (s *Service) revokeCaller(r *http.Request) error {
 // revokeCookieSession revokes the session of the request's cookie, if it is another than the given
 // one: a browser that signs out or in again must leave no session behind that nobody sees.
 func (s *Service) revokeCookieSession(ctx context.Context, r *http.Request, but string) error {
-	v, err := s.browser.verify(r, s.now())
+	v, err := s.verifyCookie(r, s.now())
 	if err != nil || v.Identity.SessionID == but {
 		return nil // there is no such session
 	}

@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/browser"
 	"github.com/sallyport-go/auth/internal/throttle"
+	"github.com/sallyport-go/auth/internal/token"
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
@@ -45,7 +48,7 @@ func (s *Service) requireOwnPage(r *http.Request) (any, error) {
 	switch {
 	case r.Method == http.MethodHead:
 		return noContent, nil
-	case looksAhead(r), s.github.fetchSourceOf(r) != fetchAllowed:
+	case browser.LooksAhead(r), s.github.sourceOf(r) != browser.Allowed:
 		return nil, ErrCrossOrigin
 	}
 	return nil, nil
@@ -65,7 +68,7 @@ func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (an
 	if answer, err := s.requireOwnPage(r); answer != nil || err != nil {
 		return answer, err
 	}
-	if _, err := BearerToken(r); err == nil && s.browser != nil && s.browser.Insecure {
+	if _, err := BearerToken(r); err == nil && s.browser != nil && s.browser.Insecure() {
 		return nil, errConnectByCookie
 	}
 	caller, _ := IdentityFromContext(r.Context())
@@ -87,7 +90,7 @@ func (s *Service) GitHubStartHandler() http.Handler {
 
 func (s *Service) serveGitHubStart(w http.ResponseWriter, r *http.Request) (any, error) {
 	returnTo := r.URL.Query().Get("return_to")
-	if !looksAhead(r) && s.github.fetchSourceOf(r) == fetchUnproven {
+	if !browser.LooksAhead(r) && s.github.sourceOf(r) == browser.Unproven {
 		return askToStart(w, returnTo)
 	}
 	if answer, err := s.requireOwnPage(r); answer != nil || err != nil {
@@ -98,7 +101,7 @@ func (s *Service) serveGitHubStart(w http.ResponseWriter, r *http.Request) (any,
 		return nil, err
 	}
 	http.SetCookie(w, cookie)
-	redirect(w, authURL, http.StatusFound)
+	browser.Redirect(w, authURL, http.StatusFound)
 	return written{}, nil
 }
 
@@ -125,15 +128,6 @@ func writePage(w http.ResponseWriter, page *template.Template, data any) {
 	page.Execute(w, data) // a client that has gone needs no page
 }
 
-// redirect sends the browser to a complete URL. Unlike http.Redirect it leaves the URL as it is.
-func redirect(w http.ResponseWriter, location string, status int) {
-	header := w.Header()
-	header.Set("Location", location)
-	header.Set("Cache-Control", "no-store")
-	header.Set("Referrer-Policy", "no-referrer")
-	w.WriteHeader(status)
-}
-
 // GitHubCallbackHandler handles GET /api/v1/auth/github/callback, to which GitHub sends the
 // browser back from either flow.
 func (s *Service) GitHubCallbackHandler() http.Handler {
@@ -146,7 +140,7 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "no-referrer") // the URL contains the code
 	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	if looksAhead(r) {
+	if browser.LooksAhead(r) {
 		w.WriteHeader(http.StatusNoContent) // a look ahead must not consume the state
 		return written{}, nil
 	}
@@ -158,7 +152,7 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 	switch {
 	case err != nil && s.browser != nil:
 		s.logFailure(r, err)
-		redirect(w, s.browser.location("", "error", errorCode(err)), http.StatusSeeOther)
+		browser.Redirect(w, s.browser.Location("", "error", errorCode(err)), http.StatusSeeOther)
 		return written{}, nil
 	case err != nil:
 		return nil, err
@@ -236,32 +230,44 @@ type githubSignInResponse struct {
 const replaceTimeout = 2 * time.Second
 
 func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome GitHubOutcome) (any, error) {
-	token := *outcome.SignedIn
+	issued := *outcome.SignedIn
 	if s.browser == nil {
-		return githubSignInResponse{newLoginResponse(token), token.User.Username, outcome.IsNewUser}, nil
+		return githubSignInResponse{newLoginResponse(issued), issued.User.Username, outcome.IsNewUser}, nil
 	}
-	cookie, err := s.browser.sessionCookie(token)
+	cookie, err := s.sessionCookie(issued)
 	if err != nil {
-		return nil, s.tokens.discardSession(r.Context(), token.Session, err)
+		return nil, s.tokens.discardSession(r.Context(), issued.Session, err)
 	}
 	// The session of the cookie that this one replaces would live on unseen. If the store fails or
 	// hangs now, the person is signed in all the same.
-	ctx, cancel := context.WithTimeout(WithIdentity(r.Context(), Identity{UserID: token.User.ID}), replaceTimeout)
+	ctx, cancel := context.WithTimeout(WithIdentity(r.Context(), Identity{UserID: issued.User.ID}), replaceTimeout)
 	defer cancel()
-	if err := s.revokeCookieSession(ctx, r, token.Session.ID); err != nil {
+	if err := s.revokeCookieSession(ctx, r, issued.Session.ID); err != nil {
 		s.log.WarnContext(r.Context(), "auth: the session of a replaced cookie was not revoked", "error", err)
 	}
 	http.SetCookie(w, cookie)
-	redirect(w, s.browser.location(outcome.ReturnTo, "", ""), http.StatusSeeOther)
+	browser.Redirect(w, s.browser.Location(outcome.ReturnTo, "", ""), http.StatusSeeOther)
 	return written{}, nil
+}
+
+// sessionCookie returns the cookie of a session that has just been created.
+func (s *Service) sessionCookie(issued Token) (*http.Cookie, error) {
+	text, err := s.tokens.signAs(token.TypeCookie, issued.Session, issued.User)
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > browser.MaxToken {
+		return nil, fmt.Errorf("auth: a token of %d bytes does not fit into a cookie: shorten the issuer or the audience", len(text))
+	}
+	return s.browser.Cookie(text, issued.ExpiresIn()), nil
 }
 
 func (s *Service) answerConnect(w http.ResponseWriter, outcome GitHubOutcome) (any, error) {
 	switch page := s.github.cfg.ConnectedPage; {
 	case page != "":
-		redirect(w, s.github.origin+page, http.StatusSeeOther)
+		browser.Redirect(w, s.github.origin+page, http.StatusSeeOther)
 	case s.browser != nil:
-		redirect(w, s.browser.location(outcome.ReturnTo, "", ""), http.StatusSeeOther)
+		browser.Redirect(w, s.browser.Location(outcome.ReturnTo, "", ""), http.StatusSeeOther)
 	default:
 		writePage(w, connectedPage, outcome.Connected.Login)
 	}
@@ -313,7 +319,7 @@ func (s *Service) serveGitHubStatus(_ http.ResponseWriter, r *http.Request) (any
 	if r.URL.Query().Get("verify") == "true" && r.Method != http.MethodHead {
 		// Another page can borrow the cookie, but not a bearer token.
 		_, err := BearerToken(r)
-		if looksAhead(r) || err != nil && fetchSourceOf(r, s.github.origin, nil) != fetchAllowed {
+		if browser.LooksAhead(r) || err != nil && browser.SourceOf(r, s.github.origin, nil) != browser.Allowed {
 			return nil, ErrCrossOrigin
 		}
 		ask, response.Valid = s.github.Verify, new(true)

@@ -7,7 +7,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/sallyport-go/auth/internal/browser"
+	"github.com/sallyport-go/auth/internal/token"
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
@@ -68,17 +71,27 @@ func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 
 func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (*Identity, error) {
 	now := s.now()
-	v, err := s.browser.verify(r, now)
+	v, err := s.verifyCookie(r, now)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.tokens.requireLive(ctx, &v.Claims, &v.Checked, now); err != nil {
 		return nil, rejectionOf(v.Identity.UserID, v.Identity.SessionID, err)
 	}
-	if err := s.browser.checkOrigin(r); err != nil {
-		return nil, &rejection{err, v.Identity.UserID, v.Identity.SessionID}
+	if !s.browser.IsOwn(r) {
+		return nil, &rejection{ErrCrossOrigin, v.Identity.UserID, v.Identity.SessionID}
 	}
 	return (*Identity)(&v.Identity), nil
+}
+
+// verifyCookie returns what the token in the request's session cookie proves. It does not know whether
+// the session was revoked.
+func (s *Service) verifyCookie(r *http.Request, now time.Time) (*token.Verified, error) {
+	v, err := s.browser.Verify(r, s.tokens.ring.Load(), now)
+	if errors.Is(err, browser.ErrNoCookie) {
+		return nil, ErrTokenMissing
+	}
+	return v, err
 }
 
 // clientInfo returns the client that sends the request.

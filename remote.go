@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/sallyport-go/auth/internal/defaults"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
 )

@@ -6,10 +6,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"github.com/sallyport-go/auth/internal/defaults"
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
 )

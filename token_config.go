@@ -3,8 +3,9 @@ package auth
 import (
 	"errors"
 	"fmt"
-	"github.com/sallyport-go/auth/internal/defaults"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/defaults"
 )
 
 // TokenConfig says what tokens contain and how they are verified. The zero value is a good

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+
 	"github.com/sallyport-go/auth/internal/callback"
 	"github.com/sallyport-go/auth/internal/defaults"
-	"net/http"
 )
 
 // UserSource is a host's own users table: see [NewWithUsers]. Its methods are safe for

@@ -3,13 +3,13 @@ package auth
 import (
 	"cmp"
 	"fmt"
-	"github.com/sallyport-go/auth/internal/text"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/limits"
 	"github.com/sallyport-go/auth/internal/oauthstate"
+	"github.com/sallyport-go/auth/internal/text"
 )
 
 // Limits that the authors of a store need: how long an ID can be that a store is asked for,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/githubapi"
+	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/sallyport-go/auth/internal/token"
 	"github.com/sallyport-go/auth/internal/wire"
 )
@@ -98,6 +99,7 @@ var (
 // valid once.
 var (
 	errRevoked        = fmt.Errorf("%w: no such session", ErrTokenRejected)
+	errCommitsLost    = fmt.Errorf("%w: %w", ErrTokenRejected, revocation.ErrCommitsLost)
 	errSessionExpired = fmt.Errorf("%w: the session has expired", ErrTokenRejected)
 	errCallerDisabled = fmt.Errorf("%w: the user does not exist or is disabled", ErrTokenRejected)
 )

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/revocation"
 )
 
 // User is the record of one user.
@@ -227,7 +229,7 @@ type Revocation struct {
 // has not reached, because the store has lost commits. The entry has its own Position in place of
 // that Generation. So no entry for the user or for everybody revokes that token for certain, and a
 // store replaces a capped entry only by another entry for the same session.
-func (r Revocation) Capped() bool { return r.SessionID != "" && r.Generation == r.Position }
+func (r Revocation) Capped() bool { return revocation.Entry(r).IsCapped() }
 
 // GitHubAccount identifies an account at GitHub by its host and the number that GitHub
 // gave it there. Logins are renamed and reused; numbers are not.

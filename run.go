@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/revocation"
 )
 
 const (
@@ -69,12 +71,12 @@ func (s *Service) readFeed(ctx context.Context, failing bool) bool {
 	if feed == nil {
 		return false
 	}
-	err := feed.keepFresh(ctx)
+	err := feed.ReadNow(ctx)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil && !failing:
 		s.log.ErrorContext(ctx, "auth: the revocation feed cannot be read: soon no token will be accepted",
-			"accepted_for", feed.maxStaleness, "error", err)
+			"accepted_for", s.tokens.cfg.MaxStaleness, "error", err)
 	case err == nil && failing:
 		s.log.InfoContext(ctx, "auth: the revocation feed can be read again")
 	}
@@ -95,7 +97,7 @@ func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 		{"sessions", s.store.PruneSessions, now},
 		{"access keys", s.store.PruneKeys, now.Add(-expiredKeyRetention)},
 		{"states", s.store.PruneStates, now},
-		{"revocations", s.store.PruneRevocations, now.Add(-revocationGrace)},
+		{"revocations", s.store.PruneRevocations, now.Add(-revocation.Grace)},
 	}
 	if trail := s.events.trail; trail != nil {
 		kinds = append(kinds, prunable{"events", trail.PruneEvents, now.Add(-s.retention)})
@@ -123,8 +125,8 @@ func (s *Service) FeedAge() (age time.Duration, accepts bool) {
 	if feed == nil {
 		return 0, true
 	}
-	age = feed.age(s.now())
-	return age, age < feed.maxStaleness
+	age = feed.Age(s.now())
+	return age, age < s.tokens.cfg.MaxStaleness
 }
 
 // maxListedEvents is how many events one call lists at most.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
 )
@@ -31,8 +32,8 @@ type TokenIssuer struct {
 	onVerify func(ctx context.Context, err error, cached bool, took time.Duration)
 
 	ring  atomic.Pointer[signing.Ring]
-	cache *token.Cache    // nil for none
-	feed  *revocationFeed // nil with CheckSessionsInStore
+	cache *token.Cache     // nil for none
+	feed  *revocation.Feed // nil with CheckSessionsInStore
 }
 
 // NewTokenIssuer returns an issuer of tokens whose sessions are in the store, or an error that
@@ -108,10 +109,10 @@ func newTokenIssuer(
 	}
 	t.ring.Store(ring)
 	if !cfg.CheckSessionsInStore {
-		t.feed = newRevocationFeed(t.sessions, cfg.RevocationInterval, cfg.MaxStaleness, cfg.Now)
-		t.feed.repair = t.repairFeed
+		source := revocation.Source{Read: t.listRevocations, Head: t.sessions.RevocationHead, Repair: t.repairFeed}
+		t.feed = revocation.NewFeed(source, cfg.RevocationInterval, cfg.MaxStaleness, cfg.Now)
 		if ownClock {
-			t.now = t.feed.clock
+			t.now = t.feed.Now
 		}
 	}
 	return t, nil
@@ -208,7 +209,9 @@ func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, err
 // host disables while the session is being created is refused here, and one who is disabled
 // later has a session that RevokeUser finds. A session that gets no token is revoked.
 func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) (Token, error) {
-	t.feed.catchUp(ctx, session)
+	if t.feed != nil {
+		t.feed.CatchUp(ctx, session.Generation)
+	}
 	token, err := Token{}, error(nil)
 	switch {
 	case t.users != nil:
@@ -361,7 +364,11 @@ func (t *TokenIssuer) verifyToken(ctx context.Context, token string) (identity *
 // these claims at which version of the known revocations that was so.
 func (t *TokenIssuer) requireLive(ctx context.Context, c *token.Claims, checked *atomic.Uint64, now time.Time) error {
 	if t.feed != nil {
-		return t.feed.requireLive(ctx, (*Identity)(&c.Identity), c.Generation, checked, now)
+		err := t.feed.RequireLive(ctx, c.Identity.UserID, c.Identity.SessionID, c.Generation, checked, now)
+		if err != nil {
+			return feedError(err)
+		}
+		return nil
 	}
 	session, err := t.sessions.FindSession(ctx, c.Identity.SessionID)
 	switch {
@@ -373,6 +380,30 @@ func (t *TokenIssuer) requireLive(ctx context.Context, c *token.Claims, checked 
 		return errRevoked
 	}
 	return nil
+}
+
+// feedError returns the error of [TokenIssuer.Verify] for an error of the revocation feed.
+func feedError(err error) error {
+	switch {
+	case errors.Is(err, revocation.ErrRevoked):
+		return errRevoked
+	case errors.Is(err, revocation.ErrCommitsLost):
+		return errCommitsLost
+	}
+	return err
+}
+
+// listRevocations is [SessionStore.ListRevocations] for the revocation feed.
+func (t *TokenIssuer) listRevocations(ctx context.Context, from int64, limit int) ([]revocation.Entry, error) {
+	page, err := t.sessions.ListRevocations(ctx, from, limit)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]revocation.Entry, len(page))
+	for i := range page {
+		entries[i] = revocation.Entry(page[i])
+	}
+	return entries, nil
 }
 
 // repairFeed revokes everybody after the store has lost commits: see [SessionStore.RevokeEverybody].

@@ -28,10 +28,10 @@ func (t *TokenIssuer) recheck(ctx context.Context, who *Identity) error {
 	if err != nil || t.feed == nil {
 		return err
 	}
-	if err := t.feed.keepFresh(ctx); err != nil { // an entry may revoke a session whose record is still there
+	if err := t.feed.ReadNow(ctx); err != nil { // an entry may revoke a session whose record is still there
 		return fmt.Errorf("auth: reading the revocation feed: %w", err)
 	}
-	if t.feed.known.isRevoked(who.UserID, who.SessionID, session.Generation) {
+	if t.feed.IsRevoked(who.UserID, who.SessionID, session.Generation) {
 		return errRevoked
 	}
 	return nil
@@ -114,6 +114,6 @@ func (t *TokenIssuer) RevokeUser(ctx context.Context, by Authority, userID strin
 // revoked. Every component calls it after each such call. A nil issuer has nothing to learn.
 func (t *TokenIssuer) learnRevocations(ctx context.Context) {
 	if t != nil && t.feed != nil {
-		t.feed.learn(ctx)
+		t.feed.ReadAfterWrite(ctx)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sallyport-go/auth/internal/limits"
 	"github.com/sallyport-go/auth/internal/oauthstate"
+	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/sallyport-go/auth/internal/text"
 )
 
@@ -33,7 +34,7 @@ const (
 
 	// KeptRevocations is how many entries at the end of a feed are never pruned, so that a
 	// reader who has read up to one of them can go on from there.
-	KeptRevocations = 1000
+	KeptRevocations = revocation.KeptEntries
 )
 
 const (

@@ -508,3 +508,21 @@ func TestCheckSessionsInStoreRefusesEverywhereAtOnceAndWithoutTheStoreNobody(t *
 	require.Equal(t, http.StatusOK, status(in.other, another))
 	require.Zero(t, in.reads.Load())
 }
+
+// A user who signs in and out all the time comes to have the user's oldest sessions revoked with
+// those that the feed no longer names one by one. The memory that this bounds is tested in
+// internal/revocation.
+func TestALoopOfSignInAndLogoutRevokesTheOldestSessionsAndNoNewOne(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	kept := f.signIn(f.user)
+	require.Equal(t, http.StatusOK, status(f.svc, kept))
+	for range auth.MaxNamedRevocations + 1 {
+		token, err := f.svc.SignIn(t.Context(), f.user.ID)
+		require.NoError(t, err)
+		require.NoError(t, f.svc.Tokens().Revoke(t.Context(), authtest.ByHost, token.Session.ID))
+		require.Equal(t, http.StatusUnauthorized, status(f.svc, token.Bearer.Reveal()))
+	}
+	require.Equal(t, http.StatusUnauthorized, status(f.svc, kept))
+	require.Equal(t, http.StatusOK, status(f.svc, f.signIn(f.user)))
+}

@@ -1,34 +1,37 @@
-package auth
+package revocation_test
 
 import (
 	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/internal/revocation"
 )
 
 // entriesAt returns entries of the feed at these positions.
-func entriesAt(positions ...int64) (page []Revocation) {
+func entriesAt(positions ...int64) (page []revocation.Entry) {
 	for _, p := range positions {
-		page = append(page, Revocation{Position: p, UserID: "u", SessionID: "s"})
+		page = append(page, revocation.Entry{Position: p, UserID: "u", SessionID: "s"})
 	}
 	return page
 }
 
 // span returns the entries from one position to another.
-func span(from, to int64) (page []Revocation) {
+func span(from, to int64) (page []revocation.Entry) {
 	for p := from; p <= to; p++ {
 		page = append(page, entriesAt(p)...)
 	}
 	return page
 }
 
-// ofEverybody is an entry that revokes the sessions of all users.
-func ofEverybody(position, generation int64) []Revocation {
-	return []Revocation{{Position: position, Generation: generation}}
+// ofEverybody returns an entry that revokes the sessions of all users.
+func ofEverybody(position, generation int64) []revocation.Entry {
+	return []revocation.Entry{{Position: position, Generation: generation}}
 }
 
-func join(pages ...[]Revocation) (all []Revocation) {
+// join returns the entries of all pages.
+func join(pages ...[]revocation.Entry) (all []revocation.Entry) {
 	for _, page := range pages {
 		all = append(all, page...)
 	}
@@ -37,11 +40,11 @@ func join(pages ...[]Revocation) (all []Revocation) {
 
 func TestAHoleInTheFeedIsAnError(t *testing.T) {
 	t.Parallel()
-	const kept = KeptRevocations
-	ofUser := []Revocation{{Position: 6, UserID: "u", Generation: 6}}
+	const kept = revocation.KeptEntries
+	ofUser := []revocation.Entry{{Position: 6, UserID: "u", Generation: 6}}
 	for name, test := range map[string]struct {
 		cursor int64
-		page   []Revocation
+		page   []revocation.Entry
 		newest int64
 		hole   bool
 	}{
@@ -71,18 +74,15 @@ func TestAHoleInTheFeedIsAnError(t *testing.T) {
 		"before the cursor":                 {7, entriesAt(7, 8), 0, true},
 		"out of order, long ago":            {0, entriesAt(2, 1), 5 * kept, true},
 	} {
-		err := checkContiguous(test.cursor, test.page, test.newest)
-		_, hole := errors.AsType[*holeError](err)
-		require.Equal(t, test.hole, hole, "%s: %v", name, err)
+		require.Equal(t, test.hole, revocation.FindHole(test.cursor, test.page, test.newest) != nil, name)
 	}
 }
 
-// What a full page does not show, the feed behind it does.
-func TestAHoleInAFullPageIsJudgedByTheFeedBehindIt(t *testing.T) {
+func TestAHoleInAFullPageIsJudgedByTheEntriesAfterThePage(t *testing.T) {
 	t.Parallel()
 	errAway := errors.New("away")
 	for name, test := range map[string]struct {
-		page []Revocation
+		page []revocation.Entry
 		full bool
 		feed int64 // its newest position
 		err  error
@@ -90,16 +90,16 @@ func TestAHoleInAFullPageIsJudgedByTheFeedBehindIt(t *testing.T) {
 		asks int
 	}{
 		"no hole":               {span(1, 100), true, 5000, nil, "", 0},
-		"pruned":                {entriesAt(1, 4), true, 3 + KeptRevocations, nil, "", 1},
-		"two pruned":            {entriesAt(1, 4, 6), true, 5 + KeptRevocations, nil, "", 2},
-		"missing":               {entriesAt(1, 4), true, 2 + KeptRevocations, nil, "goes from position 1 to 4", 1},
-		"missing after pruned":  {entriesAt(1, 4, 6), true, 4 + KeptRevocations, nil, "goes from position 4 to 6", 2},
-		"the last page":         {entriesAt(1, 4), false, 3 + KeptRevocations, nil, "goes from position 1 to 4", 0},
-		"out of order":          {entriesAt(3, 3), true, 9 * KeptRevocations, nil, "goes from position 3 to 3", 2},
+		"pruned":                {entriesAt(1, 4), true, 3 + revocation.KeptEntries, nil, "", 1},
+		"two pruned":            {entriesAt(1, 4, 6), true, 5 + revocation.KeptEntries, nil, "", 2},
+		"missing":               {entriesAt(1, 4), true, 2 + revocation.KeptEntries, nil, "goes from position 1 to 4", 1},
+		"missing after pruned":  {entriesAt(1, 4, 6), true, 4 + revocation.KeptEntries, nil, "goes from position 4 to 6", 2},
+		"the last page":         {entriesAt(1, 4), false, 3 + revocation.KeptEntries, nil, "goes from position 1 to 4", 0},
+		"out of order":          {entriesAt(3, 3), true, 9 * revocation.KeptEntries, nil, "goes from position 3 to 3", 2},
 		"the store cannot tell": {entriesAt(1, 4), true, 0, errAway, "away", 1},
 	} {
 		asks := 0
-		err := requireContiguous(0, test.page, test.full, func(from int64, limit int) ([]Revocation, error) {
+		err := revocation.RequireContiguous(0, test.page, test.full, func(from int64, limit int) ([]revocation.Entry, error) {
 			asks++
 			require.Equal(t, 1, limit)
 			if test.err != nil || from > test.feed {
@@ -110,8 +110,10 @@ func TestAHoleInAFullPageIsJudgedByTheFeedBehindIt(t *testing.T) {
 		require.Equal(t, test.asks, asks, name)
 		if test.want == "" {
 			require.NoError(t, err, name)
-		} else {
-			require.ErrorContains(t, err, test.want, name)
+			continue
 		}
+		require.ErrorContains(t, err, test.want, name)
+		_, hole := errors.AsType[*revocation.HoleError](err)
+		require.Equal(t, test.err == nil, hole, name)
 	}
 }

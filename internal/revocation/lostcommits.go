@@ -1,0 +1,101 @@
+package revocation
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sallyport-go/auth/internal/clock"
+)
+
+// ErrCommitsLost means that the session is of a history that the store has lost, for instance
+// because it was restored from a backup.
+var ErrCommitsLost = errors.New("the store has lost the session's commits")
+
+const (
+	// maxGenerationAhead is how much greater than the time in microseconds a generation can be. No
+	// store gives greater ones: see repairLost. A forged one must not make the store give them.
+	maxGenerationAhead = int64(24 * time.Hour / time.Microsecond)
+
+	// maxRepairs is how often one read repairs the feed: once, and once more if another instance
+	// has done it at the same moment.
+	maxRepairs = 2
+)
+
+// lostCommits is a proof that the store has lost commits, which could not be repaired yet.
+type lostCommits struct {
+	head int64 // of the feed, as it was read
+	at   time.Time
+}
+
+// requireGeneration returns ErrCommitsLost if the store has lost commits that a session of this
+// generation has seen. The head of the feed, read after the token came in, proves it by being below
+// the generation. One read serves all requests, and a refusal is remembered for the interval.
+//
+// If the store does not answer, nothing is proven, and the session is accepted as long as what is
+// known is not too old.
+func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time.Time) error {
+	if generation > now.UnixMicro()+maxGenerationAhead {
+		return ErrCommitsLost
+	}
+	if lost := f.lostProof.Load(); lost != nil && generation > lost.head {
+		if clock.Age(now, lost.at) < f.interval {
+			return ErrCommitsLost
+		}
+	}
+	if failure := f.failure.Load(); failure != nil {
+		if clock.Age(now, failure.at) < retryAfter {
+			return nil
+		}
+	}
+	read, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	wait, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	if f.acquire(wait) != nil {
+		return ctx.Err() // nil if another read takes its time, but a caller that goes away proves nothing
+	}
+	defer f.release()
+	if generation <= f.head.Load() {
+		return nil // another request has read it meanwhile
+	}
+	head, err := f.readHead(read)
+	switch {
+	case err != nil:
+		f.failure.Store(&readFailure{err, f.now()})
+		return nil
+	case generation <= head:
+		return nil
+	}
+	f.lost = max(f.lost, generation)
+	f.lostProof.Store(&lostCommits{head, f.now()})
+	if err := f.read(read); err == nil {
+		f.lostProof.Store(nil) // it is repaired
+	}
+	return ErrCommitsLost
+}
+
+// readHead reads the head of the feed. The caller holds the semaphore.
+func (f *Feed) readHead(ctx context.Context) (head int64, err error) {
+	head, err = f.source.Head(ctx)
+	if err == nil {
+		f.head.Store(head)
+	}
+	return head, err
+}
+
+// repairLost revokes the sessions of all users after the store has lost commits, unless another
+// instance has done so. Revocations may have been lost as well, and no generation must be given
+// twice. The caller holds the semaphore.
+//
+// The entry's Position is above every Position that was given in any history of the store, also
+// those that this instance has not seen: another instance may have issued tokens of their
+// generations before it was stopped. The time in microseconds is such a Position, because no store
+// adds an entry in each microsecond.
+func (f *Feed) repairLost(ctx context.Context) error {
+	head, err := f.readHead(ctx)
+	if err != nil {
+		return err
+	}
+	return f.source.Repair(ctx, max(head+1, f.lost, f.now().UnixMicro()))
+}

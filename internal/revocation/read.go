@@ -1,0 +1,163 @@
+package revocation
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+const (
+	pageSize = 2000 // entries in one answer of the store
+
+	// readTime is how long a read may take for which no request waits.
+	readTime = 10 * time.Second
+)
+
+// ReadNow reads to the end of the feed, also if what is known is fresh. It takes at most 10 seconds,
+// more than a request has.
+func (f *Feed) ReadNow(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	if err := f.acquire(ctx); err != nil {
+		return err
+	}
+	defer f.release()
+	return f.read(ctx)
+}
+
+// ReadAfterWrite makes the instance know the revocations that it has just written, also if ctx is
+// done. If they cannot be read within a second, the instance accepts no session until they are.
+func (f *Feed) ReadAfterWrite(ctx context.Context) {
+	f.mu.Lock()
+	required := f.begunReads + 1 // a read that has begun already may not see them
+	f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if f.acquire(ctx) == nil {
+		defer f.release()
+		if f.isComplete(required) || f.read(ctx) == nil {
+			return
+		}
+	}
+	f.distrustUntil(required)
+}
+
+// CatchUp reads the feed, as ReadAfterWrite does, if the generation of a session that has just been
+// created shows entries that this instance has not read yet: the session may have replaced another.
+// If the feed is not trusted now, it will be read before the next session is accepted anyway.
+func (f *Feed) CatchUp(ctx context.Context, generation int64) {
+	if generation > f.newest.Load() && f.readAt.Load() != nil {
+		f.ReadAfterWrite(ctx)
+	}
+}
+
+// isComplete reports whether the read of this number, or a later one, went to the end of the feed.
+func (f *Feed) isComplete(number uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.completeRead >= number
+}
+
+// distrustUntil makes the feed untrusted until the read of this number, or a later one, has gone to
+// the end.
+func (f *Feed) distrustUntil(number uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.completeRead < number {
+		f.requiredRead = max(f.requiredRead, number)
+		f.readAt.Store(nil)
+	}
+}
+
+// read reads to the end of the feed. If ctx ends before, the next read continues where this one has
+// stopped. The caller holds the semaphore.
+func (f *Feed) read(ctx context.Context) (err error) {
+	f.mu.Lock()
+	f.begunReads++
+	number := f.begunReads
+	f.mu.Unlock()
+	err = errors.New("the store panicked") // unless it is replaced below
+	defer func() {
+		if err != nil {
+			f.failure.Store(&readFailure{err, f.now()})
+		}
+	}()
+	for repairs := 0; ; {
+		began := f.now()
+		done, readErr := f.readPage(ctx)
+		switch {
+		case readErr != nil:
+			err = readErr
+			return err
+		case !done:
+			continue
+		case f.lost == 0 || f.lost < f.revoked.everybody.Load(): // that entry revokes every lost session
+			f.recordComplete(number, began)
+			err = nil
+			return nil
+		case repairs == maxRepairs:
+			err = errors.New("the entry that revokes everybody does not appear in the feed")
+			return err
+		}
+		repairs++
+		if err = f.repairLost(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// readPage reads one page, and reports whether it was the last. The caller holds the semaphore.
+func (f *Feed) readPage(ctx context.Context) (done bool, err error) {
+	page, err := f.source.Read(ctx, f.cursor.Position, pageSize)
+	if err != nil {
+		return false, err
+	}
+	full := len(page) == pageSize
+	if f.cursor.Position > 0 {
+		if len(page) == 0 || page[0].Position != f.cursor.Position || page[0].ID != f.cursor.ID {
+			// The store no longer has the entry, so everything has to be read again. If the entry
+			// was not pruned, the store has lost commits.
+			if len(page) == 0 || page[0].Position == f.cursor.Position {
+				f.lost = max(f.lost, f.cursor.Position)
+			}
+			f.restart()
+			return false, nil
+		}
+		page = page[1:]
+	}
+	list := func(from int64, limit int) ([]Entry, error) { return f.source.Read(ctx, from, limit) }
+	if err := RequireContiguous(f.cursor.Position, page, full, list); err != nil {
+		return false, err
+	}
+	f.revoked.Add(page, f.now())
+	if len(page) > 0 {
+		f.cursor = page[len(page)-1]
+		f.newest.Store(f.cursor.Position)
+		f.head.Store(max(f.head.Load(), f.cursor.Position))
+	}
+	return !full, nil
+}
+
+// restart makes the next page the first of the feed. The caller holds the semaphore.
+func (f *Feed) restart() {
+	f.mu.Lock()
+	f.readAt.Store(nil)
+	f.mu.Unlock()
+	f.cursor = Entry{}
+	f.newest.Store(0)
+	f.head.Store(0)
+	f.revoked.forgetGenerations()
+}
+
+// recordComplete records that the read of this number went to the end of the feed, and that its last
+// page was asked for at the given time.
+func (f *Feed) recordComplete(number uint64, began time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failure.Store(nil)
+	f.completeRead = number
+	if number >= f.requiredRead {
+		f.readAt.Store(&began)
+		f.wallRead.Store(0)
+	}
+}

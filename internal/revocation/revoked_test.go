@@ -114,6 +114,7 @@ func TestAnEntryForTheUserIsNotForgottenWhileOtherEntriesExpire(t *testing.T) {
 	now := authtest.NewClock().Now()
 	r := revocation.NewRevoked()
 	r.Add(allBelow("u", 10, now.Add(24*time.Hour)), now)
+	r.Add(allBelow("u", 5, now), now) // read later, and revokes fewer
 	for i := range 1000 {
 		r.Add(named(fmt.Sprint("user ", i), "s", 0, now), now)
 	}

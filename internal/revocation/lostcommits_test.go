@@ -1,0 +1,240 @@
+package revocation_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/internal/revocation"
+)
+
+// ahead is a session that has seen commits which a store with a short feed has lost.
+var ahead = session{"u", "ahead", 40}
+
+func TestASessionAheadOfTheFeedHasTheSessionsOfAllUsersRevokedOnce(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	in.store.add(revocation.Entry{UserID: "v", SessionID: "s"})
+	old := session{"u", "s", 1}
+	require.NoError(t, in.check(old))
+	require.Equal(t, revocation.ErrCommitsLost, in.check(ahead))
+	require.Equal(t, []int64{in.now().UnixMicro()}, in.store.repairs, "no history of the store has given that position")
+	for range 3 {
+		require.Equal(t, revocation.ErrRevoked, in.check(old), "its revocation may be among the lost commits")
+		require.Equal(t, revocation.ErrRevoked, in.check(ahead))
+		require.NoError(t, in.check(session{"u", "new", in.store.newest()}))
+		in.clock.Advance(interval)
+	}
+	require.Len(t, in.store.repairs, 1)
+}
+
+func TestARepairIsAboveEveryPositionThatIsKnown(t *testing.T) {
+	t.Parallel()
+	now := newInstance(t).now().UnixMicro()
+	for name, test := range map[string]struct{ head, generation, want int64 }{
+		"the time":           {7, 40, now},
+		"the session":        {7, now + 9, now + 9},
+		"the head":           {now + 100, now + 200, now + 200},
+		"the head, just not": {now + 100, now + 101, now + 101},
+	} {
+		in := newInstance(t)
+		in.store.add(revocation.Entry{Position: test.head, Generation: test.head})
+		require.Equal(t, revocation.ErrCommitsLost, in.check(session{"u", "ahead", test.generation}), name)
+		require.Equal(t, []int64{test.want}, in.store.repairs, name)
+	}
+}
+
+// The instance went on through a restore and has read more than is left.
+func TestAnInstanceAheadOfTheFeedRepairsIt(t *testing.T) {
+	t.Parallel()
+	for name, later := range map[string]int{"shorter": 0, "as long": 2, "longer": 5} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			in := newInstance(t)
+			revived := session{"u", "s", 1}
+			in.store.add(revocation.Entry{UserID: "v", SessionID: "s"}, revocation.Entry{UserID: "v", SessionID: "t"},
+				revocation.Entry{UserID: "u", Generation: 3})
+			require.Equal(t, revocation.ErrRevoked, in.check(revived))
+			in.store.restore(1)
+			for range later {
+				in.store.revoke(session{"w", "s", 1})
+			}
+			in.clock.Advance(interval)
+			require.Equal(t, revocation.ErrRevoked, in.check(revived))
+			require.Len(t, in.store.repairs, 1)
+			require.NoError(t, in.check(session{"u", "new", in.store.newest()}))
+		})
+	}
+}
+
+// The head of an empty feed cannot be read, so nothing can be repaired.
+func TestARepairThatFailsLeavesTheFeedUntrusted(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	in.store.revoke(session{"u", "s", 0})
+	require.NoError(t, in.ReadNow(t.Context()))
+	in.store.restore(0)
+	in.store.headErr = errAway
+	require.ErrorIs(t, in.ReadNow(t.Context()), errAway)
+	in.requireUnknown()
+	require.Empty(t, in.store.repairs)
+
+	in.store.headErr, in.store.ignoreRepairs = nil, true
+	require.EqualError(t, in.ReadNow(t.Context()), "the entry that revokes everybody does not appear in the feed")
+	require.Len(t, in.store.repairs, 2, "another instance may have been repairing it at the same moment")
+	in.requireUnknown()
+
+	in.store.ignoreRepairs = false
+	require.NoError(t, in.ReadNow(t.Context()))
+	in.requireKnown()
+}
+
+func TestARefusalThatCouldNotBeRepairedIsRememberedForTheInterval(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	require.NoError(t, in.check(session{"u", "s", 0}))
+	in.store.ignoreRepairs = true
+	for range 3 {
+		require.Equal(t, revocation.ErrCommitsLost, in.check(ahead))
+	}
+	heads, reads := in.store.heads, in.store.countReads()
+	require.Equal(t, 1+2, heads, "one for the proof, one for each attempt to repair")
+	require.Equal(t, revocation.ErrCommitsLost, in.check(session{"u", "farther ahead", 41}))
+	require.Equal(t, heads, in.store.heads, "the same head proves it")
+	require.Equal(t, reads, in.store.countReads())
+
+	in.store.ignoreRepairs = false
+	in.clock.Advance(interval)
+	require.Equal(t, revocation.ErrRevoked, in.check(ahead), "reading the feed has repaired it")
+	require.Len(t, in.store.repairs, 3)
+}
+
+// A generation is at most the time in microseconds, or the store would be made to give greater ones.
+func TestAGenerationOfTheFarFutureIsRejectedWithoutARead(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	require.NoError(t, in.check(session{"u", "s", 0}))
+	limit := in.now().Add(24 * time.Hour).UnixMicro()
+	require.Equal(t, revocation.ErrCommitsLost, in.check(session{"u", "forged", limit + 1}))
+	require.Zero(t, in.store.heads)
+	require.Empty(t, in.store.repairs)
+	require.Equal(t, revocation.ErrCommitsLost, in.check(session{"u", "of a fast clock", limit}))
+	require.Equal(t, 1, len(in.store.repairs))
+}
+
+// Another instance has revoked something since this one read the feed.
+func TestASessionAheadOfWhatIsKnownCostsOneReadForAll(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	require.NoError(t, in.check(session{"u", "s", 0}))
+	in.store.add(revocation.Entry{UserID: "v", SessionID: "s"}, revocation.Entry{UserID: "v", SessionID: "t"})
+	checked := new(atomic.Uint64)
+	for range 3 {
+		require.NoError(t, in.checkAt(t.Context(), session{"u", "s", 2}, checked))
+		require.NoError(t, in.check(session{"u", "s", 1}))
+	}
+	require.NotZero(t, checked.Load())
+	require.Equal(t, 1, in.store.heads)
+	require.Equal(t, 1, in.store.countReads())
+}
+
+func TestASessionThatTheFeedHasReachedCostsNoReadOfTheHead(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	in.store.add(revocation.Entry{UserID: "v", SessionID: "s"}, revocation.Entry{UserID: "v", SessionID: "t"})
+	require.NoError(t, in.check(session{"u", "s", 2}))
+	require.Zero(t, in.store.heads)
+}
+
+// A failed read is a reason not to ask for the head only until the store answers again.
+func TestAStoreThatAnswersAgainIsAskedForTheHead(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	in.store.fail(errAway)
+	require.ErrorIs(t, in.ReadNow(t.Context()), errAway)
+	in.store.fail(nil)
+	require.NoError(t, in.ReadNow(t.Context()))
+	require.Equal(t, revocation.ErrCommitsLost, in.check(ahead))
+}
+
+func TestAStoreThatDoesNotAnswerProvesNothing(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	require.NoError(t, in.check(session{"u", "s", 0}))
+	in.store.headErr = errAway
+	checked := new(atomic.Uint64)
+	for second := range 3 {
+		for range 10 {
+			require.NoError(t, in.checkAt(t.Context(), ahead, checked))
+		}
+		require.Equal(t, second+1, in.store.heads, "the store is not asked for a second")
+		require.Zero(t, checked.Load(), "the next request must ask")
+		in.clock.Advance(time.Second)
+	}
+	in.store.headErr = nil
+	require.Equal(t, revocation.ErrCommitsLost, in.checkAt(t.Context(), ahead, checked))
+}
+
+func TestARequestDoesNotWaitLongForTheProofOfLostCommits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstanceWithClock(t, time.Now)
+		require.NoError(t, in.check(session{"u", "s", 0}))
+		answer := hang(in)
+		reading := make(chan error, 1)
+		go func() { reading <- in.ReadNow(t.Context()) }()
+		synctest.Wait()
+
+		ctx, cancel := context.WithCancel(t.Context())
+		waiting := make(chan error, 1)
+		go func() { waiting <- in.checkAt(ctx, ahead, new(atomic.Uint64)) }()
+		synctest.Wait()
+		cancel()
+		require.Equal(t, context.Canceled, <-waiting, "a request that goes away proves nothing")
+
+		began := time.Now()
+		require.NoError(t, in.check(ahead))
+		require.Equal(t, time.Second, time.Since(began))
+		close(answer)
+		require.NoError(t, <-reading)
+	})
+}
+
+func TestManyRequestsAheadOfWhatIsKnownShareOneReadOfTheHead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstanceWithClock(t, time.Now)
+		require.NoError(t, in.check(session{"u", "s", 0}))
+		in.store.add(revocation.Entry{UserID: "v", SessionID: "s"})
+		answer := make(chan struct{})
+		in.store.onHead = func(context.Context) error { <-answer; return nil }
+		results := make(chan error, 20)
+		for range cap(results) {
+			go func() { results <- in.check(session{"u", "s", 1}) }()
+		}
+		synctest.Wait()
+		close(answer)
+		for range cap(results) {
+			require.NoError(t, <-results)
+		}
+		require.Equal(t, 1, in.store.heads)
+	})
+}
+
+// The attack: canceled requests must not keep the instance from proving the loss.
+func TestAProofOfLostCommitsGoesOnWhenItsRequestIsCanceled(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	require.NoError(t, in.check(session{"u", "s", 0}))
+	ctx, cancel := context.WithCancel(t.Context())
+	in.store.onHead = func(asking context.Context) error {
+		cancel()
+		return asking.Err()
+	}
+	require.Equal(t, revocation.ErrCommitsLost, in.checkAt(ctx, ahead, new(atomic.Uint64)))
+	require.Len(t, in.store.repairs, 1)
+}

@@ -1,0 +1,205 @@
+package revocation_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/internal/revocation"
+)
+
+const (
+	interval     = 5 * time.Second
+	maxStaleness = time.Minute
+)
+
+// longAfter is when no test runs any longer.
+var longAfter = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// store is a store's revocation feed in memory. Its history is part of the entries' IDs.
+type store struct {
+	mu      sync.Mutex
+	entries []revocation.Entry
+	history string
+	err     error   // what every call returns; nil for none
+	headErr error   // what Head returns; nil for none
+	reads   []int64 // what Read was called from
+	heads   int     // how often Head was called
+	repairs []int64 // what Repair was called with
+
+	// onRead and onHead, if not nil, are called before the answer.
+	onRead func(ctx context.Context) error
+	onHead func(ctx context.Context) error
+
+	ignoreRepairs bool
+}
+
+func (s *store) source() revocation.Source {
+	return revocation.Source{Read: s.read, Head: s.head, Repair: s.repair}
+}
+
+func (s *store) read(ctx context.Context, from int64, limit int) ([]revocation.Entry, error) {
+	s.mu.Lock()
+	s.reads = append(s.reads, from)
+	onRead := s.onRead
+	s.mu.Unlock()
+	if onRead != nil {
+		if err := onRead(ctx); err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil || ctx.Err() != nil {
+		return nil, cmp.Or(s.err, ctx.Err())
+	}
+	first := slices.IndexFunc(s.entries, func(e revocation.Entry) bool { return e.Position >= from })
+	if first < 0 {
+		return nil, nil
+	}
+	rest := s.entries[first:]
+	return slices.Clone(rest[:min(limit, len(rest))]), nil
+}
+
+func (s *store) head(ctx context.Context) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heads++
+	if s.onHead != nil {
+		s.mu.Unlock()
+		err := s.onHead(ctx)
+		s.mu.Lock()
+		if err != nil {
+			return 0, err
+		}
+	}
+	if s.headErr != nil {
+		return 0, s.headErr
+	}
+	return s.newest(), s.err
+}
+
+func (s *store) newest() int64 {
+	if len(s.entries) == 0 {
+		return 0
+	}
+	return s.entries[len(s.entries)-1].Position
+}
+
+func (s *store) repair(_ context.Context, above int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.repairs = append(s.repairs, above)
+	if s.err != nil {
+		return s.err
+	}
+	if !s.ignoreRepairs {
+		position := max(s.newest(), above) + 1
+		s.append(revocation.Entry{Position: position, Generation: position})
+	}
+	return nil
+}
+
+// append adds the entry at its position or, if it is zero, at the next.
+func (s *store) append(e revocation.Entry) {
+	if e.Position == 0 {
+		e.Position = s.newest() + 1
+	}
+	e.ID = fmt.Sprint(s.history, e.Position)
+	if e.ExpiresAt.IsZero() {
+		e.ExpiresAt = longAfter
+	}
+	s.entries = append(s.entries, e)
+}
+
+// add adds the entries at the next positions.
+func (s *store) add(entries ...revocation.Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range entries {
+		s.append(e)
+	}
+}
+
+// revoke adds an entry that revokes the session.
+func (s *store) revoke(session session) {
+	s.add(revocation.Entry{UserID: session.user, SessionID: session.id, Generation: session.generation})
+}
+
+// restore replaces the feed by a shorter one, whose next entries differ from the old ones.
+func (s *store) restore(length int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entries, s.history = s.entries[:length], s.history+"restored "
+}
+
+// fail makes every call return the error, or none if it is nil.
+func (s *store) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+// countReads returns how often Read was called.
+func (s *store) countReads() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.reads)
+}
+
+// session is a session as its token describes it.
+type session struct {
+	user, id   string
+	generation int64
+}
+
+// instance is a feed of a store, with the clock that it reads.
+type instance struct {
+	*revocation.Feed
+	t     testing.TB
+	now   func() time.Time
+	store *store
+	clock *authtest.Clock // nil if now is another clock
+}
+
+// newInstance returns an instance whose clock stands still.
+func newInstance(t testing.TB) *instance {
+	clock := authtest.NewClock()
+	in := newInstanceWithClock(t, clock.Now)
+	in.clock = clock
+	return in
+}
+
+func newInstanceWithClock(t testing.TB, now func() time.Time) *instance {
+	s := &store{}
+	return &instance{Feed: revocation.NewFeed(s.source(), interval, maxStaleness, now), t: t, now: now, store: s}
+}
+
+// check is RequireLive for a session that was never checked before.
+func (in *instance) check(s session) error {
+	return in.checkAt(in.t.Context(), s, new(atomic.Uint64))
+}
+
+func (in *instance) checkAt(ctx context.Context, s session, checked *atomic.Uint64) error {
+	return in.RequireLive(ctx, s.user, s.id, s.generation, checked, in.now())
+}
+
+// requireKnown fails the test unless the feed is trusted.
+func (in *instance) requireKnown() {
+	in.t.Helper()
+	require.Less(in.t, in.Age(in.now()), maxStaleness)
+}
+
+// requireUnknown fails the test unless the feed is not trusted, however old what is known is.
+func (in *instance) requireUnknown() {
+	in.t.Helper()
+	require.Greater(in.t, in.Age(in.now()), 100*365*24*time.Hour)
+}

@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -22,7 +23,7 @@ const (
 	maxRepairs = 2
 )
 
-// lostCommits is a proof that the store has lost commits, which could not be repaired yet.
+// lostCommits is a proof that the store has lost commits, until they are repaired.
 type lostCommits struct {
 	head int64 // of the feed, as it was read
 	at   time.Time
@@ -32,20 +33,22 @@ type lostCommits struct {
 // generation has seen. The head of the feed, read after the token came in, proves it by being below
 // the generation. One read serves all requests, and a refusal is remembered for the interval.
 //
-// If the store does not answer, nothing is proven, and the session is accepted as long as what is
-// known is not too old.
+// If the store does not answer, an earlier proof still counts. Without one, nothing is proven, and
+// the session is accepted as long as what is known is not too old.
 func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time.Time) error {
 	if generation > now.UnixMicro()+maxGenerationAhead {
 		return ErrCommitsLost
 	}
+	var unanswered error // the result if the store does not answer
 	if lost := f.lostProof.Load(); lost != nil && generation > lost.head {
 		if clock.Age(now, lost.at) < f.interval {
 			return ErrCommitsLost
 		}
+		unanswered = ErrCommitsLost
 	}
 	if failure := f.failure.Load(); failure != nil {
 		if clock.Age(now, failure.at) < retryAfter {
-			return nil
+			return unanswered
 		}
 	}
 	read, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
@@ -53,7 +56,7 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 	wait, stop := context.WithTimeout(ctx, patience)
 	defer stop()
 	if f.acquire(wait) != nil {
-		return ctx.Err() // nil if another read takes its time, but a caller that goes away proves nothing
+		return cmp.Or(ctx.Err(), unanswered) // a caller that goes away is not accepted
 	}
 	defer f.release()
 	if generation <= f.head.Load() {
@@ -63,15 +66,13 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 	switch {
 	case err != nil:
 		f.failure.Store(&readFailure{err, f.now()})
-		return nil
+		return unanswered
 	case generation <= head:
 		return nil
 	}
 	f.lost = max(f.lost, generation)
 	f.lostProof.Store(&lostCommits{head, f.now()})
-	if err := f.read(read); err == nil {
-		f.lostProof.Store(nil) // it is repaired
-	}
+	_ = f.read(read) // repairs it; if it fails, the proof stays
 	return ErrCommitsLost
 }
 

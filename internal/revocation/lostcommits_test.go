@@ -113,6 +113,28 @@ func TestARefusalThatCouldNotBeRepairedIsRememberedForTheInterval(t *testing.T) 
 	require.Len(t, in.store.repairs, 3)
 }
 
+// The restored store can be read and cannot be written.
+func TestAProofOfLostCommitsCountsUntilTheyAreRepaired(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	require.NoError(t, in.check(session{"u", "s", 0}))
+	in.store.repairErr = errAway
+	for in.Age(in.now()) < maxStaleness {
+		require.Equal(t, revocation.ErrCommitsLost, in.check(ahead))
+		in.clock.Advance(time.Second)
+	}
+	require.ErrorIs(t, in.check(ahead), errAway)
+
+	in.store.repairErr = nil
+	require.Equal(t, revocation.ErrRevoked, in.check(ahead))
+	in.store.fail(errAway)
+	newer := session{"u", "newer", in.store.newest() + 1}
+	for range 10 {
+		require.NoError(t, in.check(newer), "the proof counts for nothing after the repair")
+		in.clock.Advance(time.Second)
+	}
+}
+
 // A generation is at most the time in microseconds, or the store would be made to give greater ones.
 func TestAGenerationOfTheFarFutureIsRejectedWithoutARead(t *testing.T) {
 	t.Parallel()

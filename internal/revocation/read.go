@@ -155,6 +155,7 @@ func (f *Feed) recordComplete(number uint64, began time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failure.Store(nil)
+	f.lostProof.Store(nil) // read has seen to the repair
 	f.completeRead = number
 	if number >= f.requiredRead {
 		f.readAt.Store(&began)

@@ -30,10 +30,11 @@ type store struct {
 	entries []revocation.Entry
 	history string
 	err     error   // what every call returns; nil for none
-	headErr error   // what Head returns; nil for none
 	reads   []int64 // what Read was called from
 	heads   int     // how often Head was called
 	repairs []int64 // what Repair was called with
+
+	headErr, repairErr error // what Head and Repair return; nil for none
 
 	// onRead and onHead, if not nil, are called before the answer.
 	onRead func(ctx context.Context) error
@@ -98,8 +99,8 @@ func (s *store) repair(_ context.Context, above int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.repairs = append(s.repairs, above)
-	if s.err != nil {
-		return s.err
+	if s.err != nil || s.repairErr != nil {
+		return cmp.Or(s.err, s.repairErr)
 	}
 	if !s.ignoreRepairs {
 		position := max(s.newest(), above) + 1

@@ -82,7 +82,7 @@ func TestAUserMakesListsAndRevokesKeys(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, f.sendAs(token, "DELETE", "/auth/keys/"+pair.AccessKey, "").status)
 }
 
-func TestAListOfKeysHasNoHashes(t *testing.T) {
+func TestListReturnsKeysWithoutHashes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	_, err := f.svc.Credentials().Rotate(t.Context(), authtest.ByHost, f.userPair.AccessKey, time.Hour)
@@ -95,7 +95,7 @@ func TestAListOfKeysHasNoHashes(t *testing.T) {
 	}}, keys)
 }
 
-func TestRevokingAKeyEndsTheSessionsThatItOpenedAndNoOther(t *testing.T) {
+func TestRevokingAKeyOverHTTPRevokesOnlyTheSessionsOfThatKey(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	other := f.signIn(f.user)
@@ -105,7 +105,7 @@ func TestRevokingAKeyEndsTheSessionsThatItOpenedAndNoOther(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.sendAs(other, "GET", "/auth/user", "").status)
 }
 
-func TestANewKeyIsRefused(t *testing.T) {
+func TestInvalidParametersOfANewKeyAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
@@ -140,7 +140,7 @@ func TestANewKeyIsRefused(t *testing.T) {
 	require.Len(t, f.sendAs(token, "GET", "/auth/keys", "").array(t), 2)
 }
 
-func TestAUserHasNoMoreKeysThanMayBe(t *testing.T) {
+func TestAUserCannotHaveMoreThanMaxKeys(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
@@ -152,7 +152,7 @@ func TestAUserHasNoMoreKeysThanMayBe(t *testing.T) {
 	require.Equal(t, "There are as many access keys as there may be: revoke one first", r.json(t)["detail"])
 }
 
-func TestTheUseOfAKeyIsWrittenOnceAMinute(t *testing.T) {
+func TestLastUsedAtIsWrittenAtMostOnceAMinute(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	writes := 0
@@ -174,7 +174,7 @@ func TestTheUseOfAKeyIsWrittenOnceAMinute(t *testing.T) {
 	require.Equal(t, 7, writes, "100 seconds have passed and 300 more")
 }
 
-func TestVerifyFailsWithTheStoreThatNotesTheUse(t *testing.T) {
+func TestVerifyFailsIfTouchKeyFails(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, test := range []struct{ fault, want error }{{authtest.ErrStoreAway, authtest.ErrStoreAway}, {auth.ErrNotFound, auth.ErrInvalidCredentials}} {
@@ -190,7 +190,7 @@ func TestVerifyFailsWithTheStoreThatNotesTheUse(t *testing.T) {
 	}
 }
 
-func TestARotatedKeyHasBothSecretsUntilTheOverlapEnds(t *testing.T) {
+func TestBothSecretsOfARotatedKeyWorkUntilTheOverlapEnds(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
@@ -225,7 +225,7 @@ func TestARotatedKeyHasBothSecretsUntilTheOverlapEnds(t *testing.T) {
 	f.requireLogin(third, http.StatusUnauthorized)
 }
 
-func TestARotationIsRefused(t *testing.T) {
+func TestInvalidRotationsAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
@@ -260,7 +260,7 @@ func TestARotationIsRefused(t *testing.T) {
 }
 
 // A secret that is on its way out is not hashed anew, over the new one.
-func TestAnEarlierSecretUnderAnEarlierPepperDoesNotReplaceTheNewOne(t *testing.T) {
+func TestThePreviousSecretUnderAnOldPepperDoesNotReplaceTheNewHash(t *testing.T) {
 	t.Parallel()
 	earlier := authtest.SymmetricKey(t, "p1")
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Credentials.Peppers = []auth.SymmetricKey{earlier} })
@@ -279,7 +279,7 @@ func TestAnEarlierSecretUnderAnEarlierPepperDoesNotReplaceTheNewOne(t *testing.T
 	}
 }
 
-func TestNobodyIsRefusedWhileAKeyIsRotatedUnderLoad(t *testing.T) {
+func TestRotatingAKeyUnderLoadRejectsNoSignIn(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	const clients = 64
@@ -327,7 +327,7 @@ func TestNobodyIsRefusedWhileAKeyIsRotatedUnderLoad(t *testing.T) {
 	require.Zero(t, refused.Load())
 }
 
-func TestOfTwoRotationsAtOnceOneGivesASecretThatWorks(t *testing.T) {
+func TestOneOfTwoConcurrentRotationsSucceeds(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for range 50 {
@@ -351,7 +351,7 @@ func TestOfTwoRotationsAtOnceOneGivesASecretThatWorks(t *testing.T) {
 	}
 }
 
-func TestListAndRotateSayWhenTheStoreIsAway(t *testing.T) {
+func TestAccountCallsAnswer503IfTheStoreFails(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, method := range []string{"ListKeys", "FindKey", "RotateKey", "ListSessions", "FindSession"} {

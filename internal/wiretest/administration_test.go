@@ -38,7 +38,7 @@ func TestASuperUserLooksUsersUp(t *testing.T) {
 
 var nextLink = regexp.MustCompile(`^<(.*)>; rel="next"$`)
 
-func TestUsersAreWalkedPageByPage(t *testing.T) {
+func TestListingUsersPageByPageVisitsEachUserOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for i := range 9 {
@@ -72,7 +72,7 @@ func TestUsersAreWalkedPageByPage(t *testing.T) {
 	require.Empty(t, f.sendAs(token, "GET", "/auth/users?after=~~~", "").array(t))
 }
 
-func TestTheLinkToTheNextPageIsWhereTheHostHasMountedTheCalls(t *testing.T) {
+func TestTheNextPageLinkHasThePrefixOfTheMountPoint(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	mounted := http.StripPrefix("/v2", f.svc.Handler())
@@ -111,7 +111,7 @@ func TestASuperUserChangesUsers(t *testing.T) {
 	require.Equal(t, 400, f.sendAs(token, "PATCH", path, `{"is_active":null}`).status)
 }
 
-func TestRegenerateReinstateRevokeAndDeleteAnswerAsTheContractSays(t *testing.T) {
+func TestRegenerateReinstateRevokeAndDeleteAnswerAsDocumented(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.loginFrom("one")
@@ -154,7 +154,7 @@ func TestRegenerateReinstateRevokeAndDeleteAnswerAsTheContractSays(t *testing.T)
 }
 
 // A thief has a token for a while, and makes of it what can be made.
-func TestRegeneratedCredentialsLeaveAThiefNothing(t *testing.T) {
+func TestRegeneratingCredentialsRevokesEverythingAThiefCreated(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	stolen := g.loginFrom("the owner's")
@@ -184,7 +184,7 @@ func TestRegeneratedCredentialsLeaveAThiefNothing(t *testing.T) {
 	require.Equal(t, 404, g.status(token).status)
 }
 
-func TestGitHubBeingAwayKeepsNobodyFromRegenerating(t *testing.T) {
+func TestRegeneratingCredentialsWorksWhileGitHubIsDown(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	g.browser().connect(g.signIn(g.user))
@@ -195,7 +195,7 @@ func TestGitHubBeingAwayKeepsNobodyFromRegenerating(t *testing.T) {
 }
 
 // Two super users who take each other's power at the same moment, over HTTP.
-func TestTwoSuperUsersAtOnceDoNotLeaveTheServiceWithoutOne(t *testing.T) {
+func TestTwoSuperUsersDeletingEachOtherLeaveOne(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for range 50 {
@@ -224,7 +224,7 @@ func TestTwoSuperUsersAtOnceDoNotLeaveTheServiceWithoutOne(t *testing.T) {
 	}
 }
 
-func TestTheStoreBeingAwayIsNeverAnAnswerToAnAdministrator(t *testing.T) {
+func TestAdministrationCallsAnswer503IfTheStoreFails(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.admin)
@@ -252,7 +252,7 @@ func TestTheStoreBeingAwayIsNeverAnAnswerToAnAdministrator(t *testing.T) {
 }
 
 // A host's own mux, of Go or not, gives path parameters to handlers as ServeMux does.
-func TestHandlersTakeTheirPathParametersFromTheRequest(t *testing.T) {
+func TestHandlersReadPathParametersFromTheRequest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	r := httptest.NewRequest("GET", "/anything", nil)

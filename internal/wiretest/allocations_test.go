@@ -13,7 +13,7 @@ import (
 
 // A request with a token that was seen before must stay as cheap as it is: garbage of one request
 // is paid for by all.
-func TestAKnownTokenAllocatesNothingAndARequestWithItTwice(t *testing.T) {
+func TestVerifyingACachedTokenDoesNotAllocate(t *testing.T) {
 	if testenv.Race {
 		t.Log("the race detector allocates as well: nothing to count")
 		return

@@ -43,7 +43,7 @@ func TestABrowserSignsInByCookie(t *testing.T) {
 	require.Equal(t, g.server.URL+"/reports?x=1#top", b.signInByCookie("/reports?x=1#top"))
 }
 
-func TestSigningOutEndsTheBrowserSessionAndPendingFlows(t *testing.T) {
+func TestSigningOutRevokesTheBrowserSessionAndDropsPendingFlows(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
@@ -57,7 +57,7 @@ func TestSigningOutEndsTheBrowserSessionAndPendingFlows(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status, "a copy of the cookie is worth nothing either")
 }
 
-func TestABrowserSessionEndsWithAllOfItsUsersAndTheNextOneDoesNot(t *testing.T) {
+func TestRevokingAUserRevokesTheBrowserSessionButNotTheNextOne(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
@@ -71,7 +71,7 @@ func TestABrowserSessionEndsWithAllOfItsUsersAndTheNextOneDoesNot(t *testing.T) 
 	}
 }
 
-func TestTheSessionCookieChangesThingsFromOurOwnPagesOnly(t *testing.T) {
+func TestTheSessionCookieAuthorizesChangesOnlyFromTheServicesOwnPages(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
@@ -112,7 +112,7 @@ func TestTheSessionCookieChangesThingsFromOurOwnPagesOnly(t *testing.T) {
 
 // Chromium sends no Sec-Fetch-Site with the handshake of a WebSocket, and lets a page of any origin
 // make one.
-func TestAWebSocketIsOpenedByOurOwnPagesOnly(t *testing.T) {
+func TestOnlyTheServicesOwnPagesOpenAWebSocketWithTheCookie(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
@@ -146,7 +146,7 @@ func TestAWebSocketIsOpenedByOurOwnPagesOnly(t *testing.T) {
 	require.Equal(t, http.StatusOK, open("Authorization", "Bearer "+g.signIn(g.user)), "a bearer needs no origin")
 }
 
-func TestWithABearerTokenTheCookieIsNotLookedAt(t *testing.T) {
+func TestTheCookieIsIgnoredIfABearerTokenIsSent(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
@@ -161,7 +161,7 @@ func TestWithABearerTokenTheCookieIsNotLookedAt(t *testing.T) {
 }
 
 // A proxy in front of the host may ask for credentials of its own.
-func TestAHeaderOfAnotherSchemeDoesNotHideTheCookie(t *testing.T) {
+func TestAnAuthorizationHeaderOfAnotherSchemeDoesNotHideTheCookie(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
@@ -173,7 +173,7 @@ func TestAHeaderOfAnotherSchemeDoesNotHideTheCookie(t *testing.T) {
 	}
 }
 
-func TestSigningInAgainEndsTheSessionOfTheCookieItReplaces(t *testing.T) {
+func TestSigningInAgainRevokesTheSessionOfTheReplacedCookie(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b, other := g.browser(), g.browser()
@@ -187,7 +187,7 @@ func TestSigningInAgainEndsTheSessionOfTheCookieItReplaces(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status, "the replaced session")
 }
 
-func TestSigningOutByTokenEndsTheCookiesSessionIfOurOwnPageAsks(t *testing.T) {
+func TestLogoutByTokenRevokesTheCookiesSessionOnlyFromTheServicesOwnPages(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	for name, test := range map[string]struct {
@@ -226,7 +226,7 @@ func faultyBrowserSessions(fault func() error) githubOptions {
 }
 
 // The token that the call needs is revoked last.
-func TestSigningOutCanBeTriedAgainUntilNothingIsLeft(t *testing.T) {
+func TestAFailedLogoutCanBeRetried(t *testing.T) {
 	t.Parallel()
 	for failing := range 2 {
 		revocations := -1
@@ -251,7 +251,7 @@ func TestSigningOutCanBeTriedAgainUntilNothingIsLeft(t *testing.T) {
 	}
 }
 
-func TestSigningInAgainDoesNotDependOnTheSessionOfTheOldCookie(t *testing.T) {
+func TestSigningInSucceedsIfTheOldCookiesSessionCannotBeRevoked(t *testing.T) {
 	t.Parallel()
 	fault := error(nil)
 	g := newGitHub(t, faultyBrowserSessions(func() error { return fault }))
@@ -268,7 +268,7 @@ func TestSigningInAgainDoesNotDependOnTheSessionOfTheOldCookie(t *testing.T) {
 	require.Regexp(t, "session.revoked .*event.actor_id=", g.log.String())
 }
 
-func TestSigningOutWithACookieWhoseSessionIsGone(t *testing.T) {
+func TestLogoutByTokenSucceedsIfTheCookiesSessionWasPruned(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
@@ -284,7 +284,7 @@ func TestSigningOutWithACookieWhoseSessionIsGone(t *testing.T) {
 
 // State, cookies and session tokens are made under different keys: none passes
 // for another.
-func TestNoKindOfTokenPassesForAnother_CVE_2023_48309(t *testing.T) {
+func TestStatesCookiesAndTokensAreNotInterchangeable_CVE_2023_48309(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
@@ -316,7 +316,7 @@ func TestNoKindOfTokenPassesForAnother_CVE_2023_48309(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, g.send(http.MethodGet, "/auth/user", "", "Cookie", "auth_session="+session.Value).status, "another name")
 }
 
-func TestABrowserSessionEndsWithItsTime(t *testing.T) {
+func TestABrowserSessionExpires(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
@@ -325,7 +325,7 @@ func TestABrowserSessionEndsWithItsTime(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status)
 }
 
-func TestFailuresSendABrowserToThePageWithACode(t *testing.T) {
+func TestAFailedBrowserSignInRedirectsWithAnErrorCode(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	page := g.server.URL + "/account?tab=1&error="
@@ -354,7 +354,7 @@ func TestFailuresSendABrowserToThePageWithACode(t *testing.T) {
 
 // Mallory, signed in here, gives the victim's browser her own connect flow: the
 // victim's session says that it is not her who comes back.
-func TestConnectingUnderAnothersSessionCookieIsRefused(t *testing.T) {
+func TestConnectingInAnotherUsersBrowserSessionIsRejected(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
@@ -365,7 +365,7 @@ func TestConnectingUnderAnothersSessionCookieIsRefused(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, g.status(g.signIn(g.user)).status)
 }
 
-func TestReturnToLeadsNowhereElse(t *testing.T) {
+func TestReturnToRedirectsOnlyWithinTheService(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	for _, path := range []string{
@@ -383,7 +383,7 @@ func TestReturnToLeadsNowhereElse(t *testing.T) {
 	}
 }
 
-func TestBrowserSessionsAreConfiguredOrRefused(t *testing.T) {
+func TestInvalidBrowserSessionConfigurationsAreRejected(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for name, change := range map[string]func(*auth.Config){

@@ -89,7 +89,7 @@ var calls = []struct {
 	{"DELETE", "/auth/users/ADMIN", "", [6]int{401, 401, 401, 403, 403, 409}},
 }
 
-func TestEachKindOfCallerGetsWhatIsTheirsFromEachCall(t *testing.T) {
+func TestEachKindOfCallerGetsTheDocumentedStatusFromEachCall(t *testing.T) {
 	t.Parallel()
 	for _, call := range calls {
 		t.Run(call.method+" "+call.path, func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestEachKindOfCallerGetsWhatIsTheirsFromEachCall(t *testing.T) {
 	}
 }
 
-func TestTheTableOfCallersHasEveryCall(t *testing.T) {
+func TestTheTableOfCallersListsEveryCall(t *testing.T) {
 	t.Parallel()
 	name := strings.NewReplacer("USER", "{id}", "KEY", "{access_key}", "SESSION", "{id}")
 	var have, want []string

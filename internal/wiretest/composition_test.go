@@ -57,7 +57,7 @@ var compositions = map[string]func(t *testing.T, store auth.Store, cfg auth.Conf
 
 // A host that composes the components by hand gets the events and the hooks of a Service, and a
 // session that one component revokes is rejected by the others at once.
-func TestComponentsComposedByHandReportAndRevokeAsInAService(t *testing.T) {
+func TestComponentsComposedByHandBehaveLikeAService(t *testing.T) {
 	t.Parallel()
 	seen := map[string][]string{}
 	for name, compose := range compositions {
@@ -122,7 +122,7 @@ func TestComponentsComposedByHandReportAndRevokeAsInAService(t *testing.T) {
 
 // A leaked secret revokes its key's sessions too, and a second component over the same issuer
 // must not accept them for an interval.
-func TestALeakedKeyRevokedByHandRejectsItsTokensAtOnce(t *testing.T) {
+func TestRevokeLeakedRejectsTheKeysTokensAtOnceInComposedComponents(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	credentials, err := auth.NewCredentialVerifier(f.store, f.issuer, auth.CredentialConfig{Now: f.clock.Now})
@@ -138,7 +138,7 @@ func TestALeakedKeyRevokedByHandRejectsItsTokensAtOnce(t *testing.T) {
 }
 
 // A user of the host's own table is disabled, and the issuer is all that the host has composed.
-func TestRevokingAUserByHandRejectsTheTokensAtOnce(t *testing.T) {
+func TestRevokeUserRejectsTheUsersTokensAtOnceInComposedComponents(t *testing.T) {
 	t.Parallel()
 	table, store, clock := newHostTable(), memstore.NewAccounts(), authtest.NewClock()
 	var got recorded
@@ -172,7 +172,7 @@ func TestRevokingAUserByHandRejectsTheTokensAtOnce(t *testing.T) {
 
 // A caller that a host has put into the context is nobody to a Service, which asks its own
 // middleware.
-func TestAnIdentityOfTheHostsOpensNothingOfAService(t *testing.T) {
+func TestAServiceIgnoresAnIdentityThatTheHostPutInTheContext(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	ctx := auth.WithIdentity(t.Context(), auth.Identity{UserID: f.admin.ID})
@@ -195,7 +195,7 @@ func TestAnIdentityOfTheHostsOpensNothingOfAService(t *testing.T) {
 	require.False(t, reached)
 }
 
-func TestASessionOfAKeyNamesItsKey(t *testing.T) {
+func TestAccessKeyIDIsRequiredExactlyForTheMethodAccessKey(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for name, params := range map[string]auth.IssueParams{
@@ -207,7 +207,7 @@ func TestASessionOfAKeyNamesItsKey(t *testing.T) {
 	f.requireNoSession(f.user.ID)
 }
 
-func TestComponentsOverDifferentStoresAreRefused(t *testing.T) {
+func TestComponentsOverDifferentKindsOfStoreAreRejected(t *testing.T) {
 	t.Parallel()
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
 	own, err := auth.NewTokenIssuer(memstore.New(), issuer, keys, auth.TokenConfig{})

@@ -27,7 +27,7 @@ func withGitHub(t *testing.T, callback string) auth.Config {
 	}
 }
 
-func TestThePublicURLIsAnOriginAndAgreesWithTheCallback(t *testing.T) {
+func TestPublicURLMustBeTheOriginOfTheCallbackURL(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		public, callback string
@@ -72,7 +72,7 @@ func TestThePublicURLIsAnOriginAndAgreesWithTheCallback(t *testing.T) {
 
 // A browser writes its Origin in lower case and without the scheme's own port, however the host
 // has spelled its own address.
-func TestAChangeByCookieComesFromTheOriginAsBrowsersWriteIt(t *testing.T) {
+func TestTheOriginOfAChangeByCookieIsComparedInCanonicalForm(t *testing.T) {
 	t.Parallel()
 	const callbackURL = "https://API.Example.com:443/api/v1/auth/github/callback"
 	g := newGitHub(t, githubOptions{
@@ -98,7 +98,7 @@ func TestAChangeByCookieComesFromTheOriginAsBrowsersWriteIt(t *testing.T) {
 	require.Equal(t, http.StatusOK, serve(g.svc.Handler(), r).status)
 }
 
-func TestAConfigurationHasNoEventLogsOfItsOwn(t *testing.T) {
+func TestConfigRejectsEventLogsOfTheComponents(t *testing.T) {
 	t.Parallel()
 	events := auth.NewEventLog(auth.EventLogConfig{})
 	for name, change := range map[string]func(*auth.Config){
@@ -118,7 +118,7 @@ func TestAConfigurationHasNoEventLogsOfItsOwn(t *testing.T) {
 }
 
 // Without a key, everybody could seal: a cookie for a super user, and open every token.
-func TestNoPepperIsNoKey(t *testing.T) {
+func TestNoPepperIsNotASealingKey(t *testing.T) {
 	t.Parallel()
 	for name, ring := range map[string][]auth.SymmetricKey{
 		"alone":  {auth.NoPepper()},
@@ -133,7 +133,7 @@ func TestNoPepperIsNoKey(t *testing.T) {
 	}
 }
 
-func TestProxiesAreNamed(t *testing.T) {
+func TestTrustProxiesNeedsAtLeastOneNetwork(t *testing.T) {
 	t.Parallel()
 	cfg := withGitHub(t, "https://api.example.com")
 	cfg.Proxies = auth.TrustProxies()
@@ -142,7 +142,7 @@ func TestProxiesAreNamed(t *testing.T) {
 }
 
 // ServeMux passes a HEAD to a handler that a host has mounted for GET.
-func TestALookAheadCompletesNoFlowOfAHostsOwnHandler(t *testing.T) {
+func TestHeadAndPrefetchRequestsDoNotCompleteAFlowOfTheHostsHandler(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
@@ -164,7 +164,7 @@ func TestALookAheadCompletesNoFlowOfAHostsOwnHandler(t *testing.T) {
 }
 
 // Browsers drop a cookie of more than 4096 bytes without a word.
-func TestNoSessionCookieIsTooLongForABrowser(t *testing.T) {
+func TestSessionCookiesFitTheBrowsersLimit(t *testing.T) {
 	t.Parallel()
 	cfg := withGitHub(t, "https://api.example.com")
 	cfg.Issuer, cfg.Tokens.Audiences = strings.Repeat(`"`, 256), []string{strings.Repeat(`"`, 256)}

@@ -104,7 +104,7 @@ func fromBase62(text string) uint32 {
 	return uint32(n)
 }
 
-func TestEveryCharacterOfASecretIsAsLikelyAsAnyOther(t *testing.T) {
+func TestTheCharactersOfSecretsAreUniformlyDistributed(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
 	counts := map[rune]int{}
@@ -123,7 +123,7 @@ func TestEveryCharacterOfASecretIsAsLikelyAsAnyOther(t *testing.T) {
 	require.Less(t, chiSquared, 150.0, "61 degrees of freedom: above 150 once in 10^9; the bias of a plain b%%62 gives over 5000")
 }
 
-func TestIssueVerifyAndRevoke(t *testing.T) {
+func TestAKeyVerifiesUntilItExpiresOrIsRevoked(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
 	pair, err := c.Issue(t.Context(), authtest.ByHost, "u1", auth.KeyOptions{Label: "laptop", ExpiresAt: c.clock.Now().Add(time.Hour)})
@@ -144,7 +144,7 @@ func TestIssueVerifyAndRevoke(t *testing.T) {
 	require.ErrorIs(t, c.Revoke(t.Context(), authtest.ByHost, other.AccessKey), auth.ErrNotFound)
 }
 
-func TestIssueRefusesWhatCannotBe(t *testing.T) {
+func TestIssueRejectsInvalidOptionsAndUnknownUsers(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
 	for name, options := range map[string]auth.KeyOptions{
@@ -210,7 +210,7 @@ func TestAStoredHashIsBoundToItsUserAndKey(t *testing.T) {
 	}
 }
 
-func TestPeppersAreARing(t *testing.T) {
+func TestPeppersRotateThroughTheRing(t *testing.T) {
 	t.Parallel()
 	first, second := authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
 	c := newCredentials(t, auth.CredentialConfig{})
@@ -241,7 +241,7 @@ func TestPeppersAreARing(t *testing.T) {
 	c.requireBad(t, pair)
 }
 
-func TestWhoWritesToTheStoreCannotMakeAKeyWithoutThePepper(t *testing.T) {
+func TestWriteAccessToTheStoreIsNotEnoughToForgeAKey(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{
 		Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p1")}, AllowImported: true,
@@ -260,7 +260,7 @@ func TestWhoWritesToTheStoreCannotMakeAKeyWithoutThePepper(t *testing.T) {
 	}
 }
 
-func TestAHashThatIsNotRenewedDoesNotFailTheSignIn(t *testing.T) {
+func TestASignInSucceedsIfTheHashCannotBeRenewed(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
 	pair := c.issue(t)
@@ -275,7 +275,7 @@ func TestAHashThatIsNotRenewedDoesNotFailTheSignIn(t *testing.T) {
 	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$sha256$"))
 }
 
-func TestPepperRingsAreChecked(t *testing.T) {
+func TestInvalidPepperRingsAreRejected(t *testing.T) {
 	t.Parallel()
 	key := authtest.SymmetricKey(t, "p1")
 	for name, ring := range map[string][]auth.SymmetricKey{
@@ -296,7 +296,7 @@ func TestPepperRingsAreChecked(t *testing.T) {
 // A pepper comes in, and one takes the place of another, step by step on two
 // instances, of which one is always a step behind: nobody is refused, also when
 // the first instance goes back.
-func TestPeppersChangeWithoutAnybodyNoticing(t *testing.T) {
+func TestChangingPeppersInstanceByInstanceRejectsNoKey(t *testing.T) {
 	t.Parallel()
 	none, first, second := auth.NoPepper(), authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
 	ahead := newCredentials(t, auth.CredentialConfig{})
@@ -320,7 +320,7 @@ func TestPeppersChangeWithoutAnybodyNoticing(t *testing.T) {
 
 // Whatever is wrong with a pair of our form, the same digest is computed: a path
 // without it allocates less.
-func TestEveryRefusalOfAWellFormedPairCostsOneDigest(t *testing.T) {
+func TestEveryRejectedWellFormedPairCostsOneDigest(t *testing.T) {
 	// Not parallel: it counts what the whole process allocates.
 	pepper := authtest.SymmetricKey(t, "p1")
 	c := newCredentials(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper}})
@@ -348,7 +348,7 @@ func TestEveryRefusalOfAWellFormedPairCostsOneDigest(t *testing.T) {
 	}
 }
 
-func TestEveryRefusalOfAnImportedPairCostsOneSlowHash(t *testing.T) {
+func TestEveryRejectedImportedPairCostsOneSlowHash(t *testing.T) {
 	// Not parallel: it counts what the whole process allocates.
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
 	for name, hash := range map[string]string{
@@ -365,7 +365,7 @@ func TestEveryRefusalOfAnImportedPairCostsOneSlowHash(t *testing.T) {
 	}
 }
 
-func TestAKeyWhoseOwnerTheStoreMixesUpSignsNobodyIn(t *testing.T) {
+func TestAKeyThatTheStoreReturnsWithAnotherUserIsRejected(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
 	pair := c.issue(t)

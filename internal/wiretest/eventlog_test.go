@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestEventsAreInTheLogOnceRunHasEndedAlsoIfTheHostsFunctionHangs(t *testing.T) {
+func TestEventsAreLoggedAfterRunEndsEvenIfOnEventHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -88,7 +88,7 @@ func causeEvent(t *testing.T, events *auth.EventLog) func(requestID string) {
 	}
 }
 
-func TestAFunctionThatHangsLosesNothingAndIsNotCalledBesideItself(t *testing.T) {
+func TestAHangingOnEventLosesNoEventAndIsNeverCalledConcurrently(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen sync.Map
@@ -133,7 +133,7 @@ func TestAFunctionThatHangsLosesNothingAndIsNotCalledBesideItself(t *testing.T) 
 	})
 }
 
-func TestAFunctionThatEndsItsGoroutineLeavesTheTurnToTheNextRun(t *testing.T) {
+func TestAnOnEventThatExitsItsGoroutineDoesNotBlockTheNextRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var logged bytes.Buffer
@@ -174,7 +174,7 @@ func TestAFunctionThatEndsItsGoroutineLeavesTheTurnToTheNextRun(t *testing.T) {
 	})
 }
 
-func TestAFunctionThatCausesEventsDoesNotKeepRunFromEnding(t *testing.T) {
+func TestAnOnEventThatCausesEventsDoesNotKeepRunFromEnding(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var cause func(string)
@@ -247,7 +247,7 @@ func (h requestIDs) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-func TestTheZeroEventLogIsUsable(t *testing.T) {
+func TestTheZeroValueOfEventLogIsUsable(t *testing.T) {
 	t.Parallel()
 	var events auth.EventLog
 	ctx, stop := context.WithCancel(t.Context())
@@ -256,7 +256,7 @@ func TestTheZeroEventLogIsUsable(t *testing.T) {
 	causeEvent(t, &events)("1")
 }
 
-func TestAPanicInAHookHarmsNoRequest(t *testing.T) {
+func TestAPanicInAHookDoesNotFailTheRequest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Hooks = auth.Hooks{
@@ -273,7 +273,7 @@ func TestAPanicInAHookHarmsNoRequest(t *testing.T) {
 }
 
 // An operator must see why a sign-in was rejected, and whose it was, for users of the host too.
-func TestARejectedSignInSaysWhyAndWhose(t *testing.T) {
+func TestARejectedSignInEventHasTheReasonAndTheUser(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	h := newHosted(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })

@@ -47,7 +47,7 @@ func eventKinds(t testing.TB) (kinds []string) {
 	return kinds
 }
 
-func TestThePageOfEventsListsEachKind(t *testing.T) {
+func TestTheEventsPageListsEveryKind(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/events.md")
 	require.NoError(t, err)
@@ -72,7 +72,7 @@ func (r *recorded) deliver(t testing.TB, svc *auth.Service) []auth.Event {
 }
 
 // Each event is made to happen over HTTP, where there is a call for it.
-func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
+func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	g := newGitHub(t, githubOptions{
@@ -190,7 +190,7 @@ func (g *githubFixture) deny(token string) page {
 	return b.get("/api/v1/auth/github/callback?error=access_denied&state=" + state)
 }
 
-func TestEachRefusedSignInSaysWhyToTheOperatorAlone(t *testing.T) {
+func TestOnlyTheOperatorLearnsWhyASignInWasRejected(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
@@ -222,7 +222,7 @@ func TestEachRefusedSignInSaysWhyToTheOperatorAlone(t *testing.T) {
 	require.Equal(t, f.userPair.AccessKey, keys[4])
 }
 
-func TestARefusedTokenThatWasGoodOnceSaysWhoseItWas(t *testing.T) {
+func TestARevokedTokenIsLoggedWithItsUser(t *testing.T) {
 	t.Parallel()
 	for _, reads := range []bool{false, true} {
 		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = reads })
@@ -240,7 +240,7 @@ func TestARefusedTokenThatWasGoodOnceSaysWhoseItWas(t *testing.T) {
 	}
 }
 
-func TestWhatAHostsHandlerDoesHasTheClientOfItsRequest(t *testing.T) {
+func TestEventsOfAHostsHandlerHaveTheClientOfTheRequest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	request := httptest.NewRequest("POST", "/promote", nil)
@@ -258,7 +258,7 @@ func TestWhatAHostsHandlerDoesHasTheClientOfItsRequest(t *testing.T) {
 	}
 }
 
-func TestEventsThatComeWhenRunHasEndedAreInTheLog(t *testing.T) {
+func TestEventsAfterRunHasEndedAreLogged(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
@@ -270,7 +270,7 @@ func TestEventsThatComeWhenRunHasEndedAreInTheLog(t *testing.T) {
 	require.Len(t, got.deliver(t, f.svc), 1, "another Run delivers it")
 }
 
-func TestWithoutAFunctionEventsAreInTheLog(t *testing.T) {
+func TestWithoutOnEventEventsAreLogged(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.send("POST", "/auth/users/login", loginBody(f.userPair), "X-Request-Id", "request-7", "User-Agent", "curl/8.14.1")
@@ -280,7 +280,7 @@ func TestWithoutAFunctionEventsAreInTheLog(t *testing.T) {
 	require.Regexp(t, `level=WARN msg="auth: sign_in.rejected" .*event.reason="no such key"`, f.log.String())
 }
 
-func TestAHostsFunctionThatIsSlowOrPanicsHarmsNoRequest(t *testing.T) {
+func TestASlowOrPanickingOnEventDoesNotDelayRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -317,7 +317,7 @@ func TestAHostsFunctionThatIsSlowOrPanicsHarmsNoRequest(t *testing.T) {
 	})
 }
 
-func TestAFloodOfBadTokensPushesNothingOutThatWasDone(t *testing.T) {
+func TestAFloodOfRejectedTokensDropsNoSignInEvents(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
@@ -344,7 +344,7 @@ func newBearer(token string) *http.Request {
 	return r
 }
 
-func TestRunDeliversWhatIsLeftAndWaitsForTheHostsFunctionForAWhile(t *testing.T) {
+func TestRunWaitsFiveSecondsForAHangingOnEvent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		stuck := make(chan struct{})
@@ -364,7 +364,7 @@ func TestRunDeliversWhatIsLeftAndWaitsForTheHostsFunctionForAWhile(t *testing.T)
 	})
 }
 
-func TestASuperUserWhoActsOnAnotherIsTheActor(t *testing.T) {
+func TestASuperUserWhoChangesAnotherUserIsTheActor(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })

@@ -15,7 +15,7 @@ import (
 )
 
 // The attacks: what one user or one client can cause as often as it likes hides what else happens.
-func TestNoClassOfEventsPushesOutAnother(t *testing.T) {
+func TestNoClassOfEventsDropsEventsOfAnother(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
@@ -51,7 +51,7 @@ func TestNoClassOfEventsPushesOutAnother(t *testing.T) {
 }
 
 // Requests at once must never wait for the queue, also while it is being emptied.
-func TestEventsOfManyRequestsNeverWaitForAFullQueue(t *testing.T) {
+func TestConcurrentRequestsNeverWaitForTheEventQueue(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
@@ -73,7 +73,7 @@ func TestEventsOfManyRequestsNeverWaitForAFullQueue(t *testing.T) {
 	require.Greater(t, seen, 512)
 }
 
-func TestWhatACallerMayNotDoIsAnEvent(t *testing.T) {
+func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	b := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
@@ -145,7 +145,7 @@ func TestWhatACallerMayNotDoIsAnEvent(t *testing.T) {
 	}
 }
 
-func TestARefusalIsAWarningInTheLog(t *testing.T) {
+func TestARefusedRequestIsLoggedAsAWarning(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	require.Equal(t, 403, f.sendAs(f.signIn(f.user), "GET", "/auth/users", "").status)

@@ -30,7 +30,7 @@ func flows(f *fixture) map[string]func() response {
 
 // A failing store is never a yes: at whatever call it fails, and however, the
 // answer is 503 and nothing has changed.
-func TestAFailingStoreIs503AtEveryCallOfEveryFlow(t *testing.T) {
+func TestAStoreFailureAtAnyPointOfACallIsA503(t *testing.T) {
 	t.Parallel()
 	failures := map[string]error{
 		"failing":   errors.New("disk full"),
@@ -77,7 +77,7 @@ func TestAFailingStoreIs503AtEveryCallOfEveryFlow(t *testing.T) {
 
 // A store that hangs, at whatever call, holds a request up for Config.Timeout and
 // no longer.
-func TestAHangingStoreIs503AfterTheTimeout(t *testing.T) {
+func TestAHangingStoreIsA503AfterTheTimeout(t *testing.T) {
 	t.Parallel()
 	t.Run("reading the feed", func(t *testing.T) {
 		t.Parallel()
@@ -124,7 +124,7 @@ func TestAHangingStoreIs503AfterTheTimeout(t *testing.T) {
 	}
 }
 
-func TestAFailedBootstrapCanBeTriedAgain(t *testing.T) {
+func TestAFailedBootstrapCanBeRetried(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	faults := map[string]bool{"Bootstrap": true}

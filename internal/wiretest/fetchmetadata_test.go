@@ -37,7 +37,7 @@ func (r response) writes() bool {
 	return r.header.Get("Set-Cookie") != "" || strings.Contains(r.body, `"valid"`)
 }
 
-func TestAGETThatWritesIsServedToOurPagesAndToClicksOnly(t *testing.T) {
+func TestGETsThatWriteAreServedOnlyToOwnPagesAndClicks(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withSiblingOrigin)
 	b := g.browser()
@@ -98,7 +98,7 @@ func TestAGETThatWritesIsServedToOurPagesAndToClicksOnly(t *testing.T) {
 	}
 }
 
-func TestNamedSiblingsMayFetchWhatBeginsAFlow(t *testing.T) {
+func TestAllowedOriginsMayFetchTheCallsThatBeginAFlow(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withSiblingOrigin)
 	token := g.signIn(g.user)
@@ -129,7 +129,7 @@ func TestNamedSiblingsMayFetchWhatBeginsAFlow(t *testing.T) {
 }
 
 // The answer of that call is for the page that has the session.
-func TestANamedSiblingVerifiesNothingWithTheCookie(t *testing.T) {
+func TestAllowedOriginsCannotVerifyTheGitHubTokenWithTheCookie(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withSiblingOrigin)
 	b := g.browser()
@@ -138,7 +138,7 @@ func TestANamedSiblingVerifiesNothingWithTheCookie(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, b.get(verifyCall, header...).status)
 }
 
-func TestAllowedOriginsAreWrittenAsBrowsersWriteThem(t *testing.T) {
+func TestAllowedOriginsMustBeInCanonicalForm(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for origin, ok := range map[string]bool{
@@ -164,7 +164,7 @@ func TestAllowedOriginsAreWrittenAsBrowsersWriteThem(t *testing.T) {
 	require.NoError(t, err, "plain http is allowed by name")
 }
 
-func TestABearerTokenVerifiesFromAnyPage(t *testing.T) {
+func TestAnyPageMayVerifyTheGitHubTokenWithABearerToken(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	token := g.signIn(g.user)
@@ -174,7 +174,7 @@ func TestABearerTokenVerifiesFromAnyPage(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, g.send(http.MethodGet, verifyCall, "", append(header, "Sec-Purpose", "prefetch")...).status)
 }
 
-func TestAReadOfTheConnectionIsServedToAnyPage(t *testing.T) {
+func TestAnyPageMayReadTheConnectionStatus(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
@@ -184,7 +184,7 @@ func TestAReadOfTheConnectionIsServedToAnyPage(t *testing.T) {
 	}
 }
 
-func TestAHEADWritesNothing(t *testing.T) {
+func TestHEADRequestsWriteNothing(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	token := g.signIn(g.user)
@@ -202,7 +202,7 @@ func TestAHEADWritesNothing(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, g.sendAs(token, http.MethodGet, verifyCall, "").status)
 }
 
-func TestTheStartPageLeadsToTheSameCall(t *testing.T) {
+func TestTheStartPageLinksToTheSameRequest(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	safari := fetchedFrom("cross-site", "navigate", "document")
@@ -220,7 +220,7 @@ func TestTheStartPageLeadsToTheSameCall(t *testing.T) {
 }
 
 // GitHub's redirect belongs to the click in GitHub's page, or to none.
-func TestTheCallbackNeedsNoGesture(t *testing.T) {
+func TestTheCallbackNeedsNoUserActivation(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser().stay()
@@ -231,7 +231,7 @@ func TestTheCallbackNeedsNoGesture(t *testing.T) {
 }
 
 // Java's client offers HTTP/2 in this way, and is no browser.
-func TestAProgramThatOffersHTTP2BeginsAFlow(t *testing.T) {
+func TestAProgramThatOffersHTTP2CanBeginAFlow(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for _, call := range []string{startCall, signInCall, connectCall} {
@@ -243,7 +243,7 @@ func TestAProgramThatOffersHTTP2BeginsAFlow(t *testing.T) {
 
 // A sibling's page, and one on another site, have the browser make each call that writes as often as
 // they like.
-func TestPagesElsewhereEndNoSessionsAndOverwriteNoFlows(t *testing.T) {
+func TestOtherSitesCannotRevokeSessionsOrOverwriteFlows(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
@@ -266,7 +266,7 @@ func TestPagesElsewhereEndNoSessionsAndOverwriteNoFlows(t *testing.T) {
 }
 
 // A host that composes its own calls has the same rule.
-func TestBeginOfAHostsOwnHandlerRefusesPagesElsewhere(t *testing.T) {
+func TestBeginSignInAndBeginConnectRejectRequestsOfOtherSites(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withSiblingOrigin)
 	begin := func(method string, header ...string) error {

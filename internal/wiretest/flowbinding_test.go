@@ -73,7 +73,7 @@ func TestAConnectFlowCompletesOnlyInTheSessionThatBeganIt(t *testing.T) {
 }
 
 // The session of a bearer token is in no cookie, so one of the same user is another session.
-func TestABearersConnectFlowIsRefusedInABrowserSessionOfTheSameUser(t *testing.T) {
+func TestAConnectFlowOfABearerTokenIsRejectedInABrowserSessionOfTheSameUser(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
@@ -87,7 +87,7 @@ func TestABearersConnectFlowIsRefusedInABrowserSessionOfTheSameUser(t *testing.T
 }
 
 // The flow goes on when the store can say again whether the browser's session is live.
-func TestAConnectFlowOutlivesAStoreThatIsAway(t *testing.T) {
+func TestAConnectFlowCanBeRetriedAfterAStoreFailure(t *testing.T) {
 	t.Parallel()
 	away := false
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
@@ -111,7 +111,7 @@ func TestAConnectFlowOutlivesAStoreThatIsAway(t *testing.T) {
 
 // Over plain http an attacker plants a flow that the attacker's own token began, and nothing in the
 // victim's browser tells it from the victim's own.
-func TestOverPlainHTTPWithBrowserSessionsABearerBeginsNoConnect(t *testing.T) {
+func TestOverPlainHTTPWithBrowserSessionsABearerTokenCannotBeginConnect(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		callback string
@@ -132,7 +132,7 @@ func TestOverPlainHTTPWithBrowserSessionsABearerBeginsNoConnect(t *testing.T) {
 }
 
 // A host that composes its own calls says whose browser session it is.
-func TestAHostsOwnCallbackSaysWhoseSessionItIs(t *testing.T) {
+func TestCompleteOfAHostsHandlerChecksTheBrowserSession(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	token, err := g.svc.SignIn(t.Context(), g.user.ID)

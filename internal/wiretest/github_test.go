@@ -16,7 +16,7 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-func TestSignInWithGitHubAnswersThePublishedFields(t *testing.T) {
+func TestSignInWithGitHubReturnsTheDocumentedFields(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	first := g.browser().signIn()
@@ -66,7 +66,7 @@ func TestConnectStatusAndDisconnect(t *testing.T) {
 	require.Equal(t, false, signedIn["is_new_user"])
 }
 
-func TestATokenThatGitHubHasRevokedIsNotConnected(t *testing.T) {
+func TestATokenRevokedAtGitHubIsRemovedWhenVerified(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	token := g.signIn(g.user)
@@ -77,7 +77,7 @@ func TestATokenThatGitHubHasRevokedIsNotConnected(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, g.status(token).status)
 }
 
-func TestTheAuthorizationURL(t *testing.T) {
+func TestTheAuthorizationURLHasPKCEStateAndScopes(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
@@ -97,7 +97,7 @@ func TestTheAuthorizationURL(t *testing.T) {
 	require.NotEqual(t, signIn.Get("state"), connect.Get("state"))
 }
 
-func TestTheStateCookieIsBoundToTheBrowser(t *testing.T) {
+func TestTheStateCookieIsSecureHttpOnlyAndHostOnly(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	r := g.send(http.MethodGet, "/api/v1/auth/github/login-user", "")
@@ -117,7 +117,7 @@ func TestTheStateCookieIsBoundToTheBrowser(t *testing.T) {
 
 // The attack of CVE-2025-68481 and CVE-2025-68158: Mallory begins a flow, and has
 // the victim's browser finish it.
-func TestAStateOfAnotherBrowserIsRefused_CVE_2025_68481_CVE_2025_68158(t *testing.T) {
+func TestAStateOfAnotherBrowserIsRejected_CVE_2025_68481_CVE_2025_68158(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	mallory, victim := g.browser(), g.browser()
@@ -143,7 +143,7 @@ func TestAStateOfAnotherBrowserIsRefused_CVE_2025_68481_CVE_2025_68158(t *testin
 	require.Equal(t, http.StatusBadRequest, victim.get(mallory.authURL("/api/v1/auth/github/login-user")).status)
 }
 
-func TestAStateIsGoodOnceAndForTenMinutes(t *testing.T) {
+func TestAStateIsValidOnceAndForTenMinutes(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
@@ -161,7 +161,7 @@ func TestAStateIsGoodOnceAndForTenMinutes(t *testing.T) {
 	require.Equal(t, exchanges, g.fake.Count(githubtest.EndpointAccessToken), "GitHub is not even asked")
 }
 
-func TestFourTabsDoNotDisturbEachOther(t *testing.T) {
+func TestFourTabsCanSignInAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
@@ -179,7 +179,7 @@ func TestFourTabsDoNotDisturbEachOther(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.get(tabs[len(tabs)-1]).status)
 }
 
-func TestLookingAheadUsesNothingUp(t *testing.T) {
+func TestHeadAndPrefetchRequestsDoNotConsumeTheState(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
@@ -189,7 +189,7 @@ func TestLookingAheadUsesNothingUp(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.get(callback).status)
 }
 
-func TestCallbacksThatAreRefused(t *testing.T) {
+func TestInvalidCallbacksAreRejected(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for name, change := range map[string]func(q url.Values) string{
@@ -227,7 +227,7 @@ func TestCallbacksThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheIssuerMayBeAbsentOrExact_RFC9207(t *testing.T) {
+func TestTheIssuerOfACallbackMustBeAbsentOrExact_RFC9207(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
@@ -259,7 +259,7 @@ func TestADenialNeedsAValidStateAndIsNotReflected(t *testing.T) {
 	require.NotContains(t, p.body, "evil")
 }
 
-func TestGitHubAccountsAreNumbersNotNames(t *testing.T) {
+func TestGitHubAccountsAreIdentifiedByIDNotLogin(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	first := g.browser().signIn()
@@ -294,7 +294,7 @@ func TestEmailNeverLinksAccounts(t *testing.T) {
 	require.Nil(t, user["email"], "and it stays alice's")
 }
 
-func TestAnUnverifiedEmailIsNone(t *testing.T) {
+func TestAnUnverifiedEmailIsIgnored(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	require.NoError(t, g.fake.SetUser(githubtest.User{ID: 7, Login: "eve",
@@ -304,7 +304,7 @@ func TestAnUnverifiedEmailIsNone(t *testing.T) {
 	require.Nil(t, g.sendAs(signedIn["token"].(string), http.MethodGet, "/auth/user", "").json(t)["email"])
 }
 
-func TestReservedAndTakenLoginsGetATail(t *testing.T) {
+func TestUsersWithReservedOrTakenLoginsGetASuffix(t *testing.T) {
 	t.Parallel()
 	logins := []string{"admin", "Root", "aLice"} // alice is a user already
 	var users []githubtest.User
@@ -318,7 +318,7 @@ func TestReservedAndTakenLoginsGetATail(t *testing.T) {
 	}
 }
 
-func TestAnAccountOfAnotherUserIsAConflictAndNeverMoved(t *testing.T) {
+func TestConnectingAnotherUsersGitHubAccountIsAConflict(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	require.Equal(t, http.StatusOK, g.browser().connect(g.signIn(g.user)).status)
@@ -338,7 +338,7 @@ func TestAnAccountOfAnotherUserIsAConflictAndNeverMoved(t *testing.T) {
 	require.Empty(t, g.fake.Tokens(hubot))
 }
 
-func TestConnectingNeedsTheSessionThatAskedForIt(t *testing.T) {
+func TestConnectingFailsIfTheSessionWasRevokedMeanwhile(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for name, end := range map[string]func(token string){
@@ -357,7 +357,7 @@ func TestConnectingNeedsTheSessionThatAskedForIt(t *testing.T) {
 	}
 }
 
-func TestASignInNeverNarrowsAToken(t *testing.T) {
+func TestASignInNeverNarrowsTheStoredToken(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	token := g.signIn(g.user)
@@ -368,7 +368,7 @@ func TestASignInNeverNarrowsAToken(t *testing.T) {
 	require.Equal(t, wide, g.fake.Tokens(octocat), "the narrow token of the sign-in is revoked, the wide one stays")
 }
 
-func TestUnlink(t *testing.T) {
+func TestUnlinkRevokesTheTokenAndKeepsTheLastWayIn(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	token := g.signIn(g.user)
@@ -387,7 +387,7 @@ func TestUnlink(t *testing.T) {
 	require.Equal(t, http.StatusConflict, unlink(signedIn["token"].(string)), "the only way in")
 }
 
-func TestWhoMayComeIn(t *testing.T) {
+func TestOnlyAllowedGitHubAccountsSignUp(t *testing.T) {
 	t.Parallel()
 	org := githubtest.Org{ID: 77, Login: "acme"}
 	member := githubtest.User{ID: 10, Login: "member", Memberships: []githubtest.Membership{{Org: org}},
@@ -439,7 +439,7 @@ func TestWhoMayComeIn(t *testing.T) {
 	}
 }
 
-func TestAFailingAdmitFunctionIs503(t *testing.T) {
+func TestAFailingAdmitFunctionIsA503(t *testing.T) {
 	t.Parallel()
 	for name, admit := range map[string]func(context.Context, auth.GitHubProfile) (bool, error){
 		"error": func(context.Context, auth.GitHubProfile) (bool, error) { return true, errors.New("away") },
@@ -452,7 +452,7 @@ func TestAFailingAdmitFunctionIs503(t *testing.T) {
 	}
 }
 
-func TestSuperUsersAreNamedByNumber(t *testing.T) {
+func TestSuperUsersAreListedByAccountID(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.SuperUsers = []int64{octocat} }})
 	signedIn := g.browser().signIn()
@@ -461,7 +461,7 @@ func TestSuperUsersAreNamedByNumber(t *testing.T) {
 	require.Equal(t, false, g.browser().signIn()["is_super_user"])
 }
 
-func TestADisabledUserStaysDisabled(t *testing.T) {
+func TestADisabledUserCannotSignInWithGitHub(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	g.browser().connect(g.signIn(g.user))
@@ -470,7 +470,7 @@ func TestADisabledUserStaysDisabled(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, b.get(b.authURL("/api/v1/auth/github/login-user")).status)
 }
 
-func TestWithoutGitHubItsCallsAre503(t *testing.T) {
+func TestWithoutGitHubConfigItsCallsAnswer503(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, route := range f.svc.Routes(auth.GroupGitHub) {

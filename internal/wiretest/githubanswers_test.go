@@ -12,7 +12,7 @@ import (
 )
 
 // The attack: the key of a user who has left the organization signs in 200 times.
-func TestThatAUserHasLeftIsRememberedForAMinute(t *testing.T) {
+func TestADepartureFromTheOrganizationIsCachedForAMinute(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
 	m.leave()
@@ -41,7 +41,7 @@ func TestThatAUserHasLeftIsRememberedForAMinute(t *testing.T) {
 	m.requireSignsIn() // at once
 }
 
-func TestOneSignInOfManyAtOnceAsksAboutAMember(t *testing.T) {
+func TestConcurrentSignInsCheckTheMembershipOnce(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
 	m.clock.Advance(recheckAfter)
@@ -59,7 +59,7 @@ func TestOneSignInOfManyAtOnceAsksAboutAMember(t *testing.T) {
 }
 
 // A 403 of single sign-on, a 429 and a 5xx say nothing about the user.
-func TestOnlyAnAnswerOfGitHubsIsRemembered(t *testing.T) {
+func TestFailuresOfGitHubAreNotCached(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
 	m.clock.Advance(recheckAfter)
@@ -81,7 +81,7 @@ func TestOnlyAnAnswerOfGitHubsIsRemembered(t *testing.T) {
 	m.requireSignsIn()
 }
 
-func TestWhetherATokenIsGoodIsAskedOnceAMinute(t *testing.T) {
+func TestATokenIsVerifiedAtGitHubOnceAMinute(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	token := g.fixture.signIn(g.user)

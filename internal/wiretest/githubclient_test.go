@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheHostCallsGitHubAsTheUser(t *testing.T) {
+func TestTheHostCanCallGitHubAsTheUser(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	_, err := g.svc.GitHub().Client(t.Context(), g.user.ID)
@@ -41,7 +41,7 @@ func TestTheHostCallsGitHubAsTheUser(t *testing.T) {
 }
 
 // x/oauth2's own transport adds the token again after a redirect to another host.
-func TestTheClientGivesTheTokenToTheAPIOnly(t *testing.T) {
+func TestTheClientSendsTheTokenOnlyToTheAPI(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	g.browser().connect(g.signIn(g.user))
@@ -83,7 +83,7 @@ func (g *githubFixture) accessToken() (string, error) {
 	return token.AccessToken, nil
 }
 
-func TestATokenIsRefreshedBeforeItEnds(t *testing.T) {
+func TestATokenIsRefreshedBeforeItExpires(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, expiring)
 	g.browser().connect(g.signIn(g.user))
@@ -114,7 +114,7 @@ func (g *githubFixture) instance() *auth.Service {
 	return svc
 }
 
-func TestADeadRefreshTokenDisconnects(t *testing.T) {
+func TestARevokedRefreshTokenDisconnects(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, expiring)
 	g.browser().connect(g.signIn(g.user))
@@ -125,7 +125,7 @@ func TestADeadRefreshTokenDisconnects(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, g.status(g.signIn(g.user)).status)
 }
 
-func TestARefreshThatFailsForAWhileDisconnectsNobody(t *testing.T) {
+func TestATemporaryRefreshFailureDoesNotDisconnect(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, expiring)
 	g.browser().connect(g.signIn(g.user))
@@ -141,7 +141,7 @@ func TestARefreshThatFailsForAWhileDisconnectsNobody(t *testing.T) {
 
 // The caller goes away while GitHub answers: the old token is dead by then, so the
 // new one must be kept all the same.
-func TestARefreshOutlivesItsCaller(t *testing.T) {
+func TestARefreshContinuesAfterItsCallerIsCanceled(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, expiring)
 	g.browser().connect(g.signIn(g.user))
@@ -159,7 +159,7 @@ func TestARefreshOutlivesItsCaller(t *testing.T) {
 	require.Equal(t, 2, g.fake.Count(githubtest.EndpointAccessToken))
 }
 
-func TestARefreshThatLostToADisconnectRevokesItsToken(t *testing.T) {
+func TestARefreshDuringADisconnectRevokesTheNewToken(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, expiring)
 	g.browser().connect(g.signIn(g.user))
@@ -177,7 +177,7 @@ func TestARefreshThatLostToADisconnectRevokesItsToken(t *testing.T) {
 	require.Empty(t, g.fake.Tokens(octocat))
 }
 
-func TestSealingKeysAreReplacedOnRead(t *testing.T) {
+func TestTokensAreResealedWithTheNewKeyOnRead(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	g.browser().connect(g.signIn(g.user))
@@ -202,7 +202,7 @@ func TestSealingKeysAreReplacedOnRead(t *testing.T) {
 }
 
 // A row of one user's, copied to another, opens nothing.
-func TestASwappedTokenRowIsAnError(t *testing.T) {
+func TestATokenCopiedToAnotherUsersRowIsRejected(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	store := g.store
@@ -221,7 +221,7 @@ func TestASwappedTokenRowIsAnError(t *testing.T) {
 	require.NotErrorIs(t, err, auth.ErrNotFound)
 }
 
-func TestARequestBodyIsClosedWhenThereIsNoToken(t *testing.T) {
+func TestARequestBodyIsClosedIfThereIsNoToken(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	g.browser().connect(g.signIn(g.user))
@@ -254,7 +254,7 @@ func (s *leasingStore) LeaseGitHubToken(ctx context.Context, userID, host, versi
 
 // A refresh that outlasts its lease lets another instance redeem the same refresh token, and the
 // loser disconnects the user.
-func TestALeaseOutlastsARefresh(t *testing.T) {
+func TestALeaseIsLongerThanARefresh(t *testing.T) {
 	t.Parallel()
 	for timeout, want := range map[time.Duration]time.Duration{0: 30 * time.Second, time.Minute: 65 * time.Second} {
 		var store *leasingStore

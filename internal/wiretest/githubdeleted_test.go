@@ -33,7 +33,7 @@ func newDeleted(t *testing.T) deleted {
 	return deleted{g, user, token, pair}
 }
 
-func TestADeletedUsersTokensStayDeadWhenTheGitHubAccountReturns(t *testing.T) {
+func TestADeletedUsersTokensStayRejectedAfterTheGitHubAccountReturns(t *testing.T) {
 	t.Parallel()
 	d := newDeleted(t)
 	requireDead := func() {
@@ -50,7 +50,7 @@ func TestADeletedUsersTokensStayDeadWhenTheGitHubAccountReturns(t *testing.T) {
 	require.Equal(t, http.StatusOK, d.sendAs(answer["token"].(string), http.MethodGet, "/auth/user", "").status)
 }
 
-func TestAUsernameIsNotGivenAgainAfterDeletion(t *testing.T) {
+func TestAUsernameIsNotReusedAfterDeletion(t *testing.T) {
 	t.Parallel()
 	d := newDeleted(t)
 	require.Equal(t, octocatLogin, d.user.Username)

@@ -71,7 +71,7 @@ func misbehaving(t *testing.T, wanted map[githubtest.Endpoint]bool,
 
 // However GitHub misbehaves, at whichever call: the answer is one of the
 // contract's, and nothing is left behind.
-func TestGitHubMisbehaving(t *testing.T) {
+func TestAFaultyGitHubAnswerLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	misbehaving(t, signInEndpoints, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
 		b := g.browser()
@@ -114,7 +114,7 @@ func (g *githubFixture) requireNothingLeft(endpoint githubtest.Endpoint) {
 	}
 }
 
-func TestDisconnectingDoesNotDependOnGitHub(t *testing.T) {
+func TestDisconnectingSucceedsWhileGitHubFails(t *testing.T) {
 	t.Parallel()
 	deleting := map[githubtest.Endpoint]bool{githubtest.EndpointDeleteToken: true}
 	misbehaving(t, deleting, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
@@ -128,7 +128,7 @@ func TestDisconnectingDoesNotDependOnGitHub(t *testing.T) {
 	})
 }
 
-func TestVerifyingWhileGitHubMisbehavesDisconnectsNobodyByMistake(t *testing.T) {
+func TestAFaultyAnswerToVerifyDisconnectsNobody(t *testing.T) {
 	t.Parallel()
 	checking := map[githubtest.Endpoint]bool{githubtest.EndpointCheckToken: true}
 	misbehaving(t, checking, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
@@ -143,7 +143,7 @@ func TestVerifyingWhileGitHubMisbehavesDisconnectsNobodyByMistake(t *testing.T) 
 	})
 }
 
-func TestGitHubsRateLimitIsPassedOnWithinReason(t *testing.T) {
+func TestGitHubsRetryAfterIsPassedOnUpToAnHour(t *testing.T) {
 	t.Parallel()
 	for header, want := range map[[2]string]string{
 		{"Retry-After", "30"}:       "30",

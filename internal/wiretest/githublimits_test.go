@@ -28,7 +28,7 @@ func (b *browser) badCallback() string {
 
 func (g *githubFixture) exchanges() int { return g.fake.Count(githubtest.EndpointAccessToken) }
 
-func TestBadCallbacksAreRefusedBeforeGitHubIsAsked(t *testing.T) {
+func TestFailedCallbacksAreThrottledBeforeGitHubIsAsked(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
@@ -41,7 +41,7 @@ func TestBadCallbacksAreRefusedBeforeGitHubIsAsked(t *testing.T) {
 }
 
 // A refusal consumes no state, so the browser can come back with the same URL. It can do so once.
-func TestAThrottledCallbackSignsInLaterAndOnce(t *testing.T) {
+func TestAThrottledCallbackCanBeRetriedOnce(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
@@ -71,7 +71,7 @@ func TestAThrottledCallbackSignsInLaterAndOnce(t *testing.T) {
 }
 
 // Two instances, one limiter, and all callbacks at once.
-func TestConcurrentBadCallbacksOnTwoInstancesAreAskedAboutNoMoreThanAllowed(t *testing.T) {
+func TestConcurrentFailedCallbacksOnTwoInstancesShareOneLimit(t *testing.T) {
 	t.Parallel()
 	var shared auth.Config
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
@@ -130,7 +130,7 @@ func TestDeniedCallbacksCountAsFailures(t *testing.T) {
 	require.EqualValues(t, 20, consumed.Load(), "no state is written for the others")
 }
 
-func TestGoodGitHubSignInsAreNotThrottled(t *testing.T) {
+func TestSuccessfulGitHubSignInsAreNotThrottled(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
@@ -146,7 +146,7 @@ func TestGoodGitHubSignInsAreNotThrottled(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, b.get(b.badCallback()).status)
 }
 
-func TestAnOutageOfGitHubUsesUpNoSignIns(t *testing.T) {
+func TestAGitHubOutageConsumesNoAttempts(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
@@ -158,7 +158,7 @@ func TestAnOutageOfGitHubUsesUpNoSignIns(t *testing.T) {
 	b.signIn()
 }
 
-func TestBadCallbacksWithAnUnknownAddressHaveABudgetTogether(t *testing.T) {
+func TestFailedCallbacksFromUnknownAddressesShareALimit(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.Throttling.Failures = []limit.Rate{{Count: 1, Per: time.Minute}}

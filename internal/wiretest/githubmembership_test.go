@@ -70,7 +70,7 @@ func (m member) requireSignsIn() {
 	require.Equal(m.t, http.StatusOK, answer.status, answer.body)
 }
 
-func TestTheKeysOfWhoLeftTheOrganizationStopSigningIn(t *testing.T) {
+func TestTheKeysOfAFormerMemberAreRejected(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
 	m.leave()
@@ -90,7 +90,7 @@ func TestTheKeysOfWhoLeftTheOrganizationStopSigningIn(t *testing.T) {
 	m.requireSignsIn()
 }
 
-func TestAMemberIsAskedAboutOnceInAWhile(t *testing.T) {
+func TestAMembershipIsCheckedOncePerMaxAge(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
 	require.NoError(t, m.fake.SetUser(githubtest.User{
@@ -111,7 +111,7 @@ func TestAMemberIsAskedAboutOnceInAWhile(t *testing.T) {
 }
 
 // Letting go of GitHub is no way around being asked about.
-func TestWhoCannotBeAskedAboutMustSignInWithGitHub(t *testing.T) {
+func TestAUserWithoutAGitHubTokenMustSignInWithGitHubAgain(t *testing.T) {
 	t.Parallel()
 	for name, letGo := range map[string]func(member){
 		"disconnected": func(m member) { require.NoError(t, m.svc.GitHub().Disconnect(t.Context(), authtest.ByHost, m.user.ID)) },
@@ -137,7 +137,7 @@ func TestWhoCannotBeAskedAboutMustSignInWithGitHub(t *testing.T) {
 	m.requireSignsIn()
 }
 
-func TestATokenOfBeforeTheListsDoesNotVouch(t *testing.T) {
+func TestATokenWithoutTheOrganizationScopeDoesNotProveMembership(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	g.browser().signIn() // without the scope read:org
@@ -154,7 +154,7 @@ func TestATokenOfBeforeTheListsDoesNotVouch(t *testing.T) {
 	require.ErrorIs(t, connector.StillAdmitted(t.Context(), user), auth.ErrGitHubNotAllowed)
 }
 
-func TestWhomNobodyAtGitHubLetInIsNotAskedAbout(t *testing.T) {
+func TestUsersWithoutAGitHubAccountAreNotChecked(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
 	m.user, m.pair = m.fixture.user, m.fixture.userPair // registered by a super user
@@ -164,7 +164,7 @@ func TestWhomNobodyAtGitHubLetInIsNotAskedAbout(t *testing.T) {
 	require.Len(t, m.fake.Calls(), asked)
 }
 
-func TestGitHubThatCannotSayIsNotAYes(t *testing.T) {
+func TestAMembershipCheckThatFailsAtGitHubIsA503(t *testing.T) {
 	t.Parallel()
 	for _, endpoint := range []githubtest.Endpoint{githubtest.EndpointUser, githubtest.EndpointMemberships} {
 		for name, fault := range map[string]githubtest.Fault{
@@ -182,7 +182,7 @@ func TestGitHubThatCannotSayIsNotAYes(t *testing.T) {
 	}
 }
 
-func TestARecheckThatTheStoreCannotKeepIsNotAYes(t *testing.T) {
+func TestAMembershipCheckThatTheStoreFailsIsA503(t *testing.T) {
 	t.Parallel()
 	for _, fault := range []error{errors.New("store is down"), authtest.ErrHang, context.Canceled} {
 		var call, failing atomic.Int64
@@ -206,7 +206,7 @@ func TestARecheckThatTheStoreCannotKeepIsNotAYes(t *testing.T) {
 	}
 }
 
-func TestRecheckingNeedsSomethingToCheck(t *testing.T) {
+func TestMembershipMaxAgeNeedsAListOrAnAdmitFunction(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for name, tc := range map[string]struct {

@@ -61,7 +61,7 @@ func (g *githubFixture) goBack(p pending) response {
 	return serve(g.svc.Handler(), r)
 }
 
-func TestOneStateGivesOneExchange(t *testing.T) {
+func TestConcurrentCallbacksWithOneStateMakeOneExchange(t *testing.T) {
 	t.Parallel()
 	for range raceRounds(t) {
 		g := newGitHub(t)
@@ -76,7 +76,7 @@ func TestOneStateGivesOneExchange(t *testing.T) {
 	}
 }
 
-func TestFirstSignInsAtOnceMakeOneUser(t *testing.T) {
+func TestConcurrentFirstSignInsMakeOneUser(t *testing.T) {
 	t.Parallel()
 	const tabs = 8 // GitHub keeps ten tokens of one account, and drops the oldest
 	for range raceRounds(t) {
@@ -104,7 +104,7 @@ func TestFirstSignInsAtOnceMakeOneUser(t *testing.T) {
 	}
 }
 
-func TestParallelUseOfAnExpiredTokenRefreshesOnceAndDisconnectsNobody(t *testing.T) {
+func TestConcurrentUseOfAnExpiredTokenRefreshesOnce(t *testing.T) {
 	t.Parallel()
 	for range raceRounds(t) {
 		g := newGitHub(t, expiring)
@@ -130,7 +130,7 @@ func TestParallelUseOfAnExpiredTokenRefreshesOnceAndDisconnectsNobody(t *testing
 
 // The token never leaves the service: not in an answer, not in a log line, and not
 // in clear in the store.
-func TestAGitHubTokenIsInNoOutput(t *testing.T) {
+func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 	t.Parallel()
 	var stored strings.Builder
 	g := newGitHub(t, expiring, githubOptions{fake: expiring.fake, configure: func(g *githubFixture, cfg *auth.Config) {

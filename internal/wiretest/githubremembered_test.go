@@ -45,7 +45,7 @@ func (g *githubFixture) unlinks(user auth.User) auth.KeyPair {
 	return pair
 }
 
-func TestADemotedUserIsNoSuperUserAgainByUnlinkAndSignIn(t *testing.T) {
+func TestADemotedSuperUserIsNotPromotedAgainByUnlinkAndSignIn(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t), octocat))
@@ -69,7 +69,7 @@ func TestADemotedUserIsNoSuperUserAgainByUnlinkAndSignIn(t *testing.T) {
 	})
 }
 
-func TestADeletedSuperUserReturnsAsAnOrdinaryNewUser(t *testing.T) {
+func TestADeletedSuperUserReturnsAsAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t), octocat))
@@ -82,7 +82,7 @@ func TestADeletedSuperUserReturnsAsAnOrdinaryNewUser(t *testing.T) {
 	})
 }
 
-func TestADisabledAndResetUserDoesNotReturnAsANewOne(t *testing.T) {
+func TestADisabledAndResetUserCannotSignUpAgain(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t), octocat))
@@ -95,7 +95,7 @@ func TestADisabledAndResetUserDoesNotReturnAsANewOne(t *testing.T) {
 	})
 }
 
-func TestOneGitHubAccountMakesOneUserHoweverOftenItIsUnlinked(t *testing.T) {
+func TestAnUnlinkedGitHubAccountCannotSignUpAgain(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	_, user, _ := g.signsIn()
@@ -117,7 +117,7 @@ func TestOneGitHubAccountMakesOneUserHoweverOftenItIsUnlinked(t *testing.T) {
 	require.ErrorIs(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, account), auth.ErrExists)
 }
 
-func TestUnlinkingEndsTheSessionsThatGitHubOpened(t *testing.T) {
+func TestUnlinkingRevokesSessionsOpenedByGitHub(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t)))
@@ -131,7 +131,7 @@ func TestUnlinkingEndsTheSessionsThatGitHubOpened(t *testing.T) {
 }
 
 // The list of super users is read again at every sign-in, but each account has one grant.
-func TestAnAccountThatIsListedLaterIsGrantedOnce(t *testing.T) {
+func TestAnAccountListedLaterIsPromotedOnce(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		store := open(t)

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestACallbackOfAnotherBrowserClearsNothing(t *testing.T) {
+func TestACallbackOfAnotherBrowserClearsNoCookies(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	victim := g.browser()
@@ -28,7 +28,7 @@ func TestACallbackOfAnotherBrowserClearsNothing(t *testing.T) {
 	require.Equal(t, http.StatusOK, victim.get(own).status, "the victim's own flow goes on")
 }
 
-func TestAUsedStateIsRememberedLongerThanItsCookieLives(t *testing.T) {
+func TestAConsumedStateIsKeptLongerThanItsCookie(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	require.Equal(t, http.StatusOK, g.goBack(g.pending()).status)
@@ -41,7 +41,7 @@ func TestAUsedStateIsRememberedLongerThanItsCookieLives(t *testing.T) {
 	require.Equal(t, 1, pruned(12*time.Minute))
 }
 
-func TestAFlowEndsOnAnotherInstanceThanItBegan(t *testing.T) {
+func TestAFlowCanCompleteOnAnotherInstance(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	p := g.pending()
@@ -49,7 +49,7 @@ func TestAFlowEndsOnAnotherInstanceThanItBegan(t *testing.T) {
 	require.Equal(t, http.StatusOK, g.goBack(p).status)
 }
 
-func TestInsecureCookiesAreAskedForByName(t *testing.T) {
+func TestPlainHTTPNeedsInsecureCookies(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	cfg := g.github
@@ -73,7 +73,7 @@ func TestInsecureCookiesAreAskedForByName(t *testing.T) {
 	require.True(t, cookie.Secure)
 }
 
-func TestTheRedirectURIComesFromTheConfigurationAlone(t *testing.T) {
+func TestTheRedirectURIComesOnlyFromTheConfiguration(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	r := httptest.NewRequest(http.MethodGet, "https://evil.example/api/v1/auth/github/start", nil)
@@ -88,7 +88,7 @@ func TestTheRedirectURIComesFromTheConfigurationAlone(t *testing.T) {
 
 // x/oauth2 left to itself posts a code a second time, with other credentials, when
 // GitHub answers 200 with an error.
-func TestACodeIsNeverSentTwice(t *testing.T) {
+func TestACodeIsExchangedOnlyOnce(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]githubtest.Fault{
 		"200 with an error": githubtest.OAuthError("bad_verification_code"),
@@ -104,7 +104,7 @@ func TestACodeIsNeverSentTwice(t *testing.T) {
 	}
 }
 
-func TestDisconnectingRevokesOneTokenNotTheGrant(t *testing.T) {
+func TestDisconnectingRevokesTheTokenButNotTheGrant(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	token := g.signIn(g.user)
@@ -114,7 +114,7 @@ func TestDisconnectingRevokesOneTokenNotTheGrant(t *testing.T) {
 	require.Zero(t, g.fake.Count(githubtest.EndpointDeleteGrant), "which would kill the tokens of other services of the host")
 }
 
-func TestListsOfOrganizationsAskForTheScopeAndReadAllPages(t *testing.T) {
+func TestOrganizationListsRequestTheScopeAndReadAllPages(t *testing.T) {
 	t.Parallel()
 	org := githubtest.Org{ID: 1, Login: "acme"}
 	var teams []githubtest.Team
@@ -138,7 +138,7 @@ func TestListsOfOrganizationsAskForTheScopeAndReadAllPages(t *testing.T) {
 	}
 }
 
-func TestTheVerifierIsInNoURL(t *testing.T) {
+func TestThePKCEVerifierAppearsInNoURL(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	verifiers := make(chan string, 1)
@@ -187,7 +187,7 @@ func TestBeginningAFlowParsesTheCookiesOnce(t *testing.T) {
 }
 
 // A host shows the picture of an account, and must not run what an account calls one.
-func TestAPictureThatIsNoWebAddressIsNone(t *testing.T) {
+func TestAnAvatarURLThatIsNotAWebAddressIsDropped(t *testing.T) {
 	t.Parallel()
 	for avatar, want := range map[string]string{
 		"https://avatars.example.com/u/1?v=4": "https://avatars.example.com/u/1?v=4",

@@ -51,7 +51,7 @@ func connected(method, path string) func(g *githubFixture) func() int {
 
 // At whatever call of whatever flow the store fails, and however: the answer is
 // 503, and there is no user, link or token that there was not before.
-func TestAFailingStoreLeavesNothingOfAGitHubFlow(t *testing.T) {
+func TestAStoreFailureDuringAGitHubFlowLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	for failure, fault := range map[string]error{
 		"failing":   errors.New("disk full"),
@@ -102,7 +102,7 @@ func TestAFailingStoreLeavesNothingOfAGitHubFlow(t *testing.T) {
 	}
 }
 
-func TestAnUnboundStateIsForSignInWithAJSONAnswerOnly(t *testing.T) {
+func TestAnUnboundStateIsValidOnlyForSignInWithAJSONAnswer(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.InsecureUnboundState = true }})
 	commandLine, b := g.browser(), g.browser()
@@ -125,7 +125,7 @@ func TestAnUnboundStateIsForSignInWithAJSONAnswerOnly(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestGitHubConfigIsChecked(t *testing.T) {
+func TestInvalidGitHubConfigsAreRejected(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for name, change := range map[string]func(*auth.GitHubConfig){
@@ -160,7 +160,7 @@ func TestGitHubConfigIsChecked(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestGitHubEnterpriseByConfiguration(t *testing.T) {
+func TestBaseURLSelectsAGitHubEnterpriseServer(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for base, want := range map[string]string{

@@ -21,7 +21,7 @@ func identify(f *fixture, lines ...string) (auth.Identity, error) {
 	return f.svc.Identify(r)
 }
 
-func TestTheBearerSchemeIsTakenInAnyCase(t *testing.T) {
+func TestTheBearerSchemeIsCaseInsensitive(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
@@ -32,7 +32,7 @@ func TestTheBearerSchemeIsTakenInAnyCase(t *testing.T) {
 	}
 }
 
-func TestAuthorizationHeadersThatAreRefused(t *testing.T) {
+func TestInvalidAuthorizationHeadersAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
@@ -75,7 +75,7 @@ func TestAuthorizationHeadersThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestATokenInTheQueryOrAFormOrACookieIsIgnored(t *testing.T) {
+func TestTokensInQueriesFormsAndCookiesAreIgnored(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
@@ -89,7 +89,7 @@ func TestATokenInTheQueryOrAFormOrACookieIsIgnored(t *testing.T) {
 	}
 }
 
-func TestA401ChallengesAndSaysInvalidTokenOnlyWhereOneWasSent(t *testing.T) {
+func TestA401NamesInvalidTokenOnlyIfATokenWasSent(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	missing := f.send(http.MethodGet, "/auth/user", "")
@@ -107,7 +107,7 @@ func TestA401ChallengesAndSaysInvalidTokenOnlyWhereOneWasSent(t *testing.T) {
 }
 
 // Who is calling comes from the verified token and from nothing else.
-func TestIdentityIsNotTakenFromTheRequest_CVE_2025_61928(t *testing.T) {
+func TestTheIdentityComesOnlyFromTheToken_CVE_2025_61928(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)

@@ -50,7 +50,7 @@ func (m *measured) hooks() auth.Hooks {
 	}
 }
 
-func TestHooksAreToldWhatCameOfEachSignInAndToken(t *testing.T) {
+func TestHooksReportTheOutcomeOfEachSignInAndToken(t *testing.T) {
 	t.Parallel()
 	var m measured
 	fault := error(nil)
@@ -90,7 +90,7 @@ func TestHooksAreToldWhatCameOfEachSignInAndToken(t *testing.T) {
 	require.Equal(t, []string{"github accepted", "github rejected", "host accepted"}, m.Take())
 }
 
-func TestTheAgeOfTheFeed(t *testing.T) {
+func TestFeedAgeReportsTheLastReadOfTheFeed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	_, accepts := f.svc.FeedAge()

@@ -12,7 +12,7 @@ import (
 
 // Without a Service: the verifier says whose key it is, and the issuer whether
 // that is somebody.
-func TestTheComponentsOverAHostsTable(t *testing.T) {
+func TestComponentsWorkOverAHostsUserTable(t *testing.T) {
 	t.Parallel()
 	table, store, clock := newHostTable(), memstore.NewAccounts(), authtest.NewClock()
 	tokens, err := auth.NewTokenIssuerWithUsers(store, table, issuer, []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
@@ -38,7 +38,7 @@ func TestTheComponentsOverAHostsTable(t *testing.T) {
 	require.ErrorIs(t, second(tokens.Issue(t.Context(), signIn)), auth.ErrUserDisabled)
 }
 
-func TestVerifyRefusesAKeyOfADisabledUser(t *testing.T) {
+func TestVerifyRejectsKeysOfDisabledUsers(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
 	pair := c.issue(t)
@@ -55,7 +55,7 @@ func TestVerifyRefusesAKeyOfADisabledUser(t *testing.T) {
 
 // A store that knows nothing of users must not let anybody in by its silence, whatever a host makes
 // of it.
-func TestAStoreThatDoesNotSayWhoIsActiveSignsNobodyIn(t *testing.T) {
+func TestAStoreThatDoesNotKnowActiveUsersSignsNobodyIn(t *testing.T) {
 	t.Parallel()
 	accounts := memstore.NewAccounts()
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
@@ -103,7 +103,7 @@ func TestAStoreWithoutUsersNeedsAUserSource(t *testing.T) {
 }
 
 // The record of a user of the store's own is whole, whatever hides that the store keeps users.
-func TestAWrapperThatHidesTheUsersLetsNoDisabledOneIn(t *testing.T) {
+func TestAWrapperThatHidesTheUsersOfAStoreAdmitsNoDisabledUser(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.setActive(f.user, false)
@@ -127,7 +127,7 @@ func TestAWrapperThatHidesTheUsersLetsNoDisabledOneIn(t *testing.T) {
 
 // With or without an issuer, and by whatever role, a key of a host's user is who the host's table
 // decides about later.
-func TestAKeyOfAHostsUserVerifies(t *testing.T) {
+func TestKeysOfAHostsUsersVerify(t *testing.T) {
 	t.Parallel()
 	accounts := memstore.NewAccounts()
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}

@@ -58,7 +58,7 @@ func (h *hostedGitHub) requireNoGrant() {
 	require.Empty(h.t, h.fake.Tokens(octocat), "a token is good at GitHub, and nobody has it")
 }
 
-func TestAGitHubAccountSignsInAsWhomTheHostSays(t *testing.T) {
+func TestAGitHubAccountSignsInAsTheUserThatTheHostResolves(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
 	answer := h.browser().signIn()
@@ -82,7 +82,7 @@ func TestAGitHubAccountSignsInAsWhomTheHostSays(t *testing.T) {
 	require.Equal(t, 1, resolved, "who is linked is not asked about")
 }
 
-func TestAGitHubAccountThatTheHostRefusesLeavesNothing(t *testing.T) {
+func TestARejectedGitHubAccountOfAHostLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(h *hostedGitHub){
 		"gives it nobody":      func(h *hostedGitHub) { h.table.accounts = nil },
@@ -101,7 +101,7 @@ func TestAGitHubAccountThatTheHostRefusesLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestAHostThatCannotSayWhoAGitHubAccountIsLeavesNothing(t *testing.T) {
+func TestAFailureToResolveAGitHubAccountLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	faults := map[string]func(h *hostedGitHub){
 		"an empty id":      func(h *hostedGitHub) { h.table.accounts[account(octocat)] = "" },
@@ -142,7 +142,7 @@ func account(id int64) auth.GitHubAccount {
 	return auth.GitHubAccount{Host: "githubtest.invalid", ID: id}
 }
 
-func TestADisabledUserOfTheHostsDoesNotSignInWithGitHub(t *testing.T) {
+func TestADisabledHostUserCannotSignInWithGitHub(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
 	h.browser().signIn()
@@ -168,7 +168,7 @@ func TestADisabledUserOfTheHostsDoesNotSignInWithGitHub(t *testing.T) {
 
 // The host disables the user after the look-up that comes first, and before the
 // one that comes last.
-func TestAUserWhoIsDisabledDuringAGitHubSignInHasNoSession(t *testing.T) {
+func TestAUserDisabledDuringAGitHubSignInGetsNoSession(t *testing.T) {
 	t.Parallel()
 	meanwhile := func(h *hostedGitHub) {
 		h.table.before(func(context.Context, string) error { // the first look-up finds her still
@@ -195,7 +195,7 @@ func TestAUserWhoIsDisabledDuringAGitHubSignInHasNoSession(t *testing.T) {
 	require.NotNil(t, token, "a later sign-in that fails disconnects nobody")
 }
 
-func TestAUserOfTheHostsHasOneAccountPerGitHub(t *testing.T) {
+func TestAHostUserHasOneAccountPerGitHubHost(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
 	h.browser().signIn()
@@ -207,7 +207,7 @@ func TestAUserOfTheHostsHasOneAccountPerGitHub(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-func TestDisableSignUpAsksTheHostForNobody(t *testing.T) {
+func TestWithDisableSignUpTheHostIsNotAskedToResolve(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t, func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.DisableSignUp = true })
 	b := h.browser()
@@ -220,7 +220,7 @@ func TestDisableSignUpAsksTheHostForNobody(t *testing.T) {
 	require.Equal(t, "boss", h.browser().signIn()["username"])
 }
 
-func TestTwoFirstSignInsAtOnceOfAnAccountOfTheHostsAreOneLink(t *testing.T) {
+func TestConcurrentFirstSignInsOfAHostUserMakeOneLink(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
 	var group errgroup.Group
@@ -249,7 +249,7 @@ func TestTwoFirstSignInsAtOnceOfAnAccountOfTheHostsAreOneLink(t *testing.T) {
 }
 
 // While the host resolves the account for one sign-in, another links it.
-func TestASignInThatFindsTheAccountLinkedMeanwhileMakesNobodyNew(t *testing.T) {
+func TestAnAccountLinkedDuringASignInIsNotANewUser(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
 	slow, fast := h.browser(), h.browser()
@@ -266,7 +266,7 @@ func TestASignInThatFindsTheAccountLinkedMeanwhileMakesNobodyNew(t *testing.T) {
 	require.Equal(t, false, p.json(t)["is_new_user"])
 }
 
-func TestOnlyAnActiveUserOfTheHostsConnectsGitHub(t *testing.T) {
+func TestOnlyActiveHostUsersConnectGitHub(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
 	token := h.signIn(auth.User{ID: "u-alice"})
@@ -296,7 +296,7 @@ func TestOnlyAnActiveUserOfTheHostsConnectsGitHub(t *testing.T) {
 	require.Equal(t, http.StatusOK, h.status(token).status)
 }
 
-func TestWhatOnlyAStoreOfUsersCanDoIsAConfigurationError(t *testing.T) {
+func TestGitHubSettingsThatNeedAUserStoreAreRejectedWithAUserSource(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		change func(*auth.GitHubConfig)
@@ -325,7 +325,7 @@ func TestWhatOnlyAStoreOfUsersCanDoIsAConfigurationError(t *testing.T) {
 }
 
 // At whatever call of whatever flow the store fails, nobody is signed in.
-func TestAFailingStoreSignsNobodyOfTheHostsIn(t *testing.T) {
+func TestAStoreFailureDuringAGitHubSignInOfAHostUserLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	for failAt := 1; ; failAt++ {
 		armed, calls := false, 0

@@ -22,7 +22,7 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-func TestUsersOfTheHostsOwnSignInByKey(t *testing.T) {
+func TestHostUsersSignInWithAccessKeys(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t)
 	for id, isSuperUser := range map[string]bool{"u-alice": false, "u-boss": true} {
@@ -45,7 +45,7 @@ func TestUsersOfTheHostsOwnSignInByKey(t *testing.T) {
 	}
 }
 
-func TestTheHostsTableSaysWhoIsASuperUserAtEveryCall(t *testing.T) {
+func TestTheHostsTableIsReadForTheSuperUserAtEveryCall(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t)
 	token, err := h.svc.SignIn(t.Context(), "u-alice")
@@ -71,7 +71,7 @@ func TestTheHostsTableSaysWhoIsASuperUserAtEveryCall(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, ask())
 }
 
-func TestUsersAndTheStoreMustBeMadeForEachOther(t *testing.T) {
+func TestNewWithUsersRejectsMismatchedStoresAndUserSources(t *testing.T) {
 	t.Parallel()
 	key := authtest.NewSigners(t)["HS256"].Key
 	keys := []auth.SigningKey{key}
@@ -103,7 +103,7 @@ func TestUsersAndTheStoreMustBeMadeForEachOther(t *testing.T) {
 	}
 }
 
-func TestWhoIsNotInTheHostsTableIsOneAndTheSame401(t *testing.T) {
+func TestUnknownAndDisabledHostUsersGetTheSame401(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t)
 	wrong := h.login(auth.KeyPair{AccessKey: h.pair.AccessKey, AccessSecret: h.issue("u-boss").AccessSecret})
@@ -128,7 +128,7 @@ func TestWhoIsNotInTheHostsTableIsOneAndTheSame401(t *testing.T) {
 
 // The session comes first: a host that has disabled somebody finds in RevokeUser
 // every session whose user it still called active.
-func TestTheUserIsLookedUpWhenTheSessionIsOpen(t *testing.T) {
+func TestTheHostUserIsReadAfterTheSessionIsCreated(t *testing.T) {
 	t.Parallel()
 	var calls []string
 	h := newHosted(t, watch(func(method string) error {
@@ -162,7 +162,7 @@ func disablesMeanwhile(t *testing.T, h *hosted) {
 	})
 }
 
-func TestAUserWhoIsDisabledWhileSigningInHasNoSession(t *testing.T) {
+func TestAUserDisabledDuringASignInGetsNoSession(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t)
 	disablesMeanwhile(t, h)
@@ -177,7 +177,7 @@ func TestAUserWhoIsDisabledWhileSigningInHasNoSession(t *testing.T) {
 
 // Once the host has disabled a user and RevokeUser has returned, no token of the
 // user's is good, however many sign-ins were under way.
-func TestNoSignInOutlastsRevokeUser(t *testing.T) {
+func TestNoSessionSurvivesRevokeUserDuringConcurrentSignIns(t *testing.T) {
 	t.Parallel()
 	for range 20 {
 		h := newHosted(t)
@@ -226,7 +226,7 @@ var tableFaults = map[string]func(ctx context.Context, id string) error{
 	"panics with no":     func(context.Context, string) error { panic(auth.ErrNotFound) },
 }
 
-func TestAHostsTableThatCannotAnswerSignsNobodyIn(t *testing.T) {
+func TestAFailingUserSourceIsA503(t *testing.T) {
 	t.Parallel()
 	for name, fault := range tableFaults {
 		t.Run(name, func(t *testing.T) {
@@ -250,7 +250,7 @@ func TestAHostsTableThatCannotAnswerSignsNobodyIn(t *testing.T) {
 	}
 }
 
-func TestAHostsTableThatReturnsSomebodyElseSignsNobodyIn(t *testing.T) {
+func TestAUserSourceThatReturnsAnInvalidUserIsA503(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*auth.User){
 		"another user":                   func(u *auth.User) { u.ID = "u-boss" },
@@ -277,7 +277,7 @@ func TestAHostsTableThatReturnsSomebodyElseSignsNobodyIn(t *testing.T) {
 	})
 }
 
-func TestAHostsTableThatHangsHoldsARequestUpForTheTimeout(t *testing.T) {
+func TestAHangingUserSourceIsA503AfterTheTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHosted(t)
@@ -299,7 +299,7 @@ func TestAHostsTableThatHangsHoldsARequestUpForTheTimeout(t *testing.T) {
 }
 
 // A client that has gone must not leave a session behind.
-func TestASignInThatIsCancelledAtTheHostsTableLeavesNoSession(t *testing.T) {
+func TestASignInCanceledDuringFindUserLeavesNoSession(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -312,7 +312,7 @@ func TestASignInThatIsCancelledAtTheHostsTableLeavesNoSession(t *testing.T) {
 }
 
 // A session that could not be ended is the operator's to know of, and no 401.
-func TestARefusedSessionThatCannotBeEndedIs503(t *testing.T) {
+func TestARejectedSessionThatCannotBeRevokedIsA503(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t, watch(func(method string) error {
 		if method == "RevokeToken" {
@@ -325,7 +325,7 @@ func TestARefusedSessionThatCannotBeEndedIs503(t *testing.T) {
 	require.Contains(t, h.log.String(), "disk full")
 }
 
-func TestWhatMakesAndChangesUsersIsAbsentWithAHostsTable(t *testing.T) {
+func TestAdministrationCallsDoNotExistWithAUserSource(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t)
 	boss := h.signIn(auth.User{ID: "u-boss"})
@@ -355,7 +355,7 @@ func TestWhatMakesAndChangesUsersIsAbsentWithAHostsTable(t *testing.T) {
 	require.Equal(t, http.StatusOK, h.login(h.pair).status, "the keys are as they were")
 }
 
-func TestRevokeUserEndsTheLiveSessionsAndCountsThem(t *testing.T) {
+func TestRevokeUserReturnsTheNumberOfRevokedSessions(t *testing.T) {
 	t.Parallel()
 	f, h := newFixture(t), newHosted(t)
 	for name, test := range map[string]struct {

@@ -23,7 +23,7 @@ func phc(secret string, memory, time uint32, threads uint8) string {
 	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", memory, time, threads, rawStd(salt), rawStd(hash))
 }
 
-func TestImportedHashesVerifyAndAreMadeAnew(t *testing.T) {
+func TestImportedHashesVerifyAndAreRenewed(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
 	for name, imported := range map[string]auth.ImportedKey{
@@ -48,7 +48,7 @@ func TestImportedHashesVerifyAndAreMadeAnew(t *testing.T) {
 	c.requireBad(t, auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
 }
 
-func TestAChosenSecretIsBoundAndPeppered(t *testing.T) {
+func TestAnImportedSecretIsBoundToItsKeyAndPeppered(t *testing.T) {
 	t.Parallel()
 	first, second := authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true, Peppers: []auth.SymmetricKey{first}})
@@ -68,7 +68,7 @@ func TestAChosenSecretIsBoundAndPeppered(t *testing.T) {
 	c.requireBad(t, pair)
 }
 
-func TestImportRefuses(t *testing.T) {
+func TestInvalidImportedKeysAreRejected(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
 	secret := auth.NewSecret("correct horse")
@@ -135,7 +135,7 @@ func TestImportRefuses(t *testing.T) {
 	require.ErrorIs(t, peppered.Import(t.Context(), authtest.ByHost, auth.ImportedKey{UserID: "u1", AccessKey: "x", Hash: phc("x", 8192, 1, 1)}), auth.ErrInvalid)
 }
 
-func TestABcryptSecretBeyond72BytesIsRefusedNotCut(t *testing.T) {
+func TestABcryptSecretLongerThan72BytesIsRejectedNotTruncated(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
 	secret := strings.Repeat("x", 72)
@@ -146,7 +146,7 @@ func TestABcryptSecretBeyond72BytesIsRefusedNotCut(t *testing.T) {
 	c.requireGood(t, auth.KeyPair{AccessKey: "legacy", AccessSecret: auth.NewSecret(secret)})
 }
 
-func TestImportedKeysCostNothingWhereTheyAreNotAllowed(t *testing.T) {
+func TestImportedKeysDoNotReachTheStoreIfNotAllowed(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
 	require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: "legacy", UserID: "u1", Hash: bcrypted, CreatedAt: c.clock.Now()}))
@@ -158,7 +158,7 @@ func TestImportedKeysCostNothingWhereTheyAreNotAllowed(t *testing.T) {
 	c.requireBad(t, auth.KeyPair{AccessKey: "legacy", AccessSecret: auth.NewSecret("correct horse")})
 }
 
-func TestSlowHashesRunABoundedNumberAtOnceAndQueueABoundedNumber(t *testing.T) {
+func TestConcurrentAndWaitingSlowHashesAreLimited(t *testing.T) {
 	t.Parallel()
 	const slots, waiters = 2, 64
 	entered, release := make(chan struct{}, 1000), make(chan struct{})
@@ -215,7 +215,7 @@ func TestSlowHashesRunABoundedNumberAtOnceAndQueueABoundedNumber(t *testing.T) {
 	c.requireBad(t, pair) // and the queue is empty again
 }
 
-func TestOneAddressHasOnlyAPartOfThePlacesForSlowHashes(t *testing.T) {
+func TestOneAddressGetsOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 	t.Parallel()
 	const places, share = 33, 8
 	entered, release := make(chan struct{}, places), make(chan struct{})

@@ -13,7 +13,7 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-func TestAnImportRefusesLineByLineAndSaysWhy(t *testing.T) {
+func TestAnImportRejectsEachInvalidLineWithAReason(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	i.mustImport(line("taken"))
@@ -93,7 +93,7 @@ func TestAnImportRefusesLineByLineAndSaysWhy(t *testing.T) {
 	require.NotContains(t, i.log.String(), "canary")
 }
 
-func TestTheLineInTheGuideIsImported(t *testing.T) {
+func TestTheExampleLineOfTheImportGuideIsImported(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/import.md")
 	require.NoError(t, err)

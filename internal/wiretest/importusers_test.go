@@ -91,7 +91,7 @@ func linesOf(n int) []string {
 	return lines
 }
 
-func TestImportedUsersSignInWithWhatTheyHad(t *testing.T) {
+func TestImportedUsersSignInWithTheirOldSecrets(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	digest := sha256.Sum256([]byte("correct horse"))
@@ -132,7 +132,7 @@ func TestImportedUsersSignInWithWhatTheyHad(t *testing.T) {
 	require.Equal(t, 401, i.login(auth.KeyPair{AccessKey: "disabled", AccessSecret: good}).status)
 }
 
-func TestAnImportMakesNoSuperUsersAndChangesNobody(t *testing.T) {
+func TestAnImportCreatesNoSuperUsersAndChangesNoUsers(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	before := []auth.User{i.admin, i.user}
@@ -159,7 +159,7 @@ func TestAnImportMakesNoSuperUsersAndChangesNobody(t *testing.T) {
 	require.Equal(t, 200, i.login(i.adminPair).status)
 }
 
-func TestAnImportAgainAddsWhatIsMissingAndNothingTwice(t *testing.T) {
+func TestRepeatingAnImportAddsOnlyMissingUsers(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	lines := linesOf(7)
@@ -195,7 +195,7 @@ func TestAnImportAgainAddsWhatIsMissingAndNothingTwice(t *testing.T) {
 	}
 }
 
-func TestImportsAtOnceAddEachUserOnce(t *testing.T) {
+func TestConcurrentImportsAddEachUserOnce(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	const imports, users = 8, 300
@@ -220,7 +220,7 @@ func TestImportsAtOnceAddEachUserOnce(t *testing.T) {
 	require.Len(t, i.users(), users)
 }
 
-func TestTheProgressOfAnImportIsThatOfItsLines(t *testing.T) {
+func TestImportProgressCountsLinesAndBytes(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	text := line("a") + "\r\n" + "\n" + " \t" + line("b") + " \n" + "{}\n" + "\r\n" + line("c") + "\n" + line("d") // without an end
@@ -260,7 +260,7 @@ func TestTheProgressOfAnImportIsThatOfItsLines(t *testing.T) {
 	}
 }
 
-func TestALineMayBe128KiBLongWhateverEndsIt(t *testing.T) {
+func TestAnImportLineMayBe128KiBLongWithAnyLineEnd(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	padded := func(length int) string { // with spaces, before the end
@@ -278,7 +278,7 @@ func TestALineMayBe128KiBLongWhateverEndsIt(t *testing.T) {
 	}
 }
 
-func TestALineWithoutEndTakesNoMemory(t *testing.T) { // and counts allocations, alone
+func TestAnEndlessImportLineTakesNoMemory(t *testing.T) { // and counts allocations, alone
 	i := newImporting(t)
 	const length = 64 << 20
 	endless := io.MultiReader(strings.NewReader(line("a")+"\n"), io.LimitReader(zeros{}, length), strings.NewReader("\n"+line("b")))
@@ -294,7 +294,7 @@ func TestALineWithoutEndTakesNoMemory(t *testing.T) { // and counts allocations,
 	require.Less(t, allocated, 100.0)
 }
 
-func TestAnInterruptedImportGoesOnWithNoneLostAndNoneTwice(t *testing.T) {
+func TestAnInterruptedImportCanBeRepeated(t *testing.T) {
 	t.Parallel()
 	errAway := errors.New("the store is away")
 	lines := linesOf(100)
@@ -354,7 +354,7 @@ func TestAnInterruptedImportGoesOnWithNoneLostAndNoneTwice(t *testing.T) {
 	}
 }
 
-func TestAnImportOfALineWithoutEndCanBeGivenUp(t *testing.T) {
+func TestAnImportOfAnEndlessLineCanBeCanceled(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	read := 0
@@ -377,7 +377,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-func TestABatchIsBoundedByItsKeysToo(t *testing.T) {
+func TestAnImportBatchIsLimitedByItsKeys(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	withKeys := func(name string, keys int) string {
@@ -402,7 +402,7 @@ func TestABatchIsBoundedByItsKeysToo(t *testing.T) {
 	require.Equal(t, []int{3, 4, 24}, told)
 }
 
-func TestABatchThatTakesTheStoreTooLongSaysWhatToSet(t *testing.T) {
+func TestAnImportBatchThatTimesOutNamesBatchSize(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t, watch(func(method string) error {
 		if method == "RegisterUsers" {
@@ -415,7 +415,7 @@ func TestABatchThatTakesTheStoreTooLongSaysWhatToSet(t *testing.T) {
 	require.ErrorContains(t, err, "set a smaller BatchSize")
 }
 
-func TestABatchThatTakesTheCallerTooLongDoesNotBlameItsSize(t *testing.T) {
+func TestAnImportThatTheCallerCancelsDoesNotNameBatchSize(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t, watch(func(method string) error {
 		if method == "RegisterUsers" {
@@ -444,7 +444,7 @@ func (s oddStore) RegisterUsers(ctx context.Context, w auth.Write, users []auth.
 	return append(refusals, errOdd), err
 }
 
-func TestAnImportEndsWhereTheStoreRefusesSomebodyForNoReason(t *testing.T) {
+func TestAnImportEndsIfTheStoreReturnsAnUnknownError(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t, func(f *fixture, _ *auth.Config) { f.store = oddStore{f.store} })
 	_, err := i.importLines(line("a"), line("b"))
@@ -457,7 +457,7 @@ func TestAnImportEndsWhereTheStoreRefusesSomebodyForNoReason(t *testing.T) {
 	require.ErrorContains(t, err, "answers for 1 of 3 users")
 }
 
-func TestABatchInWhichNobodyIsAddedIsNoEvent(t *testing.T) {
+func TestAnImportBatchThatAddsNoUserIsNotAnEvent(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	for range 3 {
@@ -467,7 +467,7 @@ func TestABatchInWhichNobodyIsAddedIsNoEvent(t *testing.T) {
 	require.Equal(t, 1, strings.Count(i.log.String(), "auth: user.imported"))
 }
 
-func TestABatchEndsAfterSomeMiBOfLines(t *testing.T) {
+func TestAnImportBatchIsLimitedByItsBytes(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	const length = 1 << 20 // too long, each
@@ -485,7 +485,7 @@ func TestABatchEndsAfterSomeMiBOfLines(t *testing.T) {
 	require.Less(t, told[0].Bytes, int64(66*length))
 }
 
-func TestAPanicInACallbackOfAnImportIsAnError(t *testing.T) {
+func TestAPanicInAnImportCallbackIsAnError(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	for _, options := range []auth.ImportOptions{
@@ -500,7 +500,7 @@ func TestAPanicInACallbackOfAnImportIsAnError(t *testing.T) {
 	require.Equal(t, 1, i.mustImport(line("a")).Present)
 }
 
-func TestImportsThatCannotBe(t *testing.T) {
+func TestInvalidImportsAreRejected(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	for _, size := range []int{-1, 100_001} {

@@ -124,7 +124,7 @@ func TestSigningKeysAreReadFromPEMAndJWK(t *testing.T) {
 	}
 }
 
-func TestSigningKeysThatCannotBeReadSayWhyAndNothingOfTheKey(t *testing.T) {
+func TestUnreadableSigningKeysAreRejectedWithoutNamingSecrets(t *testing.T) {
 	t.Parallel()
 	m := newKeyMaterial(t)
 	other := newKeyMaterial(t)

@@ -27,7 +27,7 @@ func issue(t testing.TB, issuer *auth.TokenIssuer) string {
 	return token.Bearer.Reveal()
 }
 
-func TestKeysAreReplacedWithoutRefusingAValidToken(t *testing.T) {
+func TestReplacingSigningKeysRejectsNoValidToken(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
 	old, next := signers["HS256"].Key, signers["ES256"].Key
@@ -54,7 +54,7 @@ func TestKeysAreReplacedWithoutRefusingAValidToken(t *testing.T) {
 	}
 }
 
-func TestARetiredKeyMakesNoNewToken(t *testing.T) {
+func TestATokenIssuedAfterItsKeyWasRetiredIsRejected(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
 	next := signers["ES256"].Key // whose signatures golang-jwt spells in a way that we refuse
@@ -82,7 +82,7 @@ func TestARetiredKeyMakesNoNewToken(t *testing.T) {
 	}
 }
 
-func TestKeysThatCannotBeARingLeaveTheKeysAsTheyWere(t *testing.T) {
+func TestAnInvalidKeyRingLeavesTheKeysUnchanged(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
 	good := signers["HS256"].Key
@@ -113,7 +113,7 @@ func TestTheRingIsACopyOfTheCallersSlice(t *testing.T) {
 }
 
 // Others verify with what the set says and nothing else, here with golang-jwt.
-func TestTokensVerifyWithTheKeysOfTheJWKS(t *testing.T) {
+func TestOtherLibrariesVerifyTokensWithTheJWKS(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
 	f := newFixture(t, func(f *fixture, cfg *auth.Config) {
@@ -168,7 +168,7 @@ func publicKey(t *testing.T, key map[string]string) any {
 	return public
 }
 
-func TestTheJWKSIsNotSentAgainToWhomHasIt(t *testing.T) {
+func TestTheJWKSAnswersAMatchingETagWith304(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.SigningKeys = []auth.SigningKey{signers["ES256"].Key} })
@@ -186,7 +186,7 @@ func TestTheJWKSIsNotSentAgainToWhomHasIt(t *testing.T) {
 	require.Equal(t, http.StatusMethodNotAllowed, f.send(http.MethodPost, "/.well-known/jwks.json", "").status)
 }
 
-func TestTheJWKSIsAlwaysTheWholeSet(t *testing.T) {
+func TestTheJWKSIgnoresRangeAndIfMatch(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, header := range [][2]string{{"Range", "bytes=0-3"}, {"Range", "bytes=100000-"}, {"Range", "x"}, {"If-Match", `"x"`}} {
@@ -196,7 +196,7 @@ func TestTheJWKSIsAlwaysTheWholeSet(t *testing.T) {
 	}
 }
 
-func TestNoTokenIsRefusedWhileTwoInstancesChangeTheirKeysUnderLoad(t *testing.T) {
+func TestReplacingKeysOnTwoInstancesUnderLoadRejectsNoToken(t *testing.T) {
 	t.Parallel()
 	old, next := authtest.NewSigners(t)["HS256"].Key, authtest.NewSigners(t)["ES256"].Key
 	f := newTokens(t, authtest.Signer{Key: old}, auth.TokenConfig{})
@@ -253,7 +253,7 @@ func TestNoTokenIsRefusedWhileTwoInstancesChangeTheirKeysUnderLoad(t *testing.T)
 	users.Wait()
 }
 
-func TestKeysReplacedUnderLoadRefuseNothingValidAndAcceptNothingRemoved(t *testing.T) {
+func TestReplacingKeysUnderLoadRejectsExactlyTheTokensOfRemovedKeys(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
 	a, b, leaked := signers["HS256"].Key, signers["ES256"].Key, signers["EdDSA"]

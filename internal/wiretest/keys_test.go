@@ -53,7 +53,7 @@ func TestAKeyIDIsDerivedFromTheKey(t *testing.T) {
 	require.NotEqual(t, hs.ID(), other.ID())
 }
 
-func TestSigningKeysThatCannotBeAreRefused(t *testing.T) {
+func TestInvalidSigningKeysAreRejected(t *testing.T) {
 	t.Parallel()
 	good, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -92,7 +92,7 @@ func TestSigningKeysThatCannotBeAreRefused(t *testing.T) {
 	require.Empty(t, auth.SigningKey{}.ID())
 }
 
-func TestKeysAreCopied(t *testing.T) {
+func TestSigningKeysAreCopied(t *testing.T) {
 	t.Parallel()
 	secret := authtest.Random(32)
 	key, err := auth.NewHS256Key("hs", secret)

@@ -13,7 +13,7 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-func TestALeakedSecretEndsItsKeyAndItsSessionsFromItsTextAlone(t *testing.T) {
+func TestRevokeLeakedRevokesTheKeyAndItsSessions(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.login(f.userPair).json(t)["token"].(string)
@@ -32,7 +32,7 @@ func TestALeakedSecretEndsItsKeyAndItsSessionsFromItsTextAlone(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "it has ended")
 }
 
-func TestEachSecretOfARotatedKeyCanBeFoundForAsLongAsItWorks(t *testing.T) {
+func TestRevokeLeakedAcceptsEachSecretOfARotatedKeyWhileItWorks(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		after   time.Duration
@@ -62,7 +62,7 @@ func TestEachSecretOfARotatedKeyCanBeFoundForAsLongAsItWorks(t *testing.T) {
 	}
 }
 
-func TestTheSecretOfADisabledUserIsRevokedBeforeTheUserIsBack(t *testing.T) {
+func TestRevokeLeakedRevokesKeysOfDisabledUsers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.setActive(f.user, false)
@@ -72,7 +72,7 @@ func TestTheSecretOfADisabledUserIsRevokedBeforeTheUserIsBack(t *testing.T) {
 	f.requireLogin(f.userPair, 401)
 }
 
-func TestTheSecretOfAKeyThatHasExpiredRevokesNothing(t *testing.T) {
+func TestRevokeLeakedIgnoresExpiredKeys(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	pair, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
@@ -86,7 +86,7 @@ func TestTheSecretOfAKeyThatHasExpiredRevokesNothing(t *testing.T) {
 }
 
 // Whoever knows an access key must not be able to end it.
-func TestNothingButAWholeSecretThatWorksRevokesAKey(t *testing.T) {
+func TestRevokeLeakedNeedsTheWholeCurrentSecret(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
@@ -107,7 +107,7 @@ func TestNothingButAWholeSecretThatWorksRevokesAKey(t *testing.T) {
 	f.requireLogin(f.userPair, 200)
 }
 
-func TestRevokeLeakedSaysWhenTheStoreIsAway(t *testing.T) {
+func TestRevokeLeakedReportsStoreErrors(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, method := range []string{"FindKey", "RevokeKey"} {
@@ -145,7 +145,7 @@ func TestTheSecretPatternFindsEverySecretInAnyText(t *testing.T) {
 }
 
 // Text that scanners meet every day.
-func TestTheSecretPatternPassesOverLookAlikes(t *testing.T) {
+func TestTheSecretPatternDoesNotMatchSimilarText(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	pattern := regexp.MustCompile(f.svc.Credentials().SecretPattern())
@@ -163,7 +163,7 @@ func TestTheSecretPatternPassesOverLookAlikes(t *testing.T) {
 }
 
 // The page is what people copy from.
-func TestThePageOnLeakedKeysHasThePattern(t *testing.T) {
+func TestTheLeakedKeysPageHasTheSecretPattern(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/leaked-keys.md")
 	require.NoError(t, err)

@@ -15,7 +15,7 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-func TestLoginAnswersExactlyTheFourPublishedFields(t *testing.T) {
+func TestLoginReturnsExactlyTheFourDocumentedFields(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, test := range []struct {
@@ -36,7 +36,7 @@ func TestLoginAnswersExactlyTheFourPublishedFields(t *testing.T) {
 	}
 }
 
-func TestExpiresInIsTheTokensOwnLifetime(t *testing.T) {
+func TestExpiresInIsTheLifetimeOfTheToken(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.Lifetime = time.Hour })
 	require.EqualValues(t, 3600, f.login(f.userPair).json(t)["expires_in"])
@@ -45,7 +45,7 @@ func TestExpiresInIsTheTokensOwnLifetime(t *testing.T) {
 	require.EqualValues(t, 600, f.login(pair).json(t)["expires_in"])
 }
 
-func TestEveryFailedSignInIsOneAndTheSame401(t *testing.T) {
+func TestEveryFailedSignInGetsTheSame401(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	credentials := f.svc.Credentials()
@@ -104,7 +104,7 @@ func flipCase(s string, i int) string {
 	return string(b)
 }
 
-func TestLoginBodiesThatAreMalformed(t *testing.T) {
+func TestMalformedLoginBodiesAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	good := loginBody(f.userPair)
@@ -175,7 +175,7 @@ func requireErrorBody(t testing.TB, r response) {
 	require.NotContains(t, object["detail"], "auth:", "not an internal message")
 }
 
-func TestLoginWantsTheContentTypeJSON(t *testing.T) {
+func TestLoginRequiresTheContentTypeJSON(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for contentType, status := range map[string]int{
@@ -203,7 +203,7 @@ func TestLoginWantsTheContentTypeJSON(t *testing.T) {
 	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status, "two lines")
 }
 
-func TestABodyThatBreaksOffIsMalformed(t *testing.T) {
+func TestATruncatedBodyIsA400(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	good := loginBody(f.userPair)
@@ -216,7 +216,7 @@ type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
 
-func TestSignInTouchesTheStoreTwice(t *testing.T) {
+func TestASignInCallsTheStoreTwice(t *testing.T) {
 	t.Parallel()
 	var calls []string
 	f := newFixture(t, watch(func(method string) error { calls = append(calls, method); return nil }))
@@ -239,7 +239,7 @@ func TestSignInTouchesTheStoreTwice(t *testing.T) {
 	}
 }
 
-func TestAKeyRevokedDuringSignInSignsNobodyIn(t *testing.T) {
+func TestAKeyRevokedDuringASignInIsRejected(t *testing.T) {
 	t.Parallel()
 	for name, act := range map[string]func(f *fixture) error{
 		"key revoked": func(f *fixture) error {
@@ -269,7 +269,7 @@ func TestAKeyRevokedDuringSignInSignsNobodyIn(t *testing.T) {
 	}
 }
 
-func TestFailedSignInsAreAlikeWithImportedKeysToo(t *testing.T) {
+func TestFailedSignInsWithImportedKeysGetTheSame401(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()

@@ -99,7 +99,7 @@ func (b *backedUp) revokeOnce(svc *auth.Service) {
 
 // A token that is ahead of the feed proves that commits were lost, also to an instance that has
 // just started, and also if its own session is not among what was lost.
-func TestATokenAheadOfTheFeedSignsEverybodyOutOnce(t *testing.T) {
+func TestATokenAheadOfTheFeedRevokesEverybodyOnce(t *testing.T) {
 	t.Parallel()
 	b := newBackedUp(t)
 	old := b.signIn(b.user)
@@ -129,7 +129,7 @@ func TestATokenAheadOfTheFeedSignsEverybodyOutOnce(t *testing.T) {
 
 // The head climbs past the lost tokens' generations by ordinary revocations. Without the entry for
 // everybody, the lost tokens would be accepted then.
-func TestALostTokenIsNotAcceptedWhenTheFeedHasCaughtUp(t *testing.T) {
+func TestATokenOfALostCommitStaysRejectedAfterTheFeedCatchesUp(t *testing.T) {
 	t.Parallel()
 	b := newBackedUp(t)
 	b.backUp(t)
@@ -146,7 +146,7 @@ func TestALostTokenIsNotAcceptedWhenTheFeedHasCaughtUp(t *testing.T) {
 }
 
 // An instance that went on through the restore has read more of the feed than is left.
-func TestAnInstanceAheadOfTheFeedSignsEverybodyOut(t *testing.T) {
+func TestAnInstanceAheadOfTheFeedRevokesEverybody(t *testing.T) {
 	t.Parallel()
 	for name, later := range map[string]int{"shorter": 0, "as long": 1, "longer": 4} {
 		t.Run(name, func(t *testing.T) {
@@ -174,7 +174,7 @@ func TestAnInstanceAheadOfTheFeedSignsEverybodyOut(t *testing.T) {
 	}
 }
 
-func TestManyInstancesThatProveTheLossAtOnceRepairItOnce(t *testing.T) {
+func TestInstancesThatDetectLostCommitsAtOnceRevokeEverybodyOnce(t *testing.T) {
 	t.Parallel()
 	b := newBackedUp(t)
 	b.backUp(t)
@@ -207,7 +207,7 @@ func TestManyInstancesThatProveTheLossAtOnceRepairItOnce(t *testing.T) {
 
 // While the store does not answer, nothing proves anything, and a token is accepted for as long as
 // what is known is still good. A flood of such tokens asks the store once.
-func TestATokenAheadOfWhatIsKnownCostsOneReadForAll(t *testing.T) {
+func TestManyTokensAheadOfTheFeedCostOneRead(t *testing.T) {
 	t.Parallel()
 	b := newBackedUp(t)
 	other := b.instance()

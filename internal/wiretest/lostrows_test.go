@@ -21,7 +21,7 @@ func (s *stolen) loseSession() {
 }
 
 // A token whose session has no record any more must end like every other.
-func TestATokenWhoseSessionWasLostIsEndedByEveryWay(t *testing.T) {
+func TestATokenWhoseSessionWasLostCanBeRevokedInEveryWay(t *testing.T) {
 	t.Parallel()
 	boss := func(s *stolen) string { return s.thiefsOwner.User.ID }
 	ways := map[string]func(t *testing.T, s *stolen){
@@ -63,7 +63,7 @@ func TestATokenWhoseSessionWasLostIsEndedByEveryWay(t *testing.T) {
 
 // An entry for a user must live as long as any token that can exist, also if the only session that
 // the store knew of ended sooner.
-func TestARevokedSessionIsNotRevivedWhenTheEntryOfItsUserExpires(t *testing.T) {
+func TestARevokedTokenStaysRejectedAfterItsUsersEntryExpires(t *testing.T) {
 	t.Parallel()
 	s := newStolen(t, testStores["memory"](t))
 	short, err := s.svc.Credentials().Issue(t.Context(), authtest.ByHost, s.thiefsOwner.User.ID, auth.KeyOptions{ExpiresAt: s.clock.Now().Add(time.Minute)})
@@ -85,7 +85,7 @@ func TestARevokedSessionIsNotRevivedWhenTheEntryOfItsUserExpires(t *testing.T) {
 	}
 }
 
-func TestRevokingEverybodyLeavesKeysAndLetsEverybodySignInAgain(t *testing.T) {
+func TestRevokeEverybodyKeepsKeysAndAllowsNewSignIns(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		s := newStolen(t, open(t))

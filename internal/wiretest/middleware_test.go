@@ -39,7 +39,7 @@ func TestAuthenticatePutsTheCallerInTheContext(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrTokenMissing)
 }
 
-func TestRequireSuperUserReadsTheStoreOnceAndNeverTrustsTheToken(t *testing.T) {
+func TestRequireSuperUserReadsTheStoreOnceAndIgnoresTheToken(t *testing.T) {
 	t.Parallel()
 	var calls []string
 	f := newFixture(t, watch(func(method string) error { calls = append(calls, method); return nil }))
@@ -69,7 +69,7 @@ func TestRequireSuperUserReadsTheStoreOnceAndNeverTrustsTheToken(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, send(alone, http.MethodGet, "/", "", "Authorization", "Bearer "+admin).status)
 }
 
-func TestTheFunctionsBehindTheMiddlewareAnswerAsItDoes(t *testing.T) {
+func TestIdentifyContextAndSuperUserMatchTheMiddleware(t *testing.T) {
 	t.Parallel()
 	f, other := newFixture(t), newFixture(t)
 	passed := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
@@ -118,7 +118,7 @@ func TestTheFunctionsBehindTheMiddlewareAnswerAsItDoes(t *testing.T) {
 	}
 }
 
-func TestAUserWhoIsGoneOrDisabledIsARefusedToken(t *testing.T) {
+func TestTheTokenOfADeletedUserIsRejected(t *testing.T) {
 	t.Parallel()
 	gone := false
 	f := newFixture(t, watch(func(method string) error {
@@ -134,7 +134,7 @@ func TestAUserWhoIsGoneOrDisabledIsARefusedToken(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodPost, "/api/v1/user/register", "{}").status)
 }
 
-func TestAnotherServicesWordForACallerIsNone(t *testing.T) {
+func TestAServiceIgnoresTheCallerOfAnotherService(t *testing.T) {
 	t.Parallel()
 	a, b := newFixture(t), newFixture(t)
 	reached := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("let through") })
@@ -143,7 +143,7 @@ func TestAnotherServicesWordForACallerIsNone(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, r.status)
 }
 
-func TestAUserWhoIsDisabledInTheStoreIsARefusedToken(t *testing.T) {
+func TestTheTokenOfAUserDisabledInTheStoreIsRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = disabledUsers{f.store} })
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(f.signIn(f.admin), http.MethodGet, "/auth/user", "").status)

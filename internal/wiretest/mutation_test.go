@@ -14,7 +14,7 @@ import (
 
 // Whatever is done to a good token, one byte or many, it is a bad token, and all
 // bad tokens get the same answer.
-func TestMutatedTokensAreRefusedWithOneAnswer(t *testing.T) {
+func TestMutatedTokensAllGetTheSame401(t *testing.T) {
 	t.Parallel()
 	rounds := testenv.Rounds(t, testenv.Counts{Small: 2_000, Moderate: 17_000, Full: 350_000})
 	for name, s := range authtest.NewSigners(t) {

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestOpenAPIHasEveryRouteAndNoOther(t *testing.T) {
+func TestOpenAPIDocumentsExactlyTheRoutes(t *testing.T) {
 	t.Parallel()
 	routes, documented := map[string]string{}, map[string]string{}
 	for _, route := range newFixture(t).svc.Routes() {
@@ -28,7 +28,7 @@ func TestOpenAPIHasEveryRouteAndNoOther(t *testing.T) {
 	require.Equal(t, routes, documented, "calls with their groups, which are the tags")
 }
 
-func TestOpenAPIIsTheCallersOwn(t *testing.T) {
+func TestOpenAPIReturnsACopy(t *testing.T) {
 	t.Parallel()
 	first := auth.OpenAPI()
 	first[0] = 'x'
@@ -113,7 +113,7 @@ func requireStatuses(t *testing.T, o operation) {
 func protected(o operation) bool { return len(o.object["security"].([]any)) > 0 }
 
 // A check that lets everything pass would find every answer good.
-func TestAnAnswerThatIsNotAsDocumentedIsFound(t *testing.T) {
+func TestTheWireCheckFindsUndocumentedResponses(t *testing.T) {
 	t.Parallel()
 	good := `{"token": "x", "token_type": "bearer", "expires_in": 43200, "is_super_user": false}`
 	for name, test := range map[string]struct {
@@ -167,7 +167,7 @@ func TestAnAnswerThatIsNotAsDocumentedIsFound(t *testing.T) {
 	}
 }
 
-func TestAnAcceptedBodyThatIsNotAsDocumentedIsFound(t *testing.T) {
+func TestTheWireCheckFindsUndocumentedRequestBodies(t *testing.T) {
 	t.Parallel()
 	check := newWireCheck(auth.OpenAPI())
 	answer := response{200, http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}},

@@ -33,7 +33,7 @@ func (f *fixture) target(o operation) string {
 	return strings.NewReplacer("{id}", id, "{access_key}", f.userPair.AccessKey).Replace(o.path)
 }
 
-func TestEachCallRefusesAsDocumented(t *testing.T) {
+func TestEachCallRejectsRequestsAsDocumented(t *testing.T) {
 	t.Parallel()
 	for _, o := range wire.calls {
 		t.Run(o.String(), func(t *testing.T) {
@@ -78,7 +78,7 @@ func requireBodiesRefused(t *testing.T, f *fixture, method, target, token string
 	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status)
 }
 
-func TestEachCallAnswers503AsDocumentedWhereTheStoreIsAway(t *testing.T) {
+func TestEachCallAnswers503AsDocumentedIfTheStoreFails(t *testing.T) {
 	t.Parallel()
 	for _, o := range wire.calls {
 		if !slices.Contains(o.statuses(), "503") || strings.Contains(o.path, "github") {
@@ -106,7 +106,7 @@ func TestEachCallAnswers503AsDocumentedWhereTheStoreIsAway(t *testing.T) {
 	}
 }
 
-func TestTheCallsOfAccountAndAdministrationAnswerAsDocumented(t *testing.T) {
+func TestAccountAndAdministrationCallsAnswerAsDocumented(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	user, admin := f.signIn(f.user), f.signIn(f.admin)
@@ -150,7 +150,7 @@ func TestTheCallsOfAccountAndAdministrationAnswerAsDocumented(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, f.sendAs(admin, http.MethodDelete, "/auth/sessions/"+session.Session.ID, "").status)
 }
 
-func TestNoUserHasMoreKeysThanDocumented(t *testing.T) {
+func TestCreatingMoreThanMaxKeysAnswersAsDocumented(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
@@ -161,7 +161,7 @@ func TestNoUserHasMoreKeysThanDocumented(t *testing.T) {
 	require.Equal(t, http.StatusConflict, f.sendAs(token, http.MethodPost, "/auth/keys", "").status)
 }
 
-func TestAnOldSessionGivesOutNothingThatLasts(t *testing.T) {
+func TestAnOldSessionMakesNoLastingChangesAsDocumented(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.ReauthAfter = time.Minute }})
 	user, admin := g.signIn(g.user), g.signIn(g.admin)
@@ -177,7 +177,7 @@ func TestAnOldSessionGivesOutNothingThatLasts(t *testing.T) {
 }
 
 // A change that comes with the cookie of a browser session, from who knows where.
-func TestChangesByCookieAreRefusedAsDocumented(t *testing.T) {
+func TestChangesByCookieWithoutAnOriginAnswerAsDocumented(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser().stay()
@@ -190,7 +190,7 @@ func TestChangesByCookieAreRefusedAsDocumented(t *testing.T) {
 	}
 }
 
-func TestABodyThatDoesNotArriveIsAnsweredAsDocumented(t *testing.T) {
+func TestAStalledBodyIsA408AsDocumented(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Timeout = 300 * time.Millisecond })
 	token := f.signIn(f.admin)
@@ -215,7 +215,7 @@ func TestABodyThatDoesNotArriveIsAnsweredAsDocumented(t *testing.T) {
 }
 
 // Names that nobody has cost a slow hash each, of which so many wait at most.
-func TestASignInThatWouldHaveToWaitTooLongIsAnsweredAsDocumented(t *testing.T) {
+func TestASignInBeyondTheSlowHashQueueIsA429AsDocumented(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -16,7 +16,7 @@ import (
 
 // Two instances ask at once about a token that GitHub has revoked. Both are told that it is
 // dead. One removes it and says 404; the other says that it is valid.
-func TestADeadTokenIsNeverSaidToBeValid(t *testing.T) {
+func TestATokenRevokedAtGitHubIsNeverReportedValid(t *testing.T) {
 	t.Parallel()
 	var hook func()
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, _ *auth.Config) {
@@ -42,7 +42,7 @@ func TestADeadTokenIsNeverSaidToBeValid(t *testing.T) {
 }
 
 // The same where the user connects anew meanwhile: nobody has asked about the token that is there now.
-func TestAnAnswerAboutAReplacedTokenIsNoAnswerAboutTheNewOne(t *testing.T) {
+func TestAnAnswerAboutAReplacedGitHubTokenDoesNotVouchForTheNewOne(t *testing.T) {
 	t.Parallel()
 	var hook func()
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, _ *auth.Config) {
@@ -67,7 +67,7 @@ func TestAnAnswerAboutAReplacedTokenIsNoAnswerAboutTheNewOne(t *testing.T) {
 }
 
 // GitHubConfig.SuperUsers makes an existing user a super user. That is a change of power.
-func TestAPromotionBySuperUsersIsLogged(t *testing.T) {
+func TestAPromotionByGitHubSuperUsersIsLogged(t *testing.T) {
 	t.Parallel()
 	for name, off := range map[string]bool{"with the trail": false, "without the trail": true} {
 		t.Run(name, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestAPromotionBySuperUsersIsLogged(t *testing.T) {
 	}
 }
 
-func TestAPromotionBySuperUsersIsDeliveredWithoutATrail(t *testing.T) {
+func TestAPromotionByGitHubSuperUsersIsDeliveredWithoutATrail(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	g.signsIn()
@@ -114,7 +114,7 @@ func TestAPromotionBySuperUsersIsDeliveredWithoutATrail(t *testing.T) {
 
 // "Deleting a user blanks the address, user agent and request ID of the events that this user
 // caused." The first event of a user who came with GitHub is that of their own sign-up.
-func TestDeletingAUserOfGitHubsBlanksTheirSignUp(t *testing.T) {
+func TestDeletingAGitHubUserBlanksTheClientOfTheSignUpEvent(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t)))
@@ -134,7 +134,7 @@ func TestDeletingAUserOfGitHubsBlanksTheirSignUp(t *testing.T) {
 }
 
 // hubot signs in in octocat's browser: hubot ends octocat's session, and octocat does not.
-func TestWhoReplacesASessionIsItsActor(t *testing.T) {
+func TestReplacingASessionNamesTheNewUserAsActor(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
@@ -160,7 +160,7 @@ func TestWhoReplacesASessionIsItsActor(t *testing.T) {
 	require.True(t, seen)
 }
 
-func TestWhoSignsOutByTokenIsTheActorOfTheCookiesSessionToo(t *testing.T) {
+func TestLogoutByTokenIsTheActorForTheCookiesSession(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
@@ -179,7 +179,7 @@ func TestWhoSignsOutByTokenIsTheActorOfTheCookiesSessionToo(t *testing.T) {
 
 // "Each class of events has a share of its own": without a trail, a user who signs in and out
 // again and again pushes out the changes.
-func TestLogoutsPushOutNoChanges(t *testing.T) {
+func TestLogoutsDropNoChangeEvents(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
@@ -198,7 +198,7 @@ func TestLogoutsPushOutNoChanges(t *testing.T) {
 }
 
 // access.refused is of "a known caller". A stranger's requests push out those of known callers.
-func TestStrangersCauseNoAccessRefused(t *testing.T) {
+func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.OnEvent = got.Add }})
@@ -221,7 +221,7 @@ func TestStrangersCauseNoAccessRefused(t *testing.T) {
 
 // "A failure leaves no user, link, session or token behind, and the token that GitHub gave is
 // revoked there": alice is linked, has disconnected GitHub, and is disabled during a sign-in.
-func TestARefusedSignInLeavesNoTokenOfADisconnectedUser(t *testing.T) {
+func TestARejectedSignInLeavesNoGitHubTokenOfADisconnectedUser(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
 	token := h.browser().signIn()["token"].(string)
@@ -240,7 +240,7 @@ func TestARefusedSignInLeavesNoTokenOfADisconnectedUser(t *testing.T) {
 }
 
 // The same where the host's table cannot answer the second time.
-func TestASignInThatTheTableFailsLeavesNoTokenOfADisconnectedUser(t *testing.T) {
+func TestASignInThatTheUserSourceFailsLeavesNoGitHubToken(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
 	token := h.browser().signIn()["token"].(string)

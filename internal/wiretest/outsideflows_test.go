@@ -17,7 +17,7 @@ import (
 
 // While a refresh has failed, its lease goes on for half a minute, and each request of one user
 // asks the store ten times a second, each time with a transaction that locks: one request is hundreds.
-func TestWaitingForARefreshDoesNotFloodTheStore(t *testing.T) {
+func TestWaitingForATokenRefreshDoesNotFloodTheStore(t *testing.T) {
 	t.Parallel()
 	var writes atomic.Int64
 	g := newGitHub(t, githubOptions{fake: expiring.fake, configure: func(g *githubFixture, _ *auth.Config) {
@@ -46,7 +46,7 @@ func TestWaitingForARefreshDoesNotFloodTheStore(t *testing.T) {
 }
 
 // Held? Who may begin a flow, as docs/github.md says, with every combination of headers.
-func TestWhoBeginsAFlowWithEveryCombinationOfHeaders(t *testing.T) {
+func TestNoCombinationOfFetchMetadataBeginsAFlowForOtherSites(t *testing.T) {
 	t.Parallel()
 	const app = "https://app.example.com"
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
@@ -113,7 +113,7 @@ func TestWhoBeginsAFlowWithEveryCombinationOfHeaders(t *testing.T) {
 }
 
 // Held? The page that asks to go on.
-func TestThePageThatAsksReflectsNothing(t *testing.T) {
+func TestTheStartPageReflectsNoMarkup(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	ask := func(returnTo string) response {
@@ -131,7 +131,7 @@ func TestThePageThatAsksReflectsNothing(t *testing.T) {
 }
 
 // Held? The same body, whether a session or a key is another's or nobody's.
-func TestOthersAndNobodysAreOneAnswer(t *testing.T) {
+func TestUnknownAndOtherUsersRecordsGetTheSame404(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	other, err := f.svc.SignIn(t.Context(), f.admin.ID)
@@ -156,7 +156,7 @@ func TestOthersAndNobodysAreOneAnswer(t *testing.T) {
 }
 
 // Held? Big headers, many cookies and broken bodies over real connections, HTTP/1 and HTTP/2.
-func TestHeavyHeadersCostLittle(t *testing.T) {
+func TestLargeHeadersOverHTTP2DoNotFail(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	server := httptest.NewUnstartedServer(g.svc.Handler())
@@ -188,7 +188,7 @@ func TestHeavyHeadersCostLittle(t *testing.T) {
 }
 
 // A cookie whose session has ended is nobody's: access.refused is of "a known caller".
-func TestADeadCookieIsNoKnownCaller(t *testing.T) {
+func TestADeletedUsersCookieIsNotAKnownCaller(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
@@ -209,7 +209,7 @@ func TestADeadCookieIsNoKnownCaller(t *testing.T) {
 }
 
 // Held? Whoever the flow belongs to, a browser session that did not begin it completes nothing.
-func TestFlowsAndSessionsInEachCombination(t *testing.T) {
+func TestConnectFlowsCompleteOnlyInTheirOwnSession(t *testing.T) {
 	t.Parallel()
 	for _, begin := range []string{"bearer", "cookie"} {
 		for _, end := range []string{"none", "same", "another session of the same user", "another user", "ended"} {

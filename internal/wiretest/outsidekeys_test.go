@@ -18,7 +18,7 @@ import (
 
 // Nobody has asked for 23 hours. The issuer has dropped a key since, which somebody else has. With
 // 100 junk tokens the attacker takes all places of those who wait, so that the forged token does not.
-func TestJunkTokensDoNotBringBackADroppedKey(t *testing.T) {
+func TestTokensOfUnknownKeysDoNotRestoreADroppedKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newKeyServer(t)
@@ -43,7 +43,7 @@ func TestJunkTokensDoNotBringBackADroppedKey(t *testing.T) {
 
 // The same without a race of ours: the clock of one request was read a microsecond before that of the
 // request whose fetch it waits for.
-func TestARequestOfAMicrosecondEarlierWaitsForTheSameKeys(t *testing.T) {
+func TestAnEarlierRequestTimeUsesKeysFetchedByALaterOne(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
 	token := r.Forge(t, r.header(nil), r.claims(t, nil))
@@ -65,7 +65,7 @@ func TestARequestOfAMicrosecondEarlierWaitsForTheSameKeys(t *testing.T) {
 }
 
 // Held? No goroutine is left after a thousand fetches that end in each way.
-func TestFetchesLeaveNoGoroutine(t *testing.T) {
+func TestKeyFetchesLeaveNoGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newKeyServer(t)
 		token := s.long(t)

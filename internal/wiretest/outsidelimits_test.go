@@ -21,7 +21,7 @@ import (
 
 // Counted are "failed or denied sign-ins with GitHub". An office of 30 people behind one address
 // signs in at nine: none of them fails.
-func TestGoodSignInsAtOnceFromOneAddressAreNotThrottled(t *testing.T) {
+func TestConcurrentGitHubSignInsFromOneAddressAreNotThrottled(t *testing.T) {
 	t.Parallel()
 	const people = 30
 	var office []githubtest.User
@@ -60,7 +60,7 @@ func TestGoodSignInsAtOnceFromOneAddressAreNotThrottled(t *testing.T) {
 
 // Twenty failures in a minute: an attacker who has signed in with twenty tabs at once, a day ago,
 // has forty.
-func TestGoodSignInsOfYesterdayAreNoAttemptsOfToday(t *testing.T) {
+func TestSuccessfulGitHubSignInsGiveNoExtraAttemptsLater(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) { cfg.Proxies = auth.NoProxies() }})
 	flows := make([]pending, 20)
@@ -111,7 +111,7 @@ func (p panicsAt) RoundTrip(r *http.Request) (*http.Response, error) {
 	return p.RoundTripper.RoundTrip(r)
 }
 
-func TestAPanicOfTheHostsTransportInARefreshEndsNoProcess(t *testing.T) {
+func TestAPanicOfTheHostsTransportDuringARefreshIsAnError(t *testing.T) {
 	t.Parallel()
 	on := new(atomic.Bool)
 	g := newGitHub(t, githubOptions{fake: expiring.fake, configure: func(_ *githubFixture, cfg *auth.Config) {
@@ -127,7 +127,7 @@ func TestAPanicOfTheHostsTransportInARefreshEndsNoProcess(t *testing.T) {
 	})
 }
 
-func TestAPanicOfTheHostsTransportInAnExchangeIsA503(t *testing.T) {
+func TestAPanicOfTheHostsTransportDuringAnExchangeIsA503(t *testing.T) {
 	t.Parallel()
 	on := new(atomic.Bool)
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
@@ -140,7 +140,7 @@ func TestAPanicOfTheHostsTransportInAnExchangeIsA503(t *testing.T) {
 
 // Two services with other rates share a limiter: buckets are named alike, and one of them has no
 // limits any more.
-func TestServicesThatShareALimiterBothHaveTheirLimits(t *testing.T) {
+func TestServicesThatShareALimiterKeepTheirOwnLimits(t *testing.T) {
 	t.Parallel()
 	shared := limit.NewMemory(0, authtest.NewClock().Now)
 	withRates := func(rates ...limit.Rate) *fixture {
@@ -178,7 +178,7 @@ func (l liesOnce) Take(ctx context.Context, bucket string, rates []limit.Rate) (
 	return l.Limiter.Take(ctx, bucket, rates)
 }
 
-func TestALimiterThatLiesOnceKeepsNoImportedKeyOutForADay(t *testing.T) {
+func TestOneImplausibleWaitDoesNotBlockImportedKeys(t *testing.T) {
 	t.Parallel()
 	lie := new(atomic.Int64)
 	f := newFixture(t, func(f *fixture, cfg *auth.Config) {
@@ -202,7 +202,7 @@ func TestALimiterThatLiesOnceKeepsNoImportedKeyOutForADay(t *testing.T) {
 }
 
 // "A sign-in that fails because the store does not answer is sign_in.rejected."
-func TestACallbackThatTheStoreFailsAtTheCookieIsAnEvent(t *testing.T) {
+func TestAGitHubCallbackThatTheStoreFailsIsAnEvent(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	var away atomic.Bool
@@ -236,7 +236,7 @@ func TestACallbackThatTheStoreFailsAtTheCookieIsAnEvent(t *testing.T) {
 }
 
 // One attempt is one event, and one call of the hook.
-func TestAThrottledForgedCallbackIsOneEvent(t *testing.T) {
+func TestAThrottledForgedCallbackIsExactlyOneEvent(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	var hooks atomic.Int64
@@ -264,7 +264,7 @@ func TestAThrottledForgedCallbackIsOneEvent(t *testing.T) {
 
 // Unlink "returns ErrLastWayIn if the user could not sign in at all then": with MembershipMaxAge
 // the key of a user of GitHub's signs in no more, and neither does the account that was unlinked.
-func TestUnlinkingLocksNobodyOutWithMembershipMaxAge(t *testing.T) {
+func TestUnlinkingWithMembershipMaxAgeKeepsAWayIn(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
 	m.clock.Advance(recheckAfter) // the key would ask GitHub now, with the token
@@ -285,7 +285,7 @@ func TestUnlinkingLocksNobodyOutWithMembershipMaxAge(t *testing.T) {
 
 // A readable key set replaces the ring. One with two keys of one id is read, and is taken for an
 // outage: a key that the issuer has dropped goes on for a day.
-func TestAKeyThatWasDroppedIsNotKeptByADuplicate(t *testing.T) {
+func TestADroppedKeyIsNotKeptByAKeySetWithDuplicates(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
 	claims := r.claims(t, map[string]any{"exp": r.clock.Now().Add(29 * 24 * time.Hour).Unix()})
@@ -301,7 +301,7 @@ func TestAKeyThatWasDroppedIsNotKeptByADuplicate(t *testing.T) {
 }
 
 // A redirect is an answer, also with a Location that cannot be read.
-func TestARedirectWithABadLocationIsAnAnswer(t *testing.T) {
+func TestARedirectWithAnInvalidLocationDropsTheKeys(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
 	claims := r.claims(t, map[string]any{"exp": r.clock.Now().Add(29 * 24 * time.Hour).Unix()})

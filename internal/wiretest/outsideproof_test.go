@@ -12,7 +12,7 @@ import (
 // Several requests with tokens that are ahead of the feed come at once. The first one proves that
 // commits were lost and revokes everybody; the others wait for its turn to end, and must be refused
 // too: they are after the proof.
-func TestRequestsThatWaitForTheProofAreRefusedToo(t *testing.T) {
+func TestConcurrentTokensAheadOfTheFeedAreAllRejected(t *testing.T) {
 	t.Parallel()
 	var accepted, refused atomic.Int64
 	for range 5 {

@@ -15,7 +15,7 @@ import (
 )
 
 // Held? Sign-ins on two instances of one database while power is taken.
-func TestRacesOfSignInsAndWhatTakesPower(t *testing.T) {
+func TestSignInsDuringADemotionOrDeletionLeaveNoAccess(t *testing.T) {
 	for _, kind := range []string{"PostgreSQL", "SQLite"} {
 		t.Run(kind, func(t *testing.T) {
 			for _, action := range []string{"demote", "reset", "delete", "unlink", "disable", "demote listed later", "recover other"} {
@@ -132,7 +132,7 @@ func raceOnce(t *testing.T, kind, action string) {
 }
 
 // Held? A connect flow that was begun before a reset, and one whose session was replaced.
-func TestAFlowOfBeforeConnectsNothing(t *testing.T) {
+func TestConnectFlowsBegunBeforeARevocationAreRejected(t *testing.T) {
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		for name, end := range map[string]func(*githubFixture){
 			"reset": func(g *githubFixture) {
@@ -159,7 +159,7 @@ func TestAFlowOfBeforeConnectsNothing(t *testing.T) {
 }
 
 // Held? IDs and filters that no store can keep, over the wire and on each store.
-func TestIDsThatCannotBe(t *testing.T) {
+func TestInvalidIDsNeverAnswer5xx(t *testing.T) {
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t)))
 		admin := g.signIn(g.admin)
@@ -186,7 +186,7 @@ func TestIDsThatCannotBe(t *testing.T) {
 }
 
 // "An ID that could never have been stored is ErrNotFound when it is looked for."
-func TestAnIDThatCannotBeIsNotFound(t *testing.T) {
+func TestInvalidIDsAreNotFound(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	admin := f.signIn(f.admin)

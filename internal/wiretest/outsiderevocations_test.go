@@ -90,7 +90,7 @@ func outsideLogin(t testing.TB, svc *auth.Service, pair auth.KeyPair) string {
 
 // "every token is rejected, and everybody signs in again" (running.md). With CheckSessionsInStore
 // "the next request on, everywhere; the store is asked each time" (token-lifecycle.md).
-func TestRevokeEverybodyEndsTokensWithCheckSessionsInStore(t *testing.T) {
+func TestRevokeEverybodyRejectsTokensWithCheckSessionsInStore(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		store, clock, key := open(t), authtest.NewClock(), authtest.NewSigners(t)["HS256"].Key
@@ -107,7 +107,7 @@ func TestRevokeEverybodyEndsTokensWithCheckSessionsInStore(t *testing.T) {
 }
 
 // The same of Recheck, which "returns ErrTokenRejected if the session is not live".
-func TestRecheckAfterRevokeEverybodyWithCheckSessionsInStore(t *testing.T) {
+func TestRecheckRejectsTokensAfterRevokeEverybody(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		store, clock, key := open(t), authtest.NewClock(), authtest.NewSigners(t)["HS256"].Key
@@ -144,7 +144,7 @@ func outsideLost(t testing.TB, before func(method string) error) (*auth.Service,
 	return outsideService(t, store, key, clock), ahead, clock, store
 }
 
-func TestATokenAheadIsRefused(t *testing.T) { // control
+func TestATokenAheadOfTheFeedIsRejected(t *testing.T) { // control
 	t.Parallel()
 	svc, ahead, _, _ := outsideLost(t, func(string) error { return nil })
 	require.Equal(t, http.StatusUnauthorized, status(svc, ahead))
@@ -153,7 +153,7 @@ func TestATokenAheadIsRefused(t *testing.T) { // control
 // One failed read of the head must not make a token that is ahead of the feed good for ever: "If the
 // store does not answer, nothing is proven, and the token is accepted for as long as what is known is
 // still good."
-func TestOneFailedReadOfTheHeadDoesNotAcceptATokenAheadForEver(t *testing.T) {
+func TestAFailedReadOfTheHeadDoesNotAcceptATokenAheadForever(t *testing.T) {
 	t.Parallel()
 	var away atomic.Bool
 	svc, ahead, clock, _ := outsideLost(t, func(method string) error {
@@ -176,7 +176,7 @@ func TestOneFailedReadOfTheHeadDoesNotAcceptATokenAheadForEver(t *testing.T) {
 }
 
 // A client that goes away must not decide whether the proof is looked at.
-func TestACanceledRequestDoesNotSkipTheProofOfLostCommits(t *testing.T) {
+func TestACanceledRequestDoesNotSkipTheCheckForLostCommits(t *testing.T) {
 	t.Parallel()
 	accepted := 0
 	for range 10 {
@@ -233,7 +233,7 @@ func TestRevokeEverybodyAfterARestoreRejectsEveryToken(t *testing.T) {
 
 // The same, and the token is presented at once: then everybody who has signed in since is signed out
 // for a second time.
-func TestAfterRevokeEverybodyNobodyIsSignedOutAgainByAnOldToken(t *testing.T) {
+func TestAnOldTokenAfterRevokeEverybodyRevokesNoNewSessions(t *testing.T) {
 	t.Parallel()
 	f := &outsideFile{t: t, path: filepath.Join(t.TempDir(), "auth.db")}
 	clock, key := authtest.NewClock(), authtest.NewSigners(t)["HS256"].Key
@@ -257,7 +257,7 @@ func TestAfterRevokeEverybodyNobodyIsSignedOutAgainByAnOldToken(t *testing.T) {
 // --- T4 ----------------------------------------------------------------------------------------
 
 // authority.go: "SuperUser means that the user must be a super user."
-func TestWithHostUsersAnAuthorityWithSuperUserIsChecked(t *testing.T) {
+func TestAnAuthorityWithSuperUserIsCheckedWithHostUsers(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t)
 	h.issue("u-boss")
@@ -277,7 +277,7 @@ func TestWithHostUsersAnAuthorityWithSuperUserIsChecked(t *testing.T) {
 
 // "Who has a signing key can make a token for anybody whose id they know, until the key is dropped."
 // What such a token leaves behind must end with the key.
-func TestAForgedGenerationDoesNotOutlastItsKey(t *testing.T) {
+func TestAForgedGenerationHasNoEffectAfterItsKeyIsDropped(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		for _, generation := range []int64{1 << 40, 1<<53 - 1, math.MaxInt64 - 1, math.MaxInt64} {

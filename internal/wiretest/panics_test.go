@@ -17,7 +17,7 @@ import (
 
 // net/http contains a panic; gRPC does not. There, a store that panics must be a store that could
 // not answer, and never the end of the process.
-func TestAStoreThatPanicsInACallOutsideHTTPIsOneThatCannotAnswer(t *testing.T) {
+func TestAPanicOfTheStoreOutsideHTTPIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, inStore := range []bool{false, true} {
 		var broken atomic.Bool
@@ -67,7 +67,7 @@ func TestAStoreThatPanicsInACallOutsideHTTPIsOneThatCannotAnswer(t *testing.T) {
 	}
 }
 
-func TestAStoreThatPanicsDoesNotEndRun(t *testing.T) {
+func TestAPanicOfTheStoreDoesNotEndRun(t *testing.T) {
 	t.Parallel()
 	var broken atomic.Bool
 	pruned := make(chan struct{}, 1)
@@ -101,7 +101,7 @@ func (panickingLimiter) Take(context.Context, string, []limit.Rate) (time.Durati
 
 func (panickingLimiter) Reset(context.Context, string) error { panic("a bug of the limiter") }
 
-func TestALimiterThatPanicsIsOneThatFails(t *testing.T) {
+func TestAPanicOfTheLimiterIsAnError(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Limiter = panickingLimiter{} })
 	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.1")})

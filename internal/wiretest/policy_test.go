@@ -15,7 +15,7 @@ import (
 
 // What an endpoint checks first is part of its answer: who may not make a call learns nothing of it,
 // and a wrong method is wrong whether GitHub is configured or not.
-func TestTheOrderOfAnEndpointsChecks(t *testing.T) {
+func TestEndpointsCheckTheCallerTheMethodAndGitHubInOrder(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	user := "Bearer " + f.signIn(f.user)
@@ -38,7 +38,7 @@ func TestTheOrderOfAnEndpointsChecks(t *testing.T) {
 }
 
 // A host's own route has no timeout of ours around it.
-func TestAStoreThatHangsHoldsNoMiddleware(t *testing.T) {
+func TestTheMiddlewareAnswers503IfTheStoreHangs(t *testing.T) {
 	t.Parallel()
 	for name, method := range map[string]string{"Authenticate": "FindSession", "RequireSuperUser": "FindUser"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestAStoreThatHangsHoldsNoMiddleware(t *testing.T) {
 	}
 }
 
-func TestAFailedFlowClearsItsCookieToo(t *testing.T) {
+func TestAFailedFlowClearsItsCookie(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
@@ -84,7 +84,7 @@ func TestAnEventHasTheTimeOfTheClockAndTheClientOfTheRequest(t *testing.T) {
 }
 
 // A host may sign somebody in on a route that somebody else is authenticated for.
-func TestWhoSignsInIsTheActorOfTheEvent(t *testing.T) {
+func TestTheUserWhoSignsInIsTheActorOfTheEvent(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })

@@ -148,7 +148,7 @@ func (c lastingCall) expected(e ending) int {
 }
 
 // The other instance has not read the feed since, so its door is still open.
-func TestAStolenTokenLeavesNothingBehindOnAnInstanceThatHasNotReadTheFeed(t *testing.T) {
+func TestARevokedTokenMakesNoLastingChangeOnAnInstanceBehindTheFeed(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		for _, e := range endings {
@@ -174,7 +174,7 @@ func (s *stolen) call(svc *auth.Service, c lastingCall) int {
 }
 
 // The request has passed the door when its user is ended; its body comes later.
-func TestAHeldBackBodyLeavesNothingBehindAfterTheEnd(t *testing.T) {
+func TestARequestWhoseBodyArrivesAfterARevocationMakesNoLastingChange(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		for _, e := range endings {

@@ -104,7 +104,7 @@ func canaryOf(path string, secret map[string]bool) string {
 }
 
 // Nobody who logs a record thinks of what is in it.
-func TestNoRecordPrintsAHashOrSealedBytes(t *testing.T) {
+func TestRecordsPrintNoHashesOrSealedBytes(t *testing.T) {
 	t.Parallel()
 	types := recordTypes()
 	require.Contains(t, types, "UserWithKeys")
@@ -154,7 +154,7 @@ func TestNoRecordPrintsAHashOrSealedBytes(t *testing.T) {
 }
 
 // Stores that keep records as JSON, such as examples/kvstore, get all of them back.
-func TestARecordIsTheSameAfterJSON(t *testing.T) {
+func TestRecordsSurviveARoundTripThroughJSON(t *testing.T) {
 	t.Parallel()
 	for name, typ := range recordTypes() {
 		record, again := reflect.New(typ), reflect.New(typ)

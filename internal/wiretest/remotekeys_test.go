@@ -88,7 +88,7 @@ func (s *keyServer) ofUnknownKey(t *testing.T, name string) string {
 	return s.Forge(t, strings.Replace(s.header(nil), s.Key.ID(), name, 1), s.claims(t, nil))
 }
 
-func TestAHangingKeyServerDelaysNoRequestWhoseKeyIsKnown(t *testing.T) {
+func TestAHangingKeyServerDelaysNoTokenOfAKnownKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newKeyServer(t)
@@ -113,7 +113,7 @@ func TestAHangingKeyServerDelaysNoRequestWhoseKeyIsKnown(t *testing.T) {
 }
 
 // Nobody has asked for hours, so nobody has heard that the key is gone: one request, not each, waits.
-func TestKeysThatNobodyHasAskedForInHoursAreFetchedBeforeTheyVerify(t *testing.T) {
+func TestStaleKeysAreFetchedBeforeTheyVerify(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newKeyServer(t)
@@ -148,7 +148,7 @@ func TestKeysThatNobodyHasAskedForInHoursAreFetchedBeforeTheyVerify(t *testing.T
 	})
 }
 
-func TestTokensOfUnknownKeysHoldFewRequestsForAShortTime(t *testing.T) {
+func TestFewRequestsWaitBrieflyForUnknownKeys(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newKeyServer(t)
@@ -192,7 +192,7 @@ func TestTokensOfUnknownKeysHoldFewRequestsForAShortTime(t *testing.T) {
 }
 
 // The client is gone, and the fetch that it began serves the next request.
-func TestAClientThatHasGoneDoesNotWaitForKeys(t *testing.T) {
+func TestACanceledRequestDoesNotWaitForKeys(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newKeyServer(t)
@@ -212,7 +212,7 @@ func TestAClientThatHasGoneDoesNotWaitForKeys(t *testing.T) {
 }
 
 // A refusal ends the tokens of an issuer; a server that cannot answer now does not.
-func TestWhichStatusOfTheKeyServerSaysNo(t *testing.T) {
+func TestOnlySomeStatusesOfTheKeyServerDropTheKeys(t *testing.T) {
 	t.Parallel()
 	for status, no := range map[int]bool{
 		301: true, 302: true, 303: true, 307: true, 308: true, 400: true, 401: true, 403: true, 404: true, 410: true, 451: true,

@@ -109,7 +109,7 @@ func (r *remote) requireUnknown(t *testing.T, token string) {
 	require.NotContains(t, err.Error(), token)
 }
 
-func TestATokenIsVerifiedElsewhereWithThePublicKeysAlone(t *testing.T) {
+func TestARemoteVerifierNeedsOnlyThePublicKeys(t *testing.T) {
 	t.Parallel()
 	for _, alg := range []string{"ES256", "EdDSA"} {
 		r := newRemote(t, alg)
@@ -132,7 +132,7 @@ func TestATokenIsVerifiedElsewhereWithThePublicKeysAlone(t *testing.T) {
 	}
 }
 
-func TestTokensThatARemoteVerifierRefuses(t *testing.T) {
+func TestARemoteVerifierRejectsInvalidTokens(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
 	hs := authtest.NewSigners(t)["HS256"]
@@ -153,7 +153,7 @@ func TestTokensThatARemoteVerifierRefuses(t *testing.T) {
 	r.requireRejected(t, string(mutant))
 }
 
-func TestATokenIsTooOldElsewhereAfterAQuarterOfAnHour(t *testing.T) {
+func TestARemoteVerifierRejectsTokensOlderThanMaxAge(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "ES256")
 	token := r.token.Bearer.Reveal()
@@ -165,7 +165,7 @@ func TestATokenIsTooOldElsewhereAfterAQuarterOfAnHour(t *testing.T) {
 	r.requireGood(t, token)
 }
 
-func TestANewKeyIsFetchedWhenATokenNamesItAtABoundedRate(t *testing.T) {
+func TestNewKeysAreFetchedAtALimitedRate(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "ES256")
 	r.requireGood(t, r.token.Bearer.Reveal())
@@ -185,7 +185,7 @@ func TestANewKeyIsFetchedWhenATokenNamesItAtABoundedRate(t *testing.T) {
 	require.EqualValues(t, 2, r.fetches.Load())
 }
 
-func TestAKeyThatIsTakenOutIsGoodForFiveMinutesElsewhere(t *testing.T) {
+func TestARemovedKeyIsUsedForFiveMinutes(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "ES256")
 	token := r.token.Bearer.Reveal()
@@ -196,7 +196,7 @@ func TestAKeyThatIsTakenOutIsGoodForFiveMinutesElsewhere(t *testing.T) {
 	r.requireRejected(t, token)
 }
 
-func TestTheLastGoodKeysAreKeptForADay(t *testing.T) {
+func TestTheLastFetchedKeysAreKeptForADay(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
 	r.verifier = r.verifierWith(t, func(cfg *auth.RemoteVerifierConfig) { cfg.MaxAge = 30 * 24 * time.Hour })
@@ -212,7 +212,7 @@ func TestTheLastGoodKeysAreKeptForADay(t *testing.T) {
 	r.requireGood(t, token)
 }
 
-func TestKeysThatCannotBeFetchedAreNoAnswer(t *testing.T) {
+func TestAFailedFirstFetchIsA503(t *testing.T) {
 	t.Parallel()
 	elsewhere := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") }))
 	t.Cleanup(elsewhere.Close)
@@ -254,7 +254,7 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
-func TestKeysOfOtherKindsInTheSetAreNotUsed(t *testing.T) {
+func TestUnsupportedKeysInTheSetAreIgnored(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
 	var set struct{ Keys []map[string]any }
@@ -292,7 +292,7 @@ func TestKeysOfOtherKindsInTheSetAreNotUsed(t *testing.T) {
 
 // A signing key was stolen, and the issuer has gone over to HS256 or to other keys: forgeries under
 // the stolen key end with the next fetch, not a day later.
-func TestAnAnswerWithoutKeysIsNoOutage(t *testing.T) {
+func TestAnEmptyKeySetDropsTheKeys(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]http.HandlerFunc{
 		"an empty set":        func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[]}`) },
@@ -314,7 +314,7 @@ func TestAnAnswerWithoutKeysIsNoOutage(t *testing.T) {
 }
 
 // What is no set of keys says nothing of the keys: a page of maintenance ends no sessions.
-func TestAnAnswerThatIsNoKeySetIsAnOutage(t *testing.T) {
+func TestAResponseThatIsNotAKeySetKeepsTheKeys(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"{}", "null", `{"error":"maintenance"}`, `{"keys":null}`, `{"keys":{}}`, "[]", "<html>"} {
 		r := newRemote(t, "ES256")
@@ -326,7 +326,7 @@ func TestAnAnswerThatIsNoKeySetIsAnOutage(t *testing.T) {
 }
 
 // Nothing is known of the keys of an issuer that has never published one.
-func TestAnIssuerWithoutKeysIsAConfigurationAtFault(t *testing.T) {
+func TestAnIssuerThatNeverPublishedKeysIsA503(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "ES256")
 	r.answers(http.NotFound)
@@ -334,7 +334,7 @@ func TestAnIssuerWithoutKeysIsAConfigurationAtFault(t *testing.T) {
 }
 
 // Requests that are given up must not keep all others from the keys, nor wait.
-func TestACancelledFirstCallerDoesNotKeepOthersFromTheKeys(t *testing.T) {
+func TestACanceledRequestDoesNotCancelTheFetchForOthers(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
 	asked, proceed := make(chan struct{}), make(chan struct{})
@@ -364,7 +364,7 @@ func TestACancelledFirstCallerDoesNotKeepOthersFromTheKeys(t *testing.T) {
 	require.EqualValues(t, 1, r.fetches.Load())
 }
 
-func TestAPanicOfTheHostsClientKeepsNobodyFromTheKeys(t *testing.T) {
+func TestAPanicOfTheHostsHTTPClientIsAFailedFetch(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
 	transport := &panicking{RoundTripper: r.server.Client().Transport, times: 1}
@@ -387,7 +387,7 @@ func (p *panicking) RoundTrip(r *http.Request) (*http.Response, error) {
 	return p.RoundTripper.RoundTrip(r)
 }
 
-func TestRemoteVerifierConfigurationsThatCannotBe(t *testing.T) {
+func TestInvalidRemoteVerifierConfigsAreRejected(t *testing.T) {
 	t.Parallel()
 	good := auth.RemoteVerifierConfig{JWKSURL: "https://api.example.com/jwks", Issuer: issuer, Audience: "https://b.example.com"}
 	_, err := auth.NewRemoteVerifier(good)

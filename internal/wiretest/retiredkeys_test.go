@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestATokenIssuedAfterItsKeyWasRetiredIsRejectedElsewhere(t *testing.T) {
+func TestARemoteVerifierRejectsTokensIssuedAfterTheirKeyWasRetired(t *testing.T) {
 	t.Parallel()
 	for alg, other := range map[string]string{"ES256": "EdDSA", "EdDSA": "ES256"} {
 		r := newRemote(t, alg)
@@ -37,7 +37,7 @@ func TestATokenIssuedAfterItsKeyWasRetiredIsRejectedElsewhere(t *testing.T) {
 }
 
 // What is not understood of a retirement must not pass for none.
-func TestAKeyWithAnUnreadableRetirementIsNotUsed(t *testing.T) {
+func TestAKeyWithAnInvalidRetirementTimeIsIgnored(t *testing.T) {
 	t.Parallel()
 	for _, value := range []any{"1", 1.5, true, []int{1}, 1e30} {
 		r := newRemote(t, "EdDSA")

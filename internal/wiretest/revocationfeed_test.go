@@ -98,7 +98,7 @@ func (in *instances) loginToken(t testing.TB) string {
 	return token.Bearer.Reveal()
 }
 
-func TestWhatEndsHereIsRefusedHereAtOnceAndElsewhereAfterTheInterval(t *testing.T) {
+func TestARevokedTokenIsRejectedAtOnceHereAndAfterTheIntervalElsewhere(t *testing.T) {
 	t.Parallel()
 	for name, revoke := range revokings {
 		t.Run(name, func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestWhatEndsHereIsRefusedHereAtOnceAndElsewhereAfterTheInterval(t *testing.
 	}
 }
 
-func TestANewSignInOutlivesTheEndOfAllSessions(t *testing.T) {
+func TestASignInRightAfterRevokeUserIsValid(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
 	old := in.signIn(in.user)
@@ -131,7 +131,7 @@ func TestANewSignInOutlivesTheEndOfAllSessions(t *testing.T) {
 	}
 }
 
-func TestARequestReadsNothingButTheFeedOncePerInterval(t *testing.T) {
+func TestRequestsReadTheFeedOncePerInterval(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
 	token := in.signIn(in.user)
@@ -145,7 +145,7 @@ func TestARequestReadsNothingButTheFeedOncePerInterval(t *testing.T) {
 	require.EqualValues(t, 3, in.reads.Load())
 }
 
-func TestABadTokenReadsNothing(t *testing.T) {
+func TestAnInvalidTokenDoesNotReadTheFeed(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
 	token := in.signIn(in.user)
@@ -155,7 +155,7 @@ func TestABadTokenReadsNothing(t *testing.T) {
 	require.Zero(t, in.reads.Load())
 }
 
-func TestWhileTheStoreIsAwayTokensAreGoodUntilMaxStaleness(t *testing.T) {
+func TestTokensAreAcceptedUntilMaxStalenessWhileTheStoreFails(t *testing.T) {
 	t.Parallel()
 	for _, fault := range []error{authtest.ErrStoreAway, authtest.ErrHang} {
 		t.Run(fault.Error(), func(t *testing.T) {
@@ -182,7 +182,7 @@ func TestWhileTheStoreIsAwayTokensAreGoodUntilMaxStaleness(t *testing.T) {
 	}
 }
 
-func TestARevocationThatCannotBeReadBackLetsNobodyInUntilItIs(t *testing.T) {
+func TestNoTokenIsAcceptedUntilARevocationCanBeReadBack(t *testing.T) {
 	t.Parallel()
 	for name, revoke := range revokings {
 		t.Run(name, func(t *testing.T) {
@@ -202,7 +202,7 @@ func TestARevocationThatCannotBeReadBackLetsNobodyInUntilItIs(t *testing.T) {
 	}
 }
 
-func TestOneRequestReadsTheFeedForAllAndItsGoingAwayDoesNotCount(t *testing.T) {
+func TestOneRequestReadsTheFeedForAllEvenIfItIsCanceled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := newInstances(t, func(c *auth.Config) { c.Now = time.Now })
@@ -238,7 +238,7 @@ func TestOneRequestReadsTheFeedForAllAndItsGoingAwayDoesNotCount(t *testing.T) {
 	})
 }
 
-func TestAClockThatIsOffByAnHourRevivesNothing(t *testing.T) {
+func TestAClockThatIsOffByAnHourRestoresNoRevokedToken(t *testing.T) {
 	t.Parallel()
 	// Set back by more than half a minute, the clock refuses tokens of before for their
 	// time alone.
@@ -287,7 +287,7 @@ func TestAClockThatIsOffByAnHourRevivesNothing(t *testing.T) {
 // swapped is a store that can be exchanged for another, as by a restore.
 type swapped struct{ auth.Store }
 
-func TestARestoredStoreSignsEverybodyOutOnce(t *testing.T) {
+func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
 	t.Parallel()
 	// What the two stores have in common is one session; behind that their feeds
 	// differ, and the restored one is shorter, as long, or longer.
@@ -360,7 +360,7 @@ func failSecond() func(string) error {
 	}
 }
 
-func TestAStoreThatHasJustFailedIsLeftAloneForASecond(t *testing.T) {
+func TestAFailedReadOfTheFeedIsRetriedAfterASecond(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
 	token := in.signIn(in.user)
@@ -392,7 +392,7 @@ func (s *lateStore) ListRevocations(ctx context.Context, from int64, limit int) 
 	return page, err
 }
 
-func TestAReadThatBeganBeforeARevocationDoesNotMakeUpForIt(t *testing.T) {
+func TestAReadBegunBeforeARevocationDoesNotCountForIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := &lateStore{answer: make(chan struct{})}
@@ -414,7 +414,7 @@ func TestAReadThatBeganBeforeARevocationDoesNotMakeUpForIt(t *testing.T) {
 	})
 }
 
-func TestAColdStartKnowsAMillionEndedSessionsBeforeItsFirstYes(t *testing.T) {
+func TestANewInstanceReadsAMillionRevocationsBeforeItAcceptsAToken(t *testing.T) {
 	t.Parallel()
 	many := &manyRevocations{Store: memstore.New(), n: 1_000_000, expires: authtest.NewClock().Now().Add(time.Hour)}
 	f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = many })
@@ -463,7 +463,7 @@ func (m *manyRevocations) ListRevocations(_ context.Context, from int64, limit i
 	return page, nil
 }
 
-func TestRunReadsTheFeedAheadOfNeed(t *testing.T) {
+func TestRunPollsTheFeedSoThatRequestsNeedNot(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := newInstances(t, func(c *auth.Config) { c.Now = time.Now })
@@ -497,7 +497,7 @@ func TestRunReadsTheFeedAheadOfNeed(t *testing.T) {
 	})
 }
 
-func TestCheckSessionsInStoreRefusesEverywhereAtOnceAndWithoutTheStoreNobody(t *testing.T) {
+func TestCheckSessionsInStoreRejectsEverywhereAtOnceWithoutTheFeed(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t, func(c *auth.Config) { c.Tokens.CheckSessionsInStore = true })
 	in.fail(authtest.ErrStoreAway) // the feed is not read

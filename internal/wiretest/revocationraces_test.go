@@ -17,7 +17,7 @@ import (
 
 // Whoever has been told that a session has ended finds it ended: on the instance
 // that said so at once, on another when its interval has passed.
-func TestUnderLoadNoTokenIsAcceptedAfterItsRevocationWasAcknowledged(t *testing.T) {
+func TestUnderLoadNoTokenIsAcceptedAfterItsRevocation(t *testing.T) {
 	t.Parallel()
 	rounds := testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 8, Full: 30})
 	f := newFixture(t)
@@ -93,7 +93,7 @@ func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registrat
 }
 
 // Power is not in a token: who has been demoted has none from then on, anywhere.
-func TestUnderLoadNobodyHasPowerAfterADemotionWasAcknowledged(t *testing.T) {
+func TestUnderLoadADemotedSuperUserHasNoPower(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
 	guarded := func(svc *auth.Service) http.Handler {
@@ -131,7 +131,7 @@ func TestUnderLoadNobodyHasPowerAfterADemotionWasAcknowledged(t *testing.T) {
 
 // An instance that cannot read the feed accepts nothing when MaxStaleness is over,
 // however many ask.
-func TestUnderLoadNothingIsAcceptedAfterMaxStaleness(t *testing.T) {
+func TestUnderLoadNoTokenIsAcceptedAfterMaxStaleness(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
 	token := in.signIn(in.user)
@@ -154,7 +154,7 @@ func TestUnderLoadNothingIsAcceptedAfterMaxStaleness(t *testing.T) {
 
 // The second instance finds no session, because the first has revoked it, and must not say that the
 // token is no longer valid while it still accepts it.
-func TestALogoutThatComesSecondOnAnotherInstanceHoldsThereToo(t *testing.T) {
+func TestASecondLogoutOnAnotherInstanceRejectsTheTokenThere(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
 	token := in.signIn(in.user)

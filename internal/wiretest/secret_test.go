@@ -44,7 +44,7 @@ func hexes(secret []byte) []string {
 	}
 }
 
-func TestTypesThatCarrySecretsPrintAsRedacted(t *testing.T) {
+func TestTypesWithSecretsPrintRedacted(t *testing.T) {
 	t.Parallel()
 	secret := []byte(canary + strings.Repeat("x", 32))
 	symmetric, err := auth.NewSymmetricKey("id", secret)
@@ -88,7 +88,7 @@ func TestTypesThatCarrySecretsPrintAsRedacted(t *testing.T) {
 	require.Empty(t, auth.Secret{}.Reveal())
 }
 
-func TestASymmetricKeyMustBeRandomAndNamed(t *testing.T) {
+func TestInvalidSymmetricKeysAreRejected(t *testing.T) {
 	t.Parallel()
 	good := authtest.Random(32)
 	for name, test := range map[string]struct {
@@ -120,9 +120,9 @@ func TestASymmetricKeyMustBeRandomAndNamed(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestNoSecretIsInAnyOutput makes a service do all it can, well and badly, and
+// TestSecretsAppearInNoOutput makes a service do all it can, well and badly, and
 // looks for its secrets in everything that it logs and answers.
-func TestNoSecretIsInAnyOutput(t *testing.T) {
+func TestSecretsAppearInNoOutput(t *testing.T) {
 	t.Parallel()
 	var failing bool
 	pepper := authtest.Random(32)
@@ -174,7 +174,7 @@ func TestNoSecretIsInAnyOutput(t *testing.T) {
 	}
 }
 
-func TestErrorsNameNoSecret(t *testing.T) {
+func TestErrorsContainNoSecret(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, err := range []error{

@@ -22,7 +22,7 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-func TestNewSaysWhatToSet(t *testing.T) {
+func TestNewRejectsInvalidConfigsByField(t *testing.T) {
 	t.Parallel()
 	good := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}}
 	for name, test := range map[string]struct {
@@ -77,7 +77,7 @@ func TestRoutesAreTheDocumentedCalls(t *testing.T) {
 	require.Empty(t, patterns("none"))
 }
 
-func TestMountStandsBesideAHostsOwnRoutes(t *testing.T) {
+func TestMountLeavesTheHostsRoutesAlone(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	mux := http.NewServeMux()
@@ -93,7 +93,7 @@ func TestMountStandsBesideAHostsOwnRoutes(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, send(ofTheHost{partial}, http.MethodPost, "/api/v1/user/register", "{}").status)
 }
 
-func TestHandlerAnswers404And405InTheFormOfTheContract(t *testing.T) {
+func TestHandlerAnswers404And405AsDocumented(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, path := range []string{"/", "/auth", "/auth/users/", "/auth/user/x", "/auth/users/login/", "/AUTH/user"} {
@@ -126,7 +126,7 @@ func TestHandlerAnswers404And405InTheFormOfTheContract(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.sendAs(f.signIn(f.user), http.MethodHead, "/auth/user", "").status)
 }
 
-func TestAHandlerKeepsToItsMethodWhereverItIsMounted(t *testing.T) {
+func TestAHandlerAcceptsOnlyItsMethodWhereverItIsMounted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	require.Equal(t, http.StatusMethodNotAllowed, send(f.svc.LoginHandler(), http.MethodPut, "/signin", loginBody(f.userPair)).status)
@@ -138,7 +138,7 @@ func TestAHandlerKeepsToItsMethodWhereverItIsMounted(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, send(f.svc.RegisterUserHandler(), http.MethodPost, "/", "{}", "Authorization", token).status)
 }
 
-func TestErrorStatusOfEveryError(t *testing.T) {
+func TestErrorStatusMapsEveryError(t *testing.T) {
 	t.Parallel()
 	for err, want := range map[error]int{
 		auth.ErrTokenMissing:       401,
@@ -169,7 +169,7 @@ func TestErrorStatusOfEveryError(t *testing.T) {
 	require.Equal(t, "Field label must be short", detail)
 }
 
-func TestAThrottledAnswerSaysWhenToComeBack(t *testing.T) {
+func TestAThrottledResponseHasRetryAfter(t *testing.T) {
 	t.Parallel()
 	for wait, want := range map[time.Duration]string{
 		time.Millisecond: "1", time.Second: "1", 1001 * time.Millisecond: "2", time.Minute: "60",
@@ -197,7 +197,7 @@ func TestAHostCanWriteErrorsItself(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, f.sendAs("x", http.MethodGet, "/auth/user", "").status)
 }
 
-func TestAPanicInTheHostsErrorWriterIsContained(t *testing.T) {
+func TestAPanicInTheHostsErrorWriterIsRecovered(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.WriteError = func(http.ResponseWriter, *http.Request, error) { panic("oops") }
@@ -207,7 +207,7 @@ func TestAPanicInTheHostsErrorWriterIsContained(t *testing.T) {
 	require.Contains(t, f.log.String(), "oops")
 }
 
-func TestPing(t *testing.T) {
+func TestPingReturnsTheErrorOfTheStore(t *testing.T) {
 	t.Parallel()
 	down := false
 	f := newFixture(t, watch(func(method string) error {
@@ -221,7 +221,7 @@ func TestPing(t *testing.T) {
 	require.ErrorContains(t, f.svc.Ping(t.Context()), "down")
 }
 
-func TestPruneRemovesWhatHasExpiredInBatches(t *testing.T) {
+func TestPruneRemovesExpiredRecordsInBatches(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	const sessions = 510 // a batch has 500
@@ -243,7 +243,7 @@ func TestPruneRemovesWhatHasExpiredInBatches(t *testing.T) {
 	require.Equal(t, 2, removed, "the key, and the session that was live")
 }
 
-func TestPruneReportsWhatItHasDoneWhenItFails(t *testing.T) {
+func TestPruneReportsItsProgressIfItFails(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, watch(func(method string) error {
 		if method == "PruneKeys" {
@@ -260,7 +260,7 @@ func TestPruneReportsWhatItHasDoneWhenItFails(t *testing.T) {
 
 // Run is tested in a bubble, whose time passes when nobody has anything to do,
 // and which fails if a goroutine is left in it.
-func TestRunReadsTheFeedWhilePruningTakesItsTime(t *testing.T) {
+func TestRunReadsTheFeedWhilePruningHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var reads atomic.Int64
@@ -282,7 +282,7 @@ func TestRunReadsTheFeedWhilePruningTakesItsTime(t *testing.T) {
 	})
 }
 
-func TestRunPrunesUntilItsContextIsDone(t *testing.T) {
+func TestRunPrunesEveryTenMinutesUntilItsContextIsDone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		rounds, failing := 0, true
@@ -305,7 +305,7 @@ func TestRunPrunesUntilItsContextIsDone(t *testing.T) {
 	})
 }
 
-func TestNoAnswerHasCORSHeaders(t *testing.T) {
+func TestResponsesHaveNoCORSHeaders(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodOptions} {
@@ -319,7 +319,7 @@ func TestNoAnswerHasCORSHeaders(t *testing.T) {
 	}
 }
 
-func TestHandlerRedirectsNothing(t *testing.T) {
+func TestHandlerDoesNotRedirectUncleanPaths(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, path := range []string{"//auth/users/login", "/x/../auth/user", "/./auth/user", "/auth//user", "/auth/user//"} {
@@ -334,7 +334,7 @@ func TestHandlerRedirectsNothing(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, serve(f.svc.Handler(), r).status)
 }
 
-func TestARequestWithoutABodyIsMalformedNotAPanic(t *testing.T) {
+func TestARequestWithoutABodyIsA400(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	r, err := http.NewRequest(http.MethodPost, "/auth/users/login", nil)
@@ -345,7 +345,7 @@ func TestARequestWithoutABodyIsMalformedNotAPanic(t *testing.T) {
 
 // A client that sends its body a byte at a time is cut off, told so, and is not
 // taken for a store that fails.
-func TestABodyThatDoesNotArriveIs408(t *testing.T) {
+func TestAStalledBodyIsA408(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Timeout = 500 * time.Millisecond })
 	server := httptest.NewServer(documented(t, f.svc.Handler()))
@@ -369,7 +369,7 @@ func TestABodyThatDoesNotArriveIs408(t *testing.T) {
 	}
 }
 
-func TestAHostsWayToEndAResponseIsLeftToIt(t *testing.T) {
+func TestErrAbortHandlerOfTheHostIsNotRecovered(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.WriteError = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }

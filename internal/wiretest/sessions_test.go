@@ -22,7 +22,7 @@ func (f *fixture) loginFrom(userAgent string, header ...string) string {
 	return r.json(f.t)["token"].(string)
 }
 
-func TestAUserSeesAndEndsTheirSessions(t *testing.T) {
+func TestAUserListsAndRevokesTheirSessions(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	first := f.loginFrom("curl/8.14.1")
@@ -52,7 +52,7 @@ func TestAUserSeesAndEndsTheirSessions(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(second, "GET", "/auth/sessions", "").status)
 }
 
-func TestTheSessionOfAGitHubSignInSaysSoAndWhoseBrowserItWas(t *testing.T) {
+func TestASessionOfAGitHubSignInHasTheMethodAndTheClient(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	token := g.browser().signIn()["token"].(string)
@@ -64,7 +64,7 @@ func TestTheSessionOfAGitHubSignInSaysSoAndWhoseBrowserItWas(t *testing.T) {
 	require.Equal(t, true, sessions[0]["current"])
 }
 
-func TestTheOldestSessionEndsForOneTooMany(t *testing.T) {
+func TestASignInBeyondMaxSessionsRevokesTheOldestSession(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.MaxSessions = 3 })
 	var tokens []string
@@ -84,7 +84,7 @@ func TestTheOldestSessionEndsForOneTooMany(t *testing.T) {
 	require.Len(t, f.sendAs(tokens[4], "GET", "/auth/sessions", "").array(t), 3)
 }
 
-func TestSigningInInALoopKeepsNoMoreThanTheLimit(t *testing.T) {
+func TestSigningInInALoopKeepsAtMostMaxSessions(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.MaxSessions = 10 })
 	var token string
@@ -95,7 +95,7 @@ func TestSigningInInALoopKeepsNoMoreThanTheLimit(t *testing.T) {
 	require.Len(t, f.sendAs(token, "GET", "/auth/sessions", "").array(t), 10)
 }
 
-func TestWhatAClientSaysOfItselfIsCutToReadableText(t *testing.T) {
+func TestUserAgentsAreCleanedAndTruncated(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for said, want := range map[string]string{
@@ -121,7 +121,7 @@ func TestWhatAClientSaysOfItselfIsCutToReadableText(t *testing.T) {
 	require.Equal(t, "fe80::1", token.Session.Address)
 }
 
-func TestTheAddressIsTakenFromNamedProxiesAlone(t *testing.T) {
+func TestTheClientAddressIsTakenOnlyFromTrustedProxies(t *testing.T) {
 	t.Parallel()
 	proxies := auth.TrustProxies(netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:1::/48"))
 	for _, test := range []struct {
@@ -167,7 +167,7 @@ func TestTheAddressIsTakenFromNamedProxiesAlone(t *testing.T) {
 	}
 }
 
-func TestAConfigurationThatIsWrongAboutSessionsIsRefused(t *testing.T) {
+func TestInvalidSessionConfigurationsAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for name, change := range map[string]func(*auth.Config){
@@ -188,7 +188,7 @@ func TestAConfigurationThatIsWrongAboutSessionsIsRefused(t *testing.T) {
 
 // What gives out a way in wants a recent session where the host says so, and nothing
 // else does.
-func TestAnOldSessionGetsNoNewWayInWhereTheHostWantsARecentOne(t *testing.T) {
+func TestReauthAfterRejectsLastingChangesOfOldSessions(t *testing.T) {
 	t.Parallel()
 	const age = 10 * time.Minute
 	for _, call := range []struct {

@@ -10,7 +10,7 @@ import (
 )
 
 // A client signs in a thousand times with a user agent that is as long in JSON as can be.
-func TestTheListOfSessionsIsBoundedHoweverManyThereAre(t *testing.T) {
+func TestTheListOfSessionsIsLimited(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	oldest := f.loginFrom("oldest")

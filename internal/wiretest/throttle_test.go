@@ -35,7 +35,7 @@ func requireThrottled(t testing.TB, err error, atLeast, atMost time.Duration) {
 	require.LessOrEqual(t, throttled.RetryAfter, atMost)
 }
 
-func TestFailuresFromOneAddressAreThrottledAndWaitLongerAndLonger(t *testing.T) {
+func TestFailuresFromOneAddressAreThrottledWithGrowingWaits(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	ctx := from(t, "203.0.113.7")
@@ -73,7 +73,7 @@ func TestFailuresFromOneAddressAreThrottledAndWaitLongerAndLonger(t *testing.T) 
 	fail(20)
 }
 
-func TestARightGeneratedSecretIsNeverRefusedForWhatOthersSend(t *testing.T) {
+func TestAGeneratedSecretIsNeverThrottledByFailuresOfOthers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	wrongSecret := f.userPair
@@ -89,7 +89,7 @@ func TestARightGeneratedSecretIsNeverRefusedForWhatOthersSend(t *testing.T) {
 	}
 }
 
-func TestAnIPv6NetworkIsOneAddressAndAnIPv4AddressIsItself(t *testing.T) {
+func TestFailuresAreCountedByIPv6NetworkAndIPv4Address(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		first, second string
@@ -130,7 +130,7 @@ func TestAThrottledSignInAnswers429WithTheTimeToWait(t *testing.T) {
 	f.requireLogin(f.userPair, http.StatusOK)
 }
 
-func TestAnIPv4AddressThatAHostGivesAsIPv6IsItself(t *testing.T) {
+func TestIPv4MappedAddressesCountAsIPv4(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Failures = []limit.Rate{{Count: 1, Per: time.Hour}} })
 	for _, address := range []string{"::ffff:203.0.113.7", "::ffff:203.0.113.8"} {
@@ -142,7 +142,7 @@ func TestAnIPv4AddressThatAHostGivesAsIPv6IsItself(t *testing.T) {
 }
 
 // Behind a proxy that nobody has said anything of, all clients would have one address.
-func TestBehindAnUnknownProxyFailuresAreCountedTogetherAndTheLogSaysSoOnce(t *testing.T) {
+func TestFailuresBehindAnUnknownProxyShareALimitAndAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	send := func(pair auth.KeyPair, i int) int {
@@ -191,7 +191,7 @@ func newWithImportedKey(t *testing.T) (f *fixture, pair, guess auth.KeyPair, rea
 	return f, pair, auth.KeyPair{AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret("battery staple")}, reads
 }
 
-func TestAnImportedKeyIsTriedOnlySoOftenFromOneAddress(t *testing.T) {
+func TestAttemptsOnAnImportedKeyAreLimitedByAddress(t *testing.T) {
 	t.Parallel()
 	f, pair, guess, reads := newWithImportedKey(t)
 	attacker, owner := from(t, "203.0.113.7"), from(t, "203.0.113.8")
@@ -219,7 +219,7 @@ func TestAnImportedKeyIsTriedOnlySoOftenFromOneAddress(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "another key")
 }
 
-func TestWhoHasFailedTooOftenHasNoMoreSlowHashes(t *testing.T) {
+func TestAThrottledAddressCausesNoSlowHashes(t *testing.T) {
 	t.Parallel()
 	f, pair, guess, reads := newWithImportedKey(t)
 	attacker, owner := from(t, "2001:db8:1:2::7"), from(t, "2001:db8:1:3::7")
@@ -266,7 +266,7 @@ func TestAFloodIsStoppedBeforeTheStoreIsRead(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.login(f.userPair).status)
 }
 
-func TestGitHubCallbacksThatFailAreThrottledAndTakeNoStateAway(t *testing.T) {
+func TestFailedGitHubCallbacksAreThrottledAndConsumeNoState(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
@@ -291,7 +291,7 @@ func (brokenLimiter) Take(context.Context, string, []limit.Rate) (time.Duration,
 
 func (brokenLimiter) Reset(context.Context, string) error { return authtest.ErrStoreAway }
 
-func TestALimiterThatFailsRefusesNobody(t *testing.T) {
+func TestAFailingLimiterThrottlesNobody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Throttling.Limiter = brokenLimiter{}
@@ -306,7 +306,7 @@ func TestALimiterThatFailsRefusesNobody(t *testing.T) {
 	require.Contains(t, f.log.String(), "the limiter fails")
 }
 
-func TestThrottlingThatIsOffCountsNothing(t *testing.T) {
+func TestThrottlingOffCountsNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Off = true })
 	for range 100 {
@@ -314,7 +314,7 @@ func TestThrottlingThatIsOffCountsNothing(t *testing.T) {
 	}
 }
 
-func TestRatesThatCannotBeAreRefused(t *testing.T) {
+func TestInvalidRatesAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, rate := range []limit.Rate{{}, {Count: 1}, {Per: time.Hour}, {Count: -1, Per: time.Hour}, {Count: 1, Per: time.Microsecond}, {Count: 1, Per: 31 * 24 * time.Hour}} {
@@ -334,7 +334,7 @@ func (l jumpedLimiter) Take(context.Context, string, []limit.Rate) (time.Duratio
 
 func (jumpedLimiter) Reset(context.Context, string) error { return nil }
 
-func TestAWaitThatNoRateCanHaveIsNotBelieved(t *testing.T) {
+func TestAWaitLongerThanTheRatesPeriodIsIgnored(t *testing.T) {
 	t.Parallel()
 	for wait, want := range map[time.Duration]int{
 		time.Minute:              http.StatusTooManyRequests, // Flood's period

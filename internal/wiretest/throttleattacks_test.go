@@ -58,7 +58,7 @@ func TestImportedKeysNeedADecisionAboutProxies(t *testing.T) {
 }
 
 // The attack: proxies are undecided, and one header makes the client's address unknown.
-func TestAFloodWithAnUnknownAddressIsCountedByTheConnection(t *testing.T) {
+func TestAFloodFromAnUnknownAddressIsCountedByThePeerAddress(t *testing.T) {
 	t.Parallel()
 	reads := 0
 	f := newFixture(t, countReads(&reads), func(_ *fixture, cfg *auth.Config) {
@@ -86,7 +86,7 @@ func TestAFloodWithAnUnknownAddressIsCountedByTheConnection(t *testing.T) {
 
 // The attack: a wrong secret every ten seconds. Clients without an address share what they may do,
 // so it must be more than one of them uses up.
-func TestAWrongSecretNowAndThenKeepsNobodyOutWhoseAddressIsUnknown(t *testing.T) {
+func TestAFewWrongSecretsDoNotBlockOtherUnknownAddresses(t *testing.T) {
 	t.Parallel()
 	f, services, pair, guess := twoInstances(t)
 	for range 300 {
@@ -102,7 +102,7 @@ func TestAWrongSecretNowAndThenKeepsNobodyOutWhoseAddressIsUnknown(t *testing.T)
 	require.NoError(t, err)
 }
 
-func TestGuessesAtAnImportedKeyFromUnknownAddressesAreBoundedTogether(t *testing.T) {
+func TestGuessesAtAnImportedKeyFromUnknownAddressesShareALimit(t *testing.T) {
 	t.Parallel()
 	f, services, pair, guess := twoInstances(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Throttling.SlowAttempts = []limit.Rate{{Count: 1, Per: time.Hour}}
@@ -124,7 +124,7 @@ func TestGuessesAtAnImportedKeyFromUnknownAddressesAreBoundedTogether(t *testing
 	require.NoError(t, err)
 }
 
-func TestClientsOfUnknownAddressesHaveOnlyAPartOfThePlacesForSlowHashes(t *testing.T) {
+func TestUnknownAddressesGetOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 	t.Parallel()
 	const share = 8 // of 33
 	entered, release := make(chan struct{}, 100), make(chan struct{})
@@ -162,7 +162,7 @@ func TestClientsOfUnknownAddressesHaveOnlyAPartOfThePlacesForSlowHashes(t *testi
 }
 
 // The attack: names that nobody has push the client's own counts out of a limiter that is bounded.
-func TestJunkNamesPushOutNoCountsOfTheirClientOrOfOthers(t *testing.T) {
+func TestUnknownNamesEvictNoCountsFromTheLimiter(t *testing.T) {
 	t.Parallel()
 	f, _, pair, guess := twoInstances(t)
 	limiter := limit.NewMemory(32, f.clock.Now)
@@ -198,7 +198,7 @@ func TestJunkNamesPushOutNoCountsOfTheirClientOrOfOthers(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestAStoreOutageUsesUpNoAttemptsOnAnImportedKey(t *testing.T) {
+func TestAStoreOutageConsumesNoAttemptsOnAnImportedKey(t *testing.T) {
 	t.Parallel()
 	var away atomic.Bool
 	f, services, pair, guess := twoInstances(t, watch(func(method string) error {
@@ -236,7 +236,7 @@ func TestAStoreOutageUsesUpNoAttemptsOnAnImportedKey(t *testing.T) {
 	f.requireLogin(f.userPair, http.StatusOK)
 }
 
-func TestConcurrentGuessesOnTwoInstancesAreNoMoreThanAllowed(t *testing.T) {
+func TestConcurrentGuessesOnTwoInstancesShareOneLimit(t *testing.T) {
 	t.Parallel()
 	_, services, pair, guess := twoInstances(t)
 	ctx := from(t, "203.0.113.7")

@@ -208,7 +208,7 @@ func TestTokensOfEveryKeyOfTheRingVerify(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrTokenRejected, "a dropped key verifies nothing")
 }
 
-func TestRevokingASessionEndsItsToken(t *testing.T) {
+func TestRevokingASessionRejectsItsToken(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	require.NoError(t, f.issuer.Revoke(t.Context(), authtest.ByHost, f.token.Session.ID))
@@ -216,7 +216,7 @@ func TestRevokingASessionEndsItsToken(t *testing.T) {
 	require.ErrorIs(t, f.issuer.Revoke(t.Context(), authtest.ByHost, f.token.Session.ID), auth.ErrNotFound)
 }
 
-func TestATokenEndsWithItsKey(t *testing.T) {
+func TestATokenExpiresWithItsAccessKey(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	addKey := func(id string, life time.Duration) {
@@ -240,7 +240,7 @@ func TestATokenEndsWithItsKey(t *testing.T) {
 	require.Equal(t, 1, removed, "the one of before; none is left of this")
 }
 
-func TestTheLongestTokenFits(t *testing.T) {
+func TestTheLongestPossibleTokenIsAccepted(t *testing.T) {
 	t.Parallel()
 	for name, s := range authtest.NewSigners(t) {
 		f := &tokens{Signer: s, clock: authtest.NewClock(), store: memstore.New()}
@@ -258,7 +258,7 @@ func TestTheLongestTokenFits(t *testing.T) {
 	}
 }
 
-func TestTokenConfigIsChecked(t *testing.T) {
+func TestInvalidTokenConfigsAreRejected(t *testing.T) {
 	t.Parallel()
 	key := authtest.NewSigners(t)["HS256"].Key
 	type arguments struct {
@@ -303,7 +303,7 @@ func TestTokenConfigIsChecked(t *testing.T) {
 	require.Error(t, err, "a nil pointer in an interface")
 }
 
-func TestAWiderKeyIsNotATokenKey(t *testing.T) {
+func TestAKeyOnAnotherCurveIsRejected(t *testing.T) {
 	t.Parallel()
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	require.NoError(t, err)
@@ -313,7 +313,7 @@ func TestAWiderKeyIsNotATokenKey(t *testing.T) {
 
 // Every refused token gets the same answer on the wire (CVE-2024-51744: there,
 // expired and forged could be told apart and were told wrongly).
-func TestRefusedTokensAllGetOneAnswer_CVE_2024_51744(t *testing.T) {
+func TestRejectedTokensAllGetTheSame401_CVE_2024_51744(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	expired := f.signIn(f.user)
@@ -366,7 +366,7 @@ func TestATokenIsAtMost4KiBLong(t *testing.T) {
 	require.True(t, lengths[4097] || lengths[4098], lengths)
 }
 
-func TestASessionThatTheStoreSaysHasEndedIsAnEnd(t *testing.T) {
+func TestASessionExpiredInTheStoreIsRejected(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	shortened, err := auth.NewTokenIssuer(shortSessions{f.store, f.clock}, issuer, []auth.SigningKey{f.Key},
@@ -388,14 +388,14 @@ func (s shortSessions) FindSession(ctx context.Context, id string) (auth.Session
 	return session, err
 }
 
-func TestAClockThatIsFarOffIsNobodysFault(t *testing.T) {
+func TestASignInWithAClockBefore1970IsA503(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.clock.Advance(-60 * 365 * 24 * time.Hour) // a machine that has booted without one
 	require.Equal(t, http.StatusServiceUnavailable, f.login(f.userPair).status)
 }
 
-func TestATokenExpiresToTheSecondByTheClockOfTheMachine(t *testing.T) {
+func TestATokenExpiresExactlyWithItsSession(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := memstore.New()

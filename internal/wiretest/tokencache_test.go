@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestARememberedTokenIsRefusedAsSoonAsItIsNotGood(t *testing.T) {
+func TestACachedTokenIsRejectedAsSoonAsItIsInvalid(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*tokens){
 		"expired":               func(f *tokens) { f.clock.Advance(12 * time.Hour) },
@@ -42,7 +42,7 @@ func TestARememberedTokenIsRefusedAsSoonAsItIsNotGood(t *testing.T) {
 	}
 }
 
-func TestTokensAreVerifiedWithoutACacheToo(t *testing.T) {
+func TestTokensAreVerifiedWithoutACache(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{CacheSize: -1})
 	f.requireAccepted(t, f.token.Bearer.Reveal())

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheMirroredECDSASignatureIsRefused(t *testing.T) {
+func TestTheMirroredECDSASignatureIsRejected(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["ES256"], auth.TokenConfig{})
 	for range 20 {
@@ -38,7 +38,7 @@ func TestTheMirroredECDSASignatureIsRefused(t *testing.T) {
 	}
 }
 
-func TestTokensOfAnotherShapeAreRefused(t *testing.T) {
+func TestMalformedTokensAreRejected(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
 		good := f.token.Bearer.Reveal()
@@ -78,7 +78,7 @@ func TestTokensOfAnotherShapeAreRefused(t *testing.T) {
 	})
 }
 
-func TestEveryPrefixOfATokenIsRefused_CVE_2026_27840(t *testing.T) {
+func TestEveryPrefixOfATokenIsRejected_CVE_2026_27840(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
 		good := f.token.Bearer.Reveal()
@@ -91,7 +91,7 @@ func TestEveryPrefixOfATokenIsRefused_CVE_2026_27840(t *testing.T) {
 
 // The last character of a segment has bits that mean nothing; with them a lax
 // decoder knows up to sixteen spellings of one signature.
-func TestOtherSpellingsOfASignatureAreRefused(t *testing.T) {
+func TestOtherEncodingsOfASignatureAreRejected(t *testing.T) {
 	t.Parallel()
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
@@ -127,7 +127,7 @@ func TestAMillionDotsCostNoMemory_CVE_2025_30204(t *testing.T) {
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1_000_000), "100 such tokens: less than one of them")
 }
 
-func TestHeadersThatAreNotOursAreRefused(t *testing.T) {
+func TestTokensWithOtherHeadersAreRejected(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
 		for name, changes := range map[string]map[string]any{
@@ -245,7 +245,7 @@ func claimFaults(now int64) map[string]map[string]any {
 	return faults
 }
 
-func TestClaimsThatAreNotOursAreRefused(t *testing.T) {
+func TestTokensWithOtherClaimsAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	for name, changes := range claimFaults(f.clock.Now().Unix()) {
@@ -275,7 +275,7 @@ func TestClaimsThatAreNotOursAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheClockIsHeldToTheSecond(t *testing.T) {
+func TestTokenTimesAreCheckedToTheSecond(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	good := f.token.Bearer.Reveal()
@@ -288,7 +288,7 @@ func TestTheClockIsHeldToTheSecond(t *testing.T) {
 	f.requireRejected(t, good)
 }
 
-func TestATokenOfOneIssuerIsNothingToAnother(t *testing.T) {
+func TestATokenOfAnotherIssuerIsRejected(t *testing.T) {
 	t.Parallel()
 	s := authtest.NewSigners(t)["HS256"]
 	f := newTokens(t, s, auth.TokenConfig{})
@@ -299,7 +299,7 @@ func TestATokenOfOneIssuerIsNothingToAnother(t *testing.T) {
 	third.requireRejected(t, f.token.Bearer.Reveal())
 }
 
-func TestTheAlgorithmBelongsToTheKey(t *testing.T) {
+func TestATokenWithTheAlgorithmOfAnotherKeyIsRejected(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
 	ring := []auth.SigningKey{signers["EdDSA"].Key, signers["ES256"].Key, signers["HS256"].Key}
@@ -319,7 +319,7 @@ func TestTheAlgorithmBelongsToTheKey(t *testing.T) {
 
 // The oldest trick: the verifier's public key, which anybody has, as the secret
 // of an HMAC.
-func TestHS256UnderAPublicKeyIsRefused(t *testing.T) {
+func TestHS256UnderAPublicKeyIsRejected(t *testing.T) {
 	t.Parallel()
 	for _, alg := range []string{"ES256", "EdDSA"} {
 		f := newTokens(t, authtest.NewSigners(t)[alg], auth.TokenConfig{})
@@ -336,7 +336,7 @@ func TestHS256UnderAPublicKeyIsRefused(t *testing.T) {
 	}
 }
 
-func TestAnUnsignedTokenIsRefused(t *testing.T) {
+func TestAnUnsignedTokenIsRejected(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
 		unsigned := authtest.Segment(f.header(map[string]any{"alg": "none"})) + "." + authtest.Segment(f.claims(t, nil)) + "."
@@ -347,7 +347,7 @@ func TestAnUnsignedTokenIsRefused(t *testing.T) {
 
 // Whoever has the signing key can be anybody; with CheckSessionsInStore, only in a session
 // that there is, of its own user.
-func TestWithCheckSessionsInStoreNoTokenIsGoodWithoutItsSession(t *testing.T) {
+func TestCheckSessionsInStoreRejectsATokenWithoutItsSession(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{CheckSessionsInStore: true})
 	register(t, f.store, f.clock, "u2", "mallory")

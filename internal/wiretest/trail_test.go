@@ -71,7 +71,7 @@ func TestEachLastingCallLeavesOneEventWithItsActorAndClient(t *testing.T) {
 	})
 }
 
-func TestTheTrailIsListedInPagesForSuperUsersOnly(t *testing.T) {
+func TestOnlySuperUsersListTheTrailPageByPage(t *testing.T) {
 	t.Parallel()
 	s := newStolen(t, memstore.New())
 	for range 7 {
@@ -131,7 +131,7 @@ func TestAnEventOfTheTrailHasTheDocumentedFields(t *testing.T) {
 	}, events[0])
 }
 
-func TestTheTrailCanBeOff(t *testing.T) {
+func TestDisableAuditTrailRemovesTheTrail(t *testing.T) {
 	t.Parallel()
 	var seen authtest.Record[auth.Event]
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.DisableAuditTrail, cfg.OnEvent = true, seen.Add })

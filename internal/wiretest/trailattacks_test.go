@@ -205,7 +205,7 @@ func TestPagingMissesNoEventWhileEventsAreAddedAndPruned(t *testing.T) {
 
 // Eight deliverers hand out the events while 32 writers add more: each event to one of them, and
 // the next of a user only when the one before it has been finished.
-func TestEachEventIsHandedToOneDelivererAndAUsersEventsInOrder(t *testing.T) {
+func TestEachEventIsDeliveredOnceAndInOrderForEachUser(t *testing.T) {
 	t.Parallel()
 	const users, writers, each, deliverers = 5, 32, 10, 8
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
@@ -285,7 +285,7 @@ func TestEachEventIsHandedToOneDelivererAndAUsersEventsInOrder(t *testing.T) {
 
 // A clock that was an hour ahead when it claimed an event, and then jumped back or ended, holds
 // neither the event nor the user's later ones, of which the times go on increasing.
-func TestAClockThatJumpsBackHoldsNoEventOfTheTrail(t *testing.T) {
+func TestAClockThatJumpsBackDelaysNoEventOfTheTrail(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		a := newTrailAttack(t, open(t))
@@ -309,7 +309,7 @@ func TestAClockThatJumpsBackHoldsNoEventOfTheTrail(t *testing.T) {
 }
 
 // What a client says of itself fails no change and hides in no event, whatever bytes it sends.
-func TestNoClientKeepsItsChangeOutOfTheTrail(t *testing.T) {
+func TestMalformedClientHeadersKeepNoChangeOutOfTheTrail(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
 		"too long": strings.Repeat("x", 5000), "invalid UTF-8": "curl\xff\xfe", "half a character at the end": strings.Repeat("x", 255) + "漢",
@@ -332,7 +332,7 @@ func TestNoClientKeepsItsChangeOutOfTheTrail(t *testing.T) {
 
 // An ID that no store keeps is not found. It makes no event that no store keeps, for which the
 // answer would be another.
-func TestAnIDThatCannotBeStoredIsNotFoundWhateverItsEventWouldBe(t *testing.T) {
+func TestAnIDThatCannotBeStoredIsNotFoundAndCausesNoEvent(t *testing.T) {
 	t.Parallel()
 	s := newStolen(t, memstore.New())
 	before := s.trail()
@@ -351,7 +351,7 @@ func TestAnIDThatCannotBeStoredIsNotFoundWhateverItsEventWouldBe(t *testing.T) {
 
 // An event with which the process ends again and again ends no sixth one. One that is accepted in
 // the end is not reported as failed.
-func TestAnEventThatEndsTheProcessIsSkippedAfterFiveAttempts(t *testing.T) {
+func TestAnEventThatCrashesTheProcessIsSkippedAfterFiveAttempts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newTrailAttack(t, memstore.New())

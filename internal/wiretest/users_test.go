@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestRegisterAnswersThePublishedFields(t *testing.T) {
+func TestRegisterReturnsTheDocumentedFields(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.admin)
@@ -44,7 +44,7 @@ func TestRegisterAnswersThePublishedFields(t *testing.T) {
 	}
 }
 
-func TestRegisterRefuses(t *testing.T) {
+func TestInvalidRegistrationsAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.admin)
@@ -91,7 +91,7 @@ func TestRegisterRefuses(t *testing.T) {
 	}
 }
 
-func TestOnlySuperUsersRegister(t *testing.T) {
+func TestOnlySuperUsersRegisterUsers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	body := `{"username":"new","email":"new@example.com"}`
@@ -114,7 +114,7 @@ func TestOnlySuperUsersRegister(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.sendAs(f.signIn(made.User), http.MethodPost, "/api/v1/user/register", body).status)
 }
 
-func TestUserAnswersWhoTheCallerIs(t *testing.T) {
+func TestGetUserReturnsTheCaller(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
@@ -136,7 +136,7 @@ func TestUserAnswersWhoTheCallerIs(t *testing.T) {
 	require.Nil(t, f.sendAs(f.signIn(made.User), http.MethodGet, "/auth/user", "").json(t)["email"])
 }
 
-func TestLogoutEndsTheTokenThatMakesTheCallAndNoOther(t *testing.T) {
+func TestLogoutRevokesOnlyTheTokenOfTheRequest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token, other := f.signIn(f.user), f.signIn(f.user)
@@ -150,7 +150,7 @@ func TestLogoutEndsTheTokenThatMakesTheCallAndNoOther(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.sendAs(other, http.MethodGet, "/auth/user", "").status)
 }
 
-func TestALogoutThatAnotherOvertakesSucceeds(t *testing.T) {
+func TestALogoutSucceedsIfAnotherOneRevokesTheSessionFirst(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, watch(func(method string) error {
 		if method == "RevokeSession" {
@@ -161,7 +161,7 @@ func TestALogoutThatAnotherOvertakesSucceeds(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/logout", "").status)
 }
 
-func TestDisablingAUserEndsSessionsAndSuspendsKeys(t *testing.T) {
+func TestDisablingAUserRevokesSessionsAndSuspendsKeys(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
@@ -175,7 +175,7 @@ func TestDisablingAUserEndsSessionsAndSuspendsKeys(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.login(f.userPair).status)
 }
 
-func TestRevokingAKeyEndsTheSessionsItOpened(t *testing.T) {
+func TestRevokingAKeyRevokesOnlyTheSessionsOfThatKey(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	opened := f.login(f.userPair).json(t)["token"].(string)
@@ -185,7 +185,7 @@ func TestRevokingAKeyEndsTheSessionsItOpened(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.sendAs(other, http.MethodGet, "/auth/user", "").status)
 }
 
-func TestBootstrapHappensOnce(t *testing.T) {
+func TestBootstrapSucceedsOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	second := f.svc.Credentials().GeneratePair()
@@ -207,7 +207,7 @@ func TestBootstrapHappensOnce(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrBootstrapped, "a revoked pair does not come back to life")
 }
 
-func TestBootstrapRefusesAPairThatIsNone(t *testing.T) {
+func TestBootstrapRejectsInvalidPairs(t *testing.T) {
 	t.Parallel()
 	svc, err := auth.New(memstore.New(), auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}})
 	require.NoError(t, err)
@@ -228,7 +228,7 @@ func TestBootstrapRefusesAPairThatIsNone(t *testing.T) {
 	require.True(t, user.IsSuperUser)
 }
 
-func TestOfManyBootstrapsAtOnceOneWins(t *testing.T) {
+func TestOneOfManyConcurrentBootstrapsSucceeds(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()
 	var wins []auth.KeyPair
@@ -256,7 +256,7 @@ func TestOfManyBootstrapsAtOnceOneWins(t *testing.T) {
 	require.Len(t, wins, 1)
 }
 
-func TestRecoverSuperUserLeavesOneWayIn(t *testing.T) {
+func TestRecoverSuperUserRevokesAllOtherCredentials(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	stolen := f.signIn(f.user)
@@ -275,7 +275,7 @@ func TestRecoverSuperUserLeavesOneWayIn(t *testing.T) {
 	}
 }
 
-func TestSignInIsOneCall(t *testing.T) {
+func TestSignInCreatesASession(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token, err := f.svc.SignIn(t.Context(), f.user.ID)
@@ -287,7 +287,7 @@ func TestSignInIsOneCall(t *testing.T) {
 }
 
 // Within the time in which this instance need not know of it.
-func TestAKeyForAUserWhoHasJustBeenDeletedElsewhereIsARefusedToken(t *testing.T) {
+func TestCreatingAKeyForAUserDeletedElsewhereIsA401(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)

@@ -33,7 +33,7 @@ func TestASuperUserLooksUsersUp(t *testing.T) {
 	require.Equal(t, want, r.json(t))
 	users := f.asAdmin("GET", "/auth/users", "")
 	require.Contains(t, users.array(t), want)
-	require.Empty(t, users.header.Get("Link"), "there are no more")
+	require.Empty(t, users.header.Get("Link"), "this is the last page")
 }
 
 var nextLink = regexp.MustCompile(`^<(.*)>; rel="next"$`)
@@ -94,12 +94,12 @@ func TestASuperUserChangesUsers(t *testing.T) {
 
 	require.Equal(t, true, f.asAdmin("PATCH", path, `{"is_active":true}`).json(t)["is_active"])
 	f.requireLogin(f.userPair, 200)
-	require.Equal(t, 401, f.sendAs(token, "GET", "/auth/user", "").status, "no session comes back")
+	require.Equal(t, 401, f.sendAs(token, "GET", "/auth/user", "").status, "revoked sessions stay revoked")
 
 	token = f.loginFrom("test")
 	require.Equal(t, 403, f.sendAs(token, "GET", "/auth/users", "").status)
 	require.Equal(t, true, f.asAdmin("PATCH", path, `{"is_super_user":true}`).json(t)["is_super_user"])
-	require.Equal(t, 200, f.sendAs(token, "GET", "/auth/users", "").status, "power is read from the store")
+	require.Equal(t, 200, f.sendAs(token, "GET", "/auth/users", "").status, "the super user is read from the store")
 	require.Equal(t, 200, f.sendAs(token, "PATCH", "/auth/users/"+f.admin.ID, `{"is_super_user":false,"is_active":false}`).status)
 	last := f.sendAs(token, "PATCH", path, `{"is_super_user":false}`)
 	require.Equal(t, 409, last.status)
@@ -131,7 +131,7 @@ func TestRegenerateReinstateRevokeAndDeleteAnswerAsDocumented(t *testing.T) {
 
 	f.setActive(f.user, false)
 	require.Equal(t, 200, f.asAdmin("POST", "/auth/users/"+f.user.ID+"/regenerate-credentials", "").status)
-	require.Equal(t, false, f.asAdmin("GET", "/auth/users/"+f.user.ID, "").json(t)["is_active"], "stays disabled")
+	require.Equal(t, false, f.asAdmin("GET", "/auth/users/"+f.user.ID, "").json(t)["is_active"], "the user stays disabled")
 	r = f.asAdmin("POST", "/auth/users/"+f.user.ID+"/reinstate", "")
 	reinstated := r.pair(t)
 	require.Equal(t, map[string]any{
@@ -146,38 +146,40 @@ func TestRegenerateReinstateRevokeAndDeleteAnswerAsDocumented(t *testing.T) {
 		f.asAdmin("DELETE", "/auth/users/"+f.user.ID, "").body)
 	f.requireLogin(reinstated, 401)
 	require.Equal(t, 404, f.asAdmin("GET", "/auth/users/"+f.user.ID, "").status)
-	require.Equal(t, 409, f.asAdmin("POST", "/auth/users/register", `{"username":"ALICE","email":"new@example.com"}`).status, "nobody gets the name")
+	require.Equal(t, 409, f.asAdmin("POST", "/auth/users/register", `{"username":"ALICE","email":"new@example.com"}`).status, "the username is not reused")
 
 	for _, path := range []string{"/regenerate-credentials", "/reinstate"} {
 		require.Equal(t, 422, f.asAdmin("POST", "/auth/users/"+f.admin.ID+path, `{"keep":true}`).status)
 	}
 }
 
-// A thief has a token for a while, and makes of it what can be made.
+// A thief holds a token and creates a key, rotates a key, connects GitHub and begins another
+// connect flow.
 func TestRegeneratingCredentialsRevokesEverythingAThiefCreated(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	stolen := g.loginFrom("the owner's")
-	minted := g.sendAs(stolen, "POST", "/auth/keys", `{"label":"nothing to see here"}`).pair(t)
+	stolen := g.loginFrom("the owner's browser")
+	created := g.sendAs(stolen, "POST", "/auth/keys", `{"label":"nothing to see here"}`).pair(t)
 	rotated := g.sendAs(stolen, "POST", "/auth/keys/"+g.userPair.AccessKey+"/rotate", `{"overlap_seconds":604800}`).pair(t)
 	require.Equal(t, 200, g.browser().connect(stolen).status)
 	require.Len(t, g.fake.Tokens(octocat), 1)
 	thief := g.browser()
-	pending := thief.callbackURL(thief.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+stolen)) // to come back with later
-	own := g.login(minted).json(t)["token"].(string)
+	// The thief keeps this callback for later.
+	pending := thief.callbackURL(thief.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+stolen))
+	opened := g.login(created).json(t)["token"].(string)
 
 	pair := g.asAdmin("POST", "/auth/users/"+g.user.ID+"/regenerate-credentials", "").pair(t)
 
-	for _, token := range []string{stolen, own} {
+	for _, token := range []string{stolen, opened} {
 		require.Equal(t, 401, g.sendAs(token, "GET", "/auth/user", "").status)
 	}
-	for _, key := range []auth.KeyPair{minted, rotated, g.userPair} {
+	for _, key := range []auth.KeyPair{created, rotated, g.userPair} {
 		g.requireLogin(key, 401)
 	}
 	require.NotEqual(t, 200, thief.get(pending).status)
-	require.Empty(t, g.fake.Tokens(octocat), "GitHub's token is revoked at GitHub")
+	require.Empty(t, g.fake.Tokens(octocat), "the token is revoked at GitHub")
 	again := g.browser()
-	require.Equal(t, 403, again.get(again.authURL("/api/v1/auth/github/login-user")).status, "nor does the account make another user")
+	require.Equal(t, 403, again.get(again.authURL("/api/v1/auth/github/login-user")).status, "the GitHub account does not sign up again")
 	g.requireLogin(pair, 200)
 	token := g.login(pair).json(t)["token"].(string)
 	require.Len(t, g.sendAs(token, "GET", "/auth/keys", "").array(t), 1)
@@ -194,7 +196,7 @@ func TestRegeneratingCredentialsWorksWhileGitHubIsDown(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-// Two super users who take each other's power at the same moment, over HTTP.
+// Two super users delete each other at the same time.
 func TestTwoSuperUsersDeletingEachOtherLeaveOne(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -251,7 +253,7 @@ func TestAdministrationCallsAnswer503IfTheStoreFails(t *testing.T) {
 	f.requireLogin(f.userPair, 200)
 }
 
-// A host's own mux, of Go or not, gives path parameters to handlers as ServeMux does.
+// Any mux of the host can set path parameters with Request.SetPathValue, as ServeMux does.
 func TestHandlersReadPathParametersFromTheRequest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -19,7 +19,7 @@ var withBrowserSessions = githubOptions{configure: func(_ *githubFixture, cfg *a
 	cfg.BrowserSessions = &auth.BrowserSessions{LandingPath: "/account?tab=1"}
 }}
 
-// signInByCookie signs the browser in and returns where it was sent.
+// signInByCookie signs the browser in with GitHub and returns where the browser was redirected.
 func (b *browser) signInByCookie(returnTo string) string {
 	b.t.Helper()
 	p := b.stay().get("/api/v1/auth/github/start?return_to=" + url.QueryEscape(returnTo))
@@ -54,7 +54,7 @@ func TestSigningOutRevokesTheBrowserSessionAndDropsPendingFlows(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/auth/logout", "Sec-Fetch-Site", "same-origin").status)
 	require.Empty(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)))
 	b.client.Jar.SetCookies(mustURL(t, g.server.URL), kept)
-	require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status, "a copy of the cookie is worth nothing either")
+	require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status, "a copy of the cookie is rejected too")
 }
 
 func TestRevokingAUserRevokesTheBrowserSessionButNotTheNextOne(t *testing.T) {
@@ -80,18 +80,18 @@ func TestTheSessionCookieAuthorizesChangesOnlyFromTheServicesOwnPages(t *testing
 		header []string
 		status int
 	}{
-		"our page":                      {[]string{"Sec-Fetch-Site", "same-origin"}, http.StatusOK},
-		"our page, and its origin":      {[]string{"Sec-Fetch-Site", "same-origin", "Origin", origin}, http.StatusOK},
-		"an old browser, our origin":    {[]string{"Origin", origin}, http.StatusOK},
-		"neither":                       {nil, http.StatusForbidden},
-		"another site":                  {[]string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, http.StatusForbidden},
-		"another site claims ours":      {[]string{"Sec-Fetch-Site", "cross-site", "Origin", origin}, http.StatusForbidden},
-		"a sibling domain":              {[]string{"Sec-Fetch-Site", "same-site", "Origin", origin}, http.StatusForbidden},
-		"a typed address":               {[]string{"Sec-Fetch-Site", "none"}, http.StatusForbidden},
-		"an old browser, another":       {[]string{"Origin", "https://evil.example"}, http.StatusForbidden},
-		"an old browser, null":          {[]string{"Origin", "null"}, http.StatusForbidden},
-		"an old browser, our host only": {[]string{"Origin", strings.Replace(origin, "https", "http", 1)}, http.StatusForbidden},
-		"an old browser, another port":  {[]string{"Origin", "https://127.0.0.1:1"}, http.StatusForbidden},
+		"own page":                         {[]string{"Sec-Fetch-Site", "same-origin"}, http.StatusOK},
+		"own page and own Origin":          {[]string{"Sec-Fetch-Site", "same-origin", "Origin", origin}, http.StatusOK},
+		"an old browser, own Origin":       {[]string{"Origin", origin}, http.StatusOK},
+		"neither header":                   {nil, http.StatusForbidden},
+		"another site":                     {[]string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, http.StatusForbidden},
+		"another site claims our Origin":   {[]string{"Sec-Fetch-Site", "cross-site", "Origin", origin}, http.StatusForbidden},
+		"a subdomain of the same site":     {[]string{"Sec-Fetch-Site", "same-site", "Origin", origin}, http.StatusForbidden},
+		"a typed address":                  {[]string{"Sec-Fetch-Site", "none"}, http.StatusForbidden},
+		"an old browser, another Origin":   {[]string{"Origin", "https://evil.example"}, http.StatusForbidden},
+		"an old browser, Origin null":      {[]string{"Origin", "null"}, http.StatusForbidden},
+		"an old browser, own host by http": {[]string{"Origin", strings.Replace(origin, "https", "http", 1)}, http.StatusForbidden},
+		"an old browser, another port":     {[]string{"Origin", "https://127.0.0.1:1"}, http.StatusForbidden},
 	} {
 		b.signInByCookie("")
 		p := b.do(http.MethodPost, "/api/v1/auth/github/logout", test.header...)
@@ -102,16 +102,16 @@ func TestTheSessionCookieAuthorizesChangesOnlyFromTheServicesOwnPages(t *testing
 	b.signInByCookie("")
 	cookie := b.client.Jar.Cookies(mustURL(t, g.server.URL))[0].String()
 	for name, header := range map[string][]string{
-		"two sites":   {"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Site", "cross-site"},
-		"two origins": {"Origin", origin, "Origin", "https://evil.example"},
+		"two Sec-Fetch-Site headers": {"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Site", "cross-site"},
+		"two Origin headers":         {"Origin", origin, "Origin", "https://evil.example"},
 	} {
 		answer := g.send(http.MethodPost, "/api/v1/auth/github/logout", "", append(header, "Cookie", cookie)...)
 		require.Equal(t, http.StatusForbidden, answer.status, name)
 	}
 }
 
-// Chromium sends no Sec-Fetch-Site with the handshake of a WebSocket, and lets a page of any origin
-// make one.
+// Chromium sends no Sec-Fetch-Site with the handshake of a WebSocket and lets pages of any origin
+// open one, so the Origin header must be checked.
 func TestOnlyTheServicesOwnPagesOpenAWebSocketWithTheCookie(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -133,17 +133,17 @@ func TestOnlyTheServicesOwnPagesOpenAWebSocketWithTheCookie(t *testing.T) {
 		header []string
 		status int
 	}{
-		"our page":                       {[]string{"Origin", g.server.URL}, http.StatusOK},
-		"our page in another browser":    {[]string{"Origin", g.server.URL, "Sec-Fetch-Site", "same-origin"}, http.StatusOK},
-		"a sibling domain":               {[]string{"Origin", "https://blog.example.com"}, http.StatusForbidden},
-		"a sibling claims to be our own": {[]string{"Origin", "https://blog.example.com", "Sec-Fetch-Site", "same-origin"}, http.StatusForbidden},
+		"own page":                       {[]string{"Origin", g.server.URL}, http.StatusOK},
+		"own page in another browser":    {[]string{"Origin", g.server.URL, "Sec-Fetch-Site", "same-origin"}, http.StatusOK},
+		"a subdomain":                    {[]string{"Origin", "https://blog.example.com"}, http.StatusForbidden},
+		"a subdomain claims same-origin": {[]string{"Origin", "https://blog.example.com", "Sec-Fetch-Site", "same-origin"}, http.StatusForbidden},
 		"null":                           {[]string{"Origin", "null"}, http.StatusForbidden},
 		"no origin":                      {nil, http.StatusForbidden},
 		"two origins":                    {[]string{"Origin", g.server.URL, "Origin", "https://blog.example.com"}, http.StatusForbidden},
 	} {
 		require.Equal(t, test.status, open(append(test.header, "Cookie", cookie)...), name)
 	}
-	require.Equal(t, http.StatusOK, open("Authorization", "Bearer "+g.signIn(g.user)), "a bearer needs no origin")
+	require.Equal(t, http.StatusOK, open("Authorization", "Bearer "+g.signIn(g.user)), "a bearer token needs no Origin")
 }
 
 func TestTheCookieIsIgnoredIfABearerTokenIsSent(t *testing.T) {
@@ -155,12 +155,12 @@ func TestTheCookieIsIgnoredIfABearerTokenIsSent(t *testing.T) {
 		require.Equal(t, http.StatusUnauthorized, b.get("/auth/user", "Authorization", header).status, "%q", header)
 	}
 	p := b.get("/auth/user", "Authorization", "Bearer "+g.signIn(g.user))
-	require.Equal(t, "alice", p.json(t)["username"], "the header says who it is")
+	require.Equal(t, "alice", p.json(t)["username"], "the token identifies the caller")
 	require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/auth/logout", "Authorization", "Bearer "+g.signIn(g.user)).status,
-		"a bearer needs no origin")
+		"a bearer token needs no Origin")
 }
 
-// A proxy in front of the host may ask for credentials of its own.
+// A proxy in front of the host may require an Authorization header of another scheme.
 func TestAnAuthorizationHeaderOfAnotherSchemeDoesNotHideTheCookie(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -169,7 +169,7 @@ func TestAnAuthorizationHeaderOfAnotherSchemeDoesNotHideTheCookie(t *testing.T) 
 	for _, header := range []string{"Basic eDp5", "Negotiate x", ""} {
 		require.Equal(t, http.StatusOK, b.get("/auth/user", "Authorization", header).status, "%q", header)
 		require.Equal(t, http.StatusForbidden, b.do(http.MethodPost, "/api/v1/auth/github/logout", "Authorization", header).status,
-			"%q: the cookie still changes things from our own pages only", header)
+			"%q: a change by cookie still needs an Origin", header)
 	}
 }
 
@@ -181,10 +181,10 @@ func TestSigningInAgainRevokesTheSessionOfTheReplacedCookie(t *testing.T) {
 	other.signInByCookie("")
 	first := b.client.Jar.Cookies(mustURL(t, g.server.URL))
 	b.signInByCookie("")
-	require.Equal(t, http.StatusOK, b.get("/auth/user").status, "the new session")
-	require.Equal(t, http.StatusOK, other.get("/auth/user").status, "one of another browser")
+	require.Equal(t, http.StatusOK, b.get("/auth/user").status, "the new session is valid")
+	require.Equal(t, http.StatusOK, other.get("/auth/user").status, "the session of the other browser is valid")
 	b.client.Jar.SetCookies(mustURL(t, g.server.URL), first)
-	require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status, "the replaced session")
+	require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status, "the replaced session is revoked")
 }
 
 func TestLogoutByTokenRevokesTheCookiesSessionOnlyFromTheServicesOwnPages(t *testing.T) {
@@ -194,9 +194,9 @@ func TestLogoutByTokenRevokesTheCookiesSessionOnlyFromTheServicesOwnPages(t *tes
 		header []string
 		status int
 	}{
-		"our page":     {[]string{"Sec-Fetch-Site", "same-origin"}, http.StatusUnauthorized},
+		"own page":     {[]string{"Sec-Fetch-Site", "same-origin"}, http.StatusUnauthorized},
 		"another site": {[]string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, http.StatusOK},
-		"a sibling":    {[]string{"Sec-Fetch-Site", "same-site", "Origin", "https://blog.example.com"}, http.StatusOK},
+		"a subdomain":  {[]string{"Sec-Fetch-Site", "same-site", "Origin", "https://blog.example.com"}, http.StatusOK},
 		"no origin":    {nil, http.StatusOK},
 	} {
 		b := g.browser()
@@ -205,14 +205,14 @@ func TestLogoutByTokenRevokesTheCookiesSessionOnlyFromTheServicesOwnPages(t *tes
 		header := append(test.header, "Authorization", "Bearer "+g.signIn(g.user))
 		require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/auth/logout", header...).status, name)
 		require.Equal(t, test.status == http.StatusOK, len(b.client.Jar.Cookies(mustURL(t, g.server.URL))) == 1,
-			"%s: a cookie stays with its session", name)
+			"%s: the cookie is kept exactly if its session is", name)
 		b.client.Jar.SetCookies(mustURL(t, g.server.URL), cookies)
 		require.Equal(t, test.status, b.get("/auth/user").status, name)
 	}
 }
 
-// faultyBrowserSessions has the browser's sessions on a store of which each RevokeToken fails as
-// fault says.
+// faultyBrowserSessions enables browser sessions over a store whose RevokeToken returns the error
+// of fault.
 func faultyBrowserSessions(fault func() error) githubOptions {
 	return githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 		cfg.BrowserSessions = &auth.BrowserSessions{}
@@ -225,7 +225,8 @@ func faultyBrowserSessions(fault func() error) githubOptions {
 	}}
 }
 
-// The token that the call needs is revoked last.
+// The call revokes the cookie's session first and its own token last, so a call that failed halfway
+// can be retried with the same token.
 func TestAFailedLogoutCanBeRetried(t *testing.T) {
 	t.Parallel()
 	for failing := range 2 {
@@ -282,8 +283,8 @@ func TestLogoutByTokenSucceedsIfTheCookiesSessionWasPruned(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status)
 }
 
-// State, cookies and session tokens are made under different keys: none passes
-// for another.
+// The state cookie, the session cookie and the session token are sealed or signed with different
+// keys.
 func TestStatesCookiesAndTokensAreNotInterchangeable_CVE_2023_48309(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -302,18 +303,18 @@ func TestStatesCookiesAndTokensAreNotInterchangeable_CVE_2023_48309(t *testing.T
 		return g.send(http.MethodGet, "/auth/user", "", append(header, "Cookie", "__Host-auth_session="+cookie)...).status
 	}
 	require.Equal(t, http.StatusOK, ask(session.Value))
-	require.Equal(t, http.StatusUnauthorized, ask(token), "a token is no cookie")
-	require.Equal(t, http.StatusUnauthorized, ask(state.Value), "a state is no session")
-	require.Equal(t, http.StatusUnauthorized, g.sendAs(session.Value, http.MethodGet, "/auth/user", "").status, "a cookie is no token")
+	require.Equal(t, http.StatusUnauthorized, ask(token), "a token as session cookie")
+	require.Equal(t, http.StatusUnauthorized, ask(state.Value), "a state as session cookie")
+	require.Equal(t, http.StatusUnauthorized, g.sendAs(session.Value, http.MethodGet, "/auth/user", "").status, "a session cookie as token")
 	require.Equal(t, http.StatusUnauthorized, g.send(http.MethodGet, "/auth/user", "", "Cookie", state.Name+"="+session.Value).status)
 	for name, cookie := range map[string]string{
-		"empty": "", "cut": session.Value[:len(session.Value)-1], "longer": session.Value + "A", "not base64": "%%%", "huge": strings.Repeat("A", 5000),
+		"empty": "", "truncated": session.Value[:len(session.Value)-1], "longer": session.Value + "A", "not base64": "%%%", "huge": strings.Repeat("A", 5000),
 	} {
 		require.Equal(t, http.StatusUnauthorized, ask(cookie), name)
 	}
 	twice := g.send(http.MethodGet, "/auth/user", "", "Cookie", "__Host-auth_session="+session.Value+"; __Host-auth_session="+session.Value)
 	require.Equal(t, http.StatusUnauthorized, twice.status)
-	require.Equal(t, http.StatusUnauthorized, g.send(http.MethodGet, "/auth/user", "", "Cookie", "auth_session="+session.Value).status, "another name")
+	require.Equal(t, http.StatusUnauthorized, g.send(http.MethodGet, "/auth/user", "", "Cookie", "auth_session="+session.Value).status, "another cookie name")
 }
 
 func TestABrowserSessionExpires(t *testing.T) {
@@ -352,13 +353,13 @@ func TestAFailedBrowserSignInRedirectsWithAnErrorCode(t *testing.T) {
 	require.Equal(t, page+"not_allowed", fail(b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))))
 }
 
-// Mallory, signed in here, gives the victim's browser her own connect flow: the
-// victim's session says that it is not her who comes back.
+// Mallory is signed in and gives the victim's browser a connect flow of her own. The victim's
+// session shows that another user completes it.
 func TestConnectingInAnotherUsersBrowserSessionIsRejected(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
-	b.signInByCookie("") // octocat's user
+	b.signInByCookie("") // the victim is octocat's user
 	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+g.signIn(g.user)))
 	p := b.stay().get(callback)
 	require.Contains(t, p.header.Get("Location"), "error=expired")
@@ -387,9 +388,9 @@ func TestInvalidBrowserSessionConfigurationsAreRejected(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for name, change := range map[string]func(*auth.Config){
-		"without GitHub":        func(c *auth.Config) { c.GitHub = nil },
-		"with an unbound state": func(c *auth.Config) { github := *c.GitHub; github.InsecureUnboundState = true; c.GitHub = &github },
-		"a page elsewhere":      func(c *auth.Config) { c.BrowserSessions = &auth.BrowserSessions{LandingPath: "https://evil.example"} },
+		"without GitHub":                 func(c *auth.Config) { c.GitHub = nil },
+		"with an unbound state":          func(c *auth.Config) { github := *c.GitHub; github.InsecureUnboundState = true; c.GitHub = &github },
+		"a landing page of another site": func(c *auth.Config) { c.BrowserSessions = &auth.BrowserSessions{LandingPath: "https://evil.example"} },
 	} {
 		github := g.github
 		cfg := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing,

@@ -11,24 +11,24 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// callers are the kinds of caller there are, in the order of the columns below.
+// callers are the kinds of caller, in the order of the columns of calls.
 var callers = []struct {
 	name  string
 	token func(f *fixture) string
 }{
-	{"nobody", func(*fixture) string { return "" }},
-	{"a forger", func(f *fixture) string { return flipCase(f.signIn(f.admin), 40) }},
-	{"a user who is disabled", func(f *fixture) string {
+	{"no token", func(*fixture) string { return "" }},
+	{"a forged token", func(f *fixture) string { return flipCase(f.signIn(f.admin), 40) }},
+	{"a disabled user", func(f *fixture) string {
 		token := f.signIn(f.other())
 		f.setActive(f.other(), false)
 		return token
 	}},
-	{"whose it is", func(f *fixture) string { return f.signIn(f.user) }},
+	{"the owner", func(f *fixture) string { return f.signIn(f.user) }},
 	{"another user", func(f *fixture) string { return f.signIn(f.other()) }},
 	{"a super user", func(f *fixture) string { return f.signIn(f.admin) }},
 }
 
-// other returns a second plain user.
+// other returns a second ordinary user.
 func (f *fixture) other() auth.User {
 	f.t.Helper()
 	users, err := f.store.ListUsers(f.t.Context(), "", 10)
@@ -43,8 +43,8 @@ func (f *fixture) other() auth.User {
 	return made.User
 }
 
-// calls has what each kind of caller gets. In a path, USER, KEY and SESSION are of
-// the user who is meant.
+// calls has the status that each kind of caller gets. USER, KEY and SESSION in a path belong to the
+// user of the column "the owner".
 var calls = []struct {
 	method, path, body string
 	want               [6]int

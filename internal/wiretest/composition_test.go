@@ -16,7 +16,7 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// composed are the components as a host without a Service composes them, or those of a Service.
+// composed holds the components of a Service, or the same components without a Service.
 type composed struct {
 	tokens      *auth.TokenIssuer
 	credentials *auth.CredentialVerifier
@@ -25,7 +25,7 @@ type composed struct {
 	run         func(context.Context) error
 }
 
-// compositions are the two ways to compose the same components.
+// compositions are the two ways to create the components.
 var compositions = map[string]func(t *testing.T, store auth.Store, cfg auth.Config) composed{
 	"a Service": func(t *testing.T, store auth.Store, cfg auth.Config) composed {
 		svc, err := auth.New(store, cfg)
@@ -55,8 +55,8 @@ var compositions = map[string]func(t *testing.T, store auth.Store, cfg auth.Conf
 	},
 }
 
-// A host that composes the components by hand gets the events and the hooks of a Service, and a
-// session that one component revokes is rejected by the others at once.
+// A host that composes the components itself gets the same events and hook calls as with a Service,
+// and the other components reject a revoked session at once.
 func TestComponentsComposedByHandBehaveLikeAService(t *testing.T) {
 	t.Parallel()
 	seen := map[string][]string{}
@@ -120,8 +120,8 @@ func TestComponentsComposedByHandBehaveLikeAService(t *testing.T) {
 	require.Equal(t, seen["a Service"], seen["by hand"])
 }
 
-// A leaked secret revokes its key's sessions too, and a second component over the same issuer
-// must not accept them for an interval.
+// RevokeLeaked revokes the sessions of the key too. A second component over the same issuer must
+// reject them at once, not after the interval.
 func TestRevokeLeakedRejectsTheKeysTokensAtOnceInComposedComponents(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
@@ -137,7 +137,7 @@ func TestRevokeLeakedRejectsTheKeysTokensAtOnceInComposedComponents(t *testing.T
 	f.requireRejected(t, token.Bearer.Reveal())
 }
 
-// A user of the host's own table is disabled, and the issuer is all that the host has composed.
+// The host disables a user of its own table and has composed only the issuer.
 func TestRevokeUserRejectsTheUsersTokensAtOnceInComposedComponents(t *testing.T) {
 	t.Parallel()
 	table, store, clock := newHostTable(), memstore.NewAccounts(), authtest.NewClock()
@@ -170,8 +170,7 @@ func TestRevokeUserRejectsTheUsersTokensAtOnceInComposedComponents(t *testing.T)
 	require.Equal(t, identity.SessionID, list[2].SessionID)
 }
 
-// A caller that a host has put into the context is nobody to a Service, which asks its own
-// middleware.
+// A Service takes the caller only from its own middleware.
 func TestAServiceIgnoresAnIdentityThatTheHostPutInTheContext(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -199,8 +198,8 @@ func TestAccessKeyIDIsRequiredExactlyForTheMethodAccessKey(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for name, params := range map[string]auth.IssueParams{
-		"no key":                  {UserID: f.user.ID, Method: auth.MethodAccessKey},
-		"a key of another method": {UserID: f.user.ID, Method: auth.MethodHost, AccessKeyID: f.userPair.AccessKey},
+		"no key":                    {UserID: f.user.ID, Method: auth.MethodAccessKey},
+		"a key with another method": {UserID: f.user.ID, Method: auth.MethodHost, AccessKeyID: f.userPair.AccessKey},
 	} {
 		require.ErrorContains(t, second(f.svc.Tokens().Issue(t.Context(), params)), "AccessKeyID must be set", name)
 	}

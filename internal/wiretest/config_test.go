@@ -31,30 +31,30 @@ func TestPublicURLMustBeTheOriginOfTheCallbackURL(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		public, callback string
-		want             string // of the error; empty if the two agree
+		want             string // part of the error; empty if there is none
 	}{
-		"not set":                     {"", "https://api.example.com", ""},
-		"the callback's":              {"https://api.example.com", "https://api.example.com", ""},
-		"with a slash":                {"https://api.example.com/", "https://api.example.com", ""},
-		"in other letters":            {"https://API.Example.com", "https://api.example.com", ""},
-		"with its scheme's own port":  {"https://api.example.com:443", "https://api.example.com", ""},
-		"the callback in capitals":    {"https://api.example.com", "https://API.example.com:443", ""},
-		"with another port":           {"https://api.example.com:8443", "https://api.example.com:8443", ""},
-		"on loopback":                 {"http://127.0.0.1:8080", "http://127.0.0.1:8080", ""},
-		"another host":                {"https://www.example.com", "https://api.example.com", "same origin"},
-		"another port":                {"https://api.example.com:8443", "https://api.example.com", "same origin"},
-		"another scheme":              {"http://localhost", "https://localhost", "same origin"},
-		"plain http":                  {"http://api.example.com", "https://api.example.com", "PublicURL must be https"},
-		"a path":                      {"https://api.example.com/app", "https://api.example.com", "PublicURL must be an origin"},
-		"a query":                     {"https://api.example.com?x=1", "https://api.example.com", "PublicURL must be an origin"},
-		"a bare question mark":        {"https://api.example.com?", "https://api.example.com", "PublicURL must be an origin"},
-		"a fragment":                  {"https://api.example.com#x", "https://api.example.com", "PublicURL must be an origin"},
-		"a user":                      {"https://me@api.example.com", "https://api.example.com", "PublicURL must be an origin"},
-		"a host alone":                {"api.example.com", "https://api.example.com", "PublicURL must be an origin"},
-		"no host":                     {"https://", "https://api.example.com", "PublicURL must be an origin"},
-		"a port alone":                {"https://:443", "https://api.example.com", "PublicURL must be an origin"},
-		"another scheme than browser": {"ftp://api.example.com", "https://api.example.com", "PublicURL must be https"},
-		"not a URL":                   {"https://api.example.com:port", "https://api.example.com", "PublicURL must be an origin"},
+		"empty":                      {"", "https://api.example.com", ""},
+		"the origin of the callback": {"https://api.example.com", "https://api.example.com", ""},
+		"a trailing slash":           {"https://api.example.com/", "https://api.example.com", ""},
+		"upper case":                 {"https://API.Example.com", "https://api.example.com", ""},
+		"the default port":           {"https://api.example.com:443", "https://api.example.com", ""},
+		"the callback in upper case": {"https://api.example.com", "https://API.example.com:443", ""},
+		"another port in both":       {"https://api.example.com:8443", "https://api.example.com:8443", ""},
+		"loopback":                   {"http://127.0.0.1:8080", "http://127.0.0.1:8080", ""},
+		"another host":               {"https://www.example.com", "https://api.example.com", "same origin"},
+		"another port":               {"https://api.example.com:8443", "https://api.example.com", "same origin"},
+		"another scheme":             {"http://localhost", "https://localhost", "same origin"},
+		"plain http":                 {"http://api.example.com", "https://api.example.com", "PublicURL must be https"},
+		"a path":                     {"https://api.example.com/app", "https://api.example.com", "PublicURL must be an origin"},
+		"a query":                    {"https://api.example.com?x=1", "https://api.example.com", "PublicURL must be an origin"},
+		"a bare question mark":       {"https://api.example.com?", "https://api.example.com", "PublicURL must be an origin"},
+		"a fragment":                 {"https://api.example.com#x", "https://api.example.com", "PublicURL must be an origin"},
+		"a user name":                {"https://me@api.example.com", "https://api.example.com", "PublicURL must be an origin"},
+		"a host without scheme":      {"api.example.com", "https://api.example.com", "PublicURL must be an origin"},
+		"no host":                    {"https://", "https://api.example.com", "PublicURL must be an origin"},
+		"a port without host":        {"https://:443", "https://api.example.com", "PublicURL must be an origin"},
+		"a scheme other than http":   {"ftp://api.example.com", "https://api.example.com", "PublicURL must be https"},
+		"not a URL":                  {"https://api.example.com:port", "https://api.example.com", "PublicURL must be an origin"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -70,8 +70,8 @@ func TestPublicURLMustBeTheOriginOfTheCallbackURL(t *testing.T) {
 	}
 }
 
-// A browser writes its Origin in lower case and without the scheme's own port, however the host
-// has spelled its own address.
+// A browser sends its Origin in lower case and without the default port, even if the host writes
+// its address differently.
 func TestTheOriginOfAChangeByCookieIsComparedInCanonicalForm(t *testing.T) {
 	t.Parallel()
 	const callbackURL = "https://API.Example.com:443/api/v1/auth/github/callback"
@@ -114,16 +114,17 @@ func TestConfigRejectsEventLogsOfTheComponents(t *testing.T) {
 	cfg := withGitHub(t, "https://api.example.com")
 	_, err := auth.New(memstore.New(), cfg)
 	require.NoError(t, err)
-	require.Nil(t, cfg.GitHub.Events, "the host's own GitHubConfig is not written to")
+	require.Nil(t, cfg.GitHub.Events, "the host's GitHubConfig is not modified")
 }
 
-// Without a key, everybody could seal: a cookie for a super user, and open every token.
+// With NoPepper as sealing key, anyone could seal a cookie for a super user and open every stored
+// token.
 func TestNoPepperIsNotASealingKey(t *testing.T) {
 	t.Parallel()
 	for name, ring := range map[string][]auth.SymmetricKey{
-		"alone":  {auth.NoPepper()},
+		"only":   {auth.NoPepper()},
 		"first":  {auth.NoPepper(), authtest.SymmetricKey(t, "s1")},
-		"behind": {authtest.SymmetricKey(t, "s1"), auth.NoPepper()},
+		"second": {authtest.SymmetricKey(t, "s1"), auth.NoPepper()},
 		"empty":  {authtest.SymmetricKey(t, "s1"), {}},
 	} {
 		cfg := withGitHub(t, "https://api.example.com")
@@ -141,7 +142,7 @@ func TestTrustProxiesNeedsAtLeastOneNetwork(t *testing.T) {
 	require.ErrorContains(t, err, "TrustProxies has no networks")
 }
 
-// ServeMux passes a HEAD to a handler that a host has mounted for GET.
+// ServeMux passes HEAD requests to a handler that a host has mounted for GET.
 func TestHeadAndPrefetchRequestsDoNotCompleteAFlowOfTheHostsHandler(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -159,11 +160,11 @@ func TestHeadAndPrefetchRequestsDoNotCompleteAFlowOfTheHostsHandler(t *testing.T
 	}
 	require.ErrorIs(t, ask(http.MethodHead), auth.ErrGitHubState)
 	require.ErrorIs(t, ask(http.MethodGet, "Sec-Purpose", "prefetch;prerender"), auth.ErrGitHubState)
-	require.NoError(t, ask(http.MethodGet), "the state is still there")
+	require.NoError(t, ask(http.MethodGet), "the state was not consumed")
 	require.ErrorIs(t, ask(http.MethodGet), auth.ErrGitHubState)
 }
 
-// Browsers drop a cookie of more than 4096 bytes without a word.
+// Browsers silently drop a cookie of more than 4096 bytes.
 func TestSessionCookiesFitTheBrowsersLimit(t *testing.T) {
 	t.Parallel()
 	cfg := withGitHub(t, "https://api.example.com")

@@ -30,7 +30,7 @@ func TestEventsAreLoggedAfterRunEndsEvenIfOnEventHangs(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- f.svc.Run(ctx) }()
-		synctest.Wait() // OnEvent hangs with the fixture's first event
+		synctest.Wait() // OnEvent now hangs with the first event of the fixture
 		stop()
 		began := time.Now()
 		require.ErrorIs(t, <-ended, context.Canceled)
@@ -42,7 +42,8 @@ func TestEventsAreLoggedAfterRunEndsEvenIfOnEventHangs(t *testing.T) {
 	})
 }
 
-// A supervisor that begins Run again gets a Run that delivers, in the end.
+// A supervisor may start a new Run before the old one has ended. The new Run waits and delivers
+// afterwards.
 func TestASecondRunWaitsForTheFirst(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -62,7 +63,7 @@ func TestASecondRunWaitsForTheFirst(t *testing.T) {
 			synctest.Wait()
 		}
 		stops[2]()
-		require.ErrorIs(t, <-ended, context.Canceled, "one that waits for the first")
+		require.ErrorIs(t, <-ended, context.Canceled, "a Run that waits for the first one")
 		for i := range 2 {
 			cause("while one runs")
 			synctest.Wait()
@@ -77,7 +78,7 @@ func TestASecondRunWaitsForTheFirst(t *testing.T) {
 	})
 }
 
-// causeEvent makes one event, of a rejected sign-in, with this request ID.
+// causeEvent returns a function that causes a sign_in.rejected event with a request ID.
 func causeEvent(t *testing.T, events *auth.EventLog) func(requestID string) {
 	t.Helper()
 	credentials, err := auth.NewCredentialVerifier(memstore.New(), nil, auth.CredentialConfig{Events: events})
@@ -96,7 +97,7 @@ func TestAHangingOnEventLosesNoEventAndIsNeverCalledConcurrently(t *testing.T) {
 		events := auth.NewEventLog(auth.EventLogConfig{
 			Logger: slog.New(requestIDs{slog.DiscardHandler, &seen}),
 			OnEvent: func(e auth.Event) {
-				require.EqualValues(t, 1, calling.Add(1), "calls at once")
+				require.EqualValues(t, 1, calling.Add(1), "concurrent calls")
 				<-release
 				seen.Store(e.Client.RequestID, true)
 				calling.Add(-1)
@@ -169,7 +170,7 @@ func TestAnOnEventThatExitsItsGoroutineDoesNotBlockTheNextRun(t *testing.T) {
 		cause("3")
 		synctest.Wait()
 		require.Equal(t, 3, calls)
-		require.NotContains(t, logged.String(), "request_id=3", "the end of the first Run is not that of the second")
+		require.NotContains(t, logged.String(), "request_id=3", "the second Run still delivers after the first has ended")
 		stopSecond()
 	})
 }
@@ -194,7 +195,7 @@ func TestAnOnEventThatCausesEventsDoesNotKeepRunFromEnding(t *testing.T) {
 	})
 }
 
-// Whatever moment an event comes at while Run ends, it is delivered or in the log.
+// An event that arrives while Run ends is delivered or logged.
 func TestNoEventIsLostWhenRunEnds(t *testing.T) {
 	t.Parallel()
 	const rounds, senders, each = 100, 4, 50
@@ -229,7 +230,7 @@ func TestNoEventIsLostWhenRunEnds(t *testing.T) {
 	}
 }
 
-// requestIDs notes the request IDs of the events that are logged.
+// requestIDs is a log handler that records the request IDs of logged events.
 type requestIDs struct {
 	slog.Handler
 	seen *sync.Map
@@ -266,13 +267,13 @@ func TestAPanicInAHookDoesNotFailTheRequest(t *testing.T) {
 	})
 	answer := f.login(f.userPair)
 	require.Equal(t, http.StatusOK, answer.status)
-	require.Contains(t, f.log.String(), "auth: sign_in.accepted", "the event is there")
+	require.Contains(t, f.log.String(), "auth: sign_in.accepted", "the event is logged")
 	token := answer.json(t)["token"].(string)
 	require.Equal(t, http.StatusOK, f.sendAs(token, http.MethodGet, "/auth/user", "").status)
 	require.Equal(t, 2, bytes.Count(f.log.Bytes(), []byte("a function of Hooks panicked")))
 }
 
-// An operator must see why a sign-in was rejected, and whose it was, for users of the host too.
+// The operator must see the reason and the user of a rejected sign-in, for users of the host too.
 func TestARejectedSignInEventHasTheReasonAndTheUser(t *testing.T) {
 	t.Parallel()
 	var got recorded

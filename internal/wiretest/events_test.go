@@ -27,7 +27,7 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// eventKinds returns the kinds that the package declares, read from its source.
+// eventKinds returns the event kinds declared in event.go, sorted.
 func eventKinds(t testing.TB) (kinds []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../../event.go", nil, 0)
@@ -59,10 +59,10 @@ func TestTheEventsPageListsEveryKind(t *testing.T) {
 	require.Equal(t, eventKinds(t), listed)
 }
 
-// recorded is the events that a host's function has been given.
+// recorded records the events passed to OnEvent.
 type recorded struct{ authtest.Record[auth.Event] }
 
-// deliver runs the service for long enough to deliver what has happened, and returns it.
+// deliver runs the service until the queued events are delivered and returns them.
 func (r *recorded) deliver(t testing.TB, svc *auth.Service) []auth.Event {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -71,7 +71,7 @@ func (r *recorded) deliver(t testing.TB, svc *auth.Service) []auth.Event {
 	return r.Take()
 }
 
-// Each event is made to happen over HTTP, where there is a call for it.
+// The test causes every kind of event, over HTTP if there is a call for it.
 func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	var got recorded
@@ -148,7 +148,8 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	require.NoError(t, g.svc.RevokeEverybody(t.Context(), authtest.ByHost))
 
 	events := got.deliver(t, g.svc)
-	restored, err := auth.New(memstore.New(), auth.Config{ // as from a backup of before the first revocation
+	// An empty store stands for one restored from a backup that is older than the first revocation.
+	restored, err := auth.New(memstore.New(), auth.Config{
 		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, Now: g.clock.Now, OnEvent: got.Add, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
@@ -183,7 +184,7 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	require.Equal(t, "192.0.2.1", events[disabled].Client.Address.String())
 }
 
-// deny begins to connect GitHub, and is turned away there.
+// deny begins a connect flow and denies it at GitHub.
 func (g *githubFixture) deny(token string) page {
 	b := g.browser()
 	state := queryOf(g.t, b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+token)).Get("state")
@@ -216,7 +217,7 @@ func TestOnlyTheOperatorLearnsWhyASignInWasRejected(t *testing.T) {
 			reasons, keys, users = append(reasons, e.Reason), append(keys, e.AccessKey), append(users, e.UserID)
 		}
 	}
-	require.Equal(t, []string{"", "", f.user.ID, f.user.ID, f.user.ID}, users, "whose key it is, if it is one")
+	require.Equal(t, []string{"", "", f.user.ID, f.user.ID, f.user.ID}, users, "the owner of the key, if the key exists")
 	require.Equal(t, []string{"not of the form of a pair", "no such key", "wrong secret", "the key has expired", "the user is disabled"}, reasons)
 	require.Empty(t, keys[0])
 	require.Equal(t, f.userPair.AccessKey, keys[4])
@@ -224,19 +225,19 @@ func TestOnlyTheOperatorLearnsWhyASignInWasRejected(t *testing.T) {
 
 func TestARevokedTokenIsLoggedWithItsUser(t *testing.T) {
 	t.Parallel()
-	for _, reads := range []bool{false, true} {
-		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = reads })
+	for _, inStore := range []bool{false, true} {
+		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = inStore })
 		token := f.signIn(f.user)
 		forged := token[:len(token)-4] + "AAAA"
-		refused := func(token, reason, whose string) {
+		requireLogged := func(token, reason, user string) {
 			t.Helper()
 			f.log.Reset()
 			require.Equal(t, http.StatusUnauthorized, f.sendAs(token, "GET", "/auth/user", "").status)
-			require.Regexp(t, `token.rejected" event.kind=token.rejected `+whose+`event.reason="?`+reason, f.log.String())
+			require.Regexp(t, `token.rejected" event.kind=token.rejected `+user+`event.reason="?`+reason, f.log.String())
 		}
-		refused(forged, "", "")
+		requireLogged(forged, "", "")
 		require.Equal(t, http.StatusOK, f.sendAs(token, "POST", "/auth/logout", "").status)
-		refused(token, "no such session", `event.user_id=`+f.user.ID+` event.session_id=\S+ `)
+		requireLogged(token, "no such session", `event.user_id=`+f.user.ID+` event.session_id=\S+ `)
 	}
 }
 
@@ -267,7 +268,7 @@ func TestEventsAfterRunHasEndedAreLogged(t *testing.T) {
 	require.Len(t, got.deliver(t, f.svc), 3)
 	f.login(f.userPair)
 	require.Contains(t, f.log.String(), "auth: sign_in.accepted")
-	require.Len(t, got.deliver(t, f.svc), 1, "another Run delivers it")
+	require.Len(t, got.deliver(t, f.svc), 1, "another Run delivers the first event")
 }
 
 func TestWithoutOnEventEventsAreLogged(t *testing.T) {
@@ -284,12 +285,12 @@ func TestASlowOrPanickingOnEventDoesNotDelayRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		told := 0
+		calls := 0
 		f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 			cfg.Now = time.Now
 			cfg.OnEvent = func(auth.Event) {
-				told++
-				if told == 1 {
+				calls++
+				if calls == 1 {
 					panic("the host's mistake")
 				}
 				<-release
@@ -300,13 +301,13 @@ func TestASlowOrPanickingOnEventDoesNotDelayRequests(t *testing.T) {
 		go func() { ended <- f.svc.Run(ctx) }()
 		synctest.Wait()
 		began := time.Now()
-		for range 5000 { // more than wait
+		for range 5000 { // more than the queue holds
 			f.requireLogin(f.userPair, http.StatusOK)
 		}
-		require.Zero(t, time.Since(began), "nobody has waited")
+		require.Zero(t, time.Since(began), "no request waits")
 		close(release)
 		synctest.Wait()
-		require.Equal(t, 1025, told-1, "one in the function's hands, and the sign-ins that may wait")
+		require.Equal(t, 1025, calls-1, "the event being delivered, and 1024 in the queue")
 		f.requireLogin(f.userPair, http.StatusOK)
 		synctest.Wait()
 		stop()
@@ -337,7 +338,7 @@ func TestAFloodOfRejectedTokensDropsNoSignInEvents(t *testing.T) {
 	require.Equal(t, 512, kinds[auth.EventTokenRejected])
 }
 
-// newBearer returns a request with the token.
+// newBearer returns a request with the bearer token.
 func newBearer(token string) *http.Request {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header.Set("Authorization", "Bearer "+token)

@@ -14,7 +14,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// The attacks: what one user or one client can cause as often as it likes hides what else happens.
+// Attack: a user or a client causes events of one class in a loop to hide events of the other
+// classes.
 func TestNoClassOfEventsDropsEventsOfAnother(t *testing.T) {
 	t.Parallel()
 	var got recorded
@@ -50,7 +51,7 @@ func TestNoClassOfEventsDropsEventsOfAnother(t *testing.T) {
 	require.Regexp(t, `events were dropped because OnEvent did not keep up" events=\d+`, f.log.String())
 }
 
-// Requests at once must never wait for the queue, also while it is being emptied.
+// Concurrent requests must not wait for the queue while Run empties it.
 func TestConcurrentRequestsNeverWaitForTheEventQueue(t *testing.T) {
 	t.Parallel()
 	var got recorded
@@ -86,7 +87,7 @@ func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 	require.NoError(t, err)
 	got.deliver(t, b.svc)
 
-	expect := func(reason, userID, actorID, sessionID string) {
+	requireRefused := func(reason, userID, actorID, sessionID string) {
 		t.Helper()
 		events := got.deliver(t, b.svc)
 		require.Len(t, events, 1)
@@ -98,32 +99,32 @@ func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 	}
 	const superUsers = "Super user access required"
 	require.Equal(t, 403, b.sendAs(alice, "GET", "/auth/users", "").status)
-	expect(superUsers, b.user.ID, b.user.ID, session.Session.ID)
+	requireRefused(superUsers, b.user.ID, b.user.ID, session.Session.ID)
 
-	others := "it belongs to another user"
+	const others = "it belongs to another user"
 	require.Equal(t, 404, b.sendAs(alice, "DELETE", "/auth/sessions/"+admin.Session.ID, "").status)
-	expect(others, b.admin.ID, b.user.ID, session.Session.ID)
+	requireRefused(others, b.admin.ID, b.user.ID, session.Session.ID)
 	require.Equal(t, 404, b.sendAs(alice, "DELETE", "/auth/keys/"+b.adminPair.AccessKey, "").status)
-	expect(others, b.admin.ID, b.user.ID, session.Session.ID)
+	requireRefused(others, b.admin.ID, b.user.ID, session.Session.ID)
 	require.Equal(t, 404, b.sendAs(alice, "POST", "/auth/keys/"+b.adminPair.AccessKey+"/rotate", "").status)
-	expect(others, b.admin.ID, b.user.ID, session.Session.ID)
+	requireRefused(others, b.admin.ID, b.user.ID, session.Session.ID)
 
 	require.Equal(t, 404, b.sendAs(alice, "DELETE", "/auth/sessions/nobody's", "").status)
-	require.Empty(t, got.deliver(t, b.svc), "there is no such session")
+	require.Empty(t, got.deliver(t, b.svc), "a session that does not exist causes no event")
 
-	// A host's own route, with the middleware.
+	// A route of the host with the middleware.
 	route := b.svc.Authenticate(b.svc.RequireSuperUser(http.NotFoundHandler()))
 	request := newBearer(alice)
 	w := httptest.NewRecorder()
 	route.ServeHTTP(w, request)
 	require.Equal(t, 403, w.Code)
-	expect(superUsers, b.user.ID, b.user.ID, session.Session.ID)
+	requireRefused(superUsers, b.user.ID, b.user.ID, session.Session.ID)
 
 	b.clock.Advance(time.Hour)
 	require.Equal(t, 403, b.sendAs(alice, "POST", "/auth/keys", "").status)
-	expect("This needs a newer session: sign in again first", b.user.ID, b.user.ID, session.Session.ID)
+	requireRefused("This needs a newer session: sign in again first", b.user.ID, b.user.ID, session.Session.ID)
 
-	// A request of another site that the browser has added the session's cookie to.
+	// A request of another site to which the browser has added the session cookie.
 	browser := b.browser()
 	browser.signInByCookie("")
 	cookie := browser.client.Jar.Cookies(mustURL(t, b.server.URL))[0]
@@ -141,7 +142,7 @@ func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, request)
 		require.Equal(t, 403, w.Code)
-		expect("Request refused: it must come from a page of this site", begun.UserID, begun.UserID, begun.SessionID)
+		requireRefused("Request refused: it must come from a page of this site", begun.UserID, begun.UserID, begun.SessionID)
 	}
 }
 

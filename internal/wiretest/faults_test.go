@@ -15,7 +15,7 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// flows are the calls that a client can make, each ready to be sent.
+// flows returns the calls of a client, each ready to be sent.
 func flows(f *fixture) map[string]func() response {
 	admin, user := f.signIn(f.admin), f.signIn(f.user)
 	return map[string]func() response{
@@ -28,8 +28,7 @@ func flows(f *fixture) map[string]func() response {
 	}
 }
 
-// A failing store is never a yes: at whatever call it fails, and however, the
-// answer is 503 and nothing has changed.
+// Whichever store call fails, and however, the answer is 503 and nothing has changed.
 func TestAStoreFailureAtAnyPointOfACallIsA503(t *testing.T) {
 	t.Parallel()
 	failures := map[string]error{
@@ -43,13 +42,13 @@ func TestAStoreFailureAtAnyPointOfACallIsA503(t *testing.T) {
 				t.Parallel()
 				calls := 0
 				for failAt := 1; ; failAt++ {
-					armed, ended := false, false
+					armed, revoked := false, false
 					f := newFixture(t, watch(func(method string) error {
-						// What was ended has ended, whether it can be read back or not.
-						if !armed || ended && method == "ListRevocations" {
+						// A revocation that is stored holds, even if the feed cannot be read back.
+						if !armed || revoked && method == "ListRevocations" {
 							return nil
 						}
-						ended = method == "RevokeToken"
+						revoked = method == "RevokeToken"
 						calls++
 						if calls == failAt {
 							return fault
@@ -62,21 +61,20 @@ func TestAStoreFailureAtAnyPointOfACallIsA503(t *testing.T) {
 					armed = false
 					if calls < failAt {
 						require.Equal(t, http.StatusOK, r.status, "nothing failed")
-						require.Greater(t, failAt, 1, "the flow never asked the store")
+						require.Greater(t, failAt, 1, "the call never asked the store")
 						return
 					}
 					require.Equal(t, http.StatusServiceUnavailable, r.status, "call %d", failAt)
 					require.JSONEq(t, `{"detail": "Service temporarily unavailable: try again later"}`, r.body)
 					require.Empty(t, r.header.Get("WWW-Authenticate"))
-					require.Equal(t, http.StatusOK, send().status, "nothing has changed: the same call now succeeds")
+					require.Equal(t, http.StatusOK, send().status, "nothing has changed, so the same call now succeeds")
 				}
 			})
 		}
 	}
 }
 
-// A store that hangs, at whatever call, holds a request up for Config.Timeout and
-// no longer.
+// Whichever store call hangs, the request waits for Config.Timeout and no longer.
 func TestAHangingStoreIsA503AfterTheTimeout(t *testing.T) {
 	t.Parallel()
 	t.Run("reading the feed", func(t *testing.T) {
@@ -93,7 +91,7 @@ func TestAHangingStoreIsA503AfterTheTimeout(t *testing.T) {
 			hang = true
 			start := time.Now()
 			require.Equal(t, http.StatusServiceUnavailable, f.sendAs(token, http.MethodGet, "/auth/user", "").status)
-			require.Equal(t, time.Second, time.Since(start), "an instance that knows nothing yet waits no longer")
+			require.Equal(t, time.Second, time.Since(start), "an instance that has not read the feed waits for a second")
 		})
 	})
 	for flow, calls := range map[string][]string{
@@ -136,17 +134,17 @@ func TestAFailedBootstrapCanBeRetried(t *testing.T) {
 	})
 	svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now})
 	require.NoError(t, err)
-	again := func() error {
+	bootstrap := func() error {
 		_, err := svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, f.adminPair)
 		return err
 	}
-	require.ErrorContains(t, again(), "away")
+	require.ErrorContains(t, bootstrap(), "away")
 	faults["Bootstrap"], faults["FindKey"] = false, true
-	err = again()
+	err = bootstrap()
 	require.ErrorContains(t, err, "away")
-	require.NotErrorIs(t, err, auth.ErrBootstrapped, "whether the pair won is not known")
+	require.NotErrorIs(t, err, auth.ErrBootstrapped, "it is not known whether the pair was stored")
 	faults["FindKey"] = false
-	require.NoError(t, again())
+	require.NoError(t, bootstrap())
 }
 
 func TestEveryStoreErrorReachesTheCaller(t *testing.T) {

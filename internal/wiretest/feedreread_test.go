@@ -15,8 +15,8 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// rereadStore is a store whose feed has one entry, which revokes everybody. At each read the entry is
-// a newer one, so that the feed must be read again from its beginning.
+// rereadStore is a store whose feed has one entry, which revokes everybody. Each read returns a
+// newer entry, so the issuer must read the feed again from its beginning.
 type rereadStore struct {
 	auth.Store
 	position atomic.Int64
@@ -31,7 +31,7 @@ func (s *rereadStore) ListRevocations(_ context.Context, from int64, _ int) ([]a
 
 func (s *rereadStore) RevokeToken(context.Context, auth.SessionClaims) error { return nil }
 
-// The attack: a revoked token is presented all the time while the feed is read again and again.
+// Attack: a revoked token is presented in a loop while the feed is read again and again.
 func TestARevokedTokenIsRejectedWhileTheFeedIsReread(t *testing.T) {
 	t.Parallel()
 	signer := authtest.NewSigners(t)["HS256"]

@@ -20,30 +20,31 @@ const (
 	verifyCall  = "/api/v1/auth/github/token?verify=true"
 )
 
-const siblingOrigin = "https://pages.example.com"
+const allowedOrigin = "https://pages.example.com"
 
-var withSiblingOrigin = githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+var withAllowedOrigins = githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 	cfg.BrowserSessions = &auth.BrowserSessions{}
-	cfg.GitHub.AllowedOrigins = []string{"https://other.example.com", siblingOrigin}
+	cfg.GitHub.AllowedOrigins = []string{"https://other.example.com", allowedOrigin}
 }}
 
-// fetchedFrom returns the headers with which browsers say where a request comes from.
+// fetchedFrom returns the Fetch Metadata headers that a browser sends, and more headers.
 func fetchedFrom(site, mode, dest string, more ...string) []string {
 	return append([]string{"Sec-Fetch-Site", site, "Sec-Fetch-Mode", mode, "Sec-Fetch-Dest", dest}, more...)
 }
 
-// writes reports whether the answer sets a cookie or says what GitHub has answered.
+// writes reports whether the response sets a cookie or contains an answer of GitHub.
 func (r response) writes() bool {
 	return r.header.Get("Set-Cookie") != "" || strings.Contains(r.body, `"valid"`)
 }
 
 func TestGETsThatWriteAreServedOnlyToOwnPagesAndClicks(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, withSiblingOrigin)
+	g := newGitHub(t, withAllowedOrigins)
 	b := g.browser()
 	b.signInByCookie("")
 	cookie := b.client.Jar.Cookies(mustURL(t, g.server.URL))[0].String()
-	const refused, asked, served = "refused", "asked", "served"
+	// The start call answers a navigation without a click with a page that asks for one.
+	const rejected, asked, served = "rejected", "asked", "served"
 	for name, test := range map[string]struct {
 		header []string
 		want   string
@@ -51,32 +52,32 @@ func TestGETsThatWriteAreServedOnlyToOwnPagesAndClicks(t *testing.T) {
 		"no browser":                         {nil, served},
 		"an old browser, another origin":     {[]string{"Origin", "https://evil.example"}, served},
 		"a program on Node.js":               {[]string{"Sec-Fetch-Mode", "cors"}, served},
-		"our fetch":                          {fetchedFrom("same-origin", "cors", "empty"), served},
-		"our link":                           {fetchedFrom("same-origin", "navigate", "document", "Sec-Fetch-User", "?1"), served},
-		"a script of our own page":           {fetchedFrom("same-origin", "navigate", "document"), served},
+		"own fetch":                          {fetchedFrom("same-origin", "cors", "empty"), served},
+		"own link":                           {fetchedFrom("same-origin", "navigate", "document", "Sec-Fetch-User", "?1"), served},
+		"a script of an own page":            {fetchedFrom("same-origin", "navigate", "document"), served},
 		"a typed address":                    {fetchedFrom("none", "navigate", "document", "Sec-Fetch-User", "?1"), served},
 		"a typed address in Safari":          {fetchedFrom("none", "navigate", "document"), served},
 		"a link on another site":             {fetchedFrom("cross-site", "navigate", "document", "Sec-Fetch-User", "?1"), served},
-		"a link on a sibling":                {fetchedFrom("same-site", "navigate", "document", "Sec-Fetch-User", "?1"), served},
+		"a link on a subdomain":              {fetchedFrom("same-site", "navigate", "document", "Sec-Fetch-User", "?1"), served},
 		"a popup, or Safari":                 {fetchedFrom("cross-site", "navigate", "document"), asked},
-		"a sibling's popup, or Safari":       {fetchedFrom("same-site", "navigate", "document"), asked},
+		"a subdomain's popup, or Safari":     {fetchedFrom("same-site", "navigate", "document"), asked},
 		"a popup with a false claim":         {fetchedFrom("cross-site", "navigate", "document", "Sec-Fetch-User", "?0"), asked},
-		"a sibling's frame":                  {fetchedFrom("same-site", "navigate", "iframe"), refused},
-		"a frame after a click":              {fetchedFrom("cross-site", "navigate", "iframe", "Sec-Fetch-User", "?1"), refused},
-		"an object":                          {fetchedFrom("cross-site", "navigate", "object"), refused},
-		"a sibling's fetch":                  {fetchedFrom("same-site", "no-cors", "empty"), refused},
-		"a sibling's fetch with CORS":        {fetchedFrom("same-site", "cors", "empty", "Origin", "https://evil.example.com"), refused},
-		"an image":                           {fetchedFrom("cross-site", "no-cors", "image"), refused},
-		"a fetch that claims a click":        {fetchedFrom("cross-site", "no-cors", "empty", "Sec-Fetch-User", "?1"), refused},
-		"a WebSocket":                        {[]string{"Upgrade", "websocket", "Origin", "https://evil.example"}, refused},
-		"a WebSocket with a false claim":     {fetchedFrom("same-origin", "websocket", "empty", "Upgrade", "websocket", "Origin", "https://evil.example"), refused},
-		"a site of no known kind":            {fetchedFrom("near", "cors", "empty"), refused},
-		"two sites":                          {fetchedFrom("same-origin", "cors", "empty", "Sec-Fetch-Site", "cross-site"), refused},
-		"two destinations":                   {fetchedFrom("cross-site", "navigate", "document", "Sec-Fetch-Dest", "iframe", "Sec-Fetch-User", "?1"), refused},
-		"our prefetch":                       {fetchedFrom("same-origin", "no-cors", "empty", "Sec-Purpose", "prefetch"), refused},
-		"our prerendering":                   {fetchedFrom("same-origin", "navigate", "document", "Sec-Purpose", "prefetch;prerender"), refused},
-		"a prefetch of another site":         {fetchedFrom("cross-site", "navigate", "document", "Sec-Purpose", "prefetch"), refused},
-		"a typed address that is prefetched": {fetchedFrom("none", "navigate", "document", "Sec-Purpose", "prefetch;prerender"), refused},
+		"a frame of a subdomain":             {fetchedFrom("same-site", "navigate", "iframe"), rejected},
+		"a frame after a click":              {fetchedFrom("cross-site", "navigate", "iframe", "Sec-Fetch-User", "?1"), rejected},
+		"an object":                          {fetchedFrom("cross-site", "navigate", "object"), rejected},
+		"a subdomain's fetch":                {fetchedFrom("same-site", "no-cors", "empty"), rejected},
+		"a subdomain's CORS fetch":           {fetchedFrom("same-site", "cors", "empty", "Origin", "https://evil.example.com"), rejected},
+		"an image":                           {fetchedFrom("cross-site", "no-cors", "image"), rejected},
+		"a fetch that claims a click":        {fetchedFrom("cross-site", "no-cors", "empty", "Sec-Fetch-User", "?1"), rejected},
+		"a WebSocket":                        {[]string{"Upgrade", "websocket", "Origin", "https://evil.example"}, rejected},
+		"a WebSocket with a false claim":     {fetchedFrom("same-origin", "websocket", "empty", "Upgrade", "websocket", "Origin", "https://evil.example"), rejected},
+		"an unknown site value":              {fetchedFrom("near", "cors", "empty"), rejected},
+		"two sites":                          {fetchedFrom("same-origin", "cors", "empty", "Sec-Fetch-Site", "cross-site"), rejected},
+		"two destinations":                   {fetchedFrom("cross-site", "navigate", "document", "Sec-Fetch-Dest", "iframe", "Sec-Fetch-User", "?1"), rejected},
+		"own prefetch":                       {fetchedFrom("same-origin", "no-cors", "empty", "Sec-Purpose", "prefetch"), rejected},
+		"own prerendering":                   {fetchedFrom("same-origin", "navigate", "document", "Sec-Purpose", "prefetch;prerender"), rejected},
+		"a prefetch of another site":         {fetchedFrom("cross-site", "navigate", "document", "Sec-Purpose", "prefetch"), rejected},
+		"a typed address that is prefetched": {fetchedFrom("none", "navigate", "document", "Sec-Purpose", "prefetch;prerender"), rejected},
 	} {
 		for _, call := range []string{startCall, signInCall, connectCall, verifyCall} {
 			answer := g.send(http.MethodGet, call, "", append(test.header, "Cookie", cookie)...)
@@ -100,25 +101,25 @@ func TestGETsThatWriteAreServedOnlyToOwnPagesAndClicks(t *testing.T) {
 
 func TestAllowedOriginsMayFetchTheCallsThatBeginAFlow(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, withSiblingOrigin)
+	g := newGitHub(t, withAllowedOrigins)
 	token := g.signIn(g.user)
 	for name, test := range map[string]struct {
 		header []string
 		status int
 	}{
-		"the named origin":     {fetchedFrom("same-site", "cors", "empty", "Origin", siblingOrigin), http.StatusOK},
-		"from another site":    {fetchedFrom("cross-site", "cors", "empty", "Origin", siblingOrigin), http.StatusForbidden},
-		"another port":         {fetchedFrom("same-site", "cors", "empty", "Origin", siblingOrigin+":8443"), http.StatusForbidden},
-		"another scheme":       {fetchedFrom("same-site", "cors", "empty", "Origin", "http://pages.example.com"), http.StatusForbidden},
-		"another case":         {fetchedFrom("same-site", "cors", "empty", "Origin", "https://Pages.example.com"), http.StatusForbidden},
-		"a host below":         {fetchedFrom("same-site", "cors", "empty", "Origin", "https://a.pages.example.com"), http.StatusForbidden},
-		"two origins":          {fetchedFrom("same-site", "cors", "empty", "Origin", siblingOrigin, "Origin", siblingOrigin), http.StatusForbidden},
-		"no origin":            {fetchedFrom("same-site", "no-cors", "empty"), http.StatusForbidden},
-		"its frame":            {fetchedFrom("same-site", "navigate", "iframe"), http.StatusForbidden},
-		"its WebSocket":        {[]string{"Upgrade", "websocket", "Origin", siblingOrigin}, http.StatusForbidden},
-		"its prefetch":         {fetchedFrom("same-site", "cors", "empty", "Origin", siblingOrigin, "Sec-Purpose", "prefetch"), http.StatusForbidden},
-		"an opaque origin":     {fetchedFrom("same-site", "cors", "empty", "Origin", "null"), http.StatusForbidden},
-		"the other named host": {fetchedFrom("same-site", "cors", "empty", "Origin", "https://other.example.com"), http.StatusOK},
+		"the allowed origin":       {fetchedFrom("same-site", "cors", "empty", "Origin", allowedOrigin), http.StatusOK},
+		"a cross-site request":     {fetchedFrom("cross-site", "cors", "empty", "Origin", allowedOrigin), http.StatusForbidden},
+		"another port":             {fetchedFrom("same-site", "cors", "empty", "Origin", allowedOrigin+":8443"), http.StatusForbidden},
+		"another scheme":           {fetchedFrom("same-site", "cors", "empty", "Origin", "http://pages.example.com"), http.StatusForbidden},
+		"another case":             {fetchedFrom("same-site", "cors", "empty", "Origin", "https://Pages.example.com"), http.StatusForbidden},
+		"a subdomain of it":        {fetchedFrom("same-site", "cors", "empty", "Origin", "https://a.pages.example.com"), http.StatusForbidden},
+		"two origins":              {fetchedFrom("same-site", "cors", "empty", "Origin", allowedOrigin, "Origin", allowedOrigin), http.StatusForbidden},
+		"no origin":                {fetchedFrom("same-site", "no-cors", "empty"), http.StatusForbidden},
+		"a frame":                  {fetchedFrom("same-site", "navigate", "iframe"), http.StatusForbidden},
+		"a WebSocket":              {[]string{"Upgrade", "websocket", "Origin", allowedOrigin}, http.StatusForbidden},
+		"a prefetch":               {fetchedFrom("same-site", "cors", "empty", "Origin", allowedOrigin, "Sec-Purpose", "prefetch"), http.StatusForbidden},
+		"an opaque origin":         {fetchedFrom("same-site", "cors", "empty", "Origin", "null"), http.StatusForbidden},
+		"the other allowed origin": {fetchedFrom("same-site", "cors", "empty", "Origin", "https://other.example.com"), http.StatusOK},
 	} {
 		for _, call := range []string{signInCall, connectCall} {
 			answer := g.send(http.MethodGet, call, "", append(test.header, "Authorization", "Bearer "+token)...)
@@ -128,13 +129,13 @@ func TestAllowedOriginsMayFetchTheCallsThatBeginAFlow(t *testing.T) {
 	}
 }
 
-// The answer of that call is for the page that has the session.
+// An allowed origin must not learn about the connection of the user whose cookie the browser adds.
 func TestAllowedOriginsCannotVerifyTheGitHubTokenWithTheCookie(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, withSiblingOrigin)
+	g := newGitHub(t, withAllowedOrigins)
 	b := g.browser()
 	b.signInByCookie("")
-	header := fetchedFrom("same-site", "cors", "empty", "Origin", siblingOrigin)
+	header := fetchedFrom("same-site", "cors", "empty", "Origin", allowedOrigin)
 	require.Equal(t, http.StatusForbidden, b.get(verifyCall, header...).status)
 }
 
@@ -142,12 +143,12 @@ func TestAllowedOriginsMustBeInCanonicalForm(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for origin, ok := range map[string]bool{
-		siblingOrigin: true, "https://pages.example.com:8443": true, "http://localhost:3000": true, "http://[::1]:3000": true,
+		allowedOrigin: true, "https://pages.example.com:8443": true, "http://localhost:3000": true, "http://[::1]:3000": true,
 		"https://xn--bcher-kva.example": true,
-		"":                              false, "*": false, "null": false, "pages.example.com": false, "https://": false, siblingOrigin + "/": false, siblingOrigin + ":443": false,
-		siblingOrigin + "?": false, siblingOrigin + "#": false, "https://Pages.example.com": false, "https://*.example.com": false,
+		"":                              false, "*": false, "null": false, "pages.example.com": false, "https://": false, allowedOrigin + "/": false, allowedOrigin + ":443": false,
+		allowedOrigin + "?": false, allowedOrigin + "#": false, "https://Pages.example.com": false, "https://*.example.com": false,
 		"https://a@pages.example.com": false, "http://pages.example.com": false, "ftp://pages.example.com": false, "HTTPS://pages.example.com": false,
-		"https://bücher.example": false, siblingOrigin + " ": false, "https://a%2eexample.com": false, "//pages.example.com": false,
+		"https://bücher.example": false, allowedOrigin + " ": false, "https://a%2eexample.com": false, "//pages.example.com": false,
 	} {
 		cfg := g.github
 		cfg.AllowedOrigins = []string{origin}
@@ -161,7 +162,7 @@ func TestAllowedOriginsMustBeInCanonicalForm(t *testing.T) {
 	cfg := g.github
 	cfg.AllowedOrigins, cfg.InsecureCookies = []string{"http://pages.example.com"}, true
 	_, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
-	require.NoError(t, err, "plain http is allowed by name")
+	require.NoError(t, err, "InsecureCookies allows plain http")
 }
 
 func TestAnyPageMayVerifyTheGitHubTokenWithABearerToken(t *testing.T) {
@@ -170,7 +171,7 @@ func TestAnyPageMayVerifyTheGitHubTokenWithABearerToken(t *testing.T) {
 	token := g.signIn(g.user)
 	g.browser().connect(token)
 	header := fetchedFrom("cross-site", "cors", "empty", "Origin", "https://evil.example", "Authorization", "Bearer "+token)
-	require.Equal(t, true, g.send(http.MethodGet, verifyCall, "", header...).json(t)["valid"], "a page cannot borrow a token")
+	require.Equal(t, true, g.send(http.MethodGet, verifyCall, "", header...).json(t)["valid"], "another page cannot add the token by itself")
 	require.Equal(t, http.StatusForbidden, g.send(http.MethodGet, verifyCall, "", append(header, "Sec-Purpose", "prefetch")...).status)
 }
 
@@ -198,28 +199,28 @@ func TestHEADRequestsWriteNothing(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, g.send(http.MethodHead, connectCall, "").status)
 	g.fake.InjectN(githubtest.EndpointCheckToken, 1, githubtest.Status(http.StatusNotFound))
 	require.Equal(t, http.StatusOK, g.sendAs(token, http.MethodHead, verifyCall, "").status)
-	require.Equal(t, http.StatusOK, g.status(token).status, "GitHub was not asked, so the token is still there")
+	require.Equal(t, http.StatusOK, g.status(token).status, "GitHub was not asked, so the token is kept")
 	require.Equal(t, http.StatusNotFound, g.sendAs(token, http.MethodGet, verifyCall, "").status)
 }
 
 func TestTheStartPageLinksToTheSameRequest(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
-	safari := fetchedFrom("cross-site", "navigate", "document")
+	noClick := fetchedFrom("cross-site", "navigate", "document")
 	b := g.browser().stay()
-	p := b.get(startCall+"?return_to="+url.QueryEscape(`/a?b="><script>&c=d#e`), safari...)
+	p := b.get(startCall+"?return_to="+url.QueryEscape(`/a?b="><script>&c=d#e`), noClick...)
 	require.Equal(t, http.StatusOK, p.status)
 	require.Contains(t, p.body, `<a href="?return_to=%2Fa%3Fb%3D%22%3E%3Cscript%3E%26c%3Dd%23e">`)
-	require.Equal(t, "default-src 'none'; frame-ancestors 'none'", p.header.Get("Content-Security-Policy"), "a click on it counts")
+	require.Equal(t, "default-src 'none'; frame-ancestors 'none'", p.header.Get("Content-Security-Policy"), "a click on the page must be possible only in the top window")
 	require.Equal(t, "no-store", p.header.Get("Cache-Control"))
 	require.Equal(t, "no-referrer", p.header.Get("Referrer-Policy"))
 	require.Empty(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)))
 	p = b.get(startCall+"?return_to=%2Fa%3Fb%3D%22%3E%3Cscript%3E%26c%3Dd%23e", fetchedFrom("same-origin", "navigate", "document")...)
 	require.Equal(t, http.StatusFound, p.status)
-	require.Equal(t, http.StatusUnprocessableEntity, b.get(startCall+"?return_to=//evil.example", safari...).status)
+	require.Equal(t, http.StatusUnprocessableEntity, b.get(startCall+"?return_to=//evil.example", noClick...).status)
 }
 
-// GitHub's redirect belongs to the click in GitHub's page, or to none.
+// GitHub's redirect follows a click on GitHub's page or no click at all.
 func TestTheCallbackNeedsNoUserActivation(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -230,7 +231,7 @@ func TestTheCallbackNeedsNoUserActivation(t *testing.T) {
 	require.NotContains(t, p.header.Get("Location"), "error")
 }
 
-// Java's client offers HTTP/2 in this way, and is no browser.
+// Java's HTTP client offers HTTP/2 with an Upgrade header, like a browser that opens a WebSocket.
 func TestAProgramThatOffersHTTP2CanBeginAFlow(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -241,8 +242,8 @@ func TestAProgramThatOffersHTTP2CanBeginAFlow(t *testing.T) {
 	}
 }
 
-// A sibling's page, and one on another site, have the browser make each call that writes as often as
-// they like.
+// Attack: pages of a subdomain and of another site make the browser send each call that writes,
+// again and again.
 func TestOtherSitesCannotRevokeSessionsOrOverwriteFlows(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -262,13 +263,13 @@ func TestOtherSitesCannotRevokeSessionsOrOverwriteFlows(t *testing.T) {
 	}
 	after := b.client.Jar.Cookies(mustURL(t, g.server.URL))
 	require.True(t, slices.EqualFunc(before, after, func(a, b *http.Cookie) bool { return a.String() == b.String() }))
-	require.NotContains(t, b.stay().get(flow).header.Get("Location"), "error", "the person's own flow goes on")
+	require.NotContains(t, b.stay().get(flow).header.Get("Location"), "error", "the user's own flow completes")
 }
 
-// A host that composes its own calls has the same rule.
+// The rule also applies to a handler of the host that calls BeginSignIn and BeginConnect.
 func TestBeginSignInAndBeginConnectRejectRequestsOfOtherSites(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, withSiblingOrigin)
+	g := newGitHub(t, withAllowedOrigins)
 	begin := func(method string, header ...string) error {
 		r := httptest.NewRequest(method, "/", nil)
 		for i := 0; i < len(header); i += 2 {
@@ -281,7 +282,7 @@ func TestBeginSignInAndBeginConnectRejectRequestsOfOtherSites(t *testing.T) {
 	}
 	require.NoError(t, begin(http.MethodGet))
 	require.NoError(t, begin(http.MethodPost, fetchedFrom("same-origin", "cors", "empty")...))
-	require.NoError(t, begin(http.MethodGet, fetchedFrom("same-site", "cors", "empty", "Origin", siblingOrigin)...))
+	require.NoError(t, begin(http.MethodGet, fetchedFrom("same-site", "cors", "empty", "Origin", allowedOrigin)...))
 	require.ErrorIs(t, begin(http.MethodGet, fetchedFrom("same-site", "navigate", "iframe")...), auth.ErrCrossOrigin)
 	require.ErrorIs(t, begin(http.MethodGet, "Sec-Purpose", "prefetch"), auth.ErrCrossOrigin)
 	require.ErrorIs(t, begin(http.MethodHead), auth.ErrCrossOrigin)

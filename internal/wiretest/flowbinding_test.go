@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// cookieHeader returns the browser's cookies whose names contain the text.
+// cookieHeader returns the Cookie header with the browser's cookies whose names contain the text.
 func (b *browser) cookieHeader(text string) string {
 	var found []string
 	for _, cookie := range b.client.Jar.Cookies(mustURL(b.t, b.g.server.URL)) {
@@ -22,8 +22,8 @@ func (b *browser) cookieHeader(text string) string {
 	return strings.Join(found, "; ")
 }
 
-// Where nothing protects the names of cookies, a sibling domain gives the victim's browser the cookie
-// of its own flow, and the victim agrees at GitHub.
+// Attack: without the __Host- prefix, a subdomain can plant the cookie of the attacker's flow in
+// the victim's browser, and the victim then agrees at GitHub.
 func TestAConnectFlowCompletesOnlyInTheSessionThatBeganIt(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -34,8 +34,8 @@ func TestAConnectFlowCompletesOnlyInTheSessionThatBeganIt(t *testing.T) {
 	}
 	own := session()
 	bearer := "Bearer " + g.signIn(g.user)
-	ended := session()
-	require.Equal(t, http.StatusOK, g.send(http.MethodPost, "/auth/logout", "", "Cookie", ended, "Sec-Fetch-Site", "same-origin").status)
+	revoked := session()
+	require.Equal(t, http.StatusOK, g.send(http.MethodPost, "/auth/logout", "", "Cookie", revoked, "Sec-Fetch-Site", "same-origin").status)
 	for name, test := range map[string]struct {
 		begin, complete []string
 		ok              bool
@@ -43,13 +43,13 @@ func TestAConnectFlowCompletesOnlyInTheSessionThatBeganIt(t *testing.T) {
 		"cookie, the same session":                 {[]string{"Cookie", own}, []string{own}, true},
 		"cookie, no session":                       {[]string{"Cookie", own}, nil, false},
 		"cookie, another session":                  {[]string{"Cookie", own}, []string{session()}, false},
-		"cookie, an ended session":                 {[]string{"Cookie", own}, []string{ended}, false},
-		"cookie, a broken one":                     {[]string{"Cookie", own}, []string{own + "x"}, false},
-		"cookie, two cookies":                      {[]string{"Cookie", own}, []string{session(), own}, false},
+		"cookie, a revoked session":                {[]string{"Cookie", own}, []string{revoked}, false},
+		"cookie, a malformed cookie":               {[]string{"Cookie", own}, []string{own + "x"}, false},
+		"cookie, two session cookies":              {[]string{"Cookie", own}, []string{session(), own}, false},
 		"bearer, no session":                       {[]string{"Authorization", bearer}, nil, true},
-		"bearer, another user's":                   {[]string{"Authorization", bearer}, []string{own}, false},
-		"bearer, an ended session":                 {[]string{"Authorization", bearer}, []string{ended}, true},
-		"cookie and another's header":              {[]string{"Cookie", own, "Authorization", bearer}, []string{own}, false},
+		"bearer, another user's session":           {[]string{"Authorization", bearer}, []string{own}, false},
+		"bearer, a revoked session":                {[]string{"Authorization", bearer}, []string{revoked}, true},
+		"cookie and another user's bearer":         {[]string{"Cookie", own, "Authorization", bearer}, []string{own}, false},
 		"cookie beside another scheme":             {[]string{"Cookie", own, "Authorization", "Basic eDp5"}, []string{own}, true},
 		"cookie beside another scheme, no session": {[]string{"Cookie", own, "Authorization", "Basic eDp5"}, nil, false},
 	} {
@@ -64,15 +64,16 @@ func TestAConnectFlowCompletesOnlyInTheSessionThatBeganIt(t *testing.T) {
 		if test.ok && test.begin[0] == "Cookie" {
 			require.NotContains(t, p.header.Get("Location"), "error", name)
 		} else if test.ok {
-			require.Contains(t, p.header.Get("Location"), "error=conflict", "%s: octocat has a user, so the flow got that far", name)
+			require.Contains(t, p.header.Get("Location"), "error=conflict", "%s: octocat is linked to another user, so the flow was accepted", name)
 		} else {
 			require.Contains(t, p.header.Get("Location"), "error=expired", name)
-			require.Empty(t, p.header.Get("Set-Cookie"), "%s: nothing is cleared", name)
+			require.Empty(t, p.header.Get("Set-Cookie"), "%s: no cookie is cleared", name)
 		}
 	}
 }
 
-// The session of a bearer token is in no cookie, so one of the same user is another session.
+// The session of a bearer token is in no cookie, so a browser session of the same user is another
+// session.
 func TestAConnectFlowOfABearerTokenIsRejectedInABrowserSessionOfTheSameUser(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -86,7 +87,8 @@ func TestAConnectFlowOfABearerTokenIsRejectedInABrowserSessionOfTheSameUser(t *t
 	require.Contains(t, b.stay().get(callback).header.Get("Location"), "error=expired")
 }
 
-// The flow goes on when the store can say again whether the browser's session is live.
+// The callback needs the store to check the browser session. After a failure the same callback
+// succeeds.
 func TestAConnectFlowCanBeRetriedAfterAStoreFailure(t *testing.T) {
 	t.Parallel()
 	away := false
@@ -109,8 +111,8 @@ func TestAConnectFlowCanBeRetriedAfterAStoreFailure(t *testing.T) {
 	require.NotContains(t, b.get(callback).header.Get("Location"), "error")
 }
 
-// Over plain http an attacker plants a flow that the attacker's own token began, and nothing in the
-// victim's browser tells it from the victim's own.
+// Attack: over plain http an attacker plants a flow that the attacker's own token began. Nothing in
+// the victim's browser distinguishes it from a flow of the victim.
 func TestOverPlainHTTPWithBrowserSessionsABearerTokenCannotBeginConnect(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -131,7 +133,7 @@ func TestOverPlainHTTPWithBrowserSessionsABearerTokenCannotBeginConnect(t *testi
 	}
 }
 
-// A host that composes its own calls says whose browser session it is.
+// A host with its own callback handler passes the identity of the browser session to Complete.
 func TestCompleteOfAHostsHandlerChecksTheBrowserSession(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)

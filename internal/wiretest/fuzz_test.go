@@ -14,8 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzVerify gives the verifier any text for a token. What it accepts must be
-// one of the tokens that were issued, to the byte.
+// FuzzVerify verifies arbitrary text. An accepted token must be exactly one of the issued tokens.
 func FuzzVerify(f *testing.F) {
 	var all []*tokens
 	issued := map[string]bool{}
@@ -44,8 +43,8 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// FuzzTokenContent signs any header and claims with the right key. Whatever is
-// accepted, golang-jwt accepts too, and it says the same there.
+// FuzzTokenContent signs arbitrary headers and claims with the right key. golang-jwt must accept
+// each accepted token too and read the same identity.
 func FuzzTokenContent(f *testing.F) {
 	fixture := newTokens(f, authtest.NewSigners(f)["HS256"], auth.TokenConfig{})
 	header, claims := fixture.header(nil), fixture.claims(f, nil)
@@ -78,8 +77,8 @@ func FuzzTokenContent(f *testing.F) {
 	})
 }
 
-// FuzzAuthorizationHeader gives Identify any header lines. Only the bearer
-// scheme, one space or more, and the token itself are let in.
+// FuzzAuthorizationHeader passes arbitrary header lines to Identify. Only the bearer scheme, one or
+// more spaces and the token are accepted.
 func FuzzAuthorizationHeader(f *testing.F) {
 	fixture := newFixture(f)
 	token := fixture.signIn(fixture.user)
@@ -106,8 +105,8 @@ func FuzzAuthorizationHeader(f *testing.F) {
 	})
 }
 
-// FuzzLoginBody posts any body to the sign-in. Whoever it lets in has sent the
-// pair, in fields that encoding/json finds too, and nothing else in their place.
+// FuzzLoginBody posts arbitrary bodies to the sign-in. An accepted body must contain the pair in
+// fields that encoding/json reads too.
 func FuzzLoginBody(f *testing.F) {
 	fixture := newFixture(f, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Off = true })
 	good := loginBody(fixture.userPair)
@@ -117,7 +116,8 @@ func FuzzLoginBody(f *testing.F) {
 	}
 	handler := fixture.svc.LoginHandler()
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r := send(handler, http.MethodPost, "/", string(body)+" ") // never empty, which send would send as no body
+		// The space keeps the body from being empty, because send sends an empty body as none.
+		r := send(handler, http.MethodPost, "/", string(body)+" ")
 		switch r.status {
 		case http.StatusOK:
 		case http.StatusBadRequest, http.StatusUnauthorized, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:

@@ -55,12 +55,12 @@ func TestConnectStatusAndDisconnect(t *testing.T) {
 	r = g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
 	require.Equal(t, http.StatusOK, r.status)
 	require.JSONEq(t, `{"success": true, "message": "GitHub credentials removed successfully"}`, r.body)
-	require.Empty(t, g.fake.Tokens(octocat), "revoked at GitHub too")
+	require.Empty(t, g.fake.Tokens(octocat), "the token is revoked at GitHub too")
 	require.Equal(t, http.StatusNotFound, g.status(token).status)
 	r = g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
 	require.JSONEq(t, `{"success": false, "message": "No GitHub credentials found to remove"}`, r.body)
 
-	// The person still signs in to the same account.
+	// The user still signs in to the same account.
 	signedIn := g.browser().signIn()
 	require.Equal(t, "alice", signedIn["username"])
 	require.Equal(t, false, signedIn["is_new_user"])
@@ -72,7 +72,7 @@ func TestATokenRevokedAtGitHubIsRemovedWhenVerified(t *testing.T) {
 	token := g.signIn(g.user)
 	g.browser().connect(token)
 	g.fake.Revoke(octocat)
-	require.Equal(t, http.StatusOK, g.status(token).status, "the store does not know yet")
+	require.Equal(t, http.StatusOK, g.status(token).status, "the store does not know of the revocation yet")
 	require.Equal(t, http.StatusNotFound, g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "").status)
 	require.Equal(t, http.StatusNotFound, g.status(token).status)
 }
@@ -115,8 +115,8 @@ func TestTheStateCookieIsSecureHttpOnlyAndHostOnly(t *testing.T) {
 	require.LessOrEqual(t, len(c.Value), 1024)
 }
 
-// The attack of CVE-2025-68481 and CVE-2025-68158: Mallory begins a flow, and has
-// the victim's browser finish it.
+// Attack of CVE-2025-68481 and CVE-2025-68158: Mallory begins a flow and makes the victim's browser
+// complete it.
 func TestAStateOfAnotherBrowserIsRejected_CVE_2025_68481_CVE_2025_68158(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -136,9 +136,9 @@ func TestAStateOfAnotherBrowserIsRejected_CVE_2025_68481_CVE_2025_68158(t *testi
 	}
 	_, err := g.link(octocat)
 	require.ErrorIs(t, err, auth.ErrNotFound)
-	require.Equal(t, http.StatusNotFound, g.status(malloryToken).status, "the victim's token went to nobody")
+	require.Equal(t, http.StatusNotFound, g.status(malloryToken).status, "the victim's token was given to no user")
 
-	// Not even a cookie of the victim's own flow helps.
+	// A cookie of a flow of the victim's own does not help either.
 	victim.authURL("/api/v1/auth/github/login-user")
 	require.Equal(t, http.StatusBadRequest, victim.get(mallory.authURL("/api/v1/auth/github/login-user")).status)
 }
@@ -150,15 +150,16 @@ func TestAStateIsValidOnceAndForTenMinutes(t *testing.T) {
 	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
 	cookies := b.client.Jar.Cookies(mustURL(t, g.server.URL))
 	require.Equal(t, http.StatusOK, b.get(callback).status)
-	require.Empty(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)), "the cookie is gone")
-	b.client.Jar.SetCookies(mustURL(t, g.server.URL), cookies) // somebody has kept it
-	require.Equal(t, http.StatusBadRequest, b.get(callback).status, "used")
+	require.Empty(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)), "the cookie is removed")
+	// The browser presents the removed cookie again.
+	b.client.Jar.SetCookies(mustURL(t, g.server.URL), cookies)
+	require.Equal(t, http.StatusBadRequest, b.get(callback).status, "the state is consumed")
 
 	late := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
 	g.clock.Advance(10 * time.Minute)
 	exchanges := g.fake.Count(githubtest.EndpointAccessToken)
 	require.Equal(t, http.StatusBadRequest, b.get(late).status)
-	require.Equal(t, exchanges, g.fake.Count(githubtest.EndpointAccessToken), "GitHub is not even asked")
+	require.Equal(t, exchanges, g.fake.Count(githubtest.EndpointAccessToken), "GitHub is not asked")
 }
 
 func TestFourTabsCanSignInAtTheSameTime(t *testing.T) {
@@ -172,7 +173,7 @@ func TestFourTabsCanSignInAtTheSameTime(t *testing.T) {
 	for _, authURL := range tabs {
 		require.Equal(t, http.StatusOK, b.get(authURL).status)
 	}
-	for range 20 { // more than there are slots: the last one is always good
+	for range 20 { // more flows than slots; the newest always works
 		tabs = append(tabs, b.authURL("/api/v1/auth/github/login-user"))
 	}
 	require.LessOrEqual(t, len(b.client.Jar.Cookies(mustURL(t, g.server.URL))), 4)
@@ -265,20 +266,20 @@ func TestGitHubAccountsAreIdentifiedByIDNotLogin(t *testing.T) {
 	first := g.browser().signIn()
 	userID := g.sendAs(first["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"]
 
-	// octocat is renamed, and somebody else takes the login.
+	// octocat is renamed, and another account takes the login.
 	require.NoError(t, g.fake.SetUser(githubtest.User{ID: octocat, Login: "monalisa"}))
 	require.NoError(t, g.fake.SetUser(githubtest.User{ID: 999, Login: octocatLogin}))
 	renamed := g.browser().signIn()
 	require.Equal(t, userID, g.sendAs(renamed["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"])
-	require.Equal(t, "octocat", renamed["username"], "a username never changes")
+	require.Equal(t, "octocat", renamed["username"], "the username does not change")
 	link, err := g.link(octocat)
 	require.NoError(t, err)
-	require.Equal(t, "monalisa", link.Login, "what GitHub says is refreshed")
+	require.Equal(t, "monalisa", link.Login, "the stored login is updated")
 
 	require.NoError(t, g.fake.SignInAs(octocatLogin))
 	other := g.browser().signIn()
 	require.Equal(t, true, other["is_new_user"])
-	require.Regexp(t, `^octocat-[a-z2-7]{6}$`, other["username"], "the name is taken")
+	require.Regexp(t, `^octocat-[a-z2-7]{6}$`, other["username"], "the username is taken")
 	require.NotEqual(t, userID, g.sendAs(other["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"])
 }
 
@@ -290,8 +291,8 @@ func TestEmailNeverLinksAccounts(t *testing.T) {
 	require.NoError(t, g.fake.SignInAs("eve"))
 	signedIn := g.browser().signIn()
 	user := g.sendAs(signedIn["token"].(string), http.MethodGet, "/auth/user", "").json(t)
-	require.NotEqual(t, g.user.ID, user["user_id"], "alice's address does not make eve alice")
-	require.Nil(t, user["email"], "and it stays alice's")
+	require.NotEqual(t, g.user.ID, user["user_id"], "the same address does not make eve alice")
+	require.Nil(t, user["email"], "the address stays alice's")
 }
 
 func TestAnUnverifiedEmailIsIgnored(t *testing.T) {
@@ -306,7 +307,7 @@ func TestAnUnverifiedEmailIsIgnored(t *testing.T) {
 
 func TestUsersWithReservedOrTakenLoginsGetASuffix(t *testing.T) {
 	t.Parallel()
-	logins := []string{"admin", "Root", "aLice"} // alice is a user already
+	logins := []string{"admin", "Root", "aLice"} // alice exists already
 	var users []githubtest.User
 	for i, login := range append(logins, octocatLogin) {
 		users = append(users, githubtest.User{ID: int64(i + 1), Login: login})
@@ -325,14 +326,14 @@ func TestConnectingAnotherUsersGitHubAccountIsAConflict(t *testing.T) {
 	admin := g.signIn(g.admin)
 	p := g.browser().connect(admin)
 	require.Equal(t, http.StatusConflict, p.status)
-	require.NotContains(t, p.body, "alice", "naming nobody")
+	require.NotContains(t, p.body, "alice", "the answer does not name the other user")
 	require.Equal(t, http.StatusNotFound, g.status(admin).status)
 	link, err := g.link(octocat)
 	require.NoError(t, err)
 	require.Equal(t, g.user.ID, link.UserID)
-	require.Len(t, g.fake.Tokens(octocat), 1, "the token that nobody keeps is revoked at GitHub")
+	require.Len(t, g.fake.Tokens(octocat), 1, "the token that is not stored is revoked at GitHub")
 
-	// Nor does a user get two accounts of one host.
+	// A user cannot have two accounts of one host either.
 	require.NoError(t, g.fake.SignInAs(hubotLogin))
 	require.Equal(t, http.StatusConflict, g.browser().connect(g.signIn(g.user)).status)
 	require.Empty(t, g.fake.Tokens(hubot))
@@ -342,8 +343,8 @@ func TestConnectingFailsIfTheSessionWasRevokedMeanwhile(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for name, end := range map[string]func(token string){
-		"signed out": func(token string) { g.sendAs(token, http.MethodPost, "/auth/logout", "") },
-		"disabled":   func(string) { g.setActive(g.user, false) },
+		"the session is revoked": func(token string) { g.sendAs(token, http.MethodPost, "/auth/logout", "") },
+		"the user is disabled":   func(string) { g.setActive(g.user, false) },
 	} {
 		g.setActive(g.user, true)
 		token := g.signIn(g.user)
@@ -365,7 +366,7 @@ func TestASignInNeverNarrowsTheStoredToken(t *testing.T) {
 	wide := g.fake.Tokens(octocat)
 	require.Len(t, wide, 1)
 	g.browser().signIn()
-	require.Equal(t, wide, g.fake.Tokens(octocat), "the narrow token of the sign-in is revoked, the wide one stays")
+	require.Equal(t, wide, g.fake.Tokens(octocat), "the sign-in's narrow token is revoked, and the wide one is kept")
 }
 
 func TestUnlinkRevokesTheTokenAndKeepsTheLastWayIn(t *testing.T) {
@@ -375,7 +376,7 @@ func TestUnlinkRevokesTheTokenAndKeepsTheLastWayIn(t *testing.T) {
 	unlink := func(token string) int {
 		return g.sendAs(token, http.MethodDelete, "/api/v1/auth/github/link", "").status
 	}
-	require.Equal(t, http.StatusNoContent, unlink(token), "nothing linked")
+	require.Equal(t, http.StatusNoContent, unlink(token), "no account is linked")
 	g.browser().connect(token)
 	require.Equal(t, http.StatusNoContent, unlink(token))
 	require.Empty(t, g.fake.Tokens(octocat))
@@ -383,8 +384,8 @@ func TestUnlinkRevokesTheTokenAndKeepsTheLastWayIn(t *testing.T) {
 
 	require.NoError(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, auth.GitHubAccount{Host: "githubtest.invalid", ID: octocat}))
 	signedIn := g.browser().signIn()
-	require.Equal(t, true, signedIn["is_new_user"], "the account is nobody's any more")
-	require.Equal(t, http.StatusConflict, unlink(signedIn["token"].(string)), "the only way in")
+	require.Equal(t, true, signedIn["is_new_user"], "the account is linked to no user any more")
+	require.Equal(t, http.StatusConflict, unlink(signedIn["token"].(string)), "GitHub is the only way to sign in")
 }
 
 func TestOnlyAllowedGitHubAccountsSignUp(t *testing.T) {
@@ -432,7 +433,7 @@ func TestOnlyAllowedGitHubAccountsSignUp(t *testing.T) {
 				if want == http.StatusForbidden {
 					_, err := g.link(user.ID)
 					require.ErrorIs(t, err, auth.ErrNotFound)
-					require.Empty(t, g.fake.Tokens(user.ID), "its token is revoked at GitHub")
+					require.Empty(t, g.fake.Tokens(user.ID), "the token is revoked at GitHub")
 				}
 			}
 		})

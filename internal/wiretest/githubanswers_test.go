@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// The attack: the key of a user who has left the organization signs in 200 times.
+// Attack: the key of a user who has left the organization signs in 200 times.
 func TestADepartureFromTheOrganizationIsCachedForAMinute(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
@@ -31,14 +31,15 @@ func TestADepartureFromTheOrganizationIsCachedForAMinute(t *testing.T) {
 	all.Wait()
 	require.Equal(t, asked+1, m.fake.Count(githubtest.EndpointUser))
 	m.clock.Advance(time.Minute)
-	m.requireRefused()
+	m.requireRejected()
 	require.Equal(t, asked+2, m.fake.Count(githubtest.EndpointUser))
 
 	require.NoError(t, m.fake.SetUser(githubtest.User{
 		ID: octocat, Login: octocatLogin, Memberships: []githubtest.Membership{acme},
 	}))
 	m.browser().signIn()
-	m.requireSignsIn() // at once
+	// A sign-in with GitHub replaces the cached answer at once.
+	m.requireSignsIn()
 }
 
 func TestConcurrentSignInsCheckTheMembershipOnce(t *testing.T) {
@@ -112,6 +113,6 @@ func TestATokenIsVerifiedAtGitHubOnceAMinute(t *testing.T) {
 	require.Equal(t, 2, checked())
 
 	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
-	require.Equal(t, http.StatusOK, verify().status, "a new token is asked about at once")
+	require.Equal(t, http.StatusOK, verify().status, "a new token is verified at once")
 	require.Equal(t, 3, checked())
 }

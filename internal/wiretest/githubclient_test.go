@@ -40,7 +40,7 @@ func TestTheHostCanCallGitHubAsTheUser(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-// x/oauth2's own transport adds the token again after a redirect to another host.
+// The transport of x/oauth2 would add the token again after a redirect to another host.
 func TestTheClientSendsTheTokenOnlyToTheAPI(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -68,11 +68,10 @@ func TestTheClientSendsTheTokenOnlyToTheAPI(t *testing.T) {
 	response, err = client.Do(r)
 	require.NoError(t, err)
 	response.Body.Close()
-	require.Empty(t, <-seen, "what looks like a token goes nowhere else either")
+	require.Empty(t, <-seen, "an Authorization header of the host is not sent to other hosts either")
 }
 
-// expiring makes GitHub's tokens end after 8 hours, as they do for apps that have
-// opted in.
+// expiring makes GitHub's tokens expire after 8 hours, as they do for apps that have opted in.
 var expiring = githubOptions{fake: githubtest.Config{TokenLifetime: 8 * time.Hour}}
 
 func (g *githubFixture) accessToken() (string, error) {
@@ -101,10 +100,10 @@ func TestATokenIsRefreshedBeforeItExpires(t *testing.T) {
 	g.clock.Advance(8 * time.Hour)
 	third, err := g.accessToken()
 	require.NoError(t, err)
-	require.NotEqual(t, second, third, "with the refresh token that came with the second")
+	require.NotEqual(t, second, third, "refreshed with the refresh token of the second")
 }
 
-// instance is another instance of the service, over the same store.
+// instance returns another instance of the service over the same store.
 func (g *githubFixture) instance() *auth.Service {
 	cfg := g.github
 	svc, err := auth.New(g.store, auth.Config{
@@ -134,13 +133,13 @@ func TestATemporaryRefreshFailureDoesNotDisconnect(t *testing.T) {
 	_, err := g.accessToken()
 	require.Error(t, err)
 	require.NotErrorIs(t, err, auth.ErrNotFound)
-	g.clock.Advance(31 * time.Second) // the lease of the one that failed
+	g.clock.Advance(31 * time.Second) // the lease of the failed refresh expires
 	_, err = g.accessToken()
 	require.NoError(t, err)
 }
 
-// The caller goes away while GitHub answers: the old token is dead by then, so the
-// new one must be kept all the same.
+// The caller is canceled while GitHub answers. The old token is revoked by then, so the new one
+// must be stored.
 func TestARefreshContinuesAfterItsCallerIsCanceled(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, expiring)
@@ -194,14 +193,14 @@ func TestTokensAreResealedWithTheNewKeyOnRead(t *testing.T) {
 	require.Contains(t, string(sealed()), "seal-2")
 	g.sealing = g.sealing[:1]
 	_, err = g.instance().GitHub().TokenSource(t.Context(), g.user.ID).Token()
-	require.NoError(t, err, "the old key is needed no more")
+	require.NoError(t, err, "the old key is no longer needed")
 	g.sealing = old
 	_, err = g.instance().GitHub().TokenSource(t.Context(), g.user.ID).Token()
 	require.Error(t, err)
-	require.NotErrorIs(t, err, auth.ErrNotFound, "a key that is missing does not disconnect anybody")
+	require.NotErrorIs(t, err, auth.ErrNotFound, "a missing key does not disconnect the user")
 }
 
-// A row of one user's, copied to another, opens nothing.
+// Attack: a token row of one user is copied to another user.
 func TestATokenCopiedToAnotherUsersRowIsRejected(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -241,7 +240,7 @@ type closing struct{ closed bool }
 func (*closing) Read([]byte) (int, error) { return 0, io.EOF }
 func (c *closing) Close() error           { c.closed = true; return nil }
 
-// leasingStore records how long leases are.
+// leasingStore records the duration of the last lease.
 type leasingStore struct {
 	auth.Store
 	lease time.Duration
@@ -252,8 +251,8 @@ func (s *leasingStore) LeaseGitHubToken(ctx context.Context, userID, host, versi
 	return s.Store.LeaseGitHubToken(ctx, userID, host, version, now, until)
 }
 
-// A refresh that outlasts its lease lets another instance redeem the same refresh token, and the
-// loser disconnects the user.
+// If a refresh outlasts its lease, another instance redeems the same refresh token, and the loser
+// disconnects the user.
 func TestALeaseIsLongerThanARefresh(t *testing.T) {
 	t.Parallel()
 	for timeout, want := range map[time.Duration]time.Duration{0: 30 * time.Second, time.Minute: 65 * time.Second} {

@@ -10,11 +10,11 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// deleted is a user who came with GitHub and has been deleted.
+// deleted is a fixture with a user who signed up with GitHub and was deleted.
 type deleted struct {
 	*githubFixture
 	user  auth.User
-	token string // of the last session
+	token string // of the user's last session
 	pair  auth.KeyPair
 }
 
@@ -36,17 +36,17 @@ func newDeleted(t *testing.T) deleted {
 func TestADeletedUsersTokensStayRejectedAfterTheGitHubAccountReturns(t *testing.T) {
 	t.Parallel()
 	d := newDeleted(t)
-	requireDead := func() {
+	requireRejected := func() {
 		require.Equal(t, http.StatusUnauthorized, d.sendAs(d.token, http.MethodGet, "/auth/user", "").status)
 		require.Equal(t, http.StatusUnauthorized, d.login(d.pair).status)
 	}
-	requireDead()
+	requireRejected()
 	answer := d.browser().signIn()
 	require.Equal(t, true, answer["is_new_user"])
 	link, err := d.link(octocat)
 	require.NoError(t, err)
 	require.NotEqual(t, d.user.ID, link.UserID)
-	requireDead()
+	requireRejected()
 	require.Equal(t, http.StatusOK, d.sendAs(answer["token"].(string), http.MethodGet, "/auth/user", "").status)
 }
 
@@ -55,7 +55,7 @@ func TestAUsernameIsNotReusedAfterDeletion(t *testing.T) {
 	d := newDeleted(t)
 	require.Equal(t, octocatLogin, d.user.Username)
 	username := d.browser().signIn()["username"].(string)
-	require.Regexp(t, `^octocat-[a-z2-7]{6}$`, username, "who authorised by the name would take one for the other")
+	require.Regexp(t, `^octocat-[a-z2-7]{6}$`, username, "a host that authorizes by username would confuse the two")
 	_, err := d.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "OctoCat"})
 	require.ErrorIs(t, err, auth.ErrExists)
 }

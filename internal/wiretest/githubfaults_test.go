@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// impatient is a service that waits for no call to GitHub for long. What a list
-// lets in, if there is one, only the call that the list needs can tell.
+// impatient returns options with a short timeout for calls to GitHub. For the endpoints of
+// memberships and teams it configures a list that needs the endpoint.
 func impatient(endpoint githubtest.Endpoint) githubOptions {
 	org := githubtest.Org{ID: 77, Login: "acme"}
 	return githubOptions{
@@ -35,15 +35,14 @@ func impatient(endpoint githubtest.Endpoint) githubOptions {
 	}
 }
 
-// signInEndpoints are those that a first sign-in needs.
+// signInEndpoints are the endpoints that a first sign-in needs.
 var signInEndpoints = map[githubtest.Endpoint]bool{
 	githubtest.EndpointAccessToken: true, githubtest.EndpointUser: true, githubtest.EndpointEmails: true,
 	githubtest.EndpointMemberships: true, githubtest.EndpointTeams: true,
 }
 
-// misbehaving tries every fault at those of its endpoints that are wanted. Most of
-// the time of many of them is spent waiting, so there are more at once than
-// processors.
+// misbehaving runs the test with every fault of each wanted endpoint. Most of these tests wait, so
+// more of them run at once than there are processors.
 func misbehaving(t *testing.T, wanted map[githubtest.Endpoint]bool,
 	test func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault),
 ) {
@@ -69,8 +68,7 @@ func misbehaving(t *testing.T, wanted map[githubtest.Endpoint]bool,
 	require.GreaterOrEqual(t, kinds, 40)
 }
 
-// However GitHub misbehaves, at whichever call: the answer is one of the
-// contract's, and nothing is left behind.
+// Whichever call to GitHub fails, and however, the answer is documented and nothing is left behind.
 func TestAFaultyGitHubAnswerLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	misbehaving(t, signInEndpoints, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
@@ -79,21 +77,21 @@ func TestAFaultyGitHubAnswerLeavesNothingBehind(t *testing.T) {
 		g.fake.Inject(endpoint, fault.Fault)
 		p := b.get(callback)
 		if p.status == http.StatusOK && (fault.Harmless || endpoint == githubtest.EndpointEmails) {
-			g.requireSoundUser(p) // an address that cannot be had is no reason to refuse
+			g.requireSoundUser(p) // a missing email address does not prevent the sign-in
 			return
 		}
 		require.Contains(t, []int{http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable}, p.status, p.body)
 		requireErrorBody(t, response{p.status, p.header, p.body})
 		g.requireNothingLeft(endpoint)
 
-		// A refused code or an outage is over with the next attempt.
+		// After a rejected code or an outage, the next attempt succeeds.
 		g.fake.Heal()
 		require.Equal(t, true, g.browser().signIn()["is_new_user"])
 	})
 }
 
-// requireSoundUser fails the test unless the user who was made is whoever signed
-// in, with their own address or none.
+// requireSoundUser fails the test unless the created user is the one who signed in, with their own
+// email address or none.
 func (g *githubFixture) requireSoundUser(p page) {
 	g.t.Helper()
 	signedIn := p.json(g.t)
@@ -103,13 +101,14 @@ func (g *githubFixture) requireSoundUser(p page) {
 	require.Equal(g.t, false, user["is_super_user"])
 }
 
-// requireNothingLeft fails the test if a failed sign-in has left a user, a link,
-// or a token at GitHub that nobody would ever revoke.
+// requireNothingLeft fails the test if a failed sign-in has left a user, a link or a token at
+// GitHub that would never be revoked.
 func (g *githubFixture) requireNothingLeft(endpoint githubtest.Endpoint) {
 	g.t.Helper()
 	_, err := g.link(octocat)
 	require.ErrorIs(g.t, err, auth.ErrNotFound)
-	if endpoint != githubtest.EndpointAccessToken { // whose answer never arrived whole
+	// The service cannot revoke a token that it never received completely.
+	if endpoint != githubtest.EndpointAccessToken {
 		require.Empty(g.t, g.fake.Tokens(octocat))
 	}
 }
@@ -137,7 +136,8 @@ func TestAFaultyAnswerToVerifyDisconnectsNobody(t *testing.T) {
 		g.fake.Inject(endpoint, fault.Fault)
 		r := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
 		require.Contains(t, []int{http.StatusOK, http.StatusNotFound, http.StatusServiceUnavailable}, r.status)
-		if r.status != http.StatusNotFound { // which only GitHub's own 404 and 422 may bring about
+		// Only a 404 or 422 of GitHub itself may disconnect the user.
+		if r.status != http.StatusNotFound {
 			require.Equal(t, http.StatusOK, g.status(token).status)
 		}
 	})
@@ -166,12 +166,11 @@ func TestGitHubsRetryAfterIsPassedOnUpToAnHour(t *testing.T) {
 	}
 }
 
-// A redirect from GitHub would carry the client secret, or the user's token, to
-// wherever it leads.
+// Following a redirect would send the client secret or the user's token to another host.
 func TestNoRedirectFromGitHubIsFollowed(t *testing.T) {
 	t.Parallel()
 	evil := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		t.Error("followed to another host:", r.Method, r.URL)
+		t.Error("a redirect to another host was followed:", r.Method, r.URL)
 	}))
 	defer evil.Close()
 	for _, status := range []int{301, 302, 303, 307, 308} {

@@ -18,8 +18,7 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// badCallback returns a callback of a flow that the browser has begun, with a code that GitHub has not
-// given.
+// badCallback returns a callback of a flow of this browser with a code that GitHub has not issued.
 func (b *browser) badCallback() string {
 	b.t.Helper()
 	state := queryOf(b.t, b.authURL("/api/v1/auth/github/login-user")).Get("state")
@@ -40,7 +39,8 @@ func TestFailedCallbacksAreThrottledBeforeGitHubIsAsked(t *testing.T) {
 	require.Equal(t, 20, g.exchanges())
 }
 
-// A refusal consumes no state, so the browser can come back with the same URL. It can do so once.
+// A throttled callback does not consume the state, so the browser can retry the same URL, but only
+// once.
 func TestAThrottledCallbackCanBeRetriedOnce(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -51,11 +51,11 @@ func TestAThrottledCallbackCanBeRetriedOnce(t *testing.T) {
 	good := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
 	p := b.get(good)
 	require.Equal(t, http.StatusTooManyRequests, p.status)
-	require.Empty(t, p.header["Set-Cookie"], "the flow goes on")
+	require.Empty(t, p.header["Set-Cookie"], "no cookie is cleared")
 	require.Equal(t, "3", p.header.Get("Retry-After"))
 	g.clock.Advance(3 * time.Second)
 
-	// The cookie is sent by hand, because the first answer removes it from the browser.
+	// The test sends the cookie itself, because the first response removes it from the browser.
 	u, err := url.Parse(g.server.URL)
 	require.NoError(t, err)
 	cookies := b.client.Jar.Cookies(u)
@@ -70,7 +70,7 @@ func TestAThrottledCallbackCanBeRetriedOnce(t *testing.T) {
 	require.Equal(t, exchanges, g.exchanges())
 }
 
-// Two instances, one limiter, and all callbacks at once.
+// Two instances share a limiter and receive all callbacks at once.
 func TestConcurrentFailedCallbacksOnTwoInstancesShareOneLimit(t *testing.T) {
 	t.Parallel()
 	var shared auth.Config
@@ -103,8 +103,8 @@ func TestConcurrentFailedCallbacksOnTwoInstancesShareOneLimit(t *testing.T) {
 		})
 	}
 	all.Wait()
-	// Of those that come while the first twenty have not ended, some go beyond the limit, until one
-	// of them fails.
+	// Callbacks that arrive before the first twenty have failed may exceed the limit. The limit
+	// applies as soon as one of them fails.
 	require.GreaterOrEqual(t, throttled.Load(), int32(20))
 	require.LessOrEqual(t, g.exchanges(), 60)
 }
@@ -127,7 +127,7 @@ func TestDeniedCallbacksCountAsFailures(t *testing.T) {
 		statuses[b.get("/api/v1/auth/github/callback?error=access_denied&state="+url.QueryEscape(state)).status]++
 	}
 	require.Equal(t, map[int]int{http.StatusForbidden: 20, http.StatusTooManyRequests: 480}, statuses)
-	require.EqualValues(t, 20, consumed.Load(), "no state is written for the others")
+	require.EqualValues(t, 20, consumed.Load(), "throttled callbacks do not consume a state")
 }
 
 func TestSuccessfulGitHubSignInsAreNotThrottled(t *testing.T) {
@@ -142,7 +142,7 @@ func TestSuccessfulGitHubSignInsAreNotThrottled(t *testing.T) {
 	}
 	b.signIn()
 	b.signIn()
-	require.Equal(t, http.StatusBadRequest, b.get(b.badCallback()).status, "what they left is used once")
+	require.Equal(t, http.StatusBadRequest, b.get(b.badCallback()).status, "the successful sign-ins used no attempt, so one is left")
 	require.Equal(t, http.StatusTooManyRequests, b.get(b.badCallback()).status)
 }
 
@@ -168,5 +168,6 @@ func TestFailedCallbacksFromUnknownAddressesShareALimit(t *testing.T) {
 		b.get(b.badCallback(), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
 	}
 	require.Equal(t, 50, g.exchanges())
-	b.signIn() // from an address that is known
+	// A browser with a known client address is not throttled.
+	b.signIn()
 }

@@ -18,7 +18,7 @@ const recheckAfter = 30 * 24 * time.Hour
 
 var acme = githubtest.Membership{Org: githubtest.Org{ID: 77, Login: "acme"}}
 
-// member is a user whom a list of organizations let in, with an access key.
+// member is a fixture with a user whom a list of organizations admitted, and the user's access key.
 type member struct {
 	*githubFixture
 	user auth.User
@@ -49,19 +49,19 @@ func newMember(t *testing.T, options ...func(*fixture, *auth.Config)) member {
 	return member{g, user, pair}
 }
 
-// leave takes the user out of the organization.
+// leave removes the user from the organization.
 func (m member) leave() {
 	require.NoError(m.t, m.fake.SetUser(githubtest.User{ID: octocat, Login: octocatLogin}))
 }
 
-// requireRefused fails the test unless the key is refused like a wrong one.
-func (m member) requireRefused() {
+// requireRejected fails the test unless the key gets the same answer as a wrong secret.
+func (m member) requireRejected() {
 	m.t.Helper()
-	refused := m.login(m.pair)
+	rejected := m.login(m.pair)
 	wrong := m.login(auth.KeyPair{AccessKey: m.pair.AccessKey, AccessSecret: auth.NewSecret("as_live_wrong")})
-	require.Equal(m.t, http.StatusUnauthorized, refused.status, refused.body)
-	require.Equal(m.t, wrong.body, refused.body)
-	require.Equal(m.t, wrong.header, refused.header)
+	require.Equal(m.t, http.StatusUnauthorized, rejected.status, rejected.body)
+	require.Equal(m.t, wrong.body, rejected.body)
+	require.Equal(m.t, wrong.header, rejected.header)
 }
 
 func (m member) requireSignsIn() {
@@ -76,12 +76,12 @@ func TestTheKeysOfAFormerMemberAreRejected(t *testing.T) {
 	m.leave()
 	asked := m.fake.Count(githubtest.EndpointUser)
 	m.clock.Advance(recheckAfter - time.Second)
-	m.requireSignsIn() // and GitHub is not asked
+	m.requireSignsIn()
 	require.Equal(t, asked, m.fake.Count(githubtest.EndpointUser))
 
 	m.clock.Advance(time.Second)
-	m.requireRefused()
-	m.requireRefused()
+	m.requireRejected()
+	m.requireRejected()
 
 	require.NoError(t, m.fake.SetUser(githubtest.User{
 		ID: octocat, Login: octocatLogin, Memberships: []githubtest.Membership{acme},
@@ -110,18 +110,18 @@ func TestAMembershipIsCheckedOncePerMaxAge(t *testing.T) {
 	require.Equal(t, asked+2, m.fake.Count(githubtest.EndpointUser))
 }
 
-// Letting go of GitHub is no way around being asked about.
+// Disconnecting GitHub must not avoid the membership check.
 func TestAUserWithoutAGitHubTokenMustSignInWithGitHubAgain(t *testing.T) {
 	t.Parallel()
-	for name, letGo := range map[string]func(member){
+	for name, remove := range map[string]func(member){
 		"disconnected": func(m member) { require.NoError(t, m.svc.GitHub().Disconnect(t.Context(), authtest.ByHost, m.user.ID)) },
 		"revoked":      func(m member) { m.fake.Revoke(octocat) },
 	} {
 		m := newMember(t)
-		letGo(m)
+		remove(m)
 		m.requireSignsIn()
 		m.clock.Advance(recheckAfter)
-		m.requireRefused()
+		m.requireRejected()
 		m.browser().signIn()
 		m.requireSignsIn()
 		require.NotEmpty(t, name)
@@ -129,7 +129,7 @@ func TestAUserWithoutAGitHubTokenMustSignInWithGitHubAgain(t *testing.T) {
 
 	m := newMember(t)
 	require.ErrorIs(t, m.svc.GitHub().Unlink(t.Context(), authtest.ByHost, m.user.ID), auth.ErrLastWayIn,
-		"nobody at GitHub could vouch for the user's keys any more")
+		"the membership could not be checked any more")
 	pair, err := m.svc.RecoverSuperUser(t.Context(), m.user.ID)
 	require.NoError(t, err)
 	m.pair = pair
@@ -140,7 +140,7 @@ func TestAUserWithoutAGitHubTokenMustSignInWithGitHubAgain(t *testing.T) {
 func TestATokenWithoutTheOrganizationScopeDoesNotProveMembership(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	g.browser().signIn() // without the scope read:org
+	g.browser().signIn() // the token lacks the scope read:org
 	link, err := g.link(octocat)
 	require.NoError(t, err)
 	user, err := g.store.FindUser(t.Context(), link.UserID)

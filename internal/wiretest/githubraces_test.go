@@ -14,14 +14,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// crowd is how many come at once.
+// crowd is the number of concurrent calls of atOnce.
 const crowd = 256
 
 func raceRounds(t testing.TB) int {
 	return testenv.Rounds(t, testenv.Counts{Small: 1, Moderate: 3, Full: 200})
 }
 
-// atOnce calls do for each of the crowd, and returns what they return.
+// atOnce calls do crowd times concurrently and returns the results. A barrier releases all
+// goroutines together once each of them runs.
 func atOnce[T any](do func(i int) T) []T {
 	results := make([]T, crowd)
 	var ready, done sync.WaitGroup
@@ -40,7 +41,7 @@ func atOnce[T any](do func(i int) T) []T {
 	return results
 }
 
-// pending is a browser that GitHub is about to send back.
+// pending is a browser that GitHub is about to redirect to the callback.
 type pending struct {
 	callback string
 	cookies  []*http.Cookie
@@ -78,7 +79,7 @@ func TestConcurrentCallbacksWithOneStateMakeOneExchange(t *testing.T) {
 
 func TestConcurrentFirstSignInsMakeOneUser(t *testing.T) {
 	t.Parallel()
-	const tabs = 8 // GitHub keeps ten tokens of one account, and drops the oldest
+	const tabs = 8 // GitHub keeps ten tokens of an account and revokes the oldest
 	for range raceRounds(t) {
 		g := newGitHub(t)
 		var flows [tabs]pending
@@ -128,8 +129,7 @@ func TestConcurrentUseOfAnExpiredTokenRefreshesOnce(t *testing.T) {
 	}
 }
 
-// The token never leaves the service: not in an answer, not in a log line, and not
-// in clear in the store.
+// The token must not appear in an answer, in a log line or unsealed in the store.
 func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 	t.Parallel()
 	var stored strings.Builder
@@ -138,12 +138,12 @@ func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 	}})
 	token := g.signIn(g.user)
 	var answers strings.Builder
-	say := func(status int, body string) { answers.WriteString(body) }
+	keep := func(_ int, body string) { answers.WriteString(body) }
 	b := g.browser()
 	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+token))
 	code := queryOf(t, callback).Get("code")
 	p := b.get(callback)
-	say(p.status, p.body)
+	keep(p.status, p.body)
 	link, kept, err := g.store.FindGitHubConnection(t.Context(), g.user.ID, "githubtest.invalid")
 	require.NoError(t, err)
 	stored.WriteString(mustPrint(link) + mustPrint(kept))
@@ -161,16 +161,16 @@ func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 			}
 			g.fake.InjectN(endpoint, 1, fault.Fault)
 			r := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
-			say(r.status, r.body)
+			keep(r.status, r.body)
 			break
 		}
 		if g.status(token).status != http.StatusOK {
-			break // GitHub has said that the token is dead
+			break // GitHub has reported the token as revoked
 		}
 	}
 	g.fake.Heal()
 	r := g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
-	say(r.status, r.body)
+	keep(r.status, r.body)
 	for _, secret := range secrets {
 		require.NotEmpty(t, secret)
 		require.NotContains(t, answers.String(), secret)

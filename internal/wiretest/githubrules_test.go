@@ -22,10 +22,10 @@ func TestACallbackOfAnotherBrowserClearsNoCookies(t *testing.T) {
 	g := newGitHub(t)
 	victim := g.browser()
 	own := victim.authURL("/api/v1/auth/github/login-user")
-	for range 8 { // into every slot
+	for range 8 { // enough to reach every cookie slot
 		require.Equal(t, http.StatusBadRequest, victim.get(g.browser().authURL("/api/v1/auth/github/login-user")).status)
 	}
-	require.Equal(t, http.StatusOK, victim.get(own).status, "the victim's own flow goes on")
+	require.Equal(t, http.StatusOK, victim.get(own).status, "the victim's own flow completes")
 }
 
 func TestAConsumedStateIsKeptLongerThanItsCookie(t *testing.T) {
@@ -64,7 +64,7 @@ func TestPlainHTTPNeedsInsecureCookies(t *testing.T) {
 	require.Regexp(t, `^auth_github_[0-3]$`, cookie.Name)
 	require.False(t, cookie.Secure)
 
-	// On https the knob changes nothing.
+	// InsecureCookies changes nothing on https.
 	cfg.CallbackURL = g.github.CallbackURL
 	connector, err = auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
 	require.NoError(t, err)
@@ -86,8 +86,8 @@ func TestTheRedirectURIComesOnlyFromTheConfiguration(t *testing.T) {
 	require.Equal(t, g.server.URL+"/account?tab=1&error=expired", serve(g.svc.Handler(), r).header.Get("Location"))
 }
 
-// x/oauth2 left to itself posts a code a second time, with other credentials, when
-// GitHub answers 200 with an error.
+// x/oauth2 by default posts a code a second time, with the credentials in another place, if GitHub
+// answers 200 with an error.
 func TestACodeIsExchangedOnlyOnce(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]githubtest.Fault{
@@ -111,7 +111,7 @@ func TestDisconnectingRevokesTheTokenButNotTheGrant(t *testing.T) {
 	g.browser().connect(token)
 	g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
 	require.Equal(t, 1, g.fake.Count(githubtest.EndpointDeleteToken))
-	require.Zero(t, g.fake.Count(githubtest.EndpointDeleteGrant), "which would kill the tokens of other services of the host")
+	require.Zero(t, g.fake.Count(githubtest.EndpointDeleteGrant), "revoking the grant would revoke the tokens of the host's other services")
 }
 
 func TestOrganizationListsRequestTheScopeAndReadAllPages(t *testing.T) {
@@ -164,8 +164,8 @@ func TestThePKCEVerifierAppearsInNoURL(t *testing.T) {
 	require.NotContains(t, g.log.String(), verifier)
 }
 
-// The calls that begin a flow are public: a large Cookie header must not be parsed for each try to
-// find a free slot.
+// Unauthenticated callers can begin a flow, so a large Cookie header must not be parsed once for
+// each cookie slot.
 func TestBeginningAFlowParsesTheCookiesOnce(t *testing.T) {
 	g := newGitHub(t)
 	begin := func(cookies string) float64 {
@@ -177,7 +177,7 @@ func TestBeginningAFlowParsesTheCookiesOnce(t *testing.T) {
 			}
 		})
 	}
-	// Every slot is taken, so that all tries are in vain.
+	// All slots are taken, so each try to find a free one fails.
 	taken := "__Host-auth_github_0=x; __Host-auth_github_1=x; __Host-auth_github_2=x; __Host-auth_github_3=x"
 	large := taken + strings.Repeat("; a=b", 1000)
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -186,7 +186,7 @@ func TestBeginningAFlowParsesTheCookiesOnce(t *testing.T) {
 	require.Less(t, begin(large)-begin(taken), 2*once)
 }
 
-// A host shows the picture of an account, and must not run what an account calls one.
+// A host shows the avatar of an account and must not run a script URL.
 func TestAnAvatarURLThatIsNotAWebAddressIsDropped(t *testing.T) {
 	t.Parallel()
 	for avatar, want := range map[string]string{
@@ -209,7 +209,7 @@ func TestAnAvatarURLThatIsNotAWebAddressIsDropped(t *testing.T) {
 	}
 }
 
-// avatarTransport changes the picture in what GitHub says of an account.
+// avatarTransport replaces the avatar URL in GitHub's answers about accounts.
 type avatarTransport struct {
 	http.RoundTripper
 	avatar string

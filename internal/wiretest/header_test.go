@@ -46,7 +46,7 @@ func TestInvalidAuthorizationHeadersAreRejected(t *testing.T) {
 		"Basic with the secret":         {[]string{"Basic YWs6YXM="}, auth.ErrTokenMissing},
 		"Digest":                        {[]string{"Digest " + token}, auth.ErrTokenMissing},
 		"no scheme":                     {[]string{token}, auth.ErrTokenMissing},
-		"a scheme that begins alike":    {[]string{"BearerX " + token}, auth.ErrTokenMissing},
+		"a scheme with that prefix":     {[]string{"BearerX " + token}, auth.ErrTokenMissing},
 		"a colon":                       {[]string{"Bearer: " + token}, auth.ErrTokenMissing},
 		"a tab":                         {[]string{"Bearer\t" + token}, auth.ErrTokenMissing},
 		"a leading space":               {[]string{" Bearer " + token}, auth.ErrTokenMissing},
@@ -59,7 +59,7 @@ func TestInvalidAuthorizationHeadersAreRejected(t *testing.T) {
 		"a list without space":          {[]string{"Bearer " + token + "," + token}, auth.ErrTokenRejected},
 		"parameters":                    {[]string{"Bearer token=" + token}, auth.ErrTokenRejected},
 		"quotes":                        {[]string{`Bearer "` + token + `"`}, auth.ErrTokenRejected},
-		"twice the scheme":              {[]string{"Bearer Bearer " + token}, auth.ErrTokenRejected},
+		"the scheme twice":              {[]string{"Bearer Bearer " + token}, auth.ErrTokenRejected},
 		"two lines, both good":          {[]string{"Bearer " + token, "Bearer " + token}, auth.ErrTokenRejected},
 		"two lines, the first is good":  {[]string{"Bearer " + token, "Bearer x"}, auth.ErrTokenRejected},
 		"two lines, the second is good": {[]string{"Basic x", "Bearer " + token}, auth.ErrTokenRejected},
@@ -97,16 +97,16 @@ func TestA401NamesInvalidTokenOnlyIfATokenWasSent(t *testing.T) {
 	require.Equal(t, []string{"Bearer"}, missing.header["Www-Authenticate"])
 	require.JSONEq(t, `{"detail": "Authentication required: send a bearer token"}`, missing.body)
 
-	refused := f.sendAs("x", http.MethodGet, "/auth/user", "")
-	require.Equal(t, http.StatusUnauthorized, refused.status)
-	require.Equal(t, []string{`Bearer error="invalid_token"`}, refused.header["Www-Authenticate"])
+	rejected := f.sendAs("x", http.MethodGet, "/auth/user", "")
+	require.Equal(t, http.StatusUnauthorized, rejected.status)
+	require.Equal(t, []string{`Bearer error="invalid_token"`}, rejected.header["Www-Authenticate"])
 
 	failed := f.login(auth.KeyPair{AccessKey: "x", AccessSecret: auth.NewSecret("y")})
 	require.Equal(t, http.StatusUnauthorized, failed.status)
 	require.Equal(t, []string{"Bearer"}, failed.header["Www-Authenticate"])
 }
 
-// Who is calling comes from the verified token and from nothing else.
+// The caller comes only from the verified token.
 func TestTheIdentityComesOnlyFromTheToken_CVE_2025_61928(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

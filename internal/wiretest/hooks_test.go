@@ -13,7 +13,7 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// measured is what hooks have been told, in order.
+// measured records the calls of the hooks, in order.
 type measured struct{ authtest.Record[string] }
 
 func (m *measured) hooks() auth.Hooks {
@@ -94,7 +94,7 @@ func TestFeedAgeReportsTheLastReadOfTheFeed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	_, accepts := f.svc.FeedAge()
-	require.False(t, accepts, "nothing has been read")
+	require.False(t, accepts, "the feed has not been read yet")
 	f.sendAs(f.signIn(f.user), "GET", "/auth/user", "")
 	f.clock.Advance(3 * time.Second)
 	age, accepts := f.svc.FeedAge()
@@ -104,7 +104,7 @@ func TestFeedAgeReportsTheLastReadOfTheFeed(t *testing.T) {
 	_, accepts = f.svc.FeedAge()
 	require.False(t, accepts)
 
-	reads := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = true })
-	_, accepts = reads.svc.FeedAge()
+	inStore := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = true })
+	_, accepts = inStore.svc.FeedAge()
 	require.True(t, accepts)
 }

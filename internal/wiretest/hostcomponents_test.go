@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Without a Service: the verifier says whose key it is, and the issuer whether
-// that is somebody.
+// Without a Service, the verifier returns the ID of the key's user, and the issuer checks that the
+// user exists and is active.
 func TestComponentsWorkOverAHostsUserTable(t *testing.T) {
 	t.Parallel()
 	table, store, clock := newHostTable(), memstore.NewAccounts(), authtest.NewClock()
@@ -25,7 +25,7 @@ func TestComponentsWorkOverAHostsUserTable(t *testing.T) {
 
 	key, user, err := credentials.Verify(t.Context(), pair)
 	require.NoError(t, err)
-	require.Equal(t, auth.User{ID: "u-alice"}, user, "of whom the table decides")
+	require.Equal(t, auth.User{ID: "u-alice"}, user, "the issuer reads the rest from the table")
 	finds, _ := table.counts()
 	require.Zero(t, finds)
 	signIn := auth.IssueParams{UserID: user.ID, Method: auth.MethodAccessKey, AccessKeyID: key.ID}
@@ -53,8 +53,7 @@ func TestVerifyRejectsKeysOfDisabledUsers(t *testing.T) {
 	}
 }
 
-// A store that knows nothing of users must not let anybody in by its silence, whatever a host makes
-// of it.
+// A store without users must not admit anyone, whatever else the host combines it with.
 func TestAStoreThatDoesNotKnowActiveUsersSignsNobodyIn(t *testing.T) {
 	t.Parallel()
 	accounts := memstore.NewAccounts()
@@ -64,7 +63,7 @@ func TestAStoreThatDoesNotKnowActiveUsersSignsNobodyIn(t *testing.T) {
 	pair, err := credentials.Issue(t.Context(), authtest.ByHost, "u-alice", auth.KeyOptions{})
 	require.NoError(t, err)
 	params := auth.IssueParams{UserID: "u-alice", Method: auth.MethodAccessKey, AccessKeyID: pair.AccessKey}
-	nobodySignedIn := func() {
+	requireNoSession := func() {
 		t.Helper()
 		sessions, err := accounts.ListSessions(t.Context(), "u-alice", time.Now())
 		require.NoError(t, err)
@@ -77,9 +76,9 @@ func TestAStoreThatDoesNotKnowActiveUsersSignsNobodyIn(t *testing.T) {
 	tokens, err := auth.NewTokenIssuer(struct{ auth.SessionStore }{accounts}, issuer, keys, auth.TokenConfig{})
 	require.NoError(t, err)
 	require.ErrorIs(t, second(tokens.Issue(t.Context(), params)), auth.ErrUserDisabled, "a store of sessions alone")
-	nobodySignedIn()
+	requireNoSession()
 
-	users := memstore.New() // a host's own table, as a UserStore
+	users := memstore.New() // the host's own table as a UserStore
 	key, _, err := accounts.FindKey(t.Context(), pair.AccessKey)
 	require.NoError(t, err)
 	alice := auth.User{ID: "u-alice", Username: "alice", Email: "alice@example.com", IsActive: true, CreatedAt: key.CreatedAt}
@@ -90,9 +89,9 @@ func TestAStoreThatDoesNotKnowActiveUsersSignsNobodyIn(t *testing.T) {
 	}{accounts, users}
 	svc, err := auth.New(composite, auth.Config{Issuer: issuer, SigningKeys: keys})
 	require.NoError(t, err)
-	require.ErrorIs(t, second(svc.Login(t.Context(), pair)), auth.ErrInvalidCredentials, "accounts and users put together")
+	require.ErrorIs(t, second(svc.Login(t.Context(), pair)), auth.ErrInvalidCredentials, "accounts and users combined in one store")
 	require.ErrorIs(t, second(svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
-	nobodySignedIn()
+	requireNoSession()
 }
 
 func TestAStoreWithoutUsersNeedsAUserSource(t *testing.T) {
@@ -102,7 +101,8 @@ func TestAStoreWithoutUsersNeedsAUserSource(t *testing.T) {
 	require.ErrorContains(t, err, "the store keeps no users")
 }
 
-// The record of a user of the store's own is whole, whatever hides that the store keeps users.
+// A store with users returns the whole user with the key, even if a wrapper hides its other
+// methods.
 func TestAWrapperThatHidesTheUsersOfAStoreAdmitsNoDisabledUser(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -116,7 +116,7 @@ func TestAWrapperThatHidesTheUsersOfAStoreAdmitsNoDisabledUser(t *testing.T) {
 	}{
 		"all but the users": {struct{ auth.AccountStore }{f.store}, nil},
 		"the keys alone":    {struct{ auth.CredentialStore }{f.store}, nil},
-		"the keys alone, beside an issuer with a UserSource": {struct{ auth.CredentialStore }{f.store}, hosts},
+		"the keys alone and an issuer with a UserSource": {struct{ auth.CredentialStore }{f.store}, hosts},
 	} {
 		credentials, err := auth.NewCredentialVerifier(test.store, test.tokens, auth.CredentialConfig{Now: f.clock.Now})
 		require.NoError(t, err)
@@ -125,8 +125,8 @@ func TestAWrapperThatHidesTheUsersOfAStoreAdmitsNoDisabledUser(t *testing.T) {
 	}
 }
 
-// With or without an issuer, and by whatever role, a key of a host's user is who the host's table
-// decides about later.
+// A key of a host's user verifies with and without an issuer and with any interface of the store.
+// The host's table decides about the user later.
 func TestKeysOfAHostsUsersVerify(t *testing.T) {
 	t.Parallel()
 	accounts := memstore.NewAccounts()
@@ -137,9 +137,9 @@ func TestKeysOfAHostsUsersVerify(t *testing.T) {
 		store  auth.CredentialStore
 		tokens *auth.TokenIssuer
 	}{
-		"accounts":                  {accounts, nil},
-		"accounts, and an issuer":   {accounts, hosts},
-		"the keys alone, beside it": {struct{ auth.CredentialStore }{accounts}, hosts},
+		"accounts":                     {accounts, nil},
+		"accounts and an issuer":       {accounts, hosts},
+		"the keys alone and an issuer": {struct{ auth.CredentialStore }{accounts}, hosts},
 	} {
 		credentials, err := auth.NewCredentialVerifier(test.store, test.tokens, auth.CredentialConfig{})
 		require.NoError(t, err)

@@ -14,7 +14,7 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// hostedGitHub is a githubFixture of a host with its own table.
+// hostedGitHub is a githubFixture over a host's user table.
 type hostedGitHub struct {
 	*githubFixture
 	table *hostTable
@@ -32,37 +32,36 @@ func newHostedGitHub(t testing.TB, configure ...func(*githubFixture, *auth.Confi
 	return h
 }
 
-// callback goes through GitHub and returns where it sends the browser back to.
+// callback returns the callback URL of a sign-in by the browser.
 func (h *hostedGitHub) callback(b *browser) string {
 	return b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
 }
 
-// requireNothing fails the test if anything is left of a sign-in as alice, here or
-// of its token at GitHub.
-func (h *hostedGitHub) requireNothing() {
+// requireNothingLeft fails the test if a sign-in as alice has left a link, a session or a token,
+// here or at GitHub.
+func (h *hostedGitHub) requireNothingLeft() {
 	h.t.Helper()
 	_, err := h.link(octocat)
 	require.ErrorIs(h.t, err, auth.ErrNotFound)
-	h.requireNoGrant()
+	h.requireNoAccess()
 }
 
-// requireNoGrant fails the test if there is a session of alice's, or a token, also
-// at GitHub.
-func (h *hostedGitHub) requireNoGrant() {
+// requireNoAccess fails the test if alice has a session or a token, here or at GitHub.
+func (h *hostedGitHub) requireNoAccess() {
 	h.t.Helper()
 	h.requireNoSession("u-alice")
 	_, token, err := h.accounts.FindGitHubConnection(h.t.Context(), "u-alice", "githubtest.invalid")
 	if err == nil {
 		require.Nil(h.t, token)
 	}
-	require.Empty(h.t, h.fake.Tokens(octocat), "a token is good at GitHub, and nobody has it")
+	require.Empty(h.t, h.fake.Tokens(octocat), "a token is valid at GitHub and not stored here")
 }
 
 func TestAGitHubAccountSignsInAsTheUserThatTheHostResolves(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
 	answer := h.browser().signIn()
-	require.Equal(t, "alice", answer["username"], "not the login at GitHub")
+	require.Equal(t, "alice", answer["username"], "the host's username, not the login at GitHub")
 	require.Equal(t, true, answer["is_new_user"])
 	require.Equal(t, false, answer["is_super_user"])
 	require.Equal(t, []string{"octocat 583231 octocat@example.com"}, h.table.resolved)
@@ -73,21 +72,22 @@ func TestAGitHubAccountSignsInAsTheUserThatTheHostResolves(t *testing.T) {
 	require.Equal(t, "u-alice", r.json(t)["user_id"])
 
 	h.table.change("u-alice", func(u *auth.User) { u.Username, u.IsSuperUser = "alicia", true })
-	h.table.accounts = nil // what is linked is the store's to say
+	// The store knows the link, so the host is not asked again.
+	h.table.accounts = nil
 	answer = h.browser().signIn()
 	require.Equal(t, "alicia", answer["username"])
 	require.Equal(t, true, answer["is_super_user"])
 	require.Equal(t, false, answer["is_new_user"])
 	_, resolved := h.table.counts()
-	require.Equal(t, 1, resolved, "who is linked is not asked about")
+	require.Equal(t, 1, resolved, "a linked account is not resolved again")
 }
 
 func TestARejectedGitHubAccountOfAHostLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(h *hostedGitHub){
-		"gives it nobody":      func(h *hostedGitHub) { h.table.accounts = nil },
-		"gives it a stranger":  func(h *hostedGitHub) { h.table.delete("u-alice") },
-		"gives it who is away": func(h *hostedGitHub) { h.table.setActive("u-alice", false) },
+		"to no user":         func(h *hostedGitHub) { h.table.accounts = nil },
+		"to an unknown user": func(h *hostedGitHub) { h.table.delete("u-alice") },
+		"to a disabled user": func(h *hostedGitHub) { h.table.setActive("u-alice", false) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -96,7 +96,7 @@ func TestARejectedGitHubAccountOfAHostLeavesNothingBehind(t *testing.T) {
 			b := h.browser()
 			p := b.get(h.callback(b))
 			require.Equal(t, http.StatusForbidden, p.status, p.body)
-			h.requireNothing()
+			h.requireNothingLeft()
 		})
 	}
 }
@@ -129,10 +129,10 @@ func TestAFailureToResolveAGitHubAccountLeavesNothingBehind(t *testing.T) {
 			p := b.get(h.callback(b))
 			require.Equal(t, http.StatusServiceUnavailable, p.status, p.body)
 			require.NotContains(t, p.body, "canary")
-			if strings.HasPrefix(name, "the second") { // the user was there when the link was written
-				h.requireNoGrant()
+			if strings.HasPrefix(name, "the second") { // the user was active when the link was written
+				h.requireNoAccess()
 			} else {
-				h.requireNothing()
+				h.requireNothingLeft()
 			}
 		})
 	}
@@ -151,11 +151,11 @@ func TestADisabledHostUserCannotSignInWithGitHub(t *testing.T) {
 	before, token, err := h.accounts.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
 	require.NoError(t, err)
 
-	for _, end := range []func(){
+	for _, remove := range []func(){
 		func() { h.table.setActive("u-alice", false) },
 		func() { h.table.delete("u-alice") },
 	} {
-		end()
+		remove()
 		b := h.browser()
 		require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
 		h.requireNoSession("u-alice")
@@ -166,25 +166,24 @@ func TestADisabledHostUserCannotSignInWithGitHub(t *testing.T) {
 	}
 }
 
-// The host disables the user after the look-up that comes first, and before the
-// one that comes last.
+// The host disables the user between the first and the last FindUser of a sign-in.
 func TestAUserDisabledDuringAGitHubSignInGetsNoSession(t *testing.T) {
 	t.Parallel()
-	meanwhile := func(h *hostedGitHub) {
-		h.table.before(func(context.Context, string) error { // the first look-up finds her still
-			disablesMeanwhile(t, &hosted{fixture: h.fixture, table: h.table})
+	disableMeanwhile := func(h *hostedGitHub) {
+		h.table.before(func(context.Context, string) error { // the first call still finds an active user
+			disableInNextFindUser(t, &hosted{fixture: h.fixture, table: h.table})
 			return nil
 		})
 	}
 	h := newHostedGitHub(t)
-	meanwhile(h)
+	disableMeanwhile(h)
 	b := h.browser()
 	require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
-	h.requireNoGrant()
+	h.requireNoAccess()
 
 	h.table.setActive("u-alice", true)
 	require.Equal(t, false, h.browser().signIn()["is_new_user"], "the link of a user who was active was kept")
-	meanwhile(h)
+	disableMeanwhile(h)
 	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
 	require.NoError(t, err)
 	b = h.browser()
@@ -192,7 +191,7 @@ func TestAUserDisabledDuringAGitHubSignInGetsNoSession(t *testing.T) {
 	h.requireNoSession("u-alice")
 	_, token, err := h.accounts.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
 	require.NoError(t, err)
-	require.NotNil(t, token, "a later sign-in that fails disconnects nobody")
+	require.NotNil(t, token, "a failed later sign-in does not disconnect")
 }
 
 func TestAHostUserHasOneAccountPerGitHubHost(t *testing.T) {
@@ -212,7 +211,7 @@ func TestWithDisableSignUpTheHostIsNotAskedToResolve(t *testing.T) {
 	h := newHostedGitHub(t, func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.DisableSignUp = true })
 	b := h.browser()
 	require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
-	h.requireNothing()
+	h.requireNothingLeft()
 	_, resolved := h.table.counts()
 	require.Zero(t, resolved)
 
@@ -248,20 +247,20 @@ func TestConcurrentFirstSignInsOfAHostUserMakeOneLink(t *testing.T) {
 	require.Equal(t, 1, newcomers)
 }
 
-// While the host resolves the account for one sign-in, another links it.
+// Another sign-in links the account while the host resolves it for this one.
 func TestAnAccountLinkedDuringASignInIsNotANewUser(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
 	slow, fast := h.browser(), h.browser()
 	callbacks := []string{h.callback(slow), h.callback(fast)}
-	var meanwhile page
+	var concurrent page
 	h.table.resolve = func(context.Context) error {
 		h.table.resolve = nil
-		meanwhile = fast.get(callbacks[1])
+		concurrent = fast.get(callbacks[1])
 		return nil
 	}
 	p := slow.get(callbacks[0])
-	require.Equal(t, true, meanwhile.json(t)["is_new_user"])
+	require.Equal(t, true, concurrent.json(t)["is_new_user"])
 	require.Equal(t, http.StatusOK, p.status)
 	require.Equal(t, false, p.json(t)["is_new_user"])
 }
@@ -292,7 +291,7 @@ func TestOnlyActiveHostUsersConnectGitHub(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "u-alice", link.UserID)
 	_, resolved := h.table.counts()
-	require.Zero(t, resolved, "who is signed in need not be resolved")
+	require.Zero(t, resolved, "connecting does not resolve the account")
 	require.Equal(t, http.StatusOK, h.status(token).status)
 }
 
@@ -324,7 +323,7 @@ func TestGitHubSettingsThatNeedAUserStoreAreRejectedWithAUserSource(t *testing.T
 	require.ErrorContains(t, err, "the components must have the same store")
 }
 
-// At whatever call of whatever flow the store fails, nobody is signed in.
+// Whichever store call fails, nothing is left behind.
 func TestAStoreFailureDuringAGitHubSignInOfAHostUserLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	for failAt := 1; ; failAt++ {
@@ -351,6 +350,6 @@ func TestAStoreFailureDuringAGitHubSignInOfAHostUserLeavesNothingBehind(t *testi
 			return
 		}
 		require.Equal(t, http.StatusServiceUnavailable, p.status, failAt)
-		h.requireNothing()
+		h.requireNothingLeft()
 	}
 }

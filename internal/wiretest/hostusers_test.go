@@ -63,7 +63,7 @@ func TestTheHostsTableIsReadForTheSuperUserAtEveryCall(t *testing.T) {
 	h.table.change("u-alice", func(u *auth.User) { u.IsSuperUser = true })
 	require.Equal(t, http.StatusOK, ask())
 	h.table.setActive("u-alice", false)
-	require.Equal(t, http.StatusUnauthorized, ask(), "power ends with the user, even before RevokeUser")
+	require.Equal(t, http.StatusUnauthorized, ask(), "a disabled user has no power, even before RevokeUser")
 	h.table.setActive("u-alice", true)
 	h.table.delete("u-alice")
 	require.Equal(t, http.StatusUnauthorized, ask())
@@ -79,13 +79,13 @@ func TestNewWithUsersRejectsMismatchedStoresAndUserSources(t *testing.T) {
 	for name, test := range map[string]struct {
 		accounts auth.AccountStore
 		users    auth.UserSource
-		want     string // empty if it is right
+		want     string // part of the error; empty if there is none
 	}{
-		"accounts and a table":          {memstore.NewAccounts(), newHostTable(), ""},
-		"a store of users, and a table": {memstore.New(), newHostTable(), "the store keeps users too"},
-		"no table":                      {memstore.NewAccounts(), nil, "needs a"},
-		"a nil table":                   {memstore.NewAccounts(), (*hostTable)(nil), "the UserSource is a nil pointer"},
-		"a nil store":                   {(*memstore.Accounts)(nil), newHostTable(), "needs a store"},
+		"accounts and a table":         {memstore.NewAccounts(), newHostTable(), ""},
+		"a store of users and a table": {memstore.New(), newHostTable(), "the store keeps users too"},
+		"no table":                     {memstore.NewAccounts(), nil, "needs a"},
+		"a nil table":                  {memstore.NewAccounts(), (*hostTable)(nil), "the UserSource is a nil pointer"},
+		"a nil store":                  {(*memstore.Accounts)(nil), newHostTable(), "needs a store"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -123,11 +123,11 @@ func TestUnknownAndDisabledHostUsersGetTheSame401(t *testing.T) {
 		h.requireNoSession(id)
 	}
 	h.table.setActive("u-alice", true)
-	require.Equal(t, http.StatusOK, h.login(h.pair).status, "the key is as good as ever")
+	require.Equal(t, http.StatusOK, h.login(h.pair).status, "the key still works")
 }
 
-// The session comes first: a host that has disabled somebody finds in RevokeUser
-// every session whose user it still called active.
+// The session is created first. RevokeUser by the host therefore finds every session whose user was
+// still active in FindUser.
 func TestTheHostUserIsReadAfterTheSessionIsCreated(t *testing.T) {
 	t.Parallel()
 	var calls []string
@@ -149,9 +149,9 @@ func TestTheHostUserIsReadAfterTheSessionIsCreated(t *testing.T) {
 	require.Equal(t, []string{"FindKey", "CreateSession", "UserSource.FindUser", "RevokeToken"}, calls)
 }
 
-// disablesMeanwhile disables alice in the middle of the next look-up, when her
-// session is open already, and revokes her as a host does.
-func disablesMeanwhile(t *testing.T, h *hosted) {
+// disableInNextFindUser disables alice during the next FindUser, when her session exists already,
+// and revokes her sessions as a host does.
+func disableInNextFindUser(t *testing.T, h *hosted) {
 	h.table.before(func(ctx context.Context, id string) error {
 		h.table.before(nil)
 		h.table.setActive(id, false)
@@ -165,18 +165,18 @@ func disablesMeanwhile(t *testing.T, h *hosted) {
 func TestAUserDisabledDuringASignInGetsNoSession(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t)
-	disablesMeanwhile(t, h)
+	disableInNextFindUser(t, h)
 	require.Equal(t, http.StatusUnauthorized, h.login(h.pair).status)
 	h.requireNoSession("u-alice")
 
 	h.table.setActive("u-alice", true)
-	disablesMeanwhile(t, h)
+	disableInNextFindUser(t, h)
 	require.ErrorIs(t, second(h.svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
 	h.requireNoSession("u-alice")
 }
 
-// Once the host has disabled a user and RevokeUser has returned, no token of the
-// user's is good, however many sign-ins were under way.
+// After the host has disabled a user and RevokeUser has returned, no token of the user is accepted,
+// even of sign-ins that were in progress.
 func TestNoSessionSurvivesRevokeUserDuringConcurrentSignIns(t *testing.T) {
 	t.Parallel()
 	for range 20 {
@@ -199,7 +199,7 @@ func TestNoSessionSurvivesRevokeUserDuringConcurrentSignIns(t *testing.T) {
 				}
 			})
 		}
-		for done.Load() < signIns/4 { // in the middle of it
+		for done.Load() < signIns/4 { // wait until a part of the sign-ins is done
 			runtime.Gosched()
 		}
 		h.table.setActive("u-alice", false)
@@ -215,15 +215,15 @@ func TestNoSessionSurvivesRevokeUserDuringConcurrentSignIns(t *testing.T) {
 	}
 }
 
-// tableFaults are the ways for a host's function not to answer.
+// tableFaults are the ways in which a function of the host fails.
 var tableFaults = map[string]func(ctx context.Context, id string) error{
-	"fails":              func(context.Context, string) error { return errors.New("down: canary") },
-	"fails with a no":    func(context.Context, string) error { return fmt.Errorf("other: %w", auth.ErrUserDisabled) },
-	"fails with invalid": func(context.Context, string) error { return &auth.InvalidError{Field: "canary", Reason: "canary"} },
-	"fails with a 401":   func(context.Context, string) error { return auth.ErrInvalidCredentials },
-	"is canceled":        func(context.Context, string) error { return context.Canceled },
-	"panics":             func(context.Context, string) error { panic("canary") },
-	"panics with no":     func(context.Context, string) error { panic(auth.ErrNotFound) },
+	"fails":                            func(context.Context, string) error { return errors.New("down: canary") },
+	"fails with ErrUserDisabled":       func(context.Context, string) error { return fmt.Errorf("other: %w", auth.ErrUserDisabled) },
+	"fails with InvalidError":          func(context.Context, string) error { return &auth.InvalidError{Field: "canary", Reason: "canary"} },
+	"fails with ErrInvalidCredentials": func(context.Context, string) error { return auth.ErrInvalidCredentials },
+	"is canceled":                      func(context.Context, string) error { return context.Canceled },
+	"panics":                           func(context.Context, string) error { panic("canary") },
+	"panics with ErrNotFound":          func(context.Context, string) error { panic(auth.ErrNotFound) },
 }
 
 func TestAFailingUserSourceIsA503(t *testing.T) {
@@ -253,11 +253,11 @@ func TestAFailingUserSourceIsA503(t *testing.T) {
 func TestAUserSourceThatReturnsAnInvalidUserIsA503(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*auth.User){
-		"another user":                   func(u *auth.User) { u.ID = "u-boss" },
-		"nobody":                         func(u *auth.User) { *u = auth.User{IsActive: true} },
-		"a name that fills a token":      func(u *auth.User) { u.Username = strings.Repeat("x", limits.Username+1) },
-		"a name that is no text":         func(u *auth.User) { u.Username = "a\x00" },
-		"a name that reads as something": func(u *auth.User) { u.Username = "a\u202eb" },
+		"another user":                             func(u *auth.User) { u.ID = "u-boss" },
+		"a zero user":                              func(u *auth.User) { *u = auth.User{IsActive: true} },
+		"a username that is too long":              func(u *auth.User) { u.Username = strings.Repeat("x", limits.Username+1) },
+		"a username with NUL":                      func(u *auth.User) { u.Username = "a\x00" },
+		"a username with a bidirectional override": func(u *auth.User) { u.Username = "a\u202eb" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -267,7 +267,7 @@ func TestAUserSourceThatReturnsAnInvalidUserIsA503(t *testing.T) {
 			h.requireNoSession("u-alice")
 		})
 	}
-	t.Run("no name at all is the host's choice", func(t *testing.T) {
+	t.Run("an empty username is allowed", func(t *testing.T) {
 		t.Parallel()
 		h := newHosted(t)
 		h.table.change("u-alice", func(u *auth.User) { *u = auth.User{ID: u.ID, IsActive: true} })
@@ -298,7 +298,7 @@ func TestAHangingUserSourceIsA503AfterTheTimeout(t *testing.T) {
 	})
 }
 
-// A client that has gone must not leave a session behind.
+// A canceled request must not leave a session behind.
 func TestASignInCanceledDuringFindUserLeavesNoSession(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t)
@@ -311,7 +311,7 @@ func TestASignInCanceledDuringFindUserLeavesNoSession(t *testing.T) {
 	h.requireNoSession("u-alice")
 }
 
-// A session that could not be ended is the operator's to know of, and no 401.
+// The operator must learn of a session that could not be revoked, so the answer is not a 401.
 func TestARejectedSessionThatCannotBeRevokedIsA503(t *testing.T) {
 	t.Parallel()
 	h := newHosted(t, watch(func(method string) error {
@@ -352,7 +352,7 @@ func TestAdministrationCallsDoNotExistWithAUserSource(t *testing.T) {
 		require.ErrorContains(t, err, "made with NewWithUsers", name)
 		require.NotErrorIs(t, err, auth.ErrNotFound, name)
 	}
-	require.Equal(t, http.StatusOK, h.login(h.pair).status, "the keys are as they were")
+	require.Equal(t, http.StatusOK, h.login(h.pair).status, "the keys are unchanged")
 }
 
 func TestRevokeUserReturnsTheNumberOfRevokedSessions(t *testing.T) {
@@ -380,7 +380,7 @@ func TestRevokeUserReturnsTheNumberOfRevokedSessions(t *testing.T) {
 			n, err = test.svc.RevokeUser(t.Context(), authtest.ByHost, test.id)
 			require.NoError(t, err)
 			require.Zero(t, n)
-			test.signIn(user) // which is the host's to prevent
+			test.signIn(user) // the host has not disabled the user
 
 			n, err = test.svc.RevokeUser(t.Context(), authtest.ByHost, "nobody")
 			require.ErrorIs(t, err, test.unknown)
@@ -388,11 +388,11 @@ func TestRevokeUserReturnsTheNumberOfRevokedSessions(t *testing.T) {
 		})
 	}
 	down := errors.New("down")
-	broken := newHosted(t, watch(func(method string) error {
+	failing := newHosted(t, watch(func(method string) error {
 		if method == "RevokeUserSessions" {
 			return down
 		}
 		return nil
 	}))
-	require.ErrorIs(t, second(broken.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")), down)
+	require.ErrorIs(t, second(failing.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")), down)
 }

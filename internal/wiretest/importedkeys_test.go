@@ -27,18 +27,18 @@ func TestImportedHashesVerifyAndAreRenewed(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
 	for name, imported := range map[string]auth.ImportedKey{
-		"bcrypt-2a":              {Hash: bcrypted},
-		"bcrypt-2b":              {Hash: "$2b" + bcrypted[3:]},
-		"bcrypt-2y":              {Hash: "$2y" + bcrypted[3:]},
-		"argon2id":               {Hash: phc("correct horse", 8*1024, 1, 1)},
-		"SHA-256":                {GeneratedSHA256: fmt.Sprintf("%X", sha256.Sum256([]byte("correct horse")))},
-		"in clear":               {Secret: auth.NewSecret("correct horse")},
-		"a name of «many» words": {Secret: auth.NewSecret("correct horse")},
+		"bcrypt-2a":            {Hash: bcrypted},
+		"bcrypt-2b":            {Hash: "$2b" + bcrypted[3:]},
+		"bcrypt-2y":            {Hash: "$2y" + bcrypted[3:]},
+		"argon2id":             {Hash: phc("correct horse", 8*1024, 1, 1)},
+		"SHA-256":              {GeneratedSHA256: fmt.Sprintf("%X", sha256.Sum256([]byte("correct horse")))},
+		"a plain secret":       {Secret: auth.NewSecret("correct horse")},
+		"a name with «spaces»": {Secret: auth.NewSecret("correct horse")},
 	} {
 		imported.UserID, imported.AccessKey = "u1", name
 		require.NoError(t, c.Import(t.Context(), authtest.ByHost, imported), name)
 		require.NotContains(t, c.hash(t, name), "correct")
-		for range 2 { // the second time with the hash made anew
+		for range 2 { // the second time with the renewed hash
 			c.requireGood(t, auth.KeyPair{AccessKey: name, AccessSecret: auth.NewSecret("correct horse")})
 			require.True(t, strings.HasPrefix(c.hash(t, name), "$argon2id-bound$v=19$m=19456,t=2,p=1$"), name)
 			c.requireBad(t, auth.KeyPair{AccessKey: name, AccessSecret: auth.NewSecret("correct horse ")})
@@ -83,40 +83,40 @@ func TestInvalidImportedKeysAreRejected(t *testing.T) {
 		key  auth.ImportedKey
 		want error
 	}{
-		"a name that is taken":               {auth.ImportedKey{AccessKey: "taken", Secret: secret}, auth.ErrExists},
-		"a user who is not there":            {auth.ImportedKey{UserID: "nobody", AccessKey: "x", Secret: secret}, auth.ErrNotFound},
-		"a name that paths take for another": {auth.ImportedKey{AccessKey: "..", Secret: secret}, auth.ErrInvalid},
-		"no name":                            {auth.ImportedKey{Secret: secret}, auth.ErrInvalid},
-		"a name of 129 bytes":                {auth.ImportedKey{AccessKey: strings.Repeat("x", 129), Secret: secret}, auth.ErrInvalid},
-		"a name with NUL":                    {auth.ImportedKey{AccessKey: "a\x00", Secret: secret}, auth.ErrInvalid},
-		"a name that is one of ours":         {auth.ImportedKey{AccessKey: generated.AccessKey, Secret: secret}, auth.ErrInvalid},
-		"a name that begins like ours":       {auth.ImportedKey{AccessKey: "ak_live_x", Secret: secret}, auth.ErrInvalid},
-		"the same in upper case":             {auth.ImportedKey{AccessKey: "AK_LIVE_x", Secret: secret}, auth.ErrInvalid},
-		"a name like a secret":               {auth.ImportedKey{AccessKey: "as_live_x", Secret: secret}, auth.ErrInvalid},
-		"neither hash nor secret":            {auth.ImportedKey{AccessKey: "x"}, auth.ErrInvalid},
-		"both":                               {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 1, 1), Secret: secret}, auth.ErrInvalid},
-		"a secret of 7 bytes":                {auth.ImportedKey{AccessKey: "x", Secret: auth.NewSecret("1234567")}, auth.ErrInvalid},
-		"a secret of 1025 bytes":             {auth.ImportedKey{AccessKey: "x", Secret: auth.NewSecret(strings.Repeat("x", 1025))}, auth.ErrInvalid},
-		"an end that has come":               {auth.ImportedKey{AccessKey: "x", Secret: secret, KeyOptions: auth.KeyOptions{ExpiresAt: c.clock.Now()}}, auth.ErrInvalid},
-		"a secret for a hash":                {auth.ImportedKey{AccessKey: "x", Hash: "correct horse"}, auth.ErrInvalid},
-		"a bare SHA-256":                     {auth.ImportedKey{AccessKey: "x", Hash: fmt.Sprintf("%x", sha256.Sum256(nil))}, auth.ErrInvalid},
-		"an imported SHA-256 as we keep it":  {auth.ImportedKey{AccessKey: "x", Hash: "$sha256-imported$v=1$" + strings.Repeat("A", 43)}, auth.ErrInvalid},
-		"a SHA-256 of 31 bytes":              {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("0", 62)}, auth.ErrInvalid},
-		"a SHA-256 of 33 bytes":              {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("0", 66)}, auth.ErrInvalid},
-		"a SHA-256 in base64":                {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("A", 42) + "=="}, auth.ErrInvalid},
-		"a SHA-256 beside a hash":            {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("0", 64), Hash: phc("x", 8192, 1, 1)}, auth.ErrInvalid},
-		"a key made in the future":           {auth.ImportedKey{AccessKey: "x", Secret: secret, CreatedAt: c.clock.Now().Add(time.Second)}, auth.ErrInvalid},
-		"a form that only we make":           {auth.ImportedKey{AccessKey: "x", Hash: bound}, auth.ErrInvalid},
-		"a fast form":                        {auth.ImportedKey{AccessKey: "x", Hash: "$sha256$v=1$" + strings.Repeat("A", 43)}, auth.ErrInvalid},
-		"bcrypt of cost 9":                   {auth.ImportedKey{AccessKey: "x", Hash: string(cheap)}, auth.ErrInvalid},
-		"bcrypt of cost 14":                  {auth.ImportedKey{AccessKey: "x", Hash: "$2a$14" + string(cheap)[6:]}, auth.ErrInvalid},
-		"bcrypt of cost 31 (runs a day)":     {auth.ImportedKey{AccessKey: "x", Hash: "$2a$31" + string(cheap)[6:]}, auth.ErrInvalid},
-		"bcrypt $2x$":                        {auth.ImportedKey{AccessKey: "x", Hash: "$2x$10" + string(cheap)[6:]}, auth.ErrInvalid},
-		"argon2id of 7 MiB":                  {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 7*1024, 1, 1)}, auth.ErrInvalid},
-		"argon2id of 65 MiB":                 {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 65*1024, 1, 1)}, auth.ErrInvalid},
-		"argon2id of t=5":                    {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 5, 1)}, auth.ErrInvalid},
-		"argon2id of t=0 (panics)":           {auth.ImportedKey{AccessKey: "x", Hash: strings.Replace(phc("x", 8192, 1, 1), "t=1", "t=0", 1)}, auth.ErrInvalid},
-		"argon2id of p=5":                    {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 1, 5)}, auth.ErrInvalid},
+		"a taken name":                             {auth.ImportedKey{AccessKey: "taken", Secret: secret}, auth.ErrExists},
+		"an unknown user":                          {auth.ImportedKey{UserID: "nobody", AccessKey: "x", Secret: secret}, auth.ErrNotFound},
+		"a name that paths normalize":              {auth.ImportedKey{AccessKey: "..", Secret: secret}, auth.ErrInvalid},
+		"no name":                                  {auth.ImportedKey{Secret: secret}, auth.ErrInvalid},
+		"a name of 129 bytes":                      {auth.ImportedKey{AccessKey: strings.Repeat("x", 129), Secret: secret}, auth.ErrInvalid},
+		"a name with NUL":                          {auth.ImportedKey{AccessKey: "a\x00", Secret: secret}, auth.ErrInvalid},
+		"the name of a generated key":              {auth.ImportedKey{AccessKey: generated.AccessKey, Secret: secret}, auth.ErrInvalid},
+		"a name with the prefix of generated keys": {auth.ImportedKey{AccessKey: "ak_live_x", Secret: secret}, auth.ErrInvalid},
+		"the prefix in upper case":                 {auth.ImportedKey{AccessKey: "AK_LIVE_x", Secret: secret}, auth.ErrInvalid},
+		"a name with the prefix of secrets":        {auth.ImportedKey{AccessKey: "as_live_x", Secret: secret}, auth.ErrInvalid},
+		"neither hash nor secret":                  {auth.ImportedKey{AccessKey: "x"}, auth.ErrInvalid},
+		"both hash and secret":                     {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 1, 1), Secret: secret}, auth.ErrInvalid},
+		"a secret of 7 bytes":                      {auth.ImportedKey{AccessKey: "x", Secret: auth.NewSecret("1234567")}, auth.ErrInvalid},
+		"a secret of 1025 bytes":                   {auth.ImportedKey{AccessKey: "x", Secret: auth.NewSecret(strings.Repeat("x", 1025))}, auth.ErrInvalid},
+		"an expiry of now":                         {auth.ImportedKey{AccessKey: "x", Secret: secret, KeyOptions: auth.KeyOptions{ExpiresAt: c.clock.Now()}}, auth.ErrInvalid},
+		"a secret as hash":                         {auth.ImportedKey{AccessKey: "x", Hash: "correct horse"}, auth.ErrInvalid},
+		"a bare SHA-256":                           {auth.ImportedKey{AccessKey: "x", Hash: fmt.Sprintf("%x", sha256.Sum256(nil))}, auth.ErrInvalid},
+		"the stored form of an imported SHA-256":   {auth.ImportedKey{AccessKey: "x", Hash: "$sha256-imported$v=1$" + strings.Repeat("A", 43)}, auth.ErrInvalid},
+		"a SHA-256 of 31 bytes":                    {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("0", 62)}, auth.ErrInvalid},
+		"a SHA-256 of 33 bytes":                    {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("0", 66)}, auth.ErrInvalid},
+		"a SHA-256 in base64":                      {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("A", 42) + "=="}, auth.ErrInvalid},
+		"a SHA-256 beside a hash":                  {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("0", 64), Hash: phc("x", 8192, 1, 1)}, auth.ErrInvalid},
+		"a key created in the future":              {auth.ImportedKey{AccessKey: "x", Secret: secret, CreatedAt: c.clock.Now().Add(time.Second)}, auth.ErrInvalid},
+		"the stored form of an imported secret":    {auth.ImportedKey{AccessKey: "x", Hash: bound}, auth.ErrInvalid},
+		"a fast hash":                              {auth.ImportedKey{AccessKey: "x", Hash: "$sha256$v=1$" + strings.Repeat("A", 43)}, auth.ErrInvalid},
+		"bcrypt of cost 9":                         {auth.ImportedKey{AccessKey: "x", Hash: string(cheap)}, auth.ErrInvalid},
+		"bcrypt of cost 14":                        {auth.ImportedKey{AccessKey: "x", Hash: "$2a$14" + string(cheap)[6:]}, auth.ErrInvalid},
+		"bcrypt of cost 31 (runs a day)":           {auth.ImportedKey{AccessKey: "x", Hash: "$2a$31" + string(cheap)[6:]}, auth.ErrInvalid},
+		"bcrypt $2x$":                              {auth.ImportedKey{AccessKey: "x", Hash: "$2x$10" + string(cheap)[6:]}, auth.ErrInvalid},
+		"argon2id of 7 MiB":                        {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 7*1024, 1, 1)}, auth.ErrInvalid},
+		"argon2id of 65 MiB":                       {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 65*1024, 1, 1)}, auth.ErrInvalid},
+		"argon2id of t=5":                          {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 5, 1)}, auth.ErrInvalid},
+		"argon2id of t=0 (panics)":                 {auth.ImportedKey{AccessKey: "x", Hash: strings.Replace(phc("x", 8192, 1, 1), "t=1", "t=0", 1)}, auth.ErrInvalid},
+		"argon2id of p=5":                          {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 1, 5)}, auth.ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -178,7 +178,9 @@ func TestConcurrentAndWaitingSlowHashesAreLimited(t *testing.T) {
 	results := make(chan error)
 	var clients atomic.Int32
 	verify := func(ctx context.Context) {
-		address := netip.AddrFrom4([4]byte{203, 0, 113, byte(clients.Add(1))}) // of which each has a share of its own
+		// Each client has an address of its own, because one address gets only a share of the
+		// queue.
+		address := netip.AddrFrom4([4]byte{203, 0, 113, byte(clients.Add(1))})
 		_, _, err := c.Verify(auth.WithClientInfo(ctx, auth.ClientInfo{Address: address}), pair)
 		results <- err
 	}
@@ -192,15 +194,15 @@ func TestConcurrentAndWaitingSlowHashesAreLimited(t *testing.T) {
 	for range waiters + 10 {
 		go verify(ctx)
 	}
-	// The ten that find the queue full are told at once; the others wait.
+	// The ten that find the queue full are throttled at once; the others wait.
 	for range 10 {
 		var throttled *auth.ThrottledError
 		require.ErrorAs(t, <-results, &throttled)
 		require.Positive(t, throttled.RetryAfter)
 	}
-	require.Empty(t, entered, "no more than the slots run")
+	require.Empty(t, entered, "only as many run as there are slots")
 
-	// A generated secret is not held up by any of this.
+	// Generated secrets do not wait for slow hashes.
 	blocking.Store(false)
 	c.requireBad(t, c.GeneratePair())
 
@@ -212,7 +214,8 @@ func TestConcurrentAndWaitingSlowHashesAreLimited(t *testing.T) {
 	for range slots {
 		require.ErrorIs(t, <-results, auth.ErrInvalidCredentials)
 	}
-	c.requireBad(t, pair) // and the queue is empty again
+	// The queue is empty again.
+	c.requireBad(t, pair)
 }
 
 func TestOneAddressGetsOnlyAShareOfTheSlowHashQueue(t *testing.T) {
@@ -233,7 +236,7 @@ func TestOneAddressGetsOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 		_, _, err := c.Verify(ctx, auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
 		results <- err
 	}
-	requireTurnedAway := func() {
+	requireOneThrottled := func() {
 		t.Helper()
 		var throttled *auth.ThrottledError
 		require.ErrorAs(t, <-results, &throttled)
@@ -241,23 +244,23 @@ func TestOneAddressGetsOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 	go verify(t.Context(), "2001:db8:1:2::1")
 	<-entered
 	for i := range share - 1 + 20 {
-		go verify(ctx, fmt.Sprintf("2001:db8:1:2::%d", i)) // which is the same client
+		go verify(ctx, fmt.Sprintf("2001:db8:1:2::%d", i)) // the same network counts as the same client
 	}
 	for range 20 {
-		requireTurnedAway()
+		requireOneThrottled()
 	}
 	for i := range 3 * share {
 		go verify(ctx, fmt.Sprintf("203.0.113.%d", i/share))
 	}
 	go verify(ctx, "203.0.113.99") // the last of the 33 places
 	go verify(ctx, "203.0.113.98")
-	requireTurnedAway()
+	requireOneThrottled()
 	cancel()
 	for range places - 1 {
-		require.ErrorIs(t, <-results, context.Canceled, "who waits has a place")
+		require.ErrorIs(t, <-results, context.Canceled, "the waiting requests were in the queue")
 	}
 	close(release)
-	require.ErrorIs(t, <-results, auth.ErrInvalidCredentials, "who has a place has a turn")
+	require.ErrorIs(t, <-results, auth.ErrInvalidCredentials, "the running request completes")
 	verify(t.Context(), "2001:db8:1:2::1")
-	require.ErrorIs(t, <-results, auth.ErrInvalidCredentials, "the places are free again")
+	require.ErrorIs(t, <-results, auth.ErrInvalidCredentials, "the queue is free again")
 }

@@ -19,16 +19,16 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// rejectedLine is what OnRejected was called with.
+// rejectedLine holds the arguments of a call of OnRejected.
 type rejectedLine struct {
 	Line int
 	Err  error
 }
 
-// importing is a service that takes imports, and what its callbacks were told.
+// importing is a fixture that allows imports and records the calls of the import callbacks.
 type importing struct {
 	*fixture
-	refused  authtest.Record[rejectedLine]
+	rejected authtest.Record[rejectedLine]
 	progress authtest.Record[auth.ImportProgress]
 }
 
@@ -40,23 +40,23 @@ func newImporting(t testing.TB, change ...func(*fixture, *auth.Config)) *importi
 }
 
 func (i *importing) options() auth.ImportOptions {
-	return auth.ImportOptions{OnRejected: func(line int, err error) { i.refused.Add(rejectedLine{line, err}) }, OnProgress: i.progress.Add}
+	return auth.ImportOptions{OnRejected: func(line int, err error) { i.rejected.Add(rejectedLine{line, err}) }, OnProgress: i.progress.Add}
 }
 
 func (i *importing) importLines(lines ...string) (auth.ImportProgress, error) {
 	return i.svc.ImportUsers(i.t.Context(), authtest.ByHost, strings.NewReader(strings.Join(lines, "\n")+"\n"), i.options())
 }
 
-// mustImport imports lines, of which none is refused, and returns what came of them.
+// mustImport imports lines, fails the test if one is rejected, and returns the progress.
 func (i *importing) mustImport(lines ...string) auth.ImportProgress {
 	i.t.Helper()
 	progress, err := i.importLines(lines...)
 	require.NoError(i.t, err)
-	require.Empty(i.t, i.refused.Take())
+	require.Empty(i.t, i.rejected.Take())
 	return progress
 }
 
-// users returns all users but those of the fixture, by name.
+// users returns all users except those of the fixture, by username.
 func (i *importing) users() map[string]auth.User {
 	i.t.Helper()
 	found := map[string]auth.User{}
@@ -75,10 +75,10 @@ func (i *importing) users() map[string]auth.User {
 	}
 }
 
-// bcrypted is the hash of "correct horse", at a cost of 10.
+// bcrypted is the bcrypt hash of "correct horse" at cost 10.
 const bcrypted = "$2a$10$3CMIevKJNUzdkcQbOwPmcuxKG8yNvJseVj1yl5Yvixw6ptRhH9shC"
 
-// line returns a good line for a user of this name.
+// line returns a valid line for a user with this username.
 func line(name string) string {
 	return fmt.Sprintf(`{"username":%q,"email":"%s@example.com","keys":[{"access_key":"key-%s","hash":%q}]}`, name, name, name, bcrypted)
 }
@@ -104,7 +104,7 @@ func TestImportedUsersSignInWithTheirOldSecrets(t *testing.T) {
 		`{"username":"Bob","is_active":false,"keys":[{"access_key":"disabled","hash":%[1]q}]}`,
 		bcrypted, phc("correct horse", 8192, 1, 1), hex.EncodeToString(digest[:]))), options)
 	require.NoError(t, err)
-	require.Len(t, i.refused.Take(), 2, "the first object is on two lines")
+	require.Len(t, i.rejected.Take(), 2, "the first object spans two lines, and both are rejected")
 	require.Equal(t, 2, progress.Added)
 
 	users := i.users()
@@ -121,7 +121,7 @@ func TestImportedUsersSignInWithTheirOldSecrets(t *testing.T) {
 
 	good, bad := auth.NewSecret("correct horse"), auth.NewSecret("correct horse ")
 	for _, key := range []string{"bcrypt", "argon2id", "sha256"} {
-		for range 2 { // the second time with the hash made anew
+		for range 2 { // the second time with the renewed hash
 			require.Equal(t, 200, i.login(auth.KeyPair{AccessKey: key, AccessSecret: good}).status, key)
 			require.Equal(t, 401, i.login(auth.KeyPair{AccessKey: key, AccessSecret: bad}).status, key)
 			stored, _, err := i.store.FindKey(t.Context(), key)
@@ -163,17 +163,18 @@ func TestRepeatingAnImportAddsOnlyMissingUsers(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	lines := linesOf(7)
-	mended := lines[3]
+	corrected := lines[3]
 	lines[3] = `{"username":"user-4"}`
 	progress, err := i.importLines(lines...)
 	require.NoError(t, err)
 	require.Equal(t, 6, progress.Added)
-	require.Len(t, i.refused.Take(), 1)
+	require.Len(t, i.rejected.Take(), 1)
 	users := i.users()
 
-	lines[3] = mended
+	lines[3] = corrected
 	require.Equal(t, 200, i.login(auth.KeyPair{AccessKey: "key-user-1", AccessSecret: auth.NewSecret("correct horse")}).status)
-	progress = i.mustImport(lines...) // the hash of the first is another now
+	// The sign-in has renewed the hash of the first user's key.
+	progress = i.mustImport(lines...)
 	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: progress.Bytes, Added: 1, Present: 6}, progress)
 	progress = i.mustImport(append(lines, lines...)...)
 	require.Equal(t, auth.ImportProgress{Lines: 14, Bytes: progress.Bytes, Present: 14}, progress)
@@ -183,15 +184,15 @@ func TestRepeatingAnImportAddsOnlyMissingUsers(t *testing.T) {
 		require.Equal(t, user.ID, again[name].ID)
 	}
 
-	// Who has been deleted stays so, and whose key was revoked does not get it back.
+	// A deleted user stays deleted, and a revoked key stays revoked.
 	require.NoError(t, i.svc.DeleteUser(t.Context(), authtest.ByHost, users["user-1"].ID))
 	require.NoError(t, i.svc.Credentials().Revoke(t.Context(), authtest.ByHost, "key-user-2"))
 	progress, err = i.importLines(lines...)
 	require.NoError(t, err)
 	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: progress.Bytes, Present: 5, Rejected: 2}, progress)
 	require.Len(t, i.users(), 6)
-	for _, refused := range i.refused.Take() {
-		require.EqualError(t, refused.Err, "auth: username is taken")
+	for _, rejected := range i.rejected.Take() {
+		require.EqualError(t, rejected.Err, "auth: username is taken")
 	}
 }
 
@@ -223,36 +224,36 @@ func TestConcurrentImportsAddEachUserOnce(t *testing.T) {
 func TestImportProgressCountsLinesAndBytes(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
-	text := line("a") + "\r\n" + "\n" + " \t" + line("b") + " \n" + "{}\n" + "\r\n" + line("c") + "\n" + line("d") // without an end
+	text := line("a") + "\r\n" + "\n" + " \t" + line("b") + " \n" + "{}\n" + "\r\n" + line("c") + "\n" + line("d") // without a final line end
 	options := i.options()
 	options.BatchSize = 2
 	progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(text), options)
 	require.NoError(t, err)
 	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: int64(len(text)), Added: 4, Rejected: 1}, progress)
-	told := i.progress.Take()
-	require.Equal(t, progress, told[len(told)-1])
-	for at := 1; at < len(told); at++ {
-		require.Greater(t, told[at].Lines, told[at-1].Lines)
-		require.Greater(t, told[at].Bytes, told[at-1].Bytes)
+	reports := i.progress.Take()
+	require.Equal(t, progress, reports[len(reports)-1])
+	for at := 1; at < len(reports); at++ {
+		require.Greater(t, reports[at].Lines, reports[at-1].Lines)
+		require.Greater(t, reports[at].Bytes, reports[at-1].Bytes)
 	}
-	require.Equal(t, 4, i.refused.Take()[0].Line)
+	require.Equal(t, 4, i.rejected.Take()[0].Line)
 
 	progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(""), i.options())
 	require.NoError(t, err)
 	require.Zero(t, progress)
 	require.Empty(t, i.progress.Take())
 
-	// Where the lines are a multiple of the batches, nobody is told of an empty batch.
+	// If the number of lines is a multiple of the batch size, no empty batch is reported.
 	progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(line("a")+"\n"+line("b")+"\n"), options)
 	require.NoError(t, err)
 	require.Equal(t, []auth.ImportProgress{progress}, i.progress.Take())
 
-	// A line that is refused is one of its batch.
+	// A rejected line counts for its batch.
 	progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader("{}\n{}\n{}\n"), options)
 	require.NoError(t, err)
 	require.Equal(t, []auth.ImportProgress{{Lines: 2, Bytes: 6, Rejected: 2}, progress}, i.progress.Take())
 
-	// However the stream is cut into reads.
+	// The progress does not depend on the sizes of the reads.
 	for _, reader := range []io.Reader{iotest.OneByteReader(strings.NewReader(text)), iotest.DataErrReader(strings.NewReader(text))} {
 		progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost, reader, i.options())
 		require.NoError(t, err)
@@ -263,22 +264,23 @@ func TestImportProgressCountsLinesAndBytes(t *testing.T) {
 func TestAnImportLineMayBe128KiBLongWithAnyLineEnd(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
-	padded := func(length int) string { // with spaces, before the end
+	padded := func(length int) string { // pads with spaces before the closing brace
 		good := line("a")
 		return good[:len(good)-1] + strings.Repeat(" ", length-len(good)) + "}"
 	}
 	for _, end := range []string{"", "\n", "\r\n"} {
-		for length, refused := range map[int]int{128<<10 - 1: 0, 128 << 10: 0, 128<<10 + 1: 1, 128<<10 + 2: 1, 256 << 10: 1} {
+		for length, rejected := range map[int]int{128<<10 - 1: 0, 128 << 10: 0, 128<<10 + 1: 1, 128<<10 + 2: 1, 256 << 10: 1} {
 			progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(padded(length)+end), i.options())
 			require.NoError(t, err)
-			require.Equal(t, refused, progress.Rejected, "%d bytes and %q", length, end)
+			require.Equal(t, rejected, progress.Rejected, "%d bytes and %q", length, end)
 			require.Equal(t, 1, progress.Lines)
 			require.Equal(t, int64(length+len(end)), progress.Bytes)
 		}
 	}
 }
 
-func TestAnEndlessImportLineTakesNoMemory(t *testing.T) { // and counts allocations, alone
+func TestAnEndlessImportLineTakesNoMemory(t *testing.T) {
+	// Not parallel, because it counts the allocations of the whole process.
 	i := newImporting(t)
 	const length = 64 << 20
 	endless := io.MultiReader(strings.NewReader(line("a")+"\n"), io.LimitReader(zeros{}, length), strings.NewReader("\n"+line("b")))
@@ -286,7 +288,7 @@ func TestAnEndlessImportLineTakesNoMemory(t *testing.T) { // and counts allocati
 	require.NoError(t, err)
 	require.Equal(t, 2, progress.Added)
 	require.Greater(t, progress.Bytes, int64(length))
-	require.Equal(t, 2, i.refused.Take()[0].Line)
+	require.Equal(t, 2, i.rejected.Take()[0].Line)
 	allocated := testing.AllocsPerRun(1, func() {
 		_, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, io.LimitReader(zeros{}, length), i.options())
 		require.NoError(t, err)
@@ -348,8 +350,8 @@ func TestAnInterruptedImportCanBeRepeated(t *testing.T) {
 			progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, io.MultiReader(strings.NewReader(cut.text), iotest.ErrReader(cut.err)), options)
 			require.ErrorIs(t, err, cut.err)
 			require.ErrorContains(t, err, "reading "+cut.line+" of")
-			require.Equal(t, cut.added, progress.Added, "half a line is not taken for one")
-			require.Empty(t, i.refused.Take())
+			require.Equal(t, cut.added, progress.Added, "a truncated line is not imported")
+			require.Empty(t, i.rejected.Take())
 		})
 	}
 }
@@ -395,11 +397,11 @@ func TestAnImportBatchIsLimitedByItsKeys(t *testing.T) {
 	}
 	_, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(strings.Join(lines, "\n")), options)
 	require.NoError(t, err)
-	var told []int
+	var added []int
 	for _, progress := range i.progress.Take() {
-		told = append(told, progress.Added)
+		added = append(added, progress.Added)
 	}
-	require.Equal(t, []int{3, 4, 24}, told)
+	require.Equal(t, []int{3, 4, 24}, added)
 }
 
 func TestAnImportBatchThatTimesOutNamesBatchSize(t *testing.T) {
@@ -431,7 +433,8 @@ func TestAnImportThatTheCallerCancelsDoesNotNameBatchSize(t *testing.T) {
 	require.NotContains(t, err.Error(), "BatchSize")
 }
 
-// oddStore refuses the second of several users as no store should.
+// oddStore breaks the contract of RegisterUsers: it returns an unknown error for the second of two
+// users, and too few errors for more users.
 type oddStore struct{ auth.Store }
 
 var errOdd = errors.New("no such column")
@@ -439,7 +442,7 @@ var errOdd = errors.New("no such column")
 func (s oddStore) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) ([]error, error) {
 	refusals, err := s.Store.RegisterUsers(ctx, w, users[:1])
 	if len(users) > 2 {
-		return refusals, err // and forgets the others
+		return refusals, err // errors of the other users are missing
 	}
 	return append(refusals, errOdd), err
 }
@@ -450,7 +453,7 @@ func TestAnImportEndsIfTheStoreReturnsAnUnknownError(t *testing.T) {
 	_, err := i.importLines(line("a"), line("b"))
 	require.ErrorIs(t, err, errOdd)
 	require.ErrorContains(t, err, "line 2 of an import")
-	require.Empty(t, i.refused.Take())
+	require.Empty(t, i.rejected.Take())
 	require.Len(t, i.users(), 1)
 	require.Contains(t, i.log.String(), "lines 1 to 2")
 	_, err = i.importLines(line("c"), line("d"), line("e"))
@@ -470,7 +473,7 @@ func TestAnImportBatchThatAddsNoUserIsNotAnEvent(t *testing.T) {
 func TestAnImportBatchIsLimitedByItsBytes(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
-	const length = 1 << 20 // too long, each
+	const length = 1 << 20 // each line is too long
 	lines := io.LimitReader(readerFunc(func(p []byte) (int, error) {
 		for at := range p {
 			p[at] = ' '
@@ -480,9 +483,9 @@ func TestAnImportBatchIsLimitedByItsBytes(t *testing.T) {
 	}), 200*length)
 	_, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, lines, i.options())
 	require.NoError(t, err)
-	told := i.progress.Take()
-	require.Greater(t, len(told), 2)
-	require.Less(t, told[0].Bytes, int64(66*length))
+	reports := i.progress.Take()
+	require.Greater(t, len(reports), 2)
+	require.Less(t, reports[0].Bytes, int64(66*length))
 }
 
 func TestAPanicInAnImportCallbackIsAnError(t *testing.T) {
@@ -494,7 +497,7 @@ func TestAPanicInAnImportCallbackIsAnError(t *testing.T) {
 	} {
 		progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(line("a")+"\n{}\n"), options)
 		require.EqualError(t, err, "auth: a function of ImportOptions panicked: boom")
-		require.Equal(t, 1, progress.Added+progress.Present, "which is done")
+		require.Equal(t, 1, progress.Added+progress.Present, "the batch was stored")
 		require.Equal(t, 2, progress.Lines)
 	}
 	require.Equal(t, 1, i.mustImport(line("a")).Present)
@@ -521,5 +524,5 @@ func TestInvalidImportsAreRejected(t *testing.T) {
 	progress, err := peppered.importLines(line("a"))
 	require.NoError(t, err)
 	require.Equal(t, 1, progress.Rejected)
-	require.ErrorContains(t, peppered.refused.Take()[0].Err, "NoPepper")
+	require.ErrorContains(t, peppered.rejected.Take()[0].Err, "NoPepper")
 }

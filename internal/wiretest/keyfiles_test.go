@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// keyMaterial is one key of each kind, and how files write it.
+// keyMaterial has one key of each kind and its encoded parts.
 type keyMaterial struct {
 	ec      *ecdsa.PrivateKey
 	ed      ed25519.PrivateKey
@@ -89,14 +89,14 @@ func TestSigningKeysAreReadFromPEMAndJWK(t *testing.T) {
 
 	for name, test := range map[string]struct {
 		data string
-		same []auth.SigningKey // each verifies what the read one signs
+		same []auth.SigningKey // each verifies the tokens of the parsed key
 		ids  []string
 	}{
 		"PKCS #8":                 {string(pkcs8(t, m.ec)), []auth.SigningKey{es}, []string{es.ID()}},
 		"PKCS #8 of Ed25519":      {string(pkcs8(t, m.ed)), []auth.SigningKey{ed}, []string{ed.ID()}},
 		"SEC 1":                   {string(sec1(t, m.ec)), []auth.SigningKey{es}, []string{es.ID()}},
-		"two blocks, and space":   {"\n" + string(pkcs8(t, m.ed)) + "\n\n" + string(sec1(t, m.ec)) + "\n", []auth.SigningKey{ed, es}, []string{ed.ID(), es.ID()}},
-		"parameters in front":     {"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n" + string(sec1(t, m.ec)), []auth.SigningKey{es}, []string{es.ID()}},
+		"two blocks and spaces":   {"\n" + string(pkcs8(t, m.ed)) + "\n\n" + string(sec1(t, m.ec)) + "\n", []auth.SigningKey{ed, es}, []string{ed.ID(), es.ID()}},
+		"EC parameters in front":  {"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n" + string(sec1(t, m.ec)), []auth.SigningKey{es}, []string{es.ID()}},
 		"a JWK":                   {m.ecJWK(`,"kid":"one","alg":"ES256","use":"sig"`), nil, []string{"one"}},
 		"a JWK without a kid":     {m.edJWK(""), []auth.SigningKey{ed}, []string{ed.ID()}},
 		"a symmetric JWK":         {m.octJWK(`,"key_ops":["sign","verify"]`), []auth.SigningKey{hs}, []string{hs.ID()}},
@@ -138,46 +138,46 @@ func TestUnreadableSigningKeysAreRejectedWithoutNamingSecrets(t *testing.T) {
 	whole := string(pkcs8(t, m.ed))
 
 	for name, test := range map[string]struct{ data, says string }{
-		"nothing":                     {" \n", "nothing in it"},
-		"a megabyte":                  {strings.Repeat("x", 1<<20+1), "more than"},
-		"a password":                  {"hunter2 hunter2 hunter2 hunter2", "must be PEM blocks"},
-		"RSA":                         {string(pkcs8(t, rsaKey)), "P-256 or Ed25519, not a *rsa.PrivateKey"},
-		"P-384":                       {string(pkcs8(t, p384)), "must be on the curve P-256"},
-		"a public key":                {publicPEM, `type "PUBLIC KEY"`},
-		"a public key beside":         {whole + publicPEM, `type "PUBLIC KEY"`},
-		"an encrypted key":            {"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", "encrypted: decrypt it"},
-		"encrypted as OpenSSL did":    {"-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END EC PRIVATE KEY-----\n", "encrypted: decrypt it"},
-		"parameters alone":            {"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n", "no PRIVATE KEY block"},
-		"a key cut off":               {whole[:60], "damaged"},
-		"a key cut off behind a good": {whole + whole[:60], "damaged"},
-		"text behind":                 {whole + "and more", "must be PEM blocks"},
-		"bytes that are no key":       {"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "cannot be read"},
+		"only spaces":                       {" \n", "nothing in it"},
+		"more than a megabyte":              {strings.Repeat("x", 1<<20+1), "more than"},
+		"a passphrase":                      {"hunter2 hunter2 hunter2 hunter2", "must be PEM blocks"},
+		"RSA":                               {string(pkcs8(t, rsaKey)), "P-256 or Ed25519, not a *rsa.PrivateKey"},
+		"P-384":                             {string(pkcs8(t, p384)), "must be on the curve P-256"},
+		"a public key":                      {publicPEM, `type "PUBLIC KEY"`},
+		"a public key behind":               {whole + publicPEM, `type "PUBLIC KEY"`},
+		"an encrypted key":                  {"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", "encrypted: decrypt it"},
+		"a key encrypted by OpenSSL":        {"-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END EC PRIVATE KEY-----\n", "encrypted: decrypt it"},
+		"EC parameters alone":               {"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n", "no PRIVATE KEY block"},
+		"a truncated key":                   {whole[:60], "damaged"},
+		"a truncated key behind a good one": {whole + whole[:60], "damaged"},
+		"text behind":                       {whole + "and more", "must be PEM blocks"},
+		"bytes that are not a key":          {"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "cannot be read"},
 
-		"half a JWK":              {m.ecJWK("")[:40], "not JSON"},
-		"two JWKs":                {m.ecJWK("") + m.edJWK(""), "not JSON"},
-		"an empty set":            {`{"keys":[]}`, "no keys"},
-		"an empty object":         {`{}`, `kty "" and crv ""`},
-		"a public JWK":            {strings.Replace(m.ecJWK(""), `"d"`, `"not d"`, 1), `"d"`},
-		"a public JWK in a set":   {`{"keys":[` + m.edJWK("") + `,` + strings.Replace(m.ecJWK(`,"kid":"pub"`), `"d"`, `"not d"`, 1) + `]}`, `key 2, kid "pub"`},
-		"a symmetric one of none": {`{"kty":"oct"}`, `"k"`},
-		"a short secret":          {`{"kty":"oct","k":"` + raw(authtest.Random(31)) + `"}`, "HS256 key is 31 bytes; at least 32 are needed"},
-		"another's alg":           {m.ecJWK(`,"alg":"HS256"`), `must be "ES256"`},
-		"alg none":                {m.octJWK(`,"alg":"none"`), `must be "HS256"`},
-		"for encryption":          {m.ecJWK(`,"use":"enc"`), `"sig"`},
-		"for verifying alone":     {m.ecJWK(`,"key_ops":["verify"]`), "key_ops"},
-		"RSA's kty":               {`{"kty":"RSA","n":"AQ","e":"AQAB","d":"AQ"}`, `"RSA"`},
-		"another curve":           {strings.Replace(m.ecJWK(""), "P-256", "P-384", 1), `"P-384"`},
-		"x of another key":        {strings.Replace(m.ecJWK(""), m.x, other.x, 1), "not valid"},
-		"a point of another key":  {strings.NewReplacer(m.x, other.x, m.y, other.y).Replace(m.ecJWK("")), "do not belong"},
-		"Ed25519's of another":    {strings.Replace(m.edJWK(""), m.edX, other.edX, 1), "does not belong"},
-		"a short d":               {strings.Replace(m.edJWK(""), m.edSeed, m.edSeed[:20], 1), "d of a JWK of Ed25519 must be 32 bytes"},
-		"a short coordinate":      {strings.Replace(m.ecJWK(""), m.x, "AQ", 1), "32 bytes each"},
-		"no x":                    {strings.Replace(m.edJWK(""), `"x"`, `"not x"`, 1), "x of a JWK of Ed25519 must be 32 bytes"},
-		"padded":                  {strings.Replace(m.octJWK(""), m.k, m.k+"=", 1), "base64url"},
-		"with a line break":       {strings.Replace(m.octJWK(""), m.k, m.k[:10]+`\n`+m.k[10:], 1), "base64url"},
-		"a number for a secret":   {`{"kty":"oct","k":12345678901234567890123456789012}`, "k must be"},
-		"a kid that is no id":     {m.ecJWK(`,"kid":"a b"`), "a key id must be of letters"},
-		"a kid of 65 characters":  {m.ecJWK(`,"kid":"` + strings.Repeat("k", 65) + `"`), "1 to 64 characters"},
+		"half a JWK":                {m.ecJWK("")[:40], "not JSON"},
+		"two JWKs":                  {m.ecJWK("") + m.edJWK(""), "not JSON"},
+		"an empty set":              {`{"keys":[]}`, "no keys"},
+		"an empty object":           {`{}`, `kty "" and crv ""`},
+		"a public JWK":              {strings.Replace(m.ecJWK(""), `"d"`, `"not d"`, 1), `"d"`},
+		"a public JWK in a set":     {`{"keys":[` + m.edJWK("") + `,` + strings.Replace(m.ecJWK(`,"kid":"pub"`), `"d"`, `"not d"`, 1) + `]}`, `key 2, kid "pub"`},
+		"a symmetric JWK without k": {`{"kty":"oct"}`, `"k"`},
+		"a short secret":            {`{"kty":"oct","k":"` + raw(authtest.Random(31)) + `"}`, "HS256 key is 31 bytes; at least 32 are needed"},
+		"alg of another kind":       {m.ecJWK(`,"alg":"HS256"`), `must be "ES256"`},
+		"alg none":                  {m.octJWK(`,"alg":"none"`), `must be "HS256"`},
+		"use enc":                   {m.ecJWK(`,"use":"enc"`), `"sig"`},
+		"key_ops verify":            {m.ecJWK(`,"key_ops":["verify"]`), "key_ops"},
+		"kty RSA":                   {`{"kty":"RSA","n":"AQ","e":"AQAB","d":"AQ"}`, `"RSA"`},
+		"another curve":             {strings.Replace(m.ecJWK(""), "P-256", "P-384", 1), `"P-384"`},
+		"x of another key":          {strings.Replace(m.ecJWK(""), m.x, other.x, 1), "not valid"},
+		"a point of another key":    {strings.NewReplacer(m.x, other.x, m.y, other.y).Replace(m.ecJWK("")), "do not belong"},
+		"x of another Ed25519 key":  {strings.Replace(m.edJWK(""), m.edX, other.edX, 1), "does not belong"},
+		"a short d":                 {strings.Replace(m.edJWK(""), m.edSeed, m.edSeed[:20], 1), "d of a JWK of Ed25519 must be 32 bytes"},
+		"a short coordinate":        {strings.Replace(m.ecJWK(""), m.x, "AQ", 1), "32 bytes each"},
+		"no x":                      {strings.Replace(m.edJWK(""), `"x"`, `"not x"`, 1), "x of a JWK of Ed25519 must be 32 bytes"},
+		"a padded k":                {strings.Replace(m.octJWK(""), m.k, m.k+"=", 1), "base64url"},
+		"a line break in k":         {strings.Replace(m.octJWK(""), m.k, m.k[:10]+`\n`+m.k[10:], 1), "base64url"},
+		"a number as k":             {`{"kty":"oct","k":12345678901234567890123456789012}`, "k must be"},
+		"an invalid kid":            {m.ecJWK(`,"kid":"a b"`), "a key id must be of letters"},
+		"a kid of 65 characters":    {m.ecJWK(`,"kid":"` + strings.Repeat("k", 65) + `"`), "1 to 64 characters"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -195,7 +195,7 @@ func TestSigningKeysAreReadAsOpenSSLWritesThem(t *testing.T) {
 	t.Parallel()
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		testenv.Skip(t, "there is no openssl")
+		testenv.Skip(t, "openssl is not installed")
 	}
 	for name, args := range map[string][]string{
 		"ecparam": {"ecparam", "-name", "prime256v1", "-genkey"},

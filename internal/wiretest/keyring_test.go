@@ -50,14 +50,16 @@ func TestReplacingSigningKeysRejectsNoValidToken(t *testing.T) {
 	f.requireAccepted(t, third)
 	for _, token := range []string{first, second} {
 		_, err := f.issuer.Verify(t.Context(), token)
-		require.ErrorIs(t, err, auth.ErrTokenRejected, "of a key that is gone")
+		require.ErrorIs(t, err, auth.ErrTokenRejected, "a token of a removed key")
 	}
 }
 
 func TestATokenIssuedAfterItsKeyWasRetiredIsRejected(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
-	next := signers["ES256"].Key // whose signatures golang-jwt spells in a way that we refuse
+	// The forged tokens below need another algorithm, because golang-jwt makes ECDSA signatures
+	// that this package rejects.
+	next := signers["ES256"].Key
 	for _, name := range []string{"HS256", "EdDSA"} {
 		s := signers[name]
 		t.Run(name, func(t *testing.T) {
@@ -88,12 +90,12 @@ func TestAnInvalidKeyRingLeavesTheKeysUnchanged(t *testing.T) {
 	good := signers["HS256"].Key
 	f := newTokens(t, signers["HS256"], auth.TokenConfig{})
 	for name, keys := range map[string][]auth.SigningKey{
-		"none":            nil,
-		"an empty key":    {good, {}},
-		"an empty first":  {{}},
-		"one id twice":    {good, good},
-		"a retired first": {good.RetiredAt(f.clock.Now().Add(time.Hour)), signers["ES256"].Key},
-		"empty, retired":  {auth.SigningKey{}.RetiredAt(f.clock.Now())},
+		"no keys":             nil,
+		"a zero key last":     {good, {}},
+		"a zero key":          {{}},
+		"a duplicate ID":      {good, good},
+		"a retired key first": {good.RetiredAt(f.clock.Now().Add(time.Hour)), signers["ES256"].Key},
+		"a retired zero key":  {auth.SigningKey{}.RetiredAt(f.clock.Now())},
 	} {
 		require.Error(t, f.issuer.SetKeys(keys), name)
 		f.requireAccepted(t, f.token.Bearer.Reveal())
@@ -112,7 +114,7 @@ func TestTheRingIsACopyOfTheCallersSlice(t *testing.T) {
 	require.JSONEq(t, `{"keys":[]}`, string(f.issuer.JWKS()))
 }
 
-// Others verify with what the set says and nothing else, here with golang-jwt.
+// golang-jwt stands for another service that has only the JWKS.
 func TestOtherLibrariesVerifyTokensWithTheJWKS(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
@@ -129,7 +131,7 @@ func TestOtherLibrariesVerifyTokensWithTheJWKS(t *testing.T) {
 
 	var set struct{ Keys []map[string]any }
 	require.NoError(t, json.Unmarshal([]byte(r.body), &set))
-	require.Len(t, set.Keys, 2, "HS256 is never among them")
+	require.Len(t, set.Keys, 2, "HS256 keys are never published")
 	for i, name := range []string{"ES256", "EdDSA"} {
 		key := map[string]string{}
 		for member, value := range set.Keys[i] {
@@ -150,7 +152,7 @@ func TestOtherLibrariesVerifyTokensWithTheJWKS(t *testing.T) {
 	}
 }
 
-// publicKey reads a JWK as RFC 7518 and RFC 8037 say.
+// publicKey parses a JWK as specified in RFC 7518 and RFC 8037.
 func publicKey(t *testing.T, key map[string]string) any {
 	t.Helper()
 	x, err := base64.RawURLEncoding.DecodeString(key["x"])
@@ -205,7 +207,8 @@ func TestReplacingKeysOnTwoInstancesUnderLoadRejectsNoToken(t *testing.T) {
 	instances := []*auth.TokenIssuer{f.issuer, second}
 
 	var stop atomic.Bool
-	var step sync.RWMutex // as the operator waits for what is under way
+	// The operator waits until requests in progress have ended; Lock stands for that wait.
+	var step sync.RWMutex
 	var users sync.WaitGroup
 	for i := range 16 {
 		id := fmt.Sprintf("user-%d", i)
@@ -213,7 +216,7 @@ func TestReplacingKeysOnTwoInstancesUnderLoadRejectsNoToken(t *testing.T) {
 		users.Go(func() {
 			var mine []string
 			for n := 0; !stop.Load(); n++ {
-				if len(mine) < 900 { // with more, the oldest sessions end
+				if len(mine) < 900 { // with more, the oldest sessions are revoked
 					step.RLock()
 					token, err := instances[(i+n)%2].Issue(t.Context(), auth.IssueParams{UserID: id, Method: auth.MethodHost})
 					step.RUnlock()
@@ -225,13 +228,13 @@ func TestReplacingKeysOnTwoInstancesUnderLoadRejectsNoToken(t *testing.T) {
 				}
 				for _, token := range mine[max(0, len(mine)-3):] {
 					if _, err := instances[(i+n+1)%2].Verify(t.Context(), token); err != nil {
-						t.Error("a valid token was refused:", err)
+						t.Error("a valid token was rejected:", err)
 					}
 				}
 			}
-			for _, token := range mine { // of both keys
+			for _, token := range mine { // tokens of both keys
 				if _, err := instances[i%2].Verify(t.Context(), token); err != nil {
-					t.Error("a valid token was refused:", err)
+					t.Error("a valid token was rejected:", err)
 				}
 			}
 		})
@@ -268,13 +271,13 @@ func TestReplacingKeysUnderLoadRejectsExactlyTheTokensOfRemovedKeys(t *testing.T
 	for range 16 {
 		users.Go(func() {
 			for !stop.Load() {
-				gone := removed.Load() // before the token is looked at
+				gone := removed.Load() // read before the token is verified
 				_, err := f.issuer.Verify(t.Context(), stolen)
 				if gone && err == nil {
 					t.Error("a token of a removed key was accepted")
 				}
 				if _, err := f.issuer.Verify(t.Context(), valid); err != nil {
-					t.Error("a valid token was refused:", err)
+					t.Error("a valid token was rejected:", err)
 				}
 			}
 		})

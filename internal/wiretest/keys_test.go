@@ -78,7 +78,7 @@ func TestInvalidSigningKeysAreRejected(t *testing.T) {
 	_, stranger, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	for name, key := range map[string]ed25519.PrivateKey{
-		"nil": nil, "a seed": ed[:32], "a byte more": append(ed[:64:64], 0),
+		"nil": nil, "a seed": ed[:32], "a byte too many": append(ed[:64:64], 0),
 		"a public half of another key": append(ed[:32:32], stranger[32:]...),
 	} {
 		_, err := auth.NewEdDSAKey("id", key)
@@ -87,7 +87,7 @@ func TestInvalidSigningKeysAreRejected(t *testing.T) {
 	_, err = auth.NewEdDSAKey(strings.Repeat("x", 65), ed)
 	require.Error(t, err)
 	_, err = auth.NewES256Key(`"},"alg":"none`, good)
-	require.Error(t, err, "an id that would rewrite the header")
+	require.Error(t, err, "an ID that would change the token header")
 
 	require.Empty(t, auth.SigningKey{}.ID())
 }

@@ -29,18 +29,18 @@ func TestRevokeLeakedRevokesTheKeyAndItsSessions(t *testing.T) {
 	require.Equal(t, 401, f.sendAs(token, "GET", "/auth/user", "").status)
 
 	_, err = f.svc.Credentials().RevokeLeaked(t.Context(), f.userPair.AccessSecret)
-	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "it has ended")
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "the key is revoked already")
 }
 
 func TestRevokeLeakedAcceptsEachSecretOfARotatedKeyWhileItWorks(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		after   time.Duration
-		old     bool
-		refused bool
+		after    time.Duration
+		old      bool
+		rejected bool
 	}{
-		"the new one": {0, false, false}, "the earlier one": {0, true, false},
-		"the earlier one after its time": {time.Hour, true, true}, "the new one after that": {time.Hour, false, false},
+		"the new secret": {0, false, false}, "the previous secret": {0, true, false},
+		"the previous secret after the overlap": {time.Hour, true, true}, "the new secret after the overlap": {time.Hour, false, false},
 	} {
 		f := newFixture(t)
 		next, err := f.svc.Credentials().Rotate(t.Context(), authtest.ByHost, f.userPair.AccessKey, time.Hour)
@@ -51,7 +51,7 @@ func TestRevokeLeakedAcceptsEachSecretOfARotatedKeyWhileItWorks(t *testing.T) {
 			leaked = f.userPair.AccessSecret
 		}
 		_, err = f.svc.Credentials().RevokeLeaked(t.Context(), leaked)
-		if test.refused {
+		if test.rejected {
 			require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)
 			f.requireLogin(next, 200)
 			continue
@@ -85,7 +85,7 @@ func TestRevokeLeakedIgnoresExpiredKeys(t *testing.T) {
 	require.Len(t, keys, 2)
 }
 
-// Whoever knows an access key must not be able to end it.
+// A caller who knows only the access key must not be able to revoke it.
 func TestRevokeLeakedNeedsTheWholeCurrentSecret(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
@@ -95,7 +95,7 @@ func TestRevokeLeakedNeedsTheWholeCurrentSecret(t *testing.T) {
 		UserID: f.user.ID, AccessKey: "alice@old", Secret: auth.NewSecret("correct horse"),
 	}))
 	secret := f.userPair.AccessSecret.Reveal()
-	forged := authtest.WrongSecret(f.userPair.AccessKey).Reveal() // of the same key, with a good checksum
+	forged := authtest.WrongSecret(f.userPair.AccessKey).Reveal() // a secret of the same key with a valid checksum
 	for _, text := range []string{
 		"", f.userPair.AccessKey, strings.Replace(f.userPair.AccessKey, "ak_", "as_", 1), secret[:len(secret)-1], secret + "x", " " + secret,
 		flipCase(secret, len(secret)-1), flipCase(secret, 40), strings.ToUpper(secret), forged,
@@ -144,7 +144,7 @@ func TestTheSecretPatternFindsEverySecretInAnyText(t *testing.T) {
 	}
 }
 
-// Text that scanners meet every day.
+// Text that secret scanners meet every day.
 func TestTheSecretPatternDoesNotMatchSimilarText(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -162,7 +162,7 @@ func TestTheSecretPatternDoesNotMatchSimilarText(t *testing.T) {
 	}
 }
 
-// The page is what people copy from.
+// Readers copy the pattern from the page into their scanners.
 func TestTheLeakedKeysPageHasTheSecretPattern(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/leaked-keys.md")

@@ -68,32 +68,32 @@ func TestEveryFailedSignInGetsTheSame401(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, want.status)
 	require.JSONEq(t, `{"detail": "Invalid access key or secret"}`, want.body)
 	for name, pair := range map[string]auth.KeyPair{
-		"unknown key":               nobody,
-		"wrong secret":              {AccessKey: f.userPair.AccessKey, AccessSecret: nobody.AccessSecret},
-		"another user's secret":     {AccessKey: f.userPair.AccessKey, AccessSecret: f.adminPair.AccessSecret},
-		"another user's key":        {AccessKey: f.adminPair.AccessKey, AccessSecret: f.userPair.AccessSecret},
-		"revoked key":               revoked,
-		"expired key":               expired,
-		"disabled user":             made.Pair,
-		"the key for the secret":    {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(f.userPair.AccessKey)},
-		"the secret for the key":    {AccessKey: secret, AccessSecret: f.userPair.AccessSecret},
-		"a key in other letters":    {AccessKey: strings.ToUpper(f.userPair.AccessKey), AccessSecret: f.userPair.AccessSecret},
-		"a trailing space":          {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(secret + " ")},
-		"a mistyped secret":         {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(flipCase(secret, len(secret)-10))},
-		"a mistyped key":            {AccessKey: flipCase(f.userPair.AccessKey, 12), AccessSecret: f.userPair.AccessSecret},
-		"a user's name":             {AccessKey: "alice", AccessSecret: auth.NewSecret("alice")},
-		"SQL":                       {AccessKey: "' OR 1=1 --", AccessSecret: auth.NewSecret("' OR 1=1 --")},
-		"5000 bytes":                {AccessKey: strings.Repeat("x", 3000), AccessSecret: auth.NewSecret(strings.Repeat("y", 2000))},
-		"characters beyond ASCII":   {AccessKey: "ключ", AccessSecret: auth.NewSecret("секрет")},
-		"a prefix of its own key":   {AccessKey: f.userPair.AccessKey[:20], AccessSecret: f.userPair.AccessSecret},
-		"a prefix of its own value": {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(secret[:40])},
+		"unknown key":             nobody,
+		"wrong secret":            {AccessKey: f.userPair.AccessKey, AccessSecret: nobody.AccessSecret},
+		"another user's secret":   {AccessKey: f.userPair.AccessKey, AccessSecret: f.adminPair.AccessSecret},
+		"another user's key":      {AccessKey: f.adminPair.AccessKey, AccessSecret: f.userPair.AccessSecret},
+		"revoked key":             revoked,
+		"expired key":             expired,
+		"disabled user":           made.Pair,
+		"the key for the secret":  {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(f.userPair.AccessKey)},
+		"the secret for the key":  {AccessKey: secret, AccessSecret: f.userPair.AccessSecret},
+		"a key in upper case":     {AccessKey: strings.ToUpper(f.userPair.AccessKey), AccessSecret: f.userPair.AccessSecret},
+		"a trailing space":        {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(secret + " ")},
+		"a mistyped secret":       {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(flipCase(secret, len(secret)-10))},
+		"a mistyped key":          {AccessKey: flipCase(f.userPair.AccessKey, 12), AccessSecret: f.userPair.AccessSecret},
+		"a username":              {AccessKey: "alice", AccessSecret: auth.NewSecret("alice")},
+		"SQL":                     {AccessKey: "' OR 1=1 --", AccessSecret: auth.NewSecret("' OR 1=1 --")},
+		"5000 bytes":              {AccessKey: strings.Repeat("x", 3000), AccessSecret: auth.NewSecret(strings.Repeat("y", 2000))},
+		"characters beyond ASCII": {AccessKey: "ключ", AccessSecret: auth.NewSecret("секрет")},
+		"a prefix of the key":     {AccessKey: f.userPair.AccessKey[:20], AccessSecret: f.userPair.AccessSecret},
+		"a prefix of the secret":  {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(secret[:40])},
 	} {
 		require.Equal(t, want, f.login(pair), name)
 	}
-	require.Equal(t, http.StatusOK, f.login(f.userPair).status, "the good pair is as good as before")
+	require.Equal(t, http.StatusOK, f.login(f.userPair).status, "the good pair still works")
 }
 
-// flipCase makes another letter or digit of the character at i.
+// flipCase changes the character at i.
 func flipCase(s string, i int) string {
 	b := []byte(s)
 	if b[i] == 'A' {
@@ -113,7 +113,7 @@ func TestMalformedLoginBodiesAreRejected(t *testing.T) {
 		body   string
 		status int
 	}{
-		"nothing but space":           {" ", http.StatusBadRequest},
+		"only spaces":                 {" ", http.StatusBadRequest},
 		"not JSON":                    {"access_key=" + key, http.StatusBadRequest},
 		"null":                        {"null", http.StatusBadRequest},
 		"a string":                    {`"x"`, http.StatusBadRequest},
@@ -121,7 +121,7 @@ func TestMalformedLoginBodiesAreRejected(t *testing.T) {
 		"two objects":                 {good + good, http.StatusBadRequest},
 		"trailing data":               {good + "x", http.StatusBadRequest},
 		"a trailing NUL":              {good + "\x00", http.StatusBadRequest},
-		"cut short":                   {good[:len(good)-1], http.StatusBadRequest},
+		"truncated":                   {good[:len(good)-1], http.StatusBadRequest},
 		"a comment":                   {"/**/" + good, http.StatusBadRequest},
 		"a byte order mark":           {"\ufeff" + good, http.StatusBadRequest},
 		"a field twice":               {`{"access_key":"x",` + good[1:], http.StatusBadRequest},
@@ -135,22 +135,22 @@ func TestMalformedLoginBodiesAreRejected(t *testing.T) {
 		"NUL in the secret":           {`{"access_key":"x","access_secret":"a\u0000b"}`, http.StatusBadRequest},
 		"invalid UTF-8":               {"{\"access_key\":\"x\",\"access_secret\":\"\xff\"}", http.StatusBadRequest},
 		"half a surrogate pair":       {`{"access_key":"x","access_secret":"\ud800"}`, http.StatusBadRequest},
-		"nested without end":          {`{"x":` + strings.Repeat("[", 4000), http.StatusBadRequest},
+		"nested too deeply":           {`{"x":` + strings.Repeat("[", 4000), http.StatusBadRequest},
 		"no key":                      {`{"access_secret":"x"}`, http.StatusUnprocessableEntity},
 		"no secret":                   {`{"access_key":"x"}`, http.StatusUnprocessableEntity},
 		"neither":                     {`{}`, http.StatusUnprocessableEntity},
 		"an empty key":                {`{"access_key":"","access_secret":"x"}`, http.StatusUnprocessableEntity},
 		"an empty secret":             {`{"access_key":"x","access_secret":""}`, http.StatusUnprocessableEntity},
-		"a number for a key":          {`{"access_key":1,"access_secret":"x"}`, http.StatusUnprocessableEntity},
-		"a list for a key":            {`{"access_key":["` + key + `"],"access_secret":"` + secret + `"}`, http.StatusUnprocessableEntity},
-		"an object for a secret":      {`{"access_key":"x","access_secret":{}}`, http.StatusUnprocessableEntity},
-		"true for a secret":           {`{"access_key":"x","access_secret":true}`, http.StatusUnprocessableEntity},
+		"a number as key":             {`{"access_key":1,"access_secret":"x"}`, http.StatusUnprocessableEntity},
+		"a list as key":               {`{"access_key":["` + key + `"],"access_secret":"` + secret + `"}`, http.StatusUnprocessableEntity},
+		"an object as secret":         {`{"access_key":"x","access_secret":{}}`, http.StatusUnprocessableEntity},
+		"true as secret":              {`{"access_key":"x","access_secret":true}`, http.StatusUnprocessableEntity},
 		"just over 8 KiB":             {good + strings.Repeat(" ", 8193-len(good)), http.StatusRequestEntityTooLarge},
 		"a megabyte":                  {good + strings.Repeat(" ", 1<<20), http.StatusRequestEntityTooLarge},
 		"exactly 8 KiB":               {good + strings.Repeat(" ", 8192-len(good)), http.StatusOK},
 		"space around":                {" \r\n\t" + good + "\n", http.StatusOK},
 		"an unknown field":            {`{"remember_me":{"days":[1,null]},` + good[1:], http.StatusOK},
-		"a field written with escape": {strings.Replace(good, "access_key", `\u0061ccess_key`, 1), http.StatusOK},
+		"a field name with an escape": {strings.Replace(good, "access_key", `\u0061ccess_key`, 1), http.StatusOK},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -158,13 +158,14 @@ func TestMalformedLoginBodiesAreRejected(t *testing.T) {
 			require.Equal(t, test.status, r.status, r.body)
 			if test.status != http.StatusOK {
 				requireErrorBody(t, r)
-				require.NotContains(t, r.body, secret, "never an echo")
+				require.NotContains(t, r.body, secret, "the request is never echoed")
 			}
 		})
 	}
 }
 
-// requireErrorBody holds an answer to the form of every error: one sentence.
+// requireErrorBody fails the test unless the body is a documented error: one field with one
+// sentence.
 func requireErrorBody(t testing.TB, r response) {
 	t.Helper()
 	require.Equal(t, "application/json", r.header.Get("Content-Type"))
@@ -172,7 +173,7 @@ func requireErrorBody(t testing.TB, r response) {
 	require.Len(t, object, 1)
 	require.IsType(t, "", object["detail"])
 	require.NotEmpty(t, object["detail"])
-	require.NotContains(t, object["detail"], "auth:", "not an internal message")
+	require.NotContains(t, object["detail"], "auth:", "the detail is not an internal error")
 }
 
 func TestLoginRequiresTheContentTypeJSON(t *testing.T) {
@@ -198,9 +199,9 @@ func TestLoginRequiresTheContentTypeJSON(t *testing.T) {
 		require.Equal(t, status, serve(f.svc.Handler(), r).status, "%q", contentType)
 	}
 	r := httptest.NewRequest(http.MethodPost, "/auth/users/login", strings.NewReader(loginBody(f.userPair)))
-	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status, "none at all")
+	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status, "no Content-Type")
 	r.Header["Content-Type"] = []string{"application/json", "text/plain"}
-	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status, "two lines")
+	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status, "two Content-Type headers")
 }
 
 func TestATruncatedBodyIsA400(t *testing.T) {
@@ -226,12 +227,12 @@ func TestASignInCallsTheStoreTwice(t *testing.T) {
 		pair auth.KeyPair
 		want []string
 	}{
-		"a good pair":           {f.userPair, []string{"FindKey", "CreateSession"}},
-		"an unknown key":        {nobody, []string{"FindKey"}},
-		"a wrong secret":        {auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: nobody.AccessSecret}, []string{"FindKey"}},
-		"a bad checksum":        {auth.KeyPair{AccessKey: flipCase(nobody.AccessKey, 15), AccessSecret: nobody.AccessSecret}, nil},
-		"a secret out of shape": {auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret("x")}, nil},
-		"a key out of shape":    {auth.KeyPair{AccessKey: "x", AccessSecret: f.userPair.AccessSecret}, nil},
+		"a good pair":        {f.userPair, []string{"FindKey", "CreateSession"}},
+		"an unknown key":     {nobody, []string{"FindKey"}},
+		"a wrong secret":     {auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: nobody.AccessSecret}, []string{"FindKey"}},
+		"a bad checksum":     {auth.KeyPair{AccessKey: flipCase(nobody.AccessKey, 15), AccessSecret: nobody.AccessSecret}, nil},
+		"a malformed secret": {auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret("x")}, nil},
+		"a malformed key":    {auth.KeyPair{AccessKey: "x", AccessSecret: f.userPair.AccessSecret}, nil},
 	} {
 		calls = nil
 		f.login(test.pair)
@@ -281,15 +282,15 @@ func TestFailedSignInsWithImportedKeysGetTheSame401(t *testing.T) {
 	want := f.login(auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
 	require.JSONEq(t, `{"detail": "Invalid access key or secret"}`, want.body)
 	for name, pair := range map[string]auth.KeyPair{
-		"wrong secret":       {AccessKey: "legacy", AccessSecret: auth.NewSecret("wrong horse")},
-		"unknown, generated": f.svc.Credentials().GeneratePair(),
-		"half a pair":        {AccessKey: "legacy", AccessSecret: f.userPair.AccessSecret},
-		"the other half":     {AccessKey: f.userPair.AccessKey, AccessSecret: imported.Secret},
+		"wrong secret":         {AccessKey: "legacy", AccessSecret: auth.NewSecret("wrong horse")},
+		"unknown, generated":   f.svc.Credentials().GeneratePair(),
+		"another key's secret": {AccessKey: "legacy", AccessSecret: f.userPair.AccessSecret},
+		"another secret's key": {AccessKey: f.userPair.AccessKey, AccessSecret: imported.Secret},
 	} {
 		require.Equal(t, want, f.login(pair), name)
 	}
 	f.setActive(f.user, false)
-	require.Equal(t, want, f.login(good), "disabled")
+	require.Equal(t, want, f.login(good), "the user is disabled")
 }
 
 func TestALongContentTypeIsNotParsed(t *testing.T) {

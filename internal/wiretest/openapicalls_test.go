@@ -19,9 +19,9 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// What is compared here is only the status: send holds the rest to the document.
+// These tests compare only the status, because send compares the rest with openapi.json.
 
-// target is a path of the call, in which everything is there.
+// target returns a path of the call whose parameters exist.
 func (f *fixture) target(o operation) string {
 	id := f.user.ID
 	if strings.Contains(o.path, "/sessions/") {
@@ -176,7 +176,7 @@ func TestAnOldSessionMakesNoLastingChangesAsDocumented(t *testing.T) {
 	}
 }
 
-// A change that comes with the cookie of a browser session, from who knows where.
+// A change with the cookie of a browser session, without headers that show its origin.
 func TestChangesByCookieWithoutAnOriginAnswerAsDocumented(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -205,7 +205,8 @@ func TestAStalledBodyIsA408AsDocumented(t *testing.T) {
 		defer conn.Close()
 		fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
 			o.method, f.target(o), token)
-		defer func() { // all wait at the same time
+		// Deferred, so that all requests wait at the same time.
+		defer func() {
 			answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			require.NoError(t, err)
 			answer.Body.Close()
@@ -214,7 +215,7 @@ func TestAStalledBodyIsA408AsDocumented(t *testing.T) {
 	}
 }
 
-// Names that nobody has cost a slow hash each, of which so many wait at most.
+// Each unknown name costs a slow hash, and only a limited number of them may wait.
 func TestASignInBeyondTheSlowHashQueueIsA429AsDocumented(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -223,16 +224,17 @@ func TestASignInBeyondTheSlowHashQueueIsA429AsDocumented(t *testing.T) {
 		cfg.Credentials.AllowImported, cfg.Credentials.MaxSlowHashes = true, 1
 		cfg.Proxies = auth.NoProxies()
 		f.store = authtest.FaultyStore(f.store, func(called string) error {
-			if called == "FindKey" { // under way until the test is over
+			// The slow hash of the request is in progress until the test ends.
+			if called == "FindKey" {
 				<-ctx.Done()
 				return ctx.Err()
 			}
 			return nil
 		})
 	})
-	const more = 40 // than may wait
-	statuses := make(chan int, more)
-	for range more {
+	const requests = 40 // more than may wait
+	statuses := make(chan int, requests)
+	for range requests {
 		go func() {
 			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/auth/users/login", strings.NewReader(`{"access_key": "x", "access_secret": "y"}`))
 			r.Header.Set("Content-Type", "application/json")
@@ -241,7 +243,7 @@ func TestASignInBeyondTheSlowHashQueueIsA429AsDocumented(t *testing.T) {
 	}
 	require.Equal(t, http.StatusTooManyRequests, <-statuses)
 	cancel()
-	for range more - 1 {
+	for range requests - 1 {
 		<-statuses
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// Two instances ask at once about a token that GitHub has revoked. Both are told that it is
-// dead. One removes it and says 404; the other says that it is valid.
+// Two instances verify a token at the same time that GitHub has revoked. The other instance removes
+// the token first; this one must still report it as revoked.
 func TestATokenRevokedAtGitHubIsNeverReportedValid(t *testing.T) {
 	t.Parallel()
 	var hook func()
@@ -33,15 +33,16 @@ func TestATokenRevokedAtGitHubIsNeverReportedValid(t *testing.T) {
 	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
 	g.fake.Revoke(octocat)
 	other := g.instance()
-	hook = func() { // the other instance is a moment faster
+	hook = func() { // the other instance is faster
 		_, err := other.GitHub().Verify(t.Context(), g.user.ID)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 	}
 	answer := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
-	require.Equal(t, http.StatusNotFound, answer.status, "GitHub has said no, and the token is gone: %s", answer.body)
+	require.Equal(t, http.StatusNotFound, answer.status, "GitHub has reported the token as revoked: %s", answer.body)
 }
 
-// The same where the user connects anew meanwhile: nobody has asked about the token that is there now.
+// The user connects again during the verification. The answer of GitHub was about the old token, so
+// nothing is known about the new one.
 func TestAnAnswerAboutAReplacedGitHubTokenDoesNotVouchForTheNewOne(t *testing.T) {
 	t.Parallel()
 	var hook func()
@@ -60,19 +61,19 @@ func TestAnAnswerAboutAReplacedGitHubTokenDoesNotVouchForTheNewOne(t *testing.T)
 	g.fake.Revoke(octocat)
 	hook = func() {
 		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
-		g.fake.Revoke(octocat) // and revokes that one too
+		g.fake.Revoke(octocat) // GitHub revokes the new token too
 	}
 	answer := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
-	require.NotEqual(t, http.StatusOK, answer.status, "both tokens are dead: %s", answer.body)
+	require.NotEqual(t, http.StatusOK, answer.status, "both tokens are revoked: %s", answer.body)
 }
 
-// GitHubConfig.SuperUsers makes an existing user a super user. That is a change of power.
+// GitHubConfig.SuperUsers promotes an existing user, which is a change of the user.
 func TestAPromotionByGitHubSuperUsersIsLogged(t *testing.T) {
 	t.Parallel()
 	for name, off := range map[string]bool{"with the trail": false, "without the trail": true} {
 		t.Run(name, func(t *testing.T) {
 			g := newGitHub(t)
-			_, user, _ := g.signsIn()
+			_, user, _ := g.signInOctocat()
 			require.False(t, user.IsSuperUser)
 			cfg := g.github
 			cfg.SuperUsers = []int64{octocat}
@@ -83,9 +84,9 @@ func TestAPromotionByGitHubSuperUsersIsLogged(t *testing.T) {
 			})
 			require.NoError(t, err)
 			g.server.Config.Handler = svc.Handler()
-			_, user, _ = g.signsIn()
+			_, user, _ = g.signInOctocat()
 			require.True(t, user.IsSuperUser)
-			require.Contains(t, log.String(), "user.changed", "somebody has become a super user")
+			require.Contains(t, log.String(), "user.changed", "the promotion is logged")
 		})
 	}
 }
@@ -93,7 +94,7 @@ func TestAPromotionByGitHubSuperUsersIsLogged(t *testing.T) {
 func TestAPromotionByGitHubSuperUsersIsDeliveredWithoutATrail(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	g.signsIn()
+	g.signInOctocat()
 	cfg := g.github
 	cfg.SuperUsers = []int64{octocat}
 	var got recorded
@@ -103,7 +104,7 @@ func TestAPromotionByGitHubSuperUsersIsDeliveredWithoutATrail(t *testing.T) {
 	})
 	require.NoError(t, err)
 	g.server.Config.Handler = svc.Handler()
-	_, user, _ := g.signsIn()
+	_, user, _ := g.signInOctocat()
 	require.True(t, user.IsSuperUser)
 	var kinds []auth.EventKind
 	for _, e := range got.deliver(t, svc) {
@@ -112,8 +113,8 @@ func TestAPromotionByGitHubSuperUsersIsDeliveredWithoutATrail(t *testing.T) {
 	require.Contains(t, kinds, auth.EventUserChanged)
 }
 
-// "Deleting a user blanks the address, user agent and request ID of the events that this user
-// caused." The first event of a user who came with GitHub is that of their own sign-up.
+// Deleting a user blanks the address, user agent and request ID of the events that the user caused.
+// For a user who signed up with GitHub, the sign-up is the first of them.
 func TestDeletingAGitHubUserBlanksTheClientOfTheSignUpEvent(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
@@ -133,7 +134,7 @@ func TestDeletingAGitHubUserBlanksTheClientOfTheSignUpEvent(t *testing.T) {
 	})
 }
 
-// hubot signs in in octocat's browser: hubot ends octocat's session, and octocat does not.
+// hubot signs in in octocat's browser, so hubot, not octocat, revokes octocat's session.
 func TestReplacingASessionNamesTheNewUserAsActor(t *testing.T) {
 	t.Parallel()
 	var got recorded
@@ -154,7 +155,7 @@ func TestReplacingASessionNamesTheNewUserAsActor(t *testing.T) {
 		if e.Kind == auth.EventSessionRevoked {
 			seen = true
 			require.Equal(t, first.UserID, e.UserID)
-			require.Equal(t, second.UserID, e.ActorID, "who has caused it")
+			require.Equal(t, second.UserID, e.ActorID, "the user who signed in")
 		}
 	}
 	require.True(t, seen)
@@ -172,13 +173,13 @@ func TestLogoutByTokenIsTheActorForTheCookiesSession(t *testing.T) {
 		"Authorization", "Bearer "+g.signIn(g.user)).status)
 	for _, e := range got.deliver(t, g.svc) {
 		if e.Kind == auth.EventSessionRevoked {
-			require.Equal(t, g.user.ID, e.ActorID, "of the session of %s", e.UserID)
+			require.Equal(t, g.user.ID, e.ActorID, "the session of user %s", e.UserID)
 		}
 	}
 }
 
-// "Each class of events has a share of its own": without a trail, a user who signs in and out
-// again and again pushes out the changes.
+// Each class of events has its own share of the queue. Attack: without a trail, a user signs in and
+// out in a loop to drop the events of changes.
 func TestLogoutsDropNoChangeEvents(t *testing.T) {
 	t.Parallel()
 	var got recorded
@@ -197,7 +198,8 @@ func TestLogoutsDropNoChangeEvents(t *testing.T) {
 	require.Equal(t, 1, kinds[auth.EventKeyIssued], "%v", kinds)
 }
 
-// access.refused is of "a known caller". A stranger's requests push out those of known callers.
+// Only known callers cause access.refused events. Attack: requests without a caller push the
+// refusals of known callers out of the queue.
 func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
 	t.Parallel()
 	var got recorded
@@ -208,19 +210,19 @@ func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
 			g.send(http.MethodGet, "/api/v1/auth/github/start", "", "Sec-Fetch-Site", "cross-site").status)
 	}
 	require.Equal(t, http.StatusForbidden, g.sendAs(g.signIn(g.user), http.MethodGet, "/auth/users", "").status)
-	known, strangers := 0, 0
+	known, unknown := 0, 0
 	for _, e := range got.deliver(t, g.svc) {
 		if e.Kind == auth.EventAccessRefused && e.ActorID == "" {
-			strangers++
+			unknown++
 		} else if e.Kind == auth.EventAccessRefused {
 			known++
 		}
 	}
-	require.Equal(t, 1, known, "the refusal of a known caller is lost; %d of strangers are there", strangers)
+	require.Equal(t, 1, known, "the refusal of the known caller is lost; %d events of unknown callers", unknown)
 }
 
-// "A failure leaves no user, link, session or token behind, and the token that GitHub gave is
-// revoked there": alice is linked, has disconnected GitHub, and is disabled during a sign-in.
+// A failed sign-in leaves no user, link, session or token, and the token is revoked at GitHub. Here
+// alice is linked, has disconnected GitHub, and is disabled during the sign-in.
 func TestARejectedSignInLeavesNoGitHubTokenOfADisconnectedUser(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
@@ -232,14 +234,14 @@ func TestARejectedSignInLeavesNoGitHubTokenOfADisconnectedUser(t *testing.T) {
 	b := h.browser()
 	callback := h.callback(b)
 	h.table.before(func(context.Context, string) error {
-		disablesMeanwhile(t, &hosted{fixture: h.fixture, table: h.table})
+		disableInNextFindUser(t, &hosted{fixture: h.fixture, table: h.table})
 		return nil
 	})
 	require.Equal(t, http.StatusForbidden, b.get(callback).status)
-	h.requireNoGrant()
+	h.requireNoAccess()
 }
 
-// The same where the host's table cannot answer the second time.
+// The host's table fails at the second FindUser of the sign-in.
 func TestASignInThatTheUserSourceFailsLeavesNoGitHubToken(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
@@ -258,5 +260,5 @@ func TestASignInThatTheUserSourceFailsLeavesNoGitHubToken(t *testing.T) {
 	})
 	require.Equal(t, http.StatusServiceUnavailable, b.get(callback).status)
 	h.table.before(nil)
-	h.requireNoGrant()
+	h.requireNoAccess()
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// While a refresh has failed, its lease goes on for half a minute, and each request of one user
-// asks the store ten times a second, each time with a transaction that locks: one request is hundreds.
+// After a failed refresh its lease lasts for half a minute. A request that polled the store ten
+// times a second would cause hundreds of locking transactions.
 func TestWaitingForATokenRefreshDoesNotFloodTheStore(t *testing.T) {
 	t.Parallel()
 	var writes atomic.Int64
@@ -45,7 +45,8 @@ func TestWaitingForATokenRefreshDoesNotFloodTheStore(t *testing.T) {
 	require.LessOrEqual(t, writes.Load(), int64(2*requests), "write transactions of %d requests in 3 seconds", requests)
 }
 
-// Held? Who may begin a flow, as docs/github.md says, with every combination of headers.
+// The test sends every combination of Fetch Metadata headers and compares the result with the rules
+// in docs/github.md for the callers that may begin a flow.
 func TestNoCombinationOfFetchMetadataBeginsAFlowForOtherSites(t *testing.T) {
 	t.Parallel()
 	const app = "https://app.example.com"
@@ -87,16 +88,16 @@ func TestNoCombinationOfFetchMetadataBeginsAFlowForOtherSites(t *testing.T) {
 											continue
 										}
 										is := func(h header, v string) bool { return len(h.lines) == 1 && h.lines[0] == v }
-										may := method == "GET" && len(purpose.lines) == 0
+										allowed := method == "GET" && len(purpose.lines) == 0
 										switch {
 										case len(upgrade.lines) > 0 && len(origin.lines) > 0:
-											may = may && is(origin, g.server.URL)
+											allowed = allowed && is(origin, g.server.URL)
 										case len(site.lines) == 0, is(site, "same-origin"), is(site, "none"):
 										case is(site, "same-site") && is(origin, app):
 										default:
-											may = may && is(mode, "navigate") && is(dest, "document") && is(user, "?1") && len(site.lines) == 1
+											allowed = allowed && is(mode, "navigate") && is(dest, "document") && is(user, "?1") && len(site.lines) == 1
 										}
-										if !may {
+										if !allowed {
 											t.Fatalf("%s %s begins a flow: %v", method, path, r.Header)
 										}
 										began[path]++
@@ -112,7 +113,7 @@ func TestNoCombinationOfFetchMetadataBeginsAFlowForOtherSites(t *testing.T) {
 	t.Log(began)
 }
 
-// Held? The page that asks to go on.
+// The page asks for a click to go on and contains the return_to of the request.
 func TestTheStartPageReflectsNoMarkup(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -130,7 +131,7 @@ func TestTheStartPageReflectsNoMarkup(t *testing.T) {
 	}
 }
 
-// Held? The same body, whether a session or a key is another's or nobody's.
+// The answer must not show whether a session or a key exists.
 func TestUnknownAndOtherUsersRecordsGetTheSame404(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -155,7 +156,7 @@ func TestUnknownAndOtherUsersRecordsGetTheSame404(t *testing.T) {
 	}
 }
 
-// Held? Big headers, many cookies and broken bodies over real connections, HTTP/1 and HTTP/2.
+// A Cookie header of 200 KB over a real HTTP/2 connection must not make a call fail.
 func TestLargeHeadersOverHTTP2DoNotFail(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -187,7 +188,7 @@ func TestLargeHeadersOverHTTP2DoNotFail(t *testing.T) {
 	}
 }
 
-// A cookie whose session has ended is nobody's: access.refused is of "a known caller".
+// Only known callers cause access.refused events, and the session of a deleted user is revoked.
 func TestADeletedUsersCookieIsNotAKnownCaller(t *testing.T) {
 	t.Parallel()
 	var got recorded
@@ -204,15 +205,16 @@ func TestADeletedUsersCookieIsNotAKnownCaller(t *testing.T) {
 	answer := g.send("POST", "/api/v1/auth/github/logout", "", "Cookie", cookie.Name+"="+cookie.Value)
 	t.Log(answer.status)
 	for _, e := range got.deliver(t, g.svc) {
-		require.NotEqual(t, auth.EventAccessRefused, e.Kind, "by %s, who was deleted", e.ActorID)
+		require.NotEqual(t, auth.EventAccessRefused, e.Kind, "caused by the deleted user %s", e.ActorID)
 	}
 }
 
-// Held? Whoever the flow belongs to, a browser session that did not begin it completes nothing.
+// A flow completes only in the browser session that began it; a flow of a bearer token completes
+// only without a browser session.
 func TestConnectFlowsCompleteOnlyInTheirOwnSession(t *testing.T) {
 	t.Parallel()
 	for _, begin := range []string{"bearer", "cookie"} {
-		for _, end := range []string{"none", "same", "another session of the same user", "another user", "ended"} {
+		for _, end := range []string{"none", "same", "another session of the same user", "another user", "revoked"} {
 			g := newGitHub(t, withBrowserSessions)
 			b := g.browser()
 			b.signInByCookie("")
@@ -248,7 +250,7 @@ func TestConnectFlowsCompleteOnlyInTheirOwnSession(t *testing.T) {
 				require.NoError(t, g.fake.SignInAs(octocatLogin))
 				c := other.client.Jar.Cookies(u)[0]
 				header[1] += "; " + c.Name + "=" + c.Value
-			case "ended":
+			case "revoked":
 				_, err := g.svc.RevokeUser(t.Context(), auth.ByHost("test"), link.UserID)
 				require.NoError(t, err)
 				header[1] += "; " + session.Name + "=" + session.Value

@@ -16,8 +16,9 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Nobody has asked for 23 hours. The issuer has dropped a key since, which somebody else has. With
-// 100 junk tokens the attacker takes all places of those who wait, so that the forged token does not.
+// Attack: the issuer has dropped a key that the attacker holds, and no token was verified for 23
+// hours. With 100 tokens of unknown keys the attacker takes all places for requests that wait for a
+// fetch, so that the forged token is verified with the old keys.
 func TestTokensOfUnknownKeysDoNotRestoreADroppedKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -41,8 +42,8 @@ func TestTokensOfUnknownKeysDoNotRestoreADroppedKey(t *testing.T) {
 	})
 }
 
-// The same without a race of ours: the clock of one request was read a microsecond before that of the
-// request whose fetch it waits for.
+// The clock of the second request was read a microsecond before that of the first, which fetched
+// the keys.
 func TestAnEarlierRequestTimeUsesKeysFetchedByALaterOne(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
@@ -64,7 +65,7 @@ func TestAnEarlierRequestTimeUsesKeysFetchedByALaterOne(t *testing.T) {
 	require.EqualValues(t, 1, r.fetches.Load())
 }
 
-// Held? No goroutine is left after a thousand fetches that end in each way.
+// No goroutine is left after 200 fetches that fail in every way.
 func TestKeyFetchesLeaveNoGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newKeyServer(t)

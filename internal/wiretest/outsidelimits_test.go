@@ -19,8 +19,8 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// Counted are "failed or denied sign-ins with GitHub". An office of 30 people behind one address
-// signs in at nine: none of them fails.
+// Only failed and denied sign-ins with GitHub are counted. Here 30 people behind one address sign
+// in at the same time, and none of them fails.
 func TestConcurrentGitHubSignInsFromOneAddressAreNotThrottled(t *testing.T) {
 	t.Parallel()
 	const people = 30
@@ -58,8 +58,8 @@ func TestConcurrentGitHubSignInsFromOneAddressAreNotThrottled(t *testing.T) {
 	require.Zero(t, statuses[http.StatusTooManyRequests], "%v", statuses)
 }
 
-// Twenty failures in a minute: an attacker who has signed in with twenty tabs at once, a day ago,
-// has forty.
+// Twenty failures a minute are allowed. Attack: twenty concurrent sign-ins a day earlier must not
+// give the attacker twenty more attempts.
 func TestSuccessfulGitHubSignInsGiveNoExtraAttemptsLater(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) { cfg.Proxies = auth.NoProxies() }})
@@ -97,14 +97,14 @@ func TestSuccessfulGitHubSignInsGiveNoExtraAttemptsLater(t *testing.T) {
 	require.LessOrEqual(t, g.exchanges()-before, 20, "failures in one minute")
 }
 
-// A panic of the host's HTTP client is a failure of GitHub's in some calls, and not in others.
-type panicsAt struct {
+// panickingTransport is a transport of the host that panics at a path while on is true.
+type panickingTransport struct {
 	http.RoundTripper
 	path string
 	on   *atomic.Bool
 }
 
-func (p panicsAt) RoundTrip(r *http.Request) (*http.Response, error) {
+func (p panickingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if p.on.Load() && strings.HasSuffix(r.URL.Path, p.path) {
 		panic("the host's transport")
 	}
@@ -115,12 +115,12 @@ func TestAPanicOfTheHostsTransportDuringARefreshIsAnError(t *testing.T) {
 	t.Parallel()
 	on := new(atomic.Bool)
 	g := newGitHub(t, githubOptions{fake: expiring.fake, configure: func(_ *githubFixture, cfg *auth.Config) {
-		cfg.GitHub.HTTPClient = &http.Client{Transport: panicsAt{cfg.GitHub.HTTPClient.Transport, "/access_token", on}}
+		cfg.GitHub.HTTPClient = &http.Client{Transport: panickingTransport{cfg.GitHub.HTTPClient.Transport, "/access_token", on}}
 	}})
 	require.Equal(t, http.StatusOK, g.browser().connect(g.signIn(g.user)).status)
 	g.clock.Advance(9 * time.Hour)
 	on.Store(true)
-	// As in a gRPC method, or a goroutine of the host's.
+	// Outside an HTTP handler, as in a gRPC method or a goroutine, nothing would recover a panic.
 	require.NotPanics(t, func() {
 		_, err := g.svc.GitHub().Verify(t.Context(), g.user.ID)
 		require.Error(t, err)
@@ -131,15 +131,15 @@ func TestAPanicOfTheHostsTransportDuringAnExchangeIsA503(t *testing.T) {
 	t.Parallel()
 	on := new(atomic.Bool)
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
-		cfg.GitHub.HTTPClient = &http.Client{Transport: panicsAt{cfg.GitHub.HTTPClient.Transport, "/access_token", on}}
+		cfg.GitHub.HTTPClient = &http.Client{Transport: panickingTransport{cfg.GitHub.HTTPClient.Transport, "/access_token", on}}
 	}})
 	p := g.pending()
 	on.Store(true)
 	require.NotPanics(t, func() { require.Equal(t, http.StatusServiceUnavailable, g.goBack(p).status) })
 }
 
-// Two services with other rates share a limiter: buckets are named alike, and one of them has no
-// limits any more.
+// Two services with different rates share a limiter. They name their buckets alike, so the rates of
+// one must not replace those of the other.
 func TestServicesThatShareALimiterKeepTheirOwnLimits(t *testing.T) {
 	t.Parallel()
 	shared := limit.NewMemory(0, authtest.NewClock().Now)
@@ -151,7 +151,7 @@ func TestServicesThatShareALimiterKeepTheirOwnLimits(t *testing.T) {
 	a := withRates(limit.Rate{Count: 1000, Per: time.Minute})
 	b := withRates(limit.Rate{Count: 5, Per: time.Minute}, limit.Rate{Count: 20, Per: time.Hour})
 	attacker := from(t, "203.0.113.7")
-	_, err := a.svc.Login(attacker, a.wrong()) // once at the other service
+	_, err := a.svc.Login(attacker, a.wrong()) // one failure at the other service
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	failed := 0
 	for range 100 {
@@ -159,18 +159,18 @@ func TestServicesThatShareALimiterKeepTheirOwnLimits(t *testing.T) {
 			failed++
 		}
 	}
-	require.LessOrEqual(t, failed, 5, "failures that are not throttled; log: %.200s", b.log.String())
+	require.LessOrEqual(t, failed, 5, "failures that were not throttled; log: %.200s", b.log.String())
 }
 
-// A limiter says once that there are 24 hours to wait, and is right again at once. With 500
-// failures in a day, nobody ever waits for more than three minutes.
+// liesOnce is a limiter that returns the wait lie once and is right afterwards. With the default of
+// 500 failures a day, the longest real wait is about three minutes.
 type liesOnce struct {
 	limit.Limiter
 	lie *atomic.Int64
 }
 
 func (l liesOnce) Take(ctx context.Context, bucket string, rates []limit.Rate) (time.Duration, error) {
-	if len(rates) == 3 { // not the flood
+	if len(rates) == 3 { // not the rates of Flood
 		if wait := l.lie.Swap(0); wait != 0 {
 			return time.Duration(wait), nil
 		}
@@ -198,10 +198,11 @@ func TestOneImplausibleWaitDoesNotBlockImportedKeys(t *testing.T) {
 	lie.Store(0)
 	f.clock.Advance(time.Hour)
 	_, err = f.svc.Login(owner, pair)
-	require.NoError(t, err, "the limiter has room, and is not asked")
+	require.NoError(t, err, "the limiter would allow the attempt")
 }
 
-// "A sign-in that fails because the store does not answer is sign_in.rejected."
+// A sign-in that fails because the store fails is a sign_in.rejected event, even if the failing
+// call is the check of the session cookie.
 func TestAGitHubCallbackThatTheStoreFailsIsAnEvent(t *testing.T) {
 	t.Parallel()
 	var got recorded
@@ -235,7 +236,7 @@ func TestAGitHubCallbackThatTheStoreFailsIsAnEvent(t *testing.T) {
 	require.EqualValues(t, 1, hooks.Load())
 }
 
-// One attempt is one event, and one call of the hook.
+// One attempt is one event and one call of the hook.
 func TestAThrottledForgedCallbackIsExactlyOneEvent(t *testing.T) {
 	t.Parallel()
 	var got recorded
@@ -262,12 +263,13 @@ func TestAThrottledForgedCallbackIsExactlyOneEvent(t *testing.T) {
 	require.EqualValues(t, 1, hooks.Load())
 }
 
-// Unlink "returns ErrLastWayIn if the user could not sign in at all then": with MembershipMaxAge
-// the key of a user of GitHub's signs in no more, and neither does the account that was unlinked.
+// Unlink returns ErrLastWayIn if the user could not sign in afterwards. With MembershipMaxAge, the
+// keys of a GitHub user stop working without GitHub's token, and an unlinked account does not sign
+// in either.
 func TestUnlinkingWithMembershipMaxAgeKeepsAWayIn(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
-	m.clock.Advance(recheckAfter) // the key would ask GitHub now, with the token
+	m.clock.Advance(recheckAfter) // the next sign-in with the key checks the membership
 	m.requireSignsIn()
 	m.clock.Advance(recheckAfter)
 	token := m.fixture.signIn(m.user)
@@ -277,14 +279,14 @@ func TestUnlinkingWithMembershipMaxAgeKeepsAWayIn(t *testing.T) {
 	github := b.get(b.authURL("/api/v1/auth/github/login-user")).status
 	if answer.status == http.StatusNoContent {
 		require.True(t, key == http.StatusOK || github == http.StatusOK,
-			"unlinked, and now the key is %d and GitHub is %d", key, github)
+			"after unlinking, the key answers %d and GitHub %d", key, github)
 	} else {
 		require.Equal(t, http.StatusConflict, answer.status)
 	}
 }
 
-// A readable key set replaces the ring. One with two keys of one id is read, and is taken for an
-// outage: a key that the issuer has dropped goes on for a day.
+// A readable key set replaces the known keys. A set with a duplicate key ID must count as read and
+// not as an outage, because otherwise a dropped key would be used for another day.
 func TestADroppedKeyIsNotKeptByAKeySetWithDuplicates(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
@@ -297,10 +299,10 @@ func TestADroppedKeyIsNotKeptByAKeySetWithDuplicates(t *testing.T) {
 	one := strings.TrimSuffix(strings.TrimPrefix(string(issuerOf.issuer.JWKS()), `{"keys":[`), `]}`)
 	r.answers(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, `{"keys":[%s,%s]}`, one, one) })
 	r.clock.Advance(20 * time.Minute)
-	r.requireForgotten(t, token, "the set that the issuer publishes does not have the key")
+	r.requireForgotten(t, token, "the published set does not contain the key")
 }
 
-// A redirect is an answer, also with a Location that cannot be read.
+// A redirect is an answer and not an outage, even if its Location cannot be parsed.
 func TestARedirectWithAnInvalidLocationDropsTheKeys(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
@@ -313,5 +315,5 @@ func TestARedirectWithAnInvalidLocationDropsTheKeys(t *testing.T) {
 		w.WriteHeader(http.StatusFound)
 	})
 	r.clock.Advance(20 * time.Minute)
-	r.requireForgotten(t, token, "a redirect says that there are no keys here")
+	r.requireForgotten(t, token, "a redirect means that there are no keys at this URL")
 }

@@ -14,11 +14,12 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// Held? Sign-ins on two instances of one database while power is taken.
+// Sign-ins on two instances of one database race with a call that takes power or access from the
+// user.
 func TestSignInsDuringADemotionOrDeletionLeaveNoAccess(t *testing.T) {
 	for _, kind := range []string{"PostgreSQL", "SQLite"} {
 		t.Run(kind, func(t *testing.T) {
-			for _, action := range []string{"demote", "reset", "delete", "unlink", "disable", "demote listed later", "recover other"} {
+			for _, action := range []string{"demote", "reset", "delete", "unlink", "disable", "demote listed later", "recover another user"} {
 				t.Run(action, func(t *testing.T) {
 					for range 8 {
 						raceOnce(t, kind, action)
@@ -36,7 +37,7 @@ func raceOnce(t *testing.T, kind, action string) {
 		listed = nil
 	}
 	g := newGitHub(t, onStore(store, listed...))
-	_, user, _ := g.signsIn()
+	_, user, _ := g.signInOctocat()
 	require.Equal(t, listed != nil, user.IsSuperUser)
 	g.github.SuperUsers = []int64{octocat}
 	services := []*auth.Service{g.svc, g.instance()}
@@ -67,7 +68,7 @@ func raceOnce(t *testing.T, kind, action string) {
 	}
 	all.Go(func() {
 		<-start
-		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // when they have asked GitHub
+		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // by then the sign-ins have asked GitHub
 		var err error
 		switch action {
 		case "demote", "demote listed later":
@@ -80,7 +81,7 @@ func raceOnce(t *testing.T, kind, action string) {
 			err = services[1].GitHub().Unlink(t.Context(), auth.Authority{SessionID: own.Session.ID, UserID: user.ID}, user.ID)
 		case "disable":
 			_, err = services[1].UpdateUser(t.Context(), authtest.ByHost, user.ID, auth.UserChange{IsActive: new(false)})
-		case "recover other":
+		case "recover another user":
 			_, err = services[1].RecoverSuperUser(t.Context(), g.user.ID)
 		}
 		if err != nil {
@@ -90,7 +91,7 @@ func raceOnce(t *testing.T, kind, action string) {
 	close(start)
 	all.Wait()
 	var statuses []int
-	fresh := g.instance() // knows all that has been revoked
+	fresh := g.instance() // a new instance reads all revocations
 	live := 0
 	for _, a := range answers {
 		statuses = append(statuses, a.status)
@@ -131,25 +132,26 @@ func raceOnce(t *testing.T, kind, action string) {
 	}
 }
 
-// Held? A connect flow that was begun before a reset, and one whose session was replaced.
+// A connect flow that began before the user was reset, disabled or deleted, or everybody was
+// revoked, must not complete.
 func TestConnectFlowsBegunBeforeARevocationAreRejected(t *testing.T) {
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
-		for name, end := range map[string]func(*githubFixture){
-			"reset": func(g *githubFixture) {
+		for name, revoke := range map[string]func(*githubFixture){
+			"the user is reset": func(g *githubFixture) {
 				_, err := g.instance().RegenerateCredentials(t.Context(), authtest.ByHost, g.user.ID)
 				require.NoError(t, err)
 			},
-			"disabled and enabled": func(g *githubFixture) { g.setActive(g.user, false); g.setActive(g.user, true) },
-			"deleted": func(g *githubFixture) {
+			"the user is disabled and enabled again": func(g *githubFixture) { g.setActive(g.user, false); g.setActive(g.user, true) },
+			"the user is deleted": func(g *githubFixture) {
 				require.NoError(t, g.instance().DeleteUser(t.Context(), authtest.ByHost, g.user.ID))
 			},
-			"everybody": func(g *githubFixture) { require.NoError(t, g.instance().RevokeEverybody(t.Context(), authtest.ByHost)) },
+			"everybody is revoked": func(g *githubFixture) { require.NoError(t, g.instance().RevokeEverybody(t.Context(), authtest.ByHost)) },
 		} {
 			g := newGitHub(t, onStore(open(t)))
 			token := g.signIn(g.user)
 			b := g.browser()
 			callback := b.callbackURL(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+token))
-			end(g)
+			revoke(g)
 			require.Equal(t, http.StatusBadRequest, b.get(callback).status, name)
 			_, err := g.link(octocat)
 			require.ErrorIs(t, err, auth.ErrNotFound, name)
@@ -158,7 +160,7 @@ func TestConnectFlowsBegunBeforeARevocationAreRejected(t *testing.T) {
 	})
 }
 
-// Held? IDs and filters that no store can keep, over the wire and on each store.
+// No store can keep these IDs and filters. They must not cause an internal error over any store.
 func TestInvalidIDsNeverAnswer5xx(t *testing.T) {
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t)))
@@ -185,7 +187,7 @@ func TestInvalidIDsNeverAnswer5xx(t *testing.T) {
 	})
 }
 
-// "An ID that could never have been stored is ErrNotFound when it is looked for."
+// An ID that cannot be stored is not found.
 func TestInvalidIDsAreNotFound(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -15,14 +15,14 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// net/http contains a panic; gRPC does not. There, a store that panics must be a store that could
-// not answer, and never the end of the process.
+// net/http recovers a panic of a handler, but gRPC does not. A panic of the store must become an
+// error and must not end the process.
 func TestAPanicOfTheStoreOutsideHTTPIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, inStore := range []bool{false, true} {
-		var broken atomic.Bool
+		var panics atomic.Bool
 		f := newFixture(t, watch(func(string) error {
-			if broken.Load() {
+			if panics.Load() {
 				panic("a bug of the store")
 			}
 			return nil
@@ -35,8 +35,8 @@ func TestAPanicOfTheStoreOutsideHTTPIsAnError(t *testing.T) {
 		require.NoError(t, err)
 		session, err := f.svc.Identify(request)
 		require.NoError(t, err)
-		broken.Store(true)
-		f.clock.Advance(time.Hour) // what is known of revocations is too old
+		panics.Store(true)
+		f.clock.Advance(time.Hour) // the last read of the feed is now too old
 
 		ctx := t.Context()
 		for name, call := range map[string]func() error{
@@ -61,18 +61,18 @@ func TestAPanicOfTheStoreOutsideHTTPIsAnError(t *testing.T) {
 			require.Equal(t, http.StatusServiceUnavailable, status, name)
 			require.NotContains(t, detail, "bug", name)
 		}
-		broken.Store(false)
+		panics.Store(false)
 		f.clock.Advance(time.Hour)
-		require.NoError(t, second(f.svc.Identify(request)), "the panic left no lock behind")
+		require.NoError(t, second(f.svc.Identify(request)), "the panic left no lock held")
 	}
 }
 
 func TestAPanicOfTheStoreDoesNotEndRun(t *testing.T) {
 	t.Parallel()
-	var broken atomic.Bool
+	var panics atomic.Bool
 	pruned := make(chan struct{}, 1)
 	f := newFixture(t, watch(func(method string) error {
-		if !broken.Load() {
+		if !panics.Load() {
 			return nil
 		}
 		if method == "PruneSessions" {
@@ -83,7 +83,7 @@ func TestAPanicOfTheStoreDoesNotEndRun(t *testing.T) {
 		}
 		panic("a bug of the store")
 	}))
-	broken.Store(true)
+	panics.Store(true)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- f.svc.Run(ctx) }()

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What an endpoint checks first is part of its answer: who may not make a call learns nothing of it,
-// and a wrong method is wrong whether GitHub is configured or not.
+// The order of the checks shows in the answer: a caller without access learns nothing about a call,
+// and a wrong method is a 405 whether or not GitHub is configured.
 func TestEndpointsCheckTheCallerTheMethodAndGitHubInOrder(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -26,18 +26,18 @@ func TestEndpointsCheckTheCallerTheMethodAndGitHubInOrder(t *testing.T) {
 		header  []string
 		want    int
 	}{
-		{"a caller before the method", f.svc.LogoutHandler(), http.MethodPut, nil, http.StatusUnauthorized},
-		{"a super user before the method", f.svc.RegisterUserHandler(), http.MethodPut, []string{"Authorization", user}, http.StatusForbidden},
+		{"the caller before the method", f.svc.LogoutHandler(), http.MethodPut, nil, http.StatusUnauthorized},
+		{"the super user before the method", f.svc.RegisterUserHandler(), http.MethodPut, []string{"Authorization", user}, http.StatusForbidden},
 		{"the method", f.svc.LogoutHandler(), http.MethodPut, []string{"Authorization", user}, http.StatusMethodNotAllowed},
 		{"the method before GitHub", f.svc.GitHubStatusHandler(), http.MethodPut, nil, http.StatusMethodNotAllowed},
-		{"GitHub before a caller", f.svc.GitHubStatusHandler(), http.MethodGet, nil, http.StatusServiceUnavailable},
+		{"GitHub before the caller", f.svc.GitHubStatusHandler(), http.MethodGet, nil, http.StatusServiceUnavailable},
 	} {
-		answer := send(ofTheHost{test.handler}, test.method, "/anywhere", "", test.header...)
+		answer := send(hostHandler{test.handler}, test.method, "/anywhere", "", test.header...)
 		require.Equal(t, test.want, answer.status, test.name)
 	}
 }
 
-// A host's own route has no timeout of ours around it.
+// The middleware on a route of the host applies Config.Timeout to its store calls.
 func TestTheMiddlewareAnswers503IfTheStoreHangs(t *testing.T) {
 	t.Parallel()
 	for name, method := range map[string]string{"Authenticate": "FindSession", "RequireSuperUser": "FindUser"} {
@@ -53,7 +53,7 @@ func TestTheMiddlewareAnswers503IfTheStoreHangs(t *testing.T) {
 			hangs = method
 			host := f.svc.Authenticate(f.svc.RequireSuperUser(http.NotFoundHandler()))
 			began := time.Now()
-			answer := send(ofTheHost{host}, http.MethodGet, "/", "", "Authorization", "Bearer "+token)
+			answer := send(hostHandler{host}, http.MethodGet, "/", "", "Authorization", "Bearer "+token)
 			require.Equal(t, http.StatusServiceUnavailable, answer.status, name)
 			require.Equal(t, 10*time.Second, time.Since(began), name)
 		})
@@ -83,7 +83,7 @@ func TestAnEventHasTheTimeOfTheClockAndTheClientOfTheRequest(t *testing.T) {
 	require.Equal(t, netip.MustParseAddr("192.0.2.1"), rejected.Client.Address)
 }
 
-// A host may sign somebody in on a route that somebody else is authenticated for.
+// A host may sign a user in during the request of another user.
 func TestTheUserWhoSignsInIsTheActorOfTheEvent(t *testing.T) {
 	t.Parallel()
 	var got recorded

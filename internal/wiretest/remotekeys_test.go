@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// keyServer answers fetches of keys without a network, so that a synctest bubble has its clock.
+// keyServer answers key fetches without a network, so that the clock of a synctest bubble advances.
 type keyServer struct {
 	*tokens
 	verifier *auth.RemoteVerifier
@@ -63,7 +63,7 @@ func (s *keyServer) hangs() {
 	})
 }
 
-// verify returns what is said of the token and how long that takes.
+// verify returns the duration and the error of Verify.
 func (s *keyServer) verify(t *testing.T, token string) (time.Duration, error) {
 	t.Helper()
 	began := time.Now()
@@ -78,12 +78,12 @@ func (s *keyServer) requireAtOnce(t *testing.T, token string) {
 	require.Zero(t, took)
 }
 
-// long returns a token that is valid for a month.
+// long returns a token with a lifetime of 29 days.
 func (s *keyServer) long(t *testing.T) string {
 	return s.Forge(t, s.header(nil), s.claims(t, map[string]any{"exp": s.clock.Now().Add(29 * 24 * time.Hour).Unix()}))
 }
 
-// ofUnknownKey returns a token that names a key that nobody has.
+// ofUnknownKey returns a token that names an unknown key ID.
 func (s *keyServer) ofUnknownKey(t *testing.T, name string) string {
 	return s.Forge(t, strings.Replace(s.header(nil), s.Key.ID(), name, 1), s.claims(t, nil))
 }
@@ -95,11 +95,11 @@ func TestAHangingKeyServerDelaysNoTokenOfAKnownKey(t *testing.T) {
 		token := s.long(t)
 		s.requireAtOnce(t, token)
 		s.hangs()
-		for range 60 * 60 { // an hour, with a request in each second
+		for range 60 * 60 { // a request each second for an hour
 			s.requireAtOnce(t, token)
 			time.Sleep(time.Second)
 		}
-		require.Greater(t, s.fetches.Load(), int64(300), "fetched again and again")
+		require.Greater(t, s.fetches.Load(), int64(300), "the fetch is retried")
 		s.good()
 		time.Sleep(20 * time.Second)
 		s.requireAtOnce(t, token)
@@ -108,11 +108,12 @@ func TestAHangingKeyServerDelaysNoTokenOfAKnownKey(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		s.requireAtOnce(t, token)
 		synctest.Wait()
-		require.Equal(t, fetched, s.fetches.Load(), "the keys are fresh again")
+		require.Equal(t, fetched, s.fetches.Load(), "the keys are recent again")
 	})
 }
 
-// Nobody has asked for hours, so nobody has heard that the key is gone: one request, not each, waits.
+// If no token was verified for hours, the keys may be outdated. The first request then waits for a
+// fetch; later ones do not.
 func TestStaleKeysAreFetchedBeforeTheyVerify(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -121,7 +122,8 @@ func TestStaleKeysAreFetchedBeforeTheyVerify(t *testing.T) {
 		s.requireAtOnce(t, token)
 		s.answers(func(*http.Request) (int, string, error) { return 0, "", errors.New("away") })
 		time.Sleep(3 * time.Minute)
-		s.requireAtOnce(t, token) // and the fetch fails
+		// The fetch that this request begins fails.
+		s.requireAtOnce(t, token)
 		s.answers(func(*http.Request) (int, string, error) {
 			time.Sleep(100 * time.Millisecond)
 			return http.StatusOK, `{"keys":[]}`, nil
@@ -157,7 +159,7 @@ func TestFewRequestsWaitBrieflyForUnknownKeys(t *testing.T) {
 		s.hangs()
 		time.Sleep(10 * time.Second)
 		var all sync.WaitGroup
-		var waited, refused atomic.Int64
+		var waited, rejected atomic.Int64
 		for i := range 1000 {
 			token := s.ofUnknownKey(t, fmt.Sprint("made-up-", i))
 			all.Go(func() {
@@ -167,21 +169,21 @@ func TestFewRequestsWaitBrieflyForUnknownKeys(t *testing.T) {
 					t.Error(err)
 				}
 				if time.Since(began) == 0 {
-					refused.Add(1)
+					rejected.Add(1)
 				} else if time.Since(began) == time.Second {
 					waited.Add(1)
 				}
 			})
 		}
 		synctest.Wait()
-		require.EqualValues(t, 900, refused.Load())
+		require.EqualValues(t, 900, rejected.Load())
 		s.requireAtOnce(t, good)
 		all.Wait()
 		require.EqualValues(t, 100, waited.Load())
-		require.EqualValues(t, 2, s.fetches.Load(), "one fetch for all")
+		require.EqualValues(t, 2, s.fetches.Load(), "all requests share one fetch")
 		took, err := s.verify(t, s.ofUnknownKey(t, "late"))
 		require.Error(t, err)
-		require.Zero(t, took, "the fetch hangs, as is known by now")
+		require.Zero(t, took, "the verifier knows that the fetch hangs")
 		s.requireAtOnce(t, good)
 		time.Sleep(5 * time.Second)
 		require.NotErrorIs(t, second(s.verify(t, s.ofUnknownKey(t, "later"))), auth.ErrTokenRejected, "the issuer may have the key")
@@ -191,7 +193,7 @@ func TestFewRequestsWaitBrieflyForUnknownKeys(t *testing.T) {
 	})
 }
 
-// The client is gone, and the fetch that it began serves the next request.
+// The fetch of the canceled request continues and serves the next request.
 func TestACanceledRequestDoesNotWaitForKeys(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -211,10 +213,10 @@ func TestACanceledRequestDoesNotWaitForKeys(t *testing.T) {
 	})
 }
 
-// A refusal ends the tokens of an issuer; a server that cannot answer now does not.
+// A status that denies the key set drops the keys; a temporary failure keeps them.
 func TestOnlySomeStatusesOfTheKeyServerDropTheKeys(t *testing.T) {
 	t.Parallel()
-	for status, no := range map[int]bool{
+	for status, denies := range map[int]bool{
 		301: true, 302: true, 303: true, 307: true, 308: true, 400: true, 401: true, 403: true, 404: true, 410: true, 451: true,
 		204: false, 206: false, 304: false, 408: false, 425: false, 429: false, 500: false, 502: false, 503: false, 504: false,
 	} {
@@ -225,7 +227,7 @@ func TestOnlySomeStatusesOfTheKeyServerDropTheKeys(t *testing.T) {
 			s.answers(func(*http.Request) (int, string, error) { return status, string(s.issuer.JWKS()), nil })
 			time.Sleep(5 * time.Minute)
 			_, err := s.verify(t, token)
-			if no {
+			if denies {
 				require.ErrorIs(t, err, auth.ErrTokenRejected, status)
 			} else {
 				require.NoError(t, err, status)
@@ -237,7 +239,7 @@ func TestOnlySomeStatusesOfTheKeyServerDropTheKeys(t *testing.T) {
 	}
 }
 
-// The verifier's machine has slept for a night.
+// The verifier's machine was suspended for eight hours.
 func TestKeysAreFetchedAgainAfterASuspend(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")

@@ -18,7 +18,7 @@ func TestARemoteVerifierRejectsTokensIssuedAfterTheirKeyWasRetired(t *testing.T)
 		before := r.token.Bearer.Reveal()
 		r.requireGood(t, before)
 		retired := r.clock.Now()
-		r.clock.Advance(2 * time.Second) // whoever has stolen the key goes on signing
+		r.clock.Advance(2 * time.Second) // the holder of the stolen key continues to sign
 		forged := issue(t, r.issuer)
 		r.requireGood(t, forged)
 
@@ -36,7 +36,7 @@ func TestARemoteVerifierRejectsTokensIssuedAfterTheirKeyWasRetired(t *testing.T)
 	}
 }
 
-// What is not understood of a retirement must not pass for none.
+// A retirement time that cannot be parsed must not count as none.
 func TestAKeyWithAnInvalidRetirementTimeIsIgnored(t *testing.T) {
 	t.Parallel()
 	for _, value := range []any{"1", 1.5, true, []int{1}, 1e30} {

@@ -16,12 +16,12 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// instances is two instances of one service on one store.
+// instances is a fixture with two instances of a service over one store.
 type instances struct {
 	*fixture
 	other *auth.Service
-	fault atomic.Pointer[error] // what the store does when the feed is read
-	reads atomic.Int64          // of the feed
+	fault atomic.Pointer[error] // the error of reads of the feed, if any
+	reads atomic.Int64          // number of reads of the feed
 }
 
 func newInstances(t testing.TB, change ...func(*auth.Config)) *instances {
@@ -58,14 +58,14 @@ func (in *instances) fail(err error) {
 	in.fault.Store(&err)
 }
 
-// status is what the service says to the token, as an HTTP status.
+// status returns the HTTP status of a request with the token to a route behind Authenticate.
 func status(svc *auth.Service, token string) int {
 	return send(svc.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})),
 		http.MethodGet, "/", "", "Authorization", "Bearer "+token).status
 }
 
-// revokings are the ways for a token of the user's to end.
-var revokings = map[string]func(in *instances, token string) error{
+// revocations are the ways to revoke a user's token.
+var revocations = map[string]func(in *instances, token string) error{
 	"signing out": func(in *instances, token string) error {
 		if r := in.sendAs(token, http.MethodPost, "/auth/logout", ""); r.status != http.StatusOK {
 			return fmt.Errorf("status %d", r.status)
@@ -75,18 +75,18 @@ var revokings = map[string]func(in *instances, token string) error{
 	"revoking the key": func(in *instances, _ string) error {
 		return in.svc.Credentials().Revoke(context.Background(), authtest.ByHost, in.userPair.AccessKey)
 	},
-	"ending all sessions": func(in *instances, _ string) error {
+	"revoking all sessions": func(in *instances, _ string) error {
 		_, err := in.svc.RevokeUser(context.Background(), authtest.ByHost, in.user.ID)
 		return err
 	},
-	"disabling": func(in *instances, _ string) error {
+	"disabling the user": func(in *instances, _ string) error {
 		_, err := in.svc.UpdateUser(context.Background(), authtest.ByHost, in.user.ID, auth.UserChange{IsActive: new(false)})
 		return err
 	},
-	"deleting": func(in *instances, _ string) error {
+	"deleting the user": func(in *instances, _ string) error {
 		return in.svc.DeleteUser(context.Background(), authtest.ByHost, in.user.ID)
 	},
-	"recovering": func(in *instances, _ string) error {
+	"recovering a super user": func(in *instances, _ string) error {
 		_, err := in.svc.RecoverSuperUser(context.Background(), in.user.ID)
 		return err
 	},
@@ -100,7 +100,7 @@ func (in *instances) loginToken(t testing.TB) string {
 
 func TestARevokedTokenIsRejectedAtOnceHereAndAfterTheIntervalElsewhere(t *testing.T) {
 	t.Parallel()
-	for name, revoke := range revokings {
+	for name, revoke := range revocations {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			in := newInstances(t)
@@ -111,7 +111,7 @@ func TestARevokedTokenIsRejectedAtOnceHereAndAfterTheIntervalElsewhere(t *testin
 			require.Equal(t, http.StatusUnauthorized, status(in.svc, token))
 
 			in.clock.Advance(5*time.Second - 1)
-			require.Equal(t, http.StatusOK, status(in.other, token), "the other instance asks for nothing before the interval is over")
+			require.Equal(t, http.StatusOK, status(in.other, token), "the other instance does not read the feed before the interval is over")
 			in.clock.Advance(1)
 			require.Equal(t, http.StatusUnauthorized, status(in.other, token))
 		})
@@ -124,7 +124,7 @@ func TestASignInRightAfterRevokeUserIsValid(t *testing.T) {
 	old := in.signIn(in.user)
 	_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 	require.NoError(t, err)
-	fresh := in.signIn(in.user) // within the same second
+	fresh := in.signIn(in.user) // in the same second as the revocation
 	for _, svc := range []*auth.Service{in.svc, in.other} {
 		require.Equal(t, http.StatusUnauthorized, status(svc, old))
 		require.Equal(t, http.StatusOK, status(svc, fresh))
@@ -170,7 +170,7 @@ func TestTokensAreAcceptedUntilMaxStalenessWhileTheStoreFails(t *testing.T) {
 				for time.Since(readAt) < time.Minute-2*time.Second {
 					began := time.Now()
 					require.Equal(t, http.StatusOK, status(in.other, token))
-					require.LessOrEqual(t, time.Since(began), time.Second, "a request waits for a second at most")
+					require.LessOrEqual(t, time.Since(began), time.Second, "a request waits for at most a second")
 					time.Sleep(700 * time.Millisecond)
 				}
 				time.Sleep(time.Minute - time.Since(readAt))
@@ -184,7 +184,7 @@ func TestTokensAreAcceptedUntilMaxStalenessWhileTheStoreFails(t *testing.T) {
 
 func TestNoTokenIsAcceptedUntilARevocationCanBeReadBack(t *testing.T) {
 	t.Parallel()
-	for name, revoke := range revokings {
+	for name, revoke := range revocations {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				in := newInstances(t, func(c *auth.Config) { c.Now = time.Now })
@@ -193,7 +193,7 @@ func TestNoTokenIsAcceptedUntilARevocationCanBeReadBack(t *testing.T) {
 				in.fail(authtest.ErrStoreAway)
 				require.NoError(t, revoke(in, token))
 				require.Equal(t, http.StatusServiceUnavailable, status(in.svc, token))
-				require.Equal(t, http.StatusServiceUnavailable, status(in.svc, admin), "whose session that was is not known")
+				require.Equal(t, http.StatusServiceUnavailable, status(in.svc, admin), "the instance does not know whose session was revoked")
 				in.fail(nil)
 				require.Equal(t, http.StatusUnauthorized, status(in.svc, token))
 				require.Equal(t, http.StatusOK, status(in.svc, admin))
@@ -230,7 +230,7 @@ func TestOneRequestReadsTheFeedForAllEvenIfItIsCanceled(t *testing.T) {
 		}
 		synctest.Wait()
 		close(slow)
-		require.NoError(t, <-first, "it was reading, and what it read it may use")
+		require.NoError(t, <-first, "the canceled request was reading the feed and may use the result")
 		for range 20 {
 			require.Equal(t, http.StatusOK, <-others)
 		}
@@ -240,8 +240,8 @@ func TestOneRequestReadsTheFeedForAllEvenIfItIsCanceled(t *testing.T) {
 
 func TestAClockThatIsOffByAnHourRestoresNoRevokedToken(t *testing.T) {
 	t.Parallel()
-	// Set back by more than half a minute, the clock refuses tokens of before for their
-	// time alone.
+	// A clock that is set back by more than 30 seconds rejects older tokens for their issue time
+	// alone.
 	for _, off := range []time.Duration{time.Hour, -20 * time.Second, -time.Hour} {
 		t.Run(off.String(), func(t *testing.T) {
 			t.Parallel()
@@ -252,7 +252,7 @@ func TestAClockThatIsOffByAnHourRestoresNoRevokedToken(t *testing.T) {
 			require.NoError(t, err)
 			in.clock.Advance(off)
 			require.Equal(t, http.StatusUnauthorized, status(in.svc, token))
-			require.Equal(t, http.StatusUnauthorized, status(in.other, token), "how old what it knows is, it cannot tell")
+			require.Equal(t, http.StatusUnauthorized, status(in.other, token), "the instance cannot tell the age of its last read")
 		})
 	}
 	t.Run("another instance prunes an hour too early", func(t *testing.T) {
@@ -261,7 +261,7 @@ func TestAClockThatIsOffByAnHourRestoresNoRevokedToken(t *testing.T) {
 		token := in.signIn(in.user)
 		_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 		require.NoError(t, err)
-		for range auth.KeptRevocations { // which are not pruned
+		for range auth.KeptRevocations { // the last KeptRevocations entries are never pruned
 			session, err := in.svc.SignIn(t.Context(), in.admin.ID)
 			require.NoError(t, err)
 			require.NoError(t, in.store.RevokeSession(t.Context(), authtest.HostWrite, session.Session.ID))
@@ -280,17 +280,17 @@ func TestAClockThatIsOffByAnHourRestoresNoRevokedToken(t *testing.T) {
 		early.Advance(3 * time.Hour)
 		removed, err := hasty.Prune(t.Context())
 		require.NoError(t, err)
-		require.Positive(t, removed, "in the end it is")
+		require.Positive(t, removed, "the entry is pruned in the end")
 	})
 }
 
-// swapped is a store that can be exchanged for another, as by a restore.
+// swapped is a store that a test can replace by another one, as a restore does.
 type swapped struct{ auth.Store }
 
 func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
 	t.Parallel()
-	// What the two stores have in common is one session; behind that their feeds
-	// differ, and the restored one is shorter, as long, or longer.
+	// The two stores share one session. Their feeds differ after it, and the restored feed is
+	// shorter, as long or longer.
 	for _, later := range []int{0, 1, 2, 3, 50} {
 		t.Run(fmt.Sprint(later), func(t *testing.T) {
 			t.Parallel()
@@ -316,23 +316,23 @@ func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
 			}
 			other, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now})
 			require.NoError(t, err)
-			var ended []string
+			var revoked []string
 			for range later {
 				token, err := other.SignIn(t.Context(), f.admin.ID)
 				require.NoError(t, err)
 				require.NoError(t, other.Tokens().Revoke(t.Context(), authtest.ByHost, token.Session.ID))
-				ended = append(ended, token.Bearer.Reveal())
+				revoked = append(revoked, token.Bearer.Reveal())
 			}
 			fresh, err := other.SignIn(t.Context(), f.user.ID)
 			require.NoError(t, err)
 
 			f.clock.Advance(5 * time.Second)
 			store.Store = authtest.FaultyStore(restored, failSecond())
-			require.Equal(t, http.StatusServiceUnavailable, status(f.svc, fresh.Bearer.Reveal()), "nothing is to be gone by before it is read")
+			require.Equal(t, http.StatusServiceUnavailable, status(f.svc, fresh.Bearer.Reveal()), "no token is accepted before the restored feed was read")
 			store.Store = restored
-			require.Equal(t, http.StatusUnauthorized, status(f.svc, fresh.Bearer.Reveal()), "revocations may have been lost, so everybody is revoked")
+			require.Equal(t, http.StatusUnauthorized, status(f.svc, fresh.Bearer.Reveal()), "revocations may be lost, so everybody is revoked")
 			require.Contains(t, f.log.String(), "the store has lost commits")
-			for _, token := range append(ended, lost) {
+			for _, token := range append(revoked, lost) {
 				require.Equal(t, http.StatusUnauthorized, status(f.svc, token))
 			}
 			f.log.Reset()
@@ -343,13 +343,13 @@ func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
 				require.Equal(t, http.StatusOK, status(other, again.Bearer.Reveal()))
 				f.clock.Advance(5 * time.Second)
 			}
-			require.NotContains(t, f.log.String(), "the store has lost commits", "once is enough")
+			require.NotContains(t, f.log.String(), "the store has lost commits", "everybody is revoked only once")
 		})
 	}
 }
 
-// failSecond lets the feed be read once, which finds another than before, and then
-// no more.
+// failSecond returns a fault that allows one read of the feed, which detects the restored store,
+// and fails all later ones.
 func failSecond() func(string) error {
 	var reads atomic.Int64
 	return func(method string) error {
@@ -376,8 +376,8 @@ func TestAFailedReadOfTheFeedIsRetriedAfterASecond(t *testing.T) {
 	}
 }
 
-// lateStore answers a read of the feed when it is told to, with what was there when
-// it was asked.
+// lateStore delays one read of the feed until answer is closed. The read returns what the feed
+// contained when the read began.
 type lateStore struct {
 	auth.Store
 	late   atomic.Bool
@@ -406,10 +406,10 @@ func TestAReadBegunBeforeARevocationDoesNotCountForIt(t *testing.T) {
 		reading := make(chan int)
 		go func() { reading <- status(f.svc, token) }()
 		synctest.Wait()
-		_, err := f.svc.RevokeUser(t.Context(), authtest.ByHost, f.user.ID) // gives up waiting for its turn
+		_, err := f.svc.RevokeUser(t.Context(), authtest.ByHost, f.user.ID) // the call cannot read the feed back in time
 		require.NoError(t, err)
 		close(store.answer)
-		<-reading // began before the revocation was acknowledged, and may be either
+		<-reading // this request began before the revocation returned, so it may be accepted or rejected
 		require.Equal(t, http.StatusUnauthorized, status(f.svc, token))
 	})
 }
@@ -421,19 +421,20 @@ func TestANewInstanceReadsAMillionRevocationsBeforeItAcceptsAToken(t *testing.T)
 	token, err := f.svc.SignIn(t.Context(), f.user.ID)
 	require.NoError(t, err)
 	many.last = token
-	many.fail.Store(true) // half-way
+	many.fail.Store(true) // the first read fails halfway
 	require.Equal(t, http.StatusServiceUnavailable, status(f.svc, token.Bearer.Reveal()))
 	many.fail.Store(false)
-	for { // in steps of a second at most
+	for { // each request reads for at most a second
 		if got := status(f.svc, token.Bearer.Reveal()); got != http.StatusServiceUnavailable {
 			require.Equal(t, http.StatusUnauthorized, got)
 			break
 		}
 	}
-	require.LessOrEqual(t, many.again.Load(), int64(1), "what was read before it failed is not read again")
+	require.LessOrEqual(t, many.again.Load(), int64(1), "the pages read before the failure are not read again")
 }
 
-// manyRevocations is a store with a long feed, whose last entry is about a token.
+// manyRevocations is a store with a feed of n entries. The last entry revokes the session of the
+// token last.
 type manyRevocations struct {
 	auth.Store
 	n       int64
@@ -441,7 +442,7 @@ type manyRevocations struct {
 	last    auth.Token
 	fail    atomic.Bool
 	begun   atomic.Bool
-	again   atomic.Int64 // reads from the beginning
+	again   atomic.Int64 // number of reads from the beginning
 }
 
 func (m *manyRevocations) ListRevocations(_ context.Context, from int64, limit int) ([]auth.Revocation, error) {
@@ -500,7 +501,8 @@ func TestRunPollsTheFeedSoThatRequestsNeedNot(t *testing.T) {
 func TestCheckSessionsInStoreRejectsEverywhereAtOnceWithoutTheFeed(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t, func(c *auth.Config) { c.Tokens.CheckSessionsInStore = true })
-	in.fail(authtest.ErrStoreAway) // the feed is not read
+	// The feed is not read, so its failure does not matter.
+	in.fail(authtest.ErrStoreAway)
 	token, another := in.signIn(in.user), in.signIn(in.user)
 	require.Equal(t, http.StatusOK, status(in.other, token))
 	require.Equal(t, http.StatusOK, in.sendAs(token, http.MethodPost, "/auth/logout", "").status)

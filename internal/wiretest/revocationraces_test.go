@@ -15,19 +15,19 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// Whoever has been told that a session has ended finds it ended: on the instance
-// that said so at once, on another when its interval has passed.
+// After a revocation has returned, the instance that revoked rejects the token at once, and the
+// other instance rejects it after its interval.
 func TestUnderLoadNoTokenIsAcceptedAfterItsRevocation(t *testing.T) {
 	t.Parallel()
 	rounds := testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 8, Full: 30})
 	f := newFixture(t)
-	var ahead atomic.Int64 // of the other instance's clock
+	var ahead atomic.Int64 // how far the other instance's clock is ahead
 	other, err := auth.New(f.store, auth.Config{
 		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key},
 		Now: func() time.Time { return f.clock.Now().Add(time.Duration(ahead.Load())) },
 	})
 	require.NoError(t, err)
-	passInterval := func() { ahead.Add(int64(time.Second)) } // a second of many is an interval soon
+	advance := func() { ahead.Add(int64(time.Second)) } // many goroutines advance the clock, so intervals pass fast
 
 	var group errgroup.Group
 	for i := range 256 {
@@ -37,7 +37,7 @@ func TestUnderLoadNoTokenIsAcceptedAfterItsRevocation(t *testing.T) {
 				return err
 			}
 			for round := range rounds {
-				if err := revokeUnderLoad(t, f.svc, other, made, i+round, passInterval); err != nil {
+				if err := revokeUnderLoad(t, f.svc, other, made, i+round, advance); err != nil {
 					return err
 				}
 			}
@@ -47,9 +47,9 @@ func TestUnderLoadNoTokenIsAcceptedAfterItsRevocation(t *testing.T) {
 	require.NoError(t, group.Wait())
 }
 
-// revokeUnderLoad signs the user in, ends the session in one of the ways, and
-// returns an error if either instance accepts it then, or refuses it before.
-func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registration, way int, pass func()) error {
+// revokeUnderLoad signs the user in and revokes the session in one of four ways. It returns an
+// error if an instance rejects the token before or accepts it afterwards.
+func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registration, way int, advance func()) error {
 	ctx := t.Context()
 	key, err := svc.Credentials().Issue(ctx, authtest.ByHost, made.User.ID, auth.KeyOptions{})
 	if err != nil {
@@ -62,7 +62,7 @@ func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registrat
 	bearer := token.Bearer.Reveal()
 	for range 3 {
 		if a, b := status(svc, bearer), status(other, bearer); a != http.StatusOK || b != http.StatusOK {
-			return fmt.Errorf("way %d: a token that is good got %d and %d", way%4, a, b)
+			return fmt.Errorf("way %d: a valid token got %d and %d", way%4, a, b)
 		}
 	}
 	switch way % 4 {
@@ -81,18 +81,18 @@ func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registrat
 		return err
 	}
 	if got := status(svc, bearer); got != http.StatusUnauthorized {
-		return fmt.Errorf("way %d: a token whose end was acknowledged got %d here", way%4, got)
+		return fmt.Errorf("way %d: a revoked token got %d", way%4, got)
 	}
 	for range 5 {
-		pass()
+		advance()
 	}
 	if got := status(other, bearer); got != http.StatusUnauthorized {
-		return fmt.Errorf("way %d: a token whose end was acknowledged got %d on the other instance, an interval later", way%4, got)
+		return fmt.Errorf("way %d: a revoked token got %d on the other instance after the interval", way%4, got)
 	}
 	return nil
 }
 
-// Power is not in a token: who has been demoted has none from then on, anywhere.
+// A token does not make a super user, so a demotion takes effect at once on every instance.
 func TestUnderLoadADemotedSuperUserHasNoPower(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
@@ -121,7 +121,7 @@ func TestUnderLoadADemotedSuperUserHasNoPower(t *testing.T) {
 				return err
 			}
 			if a, b := ask(here), ask(there); a != http.StatusForbidden || b != http.StatusForbidden {
-				return fmt.Errorf("who was demoted got %d and %d", a, b)
+				return fmt.Errorf("a demoted super user got %d and %d", a, b)
 			}
 			return in.svc.DeleteUser(t.Context(), authtest.ByHost, made.User.ID)
 		})
@@ -129,8 +129,8 @@ func TestUnderLoadADemotedSuperUserHasNoPower(t *testing.T) {
 	require.NoError(t, group.Wait())
 }
 
-// An instance that cannot read the feed accepts nothing when MaxStaleness is over,
-// however many ask.
+// An instance that has not been able to read the feed for MaxStaleness accepts no token, even from
+// many concurrent requests.
 func TestUnderLoadNoTokenIsAcceptedAfterMaxStaleness(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
@@ -152,8 +152,8 @@ func TestUnderLoadNoTokenIsAcceptedAfterMaxStaleness(t *testing.T) {
 	require.NoError(t, group.Wait())
 }
 
-// The second instance finds no session, because the first has revoked it, and must not say that the
-// token is no longer valid while it still accepts it.
+// The second instance finds no session, because the first has revoked it. Its logout must not
+// report success while the instance still accepts the token.
 func TestASecondLogoutOnAnotherInstanceRejectsTheTokenThere(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)

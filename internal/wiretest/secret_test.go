@@ -17,7 +17,7 @@ import (
 
 const canary = "canary-5f2c0e-that-nobody-may-see"
 
-// printed returns every way in which Go code prints a value by accident.
+// printed returns the output of every way in which Go code may print a value by accident.
 func printed(t testing.TB, v any) string {
 	t.Helper()
 	var out strings.Builder
@@ -35,7 +35,7 @@ func printed(t testing.TB, v any) string {
 	return out.String()
 }
 
-// hexes returns the spellings in which secret bytes can be printed.
+// hexes returns the texts in which secret bytes may be printed.
 func hexes(secret []byte) []string {
 	return []string{
 		string(secret), fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret),
@@ -98,14 +98,14 @@ func TestInvalidSymmetricKeysAreRejected(t *testing.T) {
 		"no secret":           {"id", nil},
 		"an empty secret":     {"id", []byte{}},
 		"31 bytes":            {"id", good[:31]},
-		"one repeated byte":   {"id", bytes.Repeat([]byte{7}, 64)},
+		"a repeated byte":     {"id", bytes.Repeat([]byte{7}, 64)},
 		"zeros":               {"id", make([]byte, 32)},
-		"no id":               {"", good},
-		"an id of 65 bytes":   {strings.Repeat("x", 65), good},
-		"an id with a dollar": {"a$b", good},
-		"an id with a comma":  {"a,b", good},
-		"an id with a space":  {"a b", good},
-		"an id beyond ASCII":  {"é", good},
+		"no ID":               {"", good},
+		"an ID of 65 bytes":   {strings.Repeat("x", 65), good},
+		"an ID with a dollar": {"a$b", good},
+		"an ID with a comma":  {"a,b", good},
+		"an ID with a space":  {"a b", good},
+		"an ID beyond ASCII":  {"é", good},
 	} {
 		_, err := auth.NewSymmetricKey(test.id, test.secret)
 		require.Error(t, err, name)
@@ -115,13 +115,13 @@ func TestInvalidSymmetricKeysAreRejected(t *testing.T) {
 		}
 	}
 	_, err := auth.NewSymmetricKey(strings.Repeat("x", 33), good)
-	require.Error(t, err, "an id that would make hashes too long")
+	require.Error(t, err, "an ID that would make hashes too long")
 	_, err = auth.NewSymmetricKey("A-z_0.9", good)
 	require.NoError(t, err)
 }
 
-// TestSecretsAppearInNoOutput makes a service do all it can, well and badly, and
-// looks for its secrets in everything that it logs and answers.
+// The test makes many successful and failing calls and searches all logs and answers for the
+// secrets of the service.
 func TestSecretsAppearInNoOutput(t *testing.T) {
 	t.Parallel()
 	var failing bool
@@ -145,27 +145,28 @@ func TestSecretsAppearInNoOutput(t *testing.T) {
 		UserID: f.user.ID, AccessKey: "as_other_pasted_secret", Hash: phc("correct horse", 8192, 1, 1)}))
 	secrets = append(secrets, "as_other_pasted_secret", "correct horse")
 	var answers strings.Builder
-	say := func(r response) { fmt.Fprintln(&answers, r.status, r.header, r.body) }
+	record := func(r response) { fmt.Fprintln(&answers, r.status, r.header, r.body) }
 
 	for range 2 {
-		say(f.login(auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(canary)}))
-		say(f.login(auth.KeyPair{AccessKey: canary, AccessSecret: f.userPair.AccessSecret}))
-		say(f.login(auth.KeyPair{AccessKey: f.userPair.AccessSecret.Reveal(), AccessSecret: f.userPair.AccessSecret}))
-		say(f.send(http.MethodPost, "/auth/users/login", `{"access_key":"`+canary))
-		say(f.send(http.MethodPost, "/auth/users/login", `{"access_secret":"`+canary+`","access_key":7}`))
-		say(f.send(http.MethodPost, "/auth/users/login", `{"`+canary+`":1,"`+canary+`":2}`))
-		say(f.sendAs(token, http.MethodGet, "/auth/user", ""))
+		record(f.login(auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(canary)}))
+		record(f.login(auth.KeyPair{AccessKey: canary, AccessSecret: f.userPair.AccessSecret}))
+		record(f.login(auth.KeyPair{AccessKey: f.userPair.AccessSecret.Reveal(), AccessSecret: f.userPair.AccessSecret}))
+		record(f.send(http.MethodPost, "/auth/users/login", `{"access_key":"`+canary))
+		record(f.send(http.MethodPost, "/auth/users/login", `{"access_secret":"`+canary+`","access_key":7}`))
+		record(f.send(http.MethodPost, "/auth/users/login", `{"`+canary+`":1,"`+canary+`":2}`))
+		record(f.sendAs(token, http.MethodGet, "/auth/user", ""))
 		legacy := f.login(auth.KeyPair{AccessKey: "as_other_pasted_secret", AccessSecret: auth.NewSecret("correct horse")})
-		if legacy.status != http.StatusOK { // whose answer has a token in it, as it must
-			say(legacy)
+		// A successful answer contains a token, as it must.
+		if legacy.status != http.StatusOK {
+			record(legacy)
 		}
-		say(f.sendAs(token+canary, http.MethodGet, "/auth/user", ""))
-		say(f.send(http.MethodGet, "/auth/user", "", "Authorization", "Basic "+canary))
-		say(f.sendAs(token, http.MethodPost, "/api/v1/user/register", `{"username":"`+canary+`\u0007","email":"x@example.com"}`))
-		say(f.sendAs(token, http.MethodPost, "/api/v1/user/register", `{"username":"root","email":"`+canary+`"}`))
-		say(f.sendAs(token, http.MethodDelete, "/"+canary, ""))
-		failing = true // and all of it again, without a store
-		say(f.login(f.userPair))
+		record(f.sendAs(token+canary, http.MethodGet, "/auth/user", ""))
+		record(f.send(http.MethodGet, "/auth/user", "", "Authorization", "Basic "+canary))
+		record(f.sendAs(token, http.MethodPost, "/api/v1/user/register", `{"username":"`+canary+`\u0007","email":"x@example.com"}`))
+		record(f.sendAs(token, http.MethodPost, "/api/v1/user/register", `{"username":"root","email":"`+canary+`"}`))
+		record(f.sendAs(token, http.MethodDelete, "/"+canary, ""))
+		failing = true // repeat all calls with a failing store
+		record(f.login(f.userPair))
 	}
 	require.Contains(t, f.log.String(), "store is down")
 	for _, secret := range secrets {

@@ -90,7 +90,7 @@ func TestMountLeavesTheHostsRoutesAlone(t *testing.T) {
 
 	partial := http.NewServeMux()
 	f.svc.Mount(partial, auth.GroupSignIn)
-	require.Equal(t, http.StatusNotFound, send(ofTheHost{partial}, http.MethodPost, "/api/v1/user/register", "{}").status)
+	require.Equal(t, http.StatusNotFound, send(hostHandler{partial}, http.MethodPost, "/api/v1/user/register", "{}").status)
 }
 
 func TestHandlerAnswers404And405AsDocumented(t *testing.T) {
@@ -224,7 +224,7 @@ func TestPingReturnsTheErrorOfTheStore(t *testing.T) {
 func TestPruneRemovesExpiredRecordsInBatches(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	const sessions = 510 // a batch has 500
+	const sessions = 510 // a batch removes 500 records
 	for range sessions {
 		f.signIn(f.user)
 	}
@@ -234,13 +234,13 @@ func TestPruneRemovesExpiredRecordsInBatches(t *testing.T) {
 	live := f.signIn(f.user)
 	removed, err := f.svc.Prune(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, sessions, removed, "the expired key stays for 30 days")
+	require.Equal(t, sessions, removed, "the expired key is kept for 30 days")
 	require.Equal(t, http.StatusOK, f.sendAs(live, http.MethodGet, "/auth/user", "").status)
 
 	f.clock.Advance(31 * 24 * time.Hour)
 	removed, err = f.svc.Prune(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, 2, removed, "the key, and the session that was live")
+	require.Equal(t, 2, removed, "the key and the session that was live")
 }
 
 func TestPruneReportsItsProgressIfItFails(t *testing.T) {
@@ -258,8 +258,8 @@ func TestPruneReportsItsProgressIfItFails(t *testing.T) {
 	require.Equal(t, 1, removed)
 }
 
-// Run is tested in a bubble, whose time passes when nobody has anything to do,
-// and which fails if a goroutine is left in it.
+// The tests of Run use a synctest bubble. Its clock advances when every goroutine waits, and it
+// fails the test if a goroutine is left.
 func TestRunReadsTheFeedWhilePruningHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -301,7 +301,7 @@ func TestRunPrunesEveryTenMinutesUntilItsContextIsDone(t *testing.T) {
 		defer cancel()
 		require.ErrorIs(t, f.svc.Run(ctx), context.DeadlineExceeded)
 		require.Equal(t, 4, rounds, "at once, and after 10, 20 and 30 minutes")
-		require.Equal(t, 1, strings.Count(f.log.String(), "the store was away"), "logged, and tried again")
+		require.Equal(t, 1, strings.Count(f.log.String(), "the store was away"), "the error is logged and pruning is retried")
 	})
 }
 
@@ -343,8 +343,7 @@ func TestARequestWithoutABodyIsA400(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, serve(f.svc.LoginHandler(), r).status)
 }
 
-// A client that sends its body a byte at a time is cut off, told so, and is not
-// taken for a store that fails.
+// A client that stops sending its body gets a 408, and the log does not report a failing store.
 func TestAStalledBodyIsA408(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Timeout = 500 * time.Millisecond })
@@ -359,7 +358,7 @@ func TestAStalledBodyIsA408(t *testing.T) {
 	require.Equal(t, http.StatusRequestTimeout, answer.StatusCode)
 	require.NotContains(t, f.log.String(), "failed")
 
-	// And the deadline is not left on a connection that goes on.
+	// The deadline does not stay on a connection that is reused.
 	client := server.Client()
 	for range 2 {
 		response, err := client.Post(server.URL+"/auth/users/login", "application/json", strings.NewReader(loginBody(f.userPair)))

@@ -17,15 +17,15 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// from returns a context with the address of a client.
+// from returns a context with this client address.
 func from(t testing.TB, address string) context.Context {
 	return auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr(address)})
 }
 
-// wrong returns a pair with the form of a good one, of a key that nobody has.
+// wrong returns a well-formed pair of a key that does not exist.
 func (f *fixture) wrong() auth.KeyPair { return f.svc.Credentials().GeneratePair() }
 
-// requireThrottled fails the test unless err says to wait for so long.
+// requireThrottled fails the test unless err is a ThrottledError with a wait in this range.
 func requireThrottled(t testing.TB, err error, atLeast, atMost time.Duration) {
 	t.Helper()
 	var throttled *auth.ThrottledError
@@ -58,7 +58,7 @@ func TestFailuresFromOneAddressAreThrottledWithGrowingWaits(t *testing.T) {
 		f.clock.Advance(3 * time.Second)
 		fail(1)
 	}
-	for { // until the hour's are used up too
+	for { // until the limit of the hour is reached too
 		f.clock.Advance(3 * time.Second)
 		if _, err = f.svc.Login(ctx, f.wrong()); !errors.Is(err, auth.ErrInvalidCredentials) {
 			break
@@ -68,7 +68,7 @@ func TestFailuresFromOneAddressAreThrottledWithGrowingWaits(t *testing.T) {
 
 	other := from(t, "203.0.113.8")
 	_, err = f.svc.Login(other, f.wrong())
-	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "another address")
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "another address is not throttled")
 	f.clock.Advance(24 * time.Hour)
 	fail(20)
 }
@@ -141,33 +141,33 @@ func TestIPv4MappedAddressesCountAsIPv4(t *testing.T) {
 	requireThrottled(t, err, time.Minute, time.Hour)
 }
 
-// Behind a proxy that nobody has said anything of, all clients would have one address.
+// Config.Proxies is not set. Behind a proxy all clients have the same peer address.
 func TestFailuresBehindAnUnknownProxyShareALimitAndAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	send := func(pair auth.KeyPair, i int) int {
 		return f.send("POST", "/auth/users/login", loginBody(pair), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i%250)).status
 	}
-	for i := range 1000 { // 50 times what one client may
+	for i := range 1000 { // 50 times the limit of one client
 		require.Equal(t, http.StatusUnauthorized, send(f.wrong(), i))
 	}
 	for i := range 100 {
 		require.Equal(t, http.StatusTooManyRequests, send(f.wrong(), i))
-		require.Equal(t, http.StatusOK, send(f.userPair, i), "a right generated secret is never refused for failures")
+		require.Equal(t, http.StatusOK, send(f.userPair, i), "failures never throttle a correct generated secret")
 	}
 	require.Equal(t, 1, strings.Count(f.log.String(), "X-Forwarded-For arrives"))
-	require.Equal(t, http.StatusUnauthorized, f.login(f.wrong()).status, "a client whose address is known has its own budget")
+	require.Equal(t, http.StatusUnauthorized, f.login(f.wrong()).status, "a client with a known address has its own limit")
 
 	known := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Proxies = auth.NoProxies() })
 	var r response
 	for i := range 21 {
 		r = known.send("POST", "/auth/users/login", loginBody(known.wrong()), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
 	}
-	require.Equal(t, http.StatusTooManyRequests, r.status, "who has said that there is none counts by the connection")
+	require.Equal(t, http.StatusTooManyRequests, r.status, "with NoProxies failures count by the peer address")
 	require.Equal(t, 1, strings.Count(known.log.String(), "from an address that Config.Proxies does not trust"))
 }
 
-// countReads counts how often the store is asked for a key.
+// countReads counts the calls of FindKey.
 func countReads(reads *int) func(*fixture, *auth.Config) {
 	return watch(func(method string) error {
 		if method == "FindKey" {
@@ -177,8 +177,8 @@ func countReads(reads *int) func(*fixture, *auth.Config) {
 	})
 }
 
-// newWithImportedKey gives the user a key from elsewhere, and returns another pair with a wrong
-// secret for it. Reads are how often the store has been asked for a key.
+// newWithImportedKey returns a fixture whose user has an imported key, the pair of the key, the
+// same key with a wrong secret, and the number of calls of FindKey.
 func newWithImportedKey(t *testing.T) (f *fixture, pair, guess auth.KeyPair, reads *int) {
 	reads = new(int)
 	f = newFixture(t, countReads(reads), func(_ *fixture, cfg *auth.Config) {
@@ -200,51 +200,51 @@ func TestAttemptsOnAnImportedKeyAreLimitedByAddress(t *testing.T) {
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
 	_, err := f.svc.Login(attacker, pair)
-	require.NoError(t, err, "the fifth is right")
+	require.NoError(t, err, "the fifth attempt is correct")
 	for range 5 {
 		_, err := f.svc.Login(attacker, guess)
-		require.ErrorIs(t, err, auth.ErrInvalidCredentials, "and has been forgotten")
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials, "the success has reset the count")
 	}
 	seen := *reads
 	for range 10 {
 		_, err = f.svc.Login(attacker, pair)
 		requireThrottled(t, err, time.Second, 12*time.Second)
 	}
-	require.Equal(t, seen+1, *reads, "refused by the limiter once, and then before there is anything to hash")
+	require.Equal(t, seen+1, *reads, "the limiter throttles once; later attempts are rejected before the store is read")
 	for range 10 {
 		_, err = f.svc.Login(owner, pair)
-		require.NoError(t, err, "who is elsewhere is not kept out")
+		require.NoError(t, err, "another address is not throttled")
 	}
 	_, err = f.svc.Login(attacker, auth.KeyPair{AccessKey: "bob@old", AccessSecret: guess.AccessSecret})
-	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "another key")
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "another key is not throttled")
 }
 
 func TestAThrottledAddressCausesNoSlowHashes(t *testing.T) {
 	t.Parallel()
 	f, pair, guess, reads := newWithImportedKey(t)
 	attacker, owner := from(t, "2001:db8:1:2::7"), from(t, "2001:db8:1:3::7")
-	for range 20 { // whatever key it was
+	for range 20 { // failures with any key count
 		_, err := f.svc.Login(attacker, f.wrong())
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
 	_, err := f.svc.Login(attacker, pair)
-	require.NoError(t, err, "not too often yet")
+	require.NoError(t, err, "the limit is not exceeded yet")
 	_, err = f.svc.Login(attacker, f.wrong())
 	requireThrottled(t, err, 2*time.Second, 3*time.Second)
 
 	seen := *reads
 	for i := range 100 {
-		guess.AccessKey = fmt.Sprintf("name-%d@old", i) // each of which has attempts of its own
+		guess.AccessKey = fmt.Sprintf("name-%d@old", i) // each name has its own limit
 		_, err = f.svc.Login(from(t, fmt.Sprintf("2001:db8:1:2::%d", i)), guess)
 		requireThrottled(t, err, 2*time.Second, 3*time.Second)
 	}
 	_, err = f.svc.Login(attacker, pair)
 	requireThrottled(t, err, 2*time.Second, 3*time.Second)
-	require.Equal(t, seen, *reads, "refused before there is anything to hash")
+	require.Equal(t, seen, *reads, "throttled before the store is read")
 	_, err = f.svc.Login(owner, pair)
-	require.NoError(t, err, "who is elsewhere is not kept out")
+	require.NoError(t, err, "another address is not throttled")
 	_, err = f.svc.Login(attacker, f.userPair)
-	require.NoError(t, err, "nor is a generated secret")
+	require.NoError(t, err, "a generated secret is not throttled")
 
 	f.clock.Advance(3 * time.Second)
 	_, err = f.svc.Login(attacker, pair)
@@ -279,10 +279,10 @@ func TestFailedGitHubCallbacksAreThrottledAndConsumeNoState(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, last.status)
 	require.NotEmpty(t, last.header.Get("Retry-After"))
 	require.Empty(t, last.header["Set-Cookie"])
-	require.Equal(t, http.StatusOK, b.get(pending).status, "who comes back from GitHub is let in")
+	require.Equal(t, http.StatusOK, b.get(pending).status, "the callback of another flow succeeds")
 }
 
-// brokenLimiter fails, like one whose server is away.
+// brokenLimiter is a limiter whose server is unreachable.
 type brokenLimiter struct{}
 
 func (brokenLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {
@@ -325,7 +325,7 @@ func TestInvalidRatesAreRejected(t *testing.T) {
 	}
 }
 
-// jumpedLimiter is a limiter on a server whose clock was set back.
+// jumpedLimiter is a limiter on a server whose clock was set back, so its waits are too long.
 type jumpedLimiter struct{ wait time.Duration }
 
 func (l jumpedLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {
@@ -337,7 +337,7 @@ func (jumpedLimiter) Reset(context.Context, string) error { return nil }
 func TestAWaitLongerThanTheRatesPeriodIsIgnored(t *testing.T) {
 	t.Parallel()
 	for wait, want := range map[time.Duration]int{
-		time.Minute:              http.StatusTooManyRequests, // Flood's period
+		time.Minute:              http.StatusTooManyRequests, // the period of Flood
 		time.Minute + 1:          http.StatusOK,
 		86_341 * time.Second:     http.StatusOK,
 		time.Duration(1<<63 - 1): http.StatusOK,
@@ -352,5 +352,5 @@ func TestAWaitLongerThanTheRatesPeriodIsIgnored(t *testing.T) {
 		cfg.Proxies, cfg.Throttling.Limiter = auth.NoProxies(), jumpedLimiter{time.Hour}
 		cfg.Throttling.Flood = []limit.Rate{{Count: 1, Per: time.Minute}, {Count: 2, Per: time.Hour}, {Count: 3, Per: time.Second}}
 	})
-	require.Equal(t, http.StatusTooManyRequests, f.login(f.userPair).status, "the longest of several")
+	require.Equal(t, http.StatusTooManyRequests, f.login(f.userPair).status, "the longest period of several counts")
 }

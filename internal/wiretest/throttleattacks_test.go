@@ -20,8 +20,8 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// twoInstances returns the fixture's service and another one over the same store, with a limiter that
-// both share. All hashes of imported keys are cheap.
+// twoInstances returns a fixture and two services over its store with a shared limiter. It imports
+// a key with a cheap hash and returns its pair and the same key with a wrong secret.
 func twoInstances(t *testing.T, change ...func(*fixture, *auth.Config)) (f *fixture, services []*auth.Service, pair, guess auth.KeyPair) {
 	t.Helper()
 	var shared auth.Config
@@ -51,13 +51,14 @@ func TestImportedKeysNeedADecisionAboutProxies(t *testing.T) {
 	require.ErrorContains(t, err, "NoProxies, or TrustProxies")
 	cfg.Throttling.Off = true
 	_, err = auth.New(f.store, cfg)
-	require.Error(t, err, "slow hashes have a queue that is shared by address all the same")
+	require.Error(t, err, "the queue of slow hashes is shared by address even without throttling")
 	cfg.Proxies = auth.TrustProxies(netip.MustParsePrefix("192.0.2.1/32"))
 	_, err = auth.New(f.store, cfg)
 	require.NoError(t, err)
 }
 
-// The attack: proxies are undecided, and one header makes the client's address unknown.
+// Attack: Config.Proxies is not set, and an X-Forwarded-For header makes the client address
+// unknown.
 func TestAFloodFromAnUnknownAddressIsCountedByThePeerAddress(t *testing.T) {
 	t.Parallel()
 	reads := 0
@@ -71,26 +72,27 @@ func TestAFloodFromAnUnknownAddressIsCountedByThePeerAddress(t *testing.T) {
 		r.Header.Set("X-Forwarded-For", header)
 		return serve(f.svc.Handler(), r).status
 	}
-	allowed := 0
+	accepted := 0
 	for i := range 500 {
 		if post("198.51.100.7:1234", fmt.Sprintf("203.0.113.%d", i%250)) == http.StatusOK {
-			allowed++
+			accepted++
 		}
 	}
-	require.Equal(t, 100, allowed)
-	require.Equal(t, 100, reads, "the others are refused before the store is read")
-	require.Equal(t, http.StatusOK, post("198.51.100.8:1234", "x"), "another connection")
+	require.Equal(t, 100, accepted)
+	require.Equal(t, 100, reads, "the others are throttled before the store is read")
+	require.Equal(t, http.StatusOK, post("198.51.100.8:1234", "x"), "another peer address is not throttled")
 	_, err := f.svc.Login(from(t, "198.51.100.7"), f.userPair)
-	requireThrottled(t, err, time.Millisecond, time.Minute) // the header does not double what the peer may
+	// The header does not double the limit of the peer address.
+	requireThrottled(t, err, time.Millisecond, time.Minute)
 }
 
-// The attack: a wrong secret every ten seconds. Clients without an address share what they may do,
-// so it must be more than one of them uses up.
+// Attack: a client without a known address sends a wrong secret every five seconds. All such
+// clients share a limit, so it must exceed the attempts of one client.
 func TestAFewWrongSecretsDoNotBlockOtherUnknownAddresses(t *testing.T) {
 	t.Parallel()
 	f, services, pair, guess := twoInstances(t)
 	for range 300 {
-		for range 2 { // "one in ten seconds" twice over
+		for range 2 { // two wrong secrets every ten seconds
 			_, err := services[0].Login(t.Context(), guess)
 			require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 		}
@@ -118,7 +120,7 @@ func TestGuessesAtAnImportedKeyFromUnknownAddressesShareALimit(t *testing.T) {
 	_, err := services[0].Login(t.Context(), pair)
 	requireThrottled(t, err, time.Second, time.Hour)
 	_, err = services[0].Login(from(t, "203.0.113.8"), pair)
-	require.NoError(t, err, "a client whose address is known is not kept out")
+	require.NoError(t, err, "a client with a known address is not throttled")
 	f.clock.Advance(time.Hour)
 	_, err = services[0].Login(t.Context(), pair)
 	require.NoError(t, err)
@@ -126,7 +128,7 @@ func TestGuessesAtAnImportedKeyFromUnknownAddressesShareALimit(t *testing.T) {
 
 func TestUnknownAddressesGetOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 	t.Parallel()
-	const share = 8 // of 33
+	const share = 8 // of the 33 places
 	entered, release := make(chan struct{}, 100), make(chan struct{})
 	c := newCredentials(t, auth.CredentialConfig{})
 	c.store = authtest.FaultyStore(c.store, func(string) error {
@@ -151,7 +153,7 @@ func TestUnknownAddressesGetOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 		require.ErrorAs(t, <-results, &throttled)
 	}
 	go verify(from(t, "203.0.113.8"))
-	cancel() // those who wait leave, and the client with an address is next
+	cancel() // the waiting requests leave, and the client with a known address is next
 	for range share - 1 {
 		require.ErrorIs(t, <-results, context.Canceled)
 	}
@@ -161,7 +163,7 @@ func TestUnknownAddressesGetOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 	}
 }
 
-// The attack: names that nobody has push the client's own counts out of a limiter that is bounded.
+// Attack: unknown names push the counts of other keys and clients out of a limiter of limited size.
 func TestUnknownNamesEvictNoCountsFromTheLimiter(t *testing.T) {
 	t.Parallel()
 	f, _, pair, guess := twoInstances(t)
@@ -172,7 +174,7 @@ func TestUnknownNamesEvictNoCountsFromTheLimiter(t *testing.T) {
 		Throttling: auth.Throttling{Limiter: limiter},
 	})
 	require.NoError(t, err)
-	for range 5 { // another client uses up its attempts
+	for range 5 { // another client reaches its limit
 		_, err := svc.Login(from(t, "203.0.113.8"), guess)
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
@@ -184,7 +186,7 @@ func TestUnknownNamesEvictNoCountsFromTheLimiter(t *testing.T) {
 		}
 	}
 	require.Equal(t, 20, compared)
-	for i := range 200 { // with many networks, too
+	for i := range 200 { // from many networks too
 		_, err := svc.Login(from(t, fmt.Sprintf("2001:db8:1:%x::1", i)), f.wrong())
 		require.Error(t, err)
 	}
@@ -226,7 +228,7 @@ func TestAStoreOutageConsumesNoAttemptsOnAnImportedKey(t *testing.T) {
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
 	_, err := services[0].Login(ctx, pair)
-	require.NoError(t, err, "the fifth")
+	require.NoError(t, err, "the fifth attempt is correct")
 	for i := range 5 {
 		_, err := services[i%2].Login(ctx, guess)
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)

@@ -24,7 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tokens is an issuer with one live session, and what forges tokens for it.
+// tokens is an issuer with one live session and a signer that forges tokens for it.
 type tokens struct {
 	authtest.Signer
 	issuer *auth.TokenIssuer
@@ -33,8 +33,7 @@ type tokens struct {
 	token  auth.Token
 }
 
-// newTokens returns the tokens of an issuer with the ring, which is the signer's key if it is
-// empty.
+// newTokens creates an issuer with the key ring. An empty ring means the signer's key.
 func newTokens(t testing.TB, s authtest.Signer, cfg auth.TokenConfig, ring ...auth.SigningKey) *tokens {
 	t.Helper()
 	if len(ring) == 0 {
@@ -51,7 +50,7 @@ func newTokens(t testing.TB, s authtest.Signer, cfg auth.TokenConfig, ring ...au
 	return f
 }
 
-// register puts a user into the store, with a key that nobody has the secret of.
+// register stores a user with a key that has no valid secret.
 func register(t testing.TB, store auth.Store, c *authtest.Clock, id, username string) {
 	t.Helper()
 	require.NoError(t, store.Register(t.Context(), authtest.HostWrite,
@@ -59,14 +58,13 @@ func register(t testing.TB, store auth.Store, c *authtest.Clock, id, username st
 		auth.AccessKey{ID: "key of " + id, UserID: id, Hash: "$none", CreatedAt: c.Now()}))
 }
 
-// header returns the header of the fixture's tokens, with changes.
+// header returns the header of the fixture's tokens with changes.
 func (f *tokens) header(changes map[string]any) string {
 	header := map[string]any{"alg": f.Method.Alg(), "kid": f.Key.ID(), "typ": "JWT"}
 	return encode(header, changes)
 }
 
-// claims returns the claims of the live token, with changes; a nil value removes
-// the claim.
+// claims returns the claims of the live token with changes. A nil value removes a claim.
 func (f *tokens) claims(t testing.TB, changes map[string]any) string {
 	t.Helper()
 	parts := strings.Split(f.token.Bearer.Reveal(), ".")
@@ -103,7 +101,7 @@ func (f *tokens) requireRejected(t testing.TB, token string) {
 	require.Zero(t, identity)
 }
 
-// eachAlgorithm runs a test for each kind of key.
+// eachAlgorithm runs the test with each kind of signing key.
 func eachAlgorithm(t *testing.T, test func(t *testing.T, f *tokens)) {
 	for name, s := range authtest.NewSigners(t) {
 		t.Run(name, func(t *testing.T) {
@@ -119,7 +117,7 @@ func TestAnIssuedTokenHasTheDocumentedClaims(t *testing.T) {
 		claims := jwt.MapClaims{}
 		parser := jwt.NewParser(jwt.WithoutClaimsValidation(), jwt.WithValidMethods([]string{f.Method.Alg()}))
 		parsed, err := parser.ParseWithClaims(f.token.Bearer.Reveal(), claims, func(*jwt.Token) (any, error) { return verifyingKey(f.Signer), nil })
-		require.NoError(t, err, "another library must be able to verify it")
+		require.NoError(t, err, "golang-jwt verifies the token")
 		require.Equal(t, map[string]any{"alg": f.Method.Alg(), "kid": f.Key.ID(), "typ": "JWT"}, parsed.Header)
 		issued := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Unix()
 		require.Equal(t, jwt.MapClaims{
@@ -130,7 +128,7 @@ func TestAnIssuedTokenHasTheDocumentedClaims(t *testing.T) {
 	})
 }
 
-// verifyingKey is what golang-jwt verifies with.
+// verifyingKey returns the key with which golang-jwt verifies.
 func verifyingKey(s authtest.Signer) any {
 	if private, ok := s.Secret.(crypto.Signer); ok {
 		return private.Public()
@@ -151,8 +149,8 @@ func TestVerifyReturnsTheIdentity(t *testing.T) {
 	})
 }
 
-// TestTheForgerCanMakeAGoodToken shows that the tests below are refused for what
-// they change and for nothing else.
+// Forged tokens are accepted unless a test changes them, so the tests below fail for their changes
+// alone.
 func TestTheForgerCanMakeAGoodToken(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
@@ -165,7 +163,7 @@ func TestTheForgerCanMakeAGoodToken(t *testing.T) {
 	})
 }
 
-// lowS forges until the signature has the smaller s, which one in two has.
+// lowS forges tokens until the signature has the smaller s, which half of them have.
 func (f *tokens) lowS(t testing.TB, header, claims string) string {
 	for {
 		token := f.Forge(t, header, claims)
@@ -205,7 +203,7 @@ func TestTokensOfEveryKeyOfTheRingVerify(t *testing.T) {
 	after, err := auth.NewTokenIssuer(old.store, issuer, []auth.SigningKey{signers["ES256"].Key}, auth.TokenConfig{Now: old.clock.Now})
 	require.NoError(t, err)
 	_, err = after.Verify(t.Context(), old.token.Bearer.Reveal())
-	require.ErrorIs(t, err, auth.ErrTokenRejected, "a dropped key verifies nothing")
+	require.ErrorIs(t, err, auth.ErrTokenRejected, "tokens of a removed key are rejected")
 }
 
 func TestRevokingASessionRejectsItsToken(t *testing.T) {
@@ -224,7 +222,7 @@ func TestATokenExpiresWithItsAccessKey(t *testing.T) {
 			ID: id, UserID: "u1", Hash: "$none", CreatedAt: f.clock.Now(), ExpiresAt: f.clock.Now().Add(life),
 		}))
 	}
-	addKey("short", 90*time.Second) // from x.678 to y.678: the token counts 90 whole seconds
+	addKey("short", 90*time.Second) // from x.678 to y.678, which the token counts as 90 whole seconds
 	token, err := f.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: "short"})
 	require.NoError(t, err)
 	require.Equal(t, 90*time.Second, token.ExpiresIn())
@@ -237,14 +235,14 @@ func TestATokenExpiresWithItsAccessKey(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	removed, err := f.store.PruneSessions(t.Context(), f.clock.Now().Add(time.Second), 100)
 	require.NoError(t, err)
-	require.Equal(t, 1, removed, "the one of before; none is left of this")
+	require.Equal(t, 1, removed, "only the session of the first key was stored")
 }
 
 func TestTheLongestPossibleTokenIsAccepted(t *testing.T) {
 	t.Parallel()
 	for name, s := range authtest.NewSigners(t) {
 		f := &tokens{Signer: s, clock: authtest.NewClock(), store: memstore.New()}
-		// The quote takes two bytes in JSON, more than any other that is allowed.
+		// A quote takes two bytes in JSON, more than any other allowed character.
 		long := strings.Repeat(`"`, 256)
 		var err error
 		f.issuer, err = auth.NewTokenIssuer(f.store, long, []auth.SigningKey{s.Key},
@@ -268,24 +266,24 @@ func TestInvalidTokenConfigsAreRejected(t *testing.T) {
 	}
 	good := arguments{issuer: issuer, keys: []auth.SigningKey{key}}
 	for name, change := range map[string]func(*arguments){
-		"no issuer":             func(c *arguments) { c.issuer = "" },
-		"a long issuer":         func(c *arguments) { c.issuer = strings.Repeat("x", 257) },
-		"an issuer with NUL":    func(c *arguments) { c.issuer = "x\x00" },
-		"no keys":               func(c *arguments) { c.keys = nil },
-		"a zero key":            func(c *arguments) { c.keys = []auth.SigningKey{{}} },
-		"a zero key behind":     func(c *arguments) { c.keys = append(c.keys, auth.SigningKey{}) },
-		"one key id twice":      func(c *arguments) { c.keys = []auth.SigningKey{key, key} },
-		"a negative lifetime":   func(c *arguments) { c.Lifetime = -1 },
-		"a broken second":       func(c *arguments) { c.Lifetime = 1500 * time.Millisecond },
-		"a lifetime of a year":  func(c *arguments) { c.Lifetime = 365 * 24 * time.Hour },
-		"a maximum below it":    func(c *arguments) { c.MaxLifetime = time.Hour },
-		"a maximum of a year":   func(c *arguments) { c.MaxLifetime = 365 * 24 * time.Hour },
-		"a negative maximum":    func(c *arguments) { c.MaxLifetime = -time.Hour },
-		"an audience with NUL":  func(c *arguments) { c.Audiences = []string{"\x00"} },
-		"a long audience":       func(c *arguments) { c.Audiences = []string{strings.Repeat("x", 257)} },
-		"no audience":           func(c *arguments) { c.Audiences = []string{} },
-		"two audiences":         func(c *arguments) { c.Audiences = []string{"a", "b"} },
-		"an issuer not in UTF8": func(c *arguments) { c.issuer = "\xff" },
+		"no issuer":                    func(c *arguments) { c.issuer = "" },
+		"a long issuer":                func(c *arguments) { c.issuer = strings.Repeat("x", 257) },
+		"an issuer with NUL":           func(c *arguments) { c.issuer = "x\x00" },
+		"no keys":                      func(c *arguments) { c.keys = nil },
+		"a zero key":                   func(c *arguments) { c.keys = []auth.SigningKey{{}} },
+		"a zero key last":              func(c *arguments) { c.keys = append(c.keys, auth.SigningKey{}) },
+		"a duplicate key ID":           func(c *arguments) { c.keys = []auth.SigningKey{key, key} },
+		"a negative lifetime":          func(c *arguments) { c.Lifetime = -1 },
+		"a lifetime with a fraction":   func(c *arguments) { c.Lifetime = 1500 * time.Millisecond },
+		"a lifetime of a year":         func(c *arguments) { c.Lifetime = 365 * 24 * time.Hour },
+		"a maximum below the lifetime": func(c *arguments) { c.MaxLifetime = time.Hour },
+		"a maximum of a year":          func(c *arguments) { c.MaxLifetime = 365 * 24 * time.Hour },
+		"a negative maximum":           func(c *arguments) { c.MaxLifetime = -time.Hour },
+		"an audience with NUL":         func(c *arguments) { c.Audiences = []string{"\x00"} },
+		"a long audience":              func(c *arguments) { c.Audiences = []string{strings.Repeat("x", 257)} },
+		"no audience":                  func(c *arguments) { c.Audiences = []string{} },
+		"two audiences":                func(c *arguments) { c.Audiences = []string{"a", "b"} },
+		"an issuer not in UTF-8":       func(c *arguments) { c.issuer = "\xff" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -311,8 +309,8 @@ func TestAKeyOnAnotherCurveIsRejected(t *testing.T) {
 	require.Error(t, err)
 }
 
-// Every refused token gets the same answer on the wire (CVE-2024-51744: there,
-// expired and forged could be told apart and were told wrongly).
+// Every rejected token gets the same answer. In CVE-2024-51744 expired and forged tokens could be
+// told apart, and an application got it wrong.
 func TestRejectedTokensAllGetTheSame401_CVE_2024_51744(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -321,7 +319,7 @@ func TestRejectedTokensAllGetTheSame401_CVE_2024_51744(t *testing.T) {
 	revoked := f.signIn(f.user)
 	require.Equal(t, http.StatusOK, f.sendAs(revoked, http.MethodPost, "/auth/logout", "").status)
 	good := f.signIn(f.user)
-	disabled := f.signIn(f.admin) // the one below
+	disabled := f.signIn(f.admin)
 	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "second", IsSuperUser: true})
 	require.NoError(t, err)
 	f.setActive(f.admin, false)
@@ -337,7 +335,7 @@ func TestRejectedTokensAllGetTheSame401_CVE_2024_51744(t *testing.T) {
 		"revoked":       f.sendAs(revoked, http.MethodGet, "/auth/user", ""),
 		"disabled user": f.sendAs(disabled, http.MethodGet, "/auth/user", ""),
 		"forged":        f.sendAs(parts[0]+"."+parts[1]+"."+authtest.Segment(strings.Repeat("x", 32)), http.MethodGet, "/auth/user", ""),
-		"cut":           f.sendAs(good[:len(good)-1], http.MethodGet, "/auth/user", ""),
+		"truncated":     f.sendAs(good[:len(good)-1], http.MethodGet, "/auth/user", ""),
 		"huge":          f.sendAs(good+strings.Repeat("A", 5000), http.MethodGet, "/auth/user", ""),
 		"two headers":   f.send(http.MethodGet, "/auth/user", "", "Authorization", "Bearer "+good, "Authorization", "Bearer "+good),
 	} {
@@ -376,7 +374,7 @@ func TestASessionExpiredInTheStoreIsRejected(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrTokenRejected)
 }
 
-// shortSessions is a store in which every session ends now.
+// shortSessions is a store in which every session expires now.
 type shortSessions struct {
 	auth.Store
 	clock *authtest.Clock
@@ -391,7 +389,7 @@ func (s shortSessions) FindSession(ctx context.Context, id string) (auth.Session
 func TestASignInWithAClockBefore1970IsA503(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.clock.Advance(-60 * 365 * 24 * time.Hour) // a machine that has booted without one
+	f.clock.Advance(-60 * 365 * 24 * time.Hour) // a machine that booted without a clock
 	require.Equal(t, http.StatusServiceUnavailable, f.login(f.userPair).status)
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// trail returns all events of the fixture's store, the newest first.
+// trail returns all events in the fixture's store, newest first.
 func (f *fixture) trail() []auth.Event {
 	f.t.Helper()
 	events, err := f.svc.Events(f.t.Context(), auth.EventFilter{}, 200)
@@ -54,7 +54,7 @@ func TestEachLastingCallLeavesOneEventWithItsActorAndClient(t *testing.T) {
 				require.Len(t, added, 1)
 				e := added[0]
 				require.Equal(t, wanted[c.name], e.Kind)
-				require.Equal(t, s.thiefsOwner.User.ID, e.ActorID)
+				require.Equal(t, s.boss.User.ID, e.ActorID)
 				require.Equal(t, s.session.Session.ID, e.SessionID)
 				require.Empty(t, e.Host)
 				require.Equal(t, "curl/8", e.Client.UserAgent)
@@ -65,7 +65,7 @@ func TestEachLastingCallLeavesOneEventWithItsActorAndClient(t *testing.T) {
 
 				failed := s.send(c.method, c.target(s), c.body, "Authorization", "Bearer not a token")
 				require.Equal(t, http.StatusUnauthorized, failed.status)
-				require.Len(t, s.trail(), len(after), "a refused call leaves none")
+				require.Len(t, s.trail(), len(after), "a rejected call leaves no event")
 			})
 		}
 	})
@@ -149,10 +149,11 @@ func TestDisableAuditTrailRemovesTheTrail(t *testing.T) {
 	for _, e := range seen.Take() {
 		kinds = append(kinds, e.Kind)
 	}
-	require.Equal(t, []auth.EventKind{auth.EventBootstrapped, auth.EventUserCreated, auth.EventSignedIn}, kinds, "they are in the queue")
+	require.Equal(t, []auth.EventKind{auth.EventBootstrapped, auth.EventUserCreated, auth.EventSignedIn}, kinds, "the events go through the queue instead")
 }
 
-// A host's function that is slow, panics or is not there delays no request and loses no change.
+// An OnEvent that is slow or panics delays no request and loses no event, and neither does an
+// instance without Run.
 func TestEventsOfChangesAreDeliveredFromTheTrail(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -171,16 +172,16 @@ func TestEventsOfChangesAreDeliveredFromTheTrail(t *testing.T) {
 		}}
 		svc, err := auth.New(store, config)
 		require.NoError(t, err)
-		absent, err := auth.New(store, config) // an instance whose Run does not run
+		idle, err := auth.New(store, config) // an instance that does not call Run
 		require.NoError(t, err)
 		ctx := t.Context()
-		_, err = absent.Bootstrap(ctx, auth.UserParams{Username: "root"}, absent.Credentials().GeneratePair())
+		_, err = idle.Bootstrap(ctx, auth.UserParams{Username: "root"}, idle.Credentials().GeneratePair())
 		require.NoError(t, err)
-		made, err := absent.Register(ctx, authtest.ByHost, auth.UserParams{Username: "alice"})
+		made, err := idle.Register(ctx, authtest.ByHost, auth.UserParams{Username: "alice"})
 		require.NoError(t, err)
-		_, err = absent.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsSuperUser: new(true)})
+		_, err = idle.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsSuperUser: new(true)})
 		require.NoError(t, err)
-		_, err = absent.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsActive: new(false)})
+		_, err = idle.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsActive: new(false)})
 		require.NoError(t, err)
 
 		running, stop := context.WithCancel(ctx)
@@ -189,14 +190,14 @@ func TestEventsOfChangesAreDeliveredFromTheTrail(t *testing.T) {
 		began := time.Now()
 		_, err = svc.Register(ctx, authtest.ByHost, auth.UserParams{Username: "bob"})
 		require.NoError(t, err)
-		require.Zero(t, time.Since(began), "no change waits for the function")
+		require.Zero(t, time.Since(began), "the change does not wait for OnEvent")
 		time.Sleep(10 * time.Minute)
 		stop()
 		<-done
 		got := seen.Take()
 		require.Len(t, got, 4)
-		require.Equal(t, "user.changed "+made.User.ID, got[3], "what came after the one that panics waited for it to be skipped")
+		require.Equal(t, "user.changed "+made.User.ID, got[3], "the user's next event is delivered after the panicking one was skipped")
 		require.ElementsMatch(t, []string{"super_user.b", "user.created", "user.created"}, []string{got[0][:12], got[1][:12], got[2][:12]})
-		require.EqualValues(t, 4+5, calls.Load(), "the one that panics was tried five times")
+		require.EqualValues(t, 4+5, calls.Load(), "the panicking event was tried five times")
 	})
 }

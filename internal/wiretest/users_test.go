@@ -53,34 +53,34 @@ func TestInvalidRegistrationsAreRejected(t *testing.T) {
 		body   string
 		status int
 	}{
-		"a taken username":             {`{"username":"alice",` + ok + `}`, http.StatusConflict},
-		"a taken username by case":     {`{"username":"ALICE",` + ok + `}`, http.StatusConflict},
-		"a taken e-mail by case":       {`{"username":"new","email":"Alice@Example.COM"}`, http.StatusConflict},
-		"no username":                  {`{` + ok + `}`, http.StatusUnprocessableEntity},
-		"an empty username":            {`{"username":"",` + ok + `}`, http.StatusUnprocessableEntity},
-		"a username of spaces":         {`{"username":"  ",` + ok + `}`, http.StatusUnprocessableEntity},
-		"a username with a tail":       {`{"username":"new ",` + ok + `}`, http.StatusUnprocessableEntity},
-		"a username with a newline":    {`{"username":"a\nb",` + ok + `}`, http.StatusUnprocessableEntity},
-		"a username that turns":        {`{"username":"a\u202eb",` + ok + `}`, http.StatusUnprocessableEntity},
-		"a username of 129 bytes":      {`{"username":"` + strings.Repeat("x", 129) + `",` + ok + `}`, http.StatusUnprocessableEntity},
-		"a username with NUL":          {`{"username":"a\u0000",` + ok + `}`, http.StatusBadRequest},
-		"a null username":              {`{"username":null,` + ok + `}`, http.StatusBadRequest},
-		"a number for a username":      {`{"username":7,` + ok + `}`, http.StatusUnprocessableEntity},
-		"no e-mail":                    {`{"username":"new"}`, http.StatusUnprocessableEntity},
-		"an empty e-mail":              {`{"username":"new","email":""}`, http.StatusUnprocessableEntity},
-		"an e-mail without at":         {`{"username":"new","email":"example.com"}`, http.StatusUnprocessableEntity},
-		"an e-mail with a name":        {`{"username":"new","email":"N <new@example.com>"}`, http.StatusUnprocessableEntity},
-		"two e-mails":                  {`{"username":"new","email":"a@example.com, b@example.com"}`, http.StatusUnprocessableEntity},
-		"an e-mail of 255 bytes":       {`{"username":"new","email":"` + strings.Repeat("x", 243) + `@example.com"}`, http.StatusUnprocessableEntity},
-		"is_super_user a string":       {`{"username":"new",` + ok + `,"is_super_user":"true"}`, http.StatusUnprocessableEntity},
-		"is_super_user a number":       {`{"username":"new",` + ok + `,"is_super_user":1}`, http.StatusUnprocessableEntity},
-		"is_super_user null":           {`{"username":"new",` + ok + `,"is_super_user":null}`, http.StatusBadRequest},
-		"Is_Super_User":                {`{"username":"new",` + ok + `,"Is_Super_User":true}`, http.StatusBadRequest},
-		"is_super_user with a long s":  {`{"username":"new",` + ok + `,"i\u017f_super_user":true}`, http.StatusBadRequest},
-		"is_super_user twice":          {`{"username":"new",` + ok + `,"is_super_user":false,"is_super_user":true}`, http.StatusBadRequest},
-		"a body of 9 KiB":              {`{"username":"new",` + ok + `,"x":"` + strings.Repeat("x", 9000) + `"}`, http.StatusRequestEntityTooLarge},
-		"an array":                     {`[]`, http.StatusBadRequest},
-		"a username in another letter": {`{"userName":"new",` + ok + `}`, http.StatusBadRequest},
+		"a taken username":                       {`{"username":"alice",` + ok + `}`, http.StatusConflict},
+		"a taken username by case":               {`{"username":"ALICE",` + ok + `}`, http.StatusConflict},
+		"a taken email by case":                  {`{"username":"new","email":"Alice@Example.COM"}`, http.StatusConflict},
+		"no username":                            {`{` + ok + `}`, http.StatusUnprocessableEntity},
+		"an empty username":                      {`{"username":"",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username of spaces":                   {`{"username":"  ",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username with a trailing space":       {`{"username":"new ",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username with a newline":              {`{"username":"a\nb",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username with an override":            {`{"username":"a\u202eb",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username of 129 bytes":                {`{"username":"` + strings.Repeat("x", 129) + `",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username with NUL":                    {`{"username":"a\u0000",` + ok + `}`, http.StatusBadRequest},
+		"a null username":                        {`{"username":null,` + ok + `}`, http.StatusBadRequest},
+		"a number for a username":                {`{"username":7,` + ok + `}`, http.StatusUnprocessableEntity},
+		"no email":                               {`{"username":"new"}`, http.StatusUnprocessableEntity},
+		"an empty email":                         {`{"username":"new","email":""}`, http.StatusUnprocessableEntity},
+		"an email without @":                     {`{"username":"new","email":"example.com"}`, http.StatusUnprocessableEntity},
+		"an email with a name":                   {`{"username":"new","email":"N <new@example.com>"}`, http.StatusUnprocessableEntity},
+		"two emails":                             {`{"username":"new","email":"a@example.com, b@example.com"}`, http.StatusUnprocessableEntity},
+		"an email of 255 bytes":                  {`{"username":"new","email":"` + strings.Repeat("x", 243) + `@example.com"}`, http.StatusUnprocessableEntity},
+		"is_super_user a string":                 {`{"username":"new",` + ok + `,"is_super_user":"true"}`, http.StatusUnprocessableEntity},
+		"is_super_user a number":                 {`{"username":"new",` + ok + `,"is_super_user":1}`, http.StatusUnprocessableEntity},
+		"is_super_user null":                     {`{"username":"new",` + ok + `,"is_super_user":null}`, http.StatusBadRequest},
+		"Is_Super_User":                          {`{"username":"new",` + ok + `,"Is_Super_User":true}`, http.StatusBadRequest},
+		"is_super_user with a long s":            {`{"username":"new",` + ok + `,"i\u017f_super_user":true}`, http.StatusBadRequest},
+		"is_super_user twice":                    {`{"username":"new",` + ok + `,"is_super_user":false,"is_super_user":true}`, http.StatusBadRequest},
+		"a body of 9 KiB":                        {`{"username":"new",` + ok + `,"x":"` + strings.Repeat("x", 9000) + `"}`, http.StatusRequestEntityTooLarge},
+		"an array":                               {`[]`, http.StatusBadRequest},
+		"a field name with an upper-case letter": {`{"userName":"new",` + ok + `}`, http.StatusBadRequest},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -101,8 +101,8 @@ func TestOnlySuperUsersRegisterUsers(t *testing.T) {
 	require.Empty(t, r.header.Get("WWW-Authenticate"))
 	require.Equal(t, http.StatusUnauthorized, f.send(http.MethodPost, "/api/v1/user/register", body).status)
 
-	// The power is the store's to give, not the token's: a demoted super user
-	// still holds a token that says otherwise.
+	// The store, not the token, decides who is a super user: the demoted user still holds a token
+	// that says otherwise.
 	token := f.signIn(f.admin)
 	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "second", IsSuperUser: true})
 	require.NoError(t, err)
@@ -171,7 +171,7 @@ func TestDisablingAUserRevokesSessionsAndSuspendsKeys(t *testing.T) {
 	_, err := f.svc.SignIn(t.Context(), f.user.ID)
 	require.ErrorIs(t, err, auth.ErrUserDisabled)
 	f.setActive(f.user, true)
-	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodGet, "/auth/user", "").status, "no session comes back")
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodGet, "/auth/user", "").status, "revoked sessions stay revoked")
 	require.Equal(t, http.StatusOK, f.login(f.userPair).status)
 }
 
@@ -194,17 +194,17 @@ func TestBootstrapSucceedsOnce(t *testing.T) {
 	_, err = f.svc.Login(t.Context(), second)
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 
-	// A program that died before it had shown the secret begins again.
+	// A program that crashed before it showed the secret can repeat the call with the same pair.
 	user, err := f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
 	require.NoError(t, err)
 	require.Equal(t, f.admin.ID, user.ID)
 
-	// The winner's key with another secret, and a plain user's pair, are nothing.
+	// The pair of another user does not succeed.
 	_, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, f.userPair)
 	require.ErrorIs(t, err, auth.ErrBootstrapped)
 	require.NoError(t, f.svc.Credentials().Revoke(t.Context(), authtest.ByHost, f.adminPair.AccessKey))
 	_, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, f.adminPair)
-	require.ErrorIs(t, err, auth.ErrBootstrapped, "a revoked pair does not come back to life")
+	require.ErrorIs(t, err, auth.ErrBootstrapped, "a revoked pair is not accepted again")
 }
 
 func TestBootstrapRejectsInvalidPairs(t *testing.T) {
@@ -213,10 +213,10 @@ func TestBootstrapRejectsInvalidPairs(t *testing.T) {
 	require.NoError(t, err)
 	a, b := svc.Credentials().GeneratePair(), svc.Credentials().GeneratePair()
 	for name, pair := range map[string]auth.KeyPair{
-		"nothing":       {},
-		"no secret":     {AccessKey: a.AccessKey},
-		"two halves":    {AccessKey: a.AccessKey, AccessSecret: b.AccessSecret},
-		"chosen by men": {AccessKey: "admin", AccessSecret: auth.NewSecret("admin")},
+		"an empty pair":       {},
+		"no secret":           {AccessKey: a.AccessKey},
+		"halves of two pairs": {AccessKey: a.AccessKey, AccessSecret: b.AccessSecret},
+		"a chosen pair":       {AccessKey: "admin", AccessSecret: auth.NewSecret("admin")},
 	} {
 		_, err := svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, pair)
 		require.ErrorIs(t, err, auth.ErrInvalid, name)
@@ -263,14 +263,14 @@ func TestRecoverSuperUserRevokesAllOtherCredentials(t *testing.T) {
 	f.setActive(f.user, false)
 	pair, err := f.svc.RecoverSuperUser(t.Context(), f.user.ID)
 	require.NoError(t, err)
-	require.Equal(t, http.StatusUnauthorized, f.login(f.userPair).status, "every earlier key is gone")
+	require.Equal(t, http.StatusUnauthorized, f.login(f.userPair).status, "all earlier keys are revoked")
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(stolen, http.MethodGet, "/auth/user", "").status)
 	require.Equal(t, true, f.login(pair).json(t)["is_super_user"])
 
 	_, err = f.svc.RecoverSuperUser(t.Context(), "nobody")
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	for _, route := range f.svc.Routes() {
-		require.NotContains(t, strings.ToLower(route.Path), "recover", "never over HTTP")
+		require.NotContains(t, strings.ToLower(route.Path), "recover", "the call does not exist over HTTP")
 		require.NotContains(t, strings.ToLower(route.Path), "bootstrap")
 	}
 }
@@ -286,12 +286,12 @@ func TestSignInCreatesASession(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-// Within the time in which this instance need not know of it.
+// The instance has not read the revocation yet, so its middleware accepts the token.
 func TestCreatingAKeyForAUserDeletedElsewhereIsA401(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
-	_, err := f.store.DeleteUser(t.Context(), authtest.HostWrite, f.user.ID) // past the service
+	_, err := f.store.DeleteUser(t.Context(), authtest.HostWrite, f.user.ID) // directly in the store, past the service
 	require.NoError(t, err)
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodPost, "/auth/keys", "").status)
 }

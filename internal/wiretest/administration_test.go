@@ -165,7 +165,7 @@ func TestRegeneratingCredentialsRevokesEverythingAThiefCreated(t *testing.T) {
 	require.Len(t, g.fake.Tokens(octocat), 1)
 	thief := g.browser()
 	// The thief keeps this callback for later.
-	pending := thief.callbackURL(thief.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+stolen))
+	pending := thief.callbackURL(thief.connectURL(stolen))
 	opened := g.login(created).json(t)["token"].(string)
 
 	pair := g.asAdmin("POST", "/auth/users/"+g.user.ID+"/regenerate-credentials", "").pair(t)
@@ -179,7 +179,7 @@ func TestRegeneratingCredentialsRevokesEverythingAThiefCreated(t *testing.T) {
 	require.NotEqual(t, 200, thief.get(pending).status)
 	require.Empty(t, g.fake.Tokens(octocat), "the token is revoked at GitHub")
 	again := g.browser()
-	require.Equal(t, 403, again.get(again.authURL("/api/v1/auth/github/login-user")).status, "the GitHub account does not sign up again")
+	require.Equal(t, 403, again.get(again.authURL(signInCall)).status, "the GitHub account does not sign up again")
 	g.requireLogin(pair, 200)
 	token := g.login(pair).json(t)["token"].(string)
 	require.Len(t, g.sendAs(token, "GET", "/auth/keys", "").array(t), 1)

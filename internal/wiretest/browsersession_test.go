@@ -22,7 +22,7 @@ var withBrowserSessions = githubOptions{configure: func(_ *githubFixture, cfg *a
 // signInByCookie signs the browser in with GitHub and returns where the browser was redirected.
 func (b *browser) signInByCookie(returnTo string) string {
 	b.t.Helper()
-	p := b.stay().get("/api/v1/auth/github/start?return_to=" + url.QueryEscape(returnTo))
+	p := b.stay().get(startCall + "?return_to=" + url.QueryEscape(returnTo))
 	require.Equal(b.t, http.StatusFound, p.status, p.body)
 	p = b.get(b.callbackURL(p.header.Get("Location")))
 	require.Equal(b.t, http.StatusSeeOther, p.status, p.body)
@@ -49,7 +49,7 @@ func TestSigningOutRevokesTheBrowserSessionAndDropsPendingFlows(t *testing.T) {
 	b := g.browser()
 	b.signInByCookie("")
 	kept := b.client.Jar.Cookies(mustURL(t, g.server.URL))
-	b.authURL("/api/v1/auth/github/login-user")
+	b.authURL(signInCall)
 	require.Len(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)), 2)
 	require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/auth/logout", "Sec-Fetch-Site", "same-origin").status)
 	require.Empty(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)))
@@ -94,7 +94,7 @@ func TestTheSessionCookieAuthorizesChangesOnlyFromTheServicesOwnPages(t *testing
 		"an old browser, another port":     {[]string{"Origin", "https://127.0.0.1:1"}, http.StatusForbidden},
 	} {
 		b.signInByCookie("")
-		p := b.do(http.MethodPost, "/api/v1/auth/github/logout", test.header...)
+		p := b.do(http.MethodPost, disconnectCall, test.header...)
 		require.Equal(t, test.status, p.status, name)
 	}
 	require.Equal(t, http.StatusOK, b.get("/auth/user", "Sec-Fetch-Site", "cross-site").status, "reading changes nothing")
@@ -105,7 +105,7 @@ func TestTheSessionCookieAuthorizesChangesOnlyFromTheServicesOwnPages(t *testing
 		"two Sec-Fetch-Site headers": {"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Site", "cross-site"},
 		"two Origin headers":         {"Origin", origin, "Origin", "https://evil.example"},
 	} {
-		answer := g.send(http.MethodPost, "/api/v1/auth/github/logout", "", append(header, "Cookie", cookie)...)
+		answer := g.send(http.MethodPost, disconnectCall, "", append(header, "Cookie", cookie)...)
 		require.Equal(t, http.StatusForbidden, answer.status, name)
 	}
 }
@@ -168,7 +168,7 @@ func TestAnAuthorizationHeaderOfAnotherSchemeDoesNotHideTheCookie(t *testing.T) 
 	b.signInByCookie("")
 	for _, header := range []string{"Basic eDp5", "Negotiate x", ""} {
 		require.Equal(t, http.StatusOK, b.get("/auth/user", "Authorization", header).status, "%q", header)
-		require.Equal(t, http.StatusForbidden, b.do(http.MethodPost, "/api/v1/auth/github/logout", "Authorization", header).status,
+		require.Equal(t, http.StatusForbidden, b.do(http.MethodPost, disconnectCall, "Authorization", header).status,
 			"%q: a change by cookie still needs an Origin", header)
 	}
 }
@@ -289,7 +289,7 @@ func TestStatesCookiesAndTokensAreNotInterchangeable_CVE_2023_48309(t *testing.T
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
-	b.authURL("/api/v1/auth/github/login-user")
+	b.authURL(signInCall)
 	state := b.client.Jar.Cookies(mustURL(t, g.server.URL))[0]
 	b.signInByCookie("")
 	var session *http.Cookie
@@ -337,20 +337,20 @@ func TestAFailedBrowserSignInRedirectsWithAnErrorCode(t *testing.T) {
 		require.Equal(t, "no-store", p.header.Get("Cache-Control"))
 		return p.header.Get("Location")
 	}
-	require.Equal(t, page+"expired", fail("/api/v1/auth/github/callback?code=x&state=y"))
-	require.Equal(t, page+"expired", fail("/api/v1/auth/github/callback"))
-	state := func() string { return queryOf(t, b.authURL("/api/v1/auth/github/login-user")).Get("state") }
-	require.Equal(t, page+"denied", fail("/api/v1/auth/github/callback?error=access_denied&state="+state()))
+	require.Equal(t, page+"expired", fail(callbackCall+"?code=x&state=y"))
+	require.Equal(t, page+"expired", fail(callbackCall))
+	state := func() string { return queryOf(t, b.authURL(signInCall)).Get("state") }
+	require.Equal(t, page+"denied", fail(callbackCall+"?error=access_denied&state="+state()))
 
-	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	callback := b.callbackURL(b.authURL(signInCall))
 	g.fake.InjectN(githubtest.EndpointUser, 1, githubtest.Status(http.StatusBadGateway))
 	require.Equal(t, page+"unavailable", fail(callback))
 
 	g.browser().connect(g.signIn(g.user))
-	callback = b.callbackURL(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+g.signIn(g.admin)))
+	callback = b.callbackURL(b.connectURL(g.signIn(g.admin)))
 	require.Equal(t, page+"conflict", fail(callback))
 	g.setActive(g.user, false)
-	require.Equal(t, page+"not_allowed", fail(b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))))
+	require.Equal(t, page+"not_allowed", fail(b.callbackURL(b.authURL(signInCall))))
 }
 
 // Mallory is signed in and gives the victim's browser a connect flow of her own. The victim's
@@ -360,7 +360,7 @@ func TestConnectingInAnotherUsersBrowserSessionIsRejected(t *testing.T) {
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
 	b.signInByCookie("") // the victim is octocat's user
-	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+g.signIn(g.user)))
+	callback := b.callbackURL(b.connectURL(g.signIn(g.user)))
 	p := b.stay().get(callback)
 	require.Contains(t, p.header.Get("Location"), "error=expired")
 	require.Equal(t, http.StatusNotFound, g.status(g.signIn(g.user)).status)
@@ -375,7 +375,7 @@ func TestReturnToRedirectsOnlyWithinTheService(t *testing.T) {
 		"evil.example", "javascript:alert(1)", "/\tevil", "/\nevil", "/\r\nSet-Cookie: x=y", "/a b", "/é", "/\x00", "/\u2028", "/@evil\\",
 		"http:/evil.example", "?x", "#x", "/" + strings.Repeat("a", 256), " /", "/a\u202e",
 	} {
-		p := g.browser().stay().get("/api/v1/auth/github/start?return_to=" + url.QueryEscape(path))
+		p := g.browser().stay().get(startCall + "?return_to=" + url.QueryEscape(path))
 		require.Equal(t, http.StatusUnprocessableEntity, p.status, "%q", path)
 		require.NotContains(t, p.body, "evil")
 	}

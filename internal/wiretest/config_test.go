@@ -22,7 +22,7 @@ func withGitHub(t *testing.T, callback string) auth.Config {
 		SealingKeys:     []auth.SymmetricKey{authtest.SymmetricKey(t, "s1")},
 		BrowserSessions: &auth.BrowserSessions{},
 		GitHub: &auth.GitHubConfig{
-			ClientID: "id", ClientSecret: auth.NewSecret("secret"), CallbackURL: callback + "/api/v1/auth/github/callback",
+			ClientID: "id", ClientSecret: auth.NewSecret("secret"), CallbackURL: callback + callbackCall,
 		},
 	}
 }
@@ -82,9 +82,9 @@ func TestTheOriginOfAChangeByCookieIsComparedInCanonicalForm(t *testing.T) {
 		},
 	})
 	b := g.browser().stay()
-	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	callback := b.callbackURL(b.authURL(signInCall))
 	query := queryOf(t, callback).Encode()
-	answer := b.get("/api/v1/auth/github/callback?" + query)
+	answer := b.get(callbackCall + "?" + query)
 	require.Equal(t, http.StatusSeeOther, answer.status, answer.body)
 	require.Equal(t, "https://api.example.com/", answer.header.Get("Location"))
 
@@ -147,7 +147,7 @@ func TestHeadAndPrefetchRequestsDoNotCompleteAFlowOfTheHostsHandler(t *testing.T
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
-	target := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	target := b.callbackURL(b.authURL(signInCall))
 	ask := func(method string, header ...string) error {
 		r := httptest.NewRequest(method, target, nil)
 		for _, cookie := range b.client.Jar.Cookies(mustURL(t, g.server.URL)) {
@@ -187,7 +187,7 @@ func TestSessionCookiesFitTheBrowsersLimit(t *testing.T) {
 	b := g.browser()
 	b.connect(token.Bearer.Reveal())
 	answer := g.browser().stay()
-	callback := answer.callbackURL(answer.authURL("/api/v1/auth/github/login-user"))
+	callback := answer.callbackURL(answer.authURL(signInCall))
 	page := answer.get(callback)
 	require.Equal(t, http.StatusSeeOther, page.status)
 	line := page.header.Get("Set-Cookie")

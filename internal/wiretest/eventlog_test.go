@@ -286,7 +286,7 @@ func TestARejectedSignInEventHasTheReasonAndTheUser(t *testing.T) {
 		cfg.OnEvent, cfg.GitHub.AllowedUsers = got.Add, []int64{hubot}
 	}})
 	b := g.browser()
-	require.Equal(t, http.StatusForbidden, b.get(b.authURL("/api/v1/auth/github/login-user")).status)
+	require.Equal(t, http.StatusForbidden, b.get(b.authURL(signInCall)).status)
 
 	var rejected []string
 	for _, svc := range []*auth.Service{h.svc, g.svc} {

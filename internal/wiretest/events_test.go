@@ -127,11 +127,11 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	refreshed, err := source.Token()
 	require.NoError(t, err)
 	secrets = append(secrets, refreshed.AccessToken)
-	as(alice, "POST", "/api/v1/auth/github/logout", "")
+	as(alice, "POST", disconnectCall, "")
 	require.Equal(t, 200, g.browser().connect(alice).status)
 	g.fake.Revoke(octocat)
-	g.sendAs(alice, "GET", "/api/v1/auth/github/token?verify=true", "")
-	as(alice, "DELETE", "/api/v1/auth/github/link", "")
+	g.sendAs(alice, "GET", verifyCall, "")
+	as(alice, "DELETE", unlinkCall, "")
 	require.NoError(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, auth.GitHubAccount{Host: "githubtest.invalid", ID: octocat}))
 	signedIn := g.browser().signIn()
 	secrets = append(secrets, signedIn["token"].(string))
@@ -187,8 +187,8 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 // deny begins a connect flow and denies it at GitHub.
 func (g *githubFixture) deny(token string) page {
 	b := g.browser()
-	state := queryOf(g.t, b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+token)).Get("state")
-	return b.get("/api/v1/auth/github/callback?error=access_denied&state=" + state)
+	state := queryOf(g.t, b.connectURL(token)).Get("state")
+	return b.get(callbackCall + "?error=access_denied&state=" + state)
 }
 
 func TestOnlyTheOperatorLearnsWhyASignInWasRejected(t *testing.T) {

@@ -13,13 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const (
-	startCall   = "/api/v1/auth/github/start"
-	signInCall  = "/api/v1/auth/github/login-user"
-	connectCall = "/api/v1/auth/github/login"
-	verifyCall  = "/api/v1/auth/github/token?verify=true"
-)
-
 const allowedOrigin = "https://pages.example.com"
 
 var withAllowedOrigins = githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
@@ -180,7 +173,7 @@ func TestAnyPageMayReadTheConnectionStatus(t *testing.T) {
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
 	b.signInByCookie("")
-	for _, call := range []string{"/api/v1/auth/github/token", "/api/v1/auth/github/token?verify=false"} {
+	for _, call := range []string{statusCall, "/api/v1/auth/github/token?verify=false"} {
 		require.Equal(t, http.StatusOK, b.get(call, fetchedFrom("cross-site", "no-cors", "empty")...).status)
 	}
 }

@@ -83,7 +83,7 @@ func TestAConnectFlowOfABearerTokenIsRejectedInABrowserSessionOfTheSameUser(t *t
 	require.NoError(t, err)
 	token, err := g.svc.SignIn(t.Context(), link.UserID)
 	require.NoError(t, err)
-	callback := b.callbackURL(b.authURL(connectCall, "Authorization", "Bearer "+token.Bearer.Reveal()))
+	callback := b.callbackURL(b.connectURL(token.Bearer.Reveal()))
 	require.Contains(t, b.stay().get(callback).header.Get("Location"), "error=expired")
 }
 

@@ -49,15 +49,15 @@ func TestConnectStatusAndDisconnect(t *testing.T) {
 	r := g.status(token)
 	require.Equal(t, http.StatusOK, r.status)
 	require.JSONEq(t, `{"has_token": true, "github_username": "octocat"}`, r.body)
-	verified := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
+	verified := g.sendAs(token, http.MethodGet, verifyCall, "")
 	require.JSONEq(t, `{"has_token": true, "github_username": "octocat", "valid": true}`, verified.body)
 
-	r = g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
+	r = g.sendAs(token, http.MethodPost, disconnectCall, "")
 	require.Equal(t, http.StatusOK, r.status)
 	require.JSONEq(t, `{"success": true, "message": "GitHub credentials removed successfully"}`, r.body)
 	require.Empty(t, g.fake.Tokens(octocat), "the token is revoked at GitHub too")
 	require.Equal(t, http.StatusNotFound, g.status(token).status)
-	r = g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
+	r = g.sendAs(token, http.MethodPost, disconnectCall, "")
 	require.JSONEq(t, `{"success": false, "message": "No GitHub credentials found to remove"}`, r.body)
 
 	// The user still signs in to the same account.
@@ -73,7 +73,7 @@ func TestATokenRevokedAtGitHubIsRemovedWhenVerified(t *testing.T) {
 	g.browser().connect(token)
 	g.fake.Revoke(octocat)
 	require.Equal(t, http.StatusOK, g.status(token).status, "the store does not know of the revocation yet")
-	require.Equal(t, http.StatusNotFound, g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "").status)
+	require.Equal(t, http.StatusNotFound, g.sendAs(token, http.MethodGet, verifyCall, "").status)
 	require.Equal(t, http.StatusNotFound, g.status(token).status)
 }
 
@@ -81,8 +81,8 @@ func TestTheAuthorizationURLHasPKCEStateAndScopes(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
-	signIn := queryOf(t, b.authURL("/api/v1/auth/github/login-user"))
-	connect := queryOf(t, b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+g.signIn(g.user)))
+	signIn := queryOf(t, b.authURL(signInCall))
+	connect := queryOf(t, b.connectURL(g.signIn(g.user)))
 	for _, q := range []url.Values{signIn, connect} {
 		require.Equal(t, "S256", q.Get("code_challenge_method"))
 		require.Len(t, q.Get("code_challenge"), 43)
@@ -100,7 +100,7 @@ func TestTheAuthorizationURLHasPKCEStateAndScopes(t *testing.T) {
 func TestTheStateCookieIsSecureHttpOnlyAndHostOnly(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	r := g.send(http.MethodGet, "/api/v1/auth/github/login-user", "")
+	r := g.send(http.MethodGet, signInCall, "")
 	require.Equal(t, "no-store", r.header.Get("Cache-Control"))
 	cookies := (&http.Response{Header: r.header}).Cookies()
 	require.Len(t, cookies, 1)
@@ -123,9 +123,9 @@ func TestAStateOfAnotherBrowserIsRejected_CVE_2025_68481_CVE_2025_68158(t *testi
 	mallory, victim := g.browser(), g.browser()
 	malloryToken := g.signIn(g.user)
 	for name, begin := range map[string]func() string{
-		"sign-in": func() string { return mallory.authURL("/api/v1/auth/github/login-user") },
+		"sign-in": func() string { return mallory.authURL(signInCall) },
 		"connect": func() string {
-			return mallory.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+malloryToken)
+			return mallory.connectURL(malloryToken)
 		},
 	} {
 		exchanges := g.fake.Count(githubtest.EndpointAccessToken)
@@ -139,15 +139,15 @@ func TestAStateOfAnotherBrowserIsRejected_CVE_2025_68481_CVE_2025_68158(t *testi
 	require.Equal(t, http.StatusNotFound, g.status(malloryToken).status, "the victim's token was given to no user")
 
 	// A cookie of a flow of the victim's own does not help either.
-	victim.authURL("/api/v1/auth/github/login-user")
-	require.Equal(t, http.StatusBadRequest, victim.get(mallory.authURL("/api/v1/auth/github/login-user")).status)
+	victim.authURL(signInCall)
+	require.Equal(t, http.StatusBadRequest, victim.get(mallory.authURL(signInCall)).status)
 }
 
 func TestAStateIsValidOnceAndForTenMinutes(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
-	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	callback := b.callbackURL(b.authURL(signInCall))
 	cookies := b.client.Jar.Cookies(mustURL(t, g.server.URL))
 	require.Equal(t, http.StatusOK, b.get(callback).status)
 	require.Empty(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)), "the cookie is removed")
@@ -155,7 +155,7 @@ func TestAStateIsValidOnceAndForTenMinutes(t *testing.T) {
 	b.client.Jar.SetCookies(mustURL(t, g.server.URL), cookies)
 	require.Equal(t, http.StatusBadRequest, b.get(callback).status, "the state is consumed")
 
-	late := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	late := b.callbackURL(b.authURL(signInCall))
 	g.clock.Advance(10 * time.Minute)
 	exchanges := g.fake.Count(githubtest.EndpointAccessToken)
 	require.Equal(t, http.StatusBadRequest, b.get(late).status)
@@ -168,13 +168,13 @@ func TestFourTabsCanSignInAtTheSameTime(t *testing.T) {
 	b := g.browser()
 	var tabs []string
 	for range 4 {
-		tabs = append(tabs, b.authURL("/api/v1/auth/github/login-user"))
+		tabs = append(tabs, b.authURL(signInCall))
 	}
 	for _, authURL := range tabs {
 		require.Equal(t, http.StatusOK, b.get(authURL).status)
 	}
 	for range 20 { // more flows than slots; the newest always works
-		tabs = append(tabs, b.authURL("/api/v1/auth/github/login-user"))
+		tabs = append(tabs, b.authURL(signInCall))
 	}
 	require.LessOrEqual(t, len(b.client.Jar.Cookies(mustURL(t, g.server.URL))), 4)
 	require.Equal(t, http.StatusOK, b.get(tabs[len(tabs)-1]).status)
@@ -184,7 +184,7 @@ func TestHeadAndPrefetchRequestsDoNotConsumeTheState(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
-	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	callback := b.callbackURL(b.authURL(signInCall))
 	require.Equal(t, http.StatusNoContent, b.do(http.MethodHead, callback).status)
 	require.Equal(t, http.StatusNoContent, b.get(callback, "Sec-Purpose", "prefetch;prerender").status)
 	require.Equal(t, http.StatusOK, b.get(callback).status)
@@ -216,7 +216,7 @@ func TestInvalidCallbacksAreRejected(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := g.browser()
-			u := mustURL(t, b.callbackURL(b.authURL("/api/v1/auth/github/login-user")))
+			u := mustURL(t, b.callbackURL(b.authURL(signInCall)))
 			u.RawQuery = change(u.Query())
 			p := b.get(u.String())
 			require.Equal(t, http.StatusBadRequest, p.status, p.body)
@@ -233,7 +233,7 @@ func TestTheIssuerOfACallbackMustBeAbsentOrExact_RFC9207(t *testing.T) {
 	g := newGitHub(t)
 	b := g.browser()
 	for _, iss := range []string{"", g.fake.URL() + "/login/oauth"} {
-		u := mustURL(t, b.callbackURL(b.authURL("/api/v1/auth/github/login-user")))
+		u := mustURL(t, b.callbackURL(b.authURL(signInCall)))
 		q := u.Query()
 		q.Del("iss")
 		if iss != "" {
@@ -251,10 +251,10 @@ func TestADenialNeedsAValidStateAndIsNotReflected(t *testing.T) {
 	const script = "<script>alert(1)</script>"
 	denial := func(state string) page {
 		q := url.Values{"error": {"access_denied"}, "error_description": {script}, "error_uri": {"https://evil.example"}, "state": {state}}
-		return b.get("/api/v1/auth/github/callback?" + q.Encode())
+		return b.get(callbackCall + "?" + q.Encode())
 	}
 	require.Equal(t, http.StatusBadRequest, denial(strings.Repeat("A", 43)).status)
-	p := denial(queryOf(t, b.authURL("/api/v1/auth/github/login-user")).Get("state"))
+	p := denial(queryOf(t, b.authURL(signInCall)).Get("state"))
 	require.Equal(t, http.StatusForbidden, p.status)
 	require.NotContains(t, p.body, "script")
 	require.NotContains(t, p.body, "evil")
@@ -349,7 +349,7 @@ func TestConnectingFailsIfTheSessionWasRevokedMeanwhile(t *testing.T) {
 		g.setActive(g.user, true)
 		token := g.signIn(g.user)
 		b := g.browser()
-		callback := b.callbackURL(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+token))
+		callback := b.callbackURL(b.connectURL(token))
 		end(token)
 		require.Equal(t, http.StatusBadRequest, b.get(callback).status, name)
 		_, err := g.link(octocat)
@@ -374,7 +374,7 @@ func TestUnlinkRevokesTheTokenAndKeepsTheLastWayIn(t *testing.T) {
 	g := newGitHub(t)
 	token := g.signIn(g.user)
 	unlink := func(token string) int {
-		return g.sendAs(token, http.MethodDelete, "/api/v1/auth/github/link", "").status
+		return g.sendAs(token, http.MethodDelete, unlinkCall, "").status
 	}
 	require.Equal(t, http.StatusNoContent, unlink(token), "no account is linked")
 	g.browser().connect(token)
@@ -422,7 +422,7 @@ func TestOnlyAllowedGitHubAccountsSignUp(t *testing.T) {
 			for _, user := range []githubtest.User{member, invited, listed} {
 				require.NoError(t, g.fake.SignInAs(user.Login))
 				b := g.browser()
-				p := b.get(b.authURL("/api/v1/auth/github/login-user"))
+				p := b.get(b.authURL(signInCall))
 				want := http.StatusForbidden
 				for _, login := range test.admitted {
 					if login == user.Login {
@@ -448,7 +448,7 @@ func TestAFailingAdmitFunctionIsA503(t *testing.T) {
 	} {
 		g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.Admit = admit }})
 		b := g.browser()
-		require.Equal(t, http.StatusServiceUnavailable, b.get(b.authURL("/api/v1/auth/github/login-user")).status, name)
+		require.Equal(t, http.StatusServiceUnavailable, b.get(b.authURL(signInCall)).status, name)
 		require.Empty(t, g.fake.Tokens(octocat), name)
 	}
 }
@@ -468,7 +468,7 @@ func TestADisabledUserCannotSignInWithGitHub(t *testing.T) {
 	g.browser().connect(g.signIn(g.user))
 	g.setActive(g.user, false)
 	b := g.browser()
-	require.Equal(t, http.StatusForbidden, b.get(b.authURL("/api/v1/auth/github/login-user")).status)
+	require.Equal(t, http.StatusForbidden, b.get(b.authURL(signInCall)).status)
 }
 
 func TestWithoutGitHubConfigItsCallsAnswer503(t *testing.T) {

@@ -65,7 +65,7 @@ func TestFailuresOfGitHubAreNotCached(t *testing.T) {
 	m := newMember(t)
 	m.clock.Advance(recheckAfter)
 	token := m.signIn(m.user)
-	verify := func() response { return m.sendAs(token, "GET", "/api/v1/auth/github/token?verify=true", "") }
+	verify := func() response { return m.sendAs(token, "GET", verifyCall, "") }
 	for _, status := range []int{http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable} {
 		asked, checked := m.fake.Count(githubtest.EndpointMemberships), m.fake.Count(githubtest.EndpointCheckToken)
 		m.fake.Inject(githubtest.EndpointMemberships, githubtest.Status(status))
@@ -87,7 +87,7 @@ func TestATokenIsVerifiedAtGitHubOnceAMinute(t *testing.T) {
 	g := newGitHub(t)
 	token := g.fixture.signIn(g.user)
 	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
-	verify := func() response { return g.sendAs(token, "GET", "/api/v1/auth/github/token?verify=true", "") }
+	verify := func() response { return g.sendAs(token, "GET", verifyCall, "") }
 	checked := func() int { return g.fake.Count(githubtest.EndpointCheckToken) }
 	var all sync.WaitGroup
 	for range 20 {

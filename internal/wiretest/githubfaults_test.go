@@ -73,7 +73,7 @@ func TestAFaultyGitHubAnswerLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	misbehaving(t, signInEndpoints, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
 		b := g.browser()
-		callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+		callback := b.callbackURL(b.authURL(signInCall))
 		g.fake.Inject(endpoint, fault.Fault)
 		p := b.get(callback)
 		if p.status == http.StatusOK && (fault.Harmless || endpoint == githubtest.EndpointEmails) {
@@ -120,7 +120,7 @@ func TestDisconnectingSucceedsWhileGitHubFails(t *testing.T) {
 		token := g.signIn(g.user)
 		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
 		g.fake.Inject(endpoint, fault.Fault)
-		r := g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
+		r := g.sendAs(token, http.MethodPost, disconnectCall, "")
 		require.Equal(t, http.StatusOK, r.status)
 		require.JSONEq(t, `{"success": true, "message": "GitHub credentials removed successfully"}`, r.body)
 		require.Equal(t, http.StatusNotFound, g.status(token).status)
@@ -134,7 +134,7 @@ func TestAFaultyAnswerToVerifyDisconnectsNobody(t *testing.T) {
 		token := g.signIn(g.user)
 		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
 		g.fake.Inject(endpoint, fault.Fault)
-		r := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
+		r := g.sendAs(token, http.MethodGet, verifyCall, "")
 		require.Contains(t, []int{http.StatusOK, http.StatusNotFound, http.StatusServiceUnavailable}, r.status)
 		// Only a 404 or 422 of GitHub itself may disconnect the user.
 		if r.status != http.StatusNotFound {
@@ -153,7 +153,7 @@ func TestGitHubsRetryAfterIsPassedOnUpToAnHour(t *testing.T) {
 	} {
 		g := newGitHub(t)
 		b := g.browser()
-		callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+		callback := b.callbackURL(b.authURL(signInCall))
 		g.fake.Inject(githubtest.EndpointUser, func(http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set(header[0], header[1])
@@ -177,7 +177,7 @@ func TestNoRedirectFromGitHubIsFollowed(t *testing.T) {
 		for endpoint := range signInEndpoints {
 			g := newGitHub(t, impatient(endpoint))
 			b := g.browser()
-			callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+			callback := b.callbackURL(b.authURL(signInCall))
 			g.fake.Inject(endpoint, githubtest.Redirect(status, evil.URL))
 			require.Equal(t, http.StatusServiceUnavailable, b.get(callback).status, "%d at %s", status, endpoint)
 		}

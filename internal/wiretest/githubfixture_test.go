@@ -23,6 +23,18 @@ const (
 	hubot, hubotLogin     = 480938, "hubot"
 )
 
+// The calls of GitHub.
+const (
+	startCall      = "/api/v1/auth/github/start"
+	signInCall     = "/api/v1/auth/github/login-user"
+	connectCall    = "/api/v1/auth/github/login"
+	callbackCall   = "/api/v1/auth/github/callback"
+	statusCall     = "/api/v1/auth/github/token"
+	verifyCall     = "/api/v1/auth/github/token?verify=true"
+	disconnectCall = "/api/v1/auth/github/logout"
+	unlinkCall     = "/api/v1/auth/github/link"
+)
+
 // githubFixture is a service with GitHub behind https, which secure cookies need, and the fake
 // GitHub, where octocat agrees to everything.
 type githubFixture struct {
@@ -60,7 +72,7 @@ func newGitHub(t testing.TB, options ...githubOptions) *githubFixture {
 		cfg.GitHub = &auth.GitHubConfig{
 			ClientID:     id,
 			ClientSecret: auth.NewSecret(secret),
-			CallbackURL:  g.server.URL + "/api/v1/auth/github/callback",
+			CallbackURL:  g.server.URL + callbackCall,
 			BaseURL:      fake.URL(),
 			APIURL:       fake.URL() + "/api/v3",
 			Host:         "githubtest.invalid",
@@ -147,6 +159,12 @@ func (b *browser) authURL(path string, header ...string) string {
 	return p.json(b.t)["auth_url"].(string)
 }
 
+// connectURL begins a connect flow of the user of the bearer token and returns the URL at GitHub.
+func (b *browser) connectURL(token string) string {
+	b.t.Helper()
+	return b.authURL(connectCall, "Authorization", "Bearer "+token)
+}
+
 // callbackURL opens GitHub's page and returns the callback URL that GitHub redirects to, without
 // opening it.
 func (b *browser) callbackURL(authURL string) string {
@@ -162,7 +180,7 @@ func (b *browser) callbackURL(authURL string) string {
 // signIn signs in with GitHub as a JSON client does and returns the answer.
 func (b *browser) signIn() map[string]any {
 	b.t.Helper()
-	p := b.get(b.authURL("/api/v1/auth/github/login-user"))
+	p := b.get(b.authURL(signInCall))
 	require.Equal(b.t, http.StatusOK, p.status, p.body)
 	return p.json(b.t)
 }
@@ -170,11 +188,11 @@ func (b *browser) signIn() map[string]any {
 // connect connects GitHub to the user of the bearer token.
 func (b *browser) connect(token string) page {
 	b.t.Helper()
-	return b.get(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+token))
+	return b.get(b.connectURL(token))
 }
 
 func (g *githubFixture) status(token string) response {
-	return g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token", "")
+	return g.sendAs(token, http.MethodGet, statusCall, "")
 }
 
 // link returns the stored link of a GitHub account.

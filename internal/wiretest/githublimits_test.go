@@ -21,8 +21,8 @@ import (
 // badCallback returns a callback of a flow of this browser with a code that GitHub has not issued.
 func (b *browser) badCallback() string {
 	b.t.Helper()
-	state := queryOf(b.t, b.authURL("/api/v1/auth/github/login-user")).Get("state")
-	return "/api/v1/auth/github/callback?code=junk&state=" + url.QueryEscape(state)
+	state := queryOf(b.t, b.authURL(signInCall)).Get("state")
+	return callbackCall + "?code=junk&state=" + url.QueryEscape(state)
 }
 
 func (g *githubFixture) exchanges() int { return g.fake.Count(githubtest.EndpointAccessToken) }
@@ -48,7 +48,7 @@ func TestAThrottledCallbackCanBeRetriedOnce(t *testing.T) {
 	for range 20 {
 		require.Equal(t, http.StatusBadRequest, b.get(b.badCallback()).status)
 	}
-	good := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	good := b.callbackURL(b.authURL(signInCall))
 	p := b.get(good)
 	require.Equal(t, http.StatusTooManyRequests, p.status)
 	require.Empty(t, p.header["Set-Cookie"], "no cookie is cleared")
@@ -85,9 +85,9 @@ func TestConcurrentFailedCallbacksOnTwoInstancesShareOneLimit(t *testing.T) {
 	var begun []*http.Request
 	for i := range 80 {
 		w := httptest.NewRecorder()
-		services[i%2].Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/auth/github/login-user", nil))
+		services[i%2].Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, signInCall, nil))
 		state := queryOf(t, response{body: w.Body.String()}.json(t)["auth_url"].(string)).Get("state")
-		r := httptest.NewRequest(http.MethodGet, "/api/v1/auth/github/callback?code=junk&state="+url.QueryEscape(state), nil)
+		r := httptest.NewRequest(http.MethodGet, callbackCall+"?code=junk&state="+url.QueryEscape(state), nil)
 		for _, cookie := range w.Result().Cookies() {
 			r.AddCookie(cookie)
 		}
@@ -123,8 +123,8 @@ func TestDeniedCallbacksCountAsFailures(t *testing.T) {
 	b := g.browser()
 	statuses := map[int]int{}
 	for range 500 {
-		state := queryOf(t, b.authURL("/api/v1/auth/github/login-user")).Get("state")
-		statuses[b.get("/api/v1/auth/github/callback?error=access_denied&state="+url.QueryEscape(state)).status]++
+		state := queryOf(t, b.authURL(signInCall)).Get("state")
+		statuses[b.get(callbackCall+"?error=access_denied&state="+url.QueryEscape(state)).status]++
 	}
 	require.Equal(t, map[int]int{http.StatusForbidden: 20, http.StatusTooManyRequests: 480}, statuses)
 	require.EqualValues(t, 20, consumed.Load(), "throttled callbacks do not consume a state")

@@ -49,7 +49,7 @@ type pending struct {
 
 func (g *githubFixture) pending() pending {
 	g.t.Helper()
-	r := g.send(http.MethodGet, "/api/v1/auth/github/login-user", "")
+	r := g.send(http.MethodGet, signInCall, "")
 	callback := g.browser().callbackURL(r.json(g.t)["auth_url"].(string))
 	return pending{callback, (&http.Response{Header: r.header}).Cookies()}
 }
@@ -140,7 +140,7 @@ func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 	var answers strings.Builder
 	keep := func(_ int, body string) { answers.WriteString(body) }
 	b := g.browser()
-	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+token))
+	callback := b.callbackURL(b.connectURL(token))
 	code := queryOf(t, callback).Get("code")
 	p := b.get(callback)
 	keep(p.status, p.body)
@@ -160,7 +160,7 @@ func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 				continue
 			}
 			g.fake.InjectN(endpoint, 1, fault.Fault)
-			r := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
+			r := g.sendAs(token, http.MethodGet, verifyCall, "")
 			keep(r.status, r.body)
 			break
 		}
@@ -169,7 +169,7 @@ func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 		}
 	}
 	g.fake.Heal()
-	r := g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
+	r := g.sendAs(token, http.MethodPost, disconnectCall, "")
 	keep(r.status, r.body)
 	for _, secret := range secrets {
 		require.NotEmpty(t, secret)

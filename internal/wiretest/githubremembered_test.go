@@ -22,7 +22,7 @@ func onStore(store auth.Store, superUsers ...int64) githubOptions {
 func (g *githubFixture) signInOctocat() (status int, user auth.User, token string) {
 	g.t.Helper()
 	b := g.browser()
-	p := b.get(b.authURL("/api/v1/auth/github/login-user"))
+	p := b.get(b.authURL(signInCall))
 	if p.status != http.StatusOK {
 		return p.status, auth.User{}, ""
 	}
@@ -42,7 +42,7 @@ func (g *githubFixture) unlinkOctocat(user auth.User) auth.KeyPair {
 	token, err := g.svc.Login(g.t.Context(), pair)
 	require.NoError(g.t, err)
 	require.Equal(g.t, http.StatusNoContent,
-		g.sendAs(token.Bearer.Reveal(), http.MethodDelete, "/api/v1/auth/github/link", "").status)
+		g.sendAs(token.Bearer.Reveal(), http.MethodDelete, unlinkCall, "").status)
 	return pair
 }
 

@@ -21,9 +21,9 @@ func TestACallbackOfAnotherBrowserClearsNoCookies(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	victim := g.browser()
-	own := victim.authURL("/api/v1/auth/github/login-user")
+	own := victim.authURL(signInCall)
 	for range 8 { // enough to reach every cookie slot
-		require.Equal(t, http.StatusBadRequest, victim.get(g.browser().authURL("/api/v1/auth/github/login-user")).status)
+		require.Equal(t, http.StatusBadRequest, victim.get(g.browser().authURL(signInCall)).status)
 	}
 	require.Equal(t, http.StatusOK, victim.get(own).status, "the victim's own flow completes")
 }
@@ -109,7 +109,7 @@ func TestDisconnectingRevokesTheTokenButNotTheGrant(t *testing.T) {
 	g := newGitHub(t)
 	token := g.signIn(g.user)
 	g.browser().connect(token)
-	g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
+	g.sendAs(token, http.MethodPost, disconnectCall, "")
 	require.Equal(t, 1, g.fake.Count(githubtest.EndpointDeleteToken))
 	require.Zero(t, g.fake.Count(githubtest.EndpointDeleteGrant), "revoking the grant would revoke the tokens of the host's other services")
 }
@@ -132,7 +132,7 @@ func TestOrganizationListsRequestTheScopeAndReadAllPages(t *testing.T) {
 			configure: func(_ *githubFixture, cfg *auth.Config) { configure(cfg.GitHub) },
 		})
 		b := g.browser()
-		authURL := b.authURL("/api/v1/auth/github/login-user")
+		authURL := b.authURL(signInCall)
 		require.Equal(t, "read:user user:email read:org", queryOf(t, authURL).Get("scope"), name)
 		require.Equal(t, http.StatusOK, b.get(authURL).status, name)
 	}
@@ -151,7 +151,7 @@ func TestThePKCEVerifierAppearsInNoURL(t *testing.T) {
 		})
 	})
 	b := g.browser()
-	authURL := b.authURL("/api/v1/auth/github/login-user")
+	authURL := b.authURL(signInCall)
 	callback := b.callbackURL(authURL)
 	require.Equal(t, http.StatusOK, b.get(callback).status)
 	verifier := <-verifiers

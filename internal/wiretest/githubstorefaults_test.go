@@ -20,24 +20,24 @@ import (
 var githubFlows = map[string]func(g *githubFixture) func() int{
 	"first sign-in": func(g *githubFixture) func() int {
 		b := g.browser()
-		callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+		callback := b.callbackURL(b.authURL(signInCall))
 		return func() int { return b.get(callback).status }
 	},
 	"later sign-in": func(g *githubFixture) func() int {
 		g.browser().signIn()
 		b := g.browser()
-		callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+		callback := b.callbackURL(b.authURL(signInCall))
 		return func() int { return b.get(callback).status }
 	},
 	"connect": func(g *githubFixture) func() int {
 		b := g.browser()
-		callback := b.callbackURL(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+g.signIn(g.user)))
+		callback := b.callbackURL(b.connectURL(g.signIn(g.user)))
 		return func() int { return b.get(callback).status }
 	},
-	"status":     connected(http.MethodGet, "/api/v1/auth/github/token"),
-	"verify":     connected(http.MethodGet, "/api/v1/auth/github/token?verify=true"),
-	"disconnect": connected(http.MethodPost, "/api/v1/auth/github/logout"),
-	"unlink":     connected(http.MethodDelete, "/api/v1/auth/github/link"),
+	"status":     connected(http.MethodGet, statusCall),
+	"verify":     connected(http.MethodGet, verifyCall),
+	"disconnect": connected(http.MethodPost, disconnectCall),
+	"unlink":     connected(http.MethodDelete, unlinkCall),
 }
 
 // connected returns the flow of a call by a user whose GitHub account is connected.
@@ -107,7 +107,7 @@ func TestAnUnboundStateIsValidOnlyForSignInWithAJSONAnswer(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.InsecureUnboundState = true }})
 	commandLine, b := g.browser(), g.browser()
-	authURL := commandLine.authURL("/api/v1/auth/github/login-user")
+	authURL := commandLine.authURL(signInCall)
 	require.Empty(t, commandLine.client.Jar.Cookies(mustURL(t, g.server.URL)))
 	callback := b.callbackURL(authURL)
 	require.Equal(t, http.StatusOK, b.get(callback).status, "another program may complete the flow")
@@ -115,13 +115,13 @@ func TestAnUnboundStateIsValidOnlyForSignInWithAJSONAnswer(t *testing.T) {
 
 	// A connect flow is bound to its browser all the same.
 	victim := g.browser()
-	connect := commandLine.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+g.signIn(g.user))
+	connect := commandLine.connectURL(g.signIn(g.user))
 	require.Equal(t, http.StatusBadRequest, victim.get(connect).status)
 	require.Equal(t, http.StatusNotFound, g.status(g.signIn(g.user)).status)
 
 	// Without the option, such a state is rejected.
 	strict := newGitHub(t)
-	require.Equal(t, http.StatusBadRequest, strict.browser().get("/api/v1/auth/github/callback?"+mustURL(t, callback).RawQuery).status)
+	require.Equal(t, http.StatusBadRequest, strict.browser().get(callbackCall+"?"+mustURL(t, callback).RawQuery).status)
 	_, err := strict.svc.GitHub().BeginUnboundSignIn()
 	require.Error(t, err)
 }

@@ -85,7 +85,7 @@ func TestHooksReportTheOutcomeOfEachSignInAndToken(t *testing.T) {
 
 	fault = nil
 	g.browser().signIn()
-	g.browser().get("/api/v1/auth/github/callback?code=x&state=forged")
+	g.browser().get(callbackCall + "?code=x&state=forged")
 	g.signIn(g.user)
 	require.Equal(t, []string{"github accepted", "github rejected", "host accepted"}, m.Take())
 }

@@ -34,7 +34,7 @@ func newHostedGitHub(t testing.TB, configure ...func(*githubFixture, *auth.Confi
 
 // callback returns the callback URL of a sign-in by the browser.
 func (h *hostedGitHub) callback(b *browser) string {
-	return b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	return b.callbackURL(b.authURL(signInCall))
 }
 
 // requireNothingLeft fails the test if a sign-in as alice has left a link, a session or a token,

@@ -37,7 +37,7 @@ func TestATokenRevokedAtGitHubIsNeverReportedValid(t *testing.T) {
 		_, err := other.GitHub().Verify(t.Context(), g.user.ID)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 	}
-	answer := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
+	answer := g.sendAs(token, http.MethodGet, verifyCall, "")
 	require.Equal(t, http.StatusNotFound, answer.status, "GitHub has reported the token as revoked: %s", answer.body)
 }
 
@@ -63,7 +63,7 @@ func TestAnAnswerAboutAReplacedGitHubTokenDoesNotVouchForTheNewOne(t *testing.T)
 		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
 		g.fake.Revoke(octocat) // GitHub revokes the new token too
 	}
-	answer := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
+	answer := g.sendAs(token, http.MethodGet, verifyCall, "")
 	require.NotEqual(t, http.StatusOK, answer.status, "both tokens are revoked: %s", answer.body)
 }
 
@@ -120,7 +120,7 @@ func TestDeletingAGitHubUserBlanksTheClientOfTheSignUpEvent(t *testing.T) {
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t)))
 		b := g.browser()
-		p := b.get(b.authURL("/api/v1/auth/github/login-user"), "User-Agent", "octocat's own browser", "X-Request-Id", "octocats-request")
+		p := b.get(b.authURL(signInCall), "User-Agent", "octocat's own browser", "X-Request-Id", "octocats-request")
 		require.Equal(t, http.StatusOK, p.status)
 		link, err := g.link(octocat)
 		require.NoError(t, err)
@@ -207,7 +207,7 @@ func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
 	got.deliver(t, g.svc)
 	for range 600 {
 		require.Equal(t, http.StatusForbidden,
-			g.send(http.MethodGet, "/api/v1/auth/github/start", "", "Sec-Fetch-Site", "cross-site").status)
+			g.send(http.MethodGet, startCall, "", "Sec-Fetch-Site", "cross-site").status)
 	}
 	require.Equal(t, http.StatusForbidden, g.sendAs(g.signIn(g.user), http.MethodGet, "/auth/users", "").status)
 	known, unknown := 0, 0
@@ -227,7 +227,7 @@ func TestARejectedSignInLeavesNoGitHubTokenOfADisconnectedUser(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
 	token := h.browser().signIn()["token"].(string)
-	require.Equal(t, http.StatusOK, h.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "").status)
+	require.Equal(t, http.StatusOK, h.sendAs(token, http.MethodPost, disconnectCall, "").status)
 	require.Empty(t, h.fake.Tokens(octocat))
 	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
 	require.NoError(t, err)
@@ -246,7 +246,7 @@ func TestASignInThatTheUserSourceFailsLeavesNoGitHubToken(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
 	token := h.browser().signIn()["token"].(string)
-	require.Equal(t, http.StatusOK, h.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "").status)
+	require.Equal(t, http.StatusOK, h.sendAs(token, http.MethodPost, disconnectCall, "").status)
 	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
 	require.NoError(t, err)
 	b := h.browser()

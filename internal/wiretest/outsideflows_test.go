@@ -118,7 +118,7 @@ func TestTheStartPageReflectsNoMarkup(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	ask := func(returnTo string) response {
-		return g.send("GET", "/api/v1/auth/github/start?return_to="+returnTo, "", "Sec-Fetch-Site", "cross-site",
+		return g.send("GET", startCall+"?return_to="+returnTo, "", "Sec-Fetch-Site", "cross-site",
 			"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
 	}
 	answer := ask("/a%3Fx%3D%22%3E%3Cscript%3E")
@@ -168,7 +168,7 @@ func TestLargeHeadersOverHTTP2DoNotFail(t *testing.T) {
 	for range 2990 {
 		cookies += "__Host-auth_github_1=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA; "
 	}
-	for _, path := range []string{"/api/v1/auth/github/start", "/api/v1/auth/github/callback?state=AAAA&code=x", "/auth/user", "/auth/logout"} {
+	for _, path := range []string{startCall, callbackCall + "?state=AAAA&code=x", "/auth/user", "/auth/logout"} {
 		began := time.Now()
 		for range 20 {
 			method := "GET"
@@ -202,7 +202,7 @@ func TestADeletedUsersCookieIsNotAKnownCaller(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, g.svc.DeleteUser(t.Context(), auth.ByHost("test"), link.UserID))
 	got.deliver(t, g.svc)
-	answer := g.send("POST", "/api/v1/auth/github/logout", "", "Cookie", cookie.Name+"="+cookie.Value)
+	answer := g.send("POST", disconnectCall, "", "Cookie", cookie.Name+"="+cookie.Value)
 	t.Log(answer.status)
 	for _, e := range got.deliver(t, g.svc) {
 		require.NotEqual(t, auth.EventAccessRefused, e.Kind, "caused by the deleted user %s", e.ActorID)
@@ -224,9 +224,9 @@ func TestConnectFlowsCompleteOnlyInTheirOwnSession(t *testing.T) {
 			require.NoError(t, err)
 			var callback string
 			if begin == "bearer" {
-				callback = b.callbackURL(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+token.Bearer.Reveal()))
+				callback = b.callbackURL(b.connectURL(token.Bearer.Reveal()))
 			} else {
-				callback = b.callbackURL(b.authURL("/api/v1/auth/github/login"))
+				callback = b.callbackURL(b.authURL(connectCall))
 			}
 			u := mustURL(t, g.server.URL)
 			var state, session *http.Cookie

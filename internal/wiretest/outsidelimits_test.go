@@ -89,10 +89,10 @@ func TestSuccessfulGitHubSignInsGiveNoExtraAttemptsLater(t *testing.T) {
 	g.clock.Advance(25 * time.Hour)
 	before := g.exchanges()
 	for range 60 {
-		r := g.send(http.MethodGet, "/api/v1/auth/github/login-user", "")
+		r := g.send(http.MethodGet, signInCall, "")
 		cookie := (&http.Response{Header: r.header}).Cookies()[0]
 		state := queryOf(t, r.json(t)["auth_url"].(string)).Get("state")
-		g.send(http.MethodGet, "/api/v1/auth/github/callback?code=junk&state="+state, "", "Cookie", cookie.Name+"="+cookie.Value)
+		g.send(http.MethodGet, callbackCall+"?code=junk&state="+state, "", "Cookie", cookie.Name+"="+cookie.Value)
 	}
 	require.LessOrEqual(t, g.exchanges()-before, 20, "failures in one minute")
 }
@@ -221,7 +221,7 @@ func TestAGitHubCallbackThatTheStoreFailsIsAnEvent(t *testing.T) {
 	}})
 	b := g.browser()
 	b.signInByCookie("")
-	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	callback := b.callbackURL(b.authURL(signInCall))
 	got.deliver(t, g.svc)
 	hooks.Store(0)
 	away.Store(true)
@@ -246,7 +246,7 @@ func TestAThrottledForgedCallbackIsExactlyOneEvent(t *testing.T) {
 		cfg.Hooks.SignIn = func(context.Context, auth.SignInMethod, error, time.Duration) { hooks.Add(1) }
 	}})
 	forge := func() int {
-		return g.send(http.MethodGet, "/api/v1/auth/github/callback?code=x&state=y", "").status
+		return g.send(http.MethodGet, callbackCall+"?code=x&state=y", "").status
 	}
 	for range 20 {
 		require.Equal(t, http.StatusBadRequest, forge())
@@ -273,10 +273,10 @@ func TestUnlinkingWithMembershipMaxAgeKeepsAWayIn(t *testing.T) {
 	m.requireSignsIn()
 	m.clock.Advance(recheckAfter)
 	token := m.fixture.signIn(m.user)
-	answer := m.sendAs(token, http.MethodDelete, "/api/v1/auth/github/link", "")
+	answer := m.sendAs(token, http.MethodDelete, unlinkCall, "")
 	key := m.login(m.pair).status
 	b := m.browser()
-	github := b.get(b.authURL("/api/v1/auth/github/login-user")).status
+	github := b.get(b.authURL(signInCall)).status
 	if answer.status == http.StatusNoContent {
 		require.True(t, key == http.StatusOK || github == http.StatusOK,
 			"after unlinking, the key answers %d and GitHub %d", key, github)

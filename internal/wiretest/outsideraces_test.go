@@ -150,7 +150,7 @@ func TestConnectFlowsBegunBeforeARevocationAreRejected(t *testing.T) {
 			g := newGitHub(t, onStore(open(t)))
 			token := g.signIn(g.user)
 			b := g.browser()
-			callback := b.callbackURL(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+token))
+			callback := b.callbackURL(b.connectURL(token))
 			revoke(g)
 			require.Equal(t, http.StatusBadRequest, b.get(callback).status, name)
 			_, err := g.link(octocat)
@@ -176,7 +176,7 @@ func TestInvalidIDsNeverAnswer5xx(t *testing.T) {
 				{"POST", "/auth/users/" + id + "/regenerate-credentials"}, {"POST", "/auth/tokens/revoke-user/" + id},
 				{"GET", "/auth/users?after=" + id}, {"GET", "/auth/users?limit=" + id}, {"GET", "/auth/events?before=" + id},
 				{"GET", "/auth/events?kind=" + id}, {"GET", "/auth/events?user_id=" + id},
-				{"GET", "/api/v1/auth/github/start?return_to=" + id}, {"GET", "/api/v1/auth/github/callback?code=" + id + "&state=" + id},
+				{"GET", startCall + "?return_to=" + id}, {"GET", callbackCall + "?code=" + id + "&state=" + id},
 			} {
 				answer := g.sendAs(admin, call.method, call.target, "")
 				if answer.status >= 500 {

@@ -64,9 +64,9 @@ func TestAFailedFlowClearsItsCookie(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
-	state := queryOf(t, b.authURL("/api/v1/auth/github/login-user")).Get("state")
+	state := queryOf(t, b.authURL(signInCall)).Get("state")
 	require.Len(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)), 1)
-	require.Equal(t, http.StatusForbidden, b.get("/api/v1/auth/github/callback?error=access_denied&state="+state).status)
+	require.Equal(t, http.StatusForbidden, b.get(callbackCall+"?error=access_denied&state="+state).status)
 	require.Empty(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)))
 }
 

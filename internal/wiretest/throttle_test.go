@@ -270,11 +270,11 @@ func TestFailedGitHubCallbacksAreThrottledAndConsumeNoState(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
-	pending := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	pending := b.callbackURL(b.authURL(signInCall))
 	forger := g.browser()
 	var last page
 	for range 21 {
-		last = forger.get("/api/v1/auth/github/callback?code=x&state=forged")
+		last = forger.get(callbackCall + "?code=x&state=forged")
 	}
 	require.Equal(t, http.StatusTooManyRequests, last.status)
 	require.NotEmpty(t, last.header.Get("Retry-After"))

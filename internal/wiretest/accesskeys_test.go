@@ -53,11 +53,13 @@ func TestAUserMakesListsAndRevokesKeys(t *testing.T) {
 	}}, f.sendAs(token, "GET", "/auth/keys", "").array(t))
 
 	f.clock.Advance(time.Hour)
-	made := f.sendAs(token, "POST", "/auth/keys", `{"label":"the CI of \"app\" 🦆","expires_at":"2026-01-02T07:04:05+01:00"}`)
+	made := f.sendAs(token, "POST", "/auth/keys",
+		`{"label":"the CI of \"app\" 🦆","expires_at":"2026-01-02T07:04:05+01:00"}`)
 	require.Equal(t, http.StatusCreated, made.status, made.body)
 	pair := made.pair(t)
 	require.Equal(t, map[string]any{
-		"access_key": pair.AccessKey, "access_secret": pair.AccessSecret.Reveal(), "label": `the CI of "app" 🦆`,
+		"access_key": pair.AccessKey, "access_secret": pair.AccessSecret.Reveal(),
+		"label":      `the CI of "app" 🦆`,
 		"created_at": "2026-01-02T04:04:05Z", "expires_at": "2026-01-02T06:04:05Z",
 		"message": "Access key made. Store the access secret now: it is not shown again.",
 	}, made.json(t))
@@ -100,7 +102,8 @@ func TestRevokingAKeyOverHTTPRevokesOnlyTheSessionsOfThatKey(t *testing.T) {
 	f := newFixture(t)
 	other := f.signIn(f.user)
 	token := f.login(f.userPair).json(t)["token"].(string)
-	require.Equal(t, http.StatusNoContent, f.sendAs(token, "DELETE", "/auth/keys/"+f.userPair.AccessKey, "").status)
+	require.Equal(t, http.StatusNoContent,
+		f.sendAs(token, "DELETE", "/auth/keys/"+f.userPair.AccessKey, "").status)
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, "GET", "/auth/user", "").status)
 	require.Equal(t, http.StatusOK, f.sendAs(other, "GET", "/auth/user", "").status)
 }
@@ -135,7 +138,8 @@ func TestInvalidParametersOfANewKeyAreRejected(t *testing.T) {
 		require.Equal(t, test.status, r.status, name)
 		require.Equal(t, test.detail, r.json(t)["detail"], name)
 	}
-	form := f.send("POST", "/auth/keys", "", "Authorization", "Bearer "+token, "Content-Length", "3", "Content-Type", "text/plain")
+	form := f.send("POST", "/auth/keys", "", "Authorization", "Bearer "+token,
+		"Content-Length", "3", "Content-Type", "text/plain")
 	require.Equal(t, http.StatusCreated, form.status, "without a body the Content-Type does not matter")
 	require.Len(t, f.sendAs(token, "GET", "/auth/keys", "").array(t), 2)
 }
@@ -177,7 +181,10 @@ func TestLastUsedAtIsWrittenAtMostOnceAMinute(t *testing.T) {
 func TestVerifyFailsIfTouchKeyFails(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, test := range []struct{ fault, want error }{{authtest.ErrStoreAway, authtest.ErrStoreAway}, {auth.ErrNotFound, auth.ErrInvalidCredentials}} {
+	for _, test := range []struct{ fault, want error }{
+		{authtest.ErrStoreAway, authtest.ErrStoreAway},
+		{auth.ErrNotFound, auth.ErrInvalidCredentials},
+	} {
 		verifier, err := auth.NewCredentialVerifier(authtest.FaultyStore(f.store, func(method string) error {
 			if method == "TouchKey" {
 				return test.fault
@@ -194,7 +201,8 @@ func TestBothSecretsOfARotatedKeyWorkUntilTheOverlapEnds(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
-	first := f.sendAs(token, "POST", "/auth/keys", `{"label":"CI","expires_at":"2027-01-02T03:04:05Z"}`).pair(t)
+	first := f.sendAs(token, "POST", "/auth/keys",
+		`{"label":"CI","expires_at":"2027-01-02T03:04:05Z"}`).pair(t)
 	path := "/auth/keys/" + first.AccessKey + "/rotate"
 	r := f.sendAs(token, "POST", path, `{"overlap_seconds":3600}`)
 	require.Equal(t, http.StatusCreated, r.status, r.body)
@@ -208,7 +216,8 @@ func TestBothSecretsOfARotatedKeyWorkUntilTheOverlapEnds(t *testing.T) {
 	f.requireLogin(second, http.StatusOK)
 	again := f.sendAs(token, "POST", path, "")
 	require.Equal(t, http.StatusConflict, again.status)
-	require.Equal(t, "The earlier secret of this key still works: rotate again when it does not", again.json(t)["detail"])
+	require.Equal(t, "The earlier secret of this key still works: rotate again when it does not",
+		again.json(t)["detail"])
 	f.clock.Advance(time.Hour - time.Microsecond)
 	f.requireLogin(first, http.StatusOK)
 	f.clock.Advance(time.Microsecond)
@@ -221,7 +230,8 @@ func TestBothSecretsOfARotatedKeyWorkUntilTheOverlapEnds(t *testing.T) {
 	f.requireLogin(third, http.StatusOK)
 	require.Equal(t, http.StatusOK, f.sendAs(token, "GET", "/auth/user", "").status)
 
-	require.Equal(t, http.StatusNoContent, f.sendAs(token, "DELETE", "/auth/keys/"+first.AccessKey, "").status)
+	require.Equal(t, http.StatusNoContent,
+		f.sendAs(token, "DELETE", "/auth/keys/"+first.AccessKey, "").status)
 	f.requireLogin(third, http.StatusUnauthorized)
 }
 
@@ -238,16 +248,21 @@ func TestInvalidRotationsAreRejected(t *testing.T) {
 		`{"overlap_seconds":-1}`, `{"overlap_seconds":604801}`, `{"overlap_seconds":9223372036854775807}`, `{"overlap_seconds":"60"}`,
 		`{"overlap_seconds":1.5}`, `{"overlap_seconds":1e3}`, `{"overlap":60}`,
 	} {
-		require.Equal(t, http.StatusUnprocessableEntity, f.sendAs(token, "POST", "/auth/keys/"+f.userPair.AccessKey+"/rotate", body).status, body)
+		require.Equal(t, http.StatusUnprocessableEntity,
+			f.sendAs(token, "POST", "/auth/keys/"+f.userPair.AccessKey+"/rotate", body).status, body)
 	}
 	imported := f.sendAs(token, "POST", "/auth/keys/alice@old/rotate", "")
 	require.Equal(t, http.StatusUnprocessableEntity, imported.status)
-	require.Equal(t, "Field access_key was made elsewhere and cannot be rotated: make a new key instead", imported.json(t)["detail"])
+	require.Equal(t,
+		"Field access_key was made elsewhere and cannot be rotated: make a new key instead",
+		imported.json(t)["detail"])
 	f.requireLogin(f.userPair, http.StatusOK)
 	require.Equal(t, http.StatusNoContent, f.sendAs(token, "DELETE", "/auth/keys/alice@old", "").status)
 	for _, name := range []string{"https://old.example/alice", "a//b", "a/../b", "a%2Fb"} {
-		require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{UserID: f.user.ID, AccessKey: name, Secret: auth.NewSecret("correct horse")}))
-		require.Equal(t, http.StatusNoContent, f.sendAs(token, "DELETE", "/auth/keys/"+url.PathEscape(name), "").status, name)
+		require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost,
+			auth.ImportedKey{UserID: f.user.ID, AccessKey: name, Secret: auth.NewSecret("correct horse")}))
+		require.Equal(t, http.StatusNoContent,
+			f.sendAs(token, "DELETE", "/auth/keys/"+url.PathEscape(name), "").status, name)
 	}
 	for _, odd := range []string{"/auth//keys/x", "/auth/./keys/x", "/auth/keys/../keys/x"} {
 		require.Equal(t, http.StatusNotFound, f.sendAs(token, "DELETE", odd, "").status, odd)
@@ -263,10 +278,14 @@ func TestInvalidRotationsAreRejected(t *testing.T) {
 func TestThePreviousSecretUnderAnOldPepperDoesNotReplaceTheNewHash(t *testing.T) {
 	t.Parallel()
 	earlier := authtest.SymmetricKey(t, "p1")
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Credentials.Peppers = []auth.SymmetricKey{earlier} })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Credentials.Peppers = []auth.SymmetricKey{earlier}
+	})
 	rotated, err := auth.New(f.store, auth.Config{
 		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now,
-		Credentials: auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p2"), earlier}},
+		Credentials: auth.CredentialConfig{
+			Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p2"), earlier},
+		},
 	})
 	require.NoError(t, err)
 	second, err := f.svc.Credentials().Rotate(t.Context(), authtest.ByHost, f.userPair.AccessKey, time.Hour)
@@ -336,7 +355,8 @@ func TestOneOfTwoConcurrentRotationsSucceeds(t *testing.T) {
 		var running sync.WaitGroup
 		for i := range pairs {
 			running.Go(func() {
-				pairs[i], errs[i] = f.svc.Credentials().Rotate(context.Background(), authtest.ByHost, f.userPair.AccessKey, time.Minute)
+				pairs[i], errs[i] = f.svc.Credentials().Rotate(context.Background(),
+					authtest.ByHost, f.userPair.AccessKey, time.Minute)
 			})
 		}
 		running.Wait()
@@ -364,7 +384,10 @@ func TestAccountCallsAnswer503IfTheStoreFails(t *testing.T) {
 		require.NoError(t, err)
 		token := f.signIn(f.user)
 		failed := 0
-		for _, call := range []string{"GET /auth/keys", "GET /auth/sessions", "POST /auth/keys/" + f.userPair.AccessKey + "/rotate", "DELETE /auth/sessions/x"} {
+		for _, call := range []string{
+			"GET /auth/keys", "GET /auth/sessions",
+			"POST /auth/keys/" + f.userPair.AccessKey + "/rotate", "DELETE /auth/sessions/x",
+		} {
 			verb, path, _ := strings.Cut(call, " ")
 			r := send(svc.Handler(), verb, path, "", "Authorization", "Bearer "+token)
 			if r.status == http.StatusServiceUnavailable {

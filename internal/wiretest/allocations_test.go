@@ -30,7 +30,9 @@ func TestVerifyingACachedTokenDoesNotAllocate(t *testing.T) {
 				t.Error(err)
 			}
 		}), "Identify, %s", alg)
-		require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { handler.ServeHTTP(w, r) }), 2.0, "Authenticate, %s", alg)
+		require.LessOrEqual(t, testing.AllocsPerRun(1000, func() {
+			handler.ServeHTTP(w, r)
+		}), 2.0, "Authenticate, %s", alg)
 		require.Equal(t, 1001, served)
 	}
 }

@@ -163,7 +163,10 @@ func BenchmarkSignInBesideSlowHashes(b *testing.B) {
 							return
 						default:
 						}
-						pair := auth.KeyPair{AccessKey: fmt.Sprintf("old-%d-%d", i, n), AccessSecret: auth.NewSecret("a guess of somebody's")}
+						pair := auth.KeyPair{
+							AccessKey:    fmt.Sprintf("old-%d-%d", i, n),
+							AccessSecret: auth.NewSecret("a guess of somebody's"),
+						}
 						_, err := f.svc.Login(from(b, fmt.Sprintf("198.%d.%d.%d", i, n/250%250, n%250)), pair)
 						if status, _ := auth.ErrorStatus(err); status == http.StatusTooManyRequests {
 							refused.Add(1)

@@ -55,7 +55,9 @@ func BenchmarkAuthenticate(b *testing.B) {
 
 // BenchmarkVerifyCredentials measures one read of a store in memory and one fast hash.
 func BenchmarkVerifyCredentials(b *testing.B) {
-	c := newCredentials(b, auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(b, "p1")}})
+	c := newCredentials(b, auth.CredentialConfig{
+		Peppers: []auth.SymmetricKey{authtest.SymmetricKey(b, "p1")},
+	})
 	pair, stranger := c.issue(b), c.GeneratePair()
 	for name, pair := range map[string]auth.KeyPair{
 		"good":         pair,
@@ -99,7 +101,8 @@ func BenchmarkLogin(b *testing.B) {
 
 func sqliteFile(b *testing.B) auth.Store {
 	path := filepath.Join(b.TempDir(), "bench.db")
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite",
+		"file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)")
 	require.NoError(b, err)
 	b.Cleanup(func() { db.Close() })
 	store, err := sqlstore.Open(b.Context(), db, sqlstore.Config{Dialect: sqlstore.SQLite})

@@ -51,10 +51,12 @@ func TestSigningOutRevokesTheBrowserSessionAndDropsPendingFlows(t *testing.T) {
 	kept := b.client.Jar.Cookies(mustURL(t, g.server.URL))
 	b.authURL(signInCall)
 	require.Len(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)), 2)
-	require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/auth/logout", "Sec-Fetch-Site", "same-origin").status)
+	require.Equal(t, http.StatusOK,
+		b.do(http.MethodPost, "/auth/logout", "Sec-Fetch-Site", "same-origin").status)
 	require.Empty(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)))
 	b.client.Jar.SetCookies(mustURL(t, g.server.URL), kept)
-	require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status, "a copy of the cookie is rejected too")
+	require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status,
+		"a copy of the cookie is rejected too")
 }
 
 func TestRevokingAUserRevokesTheBrowserSessionButNotTheNextOne(t *testing.T) {
@@ -97,7 +99,8 @@ func TestTheSessionCookieAuthorizesChangesOnlyFromTheServicesOwnPages(t *testing
 		p := b.do(http.MethodPost, disconnectCall, test.header...)
 		require.Equal(t, test.status, p.status, name)
 	}
-	require.Equal(t, http.StatusOK, b.get("/auth/user", "Sec-Fetch-Site", "cross-site").status, "reading changes nothing")
+	require.Equal(t, http.StatusOK, b.get("/auth/user", "Sec-Fetch-Site", "cross-site").status,
+		"reading changes nothing")
 
 	b.signInByCookie("")
 	cookie := b.client.Jar.Cookies(mustURL(t, g.server.URL))[0].String()
@@ -143,7 +146,8 @@ func TestOnlyTheServicesOwnPagesOpenAWebSocketWithTheCookie(t *testing.T) {
 	} {
 		require.Equal(t, test.status, open(append(test.header, "Cookie", cookie)...), name)
 	}
-	require.Equal(t, http.StatusOK, open("Authorization", "Bearer "+g.signIn(g.user)), "a bearer token needs no Origin")
+	require.Equal(t, http.StatusOK, open("Authorization", "Bearer "+g.signIn(g.user)),
+		"a bearer token needs no Origin")
 }
 
 func TestTheCookieIsIgnoredIfABearerTokenIsSent(t *testing.T) {
@@ -152,11 +156,13 @@ func TestTheCookieIsIgnoredIfABearerTokenIsSent(t *testing.T) {
 	b := g.browser()
 	b.signInByCookie("")
 	for _, header := range []string{"Bearer x", "bearer x", "Bearer", "Bearer "} {
-		require.Equal(t, http.StatusUnauthorized, b.get("/auth/user", "Authorization", header).status, "%q", header)
+		require.Equal(t, http.StatusUnauthorized,
+			b.get("/auth/user", "Authorization", header).status, "%q", header)
 	}
 	p := b.get("/auth/user", "Authorization", "Bearer "+g.signIn(g.user))
 	require.Equal(t, "alice", p.json(t)["username"], "the token identifies the caller")
-	require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/auth/logout", "Authorization", "Bearer "+g.signIn(g.user)).status,
+	require.Equal(t, http.StatusOK,
+		b.do(http.MethodPost, "/auth/logout", "Authorization", "Bearer "+g.signIn(g.user)).status,
 		"a bearer token needs no Origin")
 }
 
@@ -168,7 +174,8 @@ func TestAnAuthorizationHeaderOfAnotherSchemeDoesNotHideTheCookie(t *testing.T) 
 	b.signInByCookie("")
 	for _, header := range []string{"Basic eDp5", "Negotiate x", ""} {
 		require.Equal(t, http.StatusOK, b.get("/auth/user", "Authorization", header).status, "%q", header)
-		require.Equal(t, http.StatusForbidden, b.do(http.MethodPost, disconnectCall, "Authorization", header).status,
+		require.Equal(t, http.StatusForbidden,
+			b.do(http.MethodPost, disconnectCall, "Authorization", header).status,
 			"%q: a change by cookie still needs an Origin", header)
 	}
 }
@@ -182,7 +189,8 @@ func TestSigningInAgainRevokesTheSessionOfTheReplacedCookie(t *testing.T) {
 	first := b.client.Jar.Cookies(mustURL(t, g.server.URL))
 	b.signInByCookie("")
 	require.Equal(t, http.StatusOK, b.get("/auth/user").status, "the new session is valid")
-	require.Equal(t, http.StatusOK, other.get("/auth/user").status, "the session of the other browser is valid")
+	require.Equal(t, http.StatusOK, other.get("/auth/user").status,
+		"the session of the other browser is valid")
 	b.client.Jar.SetCookies(mustURL(t, g.server.URL), first)
 	require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status, "the replaced session is revoked")
 }
@@ -204,7 +212,8 @@ func TestLogoutByTokenRevokesTheCookiesSessionOnlyFromTheServicesOwnPages(t *tes
 		cookies := b.client.Jar.Cookies(mustURL(t, g.server.URL))
 		header := append(test.header, "Authorization", "Bearer "+g.signIn(g.user))
 		require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/auth/logout", header...).status, name)
-		require.Equal(t, test.status == http.StatusOK, len(b.client.Jar.Cookies(mustURL(t, g.server.URL))) == 1,
+		require.Equal(t, test.status == http.StatusOK,
+			len(b.client.Jar.Cookies(mustURL(t, g.server.URL))) == 1,
 			"%s: the cookie is kept exactly if its session is", name)
 		b.client.Jar.SetCookies(mustURL(t, g.server.URL), cookies)
 		require.Equal(t, test.status, b.get("/auth/user").status, name)
@@ -243,7 +252,8 @@ func TestAFailedLogoutCanBeRetried(t *testing.T) {
 		token := g.signIn(g.user)
 		revocations = -1
 		for _, want := range []int{http.StatusServiceUnavailable, http.StatusOK} {
-			answer := b.do(http.MethodPost, "/auth/logout", "Sec-Fetch-Site", "same-origin", "Authorization", "Bearer "+token)
+			answer := b.do(http.MethodPost, "/auth/logout", "Sec-Fetch-Site", "same-origin",
+				"Authorization", "Bearer "+token)
 			require.Equal(t, want, answer.status)
 		}
 		b.client.Jar.SetCookies(mustURL(t, g.server.URL), cookies)
@@ -277,7 +287,8 @@ func TestLogoutByTokenSucceedsIfTheCookiesSessionWasPruned(t *testing.T) {
 	_, err := g.store.PruneSessions(t.Context(), g.clock.Now().Add(24*time.Hour), 10)
 	require.NoError(t, err)
 	token := g.signIn(g.user)
-	answer := b.do(http.MethodPost, "/auth/logout", "Sec-Fetch-Site", "same-origin", "Authorization", "Bearer "+token)
+	answer := b.do(http.MethodPost, "/auth/logout", "Sec-Fetch-Site", "same-origin",
+		"Authorization", "Bearer "+token)
 	require.Equal(t, http.StatusOK, answer.status)
 	require.Equal(t, http.StatusUnauthorized, g.sendAs(token, http.MethodGet, "/auth/user", "").status)
 	require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status)
@@ -300,21 +311,28 @@ func TestStatesCookiesAndTokensAreNotInterchangeable_CVE_2023_48309(t *testing.T
 	}
 	token := g.signIn(g.user)
 	ask := func(cookie string, header ...string) int {
-		return g.send(http.MethodGet, "/auth/user", "", append(header, "Cookie", "__Host-auth_session="+cookie)...).status
+		return g.send(http.MethodGet, "/auth/user", "",
+			append(header, "Cookie", "__Host-auth_session="+cookie)...).status
 	}
 	require.Equal(t, http.StatusOK, ask(session.Value))
 	require.Equal(t, http.StatusUnauthorized, ask(token), "a token as session cookie")
 	require.Equal(t, http.StatusUnauthorized, ask(state.Value), "a state as session cookie")
-	require.Equal(t, http.StatusUnauthorized, g.sendAs(session.Value, http.MethodGet, "/auth/user", "").status, "a session cookie as token")
-	require.Equal(t, http.StatusUnauthorized, g.send(http.MethodGet, "/auth/user", "", "Cookie", state.Name+"="+session.Value).status)
+	require.Equal(t, http.StatusUnauthorized,
+		g.sendAs(session.Value, http.MethodGet, "/auth/user", "").status, "a session cookie as token")
+	require.Equal(t, http.StatusUnauthorized,
+		g.send(http.MethodGet, "/auth/user", "", "Cookie", state.Name+"="+session.Value).status)
 	for name, cookie := range map[string]string{
-		"empty": "", "truncated": session.Value[:len(session.Value)-1], "longer": session.Value + "A", "not base64": "%%%", "huge": strings.Repeat("A", 5000),
+		"empty": "", "truncated": session.Value[:len(session.Value)-1],
+		"longer": session.Value + "A", "not base64": "%%%", "huge": strings.Repeat("A", 5000),
 	} {
 		require.Equal(t, http.StatusUnauthorized, ask(cookie), name)
 	}
-	twice := g.send(http.MethodGet, "/auth/user", "", "Cookie", "__Host-auth_session="+session.Value+"; __Host-auth_session="+session.Value)
+	twice := g.send(http.MethodGet, "/auth/user", "",
+		"Cookie", "__Host-auth_session="+session.Value+"; __Host-auth_session="+session.Value)
 	require.Equal(t, http.StatusUnauthorized, twice.status)
-	require.Equal(t, http.StatusUnauthorized, g.send(http.MethodGet, "/auth/user", "", "Cookie", "auth_session="+session.Value).status, "another cookie name")
+	require.Equal(t, http.StatusUnauthorized,
+		g.send(http.MethodGet, "/auth/user", "", "Cookie", "auth_session="+session.Value).status,
+		"another cookie name")
 }
 
 func TestABrowserSessionExpires(t *testing.T) {
@@ -370,16 +388,22 @@ func TestReturnToRedirectsOnlyWithinTheService(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	for _, path := range []string{
-		"https://evil.example", "//evil.example", "///evil.example", `/\evil.example`, `\\evil.example`, "/%5cevil.example", "/%5Cevil.example",
-		`/./\evil.example`, "/.//evil.example", "/..//evil.example", "/a/../b", "/./a", "/a/..", "/%2e%2e/", "/%2F/evil.example", "/a//b",
-		"evil.example", "javascript:alert(1)", "/\tevil", "/\nevil", "/\r\nSet-Cookie: x=y", "/a b", "/é", "/\x00", "/\u2028", "/@evil\\",
+		"https://evil.example", "//evil.example", "///evil.example", `/\evil.example`,
+		`\\evil.example`, "/%5cevil.example", "/%5Cevil.example",
+		`/./\evil.example`, "/.//evil.example", "/..//evil.example", "/a/../b", "/./a", "/a/..",
+		"/%2e%2e/", "/%2F/evil.example", "/a//b",
+		"evil.example", "javascript:alert(1)", "/\tevil", "/\nevil", "/\r\nSet-Cookie: x=y", "/a b",
+		"/é", "/\x00", "/\u2028", "/@evil\\",
 		"http:/evil.example", "?x", "#x", "/" + strings.Repeat("a", 256), " /", "/a\u202e",
 	} {
 		p := g.browser().stay().get(startCall + "?return_to=" + url.QueryEscape(path))
 		require.Equal(t, http.StatusUnprocessableEntity, p.status, "%q", path)
 		require.NotContains(t, p.body, "evil")
 	}
-	for _, path := range []string{"/", "/a", "/a/b.html", "/a?b=c&d=%20e", "/a#b", "/a.b/c..d", "/@alice", "/a?next=1", "/" + strings.Repeat("a", 255)} {
+	for _, path := range []string{
+		"/", "/a", "/a/b.html", "/a?b=c&d=%20e", "/a#b", "/a.b/c..d", "/@alice", "/a?next=1",
+		"/" + strings.Repeat("a", 255),
+	} {
 		require.Equal(t, g.server.URL+path, g.browser().signInByCookie(path), path)
 	}
 }
@@ -393,8 +417,9 @@ func TestInvalidBrowserSessionConfigurationsAreRejected(t *testing.T) {
 		"a landing page of another site": func(c *auth.Config) { c.BrowserSessions = &auth.BrowserSessions{LandingPath: "https://evil.example"} },
 	} {
 		github := g.github
-		cfg := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing,
-			GitHub: &github, BrowserSessions: &auth.BrowserSessions{}}
+		cfg := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key},
+			SealingKeys: g.sealing,
+			GitHub:      &github, BrowserSessions: &auth.BrowserSessions{}}
 		change(&cfg)
 		_, err := auth.New(g.store, cfg)
 		require.Error(t, err, name)

@@ -99,7 +99,8 @@ func TestEachKindOfCallerGetsTheDocumentedStatusFromEachCall(t *testing.T) {
 				session, err := f.svc.SignIn(t.Context(), f.user.ID)
 				require.NoError(t, err)
 				name := strings.NewReplacer(
-					"USER", f.user.ID, "ADMIN", f.admin.ID, "KEY", f.userPair.AccessKey, "SESSION", session.Session.ID,
+					"USER", f.user.ID, "ADMIN", f.admin.ID, "KEY", f.userPair.AccessKey, "SESSION",
+					session.Session.ID,
 				)
 				body := strings.ReplaceAll(call.body, "LOGIN", loginBody(f.userPair))
 				var r response
@@ -130,7 +131,8 @@ func TestTheTableOfCallersListsEveryCall(t *testing.T) {
 	for _, call := range calls {
 		have = append(have, call.method+" "+name.Replace(call.path))
 	}
-	for _, route := range newFixture(t).svc.Routes(auth.GroupSignIn, auth.GroupAccount, auth.GroupAdministration) {
+	for _, route := range newFixture(t).svc.Routes(auth.GroupSignIn, auth.GroupAccount,
+		auth.GroupAdministration) {
 		want = append(want, route.Method+" "+route.Path)
 	}
 	require.Subset(t, have, want)

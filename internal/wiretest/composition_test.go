@@ -34,11 +34,14 @@ var compositions = map[string]func(t *testing.T, store auth.Store, cfg auth.Conf
 	},
 	"by hand": func(t *testing.T, store auth.Store, cfg auth.Config) composed {
 		events := auth.NewEventLog(auth.EventLogConfig{
-			OnEvent: cfg.OnEvent, Hooks: cfg.Hooks, Trail: store.(auth.EventStore), Now: cfg.Now, Logger: cfg.Logger,
+			OnEvent: cfg.OnEvent, Hooks: cfg.Hooks, Trail: store.(auth.EventStore), Now: cfg.Now,
+			Logger: cfg.Logger,
 		})
-		tokens, err := auth.NewTokenIssuer(store, cfg.Issuer, cfg.SigningKeys, auth.TokenConfig{Events: events, Now: cfg.Now})
+		tokens, err := auth.NewTokenIssuer(store, cfg.Issuer, cfg.SigningKeys,
+			auth.TokenConfig{Events: events, Now: cfg.Now})
 		require.NoError(t, err)
-		credentials, err := auth.NewCredentialVerifier(store, tokens, auth.CredentialConfig{Events: events, Now: cfg.Now})
+		credentials, err := auth.NewCredentialVerifier(store, tokens,
+			auth.CredentialConfig{Events: events, Now: cfg.Now})
 		require.NoError(t, err)
 		github := *cfg.GitHub
 		github.Events, github.Now = events, cfg.Now
@@ -49,7 +52,9 @@ var compositions = map[string]func(t *testing.T, store auth.Store, cfg auth.Conf
 			if err != nil {
 				return auth.Token{}, err
 			}
-			return tokens.Issue(ctx, auth.IssueParams{UserID: user.ID, Method: auth.MethodAccessKey, AccessKeyID: key.ID})
+			return tokens.Issue(ctx, auth.IssueParams{
+				UserID: user.ID, Method: auth.MethodAccessKey, AccessKeyID: key.ID,
+			})
 		}
 		return composed{tokens, credentials, connector, login, events.Run}
 	},
@@ -69,7 +74,8 @@ func TestComponentsComposedByHandBehaveLikeAService(t *testing.T) {
 			Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
 			SealingKeys: []auth.SymmetricKey{authtest.SymmetricKey(t, "s1")},
 			GitHub: &auth.GitHubConfig{
-				ClientID: "id", ClientSecret: auth.NewSecret("secret"), CallbackURL: "https://api.example.com/callback",
+				ClientID: "id", ClientSecret: auth.NewSecret("secret"),
+				CallbackURL: "https://api.example.com/callback",
 			},
 			Throttling: auth.Throttling{Off: true}, Logger: slog.New(slog.DiscardHandler), Now: clock.Now,
 			OnEvent: func(e auth.Event) {
@@ -129,7 +135,9 @@ func TestRevokeLeakedRejectsTheKeysTokensAtOnceInComposedComponents(t *testing.T
 	require.NoError(t, err)
 	pair, err := credentials.Issue(t.Context(), authtest.ByHost, "u1", auth.KeyOptions{})
 	require.NoError(t, err)
-	token, err := f.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: pair.AccessKey})
+	token, err := f.issuer.Issue(t.Context(), auth.IssueParams{
+		UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: pair.AccessKey,
+	})
 	require.NoError(t, err)
 	f.requireAccepted(t, token.Bearer.Reveal())
 	_, err = credentials.RevokeLeaked(t.Context(), pair.AccessSecret)
@@ -164,7 +172,8 @@ func TestRevokeUserRejectsTheUsersTokensAtOnceInComposedComponents(t *testing.T)
 	list := got.Take()
 	require.Len(t, list, 3)
 	require.Equal(t, auth.Event{
-		Kind: auth.EventUserSessionsRevoked, At: clock.Now(), UserID: "u-alice", ActorID: "u-boss", Host: "test",
+		Kind: auth.EventUserSessionsRevoked, At: clock.Now(), UserID: "u-alice", ActorID: "u-boss",
+		Host: "test",
 	}, list[1])
 	require.Equal(t, auth.EventTokenRejected, list[2].Kind)
 	require.Equal(t, identity.SessionID, list[2].SessionID)
@@ -182,7 +191,9 @@ func TestAServiceIgnoresAnIdentityThatTheHostPutInTheContext(t *testing.T) {
 	require.ErrorIs(t, second(f.svc.SuperUser(ctx)), auth.ErrTokenMissing)
 
 	reached := false
-	handler := f.svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
+	handler := f.svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		reached = true
+	}))
 	r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, r)
@@ -201,7 +212,8 @@ func TestAccessKeyIDIsRequiredExactlyForTheMethodAccessKey(t *testing.T) {
 		"no key":                    {UserID: f.user.ID, Method: auth.MethodAccessKey},
 		"a key with another method": {UserID: f.user.ID, Method: auth.MethodHost, AccessKeyID: f.userPair.AccessKey},
 	} {
-		require.ErrorContains(t, second(f.svc.Tokens().Issue(t.Context(), params)), "AccessKeyID must be set", name)
+		require.ErrorContains(t, second(f.svc.Tokens().Issue(t.Context(), params)),
+			"AccessKeyID must be set", name)
 	}
 	f.requireNoSession(f.user.ID)
 }
@@ -211,7 +223,8 @@ func TestComponentsOverDifferentKindsOfStoreAreRejected(t *testing.T) {
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
 	own, err := auth.NewTokenIssuer(memstore.New(), issuer, keys, auth.TokenConfig{})
 	require.NoError(t, err)
-	hosts, err := auth.NewTokenIssuerWithUsers(memstore.NewAccounts(), newHostTable(), issuer, keys, auth.TokenConfig{})
+	hosts, err := auth.NewTokenIssuerWithUsers(memstore.NewAccounts(), newHostTable(), issuer, keys,
+		auth.TokenConfig{})
 	require.NoError(t, err)
 	for name, err := range map[string]error{
 		"accounts":        second(auth.NewCredentialVerifier(memstore.NewAccounts(), own, auth.CredentialConfig{})),
@@ -220,5 +233,6 @@ func TestComponentsOverDifferentKindsOfStoreAreRejected(t *testing.T) {
 	} {
 		require.Error(t, err, name)
 	}
-	require.NoError(t, second(auth.NewCredentialVerifier(memstore.NewAccounts(), hosts, auth.CredentialConfig{})))
+	require.NoError(t, second(auth.NewCredentialVerifier(memstore.NewAccounts(), hosts,
+		auth.CredentialConfig{})))
 }

@@ -99,7 +99,8 @@ func TestAGeneratedPairHasTheDocumentedForm(t *testing.T) {
 func fromBase62(text string) uint32 {
 	n := uint64(0)
 	for _, c := range text {
-		n = n*62 + uint64(strings.IndexRune("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", c))
+		n = n*62 +
+			uint64(strings.IndexRune("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", c))
 	}
 	return uint32(n)
 }
@@ -120,13 +121,16 @@ func TestTheCharactersOfSecretsAreUniformlyDistributed(t *testing.T) {
 		chiSquared += (float64(n) - expected) * (float64(n) - expected) / expected
 	}
 	require.Len(t, counts, 62)
-	require.Less(t, chiSquared, 150.0, "61 degrees of freedom: above 150 once in 10^9; the biased b%%62 gives over 5000")
+	require.Less(t, chiSquared, 150.0,
+		"61 degrees of freedom: above 150 once in 10^9; the biased b%%62 gives over 5000")
 }
 
 func TestAKeyVerifiesUntilItExpiresOrIsRevoked(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
-	pair, err := c.Issue(t.Context(), authtest.ByHost, "u1", auth.KeyOptions{Label: "laptop", ExpiresAt: c.clock.Now().Add(time.Hour)})
+	pair, err := c.Issue(t.Context(), authtest.ByHost, "u1", auth.KeyOptions{
+		Label: "laptop", ExpiresAt: c.clock.Now().Add(time.Hour),
+	})
 	require.NoError(t, err)
 	other := c.issue(t)
 	c.requireGood(t, pair)
@@ -164,7 +168,9 @@ func TestIssueRejectsInvalidOptionsAndUnknownUsers(t *testing.T) {
 
 func TestPrefixesAreConfigurable(t *testing.T) {
 	t.Parallel()
-	c := newCredentials(t, auth.CredentialConfig{AccessKeyPrefix: "acme_test_key", AccessSecretPrefix: "acme_test_secret"})
+	c := newCredentials(t, auth.CredentialConfig{
+		AccessKeyPrefix: "acme_test_key", AccessSecretPrefix: "acme_test_secret",
+	})
 	pair := c.issue(t)
 	require.True(t, strings.HasPrefix(pair.AccessKey, "acme_test_key_"))
 	require.True(t, strings.HasPrefix(pair.AccessSecret.Reveal(), "acme_test_secret_"))
@@ -177,7 +183,9 @@ func TestPrefixesAreConfigurable(t *testing.T) {
 		{"same", "same"}, {"Same", "same"}, {"a-b", ""}, {"ключ", ""}, {"a b", ""}, {"_a", ""}, {"a_", ""},
 		{"", "a."}, {strings.Repeat("x", 33), ""}, {"as_live", ""}, {"\u017f", ""},
 	} {
-		_, err := auth.NewCredentialVerifier(c.store, nil, auth.CredentialConfig{AccessKeyPrefix: prefixes[0], AccessSecretPrefix: prefixes[1]})
+		_, err := auth.NewCredentialVerifier(c.store, nil, auth.CredentialConfig{
+			AccessKeyPrefix: prefixes[0], AccessSecretPrefix: prefixes[1],
+		})
 		require.Error(t, err, prefixes)
 	}
 }
@@ -196,7 +204,9 @@ func TestAStoredHashIsBoundToItsUserAndKey(t *testing.T) {
 			// Mallory can write to the store and has a key of her own.
 			own := c.GeneratePair()
 			add := func(id, userID, hash string) {
-				require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: id, UserID: userID, Hash: hash, CreatedAt: c.clock.Now()}))
+				require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{
+					ID: id, UserID: userID, Hash: hash, CreatedAt: c.clock.Now(),
+				}))
 			}
 			// The victim's hash, copied to Mallory's key and user.
 			add(own.AccessKey, "u2", hash)
@@ -224,7 +234,8 @@ func TestPeppersRotateThroughTheRing(t *testing.T) {
 	// valid.
 	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{first, auth.NoPepper()}})
 	c.requireGood(t, pair)
-	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$hmac-sha256$v=1$k=p1$"), "the sign-in renews the hash")
+	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$hmac-sha256$v=1$k=p1$"),
+		"the sign-in renews the hash")
 	c.requireGood(t, pair)
 
 	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{first}})
@@ -259,8 +270,12 @@ func TestWriteAccessToTheStoreIsNotEnoughToForgeAKey(t *testing.T) {
 		"a fast hash": {forged.AccessKey, unpeppered.hash(t, forged.AccessKey), forged.AccessSecret.Reveal()},
 		"bcrypt":      {"legacy", string(h), "known secret"},
 	} {
-		require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: key.id, UserID: "u1", Hash: key.hash, CreatedAt: c.clock.Now()}))
-		_, _, err := c.Verify(t.Context(), auth.KeyPair{AccessKey: key.id, AccessSecret: auth.NewSecret(key.secret)})
+		require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{
+			ID: key.id, UserID: "u1", Hash: key.hash, CreatedAt: c.clock.Now(),
+		}))
+		_, _, err := c.Verify(t.Context(), auth.KeyPair{
+			AccessKey: key.id, AccessSecret: auth.NewSecret(key.secret),
+		})
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)
 	}
 }
@@ -275,7 +290,9 @@ func TestASignInSucceedsIfTheHashCannotBeRenewed(t *testing.T) {
 		}
 		return nil
 	})
-	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p1"), auth.NoPepper()}})
+	c.configure(t, auth.CredentialConfig{
+		Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p1"), auth.NoPepper()},
+	})
 	c.requireGood(t, pair)
 	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$sha256$"))
 }
@@ -306,7 +323,8 @@ func TestChangingPeppersInstanceByInstanceRejectsNoKey(t *testing.T) {
 	ahead := newCredentials(t, auth.CredentialConfig{})
 	behind := &credentials{clock: ahead.clock, store: ahead.store}
 	steps := [][]auth.SymmetricKey{
-		nil, {none, first}, {first, none}, {first, none}, {first}, {first, second}, {second, first}, {second, first}, {second},
+		nil, {none, first}, {first, none}, {first, none}, {first}, {first, second}, {second, first},
+		{second, first}, {second},
 	}
 	var pairs []auth.KeyPair
 	for i, ring := range steps {
@@ -329,7 +347,9 @@ func TestEveryRejectedWellFormedPairCostsOneDigest(t *testing.T) {
 	pepper := authtest.SymmetricKey(t, "p1")
 	c := newCredentials(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper}})
 	add := func(pair auth.KeyPair, hash string) auth.KeyPair {
-		require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: pair.AccessKey, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now()}))
+		require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{
+			ID: pair.AccessKey, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now(),
+		}))
 		return pair
 	}
 	known := c.issue(t)
@@ -348,7 +368,8 @@ func TestEveryRejectedWellFormedPairCostsOneDigest(t *testing.T) {
 		"an unreadable row":      add(c.GeneratePair(), "unreadable"),
 		"a row with a slow hash": add(c.GeneratePair(), phc("x", 8192, 1, 1)),
 	} {
-		require.Greater(t, cost(pair), wrong-digest, "%s: %v allocations, a wrong secret %v", name, cost(pair), wrong)
+		require.Greater(t, cost(pair), wrong-digest, "%s: %v allocations, a wrong secret %v", name,
+			cost(pair), wrong)
 	}
 }
 
@@ -356,16 +377,20 @@ func TestEveryRejectedImportedPairCostsOneSlowHash(t *testing.T) {
 	// Not parallel, because it counts the allocations of the whole process.
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
 	for name, hash := range map[string]string{
-		"unreadable": "unreadable", "out of bounds": "$2a$31$" + strings.Repeat("a", 53), "unknown pepper": "$argon2id-bound$v=19$m=19456,t=2,p=1,k=p9$MDEyMzQ1Njc$MDEyMzQ1Njc4OWFiY2RlZg",
+		"unreadable": "unreadable", "out of bounds": "$2a$31$" + strings.Repeat("a", 53),
+		"unknown pepper": "$argon2id-bound$v=19$m=19456,t=2,p=1,k=p9$MDEyMzQ1Njc$MDEyMzQ1Njc4OWFiY2RlZg",
 	} {
-		require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: name, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now()}))
+		require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{
+			ID: name, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now(),
+		}))
 	}
 	for _, name := range []string{"nobody", "unreadable", "out of bounds", "unknown pepper"} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		c.requireBad(t, auth.KeyPair{AccessKey: name, AccessSecret: auth.NewSecret("correct horse")})
 		runtime.ReadMemStats(&after)
-		require.Greater(t, after.TotalAlloc-before.TotalAlloc, uint64(19<<20), "%s: the memory of argon2id", name)
+		require.Greater(t, after.TotalAlloc-before.TotalAlloc, uint64(19<<20),
+			"%s: the memory of argon2id", name)
 	}
 }
 

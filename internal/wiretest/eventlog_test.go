@@ -84,7 +84,8 @@ func causeEvent(t *testing.T, events *auth.EventLog) func(requestID string) {
 	credentials, err := auth.NewCredentialVerifier(memstore.New(), nil, auth.CredentialConfig{Events: events})
 	require.NoError(t, err)
 	return func(requestID string) {
-		_, _, err := credentials.Verify(auth.WithClientInfo(t.Context(), auth.ClientInfo{RequestID: requestID}), auth.KeyPair{})
+		_, _, err := credentials.Verify(auth.WithClientInfo(t.Context(),
+			auth.ClientInfo{RequestID: requestID}), auth.KeyPair{})
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
 }
@@ -170,7 +171,8 @@ func TestAnOnEventThatExitsItsGoroutineDoesNotBlockTheNextRun(t *testing.T) {
 		cause("3")
 		synctest.Wait()
 		require.Equal(t, 3, calls)
-		require.NotContains(t, logged.String(), "request_id=3", "the second Run still delivers after the first has ended")
+		require.NotContains(t, logged.String(), "request_id=3",
+			"the second Run still delivers after the first has ended")
 		stopSecond()
 	})
 }
@@ -261,7 +263,9 @@ func TestAPanicInAHookDoesNotFailTheRequest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Hooks = auth.Hooks{
-			SignIn: func(context.Context, auth.SignInMethod, error, time.Duration) { panic("the host's mistake") },
+			SignIn: func(context.Context, auth.SignInMethod, error, time.Duration) {
+				panic("the host's mistake")
+			},
 			Verify: func(context.Context, error, bool, time.Duration) { panic("the host's mistake") },
 		}
 	})
@@ -297,7 +301,8 @@ func TestARejectedSignInEventHasTheReasonAndTheUser(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{
-		"u-alice: the user is disabled", "u-alice: no such key", ": This GitHub account is not allowed to sign in",
+		"u-alice: the user is disabled", "u-alice: no such key",
+		": This GitHub account is not allowed to sign in",
 	}, rejected)
 }
 
@@ -306,7 +311,9 @@ func TestComponentsWithoutAnEventLogWork(t *testing.T) {
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	f.requireRejected(t, "x")
 	require.NoError(t, f.issuer.Revoke(t.Context(), authtest.ByHost, f.token.Session.ID))
-	credentials, err := auth.NewCredentialVerifier(f.store, f.issuer, auth.CredentialConfig{Logger: slog.New(slog.DiscardHandler)})
+	credentials, err := auth.NewCredentialVerifier(f.store, f.issuer, auth.CredentialConfig{
+		Logger: slog.New(slog.DiscardHandler),
+	})
 	require.NoError(t, err)
 	_, _, err = credentials.Verify(t.Context(), auth.KeyPair{})
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials)

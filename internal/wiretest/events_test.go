@@ -91,7 +91,8 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	}
 	as := func(token, method, path, body string) response {
 		t.Helper()
-		r := keep(g.send(method, path, body, "Authorization", "Bearer "+token, "User-Agent", "curl\u202e", "X-Request-Id", "request-1"))
+		r := keep(g.send(method, path, body, "Authorization", "Bearer "+token,
+			"User-Agent", "curl\u202e", "X-Request-Id", "request-1"))
 		require.Less(t, r.status, 300, "%s %s: %s", method, path, r.body)
 		return r
 	}
@@ -132,7 +133,9 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	g.fake.Revoke(octocat)
 	g.sendAs(alice, "GET", verifyCall, "")
 	as(alice, "DELETE", unlinkCall, "")
-	require.NoError(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, auth.GitHubAccount{Host: "githubtest.invalid", ID: octocat}))
+	require.NoError(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, auth.GitHubAccount{
+		Host: "githubtest.invalid", ID: octocat,
+	}))
 	signedIn := g.browser().signIn()
 	secrets = append(secrets, signedIn["token"].(string))
 
@@ -150,7 +153,8 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	events := got.deliver(t, g.svc)
 	// An empty store stands for one restored from a backup that is older than the first revocation.
 	restored, err := auth.New(memstore.New(), auth.Config{
-		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, Now: g.clock.Now, OnEvent: got.Add, Logger: slog.New(slog.DiscardHandler),
+		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, Now: g.clock.Now,
+		OnEvent: got.Add, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
 	require.Equal(t, http.StatusUnauthorized, status(restored, g.signIn(g.admin)))
@@ -178,8 +182,11 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	disabled := slices.IndexFunc(events, func(e auth.Event) bool { return e.Kind == auth.EventUserChanged })
 	require.Equal(t, auth.Event{
 		ID: events[disabled].ID, SessionID: events[disabled].SessionID,
-		Kind: auth.EventUserChanged, At: events[disabled].At, UserID: g.user.ID, ActorID: g.admin.ID, Reason: "is_active=false",
-		Client: auth.ClientInfo{Address: events[disabled].Client.Address, UserAgent: "curl", RequestID: "request-1"},
+		Kind: auth.EventUserChanged, At: events[disabled].At, UserID: g.user.ID,
+		ActorID: g.admin.ID, Reason: "is_active=false",
+		Client: auth.ClientInfo{
+			Address: events[disabled].Client.Address, UserAgent: "curl", RequestID: "request-1",
+		},
 	}, events[disabled])
 	require.Equal(t, "192.0.2.1", events[disabled].Client.Address.String())
 }
@@ -195,7 +202,8 @@ func TestOnlyTheOperatorLearnsWhyASignInWasRejected(t *testing.T) {
 	t.Parallel()
 	var got recorded
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
-	expiring, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
+	expiring, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
+		auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
 	require.NoError(t, err)
 	f.clock.Advance(time.Minute)
 	wrong := f.userPair
@@ -214,11 +222,14 @@ func TestOnlyTheOperatorLearnsWhyASignInWasRejected(t *testing.T) {
 	var reasons, keys, users []string
 	for _, e := range got.deliver(t, f.svc) {
 		if e.Kind == auth.EventSignInRejected {
-			reasons, keys, users = append(reasons, e.Reason), append(keys, e.AccessKey), append(users, e.UserID)
+			reasons, keys, users = append(reasons, e.Reason), append(keys,
+				e.AccessKey), append(users, e.UserID)
 		}
 	}
-	require.Equal(t, []string{"", "", f.user.ID, f.user.ID, f.user.ID}, users, "the owner of the key, if the key exists")
-	require.Equal(t, []string{"not of the form of a pair", "no such key", "wrong secret", "the key has expired", "the user is disabled"}, reasons)
+	require.Equal(t, []string{"", "", f.user.ID, f.user.ID, f.user.ID}, users,
+		"the owner of the key, if the key exists")
+	require.Equal(t, []string{"not of the form of a pair", "no such key", "wrong secret",
+		"the key has expired", "the user is disabled"}, reasons)
 	require.Empty(t, keys[0])
 	require.Equal(t, f.userPair.AccessKey, keys[4])
 }
@@ -233,7 +244,8 @@ func TestARevokedTokenIsLoggedWithItsUser(t *testing.T) {
 			t.Helper()
 			f.log.Reset()
 			require.Equal(t, http.StatusUnauthorized, f.sendAs(token, "GET", "/auth/user", "").status)
-			require.Regexp(t, `token.rejected" event.kind=token.rejected `+user+`event.reason="?`+reason, f.log.String())
+			require.Regexp(t,
+				`token.rejected" event.kind=token.rejected `+user+`event.reason="?`+reason, f.log.String())
 		}
 		requireLogged(forged, "", "")
 		require.Equal(t, http.StatusOK, f.sendAs(token, "POST", "/auth/logout", "").status)
@@ -248,14 +260,18 @@ func TestEventsOfAHostsHandlerHaveTheClientOfTheRequest(t *testing.T) {
 	request.Header.Set("Authorization", "Bearer "+f.signIn(f.admin))
 	request.Header.Set("User-Agent", "curl\u202e/8")
 	request.Header.Set("X-Request-Id", "request-9")
-	superUser := func(next http.Handler) http.Handler { return f.svc.Authenticate(f.svc.RequireSuperUser(next)) }
+	superUser := func(next http.Handler) http.Handler {
+		return f.svc.Authenticate(f.svc.RequireSuperUser(next))
+	}
 	for i, protect := range []func(http.Handler) http.Handler{f.svc.Authenticate, superUser} {
 		f.log.Reset()
 		protect(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			_, err := f.svc.UpdateUser(r.Context(), authtest.ByHost, f.user.ID, auth.UserChange{IsActive: new(i == 1)})
+			_, err := f.svc.UpdateUser(r.Context(), authtest.ByHost, f.user.ID,
+				auth.UserChange{IsActive: new(i == 1)})
 			require.NoError(t, err)
 		})).ServeHTTP(httptest.NewRecorder(), request)
-		require.Regexp(t, `user.changed .*event.actor_id=`+f.admin.ID+`.* event.address=192.0.2.1 event.user_agent=curl/8 event.request_id=request-9`, f.log.String())
+		require.Regexp(t,
+			`user.changed .*event.actor_id=`+f.admin.ID+`.* event.address=192.0.2.1 event.user_agent=curl/8 event.request_id=request-9`, f.log.String())
 	}
 }
 
@@ -274,10 +290,12 @@ func TestEventsAfterRunHasEndedAreLogged(t *testing.T) {
 func TestWithoutOnEventEventsAreLogged(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.send("POST", "/auth/users/login", loginBody(f.userPair), "X-Request-Id", "request-7", "User-Agent", "curl/8.14.1")
+	f.send("POST", "/auth/users/login", loginBody(f.userPair), "X-Request-Id", "request-7",
+		"User-Agent", "curl/8.14.1")
 	f.login(f.wrong())
-	require.Regexp(t, `level=INFO msg="auth: sign_in.accepted" event.kind=sign_in.accepted event.user_id=`+f.user.ID+` event.actor_id=`+f.user.ID+
-		` event.session_id=\S+ event.access_key=`+f.userPair.AccessKey+` event.method=access_key event.address=192.0.2.1 event.user_agent=curl/8.14.1 event.request_id=request-7`, f.log.String())
+	require.Regexp(t,
+		`level=INFO msg="auth: sign_in.accepted" event.kind=sign_in.accepted event.user_id=`+f.user.ID+` event.actor_id=`+f.user.ID+
+			` event.session_id=\S+ event.access_key=`+f.userPair.AccessKey+` event.method=access_key event.address=192.0.2.1 event.user_agent=curl/8.14.1 event.request_id=request-7`, f.log.String())
 	require.Regexp(t, `level=WARN msg="auth: sign_in.rejected" .*event.reason="no such key"`, f.log.String())
 }
 

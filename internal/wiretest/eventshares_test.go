@@ -122,7 +122,8 @@ func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 
 	b.clock.Advance(time.Hour)
 	require.Equal(t, 403, b.sendAs(alice, "POST", "/auth/keys", "").status)
-	requireRefused("This needs a newer session: sign in again first", b.user.ID, b.user.ID, session.Session.ID)
+	requireRefused("This needs a newer session: sign in again first", b.user.ID, b.user.ID,
+		session.Session.ID)
 
 	// A request of another site to which the browser has added the session cookie.
 	browser := b.browser()
@@ -142,7 +143,8 @@ func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, request)
 		require.Equal(t, 403, w.Code)
-		requireRefused("Request refused: it must come from a page of this site", begun.UserID, begun.UserID, begun.SessionID)
+		requireRefused("Request refused: it must come from a page of this site", begun.UserID,
+			begun.UserID, begun.SessionID)
 	}
 }
 
@@ -150,6 +152,7 @@ func TestARefusedRequestIsLoggedAsAWarning(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	require.Equal(t, 403, f.sendAs(f.signIn(f.user), "GET", "/auth/users", "").status)
-	require.Regexp(t, `level=WARN msg="auth: access.refused" event.kind=access.refused event.user_id=`+f.user.ID+
-		` event.actor_id=`+f.user.ID+` event.session_id=\S+ event.reason="Super user access required" event.address=192.0.2.1`, f.log.String())
+	require.Regexp(t,
+		`level=WARN msg="auth: access.refused" event.kind=access.refused event.user_id=`+f.user.ID+
+			` event.actor_id=`+f.user.ID+` event.session_id=\S+ event.reason="Super user access required" event.address=192.0.2.1`, f.log.String())
 }

@@ -23,7 +23,8 @@ func flows(f *fixture) map[string]func() response {
 		"user":   func() response { return f.sendAs(user, http.MethodGet, "/auth/user", "") },
 		"logout": func() response { return f.sendAs(user, http.MethodPost, "/auth/logout", "") },
 		"register": func() response {
-			return f.sendAs(admin, http.MethodPost, "/api/v1/user/register", `{"username":"new","email":"new@example.com"}`)
+			return f.sendAs(admin, http.MethodPost, "/api/v1/user/register",
+				`{"username":"new","email":"new@example.com"}`)
 		},
 	}
 }
@@ -65,9 +66,11 @@ func TestAStoreFailureAtAnyPointOfACallIsA503(t *testing.T) {
 						return
 					}
 					require.Equal(t, http.StatusServiceUnavailable, r.status, "call %d", failAt)
-					require.JSONEq(t, `{"detail": "Service temporarily unavailable: try again later"}`, r.body)
+					require.JSONEq(t,
+						`{"detail": "Service temporarily unavailable: try again later"}`, r.body)
 					require.Empty(t, r.header.Get("WWW-Authenticate"))
-					require.Equal(t, http.StatusOK, send().status, "nothing has changed, so the same call now succeeds")
+					require.Equal(t, http.StatusOK, send().status,
+						"nothing has changed, so the same call now succeeds")
 				}
 			})
 		}
@@ -90,8 +93,10 @@ func TestAHangingStoreIsA503AfterTheTimeout(t *testing.T) {
 			token := f.signIn(f.user)
 			hang = true
 			start := time.Now()
-			require.Equal(t, http.StatusServiceUnavailable, f.sendAs(token, http.MethodGet, "/auth/user", "").status)
-			require.Equal(t, time.Second, time.Since(start), "an instance that has not read the feed waits for a second")
+			require.Equal(t, http.StatusServiceUnavailable,
+				f.sendAs(token, http.MethodGet, "/auth/user", "").status)
+			require.Equal(t, time.Second, time.Since(start),
+				"an instance that has not read the feed waits for a second")
 		})
 	})
 	for flow, calls := range map[string][]string{
@@ -132,7 +137,9 @@ func TestAFailedBootstrapCanBeRetried(t *testing.T) {
 		}
 		return nil
 	})
-	svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now})
+	svc, err := auth.New(store, auth.Config{
+		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now,
+	})
 	require.NoError(t, err)
 	bootstrap := func() error {
 		_, err := svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, f.adminPair)
@@ -152,14 +159,17 @@ func TestEveryStoreErrorReachesTheCaller(t *testing.T) {
 	down := errors.New("down")
 	f := newFixture(t)
 	store := authtest.FaultyStore(f.store, func(string) error { return down })
-	svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now})
+	svc, err := auth.New(store, auth.Config{
+		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now,
+	})
 	require.NoError(t, err)
 	ctx := t.Context()
 	require.ErrorIs(t, second(svc.Register(ctx, authtest.ByHost, auth.UserParams{Username: "new"})), down)
 	require.ErrorIs(t, second(svc.RecoverSuperUser(ctx, f.user.ID)), down)
 	require.ErrorIs(t, second(svc.SignIn(ctx, f.user.ID)), down)
 	require.ErrorIs(t, second(svc.Login(ctx, f.userPair)), down)
-	require.ErrorIs(t, second(svc.Credentials().Issue(ctx, authtest.ByHost, f.user.ID, auth.KeyOptions{})), down)
+	require.ErrorIs(t, second(svc.Credentials().Issue(ctx, authtest.ByHost, f.user.ID,
+		auth.KeyOptions{})), down)
 	require.ErrorIs(t, svc.Credentials().Revoke(ctx, authtest.ByHost, f.userPair.AccessKey), down)
 	require.ErrorIs(t, svc.Tokens().Revoke(ctx, authtest.ByHost, "x"), down)
 	require.ErrorIs(t, second(svc.Prune(ctx)), down)

@@ -38,7 +38,8 @@ func TestARevokedTokenIsRejectedWhileTheFeedIsReread(t *testing.T) {
 	store := &rereadStore{Store: memstore.New()}
 	clock := authtest.NewClock()
 	register(t, store, clock, "u1", "alice")
-	tokens, err := auth.NewTokenIssuer(store, issuer, []auth.SigningKey{signer.Key}, auth.TokenConfig{Now: clock.Now})
+	tokens, err := auth.NewTokenIssuer(store, issuer, []auth.SigningKey{signer.Key},
+		auth.TokenConfig{Now: clock.Now})
 	require.NoError(t, err)
 	token, err := tokens.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
 	require.NoError(t, err)

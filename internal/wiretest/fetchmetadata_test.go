@@ -85,7 +85,8 @@ func TestGETsThatWriteAreServedOnlyToOwnPagesAndClicks(t *testing.T) {
 				require.False(t, answer.writes(), what)
 			default:
 				require.Equal(t, http.StatusForbidden, answer.status, what)
-				require.JSONEq(t, `{"detail": "Request refused: it must come from a page of this site"}`, answer.body, what)
+				require.JSONEq(t,
+					`{"detail": "Request refused: it must come from a page of this site"}`, answer.body, what)
 				require.False(t, answer.writes(), what)
 			}
 		}
@@ -115,7 +116,8 @@ func TestAllowedOriginsMayFetchTheCallsThatBeginAFlow(t *testing.T) {
 		"the other allowed origin": {fetchedFrom("same-site", "cors", "empty", "Origin", "https://other.example.com"), http.StatusOK},
 	} {
 		for _, call := range []string{signInCall, connectCall} {
-			answer := g.send(http.MethodGet, call, "", append(test.header, "Authorization", "Bearer "+token)...)
+			answer := g.send(http.MethodGet, call, "",
+				append(test.header, "Authorization", "Bearer "+token)...)
 			require.Equal(t, test.status, answer.status, "%s: %s", name, call)
 			require.Equal(t, test.status == http.StatusOK, answer.writes(), "%s: %s", name, call)
 		}
@@ -136,12 +138,18 @@ func TestAllowedOriginsMustBeInCanonicalForm(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for origin, ok := range map[string]bool{
-		allowedOrigin: true, "https://pages.example.com:8443": true, "http://localhost:3000": true, "http://[::1]:3000": true,
+		allowedOrigin: true, "https://pages.example.com:8443": true, "http://localhost:3000": true,
+		"http://[::1]:3000":             true,
 		"https://xn--bcher-kva.example": true,
-		"":                              false, "*": false, "null": false, "pages.example.com": false, "https://": false, allowedOrigin + "/": false, allowedOrigin + ":443": false,
-		allowedOrigin + "?": false, allowedOrigin + "#": false, "https://Pages.example.com": false, "https://*.example.com": false,
-		"https://a@pages.example.com": false, "http://pages.example.com": false, "ftp://pages.example.com": false, "HTTPS://pages.example.com": false,
-		"https://bücher.example": false, allowedOrigin + " ": false, "https://a%2eexample.com": false, "//pages.example.com": false,
+		"":                              false, "*": false, "null": false,
+		"pages.example.com": false, "https://": false, allowedOrigin + "/": false,
+		allowedOrigin + ":443": false,
+		allowedOrigin + "?":    false, allowedOrigin + "#": false, "https://Pages.example.com": false,
+		"https://*.example.com":       false,
+		"https://a@pages.example.com": false, "http://pages.example.com": false,
+		"ftp://pages.example.com": false, "HTTPS://pages.example.com": false,
+		"https://bücher.example": false, allowedOrigin + " ": false,
+		"https://a%2eexample.com": false, "//pages.example.com": false,
 	} {
 		cfg := g.github
 		cfg.AllowedOrigins = []string{origin}
@@ -163,9 +171,12 @@ func TestAnyPageMayVerifyTheGitHubTokenWithABearerToken(t *testing.T) {
 	g := newGitHub(t, withBrowserSessions)
 	token := g.signIn(g.user)
 	g.browser().connect(token)
-	header := fetchedFrom("cross-site", "cors", "empty", "Origin", "https://evil.example", "Authorization", "Bearer "+token)
-	require.Equal(t, true, g.send(http.MethodGet, verifyCall, "", header...).json(t)["valid"], "another page cannot add the token by itself")
-	require.Equal(t, http.StatusForbidden, g.send(http.MethodGet, verifyCall, "", append(header, "Sec-Purpose", "prefetch")...).status)
+	header := fetchedFrom("cross-site", "cors", "empty", "Origin", "https://evil.example",
+		"Authorization", "Bearer "+token)
+	require.Equal(t, true, g.send(http.MethodGet, verifyCall, "", header...).json(t)["valid"],
+		"another page cannot add the token by itself")
+	require.Equal(t, http.StatusForbidden,
+		g.send(http.MethodGet, verifyCall, "", append(header, "Sec-Purpose", "prefetch")...).status)
 }
 
 func TestAnyPageMayReadTheConnectionStatus(t *testing.T) {
@@ -204,13 +215,17 @@ func TestTheStartPageLinksToTheSameRequest(t *testing.T) {
 	p := b.get(startCall+"?return_to="+url.QueryEscape(`/a?b="><script>&c=d#e`), noClick...)
 	require.Equal(t, http.StatusOK, p.status)
 	require.Contains(t, p.body, `<a href="?return_to=%2Fa%3Fb%3D%22%3E%3Cscript%3E%26c%3Dd%23e">`)
-	require.Equal(t, "default-src 'none'; frame-ancestors 'none'", p.header.Get("Content-Security-Policy"), "a click on the page must be possible only in the top window")
+	require.Equal(t, "default-src 'none'; frame-ancestors 'none'",
+		p.header.Get("Content-Security-Policy"),
+		"a click on the page must be possible only in the top window")
 	require.Equal(t, "no-store", p.header.Get("Cache-Control"))
 	require.Equal(t, "no-referrer", p.header.Get("Referrer-Policy"))
 	require.Empty(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)))
-	p = b.get(startCall+"?return_to=%2Fa%3Fb%3D%22%3E%3Cscript%3E%26c%3Dd%23e", fetchedFrom("same-origin", "navigate", "document")...)
+	p = b.get(startCall+"?return_to=%2Fa%3Fb%3D%22%3E%3Cscript%3E%26c%3Dd%23e",
+		fetchedFrom("same-origin", "navigate", "document")...)
 	require.Equal(t, http.StatusFound, p.status)
-	require.Equal(t, http.StatusUnprocessableEntity, b.get(startCall+"?return_to=//evil.example", noClick...).status)
+	require.Equal(t, http.StatusUnprocessableEntity,
+		b.get(startCall+"?return_to=//evil.example", noClick...).status)
 }
 
 // GitHub's redirect follows a click on GitHub's page or no click at all.
@@ -246,7 +261,9 @@ func TestOtherSitesCannotRevokeSessionsOrOverwriteFlows(t *testing.T) {
 	before := b.client.Jar.Cookies(mustURL(t, g.server.URL))
 	for range 8 {
 		for _, header := range [][]string{
-			fetchedFrom("same-site", "navigate", "iframe"), fetchedFrom("cross-site", "navigate", "document"), fetchedFrom("same-site", "no-cors", "empty"),
+			fetchedFrom("same-site", "navigate", "iframe"),
+			fetchedFrom("cross-site", "navigate", "document"),
+			fetchedFrom("same-site", "no-cors", "empty"),
 			{"Upgrade", "websocket", "Origin", "https://evil.example.com"},
 		} {
 			for _, call := range []string{startCall, signInCall, connectCall} {
@@ -255,8 +272,11 @@ func TestOtherSitesCannotRevokeSessionsOrOverwriteFlows(t *testing.T) {
 		}
 	}
 	after := b.client.Jar.Cookies(mustURL(t, g.server.URL))
-	require.True(t, slices.EqualFunc(before, after, func(a, b *http.Cookie) bool { return a.String() == b.String() }))
-	require.NotContains(t, b.stay().get(flow).header.Get("Location"), "error", "the user's own flow completes")
+	require.True(t, slices.EqualFunc(before, after, func(a, b *http.Cookie) bool {
+		return a.String() == b.String()
+	}))
+	require.NotContains(t, b.stay().get(flow).header.Get("Location"), "error",
+		"the user's own flow completes")
 }
 
 // The rule also applies to a handler of the host that calls BeginSignIn and BeginConnect.
@@ -275,8 +295,10 @@ func TestBeginSignInAndBeginConnectRejectRequestsOfOtherSites(t *testing.T) {
 	}
 	require.NoError(t, begin(http.MethodGet))
 	require.NoError(t, begin(http.MethodPost, fetchedFrom("same-origin", "cors", "empty")...))
-	require.NoError(t, begin(http.MethodGet, fetchedFrom("same-site", "cors", "empty", "Origin", allowedOrigin)...))
-	require.ErrorIs(t, begin(http.MethodGet, fetchedFrom("same-site", "navigate", "iframe")...), auth.ErrCrossOrigin)
+	require.NoError(t, begin(http.MethodGet,
+		fetchedFrom("same-site", "cors", "empty", "Origin", allowedOrigin)...))
+	require.ErrorIs(t, begin(http.MethodGet, fetchedFrom("same-site", "navigate", "iframe")...),
+		auth.ErrCrossOrigin)
 	require.ErrorIs(t, begin(http.MethodGet, "Sec-Purpose", "prefetch"), auth.ErrCrossOrigin)
 	require.ErrorIs(t, begin(http.MethodHead), auth.ErrCrossOrigin)
 }

@@ -46,7 +46,10 @@ type fixture struct {
 // newFixture creates a fixture. The functions may change its fields and its configuration first.
 func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, clock: authtest.NewClock(), store: memstore.New(), signer: authtest.NewSigners(t)["HS256"], log: new(bytes.Buffer)}
+	f := &fixture{
+		t: t, clock: authtest.NewClock(), store: memstore.New(),
+		signer: authtest.NewSigners(t)["HS256"], log: new(bytes.Buffer),
+	}
 	cfg := auth.Config{
 		Issuer: issuer,
 		Now:    f.clock.Now,
@@ -70,9 +73,12 @@ func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	require.NoError(t, err)
 
 	f.adminPair = f.svc.Credentials().GeneratePair()
-	f.admin, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
+	f.admin, err = f.svc.Bootstrap(t.Context(),
+		auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
 	require.NoError(t, err)
-	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "alice", Email: "alice@example.com"})
+	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+		Username: "alice", Email: "alice@example.com",
+	})
 	require.NoError(t, err)
 	f.user, f.userPair = made.User, made.Pair
 	return f

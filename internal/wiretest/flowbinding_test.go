@@ -35,7 +35,9 @@ func TestAConnectFlowCompletesOnlyInTheSessionThatBeganIt(t *testing.T) {
 	own := session()
 	bearer := "Bearer " + g.signIn(g.user)
 	revoked := session()
-	require.Equal(t, http.StatusOK, g.send(http.MethodPost, "/auth/logout", "", "Cookie", revoked, "Sec-Fetch-Site", "same-origin").status)
+	require.Equal(t, http.StatusOK,
+		g.send(http.MethodPost, "/auth/logout", "", "Cookie", revoked,
+			"Sec-Fetch-Site", "same-origin").status)
 	for name, test := range map[string]struct {
 		begin, complete []string
 		ok              bool
@@ -64,7 +66,8 @@ func TestAConnectFlowCompletesOnlyInTheSessionThatBeganIt(t *testing.T) {
 		if test.ok && test.begin[0] == "Cookie" {
 			require.NotContains(t, p.header.Get("Location"), "error", name)
 		} else if test.ok {
-			require.Contains(t, p.header.Get("Location"), "error=conflict", "%s: octocat is linked to another user, so the flow was accepted", name)
+			require.Contains(t, p.header.Get("Location"), "error=conflict",
+				"%s: octocat is linked to another user, so the flow was accepted", name)
 		} else {
 			require.Contains(t, p.header.Get("Location"), "error=expired", name)
 			require.Empty(t, p.header.Get("Set-Cookie"), "%s: no cookie is cleared", name)
@@ -157,8 +160,10 @@ func TestCompleteOfAHostsHandlerChecksTheBrowserSession(t *testing.T) {
 	require.NoError(t, complete(false, caller))
 	require.ErrorIs(t, complete(false, auth.Identity{}), auth.ErrGitHubState)
 	for _, bearer := range []bool{false, true} {
-		require.ErrorIs(t, complete(bearer, auth.Identity{UserID: g.user.ID, SessionID: "another"}), auth.ErrGitHubState)
+		require.ErrorIs(t, complete(bearer, auth.Identity{UserID: g.user.ID, SessionID: "another"}),
+			auth.ErrGitHubState)
 		require.ErrorIs(t, complete(bearer, auth.Identity{UserID: g.user.ID}), auth.ErrGitHubState)
-		require.ErrorIs(t, complete(bearer, auth.Identity{UserID: g.admin.ID, SessionID: caller.SessionID}), auth.ErrGitHubState)
+		require.ErrorIs(t, complete(bearer,
+			auth.Identity{UserID: g.admin.ID, SessionID: caller.SessionID}), auth.ErrGitHubState)
 	}
 }

@@ -55,7 +55,8 @@ func FuzzTokenContent(f *testing.F) {
 	f.Add(header, `{"SUB":"u2",`+claims[1:])
 	f.Add(header, strings.Replace(claims, `"exp":`, `"exp":1`, 1))
 	f.Add(header, strings.Replace(claims, `"aud":"`+issuer+`"`, `"aud":["`+issuer+`"]`, 1))
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuer(issuer), jwt.WithAudience(issuer),
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuer(issuer),
+		jwt.WithAudience(issuer),
 		jwt.WithExpirationRequired(), jwt.WithStrictDecoding(), jwt.WithTimeFunc(fixture.clock.Now))
 	f.Fuzz(func(t *testing.T, header, claims string) {
 		token := fixture.Forge(t, header, claims)
@@ -68,7 +69,9 @@ func FuzzTokenContent(f *testing.F) {
 			jwt.RegisteredClaims
 			Username string `json:"username"`
 		}
-		_, err = parser.ParseWithClaims(token, &other, func(*jwt.Token) (any, error) { return fixture.Secret, nil })
+		_, err = parser.ParseWithClaims(token, &other, func(*jwt.Token) (any, error) {
+			return fixture.Secret, nil
+		})
 		require.NoError(t, err)
 		require.Equal(t, auth.Identity{
 			UserID: other.Subject, Username: other.Username, SessionID: other.ID,
@@ -83,7 +86,8 @@ func FuzzAuthorizationHeader(f *testing.F) {
 	fixture := newFixture(f)
 	token := fixture.signIn(fixture.user)
 	for _, seed := range []string{"", "Bearer", "Bearer ", "bearer " + token, "Bearer  " + token, "Bearer " + token + " ",
-		"Basic " + token, token, "Bearer\t" + token, "Bearer " + token + "," + token, "BEARER x.y.z", "\x00"} {
+		"Basic " + token, token, "Bearer\t" + token, "Bearer " + token + "," +
+			token, "BEARER x.y.z", "\x00"} {
 		f.Add(seed, "", false)
 		f.Add(seed, "Bearer "+token, true)
 	}
@@ -94,7 +98,8 @@ func FuzzAuthorizationHeader(f *testing.F) {
 		}
 		_, err := identify(fixture, lines...)
 		if err != nil {
-			require.True(t, errors.Is(err, auth.ErrTokenMissing) || errors.Is(err, auth.ErrTokenRejected), err)
+			require.True(t, errors.Is(err, auth.ErrTokenMissing) || errors.Is(err,
+				auth.ErrTokenRejected), err)
 			return
 		}
 		require.False(t, two)
@@ -111,7 +116,9 @@ func FuzzLoginBody(f *testing.F) {
 	fixture := newFixture(f, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Off = true })
 	good := loginBody(fixture.userPair)
 	for _, seed := range []string{good, good + " ", `{"x":1,` + good[1:], good[:len(good)-1], "null", "[]", `{"ACCESS_KEY":"x",` + good[1:],
-		`{"access_key":"x",` + good[1:], `{"access_key":null}`, "{\"access_key\":\"\xff\"}", strings.Replace(good, "s", `\u0073`, 3)} {
+		`{"access_key":"x",` +
+			good[1:], `{"access_key":null}`, "{\"access_key\":\"\xff\"}",
+		strings.Replace(good, "s", `\u0073`, 3)} {
 		f.Add([]byte(seed))
 	}
 	handler := fixture.svc.LoginHandler()

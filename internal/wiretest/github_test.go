@@ -30,7 +30,8 @@ func TestSignInWithGitHubReturnsTheDocumentedFields(t *testing.T) {
 
 	again := g.browser().signIn()
 	require.Equal(t, false, again["is_new_user"])
-	require.Equal(t, user["user_id"], g.sendAs(again["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"])
+	require.Equal(t, user["user_id"],
+		g.sendAs(again["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"])
 }
 
 func TestConnectStatusAndDisconnect(t *testing.T) {
@@ -136,7 +137,8 @@ func TestAStateOfAnotherBrowserIsRejected_CVE_2025_68481_CVE_2025_68158(t *testi
 	}
 	_, err := g.link(octocat)
 	require.ErrorIs(t, err, auth.ErrNotFound)
-	require.Equal(t, http.StatusNotFound, g.status(malloryToken).status, "the victim's token was given to no user")
+	require.Equal(t, http.StatusNotFound, g.status(malloryToken).status,
+		"the victim's token was given to no user")
 
 	// A cookie of a flow of the victim's own does not help either.
 	victim.authURL(signInCall)
@@ -250,7 +252,10 @@ func TestADenialNeedsAValidStateAndIsNotReflected(t *testing.T) {
 	b := g.browser()
 	const script = "<script>alert(1)</script>"
 	denial := func(state string) page {
-		q := url.Values{"error": {"access_denied"}, "error_description": {script}, "error_uri": {"https://evil.example"}, "state": {state}}
+		q := url.Values{
+			"error": {"access_denied"}, "error_description": {script},
+			"error_uri": {"https://evil.example"}, "state": {state},
+		}
 		return b.get(callbackCall + "?" + q.Encode())
 	}
 	require.Equal(t, http.StatusBadRequest, denial(strings.Repeat("A", 43)).status)
@@ -270,7 +275,8 @@ func TestGitHubAccountsAreIdentifiedByIDNotLogin(t *testing.T) {
 	require.NoError(t, g.fake.SetUser(githubtest.User{ID: octocat, Login: "monalisa"}))
 	require.NoError(t, g.fake.SetUser(githubtest.User{ID: 999, Login: octocatLogin}))
 	renamed := g.browser().signIn()
-	require.Equal(t, userID, g.sendAs(renamed["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"])
+	require.Equal(t, userID, g.sendAs(renamed["token"].(string), http.MethodGet, "/auth/user",
+		"").json(t)["user_id"])
 	require.Equal(t, "octocat", renamed["username"], "the username does not change")
 	link, err := g.link(octocat)
 	require.NoError(t, err)
@@ -280,7 +286,8 @@ func TestGitHubAccountsAreIdentifiedByIDNotLogin(t *testing.T) {
 	other := g.browser().signIn()
 	require.Equal(t, true, other["is_new_user"])
 	require.Regexp(t, `^octocat-[a-z2-7]{6}$`, other["username"], "the username is taken")
-	require.NotEqual(t, userID, g.sendAs(other["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"])
+	require.NotEqual(t, userID,
+		g.sendAs(other["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"])
 }
 
 func TestEmailNeverLinksAccounts(t *testing.T) {
@@ -299,7 +306,10 @@ func TestAnUnverifiedEmailIsIgnored(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	require.NoError(t, g.fake.SetUser(githubtest.User{ID: 7, Login: "eve",
-		Emails: []githubtest.Email{{Address: "boss@example.com", Primary: true}, {Address: "eve@example.com", Verified: true}}}))
+		Emails: []githubtest.Email{
+			{Address: "boss@example.com", Primary: true},
+			{Address: "eve@example.com", Verified: true},
+		}}))
 	require.NoError(t, g.fake.SignInAs("eve"))
 	signedIn := g.browser().signIn()
 	require.Nil(t, g.sendAs(signedIn["token"].(string), http.MethodGet, "/auth/user", "").json(t)["email"])
@@ -366,7 +376,8 @@ func TestASignInNeverNarrowsTheStoredToken(t *testing.T) {
 	wide := g.fake.Tokens(octocat)
 	require.Len(t, wide, 1)
 	g.browser().signIn()
-	require.Equal(t, wide, g.fake.Tokens(octocat), "the sign-in's narrow token is revoked, and the wide one is kept")
+	require.Equal(t, wide, g.fake.Tokens(octocat),
+		"the sign-in's narrow token is revoked, and the wide one is kept")
 }
 
 func TestUnlinkRevokesTheTokenAndKeepsTheLastWayIn(t *testing.T) {
@@ -382,10 +393,13 @@ func TestUnlinkRevokesTheTokenAndKeepsTheLastWayIn(t *testing.T) {
 	require.Empty(t, g.fake.Tokens(octocat))
 	require.Equal(t, http.StatusNotFound, g.status(token).status)
 
-	require.NoError(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, auth.GitHubAccount{Host: "githubtest.invalid", ID: octocat}))
+	require.NoError(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, auth.GitHubAccount{
+		Host: "githubtest.invalid", ID: octocat,
+	}))
 	signedIn := g.browser().signIn()
 	require.Equal(t, true, signedIn["is_new_user"], "the account is linked to no user any more")
-	require.Equal(t, http.StatusConflict, unlink(signedIn["token"].(string)), "GitHub is the only way to sign in")
+	require.Equal(t, http.StatusConflict, unlink(signedIn["token"].(string)),
+		"GitHub is the only way to sign in")
 }
 
 func TestOnlyAllowedGitHubAccountsSignUp(t *testing.T) {
@@ -393,7 +407,9 @@ func TestOnlyAllowedGitHubAccountsSignUp(t *testing.T) {
 	org := githubtest.Org{ID: 77, Login: "acme"}
 	member := githubtest.User{ID: 10, Login: "member", Memberships: []githubtest.Membership{{Org: org}},
 		Teams: []githubtest.Team{{ID: 55, Slug: "core", Org: org}}}
-	invited := githubtest.User{ID: 11, Login: "invited", Memberships: []githubtest.Membership{{Org: org, Pending: true}}}
+	invited := githubtest.User{
+		ID: 11, Login: "invited", Memberships: []githubtest.Membership{{Org: org, Pending: true}},
+	}
 	listed := githubtest.User{ID: 12, Login: "listed"}
 	for name, test := range map[string]struct {
 		configure func(*auth.GitHubConfig)
@@ -404,7 +420,9 @@ func TestOnlyAllowedGitHubAccountsSignUp(t *testing.T) {
 		"user":         {func(c *auth.GitHubConfig) { c.AllowedUsers = []int64{12} }, []string{"listed"}},
 		"any list":     {func(c *auth.GitHubConfig) { c.AllowedUsers, c.AllowedTeams = []int64{12}, []int64{55} }, []string{"member", "listed"}},
 		"function": {func(c *auth.GitHubConfig) {
-			c.Admit = func(_ context.Context, p auth.GitHubProfile) (bool, error) { return p.Login == "invited", nil }
+			c.Admit = func(_ context.Context, p auth.GitHubProfile) (bool, error) {
+				return p.Login == "invited", nil
+			}
 		}, []string{"invited"}},
 		"list and function": {func(c *auth.GitHubConfig) {
 			c.AllowedUsers = []int64{12}
@@ -416,7 +434,9 @@ func TestOnlyAllowedGitHubAccountsSignUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := newGitHub(t, githubOptions{
-				fake:      githubtest.Config{Users: []githubtest.User{{ID: octocat, Login: octocatLogin}, member, invited, listed}},
+				fake: githubtest.Config{
+					Users: []githubtest.User{{ID: octocat, Login: octocatLogin}, member, invited, listed},
+				},
 				configure: func(_ *githubFixture, cfg *auth.Config) { test.configure(cfg.GitHub) },
 			})
 			for _, user := range []githubtest.User{member, invited, listed} {
@@ -446,7 +466,9 @@ func TestAFailingAdmitFunctionIsA503(t *testing.T) {
 		"error": func(context.Context, auth.GitHubProfile) (bool, error) { return true, errors.New("away") },
 		"panic": func(context.Context, auth.GitHubProfile) (bool, error) { panic("oops") },
 	} {
-		g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.Admit = admit }})
+		g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+			cfg.GitHub.Admit = admit
+		}})
 		b := g.browser()
 		require.Equal(t, http.StatusServiceUnavailable, b.get(b.authURL(signInCall)).status, name)
 		require.Empty(t, g.fake.Tokens(octocat), name)
@@ -455,7 +477,9 @@ func TestAFailingAdmitFunctionIsA503(t *testing.T) {
 
 func TestSuperUsersAreListedByAccountID(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.SuperUsers = []int64{octocat} }})
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.GitHub.SuperUsers = []int64{octocat}
+	}})
 	signedIn := g.browser().signIn()
 	require.Equal(t, true, signedIn["is_super_user"])
 	require.NoError(t, g.fake.SignInAs(hubotLogin))

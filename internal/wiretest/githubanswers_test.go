@@ -66,7 +66,10 @@ func TestFailuresOfGitHubAreNotCached(t *testing.T) {
 	m.clock.Advance(recheckAfter)
 	token := m.signIn(m.user)
 	verify := func() response { return m.sendAs(token, "GET", verifyCall, "") }
-	for _, status := range []int{http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable} {
+	for _, status := range []int{
+		http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusServiceUnavailable,
+	} {
 		asked, checked := m.fake.Count(githubtest.EndpointMemberships), m.fake.Count(githubtest.EndpointCheckToken)
 		m.fake.Inject(githubtest.EndpointMemberships, githubtest.Status(status))
 		m.fake.Inject(githubtest.EndpointCheckToken, githubtest.Status(status))

@@ -46,7 +46,9 @@ func TestTheClientSendsTheTokenOnlyToTheAPI(t *testing.T) {
 	g := newGitHub(t)
 	g.browser().connect(g.signIn(g.user))
 	seen := make(chan string, 10)
-	evil := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header.Get("Authorization") }))
+	evil := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		seen <- r.Header.Get("Authorization")
+	}))
 	defer evil.Close()
 	client, err := g.svc.GitHub().Client(t.Context(), g.user.ID)
 	require.NoError(t, err)
@@ -107,7 +109,8 @@ func TestATokenIsRefreshedBeforeItExpires(t *testing.T) {
 func (g *githubFixture) instance() *auth.Service {
 	cfg := g.github
 	svc, err := auth.New(g.store, auth.Config{
-		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing, GitHub: &cfg, Now: g.clock.Now,
+		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing,
+		GitHub: &cfg, Now: g.clock.Now,
 	})
 	require.NoError(g.t, err)
 	return svc
@@ -165,7 +168,8 @@ func TestARefreshDuringADisconnectRevokesTheNewToken(t *testing.T) {
 	g.clock.Advance(9 * time.Hour)
 	g.fake.InjectN(githubtest.EndpointAccessToken, 1, func(endpoint http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := g.svc.GitHub().Disconnect(context.Background(), authtest.ByHost, g.user.ID); err != nil {
+			if err := g.svc.GitHub().Disconnect(context.Background(), authtest.ByHost,
+				g.user.ID); err != nil {
 				t.Error(err)
 			}
 			endpoint.ServeHTTP(w, r)
@@ -246,7 +250,8 @@ type leasingStore struct {
 	lease time.Duration
 }
 
-func (s *leasingStore) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
+func (s *leasingStore) LeaseGitHubToken(ctx context.Context, userID, host, version string, now,
+	until time.Time) (bool, error) {
 	s.lease = until.Sub(now)
 	return s.Store.LeaseGitHubToken(ctx, userID, host, version, now, until)
 }
@@ -255,7 +260,9 @@ func (s *leasingStore) LeaseGitHubToken(ctx context.Context, userID, host, versi
 // disconnects the user.
 func TestALeaseIsLongerThanARefresh(t *testing.T) {
 	t.Parallel()
-	for timeout, want := range map[time.Duration]time.Duration{0: 30 * time.Second, time.Minute: 65 * time.Second} {
+	for timeout, want := range map[time.Duration]time.Duration{
+		0: 30 * time.Second, time.Minute: 65 * time.Second,
+	} {
 		var store *leasingStore
 		g := newGitHub(t, githubOptions{
 			fake: githubtest.Config{TokenLifetime: time.Hour},

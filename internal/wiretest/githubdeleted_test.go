@@ -47,7 +47,8 @@ func TestADeletedUsersTokensStayRejectedAfterTheGitHubAccountReturns(t *testing.
 	require.NoError(t, err)
 	require.NotEqual(t, d.user.ID, link.UserID)
 	requireRejected()
-	require.Equal(t, http.StatusOK, d.sendAs(answer["token"].(string), http.MethodGet, "/auth/user", "").status)
+	require.Equal(t, http.StatusOK,
+		d.sendAs(answer["token"].(string), http.MethodGet, "/auth/user", "").status)
 }
 
 func TestAUsernameIsNotReusedAfterDeletion(t *testing.T) {
@@ -55,7 +56,8 @@ func TestAUsernameIsNotReusedAfterDeletion(t *testing.T) {
 	d := newDeleted(t)
 	require.Equal(t, octocatLogin, d.user.Username)
 	username := d.browser().signIn()["username"].(string)
-	require.Regexp(t, `^octocat-[a-z2-7]{6}$`, username, "a host that authorizes by username would confuse the two")
+	require.Regexp(t, `^octocat-[a-z2-7]{6}$`, username,
+		"a host that authorizes by username would confuse the two")
 	_, err := d.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "OctoCat"})
 	require.ErrorIs(t, err, auth.ErrExists)
 }

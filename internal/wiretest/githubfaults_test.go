@@ -71,23 +71,25 @@ func misbehaving(t *testing.T, wanted map[githubtest.Endpoint]bool,
 // Whichever call to GitHub fails, and however, the answer is documented and nothing is left behind.
 func TestAFaultyGitHubAnswerLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	misbehaving(t, signInEndpoints, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
-		b := g.browser()
-		callback := b.callbackURL(b.authURL(signInCall))
-		g.fake.Inject(endpoint, fault.Fault)
-		p := b.get(callback)
-		if p.status == http.StatusOK && (fault.Harmless || endpoint == githubtest.EndpointEmails) {
-			g.requireSoundUser(p) // a missing email address does not prevent the sign-in
-			return
-		}
-		require.Contains(t, []int{http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable}, p.status, p.body)
-		requireErrorBody(t, response{p.status, p.header, p.body})
-		g.requireNothingLeft(endpoint)
+	misbehaving(t, signInEndpoints,
+		func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
+			b := g.browser()
+			callback := b.callbackURL(b.authURL(signInCall))
+			g.fake.Inject(endpoint, fault.Fault)
+			p := b.get(callback)
+			if p.status == http.StatusOK && (fault.Harmless || endpoint == githubtest.EndpointEmails) {
+				g.requireSoundUser(p) // a missing email address does not prevent the sign-in
+				return
+			}
+			require.Contains(t, []int{http.StatusBadRequest, http.StatusForbidden,
+				http.StatusServiceUnavailable}, p.status, p.body)
+			requireErrorBody(t, response{p.status, p.header, p.body})
+			g.requireNothingLeft(endpoint)
 
-		// After a rejected code or an outage, the next attempt succeeds.
-		g.fake.Heal()
-		require.Equal(t, true, g.browser().signIn()["is_new_user"])
-	})
+			// After a rejected code or an outage, the next attempt succeeds.
+			g.fake.Heal()
+			require.Equal(t, true, g.browser().signIn()["is_new_user"])
+		})
 }
 
 // requireSoundUser fails the test unless the created user is the one who signed in, with their own
@@ -116,7 +118,8 @@ func (g *githubFixture) requireNothingLeft(endpoint githubtest.Endpoint) {
 func TestDisconnectingSucceedsWhileGitHubFails(t *testing.T) {
 	t.Parallel()
 	deleting := map[githubtest.Endpoint]bool{githubtest.EndpointDeleteToken: true}
-	misbehaving(t, deleting, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
+	misbehaving(t, deleting, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint,
+		fault githubtest.NamedFault) {
 		token := g.signIn(g.user)
 		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
 		g.fake.Inject(endpoint, fault.Fault)
@@ -130,12 +133,14 @@ func TestDisconnectingSucceedsWhileGitHubFails(t *testing.T) {
 func TestAFaultyAnswerToVerifyDisconnectsNobody(t *testing.T) {
 	t.Parallel()
 	checking := map[githubtest.Endpoint]bool{githubtest.EndpointCheckToken: true}
-	misbehaving(t, checking, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
+	misbehaving(t, checking, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint,
+		fault githubtest.NamedFault) {
 		token := g.signIn(g.user)
 		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
 		g.fake.Inject(endpoint, fault.Fault)
 		r := g.sendAs(token, http.MethodGet, verifyCall, "")
-		require.Contains(t, []int{http.StatusOK, http.StatusNotFound, http.StatusServiceUnavailable}, r.status)
+		require.Contains(t, []int{http.StatusOK, http.StatusNotFound,
+			http.StatusServiceUnavailable}, r.status)
 		// Only a 404 or 422 of GitHub itself may disconnect the user.
 		if r.status != http.StatusNotFound {
 			require.Equal(t, http.StatusOK, g.status(token).status)
@@ -179,7 +184,8 @@ func TestNoRedirectFromGitHubIsFollowed(t *testing.T) {
 			b := g.browser()
 			callback := b.callbackURL(b.authURL(signInCall))
 			g.fake.Inject(endpoint, githubtest.Redirect(status, evil.URL))
-			require.Equal(t, http.StatusServiceUnavailable, b.get(callback).status, "%d at %s", status, endpoint)
+			require.Equal(t, http.StatusServiceUnavailable, b.get(callback).status, "%d at %s",
+				status, endpoint)
 		}
 	}
 }

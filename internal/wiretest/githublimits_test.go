@@ -142,7 +142,8 @@ func TestSuccessfulGitHubSignInsAreNotThrottled(t *testing.T) {
 	}
 	b.signIn()
 	b.signIn()
-	require.Equal(t, http.StatusBadRequest, b.get(b.badCallback()).status, "the successful sign-ins used no attempt, so one is left")
+	require.Equal(t, http.StatusBadRequest, b.get(b.badCallback()).status,
+		"the successful sign-ins used no attempt, so one is left")
 	require.Equal(t, http.StatusTooManyRequests, b.get(b.badCallback()).status)
 }
 

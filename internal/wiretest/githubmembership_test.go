@@ -175,7 +175,8 @@ func TestAMembershipCheckThatFailsAtGitHubIsA503(t *testing.T) {
 			m.clock.Advance(recheckAfter)
 			m.fake.Inject(endpoint, fault)
 			answer := m.login(m.pair)
-			require.Equal(t, http.StatusServiceUnavailable, answer.status, "%s, %s: %s", endpoint, name, answer.body)
+			require.Equal(t, http.StatusServiceUnavailable, answer.status, "%s, %s: %s", endpoint,
+				name, answer.body)
 			m.fake.Heal()
 			m.requireSignsIn()
 		}

@@ -98,7 +98,8 @@ func TestConcurrentFirstSignInsMakeOneUser(t *testing.T) {
 			if answer["is_new_user"] == true {
 				made++
 			}
-			users[g.sendAs(answer["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"]] = true
+			users[g.sendAs(answer["token"].(string), http.MethodGet, "/auth/user",
+				"").json(t)["user_id"]] = true
 		}
 		require.Len(t, users, 1)
 		require.Equal(t, 1, made)
@@ -133,9 +134,10 @@ func TestConcurrentUseOfAnExpiredTokenRefreshesOnce(t *testing.T) {
 func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 	t.Parallel()
 	var stored strings.Builder
-	g := newGitHub(t, expiring, githubOptions{fake: expiring.fake, configure: func(g *githubFixture, cfg *auth.Config) {
-		cfg.GitHub.Logger = cfg.Logger
-	}})
+	g := newGitHub(t, expiring,
+		githubOptions{fake: expiring.fake, configure: func(g *githubFixture, cfg *auth.Config) {
+			cfg.GitHub.Logger = cfg.Logger
+		}})
 	token := g.signIn(g.user)
 	var answers strings.Builder
 	keep := func(_ int, body string) { answers.WriteString(body) }
@@ -156,7 +158,8 @@ func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 	secrets = append(secrets, clientSecret)
 	for _, fault := range githubtest.Faults() {
 		for _, endpoint := range fault.Endpoints {
-			if endpoint != githubtest.EndpointCheckToken && endpoint != githubtest.EndpointDeleteToken || strings.Contains(fault.Name, "time") {
+			if endpoint != githubtest.EndpointCheckToken &&
+				endpoint != githubtest.EndpointDeleteToken || strings.Contains(fault.Name, "time") {
 				continue
 			}
 			g.fake.InjectN(endpoint, 1, fault.Fault)

@@ -52,7 +52,8 @@ func TestADemotedSuperUserIsNotPromotedAgainByUnlinkAndSignIn(t *testing.T) {
 		g := newGitHub(t, onStore(open(t), octocat))
 		_, user, _ := g.signInOctocat()
 		require.True(t, user.IsSuperUser, "the account is in SuperUsers")
-		_, err := g.svc.UpdateUser(t.Context(), authtest.ByHost, user.ID, auth.UserChange{IsSuperUser: new(false)})
+		_, err := g.svc.UpdateUser(t.Context(), authtest.ByHost, user.ID,
+			auth.UserChange{IsSuperUser: new(false)})
 		require.NoError(t, err)
 		_, again, _ := g.signInOctocat()
 		require.False(t, again.IsSuperUser, "a sign-in does not promote again")
@@ -62,7 +63,8 @@ func TestADemotedSuperUserIsNotPromotedAgainByUnlinkAndSignIn(t *testing.T) {
 		require.Equal(t, http.StatusForbidden, status, "the account is still known")
 		token, err := g.svc.Login(t.Context(), pair)
 		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, g.browser().connect(token.Bearer.Reveal()).status, "its user connects it again")
+		require.Equal(t, http.StatusOK, g.browser().connect(token.Bearer.Reveal()).status,
+			"its user connects it again")
 		_, again, _ = g.signInOctocat()
 		require.Equal(t, user.ID, again.ID)
 		require.False(t, again.IsSuperUser)
@@ -106,10 +108,12 @@ func TestAnUnlinkedGitHubAccountCannotSignUpAgain(t *testing.T) {
 		require.Equal(t, http.StatusForbidden, status)
 	}
 	stranger := g.signIn(g.user)
-	require.Equal(t, http.StatusConflict, g.browser().connect(stranger).status, "another user cannot connect the account either")
+	require.Equal(t, http.StatusConflict, g.browser().connect(stranger).status,
+		"another user cannot connect the account either")
 
 	account := auth.GitHubAccount{Host: "githubtest.invalid", ID: octocat}
-	require.ErrorIs(t, g.svc.GitHub().Forget(t.Context(), auth.Authority{SessionID: "s", UserID: "u"}, account), auth.ErrSuperUserRequired)
+	require.ErrorIs(t, g.svc.GitHub().Forget(t.Context(),
+		auth.Authority{SessionID: "s", UserID: "u"}, account), auth.ErrSuperUserRequired)
 	require.NoError(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, account))
 	require.ErrorIs(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, account), auth.ErrNotFound)
 	status, again, _ := g.signInOctocat()
@@ -143,13 +147,15 @@ func TestAnAccountListedLaterIsPromotedOnce(t *testing.T) {
 		cfg := before.github
 		cfg.SuperUsers = []int64{octocat}
 		svc, err := auth.New(store, auth.Config{
-			Issuer: issuer, SigningKeys: []auth.SigningKey{before.signer.Key}, SealingKeys: before.sealing, GitHub: &cfg, Now: before.clock.Now,
+			Issuer: issuer, SigningKeys: []auth.SigningKey{before.signer.Key},
+			SealingKeys: before.sealing, GitHub: &cfg, Now: before.clock.Now,
 		})
 		require.NoError(t, err)
 		before.server.Config.Handler = svc.Handler()
 		_, user, _ = before.signInOctocat()
 		require.True(t, user.IsSuperUser, "the sign-in after the account was listed promotes")
-		_, err = svc.UpdateUser(t.Context(), authtest.ByHost, user.ID, auth.UserChange{IsSuperUser: new(false)})
+		_, err = svc.UpdateUser(t.Context(), authtest.ByHost, user.ID,
+			auth.UserChange{IsSuperUser: new(false)})
 		require.NoError(t, err)
 		_, user, _ = before.signInOctocat()
 		require.False(t, user.IsSuperUser)

@@ -83,7 +83,8 @@ func TestTheRedirectURIComesOnlyFromTheConfiguration(t *testing.T) {
 	answer := serve(g.svc.Handler(), r)
 	require.Equal(t, g.github.CallbackURL, queryOf(t, answer.header.Get("Location")).Get("redirect_uri"))
 	r = httptest.NewRequest(http.MethodGet, "https://evil.example/api/v1/auth/github/callback", nil)
-	require.Equal(t, g.server.URL+"/account?tab=1&error=expired", serve(g.svc.Handler(), r).header.Get("Location"))
+	require.Equal(t, g.server.URL+"/account?tab=1&error=expired",
+		serve(g.svc.Handler(), r).header.Get("Location"))
 }
 
 // x/oauth2 by default posts a code a second time, with the credentials in another place, if GitHub
@@ -111,7 +112,8 @@ func TestDisconnectingRevokesTheTokenButNotTheGrant(t *testing.T) {
 	g.browser().connect(token)
 	g.sendAs(token, http.MethodPost, disconnectCall, "")
 	require.Equal(t, 1, g.fake.Count(githubtest.EndpointDeleteToken))
-	require.Zero(t, g.fake.Count(githubtest.EndpointDeleteGrant), "revoking the grant would revoke the tokens of the host's other services")
+	require.Zero(t, g.fake.Count(githubtest.EndpointDeleteGrant),
+		"revoking the grant would revoke the tokens of the host's other services")
 }
 
 func TestOrganizationListsRequestTheScopeAndReadAllPages(t *testing.T) {
@@ -121,14 +123,18 @@ func TestOrganizationListsRequestTheScopeAndReadAllPages(t *testing.T) {
 	var memberships []githubtest.Membership
 	for i := range int64(150) {
 		teams = append(teams, githubtest.Team{ID: 1000 + i, Slug: fmt.Sprint("team-", i), Org: org})
-		memberships = append(memberships, githubtest.Membership{Org: githubtest.Org{ID: 2000 + i, Login: fmt.Sprint("org-", i)}})
+		memberships = append(memberships, githubtest.Membership{
+			Org: githubtest.Org{ID: 2000 + i, Login: fmt.Sprint("org-", i)},
+		})
 	}
 	for name, configure := range map[string]func(*auth.GitHubConfig){
 		"team":         func(c *auth.GitHubConfig) { c.AllowedTeams = []int64{1149} },
 		"organization": func(c *auth.GitHubConfig) { c.AllowedOrganizations = []int64{2149} },
 	} {
 		g := newGitHub(t, githubOptions{
-			fake:      githubtest.Config{Users: []githubtest.User{{ID: octocat, Login: octocatLogin, Teams: teams, Memberships: memberships}}},
+			fake: githubtest.Config{
+				Users: []githubtest.User{{ID: octocat, Login: octocatLogin, Teams: teams, Memberships: memberships}},
+			},
 			configure: func(_ *githubFixture, cfg *auth.Config) { configure(cfg.GitHub) },
 		})
 		b := g.browser()
@@ -200,7 +206,9 @@ func TestAnAvatarURLThatIsNotAWebAddressIsDropped(t *testing.T) {
 		"":                                    "",
 	} {
 		g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
-			cfg.GitHub.HTTPClient = &http.Client{Transport: avatarTransport{cfg.GitHub.HTTPClient.Transport, avatar}}
+			cfg.GitHub.HTTPClient = &http.Client{
+				Transport: avatarTransport{cfg.GitHub.HTTPClient.Transport, avatar},
+			}
 		}})
 		g.browser().signIn()
 		link, err := g.link(octocat)

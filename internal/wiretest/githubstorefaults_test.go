@@ -89,14 +89,17 @@ func TestAStoreFailureDuringAGitHubFlowLeavesNothingBehind(t *testing.T) {
 					status := send()
 					armed = false
 					if calls < failAt {
-						require.Contains(t, []int{http.StatusOK, http.StatusNoContent}, status, "nothing failed")
+						require.Contains(t, []int{http.StatusOK, http.StatusNoContent}, status,
+							"nothing failed")
 						require.Greater(t, failAt, 1, "the flow never called the store")
 						return
 					}
 					require.Equal(t, http.StatusServiceUnavailable, status, "call %d", failAt)
 					_, after := g.link(octocat)
-					require.Equal(t, errors.Is(before, auth.ErrNotFound), errors.Is(after, auth.ErrNotFound), "call %d", failAt)
-					require.LessOrEqual(t, len(g.fake.Tokens(octocat)), tokens, "no token is left that would never be revoked")
+					require.Equal(t, errors.Is(before, auth.ErrNotFound),
+						errors.Is(after, auth.ErrNotFound), "call %d", failAt)
+					require.LessOrEqual(t, len(g.fake.Tokens(octocat)), tokens,
+						"no token is left that would never be revoked")
 				}
 			})
 		}
@@ -105,7 +108,9 @@ func TestAStoreFailureDuringAGitHubFlowLeavesNothingBehind(t *testing.T) {
 
 func TestAnUnboundStateIsValidOnlyForSignInWithAJSONAnswer(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.InsecureUnboundState = true }})
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.GitHub.InsecureUnboundState = true
+	}})
 	commandLine, b := g.browser(), g.browser()
 	authURL := commandLine.authURL(signInCall)
 	require.Empty(t, commandLine.client.Jar.Cookies(mustURL(t, g.server.URL)))
@@ -121,7 +126,8 @@ func TestAnUnboundStateIsValidOnlyForSignInWithAJSONAnswer(t *testing.T) {
 
 	// Without the option, such a state is rejected.
 	strict := newGitHub(t)
-	require.Equal(t, http.StatusBadRequest, strict.browser().get(callbackCall+"?"+mustURL(t, callback).RawQuery).status)
+	require.Equal(t, http.StatusBadRequest,
+		strict.browser().get(callbackCall+"?"+mustURL(t, callback).RawQuery).status)
 	_, err := strict.svc.GitHub().BeginUnboundSignIn()
 	require.Error(t, err)
 }

@@ -80,11 +80,15 @@ func TestTokensInQueriesFormsAndCookiesAreIgnored(t *testing.T) {
 	f := newFixture(t)
 	token := f.signIn(f.user)
 	for _, name := range []string{"access_token", "token", "bearer", "Authorization"} {
-		require.Equal(t, http.StatusUnauthorized, f.send(http.MethodGet, "/auth/user?"+name+"="+token, "").status)
-		require.Equal(t, http.StatusUnauthorized, f.send(http.MethodGet, "/auth/user", "", "Cookie", name+"="+token).status)
-		require.Equal(t, http.StatusUnauthorized, f.send(http.MethodGet, "/auth/user", "", "X-"+name, token).status)
+		require.Equal(t, http.StatusUnauthorized,
+			f.send(http.MethodGet, "/auth/user?"+name+"="+token, "").status)
+		require.Equal(t, http.StatusUnauthorized,
+			f.send(http.MethodGet, "/auth/user", "", "Cookie", name+"="+token).status)
+		require.Equal(t, http.StatusUnauthorized,
+			f.send(http.MethodGet, "/auth/user", "", "X-"+name, token).status)
 		form := url.Values{name: {token}}.Encode()
-		r := f.send(http.MethodPost, "/auth/logout", form, "Content-Type", "application/x-www-form-urlencoded")
+		r := f.send(http.MethodPost, "/auth/logout", form,
+			"Content-Type", "application/x-www-form-urlencoded")
 		require.Equal(t, http.StatusUnauthorized, r.status)
 	}
 }
@@ -115,6 +119,8 @@ func TestTheIdentityComesOnlyFromTheToken_CVE_2025_61928(t *testing.T) {
 		"Authorization", "Bearer "+token, "X-User-Id", f.admin.ID, "X-Forwarded-User", "root", "X-Remote-User", "root")
 	require.Equal(t, f.user.ID, r.json(t)["user_id"])
 
-	body := `{"username":"eve","email":"eve@example.com","is_super_user":true,"user_id":"` + f.admin.ID + `","sub":"` + f.admin.ID + `"}`
-	require.Equal(t, http.StatusForbidden, f.sendAs(token, http.MethodPost, "/api/v1/user/register", body).status)
+	body := `{"username":"eve","email":"eve@example.com","is_super_user":true,"user_id":"` +
+		f.admin.ID + `","sub":"` + f.admin.ID + `"}`
+	require.Equal(t, http.StatusForbidden,
+		f.sendAs(token, http.MethodPost, "/api/v1/user/register", body).status)
 }

@@ -43,7 +43,8 @@ func TestVerifyRejectsKeysOfDisabledUsers(t *testing.T) {
 	c := newCredentials(t, auth.CredentialConfig{})
 	pair := c.issue(t)
 	for _, active := range []bool{false, true} {
-		_, err := c.store.UpdateUser(t.Context(), authtest.HostWrite, "u1", auth.UserChange{IsActive: &active})
+		_, err := c.store.UpdateUser(t.Context(), authtest.HostWrite, "u1",
+			auth.UserChange{IsActive: &active})
 		require.NoError(t, err)
 		if active {
 			c.requireGood(t, pair)
@@ -58,7 +59,8 @@ func TestAStoreThatDoesNotKnowActiveUsersSignsNobodyIn(t *testing.T) {
 	t.Parallel()
 	accounts := memstore.NewAccounts()
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
-	credentials, err := auth.NewCredentialVerifier(struct{ auth.CredentialStore }{accounts}, nil, auth.CredentialConfig{})
+	credentials, err := auth.NewCredentialVerifier(struct{ auth.CredentialStore }{accounts}, nil,
+		auth.CredentialConfig{})
 	require.NoError(t, err)
 	pair, err := credentials.Issue(t.Context(), authtest.ByHost, "u-alice", auth.KeyOptions{})
 	require.NoError(t, err)
@@ -73,15 +75,20 @@ func TestAStoreThatDoesNotKnowActiveUsersSignsNobodyIn(t *testing.T) {
 	_, _, err = credentials.Verify(t.Context(), pair)
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "a store of keys alone")
 
-	tokens, err := auth.NewTokenIssuer(struct{ auth.SessionStore }{accounts}, issuer, keys, auth.TokenConfig{})
+	tokens, err := auth.NewTokenIssuer(struct{ auth.SessionStore }{accounts}, issuer, keys,
+		auth.TokenConfig{})
 	require.NoError(t, err)
-	require.ErrorIs(t, second(tokens.Issue(t.Context(), params)), auth.ErrUserDisabled, "a store of sessions alone")
+	require.ErrorIs(t, second(tokens.Issue(t.Context(), params)), auth.ErrUserDisabled,
+		"a store of sessions alone")
 	requireNoSession()
 
 	users := memstore.New() // the host's own table as a UserStore
 	key, _, err := accounts.FindKey(t.Context(), pair.AccessKey)
 	require.NoError(t, err)
-	alice := auth.User{ID: "u-alice", Username: "alice", Email: "alice@example.com", IsActive: true, CreatedAt: key.CreatedAt}
+	alice := auth.User{
+		ID: "u-alice", Username: "alice", Email: "alice@example.com", IsActive: true,
+		CreatedAt: key.CreatedAt,
+	}
 	require.NoError(t, users.Register(t.Context(), authtest.HostWrite, alice, key))
 	composite := struct {
 		*memstore.Accounts
@@ -89,7 +96,8 @@ func TestAStoreThatDoesNotKnowActiveUsersSignsNobodyIn(t *testing.T) {
 	}{accounts, users}
 	svc, err := auth.New(composite, auth.Config{Issuer: issuer, SigningKeys: keys})
 	require.NoError(t, err)
-	require.ErrorIs(t, second(svc.Login(t.Context(), pair)), auth.ErrInvalidCredentials, "accounts and users combined in one store")
+	require.ErrorIs(t, second(svc.Login(t.Context(), pair)), auth.ErrInvalidCredentials,
+		"accounts and users combined in one store")
 	require.ErrorIs(t, second(svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
 	requireNoSession()
 }
@@ -108,7 +116,8 @@ func TestAWrapperThatHidesTheUsersOfAStoreAdmitsNoDisabledUser(t *testing.T) {
 	f := newFixture(t)
 	f.setActive(f.user, false)
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
-	hosts, err := auth.NewTokenIssuerWithUsers(memstore.NewAccounts(), newHostTable(), issuer, keys, auth.TokenConfig{})
+	hosts, err := auth.NewTokenIssuerWithUsers(memstore.NewAccounts(), newHostTable(), issuer, keys,
+		auth.TokenConfig{})
 	require.NoError(t, err)
 	for name, test := range map[string]struct {
 		store  auth.CredentialStore
@@ -118,7 +127,8 @@ func TestAWrapperThatHidesTheUsersOfAStoreAdmitsNoDisabledUser(t *testing.T) {
 		"the keys alone":    {struct{ auth.CredentialStore }{f.store}, nil},
 		"the keys alone and an issuer with a UserSource": {struct{ auth.CredentialStore }{f.store}, hosts},
 	} {
-		credentials, err := auth.NewCredentialVerifier(test.store, test.tokens, auth.CredentialConfig{Now: f.clock.Now})
+		credentials, err := auth.NewCredentialVerifier(test.store, test.tokens,
+			auth.CredentialConfig{Now: f.clock.Now})
 		require.NoError(t, err)
 		_, _, err = credentials.Verify(t.Context(), f.userPair)
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)

@@ -159,7 +159,8 @@ func TestADisabledHostUserCannotSignInWithGitHub(t *testing.T) {
 		b := h.browser()
 		require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
 		h.requireNoSession("u-alice")
-		after, tokenAfter, err := h.accounts.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
+		after, tokenAfter, err := h.accounts.FindGitHubConnection(t.Context(), "u-alice",
+			"githubtest.invalid")
 		require.NoError(t, err)
 		require.Equal(t, before, after, "nothing was written")
 		require.Equal(t, token, tokenAfter, "nothing was written")
@@ -311,7 +312,8 @@ func TestGitHubSettingsThatNeedAUserStoreAreRejectedWithAUserSource(t *testing.T
 			github := h.github
 			test.change(&github)
 			_, err := auth.NewWithUsers(h.accounts, h.table, auth.Config{
-				Issuer: issuer, SigningKeys: []auth.SigningKey{h.signer.Key}, SealingKeys: h.sealing, GitHub: &github,
+				Issuer: issuer, SigningKeys: []auth.SigningKey{h.signer.Key},
+				SealingKeys: h.sealing, GitHub: &github,
 			})
 			require.ErrorContains(t, err, test.want)
 		})

@@ -44,7 +44,8 @@ func (h *hostTable) FindUser(ctx context.Context, id string) (auth.User, error) 
 	return user, nil
 }
 
-func (h *hostTable) ResolveGitHub(ctx context.Context, profile auth.GitHubProfile, email string) (string, error) {
+func (h *hostTable) ResolveGitHub(ctx context.Context, profile auth.GitHubProfile,
+	email string) (string, error) {
 	h.mu.Lock()
 	resolve := h.resolve
 	h.resolved = append(h.resolved, fmt.Sprintf("%s %d %s", profile.Login, profile.Account.ID, email))
@@ -99,7 +100,10 @@ func (h *hostTable) counts() (finds, resolved int) {
 // newHostTable returns a table with alice, who is octocat at GitHub, and the super user boss.
 func newHostTable() *hostTable {
 	user := func(id, name string) auth.User {
-		return auth.User{ID: id, Username: name, Email: name + "@host.example", IsActive: true, CreatedAt: authtest.NewClock().Now()}
+		return auth.User{
+			ID: id, Username: name, Email: name + "@host.example", IsActive: true,
+			CreatedAt: authtest.NewClock().Now(),
+		}
 	}
 	boss := user("u-boss", "boss")
 	boss.IsSuperUser = true

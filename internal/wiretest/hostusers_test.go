@@ -51,13 +51,15 @@ func TestTheHostsTableIsReadForTheSuperUserAtEveryCall(t *testing.T) {
 	token, err := h.svc.SignIn(t.Context(), "u-alice")
 	require.NoError(t, err)
 	require.Equal(t, "alice", token.User.Username)
-	purge := h.svc.Authenticate(h.svc.RequireSuperUser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	purge := h.svc.Authenticate(h.svc.RequireSuperUser(http.HandlerFunc(func(w http.ResponseWriter,
+		r *http.Request) {
 		user, err := h.svc.User(r.Context())
 		require.NoError(t, err)
 		require.True(t, user.IsSuperUser)
 	})))
 	ask := func() int {
-		return send(purge, http.MethodDelete, "/reports", "", "Authorization", "Bearer "+token.Bearer.Reveal()).status
+		return send(purge, http.MethodDelete, "/reports", "",
+			"Authorization", "Bearer "+token.Bearer.Reveal()).status
 	}
 	require.Equal(t, http.StatusForbidden, ask())
 	h.table.change("u-alice", func(u *auth.User) { u.IsSuperUser = true })
@@ -90,7 +92,8 @@ func TestNewWithUsersRejectsMismatchedStoresAndUserSources(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := auth.NewWithUsers(test.accounts, test.users, cfg)
-			tokens, err2 := auth.NewTokenIssuerWithUsers(test.accounts, test.users, issuer, keys, auth.TokenConfig{})
+			tokens, err2 := auth.NewTokenIssuerWithUsers(test.accounts, test.users, issuer, keys,
+				auth.TokenConfig{})
 			if test.want == "" {
 				require.NoError(t, err)
 				require.NoError(t, err2)
@@ -194,7 +197,8 @@ func TestNoSessionSurvivesRevokeUserDuringConcurrentSignIns(t *testing.T) {
 					tokens[i], err = h.svc.SignIn(t.Context(), "u-alice")
 				}
 				done.Add(1)
-				if err != nil && !errors.Is(err, auth.ErrInvalidCredentials) && !errors.Is(err, auth.ErrUserDisabled) {
+				if err != nil && !errors.Is(err, auth.ErrInvalidCredentials) && !errors.Is(err,
+					auth.ErrUserDisabled) {
 					t.Error(err)
 				}
 			})
@@ -209,7 +213,8 @@ func TestNoSessionSurvivesRevokeUserDuringConcurrentSignIns(t *testing.T) {
 		h.requireNoSession("u-alice")
 		for _, token := range tokens {
 			if token.Bearer.Reveal() != "" {
-				require.ErrorIs(t, second(h.svc.Tokens().Verify(t.Context(), token.Bearer.Reveal())), auth.ErrTokenRejected)
+				require.ErrorIs(t, second(h.svc.Tokens().Verify(t.Context(),
+					token.Bearer.Reveal())), auth.ErrTokenRejected)
 			}
 		}
 	}
@@ -273,7 +278,8 @@ func TestAUserSourceThatReturnsAnInvalidUserIsA503(t *testing.T) {
 		h.table.change("u-alice", func(u *auth.User) { *u = auth.User{ID: u.ID, IsActive: true} })
 		r := h.login(h.pair)
 		require.Equal(t, http.StatusOK, r.status)
-		require.Equal(t, http.StatusOK, h.sendAs(r.json(t)["token"].(string), http.MethodGet, "/auth/user", "").status)
+		require.Equal(t, http.StatusOK,
+			h.sendAs(r.json(t)["token"].(string), http.MethodGet, "/auth/user", "").status)
 	})
 }
 
@@ -330,18 +336,22 @@ func TestAdministrationCallsDoNotExistWithAUserSource(t *testing.T) {
 	h := newHosted(t)
 	boss := h.signIn(auth.User{ID: "u-boss"})
 	for _, call := range []string{
-		"POST /api/v1/user/register", "POST /auth/users/register", "GET /auth/users", "GET /auth/users/u-alice", "PATCH /auth/users/u-alice",
-		"DELETE /auth/users/u-alice", "POST /auth/users/u-alice/regenerate-credentials", "POST /auth/users/u-alice/reinstate", "POST /auth/tokens/revoke-user/u-alice",
+		"POST /api/v1/user/register", "POST /auth/users/register", "GET /auth/users",
+		"GET /auth/users/u-alice", "PATCH /auth/users/u-alice",
+		"DELETE /auth/users/u-alice", "POST /auth/users/u-alice/regenerate-credentials",
+		"POST /auth/users/u-alice/reinstate", "POST /auth/tokens/revoke-user/u-alice",
 	} {
 		method, path, _ := strings.Cut(call, " ")
 		r := h.sendAs(boss, method, path, `{"username":"new","email":"new@example.com"}`)
 		require.Equal(t, http.StatusNotFound, r.status, path)
 		require.JSONEq(t, `{"detail": "Not found"}`, r.body)
 	}
-	r := send(h.svc.RegisterUserHandler(), http.MethodPost, "/", `{"username":"new","email":"new@example.com"}`, "Authorization", "Bearer "+boss)
+	r := send(h.svc.RegisterUserHandler(), http.MethodPost, "/",
+		`{"username":"new","email":"new@example.com"}`, "Authorization", "Bearer "+boss)
 	require.Equal(t, http.StatusNotFound, r.status)
 	require.Empty(t, h.svc.Routes(auth.GroupAdministration))
-	require.Len(t, h.svc.Routes(), len(newFixture(t).svc.Routes(auth.GroupSignIn, auth.GroupGitHub, auth.GroupAccount)))
+	require.Len(t, h.svc.Routes(),
+		len(newFixture(t).svc.Routes(auth.GroupSignIn, auth.GroupGitHub, auth.GroupAccount)))
 
 	ctx := t.Context()
 	for name, err := range map[string]error{
@@ -375,7 +385,8 @@ func TestRevokeUserReturnsTheNumberOfRevokedSessions(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, 2, n)
 			for _, token := range append(tokens, expired) {
-				require.Equal(t, http.StatusUnauthorized, test.sendAs(token, http.MethodGet, "/auth/user", "").status)
+				require.Equal(t, http.StatusUnauthorized,
+					test.sendAs(token, http.MethodGet, "/auth/user", "").status)
 			}
 			n, err = test.svc.RevokeUser(t.Context(), authtest.ByHost, test.id)
 			require.NoError(t, err)

@@ -20,7 +20,8 @@ import (
 func phc(secret string, memory, time uint32, threads uint8) string {
 	salt := []byte("0123456789abcdef")
 	hash := argon2.IDKey([]byte(secret), salt, time, memory, threads, 32)
-	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", memory, time, threads, rawStd(salt), rawStd(hash))
+	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", memory, time, threads, rawStd(salt),
+		rawStd(hash))
 }
 
 func TestImportedHashesVerifyAndAreRenewed(t *testing.T) {
@@ -53,7 +54,9 @@ func TestAnImportedSecretIsBoundToItsKeyAndPeppered(t *testing.T) {
 	first, second := authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true, Peppers: []auth.SymmetricKey{first}})
 	pair := auth.KeyPair{AccessKey: "reporting", AccessSecret: auth.NewSecret("correct horse")}
-	require.NoError(t, c.Import(t.Context(), authtest.ByHost, auth.ImportedKey{UserID: "u1", AccessKey: pair.AccessKey, Secret: pair.AccessSecret}))
+	require.NoError(t, c.Import(t.Context(), authtest.ByHost, auth.ImportedKey{
+		UserID: "u1", AccessKey: pair.AccessKey, Secret: pair.AccessSecret,
+	}))
 	require.Contains(t, c.hash(t, "reporting"), ",k=p1$")
 	c.requireGood(t, pair)
 
@@ -130,9 +133,13 @@ func TestInvalidImportedKeysAreRejected(t *testing.T) {
 	}
 
 	closed := newCredentials(t, auth.CredentialConfig{})
-	require.ErrorIs(t, closed.Import(t.Context(), authtest.ByHost, taken), auth.ErrInvalid, "without AllowImported")
-	peppered := newCredentials(t, auth.CredentialConfig{AllowImported: true, Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p")}})
-	require.ErrorIs(t, peppered.Import(t.Context(), authtest.ByHost, auth.ImportedKey{UserID: "u1", AccessKey: "x", Hash: phc("x", 8192, 1, 1)}), auth.ErrInvalid)
+	require.ErrorIs(t, closed.Import(t.Context(), authtest.ByHost, taken), auth.ErrInvalid,
+		"without AllowImported")
+	peppered := newCredentials(t, auth.CredentialConfig{
+		AllowImported: true, Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p")},
+	})
+	require.ErrorIs(t, peppered.Import(t.Context(), authtest.ByHost,
+		auth.ImportedKey{UserID: "u1", AccessKey: "x", Hash: phc("x", 8192, 1, 1)}), auth.ErrInvalid)
 }
 
 func TestABcryptSecretLongerThan72BytesIsRejectedNotTruncated(t *testing.T) {
@@ -141,7 +148,9 @@ func TestABcryptSecretLongerThan72BytesIsRejectedNotTruncated(t *testing.T) {
 	secret := strings.Repeat("x", 72)
 	hash, err := bcrypt.GenerateFromPassword([]byte(secret), 10)
 	require.NoError(t, err)
-	require.NoError(t, c.Import(t.Context(), authtest.ByHost, auth.ImportedKey{UserID: "u1", AccessKey: "legacy", Hash: string(hash)}))
+	require.NoError(t, c.Import(t.Context(), authtest.ByHost, auth.ImportedKey{
+		UserID: "u1", AccessKey: "legacy", Hash: string(hash),
+	}))
 	c.requireBad(t, auth.KeyPair{AccessKey: "legacy", AccessSecret: auth.NewSecret(secret + "y")})
 	c.requireGood(t, auth.KeyPair{AccessKey: "legacy", AccessSecret: auth.NewSecret(secret)})
 }
@@ -149,7 +158,9 @@ func TestABcryptSecretLongerThan72BytesIsRejectedNotTruncated(t *testing.T) {
 func TestImportedKeysDoNotReachTheStoreIfNotAllowed(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
-	require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: "legacy", UserID: "u1", Hash: bcrypted, CreatedAt: c.clock.Now()}))
+	require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{
+		ID: "legacy", UserID: "u1", Hash: bcrypted, CreatedAt: c.clock.Now(),
+	}))
 	c.store = authtest.FaultyStore(c.store, func(method string) error {
 		t.Error("the store is asked:", method)
 		return nil
@@ -233,7 +244,9 @@ func TestOneAddressGetsOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	verify := func(ctx context.Context, address string) {
 		ctx = auth.WithClientInfo(ctx, auth.ClientInfo{Address: netip.MustParseAddr(address)})
-		_, _, err := c.Verify(ctx, auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
+		_, _, err := c.Verify(ctx, auth.KeyPair{
+			AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse"),
+		})
 		results <- err
 	}
 	requireOneThrottled := func() {

@@ -120,7 +120,8 @@ func TestTheExampleLineOfTheImportGuideIsImported(t *testing.T) {
 // creates an ordinary user with keys.
 func FuzzImportLine(f *testing.F) {
 	for _, seed := range []string{
-		line("a"), `{}`, `{"username":"a","keys":[{"access_key":"k","sha256":"` + strings.Repeat("0", 64) + `"}]}`,
+		line("a"), `{}`,
+		`{"username":"a","keys":[{"access_key":"k","sha256":"` + strings.Repeat("0", 64) + `"}]}`,
 		`{"username":"a","user_id":"1","is_active":false,"is_super_user":true,"created_at":"2020-01-02T03:04:05Z","keys":[]}`,
 		`{"username":"a","keys":[{"access_key":"k","hash":"` + bcrypted + `","label":"l","expires_at":"2030-01-02T03:04:05Z"},{}]}`,
 	} {
@@ -130,7 +131,8 @@ func FuzzImportLine(f *testing.F) {
 		i := newImporting(t)
 		options := i.options()
 		options.VouchForSHA256 = true
-		progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(string(data)), options)
+		progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost,
+			strings.NewReader(string(data)), options)
 		require.NoError(t, err)
 		require.Equal(t, int64(len(data)), progress.Bytes)
 		rejected := i.rejected.Take()

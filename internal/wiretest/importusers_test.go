@@ -40,11 +40,14 @@ func newImporting(t testing.TB, change ...func(*fixture, *auth.Config)) *importi
 }
 
 func (i *importing) options() auth.ImportOptions {
-	return auth.ImportOptions{OnRejected: func(line int, err error) { i.rejected.Add(rejectedLine{line, err}) }, OnProgress: i.progress.Add}
+	return auth.ImportOptions{OnRejected: func(line int, err error) {
+		i.rejected.Add(rejectedLine{line, err})
+	}, OnProgress: i.progress.Add}
 }
 
 func (i *importing) importLines(lines ...string) (auth.ImportProgress, error) {
-	return i.svc.ImportUsers(i.t.Context(), authtest.ByHost, strings.NewReader(strings.Join(lines, "\n")+"\n"), i.options())
+	return i.svc.ImportUsers(i.t.Context(), authtest.ByHost,
+		strings.NewReader(strings.Join(lines, "\n")+"\n"), i.options())
 }
 
 // mustImport imports lines, fails the test if one is rejected, and returns the progress.
@@ -117,7 +120,8 @@ func TestImportedUsersSignInWithTheirOldSecrets(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, keys, 3)
 	require.Equal(t, auth.AccessKey{ID: "bcrypt", UserID: "42", Label: "CI",
-		CreatedAt: time.Date(2021, 1, 2, 3, 4, 5, 0, time.UTC), ExpiresAt: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)}, keys[0])
+		CreatedAt: time.Date(2021, 1, 2, 3, 4, 5, 0, time.UTC), ExpiresAt: time.Date(2027, 1, 2, 3,
+			4, 5, 0, time.UTC)}, keys[0])
 
 	good, bad := auth.NewSecret("correct horse"), auth.NewSecret("correct horse ")
 	for _, key := range []string{"bcrypt", "argon2id", "sha256"} {
@@ -172,7 +176,8 @@ func TestRepeatingAnImportAddsOnlyMissingUsers(t *testing.T) {
 	users := i.users()
 
 	lines[3] = corrected
-	require.Equal(t, 200, i.login(auth.KeyPair{AccessKey: "key-user-1", AccessSecret: auth.NewSecret("correct horse")}).status)
+	require.Equal(t, 200, i.login(auth.KeyPair{AccessKey: "key-user-1",
+		AccessSecret: auth.NewSecret("correct horse")}).status)
 	// The sign-in has renewed the hash of the first user's key.
 	progress = i.mustImport(lines...)
 	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: progress.Bytes, Added: 1, Present: 6}, progress)
@@ -204,7 +209,8 @@ func TestConcurrentImportsAddEachUserOnce(t *testing.T) {
 	results := make(chan auth.ImportProgress, imports)
 	for n := range imports {
 		go func() {
-			progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(text), auth.ImportOptions{BatchSize: 1 + n*7})
+			progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost,
+				strings.NewReader(text), auth.ImportOptions{BatchSize: 1 + n*7})
 			if err != nil {
 				t.Error(err)
 			}
@@ -224,7 +230,9 @@ func TestConcurrentImportsAddEachUserOnce(t *testing.T) {
 func TestImportProgressCountsLinesAndBytes(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
-	text := line("a") + "\r\n" + "\n" + " \t" + line("b") + " \n" + "{}\n" + "\r\n" + line("c") + "\n" + line("d") // without a final line end
+	// without a final line end
+	text := line("a") + "\r\n" + "\n" + " \t" + line("b") + " \n" + "{}\n" + "\r\n" + line("c") +
+		"\n" + line("d")
 	options := i.options()
 	options.BatchSize = 2
 	progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(text), options)
@@ -244,20 +252,26 @@ func TestImportProgressCountsLinesAndBytes(t *testing.T) {
 	require.Empty(t, i.progress.Take())
 
 	// If the number of lines is a multiple of the batch size, no empty batch is reported.
-	progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(line("a")+"\n"+line("b")+"\n"), options)
+	progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost,
+		strings.NewReader(line("a")+"\n"+line("b")+"\n"), options)
 	require.NoError(t, err)
 	require.Equal(t, []auth.ImportProgress{progress}, i.progress.Take())
 
 	// A rejected line counts for its batch.
-	progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader("{}\n{}\n{}\n"), options)
+	progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost,
+		strings.NewReader("{}\n{}\n{}\n"), options)
 	require.NoError(t, err)
 	require.Equal(t, []auth.ImportProgress{{Lines: 2, Bytes: 6, Rejected: 2}, progress}, i.progress.Take())
 
 	// The progress does not depend on the sizes of the reads.
-	for _, reader := range []io.Reader{iotest.OneByteReader(strings.NewReader(text)), iotest.DataErrReader(strings.NewReader(text))} {
+	for _, reader := range []io.Reader{
+		iotest.OneByteReader(strings.NewReader(text)),
+		iotest.DataErrReader(strings.NewReader(text)),
+	} {
 		progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost, reader, i.options())
 		require.NoError(t, err)
-		require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: int64(len(text)), Present: 4, Rejected: 1}, progress)
+		require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: int64(len(text)), Present: 4,
+			Rejected: 1}, progress)
 	}
 }
 
@@ -269,8 +283,11 @@ func TestAnImportLineMayBe128KiBLongWithAnyLineEnd(t *testing.T) {
 		return good[:len(good)-1] + strings.Repeat(" ", length-len(good)) + "}"
 	}
 	for _, end := range []string{"", "\n", "\r\n"} {
-		for length, rejected := range map[int]int{128<<10 - 1: 0, 128 << 10: 0, 128<<10 + 1: 1, 128<<10 + 2: 1, 256 << 10: 1} {
-			progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(padded(length)+end), i.options())
+		for length, rejected := range map[int]int{
+			128<<10 - 1: 0, 128 << 10: 0, 128<<10 + 1: 1, 128<<10 + 2: 1, 256 << 10: 1,
+		} {
+			progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost,
+				strings.NewReader(padded(length)+end), i.options())
 			require.NoError(t, err)
 			require.Equal(t, rejected, progress.Rejected, "%d bytes and %q", length, end)
 			require.Equal(t, 1, progress.Lines)
@@ -283,14 +300,16 @@ func TestAnEndlessImportLineTakesNoMemory(t *testing.T) {
 	// Not parallel, because it counts the allocations of the whole process.
 	i := newImporting(t)
 	const length = 64 << 20
-	endless := io.MultiReader(strings.NewReader(line("a")+"\n"), io.LimitReader(zeros{}, length), strings.NewReader("\n"+line("b")))
+	endless := io.MultiReader(strings.NewReader(line("a")+"\n"), io.LimitReader(zeros{}, length),
+		strings.NewReader("\n"+line("b")))
 	progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, endless, i.options())
 	require.NoError(t, err)
 	require.Equal(t, 2, progress.Added)
 	require.Greater(t, progress.Bytes, int64(length))
 	require.Equal(t, 2, i.rejected.Take()[0].Line)
 	allocated := testing.AllocsPerRun(1, func() {
-		_, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, io.LimitReader(zeros{}, length), i.options())
+		_, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, io.LimitReader(zeros{}, length),
+			i.options())
 		require.NoError(t, err)
 	})
 	require.Less(t, allocated, 100.0)
@@ -328,7 +347,8 @@ func TestAnInterruptedImportCanBeRepeated(t *testing.T) {
 			require.Len(t, i.users(), 21)
 
 			progress = i.mustImport(lines...)
-			require.Equal(t, auth.ImportProgress{Lines: 100, Bytes: progress.Bytes, Added: 79, Present: 21}, progress)
+			require.Equal(t, auth.ImportProgress{Lines: 100, Bytes: progress.Bytes, Added: 79,
+				Present: 21}, progress)
 			require.Len(t, i.users(), 100)
 		})
 	}
@@ -347,7 +367,8 @@ func TestAnInterruptedImportCanBeRepeated(t *testing.T) {
 			i := newImporting(t)
 			options := i.options()
 			options.BatchSize = 99
-			progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, io.MultiReader(strings.NewReader(cut.text), iotest.ErrReader(cut.err)), options)
+			progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost,
+				io.MultiReader(strings.NewReader(cut.text), iotest.ErrReader(cut.err)), options)
 			require.ErrorIs(t, err, cut.err)
 			require.ErrorContains(t, err, "reading "+cut.line+" of")
 			require.Equal(t, cut.added, progress.Added, "a truncated line is not imported")
@@ -395,7 +416,8 @@ func TestAnImportBatchIsLimitedByItsKeys(t *testing.T) {
 	for n := range 20 {
 		lines = append(lines, withKeys(fmt.Sprintf("e-%d", n), 1))
 	}
-	_, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(strings.Join(lines, "\n")), options)
+	_, err := i.svc.ImportUsers(t.Context(), authtest.ByHost,
+		strings.NewReader(strings.Join(lines, "\n")), options)
 	require.NoError(t, err)
 	var added []int
 	for _, progress := range i.progress.Take() {
@@ -439,7 +461,8 @@ type oddStore struct{ auth.Store }
 
 var errOdd = errors.New("no such column")
 
-func (s oddStore) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) ([]error, error) {
+func (s oddStore) RegisterUsers(ctx context.Context, w auth.Write,
+	users []auth.UserWithKeys) ([]error, error) {
 	refusals, err := s.Store.RegisterUsers(ctx, w, users[:1])
 	if len(users) > 2 {
 		return refusals, err // errors of the other users are missing
@@ -495,7 +518,8 @@ func TestAPanicInAnImportCallbackIsAnError(t *testing.T) {
 		{OnRejected: func(int, error) { panic("boom") }},
 		{OnProgress: func(auth.ImportProgress) { panic("boom") }},
 	} {
-		progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(line("a")+"\n{}\n"), options)
+		progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost,
+			strings.NewReader(line("a")+"\n{}\n"), options)
 		require.EqualError(t, err, "auth: a function of ImportOptions panicked: boom")
 		require.Equal(t, 1, progress.Added+progress.Present, "the batch was stored")
 		require.Equal(t, 2, progress.Lines)
@@ -507,7 +531,8 @@ func TestInvalidImportsAreRejected(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	for _, size := range []int{-1, 100_001} {
-		_, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(line("a")), auth.ImportOptions{BatchSize: size})
+		_, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(line("a")),
+			auth.ImportOptions{BatchSize: size})
 		require.ErrorContains(t, err, "BatchSize must be 1 to 100000")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -516,7 +541,8 @@ func TestInvalidImportsAreRejected(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.Empty(t, i.users())
 
-	_, err = newFixture(t).svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(line("a")), auth.ImportOptions{})
+	_, err = newFixture(t).svc.ImportUsers(t.Context(), authtest.ByHost,
+		strings.NewReader(line("a")), auth.ImportOptions{})
 	require.ErrorContains(t, err, "AllowImported")
 	peppered := newImporting(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Credentials.Peppers = []auth.SymmetricKey{authtest.SymmetricKey(t, "p1")}

@@ -70,9 +70,12 @@ func TestATokenIssuedAfterItsKeyWasRetiredIsRejected(t *testing.T) {
 			require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{next, s.Key.RetiredAt(retired)}))
 			f.requireAccepted(t, f.token.Bearer.Reveal())
 			for issued, accepted := range map[int64]bool{
-				retired.Unix() - 1: true, retired.Unix(): true, retired.Unix() + 1: false, f.clock.Now().Unix(): false,
+				retired.Unix() - 1: true, retired.Unix(): true, retired.Unix() + 1: false,
+				f.clock.Now().Unix(): false,
 			} {
-				forged := f.Forge(t, f.header(nil), f.claims(t, map[string]any{"iat": issued, "exp": issued + 3600}))
+				forged := f.Forge(t, f.header(nil), f.claims(t, map[string]any{
+					"iat": issued, "exp": issued + 3600,
+				}))
 				_, err := f.issuer.Verify(t.Context(), forged)
 				if accepted {
 					require.NoError(t, err)
@@ -173,7 +176,9 @@ func publicKey(t *testing.T, key map[string]string) any {
 func TestTheJWKSAnswersAMatchingETagWith304(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.SigningKeys = []auth.SigningKey{signers["ES256"].Key} })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.SigningKeys = []auth.SigningKey{signers["ES256"].Key}
+	})
 	first := f.send(http.MethodGet, "/.well-known/jwks.json", "")
 	etag := first.header.Get("ETag")
 	require.NotEmpty(t, etag)
@@ -185,13 +190,16 @@ func TestTheJWKSAnswersAMatchingETagWith304(t *testing.T) {
 	changed := f.send(http.MethodGet, "/.well-known/jwks.json", "", "If-None-Match", etag)
 	require.Equal(t, http.StatusOK, changed.status)
 	require.NotEqual(t, first.body, changed.body)
-	require.Equal(t, http.StatusMethodNotAllowed, f.send(http.MethodPost, "/.well-known/jwks.json", "").status)
+	require.Equal(t, http.StatusMethodNotAllowed,
+		f.send(http.MethodPost, "/.well-known/jwks.json", "").status)
 }
 
 func TestTheJWKSIgnoresRangeAndIfMatch(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, header := range [][2]string{{"Range", "bytes=0-3"}, {"Range", "bytes=100000-"}, {"Range", "x"}, {"If-Match", `"x"`}} {
+	for _, header := range [][2]string{
+		{"Range", "bytes=0-3"}, {"Range", "bytes=100000-"}, {"Range", "x"}, {"If-Match", `"x"`},
+	} {
 		r := f.send(http.MethodGet, "/.well-known/jwks.json", "", header[0], header[1])
 		require.Equal(t, http.StatusOK, r.status, header)
 		require.JSONEq(t, `{"keys": []}`, r.body)
@@ -202,7 +210,8 @@ func TestReplacingKeysOnTwoInstancesUnderLoadRejectsNoToken(t *testing.T) {
 	t.Parallel()
 	old, next := authtest.NewSigners(t)["HS256"].Key, authtest.NewSigners(t)["ES256"].Key
 	f := newTokens(t, authtest.Signer{Key: old}, auth.TokenConfig{})
-	second, err := auth.NewTokenIssuer(f.store, issuer, []auth.SigningKey{old}, auth.TokenConfig{Now: f.clock.Now})
+	second, err := auth.NewTokenIssuer(f.store, issuer, []auth.SigningKey{old},
+		auth.TokenConfig{Now: f.clock.Now})
 	require.NoError(t, err)
 	instances := []*auth.TokenIssuer{f.issuer, second}
 
@@ -218,7 +227,9 @@ func TestReplacingKeysOnTwoInstancesUnderLoadRejectsNoToken(t *testing.T) {
 			for n := 0; !stop.Load(); n++ {
 				if len(mine) < 900 { // with more, the oldest sessions are revoked
 					step.RLock()
-					token, err := instances[(i+n)%2].Issue(t.Context(), auth.IssueParams{UserID: id, Method: auth.MethodHost})
+					token, err := instances[(i+n)%2].Issue(t.Context(), auth.IssueParams{
+						UserID: id, Method: auth.MethodHost,
+					})
 					step.RUnlock()
 					if err != nil {
 						t.Error(err)

@@ -17,7 +17,8 @@ func TestRevokeLeakedRevokesTheKeyAndItsSessions(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.login(f.userPair).json(t)["token"].(string)
-	other, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{Label: "other"})
+	other, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
+		auth.KeyOptions{Label: "other"})
 	require.NoError(t, err)
 	key, err := f.svc.Credentials().RevokeLeaked(t.Context(), f.userPair.AccessSecret)
 	require.NoError(t, err)
@@ -40,7 +41,8 @@ func TestRevokeLeakedAcceptsEachSecretOfARotatedKeyWhileItWorks(t *testing.T) {
 		rejected bool
 	}{
 		"the new secret": {0, false, false}, "the previous secret": {0, true, false},
-		"the previous secret after the overlap": {time.Hour, true, true}, "the new secret after the overlap": {time.Hour, false, false},
+		"the previous secret after the overlap": {time.Hour, true, true},
+		"the new secret after the overlap":      {time.Hour, false, false},
 	} {
 		f := newFixture(t)
 		next, err := f.svc.Credentials().Rotate(t.Context(), authtest.ByHost, f.userPair.AccessKey, time.Hour)
@@ -75,7 +77,9 @@ func TestRevokeLeakedRevokesKeysOfDisabledUsers(t *testing.T) {
 func TestRevokeLeakedIgnoresExpiredKeys(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	pair, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
+	pair, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{
+		ExpiresAt: f.clock.Now().Add(time.Minute),
+	})
 	require.NoError(t, err)
 	f.clock.Advance(time.Minute)
 	_, err = f.svc.Credentials().RevokeLeaked(t.Context(), pair.AccessSecret)
@@ -95,9 +99,11 @@ func TestRevokeLeakedNeedsTheWholeCurrentSecret(t *testing.T) {
 		UserID: f.user.ID, AccessKey: "alice@old", Secret: auth.NewSecret("correct horse"),
 	}))
 	secret := f.userPair.AccessSecret.Reveal()
-	forged := authtest.WrongSecret(f.userPair.AccessKey).Reveal() // a secret of the same key with a valid checksum
+	// a secret of the same key with a valid checksum
+	forged := authtest.WrongSecret(f.userPair.AccessKey).Reveal()
 	for _, text := range []string{
-		"", f.userPair.AccessKey, strings.Replace(f.userPair.AccessKey, "ak_", "as_", 1), secret[:len(secret)-1], secret + "x", " " + secret,
+		"", f.userPair.AccessKey, strings.Replace(f.userPair.AccessKey, "ak_", "as_", 1),
+		secret[:len(secret)-1], secret + "x", " " + secret,
 		flipCase(secret, len(secret)-1), flipCase(secret, 40), strings.ToUpper(secret), forged,
 		f.svc.Credentials().GeneratePair().AccessSecret.Reveal(), "alice@old", "correct horse",
 	} {
@@ -127,14 +133,16 @@ func TestRevokeLeakedReportsStoreErrors(t *testing.T) {
 func TestTheSecretPatternFindsEverySecretInAnyText(t *testing.T) {
 	t.Parallel()
 	for _, prefix := range []string{"", "acme_prod_secret", "s3"} {
-		keys, err := auth.NewCredentialVerifier(newFixture(t).store, nil, auth.CredentialConfig{AccessSecretPrefix: prefix})
+		keys, err := auth.NewCredentialVerifier(newFixture(t).store, nil,
+			auth.CredentialConfig{AccessSecretPrefix: prefix})
 		require.NoError(t, err)
 		pattern := regexp.MustCompile(keys.SecretPattern())
 		for range 200 {
 			pair := keys.GeneratePair()
 			secret := pair.AccessSecret.Reveal()
 			for _, text := range []string{
-				"%s", "SECRET=%s\n", `{"access_secret":"%s"}`, "'%s'", "https://u:%s@example.com/", "-%s-", "é%sé", "(%s)", "%s.", "\x00%s\x00",
+				"%s", "SECRET=%s\n", `{"access_secret":"%s"}`, "'%s'", "https://u:%s@example.com/",
+				"-%s-", "é%sé", "(%s)", "%s.", "\x00%s\x00",
 			} {
 				text = strings.Replace(text, "%s", secret, 1)
 				require.Equal(t, []string{secret}, pattern.FindAllString(text, -1), text)
@@ -152,10 +160,14 @@ func TestTheSecretPatternDoesNotMatchSimilarText(t *testing.T) {
 	secret := f.userPair.AccessSecret.Reveal()
 	body := strings.TrimPrefix(secret, "as_live_")
 	for _, text := range []string{
-		"as_live_", "as_live_" + body[:68], "as_live_" + body + "x", "xas_live_" + body, "_as_live_" + body, "AS_LIVE_" + body, "as-live-" + body,
-		"as_live_" + body[:30] + "-" + body[31:], "as_live_" + body[:30] + "\n" + body[30:], "as_live " + body, "ak_live_" + body, "as_test_" + body,
-		"ghp_16C7e42F292c6912E7710c838347Ae178B4a", "sk_live_4eC39HqLyjWDarjtT1zdp7dc", "AKIAIOSFODNN7EXAMPLE",
-		f.signIn(f.user), strings.Repeat("a", 77), "as_live_" + strings.Repeat("=", 69), "deadbeefdeadbeefdeadbeefdeadbeefdeadbeefdeadbeefdeadbeefdeadbeef",
+		"as_live_", "as_live_" + body[:68], "as_live_" + body + "x", "xas_live_" + body,
+		"_as_live_" + body, "AS_LIVE_" + body, "as-live-" + body,
+		"as_live_" + body[:30] + "-" + body[31:], "as_live_" + body[:30] + "\n" + body[30:],
+		"as_live " + body, "ak_live_" + body, "as_test_" + body,
+		"ghp_16C7e42F292c6912E7710c838347Ae178B4a", "sk_live_4eC39HqLyjWDarjtT1zdp7dc",
+		"AKIAIOSFODNN7EXAMPLE",
+		f.signIn(f.user), strings.Repeat("a", 77), "as_live_" + strings.Repeat("=", 69),
+		"deadbeefdeadbeefdeadbeefdeadbeefdeadbeefdeadbeefdeadbeefdeadbeef",
 		"was_live_at_the_time_of_writing_and_has_been_since_then_for_as_long_as_anybody_remembers_it_to_be",
 	} {
 		require.Empty(t, pattern.FindAllString(text, -1), text)

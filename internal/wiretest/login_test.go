@@ -40,7 +40,9 @@ func TestExpiresInIsTheLifetimeOfTheToken(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.Lifetime = time.Hour })
 	require.EqualValues(t, 3600, f.login(f.userPair).json(t)["expires_in"])
-	pair, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(10 * time.Minute)})
+	pair, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{
+		ExpiresAt: f.clock.Now().Add(10 * time.Minute),
+	})
 	require.NoError(t, err)
 	require.EqualValues(t, 600, f.login(pair).json(t)["expires_in"])
 }
@@ -194,21 +196,24 @@ func TestLoginRequiresTheContentTypeJSON(t *testing.T) {
 		";":                                 http.StatusUnsupportedMediaType,
 		"":                                  http.StatusUnsupportedMediaType,
 	} {
-		r := httptest.NewRequest(http.MethodPost, "/auth/users/login", strings.NewReader(loginBody(f.userPair)))
+		r := httptest.NewRequest(http.MethodPost, "/auth/users/login",
+			strings.NewReader(loginBody(f.userPair)))
 		r.Header.Set("Content-Type", contentType)
 		require.Equal(t, status, serve(f.svc.Handler(), r).status, "%q", contentType)
 	}
 	r := httptest.NewRequest(http.MethodPost, "/auth/users/login", strings.NewReader(loginBody(f.userPair)))
 	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status, "no Content-Type")
 	r.Header["Content-Type"] = []string{"application/json", "text/plain"}
-	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status, "two Content-Type headers")
+	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status,
+		"two Content-Type headers")
 }
 
 func TestATruncatedBodyIsA400(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	good := loginBody(f.userPair)
-	r := httptest.NewRequest(http.MethodPost, "/auth/users/login", io.MultiReader(strings.NewReader(good), brokenReader{}))
+	r := httptest.NewRequest(http.MethodPost, "/auth/users/login",
+		io.MultiReader(strings.NewReader(good), brokenReader{}))
 	r.Header.Set("Content-Type", "application/json")
 	require.Equal(t, http.StatusBadRequest, serve(f.svc.Handler(), r).status)
 }
@@ -275,7 +280,9 @@ func TestFailedSignInsWithImportedKeysGetTheSame401(t *testing.T) {
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
 	})
-	imported := auth.ImportedKey{UserID: f.user.ID, AccessKey: "legacy", Secret: auth.NewSecret("correct horse")}
+	imported := auth.ImportedKey{
+		UserID: f.user.ID, AccessKey: "legacy", Secret: auth.NewSecret("correct horse"),
+	}
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, imported))
 	good := auth.KeyPair{AccessKey: "legacy", AccessSecret: imported.Secret}
 	require.Equal(t, http.StatusOK, f.login(good).status)

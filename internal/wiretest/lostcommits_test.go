@@ -31,7 +31,10 @@ type backedUp struct {
 func newBackedUp(t *testing.T) *backedUp {
 	t.Helper()
 	dir := t.TempDir()
-	b := &backedUp{store: &swapped{}, path: filepath.Join(dir, "auth.db"), backup: filepath.Join(dir, "backup.db")}
+	b := &backedUp{
+		store: &swapped{}, path: filepath.Join(dir, "auth.db"),
+		backup: filepath.Join(dir, "backup.db"),
+	}
 	b.open(t)
 	b.fixture = newFixture(t, func(f *fixture, cfg *auth.Config) {
 		f.store = b.store
@@ -121,7 +124,8 @@ func TestATokenAheadOfTheFeedRevokesEverybodyOnce(t *testing.T) {
 	for range 3 {
 		for _, svc := range []*auth.Service{first, second, b.instance()} {
 			require.Equal(t, http.StatusOK, status(svc, fresh.Bearer.Reveal()))
-			require.Equal(t, http.StatusUnauthorized, status(svc, ahead), "the same proof does not revoke everybody again")
+			require.Equal(t, http.StatusUnauthorized, status(svc, ahead),
+				"the same proof does not revoke everybody again")
 		}
 		b.clock.Advance(5 * time.Second)
 	}
@@ -162,11 +166,13 @@ func TestAnInstanceAheadOfTheFeedRevokesEverybody(t *testing.T) {
 			for range later { // the feed continues with other entries
 				b.revokeOnce(other)
 			}
-			require.Equal(t, http.StatusOK, status(other, revoked), "the backup has the session, and this instance cannot know of the loss")
+			require.Equal(t, http.StatusOK, status(other, revoked),
+				"the backup has the session, and this instance cannot know of the loss")
 			b.clock.Advance(5 * time.Second)
 			fresh := b.signIn(b.user)
 			require.Equal(t, http.StatusUnauthorized, status(b.svc, revoked))
-			require.Equal(t, http.StatusUnauthorized, status(b.svc, fresh), "a token issued before the repair")
+			require.Equal(t, http.StatusUnauthorized, status(b.svc, fresh),
+				"a token issued before the repair")
 			require.Equal(t, http.StatusOK, status(b.svc, b.signIn(b.user)))
 			b.clock.Advance(5 * time.Second)
 			require.Equal(t, http.StatusUnauthorized, status(other, revoked))

@@ -33,7 +33,8 @@ func TestATokenWhoseSessionWasLostCanBeRevokedInEveryWay(t *testing.T) {
 			require.NoError(t, err)
 		},
 		"disable": func(t *testing.T, s *stolen) {
-			_, err := s.svc.UpdateUser(t.Context(), authtest.ByHost, bossID(s), auth.UserChange{IsActive: new(false)})
+			_, err := s.svc.UpdateUser(t.Context(), authtest.ByHost, bossID(s),
+				auth.UserChange{IsActive: new(false)})
 			require.NoError(t, err)
 		},
 		"reset": func(t *testing.T, s *stolen) {
@@ -53,9 +54,11 @@ func TestATokenWhoseSessionWasLostCanBeRevokedInEveryWay(t *testing.T) {
 				s := newStolen(t, open(t))
 				s.loseSession()
 				revoke(t, s)
-				require.Equal(t, http.StatusUnauthorized, status(s.svc, s.bearer), "this instance rejects it at once")
+				require.Equal(t, http.StatusUnauthorized, status(s.svc, s.bearer),
+					"this instance rejects it at once")
 				s.clock.Advance(6 * time.Second)
-				require.Equal(t, http.StatusUnauthorized, status(s.other, s.bearer), "the other instance rejects it after the interval")
+				require.Equal(t, http.StatusUnauthorized, status(s.other, s.bearer),
+					"the other instance rejects it after the interval")
 			})
 		}
 	})
@@ -66,7 +69,8 @@ func TestATokenWhoseSessionWasLostCanBeRevokedInEveryWay(t *testing.T) {
 func TestARevokedTokenStaysRejectedAfterItsUsersEntryExpires(t *testing.T) {
 	t.Parallel()
 	s := newStolen(t, testStores["memory"](t))
-	short, err := s.svc.Credentials().Issue(t.Context(), authtest.ByHost, s.boss.User.ID, auth.KeyOptions{ExpiresAt: s.clock.Now().Add(time.Minute)})
+	short, err := s.svc.Credentials().Issue(t.Context(), authtest.ByHost, s.boss.User.ID,
+		auth.KeyOptions{ExpiresAt: s.clock.Now().Add(time.Minute)})
 	require.NoError(t, err)
 	s.loseSession()
 	// The only session with a record expires after a minute.
@@ -78,7 +82,9 @@ func TestARevokedTokenStaysRejectedAfterItsUsersEntryExpires(t *testing.T) {
 		s.clock.Advance(time.Hour)
 		_, err := s.svc.Prune(t.Context())
 		require.NoError(t, err)
-		restarted, err := auth.New(s.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{s.signer.Key}, Now: s.clock.Now})
+		restarted, err := auth.New(s.store, auth.Config{
+			Issuer: issuer, SigningKeys: []auth.SigningKey{s.signer.Key}, Now: s.clock.Now,
+		})
 		require.NoError(t, err)
 		for _, svc := range []*auth.Service{s.svc, s.other, restarted} {
 			require.Equal(t, http.StatusUnauthorized, status(svc, s.bearer))
@@ -92,7 +98,8 @@ func TestRevokeEverybodyKeepsKeysAndAllowsNewSignIns(t *testing.T) {
 		s := newStolen(t, open(t))
 		alice := s.signIn(s.user)
 		checking, err := auth.New(s.store, auth.Config{
-			Issuer: issuer, SigningKeys: []auth.SigningKey{s.signer.Key}, Now: s.clock.Now, Tokens: auth.TokenConfig{CheckSessionsInStore: true},
+			Issuer: issuer, SigningKeys: []auth.SigningKey{s.signer.Key}, Now: s.clock.Now,
+			Tokens: auth.TokenConfig{CheckSessionsInStore: true},
 		})
 		require.NoError(t, err)
 		require.Equal(t, http.StatusOK, status(checking, alice))
@@ -109,6 +116,7 @@ func TestRevokeEverybodyKeepsKeysAndAllowsNewSignIns(t *testing.T) {
 		for _, svc := range []*auth.Service{s.svc, s.other} {
 			require.Equal(t, http.StatusOK, status(svc, again.Bearer.Reveal()))
 		}
-		require.ErrorIs(t, s.svc.RevokeEverybody(t.Context(), auth.Authority{SessionID: again.Session.ID, UserID: s.user.ID}), auth.ErrSuperUserRequired)
+		require.ErrorIs(t, s.svc.RevokeEverybody(t.Context(),
+			auth.Authority{SessionID: again.Session.ID, UserID: s.user.ID}), auth.ErrSuperUserRequired)
 	})
 }

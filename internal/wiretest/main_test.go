@@ -25,7 +25,8 @@ func (r documentedRun) Run() int {
 	}
 	if testing.Verbose() {
 		pairs, documented := wire.neverMet()
-		fmt.Printf("met %d of the %d documented pairs of a call and a status\n", documented-len(pairs), documented)
+		fmt.Printf("met %d of the %d documented pairs of a call and a status\n",
+			documented-len(pairs), documented)
 		for _, pair := range pairs {
 			fmt.Println("never met:", pair)
 		}

@@ -60,20 +60,26 @@ func TestRequireSuperUserReadsTheStoreOnceAndIgnoresTheToken(t *testing.T) {
 	require.Equal(t, []string{"ListRevocations", "FindUser"}, calls)
 	require.Equal(t, http.StatusForbidden, ask(user))
 	yes := true
-	_, err := f.store.UpdateUser(t.Context(), authtest.HostWrite, f.user.ID, auth.UserChange{IsSuperUser: &yes})
+	_, err := f.store.UpdateUser(t.Context(), authtest.HostWrite, f.user.ID,
+		auth.UserChange{IsSuperUser: &yes})
 	require.NoError(t, err)
 	require.Equal(t, http.StatusNoContent, ask(user), "the user was promoted after the token was issued")
 
 	// Without Authenticate, RequireSuperUser rejects every request.
-	alone := f.svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the handler was reached") }))
-	require.Equal(t, http.StatusUnauthorized, send(alone, http.MethodGet, "/", "", "Authorization", "Bearer "+admin).status)
+	alone := f.svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("the handler was reached")
+	}))
+	require.Equal(t, http.StatusUnauthorized,
+		send(alone, http.MethodGet, "/", "", "Authorization", "Bearer "+admin).status)
 }
 
 func TestIdentifyContextAndSuperUserMatchTheMiddleware(t *testing.T) {
 	t.Parallel()
 	f, other := newFixture(t), newFixture(t)
 	passed := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	disabled, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "disabled", IsSuperUser: true})
+	disabled, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+		Username: "disabled", IsSuperUser: true,
+	})
 	require.NoError(t, err)
 	revoked := f.signIn(disabled.User)
 	f.setActive(disabled.User, false)
@@ -114,7 +120,8 @@ func TestIdentifyContextAndSuperUserMatchTheMiddleware(t *testing.T) {
 		} else {
 			require.Nil(t, ctx)
 		}
-		require.Equal(t, serve(f.svc.Authenticate(f.svc.RequireSuperUser(passed)), r).status, statusOf(err), name)
+		require.Equal(t, serve(f.svc.Authenticate(f.svc.RequireSuperUser(passed)), r).status,
+			statusOf(err), name)
 	}
 }
 
@@ -131,13 +138,16 @@ func TestTheTokenOfADeletedUserIsRejected(t *testing.T) {
 	deleted = true
 	r := f.sendAs(token, http.MethodGet, "/auth/user", "")
 	require.Equal(t, f.sendAs("x", http.MethodGet, "/auth/user", ""), r)
-	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodPost, "/api/v1/user/register", "{}").status)
+	require.Equal(t, http.StatusUnauthorized,
+		f.sendAs(token, http.MethodPost, "/api/v1/user/register", "{}").status)
 }
 
 func TestAServiceIgnoresTheCallerOfAnotherService(t *testing.T) {
 	t.Parallel()
 	a, b := newFixture(t), newFixture(t)
-	reached := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the handler was reached") })
+	reached := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("the handler was reached")
+	})
 	handler := a.svc.Authenticate(a.svc.RequireSuperUser(b.svc.RequireSuperUser(reached)))
 	r := send(handler, http.MethodGet, "/", "", "Authorization", "Bearer "+a.signIn(a.admin))
 	require.Equal(t, http.StatusUnauthorized, r.status)
@@ -146,7 +156,8 @@ func TestAServiceIgnoresTheCallerOfAnotherService(t *testing.T) {
 func TestTheTokenOfAUserDisabledInTheStoreIsRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = disabledUsers{f.store} })
-	require.Equal(t, http.StatusUnauthorized, f.sendAs(f.signIn(f.admin), http.MethodGet, "/auth/user", "").status)
+	require.Equal(t, http.StatusUnauthorized,
+		f.sendAs(f.signIn(f.admin), http.MethodGet, "/auth/user", "").status)
 }
 
 type disabledUsers struct{ auth.Store }

@@ -51,7 +51,8 @@ func TestOpenAPIIsWellFormed(t *testing.T) {
 				require.Contains(t, string(document), `"`+name+`": []`)
 				continue
 			}
-			require.Contains(t, string(document), `"#/components/`+kind+"/"+name+`"`, "nothing refers to the component")
+			require.Contains(t, string(document), `"#/components/`+kind+"/"+name+`"`,
+				"nothing refers to the component")
 		}
 	}
 	ids := map[string]bool{}
@@ -102,7 +103,10 @@ func requireStatuses(t *testing.T, o operation) {
 		want = append(want, "404")
 	}
 	require.Subset(t, o.statuses(), want, o)
-	for status, header := range map[string]string{"401": "WWW-Authenticate", "405": "Allow", "429": "Retry-After", "302": "Location", "303": "Location"} {
+	for status, header := range map[string]string{
+		"401": "WWW-Authenticate", "405": "Allow", "429": "Retry-After", "302": "Location",
+		"303": "Location",
+	} {
 		pointer, documented := wire.object(o.pointer + pointerTo("responses", status))
 		if documented != nil {
 			_, object := wire.object(pointer + pointerTo("headers", header))
@@ -158,7 +162,9 @@ func TestTheWireCheckFindsUndocumentedResponses(t *testing.T) {
 			}
 			check := newWireCheck(auth.OpenAPI())
 			sent := `{"access_key": "a", "access_secret": "b"}`
-			problems := check.check(httptest.NewRequest(method, path, nil), []byte(sent), response{test.status, header, test.body})
+			problems := check.check(httptest.NewRequest(method, path, nil), []byte(sent), response{
+				test.status, header, test.body,
+			})
 			if test.want == "" {
 				require.Empty(t, problems)
 				return
@@ -173,8 +179,11 @@ func TestTheWireCheckFindsUndocumentedRequestBodies(t *testing.T) {
 	check := newWireCheck(auth.OpenAPI())
 	answer := response{200, http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}},
 		`{"token": "x", "token_type": "bearer", "expires_in": 1, "is_super_user": false}`}
-	for sent, want := range map[string]string{"": "no body", "{}": "access_key", `{"access_key": 1, "access_secret": "b"}`: "string"} {
-		problems := check.check(httptest.NewRequest(http.MethodPost, "/auth/users/login", nil), []byte(sent), answer)
+	for sent, want := range map[string]string{
+		"": "no body", "{}": "access_key", `{"access_key": 1, "access_secret": "b"}`: "string",
+	} {
+		problems := check.check(httptest.NewRequest(http.MethodPost, "/auth/users/login", nil),
+			[]byte(sent), answer)
 		require.Contains(t, strings.Join(problems, "\n"), want)
 	}
 }

@@ -111,7 +111,9 @@ func TestAccountAndAdministrationCallsAnswerAsDocumented(t *testing.T) {
 	f := newFixture(t)
 	user, admin := f.signIn(f.user), f.signIn(f.admin)
 	key := "/auth/keys/" + f.userPair.AccessKey
-	sessionsOf := func(token string) string { return f.sendAs(token, http.MethodGet, "/auth/sessions", "").body }
+	sessionsOf := func(token string) string {
+		return f.sendAs(token, http.MethodGet, "/auth/sessions", "").body
+	}
 	require.Contains(t, sessionsOf(user), `"method":"host"`)
 	for _, call := range []struct {
 		token, method, target, body string
@@ -147,7 +149,8 @@ func TestAccountAndAdministrationCallsAnswerAsDocumented(t *testing.T) {
 	}
 	session, err := f.svc.SignIn(t.Context(), f.admin.ID)
 	require.NoError(t, err)
-	require.Equal(t, http.StatusNoContent, f.sendAs(admin, http.MethodDelete, "/auth/sessions/"+session.Session.ID, "").status)
+	require.Equal(t, http.StatusNoContent,
+		f.sendAs(admin, http.MethodDelete, "/auth/sessions/"+session.Session.ID, "").status)
 }
 
 func TestCreatingMoreThanMaxKeysAnswersAsDocumented(t *testing.T) {
@@ -163,7 +166,9 @@ func TestCreatingMoreThanMaxKeysAnswersAsDocumented(t *testing.T) {
 
 func TestAnOldSessionMakesNoLastingChangesAsDocumented(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.ReauthAfter = time.Minute }})
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.ReauthAfter = time.Minute
+	}})
 	user, admin := g.signIn(g.user), g.signIn(g.admin)
 	g.clock.Advance(time.Minute)
 	for _, call := range [][3]string{
@@ -203,7 +208,8 @@ func TestAStalledBodyIsA408AsDocumented(t *testing.T) {
 		conn, err := net.Dial("tcp", server.Listener.Addr().String())
 		require.NoError(t, err)
 		defer conn.Close()
-		fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+		fmt.Fprintf(conn,
+			"%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
 			o.method, f.target(o), token)
 		// Deferred, so that all requests wait at the same time.
 		defer func() {
@@ -236,7 +242,8 @@ func TestASignInBeyondTheSlowHashQueueIsA429AsDocumented(t *testing.T) {
 	statuses := make(chan int, requests)
 	for range requests {
 		go func() {
-			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/auth/users/login", strings.NewReader(`{"access_key": "x", "access_secret": "y"}`))
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/auth/users/login",
+				strings.NewReader(`{"access_key": "x", "access_secret": "y"}`))
 			r.Header.Set("Content-Type", "application/json")
 			statuses <- serve(f.svc.Handler(), r).status
 		}()

@@ -38,7 +38,8 @@ func TestATokenRevokedAtGitHubIsNeverReportedValid(t *testing.T) {
 		require.ErrorIs(t, err, auth.ErrNotFound)
 	}
 	answer := g.sendAs(token, http.MethodGet, verifyCall, "")
-	require.Equal(t, http.StatusNotFound, answer.status, "GitHub has reported the token as revoked: %s", answer.body)
+	require.Equal(t, http.StatusNotFound, answer.status,
+		"GitHub has reported the token as revoked: %s", answer.body)
 }
 
 // The user connects again during the verification. The answer of GitHub was about the old token, so
@@ -79,7 +80,8 @@ func TestAPromotionByGitHubSuperUsersIsLogged(t *testing.T) {
 			cfg.SuperUsers = []int64{octocat}
 			log := new(bytes.Buffer)
 			svc, err := auth.New(g.store, auth.Config{
-				Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing, GitHub: &cfg, Now: g.clock.Now,
+				Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key},
+				SealingKeys: g.sealing, GitHub: &cfg, Now: g.clock.Now,
 				DisableAuditTrail: off, Logger: slog.New(slog.NewTextHandler(log, nil)),
 			})
 			require.NoError(t, err)
@@ -99,7 +101,8 @@ func TestAPromotionByGitHubSuperUsersIsDeliveredWithoutATrail(t *testing.T) {
 	cfg.SuperUsers = []int64{octocat}
 	var got recorded
 	svc, err := auth.New(g.store, auth.Config{
-		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing, GitHub: &cfg, Now: g.clock.Now,
+		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing,
+		GitHub: &cfg, Now: g.clock.Now,
 		DisableAuditTrail: true, OnEvent: got.Add, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
@@ -120,7 +123,8 @@ func TestDeletingAGitHubUserBlanksTheClientOfTheSignUpEvent(t *testing.T) {
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t)))
 		b := g.browser()
-		p := b.get(b.authURL(signInCall), "User-Agent", "octocat's own browser", "X-Request-Id", "octocats-request")
+		p := b.get(b.authURL(signInCall), "User-Agent", "octocat's own browser",
+			"X-Request-Id", "octocats-request")
 		require.Equal(t, http.StatusOK, p.status)
 		link, err := g.link(octocat)
 		require.NoError(t, err)
@@ -188,7 +192,8 @@ func TestLogoutsDropNoChangeEvents(t *testing.T) {
 	})
 	got.deliver(t, f.svc)
 	for range 1100 {
-		require.Equal(t, http.StatusOK, f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/logout", "").status)
+		require.Equal(t, http.StatusOK,
+			f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/logout", "").status)
 	}
 	require.Equal(t, http.StatusCreated, f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/keys", "").status)
 	kinds := map[auth.EventKind]int{}
@@ -203,13 +208,16 @@ func TestLogoutsDropNoChangeEvents(t *testing.T) {
 func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
 	t.Parallel()
 	var got recorded
-	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.OnEvent = got.Add }})
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.OnEvent = got.Add
+	}})
 	got.deliver(t, g.svc)
 	for range 600 {
 		require.Equal(t, http.StatusForbidden,
 			g.send(http.MethodGet, startCall, "", "Sec-Fetch-Site", "cross-site").status)
 	}
-	require.Equal(t, http.StatusForbidden, g.sendAs(g.signIn(g.user), http.MethodGet, "/auth/users", "").status)
+	require.Equal(t, http.StatusForbidden,
+		g.sendAs(g.signIn(g.user), http.MethodGet, "/auth/users", "").status)
 	known, unknown := 0, 0
 	for _, e := range got.deliver(t, g.svc) {
 		if e.Kind == auth.EventAccessRefused && e.ActorID == "" {
@@ -218,7 +226,8 @@ func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
 			known++
 		}
 	}
-	require.Equal(t, 1, known, "the refusal of the known caller is lost; %d events of unknown callers", unknown)
+	require.Equal(t, 1, known,
+		"the refusal of the known caller is lost; %d events of unknown callers", unknown)
 }
 
 // A failed sign-in leaves no user, link, session or token, and the token is revoked at GitHub. Here

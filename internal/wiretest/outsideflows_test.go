@@ -42,7 +42,8 @@ func TestWaitingForATokenRefreshDoesNotFloodTheStore(t *testing.T) {
 		all.Go(func() { g.svc.GitHub().Verify(ctx, g.user.ID) })
 	}
 	all.Wait()
-	require.LessOrEqual(t, writes.Load(), int64(2*requests), "write transactions of %d requests in 3 seconds", requests)
+	require.LessOrEqual(t, writes.Load(), int64(2*requests),
+		"write transactions of %d requests in 3 seconds", requests)
 }
 
 // The test sends every combination of Fetch Metadata headers and compares the result with the rules
@@ -61,11 +62,19 @@ func TestNoCombinationOfFetchMetadataBeginsAFlowForOtherSites(t *testing.T) {
 	type header struct{ lines []string }
 	none := header{}
 	one := func(v string) header { return header{[]string{v}} }
-	sites := []header{none, one(""), one("none"), one("same-origin"), one("same-site"), one("cross-site"), one("Same-Origin"), {[]string{"same-origin", "cross-site"}}}
-	modes := []header{none, one("navigate"), one("cors"), one("websocket"), {[]string{"navigate", "navigate"}}}
+	sites := []header{
+		none, one(""), one("none"), one("same-origin"), one("same-site"), one("cross-site"),
+		one("Same-Origin"), {[]string{"same-origin", "cross-site"}},
+	}
+	modes := []header{
+		none, one("navigate"), one("cors"), one("websocket"), {[]string{"navigate", "navigate"}},
+	}
 	dests := []header{none, one("document"), one("iframe"), one("empty"), one("object")}
 	users := []header{none, one("?1"), one("?0")}
-	origins := []header{none, one(g.server.URL), one(app), one("https://evil.example"), one("null"), {[]string{app, "https://evil.example"}}}
+	origins := []header{
+		none, one(g.server.URL), one(app), one("https://evil.example"), one("null"),
+		{[]string{app, "https://evil.example"}},
+	}
 	upgrades := []header{none, one("websocket"), one("")}
 	purposes := []header{none, one("prefetch"), one("prefetch;prerender")}
 	began := map[string]int{}
@@ -87,7 +96,9 @@ func TestNoCombinationOfFetchMetadataBeginsAFlowForOtherSites(t *testing.T) {
 										if len(w.Result().Cookies()) == 0 {
 											continue
 										}
-										is := func(h header, v string) bool { return len(h.lines) == 1 && h.lines[0] == v }
+										is := func(h header, v string) bool {
+											return len(h.lines) == 1 && h.lines[0] == v
+										}
 										allowed := method == "GET" && len(purpose.lines) == 0
 										switch {
 										case len(upgrade.lines) > 0 && len(origin.lines) > 0:
@@ -95,7 +106,8 @@ func TestNoCombinationOfFetchMetadataBeginsAFlowForOtherSites(t *testing.T) {
 										case len(site.lines) == 0, is(site, "same-origin"), is(site, "none"):
 										case is(site, "same-site") && is(origin, app):
 										default:
-											allowed = allowed && is(mode, "navigate") && is(dest, "document") && is(user, "?1") && len(site.lines) == 1
+											allowed = allowed && is(mode, "navigate") && is(dest,
+												"document") && is(user, "?1") && len(site.lines) == 1
 										}
 										if !allowed {
 											t.Fatalf("%s %s begins a flow: %v", method, path, r.Header)
@@ -126,7 +138,10 @@ func TestTheStartPageReflectsNoMarkup(t *testing.T) {
 	require.NotContains(t, answer.body, "<script")
 	require.Contains(t, answer.header.Get("Content-Security-Policy"), "frame-ancestors 'none'")
 	require.Empty(t, answer.header["Set-Cookie"])
-	for _, bad := range []string{"//evil.example", "https:%2f%2fevil.example", "/%5cevil.example", "/%09/evil.example", "javascript:alert(1)", "/..%2f/evil.example"} {
+	for _, bad := range []string{
+		"//evil.example", "https:%2f%2fevil.example", "/%5cevil.example", "/%09/evil.example",
+		"javascript:alert(1)", "/..%2f/evil.example",
+	} {
 		require.Equal(t, 422, ask(bad).status, bad)
 	}
 }
@@ -168,7 +183,9 @@ func TestLargeHeadersOverHTTP2DoNotFail(t *testing.T) {
 	for range 2990 {
 		cookies += "__Host-auth_github_1=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA; "
 	}
-	for _, path := range []string{startCall, callbackCall + "?state=AAAA&code=x", "/auth/user", "/auth/logout"} {
+	for _, path := range []string{
+		startCall, callbackCall + "?state=AAAA&code=x", "/auth/user", "/auth/logout",
+	} {
 		began := time.Now()
 		for range 20 {
 			method := "GET"
@@ -178,7 +195,9 @@ func TestLargeHeadersOverHTTP2DoNotFail(t *testing.T) {
 			r, _ := http.NewRequest(method, server.URL+path, nil)
 			r.Header.Set("Cookie", cookies)
 			client := server.Client()
-			client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+			client.CheckRedirect = func(*http.Request, []*http.Request) error {
+				return http.ErrUseLastResponse
+			}
 			a, err := client.Do(r)
 			require.NoError(t, err)
 			a.Body.Close()
@@ -214,7 +233,9 @@ func TestADeletedUsersCookieIsNotAKnownCaller(t *testing.T) {
 func TestConnectFlowsCompleteOnlyInTheirOwnSession(t *testing.T) {
 	t.Parallel()
 	for _, begin := range []string{"bearer", "cookie"} {
-		for _, end := range []string{"none", "same", "another session of the same user", "another user", "revoked"} {
+		for _, end := range []string{
+			"none", "same", "another session of the same user", "another user", "revoked",
+		} {
 			g := newGitHub(t, withBrowserSessions)
 			b := g.browser()
 			b.signInByCookie("")

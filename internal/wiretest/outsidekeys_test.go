@@ -77,7 +77,10 @@ func TestKeyFetchesLeaveNoGoroutine(t *testing.T) {
 			func(*http.Request) (int, string, error) { return 302, "", nil },
 			func(*http.Request) (int, string, error) { return 200, `{"keys":null}`, nil },
 			func(*http.Request) (int, string, error) { return 200, `{"keys":[{"kty":"EC","kid":"x"}]}`, nil },
-			func(r *http.Request) (int, string, error) { <-r.Context().Done(); return 0, "", r.Context().Err() },
+			func(r *http.Request) (int, string, error) {
+				<-r.Context().Done()
+				return 0, "", r.Context().Err()
+			},
 			func(*http.Request) (int, string, error) { panic("x") },
 			func(*http.Request) (int, string, error) { runtime.Goexit(); return 0, "", nil },
 			func(*http.Request) (int, string, error) { return 0, "", errors.New("away") },

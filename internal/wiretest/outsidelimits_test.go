@@ -29,9 +29,10 @@ func TestConcurrentGitHubSignInsFromOneAddressAreNotThrottled(t *testing.T) {
 		office = append(office, githubtest.User{ID: int64(1000 + i), Login: fmt.Sprint("employee-", i)})
 	}
 	office = append(office, githubtest.User{ID: octocat, Login: octocatLogin})
-	g := newGitHub(t, githubOptions{fake: githubtest.Config{Users: office}, configure: func(_ *githubFixture, cfg *auth.Config) {
-		cfg.Proxies = auth.NoProxies()
-	}})
+	g := newGitHub(t, githubOptions{fake: githubtest.Config{Users: office},
+		configure: func(_ *githubFixture, cfg *auth.Config) {
+			cfg.Proxies = auth.NoProxies()
+		}})
 	flows := make([]pending, people)
 	for i := range flows {
 		require.NoError(t, g.fake.SignInAs(office[i].Login))
@@ -62,7 +63,9 @@ func TestConcurrentGitHubSignInsFromOneAddressAreNotThrottled(t *testing.T) {
 // give the attacker twenty more attempts.
 func TestSuccessfulGitHubSignInsGiveNoExtraAttemptsLater(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) { cfg.Proxies = auth.NoProxies() }})
+	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
+		cfg.Proxies = auth.NoProxies()
+	}})
 	flows := make([]pending, 20)
 	for i := range flows {
 		flows[i] = g.pending()
@@ -92,7 +95,8 @@ func TestSuccessfulGitHubSignInsGiveNoExtraAttemptsLater(t *testing.T) {
 		r := g.send(http.MethodGet, signInCall, "")
 		cookie := (&http.Response{Header: r.header}).Cookies()[0]
 		state := queryOf(t, r.json(t)["auth_url"].(string)).Get("state")
-		g.send(http.MethodGet, callbackCall+"?code=junk&state="+state, "", "Cookie", cookie.Name+"="+cookie.Value)
+		g.send(http.MethodGet, callbackCall+"?code=junk&state="+state, "",
+			"Cookie", cookie.Name+"="+cookie.Value)
 	}
 	require.LessOrEqual(t, g.exchanges()-before, 20, "failures in one minute")
 }
@@ -115,7 +119,9 @@ func TestAPanicOfTheHostsTransportDuringARefreshIsAnError(t *testing.T) {
 	t.Parallel()
 	on := new(atomic.Bool)
 	g := newGitHub(t, githubOptions{fake: expiring.fake, configure: func(_ *githubFixture, cfg *auth.Config) {
-		cfg.GitHub.HTTPClient = &http.Client{Transport: panickingTransport{cfg.GitHub.HTTPClient.Transport, "/access_token", on}}
+		cfg.GitHub.HTTPClient = &http.Client{
+			Transport: panickingTransport{cfg.GitHub.HTTPClient.Transport, "/access_token", on},
+		}
 	}})
 	require.Equal(t, http.StatusOK, g.browser().connect(g.signIn(g.user)).status)
 	g.clock.Advance(9 * time.Hour)
@@ -131,7 +137,9 @@ func TestAPanicOfTheHostsTransportDuringAnExchangeIsA503(t *testing.T) {
 	t.Parallel()
 	on := new(atomic.Bool)
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
-		cfg.GitHub.HTTPClient = &http.Client{Transport: panickingTransport{cfg.GitHub.HTTPClient.Transport, "/access_token", on}}
+		cfg.GitHub.HTTPClient = &http.Client{
+			Transport: panickingTransport{cfg.GitHub.HTTPClient.Transport, "/access_token", on},
+		}
 	}})
 	p := g.pending()
 	on.Store(true)

@@ -40,5 +40,6 @@ func TestConcurrentTokensAheadOfTheFeedAreAllRejected(t *testing.T) {
 		clock.Advance(time.Minute)
 		require.Equal(t, 401, status(svc, ahead))
 	}
-	require.Zero(t, accepted.Load(), "requests with a token ahead of the feed were accepted; %d were rejected", rejected.Load())
+	require.Zero(t, accepted.Load(),
+		"requests with a token ahead of the feed were accepted; %d were rejected", rejected.Load())
 }

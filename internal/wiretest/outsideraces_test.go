@@ -19,7 +19,10 @@ import (
 func TestSignInsDuringADemotionOrDeletionLeaveNoAccess(t *testing.T) {
 	for _, kind := range []string{"PostgreSQL", "SQLite"} {
 		t.Run(kind, func(t *testing.T) {
-			for _, action := range []string{"demote", "reset", "delete", "unlink", "disable", "demote listed later", "recover another user"} {
+			for _, action := range []string{
+				"demote", "reset", "delete", "unlink", "disable", "demote listed later",
+				"recover another user",
+			} {
 				t.Run(action, func(t *testing.T) {
 					for range 8 {
 						raceOnce(t, kind, action)
@@ -72,15 +75,18 @@ func raceOnce(t *testing.T, kind, action string) {
 		var err error
 		switch action {
 		case "demote", "demote listed later":
-			_, err = services[1].UpdateUser(t.Context(), authtest.ByHost, user.ID, auth.UserChange{IsSuperUser: new(false)})
+			_, err = services[1].UpdateUser(t.Context(), authtest.ByHost, user.ID,
+				auth.UserChange{IsSuperUser: new(false)})
 		case "reset":
 			_, err = services[1].RegenerateCredentials(t.Context(), authtest.ByHost, user.ID)
 		case "delete":
 			err = services[1].DeleteUser(t.Context(), authtest.ByHost, user.ID)
 		case "unlink":
-			err = services[1].GitHub().Unlink(t.Context(), auth.Authority{SessionID: own.Session.ID, UserID: user.ID}, user.ID)
+			err = services[1].GitHub().Unlink(t.Context(),
+				auth.Authority{SessionID: own.Session.ID, UserID: user.ID}, user.ID)
 		case "disable":
-			_, err = services[1].UpdateUser(t.Context(), authtest.ByHost, user.ID, auth.UserChange{IsActive: new(false)})
+			_, err = services[1].UpdateUser(t.Context(), authtest.ByHost, user.ID,
+				auth.UserChange{IsActive: new(false)})
 		case "recover another user":
 			_, err = services[1].RecoverSuperUser(t.Context(), g.user.ID)
 		}
@@ -169,14 +175,22 @@ func TestInvalidIDsNeverAnswer5xx(t *testing.T) {
 		for range 3000 {
 			long += "x"
 		}
-		for _, id := range []string{"%00", "a%00b", "%ff", "%c3%28", "%ed%a0%80", long, "%F0%9F%92%A9", "%e2%80%ae", "'", "%25", "..%2f..", "%0d%0aX:%20y"} {
+		for _, id := range []string{
+			"%00", "a%00b", "%ff", "%c3%28", "%ed%a0%80", long, "%F0%9F%92%A9", "%e2%80%ae", "'",
+			"%25", "..%2f..", "%0d%0aX:%20y",
+		} {
 			for _, call := range []struct{ method, target string }{
-				{"DELETE", "/auth/sessions/" + id}, {"DELETE", "/auth/keys/" + id}, {"POST", "/auth/keys/" + id + "/rotate"},
-				{"GET", "/auth/users/" + id}, {"DELETE", "/auth/users/" + id}, {"POST", "/auth/users/" + id + "/reinstate"},
-				{"POST", "/auth/users/" + id + "/regenerate-credentials"}, {"POST", "/auth/tokens/revoke-user/" + id},
-				{"GET", "/auth/users?after=" + id}, {"GET", "/auth/users?limit=" + id}, {"GET", "/auth/events?before=" + id},
+				{"DELETE", "/auth/sessions/" + id}, {"DELETE", "/auth/keys/" + id},
+				{"POST", "/auth/keys/" + id + "/rotate"},
+				{"GET", "/auth/users/" + id}, {"DELETE", "/auth/users/" + id},
+				{"POST", "/auth/users/" + id + "/reinstate"},
+				{"POST", "/auth/users/" + id + "/regenerate-credentials"},
+				{"POST", "/auth/tokens/revoke-user/" + id},
+				{"GET", "/auth/users?after=" + id}, {"GET", "/auth/users?limit=" + id},
+				{"GET", "/auth/events?before=" + id},
 				{"GET", "/auth/events?kind=" + id}, {"GET", "/auth/events?user_id=" + id},
-				{"GET", startCall + "?return_to=" + id}, {"GET", callbackCall + "?code=" + id + "&state=" + id},
+				{"GET", startCall + "?return_to=" + id},
+				{"GET", callbackCall + "?code=" + id + "&state=" + id},
 			} {
 				answer := g.sendAs(admin, call.method, call.target, "")
 				if answer.status >= 500 {
@@ -194,11 +208,15 @@ func TestInvalidIDsAreNotFound(t *testing.T) {
 	admin := f.signIn(f.admin)
 	for _, id := range []string{"%00", "%ff", "%e2%80%ae"} {
 		for _, call := range []struct{ method, target, body string }{
-			{"GET", "/auth/users/" + id, ""}, {"DELETE", "/auth/users/" + id, ""}, {"PATCH", "/auth/users/" + id, `{"is_active":false}`},
-			{"POST", "/auth/users/" + id + "/reinstate", ""}, {"POST", "/auth/users/" + id + "/regenerate-credentials", ""},
-			{"POST", "/auth/tokens/revoke-user/" + id, ""}, {"DELETE", "/auth/sessions/" + id, ""}, {"DELETE", "/auth/keys/" + id, ""},
+			{"GET", "/auth/users/" + id, ""}, {"DELETE", "/auth/users/" + id, ""},
+			{"PATCH", "/auth/users/" + id, `{"is_active":false}`},
+			{"POST", "/auth/users/" + id + "/reinstate", ""},
+			{"POST", "/auth/users/" + id + "/regenerate-credentials", ""},
+			{"POST", "/auth/tokens/revoke-user/" + id, ""}, {"DELETE", "/auth/sessions/" + id, ""},
+			{"DELETE", "/auth/keys/" + id, ""},
 		} {
-			if answer := f.sendAs(admin, call.method, call.target, call.body); answer.status != http.StatusNotFound {
+			if answer := f.sendAs(admin, call.method, call.target,
+				call.body); answer.status != http.StatusNotFound {
 				t.Errorf("%s %s: %d %s", call.method, call.target, answer.status, answer.body)
 			}
 		}

@@ -60,9 +60,13 @@ func (f *restorableFile) restore(from string) {
 	require.NoError(f.t, os.WriteFile(f.path, data, 0o600))
 }
 
-func newService(t testing.TB, store auth.Store, key auth.SigningKey, clock *authtest.Clock, change ...func(*auth.Config)) *auth.Service {
+func newService(t testing.TB, store auth.Store, key auth.SigningKey, clock *authtest.Clock,
+	change ...func(*auth.Config)) *auth.Service {
 	t.Helper()
-	cfg := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{key}, Now: clock.Now, Logger: slog.New(slog.DiscardHandler)}
+	cfg := auth.Config{
+		Issuer: issuer, SigningKeys: []auth.SigningKey{key}, Now: clock.Now,
+		Logger: slog.New(slog.DiscardHandler),
+	}
 	cfg.Throttling.Off = true
 	for _, c := range change {
 		c(&cfg)
@@ -74,7 +78,9 @@ func newService(t testing.TB, store auth.Store, key auth.SigningKey, clock *auth
 
 func registerUser(t testing.TB, svc *auth.Service, name string, super bool) auth.Registration {
 	t.Helper()
-	r, err := svc.Register(context.Background(), authtest.ByHost, auth.UserParams{Username: name, IsSuperUser: super})
+	r, err := svc.Register(context.Background(), authtest.ByHost, auth.UserParams{
+		Username: name, IsSuperUser: super,
+	})
 	require.NoError(t, err)
 	return r
 }
@@ -102,7 +108,8 @@ func TestRevokeEverybodyRejectsTokensWithCheckSessionsInStore(t *testing.T) {
 		clock.Advance(time.Minute)
 		require.Equal(t, http.StatusUnauthorized, status(svc, token), "the instance that revoked everybody")
 		require.Equal(t, http.StatusUnauthorized, status(other, token), "the other instance")
-		require.Equal(t, http.StatusUnauthorized, send(svc.Handler(), "GET", "/auth/users", "", "Authorization", "Bearer "+token).status)
+		require.Equal(t, http.StatusUnauthorized,
+			send(svc.Handler(), "GET", "/auth/users", "", "Authorization", "Bearer "+token).status)
 	})
 }
 
@@ -128,7 +135,8 @@ func TestRecheckRejectsTokensAfterRevokeEverybody(t *testing.T) {
 
 // lostCommits restores a store to a backup that is older than a token. It returns a restarted
 // instance and the token, which is ahead of the restored feed. The restored feed ends at 1.
-func lostCommits(t testing.TB, before func(method string) error) (*auth.Service, string, *authtest.Clock, auth.Store) {
+func lostCommits(t testing.TB, before func(method string) error) (*auth.Service, string,
+	*authtest.Clock, auth.Store) {
 	f := &restorableFile{t: t, path: filepath.Join(t.TempDir(), "auth.db")}
 	clock, key := authtest.NewClock(), authtest.NewSigners(t)["HS256"].Key
 	svc := newService(t, f.open(), key, clock)
@@ -169,7 +177,8 @@ func TestAFailedReadOfTheHeadDoesNotAcceptATokenAheadForever(t *testing.T) {
 	for minute := range 120 {
 		clock.Advance(time.Minute)
 		if got := status(svc, ahead); got != http.StatusUnauthorized {
-			require.Less(t, minute, 119, "accepted (%d, first %d) for two hours after one failed read; the feed is read every 5 seconds meanwhile", got, first)
+			require.Less(t, minute, 119,
+				"accepted (%d, first %d) for two hours after one failed read; the feed is read every 5 seconds meanwhile", got, first)
 			continue
 		}
 		return
@@ -229,8 +238,10 @@ func TestRevokeEverybodyAfterARestoreRejectsEveryToken(t *testing.T) {
 	for range 10 { // the feed grows beyond the token
 		require.NoError(t, svc.Tokens().RevokeToken(t.Context(), loginToken(t, svc, alice.Pair)))
 	}
-	require.Equal(t, http.StatusUnauthorized, status(svc, stolen), "the token was revoked, and everybody was revoked")
-	require.Equal(t, http.StatusUnauthorized, send(svc.Handler(), "GET", "/auth/users", "", "Authorization", "Bearer "+stolen).status)
+	require.Equal(t, http.StatusUnauthorized, status(svc, stolen),
+		"the token was revoked, and everybody was revoked")
+	require.Equal(t, http.StatusUnauthorized,
+		send(svc.Handler(), "GET", "/auth/users", "", "Authorization", "Bearer "+stolen).status)
 }
 
 // The old token is presented right after RevokeEverybody. It proves lost commits, but everybody was
@@ -268,7 +279,9 @@ func TestAnAuthorityWithSuperUserIsCheckedWithHostUsers(t *testing.T) {
 	require.NoError(t, err)
 	by := auth.Authority{SessionID: token.Session.ID, UserID: "u-alice", SuperUser: true}
 	_, err = h.svc.Credentials().Issue(t.Context(), by, "u-boss", auth.KeyOptions{})
-	t.Run("Issue", func(t *testing.T) { require.Error(t, err, "an ordinary user must not create a key for boss") })
+	t.Run("Issue", func(t *testing.T) {
+		require.Error(t, err, "an ordinary user must not create a key for boss")
+	})
 	_, err = h.svc.Credentials().Rotate(t.Context(), by, theirs.AccessKey, 0)
 	t.Run("Rotate", func(t *testing.T) { require.Error(t, err) })
 	err = h.svc.RevokeEverybody(t.Context(), by)

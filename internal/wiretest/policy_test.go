@@ -40,7 +40,9 @@ func TestEndpointsCheckTheCallerTheMethodAndGitHubInOrder(t *testing.T) {
 // The middleware on a route of the host applies Config.Timeout to its store calls.
 func TestTheMiddlewareAnswers503IfTheStoreHangs(t *testing.T) {
 	t.Parallel()
-	for name, method := range map[string]string{"Authenticate": "FindSession", "RequireSuperUser": "FindUser"} {
+	for name, method := range map[string]string{
+		"Authenticate": "FindSession", "RequireSuperUser": "FindUser",
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			hangs := ""
 			f := newFixture(t, watch(func(called string) error {
@@ -73,7 +75,9 @@ func TestAFailedFlowClearsItsCookie(t *testing.T) {
 func TestAnEventHasTheTimeOfTheClockAndTheClientOfTheRequest(t *testing.T) {
 	t.Parallel()
 	var got recorded
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent, cfg.Proxies = got.Add, auth.NoProxies() })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.OnEvent, cfg.Proxies = got.Add, auth.NoProxies()
+	})
 	got.deliver(t, f.svc)
 	f.sendAs("x", http.MethodGet, "/auth/user", "")
 	events := got.deliver(t, f.svc)

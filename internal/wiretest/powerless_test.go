@@ -41,7 +41,9 @@ func newStolen(t *testing.T, store auth.Store) *stolen {
 	var err error
 	s.other, err = auth.New(store, cfg)
 	require.NoError(t, err)
-	s.boss, err = s.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "boss", IsSuperUser: true})
+	s.boss, err = s.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+		Username: "boss", IsSuperUser: true,
+	})
 	require.NoError(t, err)
 	s.session, err = s.svc.Login(t.Context(), s.boss.Pair)
 	require.NoError(t, err)
@@ -101,10 +103,12 @@ var powerLosses = []powerLoss{
 		return second(s.svc.RegenerateCredentials(ctx, authtest.ByHost, s.boss.User.ID))
 	}, false},
 	{"the user is disabled", func(ctx context.Context, s *stolen) error {
-		return second(s.svc.UpdateUser(ctx, authtest.ByHost, s.boss.User.ID, auth.UserChange{IsActive: new(false)}))
+		return second(s.svc.UpdateUser(ctx, authtest.ByHost, s.boss.User.ID,
+			auth.UserChange{IsActive: new(false)}))
 	}, false},
 	{"the user is demoted", func(ctx context.Context, s *stolen) error {
-		return second(s.svc.UpdateUser(ctx, authtest.ByHost, s.boss.User.ID, auth.UserChange{IsSuperUser: new(false)}))
+		return second(s.svc.UpdateUser(ctx, authtest.ByHost, s.boss.User.ID,
+			auth.UserChange{IsSuperUser: new(false)}))
 	}, true},
 	{"the user is deleted", func(ctx context.Context, s *stolen) error {
 		return s.svc.DeleteUser(ctx, authtest.ByHost, s.boss.User.ID)
@@ -230,7 +234,11 @@ func (s *stolen) hold(svc *auth.Service, c lastingCall) *heldRequest {
 	if text == "" {
 		text = "{}"
 	}
-	h := &heldRequest{c, &heldBody{make(chan struct{}), make(chan struct{}), bytes.NewReader([]byte(text)), false}, make(chan int, 1)}
+	h := &heldRequest{
+		c,
+		&heldBody{make(chan struct{}), make(chan struct{}), bytes.NewReader([]byte(text)), false},
+		make(chan int, 1),
+	}
 	r := httptest.NewRequest(c.method, c.target(s), io.NopCloser(h.body))
 	r.ContentLength = int64(len(text))
 	r.Header.Set("Content-Type", "application/json")

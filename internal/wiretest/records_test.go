@@ -119,7 +119,10 @@ func TestRecordsPrintNoHashesOrSealedBytes(t *testing.T) {
 		list.Index(0).Set(record)
 
 		var out bytes.Buffer
-		values := []any{record.Interface(), record.Addr().Interface(), list.Interface(), struct{ Field any }{record.Interface()}}
+		values := []any{
+			record.Interface(), record.Addr().Interface(), list.Interface(),
+			struct{ Field any }{record.Interface()},
+		}
 		for _, v := range values {
 			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%10.3v"} {
 				fmt.Fprintf(&out, verb+"\n", v)
@@ -132,7 +135,8 @@ func TestRecordsPrintNoHashesOrSealedBytes(t *testing.T) {
 			slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", values[1])
 			slog.New(slog.NewJSONHandler(&out, nil)).Info("x", slog.Group("g", "v", values[0]))
 		} else {
-			require.Contains(t, []string{"UserWithKeys", "GitHubSignInWrite", "GitHubConnectWrite"}, name, "the record needs a LogValue")
+			require.Contains(t, []string{"UserWithKeys", "GitHubSignInWrite", "GitHubConnectWrite"},
+				name, "the record needs a LogValue")
 		}
 		for text := range secret {
 			for _, spelling := range hexes([]byte(text)) {
@@ -147,10 +151,12 @@ func TestRecordsPrintNoHashesOrSealedBytes(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[string]bool{
-		"<AccessKey.Hash>": true, "<AccessKey.PreviousHash>": true, "<KeyRotation.Hash>": true, "<GitHubToken.Sealed>": true,
+		"<AccessKey.Hash>": true, "<AccessKey.PreviousHash>": true, "<KeyRotation.Hash>": true,
+		"<GitHubToken.Sealed>": true,
 	}, found, "add a new field to shownFields if it may be printed")
-	require.Equal(t, "{ID:k UserID: Hash:[redacted] Label: CreatedAt:0001-01-01 00:00:00 +0000 UTC ExpiresAt:0001-01-01 00:00:00 +0000 UTC "+
-		"PreviousHash: PreviousUntil:0001-01-01 00:00:00 +0000 UTC LastUsedAt:0001-01-01 00:00:00 +0000 UTC}",
+	require.Equal(t,
+		"{ID:k UserID: Hash:[redacted] Label: CreatedAt:0001-01-01 00:00:00 +0000 UTC ExpiresAt:0001-01-01 00:00:00 +0000 UTC "+
+			"PreviousHash: PreviousUntil:0001-01-01 00:00:00 +0000 UTC LastUsedAt:0001-01-01 00:00:00 +0000 UTC}",
 		fmt.Sprintf("%+v", auth.AccessKey{ID: "k", Hash: "h"}))
 }
 

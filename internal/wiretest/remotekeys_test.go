@@ -33,7 +33,8 @@ func newKeyServer(t *testing.T) *keyServer {
 	began := time.Now()
 	var err error
 	s.verifier, err = auth.NewRemoteVerifier(auth.RemoteVerifierConfig{
-		JWKSURL: "https://api.example.com/jwks.json", Issuer: issuer, Audience: issuer, MaxAge: 30 * 24 * time.Hour,
+		JWKSURL: "https://api.example.com/jwks.json", Issuer: issuer, Audience: issuer,
+		MaxAge:     30 * 24 * time.Hour,
 		HTTPClient: &http.Client{Transport: s},
 		Now:        func() time.Time { return s.clock.Now().Add(time.Since(began)) },
 	})
@@ -80,7 +81,9 @@ func (s *keyServer) requireAtOnce(t *testing.T, token string) {
 
 // long returns a token with a lifetime of 29 days.
 func (s *keyServer) long(t *testing.T) string {
-	return s.Forge(t, s.header(nil), s.claims(t, map[string]any{"exp": s.clock.Now().Add(29 * 24 * time.Hour).Unix()}))
+	return s.Forge(t, s.header(nil), s.claims(t, map[string]any{
+		"exp": s.clock.Now().Add(29 * 24 * time.Hour).Unix(),
+	}))
 }
 
 // ofUnknownKey returns a token that names an unknown key ID.
@@ -186,7 +189,8 @@ func TestFewRequestsWaitBrieflyForUnknownKeys(t *testing.T) {
 		require.Zero(t, took, "the verifier knows that the fetch hangs")
 		s.requireAtOnce(t, good)
 		time.Sleep(5 * time.Second)
-		require.NotErrorIs(t, second(s.verify(t, s.ofUnknownKey(t, "later"))), auth.ErrTokenRejected, "the issuer may have the key")
+		require.NotErrorIs(t, second(s.verify(t, s.ofUnknownKey(t, "later"))),
+			auth.ErrTokenRejected, "the issuer may have the key")
 		s.good()
 		time.Sleep(10 * time.Second)
 		require.ErrorIs(t, second(s.verify(t, s.ofUnknownKey(t, "x"))), auth.ErrTokenRejected)
@@ -217,14 +221,18 @@ func TestACanceledRequestDoesNotWaitForKeys(t *testing.T) {
 func TestOnlySomeStatusesOfTheKeyServerDropTheKeys(t *testing.T) {
 	t.Parallel()
 	for status, denies := range map[int]bool{
-		301: true, 302: true, 303: true, 307: true, 308: true, 400: true, 401: true, 403: true, 404: true, 410: true, 451: true,
-		204: false, 206: false, 304: false, 408: false, 425: false, 429: false, 500: false, 502: false, 503: false, 504: false,
+		301: true, 302: true, 303: true, 307: true, 308: true, 400: true, 401: true, 403: true,
+		404: true, 410: true, 451: true,
+		204: false, 206: false, 304: false, 408: false, 425: false, 429: false, 500: false,
+		502: false, 503: false, 504: false,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newKeyServer(t)
 			token := s.long(t)
 			s.requireAtOnce(t, token)
-			s.answers(func(*http.Request) (int, string, error) { return status, string(s.issuer.JWKS()), nil })
+			s.answers(func(*http.Request) (int, string, error) {
+				return status, string(s.issuer.JWKS()), nil
+			})
 			time.Sleep(5 * time.Minute)
 			_, err := s.verify(t, token)
 			if denies {

@@ -129,7 +129,8 @@ func TestARemoteVerifierNeedsOnlyThePublicKeys(t *testing.T) {
 		require.Equal(t, http.StatusOK, answer.status)
 		require.Equal(t, "alice", answer.body)
 		require.Equal(t, http.StatusUnauthorized, send(handler, http.MethodGet, "/", "").status)
-		require.Equal(t, http.StatusUnauthorized, send(handler, http.MethodGet, "/", "", "Authorization", "Bearer x").status)
+		require.Equal(t, http.StatusUnauthorized,
+			send(handler, http.MethodGet, "/", "", "Authorization", "Bearer x").status)
 	}
 }
 
@@ -202,7 +203,9 @@ func TestTheLastFetchedKeysAreKeptForADay(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
 	r.verifier = r.verifierWith(t, func(cfg *auth.RemoteVerifierConfig) { cfg.MaxAge = 30 * 24 * time.Hour })
-	token := r.Forge(t, r.header(nil), r.claims(t, map[string]any{"exp": r.clock.Now().Add(48 * time.Hour).Unix()}))
+	token := r.Forge(t, r.header(nil), r.claims(t, map[string]any{
+		"exp": r.clock.Now().Add(48 * time.Hour).Unix(),
+	}))
 	r.requireGood(t, token)
 	r.answers(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	r.clock.Advance(24*time.Hour - time.Second)
@@ -216,7 +219,9 @@ func TestTheLastFetchedKeysAreKeptForADay(t *testing.T) {
 
 func TestAFailedFirstFetchIsA503(t *testing.T) {
 	t.Parallel()
-	elsewhere := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") }))
+	elsewhere := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("a redirect was followed")
+	}))
 	t.Cleanup(elsewhere.Close)
 	for name, answer := range map[string]http.HandlerFunc{
 		"an error":      func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
@@ -279,7 +284,9 @@ func TestUnsupportedKeysInTheSetAreIgnored(t *testing.T) {
 			for k, v := range edit {
 				bad[k] = v
 			}
-			text, err := json.Marshal(map[string]any{"keys": []any{bad, map[string]string{"kty": "RSA", "kid": "r"}}})
+			text, err := json.Marshal(map[string]any{
+				"keys": []any{bad, map[string]string{"kty": "RSA", "kid": "r"}},
+			})
 			require.NoError(t, err)
 			other := newRemote(t, "EdDSA")
 			other.answers(func(w http.ResponseWriter, _ *http.Request) { w.Write(text) })
@@ -318,7 +325,9 @@ func TestAnEmptyKeySetDropsTheKeys(t *testing.T) {
 // A body that is not a key set, such as a maintenance page, says nothing about the keys.
 func TestAResponseThatIsNotAKeySetKeepsTheKeys(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"{}", "null", `{"error":"maintenance"}`, `{"keys":null}`, `{"keys":{}}`, "[]", "<html>"} {
+	for _, text := range []string{
+		"{}", "null", `{"error":"maintenance"}`, `{"keys":null}`, `{"keys":{}}`, "[]", "<html>",
+	} {
 		r := newRemote(t, "ES256")
 		r.requireGood(t, r.token.Bearer.Reveal())
 		r.answers(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, text) })
@@ -370,7 +379,9 @@ func TestAPanicOfTheHostsHTTPClientIsAFailedFetch(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
 	transport := &panicking{RoundTripper: r.server.Client().Transport, times: 1}
-	r.verifier = r.verifierWith(t, func(cfg *auth.RemoteVerifierConfig) { cfg.HTTPClient = &http.Client{Transport: transport} })
+	r.verifier = r.verifierWith(t, func(cfg *auth.RemoteVerifierConfig) {
+		cfg.HTTPClient = &http.Client{Transport: transport}
+	})
 	r.requireUnknown(t, r.token.Bearer.Reveal())
 	r.requireUnknown(t, r.token.Bearer.Reveal())
 	r.clock.Advance(10 * time.Second)
@@ -391,7 +402,9 @@ func (p *panicking) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestInvalidRemoteVerifierConfigsAreRejected(t *testing.T) {
 	t.Parallel()
-	good := auth.RemoteVerifierConfig{JWKSURL: "https://api.example.com/jwks", Issuer: issuer, Audience: "https://b.example.com"}
+	good := auth.RemoteVerifierConfig{
+		JWKSURL: "https://api.example.com/jwks", Issuer: issuer, Audience: "https://b.example.com",
+	}
 	_, err := auth.NewRemoteVerifier(good)
 	require.NoError(t, err)
 	for name, edit := range map[string]func(*auth.RemoteVerifierConfig){

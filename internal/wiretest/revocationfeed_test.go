@@ -80,7 +80,8 @@ var revocations = map[string]func(in *instances, token string) error{
 		return err
 	},
 	"disabling the user": func(in *instances, _ string) error {
-		_, err := in.svc.UpdateUser(context.Background(), authtest.ByHost, in.user.ID, auth.UserChange{IsActive: new(false)})
+		_, err := in.svc.UpdateUser(context.Background(), authtest.ByHost, in.user.ID,
+			auth.UserChange{IsActive: new(false)})
 		return err
 	},
 	"deleting the user": func(in *instances, _ string) error {
@@ -111,7 +112,8 @@ func TestARevokedTokenIsRejectedAtOnceHereAndAfterTheIntervalElsewhere(t *testin
 			require.Equal(t, http.StatusUnauthorized, status(in.svc, token))
 
 			in.clock.Advance(5*time.Second - 1)
-			require.Equal(t, http.StatusOK, status(in.other, token), "the other instance does not read the feed before the interval is over")
+			require.Equal(t, http.StatusOK, status(in.other, token),
+				"the other instance does not read the feed before the interval is over")
 			in.clock.Advance(1)
 			require.Equal(t, http.StatusUnauthorized, status(in.other, token))
 		})
@@ -170,7 +172,8 @@ func TestTokensAreAcceptedUntilMaxStalenessWhileTheStoreFails(t *testing.T) {
 				for time.Since(readAt) < time.Minute-2*time.Second {
 					began := time.Now()
 					require.Equal(t, http.StatusOK, status(in.other, token))
-					require.LessOrEqual(t, time.Since(began), time.Second, "a request waits for at most a second")
+					require.LessOrEqual(t, time.Since(began), time.Second,
+						"a request waits for at most a second")
 					time.Sleep(700 * time.Millisecond)
 				}
 				time.Sleep(time.Minute - time.Since(readAt))
@@ -193,7 +196,8 @@ func TestNoTokenIsAcceptedUntilARevocationCanBeReadBack(t *testing.T) {
 				in.fail(authtest.ErrStoreAway)
 				require.NoError(t, revoke(in, token))
 				require.Equal(t, http.StatusServiceUnavailable, status(in.svc, token))
-				require.Equal(t, http.StatusServiceUnavailable, status(in.svc, admin), "the instance does not know whose session was revoked")
+				require.Equal(t, http.StatusServiceUnavailable, status(in.svc, admin),
+					"the instance does not know whose session was revoked")
 				in.fail(nil)
 				require.Equal(t, http.StatusUnauthorized, status(in.svc, token))
 				require.Equal(t, http.StatusOK, status(in.svc, admin))
@@ -214,7 +218,9 @@ func TestOneRequestReadsTheFeedForAllEvenIfItIsCanceled(t *testing.T) {
 			}
 			return nil
 		})
-		svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{in.signer.Key}})
+		svc, err := auth.New(store, auth.Config{
+			Issuer: issuer, SigningKeys: []auth.SigningKey{in.signer.Key},
+		})
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		first := make(chan error)
@@ -252,7 +258,8 @@ func TestAClockThatIsOffByAnHourRestoresNoRevokedToken(t *testing.T) {
 			require.NoError(t, err)
 			in.clock.Advance(off)
 			require.Equal(t, http.StatusUnauthorized, status(in.svc, token))
-			require.Equal(t, http.StatusUnauthorized, status(in.other, token), "the instance cannot tell the age of its last read")
+			require.Equal(t, http.StatusUnauthorized, status(in.other, token),
+				"the instance cannot tell the age of its last read")
 		})
 	}
 	t.Run("another instance prunes an hour too early", func(t *testing.T) {
@@ -269,11 +276,15 @@ func TestAClockThatIsOffByAnHourRestoresNoRevokedToken(t *testing.T) {
 		in.clock.Advance(12*time.Hour - time.Minute)
 		early := authtest.NewClock()
 		early.Advance(13 * time.Hour)
-		hasty, err := auth.New(in.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{in.signer.Key}, Now: early.Now})
+		hasty, err := auth.New(in.store, auth.Config{
+			Issuer: issuer, SigningKeys: []auth.SigningKey{in.signer.Key}, Now: early.Now,
+		})
 		require.NoError(t, err)
 		_, err = hasty.Prune(t.Context())
 		require.NoError(t, err)
-		cold, err := auth.New(in.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{in.signer.Key}, Now: in.clock.Now})
+		cold, err := auth.New(in.store, auth.Config{
+			Issuer: issuer, SigningKeys: []auth.SigningKey{in.signer.Key}, Now: in.clock.Now,
+		})
 		require.NoError(t, err)
 		require.Equal(t, http.StatusUnauthorized, status(cold, token))
 
@@ -314,7 +325,9 @@ func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
 					ID: "key of " + id, UserID: id, Hash: "hash", CreatedAt: f.clock.Now(),
 				}))
 			}
-			other, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now})
+			other, err := auth.New(store, auth.Config{
+				Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now,
+			})
 			require.NoError(t, err)
 			var revoked []string
 			for range later {
@@ -328,9 +341,11 @@ func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
 
 			f.clock.Advance(5 * time.Second)
 			store.Store = authtest.FaultyStore(restored, failSecond())
-			require.Equal(t, http.StatusServiceUnavailable, status(f.svc, fresh.Bearer.Reveal()), "no token is accepted before the restored feed was read")
+			require.Equal(t, http.StatusServiceUnavailable, status(f.svc, fresh.Bearer.Reveal()),
+				"no token is accepted before the restored feed was read")
 			store.Store = restored
-			require.Equal(t, http.StatusUnauthorized, status(f.svc, fresh.Bearer.Reveal()), "revocations may be lost, so everybody is revoked")
+			require.Equal(t, http.StatusUnauthorized, status(f.svc, fresh.Bearer.Reveal()),
+				"revocations may be lost, so everybody is revoked")
 			require.Contains(t, f.log.String(), "the store has lost commits")
 			for _, token := range append(revoked, lost) {
 				require.Equal(t, http.StatusUnauthorized, status(f.svc, token))
@@ -343,7 +358,8 @@ func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
 				require.Equal(t, http.StatusOK, status(other, again.Bearer.Reveal()))
 				f.clock.Advance(5 * time.Second)
 			}
-			require.NotContains(t, f.log.String(), "the store has lost commits", "everybody is revoked only once")
+			require.NotContains(t, f.log.String(), "the store has lost commits",
+				"everybody is revoked only once")
 		})
 	}
 }
@@ -406,7 +422,8 @@ func TestAReadBegunBeforeARevocationDoesNotCountForIt(t *testing.T) {
 		reading := make(chan int)
 		go func() { reading <- status(f.svc, token) }()
 		synctest.Wait()
-		_, err := f.svc.RevokeUser(t.Context(), authtest.ByHost, f.user.ID) // the call cannot read the feed back in time
+		// the call cannot read the feed back in time
+		_, err := f.svc.RevokeUser(t.Context(), authtest.ByHost, f.user.ID)
 		require.NoError(t, err)
 		close(store.answer)
 		<-reading // this request began before the revocation returned, so it may be accepted or rejected
@@ -416,7 +433,9 @@ func TestAReadBegunBeforeARevocationDoesNotCountForIt(t *testing.T) {
 
 func TestANewInstanceReadsAMillionRevocationsBeforeItAcceptsAToken(t *testing.T) {
 	t.Parallel()
-	many := &manyRevocations{Store: memstore.New(), n: 1_000_000, expires: authtest.NewClock().Now().Add(time.Hour)}
+	many := &manyRevocations{
+		Store: memstore.New(), n: 1_000_000, expires: authtest.NewClock().Now().Add(time.Hour),
+	}
 	f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = many })
 	token, err := f.svc.SignIn(t.Context(), f.user.ID)
 	require.NoError(t, err)
@@ -430,7 +449,8 @@ func TestANewInstanceReadsAMillionRevocationsBeforeItAcceptsAToken(t *testing.T)
 			break
 		}
 	}
-	require.LessOrEqual(t, many.again.Load(), int64(1), "the pages read before the failure are not read again")
+	require.LessOrEqual(t, many.again.Load(), int64(1),
+		"the pages read before the failure are not read again")
 }
 
 // manyRevocations is a store with a feed of n entries. The last entry revokes the session of the
@@ -445,7 +465,8 @@ type manyRevocations struct {
 	again   atomic.Int64 // number of reads from the beginning
 }
 
-func (m *manyRevocations) ListRevocations(_ context.Context, from int64, limit int) ([]auth.Revocation, error) {
+func (m *manyRevocations) ListRevocations(_ context.Context, from int64,
+	limit int) ([]auth.Revocation, error) {
 	if from == 0 && !m.begun.Swap(true) {
 		m.again.Add(1)
 	}

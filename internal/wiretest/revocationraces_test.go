@@ -27,12 +27,15 @@ func TestUnderLoadNoTokenIsAcceptedAfterItsRevocation(t *testing.T) {
 		Now: func() time.Time { return f.clock.Now().Add(time.Duration(ahead.Load())) },
 	})
 	require.NoError(t, err)
-	advance := func() { ahead.Add(int64(time.Second)) } // many goroutines advance the clock, so intervals pass fast
+	// many goroutines advance the clock, so intervals pass fast
+	advance := func() { ahead.Add(int64(time.Second)) }
 
 	var group errgroup.Group
 	for i := range 256 {
 		group.Go(func() error {
-			made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: fmt.Sprint("user ", i)})
+			made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+				Username: fmt.Sprint("user ", i),
+			})
 			if err != nil {
 				return err
 			}
@@ -49,7 +52,8 @@ func TestUnderLoadNoTokenIsAcceptedAfterItsRevocation(t *testing.T) {
 
 // revokeUnderLoad signs the user in and revokes the session in one of four ways. It returns an
 // error if an instance rejects the token before or accepts it afterwards.
-func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registration, way int, advance func()) error {
+func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registration, way int,
+	advance func()) error {
 	ctx := t.Context()
 	key, err := svc.Credentials().Issue(ctx, authtest.ByHost, made.User.ID, auth.KeyOptions{})
 	if err != nil {
@@ -73,7 +77,8 @@ func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registrat
 	case 2:
 		_, err = svc.RevokeUser(ctx, authtest.ByHost, made.User.ID)
 	default:
-		if _, err = svc.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsActive: new(false)}); err == nil {
+		if _, err = svc.UpdateUser(ctx, authtest.ByHost, made.User.ID,
+			auth.UserChange{IsActive: new(false)}); err == nil {
 			_, err = svc.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsActive: new(true)})
 		}
 	}
@@ -87,7 +92,8 @@ func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registrat
 		advance()
 	}
 	if got := status(other, bearer); got != http.StatusUnauthorized {
-		return fmt.Errorf("way %d: a revoked token got %d on the other instance after the interval", way%4, got)
+		return fmt.Errorf("way %d: a revoked token got %d on the other instance after the interval",
+			way%4, got)
 	}
 	return nil
 }
@@ -97,13 +103,17 @@ func TestUnderLoadADemotedSuperUserHasNoPower(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
 	guarded := func(svc *auth.Service) http.Handler {
-		return svc.Authenticate(svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+		return svc.Authenticate(svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter,
+			*http.Request) {
+		})))
 	}
 	here, there := guarded(in.svc), guarded(in.other)
 	var group errgroup.Group
 	for i := range 256 {
 		group.Go(func() error {
-			made, err := in.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: fmt.Sprint("user ", i), IsSuperUser: true})
+			made, err := in.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+				Username: fmt.Sprint("user ", i), IsSuperUser: true,
+			})
 			if err != nil {
 				return err
 			}
@@ -112,12 +122,14 @@ func TestUnderLoadADemotedSuperUserHasNoPower(t *testing.T) {
 				return err
 			}
 			ask := func(h http.Handler) int {
-				return send(h, http.MethodGet, "/", "", "Authorization", "Bearer "+token.Bearer.Reveal()).status
+				return send(h, http.MethodGet, "/", "",
+					"Authorization", "Bearer "+token.Bearer.Reveal()).status
 			}
 			if a, b := ask(here), ask(there); a != http.StatusOK || b != http.StatusOK {
 				return fmt.Errorf("a super user got %d and %d", a, b)
 			}
-			if _, err := in.svc.UpdateUser(t.Context(), authtest.ByHost, made.User.ID, auth.UserChange{IsSuperUser: new(false)}); err != nil {
+			if _, err := in.svc.UpdateUser(t.Context(), authtest.ByHost, made.User.ID,
+				auth.UserChange{IsSuperUser: new(false)}); err != nil {
 				return err
 			}
 			if a, b := ask(here), ask(there); a != http.StatusForbidden || b != http.StatusForbidden {

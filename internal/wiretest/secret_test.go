@@ -39,7 +39,8 @@ func printed(t testing.TB, v any) string {
 func hexes(secret []byte) []string {
 	return []string{
 		string(secret), fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret),
-		strings.Trim(fmt.Sprint(secret), "[]"), strings.ReplaceAll(fmt.Sprintf("%#v", secret), "[]byte", "")[1:],
+		strings.Trim(fmt.Sprint(secret), "[]"),
+		strings.ReplaceAll(fmt.Sprintf("%#v", secret), "[]byte", "")[1:],
 		rawStd(secret),
 	}
 }
@@ -150,20 +151,26 @@ func TestSecretsAppearInNoOutput(t *testing.T) {
 	for range 2 {
 		record(f.login(auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(canary)}))
 		record(f.login(auth.KeyPair{AccessKey: canary, AccessSecret: f.userPair.AccessSecret}))
-		record(f.login(auth.KeyPair{AccessKey: f.userPair.AccessSecret.Reveal(), AccessSecret: f.userPair.AccessSecret}))
+		record(f.login(auth.KeyPair{
+			AccessKey: f.userPair.AccessSecret.Reveal(), AccessSecret: f.userPair.AccessSecret,
+		}))
 		record(f.send(http.MethodPost, "/auth/users/login", `{"access_key":"`+canary))
 		record(f.send(http.MethodPost, "/auth/users/login", `{"access_secret":"`+canary+`","access_key":7}`))
 		record(f.send(http.MethodPost, "/auth/users/login", `{"`+canary+`":1,"`+canary+`":2}`))
 		record(f.sendAs(token, http.MethodGet, "/auth/user", ""))
-		legacy := f.login(auth.KeyPair{AccessKey: "as_other_pasted_secret", AccessSecret: auth.NewSecret("correct horse")})
+		legacy := f.login(auth.KeyPair{
+			AccessKey: "as_other_pasted_secret", AccessSecret: auth.NewSecret("correct horse"),
+		})
 		// A successful answer contains a token, as it must.
 		if legacy.status != http.StatusOK {
 			record(legacy)
 		}
 		record(f.sendAs(token+canary, http.MethodGet, "/auth/user", ""))
 		record(f.send(http.MethodGet, "/auth/user", "", "Authorization", "Basic "+canary))
-		record(f.sendAs(token, http.MethodPost, "/api/v1/user/register", `{"username":"`+canary+`\u0007","email":"x@example.com"}`))
-		record(f.sendAs(token, http.MethodPost, "/api/v1/user/register", `{"username":"root","email":"`+canary+`"}`))
+		record(f.sendAs(token, http.MethodPost, "/api/v1/user/register",
+			`{"username":"`+canary+`\u0007","email":"x@example.com"}`))
+		record(f.sendAs(token, http.MethodPost, "/api/v1/user/register",
+			`{"username":"root","email":"`+canary+`"}`))
 		record(f.sendAs(token, http.MethodDelete, "/"+canary, ""))
 		failing = true // repeat all calls with a failing store
 		record(f.login(f.userPair))
@@ -181,12 +188,20 @@ func TestErrorsContainNoSecret(t *testing.T) {
 	for _, err := range []error{
 		second(auth.NewSymmetricKey("id", []byte(canary[:20]))),
 		second(auth.NewHS256Key("id", []byte(canary[:20]))),
-		second(f.svc.Login(t.Context(), auth.KeyPair{AccessKey: canary, AccessSecret: auth.NewSecret(canary)})),
+		second(f.svc.Login(t.Context(), auth.KeyPair{
+			AccessKey: canary, AccessSecret: auth.NewSecret(canary),
+		})),
 		second(f.svc.Tokens().Verify(t.Context(), canary)),
-		second(f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, auth.KeyPair{AccessKey: canary, AccessSecret: auth.NewSecret(canary)})),
-		f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{AccessKey: canary, Secret: auth.NewSecret(canary), Hash: canary}),
-		second(f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{Label: canary + "\x00"})),
-		second(f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: time.Unix(1, 0)})),
+		second(f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, auth.KeyPair{
+			AccessKey: canary, AccessSecret: auth.NewSecret(canary),
+		})),
+		f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
+			AccessKey: canary, Secret: auth.NewSecret(canary), Hash: canary,
+		}),
+		second(f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
+			auth.KeyOptions{Label: canary + "\x00"})),
+		second(f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
+			auth.KeyOptions{ExpiresAt: time.Unix(1, 0)})),
 	} {
 		require.Error(t, err)
 		require.NotContains(t, fmt.Sprintf("%+v", err), canary[:20])

@@ -60,18 +60,24 @@ func TestRoutesAreTheDocumentedCalls(t *testing.T) {
 		return list
 	}
 	require.Equal(t, []string{
-		"DELETE /api/v1/auth/github/link", "DELETE /auth/keys/{access_key}", "DELETE /auth/sessions/{id}", "DELETE /auth/users/{id}",
-		"GET /.well-known/jwks.json", "GET /api/v1/auth/github/callback", "GET /api/v1/auth/github/login", "GET /api/v1/auth/github/login-user",
+		"DELETE /api/v1/auth/github/link", "DELETE /auth/keys/{access_key}",
+		"DELETE /auth/sessions/{id}", "DELETE /auth/users/{id}",
+		"GET /.well-known/jwks.json", "GET /api/v1/auth/github/callback",
+		"GET /api/v1/auth/github/login", "GET /api/v1/auth/github/login-user",
 		"GET /api/v1/auth/github/start", "GET /api/v1/auth/github/token",
-		"GET /auth/events", "GET /auth/keys", "GET /auth/sessions", "GET /auth/user", "GET /auth/user/{$}", "GET /auth/users", "GET /auth/users/{id}",
+		"GET /auth/events", "GET /auth/keys", "GET /auth/sessions", "GET /auth/user",
+		"GET /auth/user/{$}", "GET /auth/users", "GET /auth/users/{id}",
 		"PATCH /auth/users/{id}",
 		"POST /api/v1/auth/github/logout", "POST /api/v1/user/register",
 		"POST /auth/keys", "POST /auth/keys/{access_key}/rotate",
-		"POST /auth/logout", "POST /auth/tokens/revoke-user/{id}", "POST /auth/users/login", "POST /auth/users/register",
+		"POST /auth/logout", "POST /auth/tokens/revoke-user/{id}", "POST /auth/users/login",
+		"POST /auth/users/register",
 		"POST /auth/users/{id}/regenerate-credentials", "POST /auth/users/{id}/reinstate",
 	}, patterns())
-	require.Equal(t, []string{"GET /.well-known/jwks.json", "POST /auth/logout", "POST /auth/users/login"}, patterns(auth.GroupSignIn))
-	require.Equal(t, []string{"DELETE /auth/keys/{access_key}", "DELETE /auth/sessions/{id}", "GET /.well-known/jwks.json", "GET /auth/keys", "GET /auth/sessions", "GET /auth/user", "GET /auth/user/{$}", "POST /auth/keys",
+	require.Equal(t, []string{"GET /.well-known/jwks.json", "POST /auth/logout",
+		"POST /auth/users/login"}, patterns(auth.GroupSignIn))
+	require.Equal(t, []string{"DELETE /auth/keys/{access_key}", "DELETE /auth/sessions/{id}",
+		"GET /.well-known/jwks.json", "GET /auth/keys", "GET /auth/sessions", "GET /auth/user", "GET /auth/user/{$}", "POST /auth/keys",
 		"POST /auth/keys/{access_key}/rotate", "POST /auth/logout", "POST /auth/users/login"},
 		patterns(auth.GroupAccount, auth.GroupSignIn))
 	require.Empty(t, patterns("none"))
@@ -82,21 +88,27 @@ func TestMountLeavesTheHostsRoutesAlone(t *testing.T) {
 	f := newFixture(t)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
-	mux.HandleFunc("GET /auth/users/{id}/avatar", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	mux.HandleFunc("GET /auth/users/{id}/avatar", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusTeapot)
+	})
 	f.svc.Mount(mux)
 	require.Equal(t, http.StatusTeapot, send(mux, http.MethodGet, "/", "").status)
 	require.Equal(t, http.StatusTeapot, send(mux, http.MethodGet, "/auth/users/login/avatar", "").status)
-	require.Equal(t, http.StatusOK, send(mux, http.MethodPost, "/auth/users/login", loginBody(f.userPair)).status)
+	require.Equal(t, http.StatusOK,
+		send(mux, http.MethodPost, "/auth/users/login", loginBody(f.userPair)).status)
 
 	partial := http.NewServeMux()
 	f.svc.Mount(partial, auth.GroupSignIn)
-	require.Equal(t, http.StatusNotFound, send(hostHandler{partial}, http.MethodPost, "/api/v1/user/register", "{}").status)
+	require.Equal(t, http.StatusNotFound,
+		send(hostHandler{partial}, http.MethodPost, "/api/v1/user/register", "{}").status)
 }
 
 func TestHandlerAnswers404And405AsDocumented(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, path := range []string{"/", "/auth", "/auth/users/", "/auth/user/x", "/auth/users/login/", "/AUTH/user"} {
+	for _, path := range []string{
+		"/", "/auth", "/auth/users/", "/auth/user/x", "/auth/users/login/", "/AUTH/user",
+	} {
 		r := f.send(http.MethodGet, path, "")
 		require.Equal(t, http.StatusNotFound, r.status, path)
 		require.JSONEq(t, `{"detail": "Not found"}`, r.body)
@@ -129,13 +141,19 @@ func TestHandlerAnswers404And405AsDocumented(t *testing.T) {
 func TestAHandlerAcceptsOnlyItsMethodWhereverItIsMounted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	require.Equal(t, http.StatusMethodNotAllowed, send(f.svc.LoginHandler(), http.MethodPut, "/signin", loginBody(f.userPair)).status)
-	require.Equal(t, http.StatusOK, send(f.svc.LoginHandler(), http.MethodPost, "/signin", loginBody(f.userPair)).status)
+	require.Equal(t, http.StatusMethodNotAllowed,
+		send(f.svc.LoginHandler(), http.MethodPut, "/signin", loginBody(f.userPair)).status)
+	require.Equal(t, http.StatusOK,
+		send(f.svc.LoginHandler(), http.MethodPost, "/signin", loginBody(f.userPair)).status)
 	token := "Bearer " + f.signIn(f.user)
-	require.Equal(t, http.StatusMethodNotAllowed, send(f.svc.LogoutHandler(), http.MethodGet, "/", "", "Authorization", token).status)
-	require.Equal(t, http.StatusOK, send(f.svc.CurrentUserHandler(), http.MethodGet, "/me", "", "Authorization", token).status)
-	require.Equal(t, http.StatusUnauthorized, send(f.svc.CurrentUserHandler(), http.MethodGet, "/me", "").status)
-	require.Equal(t, http.StatusForbidden, send(f.svc.RegisterUserHandler(), http.MethodPost, "/", "{}", "Authorization", token).status)
+	require.Equal(t, http.StatusMethodNotAllowed,
+		send(f.svc.LogoutHandler(), http.MethodGet, "/", "", "Authorization", token).status)
+	require.Equal(t, http.StatusOK,
+		send(f.svc.CurrentUserHandler(), http.MethodGet, "/me", "", "Authorization", token).status)
+	require.Equal(t, http.StatusUnauthorized,
+		send(f.svc.CurrentUserHandler(), http.MethodGet, "/me", "").status)
+	require.Equal(t, http.StatusForbidden,
+		send(f.svc.RegisterUserHandler(), http.MethodPost, "/", "{}", "Authorization", token).status)
 }
 
 func TestErrorStatusMapsEveryError(t *testing.T) {
@@ -228,7 +246,9 @@ func TestPruneRemovesExpiredRecordsInBatches(t *testing.T) {
 	for range sessions {
 		f.signIn(f.user)
 	}
-	_, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Hour)})
+	_, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{
+		ExpiresAt: f.clock.Now().Add(time.Hour),
+	})
 	require.NoError(t, err)
 	f.clock.Advance(13 * time.Hour)
 	live := f.signIn(f.user)
@@ -301,7 +321,8 @@ func TestRunPrunesEveryTenMinutesUntilItsContextIsDone(t *testing.T) {
 		defer cancel()
 		require.ErrorIs(t, f.svc.Run(ctx), context.DeadlineExceeded)
 		require.Equal(t, 4, rounds, "at once, and after 10, 20 and 30 minutes")
-		require.Equal(t, 1, strings.Count(f.log.String(), "the store was away"), "the error is logged and pruning is retried")
+		require.Equal(t, 1, strings.Count(f.log.String(), "the store was away"),
+			"the error is logged and pruning is retried")
 	})
 }
 
@@ -310,7 +331,8 @@ func TestResponsesHaveNoCORSHeaders(t *testing.T) {
 	f := newFixture(t)
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodOptions} {
 		for _, route := range f.svc.Routes() {
-			r := f.send(method, route.Path, "", "Origin", "https://evil.example", "Access-Control-Request-Method", "POST",
+			r := f.send(method, route.Path, "", "Origin", "https://evil.example",
+				"Access-Control-Request-Method", "POST",
 				"Authorization", "Bearer "+f.signIn(f.user))
 			for name := range r.header {
 				require.False(t, strings.HasPrefix(name, "Access-Control-"), name)
@@ -322,7 +344,9 @@ func TestResponsesHaveNoCORSHeaders(t *testing.T) {
 func TestHandlerDoesNotRedirectUncleanPaths(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, path := range []string{"//auth/users/login", "/x/../auth/user", "/./auth/user", "/auth//user", "/auth/user//"} {
+	for _, path := range []string{
+		"//auth/users/login", "/x/../auth/user", "/./auth/user", "/auth//user", "/auth/user//",
+	} {
 		r := httptest.NewRequest(http.MethodGet, "http://api.example.com/", nil)
 		r.URL.Path = path
 		got := serve(f.svc.Handler(), r)
@@ -352,7 +376,8 @@ func TestAStalledBodyIsA408(t *testing.T) {
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
 	require.NoError(t, err)
 	defer conn.Close()
-	fmt.Fprintf(conn, "POST /auth/users/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+	fmt.Fprintf(conn,
+		"POST /auth/users/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
 	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusRequestTimeout, answer.StatusCode)
@@ -361,7 +386,8 @@ func TestAStalledBodyIsA408(t *testing.T) {
 	// The deadline does not stay on a connection that is reused.
 	client := server.Client()
 	for range 2 {
-		response, err := client.Post(server.URL+"/auth/users/login", "application/json", strings.NewReader(loginBody(f.userPair)))
+		response, err := client.Post(server.URL+"/auth/users/login", "application/json",
+			strings.NewReader(loginBody(f.userPair)))
 		require.NoError(t, err)
 		response.Body.Close()
 		require.Equal(t, http.StatusOK, response.StatusCode)

@@ -17,7 +17,8 @@ import (
 // loginFrom signs in with the user's key and this User-Agent and returns the token.
 func (f *fixture) loginFrom(userAgent string, header ...string) string {
 	f.t.Helper()
-	r := f.send("POST", "/auth/users/login", loginBody(f.userPair), append(header, "User-Agent", userAgent)...)
+	r := f.send("POST", "/auth/users/login", loginBody(f.userPair),
+		append(header, "User-Agent", userAgent)...)
 	require.Equal(f.t, http.StatusOK, r.status, r.body)
 	return r.json(f.t)["token"].(string)
 }
@@ -35,11 +36,13 @@ func TestAUserListsAndRevokesTheirSessions(t *testing.T) {
 	ids := []string{sessions[0]["id"].(string), sessions[1]["id"].(string)}
 	require.Equal(t, []map[string]any{
 		{
-			"id": ids[0], "method": "access_key", "created_at": "2026-01-02T04:04:05Z", "expires_at": "2026-01-02T16:04:05Z",
+			"id": ids[0], "method": "access_key", "created_at": "2026-01-02T04:04:05Z",
+			"expires_at": "2026-01-02T16:04:05Z",
 			"user_agent": "Mozilla/5.0 (X11; Linux x86_64)", "ip": "192.0.2.1", "current": true,
 		},
 		{
-			"id": ids[1], "method": "access_key", "created_at": "2026-01-02T03:04:05Z", "expires_at": "2026-01-02T15:04:05Z",
+			"id": ids[1], "method": "access_key", "created_at": "2026-01-02T03:04:05Z",
+			"expires_at": "2026-01-02T15:04:05Z",
 			"user_agent": "curl/8.14.1", "ip": "192.0.2.1", "current": false,
 		},
 	}, sessions)
@@ -80,7 +83,8 @@ func TestASignInBeyondMaxSessionsRevokesTheOldestSession(t *testing.T) {
 		require.Equal(t, want, f.sendAs(token, "GET", "/auth/user", "").status, i)
 	}
 	f.signIn(f.user)
-	require.Equal(t, http.StatusUnauthorized, f.sendAs(tokens[2], "GET", "/auth/user", "").status, "sessions opened by the host count too")
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(tokens[2], "GET", "/auth/user", "").status,
+		"sessions opened by the host count too")
 	require.Len(t, f.sendAs(tokens[4], "GET", "/auth/sessions", "").array(t), 3)
 }
 
@@ -90,7 +94,8 @@ func TestSigningInInALoopKeepsAtMostMaxSessions(t *testing.T) {
 	var token string
 	for range 2500 {
 		token = f.loginFrom("loop")
-		require.Equal(t, http.StatusOK, f.sendAs(token, "GET", "/auth/user", "").status, "the newest session is always live")
+		require.Equal(t, http.StatusOK, f.sendAs(token, "GET", "/auth/user", "").status,
+			"the newest session is always live")
 	}
 	require.Len(t, f.sendAs(token, "GET", "/auth/sessions", "").array(t), 10)
 }
@@ -123,7 +128,8 @@ func TestUserAgentsAreCleanedAndTruncated(t *testing.T) {
 
 func TestTheClientAddressIsTakenOnlyFromTrustedProxies(t *testing.T) {
 	t.Parallel()
-	proxies := auth.TrustProxies(netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:1::/48"))
+	proxies := auth.TrustProxies(netip.MustParsePrefix("10.0.0.0/8"),
+		netip.MustParsePrefix("2001:db8:1::/48"))
 	for _, test := range []struct {
 		name, peer string
 		trusted    auth.Proxies
@@ -219,7 +225,9 @@ func TestReauthAfterRejectsLastingChangesOfOldSessions(t *testing.T) {
 	} {
 		for _, configured := range []time.Duration{0, age} {
 			for _, waited := range []time.Duration{0, age - time.Second, age, 11 * time.Hour} {
-				g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.ReauthAfter = configured }})
+				g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+					cfg.ReauthAfter = configured
+				}})
 				token := g.signIn(g.admin)
 				g.clock.Advance(waited)
 				path := strings.NewReplacer("KEY", g.userPair.AccessKey, "USER", g.user.ID).Replace(call.path)

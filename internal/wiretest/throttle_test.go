@@ -106,7 +106,8 @@ func TestFailuresAreCountedByIPv6NetworkAndIPv4Address(t *testing.T) {
 			cfg.Proxies = auth.TrustProxies(netip.MustParsePrefix("192.0.2.1/32"))
 		})
 		send := func(address string) int {
-			return f.send("POST", "/auth/users/login", loginBody(f.wrong()), "X-Forwarded-For", address).status
+			return f.send("POST", "/auth/users/login", loginBody(f.wrong()),
+				"X-Forwarded-For", address).status
 		}
 		require.Equal(t, http.StatusUnauthorized, send(test.first))
 		want := http.StatusUnauthorized
@@ -132,7 +133,9 @@ func TestAThrottledSignInAnswers429WithTheTimeToWait(t *testing.T) {
 
 func TestIPv4MappedAddressesCountAsIPv4(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Failures = []limit.Rate{{Count: 1, Per: time.Hour}} })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Throttling.Failures = []limit.Rate{{Count: 1, Per: time.Hour}}
+	})
 	for _, address := range []string{"::ffff:203.0.113.7", "::ffff:203.0.113.8"} {
 		_, err := f.svc.Login(from(t, address), f.wrong())
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
@@ -146,25 +149,31 @@ func TestFailuresBehindAnUnknownProxyShareALimitAndAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	send := func(pair auth.KeyPair, i int) int {
-		return f.send("POST", "/auth/users/login", loginBody(pair), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i%250)).status
+		return f.send("POST", "/auth/users/login", loginBody(pair),
+			"X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i%250)).status
 	}
 	for i := range 1000 { // 50 times the limit of one client
 		require.Equal(t, http.StatusUnauthorized, send(f.wrong(), i))
 	}
 	for i := range 100 {
 		require.Equal(t, http.StatusTooManyRequests, send(f.wrong(), i))
-		require.Equal(t, http.StatusOK, send(f.userPair, i), "failures never throttle a correct generated secret")
+		require.Equal(t, http.StatusOK, send(f.userPair, i),
+			"failures never throttle a correct generated secret")
 	}
 	require.Equal(t, 1, strings.Count(f.log.String(), "X-Forwarded-For arrives"))
-	require.Equal(t, http.StatusUnauthorized, f.login(f.wrong()).status, "a client with a known address has its own limit")
+	require.Equal(t, http.StatusUnauthorized, f.login(f.wrong()).status,
+		"a client with a known address has its own limit")
 
 	known := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Proxies = auth.NoProxies() })
 	var r response
 	for i := range 21 {
-		r = known.send("POST", "/auth/users/login", loginBody(known.wrong()), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
+		r = known.send("POST", "/auth/users/login", loginBody(known.wrong()),
+			"X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
 	}
-	require.Equal(t, http.StatusTooManyRequests, r.status, "with NoProxies failures count by the peer address")
-	require.Equal(t, 1, strings.Count(known.log.String(), "from an address that Config.Proxies does not trust"))
+	require.Equal(t, http.StatusTooManyRequests, r.status,
+		"with NoProxies failures count by the peer address")
+	require.Equal(t, 1, strings.Count(known.log.String(),
+		"from an address that Config.Proxies does not trust"))
 }
 
 // countReads counts the calls of FindKey.
@@ -188,7 +197,8 @@ func newWithImportedKey(t *testing.T) (f *fixture, pair, guess auth.KeyPair, rea
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
 		UserID: f.user.ID, AccessKey: pair.AccessKey, Secret: pair.AccessSecret,
 	}))
-	return f, pair, auth.KeyPair{AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret("battery staple")}, reads
+	return f, pair, auth.KeyPair{AccessKey: pair.AccessKey,
+		AccessSecret: auth.NewSecret("battery staple")}, reads
 }
 
 func TestAttemptsOnAnImportedKeyAreLimitedByAddress(t *testing.T) {
@@ -210,7 +220,8 @@ func TestAttemptsOnAnImportedKeyAreLimitedByAddress(t *testing.T) {
 		_, err = f.svc.Login(attacker, pair)
 		requireThrottled(t, err, time.Second, 12*time.Second)
 	}
-	require.Equal(t, seen+1, *reads, "the limiter throttles once; later attempts are rejected before the store is read")
+	require.Equal(t, seen+1, *reads,
+		"the limiter throttles once; later attempts are rejected before the store is read")
 	for range 10 {
 		_, err = f.svc.Login(owner, pair)
 		require.NoError(t, err, "another address is not throttled")
@@ -302,7 +313,8 @@ func TestAFailingLimiterThrottlesNobody(t *testing.T) {
 	}))
 	require.Equal(t, http.StatusUnauthorized, f.login(f.wrong()).status)
 	f.requireLogin(f.userPair, http.StatusOK)
-	f.requireLogin(auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}, http.StatusOK)
+	f.requireLogin(auth.KeyPair{AccessKey: "alice@old",
+		AccessSecret: auth.NewSecret("correct horse")}, http.StatusOK)
 	require.Contains(t, f.log.String(), "the limiter fails")
 }
 
@@ -317,9 +329,18 @@ func TestThrottlingOffCountsNothing(t *testing.T) {
 func TestInvalidRatesAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, rate := range []limit.Rate{{}, {Count: 1}, {Per: time.Hour}, {Count: -1, Per: time.Hour}, {Count: 1, Per: time.Microsecond}, {Count: 1, Per: 31 * 24 * time.Hour}} {
-		for _, throttling := range []auth.Throttling{{Failures: []limit.Rate{rate}}, {SlowAttempts: []limit.Rate{rate}}, {Flood: []limit.Rate{rate}}} {
-			_, err := auth.New(f.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Throttling: throttling})
+	for _, rate := range []limit.Rate{
+		{}, {Count: 1}, {Per: time.Hour}, {Count: -1, Per: time.Hour},
+		{Count: 1, Per: time.Microsecond}, {Count: 1, Per: 31 * 24 * time.Hour},
+	} {
+		for _, throttling := range []auth.Throttling{
+			{Failures: []limit.Rate{rate}}, {SlowAttempts: []limit.Rate{rate}},
+			{Flood: []limit.Rate{rate}},
+		} {
+			_, err := auth.New(f.store, auth.Config{
+				Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key},
+				Throttling: throttling,
+			})
 			require.ErrorContains(t, err, "a limit.Rate must have")
 		}
 	}
@@ -346,11 +367,15 @@ func TestAWaitLongerThanTheRatesPeriodIsIgnored(t *testing.T) {
 			cfg.Proxies, cfg.Throttling.Limiter = auth.NoProxies(), jumpedLimiter{wait}
 		})
 		require.Equal(t, want, f.login(f.userPair).status, wait)
-		require.Equal(t, want == http.StatusOK, strings.Contains(f.log.String(), "longer than its rates' periods"), wait)
+		require.Equal(t, want == http.StatusOK,
+			strings.Contains(f.log.String(), "longer than its rates' periods"), wait)
 	}
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Proxies, cfg.Throttling.Limiter = auth.NoProxies(), jumpedLimiter{time.Hour}
-		cfg.Throttling.Flood = []limit.Rate{{Count: 1, Per: time.Minute}, {Count: 2, Per: time.Hour}, {Count: 3, Per: time.Second}}
+		cfg.Throttling.Flood = []limit.Rate{
+			{Count: 1, Per: time.Minute}, {Count: 2, Per: time.Hour}, {Count: 3, Per: time.Second},
+		}
 	})
-	require.Equal(t, http.StatusTooManyRequests, f.login(f.userPair).status, "the longest period of several counts")
+	require.Equal(t, http.StatusTooManyRequests, f.login(f.userPair).status,
+		"the longest period of several counts")
 }

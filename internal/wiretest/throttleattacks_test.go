@@ -22,7 +22,8 @@ import (
 
 // twoInstances returns a fixture and two services over its store with a shared limiter. It imports
 // a key with a cheap hash and returns its pair and the same key with a wrong secret.
-func twoInstances(t *testing.T, change ...func(*fixture, *auth.Config)) (f *fixture, services []*auth.Service, pair, guess auth.KeyPair) {
+func twoInstances(t *testing.T, change ...func(*fixture, *auth.Config)) (f *fixture,
+	services []*auth.Service, pair, guess auth.KeyPair) {
 	t.Helper()
 	var shared auth.Config
 	f = newFixture(t, append(change, func(f *fixture, cfg *auth.Config) {
@@ -37,14 +38,17 @@ func twoInstances(t *testing.T, change ...func(*fixture, *auth.Config)) (f *fixt
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
 		UserID: f.user.ID, AccessKey: pair.AccessKey, Hash: phc("correct horse", 8*1024, 1, 1),
 	}))
-	return f, []*auth.Service{f.svc, second}, pair, auth.KeyPair{AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret("battery staple")}
+	return f, []*auth.Service{f.svc, second}, pair, auth.KeyPair{
+		AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret("battery staple"),
+	}
 }
 
 func TestImportedKeysNeedADecisionAboutProxies(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	cfg := auth.Config{
-		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Credentials: auth.CredentialConfig{AllowImported: true},
+		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key},
+		Credentials: auth.CredentialConfig{AllowImported: true},
 	}
 	_, err := auth.New(f.store, cfg)
 	require.ErrorContains(t, err, "Config.Proxies must be set with Credentials.AllowImported")
@@ -66,7 +70,8 @@ func TestAFloodFromAnUnknownAddressIsCountedByThePeerAddress(t *testing.T) {
 		cfg.Throttling.Flood = []limit.Rate{{Count: 100, Per: time.Minute}}
 	})
 	post := func(peer, header string) int {
-		r := httptest.NewRequest(http.MethodPost, "/auth/users/login", strings.NewReader(loginBody(f.userPair)))
+		r := httptest.NewRequest(http.MethodPost, "/auth/users/login",
+			strings.NewReader(loginBody(f.userPair)))
 		r.RemoteAddr = peer
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("X-Forwarded-For", header)
@@ -139,7 +144,9 @@ func TestUnknownAddressesGetOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 	c.configure(t, auth.CredentialConfig{AllowImported: true, MaxSlowHashes: 1})
 	results := make(chan error, 200)
 	verify := func(ctx context.Context) {
-		_, _, err := c.Verify(ctx, auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
+		_, _, err := c.Verify(ctx, auth.KeyPair{
+			AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse"),
+		})
 		results <- err
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -116,9 +116,12 @@ func TestAnIssuedTokenHasTheDocumentedClaims(t *testing.T) {
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
 		claims := jwt.MapClaims{}
 		parser := jwt.NewParser(jwt.WithoutClaimsValidation(), jwt.WithValidMethods([]string{f.Method.Alg()}))
-		parsed, err := parser.ParseWithClaims(f.token.Bearer.Reveal(), claims, func(*jwt.Token) (any, error) { return verifyingKey(f.Signer), nil })
+		parsed, err := parser.ParseWithClaims(f.token.Bearer.Reveal(), claims, func(*jwt.Token) (any, error) {
+			return verifyingKey(f.Signer), nil
+		})
 		require.NoError(t, err, "golang-jwt verifies the token")
-		require.Equal(t, map[string]any{"alg": f.Method.Alg(), "kid": f.Key.ID(), "typ": "JWT"}, parsed.Header)
+		require.Equal(t, map[string]any{"alg": f.Method.Alg(), "kid": f.Key.ID(), "typ": "JWT"},
+			parsed.Header)
 		issued := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Unix()
 		require.Equal(t, jwt.MapClaims{
 			"iss": issuer, "aud": issuer, "sub": "u1", "jti": f.token.Session.ID,
@@ -159,7 +162,8 @@ func TestTheForgerCanMakeAGoodToken(t *testing.T) {
 			return
 		}
 		f.requireAccepted(t, f.Forge(t, f.header(nil), f.claims(t, nil)))
-		f.requireAccepted(t, f.Forge(t, f.header(map[string]any{"future": 1}), f.claims(t, map[string]any{"future": []int{1}})))
+		f.requireAccepted(t, f.Forge(t, f.header(map[string]any{"future": 1}),
+			f.claims(t, map[string]any{"future": []int{1}})))
 	})
 }
 
@@ -200,7 +204,8 @@ func TestTokensOfEveryKeyOfTheRingVerify(t *testing.T) {
 	require.NoError(t, err)
 	old.requireRejected(t, token.Bearer.Reveal())
 
-	after, err := auth.NewTokenIssuer(old.store, issuer, []auth.SigningKey{signers["ES256"].Key}, auth.TokenConfig{Now: old.clock.Now})
+	after, err := auth.NewTokenIssuer(old.store, issuer, []auth.SigningKey{signers["ES256"].Key},
+		auth.TokenConfig{Now: old.clock.Now})
 	require.NoError(t, err)
 	_, err = after.Verify(t.Context(), old.token.Bearer.Reveal())
 	require.ErrorIs(t, err, auth.ErrTokenRejected, "tokens of a removed key are rejected")
@@ -223,7 +228,9 @@ func TestATokenExpiresWithItsAccessKey(t *testing.T) {
 		}))
 	}
 	addKey("short", 90*time.Second) // from x.678 to y.678, which the token counts as 90 whole seconds
-	token, err := f.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: "short"})
+	token, err := f.issuer.Issue(t.Context(), auth.IssueParams{
+		UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: "short",
+	})
 	require.NoError(t, err)
 	require.Equal(t, 90*time.Second, token.ExpiresIn())
 	f.requireAccepted(t, token.Bearer.Reveal())
@@ -231,7 +238,9 @@ func TestATokenExpiresWithItsAccessKey(t *testing.T) {
 	f.requireRejected(t, token.Bearer.Reveal())
 
 	addKey("within the second", 100*time.Millisecond)
-	_, err = f.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: "within the second"})
+	_, err = f.issuer.Issue(t.Context(), auth.IssueParams{
+		UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: "within the second",
+	})
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	removed, err := f.store.PruneSessions(t.Context(), f.clock.Now().Add(time.Second), 100)
 	require.NoError(t, err)
@@ -320,7 +329,9 @@ func TestRejectedTokensAllGetTheSame401_CVE_2024_51744(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.sendAs(revoked, http.MethodPost, "/auth/logout", "").status)
 	good := f.signIn(f.user)
 	disabled := f.signIn(f.admin)
-	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "second", IsSuperUser: true})
+	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+		Username: "second", IsSuperUser: true,
+	})
 	require.NoError(t, err)
 	f.setActive(f.admin, false)
 	orphan := f.signIn(made.User)

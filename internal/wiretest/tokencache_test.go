@@ -48,7 +48,8 @@ func TestTokensAreVerifiedWithoutACache(t *testing.T) {
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{CacheSize: -1})
 	f.requireAccepted(t, f.token.Bearer.Reveal())
 	for _, size := range []int{-2, 1<<24 + 1} {
-		_, err := auth.NewTokenIssuer(f.store, issuer, []auth.SigningKey{f.Key}, auth.TokenConfig{CacheSize: size})
+		_, err := auth.NewTokenIssuer(f.store, issuer, []auth.SigningKey{f.Key},
+			auth.TokenConfig{CacheSize: size})
 		require.ErrorContains(t, err, "CacheSize")
 	}
 }

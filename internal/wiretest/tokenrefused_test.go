@@ -33,7 +33,8 @@ func TestTheMirroredECDSASignatureIsRejected(t *testing.T) {
 		s.FillBytes(mirrored[32:])
 		unsigned := text[:strings.LastIndex(text, ".")]
 		public := verifyingKey(f.Signer)
-		require.NoError(t, f.Method.Verify(unsigned, mirrored[:], public), "golang-jwt accepts the mirrored signature")
+		require.NoError(t, f.Method.Verify(unsigned, mirrored[:], public),
+			"golang-jwt accepts the mirrored signature")
 		f.requireRejected(t, unsigned+"."+base64.RawURLEncoding.EncodeToString(mirrored[:]))
 	}
 }
@@ -124,7 +125,8 @@ func TestAMillionDotsCostNoMemory_CVE_2025_30204(t *testing.T) {
 		f.requireRejected(t, dots)
 	}
 	runtime.ReadMemStats(&after)
-	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1_000_000), "100 such tokens allocate less than the size of one")
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1_000_000),
+		"100 such tokens allocate less than the size of one")
 }
 
 func TestTokensWithOtherHeadersAreRejected(t *testing.T) {
@@ -228,7 +230,9 @@ func claimFaults(now int64) map[string]map[string]any {
 		"is_super_user a string":          {"is_super_user": "true"},
 		"is_super_user a number":          {"is_super_user": 1},
 	}
-	for _, name := range []string{"iss", "aud", "sub", "jti", "iat", "exp", "gen", "username", "is_super_user"} {
+	for _, name := range []string{
+		"iss", "aud", "sub", "jti", "iat", "exp", "gen", "username", "is_super_user",
+	} {
 		faults["no "+name] = map[string]any{name: nil}
 		faults[name+" null"] = map[string]any{name: json.RawMessage("null")}
 		faults[name+" an object"] = map[string]any{name: map[string]any{}}
@@ -279,7 +283,9 @@ func TestTokenTimesAreCheckedToTheSecond(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	good := f.token.Bearer.Reveal()
-	f.requireAccepted(t, f.Forge(t, f.header(nil), f.claims(t, map[string]any{"iat": f.clock.Now().Unix() + 30})))
+	f.requireAccepted(t, f.Forge(t, f.header(nil), f.claims(t, map[string]any{
+		"iat": f.clock.Now().Unix() + 30,
+	})))
 	f.requireAccepted(t, f.Forge(t, f.header(nil), f.claims(t, map[string]any{"nbf": f.clock.Now().Unix()})))
 
 	f.clock.Advance(12*time.Hour - 679*time.Millisecond) // one millisecond before the expiry
@@ -295,7 +301,8 @@ func TestATokenOfAnotherIssuerIsRejected(t *testing.T) {
 	other := newTokens(t, s, auth.TokenConfig{Audiences: []string{"https://other.example"}})
 	other.requireRejected(t, f.token.Bearer.Reveal())
 	f.requireRejected(t, other.token.Bearer.Reveal())
-	third := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{}) // another key with the same key ID
+	// another key with the same key ID
+	third := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	third.requireRejected(t, f.token.Bearer.Reveal())
 }
 
@@ -338,7 +345,8 @@ func TestHS256UnderAPublicKeyIsRejected(t *testing.T) {
 func TestAnUnsignedTokenIsRejected(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
-		unsigned := authtest.Segment(f.header(map[string]any{"alg": "none"})) + "." + authtest.Segment(f.claims(t, nil)) + "."
+		unsigned := authtest.Segment(f.header(map[string]any{"alg": "none"})) + "." +
+			authtest.Segment(f.claims(t, nil)) + "."
 		f.requireRejected(t, unsigned)
 		f.requireRejected(t, unsigned+"AA")
 	})
@@ -355,6 +363,8 @@ func TestCheckSessionsInStoreRejectsATokenWithoutItsSession(t *testing.T) {
 		"jti unknown":         {"jti": "nobody's"},
 		"sub of another user": {"sub": "u2"},
 	} {
-		t.Run(name, func(t *testing.T) { f.requireRejected(t, f.Forge(t, f.header(nil), f.claims(t, changes))) })
+		t.Run(name, func(t *testing.T) {
+			f.requireRejected(t, f.Forge(t, f.header(nil), f.claims(t, changes)))
+		})
 	}
 }

@@ -177,7 +177,9 @@ func TestPagingMissesNoEventWhileEventsAreAddedAndPruned(t *testing.T) {
 		for size := range 3 {
 			readers.Go(func() {
 				for range 5 {
-					for _, filter := range []auth.EventFilter{{}, {UserID: people[size].ID}, {Kind: auth.EventKeyIssued}} {
+					for _, filter := range []auth.EventFilter{
+						{}, {UserID: people[size].ID}, {Kind: auth.EventKeyIssued},
+					} {
 						listed, err := a.list(filter, 5+7*size)
 						for errors.Is(err, auth.ErrNotFound) { // the last event of the page was pruned
 							require.NotEmpty(t, listed)
@@ -189,10 +191,13 @@ func TestPagingMissesNoEventWhileEventsAreAddedAndPruned(t *testing.T) {
 						}
 						want := stays
 						if filter.UserID != "" {
-							want = slices.DeleteFunc(slices.Clone(stays), func(e auth.Event) bool { return e.UserID != filter.UserID })
+							want = slices.DeleteFunc(slices.Clone(stays), func(e auth.Event) bool {
+								return e.UserID != filter.UserID
+							})
 						}
 						from := slices.Index(listed, want[0])
-						if from < 0 || len(listed) < from+len(want) || !slices.Equal(want, listed[from:from+len(want)]) {
+						if from < 0 || len(listed) < from+len(want) || !slices.Equal(want,
+							listed[from:from+len(want)]) {
 							t.Errorf("%v: an event is missing or out of order", filter)
 							return
 						}
@@ -221,7 +226,9 @@ func TestEachEventIsDeliveredOnceAndInOrderForEachUser(t *testing.T) {
 		claimed := map[string]int{}
 		last := map[string]auth.Event{} // the last event of each user
 		busy := map[string]bool{}       // users with a claimed event
-		wrong := func(e auth.Event, what string) error { return fmt.Errorf("%s: %v, after %v", what, e, last[e.UserID]) }
+		wrong := func(e auth.Event, what string) error {
+			return fmt.Errorf("%s: %v, after %v", what, e, last[e.UserID])
+		}
 		take := func(e auth.Event) error {
 			mu.Lock()
 			defer mu.Unlock()
@@ -275,7 +282,8 @@ func TestEachEventIsDeliveredOnceAndInOrderForEachUser(t *testing.T) {
 		}
 		require.NoError(t, inParallel(writers, func(i int) error {
 			for n := range each {
-				if err := a.add(a.write(trailTime.Add(mathrand.N(time.Second))), people[(i+n)%users]); err != nil {
+				if err := a.add(a.write(trailTime.Add(mathrand.N(time.Second))),
+					people[(i+n)%users]); err != nil {
 					return err
 				}
 			}
@@ -317,8 +325,9 @@ func TestAClockThatJumpsBackDelaysNoEventOfTheTrail(t *testing.T) {
 func TestMalformedClientHeadersKeepNoChangeOutOfTheTrail(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
-		"too long": strings.Repeat("x", 5000), "invalid UTF-8": "curl\xff\xfe", "a character cut by the limit": strings.Repeat("x", 255) + "漢",
-		"control characters": "curl\tx", "a bidirectional override": "curl \u202e8",
+		"too long": strings.Repeat("x", 5000), "invalid UTF-8": "curl\xff\xfe",
+		"a character cut by the limit": strings.Repeat("x", 255) + "漢",
+		"control characters":           "curl\tx", "a bidirectional override": "curl \u202e8",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStolen(t, memstore.New())
@@ -327,7 +336,8 @@ func TestMalformedClientHeadersKeepNoChangeOutOfTheTrail(t *testing.T) {
 					continue // the username is taken
 				}
 				before := len(s.trail())
-				r := s.send(c.method, c.target(s), c.body, "Authorization", "Bearer "+s.bearer, "User-Agent", text, "X-Request-Id", text)
+				r := s.send(c.method, c.target(s), c.body, "Authorization", "Bearer "+s.bearer,
+					"User-Agent", text, "X-Request-Id", text)
 				require.Less(t, r.status, 300, c.name+r.body)
 				require.Len(t, s.trail(), before+1, c.name)
 			}
@@ -343,11 +353,17 @@ func TestAnIDThatCannotBeStoredIsNotFoundAndCausesNoEvent(t *testing.T) {
 	before := s.trail()
 	for _, id := range []string{"\x00", "\xff", strings.Repeat("x", 5000), "漢", "a\nb", "..\x00"} {
 		for _, target := range []string{
-			"/auth/keys/%s", "/auth/keys/%s/rotate", "/auth/sessions/%s", "/auth/tokens/revoke-user/%s", "/auth/users/%s",
+			"/auth/keys/%s", "/auth/keys/%s/rotate", "/auth/sessions/%s",
+			"/auth/tokens/revoke-user/%s", "/auth/users/%s",
 		} {
-			for method, body := range map[string]string{http.MethodDelete: "", http.MethodPost: `{}`, http.MethodPatch: `{"is_super_user": true}`} {
-				r := s.send(method, fmt.Sprintf(target, url.PathEscape(id)), body, "Authorization", "Bearer "+s.bearer)
-				require.Contains(t, []int{http.StatusNotFound, http.StatusMethodNotAllowed}, r.status, "%s %s: %s", method, target, r.body)
+			for method, body := range map[string]string{
+				http.MethodDelete: "", http.MethodPost: `{}`,
+				http.MethodPatch: `{"is_super_user": true}`,
+			} {
+				r := s.send(method, fmt.Sprintf(target, url.PathEscape(id)), body,
+					"Authorization", "Bearer "+s.bearer)
+				require.Contains(t, []int{http.StatusNotFound, http.StatusMethodNotAllowed},
+					r.status, "%s %s: %s", method, target, r.body)
 			}
 		}
 	}

@@ -37,7 +37,10 @@ func TestRegisterReturnsTheDocumentedFields(t *testing.T) {
 				"created_on": "2026-01-02T03:04:05Z",
 				"message":    "User registered. Store the access secret now: it is not shown again.",
 			}, got)
-			login := f.login(auth.KeyPair{AccessKey: got["access_key"].(string), AccessSecret: auth.NewSecret(got["access_secret"].(string))})
+			login := f.login(auth.KeyPair{
+				AccessKey:    got["access_key"].(string),
+				AccessSecret: auth.NewSecret(got["access_secret"].(string)),
+			})
 			require.Equal(t, http.StatusOK, login.status)
 			require.Equal(t, role == "Super User", login.json(t)["is_super_user"])
 		}
@@ -104,14 +107,19 @@ func TestOnlySuperUsersRegisterUsers(t *testing.T) {
 	// The store, not the token, decides who is a super user: the demoted user still holds a token
 	// that says otherwise.
 	token := f.signIn(f.admin)
-	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "second", IsSuperUser: true})
+	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+		Username: "second", IsSuperUser: true,
+	})
 	require.NoError(t, err)
 	no := false
-	_, err = f.store.UpdateUser(t.Context(), authtest.HostWrite, f.admin.ID, auth.UserChange{IsSuperUser: &no})
+	_, err = f.store.UpdateUser(t.Context(), authtest.HostWrite, f.admin.ID,
+		auth.UserChange{IsSuperUser: &no})
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, f.sendAs(token, http.MethodGet, "/auth/user", "").status)
-	require.Equal(t, http.StatusForbidden, f.sendAs(token, http.MethodPost, "/api/v1/user/register", body).status)
-	require.Equal(t, http.StatusOK, f.sendAs(f.signIn(made.User), http.MethodPost, "/api/v1/user/register", body).status)
+	require.Equal(t, http.StatusForbidden,
+		f.sendAs(token, http.MethodPost, "/api/v1/user/register", body).status)
+	require.Equal(t, http.StatusOK,
+		f.sendAs(f.signIn(made.User), http.MethodPost, "/api/v1/user/register", body).status)
 }
 
 func TestGetUserReturnsTheCaller(t *testing.T) {
@@ -171,7 +179,8 @@ func TestDisablingAUserRevokesSessionsAndSuspendsKeys(t *testing.T) {
 	_, err := f.svc.SignIn(t.Context(), f.user.ID)
 	require.ErrorIs(t, err, auth.ErrUserDisabled)
 	f.setActive(f.user, true)
-	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodGet, "/auth/user", "").status, "revoked sessions stay revoked")
+	require.Equal(t, http.StatusUnauthorized,
+		f.sendAs(token, http.MethodGet, "/auth/user", "").status, "revoked sessions stay revoked")
 	require.Equal(t, http.StatusOK, f.login(f.userPair).status)
 }
 
@@ -195,7 +204,8 @@ func TestBootstrapSucceedsOnce(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 
 	// A program that crashed before it showed the secret can repeat the call with the same pair.
-	user, err := f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
+	user, err := f.svc.Bootstrap(t.Context(),
+		auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
 	require.NoError(t, err)
 	require.Equal(t, f.admin.ID, user.ID)
 
@@ -209,7 +219,9 @@ func TestBootstrapSucceedsOnce(t *testing.T) {
 
 func TestBootstrapRejectsInvalidPairs(t *testing.T) {
 	t.Parallel()
-	svc, err := auth.New(memstore.New(), auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}})
+	svc, err := auth.New(memstore.New(), auth.Config{
+		Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+	})
 	require.NoError(t, err)
 	a, b := svc.Credentials().GeneratePair(), svc.Credentials().GeneratePair()
 	for name, pair := range map[string]auth.KeyPair{
@@ -236,7 +248,9 @@ func TestOneOfManyConcurrentBootstrapsSucceeds(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 32 {
 		wg.Go(func() {
-			svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}})
+			svc, err := auth.New(store, auth.Config{
+				Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+			})
 			if err != nil {
 				t.Error(err)
 				return
@@ -291,7 +305,8 @@ func TestCreatingAKeyForAUserDeletedElsewhereIsA401(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
-	_, err := f.store.DeleteUser(t.Context(), authtest.HostWrite, f.user.ID) // directly in the store, past the service
+	// directly in the store, past the service
+	_, err := f.store.DeleteUser(t.Context(), authtest.HostWrite, f.user.ID)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodPost, "/auth/keys", "").status)
 }

@@ -49,11 +49,16 @@ func newWireCheck(document []byte) *wireCheck {
 	for path, item := range c.document["paths"].(map[string]any) {
 		for key, object := range item.(map[string]any) {
 			if key != "parameters" {
-				c.calls = append(c.calls, operation{strings.ToUpper(key), path, pointerTo("paths", path, key), object.(map[string]any)})
+				c.calls = append(c.calls, operation{
+					strings.ToUpper(key), path, pointerTo("paths", path, key),
+					object.(map[string]any),
+				})
 			}
 		}
 	}
-	slices.SortFunc(c.calls, func(a, b operation) int { return strings.Compare(a.path+" "+a.method, b.path+" "+b.method) })
+	slices.SortFunc(c.calls, func(a, b operation) int {
+		return strings.Compare(a.path+" "+a.method, b.path+" "+b.method)
+	})
 	return c
 }
 
@@ -155,7 +160,8 @@ func isOfPath(path, template string) bool {
 func (c *wireCheck) answers(where string, r *http.Request, sent []byte, got response) {
 	for _, problem := range c.check(r, sent, got) {
 		c.mu.Lock()
-		c.problems = append(c.problems, fmt.Sprintf("%s: %s %s answers %d: %s", where, r.Method, r.URL.Path, got.status, problem))
+		c.problems = append(c.problems,
+			fmt.Sprintf("%s: %s %s answers %d: %s", where, r.Method, r.URL.Path, got.status, problem))
 		c.mu.Unlock()
 	}
 }
@@ -187,7 +193,8 @@ func (c *wireCheck) check(r *http.Request, sent []byte, got response) (problems 
 	return problems
 }
 
-func (c *wireCheck) checkHeaders(pointer string, documented map[string]any, header http.Header) (problems []string) {
+func (c *wireCheck) checkHeaders(pointer string, documented map[string]any,
+	header http.Header) (problems []string) {
 	headers, _ := documented["headers"].(map[string]any)
 	for name := range headers {
 		pointer, object := c.object(pointer + pointerTo("headers", name))
@@ -201,7 +208,9 @@ func (c *wireCheck) checkHeaders(pointer string, documented map[string]any, head
 			}
 		}
 	}
-	for _, name := range []string{"WWW-Authenticate", "Allow", "Retry-After", "Link", "Set-Cookie", "Location", "ETag"} {
+	for _, name := range []string{
+		"WWW-Authenticate", "Allow", "Retry-After", "Link", "Set-Cookie", "Location", "ETag",
+	} {
 		if header.Get(name) != "" && headers[name] == nil {
 			problems = append(problems, name+" is not documented")
 		}

@@ -250,10 +250,12 @@ func TestAdministrationCallsAnswer503IfTheStoreFails(t *testing.T) {
 	f := newFixture(t)
 	token := f.signIn(f.admin)
 	for method, call := range map[string]string{
-		"ListUsers": "GET /auth/users", "UpdateUser": "PATCH /auth/users/USER",
+		"ListUsers":          "GET /auth/users",
+		"UpdateUser":         "PATCH /auth/users/USER",
 		"DeleteUser":         "DELETE /auth/users/USER",
 		"ResetUser":          "POST /auth/users/USER/reinstate",
-		"RevokeUserSessions": "POST /auth/tokens/revoke-user/USER", "AddKey": "POST /auth/keys",
+		"RevokeUserSessions": "POST /auth/tokens/revoke-user/USER",
+		"AddKey":             "POST /auth/keys",
 	} {
 		svc, err := auth.New(authtest.FaultyStore(f.store, func(called string) error {
 			if called == method {

@@ -417,9 +417,10 @@ func TestInvalidBrowserSessionConfigurationsAreRejected(t *testing.T) {
 		"a landing page of another site": func(c *auth.Config) { c.BrowserSessions = &auth.BrowserSessions{LandingPath: "https://evil.example"} },
 	} {
 		github := g.github
-		cfg := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key},
-			SealingKeys: g.sealing,
-			GitHub:      &github, BrowserSessions: &auth.BrowserSessions{}}
+		cfg := auth.Config{
+			Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing,
+			GitHub: &github, BrowserSessions: &auth.BrowserSessions{},
+		}
 		change(&cfg)
 		_, err := auth.New(g.store, cfg)
 		require.Error(t, err, name)

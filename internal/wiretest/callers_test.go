@@ -99,8 +99,8 @@ func TestEachKindOfCallerGetsTheDocumentedStatusFromEachCall(t *testing.T) {
 				session, err := f.svc.SignIn(t.Context(), f.user.ID)
 				require.NoError(t, err)
 				name := strings.NewReplacer(
-					"USER", f.user.ID, "ADMIN", f.admin.ID, "KEY", f.userPair.AccessKey, "SESSION",
-					session.Session.ID,
+					"USER", f.user.ID, "ADMIN", f.admin.ID,
+					"KEY", f.userPair.AccessKey, "SESSION", session.Session.ID,
 				)
 				body := strings.ReplaceAll(call.body, "LOGIN", loginBody(f.userPair))
 				var r response

@@ -151,7 +151,8 @@ func TestRevokeUserRejectsTheUsersTokensAtOnceInComposedComponents(t *testing.T)
 	table, store, clock := newHostTable(), memstore.NewAccounts(), authtest.NewClock()
 	var got recorded
 	events := auth.NewEventLog(auth.EventLogConfig{OnEvent: got.Add, Now: clock.Now})
-	tokens, err := auth.NewTokenIssuerWithUsers(store, table, issuer, []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
+	tokens, err := auth.NewTokenIssuerWithUsers(store, table, issuer, keys,
 		auth.TokenConfig{Events: events, Now: clock.Now})
 	require.NoError(t, err)
 	token, err := tokens.Issue(t.Context(), auth.IssueParams{UserID: "u-alice", Method: auth.MethodHost})

@@ -174,9 +174,8 @@ func TestSessionCookiesFitTheBrowsersLimit(t *testing.T) {
 
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 		cfg.BrowserSessions = &auth.BrowserSessions{}
-		cfg.Issuer, cfg.Tokens.Audiences = "https://"+strings.Repeat("i", 248), []string{
-			"https://" + strings.Repeat("a", 248),
-		}
+		cfg.Issuer = "https://" + strings.Repeat("i", 248)
+		cfg.Tokens.Audiences = []string{"https://" + strings.Repeat("a", 248)}
 		g.signer = authtest.NewSigners(t)["ES256"]
 		key, err := auth.NewES256Key(strings.Repeat("k", 64), g.signer.Secret.(*ecdsa.PrivateKey))
 		require.NoError(t, err)

@@ -52,7 +52,8 @@ func TestTheEventsPageListsEveryKind(t *testing.T) {
 	page, err := os.ReadFile("../../docs/events.md")
 	require.NoError(t, err)
 	var listed []string
-	for _, match := range regexp.MustCompile("(?m)^\\| `([a-z_.]+)` \\|").FindAllStringSubmatch(string(page), -1) {
+	row := regexp.MustCompile("(?m)^\\| `([a-z_.]+)` \\|")
+	for _, match := range row.FindAllStringSubmatch(string(page), -1) {
 		listed = append(listed, match[1])
 	}
 	slices.Sort(listed)
@@ -83,8 +84,9 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 		},
 	})
 	secrets := []string{g.adminPair.AccessSecret.Reveal(), g.userPair.AccessSecret.Reveal()}
+	secretField := regexp.MustCompile(`"(?:token|access_secret)":"([^"]+)"`)
 	keep := func(r response) response {
-		for _, match := range regexp.MustCompile(`"(?:token|access_secret)":"([^"]+)"`).FindAllStringSubmatch(r.body, -1) {
+		for _, match := range secretField.FindAllStringSubmatch(r.body, -1) {
 			secrets = append(secrets, match[1])
 		}
 		return r
@@ -222,8 +224,8 @@ func TestOnlyTheOperatorLearnsWhyASignInWasRejected(t *testing.T) {
 	var reasons, keys, users []string
 	for _, e := range got.deliver(t, f.svc) {
 		if e.Kind == auth.EventSignInRejected {
-			reasons, keys, users = append(reasons, e.Reason), append(keys,
-				e.AccessKey), append(users, e.UserID)
+			reasons = append(reasons, e.Reason)
+			keys, users = append(keys, e.AccessKey), append(users, e.UserID)
 		}
 	}
 	require.Equal(t, []string{"", "", f.user.ID, f.user.ID, f.user.ID}, users,
@@ -271,7 +273,9 @@ func TestEventsOfAHostsHandlerHaveTheClientOfTheRequest(t *testing.T) {
 			require.NoError(t, err)
 		})).ServeHTTP(httptest.NewRecorder(), request)
 		require.Regexp(t,
-			`user.changed .*event.actor_id=`+f.admin.ID+`.* event.address=192.0.2.1 event.user_agent=curl/8 event.request_id=request-9`, f.log.String())
+			`user.changed .*event.actor_id=`+f.admin.ID+
+				`.* event.address=192.0.2.1 event.user_agent=curl/8 event.request_id=request-9`,
+			f.log.String())
 	}
 }
 
@@ -294,8 +298,11 @@ func TestWithoutOnEventEventsAreLogged(t *testing.T) {
 		"User-Agent", "curl/8.14.1")
 	f.login(f.wrong())
 	require.Regexp(t,
-		`level=INFO msg="auth: sign_in.accepted" event.kind=sign_in.accepted event.user_id=`+f.user.ID+` event.actor_id=`+f.user.ID+
-			` event.session_id=\S+ event.access_key=`+f.userPair.AccessKey+` event.method=access_key event.address=192.0.2.1 event.user_agent=curl/8.14.1 event.request_id=request-7`, f.log.String())
+		`level=INFO msg="auth: sign_in.accepted" event.kind=sign_in.accepted event.user_id=`+f.user.ID+
+			` event.actor_id=`+f.user.ID+` event.session_id=\S+ event.access_key=`+f.userPair.AccessKey+
+			` event.method=access_key event.address=192.0.2.1 event.user_agent=curl/8.14.1`+
+			` event.request_id=request-7`,
+		f.log.String())
 	require.Regexp(t, `level=WARN msg="auth: sign_in.rejected" .*event.reason="no such key"`, f.log.String())
 }
 

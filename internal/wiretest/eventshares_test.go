@@ -154,5 +154,7 @@ func TestARefusedRequestIsLoggedAsAWarning(t *testing.T) {
 	require.Equal(t, 403, f.sendAs(f.signIn(f.user), "GET", "/auth/users", "").status)
 	require.Regexp(t,
 		`level=WARN msg="auth: access.refused" event.kind=access.refused event.user_id=`+f.user.ID+
-			` event.actor_id=`+f.user.ID+` event.session_id=\S+ event.reason="Super user access required" event.address=192.0.2.1`, f.log.String())
+			` event.actor_id=`+f.user.ID+` event.session_id=\S+`+
+			` event.reason="Super user access required" event.address=192.0.2.1`,
+		f.log.String())
 }

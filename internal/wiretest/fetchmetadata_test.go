@@ -137,28 +137,25 @@ func TestAllowedOriginsCannotVerifyTheGitHubTokenWithTheCookie(t *testing.T) {
 func TestAllowedOriginsMustBeInCanonicalForm(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	for origin, ok := range map[string]bool{
-		allowedOrigin: true, "https://pages.example.com:8443": true, "http://localhost:3000": true,
-		"http://[::1]:3000":             true,
-		"https://xn--bcher-kva.example": true,
-		"":                              false, "*": false, "null": false,
-		"pages.example.com": false, "https://": false, allowedOrigin + "/": false,
-		allowedOrigin + ":443": false,
-		allowedOrigin + "?":    false, allowedOrigin + "#": false, "https://Pages.example.com": false,
-		"https://*.example.com":       false,
-		"https://a@pages.example.com": false, "http://pages.example.com": false,
-		"ftp://pages.example.com": false, "HTTPS://pages.example.com": false,
-		"https://bücher.example": false, allowedOrigin + " ": false,
-		"https://a%2eexample.com": false, "//pages.example.com": false,
-	} {
+	connect := func(origin string) error {
 		cfg := g.github
 		cfg.AllowedOrigins = []string{origin}
-		_, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
-		if ok {
-			require.NoError(t, err, "%q", origin)
-		} else {
-			require.ErrorContains(t, err, "AllowedOrigins", "%q", origin)
-		}
+		return second(auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg))
+	}
+	for _, origin := range []string{
+		allowedOrigin, "https://pages.example.com:8443", "http://localhost:3000", "http://[::1]:3000",
+		"https://xn--bcher-kva.example",
+	} {
+		require.NoError(t, connect(origin), "%q", origin)
+	}
+	for _, origin := range []string{
+		"", "*", "null", "pages.example.com", "https://", "//pages.example.com",
+		allowedOrigin + "/", allowedOrigin + ":443", allowedOrigin + "?", allowedOrigin + "#",
+		allowedOrigin + " ", "https://Pages.example.com", "HTTPS://pages.example.com",
+		"https://*.example.com", "https://a@pages.example.com", "http://pages.example.com",
+		"ftp://pages.example.com", "https://bücher.example", "https://a%2eexample.com",
+	} {
+		require.ErrorContains(t, connect(origin), "AllowedOrigins", "%q", origin)
 	}
 	cfg := g.github
 	cfg.AllowedOrigins, cfg.InsecureCookies = []string{"http://pages.example.com"}, true

@@ -128,7 +128,8 @@ func TestOverPlainHTTPWithBrowserSessionsABearerTokenCannotBeginConnect(t *testi
 		"https, where cookies have a prefix": {"https://intranet.example/api/v1/auth/github/callback", &auth.BrowserSessions{}, http.StatusOK},
 	} {
 		g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
-			cfg.GitHub.InsecureCookies, cfg.GitHub.CallbackURL, cfg.BrowserSessions = true, test.callback, test.sessions
+			cfg.GitHub.InsecureCookies, cfg.GitHub.CallbackURL = true, test.callback
+			cfg.BrowserSessions = test.sessions
 		}})
 		answer := g.sendAs(g.signIn(g.user), http.MethodGet, connectCall, "")
 		require.Equal(t, test.status, answer.status, "%s: %s", name, answer.body)

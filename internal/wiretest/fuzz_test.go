@@ -56,8 +56,8 @@ func FuzzTokenContent(f *testing.F) {
 	f.Add(header, strings.Replace(claims, `"exp":`, `"exp":1`, 1))
 	f.Add(header, strings.Replace(claims, `"aud":"`+issuer+`"`, `"aud":["`+issuer+`"]`, 1))
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuer(issuer),
-		jwt.WithAudience(issuer),
-		jwt.WithExpirationRequired(), jwt.WithStrictDecoding(), jwt.WithTimeFunc(fixture.clock.Now))
+		jwt.WithAudience(issuer), jwt.WithExpirationRequired(), jwt.WithStrictDecoding(),
+		jwt.WithTimeFunc(fixture.clock.Now))
 	f.Fuzz(func(t *testing.T, header, claims string) {
 		token := fixture.Forge(t, header, claims)
 		identity, err := fixture.issuer.Verify(t.Context(), token)
@@ -85,9 +85,11 @@ func FuzzTokenContent(f *testing.F) {
 func FuzzAuthorizationHeader(f *testing.F) {
 	fixture := newFixture(f)
 	token := fixture.signIn(fixture.user)
-	for _, seed := range []string{"", "Bearer", "Bearer ", "bearer " + token, "Bearer  " + token, "Bearer " + token + " ",
-		"Basic " + token, token, "Bearer\t" + token, "Bearer " + token + "," +
-			token, "BEARER x.y.z", "\x00"} {
+	for _, seed := range []string{
+		"", "Bearer", "Bearer ", "bearer " + token, "Bearer  " + token, "Bearer " + token + " ",
+		"Basic " + token, token, "Bearer\t" + token, "Bearer " + token + "," + token, "BEARER x.y.z",
+		"\x00",
+	} {
 		f.Add(seed, "", false)
 		f.Add(seed, "Bearer "+token, true)
 	}
@@ -98,8 +100,8 @@ func FuzzAuthorizationHeader(f *testing.F) {
 		}
 		_, err := identify(fixture, lines...)
 		if err != nil {
-			require.True(t, errors.Is(err, auth.ErrTokenMissing) || errors.Is(err,
-				auth.ErrTokenRejected), err)
+			known := errors.Is(err, auth.ErrTokenMissing) || errors.Is(err, auth.ErrTokenRejected)
+			require.True(t, known, err)
 			return
 		}
 		require.False(t, two)
@@ -115,10 +117,11 @@ func FuzzAuthorizationHeader(f *testing.F) {
 func FuzzLoginBody(f *testing.F) {
 	fixture := newFixture(f, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Off = true })
 	good := loginBody(fixture.userPair)
-	for _, seed := range []string{good, good + " ", `{"x":1,` + good[1:], good[:len(good)-1], "null", "[]", `{"ACCESS_KEY":"x",` + good[1:],
-		`{"access_key":"x",` +
-			good[1:], `{"access_key":null}`, "{\"access_key\":\"\xff\"}",
-		strings.Replace(good, "s", `\u0073`, 3)} {
+	for _, seed := range []string{
+		good, good + " ", `{"x":1,` + good[1:], good[:len(good)-1], "null", "[]",
+		`{"ACCESS_KEY":"x",` + good[1:], `{"access_key":"x",` + good[1:], `{"access_key":null}`,
+		"{\"access_key\":\"\xff\"}", strings.Replace(good, "s", `\u0073`, 3),
+	} {
 		f.Add([]byte(seed))
 	}
 	handler := fixture.svc.LoginHandler()

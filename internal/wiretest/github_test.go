@@ -275,8 +275,8 @@ func TestGitHubAccountsAreIdentifiedByIDNotLogin(t *testing.T) {
 	require.NoError(t, g.fake.SetUser(githubtest.User{ID: octocat, Login: "monalisa"}))
 	require.NoError(t, g.fake.SetUser(githubtest.User{ID: 999, Login: octocatLogin}))
 	renamed := g.browser().signIn()
-	require.Equal(t, userID, g.sendAs(renamed["token"].(string), http.MethodGet, "/auth/user",
-		"").json(t)["user_id"])
+	require.Equal(t, userID,
+		g.sendAs(renamed["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"])
 	require.Equal(t, "octocat", renamed["username"], "the username does not change")
 	link, err := g.link(octocat)
 	require.NoError(t, err)
@@ -309,7 +309,8 @@ func TestAnUnverifiedEmailIsIgnored(t *testing.T) {
 		Emails: []githubtest.Email{
 			{Address: "boss@example.com", Primary: true},
 			{Address: "eve@example.com", Verified: true},
-		}}))
+		},
+	}))
 	require.NoError(t, g.fake.SignInAs("eve"))
 	signedIn := g.browser().signIn()
 	require.Nil(t, g.sendAs(signedIn["token"].(string), http.MethodGet, "/auth/user", "").json(t)["email"])

@@ -70,7 +70,8 @@ func TestFailuresOfGitHubAreNotCached(t *testing.T) {
 		http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError,
 		http.StatusServiceUnavailable,
 	} {
-		asked, checked := m.fake.Count(githubtest.EndpointMemberships), m.fake.Count(githubtest.EndpointCheckToken)
+		asked := m.fake.Count(githubtest.EndpointMemberships)
+		checked := m.fake.Count(githubtest.EndpointCheckToken)
 		m.fake.Inject(githubtest.EndpointMemberships, githubtest.Status(status))
 		m.fake.Inject(githubtest.EndpointCheckToken, githubtest.Status(status))
 		for range 3 {

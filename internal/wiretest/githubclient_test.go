@@ -168,8 +168,8 @@ func TestARefreshDuringADisconnectRevokesTheNewToken(t *testing.T) {
 	g.clock.Advance(9 * time.Hour)
 	g.fake.InjectN(githubtest.EndpointAccessToken, 1, func(endpoint http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := g.svc.GitHub().Disconnect(context.Background(), authtest.ByHost,
-				g.user.ID); err != nil {
+			err := g.svc.GitHub().Disconnect(context.Background(), authtest.ByHost, g.user.ID)
+			if err != nil {
 				t.Error(err)
 			}
 			endpoint.ServeHTTP(w, r)
@@ -250,8 +250,9 @@ type leasingStore struct {
 	lease time.Duration
 }
 
-func (s *leasingStore) LeaseGitHubToken(ctx context.Context, userID, host, version string, now,
-	until time.Time) (bool, error) {
+func (s *leasingStore) LeaseGitHubToken(
+	ctx context.Context, userID, host, version string, now, until time.Time,
+) (bool, error) {
 	s.lease = until.Sub(now)
 	return s.Store.LeaseGitHubToken(ctx, userID, host, version, now, until)
 }

@@ -81,8 +81,8 @@ func TestAFaultyGitHubAnswerLeavesNothingBehind(t *testing.T) {
 				g.requireSoundUser(p) // a missing email address does not prevent the sign-in
 				return
 			}
-			require.Contains(t, []int{http.StatusBadRequest, http.StatusForbidden,
-				http.StatusServiceUnavailable}, p.status, p.body)
+			statuses := []int{http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable}
+			require.Contains(t, statuses, p.status, p.body)
 			requireErrorBody(t, response{p.status, p.header, p.body})
 			g.requireNothingLeft(endpoint)
 
@@ -139,8 +139,8 @@ func TestAFaultyAnswerToVerifyDisconnectsNobody(t *testing.T) {
 		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
 		g.fake.Inject(endpoint, fault.Fault)
 		r := g.sendAs(token, http.MethodGet, verifyCall, "")
-		require.Contains(t, []int{http.StatusOK, http.StatusNotFound,
-			http.StatusServiceUnavailable}, r.status)
+		statuses := []int{http.StatusOK, http.StatusNotFound, http.StatusServiceUnavailable}
+		require.Contains(t, statuses, r.status)
 		// Only a 404 or 422 of GitHub itself may disconnect the user.
 		if r.status != http.StatusNotFound {
 			require.Equal(t, http.StatusOK, g.status(token).status)

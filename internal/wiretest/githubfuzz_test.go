@@ -16,8 +16,11 @@ func FuzzCallbackQuery(f *testing.F) {
 	g := newGitHub(f, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.Throttling.Off = true
 	}})
-	for _, seed := range []string{"", "code=x&state=y", "state=", "code=a&code=b&state=c", "error=access_denied&state=x", "%zz", "a;b",
-		"state=" + strings.Repeat("A", 43) + "&code=0123456789abcdef0123", "state=a.b&code=c", "iss=x"} {
+	for _, seed := range []string{
+		"", "code=x&state=y", "state=", "code=a&code=b&state=c", "error=access_denied&state=x", "%zz",
+		"a;b", "state=" + strings.Repeat("A", 43) + "&code=0123456789abcdef0123", "state=a.b&code=c",
+		"iss=x",
+	} {
 		f.Add(seed, "x")
 	}
 	handler := g.svc.GitHubCallbackHandler()

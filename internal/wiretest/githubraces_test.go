@@ -98,8 +98,8 @@ func TestConcurrentFirstSignInsMakeOneUser(t *testing.T) {
 			if answer["is_new_user"] == true {
 				made++
 			}
-			users[g.sendAs(answer["token"].(string), http.MethodGet, "/auth/user",
-				"").json(t)["user_id"]] = true
+			user := g.sendAs(answer["token"].(string), http.MethodGet, "/auth/user", "")
+			users[user.json(t)["user_id"]] = true
 		}
 		require.Len(t, users, 1)
 		require.Equal(t, 1, made)
@@ -158,8 +158,8 @@ func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 	secrets = append(secrets, clientSecret)
 	for _, fault := range githubtest.Faults() {
 		for _, endpoint := range fault.Endpoints {
-			if endpoint != githubtest.EndpointCheckToken &&
-				endpoint != githubtest.EndpointDeleteToken || strings.Contains(fault.Name, "time") {
+			ofToken := endpoint == githubtest.EndpointCheckToken || endpoint == githubtest.EndpointDeleteToken
+			if !ofToken || strings.Contains(fault.Name, "time") {
 				continue
 			}
 			g.fake.InjectN(endpoint, 1, fault.Fault)

@@ -133,7 +133,9 @@ func TestOrganizationListsRequestTheScopeAndReadAllPages(t *testing.T) {
 	} {
 		g := newGitHub(t, githubOptions{
 			fake: githubtest.Config{
-				Users: []githubtest.User{{ID: octocat, Login: octocatLogin, Teams: teams, Memberships: memberships}},
+				Users: []githubtest.User{
+					{ID: octocat, Login: octocatLogin, Teams: teams, Memberships: memberships},
+				},
 			},
 			configure: func(_ *githubFixture, cfg *auth.Config) { configure(cfg.GitHub) },
 		})

@@ -15,7 +15,8 @@ import (
 func TestComponentsWorkOverAHostsUserTable(t *testing.T) {
 	t.Parallel()
 	table, store, clock := newHostTable(), memstore.NewAccounts(), authtest.NewClock()
-	tokens, err := auth.NewTokenIssuerWithUsers(store, table, issuer, []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
+	tokens, err := auth.NewTokenIssuerWithUsers(store, table, issuer, keys,
 		auth.TokenConfig{Now: clock.Now})
 	require.NoError(t, err)
 	credentials, err := auth.NewCredentialVerifier(store, tokens, auth.CredentialConfig{Now: clock.Now})

@@ -44,8 +44,9 @@ func (h *hostTable) FindUser(ctx context.Context, id string) (auth.User, error) 
 	return user, nil
 }
 
-func (h *hostTable) ResolveGitHub(ctx context.Context, profile auth.GitHubProfile,
-	email string) (string, error) {
+func (h *hostTable) ResolveGitHub(
+	ctx context.Context, profile auth.GitHubProfile, email string,
+) (string, error) {
 	h.mu.Lock()
 	resolve := h.resolve
 	h.resolved = append(h.resolved, fmt.Sprintf("%s %d %s", profile.Login, profile.Account.ID, email))

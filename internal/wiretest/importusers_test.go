@@ -40,9 +40,10 @@ func newImporting(t testing.TB, change ...func(*fixture, *auth.Config)) *importi
 }
 
 func (i *importing) options() auth.ImportOptions {
-	return auth.ImportOptions{OnRejected: func(line int, err error) {
-		i.rejected.Add(rejectedLine{line, err})
-	}, OnProgress: i.progress.Add}
+	return auth.ImportOptions{
+		OnRejected: func(line int, err error) { i.rejected.Add(rejectedLine{line, err}) },
+		OnProgress: i.progress.Add,
+	}
 }
 
 func (i *importing) importLines(lines ...string) (auth.ImportProgress, error) {
@@ -83,7 +84,9 @@ const bcrypted = "$2a$10$3CMIevKJNUzdkcQbOwPmcuxKG8yNvJseVj1yl5Yvixw6ptRhH9shC"
 
 // line returns a valid line for a user with this username.
 func line(name string) string {
-	return fmt.Sprintf(`{"username":%q,"email":"%s@example.com","keys":[{"access_key":"key-%s","hash":%q}]}`, name, name, name, bcrypted)
+	return fmt.Sprintf(
+		`{"username":%q,"email":"%s@example.com","keys":[{"access_key":"key-%s","hash":%q}]}`,
+		name, name, name, bcrypted)
 }
 
 func linesOf(n int) []string {
@@ -120,8 +123,9 @@ func TestImportedUsersSignInWithTheirOldSecrets(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, keys, 3)
 	require.Equal(t, auth.AccessKey{ID: "bcrypt", UserID: "42", Label: "CI",
-		CreatedAt: time.Date(2021, 1, 2, 3, 4, 5, 0, time.UTC), ExpiresAt: time.Date(2027, 1, 2, 3,
-			4, 5, 0, time.UTC)}, keys[0])
+		CreatedAt: time.Date(2021, 1, 2, 3, 4, 5, 0, time.UTC),
+		ExpiresAt: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC),
+	}, keys[0])
 
 	good, bad := auth.NewSecret("correct horse"), auth.NewSecret("correct horse ")
 	for _, key := range []string{"bcrypt", "argon2id", "sha256"} {
@@ -230,9 +234,8 @@ func TestConcurrentImportsAddEachUserOnce(t *testing.T) {
 func TestImportProgressCountsLinesAndBytes(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
-	// without a final line end
-	text := line("a") + "\r\n" + "\n" + " \t" + line("b") + " \n" + "{}\n" + "\r\n" + line("c") +
-		"\n" + line("d")
+	// The last line has no line end.
+	text := line("a") + "\r\n\n \t" + line("b") + " \n{}\n\r\n" + line("c") + "\n" + line("d")
 	options := i.options()
 	options.BatchSize = 2
 	progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(text), options)
@@ -461,8 +464,9 @@ type oddStore struct{ auth.Store }
 
 var errOdd = errors.New("no such column")
 
-func (s oddStore) RegisterUsers(ctx context.Context, w auth.Write,
-	users []auth.UserWithKeys) ([]error, error) {
+func (s oddStore) RegisterUsers(
+	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
+) ([]error, error) {
 	refusals, err := s.Store.RegisterUsers(ctx, w, users[:1])
 	if len(users) > 2 {
 		return refusals, err // errors of the other users are missing

@@ -67,8 +67,8 @@ func TestInvalidSigningKeysAreRejected(t *testing.T) {
 	//lint:ignore SA1019 the mistake is the point
 	zero.D = new(big.Int)
 	for name, key := range map[string]*ecdsa.PrivateKey{
-		"nil": nil, "empty": {}, "P-521": p521, "a public half of another key": &mixed,
-		"a scalar of zero": &zero,
+		"nil": nil, "empty": {}, "P-521": p521,
+		"a public half of another key": &mixed, "a scalar of zero": &zero,
 	} {
 		_, err := auth.NewES256Key("id", key)
 		require.Error(t, err, name)

@@ -43,14 +43,15 @@ func TestRequireSuperUserReadsTheStoreOnceAndIgnoresTheToken(t *testing.T) {
 	t.Parallel()
 	var calls []string
 	f := newFixture(t, watch(func(method string) error { calls = append(calls, method); return nil }))
-	guarded := f.svc.Authenticate(f.svc.RequireSuperUser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	inner := func(w http.ResponseWriter, r *http.Request) {
 		user, err := f.svc.User(r.Context())
 		require.NoError(t, err)
 		identity, ok := auth.IdentityFromContext(r.Context())
 		require.True(t, ok)
 		require.Equal(t, identity.UserID, user.ID)
 		w.WriteHeader(http.StatusNoContent)
-	})))
+	}
+	guarded := f.svc.Authenticate(f.svc.RequireSuperUser(http.HandlerFunc(inner)))
 	ask := func(token string) int {
 		return send(guarded, http.MethodGet, "/", "", "Authorization", "Bearer "+token).status
 	}

@@ -465,8 +465,9 @@ type manyRevocations struct {
 	again   atomic.Int64 // number of reads from the beginning
 }
 
-func (m *manyRevocations) ListRevocations(_ context.Context, from int64,
-	limit int) ([]auth.Revocation, error) {
+func (m *manyRevocations) ListRevocations(
+	_ context.Context, from int64, limit int,
+) ([]auth.Revocation, error) {
 	if from == 0 && !m.begun.Swap(true) {
 		m.again.Add(1)
 	}

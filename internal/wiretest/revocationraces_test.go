@@ -52,8 +52,9 @@ func TestUnderLoadNoTokenIsAcceptedAfterItsRevocation(t *testing.T) {
 
 // revokeUnderLoad signs the user in and revokes the session in one of four ways. It returns an
 // error if an instance rejects the token before or accepts it afterwards.
-func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registration, way int,
-	advance func()) error {
+func revokeUnderLoad(
+	t *testing.T, svc, other *auth.Service, made auth.Registration, way int, advance func(),
+) error {
 	ctx := t.Context()
 	key, err := svc.Credentials().Issue(ctx, authtest.ByHost, made.User.ID, auth.KeyOptions{})
 	if err != nil {
@@ -77,8 +78,8 @@ func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registrat
 	case 2:
 		_, err = svc.RevokeUser(ctx, authtest.ByHost, made.User.ID)
 	default:
-		if _, err = svc.UpdateUser(ctx, authtest.ByHost, made.User.ID,
-			auth.UserChange{IsActive: new(false)}); err == nil {
+		_, err = svc.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsActive: new(false)})
+		if err == nil {
 			_, err = svc.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsActive: new(true)})
 		}
 	}
@@ -102,10 +103,9 @@ func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registrat
 func TestUnderLoadADemotedSuperUserHasNoPower(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
+	nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	guarded := func(svc *auth.Service) http.Handler {
-		return svc.Authenticate(svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter,
-			*http.Request) {
-		})))
+		return svc.Authenticate(svc.RequireSuperUser(nothing))
 	}
 	here, there := guarded(in.svc), guarded(in.other)
 	var group errgroup.Group
@@ -128,8 +128,9 @@ func TestUnderLoadADemotedSuperUserHasNoPower(t *testing.T) {
 			if a, b := ask(here), ask(there); a != http.StatusOK || b != http.StatusOK {
 				return fmt.Errorf("a super user got %d and %d", a, b)
 			}
-			if _, err := in.svc.UpdateUser(t.Context(), authtest.ByHost, made.User.ID,
-				auth.UserChange{IsSuperUser: new(false)}); err != nil {
+			_, err = in.svc.UpdateUser(t.Context(), authtest.ByHost, made.User.ID,
+				auth.UserChange{IsSuperUser: new(false)})
+			if err != nil {
 				return err
 			}
 			if a, b := ask(here), ask(there); a != http.StatusForbidden || b != http.StatusForbidden {

@@ -76,10 +76,11 @@ func TestRoutesAreTheDocumentedCalls(t *testing.T) {
 	}, patterns())
 	require.Equal(t, []string{"GET /.well-known/jwks.json", "POST /auth/logout",
 		"POST /auth/users/login"}, patterns(auth.GroupSignIn))
-	require.Equal(t, []string{"DELETE /auth/keys/{access_key}", "DELETE /auth/sessions/{id}",
-		"GET /.well-known/jwks.json", "GET /auth/keys", "GET /auth/sessions", "GET /auth/user", "GET /auth/user/{$}", "POST /auth/keys",
-		"POST /auth/keys/{access_key}/rotate", "POST /auth/logout", "POST /auth/users/login"},
-		patterns(auth.GroupAccount, auth.GroupSignIn))
+	require.Equal(t, []string{
+		"DELETE /auth/keys/{access_key}", "DELETE /auth/sessions/{id}", "GET /.well-known/jwks.json",
+		"GET /auth/keys", "GET /auth/sessions", "GET /auth/user", "GET /auth/user/{$}", "POST /auth/keys",
+		"POST /auth/keys/{access_key}/rotate", "POST /auth/logout", "POST /auth/users/login",
+	}, patterns(auth.GroupAccount, auth.GroupSignIn))
 	require.Empty(t, patterns("none"))
 }
 

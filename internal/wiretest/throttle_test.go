@@ -197,8 +197,8 @@ func newWithImportedKey(t *testing.T) (f *fixture, pair, guess auth.KeyPair, rea
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
 		UserID: f.user.ID, AccessKey: pair.AccessKey, Secret: pair.AccessSecret,
 	}))
-	return f, pair, auth.KeyPair{AccessKey: pair.AccessKey,
-		AccessSecret: auth.NewSecret("battery staple")}, reads
+	guess = auth.KeyPair{AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret("battery staple")}
+	return f, pair, guess, reads
 }
 
 func TestAttemptsOnAnImportedKeyAreLimitedByAddress(t *testing.T) {
@@ -313,8 +313,8 @@ func TestAFailingLimiterThrottlesNobody(t *testing.T) {
 	}))
 	require.Equal(t, http.StatusUnauthorized, f.login(f.wrong()).status)
 	f.requireLogin(f.userPair, http.StatusOK)
-	f.requireLogin(auth.KeyPair{AccessKey: "alice@old",
-		AccessSecret: auth.NewSecret("correct horse")}, http.StatusOK)
+	imported := auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}
+	f.requireLogin(imported, http.StatusOK)
 	require.Contains(t, f.log.String(), "the limiter fails")
 }
 

@@ -22,8 +22,9 @@ import (
 
 // twoInstances returns a fixture and two services over its store with a shared limiter. It imports
 // a key with a cheap hash and returns its pair and the same key with a wrong secret.
-func twoInstances(t *testing.T, change ...func(*fixture, *auth.Config)) (f *fixture,
-	services []*auth.Service, pair, guess auth.KeyPair) {
+func twoInstances(t *testing.T, change ...func(*fixture, *auth.Config)) (
+	f *fixture, services []*auth.Service, pair, guess auth.KeyPair,
+) {
 	t.Helper()
 	var shared auth.Config
 	f = newFixture(t, append(change, func(f *fixture, cfg *auth.Config) {

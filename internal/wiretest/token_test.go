@@ -116,9 +116,8 @@ func TestAnIssuedTokenHasTheDocumentedClaims(t *testing.T) {
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
 		claims := jwt.MapClaims{}
 		parser := jwt.NewParser(jwt.WithoutClaimsValidation(), jwt.WithValidMethods([]string{f.Method.Alg()}))
-		parsed, err := parser.ParseWithClaims(f.token.Bearer.Reveal(), claims, func(*jwt.Token) (any, error) {
-			return verifyingKey(f.Signer), nil
-		})
+		keyOf := func(*jwt.Token) (any, error) { return verifyingKey(f.Signer), nil }
+		parsed, err := parser.ParseWithClaims(f.token.Bearer.Reveal(), claims, keyOf)
 		require.NoError(t, err, "golang-jwt verifies the token")
 		require.Equal(t, map[string]any{"alg": f.Method.Alg(), "kid": f.Key.ID(), "typ": "JWT"},
 			parsed.Header)
@@ -194,8 +193,8 @@ func TestTokensOfEveryKeyOfTheRingVerify(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
 	old := newTokens(t, signers["HS256"], auth.TokenConfig{})
-	rotated, err := auth.NewTokenIssuer(old.store, issuer, []auth.SigningKey{signers["ES256"].Key, signers["HS256"].Key},
-		auth.TokenConfig{Now: old.clock.Now})
+	ring := []auth.SigningKey{signers["ES256"].Key, signers["HS256"].Key}
+	rotated, err := auth.NewTokenIssuer(old.store, issuer, ring, auth.TokenConfig{Now: old.clock.Now})
 	require.NoError(t, err)
 	_, err = rotated.Verify(t.Context(), old.token.Bearer.Reveal())
 	require.NoError(t, err)
@@ -408,8 +407,8 @@ func TestATokenExpiresExactlyWithItsSession(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := memstore.New()
-		issuer, err := auth.NewTokenIssuer(store, issuer, []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
-			auth.TokenConfig{Lifetime: 13 * time.Second})
+		keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
+		issuer, err := auth.NewTokenIssuer(store, issuer, keys, auth.TokenConfig{Lifetime: 13 * time.Second})
 		require.NoError(t, err)
 		register(t, store, authtest.NewClock(), "u1", "alice")
 		token, err := issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost})

@@ -160,8 +160,8 @@ func TestDisableAuditTrailRemovesTheTrail(t *testing.T) {
 	for _, e := range seen.Take() {
 		kinds = append(kinds, e.Kind)
 	}
-	require.Equal(t, []auth.EventKind{auth.EventBootstrapped, auth.EventUserCreated,
-		auth.EventSignedIn}, kinds, "the events go through the queue instead")
+	want := []auth.EventKind{auth.EventBootstrapped, auth.EventUserCreated, auth.EventSignedIn}
+	require.Equal(t, want, kinds, "the events go through the queue instead")
 }
 
 // An OnEvent that is slow or panics delays no request and loses no event, and neither does an
@@ -174,15 +174,17 @@ func TestEventsOfChangesAreDeliveredFromTheTrail(t *testing.T) {
 		signer := authtest.NewSigners(t)["HS256"]
 		var seen authtest.Record[string]
 		var calls atomic.Int32
-		config := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{signer.Key},
-			Now: clock, OnEvent: func(e auth.Event) {
+		config := auth.Config{
+			Issuer: issuer, SigningKeys: []auth.SigningKey{signer.Key}, Now: clock,
+			OnEvent: func(e auth.Event) {
 				calls.Add(1)
 				if e.Reason == "is_super_user=true" {
 					panic("every time")
 				}
 				time.Sleep(20 * time.Second)
 				seen.Add(string(e.Kind) + " " + e.UserID)
-			}}
+			},
+		}
 		svc, err := auth.New(store, config)
 		require.NoError(t, err)
 		idle, err := auth.New(store, config) // an instance that does not call Run
@@ -211,9 +213,8 @@ func TestEventsOfChangesAreDeliveredFromTheTrail(t *testing.T) {
 		require.Len(t, got, 4)
 		require.Equal(t, "user.changed "+made.User.ID, got[3],
 			"the user's next event is delivered after the panicking one was skipped")
-		require.ElementsMatch(t, []string{"super_user.b", "user.created", "user.created"}, []string{
-			got[0][:12], got[1][:12], got[2][:12],
-		})
+		require.ElementsMatch(t, []string{"super_user.b", "user.created", "user.created"},
+			[]string{got[0][:12], got[1][:12], got[2][:12]})
 		require.EqualValues(t, 4+5, calls.Load(), "the panicking event was tried five times")
 	})
 }

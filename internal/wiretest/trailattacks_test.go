@@ -196,8 +196,8 @@ func TestPagingMissesNoEventWhileEventsAreAddedAndPruned(t *testing.T) {
 							})
 						}
 						from := slices.Index(listed, want[0])
-						if from < 0 || len(listed) < from+len(want) || !slices.Equal(want,
-							listed[from:from+len(want)]) {
+						end := from + len(want)
+						if from < 0 || len(listed) < end || !slices.Equal(want, listed[from:end]) {
 							t.Errorf("%v: an event is missing or out of order", filter)
 							return
 						}
@@ -282,8 +282,8 @@ func TestEachEventIsDeliveredOnceAndInOrderForEachUser(t *testing.T) {
 		}
 		require.NoError(t, inParallel(writers, func(i int) error {
 			for n := range each {
-				if err := a.add(a.write(trailTime.Add(mathrand.N(time.Second))),
-					people[(i+n)%users]); err != nil {
+				at := trailTime.Add(mathrand.N(time.Second))
+				if err := a.add(a.write(at), people[(i+n)%users]); err != nil {
 					return err
 				}
 			}
@@ -325,9 +325,11 @@ func TestAClockThatJumpsBackDelaysNoEventOfTheTrail(t *testing.T) {
 func TestMalformedClientHeadersKeepNoChangeOutOfTheTrail(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
-		"too long": strings.Repeat("x", 5000), "invalid UTF-8": "curl\xff\xfe",
+		"too long":                     strings.Repeat("x", 5000),
+		"invalid UTF-8":                "curl\xff\xfe",
 		"a character cut by the limit": strings.Repeat("x", 255) + "漢",
-		"control characters":           "curl\tx", "a bidirectional override": "curl \u202e8",
+		"control characters":           "curl\tx",
+		"a bidirectional override":     "curl \u202e8",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStolen(t, memstore.New())

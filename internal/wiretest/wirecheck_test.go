@@ -193,8 +193,9 @@ func (c *wireCheck) check(r *http.Request, sent []byte, got response) (problems 
 	return problems
 }
 
-func (c *wireCheck) checkHeaders(pointer string, documented map[string]any,
-	header http.Header) (problems []string) {
+func (c *wireCheck) checkHeaders(
+	pointer string, documented map[string]any, header http.Header,
+) (problems []string) {
 	headers, _ := documented["headers"].(map[string]any)
 	for name := range headers {
 		pointer, object := c.object(pointer + pointerTo("headers", name))

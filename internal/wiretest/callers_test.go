@@ -137,3 +137,28 @@ func TestTheTableOfCallersListsEveryCall(t *testing.T) {
 	}
 	require.Subset(t, have, want)
 }
+
+// The answer must not show whether a session or a key exists.
+func TestUnknownAndOtherUsersRecordsGetTheSame404(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	other, err := f.svc.SignIn(t.Context(), f.admin.ID)
+	require.NoError(t, err)
+	alice := f.signIn(f.user)
+	for _, pair := range [][2]string{
+		{"DELETE /auth/sessions/" + other.Session.ID, "DELETE /auth/sessions/nobodys"},
+		{"DELETE /auth/keys/" + f.adminPair.AccessKey, "DELETE /auth/keys/" + f.wrong().AccessKey},
+		{"POST /auth/keys/" + f.adminPair.AccessKey + "/rotate", "POST /auth/keys/" + f.wrong().AccessKey + "/rotate"},
+	} {
+		var answers [2]response
+		for i, call := range pair {
+			method, target := call[:4], call[5:]
+			if call[0] == 'D' {
+				method, target = call[:6], call[7:]
+			}
+			answers[i] = f.sendAs(alice, method, target, "")
+		}
+		require.Equal(t, answers[0], answers[1])
+		require.Equal(t, 404, answers[0].status)
+	}
+}

@@ -389,22 +389,3 @@ func TestRunWaitsFiveSecondsForAHangingOnEvent(t *testing.T) {
 		require.Equal(t, 5*time.Second, time.Since(began))
 	})
 }
-
-func TestASuperUserWhoChangesAnotherUserIsTheActor(t *testing.T) {
-	t.Parallel()
-	var got recorded
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
-	session, err := f.svc.SignIn(t.Context(), f.user.ID)
-	require.NoError(t, err)
-	token := f.signIn(f.admin)
-	got.deliver(t, f.svc)
-	f.sendAs(token, "DELETE", "/auth/keys/"+f.userPair.AccessKey, "")
-	f.sendAs(token, "DELETE", "/auth/sessions/"+session.Session.ID, "")
-	events := got.deliver(t, f.svc)
-	require.Len(t, events, 2)
-	for _, e := range events {
-		require.Equal(t, f.user.ID, e.UserID, e.Kind)
-		require.Equal(t, f.admin.ID, e.ActorID, e.Kind)
-	}
-	require.True(t, strings.HasPrefix(string(events[0].Kind), "key."))
-}

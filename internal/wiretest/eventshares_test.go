@@ -158,3 +158,72 @@ func TestARefusedRequestIsLoggedAsAWarning(t *testing.T) {
 			` event.reason="Super user access required" event.address=192.0.2.1`,
 		f.log.String())
 }
+
+// Each class of events has its own share of the queue. Attack: without a trail, a user signs in and
+// out in a loop to drop the events of changes.
+func TestLogoutsDropNoChangeEvents(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.OnEvent, cfg.DisableAuditTrail, cfg.Throttling.Off = got.Add, true, true
+	})
+	got.deliver(t, f.svc)
+	for range 1100 {
+		require.Equal(t, http.StatusOK,
+			f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/logout", "").status)
+	}
+	require.Equal(t, http.StatusCreated, f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/keys", "").status)
+	kinds := map[auth.EventKind]int{}
+	for _, e := range got.deliver(t, f.svc) {
+		kinds[e.Kind]++
+	}
+	require.Equal(t, 1, kinds[auth.EventKeyIssued], "%v", kinds)
+}
+
+// Only known callers cause access.refused events. Attack: requests without a caller push the
+// refusals of known callers out of the queue.
+func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.OnEvent = got.Add
+	}})
+	got.deliver(t, g.svc)
+	for range 600 {
+		require.Equal(t, http.StatusForbidden,
+			g.send(http.MethodGet, startCall, "", "Sec-Fetch-Site", "cross-site").status)
+	}
+	require.Equal(t, http.StatusForbidden,
+		g.sendAs(g.signIn(g.user), http.MethodGet, "/auth/users", "").status)
+	known, unknown := 0, 0
+	for _, e := range got.deliver(t, g.svc) {
+		if e.Kind == auth.EventAccessRefused && e.ActorID == "" {
+			unknown++
+		} else if e.Kind == auth.EventAccessRefused {
+			known++
+		}
+	}
+	require.Equal(t, 1, known,
+		"the refusal of the known caller is lost; %d events of unknown callers", unknown)
+}
+
+// Only known callers cause access.refused events, and the session of a deleted user is revoked.
+func TestADeletedUsersCookieIsNotAKnownCaller(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.BrowserSessions, cfg.OnEvent = &auth.BrowserSessions{}, got.Add
+	}})
+	b := g.browser()
+	b.signInByCookie("")
+	cookie := b.client.Jar.Cookies(mustURL(t, g.server.URL))[0]
+	link, err := g.link(octocat)
+	require.NoError(t, err)
+	require.NoError(t, g.svc.DeleteUser(t.Context(), auth.ByHost("test"), link.UserID))
+	got.deliver(t, g.svc)
+	answer := g.send("POST", disconnectCall, "", "Cookie", cookie.Name+"="+cookie.Value)
+	t.Log(answer.status)
+	for _, e := range got.deliver(t, g.svc) {
+		require.NotEqual(t, auth.EventAccessRefused, e.Kind, "caused by the deleted user %s", e.ActorID)
+	}
+}

@@ -8,9 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
-	"github.com/stretchr/testify/require"
 )
 
 const allowedOrigin = "https://pages.example.com"
@@ -298,4 +299,104 @@ func TestBeginSignInAndBeginConnectRejectRequestsOfOtherSites(t *testing.T) {
 		auth.ErrCrossOrigin)
 	require.ErrorIs(t, begin(http.MethodGet, "Sec-Purpose", "prefetch"), auth.ErrCrossOrigin)
 	require.ErrorIs(t, begin(http.MethodHead), auth.ErrCrossOrigin)
+}
+
+// The test sends every combination of Fetch Metadata headers and compares the result with the rules
+// in docs/github.md for the callers that may begin a flow.
+func TestNoCombinationOfFetchMetadataBeginsAFlowForOtherSites(t *testing.T) {
+	t.Parallel()
+	const app = "https://app.example.com"
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.BrowserSessions = &auth.BrowserSessions{}
+		cfg.GitHub.AllowedOrigins = []string{app}
+	}})
+	b := g.browser()
+	b.signInByCookie("")
+	session := b.client.Jar.Cookies(mustURL(t, g.server.URL))[0]
+	h := g.svc.Handler()
+	type header struct{ lines []string }
+	none := header{}
+	one := func(v string) header { return header{[]string{v}} }
+	sites := []header{
+		none, one(""), one("none"), one("same-origin"), one("same-site"), one("cross-site"),
+		one("Same-Origin"), {[]string{"same-origin", "cross-site"}},
+	}
+	modes := []header{
+		none, one("navigate"), one("cors"), one("websocket"), {[]string{"navigate", "navigate"}},
+	}
+	dests := []header{none, one("document"), one("iframe"), one("empty"), one("object")}
+	users := []header{none, one("?1"), one("?0")}
+	origins := []header{
+		none, one(g.server.URL), one(app), one("https://evil.example"), one("null"),
+		{[]string{app, "https://evil.example"}},
+	}
+	upgrades := []header{none, one("websocket"), one("")}
+	purposes := []header{none, one("prefetch"), one("prefetch;prerender")}
+	began := map[string]int{}
+	for _, site := range sites {
+		for _, mode := range modes {
+			for _, dest := range dests {
+				for _, user := range users {
+					for _, origin := range origins {
+						for _, upgrade := range upgrades {
+							for _, purpose := range purposes {
+								for _, method := range []string{"GET", "HEAD"} {
+									for _, path := range []string{"start", "login-user", "login"} {
+										r := httptest.NewRequest(method, "/api/v1/auth/github/"+path, nil)
+										r.Header["Sec-Fetch-Site"], r.Header["Sec-Fetch-Mode"], r.Header["Sec-Fetch-Dest"] = site.lines, mode.lines, dest.lines
+										r.Header["Sec-Fetch-User"], r.Header["Origin"], r.Header["Upgrade"], r.Header["Sec-Purpose"] = user.lines, origin.lines, upgrade.lines, purpose.lines
+										r.AddCookie(&http.Cookie{Name: session.Name, Value: session.Value})
+										w := httptest.NewRecorder()
+										h.ServeHTTP(w, r)
+										if len(w.Result().Cookies()) == 0 {
+											continue
+										}
+										is := func(h header, v string) bool {
+											return len(h.lines) == 1 && h.lines[0] == v
+										}
+										allowed := method == "GET" && len(purpose.lines) == 0
+										switch {
+										case len(upgrade.lines) > 0 && len(origin.lines) > 0:
+											allowed = allowed && is(origin, g.server.URL)
+										case len(site.lines) == 0, is(site, "same-origin"), is(site, "none"):
+										case is(site, "same-site") && is(origin, app):
+										default:
+											allowed = allowed && is(mode, "navigate") && is(dest,
+												"document") && is(user, "?1") && len(site.lines) == 1
+										}
+										if !allowed {
+											t.Fatalf("%s %s begins a flow: %v", method, path, r.Header)
+										}
+										began[path]++
+									}
+								}
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	t.Log(began)
+}
+
+// The page asks for a click to go on and contains the return_to of the request.
+func TestTheStartPageReflectsNoMarkup(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	ask := func(returnTo string) response {
+		return g.send("GET", startCall+"?return_to="+returnTo, "", "Sec-Fetch-Site", "cross-site",
+			"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
+	}
+	answer := ask("/a%3Fx%3D%22%3E%3Cscript%3E")
+	require.Equal(t, 200, answer.status)
+	require.NotContains(t, answer.body, "<script")
+	require.Contains(t, answer.header.Get("Content-Security-Policy"), "frame-ancestors 'none'")
+	require.Empty(t, answer.header["Set-Cookie"])
+	for _, bad := range []string{
+		"//evil.example", "https:%2f%2fevil.example", "/%5cevil.example", "/%09/evil.example",
+		"javascript:alert(1)", "/..%2f/evil.example",
+	} {
+		require.Equal(t, 422, ask(bad).status, bad)
+	}
 }

@@ -6,9 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
 // cookieHeader returns the Cookie header with the browser's cookies whose names contain the text.
@@ -167,4 +168,89 @@ func TestCompleteOfAHostsHandlerChecksTheBrowserSession(t *testing.T) {
 		require.ErrorIs(t, complete(bearer,
 			auth.Identity{UserID: g.admin.ID, SessionID: caller.SessionID}), auth.ErrGitHubState)
 	}
+}
+
+// A flow completes only in the browser session that began it; a flow of a bearer token completes
+// only without a browser session.
+func TestConnectFlowsCompleteOnlyInTheirOwnSession(t *testing.T) {
+	t.Parallel()
+	for _, begin := range []string{"bearer", "cookie"} {
+		for _, end := range []string{
+			"none", "same", "another session of the same user", "another user", "revoked",
+		} {
+			g := newGitHub(t, withBrowserSessions)
+			b := g.browser()
+			b.signInByCookie("")
+			link, err := g.link(octocat)
+			require.NoError(t, err)
+			token, err := g.svc.SignIn(t.Context(), link.UserID)
+			require.NoError(t, err)
+			var callback string
+			if begin == "bearer" {
+				callback = b.callbackURL(b.connectURL(token.Bearer.Reveal()))
+			} else {
+				callback = b.callbackURL(b.authURL(connectCall))
+			}
+			u := mustURL(t, g.server.URL)
+			var state, session *http.Cookie
+			for _, c := range b.client.Jar.Cookies(u) {
+				if c.Name == "__Host-auth_session" {
+					session = c
+				} else {
+					state = c
+				}
+			}
+			header := []string{"Cookie", state.Name + "=" + state.Value}
+			switch end {
+			case "same":
+				header[1] += "; " + session.Name + "=" + session.Value
+			case "another session of the same user", "another user":
+				other := g.browser()
+				if end == "another user" {
+					require.NoError(t, g.fake.SignInAs(hubotLogin))
+				}
+				other.signInByCookie("")
+				require.NoError(t, g.fake.SignInAs(octocatLogin))
+				c := other.client.Jar.Cookies(u)[0]
+				header[1] += "; " + c.Name + "=" + c.Value
+			case "revoked":
+				_, err := g.svc.RevokeUser(t.Context(), auth.ByHost("test"), link.UserID)
+				require.NoError(t, err)
+				header[1] += "; " + session.Name + "=" + session.Value
+			}
+			cb := mustURL(t, callback)
+			answer := g.send("GET", cb.RequestURI(), "", header...)
+			ok := answer.header.Get("Location") == g.server.URL+"/account?tab=1"
+			want := begin == "cookie" && end == "same" || begin == "bearer" && end == "none"
+			require.Equal(t, want, ok, "%s, %s: %s", begin, end, answer.header.Get("Location"))
+		}
+	}
+}
+
+// A connect flow that began before the user was reset, disabled or deleted, or everybody was
+// revoked, must not complete.
+func TestConnectFlowsBegunBeforeARevocationAreRejected(t *testing.T) {
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		for name, revoke := range map[string]func(*githubFixture){
+			"the user is reset": func(g *githubFixture) {
+				_, err := g.instance().RegenerateCredentials(t.Context(), authtest.ByHost, g.user.ID)
+				require.NoError(t, err)
+			},
+			"the user is disabled and enabled again": func(g *githubFixture) { g.setActive(g.user, false); g.setActive(g.user, true) },
+			"the user is deleted": func(g *githubFixture) {
+				require.NoError(t, g.instance().DeleteUser(t.Context(), authtest.ByHost, g.user.ID))
+			},
+			"everybody is revoked": func(g *githubFixture) { require.NoError(t, g.instance().RevokeEverybody(t.Context(), authtest.ByHost)) },
+		} {
+			g := newGitHub(t, onStore(open(t)))
+			token := g.signIn(g.user)
+			b := g.browser()
+			callback := b.callbackURL(b.connectURL(token))
+			revoke(g)
+			require.Equal(t, http.StatusBadRequest, b.get(callback).status, name)
+			_, err := g.link(octocat)
+			require.ErrorIs(t, err, auth.ErrNotFound, name)
+			require.Empty(t, g.fake.Tokens(octocat), name)
+		}
+	})
 }

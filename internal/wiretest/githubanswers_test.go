@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
 )
 
@@ -119,4 +120,58 @@ func TestATokenIsVerifiedAtGitHubOnceAMinute(t *testing.T) {
 	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
 	require.Equal(t, http.StatusOK, verify().status, "a new token is verified at once")
 	require.Equal(t, 3, checked())
+}
+
+// Two instances verify a token at the same time that GitHub has revoked. The other instance removes
+// the token first; this one must still report it as revoked.
+func TestATokenRevokedAtGitHubIsNeverReportedValid(t *testing.T) {
+	t.Parallel()
+	var hook func()
+	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, _ *auth.Config) {
+		g.fixture.injectFaults(func(method string) error {
+			if method == "DeleteGitHubToken" && hook != nil {
+				do := hook
+				hook = nil
+				do()
+			}
+			return nil
+		})
+	}})
+	token := g.signIn(g.user)
+	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+	g.fake.Revoke(octocat)
+	other := g.instance()
+	hook = func() { // the other instance is faster
+		_, err := other.GitHub().Verify(t.Context(), g.user.ID)
+		require.ErrorIs(t, err, auth.ErrNotFound)
+	}
+	answer := g.sendAs(token, http.MethodGet, verifyCall, "")
+	require.Equal(t, http.StatusNotFound, answer.status,
+		"GitHub has reported the token as revoked: %s", answer.body)
+}
+
+// The user connects again during the verification. The answer of GitHub was about the old token, so
+// nothing is known about the new one.
+func TestAnAnswerAboutAReplacedGitHubTokenDoesNotVouchForTheNewOne(t *testing.T) {
+	t.Parallel()
+	var hook func()
+	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, _ *auth.Config) {
+		g.fixture.injectFaults(func(method string) error {
+			if method == "DeleteGitHubToken" && hook != nil {
+				do := hook
+				hook = nil
+				do()
+			}
+			return nil
+		})
+	}})
+	token := g.signIn(g.user)
+	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+	g.fake.Revoke(octocat)
+	hook = func() {
+		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+		g.fake.Revoke(octocat) // GitHub revokes the new token too
+	}
+	answer := g.sendAs(token, http.MethodGet, verifyCall, "")
+	require.NotEqual(t, http.StatusOK, answer.status, "both tokens are revoked: %s", answer.body)
 }

@@ -5,13 +5,16 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
 func TestTheHostCanCallGitHubAsTheUser(t *testing.T) {
@@ -279,4 +282,35 @@ func TestALeaseIsLongerThanARefresh(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, store.lease)
 	}
+}
+
+// After a failed refresh its lease lasts for half a minute. A request that polled the store ten
+// times a second would cause hundreds of locking transactions.
+func TestWaitingForATokenRefreshDoesNotFloodTheStore(t *testing.T) {
+	t.Parallel()
+	var writes atomic.Int64
+	g := newGitHub(t, githubOptions{fake: expiring.fake, configure: func(g *githubFixture, _ *auth.Config) {
+		g.fixture.injectFaults(func(method string) error {
+			if method == "LeaseGitHubToken" {
+				writes.Add(1)
+			}
+			return nil
+		})
+	}})
+	token := g.signIn(g.user)
+	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+	g.clock.Advance(9 * time.Hour)
+	g.fake.Inject(githubtest.EndpointAccessToken, githubtest.Status(http.StatusBadGateway))
+	g.svc.GitHub().Verify(t.Context(), g.user.ID)
+	writes.Store(0)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	const requests = 50
+	var all sync.WaitGroup
+	for range requests {
+		all.Go(func() { g.svc.GitHub().Verify(ctx, g.user.ID) })
+	}
+	all.Wait()
+	require.LessOrEqual(t, writes.Load(), int64(2*requests),
+		"write transactions of %d requests in 3 seconds", requests)
 }

@@ -61,3 +61,25 @@ func TestAUsernameIsNotReusedAfterDeletion(t *testing.T) {
 	_, err := d.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "OctoCat"})
 	require.ErrorIs(t, err, auth.ErrExists)
 }
+
+// Deleting a user blanks the address, user agent and request ID of the events that the user caused.
+// For a user who signed up with GitHub, the sign-up is the first of them.
+func TestDeletingAGitHubUserBlanksTheClientOfTheSignUpEvent(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		g := newGitHub(t, onStore(open(t)))
+		b := g.browser()
+		p := b.get(b.authURL(signInCall), "User-Agent", "octocat's own browser",
+			"X-Request-Id", "octocats-request")
+		require.Equal(t, http.StatusOK, p.status)
+		link, err := g.link(octocat)
+		require.NoError(t, err)
+		require.NoError(t, g.svc.DeleteUser(t.Context(), authtest.ByHost, link.UserID))
+		for _, e := range g.trail() {
+			if e.UserID == link.UserID {
+				require.Empty(t, e.Client.UserAgent, "%s by actor %q, host %q", e.Kind, e.ActorID, e.Host)
+				require.False(t, e.Client.Address.IsValid(), e.Kind)
+			}
+		}
+	})
+}

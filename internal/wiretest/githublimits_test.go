@@ -172,3 +172,85 @@ func TestFailedCallbacksFromUnknownAddressesShareALimit(t *testing.T) {
 	// A browser with a known client address is not throttled.
 	b.signIn()
 }
+
+// Only failed and denied sign-ins with GitHub are counted. Here 30 people behind one address sign
+// in at the same time, and none of them fails.
+func TestConcurrentGitHubSignInsFromOneAddressAreNotThrottled(t *testing.T) {
+	t.Parallel()
+	const people = 30
+	var office []githubtest.User
+	for i := range people {
+		office = append(office, githubtest.User{ID: int64(1000 + i), Login: fmt.Sprint("employee-", i)})
+	}
+	office = append(office, githubtest.User{ID: octocat, Login: octocatLogin})
+	g := newGitHub(t, githubOptions{fake: githubtest.Config{Users: office},
+		configure: func(_ *githubFixture, cfg *auth.Config) {
+			cfg.Proxies = auth.NoProxies()
+		}})
+	flows := make([]pending, people)
+	for i := range flows {
+		require.NoError(t, g.fake.SignInAs(office[i].Login))
+		flows[i] = g.pending()
+	}
+	g.fake.Inject(githubtest.EndpointUser, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(500 * time.Millisecond)
+			next.ServeHTTP(w, r)
+		})
+	})
+	statuses := map[int]int{}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, flow := range flows {
+		all.Go(func() {
+			status := g.goBack(flow).status
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[status]++
+		})
+	}
+	all.Wait()
+	require.Zero(t, statuses[http.StatusTooManyRequests], "%v", statuses)
+}
+
+// Twenty failures a minute are allowed. Attack: twenty concurrent sign-ins a day earlier must not
+// give the attacker twenty more attempts.
+func TestSuccessfulGitHubSignInsGiveNoExtraAttemptsLater(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
+		cfg.Proxies = auth.NoProxies()
+	}})
+	flows := make([]pending, 20)
+	for i := range flows {
+		flows[i] = g.pending()
+	}
+	var all sync.WaitGroup
+	arrived := make(chan struct{}, len(flows))
+	release := make(chan struct{})
+	g.fake.Inject(githubtest.EndpointAccessToken, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			arrived <- struct{}{}
+			<-release
+			next.ServeHTTP(w, r)
+		})
+	})
+	for _, flow := range flows {
+		all.Go(func() { g.goBack(flow) })
+	}
+	for range flows {
+		<-arrived
+	}
+	close(release)
+	all.Wait()
+	g.fake.Heal()
+	g.clock.Advance(25 * time.Hour)
+	before := g.exchanges()
+	for range 60 {
+		r := g.send(http.MethodGet, signInCall, "")
+		cookie := (&http.Response{Header: r.header}).Cookies()[0]
+		state := queryOf(t, r.json(t)["auth_url"].(string)).Get("state")
+		g.send(http.MethodGet, callbackCall+"?code=junk&state="+state, "",
+			"Cookie", cookie.Name+"="+cookie.Value)
+	}
+	require.LessOrEqual(t, g.exchanges()-before, 20, "failures in one minute")
+}

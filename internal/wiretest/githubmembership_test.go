@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
 const recheckAfter = 30 * 24 * time.Hour
@@ -228,5 +229,27 @@ func TestMembershipMaxAgeNeedsAListOrAnAdmitFunction(t *testing.T) {
 		tc.configure(&cfg)
 		_, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
 		require.Equal(t, tc.ok, err == nil, "%s: %v", name, err)
+	}
+}
+
+// Unlink returns ErrLastWayIn if the user could not sign in afterwards. With MembershipMaxAge, the
+// keys of a GitHub user stop working without GitHub's token, and an unlinked account does not sign
+// in either.
+func TestUnlinkingWithMembershipMaxAgeKeepsAWayIn(t *testing.T) {
+	t.Parallel()
+	m := newMember(t)
+	m.clock.Advance(recheckAfter) // the next sign-in with the key checks the membership
+	m.requireSignsIn()
+	m.clock.Advance(recheckAfter)
+	token := m.fixture.signIn(m.user)
+	answer := m.sendAs(token, http.MethodDelete, unlinkCall, "")
+	key := m.login(m.pair).status
+	b := m.browser()
+	github := b.get(b.authURL(signInCall)).status
+	if answer.status == http.StatusNoContent {
+		require.True(t, key == http.StatusOK || github == http.StatusOK,
+			"after unlinking, the key answers %d and GitHub %d", key, github)
+	} else {
+		require.Equal(t, http.StatusConflict, answer.status)
 	}
 }

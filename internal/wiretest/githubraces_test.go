@@ -1,6 +1,7 @@
 package wiretest
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -8,10 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/testenv"
-	"github.com/stretchr/testify/require"
 )
 
 // crowd is the number of concurrent calls of atOnce.
@@ -179,5 +182,129 @@ func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 		require.NotContains(t, answers.String(), secret)
 		require.NotContains(t, g.log.String(), secret)
 		require.NotContains(t, stored.String(), secret)
+	}
+}
+
+// Sign-ins on two instances of one database race with a call that takes power or access from the
+// user.
+func TestSignInsDuringADemotionOrDeletionLeaveNoAccess(t *testing.T) {
+	for _, kind := range []string{"PostgreSQL", "SQLite"} {
+		t.Run(kind, func(t *testing.T) {
+			for _, action := range []string{
+				"demote", "reset", "delete", "unlink", "disable", "demote listed later",
+				"recover another user",
+			} {
+				t.Run(action, func(t *testing.T) {
+					for range 8 {
+						raceOnce(t, kind, action)
+					}
+				})
+			}
+		})
+	}
+}
+
+func raceOnce(t *testing.T, kind, action string) {
+	store := testStores[kind](t)
+	listed := []int64{octocat}
+	if action == "demote listed later" {
+		listed = nil
+	}
+	g := newGitHub(t, onStore(store, listed...))
+	_, user, _ := g.signInOctocat()
+	require.Equal(t, listed != nil, user.IsSuperUser)
+	g.github.SuperUsers = []int64{octocat}
+	services := []*auth.Service{g.svc, g.instance()}
+	if listed == nil {
+		services[0] = g.instance()
+	}
+	pair, err := g.svc.Credentials().Issue(t.Context(), authtest.ByHost, user.ID, auth.KeyOptions{})
+	require.NoError(t, err)
+	own, err := g.svc.Login(t.Context(), pair)
+	require.NoError(t, err)
+	const tabs = 6
+	flows := make([]pending, tabs)
+	for i := range flows {
+		flows[i] = g.pending()
+	}
+	answers := make([]response, tabs)
+	var all sync.WaitGroup
+	start := make(chan struct{})
+	for i, p := range flows {
+		all.Go(func() {
+			<-start
+			r := httptest.NewRequest(http.MethodGet, p.callback, nil)
+			for _, c := range p.cookies {
+				r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+			}
+			answers[i] = serve(services[i%2].Handler(), r)
+		})
+	}
+	all.Go(func() {
+		<-start
+		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // by then the sign-ins have asked GitHub
+		var err error
+		switch action {
+		case "demote", "demote listed later":
+			_, err = services[1].UpdateUser(t.Context(), authtest.ByHost, user.ID,
+				auth.UserChange{IsSuperUser: new(false)})
+		case "reset":
+			_, err = services[1].RegenerateCredentials(t.Context(), authtest.ByHost, user.ID)
+		case "delete":
+			err = services[1].DeleteUser(t.Context(), authtest.ByHost, user.ID)
+		case "unlink":
+			err = services[1].GitHub().Unlink(t.Context(),
+				auth.Authority{SessionID: own.Session.ID, UserID: user.ID}, user.ID)
+		case "disable":
+			_, err = services[1].UpdateUser(t.Context(), authtest.ByHost, user.ID,
+				auth.UserChange{IsActive: new(false)})
+		case "recover another user":
+			_, err = services[1].RecoverSuperUser(t.Context(), g.user.ID)
+		}
+		if err != nil {
+			t.Error(action, err)
+		}
+	})
+	close(start)
+	all.Wait()
+	var statuses []int
+	fresh := g.instance() // a new instance reads all revocations
+	live := 0
+	for _, a := range answers {
+		statuses = append(statuses, a.status)
+		if a.status == http.StatusOK {
+			token := a.json(t)["token"].(string)
+			if id, err := fresh.Tokens().Verify(t.Context(), token); err == nil && id.UserID == user.ID {
+				live++
+			}
+		}
+	}
+	t.Log(statuses, live)
+	now, err := store.FindUser(t.Context(), user.ID)
+	link, linkErr := g.link(octocat)
+	_, token, _ := store.FindGitHubConnection(t.Context(), user.ID, "githubtest.invalid")
+	switch action {
+	case "demote", "demote listed later":
+		require.NoError(t, err)
+		require.False(t, now.IsSuperUser)
+	case "reset":
+		require.ErrorIs(t, linkErr, auth.ErrNotFound)
+		require.Nil(t, token)
+		require.Zero(t, live)
+	case "delete":
+		require.ErrorIs(t, err, auth.ErrNotFound)
+		require.Zero(t, live)
+		if linkErr == nil {
+			again, err := store.FindUser(t.Context(), link.UserID)
+			require.NoError(t, err)
+			require.False(t, again.IsSuperUser)
+			require.NotEqual(t, user.ID, again.ID)
+		}
+	case "unlink":
+		require.ErrorIs(t, linkErr, auth.ErrNotFound)
+		require.Nil(t, token)
+		require.Zero(t, live)
+	case "disable":
+		require.Zero(t, live)
 	}
 }

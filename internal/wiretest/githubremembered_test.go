@@ -1,6 +1,8 @@
 package wiretest
 
 import (
+	"bytes"
+	"log/slog"
 	"net/http"
 	"testing"
 
@@ -160,4 +162,52 @@ func TestAnAccountListedLaterIsPromotedOnce(t *testing.T) {
 		_, user, _ = before.signInOctocat()
 		require.False(t, user.IsSuperUser)
 	})
+}
+
+// GitHubConfig.SuperUsers promotes an existing user, which is a change of the user.
+func TestAPromotionByGitHubSuperUsersIsLogged(t *testing.T) {
+	t.Parallel()
+	for name, off := range map[string]bool{"with the trail": false, "without the trail": true} {
+		t.Run(name, func(t *testing.T) {
+			g := newGitHub(t)
+			_, user, _ := g.signInOctocat()
+			require.False(t, user.IsSuperUser)
+			cfg := g.github
+			cfg.SuperUsers = []int64{octocat}
+			log := new(bytes.Buffer)
+			svc, err := auth.New(g.store, auth.Config{
+				Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key},
+				SealingKeys: g.sealing, GitHub: &cfg, Now: g.clock.Now,
+				DisableAuditTrail: off, Logger: slog.New(slog.NewTextHandler(log, nil)),
+			})
+			require.NoError(t, err)
+			g.server.Config.Handler = svc.Handler()
+			_, user, _ = g.signInOctocat()
+			require.True(t, user.IsSuperUser)
+			require.Contains(t, log.String(), "user.changed", "the promotion is logged")
+		})
+	}
+}
+
+func TestAPromotionByGitHubSuperUsersIsDeliveredWithoutATrail(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	g.signInOctocat()
+	cfg := g.github
+	cfg.SuperUsers = []int64{octocat}
+	var got recorded
+	svc, err := auth.New(g.store, auth.Config{
+		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing,
+		GitHub: &cfg, Now: g.clock.Now,
+		DisableAuditTrail: true, OnEvent: got.Add, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	g.server.Config.Handler = svc.Handler()
+	_, user, _ := g.signInOctocat()
+	require.True(t, user.IsSuperUser)
+	var kinds []auth.EventKind
+	for _, e := range got.deliver(t, svc) {
+		kinds = append(kinds, e.Kind)
+	}
+	require.Contains(t, kinds, auth.EventUserChanged)
 }

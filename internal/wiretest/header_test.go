@@ -2,12 +2,15 @@ package wiretest
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
-	"github.com/stretchr/testify/require"
 )
 
 func identify(f *fixture, lines ...string) (auth.Identity, error) {
@@ -123,4 +126,40 @@ func TestTheIdentityComesOnlyFromTheToken_CVE_2025_61928(t *testing.T) {
 		f.admin.ID + `","sub":"` + f.admin.ID + `"}`
 	require.Equal(t, http.StatusForbidden,
 		f.sendAs(token, http.MethodPost, "/api/v1/user/register", body).status)
+}
+
+// A Cookie header of 200 KB over a real HTTP/2 connection must not make a call fail.
+func TestLargeHeadersOverHTTP2DoNotFail(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, withBrowserSessions)
+	server := httptest.NewUnstartedServer(g.svc.Handler())
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	cookies := ""
+	for range 2990 {
+		cookies += "__Host-auth_github_1=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA; "
+	}
+	for _, path := range []string{
+		startCall, callbackCall + "?state=AAAA&code=x", "/auth/user", "/auth/logout",
+	} {
+		began := time.Now()
+		for range 20 {
+			method := "GET"
+			if path == "/auth/logout" {
+				method = "POST"
+			}
+			r, _ := http.NewRequest(method, server.URL+path, nil)
+			r.Header.Set("Cookie", cookies)
+			client := server.Client()
+			client.CheckRedirect = func(*http.Request, []*http.Request) error {
+				return http.ErrUseLastResponse
+			}
+			a, err := client.Do(r)
+			require.NoError(t, err)
+			a.Body.Close()
+			require.Less(t, a.StatusCode, 500)
+		}
+		t.Log(path, time.Since(began)/20)
+	}
 }

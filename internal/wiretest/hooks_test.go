@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,4 +109,66 @@ func TestFeedAgeReportsTheLastReadOfTheFeed(t *testing.T) {
 	inStore := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = true })
 	_, accepts = inStore.svc.FeedAge()
 	require.True(t, accepts)
+}
+
+// A sign-in that fails because the store fails is a sign_in.rejected event, even if the failing
+// call is the check of the session cookie.
+func TestAGitHubCallbackThatTheStoreFailsIsAnEvent(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	var away atomic.Bool
+	var hooks atomic.Int64
+	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
+		cfg.BrowserSessions, cfg.OnEvent = &auth.BrowserSessions{}, got.Add
+		cfg.Tokens.CheckSessionsInStore = true
+		cfg.Hooks.SignIn = func(context.Context, auth.SignInMethod, error, time.Duration) { hooks.Add(1) }
+		g.fixture.injectFaults(func(method string) error {
+			if away.Load() {
+				return authtest.ErrStoreAway
+			}
+			return nil
+		})
+	}})
+	b := g.browser()
+	b.signInByCookie("")
+	callback := b.callbackURL(b.authURL(signInCall))
+	got.deliver(t, g.svc)
+	hooks.Store(0)
+	away.Store(true)
+	p := b.stay().get(callback)
+	require.Contains(t, p.header.Get("Location"), "error=unavailable")
+	away.Store(false)
+	var kinds []auth.EventKind
+	for _, e := range got.deliver(t, g.svc) {
+		kinds = append(kinds, e.Kind)
+	}
+	require.Contains(t, kinds, auth.EventSignInRejected)
+	require.EqualValues(t, 1, hooks.Load())
+}
+
+// One attempt is one event and one call of the hook.
+func TestAThrottledForgedCallbackIsExactlyOneEvent(t *testing.T) {
+	t.Parallel()
+	var got recorded
+	var hooks atomic.Int64
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.OnEvent, cfg.Proxies = got.Add, auth.NoProxies()
+		cfg.Hooks.SignIn = func(context.Context, auth.SignInMethod, error, time.Duration) { hooks.Add(1) }
+	}})
+	forge := func() int {
+		return g.send(http.MethodGet, callbackCall+"?code=x&state=y", "").status
+	}
+	for range 20 {
+		require.Equal(t, http.StatusBadRequest, forge())
+	}
+	got.deliver(t, g.svc)
+	hooks.Store(0)
+	require.Equal(t, http.StatusTooManyRequests, forge())
+	events := got.deliver(t, g.svc)
+	var kinds []auth.EventKind
+	for _, e := range events {
+		kinds = append(kinds, e.Kind)
+	}
+	require.Len(t, events, 1, "%v", kinds)
+	require.EqualValues(t, 1, hooks.Load())
 }

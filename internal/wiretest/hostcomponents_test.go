@@ -4,10 +4,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
-	"github.com/stretchr/testify/require"
 )
 
 // Without a Service, the verifier returns the ID of the key's user, and the issuer checks that the
@@ -160,4 +161,23 @@ func TestKeysOfAHostsUsersVerify(t *testing.T) {
 		require.NoError(t, err, name)
 		require.Equal(t, auth.User{ID: "u-alice"}, user)
 	}
+}
+
+// Authority.SuperUser requires that the acting user is a super user.
+func TestAnAuthorityWithSuperUserIsCheckedWithHostUsers(t *testing.T) {
+	t.Parallel()
+	h := newHosted(t)
+	h.issue("u-boss")
+	theirs := h.issue("u-boss")
+	token, err := h.svc.SignIn(t.Context(), "u-alice") // an ordinary user
+	require.NoError(t, err)
+	by := auth.Authority{SessionID: token.Session.ID, UserID: "u-alice", SuperUser: true}
+	_, err = h.svc.Credentials().Issue(t.Context(), by, "u-boss", auth.KeyOptions{})
+	t.Run("Issue", func(t *testing.T) {
+		require.Error(t, err, "an ordinary user must not create a key for boss")
+	})
+	_, err = h.svc.Credentials().Rotate(t.Context(), by, theirs.AccessKey, 0)
+	t.Run("Rotate", func(t *testing.T) { require.Error(t, err) })
+	err = h.svc.RevokeEverybody(t.Context(), by)
+	t.Run("RevokeEverybody", func(t *testing.T) { require.ErrorIs(t, err, auth.ErrSuperUserRequired) })
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
@@ -167,34 +166,6 @@ func TestADisabledHostUserCannotSignInWithGitHub(t *testing.T) {
 	}
 }
 
-// The host disables the user between the first and the last FindUser of a sign-in.
-func TestAUserDisabledDuringAGitHubSignInGetsNoSession(t *testing.T) {
-	t.Parallel()
-	disableMeanwhile := func(h *hostedGitHub) {
-		h.table.before(func(context.Context, string) error { // the first call still finds an active user
-			disableInNextFindUser(t, &hosted{fixture: h.fixture, table: h.table})
-			return nil
-		})
-	}
-	h := newHostedGitHub(t)
-	disableMeanwhile(h)
-	b := h.browser()
-	require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
-	h.requireNoAccess()
-
-	h.table.setActive("u-alice", true)
-	require.Equal(t, false, h.browser().signIn()["is_new_user"], "the link of a user who was active was kept")
-	disableMeanwhile(h)
-	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
-	require.NoError(t, err)
-	b = h.browser()
-	require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
-	h.requireNoSession("u-alice")
-	_, token, err := h.accounts.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
-	require.NoError(t, err)
-	require.NotNil(t, token, "a failed later sign-in does not disconnect")
-}
-
 func TestAHostUserHasOneAccountPerGitHubHost(t *testing.T) {
 	t.Parallel()
 	h := newHostedGitHub(t)
@@ -218,52 +189,6 @@ func TestWithDisableSignUpTheHostIsNotAskedToResolve(t *testing.T) {
 
 	require.Equal(t, http.StatusOK, h.browser().connect(h.signIn(auth.User{ID: "u-boss"})).status)
 	require.Equal(t, "boss", h.browser().signIn()["username"])
-}
-
-func TestConcurrentFirstSignInsOfAHostUserMakeOneLink(t *testing.T) {
-	t.Parallel()
-	h := newHostedGitHub(t)
-	var group errgroup.Group
-	answers := make([]map[string]any, 8)
-	for i := range answers {
-		b := h.browser()
-		callback := h.callback(b)
-		group.Go(func() error {
-			p := b.get(callback)
-			if p.status != http.StatusOK {
-				return errors.New(p.body)
-			}
-			answers[i] = p.json(t)
-			return nil
-		})
-	}
-	require.NoError(t, group.Wait())
-	newcomers := 0
-	for _, answer := range answers {
-		require.Equal(t, "alice", answer["username"])
-		if answer["is_new_user"] == true {
-			newcomers++
-		}
-	}
-	require.Equal(t, 1, newcomers)
-}
-
-// Another sign-in links the account while the host resolves it for this one.
-func TestAnAccountLinkedDuringASignInIsNotANewUser(t *testing.T) {
-	t.Parallel()
-	h := newHostedGitHub(t)
-	slow, fast := h.browser(), h.browser()
-	callbacks := []string{h.callback(slow), h.callback(fast)}
-	var concurrent page
-	h.table.resolve = func(context.Context) error {
-		h.table.resolve = nil
-		concurrent = fast.get(callbacks[1])
-		return nil
-	}
-	p := slow.get(callbacks[0])
-	require.Equal(t, true, concurrent.json(t)["is_new_user"])
-	require.Equal(t, http.StatusOK, p.status)
-	require.Equal(t, false, p.json(t)["is_new_user"])
 }
 
 func TestOnlyActiveHostUsersConnectGitHub(t *testing.T) {

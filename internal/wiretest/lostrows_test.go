@@ -91,32 +91,3 @@ func TestARevokedTokenStaysRejectedAfterItsUsersEntryExpires(t *testing.T) {
 		}
 	}
 }
-
-func TestRevokeEverybodyKeepsKeysAndAllowsNewSignIns(t *testing.T) {
-	t.Parallel()
-	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
-		s := newStolen(t, open(t))
-		alice := s.signIn(s.user)
-		checking, err := auth.New(s.store, auth.Config{
-			Issuer: issuer, SigningKeys: []auth.SigningKey{s.signer.Key}, Now: s.clock.Now,
-			Tokens: auth.TokenConfig{CheckSessionsInStore: true},
-		})
-		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, status(checking, alice))
-		require.NoError(t, s.svc.RevokeEverybody(t.Context(), authtest.ByHost))
-		require.Equal(t, http.StatusUnauthorized, status(checking, alice), "with CheckSessionsInStore too")
-		sessions, err := s.store.ListSessions(t.Context(), s.user.ID, s.clock.Now())
-		require.NoError(t, err)
-		require.Empty(t, sessions)
-		for _, token := range []string{alice, s.bearer} {
-			require.Equal(t, http.StatusUnauthorized, status(s.svc, token))
-		}
-		again, err := s.other.Login(t.Context(), s.userPair)
-		require.NoError(t, err)
-		for _, svc := range []*auth.Service{s.svc, s.other} {
-			require.Equal(t, http.StatusOK, status(svc, again.Bearer.Reveal()))
-		}
-		require.ErrorIs(t, s.svc.RevokeEverybody(t.Context(),
-			auth.Authority{SessionID: again.Session.ID, UserID: s.user.ID}), auth.ErrSuperUserRequired)
-	})
-}

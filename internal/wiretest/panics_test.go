@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -107,4 +108,49 @@ func TestAPanicOfTheLimiterIsAnError(t *testing.T) {
 	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.1")})
 	require.NotPanics(t, func() { require.NoError(t, second(f.svc.Login(ctx, f.userPair))) })
 	require.Contains(t, f.log.String(), "Limiter.Take panicked: a bug of the limiter")
+}
+
+// panickingTransport is a transport of the host that panics at a path while on is true.
+type panickingTransport struct {
+	http.RoundTripper
+	path string
+	on   *atomic.Bool
+}
+
+func (p panickingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if p.on.Load() && strings.HasSuffix(r.URL.Path, p.path) {
+		panic("the host's transport")
+	}
+	return p.RoundTripper.RoundTrip(r)
+}
+
+func TestAPanicOfTheHostsTransportDuringARefreshIsAnError(t *testing.T) {
+	t.Parallel()
+	on := new(atomic.Bool)
+	g := newGitHub(t, githubOptions{fake: expiring.fake, configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.GitHub.HTTPClient = &http.Client{
+			Transport: panickingTransport{cfg.GitHub.HTTPClient.Transport, "/access_token", on},
+		}
+	}})
+	require.Equal(t, http.StatusOK, g.browser().connect(g.signIn(g.user)).status)
+	g.clock.Advance(9 * time.Hour)
+	on.Store(true)
+	// Outside an HTTP handler, as in a gRPC method or a goroutine, nothing would recover a panic.
+	require.NotPanics(t, func() {
+		_, err := g.svc.GitHub().Verify(t.Context(), g.user.ID)
+		require.Error(t, err)
+	})
+}
+
+func TestAPanicOfTheHostsTransportDuringAnExchangeIsA503(t *testing.T) {
+	t.Parallel()
+	on := new(atomic.Bool)
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.GitHub.HTTPClient = &http.Client{
+			Transport: panickingTransport{cfg.GitHub.HTTPClient.Transport, "/access_token", on},
+		}
+	}})
+	p := g.pending()
+	on.Store(true)
+	require.NotPanics(t, func() { require.Equal(t, http.StatusServiceUnavailable, g.goBack(p).status) })
 }

@@ -2,15 +2,15 @@ package wiretest
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
 // The order of the checks shows in the answer: a caller without access learns nothing about a call,
@@ -85,20 +85,4 @@ func TestAnEventHasTheTimeOfTheClockAndTheClientOfTheRequest(t *testing.T) {
 	require.Equal(t, auth.EventTokenRejected, rejected.Kind)
 	require.Equal(t, f.clock.Now().UTC(), rejected.At)
 	require.Equal(t, netip.MustParseAddr("192.0.2.1"), rejected.Client.Address)
-}
-
-// A host may sign a user in during the request of another user.
-func TestTheUserWhoSignsInIsTheActorOfTheEvent(t *testing.T) {
-	t.Parallel()
-	var got recorded
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
-	got.deliver(t, f.svc)
-	r := httptest.NewRequest(http.MethodPost, "/impersonate", nil)
-	r.Header.Set("Authorization", "Bearer "+f.signIn(f.admin))
-	ctx, err := f.svc.IdentifyContext(r)
-	require.NoError(t, err)
-	require.NoError(t, second(f.svc.SignIn(ctx, f.user.ID)))
-	events := got.deliver(t, f.svc)
-	require.Equal(t, f.user.ID, events[len(events)-1].UserID)
-	require.Equal(t, f.user.ID, events[len(events)-1].ActorID)
 }

@@ -266,3 +266,66 @@ func TestConcurrentGuessesOnTwoInstancesShareOneLimit(t *testing.T) {
 	_, err := services[0].Login(from(t, "203.0.113.8"), pair)
 	require.NoError(t, err)
 }
+
+// Two services with different rates share a limiter. They name their buckets alike, so the rates of
+// one must not replace those of the other.
+func TestServicesThatShareALimiterKeepTheirOwnLimits(t *testing.T) {
+	t.Parallel()
+	shared := limit.NewMemory(0, authtest.NewClock().Now)
+	withRates := func(rates ...limit.Rate) *fixture {
+		return newFixture(t, func(_ *fixture, cfg *auth.Config) {
+			cfg.Proxies, cfg.Throttling = auth.NoProxies(), auth.Throttling{Limiter: shared, Failures: rates}
+		})
+	}
+	a := withRates(limit.Rate{Count: 1000, Per: time.Minute})
+	b := withRates(limit.Rate{Count: 5, Per: time.Minute}, limit.Rate{Count: 20, Per: time.Hour})
+	attacker := from(t, "203.0.113.7")
+	_, err := a.svc.Login(attacker, a.wrong()) // one failure at the other service
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	failed := 0
+	for range 100 {
+		if _, err := b.svc.Login(attacker, b.wrong()); errors.Is(err, auth.ErrInvalidCredentials) {
+			failed++
+		}
+	}
+	require.LessOrEqual(t, failed, 5, "failures that were not throttled; log: %.200s", b.log.String())
+}
+
+// liesOnce is a limiter that returns the wait lie once and is right afterwards. With the default of
+// 500 failures a day, the longest real wait is about three minutes.
+type liesOnce struct {
+	limit.Limiter
+	lie *atomic.Int64
+}
+
+func (l liesOnce) Take(ctx context.Context, bucket string, rates []limit.Rate) (time.Duration, error) {
+	if len(rates) == 3 { // not the rates of Flood
+		if wait := l.lie.Swap(0); wait != 0 {
+			return time.Duration(wait), nil
+		}
+	}
+	return l.Limiter.Take(ctx, bucket, rates)
+}
+
+func TestOneImplausibleWaitDoesNotBlockImportedKeys(t *testing.T) {
+	t.Parallel()
+	lie := new(atomic.Int64)
+	f := newFixture(t, func(f *fixture, cfg *auth.Config) {
+		cfg.Proxies, cfg.Credentials.AllowImported = auth.NoProxies(), true
+		cfg.Throttling.Limiter = liesOnce{limit.NewMemory(0, f.clock.Now), lie}
+	})
+	pair := auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
+		UserID: f.user.ID, AccessKey: pair.AccessKey, Hash: phc("correct horse", 8*1024, 1, 1),
+	}))
+	owner := from(t, "203.0.113.8")
+	_, err := f.svc.Login(owner, pair)
+	require.NoError(t, err)
+	lie.Store(int64(24 * time.Hour))
+	_, err = f.svc.Login(owner, f.wrong())
+	t.Log(err)
+	lie.Store(0)
+	f.clock.Advance(time.Hour)
+	_, err = f.svc.Login(owner, pair)
+	require.NoError(t, err, "the limiter would allow the attempt")
+}

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -345,31 +343,6 @@ func TestMalformedClientHeadersKeepNoChangeOutOfTheTrail(t *testing.T) {
 			}
 		})
 	}
-}
-
-// An ID that cannot be stored is not found. It must not cause an event, because storing the event
-// would fail with another answer.
-func TestAnIDThatCannotBeStoredIsNotFoundAndCausesNoEvent(t *testing.T) {
-	t.Parallel()
-	s := newStolen(t, memstore.New())
-	before := s.trail()
-	for _, id := range []string{"\x00", "\xff", strings.Repeat("x", 5000), "漢", "a\nb", "..\x00"} {
-		for _, target := range []string{
-			"/auth/keys/%s", "/auth/keys/%s/rotate", "/auth/sessions/%s",
-			"/auth/tokens/revoke-user/%s", "/auth/users/%s",
-		} {
-			for method, body := range map[string]string{
-				http.MethodDelete: "", http.MethodPost: `{}`,
-				http.MethodPatch: `{"is_super_user": true}`,
-			} {
-				r := s.send(method, fmt.Sprintf(target, url.PathEscape(id)), body,
-					"Authorization", "Bearer "+s.bearer)
-				require.Contains(t, []int{http.StatusNotFound, http.StatusMethodNotAllowed},
-					r.status, "%s %s: %s", method, target, r.body)
-			}
-		}
-	}
-	require.Equal(t, before, s.trail())
 }
 
 // An event that crashes the process at each delivery is skipped after five attempts. An event that

@@ -2,14 +2,10 @@ package wiretest
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,7 +15,6 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/sallyport-go/auth/sqlstore"
 )
 
 // While the store fails, the loss cannot be proven, and a token is accepted as long as the last
@@ -40,7 +35,7 @@ func TestManyTokensAheadOfTheFeedCostOneRead(t *testing.T) {
 
 	b.revokeOnce(b.svc)
 	token := b.signIn(b.user)
-	b.unreadable.Store(true)
+	b.inject(func(string) error { return authtest.ErrStoreAway })
 	identify := func() error {
 		_, err := other.Tokens().Verify(t.Context(), token)
 		return err
@@ -50,10 +45,22 @@ func TestManyTokensAheadOfTheFeedCostOneRead(t *testing.T) {
 	require.Error(t, identify(), "the last read of the feed is too old")
 }
 
+// loseCommits restores a backup that is older than a token. It returns a restarted instance and the
+// token, which is ahead of the restored feed.
+func loseCommits(t *testing.T) (b *backedUp, svc *auth.Service, ahead string) {
+	t.Helper()
+	b = newBackedUp(t)
+	b.backUp(t)
+	b.logOut(b.svc, 5) // these revocations will be lost
+	ahead = b.signIn(b.admin)
+	b.restore(t)
+	return b, b.instance(), ahead
+}
+
 // The tests below change one thing in this setup.
 func TestATokenAheadOfTheFeedIsRejected(t *testing.T) {
 	t.Parallel()
-	svc, ahead, _, _ := lostCommits(t, func(string) error { return nil })
+	_, svc, ahead := loseCommits(t)
 	require.Equal(t, http.StatusUnauthorized, status(svc, ahead))
 }
 
@@ -62,21 +69,20 @@ func TestATokenAheadOfTheFeedIsRejected(t *testing.T) {
 // forever.
 func TestAFailedReadOfTheHeadDoesNotAcceptATokenAheadForever(t *testing.T) {
 	t.Parallel()
-	var away atomic.Bool
-	svc, ahead, clock, _ := lostCommits(t, func(method string) error {
-		if away.Load() && method == "RevocationHead" {
+	b, svc, ahead := loseCommits(t)
+	b.inject(func(method string) error {
+		if method == "RevocationHead" {
 			return authtest.ErrStoreAway
 		}
 		return nil
 	})
-	away.Store(true)
 	first := status(svc, ahead)
-	away.Store(false) // the store works again
+	b.inject(func(string) error { return nil })
 	for minute := range 120 {
-		clock.Advance(time.Minute)
+		b.clock.Advance(time.Minute)
 		if got := status(svc, ahead); got != http.StatusUnauthorized {
 			require.Less(t, minute, 119,
-				"accepted for two hours after one failed read, although the feed is read: %d, first %d", got, first)
+				"accepted for two hours after one failed read: %d, the first time %d", got, first)
 			continue
 		}
 		return
@@ -88,21 +94,14 @@ func TestACanceledRequestDoesNotSkipTheCheckForLostCommits(t *testing.T) {
 	t.Parallel()
 	accepted := 0
 	for range 10 {
-		svc, ahead, clock, _ := lostCommits(t, func(string) error { return nil })
-		require.NoError(t, func() error { // another request reads the feed
-			_, err := svc.Tokens().Verify(t.Context(), "x")
-			if errors.Is(err, auth.ErrTokenRejected) {
-				return nil
-			}
-			return err
-		}())
-		// The request of another user keeps the read of the feed recent.
-		r := registerUser(t, svc, "carol", false)
-		require.Equal(t, http.StatusOK, status(svc, loginToken(t, svc, r.Pair)))
+		b, svc, ahead := loseCommits(t)
+		require.ErrorIs(t, second(svc.Tokens().Verify(t.Context(), "x")), auth.ErrTokenRejected)
+		// The request of another user reads the feed.
+		require.Equal(t, http.StatusOK, status(svc, b.signInAt(svc, b.user)))
 		canceled, cancel := context.WithCancel(t.Context())
 		cancel()
 		svc.Tokens().Verify(canceled, ahead)
-		clock.Advance(time.Minute)
+		b.clock.Advance(time.Minute)
 		if status(svc, ahead) == http.StatusOK {
 			accepted++
 		}
@@ -116,17 +115,15 @@ func TestConcurrentTokensAheadOfTheFeedAreAllRejected(t *testing.T) {
 	t.Parallel()
 	var accepted, rejected atomic.Int64
 	for range 5 {
-		var slow atomic.Bool
-		svc, ahead, clock, _ := lostCommits(t, func(method string) error {
-			if slow.Load() && (method == "RevocationHead" || method == "ListRevocations") {
+		b, svc, ahead := loseCommits(t)
+		// Another request has just read the feed.
+		require.Equal(t, 200, status(svc, b.signInAt(svc, b.user)))
+		b.inject(func(method string) error {
+			if method == "RevocationHead" || method == "ListRevocations" {
 				time.Sleep(5 * time.Millisecond) // as slow as a database
 			}
 			return nil
 		})
-		// Another request has just read the feed.
-		r := registerUser(t, svc, "carol", false)
-		require.Equal(t, 200, status(svc, loginToken(t, svc, r.Pair)))
-		slow.Store(true)
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
@@ -138,7 +135,7 @@ func TestConcurrentTokensAheadOfTheFeedAreAllRejected(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		clock.Advance(time.Minute)
+		b.clock.Advance(time.Minute)
 		require.Equal(t, 401, status(svc, ahead))
 	}
 	require.Zero(t, accepted.Load(),
@@ -152,124 +149,41 @@ func TestAForgedGenerationHasNoEffectAfterItsKeyIsDropped(t *testing.T) {
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		for _, generation := range []int64{1 << 40, 1<<53 - 1, math.MaxInt64 - 1, math.MaxInt64} {
 			t.Run(fmt.Sprint(generation), func(t *testing.T) {
-				store, clock, signers := open(t), authtest.NewClock(), authtest.NewSigners(t)
-				leaked, fresh := signers["HS256"], signers["EdDSA"]
-				svc := newService(t, store, leaked.Key, clock)
-				alice := registerUser(t, svc, "alice", true)
-				require.Equal(t, http.StatusOK, status(svc, loginToken(t, svc, alice.Pair)))
-				now := clock.Now().Unix()
-				forged := leaked.Forge(t, `{"typ":"JWT","alg":"HS256","kid":"hs"}`, fmt.Sprintf(
-					`{"iss":%q,"aud":%q,"sub":%q,"jti":"x","iat":%d,"exp":%d,"gen":%d,"username":"alice","is_super_user":true}`,
-					issuer, issuer, alice.User.ID, now, now+3600, generation))
-				t.Log("status of the forged token:", status(svc, forged))
+				f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = open(t) })
+				login := func(svc *auth.Service) string {
+					t.Helper()
+					token, err := svc.Login(t.Context(), f.adminPair)
+					require.NoError(t, err)
+					return token.Bearer.Reveal()
+				}
+				require.Equal(t, http.StatusOK, status(f.svc, login(f.svc)))
+
+				now := f.clock.Now().Unix()
+				header := fmt.Sprintf(`{"typ":"JWT","alg":"HS256","kid":%q}`, f.signer.Key.ID())
+				forged := f.signer.Forge(t, header, fmt.Sprintf(
+					`{"iss":%q,"aud":%q,"sub":%q,"jti":"x","iat":%d,"exp":%d,"gen":%d,"username":"root","is_super_user":true}`,
+					issuer, issuer, f.admin.ID, now, now+3600, generation))
+				t.Log("status of the forged token:", status(f.svc, forged))
 
 				// The key is dropped, and every instance is restarted.
-				svc = newService(t, store, fresh.Key, clock)
-				clock.Advance(time.Minute)
-				token := loginToken(t, svc, alice.Pair)
+				svc, err := auth.New(f.store, auth.Config{
+					Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["EdDSA"].Key},
+					Now: f.clock.Now, Logger: slog.New(slog.DiscardHandler),
+				})
+				require.NoError(t, err)
+				f.clock.Advance(time.Minute)
+				token := login(svc)
 				require.Equal(t, http.StatusOK, status(svc, token))
 				require.NoError(t, svc.Tokens().RevokeToken(t.Context(), token), "log out")
 				require.Equal(t, http.StatusUnauthorized, status(svc, token))
-				token = loginToken(t, svc, alice.Pair)
+				token = login(svc)
 				require.Equal(t, http.StatusOK, status(svc, token))
 				require.NoError(t, svc.RevokeEverybody(t.Context(), authtest.ByHost))
 				require.Equal(t, http.StatusUnauthorized, status(svc, token))
-				_, err := svc.RevokeUser(t.Context(), authtest.ByHost, alice.User.ID)
+				_, err = svc.RevokeUser(t.Context(), authtest.ByHost, f.admin.ID)
 				require.NoError(t, err)
-				require.Equal(t, http.StatusOK, status(svc, loginToken(t, svc, alice.Pair)))
+				require.Equal(t, http.StatusOK, status(svc, login(svc)))
 			})
 		}
 	})
-}
-
-// lostCommits restores a store to a backup that is older than a token. It returns a restarted
-// instance and the token, which is ahead of the restored feed. The restored feed ends at 1.
-func lostCommits(t testing.TB, before func(method string) error) (
-	svc *auth.Service, ahead string, clock *authtest.Clock, store auth.Store,
-) {
-	f := &restorableFile{t: t, path: filepath.Join(t.TempDir(), "auth.db")}
-	clock = authtest.NewClock()
-	key := authtest.NewSigners(t)["HS256"].Key
-	svc = newService(t, f.open(), key, clock)
-	boss := registerUser(t, svc, "boss", true)
-	alice := registerUser(t, svc, "alice", false)
-	backup := f.backup()
-	for range 5 { // these revocations will be lost
-		require.NoError(t, svc.Tokens().RevokeToken(t.Context(), loginToken(t, svc, alice.Pair)))
-	}
-	ahead = loginToken(t, svc, boss.Pair)
-	f.restore(backup)
-	store = authtest.FaultyStore(f.open(), before)
-	return newService(t, store, key, clock), ahead, clock, store
-}
-
-func newService(
-	t testing.TB, store auth.Store, key auth.SigningKey, clock *authtest.Clock,
-	change ...func(*auth.Config),
-) *auth.Service {
-	t.Helper()
-	cfg := auth.Config{
-		Issuer: issuer, SigningKeys: []auth.SigningKey{key}, Now: clock.Now,
-		Logger: slog.New(slog.DiscardHandler),
-	}
-	cfg.Throttling.Off = true
-	for _, c := range change {
-		c(&cfg)
-	}
-	svc, err := auth.New(store, cfg)
-	require.NoError(t, err)
-	return svc
-}
-
-func registerUser(t testing.TB, svc *auth.Service, name string, super bool) auth.Registration {
-	t.Helper()
-	r, err := svc.Register(context.Background(), authtest.ByHost, auth.UserParams{
-		Username: name, IsSuperUser: super,
-	})
-	require.NoError(t, err)
-	return r
-}
-
-func loginToken(t testing.TB, svc *auth.Service, pair auth.KeyPair) string {
-	t.Helper()
-	token, err := svc.Login(context.Background(), pair)
-	require.NoError(t, err)
-	return token.Bearer.Reveal()
-}
-
-// restorableFile is an SQLite file that can be restored from a backup.
-type restorableFile struct {
-	t    testing.TB
-	path string
-	db   *sql.DB
-}
-
-func (f *restorableFile) open() *sqlstore.Store {
-	f.t.Helper()
-	db, err := sql.Open("sqlite", sqliteDSN(f.path))
-	require.NoError(f.t, err)
-	f.db = db
-	f.t.Cleanup(func() { db.Close() })
-	s, err := sqlstore.Open(context.Background(), db, sqlstore.Config{Dialect: sqlstore.SQLite})
-	require.NoError(f.t, err)
-	return s
-}
-
-func (f *restorableFile) backup() string {
-	f.t.Helper()
-	to := filepath.Join(f.t.TempDir(), "backup.db")
-	_, err := f.db.Exec(`VACUUM INTO '` + to + `'`)
-	require.NoError(f.t, err)
-	return to
-}
-
-func (f *restorableFile) restore(from string) {
-	f.t.Helper()
-	require.NoError(f.t, f.db.Close())
-	for _, suffix := range []string{"-wal", "-shm"} {
-		os.Remove(f.path + suffix)
-	}
-	data, err := os.ReadFile(from)
-	require.NoError(f.t, err)
-	require.NoError(f.t, os.WriteFile(f.path, data, 0o600))
 }

@@ -46,13 +46,18 @@ func TestTheUserWhoSignsInIsTheActorOfTheEvent(t *testing.T) {
 	require.Equal(t, f.user.ID, events[len(events)-1].ActorID)
 }
 
+// recordBrowserSessions enables browser sessions and records the events.
+func recordBrowserSessions(got *recorded) githubOptions {
+	return githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.BrowserSessions, cfg.OnEvent = &auth.BrowserSessions{}, got.Add
+	}}
+}
+
 // hubot signs in in octocat's browser, so hubot, not octocat, revokes octocat's session.
 func TestReplacingASessionNamesTheNewUserAsActor(t *testing.T) {
 	t.Parallel()
 	var got recorded
-	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
-		cfg.BrowserSessions, cfg.OnEvent = &auth.BrowserSessions{}, got.Add
-	}})
+	g := newGitHub(t, recordBrowserSessions(&got))
 	b := g.browser()
 	b.signInByCookie("")
 	require.NoError(t, g.fake.SignInAs(hubotLogin))
@@ -76,9 +81,7 @@ func TestReplacingASessionNamesTheNewUserAsActor(t *testing.T) {
 func TestLogoutByTokenIsTheActorForTheCookiesSession(t *testing.T) {
 	t.Parallel()
 	var got recorded
-	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
-		cfg.BrowserSessions, cfg.OnEvent = &auth.BrowserSessions{}, got.Add
-	}})
+	g := newGitHub(t, recordBrowserSessions(&got))
 	b := g.browser()
 	b.signInByCookie("")
 	require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/auth/logout", "Sec-Fetch-Site", "same-origin",

@@ -211,9 +211,7 @@ func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
 func TestADeletedUsersCookieIsNotAKnownCaller(t *testing.T) {
 	t.Parallel()
 	var got recorded
-	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
-		cfg.BrowserSessions, cfg.OnEvent = &auth.BrowserSessions{}, got.Add
-	}})
+	g := newGitHub(t, recordBrowserSessions(&got))
 	b := g.browser()
 	b.signInByCookie("")
 	cookie := b.client.Jar.Cookies(mustURL(t, g.server.URL))[0]

@@ -243,7 +243,8 @@ func TestAProgramThatOffersHTTP2CanBeginAFlow(t *testing.T) {
 	g := newGitHub(t)
 	for _, call := range []string{startCall, signInCall, connectCall} {
 		answer := g.send(http.MethodGet, call, "",
-			"Authorization", "Bearer "+g.signIn(g.user), "Connection", "Upgrade, HTTP2-Settings", "Upgrade", "h2c")
+			"Authorization", "Bearer "+g.signIn(g.user),
+			"Connection", "Upgrade, HTTP2-Settings", "Upgrade", "h2c")
 		require.True(t, answer.writes(), call)
 	}
 }
@@ -305,79 +306,80 @@ func TestBeginSignInAndBeginConnectRejectRequestsOfOtherSites(t *testing.T) {
 // in docs/github.md for the callers that may begin a flow.
 func TestNoCombinationOfFetchMetadataBeginsAFlowForOtherSites(t *testing.T) {
 	t.Parallel()
-	const app = "https://app.example.com"
-	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
-		cfg.BrowserSessions = &auth.BrowserSessions{}
-		cfg.GitHub.AllowedOrigins = []string{app}
-	}})
+	g := newGitHub(t, withAllowedOrigins)
 	b := g.browser()
 	b.signInByCookie("")
 	session := b.client.Jar.Cookies(mustURL(t, g.server.URL))[0]
-	h := g.svc.Handler()
-	type header struct{ lines []string }
-	none := header{}
-	one := func(v string) header { return header{[]string{v}} }
-	sites := []header{
-		none, one(""), one("none"), one("same-origin"), one("same-site"), one("cross-site"),
-		one("Same-Origin"), {[]string{"same-origin", "cross-site"}},
+	handler := g.svc.Handler()
+	headers := []struct {
+		name   string
+		values [][]string
+	}{
+		{"Sec-Fetch-Site", [][]string{
+			nil, {""}, {"none"}, {"same-origin"}, {"same-site"}, {"cross-site"}, {"Same-Origin"},
+			{"same-origin", "cross-site"},
+		}},
+		{"Sec-Fetch-Mode", [][]string{nil, {"navigate"}, {"cors"}, {"websocket"}, {"navigate", "navigate"}}},
+		{"Sec-Fetch-Dest", [][]string{nil, {"document"}, {"iframe"}, {"empty"}, {"object"}}},
+		{"Sec-Fetch-User", [][]string{nil, {"?1"}, {"?0"}}},
+		{"Origin", [][]string{
+			nil, {g.server.URL}, {allowedOrigin}, {"https://evil.example"}, {"null"},
+			{allowedOrigin, "https://evil.example"},
+		}},
+		{"Upgrade", [][]string{nil, {"websocket"}, {""}}},
+		{"Sec-Purpose", [][]string{nil, {"prefetch"}, {"prefetch;prerender"}}},
 	}
-	modes := []header{
-		none, one("navigate"), one("cors"), one("websocket"), {[]string{"navigate", "navigate"}},
-	}
-	dests := []header{none, one("document"), one("iframe"), one("empty"), one("object")}
-	users := []header{none, one("?1"), one("?0")}
-	origins := []header{
-		none, one(g.server.URL), one(app), one("https://evil.example"), one("null"),
-		{[]string{app, "https://evil.example"}},
-	}
-	upgrades := []header{none, one("websocket"), one("")}
-	purposes := []header{none, one("prefetch"), one("prefetch;prerender")}
 	began := map[string]int{}
-	for _, site := range sites {
-		for _, mode := range modes {
-			for _, dest := range dests {
-				for _, user := range users {
-					for _, origin := range origins {
-						for _, upgrade := range upgrades {
-							for _, purpose := range purposes {
-								for _, method := range []string{"GET", "HEAD"} {
-									for _, path := range []string{"start", "login-user", "login"} {
-										r := httptest.NewRequest(method, "/api/v1/auth/github/"+path, nil)
-										r.Header["Sec-Fetch-Site"], r.Header["Sec-Fetch-Mode"], r.Header["Sec-Fetch-Dest"] = site.lines, mode.lines, dest.lines
-										r.Header["Sec-Fetch-User"], r.Header["Origin"], r.Header["Upgrade"], r.Header["Sec-Purpose"] = user.lines, origin.lines, upgrade.lines, purpose.lines
-										r.AddCookie(&http.Cookie{Name: session.Name, Value: session.Value})
-										w := httptest.NewRecorder()
-										h.ServeHTTP(w, r)
-										if len(w.Result().Cookies()) == 0 {
-											continue
-										}
-										is := func(h header, v string) bool {
-											return len(h.lines) == 1 && h.lines[0] == v
-										}
-										allowed := method == "GET" && len(purpose.lines) == 0
-										switch {
-										case len(upgrade.lines) > 0 && len(origin.lines) > 0:
-											allowed = allowed && is(origin, g.server.URL)
-										case len(site.lines) == 0, is(site, "same-origin"), is(site, "none"):
-										case is(site, "same-site") && is(origin, app):
-										default:
-											allowed = allowed && is(mode, "navigate") && is(dest,
-												"document") && is(user, "?1") && len(site.lines) == 1
-										}
-										if !allowed {
-											t.Fatalf("%s %s begins a flow: %v", method, path, r.Header)
-										}
-										began[path]++
-									}
-								}
-							}
-						}
-					}
+	var sendAll func(header http.Header, left int)
+	sendAll = func(header http.Header, left int) {
+		if left > 0 {
+			for _, values := range headers[left-1].values {
+				header[headers[left-1].name] = values
+				sendAll(header, left-1)
+			}
+			return
+		}
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			for _, call := range []string{startCall, signInCall, connectCall} {
+				r := httptest.NewRequest(method, call, nil)
+				r.Header = header.Clone()
+				r.AddCookie(&http.Cookie{Name: session.Name, Value: session.Value})
+				w := httptest.NewRecorder()
+				handler.ServeHTTP(w, r)
+				if len(w.Result().Cookies()) == 0 {
+					continue
 				}
+				if !mayBeginFlow(r, g.server.URL) {
+					t.Fatalf("%s %s begins a flow: %v", method, call, r.Header)
+				}
+				began[call]++
 			}
 		}
 	}
+	sendAll(http.Header{}, len(headers))
 	t.Log(began)
+}
+
+// mayBeginFlow reports whether the rules allow the request to begin a flow at the service with this
+// origin.
+func mayBeginFlow(r *http.Request, own string) bool {
+	is := func(name, value string) bool {
+		lines := r.Header[name]
+		return len(lines) == 1 && lines[0] == value
+	}
+	sites, origins := r.Header["Sec-Fetch-Site"], r.Header["Origin"]
+	switch {
+	case r.Method != http.MethodGet, len(r.Header["Sec-Purpose"]) > 0:
+		return false
+	case len(r.Header["Upgrade"]) > 0 && len(origins) > 0:
+		return is("Origin", own)
+	case len(sites) == 0, is("Sec-Fetch-Site", "same-origin"), is("Sec-Fetch-Site", "none"):
+		return true
+	case is("Sec-Fetch-Site", "same-site") && is("Origin", allowedOrigin):
+		return true
+	}
+	return len(sites) == 1 && is("Sec-Fetch-Mode", "navigate") && is("Sec-Fetch-Dest", "document") &&
+		is("Sec-Fetch-User", "?1")
 }
 
 // The page asks for a click to go on and contains the return_to of the request.

@@ -227,26 +227,36 @@ func TestConnectFlowsCompleteOnlyInTheirOwnSession(t *testing.T) {
 	}
 }
 
-// A connect flow that began before the user was reset, disabled or deleted, or everybody was
-// revoked, must not complete.
+// A connect flow must not complete after its session was revoked in any way.
 func TestConnectFlowsBegunBeforeARevocationAreRejected(t *testing.T) {
+	t.Parallel()
+	ways := map[string]func(t *testing.T, g *githubFixture, token string){
+		"the session is revoked": func(t *testing.T, g *githubFixture, token string) {
+			require.Equal(t, http.StatusOK, g.sendAs(token, http.MethodPost, "/auth/logout", "").status)
+		},
+		"the user is disabled": func(_ *testing.T, g *githubFixture, _ string) { g.setActive(g.user, false) },
+		"the user is disabled and enabled again": func(_ *testing.T, g *githubFixture, _ string) {
+			g.setActive(g.user, false)
+			g.setActive(g.user, true)
+		},
+		"the user is reset": func(t *testing.T, g *githubFixture, _ string) {
+			_, err := g.instance().RegenerateCredentials(t.Context(), authtest.ByHost, g.user.ID)
+			require.NoError(t, err)
+		},
+		"the user is deleted": func(t *testing.T, g *githubFixture, _ string) {
+			require.NoError(t, g.instance().DeleteUser(t.Context(), authtest.ByHost, g.user.ID))
+		},
+		"everybody is revoked": func(t *testing.T, g *githubFixture, _ string) {
+			require.NoError(t, g.instance().RevokeEverybody(t.Context(), authtest.ByHost))
+		},
+	}
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
-		for name, revoke := range map[string]func(*githubFixture){
-			"the user is reset": func(g *githubFixture) {
-				_, err := g.instance().RegenerateCredentials(t.Context(), authtest.ByHost, g.user.ID)
-				require.NoError(t, err)
-			},
-			"the user is disabled and enabled again": func(g *githubFixture) { g.setActive(g.user, false); g.setActive(g.user, true) },
-			"the user is deleted": func(g *githubFixture) {
-				require.NoError(t, g.instance().DeleteUser(t.Context(), authtest.ByHost, g.user.ID))
-			},
-			"everybody is revoked": func(g *githubFixture) { require.NoError(t, g.instance().RevokeEverybody(t.Context(), authtest.ByHost)) },
-		} {
+		for name, revoke := range ways {
 			g := newGitHub(t, onStore(open(t)))
 			token := g.signIn(g.user)
 			b := g.browser()
 			callback := b.callbackURL(b.connectURL(token))
-			revoke(g)
+			revoke(t, g, token)
 			require.Equal(t, http.StatusBadRequest, b.get(callback).status, name)
 			_, err := g.link(octocat)
 			require.ErrorIs(t, err, auth.ErrNotFound, name)

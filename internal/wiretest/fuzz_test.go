@@ -130,7 +130,8 @@ func FuzzLoginBody(f *testing.F) {
 		r := send(handler, http.MethodPost, "/", string(body)+" ")
 		switch r.status {
 		case http.StatusOK:
-		case http.StatusBadRequest, http.StatusUnauthorized, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		case http.StatusBadRequest, http.StatusUnauthorized,
+			http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
 			requireErrorBody(t, r)
 			return
 		default:

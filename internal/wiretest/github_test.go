@@ -262,25 +262,6 @@ func TestADenialNeedsAValidStateAndIsNotReflected(t *testing.T) {
 	require.NotContains(t, p.body, "evil")
 }
 
-func TestConnectingFailsIfTheSessionWasRevokedMeanwhile(t *testing.T) {
-	t.Parallel()
-	g := newGitHub(t)
-	for name, end := range map[string]func(token string){
-		"the session is revoked": func(token string) { g.sendAs(token, http.MethodPost, "/auth/logout", "") },
-		"the user is disabled":   func(string) { g.setActive(g.user, false) },
-	} {
-		g.setActive(g.user, true)
-		token := g.signIn(g.user)
-		b := g.browser()
-		callback := b.callbackURL(b.connectURL(token))
-		end(token)
-		require.Equal(t, http.StatusBadRequest, b.get(callback).status, name)
-		_, err := g.link(octocat)
-		require.ErrorIs(t, err, auth.ErrNotFound, name)
-		require.Empty(t, g.fake.Tokens(octocat), name)
-	}
-}
-
 func TestWithoutGitHubConfigItsCallsAnswer503(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -122,21 +122,25 @@ func TestATokenIsVerifiedAtGitHubOnceAMinute(t *testing.T) {
 	require.Equal(t, 3, checked())
 }
 
+// onDeleteToken configures a store that calls *hook once before it deletes a GitHub token.
+func onDeleteToken(hook *func()) githubOptions {
+	return githubOptions{configure: func(g *githubFixture, _ *auth.Config) {
+		g.fixture.injectFaults(func(method string) error {
+			if do := *hook; method == "DeleteGitHubToken" && do != nil {
+				*hook = nil
+				do()
+			}
+			return nil
+		})
+	}}
+}
+
 // Two instances verify a token at the same time that GitHub has revoked. The other instance removes
 // the token first; this one must still report it as revoked.
 func TestATokenRevokedAtGitHubIsNeverReportedValid(t *testing.T) {
 	t.Parallel()
 	var hook func()
-	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, _ *auth.Config) {
-		g.fixture.injectFaults(func(method string) error {
-			if method == "DeleteGitHubToken" && hook != nil {
-				do := hook
-				hook = nil
-				do()
-			}
-			return nil
-		})
-	}})
+	g := newGitHub(t, onDeleteToken(&hook))
 	token := g.signIn(g.user)
 	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
 	g.fake.Revoke(octocat)
@@ -155,16 +159,7 @@ func TestATokenRevokedAtGitHubIsNeverReportedValid(t *testing.T) {
 func TestAnAnswerAboutAReplacedGitHubTokenDoesNotVouchForTheNewOne(t *testing.T) {
 	t.Parallel()
 	var hook func()
-	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, _ *auth.Config) {
-		g.fixture.injectFaults(func(method string) error {
-			if method == "DeleteGitHubToken" && hook != nil {
-				do := hook
-				hook = nil
-				do()
-			}
-			return nil
-		})
-	}})
+	g := newGitHub(t, onDeleteToken(&hook))
 	token := g.signIn(g.user)
 	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
 	g.fake.Revoke(octocat)

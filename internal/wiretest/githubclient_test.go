@@ -109,12 +109,16 @@ func TestATokenIsRefreshedBeforeItExpires(t *testing.T) {
 }
 
 // instance returns another instance of the service over the same store.
-func (g *githubFixture) instance() *auth.Service {
-	cfg := g.github
-	svc, err := auth.New(g.store, auth.Config{
+func (g *githubFixture) instance(change ...func(*auth.Config)) *auth.Service {
+	github := g.github
+	cfg := auth.Config{
 		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing,
-		GitHub: &cfg, Now: g.clock.Now,
-	})
+		GitHub: &github, Now: g.clock.Now,
+	}
+	for _, change := range change {
+		change(&cfg)
+	}
+	svc, err := auth.New(g.store, cfg)
 	require.NoError(g.t, err)
 	return svc
 }

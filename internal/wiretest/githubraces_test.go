@@ -57,12 +57,15 @@ func (g *githubFixture) pending() pending {
 	return pending{callback, (&http.Response{Header: r.header}).Cookies()}
 }
 
-func (g *githubFixture) goBack(p pending) response {
+func (g *githubFixture) goBack(p pending) response { return p.sendTo(g.svc) }
+
+// sendTo sends the callback to the service.
+func (p pending) sendTo(svc *auth.Service) response {
 	r := httptest.NewRequest(http.MethodGet, p.callback, nil)
 	for _, c := range p.cookies {
 		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
 	}
-	return serve(g.svc.Handler(), r)
+	return serve(svc.Handler(), r)
 }
 
 func TestConcurrentCallbacksWithOneStateMakeOneExchange(t *testing.T) {
@@ -233,11 +236,7 @@ func raceOnce(t *testing.T, kind, action string) {
 	for i, p := range flows {
 		all.Go(func() {
 			<-start
-			r := httptest.NewRequest(http.MethodGet, p.callback, nil)
-			for _, c := range p.cookies {
-				r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
-			}
-			answers[i] = serve(services[i%2].Handler(), r)
+			answers[i] = p.sendTo(services[i%2])
 		})
 	}
 	all.Go(func() {

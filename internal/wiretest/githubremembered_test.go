@@ -137,29 +137,30 @@ func TestUnlinkingRevokesSessionsOpenedByGitHub(t *testing.T) {
 	})
 }
 
+// restartWithSuperUser replaces the service behind the server by one that lists octocat in
+// SuperUsers.
+func (g *githubFixture) restartWithSuperUser(change ...func(*auth.Config)) *auth.Service {
+	g.github.SuperUsers = []int64{octocat}
+	svc := g.instance(change...)
+	g.server.Config.Handler = svc.Handler()
+	return svc
+}
+
 // SuperUsers is read at every sign-in, but it promotes each account only once.
 func TestAnAccountListedLaterIsPromotedOnce(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
-		store := open(t)
-		before := newGitHub(t, onStore(store))
-		_, user, _ := before.signInOctocat()
+		g := newGitHub(t, onStore(open(t)))
+		_, user, _ := g.signInOctocat()
 		require.False(t, user.IsSuperUser)
 
-		cfg := before.github
-		cfg.SuperUsers = []int64{octocat}
-		svc, err := auth.New(store, auth.Config{
-			Issuer: issuer, SigningKeys: []auth.SigningKey{before.signer.Key},
-			SealingKeys: before.sealing, GitHub: &cfg, Now: before.clock.Now,
-		})
-		require.NoError(t, err)
-		before.server.Config.Handler = svc.Handler()
-		_, user, _ = before.signInOctocat()
+		svc := g.restartWithSuperUser()
+		_, user, _ = g.signInOctocat()
 		require.True(t, user.IsSuperUser, "the sign-in after the account was listed promotes")
-		_, err = svc.UpdateUser(t.Context(), authtest.ByHost, user.ID,
+		_, err := svc.UpdateUser(t.Context(), authtest.ByHost, user.ID,
 			auth.UserChange{IsSuperUser: new(false)})
 		require.NoError(t, err)
-		_, user, _ = before.signInOctocat()
+		_, user, _ = g.signInOctocat()
 		require.False(t, user.IsSuperUser)
 	})
 }
@@ -172,16 +173,10 @@ func TestAPromotionByGitHubSuperUsersIsLogged(t *testing.T) {
 			g := newGitHub(t)
 			_, user, _ := g.signInOctocat()
 			require.False(t, user.IsSuperUser)
-			cfg := g.github
-			cfg.SuperUsers = []int64{octocat}
 			log := new(bytes.Buffer)
-			svc, err := auth.New(g.store, auth.Config{
-				Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key},
-				SealingKeys: g.sealing, GitHub: &cfg, Now: g.clock.Now,
-				DisableAuditTrail: off, Logger: slog.New(slog.NewTextHandler(log, nil)),
+			g.restartWithSuperUser(func(cfg *auth.Config) {
+				cfg.DisableAuditTrail, cfg.Logger = off, slog.New(slog.NewTextHandler(log, nil))
 			})
-			require.NoError(t, err)
-			g.server.Config.Handler = svc.Handler()
 			_, user, _ = g.signInOctocat()
 			require.True(t, user.IsSuperUser)
 			require.Contains(t, log.String(), "user.changed", "the promotion is logged")
@@ -193,16 +188,10 @@ func TestAPromotionByGitHubSuperUsersIsDeliveredWithoutATrail(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	g.signInOctocat()
-	cfg := g.github
-	cfg.SuperUsers = []int64{octocat}
 	var got recorded
-	svc, err := auth.New(g.store, auth.Config{
-		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing,
-		GitHub: &cfg, Now: g.clock.Now,
-		DisableAuditTrail: true, OnEvent: got.Add, Logger: slog.New(slog.DiscardHandler),
+	svc := g.restartWithSuperUser(func(cfg *auth.Config) {
+		cfg.DisableAuditTrail, cfg.OnEvent, cfg.Logger = true, got.Add, slog.New(slog.DiscardHandler)
 	})
-	require.NoError(t, err)
-	g.server.Config.Handler = svc.Handler()
 	_, user, _ := g.signInOctocat()
 	require.True(t, user.IsSuperUser)
 	var kinds []auth.EventKind

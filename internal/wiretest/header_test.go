@@ -119,7 +119,8 @@ func TestTheIdentityComesOnlyFromTheToken_CVE_2025_61928(t *testing.T) {
 	f := newFixture(t)
 	token := f.signIn(f.user)
 	r := f.send(http.MethodGet, "/auth/user?user_id="+f.admin.ID+"&sub="+f.admin.ID, "",
-		"Authorization", "Bearer "+token, "X-User-Id", f.admin.ID, "X-Forwarded-User", "root", "X-Remote-User", "root")
+		"Authorization", "Bearer "+token, "X-User-Id", f.admin.ID,
+		"X-Forwarded-User", "root", "X-Remote-User", "root")
 	require.Equal(t, f.user.ID, r.json(t)["user_id"])
 
 	body := `{"username":"eve","email":"eve@example.com","is_super_user":true,"user_id":"` +

@@ -86,18 +86,25 @@ func TestAnAccountLinkedDuringASignInIsNotANewUser(t *testing.T) {
 	require.Equal(t, false, p.json(t)["is_new_user"])
 }
 
-// A failed sign-in leaves no user, link, session or token, and the token is revoked at GitHub. Here
-// alice is linked, has disconnected GitHub, and is disabled during the sign-in.
-func TestARejectedSignInLeavesNoGitHubTokenOfADisconnectedUser(t *testing.T) {
-	t.Parallel()
-	h := newHostedGitHub(t)
+// newDisconnected returns a fixture in which alice is linked to GitHub, has disconnected it and has
+// no session, and a browser with the callback of another sign-in of hers.
+func newDisconnected(t *testing.T) (h *hostedGitHub, b *browser, callback string) {
+	t.Helper()
+	h = newHostedGitHub(t)
 	token := h.browser().signIn()["token"].(string)
 	require.Equal(t, http.StatusOK, h.sendAs(token, http.MethodPost, disconnectCall, "").status)
 	require.Empty(t, h.fake.Tokens(octocat))
 	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
 	require.NoError(t, err)
-	b := h.browser()
-	callback := h.callback(b)
+	b = h.browser()
+	return h, b, h.callback(b)
+}
+
+// A failed sign-in leaves no user, link, session or token, and the token is revoked at GitHub. Here
+// alice is linked, has disconnected GitHub, and is disabled during the sign-in.
+func TestARejectedSignInLeavesNoGitHubTokenOfADisconnectedUser(t *testing.T) {
+	t.Parallel()
+	h, b, callback := newDisconnected(t)
 	h.table.before(func(context.Context, string) error {
 		disableInNextFindUser(t, &hosted{fixture: h.fixture, table: h.table})
 		return nil
@@ -109,13 +116,7 @@ func TestARejectedSignInLeavesNoGitHubTokenOfADisconnectedUser(t *testing.T) {
 // The host's table fails at the second FindUser of the sign-in.
 func TestASignInThatTheUserSourceFailsLeavesNoGitHubToken(t *testing.T) {
 	t.Parallel()
-	h := newHostedGitHub(t)
-	token := h.browser().signIn()["token"].(string)
-	require.Equal(t, http.StatusOK, h.sendAs(token, http.MethodPost, disconnectCall, "").status)
-	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
-	require.NoError(t, err)
-	b := h.browser()
-	callback := h.callback(b)
+	h, b, callback := newDisconnected(t)
 	calls := 0
 	h.table.before(func(context.Context, string) error {
 		if calls++; calls > 1 {

@@ -24,8 +24,8 @@ type backedUp struct {
 	store        *swapped
 	path, backup string
 	config       auth.Config
-	unreadable   atomic.Bool
-	calls        atomic.Int64 // calls of the store
+	fault        atomic.Pointer[func(method string) error] // of each call of the store, if set
+	calls        atomic.Int64                              // calls of the store
 }
 
 func newBackedUp(t *testing.T) *backedUp {
@@ -46,14 +46,17 @@ func newBackedUp(t *testing.T) *backedUp {
 
 func (b *backedUp) open(t *testing.T) {
 	opened := openSQL(t, sqlstore.SQLite, "sqlite", sqliteDSN(b.path), "")
-	b.store.Store = authtest.FaultyStore(opened, func(string) error {
+	b.store.Store = authtest.FaultyStore(opened, func(method string) error {
 		b.calls.Add(1)
-		if b.unreadable.Load() {
-			return authtest.ErrStoreAway
+		if fault := b.fault.Load(); fault != nil {
+			return (*fault)(method)
 		}
 		return nil
 	})
 }
+
+// inject makes each later call of the store fail with the error of fault.
+func (b *backedUp) inject(fault func(method string) error) { b.fault.Store(&fault) }
 
 // instance returns another service over the same store.
 func (b *backedUp) instance() *auth.Service {
@@ -91,6 +94,24 @@ func copyDatabase(t *testing.T, from, to string) {
 		require.NoError(t, target.Close())
 		require.NoError(t, source.Close())
 	}
+}
+
+// logOut signs the user in and out n times, which appends n entries to the feed.
+func (b *backedUp) logOut(svc *auth.Service, n int) {
+	b.t.Helper()
+	for range n {
+		token, err := svc.Login(b.t.Context(), b.userPair)
+		require.NoError(b.t, err)
+		require.NoError(b.t, svc.Tokens().RevokeToken(b.t.Context(), token.Bearer.Reveal()))
+	}
+}
+
+// signInAt signs the user in on this instance and returns the token.
+func (b *backedUp) signInAt(svc *auth.Service, user auth.User) string {
+	b.t.Helper()
+	token, err := svc.SignIn(b.t.Context(), user.ID)
+	require.NoError(b.t, err)
+	return token.Bearer.Reveal()
 }
 
 // revokeOnce appends one entry to the feed.

@@ -209,7 +209,8 @@ func TestAStalledBodyIsA408AsDocumented(t *testing.T) {
 		require.NoError(t, err)
 		defer conn.Close()
 		fmt.Fprintf(conn,
-			"%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+			"%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
+				"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
 			o.method, f.target(o), token)
 		// Deferred, so that all requests wait at the same time.
 		defer func() {

@@ -28,7 +28,7 @@ type stolen struct {
 	bearer  string
 }
 
-func newStolen(t *testing.T, store auth.Store) *stolen {
+func newStolen(t *testing.T, store auth.Store, change ...func(*auth.Config)) *stolen {
 	t.Helper()
 	s := &stolen{}
 	var cfg auth.Config
@@ -36,6 +36,9 @@ func newStolen(t *testing.T, store auth.Store) *stolen {
 		f.store = store
 		c.SigningKeys = []auth.SigningKey{f.signer.Key}
 		c.Throttling.Off = true
+		for _, change := range change {
+			change(c)
+		}
 		cfg = *c
 	})
 	var err error

@@ -155,8 +155,10 @@ func TestRecordsPrintNoHashesOrSealedBytes(t *testing.T) {
 		"<GitHubToken.Sealed>": true,
 	}, found, "add a new field to shownFields if it may be printed")
 	require.Equal(t,
-		"{ID:k UserID: Hash:[redacted] Label: CreatedAt:0001-01-01 00:00:00 +0000 UTC ExpiresAt:0001-01-01 00:00:00 +0000 UTC "+
-			"PreviousHash: PreviousUntil:0001-01-01 00:00:00 +0000 UTC LastUsedAt:0001-01-01 00:00:00 +0000 UTC}",
+		"{ID:k UserID: Hash:[redacted] Label: CreatedAt:0001-01-01 00:00:00 +0000 UTC "+
+			"ExpiresAt:0001-01-01 00:00:00 +0000 UTC "+
+			"PreviousHash: PreviousUntil:0001-01-01 00:00:00 +0000 UTC "+
+			"LastUsedAt:0001-01-01 00:00:00 +0000 UTC}",
 		fmt.Sprintf("%+v", auth.AccessKey{ID: "k", Hash: "h"}))
 }
 

@@ -109,15 +109,22 @@ func TestAnIssuerThatNeverPublishedKeysIsA503(t *testing.T) {
 	r.requireUnknown(t, r.token.Bearer.Reveal())
 }
 
+// newLongRemote returns a verifier that accepts tokens for a month, and a token that it has verified.
+func newLongRemote(t *testing.T) (r *remote, token string) {
+	t.Helper()
+	r = newRemote(t, "EdDSA")
+	claims := r.claims(t, map[string]any{"exp": r.clock.Now().Add(29 * 24 * time.Hour).Unix()})
+	token = r.Forge(t, r.header(nil), claims)
+	r.verifier = r.verifierWith(t, func(cfg *auth.RemoteVerifierConfig) { cfg.MaxAge = 30 * 24 * time.Hour })
+	r.requireGood(t, token)
+	return r, token
+}
+
 // A readable key set replaces the known keys. A set with a duplicate key ID must count as read and
 // not as an outage, because otherwise a dropped key would be used for another day.
 func TestADroppedKeyIsNotKeptByAKeySetWithDuplicates(t *testing.T) {
 	t.Parallel()
-	r := newRemote(t, "EdDSA")
-	claims := r.claims(t, map[string]any{"exp": r.clock.Now().Add(29 * 24 * time.Hour).Unix()})
-	token := r.Forge(t, r.header(nil), claims)
-	r.verifier = r.verifierWith(t, func(cfg *auth.RemoteVerifierConfig) { cfg.MaxAge = 30 * 24 * time.Hour })
-	r.requireGood(t, token)
+	r, token := newLongRemote(t)
 	other := authtest.NewSigners(t)["ES256"]
 	issuerOf := newTokens(t, other, auth.TokenConfig{})
 	one := strings.TrimSuffix(strings.TrimPrefix(string(issuerOf.issuer.JWKS()), `{"keys":[`), `]}`)
@@ -129,11 +136,7 @@ func TestADroppedKeyIsNotKeptByAKeySetWithDuplicates(t *testing.T) {
 // A redirect is an answer and not an outage, even if its Location cannot be parsed.
 func TestARedirectWithAnInvalidLocationDropsTheKeys(t *testing.T) {
 	t.Parallel()
-	r := newRemote(t, "EdDSA")
-	claims := r.claims(t, map[string]any{"exp": r.clock.Now().Add(29 * 24 * time.Hour).Unix()})
-	token := r.Forge(t, r.header(nil), claims)
-	r.verifier = r.verifierWith(t, func(cfg *auth.RemoteVerifierConfig) { cfg.MaxAge = 30 * 24 * time.Hour })
-	r.requireGood(t, token)
+	r, token := newLongRemote(t)
 	r.answers(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["Location"] = []string{"https://[::1"}
 		w.WriteHeader(http.StatusFound)

@@ -2,7 +2,6 @@ package wiretest
 
 import (
 	"net/http"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -46,34 +45,30 @@ func TestRevokeEverybodyKeepsKeysAndAllowsNewSignIns(t *testing.T) {
 func TestRevokeEverybodyRejectsTokensWithCheckSessionsInStore(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
-		store, clock, key := open(t), authtest.NewClock(), authtest.NewSigners(t)["HS256"].Key
-		inStore := func(c *auth.Config) { c.Tokens.CheckSessionsInStore = true }
-		svc, other := newService(t, store, key, clock, inStore), newService(t, store, key, clock, inStore)
-		r := registerUser(t, svc, "alice", true)
-		token := loginToken(t, svc, r.Pair)
-		require.NoError(t, svc.RevokeEverybody(t.Context(), authtest.ByHost))
-		clock.Advance(time.Minute)
-		require.Equal(t, http.StatusUnauthorized, status(svc, token), "the instance that revoked everybody")
-		require.Equal(t, http.StatusUnauthorized, status(other, token), "the other instance")
+		s := newStolen(t, open(t), checkSessionsInStore)
+		require.NoError(t, s.svc.RevokeEverybody(t.Context(), authtest.ByHost))
+		s.clock.Advance(time.Minute)
+		require.Equal(t, http.StatusUnauthorized, status(s.svc, s.bearer),
+			"the instance that revoked everybody")
+		require.Equal(t, http.StatusUnauthorized, status(s.other, s.bearer), "the other instance")
 		require.Equal(t, http.StatusUnauthorized,
-			send(svc.Handler(), "GET", "/auth/users", "", "Authorization", "Bearer "+token).status)
+			s.sendAs(s.bearer, http.MethodGet, "/auth/users", "").status)
 	})
 }
+
+func checkSessionsInStore(cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = true }
 
 // Recheck returns ErrTokenRejected if the session is not live.
 func TestRecheckRejectsTokensAfterRevokeEverybody(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
-		store, clock, key := open(t), authtest.NewClock(), authtest.NewSigners(t)["HS256"].Key
-		svc := newService(t, store, key, clock, func(c *auth.Config) { c.Tokens.CheckSessionsInStore = true })
-		r := registerUser(t, svc, "alice", true)
-		token := loginToken(t, svc, r.Pair)
+		s := newStolen(t, open(t), checkSessionsInStore)
 		var err error
-		h := svc.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			require.NoError(t, svc.RevokeEverybody(r.Context(), authtest.ByHost))
-			_, err = svc.Recheck(r.Context())
+		h := s.svc.Authenticate(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			require.NoError(t, s.svc.RevokeEverybody(r.Context(), authtest.ByHost))
+			_, err = s.svc.Recheck(r.Context())
 		}))
-		send(h, "GET", "/", "", "Authorization", "Bearer "+token)
+		send(h, http.MethodGet, "/", "", "Authorization", "Bearer "+s.bearer)
 		require.ErrorIs(t, err, auth.ErrTokenRejected)
 	})
 }
@@ -82,51 +77,34 @@ func TestRecheckRejectsTokensAfterRevokeEverybody(t *testing.T) {
 // brings back everything revoked since the backup. Every token is then rejected.
 func TestRevokeEverybodyAfterARestoreRejectsEveryToken(t *testing.T) {
 	t.Parallel()
-	f := &restorableFile{t: t, path: filepath.Join(t.TempDir(), "auth.db")}
-	clock, key := authtest.NewClock(), authtest.NewSigners(t)["HS256"].Key
-	svc := newService(t, f.open(), key, clock)
-	boss := registerUser(t, svc, "boss", true)
-	alice := registerUser(t, svc, "alice", false)
-	backup := f.backup()
-	for range 5 {
-		require.NoError(t, svc.Tokens().RevokeToken(t.Context(), loginToken(t, svc, alice.Pair)))
-	}
-	stolen := loginToken(t, svc, boss.Pair)
-	require.NoError(t, svc.Tokens().RevokeToken(t.Context(), stolen)) // this revocation will be lost too
-	require.Equal(t, http.StatusUnauthorized, status(svc, stolen))
+	b := newBackedUp(t)
+	b.backUp(t)
+	b.logOut(b.svc, 5)
+	stolen := b.signIn(b.admin)
+	require.NoError(t, b.svc.Tokens().RevokeToken(t.Context(), stolen)) // this revocation will be lost too
+	require.Equal(t, http.StatusUnauthorized, status(b.svc, stolen))
 
 	// All instances are stopped during the restore.
-	f.restore(backup)
-	svc = newService(t, f.open(), key, clock)
-	require.NoError(t, svc.RevokeEverybody(t.Context(), authtest.ByHost))
-	for range 10 { // the feed grows beyond the token
-		require.NoError(t, svc.Tokens().RevokeToken(t.Context(), loginToken(t, svc, alice.Pair)))
-	}
-	require.Equal(t, http.StatusUnauthorized, status(svc, stolen),
+	b.restore(t)
+	b.svc = b.instance()
+	require.NoError(t, b.svc.RevokeEverybody(t.Context(), authtest.ByHost))
+	b.logOut(b.svc, 10) // the feed grows beyond the token
+	require.Equal(t, http.StatusUnauthorized, status(b.svc, stolen),
 		"the token was revoked, and everybody was revoked")
 	require.Equal(t, http.StatusUnauthorized,
-		send(svc.Handler(), "GET", "/auth/users", "", "Authorization", "Bearer "+stolen).status)
+		b.sendAs(stolen, http.MethodGet, "/auth/users", "").status)
 }
 
 // The old token is presented right after RevokeEverybody. It proves lost commits, but everybody was
 // revoked already, so new sessions must be kept.
 func TestAnOldTokenAfterRevokeEverybodyRevokesNoNewSessions(t *testing.T) {
 	t.Parallel()
-	f := &restorableFile{t: t, path: filepath.Join(t.TempDir(), "auth.db")}
-	clock, key := authtest.NewClock(), authtest.NewSigners(t)["HS256"].Key
-	svc := newService(t, f.open(), key, clock)
-	alice := registerUser(t, svc, "alice", false)
-	backup := f.backup()
-	for range 5 {
-		require.NoError(t, svc.Tokens().RevokeToken(t.Context(), loginToken(t, svc, alice.Pair)))
-	}
-	old := loginToken(t, svc, alice.Pair)
-	f.restore(backup)
-	svc = newService(t, f.open(), key, clock)
+	b, svc, old := loseCommits(t)
 	require.NoError(t, svc.RevokeEverybody(t.Context(), authtest.ByHost))
-	again := loginToken(t, svc, alice.Pair)
+	again := b.signInAt(svc, b.user)
 	require.Equal(t, http.StatusOK, status(svc, again))
-	clock.Advance(time.Hour)
+
+	b.clock.Advance(time.Hour)
 	require.Equal(t, http.StatusUnauthorized, status(svc, old))
 	require.Equal(t, http.StatusOK, status(svc, again), "a session opened after RevokeEverybody is kept")
 }

@@ -378,7 +378,8 @@ func TestAStalledBodyIsA408(t *testing.T) {
 	require.NoError(t, err)
 	defer conn.Close()
 	fmt.Fprintf(conn,
-		"POST /auth/users/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+		"POST /auth/users/login HTTP/1.1\r\nHost: x\r\n"+
+			"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
 	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusRequestTimeout, answer.StatusCode)

@@ -95,7 +95,7 @@ func TestACanceledRequestDoesNotSkipTheCheckForLostCommits(t *testing.T) {
 	accepted := 0
 	for range 10 {
 		b, svc, ahead := loseCommits(t)
-		require.ErrorIs(t, second(svc.Tokens().Verify(t.Context(), "x")), auth.ErrTokenRejected)
+		require.ErrorIs(t, errorOf(svc.Tokens().Verify(t.Context(), "x")), auth.ErrTokenRejected)
 		// The request of another user reads the feed.
 		require.Equal(t, http.StatusOK, status(svc, b.signInAt(svc, b.user)))
 		canceled, cancel := context.WithCancel(t.Context())

@@ -100,7 +100,7 @@ func TestComponentsComposedByHandBehaveLikeAService(t *testing.T) {
 		}
 		revoke := []func(auth.Token) error{
 			func(token auth.Token) error { return c.tokens.Revoke(ctx, authtest.ByHost, token.Session.ID) },
-			func(auth.Token) error { return second(c.tokens.RevokeUser(ctx, authtest.ByHost, "u1")) },
+			func(auth.Token) error { return errorOf(c.tokens.RevokeUser(ctx, authtest.ByHost, "u1")) },
 			func(auth.Token) error { return c.credentials.Revoke(ctx, authtest.ByHost, pair.AccessKey) },
 		}
 		for _, end := range revoke {
@@ -149,7 +149,7 @@ func TestRevokeLeakedRejectsTheKeysTokensAtOnceInComposedComponents(t *testing.T
 func TestRevokeUserRejectsTheUsersTokensAtOnceInComposedComponents(t *testing.T) {
 	t.Parallel()
 	table, store, clock := newHostTable(), memstore.NewAccounts(), authtest.NewClock()
-	var got recorded
+	var got recordedEvents
 	events := auth.NewEventLog(auth.EventLogConfig{OnEvent: got.Add, Now: clock.Now})
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
 	tokens, err := auth.NewTokenIssuerWithUsers(store, table, issuer, keys,
@@ -165,7 +165,7 @@ func TestRevokeUserRejectsTheUsersTokensAtOnceInComposedComponents(t *testing.T)
 	live, err := tokens.RevokeUser(ctx, authtest.ByHost, "u-alice")
 	require.NoError(t, err)
 	require.Equal(t, 1, live)
-	require.ErrorIs(t, second(tokens.Verify(t.Context(), token.Bearer.Reveal())), auth.ErrTokenRejected)
+	require.ErrorIs(t, errorOf(tokens.Verify(t.Context(), token.Bearer.Reveal())), auth.ErrTokenRejected)
 
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
@@ -188,8 +188,8 @@ func TestAServiceIgnoresAnIdentityThatTheHostPutInTheContext(t *testing.T) {
 	identity, ok := auth.IdentityFromContext(ctx)
 	require.True(t, ok)
 	require.Equal(t, f.admin.ID, identity.UserID)
-	require.ErrorIs(t, second(f.svc.User(ctx)), auth.ErrTokenMissing)
-	require.ErrorIs(t, second(f.svc.SuperUser(ctx)), auth.ErrTokenMissing)
+	require.ErrorIs(t, errorOf(f.svc.User(ctx)), auth.ErrTokenMissing)
+	require.ErrorIs(t, errorOf(f.svc.SuperUser(ctx)), auth.ErrTokenMissing)
 
 	reached := false
 	handler := f.svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -213,7 +213,7 @@ func TestAccessKeyIDIsRequiredExactlyForTheMethodAccessKey(t *testing.T) {
 		"no key":                    {UserID: f.user.ID, Method: auth.MethodAccessKey},
 		"a key with another method": {UserID: f.user.ID, Method: auth.MethodHost, AccessKeyID: f.userPair.AccessKey},
 	} {
-		require.ErrorContains(t, second(f.svc.Tokens().Issue(t.Context(), params)),
+		require.ErrorContains(t, errorOf(f.svc.Tokens().Issue(t.Context(), params)),
 			"AccessKeyID must be set", name)
 	}
 	f.requireNoSession(f.user.ID)
@@ -228,12 +228,12 @@ func TestComponentsOverDifferentKindsOfStoreAreRejected(t *testing.T) {
 		auth.TokenConfig{})
 	require.NoError(t, err)
 	for name, err := range map[string]error{
-		"accounts":        second(auth.NewCredentialVerifier(memstore.NewAccounts(), own, auth.CredentialConfig{})),
-		"a store":         second(auth.NewCredentialVerifier(memstore.New(), hosts, auth.CredentialConfig{})),
-		"an empty issuer": second(auth.NewCredentialVerifier(memstore.New(), &auth.TokenIssuer{}, auth.CredentialConfig{})),
+		"accounts":        errorOf(auth.NewCredentialVerifier(memstore.NewAccounts(), own, auth.CredentialConfig{})),
+		"a store":         errorOf(auth.NewCredentialVerifier(memstore.New(), hosts, auth.CredentialConfig{})),
+		"an empty issuer": errorOf(auth.NewCredentialVerifier(memstore.New(), &auth.TokenIssuer{}, auth.CredentialConfig{})),
 	} {
 		require.Error(t, err, name)
 	}
-	require.NoError(t, second(auth.NewCredentialVerifier(memstore.NewAccounts(), hosts,
+	require.NoError(t, errorOf(auth.NewCredentialVerifier(memstore.NewAccounts(), hosts,
 		auth.CredentialConfig{})))
 }

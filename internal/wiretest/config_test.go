@@ -156,7 +156,7 @@ func TestHeadAndPrefetchRequestsDoNotCompleteAFlowOfTheHostsHandler(t *testing.T
 		for i := 0; i < len(header); i += 2 {
 			r.Header.Set(header[i], header[i+1])
 		}
-		return second(g.svc.GitHub().Complete(r, auth.Identity{}))
+		return errorOf(g.svc.GitHub().Complete(r, auth.Identity{}))
 	}
 	require.ErrorIs(t, ask(http.MethodHead), auth.ErrGitHubState)
 	require.ErrorIs(t, ask(http.MethodGet, "Sec-Purpose", "prefetch;prerender"), auth.ErrGitHubState)

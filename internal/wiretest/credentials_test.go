@@ -398,14 +398,14 @@ func TestAKeyThatTheStoreReturnsWithAnotherUserIsRejected(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
 	pair := c.issue(t)
-	c.store = mixedUp{c.store}
+	c.store = wrongOwnerStore{c.store}
 	c.configure(t, auth.CredentialConfig{})
 	c.requireBad(t, pair)
 }
 
-type mixedUp struct{ auth.Store }
+type wrongOwnerStore struct{ auth.Store }
 
-func (s mixedUp) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.User, error) {
+func (s wrongOwnerStore) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.User, error) {
 	key, user, err := s.Store.FindKey(ctx, id)
 	user.ID = "u2"
 	return key, user, err

@@ -13,7 +13,7 @@ import (
 
 func TestASuperUserWhoChangesAnotherUserIsTheActor(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	session, err := f.svc.SignIn(t.Context(), f.user.ID)
 	require.NoError(t, err)
@@ -33,21 +33,21 @@ func TestASuperUserWhoChangesAnotherUserIsTheActor(t *testing.T) {
 // A host may sign a user in during the request of another user.
 func TestTheUserWhoSignsInIsTheActorOfTheEvent(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	got.deliver(t, f.svc)
 	r := httptest.NewRequest(http.MethodPost, "/impersonate", nil)
 	r.Header.Set("Authorization", "Bearer "+f.signIn(f.admin))
 	ctx, err := f.svc.IdentifyContext(r)
 	require.NoError(t, err)
-	require.NoError(t, second(f.svc.SignIn(ctx, f.user.ID)))
+	require.NoError(t, errorOf(f.svc.SignIn(ctx, f.user.ID)))
 	events := got.deliver(t, f.svc)
 	require.Equal(t, f.user.ID, events[len(events)-1].UserID)
 	require.Equal(t, f.user.ID, events[len(events)-1].ActorID)
 }
 
 // recordBrowserSessions enables browser sessions and records the events.
-func recordBrowserSessions(got *recorded) githubOptions {
+func recordBrowserSessions(got *recordedEvents) githubOptions {
 	return githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.BrowserSessions, cfg.OnEvent = &auth.BrowserSessions{}, got.Add
 	}}
@@ -56,7 +56,7 @@ func recordBrowserSessions(got *recorded) githubOptions {
 // hubot signs in in octocat's browser, so hubot, not octocat, revokes octocat's session.
 func TestReplacingASessionNamesTheNewUserAsActor(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	g := newGitHub(t, recordBrowserSessions(&got))
 	b := g.browser()
 	b.signInByCookie("")
@@ -80,7 +80,7 @@ func TestReplacingASessionNamesTheNewUserAsActor(t *testing.T) {
 
 func TestLogoutByTokenIsTheActorForTheCookiesSession(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	g := newGitHub(t, recordBrowserSessions(&got))
 	b := g.browser()
 	b.signInByCookie("")

@@ -280,8 +280,8 @@ func TestAPanicInAHookDoesNotFailTheRequest(t *testing.T) {
 // The operator must see the reason and the user of a rejected sign-in, for users of the host too.
 func TestARejectedSignInEventHasTheReasonAndTheUser(t *testing.T) {
 	t.Parallel()
-	var got recorded
-	h := newHosted(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
+	var got recordedEvents
+	h := newHostFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	h.table.setActive("u-alice", false)
 	h.login(h.pair)
 	h.table.delete("u-alice")

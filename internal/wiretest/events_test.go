@@ -60,11 +60,11 @@ func TestTheEventsPageListsEveryKind(t *testing.T) {
 	require.Equal(t, eventKinds(t), listed)
 }
 
-// recorded records the events passed to OnEvent.
-type recorded struct{ authtest.Record[auth.Event] }
+// recordedEvents records the events passed to OnEvent.
+type recordedEvents struct{ authtest.Record[auth.Event] }
 
 // deliver runs the service until the queued events are delivered and returns them.
-func (r *recorded) deliver(t testing.TB, svc *auth.Service) []auth.Event {
+func (r *recordedEvents) deliver(t testing.TB, svc *auth.Service) []auth.Event {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
@@ -75,7 +75,7 @@ func (r *recorded) deliver(t testing.TB, svc *auth.Service) []auth.Event {
 // The test causes every kind of event, over HTTP if there is a call for it.
 func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	g := newGitHub(t, githubOptions{
 		fake: githubtest.Config{TokenLifetime: time.Hour},
 		configure: func(_ *githubFixture, cfg *auth.Config) {
@@ -202,7 +202,7 @@ func (g *githubFixture) deny(token string) page {
 
 func TestOnlyTheOperatorLearnsWhyASignInWasRejected(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	expiring, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
 		auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
@@ -281,7 +281,7 @@ func TestEventsOfAHostsHandlerHaveTheClientOfTheRequest(t *testing.T) {
 
 func TestEventsAfterRunHasEndedAreLogged(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	f.login(f.userPair)
 	require.NotContains(t, f.log.String(), "sign_in.accepted")
@@ -345,7 +345,7 @@ func TestASlowOrPanickingOnEventDoesNotDelayRequests(t *testing.T) {
 
 func TestAFloodOfRejectedTokensDropsNoSignInEvents(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	got.deliver(t, f.svc)
 	for range 10_000 {

@@ -18,7 +18,7 @@ import (
 // classes.
 func TestNoClassOfEventsDropsEventsOfAnother(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.OnEvent, cfg.Proxies = got.Add, auth.NoProxies()
 		cfg.Throttling.Off = true
@@ -54,7 +54,7 @@ func TestNoClassOfEventsDropsEventsOfAnother(t *testing.T) {
 // Concurrent requests must not wait for the queue while Run empties it.
 func TestConcurrentRequestsNeverWaitForTheEventQueue(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	ctx, stop := context.WithCancel(t.Context())
 	var all sync.WaitGroup
@@ -76,7 +76,7 @@ func TestConcurrentRequestsNeverWaitForTheEventQueue(t *testing.T) {
 
 func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	b := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.OnEvent, cfg.ReauthAfter, cfg.BrowserSessions = got.Add, time.Hour, &auth.BrowserSessions{}
 	}})
@@ -163,7 +163,7 @@ func TestARefusedRequestIsLoggedAsAWarning(t *testing.T) {
 // out in a loop to drop the events of changes.
 func TestLogoutsDropNoChangeEvents(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.OnEvent, cfg.DisableAuditTrail, cfg.Throttling.Off = got.Add, true, true
 	})
@@ -184,7 +184,7 @@ func TestLogoutsDropNoChangeEvents(t *testing.T) {
 // refusals of known callers out of the queue.
 func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.OnEvent = got.Add
 	}})
@@ -210,7 +210,7 @@ func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
 // Only known callers cause access.refused events, and the session of a deleted user is revoked.
 func TestADeletedUsersCookieIsNotAKnownCaller(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	g := newGitHub(t, recordBrowserSessions(&got))
 	b := g.browser()
 	b.signInByCookie("")

@@ -44,7 +44,7 @@ func TestAStoreFailureAtAnyPointOfACallIsA503(t *testing.T) {
 				calls := 0
 				for failAt := 1; ; failAt++ {
 					armed, revoked := false, false
-					f := newFixture(t, watch(func(method string) error {
+					f := newFixture(t, withFaults(func(method string) error {
 						// A revocation that is stored holds, even if the feed cannot be read back.
 						if !armed || revoked && method == "ListRevocations" {
 							return nil
@@ -84,7 +84,7 @@ func TestAHangingStoreIsA503AfterTheTimeout(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			hang := false
-			f := newFixture(t, watch(func(method string) error {
+			f := newFixture(t, withFaults(func(method string) error {
 				if hang && method == "ListRevocations" {
 					return authtest.ErrHang
 				}
@@ -110,7 +110,7 @@ func TestAHangingStoreIsA503AfterTheTimeout(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					armed := false
-					f := newFixture(t, watch(func(method string) error {
+					f := newFixture(t, withFaults(func(method string) error {
 						if armed && method == hanging {
 							return authtest.ErrHang
 						}
@@ -164,14 +164,14 @@ func TestEveryStoreErrorReachesTheCaller(t *testing.T) {
 	})
 	require.NoError(t, err)
 	ctx := t.Context()
-	require.ErrorIs(t, second(svc.Register(ctx, authtest.ByHost, auth.UserParams{Username: "new"})), down)
-	require.ErrorIs(t, second(svc.RecoverSuperUser(ctx, f.user.ID)), down)
-	require.ErrorIs(t, second(svc.SignIn(ctx, f.user.ID)), down)
-	require.ErrorIs(t, second(svc.Login(ctx, f.userPair)), down)
-	require.ErrorIs(t, second(svc.Credentials().Issue(ctx, authtest.ByHost, f.user.ID,
+	require.ErrorIs(t, errorOf(svc.Register(ctx, authtest.ByHost, auth.UserParams{Username: "new"})), down)
+	require.ErrorIs(t, errorOf(svc.RecoverSuperUser(ctx, f.user.ID)), down)
+	require.ErrorIs(t, errorOf(svc.SignIn(ctx, f.user.ID)), down)
+	require.ErrorIs(t, errorOf(svc.Login(ctx, f.userPair)), down)
+	require.ErrorIs(t, errorOf(svc.Credentials().Issue(ctx, authtest.ByHost, f.user.ID,
 		auth.KeyOptions{})), down)
 	require.ErrorIs(t, svc.Credentials().Revoke(ctx, authtest.ByHost, f.userPair.AccessKey), down)
 	require.ErrorIs(t, svc.Tokens().Revoke(ctx, authtest.ByHost, "x"), down)
-	require.ErrorIs(t, second(svc.Prune(ctx)), down)
-	require.ErrorIs(t, second(svc.Tokens().Verify(ctx, f.signIn(f.user))), down)
+	require.ErrorIs(t, errorOf(svc.Prune(ctx)), down)
+	require.ErrorIs(t, errorOf(svc.Tokens().Verify(ctx, f.signIn(f.user))), down)
 }

@@ -119,15 +119,15 @@ func TestAFailedReadOfTheFeedIsRetriedAfterASecond(t *testing.T) {
 	}
 }
 
-// lateStore delays one read of the feed until answer is closed. The read returns what the feed
+// delayedStore delays one read of the feed until answer is closed. The read returns what the feed
 // contained when the read began.
-type lateStore struct {
+type delayedStore struct {
 	auth.Store
 	late   atomic.Bool
 	answer chan struct{}
 }
 
-func (s *lateStore) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
+func (s *delayedStore) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
 	page, err := s.Store.ListRevocations(ctx, from, limit)
 	if s.late.CompareAndSwap(true, false) {
 		<-s.answer
@@ -138,7 +138,7 @@ func (s *lateStore) ListRevocations(ctx context.Context, from int64, limit int) 
 func TestAReadBegunBeforeARevocationDoesNotCountForIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := &lateStore{answer: make(chan struct{})}
+		store := &delayedStore{answer: make(chan struct{})}
 		f := newFixture(t, func(f *fixture, c *auth.Config) {
 			store.Store, f.store, c.Now = f.store, store, time.Now
 		})

@@ -72,8 +72,8 @@ func TestARevokedTokenIsRejectedWhileTheFeedIsReread(t *testing.T) {
 	require.Zero(t, accepted.Load())
 }
 
-// swapped is a store that a test can replace by another one, as a restore does.
-type swapped struct{ auth.Store }
+// replaceableStore is a store that a test can replace by another one, as a restore does.
+type replaceableStore struct{ auth.Store }
 
 func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
 	t.Parallel()
@@ -82,7 +82,7 @@ func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
 	for _, later := range []int{0, 1, 2, 3, 50} {
 		t.Run(fmt.Sprint(later), func(t *testing.T) {
 			t.Parallel()
-			store := &swapped{memstore.New()}
+			store := &replaceableStore{memstore.New()}
 			f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = store })
 			lost := f.signIn(f.user)
 			require.Equal(t, http.StatusOK, status(f.svc, lost))

@@ -141,7 +141,7 @@ func TestAllowedOriginsMustBeInCanonicalForm(t *testing.T) {
 	connect := func(origin string) error {
 		cfg := g.github
 		cfg.AllowedOrigins = []string{origin}
-		return second(auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg))
+		return errorOf(auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg))
 	}
 	for _, origin := range []string{
 		allowedOrigin, "https://pages.example.com:8443", "http://localhost:3000", "http://[::1]:3000",

@@ -11,10 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
-	"github.com/stretchr/testify/require"
 )
 
 const issuer = authtest.Issuer
@@ -84,9 +85,9 @@ func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	return f
 }
 
-// watch calls before with the name of each store method first and returns its error, if any, as the
+// withFaults calls before with the name of each store method first and returns its error, if any, as the
 // method's.
-func watch(before func(method string) error) func(*fixture, *auth.Config) {
+func withFaults(before func(method string) error) func(*fixture, *auth.Config) {
 	return func(f *fixture, _ *auth.Config) { f.injectFaults(before) }
 }
 
@@ -184,3 +185,6 @@ func loginBody(pair auth.KeyPair) string {
 func (f *fixture) login(pair auth.KeyPair) response {
 	return f.send(http.MethodPost, "/auth/users/login", loginBody(pair))
 }
+
+// errorOf returns the error of a call with two results.
+func errorOf[T any](_ T, err error) error { return err }

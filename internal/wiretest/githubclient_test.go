@@ -76,8 +76,8 @@ func TestTheClientSendsTheTokenOnlyToTheAPI(t *testing.T) {
 	require.Empty(t, <-seen, "an Authorization header of the host is not sent to other hosts either")
 }
 
-// expiring makes GitHub's tokens expire after 8 hours, as they do for apps that have opted in.
-var expiring = githubOptions{fake: githubtest.Config{TokenLifetime: 8 * time.Hour}}
+// withExpiringTokens makes GitHub's tokens expire after 8 hours, as they do for apps that have opted in.
+var withExpiringTokens = githubOptions{fake: githubtest.Config{TokenLifetime: 8 * time.Hour}}
 
 func (g *githubFixture) accessToken() (string, error) {
 	token, err := g.svc.GitHub().TokenSource(g.t.Context(), g.user.ID).Token()
@@ -89,7 +89,7 @@ func (g *githubFixture) accessToken() (string, error) {
 
 func TestATokenIsRefreshedBeforeItExpires(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, expiring)
+	g := newGitHub(t, withExpiringTokens)
 	g.browser().connect(g.signIn(g.user))
 	first, err := g.accessToken()
 	require.NoError(t, err)
@@ -125,7 +125,7 @@ func (g *githubFixture) instance(change ...func(*auth.Config)) *auth.Service {
 
 func TestARevokedRefreshTokenDisconnects(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, expiring)
+	g := newGitHub(t, withExpiringTokens)
 	g.browser().connect(g.signIn(g.user))
 	g.clock.Advance(9 * time.Hour)
 	g.fake.Revoke(octocat)
@@ -136,7 +136,7 @@ func TestARevokedRefreshTokenDisconnects(t *testing.T) {
 
 func TestATemporaryRefreshFailureDoesNotDisconnect(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, expiring)
+	g := newGitHub(t, withExpiringTokens)
 	g.browser().connect(g.signIn(g.user))
 	g.clock.Advance(9 * time.Hour)
 	g.fake.InjectN(githubtest.EndpointAccessToken, 1, githubtest.Status(http.StatusBadGateway))
@@ -152,7 +152,7 @@ func TestATemporaryRefreshFailureDoesNotDisconnect(t *testing.T) {
 // must be stored.
 func TestARefreshContinuesAfterItsCallerIsCanceled(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, expiring)
+	g := newGitHub(t, withExpiringTokens)
 	g.browser().connect(g.signIn(g.user))
 	g.clock.Advance(9 * time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -170,7 +170,7 @@ func TestARefreshContinuesAfterItsCallerIsCanceled(t *testing.T) {
 
 func TestARefreshDuringADisconnectRevokesTheNewToken(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, expiring)
+	g := newGitHub(t, withExpiringTokens)
 	g.browser().connect(g.signIn(g.user))
 	g.clock.Advance(9 * time.Hour)
 	g.fake.InjectN(githubtest.EndpointAccessToken, 1, func(endpoint http.Handler) http.Handler {
@@ -238,7 +238,7 @@ func TestARequestBodyIsClosedIfThereIsNoToken(t *testing.T) {
 	client, err := g.svc.GitHub().Client(t.Context(), g.user.ID)
 	require.NoError(t, err)
 	require.NoError(t, g.svc.GitHub().Disconnect(t.Context(), authtest.ByHost, g.user.ID))
-	body := &closing{}
+	body := &closeRecorder{}
 	r, err := http.NewRequest(http.MethodPost, g.fake.URL()+"/api/v3/user/repos", body)
 	require.NoError(t, err)
 	_, err = client.Do(r)
@@ -246,10 +246,10 @@ func TestARequestBodyIsClosedIfThereIsNoToken(t *testing.T) {
 	require.True(t, body.closed)
 }
 
-type closing struct{ closed bool }
+type closeRecorder struct{ closed bool }
 
-func (*closing) Read([]byte) (int, error) { return 0, io.EOF }
-func (c *closing) Close() error           { c.closed = true; return nil }
+func (*closeRecorder) Read([]byte) (int, error) { return 0, io.EOF }
+func (c *closeRecorder) Close() error           { c.closed = true; return nil }
 
 // leasingStore records the duration of the last lease.
 type leasingStore struct {
@@ -293,7 +293,7 @@ func TestALeaseIsLongerThanARefresh(t *testing.T) {
 func TestWaitingForATokenRefreshDoesNotFloodTheStore(t *testing.T) {
 	t.Parallel()
 	var writes atomic.Int64
-	g := newGitHub(t, githubOptions{fake: expiring.fake, configure: func(g *githubFixture, _ *auth.Config) {
+	g := newGitHub(t, githubOptions{fake: withExpiringTokens.fake, configure: func(g *githubFixture, _ *auth.Config) {
 		g.fixture.injectFaults(func(method string) error {
 			if method == "LeaseGitHubToken" {
 				writes.Add(1)

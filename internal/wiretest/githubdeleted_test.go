@@ -10,32 +10,28 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// deleted is a fixture with a user who signed up with GitHub and was deleted.
-type deleted struct {
+// deletedUser is a fixture with a user who signed up with GitHub and was deleted.
+type deletedUser struct {
 	*githubFixture
 	user  auth.User
 	token string // of the user's last session
 	pair  auth.KeyPair
 }
 
-func newDeleted(t *testing.T) deleted {
+func newDeletedUser(t *testing.T) deletedUser {
 	t.Helper()
 	g := newGitHub(t)
-	token := g.browser().signIn()["token"].(string)
-	link, err := g.link(octocat)
-	require.NoError(t, err)
-	user, err := g.store.FindUser(t.Context(), link.UserID)
-	require.NoError(t, err)
+	_, user, token := g.signInOctocat()
 	pair, err := g.svc.Credentials().Issue(t.Context(), authtest.ByHost, user.ID, auth.KeyOptions{})
 	require.NoError(t, err)
 	_, err = g.store.DeleteUser(t.Context(), authtest.HostWrite, user.ID)
 	require.NoError(t, err)
-	return deleted{g, user, token, pair}
+	return deletedUser{g, user, token, pair}
 }
 
 func TestADeletedUsersTokensStayRejectedAfterTheGitHubAccountReturns(t *testing.T) {
 	t.Parallel()
-	d := newDeleted(t)
+	d := newDeletedUser(t)
 	requireRejected := func() {
 		require.Equal(t, http.StatusUnauthorized, d.sendAs(d.token, http.MethodGet, "/auth/user", "").status)
 		require.Equal(t, http.StatusUnauthorized, d.login(d.pair).status)
@@ -53,7 +49,7 @@ func TestADeletedUsersTokensStayRejectedAfterTheGitHubAccountReturns(t *testing.
 
 func TestAUsernameIsNotReusedAfterDeletion(t *testing.T) {
 	t.Parallel()
-	d := newDeleted(t)
+	d := newDeletedUser(t)
 	require.Equal(t, octocatLogin, d.user.Username)
 	username := d.browser().signIn()["username"].(string)
 	require.Regexp(t, `^octocat-[a-z2-7]{6}$`, username,

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// impatient returns options with a short timeout for calls to GitHub. For the endpoints of
+// withShortTimeout returns options with a short timeout for calls to GitHub. For the endpoints of
 // memberships and teams it configures a list that needs the endpoint.
-func impatient(endpoint githubtest.Endpoint) githubOptions {
+func withShortTimeout(endpoint githubtest.Endpoint) githubOptions {
 	org := githubtest.Org{ID: 77, Login: "acme"}
 	return githubOptions{
 		fake: githubtest.Config{Users: []githubtest.User{{
@@ -41,9 +41,9 @@ var signInEndpoints = map[githubtest.Endpoint]bool{
 	githubtest.EndpointMemberships: true, githubtest.EndpointTeams: true,
 }
 
-// misbehaving runs the test with every fault of each wanted endpoint. Most of these tests wait, so
+// forEachFault runs the test with every fault of each wanted endpoint. Most of these tests wait, so
 // more of them run at once than there are processors.
-func misbehaving(t *testing.T, wanted map[githubtest.Endpoint]bool,
+func forEachFault(t *testing.T, wanted map[githubtest.Endpoint]bool,
 	test func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault),
 ) {
 	t.Helper()
@@ -58,7 +58,7 @@ func misbehaving(t *testing.T, wanted map[githubtest.Endpoint]bool,
 			kinds++
 			group.Go(func() error {
 				t.Run(string(endpoint)+"/"+fault.Name, func(t *testing.T) {
-					test(t, newGitHub(t, impatient(endpoint)), endpoint, fault)
+					test(t, newGitHub(t, withShortTimeout(endpoint)), endpoint, fault)
 				})
 				return nil
 			})
@@ -71,7 +71,7 @@ func misbehaving(t *testing.T, wanted map[githubtest.Endpoint]bool,
 // Whichever call to GitHub fails, and however, the answer is documented and nothing is left behind.
 func TestAFaultyGitHubAnswerLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	misbehaving(t, signInEndpoints,
+	forEachFault(t, signInEndpoints,
 		func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
 			b := g.browser()
 			callback := b.callbackURL(b.authURL(signInCall))
@@ -118,7 +118,7 @@ func (g *githubFixture) requireNothingLeft(endpoint githubtest.Endpoint) {
 func TestDisconnectingSucceedsWhileGitHubFails(t *testing.T) {
 	t.Parallel()
 	deleting := map[githubtest.Endpoint]bool{githubtest.EndpointDeleteToken: true}
-	misbehaving(t, deleting, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint,
+	forEachFault(t, deleting, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint,
 		fault githubtest.NamedFault) {
 		token := g.signIn(g.user)
 		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
@@ -133,7 +133,7 @@ func TestDisconnectingSucceedsWhileGitHubFails(t *testing.T) {
 func TestAFaultyAnswerToVerifyDisconnectsNobody(t *testing.T) {
 	t.Parallel()
 	checking := map[githubtest.Endpoint]bool{githubtest.EndpointCheckToken: true}
-	misbehaving(t, checking, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint,
+	forEachFault(t, checking, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint,
 		fault githubtest.NamedFault) {
 		token := g.signIn(g.user)
 		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
@@ -180,7 +180,7 @@ func TestNoRedirectFromGitHubIsFollowed(t *testing.T) {
 	defer evil.Close()
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		for endpoint := range signInEndpoints {
-			g := newGitHub(t, impatient(endpoint))
+			g := newGitHub(t, withShortTimeout(endpoint))
 			b := g.browser()
 			callback := b.callbackURL(b.authURL(signInCall))
 			g.fake.Inject(endpoint, githubtest.Redirect(status, evil.URL))

@@ -2,7 +2,6 @@ package wiretest
 
 import (
 	"crypto/tls"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -11,10 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
 // The accounts of the fake GitHub.
@@ -206,5 +206,3 @@ func queryOf(t testing.TB, raw string) url.Values {
 	require.NoError(t, err)
 	return u.Query()
 }
-
-func mustPrint(v any) string { return fmt.Sprintf("%+v", v) }

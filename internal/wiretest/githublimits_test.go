@@ -203,7 +203,7 @@ func TestConcurrentGitHubSignInsFromOneAddressAreNotThrottled(t *testing.T) {
 	var all sync.WaitGroup
 	for _, flow := range flows {
 		all.Go(func() {
-			status := g.goBack(flow).status
+			status := g.sendCallback(flow).status
 			mu.Lock()
 			defer mu.Unlock()
 			statuses[status]++
@@ -235,7 +235,7 @@ func TestSuccessfulGitHubSignInsGiveNoExtraAttemptsLater(t *testing.T) {
 		})
 	})
 	for _, flow := range flows {
-		all.Go(func() { g.goBack(flow) })
+		all.Go(func() { g.sendCallback(flow) })
 	}
 	for range flows {
 		<-arrived

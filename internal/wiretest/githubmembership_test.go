@@ -40,11 +40,7 @@ func newMember(t *testing.T, options ...func(*fixture, *auth.Config)) member {
 			}
 		},
 	})
-	g.browser().signIn()
-	link, err := g.link(octocat)
-	require.NoError(t, err)
-	user, err := g.store.FindUser(t.Context(), link.UserID)
-	require.NoError(t, err)
+	_, user, _ := g.signInOctocat()
 	pair, err := g.svc.Credentials().Issue(t.Context(), authtest.ByHost, user.ID, auth.KeyOptions{})
 	require.NoError(t, err)
 	return member{g, user, pair}
@@ -141,11 +137,7 @@ func TestAUserWithoutAGitHubTokenMustSignInWithGitHubAgain(t *testing.T) {
 func TestATokenWithoutTheOrganizationScopeDoesNotProveMembership(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	g.browser().signIn() // the token lacks the scope read:org
-	link, err := g.link(octocat)
-	require.NoError(t, err)
-	user, err := g.store.FindUser(t.Context(), link.UserID)
-	require.NoError(t, err)
+	_, user, _ := g.signInOctocat() // the token lacks the scope read:org
 	cfg := g.github
 	cfg.AllowedTeams, cfg.MembershipMaxAge, cfg.Now = []int64{5}, recheckAfter, g.clock.Now
 	connector, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
@@ -189,7 +181,7 @@ func TestAMembershipCheckThatTheStoreFailsIsA503(t *testing.T) {
 	for _, fault := range []error{errors.New("store is down"), authtest.ErrHang, context.Canceled} {
 		var call, failing atomic.Int64
 		failing.Store(-1)
-		m := newMember(t, watch(func(string) error {
+		m := newMember(t, withFaults(func(string) error {
 			if call.Add(1) == failing.Load() {
 				return fault
 			}

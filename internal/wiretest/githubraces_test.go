@@ -1,6 +1,7 @@
 package wiretest
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -57,7 +58,7 @@ func (g *githubFixture) pending() pending {
 	return pending{callback, (&http.Response{Header: r.header}).Cookies()}
 }
 
-func (g *githubFixture) goBack(p pending) response { return p.sendTo(g.svc) }
+func (g *githubFixture) sendCallback(p pending) response { return p.sendTo(g.svc) }
 
 // sendTo sends the callback to the service.
 func (p pending) sendTo(svc *auth.Service) response {
@@ -74,7 +75,7 @@ func TestConcurrentCallbacksWithOneStateMakeOneExchange(t *testing.T) {
 		g := newGitHub(t)
 		p := g.pending()
 		count := map[int]int{}
-		for _, status := range atOnce(func(int) int { return g.goBack(p).status }) {
+		for _, status := range atOnce(func(int) int { return g.sendCallback(p).status }) {
 			count[status]++
 		}
 		require.Equal(t, 1, count[http.StatusOK])
@@ -97,7 +98,7 @@ func TestConcurrentFirstSignInsMakeOneUser(t *testing.T) {
 			if i >= tabs {
 				return response{}
 			}
-			return g.goBack(flows[i])
+			return g.sendCallback(flows[i])
 		})[:tabs] {
 			require.Equal(t, http.StatusOK, r.status, r.body)
 			answer := r.json(t)
@@ -115,7 +116,7 @@ func TestConcurrentFirstSignInsMakeOneUser(t *testing.T) {
 func TestConcurrentUseOfAnExpiredTokenRefreshesOnce(t *testing.T) {
 	t.Parallel()
 	for range raceRounds(t) {
-		g := newGitHub(t, expiring)
+		g := newGitHub(t, withExpiringTokens)
 		g.browser().connect(g.signIn(g.user))
 		g.clock.Advance(9 * time.Hour)
 		instances := []*auth.Service{g.svc, g.instance()}
@@ -140,8 +141,8 @@ func TestConcurrentUseOfAnExpiredTokenRefreshesOnce(t *testing.T) {
 func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 	t.Parallel()
 	var stored strings.Builder
-	g := newGitHub(t, expiring,
-		githubOptions{fake: expiring.fake, configure: func(g *githubFixture, cfg *auth.Config) {
+	g := newGitHub(t, withExpiringTokens,
+		githubOptions{fake: withExpiringTokens.fake, configure: func(g *githubFixture, cfg *auth.Config) {
 			cfg.GitHub.Logger = cfg.Logger
 		}})
 	token := g.signIn(g.user)
@@ -154,7 +155,7 @@ func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 	keep(p.status, p.body)
 	link, kept, err := g.store.FindGitHubConnection(t.Context(), g.user.ID, "githubtest.invalid")
 	require.NoError(t, err)
-	stored.WriteString(mustPrint(link) + mustPrint(kept))
+	fmt.Fprintf(&stored, "%+v%+v", link, kept)
 	stored.Write(kept.Sealed)
 	secrets := []string{code}
 	for _, live := range g.fake.Tokens(octocat) {

@@ -188,7 +188,7 @@ func TestAPromotionByGitHubSuperUsersIsDeliveredWithoutATrail(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	g.signInOctocat()
-	var got recorded
+	var got recordedEvents
 	svc := g.restartWithSuperUser(func(cfg *auth.Config) {
 		cfg.DisableAuditTrail, cfg.OnEvent, cfg.Logger = true, got.Add, slog.New(slog.DiscardHandler)
 	})

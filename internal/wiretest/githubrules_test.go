@@ -31,7 +31,7 @@ func TestACallbackOfAnotherBrowserClearsNoCookies(t *testing.T) {
 func TestAConsumedStateIsKeptLongerThanItsCookie(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	require.Equal(t, http.StatusOK, g.goBack(g.pending()).status)
+	require.Equal(t, http.StatusOK, g.sendCallback(g.pending()).status)
 	pruned := func(after time.Duration) int {
 		n, err := g.store.PruneStates(t.Context(), g.clock.Now().Add(after), 10)
 		require.NoError(t, err)
@@ -46,7 +46,7 @@ func TestAFlowCanCompleteOnAnotherInstance(t *testing.T) {
 	g := newGitHub(t)
 	p := g.pending()
 	g.svc = g.instance()
-	require.Equal(t, http.StatusOK, g.goBack(p).status)
+	require.Equal(t, http.StatusOK, g.sendCallback(p).status)
 }
 
 func TestPlainHTTPNeedsInsecureCookies(t *testing.T) {
@@ -100,7 +100,7 @@ func TestACodeIsExchangedOnlyOnce(t *testing.T) {
 		g := newGitHub(t)
 		p := g.pending()
 		g.fake.Inject(githubtest.EndpointAccessToken, fault)
-		require.NotEqual(t, http.StatusOK, g.goBack(p).status, name)
+		require.NotEqual(t, http.StatusOK, g.sendCallback(p).status, name)
 		require.Equal(t, 1, g.fake.Count(githubtest.EndpointAccessToken), name)
 	}
 }

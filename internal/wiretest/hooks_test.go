@@ -14,10 +14,10 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// measured records the calls of the hooks, in order.
-type measured struct{ authtest.Record[string] }
+// hookRecord records the calls of the hooks, in order.
+type hookRecord struct{ authtest.Record[string] }
 
-func (m *measured) hooks() auth.Hooks {
+func (m *hookRecord) hooks() auth.Hooks {
 	note := func(what string, err error, took time.Duration) {
 		outcome := "accepted"
 		status, _ := auth.ErrorStatus(err)
@@ -53,7 +53,7 @@ func (m *measured) hooks() auth.Hooks {
 
 func TestHooksReportTheOutcomeOfEachSignInAndToken(t *testing.T) {
 	t.Parallel()
-	var m measured
+	var m hookRecord
 	fault := error(nil)
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 		cfg.Hooks = m.hooks()
@@ -115,7 +115,7 @@ func TestFeedAgeReportsTheLastReadOfTheFeed(t *testing.T) {
 // call is the check of the session cookie.
 func TestAGitHubCallbackThatTheStoreFailsIsAnEvent(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	var away atomic.Bool
 	var hooks atomic.Int64
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
@@ -149,7 +149,7 @@ func TestAGitHubCallbackThatTheStoreFailsIsAnEvent(t *testing.T) {
 // One attempt is one event and one call of the hook.
 func TestAThrottledForgedCallbackIsExactlyOneEvent(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	var hooks atomic.Int64
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.OnEvent, cfg.Proxies = got.Add, auth.NoProxies()

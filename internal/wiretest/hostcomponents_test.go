@@ -34,10 +34,10 @@ func TestComponentsWorkOverAHostsUserTable(t *testing.T) {
 	token, err := tokens.Issue(t.Context(), signIn)
 	require.NoError(t, err)
 	require.Equal(t, "alice", token.User.Username)
-	require.NoError(t, second(tokens.Verify(t.Context(), token.Bearer.Reveal())))
+	require.NoError(t, errorOf(tokens.Verify(t.Context(), token.Bearer.Reveal())))
 
 	table.setActive("u-alice", false)
-	require.ErrorIs(t, second(tokens.Issue(t.Context(), signIn)), auth.ErrUserDisabled)
+	require.ErrorIs(t, errorOf(tokens.Issue(t.Context(), signIn)), auth.ErrUserDisabled)
 }
 
 func TestVerifyRejectsKeysOfDisabledUsers(t *testing.T) {
@@ -80,7 +80,7 @@ func TestAStoreThatDoesNotKnowActiveUsersSignsNobodyIn(t *testing.T) {
 	tokens, err := auth.NewTokenIssuer(struct{ auth.SessionStore }{accounts}, issuer, keys,
 		auth.TokenConfig{})
 	require.NoError(t, err)
-	require.ErrorIs(t, second(tokens.Issue(t.Context(), params)), auth.ErrUserDisabled,
+	require.ErrorIs(t, errorOf(tokens.Issue(t.Context(), params)), auth.ErrUserDisabled,
 		"a store of sessions alone")
 	requireNoSession()
 
@@ -98,9 +98,9 @@ func TestAStoreThatDoesNotKnowActiveUsersSignsNobodyIn(t *testing.T) {
 	}{accounts, users}
 	svc, err := auth.New(composite, auth.Config{Issuer: issuer, SigningKeys: keys})
 	require.NoError(t, err)
-	require.ErrorIs(t, second(svc.Login(t.Context(), pair)), auth.ErrInvalidCredentials,
+	require.ErrorIs(t, errorOf(svc.Login(t.Context(), pair)), auth.ErrInvalidCredentials,
 		"accounts and users combined in one store")
-	require.ErrorIs(t, second(svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
+	require.ErrorIs(t, errorOf(svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
 	requireNoSession()
 }
 
@@ -166,7 +166,7 @@ func TestKeysOfAHostsUsersVerify(t *testing.T) {
 // Authority.SuperUser requires that the acting user is a super user.
 func TestAnAuthorityWithSuperUserIsCheckedWithHostUsers(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t)
+	h := newHostFixture(t)
 	h.issue("u-boss")
 	theirs := h.issue("u-boss")
 	token, err := h.svc.SignIn(t.Context(), "u-alice") // an ordinary user

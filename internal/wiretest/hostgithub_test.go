@@ -13,15 +13,15 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// hostedGitHub is a githubFixture over a host's user table.
-type hostedGitHub struct {
+// hostGitHubFixture is a githubFixture over a host's user table.
+type hostGitHubFixture struct {
 	*githubFixture
 	table *hostTable
 }
 
-func newHostedGitHub(t testing.TB, configure ...func(*githubFixture, *auth.Config)) *hostedGitHub {
+func newHostGitHub(t testing.TB, configure ...func(*githubFixture, *auth.Config)) *hostGitHubFixture {
 	t.Helper()
-	h := &hostedGitHub{table: newHostTable()}
+	h := &hostGitHubFixture{table: newHostTable()}
 	h.githubFixture = newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 		ownTable(h.table)(g.fixture, cfg)
 		for _, c := range configure {
@@ -32,13 +32,13 @@ func newHostedGitHub(t testing.TB, configure ...func(*githubFixture, *auth.Confi
 }
 
 // callback returns the callback URL of a sign-in by the browser.
-func (h *hostedGitHub) callback(b *browser) string {
+func (h *hostGitHubFixture) callback(b *browser) string {
 	return b.callbackURL(b.authURL(signInCall))
 }
 
 // requireNothingLeft fails the test if a sign-in as alice has left a link, a session or a token,
 // here or at GitHub.
-func (h *hostedGitHub) requireNothingLeft() {
+func (h *hostGitHubFixture) requireNothingLeft() {
 	h.t.Helper()
 	_, err := h.link(octocat)
 	require.ErrorIs(h.t, err, auth.ErrNotFound)
@@ -46,7 +46,7 @@ func (h *hostedGitHub) requireNothingLeft() {
 }
 
 // requireNoAccess fails the test if alice has a session or a token, here or at GitHub.
-func (h *hostedGitHub) requireNoAccess() {
+func (h *hostGitHubFixture) requireNoAccess() {
 	h.t.Helper()
 	h.requireNoSession("u-alice")
 	_, token, err := h.accounts.FindGitHubConnection(h.t.Context(), "u-alice", "githubtest.invalid")
@@ -58,7 +58,7 @@ func (h *hostedGitHub) requireNoAccess() {
 
 func TestAGitHubAccountSignsInAsTheUserThatTheHostResolves(t *testing.T) {
 	t.Parallel()
-	h := newHostedGitHub(t)
+	h := newHostGitHub(t)
 	answer := h.browser().signIn()
 	require.Equal(t, "alice", answer["username"], "the host's username, not the login at GitHub")
 	require.Equal(t, true, answer["is_new_user"])
@@ -83,14 +83,14 @@ func TestAGitHubAccountSignsInAsTheUserThatTheHostResolves(t *testing.T) {
 
 func TestARejectedGitHubAccountOfAHostLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(h *hostedGitHub){
-		"to no user":         func(h *hostedGitHub) { h.table.accounts = nil },
-		"to an unknown user": func(h *hostedGitHub) { h.table.delete("u-alice") },
-		"to a disabled user": func(h *hostedGitHub) { h.table.setActive("u-alice", false) },
+	for name, change := range map[string]func(h *hostGitHubFixture){
+		"to no user":         func(h *hostGitHubFixture) { h.table.accounts = nil },
+		"to an unknown user": func(h *hostGitHubFixture) { h.table.delete("u-alice") },
+		"to a disabled user": func(h *hostGitHubFixture) { h.table.setActive("u-alice", false) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHostedGitHub(t)
+			h := newHostGitHub(t)
 			change(h)
 			b := h.browser()
 			p := b.get(h.callback(b))
@@ -102,17 +102,19 @@ func TestARejectedGitHubAccountOfAHostLeavesNothingBehind(t *testing.T) {
 
 func TestAFailureToResolveAGitHubAccountLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	faults := map[string]func(h *hostedGitHub){
-		"an empty id":      func(h *hostedGitHub) { h.table.accounts[account(octocat)] = "" },
-		"an over-long id":  func(h *hostedGitHub) { h.table.accounts[account(octocat)] = strings.Repeat("x", auth.MaxIDLength+1) },
-		"an impossible id": func(h *hostedGitHub) { h.table.accounts[account(octocat)] = "a\x00" },
+	faults := map[string]func(h *hostGitHubFixture){
+		"an empty id": func(h *hostGitHubFixture) { h.table.accounts[account(octocat)] = "" },
+		"an over-long id": func(h *hostGitHubFixture) {
+			h.table.accounts[account(octocat)] = strings.Repeat("x", auth.MaxIDLength+1)
+		},
+		"an impossible id": func(h *hostGitHubFixture) { h.table.accounts[account(octocat)] = "a\x00" },
 	}
 	for name, fault := range tableFaults {
-		faults["ResolveGitHub "+name] = func(h *hostedGitHub) {
+		faults["ResolveGitHub "+name] = func(h *hostGitHubFixture) {
 			h.table.resolve = func(ctx context.Context) error { return fault(ctx, "") }
 		}
-		faults["FindUser "+name] = func(h *hostedGitHub) { h.table.before(fault) }
-		faults["the second FindUser "+name] = func(h *hostedGitHub) {
+		faults["FindUser "+name] = func(h *hostGitHubFixture) { h.table.before(fault) }
+		faults["the second FindUser "+name] = func(h *hostGitHubFixture) {
 			h.table.before(func(context.Context, string) error {
 				h.table.before(fault)
 				return nil
@@ -122,7 +124,7 @@ func TestAFailureToResolveAGitHubAccountLeavesNothingBehind(t *testing.T) {
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHostedGitHub(t)
+			h := newHostGitHub(t)
 			fault(h)
 			b := h.browser()
 			p := b.get(h.callback(b))
@@ -143,7 +145,7 @@ func account(id int64) auth.GitHubAccount {
 
 func TestADisabledHostUserCannotSignInWithGitHub(t *testing.T) {
 	t.Parallel()
-	h := newHostedGitHub(t)
+	h := newHostGitHub(t)
 	h.browser().signIn()
 	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
 	require.NoError(t, err)
@@ -168,7 +170,7 @@ func TestADisabledHostUserCannotSignInWithGitHub(t *testing.T) {
 
 func TestAHostUserHasOneAccountPerGitHubHost(t *testing.T) {
 	t.Parallel()
-	h := newHostedGitHub(t)
+	h := newHostGitHub(t)
 	h.browser().signIn()
 	require.NoError(t, h.fake.SignInAs(hubotLogin))
 	h.table.accounts[account(hubot)] = "u-alice"
@@ -180,7 +182,7 @@ func TestAHostUserHasOneAccountPerGitHubHost(t *testing.T) {
 
 func TestWithDisableSignUpTheHostIsNotAskedToResolve(t *testing.T) {
 	t.Parallel()
-	h := newHostedGitHub(t, func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.DisableSignUp = true })
+	h := newHostGitHub(t, func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.DisableSignUp = true })
 	b := h.browser()
 	require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
 	h.requireNothingLeft()
@@ -193,7 +195,7 @@ func TestWithDisableSignUpTheHostIsNotAskedToResolve(t *testing.T) {
 
 func TestOnlyActiveHostUsersConnectGitHub(t *testing.T) {
 	t.Parallel()
-	h := newHostedGitHub(t)
+	h := newHostGitHub(t)
 	token := h.signIn(auth.User{ID: "u-alice"})
 	for name, test := range map[string]struct {
 		change func()
@@ -233,7 +235,7 @@ func TestGitHubSettingsThatNeedAUserStoreAreRejectedWithAUserSource(t *testing.T
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHostedGitHub(t)
+			h := newHostGitHub(t)
 			github := h.github
 			test.change(&github)
 			_, err := auth.NewWithUsers(h.accounts, h.table, auth.Config{
@@ -243,7 +245,7 @@ func TestGitHubSettingsThatNeedAUserStoreAreRejectedWithAUserSource(t *testing.T
 			require.ErrorContains(t, err, test.want)
 		})
 	}
-	h, f := newHostedGitHub(t), newFixture(t)
+	h, f := newHostGitHub(t), newFixture(t)
 	_, err := auth.NewGitHubConnector(h.accounts, f.svc.Tokens(), h.sealing, h.github)
 	require.ErrorContains(t, err, "the components must have the same store")
 	_, err = auth.NewGitHubConnector(f.store, h.svc.Tokens(), h.sealing, h.github)
@@ -255,7 +257,7 @@ func TestAStoreFailureDuringAGitHubSignInOfAHostUserLeavesNothingBehind(t *testi
 	t.Parallel()
 	for failAt := 1; ; failAt++ {
 		armed, calls := false, 0
-		h := newHostedGitHub(t, func(g *githubFixture, _ *auth.Config) {
+		h := newHostGitHub(t, func(g *githubFixture, _ *auth.Config) {
 			g.injectFaults(func(string) error {
 				if armed {
 					calls++

@@ -15,13 +15,13 @@ import (
 // The host disables the user between the first and the last FindUser of a sign-in.
 func TestAUserDisabledDuringAGitHubSignInGetsNoSession(t *testing.T) {
 	t.Parallel()
-	disableMeanwhile := func(h *hostedGitHub) {
+	disableMeanwhile := func(h *hostGitHubFixture) {
 		h.table.before(func(context.Context, string) error { // the first call still finds an active user
-			disableInNextFindUser(t, &hosted{fixture: h.fixture, table: h.table})
+			disableInNextFindUser(t, &hostFixture{fixture: h.fixture, table: h.table})
 			return nil
 		})
 	}
-	h := newHostedGitHub(t)
+	h := newHostGitHub(t)
 	disableMeanwhile(h)
 	b := h.browser()
 	require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
@@ -42,7 +42,7 @@ func TestAUserDisabledDuringAGitHubSignInGetsNoSession(t *testing.T) {
 
 func TestConcurrentFirstSignInsOfAHostUserMakeOneLink(t *testing.T) {
 	t.Parallel()
-	h := newHostedGitHub(t)
+	h := newHostGitHub(t)
 	var group errgroup.Group
 	answers := make([]map[string]any, 8)
 	for i := range answers {
@@ -71,7 +71,7 @@ func TestConcurrentFirstSignInsOfAHostUserMakeOneLink(t *testing.T) {
 // Another sign-in links the account while the host resolves it for this one.
 func TestAnAccountLinkedDuringASignInIsNotANewUser(t *testing.T) {
 	t.Parallel()
-	h := newHostedGitHub(t)
+	h := newHostGitHub(t)
 	slow, fast := h.browser(), h.browser()
 	callbacks := []string{h.callback(slow), h.callback(fast)}
 	var concurrent page
@@ -88,9 +88,9 @@ func TestAnAccountLinkedDuringASignInIsNotANewUser(t *testing.T) {
 
 // newDisconnected returns a fixture in which alice is linked to GitHub, has disconnected it and has
 // no session, and a browser with the callback of another sign-in of hers.
-func newDisconnected(t *testing.T) (h *hostedGitHub, b *browser, callback string) {
+func newDisconnected(t *testing.T) (h *hostGitHubFixture, b *browser, callback string) {
 	t.Helper()
-	h = newHostedGitHub(t)
+	h = newHostGitHub(t)
 	token := h.browser().signIn()["token"].(string)
 	require.Equal(t, http.StatusOK, h.sendAs(token, http.MethodPost, disconnectCall, "").status)
 	require.Empty(t, h.fake.Tokens(octocat))
@@ -106,7 +106,7 @@ func TestARejectedSignInLeavesNoGitHubTokenOfADisconnectedUser(t *testing.T) {
 	t.Parallel()
 	h, b, callback := newDisconnected(t)
 	h.table.before(func(context.Context, string) error {
-		disableInNextFindUser(t, &hosted{fixture: h.fixture, table: h.table})
+		disableInNextFindUser(t, &hostFixture{fixture: h.fixture, table: h.table})
 		return nil
 	})
 	require.Equal(t, http.StatusForbidden, b.get(callback).status)

@@ -114,8 +114,8 @@ func newHostTable() *hostTable {
 	}
 }
 
-// hosted is a fixture over a host's user table.
-type hosted struct {
+// hostFixture is a fixture over a host's user table.
+type hostFixture struct {
 	*fixture
 	table *hostTable
 	pair  auth.KeyPair // alice's
@@ -128,16 +128,16 @@ func ownTable(table *hostTable) func(*fixture, *auth.Config) {
 	}
 }
 
-func newHosted(t testing.TB, change ...func(*fixture, *auth.Config)) *hosted {
+func newHostFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *hostFixture {
 	t.Helper()
 	table := newHostTable()
-	h := &hosted{table: table}
+	h := &hostFixture{table: table}
 	h.fixture = newFixture(t, append([]func(*fixture, *auth.Config){ownTable(table)}, change...)...)
 	h.pair = h.issue("u-alice")
 	return h
 }
 
-func (h *hosted) issue(id string) auth.KeyPair {
+func (h *hostFixture) issue(id string) auth.KeyPair {
 	h.t.Helper()
 	pair, err := h.svc.Credentials().Issue(h.t.Context(), authtest.ByHost, id, auth.KeyOptions{})
 	require.NoError(h.t, err)

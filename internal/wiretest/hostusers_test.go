@@ -24,7 +24,7 @@ import (
 
 func TestHostUsersSignInWithAccessKeys(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t)
+	h := newHostFixture(t)
 	for id, isSuperUser := range map[string]bool{"u-alice": false, "u-boss": true} {
 		r := h.login(h.issue(id))
 		require.Equal(t, http.StatusOK, r.status, r.body)
@@ -47,7 +47,7 @@ func TestHostUsersSignInWithAccessKeys(t *testing.T) {
 
 func TestTheHostsTableIsReadForTheSuperUserAtEveryCall(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t)
+	h := newHostFixture(t)
 	token, err := h.svc.SignIn(t.Context(), "u-alice")
 	require.NoError(t, err)
 	require.Equal(t, "alice", token.User.Username)
@@ -108,7 +108,7 @@ func TestNewWithUsersRejectsMismatchedStoresAndUserSources(t *testing.T) {
 
 func TestUnknownAndDisabledHostUsersGetTheSame401(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t)
+	h := newHostFixture(t)
 	wrong := h.login(auth.KeyPair{AccessKey: h.pair.AccessKey, AccessSecret: h.issue("u-boss").AccessSecret})
 	require.Equal(t, http.StatusUnauthorized, wrong.status)
 
@@ -120,8 +120,8 @@ func TestUnknownAndDisabledHostUsersGetTheSame401(t *testing.T) {
 		require.Equal(t, wrong.body, r.body)
 		require.Equal(t, wrong.header, r.header)
 	}
-	require.ErrorIs(t, second(h.svc.SignIn(t.Context(), "u-nobody")), auth.ErrNotFound)
-	require.ErrorIs(t, second(h.svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
+	require.ErrorIs(t, errorOf(h.svc.SignIn(t.Context(), "u-nobody")), auth.ErrNotFound)
+	require.ErrorIs(t, errorOf(h.svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
 	for _, id := range []string{"u-alice", "u-nobody"} {
 		h.requireNoSession(id)
 	}
@@ -134,7 +134,7 @@ func TestUnknownAndDisabledHostUsersGetTheSame401(t *testing.T) {
 func TestTheHostUserIsReadAfterTheSessionIsCreated(t *testing.T) {
 	t.Parallel()
 	var calls []string
-	h := newHosted(t, watch(func(method string) error {
+	h := newHostFixture(t, withFaults(func(method string) error {
 		calls = append(calls, method)
 		return nil
 	}))
@@ -154,7 +154,7 @@ func TestTheHostUserIsReadAfterTheSessionIsCreated(t *testing.T) {
 
 // disableInNextFindUser disables alice during the next FindUser, when her session exists already,
 // and revokes her sessions as a host does.
-func disableInNextFindUser(t *testing.T, h *hosted) {
+func disableInNextFindUser(t *testing.T, h *hostFixture) {
 	h.table.before(func(ctx context.Context, id string) error {
 		h.table.before(nil)
 		h.table.setActive(id, false)
@@ -167,14 +167,14 @@ func disableInNextFindUser(t *testing.T, h *hosted) {
 
 func TestAUserDisabledDuringASignInGetsNoSession(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t)
+	h := newHostFixture(t)
 	disableInNextFindUser(t, h)
 	require.Equal(t, http.StatusUnauthorized, h.login(h.pair).status)
 	h.requireNoSession("u-alice")
 
 	h.table.setActive("u-alice", true)
 	disableInNextFindUser(t, h)
-	require.ErrorIs(t, second(h.svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
+	require.ErrorIs(t, errorOf(h.svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
 	h.requireNoSession("u-alice")
 }
 
@@ -183,7 +183,7 @@ func TestAUserDisabledDuringASignInGetsNoSession(t *testing.T) {
 func TestNoSessionSurvivesRevokeUserDuringConcurrentSignIns(t *testing.T) {
 	t.Parallel()
 	for range 20 {
-		h := newHosted(t)
+		h := newHostFixture(t)
 		const signIns = 64
 		tokens := make([]auth.Token, signIns)
 		var running sync.WaitGroup
@@ -236,7 +236,7 @@ func TestAFailingUserSourceIsA503(t *testing.T) {
 	for name, fault := range tableFaults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHosted(t)
+			h := newHostFixture(t)
 			token := h.signIn(auth.User{ID: "u-boss"})
 			h.table.before(fault)
 			for _, r := range []response{h.login(h.pair), h.sendAs(token, http.MethodGet, "/auth/user", "")} {
@@ -266,7 +266,7 @@ func TestAUserSourceThatReturnsAnInvalidUserIsA503(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHosted(t)
+			h := newHostFixture(t)
 			h.table.change("u-alice", change)
 			require.Equal(t, http.StatusServiceUnavailable, h.login(h.pair).status)
 			h.requireNoSession("u-alice")
@@ -274,7 +274,7 @@ func TestAUserSourceThatReturnsAnInvalidUserIsA503(t *testing.T) {
 	}
 	t.Run("an empty username is allowed", func(t *testing.T) {
 		t.Parallel()
-		h := newHosted(t)
+		h := newHostFixture(t)
 		h.table.change("u-alice", func(u *auth.User) { *u = auth.User{ID: u.ID, IsActive: true} })
 		r := h.login(h.pair)
 		require.Equal(t, http.StatusOK, r.status)
@@ -286,7 +286,7 @@ func TestAUserSourceThatReturnsAnInvalidUserIsA503(t *testing.T) {
 func TestAHangingUserSourceIsA503AfterTheTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHosted(t)
+		h := newHostFixture(t)
 		token := h.signIn(auth.User{ID: "u-boss"})
 		h.table.before(func(ctx context.Context, _ string) error {
 			<-ctx.Done()
@@ -307,20 +307,20 @@ func TestAHangingUserSourceIsA503AfterTheTimeout(t *testing.T) {
 // A canceled request must not leave a session behind.
 func TestASignInCanceledDuringFindUserLeavesNoSession(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t)
+	h := newHostFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	h.table.before(func(ctx context.Context, _ string) error {
 		cancel()
 		return ctx.Err()
 	})
-	require.ErrorIs(t, second(h.svc.Login(ctx, h.pair)), context.Canceled)
+	require.ErrorIs(t, errorOf(h.svc.Login(ctx, h.pair)), context.Canceled)
 	h.requireNoSession("u-alice")
 }
 
 // The operator must learn of a session that could not be revoked, so the answer is not a 401.
 func TestARejectedSessionThatCannotBeRevokedIsA503(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t, watch(func(method string) error {
+	h := newHostFixture(t, withFaults(func(method string) error {
 		if method == "RevokeToken" {
 			return errors.New("disk full")
 		}
@@ -333,7 +333,7 @@ func TestARejectedSessionThatCannotBeRevokedIsA503(t *testing.T) {
 
 func TestAdministrationCallsDoNotExistWithAUserSource(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t)
+	h := newHostFixture(t)
 	boss := h.signIn(auth.User{ID: "u-boss"})
 	for _, call := range []string{
 		"POST /api/v1/user/register", "POST /auth/users/register", "GET /auth/users",
@@ -355,9 +355,9 @@ func TestAdministrationCallsDoNotExistWithAUserSource(t *testing.T) {
 
 	ctx := t.Context()
 	for name, err := range map[string]error{
-		"Register":         second(h.svc.Register(ctx, authtest.ByHost, auth.UserParams{Username: "new"})),
-		"Bootstrap":        second(h.svc.Bootstrap(ctx, auth.UserParams{Username: "new"}, h.svc.Credentials().GeneratePair())),
-		"RecoverSuperUser": second(h.svc.RecoverSuperUser(ctx, "u-alice")),
+		"Register":         errorOf(h.svc.Register(ctx, authtest.ByHost, auth.UserParams{Username: "new"})),
+		"Bootstrap":        errorOf(h.svc.Bootstrap(ctx, auth.UserParams{Username: "new"}, h.svc.Credentials().GeneratePair())),
+		"RecoverSuperUser": errorOf(h.svc.RecoverSuperUser(ctx, "u-alice")),
 	} {
 		require.ErrorContains(t, err, "made with NewWithUsers", name)
 		require.NotErrorIs(t, err, auth.ErrNotFound, name)
@@ -367,7 +367,7 @@ func TestAdministrationCallsDoNotExistWithAUserSource(t *testing.T) {
 
 func TestRevokeUserReturnsTheNumberOfRevokedSessions(t *testing.T) {
 	t.Parallel()
-	f, h := newFixture(t), newHosted(t)
+	f, h := newFixture(t), newHostFixture(t)
 	for name, test := range map[string]struct {
 		*fixture
 		id      string
@@ -399,11 +399,11 @@ func TestRevokeUserReturnsTheNumberOfRevokedSessions(t *testing.T) {
 		})
 	}
 	down := errors.New("down")
-	failing := newHosted(t, watch(func(method string) error {
+	failing := newHostFixture(t, withFaults(func(method string) error {
 		if method == "RevokeUserSessions" {
 			return down
 		}
 		return nil
 	}))
-	require.ErrorIs(t, second(failing.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")), down)
+	require.ErrorIs(t, errorOf(failing.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")), down)
 }

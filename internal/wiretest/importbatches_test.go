@@ -117,7 +117,7 @@ func TestAnInterruptedImportCanBeRepeated(t *testing.T) {
 			t.Parallel()
 			var fail func() error
 			var calls atomic.Int64
-			i := newImporting(t, watch(func(method string) error {
+			i := newImporting(t, withFaults(func(method string) error {
 				if method == "RegisterUsers" && calls.Add(1) == 4 {
 					return fail()
 				}
@@ -217,7 +217,7 @@ func TestAnImportBatchIsLimitedByItsKeys(t *testing.T) {
 
 func TestAnImportBatchThatTimesOutNamesBatchSize(t *testing.T) {
 	t.Parallel()
-	i := newImporting(t, watch(func(method string) error {
+	i := newImporting(t, withFaults(func(method string) error {
 		if method == "RegisterUsers" {
 			return fmt.Errorf("insert: %w", context.DeadlineExceeded)
 		}
@@ -230,7 +230,7 @@ func TestAnImportBatchThatTimesOutNamesBatchSize(t *testing.T) {
 
 func TestAnImportThatTheCallerCancelsDoesNotNameBatchSize(t *testing.T) {
 	t.Parallel()
-	i := newImporting(t, watch(func(method string) error {
+	i := newImporting(t, withFaults(func(method string) error {
 		if method == "RegisterUsers" {
 			return authtest.ErrHang
 		}

@@ -228,27 +228,27 @@ func TestConcurrentImportsAddEachUserOnce(t *testing.T) {
 	require.Len(t, i.users(), users)
 }
 
-// oddStore breaks the contract of RegisterUsers: it returns an unknown error for the second of two
+// faultyBatchStore breaks the contract of RegisterUsers: it returns an unknown error for the second of two
 // users, and too few errors for more users.
-type oddStore struct{ auth.Store }
+type faultyBatchStore struct{ auth.Store }
 
-var errOdd = errors.New("no such column")
+var errUnknown = errors.New("no such column")
 
-func (s oddStore) RegisterUsers(
+func (s faultyBatchStore) RegisterUsers(
 	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
 ) ([]error, error) {
 	refusals, err := s.Store.RegisterUsers(ctx, w, users[:1])
 	if len(users) > 2 {
 		return refusals, err // errors of the other users are missing
 	}
-	return append(refusals, errOdd), err
+	return append(refusals, errUnknown), err
 }
 
 func TestAnImportEndsIfTheStoreReturnsAnUnknownError(t *testing.T) {
 	t.Parallel()
-	i := newImporting(t, func(f *fixture, _ *auth.Config) { f.store = oddStore{f.store} })
+	i := newImporting(t, func(f *fixture, _ *auth.Config) { f.store = faultyBatchStore{f.store} })
 	_, err := i.importLines(line("a"), line("b"))
-	require.ErrorIs(t, err, errOdd)
+	require.ErrorIs(t, err, errUnknown)
 	require.ErrorContains(t, err, "line 2 of an import")
 	require.Empty(t, i.rejected.Take())
 	require.Len(t, i.users(), 1)

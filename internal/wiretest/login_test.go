@@ -225,7 +225,7 @@ func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("connection
 func TestASignInCallsTheStoreTwice(t *testing.T) {
 	t.Parallel()
 	var calls []string
-	f := newFixture(t, watch(func(method string) error { calls = append(calls, method); return nil }))
+	f := newFixture(t, withFaults(func(method string) error { calls = append(calls, method); return nil }))
 	credentials := f.svc.Credentials()
 	nobody := credentials.GeneratePair()
 	for name, test := range map[string]struct {
@@ -260,7 +260,7 @@ func TestAKeyRevokedDuringASignInIsRejected(t *testing.T) {
 			t.Parallel()
 			var f *fixture
 			armed := false
-			f = newFixture(t, watch(func(method string) error {
+			f = newFixture(t, withFaults(func(method string) error {
 				if armed && method == "CreateSession" {
 					armed = false
 					return act(f)

@@ -21,7 +21,7 @@ import (
 // store again behind the same value, as a program sees a restored database.
 type backedUp struct {
 	*fixture
-	store        *swapped
+	store        *replaceableStore
 	path, backup string
 	config       auth.Config
 	fault        atomic.Pointer[func(method string) error] // of each call of the store, if set
@@ -32,7 +32,7 @@ func newBackedUp(t *testing.T) *backedUp {
 	t.Helper()
 	dir := t.TempDir()
 	b := &backedUp{
-		store: &swapped{}, path: filepath.Join(dir, "auth.db"),
+		store: &replaceableStore{}, path: filepath.Join(dir, "auth.db"),
 		backup: filepath.Join(dir, "backup.db"),
 	}
 	b.open(t)

@@ -42,7 +42,7 @@ func TestAuthenticatePutsTheCallerInTheContext(t *testing.T) {
 func TestRequireSuperUserReadsTheStoreOnceAndIgnoresTheToken(t *testing.T) {
 	t.Parallel()
 	var calls []string
-	f := newFixture(t, watch(func(method string) error { calls = append(calls, method); return nil }))
+	f := newFixture(t, withFaults(func(method string) error { calls = append(calls, method); return nil }))
 	inner := func(w http.ResponseWriter, r *http.Request) {
 		user, err := f.svc.User(r.Context())
 		require.NoError(t, err)
@@ -129,7 +129,7 @@ func TestIdentifyContextAndSuperUserMatchTheMiddleware(t *testing.T) {
 func TestTheTokenOfADeletedUserIsRejected(t *testing.T) {
 	t.Parallel()
 	deleted := false
-	f := newFixture(t, watch(func(method string) error {
+	f := newFixture(t, withFaults(func(method string) error {
 		if deleted && method == "FindUser" {
 			return fmt.Errorf("wrapped: %w", auth.ErrNotFound)
 		}

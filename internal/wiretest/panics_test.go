@@ -22,7 +22,7 @@ func TestAPanicOfTheStoreOutsideHTTPIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, inStore := range []bool{false, true} {
 		var panics atomic.Bool
-		f := newFixture(t, watch(func(string) error {
+		f := newFixture(t, withFaults(func(string) error {
 			if panics.Load() {
 				panic("a bug of the store")
 			}
@@ -41,18 +41,18 @@ func TestAPanicOfTheStoreOutsideHTTPIsAnError(t *testing.T) {
 
 		ctx := t.Context()
 		for name, call := range map[string]func() error{
-			"Verify":          func() error { return second(f.svc.Tokens().Verify(ctx, token)) },
-			"Identify":        func() error { return second(f.svc.Identify(request)) },
-			"IdentifyContext": func() error { return second(f.svc.IdentifyContext(request)) },
-			"User":            func() error { return second(f.svc.User(called)) },
-			"SuperUser":       func() error { return second(f.svc.SuperUser(called)) },
-			"Login":           func() error { return second(f.svc.Login(ctx, f.userPair)) },
-			"SignIn":          func() error { return second(f.svc.SignIn(ctx, f.user.ID)) },
+			"Verify":          func() error { return errorOf(f.svc.Tokens().Verify(ctx, token)) },
+			"Identify":        func() error { return errorOf(f.svc.Identify(request)) },
+			"IdentifyContext": func() error { return errorOf(f.svc.IdentifyContext(request)) },
+			"User":            func() error { return errorOf(f.svc.User(called)) },
+			"SuperUser":       func() error { return errorOf(f.svc.SuperUser(called)) },
+			"Login":           func() error { return errorOf(f.svc.Login(ctx, f.userPair)) },
+			"SignIn":          func() error { return errorOf(f.svc.SignIn(ctx, f.user.ID)) },
 			"Revoke":          func() error { return f.svc.Tokens().Revoke(ctx, authtest.ByHost, session.SessionID) },
-			"RevokeUser":      func() error { return second(f.svc.RevokeUser(ctx, authtest.ByHost, f.user.ID)) },
-			"List":            func() error { return second(f.svc.Credentials().List(ctx, f.user.ID)) },
+			"RevokeUser":      func() error { return errorOf(f.svc.RevokeUser(ctx, authtest.ByHost, f.user.ID)) },
+			"List":            func() error { return errorOf(f.svc.Credentials().List(ctx, f.user.ID)) },
 			"DeleteUser":      func() error { return f.svc.DeleteUser(ctx, authtest.ByHost, f.user.ID) },
-			"Prune":           func() error { return second(f.svc.Prune(ctx)) },
+			"Prune":           func() error { return errorOf(f.svc.Prune(ctx)) },
 			"Ping":            func() error { return f.svc.Ping(ctx) },
 		} {
 			var err error
@@ -64,7 +64,7 @@ func TestAPanicOfTheStoreOutsideHTTPIsAnError(t *testing.T) {
 		}
 		panics.Store(false)
 		f.clock.Advance(time.Hour)
-		require.NoError(t, second(f.svc.Identify(request)), "the panic left no lock held")
+		require.NoError(t, errorOf(f.svc.Identify(request)), "the panic left no lock held")
 	}
 }
 
@@ -72,7 +72,7 @@ func TestAPanicOfTheStoreDoesNotEndRun(t *testing.T) {
 	t.Parallel()
 	var panics atomic.Bool
 	pruned := make(chan struct{}, 1)
-	f := newFixture(t, watch(func(method string) error {
+	f := newFixture(t, withFaults(func(method string) error {
 		if !panics.Load() {
 			return nil
 		}
@@ -106,7 +106,7 @@ func TestAPanicOfTheLimiterIsAnError(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Limiter = panickingLimiter{} })
 	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.1")})
-	require.NotPanics(t, func() { require.NoError(t, second(f.svc.Login(ctx, f.userPair))) })
+	require.NotPanics(t, func() { require.NoError(t, errorOf(f.svc.Login(ctx, f.userPair))) })
 	require.Contains(t, f.log.String(), "Limiter.Take panicked: a bug of the limiter")
 }
 
@@ -127,7 +127,7 @@ func (p panickingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestAPanicOfTheHostsTransportDuringARefreshIsAnError(t *testing.T) {
 	t.Parallel()
 	on := new(atomic.Bool)
-	g := newGitHub(t, githubOptions{fake: expiring.fake, configure: func(_ *githubFixture, cfg *auth.Config) {
+	g := newGitHub(t, githubOptions{fake: withExpiringTokens.fake, configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.GitHub.HTTPClient = &http.Client{
 			Transport: panickingTransport{cfg.GitHub.HTTPClient.Transport, "/access_token", on},
 		}
@@ -152,5 +152,5 @@ func TestAPanicOfTheHostsTransportDuringAnExchangeIsA503(t *testing.T) {
 	}})
 	p := g.pending()
 	on.Store(true)
-	require.NotPanics(t, func() { require.Equal(t, http.StatusServiceUnavailable, g.goBack(p).status) })
+	require.NotPanics(t, func() { require.Equal(t, http.StatusServiceUnavailable, g.sendCallback(p).status) })
 }

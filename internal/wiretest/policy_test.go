@@ -45,7 +45,7 @@ func TestTheMiddlewareAnswers503IfTheStoreHangs(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			hangs := ""
-			f := newFixture(t, watch(func(called string) error {
+			f := newFixture(t, withFaults(func(called string) error {
 				if called == hangs {
 					return authtest.ErrHang
 				}
@@ -74,7 +74,7 @@ func TestAFailedFlowClearsItsCookie(t *testing.T) {
 
 func TestAnEventHasTheTimeOfTheClockAndTheClientOfTheRequest(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.OnEvent, cfg.Proxies = got.Add, auth.NoProxies()
 	})

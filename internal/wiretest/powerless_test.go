@@ -100,17 +100,17 @@ var powerLosses = []powerLoss{
 	}, false},
 	{"the token is revoked", func(ctx context.Context, s *stolen) error { return s.svc.Tokens().RevokeToken(ctx, s.bearer) }, false},
 	{"the user's sessions are revoked", func(ctx context.Context, s *stolen) error {
-		return second(s.svc.RevokeUser(ctx, authtest.ByHost, s.boss.User.ID))
+		return errorOf(s.svc.RevokeUser(ctx, authtest.ByHost, s.boss.User.ID))
 	}, false},
 	{"the user is reset", func(ctx context.Context, s *stolen) error {
-		return second(s.svc.RegenerateCredentials(ctx, authtest.ByHost, s.boss.User.ID))
+		return errorOf(s.svc.RegenerateCredentials(ctx, authtest.ByHost, s.boss.User.ID))
 	}, false},
 	{"the user is disabled", func(ctx context.Context, s *stolen) error {
-		return second(s.svc.UpdateUser(ctx, authtest.ByHost, s.boss.User.ID,
+		return errorOf(s.svc.UpdateUser(ctx, authtest.ByHost, s.boss.User.ID,
 			auth.UserChange{IsActive: new(false)}))
 	}, false},
 	{"the user is demoted", func(ctx context.Context, s *stolen) error {
-		return second(s.svc.UpdateUser(ctx, authtest.ByHost, s.boss.User.ID,
+		return errorOf(s.svc.UpdateUser(ctx, authtest.ByHost, s.boss.User.ID,
 			auth.UserChange{IsSuperUser: new(false)}))
 	}, true},
 	{"the user is deleted", func(ctx context.Context, s *stolen) error {
@@ -120,7 +120,7 @@ var powerLosses = []powerLoss{
 		return s.svc.Credentials().Revoke(ctx, authtest.ByHost, s.boss.Pair.AccessKey)
 	}, false},
 	{"the key is revoked as leaked", func(ctx context.Context, s *stolen) error {
-		return second(s.svc.Credentials().RevokeLeaked(ctx, s.boss.Pair.AccessSecret))
+		return errorOf(s.svc.Credentials().RevokeLeaked(ctx, s.boss.Pair.AccessSecret))
 	}, false},
 	{"everybody's sessions are revoked", func(ctx context.Context, s *stolen) error {
 		return s.svc.RevokeEverybody(ctx, authtest.ByHost)

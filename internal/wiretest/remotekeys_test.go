@@ -191,11 +191,11 @@ func TestFewRequestsWaitBrieflyForUnknownKeys(t *testing.T) {
 		require.Zero(t, took, "the verifier knows that the fetch hangs")
 		s.requireAtOnce(t, good)
 		time.Sleep(5 * time.Second)
-		require.NotErrorIs(t, second(s.verify(t, s.ofUnknownKey(t, "later"))),
+		require.NotErrorIs(t, errorOf(s.verify(t, s.ofUnknownKey(t, "later"))),
 			auth.ErrTokenRejected, "the issuer may have the key")
 		s.good()
 		time.Sleep(10 * time.Second)
-		require.ErrorIs(t, second(s.verify(t, s.ofUnknownKey(t, "x"))), auth.ErrTokenRejected)
+		require.ErrorIs(t, errorOf(s.verify(t, s.ofUnknownKey(t, "x"))), auth.ErrTokenRejected)
 	})
 }
 
@@ -244,7 +244,7 @@ func TestOnlySomeStatusesOfTheKeyServerDropTheKeys(t *testing.T) {
 			}
 			s.good()
 			time.Sleep(10 * time.Second)
-			require.NoError(t, second(s.verify(t, token)), status)
+			require.NoError(t, errorOf(s.verify(t, token)), status)
 		})
 	}
 }
@@ -348,6 +348,6 @@ func TestKeyFetchesLeaveNoGoroutine(t *testing.T) {
 		s.good()
 		s.verify(t, token)
 		time.Sleep(11 * time.Second)
-		require.NoError(t, second(s.verify(t, token)))
+		require.NoError(t, errorOf(s.verify(t, token)))
 	})
 }

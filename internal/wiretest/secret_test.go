@@ -10,9 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
 const canary = "canary-5f2c0e-that-nobody-may-see"
@@ -127,7 +128,7 @@ func TestSecretsAppearInNoOutput(t *testing.T) {
 	t.Parallel()
 	var failing bool
 	pepper := authtest.Random(32)
-	f := newFixture(t, watch(func(method string) error {
+	f := newFixture(t, withFaults(func(method string) error {
 		if failing || method == "SwapHash" {
 			return fmt.Errorf("store is down in %s", method)
 		}
@@ -186,26 +187,24 @@ func TestErrorsContainNoSecret(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, err := range []error{
-		second(auth.NewSymmetricKey("id", []byte(canary[:20]))),
-		second(auth.NewHS256Key("id", []byte(canary[:20]))),
-		second(f.svc.Login(t.Context(), auth.KeyPair{
+		errorOf(auth.NewSymmetricKey("id", []byte(canary[:20]))),
+		errorOf(auth.NewHS256Key("id", []byte(canary[:20]))),
+		errorOf(f.svc.Login(t.Context(), auth.KeyPair{
 			AccessKey: canary, AccessSecret: auth.NewSecret(canary),
 		})),
-		second(f.svc.Tokens().Verify(t.Context(), canary)),
-		second(f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, auth.KeyPair{
+		errorOf(f.svc.Tokens().Verify(t.Context(), canary)),
+		errorOf(f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, auth.KeyPair{
 			AccessKey: canary, AccessSecret: auth.NewSecret(canary),
 		})),
 		f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
 			AccessKey: canary, Secret: auth.NewSecret(canary), Hash: canary,
 		}),
-		second(f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
+		errorOf(f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
 			auth.KeyOptions{Label: canary + "\x00"})),
-		second(f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
+		errorOf(f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
 			auth.KeyOptions{ExpiresAt: time.Unix(1, 0)})),
 	} {
 		require.Error(t, err)
 		require.NotContains(t, fmt.Sprintf("%+v", err), canary[:20])
 	}
 }
-
-func second[T any](_ T, err error) error { return err }

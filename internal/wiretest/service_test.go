@@ -229,7 +229,7 @@ func TestAPanicInTheHostsErrorWriterIsRecovered(t *testing.T) {
 func TestPingReturnsTheErrorOfTheStore(t *testing.T) {
 	t.Parallel()
 	down := false
-	f := newFixture(t, watch(func(method string) error {
+	f := newFixture(t, withFaults(func(method string) error {
 		if down && method == "Ping" {
 			return errors.New("down")
 		}
@@ -266,7 +266,7 @@ func TestPruneRemovesExpiredRecordsInBatches(t *testing.T) {
 
 func TestPruneReportsItsProgressIfItFails(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, watch(func(method string) error {
+	f := newFixture(t, withFaults(func(method string) error {
 		if method == "PruneKeys" {
 			return errors.New("down")
 		}
@@ -285,7 +285,7 @@ func TestRunReadsTheFeedWhilePruningHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var reads atomic.Int64
-		f := newFixture(t, watch(func(method string) error {
+		f := newFixture(t, withFaults(func(method string) error {
 			switch method {
 			case "PruneSessions":
 				return authtest.ErrHang
@@ -307,7 +307,7 @@ func TestRunPrunesEveryTenMinutesUntilItsContextIsDone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		rounds, failing := 0, true
-		f := newFixture(t, watch(func(method string) error {
+		f := newFixture(t, withFaults(func(method string) error {
 			if method != "PruneSessions" {
 				return nil
 			}

@@ -178,7 +178,7 @@ func TestFailuresBehindAnUnknownProxyShareALimitAndAreLoggedOnce(t *testing.T) {
 
 // countReads counts the calls of FindKey.
 func countReads(reads *int) func(*fixture, *auth.Config) {
-	return watch(func(method string) error {
+	return withFaults(func(method string) error {
 		if method == "FindKey" {
 			*reads++
 		}
@@ -293,19 +293,19 @@ func TestFailedGitHubCallbacksAreThrottledAndConsumeNoState(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.get(pending).status, "the callback of another flow succeeds")
 }
 
-// brokenLimiter is a limiter whose server is unreachable.
-type brokenLimiter struct{}
+// failingLimiter is a limiter whose server is unreachable.
+type failingLimiter struct{}
 
-func (brokenLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {
+func (failingLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {
 	return time.Hour, authtest.ErrStoreAway
 }
 
-func (brokenLimiter) Reset(context.Context, string) error { return authtest.ErrStoreAway }
+func (failingLimiter) Reset(context.Context, string) error { return authtest.ErrStoreAway }
 
 func TestAFailingLimiterThrottlesNobody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
-		cfg.Throttling.Limiter = brokenLimiter{}
+		cfg.Throttling.Limiter = failingLimiter{}
 		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
 	})
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
@@ -346,14 +346,14 @@ func TestInvalidRatesAreRejected(t *testing.T) {
 	}
 }
 
-// jumpedLimiter is a limiter on a server whose clock was set back, so its waits are too long.
-type jumpedLimiter struct{ wait time.Duration }
+// longWaitLimiter is a limiter on a server whose clock was set back, so its waits are too long.
+type longWaitLimiter struct{ wait time.Duration }
 
-func (l jumpedLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {
+func (l longWaitLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {
 	return l.wait, nil
 }
 
-func (jumpedLimiter) Reset(context.Context, string) error { return nil }
+func (longWaitLimiter) Reset(context.Context, string) error { return nil }
 
 func TestAWaitLongerThanTheRatesPeriodIsIgnored(t *testing.T) {
 	t.Parallel()
@@ -364,14 +364,14 @@ func TestAWaitLongerThanTheRatesPeriodIsIgnored(t *testing.T) {
 		time.Duration(1<<63 - 1): http.StatusOK,
 	} {
 		f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
-			cfg.Proxies, cfg.Throttling.Limiter = auth.NoProxies(), jumpedLimiter{wait}
+			cfg.Proxies, cfg.Throttling.Limiter = auth.NoProxies(), longWaitLimiter{wait}
 		})
 		require.Equal(t, want, f.login(f.userPair).status, wait)
 		require.Equal(t, want == http.StatusOK,
 			strings.Contains(f.log.String(), "longer than its rates' periods"), wait)
 	}
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
-		cfg.Proxies, cfg.Throttling.Limiter = auth.NoProxies(), jumpedLimiter{time.Hour}
+		cfg.Proxies, cfg.Throttling.Limiter = auth.NoProxies(), longWaitLimiter{time.Hour}
 		cfg.Throttling.Flood = []limit.Rate{
 			{Count: 1, Per: time.Minute}, {Count: 2, Per: time.Hour}, {Count: 3, Per: time.Second},
 		}

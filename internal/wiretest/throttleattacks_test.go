@@ -211,7 +211,7 @@ func TestUnknownNamesEvictNoCountsFromTheLimiter(t *testing.T) {
 func TestAStoreOutageConsumesNoAttemptsOnAnImportedKey(t *testing.T) {
 	t.Parallel()
 	var away atomic.Bool
-	f, services, pair, guess := twoInstances(t, watch(func(method string) error {
+	f, services, pair, guess := twoInstances(t, withFaults(func(method string) error {
 		if away.Load() && method == "FindKey" {
 			return authtest.ErrStoreAway
 		}
@@ -291,14 +291,14 @@ func TestServicesThatShareALimiterKeepTheirOwnLimits(t *testing.T) {
 	require.LessOrEqual(t, failed, 5, "failures that were not throttled; log: %.200s", b.log.String())
 }
 
-// liesOnce is a limiter that returns the wait lie once and is right afterwards. With the default of
+// wrongOnceLimiter is a limiter that returns the wait lie once and is right afterwards. With the default of
 // 500 failures a day, the longest real wait is about three minutes.
-type liesOnce struct {
+type wrongOnceLimiter struct {
 	limit.Limiter
 	lie *atomic.Int64
 }
 
-func (l liesOnce) Take(ctx context.Context, bucket string, rates []limit.Rate) (time.Duration, error) {
+func (l wrongOnceLimiter) Take(ctx context.Context, bucket string, rates []limit.Rate) (time.Duration, error) {
 	if len(rates) == 3 { // not the rates of Flood
 		if wait := l.lie.Swap(0); wait != 0 {
 			return time.Duration(wait), nil
@@ -312,7 +312,7 @@ func TestOneImplausibleWaitDoesNotBlockImportedKeys(t *testing.T) {
 	lie := new(atomic.Int64)
 	f := newFixture(t, func(f *fixture, cfg *auth.Config) {
 		cfg.Proxies, cfg.Credentials.AllowImported = auth.NoProxies(), true
-		cfg.Throttling.Limiter = liesOnce{limit.NewMemory(0, f.clock.Now), lie}
+		cfg.Throttling.Limiter = wrongOnceLimiter{limit.NewMemory(0, f.clock.Now), lie}
 	})
 	pair := auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{

@@ -286,20 +286,20 @@ func TestRejectedTokensAllGetTheSame401_CVE_2024_51744(t *testing.T) {
 func TestASessionExpiredInTheStoreIsRejected(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
-	shortened, err := auth.NewTokenIssuer(shortSessions{f.store, f.clock}, issuer, []auth.SigningKey{f.Key},
+	shortened, err := auth.NewTokenIssuer(expiredSessions{f.store, f.clock}, issuer, []auth.SigningKey{f.Key},
 		auth.TokenConfig{Now: f.clock.Now, CheckSessionsInStore: true})
 	require.NoError(t, err)
 	_, err = shortened.Verify(t.Context(), f.token.Bearer.Reveal())
 	require.ErrorIs(t, err, auth.ErrTokenRejected)
 }
 
-// shortSessions is a store in which every session expires now.
-type shortSessions struct {
+// expiredSessions is a store in which every session expires now.
+type expiredSessions struct {
 	auth.Store
 	clock *authtest.Clock
 }
 
-func (s shortSessions) FindSession(ctx context.Context, id string) (auth.Session, error) {
+func (s expiredSessions) FindSession(ctx context.Context, id string) (auth.Session, error) {
 	session, err := s.Store.FindSession(ctx, id)
 	session.ExpiresAt = s.clock.Now()
 	return session, err

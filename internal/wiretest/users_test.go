@@ -160,7 +160,7 @@ func TestLogoutRevokesOnlyTheTokenOfTheRequest(t *testing.T) {
 
 func TestALogoutSucceedsIfAnotherOneRevokesTheSessionFirst(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, watch(func(method string) error {
+	f := newFixture(t, withFaults(func(method string) error {
 		if method == "RevokeSession" {
 			return auth.ErrNotFound
 		}

@@ -230,8 +230,10 @@ func TestOnlyTheOperatorLearnsWhyASignInWasRejected(t *testing.T) {
 	}
 	require.Equal(t, []string{"", "", f.user.ID, f.user.ID, f.user.ID}, users,
 		"the owner of the key, if the key exists")
-	require.Equal(t, []string{"not of the form of a pair", "no such key", "wrong secret",
-		"the key has expired", "the user is disabled"}, reasons)
+	require.Equal(t, []string{
+		"not of the form of a pair", "no such key", "wrong secret", "the key has expired",
+		"the user is disabled",
+	}, reasons)
 	require.Empty(t, keys[0])
 	require.Equal(t, f.userPair.AccessKey, keys[4])
 }

@@ -127,7 +127,9 @@ type delayedStore struct {
 	answer chan struct{}
 }
 
-func (s *delayedStore) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
+func (s *delayedStore) ListRevocations(
+	ctx context.Context, from int64, limit int,
+) ([]auth.Revocation, error) {
 	page, err := s.Store.ListRevocations(ctx, from, limit)
 	if s.late.CompareAndSwap(true, false) {
 		<-s.answer
@@ -149,7 +151,7 @@ func TestAReadBegunBeforeARevocationDoesNotCountForIt(t *testing.T) {
 		reading := make(chan int)
 		go func() { reading <- status(f.svc, token) }()
 		synctest.Wait()
-		// the call cannot read the feed back in time
+		// RevokeUser cannot read the feed back in time.
 		_, err := f.svc.RevokeUser(t.Context(), authtest.ByHost, f.user.ID)
 		require.NoError(t, err)
 		close(store.answer)

@@ -85,8 +85,8 @@ func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	return f
 }
 
-// withFaults calls before with the name of each store method first and returns its error, if any, as the
-// method's.
+// withFaults calls before with the name of each store method first. If before returns an error, the
+// method fails with it.
 func withFaults(before func(method string) error) func(*fixture, *auth.Config) {
 	return func(f *fixture, _ *auth.Config) { f.injectFaults(before) }
 }

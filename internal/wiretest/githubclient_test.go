@@ -76,7 +76,8 @@ func TestTheClientSendsTheTokenOnlyToTheAPI(t *testing.T) {
 	require.Empty(t, <-seen, "an Authorization header of the host is not sent to other hosts either")
 }
 
-// withExpiringTokens makes GitHub's tokens expire after 8 hours, as they do for apps that have opted in.
+// withExpiringTokens makes GitHub's tokens expire after 8 hours, as they do for apps that have
+// opted in.
 var withExpiringTokens = githubOptions{fake: githubtest.Config{TokenLifetime: 8 * time.Hour}}
 
 func (g *githubFixture) accessToken() (string, error) {
@@ -293,14 +294,15 @@ func TestALeaseIsLongerThanARefresh(t *testing.T) {
 func TestWaitingForATokenRefreshDoesNotFloodTheStore(t *testing.T) {
 	t.Parallel()
 	var writes atomic.Int64
-	g := newGitHub(t, githubOptions{fake: withExpiringTokens.fake, configure: func(g *githubFixture, _ *auth.Config) {
-		g.fixture.injectFaults(func(method string) error {
-			if method == "LeaseGitHubToken" {
-				writes.Add(1)
-			}
-			return nil
-		})
-	}})
+	g := newGitHub(t, githubOptions{fake: withExpiringTokens.fake,
+		configure: func(g *githubFixture, _ *auth.Config) {
+			g.fixture.injectFaults(func(method string) error {
+				if method == "LeaseGitHubToken" {
+					writes.Add(1)
+				}
+				return nil
+			})
+		}})
 	token := g.signIn(g.user)
 	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
 	g.clock.Advance(9 * time.Hour)

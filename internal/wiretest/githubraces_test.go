@@ -147,12 +147,12 @@ func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 		}})
 	token := g.signIn(g.user)
 	var answers strings.Builder
-	keep := func(_ int, body string) { answers.WriteString(body) }
+	keep := func(body string) { answers.WriteString(body) }
 	b := g.browser()
 	callback := b.callbackURL(b.connectURL(token))
 	code := queryOf(t, callback).Get("code")
 	p := b.get(callback)
-	keep(p.status, p.body)
+	keep(p.body)
 	link, kept, err := g.store.FindGitHubConnection(t.Context(), g.user.ID, "githubtest.invalid")
 	require.NoError(t, err)
 	fmt.Fprintf(&stored, "%+v%+v", link, kept)
@@ -171,7 +171,7 @@ func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 			}
 			g.fake.InjectN(endpoint, 1, fault.Fault)
 			r := g.sendAs(token, http.MethodGet, verifyCall, "")
-			keep(r.status, r.body)
+			keep(r.body)
 			break
 		}
 		if g.status(token).status != http.StatusOK {
@@ -180,7 +180,7 @@ func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 	}
 	g.fake.Heal()
 	r := g.sendAs(token, http.MethodPost, disconnectCall, "")
-	keep(r.status, r.body)
+	keep(r.body)
 	for _, secret := range secrets {
 		require.NotEmpty(t, secret)
 		require.NotContains(t, answers.String(), secret)

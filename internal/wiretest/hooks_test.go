@@ -69,8 +69,9 @@ func TestHooksReportTheOutcomeOfEachSignInAndToken(t *testing.T) {
 		g.sendAs(token, "GET", "/auth/user", "")
 	}
 	g.sendAs(token+"x", "GET", "/auth/user", "")
-	require.Equal(t, []string{"access_key accepted", "token accepted", "cached token accepted",
-		"token rejected"}, m.Take())
+	require.Equal(t, []string{
+		"access_key accepted", "token accepted", "cached token accepted", "token rejected",
+	}, m.Take())
 
 	for range 21 {
 		g.login(g.wrong())

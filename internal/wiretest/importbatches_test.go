@@ -59,8 +59,10 @@ func TestImportProgressCountsLinesAndBytes(t *testing.T) {
 	} {
 		progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost, reader, i.options())
 		require.NoError(t, err)
-		require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: int64(len(text)), Present: 4,
-			Rejected: 1}, progress)
+		require.Equal(t, auth.ImportProgress{
+			Lines: 7, Bytes: int64(len(text)), Present: 4,
+			Rejected: 1,
+		}, progress)
 	}
 }
 
@@ -136,8 +138,9 @@ func TestAnInterruptedImportCanBeRepeated(t *testing.T) {
 			require.Len(t, i.users(), 21)
 
 			progress = i.mustImport(lines...)
-			require.Equal(t, auth.ImportProgress{Lines: 100, Bytes: progress.Bytes, Added: 79,
-				Present: 21}, progress)
+			require.Equal(t, auth.ImportProgress{
+				Lines: 100, Bytes: progress.Bytes, Added: 79, Present: 21,
+			}, progress)
 			require.Len(t, i.users(), 100)
 		})
 	}

@@ -177,8 +177,10 @@ func TestRepeatingAnImportAddsOnlyMissingUsers(t *testing.T) {
 	users := i.users()
 
 	lines[3] = corrected
-	require.Equal(t, 200, i.login(auth.KeyPair{AccessKey: "key-user-1",
-		AccessSecret: auth.NewSecret("correct horse")}).status)
+	require.Equal(t, 200, i.login(auth.KeyPair{
+		AccessKey:    "key-user-1",
+		AccessSecret: auth.NewSecret("correct horse"),
+	}).status)
 	// The sign-in has renewed the hash of the first user's key.
 	progress = i.mustImport(lines...)
 	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: progress.Bytes, Added: 1, Present: 6}, progress)
@@ -228,8 +230,8 @@ func TestConcurrentImportsAddEachUserOnce(t *testing.T) {
 	require.Len(t, i.users(), users)
 }
 
-// faultyBatchStore breaks the contract of RegisterUsers: it returns an unknown error for the second of two
-// users, and too few errors for more users.
+// faultyBatchStore breaks the contract of RegisterUsers: it returns an unknown error for the second
+// of two users, and too few errors for more users.
 type faultyBatchStore struct{ auth.Store }
 
 var errUnknown = errors.New("no such column")

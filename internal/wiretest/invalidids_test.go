@@ -18,10 +18,7 @@ func TestInvalidIDsNeverAnswer5xx(t *testing.T) {
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t)))
 		admin := g.signIn(g.admin)
-		long := ""
-		for range 3000 {
-			long += "x"
-		}
+		long := strings.Repeat("x", 3000)
 		for _, id := range []string{
 			"%00", "a%00b", "%ff", "%c3%28", "%ed%a0%80", long, "%F0%9F%92%A9", "%e2%80%ae", "'",
 			"%25", "..%2f..", "%0d%0aX:%20y",
@@ -62,8 +59,8 @@ func TestInvalidIDsAreNotFound(t *testing.T) {
 			{"POST", "/auth/tokens/revoke-user/" + id, ""}, {"DELETE", "/auth/sessions/" + id, ""},
 			{"DELETE", "/auth/keys/" + id, ""},
 		} {
-			if answer := f.sendAs(admin, call.method, call.target,
-				call.body); answer.status != http.StatusNotFound {
+			answer := f.sendAs(admin, call.method, call.target, call.body)
+			if answer.status != http.StatusNotFound {
 				t.Errorf("%s %s: %d %s", call.method, call.target, answer.status, answer.body)
 			}
 		}

@@ -99,7 +99,7 @@ func TestRevokeLeakedNeedsTheWholeCurrentSecret(t *testing.T) {
 		UserID: f.user.ID, AccessKey: "alice@old", Secret: auth.NewSecret("correct horse"),
 	}))
 	secret := f.userPair.AccessSecret.Reveal()
-	// a secret of the same key with a valid checksum
+	// This is a secret of the same key with a valid checksum.
 	forged := authtest.WrongSecret(f.userPair.AccessKey).Reveal()
 	for _, text := range []string{
 		"", f.userPair.AccessKey, strings.Replace(f.userPair.AccessKey, "ak_", "as_", 1),

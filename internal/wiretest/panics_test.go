@@ -102,7 +102,7 @@ func (panickingLimiter) Take(context.Context, string, []limit.Rate) (time.Durati
 
 func (panickingLimiter) Reset(context.Context, string) error { panic("a bug of the limiter") }
 
-func TestAPanicOfTheLimiterIsAnError(t *testing.T) {
+func TestAPanicOfTheLimiterThrottlesNobody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Limiter = panickingLimiter{} })
 	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.1")})
@@ -127,11 +127,12 @@ func (p panickingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestAPanicOfTheHostsTransportDuringARefreshIsAnError(t *testing.T) {
 	t.Parallel()
 	on := new(atomic.Bool)
-	g := newGitHub(t, githubOptions{fake: withExpiringTokens.fake, configure: func(_ *githubFixture, cfg *auth.Config) {
-		cfg.GitHub.HTTPClient = &http.Client{
-			Transport: panickingTransport{cfg.GitHub.HTTPClient.Transport, "/access_token", on},
-		}
-	}})
+	g := newGitHub(t, githubOptions{fake: withExpiringTokens.fake,
+		configure: func(_ *githubFixture, cfg *auth.Config) {
+			cfg.GitHub.HTTPClient = &http.Client{
+				Transport: panickingTransport{cfg.GitHub.HTTPClient.Transport, "/access_token", on},
+			}
+		}})
 	require.Equal(t, http.StatusOK, g.browser().connect(g.signIn(g.user)).status)
 	g.clock.Advance(9 * time.Hour)
 	on.Store(true)

@@ -109,7 +109,8 @@ func TestAnIssuerThatNeverPublishedKeysIsA503(t *testing.T) {
 	r.requireUnknown(t, r.token.Bearer.Reveal())
 }
 
-// newLongRemote returns a verifier that accepts tokens for a month, and a token that it has verified.
+// newLongRemote returns a verifier that accepts tokens for a month and a token that it has
+// verified.
 func newLongRemote(t *testing.T) (r *remote, token string) {
 	t.Helper()
 	r = newRemote(t, "EdDSA")

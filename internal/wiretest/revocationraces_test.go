@@ -27,7 +27,7 @@ func TestUnderLoadNoTokenIsAcceptedAfterItsRevocation(t *testing.T) {
 		Now: func() time.Time { return f.clock.Now().Add(time.Duration(ahead.Load())) },
 	})
 	require.NoError(t, err)
-	// many goroutines advance the clock, so intervals pass fast
+	// Many goroutines advance the clock, so intervals pass fast.
 	advance := func() { ahead.Add(int64(time.Second)) }
 
 	var group errgroup.Group

@@ -74,8 +74,9 @@ func TestRoutesAreTheDocumentedCalls(t *testing.T) {
 		"POST /auth/users/register",
 		"POST /auth/users/{id}/regenerate-credentials", "POST /auth/users/{id}/reinstate",
 	}, patterns())
-	require.Equal(t, []string{"GET /.well-known/jwks.json", "POST /auth/logout",
-		"POST /auth/users/login"}, patterns(auth.GroupSignIn))
+	require.Equal(t, []string{
+		"GET /.well-known/jwks.json", "POST /auth/logout", "POST /auth/users/login",
+	}, patterns(auth.GroupSignIn))
 	require.Equal(t, []string{
 		"DELETE /auth/keys/{access_key}", "DELETE /auth/sessions/{id}", "GET /.well-known/jwks.json",
 		"GET /auth/keys", "GET /auth/sessions", "GET /auth/user", "GET /auth/user/{$}", "POST /auth/keys",

@@ -291,14 +291,16 @@ func TestServicesThatShareALimiterKeepTheirOwnLimits(t *testing.T) {
 	require.LessOrEqual(t, failed, 5, "failures that were not throttled; log: %.200s", b.log.String())
 }
 
-// wrongOnceLimiter is a limiter that returns the wait lie once and is right afterwards. With the default of
-// 500 failures a day, the longest real wait is about three minutes.
+// wrongOnceLimiter is a limiter that returns the wait lie once and is right afterwards. With the
+// default of 500 failures a day, the longest real wait is about three minutes.
 type wrongOnceLimiter struct {
 	limit.Limiter
 	lie *atomic.Int64
 }
 
-func (l wrongOnceLimiter) Take(ctx context.Context, bucket string, rates []limit.Rate) (time.Duration, error) {
+func (l wrongOnceLimiter) Take(
+	ctx context.Context, bucket string, rates []limit.Rate,
+) (time.Duration, error) {
 	if len(rates) == 3 { // not the rates of Flood
 		if wait := l.lie.Swap(0); wait != 0 {
 			return time.Duration(wait), nil

@@ -301,7 +301,7 @@ func TestATokenOfAnotherIssuerIsRejected(t *testing.T) {
 	other := newTokens(t, s, auth.TokenConfig{Audiences: []string{"https://other.example"}})
 	other.requireRejected(t, f.token.Bearer.Reveal())
 	f.requireRejected(t, other.token.Bearer.Reveal())
-	// another key with the same key ID
+	// This is another key with the same key ID.
 	third := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	third.requireRejected(t, f.token.Bearer.Reveal())
 }

@@ -305,7 +305,7 @@ func TestCreatingAKeyForAUserDeletedElsewhereIsA401(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
-	// directly in the store, past the service
+	// The test deletes in the store, past the service.
 	_, err := f.store.DeleteUser(t.Context(), authtest.HostWrite, f.user.ID)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodPost, "/auth/keys", "").status)

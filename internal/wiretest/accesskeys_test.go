@@ -17,7 +17,7 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// array returns the body of an answer that is an array of objects.
+// array decodes the body as an array of objects.
 func (r response) array(t testing.TB) []map[string]any {
 	t.Helper()
 	require.Equal(t, http.StatusOK, r.status, r.body)
@@ -27,7 +27,7 @@ func (r response) array(t testing.TB) []map[string]any {
 	return objects
 }
 
-// pair returns the pair that an answer gives out.
+// pair returns the access key and the secret in the body.
 func (r response) pair(t testing.TB) auth.KeyPair {
 	t.Helper()
 	object := r.json(t)
@@ -37,7 +37,7 @@ func (r response) pair(t testing.TB) auth.KeyPair {
 	}
 }
 
-// requireLogin fails the test unless the pair signs in, or is refused.
+// requireLogin fails the test unless a sign-in with the pair answers want.
 func (f *fixture) requireLogin(pair auth.KeyPair, want int) {
 	f.t.Helper()
 	require.Equal(f.t, want, f.login(pair).status)
@@ -53,17 +53,19 @@ func TestAUserMakesListsAndRevokesKeys(t *testing.T) {
 	}}, f.sendAs(token, "GET", "/auth/keys", "").array(t))
 
 	f.clock.Advance(time.Hour)
-	made := f.sendAs(token, "POST", "/auth/keys", `{"label":"the CI of \"app\" 🦆","expires_at":"2026-01-02T07:04:05+01:00"}`)
+	made := f.sendAs(token, "POST", "/auth/keys",
+		`{"label":"the CI of \"app\" 🦆","expires_at":"2026-01-02T07:04:05+01:00"}`)
 	require.Equal(t, http.StatusCreated, made.status, made.body)
 	pair := made.pair(t)
 	require.Equal(t, map[string]any{
-		"access_key": pair.AccessKey, "access_secret": pair.AccessSecret.Reveal(), "label": `the CI of "app" 🦆`,
+		"access_key": pair.AccessKey, "access_secret": pair.AccessSecret.Reveal(),
+		"label":      `the CI of "app" 🦆`,
 		"created_at": "2026-01-02T04:04:05Z", "expires_at": "2026-01-02T06:04:05Z",
 		"message": "Access key made. Store the access secret now: it is not shown again.",
 	}, made.json(t))
 	login := f.login(pair)
 	require.Equal(t, http.StatusOK, login.status)
-	require.EqualValues(t, 2*60*60, login.json(t)["expires_in"], "no session outlives its key")
+	require.EqualValues(t, 2*60*60, login.json(t)["expires_in"], "a session expires no later than its key")
 
 	listed := f.sendAs(token, "GET", "/auth/keys", "")
 	require.NotContains(t, listed.body, "secret")
@@ -82,7 +84,7 @@ func TestAUserMakesListsAndRevokesKeys(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, f.sendAs(token, "DELETE", "/auth/keys/"+pair.AccessKey, "").status)
 }
 
-func TestAListOfKeysHasNoHashes(t *testing.T) {
+func TestListReturnsKeysWithoutHashes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	_, err := f.svc.Credentials().Rotate(t.Context(), authtest.ByHost, f.userPair.AccessKey, time.Hour)
@@ -95,17 +97,18 @@ func TestAListOfKeysHasNoHashes(t *testing.T) {
 	}}, keys)
 }
 
-func TestRevokingAKeyEndsTheSessionsThatItOpenedAndNoOther(t *testing.T) {
+func TestRevokingAKeyOverHTTPRevokesOnlyTheSessionsOfThatKey(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	other := f.signIn(f.user)
 	token := f.login(f.userPair).json(t)["token"].(string)
-	require.Equal(t, http.StatusNoContent, f.sendAs(token, "DELETE", "/auth/keys/"+f.userPair.AccessKey, "").status)
+	require.Equal(t, http.StatusNoContent,
+		f.sendAs(token, "DELETE", "/auth/keys/"+f.userPair.AccessKey, "").status)
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, "GET", "/auth/user", "").status)
 	require.Equal(t, http.StatusOK, f.sendAs(other, "GET", "/auth/user", "").status)
 }
 
-func TestANewKeyIsRefused(t *testing.T) {
+func TestInvalidParametersOfANewKeyAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
@@ -114,33 +117,34 @@ func TestANewKeyIsRefused(t *testing.T) {
 		status int
 		detail string
 	}{
-		"with a mistyped expiry":      {`{"expires":"2030-01-01T00:00:00Z"}`, 422, "Body has a field that is not known: the fields are label and expires_at"},
-		"with an expiry that is past": {`{"expires_at":"2026-01-02T03:04:05Z"}`, 422, "Field expires_at must be in the future"},
-		"with an expiry of a day":     {`{"expires_at":"2030-01-01"}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
-		"with an hour of one digit":   {`{"expires_at":"2030-01-01T3:04:05Z"}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
-		"with a decimal comma":        {`{"expires_at":"2030-01-01T03:04:05,5Z"}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
-		"with an expiry of a number":  {`{"expires_at":1893456000}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
-		"with an expiry of null":      {`{"expires_at":null}`, 400, "Body must not have null for a field: leave the field out"},
-		"with an empty expiry":        {`{"expires_at":""}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
-		"in the year 10000":           {`{"expires_at":"9999-12-31T23:59:59-01:00"}`, 422, "Field expires_at must be between the years 1970 and 9999"},
-		"with a label of a number":    {`{"label":1}`, 422, "Field label must be a string"},
-		"with too long a label":       {`{"label":"` + strings.Repeat("x", 257) + `"}`, 422, "Field label must be at most 256 bytes long"},
-		"with a label that misleads":  {`{"label":"x\u202e"}`, 422, "Field label must not have control or bidirectional characters"},
-		"with a secret of its own":    {`{"access_secret":"as_live_x"}`, 422, "Body has a field that is not known: the fields are label and expires_at"},
-		"with a field twice":          {`{"label":"a","label":"b"}`, 400, "Body must not have a field twice"},
-		"in other letters":            {`{"Label":"a"}`, 400, "Body must have field names in lower case"},
-		"as an array":                 {`[]`, 400, "Body must be one JSON object"},
+		"a misspelled field":                    {`{"expires":"2030-01-01T00:00:00Z"}`, 422, "Body has a field that is not known: the fields are label and expires_at"},
+		"an expiry in the past":                 {`{"expires_at":"2026-01-02T03:04:05Z"}`, 422, "Field expires_at must be in the future"},
+		"an expiry that is a date":              {`{"expires_at":"2030-01-01"}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
+		"an hour of one digit":                  {`{"expires_at":"2030-01-01T3:04:05Z"}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
+		"a decimal comma":                       {`{"expires_at":"2030-01-01T03:04:05,5Z"}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
+		"a number as expiry":                    {`{"expires_at":1893456000}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
+		"null as expiry":                        {`{"expires_at":null}`, 400, "Body must not have null for a field: leave the field out"},
+		"an empty expiry":                       {`{"expires_at":""}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
+		"an expiry in the year 10000":           {`{"expires_at":"9999-12-31T23:59:59-01:00"}`, 422, "Field expires_at must be between the years 1970 and 9999"},
+		"a number as label":                     {`{"label":1}`, 422, "Field label must be a string"},
+		"a label that is too long":              {`{"label":"` + strings.Repeat("x", 257) + `"}`, 422, "Field label must be at most 256 bytes long"},
+		"a label with a bidirectional override": {`{"label":"x\u202e"}`, 422, "Field label must not have control or bidirectional characters"},
+		"a secret chosen by the caller":         {`{"access_secret":"as_live_x"}`, 422, "Body has a field that is not known: the fields are label and expires_at"},
+		"a duplicate field":                     {`{"label":"a","label":"b"}`, 400, "Body must not have a field twice"},
+		"a field name in upper case":            {`{"Label":"a"}`, 400, "Body must have field names in lower case"},
+		"an array":                              {`[]`, 400, "Body must be one JSON object"},
 	} {
 		r := f.sendAs(token, "POST", "/auth/keys", test.body)
 		require.Equal(t, test.status, r.status, name)
 		require.Equal(t, test.detail, r.json(t)["detail"], name)
 	}
-	form := f.send("POST", "/auth/keys", "", "Authorization", "Bearer "+token, "Content-Length", "3", "Content-Type", "text/plain")
-	require.Equal(t, http.StatusCreated, form.status, "a body that is not there has no type")
+	form := f.send("POST", "/auth/keys", "", "Authorization", "Bearer "+token,
+		"Content-Length", "3", "Content-Type", "text/plain")
+	require.Equal(t, http.StatusCreated, form.status, "without a body the Content-Type does not matter")
 	require.Len(t, f.sendAs(token, "GET", "/auth/keys", "").array(t), 2)
 }
 
-func TestAUserHasNoMoreKeysThanMayBe(t *testing.T) {
+func TestAUserCannotHaveMoreThanMaxKeys(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
@@ -152,7 +156,7 @@ func TestAUserHasNoMoreKeysThanMayBe(t *testing.T) {
 	require.Equal(t, "There are as many access keys as there may be: revoke one first", r.json(t)["detail"])
 }
 
-func TestTheUseOfAKeyIsWrittenOnceAMinute(t *testing.T) {
+func TestLastUsedAtIsWrittenAtMostOnceAMinute(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	writes := 0
@@ -171,13 +175,16 @@ func TestTheUseOfAKeyIsWrittenOnceAMinute(t *testing.T) {
 			f.clock.Advance(20 * time.Second)
 		}
 	}
-	require.Equal(t, 7, writes, "100 seconds have passed and 300 more")
+	require.Equal(t, 7, writes, "400 seconds have passed")
 }
 
-func TestVerifyFailsWithTheStoreThatNotesTheUse(t *testing.T) {
+func TestVerifyFailsIfTouchKeyFails(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, test := range []struct{ fault, want error }{{authtest.ErrStoreAway, authtest.ErrStoreAway}, {auth.ErrNotFound, auth.ErrInvalidCredentials}} {
+	for _, test := range []struct{ fault, want error }{
+		{authtest.ErrStoreAway, authtest.ErrStoreAway},
+		{auth.ErrNotFound, auth.ErrInvalidCredentials},
+	} {
 		verifier, err := auth.NewCredentialVerifier(authtest.FaultyStore(f.store, func(method string) error {
 			if method == "TouchKey" {
 				return test.fault
@@ -190,11 +197,12 @@ func TestVerifyFailsWithTheStoreThatNotesTheUse(t *testing.T) {
 	}
 }
 
-func TestARotatedKeyHasBothSecretsUntilTheOverlapEnds(t *testing.T) {
+func TestBothSecretsOfARotatedKeyWorkUntilTheOverlapEnds(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
-	first := f.sendAs(token, "POST", "/auth/keys", `{"label":"CI","expires_at":"2027-01-02T03:04:05Z"}`).pair(t)
+	first := f.sendAs(token, "POST", "/auth/keys",
+		`{"label":"CI","expires_at":"2027-01-02T03:04:05Z"}`).pair(t)
 	path := "/auth/keys/" + first.AccessKey + "/rotate"
 	r := f.sendAs(token, "POST", path, `{"overlap_seconds":3600}`)
 	require.Equal(t, http.StatusCreated, r.status, r.body)
@@ -208,7 +216,8 @@ func TestARotatedKeyHasBothSecretsUntilTheOverlapEnds(t *testing.T) {
 	f.requireLogin(second, http.StatusOK)
 	again := f.sendAs(token, "POST", path, "")
 	require.Equal(t, http.StatusConflict, again.status)
-	require.Equal(t, "The earlier secret of this key still works: rotate again when it does not", again.json(t)["detail"])
+	require.Equal(t, "The earlier secret of this key still works: rotate again when it does not",
+		again.json(t)["detail"])
 	f.clock.Advance(time.Hour - time.Microsecond)
 	f.requireLogin(first, http.StatusOK)
 	f.clock.Advance(time.Microsecond)
@@ -221,11 +230,12 @@ func TestARotatedKeyHasBothSecretsUntilTheOverlapEnds(t *testing.T) {
 	f.requireLogin(third, http.StatusOK)
 	require.Equal(t, http.StatusOK, f.sendAs(token, "GET", "/auth/user", "").status)
 
-	require.Equal(t, http.StatusNoContent, f.sendAs(token, "DELETE", "/auth/keys/"+first.AccessKey, "").status)
+	require.Equal(t, http.StatusNoContent,
+		f.sendAs(token, "DELETE", "/auth/keys/"+first.AccessKey, "").status)
 	f.requireLogin(third, http.StatusUnauthorized)
 }
 
-func TestARotationIsRefused(t *testing.T) {
+func TestInvalidRotationsAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
@@ -238,16 +248,21 @@ func TestARotationIsRefused(t *testing.T) {
 		`{"overlap_seconds":-1}`, `{"overlap_seconds":604801}`, `{"overlap_seconds":9223372036854775807}`, `{"overlap_seconds":"60"}`,
 		`{"overlap_seconds":1.5}`, `{"overlap_seconds":1e3}`, `{"overlap":60}`,
 	} {
-		require.Equal(t, http.StatusUnprocessableEntity, f.sendAs(token, "POST", "/auth/keys/"+f.userPair.AccessKey+"/rotate", body).status, body)
+		require.Equal(t, http.StatusUnprocessableEntity,
+			f.sendAs(token, "POST", "/auth/keys/"+f.userPair.AccessKey+"/rotate", body).status, body)
 	}
 	imported := f.sendAs(token, "POST", "/auth/keys/alice@old/rotate", "")
 	require.Equal(t, http.StatusUnprocessableEntity, imported.status)
-	require.Equal(t, "Field access_key was made elsewhere and cannot be rotated: make a new key instead", imported.json(t)["detail"])
+	require.Equal(t,
+		"Field access_key was made elsewhere and cannot be rotated: make a new key instead",
+		imported.json(t)["detail"])
 	f.requireLogin(f.userPair, http.StatusOK)
 	require.Equal(t, http.StatusNoContent, f.sendAs(token, "DELETE", "/auth/keys/alice@old", "").status)
 	for _, name := range []string{"https://old.example/alice", "a//b", "a/../b", "a%2Fb"} {
-		require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{UserID: f.user.ID, AccessKey: name, Secret: auth.NewSecret("correct horse")}))
-		require.Equal(t, http.StatusNoContent, f.sendAs(token, "DELETE", "/auth/keys/"+url.PathEscape(name), "").status, name)
+		require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost,
+			auth.ImportedKey{UserID: f.user.ID, AccessKey: name, Secret: auth.NewSecret("correct horse")}))
+		require.Equal(t, http.StatusNoContent,
+			f.sendAs(token, "DELETE", "/auth/keys/"+url.PathEscape(name), "").status, name)
 	}
 	for _, odd := range []string{"/auth//keys/x", "/auth/./keys/x", "/auth/keys/../keys/x"} {
 		require.Equal(t, http.StatusNotFound, f.sendAs(token, "DELETE", odd, "").status, odd)
@@ -259,46 +274,50 @@ func TestARotationIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-// A secret that is on its way out is not hashed anew, over the new one.
-func TestAnEarlierSecretUnderAnEarlierPepperDoesNotReplaceTheNewOne(t *testing.T) {
+// A sign-in with the previous secret must not renew its hash over the hash of the new secret.
+func TestThePreviousSecretUnderAnOldPepperDoesNotReplaceTheNewHash(t *testing.T) {
 	t.Parallel()
 	earlier := authtest.SymmetricKey(t, "p1")
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Credentials.Peppers = []auth.SymmetricKey{earlier} })
-	now, err := auth.New(f.store, auth.Config{
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Credentials.Peppers = []auth.SymmetricKey{earlier}
+	})
+	rotated, err := auth.New(f.store, auth.Config{
 		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now,
-		Credentials: auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p2"), earlier}},
+		Credentials: auth.CredentialConfig{
+			Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p2"), earlier},
+		},
 	})
 	require.NoError(t, err)
 	second, err := f.svc.Credentials().Rotate(t.Context(), authtest.ByHost, f.userPair.AccessKey, time.Hour)
 	require.NoError(t, err)
 	for range 3 {
 		for _, pair := range []auth.KeyPair{f.userPair, second} {
-			_, err = now.Login(t.Context(), pair)
+			_, err = rotated.Login(t.Context(), pair)
 			require.NoError(t, err)
 		}
 	}
 }
 
-func TestNobodyIsRefusedWhileAKeyIsRotatedUnderLoad(t *testing.T) {
+func TestRotatingAKeyUnderLoadRejectsNoSignIn(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	const clients = 64
-	var secret atomic.Pointer[auth.KeyPair] // what clients are given
-	secret.Store(&f.userPair)
+	var current atomic.Pointer[auth.KeyPair] // the pair that clients fetch
+	current.Store(&f.userPair)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	var refused atomic.Int64
-	var inUse [clients]atomic.Pointer[auth.KeyPair] // by each client
+	var rejected atomic.Int64
+	var inUse [clients]atomic.Pointer[auth.KeyPair] // the pair that each client uses
 	var running sync.WaitGroup
 	for i := range clients {
 		running.Go(func() {
 			for ctx.Err() == nil {
-				// A pair is used for a while after it has been fetched, as clients do.
-				pair := secret.Load()
+				// Clients use a pair for a while after they have fetched it.
+				pair := current.Load()
 				inUse[i].Store(pair)
 				for range 3 {
 					if _, err := f.svc.Login(t.Context(), *pair); err != nil {
-						refused.Add(1)
+						rejected.Add(1)
 					}
 				}
 			}
@@ -310,13 +329,13 @@ func TestNobodyIsRefusedWhileAKeyIsRotatedUnderLoad(t *testing.T) {
 		require.NoError(t, err)
 		_, err = f.svc.Credentials().Rotate(t.Context(), authtest.ByHost, old.AccessKey, 0)
 		require.ErrorIs(t, err, auth.ErrRotating)
-		secret.Store(&pair)
+		current.Store(&pair)
 		for i := range inUse {
-			for inUse[i].Load() != &pair { // until all have fetched it
+			for inUse[i].Load() != &pair { // wait until every client uses the new pair
 				time.Sleep(time.Millisecond)
 			}
 		}
-		require.Zero(t, refused.Load(), "before the overlap ends")
+		require.Zero(t, rejected.Load(), "before the overlap ends")
 		f.clock.Advance(time.Hour)
 		_, err = f.svc.Login(t.Context(), old)
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
@@ -324,10 +343,10 @@ func TestNobodyIsRefusedWhileAKeyIsRotatedUnderLoad(t *testing.T) {
 	}
 	stop()
 	running.Wait()
-	require.Zero(t, refused.Load())
+	require.Zero(t, rejected.Load())
 }
 
-func TestOfTwoRotationsAtOnceOneGivesASecretThatWorks(t *testing.T) {
+func TestOneOfTwoConcurrentRotationsSucceeds(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for range 50 {
@@ -336,7 +355,8 @@ func TestOfTwoRotationsAtOnceOneGivesASecretThatWorks(t *testing.T) {
 		var running sync.WaitGroup
 		for i := range pairs {
 			running.Go(func() {
-				pairs[i], errs[i] = f.svc.Credentials().Rotate(context.Background(), authtest.ByHost, f.userPair.AccessKey, time.Minute)
+				pairs[i], errs[i] = f.svc.Credentials().Rotate(context.Background(),
+					authtest.ByHost, f.userPair.AccessKey, time.Minute)
 			})
 		}
 		running.Wait()
@@ -351,7 +371,7 @@ func TestOfTwoRotationsAtOnceOneGivesASecretThatWorks(t *testing.T) {
 	}
 }
 
-func TestListAndRotateSayWhenTheStoreIsAway(t *testing.T) {
+func TestAccountCallsAnswer503IfTheStoreFails(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, method := range []string{"ListKeys", "FindKey", "RotateKey", "ListSessions", "FindSession"} {
@@ -364,7 +384,10 @@ func TestListAndRotateSayWhenTheStoreIsAway(t *testing.T) {
 		require.NoError(t, err)
 		token := f.signIn(f.user)
 		failed := 0
-		for _, call := range []string{"GET /auth/keys", "GET /auth/sessions", "POST /auth/keys/" + f.userPair.AccessKey + "/rotate", "DELETE /auth/sessions/x"} {
+		for _, call := range []string{
+			"GET /auth/keys", "GET /auth/sessions",
+			"POST /auth/keys/" + f.userPair.AccessKey + "/rotate", "DELETE /auth/sessions/x",
+		} {
 			verb, path, _ := strings.Cut(call, " ")
 			r := send(svc.Handler(), verb, path, "", "Authorization", "Bearer "+token)
 			if r.status == http.StatusServiceUnavailable {

@@ -33,16 +33,18 @@ func TestASuperUserLooksUsersUp(t *testing.T) {
 	require.Equal(t, want, r.json(t))
 	users := f.asAdmin("GET", "/auth/users", "")
 	require.Contains(t, users.array(t), want)
-	require.Empty(t, users.header.Get("Link"), "there are no more")
+	require.Empty(t, users.header.Get("Link"), "this is the last page")
 }
 
 var nextLink = regexp.MustCompile(`^<(.*)>; rel="next"$`)
 
-func TestUsersAreWalkedPageByPage(t *testing.T) {
+func TestListingUsersPageByPageVisitsEachUserOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for i := range 9 {
-		_, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: fmt.Sprintf("user-%d", i)})
+		_, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+			Username: fmt.Sprintf("user-%d", i),
+		})
 		require.NoError(t, err)
 	}
 	token := f.signIn(f.admin)
@@ -64,7 +66,10 @@ func TestUsersAreWalkedPageByPage(t *testing.T) {
 		require.Len(t, seen, 11)
 		require.Equal(t, pages, requests, "limit %d", limit)
 	}
-	for _, query := range []string{"limit=0", "limit=201", "limit=-1", "limit=x", "limit=", "limit=1e2", "limit=99999999999999999999"} {
+	for _, query := range []string{
+		"limit=0", "limit=201", "limit=-1", "limit=x", "limit=", "limit=1e2",
+		"limit=99999999999999999999",
+	} {
 		r := f.sendAs(token, "GET", "/auth/users?"+query, "")
 		require.Equal(t, http.StatusUnprocessableEntity, r.status, query)
 		require.Equal(t, "Field limit must be from 1 to 200", r.json(t)["detail"])
@@ -72,7 +77,7 @@ func TestUsersAreWalkedPageByPage(t *testing.T) {
 	require.Empty(t, f.sendAs(token, "GET", "/auth/users?after=~~~", "").array(t))
 }
 
-func TestTheLinkToTheNextPageIsWhereTheHostHasMountedTheCalls(t *testing.T) {
+func TestTheNextPageLinkHasThePrefixOfTheMountPoint(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	mounted := http.StripPrefix("/v2", f.svc.Handler())
@@ -94,29 +99,34 @@ func TestASuperUserChangesUsers(t *testing.T) {
 
 	require.Equal(t, true, f.asAdmin("PATCH", path, `{"is_active":true}`).json(t)["is_active"])
 	f.requireLogin(f.userPair, 200)
-	require.Equal(t, 401, f.sendAs(token, "GET", "/auth/user", "").status, "no session comes back")
+	require.Equal(t, 401, f.sendAs(token, "GET", "/auth/user", "").status, "revoked sessions stay revoked")
 
 	token = f.loginFrom("test")
 	require.Equal(t, 403, f.sendAs(token, "GET", "/auth/users", "").status)
 	require.Equal(t, true, f.asAdmin("PATCH", path, `{"is_super_user":true}`).json(t)["is_super_user"])
-	require.Equal(t, 200, f.sendAs(token, "GET", "/auth/users", "").status, "power is read from the store")
-	require.Equal(t, 200, f.sendAs(token, "PATCH", "/auth/users/"+f.admin.ID, `{"is_super_user":false,"is_active":false}`).status)
+	require.Equal(t, 200, f.sendAs(token, "GET", "/auth/users", "").status,
+		"the super user is read from the store")
+	require.Equal(t, 200, f.sendAs(token, "PATCH", "/auth/users/"+f.admin.ID,
+		`{"is_super_user":false,"is_active":false}`).status)
 	last := f.sendAs(token, "PATCH", path, `{"is_super_user":false}`)
 	require.Equal(t, 409, last.status)
 	require.Equal(t, "The last active super user must stay: make another first", last.json(t)["detail"])
 
-	for _, body := range []string{`{}`, `{"is_superuser":true}`, `{"username":"x"}`, `{"is_active":"no"}`, `{"is_active":0}`} {
+	for _, body := range []string{
+		`{}`, `{"is_superuser":true}`, `{"username":"x"}`, `{"is_active":"no"}`, `{"is_active":0}`,
+	} {
 		require.Equal(t, 422, f.sendAs(token, "PATCH", path, body).status, body)
 	}
 	require.Equal(t, 400, f.sendAs(token, "PATCH", path, `{"is_active":null}`).status)
 }
 
-func TestRegenerateReinstateRevokeAndDeleteAnswerAsTheContractSays(t *testing.T) {
+func TestRegenerateReinstateRevokeAndDeleteAnswerAsDocumented(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.loginFrom("one")
 	token := f.loginFrom("two")
-	require.JSONEq(t, `{"status": "success", "message": "All sessions of the user have ended.", "revoked_count": 2}`,
+	require.JSONEq(t,
+		`{"status": "success", "message": "All sessions of the user have ended.", "revoked_count": 2}`,
 		f.asAdmin("POST", "/auth/tokens/revoke-user/"+f.user.ID, "").body)
 	require.Equal(t, 401, f.sendAs(token, "GET", "/auth/user", "").status)
 
@@ -131,13 +141,16 @@ func TestRegenerateReinstateRevokeAndDeleteAnswerAsTheContractSays(t *testing.T)
 
 	f.setActive(f.user, false)
 	require.Equal(t, 200, f.asAdmin("POST", "/auth/users/"+f.user.ID+"/regenerate-credentials", "").status)
-	require.Equal(t, false, f.asAdmin("GET", "/auth/users/"+f.user.ID, "").json(t)["is_active"], "stays disabled")
+	require.Equal(t, false, f.asAdmin("GET", "/auth/users/"+f.user.ID, "").json(t)["is_active"],
+		"the user stays disabled")
 	r = f.asAdmin("POST", "/auth/users/"+f.user.ID+"/reinstate", "")
 	reinstated := r.pair(t)
 	require.Equal(t, map[string]any{
-		"user_id": f.user.ID, "username": "alice", "email": "alice@example.com", "role": "User", "status": "Active",
-		"access_key": reinstated.AccessKey, "access_secret": reinstated.AccessSecret.Reveal(), "created_on": "2026-01-02T03:04:05Z",
-		"message": "User reinstated. Store the access secret now: it is not shown again.",
+		"user_id": f.user.ID, "username": "alice", "email": "alice@example.com", "role": "User",
+		"status":     "Active",
+		"access_key": reinstated.AccessKey, "access_secret": reinstated.AccessSecret.Reveal(),
+		"created_on": "2026-01-02T03:04:05Z",
+		"message":    "User reinstated. Store the access secret now: it is not shown again.",
 	}, r.json(t))
 	f.requireLogin(pair, 401)
 	f.requireLogin(reinstated, 200)
@@ -146,45 +159,50 @@ func TestRegenerateReinstateRevokeAndDeleteAnswerAsTheContractSays(t *testing.T)
 		f.asAdmin("DELETE", "/auth/users/"+f.user.ID, "").body)
 	f.requireLogin(reinstated, 401)
 	require.Equal(t, 404, f.asAdmin("GET", "/auth/users/"+f.user.ID, "").status)
-	require.Equal(t, 409, f.asAdmin("POST", "/auth/users/register", `{"username":"ALICE","email":"new@example.com"}`).status, "nobody gets the name")
+	require.Equal(t, 409, f.asAdmin("POST", "/auth/users/register",
+		`{"username":"ALICE","email":"new@example.com"}`).status, "the username is not reused")
 
 	for _, path := range []string{"/regenerate-credentials", "/reinstate"} {
 		require.Equal(t, 422, f.asAdmin("POST", "/auth/users/"+f.admin.ID+path, `{"keep":true}`).status)
 	}
 }
 
-// A thief has a token for a while, and makes of it what can be made.
-func TestRegeneratedCredentialsLeaveAThiefNothing(t *testing.T) {
+// A thief holds a token and creates a key, rotates a key, connects GitHub and begins another
+// connect flow.
+func TestRegeneratingCredentialsRevokesEverythingAThiefCreated(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	stolen := g.loginFrom("the owner's")
-	minted := g.sendAs(stolen, "POST", "/auth/keys", `{"label":"nothing to see here"}`).pair(t)
-	rotated := g.sendAs(stolen, "POST", "/auth/keys/"+g.userPair.AccessKey+"/rotate", `{"overlap_seconds":604800}`).pair(t)
+	stolen := g.loginFrom("the owner's browser")
+	created := g.sendAs(stolen, "POST", "/auth/keys", `{"label":"nothing to see here"}`).pair(t)
+	rotated := g.sendAs(stolen, "POST", "/auth/keys/"+g.userPair.AccessKey+"/rotate",
+		`{"overlap_seconds":604800}`).pair(t)
 	require.Equal(t, 200, g.browser().connect(stolen).status)
 	require.Len(t, g.fake.Tokens(octocat), 1)
 	thief := g.browser()
-	pending := thief.callbackURL(thief.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+stolen)) // to come back with later
-	own := g.login(minted).json(t)["token"].(string)
+	// The thief keeps this callback for later.
+	pending := thief.callbackURL(thief.connectURL(stolen))
+	opened := g.login(created).json(t)["token"].(string)
 
 	pair := g.asAdmin("POST", "/auth/users/"+g.user.ID+"/regenerate-credentials", "").pair(t)
 
-	for _, token := range []string{stolen, own} {
+	for _, token := range []string{stolen, opened} {
 		require.Equal(t, 401, g.sendAs(token, "GET", "/auth/user", "").status)
 	}
-	for _, key := range []auth.KeyPair{minted, rotated, g.userPair} {
+	for _, key := range []auth.KeyPair{created, rotated, g.userPair} {
 		g.requireLogin(key, 401)
 	}
 	require.NotEqual(t, 200, thief.get(pending).status)
-	require.Empty(t, g.fake.Tokens(octocat), "GitHub's token is revoked at GitHub")
+	require.Empty(t, g.fake.Tokens(octocat), "the token is revoked at GitHub")
 	again := g.browser()
-	require.Equal(t, 403, again.get(again.authURL("/api/v1/auth/github/login-user")).status, "nor does the account make another user")
+	require.Equal(t, 403, again.get(again.authURL(signInCall)).status,
+		"the GitHub account does not sign up again")
 	g.requireLogin(pair, 200)
 	token := g.login(pair).json(t)["token"].(string)
 	require.Len(t, g.sendAs(token, "GET", "/auth/keys", "").array(t), 1)
 	require.Equal(t, 404, g.status(token).status)
 }
 
-func TestGitHubBeingAwayKeepsNobodyFromRegenerating(t *testing.T) {
+func TestRegeneratingCredentialsWorksWhileGitHubIsDown(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	g.browser().connect(g.signIn(g.user))
@@ -194,12 +212,15 @@ func TestGitHubBeingAwayKeepsNobodyFromRegenerating(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-// Two super users who take each other's power at the same moment, over HTTP.
-func TestTwoSuperUsersAtOnceDoNotLeaveTheServiceWithoutOne(t *testing.T) {
+// Two super users delete each other at the same time.
+func TestTwoSuperUsersDeletingEachOtherLeaveOne(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for range 50 {
-		made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "boss" + f.svc.Credentials().GeneratePair().AccessKey[8:20], IsSuperUser: true})
+		made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+			Username:    "boss" + f.svc.Credentials().GeneratePair().AccessKey[8:20],
+			IsSuperUser: true,
+		})
 		require.NoError(t, err)
 		both := []auth.User{f.admin, made.User}
 		tokens := []string{f.signIn(both[0]), f.signIn(both[1])}
@@ -224,13 +245,17 @@ func TestTwoSuperUsersAtOnceDoNotLeaveTheServiceWithoutOne(t *testing.T) {
 	}
 }
 
-func TestTheStoreBeingAwayIsNeverAnAnswerToAnAdministrator(t *testing.T) {
+func TestAdministrationCallsAnswer503IfTheStoreFails(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.admin)
 	for method, call := range map[string]string{
-		"ListUsers": "GET /auth/users", "UpdateUser": "PATCH /auth/users/USER", "DeleteUser": "DELETE /auth/users/USER",
-		"ResetUser": "POST /auth/users/USER/reinstate", "RevokeUserSessions": "POST /auth/tokens/revoke-user/USER", "AddKey": "POST /auth/keys",
+		"ListUsers":          "GET /auth/users",
+		"UpdateUser":         "PATCH /auth/users/USER",
+		"DeleteUser":         "DELETE /auth/users/USER",
+		"ResetUser":          "POST /auth/users/USER/reinstate",
+		"RevokeUserSessions": "POST /auth/tokens/revoke-user/USER",
+		"AddKey":             "POST /auth/keys",
 	} {
 		svc, err := auth.New(authtest.FaultyStore(f.store, func(called string) error {
 			if called == method {
@@ -251,8 +276,8 @@ func TestTheStoreBeingAwayIsNeverAnAnswerToAnAdministrator(t *testing.T) {
 	f.requireLogin(f.userPair, 200)
 }
 
-// A host's own mux, of Go or not, gives path parameters to handlers as ServeMux does.
-func TestHandlersTakeTheirPathParametersFromTheRequest(t *testing.T) {
+// Any mux of the host can set path parameters with Request.SetPathValue, as ServeMux does.
+func TestHandlersReadPathParametersFromTheRequest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	r := httptest.NewRequest("GET", "/anything", nil)

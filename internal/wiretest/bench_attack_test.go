@@ -21,9 +21,10 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// BenchmarkSignInUnderAttack is what a sign-in takes, at the median, while somebody
-// sends thousands of wrong secrets a second, and how many times what it takes while
-// nobody does, in turns. Run it with -benchtime 10s, in which there are more than 10,000.
+// BenchmarkSignInUnderAttack reports the median time of a sign-in while an attacker sends thousands
+// of wrong secrets a second, and its ratio to the median without the attack. Quiet and attacked
+// periods alternate. Run it with -benchtime 10s, in which the attacker sends more than 10,000
+// secrets.
 func BenchmarkSignInUnderAttack(b *testing.B) {
 	for name, attack := range map[string]func(f *fixture, i int) (auth.KeyPair, string){
 		"one key from 1,000 addresses": func(f *fixture, i int) (auth.KeyPair, string) {
@@ -51,13 +52,13 @@ func BenchmarkSignInUnderAttack(b *testing.B) {
 						return
 					case <-tick.C:
 					}
-					for range 10 { // 10,000 in a few seconds
+					for range 10 { // 10,000 attempts take a few seconds
 						if !attacked.Load() {
 							break
 						}
 						pair, address := attack(f, sent)
 						if _, err := f.svc.Login(from(b, address), pair); err == nil {
-							b.Error("a wrong secret was let in")
+							b.Error("a wrong secret was accepted")
 						} else if status, _ := auth.ErrorStatus(err); status == http.StatusTooManyRequests {
 							throttled++
 						}
@@ -65,16 +66,16 @@ func BenchmarkSignInUnderAttack(b *testing.B) {
 					}
 				}
 			})
-			var took [2][]time.Duration // without an attack, and with one
+			var took [2][]time.Duration // [0] without the attack, [1] with it
 			ctx, own := from(b, "203.0.113.7"), from(b, "203.0.113.8")
 			for n := 0; b.Loop(); n++ {
-				which := n / 1000 % 2 // a few hundredths of a second each
+				which := n / 1000 % 2 // each period takes a few hundredths of a second
 				attacked.Store(which == 1)
 				began := time.Now()
 				_, err := f.svc.Login(ctx, other.Pair)
 				took[which] = append(took[which], time.Since(began))
 				require.NoError(b, err)
-				if n%100 == 0 { // the attacked key's owner
+				if n%100 == 0 { // the owner of the attacked key signs in too
 					_, err := f.svc.Login(own, f.userPair)
 					require.NoError(b, err)
 				}
@@ -97,15 +98,15 @@ func medianOf(took []time.Duration) float64 {
 	return float64(took[len(took)/2].Nanoseconds())
 }
 
-// BenchmarkUnknownKeyAgainstWrongSecret times the two in turns, in an order that
-// nobody knows before, and reports Welch's t of the difference: below 4.5 they
-// cannot be told apart. Run it with -benchtime 100000x.
+// BenchmarkUnknownKeyAgainstWrongSecret times sign-ins with an unknown key and with a wrong secret
+// in random order and reports Welch's t of the difference. Below 4.5 the two cannot be told apart.
+// Run it with -benchtime 100000x.
 func BenchmarkUnknownKeyAgainstWrongSecret(b *testing.B) {
 	f := newFixture(b, func(_ *fixture, cfg *auth.Config) {
 		cfg.Logger, cfg.Throttling.Off = slog.New(slog.DiscardHandler), true
 	})
-	// As many keys of each kind, in turns: the processor learns a text that it sees
-	// again and again, whatever it is.
+	// Both kinds have the same number of keys, because the processor gets faster with a text that
+	// it sees again.
 	const kinds, keys = 2, 90
 	var texts [kinds][keys]string
 	for i := range keys {
@@ -124,7 +125,7 @@ func BenchmarkUnknownKeyAgainstWrongSecret(b *testing.B) {
 			_, err := f.svc.Login(b.Context(), pair)
 			took := float64(time.Since(began).Nanoseconds())
 			require.ErrorIs(b, err, auth.ErrInvalidCredentials)
-			if took > 100_000 { // an interruption, not work
+			if took > 100_000 { // an interruption by the scheduler
 				continue
 			}
 			n[kind]++
@@ -139,9 +140,9 @@ func BenchmarkUnknownKeyAgainstWrongSecret(b *testing.B) {
 	b.ReportMetric(mean[1], "wrong-ns")
 }
 
-// BenchmarkSignInBesideSlowHashes is what a sign-in with a generated secret takes, at
-// the median, while 64 clients from as many addresses try imported keys: a slow hash
-// runs on one processor at most, and the other clients wait or get 429.
+// BenchmarkSignInBesideSlowHashes reports the median time of a sign-in with a generated secret
+// while 64 clients with different addresses try imported keys. Slow hashes run on at most one
+// processor; the other clients wait or get 429.
 func BenchmarkSignInBesideSlowHashes(b *testing.B) {
 	for _, clients := range []int{0, 64} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
@@ -162,7 +163,10 @@ func BenchmarkSignInBesideSlowHashes(b *testing.B) {
 							return
 						default:
 						}
-						pair := auth.KeyPair{AccessKey: fmt.Sprintf("old-%d-%d", i, n), AccessSecret: auth.NewSecret("a guess of somebody's")}
+						pair := auth.KeyPair{
+							AccessKey:    fmt.Sprintf("old-%d-%d", i, n),
+							AccessSecret: auth.NewSecret("a guess of somebody's"),
+						}
 						_, err := f.svc.Login(from(b, fmt.Sprintf("198.%d.%d.%d", i, n/250%250, n%250)), pair)
 						if status, _ := auth.ErrorStatus(err); status == http.StatusTooManyRequests {
 							refused.Add(1)

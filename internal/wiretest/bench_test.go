@@ -17,7 +17,7 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// discard is a ResponseWriter that costs as little as can be.
+// discard is a ResponseWriter that discards the response at little cost.
 type discard struct {
 	header http.Header
 	status int
@@ -27,8 +27,7 @@ func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d *discard) WriteHeader(status int)      { d.status = status }
 
-// BenchmarkAuthenticate is the whole middleware around a handler that does
-// nothing, with sessions in memory.
+// BenchmarkAuthenticate measures the middleware around an empty handler, with sessions in memory.
 func BenchmarkAuthenticate(b *testing.B) {
 	for _, alg := range []string{"HS256", "ES256", "EdDSA"} {
 		f := newFixture(b, func(f *fixture, _ *auth.Config) { f.signer = authtest.NewSigners(b)[alg] })
@@ -54,9 +53,11 @@ func BenchmarkAuthenticate(b *testing.B) {
 	}
 }
 
-// BenchmarkVerifyCredentials is one read of a store in memory and one fast hash.
+// BenchmarkVerifyCredentials measures one read of a store in memory and one fast hash.
 func BenchmarkVerifyCredentials(b *testing.B) {
-	c := newCredentials(b, auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(b, "p1")}})
+	c := newCredentials(b, auth.CredentialConfig{
+		Peppers: []auth.SymmetricKey{authtest.SymmetricKey(b, "p1")},
+	})
 	pair, stranger := c.issue(b), c.GeneratePair()
 	for name, pair := range map[string]auth.KeyPair{
 		"good":         pair,
@@ -73,9 +74,9 @@ func BenchmarkVerifyCredentials(b *testing.B) {
 	}
 }
 
-// BenchmarkLogin is POST /auth/users/login without the network: body, read,
-// hash, session, signature, answer. What memstore costs beyond the signature of
-// BenchmarkSign/HS256/bare-signature is the cost of our own code.
+// BenchmarkLogin measures POST /auth/users/login without the network: reading the body, the store,
+// the hash, the session, the signature and the response. The time with memstore minus the time of
+// BenchmarkSign/HS256/bare-signature is the cost of this module.
 func BenchmarkLogin(b *testing.B) {
 	for name, store := range map[string]auth.Store{"memstore": memstore.New(), "sqlite-file": sqliteFile(b)} {
 		f := newFixture(b, func(f *fixture, cfg *auth.Config) { f.store, cfg.Throttling.Off = store, true })
@@ -100,7 +101,8 @@ func BenchmarkLogin(b *testing.B) {
 
 func sqliteFile(b *testing.B) auth.Store {
 	path := filepath.Join(b.TempDir(), "bench.db")
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite",
+		"file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)")
 	require.NoError(b, err)
 	b.Cleanup(func() { db.Close() })
 	store, err := sqlstore.Open(b.Context(), db, sqlstore.Config{Dialect: sqlstore.SQLite})

@@ -11,24 +11,24 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// callers are the kinds of caller there are, in the order of the columns below.
+// callers are the kinds of caller, in the order of the columns of calls.
 var callers = []struct {
 	name  string
 	token func(f *fixture) string
 }{
-	{"nobody", func(*fixture) string { return "" }},
-	{"a forger", func(f *fixture) string { return flipCase(f.signIn(f.admin), 40) }},
-	{"a user who is disabled", func(f *fixture) string {
+	{"no token", func(*fixture) string { return "" }},
+	{"a forged token", func(f *fixture) string { return flipCase(f.signIn(f.admin), 40) }},
+	{"a disabled user", func(f *fixture) string {
 		token := f.signIn(f.other())
 		f.setActive(f.other(), false)
 		return token
 	}},
-	{"whose it is", func(f *fixture) string { return f.signIn(f.user) }},
+	{"the owner", func(f *fixture) string { return f.signIn(f.user) }},
 	{"another user", func(f *fixture) string { return f.signIn(f.other()) }},
 	{"a super user", func(f *fixture) string { return f.signIn(f.admin) }},
 }
 
-// other returns a second plain user.
+// other returns a second ordinary user.
 func (f *fixture) other() auth.User {
 	f.t.Helper()
 	users, err := f.store.ListUsers(f.t.Context(), "", 10)
@@ -43,8 +43,8 @@ func (f *fixture) other() auth.User {
 	return made.User
 }
 
-// calls has what each kind of caller gets. In a path, USER, KEY and SESSION are of
-// the user who is meant.
+// calls has the status that each kind of caller gets. USER, KEY and SESSION in a path belong to the
+// user of the column "the owner".
 var calls = []struct {
 	method, path, body string
 	want               [6]int
@@ -89,7 +89,7 @@ var calls = []struct {
 	{"DELETE", "/auth/users/ADMIN", "", [6]int{401, 401, 401, 403, 403, 409}},
 }
 
-func TestEachKindOfCallerGetsWhatIsTheirsFromEachCall(t *testing.T) {
+func TestEachKindOfCallerGetsTheDocumentedStatusFromEachCall(t *testing.T) {
 	t.Parallel()
 	for _, call := range calls {
 		t.Run(call.method+" "+call.path, func(t *testing.T) {
@@ -99,7 +99,8 @@ func TestEachKindOfCallerGetsWhatIsTheirsFromEachCall(t *testing.T) {
 				session, err := f.svc.SignIn(t.Context(), f.user.ID)
 				require.NoError(t, err)
 				name := strings.NewReplacer(
-					"USER", f.user.ID, "ADMIN", f.admin.ID, "KEY", f.userPair.AccessKey, "SESSION", session.Session.ID,
+					"USER", f.user.ID, "ADMIN", f.admin.ID,
+					"KEY", f.userPair.AccessKey, "SESSION", session.Session.ID,
 				)
 				body := strings.ReplaceAll(call.body, "LOGIN", loginBody(f.userPair))
 				var r response
@@ -123,15 +124,41 @@ func TestEachKindOfCallerGetsWhatIsTheirsFromEachCall(t *testing.T) {
 	}
 }
 
-func TestTheTableOfCallersHasEveryCall(t *testing.T) {
+func TestTheTableOfCallersListsEveryCall(t *testing.T) {
 	t.Parallel()
 	name := strings.NewReplacer("USER", "{id}", "KEY", "{access_key}", "SESSION", "{id}")
 	var have, want []string
 	for _, call := range calls {
 		have = append(have, call.method+" "+name.Replace(call.path))
 	}
-	for _, route := range newFixture(t).svc.Routes(auth.GroupSignIn, auth.GroupAccount, auth.GroupAdministration) {
+	for _, route := range newFixture(t).svc.Routes(auth.GroupSignIn, auth.GroupAccount,
+		auth.GroupAdministration) {
 		want = append(want, route.Method+" "+route.Path)
 	}
 	require.Subset(t, have, want)
+}
+
+// The answer must not show whether a session or a key exists.
+func TestUnknownAndOtherUsersRecordsGetTheSame404(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	other, err := f.svc.SignIn(t.Context(), f.admin.ID)
+	require.NoError(t, err)
+	alice := f.signIn(f.user)
+	for _, pair := range [][2]string{
+		{"DELETE /auth/sessions/" + other.Session.ID, "DELETE /auth/sessions/nobodys"},
+		{"DELETE /auth/keys/" + f.adminPair.AccessKey, "DELETE /auth/keys/" + f.wrong().AccessKey},
+		{"POST /auth/keys/" + f.adminPair.AccessKey + "/rotate", "POST /auth/keys/" + f.wrong().AccessKey + "/rotate"},
+	} {
+		var answers [2]response
+		for i, call := range pair {
+			method, target := call[:4], call[5:]
+			if call[0] == 'D' {
+				method, target = call[:6], call[7:]
+			}
+			answers[i] = f.sendAs(alice, method, target, "")
+		}
+		require.Equal(t, answers[0], answers[1])
+		require.Equal(t, 404, answers[0].status)
+	}
 }

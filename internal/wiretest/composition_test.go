@@ -16,7 +16,7 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// composed are the components as a host without a Service composes them, or those of a Service.
+// composed holds the components of a Service, or the same components without a Service.
 type composed struct {
 	tokens      *auth.TokenIssuer
 	credentials *auth.CredentialVerifier
@@ -25,7 +25,7 @@ type composed struct {
 	run         func(context.Context) error
 }
 
-// compositions are the two ways to compose the same components.
+// compositions are the two ways to create the components.
 var compositions = map[string]func(t *testing.T, store auth.Store, cfg auth.Config) composed{
 	"a Service": func(t *testing.T, store auth.Store, cfg auth.Config) composed {
 		svc, err := auth.New(store, cfg)
@@ -34,11 +34,14 @@ var compositions = map[string]func(t *testing.T, store auth.Store, cfg auth.Conf
 	},
 	"by hand": func(t *testing.T, store auth.Store, cfg auth.Config) composed {
 		events := auth.NewEventLog(auth.EventLogConfig{
-			OnEvent: cfg.OnEvent, Hooks: cfg.Hooks, Trail: store.(auth.EventStore), Now: cfg.Now, Logger: cfg.Logger,
+			OnEvent: cfg.OnEvent, Hooks: cfg.Hooks, Trail: store.(auth.EventStore), Now: cfg.Now,
+			Logger: cfg.Logger,
 		})
-		tokens, err := auth.NewTokenIssuer(store, cfg.Issuer, cfg.SigningKeys, auth.TokenConfig{Events: events, Now: cfg.Now})
+		tokens, err := auth.NewTokenIssuer(store, cfg.Issuer, cfg.SigningKeys,
+			auth.TokenConfig{Events: events, Now: cfg.Now})
 		require.NoError(t, err)
-		credentials, err := auth.NewCredentialVerifier(store, tokens, auth.CredentialConfig{Events: events, Now: cfg.Now})
+		credentials, err := auth.NewCredentialVerifier(store, tokens,
+			auth.CredentialConfig{Events: events, Now: cfg.Now})
 		require.NoError(t, err)
 		github := *cfg.GitHub
 		github.Events, github.Now = events, cfg.Now
@@ -49,15 +52,17 @@ var compositions = map[string]func(t *testing.T, store auth.Store, cfg auth.Conf
 			if err != nil {
 				return auth.Token{}, err
 			}
-			return tokens.Issue(ctx, auth.IssueParams{UserID: user.ID, Method: auth.MethodAccessKey, AccessKeyID: key.ID})
+			return tokens.Issue(ctx, auth.IssueParams{
+				UserID: user.ID, Method: auth.MethodAccessKey, AccessKeyID: key.ID,
+			})
 		}
 		return composed{tokens, credentials, connector, login, events.Run}
 	},
 }
 
-// A host that composes the components by hand gets the events and the hooks of a Service, and a
-// session that one component revokes is rejected by the others at once.
-func TestComponentsComposedByHandReportAndRevokeAsInAService(t *testing.T) {
+// A host that composes the components itself gets the same events and hook calls as with a Service,
+// and the other components reject a revoked session at once.
+func TestComponentsComposedByHandBehaveLikeAService(t *testing.T) {
 	t.Parallel()
 	seen := map[string][]string{}
 	for name, compose := range compositions {
@@ -69,7 +74,8 @@ func TestComponentsComposedByHandReportAndRevokeAsInAService(t *testing.T) {
 			Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
 			SealingKeys: []auth.SymmetricKey{authtest.SymmetricKey(t, "s1")},
 			GitHub: &auth.GitHubConfig{
-				ClientID: "id", ClientSecret: auth.NewSecret("secret"), CallbackURL: "https://api.example.com/callback",
+				ClientID: "id", ClientSecret: auth.NewSecret("secret"),
+				CallbackURL: "https://api.example.com/callback",
 			},
 			Throttling: auth.Throttling{Off: true}, Logger: slog.New(slog.DiscardHandler), Now: clock.Now,
 			OnEvent: func(e auth.Event) {
@@ -94,7 +100,7 @@ func TestComponentsComposedByHandReportAndRevokeAsInAService(t *testing.T) {
 		}
 		revoke := []func(auth.Token) error{
 			func(token auth.Token) error { return c.tokens.Revoke(ctx, authtest.ByHost, token.Session.ID) },
-			func(auth.Token) error { return second(c.tokens.RevokeUser(ctx, authtest.ByHost, "u1")) },
+			func(auth.Token) error { return errorOf(c.tokens.RevokeUser(ctx, authtest.ByHost, "u1")) },
 			func(auth.Token) error { return c.credentials.Revoke(ctx, authtest.ByHost, pair.AccessKey) },
 		}
 		for _, end := range revoke {
@@ -120,16 +126,18 @@ func TestComponentsComposedByHandReportAndRevokeAsInAService(t *testing.T) {
 	require.Equal(t, seen["a Service"], seen["by hand"])
 }
 
-// A leaked secret revokes its key's sessions too, and a second component over the same issuer
-// must not accept them for an interval.
-func TestALeakedKeyRevokedByHandRejectsItsTokensAtOnce(t *testing.T) {
+// RevokeLeaked revokes the sessions of the key too. A second component over the same issuer must
+// reject them at once, not after the interval.
+func TestRevokeLeakedRejectsTheKeysTokensAtOnceInComposedComponents(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	credentials, err := auth.NewCredentialVerifier(f.store, f.issuer, auth.CredentialConfig{Now: f.clock.Now})
 	require.NoError(t, err)
 	pair, err := credentials.Issue(t.Context(), authtest.ByHost, "u1", auth.KeyOptions{})
 	require.NoError(t, err)
-	token, err := f.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: pair.AccessKey})
+	token, err := f.issuer.Issue(t.Context(), auth.IssueParams{
+		UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: pair.AccessKey,
+	})
 	require.NoError(t, err)
 	f.requireAccepted(t, token.Bearer.Reveal())
 	_, err = credentials.RevokeLeaked(t.Context(), pair.AccessSecret)
@@ -137,13 +145,14 @@ func TestALeakedKeyRevokedByHandRejectsItsTokensAtOnce(t *testing.T) {
 	f.requireRejected(t, token.Bearer.Reveal())
 }
 
-// A user of the host's own table is disabled, and the issuer is all that the host has composed.
-func TestRevokingAUserByHandRejectsTheTokensAtOnce(t *testing.T) {
+// The host disables a user of its own table and has composed only the issuer.
+func TestRevokeUserRejectsTheUsersTokensAtOnceInComposedComponents(t *testing.T) {
 	t.Parallel()
 	table, store, clock := newHostTable(), memstore.NewAccounts(), authtest.NewClock()
-	var got recorded
+	var got recordedEvents
 	events := auth.NewEventLog(auth.EventLogConfig{OnEvent: got.Add, Now: clock.Now})
-	tokens, err := auth.NewTokenIssuerWithUsers(store, table, issuer, []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
+	tokens, err := auth.NewTokenIssuerWithUsers(store, table, issuer, keys,
 		auth.TokenConfig{Events: events, Now: clock.Now})
 	require.NoError(t, err)
 	token, err := tokens.Issue(t.Context(), auth.IssueParams{UserID: "u-alice", Method: auth.MethodHost})
@@ -156,7 +165,7 @@ func TestRevokingAUserByHandRejectsTheTokensAtOnce(t *testing.T) {
 	live, err := tokens.RevokeUser(ctx, authtest.ByHost, "u-alice")
 	require.NoError(t, err)
 	require.Equal(t, 1, live)
-	require.ErrorIs(t, second(tokens.Verify(t.Context(), token.Bearer.Reveal())), auth.ErrTokenRejected)
+	require.ErrorIs(t, errorOf(tokens.Verify(t.Context(), token.Bearer.Reveal())), auth.ErrTokenRejected)
 
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
@@ -164,26 +173,28 @@ func TestRevokingAUserByHandRejectsTheTokensAtOnce(t *testing.T) {
 	list := got.Take()
 	require.Len(t, list, 3)
 	require.Equal(t, auth.Event{
-		Kind: auth.EventUserSessionsRevoked, At: clock.Now(), UserID: "u-alice", ActorID: "u-boss", Host: "test",
+		Kind: auth.EventUserSessionsRevoked, At: clock.Now(), UserID: "u-alice", ActorID: "u-boss",
+		Host: "test",
 	}, list[1])
 	require.Equal(t, auth.EventTokenRejected, list[2].Kind)
 	require.Equal(t, identity.SessionID, list[2].SessionID)
 }
 
-// A caller that a host has put into the context is nobody to a Service, which asks its own
-// middleware.
-func TestAnIdentityOfTheHostsOpensNothingOfAService(t *testing.T) {
+// A Service takes the caller only from its own middleware.
+func TestAServiceIgnoresAnIdentityThatTheHostPutInTheContext(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	ctx := auth.WithIdentity(t.Context(), auth.Identity{UserID: f.admin.ID})
 	identity, ok := auth.IdentityFromContext(ctx)
 	require.True(t, ok)
 	require.Equal(t, f.admin.ID, identity.UserID)
-	require.ErrorIs(t, second(f.svc.User(ctx)), auth.ErrTokenMissing)
-	require.ErrorIs(t, second(f.svc.SuperUser(ctx)), auth.ErrTokenMissing)
+	require.ErrorIs(t, errorOf(f.svc.User(ctx)), auth.ErrTokenMissing)
+	require.ErrorIs(t, errorOf(f.svc.SuperUser(ctx)), auth.ErrTokenMissing)
 
 	reached := false
-	handler := f.svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
+	handler := f.svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		reached = true
+	}))
 	r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, r)
@@ -195,31 +206,34 @@ func TestAnIdentityOfTheHostsOpensNothingOfAService(t *testing.T) {
 	require.False(t, reached)
 }
 
-func TestASessionOfAKeyNamesItsKey(t *testing.T) {
+func TestAccessKeyIDIsRequiredExactlyForTheMethodAccessKey(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for name, params := range map[string]auth.IssueParams{
-		"no key":                  {UserID: f.user.ID, Method: auth.MethodAccessKey},
-		"a key of another method": {UserID: f.user.ID, Method: auth.MethodHost, AccessKeyID: f.userPair.AccessKey},
+		"no key":                    {UserID: f.user.ID, Method: auth.MethodAccessKey},
+		"a key with another method": {UserID: f.user.ID, Method: auth.MethodHost, AccessKeyID: f.userPair.AccessKey},
 	} {
-		require.ErrorContains(t, second(f.svc.Tokens().Issue(t.Context(), params)), "AccessKeyID must be set", name)
+		require.ErrorContains(t, errorOf(f.svc.Tokens().Issue(t.Context(), params)),
+			"AccessKeyID must be set", name)
 	}
 	f.requireNoSession(f.user.ID)
 }
 
-func TestComponentsOverDifferentStoresAreRefused(t *testing.T) {
+func TestComponentsOverDifferentKindsOfStoreAreRejected(t *testing.T) {
 	t.Parallel()
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
 	own, err := auth.NewTokenIssuer(memstore.New(), issuer, keys, auth.TokenConfig{})
 	require.NoError(t, err)
-	hosts, err := auth.NewTokenIssuerWithUsers(memstore.NewAccounts(), newHostTable(), issuer, keys, auth.TokenConfig{})
+	hosts, err := auth.NewTokenIssuerWithUsers(memstore.NewAccounts(), newHostTable(), issuer, keys,
+		auth.TokenConfig{})
 	require.NoError(t, err)
 	for name, err := range map[string]error{
-		"accounts":        second(auth.NewCredentialVerifier(memstore.NewAccounts(), own, auth.CredentialConfig{})),
-		"a store":         second(auth.NewCredentialVerifier(memstore.New(), hosts, auth.CredentialConfig{})),
-		"an empty issuer": second(auth.NewCredentialVerifier(memstore.New(), &auth.TokenIssuer{}, auth.CredentialConfig{})),
+		"accounts":        errorOf(auth.NewCredentialVerifier(memstore.NewAccounts(), own, auth.CredentialConfig{})),
+		"a store":         errorOf(auth.NewCredentialVerifier(memstore.New(), hosts, auth.CredentialConfig{})),
+		"an empty issuer": errorOf(auth.NewCredentialVerifier(memstore.New(), &auth.TokenIssuer{}, auth.CredentialConfig{})),
 	} {
 		require.Error(t, err, name)
 	}
-	require.NoError(t, second(auth.NewCredentialVerifier(memstore.NewAccounts(), hosts, auth.CredentialConfig{})))
+	require.NoError(t, errorOf(auth.NewCredentialVerifier(memstore.NewAccounts(), hosts,
+		auth.CredentialConfig{})))
 }

@@ -22,39 +22,39 @@ func withGitHub(t *testing.T, callback string) auth.Config {
 		SealingKeys:     []auth.SymmetricKey{authtest.SymmetricKey(t, "s1")},
 		BrowserSessions: &auth.BrowserSessions{},
 		GitHub: &auth.GitHubConfig{
-			ClientID: "id", ClientSecret: auth.NewSecret("secret"), CallbackURL: callback + "/api/v1/auth/github/callback",
+			ClientID: "id", ClientSecret: auth.NewSecret("secret"), CallbackURL: callback + callbackCall,
 		},
 	}
 }
 
-func TestThePublicURLIsAnOriginAndAgreesWithTheCallback(t *testing.T) {
+func TestPublicURLMustBeTheOriginOfTheCallbackURL(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		public, callback string
-		want             string // of the error; empty if the two agree
+		want             string // part of the error; empty if there is none
 	}{
-		"not set":                     {"", "https://api.example.com", ""},
-		"the callback's":              {"https://api.example.com", "https://api.example.com", ""},
-		"with a slash":                {"https://api.example.com/", "https://api.example.com", ""},
-		"in other letters":            {"https://API.Example.com", "https://api.example.com", ""},
-		"with its scheme's own port":  {"https://api.example.com:443", "https://api.example.com", ""},
-		"the callback in capitals":    {"https://api.example.com", "https://API.example.com:443", ""},
-		"with another port":           {"https://api.example.com:8443", "https://api.example.com:8443", ""},
-		"on loopback":                 {"http://127.0.0.1:8080", "http://127.0.0.1:8080", ""},
-		"another host":                {"https://www.example.com", "https://api.example.com", "same origin"},
-		"another port":                {"https://api.example.com:8443", "https://api.example.com", "same origin"},
-		"another scheme":              {"http://localhost", "https://localhost", "same origin"},
-		"plain http":                  {"http://api.example.com", "https://api.example.com", "PublicURL must be https"},
-		"a path":                      {"https://api.example.com/app", "https://api.example.com", "PublicURL must be an origin"},
-		"a query":                     {"https://api.example.com?x=1", "https://api.example.com", "PublicURL must be an origin"},
-		"a bare question mark":        {"https://api.example.com?", "https://api.example.com", "PublicURL must be an origin"},
-		"a fragment":                  {"https://api.example.com#x", "https://api.example.com", "PublicURL must be an origin"},
-		"a user":                      {"https://me@api.example.com", "https://api.example.com", "PublicURL must be an origin"},
-		"a host alone":                {"api.example.com", "https://api.example.com", "PublicURL must be an origin"},
-		"no host":                     {"https://", "https://api.example.com", "PublicURL must be an origin"},
-		"a port alone":                {"https://:443", "https://api.example.com", "PublicURL must be an origin"},
-		"another scheme than browser": {"ftp://api.example.com", "https://api.example.com", "PublicURL must be https"},
-		"not a URL":                   {"https://api.example.com:port", "https://api.example.com", "PublicURL must be an origin"},
+		"empty":                      {"", "https://api.example.com", ""},
+		"the origin of the callback": {"https://api.example.com", "https://api.example.com", ""},
+		"a trailing slash":           {"https://api.example.com/", "https://api.example.com", ""},
+		"upper case":                 {"https://API.Example.com", "https://api.example.com", ""},
+		"the default port":           {"https://api.example.com:443", "https://api.example.com", ""},
+		"the callback in upper case": {"https://api.example.com", "https://API.example.com:443", ""},
+		"another port in both":       {"https://api.example.com:8443", "https://api.example.com:8443", ""},
+		"loopback":                   {"http://127.0.0.1:8080", "http://127.0.0.1:8080", ""},
+		"another host":               {"https://www.example.com", "https://api.example.com", "same origin"},
+		"another port":               {"https://api.example.com:8443", "https://api.example.com", "same origin"},
+		"another scheme":             {"http://localhost", "https://localhost", "same origin"},
+		"plain http":                 {"http://api.example.com", "https://api.example.com", "PublicURL must be https"},
+		"a path":                     {"https://api.example.com/app", "https://api.example.com", "PublicURL must be an origin"},
+		"a query":                    {"https://api.example.com?x=1", "https://api.example.com", "PublicURL must be an origin"},
+		"a bare question mark":       {"https://api.example.com?", "https://api.example.com", "PublicURL must be an origin"},
+		"a fragment":                 {"https://api.example.com#x", "https://api.example.com", "PublicURL must be an origin"},
+		"a user name":                {"https://me@api.example.com", "https://api.example.com", "PublicURL must be an origin"},
+		"a host without scheme":      {"api.example.com", "https://api.example.com", "PublicURL must be an origin"},
+		"no host":                    {"https://", "https://api.example.com", "PublicURL must be an origin"},
+		"a port without host":        {"https://:443", "https://api.example.com", "PublicURL must be an origin"},
+		"a scheme other than http":   {"ftp://api.example.com", "https://api.example.com", "PublicURL must be https"},
+		"not a URL":                  {"https://api.example.com:port", "https://api.example.com", "PublicURL must be an origin"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -70,9 +70,9 @@ func TestThePublicURLIsAnOriginAndAgreesWithTheCallback(t *testing.T) {
 	}
 }
 
-// A browser writes its Origin in lower case and without the scheme's own port, however the host
-// has spelled its own address.
-func TestAChangeByCookieComesFromTheOriginAsBrowsersWriteIt(t *testing.T) {
+// A browser sends its Origin in lower case and without the default port, even if the host writes
+// its address differently.
+func TestTheOriginOfAChangeByCookieIsComparedInCanonicalForm(t *testing.T) {
 	t.Parallel()
 	const callbackURL = "https://API.Example.com:443/api/v1/auth/github/callback"
 	g := newGitHub(t, githubOptions{
@@ -82,9 +82,9 @@ func TestAChangeByCookieComesFromTheOriginAsBrowsersWriteIt(t *testing.T) {
 		},
 	})
 	b := g.browser().stay()
-	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	callback := b.callbackURL(b.authURL(signInCall))
 	query := queryOf(t, callback).Encode()
-	answer := b.get("/api/v1/auth/github/callback?" + query)
+	answer := b.get(callbackCall + "?" + query)
 	require.Equal(t, http.StatusSeeOther, answer.status, answer.body)
 	require.Equal(t, "https://api.example.com/", answer.header.Get("Location"))
 
@@ -98,7 +98,7 @@ func TestAChangeByCookieComesFromTheOriginAsBrowsersWriteIt(t *testing.T) {
 	require.Equal(t, http.StatusOK, serve(g.svc.Handler(), r).status)
 }
 
-func TestAConfigurationHasNoEventLogsOfItsOwn(t *testing.T) {
+func TestConfigRejectsEventLogsOfTheComponents(t *testing.T) {
 	t.Parallel()
 	events := auth.NewEventLog(auth.EventLogConfig{})
 	for name, change := range map[string]func(*auth.Config){
@@ -114,16 +114,17 @@ func TestAConfigurationHasNoEventLogsOfItsOwn(t *testing.T) {
 	cfg := withGitHub(t, "https://api.example.com")
 	_, err := auth.New(memstore.New(), cfg)
 	require.NoError(t, err)
-	require.Nil(t, cfg.GitHub.Events, "the host's own GitHubConfig is not written to")
+	require.Nil(t, cfg.GitHub.Events, "the host's GitHubConfig is not modified")
 }
 
-// Without a key, everybody could seal: a cookie for a super user, and open every token.
-func TestNoPepperIsNoKey(t *testing.T) {
+// With NoPepper as sealing key, anyone could seal a cookie for a super user and open every stored
+// token.
+func TestNoPepperIsNotASealingKey(t *testing.T) {
 	t.Parallel()
 	for name, ring := range map[string][]auth.SymmetricKey{
-		"alone":  {auth.NoPepper()},
+		"only":   {auth.NoPepper()},
 		"first":  {auth.NoPepper(), authtest.SymmetricKey(t, "s1")},
-		"behind": {authtest.SymmetricKey(t, "s1"), auth.NoPepper()},
+		"second": {authtest.SymmetricKey(t, "s1"), auth.NoPepper()},
 		"empty":  {authtest.SymmetricKey(t, "s1"), {}},
 	} {
 		cfg := withGitHub(t, "https://api.example.com")
@@ -146,7 +147,7 @@ func TestRingsThatCannotSealAreRefused(t *testing.T) {
 	}
 }
 
-func TestProxiesAreNamed(t *testing.T) {
+func TestTrustProxiesNeedsAtLeastOneNetwork(t *testing.T) {
 	t.Parallel()
 	cfg := withGitHub(t, "https://api.example.com")
 	cfg.Proxies = auth.TrustProxies()
@@ -154,12 +155,12 @@ func TestProxiesAreNamed(t *testing.T) {
 	require.ErrorContains(t, err, "TrustProxies has no networks")
 }
 
-// ServeMux passes a HEAD to a handler that a host has mounted for GET.
-func TestALookAheadCompletesNoFlowOfAHostsOwnHandler(t *testing.T) {
+// ServeMux passes HEAD requests to a handler that a host has mounted for GET.
+func TestHeadAndPrefetchRequestsDoNotCompleteAFlowOfTheHostsHandler(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
-	target := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	target := b.callbackURL(b.authURL(signInCall))
 	ask := func(method string, header ...string) error {
 		r := httptest.NewRequest(method, target, nil)
 		for _, cookie := range b.client.Jar.Cookies(mustURL(t, g.server.URL)) {
@@ -168,16 +169,16 @@ func TestALookAheadCompletesNoFlowOfAHostsOwnHandler(t *testing.T) {
 		for i := 0; i < len(header); i += 2 {
 			r.Header.Set(header[i], header[i+1])
 		}
-		return second(g.svc.GitHub().Complete(r, auth.Identity{}))
+		return errorOf(g.svc.GitHub().Complete(r, auth.Identity{}))
 	}
 	require.ErrorIs(t, ask(http.MethodHead), auth.ErrGitHubState)
 	require.ErrorIs(t, ask(http.MethodGet, "Sec-Purpose", "prefetch;prerender"), auth.ErrGitHubState)
-	require.NoError(t, ask(http.MethodGet), "the state is still there")
+	require.NoError(t, ask(http.MethodGet), "the state was not consumed")
 	require.ErrorIs(t, ask(http.MethodGet), auth.ErrGitHubState)
 }
 
-// Browsers drop a cookie of more than 4096 bytes without a word.
-func TestNoSessionCookieIsTooLongForABrowser(t *testing.T) {
+// Browsers silently drop a cookie of more than 4096 bytes.
+func TestSessionCookiesFitTheBrowsersLimit(t *testing.T) {
 	t.Parallel()
 	cfg := withGitHub(t, "https://api.example.com")
 	cfg.Issuer, cfg.Tokens.Audiences = strings.Repeat(`"`, 256), []string{strings.Repeat(`"`, 256)}
@@ -186,7 +187,8 @@ func TestNoSessionCookieIsTooLongForABrowser(t *testing.T) {
 
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 		cfg.BrowserSessions = &auth.BrowserSessions{}
-		cfg.Issuer, cfg.Tokens.Audiences = "https://"+strings.Repeat("i", 248), []string{"https://" + strings.Repeat("a", 248)}
+		cfg.Issuer = "https://" + strings.Repeat("i", 248)
+		cfg.Tokens.Audiences = []string{"https://" + strings.Repeat("a", 248)}
 		g.signer = authtest.NewSigners(t)["ES256"]
 		key, err := auth.NewES256Key(strings.Repeat("k", 64), g.signer.Secret.(*ecdsa.PrivateKey))
 		require.NoError(t, err)
@@ -199,7 +201,7 @@ func TestNoSessionCookieIsTooLongForABrowser(t *testing.T) {
 	b := g.browser()
 	b.connect(token.Bearer.Reveal())
 	answer := g.browser().stay()
-	callback := answer.callbackURL(answer.authURL("/api/v1/auth/github/login-user"))
+	callback := answer.callbackURL(answer.authURL(signInCall))
 	page := answer.get(callback)
 	require.Equal(t, http.StatusSeeOther, page.status)
 	line := page.header.Get("Set-Cookie")

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// credentials is a verifier over a store with two users.
+// credentials is a verifier over a store with the users u1 (alice) and u2 (mallory).
 type credentials struct {
 	*auth.CredentialVerifier
 	clock *authtest.Clock
@@ -35,7 +35,7 @@ func newCredentials(t testing.TB, cfg auth.CredentialConfig) *credentials {
 	return c
 }
 
-// configure starts the verifier anew, over the same store.
+// configure replaces the verifier by one with this configuration over the same store.
 func (c *credentials) configure(t testing.TB, cfg auth.CredentialConfig) {
 	t.Helper()
 	cfg.Now, cfg.Logger = c.clock.Now, slog.New(slog.DiscardHandler)
@@ -86,7 +86,7 @@ func TestAGeneratedPairHasTheDocumentedForm(t *testing.T) {
 		s := secret.FindStringSubmatch(pair.AccessSecret.Reveal())
 		require.NotNil(t, k, pair.AccessKey)
 		require.NotNil(t, s)
-		require.Equal(t, k[1], s[1], "the secret embeds the id of its key")
+		require.Equal(t, k[1], s[1], "the secret contains the ID of its key")
 		require.False(t, seen[k[1]])
 		seen[k[1]] = true
 		for _, text := range []string{pair.AccessKey, pair.AccessSecret.Reveal()} {
@@ -99,12 +99,13 @@ func TestAGeneratedPairHasTheDocumentedForm(t *testing.T) {
 func fromBase62(text string) uint32 {
 	n := uint64(0)
 	for _, c := range text {
-		n = n*62 + uint64(strings.IndexRune("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", c))
+		n = n*62 +
+			uint64(strings.IndexRune("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", c))
 	}
 	return uint32(n)
 }
 
-func TestEveryCharacterOfASecretIsAsLikelyAsAnyOther(t *testing.T) {
+func TestTheCharactersOfSecretsAreUniformlyDistributed(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
 	counts := map[rune]int{}
@@ -120,13 +121,16 @@ func TestEveryCharacterOfASecretIsAsLikelyAsAnyOther(t *testing.T) {
 		chiSquared += (float64(n) - expected) * (float64(n) - expected) / expected
 	}
 	require.Len(t, counts, 62)
-	require.Less(t, chiSquared, 150.0, "61 degrees of freedom: above 150 once in 10^9; the bias of a plain b%%62 gives over 5000")
+	require.Less(t, chiSquared, 150.0,
+		"61 degrees of freedom: above 150 once in 10^9; the biased b%%62 gives over 5000")
 }
 
-func TestIssueVerifyAndRevoke(t *testing.T) {
+func TestAKeyVerifiesUntilItExpiresOrIsRevoked(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
-	pair, err := c.Issue(t.Context(), authtest.ByHost, "u1", auth.KeyOptions{Label: "laptop", ExpiresAt: c.clock.Now().Add(time.Hour)})
+	pair, err := c.Issue(t.Context(), authtest.ByHost, "u1", auth.KeyOptions{
+		Label: "laptop", ExpiresAt: c.clock.Now().Add(time.Hour),
+	})
 	require.NoError(t, err)
 	other := c.issue(t)
 	c.requireGood(t, pair)
@@ -144,16 +148,16 @@ func TestIssueVerifyAndRevoke(t *testing.T) {
 	require.ErrorIs(t, c.Revoke(t.Context(), authtest.ByHost, other.AccessKey), auth.ErrNotFound)
 }
 
-func TestIssueRefusesWhatCannotBe(t *testing.T) {
+func TestIssueRejectsInvalidOptionsAndUnknownUsers(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
 	for name, options := range map[string]auth.KeyOptions{
-		"an end that has come":   {ExpiresAt: c.clock.Now()},
-		"an end long ago":        {ExpiresAt: time.Unix(1, 0)},
-		"an end in year 10000":   {ExpiresAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
-		"a label of 257 bytes":   {Label: strings.Repeat("x", 257)},
-		"a label with a newline": {Label: "a\nb"},
-		"a label that turns":     {Label: "a\u202eb"},
+		"an expiry of now":         {ExpiresAt: c.clock.Now()},
+		"an expiry long ago":       {ExpiresAt: time.Unix(1, 0)},
+		"an expiry in year 10000":  {ExpiresAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
+		"a label of 257 bytes":     {Label: strings.Repeat("x", 257)},
+		"a label with a newline":   {Label: "a\nb"},
+		"a label with an override": {Label: "a\u202eb"},
 	} {
 		_, err := c.Issue(t.Context(), authtest.ByHost, "u1", options)
 		require.ErrorIs(t, err, auth.ErrInvalid, name)
@@ -164,7 +168,9 @@ func TestIssueRefusesWhatCannotBe(t *testing.T) {
 
 func TestPrefixesAreConfigurable(t *testing.T) {
 	t.Parallel()
-	c := newCredentials(t, auth.CredentialConfig{AccessKeyPrefix: "acme_test_key", AccessSecretPrefix: "acme_test_secret"})
+	c := newCredentials(t, auth.CredentialConfig{
+		AccessKeyPrefix: "acme_test_key", AccessSecretPrefix: "acme_test_secret",
+	})
 	pair := c.issue(t)
 	require.True(t, strings.HasPrefix(pair.AccessKey, "acme_test_key_"))
 	require.True(t, strings.HasPrefix(pair.AccessSecret.Reveal(), "acme_test_secret_"))
@@ -177,7 +183,9 @@ func TestPrefixesAreConfigurable(t *testing.T) {
 		{"same", "same"}, {"Same", "same"}, {"a-b", ""}, {"ключ", ""}, {"a b", ""}, {"_a", ""}, {"a_", ""},
 		{"", "a."}, {strings.Repeat("x", 33), ""}, {"as_live", ""}, {"\u017f", ""},
 	} {
-		_, err := auth.NewCredentialVerifier(c.store, nil, auth.CredentialConfig{AccessKeyPrefix: prefixes[0], AccessSecretPrefix: prefixes[1]})
+		_, err := auth.NewCredentialVerifier(c.store, nil, auth.CredentialConfig{
+			AccessKeyPrefix: prefixes[0], AccessSecretPrefix: prefixes[1],
+		})
 		require.Error(t, err, prefixes)
 	}
 }
@@ -193,55 +201,63 @@ func TestAStoredHashIsBoundToItsUserAndKey(t *testing.T) {
 			hash := c.hash(t, pair.AccessKey)
 			require.NotContains(t, hash, pair.AccessSecret.Reveal())
 
-			// Mallory can write to the store, and has a key of her own.
+			// Mallory can write to the store and has a key of her own.
 			own := c.GeneratePair()
 			add := func(id, userID, hash string) {
-				require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: id, UserID: userID, Hash: hash, CreatedAt: c.clock.Now()}))
+				require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{
+					ID: id, UserID: userID, Hash: hash, CreatedAt: c.clock.Now(),
+				}))
 			}
-			add(own.AccessKey, "u2", hash) // the victim's hash under her key and user
+			// The victim's hash, copied to Mallory's key and user.
+			add(own.AccessKey, "u2", hash)
 			c.requireBad(t, auth.KeyPair{AccessKey: own.AccessKey, AccessSecret: pair.AccessSecret})
 			second := c.GeneratePair()
-			add(second.AccessKey, "u1", hash) // under another key of the same user
+			// The victim's hash, copied to another key of the victim.
+			add(second.AccessKey, "u1", hash)
 			c.requireBad(t, auth.KeyPair{AccessKey: second.AccessKey, AccessSecret: pair.AccessSecret})
 			require.NoError(t, c.Revoke(t.Context(), authtest.ByHost, pair.AccessKey))
-			add(pair.AccessKey, "u2", hash) // the same key, of another user
+			// The victim's key, moved to Mallory.
+			add(pair.AccessKey, "u2", hash)
 			c.requireBad(t, pair)
 		})
 	}
 }
 
-func TestPeppersAreARing(t *testing.T) {
+func TestPeppersRotateThroughTheRing(t *testing.T) {
 	t.Parallel()
 	first, second := authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
 	c := newCredentials(t, auth.CredentialConfig{})
 	pair, idle := c.issue(t), c.issue(t)
 	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$sha256$v=1$"))
 
-	// The service comes to use a pepper: for a while, hashes without are believed.
+	// The service introduces a pepper. With NoPepper in the ring, hashes without a pepper stay
+	// valid.
 	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{first, auth.NoPepper()}})
 	c.requireGood(t, pair)
-	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$hmac-sha256$v=1$k=p1$"), "made anew at the sign-in")
+	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$hmac-sha256$v=1$k=p1$"),
+		"the sign-in renews the hash")
 	c.requireGood(t, pair)
 
 	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{first}})
 	c.requireGood(t, pair)
-	c.requireBad(t, idle) // never seen since: has no pepper, and could be anybody's
+	// This key has not signed in since, so its hash has no pepper and could be forged.
+	c.requireBad(t, idle)
 
-	// A new pepper in front: what the old one made verifies, and is made anew.
+	// With a new pepper in front, hashes of the old one stay valid and are renewed.
 	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{second, first}})
 	c.requireGood(t, pair)
 	require.Contains(t, c.hash(t, pair.AccessKey), "$k=p2$")
 	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{second}})
 	c.requireGood(t, pair)
 
-	// Another secret under the same id is another pepper.
+	// Another secret with the same ID is another pepper.
 	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p2")}})
 	c.requireBad(t, pair)
 	c.configure(t, auth.CredentialConfig{})
 	c.requireBad(t, pair)
 }
 
-func TestWhoWritesToTheStoreCannotMakeAKeyWithoutThePepper(t *testing.T) {
+func TestWriteAccessToTheStoreIsNotEnoughToForgeAKey(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{
 		Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p1")}, AllowImported: true,
@@ -254,13 +270,17 @@ func TestWhoWritesToTheStoreCannotMakeAKeyWithoutThePepper(t *testing.T) {
 		"a fast hash": {forged.AccessKey, unpeppered.hash(t, forged.AccessKey), forged.AccessSecret.Reveal()},
 		"bcrypt":      {"legacy", string(h), "known secret"},
 	} {
-		require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: key.id, UserID: "u1", Hash: key.hash, CreatedAt: c.clock.Now()}))
-		_, _, err := c.Verify(t.Context(), auth.KeyPair{AccessKey: key.id, AccessSecret: auth.NewSecret(key.secret)})
+		require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{
+			ID: key.id, UserID: "u1", Hash: key.hash, CreatedAt: c.clock.Now(),
+		}))
+		_, _, err := c.Verify(t.Context(), auth.KeyPair{
+			AccessKey: key.id, AccessSecret: auth.NewSecret(key.secret),
+		})
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)
 	}
 }
 
-func TestAHashThatIsNotRenewedDoesNotFailTheSignIn(t *testing.T) {
+func TestASignInSucceedsIfTheHashCannotBeRenewed(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
 	pair := c.issue(t)
@@ -270,18 +290,20 @@ func TestAHashThatIsNotRenewedDoesNotFailTheSignIn(t *testing.T) {
 		}
 		return nil
 	})
-	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p1"), auth.NoPepper()}})
+	c.configure(t, auth.CredentialConfig{
+		Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p1"), auth.NoPepper()},
+	})
 	c.requireGood(t, pair)
 	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$sha256$"))
 }
 
-func TestPepperRingsAreChecked(t *testing.T) {
+func TestInvalidPepperRingsAreRejected(t *testing.T) {
 	t.Parallel()
 	key := authtest.SymmetricKey(t, "p1")
 	for name, ring := range map[string][]auth.SymmetricKey{
-		"one id twice":    {key, authtest.SymmetricKey(t, "p1")},
+		"a duplicate ID":  {key, authtest.SymmetricKey(t, "p1")},
 		"a zero key":      {{}},
-		"a zero key too":  {key, {}},
+		"a zero key last": {key, {}},
 		"no pepper twice": {auth.NoPepper(), auth.NoPepper()},
 	} {
 		_, err := auth.NewCredentialVerifier(memstore.New(), nil, auth.CredentialConfig{Peppers: ring})
@@ -293,16 +315,16 @@ func TestPepperRingsAreChecked(t *testing.T) {
 	require.Error(t, err)
 }
 
-// A pepper comes in, and one takes the place of another, step by step on two
-// instances, of which one is always a step behind: nobody is refused, also when
-// the first instance goes back.
-func TestPeppersChangeWithoutAnybodyNoticing(t *testing.T) {
+// Peppers are introduced and replaced step by step on two instances, of which one is always a step
+// behind. No key is rejected, even if the first instance goes back a step.
+func TestChangingPeppersInstanceByInstanceRejectsNoKey(t *testing.T) {
 	t.Parallel()
 	none, first, second := auth.NoPepper(), authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
 	ahead := newCredentials(t, auth.CredentialConfig{})
 	behind := &credentials{clock: ahead.clock, store: ahead.store}
 	steps := [][]auth.SymmetricKey{
-		nil, {none, first}, {first, none}, {first, none}, {first}, {first, second}, {second, first}, {second, first}, {second},
+		nil, {none, first}, {first, none}, {first, none}, {first}, {first, second}, {second, first},
+		{second, first}, {second},
 	}
 	var pairs []auth.KeyPair
 	for i, ring := range steps {
@@ -318,14 +340,16 @@ func TestPeppersChangeWithoutAnybodyNoticing(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with a pair of our form, the same digest is computed: a path
-// without it allocates less.
-func TestEveryRefusalOfAWellFormedPairCostsOneDigest(t *testing.T) {
-	// Not parallel: it counts what the whole process allocates.
+// Every rejected pair of the generated form costs the same digest, so the time does not show what
+// was wrong. A path without the digest allocates less.
+func TestEveryRejectedWellFormedPairCostsOneDigest(t *testing.T) {
+	// Not parallel, because it counts the allocations of the whole process.
 	pepper := authtest.SymmetricKey(t, "p1")
 	c := newCredentials(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper}})
 	add := func(pair auth.KeyPair, hash string) auth.KeyPair {
-		require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: pair.AccessKey, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now()}))
+		require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{
+			ID: pair.AccessKey, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now(),
+		}))
 		return pair
 	}
 	known := c.issue(t)
@@ -338,45 +362,50 @@ func TestEveryRefusalOfAWellFormedPairCostsOneDigest(t *testing.T) {
 		h.Sum(nil)
 	})
 	for name, pair := range map[string]auth.KeyPair{
-		"an unknown key":     c.GeneratePair(),
-		"an unknown pepper":  add(c.GeneratePair(), "$hmac-sha256$v=1$k=p9$"+strings.Repeat("A", 43)),
-		"a row without one":  add(c.GeneratePair(), "$sha256$v=1$"+strings.Repeat("A", 43)),
-		"an unreadable row":  add(c.GeneratePair(), "unreadable"),
-		"a row of slow form": add(c.GeneratePair(), phc("x", 8192, 1, 1)),
+		"an unknown key":         c.GeneratePair(),
+		"an unknown pepper":      add(c.GeneratePair(), "$hmac-sha256$v=1$k=p9$"+strings.Repeat("A", 43)),
+		"a row without pepper":   add(c.GeneratePair(), "$sha256$v=1$"+strings.Repeat("A", 43)),
+		"an unreadable row":      add(c.GeneratePair(), "unreadable"),
+		"a row with a slow hash": add(c.GeneratePair(), phc("x", 8192, 1, 1)),
 	} {
-		require.Greater(t, cost(pair), wrong-digest, "%s: %v allocations, a wrong secret %v", name, cost(pair), wrong)
+		require.Greater(t, cost(pair), wrong-digest, "%s: %v allocations, a wrong secret %v", name,
+			cost(pair), wrong)
 	}
 }
 
-func TestEveryRefusalOfAnImportedPairCostsOneSlowHash(t *testing.T) {
-	// Not parallel: it counts what the whole process allocates.
+func TestEveryRejectedImportedPairCostsOneSlowHash(t *testing.T) {
+	// Not parallel, because it counts the allocations of the whole process.
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
 	for name, hash := range map[string]string{
-		"unreadable": "unreadable", "out of bounds": "$2a$31$" + strings.Repeat("a", 53), "unknown pepper": "$argon2id-bound$v=19$m=19456,t=2,p=1,k=p9$MDEyMzQ1Njc$MDEyMzQ1Njc4OWFiY2RlZg",
+		"unreadable": "unreadable", "out of bounds": "$2a$31$" + strings.Repeat("a", 53),
+		"unknown pepper": "$argon2id-bound$v=19$m=19456,t=2,p=1,k=p9$MDEyMzQ1Njc$MDEyMzQ1Njc4OWFiY2RlZg",
 	} {
-		require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: name, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now()}))
+		require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{
+			ID: name, UserID: "u1", Hash: hash, CreatedAt: c.clock.Now(),
+		}))
 	}
 	for _, name := range []string{"nobody", "unreadable", "out of bounds", "unknown pepper"} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		c.requireBad(t, auth.KeyPair{AccessKey: name, AccessSecret: auth.NewSecret("correct horse")})
 		runtime.ReadMemStats(&after)
-		require.Greater(t, after.TotalAlloc-before.TotalAlloc, uint64(19<<20), "%s: the memory of argon2id", name)
+		require.Greater(t, after.TotalAlloc-before.TotalAlloc, uint64(19<<20),
+			"%s: the memory of argon2id", name)
 	}
 }
 
-func TestAKeyWhoseOwnerTheStoreMixesUpSignsNobodyIn(t *testing.T) {
+func TestAKeyThatTheStoreReturnsWithAnotherUserIsRejected(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
 	pair := c.issue(t)
-	c.store = mixedUp{c.store}
+	c.store = wrongOwnerStore{c.store}
 	c.configure(t, auth.CredentialConfig{})
 	c.requireBad(t, pair)
 }
 
-type mixedUp struct{ auth.Store }
+type wrongOwnerStore struct{ auth.Store }
 
-func (s mixedUp) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.User, error) {
+func (s wrongOwnerStore) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.User, error) {
 	key, user, err := s.Store.FindKey(ctx, id)
 	user.ID = "u2"
 	return key, user, err

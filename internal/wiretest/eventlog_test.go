@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestEventsAreInTheLogOnceRunHasEndedAlsoIfTheHostsFunctionHangs(t *testing.T) {
+func TestEventsAreLoggedAfterRunEndsEvenIfOnEventHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -30,7 +30,7 @@ func TestEventsAreInTheLogOnceRunHasEndedAlsoIfTheHostsFunctionHangs(t *testing.
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- f.svc.Run(ctx) }()
-		synctest.Wait() // OnEvent hangs with the fixture's first event
+		synctest.Wait() // OnEvent now hangs with the first event of the fixture
 		stop()
 		began := time.Now()
 		require.ErrorIs(t, <-ended, context.Canceled)
@@ -42,7 +42,8 @@ func TestEventsAreInTheLogOnceRunHasEndedAlsoIfTheHostsFunctionHangs(t *testing.
 	})
 }
 
-// A supervisor that begins Run again gets a Run that delivers, in the end.
+// A supervisor may start a new Run before the old one has ended. The new Run waits and delivers
+// afterwards.
 func TestASecondRunWaitsForTheFirst(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -62,7 +63,7 @@ func TestASecondRunWaitsForTheFirst(t *testing.T) {
 			synctest.Wait()
 		}
 		stops[2]()
-		require.ErrorIs(t, <-ended, context.Canceled, "one that waits for the first")
+		require.ErrorIs(t, <-ended, context.Canceled, "a Run that waits for the first one")
 		for i := range 2 {
 			cause("while one runs")
 			synctest.Wait()
@@ -77,18 +78,19 @@ func TestASecondRunWaitsForTheFirst(t *testing.T) {
 	})
 }
 
-// causeEvent makes one event, of a rejected sign-in, with this request ID.
+// causeEvent returns a function that causes a sign_in.rejected event with a request ID.
 func causeEvent(t *testing.T, events *auth.EventLog) func(requestID string) {
 	t.Helper()
 	credentials, err := auth.NewCredentialVerifier(memstore.New(), nil, auth.CredentialConfig{Events: events})
 	require.NoError(t, err)
 	return func(requestID string) {
-		_, _, err := credentials.Verify(auth.WithClientInfo(t.Context(), auth.ClientInfo{RequestID: requestID}), auth.KeyPair{})
+		_, _, err := credentials.Verify(auth.WithClientInfo(t.Context(),
+			auth.ClientInfo{RequestID: requestID}), auth.KeyPair{})
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
 }
 
-func TestAFunctionThatHangsLosesNothingAndIsNotCalledBesideItself(t *testing.T) {
+func TestAHangingOnEventLosesNoEventAndIsNeverCalledConcurrently(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen sync.Map
@@ -96,7 +98,7 @@ func TestAFunctionThatHangsLosesNothingAndIsNotCalledBesideItself(t *testing.T) 
 		events := auth.NewEventLog(auth.EventLogConfig{
 			Logger: slog.New(requestIDs{slog.DiscardHandler, &seen}),
 			OnEvent: func(e auth.Event) {
-				require.EqualValues(t, 1, calling.Add(1), "calls at once")
+				require.EqualValues(t, 1, calling.Add(1), "concurrent calls")
 				<-release
 				seen.Store(e.Client.RequestID, true)
 				calling.Add(-1)
@@ -133,7 +135,7 @@ func TestAFunctionThatHangsLosesNothingAndIsNotCalledBesideItself(t *testing.T) 
 	})
 }
 
-func TestAFunctionThatEndsItsGoroutineLeavesTheTurnToTheNextRun(t *testing.T) {
+func TestAnOnEventThatExitsItsGoroutineDoesNotBlockTheNextRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var logged bytes.Buffer
@@ -169,12 +171,13 @@ func TestAFunctionThatEndsItsGoroutineLeavesTheTurnToTheNextRun(t *testing.T) {
 		cause("3")
 		synctest.Wait()
 		require.Equal(t, 3, calls)
-		require.NotContains(t, logged.String(), "request_id=3", "the end of the first Run is not that of the second")
+		require.NotContains(t, logged.String(), "request_id=3",
+			"the second Run still delivers after the first has ended")
 		stopSecond()
 	})
 }
 
-func TestAFunctionThatCausesEventsDoesNotKeepRunFromEnding(t *testing.T) {
+func TestAnOnEventThatCausesEventsDoesNotKeepRunFromEnding(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var cause func(string)
@@ -194,7 +197,7 @@ func TestAFunctionThatCausesEventsDoesNotKeepRunFromEnding(t *testing.T) {
 	})
 }
 
-// Whatever moment an event comes at while Run ends, it is delivered or in the log.
+// An event that arrives while Run ends is delivered or logged.
 func TestNoEventIsLostWhenRunEnds(t *testing.T) {
 	t.Parallel()
 	const rounds, senders, each = 100, 4, 50
@@ -229,7 +232,7 @@ func TestNoEventIsLostWhenRunEnds(t *testing.T) {
 	}
 }
 
-// requestIDs notes the request IDs of the events that are logged.
+// requestIDs is a log handler that records the request IDs of logged events.
 type requestIDs struct {
 	slog.Handler
 	seen *sync.Map
@@ -247,7 +250,7 @@ func (h requestIDs) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-func TestTheZeroEventLogIsUsable(t *testing.T) {
+func TestTheZeroValueOfEventLogIsUsable(t *testing.T) {
 	t.Parallel()
 	var events auth.EventLog
 	ctx, stop := context.WithCancel(t.Context())
@@ -256,27 +259,29 @@ func TestTheZeroEventLogIsUsable(t *testing.T) {
 	causeEvent(t, &events)("1")
 }
 
-func TestAPanicInAHookHarmsNoRequest(t *testing.T) {
+func TestAPanicInAHookDoesNotFailTheRequest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Hooks = auth.Hooks{
-			SignIn: func(context.Context, auth.SignInMethod, error, time.Duration) { panic("the host's mistake") },
+			SignIn: func(context.Context, auth.SignInMethod, error, time.Duration) {
+				panic("the host's mistake")
+			},
 			Verify: func(context.Context, error, bool, time.Duration) { panic("the host's mistake") },
 		}
 	})
 	answer := f.login(f.userPair)
 	require.Equal(t, http.StatusOK, answer.status)
-	require.Contains(t, f.log.String(), "auth: sign_in.accepted", "the event is there")
+	require.Contains(t, f.log.String(), "auth: sign_in.accepted", "the event is logged")
 	token := answer.json(t)["token"].(string)
 	require.Equal(t, http.StatusOK, f.sendAs(token, http.MethodGet, "/auth/user", "").status)
 	require.Equal(t, 2, bytes.Count(f.log.Bytes(), []byte("a function of Hooks panicked")))
 }
 
-// An operator must see why a sign-in was rejected, and whose it was, for users of the host too.
-func TestARejectedSignInSaysWhyAndWhose(t *testing.T) {
+// The operator must see the reason and the user of a rejected sign-in, for users of the host too.
+func TestARejectedSignInEventHasTheReasonAndTheUser(t *testing.T) {
 	t.Parallel()
-	var got recorded
-	h := newHosted(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
+	var got recordedEvents
+	h := newHostFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	h.table.setActive("u-alice", false)
 	h.login(h.pair)
 	h.table.delete("u-alice")
@@ -285,7 +290,7 @@ func TestARejectedSignInSaysWhyAndWhose(t *testing.T) {
 		cfg.OnEvent, cfg.GitHub.AllowedUsers = got.Add, []int64{hubot}
 	}})
 	b := g.browser()
-	require.Equal(t, http.StatusForbidden, b.get(b.authURL("/api/v1/auth/github/login-user")).status)
+	require.Equal(t, http.StatusForbidden, b.get(b.authURL(signInCall)).status)
 
 	var rejected []string
 	for _, svc := range []*auth.Service{h.svc, g.svc} {
@@ -296,7 +301,8 @@ func TestARejectedSignInSaysWhyAndWhose(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{
-		"u-alice: the user is disabled", "u-alice: no such key", ": This GitHub account is not allowed to sign in",
+		"u-alice: the user is disabled", "u-alice: no such key",
+		": This GitHub account is not allowed to sign in",
 	}, rejected)
 }
 
@@ -305,7 +311,9 @@ func TestComponentsWithoutAnEventLogWork(t *testing.T) {
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	f.requireRejected(t, "x")
 	require.NoError(t, f.issuer.Revoke(t.Context(), authtest.ByHost, f.token.Session.ID))
-	credentials, err := auth.NewCredentialVerifier(f.store, f.issuer, auth.CredentialConfig{Logger: slog.New(slog.DiscardHandler)})
+	credentials, err := auth.NewCredentialVerifier(f.store, f.issuer, auth.CredentialConfig{
+		Logger: slog.New(slog.DiscardHandler),
+	})
 	require.NoError(t, err)
 	_, _, err = credentials.Verify(t.Context(), auth.KeyPair{})
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials)

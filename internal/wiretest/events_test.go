@@ -27,7 +27,7 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// eventKinds returns the kinds that the package declares, read from its source.
+// eventKinds returns the event kinds declared in event.go, sorted.
 func eventKinds(t testing.TB) (kinds []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../../event.go", nil, 0)
@@ -47,23 +47,24 @@ func eventKinds(t testing.TB) (kinds []string) {
 	return kinds
 }
 
-func TestThePageOfEventsListsEachKind(t *testing.T) {
+func TestTheEventsPageListsEveryKind(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/events.md")
 	require.NoError(t, err)
 	var listed []string
-	for _, match := range regexp.MustCompile("(?m)^\\| `([a-z_.]+)` \\|").FindAllStringSubmatch(string(page), -1) {
+	row := regexp.MustCompile("(?m)^\\| `([a-z_.]+)` \\|")
+	for _, match := range row.FindAllStringSubmatch(string(page), -1) {
 		listed = append(listed, match[1])
 	}
 	slices.Sort(listed)
 	require.Equal(t, eventKinds(t), listed)
 }
 
-// recorded is the events that a host's function has been given.
-type recorded struct{ authtest.Record[auth.Event] }
+// recordedEvents records the events passed to OnEvent.
+type recordedEvents struct{ authtest.Record[auth.Event] }
 
-// deliver runs the service for long enough to deliver what has happened, and returns it.
-func (r *recorded) deliver(t testing.TB, svc *auth.Service) []auth.Event {
+// deliver runs the service until the queued events are delivered and returns them.
+func (r *recordedEvents) deliver(t testing.TB, svc *auth.Service) []auth.Event {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
@@ -71,10 +72,10 @@ func (r *recorded) deliver(t testing.TB, svc *auth.Service) []auth.Event {
 	return r.Take()
 }
 
-// Each event is made to happen over HTTP, where there is a call for it.
-func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
+// The test causes every kind of event, over HTTP if there is a call for it.
+func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	g := newGitHub(t, githubOptions{
 		fake: githubtest.Config{TokenLifetime: time.Hour},
 		configure: func(_ *githubFixture, cfg *auth.Config) {
@@ -83,15 +84,17 @@ func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
 		},
 	})
 	secrets := []string{g.adminPair.AccessSecret.Reveal(), g.userPair.AccessSecret.Reveal()}
+	secretField := regexp.MustCompile(`"(?:token|access_secret)":"([^"]+)"`)
 	keep := func(r response) response {
-		for _, match := range regexp.MustCompile(`"(?:token|access_secret)":"([^"]+)"`).FindAllStringSubmatch(r.body, -1) {
+		for _, match := range secretField.FindAllStringSubmatch(r.body, -1) {
 			secrets = append(secrets, match[1])
 		}
 		return r
 	}
 	as := func(token, method, path, body string) response {
 		t.Helper()
-		r := keep(g.send(method, path, body, "Authorization", "Bearer "+token, "User-Agent", "curl\u202e", "X-Request-Id", "request-1"))
+		r := keep(g.send(method, path, body, "Authorization", "Bearer "+token,
+			"User-Agent", "curl\u202e", "X-Request-Id", "request-1"))
 		require.Less(t, r.status, 300, "%s %s: %s", method, path, r.body)
 		return r
 	}
@@ -127,12 +130,14 @@ func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
 	refreshed, err := source.Token()
 	require.NoError(t, err)
 	secrets = append(secrets, refreshed.AccessToken)
-	as(alice, "POST", "/api/v1/auth/github/logout", "")
+	as(alice, "POST", disconnectCall, "")
 	require.Equal(t, 200, g.browser().connect(alice).status)
 	g.fake.Revoke(octocat)
-	g.sendAs(alice, "GET", "/api/v1/auth/github/token?verify=true", "")
-	as(alice, "DELETE", "/api/v1/auth/github/link", "")
-	require.NoError(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, auth.GitHubAccount{Host: "githubtest.invalid", ID: octocat}))
+	g.sendAs(alice, "GET", verifyCall, "")
+	as(alice, "DELETE", unlinkCall, "")
+	require.NoError(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, auth.GitHubAccount{
+		Host: "githubtest.invalid", ID: octocat,
+	}))
 	signedIn := g.browser().signIn()
 	secrets = append(secrets, signedIn["token"].(string))
 
@@ -148,8 +153,10 @@ func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
 	require.NoError(t, g.svc.RevokeEverybody(t.Context(), authtest.ByHost))
 
 	events := got.deliver(t, g.svc)
-	restored, err := auth.New(memstore.New(), auth.Config{ // as from a backup of before the first revocation
-		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, Now: g.clock.Now, OnEvent: got.Add, Logger: slog.New(slog.DiscardHandler),
+	// An empty store stands for one restored from a backup that is older than the first revocation.
+	restored, err := auth.New(memstore.New(), auth.Config{
+		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, Now: g.clock.Now,
+		OnEvent: got.Add, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
 	require.Equal(t, http.StatusUnauthorized, status(restored, g.signIn(g.admin)))
@@ -177,24 +184,28 @@ func TestEveryEventHappensAndHasNoSecretInIt(t *testing.T) {
 	disabled := slices.IndexFunc(events, func(e auth.Event) bool { return e.Kind == auth.EventUserChanged })
 	require.Equal(t, auth.Event{
 		ID: events[disabled].ID, SessionID: events[disabled].SessionID,
-		Kind: auth.EventUserChanged, At: events[disabled].At, UserID: g.user.ID, ActorID: g.admin.ID, Reason: "is_active=false",
-		Client: auth.ClientInfo{Address: events[disabled].Client.Address, UserAgent: "curl", RequestID: "request-1"},
+		Kind: auth.EventUserChanged, At: events[disabled].At, UserID: g.user.ID,
+		ActorID: g.admin.ID, Reason: "is_active=false",
+		Client: auth.ClientInfo{
+			Address: events[disabled].Client.Address, UserAgent: "curl", RequestID: "request-1",
+		},
 	}, events[disabled])
 	require.Equal(t, "192.0.2.1", events[disabled].Client.Address.String())
 }
 
-// deny begins to connect GitHub, and is turned away there.
+// deny begins a connect flow and denies it at GitHub.
 func (g *githubFixture) deny(token string) page {
 	b := g.browser()
-	state := queryOf(g.t, b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+token)).Get("state")
-	return b.get("/api/v1/auth/github/callback?error=access_denied&state=" + state)
+	state := queryOf(g.t, b.connectURL(token)).Get("state")
+	return b.get(callbackCall + "?error=access_denied&state=" + state)
 }
 
-func TestEachRefusedSignInSaysWhyToTheOperatorAlone(t *testing.T) {
+func TestOnlyTheOperatorLearnsWhyASignInWasRejected(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
-	expiring, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
+	expiring, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
+		auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
 	require.NoError(t, err)
 	f.clock.Advance(time.Minute)
 	wrong := f.userPair
@@ -213,83 +224,100 @@ func TestEachRefusedSignInSaysWhyToTheOperatorAlone(t *testing.T) {
 	var reasons, keys, users []string
 	for _, e := range got.deliver(t, f.svc) {
 		if e.Kind == auth.EventSignInRejected {
-			reasons, keys, users = append(reasons, e.Reason), append(keys, e.AccessKey), append(users, e.UserID)
+			reasons = append(reasons, e.Reason)
+			keys, users = append(keys, e.AccessKey), append(users, e.UserID)
 		}
 	}
-	require.Equal(t, []string{"", "", f.user.ID, f.user.ID, f.user.ID}, users, "whose key it is, if it is one")
-	require.Equal(t, []string{"not of the form of a pair", "no such key", "wrong secret", "the key has expired", "the user is disabled"}, reasons)
+	require.Equal(t, []string{"", "", f.user.ID, f.user.ID, f.user.ID}, users,
+		"the owner of the key, if the key exists")
+	require.Equal(t, []string{
+		"not of the form of a pair", "no such key", "wrong secret", "the key has expired",
+		"the user is disabled",
+	}, reasons)
 	require.Empty(t, keys[0])
 	require.Equal(t, f.userPair.AccessKey, keys[4])
 }
 
-func TestARefusedTokenThatWasGoodOnceSaysWhoseItWas(t *testing.T) {
+func TestARevokedTokenIsLoggedWithItsUser(t *testing.T) {
 	t.Parallel()
-	for _, reads := range []bool{false, true} {
-		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = reads })
+	for _, inStore := range []bool{false, true} {
+		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = inStore })
 		token := f.signIn(f.user)
 		forged := token[:len(token)-4] + "AAAA"
-		refused := func(token, reason, whose string) {
+		requireLogged := func(token, reason, user string) {
 			t.Helper()
 			f.log.Reset()
 			require.Equal(t, http.StatusUnauthorized, f.sendAs(token, "GET", "/auth/user", "").status)
-			require.Regexp(t, `token.rejected" event.kind=token.rejected `+whose+`event.reason="?`+reason, f.log.String())
+			require.Regexp(t,
+				`token.rejected" event.kind=token.rejected `+user+`event.reason="?`+reason, f.log.String())
 		}
-		refused(forged, "", "")
+		requireLogged(forged, "", "")
 		require.Equal(t, http.StatusOK, f.sendAs(token, "POST", "/auth/logout", "").status)
-		refused(token, "no such session", `event.user_id=`+f.user.ID+` event.session_id=\S+ `)
+		requireLogged(token, "no such session", `event.user_id=`+f.user.ID+` event.session_id=\S+ `)
 	}
 }
 
-func TestWhatAHostsHandlerDoesHasTheClientOfItsRequest(t *testing.T) {
+func TestEventsOfAHostsHandlerHaveTheClientOfTheRequest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	request := httptest.NewRequest("POST", "/promote", nil)
 	request.Header.Set("Authorization", "Bearer "+f.signIn(f.admin))
 	request.Header.Set("User-Agent", "curl\u202e/8")
 	request.Header.Set("X-Request-Id", "request-9")
-	superUser := func(next http.Handler) http.Handler { return f.svc.Authenticate(f.svc.RequireSuperUser(next)) }
+	superUser := func(next http.Handler) http.Handler {
+		return f.svc.Authenticate(f.svc.RequireSuperUser(next))
+	}
 	for i, protect := range []func(http.Handler) http.Handler{f.svc.Authenticate, superUser} {
 		f.log.Reset()
 		protect(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			_, err := f.svc.UpdateUser(r.Context(), authtest.ByHost, f.user.ID, auth.UserChange{IsActive: new(i == 1)})
+			_, err := f.svc.UpdateUser(r.Context(), authtest.ByHost, f.user.ID,
+				auth.UserChange{IsActive: new(i == 1)})
 			require.NoError(t, err)
 		})).ServeHTTP(httptest.NewRecorder(), request)
-		require.Regexp(t, `user.changed .*event.actor_id=`+f.admin.ID+`.* event.address=192.0.2.1 event.user_agent=curl/8 event.request_id=request-9`, f.log.String())
+		require.Regexp(t,
+			`user.changed .*event.actor_id=`+f.admin.ID+
+				`.* event.address=192.0.2.1 event.user_agent=curl/8 event.request_id=request-9`,
+			f.log.String())
 	}
 }
 
-func TestEventsThatComeWhenRunHasEndedAreInTheLog(t *testing.T) {
+func TestEventsAfterRunHasEndedAreLogged(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	f.login(f.userPair)
 	require.NotContains(t, f.log.String(), "sign_in.accepted")
 	require.Len(t, got.deliver(t, f.svc), 3)
 	f.login(f.userPair)
 	require.Contains(t, f.log.String(), "auth: sign_in.accepted")
-	require.Len(t, got.deliver(t, f.svc), 1, "another Run delivers it")
+	require.Len(t, got.deliver(t, f.svc), 1, "another Run delivers the first event")
 }
 
-func TestWithoutAFunctionEventsAreInTheLog(t *testing.T) {
+func TestWithoutOnEventEventsAreLogged(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.send("POST", "/auth/users/login", loginBody(f.userPair), "X-Request-Id", "request-7", "User-Agent", "curl/8.14.1")
+	f.send("POST", "/auth/users/login", loginBody(f.userPair), "X-Request-Id", "request-7",
+		"User-Agent", "curl/8.14.1")
 	f.login(f.wrong())
-	require.Regexp(t, `level=INFO msg="auth: sign_in.accepted" event.kind=sign_in.accepted event.user_id=`+f.user.ID+` event.actor_id=`+f.user.ID+
-		` event.session_id=\S+ event.access_key=`+f.userPair.AccessKey+` event.method=access_key event.address=192.0.2.1 event.user_agent=curl/8.14.1 event.request_id=request-7`, f.log.String())
+	require.Regexp(t,
+		`level=INFO msg="auth: sign_in.accepted" event.kind=sign_in.accepted event.user_id=`+f.user.ID+
+			` event.actor_id=`+f.user.ID+` event.session_id=\S+ event.access_key=`+f.userPair.AccessKey+
+			` event.method=access_key event.address=192.0.2.1 event.user_agent=curl/8.14.1`+
+			` event.request_id=request-7`,
+		f.log.String())
 	require.Regexp(t, `level=WARN msg="auth: sign_in.rejected" .*event.reason="no such key"`, f.log.String())
 }
 
-func TestAHostsFunctionThatIsSlowOrPanicsHarmsNoRequest(t *testing.T) {
+func TestASlowOrPanickingOnEventDoesNotDelayRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		told := 0
+		calls := 0
 		f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 			cfg.Now = time.Now
 			cfg.OnEvent = func(auth.Event) {
-				told++
-				if told == 1 {
+				calls++
+				if calls == 1 {
 					panic("the host's mistake")
 				}
 				<-release
@@ -300,13 +328,13 @@ func TestAHostsFunctionThatIsSlowOrPanicsHarmsNoRequest(t *testing.T) {
 		go func() { ended <- f.svc.Run(ctx) }()
 		synctest.Wait()
 		began := time.Now()
-		for range 5000 { // more than wait
+		for range 5000 { // more than the queue holds
 			f.requireLogin(f.userPair, http.StatusOK)
 		}
-		require.Zero(t, time.Since(began), "nobody has waited")
+		require.Zero(t, time.Since(began), "no request waits")
 		close(release)
 		synctest.Wait()
-		require.Equal(t, 1025, told-1, "one in the function's hands, and the sign-ins that may wait")
+		require.Equal(t, 1025, calls-1, "the event being delivered, and 1024 in the queue")
 		f.requireLogin(f.userPair, http.StatusOK)
 		synctest.Wait()
 		stop()
@@ -317,9 +345,9 @@ func TestAHostsFunctionThatIsSlowOrPanicsHarmsNoRequest(t *testing.T) {
 	})
 }
 
-func TestAFloodOfBadTokensPushesNothingOutThatWasDone(t *testing.T) {
+func TestAFloodOfRejectedTokensDropsNoSignInEvents(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	got.deliver(t, f.svc)
 	for range 10_000 {
@@ -337,14 +365,14 @@ func TestAFloodOfBadTokensPushesNothingOutThatWasDone(t *testing.T) {
 	require.Equal(t, 512, kinds[auth.EventTokenRejected])
 }
 
-// newBearer returns a request with the token.
+// newBearer returns a request with the bearer token.
 func newBearer(token string) *http.Request {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
 	return r
 }
 
-func TestRunDeliversWhatIsLeftAndWaitsForTheHostsFunctionForAWhile(t *testing.T) {
+func TestRunWaitsFiveSecondsForAHangingOnEvent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		stuck := make(chan struct{})
@@ -362,23 +390,4 @@ func TestRunDeliversWhatIsLeftAndWaitsForTheHostsFunctionForAWhile(t *testing.T)
 		require.ErrorIs(t, <-ended, context.Canceled)
 		require.Equal(t, 5*time.Second, time.Since(began))
 	})
-}
-
-func TestASuperUserWhoActsOnAnotherIsTheActor(t *testing.T) {
-	t.Parallel()
-	var got recorded
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
-	session, err := f.svc.SignIn(t.Context(), f.user.ID)
-	require.NoError(t, err)
-	token := f.signIn(f.admin)
-	got.deliver(t, f.svc)
-	f.sendAs(token, "DELETE", "/auth/keys/"+f.userPair.AccessKey, "")
-	f.sendAs(token, "DELETE", "/auth/sessions/"+session.Session.ID, "")
-	events := got.deliver(t, f.svc)
-	require.Len(t, events, 2)
-	for _, e := range events {
-		require.Equal(t, f.user.ID, e.UserID, e.Kind)
-		require.Equal(t, f.admin.ID, e.ActorID, e.Kind)
-	}
-	require.True(t, strings.HasPrefix(string(events[0].Kind), "key."))
 }

@@ -14,10 +14,11 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// The attacks: what one user or one client can cause as often as it likes hides what else happens.
-func TestNoClassOfEventsPushesOutAnother(t *testing.T) {
+// Attack: a user or a client causes events of one class in a loop to hide events of the other
+// classes.
+func TestNoClassOfEventsDropsEventsOfAnother(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.OnEvent, cfg.Proxies = got.Add, auth.NoProxies()
 		cfg.Throttling.Off = true
@@ -50,10 +51,10 @@ func TestNoClassOfEventsPushesOutAnother(t *testing.T) {
 	require.Regexp(t, `events were dropped because OnEvent did not keep up" events=\d+`, f.log.String())
 }
 
-// Requests at once must never wait for the queue, also while it is being emptied.
-func TestEventsOfManyRequestsNeverWaitForAFullQueue(t *testing.T) {
+// Concurrent requests must not wait for the queue while Run empties it.
+func TestConcurrentRequestsNeverWaitForTheEventQueue(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	ctx, stop := context.WithCancel(t.Context())
 	var all sync.WaitGroup
@@ -73,9 +74,9 @@ func TestEventsOfManyRequestsNeverWaitForAFullQueue(t *testing.T) {
 	require.Greater(t, seen, 512)
 }
 
-func TestWhatACallerMayNotDoIsAnEvent(t *testing.T) {
+func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 	t.Parallel()
-	var got recorded
+	var got recordedEvents
 	b := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.OnEvent, cfg.ReauthAfter, cfg.BrowserSessions = got.Add, time.Hour, &auth.BrowserSessions{}
 	}})
@@ -86,7 +87,7 @@ func TestWhatACallerMayNotDoIsAnEvent(t *testing.T) {
 	require.NoError(t, err)
 	got.deliver(t, b.svc)
 
-	expect := func(reason, userID, actorID, sessionID string) {
+	requireRefused := func(reason, userID, actorID, sessionID string) {
 		t.Helper()
 		events := got.deliver(t, b.svc)
 		require.Len(t, events, 1)
@@ -98,32 +99,33 @@ func TestWhatACallerMayNotDoIsAnEvent(t *testing.T) {
 	}
 	const superUsers = "Super user access required"
 	require.Equal(t, 403, b.sendAs(alice, "GET", "/auth/users", "").status)
-	expect(superUsers, b.user.ID, b.user.ID, session.Session.ID)
+	requireRefused(superUsers, b.user.ID, b.user.ID, session.Session.ID)
 
-	others := "it belongs to another user"
+	const others = "it belongs to another user"
 	require.Equal(t, 404, b.sendAs(alice, "DELETE", "/auth/sessions/"+admin.Session.ID, "").status)
-	expect(others, b.admin.ID, b.user.ID, session.Session.ID)
+	requireRefused(others, b.admin.ID, b.user.ID, session.Session.ID)
 	require.Equal(t, 404, b.sendAs(alice, "DELETE", "/auth/keys/"+b.adminPair.AccessKey, "").status)
-	expect(others, b.admin.ID, b.user.ID, session.Session.ID)
+	requireRefused(others, b.admin.ID, b.user.ID, session.Session.ID)
 	require.Equal(t, 404, b.sendAs(alice, "POST", "/auth/keys/"+b.adminPair.AccessKey+"/rotate", "").status)
-	expect(others, b.admin.ID, b.user.ID, session.Session.ID)
+	requireRefused(others, b.admin.ID, b.user.ID, session.Session.ID)
 
 	require.Equal(t, 404, b.sendAs(alice, "DELETE", "/auth/sessions/nobody's", "").status)
-	require.Empty(t, got.deliver(t, b.svc), "there is no such session")
+	require.Empty(t, got.deliver(t, b.svc), "a session that does not exist causes no event")
 
-	// A host's own route, with the middleware.
+	// A route of the host with the middleware.
 	route := b.svc.Authenticate(b.svc.RequireSuperUser(http.NotFoundHandler()))
 	request := newBearer(alice)
 	w := httptest.NewRecorder()
 	route.ServeHTTP(w, request)
 	require.Equal(t, 403, w.Code)
-	expect(superUsers, b.user.ID, b.user.ID, session.Session.ID)
+	requireRefused(superUsers, b.user.ID, b.user.ID, session.Session.ID)
 
 	b.clock.Advance(time.Hour)
 	require.Equal(t, 403, b.sendAs(alice, "POST", "/auth/keys", "").status)
-	expect("This needs a newer session: sign in again first", b.user.ID, b.user.ID, session.Session.ID)
+	requireRefused("This needs a newer session: sign in again first", b.user.ID, b.user.ID,
+		session.Session.ID)
 
-	// A request of another site that the browser has added the session's cookie to.
+	// A request of another site to which the browser has added the session cookie.
 	browser := b.browser()
 	browser.signInByCookie("")
 	cookie := browser.client.Jar.Cookies(mustURL(t, b.server.URL))[0]
@@ -141,14 +143,85 @@ func TestWhatACallerMayNotDoIsAnEvent(t *testing.T) {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, request)
 		require.Equal(t, 403, w.Code)
-		expect("Request refused: it must come from a page of this site", begun.UserID, begun.UserID, begun.SessionID)
+		requireRefused("Request refused: it must come from a page of this site", begun.UserID,
+			begun.UserID, begun.SessionID)
 	}
 }
 
-func TestARefusalIsAWarningInTheLog(t *testing.T) {
+func TestARefusedRequestIsLoggedAsAWarning(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	require.Equal(t, 403, f.sendAs(f.signIn(f.user), "GET", "/auth/users", "").status)
-	require.Regexp(t, `level=WARN msg="auth: access.refused" event.kind=access.refused event.user_id=`+f.user.ID+
-		` event.actor_id=`+f.user.ID+` event.session_id=\S+ event.reason="Super user access required" event.address=192.0.2.1`, f.log.String())
+	require.Regexp(t,
+		`level=WARN msg="auth: access.refused" event.kind=access.refused event.user_id=`+f.user.ID+
+			` event.actor_id=`+f.user.ID+` event.session_id=\S+`+
+			` event.reason="Super user access required" event.address=192.0.2.1`,
+		f.log.String())
+}
+
+// Each class of events has its own share of the queue. Attack: without a trail, a user signs in and
+// out in a loop to drop the events of changes.
+func TestLogoutsDropNoChangeEvents(t *testing.T) {
+	t.Parallel()
+	var got recordedEvents
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.OnEvent, cfg.DisableAuditTrail, cfg.Throttling.Off = got.Add, true, true
+	})
+	got.deliver(t, f.svc)
+	for range 1100 {
+		require.Equal(t, http.StatusOK,
+			f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/logout", "").status)
+	}
+	require.Equal(t, http.StatusCreated, f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/keys", "").status)
+	kinds := map[auth.EventKind]int{}
+	for _, e := range got.deliver(t, f.svc) {
+		kinds[e.Kind]++
+	}
+	require.Equal(t, 1, kinds[auth.EventKeyIssued], "%v", kinds)
+}
+
+// Only known callers cause access.refused events. Attack: requests without a caller push the
+// refusals of known callers out of the queue.
+func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
+	t.Parallel()
+	var got recordedEvents
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.OnEvent = got.Add
+	}})
+	got.deliver(t, g.svc)
+	for range 600 {
+		require.Equal(t, http.StatusForbidden,
+			g.send(http.MethodGet, startCall, "", "Sec-Fetch-Site", "cross-site").status)
+	}
+	require.Equal(t, http.StatusForbidden,
+		g.sendAs(g.signIn(g.user), http.MethodGet, "/auth/users", "").status)
+	known, unknown := 0, 0
+	for _, e := range got.deliver(t, g.svc) {
+		if e.Kind == auth.EventAccessRefused && e.ActorID == "" {
+			unknown++
+		} else if e.Kind == auth.EventAccessRefused {
+			known++
+		}
+	}
+	require.Equal(t, 1, known,
+		"the refusal of the known caller is lost; %d events of unknown callers", unknown)
+}
+
+// Only known callers cause access.refused events, and the session of a deleted user is revoked.
+func TestADeletedUsersCookieIsNotAKnownCaller(t *testing.T) {
+	t.Parallel()
+	var got recordedEvents
+	g := newGitHub(t, recordBrowserSessions(&got))
+	b := g.browser()
+	b.signInByCookie("")
+	cookie := b.client.Jar.Cookies(mustURL(t, g.server.URL))[0]
+	link, err := g.link(octocat)
+	require.NoError(t, err)
+	require.NoError(t, g.svc.DeleteUser(t.Context(), auth.ByHost("test"), link.UserID))
+	got.deliver(t, g.svc)
+	answer := g.send("POST", disconnectCall, "", "Cookie", cookie.Name+"="+cookie.Value)
+	t.Log(answer.status)
+	for _, e := range got.deliver(t, g.svc) {
+		require.NotEqual(t, auth.EventAccessRefused, e.Kind, "caused by the deleted user %s", e.ActorID)
+	}
 }

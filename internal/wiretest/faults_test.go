@@ -15,7 +15,7 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// flows are the calls that a client can make, each ready to be sent.
+// flows returns the calls of a client, each ready to be sent.
 func flows(f *fixture) map[string]func() response {
 	admin, user := f.signIn(f.admin), f.signIn(f.user)
 	return map[string]func() response{
@@ -23,14 +23,14 @@ func flows(f *fixture) map[string]func() response {
 		"user":   func() response { return f.sendAs(user, http.MethodGet, "/auth/user", "") },
 		"logout": func() response { return f.sendAs(user, http.MethodPost, "/auth/logout", "") },
 		"register": func() response {
-			return f.sendAs(admin, http.MethodPost, "/api/v1/user/register", `{"username":"new","email":"new@example.com"}`)
+			return f.sendAs(admin, http.MethodPost, "/api/v1/user/register",
+				`{"username":"new","email":"new@example.com"}`)
 		},
 	}
 }
 
-// A failing store is never a yes: at whatever call it fails, and however, the
-// answer is 503 and nothing has changed.
-func TestAFailingStoreIs503AtEveryCallOfEveryFlow(t *testing.T) {
+// Whichever store call fails, and however, the answer is 503 and nothing has changed.
+func TestAStoreFailureAtAnyPointOfACallIsA503(t *testing.T) {
 	t.Parallel()
 	failures := map[string]error{
 		"failing":   errors.New("disk full"),
@@ -43,13 +43,13 @@ func TestAFailingStoreIs503AtEveryCallOfEveryFlow(t *testing.T) {
 				t.Parallel()
 				calls := 0
 				for failAt := 1; ; failAt++ {
-					armed, ended := false, false
-					f := newFixture(t, watch(func(method string) error {
-						// What was ended has ended, whether it can be read back or not.
-						if !armed || ended && method == "ListRevocations" {
+					armed, revoked := false, false
+					f := newFixture(t, withFaults(func(method string) error {
+						// A revocation that is stored holds, even if the feed cannot be read back.
+						if !armed || revoked && method == "ListRevocations" {
 							return nil
 						}
-						ended = method == "RevokeToken"
+						revoked = method == "RevokeToken"
 						calls++
 						if calls == failAt {
 							return fault
@@ -62,28 +62,29 @@ func TestAFailingStoreIs503AtEveryCallOfEveryFlow(t *testing.T) {
 					armed = false
 					if calls < failAt {
 						require.Equal(t, http.StatusOK, r.status, "nothing failed")
-						require.Greater(t, failAt, 1, "the flow never asked the store")
+						require.Greater(t, failAt, 1, "the call never asked the store")
 						return
 					}
 					require.Equal(t, http.StatusServiceUnavailable, r.status, "call %d", failAt)
-					require.JSONEq(t, `{"detail": "Service temporarily unavailable: try again later"}`, r.body)
+					require.JSONEq(t,
+						`{"detail": "Service temporarily unavailable: try again later"}`, r.body)
 					require.Empty(t, r.header.Get("WWW-Authenticate"))
-					require.Equal(t, http.StatusOK, send().status, "nothing has changed: the same call now succeeds")
+					require.Equal(t, http.StatusOK, send().status,
+						"nothing has changed, so the same call now succeeds")
 				}
 			})
 		}
 	}
 }
 
-// A store that hangs, at whatever call, holds a request up for Config.Timeout and
-// no longer.
-func TestAHangingStoreIs503AfterTheTimeout(t *testing.T) {
+// Whichever store call hangs, the request waits for Config.Timeout and no longer.
+func TestAHangingStoreIsA503AfterTheTimeout(t *testing.T) {
 	t.Parallel()
 	t.Run("reading the feed", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			hang := false
-			f := newFixture(t, watch(func(method string) error {
+			f := newFixture(t, withFaults(func(method string) error {
 				if hang && method == "ListRevocations" {
 					return authtest.ErrHang
 				}
@@ -92,8 +93,10 @@ func TestAHangingStoreIs503AfterTheTimeout(t *testing.T) {
 			token := f.signIn(f.user)
 			hang = true
 			start := time.Now()
-			require.Equal(t, http.StatusServiceUnavailable, f.sendAs(token, http.MethodGet, "/auth/user", "").status)
-			require.Equal(t, time.Second, time.Since(start), "an instance that knows nothing yet waits no longer")
+			require.Equal(t, http.StatusServiceUnavailable,
+				f.sendAs(token, http.MethodGet, "/auth/user", "").status)
+			require.Equal(t, time.Second, time.Since(start),
+				"an instance that has not read the feed waits for a second")
 		})
 	})
 	for flow, calls := range map[string][]string{
@@ -107,7 +110,7 @@ func TestAHangingStoreIs503AfterTheTimeout(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					armed := false
-					f := newFixture(t, watch(func(method string) error {
+					f := newFixture(t, withFaults(func(method string) error {
 						if armed && method == hanging {
 							return authtest.ErrHang
 						}
@@ -124,7 +127,7 @@ func TestAHangingStoreIs503AfterTheTimeout(t *testing.T) {
 	}
 }
 
-func TestAFailedBootstrapCanBeTriedAgain(t *testing.T) {
+func TestAFailedBootstrapCanBeRetried(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	faults := map[string]bool{"Bootstrap": true}
@@ -134,19 +137,21 @@ func TestAFailedBootstrapCanBeTriedAgain(t *testing.T) {
 		}
 		return nil
 	})
-	svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now})
+	svc, err := auth.New(store, auth.Config{
+		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now,
+	})
 	require.NoError(t, err)
-	again := func() error {
+	bootstrap := func() error {
 		_, err := svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, f.adminPair)
 		return err
 	}
-	require.ErrorContains(t, again(), "away")
+	require.ErrorContains(t, bootstrap(), "away")
 	faults["Bootstrap"], faults["FindKey"] = false, true
-	err = again()
+	err = bootstrap()
 	require.ErrorContains(t, err, "away")
-	require.NotErrorIs(t, err, auth.ErrBootstrapped, "whether the pair won is not known")
+	require.NotErrorIs(t, err, auth.ErrBootstrapped, "it is not known whether the pair was stored")
 	faults["FindKey"] = false
-	require.NoError(t, again())
+	require.NoError(t, bootstrap())
 }
 
 func TestEveryStoreErrorReachesTheCaller(t *testing.T) {
@@ -154,16 +159,19 @@ func TestEveryStoreErrorReachesTheCaller(t *testing.T) {
 	down := errors.New("down")
 	f := newFixture(t)
 	store := authtest.FaultyStore(f.store, func(string) error { return down })
-	svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now})
+	svc, err := auth.New(store, auth.Config{
+		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now,
+	})
 	require.NoError(t, err)
 	ctx := t.Context()
-	require.ErrorIs(t, second(svc.Register(ctx, authtest.ByHost, auth.UserParams{Username: "new"})), down)
-	require.ErrorIs(t, second(svc.RecoverSuperUser(ctx, f.user.ID)), down)
-	require.ErrorIs(t, second(svc.SignIn(ctx, f.user.ID)), down)
-	require.ErrorIs(t, second(svc.Login(ctx, f.userPair)), down)
-	require.ErrorIs(t, second(svc.Credentials().Issue(ctx, authtest.ByHost, f.user.ID, auth.KeyOptions{})), down)
+	require.ErrorIs(t, errorOf(svc.Register(ctx, authtest.ByHost, auth.UserParams{Username: "new"})), down)
+	require.ErrorIs(t, errorOf(svc.RecoverSuperUser(ctx, f.user.ID)), down)
+	require.ErrorIs(t, errorOf(svc.SignIn(ctx, f.user.ID)), down)
+	require.ErrorIs(t, errorOf(svc.Login(ctx, f.userPair)), down)
+	require.ErrorIs(t, errorOf(svc.Credentials().Issue(ctx, authtest.ByHost, f.user.ID,
+		auth.KeyOptions{})), down)
 	require.ErrorIs(t, svc.Credentials().Revoke(ctx, authtest.ByHost, f.userPair.AccessKey), down)
 	require.ErrorIs(t, svc.Tokens().Revoke(ctx, authtest.ByHost, "x"), down)
-	require.ErrorIs(t, second(svc.Prune(ctx)), down)
-	require.ErrorIs(t, second(svc.Tokens().Verify(ctx, f.signIn(f.user))), down)
+	require.ErrorIs(t, errorOf(svc.Prune(ctx)), down)
+	require.ErrorIs(t, errorOf(svc.Tokens().Verify(ctx, f.signIn(f.user))), down)
 }

@@ -3,6 +3,7 @@ package wiretest
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,8 +16,8 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// rereadStore is a store whose feed has one entry, which revokes everybody. At each read the entry is
-// a newer one, so that the feed must be read again from its beginning.
+// rereadStore is a store whose feed has one entry, which revokes everybody. Each read returns a
+// newer entry, so the issuer must read the feed again from its beginning.
 type rereadStore struct {
 	auth.Store
 	position atomic.Int64
@@ -31,14 +32,15 @@ func (s *rereadStore) ListRevocations(_ context.Context, from int64, _ int) ([]a
 
 func (s *rereadStore) RevokeToken(context.Context, auth.SessionClaims) error { return nil }
 
-// The attack: a revoked token is presented all the time while the feed is read again and again.
+// Attack: a revoked token is presented in a loop while the feed is read again and again.
 func TestARevokedTokenIsRejectedWhileTheFeedIsReread(t *testing.T) {
 	t.Parallel()
 	signer := authtest.NewSigners(t)["HS256"]
 	store := &rereadStore{Store: memstore.New()}
 	clock := authtest.NewClock()
 	register(t, store, clock, "u1", "alice")
-	tokens, err := auth.NewTokenIssuer(store, issuer, []auth.SigningKey{signer.Key}, auth.TokenConfig{Now: clock.Now})
+	tokens, err := auth.NewTokenIssuer(store, issuer, []auth.SigningKey{signer.Key},
+		auth.TokenConfig{Now: clock.Now})
 	require.NoError(t, err)
 	token, err := tokens.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
 	require.NoError(t, err)
@@ -68,4 +70,136 @@ func TestARevokedTokenIsRejectedWhileTheFeedIsReread(t *testing.T) {
 	close(done)
 	all.Wait()
 	require.Zero(t, accepted.Load())
+}
+
+// replaceableStore is a store that a test can replace by another one, as a restore does.
+type replaceableStore struct{ auth.Store }
+
+func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
+	t.Parallel()
+	// The two stores share one session. Their feeds differ after it, and the restored feed is
+	// shorter, as long or longer.
+	for _, later := range []int{0, 1, 2, 3, 50} {
+		t.Run(fmt.Sprint(later), func(t *testing.T) {
+			t.Parallel()
+			store := &replaceableStore{memstore.New()}
+			f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = store })
+			lost := f.signIn(f.user)
+			require.Equal(t, http.StatusOK, status(f.svc, lost))
+			for range 3 {
+				_, err := f.svc.RevokeUser(t.Context(), authtest.ByHost, f.user.ID)
+				require.NoError(t, err)
+				f.signIn(f.user)
+			}
+
+			restored := memstore.New()
+			old := store.Store
+			store.Store = restored
+			for _, id := range []string{f.user.ID, f.admin.ID} {
+				user, err := old.FindUser(t.Context(), id)
+				require.NoError(t, err)
+				require.NoError(t, restored.Register(t.Context(), authtest.HostWrite, user, auth.AccessKey{
+					ID: "key of " + id, UserID: id, Hash: "hash", CreatedAt: f.clock.Now(),
+				}))
+			}
+			other, err := auth.New(store, auth.Config{
+				Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Now: f.clock.Now,
+			})
+			require.NoError(t, err)
+			var revoked []string
+			for range later {
+				token, err := other.SignIn(t.Context(), f.admin.ID)
+				require.NoError(t, err)
+				require.NoError(t, other.Tokens().Revoke(t.Context(), authtest.ByHost, token.Session.ID))
+				revoked = append(revoked, token.Bearer.Reveal())
+			}
+			fresh, err := other.SignIn(t.Context(), f.user.ID)
+			require.NoError(t, err)
+
+			f.clock.Advance(5 * time.Second)
+			store.Store = authtest.FaultyStore(restored, failSecond())
+			require.Equal(t, http.StatusServiceUnavailable, status(f.svc, fresh.Bearer.Reveal()),
+				"no token is accepted before the restored feed was read")
+			store.Store = restored
+			require.Equal(t, http.StatusUnauthorized, status(f.svc, fresh.Bearer.Reveal()),
+				"revocations may be lost, so everybody is revoked")
+			require.Contains(t, f.log.String(), "the store has lost commits")
+			for _, token := range append(revoked, lost) {
+				require.Equal(t, http.StatusUnauthorized, status(f.svc, token))
+			}
+			f.log.Reset()
+			again, err := other.SignIn(t.Context(), f.user.ID)
+			require.NoError(t, err)
+			for range 3 {
+				require.Equal(t, http.StatusOK, status(f.svc, again.Bearer.Reveal()))
+				require.Equal(t, http.StatusOK, status(other, again.Bearer.Reveal()))
+				f.clock.Advance(5 * time.Second)
+			}
+			require.NotContains(t, f.log.String(), "the store has lost commits",
+				"everybody is revoked only once")
+		})
+	}
+}
+
+// failSecond returns a fault that allows one read of the feed, which detects the restored store,
+// and fails all later ones.
+func failSecond() func(string) error {
+	var reads atomic.Int64
+	return func(method string) error {
+		if method == "ListRevocations" && reads.Add(1) > 1 {
+			return authtest.ErrStoreAway
+		}
+		return nil
+	}
+}
+
+func TestAClockThatIsOffByAnHourRestoresNoRevokedToken(t *testing.T) {
+	t.Parallel()
+	// A clock that is set back by more than 30 seconds rejects older tokens for their issue time
+	// alone.
+	for _, off := range []time.Duration{time.Hour, -20 * time.Second, -time.Hour} {
+		t.Run(off.String(), func(t *testing.T) {
+			t.Parallel()
+			in := newInstances(t)
+			token := in.signIn(in.user)
+			require.Equal(t, http.StatusOK, status(in.other, token))
+			_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
+			require.NoError(t, err)
+			in.clock.Advance(off)
+			require.Equal(t, http.StatusUnauthorized, status(in.svc, token))
+			require.Equal(t, http.StatusUnauthorized, status(in.other, token),
+				"the instance cannot tell the age of its last read")
+		})
+	}
+	t.Run("another instance prunes an hour too early", func(t *testing.T) {
+		t.Parallel()
+		in := newInstances(t)
+		token := in.signIn(in.user)
+		_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
+		require.NoError(t, err)
+		for range auth.KeptRevocations { // the last KeptRevocations entries are never pruned
+			session, err := in.svc.SignIn(t.Context(), in.admin.ID)
+			require.NoError(t, err)
+			require.NoError(t, in.store.RevokeSession(t.Context(), authtest.HostWrite, session.Session.ID))
+		}
+		in.clock.Advance(12*time.Hour - time.Minute)
+		early := authtest.NewClock()
+		early.Advance(13 * time.Hour)
+		hasty, err := auth.New(in.store, auth.Config{
+			Issuer: issuer, SigningKeys: []auth.SigningKey{in.signer.Key}, Now: early.Now,
+		})
+		require.NoError(t, err)
+		_, err = hasty.Prune(t.Context())
+		require.NoError(t, err)
+		cold, err := auth.New(in.store, auth.Config{
+			Issuer: issuer, SigningKeys: []auth.SigningKey{in.signer.Key}, Now: in.clock.Now,
+		})
+		require.NoError(t, err)
+		require.Equal(t, http.StatusUnauthorized, status(cold, token))
+
+		early.Advance(3 * time.Hour)
+		removed, err := hasty.Prune(t.Context())
+		require.NoError(t, err)
+		require.Positive(t, removed, "the entry is pruned in the end")
+	})
 }

@@ -11,10 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
-	"github.com/stretchr/testify/require"
 )
 
 const issuer = authtest.Issuer
@@ -23,13 +24,13 @@ func rawStd(b []byte) string {
 	return base64.RawStdEncoding.EncodeToString(b)
 }
 
-// fixture is a service on a store in memory, with two users. With a source of users it has
-// accounts in place of the store, and makes no users.
+// fixture is a service over a store in memory with the users admin and user. With a UserSource it
+// has an account store instead and creates no users.
 type fixture struct {
 	t        testing.TB
 	clock    *authtest.Clock
-	store    auth.Store        // nil with a source
-	accounts auth.AccountStore // the store, or the accounts of the source's users
+	store    auth.Store        // nil with a UserSource
+	accounts auth.AccountStore // the store, or the account store of the UserSource
 	source   auth.UserSource
 	signer   authtest.Signer
 	svc      *auth.Service
@@ -40,13 +41,16 @@ type fixture struct {
 	user      auth.User
 	userPair  auth.KeyPair
 
-	hostsErrors bool // whether Config.WriteError is set
+	hostWritesErrors bool // whether Config.WriteError is set
 }
 
-// newFixture makes a fixture; the functions may change its parts first.
+// newFixture creates a fixture. The functions may change its fields and its configuration first.
 func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, clock: authtest.NewClock(), store: memstore.New(), signer: authtest.NewSigners(t)["HS256"], log: new(bytes.Buffer)}
+	f := &fixture{
+		t: t, clock: authtest.NewClock(), store: memstore.New(),
+		signer: authtest.NewSigners(t)["HS256"], log: new(bytes.Buffer),
+	}
 	cfg := auth.Config{
 		Issuer: issuer,
 		Now:    f.clock.Now,
@@ -58,7 +62,7 @@ func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	if cfg.SigningKeys == nil {
 		cfg.SigningKeys = []auth.SigningKey{f.signer.Key}
 	}
-	f.hostsErrors = cfg.WriteError != nil
+	f.hostWritesErrors = cfg.WriteError != nil
 	var err error
 	if f.source != nil {
 		f.svc, err = auth.NewWithUsers(f.accounts, f.source, cfg)
@@ -70,16 +74,20 @@ func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	require.NoError(t, err)
 
 	f.adminPair = f.svc.Credentials().GeneratePair()
-	f.admin, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
+	f.admin, err = f.svc.Bootstrap(t.Context(),
+		auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
 	require.NoError(t, err)
-	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "alice", Email: "alice@example.com"})
+	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+		Username: "alice", Email: "alice@example.com",
+	})
 	require.NoError(t, err)
 	f.user, f.userPair = made.User, made.Pair
 	return f
 }
 
-// watch asks before each call of the fixture's store whether it may succeed.
-func watch(before func(method string) error) func(*fixture, *auth.Config) {
+// withFaults calls before with the name of each store method first. If before returns an error, the
+// method fails with it.
+func withFaults(before func(method string) error) func(*fixture, *auth.Config) {
 	return func(f *fixture, _ *auth.Config) { f.injectFaults(before) }
 }
 
@@ -104,7 +112,7 @@ func (f *fixture) setActive(user auth.User, active bool) {
 	require.NoError(f.t, err)
 }
 
-// response is what a client sees of an answer.
+// response is the response that a client sees.
 type response struct {
 	status int
 	header http.Header
@@ -118,8 +126,8 @@ func (r response) json(t testing.TB) map[string]any {
 	return object
 }
 
-// send makes a request of the handler, over no network. A body means that it is
-// JSON; header are names and values in turn.
+// send sends a request to the handler without a network. A non-empty body is sent as JSON. header
+// alternates names and values.
 func send(h http.Handler, method, target, body string, header ...string) response {
 	var reader io.Reader
 	if body != "" {
@@ -135,7 +143,7 @@ func send(h http.Handler, method, target, body string, header ...string) respons
 	return serve(h, r)
 }
 
-// serve makes a request of the handler, and holds what it answers to openapi.json.
+// serve sends a request to the handler and compares the response with openapi.json.
 func serve(h http.Handler, r *http.Request) response {
 	asked, sent := r.Clone(r.Context()), new(bytes.Buffer)
 	if r.Body != nil && r.Body != http.NoBody {
@@ -145,7 +153,7 @@ func serve(h http.Handler, r *http.Request) response {
 	h.ServeHTTP(w, r)
 	result := w.Result()
 	answer := response{result.StatusCode, result.Header, w.Body.String()}
-	if _, ok := h.(ofTheHost); !ok {
+	if _, ok := h.(hostHandler); !ok {
 		wire.answers(askedAt(), asked, sent.Bytes(), answer)
 	}
 	return answer
@@ -153,13 +161,13 @@ func serve(h http.Handler, r *http.Request) response {
 
 func (f *fixture) send(method, target, body string, header ...string) response {
 	h := f.svc.Handler()
-	if f.hostsErrors {
-		h = ofTheHost{h}
+	if f.hostWritesErrors {
+		h = hostHandler{h}
 	}
 	return send(h, method, target, body, header...)
 }
 
-// sendAs is send with the token as bearer.
+// sendAs is send with the bearer token.
 func (f *fixture) sendAs(token, method, target, body string) response {
 	return f.send(method, target, body, "Authorization", "Bearer "+token)
 }
@@ -177,3 +185,6 @@ func loginBody(pair auth.KeyPair) string {
 func (f *fixture) login(pair auth.KeyPair) response {
 	return f.send(http.MethodPost, "/auth/users/login", loginBody(pair))
 }
+
+// errorOf returns the error of a call with two results.
+func errorOf[T any](_ T, err error) error { return err }

@@ -6,12 +6,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
-// cookieHeader returns the browser's cookies whose names contain the text.
+// cookieHeader returns the Cookie header with the browser's cookies whose names contain the text.
 func (b *browser) cookieHeader(text string) string {
 	var found []string
 	for _, cookie := range b.client.Jar.Cookies(mustURL(b.t, b.g.server.URL)) {
@@ -22,8 +23,8 @@ func (b *browser) cookieHeader(text string) string {
 	return strings.Join(found, "; ")
 }
 
-// Where nothing protects the names of cookies, a sibling domain gives the victim's browser the cookie
-// of its own flow, and the victim agrees at GitHub.
+// Attack: without the __Host- prefix, a subdomain can plant the cookie of the attacker's flow in
+// the victim's browser, and the victim then agrees at GitHub.
 func TestAConnectFlowCompletesOnlyInTheSessionThatBeganIt(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -34,8 +35,10 @@ func TestAConnectFlowCompletesOnlyInTheSessionThatBeganIt(t *testing.T) {
 	}
 	own := session()
 	bearer := "Bearer " + g.signIn(g.user)
-	ended := session()
-	require.Equal(t, http.StatusOK, g.send(http.MethodPost, "/auth/logout", "", "Cookie", ended, "Sec-Fetch-Site", "same-origin").status)
+	revoked := session()
+	require.Equal(t, http.StatusOK,
+		g.send(http.MethodPost, "/auth/logout", "", "Cookie", revoked,
+			"Sec-Fetch-Site", "same-origin").status)
 	for name, test := range map[string]struct {
 		begin, complete []string
 		ok              bool
@@ -43,13 +46,13 @@ func TestAConnectFlowCompletesOnlyInTheSessionThatBeganIt(t *testing.T) {
 		"cookie, the same session":                 {[]string{"Cookie", own}, []string{own}, true},
 		"cookie, no session":                       {[]string{"Cookie", own}, nil, false},
 		"cookie, another session":                  {[]string{"Cookie", own}, []string{session()}, false},
-		"cookie, an ended session":                 {[]string{"Cookie", own}, []string{ended}, false},
-		"cookie, a broken one":                     {[]string{"Cookie", own}, []string{own + "x"}, false},
-		"cookie, two cookies":                      {[]string{"Cookie", own}, []string{session(), own}, false},
+		"cookie, a revoked session":                {[]string{"Cookie", own}, []string{revoked}, false},
+		"cookie, a malformed cookie":               {[]string{"Cookie", own}, []string{own + "x"}, false},
+		"cookie, two session cookies":              {[]string{"Cookie", own}, []string{session(), own}, false},
 		"bearer, no session":                       {[]string{"Authorization", bearer}, nil, true},
-		"bearer, another user's":                   {[]string{"Authorization", bearer}, []string{own}, false},
-		"bearer, an ended session":                 {[]string{"Authorization", bearer}, []string{ended}, true},
-		"cookie and another's header":              {[]string{"Cookie", own, "Authorization", bearer}, []string{own}, false},
+		"bearer, another user's session":           {[]string{"Authorization", bearer}, []string{own}, false},
+		"bearer, a revoked session":                {[]string{"Authorization", bearer}, []string{revoked}, true},
+		"cookie and another user's bearer":         {[]string{"Cookie", own, "Authorization", bearer}, []string{own}, false},
 		"cookie beside another scheme":             {[]string{"Cookie", own, "Authorization", "Basic eDp5"}, []string{own}, true},
 		"cookie beside another scheme, no session": {[]string{"Cookie", own, "Authorization", "Basic eDp5"}, nil, false},
 	} {
@@ -64,16 +67,18 @@ func TestAConnectFlowCompletesOnlyInTheSessionThatBeganIt(t *testing.T) {
 		if test.ok && test.begin[0] == "Cookie" {
 			require.NotContains(t, p.header.Get("Location"), "error", name)
 		} else if test.ok {
-			require.Contains(t, p.header.Get("Location"), "error=conflict", "%s: octocat has a user, so the flow got that far", name)
+			require.Contains(t, p.header.Get("Location"), "error=conflict",
+				"%s: octocat is linked to another user, so the flow was accepted", name)
 		} else {
 			require.Contains(t, p.header.Get("Location"), "error=expired", name)
-			require.Empty(t, p.header.Get("Set-Cookie"), "%s: nothing is cleared", name)
+			require.Empty(t, p.header.Get("Set-Cookie"), "%s: no cookie is cleared", name)
 		}
 	}
 }
 
-// The session of a bearer token is in no cookie, so one of the same user is another session.
-func TestABearersConnectFlowIsRefusedInABrowserSessionOfTheSameUser(t *testing.T) {
+// The session of a bearer token is in no cookie, so a browser session of the same user is another
+// session.
+func TestAConnectFlowOfABearerTokenIsRejectedInABrowserSessionOfTheSameUser(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
@@ -82,12 +87,13 @@ func TestABearersConnectFlowIsRefusedInABrowserSessionOfTheSameUser(t *testing.T
 	require.NoError(t, err)
 	token, err := g.svc.SignIn(t.Context(), link.UserID)
 	require.NoError(t, err)
-	callback := b.callbackURL(b.authURL(connectCall, "Authorization", "Bearer "+token.Bearer.Reveal()))
+	callback := b.callbackURL(b.connectURL(token.Bearer.Reveal()))
 	require.Contains(t, b.stay().get(callback).header.Get("Location"), "error=expired")
 }
 
-// The flow goes on when the store can say again whether the browser's session is live.
-func TestAConnectFlowOutlivesAStoreThatIsAway(t *testing.T) {
+// The callback needs the store to check the browser session. After a failure the same callback
+// succeeds.
+func TestAConnectFlowCanBeRetriedAfterAStoreFailure(t *testing.T) {
 	t.Parallel()
 	away := false
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
@@ -109,9 +115,9 @@ func TestAConnectFlowOutlivesAStoreThatIsAway(t *testing.T) {
 	require.NotContains(t, b.get(callback).header.Get("Location"), "error")
 }
 
-// Over plain http an attacker plants a flow that the attacker's own token began, and nothing in the
-// victim's browser tells it from the victim's own.
-func TestOverPlainHTTPWithBrowserSessionsABearerBeginsNoConnect(t *testing.T) {
+// Attack: over plain http an attacker plants a flow that the attacker's own token began. Nothing in
+// the victim's browser distinguishes it from a flow of the victim.
+func TestOverPlainHTTPWithBrowserSessionsABearerTokenCannotBeginConnect(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		callback string
@@ -123,7 +129,8 @@ func TestOverPlainHTTPWithBrowserSessionsABearerBeginsNoConnect(t *testing.T) {
 		"https, where cookies have a prefix": {"https://intranet.example/api/v1/auth/github/callback", &auth.BrowserSessions{}, http.StatusOK},
 	} {
 		g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
-			cfg.GitHub.InsecureCookies, cfg.GitHub.CallbackURL, cfg.BrowserSessions = true, test.callback, test.sessions
+			cfg.GitHub.InsecureCookies, cfg.GitHub.CallbackURL = true, test.callback
+			cfg.BrowserSessions = test.sessions
 		}})
 		answer := g.sendAs(g.signIn(g.user), http.MethodGet, connectCall, "")
 		require.Equal(t, test.status, answer.status, "%s: %s", name, answer.body)
@@ -131,8 +138,8 @@ func TestOverPlainHTTPWithBrowserSessionsABearerBeginsNoConnect(t *testing.T) {
 	}
 }
 
-// A host that composes its own calls says whose browser session it is.
-func TestAHostsOwnCallbackSaysWhoseSessionItIs(t *testing.T) {
+// A host with its own callback handler passes the identity of the browser session to Complete.
+func TestCompleteOfAHostsHandlerChecksTheBrowserSession(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	token, err := g.svc.SignIn(t.Context(), g.user.ID)
@@ -155,8 +162,105 @@ func TestAHostsOwnCallbackSaysWhoseSessionItIs(t *testing.T) {
 	require.NoError(t, complete(false, caller))
 	require.ErrorIs(t, complete(false, auth.Identity{}), auth.ErrGitHubState)
 	for _, bearer := range []bool{false, true} {
-		require.ErrorIs(t, complete(bearer, auth.Identity{UserID: g.user.ID, SessionID: "another"}), auth.ErrGitHubState)
+		require.ErrorIs(t, complete(bearer, auth.Identity{UserID: g.user.ID, SessionID: "another"}),
+			auth.ErrGitHubState)
 		require.ErrorIs(t, complete(bearer, auth.Identity{UserID: g.user.ID}), auth.ErrGitHubState)
-		require.ErrorIs(t, complete(bearer, auth.Identity{UserID: g.admin.ID, SessionID: caller.SessionID}), auth.ErrGitHubState)
+		require.ErrorIs(t, complete(bearer,
+			auth.Identity{UserID: g.admin.ID, SessionID: caller.SessionID}), auth.ErrGitHubState)
 	}
+}
+
+// A flow completes only in the browser session that began it; a flow of a bearer token completes
+// only without a browser session.
+func TestConnectFlowsCompleteOnlyInTheirOwnSession(t *testing.T) {
+	t.Parallel()
+	for _, begin := range []string{"bearer", "cookie"} {
+		for _, end := range []string{
+			"none", "same", "another session of the same user", "another user", "revoked",
+		} {
+			g := newGitHub(t, withBrowserSessions)
+			b := g.browser()
+			b.signInByCookie("")
+			link, err := g.link(octocat)
+			require.NoError(t, err)
+			token, err := g.svc.SignIn(t.Context(), link.UserID)
+			require.NoError(t, err)
+			var callback string
+			if begin == "bearer" {
+				callback = b.callbackURL(b.connectURL(token.Bearer.Reveal()))
+			} else {
+				callback = b.callbackURL(b.authURL(connectCall))
+			}
+			u := mustURL(t, g.server.URL)
+			var state, session *http.Cookie
+			for _, c := range b.client.Jar.Cookies(u) {
+				if c.Name == "__Host-auth_session" {
+					session = c
+				} else {
+					state = c
+				}
+			}
+			header := []string{"Cookie", state.Name + "=" + state.Value}
+			switch end {
+			case "same":
+				header[1] += "; " + session.Name + "=" + session.Value
+			case "another session of the same user", "another user":
+				other := g.browser()
+				if end == "another user" {
+					require.NoError(t, g.fake.SignInAs(hubotLogin))
+				}
+				other.signInByCookie("")
+				require.NoError(t, g.fake.SignInAs(octocatLogin))
+				c := other.client.Jar.Cookies(u)[0]
+				header[1] += "; " + c.Name + "=" + c.Value
+			case "revoked":
+				_, err := g.svc.RevokeUser(t.Context(), auth.ByHost("test"), link.UserID)
+				require.NoError(t, err)
+				header[1] += "; " + session.Name + "=" + session.Value
+			}
+			cb := mustURL(t, callback)
+			answer := g.send("GET", cb.RequestURI(), "", header...)
+			ok := answer.header.Get("Location") == g.server.URL+"/account?tab=1"
+			want := begin == "cookie" && end == "same" || begin == "bearer" && end == "none"
+			require.Equal(t, want, ok, "%s, %s: %s", begin, end, answer.header.Get("Location"))
+		}
+	}
+}
+
+// A connect flow must not complete after its session was revoked in any way.
+func TestConnectFlowsBegunBeforeARevocationAreRejected(t *testing.T) {
+	t.Parallel()
+	ways := map[string]func(t *testing.T, g *githubFixture, token string){
+		"the session is revoked": func(t *testing.T, g *githubFixture, token string) {
+			require.Equal(t, http.StatusOK, g.sendAs(token, http.MethodPost, "/auth/logout", "").status)
+		},
+		"the user is disabled": func(_ *testing.T, g *githubFixture, _ string) { g.setActive(g.user, false) },
+		"the user is disabled and enabled again": func(_ *testing.T, g *githubFixture, _ string) {
+			g.setActive(g.user, false)
+			g.setActive(g.user, true)
+		},
+		"the user is reset": func(t *testing.T, g *githubFixture, _ string) {
+			_, err := g.instance().RegenerateCredentials(t.Context(), authtest.ByHost, g.user.ID)
+			require.NoError(t, err)
+		},
+		"the user is deleted": func(t *testing.T, g *githubFixture, _ string) {
+			require.NoError(t, g.instance().DeleteUser(t.Context(), authtest.ByHost, g.user.ID))
+		},
+		"everybody is revoked": func(t *testing.T, g *githubFixture, _ string) {
+			require.NoError(t, g.instance().RevokeEverybody(t.Context(), authtest.ByHost))
+		},
+	}
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		for name, revoke := range ways {
+			g := newGitHub(t, onStore(open(t)))
+			token := g.signIn(g.user)
+			b := g.browser()
+			callback := b.callbackURL(b.connectURL(token))
+			revoke(t, g, token)
+			require.Equal(t, http.StatusBadRequest, b.get(callback).status, name)
+			_, err := g.link(octocat)
+			require.ErrorIs(t, err, auth.ErrNotFound, name)
+			require.Empty(t, g.fake.Tokens(octocat), name)
+		}
+	})
 }

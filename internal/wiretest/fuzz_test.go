@@ -12,13 +12,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzAuthorizationHeader gives Identify any header lines. Only the bearer
-// scheme, one space or more, and the token itself are let in.
+// FuzzAuthorizationHeader passes arbitrary header lines to Identify. Only the bearer scheme, one or
+// more spaces and the token are accepted.
 func FuzzAuthorizationHeader(f *testing.F) {
 	fixture := newFixture(f)
 	token := fixture.signIn(fixture.user)
-	for _, seed := range []string{"", "Bearer", "Bearer ", "bearer " + token, "Bearer  " + token, "Bearer " + token + " ",
-		"Basic " + token, token, "Bearer\t" + token, "Bearer " + token + "," + token, "BEARER x.y.z", "\x00"} {
+	for _, seed := range []string{
+		"", "Bearer", "Bearer ", "bearer " + token, "Bearer  " + token, "Bearer " + token + " ",
+		"Basic " + token, token, "Bearer\t" + token, "Bearer " + token + "," + token, "BEARER x.y.z",
+		"\x00",
+	} {
 		f.Add(seed, "", false)
 		f.Add(seed, "Bearer "+token, true)
 	}
@@ -29,7 +32,8 @@ func FuzzAuthorizationHeader(f *testing.F) {
 		}
 		_, err := identify(fixture, lines...)
 		if err != nil {
-			require.True(t, errors.Is(err, auth.ErrTokenMissing) || errors.Is(err, auth.ErrTokenRejected), err)
+			known := errors.Is(err, auth.ErrTokenMissing) || errors.Is(err, auth.ErrTokenRejected)
+			require.True(t, known, err)
 			return
 		}
 		require.False(t, two)
@@ -40,21 +44,26 @@ func FuzzAuthorizationHeader(f *testing.F) {
 	})
 }
 
-// FuzzLoginBody posts any body to the sign-in. Whoever it lets in has sent the
-// pair, in fields that encoding/json finds too, and nothing else in their place.
+// FuzzLoginBody posts arbitrary bodies to the sign-in. An accepted body must contain the pair in
+// fields that encoding/json reads too.
 func FuzzLoginBody(f *testing.F) {
 	fixture := newFixture(f, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Off = true })
 	good := loginBody(fixture.userPair)
-	for _, seed := range []string{good, good + " ", `{"x":1,` + good[1:], good[:len(good)-1], "null", "[]", `{"ACCESS_KEY":"x",` + good[1:],
-		`{"access_key":"x",` + good[1:], `{"access_key":null}`, "{\"access_key\":\"\xff\"}", strings.Replace(good, "s", `\u0073`, 3)} {
+	for _, seed := range []string{
+		good, good + " ", `{"x":1,` + good[1:], good[:len(good)-1], "null", "[]",
+		`{"ACCESS_KEY":"x",` + good[1:], `{"access_key":"x",` + good[1:], `{"access_key":null}`,
+		"{\"access_key\":\"\xff\"}", strings.Replace(good, "s", `\u0073`, 3),
+	} {
 		f.Add([]byte(seed))
 	}
 	handler := fixture.svc.LoginHandler()
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r := send(handler, http.MethodPost, "/", string(body)+" ") // never empty, which send would send as no body
+		// The space keeps the body from being empty, because send sends an empty body as none.
+		r := send(handler, http.MethodPost, "/", string(body)+" ")
 		switch r.status {
 		case http.StatusOK:
-		case http.StatusBadRequest, http.StatusUnauthorized, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		case http.StatusBadRequest, http.StatusUnauthorized,
+			http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
 			requireErrorBody(t, r)
 			return
 		default:

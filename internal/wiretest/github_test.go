@@ -1,8 +1,6 @@
 package wiretest
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -13,10 +11,9 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
-	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-func TestSignInWithGitHubAnswersThePublishedFields(t *testing.T) {
+func TestSignInWithGitHubReturnsTheDocumentedFields(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	first := g.browser().signIn()
@@ -30,7 +27,8 @@ func TestSignInWithGitHubAnswersThePublishedFields(t *testing.T) {
 
 	again := g.browser().signIn()
 	require.Equal(t, false, again["is_new_user"])
-	require.Equal(t, user["user_id"], g.sendAs(again["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"])
+	require.Equal(t, user["user_id"],
+		g.sendAs(again["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"])
 }
 
 func TestConnectStatusAndDisconnect(t *testing.T) {
@@ -49,40 +47,40 @@ func TestConnectStatusAndDisconnect(t *testing.T) {
 	r := g.status(token)
 	require.Equal(t, http.StatusOK, r.status)
 	require.JSONEq(t, `{"has_token": true, "github_username": "octocat"}`, r.body)
-	verified := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
+	verified := g.sendAs(token, http.MethodGet, verifyCall, "")
 	require.JSONEq(t, `{"has_token": true, "github_username": "octocat", "valid": true}`, verified.body)
 
-	r = g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
+	r = g.sendAs(token, http.MethodPost, disconnectCall, "")
 	require.Equal(t, http.StatusOK, r.status)
 	require.JSONEq(t, `{"success": true, "message": "GitHub credentials removed successfully"}`, r.body)
-	require.Empty(t, g.fake.Tokens(octocat), "revoked at GitHub too")
+	require.Empty(t, g.fake.Tokens(octocat), "the token is revoked at GitHub too")
 	require.Equal(t, http.StatusNotFound, g.status(token).status)
-	r = g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
+	r = g.sendAs(token, http.MethodPost, disconnectCall, "")
 	require.JSONEq(t, `{"success": false, "message": "No GitHub credentials found to remove"}`, r.body)
 
-	// The person still signs in to the same account.
+	// The user still signs in to the same account.
 	signedIn := g.browser().signIn()
 	require.Equal(t, "alice", signedIn["username"])
 	require.Equal(t, false, signedIn["is_new_user"])
 }
 
-func TestATokenThatGitHubHasRevokedIsNotConnected(t *testing.T) {
+func TestATokenRevokedAtGitHubIsRemovedWhenVerified(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	token := g.signIn(g.user)
 	g.browser().connect(token)
 	g.fake.Revoke(octocat)
-	require.Equal(t, http.StatusOK, g.status(token).status, "the store does not know yet")
-	require.Equal(t, http.StatusNotFound, g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "").status)
+	require.Equal(t, http.StatusOK, g.status(token).status, "the store does not know of the revocation yet")
+	require.Equal(t, http.StatusNotFound, g.sendAs(token, http.MethodGet, verifyCall, "").status)
 	require.Equal(t, http.StatusNotFound, g.status(token).status)
 }
 
-func TestTheAuthorizationURL(t *testing.T) {
+func TestTheAuthorizationURLHasPKCEStateAndScopes(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
-	signIn := queryOf(t, b.authURL("/api/v1/auth/github/login-user"))
-	connect := queryOf(t, b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+g.signIn(g.user)))
+	signIn := queryOf(t, b.authURL(signInCall))
+	connect := queryOf(t, b.connectURL(g.signIn(g.user)))
 	for _, q := range []url.Values{signIn, connect} {
 		require.Equal(t, "S256", q.Get("code_challenge_method"))
 		require.Len(t, q.Get("code_challenge"), 43)
@@ -97,10 +95,10 @@ func TestTheAuthorizationURL(t *testing.T) {
 	require.NotEqual(t, signIn.Get("state"), connect.Get("state"))
 }
 
-func TestTheStateCookieIsBoundToTheBrowser(t *testing.T) {
+func TestTheStateCookieIsSecureHttpOnlyAndHostOnly(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	r := g.send(http.MethodGet, "/api/v1/auth/github/login-user", "")
+	r := g.send(http.MethodGet, signInCall, "")
 	require.Equal(t, "no-store", r.header.Get("Cache-Control"))
 	cookies := (&http.Response{Header: r.header}).Cookies()
 	require.Len(t, cookies, 1)
@@ -115,17 +113,17 @@ func TestTheStateCookieIsBoundToTheBrowser(t *testing.T) {
 	require.LessOrEqual(t, len(c.Value), 1024)
 }
 
-// The attack of CVE-2025-68481 and CVE-2025-68158: Mallory begins a flow, and has
-// the victim's browser finish it.
-func TestAStateOfAnotherBrowserIsRefused_CVE_2025_68481_CVE_2025_68158(t *testing.T) {
+// Attack of CVE-2025-68481 and CVE-2025-68158: Mallory begins a flow and makes the victim's browser
+// complete it.
+func TestAStateOfAnotherBrowserIsRejected_CVE_2025_68481_CVE_2025_68158(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	mallory, victim := g.browser(), g.browser()
 	malloryToken := g.signIn(g.user)
 	for name, begin := range map[string]func() string{
-		"sign-in": func() string { return mallory.authURL("/api/v1/auth/github/login-user") },
+		"sign-in": func() string { return mallory.authURL(signInCall) },
 		"connect": func() string {
-			return mallory.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+malloryToken)
+			return mallory.connectURL(malloryToken)
 		},
 	} {
 		exchanges := g.fake.Count(githubtest.EndpointAccessToken)
@@ -136,60 +134,62 @@ func TestAStateOfAnotherBrowserIsRefused_CVE_2025_68481_CVE_2025_68158(t *testin
 	}
 	_, err := g.link(octocat)
 	require.ErrorIs(t, err, auth.ErrNotFound)
-	require.Equal(t, http.StatusNotFound, g.status(malloryToken).status, "the victim's token went to nobody")
+	require.Equal(t, http.StatusNotFound, g.status(malloryToken).status,
+		"the victim's token was given to no user")
 
-	// Not even a cookie of the victim's own flow helps.
-	victim.authURL("/api/v1/auth/github/login-user")
-	require.Equal(t, http.StatusBadRequest, victim.get(mallory.authURL("/api/v1/auth/github/login-user")).status)
+	// A cookie of a flow of the victim's own does not help either.
+	victim.authURL(signInCall)
+	require.Equal(t, http.StatusBadRequest, victim.get(mallory.authURL(signInCall)).status)
 }
 
-func TestAStateIsGoodOnceAndForTenMinutes(t *testing.T) {
+func TestAStateIsValidOnceAndForTenMinutes(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
-	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	callback := b.callbackURL(b.authURL(signInCall))
 	cookies := b.client.Jar.Cookies(mustURL(t, g.server.URL))
 	require.Equal(t, http.StatusOK, b.get(callback).status)
-	require.Empty(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)), "the cookie is gone")
-	b.client.Jar.SetCookies(mustURL(t, g.server.URL), cookies) // somebody has kept it
-	require.Equal(t, http.StatusBadRequest, b.get(callback).status, "used")
+	require.Empty(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)), "the cookie is removed")
+	// The browser presents the removed cookie again.
+	b.client.Jar.SetCookies(mustURL(t, g.server.URL), cookies)
+	require.Equal(t, http.StatusBadRequest, b.get(callback).status, "the state is consumed")
 
-	late := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	late := b.callbackURL(b.authURL(signInCall))
 	g.clock.Advance(10 * time.Minute)
 	exchanges := g.fake.Count(githubtest.EndpointAccessToken)
 	require.Equal(t, http.StatusBadRequest, b.get(late).status)
-	require.Equal(t, exchanges, g.fake.Count(githubtest.EndpointAccessToken), "GitHub is not even asked")
+	require.Equal(t, exchanges, g.fake.Count(githubtest.EndpointAccessToken), "GitHub is not asked")
 }
 
-func TestFourTabsDoNotDisturbEachOther(t *testing.T) {
+func TestFourTabsCanSignInAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
 	var tabs []string
 	for range 4 {
-		tabs = append(tabs, b.authURL("/api/v1/auth/github/login-user"))
+		tabs = append(tabs, b.authURL(signInCall))
 	}
 	for _, authURL := range tabs {
 		require.Equal(t, http.StatusOK, b.get(authURL).status)
 	}
-	for range 20 { // more than there are slots: the last one is always good
-		tabs = append(tabs, b.authURL("/api/v1/auth/github/login-user"))
+	for range 20 { // more flows than slots; the newest always works
+		tabs = append(tabs, b.authURL(signInCall))
 	}
 	require.LessOrEqual(t, len(b.client.Jar.Cookies(mustURL(t, g.server.URL))), 4)
 	require.Equal(t, http.StatusOK, b.get(tabs[len(tabs)-1]).status)
 }
 
-func TestLookingAheadUsesNothingUp(t *testing.T) {
+func TestHeadAndPrefetchRequestsDoNotConsumeTheState(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
-	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	callback := b.callbackURL(b.authURL(signInCall))
 	require.Equal(t, http.StatusNoContent, b.do(http.MethodHead, callback).status)
 	require.Equal(t, http.StatusNoContent, b.get(callback, "Sec-Purpose", "prefetch;prerender").status)
 	require.Equal(t, http.StatusOK, b.get(callback).status)
 }
 
-func TestCallbacksThatAreRefused(t *testing.T) {
+func TestInvalidCallbacksAreRejected(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for name, change := range map[string]func(q url.Values) string{
@@ -215,7 +215,7 @@ func TestCallbacksThatAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := g.browser()
-			u := mustURL(t, b.callbackURL(b.authURL("/api/v1/auth/github/login-user")))
+			u := mustURL(t, b.callbackURL(b.authURL(signInCall)))
 			u.RawQuery = change(u.Query())
 			p := b.get(u.String())
 			require.Equal(t, http.StatusBadRequest, p.status, p.body)
@@ -227,12 +227,12 @@ func TestCallbacksThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheIssuerMayBeAbsentOrExact_RFC9207(t *testing.T) {
+func TestTheIssuerOfACallbackMustBeAbsentOrExact_RFC9207(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
 	for _, iss := range []string{"", g.fake.URL() + "/login/oauth"} {
-		u := mustURL(t, b.callbackURL(b.authURL("/api/v1/auth/github/login-user")))
+		u := mustURL(t, b.callbackURL(b.authURL(signInCall)))
 		q := u.Query()
 		q.Del("iss")
 		if iss != "" {
@@ -249,228 +249,20 @@ func TestADenialNeedsAValidStateAndIsNotReflected(t *testing.T) {
 	b := g.browser()
 	const script = "<script>alert(1)</script>"
 	denial := func(state string) page {
-		q := url.Values{"error": {"access_denied"}, "error_description": {script}, "error_uri": {"https://evil.example"}, "state": {state}}
-		return b.get("/api/v1/auth/github/callback?" + q.Encode())
+		q := url.Values{
+			"error": {"access_denied"}, "error_description": {script},
+			"error_uri": {"https://evil.example"}, "state": {state},
+		}
+		return b.get(callbackCall + "?" + q.Encode())
 	}
 	require.Equal(t, http.StatusBadRequest, denial(strings.Repeat("A", 43)).status)
-	p := denial(queryOf(t, b.authURL("/api/v1/auth/github/login-user")).Get("state"))
+	p := denial(queryOf(t, b.authURL(signInCall)).Get("state"))
 	require.Equal(t, http.StatusForbidden, p.status)
 	require.NotContains(t, p.body, "script")
 	require.NotContains(t, p.body, "evil")
 }
 
-func TestGitHubAccountsAreNumbersNotNames(t *testing.T) {
-	t.Parallel()
-	g := newGitHub(t)
-	first := g.browser().signIn()
-	userID := g.sendAs(first["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"]
-
-	// octocat is renamed, and somebody else takes the login.
-	require.NoError(t, g.fake.SetUser(githubtest.User{ID: octocat, Login: "monalisa"}))
-	require.NoError(t, g.fake.SetUser(githubtest.User{ID: 999, Login: octocatLogin}))
-	renamed := g.browser().signIn()
-	require.Equal(t, userID, g.sendAs(renamed["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"])
-	require.Equal(t, "octocat", renamed["username"], "a username never changes")
-	link, err := g.link(octocat)
-	require.NoError(t, err)
-	require.Equal(t, "monalisa", link.Login, "what GitHub says is refreshed")
-
-	require.NoError(t, g.fake.SignInAs(octocatLogin))
-	other := g.browser().signIn()
-	require.Equal(t, true, other["is_new_user"])
-	require.Regexp(t, `^octocat-[a-z2-7]{6}$`, other["username"], "the name is taken")
-	require.NotEqual(t, userID, g.sendAs(other["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"])
-}
-
-func TestEmailNeverLinksAccounts(t *testing.T) {
-	t.Parallel()
-	g := newGitHub(t)
-	require.NoError(t, g.fake.SetUser(githubtest.User{ID: 7, Login: "eve",
-		Emails: []githubtest.Email{{Address: "Alice@Example.com", Primary: true, Verified: true}}}))
-	require.NoError(t, g.fake.SignInAs("eve"))
-	signedIn := g.browser().signIn()
-	user := g.sendAs(signedIn["token"].(string), http.MethodGet, "/auth/user", "").json(t)
-	require.NotEqual(t, g.user.ID, user["user_id"], "alice's address does not make eve alice")
-	require.Nil(t, user["email"], "and it stays alice's")
-}
-
-func TestAnUnverifiedEmailIsNone(t *testing.T) {
-	t.Parallel()
-	g := newGitHub(t)
-	require.NoError(t, g.fake.SetUser(githubtest.User{ID: 7, Login: "eve",
-		Emails: []githubtest.Email{{Address: "boss@example.com", Primary: true}, {Address: "eve@example.com", Verified: true}}}))
-	require.NoError(t, g.fake.SignInAs("eve"))
-	signedIn := g.browser().signIn()
-	require.Nil(t, g.sendAs(signedIn["token"].(string), http.MethodGet, "/auth/user", "").json(t)["email"])
-}
-
-func TestReservedAndTakenLoginsGetATail(t *testing.T) {
-	t.Parallel()
-	logins := []string{"admin", "Root", "aLice"} // alice is a user already
-	var users []githubtest.User
-	for i, login := range append(logins, octocatLogin) {
-		users = append(users, githubtest.User{ID: int64(i + 1), Login: login})
-	}
-	g := newGitHub(t, githubOptions{fake: githubtest.Config{Users: users}})
-	for _, login := range logins {
-		require.NoError(t, g.fake.SignInAs(login))
-		require.Regexp(t, "^"+login+"-[a-z2-7]{6}$", g.browser().signIn()["username"])
-	}
-}
-
-func TestAnAccountOfAnotherUserIsAConflictAndNeverMoved(t *testing.T) {
-	t.Parallel()
-	g := newGitHub(t)
-	require.Equal(t, http.StatusOK, g.browser().connect(g.signIn(g.user)).status)
-	admin := g.signIn(g.admin)
-	p := g.browser().connect(admin)
-	require.Equal(t, http.StatusConflict, p.status)
-	require.NotContains(t, p.body, "alice", "naming nobody")
-	require.Equal(t, http.StatusNotFound, g.status(admin).status)
-	link, err := g.link(octocat)
-	require.NoError(t, err)
-	require.Equal(t, g.user.ID, link.UserID)
-	require.Len(t, g.fake.Tokens(octocat), 1, "the token that nobody keeps is revoked at GitHub")
-
-	// Nor does a user get two accounts of one host.
-	require.NoError(t, g.fake.SignInAs(hubotLogin))
-	require.Equal(t, http.StatusConflict, g.browser().connect(g.signIn(g.user)).status)
-	require.Empty(t, g.fake.Tokens(hubot))
-}
-
-func TestConnectingNeedsTheSessionThatAskedForIt(t *testing.T) {
-	t.Parallel()
-	g := newGitHub(t)
-	for name, end := range map[string]func(token string){
-		"signed out": func(token string) { g.sendAs(token, http.MethodPost, "/auth/logout", "") },
-		"disabled":   func(string) { g.setActive(g.user, false) },
-	} {
-		g.setActive(g.user, true)
-		token := g.signIn(g.user)
-		b := g.browser()
-		callback := b.callbackURL(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+token))
-		end(token)
-		require.Equal(t, http.StatusBadRequest, b.get(callback).status, name)
-		_, err := g.link(octocat)
-		require.ErrorIs(t, err, auth.ErrNotFound, name)
-		require.Empty(t, g.fake.Tokens(octocat), name)
-	}
-}
-
-func TestASignInNeverNarrowsAToken(t *testing.T) {
-	t.Parallel()
-	g := newGitHub(t)
-	token := g.signIn(g.user)
-	g.browser().connect(token)
-	wide := g.fake.Tokens(octocat)
-	require.Len(t, wide, 1)
-	g.browser().signIn()
-	require.Equal(t, wide, g.fake.Tokens(octocat), "the narrow token of the sign-in is revoked, the wide one stays")
-}
-
-func TestUnlink(t *testing.T) {
-	t.Parallel()
-	g := newGitHub(t)
-	token := g.signIn(g.user)
-	unlink := func(token string) int {
-		return g.sendAs(token, http.MethodDelete, "/api/v1/auth/github/link", "").status
-	}
-	require.Equal(t, http.StatusNoContent, unlink(token), "nothing linked")
-	g.browser().connect(token)
-	require.Equal(t, http.StatusNoContent, unlink(token))
-	require.Empty(t, g.fake.Tokens(octocat))
-	require.Equal(t, http.StatusNotFound, g.status(token).status)
-
-	require.NoError(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, auth.GitHubAccount{Host: "githubtest.invalid", ID: octocat}))
-	signedIn := g.browser().signIn()
-	require.Equal(t, true, signedIn["is_new_user"], "the account is nobody's any more")
-	require.Equal(t, http.StatusConflict, unlink(signedIn["token"].(string)), "the only way in")
-}
-
-func TestWhoMayComeIn(t *testing.T) {
-	t.Parallel()
-	org := githubtest.Org{ID: 77, Login: "acme"}
-	member := githubtest.User{ID: 10, Login: "member", Memberships: []githubtest.Membership{{Org: org}},
-		Teams: []githubtest.Team{{ID: 55, Slug: "core", Org: org}}}
-	invited := githubtest.User{ID: 11, Login: "invited", Memberships: []githubtest.Membership{{Org: org, Pending: true}}}
-	listed := githubtest.User{ID: 12, Login: "listed"}
-	for name, test := range map[string]struct {
-		configure func(*auth.GitHubConfig)
-		admitted  []string
-	}{
-		"organization": {func(c *auth.GitHubConfig) { c.AllowedOrganizations = []int64{77} }, []string{"member"}},
-		"team":         {func(c *auth.GitHubConfig) { c.AllowedTeams = []int64{55} }, []string{"member"}},
-		"user":         {func(c *auth.GitHubConfig) { c.AllowedUsers = []int64{12} }, []string{"listed"}},
-		"any list":     {func(c *auth.GitHubConfig) { c.AllowedUsers, c.AllowedTeams = []int64{12}, []int64{55} }, []string{"member", "listed"}},
-		"function": {func(c *auth.GitHubConfig) {
-			c.Admit = func(_ context.Context, p auth.GitHubProfile) (bool, error) { return p.Login == "invited", nil }
-		}, []string{"invited"}},
-		"list and function": {func(c *auth.GitHubConfig) {
-			c.AllowedUsers = []int64{12}
-			c.Admit = func(context.Context, auth.GitHubProfile) (bool, error) { return false, nil }
-		}, nil},
-		"another organization": {func(c *auth.GitHubConfig) { c.AllowedOrganizations = []int64{78} }, nil},
-		"no registration":      {func(c *auth.GitHubConfig) { c.DisableSignUp = true }, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g := newGitHub(t, githubOptions{
-				fake:      githubtest.Config{Users: []githubtest.User{{ID: octocat, Login: octocatLogin}, member, invited, listed}},
-				configure: func(_ *githubFixture, cfg *auth.Config) { test.configure(cfg.GitHub) },
-			})
-			for _, user := range []githubtest.User{member, invited, listed} {
-				require.NoError(t, g.fake.SignInAs(user.Login))
-				b := g.browser()
-				p := b.get(b.authURL("/api/v1/auth/github/login-user"))
-				want := http.StatusForbidden
-				for _, login := range test.admitted {
-					if login == user.Login {
-						want = http.StatusOK
-					}
-				}
-				require.Equal(t, want, p.status, "%s: %s", user.Login, p.body)
-				if want == http.StatusForbidden {
-					_, err := g.link(user.ID)
-					require.ErrorIs(t, err, auth.ErrNotFound)
-					require.Empty(t, g.fake.Tokens(user.ID), "its token is revoked at GitHub")
-				}
-			}
-		})
-	}
-}
-
-func TestAFailingAdmitFunctionIs503(t *testing.T) {
-	t.Parallel()
-	for name, admit := range map[string]func(context.Context, auth.GitHubProfile) (bool, error){
-		"error": func(context.Context, auth.GitHubProfile) (bool, error) { return true, errors.New("away") },
-		"panic": func(context.Context, auth.GitHubProfile) (bool, error) { panic("oops") },
-	} {
-		g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.Admit = admit }})
-		b := g.browser()
-		require.Equal(t, http.StatusServiceUnavailable, b.get(b.authURL("/api/v1/auth/github/login-user")).status, name)
-		require.Empty(t, g.fake.Tokens(octocat), name)
-	}
-}
-
-func TestSuperUsersAreNamedByNumber(t *testing.T) {
-	t.Parallel()
-	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.SuperUsers = []int64{octocat} }})
-	signedIn := g.browser().signIn()
-	require.Equal(t, true, signedIn["is_super_user"])
-	require.NoError(t, g.fake.SignInAs(hubotLogin))
-	require.Equal(t, false, g.browser().signIn()["is_super_user"])
-}
-
-func TestADisabledUserStaysDisabled(t *testing.T) {
-	t.Parallel()
-	g := newGitHub(t)
-	g.browser().connect(g.signIn(g.user))
-	g.setActive(g.user, false)
-	b := g.browser()
-	require.Equal(t, http.StatusForbidden, b.get(b.authURL("/api/v1/auth/github/login-user")).status)
-}
-
-func TestWithoutGitHubItsCallsAre503(t *testing.T) {
+func TestWithoutGitHubConfigItsCallsAnswer503(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, route := range f.svc.Routes(auth.GroupGitHub) {

@@ -8,11 +8,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// The attack: the key of a user who has left the organization signs in 200 times.
-func TestThatAUserHasLeftIsRememberedForAMinute(t *testing.T) {
+// Attack: the key of a user who has left the organization signs in 200 times.
+func TestADepartureFromTheOrganizationIsCachedForAMinute(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
 	m.leave()
@@ -31,17 +32,18 @@ func TestThatAUserHasLeftIsRememberedForAMinute(t *testing.T) {
 	all.Wait()
 	require.Equal(t, asked+1, m.fake.Count(githubtest.EndpointUser))
 	m.clock.Advance(time.Minute)
-	m.requireRefused()
+	m.requireRejected()
 	require.Equal(t, asked+2, m.fake.Count(githubtest.EndpointUser))
 
 	require.NoError(t, m.fake.SetUser(githubtest.User{
 		ID: octocat, Login: octocatLogin, Memberships: []githubtest.Membership{acme},
 	}))
 	m.browser().signIn()
-	m.requireSignsIn() // at once
+	// A sign-in with GitHub replaces the cached answer at once.
+	m.requireSignsIn()
 }
 
-func TestOneSignInOfManyAtOnceAsksAboutAMember(t *testing.T) {
+func TestConcurrentSignInsCheckTheMembershipOnce(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
 	m.clock.Advance(recheckAfter)
@@ -59,14 +61,18 @@ func TestOneSignInOfManyAtOnceAsksAboutAMember(t *testing.T) {
 }
 
 // A 403 of single sign-on, a 429 and a 5xx say nothing about the user.
-func TestOnlyAnAnswerOfGitHubsIsRemembered(t *testing.T) {
+func TestFailuresOfGitHubAreNotCached(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
 	m.clock.Advance(recheckAfter)
 	token := m.signIn(m.user)
-	verify := func() response { return m.sendAs(token, "GET", "/api/v1/auth/github/token?verify=true", "") }
-	for _, status := range []int{http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable} {
-		asked, checked := m.fake.Count(githubtest.EndpointMemberships), m.fake.Count(githubtest.EndpointCheckToken)
+	verify := func() response { return m.sendAs(token, "GET", verifyCall, "") }
+	for _, status := range []int{
+		http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusServiceUnavailable,
+	} {
+		asked := m.fake.Count(githubtest.EndpointMemberships)
+		checked := m.fake.Count(githubtest.EndpointCheckToken)
 		m.fake.Inject(githubtest.EndpointMemberships, githubtest.Status(status))
 		m.fake.Inject(githubtest.EndpointCheckToken, githubtest.Status(status))
 		for range 3 {
@@ -81,12 +87,12 @@ func TestOnlyAnAnswerOfGitHubsIsRemembered(t *testing.T) {
 	m.requireSignsIn()
 }
 
-func TestWhetherATokenIsGoodIsAskedOnceAMinute(t *testing.T) {
+func TestATokenIsVerifiedAtGitHubOnceAMinute(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	token := g.fixture.signIn(g.user)
 	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
-	verify := func() response { return g.sendAs(token, "GET", "/api/v1/auth/github/token?verify=true", "") }
+	verify := func() response { return g.sendAs(token, "GET", verifyCall, "") }
 	checked := func() int { return g.fake.Count(githubtest.EndpointCheckToken) }
 	var all sync.WaitGroup
 	for range 20 {
@@ -112,6 +118,55 @@ func TestWhetherATokenIsGoodIsAskedOnceAMinute(t *testing.T) {
 	require.Equal(t, 2, checked())
 
 	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
-	require.Equal(t, http.StatusOK, verify().status, "a new token is asked about at once")
+	require.Equal(t, http.StatusOK, verify().status, "a new token is verified at once")
 	require.Equal(t, 3, checked())
+}
+
+// onDeleteToken configures a store that calls *hook once before it deletes a GitHub token.
+func onDeleteToken(hook *func()) githubOptions {
+	return githubOptions{configure: func(g *githubFixture, _ *auth.Config) {
+		g.fixture.injectFaults(func(method string) error {
+			if do := *hook; method == "DeleteGitHubToken" && do != nil {
+				*hook = nil
+				do()
+			}
+			return nil
+		})
+	}}
+}
+
+// Two instances verify a token at the same time that GitHub has revoked. The other instance removes
+// the token first; this one must still report it as revoked.
+func TestATokenRevokedAtGitHubIsNeverReportedValid(t *testing.T) {
+	t.Parallel()
+	var hook func()
+	g := newGitHub(t, onDeleteToken(&hook))
+	token := g.signIn(g.user)
+	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+	g.fake.Revoke(octocat)
+	other := g.instance()
+	hook = func() { // the other instance is faster
+		_, err := other.GitHub().Verify(t.Context(), g.user.ID)
+		require.ErrorIs(t, err, auth.ErrNotFound)
+	}
+	answer := g.sendAs(token, http.MethodGet, verifyCall, "")
+	require.Equal(t, http.StatusNotFound, answer.status,
+		"GitHub has reported the token as revoked: %s", answer.body)
+}
+
+// The user connects again during the verification. The answer of GitHub was about the old token, so
+// nothing is known about the new one.
+func TestAnAnswerAboutAReplacedGitHubTokenDoesNotVouchForTheNewOne(t *testing.T) {
+	t.Parallel()
+	var hook func()
+	g := newGitHub(t, onDeleteToken(&hook))
+	token := g.signIn(g.user)
+	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+	g.fake.Revoke(octocat)
+	hook = func() {
+		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+		g.fake.Revoke(octocat) // GitHub revokes the new token too
+	}
+	answer := g.sendAs(token, http.MethodGet, verifyCall, "")
+	require.NotEqual(t, http.StatusOK, answer.status, "both tokens are revoked: %s", answer.body)
 }

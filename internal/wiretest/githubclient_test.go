@@ -5,16 +5,19 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
-func TestTheHostCallsGitHubAsTheUser(t *testing.T) {
+func TestTheHostCanCallGitHubAsTheUser(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	_, err := g.svc.GitHub().Client(t.Context(), g.user.ID)
@@ -40,13 +43,15 @@ func TestTheHostCallsGitHubAsTheUser(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-// x/oauth2's own transport adds the token again after a redirect to another host.
-func TestTheClientGivesTheTokenToTheAPIOnly(t *testing.T) {
+// The transport of x/oauth2 would add the token again after a redirect to another host.
+func TestTheClientSendsTheTokenOnlyToTheAPI(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	g.browser().connect(g.signIn(g.user))
 	seen := make(chan string, 10)
-	evil := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header.Get("Authorization") }))
+	evil := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		seen <- r.Header.Get("Authorization")
+	}))
 	defer evil.Close()
 	client, err := g.svc.GitHub().Client(t.Context(), g.user.ID)
 	require.NoError(t, err)
@@ -68,12 +73,12 @@ func TestTheClientGivesTheTokenToTheAPIOnly(t *testing.T) {
 	response, err = client.Do(r)
 	require.NoError(t, err)
 	response.Body.Close()
-	require.Empty(t, <-seen, "what looks like a token goes nowhere else either")
+	require.Empty(t, <-seen, "an Authorization header of the host is not sent to other hosts either")
 }
 
-// expiring makes GitHub's tokens end after 8 hours, as they do for apps that have
+// withExpiringTokens makes GitHub's tokens expire after 8 hours, as they do for apps that have
 // opted in.
-var expiring = githubOptions{fake: githubtest.Config{TokenLifetime: 8 * time.Hour}}
+var withExpiringTokens = githubOptions{fake: githubtest.Config{TokenLifetime: 8 * time.Hour}}
 
 func (g *githubFixture) accessToken() (string, error) {
 	token, err := g.svc.GitHub().TokenSource(g.t.Context(), g.user.ID).Token()
@@ -83,9 +88,9 @@ func (g *githubFixture) accessToken() (string, error) {
 	return token.AccessToken, nil
 }
 
-func TestATokenIsRefreshedBeforeItEnds(t *testing.T) {
+func TestATokenIsRefreshedBeforeItExpires(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, expiring)
+	g := newGitHub(t, withExpiringTokens)
 	g.browser().connect(g.signIn(g.user))
 	first, err := g.accessToken()
 	require.NoError(t, err)
@@ -101,22 +106,27 @@ func TestATokenIsRefreshedBeforeItEnds(t *testing.T) {
 	g.clock.Advance(8 * time.Hour)
 	third, err := g.accessToken()
 	require.NoError(t, err)
-	require.NotEqual(t, second, third, "with the refresh token that came with the second")
+	require.NotEqual(t, second, third, "refreshed with the refresh token of the second")
 }
 
-// instance is another instance of the service, over the same store.
-func (g *githubFixture) instance() *auth.Service {
-	cfg := g.github
-	svc, err := auth.New(g.store, auth.Config{
-		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing, GitHub: &cfg, Now: g.clock.Now,
-	})
+// instance returns another instance of the service over the same store.
+func (g *githubFixture) instance(change ...func(*auth.Config)) *auth.Service {
+	github := g.github
+	cfg := auth.Config{
+		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, SealingKeys: g.sealing,
+		GitHub: &github, Now: g.clock.Now,
+	}
+	for _, change := range change {
+		change(&cfg)
+	}
+	svc, err := auth.New(g.store, cfg)
 	require.NoError(g.t, err)
 	return svc
 }
 
-func TestADeadRefreshTokenDisconnects(t *testing.T) {
+func TestARevokedRefreshTokenDisconnects(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, expiring)
+	g := newGitHub(t, withExpiringTokens)
 	g.browser().connect(g.signIn(g.user))
 	g.clock.Advance(9 * time.Hour)
 	g.fake.Revoke(octocat)
@@ -125,25 +135,25 @@ func TestADeadRefreshTokenDisconnects(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, g.status(g.signIn(g.user)).status)
 }
 
-func TestARefreshThatFailsForAWhileDisconnectsNobody(t *testing.T) {
+func TestATemporaryRefreshFailureDoesNotDisconnect(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, expiring)
+	g := newGitHub(t, withExpiringTokens)
 	g.browser().connect(g.signIn(g.user))
 	g.clock.Advance(9 * time.Hour)
 	g.fake.InjectN(githubtest.EndpointAccessToken, 1, githubtest.Status(http.StatusBadGateway))
 	_, err := g.accessToken()
 	require.Error(t, err)
 	require.NotErrorIs(t, err, auth.ErrNotFound)
-	g.clock.Advance(31 * time.Second) // the lease of the one that failed
+	g.clock.Advance(31 * time.Second) // the lease of the failed refresh expires
 	_, err = g.accessToken()
 	require.NoError(t, err)
 }
 
-// The caller goes away while GitHub answers: the old token is dead by then, so the
-// new one must be kept all the same.
-func TestARefreshOutlivesItsCaller(t *testing.T) {
+// The caller is canceled while GitHub answers. The old token is revoked by then, so the new one
+// must be stored.
+func TestARefreshContinuesAfterItsCallerIsCanceled(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, expiring)
+	g := newGitHub(t, withExpiringTokens)
 	g.browser().connect(g.signIn(g.user))
 	g.clock.Advance(9 * time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -159,14 +169,15 @@ func TestARefreshOutlivesItsCaller(t *testing.T) {
 	require.Equal(t, 2, g.fake.Count(githubtest.EndpointAccessToken))
 }
 
-func TestARefreshThatLostToADisconnectRevokesItsToken(t *testing.T) {
+func TestARefreshDuringADisconnectRevokesTheNewToken(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, expiring)
+	g := newGitHub(t, withExpiringTokens)
 	g.browser().connect(g.signIn(g.user))
 	g.clock.Advance(9 * time.Hour)
 	g.fake.InjectN(githubtest.EndpointAccessToken, 1, func(endpoint http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := g.svc.GitHub().Disconnect(context.Background(), authtest.ByHost, g.user.ID); err != nil {
+			err := g.svc.GitHub().Disconnect(context.Background(), authtest.ByHost, g.user.ID)
+			if err != nil {
 				t.Error(err)
 			}
 			endpoint.ServeHTTP(w, r)
@@ -177,7 +188,7 @@ func TestARefreshThatLostToADisconnectRevokesItsToken(t *testing.T) {
 	require.Empty(t, g.fake.Tokens(octocat))
 }
 
-func TestSealingKeysAreReplacedOnRead(t *testing.T) {
+func TestTokensAreResealedWithTheNewKeyOnRead(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	g.browser().connect(g.signIn(g.user))
@@ -194,15 +205,15 @@ func TestSealingKeysAreReplacedOnRead(t *testing.T) {
 	require.Contains(t, string(sealed()), "seal-2")
 	g.sealing = g.sealing[:1]
 	_, err = g.instance().GitHub().TokenSource(t.Context(), g.user.ID).Token()
-	require.NoError(t, err, "the old key is needed no more")
+	require.NoError(t, err, "the old key is no longer needed")
 	g.sealing = old
 	_, err = g.instance().GitHub().TokenSource(t.Context(), g.user.ID).Token()
 	require.Error(t, err)
-	require.NotErrorIs(t, err, auth.ErrNotFound, "a key that is missing does not disconnect anybody")
+	require.NotErrorIs(t, err, auth.ErrNotFound, "a missing key does not disconnect the user")
 }
 
-// A row of one user's, copied to another, opens nothing.
-func TestASwappedTokenRowIsAnError(t *testing.T) {
+// Attack: a token row of one user is copied to another user.
+func TestATokenCopiedToAnotherUsersRowIsRejected(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	store := g.store
@@ -221,14 +232,14 @@ func TestASwappedTokenRowIsAnError(t *testing.T) {
 	require.NotErrorIs(t, err, auth.ErrNotFound)
 }
 
-func TestARequestBodyIsClosedWhenThereIsNoToken(t *testing.T) {
+func TestARequestBodyIsClosedIfThereIsNoToken(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	g.browser().connect(g.signIn(g.user))
 	client, err := g.svc.GitHub().Client(t.Context(), g.user.ID)
 	require.NoError(t, err)
 	require.NoError(t, g.svc.GitHub().Disconnect(t.Context(), authtest.ByHost, g.user.ID))
-	body := &closing{}
+	body := &closeRecorder{}
 	r, err := http.NewRequest(http.MethodPost, g.fake.URL()+"/api/v3/user/repos", body)
 	require.NoError(t, err)
 	_, err = client.Do(r)
@@ -236,27 +247,31 @@ func TestARequestBodyIsClosedWhenThereIsNoToken(t *testing.T) {
 	require.True(t, body.closed)
 }
 
-type closing struct{ closed bool }
+type closeRecorder struct{ closed bool }
 
-func (*closing) Read([]byte) (int, error) { return 0, io.EOF }
-func (c *closing) Close() error           { c.closed = true; return nil }
+func (*closeRecorder) Read([]byte) (int, error) { return 0, io.EOF }
+func (c *closeRecorder) Close() error           { c.closed = true; return nil }
 
-// leasingStore records how long leases are.
+// leasingStore records the duration of the last lease.
 type leasingStore struct {
 	auth.Store
 	lease time.Duration
 }
 
-func (s *leasingStore) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
+func (s *leasingStore) LeaseGitHubToken(
+	ctx context.Context, userID, host, version string, now, until time.Time,
+) (bool, error) {
 	s.lease = until.Sub(now)
 	return s.Store.LeaseGitHubToken(ctx, userID, host, version, now, until)
 }
 
-// A refresh that outlasts its lease lets another instance redeem the same refresh token, and the
-// loser disconnects the user.
-func TestALeaseOutlastsARefresh(t *testing.T) {
+// If a refresh outlasts its lease, another instance redeems the same refresh token, and the loser
+// disconnects the user.
+func TestALeaseIsLongerThanARefresh(t *testing.T) {
 	t.Parallel()
-	for timeout, want := range map[time.Duration]time.Duration{0: 30 * time.Second, time.Minute: 65 * time.Second} {
+	for timeout, want := range map[time.Duration]time.Duration{
+		0: 30 * time.Second, time.Minute: 65 * time.Second,
+	} {
 		var store *leasingStore
 		g := newGitHub(t, githubOptions{
 			fake: githubtest.Config{TokenLifetime: time.Hour},
@@ -272,4 +287,36 @@ func TestALeaseOutlastsARefresh(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, store.lease)
 	}
+}
+
+// After a failed refresh its lease lasts for half a minute. A request that polled the store ten
+// times a second would cause hundreds of locking transactions.
+func TestWaitingForATokenRefreshDoesNotFloodTheStore(t *testing.T) {
+	t.Parallel()
+	var writes atomic.Int64
+	g := newGitHub(t, githubOptions{fake: withExpiringTokens.fake,
+		configure: func(g *githubFixture, _ *auth.Config) {
+			g.fixture.injectFaults(func(method string) error {
+				if method == "LeaseGitHubToken" {
+					writes.Add(1)
+				}
+				return nil
+			})
+		}})
+	token := g.signIn(g.user)
+	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+	g.clock.Advance(9 * time.Hour)
+	g.fake.Inject(githubtest.EndpointAccessToken, githubtest.Status(http.StatusBadGateway))
+	g.svc.GitHub().Verify(t.Context(), g.user.ID)
+	writes.Store(0)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	const requests = 50
+	var all sync.WaitGroup
+	for range requests {
+		all.Go(func() { g.svc.GitHub().Verify(ctx, g.user.ID) })
+	}
+	all.Wait()
+	require.LessOrEqual(t, writes.Load(), int64(2*requests),
+		"write transactions of %d requests in 3 seconds", requests)
 }

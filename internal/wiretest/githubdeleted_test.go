@@ -10,52 +10,72 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// deleted is a user who came with GitHub and has been deleted.
-type deleted struct {
+// deletedUser is a fixture with a user who signed up with GitHub and was deleted.
+type deletedUser struct {
 	*githubFixture
 	user  auth.User
-	token string // of the last session
+	token string // of the user's last session
 	pair  auth.KeyPair
 }
 
-func newDeleted(t *testing.T) deleted {
+func newDeletedUser(t *testing.T) deletedUser {
 	t.Helper()
 	g := newGitHub(t)
-	token := g.browser().signIn()["token"].(string)
-	link, err := g.link(octocat)
-	require.NoError(t, err)
-	user, err := g.store.FindUser(t.Context(), link.UserID)
-	require.NoError(t, err)
+	_, user, token := g.signInOctocat()
 	pair, err := g.svc.Credentials().Issue(t.Context(), authtest.ByHost, user.ID, auth.KeyOptions{})
 	require.NoError(t, err)
 	_, err = g.store.DeleteUser(t.Context(), authtest.HostWrite, user.ID)
 	require.NoError(t, err)
-	return deleted{g, user, token, pair}
+	return deletedUser{g, user, token, pair}
 }
 
-func TestADeletedUsersTokensStayDeadWhenTheGitHubAccountReturns(t *testing.T) {
+func TestADeletedUsersTokensStayRejectedAfterTheGitHubAccountReturns(t *testing.T) {
 	t.Parallel()
-	d := newDeleted(t)
-	requireDead := func() {
+	d := newDeletedUser(t)
+	requireRejected := func() {
 		require.Equal(t, http.StatusUnauthorized, d.sendAs(d.token, http.MethodGet, "/auth/user", "").status)
 		require.Equal(t, http.StatusUnauthorized, d.login(d.pair).status)
 	}
-	requireDead()
+	requireRejected()
 	answer := d.browser().signIn()
 	require.Equal(t, true, answer["is_new_user"])
 	link, err := d.link(octocat)
 	require.NoError(t, err)
 	require.NotEqual(t, d.user.ID, link.UserID)
-	requireDead()
-	require.Equal(t, http.StatusOK, d.sendAs(answer["token"].(string), http.MethodGet, "/auth/user", "").status)
+	requireRejected()
+	require.Equal(t, http.StatusOK,
+		d.sendAs(answer["token"].(string), http.MethodGet, "/auth/user", "").status)
 }
 
-func TestAUsernameIsNotGivenAgainAfterDeletion(t *testing.T) {
+func TestAUsernameIsNotReusedAfterDeletion(t *testing.T) {
 	t.Parallel()
-	d := newDeleted(t)
+	d := newDeletedUser(t)
 	require.Equal(t, octocatLogin, d.user.Username)
 	username := d.browser().signIn()["username"].(string)
-	require.Regexp(t, `^octocat-[a-z2-7]{6}$`, username, "who authorised by the name would take one for the other")
+	require.Regexp(t, `^octocat-[a-z2-7]{6}$`, username,
+		"a host that authorizes by username would confuse the two")
 	_, err := d.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "OctoCat"})
 	require.ErrorIs(t, err, auth.ErrExists)
+}
+
+// Deleting a user blanks the address, user agent and request ID of the events that the user caused.
+// For a user who signed up with GitHub, the sign-up is the first of them.
+func TestDeletingAGitHubUserBlanksTheClientOfTheSignUpEvent(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		g := newGitHub(t, onStore(open(t)))
+		b := g.browser()
+		p := b.get(b.authURL(signInCall), "User-Agent", "octocat's own browser",
+			"X-Request-Id", "octocats-request")
+		require.Equal(t, http.StatusOK, p.status)
+		link, err := g.link(octocat)
+		require.NoError(t, err)
+		require.NoError(t, g.svc.DeleteUser(t.Context(), authtest.ByHost, link.UserID))
+		for _, e := range g.trail() {
+			if e.UserID == link.UserID {
+				require.Empty(t, e.Client.UserAgent, "%s by actor %q, host %q", e.Kind, e.ActorID, e.Host)
+				require.False(t, e.Client.Address.IsValid(), e.Kind)
+			}
+		}
+	})
 }

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// impatient is a service that waits for no call to GitHub for long. What a list
-// lets in, if there is one, only the call that the list needs can tell.
-func impatient(endpoint githubtest.Endpoint) githubOptions {
+// withShortTimeout returns options with a short timeout for calls to GitHub. For the endpoints of
+// memberships and teams it configures a list that needs the endpoint.
+func withShortTimeout(endpoint githubtest.Endpoint) githubOptions {
 	org := githubtest.Org{ID: 77, Login: "acme"}
 	return githubOptions{
 		fake: githubtest.Config{Users: []githubtest.User{{
@@ -35,16 +35,15 @@ func impatient(endpoint githubtest.Endpoint) githubOptions {
 	}
 }
 
-// signInEndpoints are those that a first sign-in needs.
+// signInEndpoints are the endpoints that a first sign-in needs.
 var signInEndpoints = map[githubtest.Endpoint]bool{
 	githubtest.EndpointAccessToken: true, githubtest.EndpointUser: true, githubtest.EndpointEmails: true,
 	githubtest.EndpointMemberships: true, githubtest.EndpointTeams: true,
 }
 
-// misbehaving tries every fault at those of its endpoints that are wanted. Most of
-// the time of many of them is spent waiting, so there are more at once than
-// processors.
-func misbehaving(t *testing.T, wanted map[githubtest.Endpoint]bool,
+// forEachFault runs the test with every fault of each wanted endpoint. Most of these tests wait, so
+// more of them run at once than there are processors.
+func forEachFault(t *testing.T, wanted map[githubtest.Endpoint]bool,
 	test func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault),
 ) {
 	t.Helper()
@@ -59,7 +58,7 @@ func misbehaving(t *testing.T, wanted map[githubtest.Endpoint]bool,
 			kinds++
 			group.Go(func() error {
 				t.Run(string(endpoint)+"/"+fault.Name, func(t *testing.T) {
-					test(t, newGitHub(t, impatient(endpoint)), endpoint, fault)
+					test(t, newGitHub(t, withShortTimeout(endpoint)), endpoint, fault)
 				})
 				return nil
 			})
@@ -69,31 +68,32 @@ func misbehaving(t *testing.T, wanted map[githubtest.Endpoint]bool,
 	require.GreaterOrEqual(t, kinds, 40)
 }
 
-// However GitHub misbehaves, at whichever call: the answer is one of the
-// contract's, and nothing is left behind.
-func TestGitHubMisbehaving(t *testing.T) {
+// Whichever call to GitHub fails, and however, the answer is documented and nothing is left behind.
+func TestAFaultyGitHubAnswerLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	misbehaving(t, signInEndpoints, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
-		b := g.browser()
-		callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
-		g.fake.Inject(endpoint, fault.Fault)
-		p := b.get(callback)
-		if p.status == http.StatusOK && (fault.Harmless || endpoint == githubtest.EndpointEmails) {
-			g.requireSoundUser(p) // an address that cannot be had is no reason to refuse
-			return
-		}
-		require.Contains(t, []int{http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable}, p.status, p.body)
-		requireErrorBody(t, response{p.status, p.header, p.body})
-		g.requireNothingLeft(endpoint)
+	forEachFault(t, signInEndpoints,
+		func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
+			b := g.browser()
+			callback := b.callbackURL(b.authURL(signInCall))
+			g.fake.Inject(endpoint, fault.Fault)
+			p := b.get(callback)
+			if p.status == http.StatusOK && (fault.Harmless || endpoint == githubtest.EndpointEmails) {
+				g.requireSoundUser(p) // a missing email address does not prevent the sign-in
+				return
+			}
+			statuses := []int{http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable}
+			require.Contains(t, statuses, p.status, p.body)
+			requireErrorBody(t, response{p.status, p.header, p.body})
+			g.requireNothingLeft(endpoint)
 
-		// A refused code or an outage is over with the next attempt.
-		g.fake.Heal()
-		require.Equal(t, true, g.browser().signIn()["is_new_user"])
-	})
+			// After a rejected code or an outage, the next attempt succeeds.
+			g.fake.Heal()
+			require.Equal(t, true, g.browser().signIn()["is_new_user"])
+		})
 }
 
-// requireSoundUser fails the test unless the user who was made is whoever signed
-// in, with their own address or none.
+// requireSoundUser fails the test unless the created user is the one who signed in, with their own
+// email address or none.
 func (g *githubFixture) requireSoundUser(p page) {
 	g.t.Helper()
 	signedIn := p.json(g.t)
@@ -103,47 +103,52 @@ func (g *githubFixture) requireSoundUser(p page) {
 	require.Equal(g.t, false, user["is_super_user"])
 }
 
-// requireNothingLeft fails the test if a failed sign-in has left a user, a link,
-// or a token at GitHub that nobody would ever revoke.
+// requireNothingLeft fails the test if a failed sign-in has left a user, a link or a token at
+// GitHub that would never be revoked.
 func (g *githubFixture) requireNothingLeft(endpoint githubtest.Endpoint) {
 	g.t.Helper()
 	_, err := g.link(octocat)
 	require.ErrorIs(g.t, err, auth.ErrNotFound)
-	if endpoint != githubtest.EndpointAccessToken { // whose answer never arrived whole
+	// The service cannot revoke a token that it never received completely.
+	if endpoint != githubtest.EndpointAccessToken {
 		require.Empty(g.t, g.fake.Tokens(octocat))
 	}
 }
 
-func TestDisconnectingDoesNotDependOnGitHub(t *testing.T) {
+func TestDisconnectingSucceedsWhileGitHubFails(t *testing.T) {
 	t.Parallel()
 	deleting := map[githubtest.Endpoint]bool{githubtest.EndpointDeleteToken: true}
-	misbehaving(t, deleting, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
+	forEachFault(t, deleting, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint,
+		fault githubtest.NamedFault) {
 		token := g.signIn(g.user)
 		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
 		g.fake.Inject(endpoint, fault.Fault)
-		r := g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
+		r := g.sendAs(token, http.MethodPost, disconnectCall, "")
 		require.Equal(t, http.StatusOK, r.status)
 		require.JSONEq(t, `{"success": true, "message": "GitHub credentials removed successfully"}`, r.body)
 		require.Equal(t, http.StatusNotFound, g.status(token).status)
 	})
 }
 
-func TestVerifyingWhileGitHubMisbehavesDisconnectsNobodyByMistake(t *testing.T) {
+func TestAFaultyAnswerToVerifyDisconnectsNobody(t *testing.T) {
 	t.Parallel()
 	checking := map[githubtest.Endpoint]bool{githubtest.EndpointCheckToken: true}
-	misbehaving(t, checking, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault) {
+	forEachFault(t, checking, func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint,
+		fault githubtest.NamedFault) {
 		token := g.signIn(g.user)
 		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
 		g.fake.Inject(endpoint, fault.Fault)
-		r := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
-		require.Contains(t, []int{http.StatusOK, http.StatusNotFound, http.StatusServiceUnavailable}, r.status)
-		if r.status != http.StatusNotFound { // which only GitHub's own 404 and 422 may bring about
+		r := g.sendAs(token, http.MethodGet, verifyCall, "")
+		statuses := []int{http.StatusOK, http.StatusNotFound, http.StatusServiceUnavailable}
+		require.Contains(t, statuses, r.status)
+		// Only a 404 or 422 of GitHub itself may disconnect the user.
+		if r.status != http.StatusNotFound {
 			require.Equal(t, http.StatusOK, g.status(token).status)
 		}
 	})
 }
 
-func TestGitHubsRateLimitIsPassedOnWithinReason(t *testing.T) {
+func TestGitHubsRetryAfterIsPassedOnUpToAnHour(t *testing.T) {
 	t.Parallel()
 	for header, want := range map[[2]string]string{
 		{"Retry-After", "30"}:       "30",
@@ -153,7 +158,7 @@ func TestGitHubsRateLimitIsPassedOnWithinReason(t *testing.T) {
 	} {
 		g := newGitHub(t)
 		b := g.browser()
-		callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+		callback := b.callbackURL(b.authURL(signInCall))
 		g.fake.Inject(githubtest.EndpointUser, func(http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set(header[0], header[1])
@@ -166,21 +171,21 @@ func TestGitHubsRateLimitIsPassedOnWithinReason(t *testing.T) {
 	}
 }
 
-// A redirect from GitHub would carry the client secret, or the user's token, to
-// wherever it leads.
+// Following a redirect would send the client secret or the user's token to another host.
 func TestNoRedirectFromGitHubIsFollowed(t *testing.T) {
 	t.Parallel()
 	evil := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		t.Error("followed to another host:", r.Method, r.URL)
+		t.Error("a redirect to another host was followed:", r.Method, r.URL)
 	}))
 	defer evil.Close()
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		for endpoint := range signInEndpoints {
-			g := newGitHub(t, impatient(endpoint))
+			g := newGitHub(t, withShortTimeout(endpoint))
 			b := g.browser()
-			callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+			callback := b.callbackURL(b.authURL(signInCall))
 			g.fake.Inject(endpoint, githubtest.Redirect(status, evil.URL))
-			require.Equal(t, http.StatusServiceUnavailable, b.get(callback).status, "%d at %s", status, endpoint)
+			require.Equal(t, http.StatusServiceUnavailable, b.get(callback).status, "%d at %s",
+				status, endpoint)
 		}
 	}
 }

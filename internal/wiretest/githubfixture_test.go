@@ -2,7 +2,6 @@ package wiretest
 
 import (
 	"crypto/tls"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -11,20 +10,33 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
-// The accounts of the fake that the tests use.
+// The accounts of the fake GitHub.
 const (
 	octocat, octocatLogin = 583231, "octocat"
 	hubot, hubotLogin     = 480938, "hubot"
 )
 
-// githubFixture is a service with GitHub, behind https as a browser needs it for
-// secure cookies, and the fake GitHub, at which octocat agrees to everything.
+// The calls of GitHub.
+const (
+	startCall      = "/api/v1/auth/github/start"
+	signInCall     = "/api/v1/auth/github/login-user"
+	connectCall    = "/api/v1/auth/github/login"
+	callbackCall   = "/api/v1/auth/github/callback"
+	statusCall     = "/api/v1/auth/github/token"
+	verifyCall     = "/api/v1/auth/github/token?verify=true"
+	disconnectCall = "/api/v1/auth/github/logout"
+	unlinkCall     = "/api/v1/auth/github/link"
+)
+
+// githubFixture is a service with GitHub behind https, which secure cookies need, and the fake
+// GitHub, where octocat agrees to everything.
 type githubFixture struct {
 	*fixture
 	fake    *githubtest.Server
@@ -33,7 +45,7 @@ type githubFixture struct {
 	sealing []auth.SymmetricKey
 }
 
-// githubOptions are what a test wants of the fake and of the configuration.
+// githubOptions configure the fake and the service.
 type githubOptions struct {
 	fake      githubtest.Config
 	configure func(*githubFixture, *auth.Config)
@@ -60,7 +72,7 @@ func newGitHub(t testing.TB, options ...githubOptions) *githubFixture {
 		cfg.GitHub = &auth.GitHubConfig{
 			ClientID:     id,
 			ClientSecret: auth.NewSecret(secret),
-			CallbackURL:  g.server.URL + "/api/v1/auth/github/callback",
+			CallbackURL:  g.server.URL + callbackCall,
 			BaseURL:      fake.URL(),
 			APIURL:       fake.URL() + "/api/v3",
 			Host:         "githubtest.invalid",
@@ -77,7 +89,7 @@ func newGitHub(t testing.TB, options ...githubOptions) *githubFixture {
 	return g
 }
 
-// browser is a browser: it has cookies, and follows redirects.
+// browser is an HTTP client with cookies that follows redirects.
 type browser struct {
 	t      testing.TB
 	g      *githubFixture
@@ -96,7 +108,7 @@ func (g *githubFixture) browser() *browser {
 	return &browser{t: g.t, g: g, client: &http.Client{Jar: jar, Transport: newTransport(g.t)}}
 }
 
-// page is where a browser has ended up.
+// page is the last response that a browser got.
 type page struct {
 	url    *url.URL
 	status int
@@ -109,7 +121,7 @@ func (p page) json(t testing.TB) map[string]any {
 	return response{body: p.body}.json(t)
 }
 
-// get opens a URL of the service, or any whole one.
+// get opens a path of the service or an absolute URL.
 func (b *browser) get(target string, header ...string) page {
 	b.t.Helper()
 	return b.do(http.MethodGet, target, header...)
@@ -133,13 +145,13 @@ func (b *browser) do(method, target string, header ...string) page {
 	return page{response.Request.URL, response.StatusCode, response.Header, string(body)}
 }
 
-// stay makes the browser show redirects instead of following them.
+// stay makes the browser stop at redirects.
 func (b *browser) stay() *browser {
 	b.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return b
 }
 
-// authURL returns the URL that a JSON call begins a flow with.
+// authURL begins a flow with a JSON call and returns the URL at GitHub.
 func (b *browser) authURL(path string, header ...string) string {
 	b.t.Helper()
 	p := b.get(path, header...)
@@ -147,8 +159,14 @@ func (b *browser) authURL(path string, header ...string) string {
 	return p.json(b.t)["auth_url"].(string)
 }
 
-// callbackURL goes through GitHub's page and returns where GitHub sends the
-// browser back to, without going there.
+// connectURL begins a connect flow of the user of the bearer token and returns the URL at GitHub.
+func (b *browser) connectURL(token string) string {
+	b.t.Helper()
+	return b.authURL(connectCall, "Authorization", "Bearer "+token)
+}
+
+// callbackURL opens GitHub's page and returns the callback URL that GitHub redirects to, without
+// opening it.
 func (b *browser) callbackURL(authURL string) string {
 	b.t.Helper()
 	follow := b.client.CheckRedirect
@@ -159,25 +177,25 @@ func (b *browser) callbackURL(authURL string) string {
 	return p.header.Get("Location")
 }
 
-// signIn signs in with GitHub as a JSON client would, and returns the answer.
+// signIn signs in with GitHub as a JSON client does and returns the answer.
 func (b *browser) signIn() map[string]any {
 	b.t.Helper()
-	p := b.get(b.authURL("/api/v1/auth/github/login-user"))
+	p := b.get(b.authURL(signInCall))
 	require.Equal(b.t, http.StatusOK, p.status, p.body)
 	return p.json(b.t)
 }
 
-// connect connects GitHub to the bearer's account.
+// connect connects GitHub to the user of the bearer token.
 func (b *browser) connect(token string) page {
 	b.t.Helper()
-	return b.get(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+token))
+	return b.get(b.connectURL(token))
 }
 
 func (g *githubFixture) status(token string) response {
-	return g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token", "")
+	return g.sendAs(token, http.MethodGet, statusCall, "")
 }
 
-// links returns what the store has of an account, for checks that nothing is left.
+// link returns the stored link of a GitHub account.
 func (g *githubFixture) link(id int64) (auth.GitHubLink, error) {
 	return g.accounts.FindGitHubLink(g.t.Context(), auth.GitHubAccount{Host: "githubtest.invalid", ID: id})
 }
@@ -188,5 +206,3 @@ func queryOf(t testing.TB, raw string) url.Values {
 	require.NoError(t, err)
 	return u.Query()
 }
-
-func mustPrint(v any) string { return fmt.Sprintf("%+v", v) }

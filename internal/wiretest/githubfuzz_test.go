@@ -10,12 +10,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzCallbackQuery sends any query to the callback: without a browser's cookie
-// none is ever good, and each gets an answer of the contract.
+// FuzzCallbackQuery sends arbitrary queries to the callback. Without a valid cookie every one is
+// rejected with a documented answer.
 func FuzzCallbackQuery(f *testing.F) {
-	g := newGitHub(f, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.Throttling.Off = true }})
-	for _, seed := range []string{"", "code=x&state=y", "state=", "code=a&code=b&state=c", "error=access_denied&state=x", "%zz", "a;b",
-		"state=" + strings.Repeat("A", 43) + "&code=0123456789abcdef0123", "state=a.b&code=c", "iss=x"} {
+	g := newGitHub(f, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.Throttling.Off = true
+	}})
+	for _, seed := range []string{
+		"", "code=x&state=y", "state=", "code=a&code=b&state=c", "error=access_denied&state=x", "%zz",
+		"a;b", "state=" + strings.Repeat("A", 43) + "&code=0123456789abcdef0123", "state=a.b&code=c",
+		"iss=x",
+	} {
 		f.Add(seed, "x")
 	}
 	handler := g.svc.GitHubCallbackHandler()

@@ -18,17 +18,16 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// badCallback returns a callback of a flow that the browser has begun, with a code that GitHub has not
-// given.
+// badCallback returns a callback of a flow of this browser with a code that GitHub has not issued.
 func (b *browser) badCallback() string {
 	b.t.Helper()
-	state := queryOf(b.t, b.authURL("/api/v1/auth/github/login-user")).Get("state")
-	return "/api/v1/auth/github/callback?code=junk&state=" + url.QueryEscape(state)
+	state := queryOf(b.t, b.authURL(signInCall)).Get("state")
+	return callbackCall + "?code=junk&state=" + url.QueryEscape(state)
 }
 
 func (g *githubFixture) exchanges() int { return g.fake.Count(githubtest.EndpointAccessToken) }
 
-func TestBadCallbacksAreRefusedBeforeGitHubIsAsked(t *testing.T) {
+func TestFailedCallbacksAreThrottledBeforeGitHubIsAsked(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
@@ -40,22 +39,23 @@ func TestBadCallbacksAreRefusedBeforeGitHubIsAsked(t *testing.T) {
 	require.Equal(t, 20, g.exchanges())
 }
 
-// A refusal consumes no state, so the browser can come back with the same URL. It can do so once.
-func TestAThrottledCallbackSignsInLaterAndOnce(t *testing.T) {
+// A throttled callback does not consume the state, so the browser can retry the same URL, but only
+// once.
+func TestAThrottledCallbackCanBeRetriedOnce(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
 	for range 20 {
 		require.Equal(t, http.StatusBadRequest, b.get(b.badCallback()).status)
 	}
-	good := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	good := b.callbackURL(b.authURL(signInCall))
 	p := b.get(good)
 	require.Equal(t, http.StatusTooManyRequests, p.status)
-	require.Empty(t, p.header["Set-Cookie"], "the flow goes on")
+	require.Empty(t, p.header["Set-Cookie"], "no cookie is cleared")
 	require.Equal(t, "3", p.header.Get("Retry-After"))
 	g.clock.Advance(3 * time.Second)
 
-	// The cookie is sent by hand, because the first answer removes it from the browser.
+	// The test sends the cookie itself, because the first response removes it from the browser.
 	u, err := url.Parse(g.server.URL)
 	require.NoError(t, err)
 	cookies := b.client.Jar.Cookies(u)
@@ -70,8 +70,8 @@ func TestAThrottledCallbackSignsInLaterAndOnce(t *testing.T) {
 	require.Equal(t, exchanges, g.exchanges())
 }
 
-// Two instances, one limiter, and all callbacks at once.
-func TestConcurrentBadCallbacksOnTwoInstancesAreAskedAboutNoMoreThanAllowed(t *testing.T) {
+// Two instances share a limiter and receive all callbacks at once.
+func TestConcurrentFailedCallbacksOnTwoInstancesShareOneLimit(t *testing.T) {
 	t.Parallel()
 	var shared auth.Config
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
@@ -85,9 +85,9 @@ func TestConcurrentBadCallbacksOnTwoInstancesAreAskedAboutNoMoreThanAllowed(t *t
 	var begun []*http.Request
 	for i := range 80 {
 		w := httptest.NewRecorder()
-		services[i%2].Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/auth/github/login-user", nil))
+		services[i%2].Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, signInCall, nil))
 		state := queryOf(t, response{body: w.Body.String()}.json(t)["auth_url"].(string)).Get("state")
-		r := httptest.NewRequest(http.MethodGet, "/api/v1/auth/github/callback?code=junk&state="+url.QueryEscape(state), nil)
+		r := httptest.NewRequest(http.MethodGet, callbackCall+"?code=junk&state="+url.QueryEscape(state), nil)
 		for _, cookie := range w.Result().Cookies() {
 			r.AddCookie(cookie)
 		}
@@ -103,8 +103,8 @@ func TestConcurrentBadCallbacksOnTwoInstancesAreAskedAboutNoMoreThanAllowed(t *t
 		})
 	}
 	all.Wait()
-	// Of those that come while the first twenty have not ended, some go beyond the limit, until one
-	// of them fails.
+	// Callbacks that arrive before the first twenty have failed may exceed the limit. The limit
+	// applies as soon as one of them fails.
 	require.GreaterOrEqual(t, throttled.Load(), int32(20))
 	require.LessOrEqual(t, g.exchanges(), 60)
 }
@@ -123,14 +123,14 @@ func TestDeniedCallbacksCountAsFailures(t *testing.T) {
 	b := g.browser()
 	statuses := map[int]int{}
 	for range 500 {
-		state := queryOf(t, b.authURL("/api/v1/auth/github/login-user")).Get("state")
-		statuses[b.get("/api/v1/auth/github/callback?error=access_denied&state="+url.QueryEscape(state)).status]++
+		state := queryOf(t, b.authURL(signInCall)).Get("state")
+		statuses[b.get(callbackCall+"?error=access_denied&state="+url.QueryEscape(state)).status]++
 	}
 	require.Equal(t, map[int]int{http.StatusForbidden: 20, http.StatusTooManyRequests: 480}, statuses)
-	require.EqualValues(t, 20, consumed.Load(), "no state is written for the others")
+	require.EqualValues(t, 20, consumed.Load(), "throttled callbacks do not consume a state")
 }
 
-func TestGoodGitHubSignInsAreNotThrottled(t *testing.T) {
+func TestSuccessfulGitHubSignInsAreNotThrottled(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
@@ -142,11 +142,12 @@ func TestGoodGitHubSignInsAreNotThrottled(t *testing.T) {
 	}
 	b.signIn()
 	b.signIn()
-	require.Equal(t, http.StatusBadRequest, b.get(b.badCallback()).status, "what they left is used once")
+	require.Equal(t, http.StatusBadRequest, b.get(b.badCallback()).status,
+		"the successful sign-ins used no attempt, so one is left")
 	require.Equal(t, http.StatusTooManyRequests, b.get(b.badCallback()).status)
 }
 
-func TestAnOutageOfGitHubUsesUpNoSignIns(t *testing.T) {
+func TestAGitHubOutageConsumesNoAttempts(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
@@ -158,7 +159,7 @@ func TestAnOutageOfGitHubUsesUpNoSignIns(t *testing.T) {
 	b.signIn()
 }
 
-func TestBadCallbacksWithAnUnknownAddressHaveABudgetTogether(t *testing.T) {
+func TestFailedCallbacksFromUnknownAddressesShareALimit(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.Throttling.Failures = []limit.Rate{{Count: 1, Per: time.Minute}}
@@ -168,5 +169,88 @@ func TestBadCallbacksWithAnUnknownAddressHaveABudgetTogether(t *testing.T) {
 		b.get(b.badCallback(), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
 	}
 	require.Equal(t, 50, g.exchanges())
-	b.signIn() // from an address that is known
+	// A browser with a known client address is not throttled.
+	b.signIn()
+}
+
+// Only failed and denied sign-ins with GitHub are counted. Here 30 people behind one address sign
+// in at the same time, and none of them fails.
+func TestConcurrentGitHubSignInsFromOneAddressAreNotThrottled(t *testing.T) {
+	t.Parallel()
+	const people = 30
+	var office []githubtest.User
+	for i := range people {
+		office = append(office, githubtest.User{ID: int64(1000 + i), Login: fmt.Sprint("employee-", i)})
+	}
+	office = append(office, githubtest.User{ID: octocat, Login: octocatLogin})
+	g := newGitHub(t, githubOptions{fake: githubtest.Config{Users: office},
+		configure: func(_ *githubFixture, cfg *auth.Config) {
+			cfg.Proxies = auth.NoProxies()
+		}})
+	flows := make([]pending, people)
+	for i := range flows {
+		require.NoError(t, g.fake.SignInAs(office[i].Login))
+		flows[i] = g.pending()
+	}
+	g.fake.Inject(githubtest.EndpointUser, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(500 * time.Millisecond)
+			next.ServeHTTP(w, r)
+		})
+	})
+	statuses := map[int]int{}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, flow := range flows {
+		all.Go(func() {
+			status := g.sendCallback(flow).status
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[status]++
+		})
+	}
+	all.Wait()
+	require.Zero(t, statuses[http.StatusTooManyRequests], "%v", statuses)
+}
+
+// Twenty failures a minute are allowed. Attack: twenty concurrent sign-ins a day earlier must not
+// give the attacker twenty more attempts.
+func TestSuccessfulGitHubSignInsGiveNoExtraAttemptsLater(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
+		cfg.Proxies = auth.NoProxies()
+	}})
+	flows := make([]pending, 20)
+	for i := range flows {
+		flows[i] = g.pending()
+	}
+	var all sync.WaitGroup
+	arrived := make(chan struct{}, len(flows))
+	release := make(chan struct{})
+	g.fake.Inject(githubtest.EndpointAccessToken, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			arrived <- struct{}{}
+			<-release
+			next.ServeHTTP(w, r)
+		})
+	})
+	for _, flow := range flows {
+		all.Go(func() { g.sendCallback(flow) })
+	}
+	for range flows {
+		<-arrived
+	}
+	close(release)
+	all.Wait()
+	g.fake.Heal()
+	g.clock.Advance(25 * time.Hour)
+	before := g.exchanges()
+	for range 60 {
+		r := g.send(http.MethodGet, signInCall, "")
+		cookie := (&http.Response{Header: r.header}).Cookies()[0]
+		state := queryOf(t, r.json(t)["auth_url"].(string)).Get("state")
+		g.send(http.MethodGet, callbackCall+"?code=junk&state="+state, "",
+			"Cookie", cookie.Name+"="+cookie.Value)
+	}
+	require.LessOrEqual(t, g.exchanges()-before, 20, "failures in one minute")
 }

@@ -8,17 +8,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
 const recheckAfter = 30 * 24 * time.Hour
 
 var acme = githubtest.Membership{Org: githubtest.Org{ID: 77, Login: "acme"}}
 
-// member is a user whom a list of organizations let in, with an access key.
+// member is a fixture with a user whom a list of organizations admitted, and the user's access key.
 type member struct {
 	*githubFixture
 	user auth.User
@@ -39,29 +40,25 @@ func newMember(t *testing.T, options ...func(*fixture, *auth.Config)) member {
 			}
 		},
 	})
-	g.browser().signIn()
-	link, err := g.link(octocat)
-	require.NoError(t, err)
-	user, err := g.store.FindUser(t.Context(), link.UserID)
-	require.NoError(t, err)
+	_, user, _ := g.signInOctocat()
 	pair, err := g.svc.Credentials().Issue(t.Context(), authtest.ByHost, user.ID, auth.KeyOptions{})
 	require.NoError(t, err)
 	return member{g, user, pair}
 }
 
-// leave takes the user out of the organization.
+// leave removes the user from the organization.
 func (m member) leave() {
 	require.NoError(m.t, m.fake.SetUser(githubtest.User{ID: octocat, Login: octocatLogin}))
 }
 
-// requireRefused fails the test unless the key is refused like a wrong one.
-func (m member) requireRefused() {
+// requireRejected fails the test unless the key gets the same answer as a wrong secret.
+func (m member) requireRejected() {
 	m.t.Helper()
-	refused := m.login(m.pair)
+	rejected := m.login(m.pair)
 	wrong := m.login(auth.KeyPair{AccessKey: m.pair.AccessKey, AccessSecret: auth.NewSecret("as_live_wrong")})
-	require.Equal(m.t, http.StatusUnauthorized, refused.status, refused.body)
-	require.Equal(m.t, wrong.body, refused.body)
-	require.Equal(m.t, wrong.header, refused.header)
+	require.Equal(m.t, http.StatusUnauthorized, rejected.status, rejected.body)
+	require.Equal(m.t, wrong.body, rejected.body)
+	require.Equal(m.t, wrong.header, rejected.header)
 }
 
 func (m member) requireSignsIn() {
@@ -70,18 +67,18 @@ func (m member) requireSignsIn() {
 	require.Equal(m.t, http.StatusOK, answer.status, answer.body)
 }
 
-func TestTheKeysOfWhoLeftTheOrganizationStopSigningIn(t *testing.T) {
+func TestTheKeysOfAFormerMemberAreRejected(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
 	m.leave()
 	asked := m.fake.Count(githubtest.EndpointUser)
 	m.clock.Advance(recheckAfter - time.Second)
-	m.requireSignsIn() // and GitHub is not asked
+	m.requireSignsIn()
 	require.Equal(t, asked, m.fake.Count(githubtest.EndpointUser))
 
 	m.clock.Advance(time.Second)
-	m.requireRefused()
-	m.requireRefused()
+	m.requireRejected()
+	m.requireRejected()
 
 	require.NoError(t, m.fake.SetUser(githubtest.User{
 		ID: octocat, Login: octocatLogin, Memberships: []githubtest.Membership{acme},
@@ -90,7 +87,7 @@ func TestTheKeysOfWhoLeftTheOrganizationStopSigningIn(t *testing.T) {
 	m.requireSignsIn()
 }
 
-func TestAMemberIsAskedAboutOnceInAWhile(t *testing.T) {
+func TestAMembershipIsCheckedOncePerMaxAge(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
 	require.NoError(t, m.fake.SetUser(githubtest.User{
@@ -110,18 +107,18 @@ func TestAMemberIsAskedAboutOnceInAWhile(t *testing.T) {
 	require.Equal(t, asked+2, m.fake.Count(githubtest.EndpointUser))
 }
 
-// Letting go of GitHub is no way around being asked about.
-func TestWhoCannotBeAskedAboutMustSignInWithGitHub(t *testing.T) {
+// Disconnecting GitHub must not avoid the membership check.
+func TestAUserWithoutAGitHubTokenMustSignInWithGitHubAgain(t *testing.T) {
 	t.Parallel()
-	for name, letGo := range map[string]func(member){
+	for name, remove := range map[string]func(member){
 		"disconnected": func(m member) { require.NoError(t, m.svc.GitHub().Disconnect(t.Context(), authtest.ByHost, m.user.ID)) },
 		"revoked":      func(m member) { m.fake.Revoke(octocat) },
 	} {
 		m := newMember(t)
-		letGo(m)
+		remove(m)
 		m.requireSignsIn()
 		m.clock.Advance(recheckAfter)
-		m.requireRefused()
+		m.requireRejected()
 		m.browser().signIn()
 		m.requireSignsIn()
 		require.NotEmpty(t, name)
@@ -129,7 +126,7 @@ func TestWhoCannotBeAskedAboutMustSignInWithGitHub(t *testing.T) {
 
 	m := newMember(t)
 	require.ErrorIs(t, m.svc.GitHub().Unlink(t.Context(), authtest.ByHost, m.user.ID), auth.ErrLastWayIn,
-		"nobody at GitHub could vouch for the user's keys any more")
+		"the membership could not be checked any more")
 	pair, err := m.svc.RecoverSuperUser(t.Context(), m.user.ID)
 	require.NoError(t, err)
 	m.pair = pair
@@ -137,14 +134,10 @@ func TestWhoCannotBeAskedAboutMustSignInWithGitHub(t *testing.T) {
 	m.requireSignsIn()
 }
 
-func TestATokenOfBeforeTheListsDoesNotVouch(t *testing.T) {
+func TestATokenWithoutTheOrganizationScopeDoesNotProveMembership(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	g.browser().signIn() // without the scope read:org
-	link, err := g.link(octocat)
-	require.NoError(t, err)
-	user, err := g.store.FindUser(t.Context(), link.UserID)
-	require.NoError(t, err)
+	_, user, _ := g.signInOctocat() // the token lacks the scope read:org
 	cfg := g.github
 	cfg.AllowedTeams, cfg.MembershipMaxAge, cfg.Now = []int64{5}, recheckAfter, g.clock.Now
 	connector, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
@@ -154,7 +147,7 @@ func TestATokenOfBeforeTheListsDoesNotVouch(t *testing.T) {
 	require.ErrorIs(t, connector.StillAdmitted(t.Context(), user), auth.ErrGitHubNotAllowed)
 }
 
-func TestWhomNobodyAtGitHubLetInIsNotAskedAbout(t *testing.T) {
+func TestUsersWithoutAGitHubAccountAreNotChecked(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
 	m.user, m.pair = m.fixture.user, m.fixture.userPair // registered by a super user
@@ -164,7 +157,7 @@ func TestWhomNobodyAtGitHubLetInIsNotAskedAbout(t *testing.T) {
 	require.Len(t, m.fake.Calls(), asked)
 }
 
-func TestGitHubThatCannotSayIsNotAYes(t *testing.T) {
+func TestAMembershipCheckThatFailsAtGitHubIsA503(t *testing.T) {
 	t.Parallel()
 	for _, endpoint := range []githubtest.Endpoint{githubtest.EndpointUser, githubtest.EndpointMemberships} {
 		for name, fault := range map[string]githubtest.Fault{
@@ -175,19 +168,20 @@ func TestGitHubThatCannotSayIsNotAYes(t *testing.T) {
 			m.clock.Advance(recheckAfter)
 			m.fake.Inject(endpoint, fault)
 			answer := m.login(m.pair)
-			require.Equal(t, http.StatusServiceUnavailable, answer.status, "%s, %s: %s", endpoint, name, answer.body)
+			require.Equal(t, http.StatusServiceUnavailable, answer.status, "%s, %s: %s", endpoint,
+				name, answer.body)
 			m.fake.Heal()
 			m.requireSignsIn()
 		}
 	}
 }
 
-func TestARecheckThatTheStoreCannotKeepIsNotAYes(t *testing.T) {
+func TestAMembershipCheckThatTheStoreFailsIsA503(t *testing.T) {
 	t.Parallel()
 	for _, fault := range []error{errors.New("store is down"), authtest.ErrHang, context.Canceled} {
 		var call, failing atomic.Int64
 		failing.Store(-1)
-		m := newMember(t, watch(func(string) error {
+		m := newMember(t, withFaults(func(string) error {
 			if call.Add(1) == failing.Load() {
 				return fault
 			}
@@ -206,7 +200,7 @@ func TestARecheckThatTheStoreCannotKeepIsNotAYes(t *testing.T) {
 	}
 }
 
-func TestRecheckingNeedsSomethingToCheck(t *testing.T) {
+func TestMembershipMaxAgeNeedsAListOrAnAdmitFunction(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for name, tc := range map[string]struct {
@@ -227,5 +221,27 @@ func TestRecheckingNeedsSomethingToCheck(t *testing.T) {
 		tc.configure(&cfg)
 		_, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
 		require.Equal(t, tc.ok, err == nil, "%s: %v", name, err)
+	}
+}
+
+// Unlink returns ErrLastWayIn if the user could not sign in afterwards. With MembershipMaxAge, the
+// keys of a GitHub user stop working without GitHub's token, and an unlinked account does not sign
+// in either.
+func TestUnlinkingWithMembershipMaxAgeKeepsAWayIn(t *testing.T) {
+	t.Parallel()
+	m := newMember(t)
+	m.clock.Advance(recheckAfter) // the next sign-in with the key checks the membership
+	m.requireSignsIn()
+	m.clock.Advance(recheckAfter)
+	token := m.fixture.signIn(m.user)
+	answer := m.sendAs(token, http.MethodDelete, unlinkCall, "")
+	key := m.login(m.pair).status
+	b := m.browser()
+	github := b.get(b.authURL(signInCall)).status
+	if answer.status == http.StatusNoContent {
+		require.True(t, key == http.StatusOK || github == http.StatusOK,
+			"after unlinking, the key answers %d and GitHub %d", key, github)
+	} else {
+		require.Equal(t, http.StatusConflict, answer.status)
 	}
 }

@@ -1,6 +1,8 @@
 package wiretest
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -8,20 +10,23 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/testenv"
-	"github.com/stretchr/testify/require"
 )
 
-// crowd is how many come at once.
+// crowd is the number of concurrent calls of atOnce.
 const crowd = 256
 
 func raceRounds(t testing.TB) int {
 	return testenv.Rounds(t, testenv.Counts{Small: 1, Moderate: 3, Full: 200})
 }
 
-// atOnce calls do for each of the crowd, and returns what they return.
+// atOnce calls do crowd times concurrently and returns the results. A barrier releases all
+// goroutines together once each of them runs.
 func atOnce[T any](do func(i int) T) []T {
 	results := make([]T, crowd)
 	var ready, done sync.WaitGroup
@@ -40,7 +45,7 @@ func atOnce[T any](do func(i int) T) []T {
 	return results
 }
 
-// pending is a browser that GitHub is about to send back.
+// pending is a browser that GitHub is about to redirect to the callback.
 type pending struct {
 	callback string
 	cookies  []*http.Cookie
@@ -48,26 +53,29 @@ type pending struct {
 
 func (g *githubFixture) pending() pending {
 	g.t.Helper()
-	r := g.send(http.MethodGet, "/api/v1/auth/github/login-user", "")
+	r := g.send(http.MethodGet, signInCall, "")
 	callback := g.browser().callbackURL(r.json(g.t)["auth_url"].(string))
 	return pending{callback, (&http.Response{Header: r.header}).Cookies()}
 }
 
-func (g *githubFixture) goBack(p pending) response {
+func (g *githubFixture) sendCallback(p pending) response { return p.sendTo(g.svc) }
+
+// sendTo sends the callback to the service.
+func (p pending) sendTo(svc *auth.Service) response {
 	r := httptest.NewRequest(http.MethodGet, p.callback, nil)
 	for _, c := range p.cookies {
 		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
 	}
-	return serve(g.svc.Handler(), r)
+	return serve(svc.Handler(), r)
 }
 
-func TestOneStateGivesOneExchange(t *testing.T) {
+func TestConcurrentCallbacksWithOneStateMakeOneExchange(t *testing.T) {
 	t.Parallel()
 	for range raceRounds(t) {
 		g := newGitHub(t)
 		p := g.pending()
 		count := map[int]int{}
-		for _, status := range atOnce(func(int) int { return g.goBack(p).status }) {
+		for _, status := range atOnce(func(int) int { return g.sendCallback(p).status }) {
 			count[status]++
 		}
 		require.Equal(t, 1, count[http.StatusOK])
@@ -76,9 +84,9 @@ func TestOneStateGivesOneExchange(t *testing.T) {
 	}
 }
 
-func TestFirstSignInsAtOnceMakeOneUser(t *testing.T) {
+func TestConcurrentFirstSignInsMakeOneUser(t *testing.T) {
 	t.Parallel()
-	const tabs = 8 // GitHub keeps ten tokens of one account, and drops the oldest
+	const tabs = 8 // GitHub keeps ten tokens of an account and revokes the oldest
 	for range raceRounds(t) {
 		g := newGitHub(t)
 		var flows [tabs]pending
@@ -90,24 +98,25 @@ func TestFirstSignInsAtOnceMakeOneUser(t *testing.T) {
 			if i >= tabs {
 				return response{}
 			}
-			return g.goBack(flows[i])
+			return g.sendCallback(flows[i])
 		})[:tabs] {
 			require.Equal(t, http.StatusOK, r.status, r.body)
 			answer := r.json(t)
 			if answer["is_new_user"] == true {
 				made++
 			}
-			users[g.sendAs(answer["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"]] = true
+			user := g.sendAs(answer["token"].(string), http.MethodGet, "/auth/user", "")
+			users[user.json(t)["user_id"]] = true
 		}
 		require.Len(t, users, 1)
 		require.Equal(t, 1, made)
 	}
 }
 
-func TestParallelUseOfAnExpiredTokenRefreshesOnceAndDisconnectsNobody(t *testing.T) {
+func TestConcurrentUseOfAnExpiredTokenRefreshesOnce(t *testing.T) {
 	t.Parallel()
 	for range raceRounds(t) {
-		g := newGitHub(t, expiring)
+		g := newGitHub(t, withExpiringTokens)
 		g.browser().connect(g.signIn(g.user))
 		g.clock.Advance(9 * time.Hour)
 		instances := []*auth.Service{g.svc, g.instance()}
@@ -128,25 +137,25 @@ func TestParallelUseOfAnExpiredTokenRefreshesOnceAndDisconnectsNobody(t *testing
 	}
 }
 
-// The token never leaves the service: not in an answer, not in a log line, and not
-// in clear in the store.
-func TestAGitHubTokenIsInNoOutput(t *testing.T) {
+// The token must not appear in an answer, in a log line or unsealed in the store.
+func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 	t.Parallel()
 	var stored strings.Builder
-	g := newGitHub(t, expiring, githubOptions{fake: expiring.fake, configure: func(g *githubFixture, cfg *auth.Config) {
-		cfg.GitHub.Logger = cfg.Logger
-	}})
+	g := newGitHub(t, withExpiringTokens,
+		githubOptions{fake: withExpiringTokens.fake, configure: func(g *githubFixture, cfg *auth.Config) {
+			cfg.GitHub.Logger = cfg.Logger
+		}})
 	token := g.signIn(g.user)
 	var answers strings.Builder
-	say := func(status int, body string) { answers.WriteString(body) }
+	keep := func(body string) { answers.WriteString(body) }
 	b := g.browser()
-	callback := b.callbackURL(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+token))
+	callback := b.callbackURL(b.connectURL(token))
 	code := queryOf(t, callback).Get("code")
 	p := b.get(callback)
-	say(p.status, p.body)
+	keep(p.body)
 	link, kept, err := g.store.FindGitHubConnection(t.Context(), g.user.ID, "githubtest.invalid")
 	require.NoError(t, err)
-	stored.WriteString(mustPrint(link) + mustPrint(kept))
+	fmt.Fprintf(&stored, "%+v%+v", link, kept)
 	stored.Write(kept.Sealed)
 	secrets := []string{code}
 	for _, live := range g.fake.Tokens(octocat) {
@@ -156,25 +165,146 @@ func TestAGitHubTokenIsInNoOutput(t *testing.T) {
 	secrets = append(secrets, clientSecret)
 	for _, fault := range githubtest.Faults() {
 		for _, endpoint := range fault.Endpoints {
-			if endpoint != githubtest.EndpointCheckToken && endpoint != githubtest.EndpointDeleteToken || strings.Contains(fault.Name, "time") {
+			ofToken := endpoint == githubtest.EndpointCheckToken || endpoint == githubtest.EndpointDeleteToken
+			if !ofToken || strings.Contains(fault.Name, "time") {
 				continue
 			}
 			g.fake.InjectN(endpoint, 1, fault.Fault)
-			r := g.sendAs(token, http.MethodGet, "/api/v1/auth/github/token?verify=true", "")
-			say(r.status, r.body)
+			r := g.sendAs(token, http.MethodGet, verifyCall, "")
+			keep(r.body)
 			break
 		}
 		if g.status(token).status != http.StatusOK {
-			break // GitHub has said that the token is dead
+			break // GitHub has reported the token as revoked
 		}
 	}
 	g.fake.Heal()
-	r := g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
-	say(r.status, r.body)
+	r := g.sendAs(token, http.MethodPost, disconnectCall, "")
+	keep(r.body)
 	for _, secret := range secrets {
 		require.NotEmpty(t, secret)
 		require.NotContains(t, answers.String(), secret)
 		require.NotContains(t, g.log.String(), secret)
 		require.NotContains(t, stored.String(), secret)
+	}
+}
+
+// Sign-ins on two instances of one database race with a call that takes power or access from the
+// user.
+func TestSignInsDuringADemotionOrDeletionLeaveNoAccess(t *testing.T) {
+	for _, kind := range []string{"PostgreSQL", "SQLite"} {
+		t.Run(kind, func(t *testing.T) {
+			for _, action := range []string{
+				"demote", "reset", "delete", "unlink", "disable", "demote listed later",
+				"recover another user",
+			} {
+				t.Run(action, func(t *testing.T) {
+					for range 8 {
+						raceOnce(t, kind, action)
+					}
+				})
+			}
+		})
+	}
+}
+
+func raceOnce(t *testing.T, kind, action string) {
+	store := testStores[kind](t)
+	listed := []int64{octocat}
+	if action == "demote listed later" {
+		listed = nil
+	}
+	g := newGitHub(t, onStore(store, listed...))
+	_, user, _ := g.signInOctocat()
+	require.Equal(t, listed != nil, user.IsSuperUser)
+	g.github.SuperUsers = []int64{octocat}
+	services := []*auth.Service{g.svc, g.instance()}
+	if listed == nil {
+		services[0] = g.instance()
+	}
+	pair, err := g.svc.Credentials().Issue(t.Context(), authtest.ByHost, user.ID, auth.KeyOptions{})
+	require.NoError(t, err)
+	own, err := g.svc.Login(t.Context(), pair)
+	require.NoError(t, err)
+	const tabs = 6
+	flows := make([]pending, tabs)
+	for i := range flows {
+		flows[i] = g.pending()
+	}
+	answers := make([]response, tabs)
+	var all sync.WaitGroup
+	start := make(chan struct{})
+	for i, p := range flows {
+		all.Go(func() {
+			<-start
+			answers[i] = p.sendTo(services[i%2])
+		})
+	}
+	all.Go(func() {
+		<-start
+		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // by then the sign-ins have asked GitHub
+		var err error
+		switch action {
+		case "demote", "demote listed later":
+			_, err = services[1].UpdateUser(t.Context(), authtest.ByHost, user.ID,
+				auth.UserChange{IsSuperUser: new(false)})
+		case "reset":
+			_, err = services[1].RegenerateCredentials(t.Context(), authtest.ByHost, user.ID)
+		case "delete":
+			err = services[1].DeleteUser(t.Context(), authtest.ByHost, user.ID)
+		case "unlink":
+			err = services[1].GitHub().Unlink(t.Context(),
+				auth.Authority{SessionID: own.Session.ID, UserID: user.ID}, user.ID)
+		case "disable":
+			_, err = services[1].UpdateUser(t.Context(), authtest.ByHost, user.ID,
+				auth.UserChange{IsActive: new(false)})
+		case "recover another user":
+			_, err = services[1].RecoverSuperUser(t.Context(), g.user.ID)
+		}
+		if err != nil {
+			t.Error(action, err)
+		}
+	})
+	close(start)
+	all.Wait()
+	var statuses []int
+	fresh := g.instance() // a new instance reads all revocations
+	live := 0
+	for _, a := range answers {
+		statuses = append(statuses, a.status)
+		if a.status == http.StatusOK {
+			token := a.json(t)["token"].(string)
+			if id, err := fresh.Tokens().Verify(t.Context(), token); err == nil && id.UserID == user.ID {
+				live++
+			}
+		}
+	}
+	t.Log(statuses, live)
+	now, err := store.FindUser(t.Context(), user.ID)
+	link, linkErr := g.link(octocat)
+	_, token, _ := store.FindGitHubConnection(t.Context(), user.ID, "githubtest.invalid")
+	switch action {
+	case "demote", "demote listed later":
+		require.NoError(t, err)
+		require.False(t, now.IsSuperUser)
+	case "reset":
+		require.ErrorIs(t, linkErr, auth.ErrNotFound)
+		require.Nil(t, token)
+		require.Zero(t, live)
+	case "delete":
+		require.ErrorIs(t, err, auth.ErrNotFound)
+		require.Zero(t, live)
+		if linkErr == nil {
+			again, err := store.FindUser(t.Context(), link.UserID)
+			require.NoError(t, err)
+			require.False(t, again.IsSuperUser)
+			require.NotEqual(t, user.ID, again.ID)
+		}
+	case "unlink":
+		require.ErrorIs(t, linkErr, auth.ErrNotFound)
+		require.Nil(t, token)
+		require.Zero(t, live)
+	case "disable":
+		require.Zero(t, live)
 	}
 }

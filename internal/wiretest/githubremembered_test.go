@@ -1,6 +1,8 @@
 package wiretest
 
 import (
+	"bytes"
+	"log/slog"
 	"net/http"
 	"testing"
 
@@ -10,7 +12,7 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// onStore makes a GitHub fixture use the store.
+// onStore configures the store and the SuperUsers of a GitHub fixture.
 func onStore(store auth.Store, superUsers ...int64) githubOptions {
 	return githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 		g.fixture.store = store
@@ -18,11 +20,11 @@ func onStore(store auth.Store, superUsers ...int64) githubOptions {
 	}}
 }
 
-// signsIn signs octocat in and returns the status, the user and the token.
-func (g *githubFixture) signsIn() (status int, user auth.User, token string) {
+// signInOctocat signs octocat in and returns the status, the user and the token.
+func (g *githubFixture) signInOctocat() (status int, user auth.User, token string) {
 	g.t.Helper()
 	b := g.browser()
-	p := b.get(b.authURL("/api/v1/auth/github/login-user"))
+	p := b.get(b.authURL(signInCall))
 	if p.status != http.StatusOK {
 		return p.status, auth.User{}, ""
 	}
@@ -33,124 +35,168 @@ func (g *githubFixture) signsIn() (status int, user auth.User, token string) {
 	return p.status, user, p.json(g.t)["token"].(string)
 }
 
-// unlinks makes a key for the user, who could not sign in otherwise, and unlinks the account.
-func (g *githubFixture) unlinks(user auth.User) auth.KeyPair {
+// unlinkOctocat creates a key for the user, because GitHub was the only way to sign in, and unlinks
+// the account.
+func (g *githubFixture) unlinkOctocat(user auth.User) auth.KeyPair {
 	g.t.Helper()
 	pair, err := g.svc.Credentials().Issue(g.t.Context(), authtest.ByHost, user.ID, auth.KeyOptions{})
 	require.NoError(g.t, err)
 	token, err := g.svc.Login(g.t.Context(), pair)
 	require.NoError(g.t, err)
 	require.Equal(g.t, http.StatusNoContent,
-		g.sendAs(token.Bearer.Reveal(), http.MethodDelete, "/api/v1/auth/github/link", "").status)
+		g.sendAs(token.Bearer.Reveal(), http.MethodDelete, unlinkCall, "").status)
 	return pair
 }
 
-func TestADemotedUserIsNoSuperUserAgainByUnlinkAndSignIn(t *testing.T) {
+func TestADemotedSuperUserIsNotPromotedAgainByUnlinkAndSignIn(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t), octocat))
-		_, user, _ := g.signsIn()
-		require.True(t, user.IsSuperUser, "the account is listed")
-		_, err := g.svc.UpdateUser(t.Context(), authtest.ByHost, user.ID, auth.UserChange{IsSuperUser: new(false)})
+		_, user, _ := g.signInOctocat()
+		require.True(t, user.IsSuperUser, "the account is in SuperUsers")
+		_, err := g.svc.UpdateUser(t.Context(), authtest.ByHost, user.ID,
+			auth.UserChange{IsSuperUser: new(false)})
 		require.NoError(t, err)
-		_, again, _ := g.signsIn()
-		require.False(t, again.IsSuperUser, "by signing in")
+		_, again, _ := g.signInOctocat()
+		require.False(t, again.IsSuperUser, "a sign-in does not promote again")
 
-		pair := g.unlinks(user)
-		status, _, _ := g.signsIn()
-		require.Equal(t, http.StatusForbidden, status, "the account is remembered")
+		pair := g.unlinkOctocat(user)
+		status, _, _ := g.signInOctocat()
+		require.Equal(t, http.StatusForbidden, status, "the account is still known")
 		token, err := g.svc.Login(t.Context(), pair)
 		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, g.browser().connect(token.Bearer.Reveal()).status, "its owner connects it again")
-		_, again, _ = g.signsIn()
+		require.Equal(t, http.StatusOK, g.browser().connect(token.Bearer.Reveal()).status,
+			"its user connects it again")
+		_, again, _ = g.signInOctocat()
 		require.Equal(t, user.ID, again.ID)
 		require.False(t, again.IsSuperUser)
 		require.Contains(t, g.log.String(), "its grant was spent")
 	})
 }
 
-func TestADeletedSuperUserReturnsAsAnOrdinaryNewUser(t *testing.T) {
+func TestADeletedSuperUserReturnsAsAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t), octocat))
-		_, user, _ := g.signsIn()
+		_, user, _ := g.signInOctocat()
 		require.NoError(t, g.svc.DeleteUser(t.Context(), authtest.ByHost, user.ID))
-		status, again, _ := g.signsIn()
+		status, again, _ := g.signInOctocat()
 		require.Equal(t, http.StatusOK, status)
 		require.NotEqual(t, user.ID, again.ID)
 		require.False(t, again.IsSuperUser)
 	})
 }
 
-func TestADisabledAndResetUserDoesNotReturnAsANewOne(t *testing.T) {
+func TestADisabledAndResetUserCannotSignUpAgain(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t), octocat))
-		_, user, _ := g.signsIn()
+		_, user, _ := g.signInOctocat()
 		g.setActive(user, false)
 		_, err := g.svc.RegenerateCredentials(t.Context(), authtest.ByHost, user.ID)
 		require.NoError(t, err)
-		status, _, _ := g.signsIn()
+		status, _, _ := g.signInOctocat()
 		require.Equal(t, http.StatusForbidden, status)
 	})
 }
 
-func TestOneGitHubAccountMakesOneUserHoweverOftenItIsUnlinked(t *testing.T) {
+func TestAnUnlinkedGitHubAccountCannotSignUpAgain(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	_, user, _ := g.signsIn()
-	g.unlinks(user)
+	_, user, _ := g.signInOctocat()
+	g.unlinkOctocat(user)
 	for range 3 {
-		status, _, _ := g.signsIn()
+		status, _, _ := g.signInOctocat()
 		require.Equal(t, http.StatusForbidden, status)
 	}
 	stranger := g.signIn(g.user)
-	require.Equal(t, http.StatusConflict, g.browser().connect(stranger).status, "nor is it connected to somebody else")
+	require.Equal(t, http.StatusConflict, g.browser().connect(stranger).status,
+		"another user cannot connect the account either")
 
 	account := auth.GitHubAccount{Host: "githubtest.invalid", ID: octocat}
-	require.ErrorIs(t, g.svc.GitHub().Forget(t.Context(), auth.Authority{SessionID: "s", UserID: "u"}, account), auth.ErrSuperUserRequired)
+	require.ErrorIs(t, g.svc.GitHub().Forget(t.Context(),
+		auth.Authority{SessionID: "s", UserID: "u"}, account), auth.ErrSuperUserRequired)
 	require.NoError(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, account))
 	require.ErrorIs(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, account), auth.ErrNotFound)
-	status, again, _ := g.signsIn()
+	status, again, _ := g.signInOctocat()
 	require.Equal(t, http.StatusOK, status)
 	require.NotEqual(t, user.ID, again.ID)
 	require.ErrorIs(t, g.svc.GitHub().Forget(t.Context(), authtest.ByHost, account), auth.ErrExists)
 }
 
-func TestUnlinkingEndsTheSessionsThatGitHubOpened(t *testing.T) {
+func TestUnlinkingRevokesSessionsOpenedByGitHub(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t)))
-		_, user, token := g.signsIn()
+		_, user, token := g.signInOctocat()
 		require.Equal(t, http.StatusOK, status(g.svc, token))
-		pair := g.unlinks(user)
+		pair := g.unlinkOctocat(user)
 		require.Equal(t, http.StatusUnauthorized, status(g.svc, token))
 		_, err := g.svc.Login(t.Context(), pair)
 		require.NoError(t, err)
 	})
 }
 
-// The list of super users is read again at every sign-in, but each account has one grant.
-func TestAnAccountThatIsListedLaterIsGrantedOnce(t *testing.T) {
+// restartWithSuperUser replaces the service behind the server by one that lists octocat in
+// SuperUsers.
+func (g *githubFixture) restartWithSuperUser(change ...func(*auth.Config)) *auth.Service {
+	g.github.SuperUsers = []int64{octocat}
+	svc := g.instance(change...)
+	g.server.Config.Handler = svc.Handler()
+	return svc
+}
+
+// SuperUsers is read at every sign-in, but it promotes each account only once.
+func TestAnAccountListedLaterIsPromotedOnce(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
-		store := open(t)
-		before := newGitHub(t, onStore(store))
-		_, user, _ := before.signsIn()
+		g := newGitHub(t, onStore(open(t)))
+		_, user, _ := g.signInOctocat()
 		require.False(t, user.IsSuperUser)
 
-		cfg := before.github
-		cfg.SuperUsers = []int64{octocat}
-		svc, err := auth.New(store, auth.Config{
-			Issuer: issuer, SigningKeys: []auth.SigningKey{before.signer.Key}, SealingKeys: before.sealing, GitHub: &cfg, Now: before.clock.Now,
-		})
+		svc := g.restartWithSuperUser()
+		_, user, _ = g.signInOctocat()
+		require.True(t, user.IsSuperUser, "the sign-in after the account was listed promotes")
+		_, err := svc.UpdateUser(t.Context(), authtest.ByHost, user.ID,
+			auth.UserChange{IsSuperUser: new(false)})
 		require.NoError(t, err)
-		before.server.Config.Handler = svc.Handler()
-		_, user, _ = before.signsIn()
-		require.True(t, user.IsSuperUser, "a sign-in after it was listed")
-		_, err = svc.UpdateUser(t.Context(), authtest.ByHost, user.ID, auth.UserChange{IsSuperUser: new(false)})
-		require.NoError(t, err)
-		_, user, _ = before.signsIn()
+		_, user, _ = g.signInOctocat()
 		require.False(t, user.IsSuperUser)
 	})
+}
+
+// GitHubConfig.SuperUsers promotes an existing user, which is a change of the user.
+func TestAPromotionByGitHubSuperUsersIsLogged(t *testing.T) {
+	t.Parallel()
+	for name, off := range map[string]bool{"with the trail": false, "without the trail": true} {
+		t.Run(name, func(t *testing.T) {
+			g := newGitHub(t)
+			_, user, _ := g.signInOctocat()
+			require.False(t, user.IsSuperUser)
+			log := new(bytes.Buffer)
+			g.restartWithSuperUser(func(cfg *auth.Config) {
+				cfg.DisableAuditTrail, cfg.Logger = off, slog.New(slog.NewTextHandler(log, nil))
+			})
+			_, user, _ = g.signInOctocat()
+			require.True(t, user.IsSuperUser)
+			require.Contains(t, log.String(), "user.changed", "the promotion is logged")
+		})
+	}
+}
+
+func TestAPromotionByGitHubSuperUsersIsDeliveredWithoutATrail(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	g.signInOctocat()
+	var got recordedEvents
+	svc := g.restartWithSuperUser(func(cfg *auth.Config) {
+		cfg.DisableAuditTrail, cfg.OnEvent, cfg.Logger = true, got.Add, slog.New(slog.DiscardHandler)
+	})
+	_, user, _ := g.signInOctocat()
+	require.True(t, user.IsSuperUser)
+	var kinds []auth.EventKind
+	for _, e := range got.deliver(t, svc) {
+		kinds = append(kinds, e.Kind)
+	}
+	require.Contains(t, kinds, auth.EventUserChanged)
 }

@@ -17,21 +17,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestACallbackOfAnotherBrowserClearsNothing(t *testing.T) {
+func TestACallbackOfAnotherBrowserClearsNoCookies(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	victim := g.browser()
-	own := victim.authURL("/api/v1/auth/github/login-user")
-	for range 8 { // into every slot
-		require.Equal(t, http.StatusBadRequest, victim.get(g.browser().authURL("/api/v1/auth/github/login-user")).status)
+	own := victim.authURL(signInCall)
+	for range 8 { // enough to reach every cookie slot
+		require.Equal(t, http.StatusBadRequest, victim.get(g.browser().authURL(signInCall)).status)
 	}
-	require.Equal(t, http.StatusOK, victim.get(own).status, "the victim's own flow goes on")
+	require.Equal(t, http.StatusOK, victim.get(own).status, "the victim's own flow completes")
 }
 
-func TestAUsedStateIsRememberedLongerThanItsCookieLives(t *testing.T) {
+func TestAConsumedStateIsKeptLongerThanItsCookie(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	require.Equal(t, http.StatusOK, g.goBack(g.pending()).status)
+	require.Equal(t, http.StatusOK, g.sendCallback(g.pending()).status)
 	pruned := func(after time.Duration) int {
 		n, err := g.store.PruneStates(t.Context(), g.clock.Now().Add(after), 10)
 		require.NoError(t, err)
@@ -41,15 +41,15 @@ func TestAUsedStateIsRememberedLongerThanItsCookieLives(t *testing.T) {
 	require.Equal(t, 1, pruned(12*time.Minute))
 }
 
-func TestAFlowEndsOnAnotherInstanceThanItBegan(t *testing.T) {
+func TestAFlowCanCompleteOnAnotherInstance(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	p := g.pending()
 	g.svc = g.instance()
-	require.Equal(t, http.StatusOK, g.goBack(p).status)
+	require.Equal(t, http.StatusOK, g.sendCallback(p).status)
 }
 
-func TestInsecureCookiesAreAskedForByName(t *testing.T) {
+func TestPlainHTTPNeedsInsecureCookies(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	cfg := g.github
@@ -64,7 +64,7 @@ func TestInsecureCookiesAreAskedForByName(t *testing.T) {
 	require.Regexp(t, `^auth_github_[0-3]$`, cookie.Name)
 	require.False(t, cookie.Secure)
 
-	// On https the knob changes nothing.
+	// InsecureCookies changes nothing on https.
 	cfg.CallbackURL = g.github.CallbackURL
 	connector, err = auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
 	require.NoError(t, err)
@@ -73,7 +73,7 @@ func TestInsecureCookiesAreAskedForByName(t *testing.T) {
 	require.True(t, cookie.Secure)
 }
 
-func TestTheRedirectURIComesFromTheConfigurationAlone(t *testing.T) {
+func TestTheRedirectURIComesOnlyFromTheConfiguration(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	r := httptest.NewRequest(http.MethodGet, "https://evil.example/api/v1/auth/github/start", nil)
@@ -83,12 +83,13 @@ func TestTheRedirectURIComesFromTheConfigurationAlone(t *testing.T) {
 	answer := serve(g.svc.Handler(), r)
 	require.Equal(t, g.github.CallbackURL, queryOf(t, answer.header.Get("Location")).Get("redirect_uri"))
 	r = httptest.NewRequest(http.MethodGet, "https://evil.example/api/v1/auth/github/callback", nil)
-	require.Equal(t, g.server.URL+"/account?tab=1&error=expired", serve(g.svc.Handler(), r).header.Get("Location"))
+	require.Equal(t, g.server.URL+"/account?tab=1&error=expired",
+		serve(g.svc.Handler(), r).header.Get("Location"))
 }
 
-// x/oauth2 left to itself posts a code a second time, with other credentials, when
-// GitHub answers 200 with an error.
-func TestACodeIsNeverSentTwice(t *testing.T) {
+// x/oauth2 by default posts a code a second time, with the credentials in another place, if GitHub
+// answers 200 with an error.
+func TestACodeIsExchangedOnlyOnce(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]githubtest.Fault{
 		"200 with an error": githubtest.OAuthError("bad_verification_code"),
@@ -99,46 +100,53 @@ func TestACodeIsNeverSentTwice(t *testing.T) {
 		g := newGitHub(t)
 		p := g.pending()
 		g.fake.Inject(githubtest.EndpointAccessToken, fault)
-		require.NotEqual(t, http.StatusOK, g.goBack(p).status, name)
+		require.NotEqual(t, http.StatusOK, g.sendCallback(p).status, name)
 		require.Equal(t, 1, g.fake.Count(githubtest.EndpointAccessToken), name)
 	}
 }
 
-func TestDisconnectingRevokesOneTokenNotTheGrant(t *testing.T) {
+func TestDisconnectingRevokesTheTokenButNotTheGrant(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	token := g.signIn(g.user)
 	g.browser().connect(token)
-	g.sendAs(token, http.MethodPost, "/api/v1/auth/github/logout", "")
+	g.sendAs(token, http.MethodPost, disconnectCall, "")
 	require.Equal(t, 1, g.fake.Count(githubtest.EndpointDeleteToken))
-	require.Zero(t, g.fake.Count(githubtest.EndpointDeleteGrant), "which would kill the tokens of other services of the host")
+	require.Zero(t, g.fake.Count(githubtest.EndpointDeleteGrant),
+		"revoking the grant would revoke the tokens of the host's other services")
 }
 
-func TestListsOfOrganizationsAskForTheScopeAndReadAllPages(t *testing.T) {
+func TestOrganizationListsRequestTheScopeAndReadAllPages(t *testing.T) {
 	t.Parallel()
 	org := githubtest.Org{ID: 1, Login: "acme"}
 	var teams []githubtest.Team
 	var memberships []githubtest.Membership
 	for i := range int64(150) {
 		teams = append(teams, githubtest.Team{ID: 1000 + i, Slug: fmt.Sprint("team-", i), Org: org})
-		memberships = append(memberships, githubtest.Membership{Org: githubtest.Org{ID: 2000 + i, Login: fmt.Sprint("org-", i)}})
+		memberships = append(memberships, githubtest.Membership{
+			Org: githubtest.Org{ID: 2000 + i, Login: fmt.Sprint("org-", i)},
+		})
 	}
 	for name, configure := range map[string]func(*auth.GitHubConfig){
 		"team":         func(c *auth.GitHubConfig) { c.AllowedTeams = []int64{1149} },
 		"organization": func(c *auth.GitHubConfig) { c.AllowedOrganizations = []int64{2149} },
 	} {
 		g := newGitHub(t, githubOptions{
-			fake:      githubtest.Config{Users: []githubtest.User{{ID: octocat, Login: octocatLogin, Teams: teams, Memberships: memberships}}},
+			fake: githubtest.Config{
+				Users: []githubtest.User{
+					{ID: octocat, Login: octocatLogin, Teams: teams, Memberships: memberships},
+				},
+			},
 			configure: func(_ *githubFixture, cfg *auth.Config) { configure(cfg.GitHub) },
 		})
 		b := g.browser()
-		authURL := b.authURL("/api/v1/auth/github/login-user")
+		authURL := b.authURL(signInCall)
 		require.Equal(t, "read:user user:email read:org", queryOf(t, authURL).Get("scope"), name)
 		require.Equal(t, http.StatusOK, b.get(authURL).status, name)
 	}
 }
 
-func TestTheVerifierIsInNoURL(t *testing.T) {
+func TestThePKCEVerifierAppearsInNoURL(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	verifiers := make(chan string, 1)
@@ -151,7 +159,7 @@ func TestTheVerifierIsInNoURL(t *testing.T) {
 		})
 	})
 	b := g.browser()
-	authURL := b.authURL("/api/v1/auth/github/login-user")
+	authURL := b.authURL(signInCall)
 	callback := b.callbackURL(authURL)
 	require.Equal(t, http.StatusOK, b.get(callback).status)
 	verifier := <-verifiers
@@ -164,8 +172,8 @@ func TestTheVerifierIsInNoURL(t *testing.T) {
 	require.NotContains(t, g.log.String(), verifier)
 }
 
-// The calls that begin a flow are public: a large Cookie header must not be parsed for each try to
-// find a free slot.
+// Unauthenticated callers can begin a flow, so a large Cookie header must not be parsed once for
+// each cookie slot.
 func TestBeginningAFlowParsesTheCookiesOnce(t *testing.T) {
 	g := newGitHub(t)
 	begin := func(cookies string) float64 {
@@ -177,7 +185,7 @@ func TestBeginningAFlowParsesTheCookiesOnce(t *testing.T) {
 			}
 		})
 	}
-	// Every slot is taken, so that all tries are in vain.
+	// All slots are taken, so each try to find a free one fails.
 	taken := "__Host-auth_github_0=x; __Host-auth_github_1=x; __Host-auth_github_2=x; __Host-auth_github_3=x"
 	large := taken + strings.Repeat("; a=b", 1000)
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -186,8 +194,8 @@ func TestBeginningAFlowParsesTheCookiesOnce(t *testing.T) {
 	require.Less(t, begin(large)-begin(taken), 2*once)
 }
 
-// A host shows the picture of an account, and must not run what an account calls one.
-func TestAPictureThatIsNoWebAddressIsNone(t *testing.T) {
+// A host shows the avatar of an account and must not run a script URL.
+func TestAnAvatarURLThatIsNotAWebAddressIsDropped(t *testing.T) {
 	t.Parallel()
 	for avatar, want := range map[string]string{
 		"https://avatars.example.com/u/1?v=4": "https://avatars.example.com/u/1?v=4",
@@ -200,7 +208,9 @@ func TestAPictureThatIsNoWebAddressIsNone(t *testing.T) {
 		"":                                    "",
 	} {
 		g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
-			cfg.GitHub.HTTPClient = &http.Client{Transport: avatarTransport{cfg.GitHub.HTTPClient.Transport, avatar}}
+			cfg.GitHub.HTTPClient = &http.Client{
+				Transport: avatarTransport{cfg.GitHub.HTTPClient.Transport, avatar},
+			}
 		}})
 		g.browser().signIn()
 		link, err := g.link(octocat)
@@ -209,7 +219,7 @@ func TestAPictureThatIsNoWebAddressIsNone(t *testing.T) {
 	}
 }
 
-// avatarTransport changes the picture in what GitHub says of an account.
+// avatarTransport replaces the avatar URL in GitHub's answers about accounts.
 type avatarTransport struct {
 	http.RoundTripper
 	avatar string

@@ -15,32 +15,32 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// githubFlows are the calls of GitHub's that ask the store. Each is made ready,
-// and then sent.
+// githubFlows are the GitHub calls that use the store. Each function prepares a call and returns a
+// function that sends it.
 var githubFlows = map[string]func(g *githubFixture) func() int{
 	"first sign-in": func(g *githubFixture) func() int {
 		b := g.browser()
-		callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+		callback := b.callbackURL(b.authURL(signInCall))
 		return func() int { return b.get(callback).status }
 	},
 	"later sign-in": func(g *githubFixture) func() int {
 		g.browser().signIn()
 		b := g.browser()
-		callback := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+		callback := b.callbackURL(b.authURL(signInCall))
 		return func() int { return b.get(callback).status }
 	},
 	"connect": func(g *githubFixture) func() int {
 		b := g.browser()
-		callback := b.callbackURL(b.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+g.signIn(g.user)))
+		callback := b.callbackURL(b.connectURL(g.signIn(g.user)))
 		return func() int { return b.get(callback).status }
 	},
-	"status":     connected(http.MethodGet, "/api/v1/auth/github/token"),
-	"verify":     connected(http.MethodGet, "/api/v1/auth/github/token?verify=true"),
-	"disconnect": connected(http.MethodPost, "/api/v1/auth/github/logout"),
-	"unlink":     connected(http.MethodDelete, "/api/v1/auth/github/link"),
+	"status":     connected(http.MethodGet, statusCall),
+	"verify":     connected(http.MethodGet, verifyCall),
+	"disconnect": connected(http.MethodPost, disconnectCall),
+	"unlink":     connected(http.MethodDelete, unlinkCall),
 }
 
-// connected is a call of a user whose GitHub account is connected.
+// connected returns the flow of a call by a user whose GitHub account is connected.
 func connected(method, path string) func(g *githubFixture) func() int {
 	return func(g *githubFixture) func() int {
 		token := g.signIn(g.user)
@@ -49,9 +49,9 @@ func connected(method, path string) func(g *githubFixture) func() int {
 	}
 }
 
-// At whatever call of whatever flow the store fails, and however: the answer is
-// 503, and there is no user, link or token that there was not before.
-func TestAFailingStoreLeavesNothingOfAGitHubFlow(t *testing.T) {
+// Whichever store call of a flow fails, and however, the answer is 503 and no user, link or token
+// is left that did not exist before.
+func TestAStoreFailureDuringAGitHubFlowLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	for failure, fault := range map[string]error{
 		"failing":   errors.New("disk full"),
@@ -69,7 +69,8 @@ func TestAFailingStoreLeavesNothingOfAGitHubFlow(t *testing.T) {
 							cfg.Timeout, cfg.GitHub.Timeout = 2*time.Second, 2*time.Second
 						}
 						g.store = authtest.FaultyStore(g.store, func(method string) error {
-							// What was revoked is revoked, whether it can be read back or not.
+							// A revocation that is stored holds, even if the feed cannot be read
+							// back.
 							if !armed || unlinked && method == "ListRevocations" {
 								return nil
 							}
@@ -88,65 +89,71 @@ func TestAFailingStoreLeavesNothingOfAGitHubFlow(t *testing.T) {
 					status := send()
 					armed = false
 					if calls < failAt {
-						require.Contains(t, []int{http.StatusOK, http.StatusNoContent}, status, "nothing failed")
-						require.Greater(t, failAt, 1, "the flow never asked the store")
+						require.Contains(t, []int{http.StatusOK, http.StatusNoContent}, status,
+							"nothing failed")
+						require.Greater(t, failAt, 1, "the flow never called the store")
 						return
 					}
 					require.Equal(t, http.StatusServiceUnavailable, status, "call %d", failAt)
 					_, after := g.link(octocat)
-					require.Equal(t, errors.Is(before, auth.ErrNotFound), errors.Is(after, auth.ErrNotFound), "call %d", failAt)
-					require.LessOrEqual(t, len(g.fake.Tokens(octocat)), tokens, "no token that nobody would ever revoke")
+					require.Equal(t, errors.Is(before, auth.ErrNotFound),
+						errors.Is(after, auth.ErrNotFound), "call %d", failAt)
+					require.LessOrEqual(t, len(g.fake.Tokens(octocat)), tokens,
+						"no token is left that would never be revoked")
 				}
 			})
 		}
 	}
 }
 
-func TestAnUnboundStateIsForSignInWithAJSONAnswerOnly(t *testing.T) {
+func TestAnUnboundStateIsValidOnlyForSignInWithAJSONAnswer(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.InsecureUnboundState = true }})
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.GitHub.InsecureUnboundState = true
+	}})
 	commandLine, b := g.browser(), g.browser()
-	authURL := commandLine.authURL("/api/v1/auth/github/login-user")
+	authURL := commandLine.authURL(signInCall)
 	require.Empty(t, commandLine.client.Jar.Cookies(mustURL(t, g.server.URL)))
 	callback := b.callbackURL(authURL)
-	require.Equal(t, http.StatusOK, b.get(callback).status, "another program ends what one began")
-	require.Equal(t, http.StatusBadRequest, b.get(callback).status, "once")
+	require.Equal(t, http.StatusOK, b.get(callback).status, "another program may complete the flow")
+	require.Equal(t, http.StatusBadRequest, b.get(callback).status, "but only once")
 
-	// A connect flow is bound all the same, and a link by hand too.
+	// A connect flow is bound to its browser all the same.
 	victim := g.browser()
-	connect := commandLine.authURL("/api/v1/auth/github/login", "Authorization", "Bearer "+g.signIn(g.user))
+	connect := commandLine.connectURL(g.signIn(g.user))
 	require.Equal(t, http.StatusBadRequest, victim.get(connect).status)
 	require.Equal(t, http.StatusNotFound, g.status(g.signIn(g.user)).status)
 
-	// And without the option, such a state is nothing.
+	// Without the option, such a state is rejected.
 	strict := newGitHub(t)
-	require.Equal(t, http.StatusBadRequest, strict.browser().get("/api/v1/auth/github/callback?"+mustURL(t, callback).RawQuery).status)
+	require.Equal(t, http.StatusBadRequest,
+		strict.browser().get(callbackCall+"?"+mustURL(t, callback).RawQuery).status)
 	_, err := strict.svc.GitHub().BeginUnboundSignIn()
 	require.Error(t, err)
 }
 
-func TestGitHubConfigIsChecked(t *testing.T) {
+func TestInvalidGitHubConfigsAreRejected(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for name, change := range map[string]func(*auth.GitHubConfig){
-		"no client id":                  func(c *auth.GitHubConfig) { c.ClientID = "" },
-		"no client secret":              func(c *auth.GitHubConfig) { c.ClientSecret = auth.Secret{} },
-		"no callback":                   func(c *auth.GitHubConfig) { c.CallbackURL = "" },
-		"a path for a callback":         func(c *auth.GitHubConfig) { c.CallbackURL = "/callback" },
-		"a callback by plain http":      func(c *auth.GitHubConfig) { c.CallbackURL = "http://api.example.com/callback" },
-		"a callback with a user":        func(c *auth.GitHubConfig) { c.CallbackURL = "https://a@api.example.com/callback" },
-		"GitHub by plain http":          func(c *auth.GitHubConfig) { c.BaseURL = "http://github.example.com" },
-		"GitHub with a user":            func(c *auth.GitHubConfig) { c.BaseURL = "https://user@github.example.com" },
-		"GitHub with a query":           func(c *auth.GitHubConfig) { c.BaseURL = "https://github.example.com?x=1" },
-		"an API by plain http":          func(c *auth.GitHubConfig) { c.APIURL = "http://github.example.com/api/v3" },
-		"a negative timeout":            func(c *auth.GitHubConfig) { c.Timeout = -1 },
-		"a connected page elsewhere":    func(c *auth.GitHubConfig) { c.ConnectedPage = "//evil.example" },
-		"a host that cannot be stored":  func(c *auth.GitHubConfig) { c.Host = "a\x00" },
-		"a base URL that is no URL":     func(c *auth.GitHubConfig) { c.BaseURL = "https://[" },
-		"a base URL without a host":     func(c *auth.GitHubConfig) { c.BaseURL = "https:///x" },
-		"a callback of another scheme":  func(c *auth.GitHubConfig) { c.CallbackURL = "ftp://127.0.0.1/callback" },
-		"a callback with a fragment":    func(c *auth.GitHubConfig) { c.CallbackURL = "https://api.example.com/callback#x" },
-		"loopback that only looks like": func(c *auth.GitHubConfig) { c.CallbackURL = "http://127.0.0.1.example.com/callback" },
+		"no client id":                     func(c *auth.GitHubConfig) { c.ClientID = "" },
+		"no client secret":                 func(c *auth.GitHubConfig) { c.ClientSecret = auth.Secret{} },
+		"no callback":                      func(c *auth.GitHubConfig) { c.CallbackURL = "" },
+		"a callback without host":          func(c *auth.GitHubConfig) { c.CallbackURL = "/callback" },
+		"a callback by plain http":         func(c *auth.GitHubConfig) { c.CallbackURL = "http://api.example.com/callback" },
+		"a callback with a user name":      func(c *auth.GitHubConfig) { c.CallbackURL = "https://a@api.example.com/callback" },
+		"GitHub by plain http":             func(c *auth.GitHubConfig) { c.BaseURL = "http://github.example.com" },
+		"GitHub with a user name":          func(c *auth.GitHubConfig) { c.BaseURL = "https://user@github.example.com" },
+		"GitHub with a query":              func(c *auth.GitHubConfig) { c.BaseURL = "https://github.example.com?x=1" },
+		"an API by plain http":             func(c *auth.GitHubConfig) { c.APIURL = "http://github.example.com/api/v3" },
+		"a negative timeout":               func(c *auth.GitHubConfig) { c.Timeout = -1 },
+		"a ConnectedPage of another site":  func(c *auth.GitHubConfig) { c.ConnectedPage = "//evil.example" },
+		"a host that cannot be stored":     func(c *auth.GitHubConfig) { c.Host = "a\x00" },
+		"a base URL that is no URL":        func(c *auth.GitHubConfig) { c.BaseURL = "https://[" },
+		"a base URL without a host":        func(c *auth.GitHubConfig) { c.BaseURL = "https:///x" },
+		"a callback of another scheme":     func(c *auth.GitHubConfig) { c.CallbackURL = "ftp://127.0.0.1/callback" },
+		"a callback with a fragment":       func(c *auth.GitHubConfig) { c.CallbackURL = "https://api.example.com/callback#x" },
+		"a host that begins like loopback": func(c *auth.GitHubConfig) { c.CallbackURL = "http://127.0.0.1.example.com/callback" },
 	} {
 		cfg := g.github
 		change(&cfg)
@@ -160,7 +167,7 @@ func TestGitHubConfigIsChecked(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestGitHubEnterpriseByConfiguration(t *testing.T) {
+func TestBaseURLSelectsAGitHubEnterpriseServer(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	for base, want := range map[string]string{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,10 +14,10 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// measured is what hooks have been told, in order.
-type measured struct{ authtest.Record[string] }
+// hookRecord records the calls of the hooks, in order.
+type hookRecord struct{ authtest.Record[string] }
 
-func (m *measured) hooks() auth.Hooks {
+func (m *hookRecord) hooks() auth.Hooks {
 	note := func(what string, err error, took time.Duration) {
 		outcome := "accepted"
 		status, _ := auth.ErrorStatus(err)
@@ -50,9 +51,9 @@ func (m *measured) hooks() auth.Hooks {
 	}
 }
 
-func TestHooksAreToldWhatCameOfEachSignInAndToken(t *testing.T) {
+func TestHooksReportTheOutcomeOfEachSignInAndToken(t *testing.T) {
 	t.Parallel()
-	var m measured
+	var m hookRecord
 	fault := error(nil)
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 		cfg.Hooks = m.hooks()
@@ -68,7 +69,9 @@ func TestHooksAreToldWhatCameOfEachSignInAndToken(t *testing.T) {
 		g.sendAs(token, "GET", "/auth/user", "")
 	}
 	g.sendAs(token+"x", "GET", "/auth/user", "")
-	require.Equal(t, []string{"access_key accepted", "token accepted", "cached token accepted", "token rejected"}, m.Take())
+	require.Equal(t, []string{
+		"access_key accepted", "token accepted", "cached token accepted", "token rejected",
+	}, m.Take())
 
 	for range 21 {
 		g.login(g.wrong())
@@ -85,16 +88,16 @@ func TestHooksAreToldWhatCameOfEachSignInAndToken(t *testing.T) {
 
 	fault = nil
 	g.browser().signIn()
-	g.browser().get("/api/v1/auth/github/callback?code=x&state=forged")
+	g.browser().get(callbackCall + "?code=x&state=forged")
 	g.signIn(g.user)
 	require.Equal(t, []string{"github accepted", "github rejected", "host accepted"}, m.Take())
 }
 
-func TestTheAgeOfTheFeed(t *testing.T) {
+func TestFeedAgeReportsTheLastReadOfTheFeed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	_, accepts := f.svc.FeedAge()
-	require.False(t, accepts, "nothing has been read")
+	require.False(t, accepts, "the feed has not been read yet")
 	f.sendAs(f.signIn(f.user), "GET", "/auth/user", "")
 	f.clock.Advance(3 * time.Second)
 	age, accepts := f.svc.FeedAge()
@@ -104,7 +107,69 @@ func TestTheAgeOfTheFeed(t *testing.T) {
 	_, accepts = f.svc.FeedAge()
 	require.False(t, accepts)
 
-	reads := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = true })
-	_, accepts = reads.svc.FeedAge()
+	inStore := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = true })
+	_, accepts = inStore.svc.FeedAge()
 	require.True(t, accepts)
+}
+
+// A sign-in that fails because the store fails is a sign_in.rejected event, even if the failing
+// call is the check of the session cookie.
+func TestAGitHubCallbackThatTheStoreFailsIsAnEvent(t *testing.T) {
+	t.Parallel()
+	var got recordedEvents
+	var away atomic.Bool
+	var hooks atomic.Int64
+	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
+		cfg.BrowserSessions, cfg.OnEvent = &auth.BrowserSessions{}, got.Add
+		cfg.Tokens.CheckSessionsInStore = true
+		cfg.Hooks.SignIn = func(context.Context, auth.SignInMethod, error, time.Duration) { hooks.Add(1) }
+		g.fixture.injectFaults(func(method string) error {
+			if away.Load() {
+				return authtest.ErrStoreAway
+			}
+			return nil
+		})
+	}})
+	b := g.browser()
+	b.signInByCookie("")
+	callback := b.callbackURL(b.authURL(signInCall))
+	got.deliver(t, g.svc)
+	hooks.Store(0)
+	away.Store(true)
+	p := b.stay().get(callback)
+	require.Contains(t, p.header.Get("Location"), "error=unavailable")
+	away.Store(false)
+	var kinds []auth.EventKind
+	for _, e := range got.deliver(t, g.svc) {
+		kinds = append(kinds, e.Kind)
+	}
+	require.Contains(t, kinds, auth.EventSignInRejected)
+	require.EqualValues(t, 1, hooks.Load())
+}
+
+// One attempt is one event and one call of the hook.
+func TestAThrottledForgedCallbackIsExactlyOneEvent(t *testing.T) {
+	t.Parallel()
+	var got recordedEvents
+	var hooks atomic.Int64
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.OnEvent, cfg.Proxies = got.Add, auth.NoProxies()
+		cfg.Hooks.SignIn = func(context.Context, auth.SignInMethod, error, time.Duration) { hooks.Add(1) }
+	}})
+	forge := func() int {
+		return g.send(http.MethodGet, callbackCall+"?code=x&state=y", "").status
+	}
+	for range 20 {
+		require.Equal(t, http.StatusBadRequest, forge())
+	}
+	got.deliver(t, g.svc)
+	hooks.Store(0)
+	require.Equal(t, http.StatusTooManyRequests, forge())
+	events := got.deliver(t, g.svc)
+	var kinds []auth.EventKind
+	for _, e := range events {
+		kinds = append(kinds, e.Kind)
+	}
+	require.Len(t, events, 1, "%v", kinds)
+	require.EqualValues(t, 1, hooks.Load())
 }

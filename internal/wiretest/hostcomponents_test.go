@@ -4,18 +4,20 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
-	"github.com/stretchr/testify/require"
 )
 
-// Without a Service: the verifier says whose key it is, and the issuer whether
-// that is somebody.
-func TestTheComponentsOverAHostsTable(t *testing.T) {
+// Without a Service, the verifier returns the ID of the key's user, and the issuer checks that the
+// user exists and is active.
+func TestComponentsWorkOverAHostsUserTable(t *testing.T) {
 	t.Parallel()
 	table, store, clock := newHostTable(), memstore.NewAccounts(), authtest.NewClock()
-	tokens, err := auth.NewTokenIssuerWithUsers(store, table, issuer, []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
+	tokens, err := auth.NewTokenIssuerWithUsers(store, table, issuer, keys,
 		auth.TokenConfig{Now: clock.Now})
 	require.NoError(t, err)
 	credentials, err := auth.NewCredentialVerifier(store, tokens, auth.CredentialConfig{Now: clock.Now})
@@ -25,25 +27,26 @@ func TestTheComponentsOverAHostsTable(t *testing.T) {
 
 	key, user, err := credentials.Verify(t.Context(), pair)
 	require.NoError(t, err)
-	require.Equal(t, auth.User{ID: "u-alice"}, user, "of whom the table decides")
+	require.Equal(t, auth.User{ID: "u-alice"}, user, "the issuer reads the rest from the table")
 	finds, _ := table.counts()
 	require.Zero(t, finds)
 	signIn := auth.IssueParams{UserID: user.ID, Method: auth.MethodAccessKey, AccessKeyID: key.ID}
 	token, err := tokens.Issue(t.Context(), signIn)
 	require.NoError(t, err)
 	require.Equal(t, "alice", token.User.Username)
-	require.NoError(t, second(tokens.Verify(t.Context(), token.Bearer.Reveal())))
+	require.NoError(t, errorOf(tokens.Verify(t.Context(), token.Bearer.Reveal())))
 
 	table.setActive("u-alice", false)
-	require.ErrorIs(t, second(tokens.Issue(t.Context(), signIn)), auth.ErrUserDisabled)
+	require.ErrorIs(t, errorOf(tokens.Issue(t.Context(), signIn)), auth.ErrUserDisabled)
 }
 
-func TestVerifyRefusesAKeyOfADisabledUser(t *testing.T) {
+func TestVerifyRejectsKeysOfDisabledUsers(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
 	pair := c.issue(t)
 	for _, active := range []bool{false, true} {
-		_, err := c.store.UpdateUser(t.Context(), authtest.HostWrite, "u1", auth.UserChange{IsActive: &active})
+		_, err := c.store.UpdateUser(t.Context(), authtest.HostWrite, "u1",
+			auth.UserChange{IsActive: &active})
 		require.NoError(t, err)
 		if active {
 			c.requireGood(t, pair)
@@ -53,18 +56,18 @@ func TestVerifyRefusesAKeyOfADisabledUser(t *testing.T) {
 	}
 }
 
-// A store that knows nothing of users must not let anybody in by its silence, whatever a host makes
-// of it.
-func TestAStoreThatDoesNotSayWhoIsActiveSignsNobodyIn(t *testing.T) {
+// A store without users must not admit anyone, whatever else the host combines it with.
+func TestAStoreThatDoesNotKnowActiveUsersSignsNobodyIn(t *testing.T) {
 	t.Parallel()
 	accounts := memstore.NewAccounts()
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
-	credentials, err := auth.NewCredentialVerifier(struct{ auth.CredentialStore }{accounts}, nil, auth.CredentialConfig{})
+	credentials, err := auth.NewCredentialVerifier(struct{ auth.CredentialStore }{accounts}, nil,
+		auth.CredentialConfig{})
 	require.NoError(t, err)
 	pair, err := credentials.Issue(t.Context(), authtest.ByHost, "u-alice", auth.KeyOptions{})
 	require.NoError(t, err)
 	params := auth.IssueParams{UserID: "u-alice", Method: auth.MethodAccessKey, AccessKeyID: pair.AccessKey}
-	nobodySignedIn := func() {
+	requireNoSession := func() {
 		t.Helper()
 		sessions, err := accounts.ListSessions(t.Context(), "u-alice", time.Now())
 		require.NoError(t, err)
@@ -74,15 +77,20 @@ func TestAStoreThatDoesNotSayWhoIsActiveSignsNobodyIn(t *testing.T) {
 	_, _, err = credentials.Verify(t.Context(), pair)
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "a store of keys alone")
 
-	tokens, err := auth.NewTokenIssuer(struct{ auth.SessionStore }{accounts}, issuer, keys, auth.TokenConfig{})
+	tokens, err := auth.NewTokenIssuer(struct{ auth.SessionStore }{accounts}, issuer, keys,
+		auth.TokenConfig{})
 	require.NoError(t, err)
-	require.ErrorIs(t, second(tokens.Issue(t.Context(), params)), auth.ErrUserDisabled, "a store of sessions alone")
-	nobodySignedIn()
+	require.ErrorIs(t, errorOf(tokens.Issue(t.Context(), params)), auth.ErrUserDisabled,
+		"a store of sessions alone")
+	requireNoSession()
 
-	users := memstore.New() // a host's own table, as a UserStore
+	users := memstore.New() // the host's own table as a UserStore
 	key, _, err := accounts.FindKey(t.Context(), pair.AccessKey)
 	require.NoError(t, err)
-	alice := auth.User{ID: "u-alice", Username: "alice", Email: "alice@example.com", IsActive: true, CreatedAt: key.CreatedAt}
+	alice := auth.User{
+		ID: "u-alice", Username: "alice", Email: "alice@example.com", IsActive: true,
+		CreatedAt: key.CreatedAt,
+	}
 	require.NoError(t, users.Register(t.Context(), authtest.HostWrite, alice, key))
 	composite := struct {
 		*memstore.Accounts
@@ -90,9 +98,10 @@ func TestAStoreThatDoesNotSayWhoIsActiveSignsNobodyIn(t *testing.T) {
 	}{accounts, users}
 	svc, err := auth.New(composite, auth.Config{Issuer: issuer, SigningKeys: keys})
 	require.NoError(t, err)
-	require.ErrorIs(t, second(svc.Login(t.Context(), pair)), auth.ErrInvalidCredentials, "accounts and users put together")
-	require.ErrorIs(t, second(svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
-	nobodySignedIn()
+	require.ErrorIs(t, errorOf(svc.Login(t.Context(), pair)), auth.ErrInvalidCredentials,
+		"accounts and users combined in one store")
+	require.ErrorIs(t, errorOf(svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
+	requireNoSession()
 }
 
 func TestAStoreWithoutUsersNeedsAUserSource(t *testing.T) {
@@ -102,13 +111,15 @@ func TestAStoreWithoutUsersNeedsAUserSource(t *testing.T) {
 	require.ErrorContains(t, err, "the store keeps no users")
 }
 
-// The record of a user of the store's own is whole, whatever hides that the store keeps users.
-func TestAWrapperThatHidesTheUsersLetsNoDisabledOneIn(t *testing.T) {
+// A store with users returns the whole user with the key, even if a wrapper hides its other
+// methods.
+func TestAWrapperThatHidesTheUsersOfAStoreAdmitsNoDisabledUser(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.setActive(f.user, false)
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
-	hosts, err := auth.NewTokenIssuerWithUsers(memstore.NewAccounts(), newHostTable(), issuer, keys, auth.TokenConfig{})
+	hosts, err := auth.NewTokenIssuerWithUsers(memstore.NewAccounts(), newHostTable(), issuer, keys,
+		auth.TokenConfig{})
 	require.NoError(t, err)
 	for name, test := range map[string]struct {
 		store  auth.CredentialStore
@@ -116,18 +127,19 @@ func TestAWrapperThatHidesTheUsersLetsNoDisabledOneIn(t *testing.T) {
 	}{
 		"all but the users": {struct{ auth.AccountStore }{f.store}, nil},
 		"the keys alone":    {struct{ auth.CredentialStore }{f.store}, nil},
-		"the keys alone, beside an issuer with a UserSource": {struct{ auth.CredentialStore }{f.store}, hosts},
+		"the keys alone and an issuer with a UserSource": {struct{ auth.CredentialStore }{f.store}, hosts},
 	} {
-		credentials, err := auth.NewCredentialVerifier(test.store, test.tokens, auth.CredentialConfig{Now: f.clock.Now})
+		credentials, err := auth.NewCredentialVerifier(test.store, test.tokens,
+			auth.CredentialConfig{Now: f.clock.Now})
 		require.NoError(t, err)
 		_, _, err = credentials.Verify(t.Context(), f.userPair)
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)
 	}
 }
 
-// With or without an issuer, and by whatever role, a key of a host's user is who the host's table
-// decides about later.
-func TestAKeyOfAHostsUserVerifies(t *testing.T) {
+// A key of a host's user verifies with and without an issuer and with any interface of the store.
+// The host's table decides about the user later.
+func TestKeysOfAHostsUsersVerify(t *testing.T) {
 	t.Parallel()
 	accounts := memstore.NewAccounts()
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
@@ -137,9 +149,9 @@ func TestAKeyOfAHostsUserVerifies(t *testing.T) {
 		store  auth.CredentialStore
 		tokens *auth.TokenIssuer
 	}{
-		"accounts":                  {accounts, nil},
-		"accounts, and an issuer":   {accounts, hosts},
-		"the keys alone, beside it": {struct{ auth.CredentialStore }{accounts}, hosts},
+		"accounts":                     {accounts, nil},
+		"accounts and an issuer":       {accounts, hosts},
+		"the keys alone and an issuer": {struct{ auth.CredentialStore }{accounts}, hosts},
 	} {
 		credentials, err := auth.NewCredentialVerifier(test.store, test.tokens, auth.CredentialConfig{})
 		require.NoError(t, err)
@@ -149,4 +161,23 @@ func TestAKeyOfAHostsUserVerifies(t *testing.T) {
 		require.NoError(t, err, name)
 		require.Equal(t, auth.User{ID: "u-alice"}, user)
 	}
+}
+
+// Authority.SuperUser requires that the acting user is a super user.
+func TestAnAuthorityWithSuperUserIsCheckedWithHostUsers(t *testing.T) {
+	t.Parallel()
+	h := newHostFixture(t)
+	h.issue("u-boss")
+	theirs := h.issue("u-boss")
+	token, err := h.svc.SignIn(t.Context(), "u-alice") // an ordinary user
+	require.NoError(t, err)
+	by := auth.Authority{SessionID: token.Session.ID, UserID: "u-alice", SuperUser: true}
+	_, err = h.svc.Credentials().Issue(t.Context(), by, "u-boss", auth.KeyOptions{})
+	t.Run("Issue", func(t *testing.T) {
+		require.Error(t, err, "an ordinary user must not create a key for boss")
+	})
+	_, err = h.svc.Credentials().Rotate(t.Context(), by, theirs.AccessKey, 0)
+	t.Run("Rotate", func(t *testing.T) { require.Error(t, err) })
+	err = h.svc.RevokeEverybody(t.Context(), by)
+	t.Run("RevokeEverybody", func(t *testing.T) { require.ErrorIs(t, err, auth.ErrSuperUserRequired) })
 }

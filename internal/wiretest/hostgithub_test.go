@@ -8,21 +8,20 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// hostedGitHub is a githubFixture of a host with its own table.
-type hostedGitHub struct {
+// hostGitHubFixture is a githubFixture over a host's user table.
+type hostGitHubFixture struct {
 	*githubFixture
 	table *hostTable
 }
 
-func newHostedGitHub(t testing.TB, configure ...func(*githubFixture, *auth.Config)) *hostedGitHub {
+func newHostGitHub(t testing.TB, configure ...func(*githubFixture, *auth.Config)) *hostGitHubFixture {
 	t.Helper()
-	h := &hostedGitHub{table: newHostTable()}
+	h := &hostGitHubFixture{table: newHostTable()}
 	h.githubFixture = newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 		ownTable(h.table)(g.fixture, cfg)
 		for _, c := range configure {
@@ -32,37 +31,36 @@ func newHostedGitHub(t testing.TB, configure ...func(*githubFixture, *auth.Confi
 	return h
 }
 
-// callback goes through GitHub and returns where it sends the browser back to.
-func (h *hostedGitHub) callback(b *browser) string {
-	return b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+// callback returns the callback URL of a sign-in by the browser.
+func (h *hostGitHubFixture) callback(b *browser) string {
+	return b.callbackURL(b.authURL(signInCall))
 }
 
-// requireNothing fails the test if anything is left of a sign-in as alice, here or
-// of its token at GitHub.
-func (h *hostedGitHub) requireNothing() {
+// requireNothingLeft fails the test if a sign-in as alice has left a link, a session or a token,
+// here or at GitHub.
+func (h *hostGitHubFixture) requireNothingLeft() {
 	h.t.Helper()
 	_, err := h.link(octocat)
 	require.ErrorIs(h.t, err, auth.ErrNotFound)
-	h.requireNoGrant()
+	h.requireNoAccess()
 }
 
-// requireNoGrant fails the test if there is a session of alice's, or a token, also
-// at GitHub.
-func (h *hostedGitHub) requireNoGrant() {
+// requireNoAccess fails the test if alice has a session or a token, here or at GitHub.
+func (h *hostGitHubFixture) requireNoAccess() {
 	h.t.Helper()
 	h.requireNoSession("u-alice")
 	_, token, err := h.accounts.FindGitHubConnection(h.t.Context(), "u-alice", "githubtest.invalid")
 	if err == nil {
 		require.Nil(h.t, token)
 	}
-	require.Empty(h.t, h.fake.Tokens(octocat), "a token is good at GitHub, and nobody has it")
+	require.Empty(h.t, h.fake.Tokens(octocat), "a token is valid at GitHub and not stored here")
 }
 
-func TestAGitHubAccountSignsInAsWhomTheHostSays(t *testing.T) {
+func TestAGitHubAccountSignsInAsTheUserThatTheHostResolves(t *testing.T) {
 	t.Parallel()
-	h := newHostedGitHub(t)
+	h := newHostGitHub(t)
 	answer := h.browser().signIn()
-	require.Equal(t, "alice", answer["username"], "not the login at GitHub")
+	require.Equal(t, "alice", answer["username"], "the host's username, not the login at GitHub")
 	require.Equal(t, true, answer["is_new_user"])
 	require.Equal(t, false, answer["is_super_user"])
 	require.Equal(t, []string{"octocat 583231 octocat@example.com"}, h.table.resolved)
@@ -73,47 +71,50 @@ func TestAGitHubAccountSignsInAsWhomTheHostSays(t *testing.T) {
 	require.Equal(t, "u-alice", r.json(t)["user_id"])
 
 	h.table.change("u-alice", func(u *auth.User) { u.Username, u.IsSuperUser = "alicia", true })
-	h.table.accounts = nil // what is linked is the store's to say
+	// The store knows the link, so the host is not asked again.
+	h.table.accounts = nil
 	answer = h.browser().signIn()
 	require.Equal(t, "alicia", answer["username"])
 	require.Equal(t, true, answer["is_super_user"])
 	require.Equal(t, false, answer["is_new_user"])
 	_, resolved := h.table.counts()
-	require.Equal(t, 1, resolved, "who is linked is not asked about")
+	require.Equal(t, 1, resolved, "a linked account is not resolved again")
 }
 
-func TestAGitHubAccountThatTheHostRefusesLeavesNothing(t *testing.T) {
+func TestARejectedGitHubAccountOfAHostLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(h *hostedGitHub){
-		"gives it nobody":      func(h *hostedGitHub) { h.table.accounts = nil },
-		"gives it a stranger":  func(h *hostedGitHub) { h.table.delete("u-alice") },
-		"gives it who is away": func(h *hostedGitHub) { h.table.setActive("u-alice", false) },
+	for name, change := range map[string]func(h *hostGitHubFixture){
+		"to no user":         func(h *hostGitHubFixture) { h.table.accounts = nil },
+		"to an unknown user": func(h *hostGitHubFixture) { h.table.delete("u-alice") },
+		"to a disabled user": func(h *hostGitHubFixture) { h.table.setActive("u-alice", false) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHostedGitHub(t)
+			h := newHostGitHub(t)
 			change(h)
 			b := h.browser()
 			p := b.get(h.callback(b))
 			require.Equal(t, http.StatusForbidden, p.status, p.body)
-			h.requireNothing()
+			h.requireNothingLeft()
 		})
 	}
 }
 
-func TestAHostThatCannotSayWhoAGitHubAccountIsLeavesNothing(t *testing.T) {
+func TestAFailureToResolveAGitHubAccountLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	faults := map[string]func(h *hostedGitHub){
-		"an empty id":      func(h *hostedGitHub) { h.table.accounts[account(octocat)] = "" },
-		"an over-long id":  func(h *hostedGitHub) { h.table.accounts[account(octocat)] = strings.Repeat("x", auth.MaxIDLength+1) },
-		"an impossible id": func(h *hostedGitHub) { h.table.accounts[account(octocat)] = "a\x00" },
+	faults := map[string]func(h *hostGitHubFixture){
+		"an empty id": func(h *hostGitHubFixture) { h.table.accounts[account(octocat)] = "" },
+		"an over-long id": func(h *hostGitHubFixture) {
+			h.table.accounts[account(octocat)] = strings.Repeat("x", auth.MaxIDLength+1)
+		},
+		"an impossible id": func(h *hostGitHubFixture) { h.table.accounts[account(octocat)] = "a\x00" },
 	}
 	for name, fault := range tableFaults {
-		faults["ResolveGitHub "+name] = func(h *hostedGitHub) {
+		faults["ResolveGitHub "+name] = func(h *hostGitHubFixture) {
 			h.table.resolve = func(ctx context.Context) error { return fault(ctx, "") }
 		}
-		faults["FindUser "+name] = func(h *hostedGitHub) { h.table.before(fault) }
-		faults["the second FindUser "+name] = func(h *hostedGitHub) {
+		faults["FindUser "+name] = func(h *hostGitHubFixture) { h.table.before(fault) }
+		faults["the second FindUser "+name] = func(h *hostGitHubFixture) {
 			h.table.before(func(context.Context, string) error {
 				h.table.before(fault)
 				return nil
@@ -123,16 +124,16 @@ func TestAHostThatCannotSayWhoAGitHubAccountIsLeavesNothing(t *testing.T) {
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHostedGitHub(t)
+			h := newHostGitHub(t)
 			fault(h)
 			b := h.browser()
 			p := b.get(h.callback(b))
 			require.Equal(t, http.StatusServiceUnavailable, p.status, p.body)
 			require.NotContains(t, p.body, "canary")
-			if strings.HasPrefix(name, "the second") { // the user was there when the link was written
-				h.requireNoGrant()
+			if strings.HasPrefix(name, "the second") { // the user was active when the link was written
+				h.requireNoAccess()
 			} else {
-				h.requireNothing()
+				h.requireNothingLeft()
 			}
 		})
 	}
@@ -142,62 +143,34 @@ func account(id int64) auth.GitHubAccount {
 	return auth.GitHubAccount{Host: "githubtest.invalid", ID: id}
 }
 
-func TestADisabledUserOfTheHostsDoesNotSignInWithGitHub(t *testing.T) {
+func TestADisabledHostUserCannotSignInWithGitHub(t *testing.T) {
 	t.Parallel()
-	h := newHostedGitHub(t)
+	h := newHostGitHub(t)
 	h.browser().signIn()
 	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
 	require.NoError(t, err)
 	before, token, err := h.accounts.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
 	require.NoError(t, err)
 
-	for _, end := range []func(){
+	for _, remove := range []func(){
 		func() { h.table.setActive("u-alice", false) },
 		func() { h.table.delete("u-alice") },
 	} {
-		end()
+		remove()
 		b := h.browser()
 		require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
 		h.requireNoSession("u-alice")
-		after, tokenAfter, err := h.accounts.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
+		after, tokenAfter, err := h.accounts.FindGitHubConnection(t.Context(), "u-alice",
+			"githubtest.invalid")
 		require.NoError(t, err)
 		require.Equal(t, before, after, "nothing was written")
 		require.Equal(t, token, tokenAfter, "nothing was written")
 	}
 }
 
-// The host disables the user after the look-up that comes first, and before the
-// one that comes last.
-func TestAUserWhoIsDisabledDuringAGitHubSignInHasNoSession(t *testing.T) {
+func TestAHostUserHasOneAccountPerGitHubHost(t *testing.T) {
 	t.Parallel()
-	meanwhile := func(h *hostedGitHub) {
-		h.table.before(func(context.Context, string) error { // the first look-up finds her still
-			disablesMeanwhile(t, &hosted{fixture: h.fixture, table: h.table})
-			return nil
-		})
-	}
-	h := newHostedGitHub(t)
-	meanwhile(h)
-	b := h.browser()
-	require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
-	h.requireNoGrant()
-
-	h.table.setActive("u-alice", true)
-	require.Equal(t, false, h.browser().signIn()["is_new_user"], "the link of a user who was active was kept")
-	meanwhile(h)
-	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
-	require.NoError(t, err)
-	b = h.browser()
-	require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
-	h.requireNoSession("u-alice")
-	_, token, err := h.accounts.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
-	require.NoError(t, err)
-	require.NotNil(t, token, "a later sign-in that fails disconnects nobody")
-}
-
-func TestAUserOfTheHostsHasOneAccountPerGitHub(t *testing.T) {
-	t.Parallel()
-	h := newHostedGitHub(t)
+	h := newHostGitHub(t)
 	h.browser().signIn()
 	require.NoError(t, h.fake.SignInAs(hubotLogin))
 	h.table.accounts[account(hubot)] = "u-alice"
@@ -207,12 +180,12 @@ func TestAUserOfTheHostsHasOneAccountPerGitHub(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-func TestDisableSignUpAsksTheHostForNobody(t *testing.T) {
+func TestWithDisableSignUpTheHostIsNotAskedToResolve(t *testing.T) {
 	t.Parallel()
-	h := newHostedGitHub(t, func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.DisableSignUp = true })
+	h := newHostGitHub(t, func(_ *githubFixture, cfg *auth.Config) { cfg.GitHub.DisableSignUp = true })
 	b := h.browser()
 	require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
-	h.requireNothing()
+	h.requireNothingLeft()
 	_, resolved := h.table.counts()
 	require.Zero(t, resolved)
 
@@ -220,55 +193,9 @@ func TestDisableSignUpAsksTheHostForNobody(t *testing.T) {
 	require.Equal(t, "boss", h.browser().signIn()["username"])
 }
 
-func TestTwoFirstSignInsAtOnceOfAnAccountOfTheHostsAreOneLink(t *testing.T) {
+func TestOnlyActiveHostUsersConnectGitHub(t *testing.T) {
 	t.Parallel()
-	h := newHostedGitHub(t)
-	var group errgroup.Group
-	answers := make([]map[string]any, 8)
-	for i := range answers {
-		b := h.browser()
-		callback := h.callback(b)
-		group.Go(func() error {
-			p := b.get(callback)
-			if p.status != http.StatusOK {
-				return errors.New(p.body)
-			}
-			answers[i] = p.json(t)
-			return nil
-		})
-	}
-	require.NoError(t, group.Wait())
-	newcomers := 0
-	for _, answer := range answers {
-		require.Equal(t, "alice", answer["username"])
-		if answer["is_new_user"] == true {
-			newcomers++
-		}
-	}
-	require.Equal(t, 1, newcomers)
-}
-
-// While the host resolves the account for one sign-in, another links it.
-func TestASignInThatFindsTheAccountLinkedMeanwhileMakesNobodyNew(t *testing.T) {
-	t.Parallel()
-	h := newHostedGitHub(t)
-	slow, fast := h.browser(), h.browser()
-	callbacks := []string{h.callback(slow), h.callback(fast)}
-	var meanwhile page
-	h.table.resolve = func(context.Context) error {
-		h.table.resolve = nil
-		meanwhile = fast.get(callbacks[1])
-		return nil
-	}
-	p := slow.get(callbacks[0])
-	require.Equal(t, true, meanwhile.json(t)["is_new_user"])
-	require.Equal(t, http.StatusOK, p.status)
-	require.Equal(t, false, p.json(t)["is_new_user"])
-}
-
-func TestOnlyAnActiveUserOfTheHostsConnectsGitHub(t *testing.T) {
-	t.Parallel()
-	h := newHostedGitHub(t)
+	h := newHostGitHub(t)
 	token := h.signIn(auth.User{ID: "u-alice"})
 	for name, test := range map[string]struct {
 		change func()
@@ -292,11 +219,11 @@ func TestOnlyAnActiveUserOfTheHostsConnectsGitHub(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "u-alice", link.UserID)
 	_, resolved := h.table.counts()
-	require.Zero(t, resolved, "who is signed in need not be resolved")
+	require.Zero(t, resolved, "connecting does not resolve the account")
 	require.Equal(t, http.StatusOK, h.status(token).status)
 }
 
-func TestWhatOnlyAStoreOfUsersCanDoIsAConfigurationError(t *testing.T) {
+func TestGitHubSettingsThatNeedAUserStoreAreRejectedWithAUserSource(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		change func(*auth.GitHubConfig)
@@ -308,28 +235,29 @@ func TestWhatOnlyAStoreOfUsersCanDoIsAConfigurationError(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHostedGitHub(t)
+			h := newHostGitHub(t)
 			github := h.github
 			test.change(&github)
 			_, err := auth.NewWithUsers(h.accounts, h.table, auth.Config{
-				Issuer: issuer, SigningKeys: []auth.SigningKey{h.signer.Key}, SealingKeys: h.sealing, GitHub: &github,
+				Issuer: issuer, SigningKeys: []auth.SigningKey{h.signer.Key},
+				SealingKeys: h.sealing, GitHub: &github,
 			})
 			require.ErrorContains(t, err, test.want)
 		})
 	}
-	h, f := newHostedGitHub(t), newFixture(t)
+	h, f := newHostGitHub(t), newFixture(t)
 	_, err := auth.NewGitHubConnector(h.accounts, f.svc.Tokens(), h.sealing, h.github)
 	require.ErrorContains(t, err, "the components must have the same store")
 	_, err = auth.NewGitHubConnector(f.store, h.svc.Tokens(), h.sealing, h.github)
 	require.ErrorContains(t, err, "the components must have the same store")
 }
 
-// At whatever call of whatever flow the store fails, nobody is signed in.
-func TestAFailingStoreSignsNobodyOfTheHostsIn(t *testing.T) {
+// Whichever store call fails, nothing is left behind.
+func TestAStoreFailureDuringAGitHubSignInOfAHostUserLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	for failAt := 1; ; failAt++ {
 		armed, calls := false, 0
-		h := newHostedGitHub(t, func(g *githubFixture, _ *auth.Config) {
+		h := newHostGitHub(t, func(g *githubFixture, _ *auth.Config) {
 			g.injectFaults(func(string) error {
 				if armed {
 					calls++
@@ -351,6 +279,6 @@ func TestAFailingStoreSignsNobodyOfTheHostsIn(t *testing.T) {
 			return
 		}
 		require.Equal(t, http.StatusServiceUnavailable, p.status, failAt)
-		h.requireNothing()
+		h.requireNothingLeft()
 	}
 }

@@ -13,16 +13,16 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// hostTable is a host's own table of users. What a test puts into find and
-// resolve is called first, and an error of it is the answer.
+// hostTable is a host's own table of users, a UserSource. FindUser and ResolveGitHub first call
+// find and resolve, if set, and return their errors.
 type hostTable struct {
 	mu       sync.Mutex
 	users    map[string]auth.User
-	accounts map[auth.GitHubAccount]string // whom ResolveGitHub gives them
+	accounts map[auth.GitHubAccount]string // the user IDs that ResolveGitHub returns
 	find     func(ctx context.Context, id string) error
 	resolve  func(ctx context.Context) error
 	finds    int
-	resolved []string // what ResolveGitHub was called with
+	resolved []string // the arguments of ResolveGitHub
 }
 
 func (h *hostTable) FindUser(ctx context.Context, id string) (auth.User, error) {
@@ -44,7 +44,9 @@ func (h *hostTable) FindUser(ctx context.Context, id string) (auth.User, error) 
 	return user, nil
 }
 
-func (h *hostTable) ResolveGitHub(ctx context.Context, profile auth.GitHubProfile, email string) (string, error) {
+func (h *hostTable) ResolveGitHub(
+	ctx context.Context, profile auth.GitHubProfile, email string,
+) (string, error) {
 	h.mu.Lock()
 	resolve := h.resolve
 	h.resolved = append(h.resolved, fmt.Sprintf("%s %d %s", profile.Login, profile.Account.ID, email))
@@ -63,7 +65,7 @@ func (h *hostTable) ResolveGitHub(ctx context.Context, profile auth.GitHubProfil
 	return id, nil
 }
 
-// change changes a user, and makes one who is not there.
+// change changes a user or creates one.
 func (h *hostTable) change(id string, change func(*auth.User)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -82,25 +84,27 @@ func (h *hostTable) delete(id string) {
 	delete(h.users, id)
 }
 
-// before makes find what FindUser calls first.
+// before sets the function that FindUser calls first.
 func (h *hostTable) before(find func(ctx context.Context, id string) error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.find = find
 }
 
-// counts returns how often each function has been called.
+// counts returns the number of calls of each function.
 func (h *hostTable) counts() (finds, resolved int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.finds, len(h.resolved)
 }
 
-// newHostTable returns a table with alice, and with boss, who is a super user.
-// Octocat is alice.
+// newHostTable returns a table with alice, who is octocat at GitHub, and the super user boss.
 func newHostTable() *hostTable {
 	user := func(id, name string) auth.User {
-		return auth.User{ID: id, Username: name, Email: name + "@host.example", IsActive: true, CreatedAt: authtest.NewClock().Now()}
+		return auth.User{
+			ID: id, Username: name, Email: name + "@host.example", IsActive: true,
+			CreatedAt: authtest.NewClock().Now(),
+		}
 	}
 	boss := user("u-boss", "boss")
 	boss.IsSuperUser = true
@@ -110,30 +114,30 @@ func newHostTable() *hostTable {
 	}
 }
 
-// hosted is a fixture of a host with its own table.
-type hosted struct {
+// hostFixture is a fixture over a host's user table.
+type hostFixture struct {
 	*fixture
 	table *hostTable
 	pair  auth.KeyPair // alice's
 }
 
-// ownTable configures a service over a host's table.
+// ownTable configures a service over a host's user table.
 func ownTable(table *hostTable) func(*fixture, *auth.Config) {
 	return func(f *fixture, _ *auth.Config) {
 		f.store, f.accounts, f.source = nil, memstore.NewAccounts(), table
 	}
 }
 
-func newHosted(t testing.TB, change ...func(*fixture, *auth.Config)) *hosted {
+func newHostFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *hostFixture {
 	t.Helper()
 	table := newHostTable()
-	h := &hosted{table: table}
+	h := &hostFixture{table: table}
 	h.fixture = newFixture(t, append([]func(*fixture, *auth.Config){ownTable(table)}, change...)...)
 	h.pair = h.issue("u-alice")
 	return h
 }
 
-func (h *hosted) issue(id string) auth.KeyPair {
+func (h *hostFixture) issue(id string) auth.KeyPair {
 	h.t.Helper()
 	pair, err := h.svc.Credentials().Issue(h.t.Context(), authtest.ByHost, id, auth.KeyOptions{})
 	require.NoError(h.t, err)
@@ -145,5 +149,5 @@ func (f *fixture) requireNoSession(id string) {
 	f.t.Helper()
 	n, err := f.accounts.RevokeUserSessions(f.t.Context(), authtest.HostWrite, id)
 	require.NoError(f.t, err)
-	require.Zero(f.t, n, "a session is left")
+	require.Zero(f.t, n, "no session is left")
 }

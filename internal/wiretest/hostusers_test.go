@@ -22,9 +22,9 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-func TestUsersOfTheHostsOwnSignInByKey(t *testing.T) {
+func TestHostUsersSignInWithAccessKeys(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t)
+	h := newHostFixture(t)
 	for id, isSuperUser := range map[string]bool{"u-alice": false, "u-boss": true} {
 		r := h.login(h.issue(id))
 		require.Equal(t, http.StatusOK, r.status, r.body)
@@ -45,25 +45,27 @@ func TestUsersOfTheHostsOwnSignInByKey(t *testing.T) {
 	}
 }
 
-func TestTheHostsTableSaysWhoIsASuperUserAtEveryCall(t *testing.T) {
+func TestTheHostsTableIsReadForTheSuperUserAtEveryCall(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t)
+	h := newHostFixture(t)
 	token, err := h.svc.SignIn(t.Context(), "u-alice")
 	require.NoError(t, err)
 	require.Equal(t, "alice", token.User.Username)
-	purge := h.svc.Authenticate(h.svc.RequireSuperUser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	purge := func(_ http.ResponseWriter, r *http.Request) {
 		user, err := h.svc.User(r.Context())
 		require.NoError(t, err)
 		require.True(t, user.IsSuperUser)
-	})))
+	}
+	handler := h.svc.Authenticate(h.svc.RequireSuperUser(http.HandlerFunc(purge)))
 	ask := func() int {
-		return send(purge, http.MethodDelete, "/reports", "", "Authorization", "Bearer "+token.Bearer.Reveal()).status
+		return send(handler, http.MethodDelete, "/reports", "",
+			"Authorization", "Bearer "+token.Bearer.Reveal()).status
 	}
 	require.Equal(t, http.StatusForbidden, ask())
 	h.table.change("u-alice", func(u *auth.User) { u.IsSuperUser = true })
 	require.Equal(t, http.StatusOK, ask())
 	h.table.setActive("u-alice", false)
-	require.Equal(t, http.StatusUnauthorized, ask(), "power ends with the user, even before RevokeUser")
+	require.Equal(t, http.StatusUnauthorized, ask(), "a disabled user has no power, even before RevokeUser")
 	h.table.setActive("u-alice", true)
 	h.table.delete("u-alice")
 	require.Equal(t, http.StatusUnauthorized, ask())
@@ -71,7 +73,7 @@ func TestTheHostsTableSaysWhoIsASuperUserAtEveryCall(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, ask())
 }
 
-func TestUsersAndTheStoreMustBeMadeForEachOther(t *testing.T) {
+func TestNewWithUsersRejectsMismatchedStoresAndUserSources(t *testing.T) {
 	t.Parallel()
 	key := authtest.NewSigners(t)["HS256"].Key
 	keys := []auth.SigningKey{key}
@@ -79,18 +81,19 @@ func TestUsersAndTheStoreMustBeMadeForEachOther(t *testing.T) {
 	for name, test := range map[string]struct {
 		accounts auth.AccountStore
 		users    auth.UserSource
-		want     string // empty if it is right
+		want     string // part of the error; empty if there is none
 	}{
-		"accounts and a table":          {memstore.NewAccounts(), newHostTable(), ""},
-		"a store of users, and a table": {memstore.New(), newHostTable(), "the store keeps users too"},
-		"no table":                      {memstore.NewAccounts(), nil, "needs a"},
-		"a nil table":                   {memstore.NewAccounts(), (*hostTable)(nil), "the UserSource is a nil pointer"},
-		"a nil store":                   {(*memstore.Accounts)(nil), newHostTable(), "needs a store"},
+		"accounts and a table":         {memstore.NewAccounts(), newHostTable(), ""},
+		"a store of users and a table": {memstore.New(), newHostTable(), "the store keeps users too"},
+		"no table":                     {memstore.NewAccounts(), nil, "needs a"},
+		"a nil table":                  {memstore.NewAccounts(), (*hostTable)(nil), "the UserSource is a nil pointer"},
+		"a nil store":                  {(*memstore.Accounts)(nil), newHostTable(), "needs a store"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := auth.NewWithUsers(test.accounts, test.users, cfg)
-			tokens, err2 := auth.NewTokenIssuerWithUsers(test.accounts, test.users, issuer, keys, auth.TokenConfig{})
+			tokens, err2 := auth.NewTokenIssuerWithUsers(test.accounts, test.users, issuer, keys,
+				auth.TokenConfig{})
 			if test.want == "" {
 				require.NoError(t, err)
 				require.NoError(t, err2)
@@ -103,9 +106,9 @@ func TestUsersAndTheStoreMustBeMadeForEachOther(t *testing.T) {
 	}
 }
 
-func TestWhoIsNotInTheHostsTableIsOneAndTheSame401(t *testing.T) {
+func TestUnknownAndDisabledHostUsersGetTheSame401(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t)
+	h := newHostFixture(t)
 	wrong := h.login(auth.KeyPair{AccessKey: h.pair.AccessKey, AccessSecret: h.issue("u-boss").AccessSecret})
 	require.Equal(t, http.StatusUnauthorized, wrong.status)
 
@@ -117,21 +120,21 @@ func TestWhoIsNotInTheHostsTableIsOneAndTheSame401(t *testing.T) {
 		require.Equal(t, wrong.body, r.body)
 		require.Equal(t, wrong.header, r.header)
 	}
-	require.ErrorIs(t, second(h.svc.SignIn(t.Context(), "u-nobody")), auth.ErrNotFound)
-	require.ErrorIs(t, second(h.svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
+	require.ErrorIs(t, errorOf(h.svc.SignIn(t.Context(), "u-nobody")), auth.ErrNotFound)
+	require.ErrorIs(t, errorOf(h.svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
 	for _, id := range []string{"u-alice", "u-nobody"} {
 		h.requireNoSession(id)
 	}
 	h.table.setActive("u-alice", true)
-	require.Equal(t, http.StatusOK, h.login(h.pair).status, "the key is as good as ever")
+	require.Equal(t, http.StatusOK, h.login(h.pair).status, "the key still works")
 }
 
-// The session comes first: a host that has disabled somebody finds in RevokeUser
-// every session whose user it still called active.
-func TestTheUserIsLookedUpWhenTheSessionIsOpen(t *testing.T) {
+// The session is created first. RevokeUser by the host therefore finds every session whose user was
+// still active in FindUser.
+func TestTheHostUserIsReadAfterTheSessionIsCreated(t *testing.T) {
 	t.Parallel()
 	var calls []string
-	h := newHosted(t, watch(func(method string) error {
+	h := newHostFixture(t, withFaults(func(method string) error {
 		calls = append(calls, method)
 		return nil
 	}))
@@ -149,9 +152,9 @@ func TestTheUserIsLookedUpWhenTheSessionIsOpen(t *testing.T) {
 	require.Equal(t, []string{"FindKey", "CreateSession", "UserSource.FindUser", "RevokeToken"}, calls)
 }
 
-// disablesMeanwhile disables alice in the middle of the next look-up, when her
-// session is open already, and revokes her as a host does.
-func disablesMeanwhile(t *testing.T, h *hosted) {
+// disableInNextFindUser disables alice during the next FindUser, when her session exists already,
+// and revokes her sessions as a host does.
+func disableInNextFindUser(t *testing.T, h *hostFixture) {
 	h.table.before(func(ctx context.Context, id string) error {
 		h.table.before(nil)
 		h.table.setActive(id, false)
@@ -162,25 +165,25 @@ func disablesMeanwhile(t *testing.T, h *hosted) {
 	})
 }
 
-func TestAUserWhoIsDisabledWhileSigningInHasNoSession(t *testing.T) {
+func TestAUserDisabledDuringASignInGetsNoSession(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t)
-	disablesMeanwhile(t, h)
+	h := newHostFixture(t)
+	disableInNextFindUser(t, h)
 	require.Equal(t, http.StatusUnauthorized, h.login(h.pair).status)
 	h.requireNoSession("u-alice")
 
 	h.table.setActive("u-alice", true)
-	disablesMeanwhile(t, h)
-	require.ErrorIs(t, second(h.svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
+	disableInNextFindUser(t, h)
+	require.ErrorIs(t, errorOf(h.svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
 	h.requireNoSession("u-alice")
 }
 
-// Once the host has disabled a user and RevokeUser has returned, no token of the
-// user's is good, however many sign-ins were under way.
-func TestNoSignInOutlastsRevokeUser(t *testing.T) {
+// After the host has disabled a user and RevokeUser has returned, no token of the user is accepted,
+// even of sign-ins that were in progress.
+func TestNoSessionSurvivesRevokeUserDuringConcurrentSignIns(t *testing.T) {
 	t.Parallel()
 	for range 20 {
-		h := newHosted(t)
+		h := newHostFixture(t)
 		const signIns = 64
 		tokens := make([]auth.Token, signIns)
 		var running sync.WaitGroup
@@ -194,12 +197,13 @@ func TestNoSignInOutlastsRevokeUser(t *testing.T) {
 					tokens[i], err = h.svc.SignIn(t.Context(), "u-alice")
 				}
 				done.Add(1)
-				if err != nil && !errors.Is(err, auth.ErrInvalidCredentials) && !errors.Is(err, auth.ErrUserDisabled) {
+				disabled := errors.Is(err, auth.ErrInvalidCredentials) || errors.Is(err, auth.ErrUserDisabled)
+				if err != nil && !disabled {
 					t.Error(err)
 				}
 			})
 		}
-		for done.Load() < signIns/4 { // in the middle of it
+		for done.Load() < signIns/4 { // wait until a part of the sign-ins is done
 			runtime.Gosched()
 		}
 		h.table.setActive("u-alice", false)
@@ -209,29 +213,30 @@ func TestNoSignInOutlastsRevokeUser(t *testing.T) {
 		h.requireNoSession("u-alice")
 		for _, token := range tokens {
 			if token.Bearer.Reveal() != "" {
-				require.ErrorIs(t, second(h.svc.Tokens().Verify(t.Context(), token.Bearer.Reveal())), auth.ErrTokenRejected)
+				_, err := h.svc.Tokens().Verify(t.Context(), token.Bearer.Reveal())
+				require.ErrorIs(t, err, auth.ErrTokenRejected)
 			}
 		}
 	}
 }
 
-// tableFaults are the ways for a host's function not to answer.
+// tableFaults are the ways in which a function of the host fails.
 var tableFaults = map[string]func(ctx context.Context, id string) error{
-	"fails":              func(context.Context, string) error { return errors.New("down: canary") },
-	"fails with a no":    func(context.Context, string) error { return fmt.Errorf("other: %w", auth.ErrUserDisabled) },
-	"fails with invalid": func(context.Context, string) error { return &auth.InvalidError{Field: "canary", Reason: "canary"} },
-	"fails with a 401":   func(context.Context, string) error { return auth.ErrInvalidCredentials },
-	"is canceled":        func(context.Context, string) error { return context.Canceled },
-	"panics":             func(context.Context, string) error { panic("canary") },
-	"panics with no":     func(context.Context, string) error { panic(auth.ErrNotFound) },
+	"fails":                            func(context.Context, string) error { return errors.New("down: canary") },
+	"fails with ErrUserDisabled":       func(context.Context, string) error { return fmt.Errorf("other: %w", auth.ErrUserDisabled) },
+	"fails with InvalidError":          func(context.Context, string) error { return &auth.InvalidError{Field: "canary", Reason: "canary"} },
+	"fails with ErrInvalidCredentials": func(context.Context, string) error { return auth.ErrInvalidCredentials },
+	"is canceled":                      func(context.Context, string) error { return context.Canceled },
+	"panics":                           func(context.Context, string) error { panic("canary") },
+	"panics with ErrNotFound":          func(context.Context, string) error { panic(auth.ErrNotFound) },
 }
 
-func TestAHostsTableThatCannotAnswerSignsNobodyIn(t *testing.T) {
+func TestAFailingUserSourceIsA503(t *testing.T) {
 	t.Parallel()
 	for name, fault := range tableFaults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHosted(t)
+			h := newHostFixture(t)
 			token := h.signIn(auth.User{ID: "u-boss"})
 			h.table.before(fault)
 			for _, r := range []response{h.login(h.pair), h.sendAs(token, http.MethodGet, "/auth/user", "")} {
@@ -250,37 +255,38 @@ func TestAHostsTableThatCannotAnswerSignsNobodyIn(t *testing.T) {
 	}
 }
 
-func TestAHostsTableThatReturnsSomebodyElseSignsNobodyIn(t *testing.T) {
+func TestAUserSourceThatReturnsAnInvalidUserIsA503(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*auth.User){
-		"another user":                   func(u *auth.User) { u.ID = "u-boss" },
-		"nobody":                         func(u *auth.User) { *u = auth.User{IsActive: true} },
-		"a name that fills a token":      func(u *auth.User) { u.Username = strings.Repeat("x", limits.Username+1) },
-		"a name that is no text":         func(u *auth.User) { u.Username = "a\x00" },
-		"a name that reads as something": func(u *auth.User) { u.Username = "a\u202eb" },
+		"another user":                             func(u *auth.User) { u.ID = "u-boss" },
+		"a zero user":                              func(u *auth.User) { *u = auth.User{IsActive: true} },
+		"a username that is too long":              func(u *auth.User) { u.Username = strings.Repeat("x", limits.Username+1) },
+		"a username with NUL":                      func(u *auth.User) { u.Username = "a\x00" },
+		"a username with a bidirectional override": func(u *auth.User) { u.Username = "a\u202eb" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHosted(t)
+			h := newHostFixture(t)
 			h.table.change("u-alice", change)
 			require.Equal(t, http.StatusServiceUnavailable, h.login(h.pair).status)
 			h.requireNoSession("u-alice")
 		})
 	}
-	t.Run("no name at all is the host's choice", func(t *testing.T) {
+	t.Run("an empty username is allowed", func(t *testing.T) {
 		t.Parallel()
-		h := newHosted(t)
+		h := newHostFixture(t)
 		h.table.change("u-alice", func(u *auth.User) { *u = auth.User{ID: u.ID, IsActive: true} })
 		r := h.login(h.pair)
 		require.Equal(t, http.StatusOK, r.status)
-		require.Equal(t, http.StatusOK, h.sendAs(r.json(t)["token"].(string), http.MethodGet, "/auth/user", "").status)
+		require.Equal(t, http.StatusOK,
+			h.sendAs(r.json(t)["token"].(string), http.MethodGet, "/auth/user", "").status)
 	})
 }
 
-func TestAHostsTableThatHangsHoldsARequestUpForTheTimeout(t *testing.T) {
+func TestAHangingUserSourceIsA503AfterTheTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHosted(t)
+		h := newHostFixture(t)
 		token := h.signIn(auth.User{ID: "u-boss"})
 		h.table.before(func(ctx context.Context, _ string) error {
 			<-ctx.Done()
@@ -298,23 +304,23 @@ func TestAHostsTableThatHangsHoldsARequestUpForTheTimeout(t *testing.T) {
 	})
 }
 
-// A client that has gone must not leave a session behind.
-func TestASignInThatIsCancelledAtTheHostsTableLeavesNoSession(t *testing.T) {
+// A canceled request must not leave a session behind.
+func TestASignInCanceledDuringFindUserLeavesNoSession(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t)
+	h := newHostFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	h.table.before(func(ctx context.Context, _ string) error {
 		cancel()
 		return ctx.Err()
 	})
-	require.ErrorIs(t, second(h.svc.Login(ctx, h.pair)), context.Canceled)
+	require.ErrorIs(t, errorOf(h.svc.Login(ctx, h.pair)), context.Canceled)
 	h.requireNoSession("u-alice")
 }
 
-// A session that could not be ended is the operator's to know of, and no 401.
-func TestARefusedSessionThatCannotBeEndedIs503(t *testing.T) {
+// The operator must learn of a session that could not be revoked, so the answer is not a 401.
+func TestARejectedSessionThatCannotBeRevokedIsA503(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t, watch(func(method string) error {
+	h := newHostFixture(t, withFaults(func(method string) error {
 		if method == "RevokeToken" {
 			return errors.New("disk full")
 		}
@@ -325,39 +331,43 @@ func TestARefusedSessionThatCannotBeEndedIs503(t *testing.T) {
 	require.Contains(t, h.log.String(), "disk full")
 }
 
-func TestWhatMakesAndChangesUsersIsAbsentWithAHostsTable(t *testing.T) {
+func TestAdministrationCallsDoNotExistWithAUserSource(t *testing.T) {
 	t.Parallel()
-	h := newHosted(t)
+	h := newHostFixture(t)
 	boss := h.signIn(auth.User{ID: "u-boss"})
 	for _, call := range []string{
-		"POST /api/v1/user/register", "POST /auth/users/register", "GET /auth/users", "GET /auth/users/u-alice", "PATCH /auth/users/u-alice",
-		"DELETE /auth/users/u-alice", "POST /auth/users/u-alice/regenerate-credentials", "POST /auth/users/u-alice/reinstate", "POST /auth/tokens/revoke-user/u-alice",
+		"POST /api/v1/user/register", "POST /auth/users/register", "GET /auth/users",
+		"GET /auth/users/u-alice", "PATCH /auth/users/u-alice",
+		"DELETE /auth/users/u-alice", "POST /auth/users/u-alice/regenerate-credentials",
+		"POST /auth/users/u-alice/reinstate", "POST /auth/tokens/revoke-user/u-alice",
 	} {
 		method, path, _ := strings.Cut(call, " ")
 		r := h.sendAs(boss, method, path, `{"username":"new","email":"new@example.com"}`)
 		require.Equal(t, http.StatusNotFound, r.status, path)
 		require.JSONEq(t, `{"detail": "Not found"}`, r.body)
 	}
-	r := send(h.svc.RegisterUserHandler(), http.MethodPost, "/", `{"username":"new","email":"new@example.com"}`, "Authorization", "Bearer "+boss)
+	r := send(h.svc.RegisterUserHandler(), http.MethodPost, "/",
+		`{"username":"new","email":"new@example.com"}`, "Authorization", "Bearer "+boss)
 	require.Equal(t, http.StatusNotFound, r.status)
 	require.Empty(t, h.svc.Routes(auth.GroupAdministration))
-	require.Len(t, h.svc.Routes(), len(newFixture(t).svc.Routes(auth.GroupSignIn, auth.GroupGitHub, auth.GroupAccount)))
+	require.Len(t, h.svc.Routes(),
+		len(newFixture(t).svc.Routes(auth.GroupSignIn, auth.GroupGitHub, auth.GroupAccount)))
 
 	ctx := t.Context()
 	for name, err := range map[string]error{
-		"Register":         second(h.svc.Register(ctx, authtest.ByHost, auth.UserParams{Username: "new"})),
-		"Bootstrap":        second(h.svc.Bootstrap(ctx, auth.UserParams{Username: "new"}, h.svc.Credentials().GeneratePair())),
-		"RecoverSuperUser": second(h.svc.RecoverSuperUser(ctx, "u-alice")),
+		"Register":         errorOf(h.svc.Register(ctx, authtest.ByHost, auth.UserParams{Username: "new"})),
+		"Bootstrap":        errorOf(h.svc.Bootstrap(ctx, auth.UserParams{Username: "new"}, h.svc.Credentials().GeneratePair())),
+		"RecoverSuperUser": errorOf(h.svc.RecoverSuperUser(ctx, "u-alice")),
 	} {
 		require.ErrorContains(t, err, "made with NewWithUsers", name)
 		require.NotErrorIs(t, err, auth.ErrNotFound, name)
 	}
-	require.Equal(t, http.StatusOK, h.login(h.pair).status, "the keys are as they were")
+	require.Equal(t, http.StatusOK, h.login(h.pair).status, "the keys are unchanged")
 }
 
-func TestRevokeUserEndsTheLiveSessionsAndCountsThem(t *testing.T) {
+func TestRevokeUserReturnsTheNumberOfRevokedSessions(t *testing.T) {
 	t.Parallel()
-	f, h := newFixture(t), newHosted(t)
+	f, h := newFixture(t), newHostFixture(t)
 	for name, test := range map[string]struct {
 		*fixture
 		id      string
@@ -375,12 +385,13 @@ func TestRevokeUserEndsTheLiveSessionsAndCountsThem(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, 2, n)
 			for _, token := range append(tokens, expired) {
-				require.Equal(t, http.StatusUnauthorized, test.sendAs(token, http.MethodGet, "/auth/user", "").status)
+				require.Equal(t, http.StatusUnauthorized,
+					test.sendAs(token, http.MethodGet, "/auth/user", "").status)
 			}
 			n, err = test.svc.RevokeUser(t.Context(), authtest.ByHost, test.id)
 			require.NoError(t, err)
 			require.Zero(t, n)
-			test.signIn(user) // which is the host's to prevent
+			test.signIn(user) // the host has not disabled the user
 
 			n, err = test.svc.RevokeUser(t.Context(), authtest.ByHost, "nobody")
 			require.ErrorIs(t, err, test.unknown)
@@ -388,11 +399,11 @@ func TestRevokeUserEndsTheLiveSessionsAndCountsThem(t *testing.T) {
 		})
 	}
 	down := errors.New("down")
-	broken := newHosted(t, watch(func(method string) error {
+	failing := newHostFixture(t, withFaults(func(method string) error {
 		if method == "RevokeUserSessions" {
 			return down
 		}
 		return nil
 	}))
-	require.ErrorIs(t, second(broken.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")), down)
+	require.ErrorIs(t, errorOf(failing.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")), down)
 }

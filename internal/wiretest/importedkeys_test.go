@@ -20,25 +20,26 @@ import (
 func phc(secret string, memory, time uint32, threads uint8) string {
 	salt := []byte("0123456789abcdef")
 	hash := argon2.IDKey([]byte(secret), salt, time, memory, threads, 32)
-	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", memory, time, threads, rawStd(salt), rawStd(hash))
+	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", memory, time, threads, rawStd(salt),
+		rawStd(hash))
 }
 
-func TestImportedHashesVerifyAndAreMadeAnew(t *testing.T) {
+func TestImportedHashesVerifyAndAreRenewed(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
 	for name, imported := range map[string]auth.ImportedKey{
-		"bcrypt-2a":              {Hash: bcrypted},
-		"bcrypt-2b":              {Hash: "$2b" + bcrypted[3:]},
-		"bcrypt-2y":              {Hash: "$2y" + bcrypted[3:]},
-		"argon2id":               {Hash: phc("correct horse", 8*1024, 1, 1)},
-		"SHA-256":                {GeneratedSHA256: fmt.Sprintf("%X", sha256.Sum256([]byte("correct horse")))},
-		"in clear":               {Secret: auth.NewSecret("correct horse")},
-		"a name of «many» words": {Secret: auth.NewSecret("correct horse")},
+		"bcrypt-2a":            {Hash: bcrypted},
+		"bcrypt-2b":            {Hash: "$2b" + bcrypted[3:]},
+		"bcrypt-2y":            {Hash: "$2y" + bcrypted[3:]},
+		"argon2id":             {Hash: phc("correct horse", 8*1024, 1, 1)},
+		"SHA-256":              {GeneratedSHA256: fmt.Sprintf("%X", sha256.Sum256([]byte("correct horse")))},
+		"a plain secret":       {Secret: auth.NewSecret("correct horse")},
+		"a name with «spaces»": {Secret: auth.NewSecret("correct horse")},
 	} {
 		imported.UserID, imported.AccessKey = "u1", name
 		require.NoError(t, c.Import(t.Context(), authtest.ByHost, imported), name)
 		require.NotContains(t, c.hash(t, name), "correct")
-		for range 2 { // the second time with the hash made anew
+		for range 2 { // the second time with the renewed hash
 			c.requireGood(t, auth.KeyPair{AccessKey: name, AccessSecret: auth.NewSecret("correct horse")})
 			require.True(t, strings.HasPrefix(c.hash(t, name), "$argon2id-bound$v=19$m=19456,t=2,p=1$"), name)
 			c.requireBad(t, auth.KeyPair{AccessKey: name, AccessSecret: auth.NewSecret("correct horse ")})
@@ -48,12 +49,14 @@ func TestImportedHashesVerifyAndAreMadeAnew(t *testing.T) {
 	c.requireBad(t, auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
 }
 
-func TestAChosenSecretIsBoundAndPeppered(t *testing.T) {
+func TestAnImportedSecretIsBoundToItsKeyAndPeppered(t *testing.T) {
 	t.Parallel()
 	first, second := authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true, Peppers: []auth.SymmetricKey{first}})
 	pair := auth.KeyPair{AccessKey: "reporting", AccessSecret: auth.NewSecret("correct horse")}
-	require.NoError(t, c.Import(t.Context(), authtest.ByHost, auth.ImportedKey{UserID: "u1", AccessKey: pair.AccessKey, Secret: pair.AccessSecret}))
+	require.NoError(t, c.Import(t.Context(), authtest.ByHost, auth.ImportedKey{
+		UserID: "u1", AccessKey: pair.AccessKey, Secret: pair.AccessSecret,
+	}))
 	require.Contains(t, c.hash(t, "reporting"), ",k=p1$")
 	c.requireGood(t, pair)
 
@@ -68,7 +71,7 @@ func TestAChosenSecretIsBoundAndPeppered(t *testing.T) {
 	c.requireBad(t, pair)
 }
 
-func TestImportRefuses(t *testing.T) {
+func TestInvalidImportedKeysAreRejected(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
 	secret := auth.NewSecret("correct horse")
@@ -83,40 +86,40 @@ func TestImportRefuses(t *testing.T) {
 		key  auth.ImportedKey
 		want error
 	}{
-		"a name that is taken":               {auth.ImportedKey{AccessKey: "taken", Secret: secret}, auth.ErrExists},
-		"a user who is not there":            {auth.ImportedKey{UserID: "nobody", AccessKey: "x", Secret: secret}, auth.ErrNotFound},
-		"a name that paths take for another": {auth.ImportedKey{AccessKey: "..", Secret: secret}, auth.ErrInvalid},
-		"no name":                            {auth.ImportedKey{Secret: secret}, auth.ErrInvalid},
-		"a name of 129 bytes":                {auth.ImportedKey{AccessKey: strings.Repeat("x", 129), Secret: secret}, auth.ErrInvalid},
-		"a name with NUL":                    {auth.ImportedKey{AccessKey: "a\x00", Secret: secret}, auth.ErrInvalid},
-		"a name that is one of ours":         {auth.ImportedKey{AccessKey: generated.AccessKey, Secret: secret}, auth.ErrInvalid},
-		"a name that begins like ours":       {auth.ImportedKey{AccessKey: "ak_live_x", Secret: secret}, auth.ErrInvalid},
-		"the same in upper case":             {auth.ImportedKey{AccessKey: "AK_LIVE_x", Secret: secret}, auth.ErrInvalid},
-		"a name like a secret":               {auth.ImportedKey{AccessKey: "as_live_x", Secret: secret}, auth.ErrInvalid},
-		"neither hash nor secret":            {auth.ImportedKey{AccessKey: "x"}, auth.ErrInvalid},
-		"both":                               {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 1, 1), Secret: secret}, auth.ErrInvalid},
-		"a secret of 7 bytes":                {auth.ImportedKey{AccessKey: "x", Secret: auth.NewSecret("1234567")}, auth.ErrInvalid},
-		"a secret of 1025 bytes":             {auth.ImportedKey{AccessKey: "x", Secret: auth.NewSecret(strings.Repeat("x", 1025))}, auth.ErrInvalid},
-		"an end that has come":               {auth.ImportedKey{AccessKey: "x", Secret: secret, KeyOptions: auth.KeyOptions{ExpiresAt: c.clock.Now()}}, auth.ErrInvalid},
-		"a secret for a hash":                {auth.ImportedKey{AccessKey: "x", Hash: "correct horse"}, auth.ErrInvalid},
-		"a bare SHA-256":                     {auth.ImportedKey{AccessKey: "x", Hash: fmt.Sprintf("%x", sha256.Sum256(nil))}, auth.ErrInvalid},
-		"an imported SHA-256 as we keep it":  {auth.ImportedKey{AccessKey: "x", Hash: "$sha256-imported$v=1$" + strings.Repeat("A", 43)}, auth.ErrInvalid},
-		"a SHA-256 of 31 bytes":              {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("0", 62)}, auth.ErrInvalid},
-		"a SHA-256 of 33 bytes":              {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("0", 66)}, auth.ErrInvalid},
-		"a SHA-256 in base64":                {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("A", 42) + "=="}, auth.ErrInvalid},
-		"a SHA-256 beside a hash":            {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("0", 64), Hash: phc("x", 8192, 1, 1)}, auth.ErrInvalid},
-		"a key made in the future":           {auth.ImportedKey{AccessKey: "x", Secret: secret, CreatedAt: c.clock.Now().Add(time.Second)}, auth.ErrInvalid},
-		"a form that only we make":           {auth.ImportedKey{AccessKey: "x", Hash: bound}, auth.ErrInvalid},
-		"a fast form":                        {auth.ImportedKey{AccessKey: "x", Hash: "$sha256$v=1$" + strings.Repeat("A", 43)}, auth.ErrInvalid},
-		"bcrypt of cost 9":                   {auth.ImportedKey{AccessKey: "x", Hash: string(cheap)}, auth.ErrInvalid},
-		"bcrypt of cost 14":                  {auth.ImportedKey{AccessKey: "x", Hash: "$2a$14" + string(cheap)[6:]}, auth.ErrInvalid},
-		"bcrypt of cost 31 (runs a day)":     {auth.ImportedKey{AccessKey: "x", Hash: "$2a$31" + string(cheap)[6:]}, auth.ErrInvalid},
-		"bcrypt $2x$":                        {auth.ImportedKey{AccessKey: "x", Hash: "$2x$10" + string(cheap)[6:]}, auth.ErrInvalid},
-		"argon2id of 7 MiB":                  {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 7*1024, 1, 1)}, auth.ErrInvalid},
-		"argon2id of 65 MiB":                 {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 65*1024, 1, 1)}, auth.ErrInvalid},
-		"argon2id of t=5":                    {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 5, 1)}, auth.ErrInvalid},
-		"argon2id of t=0 (panics)":           {auth.ImportedKey{AccessKey: "x", Hash: strings.Replace(phc("x", 8192, 1, 1), "t=1", "t=0", 1)}, auth.ErrInvalid},
-		"argon2id of p=5":                    {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 1, 5)}, auth.ErrInvalid},
+		"a taken name":                             {auth.ImportedKey{AccessKey: "taken", Secret: secret}, auth.ErrExists},
+		"an unknown user":                          {auth.ImportedKey{UserID: "nobody", AccessKey: "x", Secret: secret}, auth.ErrNotFound},
+		"a name that paths normalize":              {auth.ImportedKey{AccessKey: "..", Secret: secret}, auth.ErrInvalid},
+		"no name":                                  {auth.ImportedKey{Secret: secret}, auth.ErrInvalid},
+		"a name of 129 bytes":                      {auth.ImportedKey{AccessKey: strings.Repeat("x", 129), Secret: secret}, auth.ErrInvalid},
+		"a name with NUL":                          {auth.ImportedKey{AccessKey: "a\x00", Secret: secret}, auth.ErrInvalid},
+		"the name of a generated key":              {auth.ImportedKey{AccessKey: generated.AccessKey, Secret: secret}, auth.ErrInvalid},
+		"a name with the prefix of generated keys": {auth.ImportedKey{AccessKey: "ak_live_x", Secret: secret}, auth.ErrInvalid},
+		"the prefix in upper case":                 {auth.ImportedKey{AccessKey: "AK_LIVE_x", Secret: secret}, auth.ErrInvalid},
+		"a name with the prefix of secrets":        {auth.ImportedKey{AccessKey: "as_live_x", Secret: secret}, auth.ErrInvalid},
+		"neither hash nor secret":                  {auth.ImportedKey{AccessKey: "x"}, auth.ErrInvalid},
+		"both hash and secret":                     {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 1, 1), Secret: secret}, auth.ErrInvalid},
+		"a secret of 7 bytes":                      {auth.ImportedKey{AccessKey: "x", Secret: auth.NewSecret("1234567")}, auth.ErrInvalid},
+		"a secret of 1025 bytes":                   {auth.ImportedKey{AccessKey: "x", Secret: auth.NewSecret(strings.Repeat("x", 1025))}, auth.ErrInvalid},
+		"an expiry of now":                         {auth.ImportedKey{AccessKey: "x", Secret: secret, KeyOptions: auth.KeyOptions{ExpiresAt: c.clock.Now()}}, auth.ErrInvalid},
+		"a secret as hash":                         {auth.ImportedKey{AccessKey: "x", Hash: "correct horse"}, auth.ErrInvalid},
+		"a bare SHA-256":                           {auth.ImportedKey{AccessKey: "x", Hash: fmt.Sprintf("%x", sha256.Sum256(nil))}, auth.ErrInvalid},
+		"the stored form of an imported SHA-256":   {auth.ImportedKey{AccessKey: "x", Hash: "$sha256-imported$v=1$" + strings.Repeat("A", 43)}, auth.ErrInvalid},
+		"a SHA-256 of 31 bytes":                    {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("0", 62)}, auth.ErrInvalid},
+		"a SHA-256 of 33 bytes":                    {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("0", 66)}, auth.ErrInvalid},
+		"a SHA-256 in base64":                      {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("A", 42) + "=="}, auth.ErrInvalid},
+		"a SHA-256 beside a hash":                  {auth.ImportedKey{AccessKey: "x", GeneratedSHA256: strings.Repeat("0", 64), Hash: phc("x", 8192, 1, 1)}, auth.ErrInvalid},
+		"a key created in the future":              {auth.ImportedKey{AccessKey: "x", Secret: secret, CreatedAt: c.clock.Now().Add(time.Second)}, auth.ErrInvalid},
+		"the stored form of an imported secret":    {auth.ImportedKey{AccessKey: "x", Hash: bound}, auth.ErrInvalid},
+		"a fast hash":                              {auth.ImportedKey{AccessKey: "x", Hash: "$sha256$v=1$" + strings.Repeat("A", 43)}, auth.ErrInvalid},
+		"bcrypt of cost 9":                         {auth.ImportedKey{AccessKey: "x", Hash: string(cheap)}, auth.ErrInvalid},
+		"bcrypt of cost 14":                        {auth.ImportedKey{AccessKey: "x", Hash: "$2a$14" + string(cheap)[6:]}, auth.ErrInvalid},
+		"bcrypt of cost 31 (runs a day)":           {auth.ImportedKey{AccessKey: "x", Hash: "$2a$31" + string(cheap)[6:]}, auth.ErrInvalid},
+		"bcrypt $2x$":                              {auth.ImportedKey{AccessKey: "x", Hash: "$2x$10" + string(cheap)[6:]}, auth.ErrInvalid},
+		"argon2id of 7 MiB":                        {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 7*1024, 1, 1)}, auth.ErrInvalid},
+		"argon2id of 65 MiB":                       {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 65*1024, 1, 1)}, auth.ErrInvalid},
+		"argon2id of t=5":                          {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 5, 1)}, auth.ErrInvalid},
+		"argon2id of t=0 (panics)":                 {auth.ImportedKey{AccessKey: "x", Hash: strings.Replace(phc("x", 8192, 1, 1), "t=1", "t=0", 1)}, auth.ErrInvalid},
+		"argon2id of p=5":                          {auth.ImportedKey{AccessKey: "x", Hash: phc("x", 8192, 1, 5)}, auth.ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -130,26 +133,34 @@ func TestImportRefuses(t *testing.T) {
 	}
 
 	closed := newCredentials(t, auth.CredentialConfig{})
-	require.ErrorIs(t, closed.Import(t.Context(), authtest.ByHost, taken), auth.ErrInvalid, "without AllowImported")
-	peppered := newCredentials(t, auth.CredentialConfig{AllowImported: true, Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p")}})
-	require.ErrorIs(t, peppered.Import(t.Context(), authtest.ByHost, auth.ImportedKey{UserID: "u1", AccessKey: "x", Hash: phc("x", 8192, 1, 1)}), auth.ErrInvalid)
+	require.ErrorIs(t, closed.Import(t.Context(), authtest.ByHost, taken), auth.ErrInvalid,
+		"without AllowImported")
+	peppered := newCredentials(t, auth.CredentialConfig{
+		AllowImported: true, Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p")},
+	})
+	require.ErrorIs(t, peppered.Import(t.Context(), authtest.ByHost,
+		auth.ImportedKey{UserID: "u1", AccessKey: "x", Hash: phc("x", 8192, 1, 1)}), auth.ErrInvalid)
 }
 
-func TestABcryptSecretBeyond72BytesIsRefusedNotCut(t *testing.T) {
+func TestABcryptSecretLongerThan72BytesIsRejectedNotTruncated(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{AllowImported: true})
 	secret := strings.Repeat("x", 72)
 	hash, err := bcrypt.GenerateFromPassword([]byte(secret), 10)
 	require.NoError(t, err)
-	require.NoError(t, c.Import(t.Context(), authtest.ByHost, auth.ImportedKey{UserID: "u1", AccessKey: "legacy", Hash: string(hash)}))
+	require.NoError(t, c.Import(t.Context(), authtest.ByHost, auth.ImportedKey{
+		UserID: "u1", AccessKey: "legacy", Hash: string(hash),
+	}))
 	c.requireBad(t, auth.KeyPair{AccessKey: "legacy", AccessSecret: auth.NewSecret(secret + "y")})
 	c.requireGood(t, auth.KeyPair{AccessKey: "legacy", AccessSecret: auth.NewSecret(secret)})
 }
 
-func TestImportedKeysCostNothingWhereTheyAreNotAllowed(t *testing.T) {
+func TestImportedKeysDoNotReachTheStoreIfNotAllowed(t *testing.T) {
 	t.Parallel()
 	c := newCredentials(t, auth.CredentialConfig{})
-	require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{ID: "legacy", UserID: "u1", Hash: bcrypted, CreatedAt: c.clock.Now()}))
+	require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{
+		ID: "legacy", UserID: "u1", Hash: bcrypted, CreatedAt: c.clock.Now(),
+	}))
 	c.store = authtest.FaultyStore(c.store, func(method string) error {
 		t.Error("the store is asked:", method)
 		return nil
@@ -158,7 +169,7 @@ func TestImportedKeysCostNothingWhereTheyAreNotAllowed(t *testing.T) {
 	c.requireBad(t, auth.KeyPair{AccessKey: "legacy", AccessSecret: auth.NewSecret("correct horse")})
 }
 
-func TestSlowHashesRunABoundedNumberAtOnceAndQueueABoundedNumber(t *testing.T) {
+func TestConcurrentAndWaitingSlowHashesAreLimited(t *testing.T) {
 	t.Parallel()
 	const slots, waiters = 2, 64
 	entered, release := make(chan struct{}, 1000), make(chan struct{})
@@ -178,7 +189,9 @@ func TestSlowHashesRunABoundedNumberAtOnceAndQueueABoundedNumber(t *testing.T) {
 	results := make(chan error)
 	var clients atomic.Int32
 	verify := func(ctx context.Context) {
-		address := netip.AddrFrom4([4]byte{203, 0, 113, byte(clients.Add(1))}) // of which each has a share of its own
+		// Each client has an address of its own, because one address gets only a share of the
+		// queue.
+		address := netip.AddrFrom4([4]byte{203, 0, 113, byte(clients.Add(1))})
 		_, _, err := c.Verify(auth.WithClientInfo(ctx, auth.ClientInfo{Address: address}), pair)
 		results <- err
 	}
@@ -192,15 +205,15 @@ func TestSlowHashesRunABoundedNumberAtOnceAndQueueABoundedNumber(t *testing.T) {
 	for range waiters + 10 {
 		go verify(ctx)
 	}
-	// The ten that find the queue full are told at once; the others wait.
+	// The ten that find the queue full are throttled at once; the others wait.
 	for range 10 {
 		var throttled *auth.ThrottledError
 		require.ErrorAs(t, <-results, &throttled)
 		require.Positive(t, throttled.RetryAfter)
 	}
-	require.Empty(t, entered, "no more than the slots run")
+	require.Empty(t, entered, "only as many run as there are slots")
 
-	// A generated secret is not held up by any of this.
+	// Generated secrets do not wait for slow hashes.
 	blocking.Store(false)
 	c.requireBad(t, c.GeneratePair())
 
@@ -212,10 +225,11 @@ func TestSlowHashesRunABoundedNumberAtOnceAndQueueABoundedNumber(t *testing.T) {
 	for range slots {
 		require.ErrorIs(t, <-results, auth.ErrInvalidCredentials)
 	}
-	c.requireBad(t, pair) // and the queue is empty again
+	// The queue is empty again.
+	c.requireBad(t, pair)
 }
 
-func TestOneAddressHasOnlyAPartOfThePlacesForSlowHashes(t *testing.T) {
+func TestOneAddressGetsOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 	t.Parallel()
 	const places, share = 33, 8
 	entered, release := make(chan struct{}, places), make(chan struct{})
@@ -230,10 +244,12 @@ func TestOneAddressHasOnlyAPartOfThePlacesForSlowHashes(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	verify := func(ctx context.Context, address string) {
 		ctx = auth.WithClientInfo(ctx, auth.ClientInfo{Address: netip.MustParseAddr(address)})
-		_, _, err := c.Verify(ctx, auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
+		_, _, err := c.Verify(ctx, auth.KeyPair{
+			AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse"),
+		})
 		results <- err
 	}
-	requireTurnedAway := func() {
+	requireOneThrottled := func() {
 		t.Helper()
 		var throttled *auth.ThrottledError
 		require.ErrorAs(t, <-results, &throttled)
@@ -241,23 +257,23 @@ func TestOneAddressHasOnlyAPartOfThePlacesForSlowHashes(t *testing.T) {
 	go verify(t.Context(), "2001:db8:1:2::1")
 	<-entered
 	for i := range share - 1 + 20 {
-		go verify(ctx, fmt.Sprintf("2001:db8:1:2::%d", i)) // which is the same client
+		go verify(ctx, fmt.Sprintf("2001:db8:1:2::%d", i)) // the same network counts as the same client
 	}
 	for range 20 {
-		requireTurnedAway()
+		requireOneThrottled()
 	}
 	for i := range 3 * share {
 		go verify(ctx, fmt.Sprintf("203.0.113.%d", i/share))
 	}
 	go verify(ctx, "203.0.113.99") // the last of the 33 places
 	go verify(ctx, "203.0.113.98")
-	requireTurnedAway()
+	requireOneThrottled()
 	cancel()
 	for range places - 1 {
-		require.ErrorIs(t, <-results, context.Canceled, "who waits has a place")
+		require.ErrorIs(t, <-results, context.Canceled, "the waiting requests were in the queue")
 	}
 	close(release)
-	require.ErrorIs(t, <-results, auth.ErrInvalidCredentials, "who has a place has a turn")
+	require.ErrorIs(t, <-results, auth.ErrInvalidCredentials, "the running request completes")
 	verify(t.Context(), "2001:db8:1:2::1")
-	require.ErrorIs(t, <-results, auth.ErrInvalidCredentials, "the places are free again")
+	require.ErrorIs(t, <-results, auth.ErrInvalidCredentials, "the queue is free again")
 }

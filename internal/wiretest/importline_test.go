@@ -13,7 +13,7 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-func TestAnImportRefusesLineByLineAndSaysWhy(t *testing.T) {
+func TestAnImportRejectsEachInvalidLineWithAReason(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
 	i.mustImport(line("taken"))
@@ -81,19 +81,19 @@ func TestAnImportRefusesLineByLineAndSaysWhy(t *testing.T) {
 		require.NoError(t, err, bad)
 		require.Equal(t, 1, progress.Rejected, bad)
 		require.Equal(t, 3, progress.Lines)
-		refused := i.refused.Take()
-		require.Len(t, refused, 1, bad)
-		require.Equal(t, 2, refused[0].Line)
-		require.EqualError(t, refused[0].Err, "auth: "+want, bad)
-		require.NotContains(t, refused[0].Err.Error(), "canary")
-		status, _ := auth.ErrorStatus(refused[0].Err)
-		require.Contains(t, []int{409, 422}, status, "an error to branch on")
+		rejected := i.rejected.Take()
+		require.Len(t, rejected, 1, bad)
+		require.Equal(t, 2, rejected[0].Line)
+		require.EqualError(t, rejected[0].Err, "auth: "+want, bad)
+		require.NotContains(t, rejected[0].Err.Error(), "canary")
+		status, _ := auth.ErrorStatus(rejected[0].Err)
+		require.Contains(t, []int{409, 422}, status, "the error has a documented status")
 	}
 	require.Len(t, i.users(), 3)
 	require.NotContains(t, i.log.String(), "canary")
 }
 
-func TestTheLineInTheGuideIsImported(t *testing.T) {
+func TestTheExampleLineOfTheImportGuideIsImported(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/import.md")
 	require.NoError(t, err)
@@ -105,22 +105,23 @@ func TestTheLineInTheGuideIsImported(t *testing.T) {
 	require.Equal(t, 1, i.mustImport(line).Added)
 	require.Equal(t, "42", i.users()["ada"].ID)
 
-	// Its table has every field that a line may have.
+	// The guide's table lists every field of a line.
 	for _, with := range []string{`"unknown":1`, `"keys":[{"unknown":1}],"username":"x"`} {
 		_, err := i.importLines("{" + with + "}")
 		require.NoError(t, err)
-		_, fields, _ := strings.Cut(i.refused.Take()[0].Err.Error(), "must have no fields but ")
+		_, fields, _ := strings.Cut(i.rejected.Take()[0].Err.Error(), "must have no fields but ")
 		for field := range strings.SplitSeq(fields, ", ") {
 			require.Regexp(t, "\n\\|[^|]*`"+field+"`", string(page))
 		}
 	}
 }
 
-// FuzzImportLine imports lines of any kind: what is refused says so by an error to
-// branch on, and what is accepted is there afterwards, with no power.
+// FuzzImportLine imports arbitrary lines. A rejected line has a documented error; an accepted line
+// creates an ordinary user with keys.
 func FuzzImportLine(f *testing.F) {
 	for _, seed := range []string{
-		line("a"), `{}`, `{"username":"a","keys":[{"access_key":"k","sha256":"` + strings.Repeat("0", 64) + `"}]}`,
+		line("a"), `{}`,
+		`{"username":"a","keys":[{"access_key":"k","sha256":"` + strings.Repeat("0", 64) + `"}]}`,
 		`{"username":"a","user_id":"1","is_active":false,"is_super_user":true,"created_at":"2020-01-02T03:04:05Z","keys":[]}`,
 		`{"username":"a","keys":[{"access_key":"k","hash":"` + bcrypted + `","label":"l","expires_at":"2030-01-02T03:04:05Z"},{}]}`,
 	} {
@@ -130,12 +131,13 @@ func FuzzImportLine(f *testing.F) {
 		i := newImporting(t)
 		options := i.options()
 		options.VouchForSHA256 = true
-		progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost, strings.NewReader(string(data)), options)
+		progress, err := i.svc.ImportUsers(t.Context(), authtest.ByHost,
+			strings.NewReader(string(data)), options)
 		require.NoError(t, err)
 		require.Equal(t, int64(len(data)), progress.Bytes)
-		refused := i.refused.Take()
-		require.Len(t, refused, progress.Rejected)
-		for _, line := range refused {
+		rejected := i.rejected.Take()
+		require.Len(t, rejected, progress.Rejected)
+		for _, line := range rejected {
 			require.True(t, errors.Is(line.Err, auth.ErrInvalid) || errors.Is(line.Err, auth.ErrExists))
 		}
 		users := i.users()

@@ -27,7 +27,7 @@ func issue(t testing.TB, issuer *auth.TokenIssuer) string {
 	return token.Bearer.Reveal()
 }
 
-func TestKeysAreReplacedWithoutRefusingAValidToken(t *testing.T) {
+func TestReplacingSigningKeysRejectsNoValidToken(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
 	old, next := signers["HS256"].Key, signers["ES256"].Key
@@ -50,14 +50,16 @@ func TestKeysAreReplacedWithoutRefusingAValidToken(t *testing.T) {
 	f.requireAccepted(t, third)
 	for _, token := range []string{first, second} {
 		_, err := f.issuer.Verify(t.Context(), token)
-		require.ErrorIs(t, err, auth.ErrTokenRejected, "of a key that is gone")
+		require.ErrorIs(t, err, auth.ErrTokenRejected, "a token of a removed key")
 	}
 }
 
-func TestARetiredKeyMakesNoNewToken(t *testing.T) {
+func TestATokenIssuedAfterItsKeyWasRetiredIsRejected(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
-	next := signers["ES256"].Key // whose signatures golang-jwt spells in a way that we refuse
+	// The forged tokens below need another algorithm, because golang-jwt makes ECDSA signatures
+	// that this package rejects.
+	next := signers["ES256"].Key
 	for _, name := range []string{"HS256", "EdDSA"} {
 		s := signers[name]
 		t.Run(name, func(t *testing.T) {
@@ -68,9 +70,12 @@ func TestARetiredKeyMakesNoNewToken(t *testing.T) {
 			require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{next, s.Key.RetiredAt(retired)}))
 			f.requireAccepted(t, f.token.Bearer.Reveal())
 			for issued, accepted := range map[int64]bool{
-				retired.Unix() - 1: true, retired.Unix(): true, retired.Unix() + 1: false, f.clock.Now().Unix(): false,
+				retired.Unix() - 1: true, retired.Unix(): true, retired.Unix() + 1: false,
+				f.clock.Now().Unix(): false,
 			} {
-				forged := f.Forge(t, f.header(nil), f.claims(t, map[string]any{"iat": issued, "exp": issued + 3600}))
+				forged := f.Forge(t, f.header(nil), f.claims(t, map[string]any{
+					"iat": issued, "exp": issued + 3600,
+				}))
 				_, err := f.issuer.Verify(t.Context(), forged)
 				if accepted {
 					require.NoError(t, err)
@@ -82,18 +87,18 @@ func TestARetiredKeyMakesNoNewToken(t *testing.T) {
 	}
 }
 
-func TestKeysThatCannotBeARingLeaveTheKeysAsTheyWere(t *testing.T) {
+func TestAnInvalidKeyRingLeavesTheKeysUnchanged(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
 	good := signers["HS256"].Key
 	f := newTokens(t, signers["HS256"], auth.TokenConfig{})
 	for name, keys := range map[string][]auth.SigningKey{
-		"none":            nil,
-		"an empty key":    {good, {}},
-		"an empty first":  {{}},
-		"one id twice":    {good, good},
-		"a retired first": {good.RetiredAt(f.clock.Now().Add(time.Hour)), signers["ES256"].Key},
-		"empty, retired":  {auth.SigningKey{}.RetiredAt(f.clock.Now())},
+		"no keys":             nil,
+		"a zero key last":     {good, {}},
+		"a zero key":          {{}},
+		"a duplicate ID":      {good, good},
+		"a retired key first": {good.RetiredAt(f.clock.Now().Add(time.Hour)), signers["ES256"].Key},
+		"a retired zero key":  {auth.SigningKey{}.RetiredAt(f.clock.Now())},
 	} {
 		require.Error(t, f.issuer.SetKeys(keys), name)
 		f.requireAccepted(t, f.token.Bearer.Reveal())
@@ -112,8 +117,8 @@ func TestTheRingIsACopyOfTheCallersSlice(t *testing.T) {
 	require.JSONEq(t, `{"keys":[]}`, string(f.issuer.JWKS()))
 }
 
-// Others verify with what the set says and nothing else, here with golang-jwt.
-func TestTokensVerifyWithTheKeysOfTheJWKS(t *testing.T) {
+// golang-jwt stands for another service that has only the JWKS.
+func TestOtherLibrariesVerifyTokensWithTheJWKS(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
 	f := newFixture(t, func(f *fixture, cfg *auth.Config) {
@@ -129,7 +134,7 @@ func TestTokensVerifyWithTheKeysOfTheJWKS(t *testing.T) {
 
 	var set struct{ Keys []map[string]any }
 	require.NoError(t, json.Unmarshal([]byte(r.body), &set))
-	require.Len(t, set.Keys, 2, "HS256 is never among them")
+	require.Len(t, set.Keys, 2, "HS256 keys are never published")
 	for i, name := range []string{"ES256", "EdDSA"} {
 		key := map[string]string{}
 		for member, value := range set.Keys[i] {
@@ -150,7 +155,7 @@ func TestTokensVerifyWithTheKeysOfTheJWKS(t *testing.T) {
 	}
 }
 
-// publicKey reads a JWK as RFC 7518 and RFC 8037 say.
+// publicKey parses a JWK as specified in RFC 7518 and RFC 8037.
 func publicKey(t *testing.T, key map[string]string) any {
 	t.Helper()
 	x, err := base64.RawURLEncoding.DecodeString(key["x"])
@@ -168,10 +173,12 @@ func publicKey(t *testing.T, key map[string]string) any {
 	return public
 }
 
-func TestTheJWKSIsNotSentAgainToWhomHasIt(t *testing.T) {
+func TestTheJWKSAnswersAMatchingETagWith304(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.SigningKeys = []auth.SigningKey{signers["ES256"].Key} })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.SigningKeys = []auth.SigningKey{signers["ES256"].Key}
+	})
 	first := f.send(http.MethodGet, "/.well-known/jwks.json", "")
 	etag := first.header.Get("ETag")
 	require.NotEmpty(t, etag)
@@ -183,29 +190,34 @@ func TestTheJWKSIsNotSentAgainToWhomHasIt(t *testing.T) {
 	changed := f.send(http.MethodGet, "/.well-known/jwks.json", "", "If-None-Match", etag)
 	require.Equal(t, http.StatusOK, changed.status)
 	require.NotEqual(t, first.body, changed.body)
-	require.Equal(t, http.StatusMethodNotAllowed, f.send(http.MethodPost, "/.well-known/jwks.json", "").status)
+	require.Equal(t, http.StatusMethodNotAllowed,
+		f.send(http.MethodPost, "/.well-known/jwks.json", "").status)
 }
 
-func TestTheJWKSIsAlwaysTheWholeSet(t *testing.T) {
+func TestTheJWKSIgnoresRangeAndIfMatch(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, header := range [][2]string{{"Range", "bytes=0-3"}, {"Range", "bytes=100000-"}, {"Range", "x"}, {"If-Match", `"x"`}} {
+	for _, header := range [][2]string{
+		{"Range", "bytes=0-3"}, {"Range", "bytes=100000-"}, {"Range", "x"}, {"If-Match", `"x"`},
+	} {
 		r := f.send(http.MethodGet, "/.well-known/jwks.json", "", header[0], header[1])
 		require.Equal(t, http.StatusOK, r.status, header)
 		require.JSONEq(t, `{"keys": []}`, r.body)
 	}
 }
 
-func TestNoTokenIsRefusedWhileTwoInstancesChangeTheirKeysUnderLoad(t *testing.T) {
+func TestReplacingKeysOnTwoInstancesUnderLoadRejectsNoToken(t *testing.T) {
 	t.Parallel()
 	old, next := authtest.NewSigners(t)["HS256"].Key, authtest.NewSigners(t)["ES256"].Key
 	f := newTokens(t, authtest.Signer{Key: old}, auth.TokenConfig{})
-	second, err := auth.NewTokenIssuer(f.store, issuer, []auth.SigningKey{old}, auth.TokenConfig{Now: f.clock.Now})
+	second, err := auth.NewTokenIssuer(f.store, issuer, []auth.SigningKey{old},
+		auth.TokenConfig{Now: f.clock.Now})
 	require.NoError(t, err)
 	instances := []*auth.TokenIssuer{f.issuer, second}
 
 	var stop atomic.Bool
-	var step sync.RWMutex // as the operator waits for what is under way
+	// The operator waits until requests in progress have ended; Lock stands for that wait.
+	var step sync.RWMutex
 	var users sync.WaitGroup
 	for i := range 16 {
 		id := fmt.Sprintf("user-%d", i)
@@ -213,9 +225,11 @@ func TestNoTokenIsRefusedWhileTwoInstancesChangeTheirKeysUnderLoad(t *testing.T)
 		users.Go(func() {
 			var mine []string
 			for n := 0; !stop.Load(); n++ {
-				if len(mine) < 900 { // with more, the oldest sessions end
+				if len(mine) < 900 { // with more, the oldest sessions are revoked
 					step.RLock()
-					token, err := instances[(i+n)%2].Issue(t.Context(), auth.IssueParams{UserID: id, Method: auth.MethodHost})
+					token, err := instances[(i+n)%2].Issue(t.Context(), auth.IssueParams{
+						UserID: id, Method: auth.MethodHost,
+					})
 					step.RUnlock()
 					if err != nil {
 						t.Error(err)
@@ -225,13 +239,13 @@ func TestNoTokenIsRefusedWhileTwoInstancesChangeTheirKeysUnderLoad(t *testing.T)
 				}
 				for _, token := range mine[max(0, len(mine)-3):] {
 					if _, err := instances[(i+n+1)%2].Verify(t.Context(), token); err != nil {
-						t.Error("a valid token was refused:", err)
+						t.Error("a valid token was rejected:", err)
 					}
 				}
 			}
-			for _, token := range mine { // of both keys
+			for _, token := range mine { // tokens of both keys
 				if _, err := instances[i%2].Verify(t.Context(), token); err != nil {
-					t.Error("a valid token was refused:", err)
+					t.Error("a valid token was rejected:", err)
 				}
 			}
 		})
@@ -253,7 +267,7 @@ func TestNoTokenIsRefusedWhileTwoInstancesChangeTheirKeysUnderLoad(t *testing.T)
 	users.Wait()
 }
 
-func TestKeysReplacedUnderLoadRefuseNothingValidAndAcceptNothingRemoved(t *testing.T) {
+func TestReplacingKeysUnderLoadRejectsExactlyTheTokensOfRemovedKeys(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
 	a, b, leaked := signers["HS256"].Key, signers["ES256"].Key, signers["EdDSA"]
@@ -268,13 +282,13 @@ func TestKeysReplacedUnderLoadRefuseNothingValidAndAcceptNothingRemoved(t *testi
 	for range 16 {
 		users.Go(func() {
 			for !stop.Load() {
-				gone := removed.Load() // before the token is looked at
+				gone := removed.Load() // read before the token is verified
 				_, err := f.issuer.Verify(t.Context(), stolen)
 				if gone && err == nil {
 					t.Error("a token of a removed key was accepted")
 				}
 				if _, err := f.issuer.Verify(t.Context(), valid); err != nil {
-					t.Error("a valid token was refused:", err)
+					t.Error("a valid token was rejected:", err)
 				}
 			}
 		})

@@ -13,11 +13,12 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-func TestALeakedSecretEndsItsKeyAndItsSessionsFromItsTextAlone(t *testing.T) {
+func TestRevokeLeakedRevokesTheKeyAndItsSessions(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.login(f.userPair).json(t)["token"].(string)
-	other, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{Label: "other"})
+	other, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
+		auth.KeyOptions{Label: "other"})
 	require.NoError(t, err)
 	key, err := f.svc.Credentials().RevokeLeaked(t.Context(), f.userPair.AccessSecret)
 	require.NoError(t, err)
@@ -29,18 +30,19 @@ func TestALeakedSecretEndsItsKeyAndItsSessionsFromItsTextAlone(t *testing.T) {
 	require.Equal(t, 401, f.sendAs(token, "GET", "/auth/user", "").status)
 
 	_, err = f.svc.Credentials().RevokeLeaked(t.Context(), f.userPair.AccessSecret)
-	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "it has ended")
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "the key is revoked already")
 }
 
-func TestEachSecretOfARotatedKeyCanBeFoundForAsLongAsItWorks(t *testing.T) {
+func TestRevokeLeakedAcceptsEachSecretOfARotatedKeyWhileItWorks(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		after   time.Duration
-		old     bool
-		refused bool
+		after    time.Duration
+		old      bool
+		rejected bool
 	}{
-		"the new one": {0, false, false}, "the earlier one": {0, true, false},
-		"the earlier one after its time": {time.Hour, true, true}, "the new one after that": {time.Hour, false, false},
+		"the new secret": {0, false, false}, "the previous secret": {0, true, false},
+		"the previous secret after the overlap": {time.Hour, true, true},
+		"the new secret after the overlap":      {time.Hour, false, false},
 	} {
 		f := newFixture(t)
 		next, err := f.svc.Credentials().Rotate(t.Context(), authtest.ByHost, f.userPair.AccessKey, time.Hour)
@@ -51,7 +53,7 @@ func TestEachSecretOfARotatedKeyCanBeFoundForAsLongAsItWorks(t *testing.T) {
 			leaked = f.userPair.AccessSecret
 		}
 		_, err = f.svc.Credentials().RevokeLeaked(t.Context(), leaked)
-		if test.refused {
+		if test.rejected {
 			require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)
 			f.requireLogin(next, 200)
 			continue
@@ -62,7 +64,7 @@ func TestEachSecretOfARotatedKeyCanBeFoundForAsLongAsItWorks(t *testing.T) {
 	}
 }
 
-func TestTheSecretOfADisabledUserIsRevokedBeforeTheUserIsBack(t *testing.T) {
+func TestRevokeLeakedRevokesKeysOfDisabledUsers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.setActive(f.user, false)
@@ -72,10 +74,12 @@ func TestTheSecretOfADisabledUserIsRevokedBeforeTheUserIsBack(t *testing.T) {
 	f.requireLogin(f.userPair, 401)
 }
 
-func TestTheSecretOfAKeyThatHasExpiredRevokesNothing(t *testing.T) {
+func TestRevokeLeakedIgnoresExpiredKeys(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	pair, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
+	pair, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{
+		ExpiresAt: f.clock.Now().Add(time.Minute),
+	})
 	require.NoError(t, err)
 	f.clock.Advance(time.Minute)
 	_, err = f.svc.Credentials().RevokeLeaked(t.Context(), pair.AccessSecret)
@@ -85,8 +89,8 @@ func TestTheSecretOfAKeyThatHasExpiredRevokesNothing(t *testing.T) {
 	require.Len(t, keys, 2)
 }
 
-// Whoever knows an access key must not be able to end it.
-func TestNothingButAWholeSecretThatWorksRevokesAKey(t *testing.T) {
+// A caller who knows only the access key must not be able to revoke it.
+func TestRevokeLeakedNeedsTheWholeCurrentSecret(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
@@ -95,9 +99,11 @@ func TestNothingButAWholeSecretThatWorksRevokesAKey(t *testing.T) {
 		UserID: f.user.ID, AccessKey: "alice@old", Secret: auth.NewSecret("correct horse"),
 	}))
 	secret := f.userPair.AccessSecret.Reveal()
-	forged := authtest.WrongSecret(f.userPair.AccessKey).Reveal() // of the same key, with a good checksum
+	// This is a secret of the same key with a valid checksum.
+	forged := authtest.WrongSecret(f.userPair.AccessKey).Reveal()
 	for _, text := range []string{
-		"", f.userPair.AccessKey, strings.Replace(f.userPair.AccessKey, "ak_", "as_", 1), secret[:len(secret)-1], secret + "x", " " + secret,
+		"", f.userPair.AccessKey, strings.Replace(f.userPair.AccessKey, "ak_", "as_", 1),
+		secret[:len(secret)-1], secret + "x", " " + secret,
 		flipCase(secret, len(secret)-1), flipCase(secret, 40), strings.ToUpper(secret), forged,
 		f.svc.Credentials().GeneratePair().AccessSecret.Reveal(), "alice@old", "correct horse",
 	} {
@@ -107,7 +113,7 @@ func TestNothingButAWholeSecretThatWorksRevokesAKey(t *testing.T) {
 	f.requireLogin(f.userPair, 200)
 }
 
-func TestRevokeLeakedSaysWhenTheStoreIsAway(t *testing.T) {
+func TestRevokeLeakedReportsStoreErrors(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, method := range []string{"FindKey", "RevokeKey"} {
@@ -127,14 +133,16 @@ func TestRevokeLeakedSaysWhenTheStoreIsAway(t *testing.T) {
 func TestTheSecretPatternFindsEverySecretInAnyText(t *testing.T) {
 	t.Parallel()
 	for _, prefix := range []string{"", "acme_prod_secret", "s3"} {
-		keys, err := auth.NewCredentialVerifier(newFixture(t).store, nil, auth.CredentialConfig{AccessSecretPrefix: prefix})
+		keys, err := auth.NewCredentialVerifier(newFixture(t).store, nil,
+			auth.CredentialConfig{AccessSecretPrefix: prefix})
 		require.NoError(t, err)
 		pattern := regexp.MustCompile(keys.SecretPattern())
 		for range 200 {
 			pair := keys.GeneratePair()
 			secret := pair.AccessSecret.Reveal()
 			for _, text := range []string{
-				"%s", "SECRET=%s\n", `{"access_secret":"%s"}`, "'%s'", "https://u:%s@example.com/", "-%s-", "é%sé", "(%s)", "%s.", "\x00%s\x00",
+				"%s", "SECRET=%s\n", `{"access_secret":"%s"}`, "'%s'", "https://u:%s@example.com/",
+				"-%s-", "é%sé", "(%s)", "%s.", "\x00%s\x00",
 			} {
 				text = strings.Replace(text, "%s", secret, 1)
 				require.Equal(t, []string{secret}, pattern.FindAllString(text, -1), text)
@@ -144,26 +152,30 @@ func TestTheSecretPatternFindsEverySecretInAnyText(t *testing.T) {
 	}
 }
 
-// Text that scanners meet every day.
-func TestTheSecretPatternPassesOverLookAlikes(t *testing.T) {
+// Text that secret scanners meet every day.
+func TestTheSecretPatternDoesNotMatchSimilarText(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	pattern := regexp.MustCompile(f.svc.Credentials().SecretPattern())
 	secret := f.userPair.AccessSecret.Reveal()
 	body := strings.TrimPrefix(secret, "as_live_")
 	for _, text := range []string{
-		"as_live_", "as_live_" + body[:68], "as_live_" + body + "x", "xas_live_" + body, "_as_live_" + body, "AS_LIVE_" + body, "as-live-" + body,
-		"as_live_" + body[:30] + "-" + body[31:], "as_live_" + body[:30] + "\n" + body[30:], "as_live " + body, "ak_live_" + body, "as_test_" + body,
-		"ghp_16C7e42F292c6912E7710c838347Ae178B4a", "sk_live_4eC39HqLyjWDarjtT1zdp7dc", "AKIAIOSFODNN7EXAMPLE",
-		f.signIn(f.user), strings.Repeat("a", 77), "as_live_" + strings.Repeat("=", 69), "deadbeefdeadbeefdeadbeefdeadbeefdeadbeefdeadbeefdeadbeefdeadbeef",
+		"as_live_", "as_live_" + body[:68], "as_live_" + body + "x", "xas_live_" + body,
+		"_as_live_" + body, "AS_LIVE_" + body, "as-live-" + body,
+		"as_live_" + body[:30] + "-" + body[31:], "as_live_" + body[:30] + "\n" + body[30:],
+		"as_live " + body, "ak_live_" + body, "as_test_" + body,
+		"ghp_16C7e42F292c6912E7710c838347Ae178B4a", "sk_live_4eC39HqLyjWDarjtT1zdp7dc",
+		"AKIAIOSFODNN7EXAMPLE",
+		f.signIn(f.user), strings.Repeat("a", 77), "as_live_" + strings.Repeat("=", 69),
+		"deadbeefdeadbeefdeadbeefdeadbeefdeadbeefdeadbeefdeadbeefdeadbeef",
 		"was_live_at_the_time_of_writing_and_has_been_since_then_for_as_long_as_anybody_remembers_it_to_be",
 	} {
 		require.Empty(t, pattern.FindAllString(text, -1), text)
 	}
 }
 
-// The page is what people copy from.
-func TestThePageOnLeakedKeysHasThePattern(t *testing.T) {
+// Readers copy the pattern from the page into their scanners.
+func TestTheLeakedKeysPageHasTheSecretPattern(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/leaked-keys.md")
 	require.NoError(t, err)

@@ -15,7 +15,7 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-func TestLoginAnswersExactlyTheFourPublishedFields(t *testing.T) {
+func TestLoginReturnsExactlyTheFourDocumentedFields(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, test := range []struct {
@@ -36,16 +36,18 @@ func TestLoginAnswersExactlyTheFourPublishedFields(t *testing.T) {
 	}
 }
 
-func TestExpiresInIsTheTokensOwnLifetime(t *testing.T) {
+func TestExpiresInIsTheLifetimeOfTheToken(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.Lifetime = time.Hour })
 	require.EqualValues(t, 3600, f.login(f.userPair).json(t)["expires_in"])
-	pair, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(10 * time.Minute)})
+	pair, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{
+		ExpiresAt: f.clock.Now().Add(10 * time.Minute),
+	})
 	require.NoError(t, err)
 	require.EqualValues(t, 600, f.login(pair).json(t)["expires_in"])
 }
 
-func TestEveryFailedSignInIsOneAndTheSame401(t *testing.T) {
+func TestEveryFailedSignInGetsTheSame401(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	credentials := f.svc.Credentials()
@@ -68,32 +70,32 @@ func TestEveryFailedSignInIsOneAndTheSame401(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, want.status)
 	require.JSONEq(t, `{"detail": "Invalid access key or secret"}`, want.body)
 	for name, pair := range map[string]auth.KeyPair{
-		"unknown key":               nobody,
-		"wrong secret":              {AccessKey: f.userPair.AccessKey, AccessSecret: nobody.AccessSecret},
-		"another user's secret":     {AccessKey: f.userPair.AccessKey, AccessSecret: f.adminPair.AccessSecret},
-		"another user's key":        {AccessKey: f.adminPair.AccessKey, AccessSecret: f.userPair.AccessSecret},
-		"revoked key":               revoked,
-		"expired key":               expired,
-		"disabled user":             made.Pair,
-		"the key for the secret":    {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(f.userPair.AccessKey)},
-		"the secret for the key":    {AccessKey: secret, AccessSecret: f.userPair.AccessSecret},
-		"a key in other letters":    {AccessKey: strings.ToUpper(f.userPair.AccessKey), AccessSecret: f.userPair.AccessSecret},
-		"a trailing space":          {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(secret + " ")},
-		"a mistyped secret":         {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(flipCase(secret, len(secret)-10))},
-		"a mistyped key":            {AccessKey: flipCase(f.userPair.AccessKey, 12), AccessSecret: f.userPair.AccessSecret},
-		"a user's name":             {AccessKey: "alice", AccessSecret: auth.NewSecret("alice")},
-		"SQL":                       {AccessKey: "' OR 1=1 --", AccessSecret: auth.NewSecret("' OR 1=1 --")},
-		"5000 bytes":                {AccessKey: strings.Repeat("x", 3000), AccessSecret: auth.NewSecret(strings.Repeat("y", 2000))},
-		"characters beyond ASCII":   {AccessKey: "ключ", AccessSecret: auth.NewSecret("секрет")},
-		"a prefix of its own key":   {AccessKey: f.userPair.AccessKey[:20], AccessSecret: f.userPair.AccessSecret},
-		"a prefix of its own value": {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(secret[:40])},
+		"unknown key":             nobody,
+		"wrong secret":            {AccessKey: f.userPair.AccessKey, AccessSecret: nobody.AccessSecret},
+		"another user's secret":   {AccessKey: f.userPair.AccessKey, AccessSecret: f.adminPair.AccessSecret},
+		"another user's key":      {AccessKey: f.adminPair.AccessKey, AccessSecret: f.userPair.AccessSecret},
+		"revoked key":             revoked,
+		"expired key":             expired,
+		"disabled user":           made.Pair,
+		"the key for the secret":  {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(f.userPair.AccessKey)},
+		"the secret for the key":  {AccessKey: secret, AccessSecret: f.userPair.AccessSecret},
+		"a key in upper case":     {AccessKey: strings.ToUpper(f.userPair.AccessKey), AccessSecret: f.userPair.AccessSecret},
+		"a trailing space":        {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(secret + " ")},
+		"a mistyped secret":       {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(flipCase(secret, len(secret)-10))},
+		"a mistyped key":          {AccessKey: flipCase(f.userPair.AccessKey, 12), AccessSecret: f.userPair.AccessSecret},
+		"a username":              {AccessKey: "alice", AccessSecret: auth.NewSecret("alice")},
+		"SQL":                     {AccessKey: "' OR 1=1 --", AccessSecret: auth.NewSecret("' OR 1=1 --")},
+		"5000 bytes":              {AccessKey: strings.Repeat("x", 3000), AccessSecret: auth.NewSecret(strings.Repeat("y", 2000))},
+		"characters beyond ASCII": {AccessKey: "ключ", AccessSecret: auth.NewSecret("секрет")},
+		"a prefix of the key":     {AccessKey: f.userPair.AccessKey[:20], AccessSecret: f.userPair.AccessSecret},
+		"a prefix of the secret":  {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(secret[:40])},
 	} {
 		require.Equal(t, want, f.login(pair), name)
 	}
-	require.Equal(t, http.StatusOK, f.login(f.userPair).status, "the good pair is as good as before")
+	require.Equal(t, http.StatusOK, f.login(f.userPair).status, "the good pair still works")
 }
 
-// flipCase makes another letter or digit of the character at i.
+// flipCase changes the character at i.
 func flipCase(s string, i int) string {
 	b := []byte(s)
 	if b[i] == 'A' {
@@ -104,7 +106,7 @@ func flipCase(s string, i int) string {
 	return string(b)
 }
 
-func TestLoginBodiesThatAreMalformed(t *testing.T) {
+func TestMalformedLoginBodiesAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	good := loginBody(f.userPair)
@@ -113,7 +115,7 @@ func TestLoginBodiesThatAreMalformed(t *testing.T) {
 		body   string
 		status int
 	}{
-		"nothing but space":           {" ", http.StatusBadRequest},
+		"only spaces":                 {" ", http.StatusBadRequest},
 		"not JSON":                    {"access_key=" + key, http.StatusBadRequest},
 		"null":                        {"null", http.StatusBadRequest},
 		"a string":                    {`"x"`, http.StatusBadRequest},
@@ -121,7 +123,7 @@ func TestLoginBodiesThatAreMalformed(t *testing.T) {
 		"two objects":                 {good + good, http.StatusBadRequest},
 		"trailing data":               {good + "x", http.StatusBadRequest},
 		"a trailing NUL":              {good + "\x00", http.StatusBadRequest},
-		"cut short":                   {good[:len(good)-1], http.StatusBadRequest},
+		"truncated":                   {good[:len(good)-1], http.StatusBadRequest},
 		"a comment":                   {"/**/" + good, http.StatusBadRequest},
 		"a byte order mark":           {"\ufeff" + good, http.StatusBadRequest},
 		"a field twice":               {`{"access_key":"x",` + good[1:], http.StatusBadRequest},
@@ -135,22 +137,22 @@ func TestLoginBodiesThatAreMalformed(t *testing.T) {
 		"NUL in the secret":           {`{"access_key":"x","access_secret":"a\u0000b"}`, http.StatusBadRequest},
 		"invalid UTF-8":               {"{\"access_key\":\"x\",\"access_secret\":\"\xff\"}", http.StatusBadRequest},
 		"half a surrogate pair":       {`{"access_key":"x","access_secret":"\ud800"}`, http.StatusBadRequest},
-		"nested without end":          {`{"x":` + strings.Repeat("[", 4000), http.StatusBadRequest},
+		"nested too deeply":           {`{"x":` + strings.Repeat("[", 4000), http.StatusBadRequest},
 		"no key":                      {`{"access_secret":"x"}`, http.StatusUnprocessableEntity},
 		"no secret":                   {`{"access_key":"x"}`, http.StatusUnprocessableEntity},
 		"neither":                     {`{}`, http.StatusUnprocessableEntity},
 		"an empty key":                {`{"access_key":"","access_secret":"x"}`, http.StatusUnprocessableEntity},
 		"an empty secret":             {`{"access_key":"x","access_secret":""}`, http.StatusUnprocessableEntity},
-		"a number for a key":          {`{"access_key":1,"access_secret":"x"}`, http.StatusUnprocessableEntity},
-		"a list for a key":            {`{"access_key":["` + key + `"],"access_secret":"` + secret + `"}`, http.StatusUnprocessableEntity},
-		"an object for a secret":      {`{"access_key":"x","access_secret":{}}`, http.StatusUnprocessableEntity},
-		"true for a secret":           {`{"access_key":"x","access_secret":true}`, http.StatusUnprocessableEntity},
+		"a number as key":             {`{"access_key":1,"access_secret":"x"}`, http.StatusUnprocessableEntity},
+		"a list as key":               {`{"access_key":["` + key + `"],"access_secret":"` + secret + `"}`, http.StatusUnprocessableEntity},
+		"an object as secret":         {`{"access_key":"x","access_secret":{}}`, http.StatusUnprocessableEntity},
+		"true as secret":              {`{"access_key":"x","access_secret":true}`, http.StatusUnprocessableEntity},
 		"just over 8 KiB":             {good + strings.Repeat(" ", 8193-len(good)), http.StatusRequestEntityTooLarge},
 		"a megabyte":                  {good + strings.Repeat(" ", 1<<20), http.StatusRequestEntityTooLarge},
 		"exactly 8 KiB":               {good + strings.Repeat(" ", 8192-len(good)), http.StatusOK},
 		"space around":                {" \r\n\t" + good + "\n", http.StatusOK},
 		"an unknown field":            {`{"remember_me":{"days":[1,null]},` + good[1:], http.StatusOK},
-		"a field written with escape": {strings.Replace(good, "access_key", `\u0061ccess_key`, 1), http.StatusOK},
+		"a field name with an escape": {strings.Replace(good, "access_key", `\u0061ccess_key`, 1), http.StatusOK},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -158,13 +160,14 @@ func TestLoginBodiesThatAreMalformed(t *testing.T) {
 			require.Equal(t, test.status, r.status, r.body)
 			if test.status != http.StatusOK {
 				requireErrorBody(t, r)
-				require.NotContains(t, r.body, secret, "never an echo")
+				require.NotContains(t, r.body, secret, "the request is never echoed")
 			}
 		})
 	}
 }
 
-// requireErrorBody holds an answer to the form of every error: one sentence.
+// requireErrorBody fails the test unless the body is a documented error: one field with one
+// sentence.
 func requireErrorBody(t testing.TB, r response) {
 	t.Helper()
 	require.Equal(t, "application/json", r.header.Get("Content-Type"))
@@ -172,10 +175,10 @@ func requireErrorBody(t testing.TB, r response) {
 	require.Len(t, object, 1)
 	require.IsType(t, "", object["detail"])
 	require.NotEmpty(t, object["detail"])
-	require.NotContains(t, object["detail"], "auth:", "not an internal message")
+	require.NotContains(t, object["detail"], "auth:", "the detail is not an internal error")
 }
 
-func TestLoginWantsTheContentTypeJSON(t *testing.T) {
+func TestLoginRequiresTheContentTypeJSON(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for contentType, status := range map[string]int{
@@ -193,21 +196,24 @@ func TestLoginWantsTheContentTypeJSON(t *testing.T) {
 		";":                                 http.StatusUnsupportedMediaType,
 		"":                                  http.StatusUnsupportedMediaType,
 	} {
-		r := httptest.NewRequest(http.MethodPost, "/auth/users/login", strings.NewReader(loginBody(f.userPair)))
+		r := httptest.NewRequest(http.MethodPost, "/auth/users/login",
+			strings.NewReader(loginBody(f.userPair)))
 		r.Header.Set("Content-Type", contentType)
 		require.Equal(t, status, serve(f.svc.Handler(), r).status, "%q", contentType)
 	}
 	r := httptest.NewRequest(http.MethodPost, "/auth/users/login", strings.NewReader(loginBody(f.userPair)))
-	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status, "none at all")
+	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status, "no Content-Type")
 	r.Header["Content-Type"] = []string{"application/json", "text/plain"}
-	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status, "two lines")
+	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status,
+		"two Content-Type headers")
 }
 
-func TestABodyThatBreaksOffIsMalformed(t *testing.T) {
+func TestATruncatedBodyIsA400(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	good := loginBody(f.userPair)
-	r := httptest.NewRequest(http.MethodPost, "/auth/users/login", io.MultiReader(strings.NewReader(good), brokenReader{}))
+	r := httptest.NewRequest(http.MethodPost, "/auth/users/login",
+		io.MultiReader(strings.NewReader(good), brokenReader{}))
 	r.Header.Set("Content-Type", "application/json")
 	require.Equal(t, http.StatusBadRequest, serve(f.svc.Handler(), r).status)
 }
@@ -216,22 +222,22 @@ type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
 
-func TestSignInTouchesTheStoreTwice(t *testing.T) {
+func TestASignInCallsTheStoreTwice(t *testing.T) {
 	t.Parallel()
 	var calls []string
-	f := newFixture(t, watch(func(method string) error { calls = append(calls, method); return nil }))
+	f := newFixture(t, withFaults(func(method string) error { calls = append(calls, method); return nil }))
 	credentials := f.svc.Credentials()
 	nobody := credentials.GeneratePair()
 	for name, test := range map[string]struct {
 		pair auth.KeyPair
 		want []string
 	}{
-		"a good pair":           {f.userPair, []string{"FindKey", "CreateSession"}},
-		"an unknown key":        {nobody, []string{"FindKey"}},
-		"a wrong secret":        {auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: nobody.AccessSecret}, []string{"FindKey"}},
-		"a bad checksum":        {auth.KeyPair{AccessKey: flipCase(nobody.AccessKey, 15), AccessSecret: nobody.AccessSecret}, nil},
-		"a secret out of shape": {auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret("x")}, nil},
-		"a key out of shape":    {auth.KeyPair{AccessKey: "x", AccessSecret: f.userPair.AccessSecret}, nil},
+		"a good pair":        {f.userPair, []string{"FindKey", "CreateSession"}},
+		"an unknown key":     {nobody, []string{"FindKey"}},
+		"a wrong secret":     {auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: nobody.AccessSecret}, []string{"FindKey"}},
+		"a bad checksum":     {auth.KeyPair{AccessKey: flipCase(nobody.AccessKey, 15), AccessSecret: nobody.AccessSecret}, nil},
+		"a malformed secret": {auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret("x")}, nil},
+		"a malformed key":    {auth.KeyPair{AccessKey: "x", AccessSecret: f.userPair.AccessSecret}, nil},
 	} {
 		calls = nil
 		f.login(test.pair)
@@ -239,7 +245,7 @@ func TestSignInTouchesTheStoreTwice(t *testing.T) {
 	}
 }
 
-func TestAKeyRevokedDuringSignInSignsNobodyIn(t *testing.T) {
+func TestAKeyRevokedDuringASignInIsRejected(t *testing.T) {
 	t.Parallel()
 	for name, act := range map[string]func(f *fixture) error{
 		"key revoked": func(f *fixture) error {
@@ -254,7 +260,7 @@ func TestAKeyRevokedDuringSignInSignsNobodyIn(t *testing.T) {
 			t.Parallel()
 			var f *fixture
 			armed := false
-			f = newFixture(t, watch(func(method string) error {
+			f = newFixture(t, withFaults(func(method string) error {
 				if armed && method == "CreateSession" {
 					armed = false
 					return act(f)
@@ -269,27 +275,29 @@ func TestAKeyRevokedDuringSignInSignsNobodyIn(t *testing.T) {
 	}
 }
 
-func TestFailedSignInsAreAlikeWithImportedKeysToo(t *testing.T) {
+func TestFailedSignInsWithImportedKeysGetTheSame401(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
 	})
-	imported := auth.ImportedKey{UserID: f.user.ID, AccessKey: "legacy", Secret: auth.NewSecret("correct horse")}
+	imported := auth.ImportedKey{
+		UserID: f.user.ID, AccessKey: "legacy", Secret: auth.NewSecret("correct horse"),
+	}
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, imported))
 	good := auth.KeyPair{AccessKey: "legacy", AccessSecret: imported.Secret}
 	require.Equal(t, http.StatusOK, f.login(good).status)
 	want := f.login(auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
 	require.JSONEq(t, `{"detail": "Invalid access key or secret"}`, want.body)
 	for name, pair := range map[string]auth.KeyPair{
-		"wrong secret":       {AccessKey: "legacy", AccessSecret: auth.NewSecret("wrong horse")},
-		"unknown, generated": f.svc.Credentials().GeneratePair(),
-		"half a pair":        {AccessKey: "legacy", AccessSecret: f.userPair.AccessSecret},
-		"the other half":     {AccessKey: f.userPair.AccessKey, AccessSecret: imported.Secret},
+		"wrong secret":         {AccessKey: "legacy", AccessSecret: auth.NewSecret("wrong horse")},
+		"unknown, generated":   f.svc.Credentials().GeneratePair(),
+		"another key's secret": {AccessKey: "legacy", AccessSecret: f.userPair.AccessSecret},
+		"another secret's key": {AccessKey: f.userPair.AccessKey, AccessSecret: imported.Secret},
 	} {
 		require.Equal(t, want, f.login(pair), name)
 	}
 	f.setActive(f.user, false)
-	require.Equal(t, want, f.login(good), "disabled")
+	require.Equal(t, want, f.login(good), "the user is disabled")
 }
 
 func TestALongContentTypeIsNotParsed(t *testing.T) {

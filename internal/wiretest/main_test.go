@@ -8,10 +8,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain fails the run if a goroutine is left when all tests have ended: this
-// package starts none, whatever GitHub or a store does to it. It also fails it if an
-// answer was not as openapi.json has it, and with -v says which that are documented no
-// test has met.
+// TestMain fails the run if a goroutine is left after all tests, because this package must leave
+// none, whatever GitHub or a store does. It also fails the run if a response differs from
+// openapi.json. With -v it lists the documented responses that no test has met.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(documentedRun{m})
 }
@@ -26,7 +25,8 @@ func (r documentedRun) Run() int {
 	}
 	if testing.Verbose() {
 		pairs, documented := wire.neverMet()
-		fmt.Printf("met %d of the %d documented pairs of a call and a status\n", documented-len(pairs), documented)
+		fmt.Printf("met %d of the %d documented pairs of a call and a status\n",
+			documented-len(pairs), documented)
 		for _, pair := range pairs {
 			fmt.Println("never met:", pair)
 		}

@@ -20,7 +20,7 @@ func TestAuthenticatePutsTheCallerInTheContext(t *testing.T) {
 	var got auth.Identity
 	var user auth.User
 	inner := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		require.Equal(t, "kept", r.Context().Value(key{}), "the host's own values stay")
+		require.Equal(t, "kept", r.Context().Value(key{}), "the host's context values are kept")
 		got, _ = auth.IdentityFromContext(r.Context())
 		var err error
 		user, err = f.svc.User(r.Context())
@@ -39,18 +39,19 @@ func TestAuthenticatePutsTheCallerInTheContext(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrTokenMissing)
 }
 
-func TestRequireSuperUserReadsTheStoreOnceAndNeverTrustsTheToken(t *testing.T) {
+func TestRequireSuperUserReadsTheStoreOnceAndIgnoresTheToken(t *testing.T) {
 	t.Parallel()
 	var calls []string
-	f := newFixture(t, watch(func(method string) error { calls = append(calls, method); return nil }))
-	guarded := f.svc.Authenticate(f.svc.RequireSuperUser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	f := newFixture(t, withFaults(func(method string) error { calls = append(calls, method); return nil }))
+	inner := func(w http.ResponseWriter, r *http.Request) {
 		user, err := f.svc.User(r.Context())
 		require.NoError(t, err)
 		identity, ok := auth.IdentityFromContext(r.Context())
 		require.True(t, ok)
 		require.Equal(t, identity.UserID, user.ID)
 		w.WriteHeader(http.StatusNoContent)
-	})))
+	}
+	guarded := f.svc.Authenticate(f.svc.RequireSuperUser(http.HandlerFunc(inner)))
 	ask := func(token string) int {
 		return send(guarded, http.MethodGet, "/", "", "Authorization", "Bearer "+token).status
 	}
@@ -60,30 +61,36 @@ func TestRequireSuperUserReadsTheStoreOnceAndNeverTrustsTheToken(t *testing.T) {
 	require.Equal(t, []string{"ListRevocations", "FindUser"}, calls)
 	require.Equal(t, http.StatusForbidden, ask(user))
 	yes := true
-	_, err := f.store.UpdateUser(t.Context(), authtest.HostWrite, f.user.ID, auth.UserChange{IsSuperUser: &yes})
+	_, err := f.store.UpdateUser(t.Context(), authtest.HostWrite, f.user.ID,
+		auth.UserChange{IsSuperUser: &yes})
 	require.NoError(t, err)
-	require.Equal(t, http.StatusNoContent, ask(user), "promoted since the token was made")
+	require.Equal(t, http.StatusNoContent, ask(user), "the user was promoted after the token was issued")
 
-	// Without Authenticate around it, it lets nobody through.
-	alone := f.svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("let through") }))
-	require.Equal(t, http.StatusUnauthorized, send(alone, http.MethodGet, "/", "", "Authorization", "Bearer "+admin).status)
+	// Without Authenticate, RequireSuperUser rejects every request.
+	alone := f.svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("the handler was reached")
+	}))
+	require.Equal(t, http.StatusUnauthorized,
+		send(alone, http.MethodGet, "/", "", "Authorization", "Bearer "+admin).status)
 }
 
-func TestTheFunctionsBehindTheMiddlewareAnswerAsItDoes(t *testing.T) {
+func TestIdentifyContextAndSuperUserMatchTheMiddleware(t *testing.T) {
 	t.Parallel()
 	f, other := newFixture(t), newFixture(t)
 	passed := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	disabled, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "disabled", IsSuperUser: true})
+	disabled, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+		Username: "disabled", IsSuperUser: true,
+	})
 	require.NoError(t, err)
-	gone := f.signIn(disabled.User)
+	revoked := f.signIn(disabled.User)
 	f.setActive(disabled.User, false)
 	for name, header := range map[string][]string{
-		"nobody":          {},
-		"a super user":    {"Authorization", "Bearer " + f.signIn(f.admin)},
-		"a user":          {"Authorization", "Bearer " + f.signIn(f.user)},
-		"who is disabled": {"Authorization", "Bearer " + gone},
-		"another's user":  {"Authorization", "Bearer " + other.signIn(other.admin)},
-		"two tokens":      {"Authorization", "Bearer " + f.signIn(f.admin), "Authorization", "Bearer " + f.signIn(f.admin)},
+		"no token":               {},
+		"a super user":           {"Authorization", "Bearer " + f.signIn(f.admin)},
+		"a user":                 {"Authorization", "Bearer " + f.signIn(f.user)},
+		"a disabled user":        {"Authorization", "Bearer " + revoked},
+		"another service's user": {"Authorization", "Bearer " + other.signIn(other.admin)},
+		"two tokens":             {"Authorization", "Bearer " + f.signIn(f.admin), "Authorization", "Bearer " + f.signIn(f.admin)},
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		for i := 0; i < len(header); i += 2 {
@@ -110,43 +117,48 @@ func TestTheFunctionsBehindTheMiddlewareAnswerAsItDoes(t *testing.T) {
 				require.Zero(t, user)
 			}
 			_, byOther := other.svc.SuperUser(ctx)
-			require.ErrorIs(t, byOther, auth.ErrTokenMissing, "another service's word is none")
+			require.ErrorIs(t, byOther, auth.ErrTokenMissing, "another service's caller is ignored")
 		} else {
 			require.Nil(t, ctx)
 		}
-		require.Equal(t, serve(f.svc.Authenticate(f.svc.RequireSuperUser(passed)), r).status, statusOf(err), name)
+		require.Equal(t, serve(f.svc.Authenticate(f.svc.RequireSuperUser(passed)), r).status,
+			statusOf(err), name)
 	}
 }
 
-func TestAUserWhoIsGoneOrDisabledIsARefusedToken(t *testing.T) {
+func TestTheTokenOfADeletedUserIsRejected(t *testing.T) {
 	t.Parallel()
-	gone := false
-	f := newFixture(t, watch(func(method string) error {
-		if gone && method == "FindUser" {
+	deleted := false
+	f := newFixture(t, withFaults(func(method string) error {
+		if deleted && method == "FindUser" {
 			return fmt.Errorf("wrapped: %w", auth.ErrNotFound)
 		}
 		return nil
 	}))
 	token := f.signIn(f.admin)
-	gone = true
+	deleted = true
 	r := f.sendAs(token, http.MethodGet, "/auth/user", "")
 	require.Equal(t, f.sendAs("x", http.MethodGet, "/auth/user", ""), r)
-	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodPost, "/api/v1/user/register", "{}").status)
+	require.Equal(t, http.StatusUnauthorized,
+		f.sendAs(token, http.MethodPost, "/api/v1/user/register", "{}").status)
 }
 
-func TestAnotherServicesWordForACallerIsNone(t *testing.T) {
+func TestAServiceIgnoresTheCallerOfAnotherService(t *testing.T) {
 	t.Parallel()
 	a, b := newFixture(t), newFixture(t)
-	reached := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("let through") })
+	reached := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("the handler was reached")
+	})
 	handler := a.svc.Authenticate(a.svc.RequireSuperUser(b.svc.RequireSuperUser(reached)))
 	r := send(handler, http.MethodGet, "/", "", "Authorization", "Bearer "+a.signIn(a.admin))
 	require.Equal(t, http.StatusUnauthorized, r.status)
 }
 
-func TestAUserWhoIsDisabledInTheStoreIsARefusedToken(t *testing.T) {
+func TestTheTokenOfAUserDisabledInTheStoreIsRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = disabledUsers{f.store} })
-	require.Equal(t, http.StatusUnauthorized, f.sendAs(f.signIn(f.admin), http.MethodGet, "/auth/user", "").status)
+	require.Equal(t, http.StatusUnauthorized,
+		f.sendAs(f.signIn(f.admin), http.MethodGet, "/auth/user", "").status)
 }
 
 type disabledUsers struct{ auth.Store }

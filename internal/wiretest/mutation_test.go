@@ -12,9 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whatever is done to a good token, one byte or many, it is a bad token, and all
-// bad tokens get the same answer.
-func TestMutatedTokensAreRefusedWithOneAnswer(t *testing.T) {
+// Every mutation of a valid token is rejected with the same answer.
+func TestMutatedTokensAllGetTheSame401(t *testing.T) {
 	t.Parallel()
 	rounds := testenv.Rounds(t, testenv.Counts{Small: 2_000, Moderate: 17_000, Full: 350_000})
 	for name, s := range authtest.NewSigners(t) {
@@ -39,34 +38,34 @@ func TestMutatedTokensAreRefusedWithOneAnswer(t *testing.T) {
 					require.Equal(t, want, ask(mutant), "seed %d: %q", seed, mutant)
 				}
 			}
-			require.Equal(t, http.StatusOK, ask(good).status, "the original is as good as before")
+			require.Equal(t, http.StatusOK, ask(good).status, "the original token is still valid")
 		})
 	}
 }
 
-// mutate changes a token in one of the ways in which tokens get changed.
+// mutate changes a token in one of eight ways.
 func mutate(random *rand.Rand, token string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.= \n\x00"
 	b := []byte(token)
 	at := random.IntN(len(b))
 	letter := alphabet[random.IntN(len(alphabet))]
 	switch random.IntN(8) {
-	case 0: // a bit flipped
+	case 0: // flip a bit
 		b[at] ^= 1 << random.IntN(8)
-	case 1: // cut off
+	case 1: // truncate
 		b = b[:at]
-	case 2: // another character
+	case 2: // replace a character
 		b[at] = letter
-	case 3: // one more character
+	case 3: // insert a character
 		b = append(b[:at:at], append([]byte{letter}, b[at:]...)...)
-	case 4: // one character less
+	case 4: // remove a character
 		b = append(b[:at], b[at+1:]...)
-	case 5: // the last character, whose spare bits mean nothing
+	case 5: // replace the last character, whose spare bits mean nothing
 		b[len(b)-1] = letter
-	case 6: // two characters change places
+	case 6: // swap two characters
 		other := random.IntN(len(b))
 		b[at], b[other] = b[other], b[at]
-	case 7: // a part said twice
+	case 7: // repeat a part
 		end := at + random.IntN(len(b)-at)
 		b = append(b[:end:end], b[at:]...)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestOpenAPIHasEveryRouteAndNoOther(t *testing.T) {
+func TestOpenAPIDocumentsExactlyTheRoutes(t *testing.T) {
 	t.Parallel()
 	routes, documented := map[string]string{}, map[string]string{}
 	for _, route := range newFixture(t).svc.Routes() {
@@ -25,10 +25,10 @@ func TestOpenAPIHasEveryRouteAndNoOther(t *testing.T) {
 			documented[o.String()] += tag.(string)
 		}
 	}
-	require.Equal(t, routes, documented, "calls with their groups, which are the tags")
+	require.Equal(t, routes, documented, "the tags are the route groups")
 }
 
-func TestOpenAPIIsTheCallersOwn(t *testing.T) {
+func TestOpenAPIReturnsACopy(t *testing.T) {
 	t.Parallel()
 	first := auth.OpenAPI()
 	first[0] = 'x'
@@ -43,7 +43,7 @@ func TestOpenAPIIsWellFormed(t *testing.T) {
 	require.Equal(t, indented.String(), string(document))
 	for _, match := range regexp.MustCompile(`"\$ref": "#([^"]*)"`).FindAllSubmatch(document, -1) {
 		_, target := wire.resolve(string(match[1]))
-		require.NotNil(t, target, "%s leads nowhere", match[1])
+		require.NotNil(t, target, "%s does not exist", match[1])
 	}
 	for kind, components := range wire.document["components"].(map[string]any) {
 		for name := range components.(map[string]any) {
@@ -51,13 +51,14 @@ func TestOpenAPIIsWellFormed(t *testing.T) {
 				require.Contains(t, string(document), `"`+name+`": []`)
 				continue
 			}
-			require.Contains(t, string(document), `"#/components/`+kind+"/"+name+`"`, "nothing refers to it")
+			require.Contains(t, string(document), `"#/components/`+kind+"/"+name+`"`,
+				"nothing refers to the component")
 		}
 	}
 	ids := map[string]bool{}
 	for _, o := range wire.calls {
 		id := o.object["operationId"].(string)
-		require.False(t, ids[id], "%s: there is another %s", o, id)
+		require.False(t, ids[id], "%s: duplicate operationId %s", o, id)
 		ids[id] = true
 		require.NotEmpty(t, o.object["summary"], o)
 		requirePathParameters(t, o)
@@ -84,7 +85,8 @@ func requirePathParameters(t *testing.T, o operation) {
 	require.Equal(t, want, have, o)
 }
 
-// requireStatuses requires what follows from who may call and from what is sent.
+// requireStatuses fails the test unless the statuses are documented that follow from the callers
+// and the body of the call.
 func requireStatuses(t *testing.T, o operation) {
 	t.Helper()
 	want := []string{"405"}
@@ -101,7 +103,10 @@ func requireStatuses(t *testing.T, o operation) {
 		want = append(want, "404")
 	}
 	require.Subset(t, o.statuses(), want, o)
-	for status, header := range map[string]string{"401": "WWW-Authenticate", "405": "Allow", "429": "Retry-After", "302": "Location", "303": "Location"} {
+	for status, header := range map[string]string{
+		"401": "WWW-Authenticate", "405": "Allow", "429": "Retry-After", "302": "Location",
+		"303": "Location",
+	} {
 		pointer, documented := wire.object(o.pointer + pointerTo("responses", status))
 		if documented != nil {
 			_, object := wire.object(pointer + pointerTo("headers", header))
@@ -112,8 +117,8 @@ func requireStatuses(t *testing.T, o operation) {
 
 func protected(o operation) bool { return len(o.object["security"].([]any)) > 0 }
 
-// A check that lets everything pass would find every answer good.
-func TestAnAnswerThatIsNotAsDocumentedIsFound(t *testing.T) {
+// A check that accepts everything would accept every response.
+func TestTheWireCheckFindsUndocumentedResponses(t *testing.T) {
 	t.Parallel()
 	good := `{"token": "x", "token_type": "bearer", "expires_in": 43200, "is_super_user": false}`
 	for name, test := range map[string]struct {
@@ -123,23 +128,23 @@ func TestAnAnswerThatIsNotAsDocumentedIsFound(t *testing.T) {
 		header       []string
 		want         string
 	}{
-		"as documented":           {status: 200, body: good},
-		"a host's own path":       {path: "/reports", status: 418, body: "teapot"},
-		"a field missing":         {status: 200, body: `{"token": "x", "token_type": "bearer", "expires_in": 43200}`, want: "is_super_user"},
-		"a field too many":        {status: 200, body: strings.Replace(good, "{", `{"more": 1, `, 1), want: "more"},
-		"a wrong type":            {status: 200, body: strings.Replace(good, "43200", `"43200"`, 1), want: "expires_in"},
-		"a value not listed":      {status: 200, body: strings.Replace(good, "bearer", "Bearer", 1), want: "token_type"},
-		"no JSON":                 {status: 200, body: "ok", want: "not JSON"},
-		"another media type":      {status: 200, body: good, header: []string{"Content-Type", "text/plain"}, want: "text/plain"},
-		"an undocumented status":  {status: 418, body: good, want: "status"},
-		"an undocumented method":  {method: http.MethodPut, status: 200, body: good, want: "method"},
-		"an error that is a list": {status: 422, body: `{"detail": ["x"]}`, want: "detail"},
-		"a header missing":        {status: 429, body: `{"detail": "x"}`, want: "Retry-After"},
-		"a header with no sense":  {status: 429, body: `{"detail": "x"}`, header: []string{"Retry-After", "soon"}, want: "Retry-After"},
-		"a header not documented": {status: 200, body: good, header: []string{"Set-Cookie", "a=b"}, want: "Set-Cookie"},
-		"what a cache may keep":   {status: 200, body: good, header: []string{"Cache-Control", "public"}, want: "Cache-Control"},
-		"a body of a 204":         {method: http.MethodDelete, path: "/auth/keys/ak", status: 204, body: good, want: "body"},
-		"a time that is none": {method: http.MethodGet, path: "/auth/keys", status: 200, want: "date-time",
+		"as documented":            {status: 200, body: good},
+		"a path of the host":       {path: "/reports", status: 418, body: "teapot"},
+		"a missing field":          {status: 200, body: `{"token": "x", "token_type": "bearer", "expires_in": 43200}`, want: "is_super_user"},
+		"an additional field":      {status: 200, body: strings.Replace(good, "{", `{"more": 1, `, 1), want: "more"},
+		"a wrong type":             {status: 200, body: strings.Replace(good, "43200", `"43200"`, 1), want: "expires_in"},
+		"a value outside the enum": {status: 200, body: strings.Replace(good, "bearer", "Bearer", 1), want: "token_type"},
+		"not JSON":                 {status: 200, body: "ok", want: "not JSON"},
+		"another media type":       {status: 200, body: good, header: []string{"Content-Type", "text/plain"}, want: "text/plain"},
+		"an undocumented status":   {status: 418, body: good, want: "status"},
+		"an undocumented method":   {method: http.MethodPut, status: 200, body: good, want: "method"},
+		"an error that is a list":  {status: 422, body: `{"detail": ["x"]}`, want: "detail"},
+		"a missing header":         {status: 429, body: `{"detail": "x"}`, want: "Retry-After"},
+		"an invalid header":        {status: 429, body: `{"detail": "x"}`, header: []string{"Retry-After", "soon"}, want: "Retry-After"},
+		"an undocumented header":   {status: 200, body: good, header: []string{"Set-Cookie", "a=b"}, want: "Set-Cookie"},
+		"a cacheable response":     {status: 200, body: good, header: []string{"Cache-Control", "public"}, want: "Cache-Control"},
+		"a body with 204":          {method: http.MethodDelete, path: "/auth/keys/ak", status: 204, body: good, want: "body"},
+		"an invalid time": {method: http.MethodGet, path: "/auth/keys", status: 200, want: "date-time",
 			body: `[{"access_key": "a", "label": "", "created_at": "2026-13-02T03:04:05Z", "expires_at": null, "last_used_at": null, "status": "Active"}]`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -157,7 +162,9 @@ func TestAnAnswerThatIsNotAsDocumentedIsFound(t *testing.T) {
 			}
 			check := newWireCheck(auth.OpenAPI())
 			sent := `{"access_key": "a", "access_secret": "b"}`
-			problems := check.check(httptest.NewRequest(method, path, nil), []byte(sent), response{test.status, header, test.body})
+			problems := check.check(httptest.NewRequest(method, path, nil), []byte(sent), response{
+				test.status, header, test.body,
+			})
 			if test.want == "" {
 				require.Empty(t, problems)
 				return
@@ -167,13 +174,16 @@ func TestAnAnswerThatIsNotAsDocumentedIsFound(t *testing.T) {
 	}
 }
 
-func TestAnAcceptedBodyThatIsNotAsDocumentedIsFound(t *testing.T) {
+func TestTheWireCheckFindsUndocumentedRequestBodies(t *testing.T) {
 	t.Parallel()
 	check := newWireCheck(auth.OpenAPI())
 	answer := response{200, http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}},
 		`{"token": "x", "token_type": "bearer", "expires_in": 1, "is_super_user": false}`}
-	for sent, want := range map[string]string{"": "no body", "{}": "access_key", `{"access_key": 1, "access_secret": "b"}`: "string"} {
-		problems := check.check(httptest.NewRequest(http.MethodPost, "/auth/users/login", nil), []byte(sent), answer)
+	for sent, want := range map[string]string{
+		"": "no body", "{}": "access_key", `{"access_key": 1, "access_secret": "b"}`: "string",
+	} {
+		problems := check.check(httptest.NewRequest(http.MethodPost, "/auth/users/login", nil),
+			[]byte(sent), answer)
 		require.Contains(t, strings.Join(problems, "\n"), want)
 	}
 }

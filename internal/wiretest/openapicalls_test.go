@@ -19,9 +19,9 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// What is compared here is only the status: send holds the rest to the document.
+// These tests compare only the status, because send compares the rest with openapi.json.
 
-// target is a path of the call, in which everything is there.
+// target returns a path of the call whose parameters exist.
 func (f *fixture) target(o operation) string {
 	id := f.user.ID
 	if strings.Contains(o.path, "/sessions/") {
@@ -33,7 +33,7 @@ func (f *fixture) target(o operation) string {
 	return strings.NewReplacer("{id}", id, "{access_key}", f.userPair.AccessKey).Replace(o.path)
 }
 
-func TestEachCallRefusesAsDocumented(t *testing.T) {
+func TestEachCallRejectsRequestsAsDocumented(t *testing.T) {
 	t.Parallel()
 	for _, o := range wire.calls {
 		t.Run(o.String(), func(t *testing.T) {
@@ -78,7 +78,7 @@ func requireBodiesRefused(t *testing.T, f *fixture, method, target, token string
 	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status)
 }
 
-func TestEachCallAnswers503AsDocumentedWhereTheStoreIsAway(t *testing.T) {
+func TestEachCallAnswers503AsDocumentedIfTheStoreFails(t *testing.T) {
 	t.Parallel()
 	for _, o := range wire.calls {
 		if !slices.Contains(o.statuses(), "503") || strings.Contains(o.path, "github") {
@@ -106,12 +106,14 @@ func TestEachCallAnswers503AsDocumentedWhereTheStoreIsAway(t *testing.T) {
 	}
 }
 
-func TestTheCallsOfAccountAndAdministrationAnswerAsDocumented(t *testing.T) {
+func TestAccountAndAdministrationCallsAnswerAsDocumented(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	user, admin := f.signIn(f.user), f.signIn(f.admin)
 	key := "/auth/keys/" + f.userPair.AccessKey
-	sessionsOf := func(token string) string { return f.sendAs(token, http.MethodGet, "/auth/sessions", "").body }
+	sessionsOf := func(token string) string {
+		return f.sendAs(token, http.MethodGet, "/auth/sessions", "").body
+	}
 	require.Contains(t, sessionsOf(user), `"method":"host"`)
 	for _, call := range []struct {
 		token, method, target, body string
@@ -147,10 +149,11 @@ func TestTheCallsOfAccountAndAdministrationAnswerAsDocumented(t *testing.T) {
 	}
 	session, err := f.svc.SignIn(t.Context(), f.admin.ID)
 	require.NoError(t, err)
-	require.Equal(t, http.StatusNoContent, f.sendAs(admin, http.MethodDelete, "/auth/sessions/"+session.Session.ID, "").status)
+	require.Equal(t, http.StatusNoContent,
+		f.sendAs(admin, http.MethodDelete, "/auth/sessions/"+session.Session.ID, "").status)
 }
 
-func TestNoUserHasMoreKeysThanDocumented(t *testing.T) {
+func TestCreatingMoreThanMaxKeysAnswersAsDocumented(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
@@ -161,9 +164,11 @@ func TestNoUserHasMoreKeysThanDocumented(t *testing.T) {
 	require.Equal(t, http.StatusConflict, f.sendAs(token, http.MethodPost, "/auth/keys", "").status)
 }
 
-func TestAnOldSessionGivesOutNothingThatLasts(t *testing.T) {
+func TestAnOldSessionMakesNoLastingChangesAsDocumented(t *testing.T) {
 	t.Parallel()
-	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.ReauthAfter = time.Minute }})
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.ReauthAfter = time.Minute
+	}})
 	user, admin := g.signIn(g.user), g.signIn(g.admin)
 	g.clock.Advance(time.Minute)
 	for _, call := range [][3]string{
@@ -176,8 +181,8 @@ func TestAnOldSessionGivesOutNothingThatLasts(t *testing.T) {
 	}
 }
 
-// A change that comes with the cookie of a browser session, from who knows where.
-func TestChangesByCookieAreRefusedAsDocumented(t *testing.T) {
+// A change with the cookie of a browser session, without headers that show its origin.
+func TestChangesByCookieWithoutAnOriginAnswerAsDocumented(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser().stay()
@@ -190,7 +195,7 @@ func TestChangesByCookieAreRefusedAsDocumented(t *testing.T) {
 	}
 }
 
-func TestABodyThatDoesNotArriveIsAnsweredAsDocumented(t *testing.T) {
+func TestAStalledBodyIsA408AsDocumented(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Timeout = 300 * time.Millisecond })
 	token := f.signIn(f.admin)
@@ -203,9 +208,12 @@ func TestABodyThatDoesNotArriveIsAnsweredAsDocumented(t *testing.T) {
 		conn, err := net.Dial("tcp", server.Listener.Addr().String())
 		require.NoError(t, err)
 		defer conn.Close()
-		fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+		fmt.Fprintf(conn,
+			"%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
+				"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
 			o.method, f.target(o), token)
-		defer func() { // all wait at the same time
+		// Deferred, so that all requests wait at the same time.
+		defer func() {
 			answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			require.NoError(t, err)
 			answer.Body.Close()
@@ -214,8 +222,8 @@ func TestABodyThatDoesNotArriveIsAnsweredAsDocumented(t *testing.T) {
 	}
 }
 
-// Names that nobody has cost a slow hash each, of which so many wait at most.
-func TestASignInThatWouldHaveToWaitTooLongIsAnsweredAsDocumented(t *testing.T) {
+// Each unknown name costs a slow hash, and only a limited number of them may wait.
+func TestASignInBeyondTheSlowHashQueueIsA429AsDocumented(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -223,25 +231,27 @@ func TestASignInThatWouldHaveToWaitTooLongIsAnsweredAsDocumented(t *testing.T) {
 		cfg.Credentials.AllowImported, cfg.Credentials.MaxSlowHashes = true, 1
 		cfg.Proxies = auth.NoProxies()
 		f.store = authtest.FaultyStore(f.store, func(called string) error {
-			if called == "FindKey" { // under way until the test is over
+			// The slow hash of the request is in progress until the test ends.
+			if called == "FindKey" {
 				<-ctx.Done()
 				return ctx.Err()
 			}
 			return nil
 		})
 	})
-	const more = 40 // than may wait
-	statuses := make(chan int, more)
-	for range more {
+	const requests = 40 // more than may wait
+	statuses := make(chan int, requests)
+	for range requests {
 		go func() {
-			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/auth/users/login", strings.NewReader(`{"access_key": "x", "access_secret": "y"}`))
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/auth/users/login",
+				strings.NewReader(`{"access_key": "x", "access_secret": "y"}`))
 			r.Header.Set("Content-Type", "application/json")
 			statuses <- serve(f.svc.Handler(), r).status
 		}()
 	}
 	require.Equal(t, http.StatusTooManyRequests, <-statuses)
 	cancel()
-	for range more - 1 {
+	for range requests - 1 {
 		<-statuses
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,14 +16,14 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// net/http contains a panic; gRPC does not. There, a store that panics must be a store that could
-// not answer, and never the end of the process.
-func TestAStoreThatPanicsInACallOutsideHTTPIsOneThatCannotAnswer(t *testing.T) {
+// net/http recovers a panic of a handler, but gRPC does not. A panic of the store must become an
+// error and must not end the process.
+func TestAPanicOfTheStoreOutsideHTTPIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, inStore := range []bool{false, true} {
-		var broken atomic.Bool
-		f := newFixture(t, watch(func(string) error {
-			if broken.Load() {
+		var panics atomic.Bool
+		f := newFixture(t, withFaults(func(string) error {
+			if panics.Load() {
 				panic("a bug of the store")
 			}
 			return nil
@@ -35,23 +36,23 @@ func TestAStoreThatPanicsInACallOutsideHTTPIsOneThatCannotAnswer(t *testing.T) {
 		require.NoError(t, err)
 		session, err := f.svc.Identify(request)
 		require.NoError(t, err)
-		broken.Store(true)
-		f.clock.Advance(time.Hour) // what is known of revocations is too old
+		panics.Store(true)
+		f.clock.Advance(time.Hour) // the last read of the feed is now too old
 
 		ctx := t.Context()
 		for name, call := range map[string]func() error{
-			"Verify":          func() error { return second(f.svc.Tokens().Verify(ctx, token)) },
-			"Identify":        func() error { return second(f.svc.Identify(request)) },
-			"IdentifyContext": func() error { return second(f.svc.IdentifyContext(request)) },
-			"User":            func() error { return second(f.svc.User(called)) },
-			"SuperUser":       func() error { return second(f.svc.SuperUser(called)) },
-			"Login":           func() error { return second(f.svc.Login(ctx, f.userPair)) },
-			"SignIn":          func() error { return second(f.svc.SignIn(ctx, f.user.ID)) },
+			"Verify":          func() error { return errorOf(f.svc.Tokens().Verify(ctx, token)) },
+			"Identify":        func() error { return errorOf(f.svc.Identify(request)) },
+			"IdentifyContext": func() error { return errorOf(f.svc.IdentifyContext(request)) },
+			"User":            func() error { return errorOf(f.svc.User(called)) },
+			"SuperUser":       func() error { return errorOf(f.svc.SuperUser(called)) },
+			"Login":           func() error { return errorOf(f.svc.Login(ctx, f.userPair)) },
+			"SignIn":          func() error { return errorOf(f.svc.SignIn(ctx, f.user.ID)) },
 			"Revoke":          func() error { return f.svc.Tokens().Revoke(ctx, authtest.ByHost, session.SessionID) },
-			"RevokeUser":      func() error { return second(f.svc.RevokeUser(ctx, authtest.ByHost, f.user.ID)) },
-			"List":            func() error { return second(f.svc.Credentials().List(ctx, f.user.ID)) },
+			"RevokeUser":      func() error { return errorOf(f.svc.RevokeUser(ctx, authtest.ByHost, f.user.ID)) },
+			"List":            func() error { return errorOf(f.svc.Credentials().List(ctx, f.user.ID)) },
 			"DeleteUser":      func() error { return f.svc.DeleteUser(ctx, authtest.ByHost, f.user.ID) },
-			"Prune":           func() error { return second(f.svc.Prune(ctx)) },
+			"Prune":           func() error { return errorOf(f.svc.Prune(ctx)) },
 			"Ping":            func() error { return f.svc.Ping(ctx) },
 		} {
 			var err error
@@ -61,18 +62,18 @@ func TestAStoreThatPanicsInACallOutsideHTTPIsOneThatCannotAnswer(t *testing.T) {
 			require.Equal(t, http.StatusServiceUnavailable, status, name)
 			require.NotContains(t, detail, "bug", name)
 		}
-		broken.Store(false)
+		panics.Store(false)
 		f.clock.Advance(time.Hour)
-		require.NoError(t, second(f.svc.Identify(request)), "the panic left no lock behind")
+		require.NoError(t, errorOf(f.svc.Identify(request)), "the panic left no lock held")
 	}
 }
 
-func TestAStoreThatPanicsDoesNotEndRun(t *testing.T) {
+func TestAPanicOfTheStoreDoesNotEndRun(t *testing.T) {
 	t.Parallel()
-	var broken atomic.Bool
+	var panics atomic.Bool
 	pruned := make(chan struct{}, 1)
-	f := newFixture(t, watch(func(method string) error {
-		if !broken.Load() {
+	f := newFixture(t, withFaults(func(method string) error {
+		if !panics.Load() {
 			return nil
 		}
 		if method == "PruneSessions" {
@@ -83,7 +84,7 @@ func TestAStoreThatPanicsDoesNotEndRun(t *testing.T) {
 		}
 		panic("a bug of the store")
 	}))
-	broken.Store(true)
+	panics.Store(true)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- f.svc.Run(ctx) }()
@@ -101,10 +102,56 @@ func (panickingLimiter) Take(context.Context, string, []limit.Rate) (time.Durati
 
 func (panickingLimiter) Reset(context.Context, string) error { panic("a bug of the limiter") }
 
-func TestALimiterThatPanicsIsOneThatFails(t *testing.T) {
+func TestAPanicOfTheLimiterThrottlesNobody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Limiter = panickingLimiter{} })
 	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.1")})
-	require.NotPanics(t, func() { require.NoError(t, second(f.svc.Login(ctx, f.userPair))) })
+	require.NotPanics(t, func() { require.NoError(t, errorOf(f.svc.Login(ctx, f.userPair))) })
 	require.Contains(t, f.log.String(), "Limiter.Take panicked: a bug of the limiter")
+}
+
+// panickingTransport is a transport of the host that panics at a path while on is true.
+type panickingTransport struct {
+	http.RoundTripper
+	path string
+	on   *atomic.Bool
+}
+
+func (p panickingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if p.on.Load() && strings.HasSuffix(r.URL.Path, p.path) {
+		panic("the host's transport")
+	}
+	return p.RoundTripper.RoundTrip(r)
+}
+
+func TestAPanicOfTheHostsTransportDuringARefreshIsAnError(t *testing.T) {
+	t.Parallel()
+	on := new(atomic.Bool)
+	g := newGitHub(t, githubOptions{fake: withExpiringTokens.fake,
+		configure: func(_ *githubFixture, cfg *auth.Config) {
+			cfg.GitHub.HTTPClient = &http.Client{
+				Transport: panickingTransport{cfg.GitHub.HTTPClient.Transport, "/access_token", on},
+			}
+		}})
+	require.Equal(t, http.StatusOK, g.browser().connect(g.signIn(g.user)).status)
+	g.clock.Advance(9 * time.Hour)
+	on.Store(true)
+	// Outside an HTTP handler, as in a gRPC method or a goroutine, nothing would recover a panic.
+	require.NotPanics(t, func() {
+		_, err := g.svc.GitHub().Verify(t.Context(), g.user.ID)
+		require.Error(t, err)
+	})
+}
+
+func TestAPanicOfTheHostsTransportDuringAnExchangeIsA503(t *testing.T) {
+	t.Parallel()
+	on := new(atomic.Bool)
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.GitHub.HTTPClient = &http.Client{
+			Transport: panickingTransport{cfg.GitHub.HTTPClient.Transport, "/access_token", on},
+		}
+	}})
+	p := g.pending()
+	on.Store(true)
+	require.NotPanics(t, func() { require.Equal(t, http.StatusServiceUnavailable, g.sendCallback(p).status) })
 }

@@ -2,20 +2,20 @@ package wiretest
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
-// What an endpoint checks first is part of its answer: who may not make a call learns nothing of it,
-// and a wrong method is wrong whether GitHub is configured or not.
-func TestTheOrderOfAnEndpointsChecks(t *testing.T) {
+// The order of the checks shows in the answer: a caller without access learns nothing about a call,
+// and a wrong method is a 405 whether or not GitHub is configured.
+func TestEndpointsCheckTheCallerTheMethodAndGitHubInOrder(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	user := "Bearer " + f.signIn(f.user)
@@ -26,24 +26,26 @@ func TestTheOrderOfAnEndpointsChecks(t *testing.T) {
 		header  []string
 		want    int
 	}{
-		{"a caller before the method", f.svc.LogoutHandler(), http.MethodPut, nil, http.StatusUnauthorized},
-		{"a super user before the method", f.svc.RegisterUserHandler(), http.MethodPut, []string{"Authorization", user}, http.StatusForbidden},
+		{"the caller before the method", f.svc.LogoutHandler(), http.MethodPut, nil, http.StatusUnauthorized},
+		{"the super user before the method", f.svc.RegisterUserHandler(), http.MethodPut, []string{"Authorization", user}, http.StatusForbidden},
 		{"the method", f.svc.LogoutHandler(), http.MethodPut, []string{"Authorization", user}, http.StatusMethodNotAllowed},
 		{"the method before GitHub", f.svc.GitHubStatusHandler(), http.MethodPut, nil, http.StatusMethodNotAllowed},
-		{"GitHub before a caller", f.svc.GitHubStatusHandler(), http.MethodGet, nil, http.StatusServiceUnavailable},
+		{"GitHub before the caller", f.svc.GitHubStatusHandler(), http.MethodGet, nil, http.StatusServiceUnavailable},
 	} {
-		answer := send(ofTheHost{test.handler}, test.method, "/anywhere", "", test.header...)
+		answer := send(hostHandler{test.handler}, test.method, "/anywhere", "", test.header...)
 		require.Equal(t, test.want, answer.status, test.name)
 	}
 }
 
-// A host's own route has no timeout of ours around it.
-func TestAStoreThatHangsHoldsNoMiddleware(t *testing.T) {
+// The middleware on a route of the host applies Config.Timeout to its store calls.
+func TestTheMiddlewareAnswers503IfTheStoreHangs(t *testing.T) {
 	t.Parallel()
-	for name, method := range map[string]string{"Authenticate": "FindSession", "RequireSuperUser": "FindUser"} {
+	for name, method := range map[string]string{
+		"Authenticate": "FindSession", "RequireSuperUser": "FindUser",
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			hangs := ""
-			f := newFixture(t, watch(func(called string) error {
+			f := newFixture(t, withFaults(func(called string) error {
 				if called == hangs {
 					return authtest.ErrHang
 				}
@@ -53,27 +55,29 @@ func TestAStoreThatHangsHoldsNoMiddleware(t *testing.T) {
 			hangs = method
 			host := f.svc.Authenticate(f.svc.RequireSuperUser(http.NotFoundHandler()))
 			began := time.Now()
-			answer := send(ofTheHost{host}, http.MethodGet, "/", "", "Authorization", "Bearer "+token)
+			answer := send(hostHandler{host}, http.MethodGet, "/", "", "Authorization", "Bearer "+token)
 			require.Equal(t, http.StatusServiceUnavailable, answer.status, name)
 			require.Equal(t, 10*time.Second, time.Since(began), name)
 		})
 	}
 }
 
-func TestAFailedFlowClearsItsCookieToo(t *testing.T) {
+func TestAFailedFlowClearsItsCookie(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
-	state := queryOf(t, b.authURL("/api/v1/auth/github/login-user")).Get("state")
+	state := queryOf(t, b.authURL(signInCall)).Get("state")
 	require.Len(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)), 1)
-	require.Equal(t, http.StatusForbidden, b.get("/api/v1/auth/github/callback?error=access_denied&state="+state).status)
+	require.Equal(t, http.StatusForbidden, b.get(callbackCall+"?error=access_denied&state="+state).status)
 	require.Empty(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)))
 }
 
 func TestAnEventHasTheTimeOfTheClockAndTheClientOfTheRequest(t *testing.T) {
 	t.Parallel()
-	var got recorded
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent, cfg.Proxies = got.Add, auth.NoProxies() })
+	var got recordedEvents
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.OnEvent, cfg.Proxies = got.Add, auth.NoProxies()
+	})
 	got.deliver(t, f.svc)
 	f.sendAs("x", http.MethodGet, "/auth/user", "")
 	events := got.deliver(t, f.svc)
@@ -81,20 +85,4 @@ func TestAnEventHasTheTimeOfTheClockAndTheClientOfTheRequest(t *testing.T) {
 	require.Equal(t, auth.EventTokenRejected, rejected.Kind)
 	require.Equal(t, f.clock.Now().UTC(), rejected.At)
 	require.Equal(t, netip.MustParseAddr("192.0.2.1"), rejected.Client.Address)
-}
-
-// A host may sign somebody in on a route that somebody else is authenticated for.
-func TestWhoSignsInIsTheActorOfTheEvent(t *testing.T) {
-	t.Parallel()
-	var got recorded
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
-	got.deliver(t, f.svc)
-	r := httptest.NewRequest(http.MethodPost, "/impersonate", nil)
-	r.Header.Set("Authorization", "Bearer "+f.signIn(f.admin))
-	ctx, err := f.svc.IdentifyContext(r)
-	require.NoError(t, err)
-	require.NoError(t, second(f.svc.SignIn(ctx, f.user.ID)))
-	events := got.deliver(t, f.svc)
-	require.Equal(t, f.user.ID, events[len(events)-1].UserID)
-	require.Equal(t, f.user.ID, events[len(events)-1].ActorID)
 }

@@ -16,18 +16,19 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// stolen is a session of a super user whose token somebody else has, a key that opened it, and
-// another user. Two instances share one store; the other one has just read the feed.
+// stolen is a fixture with a session of the super user boss, whose token an attacker holds, the key
+// that opened it, and an ordinary user. Two instances share a store; the other one has just read
+// the feed.
 type stolen struct {
 	*fixture
 	other *auth.Service
 
-	thiefsOwner auth.Registration // the super user
-	session     auth.Token
-	bearer      string
+	boss    auth.Registration // the super user whose token is stolen
+	session auth.Token
+	bearer  string
 }
 
-func newStolen(t *testing.T, store auth.Store) *stolen {
+func newStolen(t *testing.T, store auth.Store, change ...func(*auth.Config)) *stolen {
 	t.Helper()
 	s := &stolen{}
 	var cfg auth.Config
@@ -35,14 +36,19 @@ func newStolen(t *testing.T, store auth.Store) *stolen {
 		f.store = store
 		c.SigningKeys = []auth.SigningKey{f.signer.Key}
 		c.Throttling.Off = true
+		for _, change := range change {
+			change(c)
+		}
 		cfg = *c
 	})
 	var err error
 	s.other, err = auth.New(store, cfg)
 	require.NoError(t, err)
-	s.thiefsOwner, err = s.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "boss", IsSuperUser: true})
+	s.boss, err = s.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+		Username: "boss", IsSuperUser: true,
+	})
 	require.NoError(t, err)
-	s.session, err = s.svc.Login(t.Context(), s.thiefsOwner.Pair)
+	s.session, err = s.svc.Login(t.Context(), s.boss.Pair)
 	require.NoError(t, err)
 	s.bearer = s.session.Bearer.Reveal()
 	for _, svc := range []*auth.Service{s.svc, s.other} {
@@ -51,7 +57,7 @@ func newStolen(t *testing.T, store auth.Store) *stolen {
 	return s
 }
 
-// lastingCall is a documented call that leaves something behind.
+// lastingCall is a documented call that makes a lasting change.
 type lastingCall struct {
 	name, method, body string
 	target             func(s *stolen) string
@@ -63,7 +69,7 @@ func fixed(target string) func(*stolen) string { return func(*stolen) string { r
 var lastingCalls = []lastingCall{
 	{"create a key", http.MethodPost, `{"label": "mine"}`, fixed("/auth/keys"), false},
 	{"rotate a key", http.MethodPost, `{"overlap_seconds": 3600}`, func(s *stolen) string {
-		return "/auth/keys/" + s.thiefsOwner.Pair.AccessKey + "/rotate"
+		return "/auth/keys/" + s.boss.Pair.AccessKey + "/rotate"
 	}, false},
 	{"rotate another user's key", http.MethodPost, `{}`, func(s *stolen) string {
 		return "/auth/keys/" + s.userPair.AccessKey + "/rotate"
@@ -81,45 +87,47 @@ var lastingCalls = []lastingCall{
 	{"delete a user", http.MethodDelete, "", func(s *stolen) string { return "/auth/users/" + s.user.ID }, true},
 }
 
-// ending is a way to end what the stolen token can do.
-type ending struct {
+// powerLoss is a way to take away the power of the stolen token.
+type powerLoss struct {
 	name   string
-	end    func(ctx context.Context, s *stolen) error
-	demote bool // ends the power of a super user alone
+	apply  func(ctx context.Context, s *stolen) error
+	demote bool // takes only the power of a super user
 }
 
-var endings = []ending{
+var powerLosses = []powerLoss{
 	{"the session is revoked", func(ctx context.Context, s *stolen) error {
 		return s.svc.Tokens().Revoke(ctx, authtest.ByHost, s.session.Session.ID)
 	}, false},
 	{"the token is revoked", func(ctx context.Context, s *stolen) error { return s.svc.Tokens().RevokeToken(ctx, s.bearer) }, false},
 	{"the user's sessions are revoked", func(ctx context.Context, s *stolen) error {
-		return second(s.svc.RevokeUser(ctx, authtest.ByHost, s.thiefsOwner.User.ID))
+		return errorOf(s.svc.RevokeUser(ctx, authtest.ByHost, s.boss.User.ID))
 	}, false},
 	{"the user is reset", func(ctx context.Context, s *stolen) error {
-		return second(s.svc.RegenerateCredentials(ctx, authtest.ByHost, s.thiefsOwner.User.ID))
+		return errorOf(s.svc.RegenerateCredentials(ctx, authtest.ByHost, s.boss.User.ID))
 	}, false},
 	{"the user is disabled", func(ctx context.Context, s *stolen) error {
-		return second(s.svc.UpdateUser(ctx, authtest.ByHost, s.thiefsOwner.User.ID, auth.UserChange{IsActive: new(false)}))
+		return errorOf(s.svc.UpdateUser(ctx, authtest.ByHost, s.boss.User.ID,
+			auth.UserChange{IsActive: new(false)}))
 	}, false},
 	{"the user is demoted", func(ctx context.Context, s *stolen) error {
-		return second(s.svc.UpdateUser(ctx, authtest.ByHost, s.thiefsOwner.User.ID, auth.UserChange{IsSuperUser: new(false)}))
+		return errorOf(s.svc.UpdateUser(ctx, authtest.ByHost, s.boss.User.ID,
+			auth.UserChange{IsSuperUser: new(false)}))
 	}, true},
 	{"the user is deleted", func(ctx context.Context, s *stolen) error {
-		return s.svc.DeleteUser(ctx, authtest.ByHost, s.thiefsOwner.User.ID)
+		return s.svc.DeleteUser(ctx, authtest.ByHost, s.boss.User.ID)
 	}, false},
 	{"the key is revoked", func(ctx context.Context, s *stolen) error {
-		return s.svc.Credentials().Revoke(ctx, authtest.ByHost, s.thiefsOwner.Pair.AccessKey)
+		return s.svc.Credentials().Revoke(ctx, authtest.ByHost, s.boss.Pair.AccessKey)
 	}, false},
-	{"the key has leaked", func(ctx context.Context, s *stolen) error {
-		return second(s.svc.Credentials().RevokeLeaked(ctx, s.thiefsOwner.Pair.AccessSecret))
+	{"the key is revoked as leaked", func(ctx context.Context, s *stolen) error {
+		return errorOf(s.svc.Credentials().RevokeLeaked(ctx, s.boss.Pair.AccessSecret))
 	}, false},
 	{"everybody's sessions are revoked", func(ctx context.Context, s *stolen) error {
 		return s.svc.RevokeEverybody(ctx, authtest.ByHost)
 	}, false},
 }
 
-// snapshot is everything in the store that a call could leave behind.
+// snapshot returns everything in the store that a call could change.
 func (s *stolen) snapshot() (all []any) {
 	s.t.Helper()
 	users, err := s.store.ListUsers(s.t.Context(), "", 1000)
@@ -134,27 +142,28 @@ func (s *stolen) snapshot() (all []any) {
 	return all
 }
 
-// expected is the answer to a call after the ending.
-func (c lastingCall) expected(e ending) int {
+// expected returns the status of the call after the power loss, or 0 if the call still succeeds.
+func (c lastingCall) expected(e powerLoss) int {
 	switch {
 	case !e.demote:
 		return http.StatusUnauthorized
 	case strings.Contains(c.name, "another user's key"):
-		return http.StatusNotFound // as for everybody who is no super user
+		return http.StatusNotFound // as for every ordinary user
 	case c.ofSuperUsers:
 		return http.StatusForbidden
 	}
-	return 0 // the call goes on to succeed
+	return 0 // the call still succeeds
 }
 
-// The other instance has not read the feed since, so its door is still open.
-func TestAStolenTokenLeavesNothingBehindOnAnInstanceThatHasNotReadTheFeed(t *testing.T) {
+// The other instance has not read the feed since, so its middleware still accepts the token. The
+// store must reject the change.
+func TestARevokedTokenMakesNoLastingChangeOnAnInstanceBehindTheFeed(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
-		for _, e := range endings {
+		for _, e := range powerLosses {
 			t.Run(e.name, func(t *testing.T) {
 				s := newStolen(t, open(t))
-				require.NoError(t, e.end(t.Context(), s))
+				require.NoError(t, e.apply(t.Context(), s))
 				before := s.snapshot()
 				for _, c := range lastingCalls {
 					want := c.expected(e)
@@ -173,23 +182,23 @@ func (s *stolen) call(svc *auth.Service, c lastingCall) int {
 	return send(svc.Handler(), c.method, c.target(s), c.body, "Authorization", "Bearer "+s.bearer).status
 }
 
-// The request has passed the door when its user is ended; its body comes later.
-func TestAHeldBackBodyLeavesNothingBehindAfterTheEnd(t *testing.T) {
+// The middleware has accepted the request before the power loss; its body arrives afterwards.
+func TestARequestWhoseBodyArrivesAfterARevocationMakesNoLastingChange(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
-		for _, e := range endings {
+		for _, e := range powerLosses {
 			t.Run(e.name, func(t *testing.T) {
 				s := newStolen(t, open(t))
 				var held []*heldRequest
 				for _, c := range lastingCalls {
 					if want := c.expected(e); want == 0 || c.method == http.MethodDelete {
-						continue // there is no body to wait for
+						continue // a DELETE has no body to wait for
 					}
 					for _, svc := range []*auth.Service{s.svc, s.other} {
 						held = append(held, s.hold(svc, c))
 					}
 				}
-				require.NoError(t, e.end(t.Context(), s))
+				require.NoError(t, e.apply(t.Context(), s))
 				before := s.snapshot()
 				for _, h := range held {
 					require.Equal(t, h.call.expected(e), h.release(), h.call.name)
@@ -200,7 +209,7 @@ func TestAHeldBackBodyLeavesNothingBehindAfterTheEnd(t *testing.T) {
 	})
 }
 
-// heldRequest is a request that has passed the door and whose body has not come.
+// heldRequest is a request that the middleware has accepted and whose body has not arrived.
 type heldRequest struct {
 	call   lastingCall
 	body   *heldBody
@@ -228,7 +237,11 @@ func (s *stolen) hold(svc *auth.Service, c lastingCall) *heldRequest {
 	if text == "" {
 		text = "{}"
 	}
-	h := &heldRequest{c, &heldBody{make(chan struct{}), make(chan struct{}), bytes.NewReader([]byte(text)), false}, make(chan int, 1)}
+	h := &heldRequest{
+		c,
+		&heldBody{make(chan struct{}), make(chan struct{}), bytes.NewReader([]byte(text)), false},
+		make(chan int, 1),
+	}
 	r := httptest.NewRequest(c.method, c.target(s), io.NopCloser(h.body))
 	r.ContentLength = int64(len(text))
 	r.Header.Set("Content-Type", "application/json")
@@ -241,7 +254,7 @@ func (s *stolen) hold(svc *auth.Service, c lastingCall) *heldRequest {
 	select {
 	case <-h.body.reached:
 	case code := <-h.answer:
-		s.t.Fatalf("%s: answered %d before its body came", c.name, code)
+		s.t.Fatalf("%s: answered %d before its body arrived", c.name, code)
 	}
 	return h
 }

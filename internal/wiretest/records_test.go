@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// shownFields are the fields with text that may be printed, of every record that a store takes or
-// returns. A field that is missing here must print as "[redacted]".
+// shownFields lists the text fields of each store record that may be printed. Every other text
+// field must print as "[redacted]".
 var shownFields = map[string][]string{
 	"AccessKey":          {"ID", "UserID", "Label"},
 	"Authority":          {"Host", "SessionID", "UserID"},
@@ -34,7 +34,8 @@ var shownFields = map[string][]string{
 	"User":               {"ID", "Username", "Email"},
 }
 
-// recordTypes are the structs that the methods of a store take and return, and those in them.
+// recordTypes returns the structs that the methods of a store take and return, including nested
+// ones.
 func recordTypes() map[string]reflect.Type {
 	found := map[string]reflect.Type{}
 	var look func(reflect.Type)
@@ -46,7 +47,7 @@ func recordTypes() map[string]reflect.Type {
 			if t.PkgPath() != reflect.TypeFor[auth.User]().PkgPath() || found[t.Name()] != nil {
 				return
 			}
-			if t != reflect.TypeFor[auth.Write]() { // which no store keeps, but what is in it
+			if t != reflect.TypeFor[auth.Write]() { // no store keeps a Write, but it contains records
 				found[t.Name()] = t
 			}
 			for field := range t.Fields() {
@@ -65,8 +66,8 @@ func recordTypes() map[string]reflect.Type {
 	return found
 }
 
-// fill sets every text in the value to a canary that names the field, and notes the canaries that
-// may not be printed.
+// fill sets every text in the value to a canary that names the field, and collects in secret the
+// canaries that must not be printed.
 func fill(v reflect.Value, path string, secret map[string]bool) {
 	switch v.Kind() {
 	case reflect.Struct:
@@ -103,8 +104,8 @@ func canaryOf(path string, secret map[string]bool) string {
 	return text
 }
 
-// Nobody who logs a record thinks of what is in it.
-func TestNoRecordPrintsAHashOrSealedBytes(t *testing.T) {
+// A host may log a whole record without thinking of its secret fields.
+func TestRecordsPrintNoHashesOrSealedBytes(t *testing.T) {
 	t.Parallel()
 	types := recordTypes()
 	require.Contains(t, types, "UserWithKeys")
@@ -118,7 +119,10 @@ func TestNoRecordPrintsAHashOrSealedBytes(t *testing.T) {
 		list.Index(0).Set(record)
 
 		var out bytes.Buffer
-		values := []any{record.Interface(), record.Addr().Interface(), list.Interface(), struct{ Field any }{record.Interface()}}
+		values := []any{
+			record.Interface(), record.Addr().Interface(), list.Interface(),
+			struct{ Field any }{record.Interface()},
+		}
 		for _, v := range values {
 			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%10.3v"} {
 				fmt.Fprintf(&out, verb+"\n", v)
@@ -131,7 +135,8 @@ func TestNoRecordPrintsAHashOrSealedBytes(t *testing.T) {
 			slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", values[1])
 			slog.New(slog.NewJSONHandler(&out, nil)).Info("x", slog.Group("g", "v", values[0]))
 		} else {
-			require.Contains(t, []string{"UserWithKeys", "GitHubSignInWrite", "GitHubConnectWrite"}, name, "has a LogValue")
+			require.Contains(t, []string{"UserWithKeys", "GitHubSignInWrite", "GitHubConnectWrite"},
+				name, "the record needs a LogValue")
 		}
 		for text := range secret {
 			for _, spelling := range hexes([]byte(text)) {
@@ -142,19 +147,23 @@ func TestNoRecordPrintsAHashOrSealedBytes(t *testing.T) {
 			require.NotContains(t, out.String(), strings.Trim(string(quoted), `"`), name)
 		}
 		for _, field := range shownFields[name] {
-			require.Contains(t, out.String(), "<"+name+"."+field+">", "a record that hides all is of no use")
+			require.Contains(t, out.String(), "<"+name+"."+field+">", "the other fields are printed")
 		}
 	}
 	require.Equal(t, map[string]bool{
-		"<AccessKey.Hash>": true, "<AccessKey.PreviousHash>": true, "<KeyRotation.Hash>": true, "<GitHubToken.Sealed>": true,
-	}, found, "a new field: add it to shownFields if it may be printed")
-	require.Equal(t, "{ID:k UserID: Hash:[redacted] Label: CreatedAt:0001-01-01 00:00:00 +0000 UTC ExpiresAt:0001-01-01 00:00:00 +0000 UTC "+
-		"PreviousHash: PreviousUntil:0001-01-01 00:00:00 +0000 UTC LastUsedAt:0001-01-01 00:00:00 +0000 UTC}",
+		"<AccessKey.Hash>": true, "<AccessKey.PreviousHash>": true, "<KeyRotation.Hash>": true,
+		"<GitHubToken.Sealed>": true,
+	}, found, "add a new field to shownFields if it may be printed")
+	require.Equal(t,
+		"{ID:k UserID: Hash:[redacted] Label: CreatedAt:0001-01-01 00:00:00 +0000 UTC "+
+			"ExpiresAt:0001-01-01 00:00:00 +0000 UTC "+
+			"PreviousHash: PreviousUntil:0001-01-01 00:00:00 +0000 UTC "+
+			"LastUsedAt:0001-01-01 00:00:00 +0000 UTC}",
 		fmt.Sprintf("%+v", auth.AccessKey{ID: "k", Hash: "h"}))
 }
 
-// Stores that keep records as JSON, such as examples/kvstore, get all of them back.
-func TestARecordIsTheSameAfterJSON(t *testing.T) {
+// A store may keep records as JSON, as examples/kvstore does.
+func TestRecordsSurviveARoundTripThroughJSON(t *testing.T) {
 	t.Parallel()
 	for name, typ := range recordTypes() {
 		record, again := reflect.New(typ), reflect.New(typ)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,12 +14,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
-	"github.com/stretchr/testify/require"
 )
 
-// keyServer answers fetches of keys without a network, so that a synctest bubble has its clock.
+// keyServer answers key fetches without a network, so that the clock of a synctest bubble advances.
 type keyServer struct {
 	*tokens
 	verifier *auth.RemoteVerifier
@@ -33,7 +35,8 @@ func newKeyServer(t *testing.T) *keyServer {
 	began := time.Now()
 	var err error
 	s.verifier, err = auth.NewRemoteVerifier(auth.RemoteVerifierConfig{
-		JWKSURL: "https://api.example.com/jwks.json", Issuer: issuer, Audience: issuer, MaxAge: 30 * 24 * time.Hour,
+		JWKSURL: "https://api.example.com/jwks.json", Issuer: issuer, Audience: issuer,
+		MaxAge:     30 * 24 * time.Hour,
 		HTTPClient: &http.Client{Transport: s},
 		Now:        func() time.Time { return s.clock.Now().Add(time.Since(began)) },
 	})
@@ -63,7 +66,7 @@ func (s *keyServer) hangs() {
 	})
 }
 
-// verify returns what is said of the token and how long that takes.
+// verify returns the duration and the error of Verify.
 func (s *keyServer) verify(t *testing.T, token string) (time.Duration, error) {
 	t.Helper()
 	began := time.Now()
@@ -78,28 +81,30 @@ func (s *keyServer) requireAtOnce(t *testing.T, token string) {
 	require.Zero(t, took)
 }
 
-// long returns a token that is valid for a month.
+// long returns a token with a lifetime of 29 days.
 func (s *keyServer) long(t *testing.T) string {
-	return s.Forge(t, s.header(nil), s.claims(t, map[string]any{"exp": s.clock.Now().Add(29 * 24 * time.Hour).Unix()}))
+	return s.Forge(t, s.header(nil), s.claims(t, map[string]any{
+		"exp": s.clock.Now().Add(29 * 24 * time.Hour).Unix(),
+	}))
 }
 
-// ofUnknownKey returns a token that names a key that nobody has.
+// ofUnknownKey returns a token that names an unknown key ID.
 func (s *keyServer) ofUnknownKey(t *testing.T, name string) string {
 	return s.Forge(t, strings.Replace(s.header(nil), s.Key.ID(), name, 1), s.claims(t, nil))
 }
 
-func TestAHangingKeyServerDelaysNoRequestWhoseKeyIsKnown(t *testing.T) {
+func TestAHangingKeyServerDelaysNoTokenOfAKnownKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newKeyServer(t)
 		token := s.long(t)
 		s.requireAtOnce(t, token)
 		s.hangs()
-		for range 60 * 60 { // an hour, with a request in each second
+		for range 60 * 60 { // a request each second for an hour
 			s.requireAtOnce(t, token)
 			time.Sleep(time.Second)
 		}
-		require.Greater(t, s.fetches.Load(), int64(300), "fetched again and again")
+		require.Greater(t, s.fetches.Load(), int64(300), "the fetch is retried")
 		s.good()
 		time.Sleep(20 * time.Second)
 		s.requireAtOnce(t, token)
@@ -108,12 +113,13 @@ func TestAHangingKeyServerDelaysNoRequestWhoseKeyIsKnown(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		s.requireAtOnce(t, token)
 		synctest.Wait()
-		require.Equal(t, fetched, s.fetches.Load(), "the keys are fresh again")
+		require.Equal(t, fetched, s.fetches.Load(), "the keys are recent again")
 	})
 }
 
-// Nobody has asked for hours, so nobody has heard that the key is gone: one request, not each, waits.
-func TestKeysThatNobodyHasAskedForInHoursAreFetchedBeforeTheyVerify(t *testing.T) {
+// If no token was verified for hours, the keys may be outdated. The first request then waits for a
+// fetch; later ones do not.
+func TestStaleKeysAreFetchedBeforeTheyVerify(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newKeyServer(t)
@@ -121,7 +127,8 @@ func TestKeysThatNobodyHasAskedForInHoursAreFetchedBeforeTheyVerify(t *testing.T
 		s.requireAtOnce(t, token)
 		s.answers(func(*http.Request) (int, string, error) { return 0, "", errors.New("away") })
 		time.Sleep(3 * time.Minute)
-		s.requireAtOnce(t, token) // and the fetch fails
+		// The fetch that this request begins fails.
+		s.requireAtOnce(t, token)
 		s.answers(func(*http.Request) (int, string, error) {
 			time.Sleep(100 * time.Millisecond)
 			return http.StatusOK, `{"keys":[]}`, nil
@@ -148,7 +155,7 @@ func TestKeysThatNobodyHasAskedForInHoursAreFetchedBeforeTheyVerify(t *testing.T
 	})
 }
 
-func TestTokensOfUnknownKeysHoldFewRequestsForAShortTime(t *testing.T) {
+func TestFewRequestsWaitBrieflyForUnknownKeys(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newKeyServer(t)
@@ -157,7 +164,7 @@ func TestTokensOfUnknownKeysHoldFewRequestsForAShortTime(t *testing.T) {
 		s.hangs()
 		time.Sleep(10 * time.Second)
 		var all sync.WaitGroup
-		var waited, refused atomic.Int64
+		var waited, rejected atomic.Int64
 		for i := range 1000 {
 			token := s.ofUnknownKey(t, fmt.Sprint("made-up-", i))
 			all.Go(func() {
@@ -167,32 +174,33 @@ func TestTokensOfUnknownKeysHoldFewRequestsForAShortTime(t *testing.T) {
 					t.Error(err)
 				}
 				if time.Since(began) == 0 {
-					refused.Add(1)
+					rejected.Add(1)
 				} else if time.Since(began) == time.Second {
 					waited.Add(1)
 				}
 			})
 		}
 		synctest.Wait()
-		require.EqualValues(t, 900, refused.Load())
+		require.EqualValues(t, 900, rejected.Load())
 		s.requireAtOnce(t, good)
 		all.Wait()
 		require.EqualValues(t, 100, waited.Load())
-		require.EqualValues(t, 2, s.fetches.Load(), "one fetch for all")
+		require.EqualValues(t, 2, s.fetches.Load(), "all requests share one fetch")
 		took, err := s.verify(t, s.ofUnknownKey(t, "late"))
 		require.Error(t, err)
-		require.Zero(t, took, "the fetch hangs, as is known by now")
+		require.Zero(t, took, "the verifier knows that the fetch hangs")
 		s.requireAtOnce(t, good)
 		time.Sleep(5 * time.Second)
-		require.NotErrorIs(t, second(s.verify(t, s.ofUnknownKey(t, "later"))), auth.ErrTokenRejected, "the issuer may have the key")
+		require.NotErrorIs(t, errorOf(s.verify(t, s.ofUnknownKey(t, "later"))),
+			auth.ErrTokenRejected, "the issuer may have the key")
 		s.good()
 		time.Sleep(10 * time.Second)
-		require.ErrorIs(t, second(s.verify(t, s.ofUnknownKey(t, "x"))), auth.ErrTokenRejected)
+		require.ErrorIs(t, errorOf(s.verify(t, s.ofUnknownKey(t, "x"))), auth.ErrTokenRejected)
 	})
 }
 
-// The client is gone, and the fetch that it began serves the next request.
-func TestAClientThatHasGoneDoesNotWaitForKeys(t *testing.T) {
+// The fetch of the canceled request continues and serves the next request.
+func TestACanceledRequestDoesNotWaitForKeys(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newKeyServer(t)
@@ -211,33 +219,37 @@ func TestAClientThatHasGoneDoesNotWaitForKeys(t *testing.T) {
 	})
 }
 
-// A refusal ends the tokens of an issuer; a server that cannot answer now does not.
-func TestWhichStatusOfTheKeyServerSaysNo(t *testing.T) {
+// A status that denies the key set drops the keys; a temporary failure keeps them.
+func TestOnlySomeStatusesOfTheKeyServerDropTheKeys(t *testing.T) {
 	t.Parallel()
-	for status, no := range map[int]bool{
-		301: true, 302: true, 303: true, 307: true, 308: true, 400: true, 401: true, 403: true, 404: true, 410: true, 451: true,
-		204: false, 206: false, 304: false, 408: false, 425: false, 429: false, 500: false, 502: false, 503: false, 504: false,
+	for status, denies := range map[int]bool{
+		301: true, 302: true, 303: true, 307: true, 308: true, 400: true, 401: true, 403: true,
+		404: true, 410: true, 451: true,
+		204: false, 206: false, 304: false, 408: false, 425: false, 429: false, 500: false,
+		502: false, 503: false, 504: false,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newKeyServer(t)
 			token := s.long(t)
 			s.requireAtOnce(t, token)
-			s.answers(func(*http.Request) (int, string, error) { return status, string(s.issuer.JWKS()), nil })
+			s.answers(func(*http.Request) (int, string, error) {
+				return status, string(s.issuer.JWKS()), nil
+			})
 			time.Sleep(5 * time.Minute)
 			_, err := s.verify(t, token)
-			if no {
+			if denies {
 				require.ErrorIs(t, err, auth.ErrTokenRejected, status)
 			} else {
 				require.NoError(t, err, status)
 			}
 			s.good()
 			time.Sleep(10 * time.Second)
-			require.NoError(t, second(s.verify(t, token)), status)
+			require.NoError(t, errorOf(s.verify(t, token)), status)
 		})
 	}
 }
 
-// The verifier's machine has slept for a night.
+// The verifier's machine was suspended for eight hours.
 func TestKeysAreFetchedAgainAfterASuspend(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
@@ -253,4 +265,89 @@ func TestKeysAreFetchedAgainAfterASuspend(t *testing.T) {
 	now = authtest.Suspended(now.Add(time.Second), 8*3600)
 	r.requireRejected(t, token)
 	require.EqualValues(t, 2, r.fetches.Load())
+}
+
+// Attack: the issuer has dropped a key that the attacker holds, and no token was verified for 23
+// hours. With 100 tokens of unknown keys the attacker takes all places for requests that wait for a
+// fetch, so that the forged token is verified with the old keys.
+func TestTokensOfUnknownKeysDoNotRestoreADroppedKey(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newKeyServer(t)
+		token := s.long(t)
+		s.requireAtOnce(t, token)
+		s.answers(func(*http.Request) (int, string, error) {
+			time.Sleep(100 * time.Millisecond)
+			return http.StatusOK, `{"keys":[]}`, nil
+		})
+		time.Sleep(23 * time.Hour)
+		var all sync.WaitGroup
+		for i := range 100 {
+			junk := s.ofUnknownKey(t, fmt.Sprint("junk-", i))
+			all.Go(func() { s.verifier.Verify(t.Context(), junk) })
+		}
+		synctest.Wait()
+		_, err := s.verify(t, token)
+		all.Wait()
+		require.Error(t, err, "the key was dropped 23 hours ago, and the issuer answers within 100 ms")
+	})
+}
+
+// The clock of the second request was read a microsecond before that of the first, which fetched
+// the keys.
+func TestAnEarlierRequestTimeUsesKeysFetchedByALaterOne(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, "EdDSA")
+	token := r.Forge(t, r.header(nil), r.claims(t, nil))
+	base := r.clock.Now()
+	var calls atomic.Int64
+	verifier := r.verifierWith(t, func(cfg *auth.RemoteVerifierConfig) {
+		cfg.Now = func() time.Time {
+			if calls.Add(1) == 1 {
+				return base.Add(time.Microsecond)
+			}
+			return base
+		}
+	})
+	_, err := verifier.Verify(t.Context(), token)
+	require.NoError(t, err)
+	_, err = verifier.Verify(t.Context(), token)
+	require.NoError(t, err, "the keys have just been fetched")
+	require.EqualValues(t, 1, r.fetches.Load())
+}
+
+// No goroutine is left after 200 fetches that fail in every way.
+func TestKeyFetchesLeaveNoGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newKeyServer(t)
+		token := s.long(t)
+		s.requireAtOnce(t, token)
+		before := runtime.NumGoroutine()
+		answers := []func(*http.Request) (int, string, error){
+			func(*http.Request) (int, string, error) { return 500, "", nil },
+			func(*http.Request) (int, string, error) { return 302, "", nil },
+			func(*http.Request) (int, string, error) { return 200, `{"keys":null}`, nil },
+			func(*http.Request) (int, string, error) { return 200, `{"keys":[{"kty":"EC","kid":"x"}]}`, nil },
+			func(r *http.Request) (int, string, error) {
+				<-r.Context().Done()
+				return 0, "", r.Context().Err()
+			},
+			func(*http.Request) (int, string, error) { panic("x") },
+			func(*http.Request) (int, string, error) { runtime.Goexit(); return 0, "", nil },
+			func(*http.Request) (int, string, error) { return 0, "", errors.New("away") },
+		}
+		for i := range 200 {
+			s.answers(answers[i%len(answers)])
+			time.Sleep(6 * time.Minute)
+			s.verifier.Verify(t.Context(), token)
+			s.verifier.Verify(t.Context(), s.ofUnknownKey(t, fmt.Sprint("x", i)))
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.LessOrEqual(t, runtime.NumGoroutine(), before+1)
+		s.good()
+		s.verify(t, token)
+		time.Sleep(11 * time.Second)
+		require.NoError(t, errorOf(s.verify(t, token)))
+	})
 }

@@ -15,29 +15,32 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// Whoever has been told that a session has ended finds it ended: on the instance
-// that said so at once, on another when its interval has passed.
-func TestUnderLoadNoTokenIsAcceptedAfterItsRevocationWasAcknowledged(t *testing.T) {
+// After a revocation has returned, the instance that revoked rejects the token at once, and the
+// other instance rejects it after its interval.
+func TestUnderLoadNoTokenIsAcceptedAfterItsRevocation(t *testing.T) {
 	t.Parallel()
 	rounds := testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 8, Full: 30})
 	f := newFixture(t)
-	var ahead atomic.Int64 // of the other instance's clock
+	var ahead atomic.Int64 // how far the other instance's clock is ahead
 	other, err := auth.New(f.store, auth.Config{
 		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key},
 		Now: func() time.Time { return f.clock.Now().Add(time.Duration(ahead.Load())) },
 	})
 	require.NoError(t, err)
-	passInterval := func() { ahead.Add(int64(time.Second)) } // a second of many is an interval soon
+	// Many goroutines advance the clock, so intervals pass fast.
+	advance := func() { ahead.Add(int64(time.Second)) }
 
 	var group errgroup.Group
 	for i := range 256 {
 		group.Go(func() error {
-			made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: fmt.Sprint("user ", i)})
+			made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+				Username: fmt.Sprint("user ", i),
+			})
 			if err != nil {
 				return err
 			}
 			for round := range rounds {
-				if err := revokeUnderLoad(t, f.svc, other, made, i+round, passInterval); err != nil {
+				if err := revokeUnderLoad(t, f.svc, other, made, i+round, advance); err != nil {
 					return err
 				}
 			}
@@ -47,9 +50,11 @@ func TestUnderLoadNoTokenIsAcceptedAfterItsRevocationWasAcknowledged(t *testing.
 	require.NoError(t, group.Wait())
 }
 
-// revokeUnderLoad signs the user in, ends the session in one of the ways, and
-// returns an error if either instance accepts it then, or refuses it before.
-func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registration, way int, pass func()) error {
+// revokeUnderLoad signs the user in and revokes the session in one of four ways. It returns an
+// error if an instance rejects the token before or accepts it afterwards.
+func revokeUnderLoad(
+	t *testing.T, svc, other *auth.Service, made auth.Registration, way int, advance func(),
+) error {
 	ctx := t.Context()
 	key, err := svc.Credentials().Issue(ctx, authtest.ByHost, made.User.ID, auth.KeyOptions{})
 	if err != nil {
@@ -62,7 +67,7 @@ func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registrat
 	bearer := token.Bearer.Reveal()
 	for range 3 {
 		if a, b := status(svc, bearer), status(other, bearer); a != http.StatusOK || b != http.StatusOK {
-			return fmt.Errorf("way %d: a token that is good got %d and %d", way%4, a, b)
+			return fmt.Errorf("way %d: a valid token got %d and %d", way%4, a, b)
 		}
 	}
 	switch way % 4 {
@@ -73,7 +78,8 @@ func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registrat
 	case 2:
 		_, err = svc.RevokeUser(ctx, authtest.ByHost, made.User.ID)
 	default:
-		if _, err = svc.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsActive: new(false)}); err == nil {
+		_, err = svc.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsActive: new(false)})
+		if err == nil {
 			_, err = svc.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsActive: new(true)})
 		}
 	}
@@ -81,29 +87,33 @@ func revokeUnderLoad(t *testing.T, svc, other *auth.Service, made auth.Registrat
 		return err
 	}
 	if got := status(svc, bearer); got != http.StatusUnauthorized {
-		return fmt.Errorf("way %d: a token whose end was acknowledged got %d here", way%4, got)
+		return fmt.Errorf("way %d: a revoked token got %d", way%4, got)
 	}
 	for range 5 {
-		pass()
+		advance()
 	}
 	if got := status(other, bearer); got != http.StatusUnauthorized {
-		return fmt.Errorf("way %d: a token whose end was acknowledged got %d on the other instance, an interval later", way%4, got)
+		return fmt.Errorf("way %d: a revoked token got %d on the other instance after the interval",
+			way%4, got)
 	}
 	return nil
 }
 
-// Power is not in a token: who has been demoted has none from then on, anywhere.
-func TestUnderLoadNobodyHasPowerAfterADemotionWasAcknowledged(t *testing.T) {
+// A token does not make a super user, so a demotion takes effect at once on every instance.
+func TestUnderLoadADemotedSuperUserHasNoPower(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
+	nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	guarded := func(svc *auth.Service) http.Handler {
-		return svc.Authenticate(svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+		return svc.Authenticate(svc.RequireSuperUser(nothing))
 	}
 	here, there := guarded(in.svc), guarded(in.other)
 	var group errgroup.Group
 	for i := range 256 {
 		group.Go(func() error {
-			made, err := in.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: fmt.Sprint("user ", i), IsSuperUser: true})
+			made, err := in.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+				Username: fmt.Sprint("user ", i), IsSuperUser: true,
+			})
 			if err != nil {
 				return err
 			}
@@ -112,16 +122,19 @@ func TestUnderLoadNobodyHasPowerAfterADemotionWasAcknowledged(t *testing.T) {
 				return err
 			}
 			ask := func(h http.Handler) int {
-				return send(h, http.MethodGet, "/", "", "Authorization", "Bearer "+token.Bearer.Reveal()).status
+				return send(h, http.MethodGet, "/", "",
+					"Authorization", "Bearer "+token.Bearer.Reveal()).status
 			}
 			if a, b := ask(here), ask(there); a != http.StatusOK || b != http.StatusOK {
 				return fmt.Errorf("a super user got %d and %d", a, b)
 			}
-			if _, err := in.svc.UpdateUser(t.Context(), authtest.ByHost, made.User.ID, auth.UserChange{IsSuperUser: new(false)}); err != nil {
+			_, err = in.svc.UpdateUser(t.Context(), authtest.ByHost, made.User.ID,
+				auth.UserChange{IsSuperUser: new(false)})
+			if err != nil {
 				return err
 			}
 			if a, b := ask(here), ask(there); a != http.StatusForbidden || b != http.StatusForbidden {
-				return fmt.Errorf("who was demoted got %d and %d", a, b)
+				return fmt.Errorf("a demoted super user got %d and %d", a, b)
 			}
 			return in.svc.DeleteUser(t.Context(), authtest.ByHost, made.User.ID)
 		})
@@ -129,9 +142,9 @@ func TestUnderLoadNobodyHasPowerAfterADemotionWasAcknowledged(t *testing.T) {
 	require.NoError(t, group.Wait())
 }
 
-// An instance that cannot read the feed accepts nothing when MaxStaleness is over,
-// however many ask.
-func TestUnderLoadNothingIsAcceptedAfterMaxStaleness(t *testing.T) {
+// An instance that has not been able to read the feed for MaxStaleness accepts no token, even from
+// many concurrent requests.
+func TestUnderLoadNoTokenIsAcceptedAfterMaxStaleness(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
 	token := in.signIn(in.user)
@@ -152,9 +165,9 @@ func TestUnderLoadNothingIsAcceptedAfterMaxStaleness(t *testing.T) {
 	require.NoError(t, group.Wait())
 }
 
-// The second instance finds no session, because the first has revoked it, and must not say that the
-// token is no longer valid while it still accepts it.
-func TestALogoutThatComesSecondOnAnotherInstanceHoldsThereToo(t *testing.T) {
+// The second instance finds no session, because the first has revoked it. Its logout must not
+// report success while the instance still accepts the token.
+func TestASecondLogoutOnAnotherInstanceRejectsTheTokenThere(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
 	token := in.signIn(in.user)

@@ -12,15 +12,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/secrethash"
-	"github.com/stretchr/testify/require"
 )
 
 const canary = "canary-5f2c0e-that-nobody-may-see"
 
-// printed returns every way in which Go code prints a value by accident.
+// printed returns the output of every way in which Go code may print a value by accident.
 func printed(t testing.TB, v any) string {
 	t.Helper()
 	var out strings.Builder
@@ -38,16 +39,17 @@ func printed(t testing.TB, v any) string {
 	return out.String()
 }
 
-// hexes returns the spellings in which secret bytes can be printed.
+// hexes returns the texts in which secret bytes may be printed.
 func hexes(secret []byte) []string {
 	return []string{
 		string(secret), fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret),
-		strings.Trim(fmt.Sprint(secret), "[]"), strings.ReplaceAll(fmt.Sprintf("%#v", secret), "[]byte", "")[1:],
+		strings.Trim(fmt.Sprint(secret), "[]"),
+		strings.ReplaceAll(fmt.Sprintf("%#v", secret), "[]byte", "")[1:],
 		rawStd(secret),
 	}
 }
 
-func TestTypesThatCarrySecretsPrintAsRedacted(t *testing.T) {
+func TestTypesWithSecretsPrintRedacted(t *testing.T) {
 	t.Parallel()
 	secret := []byte(canary + strings.Repeat("x", 32))
 	symmetric, err := auth.NewSymmetricKey("id", secret)
@@ -91,7 +93,7 @@ func TestTypesThatCarrySecretsPrintAsRedacted(t *testing.T) {
 	require.Empty(t, auth.Secret{}.Reveal())
 }
 
-func TestASymmetricKeyMustBeRandomAndNamed(t *testing.T) {
+func TestInvalidSymmetricKeysAreRejected(t *testing.T) {
 	t.Parallel()
 	good := authtest.Random(32)
 	for name, test := range map[string]struct {
@@ -101,14 +103,14 @@ func TestASymmetricKeyMustBeRandomAndNamed(t *testing.T) {
 		"no secret":           {"id", nil},
 		"an empty secret":     {"id", []byte{}},
 		"31 bytes":            {"id", good[:31]},
-		"one repeated byte":   {"id", bytes.Repeat([]byte{7}, 64)},
+		"a repeated byte":     {"id", bytes.Repeat([]byte{7}, 64)},
 		"zeros":               {"id", make([]byte, 32)},
-		"no id":               {"", good},
-		"an id of 65 bytes":   {strings.Repeat("x", 65), good},
-		"an id with a dollar": {"a$b", good},
-		"an id with a comma":  {"a,b", good},
-		"an id with a space":  {"a b", good},
-		"an id beyond ASCII":  {"é", good},
+		"no ID":               {"", good},
+		"an ID of 65 bytes":   {strings.Repeat("x", 65), good},
+		"an ID with a dollar": {"a$b", good},
+		"an ID with a comma":  {"a,b", good},
+		"an ID with a space":  {"a b", good},
+		"an ID beyond ASCII":  {"é", good},
 	} {
 		_, err := auth.NewSymmetricKey(test.id, test.secret)
 		require.Error(t, err, name)
@@ -118,7 +120,7 @@ func TestASymmetricKeyMustBeRandomAndNamed(t *testing.T) {
 		}
 	}
 	_, err := auth.NewSymmetricKey(strings.Repeat("x", 33), good)
-	require.Error(t, err, "an id that would make hashes too long")
+	require.Error(t, err, "an ID that would make hashes too long")
 	_, err = auth.NewSymmetricKey("A-z_0.9", good)
 	require.NoError(t, err)
 }
@@ -149,13 +151,13 @@ func derived(t testing.TB, secret []byte, purpose string) []byte {
 	return key
 }
 
-// TestNoSecretIsInAnyOutput makes a service do all it can, well and badly, and
-// looks for its secrets in everything that it logs and answers.
-func TestNoSecretIsInAnyOutput(t *testing.T) {
+// The test makes many successful and failing calls and searches all logs and answers for the
+// secrets of the service.
+func TestSecretsAppearInNoOutput(t *testing.T) {
 	t.Parallel()
 	var failing bool
 	pepper := authtest.Random(32)
-	f := newFixture(t, watch(func(method string) error {
+	f := newFixture(t, withFaults(func(method string) error {
 		if failing || method == "SwapHash" {
 			return fmt.Errorf("store is down in %s", method)
 		}
@@ -174,27 +176,34 @@ func TestNoSecretIsInAnyOutput(t *testing.T) {
 		UserID: f.user.ID, AccessKey: "as_other_pasted_secret", Hash: phc("correct horse", 8192, 1, 1)}))
 	secrets = append(secrets, "as_other_pasted_secret", "correct horse")
 	var answers strings.Builder
-	say := func(r response) { fmt.Fprintln(&answers, r.status, r.header, r.body) }
+	record := func(r response) { fmt.Fprintln(&answers, r.status, r.header, r.body) }
 
 	for range 2 {
-		say(f.login(auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(canary)}))
-		say(f.login(auth.KeyPair{AccessKey: canary, AccessSecret: f.userPair.AccessSecret}))
-		say(f.login(auth.KeyPair{AccessKey: f.userPair.AccessSecret.Reveal(), AccessSecret: f.userPair.AccessSecret}))
-		say(f.send(http.MethodPost, "/auth/users/login", `{"access_key":"`+canary))
-		say(f.send(http.MethodPost, "/auth/users/login", `{"access_secret":"`+canary+`","access_key":7}`))
-		say(f.send(http.MethodPost, "/auth/users/login", `{"`+canary+`":1,"`+canary+`":2}`))
-		say(f.sendAs(token, http.MethodGet, "/auth/user", ""))
-		legacy := f.login(auth.KeyPair{AccessKey: "as_other_pasted_secret", AccessSecret: auth.NewSecret("correct horse")})
-		if legacy.status != http.StatusOK { // whose answer has a token in it, as it must
-			say(legacy)
+		record(f.login(auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(canary)}))
+		record(f.login(auth.KeyPair{AccessKey: canary, AccessSecret: f.userPair.AccessSecret}))
+		record(f.login(auth.KeyPair{
+			AccessKey: f.userPair.AccessSecret.Reveal(), AccessSecret: f.userPair.AccessSecret,
+		}))
+		record(f.send(http.MethodPost, "/auth/users/login", `{"access_key":"`+canary))
+		record(f.send(http.MethodPost, "/auth/users/login", `{"access_secret":"`+canary+`","access_key":7}`))
+		record(f.send(http.MethodPost, "/auth/users/login", `{"`+canary+`":1,"`+canary+`":2}`))
+		record(f.sendAs(token, http.MethodGet, "/auth/user", ""))
+		legacy := f.login(auth.KeyPair{
+			AccessKey: "as_other_pasted_secret", AccessSecret: auth.NewSecret("correct horse"),
+		})
+		// A successful answer contains a token, as it must.
+		if legacy.status != http.StatusOK {
+			record(legacy)
 		}
-		say(f.sendAs(token+canary, http.MethodGet, "/auth/user", ""))
-		say(f.send(http.MethodGet, "/auth/user", "", "Authorization", "Basic "+canary))
-		say(f.sendAs(token, http.MethodPost, "/api/v1/user/register", `{"username":"`+canary+`\u0007","email":"x@example.com"}`))
-		say(f.sendAs(token, http.MethodPost, "/api/v1/user/register", `{"username":"root","email":"`+canary+`"}`))
-		say(f.sendAs(token, http.MethodDelete, "/"+canary, ""))
-		failing = true // and all of it again, without a store
-		say(f.login(f.userPair))
+		record(f.sendAs(token+canary, http.MethodGet, "/auth/user", ""))
+		record(f.send(http.MethodGet, "/auth/user", "", "Authorization", "Basic "+canary))
+		record(f.sendAs(token, http.MethodPost, "/api/v1/user/register",
+			`{"username":"`+canary+`\u0007","email":"x@example.com"}`))
+		record(f.sendAs(token, http.MethodPost, "/api/v1/user/register",
+			`{"username":"root","email":"`+canary+`"}`))
+		record(f.sendAs(token, http.MethodDelete, "/"+canary, ""))
+		failing = true // repeat all calls with a failing store
+		record(f.login(f.userPair))
 	}
 	require.Contains(t, f.log.String(), "store is down")
 	for _, secret := range secrets {
@@ -203,22 +212,28 @@ func TestNoSecretIsInAnyOutput(t *testing.T) {
 	}
 }
 
-func TestErrorsNameNoSecret(t *testing.T) {
+func TestErrorsContainNoSecret(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, err := range []error{
-		second(auth.NewSymmetricKey("id", []byte(canary[:20]))),
-		second(auth.NewHS256Key("id", []byte(canary[:20]))),
-		second(f.svc.Login(t.Context(), auth.KeyPair{AccessKey: canary, AccessSecret: auth.NewSecret(canary)})),
-		second(f.svc.Tokens().Verify(t.Context(), canary)),
-		second(f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, auth.KeyPair{AccessKey: canary, AccessSecret: auth.NewSecret(canary)})),
-		f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{AccessKey: canary, Secret: auth.NewSecret(canary), Hash: canary}),
-		second(f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{Label: canary + "\x00"})),
-		second(f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: time.Unix(1, 0)})),
+		errorOf(auth.NewSymmetricKey("id", []byte(canary[:20]))),
+		errorOf(auth.NewHS256Key("id", []byte(canary[:20]))),
+		errorOf(f.svc.Login(t.Context(), auth.KeyPair{
+			AccessKey: canary, AccessSecret: auth.NewSecret(canary),
+		})),
+		errorOf(f.svc.Tokens().Verify(t.Context(), canary)),
+		errorOf(f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, auth.KeyPair{
+			AccessKey: canary, AccessSecret: auth.NewSecret(canary),
+		})),
+		f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
+			AccessKey: canary, Secret: auth.NewSecret(canary), Hash: canary,
+		}),
+		errorOf(f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
+			auth.KeyOptions{Label: canary + "\x00"})),
+		errorOf(f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
+			auth.KeyOptions{ExpiresAt: time.Unix(1, 0)})),
 	} {
 		require.Error(t, err)
 		require.NotContains(t, fmt.Sprintf("%+v", err), canary[:20])
 	}
 }
-
-func second[T any](_ T, err error) error { return err }

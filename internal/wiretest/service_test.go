@@ -22,7 +22,7 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-func TestNewSaysWhatToSet(t *testing.T) {
+func TestNewRejectsInvalidConfigsByField(t *testing.T) {
 	t.Parallel()
 	good := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}}
 	for name, test := range map[string]struct {
@@ -60,43 +60,57 @@ func TestRoutesAreTheDocumentedCalls(t *testing.T) {
 		return list
 	}
 	require.Equal(t, []string{
-		"DELETE /api/v1/auth/github/link", "DELETE /auth/keys/{access_key}", "DELETE /auth/sessions/{id}", "DELETE /auth/users/{id}",
-		"GET /.well-known/jwks.json", "GET /api/v1/auth/github/callback", "GET /api/v1/auth/github/login", "GET /api/v1/auth/github/login-user",
+		"DELETE /api/v1/auth/github/link", "DELETE /auth/keys/{access_key}",
+		"DELETE /auth/sessions/{id}", "DELETE /auth/users/{id}",
+		"GET /.well-known/jwks.json", "GET /api/v1/auth/github/callback",
+		"GET /api/v1/auth/github/login", "GET /api/v1/auth/github/login-user",
 		"GET /api/v1/auth/github/start", "GET /api/v1/auth/github/token",
-		"GET /auth/events", "GET /auth/keys", "GET /auth/sessions", "GET /auth/user", "GET /auth/user/{$}", "GET /auth/users", "GET /auth/users/{id}",
+		"GET /auth/events", "GET /auth/keys", "GET /auth/sessions", "GET /auth/user",
+		"GET /auth/user/{$}", "GET /auth/users", "GET /auth/users/{id}",
 		"PATCH /auth/users/{id}",
 		"POST /api/v1/auth/github/logout", "POST /api/v1/user/register",
 		"POST /auth/keys", "POST /auth/keys/{access_key}/rotate",
-		"POST /auth/logout", "POST /auth/tokens/revoke-user/{id}", "POST /auth/users/login", "POST /auth/users/register",
+		"POST /auth/logout", "POST /auth/tokens/revoke-user/{id}", "POST /auth/users/login",
+		"POST /auth/users/register",
 		"POST /auth/users/{id}/regenerate-credentials", "POST /auth/users/{id}/reinstate",
 	}, patterns())
-	require.Equal(t, []string{"GET /.well-known/jwks.json", "POST /auth/logout", "POST /auth/users/login"}, patterns(auth.GroupSignIn))
-	require.Equal(t, []string{"DELETE /auth/keys/{access_key}", "DELETE /auth/sessions/{id}", "GET /.well-known/jwks.json", "GET /auth/keys", "GET /auth/sessions", "GET /auth/user", "GET /auth/user/{$}", "POST /auth/keys",
-		"POST /auth/keys/{access_key}/rotate", "POST /auth/logout", "POST /auth/users/login"},
-		patterns(auth.GroupAccount, auth.GroupSignIn))
+	require.Equal(t, []string{
+		"GET /.well-known/jwks.json", "POST /auth/logout", "POST /auth/users/login",
+	}, patterns(auth.GroupSignIn))
+	require.Equal(t, []string{
+		"DELETE /auth/keys/{access_key}", "DELETE /auth/sessions/{id}", "GET /.well-known/jwks.json",
+		"GET /auth/keys", "GET /auth/sessions", "GET /auth/user", "GET /auth/user/{$}", "POST /auth/keys",
+		"POST /auth/keys/{access_key}/rotate", "POST /auth/logout", "POST /auth/users/login",
+	}, patterns(auth.GroupAccount, auth.GroupSignIn))
 	require.Empty(t, patterns("none"))
 }
 
-func TestMountStandsBesideAHostsOwnRoutes(t *testing.T) {
+func TestMountLeavesTheHostsRoutesAlone(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
-	mux.HandleFunc("GET /auth/users/{id}/avatar", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	mux.HandleFunc("GET /auth/users/{id}/avatar", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusTeapot)
+	})
 	f.svc.Mount(mux)
 	require.Equal(t, http.StatusTeapot, send(mux, http.MethodGet, "/", "").status)
 	require.Equal(t, http.StatusTeapot, send(mux, http.MethodGet, "/auth/users/login/avatar", "").status)
-	require.Equal(t, http.StatusOK, send(mux, http.MethodPost, "/auth/users/login", loginBody(f.userPair)).status)
+	require.Equal(t, http.StatusOK,
+		send(mux, http.MethodPost, "/auth/users/login", loginBody(f.userPair)).status)
 
 	partial := http.NewServeMux()
 	f.svc.Mount(partial, auth.GroupSignIn)
-	require.Equal(t, http.StatusNotFound, send(ofTheHost{partial}, http.MethodPost, "/api/v1/user/register", "{}").status)
+	require.Equal(t, http.StatusNotFound,
+		send(hostHandler{partial}, http.MethodPost, "/api/v1/user/register", "{}").status)
 }
 
-func TestHandlerAnswers404And405InTheFormOfTheContract(t *testing.T) {
+func TestHandlerAnswers404And405AsDocumented(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, path := range []string{"/", "/auth", "/auth/users/", "/auth/user/x", "/auth/users/login/", "/AUTH/user"} {
+	for _, path := range []string{
+		"/", "/auth", "/auth/users/", "/auth/user/x", "/auth/users/login/", "/AUTH/user",
+	} {
 		r := f.send(http.MethodGet, path, "")
 		require.Equal(t, http.StatusNotFound, r.status, path)
 		require.JSONEq(t, `{"detail": "Not found"}`, r.body)
@@ -126,19 +140,25 @@ func TestHandlerAnswers404And405InTheFormOfTheContract(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.sendAs(f.signIn(f.user), http.MethodHead, "/auth/user", "").status)
 }
 
-func TestAHandlerKeepsToItsMethodWhereverItIsMounted(t *testing.T) {
+func TestAHandlerAcceptsOnlyItsMethodWhereverItIsMounted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	require.Equal(t, http.StatusMethodNotAllowed, send(f.svc.LoginHandler(), http.MethodPut, "/signin", loginBody(f.userPair)).status)
-	require.Equal(t, http.StatusOK, send(f.svc.LoginHandler(), http.MethodPost, "/signin", loginBody(f.userPair)).status)
+	require.Equal(t, http.StatusMethodNotAllowed,
+		send(f.svc.LoginHandler(), http.MethodPut, "/signin", loginBody(f.userPair)).status)
+	require.Equal(t, http.StatusOK,
+		send(f.svc.LoginHandler(), http.MethodPost, "/signin", loginBody(f.userPair)).status)
 	token := "Bearer " + f.signIn(f.user)
-	require.Equal(t, http.StatusMethodNotAllowed, send(f.svc.LogoutHandler(), http.MethodGet, "/", "", "Authorization", token).status)
-	require.Equal(t, http.StatusOK, send(f.svc.CurrentUserHandler(), http.MethodGet, "/me", "", "Authorization", token).status)
-	require.Equal(t, http.StatusUnauthorized, send(f.svc.CurrentUserHandler(), http.MethodGet, "/me", "").status)
-	require.Equal(t, http.StatusForbidden, send(f.svc.RegisterUserHandler(), http.MethodPost, "/", "{}", "Authorization", token).status)
+	require.Equal(t, http.StatusMethodNotAllowed,
+		send(f.svc.LogoutHandler(), http.MethodGet, "/", "", "Authorization", token).status)
+	require.Equal(t, http.StatusOK,
+		send(f.svc.CurrentUserHandler(), http.MethodGet, "/me", "", "Authorization", token).status)
+	require.Equal(t, http.StatusUnauthorized,
+		send(f.svc.CurrentUserHandler(), http.MethodGet, "/me", "").status)
+	require.Equal(t, http.StatusForbidden,
+		send(f.svc.RegisterUserHandler(), http.MethodPost, "/", "{}", "Authorization", token).status)
 }
 
-func TestErrorStatusOfEveryError(t *testing.T) {
+func TestErrorStatusMapsEveryError(t *testing.T) {
 	t.Parallel()
 	for err, want := range map[error]int{
 		auth.ErrTokenMissing:       401,
@@ -169,7 +189,7 @@ func TestErrorStatusOfEveryError(t *testing.T) {
 	require.Equal(t, "Field label must be short", detail)
 }
 
-func TestAThrottledAnswerSaysWhenToComeBack(t *testing.T) {
+func TestAThrottledResponseHasRetryAfter(t *testing.T) {
 	t.Parallel()
 	for wait, want := range map[time.Duration]string{
 		time.Millisecond: "1", time.Second: "1", 1001 * time.Millisecond: "2", time.Minute: "60",
@@ -197,7 +217,7 @@ func TestAHostCanWriteErrorsItself(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, f.sendAs("x", http.MethodGet, "/auth/user", "").status)
 }
 
-func TestAPanicInTheHostsErrorWriterIsContained(t *testing.T) {
+func TestAPanicInTheHostsErrorWriterIsRecovered(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.WriteError = func(http.ResponseWriter, *http.Request, error) { panic("oops") }
@@ -207,10 +227,10 @@ func TestAPanicInTheHostsErrorWriterIsContained(t *testing.T) {
 	require.Contains(t, f.log.String(), "oops")
 }
 
-func TestPing(t *testing.T) {
+func TestPingReturnsTheErrorOfTheStore(t *testing.T) {
 	t.Parallel()
 	down := false
-	f := newFixture(t, watch(func(method string) error {
+	f := newFixture(t, withFaults(func(method string) error {
 		if down && method == "Ping" {
 			return errors.New("down")
 		}
@@ -221,31 +241,33 @@ func TestPing(t *testing.T) {
 	require.ErrorContains(t, f.svc.Ping(t.Context()), "down")
 }
 
-func TestPruneRemovesWhatHasExpiredInBatches(t *testing.T) {
+func TestPruneRemovesExpiredRecordsInBatches(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	const sessions = 510 // a batch has 500
+	const sessions = 510 // a batch removes 500 records
 	for range sessions {
 		f.signIn(f.user)
 	}
-	_, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Hour)})
+	_, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID, auth.KeyOptions{
+		ExpiresAt: f.clock.Now().Add(time.Hour),
+	})
 	require.NoError(t, err)
 	f.clock.Advance(13 * time.Hour)
 	live := f.signIn(f.user)
 	removed, err := f.svc.Prune(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, sessions, removed, "the expired key stays for 30 days")
+	require.Equal(t, sessions, removed, "the expired key is kept for 30 days")
 	require.Equal(t, http.StatusOK, f.sendAs(live, http.MethodGet, "/auth/user", "").status)
 
 	f.clock.Advance(31 * 24 * time.Hour)
 	removed, err = f.svc.Prune(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, 2, removed, "the key, and the session that was live")
+	require.Equal(t, 2, removed, "the key and the session that was live")
 }
 
-func TestPruneReportsWhatItHasDoneWhenItFails(t *testing.T) {
+func TestPruneReportsItsProgressIfItFails(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, watch(func(method string) error {
+	f := newFixture(t, withFaults(func(method string) error {
 		if method == "PruneKeys" {
 			return errors.New("down")
 		}
@@ -258,13 +280,13 @@ func TestPruneReportsWhatItHasDoneWhenItFails(t *testing.T) {
 	require.Equal(t, 1, removed)
 }
 
-// Run is tested in a bubble, whose time passes when nobody has anything to do,
-// and which fails if a goroutine is left in it.
-func TestRunReadsTheFeedWhilePruningTakesItsTime(t *testing.T) {
+// The tests of Run use a synctest bubble. Its clock advances when every goroutine waits, and it
+// fails the test if a goroutine is left.
+func TestRunReadsTheFeedWhilePruningHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var reads atomic.Int64
-		f := newFixture(t, watch(func(method string) error {
+		f := newFixture(t, withFaults(func(method string) error {
 			switch method {
 			case "PruneSessions":
 				return authtest.ErrHang
@@ -282,11 +304,11 @@ func TestRunReadsTheFeedWhilePruningTakesItsTime(t *testing.T) {
 	})
 }
 
-func TestRunPrunesUntilItsContextIsDone(t *testing.T) {
+func TestRunPrunesEveryTenMinutesUntilItsContextIsDone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		rounds, failing := 0, true
-		f := newFixture(t, watch(func(method string) error {
+		f := newFixture(t, withFaults(func(method string) error {
 			if method != "PruneSessions" {
 				return nil
 			}
@@ -301,16 +323,18 @@ func TestRunPrunesUntilItsContextIsDone(t *testing.T) {
 		defer cancel()
 		require.ErrorIs(t, f.svc.Run(ctx), context.DeadlineExceeded)
 		require.Equal(t, 4, rounds, "at once, and after 10, 20 and 30 minutes")
-		require.Equal(t, 1, strings.Count(f.log.String(), "the store was away"), "logged, and tried again")
+		require.Equal(t, 1, strings.Count(f.log.String(), "the store was away"),
+			"the error is logged and pruning is retried")
 	})
 }
 
-func TestNoAnswerHasCORSHeaders(t *testing.T) {
+func TestResponsesHaveNoCORSHeaders(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodOptions} {
 		for _, route := range f.svc.Routes() {
-			r := f.send(method, route.Path, "", "Origin", "https://evil.example", "Access-Control-Request-Method", "POST",
+			r := f.send(method, route.Path, "", "Origin", "https://evil.example",
+				"Access-Control-Request-Method", "POST",
 				"Authorization", "Bearer "+f.signIn(f.user))
 			for name := range r.header {
 				require.False(t, strings.HasPrefix(name, "Access-Control-"), name)
@@ -319,10 +343,12 @@ func TestNoAnswerHasCORSHeaders(t *testing.T) {
 	}
 }
 
-func TestHandlerRedirectsNothing(t *testing.T) {
+func TestHandlerDoesNotRedirectUncleanPaths(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, path := range []string{"//auth/users/login", "/x/../auth/user", "/./auth/user", "/auth//user", "/auth/user//"} {
+	for _, path := range []string{
+		"//auth/users/login", "/x/../auth/user", "/./auth/user", "/auth//user", "/auth/user//",
+	} {
 		r := httptest.NewRequest(http.MethodGet, "http://api.example.com/", nil)
 		r.URL.Path = path
 		got := serve(f.svc.Handler(), r)
@@ -334,7 +360,7 @@ func TestHandlerRedirectsNothing(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, serve(f.svc.Handler(), r).status)
 }
 
-func TestARequestWithoutABodyIsMalformedNotAPanic(t *testing.T) {
+func TestARequestWithoutABodyIsA400(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	r, err := http.NewRequest(http.MethodPost, "/auth/users/login", nil)
@@ -343,9 +369,8 @@ func TestARequestWithoutABodyIsMalformedNotAPanic(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, serve(f.svc.LoginHandler(), r).status)
 }
 
-// A client that sends its body a byte at a time is cut off, told so, and is not
-// taken for a store that fails.
-func TestABodyThatDoesNotArriveIs408(t *testing.T) {
+// A client that stops sending its body gets a 408, and the log does not report a failing store.
+func TestAStalledBodyIsA408(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Timeout = 500 * time.Millisecond })
 	server := httptest.NewServer(documented(t, f.svc.Handler()))
@@ -353,23 +378,26 @@ func TestABodyThatDoesNotArriveIs408(t *testing.T) {
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
 	require.NoError(t, err)
 	defer conn.Close()
-	fmt.Fprintf(conn, "POST /auth/users/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+	fmt.Fprintf(conn,
+		"POST /auth/users/login HTTP/1.1\r\nHost: x\r\n"+
+			"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
 	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusRequestTimeout, answer.StatusCode)
 	require.NotContains(t, f.log.String(), "failed")
 
-	// And the deadline is not left on a connection that goes on.
+	// The deadline does not stay on a connection that is reused.
 	client := server.Client()
 	for range 2 {
-		response, err := client.Post(server.URL+"/auth/users/login", "application/json", strings.NewReader(loginBody(f.userPair)))
+		response, err := client.Post(server.URL+"/auth/users/login", "application/json",
+			strings.NewReader(loginBody(f.userPair)))
 		require.NoError(t, err)
 		response.Body.Close()
 		require.Equal(t, http.StatusOK, response.StatusCode)
 	}
 }
 
-func TestAHostsWayToEndAResponseIsLeftToIt(t *testing.T) {
+func TestErrAbortHandlerOfTheHostIsNotRecovered(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.WriteError = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }

@@ -14,32 +14,35 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// loginFrom signs in with the user's key from a client, and returns the token.
+// loginFrom signs in with the user's key and this User-Agent and returns the token.
 func (f *fixture) loginFrom(userAgent string, header ...string) string {
 	f.t.Helper()
-	r := f.send("POST", "/auth/users/login", loginBody(f.userPair), append(header, "User-Agent", userAgent)...)
+	r := f.send("POST", "/auth/users/login", loginBody(f.userPair),
+		append(header, "User-Agent", userAgent)...)
 	require.Equal(f.t, http.StatusOK, r.status, r.body)
 	return r.json(f.t)["token"].(string)
 }
 
-func TestAUserSeesAndEndsTheirSessions(t *testing.T) {
+func TestAUserListsAndRevokesTheirSessions(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	first := f.loginFrom("curl/8.14.1")
 	f.clock.Advance(time.Hour)
 	second := f.loginFrom("Mozilla/5.0 (X11; Linux x86_64)")
-	f.signIn(f.admin) // nobody else's are shown
+	f.signIn(f.admin) // sessions of other users are not listed
 
 	sessions := f.sendAs(second, "GET", "/auth/sessions", "").array(t)
 	require.Len(t, sessions, 2)
 	ids := []string{sessions[0]["id"].(string), sessions[1]["id"].(string)}
 	require.Equal(t, []map[string]any{
 		{
-			"id": ids[0], "method": "access_key", "created_at": "2026-01-02T04:04:05Z", "expires_at": "2026-01-02T16:04:05Z",
+			"id": ids[0], "method": "access_key", "created_at": "2026-01-02T04:04:05Z",
+			"expires_at": "2026-01-02T16:04:05Z",
 			"user_agent": "Mozilla/5.0 (X11; Linux x86_64)", "ip": "192.0.2.1", "current": true,
 		},
 		{
-			"id": ids[1], "method": "access_key", "created_at": "2026-01-02T03:04:05Z", "expires_at": "2026-01-02T15:04:05Z",
+			"id": ids[1], "method": "access_key", "created_at": "2026-01-02T03:04:05Z",
+			"expires_at": "2026-01-02T15:04:05Z",
 			"user_agent": "curl/8.14.1", "ip": "192.0.2.1", "current": false,
 		},
 	}, sessions)
@@ -52,7 +55,7 @@ func TestAUserSeesAndEndsTheirSessions(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(second, "GET", "/auth/sessions", "").status)
 }
 
-func TestTheSessionOfAGitHubSignInSaysSoAndWhoseBrowserItWas(t *testing.T) {
+func TestASessionOfAGitHubSignInHasTheMethodAndTheClient(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	token := g.browser().signIn()["token"].(string)
@@ -64,7 +67,7 @@ func TestTheSessionOfAGitHubSignInSaysSoAndWhoseBrowserItWas(t *testing.T) {
 	require.Equal(t, true, sessions[0]["current"])
 }
 
-func TestTheOldestSessionEndsForOneTooMany(t *testing.T) {
+func TestASignInBeyondMaxSessionsRevokesTheOldestSession(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.MaxSessions = 3 })
 	var tokens []string
@@ -80,25 +83,27 @@ func TestTheOldestSessionEndsForOneTooMany(t *testing.T) {
 		require.Equal(t, want, f.sendAs(token, "GET", "/auth/user", "").status, i)
 	}
 	f.signIn(f.user)
-	require.Equal(t, http.StatusUnauthorized, f.sendAs(tokens[2], "GET", "/auth/user", "").status, "the host's count too")
+	require.Equal(t, http.StatusUnauthorized, f.sendAs(tokens[2], "GET", "/auth/user", "").status,
+		"sessions opened by the host count too")
 	require.Len(t, f.sendAs(tokens[4], "GET", "/auth/sessions", "").array(t), 3)
 }
 
-func TestSigningInInALoopKeepsNoMoreThanTheLimit(t *testing.T) {
+func TestSigningInInALoopKeepsAtMostMaxSessions(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.MaxSessions = 10 })
 	var token string
 	for range 2500 {
 		token = f.loginFrom("loop")
-		require.Equal(t, http.StatusOK, f.sendAs(token, "GET", "/auth/user", "").status, "the newest always works")
+		require.Equal(t, http.StatusOK, f.sendAs(token, "GET", "/auth/user", "").status,
+			"the newest session is always live")
 	}
 	require.Len(t, f.sendAs(token, "GET", "/auth/sessions", "").array(t), 10)
 }
 
-func TestWhatAClientSaysOfItselfIsCutToReadableText(t *testing.T) {
+func TestUserAgentsAreCleanedAndTruncated(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for said, want := range map[string]string{
+	for sent, want := range map[string]string{
 		"":                                 "",
 		"é🦆":                               "é🦆",
 		"a\xffb\xc3":                       "ab",
@@ -108,7 +113,7 @@ func TestWhatAClientSaysOfItselfIsCutToReadableText(t *testing.T) {
 		"x" + strings.Repeat("🦆", 100):     "x" + strings.Repeat("🦆", 63),
 		strings.Repeat("\xf0", 2000) + "x": "",
 	} {
-		ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{UserAgent: said})
+		ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{UserAgent: sent})
 		token, err := f.svc.SignIn(ctx, f.user.ID)
 		require.NoError(t, err)
 		require.Equal(t, want, token.Session.UserAgent)
@@ -121,9 +126,10 @@ func TestWhatAClientSaysOfItselfIsCutToReadableText(t *testing.T) {
 	require.Equal(t, "fe80::1", token.Session.Address)
 }
 
-func TestTheAddressIsTakenFromNamedProxiesAlone(t *testing.T) {
+func TestTheClientAddressIsTakenOnlyFromTrustedProxies(t *testing.T) {
 	t.Parallel()
-	proxies := auth.TrustProxies(netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:1::/48"))
+	proxies := auth.TrustProxies(netip.MustParsePrefix("10.0.0.0/8"),
+		netip.MustParsePrefix("2001:db8:1::/48"))
 	for _, test := range []struct {
 		name, peer string
 		trusted    auth.Proxies
@@ -131,31 +137,31 @@ func TestTheAddressIsTakenFromNamedProxiesAlone(t *testing.T) {
 		want       string
 	}{
 		{"no proxy", "203.0.113.7:1234", proxies, nil, "203.0.113.7"},
-		{"a client who claims another", "203.0.113.7:1234", proxies, []string{"198.51.100.1"}, "203.0.113.7"},
-		{"nobody is trusted", "10.0.0.1:1234", auth.NoProxies(), []string{"198.51.100.1"}, "10.0.0.1"},
-		{"nothing is said of proxies, and there is one", "10.0.0.1:1234", auth.Proxies{}, []string{"198.51.100.1"}, ""},
-		{"nothing is said of proxies, and there is none", "203.0.113.7:1234", auth.Proxies{}, nil, "203.0.113.7"},
+		{"a client that claims another address", "203.0.113.7:1234", proxies, []string{"198.51.100.1"}, "203.0.113.7"},
+		{"no trusted proxy", "10.0.0.1:1234", auth.NoProxies(), []string{"198.51.100.1"}, "10.0.0.1"},
+		{"undecided proxies, and a header", "10.0.0.1:1234", auth.Proxies{}, []string{"198.51.100.1"}, ""},
+		{"undecided proxies, no header", "203.0.113.7:1234", auth.Proxies{}, nil, "203.0.113.7"},
 		{"a proxy", "10.0.0.1:1234", proxies, []string{"198.51.100.1"}, "198.51.100.1"},
-		{"a proxy, for a client who claims another", "10.0.0.1:1234", proxies, []string{"192.0.2.99, 198.51.100.1"}, "198.51.100.1"},
-		{"the same on two lines", "10.0.0.1:1234", proxies, []string{"192.0.2.99", "198.51.100.1"}, "198.51.100.1"},
+		{"a proxy for a client that claims another address", "10.0.0.1:1234", proxies, []string{"192.0.2.99, 198.51.100.1"}, "198.51.100.1"},
+		{"the same in two headers", "10.0.0.1:1234", proxies, []string{"192.0.2.99", "198.51.100.1"}, "198.51.100.1"},
 		{"two proxies", "10.0.0.1:1234", proxies, []string{"192.0.2.99, 198.51.100.1,10.0.0.2"}, "198.51.100.1"},
-		{"a client who claims to be a proxy behind one", "10.0.0.1:1234", proxies, []string{"10.9.9.9, 198.51.100.1"}, "198.51.100.1"},
-		{"a proxy for itself", "10.0.0.1:1234", proxies, nil, "10.0.0.1"},
-		{"proxies alone", "10.0.0.1:1234", proxies, []string{"10.0.0.3,10.0.0.2"}, "10.0.0.3"},
-		{"with a port", "10.0.0.1:1234", proxies, []string{"198.51.100.1:4711"}, "198.51.100.1"},
+		{"a client that claims to be a proxy", "10.0.0.1:1234", proxies, []string{"10.9.9.9, 198.51.100.1"}, "198.51.100.1"},
+		{"a proxy without header", "10.0.0.1:1234", proxies, nil, "10.0.0.1"},
+		{"only proxies", "10.0.0.1:1234", proxies, []string{"10.0.0.3,10.0.0.2"}, "10.0.0.3"},
+		{"a port", "10.0.0.1:1234", proxies, []string{"198.51.100.1:4711"}, "198.51.100.1"},
 		{"IPv6", "[2001:db8:1::1]:1234", proxies, []string{"2001:db8:2::9"}, "2001:db8:2::9"},
 		{"IPv6 with a port", "[2001:db8:1::1]:1234", proxies, []string{"[2001:db8:2::9]:4711"}, "2001:db8:2::9"},
-		{"IPv4 as IPv6", "[::ffff:10.0.0.1]:1234", proxies, []string{"::ffff:198.51.100.1"}, "198.51.100.1"},
-		{"a zone", "[fe80::1%eth0]:1234", proxies, nil, "fe80::1"},
-		{"a zone of a proxy", "[fe80::1%eth0]:1234", auth.TrustProxies(netip.MustParsePrefix("fe80::/10")), []string{"198.51.100.1"}, "198.51.100.1"},
-		{"a zone of a client", "10.0.0.1:1234", proxies, []string{"fe80::1%eth0"}, "fe80::1"},
-		{"as many proxies as there may be", "10.0.0.1:1234", proxies, []string{"198.51.100.1" + strings.Repeat(",10.0.0.2", 14)}, "198.51.100.1"},
-		{"one more", "10.0.0.1:1234", proxies, []string{"198.51.100.1" + strings.Repeat(",10.0.0.2", 15)}, ""},
-		{"what is no address", "10.0.0.1:1234", proxies, []string{"198.51.100.1, unknown"}, ""},
-		{"an empty place", "10.0.0.1:1234", proxies, []string{"198.51.100.1,"}, ""},
+		{"IPv4-mapped IPv6", "[::ffff:10.0.0.1]:1234", proxies, []string{"::ffff:198.51.100.1"}, "198.51.100.1"},
+		{"a peer with a zone", "[fe80::1%eth0]:1234", proxies, nil, "fe80::1"},
+		{"a proxy with a zone", "[fe80::1%eth0]:1234", auth.TrustProxies(netip.MustParsePrefix("fe80::/10")), []string{"198.51.100.1"}, "198.51.100.1"},
+		{"a client with a zone", "10.0.0.1:1234", proxies, []string{"fe80::1%eth0"}, "fe80::1"},
+		{"the maximum of proxies", "10.0.0.1:1234", proxies, []string{"198.51.100.1" + strings.Repeat(",10.0.0.2", 14)}, "198.51.100.1"},
+		{"one proxy too many", "10.0.0.1:1234", proxies, []string{"198.51.100.1" + strings.Repeat(",10.0.0.2", 15)}, ""},
+		{"an invalid address", "10.0.0.1:1234", proxies, []string{"198.51.100.1, unknown"}, ""},
+		{"an empty element", "10.0.0.1:1234", proxies, []string{"198.51.100.1,"}, ""},
 		{"markup", "10.0.0.1:1234", proxies, []string{"<script>"}, ""},
-		{"more proxies than there are", "10.0.0.1:1234", proxies, []string{strings.Repeat("10.0.0.2,", 100_000) + "10.0.0.3"}, ""},
-		{"a socket without addresses", "@", proxies, []string{"198.51.100.1"}, ""},
+		{"100,000 proxies", "10.0.0.1:1234", proxies, []string{strings.Repeat("10.0.0.2,", 100_000) + "10.0.0.3"}, ""},
+		{"a Unix socket", "@", proxies, []string{"198.51.100.1"}, ""},
 	} {
 		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Proxies = test.trusted })
 		r := httptest.NewRequest("POST", "/auth/users/login", strings.NewReader(loginBody(f.userPair)))
@@ -167,7 +173,7 @@ func TestTheAddressIsTakenFromNamedProxiesAlone(t *testing.T) {
 	}
 }
 
-func TestAConfigurationThatIsWrongAboutSessionsIsRefused(t *testing.T) {
+func TestInvalidSessionConfigurationsAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for name, change := range map[string]func(*auth.Config){
@@ -186,14 +192,14 @@ func TestAConfigurationThatIsWrongAboutSessionsIsRefused(t *testing.T) {
 	}
 }
 
-// What gives out a way in wants a recent session where the host says so, and nothing
-// else does.
-func TestAnOldSessionGetsNoNewWayInWhereTheHostWantsARecentOne(t *testing.T) {
+// With ReauthAfter, calls that create credentials or power need a recent session, and no other call
+// does.
+func TestReauthAfterRejectsLastingChangesOfOldSessions(t *testing.T) {
 	t.Parallel()
 	const age = 10 * time.Minute
 	for _, call := range []struct {
 		method, path, body string
-		wantsRecent        bool
+		needsRecent        bool
 	}{
 		{"POST", "/auth/keys", "", true},
 		{"POST", "/auth/keys/KEY/rotate", "", true},
@@ -219,12 +225,14 @@ func TestAnOldSessionGetsNoNewWayInWhereTheHostWantsARecentOne(t *testing.T) {
 	} {
 		for _, configured := range []time.Duration{0, age} {
 			for _, waited := range []time.Duration{0, age - time.Second, age, 11 * time.Hour} {
-				g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) { cfg.ReauthAfter = configured }})
+				g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+					cfg.ReauthAfter = configured
+				}})
 				token := g.signIn(g.admin)
 				g.clock.Advance(waited)
 				path := strings.NewReplacer("KEY", g.userPair.AccessKey, "USER", g.user.ID).Replace(call.path)
 				r := g.sendAs(token, call.method, path, call.body)
-				if call.wantsRecent && configured > 0 && waited >= configured {
+				if call.needsRecent && configured > 0 && waited >= configured {
 					require.Equal(t, http.StatusForbidden, r.status, "%s %s: %s", call.method, path, r.body)
 					require.Equal(t, "This needs a newer session: sign in again first", r.json(t)["detail"])
 					continue

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A client signs in a thousand times with a user agent that is as long in JSON as can be.
-func TestTheListOfSessionsIsBoundedHoweverManyThereAre(t *testing.T) {
+// Attack: a client signs in many times with a User-Agent whose JSON form is as long as possible.
+func TestTheListOfSessionsIsLimited(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	oldest := f.loginFrom("oldest")
@@ -34,6 +34,6 @@ func TestTheListOfSessionsIsBoundedHoweverManyThereAre(t *testing.T) {
 	sessions = f.sendAs(oldest, http.MethodGet, "/auth/sessions", "").array(t)
 	require.Len(t, sessions, 100)
 	require.Equal(t, "newest", sessions[0]["user_agent"])
-	require.Equal(t, "oldest", sessions[99]["user_agent"], "the caller's own is never missing")
+	require.Equal(t, "oldest", sessions[99]["user_agent"], "the caller's own session is always listed")
 	require.Equal(t, true, sessions[99]["current"])
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// testStores opens each kind of store, empty.
+// testStores has a function for each kind of store that opens an empty one.
 var testStores = map[string]func(t testing.TB) auth.Store{
 	"memory": func(testing.TB) auth.Store { return memstore.New() },
 	"SQLite": func(t testing.TB) auth.Store {
@@ -34,7 +34,7 @@ var testStores = map[string]func(t testing.TB) auth.Store{
 	},
 }
 
-// onStores runs the test with each kind of store.
+// onStores runs the test with each kind of store in parallel.
 func onStores(t *testing.T, test func(t *testing.T, open func(testing.TB) auth.Store)) {
 	for name, open := range testStores {
 		t.Run(name, func(t *testing.T) {
@@ -44,7 +44,7 @@ func onStores(t *testing.T, test func(t *testing.T, open func(testing.TB) auth.S
 	}
 }
 
-// serverDSN returns the DSN in the environment variable, or skips the test.
+// serverDSN returns the DSN in the environment variable or skips the test.
 func serverDSN(t testing.TB, variable string) string {
 	dsn := os.Getenv(variable)
 	if dsn == "" {
@@ -59,7 +59,8 @@ func sqliteDSN(path string) string {
 	return "file:" + path + "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)"
 }
 
-// openSQL opens a store with tables of its own, in a schema of its own on a server.
+// openSQL opens a store with empty tables. On a server it creates a schema and drops it when the
+// test ends.
 func openSQL(t testing.TB, dialect sqlstore.Dialect, driver, dsn, schema string) auth.Store {
 	t.Helper()
 	if schema != "" {
@@ -87,7 +88,7 @@ func openSQL(t testing.TB, dialect sqlstore.Dialect, driver, dsn, schema string)
 	return store
 }
 
-// inSchema returns the DSN with the schema as the default one.
+// inSchema returns the DSN with schema as the default schema.
 func inSchema(dialect sqlstore.Dialect, dsn, schema string) string {
 	if dialect == sqlstore.MySQL {
 		head, query, _ := strings.Cut(dsn, "?")

@@ -17,15 +17,15 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// from returns a context with the address of a client.
+// from returns a context with this client address.
 func from(t testing.TB, address string) context.Context {
 	return auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr(address)})
 }
 
-// wrong returns a pair with the form of a good one, of a key that nobody has.
+// wrong returns a well-formed pair of a key that does not exist.
 func (f *fixture) wrong() auth.KeyPair { return f.svc.Credentials().GeneratePair() }
 
-// requireThrottled fails the test unless err says to wait for so long.
+// requireThrottled fails the test unless err is a ThrottledError with a wait in this range.
 func requireThrottled(t testing.TB, err error, atLeast, atMost time.Duration) {
 	t.Helper()
 	var throttled *auth.ThrottledError
@@ -35,7 +35,7 @@ func requireThrottled(t testing.TB, err error, atLeast, atMost time.Duration) {
 	require.LessOrEqual(t, throttled.RetryAfter, atMost)
 }
 
-func TestFailuresFromOneAddressAreThrottledAndWaitLongerAndLonger(t *testing.T) {
+func TestFailuresFromOneAddressAreThrottledWithGrowingWaits(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	ctx := from(t, "203.0.113.7")
@@ -59,7 +59,7 @@ func TestFailuresFromOneAddressAreThrottledAndWaitLongerAndLonger(t *testing.T) 
 		f.clock.Advance(3 * time.Second)
 		fail(1)
 	}
-	for { // until the hour's are used up too
+	for { // until the limit of the hour is reached too
 		f.clock.Advance(3 * time.Second)
 		if _, err = f.svc.Login(ctx, f.wrong()); !errors.Is(err, auth.ErrInvalidCredentials) {
 			break
@@ -69,12 +69,12 @@ func TestFailuresFromOneAddressAreThrottledAndWaitLongerAndLonger(t *testing.T) 
 
 	other := from(t, "203.0.113.8")
 	_, err = f.svc.Login(other, f.wrong())
-	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "another address")
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "another address is not throttled")
 	f.clock.Advance(24 * time.Hour)
 	fail(20)
 }
 
-func TestARightGeneratedSecretIsNeverRefusedForWhatOthersSend(t *testing.T) {
+func TestAGeneratedSecretIsNeverThrottledByFailuresOfOthers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	wrongSecret := f.userPair
@@ -90,7 +90,7 @@ func TestARightGeneratedSecretIsNeverRefusedForWhatOthersSend(t *testing.T) {
 	}
 }
 
-func TestAnIPv6NetworkIsOneAddressAndAnIPv4AddressIsItself(t *testing.T) {
+func TestFailuresAreCountedByIPv6NetworkAndIPv4Address(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		first, second string
@@ -107,7 +107,8 @@ func TestAnIPv6NetworkIsOneAddressAndAnIPv4AddressIsItself(t *testing.T) {
 			cfg.Proxies = auth.TrustProxies(netip.MustParsePrefix("192.0.2.1/32"))
 		})
 		send := func(address string) int {
-			return f.send("POST", "/auth/users/login", loginBody(f.wrong()), "X-Forwarded-For", address).status
+			return f.send("POST", "/auth/users/login", loginBody(f.wrong()),
+				"X-Forwarded-For", address).status
 		}
 		require.Equal(t, http.StatusUnauthorized, send(test.first))
 		want := http.StatusUnauthorized
@@ -131,9 +132,11 @@ func TestAThrottledSignInAnswers429WithTheTimeToWait(t *testing.T) {
 	f.requireLogin(f.userPair, http.StatusOK)
 }
 
-func TestAnIPv4AddressThatAHostGivesAsIPv6IsItself(t *testing.T) {
+func TestIPv4MappedAddressesCountAsIPv4(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Failures = []limit.Rate{{Count: 1, Per: time.Hour}} })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Throttling.Failures = []limit.Rate{{Count: 1, Per: time.Hour}}
+	})
 	for _, address := range []string{"::ffff:203.0.113.7", "::ffff:203.0.113.8"} {
 		_, err := f.svc.Login(from(t, address), f.wrong())
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
@@ -142,35 +145,41 @@ func TestAnIPv4AddressThatAHostGivesAsIPv6IsItself(t *testing.T) {
 	requireThrottled(t, err, time.Minute, time.Hour)
 }
 
-// Behind a proxy that nobody has said anything of, all clients would have one address.
-func TestBehindAnUnknownProxyFailuresAreCountedTogetherAndTheLogSaysSoOnce(t *testing.T) {
+// Config.Proxies is not set. Behind a proxy all clients have the same peer address.
+func TestFailuresBehindAnUnknownProxyShareALimitAndAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	send := func(pair auth.KeyPair, i int) int {
-		return f.send("POST", "/auth/users/login", loginBody(pair), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i%250)).status
+		return f.send("POST", "/auth/users/login", loginBody(pair),
+			"X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i%250)).status
 	}
-	for i := range 1000 { // 50 times what one client may
+	for i := range 1000 { // 50 times the limit of one client
 		require.Equal(t, http.StatusUnauthorized, send(f.wrong(), i))
 	}
 	for i := range 100 {
 		require.Equal(t, http.StatusTooManyRequests, send(f.wrong(), i))
-		require.Equal(t, http.StatusOK, send(f.userPair, i), "a right generated secret is never refused for failures")
+		require.Equal(t, http.StatusOK, send(f.userPair, i),
+			"failures never throttle a correct generated secret")
 	}
 	require.Equal(t, 1, strings.Count(f.log.String(), "X-Forwarded-For arrives"))
-	require.Equal(t, http.StatusUnauthorized, f.login(f.wrong()).status, "a client whose address is known has its own budget")
+	require.Equal(t, http.StatusUnauthorized, f.login(f.wrong()).status,
+		"a client with a known address has its own limit")
 
 	known := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Proxies = auth.NoProxies() })
 	var r response
 	for i := range 21 {
-		r = known.send("POST", "/auth/users/login", loginBody(known.wrong()), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
+		r = known.send("POST", "/auth/users/login", loginBody(known.wrong()),
+			"X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
 	}
-	require.Equal(t, http.StatusTooManyRequests, r.status, "who has said that there is none counts by the connection")
-	require.Equal(t, 1, strings.Count(known.log.String(), "from an address that Config.Proxies does not trust"))
+	require.Equal(t, http.StatusTooManyRequests, r.status,
+		"with NoProxies failures count by the peer address")
+	require.Equal(t, 1, strings.Count(known.log.String(),
+		"from an address that Config.Proxies does not trust"))
 }
 
-// countReads counts how often the store is asked for a key.
+// countReads counts the calls of FindKey.
 func countReads(reads *int) func(*fixture, *auth.Config) {
-	return watch(func(method string) error {
+	return withFaults(func(method string) error {
 		if method == "FindKey" {
 			*reads++
 		}
@@ -178,8 +187,8 @@ func countReads(reads *int) func(*fixture, *auth.Config) {
 	})
 }
 
-// newWithImportedKey gives the user a key from elsewhere, and returns another pair with a wrong
-// secret for it. Reads are how often the store has been asked for a key.
+// newWithImportedKey returns a fixture whose user has an imported key, the pair of the key, the
+// same key with a wrong secret, and the number of calls of FindKey.
 func newWithImportedKey(t *testing.T) (f *fixture, pair, guess auth.KeyPair, reads *int) {
 	reads = new(int)
 	f = newFixture(t, countReads(reads), func(_ *fixture, cfg *auth.Config) {
@@ -189,10 +198,11 @@ func newWithImportedKey(t *testing.T) (f *fixture, pair, guess auth.KeyPair, rea
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
 		UserID: f.user.ID, AccessKey: pair.AccessKey, Secret: pair.AccessSecret,
 	}))
-	return f, pair, auth.KeyPair{AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret("battery staple")}, reads
+	guess = auth.KeyPair{AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret("battery staple")}
+	return f, pair, guess, reads
 }
 
-func TestAnImportedKeyIsTriedOnlySoOftenFromOneAddress(t *testing.T) {
+func TestAttemptsOnAnImportedKeyAreLimitedByAddress(t *testing.T) {
 	t.Parallel()
 	f, pair, guess, reads := newWithImportedKey(t)
 	attacker, owner := from(t, "203.0.113.7"), from(t, "203.0.113.8")
@@ -201,51 +211,52 @@ func TestAnImportedKeyIsTriedOnlySoOftenFromOneAddress(t *testing.T) {
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
 	_, err := f.svc.Login(attacker, pair)
-	require.NoError(t, err, "the fifth is right")
+	require.NoError(t, err, "the fifth attempt is correct")
 	for range 5 {
 		_, err := f.svc.Login(attacker, guess)
-		require.ErrorIs(t, err, auth.ErrInvalidCredentials, "and has been forgotten")
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials, "the success has reset the count")
 	}
 	seen := *reads
 	for range 10 {
 		_, err = f.svc.Login(attacker, pair)
 		requireThrottled(t, err, time.Second, 12*time.Second)
 	}
-	require.Equal(t, seen+1, *reads, "refused by the limiter once, and then before there is anything to hash")
+	require.Equal(t, seen+1, *reads,
+		"the limiter throttles once; later attempts are rejected before the store is read")
 	for range 10 {
 		_, err = f.svc.Login(owner, pair)
-		require.NoError(t, err, "who is elsewhere is not kept out")
+		require.NoError(t, err, "another address is not throttled")
 	}
 	_, err = f.svc.Login(attacker, auth.KeyPair{AccessKey: "bob@old", AccessSecret: guess.AccessSecret})
-	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "another key")
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "another key is not throttled")
 }
 
-func TestWhoHasFailedTooOftenHasNoMoreSlowHashes(t *testing.T) {
+func TestAThrottledAddressCausesNoSlowHashes(t *testing.T) {
 	t.Parallel()
 	f, pair, guess, reads := newWithImportedKey(t)
 	attacker, owner := from(t, "2001:db8:1:2::7"), from(t, "2001:db8:1:3::7")
-	for range 20 { // whatever key it was
+	for range 20 { // failures with any key count
 		_, err := f.svc.Login(attacker, f.wrong())
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
 	_, err := f.svc.Login(attacker, pair)
-	require.NoError(t, err, "not too often yet")
+	require.NoError(t, err, "the limit is not exceeded yet")
 	_, err = f.svc.Login(attacker, f.wrong())
 	requireThrottled(t, err, 2*time.Second, 3*time.Second)
 
 	seen := *reads
 	for i := range 100 {
-		guess.AccessKey = fmt.Sprintf("name-%d@old", i) // each of which has attempts of its own
+		guess.AccessKey = fmt.Sprintf("name-%d@old", i) // each name has its own limit
 		_, err = f.svc.Login(from(t, fmt.Sprintf("2001:db8:1:2::%d", i)), guess)
 		requireThrottled(t, err, 2*time.Second, 3*time.Second)
 	}
 	_, err = f.svc.Login(attacker, pair)
 	requireThrottled(t, err, 2*time.Second, 3*time.Second)
-	require.Equal(t, seen, *reads, "refused before there is anything to hash")
+	require.Equal(t, seen, *reads, "throttled before the store is read")
 	_, err = f.svc.Login(owner, pair)
-	require.NoError(t, err, "who is elsewhere is not kept out")
+	require.NoError(t, err, "another address is not throttled")
 	_, err = f.svc.Login(attacker, f.userPair)
-	require.NoError(t, err, "nor is a generated secret")
+	require.NoError(t, err, "a generated secret is not throttled")
 
 	f.clock.Advance(3 * time.Second)
 	_, err = f.svc.Login(attacker, pair)
@@ -267,35 +278,35 @@ func TestAFloodIsStoppedBeforeTheStoreIsRead(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.login(f.userPair).status)
 }
 
-func TestGitHubCallbacksThatFailAreThrottledAndTakeNoStateAway(t *testing.T) {
+func TestFailedGitHubCallbacksAreThrottledAndConsumeNoState(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	b := g.browser()
-	pending := b.callbackURL(b.authURL("/api/v1/auth/github/login-user"))
+	pending := b.callbackURL(b.authURL(signInCall))
 	forger := g.browser()
 	var last page
 	for range 21 {
-		last = forger.get("/api/v1/auth/github/callback?code=x&state=forged")
+		last = forger.get(callbackCall + "?code=x&state=forged")
 	}
 	require.Equal(t, http.StatusTooManyRequests, last.status)
 	require.NotEmpty(t, last.header.Get("Retry-After"))
 	require.Empty(t, last.header["Set-Cookie"])
-	require.Equal(t, http.StatusOK, b.get(pending).status, "who comes back from GitHub is let in")
+	require.Equal(t, http.StatusOK, b.get(pending).status, "the callback of another flow succeeds")
 }
 
-// brokenLimiter fails, like one whose server is away.
-type brokenLimiter struct{}
+// failingLimiter is a limiter whose server is unreachable.
+type failingLimiter struct{}
 
-func (brokenLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {
+func (failingLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {
 	return time.Hour, authtest.ErrStoreAway
 }
 
-func (brokenLimiter) Reset(context.Context, string) error { return authtest.ErrStoreAway }
+func (failingLimiter) Reset(context.Context, string) error { return authtest.ErrStoreAway }
 
-func TestALimiterThatFailsRefusesNobody(t *testing.T) {
+func TestAFailingLimiterThrottlesNobody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
-		cfg.Throttling.Limiter = brokenLimiter{}
+		cfg.Throttling.Limiter = failingLimiter{}
 		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
 	})
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
@@ -303,11 +314,12 @@ func TestALimiterThatFailsRefusesNobody(t *testing.T) {
 	}))
 	require.Equal(t, http.StatusUnauthorized, f.login(f.wrong()).status)
 	f.requireLogin(f.userPair, http.StatusOK)
-	f.requireLogin(auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}, http.StatusOK)
+	imported := auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}
+	f.requireLogin(imported, http.StatusOK)
 	require.Contains(t, f.log.String(), "the limiter fails")
 }
 
-func TestThrottlingThatIsOffCountsNothing(t *testing.T) {
+func TestThrottlingOffCountsNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Off = true })
 	for range 100 {
@@ -315,43 +327,56 @@ func TestThrottlingThatIsOffCountsNothing(t *testing.T) {
 	}
 }
 
-func TestRatesThatCannotBeAreRefused(t *testing.T) {
+func TestInvalidRatesAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, rate := range []limit.Rate{{}, {Count: 1}, {Per: time.Hour}, {Count: -1, Per: time.Hour}, {Count: 1, Per: time.Microsecond}, {Count: 1, Per: 31 * 24 * time.Hour}} {
-		for _, throttling := range []auth.Throttling{{Failures: []limit.Rate{rate}}, {SlowAttempts: []limit.Rate{rate}}, {Flood: []limit.Rate{rate}}} {
-			_, err := auth.New(f.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Throttling: throttling})
+	for _, rate := range []limit.Rate{
+		{}, {Count: 1}, {Per: time.Hour}, {Count: -1, Per: time.Hour},
+		{Count: 1, Per: time.Microsecond}, {Count: 1, Per: 31 * 24 * time.Hour},
+	} {
+		for _, throttling := range []auth.Throttling{
+			{Failures: []limit.Rate{rate}}, {SlowAttempts: []limit.Rate{rate}},
+			{Flood: []limit.Rate{rate}},
+		} {
+			_, err := auth.New(f.store, auth.Config{
+				Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key},
+				Throttling: throttling,
+			})
 			require.ErrorContains(t, err, "auth: a limit.Rate must have")
 		}
 	}
 }
 
-// jumpedLimiter is a limiter on a server whose clock was set back.
-type jumpedLimiter struct{ wait time.Duration }
+// longWaitLimiter is a limiter on a server whose clock was set back, so its waits are too long.
+type longWaitLimiter struct{ wait time.Duration }
 
-func (l jumpedLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {
+func (l longWaitLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {
 	return l.wait, nil
 }
 
-func (jumpedLimiter) Reset(context.Context, string) error { return nil }
+func (longWaitLimiter) Reset(context.Context, string) error { return nil }
 
-func TestAWaitThatNoRateCanHaveIsNotBelieved(t *testing.T) {
+func TestAWaitLongerThanTheRatesPeriodIsIgnored(t *testing.T) {
 	t.Parallel()
 	for wait, want := range map[time.Duration]int{
-		time.Minute:              http.StatusTooManyRequests, // Flood's period
+		time.Minute:              http.StatusTooManyRequests, // the period of Flood
 		time.Minute + 1:          http.StatusOK,
 		86_341 * time.Second:     http.StatusOK,
 		time.Duration(1<<63 - 1): http.StatusOK,
 	} {
 		f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
-			cfg.Proxies, cfg.Throttling.Limiter = auth.NoProxies(), jumpedLimiter{wait}
+			cfg.Proxies, cfg.Throttling.Limiter = auth.NoProxies(), longWaitLimiter{wait}
 		})
 		require.Equal(t, want, f.login(f.userPair).status, wait)
-		require.Equal(t, want == http.StatusOK, strings.Contains(f.log.String(), "longer than its rates' periods"), wait)
+		require.Equal(t, want == http.StatusOK,
+			strings.Contains(f.log.String(), "longer than its rates' periods"), wait)
 	}
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
-		cfg.Proxies, cfg.Throttling.Limiter = auth.NoProxies(), jumpedLimiter{time.Hour}
-		cfg.Throttling.Flood = []limit.Rate{{Count: 1, Per: time.Minute}, {Count: 2, Per: time.Hour}, {Count: 3, Per: time.Second}}
+		cfg.Proxies, cfg.Throttling.Limiter = auth.NoProxies(), longWaitLimiter{time.Hour}
+		cfg.Throttling.Flood = []limit.Rate{
+			{Count: 1, Per: time.Minute}, {Count: 2, Per: time.Hour}, {Count: 3, Per: time.Second},
+		}
 	})
-	require.Equal(t, http.StatusTooManyRequests, f.login(f.userPair).status, "the longest of several")
+	require.Equal(t, http.StatusTooManyRequests, f.login(f.userPair).status,
+		"the longest period of several counts")
 }

@@ -20,9 +20,11 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// twoInstances returns the fixture's service and another one over the same store, with a limiter that
-// both share. All hashes of imported keys are cheap.
-func twoInstances(t *testing.T, change ...func(*fixture, *auth.Config)) (f *fixture, services []*auth.Service, pair, guess auth.KeyPair) {
+// twoInstances returns a fixture and two services over its store with a shared limiter. It imports
+// a key with a cheap hash and returns its pair and the same key with a wrong secret.
+func twoInstances(t *testing.T, change ...func(*fixture, *auth.Config)) (
+	f *fixture, services []*auth.Service, pair, guess auth.KeyPair,
+) {
 	t.Helper()
 	var shared auth.Config
 	f = newFixture(t, append(change, func(f *fixture, cfg *auth.Config) {
@@ -37,60 +39,66 @@ func twoInstances(t *testing.T, change ...func(*fixture, *auth.Config)) (f *fixt
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
 		UserID: f.user.ID, AccessKey: pair.AccessKey, Hash: phc("correct horse", 8*1024, 1, 1),
 	}))
-	return f, []*auth.Service{f.svc, second}, pair, auth.KeyPair{AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret("battery staple")}
+	return f, []*auth.Service{f.svc, second}, pair, auth.KeyPair{
+		AccessKey: pair.AccessKey, AccessSecret: auth.NewSecret("battery staple"),
+	}
 }
 
 func TestImportedKeysNeedADecisionAboutProxies(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	cfg := auth.Config{
-		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key}, Credentials: auth.CredentialConfig{AllowImported: true},
+		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key},
+		Credentials: auth.CredentialConfig{AllowImported: true},
 	}
 	_, err := auth.New(f.store, cfg)
 	require.ErrorContains(t, err, "Config.Proxies must be set with Credentials.AllowImported")
 	require.ErrorContains(t, err, "NoProxies, or TrustProxies")
 	cfg.Throttling.Off = true
 	_, err = auth.New(f.store, cfg)
-	require.Error(t, err, "slow hashes have a queue that is shared by address all the same")
+	require.Error(t, err, "the queue of slow hashes is shared by address even without throttling")
 	cfg.Proxies = auth.TrustProxies(netip.MustParsePrefix("192.0.2.1/32"))
 	_, err = auth.New(f.store, cfg)
 	require.NoError(t, err)
 }
 
-// The attack: proxies are undecided, and one header makes the client's address unknown.
-func TestAFloodWithAnUnknownAddressIsCountedByTheConnection(t *testing.T) {
+// Attack: Config.Proxies is not set, and an X-Forwarded-For header makes the client address
+// unknown.
+func TestAFloodFromAnUnknownAddressIsCountedByThePeerAddress(t *testing.T) {
 	t.Parallel()
 	reads := 0
 	f := newFixture(t, countReads(&reads), func(_ *fixture, cfg *auth.Config) {
 		cfg.Throttling.Flood = []limit.Rate{{Count: 100, Per: time.Minute}}
 	})
 	post := func(peer, header string) int {
-		r := httptest.NewRequest(http.MethodPost, "/auth/users/login", strings.NewReader(loginBody(f.userPair)))
+		r := httptest.NewRequest(http.MethodPost, "/auth/users/login",
+			strings.NewReader(loginBody(f.userPair)))
 		r.RemoteAddr = peer
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("X-Forwarded-For", header)
 		return serve(f.svc.Handler(), r).status
 	}
-	allowed := 0
+	accepted := 0
 	for i := range 500 {
 		if post("198.51.100.7:1234", fmt.Sprintf("203.0.113.%d", i%250)) == http.StatusOK {
-			allowed++
+			accepted++
 		}
 	}
-	require.Equal(t, 100, allowed)
-	require.Equal(t, 100, reads, "the others are refused before the store is read")
-	require.Equal(t, http.StatusOK, post("198.51.100.8:1234", "x"), "another connection")
+	require.Equal(t, 100, accepted)
+	require.Equal(t, 100, reads, "the others are throttled before the store is read")
+	require.Equal(t, http.StatusOK, post("198.51.100.8:1234", "x"), "another peer address is not throttled")
 	_, err := f.svc.Login(from(t, "198.51.100.7"), f.userPair)
-	requireThrottled(t, err, time.Millisecond, time.Minute) // the header does not double what the peer may
+	// The header does not double the limit of the peer address.
+	requireThrottled(t, err, time.Millisecond, time.Minute)
 }
 
-// The attack: a wrong secret every ten seconds. Clients without an address share what they may do,
-// so it must be more than one of them uses up.
-func TestAWrongSecretNowAndThenKeepsNobodyOutWhoseAddressIsUnknown(t *testing.T) {
+// Attack: a client without a known address sends a wrong secret every five seconds. All such
+// clients share a limit, so it must exceed the attempts of one client.
+func TestAFewWrongSecretsDoNotBlockOtherUnknownAddresses(t *testing.T) {
 	t.Parallel()
 	f, services, pair, guess := twoInstances(t)
 	for range 300 {
-		for range 2 { // "one in ten seconds" twice over
+		for range 2 { // two wrong secrets every ten seconds
 			_, err := services[0].Login(t.Context(), guess)
 			require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 		}
@@ -102,7 +110,7 @@ func TestAWrongSecretNowAndThenKeepsNobodyOutWhoseAddressIsUnknown(t *testing.T)
 	require.NoError(t, err)
 }
 
-func TestGuessesAtAnImportedKeyFromUnknownAddressesAreBoundedTogether(t *testing.T) {
+func TestGuessesAtAnImportedKeyFromUnknownAddressesShareALimit(t *testing.T) {
 	t.Parallel()
 	f, services, pair, guess := twoInstances(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Throttling.SlowAttempts = []limit.Rate{{Count: 1, Per: time.Hour}}
@@ -118,15 +126,15 @@ func TestGuessesAtAnImportedKeyFromUnknownAddressesAreBoundedTogether(t *testing
 	_, err := services[0].Login(t.Context(), pair)
 	requireThrottled(t, err, time.Second, time.Hour)
 	_, err = services[0].Login(from(t, "203.0.113.8"), pair)
-	require.NoError(t, err, "a client whose address is known is not kept out")
+	require.NoError(t, err, "a client with a known address is not throttled")
 	f.clock.Advance(time.Hour)
 	_, err = services[0].Login(t.Context(), pair)
 	require.NoError(t, err)
 }
 
-func TestClientsOfUnknownAddressesHaveOnlyAPartOfThePlacesForSlowHashes(t *testing.T) {
+func TestUnknownAddressesGetOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 	t.Parallel()
-	const share = 8 // of 33
+	const share = 8 // of the 33 places
 	entered, release := make(chan struct{}, 100), make(chan struct{})
 	c := newCredentials(t, auth.CredentialConfig{})
 	c.store = authtest.FaultyStore(c.store, func(string) error {
@@ -137,7 +145,9 @@ func TestClientsOfUnknownAddressesHaveOnlyAPartOfThePlacesForSlowHashes(t *testi
 	c.configure(t, auth.CredentialConfig{AllowImported: true, MaxSlowHashes: 1})
 	results := make(chan error, 200)
 	verify := func(ctx context.Context) {
-		_, _, err := c.Verify(ctx, auth.KeyPair{AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse")})
+		_, _, err := c.Verify(ctx, auth.KeyPair{
+			AccessKey: "nobody", AccessSecret: auth.NewSecret("correct horse"),
+		})
 		results <- err
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -151,7 +161,7 @@ func TestClientsOfUnknownAddressesHaveOnlyAPartOfThePlacesForSlowHashes(t *testi
 		require.ErrorAs(t, <-results, &throttled)
 	}
 	go verify(from(t, "203.0.113.8"))
-	cancel() // those who wait leave, and the client with an address is next
+	cancel() // the waiting requests leave, and the client with a known address is next
 	for range share - 1 {
 		require.ErrorIs(t, <-results, context.Canceled)
 	}
@@ -161,8 +171,8 @@ func TestClientsOfUnknownAddressesHaveOnlyAPartOfThePlacesForSlowHashes(t *testi
 	}
 }
 
-// The attack: names that nobody has push the client's own counts out of a limiter that is bounded.
-func TestJunkNamesPushOutNoCountsOfTheirClientOrOfOthers(t *testing.T) {
+// Attack: unknown names push the counts of other keys and clients out of a limiter of limited size.
+func TestUnknownNamesEvictNoCountsFromTheLimiter(t *testing.T) {
 	t.Parallel()
 	f, _, pair, guess := twoInstances(t)
 	limiter := limit.NewMemory(32, f.clock.Now)
@@ -172,7 +182,7 @@ func TestJunkNamesPushOutNoCountsOfTheirClientOrOfOthers(t *testing.T) {
 		Throttling: auth.Throttling{Limiter: limiter},
 	})
 	require.NoError(t, err)
-	for range 5 { // another client uses up its attempts
+	for range 5 { // another client reaches its limit
 		_, err := svc.Login(from(t, "203.0.113.8"), guess)
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
@@ -184,7 +194,7 @@ func TestJunkNamesPushOutNoCountsOfTheirClientOrOfOthers(t *testing.T) {
 		}
 	}
 	require.Equal(t, 20, compared)
-	for i := range 200 { // with many networks, too
+	for i := range 200 { // from many networks too
 		_, err := svc.Login(from(t, fmt.Sprintf("2001:db8:1:%x::1", i)), f.wrong())
 		require.Error(t, err)
 	}
@@ -198,10 +208,10 @@ func TestJunkNamesPushOutNoCountsOfTheirClientOrOfOthers(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestAStoreOutageUsesUpNoAttemptsOnAnImportedKey(t *testing.T) {
+func TestAStoreOutageConsumesNoAttemptsOnAnImportedKey(t *testing.T) {
 	t.Parallel()
 	var away atomic.Bool
-	f, services, pair, guess := twoInstances(t, watch(func(method string) error {
+	f, services, pair, guess := twoInstances(t, withFaults(func(method string) error {
 		if away.Load() && method == "FindKey" {
 			return authtest.ErrStoreAway
 		}
@@ -226,7 +236,7 @@ func TestAStoreOutageUsesUpNoAttemptsOnAnImportedKey(t *testing.T) {
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
 	_, err := services[0].Login(ctx, pair)
-	require.NoError(t, err, "the fifth")
+	require.NoError(t, err, "the fifth attempt is correct")
 	for i := range 5 {
 		_, err := services[i%2].Login(ctx, guess)
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
@@ -236,7 +246,7 @@ func TestAStoreOutageUsesUpNoAttemptsOnAnImportedKey(t *testing.T) {
 	f.requireLogin(f.userPair, http.StatusOK)
 }
 
-func TestConcurrentGuessesOnTwoInstancesAreNoMoreThanAllowed(t *testing.T) {
+func TestConcurrentGuessesOnTwoInstancesShareOneLimit(t *testing.T) {
 	t.Parallel()
 	_, services, pair, guess := twoInstances(t)
 	ctx := from(t, "203.0.113.7")
@@ -255,4 +265,69 @@ func TestConcurrentGuessesOnTwoInstancesAreNoMoreThanAllowed(t *testing.T) {
 	}
 	_, err := services[0].Login(from(t, "203.0.113.8"), pair)
 	require.NoError(t, err)
+}
+
+// Two services with different rates share a limiter. They name their buckets alike, so the rates of
+// one must not replace those of the other.
+func TestServicesThatShareALimiterKeepTheirOwnLimits(t *testing.T) {
+	t.Parallel()
+	shared := limit.NewMemory(0, authtest.NewClock().Now)
+	withRates := func(rates ...limit.Rate) *fixture {
+		return newFixture(t, func(_ *fixture, cfg *auth.Config) {
+			cfg.Proxies, cfg.Throttling = auth.NoProxies(), auth.Throttling{Limiter: shared, Failures: rates}
+		})
+	}
+	a := withRates(limit.Rate{Count: 1000, Per: time.Minute})
+	b := withRates(limit.Rate{Count: 5, Per: time.Minute}, limit.Rate{Count: 20, Per: time.Hour})
+	attacker := from(t, "203.0.113.7")
+	_, err := a.svc.Login(attacker, a.wrong()) // one failure at the other service
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	failed := 0
+	for range 100 {
+		if _, err := b.svc.Login(attacker, b.wrong()); errors.Is(err, auth.ErrInvalidCredentials) {
+			failed++
+		}
+	}
+	require.LessOrEqual(t, failed, 5, "failures that were not throttled; log: %.200s", b.log.String())
+}
+
+// wrongOnceLimiter is a limiter that returns the wait lie once and is right afterwards. With the
+// default of 500 failures a day, the longest real wait is about three minutes.
+type wrongOnceLimiter struct {
+	limit.Limiter
+	lie *atomic.Int64
+}
+
+func (l wrongOnceLimiter) Take(
+	ctx context.Context, bucket string, rates []limit.Rate,
+) (time.Duration, error) {
+	if len(rates) == 3 { // not the rates of Flood
+		if wait := l.lie.Swap(0); wait != 0 {
+			return time.Duration(wait), nil
+		}
+	}
+	return l.Limiter.Take(ctx, bucket, rates)
+}
+
+func TestOneImplausibleWaitDoesNotBlockImportedKeys(t *testing.T) {
+	t.Parallel()
+	lie := new(atomic.Int64)
+	f := newFixture(t, func(f *fixture, cfg *auth.Config) {
+		cfg.Proxies, cfg.Credentials.AllowImported = auth.NoProxies(), true
+		cfg.Throttling.Limiter = wrongOnceLimiter{limit.NewMemory(0, f.clock.Now), lie}
+	})
+	pair := auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
+		UserID: f.user.ID, AccessKey: pair.AccessKey, Hash: phc("correct horse", 8*1024, 1, 1),
+	}))
+	owner := from(t, "203.0.113.8")
+	_, err := f.svc.Login(owner, pair)
+	require.NoError(t, err)
+	lie.Store(int64(24 * time.Hour))
+	_, err = f.svc.Login(owner, f.wrong())
+	t.Log(err)
+	lie.Store(0)
+	f.clock.Advance(time.Hour)
+	_, err = f.svc.Login(owner, pair)
+	require.NoError(t, err, "the limiter would allow the attempt")
 }

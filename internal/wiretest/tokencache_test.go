@@ -9,19 +9,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestARememberedTokenIsRefusedAsSoonAsItIsNotGood(t *testing.T) {
+func TestACachedTokenIsRejectedAsSoonAsItIsInvalid(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*tokens){
-		"expired":               func(f *tokens) { f.clock.Advance(12 * time.Hour) },
-		"the clock is set back": func(f *tokens) { f.clock.Advance(-time.Hour) },
-		"its session was ended": func(f *tokens) { require.NoError(t, f.issuer.Revoke(t.Context(), authtest.ByHost, f.token.Session.ID)) },
-		"its key was taken out": func(f *tokens) {
+		"expired":                 func(f *tokens) { f.clock.Advance(12 * time.Hour) },
+		"the clock is set back":   func(f *tokens) { f.clock.Advance(-time.Hour) },
+		"its session was revoked": func(f *tokens) { require.NoError(t, f.issuer.Revoke(t.Context(), authtest.ByHost, f.token.Session.ID)) },
+		"its key was removed": func(f *tokens) {
 			require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{authtest.NewSigners(t)["EdDSA"].Key}))
 		},
-		"its user has been erased": func(f *tokens) {
+		"its user was deleted": func(f *tokens) {
 			_, err := f.store.DeleteUser(t.Context(), authtest.HostWrite, "u1")
 			require.NoError(t, err)
-			f.clock.Advance(5 * time.Second) // by the store's own method, which nobody here sees
+			// The test deletes past the service, so the issuer learns of it from the feed.
+			f.clock.Advance(5 * time.Second)
 		},
 		"its key was retired earlier": func(f *tokens) {
 			require.NoError(t, f.issuer.SetKeys([]auth.SigningKey{
@@ -42,12 +43,13 @@ func TestARememberedTokenIsRefusedAsSoonAsItIsNotGood(t *testing.T) {
 	}
 }
 
-func TestTokensAreVerifiedWithoutACacheToo(t *testing.T) {
+func TestTokensAreVerifiedWithoutACache(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{CacheSize: -1})
 	f.requireAccepted(t, f.token.Bearer.Reveal())
 	for _, size := range []int{-2, 1<<24 + 1} {
-		_, err := auth.NewTokenIssuer(f.store, issuer, []auth.SigningKey{f.Key}, auth.TokenConfig{CacheSize: size})
+		_, err := auth.NewTokenIssuer(f.store, issuer, []auth.SigningKey{f.Key},
+			auth.TokenConfig{CacheSize: size})
 		require.ErrorContains(t, err, "CacheSize")
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheMirroredECDSASignatureIsRefused(t *testing.T) {
+func TestTheMirroredECDSASignatureIsRejected(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["ES256"], auth.TokenConfig{})
 	for range 20 {
@@ -33,12 +33,13 @@ func TestTheMirroredECDSASignatureIsRefused(t *testing.T) {
 		s.FillBytes(mirrored[32:])
 		unsigned := text[:strings.LastIndex(text, ".")]
 		public := verifyingKey(f.Signer)
-		require.NoError(t, f.Method.Verify(unsigned, mirrored[:], public), "it is a good signature to others")
+		require.NoError(t, f.Method.Verify(unsigned, mirrored[:], public),
+			"golang-jwt accepts the mirrored signature")
 		f.requireRejected(t, unsigned+"."+base64.RawURLEncoding.EncodeToString(mirrored[:]))
 	}
 }
 
-func TestTokensOfAnotherShapeAreRefused(t *testing.T) {
+func TestMalformedTokensAreRejected(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
 		good := f.token.Bearer.Reveal()
@@ -65,12 +66,12 @@ func TestTokensOfAnotherShapeAreRefused(t *testing.T) {
 			"padded claims":               parts[0] + "." + parts[1] + "=." + parts[2],
 			"the standard alphabet":       parts[0] + "." + parts[1] + "." + strings.NewReplacer("-", "+", "_", "/").Replace(parts[2]) + "+",
 			"NUL":                         good + "\x00",
-			"a letter that is not ASCII":  good + "é",
+			"a character beyond ASCII":    good + "é",
 			"8 MiB":                       good + strings.Repeat("A", 8<<20),
 			"a million dots":              strings.Repeat(".", 1_000_000),
 			"a header that is not base64": "A." + parts[1] + "." + parts[2],
-			"a signature cut short":       parts[0] + "." + parts[1] + "." + parts[2][:len(parts[2])-2],
-			"a signature of nothing":      parts[0] + "." + parts[1] + ".AA",
+			"a truncated signature":       parts[0] + "." + parts[1] + "." + parts[2][:len(parts[2])-2],
+			"a signature of one byte":     parts[0] + "." + parts[1] + ".AA",
 			"just over 4 KiB":             f.Forge(t, f.header(nil), f.claims(t, map[string]any{"pad": strings.Repeat("x", 4096)})),
 		} {
 			t.Run(name, func(t *testing.T) { f.requireRejected(t, token) })
@@ -78,7 +79,7 @@ func TestTokensOfAnotherShapeAreRefused(t *testing.T) {
 	})
 }
 
-func TestEveryPrefixOfATokenIsRefused_CVE_2026_27840(t *testing.T) {
+func TestEveryPrefixOfATokenIsRejected_CVE_2026_27840(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
 		good := f.token.Bearer.Reveal()
@@ -89,9 +90,9 @@ func TestEveryPrefixOfATokenIsRefused_CVE_2026_27840(t *testing.T) {
 	})
 }
 
-// The last character of a segment has bits that mean nothing; with them a lax
-// decoder knows up to sixteen spellings of one signature.
-func TestOtherSpellingsOfASignatureAreRefused(t *testing.T) {
+// The last character of a segment has spare bits. A lax decoder accepts up to sixteen encodings of
+// one signature.
+func TestOtherEncodingsOfASignatureAreRejected(t *testing.T) {
 	t.Parallel()
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
@@ -99,7 +100,7 @@ func TestOtherSpellingsOfASignatureAreRefused(t *testing.T) {
 		last := strings.IndexByte(alphabet, good[len(good)-1])
 		want, err := base64.RawURLEncoding.DecodeString(good[strings.LastIndex(good, ".")+1:])
 		require.NoError(t, err)
-		spellings := 0
+		encodings := 0
 		for i := range len(alphabet) {
 			other := good[:len(good)-1] + alphabet[i:i+1]
 			got, err := base64.RawURLEncoding.DecodeString(other[strings.LastIndex(other, ".")+1:])
@@ -107,10 +108,10 @@ func TestOtherSpellingsOfASignatureAreRefused(t *testing.T) {
 			if i == last || string(got) != string(want) {
 				continue
 			}
-			spellings++
+			encodings++
 			f.requireRejected(t, other)
 		}
-		require.Greater(t, spellings, 2)
+		require.Greater(t, encodings, 2)
 	})
 }
 
@@ -124,17 +125,18 @@ func TestAMillionDotsCostNoMemory_CVE_2025_30204(t *testing.T) {
 		f.requireRejected(t, dots)
 	}
 	runtime.ReadMemStats(&after)
-	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1_000_000), "100 such tokens: less than one of them")
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1_000_000),
+		"100 such tokens allocate less than the size of one")
 }
 
-func TestHeadersThatAreNotOursAreRefused(t *testing.T) {
+func TestTokensWithOtherHeadersAreRejected(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
 		for name, changes := range map[string]map[string]any{
 			"no alg":                     {"alg": nil},
 			"alg none":                   {"alg": "none"},
 			"alg None":                   {"alg": "None"},
-			"alg in other letters":       {"alg": strings.ToLower(f.Method.Alg())},
+			"alg in lower case":          {"alg": strings.ToLower(f.Method.Alg())},
 			"alg empty":                  {"alg": ""},
 			"alg a number":               {"alg": 1},
 			"alg a list":                 {"alg": []string{f.Method.Alg()}},
@@ -147,7 +149,7 @@ func TestHeadersThatAreNotOursAreRefused(t *testing.T) {
 			"kid of 3000 bytes":          {"kid": strings.Repeat("k", 3000)},
 			"kid a number":               {"kid": 1},
 			"no typ":                     {"typ": nil},
-			"typ in other letters":       {"typ": "jwt"},
+			"typ in lower case":          {"typ": "jwt"},
 			"typ of another kind":        {"typ": "at+jwt"},
 			"typ of a proof":             {"typ": "dpop+jwt"},
 			"crit known":                 {"crit": []string{"exp"}},
@@ -186,49 +188,51 @@ func TestHeadersThatAreNotOursAreRefused(t *testing.T) {
 	})
 }
 
-// claimFaults are changes to good claims after which they must be refused.
+// claimFaults returns changes after which valid claims must be rejected.
 func claimFaults(now int64) map[string]map[string]any {
 	far := json.Number("1000000000000000000")
 	faults := map[string]map[string]any{
-		"iss another":                   {"iss": "https://evil.example"},
-		"iss with a slash":              {"iss": issuer + "/"},
-		"iss in other letters":          {"iss": strings.ToUpper(issuer)},
-		"iss a list":                    {"iss": []string{issuer}},
-		"aud another":                   {"aud": "https://other.example"},
-		"aud a list (CVE-2020-26160)":   {"aud": []string{issuer}},
-		"aud a list of two":             {"aud": []string{"https://other.example", issuer}},
-		"aud an empty list":             {"aud": []string{}},
-		"aud a list in a list":          {"aud": [][]string{{issuer}}},
-		"aud an object":                 {"aud": map[string]any{issuer: true}},
-		"aud a list with a number":      {"aud": []any{issuer, 1}},
-		"exp now":                       {"exp": now},
-		"exp a second ago":              {"exp": now - 1},
-		"exp with a fraction":           {"exp": json.Number(fmt.Sprint(now+60) + ".5")},
-		"exp with a zero fraction":      {"exp": json.Number(fmt.Sprint(now+60) + ".0")},
-		"exp in exponents":              {"exp": json.Number("1e18")},
-		"exp in a year nobody sees":     {"exp": far},
-		"exp beyond int64":              {"exp": json.Number("9223372036854775808")},
-		"exp beyond what a life may be": {"exp": now + 12*3600 + 1},
-		"exp before iat":                {"iat": now + 20, "exp": now + 10},
-		"exp equal to iat":              {"iat": now + 20, "exp": now + 20},
-		"iat zero":                      {"iat": 0},
-		"iat negative":                  {"iat": -1},
-		"iat in the future":             {"iat": now + 31},
-		"iat with a fraction":           {"iat": json.Number(fmt.Sprint(now) + ".5")},
-		"iat the least integer":         {"iat": json.Number("-9223372036854775808")},
-		"nbf in the future":             {"nbf": now + 1},
-		"nbf a string":                  {"nbf": "0"},
-		"nbf with a fraction":           {"nbf": json.Number("0.5")},
-		"sub empty":                     {"sub": ""},
-		"jti empty":                     {"jti": ""},
-		"SUB beside sub":                {"SUB": "u2"},
-		"Exp beside exp":                {"Exp": far},
-		"IS_SUPER_USER beside it":       {"IS_SUPER_USER": true},
-		"is_super_user with a long s":   {"i\u017f_super_user": true},
-		"is_super_user a string":        {"is_super_user": "true"},
-		"is_super_user a number":        {"is_super_user": 1},
+		"iss another":                     {"iss": "https://evil.example"},
+		"iss with a slash":                {"iss": issuer + "/"},
+		"iss in upper case":               {"iss": strings.ToUpper(issuer)},
+		"iss a list":                      {"iss": []string{issuer}},
+		"aud another":                     {"aud": "https://other.example"},
+		"aud a list (CVE-2020-26160)":     {"aud": []string{issuer}},
+		"aud a list of two":               {"aud": []string{"https://other.example", issuer}},
+		"aud an empty list":               {"aud": []string{}},
+		"aud a list in a list":            {"aud": [][]string{{issuer}}},
+		"aud an object":                   {"aud": map[string]any{issuer: true}},
+		"aud a list with a number":        {"aud": []any{issuer, 1}},
+		"exp now":                         {"exp": now},
+		"exp a second ago":                {"exp": now - 1},
+		"exp with a fraction":             {"exp": json.Number(fmt.Sprint(now+60) + ".5")},
+		"exp with a zero fraction":        {"exp": json.Number(fmt.Sprint(now+60) + ".0")},
+		"exp in exponents":                {"exp": json.Number("1e18")},
+		"exp in the far future":           {"exp": far},
+		"exp beyond int64":                {"exp": json.Number("9223372036854775808")},
+		"exp beyond the maximum lifetime": {"exp": now + 12*3600 + 1},
+		"exp before iat":                  {"iat": now + 20, "exp": now + 10},
+		"exp equal to iat":                {"iat": now + 20, "exp": now + 20},
+		"iat zero":                        {"iat": 0},
+		"iat negative":                    {"iat": -1},
+		"iat in the future":               {"iat": now + 31},
+		"iat with a fraction":             {"iat": json.Number(fmt.Sprint(now) + ".5")},
+		"iat the least integer":           {"iat": json.Number("-9223372036854775808")},
+		"nbf in the future":               {"nbf": now + 1},
+		"nbf a string":                    {"nbf": "0"},
+		"nbf with a fraction":             {"nbf": json.Number("0.5")},
+		"sub empty":                       {"sub": ""},
+		"jti empty":                       {"jti": ""},
+		"SUB beside sub":                  {"SUB": "u2"},
+		"Exp beside exp":                  {"Exp": far},
+		"IS_SUPER_USER beside it":         {"IS_SUPER_USER": true},
+		"is_super_user with a long s":     {"i\u017f_super_user": true},
+		"is_super_user a string":          {"is_super_user": "true"},
+		"is_super_user a number":          {"is_super_user": 1},
 	}
-	for _, name := range []string{"iss", "aud", "sub", "jti", "iat", "exp", "gen", "username", "is_super_user"} {
+	for _, name := range []string{
+		"iss", "aud", "sub", "jti", "iat", "exp", "gen", "username", "is_super_user",
+	} {
 		faults["no "+name] = map[string]any{name: nil}
 		faults[name+" null"] = map[string]any{name: json.RawMessage("null")}
 		faults[name+" an object"] = map[string]any{name: map[string]any{}}
@@ -245,7 +249,7 @@ func claimFaults(now int64) map[string]map[string]any {
 	return faults
 }
 
-func TestClaimsThatAreNotOursAreRefused(t *testing.T) {
+func TestTokensWithOtherClaimsAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	for name, changes := range claimFaults(f.clock.Now().Unix()) {
@@ -275,31 +279,34 @@ func TestClaimsThatAreNotOursAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheClockIsHeldToTheSecond(t *testing.T) {
+func TestTokenTimesAreCheckedToTheSecond(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	good := f.token.Bearer.Reveal()
-	f.requireAccepted(t, f.Forge(t, f.header(nil), f.claims(t, map[string]any{"iat": f.clock.Now().Unix() + 30})))
+	f.requireAccepted(t, f.Forge(t, f.header(nil), f.claims(t, map[string]any{
+		"iat": f.clock.Now().Unix() + 30,
+	})))
 	f.requireAccepted(t, f.Forge(t, f.header(nil), f.claims(t, map[string]any{"nbf": f.clock.Now().Unix()})))
 
-	f.clock.Advance(12*time.Hour - 679*time.Millisecond) // one millisecond before
+	f.clock.Advance(12*time.Hour - 679*time.Millisecond) // one millisecond before the expiry
 	f.requireAccepted(t, good)
 	f.clock.Advance(time.Millisecond)
 	f.requireRejected(t, good)
 }
 
-func TestATokenOfOneIssuerIsNothingToAnother(t *testing.T) {
+func TestATokenOfAnotherIssuerIsRejected(t *testing.T) {
 	t.Parallel()
 	s := authtest.NewSigners(t)["HS256"]
 	f := newTokens(t, s, auth.TokenConfig{})
 	other := newTokens(t, s, auth.TokenConfig{Audiences: []string{"https://other.example"}})
 	other.requireRejected(t, f.token.Bearer.Reveal())
 	f.requireRejected(t, other.token.Bearer.Reveal())
-	third := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{}) // the same key id, another key
+	// This is another key with the same key ID.
+	third := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	third.requireRejected(t, f.token.Bearer.Reveal())
 }
 
-func TestTheAlgorithmBelongsToTheKey(t *testing.T) {
+func TestATokenWithTheAlgorithmOfAnotherKeyIsRejected(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
 	ring := []auth.SigningKey{signers["EdDSA"].Key, signers["ES256"].Key, signers["HS256"].Key}
@@ -317,9 +324,8 @@ func TestTheAlgorithmBelongsToTheKey(t *testing.T) {
 	}
 }
 
-// The oldest trick: the verifier's public key, which anybody has, as the secret
-// of an HMAC.
-func TestHS256UnderAPublicKeyIsRefused(t *testing.T) {
+// Attack: the public key of the verifier, which everyone knows, is the secret of an HMAC.
+func TestHS256UnderAPublicKeyIsRejected(t *testing.T) {
 	t.Parallel()
 	for _, alg := range []string{"ES256", "EdDSA"} {
 		f := newTokens(t, authtest.NewSigners(t)[alg], auth.TokenConfig{})
@@ -336,18 +342,19 @@ func TestHS256UnderAPublicKeyIsRefused(t *testing.T) {
 	}
 }
 
-func TestAnUnsignedTokenIsRefused(t *testing.T) {
+func TestAnUnsignedTokenIsRejected(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
-		unsigned := authtest.Segment(f.header(map[string]any{"alg": "none"})) + "." + authtest.Segment(f.claims(t, nil)) + "."
+		unsigned := authtest.Segment(f.header(map[string]any{"alg": "none"})) + "." +
+			authtest.Segment(f.claims(t, nil)) + "."
 		f.requireRejected(t, unsigned)
 		f.requireRejected(t, unsigned+"AA")
 	})
 }
 
-// Whoever has the signing key can be anybody; with CheckSessionsInStore, only in a session
-// that there is, of its own user.
-func TestWithCheckSessionsInStoreNoTokenIsGoodWithoutItsSession(t *testing.T) {
+// A holder of the signing key can forge tokens for any user. With CheckSessionsInStore a forged
+// token must also name a live session of its user.
+func TestCheckSessionsInStoreRejectsATokenWithoutItsSession(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{CheckSessionsInStore: true})
 	register(t, f.store, f.clock, "u2", "mallory")
@@ -356,6 +363,8 @@ func TestWithCheckSessionsInStoreNoTokenIsGoodWithoutItsSession(t *testing.T) {
 		"jti unknown":         {"jti": "nobody's"},
 		"sub of another user": {"sub": "u2"},
 	} {
-		t.Run(name, func(t *testing.T) { f.requireRejected(t, f.Forge(t, f.header(nil), f.claims(t, changes))) })
+		t.Run(name, func(t *testing.T) {
+			f.requireRejected(t, f.Forge(t, f.header(nil), f.claims(t, changes)))
+		})
 	}
 }

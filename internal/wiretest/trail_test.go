@@ -18,7 +18,7 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// trail returns all events of the fixture's store, the newest first.
+// trail returns all events in the fixture's store, newest first.
 func (f *fixture) trail() []auth.Event {
 	f.t.Helper()
 	events, err := f.svc.Events(f.t.Context(), auth.EventFilter{}, 200)
@@ -47,14 +47,17 @@ func TestEachLastingCallLeavesOneEventWithItsActorAndClient(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				s := newStolen(t, open(t))
 				before := s.trail()
-				r := s.send(c.method, c.target(s), c.body, "Authorization", "Bearer "+s.bearer, "User-Agent", "curl/8", "X-Request-Id", "r-1")
+				r := s.send(c.method, c.target(s), c.body, "Authorization", "Bearer "+s.bearer,
+					"User-Agent", "curl/8", "X-Request-Id", "r-1")
 				require.Less(t, r.status, 300, r.body)
 				after := s.trail()
-				added := slices.DeleteFunc(slices.Clone(after), func(e auth.Event) bool { return slices.Contains(before, e) })
+				added := slices.DeleteFunc(slices.Clone(after), func(e auth.Event) bool {
+					return slices.Contains(before, e)
+				})
 				require.Len(t, added, 1)
 				e := added[0]
 				require.Equal(t, wanted[c.name], e.Kind)
-				require.Equal(t, s.thiefsOwner.User.ID, e.ActorID)
+				require.Equal(t, s.boss.User.ID, e.ActorID)
 				require.Equal(t, s.session.Session.ID, e.SessionID)
 				require.Empty(t, e.Host)
 				require.Equal(t, "curl/8", e.Client.UserAgent)
@@ -65,13 +68,13 @@ func TestEachLastingCallLeavesOneEventWithItsActorAndClient(t *testing.T) {
 
 				failed := s.send(c.method, c.target(s), c.body, "Authorization", "Bearer not a token")
 				require.Equal(t, http.StatusUnauthorized, failed.status)
-				require.Len(t, s.trail(), len(after), "a refused call leaves none")
+				require.Len(t, s.trail(), len(after), "a rejected call leaves no event")
 			})
 		}
 	})
 }
 
-func TestTheTrailIsListedInPagesForSuperUsersOnly(t *testing.T) {
+func TestOnlySuperUsersListTheTrailPageByPage(t *testing.T) {
 	t.Parallel()
 	s := newStolen(t, memstore.New())
 	for range 7 {
@@ -104,17 +107,21 @@ func TestTheTrailIsListedInPagesForSuperUsersOnly(t *testing.T) {
 	require.Len(t, page, 1)
 	require.Equal(t, "test", page[0]["host"])
 
-	require.Equal(t, http.StatusForbidden, s.sendAs(s.signIn(s.user), http.MethodGet, "/auth/events", "").status)
+	require.Equal(t, http.StatusForbidden,
+		s.sendAs(s.signIn(s.user), http.MethodGet, "/auth/events", "").status)
 	require.Equal(t, http.StatusUnauthorized, s.send(http.MethodGet, "/auth/events", "").status)
-	require.Equal(t, http.StatusUnprocessableEntity, s.sendAs(s.bearer, http.MethodGet, "/auth/events?limit=101", "").status)
-	require.Equal(t, http.StatusNotFound, s.sendAs(s.bearer, http.MethodGet, "/auth/events?before=nothing", "").status)
+	require.Equal(t, http.StatusUnprocessableEntity,
+		s.sendAs(s.bearer, http.MethodGet, "/auth/events?limit=101", "").status)
+	require.Equal(t, http.StatusNotFound,
+		s.sendAs(s.bearer, http.MethodGet, "/auth/events?before=nothing", "").status)
 }
 
 func TestAnEventOfTheTrailHasTheDocumentedFields(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Proxies = auth.NoProxies() })
 	login := f.login(f.userPair).json(t)
-	r := f.send(http.MethodPost, "/auth/keys", "", "Authorization", "Bearer "+login["token"].(string), "User-Agent", "curl/8.14.1")
+	r := f.send(http.MethodPost, "/auth/keys", "",
+		"Authorization", "Bearer "+login["token"].(string), "User-Agent", "curl/8.14.1")
 	require.Equal(t, http.StatusCreated, r.status)
 	page := f.sendAs(f.signIn(f.admin), http.MethodGet, "/auth/events?kind=key.issued", "")
 	var events []map[string]any
@@ -125,19 +132,23 @@ func TestAnEventOfTheTrailHasTheDocumentedFields(t *testing.T) {
 	delete(events[0], "id")
 	delete(events[0], "session_id")
 	require.Equal(t, map[string]any{
-		"kind": "key.issued", "at": "2026-01-02T03:04:05Z", "user_id": f.user.ID, "actor_id": f.user.ID, "host": "",
+		"kind": "key.issued", "at": "2026-01-02T03:04:05Z", "user_id": f.user.ID,
+		"actor_id": f.user.ID, "host": "",
 		"access_key": r.json(t)["access_key"], "method": "", "github": nil, "reason": "", "ip": "192.0.2.1",
 		"user_agent": "curl/8.14.1", "request_id": "",
 	}, events[0])
 }
 
-func TestTheTrailCanBeOff(t *testing.T) {
+func TestDisableAuditTrailRemovesTheTrail(t *testing.T) {
 	t.Parallel()
 	var seen authtest.Record[auth.Event]
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.DisableAuditTrail, cfg.OnEvent = true, seen.Add })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.DisableAuditTrail, cfg.OnEvent = true, seen.Add
+	})
 	_, err := f.svc.Events(t.Context(), auth.EventFilter{}, 10)
 	require.ErrorContains(t, err, "DisableAuditTrail")
-	require.Equal(t, http.StatusNotFound, f.sendAs(f.signIn(f.admin), http.MethodGet, "/auth/events", "").status)
+	require.Equal(t, http.StatusNotFound,
+		f.sendAs(f.signIn(f.admin), http.MethodGet, "/auth/events", "").status)
 	events, err := f.store.(auth.EventStore).ListEvents(t.Context(), auth.EventFilter{}, 10)
 	require.NoError(t, err)
 	require.Empty(t, events)
@@ -149,10 +160,12 @@ func TestTheTrailCanBeOff(t *testing.T) {
 	for _, e := range seen.Take() {
 		kinds = append(kinds, e.Kind)
 	}
-	require.Equal(t, []auth.EventKind{auth.EventBootstrapped, auth.EventUserCreated, auth.EventSignedIn}, kinds, "they are in the queue")
+	want := []auth.EventKind{auth.EventBootstrapped, auth.EventUserCreated, auth.EventSignedIn}
+	require.Equal(t, want, kinds, "the events go through the queue instead")
 }
 
-// A host's function that is slow, panics or is not there delays no request and loses no change.
+// An OnEvent that is slow or panics delays no request and loses no event, and neither does an
+// instance without Run.
 func TestEventsOfChangesAreDeliveredFromTheTrail(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -161,26 +174,29 @@ func TestEventsOfChangesAreDeliveredFromTheTrail(t *testing.T) {
 		signer := authtest.NewSigners(t)["HS256"]
 		var seen authtest.Record[string]
 		var calls atomic.Int32
-		config := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{signer.Key}, Now: clock, OnEvent: func(e auth.Event) {
-			calls.Add(1)
-			if e.Reason == "is_super_user=true" {
-				panic("every time")
-			}
-			time.Sleep(20 * time.Second)
-			seen.Add(string(e.Kind) + " " + e.UserID)
-		}}
+		config := auth.Config{
+			Issuer: issuer, SigningKeys: []auth.SigningKey{signer.Key}, Now: clock,
+			OnEvent: func(e auth.Event) {
+				calls.Add(1)
+				if e.Reason == "is_super_user=true" {
+					panic("every time")
+				}
+				time.Sleep(20 * time.Second)
+				seen.Add(string(e.Kind) + " " + e.UserID)
+			},
+		}
 		svc, err := auth.New(store, config)
 		require.NoError(t, err)
-		absent, err := auth.New(store, config) // an instance whose Run does not run
+		idle, err := auth.New(store, config) // an instance that does not call Run
 		require.NoError(t, err)
 		ctx := t.Context()
-		_, err = absent.Bootstrap(ctx, auth.UserParams{Username: "root"}, absent.Credentials().GeneratePair())
+		_, err = idle.Bootstrap(ctx, auth.UserParams{Username: "root"}, idle.Credentials().GeneratePair())
 		require.NoError(t, err)
-		made, err := absent.Register(ctx, authtest.ByHost, auth.UserParams{Username: "alice"})
+		made, err := idle.Register(ctx, authtest.ByHost, auth.UserParams{Username: "alice"})
 		require.NoError(t, err)
-		_, err = absent.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsSuperUser: new(true)})
+		_, err = idle.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsSuperUser: new(true)})
 		require.NoError(t, err)
-		_, err = absent.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsActive: new(false)})
+		_, err = idle.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsActive: new(false)})
 		require.NoError(t, err)
 
 		running, stop := context.WithCancel(ctx)
@@ -189,14 +205,16 @@ func TestEventsOfChangesAreDeliveredFromTheTrail(t *testing.T) {
 		began := time.Now()
 		_, err = svc.Register(ctx, authtest.ByHost, auth.UserParams{Username: "bob"})
 		require.NoError(t, err)
-		require.Zero(t, time.Since(began), "no change waits for the function")
+		require.Zero(t, time.Since(began), "the change does not wait for OnEvent")
 		time.Sleep(10 * time.Minute)
 		stop()
 		<-done
 		got := seen.Take()
 		require.Len(t, got, 4)
-		require.Equal(t, "user.changed "+made.User.ID, got[3], "what came after the one that panics waited for it to be skipped")
-		require.ElementsMatch(t, []string{"super_user.b", "user.created", "user.created"}, []string{got[0][:12], got[1][:12], got[2][:12]})
-		require.EqualValues(t, 4+5, calls.Load(), "the one that panics was tried five times")
+		require.Equal(t, "user.changed "+made.User.ID, got[3],
+			"the user's next event is delivered after the panicking one was skipped")
+		require.ElementsMatch(t, []string{"super_user.b", "user.created", "user.created"},
+			[]string{got[0][:12], got[1][:12], got[2][:12]})
+		require.EqualValues(t, 4+5, calls.Load(), "the panicking event was tried five times")
 	})
 }

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -25,7 +23,7 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// trailAttack is a store with a trail under attack, used without a service.
+// trailAttack is a store with a trail under attack, used without a Service.
 type trailAttack struct {
 	t      *testing.T
 	store  auth.Store
@@ -38,7 +36,7 @@ func newTrailAttack(t *testing.T, store auth.Store) *trailAttack {
 
 var trailTime = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// write returns a write of the host at this time, with an event that waits for delivery.
+// write returns a write by the host at this time with an event that is to be delivered.
 func (a *trailAttack) write(at time.Time) auth.Write {
 	return auth.Write{
 		By: authtest.ByHost, Now: func() time.Time { return at }, MaxTokenLifetime: time.Hour,
@@ -66,7 +64,7 @@ func (a *trailAttack) add(w auth.Write, user auth.User) error {
 	return err
 }
 
-// list returns all events that match the filter, the newest first, in pages of the size.
+// list returns all events that match the filter, newest first, read in pages of this size.
 func (a *trailAttack) list(filter auth.EventFilter, size int) (all []auth.Event, err error) {
 	for {
 		page, err := a.events.ListEvents(a.t.Context(), filter, size)
@@ -78,7 +76,7 @@ func (a *trailAttack) list(filter auth.EventFilter, size int) (all []auth.Event,
 	}
 }
 
-// inParallel calls do with 0 to n-1 at once.
+// inParallel calls do with 0 to n-1 concurrently.
 func inParallel(n int, do func(i int) error) error {
 	errs := make([]error, n)
 	var all sync.WaitGroup
@@ -89,8 +87,8 @@ func inParallel(n int, do func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-// A store asks for the time while it holds the user, so the times are asked for in the order in
-// which the changes commit. The clock jumps to and fro by up to an hour.
+// A store calls Write.Now while it holds a lock on the user, so the calls are in the order of the
+// commits. The clock jumps back and forth by up to an hour.
 func TestEventsOfOneUserAreListedInTheOrderOfTheirChanges(t *testing.T) {
 	t.Parallel()
 	const writers, each = 32, 10
@@ -106,7 +104,10 @@ func TestEventsOfOneUserAreListedInTheOrderOfTheirChanges(t *testing.T) {
 					w.Now = func() time.Time {
 						mu.Lock()
 						defer mu.Unlock()
-						committed = slices.DeleteFunc(committed, func(reason string) bool { return reason == w.Event.Reason }) // of an attempt
+						// A retried transaction calls Now again; only its last call counts.
+						committed = slices.DeleteFunc(committed, func(reason string) bool {
+							return reason == w.Event.Reason
+						})
 						committed = append(committed, w.Event.Reason)
 						return trailTime.Add(mathrand.N(2*time.Hour) - time.Hour)
 					}
@@ -128,8 +129,8 @@ func TestEventsOfOneUserAreListedInTheOrderOfTheirChanges(t *testing.T) {
 	})
 }
 
-// The events that are there from the first page to the last are each listed once, in order, while
-// newer ones are added, the oldest are pruned, and others are delivered.
+// The events that exist while all pages are read are listed once each and in order, while newer
+// events are added, the oldest are pruned and others are delivered.
 func TestPagingMissesNoEventWhileEventsAreAddedAndPruned(t *testing.T) {
 	t.Parallel()
 	const kept, old, users = 60, 60, 6
@@ -174,9 +175,11 @@ func TestPagingMissesNoEventWhileEventsAreAddedAndPruned(t *testing.T) {
 		for size := range 3 {
 			readers.Go(func() {
 				for range 5 {
-					for _, filter := range []auth.EventFilter{{}, {UserID: people[size].ID}, {Kind: auth.EventKeyIssued}} {
+					for _, filter := range []auth.EventFilter{
+						{}, {UserID: people[size].ID}, {Kind: auth.EventKeyIssued},
+					} {
 						listed, err := a.list(filter, 5+7*size)
-						for errors.Is(err, auth.ErrNotFound) { // the page ended with an event that was pruned
+						for errors.Is(err, auth.ErrNotFound) { // the last event of the page was pruned
 							require.NotEmpty(t, listed)
 							err = nil
 						}
@@ -186,11 +189,14 @@ func TestPagingMissesNoEventWhileEventsAreAddedAndPruned(t *testing.T) {
 						}
 						want := stays
 						if filter.UserID != "" {
-							want = slices.DeleteFunc(slices.Clone(stays), func(e auth.Event) bool { return e.UserID != filter.UserID })
+							want = slices.DeleteFunc(slices.Clone(stays), func(e auth.Event) bool {
+								return e.UserID != filter.UserID
+							})
 						}
 						from := slices.Index(listed, want[0])
-						if from < 0 || len(listed) < from+len(want) || !slices.Equal(want, listed[from:from+len(want)]) {
-							t.Errorf("%v: an event that was there is missing or not in its place", filter)
+						end := from + len(want)
+						if from < 0 || len(listed) < end || !slices.Equal(want, listed[from:end]) {
+							t.Errorf("%v: an event is missing or out of order", filter)
 							return
 						}
 					}
@@ -203,9 +209,9 @@ func TestPagingMissesNoEventWhileEventsAreAddedAndPruned(t *testing.T) {
 	})
 }
 
-// Eight deliverers hand out the events while 32 writers add more: each event to one of them, and
-// the next of a user only when the one before it has been finished.
-func TestEachEventIsHandedToOneDelivererAndAUsersEventsInOrder(t *testing.T) {
+// Eight instances claim events while 32 writers add more. Each event goes to one of them, and the
+// next event of a user is claimed only after the one before is finished.
+func TestEachEventIsDeliveredOnceAndInOrderForEachUser(t *testing.T) {
 	t.Parallel()
 	const users, writers, each, deliverers = 5, 32, 10, 8
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
@@ -215,20 +221,22 @@ func TestEachEventIsHandedToOneDelivererAndAUsersEventsInOrder(t *testing.T) {
 			people[i] = a.user()
 		}
 		var mu sync.Mutex
-		handed := map[string]int{}
-		last := map[string]auth.Event{} // by user
-		busy := map[string]bool{}       // users of whom one event is handed out
-		wrong := func(e auth.Event, what string) error { return fmt.Errorf("%s: %v, after %v", what, e, last[e.UserID]) }
+		claimed := map[string]int{}
+		last := map[string]auth.Event{} // the last event of each user
+		busy := map[string]bool{}       // users with a claimed event
+		wrong := func(e auth.Event, what string) error {
+			return fmt.Errorf("%s: %v, after %v", what, e, last[e.UserID])
+		}
 		take := func(e auth.Event) error {
 			mu.Lock()
 			defer mu.Unlock()
-			switch handed[e.ID]++; {
-			case handed[e.ID] > 1:
-				return wrong(e, "handed out twice")
+			switch claimed[e.ID]++; {
+			case claimed[e.ID] > 1:
+				return wrong(e, "claimed twice")
 			case busy[e.UserID]:
-				return wrong(e, "handed out beside another")
+				return wrong(e, "claimed while another is claimed")
 			case !e.At.After(last[e.UserID].At):
-				return wrong(e, "handed out after a later one")
+				return wrong(e, "claimed after a later one")
 			}
 			last[e.UserID], busy[e.UserID] = e, true
 			return nil
@@ -249,7 +257,7 @@ func TestEachEventIsHandedToOneDelivererAndAUsersEventsInOrder(t *testing.T) {
 					switch {
 					case errors.Is(err, auth.ErrNotFound):
 						mu.Lock()
-						all := len(handed) == writers*each
+						all := len(claimed) == writers*each
 						mu.Unlock()
 						if over && all {
 							return
@@ -257,7 +265,9 @@ func TestEachEventIsHandedToOneDelivererAndAUsersEventsInOrder(t *testing.T) {
 					case err == nil:
 						if err = take(e); err == nil {
 							mu.Lock()
-							busy[e.UserID] = false // before it is, or the next could be handed out meanwhile
+							// Reset first, because another instance may claim the next event as
+							// soon as this one is finished.
+							busy[e.UserID] = false
 							mu.Unlock()
 							err = a.events.FinishEvent(t.Context(), e.ID)
 						}
@@ -270,7 +280,8 @@ func TestEachEventIsHandedToOneDelivererAndAUsersEventsInOrder(t *testing.T) {
 		}
 		require.NoError(t, inParallel(writers, func(i int) error {
 			for n := range each {
-				if err := a.add(a.write(trailTime.Add(mathrand.N(time.Second))), people[(i+n)%users]); err != nil {
+				at := trailTime.Add(mathrand.N(time.Second))
+				if err := a.add(a.write(at), people[(i+n)%users]); err != nil {
 					return err
 				}
 			}
@@ -279,13 +290,13 @@ func TestEachEventIsHandedToOneDelivererAndAUsersEventsInOrder(t *testing.T) {
 		close(written)
 		delivering.Wait()
 		require.NoError(t, errors.Join(errs...))
-		require.Len(t, handed, writers*each)
+		require.Len(t, claimed, writers*each)
 	})
 }
 
-// A clock that was an hour ahead when it claimed an event, and then jumped back or ended, holds
-// neither the event nor the user's later ones, of which the times go on increasing.
-func TestAClockThatJumpsBackHoldsNoEventOfTheTrail(t *testing.T) {
+// An instance whose clock was an hour ahead claims an event and then crashes or sets its clock
+// back. Neither that event nor the user's later ones are delayed, and their times keep increasing.
+func TestAClockThatJumpsBackDelaysNoEventOfTheTrail(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		a := newTrailAttack(t, open(t))
@@ -294,7 +305,7 @@ func TestAClockThatJumpsBackHoldsNoEventOfTheTrail(t *testing.T) {
 		require.NoError(t, a.add(a.write(ahead), user))
 		first, _, err := a.events.ClaimEvent(t.Context(), ahead, ahead.Add(time.Minute))
 		require.NoError(t, err)
-		require.NoError(t, a.add(a.write(trailTime), user)) // the clock has jumped back
+		require.NoError(t, a.add(a.write(trailTime), user)) // the clock was set back
 		for attempt := 2; ; attempt++ {
 			e, n, err := a.events.ClaimEvent(t.Context(), trailTime, trailTime.Add(time.Minute))
 			require.NoError(t, err)
@@ -308,21 +319,25 @@ func TestAClockThatJumpsBackHoldsNoEventOfTheTrail(t *testing.T) {
 	})
 }
 
-// What a client says of itself fails no change and hides in no event, whatever bytes it sends.
-func TestNoClientKeepsItsChangeOutOfTheTrail(t *testing.T) {
+// Attack: a client sends invalid headers so that its change fails or leaves no event.
+func TestMalformedClientHeadersKeepNoChangeOutOfTheTrail(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
-		"too long": strings.Repeat("x", 5000), "invalid UTF-8": "curl\xff\xfe", "half a character at the end": strings.Repeat("x", 255) + "漢",
-		"control characters": "curl\tx", "a bidirectional override": "curl \u202e8",
+		"too long":                     strings.Repeat("x", 5000),
+		"invalid UTF-8":                "curl\xff\xfe",
+		"a character cut by the limit": strings.Repeat("x", 255) + "漢",
+		"control characters":           "curl\tx",
+		"a bidirectional override":     "curl \u202e8",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStolen(t, memstore.New())
 			for _, c := range lastingCalls {
 				if c.name == "register by the published path" {
-					continue // the name is taken
+					continue // the username is taken
 				}
 				before := len(s.trail())
-				r := s.send(c.method, c.target(s), c.body, "Authorization", "Bearer "+s.bearer, "User-Agent", text, "X-Request-Id", text)
+				r := s.send(c.method, c.target(s), c.body, "Authorization", "Bearer "+s.bearer,
+					"User-Agent", text, "X-Request-Id", text)
 				require.Less(t, r.status, 300, c.name+r.body)
 				require.Len(t, s.trail(), before+1, c.name)
 			}
@@ -330,28 +345,9 @@ func TestNoClientKeepsItsChangeOutOfTheTrail(t *testing.T) {
 	}
 }
 
-// An ID that no store keeps is not found. It makes no event that no store keeps, for which the
-// answer would be another.
-func TestAnIDThatCannotBeStoredIsNotFoundWhateverItsEventWouldBe(t *testing.T) {
-	t.Parallel()
-	s := newStolen(t, memstore.New())
-	before := s.trail()
-	for _, id := range []string{"\x00", "\xff", strings.Repeat("x", 5000), "漢", "a\nb", "..\x00"} {
-		for _, target := range []string{
-			"/auth/keys/%s", "/auth/keys/%s/rotate", "/auth/sessions/%s", "/auth/tokens/revoke-user/%s", "/auth/users/%s",
-		} {
-			for method, body := range map[string]string{http.MethodDelete: "", http.MethodPost: `{}`, http.MethodPatch: `{"is_super_user": true}`} {
-				r := s.send(method, fmt.Sprintf(target, url.PathEscape(id)), body, "Authorization", "Bearer "+s.bearer)
-				require.Contains(t, []int{http.StatusNotFound, http.StatusMethodNotAllowed}, r.status, "%s %s: %s", method, target, r.body)
-			}
-		}
-	}
-	require.Equal(t, before, s.trail())
-}
-
-// An event with which the process ends again and again ends no sixth one. One that is accepted in
-// the end is not reported as failed.
-func TestAnEventThatEndsTheProcessIsSkippedAfterFiveAttempts(t *testing.T) {
+// An event that crashes the process at each delivery is skipped after five attempts. An event that
+// is accepted at the fifth attempt is not logged as failed.
+func TestAnEventThatCrashesTheProcessIsSkippedAfterFiveAttempts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newTrailAttack(t, memstore.New())
@@ -361,14 +357,14 @@ func TestAnEventThatEndsTheProcessIsSkippedAfterFiveAttempts(t *testing.T) {
 			e, _, err := a.events.ClaimEvent(t.Context(), time.Now(), time.Now().Add(time.Minute))
 			return e, err
 		}
-		for range 5 { // processes that end with it
+		for range 5 { // five processes claim the event and crash
 			_, err := claim()
 			require.NoError(t, err)
 			time.Sleep(time.Minute)
 		}
 		require.NoError(t, a.add(late, a.user()))
 		var logged bytes.Buffer
-		attempts := map[string]int{} // by reason
+		attempts := map[string]int{} // attempts by reason
 		log := auth.NewEventLog(auth.EventLogConfig{
 			Trail: a.events, Logger: slog.New(slog.NewTextHandler(&logged, nil)),
 			OnEvent: func(e auth.Event) {
@@ -387,6 +383,6 @@ func TestAnEventThatEndsTheProcessIsSkippedAfterFiveAttempts(t *testing.T) {
 		require.Contains(t, logged.String(), fatal.Event.Reason)
 		listed, err := a.list(auth.EventFilter{}, 10)
 		require.NoError(t, err)
-		require.Len(t, listed, 2, "they stay in the trail")
+		require.Len(t, listed, 2, "both events stay in the trail")
 	})
 }

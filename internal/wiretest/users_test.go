@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestRegisterAnswersThePublishedFields(t *testing.T) {
+func TestRegisterReturnsTheDocumentedFields(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.admin)
@@ -37,14 +37,17 @@ func TestRegisterAnswersThePublishedFields(t *testing.T) {
 				"created_on": "2026-01-02T03:04:05Z",
 				"message":    "User registered. Store the access secret now: it is not shown again.",
 			}, got)
-			login := f.login(auth.KeyPair{AccessKey: got["access_key"].(string), AccessSecret: auth.NewSecret(got["access_secret"].(string))})
+			login := f.login(auth.KeyPair{
+				AccessKey:    got["access_key"].(string),
+				AccessSecret: auth.NewSecret(got["access_secret"].(string)),
+			})
 			require.Equal(t, http.StatusOK, login.status)
 			require.Equal(t, role == "Super User", login.json(t)["is_super_user"])
 		}
 	}
 }
 
-func TestRegisterRefuses(t *testing.T) {
+func TestInvalidRegistrationsAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.admin)
@@ -53,34 +56,34 @@ func TestRegisterRefuses(t *testing.T) {
 		body   string
 		status int
 	}{
-		"a taken username":             {`{"username":"alice",` + ok + `}`, http.StatusConflict},
-		"a taken username by case":     {`{"username":"ALICE",` + ok + `}`, http.StatusConflict},
-		"a taken e-mail by case":       {`{"username":"new","email":"Alice@Example.COM"}`, http.StatusConflict},
-		"no username":                  {`{` + ok + `}`, http.StatusUnprocessableEntity},
-		"an empty username":            {`{"username":"",` + ok + `}`, http.StatusUnprocessableEntity},
-		"a username of spaces":         {`{"username":"  ",` + ok + `}`, http.StatusUnprocessableEntity},
-		"a username with a tail":       {`{"username":"new ",` + ok + `}`, http.StatusUnprocessableEntity},
-		"a username with a newline":    {`{"username":"a\nb",` + ok + `}`, http.StatusUnprocessableEntity},
-		"a username that turns":        {`{"username":"a\u202eb",` + ok + `}`, http.StatusUnprocessableEntity},
-		"a username of 129 bytes":      {`{"username":"` + strings.Repeat("x", 129) + `",` + ok + `}`, http.StatusUnprocessableEntity},
-		"a username with NUL":          {`{"username":"a\u0000",` + ok + `}`, http.StatusBadRequest},
-		"a null username":              {`{"username":null,` + ok + `}`, http.StatusBadRequest},
-		"a number for a username":      {`{"username":7,` + ok + `}`, http.StatusUnprocessableEntity},
-		"no e-mail":                    {`{"username":"new"}`, http.StatusUnprocessableEntity},
-		"an empty e-mail":              {`{"username":"new","email":""}`, http.StatusUnprocessableEntity},
-		"an e-mail without at":         {`{"username":"new","email":"example.com"}`, http.StatusUnprocessableEntity},
-		"an e-mail with a name":        {`{"username":"new","email":"N <new@example.com>"}`, http.StatusUnprocessableEntity},
-		"two e-mails":                  {`{"username":"new","email":"a@example.com, b@example.com"}`, http.StatusUnprocessableEntity},
-		"an e-mail of 255 bytes":       {`{"username":"new","email":"` + strings.Repeat("x", 243) + `@example.com"}`, http.StatusUnprocessableEntity},
-		"is_super_user a string":       {`{"username":"new",` + ok + `,"is_super_user":"true"}`, http.StatusUnprocessableEntity},
-		"is_super_user a number":       {`{"username":"new",` + ok + `,"is_super_user":1}`, http.StatusUnprocessableEntity},
-		"is_super_user null":           {`{"username":"new",` + ok + `,"is_super_user":null}`, http.StatusBadRequest},
-		"Is_Super_User":                {`{"username":"new",` + ok + `,"Is_Super_User":true}`, http.StatusBadRequest},
-		"is_super_user with a long s":  {`{"username":"new",` + ok + `,"i\u017f_super_user":true}`, http.StatusBadRequest},
-		"is_super_user twice":          {`{"username":"new",` + ok + `,"is_super_user":false,"is_super_user":true}`, http.StatusBadRequest},
-		"a body of 9 KiB":              {`{"username":"new",` + ok + `,"x":"` + strings.Repeat("x", 9000) + `"}`, http.StatusRequestEntityTooLarge},
-		"an array":                     {`[]`, http.StatusBadRequest},
-		"a username in another letter": {`{"userName":"new",` + ok + `}`, http.StatusBadRequest},
+		"a taken username":                       {`{"username":"alice",` + ok + `}`, http.StatusConflict},
+		"a taken username by case":               {`{"username":"ALICE",` + ok + `}`, http.StatusConflict},
+		"a taken email by case":                  {`{"username":"new","email":"Alice@Example.COM"}`, http.StatusConflict},
+		"no username":                            {`{` + ok + `}`, http.StatusUnprocessableEntity},
+		"an empty username":                      {`{"username":"",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username of spaces":                   {`{"username":"  ",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username with a trailing space":       {`{"username":"new ",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username with a newline":              {`{"username":"a\nb",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username with an override":            {`{"username":"a\u202eb",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username of 129 bytes":                {`{"username":"` + strings.Repeat("x", 129) + `",` + ok + `}`, http.StatusUnprocessableEntity},
+		"a username with NUL":                    {`{"username":"a\u0000",` + ok + `}`, http.StatusBadRequest},
+		"a null username":                        {`{"username":null,` + ok + `}`, http.StatusBadRequest},
+		"a number for a username":                {`{"username":7,` + ok + `}`, http.StatusUnprocessableEntity},
+		"no email":                               {`{"username":"new"}`, http.StatusUnprocessableEntity},
+		"an empty email":                         {`{"username":"new","email":""}`, http.StatusUnprocessableEntity},
+		"an email without @":                     {`{"username":"new","email":"example.com"}`, http.StatusUnprocessableEntity},
+		"an email with a name":                   {`{"username":"new","email":"N <new@example.com>"}`, http.StatusUnprocessableEntity},
+		"two emails":                             {`{"username":"new","email":"a@example.com, b@example.com"}`, http.StatusUnprocessableEntity},
+		"an email of 255 bytes":                  {`{"username":"new","email":"` + strings.Repeat("x", 243) + `@example.com"}`, http.StatusUnprocessableEntity},
+		"is_super_user a string":                 {`{"username":"new",` + ok + `,"is_super_user":"true"}`, http.StatusUnprocessableEntity},
+		"is_super_user a number":                 {`{"username":"new",` + ok + `,"is_super_user":1}`, http.StatusUnprocessableEntity},
+		"is_super_user null":                     {`{"username":"new",` + ok + `,"is_super_user":null}`, http.StatusBadRequest},
+		"Is_Super_User":                          {`{"username":"new",` + ok + `,"Is_Super_User":true}`, http.StatusBadRequest},
+		"is_super_user with a long s":            {`{"username":"new",` + ok + `,"i\u017f_super_user":true}`, http.StatusBadRequest},
+		"is_super_user twice":                    {`{"username":"new",` + ok + `,"is_super_user":false,"is_super_user":true}`, http.StatusBadRequest},
+		"a body of 9 KiB":                        {`{"username":"new",` + ok + `,"x":"` + strings.Repeat("x", 9000) + `"}`, http.StatusRequestEntityTooLarge},
+		"an array":                               {`[]`, http.StatusBadRequest},
+		"a field name with an upper-case letter": {`{"userName":"new",` + ok + `}`, http.StatusBadRequest},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -91,7 +94,7 @@ func TestRegisterRefuses(t *testing.T) {
 	}
 }
 
-func TestOnlySuperUsersRegister(t *testing.T) {
+func TestOnlySuperUsersRegisterUsers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	body := `{"username":"new","email":"new@example.com"}`
@@ -101,20 +104,25 @@ func TestOnlySuperUsersRegister(t *testing.T) {
 	require.Empty(t, r.header.Get("WWW-Authenticate"))
 	require.Equal(t, http.StatusUnauthorized, f.send(http.MethodPost, "/api/v1/user/register", body).status)
 
-	// The power is the store's to give, not the token's: a demoted super user
-	// still holds a token that says otherwise.
+	// The store, not the token, decides who is a super user: the demoted user still holds a token
+	// that says otherwise.
 	token := f.signIn(f.admin)
-	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "second", IsSuperUser: true})
+	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+		Username: "second", IsSuperUser: true,
+	})
 	require.NoError(t, err)
 	no := false
-	_, err = f.store.UpdateUser(t.Context(), authtest.HostWrite, f.admin.ID, auth.UserChange{IsSuperUser: &no})
+	_, err = f.store.UpdateUser(t.Context(), authtest.HostWrite, f.admin.ID,
+		auth.UserChange{IsSuperUser: &no})
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, f.sendAs(token, http.MethodGet, "/auth/user", "").status)
-	require.Equal(t, http.StatusForbidden, f.sendAs(token, http.MethodPost, "/api/v1/user/register", body).status)
-	require.Equal(t, http.StatusOK, f.sendAs(f.signIn(made.User), http.MethodPost, "/api/v1/user/register", body).status)
+	require.Equal(t, http.StatusForbidden,
+		f.sendAs(token, http.MethodPost, "/api/v1/user/register", body).status)
+	require.Equal(t, http.StatusOK,
+		f.sendAs(f.signIn(made.User), http.MethodPost, "/api/v1/user/register", body).status)
 }
 
-func TestUserAnswersWhoTheCallerIs(t *testing.T) {
+func TestGetUserReturnsTheCaller(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
@@ -136,7 +144,7 @@ func TestUserAnswersWhoTheCallerIs(t *testing.T) {
 	require.Nil(t, f.sendAs(f.signIn(made.User), http.MethodGet, "/auth/user", "").json(t)["email"])
 }
 
-func TestLogoutEndsTheTokenThatMakesTheCallAndNoOther(t *testing.T) {
+func TestLogoutRevokesOnlyTheTokenOfTheRequest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token, other := f.signIn(f.user), f.signIn(f.user)
@@ -150,9 +158,9 @@ func TestLogoutEndsTheTokenThatMakesTheCallAndNoOther(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.sendAs(other, http.MethodGet, "/auth/user", "").status)
 }
 
-func TestALogoutThatAnotherOvertakesSucceeds(t *testing.T) {
+func TestALogoutSucceedsIfAnotherOneRevokesTheSessionFirst(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, watch(func(method string) error {
+	f := newFixture(t, withFaults(func(method string) error {
 		if method == "RevokeSession" {
 			return auth.ErrNotFound
 		}
@@ -161,7 +169,7 @@ func TestALogoutThatAnotherOvertakesSucceeds(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/logout", "").status)
 }
 
-func TestDisablingAUserEndsSessionsAndSuspendsKeys(t *testing.T) {
+func TestDisablingAUserRevokesSessionsAndSuspendsKeys(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
@@ -171,11 +179,12 @@ func TestDisablingAUserEndsSessionsAndSuspendsKeys(t *testing.T) {
 	_, err := f.svc.SignIn(t.Context(), f.user.ID)
 	require.ErrorIs(t, err, auth.ErrUserDisabled)
 	f.setActive(f.user, true)
-	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodGet, "/auth/user", "").status, "no session comes back")
+	require.Equal(t, http.StatusUnauthorized,
+		f.sendAs(token, http.MethodGet, "/auth/user", "").status, "revoked sessions stay revoked")
 	require.Equal(t, http.StatusOK, f.login(f.userPair).status)
 }
 
-func TestRevokingAKeyEndsTheSessionsItOpened(t *testing.T) {
+func TestRevokingAKeyRevokesOnlyTheSessionsOfThatKey(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	opened := f.login(f.userPair).json(t)["token"].(string)
@@ -185,7 +194,7 @@ func TestRevokingAKeyEndsTheSessionsItOpened(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.sendAs(other, http.MethodGet, "/auth/user", "").status)
 }
 
-func TestBootstrapHappensOnce(t *testing.T) {
+func TestBootstrapSucceedsOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	second := f.svc.Credentials().GeneratePair()
@@ -194,29 +203,32 @@ func TestBootstrapHappensOnce(t *testing.T) {
 	_, err = f.svc.Login(t.Context(), second)
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 
-	// A program that died before it had shown the secret begins again.
-	user, err := f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
+	// A program that crashed before it showed the secret can repeat the call with the same pair.
+	user, err := f.svc.Bootstrap(t.Context(),
+		auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
 	require.NoError(t, err)
 	require.Equal(t, f.admin.ID, user.ID)
 
-	// The winner's key with another secret, and a plain user's pair, are nothing.
+	// The pair of another user does not succeed.
 	_, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, f.userPair)
 	require.ErrorIs(t, err, auth.ErrBootstrapped)
 	require.NoError(t, f.svc.Credentials().Revoke(t.Context(), authtest.ByHost, f.adminPair.AccessKey))
 	_, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, f.adminPair)
-	require.ErrorIs(t, err, auth.ErrBootstrapped, "a revoked pair does not come back to life")
+	require.ErrorIs(t, err, auth.ErrBootstrapped, "a revoked pair is not accepted again")
 }
 
-func TestBootstrapRefusesAPairThatIsNone(t *testing.T) {
+func TestBootstrapRejectsInvalidPairs(t *testing.T) {
 	t.Parallel()
-	svc, err := auth.New(memstore.New(), auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}})
+	svc, err := auth.New(memstore.New(), auth.Config{
+		Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+	})
 	require.NoError(t, err)
 	a, b := svc.Credentials().GeneratePair(), svc.Credentials().GeneratePair()
 	for name, pair := range map[string]auth.KeyPair{
-		"nothing":       {},
-		"no secret":     {AccessKey: a.AccessKey},
-		"two halves":    {AccessKey: a.AccessKey, AccessSecret: b.AccessSecret},
-		"chosen by men": {AccessKey: "admin", AccessSecret: auth.NewSecret("admin")},
+		"an empty pair":       {},
+		"no secret":           {AccessKey: a.AccessKey},
+		"halves of two pairs": {AccessKey: a.AccessKey, AccessSecret: b.AccessSecret},
+		"a chosen pair":       {AccessKey: "admin", AccessSecret: auth.NewSecret("admin")},
 	} {
 		_, err := svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, pair)
 		require.ErrorIs(t, err, auth.ErrInvalid, name)
@@ -228,7 +240,7 @@ func TestBootstrapRefusesAPairThatIsNone(t *testing.T) {
 	require.True(t, user.IsSuperUser)
 }
 
-func TestOfManyBootstrapsAtOnceOneWins(t *testing.T) {
+func TestOneOfManyConcurrentBootstrapsSucceeds(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()
 	var wins []auth.KeyPair
@@ -236,7 +248,9 @@ func TestOfManyBootstrapsAtOnceOneWins(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 32 {
 		wg.Go(func() {
-			svc, err := auth.New(store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}})
+			svc, err := auth.New(store, auth.Config{
+				Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+			})
 			if err != nil {
 				t.Error(err)
 				return
@@ -256,26 +270,26 @@ func TestOfManyBootstrapsAtOnceOneWins(t *testing.T) {
 	require.Len(t, wins, 1)
 }
 
-func TestRecoverSuperUserLeavesOneWayIn(t *testing.T) {
+func TestRecoverSuperUserRevokesAllOtherCredentials(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	stolen := f.signIn(f.user)
 	f.setActive(f.user, false)
 	pair, err := f.svc.RecoverSuperUser(t.Context(), f.user.ID)
 	require.NoError(t, err)
-	require.Equal(t, http.StatusUnauthorized, f.login(f.userPair).status, "every earlier key is gone")
+	require.Equal(t, http.StatusUnauthorized, f.login(f.userPair).status, "all earlier keys are revoked")
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(stolen, http.MethodGet, "/auth/user", "").status)
 	require.Equal(t, true, f.login(pair).json(t)["is_super_user"])
 
 	_, err = f.svc.RecoverSuperUser(t.Context(), "nobody")
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	for _, route := range f.svc.Routes() {
-		require.NotContains(t, strings.ToLower(route.Path), "recover", "never over HTTP")
+		require.NotContains(t, strings.ToLower(route.Path), "recover", "the call does not exist over HTTP")
 		require.NotContains(t, strings.ToLower(route.Path), "bootstrap")
 	}
 }
 
-func TestSignInIsOneCall(t *testing.T) {
+func TestSignInCreatesASession(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token, err := f.svc.SignIn(t.Context(), f.user.ID)
@@ -286,12 +300,13 @@ func TestSignInIsOneCall(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-// Within the time in which this instance need not know of it.
-func TestAKeyForAUserWhoHasJustBeenDeletedElsewhereIsARefusedToken(t *testing.T) {
+// The instance has not read the revocation yet, so its middleware accepts the token.
+func TestCreatingAKeyForAUserDeletedElsewhereIsA401(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
-	_, err := f.store.DeleteUser(t.Context(), authtest.HostWrite, f.user.ID) // past the service
+	// The test deletes in the store, past the service.
+	_, err := f.store.DeleteUser(t.Context(), authtest.HostWrite, f.user.ID)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodPost, "/auth/keys", "").status)
 }

@@ -18,17 +18,17 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// wire is openapi.json as the answers of all tests are held to it.
+// wire compares the responses of all tests with openapi.json.
 var wire = newWireCheck(auth.OpenAPI())
 
-// wireCheck compares what goes over the wire with the document.
+// wireCheck compares requests and responses with an OpenAPI document.
 type wireCheck struct {
 	document map[string]any
-	calls    []operation // in order
+	calls    []operation // sorted by path and method
 	compiler *jsonschema.Compiler
 
 	mu       sync.Mutex
-	schemas  map[string]*jsonschema.Schema // by JSON pointer, nil if there is none
+	schemas  map[string]*jsonschema.Schema // by JSON pointer
 	met      map[string]bool               // "POST /auth/logout 200"
 	problems []string
 }
@@ -49,18 +49,23 @@ func newWireCheck(document []byte) *wireCheck {
 	for path, item := range c.document["paths"].(map[string]any) {
 		for key, object := range item.(map[string]any) {
 			if key != "parameters" {
-				c.calls = append(c.calls, operation{strings.ToUpper(key), path, pointerTo("paths", path, key), object.(map[string]any)})
+				c.calls = append(c.calls, operation{
+					strings.ToUpper(key), path, pointerTo("paths", path, key),
+					object.(map[string]any),
+				})
 			}
 		}
 	}
-	slices.SortFunc(c.calls, func(a, b operation) int { return strings.Compare(a.path+" "+a.method, b.path+" "+b.method) })
+	slices.SortFunc(c.calls, func(a, b operation) int {
+		return strings.Compare(a.path+" "+a.method, b.path+" "+b.method)
+	})
 	return c
 }
 
 // operation is one call of the document.
 type operation struct {
 	method, path string
-	pointer      string // to it, in the document
+	pointer      string // JSON pointer to the operation
 	object       map[string]any
 }
 
@@ -73,7 +78,7 @@ func pointerTo(names ...string) (pointer string) {
 	return pointer
 }
 
-// resolve follows references from the pointer, and returns where it ends up.
+// resolve follows references from the pointer and returns the final pointer and value.
 func (c *wireCheck) resolve(pointer string) (string, any) {
 	var at any = c.document
 	for _, name := range strings.Split(pointer, "/")[1:] {
@@ -102,7 +107,7 @@ func (c *wireCheck) object(pointer string) (string, map[string]any) {
 	return pointer, object
 }
 
-// statuses returns the documented statuses of a call, in order.
+// statuses returns the documented statuses of the call, sorted.
 func (o operation) statuses() (list []string) {
 	for status := range o.object["responses"].(map[string]any) {
 		list = append(list, status)
@@ -111,8 +116,8 @@ func (o operation) statuses() (list []string) {
 	return list
 }
 
-// find returns the calls of the path, of which a path without parameters comes before
-// one with, as in the handler: the one of the method if there is one, and else all.
+// find returns the documented calls of the path: the one with the method if there is one, and
+// otherwise all. A path without parameters takes precedence, as in the handler.
 func (c *wireCheck) find(method, path string) (found []operation, exact bool) {
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -150,17 +155,19 @@ func isOfPath(path, template string) bool {
 	return true
 }
 
-// answers checks one answer to a request, whose body was sent. Where says who asked.
+// answers checks the response to a request with the body sent and records the problems. where names
+// the test.
 func (c *wireCheck) answers(where string, r *http.Request, sent []byte, got response) {
 	for _, problem := range c.check(r, sent, got) {
 		c.mu.Lock()
-		c.problems = append(c.problems, fmt.Sprintf("%s: %s %s answers %d: %s", where, r.Method, r.URL.Path, got.status, problem))
+		c.problems = append(c.problems,
+			fmt.Sprintf("%s: %s %s answers %d: %s", where, r.Method, r.URL.Path, got.status, problem))
 		c.mu.Unlock()
 	}
 }
 
-// check returns what the document does not have so. It is silent about a path that
-// is not in it: the host's own, or one under which a host has mounted a handler.
+// check returns the differences from the document. A path that is not documented has none, because
+// it belongs to the host or to a handler that the host has mounted elsewhere.
 func (c *wireCheck) check(r *http.Request, sent []byte, got response) (problems []string) {
 	found, exact := c.find(r.Method, r.URL.EscapedPath())
 	if len(found) > 0 && !exact && got.status != http.StatusMethodNotAllowed {
@@ -186,7 +193,9 @@ func (c *wireCheck) check(r *http.Request, sent []byte, got response) (problems 
 	return problems
 }
 
-func (c *wireCheck) checkHeaders(pointer string, documented map[string]any, header http.Header) (problems []string) {
+func (c *wireCheck) checkHeaders(
+	pointer string, documented map[string]any, header http.Header,
+) (problems []string) {
 	headers, _ := documented["headers"].(map[string]any)
 	for name := range headers {
 		pointer, object := c.object(pointer + pointerTo("headers", name))
@@ -200,7 +209,9 @@ func (c *wireCheck) checkHeaders(pointer string, documented map[string]any, head
 			}
 		}
 	}
-	for _, name := range []string{"WWW-Authenticate", "Allow", "Retry-After", "Link", "Set-Cookie", "Location", "ETag"} {
+	for _, name := range []string{
+		"WWW-Authenticate", "Allow", "Retry-After", "Link", "Set-Cookie", "Location", "ETag",
+	} {
 		if header.Get(name) != "" && headers[name] == nil {
 			problems = append(problems, name+" is not documented")
 		}
@@ -232,12 +243,11 @@ func (c *wireCheck) checkBody(pointer string, documented map[string]any, got res
 	return nil
 }
 
-// checkSent finds a body that was accepted and that a client who goes by the document
-// would not have sent.
+// checkSent returns a problem if a body was accepted that the document does not allow.
 func (c *wireCheck) checkSent(o operation, sent []byte) []string {
 	pointer, documented := c.object(o.pointer + "/requestBody")
 	switch {
-	case documented == nil: // and whatever was sent was not read
+	case documented == nil: // the call does not read a body
 		return nil
 	case len(sent) == 0 && documented["required"] == true:
 		return []string{"no body was accepted, and one is documented to be required"}
@@ -254,7 +264,7 @@ func (c *wireCheck) checkSent(o operation, sent []byte) []string {
 	return nil
 }
 
-// validate holds a value to the schema at the pointer, which is compiled once.
+// validate validates the value against the schema at the pointer. Each schema is compiled once.
 func (c *wireCheck) validate(pointer string, value any) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -269,7 +279,8 @@ func (c *wireCheck) validate(pointer string, value any) error {
 	return schema.Validate(value)
 }
 
-// neverMet returns the documented pairs of a call and a status that no test has met.
+// neverMet returns the documented pairs of a call and a status that no test has met, and the number
+// of all pairs.
 func (c *wireCheck) neverMet() (pairs []string, documented int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -284,12 +295,11 @@ func (c *wireCheck) neverMet() (pairs []string, documented int) {
 	return pairs, documented
 }
 
-// ofTheHost is a handler whose answers are not all the library's: its mux, or its
-// Config.WriteError, answers as well.
-type ofTheHost struct{ http.Handler }
+// hostHandler marks a handler whose responses are not checked, because the host's mux or
+// Config.WriteError writes some of them.
+type hostHandler struct{ http.Handler }
 
-// documented makes a handler for a server whose answers are checked like those of
-// serve.
+// documented returns a handler for a server whose responses are checked as serve does.
 func documented(t testing.TB, handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var sent bytes.Buffer
@@ -324,10 +334,10 @@ func (a *recordedAnswer) Write(b []byte) (int, error) {
 	return a.ResponseWriter.Write(b)
 }
 
-// Unwrap is for http.ResponseController, with which the body gets its deadline.
+// Unwrap lets http.ResponseController set the read deadline of the body.
 func (a *recordedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// askedAt returns the line of the test that has called a helper of this package.
+// askedAt returns the file and line of the test that called a helper of this package.
 func askedAt() string {
 	callers := make([]uintptr, 32)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])

@@ -1,0 +1,189 @@
+package wiretest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+)
+
+// While the store fails, the loss cannot be proven, and a token is accepted as long as the last
+// read of the feed is recent enough. Many such tokens cost one read.
+func TestManyTokensAheadOfTheFeedCostOneRead(t *testing.T) {
+	t.Parallel()
+	b := newBackedUp(t)
+	other := b.instance()
+	require.Equal(t, http.StatusOK, status(other, b.signIn(b.user)))
+	b.revokeOnce(b.svc)
+	tokens := []string{b.signIn(b.user), b.signIn(b.user), b.signIn(b.user)}
+	before := b.calls.Load()
+	for _, token := range append(tokens, tokens...) {
+		require.Equal(t, http.StatusOK, status(other, token))
+	}
+	// The six requests may each read once; the feed is read at most twice more.
+	require.LessOrEqual(t, b.calls.Load()-before-6, int64(2))
+
+	b.revokeOnce(b.svc)
+	token := b.signIn(b.user)
+	b.inject(func(string) error { return authtest.ErrStoreAway })
+	identify := func() error {
+		_, err := other.Tokens().Verify(t.Context(), token)
+		return err
+	}
+	require.NoError(t, identify())
+	b.clock.Advance(61 * time.Second)
+	require.Error(t, identify(), "the last read of the feed is too old")
+}
+
+// loseCommits restores a backup that is older than a token. It returns a restarted instance and the
+// token, which is ahead of the restored feed.
+func loseCommits(t *testing.T) (b *backedUp, svc *auth.Service, ahead string) {
+	t.Helper()
+	b = newBackedUp(t)
+	b.backUp(t)
+	b.logOut(b.svc, 5) // these revocations will be lost
+	ahead = b.signIn(b.admin)
+	b.restore(t)
+	return b, b.instance(), ahead
+}
+
+// The tests below change one thing in this setup.
+func TestATokenAheadOfTheFeedIsRejected(t *testing.T) {
+	t.Parallel()
+	_, svc, ahead := loseCommits(t)
+	require.Equal(t, http.StatusUnauthorized, status(svc, ahead))
+}
+
+// If the store fails, a loss cannot be proven, and the token is accepted as long as the last read
+// of the feed is recent enough. One failed read of the head must not make such a token valid
+// forever.
+func TestAFailedReadOfTheHeadDoesNotAcceptATokenAheadForever(t *testing.T) {
+	t.Parallel()
+	b, svc, ahead := loseCommits(t)
+	b.inject(func(method string) error {
+		if method == "RevocationHead" {
+			return authtest.ErrStoreAway
+		}
+		return nil
+	})
+	first := status(svc, ahead)
+	b.inject(func(string) error { return nil })
+	for minute := range 120 {
+		b.clock.Advance(time.Minute)
+		if got := status(svc, ahead); got != http.StatusUnauthorized {
+			require.Less(t, minute, 119,
+				"accepted for two hours after one failed read: %d, the first time %d", got, first)
+			continue
+		}
+		return
+	}
+}
+
+// A canceled request must not keep the instance from checking for lost commits.
+func TestACanceledRequestDoesNotSkipTheCheckForLostCommits(t *testing.T) {
+	t.Parallel()
+	accepted := 0
+	for range 10 {
+		b, svc, ahead := loseCommits(t)
+		require.ErrorIs(t, errorOf(svc.Tokens().Verify(t.Context(), "x")), auth.ErrTokenRejected)
+		// The request of another user reads the feed.
+		require.Equal(t, http.StatusOK, status(svc, b.signInAt(svc, b.user)))
+		canceled, cancel := context.WithCancel(t.Context())
+		cancel()
+		svc.Tokens().Verify(canceled, ahead)
+		b.clock.Advance(time.Minute)
+		if status(svc, ahead) == http.StatusOK {
+			accepted++
+		}
+	}
+	require.Zero(t, accepted, "tokens ahead of the feed were accepted after a canceled request")
+}
+
+// Several requests with a token ahead of the feed arrive at once. The first one proves that commits
+// were lost and revokes everybody. The others wait for it and must be rejected too.
+func TestConcurrentTokensAheadOfTheFeedAreAllRejected(t *testing.T) {
+	t.Parallel()
+	var accepted, rejected atomic.Int64
+	for range 5 {
+		b, svc, ahead := loseCommits(t)
+		// Another request has just read the feed.
+		require.Equal(t, 200, status(svc, b.signInAt(svc, b.user)))
+		b.inject(func(method string) error {
+			if method == "RevocationHead" || method == "ListRevocations" {
+				time.Sleep(5 * time.Millisecond) // as slow as a database
+			}
+			return nil
+		})
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if status(svc, ahead) == 200 {
+					accepted.Add(1)
+				} else {
+					rejected.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		b.clock.Advance(time.Minute)
+		require.Equal(t, 401, status(svc, ahead))
+	}
+	require.Zero(t, accepted.Load(),
+		"requests with a token ahead of the feed were accepted; %d were rejected", rejected.Load())
+}
+
+// A holder of a signing key can forge tokens until the key is dropped. Attack: a forged token with
+// a high generation must not affect the service after that.
+func TestAForgedGenerationHasNoEffectAfterItsKeyIsDropped(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		for _, generation := range []int64{1 << 40, 1<<53 - 1, math.MaxInt64 - 1, math.MaxInt64} {
+			t.Run(fmt.Sprint(generation), func(t *testing.T) {
+				f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = open(t) })
+				login := func(svc *auth.Service) string {
+					t.Helper()
+					token, err := svc.Login(t.Context(), f.adminPair)
+					require.NoError(t, err)
+					return token.Bearer.Reveal()
+				}
+				require.Equal(t, http.StatusOK, status(f.svc, login(f.svc)))
+
+				now := f.clock.Now().Unix()
+				header := fmt.Sprintf(`{"typ":"JWT","alg":"HS256","kid":%q}`, f.signer.Key.ID())
+				forged := f.signer.Forge(t, header, fmt.Sprintf(
+					`{"iss":%q,"aud":%q,"sub":%q,"jti":"x","iat":%d,"exp":%d,"gen":%d,"username":"root","is_super_user":true}`,
+					issuer, issuer, f.admin.ID, now, now+3600, generation))
+				t.Log("status of the forged token:", status(f.svc, forged))
+
+				// The key is dropped, and every instance is restarted.
+				svc, err := auth.New(f.store, auth.Config{
+					Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["EdDSA"].Key},
+					Now: f.clock.Now, Logger: slog.New(slog.DiscardHandler),
+				})
+				require.NoError(t, err)
+				f.clock.Advance(time.Minute)
+				token := login(svc)
+				require.Equal(t, http.StatusOK, status(svc, token))
+				require.NoError(t, svc.Tokens().RevokeToken(t.Context(), token), "log out")
+				require.Equal(t, http.StatusUnauthorized, status(svc, token))
+				token = login(svc)
+				require.Equal(t, http.StatusOK, status(svc, token))
+				require.NoError(t, svc.RevokeEverybody(t.Context(), authtest.ByHost))
+				require.Equal(t, http.StatusUnauthorized, status(svc, token))
+				_, err = svc.RevokeUser(t.Context(), authtest.ByHost, f.admin.ID)
+				require.NoError(t, err)
+				require.Equal(t, http.StatusOK, status(svc, login(svc)))
+			})
+		}
+	})
+}

@@ -1,0 +1,130 @@
+package wiretest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sallyport-go/auth/internal/authtest"
+)
+
+// The host disables the user between the first and the last FindUser of a sign-in.
+func TestAUserDisabledDuringAGitHubSignInGetsNoSession(t *testing.T) {
+	t.Parallel()
+	disableMeanwhile := func(h *hostGitHubFixture) {
+		h.table.before(func(context.Context, string) error { // the first call still finds an active user
+			disableInNextFindUser(t, &hostFixture{fixture: h.fixture, table: h.table})
+			return nil
+		})
+	}
+	h := newHostGitHub(t)
+	disableMeanwhile(h)
+	b := h.browser()
+	require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
+	h.requireNoAccess()
+
+	h.table.setActive("u-alice", true)
+	require.Equal(t, false, h.browser().signIn()["is_new_user"], "the link of a user who was active was kept")
+	disableMeanwhile(h)
+	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
+	require.NoError(t, err)
+	b = h.browser()
+	require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
+	h.requireNoSession("u-alice")
+	_, token, err := h.accounts.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
+	require.NoError(t, err)
+	require.NotNil(t, token, "a failed later sign-in does not disconnect")
+}
+
+func TestConcurrentFirstSignInsOfAHostUserMakeOneLink(t *testing.T) {
+	t.Parallel()
+	h := newHostGitHub(t)
+	var group errgroup.Group
+	answers := make([]map[string]any, 8)
+	for i := range answers {
+		b := h.browser()
+		callback := h.callback(b)
+		group.Go(func() error {
+			p := b.get(callback)
+			if p.status != http.StatusOK {
+				return errors.New(p.body)
+			}
+			answers[i] = p.json(t)
+			return nil
+		})
+	}
+	require.NoError(t, group.Wait())
+	newcomers := 0
+	for _, answer := range answers {
+		require.Equal(t, "alice", answer["username"])
+		if answer["is_new_user"] == true {
+			newcomers++
+		}
+	}
+	require.Equal(t, 1, newcomers)
+}
+
+// Another sign-in links the account while the host resolves it for this one.
+func TestAnAccountLinkedDuringASignInIsNotANewUser(t *testing.T) {
+	t.Parallel()
+	h := newHostGitHub(t)
+	slow, fast := h.browser(), h.browser()
+	callbacks := []string{h.callback(slow), h.callback(fast)}
+	var concurrent page
+	h.table.resolve = func(context.Context) error {
+		h.table.resolve = nil
+		concurrent = fast.get(callbacks[1])
+		return nil
+	}
+	p := slow.get(callbacks[0])
+	require.Equal(t, true, concurrent.json(t)["is_new_user"])
+	require.Equal(t, http.StatusOK, p.status)
+	require.Equal(t, false, p.json(t)["is_new_user"])
+}
+
+// newDisconnected returns a fixture in which alice is linked to GitHub, has disconnected it and has
+// no session, and a browser with the callback of another sign-in of hers.
+func newDisconnected(t *testing.T) (h *hostGitHubFixture, b *browser, callback string) {
+	t.Helper()
+	h = newHostGitHub(t)
+	token := h.browser().signIn()["token"].(string)
+	require.Equal(t, http.StatusOK, h.sendAs(token, http.MethodPost, disconnectCall, "").status)
+	require.Empty(t, h.fake.Tokens(octocat))
+	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
+	require.NoError(t, err)
+	b = h.browser()
+	return h, b, h.callback(b)
+}
+
+// A failed sign-in leaves no user, link, session or token, and the token is revoked at GitHub. Here
+// alice is linked, has disconnected GitHub, and is disabled during the sign-in.
+func TestARejectedSignInLeavesNoGitHubTokenOfADisconnectedUser(t *testing.T) {
+	t.Parallel()
+	h, b, callback := newDisconnected(t)
+	h.table.before(func(context.Context, string) error {
+		disableInNextFindUser(t, &hostFixture{fixture: h.fixture, table: h.table})
+		return nil
+	})
+	require.Equal(t, http.StatusForbidden, b.get(callback).status)
+	h.requireNoAccess()
+}
+
+// The host's table fails at the second FindUser of the sign-in.
+func TestASignInThatTheUserSourceFailsLeavesNoGitHubToken(t *testing.T) {
+	t.Parallel()
+	h, b, callback := newDisconnected(t)
+	calls := 0
+	h.table.before(func(context.Context, string) error {
+		if calls++; calls > 1 {
+			return errors.New("the table is away")
+		}
+		return nil
+	})
+	require.Equal(t, http.StatusServiceUnavailable, b.get(callback).status)
+	h.table.before(nil)
+	h.requireNoAccess()
+}

@@ -1,0 +1,187 @@
+package wiretest
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+)
+
+func TestARemovedKeyIsUsedForFiveMinutes(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, "ES256")
+	token := r.token.Bearer.Reveal()
+	r.requireGood(t, token)
+	require.NoError(t, r.issuer.SetKeys([]auth.SigningKey{authtest.NewSigners(t)["EdDSA"].Key}))
+	r.requireGood(t, token)
+	r.clock.Advance(5 * time.Minute)
+	r.requireRejected(t, token)
+}
+
+func TestUnsupportedKeysInTheSetAreIgnored(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, "EdDSA")
+	var set struct{ Keys []map[string]any }
+	require.NoError(t, json.Unmarshal(r.issuer.JWKS(), &set))
+	good := set.Keys[0]
+	for name, edit := range map[string]map[string]any{
+		"for encryption":    {"use": "enc"},
+		"of another alg":    {"alg": "ES256"},
+		"without an id":     {"kid": ""},
+		"another curve":     {"crv": "X25519"},
+		"a short key":       {"x": "AQ"},
+		"an id too long":    {"kid": strings.Repeat("k", 65)},
+		"a number for an x": {"x": 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bad := map[string]any{}
+			for k, v := range good {
+				bad[k] = v
+			}
+			for k, v := range edit {
+				bad[k] = v
+			}
+			text, err := json.Marshal(map[string]any{
+				"keys": []any{bad, map[string]string{"kty": "RSA", "kid": "r"}},
+			})
+			require.NoError(t, err)
+			other := newRemote(t, "EdDSA")
+			other.answers(func(w http.ResponseWriter, _ *http.Request) { w.Write(text) })
+			other.requireUnknown(t, r.token.Bearer.Reveal())
+		})
+	}
+	twice, err := json.Marshal(map[string]any{"keys": []any{good, good}})
+	require.NoError(t, err)
+	r.answers(func(w http.ResponseWriter, _ *http.Request) { w.Write(twice) })
+	r.requireUnknown(t, r.token.Bearer.Reveal())
+}
+
+// The issuer has dropped a stolen key and now publishes other keys or none. Forged tokens must be
+// rejected after the next fetch, not a day later.
+func TestAnEmptyKeySetDropsTheKeys(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]http.HandlerFunc{
+		"an empty set":        func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[]}`) },
+		"keys of other kinds": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[{"kty":"RSA","kid":"r"}]}`) },
+		"not found":           http.NotFound,
+		"gone":                func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) },
+	} {
+		r := newRemote(t, "ES256")
+		r.requireGood(t, r.token.Bearer.Reveal())
+		r.answers(answer)
+		r.clock.Advance(5 * time.Minute)
+		_, err := r.verify(t, r.token.Bearer.Reveal())
+		require.ErrorIs(t, err, auth.ErrTokenRejected, name)
+
+		r.answers(func(w http.ResponseWriter, _ *http.Request) { w.Write(r.issuer.JWKS()) })
+		r.clock.Advance(10 * time.Second)
+		r.requireGood(t, r.token.Bearer.Reveal())
+	}
+}
+
+// A body that is not a key set, such as a maintenance page, says nothing about the keys.
+func TestAResponseThatIsNotAKeySetKeepsTheKeys(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"{}", "null", `{"error":"maintenance"}`, `{"keys":null}`, `{"keys":{}}`, "[]", "<html>",
+	} {
+		r := newRemote(t, "ES256")
+		r.requireGood(t, r.token.Bearer.Reveal())
+		r.answers(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, text) })
+		r.clock.Advance(5 * time.Minute)
+		r.requireGood(t, r.token.Bearer.Reveal())
+	}
+}
+
+// The verifier knows nothing about the keys of an issuer that has never published any.
+func TestAnIssuerThatNeverPublishedKeysIsA503(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, "ES256")
+	r.answers(http.NotFound)
+	r.requireUnknown(t, r.token.Bearer.Reveal())
+}
+
+// newLongRemote returns a verifier that accepts tokens for a month and a token that it has
+// verified.
+func newLongRemote(t *testing.T) (r *remote, token string) {
+	t.Helper()
+	r = newRemote(t, "EdDSA")
+	claims := r.claims(t, map[string]any{"exp": r.clock.Now().Add(29 * 24 * time.Hour).Unix()})
+	token = r.Forge(t, r.header(nil), claims)
+	r.verifier = r.verifierWith(t, func(cfg *auth.RemoteVerifierConfig) { cfg.MaxAge = 30 * 24 * time.Hour })
+	r.requireGood(t, token)
+	return r, token
+}
+
+// A readable key set replaces the known keys. A set with a duplicate key ID must count as read and
+// not as an outage, because otherwise a dropped key would be used for another day.
+func TestADroppedKeyIsNotKeptByAKeySetWithDuplicates(t *testing.T) {
+	t.Parallel()
+	r, token := newLongRemote(t)
+	other := authtest.NewSigners(t)["ES256"]
+	issuerOf := newTokens(t, other, auth.TokenConfig{})
+	one := strings.TrimSuffix(strings.TrimPrefix(string(issuerOf.issuer.JWKS()), `{"keys":[`), `]}`)
+	r.answers(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, `{"keys":[%s,%s]}`, one, one) })
+	r.clock.Advance(20 * time.Minute)
+	r.requireForgotten(t, token, "the published set does not contain the key")
+}
+
+// A redirect is an answer and not an outage, even if its Location cannot be parsed.
+func TestARedirectWithAnInvalidLocationDropsTheKeys(t *testing.T) {
+	t.Parallel()
+	r, token := newLongRemote(t)
+	r.answers(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Location"] = []string{"https://[::1"}
+		w.WriteHeader(http.StatusFound)
+	})
+	r.clock.Advance(20 * time.Minute)
+	r.requireForgotten(t, token, "a redirect means that there are no keys at this URL")
+}
+
+func TestARemoteVerifierRejectsTokensIssuedAfterTheirKeyWasRetired(t *testing.T) {
+	t.Parallel()
+	for alg, other := range map[string]string{"ES256": "EdDSA", "EdDSA": "ES256"} {
+		r := newRemote(t, alg)
+		before := r.token.Bearer.Reveal()
+		r.requireGood(t, before)
+		retired := r.clock.Now()
+		r.clock.Advance(2 * time.Second) // the holder of the stolen key continues to sign
+		forged := issue(t, r.issuer)
+		r.requireGood(t, forged)
+
+		next := authtest.NewSigners(t)[other].Key
+		require.NoError(t, r.issuer.SetKeys([]auth.SigningKey{next, r.Key.RetiredAt(retired)}))
+		r.clock.Advance(5 * time.Minute)
+		r.requireRejected(t, forged)
+		r.requireGood(t, before)
+		r.requireGood(t, issue(t, r.issuer))
+
+		var set struct{ Keys []map[string]any }
+		require.NoError(t, json.Unmarshal(r.issuer.JWKS(), &set))
+		require.NotContains(t, set.Keys[0], "sallyport_retired_at")
+		require.EqualValues(t, retired.Unix(), set.Keys[1]["sallyport_retired_at"])
+	}
+}
+
+// A retirement time that cannot be parsed must not count as none.
+func TestAKeyWithAnInvalidRetirementTimeIsIgnored(t *testing.T) {
+	t.Parallel()
+	for _, value := range []any{"1", 1.5, true, []int{1}, 1e30} {
+		r := newRemote(t, "EdDSA")
+		var set struct{ Keys []map[string]any }
+		require.NoError(t, json.Unmarshal(r.issuer.JWKS(), &set))
+		set.Keys[0]["sallyport_retired_at"] = value
+		text, err := json.Marshal(map[string]any{"keys": set.Keys})
+		require.NoError(t, err)
+		r.answers(func(w http.ResponseWriter, _ *http.Request) { w.Write(text) })
+		r.requireUnknown(t, r.token.Bearer.Reveal())
+	}
+}

@@ -1,0 +1,110 @@
+package wiretest
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+)
+
+func TestRevokeEverybodyKeepsKeysAndAllowsNewSignIns(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		s := newStolen(t, open(t))
+		alice := s.signIn(s.user)
+		checking, err := auth.New(s.store, auth.Config{
+			Issuer: issuer, SigningKeys: []auth.SigningKey{s.signer.Key}, Now: s.clock.Now,
+			Tokens: auth.TokenConfig{CheckSessionsInStore: true},
+		})
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, status(checking, alice))
+		require.NoError(t, s.svc.RevokeEverybody(t.Context(), authtest.ByHost))
+		require.Equal(t, http.StatusUnauthorized, status(checking, alice), "with CheckSessionsInStore too")
+		sessions, err := s.store.ListSessions(t.Context(), s.user.ID, s.clock.Now())
+		require.NoError(t, err)
+		require.Empty(t, sessions)
+		for _, token := range []string{alice, s.bearer} {
+			require.Equal(t, http.StatusUnauthorized, status(s.svc, token))
+		}
+		again, err := s.other.Login(t.Context(), s.userPair)
+		require.NoError(t, err)
+		for _, svc := range []*auth.Service{s.svc, s.other} {
+			require.Equal(t, http.StatusOK, status(svc, again.Bearer.Reveal()))
+		}
+		require.ErrorIs(t, s.svc.RevokeEverybody(t.Context(),
+			auth.Authority{SessionID: again.Session.ID, UserID: s.user.ID}), auth.ErrSuperUserRequired)
+	})
+}
+
+// RevokeEverybody rejects every token. With CheckSessionsInStore that holds from the next request
+// on, on every instance (docs/token-lifecycle.md).
+func TestRevokeEverybodyRejectsTokensWithCheckSessionsInStore(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		s := newStolen(t, open(t), checkSessionsInStore)
+		require.NoError(t, s.svc.RevokeEverybody(t.Context(), authtest.ByHost))
+		s.clock.Advance(time.Minute)
+		require.Equal(t, http.StatusUnauthorized, status(s.svc, s.bearer),
+			"the instance that revoked everybody")
+		require.Equal(t, http.StatusUnauthorized, status(s.other, s.bearer), "the other instance")
+		require.Equal(t, http.StatusUnauthorized,
+			s.sendAs(s.bearer, http.MethodGet, "/auth/users", "").status)
+	})
+}
+
+func checkSessionsInStore(cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = true }
+
+// Recheck returns ErrTokenRejected if the session is not live.
+func TestRecheckRejectsTokensAfterRevokeEverybody(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		s := newStolen(t, open(t), checkSessionsInStore)
+		var err error
+		h := s.svc.Authenticate(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			require.NoError(t, s.svc.RevokeEverybody(r.Context(), authtest.ByHost))
+			_, err = s.svc.Recheck(r.Context())
+		}))
+		send(h, http.MethodGet, "/", "", "Authorization", "Bearer "+s.bearer)
+		require.ErrorIs(t, err, auth.ErrTokenRejected)
+	})
+}
+
+// docs/running.md tells the operator to call RevokeEverybody after a restore, because the restore
+// brings back everything revoked since the backup. Every token is then rejected.
+func TestRevokeEverybodyAfterARestoreRejectsEveryToken(t *testing.T) {
+	t.Parallel()
+	b := newBackedUp(t)
+	b.backUp(t)
+	b.logOut(b.svc, 5)
+	stolen := b.signIn(b.admin)
+	require.NoError(t, b.svc.Tokens().RevokeToken(t.Context(), stolen)) // this revocation will be lost too
+	require.Equal(t, http.StatusUnauthorized, status(b.svc, stolen))
+
+	// All instances are stopped during the restore.
+	b.restore(t)
+	b.svc = b.instance()
+	require.NoError(t, b.svc.RevokeEverybody(t.Context(), authtest.ByHost))
+	b.logOut(b.svc, 10) // the feed grows beyond the token
+	require.Equal(t, http.StatusUnauthorized, status(b.svc, stolen),
+		"the token was revoked, and everybody was revoked")
+	require.Equal(t, http.StatusUnauthorized,
+		b.sendAs(stolen, http.MethodGet, "/auth/users", "").status)
+}
+
+// The old token is presented right after RevokeEverybody. It proves lost commits, but everybody was
+// revoked already, so new sessions must be kept.
+func TestAnOldTokenAfterRevokeEverybodyRevokesNoNewSessions(t *testing.T) {
+	t.Parallel()
+	b, svc, old := loseCommits(t)
+	require.NoError(t, svc.RevokeEverybody(t.Context(), authtest.ByHost))
+	again := b.signInAt(svc, b.user)
+	require.Equal(t, http.StatusOK, status(svc, again))
+
+	b.clock.Advance(time.Hour)
+	require.Equal(t, http.StatusUnauthorized, status(svc, old))
+	require.Equal(t, http.StatusOK, status(svc, again), "a session opened after RevokeEverybody is kept")
+}

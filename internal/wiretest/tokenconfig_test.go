@@ -1,0 +1,106 @@
+package wiretest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/internal/limits"
+	"github.com/sallyport-go/auth/memstore"
+)
+
+func TestTheLongestPossibleTokenIsAccepted(t *testing.T) {
+	t.Parallel()
+	for name, s := range authtest.NewSigners(t) {
+		f := &tokens{Signer: s, clock: authtest.NewClock(), store: memstore.New()}
+		// A quote takes two bytes in JSON, more than any other allowed character.
+		long := strings.Repeat(`"`, 256)
+		var err error
+		f.issuer, err = auth.NewTokenIssuer(f.store, long, []auth.SigningKey{s.Key},
+			auth.TokenConfig{Audiences: []string{long}, Now: f.clock.Now})
+		require.NoError(t, err)
+		id := strings.Repeat(`"`, auth.MaxIDLength)
+		register(t, f.store, f.clock, id, strings.Repeat(`"`, limits.Username))
+		token, err := f.issuer.Issue(t.Context(), auth.IssueParams{UserID: id, Method: auth.MethodHost})
+		require.NoError(t, err)
+		require.Equal(t, id, f.requireAccepted(t, token.Bearer.Reveal()).UserID, name)
+	}
+}
+
+func TestInvalidTokenConfigsAreRejected(t *testing.T) {
+	t.Parallel()
+	key := authtest.NewSigners(t)["HS256"].Key
+	type arguments struct {
+		issuer string
+		keys   []auth.SigningKey
+		auth.TokenConfig
+	}
+	good := arguments{issuer: issuer, keys: []auth.SigningKey{key}}
+	for name, change := range map[string]func(*arguments){
+		"no issuer":                    func(c *arguments) { c.issuer = "" },
+		"a long issuer":                func(c *arguments) { c.issuer = strings.Repeat("x", 257) },
+		"an issuer with NUL":           func(c *arguments) { c.issuer = "x\x00" },
+		"no keys":                      func(c *arguments) { c.keys = nil },
+		"a zero key":                   func(c *arguments) { c.keys = []auth.SigningKey{{}} },
+		"a zero key last":              func(c *arguments) { c.keys = append(c.keys, auth.SigningKey{}) },
+		"a duplicate key ID":           func(c *arguments) { c.keys = []auth.SigningKey{key, key} },
+		"a negative lifetime":          func(c *arguments) { c.Lifetime = -1 },
+		"a lifetime with a fraction":   func(c *arguments) { c.Lifetime = 1500 * time.Millisecond },
+		"a lifetime of a year":         func(c *arguments) { c.Lifetime = 365 * 24 * time.Hour },
+		"a maximum below the lifetime": func(c *arguments) { c.MaxLifetime = time.Hour },
+		"a maximum of a year":          func(c *arguments) { c.MaxLifetime = 365 * 24 * time.Hour },
+		"a negative maximum":           func(c *arguments) { c.MaxLifetime = -time.Hour },
+		"an audience with NUL":         func(c *arguments) { c.Audiences = []string{"\x00"} },
+		"a long audience":              func(c *arguments) { c.Audiences = []string{strings.Repeat("x", 257)} },
+		"no audience":                  func(c *arguments) { c.Audiences = []string{} },
+		"two audiences":                func(c *arguments) { c.Audiences = []string{"a", "b"} },
+		"an issuer not in UTF-8":       func(c *arguments) { c.issuer = "\xff" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := good
+			change(&cfg)
+			_, err := auth.NewTokenIssuer(memstore.New(), cfg.issuer, cfg.keys, cfg.TokenConfig)
+			require.Error(t, err)
+		})
+	}
+	_, err := auth.NewTokenIssuer(memstore.New(), issuer, good.keys, auth.TokenConfig{})
+	require.NoError(t, err)
+	_, err = auth.NewTokenIssuer(nil, issuer, good.keys, auth.TokenConfig{})
+	require.Error(t, err)
+	_, err = auth.NewTokenIssuer((*memstore.Store)(nil), issuer, good.keys, auth.TokenConfig{})
+	require.Error(t, err, "a nil pointer in an interface")
+}
+
+func TestAKeyOnAnotherCurveIsRejected(t *testing.T) {
+	t.Parallel()
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	require.NoError(t, err)
+	_, err = auth.NewES256Key("", p384)
+	require.Error(t, err)
+}
+
+func TestATokenIsAtMost4KiBLong(t *testing.T) {
+	t.Parallel()
+	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
+	base := len(f.Forge(t, f.header(nil), f.claims(t, map[string]any{"pad": ""})))
+	lengths := map[int]bool{}
+	for pad := (4096-base)*3/4 - 4; pad < (4096-base)*3/4+4; pad++ {
+		token := f.Forge(t, f.header(nil), f.claims(t, map[string]any{"pad": strings.Repeat("x", pad)}))
+		lengths[len(token)] = true
+		if len(token) <= 4096 {
+			f.requireAccepted(t, token)
+		} else {
+			f.requireRejected(t, token)
+		}
+	}
+	require.True(t, lengths[4096] || lengths[4095], lengths)
+	require.True(t, lengths[4097] || lengths[4098], lengths)
+}

@@ -21,15 +21,16 @@ func signInAs(userID, sessionID string) auth.GitHubSignInWrite {
 	}
 }
 
-func TestAStoreWithoutUsersMakesNobodyASuperUser(t *testing.T) {
+func TestAccountsGrantsNoSuperUser(t *testing.T) {
 	t.Parallel()
 	_, user, err := memstore.NewAccounts().SignInGitHub(t.Context(), byHost, signInAs("u", "s"))
 	require.NoError(t, err)
 	require.Equal(t, auth.User{ID: "u"}, user)
 }
 
-// An account that was forgotten is not its former user's: what happens to that user leaves it alone.
-func TestAForgottenAccountKeepsItsGrantWhenItsFormerUserIsDeleted(t *testing.T) {
+// A forgotten account no longer belongs to its former user, so deleting that user leaves the
+// account's grant unspent.
+func TestForgottenAccountKeepsItsGrantWhenItsFormerUserIsDeleted(t *testing.T) {
 	t.Parallel()
 	ctx, store := t.Context(), memstore.New()
 	first := signInAs("ada", "s1")

@@ -171,7 +171,7 @@ func loseConnection(t *testing.T, s *stage, v verb, n, of int, moment connection
 		return
 	case v.writes && n == of:
 		require.Equal(t, "COMMIT", statement)
-		require.ErrorContains(t, err, "unknown whether it took effect", about)
+		require.ErrorContains(t, err, "may or may not have taken effect", about)
 	}
 	requireNoAnswer(t, err)
 	if v.writes && n == of && moment.afterwards {

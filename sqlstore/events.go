@@ -9,7 +9,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// about is what a change is about, as far as that is one user or one account.
+// about is the one user and the one GitHub account that a change is about. A field is empty if
+// there is none, or more than one.
 type about struct {
 	userID string
 	github auth.GitHubAccount
@@ -24,15 +25,15 @@ INSERT INTO auth_events
 	eventOfNobody = insertEvent + `
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`
 
-	// The user is locked, so that no concurrent transaction takes the same time.
+	// The user is locked, so no concurrent transaction computes the same time.
 	eventOfUser = insertEvent + `
 SELECT CASE WHEN MAX(e.at) >= ? THEN MAX(e.at) + 1 ELSE ? END,
 	?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0
 FROM auth_events e WHERE e.user_id = ?`
 )
 
-// addEvent adds the event of the change if there is one. It comes before the head of the feed is
-// locked, for which others wait.
+// addEvent adds the event of the change, if there is one. Call it before locking the head of the
+// feed, because other transactions wait for the head.
 func (a acting) addEvent(ctx context.Context, of about) error {
 	e := a.w.Event
 	if e.Kind == "" {
@@ -72,7 +73,7 @@ func eventFields(e *auth.Event) []any {
 		&e.GitHub.Host, &e.GitHub.ID, &e.Reason, address{&e.Client.Address}, &e.Client.UserAgent, &e.Client.RequestID}
 }
 
-// address scans an IP address. No address is ”.
+// address scans an IP address. The empty string is the zero address.
 type address struct{ into *netip.Addr }
 
 // Scan implements [sql.Scanner].
@@ -111,7 +112,7 @@ func (s *core) ListEvents(ctx context.Context, filter auth.EventFilter, limit in
 	})
 }
 
-// mayFilter reports whether the value may be that of an event, or is empty.
+// mayFilter reports whether the value is empty or can be that of an event.
 func mayFilter(value string) bool { return value == "" || storable(value, auth.MaxIDLength) }
 
 // listing returns the query for the events that match the filter, whose Before happened at the time
@@ -128,7 +129,8 @@ func listing(filter auth.EventFilter, before int64, limit int) (q query) {
 	if filter.Kind != "" {
 		add(` AND e.kind = ?`, string(filter.Kind))
 	}
-	if filter.Before != "" { // (at, id) < (?, ?), for which MySQL uses no index
+	// (at, id) < (?, ?), for which MySQL uses no index
+	if filter.Before != "" {
 		add(` AND e.at <= ? AND (e.at < ? OR e.id < ?)`, before, before, filter.Before)
 	}
 	add(` ORDER BY e.at DESC, e.id DESC LIMIT ?`, limit)
@@ -136,8 +138,8 @@ func listing(filter auth.EventFilter, before int64, limit int) (q query) {
 }
 
 const (
-	// An earlier event that waits keeps later ones of its user back, also while a concurrent
-	// transaction has it locked.
+	// An earlier waiting event of a user blocks the user's later events, even if a concurrent
+	// transaction has locked the earlier one.
 	lockNextEvent = `
 SELECT ` + eventColumns + `, e.attempts FROM auth_events e
 WHERE e.pending = 1 AND (e.claimed_until <= ? OR e.claimed_until > ?) AND (e.user_id = '' OR NOT EXISTS (
@@ -173,8 +175,9 @@ func (s *core) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event
 	return event, attempts, nil
 }
 
-// keepOrder returns [auth.ErrNotFound] if an earlier event of the user waits. Both may have been
-// added after the subquery of lockNextEvent had begun to read. The next call finds them in order.
+// keepOrder returns [auth.ErrNotFound] if an earlier event of the same user is waiting.
+// lockNextEvent can miss that event if both were added after its subquery began to read. The next
+// call of ClaimEvent finds them in order.
 func keepOrder(ctx context.Context, t tx, event auth.Event) error {
 	if !t.store.dialect.locksUnread || event.UserID == "" {
 		return nil
@@ -192,8 +195,9 @@ const (
 	finishEvent = `UPDATE auth_events SET pending = 0 WHERE id = ?`
 )
 
-// FinishEvent implements [auth.EventStore]. It asks for the event first: MySQL does not count a row
-// that is as it was.
+// FinishEvent implements [auth.EventStore]. It first selects the event to learn whether it exists.
+// The row count of the update does not tell, because MySQL does not count a row that keeps its
+// values.
 func (s *core) FinishEvent(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err

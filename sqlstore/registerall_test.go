@@ -174,7 +174,7 @@ func TestADatabaseThatFindsFreeNamesTakenEndsTheRegistration(t *testing.T) {
 	require.NoError(t, err)
 	list := people(10, "listed-")
 	_, err = store.RegisterUsers(t.Context(), byHost, list)
-	require.ErrorContains(t, err, "free, and taken when it is added")
+	require.ErrorContains(t, err, "free before each insertion and taken during it")
 	require.NotErrorIs(t, err, auth.ErrExists)
 	_, err = store.FindUser(t.Context(), list[0].User.ID)
 	require.ErrorIs(t, err, auth.ErrNotFound)

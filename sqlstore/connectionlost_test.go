@@ -16,7 +16,7 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-func TestTheVerbsAreTheMethodsOfAStore(t *testing.T) {
+func TestVerbsCoverAllMethodsOfAStore(t *testing.T) {
 	t.Parallel()
 	var called []string
 	for _, v := range verbs() {
@@ -30,7 +30,7 @@ func TestTheVerbsAreTheMethodsOfAStore(t *testing.T) {
 	}
 }
 
-// stage is a seeded store, with a spy in front of the database.
+// stage is a seeded store with a spy between it and the database.
 type stage struct {
 	store  *sqlstore.Store
 	db     *sql.DB
@@ -38,8 +38,8 @@ type stage struct {
 	prefix string
 }
 
-// onEach runs the test on a file and on each of the servers that there are. Each
-// call of the function that it gets returns a stage with tables of its own.
+// onEach runs the test with an SQLite file and with each available server. Each call of newStage
+// returns a stage with its own tables.
 func onEach(t *testing.T, test func(t *testing.T, newStage func(*testing.T) *stage)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
@@ -64,14 +64,14 @@ func (s *server) stage(t *testing.T) *stage {
 	return (&stage{store, db, spied, cfg.Prefix}).seeded(t)
 }
 
-// recordTables have all that a verb can change.
+// recordTables are the tables that a verb can change.
 var recordTables = []string{
 	"users", "access_keys", "sessions", "bootstrap",
 	"github_links", "github_tokens", "github_states", "retired_usernames", "revocations",
 	"github_accounts", "events", "host_users",
 }
 
-// seeded empties the tables and seeds them.
+// seeded empties the tables and seeds them again.
 func (s *stage) seeded(t *testing.T) *stage {
 	t.Helper()
 	s.spy.watch(nil)
@@ -89,13 +89,13 @@ func (s *stage) seeded(t *testing.T) *stage {
 	return s
 }
 
-// nameEvent gives the only event the ID "event" in place of a random one.
+// nameEvent replaces the random ID of the only event by "event".
 func (s *stage) nameEvent(t testing.TB) {
 	_, err := s.db.Exec(`UPDATE ` + s.prefix + `events SET id = 'event'`)
 	require.NoError(t, err)
 }
 
-// rows returns every row of the tables, without what is random.
+// rows returns every row of the tables, without random values.
 func (s *stage) rows(t *testing.T) (all []string) {
 	t.Helper()
 	for _, table := range recordTables {
@@ -130,10 +130,10 @@ func (s *stage) rows(t *testing.T) (all []string) {
 	return all
 }
 
-// A connection can be lost before the server has seen a statement and after it has
-// run it, which nobody can tell apart. Whatever the moment, a verb took effect as a
-// whole or not at all, and says nothing that is not so.
-func TestALostConnectionLeavesAWholeOrNothingAndNoUntrueAnswer(t *testing.T) {
+// A connection can be lost before the server has received a statement or after it has run it. The
+// client cannot tell the two apart. In either case a verb must take effect completely or not at
+// all, and its error must not claim otherwise.
+func TestLostConnectionNeverLeavesAPartialWriteOrAFalseAnswer(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		for _, v := range verbs() {
@@ -165,7 +165,8 @@ func loseConnection(t *testing.T, s *stage, v verb, n, of int, moment connection
 
 	now := s.rows(t)
 	switch {
-	case err == nil: // It began anew on another connection.
+	// The transaction was repeated on another connection.
+	case err == nil:
 		require.False(t, v.writes && n == of, about)
 		require.Equal(t, after, now, about)
 		return
@@ -179,8 +180,8 @@ func loseConnection(t *testing.T, s *stage, v verb, n, of int, moment connection
 		return
 	}
 	require.Equal(t, before, now, about)
-	// The server may still be about to end the transaction. Others wait for that;
-	// pruning passes over what is locked.
+	// The server may not have ended the transaction yet. Other calls wait for that, but pruning
+	// skips locked rows.
 	require.Eventually(t, func() bool {
 		err = v.call(context.Background(), s.store)
 		return err == nil || !strings.HasPrefix(v.name, "Prune")

@@ -16,7 +16,7 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// eventBy returns a change by the host with an event to deliver, which this user has caused.
+// eventBy returns a write of the host with an event to deliver, caused by this user.
 func eventBy(actorID string, at time.Time) auth.Write {
 	w := byHost
 	w.Now = func() time.Time { return at }
@@ -28,9 +28,9 @@ func eventBy(actorID string, at time.Time) auth.Write {
 	return w
 }
 
-// Changes are made on two instances whose clocks differ, and their events are delivered by both.
-// A cursor over times, or over numbers that are given before the commit, would miss some.
-func TestEachEventIsDeliveredOnceAndInTheOrderOfItsUser(t *testing.T) {
+// Two instances with different clocks make changes and deliver the events. A cursor over times, or
+// over numbers assigned before the commit, would miss some events.
+func TestEventsAreDeliveredOnceAndInOrderPerUser(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
 		stores, _ := twoStores(t, on, sqlstore.Open)
@@ -51,7 +51,7 @@ func TestEachEventIsDeliveredOnceAndInTheOrderOfItsUser(t *testing.T) {
 			defer changed.Add(1)
 			for round := range n {
 				id := fmt.Sprintf("u-%d", round%users)
-				w := eventBy("", now.Add(-time.Duration(i%2)*time.Second)) // one clock is slow
+				w := eventBy("", now.Add(-time.Duration(i%2)*time.Second)) // one clock is a second late
 				if _, err := stores[i%2].RotateKey(ctx, w, "k-"+id, auth.KeyRotation{Hash: "hash"}); err != nil {
 					return err
 				}
@@ -74,14 +74,15 @@ func TestEachEventIsDeliveredOnceAndInTheOrderOfItsUser(t *testing.T) {
 			ids[e.ID], times[e.UserID+e.At.String()] = true, true
 		}
 		require.Len(t, ids, changers*n)
-		require.Len(t, times, changers*n, "two events of one user have one time")
+		require.Len(t, times, changers*n, "two events of a user have the same time")
 		listed, err := stores[0].ListEvents(ctx, auth.EventFilter{}, changers*n+1)
 		require.NoError(t, err)
 		require.Len(t, listed, changers*n)
 	})
 }
 
-// deliver claims and finishes events until all changes have been made and there are no more.
+// deliver claims and finishes events until over reports that all changes are made and no event is
+// left.
 func deliver(ctx context.Context, store *sqlstore.Store, delivered *[]auth.Event, over func() bool) error {
 	for {
 		last := over()
@@ -98,15 +99,15 @@ func deliver(ctx context.Context, store *sqlstore.Store, delivered *[]auth.Event
 		if err := store.FinishEvent(ctx, event.ID); err != nil {
 			return err
 		}
-		if err := store.FinishEvent(ctx, event.ID); err != nil { // which changes no row
+		if err := store.FinishEvent(ctx, event.ID); err != nil { // the update changes no row
 			return err
 		}
 	}
 }
 
-// The host makes a change in a request of a user who is being deleted. Whichever is first, the
-// trail keeps no address of a user who no longer exists.
-func TestNoEventKeepsTheAddressOfADeletedUser(t *testing.T) {
+// The host makes a change during a request of a user who is being deleted. Whichever commits first,
+// the trail must not keep a client address of a deleted user.
+func TestNoEventKeepsTheClientAddressOfADeletedUser(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
 		stores, _ := twoStores(t, on, sqlstore.Open)

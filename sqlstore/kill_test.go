@@ -21,8 +21,8 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// trafficJob is the job of a process that uses a store on a server until it is
-// killed. Its file variable names the server, the schema and the prefix.
+// trafficJob names the job of a process that uses a store on a server until it is killed. Its file
+// variable names the server, the schema and the prefix.
 const trafficJob = "traffic"
 
 func trafficUntilKilled(where string) error {
@@ -33,8 +33,7 @@ func trafficUntilKilled(where string) error {
 	return runTraffic(context.Background(), store, fmt.Sprintf("p%d", os.Getpid()), os.Stdout)
 }
 
-// openAt opens the store on a server that is told by the dialect, the schema and the
-// prefix.
+// openAt opens the store on a server. The argument names the dialect, the schema and the prefix.
 func openAt(where string) (*sqlstore.Store, error) {
 	parts := strings.Fields(where)
 	for _, on := range servers {
@@ -51,9 +50,8 @@ func openAt(where string) (*sqlstore.Store, error) {
 	return nil, errors.New("no such server: " + where)
 }
 
-// runTraffic uses the store from several goroutines until the context ends or
-// something fails. It writes to the journal what it is about to do and what it has
-// done, a line each.
+// runTraffic uses the store from several goroutines until the context ends or a call fails. Before
+// and after each step it writes a line to the journal.
 func runTraffic(ctx context.Context, store *sqlstore.Store, name string, journal io.Writer) error {
 	const workers = 4
 	var mu sync.Mutex
@@ -75,14 +73,14 @@ func runTraffic(ctx context.Context, store *sqlstore.Store, name string, journal
 	return errors.Join(errs...)
 }
 
-// step takes what it is about from one state to another.
+// step changes the state of one record.
 type step struct {
 	what, state string
 	take        func(context.Context) error
 }
 
-// oneLife is what happens to one user. The kinds of life differ, so that no step
-// changes what another one is about.
+// oneLife runs the steps of one user's life. The kinds of lives differ so that no step changes a
+// record of another step.
 func oneLife(store *sqlstore.Store, id string, kind int, note func(string)) error {
 	second := newKey("second-"+id, id)
 	session, bySecond := newSession("s-"+id, id, "k-"+id), newSession("s2-"+id, id, second.ID)
@@ -135,7 +133,7 @@ func oneLife(store *sqlstore.Store, id string, kind int, note func(string)) erro
 	return nil
 }
 
-// ledger is what a journal says: of each thing the states that it may be in.
+// ledger holds the states in which each record may be, according to a journal.
 type ledger struct {
 	possible map[string][]string
 	done     int
@@ -181,9 +179,10 @@ func (l *ledger) check(t *testing.T, db *sql.DB, prefix string) {
 		}
 		kind, id, _ := strings.Cut(what, " ")
 		if kind == "opened" {
-			continue // That it ends with its key is checked below.
+			// A session ends with its key, which is checked below.
+			continue
 		}
-		if kind == "session" { // which ends with the user, too
+		if kind == "session" { // a session also ends with its user
 			if user := l.possible["user "+strings.TrimPrefix(id, "s-")]; user[len(user)-1] == "disabled" {
 				continue
 			}
@@ -192,7 +191,7 @@ func (l *ledger) check(t *testing.T, db *sql.DB, prefix string) {
 	}
 }
 
-// halves are what no transaction leaves, each a count of it.
+// halves are queries that count the remains of transactions that took effect only in part.
 var halves = map[string]string{
 	"a user without the first key": `SELECT COUNT(*) FROM auth_users u WHERE NOT EXISTS (SELECT 1 FROM auth_access_keys k WHERE k.id = CONCAT('k-', u.id))`,
 	"a user without the event":     `SELECT COUNT(*) FROM auth_users u WHERE NOT EXISTS (SELECT 1 FROM auth_events e WHERE e.user_id = u.id)`,
@@ -204,9 +203,9 @@ var halves = map[string]string{
 	"a token without its link":     `SELECT COUNT(*) FROM auth_github_tokens t WHERE NOT EXISTS (SELECT 1 FROM auth_github_links l WHERE l.user_id = t.user_id)`,
 }
 
-// One of two processes is killed again and again: what it has reported as done is
-// done, nothing is half done, and the other one never fails.
-func TestAProcessIsKilledAndNothingIsLostOrHalfDoneOnAServer(t *testing.T) {
+// One of two processes is killed repeatedly. Every change that it reported must be there, no change
+// may be half done, and the other process must never fail.
+func TestKilledProcessLosesNothingAndLeavesNoPartialWriteOnAServer(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
 		db, cfg := on.open(t, nil, 8), on.config()
@@ -248,7 +247,7 @@ func TestAProcessIsKilledAndNothingIsLostOrHalfDoneOnAServer(t *testing.T) {
 	})
 }
 
-// killOne starts a process and kills it when it has done some things.
+// killOne starts a process and kills it after some steps.
 func killOne(t *testing.T, where string, l *ledger) {
 	t.Helper()
 	p := launch(t, trafficJob, where)
@@ -259,10 +258,10 @@ func killOne(t *testing.T, where string, l *ledger) {
 		l.read(strings.TrimSuffix(line, "\n"))
 	}
 	require.NoError(t, p.Process.Kill())
-	for { // what it had written
+	for { // read the rest of the journal
 		line, err := p.output.ReadString('\n')
 		if err != nil {
-			break // with half a line, perhaps
+			break // the last line may be incomplete
 		}
 		l.read(strings.TrimSuffix(line, "\n"))
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// openPostgres opens a pool with settings of its own.
+// openPostgres opens a pool with settings that edit changes.
 func openPostgres(t *testing.T, edit func(*pgx.ConnConfig)) *sql.DB {
 	t.Helper()
 	postgres.need(t)
@@ -52,7 +52,7 @@ func TestOpenRefusesAPostgreSQLDatabaseThatIsNotUTF8(t *testing.T) {
 	requireOpenRefuses(t, db, postgres, "ENCODING 'UTF8'")
 }
 
-func TestOpenRefusesAMySQLThatCutsValuesOffOrReadsThePast(t *testing.T) {
+func TestOpenRefusesMySQLThatTruncatesOrReadsStaleRows(t *testing.T) {
 	t.Parallel()
 	mariadb.need(t)
 	for setting, test := range map[string]struct{ value, want string }{
@@ -70,12 +70,13 @@ func TestOpenRefusesAMySQLThatCutsValuesOffOrReadsThePast(t *testing.T) {
 	}
 }
 
-// Whatever the default of the server or of the connection is, each statement of the
-// store's transactions sees what has been committed before it.
-func TestTheIsolationIsTheStoresOwn(t *testing.T) {
+// Whatever the default isolation of the server or of the connection is, each statement of the
+// store's transactions sees all that was committed before it.
+func TestTransactionsIgnoreTheDefaultIsolationLevel(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
-		db := on.open(t, nil, 5) // on MariaDB the default is REPEATABLE READ
+		// The default isolation of MariaDB is REPEATABLE READ.
+		db := on.open(t, nil, 5)
 		if on == postgres {
 			db = openPostgres(t, func(cfg *pgx.ConnConfig) { cfg.RuntimeParams["default_transaction_isolation"] = "serializable" })
 		}

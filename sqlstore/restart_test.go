@@ -33,11 +33,11 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// ownPostgres is a server of the test's own, to be stopped at will.
+// ownPostgres is a server of this test, which may stop it at any time.
 type ownPostgres struct {
 	bin, dir, dsn string
 	port          int
-	as            *syscall.Credential // whom the server runs as, where that is not us
+	as            *syscall.Credential // account of the server; nil means the account of the test
 }
 
 func newOwnPostgres(t *testing.T) *ownPostgres {
@@ -50,11 +50,12 @@ func newOwnPostgres(t *testing.T) *ownPostgres {
 	case err != nil:
 		testenv.Skip(t, "there is no pg_ctl")
 	}
-	dir, err := os.MkdirTemp("", "auth-postgres-") // t.TempDir would be closed to another user
+	// The server runs under another account, which could not open t.TempDir.
+	dir, err := os.MkdirTemp("", "auth-postgres-")
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	p := &ownPostgres{bin: filepath.Dir(control), dir: dir}
-	if os.Getuid() == 0 { // as whom it refuses to run
+	if os.Getuid() == 0 { // PostgreSQL refuses to run as root
 		p.as = accountOf(t, "postgres")
 		require.NoError(t, os.Chown(dir, int(p.as.Uid), int(p.as.Gid)))
 	}
@@ -85,7 +86,7 @@ func (p *ownPostgres) start(t *testing.T) {
 		"-o", fmt.Sprintf("-p %d -k %s -c listen_addresses=127.0.0.1", p.port, p.dir))
 }
 
-// stop stops the server: "fast" ends the transactions, "immediate" is a crash.
+// stop stops the server. Mode "fast" ends the transactions; "immediate" is a crash.
 func (p *ownPostgres) stop(t *testing.T, mode string) {
 	p.run(t, "pg_ctl", "stop", "-w", "-D", p.dir+"/data", "-m", mode)
 }
@@ -99,7 +100,7 @@ func (p *ownPostgres) run(t *testing.T, program string, args ...string) {
 	if p.as != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.as}
 	}
-	output, err := os.CreateTemp(t.TempDir(), "output") // a pipe would stay open in the server
+	output, err := os.CreateTemp(t.TempDir(), "output") // the server would keep a pipe open
 	require.NoError(t, err)
 	defer output.Close()
 	cmd.Stdout, cmd.Stderr = output, output
@@ -109,15 +110,15 @@ func (p *ownPostgres) run(t *testing.T, program string, args ...string) {
 	}
 }
 
-// client uses a service until it is told to stop, and counts the answers.
+// client uses a service until it is told to stop, and counts the responses.
 type client struct {
 	svc     *auth.Service
 	handler http.Handler
 	pair    auth.KeyPair
 
-	good, away atomic.Int64 // answers: 200, and 503
-	registered []string     // the users whom the service said it had made
-	token      string       // the last that it gave
+	good, away atomic.Int64 // responses with status 200 and 503
+	registered []string     // users that the service reported as created
+	token      string       // latest access token
 }
 
 func (c *client) use(stop <-chan struct{}) error {
@@ -150,7 +151,7 @@ func (c *client) use(stop <-chan struct{}) error {
 	}
 }
 
-// ask returns the answer's fields, or none where the service is away.
+// ask returns the fields of the response, or nil for a 503.
 func (c *client) ask(method, path, body string) (map[string]any, error) {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
@@ -172,7 +173,7 @@ func (c *client) ask(method, path, body string) (map[string]any, error) {
 	case http.StatusServiceUnavailable:
 		c.away.Add(1)
 		if len(answer) != 1 || answer["detail"] == "" {
-			return nil, fmt.Errorf("%s: a 503 that is not the contract's: %s", path, w.Body)
+			return nil, fmt.Errorf("%s: a 503 that is not as the contract says: %s", path, w.Body)
 		}
 		return nil, nil
 	}
@@ -222,7 +223,7 @@ func TestPostgresIsRestartedUnderLoadAndTheServiceRecoversByItself(t *testing.T)
 	}
 }
 
-// more waits until every client has got some more of these answers.
+// more waits until every client has received more of these responses.
 func more(t *testing.T, clients []*client, answers func(*client) int64) {
 	t.Helper()
 	for _, c := range clients {
@@ -231,7 +232,7 @@ func more(t *testing.T, clients []*client, answers func(*client) int64) {
 	}
 }
 
-// requireKept checks that there is everything that the clients were told there is.
+// requireKept checks that everything that the service acknowledged still exists.
 func requireKept(t *testing.T, store *sqlstore.Store, clients []*client) {
 	t.Helper()
 	for _, c := range clients {

@@ -15,9 +15,9 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// BenchmarkTrail compares changes with an event in the audit trail with changes without one, in
-// turns in the same run, of 64 goroutines that have a user each: docs/performance.md says how it is
-// run, and what came of it.
+// BenchmarkTrail compares changes with an event in the audit trail with changes without one,
+// alternating in the same run, made by 64 goroutines with one user each. docs/performance.md
+// explains how to run it and lists results.
 func BenchmarkTrail(b *testing.B) {
 	b.Run("sqlite", func(b *testing.B) {
 		db := openDB(b, newFile(b), recommended)
@@ -79,7 +79,7 @@ func benchmarkTrail(b *testing.B, store *sqlstore.Store, exec func(string), pref
 						w := w
 						w.Event.ActorID = ""
 						if w.Event.Kind != "" {
-							w.Event.ActorID = user.ID // as in a change of one's own
+							w.Event.ActorID = user.ID // as if the user made the change
 						}
 						for left.Add(-1) >= 0 {
 							if err := v.call(w, user); err != nil {
@@ -94,7 +94,7 @@ func benchmarkTrail(b *testing.B, store *sqlstore.Store, exec func(string), pref
 			}
 			var took [2][]time.Duration
 			for i := range rounds {
-				for j := range 2 { // each is first every other time
+				for j := range 2 { // the two alternate in going first
 					which := (i + j) % 2
 					took[which] = append(took[which], round([]auth.Write{off, on}[which]))
 				}

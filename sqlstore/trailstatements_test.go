@@ -13,7 +13,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// extraBegin is how many more statements than one begin a transaction.
+// extraBegin returns how many statements begin a transaction, minus one.
 func (s *stage) extraBegin() int {
 	if slices.Contains(s.spy.verbs(), "SET") {
 		return 1
@@ -21,13 +21,14 @@ func (s *stage) extraBegin() int {
 	return 0
 }
 
-// A sign-in has no event in the trail and costs what it cost before there was one.
-func TestASignInHasNoStatementForTheTrail(t *testing.T) {
+// A sign-in writes no event to the trail, so it needs no more statements than before the trail
+// existed.
+func TestSignInNeedsNoStatementForTheTrail(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s := newStage(t)
-		// By the limit of sessions, of which there are two. The counts are those of commit b84fac9,
-		// before there was a trail.
+		// The keys are session limits; the user has two sessions. The counts are those of commit
+		// b84fac9, before the trail existed.
 		for limit, want := range map[int]int{0: 7, 10: 8, 1: 13} {
 			s.seeded(t)
 			_, _, err := s.store.CreateSession(context.Background(), newSession("s-new", "ada", "k-ada"), limit)
@@ -46,7 +47,7 @@ func TestASignInHasNoStatementForTheTrail(t *testing.T) {
 			require.NoError(t, err)
 			made, err := svc.Register(context.Background(), byHost.By, auth.UserParams{Username: "bob"})
 			require.NoError(t, err)
-			_, err = svc.Login(context.Background(), made.Pair) // which reads the feed for the first time
+			_, err = svc.Login(context.Background(), made.Pair) // reads the feed for the first time
 			require.NoError(t, err)
 			s.spy.watch(nil)
 			_, err = svc.Login(context.Background(), made.Pair)
@@ -56,7 +57,7 @@ func TestASignInHasNoStatementForTheTrail(t *testing.T) {
 	})
 }
 
-func TestEachLastingVerbHasOneStatementForItsEvent(t *testing.T) {
+func TestEachLastingVerbAddsOneStatementForItsEvent(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s := newStage(t)

@@ -7,17 +7,18 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// altered is a store in memory that does something else with each [auth.Write] before, and
-// something more after the change.
+// altered is an in-memory store that alters each [auth.Write] before a change and can run a
+// function after it.
 type altered struct {
 	*memstore.Store
 
-	// before returns the write that the store gets instead, and what to call after the store has
-	// returned this error, with the context of the call. It is nil for nothing.
+	// before returns the write to pass to the store, and a function to call after the store has
+	// returned, with the context of the call and the store's error. A nil function means that there
+	// is nothing to do.
 	before func(ctx context.Context, w auth.Write) (auth.Write, func(ctx context.Context, err error) error, error)
 }
 
-// write makes the change.
+// write runs the change with the altered write.
 func (s *altered) write(ctx context.Context, w auth.Write, change func(w auth.Write) error) error {
 	w, after, err := s.before(ctx, w)
 	if err != nil {

@@ -12,17 +12,17 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// authorityPromises need a store each, because a call that is held holds others up, and because
-// the sessions of everybody are revoked.
+// authorityPromises need a store each, because a held call blocks other calls, and because some
+// endings revoke the sessions of all users.
 var authorityPromises = append([]promise[auth.AccountStore]{
-	{"a session changes nothing if it expires, also while the change waits", expiredPowerless},
+	{"a session changes nothing if it expires, even while the change waits", expiredPowerless},
 	{"a session changes nothing if " + folded.name, foldedPowerless},
 }, powerlessPromises(false)...)
 
 var authorityPromisesOfUsers = ofUsers(powerlessPromises(true), nil)
 
-// powerlessPromises returns a promise for each ending: of those that only a store with users has,
-// or of the others.
+// powerlessPromises returns a promise for each ending: for those that only a store with users has
+// if users is set, and for all others if not.
 func powerlessPromises(users bool) []promise[auth.AccountStore] {
 	var promises []promise[auth.AccountStore]
 	for _, e := range endings {
@@ -36,8 +36,8 @@ func powerlessPromises(users bool) []promise[auth.AccountStore] {
 	return promises
 }
 
-// requirePowerless tests each verb against the ending: one after the other, and at once, with
-// either of the two holding its locks first.
+// requirePowerless tests each verb against the ending in three ways: the verb after the ending, and
+// both at once with either of them holding its locks first.
 func requirePowerless(t *testing.T, store auth.AccountStore, e ending, verbs []verb) {
 	grace := graceOf(t, store)
 	for _, v := range verbs {
@@ -51,7 +51,8 @@ func requirePowerless(t *testing.T, store auth.AccountStore, e ending, verbs []v
 	}
 }
 
-// requireRejected fails the test unless err is the answer to the verb after the ending.
+// requireRejected fails the test unless err is the error that the verb must return after the
+// ending.
 func requireRejected(t *testing.T, e ending, v verb, try attempt, err error) {
 	t.Helper()
 	switch {
@@ -66,8 +67,8 @@ func requireRejected(t *testing.T, e ending, v verb, try attempt, err error) {
 	}
 }
 
-// requireLiveOrOvertaken holds the verb after it has locked, and ends the session meanwhile. The
-// verb succeeds, unless the ending was acknowledged before the verb committed.
+// requireLiveOrOvertaken holds the verb after it has locked, and revokes the session meanwhile. The
+// verb must succeed, unless the ending returned before the verb committed.
 func requireLiveOrOvertaken(t *testing.T, store auth.AccountStore, e ending, v verb, a account, grace time.Duration) {
 	t.Helper()
 	try := v.prepare(t, store, a)
@@ -81,12 +82,12 @@ func requireLiveOrOvertaken(t *testing.T, store auth.AccountStore, e ending, v v
 		return
 	}
 	require.NoError(t, h.firstErr, "a live session has the authority")
-	if h.secondErr != nil { // the verb may have removed what was to be ended
+	if h.secondErr != nil { // the verb may have removed the record that the ending needs
 		require.ErrorIs(t, h.secondErr, auth.ErrNotFound)
 	}
 }
 
-// requireEndedPowerless ends the session and then calls the verb.
+// requireEndedPowerless revokes the session and then calls the verb.
 func requireEndedPowerless(t *testing.T, store auth.AccountStore, e ending, v verb) {
 	t.Helper()
 	a := e.newActor(t, store)
@@ -95,7 +96,7 @@ func requireEndedPowerless(t *testing.T, store auth.AccountStore, e ending, v ve
 	requireRefusedAfter(t, store, e, v, a, try)
 }
 
-// requireRefusedAfter calls the verb of an actor whose session has ended.
+// requireRefusedAfter calls the verb of an actor whose session was revoked.
 func requireRefusedAfter(t *testing.T, store auth.AccountStore, e ending, v verb, a account, try attempt) {
 	t.Helper()
 	before := takeSnapshot(t, store, a, try)
@@ -119,8 +120,8 @@ func requireWaitsForEnding(t *testing.T, store auth.AccountStore, e ending, v ve
 	requireRejected(t, e, v, try, h.secondErr)
 }
 
-// expiredPowerless calls each verb when the session has just expired. Then it lets the session
-// expire while the verb waits for the lock that another call holds.
+// expiredPowerless calls each verb when the session has just expired. It then lets the session
+// expire while the verb waits for a lock that another call holds.
 func expiredPowerless(t *testing.T, store auth.AccountStore) {
 	grace := graceOf(t, store)
 	expired := ending{name: "the session expires"}
@@ -154,9 +155,9 @@ func expiredPowerless(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// foldedPowerless tests the verbs against one fold of the feed, because a fold takes a thousand
-// calls. One verb is held while the feed folds, and the others are called afterwards. Then it
-// makes many changes of the user at once while a session is revoked.
+// foldedPowerless tests all verbs against one fold of the feed, because a fold takes a thousand
+// calls. One verb is held during the fold, and the others are called after it. Finally it makes
+// many changes of the user at once while a session is revoked.
 func foldedPowerless(t *testing.T, store auth.AccountStore) {
 	a := newActor(t, store)
 	verbs := verbsOf(store)
@@ -175,7 +176,7 @@ func foldedPowerless(t *testing.T, store auth.AccountStore) {
 	raceChanges(t, store, endings[0], a, crowd(t, store))
 }
 
-// snapshot is what a store has of some users and GitHub accounts.
+// snapshot is the state of some users and GitHub accounts in a store.
 type snapshot struct {
 	Users    []auth.User
 	Keys     [][]auth.AccessKey
@@ -185,7 +186,7 @@ type snapshot struct {
 	Events   []auth.Event
 }
 
-// takeSnapshot reads what the attempt of the actor may change.
+// takeSnapshot reads the records that the actor's attempt may change.
 func takeSnapshot(t *testing.T, store auth.AccountStore, actor account, try attempt) snapshot {
 	t.Helper()
 	var s snapshot
@@ -217,7 +218,7 @@ func takeSnapshot(t *testing.T, store auth.AccountStore, actor account, try atte
 	return s
 }
 
-// feedSince returns the entries of the feed behind this position.
+// feedSince returns the entries of the feed after this position.
 func feedSince(t *testing.T, store auth.AccountStore, position int64) []auth.Revocation {
 	t.Helper()
 	var feed []auth.Revocation
@@ -233,7 +234,7 @@ func feedSince(t *testing.T, store auth.AccountStore, position int64) []auth.Rev
 }
 
 // eventsAbout returns the events about the user, the newest first. A store without an audit trail
-// has none.
+// has no events.
 func eventsAbout(t *testing.T, store auth.AccountStore, userID string) []auth.Event {
 	t.Helper()
 	trail, ok := store.(auth.EventStore)

@@ -31,8 +31,8 @@ func signInRacingUnlink(t *testing.T, store auth.Store) {
 	}
 }
 
-// signInEnds are the verbs after which nobody is to be signed in any more, with
-// what a sign-in meets that comes too late.
+// signInEnds are the calls after which no session of the user may exist, with the errors that a
+// later sign-in may return.
 var signInEnds = map[string]struct {
 	end     func(ctx context.Context, store auth.Store, a linked) error
 	refused []error
@@ -79,7 +79,7 @@ func requireNoSignInOutlasts(t *testing.T, store auth.AccountStore, a linked, re
 		signIns[i].Token = nil
 	}
 	errs := race(contenders, func(i int) error {
-		if i == contenders/2 { // in the middle, for some sign-ins to be before it
+		if i == contenders/2 { // the revocation comes in the middle, so that some sign-ins come first
 			return end()
 		}
 		_, _, err := store.SignInGitHub(t.Context(), byHost(now), signIns[i])
@@ -95,10 +95,10 @@ func requireNoSignInOutlasts(t *testing.T, store auth.AccountStore, a linked, re
 	}
 }
 
-// connectEnd is a call of S after which a session connects nothing.
+// connectEnd is a call after which a session cannot connect.
 type connectEnd[S any] struct {
 	end     func(ctx context.Context, store S, a account) error
-	unlinks bool // also what was connected before
+	unlinks bool // also removes earlier connections
 }
 
 // connectEnds are the calls that every store has.
@@ -142,7 +142,8 @@ func connectRacingItsEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireEndsConnecting races connections with the call, which is of the store or its users.
+// requireEndsConnecting races connections with the call, which is a method of the store or of its
+// users.
 func requireEndsConnecting[S any](t *testing.T, store auth.AccountStore, of S, test connectEnd[S]) {
 	t.Helper()
 	for range rounds(t) {
@@ -151,9 +152,9 @@ func requireEndsConnecting[S any](t *testing.T, store auth.AccountStore, of S, t
 	}
 }
 
-// requireNoneConnectsLate connects accounts of several hosts while end is at
-// work, and looks at what is connected as soon as that is over: what is not to be
-// seen then must not have been done later.
+// requireNoneConnectsLate connects accounts of several hosts while end runs, and reads the
+// connections as soon as end has returned. A connection that is not visible then must not appear
+// later.
 func requireNoneConnectsLate(t *testing.T, store auth.AccountStore, a account, unlinks bool, end func() error) {
 	t.Helper()
 	connects, seen := make([]connecting, contenders), make([]error, contenders)
@@ -163,7 +164,7 @@ func requireNoneConnectsLate(t *testing.T, store auth.AccountStore, a account, u
 		connects[i] = newConnect(a.session, account)
 	}
 	errs := race(contenders, func(i int) error {
-		if i != contenders/2 { // in the middle, for some to be before it
+		if i != contenders/2 { // the revocation comes in the middle, so that some connections come first
 			return connects[i].call(t.Context(), store)
 		}
 		err := end()

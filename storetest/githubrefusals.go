@@ -10,7 +10,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// setAccount makes the sign-in one of this account.
+// setAccount changes the account of the sign-in.
 func setAccount(signIn *auth.GitHubSignInWrite, account auth.GitHubAccount) {
 	signIn.Link.Account = account
 	if signIn.Token != nil {
@@ -18,7 +18,7 @@ func setAccount(signIn *auth.GitHubSignInWrite, account auth.GitHubAccount) {
 	}
 }
 
-// setUser makes the sign-in one of the user with this ID.
+// setUser changes the user of the sign-in.
 func setUser(signIn *auth.GitHubSignInWrite, id string) {
 	signIn.Link.UserID, signIn.Session.UserID = id, id
 	if signIn.Token != nil {
@@ -29,14 +29,14 @@ func setUser(signIn *auth.GitHubSignInWrite, id string) {
 	}
 }
 
-// refusal is a sign-in that is refused: what makes it so, and the answers that
-// are true then. Taken is who has signed in with GitHub, and keyed who has not.
+// refusal is a sign-in that must be refused: the change that makes it so, and the errors that are
+// correct. The user taken has signed in with GitHub; the user keyed has not.
 type refusal struct {
 	edit func(signIn *auth.GitHubSignInWrite, taken linked, keyed account)
 	want []error
 }
 
-// refusalsOfAll are those of first and later sign-ins alike.
+// refusalsOfAll apply to first and later sign-ins.
 var refusalsOfAll = map[string]refusal{
 	"the session's id is taken": {
 		func(s *auth.GitHubSignInWrite, taken linked, _ account) { s.Session.ID = taken.session.ID },
@@ -172,7 +172,7 @@ var refusalsOfLater = map[string]refusal{
 	},
 }
 
-// withRefusalsOfAll returns the refusals together with those of all sign-ins.
+// withRefusalsOfAll returns the refusals together with refusalsOfAll.
 func withRefusalsOfAll(refusals map[string]refusal) map[string]refusal {
 	all := maps.Clone(refusalsOfAll)
 	maps.Copy(all, refusals)
@@ -192,7 +192,7 @@ func refusedFirstSignIn(t *testing.T, store auth.Store) {
 			taken.requireUnchanged(t, store)
 			keyed.requireUnchanged(t, store)
 			requireNoConnection(t, store, keyed.user.ID, githubHost)
-			// Nothing of it was kept, not even a name: all that is free still is.
+			// The refused sign-in stored nothing, not even a name: all free values are still free.
 			requireNoUser(t, store, free.NewUser.ID)
 			requireNoLink(t, store, free.Link.Account)
 			requireNoSession(t, store, free.Session.ID)
@@ -226,7 +226,7 @@ func refusedLaterSignIn(t *testing.T, store auth.Store) {
 	}
 }
 
-// requireRefused fails the test unless the sign-in meets one of the answers.
+// requireRefused fails the test unless the sign-in returns one of the errors.
 func requireRefused(t *testing.T, store auth.AccountStore, signIn auth.GitHubSignInWrite, want []error) {
 	t.Helper()
 	session, user, err := store.SignInGitHub(t.Context(), byHost(now), signIn)

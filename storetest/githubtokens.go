@@ -11,15 +11,15 @@ import (
 )
 
 var githubTokenPromises = []promise[auth.AccountStore]{
-	{"a token is replaced, and nothing else", tokenReplaced},
+	{"replacing a token changes nothing else", tokenReplaced},
 	{"a token of another version is neither replaced nor deleted", tokenOfAnotherVersion},
 	{"a token of another account does not replace one", tokenOfAnotherAccount},
-	{"a deleted token is returned, and gone once", tokenDeleted},
-	{"who has no token any more signs in to the same user", signInAfterDisconnect},
-	{"a version does not come back with another token", versionNotRevived},
-	{"the token of another host is another", tokenElsewhere},
-	{"what has no token is not found", noToken},
-	{"a store keeps copies of what is sealed", sealedCopied},
+	{"a token is deleted once, and returned", tokenDeleted},
+	{"a user whose token was deleted signs in as the same user", signInAfterDisconnect},
+	{"a replaced version is not found again", versionNotRevived},
+	{"tokens of different hosts are separate", tokenElsewhere},
+	{"a link without a token is not found", noToken},
+	{"a store keeps copies of sealed bytes", sealedCopied},
 }
 
 // tokenVerbs are the methods that find a token by its version.
@@ -48,7 +48,7 @@ func requireNoToken(t *testing.T, store auth.AccountStore, token auth.GitHubToke
 	}
 }
 
-// deleteToken deletes the token that the user has, of whatever version.
+// deleteToken deletes the user's token, whatever its version.
 func deleteToken(t *testing.T, store auth.AccountStore, token auth.GitHubToken) error {
 	t.Helper()
 	_, err := store.DeleteGitHubToken(t.Context(), byHost(now), token.UserID, token.Account.Host, "")
@@ -71,7 +71,7 @@ func tokenReplaced(t *testing.T, store auth.AccountStore) {
 
 func tokenOfAnotherVersion(t *testing.T, store auth.AccountStore) {
 	a, other := newLinked(t, store), newLinked(t, store)
-	unversioned := a.token // which deletes every version, but finds none
+	unversioned := a.token // an empty version deletes every version, but leases and replaces none
 	unversioned.Version = ""
 	for _, name := range []string{"lease", "replace"} {
 		require.ErrorIs(t, tokenVerbs[name](t, store, unversioned), auth.ErrNotFound, name)
@@ -123,7 +123,7 @@ func signInAfterDisconnect(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	require.NoError(t, deleteToken(t, store, a.token))
 	signIn := a.nextSignIn()
-	requireRefused(t, store, signIn, []error{auth.ErrChanged}) // with the version of before
+	requireRefused(t, store, signIn, []error{auth.ErrChanged}) // with the old version
 	a.requireDisconnected(t, store)
 
 	signIn.TokenVersion = ""
@@ -188,7 +188,7 @@ func noToken(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// sealedCopied writes over each slice that a store was given, or gave.
+// sealedCopied overwrites each slice that it passed to the store or got from it.
 func sealedCopied(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	want := connection{Link: a.link, Token: new(newToken(a.link))}
@@ -199,7 +199,7 @@ func sealedCopied(t *testing.T, store auth.AccountStore) {
 		clear(got.Token.Sealed)
 		requireConnection(t, store, want)
 	}
-	own := func() *auth.GitHubToken { // the same token in a slice of its own
+	own := func() *auth.GitHubToken { // the same token with its own slice
 		token := *want.Token
 		token.Sealed = []byte(string(token.Sealed))
 		return &token

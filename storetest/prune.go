@@ -14,17 +14,17 @@ import (
 )
 
 var prunePromises = []promise[auth.AccountStore]{
-	{"pruning removes what has expired and nothing else", eachKind(pruneExactly)},
-	{"pruning removes as many as it may and no more", eachKind(pruneToLimit)},
+	{"pruning removes expired records and nothing else", eachKind(pruneExactly)},
+	{"pruning removes no more than the limit", eachKind(pruneToLimit)},
 	{"pruning an empty store removes nothing", eachKind(pruneEmpty)},
-	{"what several prune at once is counted once", eachKind(racingPrunes)},
+	{"records that several calls prune at once are counted once", eachKind(racingPrunes)},
 	{"a key that never expires is never pruned", permanentKeysStay},
-	{"a pruned key takes along the sessions it opened, no others", prunedKeyEndsSessions},
-	{"a session created while its key is pruned does not outlast it", sessionsRacingPrune},
+	{"pruning a key removes the sessions it opened, and no others", prunedKeyEndsSessions},
+	{"a session created while its key is pruned does not survive it", sessionsRacingPrune},
 }
 
 var prunePromisesOfUsers = []promise[auth.Store]{
-	{"what ended before is not pruned again", endedNotPruned},
+	{"records that were removed before are not pruned again", endedNotPruned},
 }
 
 // kind is a kind of record that can be pruned.
@@ -40,7 +40,7 @@ var (
 	sessionKind = kind{"sessions", addSessionUntil, hasSession, auth.AccountStore.PruneSessions}
 )
 
-// eachKind returns a test of each kind of record in turn.
+// eachKind returns a test that tests each kind of record in turn.
 func eachKind(test func(t *testing.T, store auth.AccountStore, kind kind)) func(t *testing.T, store auth.AccountStore) {
 	return func(t *testing.T, store auth.AccountStore) {
 		for _, kind := range []kind{keyKind, sessionKind} {
@@ -61,7 +61,7 @@ func addSessionUntil(t *testing.T, store auth.AccountStore, owner auth.User, exp
 	return openSession(t, store, session).ID
 }
 
-// requirePruned fails the test unless so many records are pruned.
+// requirePruned fails the test unless this number of records is pruned.
 func (k kind) requirePruned(t *testing.T, store auth.AccountStore, want int, expired time.Time, limit int) {
 	t.Helper()
 	n, err := k.prune(store, t.Context(), expired, limit)
@@ -73,7 +73,7 @@ func (k kind) requirePruned(t *testing.T, store auth.AccountStore, want int, exp
 var (
 	expiredNow = []time.Time{
 		earliest, now.Add(-time.Hour), now.Add(-time.Microsecond), now,
-		now.Add(999), // which is kept as now
+		now.Add(999), // stored as now
 	}
 	unexpiredNow = []time.Time{now.Add(time.Microsecond), now.Add(time.Hour), now.AddDate(300, 0, 0), latest}
 )
@@ -151,7 +151,7 @@ func racingPrunes(t *testing.T, store auth.AccountStore, kind kind) {
 		}
 	})
 	require.NoError(t, errors.Join(errs...))
-	// One that met what another was at work on may have stopped before the end.
+	// A call that met rows which another call was pruning may have stopped early.
 	left, err := kind.prune(store, t.Context(), now, math.MaxInt)
 	require.NoError(t, err)
 	require.EqualValues(t, records, sum.Load()+int64(left))
@@ -171,7 +171,7 @@ func prunedKeyEndsSessions(t *testing.T, store auth.AccountStore) {
 	key := addKey(t, store, a.user, now.Add(time.Minute))
 	opened := []auth.Session{openSession(t, store, newSession(key)), openSession(t, store, newSession(key))}
 	host := newHostSession(a.user)
-	host.ExpiresAt = key.ExpiresAt // pruning keys is not pruning sessions
+	host.ExpiresAt = key.ExpiresAt // pruning keys does not prune this session
 	host = openSession(t, store, host)
 
 	keyKind.requirePruned(t, store, 1, key.ExpiresAt, math.MaxInt)
@@ -181,11 +181,11 @@ func prunedKeyEndsSessions(t *testing.T, store auth.AccountStore) {
 	}
 	requireSession(t, store, host)
 	a.requireUnchanged(t, store)
-	sessionKind.requirePruned(t, store, 1, key.ExpiresAt, math.MaxInt) // host
+	sessionKind.requirePruned(t, store, 1, key.ExpiresAt, math.MaxInt) // the session that no key opened
 }
 
-// endedNotPruned finds a store that forgets, where records end, to take them
-// from whatever it prunes by.
+// endedNotPruned finds a store that does not remove a record from its pruning index when the record
+// is removed.
 func endedNotPruned(t *testing.T, store auth.Store) {
 	ended, revoked := newExpiring(t, store), newExpiring(t, store)
 	disabled, reset := newExpiring(t, store), newExpiring(t, store)
@@ -201,13 +201,13 @@ func endedNotPruned(t *testing.T, store auth.Store) {
 	deleteUser(t, store, deleted.user.ID)
 
 	sessionKind.requirePruned(t, store, 0, latest, math.MaxInt)
-	keyKind.requirePruned(t, store, 3, latest, math.MaxInt) // of ended, disabled and all
+	keyKind.requirePruned(t, store, 3, latest, math.MaxInt) // the sessions of the users ended, disabled and all
 }
 
-// sessionsRacingPrune prunes until the key is gone: a prune may leave a key with
-// which a session is being created.
+// sessionsRacingPrune prunes until the key is removed, because a call may skip a key with which a
+// session is being created.
 func sessionsRacingPrune(t *testing.T, store auth.AccountStore) {
-	const enough = 100_000 // a transaction that holds the key may have to wait for the machine for seconds
+	const enough = 100_000 // on a busy machine, the transaction that holds the key may take seconds
 	for range rounds(t) {
 		a := newExpiring(t, store)
 		requireNoneOutlasts(t, store, a, false, []error{auth.ErrNotFound}, func() error {

@@ -11,8 +11,8 @@ import (
 
 var resetPromises = []promise[auth.Store]{
 	{"a reset user has one key and no session", resetLeavesOneKey},
-	{"resetting a user spares the others", resetSparesOthers},
-	{"every change is made along with a reset", resetWithEveryChange},
+	{"resetting a user leaves other users unchanged", resetSparesOthers},
+	{"a reset applies every change", resetWithEveryChange},
 	{"the key of a reset opens a session", resetKeyOpensSession},
 	{"an unknown user cannot be reset", resetUnknownUser},
 	{"a reset that fails leaves the old keys and sessions", failedReset},
@@ -50,7 +50,7 @@ func resetSparesOthers(t *testing.T, store auth.Store) {
 }
 
 func resetWithEveryChange(t *testing.T, store auth.Store) {
-	register(t, store, newSuperUser()) // so that nobody below is the last one
+	register(t, store, newSuperUser()) // otherwise a user below could be the last super user
 	for _, change := range everyUserChange() {
 		for _, user := range usersOfEveryKind() {
 			_, old := register(t, store, user)

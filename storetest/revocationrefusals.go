@@ -9,15 +9,15 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// refusedEnd is a call that would revoke sessions of own, or of others, if the store did not
-// refuse it. If the store keeps users, own is the last super user.
+// refusedEnd is a call that the store must refuse, because otherwise it would revoke sessions of
+// own or of others. If the store keeps users, own is the last super user.
 type refusedEnd[S any] struct {
 	name string
 	want error
 	call func(ctx context.Context, store S, own, other account) error
 }
 
-// reset is a ResetUser that ends the user's sessions.
+// reset calls ResetUser in a way that revokes the user's sessions.
 func reset(ctx context.Context, store auth.UserStore, userID string, change auth.UserChange, key auth.AccessKey) error {
 	_, _, err := store.ResetUser(ctx, byHost(now), userID, change, key)
 	return err
@@ -99,8 +99,8 @@ var refusedEndsOfUsers = []refusedEnd[auth.Store]{
 		}},
 }
 
-// refusedAddNothing calls each twice: with what the answer is for, and with a context
-// that is done. It finds a store that adds to the feed before it has looked at all.
+// refusedAddNothing makes each call twice: once as it is, and once with a context that is done. It
+// finds a store that adds to the feed before it checks the call.
 func refusedAddNothing(t *testing.T, store auth.AccountStore) {
 	own, other := newAccountOf(t, store, newSuperUser()), newAccount(t, store)
 	feed := endSeveral(t, store, 2)

@@ -17,22 +17,22 @@ import (
 var trailPromises = []promise[auth.AccountStore]{
 	{"every change has one event", ofTrail(oneEventEach)},
 	{"a change that is refused has no event", ofTrail(refusedHasNoEvent)},
-	{"a write without an event leaves none", ofTrail(noEventWanted)},
+	{"a write without an event adds none", ofTrail(noEventWanted)},
 	{"an event is about the user and the account of the change", ofTrail(eventSubjects)},
 	{"a sign-in with GitHub has an event if the link is new", ofTrail(signInEvents)},
-	{"an event comes back as it was, but for its ID and time", ofTrail(eventValues)},
+	{"an event comes back unchanged, except for its ID and time", ofTrail(eventValues)},
 	{"events of one user are in order, whatever the clock says", ofTrail(eventsInOrder)},
-	{"events of one user made at once have times of their own", ofTrail(racingEvents)},
-	{"an event is there as soon as its change is", ofTrail(eventWithChange)},
-	{"a change whose context ends has its event, or neither is there", ofTrail(interruptedEvents)},
+	{"concurrent events of a user have different times", ofTrail(racingEvents)},
+	{"an event is visible as soon as its change is", ofTrail(eventWithChange)},
+	{"an interrupted change and its event both exist or neither does", ofTrail(interruptedEvents)},
 	{"events are listed by user, by kind and by page", ofTrail(eventsListed)},
-	{"an event that is unknown begins no page", ofTrail(unknownEventListsNothing)},
+	{"listing before an unknown event fails", ofTrail(unknownEventListsNothing)},
 }
 
 var trailPromisesOfUsers = []promise[auth.Store]{
-	{"many users registered at once have one event, unless nobody is added", ofWholeTrail(registerUsersEvent)},
-	{"an event is stored if a sign-in makes a super user", ofWholeTrail(grantEvents)},
-	{"deleting a user blanks the client of what the user caused, and removes no event", ofWholeTrail(deletionBlanks)},
+	{"RegisterUsers adds one event, unless it adds no user", ofWholeTrail(registerUsersEvent)},
+	{"a sign-in that grants super user rights has an event", ofWholeTrail(grantEvents)},
+	{"deleting a user blanks the client of the user's events and removes no event", ofWholeTrail(deletionBlanks)},
 }
 
 // trailStore is a store with an audit trail.
@@ -41,8 +41,8 @@ type trailStore interface {
 	auth.EventStore
 }
 
-// ofTrail returns the promise of a store with an audit trail as one of every store. A store
-// without a trail does not make it.
+// ofTrail turns a promise about a store with an audit trail into one about every store. A store
+// without a trail passes it.
 func ofTrail(test func(t *testing.T, store trailStore)) func(t *testing.T, store auth.AccountStore) {
 	return func(t *testing.T, store auth.AccountStore) {
 		if trail, ok := store.(trailStore); ok {
@@ -60,7 +60,7 @@ func ofWholeTrail(test func(t *testing.T, store auth.Store, trail trailStore)) f
 	}
 }
 
-// withEvent returns the write with an event whose kind no other event has.
+// withEvent returns the write with an event of a unique kind.
 func withEvent(w auth.Write) auth.Write {
 	w.Event = auth.Event{Kind: auth.EventKind(unique("kind")), Host: w.By.Host, ActorID: w.By.UserID}
 	return w
@@ -79,7 +79,7 @@ func listEvents(t *testing.T, store auth.EventStore, filter auth.EventFilter, li
 	return events
 }
 
-// addEvent makes a change of the user that has this event, and returns the event as stored.
+// addEvent makes a change of the user with this event, and returns the stored event.
 func addEvent(t *testing.T, store trailStore, user auth.User, w auth.Write) auth.Event {
 	t.Helper()
 	require.NoError(t, store.RevokeKey(t.Context(), w, addKey(t, store, user, time.Time{}).ID))
@@ -125,7 +125,7 @@ func refusedHasNoEvent(t *testing.T, store trailStore) {
 	require.NoError(t, store.RevokeToken(t.Context(), claimsOf(a.session)))
 	head, err := store.RevocationHead(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, store.RevokeEverybody(t.Context(), write, head), "which changes nothing")
+	require.NoError(t, store.RevokeEverybody(t.Context(), write, head), "this call changes nothing")
 	require.Empty(t, eventsOf(t, store, write))
 }
 
@@ -140,7 +140,7 @@ func noEventWanted(t *testing.T, store trailStore) {
 	}
 }
 
-// eventSubjects looks at the events of changes that are about one user, and about one account.
+// eventSubjects checks the events of changes about one user, and about one account.
 func eventSubjects(t *testing.T, store trailStore) {
 	for _, v := range verbsOf(store) {
 		t.Run(v.name, func(t *testing.T) {
@@ -184,7 +184,7 @@ func signInEvents(t *testing.T, store trailStore) {
 	require.Empty(t, eventsOf(t, store, write), "a later sign-in changes nothing that lasts")
 }
 
-// eventFields are the fields of an event that are text.
+// eventFields are the text fields of an event.
 var eventFields = []field[auth.Event]{
 	{"kind", limits.ID, true, func(e *auth.Event) *string { return (*string)(&e.Kind) }},
 	{"user_id", limits.ID, false, func(e *auth.Event) *string { return &e.UserID }},
@@ -208,7 +208,8 @@ func eventValues(t *testing.T, store trailStore) {
 			*field.of(&write.Event) = fill(field.limit)
 		}
 		write.Event.Client.Address, write.Event.GitHub.ID = client, githubID
-		actor := newUser() // because a store may blank the client of an actor whom it does not know
+		// A store may blank the client of an unknown actor.
+		actor := newUser()
 		actor.ID = write.Event.ActorID
 		register(t, store, actor)
 		want := write.Event
@@ -225,7 +226,7 @@ func eventValues(t *testing.T, store trailStore) {
 	for _, field := range eventFields {
 		for _, bad := range field.badValues() {
 			if bad == "" {
-				continue // which is no event
+				continue // an empty kind means no event
 			}
 			write := withEvent(byHost(now))
 			*field.of(&write.Event) = bad
@@ -266,7 +267,7 @@ func racingEvents(t *testing.T, store trailStore) {
 	}
 }
 
-// eventWithChange reads the event as soon as the change is to be seen.
+// eventWithChange reads the event as soon as the change is visible.
 func eventWithChange(t *testing.T, store trailStore) {
 	for range 10 * rounds(t) {
 		user, _ := register(t, store, newUser())
@@ -306,7 +307,7 @@ func eventsListed(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	other, _ := register(t, store, newUser())
 	kinds := []auth.EventKind{auth.EventKind(unique("kind")), auth.EventKind(unique("kind"))}
-	var all []auth.Event // the newest first
+	var all []auth.Event // newest first
 	for i := range 10 {
 		write := byHost(now.Add(time.Duration(i) * time.Minute))
 		write.Event = auth.Event{Kind: kinds[i%2]}
@@ -348,7 +349,7 @@ func eventsListed(t *testing.T, store trailStore) {
 		require.Empty(t, listEvents(t, store, test.filter, 0))
 		require.Empty(t, listEvents(t, store, test.filter, -1))
 	}
-	// A page may begin behind an event that the filter does not match.
+	// A page may begin after an event that the filter does not match.
 	behind := listEvents(t, store, auth.EventFilter{UserID: user.ID, Before: all[0].ID}, 100)
 	require.Equal(t, matching(func(e auth.Event) bool { return e.UserID == user.ID }), behind)
 }

@@ -15,7 +15,7 @@ func registerUsersEvent(t *testing.T, store auth.Store, trail trailStore) {
 		user := newUser()
 		users = append(users, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{newKey(user)}})
 	}
-	for i, want := range []int{1, 0} { // the second time all of them are there
+	for i, want := range []int{1, 0} { // the second time, all users already exist
 		write := withEvent(byHost(now))
 		refusals, err := store.RegisterUsers(t.Context(), write, users)
 		require.NoError(t, err)
@@ -39,7 +39,7 @@ func registerUsersEvent(t *testing.T, store auth.Store, trail trailStore) {
 func grantEvents(t *testing.T, store auth.Store, trail trailStore) {
 	register(t, store, newSuperUser())
 	a := newLinked(t, store)
-	for _, want := range []int{1, 0} { // the grant is spent the second time
+	for _, want := range []int{1, 0} { // the second time, the grant is spent
 		signIn, write := a.nextSignIn(), withEvent(byHost(now))
 		signIn.GrantSuperUser = true
 		_, user, err := store.SignInGitHub(t.Context(), write, signIn)

@@ -13,7 +13,7 @@ import (
 	"github.com/sallyport-go/auth/otelauth"
 )
 
-// BenchmarkIdentify is a token that is in the cache, measured and not.
+// BenchmarkIdentify verifies a cached token with and without telemetry.
 func BenchmarkIdentify(b *testing.B) {
 	telemetry, err := otelauth.New(otelauth.Options{MeterProvider: metric.NewMeterProvider(metric.WithReader(metric.NewManualReader()))})
 	require.NoError(b, err)

@@ -29,17 +29,17 @@ import (
 	"github.com/sallyport-go/auth/storetest"
 )
 
-// A store that is measured is as good as one that is not.
-func TestTheMeasuredStoreKeepsTheContract(t *testing.T) {
+// A measured store must satisfy the same contract as the store itself.
+func TestMeasuredStoreSatisfiesTheContract(t *testing.T) {
 	t.Parallel()
 	telemetry, err := otelauth.New(otelauth.Options{})
 	require.NoError(t, err)
 	storetest.Run(t, func(*testing.T) auth.Store { return telemetry.Store(memstore.New()) })
 	storetest.RunAccounts(t, func(*testing.T) auth.AccountStore { return telemetry.AccountStore(memstore.NewAccounts()) })
-	require.Implements(t, (*auth.Store)(nil), telemetry.AccountStore(memstore.New()), "which auth.NewWithUsers must refuse")
+	require.Implements(t, (*auth.Store)(nil), telemetry.AccountStore(memstore.New()), "auth.NewWithUsers must be able to refuse the store")
 }
 
-// fixture is a service with everything that is measured, and what came of it.
+// fixture is a service with full telemetry, and what it recorded.
 type fixture struct {
 	svc       *auth.Service
 	telemetry *otelauth.Telemetry
@@ -103,7 +103,7 @@ func (f *fixture) send(t *testing.T, method, path, body, token string, cookies .
 	return w
 }
 
-// use makes everything happen that is measured, and returns the secrets that it took.
+// use performs every operation that is measured, and returns the secrets that it used.
 func (f *fixture) use(t *testing.T) []string {
 	t.Helper()
 	login := fmt.Sprintf(`{"access_key":%q,"access_secret":%q}`, f.pair.AccessKey, f.pair.AccessSecret.Reveal())
@@ -134,7 +134,7 @@ func (f *fixture) use(t *testing.T) []string {
 	return []string{answer.Token, f.pair.AccessSecret.Reveal(), callback.Query().Get("code"), callback.Query().Get("state"), "canary"}
 }
 
-// scrape returns what Prometheus would read.
+// scrape returns the metrics as Prometheus reads them.
 func (f *fixture) scrape(t *testing.T) string {
 	t.Helper()
 	families, err := f.registry.Gather()
@@ -148,7 +148,7 @@ func (f *fixture) scrape(t *testing.T) string {
 	return text.String()
 }
 
-func TestEverythingIsMeasuredAndHasNoSecretInIt(t *testing.T) {
+func TestEverythingIsMeasuredWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	secrets := f.use(t)
@@ -178,7 +178,7 @@ func TestEverythingIsMeasuredAndHasNoSecretInIt(t *testing.T) {
 	}
 }
 
-func TestAStoreThatFailsIsAFailedSpan(t *testing.T) {
+func TestFailingStoreCallIsAFailedSpan(t *testing.T) {
 	t.Parallel()
 	spans := tracetest.NewSpanRecorder()
 	telemetry, err := otelauth.New(otelauth.Options{TracerProvider: trace.NewTracerProvider(trace.WithSpanProcessor(spans))})
@@ -191,10 +191,10 @@ func TestAStoreThatFailsIsAFailedSpan(t *testing.T) {
 	_, _, err = store.FindKey(t.Context(), "x")
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	require.Equal(t, "Error", spans.Ended()[0].Status().Code.String())
-	require.Equal(t, "Unset", spans.Ended()[1].Status().Code.String(), "that there is none is an answer")
+	require.Equal(t, "Unset", spans.Ended()[1].Status().Code.String(), "ErrNotFound is an answer, not a failure")
 }
 
-func TestAGitHubThatIsAwayIsAFailedSpan(t *testing.T) {
+func TestUnavailableGitHubIsAFailedSpan(t *testing.T) {
 	t.Parallel()
 	spans := tracetest.NewSpanRecorder()
 	telemetry, err := otelauth.New(otelauth.Options{TracerProvider: trace.NewTracerProvider(trace.WithSpanProcessor(spans))})
@@ -213,8 +213,8 @@ func TestAGitHubThatIsAwayIsAFailedSpan(t *testing.T) {
 
 var metricName = regexp.MustCompile(`\bauth_[a-z_]+`)
 
-// Clients that hang up must not look like a store, or a GitHub, that fails.
-func TestWhatNobodyWaitedForHasNotFailed(t *testing.T) {
+// Clients that hang up must not look like a failing store or a failing GitHub.
+func TestCallCanceledByTheClientIsNotAFailure(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -243,8 +243,8 @@ func TestWhatNobodyWaitedForHasNotFailed(t *testing.T) {
 	}
 }
 
-// The dashboard and the alerts ask for metrics that there are.
-func TestTheDashboardAndTheAlertsAskForWhatIsMeasured(t *testing.T) {
+// The dashboard and the alerts must query only metrics that exist, and all of them.
+func TestDashboardAndAlertsUseExactlyTheMeasuredMetrics(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.use(t)
@@ -303,6 +303,6 @@ func TestTheDashboardAndTheAlertsAskForWhatIsMeasured(t *testing.T) {
 	}
 	slices.Sort(measured)
 	for _, name := range slices.Compact(measured) {
-		require.Contains(t, strings.Join(expressions, " "), name, "nobody looks at it")
+		require.Contains(t, strings.Join(expressions, " "), name, "neither the dashboard nor an alert uses this metric")
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Store returns the store with a measurement and a span for each call. The result is an
-// [auth.EventStore] if the store is one.
+// Store returns a store that measures each call of the given store and adds a span. The result is
+// an [auth.EventStore] if the given store is one.
 func (t *Telemetry) Store(measured auth.Store) auth.Store {
 	wrapped := &store{accountStore{measured, t}, measured}
 	if events, ok := measured.(auth.EventStore); ok {
@@ -26,8 +26,8 @@ func (t *Telemetry) Store(measured auth.Store) auth.Store {
 	return wrapped
 }
 
-// AccountStore is [Telemetry.Store] for a host that has a users table of its own. If the store
-// keeps users nevertheless, so does the returned one, and [auth.NewWithUsers] refuses both.
+// AccountStore is [Telemetry.Store] for a host that has its own users table. If the given store
+// keeps users, so does the returned one, and [auth.NewWithUsers] refuses both.
 func (t *Telemetry) AccountStore(measured auth.AccountStore) auth.AccountStore {
 	if whole, ok := measured.(auth.Store); ok {
 		return t.Store(whole)
@@ -58,9 +58,9 @@ type eventStore struct {
 	events   auth.EventStore
 }
 
-// begin starts the span of a call. The function that it returns ends the span and records the
-// call with an outcome: "ok"; "answer" for an error of the store contract; "canceled" if the
-// caller canceled the call; and "failed" for any other error.
+// begin starts the span of a call. The returned function ends the span and records the call with
+// its outcome: "ok"; "answer" for an error of the store contract; "canceled" if the caller canceled
+// the call; "failed" for any other error.
 func (s *accountStore) begin(ctx context.Context, method string) (_ context.Context, end func(error)) {
 	ctx, span := s.telemetry.tracer.Start(ctx, "auth.store."+method, trace.WithSpanKind(trace.SpanKindClient))
 	began := time.Now()
@@ -70,7 +70,8 @@ func (s *accountStore) begin(ctx context.Context, method string) (_ context.Cont
 			outcome = "answer"
 			status, _ := auth.ErrorStatus(err)
 			switch {
-			case status >= 500 && errors.Is(err, context.Canceled): // clients that hang up are no fault of the store's
+			// A client that hangs up is not a failure of the store.
+			case status >= 500 && errors.Is(err, context.Canceled):
 				outcome = "canceled"
 			case status >= 500:
 				outcome = "failed"

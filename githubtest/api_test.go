@@ -57,7 +57,7 @@ func TestScopesDecideWhatIsSeen(t *testing.T) {
 		{"/user/teams", "read:org", 200},
 		{"/user/repos", "", 200},
 	} {
-		c.Revoke(octocat) // or no scopes would mean the earlier ones
+		c.Revoke(octocat) // otherwise no scopes would mean the earlier scopes
 		got := c.get(test.path, c.signIn(test.scope))
 		require.Equal(t, test.status, got.status, "%s with %q: %s", test.path, test.scope, got.body)
 		require.Equal(t, strings.ReplaceAll(normal(test.scope), " ", ", "), got.header.Get("X-OAuth-Scopes"))
@@ -66,7 +66,7 @@ func TestScopesDecideWhatIsSeen(t *testing.T) {
 	}
 	c.Revoke(octocat)
 	require.Len(t, c.get("/user/repos", c.signIn("")).list(t), 1)
-	require.Len(t, c.get("/user/repos", c.signIn("repo")).list(t), 2, "private ones too")
+	require.Len(t, c.get("/user/repos", c.signIn("repo")).list(t), 2, "private repositories must be listed too")
 	require.NotContains(t, c.get("/user", c.signIn("repo")).object(t), "plan")
 	require.Contains(t, c.get("/user", c.signIn("read:user")).object(t), "plan")
 }
@@ -145,7 +145,7 @@ func TestPages(t *testing.T) {
 	for _, rel := range []string{"prev", "next", "last", "first"} {
 		require.Contains(t, link, `rel="`+rel+`"`)
 	}
-	require.Empty(t, c.get("/user/orgs", token).header.Get("Link"), "one page has no other")
+	require.Empty(t, c.get("/user/orgs", token).header.Get("Link"), "a single page has no links")
 }
 
 func TestRateLimitIsShown(t *testing.T) {
@@ -179,11 +179,11 @@ func TestAppChecksAndDeletesTokens(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, c.get("/user", first).status)
 	require.Equal(t, http.StatusNotFound, c.application(http.MethodPost, "token", first).status)
 	require.Equal(t, http.StatusNotFound, c.application(http.MethodDelete, "token", first).status)
-	require.Equal(t, http.StatusOK, c.get("/user", second).status, "it is a token of its own")
+	require.Equal(t, http.StatusOK, c.get("/user", second).status, "the second token must stay valid")
 
 	third := c.signIn("user")
 	require.Equal(t, http.StatusNoContent, c.application(http.MethodDelete, "grant", second).status)
-	require.Equal(t, http.StatusUnauthorized, c.get("/user", third).status, "a grant has all tokens")
+	require.Equal(t, http.StatusUnauthorized, c.get("/user", third).status, "deleting a grant must revoke all tokens")
 }
 
 func TestAppMustBeItself(t *testing.T) {

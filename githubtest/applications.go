@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// application returns the handler of a call that the app makes for itself, with
-// its credentials, about the access token in the body.
+// application returns the handler for a call that the app makes with its own credentials, about the
+// access token in the body.
 func (s *Server) application(handle func(http.ResponseWriter, *http.Request, string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.apiHeaders(w)
@@ -37,7 +37,7 @@ func (s *Server) application(handle func(http.ResponseWriter, *http.Request, str
 	}
 }
 
-// checkToken says what a token is good for.
+// checkToken responds with the grant of a token.
 func (s *Server) checkToken(w http.ResponseWriter, r *http.Request, access string) {
 	s.mu.Lock()
 	token, user, ok := s.token(access)
@@ -53,7 +53,7 @@ func (s *Server) checkToken(w http.ResponseWriter, r *http.Request, access strin
 	writeJSON(w, http.StatusOK, s.authorizationOf(r, found, user))
 }
 
-// deleteToken ends one token.
+// deleteToken revokes one token.
 func (s *Server) deleteToken(w http.ResponseWriter, _ *http.Request, access string) {
 	s.mu.Lock()
 	token, _, ok := s.token(access)
@@ -64,8 +64,8 @@ func (s *Server) deleteToken(w http.ResponseWriter, _ *http.Request, access stri
 	deleted(w, ok)
 }
 
-// deleteGrant ends all tokens of the token's user: the next time, they are asked
-// for everything anew.
+// deleteGrant revokes all tokens of the token's user and forgets the user's consent. The next
+// authorization asks for every scope again.
 func (s *Server) deleteGrant(w http.ResponseWriter, _ *http.Request, access string) {
 	s.mu.Lock()
 	token, _, ok := s.token(access)

@@ -16,15 +16,15 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// element is one of a page, with the text that is directly in it.
+// element is an element of a page, with the text directly in it.
 type element struct {
 	name       string
 	attributes map[string]string
 	text       string
-	in         []string // the names of those around it
+	in         []string // names of the enclosing elements
 }
 
-// elements reads a page.
+// elements parses a page.
 func elements(t *testing.T, page string) []element {
 	t.Helper()
 	decoder := xml.NewDecoder(strings.NewReader(page))
@@ -71,7 +71,7 @@ func named(t *testing.T, page, name string) []element {
 	return matching
 }
 
-// page asks for the page on which somebody is chosen.
+// page requests the page that asks which user agrees.
 func (c *client) page(pairs ...string) reply {
 	c.t.Helper()
 	got := c.do(c.request(http.MethodGet, "/login/oauth/authorize?"+c.authorizeQuery(pairs...).Encode(), nil))
@@ -79,7 +79,7 @@ func (c *client) page(pairs ...string) reply {
 	return got
 }
 
-// press sends the page's form.
+// press submits the form of the page.
 func (c *client) press(page reply, form url.Values, headers ...string) reply {
 	c.t.Helper()
 	action := named(c.t, page.body, "form")[0].attributes["action"]

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// authorizeFaults send the browser back to the app with something wrong.
+// authorizeFaults change the query with which the browser returns to the app.
 func authorizeFaults() []NamedFault {
 	other := strings.Repeat("0", 20)
 	return []NamedFault{
@@ -37,8 +37,8 @@ func authorizeFaults() []NamedFault {
 	}
 }
 
-// callback changes the query that the browser brings back to the app. The page
-// that comes before stays as it is.
+// callback returns a fault that changes the query with which the browser returns to the app. The
+// page that asks for consent stays unchanged.
 func callback(change func(url.Values)) Fault {
 	return edited(func(a *answer) {
 		target, err := url.Parse(a.header.Get("Location"))

@@ -15,7 +15,7 @@ import (
 
 type check func(*testing.T, outcome)
 
-// faultChecks returns what each fault has to do, by name.
+// faultChecks returns a check of the effect of each fault, by name.
 func faultChecks() map[string]check {
 	checks := map[string]check{
 		"time-out":                            noAnswer,
@@ -78,7 +78,7 @@ func noAnswer(t *testing.T, got outcome) {
 
 func halfAnAnswer(t *testing.T, got outcome) {
 	require.Error(t, got.err)
-	if got.status != 0 { // or the connection was gone before the client has seen any of it
+	if got.status != 0 { // otherwise the connection broke before the client read any of it
 		require.Equal(t, http.StatusOK, got.status)
 	}
 }
@@ -117,7 +117,7 @@ func exhausted(reset string) check {
 	}
 }
 
-// body returns a check of the body of a success.
+// body returns a check of the body of a successful response.
 func body(check func(*testing.T, string)) check {
 	return func(t *testing.T, got outcome) {
 		require.NoError(t, got.err)

@@ -16,11 +16,11 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// maxRead is where the tests stop reading, as a careful client does.
+// maxRead is the number of bytes that the tests read at most, as a careful client does.
 const maxRead = 1 << 20
 
-// outcome is what a client gets of a fault: as much of an answer as there is, and
-// the error that ended it.
+// outcome is what a client receives under a fault: the part of the response that arrived, and the
+// error that ended it.
 type outcome struct {
 	reply
 	err error
@@ -36,7 +36,7 @@ func (c *client) outcomeOf(r *http.Request) outcome {
 	return outcome{reply{response.StatusCode, response.Header, string(body)}, err}
 }
 
-// call returns a request for the endpoint that would succeed.
+// call returns a request for the endpoint that would succeed without a fault.
 func (c *client) call(endpoint githubtest.Endpoint) *http.Request {
 	c.t.Helper()
 	if endpoint == githubtest.EndpointAuthorize {
@@ -64,12 +64,13 @@ func TestEveryFaultDoesWhatItsNameSays(t *testing.T) {
 	names := make(map[string]bool)
 	c := startWith(t, githubtest.Config{AutoApprove: "octocat", Users: []githubtest.User{userWithEverything()}})
 	for _, fault := range faults {
-		require.False(t, names[fault.Name], "%s is there twice", fault.Name)
+		require.False(t, names[fault.Name], "the name %s is not unique", fault.Name)
 		names[fault.Name] = true
 		require.Contains(t, checks, fault.Name)
 		require.NotEmpty(t, fault.Endpoints, fault.Name)
 		if waits[fault.Name] {
-			continue // TestFaultsThatWaitEndWithTheServer
+			// TestFaultsThatWaitEndWithTheServer tests these faults.
+			continue
 		}
 		for _, endpoint := range fault.Endpoints {
 			t.Run(fault.Name+"/"+string(endpoint), func(t *testing.T) {
@@ -85,7 +86,7 @@ func TestEveryFaultDoesWhatItsNameSays(t *testing.T) {
 		}
 	}
 	require.GreaterOrEqual(t, len(faults), 100)
-	require.Len(t, checks, len(faults), "a check of a fault that is not there")
+	require.Len(t, checks, len(faults), "a check has no fault")
 }
 
 func userWithEverything() githubtest.User {
@@ -99,7 +100,7 @@ func userWithEverything() githubtest.User {
 	}
 }
 
-// waits are the faults that go on until the client or the server ends them.
+// waits are the faults that last until the client or the server ends them.
 var waits = map[string]bool{
 	"time-out": true, "time-out after the headers": true, "slow drip": true,
 }
@@ -141,7 +142,7 @@ func TestFaultsThatWaitEndWithTheClient(t *testing.T) {
 	}
 }
 
-// A server of the host's own has no Close that ends handlers; the fake's does.
+// If the host serves the fake with its own server, only the fake's Close ends its handlers.
 func TestCloseEndsFaultsBehindAnotherServer(t *testing.T) {
 	for _, name := range []string{"time-out", "slow drip", "endless body", "endless headers", "gzip bomb", "a million e-mails"} {
 		t.Run(name, func(t *testing.T) {
@@ -159,7 +160,7 @@ func TestCloseEndsFaultsBehindAnotherServer(t *testing.T) {
 					return
 				}
 				if response, err := client.Do(r); err == nil {
-					<-done // with the body unread
+					<-done // although the body was not read
 					response.Body.Close()
 				}
 			}()
@@ -170,7 +171,7 @@ func TestCloseEndsFaultsBehindAnotherServer(t *testing.T) {
 	}
 }
 
-// arrived tells when a request has reached the fault.
+// arrived calls tell when a request has reached the fault.
 func arrived(fault githubtest.Fault, tell func()) githubtest.Fault {
 	return func(endpoint http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -191,8 +192,8 @@ func faultNamed(t *testing.T, name string) githubtest.Fault {
 	return nil
 }
 
-// requireNoRequestsLeft waits until no goroutine handles a request any more. A
-// test with a leak fails when the time for all tests is up.
+// requireNoRequestsLeft waits until no goroutine handles a request. If a test leaks a handler, it
+// runs into the time limit of the test binary.
 func requireNoRequestsLeft(t *testing.T) {
 	t.Helper()
 	stacks := make([]byte, 4<<20)
@@ -211,7 +212,7 @@ func TestFaultsAreForSoManyCalls(t *testing.T) {
 	status := func() int { return c.get("/user", token).status }
 	c.InjectN(githubtest.EndpointUser, 2, githubtest.Status(502))
 	require.Equal(t, []int{502, 502, 200}, []int{status(), status(), status()})
-	require.Equal(t, http.StatusNotFound, c.get("/user/emails", token).status, "another endpoint is as it was")
+	require.Equal(t, http.StatusNotFound, c.get("/user/emails", token).status, "other endpoints must be unchanged")
 
 	c.Inject(githubtest.EndpointUser, githubtest.Status(500))
 	for range 20 {

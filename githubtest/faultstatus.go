@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// elsewhere is a host that does not exist and never will (RFC 2606).
+// elsewhere is a host that never exists (RFC 2606).
 const elsewhere = "http://elsewhere.invalid/"
 
-// statusFaults are errors as GitHub or a proxy in front of it sends them, and
-// redirects.
+// statusFaults are redirects, and errors as GitHub or a proxy in front of it sends them.
 func statusFaults() []NamedFault {
 	var faults []NamedFault
 	for _, status := range []int{400, 401, 403, 404, 410, 418, 422, 429, 451, 500, 501, 502, 503, 504} {
@@ -45,7 +44,7 @@ func rateLimited(reset string) Fault {
 	})
 }
 
-// statusMessages are GitHub's words where they are not those of HTTP.
+// statusMessages are GitHub's error messages that differ from those of HTTP.
 var statusMessages = map[int]string{
 	http.StatusBadRequest:          "Problems parsing JSON",
 	http.StatusUnauthorized:        "Bad credentials",
@@ -54,8 +53,8 @@ var statusMessages = map[int]string{
 	http.StatusTooManyRequests:     "You have exceeded a secondary rate limit.",
 }
 
-// statusWith answers with JSON, or with HTML where at GitHub it is the proxy that
-// answers.
+// statusWith returns a fault with this status. The body is JSON, or HTML for the statuses that
+// GitHub's proxy sends.
 func statusWith(status int, headers map[string]string) Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-GitHub-Request-Id", requestID())
@@ -76,5 +75,5 @@ func statusWith(status int, headers map[string]string) Fault {
 	})
 }
 
-// unicorn is like the page that GitHub shows when it takes too long.
+// unicorn resembles the page that GitHub shows when a request takes too long.
 const unicorn = `<!DOCTYPE html><html lang="en"><title>Unicorn!</title><p>No server is available to handle your request.</p></html>`

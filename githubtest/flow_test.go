@@ -16,7 +16,7 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// clock is a time that tests move.
+// clock is a clock that tests advance.
 type clock struct{ seconds atomic.Int64 }
 
 func newClock() *clock {
@@ -160,7 +160,7 @@ func TestRefreshRotatesBothTokens(t *testing.T) {
 	require.Equal(t, http.StatusOK, status(second))
 	require.Equal(t, "bad_refresh_token", refresh(first)["error"])
 
-	third := refresh(second) // before it had to be
+	third := refresh(second) // before it had expired
 	require.Equal(t, http.StatusUnauthorized, status(second))
 	clock.add(184 * 24 * time.Hour)
 	require.Equal(t, "bad_refresh_token", refresh(third)["error"])
@@ -177,7 +177,7 @@ func TestEleventhTokenEndsTheFirst(t *testing.T) {
 	require.Equal(t, http.StatusOK, c.get("/user", first).status)
 	c.signIn("user:email")
 	require.Equal(t, http.StatusUnauthorized, c.get("/user", first).status)
-	require.Equal(t, http.StatusOK, c.get("/user", other).status, "it has other scopes")
+	require.Equal(t, http.StatusOK, c.get("/user", other).status, "a token with other scopes must stay valid")
 }
 
 func TestScopesAreRemembered(t *testing.T) {
@@ -203,9 +203,9 @@ func TestRenamedAndRemovedUsers(t *testing.T) {
 	require.Error(t, c.SetUser(githubtest.User{ID: 1}))
 
 	require.NoError(t, c.SetUser(githubtest.User{ID: octocat, Login: "monalisa"}))
-	require.NoError(t, c.SetUser(githubtest.User{ID: 1, Login: "octocat"}), "somebody else takes the name")
+	require.NoError(t, c.SetUser(githubtest.User{ID: 1, Login: "octocat"}), "another user may take the free login")
 	require.Equal(t, "monalisa", c.get("/user", token).object(t)["login"])
-	require.Equal(t, "monalisa", c.get("/user", c.signIn("")).object(t)["login"], "they still agree at once")
+	require.Equal(t, "monalisa", c.get("/user", c.signIn("")).object(t)["login"], "the renamed user must still agree automatically")
 
 	require.Error(t, c.SignInAs("nobody"))
 	require.NoError(t, c.SignInAs("Hubot"))

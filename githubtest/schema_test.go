@@ -14,12 +14,12 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// schema has the required fields of an object, by type: a question mark means
-// that it may be null. They are those of api.github.com in REST API version
-// 2022-11-28, as github/rest-api-description had them in 2026.
+// schema holds the required fields of an object and their types. A question mark means that the
+// field may be null. The fields are those of api.github.com in REST API version 2022-11-28, as of
+// 2026 in github/rest-api-description.
 type schema map[string]string
 
-// required makes a schema of lines that each have a type and its fields.
+// required creates a schema from lines. Each line has a type and the fields of that type.
 func required(lines ...string) schema {
 	made := make(schema)
 	for _, line := range lines {
@@ -141,7 +141,7 @@ func isOf(kind string, value any) bool {
 	return false
 }
 
-// exact reads JSON and keeps its numbers as they are written.
+// exact decodes JSON and keeps the spelling of its numbers.
 func exact(t *testing.T, body string) any {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(body))

@@ -103,7 +103,7 @@ func TestClosedServerAnswersNothing(t *testing.T) {
 	fake, err := githubtest.New(githubtest.Config{})
 	require.NoError(t, err)
 	require.NoError(t, fake.Close())
-	require.NoError(t, fake.Close(), "twice is fine")
+	require.NoError(t, fake.Close(), "a second Close is not an error")
 	require.Panics(t, func() {
 		fake.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/", nil))
 	})
@@ -159,7 +159,7 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	group.Wait()
-	require.Len(t, c.Tokens(octocat), 1, "a code is for one token")
+	require.Len(t, c.Tokens(octocat), 1, "a code must yield only one token")
 }
 
 func TestImportsTheStandardLibraryOnly(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// lines are three good ones, and two to be refused.
+// lines writes a file with three valid lines and two that must be refused.
 func lines(t *testing.T) string {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte("correct horse"), 10)
@@ -38,7 +38,7 @@ func TestTheProgramImportsAndSaysWhatItRefuses(t *testing.T) {
 		var stdout, stderr bytes.Buffer
 		name := []string{database, database + "?mode=rw"}[round]
 		err := run(t.Context(), []string{"-batch", "2", file}, name, &stdout, &stderr)
-		require.ErrorContains(t, err, "the refused lines can be mended", round)
+		require.ErrorContains(t, err, "run the same command again", round)
 		require.Equal(t, file+":4: username is taken\n"+
 			file+":5: is_super_user must not be true: promote the user afterwards, knowingly\n", stdout.String())
 		require.Contains(t, stderr.String(), want)

@@ -9,14 +9,14 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// delivery is what is kept of an event that waits.
+// delivery is the delivery state of a waiting event.
 type delivery struct {
 	UserID       string
 	ClaimedUntil time.Time
 	Attempts     int
 }
 
-// addEvent adds the event of the change, which is about this user if the ID is not empty.
+// addEvent adds the event of the change. If the ID is not empty, the event is about this user.
 func (c *change) addEvent(userID string) error {
 	e := c.write.Event
 	if e.Kind == "" {
@@ -44,7 +44,7 @@ func (c *change) addEvent(userID string) error {
 	return c.put(waiting, expiryKey(e.At, e.ID), delivery{UserID: e.UserID})
 }
 
-// eventEntries returns what the indexes are to have of the event.
+// eventEntries returns the index entries that must exist for the event.
 func eventEntries(e auth.Event) []entry {
 	key := expiryKey(e.At, e.ID)
 	indexed := []entry{{eventTimes, key}}
@@ -100,10 +100,10 @@ func (s *Store) ListEvents(ctx context.Context, filter auth.EventFilter, limit i
 	return page, nil
 }
 
-// ClaimEvent implements [auth.EventStore]. It passes over what others have claimed.
+// ClaimEvent implements [auth.EventStore]. It skips events that other callers have claimed.
 func (s *Store) ClaimEvent(ctx context.Context, now, until time.Time) (e auth.Event, attempt int, err error) {
 	err = s.update(ctx, func(t tx) error {
-		held := map[string]bool{} // users of whom an earlier event is claimed
+		held := map[string]bool{} // users with an earlier event that is claimed
 		cursor := t.bucket(waiting).Cursor()
 		for key, text := cursor.First(); key != nil; key, text = cursor.Next() {
 			var d delivery

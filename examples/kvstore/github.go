@@ -23,7 +23,7 @@ func (s *Store) FindGitHubLink(ctx context.Context, of auth.GitHubAccount) (link
 
 // FindGitHubConnection implements [auth.GitHubStore].
 func (s *Store) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
-	var found connection // whose token is a copy, because it has just been decoded
+	var found connection // decoding has copied the token
 	err := s.view(ctx, func(t tx) error {
 		a, err := t.account(userID)
 		if err != nil {
@@ -48,7 +48,7 @@ func (s *Store) SignInGitHub(
 	}
 	err = s.write(ctx, w, func(c *change) error {
 		c.github = signIn.Link.Account
-		a, state, err := c.whoSignsIn(signIn)
+		a, state, err := c.signInAccount(signIn)
 		if err != nil {
 			return err
 		}
@@ -79,9 +79,9 @@ func (s *Store) SignInGitHub(
 	return opened, user, nil
 }
 
-// whoSignsIn returns the account of the link's user, or the new one, and what there was of the
+// signInAccount returns the account of the link's user, or the new account, and the state of the
 // GitHub account.
-func (c *change) whoSignsIn(signIn auth.GitHubSignInWrite) (*account, auth.GitHubAccountState, error) {
+func (c *change) signInAccount(signIn auth.GitHubSignInWrite) (*account, auth.GitHubAccountState, error) {
 	if err := c.write.By.CheckOwner(signIn.Link.UserID); err != nil {
 		return nil, auth.GitHubAccountState{}, err
 	}
@@ -100,7 +100,7 @@ func (c *change) whoSignsIn(signIn auth.GitHubSignInWrite) (*account, auth.GitHu
 	return a, state, signIn.Check(state, true)
 }
 
-// accountState returns what there is of the GitHub account and of the user.
+// accountState returns the state of the GitHub account and of the user.
 func (t tx) accountState(a *account, of auth.GitHubAccount) auth.GitHubAccountState {
 	key := []byte(linkKey(of))
 	return auth.GitHubAccountState{
@@ -126,7 +126,7 @@ func (t tx) spendGrant(account auth.GitHubAccount) error {
 	return t.bucket(spentGrants).Put([]byte(linkKey(account)), nil)
 }
 
-// tokenVersion returns the version of the token, empty where there is none.
+// tokenVersion returns the version of the token, or "" if there is none.
 func (a *account) tokenVersion(host string) string {
 	if token := a.GitHub[host].Token; token != nil {
 		return token.Version
@@ -134,8 +134,8 @@ func (a *account) tokenVersion(host string) string {
 	return ""
 }
 
-// link adds the link or renews it, and remembers its account. A token ends the lease of the one
-// before.
+// link adds or updates the link and remembers its account. A new token ends the lease of the old
+// one.
 func (a *account) link(link auth.GitHubLink, token *auth.GitHubToken) {
 	host := link.Account.Host
 	c, renewed := a.GitHub[host]

@@ -7,8 +7,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// withToken changes the user's connection to the host, if it has a token, of this
-// version unless that is empty, or returns [auth.ErrNotFound].
+// withToken changes the user's connection to the host if it has a token of this version. An empty
+// version means any version. Otherwise withToken returns [auth.ErrNotFound].
 func (s *Store) withToken(ctx context.Context, userID, host, version string, do func(*connection)) error {
 	return s.update(ctx, func(t tx) error {
 		return t.changeUser(userID, func(a *account) error { return a.withToken(host, version, do) })
@@ -78,7 +78,8 @@ func (s *Store) DeleteGitHubToken(ctx context.Context, w auth.Write, userID, hos
 	return removed, nil
 }
 
-// notFound is the answer about what could never have been stored.
+// notFound returns ErrNotFound for an ID that can never have been stored, or the error of ctx if
+// that is done.
 func (s *Store) notFound(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -29,8 +29,8 @@ func (s *Store) CreateSession(ctx context.Context, session auth.Session, limit i
 	return opened, user, nil
 }
 
-// open adds the session, which ends with its key at the latest, in place of the
-// oldest that are too many then.
+// open adds the session and revokes the oldest ones that exceed the limit. The session expires no
+// later than its key.
 func (t tx) open(a *account, session auth.Session, limit int) (auth.Session, error) {
 	session.CreatedAt, session.ExpiresAt = kept(session.CreatedAt), kept(session.ExpiresAt)
 	if !a.User.IsActive {
@@ -66,8 +66,7 @@ func (t tx) open(a *account, session auth.Session, limit int) (auth.Session, err
 	return session, nil
 }
 
-// live returns the sessions that have not expired at the given time, the newest
-// first.
+// live returns the sessions that have not expired at the given time, the newest first.
 func (a *account) live(now time.Time) []auth.Session {
 	live := slices.SortedFunc(maps.Values(a.Sessions), func(a, b auth.Session) int {
 		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.Generation, a.Generation), cmp.Compare(b.ID, a.ID))
@@ -121,7 +120,7 @@ func (s *Store) RevokeSession(ctx context.Context, w auth.Write, id string) erro
 	})
 }
 
-// removeSession is for one that has expired, of which the feed has nothing.
+// removeSession deletes an expired session, which needs no entry in the feed.
 func (t tx) removeSession(id string) error {
 	return t.change(sessions, id, func(a *account) error { delete(a.Sessions, id); return nil })
 }

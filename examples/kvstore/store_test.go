@@ -13,7 +13,7 @@ import (
 	"github.com/sallyport-go/auth/storetest"
 )
 
-// open does not wait for the disk, which is worth nothing in a test.
+// open opens the store without waiting for the disk, because a test does not need durability.
 func open(t *testing.T, path string) *kvstore.Store {
 	t.Helper()
 	store, err := kvstore.Open(path, &bolt.Options{NoSync: true, NoFreelistSync: true, Timeout: time.Minute})

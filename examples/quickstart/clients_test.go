@@ -13,11 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// client sends one request over HTTP as somebody's program would. It returns the
-// status, the headers that the contract speaks of, in lower case, and the body.
+// client sends one request over HTTP as a client program would. It returns the status, the headers
+// that the contract covers, in lower case, and the body.
 type client func(t *testing.T, method, url, token, body string) (int, map[string]string, string)
 
-// clients are programs in the field: curl, JavaScript's fetch, and Go.
+// clients are common client programs: curl, JavaScript's fetch, and Go.
 func clients() map[string]client {
 	return map[string]client{"curl": curl, "fetch": fetch, "net/http": netHTTP}
 }

@@ -14,14 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// visitor is a browser that has cookies and follows redirects.
+// visitor is a browser with cookies that follows redirects.
 func visitor(t *testing.T) *http.Client {
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
 	return &http.Client{Jar: jar}
 }
 
-// githubURL returns where the link on the page leads to.
+// githubURL returns the target of the page's sign-in link.
 func (p *process) githubURL(t *testing.T) *url.URL {
 	t.Helper()
 	client := visitor(t)
@@ -79,7 +79,7 @@ func TestTheFakeIsForThisMachineAlone(t *testing.T) {
 		db := newDatabase(t)
 		p := launch(t, "-addr", addr, "-db", db)
 		require.Error(t, p.cmd.Wait(), addr)
-		require.Contains(t, p.stderr.String(), "lets anybody in as anybody", addr)
+		require.Contains(t, p.stderr.String(), "any visitor can sign in as any user", addr)
 		require.NoFileExists(t, db)
 	}
 
@@ -112,8 +112,8 @@ func TestTheFakeEndsWithTheService(t *testing.T) {
 	}
 }
 
-// TestAnotherHostIsRefusedWithTheFake: a page elsewhere whose name has come to
-// resolve to 127.0.0.1 (DNS rebinding) gets nothing.
+// TestAnotherHostIsRefusedWithTheFake: by DNS rebinding, the host name of a web page resolves to
+// 127.0.0.1. The page must get nothing from the service.
 func TestAnotherHostIsRefusedWithTheFake(t *testing.T) {
 	t.Parallel()
 	p := start(t, "-db", inMemory)
@@ -127,7 +127,7 @@ func TestAnotherHostIsRefusedWithTheFake(t *testing.T) {
 	}
 }
 
-// statusFor asks for a path under the name of a host.
+// statusFor requests a path with this Host header.
 func statusFor(t *testing.T, p *process, path, host string) int {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodGet, p.url+path, nil)
@@ -139,8 +139,8 @@ func statusFor(t *testing.T, p *process, path, host string) int {
 	return response.StatusCode
 }
 
-// A cookie for localhost is not sent to 127.0.0.1, where GitHub would send the
-// browser back to.
+// A browser does not send a cookie of localhost to 127.0.0.1, so GitHub must redirect to the host
+// name that the user visited.
 func TestTheBrowserStaysWithOneName(t *testing.T) {
 	t.Parallel()
 	for addr, other := range map[string]string{"127.0.0.1:0": "localhost", "localhost:0": "127.0.0.1"} {
@@ -158,8 +158,8 @@ func TestTheBrowserStaysWithOneName(t *testing.T) {
 	}
 }
 
-// The number 583231 is somebody's at GitHub too. If the same database is used
-// with an OAuth app one day, that must not be this account.
+// The account number 583231 also exists at GitHub. If the database is later used with a real OAuth
+// app, that account must not be this user.
 func TestWhoSignsInAtTheFakeIsNobodyAtGitHub(t *testing.T) {
 	t.Parallel()
 	path := newDatabase(t)
@@ -171,7 +171,7 @@ func TestWhoSignsInAtTheFakeIsNobodyAtGitHub(t *testing.T) {
 	response, err = client.PostForm(response.Request.URL.String(), url.Values{"user": {"583231"}, "decision": {"authorize"}})
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
-	require.Equal(t, p.url+"/", response.Request.URL.String(), "signed in, and back on the page")
+	require.Equal(t, p.url+"/", response.Request.URL.String(), "the browser must be back on the page")
 	p.kill()
 
 	db, err := openDatabase(path)

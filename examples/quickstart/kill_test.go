@@ -12,15 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// promise is what the program has answered with a 200.
+// promise is a set of responses with status 200 that the program must honor.
 type promise struct {
 	key, secret string // a registered user
-	token       string // a sign-in, empty if there was none yet
+	token       string // token of a sign-in; empty if there was none
 }
 
-// TestNothingAnsweredIsLostWhenTheProgramIsKilled kills the program in the
-// middle of registrations and sign-ins, and starts it again on the same file:
-// every user it has answered for can sign in, and every token is good.
+// TestNothingAnsweredIsLostWhenTheProgramIsKilled kills the program during registrations and
+// sign-ins, and starts it again on the same file. Every user whose registration it acknowledged
+// must be able to sign in, and every token must be valid.
 func TestNothingAnsweredIsLostWhenTheProgramIsKilled(t *testing.T) {
 	t.Parallel()
 	kills := testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 20, Full: 1000})
@@ -47,8 +47,8 @@ func TestNothingAnsweredIsLostWhenTheProgramIsKilled(t *testing.T) {
 	t.Logf("%d kills, %d registrations answered, none lost", kills, total)
 }
 
-// trafficUntilKilled lets four clients register users and sign them in, kills the
-// program while they are at it, and returns what it had answered.
+// trafficUntilKilled lets four clients register users and sign them in, kills the program
+// meanwhile, and returns what the program had acknowledged.
 func trafficUntilKilled(t *testing.T, p *process, admin string, round int) (promises []promise) {
 	t.Helper()
 	client := &http.Client{Transport: new(http.Transport)}
@@ -88,7 +88,7 @@ func trafficUntilKilled(t *testing.T, p *process, admin string, round int) (prom
 			}
 		})
 	}
-	<-moving // the kill comes at any moment after the first answer
+	<-moving // the kill comes at any moment after the first response
 	timer := time.NewTimer(rand.N(50 * time.Millisecond))
 	<-timer.C
 	p.kill()

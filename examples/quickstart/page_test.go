@@ -54,8 +54,8 @@ func TestThePolicyAllowsNothingUnsafe(t *testing.T) {
 	}
 }
 
-// TestThePageNeedsNothingThatThePolicyForbids: what is inline would not work, and
-// what is fetched from elsewhere would say who is here.
+// TestThePageNeedsNothingThatThePolicyForbids: inline code would not work, and a resource from
+// elsewhere would reveal the visitor.
 func TestThePageNeedsNothingThatThePolicyForbids(t *testing.T) {
 	t.Parallel()
 	read := func(name string) string {

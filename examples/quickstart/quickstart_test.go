@@ -85,7 +85,7 @@ func TestTheKeysAreForTheirOwnerAlone(t *testing.T) {
 	require.Empty(t, rest, "no temporary file is left")
 }
 
-// A start that is cut off anywhere is made good by the next one.
+// If a start is interrupted at any point, the next start completes it.
 func TestAStartThatWasCutOffIsMadeGood(t *testing.T) {
 	t.Parallel()
 	t.Run("before the database was made", func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestAStartThatCannotGoWellSaysWhatToDo(t *testing.T) {
 	p := launch(t, "-db", db)
 	require.Error(t, p.cmd.Wait())
 	require.Contains(t, p.stderr.String(), "restore it")
-	require.NoFileExists(t, keys, "no new keys for an old database")
+	require.NoFileExists(t, keys, "an old database must not get new keys")
 
 	require.NoError(t, os.WriteFile(keys, content[:len(content)/2], 0o600))
 	p = launch(t, "-db", db)
@@ -214,8 +214,8 @@ func pragma(t testing.TB, conn *sql.Conn, name string) (value string) {
 	return value
 }
 
-// Whoever starts first makes the keys and the user; whoever comes at the same time
-// takes them as they are.
+// The first instance to start creates the keys and the user. Instances that start at the same time
+// use them.
 func TestInstancesThatStartAtOnceShareTheirKeys(t *testing.T) {
 	t.Parallel()
 	for range testenv.Rounds(t, testenv.Counts{Small: 2, Moderate: 5, Full: 100}) {

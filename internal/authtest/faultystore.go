@@ -9,16 +9,16 @@ import (
 )
 
 var (
-	// ErrStoreAway is an error of a store that cannot answer.
-	ErrStoreAway = errors.New("the store is away")
+	// ErrStoreAway is the error of a store that does not answer.
+	ErrStoreAway = errors.New("the store does not answer")
 
 	// ErrHang makes a call of a faulty store wait until its context ends.
 	ErrHang = errors.New("hang")
 )
 
-// FaultyStore returns a store that asks before each call, by the name of its method, whether
-// the call may reach the given store. An error of before is the result of the call. The store
-// returned is an [auth.EventStore] if, and only if, the given one is.
+// FaultyStore returns a store that calls before with the name of the method before each call. If
+// before returns an error, the call returns that error without reaching the given store. The
+// returned store is an [auth.EventStore] if and only if the given one is.
 func FaultyStore(store auth.Store, before func(method string) error) auth.Store {
 	faulty := &faultyStore{&faultyAccounts{store, before}, store}
 	if trail, ok := store.(auth.EventStore); ok {

@@ -28,7 +28,7 @@ func TestEveryMethodOfAFaultyStoreFails(t *testing.T) {
 	requireEveryMethodFails[auth.EventStore](t, accounts)
 }
 
-// requireEveryMethodFails calls each method of the interface with t's context and zero values.
+// requireEveryMethodFails calls each method of the interface with zero values and the context of t.
 func requireEveryMethodFails[role any](t *testing.T, store any) {
 	t.Helper()
 	called := reflect.ValueOf(store)
@@ -53,5 +53,5 @@ func TestAFaultyStoreHasATrailOnlyIfTheStoreHas(t *testing.T) {
 	_, has = authtest.FaultyAccounts(accountsWithoutTrail{memstore.NewAccounts()}, well).(auth.EventStore)
 	require.False(t, has)
 	_, has = authtest.FaultyAccounts(memstore.NewAccounts(), well).(auth.UserStore)
-	require.False(t, has, "users where there are none")
+	require.False(t, has, "a faulty store of accounts must not keep users")
 }

@@ -90,7 +90,7 @@ func TestEveryWrongWayToCheckAuthorityIsCaught(t *testing.T) {
 
 func TestLocksOutOfOrderAreADeadlock(t *testing.T) {
 	t.Parallel()
-	requireBroken(t, "deadlock: nobody can take a step", NewAuthority(AuthorityDesign{OwnerBeforeOther: true}, 2, false,
+	requireBroken(t, "deadlock: no step is possible", NewAuthority(AuthorityDesign{OwnerBeforeOther: true}, 2, false,
 		"revoke sessions of user 1 by session 0", "revoke sessions of user 0 by session 1"))
 }
 

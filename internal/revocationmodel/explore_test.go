@@ -7,11 +7,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// forks is a model of philosophers at a table, each of whom takes two forks and puts them back.
+// forks is a model of philosophers at a table, who each take two forks, eat, and return them.
 type forks struct{ ordered bool }
 
 type table struct {
-	holds [3]uint8 // of each philosopher, the number of forks
+	holds [3]uint8 // number of forks that each philosopher holds
 	meals uint8
 }
 
@@ -63,8 +63,8 @@ func (m forks) Describe(s Step) string  { return s.Verb }
 func TestTheExplorerFindsADeadlock(t *testing.T) {
 	t.Parallel()
 	report := Explore(forks{}, Options[table]{})
-	require.Equal(t, "deadlock: nobody can take a step", report.Problem)
-	require.Len(t, report.Trace, 1+3, "each has taken one fork, and that is the shortest way")
+	require.Equal(t, "deadlock: no step is possible", report.Problem)
+	require.Len(t, report.Trace, 1+3, "each philosopher has taken one fork, which is the shortest way")
 	require.False(t, report.Complete)
 }
 

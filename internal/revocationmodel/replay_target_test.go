@@ -21,10 +21,10 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// tick is the interval of the instances.
+// tick is the interval at which the instances read the feed.
 const tick = 5 * time.Second
 
-// targets are the real stores.
+// targets create the real stores.
 var targets = map[string]func(t testing.TB, ahead int) Target{
 	"memory": newMemoryTarget,
 	"SQLite": newSQLiteTarget,
@@ -33,7 +33,7 @@ var targets = map[string]func(t testing.TB, ahead int) Target{
 // heldStore is a store that can be replaced by another, as a restore does.
 type heldStore struct{ auth.Store }
 
-// realTarget is two services over one store.
+// realTarget is two services on one store.
 type realTarget struct {
 	t        testing.TB
 	store    *heldStore
@@ -41,11 +41,11 @@ type realTarget struct {
 	signer   authtest.Signer
 	services [2]*auth.Service
 	away     [2]bool
-	operator bool // revokes everybody, and reads the head for that
+	operator bool // whether an operator revokes everybody, after reading the head
 	tokens   [sessions]auth.Token
 	keys     int
 
-	file    string // of the SQLite database, with its connections
+	file    string // SQLite database file, and its connections
 	backups string
 	db      *sql.DB
 }
@@ -74,7 +74,7 @@ func (r *realTarget) open() {
 	r.db, r.store.Store = db, store
 }
 
-// newRealTarget adds the users, two instances, and the sessions that the models start with.
+// newRealTarget adds the users, two instances, and the sessions with which the models start.
 func newRealTarget(t testing.TB, r *realTarget, ahead int) Target {
 	r.signer = authtest.NewSigners(t)["HS256"]
 	for i := range r.clocks {
@@ -157,7 +157,8 @@ func (r *realTarget) PruneSessions(i int) {
 
 func (r *realTarget) Restart(i int) { r.services[i] = r.service(i) }
 
-// SetAway gives the feed the second for which an instance leaves it alone after a failed read.
+// SetAway makes the instance unable to read the feed, or able again. It also waits for the second
+// during which an instance does not retry a failed read.
 func (r *realTarget) SetAway(i int, away bool) {
 	r.away[i] = away
 	if !away {

@@ -12,34 +12,34 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// Target is a real store with two real instances, which take the steps of a model. Instances are 0
-// and 1. Sessions and users are those of the model.
+// Target is a real store with two real instances, 0 and 1, that can take the steps of a model.
+// Sessions and users have the numbers of the model.
 type Target interface {
-	Tick()                        // all clocks advance by the interval
+	Tick()                        // advances all clocks by the interval
 	Create(instance, session int) // signs the session's user in
 	RevokeSession(instance, session int)
 	RevokeUser(instance, user int)
 	RevokeEverybody(instance int)
-	RevokeOther(instance int) // a user whom the model does not follow
+	RevokeOther(instance int) // revokes sessions of a user whom the model does not follow
 	PruneSessions(instance int)
 	Restart(instance int)
-	SetAway(instance int, away bool) // whether the instance can read the feed
+	SetAway(instance int, away bool) // sets whether the instance can read the feed
 	Backup()
 	Restore()
 
-	// Present presents the session's token: "accepted", "refused" or "unavailable".
+	// Present presents the session's token and returns "accepted", "refused" or "unavailable".
 	Present(instance, session int) string
 
-	// Write adds an access key by the session's authority, and reports whether it was added.
+	// Write adds an access key with the session's authority, and reports whether it was added.
 	Write(instance, session int) bool
 }
 
-// answers are what a client sees of a verdict.
+// answers maps a verdict to the response that a client sees.
 var answers = map[Verdict]string{
 	Accepted: "accepted", Stale: "accepted", Refused: "refused", Lost: "refused", Expired: "refused", Unavailable: "unavailable",
 }
 
-// replay takes the steps of a model on a target, and compares what both answer.
+// replay takes the steps of a model on a target and compares the answers of both.
 type replay struct {
 	t      testing.TB
 	model  *World
@@ -48,8 +48,8 @@ type replay struct {
 	trace  []Step
 }
 
-// newReplayed returns the model of what the real instances do: reads take no time, and a token is
-// presented in a step of its own.
+// newReplayed returns a model of the real instances: reads take no time, and presenting a token is
+// a separate step.
 func newReplayed() *World {
 	return &World{Design: Library, Bounds: Bounds{
 		Sessions: 0b1001, Creations: 0b0110, Lifetime: 8, Staleness: 2, Kept: 100, MaxNamed: 100, BehindBy: 1,
@@ -58,7 +58,7 @@ func newReplayed() *World {
 	}}
 }
 
-// next returns what the state leads to by each step.
+// next returns the possible steps and the state to which each leads.
 func (r *replay) next() (steps []Step, states map[Step]worldState) {
 	states = map[Step]worldState{}
 	r.model.Next(r.state, func(step Step, after worldState) {
@@ -112,7 +112,7 @@ func (r *replay) onTarget(step Step, before worldState) {
 		r.target.Backup()
 	case "the store is restored":
 		r.target.Restore()
-	case "repairs the store": // has happened
+	case "repairs the store": // the target has already done it
 	case "is shown the token of session":
 		require.Equal(r.t, answers[r.answer(before, at, of)], r.target.Present(at, of), "%s", r)
 	default:
@@ -120,8 +120,8 @@ func (r *replay) onTarget(step Step, before worldState) {
 	}
 }
 
-// answer is the model's answer to a token. A real instance whose read proves lost commits repairs the
-// store before it answers.
+// answer returns the model's answer to a token. If a read of a real instance proves lost commits,
+// the instance repairs the store before it answers.
 func (r *replay) answer(s worldState, i, n int) Verdict {
 	answers := !s.instances[i].away
 	verdict := r.model.answer(&s, i, n, answers)
@@ -132,7 +132,7 @@ func (r *replay) answer(s worldState, i, n int) Verdict {
 	return verdict
 }
 
-// write compares whether the session may leave something lasting.
+// write compares whether the session can make a lasting change.
 func (r *replay) write(i, n int) {
 	r.t.Helper()
 	t := r.state.tokens[n]
@@ -143,7 +143,7 @@ func (r *replay) write(i, n int) {
 // String returns the steps so far.
 func (r *replay) String() string { return Print(r.model, r.trace) }
 
-// compareAll presents every token to both instances, and tries a lasting write with it.
+// compareAll presents every token to both instances, and tries a lasting change with it.
 func (r *replay) compareAll() {
 	r.t.Helper()
 	for i := range r.state.instances {
@@ -156,7 +156,7 @@ func (r *replay) compareAll() {
 	}
 }
 
-// start begins a replay in one of the model's states.
+// start begins a replay in one of the model's initial states.
 func start(t testing.TB, model *World, which int, newTarget func(ahead int) Target) *replay {
 	state := model.Start()[which]
 	r := &replay{t: t, model: model, state: state, target: newTarget(int(state.ahead))}
@@ -164,7 +164,7 @@ func start(t testing.TB, model *World, which int, newTarget func(ahead int) Targ
 	return r
 }
 
-// walk takes random steps. Every second one presents a token.
+// walk takes random steps. Every second step presents a token.
 func (r *replay) walk(random *rand.Rand, length int) {
 	r.t.Helper()
 	for range length {
@@ -173,7 +173,7 @@ func (r *replay) walk(random *rand.Rand, length int) {
 		if random.IntN(2) == 0 && len(shown) > 0 {
 			steps = shown
 		}
-		verb := steps[random.IntN(len(steps))].Verb // verbs with many arguments are not more frequent
+		verb := steps[random.IntN(len(steps))].Verb // chosen by verb, so that verbs with many arguments are not more frequent
 		steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Verb != verb })
 		r.take(steps[random.IntN(len(steps))])
 	}
@@ -190,7 +190,7 @@ func TestRandomWalksOfTheModelAreWhatTheRealInstancesDo(t *testing.T) {
 				walks = 10
 			}
 			model := newReplayed()
-			if name == "memory" { // it has no backups
+			if name == "memory" { // the store in memory has no backups
 				model.Bounds.Snapshots = 0
 			}
 			for walk := range walks {
@@ -204,7 +204,7 @@ func TestRandomWalksOfTheModelAreWhatTheRealInstancesDo(t *testing.T) {
 
 const shown = "is shown the token of session"
 
-// The explorer has found these for a repair that takes the position after the greatest one that its
+// The explorer found these traces for a repair that takes the position after the greatest one its
 // instance has seen.
 func TestARepairCoversTokensOfTheLostHistoryThatItsInstanceHasNotSeen(t *testing.T) {
 	t.Parallel()
@@ -234,7 +234,7 @@ func TestARepairCoversTokensOfTheLostHistoryThatItsInstanceHasNotSeen(t *testing
 	}
 }
 
-// The shortest way to each kind of step and answer, found by the explorer.
+// The explorer finds the shortest trace to each kind of step and answer.
 func TestTheShortestTraceToEachKindOfStepIsWhatTheRealInstancesDo(t *testing.T) {
 	t.Parallel()
 	skipUnderRace(t)
@@ -261,10 +261,10 @@ func TestTheShortestTraceToEachKindOfStepIsWhatTheRealInstancesDo(t *testing.T) 
 	}
 }
 
-// kind names what is notable about a step: the verb, the answer, and what has happened before.
+// kind names what is notable about a step: the verb, the answer, and earlier events.
 func kind(model *World, before worldState, step Step, after worldState) string {
 	if before.instances[0].suspect > 0 || before.instances[1].suspect > 0 {
-		return "" // a real instance has repaired the store
+		return "" // a real instance has already repaired the store
 	}
 	name := step.Verb
 	if step.Verb == "is shown the token of session" {

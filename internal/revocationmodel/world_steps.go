@@ -1,13 +1,13 @@
 package revocationmodel
 
-// stepping collects the steps that can be taken in a state.
+// stepping collects the possible steps of a state.
 type stepping struct {
 	m     *World
 	s     worldState
 	yield func(Step, worldState)
 }
 
-// take offers a step that changes the state.
+// take offers a step if it changes the state.
 func (p *stepping) take(verb string, at, of int, change func(s *worldState)) {
 	after := p.s
 	change(&after)
@@ -29,7 +29,8 @@ func (m *World) Next(s worldState, yield func(Step, worldState)) {
 	p.writes()
 }
 
-// time is a tick of all clocks. An instance that has proof of lost commits repairs the store at once.
+// time offers a tick of all clocks. An instance that has proof of lost commits repairs the store at
+// once.
 func (p *stepping) time() {
 	for _, in := range p.s.instances {
 		if in.suspect > 0 && !in.away && p.m.Design.Repair {
@@ -65,7 +66,7 @@ func (p *stepping) time() {
 	})
 }
 
-// age brings the end of tokens and entries nearer by a tick.
+// age shortens the remaining time of tokens and entries by a tick.
 func (s *worldState) age() {
 	for _, d := range []*database{&s.database, &s.backup} {
 		for i := range d.list() {
@@ -77,7 +78,7 @@ func (s *worldState) age() {
 	}
 }
 
-// reads are reads of the feed, outages and restarts of an instance.
+// reads offers reads of the feed, outages and restarts of an instance.
 func (p *stepping) reads(i int) {
 	in := p.s.instances[i]
 	b := p.m.Bounds
@@ -99,7 +100,7 @@ func (p *stepping) reads(i int) {
 	if p.s.spent.restarts < b.Restarts {
 		p.take("restarts", i, -1, func(s *worldState) {
 			s.spent.restarts++
-			if in.suspect > 0 && !s.repaired { // the proof is gone with the instance
+			if in.suspect > 0 && !s.repaired { // the restart forgets the proof
 				s.proven = 0
 			}
 			s.instances[i] = instance{age: p.m.never(), away: in.away}
@@ -107,12 +108,12 @@ func (p *stepping) reads(i int) {
 	}
 }
 
-// changes are new sessions and what is removed because it has expired.
+// changes offers new sessions and pruning.
 func (p *stepping) changes(i int) {
 	for n := range p.s.tokens {
 		if p.m.Bounds.Creations&bit(int8(n)) != 0 && !p.s.tokens[n].issued {
 			p.take("creates session", i, n, func(s *worldState) { p.m.create(s, i, n) })
-			break // they are interchangeable
+			break // sessions to create are interchangeable
 		}
 	}
 	if !p.m.Bounds.Prunes {
@@ -135,10 +136,10 @@ func (p *stepping) changes(i int) {
 	}
 }
 
-// held reports whether a lasting write has the row of the user.
+// held reports whether a lasting change has locked the row of the user.
 func (s *worldState) held(user uint8) bool { return s.writing > 0 && ownerOf[s.writing-1] == user }
 
-// ends are revocations.
+// ends offers revocations.
 func (p *stepping) ends(i int) {
 	s, b := &p.s, p.m.Bounds
 	if p.m.Design.AutoIncrement || p.m.Design.Timestamps {
@@ -175,8 +176,9 @@ func (p *stepping) ends(i int) {
 	}
 }
 
-// revoke offers a revocation, after which the instance reads it back, or cannot. If it reads that commits
-// were lost, it repairs the store before it acknowledges the revocation.
+// revoke offers a revocation, after which the instance reads it back or fails to. If the read
+// proves that commits were lost, the instance repairs the store before it acknowledges the
+// revocation.
 func (p *stepping) revoke(verb string, i, of int, change func(s *worldState)) {
 	if in := &p.s.instances[i]; !in.away && !in.reading && p.m.Bounds.Unread {
 		p.take(verb+" and cannot read that back, which was", i, of, func(s *worldState) {
@@ -196,7 +198,8 @@ func (p *stepping) revoke(verb string, i, of int, change func(s *worldState)) {
 	p.yield(Step{verb, int8(i), int8(of)}, after)
 }
 
-// outOfOrder is how controls revoke: a position is taken first, and the entry is committed later.
+// outOfOrder offers revocations of controls: the position is taken first, and the entry is
+// committed later.
 func (p *stepping) outOfOrder(i int) {
 	in := &p.s.instances[i]
 	if in.pending > 0 {
@@ -225,21 +228,21 @@ func (p *stepping) outOfOrder(i int) {
 	}
 }
 
-// repairs are repairs of lost commits.
+// repairs offers repairs of lost commits.
 func (p *stepping) repairs(i int) {
 	if p.m.Design.Repair && p.s.instances[i].suspect > 0 && p.m.canRepair(&p.s, i) {
 		p.take("repairs the store", i, -1, func(s *worldState) { p.m.repair(s, i) })
 	}
 }
 
-// canRepair reports whether no lasting write keeps the instance from repairing the store, and the
+// canRepair reports whether the instance can repair the store: no lasting change blocks it, and the
 // bounds allow it.
 func (m *World) canRepair(s *worldState, i int) bool {
 	in := &s.instances[i]
 	return !in.away && (s.writing == 0 || m.Design.Unlocked) && len(s.list()) < mostEntries
 }
 
-// presents are tokens that clients present.
+// presents offers tokens that clients present.
 func (p *stepping) presents(i int) {
 	for n, t := range p.s.tokens {
 		if !t.issued {
@@ -253,7 +256,7 @@ func (p *stepping) presents(i int) {
 	}
 }
 
-// backups are backups of the store, and its return to one.
+// backups offers backups of the store and its restore.
 func (p *stepping) backups() {
 	if p.s.spent.snapshots < p.m.Bounds.Snapshots {
 		p.take("the store is backed up", -1, -1, func(s *worldState) {
@@ -269,9 +272,9 @@ func (p *stepping) backups() {
 	}
 }
 
-// writes are requests that leave something lasting.
+// writes offers requests that make lasting changes.
 func (p *stepping) writes() {
-	if !p.m.Bounds.Writes || p.s.spent.restores == 0 { // the model of authority has the others
+	if !p.m.Bounds.Writes || p.s.spent.restores == 0 { // the model of authority has the other cases
 		return
 	}
 	if n := p.s.writing; n > 0 {

@@ -13,7 +13,7 @@ import (
 const (
 	tooLate      = "a token was accepted too late after its revocation was acknowledged"
 	lostAccepted = "a token was accepted whose revocation was lost, although lost commits had been proven"
-	lateWrite    = "a session left something lasting after its revocation was committed"
+	lateWrite    = "a session made a lasting change after its revocation was committed"
 )
 
 // bounded changes the bounds of a model.
@@ -139,8 +139,8 @@ func TestRandomRunsOfTheProductHold(t *testing.T) {
 	}
 }
 
-// Random runs of the product have found it: a session of a lost history claims a generation that the
-// store has not reached, so the entry for its user does not cover it.
+// Random runs of the product found this trace: a session of a lost history claims a generation that
+// the store has not reached, so the entry for its user does not cover it.
 func TestAnEntryForAUserMustNotReplaceOneForASessionOfALostHistory(t *testing.T) {
 	t.Parallel()
 	const other = "revokes a session of somebody else"
@@ -152,7 +152,7 @@ func TestAnEntryForAUserMustNotReplaceOneForASessionOfALostHistory(t *testing.T)
 	design := Library
 	design.ReplaceCapped = true
 	require.Equal(t, tooLate, brokenAfter(t, NewProduct(design), steps))
-	kept := slices.DeleteFunc(steps, func(s Step) bool { return s.Verb == "prunes the feed" }) // there is nothing to prune
+	kept := slices.DeleteFunc(steps, func(s Step) bool { return s.Verb == "prunes the feed" }) // nothing is left to prune
 	require.Empty(t, brokenAfter(t, NewProduct(Library), kept))
 }
 

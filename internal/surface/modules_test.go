@@ -12,9 +12,8 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// What a host pays that imports the root package and sqlstore: modules.txt has the
-// modules that it compiles, on Linux with an x86-64 processor, where there are
-// most.
+// The cost for a host that imports the root package and sqlstore. modules.txt lists the modules
+// that it compiles on Linux with x86-64, where there are the most.
 const (
 	modules       = "modules.txt"
 	maxSumEntries = 65 // lines of its go.sum

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// fakeTB records how a test ended, and ends it as testing does.
+// fakeTB records how a test ended, and stops the test as package testing does.
 type fakeTB struct {
-	testing.TB // nil: a method that is not expected panics
+	testing.TB // nil, so that an unexpected method panics
 	outcome    string
 }
 
@@ -25,9 +25,9 @@ func (f *fakeTB) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// outcome runs test with a fakeTB and says how it ended.
+// outcome runs test with a fakeTB and returns how it ended.
 func outcome(test func(testing.TB)) string {
-	f := &fakeTB{outcome: "went on"}
+	f := &fakeTB{outcome: "continued"}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

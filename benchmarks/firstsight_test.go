@@ -12,8 +12,8 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// BenchmarkFirstSight is a token that was not seen before: ours with the strict
-// parser and the session, golang-jwt's ParseWithClaims alone.
+// BenchmarkFirstSight measures a token that was not seen before. This library uses its strict
+// parser and checks the session; golang-jwt uses ParseWithClaims alone.
 func BenchmarkFirstSight(b *testing.B) {
 	k := newKeys(b)
 	for _, alg := range algorithms {

@@ -1,9 +1,9 @@
-// Package benchmarks compares the middleware of this library with those of others.
-// It is a module of its own, so that nobody who imports the library meets them.
+// Package benchmarks compares the middleware of this library with other libraries. It is a separate
+// module, so that importers of the library do not get its dependencies.
 //
-// All peers are set up to check what ours checks of a token: the signature, that
-// the algorithm is the key's, iss, aud, exp and nbf. A test holds them to it. None
-// of them but ours sees that a session was revoked.
+// All libraries are configured to check what this library checks: the signature, that the algorithm
+// is the key's, and the claims iss, aud, exp and nbf. A test verifies that. Only this library
+// detects that a session was revoked.
 package benchmarks
 
 import (
@@ -26,20 +26,20 @@ import (
 	jwx "github.com/lestrrat-go/jwx/v2/jwt"
 )
 
-// What every token here is from and for.
+// The issuer and the audience of every token here.
 const (
 	Issuer   = "https://api.example.com"
 	Audience = "https://api.example.com"
 )
 
-// Keys is a key for each algorithm.
+// Keys holds a key for each algorithm.
 type Keys struct {
 	HS256 []byte
 	ES256 *ecdsa.PrivateKey
 	EdDSA ed25519.PrivateKey
 }
 
-// public returns what verifies a token of the algorithm.
+// public returns the key that verifies tokens of the algorithm.
 func (k Keys) public(alg string) any {
 	switch alg {
 	case "HS256":
@@ -50,7 +50,7 @@ func (k Keys) public(alg string) any {
 	return k.EdDSA.Public().(ed25519.PublicKey)
 }
 
-// private returns what signs one.
+// private returns the key that signs tokens of the algorithm.
 func (k Keys) private(alg string) any {
 	switch alg {
 	case "HS256":
@@ -61,18 +61,18 @@ func (k Keys) private(alg string) any {
 	return k.EdDSA
 }
 
-// claims are those of ours.
+// claims are the claims of this library.
 type claims struct {
 	jwt.RegisteredClaims
 	Username    string `json:"username"`
 	IsSuperUser bool   `json:"is_super_user"`
 }
 
-// Middleware wraps a handler so that it is called for good tokens alone.
+// Middleware wraps a handler so that only requests with a valid token reach it.
 type Middleware func(http.Handler) http.Handler
 
-// peers are functions that return a middleware for the algorithm, nil if the peer
-// does not have that.
+// peers create a middleware for the algorithm. They return nil if the library does not support the
+// algorithm.
 var peers = map[string]func(k Keys, alg string) (Middleware, error){
 	"golang-jwt":           GolangJWT,
 	"cristalhq":            cristalhqJWT,
@@ -91,7 +91,7 @@ func bearer(r *http.Request) string {
 
 type callerKey struct{}
 
-// byHand is the middleware that hosts write around a library.
+// byHand returns the middleware that hosts write around a token library.
 func byHand(verify func(token string) (caller any, err error)) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -105,7 +105,7 @@ func byHand(verify func(token string) (caller any, err error)) Middleware {
 	}
 }
 
-// parseGolangJWT returns what verifies a token with golang-jwt.
+// parseGolangJWT returns a function that verifies a token with golang-jwt.
 func parseGolangJWT(k Keys, alg string) func(string) (*claims, error) {
 	public := k.public(alg)
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{alg}), jwt.WithIssuer(Issuer), jwt.WithAudience(Audience), jwt.WithExpirationRequired())
@@ -116,7 +116,7 @@ func parseGolangJWT(k Keys, alg string) func(string) (*claims, error) {
 	}
 }
 
-// GolangJWT is the middleware that a host writes around golang-jwt.
+// GolangJWT returns the middleware that a host writes around golang-jwt.
 func GolangJWT(k Keys, alg string) (Middleware, error) {
 	parse := parseGolangJWT(k, alg)
 	return byHand(func(token string) (any, error) { return parse(token) }), nil
@@ -183,7 +183,7 @@ func auth0JWT(k Keys, alg string) (Middleware, error) {
 	return auth0.New(v.ValidateToken).CheckJWT, nil
 }
 
-// ginJWT has symmetric and RSA keys alone, and leaves iss and aud to the host.
+// ginJWT supports only symmetric and RSA keys, and leaves iss and aud to the host.
 func ginJWT(k Keys, alg string) (Middleware, error) {
 	if alg != "HS256" {
 		return nil, nil
@@ -207,5 +207,5 @@ func ginJWT(k Keys, alg string) (Middleware, error) {
 	}, nil
 }
 
-// algorithms are those of ours.
+// algorithms are the algorithms of this library.
 var algorithms = []string{"HS256", "ES256", "EdDSA"}

@@ -12,10 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hostile is text that a page must show, and not obey.
+// hostile is text that a page must display as text.
 const hostile = `<img src=x onerror=alert(1)>`
 
-// login signs in over HTTP, and returns the token and the status.
+// login signs in over HTTP and returns the token and the status.
 func (q *quickstart) login(t *testing.T, key, secret, userAgent string) (token string, status int) {
 	t.Helper()
 	body, err := json.Marshal(map[string]string{"access_key": key, "access_secret": secret})
@@ -38,7 +38,7 @@ func (q *quickstart) requireLogin(t *testing.T, key, secret string, want int) {
 	require.Equal(t, want, status)
 }
 
-// statusOf returns what the service answers to the token.
+// statusOf returns the status of a request with the token.
 func (q *quickstart) statusOf(t *testing.T, token string) int {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, q.url+"/auth/user", nil)
@@ -50,14 +50,14 @@ func (q *quickstart) statusOf(t *testing.T, token string) int {
 	return response.StatusCode
 }
 
-// text returns what somebody reads there.
+// text returns the visible text of the element.
 func (b *tab) text(selector string) string {
 	b.t.Helper()
 	return eval[string](b, fmt.Sprintf("document.querySelector(%s).innerText.trim()", quote(selector)))
 }
 
-// takeSecret reads the pair in the dialog that is open, and closes it. Then the secret
-// is nowhere in the page.
+// takeSecret reads the pair in the open dialog and closes the dialog. Afterwards the secret must be
+// nowhere in the page.
 func (b *tab) takeSecret(heading string) (key, secret string) {
 	b.t.Helper()
 	b.shows("#secret-heading", heading)
@@ -78,7 +78,7 @@ func (b *tab) requireNowhere(secret string) {
 	require.NotContains(b.t, everything, secret)
 }
 
-// press presses the button of the card with this heading.
+// pressOn presses the button of the card with this heading.
 func (b *tab) pressOn(list, heading, button string) {
 	b.t.Helper()
 	find := fmt.Sprintf(`[...document.querySelectorAll(%s)].find((li) => li.querySelector("h3").innerText === %s)
@@ -125,7 +125,7 @@ func TestAKeyOverItsLife(t *testing.T) {
 
 	b.pressOn("#key-list", hostile, "Revoke")
 	b.shows("#confirm-heading", "Revoke this key?")
-	b.focused("#confirm button[value=no]") // the harmless one first
+	b.focused("#confirm button[value=no]") // the harmless button is first
 	b.press(kb.Tab)
 	b.focused("#confirm-yes")
 	b.press(kb.Enter)
@@ -230,7 +230,7 @@ func TestASuperUserAdministers(t *testing.T) {
 	q.requireLogin(t, last, lastSecret, http.StatusUnauthorized)
 }
 
-// Whoever regenerates their own credentials has no other way in than the new ones.
+// Users who regenerate their own credentials have no other way to sign in than the new ones.
 func TestMyOwnNewCredentialsAreShownBeforeIAmSignedOut(t *testing.T) {
 	q, b := startSignedIn(t)
 	b.pressOn("#user-list", "admin", "New credentials")
@@ -253,11 +253,12 @@ func TestASecretIsShownThoughTheListCannotBe(t *testing.T) {
 	q.requireLogin(t, key, secret, http.StatusOK)
 }
 
-// The answer that the page was waiting for does not come into the page that is back.
+// The response for which the page was waiting must not appear in the page after the browser returns
+// to it.
 func TestASecretDoesNotComeIntoAPageThatWasLeft(t *testing.T) {
 	q, b := start(t)
 	b.open(q)
-	b.signInWithGitHub(octocat, "octocat") // who is signed in still when the page is back
+	b.signInWithGitHub(octocat, "octocat") // stays signed in when the page is restored
 	eval[chromedp.Void](b, `void ((real) => { window.fetch = async (path, options) => {
 		if (options.method === "POST") await new Promise((resolve) => addEventListener("pageshow", resolve, {once: true}));
 		return real(path, options);
@@ -320,12 +321,12 @@ func TestAPlainUserSeesNoUsers(t *testing.T) {
 	b.takeSecret("The new key")
 
 	b.signOut()
-	require.Equal(t, 0, eval[int](b, `document.querySelectorAll(".cards > li").length`), "nothing of the account stays")
+	require.Equal(t, 0, eval[int](b, `document.querySelectorAll(".cards > li").length`), "nothing of the account may stay in the page")
 	b.signInWithKey(q)
 	b.until(`document.getElementById("users").checkVisibility()`)
 }
 
-// Each control says what it is for, and nothing is wider than a small telephone.
+// Each control has a name that says its purpose, and nothing is wider than a small phone.
 func TestTheAccountFitsAPhoneAndSaysWhatItIs(t *testing.T) {
 	_, b := startSignedIn(t)
 	b.fill("#new-key-label", "a label that is longer than any telephone is wide, and-has-a-word-in-it-that-cannot-be-broken-anywhere-at-all")
@@ -352,6 +353,6 @@ func TestTheAccountFitsAPhoneAndSaysWhatItIs(t *testing.T) {
 	require.Empty(t, unnamed)
 	names := eval[[]string](b, `[...document.querySelectorAll(".cards button")].map((button) => button.textContent)`)
 	for _, name := range names {
-		require.Regexp(t, `\w+ \w+`, name, "says of what")
+		require.Regexp(t, `\w+ \w+`, name, "the name of a button must say on what it acts")
 	}
 }

@@ -17,7 +17,7 @@ func TestTheDocumentFollowsTheRulesOfOpenAPI(t *testing.T) {
 	}
 }
 
-// A validator that accepts everything would say the same.
+// A validator that accepts every document would pass the test above.
 func TestADocumentThatBreaksTheRulesIsRefused(t *testing.T) {
 	for old, broken := range map[string]string{
 		`"in": "path"`:       `"in": "body"`,

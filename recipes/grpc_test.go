@@ -19,8 +19,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// reports is a service as protoc would describe it: Mine says whose reports they are,
-// and Watch says so for each message that it gets.
+// reports describes a service as protoc would. Mine returns whose reports the caller may read;
+// Watch returns that for each message it receives.
 var reports = grpc.ServiceDesc{
 	ServiceName: "test.Reports",
 	HandlerType: (*any)(nil),
@@ -82,7 +82,7 @@ func whose(ctx context.Context) (*wrapperspb.StringValue, error) {
 	return wrapperspb.String(trace + "the reports of " + caller.Username), nil
 }
 
-// traced is another interceptor's stream, with a context of its own.
+// traced is the stream of another interceptor, with its own context.
 type traced struct {
 	grpc.ServerStream
 	ctx context.Context
@@ -102,7 +102,7 @@ func traceStream(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo,
 	return handler(server, traced{stream, trace(stream.Context())})
 }
 
-// dial starts a server with these options, and connects to it.
+// dial starts a server with these options and connects to it.
 func dial(t *testing.T, svc *auth.Service, options ...grpc.ServerOption) *grpc.ClientConn {
 	t.Helper()
 	server := grpc.NewServer(options...)
@@ -136,7 +136,7 @@ func mine(ctx context.Context, connection *grpc.ClientConn) (string, error) {
 	return invoke(ctx, connection, "Mine")
 }
 
-// watch opens a stream and returns what asks it once more.
+// watch opens a stream and returns a function that sends another message.
 func watch(ctx context.Context, connection *grpc.ClientConn) func() (string, error) {
 	stream, err := connection.NewStream(ctx, &reports.Streams[0], "/test.Reports/Watch")
 	return func() (string, error) {
@@ -144,7 +144,8 @@ func watch(ctx context.Context, connection *grpc.ClientConn) func() (string, err
 			return "", err
 		}
 		answer := new(wrapperspb.StringValue)
-		if err := stream.SendMsg(new(emptypb.Empty)); err != nil && err != io.EOF { // then RecvMsg has the reason
+		// On io.EOF, RecvMsg returns the reason.
+		if err := stream.SendMsg(new(emptypb.Empty)); err != nil && err != io.EOF {
 			return "", err
 		}
 		err := stream.RecvMsg(answer)
@@ -156,10 +157,10 @@ func watchOnce(ctx context.Context, connection *grpc.ClientConn) (string, error)
 	return watch(ctx, connection)()
 }
 
-// calls are the two kinds of call.
+// calls are the two kinds of calls.
 var calls = map[string]func(context.Context, *grpc.ClientConn) (string, error){"unary": mine, "stream": watchOnce}
 
-// with is a call's context with these values of authorization.
+// with returns the context of a call with these authorization values.
 func with(t *testing.T, values ...string) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	t.Cleanup(cancel)
@@ -214,7 +215,8 @@ func TestACallOverGRPCKnowsItsCallerAndRefusesOthers(t *testing.T) {
 	}
 }
 
-// gRPC recovers no panic: without a guard around the store, this test ends its process.
+// gRPC recovers no panic. Unless the library guards its calls of the store, this test ends its
+// process.
 func TestAStoreThatPanicsEndsOneCallOverGRPCAndNotTheProcess(t *testing.T) {
 	t.Parallel()
 	for kind, call := range calls {
@@ -302,7 +304,7 @@ func TestACallOverGRPCForSuperUsersReadsTheStoreEachTime(t *testing.T) {
 	requireRefused(alice)
 	promote(f.alice, true)
 	promote(f.root, false)
-	requireRefused(root) // whose token is the same
+	requireRefused(root) // with the same token
 	_, err = invoke(alice, connection, "Purge")
 	require.NoError(t, err)
 }

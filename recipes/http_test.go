@@ -26,16 +26,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// routers are the recipes, each with a route more, GET /panic behind Authenticate, and
-// with what is the router's own to decide.
+// routers are the recipes, each with an additional route, GET /panic behind Authenticate, and the
+// router's own decisions.
 var routers = []struct {
 	name  string
 	start func(*testing.T, *auth.Service) (url string)
 
-	head     int    // HEAD of a GET call
-	slash    int    // GET /auth/keys/, of which there is only /auth/keys
-	allow    string // of PUT /auth/keys
-	slowBody bool   // a body that does not arrive is answered with 408 in time
+	head     int    // status of HEAD for a GET call
+	slash    int    // status of GET /auth/keys/, because only /auth/keys exists
+	allow    string // Allow header of PUT /auth/keys
+	slowBody bool   // a body that does not arrive gets 408 in time
 }{
 	{
 		name: "chi", head: 405, slash: 404, allow: "GET, POST", slowBody: true,
@@ -80,7 +80,8 @@ func serveFiber(t *testing.T, app *fiber.App) string {
 	served := make(chan error, 1)
 	go func() { served <- app.Listener(listener, fiber.ListenConfig{DisableStartupMessage: true}) }()
 	url := "http://" + listener.Addr().String()
-	answer, err := http.Get(url) // a shutdown before the server has begun would end nothing
+	// A shutdown has no effect before the server has started.
+	answer, err := http.Get(url)
 	require.NoError(t, err)
 	require.NoError(t, answer.Body.Close())
 	t.Cleanup(func() {
@@ -93,11 +94,11 @@ func serveFiber(t *testing.T, app *fiber.App) string {
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.ReleaseMode)
-	gin.DefaultErrorWriter = io.Discard // the stack of the panic that a test makes
+	gin.DefaultErrorWriter = io.Discard // hides the stack of the panic in the test
 	m.Run()
 }
 
-// host is one of the routers, running.
+// host is a running router.
 type host struct {
 	*fixture
 	t   *testing.T
@@ -114,7 +115,7 @@ func (r response) json(t *testing.T, to any) {
 	require.NoError(t, json.Unmarshal([]byte(r.body), to), r.body)
 }
 
-// send makes a request with these Authorization lines.
+// send sends a request with these Authorization headers.
 func (h *host) send(method, path, body string, authorization ...string) response {
 	h.t.Helper()
 	r, err := http.NewRequestWithContext(h.t.Context(), method, h.url+path, strings.NewReader(body))
@@ -142,7 +143,7 @@ func loginBody(pair auth.KeyPair) string {
 	return fmt.Sprintf(`{"access_key": %q, "access_secret": %q}`, pair.AccessKey, pair.AccessSecret.Reveal())
 }
 
-// login returns the Authorization line of a new session.
+// login returns the Authorization header of a new session.
 func (h *host) login(pair auth.KeyPair) string {
 	h.t.Helper()
 	answer := h.send("POST", "/auth/users/login", loginBody(pair))
@@ -211,7 +212,7 @@ func TestARouteForSuperUsers(t *testing.T) {
 	})
 }
 
-// A router that does not have a call answers 404 or 405 to it; the handler answers 401.
+// If a router lacks a call, it responds with 404 or 405; the handler responds with 401.
 func TestEveryCallIsMounted(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		for _, route := range h.svc.Routes() {
@@ -261,7 +262,7 @@ func TestPathParametersReachTheHandlers(t *testing.T) {
 	})
 }
 
-// A parameter is what the client has escaped, once: a slash in it does not end it.
+// A path parameter is unescaped exactly once, and an escaped slash does not end it.
 func TestPathParametersAreDecodedOnce(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		alice := h.login(h.alicePair)
@@ -293,7 +294,7 @@ func TestWhatIsNotThereIsTheRoutersToAnswer(t *testing.T) {
 		answer := h.send("PUT", "/auth/keys", "", alice)
 		require.Equal(t, 405, answer.StatusCode)
 		allowed := strings.Split(strings.Join(answer.Header["Allow"], ", "), ", ")
-		slices.Sort(allowed) // chi's and gin's are in no order
+		slices.Sort(allowed) // chi and gin list them in no order
 		require.Equal(t, routers[i].allow, strings.Join(allowed, ", "))
 		require.Equal(t, routers[i].head, h.send("HEAD", "/auth/user", "", alice).StatusCode)
 		require.Equal(t, routers[i].slash, h.send("GET", "/auth/keys/", "", alice).StatusCode)
@@ -338,7 +339,7 @@ func TestAPanicOfTheHostEndsOneRequest(t *testing.T) {
 	})
 }
 
-// Servers read requests into memory that they use again.
+// Servers read requests into memory that they reuse.
 func TestASessionKeepsTheClientThatOpenedIt(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		const first, second = "the-first-browser/1.0", "a-second-browser/2.0"

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain is a server where httpload has started itself, which is this test.
+// TestMain is a server if httpload, here this test binary, has started itself.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "-"+serveFlag {
 		main()

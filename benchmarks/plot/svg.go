@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// Where the axes are.
+// The positions of the axes.
 const (
 	width, height = 720, 420
 	left, right   = 80, width - 45
 	top, bottom   = 40, height - 60
 )
 
-// style has the lines on top of each other told apart without colors too: each is
-// thinner than the one below it, or broken.
+// style makes overlapping lines distinguishable without colors: each is thinner than the one below
+// it, or dashed.
 const style = `
 .page { fill: #fff }
 text { fill: #1f2328; font: 14px system-ui, sans-serif }
@@ -40,7 +40,7 @@ text { fill: #e6edf3 }
 }
 `
 
-// axes says where a value is drawn.
+// axes maps values to positions.
 type axes struct {
 	decades int     // of live tokens
 	most    float64 // in nanoseconds
@@ -86,7 +86,7 @@ func draw(lines []line) []byte {
 	return b.Bytes()
 }
 
-// scale returns axes that hold all points, and the step between marks of time.
+// scale returns axes that fit all points, and the step between two time marks.
 func scale(lines []line) (axes, float64) {
 	live, ns := 10, 1.0
 	for _, l := range lines {
@@ -95,7 +95,7 @@ func scale(lines []line) (axes, float64) {
 		}
 	}
 	step := math.Pow(10, math.Floor(math.Log10(ns)))
-	if ns/step < 5 { // or there are too few
+	if ns/step < 5 { // otherwise there are too few marks
 		step /= 2
 	}
 	return axes{int(math.Ceil(math.Log10(float64(live)) - 1e-9)), math.Ceil(ns/step) * step}, step
@@ -108,7 +108,7 @@ func label(l line) string {
 	return grouped(l.revoked) + " sessions were revoked"
 }
 
-// summary is for those who do not see the picture.
+// summary describes the picture for readers who cannot see it.
 func summary(lines []line) string {
 	var parts []string
 	for _, l := range lines {
@@ -119,7 +119,7 @@ func summary(lines []line) string {
 	return "Time to verify a token seen before. " + strings.Join(parts, "; ")
 }
 
-// grouped is the number with a comma between thousands.
+// grouped returns the number with a comma between thousands.
 func grouped(n int) string {
 	digits := strconv.Itoa(n)
 	for i := len(digits) - 3; i > 0; i -= 3 {

@@ -153,7 +153,7 @@ func decoded(t testing.TB, segment string) string {
 	return string(text)
 }
 
-func TestAllMiddlewaresRefuseTheSameTokens(t *testing.T) {
+func TestAllMiddlewaresRejectTheSameTokens(t *testing.T) {
 	k := newKeys(t)
 	for _, alg := range algorithms {
 		mine, svc, own := ours(t, k, alg)
@@ -191,9 +191,9 @@ func (d discard) Header() http.Header         { return d.header }
 func (d discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d discard) WriteHeader(int)             {}
 
-// TestASeenTokenCostsTwoAllocations: the two are the context and the request that carries it. A
+// TestCachedTokenCostsTwoAllocations: the two are the context and the request that carries it. A
 // host that needs no context saves both.
-func TestASeenTokenCostsTwoAllocations(t *testing.T) {
+func TestCachedTokenCostsTwoAllocations(t *testing.T) {
 	k := newKeys(t)
 	for _, alg := range algorithms {
 		mine, svc, own := ours(t, k, alg)

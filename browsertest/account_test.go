@@ -94,7 +94,7 @@ func (b *tab) card(list, heading string) string {
 		quote(list+" > li"), quote(heading)))
 }
 
-func TestAKeyOverItsLife(t *testing.T) {
+func TestKeyLifecycleOnThePage(t *testing.T) {
 	q, b := startSignedIn(t)
 	b.fill("#new-key-label", hostile)
 	b.click("#new-key button")
@@ -135,7 +135,7 @@ func TestAKeyOverItsLife(t *testing.T) {
 	require.Empty(t, b.card("#key-list", hostile))
 }
 
-func TestASecretIsGoneFromThePageWhenItIsLeft(t *testing.T) {
+func TestLeavingThePageRemovesTheSecret(t *testing.T) {
 	q, b := startSignedIn(t)
 	b.click("#new-key button")
 	b.shows("#secret-heading", "The new key")
@@ -147,7 +147,7 @@ func TestASecretIsGoneFromThePageWhenItIsLeft(t *testing.T) {
 	require.False(t, eval[bool](b, `document.getElementById("secret").open`))
 }
 
-func TestASessionIsEndedFromThePage(t *testing.T) {
+func TestPageRevokesASession(t *testing.T) {
 	q, b := start(t)
 	token, status := q.login(t, q.key, q.secret, hostile)
 	require.Equal(t, http.StatusOK, status)
@@ -166,7 +166,7 @@ func TestASessionIsEndedFromThePage(t *testing.T) {
 	require.Equal(t, 1, eval[int](b, `document.querySelectorAll("#session-list > li").length`))
 }
 
-func TestASuperUserAdministers(t *testing.T) {
+func TestSuperUserManagesUsersOnThePage(t *testing.T) {
 	q, b := startSignedIn(t)
 	b.fill("#new-username", "grace")
 	b.fill("#new-email", "grace@example.com")
@@ -231,7 +231,7 @@ func TestASuperUserAdministers(t *testing.T) {
 }
 
 // Users who regenerate their own credentials have no other way to sign in than the new ones.
-func TestMyOwnNewCredentialsAreShownBeforeIAmSignedOut(t *testing.T) {
+func TestOwnNewCredentialsAreShownBeforeSignOut(t *testing.T) {
 	q, b := startSignedIn(t)
 	b.pressOn("#user-list", "admin", "New credentials")
 	b.shows("#confirm-heading", "New credentials for admin?")
@@ -243,7 +243,7 @@ func TestMyOwnNewCredentialsAreShownBeforeIAmSignedOut(t *testing.T) {
 	q.requireLogin(t, key, secret, http.StatusOK)
 }
 
-func TestASecretIsShownThoughTheListCannotBe(t *testing.T) {
+func TestSecretIsShownAlthoughTheListFails(t *testing.T) {
 	q, b := startSignedIn(t)
 	eval[chromedp.Void](b, `void ((real) => { window.fetch = (path, options) => options.method === "GET"
 		? Promise.reject(new TypeError("Failed to fetch")) : real(path, options); })(window.fetch)`)
@@ -255,7 +255,7 @@ func TestASecretIsShownThoughTheListCannotBe(t *testing.T) {
 
 // The response for which the page was waiting must not appear in the page after the browser returns
 // to it.
-func TestASecretDoesNotComeIntoAPageThatWasLeft(t *testing.T) {
+func TestSecretDoesNotAppearAfterThePageWasLeft(t *testing.T) {
 	q, b := start(t)
 	b.open(q)
 	b.signInWithGitHub(octocat, "octocat") // stays signed in when the page is restored
@@ -272,7 +272,7 @@ func TestASecretDoesNotComeIntoAPageThatWasLeft(t *testing.T) {
 	require.Empty(t, eval[string](b, `document.getElementById("secret-secret").textContent`))
 }
 
-func TestASuperUserWhoIsOneNoMoreSeesNoUsers(t *testing.T) {
+func TestDemotedSuperUserSeesNoUsers(t *testing.T) {
 	_, b := startSignedIn(t)
 	b.fill("#new-username", "grace")
 	b.fill("#new-email", "grace@example.com")
@@ -287,7 +287,7 @@ func TestASuperUserWhoIsOneNoMoreSeesNoUsers(t *testing.T) {
 	require.False(t, eval[bool](b, `document.getElementById("users").checkVisibility()`))
 }
 
-func TestManyUsersComePageByPage(t *testing.T) {
+func TestUsersAreListedPageByPage(t *testing.T) {
 	q, b := start(t)
 	token, _ := q.login(t, q.key, q.secret, "test")
 	for i := range 25 {
@@ -310,7 +310,7 @@ func TestManyUsersComePageByPage(t *testing.T) {
 	require.False(t, eval[bool](b, `document.getElementById("more-users").checkVisibility()`))
 }
 
-func TestAPlainUserSeesNoUsers(t *testing.T) {
+func TestPlainUserSeesNoUsers(t *testing.T) {
 	q, b := start(t)
 	b.open(q)
 	b.signInWithGitHub(octocat, "octocat")
@@ -327,7 +327,7 @@ func TestAPlainUserSeesNoUsers(t *testing.T) {
 }
 
 // Each control has a name that says its purpose, and nothing is wider than a small phone.
-func TestTheAccountFitsAPhoneAndSaysWhatItIs(t *testing.T) {
+func TestAccountPageFitsAPhoneAndLabelsItsControls(t *testing.T) {
 	_, b := startSignedIn(t)
 	b.fill("#new-key-label", "a label that is longer than any telephone is wide, and-has-a-word-in-it-that-cannot-be-broken-anywhere-at-all")
 	b.click("#new-key button")

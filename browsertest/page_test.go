@@ -206,7 +206,7 @@ func TestAFlowThatFailsIsExplainedOnce(t *testing.T) {
 	}
 }
 
-func TestTheKeyboardIsEnough(t *testing.T) {
+func TestPageWorksWithTheKeyboardAlone(t *testing.T) {
 	q, b := start(t)
 	b.open(q)
 	b.press(kb.Tab)
@@ -284,7 +284,7 @@ func TestThePageForgetsTheTokenWhenItIsLeft(t *testing.T) {
 	b.shows("#signed-out h2", "Sign in")
 }
 
-func TestTheServiceIsAway(t *testing.T) {
+func TestPageExplainsAnUnavailableService(t *testing.T) {
 	q, b := start(t)
 	b.open(q)
 	eval[chromedp.Void](b, `void (window.fetch = () => Promise.reject(new TypeError("Failed to fetch")))`)

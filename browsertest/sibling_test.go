@@ -263,7 +263,7 @@ func (s *site) requireNothingChanged(b *tab, attack func()) {
 }
 
 // A WebSocket handshake carries the cookie, whatever page starts it.
-func TestAWebSocketOfASiblingIsRefused(t *testing.T) {
+func TestSiblingSiteCannotOpenAWebSocket(t *testing.T) {
 	s, b := signedInSite(t)
 	b.tolerant = true
 	opens := func(host string) bool {
@@ -279,7 +279,7 @@ func TestAWebSocketOfASiblingIsRefused(t *testing.T) {
 	require.Equal(t, []seen{{path: "/live", cookies: 1, status: http.StatusForbidden}}, s.take("/live", 1), "the handshake must have carried the cookie")
 }
 
-func TestAHiddenFrameSignsNobodyIn(t *testing.T) {
+func TestHiddenFrameCannotSignTheUserIn(t *testing.T) {
 	s, b := signedInSite(t)
 	b.tolerant = true
 	for host, want := range map[string]seen{
@@ -303,7 +303,7 @@ func TestAHiddenFrameSignsNobodyIn(t *testing.T) {
 
 // A click allows a page one navigation that counts as initiated by the person. The service responds
 // to later navigations, and to every navigation in Safari, with a page that asks.
-func TestAPopupNavigatedSixTimesSignsNobodyIn(t *testing.T) {
+func TestPopupNavigatedRepeatedlyCannotSignTheUserIn(t *testing.T) {
 	s, b := signedInSite(t)
 	b.tolerant = true
 	for _, host := range []string{siblingHost, foreignHost} {
@@ -344,7 +344,7 @@ func TestAPopupNavigatedSixTimesSignsNobodyIn(t *testing.T) {
 }
 
 // A flow has one of four cookies, so a few more flows could overwrite it.
-func TestAPageElsewhereDoesNotOverwriteTheFlowsOfItsVisitor(t *testing.T) {
+func TestOtherSiteCannotOverwriteTheVisitorsFlows(t *testing.T) {
 	s := newSite(t, false, "")
 	b := newBrowser(t)
 	b.visit(s, ourHost)
@@ -378,7 +378,7 @@ func TestAPageElsewhereDoesNotOverwriteTheFlowsOfItsVisitor(t *testing.T) {
 	require.Empty(t, eval[string](b, "location.search"))
 }
 
-func TestANamedSiblingBeginsAFlowByFetch(t *testing.T) {
+func TestAllowedSiblingBeginsAFlowByFetch(t *testing.T) {
 	s := newSite(t, false, "octocat")
 	b := newBrowser(t)
 	begin := func(call string) {
@@ -395,7 +395,7 @@ func TestANamedSiblingBeginsAFlowByFetch(t *testing.T) {
 	require.Len(t, s.sessions(), 1)
 }
 
-func TestALinkOnAnotherSiteSignsIn(t *testing.T) {
+func TestLinkOnAnotherSiteSignsInAfterConfirmation(t *testing.T) {
 	for name, asSafari := range map[string]bool{"Chromium": false, "as Safari": true} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, false, "octocat")
@@ -444,7 +444,7 @@ func (s *site) plant(mallory, victim *tab) (authURL string) {
 // Over plain http nothing protects the name of a cookie, so a sibling can plant the cookie of its
 // own connect flow in a browser. The victim, who agrees at GitHub, must not connect the account to
 // the attacker's user.
-func TestAPlantedConnectFlowIsRefused(t *testing.T) {
+func TestPlantedConnectFlowIsRefused(t *testing.T) {
 	for name, plain := range map[string]bool{"http": true, "https": false} {
 		for state, signedIn := range map[string]bool{"signed in": true, "signed out": false} {
 			t.Run(name+", "+state, func(t *testing.T) {
@@ -481,7 +481,7 @@ func TestAPlantedConnectFlowIsRefused(t *testing.T) {
 }
 
 // The counterpart of the test above: the session that began the flow can complete it.
-func TestABrowserSessionConnects(t *testing.T) {
+func TestSessionThatBeganAConnectFlowCompletesIt(t *testing.T) {
 	for name, plain := range map[string]bool{"http": true, "https": false} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, plain, "octocat")

@@ -14,7 +14,7 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-func TestAPIWantsALiveToken(t *testing.T) {
+func TestAPINeedsAValidToken(t *testing.T) {
 	c := start(t)
 	for token, message := range map[string]string{"": "Requires authentication", "gho_unknown": "Bad credentials"} {
 		got := c.get("/user", token)
@@ -29,7 +29,7 @@ func TestAPIWantsALiveToken(t *testing.T) {
 	require.Equal(t, http.StatusOK, c.do(r).status)
 }
 
-func TestAPIWantsAUserAgent(t *testing.T) {
+func TestAPINeedsAUserAgent(t *testing.T) {
 	c := start(t)
 	r := c.request(http.MethodGet, "/api/v3/user", nil)
 	r.Header.Set("Authorization", "Bearer "+c.signIn(""))
@@ -37,7 +37,7 @@ func TestAPIWantsAUserAgent(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, c.do(r).status)
 }
 
-func TestScopesDecideWhatIsSeen(t *testing.T) {
+func TestScopesLimitTheAPI(t *testing.T) {
 	c := start(t)
 	for _, test := range []struct {
 		path, scope string
@@ -186,7 +186,7 @@ func TestAppChecksAndDeletesTokens(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, c.get("/user", third).status, "deleting a grant must revoke all tokens")
 }
 
-func TestAppMustBeItself(t *testing.T) {
+func TestAppCallsNeedTheAppsCredentials(t *testing.T) {
 	c := start(t)
 	id, secret := c.Client()
 	token := c.signIn("")

@@ -58,7 +58,7 @@ func (c *client) call(endpoint githubtest.Endpoint) *http.Request {
 	return r
 }
 
-func TestEveryFaultDoesWhatItsNameSays(t *testing.T) {
+func TestEveryFaultHasItsNamedEffect(t *testing.T) {
 	faults := githubtest.Faults()
 	checks := faultChecks()
 	names := make(map[string]bool)
@@ -206,7 +206,7 @@ func requireNoRequestsLeft(t *testing.T) {
 	}
 }
 
-func TestFaultsAreForSoManyCalls(t *testing.T) {
+func TestInjectNLimitsTheNumberOfCalls(t *testing.T) {
 	c := start(t)
 	token := c.signIn("")
 	status := func() int { return c.get("/user", token).status }
@@ -226,7 +226,7 @@ func TestFaultsAreForSoManyCalls(t *testing.T) {
 	require.Equal(t, 200, status())
 }
 
-func TestRedirectLeadsWhereItIsTold(t *testing.T) {
+func TestRedirectFaultLeadsToItsLocation(t *testing.T) {
 	c := start(t)
 	c.Inject(githubtest.EndpointAccessToken, githubtest.Redirect(http.StatusTemporaryRedirect, "http://127.0.0.1:1/steal"))
 	got := c.outcomeOf(c.call(githubtest.EndpointAccessToken))
@@ -235,7 +235,7 @@ func TestRedirectLeadsWhereItIsTold(t *testing.T) {
 	require.Equal(t, "http://127.0.0.1:1/steal", got.header.Get("Location"))
 }
 
-func TestFaultsOfTheAnswerSpareErrors(t *testing.T) {
+func TestResponseFaultsLeaveErrorsUnchanged(t *testing.T) {
 	c := start(t)
 	c.Inject(githubtest.EndpointUser, githubtest.SetField("id", "0"))
 	got := c.get("/user", "gho_unknown")
@@ -243,13 +243,13 @@ func TestFaultsOfTheAnswerSpareErrors(t *testing.T) {
 	require.NotContains(t, got.object(t), "id")
 }
 
-func TestFaultsLeaveThePageAlone(t *testing.T) {
+func TestCallbackFaultsLeaveThePageUnchanged(t *testing.T) {
 	c := startWith(t, githubtest.Config{})
 	c.Inject(githubtest.EndpointAuthorize, faultNamed(t, "state wrong"))
 	got := c.press(c.page(), url.Values{"user": {"583231"}, "decision": {"authorize"}})
 	require.Equal(t, strings.Repeat("0", 20), brought(t, got).Get("state"))
 }
 
-func TestFieldMustBeJSON(t *testing.T) {
+func TestSetFieldPanicsUnlessJSON(t *testing.T) {
 	require.Panics(t, func() { githubtest.SetField("id", "{") })
 }

@@ -126,7 +126,7 @@ func TestTokenEndpointSpeaksFormsAndJSON(t *testing.T) {
 	require.Contains(t, c.do(r).object(t), "access_token")
 }
 
-func TestTokensHaveTheFormOfGitHubs(t *testing.T) {
+func TestTokensHaveGitHubsFormat(t *testing.T) {
 	c := startWith(t, githubtest.Config{AutoApprove: "octocat", TokenLifetime: 8 * time.Hour})
 	c.signIn("")
 	token := c.Tokens(octocat)[0]
@@ -189,7 +189,7 @@ func TestScopesAreRemembered(t *testing.T) {
 	require.Equal(t, "", c.exchange("code", c.authorize().Get("code"))["scope"])
 }
 
-func TestScopeThatComesWithAnotherIsLeftOut(t *testing.T) {
+func TestIncludedScopeIsOmitted(t *testing.T) {
 	c := start(t)
 	answer := c.exchange("code", c.authorize("scope", "user:email user read:user,gist user").Get("code"))
 	require.Equal(t, "gist,user", answer["scope"])

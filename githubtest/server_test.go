@@ -41,7 +41,7 @@ func TestOtherHostsAreRefused(t *testing.T) {
 	}
 }
 
-func TestWrongConfigIsRefused(t *testing.T) {
+func TestInvalidConfigIsRefused(t *testing.T) {
 	user := githubtest.User{ID: 1, Login: "octocat"}
 	for name, cfg := range map[string]githubtest.Config{
 		"nobody to agree":     {AutoApprove: "nobody"},
@@ -131,7 +131,7 @@ func TestCallsAreLoggedWithoutSecrets(t *testing.T) {
 	}, c.Calls())
 }
 
-func TestLogForgetsTheOldestAndCountsAll(t *testing.T) {
+func TestCallLogDropsTheOldestButCountsAll(t *testing.T) {
 	fake, err := githubtest.New(githubtest.Config{})
 	require.NoError(t, err)
 	const calls = 10_001
@@ -142,7 +142,7 @@ func TestLogForgetsTheOldestAndCountsAll(t *testing.T) {
 	require.Equal(t, calls, fake.Count(githubtest.EndpointUser))
 }
 
-func TestManyAtOnce(t *testing.T) {
+func TestConcurrentUse(t *testing.T) {
 	c := start(t)
 	code := c.authorize("scope", "repo").Get("code")
 	var group sync.WaitGroup

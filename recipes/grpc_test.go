@@ -170,7 +170,7 @@ func with(t *testing.T, values ...string) context.Context {
 	return ctx
 }
 
-func TestACallOverGRPCKnowsItsCallerAndRefusesOthers(t *testing.T) {
+func TestGRPCCallIdentifiesItsCallerAndRejectsOthers(t *testing.T) {
 	t.Parallel()
 	const missing, rejected = "Authentication required: send a bearer token", "Invalid or expired token: sign in again"
 	for kind, call := range calls {
@@ -217,7 +217,7 @@ func TestACallOverGRPCKnowsItsCallerAndRefusesOthers(t *testing.T) {
 
 // gRPC recovers no panic. Unless the library guards its calls of the store, this test ends its
 // process.
-func TestAStoreThatPanicsEndsOneCallOverGRPCAndNotTheProcess(t *testing.T) {
+func TestPanickingStoreEndsOneGRPCCallNotTheProcess(t *testing.T) {
 	t.Parallel()
 	for kind, call := range calls {
 		f := newFixture(t)
@@ -233,7 +233,7 @@ func TestAStoreThatPanicsEndsOneCallOverGRPCAndNotTheProcess(t *testing.T) {
 	}
 }
 
-func TestInterceptorsOverGRPCKeepEachOthersContext(t *testing.T) {
+func TestGRPCInterceptorsKeepEachOthersContext(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := "Bearer " + f.token(t, f.alice)
@@ -256,7 +256,7 @@ func TestInterceptorsOverGRPCKeepEachOthersContext(t *testing.T) {
 	}
 }
 
-func TestAStreamIsIdentifiedWhenItIsOpenedAndOutlivesItsToken(t *testing.T) {
+func TestGRPCStreamIsIdentifiedOnceAndOutlivesItsToken(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*testing.T, *fixture){
 		"expired": func(_ *testing.T, f *fixture) { f.passed.Store(int64(13 * time.Hour)) },
@@ -283,7 +283,7 @@ func TestAStreamIsIdentifiedWhenItIsOpenedAndOutlivesItsToken(t *testing.T) {
 	}
 }
 
-func TestACallOverGRPCForSuperUsersReadsTheStoreEachTime(t *testing.T) {
+func TestGRPCSuperUserCallReadsTheStoreEachTime(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	connection := dialProtected(t, f)

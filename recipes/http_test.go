@@ -166,7 +166,7 @@ func eachRouter(t *testing.T, test func(*testing.T, *host, int)) {
 	}
 }
 
-func TestAProtectedRouteKnowsItsCallerAndRefusesOthers(t *testing.T) {
+func TestProtectedRouteIdentifiesItsCallerAndRejectsOthers(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		alice := h.login(h.alicePair)
 		answer := h.send("GET", "/reports", "", alice)
@@ -200,7 +200,7 @@ func TestAProtectedRouteKnowsItsCallerAndRefusesOthers(t *testing.T) {
 	})
 }
 
-func TestARouteForSuperUsers(t *testing.T) {
+func TestSuperUserRouteRefusesOtherUsers(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		answer := h.send("DELETE", "/reports", "", h.login(h.rootPair))
 		require.Equal(t, 200, answer.StatusCode)
@@ -287,7 +287,7 @@ func escapeAll(text string) string {
 	return escaped.String()
 }
 
-func TestWhatIsNotThereIsTheRoutersToAnswer(t *testing.T) {
+func TestUnknownRoutesAreAnsweredByTheRouter(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, i int) {
 		alice := h.login(h.alicePair)
 		require.Equal(t, 404, h.send("GET", "/auth/nothing", "", alice).StatusCode)
@@ -301,7 +301,7 @@ func TestWhatIsNotThereIsTheRoutersToAnswer(t *testing.T) {
 	})
 }
 
-func TestABodyThatIsTooLongIsRefused(t *testing.T) {
+func TestOverlongBodyIsRefused(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		body := loginBody(h.alicePair)
 		answer := h.send("POST", "/auth/users/login", body+strings.Repeat(" ", 9<<10-len(body)))
@@ -312,7 +312,7 @@ func TestABodyThatIsTooLongIsRefused(t *testing.T) {
 	})
 }
 
-func TestABodyThatDoesNotArriveIsNotWaitedFor(t *testing.T) {
+func TestStalledBodyTimesOut(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, i int) {
 		if !routers[i].slowBody {
 			t.Skip("this router's server reads the body itself, and waits for its own ReadTimeout")
@@ -329,7 +329,7 @@ func TestABodyThatDoesNotArriveIsNotWaitedFor(t *testing.T) {
 	})
 }
 
-func TestAPanicOfTheHostEndsOneRequest(t *testing.T) {
+func TestHostPanicEndsOnlyOneRequest(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		alice := h.login(h.alicePair)
 		for range 3 {
@@ -340,7 +340,7 @@ func TestAPanicOfTheHostEndsOneRequest(t *testing.T) {
 }
 
 // Servers read requests into memory that they reuse.
-func TestASessionKeepsTheClientThatOpenedIt(t *testing.T) {
+func TestSessionKeepsTheUserAgentThatOpenedIt(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		const first, second = "the-first-browser/1.0", "a-second-browser/2.0"
 		for _, agent := range []string{first, second} {

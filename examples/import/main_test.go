@@ -52,7 +52,7 @@ func TestTheProgramImportsAndSaysWhatItRefuses(t *testing.T) {
 	require.Equal(t, "ada", token.User.Username)
 }
 
-func TestTheProgramSaysWhatItNeeds(t *testing.T) {
+func TestProgramExplainsMissingArguments(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	database := "file:" + filepath.Join(dir, "app.db")

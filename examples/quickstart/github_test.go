@@ -47,7 +47,7 @@ func TestSignInGoesToTheOAuthAppOfTheEnvironment(t *testing.T) {
 	require.NotContains(t, at.String(), "the-secret")
 }
 
-func TestSignInGoesToTheFakeOtherwise(t *testing.T) {
+func TestSignInUsesTheFakeGitHubByDefault(t *testing.T) {
 	t.Parallel()
 	p := start(t, "-db", inMemory)
 	require.NotEqual(t, p.url, p.fake)
@@ -63,7 +63,7 @@ func TestSignInGoesToTheFakeOtherwise(t *testing.T) {
 	require.Contains(t, string(page), "Anybody can be anybody here")
 }
 
-func TestHalfAnOAuthAppIsAMistake(t *testing.T) {
+func TestHalfConfiguredOAuthAppIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, app := range [][2]string{{"the-id", ""}, {"", "the-secret"}} {
 		p := launchWith(t, app[0], app[1], "-db", inMemory)
@@ -73,7 +73,7 @@ func TestHalfAnOAuthAppIsAMistake(t *testing.T) {
 	}
 }
 
-func TestTheFakeIsForThisMachineAlone(t *testing.T) {
+func TestFakeGitHubIsRefusedOnOtherAddresses(t *testing.T) {
 	t.Parallel()
 	for _, addr := range []string{"0.0.0.0:0", ":0", "[::]:0"} {
 		db := newDatabase(t)
@@ -88,7 +88,7 @@ func TestTheFakeIsForThisMachineAlone(t *testing.T) {
 	require.Equal(t, http.StatusOK, statusFor(t, p, "/api/v1/healthcheck", "quickstart.example"))
 }
 
-func TestTheFakeEndsWithTheService(t *testing.T) {
+func TestFakeGitHubStopsWithTheService(t *testing.T) {
 	t.Setenv("GITHUB_CLIENT_ID", "")
 	t.Setenv("GITHUB_CLIENT_SECRET", "")
 	ctx, stop := context.WithCancel(t.Context())
@@ -112,9 +112,9 @@ func TestTheFakeEndsWithTheService(t *testing.T) {
 	}
 }
 
-// TestAnotherHostIsRefusedWithTheFake: by DNS rebinding, the host name of a web page resolves to
+// TestOtherHostHeaderIsRefusedWithTheFakeGitHub: by DNS rebinding, the host name of a web page resolves to
 // 127.0.0.1. The page must get nothing from the service.
-func TestAnotherHostIsRefusedWithTheFake(t *testing.T) {
+func TestOtherHostHeaderIsRefusedWithTheFakeGitHub(t *testing.T) {
 	t.Parallel()
 	p := start(t, "-db", inMemory)
 	for _, host := range []string{"evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", "0.0.0.0", "192.0.2.1", "localhost:x"} {
@@ -141,7 +141,7 @@ func statusFor(t *testing.T, p *process, path, host string) int {
 
 // A browser does not send a cookie of localhost to 127.0.0.1, so GitHub must redirect to the host
 // name that the user visited.
-func TestTheBrowserStaysWithOneName(t *testing.T) {
+func TestBrowserReturnsToTheSameHostName(t *testing.T) {
 	t.Parallel()
 	for addr, other := range map[string]string{"127.0.0.1:0": "localhost", "localhost:0": "127.0.0.1"} {
 		p := start(t, "-addr", addr, "-db", inMemory)
@@ -160,7 +160,7 @@ func TestTheBrowserStaysWithOneName(t *testing.T) {
 
 // The account number 583231 also exists at GitHub. If the database is later used with a real OAuth
 // app, that account must not be this user.
-func TestWhoSignsInAtTheFakeIsNobodyAtGitHub(t *testing.T) {
+func TestFakeGitHubAccountIsNoAccountAtGitHub(t *testing.T) {
 	t.Parallel()
 	path := newDatabase(t)
 	p := start(t, "-db", path)

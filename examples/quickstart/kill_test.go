@@ -18,10 +18,10 @@ type promise struct {
 	token       string // token of a sign-in; empty if there was none
 }
 
-// TestNothingAnsweredIsLostWhenTheProgramIsKilled kills the program during registrations and
+// TestKilledProgramLosesNothingItAcknowledged kills the program during registrations and
 // sign-ins, and starts it again on the same file. Every user whose registration it acknowledged
 // must be able to sign in, and every token must be valid.
-func TestNothingAnsweredIsLostWhenTheProgramIsKilled(t *testing.T) {
+func TestKilledProgramLosesNothingItAcknowledged(t *testing.T) {
 	t.Parallel()
 	kills := testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 20, Full: 1000})
 	db := newDatabase(t)

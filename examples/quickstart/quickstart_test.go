@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheFirstStartPrintsThePairAndNoOtherDoes(t *testing.T) {
+func TestOnlyTheFirstStartPrintsThePair(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)
 	first := start(t, "-db", db)
@@ -46,7 +46,7 @@ func TestTheFirstStartPrintsThePairAndNoOtherDoes(t *testing.T) {
 	}
 }
 
-func TestTheRoutesOfTheHostStandBesideTheDocumentedOnes(t *testing.T) {
+func TestHostRoutesCoexistWithDocumentedCalls(t *testing.T) {
 	t.Parallel()
 	p := start(t, "-db", inMemory)
 	status, body := p.mustCall(t, http.MethodGet, "/api/v1/healthcheck", "", nil)
@@ -64,7 +64,7 @@ func TestTheRoutesOfTheHostStandBesideTheDocumentedOnes(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, status)
 }
 
-func TestTheKeysAreForTheirOwnerAlone(t *testing.T) {
+func TestKeyFileIsReadableByItsOwnerOnly(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)
 	p := start(t, "-db", db)
@@ -86,7 +86,7 @@ func TestTheKeysAreForTheirOwnerAlone(t *testing.T) {
 }
 
 // If a start is interrupted at any point, the next start completes it.
-func TestAStartThatWasCutOffIsMadeGood(t *testing.T) {
+func TestInterruptedStartIsCompletedByTheNext(t *testing.T) {
 	t.Parallel()
 	t.Run("before the database was made", func(t *testing.T) {
 		t.Parallel()
@@ -125,7 +125,7 @@ func TestAStartThatWasCutOffIsMadeGood(t *testing.T) {
 	})
 }
 
-func TestAStartThatCannotGoWellSaysWhatToDo(t *testing.T) {
+func TestFailingStartSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)
 	start(t, "-db", db).kill()
@@ -166,7 +166,7 @@ func TestASecondInstanceOnTheSameAddressTouchesNothing(t *testing.T) {
 	require.NoFileExists(t, other+".keys")
 }
 
-func TestADatabaseNameIsTakenAsItIs(t *testing.T) {
+func TestDatabaseFileNameMayContainURLCharacters(t *testing.T) {
 	t.Parallel()
 	db := filepath.Join(t.TempDir(), "a #b?c=d&e%20 é.db")
 	p := start(t, "-db", db)
@@ -239,7 +239,7 @@ func TestInstancesThatStartAtOnceShareTheirKeys(t *testing.T) {
 	}
 }
 
-func TestASecretThatCannotBePrintedIsPrintedAtTheNextStart(t *testing.T) {
+func TestUnprintedSecretIsPrintedAtTheNextStart(t *testing.T) {
 	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -256,7 +256,7 @@ func TestASecretThatCannotBePrintedIsPrintedAtTheNextStart(t *testing.T) {
 	p.login(t, p.key, p.secret)
 }
 
-func TestWhatIsNoDatabaseFileIsRefusedAndLeftAlone(t *testing.T) {
+func TestFileThatIsNoDatabaseIsRefusedUnchanged(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for _, path := range []string{dir, "/dev/null", ""} {
@@ -268,7 +268,7 @@ func TestWhatIsNoDatabaseFileIsRefusedAndLeftAlone(t *testing.T) {
 	require.NoFileExists(t, "/dev/null.keys")
 }
 
-func TestKeysThatOthersCanReadAreRefused(t *testing.T) {
+func TestKeyFileReadableByOthersIsRefused(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)
 	start(t, "-db", db).kill()

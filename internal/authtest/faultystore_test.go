@@ -17,7 +17,7 @@ type withoutTrail struct{ auth.Store }
 // accountsWithoutTrail hides the audit trail of a store that keeps no users.
 type accountsWithoutTrail struct{ auth.AccountStore }
 
-func TestEveryMethodOfAFaultyStoreFails(t *testing.T) {
+func TestFaultyStoreFailsEveryMethod(t *testing.T) {
 	t.Parallel()
 	away := func(string) error { return authtest.ErrStoreAway }
 	store := authtest.FaultyStore(memstore.New(), away)
@@ -45,7 +45,7 @@ func requireEveryMethodFails[role any](t *testing.T, store any) {
 	}
 }
 
-func TestAFaultyStoreHasATrailOnlyIfTheStoreHas(t *testing.T) {
+func TestFaultyStoreHasATrailOnlyIfTheStoreDoes(t *testing.T) {
 	t.Parallel()
 	well := func(string) error { return nil }
 	_, has := authtest.FaultyStore(withoutTrail{memstore.New()}, well).(auth.EventStore)

@@ -37,7 +37,7 @@ func requireBroken[S comparable](t *testing.T, problem string, model Model[S]) {
 	t.Logf("%s after these steps:\n%s", report.Problem, Print(model, report.Trace))
 }
 
-func TestNothingLastingIsLeftByASessionWhoseRevocationWasAcknowledged(t *testing.T) {
+func TestNoLastingChangeAfterAnAcknowledgedRevocation(t *testing.T) {
 	t.Parallel()
 	atOnce := testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 3, Full: 4})
 	for name, hostUsers := range map[string]bool{"a store that keeps users": false, "a host's own users": true} {
@@ -52,7 +52,7 @@ func TestNothingLastingIsLeftByASessionWhoseRevocationWasAcknowledged(t *testing
 }
 
 // Each design that is known to be wrong breaks the promise, with the operations that are named.
-func TestEveryWrongWayToCheckAuthorityIsCaught(t *testing.T) {
+func TestExplorerCatchesEveryWrongAuthorityDesign(t *testing.T) {
 	t.Parallel()
 	const addKey, logout = "add a key by session 0", "log out session 0"
 	door, early, rows := AuthorityDesign{AtTheDoor: true}, AuthorityDesign{BeforeLocking: true}, AuthorityDesign{RowsOnly: true}
@@ -95,7 +95,7 @@ func TestLocksOutOfOrderAreADeadlock(t *testing.T) {
 }
 
 // Two super users who disable each other leave one.
-func TestTwoSuperUsersWhoDisableEachOtherLeaveOne(t *testing.T) {
+func TestSuperUsersDisablingEachOtherLeaveOne(t *testing.T) {
 	t.Parallel()
 	report := requireHolds(t, NewAuthority(AuthorityDesign{}, 2, false,
 		"disable user 1 by session 0", "disable user 0 by session 1"))

@@ -60,7 +60,7 @@ func (m forks) Idle(table) bool         { return false }
 func (m forks) Canonical(s table) table { return s }
 func (m forks) Describe(s Step) string  { return s.Verb }
 
-func TestTheExplorerFindsADeadlock(t *testing.T) {
+func TestExplorerFindsADeadlock(t *testing.T) {
 	t.Parallel()
 	report := Explore(forks{}, Options[table]{})
 	require.Equal(t, "deadlock: no step is possible", report.Problem)
@@ -68,7 +68,7 @@ func TestTheExplorerFindsADeadlock(t *testing.T) {
 	require.False(t, report.Complete)
 }
 
-func TestTheExplorerFindsTheShortestWayToABrokenPromise(t *testing.T) {
+func TestExplorerFindsTheShortestTraceToABrokenPromise(t *testing.T) {
 	t.Parallel()
 	report := Explore(forks{ordered: true}, Options[table]{})
 	require.Equal(t, "three meals were eaten", report.Problem)
@@ -76,7 +76,7 @@ func TestTheExplorerFindsTheShortestWayToABrokenPromise(t *testing.T) {
 	require.Contains(t, Print(forks{}, report.Trace), "  9  eats")
 }
 
-func TestTheExplorerKeepsItsBoundsAndSaysSo(t *testing.T) {
+func TestExplorerRespectsAndReportsItsBounds(t *testing.T) {
 	t.Parallel()
 	report := Explore(forks{ordered: true}, Options[table]{MaxDepth: 4})
 	require.Empty(t, report.Problem)
@@ -88,7 +88,7 @@ func TestTheExplorerKeepsItsBoundsAndSaysSo(t *testing.T) {
 	require.Contains(t, report.String(), "not all states: ")
 }
 
-func TestTheExplorerKeepsTheShortestTraceToWhatIsMarked(t *testing.T) {
+func TestExplorerKeepsTheShortestTraceToMarkedSteps(t *testing.T) {
 	t.Parallel()
 	report := Explore(forks{ordered: true}, Options[table]{Mark: func(before table, step Step, _ table) string {
 		if step.Verb == "eats" && before.meals == 1 {

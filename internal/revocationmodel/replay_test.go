@@ -180,7 +180,7 @@ func (r *replay) walk(random *rand.Rand, length int) {
 	r.compareAll()
 }
 
-func TestRandomWalksOfTheModelAreWhatTheRealInstancesDo(t *testing.T) {
+func TestRealInstancesFollowRandomWalksOfTheModel(t *testing.T) {
 	t.Parallel()
 	for name, newTarget := range targets {
 		t.Run(name, func(t *testing.T) {
@@ -206,7 +206,7 @@ const shown = "is shown the token of session"
 
 // The explorer found these traces for a repair that takes the position after the greatest one its
 // instance has seen.
-func TestARepairCoversTokensOfTheLostHistoryThatItsInstanceHasNotSeen(t *testing.T) {
+func TestRepairCoversUnseenTokensOfTheLostHistory(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		ends  []Step
@@ -235,7 +235,7 @@ func TestARepairCoversTokensOfTheLostHistoryThatItsInstanceHasNotSeen(t *testing
 }
 
 // The explorer finds the shortest trace to each kind of step and answer.
-func TestTheShortestTraceToEachKindOfStepIsWhatTheRealInstancesDo(t *testing.T) {
+func TestRealInstancesFollowTheShortestTraceToEachKindOfStep(t *testing.T) {
 	t.Parallel()
 	skipUnderRace(t)
 	model := newReplayed()

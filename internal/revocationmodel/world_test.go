@@ -36,7 +36,7 @@ func TestRevocationsHoldInTimeWhileTheFeedIsFoldedAndPruned(t *testing.T) {
 		"prunes sessions", "prunes the feed")
 }
 
-func TestRevocationsHoldInTimeWhileAllSessionsOfAUserEnd(t *testing.T) {
+func TestRevocationsHoldInTimeWhileAllSessionsOfAUserAreRevoked(t *testing.T) {
 	t.Parallel()
 	report := requireHolds(t, bounded(NewFeed(Library), func(b *Bounds) {
 		b.Creations, b.Entries, b.UserEnds = 0, 3, 1
@@ -61,7 +61,7 @@ func TestRevocationsHoldAfterLostCommitsAreProven(t *testing.T) {
 		"repairs the store", "revokes a session of somebody else", "a lasting write commits for session")
 }
 
-func TestEveryWrongFeedIsCaught(t *testing.T) {
+func TestExplorerCatchesEveryWrongFeed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		wrong func(*Design)
@@ -82,7 +82,7 @@ func TestEveryWrongFeedIsCaught(t *testing.T) {
 	}
 }
 
-func TestEveryWrongAnswerToLostCommitsIsCaught(t *testing.T) {
+func TestExplorerCatchesEveryWrongHandlingOfLostCommits(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		wrong func(*Design)
@@ -108,7 +108,7 @@ func TestEveryWrongAnswerToLostCommitsIsCaught(t *testing.T) {
 }
 
 // The product of the models has too many states to visit all.
-func TestTheProductHoldsToABoundedDepth(t *testing.T) {
+func TestProductHoldsToABoundedDepth(t *testing.T) {
 	t.Parallel()
 	states := testenv.Rounds(t, testenv.Counts{Small: 20_000, Moderate: 200_000, Full: 5_000_000})
 	skipUnderRace(t)

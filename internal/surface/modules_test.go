@@ -19,7 +19,7 @@ const (
 	maxSumEntries = 65 // lines of its go.sum
 )
 
-func TestAHostCompilesTheModulesListed(t *testing.T) {
+func TestHostCompilesOnlyTheListedModules(t *testing.T) {
 	t.Setenv("GOOS", "linux")
 	t.Setenv("GOARCH", "amd64")
 	lines := goList(t, "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", module, module+"/sqlstore")
@@ -28,7 +28,7 @@ func TestAHostCompilesTheModulesListed(t *testing.T) {
 	requireListed(t, "The modules that a host compiles", modules, strings.Join(lines, "\n")+"\n")
 }
 
-func TestAHostsGoSumStaysShort(t *testing.T) {
+func TestHostGoSumStaysShort(t *testing.T) {
 	dir := t.TempDir()
 	home, err := filepath.Abs(root)
 	if err != nil {

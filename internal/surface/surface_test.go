@@ -31,7 +31,7 @@ const (
 
 var update = flag.Bool("update", false, "write the listings as the packages are now")
 
-func TestExportedNamesAreTheOnesListed(t *testing.T) {
+func TestExportedNamesMatchTheListing(t *testing.T) {
 	var got []string
 	for _, pkg := range publicPackages(t) {
 		got = append(got, exported(pkg)...)

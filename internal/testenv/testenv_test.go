@@ -51,7 +51,7 @@ func TestSkipSkipsUnlessSkippingIsForbidden(t *testing.T) {
 	}
 }
 
-func TestRoundsAreTheOnesNamed(t *testing.T) {
+func TestRoundsReturnsTheNamedCount(t *testing.T) {
 	for size, want := range map[string]int{"": 3, "small": 3, "moderate": 20, "full": 1000} {
 		t.Setenv("AUTH_TEST_ROUNDS", size)
 		if got := Rounds(t, Counts{Small: 3, Moderate: 20, Full: 1000}); got != want {

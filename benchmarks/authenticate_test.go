@@ -100,7 +100,8 @@ func ours(t testing.TB, k Keys, alg string) (Middleware, *auth.Service, string) 
 		Tokens: auth.TokenConfig{Audiences: []string{Audience}}, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
-	made, err := svc.Register(context.Background(), auth.ByHost("setup"), auth.UserParams{Username: "ada"})
+	made, err := svc.Register(context.Background(), auth.ByHost("setup"),
+		auth.UserParams{Username: "ada"})
 	require.NoError(t, err)
 	token, err := svc.SignIn(context.Background(), made.User.ID)
 	require.NoError(t, err)
@@ -127,7 +128,8 @@ func badTokens(t testing.TB, k Keys, alg, kid string) map[string]string {
 	other, key, now := newKeys(t), k.private(alg), time.Now().Unix()
 	good := sign(t, alg, key, kid, nil)
 	parts := strings.Split(good, ".")
-	forged := base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(decoded(t, parts[1]), `"ada"`, `"eve"`, 1)))
+	forged := base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(decoded(t, parts[1]),
+		`"ada"`, `"eve"`, 1)))
 	stranger := map[string]string{"HS256": "ES256", "ES256": "EdDSA", "EdDSA": "HS256"}[alg]
 	return map[string]string{
 		"expired":           sign(t, alg, key, kid, jwt.MapClaims{"exp": now - 60, "iat": now - 3600}),
@@ -165,7 +167,8 @@ func TestAllMiddlewaresRejectTheSameTokens(t *testing.T) {
 		identity, err := svc.Identify(request(own))
 		require.NoError(t, err)
 		require.NoError(t, svc.Tokens().Revoke(t.Context(), auth.ByHost("setup"), identity.SessionID))
-		require.Equal(t, http.StatusUnauthorized, status(mine, own), "this library must refuse a revoked token, which the others cannot detect")
+		require.Equal(t, http.StatusUnauthorized, status(mine, own),
+			"this library must refuse a revoked token, which the others cannot detect")
 
 		bad := badTokens(t, k, alg, "")
 		for name, peer := range peers {
@@ -231,7 +234,9 @@ func BenchmarkAuthenticated(b *testing.B) {
 			m, err := peers[name](k, alg)
 			require.NoError(b, err)
 			if m != nil {
-				b.Run(alg+"/"+name, func(b *testing.B) { serve(b, m, sign(b, alg, k.private(alg), "", nil)) })
+				b.Run(alg+"/"+name, func(b *testing.B) {
+					serve(b, m, sign(b, alg, k.private(alg), "", nil))
+				})
 			}
 		}
 	}

@@ -19,10 +19,12 @@ func BenchmarkFirstSight(b *testing.B) {
 	for _, alg := range algorithms {
 		svc, err := auth.New(memstore.New(), auth.Config{
 			Issuer: Issuer, SigningKeys: []auth.SigningKey{signingKey(b, k, alg)},
-			Tokens: auth.TokenConfig{Audiences: []string{Audience}, CacheSize: -1}, Logger: slog.New(slog.DiscardHandler),
+			Tokens: auth.TokenConfig{Audiences: []string{Audience}, CacheSize: -1},
+			Logger: slog.New(slog.DiscardHandler),
 		})
 		require.NoError(b, err)
-		made, err := svc.Register(context.Background(), auth.ByHost("setup"), auth.UserParams{Username: "ada"})
+		made, err := svc.Register(context.Background(), auth.ByHost("setup"),
+			auth.UserParams{Username: "ada"})
 		require.NoError(b, err)
 		token, err := svc.SignIn(context.Background(), made.User.ID)
 		require.NoError(b, err)
@@ -45,13 +47,16 @@ func BenchmarkFirstSight(b *testing.B) {
 			}
 		})
 		c := claims{RegisteredClaims: jwt.RegisteredClaims{
-			Issuer: Issuer, Audience: jwt.ClaimStrings{Audience}, Subject: made.User.ID, ID: token.Session.ID,
-			IssuedAt: jwt.NewNumericDate(token.Session.CreatedAt), ExpiresAt: jwt.NewNumericDate(token.Session.ExpiresAt),
+			Issuer: Issuer, Audience: jwt.ClaimStrings{Audience}, Subject: made.User.ID,
+			ID:        token.Session.ID,
+			IssuedAt:  jwt.NewNumericDate(token.Session.CreatedAt),
+			ExpiresAt: jwt.NewNumericDate(token.Session.ExpiresAt),
 		}, Username: "ada"}
 		b.Run(alg+"/golang-jwt signs", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := jwt.NewWithClaims(jwt.GetSigningMethod(alg), c).SignedString(k.private(alg)); err != nil {
+				if _, err := jwt.NewWithClaims(jwt.GetSigningMethod(alg),
+					c).SignedString(k.private(alg)); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -28,7 +28,9 @@ func newManyStore(revoked int) *manyStore {
 }
 
 // CreateSession accepts every session.
-func (s *manyStore) CreateSession(_ context.Context, session auth.Session, _ int) (auth.Session, auth.User, error) {
+func (s *manyStore) CreateSession(
+	_ context.Context, session auth.Session, _ int,
+) (auth.Session, auth.User, error) {
 	session.Generation = s.revoked
 	return session, auth.User{ID: session.UserID, Username: session.UserID, IsActive: true}, nil
 }
@@ -44,11 +46,14 @@ func (s *manyStore) RevocationHead(context.Context) (int64, error) { return s.re
 
 // ListRevocations generates a session of another user for each entry. The entries share no memory,
 // as entries from a database share none.
-func (s *manyStore) ListRevocations(_ context.Context, from int64, limit int) ([]auth.Revocation, error) {
+func (s *manyStore) ListRevocations(
+	_ context.Context, from int64, limit int,
+) ([]auth.Revocation, error) {
 	var page []auth.Revocation
 	for p := max(from, 1); p <= s.revoked && len(page) < limit; p++ {
 		page = append(page, auth.Revocation{
-			Position: p, ID: fmt.Sprintf("E%025d", p), UserID: fmt.Sprintf("U%025d", p), SessionID: fmt.Sprintf("S%025d", p),
+			Position: p, ID: fmt.Sprintf("E%025d", p), UserID: fmt.Sprintf("U%025d", p),
+			SessionID:  fmt.Sprintf("S%025d", p),
 			Generation: p - 1, ExpiresAt: s.until,
 		})
 	}
@@ -72,7 +77,8 @@ func manyTokens(b *testing.B, k Keys, n int) []string {
 	b.Helper()
 	issuer, tokens := issuerOver(b, newManyStore(0), k, -1), make([]string, n)
 	for i := range tokens {
-		token, err := issuer.Issue(context.Background(), auth.IssueParams{UserID: rand.Text(), Method: auth.MethodHost})
+		token, err := issuer.Issue(context.Background(),
+			auth.IssueParams{UserID: rand.Text(), Method: auth.MethodHost})
 		require.NoError(b, err)
 		tokens[i] = token.Bearer.Reveal()
 	}

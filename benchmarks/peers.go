@@ -108,10 +108,13 @@ func byHand(verify func(token string) (caller any, err error)) Middleware {
 // parseGolangJWT returns a function that verifies a token with golang-jwt.
 func parseGolangJWT(k Keys, alg string) func(string) (*claims, error) {
 	public := k.public(alg)
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{alg}), jwt.WithIssuer(Issuer), jwt.WithAudience(Audience), jwt.WithExpirationRequired())
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{alg}), jwt.WithIssuer(Issuer),
+		jwt.WithAudience(Audience), jwt.WithExpirationRequired())
 	return func(token string) (*claims, error) {
 		var c claims
-		_, err := parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return public, nil })
+		_, err := parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) {
+			return public, nil
+		})
 		return &c, err
 	}
 }
@@ -142,7 +145,8 @@ func cristalhqJWT(k Keys, alg string) (Middleware, error) {
 		if err := cristalhq.ParseClaims([]byte(token), verifier, &c); err != nil {
 			return nil, err
 		}
-		if now := time.Now(); !c.IsValidExpiresAt(now) || !c.IsValidNotBefore(now) || !c.IsIssuer(Issuer) || !c.IsForAudience(Audience) {
+		if now := time.Now(); !c.IsValidExpiresAt(now) || !c.IsValidNotBefore(now) ||
+			!c.IsIssuer(Issuer) || !c.IsForAudience(Audience) {
 			return nil, errors.New("claims")
 		}
 		return &c, nil
@@ -150,7 +154,8 @@ func cristalhqJWT(k Keys, alg string) (Middleware, error) {
 }
 
 func katarasJWT(k Keys, alg string) (Middleware, error) {
-	method := map[string]kataras.Alg{"HS256": kataras.HS256, "ES256": kataras.ES256, "EdDSA": kataras.EdDSA}[alg]
+	method := map[string]kataras.Alg{"HS256": kataras.HS256, "ES256": kataras.ES256,
+		"EdDSA": kataras.EdDSA}[alg]
 	public := k.public(alg)
 	expected := kataras.Expected{Issuer: Issuer, Audience: kataras.Audience{Audience}}
 	return byHand(func(token string) (any, error) {
@@ -167,7 +172,8 @@ func katarasJWT(k Keys, alg string) (Middleware, error) {
 }
 
 func chiJWTAuth(k Keys, alg string) (Middleware, error) {
-	a := jwtauth.New(alg, k.private(alg), k.public(alg), jwx.WithIssuer(Issuer), jwx.WithAudience(Audience))
+	a := jwtauth.New(alg, k.private(alg), k.public(alg), jwx.WithIssuer(Issuer),
+		jwx.WithAudience(Audience))
 	verify, authenticate := jwtauth.Verify(a, jwtauth.TokenFromHeader), jwtauth.Authenticator(a)
 	return func(next http.Handler) http.Handler { return verify(authenticate(next)) }, nil
 }
@@ -189,7 +195,8 @@ func ginJWT(k Keys, alg string) (Middleware, error) {
 		return nil, nil
 	}
 	middleware, err := ginjwt.New(&ginjwt.GinJWTMiddleware{
-		Realm: "benchmark", Key: k.HS256, SigningAlgorithm: alg, IdentityKey: "sub", Timeout: 12 * time.Hour,
+		Realm: "benchmark", Key: k.HS256, SigningAlgorithm: alg, IdentityKey: "sub",
+		Timeout: 12 * time.Hour,
 		Authorizator: func(_ any, c *gin.Context) bool {
 			claims := ginjwt.ExtractClaims(c)
 			return claims["iss"] == Issuer && claims["aud"] == Audience
@@ -202,7 +209,9 @@ func ginJWT(k Keys, alg string) (Middleware, error) {
 	return func(next http.Handler) http.Handler {
 		gin.SetMode(gin.ReleaseMode)
 		engine := gin.New()
-		engine.GET("/", middleware.MiddlewareFunc(), func(c *gin.Context) { next.ServeHTTP(c.Writer, c.Request) })
+		engine.GET("/", middleware.MiddlewareFunc(), func(c *gin.Context) {
+			next.ServeHTTP(c.Writer, c.Request)
+		})
 		return engine
 	}, nil
 }

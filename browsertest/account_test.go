@@ -20,7 +20,8 @@ func (q *quickstart) login(t *testing.T, key, secret, userAgent string) (token s
 	t.Helper()
 	body, err := json.Marshal(map[string]string{"access_key": key, "access_secret": secret})
 	require.NoError(t, err)
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, q.url+"/auth/users/login", bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, q.url+"/auth/users/login",
+		bytes.NewReader(body))
 	require.NoError(t, err)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", userAgent)
@@ -83,15 +84,17 @@ func (b *tab) pressOn(list, heading, button string) {
 	b.t.Helper()
 	find := fmt.Sprintf(`[...document.querySelectorAll(%s)].find((li) => li.querySelector("h3").innerText === %s)
 		?.querySelectorAll("button")`, quote(list+" > li"), quote(heading))
-	name := fmt.Sprintf(`[...(%s ?? [])].find((button) => button.firstChild.data === %s)`, find, quote(button))
+	name := fmt.Sprintf(`[...(%s ?? [])].find((button) => button.firstChild.data === %s)`, find,
+		quote(button))
 	b.until(fmt.Sprintf(`!document.body.classList.contains("busy") && Boolean(%s)`, name))
 	eval[bool](b, fmt.Sprintf("(%s).click() ?? true", name))
 }
 
 func (b *tab) card(list, heading string) string {
 	b.t.Helper()
-	return eval[string](b, fmt.Sprintf(`[...document.querySelectorAll(%s)].find((li) => li.querySelector("h3").innerText === %s)?.innerText ?? ""`,
-		quote(list+" > li"), quote(heading)))
+	return eval[string](b,
+		fmt.Sprintf(`[...document.querySelectorAll(%s)].find((li) => li.querySelector("h3").innerText === %s)?.innerText ?? ""`,
+			quote(list+" > li"), quote(heading)))
 }
 
 func TestKeyLifecycleOnThePage(t *testing.T) {
@@ -292,7 +295,8 @@ func TestUsersAreListedPageByPage(t *testing.T) {
 	token, _ := q.login(t, q.key, q.secret, "test")
 	for i := range 25 {
 		body := fmt.Sprintf(`{"username":"user-%d","email":"user-%[1]d@example.com"}`, i)
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, q.url+"/auth/users/register", bytes.NewBufferString(body))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+			q.url+"/auth/users/register", bytes.NewBufferString(body))
 		require.NoError(t, err)
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -321,7 +325,8 @@ func TestPlainUserSeesNoUsers(t *testing.T) {
 	b.takeSecret("The new key")
 
 	b.signOut()
-	require.Equal(t, 0, eval[int](b, `document.querySelectorAll(".cards > li").length`), "nothing of the account may stay in the page")
+	require.Equal(t, 0, eval[int](b, `document.querySelectorAll(".cards > li").length`),
+		"nothing of the account may stay in the page")
 	b.signInWithKey(q)
 	b.until(`document.getElementById("users").checkVisibility()`)
 }
@@ -329,15 +334,18 @@ func TestPlainUserSeesNoUsers(t *testing.T) {
 // Each control has a name that says its purpose, and nothing is wider than a small phone.
 func TestAccountPageFitsAPhoneAndLabelsItsControls(t *testing.T) {
 	_, b := startSignedIn(t)
-	b.fill("#new-key-label", "a label that is longer than any telephone is wide, and-has-a-word-in-it-that-cannot-be-broken-anywhere-at-all")
+	b.fill("#new-key-label",
+		"a label that is longer than any telephone is wide, and-has-a-word-in-it-that-cannot-be-broken-anywhere-at-all")
 	b.click("#new-key button")
 	b.shows("#secret-heading", "The new key")
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{320, 390, 1280} {
 			b.look(width, scheme)
 			b.screenshot(fmt.Sprintf("secret-%d-%s", width, scheme))
-			require.LessOrEqual(t, eval[int](b, "document.documentElement.scrollWidth"), eval[int](b, "document.documentElement.clientWidth"))
-			require.LessOrEqual(t, eval[int](b, `document.getElementById("secret").scrollWidth`), eval[int](b, `document.getElementById("secret").clientWidth`))
+			require.LessOrEqual(t, eval[int](b, "document.documentElement.scrollWidth"),
+				eval[int](b, "document.documentElement.clientWidth"))
+			require.LessOrEqual(t, eval[int](b, `document.getElementById("secret").scrollWidth`),
+				eval[int](b, `document.getElementById("secret").clientWidth`))
 		}
 	}
 	b.takeSecret("The new key")
@@ -345,13 +353,15 @@ func TestAccountPageFitsAPhoneAndLabelsItsControls(t *testing.T) {
 		for _, width := range []int64{320, 390, 1280} {
 			b.look(width, scheme)
 			b.screenshot(fmt.Sprintf("account-%d-%s", width, scheme))
-			require.LessOrEqual(t, eval[int](b, "document.documentElement.scrollWidth"), eval[int](b, "document.documentElement.clientWidth"))
+			require.LessOrEqual(t, eval[int](b, "document.documentElement.scrollWidth"),
+				eval[int](b, "document.documentElement.clientWidth"))
 		}
 	}
 	unnamed := eval[string](b, `[...document.querySelectorAll("button, input, select, a")].filter((control) => control.checkVisibility() &&
 		!control.innerText.trim() && !control.textContent.trim() && !control.labels?.length && !control.ariaLabel).map((control) => control.outerHTML).join()`)
 	require.Empty(t, unnamed)
-	names := eval[[]string](b, `[...document.querySelectorAll(".cards button")].map((button) => button.textContent)`)
+	names := eval[[]string](b,
+		`[...document.querySelectorAll(".cards button")].map((button) => button.textContent)`)
 	for _, name := range names {
 		require.Regexp(t, `\w+ \w+`, name, "the name of a button must say on what it acts")
 	}

@@ -150,7 +150,8 @@ func mistakeOf(event any) string {
 	case *log.EventEntryAdded:
 		entry := event.Entry
 		at, err := url.Parse(entry.URL)
-		if err == nil && (entry.Text == expected[at.Path] || entry.Text == lastSuperUser && strings.HasPrefix(at.Path, "/auth/users/")) {
+		if err == nil && (entry.Text == expected[at.Path] ||
+			entry.Text == lastSuperUser && strings.HasPrefix(at.Path, "/auth/users/")) {
 			return ""
 		}
 		return fmt.Sprintf("%s: %s (%s)", entry.Source, entry.Text, entry.URL)
@@ -220,7 +221,8 @@ func (b *tab) press(keys string) {
 func (b *tab) cookies() map[string]*network.Cookie {
 	b.t.Helper()
 	id := chromedp.FromContext(b.ctx).BrowserContextID
-	result, err := chromedp.CallBrowser(b.ctx, storage.GetCookies, storage.GetCookiesParams{BrowserContextID: id})
+	result, err := chromedp.CallBrowser(b.ctx, storage.GetCookies,
+		storage.GetCookiesParams{BrowserContextID: id})
 	require.NoError(b.t, err)
 	cookies := map[string]*network.Cookie{}
 	for _, cookie := range result.Cookies {
@@ -232,7 +234,8 @@ func (b *tab) cookies() map[string]*network.Cookie {
 func (b *tab) clearCookies() {
 	b.t.Helper()
 	id := chromedp.FromContext(b.ctx).BrowserContextID
-	_, err := chromedp.CallBrowser(b.ctx, storage.ClearCookies, storage.ClearCookiesParams{BrowserContextID: id})
+	_, err := chromedp.CallBrowser(b.ctx, storage.ClearCookies,
+		storage.ClearCookiesParams{BrowserContextID: id})
 	require.NoError(b.t, err)
 }
 

@@ -121,7 +121,8 @@ func TestConnectFromAKeyAccount(t *testing.T) {
 
 	b.click("#connect")
 	b.answerGitHub(hubot, authorize)
-	b.shows("#status", "GitHub is connected to your account. Sign in again: with your key or, from now on, with GitHub.")
+	b.shows("#status",
+		"GitHub is connected to your account. Sign in again: with your key or, from now on, with GitHub.")
 	require.Equal(t, q.url+"/", eval[string](b, "location.href"))
 
 	b.signInWithKey(q)
@@ -134,7 +135,8 @@ func TestConnectFromAKeyAccount(t *testing.T) {
 	b.shows("#status", "GitHub is disconnected.")
 	b.shows("#not-connected p", "Not connected.")
 	b.focused("#connect")
-	require.False(t, eval[bool](b, `document.getElementById("connect-hint").checkVisibility()`), "with a session cookie, the page must not show the hint")
+	require.False(t, eval[bool](b, `document.getElementById("connect-hint").checkVisibility()`),
+		"with a session cookie, the page must not show the hint")
 
 	b.click("#connect")
 	b.answerGitHub(hubot, authorize)
@@ -184,7 +186,8 @@ func TestAFlowThatFailsIsExplainedOnce(t *testing.T) {
 
 	// The URL of the callback is visited a second time, so its state has already been used.
 	b.do(chromedp.Navigate(q.url + "/api/v1/auth/github/callback?code=1&state=2"))
-	b.shows("#alert", "This visit to GitHub took too long, was used before, or began in another browser. Begin again.")
+	b.shows("#alert",
+		"This visit to GitHub took too long, was used before, or began in another browser. Begin again.")
 
 	// octocat already has an account here, so the administrator cannot connect it.
 	b.signInWithGitHub(octocat, "octocat")
@@ -192,7 +195,8 @@ func TestAFlowThatFailsIsExplainedOnce(t *testing.T) {
 	b.signInWithKey(q)
 	b.click("#connect")
 	b.answerGitHub(octocat, authorize)
-	b.shows("#alert", "This GitHub account and yours here cannot be connected: one of them is connected already.")
+	b.shows("#alert",
+		"This GitHub account and yours here cannot be connected: one of them is connected already.")
 
 	for code, sentence := range map[string]string{
 		"not_allowed": "This GitHub account may not sign in here.",
@@ -215,7 +219,8 @@ func TestPageWorksWithTheKeyboardAlone(t *testing.T) {
 	b.focused("#access-key")
 	b.press(q.key + kb.Tab)
 	b.focused("#access-secret")
-	require.NotEqual(t, "none", eval[string](b, "getComputedStyle(document.activeElement).outlineStyle"), "the focus must be visible")
+	require.NotEqual(t, "none", eval[string](b,
+		"getComputedStyle(document.activeElement).outlineStyle"), "the focus must be visible")
 	b.press("wrong" + kb.Enter)
 	b.shows("#alert", "Invalid access key or secret")
 	b.focused("#access-secret")
@@ -265,7 +270,8 @@ func TestNothingSecretStaysInThePage(t *testing.T) {
 	require.Empty(t, b.cookies())
 	b.signOut()
 	nothingSecret()
-	require.NotContains(t, eval[string](b, "document.documentElement.outerHTML"), "admin", "the page must not keep the name of the user")
+	require.NotContains(t, eval[string](b, "document.documentElement.outerHTML"), "admin",
+		"the page must not keep the name of the user")
 
 	b.signInWithGitHub(octocat, "octocat")
 	nothingSecret()
@@ -280,14 +286,16 @@ func TestThePageForgetsTheTokenWhenItIsLeft(t *testing.T) {
 	_, b := startSignedIn(t)
 	b.click("#connect")
 	b.shows("main h1", "Authorize githubtest-client")
-	eval[chromedp.Void](b, "history.back()") // the Back function of chromedp waits for a page that the browser did not keep
+	// the Back function of chromedp waits for a page that the browser did not keep
+	eval[chromedp.Void](b, "history.back()")
 	b.shows("#signed-out h2", "Sign in")
 }
 
 func TestPageExplainsAnUnavailableService(t *testing.T) {
 	q, b := start(t)
 	b.open(q)
-	eval[chromedp.Void](b, `void (window.fetch = () => Promise.reject(new TypeError("Failed to fetch")))`)
+	eval[chromedp.Void](b,
+		`void (window.fetch = () => Promise.reject(new TypeError("Failed to fetch")))`)
 	b.fill("#access-key", q.key)
 	b.fill("#access-secret", q.secret)
 	b.click("#key-form button")
@@ -365,7 +373,8 @@ func TestEveryViewFitsAndCanBeRead(t *testing.T) {
 			for _, width := range []int64{320, 360, 390, 1280} {
 				b.look(width, scheme)
 				where := fmt.Sprintf("%s-%d-%s", view.name, width, scheme)
-				require.Zero(t, eval[int](b, "document.documentElement.scrollWidth - innerWidth"), "%s scrolls sideways", where)
+				require.Zero(t, eval[int](b, "document.documentElement.scrollWidth - innerWidth"),
+					"%s scrolls sideways", where)
 				require.Empty(t, eval[[]string](b, tooFaint), where)
 				b.screenshot(where)
 			}

@@ -37,7 +37,8 @@ func startQuickstart(t *testing.T) *quickstart {
 	require.NoError(t, err)
 	var stderr bytes.Buffer
 	program := exec.Command(path, "-addr", "127.0.0.1:0", "-db", ":memory:")
-	program.Env = append(os.Environ(), "GITHUB_CLIENT_ID=", "GITHUB_CLIENT_SECRET=") // uses the fake GitHub
+	// uses the fake GitHub
+	program.Env = append(os.Environ(), "GITHUB_CLIENT_ID=", "GITHUB_CLIENT_SECRET=")
 	program.Stderr = &stderr
 	stdout, err := program.StdoutPipe()
 	require.NoError(t, err)

@@ -77,7 +77,8 @@ func newSite(t *testing.T, plain bool, autoApprove string) *site {
 	u, err := url.Parse(server.URL)
 	require.NoError(t, err)
 	s.port = u.Port()
-	s.fake, err = githubtest.Start("", githubtest.Config{AutoApprove: autoApprove, RedirectURLs: []string{s.at(ourHost) + callback}})
+	s.fake, err = githubtest.Start("", githubtest.Config{AutoApprove: autoApprove,
+		RedirectURLs: []string{s.at(ourHost) + callback}})
 	require.NoError(t, err)
 	t.Cleanup(func() { s.fake.Close() })
 	id, secret := s.fake.Client()
@@ -96,7 +97,9 @@ func newSite(t *testing.T, plain bool, autoApprove string) *site {
 	})
 	require.NoError(t, err)
 	mux.Handle(ourHost+"/", s.recorded(s.ours()))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { page(w, "somebody else's page") })
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		page(w, "somebody else's page")
+	})
 	return s
 }
 
@@ -119,7 +122,8 @@ func (s *site) ours() http.Handler {
 // page responds with a page that has a button and references no icon.
 func page(w http.ResponseWriter, title string) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	fmt.Fprintf(w, `<!DOCTYPE html><link rel="icon" href="data:,"><title>%s</title><h1>%[1]s</h1><button>a button</button>`, title)
+	fmt.Fprintf(w,
+		`<!DOCTYPE html><link rel="icon" href="data:,"><title>%s</title><h1>%[1]s</h1><button>a button</button>`, title)
 }
 
 // serveWebSocket completes the handshake (RFC 6455, section 4.2.2) and sends nothing more.
@@ -161,7 +165,8 @@ func (s *site) recorded(next http.Handler) http.Handler {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.requests = append(s.requests, seen{r.URL.Path, strings.Join(from, " "), len(r.Cookies()), recorder.status})
+		s.requests = append(s.requests, seen{r.URL.Path, strings.Join(from, " "), len(r.Cookies()),
+			recorder.status})
 	})
 }
 
@@ -236,7 +241,8 @@ func signedInSite(t *testing.T) (*site, *tab) {
 // user returns the ID of octocat's user.
 func (s *site) user() string {
 	s.t.Helper()
-	link, err := s.store.FindGitHubLink(s.t.Context(), auth.GitHubAccount{Host: "githubtest.invalid", ID: 583231})
+	link, err := s.store.FindGitHubLink(s.t.Context(),
+		auth.GitHubAccount{Host: "githubtest.invalid", ID: 583231})
 	require.NoError(s.t, err)
 	return link.UserID
 }
@@ -268,15 +274,18 @@ func TestSiblingSiteCannotOpenAWebSocket(t *testing.T) {
 	b.tolerant = true
 	opens := func(host string) bool {
 		b.visit(s, host)
-		eval[bool](b, fmt.Sprintf(`(socket = new WebSocket(%s), socket.onopen = () => said = true, socket.onerror = () => said = false) !== null`,
-			quote("wss://"+ourHost+":"+s.port+"/live")))
+		eval[bool](b,
+			fmt.Sprintf(`(socket = new WebSocket(%s), socket.onopen = () => said = true, socket.onerror = () => said = false) !== null`,
+				quote("wss://"+ourHost+":"+s.port+"/live")))
 		b.until("typeof said === 'boolean'")
 		return eval[bool](b, "said")
 	}
 	require.True(t, opens(ourHost))
-	require.Equal(t, []seen{{path: "/live", cookies: 1, status: http.StatusSwitchingProtocols}}, s.take("/live", 1))
+	require.Equal(t, []seen{{path: "/live", cookies: 1, status: http.StatusSwitchingProtocols}},
+		s.take("/live", 1))
 	require.False(t, opens(siblingHost))
-	require.Equal(t, []seen{{path: "/live", cookies: 1, status: http.StatusForbidden}}, s.take("/live", 1), "the handshake must have carried the cookie")
+	require.Equal(t, []seen{{path: "/live", cookies: 1, status: http.StatusForbidden}},
+		s.take("/live", 1), "the handshake must have carried the cookie")
 }
 
 func TestHiddenFrameCannotSignTheUserIn(t *testing.T) {
@@ -308,13 +317,15 @@ func TestPopupNavigatedRepeatedlyCannotSignTheUserIn(t *testing.T) {
 	b.tolerant = true
 	for _, host := range []string{siblingHost, foreignHost} {
 		b.visit(s, host)
-		eval[bool](b, `(document.querySelector("button").onclick = () => popup = open("about:blank", "p", "width=300,height=300")) !== null`)
+		eval[bool](b,
+			`(document.querySelector("button").onclick = () => popup = open("about:blank", "p", "width=300,height=300")) !== null`)
 		b.click("button")
 		b.until("typeof popup === 'object' && popup !== null")
 		s.requireNothingChanged(b, func() {
 			for n := range 6 {
 				got := s.provoke(startCall, func() {
-					eval[bool](b, fmt.Sprintf("(popup.location = %s) !== null", quote(fmt.Sprint(s.at(ourHost), startCall, "?return_to=/", n))))
+					eval[bool](b, fmt.Sprintf("(popup.location = %s) !== null",
+						quote(fmt.Sprint(s.at(ourHost), startCall, "?return_to=/", n))))
 				})
 				require.Contains(t, got.from, "-site navigate document")
 				require.NotContains(t, got.from, "?1")
@@ -333,7 +344,8 @@ func TestPopupNavigatedRepeatedlyCannotSignTheUserIn(t *testing.T) {
 		link.click();
 	}) !== null`, quote(s.at(ourHost)+startCall)))
 	b.click("button")
-	require.Equal(t, []seen{{startCall, "cross-site navigate document ?1", 1, http.StatusFound}}, s.take(startCall, 1))
+	require.Equal(t, []seen{{startCall, "cross-site navigate document ?1", 1, http.StatusFound}},
+		s.take(startCall, 1))
 	s.take(callback, 1)
 	for range 5 {
 		got := s.provoke(startCall, func() { eval[bool](b, "go() === undefined") })
@@ -364,7 +376,9 @@ func TestOtherSiteCannotOverwriteTheVisitorsFlows(t *testing.T) {
 			"prefetch":  `(document.head.append(Object.assign(document.createElement("link"), {rel: "prefetch", href: %s + n})))`,
 		} {
 			attacker.visit(s, host)
-			eval[bool](attacker, fmt.Sprintf("[...Array(8).keys()].forEach((n) => { "+script+" }) === undefined", quote(s.at(ourHost)+signInCall+"?")))
+			eval[bool](attacker,
+				fmt.Sprintf("[...Array(8).keys()].forEach((n) => { "+script+" }) === undefined",
+					quote(s.at(ourHost)+signInCall+"?")))
 			for _, got := range s.take(signInCall, 8) {
 				require.Equal(t, http.StatusForbidden, got.status, "%s %s: %s", host, kind, got.from)
 				require.Equal(t, host == siblingHost, got.cookies == 1, "%s %s", host, kind)
@@ -383,8 +397,9 @@ func TestAllowedSiblingBeginsAFlowByFetch(t *testing.T) {
 	b := newBrowser(t)
 	begin := func(call string) {
 		b.visit(s, namedHost)
-		eval[bool](b, fmt.Sprintf(`fetch(%s, {credentials: "include"}).then((answer) => answer.json()).then((body) => location = body.auth_url) !== null`,
-			quote(s.at(ourHost)+call)))
+		eval[bool](b,
+			fmt.Sprintf(`fetch(%s, {credentials: "include"}).then((answer) => answer.json()).then((body) => location = body.auth_url) !== null`,
+				quote(s.at(ourHost)+call)))
 		require.Equal(t, http.StatusSeeOther, s.take(callback, 1)[0].status)
 		b.until(`document.title === "our page"`)
 		require.Empty(t, eval[string](b, "location.search"))
@@ -402,8 +417,9 @@ func TestLinkOnAnotherSiteSignsInAfterConfirmation(t *testing.T) {
 			s.asSafari = asSafari
 			b := newBrowser(t)
 			b.visit(s, foreignHost)
-			eval[bool](b, fmt.Sprintf(`(document.body.innerHTML = "<a href=" + %s + ">Sign in</a>") !== null`,
-				quote(s.at(ourHost)+startCall+"?return_to=/?to=here")))
+			eval[bool](b,
+				fmt.Sprintf(`(document.body.innerHTML = "<a href=" + %s + ">Sign in</a>") !== null`,
+					quote(s.at(ourHost)+startCall+"?return_to=/?to=here")))
 			b.click("a")
 			if asSafari {
 				b.shows("h1", "Sign in with GitHub")
@@ -423,7 +439,8 @@ func TestLinkOnAnotherSiteSignsInAfterConfirmation(t *testing.T) {
 // browser that visits a sibling's page. It returns the URL with which the flow continues.
 func (s *site) plant(mallory, victim *tab) (authURL string) {
 	s.t.Helper()
-	eval[bool](mallory, fmt.Sprintf("fetch(%s).then((answer) => answer.json()).then((body) => authURL = body.auth_url) !== null", quote(connectCall)))
+	eval[bool](mallory,
+		fmt.Sprintf("fetch(%s).then((answer) => answer.json()).then((body) => authURL = body.auth_url) !== null", quote(connectCall)))
 	mallory.until("typeof authURL === 'string'")
 	victim.visit(s, siblingHost)
 	planted := 0
@@ -434,7 +451,8 @@ func (s *site) plant(mallory, victim *tab) (authURL string) {
 			if cookie.Secure {
 				attributes += "; secure"
 			}
-			eval[bool](victim, fmt.Sprintf("(document.cookie = %s) !== null", quote(name+"="+cookie.Value+attributes)))
+			eval[bool](victim, fmt.Sprintf("(document.cookie = %s) !== null",
+				quote(name+"="+cookie.Value+attributes)))
 		}
 	}
 	require.Equal(s.t, 1, planted)
@@ -461,7 +479,8 @@ func TestPlantedConnectFlowIsRefused(t *testing.T) {
 					victim.until(`document.title === "our page"`)
 				}
 				authURL := s.plant(mallory, victim)
-				require.Equal(t, plain, strings.Contains(fmt.Sprint(victim.cookies()), "auth_github_"), "a browser must refuse a planted cookie with the __Host- prefix")
+				require.Equal(t, plain, strings.Contains(fmt.Sprint(victim.cookies()),
+					"auth_github_"), "a browser must refuse a planted cookie with the __Host- prefix")
 				s.arrived(callback) // callbacks of the two sign-ins
 				victim.do(chromedp.Navigate(authURL))
 				victim.answerGitHub(octocat, authorize)
@@ -473,7 +492,8 @@ func TestPlantedConnectFlowIsRefused(t *testing.T) {
 					}
 				}
 				require.Equal(t, sent, s.take(callback, 1)[0].cookies)
-				_, err := s.store.FindGitHubLink(t.Context(), auth.GitHubAccount{Host: "githubtest.invalid", ID: 583231})
+				_, err := s.store.FindGitHubLink(t.Context(),
+					auth.GitHubAccount{Host: "githubtest.invalid", ID: 583231})
 				require.ErrorIs(t, err, auth.ErrNotFound)
 			})
 		}
@@ -490,7 +510,8 @@ func TestSessionThatBeganAConnectFlowCompletesIt(t *testing.T) {
 			eval[bool](b, fmt.Sprintf("(location = %s) !== null", quote(startCall)))
 			b.until(`document.title === "our page"`)
 			s.take(callback, 1)
-			eval[bool](b, fmt.Sprintf("fetch(%s).then((answer) => answer.json()).then((body) => location = body.auth_url) !== null", quote(connectCall)))
+			eval[bool](b,
+				fmt.Sprintf("fetch(%s).then((answer) => answer.json()).then((body) => location = body.auth_url) !== null", quote(connectCall)))
 			require.Equal(t, http.StatusSeeOther, s.take(callback, 1)[0].status)
 			b.until(`document.title === "our page"`)
 			require.Empty(t, eval[string](b, "location.search"))

@@ -117,7 +117,9 @@ func (s *Server) refresh(value string) (*Token, *oauthError) {
 }
 
 // tokenAnswer writes JSON to a client that accepts JSON, and a form to any other client.
-func (s *Server) tokenAnswer(w http.ResponseWriter, r *http.Request, status int, answer map[string]any) {
+func (s *Server) tokenAnswer(
+	w http.ResponseWriter, r *http.Request, status int, answer map[string]any,
+) {
 	w.Header().Set("Cache-Control", "max-age=0, private, must-revalidate")
 	w.Header().Set("X-GitHub-Request-Id", requestID())
 	if strings.Contains(r.Header.Get("Accept"), "json") {

@@ -45,7 +45,8 @@ func (s *Server) resource(res resource) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.apiHeaders(w)
 		if r.UserAgent() == "" {
-			http.Error(w, "Request forbidden by administrative rules. A User-Agent header is required.", http.StatusForbidden)
+			http.Error(w,
+				"Request forbidden by administrative rules. A User-Agent header is required.", http.StatusForbidden)
 			return
 		}
 		request, message := s.authenticate(r)
@@ -144,7 +145,8 @@ func (s *Server) apiHeaders(w http.ResponseWriter) {
 	header.Set("X-RateLimit-Limit", strconv.Itoa(rateLimit))
 	header.Set("X-RateLimit-Used", strconv.Itoa(used))
 	header.Set("X-RateLimit-Remaining", strconv.Itoa(rateLimit-used))
-	header.Set("X-RateLimit-Reset", strconv.FormatInt(now.Truncate(time.Hour).Add(time.Hour).Unix(), 10))
+	header.Set("X-RateLimit-Reset", strconv.FormatInt(now.Truncate(time.Hour).Add(time.Hour).Unix(),
+		10))
 	header.Set("X-RateLimit-Resource", "core")
 	header.Set("Cache-Control", "private, max-age=60, s-maxage=60")
 	header.Set("X-Content-Type-Options", "nosniff")

@@ -15,7 +15,8 @@ func (s *Server) application(handle func(http.ResponseWriter, *http.Request, str
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.apiHeaders(w)
 		id, secret, ok := r.BasicAuth()
-		if !ok || id != s.clientID || subtle.ConstantTimeCompare([]byte(secret), []byte(s.clientSecret)) != 1 {
+		if !ok || id != s.clientID || subtle.ConstantTimeCompare([]byte(secret),
+			[]byte(s.clientSecret)) != 1 {
 			apiError(w, http.StatusUnauthorized, "Requires authentication")
 			return
 		}
@@ -30,7 +31,8 @@ func (s *Server) application(handle func(http.ResponseWriter, *http.Request, str
 		}
 		access, _ := body["access_token"].(string)
 		if access == "" {
-			apiError(w, http.StatusUnprocessableEntity, "Invalid request: access_token wasn't supplied.")
+			apiError(w, http.StatusUnprocessableEntity,
+				"Invalid request: access_token wasn't supplied.")
 			return
 		}
 		handle(w, r, access)

@@ -36,7 +36,8 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	request, refusal := s.parseAuthorization(query)
 	switch {
 	case request.redirect == nil:
-		s.errorPage(w, http.StatusBadRequest, "The redirect_uri is not associated with this application.")
+		s.errorPage(w, http.StatusBadRequest,
+			"The redirect_uri is not associated with this application.")
 	case refusal != nil:
 		s.redirectBack(w, r, request, refusal.values())
 	case r.Method == http.MethodPost:
@@ -102,7 +103,9 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, request authori
 
 // redirectBack redirects the browser to the app, with the state and the issuer (RFC 9207). GitHub
 // adds the issuer to errors too.
-func (s *Server) redirectBack(w http.ResponseWriter, r *http.Request, request authorization, answer url.Values) {
+func (s *Server) redirectBack(
+	w http.ResponseWriter, r *http.Request, request authorization, answer url.Values,
+) {
 	target := *request.redirect
 	query := target.Query()
 	for name, values := range answer {
@@ -189,7 +192,8 @@ func parseRedirect(raw string) (*url.URL, error) {
 // matches reports whether the requested URL equals the registered one or is below it. The port may
 // differ if it is a loopback URL.
 func matches(requested, registered *url.URL) bool {
-	if requested.Scheme != registered.Scheme || !strings.EqualFold(requested.Hostname(), registered.Hostname()) {
+	if requested.Scheme != registered.Scheme ||
+		!strings.EqualFold(requested.Hostname(), registered.Hostname()) {
 		return false
 	}
 	if requested.Port() != registered.Port() && !isLoopback(requested.Hostname()) {

@@ -84,7 +84,8 @@ func (c *client) do(r *http.Request) reply {
 // request returns a request, with a form unless form is nil.
 func (c *client) request(method, path string, form url.Values) *http.Request {
 	c.t.Helper()
-	r, err := http.NewRequestWithContext(c.t.Context(), method, c.URL()+path, strings.NewReader(form.Encode()))
+	r, err := http.NewRequestWithContext(c.t.Context(), method, c.URL()+path,
+		strings.NewReader(form.Encode()))
 	require.NoError(c.t, err)
 	r.Header.Set("Accept", "application/json")
 	if form != nil {
@@ -114,7 +115,8 @@ func set(values url.Values, pairs []string) {
 // authorize sends the browser to GitHub and returns the query of the callback.
 func (c *client) authorize(pairs ...string) url.Values {
 	c.t.Helper()
-	got := c.do(c.request(http.MethodGet, "/login/oauth/authorize?"+c.authorizeQuery(pairs...).Encode(), nil))
+	got := c.do(c.request(http.MethodGet,
+		"/login/oauth/authorize?"+c.authorizeQuery(pairs...).Encode(), nil))
 	require.Equal(c.t, http.StatusFound, got.status, got.body)
 	return brought(c.t, got)
 }

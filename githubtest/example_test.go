@@ -20,7 +20,9 @@ func Example() {
 	id, secret := fake.Client()
 
 	// The browser visits GitHub and returns with a code.
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 	response, err := client.Get(fake.URL() + "/login/oauth/authorize?" + url.Values{
 		"client_id": {id}, "redirect_uri": {"http://127.0.0.1:8080/callback"}, "scope": {"read:user"}, "state": {"xyz"},
 	}.Encode())

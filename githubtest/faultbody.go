@@ -23,10 +23,18 @@ func bodyFaults() []NamedFault {
 		named("a number", jsonAnswer("583231")),
 		named("array and object swapped", edited(swapShape)),
 		named("zero bytes", jsonAnswer(strings.Repeat("\x00", 4096))),
-		named("invalid UTF-8", edited(func(a *answer) { a.body = bytes.ReplaceAll(a.body, []byte(`":"`), []byte("\":\"\xff")) })),
-		harmless(named("byte order mark", edited(func(a *answer) { a.body = append([]byte("\ufeff"), a.body...) }))),
-		harmless(named("two documents", edited(func(a *answer) { a.body = append(a.body, a.body...) }))),
-		harmless(named("garbage after the document", edited(func(a *answer) { a.body = append(a.body, "<!-- -->"...) }))),
+		named("invalid UTF-8", edited(func(a *answer) {
+			a.body = bytes.ReplaceAll(a.body, []byte(`":"`), []byte("\":\"\xff"))
+		})),
+		harmless(named("byte order mark", edited(func(a *answer) {
+			a.body = append([]byte("\ufeff"), a.body...)
+		}))),
+		harmless(named("two documents", edited(func(a *answer) {
+			a.body = append(a.body, a.body...)
+		}))),
+		harmless(named("garbage after the document", edited(func(a *answer) {
+			a.body = append(a.body, "<!-- -->"...)
+		}))),
 		named("deep nesting", jsonAnswer(strings.Repeat("[", 100_000))),
 		harmless(named("fields in capitals", edited(capitals))),
 		harmless(named("everything twice", edited(twice))),

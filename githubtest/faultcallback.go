@@ -21,7 +21,9 @@ func authorizeFaults() []NamedFault {
 			query.Set("error", "out_of_cheese")
 			query.Set("error_description", "<script>alert(1)</script>")
 		})),
-		named("error beside a code", callback(func(query url.Values) { query.Set("error", "access_denied") })),
+		named("error beside a code", callback(func(query url.Values) {
+			query.Set("error", "access_denied")
+		})),
 		named("code missing", callback(func(query url.Values) { query.Del("code") })),
 		named("code empty", callback(func(query url.Values) { query.Set("code", "") })),
 		named("code wrong", callback(func(query url.Values) { query.Set("code", other) })),
@@ -32,8 +34,12 @@ func authorizeFaults() []NamedFault {
 		named("state twice", callback(func(query url.Values) { query.Add("state", other) })),
 		harmless(named("iss missing", callback(func(query url.Values) { query.Del("iss") }))),
 		named("iss empty", callback(func(query url.Values) { query.Set("iss", "") })),
-		named("iss wrong", callback(func(query url.Values) { query.Set("iss", elsewhere+"login/oauth") })),
-		named("iss twice", callback(func(query url.Values) { query.Add("iss", elsewhere+"login/oauth") })),
+		named("iss wrong", callback(func(query url.Values) {
+			query.Set("iss", elsewhere+"login/oauth")
+		})),
+		named("iss twice", callback(func(query url.Values) {
+			query.Add("iss", elsewhere+"login/oauth")
+		})),
 	}
 }
 

@@ -59,7 +59,8 @@ func timeOutAfterHeaders(w http.ResponseWriter, r *http.Request) {
 }
 
 func resetAfterHeaders(w http.ResponseWriter, _ *http.Request) {
-	raw(w, "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 4096\r\n\r\n", true)
+	raw(w,
+		"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 4096\r\n\r\n", true)
 }
 
 func closeBeforeHeaders(w http.ResponseWriter, _ *http.Request) {
@@ -67,7 +68,8 @@ func closeBeforeHeaders(w http.ResponseWriter, _ *http.Request) {
 }
 
 func closeInBody(w http.ResponseWriter, _ *http.Request) {
-	raw(w, "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 4096\r\n\r\n{\"login\":", false)
+	raw(w,
+		"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 4096\r\n\r\n{\"login\":", false)
 }
 
 func notHTTP(w http.ResponseWriter, _ *http.Request) {

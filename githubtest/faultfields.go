@@ -119,7 +119,8 @@ func millionEmails(w http.ResponseWriter, _ *http.Request) {
 	beginJSON(w)
 	separator := "["
 	for i := range 1_000_000 {
-		send(w, fmt.Appendf(nil, `%s{"email":"%d@example.com","primary":false,"verified":true,"visibility":null}`, separator, i))
+		send(w, fmt.Appendf(nil,
+			`%s{"email":"%d@example.com","primary":false,"verified":true,"visibility":null}`, separator, i))
 		separator = ","
 	}
 	send(w, []byte("]"))
@@ -131,8 +132,12 @@ func listFaults() []NamedFault {
 		named("list of null", jsonAnswer("[null]")),
 		named("list of lists", jsonAnswer("[[]]")),
 		named("list of strings", jsonAnswer(`["octocat"]`)),
-		harmless(named("next page at another host", link(func(*http.Request) string { return elsewhere }))),
-		harmless(named("next page is this page", link(func(r *http.Request) string { return baseURL(r) + r.URL.RequestURI() }))),
+		harmless(named("next page at another host", link(func(*http.Request) string {
+			return elsewhere
+		}))),
+		harmless(named("next page is this page", link(func(r *http.Request) string {
+			return baseURL(r) + r.URL.RequestURI()
+		}))),
 		harmless(named("next page is garbage", link(func(*http.Request) string { return "http://[" }))),
 	}
 }

@@ -32,7 +32,8 @@ func fieldChecks() map[string]check {
 	checks := map[string]check{
 		"error beside a token": has("error", `"bad_verification_code"`),
 		"form instead of JSON": func(t *testing.T, got outcome) {
-			require.Equal(t, "application/x-www-form-urlencoded; charset=utf-8", got.header.Get("Content-Type"))
+			require.Equal(t, "application/x-www-form-urlencoded; charset=utf-8",
+				got.header.Get("Content-Type"))
 			form, err := url.ParseQuery(got.body)
 			require.NoError(t, err)
 			require.Regexp(t, "^gho_", form.Get("access_token"))

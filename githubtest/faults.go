@@ -101,7 +101,8 @@ var (
 		EndpointEmails, EndpointMemberships, EndpointOrgs, EndpointTeams, EndpointRepos,
 	}
 	// jsonEndpoints respond with JSON that a client reads.
-	jsonEndpoints = append([]Endpoint{EndpointAccessToken, EndpointUser, EndpointCheckToken}, listEndpoints...)
+	jsonEndpoints = append([]Endpoint{EndpointAccessToken, EndpointUser, EndpointCheckToken},
+		listEndpoints...)
 
 	// serverEndpoints are called by the app, not by the browser.
 	serverEndpoints = append([]Endpoint{EndpointDeleteToken, EndpointDeleteGrant}, jsonEndpoints...)
@@ -145,8 +146,9 @@ func Redirect(status int, location string) Fault {
 // as GitHub does.
 func OAuthError(code string) Fault {
 	return edited(func(a *answer) {
-		a.setJSON(object{"error": code, "error_description": fmt.Sprintf("This test asked for the fault %q.", code),
-			"error_uri": docsOfToken + code})
+		a.setJSON(object{"error": code,
+			"error_description": fmt.Sprintf("This test asked for the fault %q.", code),
+			"error_uri":         docsOfToken + code})
 	})
 }
 

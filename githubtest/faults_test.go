@@ -43,7 +43,8 @@ func (c *client) call(endpoint githubtest.Endpoint) *http.Request {
 		return c.request(http.MethodGet, "/login/oauth/authorize?"+c.authorizeQuery().Encode(), nil)
 	}
 	if endpoint == githubtest.EndpointAccessToken {
-		return c.request(http.MethodPost, "/login/oauth/access_token", c.tokenForm("code", c.authorize("scope", "repo").Get("code")))
+		return c.request(http.MethodPost, "/login/oauth/access_token",
+			c.tokenForm("code", c.authorize("scope", "repo").Get("code")))
 	}
 	token := c.signIn("user repo read:org")
 	method, path, _ := strings.Cut(string(endpoint), " ")
@@ -62,7 +63,8 @@ func TestEveryFaultHasItsNamedEffect(t *testing.T) {
 	faults := githubtest.Faults()
 	checks := faultChecks()
 	names := make(map[string]bool)
-	c := startWith(t, githubtest.Config{AutoApprove: "octocat", Users: []githubtest.User{userWithEverything()}})
+	c := startWith(t, githubtest.Config{AutoApprove: "octocat",
+		Users: []githubtest.User{userWithEverything()}})
 	for _, fault := range faults {
 		require.False(t, names[fault.Name], "the name %s is not unique", fault.Name)
 		names[fault.Name] = true
@@ -93,7 +95,8 @@ func userWithEverything() githubtest.User {
 	org := githubtest.Org{ID: 6811672, Login: "octo-org"}
 	return githubtest.User{
 		ID: octocat, Login: "octocat", Name: "The Octocat",
-		Emails:      []githubtest.Email{{Address: "octocat@example.com", Primary: true, Verified: true}},
+		Emails: []githubtest.Email{{Address: "octocat@example.com", Primary: true,
+			Verified: true}},
 		Memberships: []githubtest.Membership{{Org: org}},
 		Teams:       []githubtest.Team{{ID: 2001, Slug: "justice-league", Org: org}},
 		Repos:       []githubtest.Repo{{ID: 1, Name: "Hello-World"}},
@@ -144,7 +147,8 @@ func TestFaultsThatWaitEndWithTheClient(t *testing.T) {
 
 // If the host serves the fake with its own server, only the fake's Close ends its handlers.
 func TestCloseEndsFaultsBehindAnotherServer(t *testing.T) {
-	for _, name := range []string{"time-out", "slow drip", "endless body", "endless headers", "gzip bomb", "a million e-mails"} {
+	for _, name := range []string{"time-out", "slow drip", "endless body", "endless headers",
+		"gzip bomb", "a million e-mails"} {
 		t.Run(name, func(t *testing.T) {
 			fake, err := githubtest.New(githubtest.Config{})
 			require.NoError(t, err)
@@ -152,10 +156,13 @@ func TestCloseEndsFaultsBehindAnotherServer(t *testing.T) {
 			defer server.Close()
 			client := server.Client()
 			arrival, done := make(chan struct{}), make(chan struct{})
-			fake.Inject(githubtest.EndpointEmails, arrived(faultNamed(t, name), func() { close(arrival) }))
+			fake.Inject(githubtest.EndpointEmails, arrived(faultNamed(t, name), func() {
+				close(arrival)
+			}))
 
 			go func() {
-				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/user/emails", nil)
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+					server.URL+"/user/emails", nil)
 				if err != nil {
 					return
 				}
@@ -212,7 +219,8 @@ func TestInjectNLimitsTheNumberOfCalls(t *testing.T) {
 	status := func() int { return c.get("/user", token).status }
 	c.InjectN(githubtest.EndpointUser, 2, githubtest.Status(502))
 	require.Equal(t, []int{502, 502, 200}, []int{status(), status(), status()})
-	require.Equal(t, http.StatusNotFound, c.get("/user/emails", token).status, "other endpoints must be unchanged")
+	require.Equal(t, http.StatusNotFound, c.get("/user/emails", token).status,
+		"other endpoints must be unchanged")
 
 	c.Inject(githubtest.EndpointUser, githubtest.Status(500))
 	for range 20 {
@@ -228,7 +236,8 @@ func TestInjectNLimitsTheNumberOfCalls(t *testing.T) {
 
 func TestRedirectFaultLeadsToItsLocation(t *testing.T) {
 	c := start(t)
-	c.Inject(githubtest.EndpointAccessToken, githubtest.Redirect(http.StatusTemporaryRedirect, "http://127.0.0.1:1/steal"))
+	c.Inject(githubtest.EndpointAccessToken,
+		githubtest.Redirect(http.StatusTemporaryRedirect, "http://127.0.0.1:1/steal"))
 	got := c.outcomeOf(c.call(githubtest.EndpointAccessToken))
 	require.NoError(t, got.err)
 	require.Equal(t, http.StatusTemporaryRedirect, got.status)

@@ -16,17 +16,21 @@ func statusFaults() []NamedFault {
 		faults = append(faults, named(fmt.Sprintf("status %d", status), Status(status)))
 	}
 	for _, status := range []int{301, 302, 303, 307, 308} {
-		faults = append(faults, named(fmt.Sprintf("redirect %d to another host", status), Redirect(status, elsewhere)))
+		faults = append(faults, named(fmt.Sprintf("redirect %d to another host", status),
+			Redirect(status, elsewhere)))
 	}
 	hour := fmt.Sprint(time.Hour.Seconds())
 	return append(faults,
 		named("redirect loop", instead(redirectLoop)),
 		named("redirect without a location", Answer(http.StatusFound, "text/html", "")),
 		named("retry-after of an hour", statusWith(429, map[string]string{"Retry-After": hour})),
-		named("retry-after absurd", statusWith(429, map[string]string{"Retry-After": "99999999999999999999"})),
+		named("retry-after absurd", statusWith(429,
+			map[string]string{"Retry-After": "99999999999999999999"})),
 		named("retry-after negative", statusWith(429, map[string]string{"Retry-After": "-1"})),
-		named("retry-after garbage", statusWith(503, map[string]string{"Retry-After": "when the cows come home"})),
-		named("retry-after a date in the past", statusWith(503, map[string]string{"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"})),
+		named("retry-after garbage", statusWith(503,
+			map[string]string{"Retry-After": "when the cows come home"})),
+		named("retry-after a date in the past",
+			statusWith(503, map[string]string{"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"})),
 		named("rate limit exhausted", rateLimited("4102444800")), // until the year 2100
 		named("rate limit reset garbage", rateLimited("soon")),
 	)

@@ -11,9 +11,11 @@ import (
 var resources = []resource{
 	{EndpointUser, nil, 0, profile},
 	{EndpointEmails, []string{"user:email", "user"}, http.StatusNotFound, emails},
-	{EndpointMemberships, []string{"read:org", "write:org", "admin:org"}, http.StatusForbidden, memberships},
+	{EndpointMemberships, []string{"read:org", "write:org", "admin:org"}, http.StatusForbidden,
+		memberships},
 	{EndpointOrgs, []string{"read:org", "write:org", "admin:org", "user"}, http.StatusForbidden, orgs},
-	{EndpointTeams, []string{"read:org", "write:org", "admin:org", "user", "repo"}, http.StatusForbidden, teams},
+	{EndpointTeams, []string{"read:org", "write:org", "admin:org", "user", "repo"},
+		http.StatusForbidden, teams},
 	{EndpointRepos, nil, 0, repos},
 }
 
@@ -46,7 +48,8 @@ func profile(r apiRequest) any {
 func emails(r apiRequest) any {
 	list := []object{}
 	for _, email := range r.user.Emails {
-		entry := object{"email": email.Address, "primary": email.Primary, "verified": email.Verified, "visibility": nil}
+		entry := object{"email": email.Address, "primary": email.Primary,
+			"verified": email.Verified, "visibility": nil}
 		if email.Primary {
 			entry["visibility"] = "private"
 		}
@@ -181,5 +184,6 @@ func avatar(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "image/svg+xml")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40"><circle cx="20" cy="20" r="20" fill="hsl(%d 60%% 45%%)"/></svg>`, id%360)
+	fmt.Fprintf(w,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40"><circle cx="20" cy="20" r="20" fill="hsl(%d 60%% 45%%)"/></svg>`, id%360)
 }

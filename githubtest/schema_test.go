@@ -68,8 +68,9 @@ var (
 		"string: type",
 		"time: created_at updated_at",
 		"time?: archived_at"))
-	membership = required("string: state role", "uri: organization_url url", "object: organization user")
-	fullTeam   = required(
+	membership = required("string: state role", "uri: organization_url url",
+		"object: organization user")
+	fullTeam = required(
 		"integer: id members_count repos_count",
 		"string: members_url name node_id permission slug type",
 		"string?: description",
@@ -175,7 +176,8 @@ func TestAnswersHaveGitHubsFieldsAndTypes(t *testing.T) {
 			}
 			list("/user/emails", email, nil)
 			list("/user/orgs", simpleOrganization, nil)
-			list("/user/memberships/orgs", membership, map[string]schema{"organization": simpleOrganization, "user": simpleUser})
+			list("/user/memberships/orgs", membership,
+				map[string]schema{"organization": simpleOrganization, "user": simpleUser})
 			list("/user/teams", fullTeam, map[string]schema{"organization": teamOrganization})
 			list("/user/repos", repository, map[string]schema{"owner": simpleUser})
 			if user.ID == octocat {

@@ -50,5 +50,6 @@ func randomHex(n int) string {
 // requestID returns an ID like those by which GitHub's support finds a request.
 func requestID() string {
 	digits := strings.ToUpper(randomHex(16))
-	return strings.Join([]string{digits[:4], digits[4:10], digits[10:17], digits[17:24], digits[24:]}, ":")
+	return strings.Join([]string{digits[:4], digits[4:10], digits[10:17], digits[17:24],
+		digits[24:]}, ":")
 }

@@ -91,7 +91,8 @@ func New(cfg Config) (*Server, error) {
 		s.now = time.Now
 	}
 	if cfg.TokenLifetime < 0 || cfg.TokenLifetime%time.Second != 0 {
-		return nil, errors.New("githubtest: Config.TokenLifetime must be whole seconds, and not negative")
+		return nil,
+			errors.New("githubtest: Config.TokenLifetime must be whole seconds, and not negative")
 	}
 	for _, registered := range cfg.RedirectURLs {
 		redirect, err := parseRedirect(registered)
@@ -128,7 +129,8 @@ func Start(addr string, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("githubtest: %w", err)
 	}
 	if !resolved.IP.IsLoopback() { // also refuses ":8080", which means every address
-		return nil, fmt.Errorf("githubtest: %q is not a loopback address; the fake must not be reachable from elsewhere, because it signs anyone in as any user", addr)
+		return nil,
+			fmt.Errorf("githubtest: %q is not a loopback address; the fake must not be reachable from elsewhere, because it signs anyone in as any user", addr)
 	}
 	s, err := New(cfg)
 	if err != nil {
@@ -217,7 +219,9 @@ func interrupt(connection *http.ResponseController) {
 }
 
 // prepare logs the call and returns the handler and the writer for it.
-func (s *Server) prepare(w http.ResponseWriter, r *http.Request, endpoint Endpoint) (http.Handler, http.ResponseWriter) {
+func (s *Server) prepare(
+	w http.ResponseWriter, r *http.Request, endpoint Endpoint,
+) (http.Handler, http.ResponseWriter) {
 	s.mu.Lock()
 	call := s.log.add(Call{Endpoint: endpoint, Method: r.Method, Path: r.URL.Path})
 	fault := s.takeFault(endpoint)

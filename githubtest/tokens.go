@@ -117,7 +117,9 @@ func (s *Server) newCode(c code) string {
 	}
 	s.grants.scopes[c.userID] = normalScopes(slices.Concat(c.scopes, before))
 	now := s.now()
-	maps.DeleteFunc(s.grants.codes, func(_ string, old *code) bool { return !now.Before(old.expiresAt) })
+	maps.DeleteFunc(s.grants.codes, func(_ string, old *code) bool {
+		return !now.Before(old.expiresAt)
+	})
 	c.expiresAt = now.Add(codeLifetime)
 	value := randomHex(10)
 	s.grants.codes[value] = &c
@@ -144,7 +146,9 @@ func (s *Server) newToken(userID int64, scopes []string) *Token {
 	}
 	g.byAccess[token.Access] = token
 
-	same := slices.DeleteFunc(g.tokensOf(userID), func(other *Token) bool { return !slices.Equal(other.Scopes, scopes) })
+	same := slices.DeleteFunc(g.tokensOf(userID), func(other *Token) bool {
+		return !slices.Equal(other.Scopes, scopes)
+	})
 	if len(same) > maxTokens {
 		g.end(same[0])
 	}

@@ -157,7 +157,8 @@ func defaultUsers() []User {
 			},
 			Memberships: []Membership{{Org: octoOrg, Admin: true}},
 			Teams:       []Team{{ID: 2001, Slug: "justice-league", Org: octoOrg}},
-			Repos:       []Repo{{ID: 1296269, Name: "Hello-World"}, {ID: 1296270, Name: "Secret-World", Private: true}},
+			Repos: []Repo{{ID: 1296269, Name: "Hello-World"},
+				{ID: 1296270, Name: "Secret-World", Private: true}},
 		},
 		{
 			ID: 480938, Login: "hubot", Name: "Hubot",
@@ -165,7 +166,8 @@ func defaultUsers() []User {
 			Memberships: []Membership{{Org: octoOrg, Pending: true}},
 		},
 		{ID: 9000001, Login: "no-email"},
-		{ID: 9000002, Login: "unverified", Emails: []Email{{Address: "unverified@example.com", Primary: true}}},
+		{ID: 9000002, Login: "unverified", Emails: []Email{{Address: "unverified@example.com",
+			Primary: true}}},
 		{ID: 9000003, Login: "admin", Name: "Not Your Admin", Emails: verified("admin@example.com")},
 	}
 }

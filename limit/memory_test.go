@@ -46,8 +46,10 @@ func TestJunkNamesCannotEvictACount(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1e9, 0)
 	limiter := limit.NewMemory(0, func() time.Time { return now })
-	failures := []limit.Rate{{Count: 20, Per: time.Minute}, {Count: 100, Per: time.Hour}, {Count: 500, Per: 24 * time.Hour}}
-	slow := []limit.Rate{{Count: 5, Per: time.Minute}, {Count: 20, Per: time.Hour}, {Count: 50, Per: 24 * time.Hour}}
+	failures := []limit.Rate{{Count: 20, Per: time.Minute}, {Count: 100, Per: time.Hour},
+		{Count: 500, Per: 24 * time.Hour}}
+	slow := []limit.Rate{{Count: 5, Per: time.Minute}, {Count: 20, Per: time.Hour},
+		{Count: 50, Per: 24 * time.Hour}}
 	for range 20 {
 		wait, err := limiter.Take(t.Context(), "the client's failures", failures)
 		require.NoError(t, err)
@@ -85,7 +87,8 @@ func TestTooManyListsOfRatesAreAnErrorNotMoreMemory(t *testing.T) {
 	require.NoError(t, err)
 	failed := 0
 	for i := range 100 {
-		if _, err := limiter.Take(t.Context(), "b", []limit.Rate{{Count: i + 1, Per: time.Hour}}); err != nil {
+		if _, err := limiter.Take(t.Context(), "b",
+			[]limit.Rate{{Count: i + 1, Per: time.Hour}}); err != nil {
 			failed++
 		}
 	}
@@ -100,7 +103,9 @@ func TestMemoryCountsExactlyUnderConcurrency(t *testing.T) {
 	for i := range 256 {
 		running.Go(func() {
 			for j := range 10 {
-				if wait, err := limiter.Take(t.Context(), "one", []limit.Rate{{Count: 100, Per: 720 * time.Hour}, {Count: 1000, Per: time.Hour}}); err == nil && wait == 0 {
+				if wait, err := limiter.Take(t.Context(), "one",
+					[]limit.Rate{{Count: 100, Per: 720 * time.Hour},
+						{Count: 1000, Per: time.Hour}}); err == nil && wait == 0 {
 					allowed.Store([2]int{i, j}, true)
 				}
 			}
@@ -118,7 +123,8 @@ func TestMemoryUsesTheDocumentedMemory(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	limiter := limit.NewMemory(0, nil)
-	rates := []limit.Rate{{Count: 20, Per: time.Minute}, {Count: 100, Per: time.Hour}, {Count: 500, Per: 24 * time.Hour}}
+	rates := []limit.Rate{{Count: 20, Per: time.Minute}, {Count: 100, Per: time.Hour},
+		{Count: 500, Per: 24 * time.Hour}}
 	for i := range 200_000 {
 		_, err := limiter.Take(context.Background(), fmt.Sprintf("%032d", i), rates)
 		require.NoError(t, err)

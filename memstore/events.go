@@ -37,7 +37,9 @@ func newTrail() trail {
 
 // ListEvents implements [auth.EventStore]. If the filter names no user, ListEvents scans the events
 // from the newest back until it has found limit of them.
-func (s *accounts) ListEvents(ctx context.Context, filter auth.EventFilter, limit int) ([]auth.Event, error) {
+func (s *accounts) ListEvents(
+	ctx context.Context, filter auth.EventFilter, limit int,
+) ([]auth.Event, error) {
 	if err := check(ctx); err != nil {
 		return nil, err
 	}
@@ -81,7 +83,8 @@ func (s *accounts) ClaimEvent(ctx context.Context, now, until time.Time) (auth.E
 		switch {
 		case blocked.has(user):
 			continue
-		case next.claimedUntil.After(storedTime(now)) && !next.claimedUntil.After(storedTime(until.Add(until.Sub(now)))):
+		case next.claimedUntil.After(storedTime(now)) &&
+			!next.claimedUntil.After(storedTime(until.Add(until.Sub(now)))):
 			if user != "" {
 				blocked.add(user)
 			}

@@ -21,7 +21,9 @@ type githubAccount struct {
 }
 
 // FindGitHubLink implements [auth.GitHubStore].
-func (s *accounts) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {
+func (s *accounts) FindGitHubLink(
+	ctx context.Context, account auth.GitHubAccount,
+) (auth.GitHubLink, error) {
 	if err := check(ctx); err != nil {
 		return auth.GitHubLink{}, err
 	}
@@ -35,7 +37,9 @@ func (s *accounts) FindGitHubLink(ctx context.Context, account auth.GitHubAccoun
 }
 
 // FindGitHubConnection implements [auth.GitHubStore].
-func (s *accounts) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+func (s *accounts) FindGitHubConnection(
+	ctx context.Context, userID, host string,
+) (auth.GitHubLink, *auth.GitHubToken, error) {
 	if err := check(ctx); err != nil {
 		return auth.GitHubLink{}, nil, err
 	}
@@ -49,12 +53,15 @@ func (s *accounts) FindGitHubConnection(ctx context.Context, userID, host string
 }
 
 // SignInGitHub implements [auth.GitHubStore].
-func (s *accounts) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
+func (s *accounts) SignInGitHub(
+	ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite,
+) (auth.Session, auth.User, error) {
 	if err := check(ctx, w, signIn); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
 	if s.withoutUsers && signIn.NewUser != nil {
-		return auth.Session{}, auth.User{}, invalid("username", "must not be given: the store was made without users")
+		return auth.Session{}, auth.User{},
+			invalid("username", "must not be given: the store was made without users")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,7 +101,9 @@ func (s *accounts) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.G
 }
 
 // ConnectGitHub implements [auth.GitHubStore].
-func (s *accounts) ConnectGitHub(ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite) error {
+func (s *accounts) ConnectGitHub(
+	ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite,
+) error {
 	if err := check(ctx, w, connect); err != nil {
 		return err
 	}
@@ -135,7 +144,9 @@ func (s *accounts) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) e
 }
 
 // UnlinkGitHub implements [auth.GitHubStore].
-func (s *accounts) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+func (s *accounts) UnlinkGitHub(
+	ctx context.Context, w auth.Write, userID, host string,
+) (auth.GitHubLink, *auth.GitHubToken, error) {
 	if err := check(ctx, w); err != nil {
 		return auth.GitHubLink{}, nil, err
 	}
@@ -165,7 +176,9 @@ func (s *accounts) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host 
 }
 
 // ForgetGitHubAccount implements [auth.GitHubStore].
-func (s *accounts) ForgetGitHubAccount(ctx context.Context, w auth.Write, account auth.GitHubAccount) error {
+func (s *accounts) ForgetGitHubAccount(
+	ctx context.Context, w auth.Write, account auth.GitHubAccount,
+) error {
 	if err := check(ctx, w); err != nil {
 		return err
 	}

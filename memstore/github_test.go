@@ -13,9 +13,11 @@ import (
 func signInAs(userID, sessionID string) auth.GitHubSignInWrite {
 	account := auth.GitHubAccount{Host: "github.com", ID: 1}
 	return auth.GitHubSignInWrite{
-		Link: auth.GitHubLink{Account: account, UserID: userID, Login: "octocat", CreatedAt: now, SeenAt: now},
+		Link: auth.GitHubLink{Account: account, UserID: userID, Login: "octocat", CreatedAt: now,
+			SeenAt: now},
 		Session: auth.Session{
-			ID: sessionID, UserID: userID, Method: auth.MethodGitHub, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+			ID: sessionID, UserID: userID, Method: auth.MethodGitHub, CreatedAt: now,
+			ExpiresAt: now.Add(time.Hour),
 		},
 		GrantSuperUser: true,
 	}

@@ -17,7 +17,9 @@ type githubToken struct {
 }
 
 // LeaseGitHubToken implements [auth.GitHubStore].
-func (s *accounts) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
+func (s *accounts) LeaseGitHubToken(
+	ctx context.Context, userID, host, version string, now, until time.Time,
+) (bool, error) {
 	if err := check(ctx); err != nil {
 		return false, err
 	}
@@ -35,7 +37,9 @@ func (s *accounts) LeaseGitHubToken(ctx context.Context, userID, host, version s
 }
 
 // ReplaceGitHubToken implements [auth.GitHubStore].
-func (s *accounts) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
+func (s *accounts) ReplaceGitHubToken(
+	ctx context.Context, token auth.GitHubToken, oldVersion string,
+) error {
 	if err := check(ctx, token); err != nil {
 		return err
 	}
@@ -53,7 +57,9 @@ func (s *accounts) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToke
 }
 
 // DeleteGitHubToken implements [auth.GitHubStore].
-func (s *accounts) DeleteGitHubToken(ctx context.Context, w auth.Write, userID, host, version string) (auth.GitHubToken, error) {
+func (s *accounts) DeleteGitHubToken(
+	ctx context.Context, w auth.Write, userID, host, version string,
+) (auth.GitHubToken, error) {
 	if err := check(ctx, w); err != nil {
 		return auth.GitHubToken{}, err
 	}

@@ -94,7 +94,9 @@ func (s *accounts) SwapHash(ctx context.Context, id, old, new string) error {
 }
 
 // RotateKey implements [auth.CredentialStore].
-func (s *accounts) RotateKey(ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
+func (s *accounts) RotateKey(
+	ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation,
+) (auth.AccessKey, error) {
 	if err := check(ctx, w, rotation); err != nil {
 		return auth.AccessKey{}, err
 	}

@@ -28,10 +28,12 @@ func TestContractOfAccounts(t *testing.T) {
 var now = time.Date(2031, time.February, 3, 4, 5, 6, 0, time.UTC)
 
 // byHost is a write without an event, by the host, at the time now.
-var byHost = auth.Write{By: auth.ByHost("test"), Now: func() time.Time { return now }, MaxTokenLifetime: time.Hour}
+var byHost = auth.Write{By: auth.ByHost("test"), Now: func() time.Time { return now },
+	MaxTokenLifetime: time.Hour}
 
 func newKey(userID, id string) auth.AccessKey {
-	return auth.AccessKey{ID: id, UserID: userID, Hash: "hash", CreatedAt: now, ExpiresAt: now.Add(time.Hour)}
+	return auth.AccessKey{ID: id, UserID: userID, Hash: "hash", CreatedAt: now,
+		ExpiresAt: now.Add(time.Hour)}
 }
 
 // Thousands of users make the blocks of the order split and become empty again.
@@ -83,8 +85,10 @@ func requireListed(t *testing.T, store auth.Store, want []string) {
 func TestAccountsForgetsUserWithoutRecords(t *testing.T) {
 	t.Parallel()
 	account := auth.GitHubAccount{Host: "github.com", ID: 1}
-	link := auth.GitHubLink{Account: account, UserID: "u", Login: "octocat", CreatedAt: now, SeenAt: now}
-	session := auth.Session{ID: "s", UserID: "u", Method: auth.MethodHost, CreatedAt: now, ExpiresAt: now}
+	link := auth.GitHubLink{Account: account, UserID: "u", Login: "octocat", CreatedAt: now,
+		SeenAt: now}
+	session := auth.Session{ID: "s", UserID: "u", Method: auth.MethodHost, CreatedAt: now,
+		ExpiresAt: now}
 	for name, end := range map[string]func(store *memstore.Accounts) error{
 		"ended": func(store *memstore.Accounts) error { return store.RevokeSession(t.Context(), byHost, "s") },
 		"all revoked": func(store *memstore.Accounts) error {
@@ -104,7 +108,8 @@ func TestAccountsForgetsUserWithoutRecords(t *testing.T) {
 			require.NoError(t, err)
 			require.Zero(t, store.Owners())
 
-			_, _, err = store.SignInGitHub(t.Context(), byHost, auth.GitHubSignInWrite{Link: link, Session: session})
+			_, _, err = store.SignInGitHub(t.Context(), byHost,
+				auth.GitHubSignInWrite{Link: link, Session: session})
 			require.NoError(t, err)
 			require.NoError(t, store.AddKey(t.Context(), byHost, newKey("u", "k")))
 			_, _, err = store.UnlinkGitHub(t.Context(), byHost, "u", "github.com")
@@ -126,7 +131,8 @@ func TestPrunedEntriesDoNotCountForFolding(t *testing.T) {
 		t.Helper()
 		for i := range n {
 			session := auth.Session{
-				ID: fmt.Sprintf("%s-%d-%d", user, n, i), UserID: user, Method: auth.MethodHost, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+				ID: fmt.Sprintf("%s-%d-%d", user, n, i), UserID: user, Method: auth.MethodHost,
+				CreatedAt: now, ExpiresAt: now.Add(time.Hour),
 			}
 			_, _, err := store.CreateSession(ctx, session, 0)
 			require.NoError(t, err)
@@ -134,7 +140,8 @@ func TestPrunedEntriesDoNotCountForFolding(t *testing.T) {
 		}
 	}
 	for _, user := range []string{"ada", "eve"} {
-		require.NoError(t, store.Register(ctx, byHost, auth.User{ID: user, Username: user, IsActive: true, CreatedAt: now},
+		require.NoError(t, store.Register(ctx, byHost,
+			auth.User{ID: user, Username: user, IsActive: true, CreatedAt: now},
 			auth.AccessKey{ID: "key of " + user, UserID: user, Hash: "hash", CreatedAt: now}))
 	}
 	end("ada", auth.MaxNamedRevocations)

@@ -22,7 +22,9 @@ type feed struct {
 }
 
 // ListRevocations implements [auth.SessionStore].
-func (s *accounts) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
+func (s *accounts) ListRevocations(
+	ctx context.Context, from int64, limit int,
+) ([]auth.Revocation, error) {
 	if err := check(ctx); err != nil {
 		return nil, err
 	}
@@ -154,7 +156,8 @@ func (f *feed) addForUser(userID string, expiresAt time.Time) {
 func (f *feed) revokes(claims auth.SessionClaims) bool {
 	long := func(e *auth.Revocation) bool { return !e.ExpiresAt.Before(claims.ExpiresAt) }
 	return slices.ContainsFunc(f.inForce[claims.UserID], func(e *auth.Revocation) bool {
-		return long(e) && (e.SessionID == claims.SessionID || e.SessionID == "" && e.Generation > claims.Generation)
+		return long(e) && (e.SessionID == claims.SessionID ||
+			e.SessionID == "" && e.Generation > claims.Generation)
 	}) || slices.ContainsFunc(f.inForce[""], func(e *auth.Revocation) bool {
 		return long(e) && e.Generation > claims.Generation
 	})
@@ -186,7 +189,8 @@ func (s *accounts) revokeSessions(userID string, revoked ...*session) {
 	for _, old := range revoked {
 		s.removeSession(old)
 		s.feed.addNamed(auth.SessionClaims{
-			UserID: userID, SessionID: old.record.ID, Generation: old.record.Generation, ExpiresAt: old.record.ExpiresAt,
+			UserID: userID, SessionID: old.record.ID, Generation: old.record.Generation,
+			ExpiresAt: old.record.ExpiresAt,
 		})
 	}
 	s.fold(userID)
@@ -210,7 +214,8 @@ func (s *accounts) fold(userID string) {
 		return
 	}
 	s.feed.supersede(userID, func(e *auth.Revocation) bool {
-		replaced := e.Generation < folded.Generation && !e.Capped() || e.SessionID == "" && e.Generation == folded.Generation
+		replaced := e.Generation < folded.Generation && !e.Capped() ||
+			e.SessionID == "" && e.Generation == folded.Generation
 		if replaced {
 			folded.ExpiresAt = latest(folded.ExpiresAt, e.ExpiresAt)
 		}

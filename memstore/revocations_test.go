@@ -60,7 +60,8 @@ func TestRevokeTokenAddsEntryForTokenThatOutlivesRevokeEverybody(t *testing.T) {
 func TestRevokeTokenRevokesNoSessionOfAnotherUser(t *testing.T) {
 	t.Parallel()
 	store := memstore.NewAccounts()
-	session := auth.Session{ID: "s", UserID: "other", Method: auth.MethodHost, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}
+	session := auth.Session{ID: "s", UserID: "other", Method: auth.MethodHost, CreatedAt: now,
+		ExpiresAt: now.Add(time.Hour)}
 	_, _, err := store.CreateSession(t.Context(), session, 0)
 	require.NoError(t, err)
 	require.NoError(t, store.RevokeToken(t.Context(), claimsOf("s", now.Add(time.Hour))))

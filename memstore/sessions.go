@@ -11,7 +11,9 @@ import (
 )
 
 // CreateSession implements [auth.SessionStore].
-func (s *accounts) CreateSession(ctx context.Context, record auth.Session, limit int) (auth.Session, auth.User, error) {
+func (s *accounts) CreateSession(
+	ctx context.Context, record auth.Session, limit int,
+) (auth.Session, auth.User, error) {
 	if err := check(ctx, record); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
@@ -45,7 +47,9 @@ func (s *accounts) FindSession(ctx context.Context, id string) (auth.Session, er
 }
 
 // ListSessions implements [auth.SessionStore].
-func (s *accounts) ListSessions(ctx context.Context, userID string, now time.Time) ([]auth.Session, error) {
+func (s *accounts) ListSessions(
+	ctx context.Context, userID string, now time.Time,
+) ([]auth.Session, error) {
 	if err := check(ctx); err != nil {
 		return nil, err
 	}

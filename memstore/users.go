@@ -28,7 +28,9 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 }
 
 // RegisterUsers implements [auth.UserStore]. It holds the lock while it adds all users.
-func (s *Store) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) ([]error, error) {
+func (s *Store) RegisterUsers(
+	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
+) ([]error, error) {
 	if err := check(ctx, w); err != nil {
 		return nil, err
 	}
@@ -137,7 +139,9 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.
 }
 
 // UpdateUser implements [auth.UserStore].
-func (s *Store) UpdateUser(ctx context.Context, w auth.Write, id string, change auth.UserChange) (auth.User, error) {
+func (s *Store) UpdateUser(
+	ctx context.Context, w auth.Write, id string, change auth.UserChange,
+) (auth.User, error) {
 	if err := check(ctx, w); err != nil {
 		return auth.User{}, err
 	}

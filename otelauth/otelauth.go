@@ -53,20 +53,24 @@ func New(options Options) (*Telemetry, error) {
 	if options.MeterProvider == nil {
 		options.MeterProvider = otel.GetMeterProvider()
 	}
-	t := &Telemetry{tracer: options.TracerProvider.Tracer(scope), meter: options.MeterProvider.Meter(scope)}
+	t := &Telemetry{tracer: options.TracerProvider.Tracer(scope),
+		meter: options.MeterProvider.Meter(scope)}
 	var errs []error
 	for _, h := range []struct {
 		into              *metric.Float64Histogram
 		name, description string
 		buckets           []float64
 	}{
-		{&t.signIns, "auth.sign_in.duration", "Attempts to sign in, by method and outcome.", upToSeconds},
-		{&t.tokens, "auth.token.duration", "Bearer tokens that were verified, by outcome.", fromMicroseconds},
+		{&t.signIns, "auth.sign_in.duration", "Attempts to sign in, by method and outcome.",
+			upToSeconds},
+		{&t.tokens, "auth.token.duration", "Bearer tokens that were verified, by outcome.",
+			fromMicroseconds},
 		{&t.store, "auth.store.duration", "Calls of the store, by method and outcome.", upToSeconds},
 		{&t.github, "auth.github.duration", "Calls of GitHub, by endpoint and status.", upToSeconds},
 	} {
 		var err error
-		*h.into, err = t.meter.Float64Histogram(h.name, metric.WithUnit("s"), metric.WithDescription(h.description),
+		*h.into, err = t.meter.Float64Histogram(h.name, metric.WithUnit("s"),
+			metric.WithDescription(h.description),
 			metric.WithExplicitBucketBoundaries(h.buckets...))
 		errs = append(errs, err)
 	}
@@ -88,7 +92,8 @@ func (t *Telemetry) Hooks() auth.Hooks {
 	return auth.Hooks{
 		SignIn: func(ctx context.Context, method auth.SignInMethod, err error, took time.Duration) {
 			t.signIns.Record(ctx, took.Seconds(), metric.WithAttributes(
-				attribute.String("method", string(method)), attribute.String("outcome", outcomeOf(err))))
+				attribute.String("method", string(method)), attribute.String("outcome",
+					outcomeOf(err))))
 		},
 		Verify: func(ctx context.Context, err error, cached bool, took time.Duration) {
 			outcome := outcomeOf(err)

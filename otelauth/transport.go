@@ -44,7 +44,8 @@ func endpointOf(path string) string {
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	endpoint := endpointOf(r.URL.Path)
-	ctx, span := t.telemetry.tracer.Start(r.Context(), "github "+r.Method+" "+endpoint, trace.WithSpanKind(trace.SpanKindClient))
+	ctx, span := t.telemetry.tracer.Start(r.Context(), "github "+r.Method+" "+endpoint,
+		trace.WithSpanKind(trace.SpanKindClient))
 	defer span.End()
 	began := time.Now()
 	response, err := t.base.RoundTrip(r.WithContext(ctx))
@@ -58,7 +59,8 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if status == "none" || status >= "500" && status <= "599" {
 		span.SetStatus(codes.Error, "GitHub did not answer")
 	}
-	attributes := []attribute.KeyValue{attribute.String("endpoint", endpoint), attribute.String("status", status)}
+	attributes := []attribute.KeyValue{attribute.String("endpoint", endpoint),
+		attribute.String("status", status)}
 	span.SetAttributes(attributes...)
 	t.telemetry.github.Record(ctx, time.Since(began).Seconds(), metric.WithAttributes(attributes...))
 	return response, err

@@ -85,7 +85,8 @@ func newFixture(t *testing.T) *fixture {
 	f.rootPair = f.svc.Credentials().GeneratePair()
 	f.root, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, f.rootPair)
 	require.NoError(t, err)
-	made, err := f.svc.Register(t.Context(), auth.ByHost("setup"), auth.UserParams{Username: "alice", Email: "alice@example.com"})
+	made, err := f.svc.Register(t.Context(), auth.ByHost("setup"),
+		auth.UserParams{Username: "alice", Email: "alice@example.com"})
 	require.NoError(t, err)
 	f.alice, f.alicePair = made.User, made.Pair
 	return f

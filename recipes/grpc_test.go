@@ -32,7 +32,9 @@ var reports = grpc.ServiceDesc{
 				return nil, err
 			}
 			info := &grpc.UnaryServerInfo{Server: server, FullMethod: "/test.Reports/Mine"}
-			return interceptor(ctx, in, info, func(ctx context.Context, _ any) (any, error) { return whose(ctx) })
+			return interceptor(ctx, in, info, func(ctx context.Context, _ any) (any, error) {
+				return whose(ctx)
+			})
 		},
 	}, {
 		MethodName: "Purge",
@@ -94,11 +96,15 @@ func trace(ctx context.Context) context.Context {
 	return context.WithValue(ctx, traceKey{}, "traced: ")
 }
 
-func traceUnary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func traceUnary(
+	ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler,
+) (any, error) {
 	return handler(trace(ctx), request)
 }
 
-func traceStream(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func traceStream(
+	server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler,
+) error {
 	return handler(server, traced{stream, trace(stream.Context())})
 }
 
@@ -115,7 +121,8 @@ func dial(t *testing.T, svc *auth.Service, options ...grpc.ServerOption) *grpc.C
 		server.Stop()
 		require.NoError(t, <-served)
 	})
-	connection, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	connection, err := grpc.NewClient(listener.Addr().String(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	t.Cleanup(func() { connection.Close() })
 	return connection
@@ -123,7 +130,8 @@ func dial(t *testing.T, svc *auth.Service, options ...grpc.ServerOption) *grpc.C
 
 func dialProtected(t *testing.T, f *fixture) *grpc.ClientConn {
 	t.Helper()
-	return dial(t, f.svc, grpc.ChainUnaryInterceptor(grpcauth.Unary(f.svc)), grpc.ChainStreamInterceptor(grpcauth.Stream(f.svc)))
+	return dial(t, f.svc, grpc.ChainUnaryInterceptor(grpcauth.Unary(f.svc)),
+		grpc.ChainStreamInterceptor(grpcauth.Stream(f.svc)))
 }
 
 func invoke(ctx context.Context, connection *grpc.ClientConn, method string) (string, error) {
@@ -158,7 +166,8 @@ func watchOnce(ctx context.Context, connection *grpc.ClientConn) (string, error)
 }
 
 // calls are the two kinds of calls.
-var calls = map[string]func(context.Context, *grpc.ClientConn) (string, error){"unary": mine, "stream": watchOnce}
+var calls = map[string]func(context.Context, *grpc.ClientConn) (string, error){"unary": mine,
+	"stream": watchOnce}
 
 // with returns the context of a call with these authorization values.
 func with(t *testing.T, values ...string) context.Context {
@@ -210,7 +219,8 @@ func TestGRPCCallIdentifiesItsCallerAndRejectsOthers(t *testing.T) {
 			f.broken.Store(true)
 			_, err = call(with(t, "Bearer "+f.token(t, f.alice)), connection)
 			require.Equal(t, codes.Unavailable, status.Code(err))
-			require.Equal(t, "Service temporarily unavailable: try again later", status.Convert(err).Message())
+			require.Equal(t, "Service temporarily unavailable: try again later",
+				status.Convert(err).Message())
 		})
 	}
 }
@@ -226,7 +236,8 @@ func TestPanickingStoreEndsOneGRPCCallNotTheProcess(t *testing.T) {
 		f.panics.Store(true)
 		_, err := call(ctx, connection)
 		require.Equal(t, codes.Unavailable, status.Code(err), kind)
-		require.Equal(t, "Service temporarily unavailable: try again later", status.Convert(err).Message(), kind)
+		require.Equal(t, "Service temporarily unavailable: try again later",
+			status.Convert(err).Message(), kind)
 		f.panics.Store(false)
 		_, err = call(ctx, connection)
 		require.NoError(t, err, kind)
@@ -292,7 +303,8 @@ func TestGRPCSuperUserCallReadsTheStoreEachTime(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "all gone", answer)
 	promote := func(user auth.User, power bool) {
-		_, err := f.svc.UpdateUser(t.Context(), auth.ByHost("setup"), user.ID, auth.UserChange{IsSuperUser: &power})
+		_, err := f.svc.UpdateUser(t.Context(), auth.ByHost("setup"), user.ID,
+			auth.UserChange{IsSuperUser: &power})
 		require.NoError(t, err)
 	}
 	requireRefused := func(ctx context.Context) {
@@ -313,8 +325,10 @@ func TestGRPCEventsSayWhoSentTheCall(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	connection := dialProtected(t, f)
-	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer x.y.z", "x-request-id", "request-1", "x-forwarded-for", "203.0.113.7")
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer x.y.z",
+		"x-request-id", "request-1", "x-forwarded-for", "203.0.113.7")
 	_, err := mine(ctx, connection)
 	require.Equal(t, codes.Unauthenticated, status.Code(err))
-	require.Regexp(t, `token.rejected" .*event.address=203.0.113.7 event.user_agent=grpc-go/\S+ event.request_id=request-1`, f.log.String())
+	require.Regexp(t,
+		`token.rejected" .*event.address=203.0.113.7 event.user_agent=grpc-go/\S+ event.request_id=request-1`, f.log.String())
 }

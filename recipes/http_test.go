@@ -41,28 +41,35 @@ var routers = []struct {
 		name: "chi", head: 405, slash: 404, allow: "GET, POST", slowBody: true,
 		start: func(t *testing.T, svc *auth.Service) string {
 			router := chiauth.New(svc)
-			router.With(svc.Authenticate).Get("/panic", func(http.ResponseWriter, *http.Request) { panic("the host's") })
+			router.With(svc.Authenticate).Get("/panic", func(http.ResponseWriter, *http.Request) {
+				panic("the host's")
+			})
 			return serve(t, router)
 		},
 	}, {
 		name: "gin", head: 405, slash: 301, allow: "GET, POST", slowBody: true,
 		start: func(t *testing.T, svc *auth.Service) string {
 			router := ginauth.New(svc)
-			router.GET("/panic", ginauth.Use(svc.Authenticate), func(*gin.Context) { panic("the host's") })
+			router.GET("/panic", ginauth.Use(svc.Authenticate), func(*gin.Context) {
+				panic("the host's")
+			})
 			return serve(t, router)
 		},
 	}, {
 		name: "echo", head: 405, slash: 404, allow: "GET, OPTIONS, POST", slowBody: true,
 		start: func(t *testing.T, svc *auth.Service) string {
 			router := echoauth.New(svc)
-			router.GET("/panic", func(*echo.Context) error { panic("the host's") }, echo.WrapMiddleware(svc.Authenticate))
+			router.GET("/panic", func(*echo.Context) error { panic("the host's") },
+				echo.WrapMiddleware(svc.Authenticate))
 			return serve(t, router)
 		},
 	}, {
 		name: "fiber", head: 200, slash: 200, allow: "GET, HEAD, POST",
 		start: func(t *testing.T, svc *auth.Service) string {
 			app := fiberauth.New(svc)
-			app.Get("/panic", fiberauth.Use(svc.Authenticate), func(fiber.Ctx) error { panic("the host's") })
+			app.Get("/panic", fiberauth.Use(svc.Authenticate), func(fiber.Ctx) error {
+				panic("the host's")
+			})
 			return serveFiber(t, app)
 		},
 	},
@@ -140,7 +147,8 @@ func (h *host) do(r *http.Request) response {
 }
 
 func loginBody(pair auth.KeyPair) string {
-	return fmt.Sprintf(`{"access_key": %q, "access_secret": %q}`, pair.AccessKey, pair.AccessSecret.Reveal())
+	return fmt.Sprintf(`{"access_key": %q, "access_secret": %q}`, pair.AccessKey,
+		pair.AccessSecret.Reveal())
 }
 
 // login returns the Authorization header of a new session.
@@ -187,9 +195,11 @@ func TestProtectedRouteIdentifiesItsCallerAndRejectsOthers(t *testing.T) {
 			for _, path := range []string{"/reports", "/auth/user", "/panic"} {
 				answer := h.send("GET", path, "", c.authorization...)
 				require.Equal(t, 401, answer.StatusCode, "%s: %s", name, path)
-				require.Equal(t, []string{c.challenge}, answer.Header["Www-Authenticate"], "%s: %s", name, path)
+				require.Equal(t, []string{c.challenge}, answer.Header["Www-Authenticate"], "%s: %s",
+					name, path)
 				require.Equal(t, "no-store", answer.Header.Get("Cache-Control"), "%s: %s", name, path)
-				require.True(t, strings.HasPrefix(answer.body, `{"detail":"`) && strings.HasSuffix(answer.body, `"}`), "one answer: %s", answer.body)
+				require.True(t, strings.HasPrefix(answer.body, `{"detail":"`) &&
+					strings.HasSuffix(answer.body, `"}`), "one answer: %s", answer.body)
 			}
 		}
 

@@ -71,7 +71,8 @@ func New(client redis.UniversalClient, options Options) (*Limiter, error) {
 		return nil, errors.New("redislimit: New needs a client")
 	}
 	if !heedsDeadlines(client) {
-		return nil, errors.New("redislimit: set ContextTimeoutEnabled in the client's options; otherwise sign-ins wait for a server that hangs")
+		return nil,
+			errors.New("redislimit: set ContextTimeoutEnabled in the client's options; otherwise sign-ins wait for a server that hangs")
 	}
 	if options.Timeout < 0 {
 		return nil, errors.New("redislimit: Timeout must not be negative")
@@ -110,7 +111,9 @@ func (l *Limiter) Take(ctx context.Context, bucket string, rates []limit.Rate) (
 	if len(rates) > mostRates {
 		return 0, fmt.Errorf("redislimit: a bucket has at most %d rates", mostRates)
 	}
-	wait, err := ask(ctx, l, func(ctx context.Context) (time.Duration, error) { return l.take(ctx, bucket, rates) })
+	wait, err := ask(ctx, l, func(ctx context.Context) (time.Duration, error) {
+		return l.take(ctx, bucket, rates)
+	})
 	if err != nil {
 		return l.options.Local.Take(ctx, bucket, rates)
 	}
@@ -120,7 +123,9 @@ func (l *Limiter) Take(ctx context.Context, bucket string, rates []limit.Rate) (
 // take checks that all rates have room before it counts in any of them. For the rates without room,
 // it asks how long to wait. Another call may take the last room between the check and the count.
 // Then this call has counted in only some of the rates.
-func (l *Limiter) take(ctx context.Context, bucket string, rates []limit.Rate) (wait time.Duration, err error) {
+func (l *Limiter) take(
+	ctx context.Context, bucket string, rates []limit.Rate,
+) (wait time.Duration, err error) {
 	var full [mostRates]bool
 	if len(rates) > 1 {
 		for i, rate := range rates {
@@ -157,10 +162,13 @@ func (l *Limiter) take(ctx context.Context, bucket string, rates []limit.Rate) (
 }
 
 // count counts n more in the bucket's i-th rate and returns the result of the server.
-func (l *Limiter) count(ctx context.Context, bucket string, i int, rate limit.Rate, n int) (*redis_rate.Result, error) {
+func (l *Limiter) count(
+	ctx context.Context, bucket string, i int, rate limit.Rate, n int,
+) (*redis_rate.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.options.Timeout)
 	defer cancel()
-	return l.rates.AllowN(ctx, l.key(bucket, i), redis_rate.Limit{Rate: rate.Count, Burst: rate.Count, Period: rate.Per}, n)
+	return l.rates.AllowN(ctx, l.key(bucket, i),
+		redis_rate.Limit{Rate: rate.Count, Burst: rate.Count, Period: rate.Per}, n)
 }
 
 // Reset implements [limit.Limiter]. While the server is unavailable, it returns an error and the
@@ -190,7 +198,9 @@ func (l *Limiter) key(bucket string, rate int) string {
 var errUnavailable = errors.New("redislimit: the server is unavailable")
 
 // ask calls the server, unless a recent call found it unavailable.
-func ask[T any](ctx context.Context, l *Limiter, call func(context.Context) (T, error)) (result T, err error) {
+func ask[T any](
+	ctx context.Context, l *Limiter, call func(context.Context) (T, error),
+) (result T, err error) {
 	now := time.Now().UnixNano()
 	until := l.unavailableUntil.Load()
 	if now < until {
@@ -212,7 +222,8 @@ func ask[T any](ctx context.Context, l *Limiter, call func(context.Context) (T, 
 		l.options.Logger.InfoContext(ctx, "redislimit: the server answers again")
 	case err != nil && ctx.Err() == nil:
 		if l.unavailableUntil.Swap(time.Now().UnixNano()+int64(retryAfter)) == 0 {
-			l.options.Logger.ErrorContext(ctx, "redislimit: the server is unavailable; each instance counts for itself", "error", err)
+			l.options.Logger.ErrorContext(ctx,
+				"redislimit: the server is unavailable; each instance counts for itself", "error", err)
 		}
 	}
 	return result, err

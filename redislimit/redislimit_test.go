@@ -111,7 +111,8 @@ func TestConcurrentEventsAreCountedExactly(t *testing.T) {
 		running.Go(func() {
 			l := newLimiter(t, client, prefix)
 			for range 10 {
-				if wait, err := l.Take(t.Context(), "a", []limit.Rate{{Count: 100, Per: time.Hour}}); err == nil && wait == 0 {
+				if wait, err := l.Take(t.Context(), "a",
+					[]limit.Rate{{Count: 100, Per: time.Hour}}); err == nil && wait == 0 {
 					allowed.Add(1)
 				}
 			}
@@ -146,9 +147,11 @@ func TestInstancesCountLocallyWithoutWaitingWhileServerIsUnavailable(t *testing.
 	t.Parallel()
 	var log bytes.Buffer
 	// No server listens on this port.
-	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, ContextTimeoutEnabled: true})
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1,
+		ContextTimeoutEnabled: true})
 	defer client.Close()
-	l, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	l, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.NewTextHandler(&log,
+		nil))})
 	require.NoError(t, err)
 	rate := limit.Rate{Count: 3, Per: time.Hour}
 	began := time.Now()
@@ -167,7 +170,8 @@ func TestInstancesCountLocallyWithoutWaitingWhileServerIsUnavailable(t *testing.
 func TestCanceledRequestDoesNotMarkTheServerUnavailable(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	l, err := redislimit.New(newClient(t), redislimit.Options{Prefix: rand.Text(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	l, err := redislimit.New(newClient(t),
+		redislimit.Options{Prefix: rand.Text(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -186,11 +190,13 @@ func (s *server) start(t testing.TB) {
 	t.Helper()
 	_, port, err := net.SplitHostPort(s.addr)
 	require.NoError(t, err)
-	s.process = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	s.process = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "",
+		"--appendonly", "no", "--dir", t.TempDir())
 	require.NoError(t, s.process.Start())
 	client := redis.NewClient(&redis.Options{Addr: s.addr})
 	defer client.Close()
-	require.Eventually(t, func() bool { return client.Ping(context.Background()).Err() == nil }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return client.Ping(context.Background()).Err() == nil },
+		10*time.Second, 10*time.Millisecond)
 }
 
 func (s *server) kill(t testing.TB) {
@@ -221,9 +227,11 @@ func TestNoRequestWaitsForAHangingServer(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: hanging.addr, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	local := &countingLimiter{Limiter: limit.NewMemory(0, nil)}
-	l, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.DiscardHandler), Local: local})
+	l, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.DiscardHandler),
+		Local: local})
 	require.NoError(t, err)
-	rates := []limit.Rate{{Count: 1000, Per: time.Minute}, {Count: 1000, Per: time.Hour}, {Count: 1000, Per: 24 * time.Hour}}
+	rates := []limit.Rate{{Count: 1000, Per: time.Minute}, {Count: 1000, Per: time.Hour},
+		{Count: 1000, Per: 24 * time.Hour}}
 	require.Eventually(t, func() bool { // the machine may be slow
 		before := local.taken.Load()
 		take(t, l, "a", rates...)
@@ -255,7 +263,9 @@ type countingLimiter struct {
 	taken atomic.Int64
 }
 
-func (c *countingLimiter) Take(ctx context.Context, bucket string, rates []limit.Rate) (time.Duration, error) {
+func (c *countingLimiter) Take(
+	ctx context.Context, bucket string, rates []limit.Rate,
+) (time.Duration, error) {
 	c.taken.Add(1)
 	return c.Limiter.Take(ctx, bucket, rates)
 }
@@ -265,10 +275,12 @@ func newInstance(t testing.TB, store auth.Store, key auth.SigningKey, addr strin
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { client.Close() })
-	limiter, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.DiscardHandler), Timeout: time.Second})
+	limiter, err := redislimit.New(client,
+		redislimit.Options{Logger: slog.New(slog.DiscardHandler), Timeout: time.Second})
 	require.NoError(t, err)
 	svc, err := auth.New(store, auth.Config{
-		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}, Logger: slog.New(slog.DiscardHandler),
+		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key},
+		Logger: slog.New(slog.DiscardHandler),
 		Throttling: auth.Throttling{
 			Limiter:  limiter,
 			Failures: []limit.Rate{{Count: 10, Per: time.Hour}},
@@ -298,8 +310,10 @@ func TestSignInContinuesWhenTheSharedServerIsKilled(t *testing.T) {
 	key, err := auth.NewHS256Key("", []byte("a secret of 32 random bytes, say"))
 	require.NoError(t, err)
 	store := memstore.New()
-	instances := []*auth.Service{newInstance(t, store, key, redisServer.addr), newInstance(t, store, key, redisServer.addr)}
-	made, err := instances[0].Register(t.Context(), auth.ByHost("setup"), auth.UserParams{Username: "ada"})
+	instances := []*auth.Service{newInstance(t, store, key, redisServer.addr),
+		newInstance(t, store, key, redisServer.addr)}
+	made, err := instances[0].Register(t.Context(), auth.ByHost("setup"),
+		auth.UserParams{Username: "ada"})
 	require.NoError(t, err)
 
 	// shared reports whether the two instances count together, using a new client address.
@@ -319,7 +333,8 @@ func TestSignInContinuesWhenTheSharedServerIsKilled(t *testing.T) {
 	var running sync.WaitGroup
 	for i := range 8 {
 		running.Go(func() {
-			from := auth.WithClientInfo(ctx, auth.ClientInfo{Address: netip.MustParseAddr("203.0.113.7")})
+			from := auth.WithClientInfo(ctx,
+				auth.ClientInfo{Address: netip.MustParseAddr("203.0.113.7")})
 			for ctx.Err() == nil {
 				if _, err := instances[i%2].Login(from, made.Pair); err != nil && ctx.Err() == nil {
 					refused.Add(1)
@@ -331,10 +346,12 @@ func TestSignInContinuesWhenTheSharedServerIsKilled(t *testing.T) {
 	for range testenv.Rounds(t, testenv.Counts{Small: 1, Moderate: 2, Full: 10}) {
 		redisServer.kill(t)
 		before := signedIn.Load()
-		require.Eventually(t, func() bool { return signedIn.Load() > before+50 }, 20*time.Second, 10*time.Millisecond, "sign-in must continue")
+		require.Eventually(t, func() bool { return signedIn.Load() > before+50 }, 20*time.Second,
+			10*time.Millisecond, "sign-in must continue")
 		require.False(t, shared(), "each instance must count for itself")
 		redisServer.start(t)
-		require.Eventually(t, shared, 20*time.Second, 200*time.Millisecond, "the instances must share limits again")
+		require.Eventually(t, shared, 20*time.Second, 200*time.Millisecond,
+			"the instances must share limits again")
 	}
 	stop()
 	running.Wait()
@@ -348,7 +365,8 @@ func TestServerClockSetBackDoesNotRefuseForLong(t *testing.T) {
 	client := newClient(t)
 	prefix := rand.Text()
 	l := newLimiter(t, client, prefix)
-	for name, back := range map[string]time.Duration{"ten minutes": 10 * time.Minute, "a day": 24 * time.Hour} {
+	for name, back := range map[string]time.Duration{"ten minutes": 10 * time.Minute,
+		"a day": 24 * time.Hour} {
 		// Redis stores the time at which the bucket is empty again.
 		for i := range 2 {
 			empty := time.Since(time.Unix(1483228800, 0)) + back
@@ -370,10 +388,12 @@ func TestServerClockSetBackDoesNotRefuseForLong(t *testing.T) {
 func TestCanceledRequestsDoNotKeepTheServerUnused(t *testing.T) {
 	t.Parallel()
 	killed := startServer(t)
-	client := redis.NewClient(&redis.Options{Addr: killed.addr, ContextTimeoutEnabled: true, MaxRetries: -1})
+	client := redis.NewClient(&redis.Options{Addr: killed.addr, ContextTimeoutEnabled: true,
+		MaxRetries: -1})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	local := &countingLimiter{Limiter: limit.NewMemory(0, nil)}
-	l, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.DiscardHandler), Local: local})
+	l, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.DiscardHandler),
+		Local: local})
 	require.NoError(t, err)
 	rates := []limit.Rate{{Count: 1000, Per: time.Minute}}
 	killed.kill(t)

@@ -56,7 +56,9 @@ func holdOwner(ctx context.Context, t tx, w auth.Write, userID string) (a acting
 }
 
 // holdOwnerWith is holdOwner with additional locks.
-func holdOwnerWith(ctx context.Context, t tx, w auth.Write, userID string, wanted locks) (a acting, err error) {
+func holdOwnerWith(
+	ctx context.Context, t tx, w auth.Write, userID string, wanted locks,
+) (a acting, err error) {
 	wanted.users = []string{userID}
 	if a, err = holdAs(ctx, t, w, userID, wanted); err != nil {
 		return a, err
@@ -71,7 +73,9 @@ func holdForNewUser(ctx context.Context, t tx, w auth.Write, userID string) (a a
 }
 
 // holdAs takes the locks and checks that the authority may change records of this user.
-func holdAs(ctx context.Context, t tx, w auth.Write, userID string, wanted locks) (a acting, err error) {
+func holdAs(
+	ctx context.Context, t tx, w auth.Write, userID string, wanted locks,
+) (a acting, err error) {
 	if err := checkOwner(w, userID); err != nil {
 		return a, err
 	}
@@ -137,7 +141,9 @@ FROM auth_sessions s WHERE s.id = ?`
 
 // findActing returns the session of the authority, and the Generation below which sessions of its
 // user are revoked. Both are zero if the session does not exist.
-func findActing(ctx context.Context, q querier, query string, by auth.Authority) (session auth.Session, revokedBelow int64, err error) {
+func findActing(
+	ctx context.Context, q querier, query string, by auth.Authority,
+) (session auth.Session, revokedBelow int64, err error) {
 	var everybody int64
 	fields := append(sessionFields(&session), &everybody, orZero[int64]{&revokedBelow})
 	err = zeroIfNone(scan(q.row(ctx, query, by.UserID, by.SessionID), fields...))
@@ -201,7 +207,9 @@ func holdUsers(ctx context.Context, t tx, ids ...string) (map[string]auth.User, 
 		return lockListed(ctx, t, lockUser, lockUsers, ids, userFields)
 	}
 	lock := func() (map[string]auth.User, error) {
-		return lockListed(ctx, t, lockHostUser, lockHostUsers, ids, func(u *auth.User) []any { return []any{&u.ID} })
+		return lockListed(ctx, t, lockHostUser, lockHostUsers, ids, func(u *auth.User) []any {
+			return []any{&u.ID}
+		})
 	}
 	users, err := lock()
 	if err != nil || len(users) == len(ids) {

@@ -72,7 +72,8 @@ func TestTwoSuperUsersChangingEachOtherNeverDeadlock(t *testing.T) {
 			require.NotEqual(t, -1, winner, "%v", errs)
 			require.ErrorIs(t, errs[1-winner], ofEachOther[changes[winner]].lost, "%v", changes)
 			if on != nil {
-				require.Equal(t, 2, s.spy.count("BEGIN")+s.spy.count("START"), "the database had to resolve a deadlock")
+				require.Equal(t, 2, s.spy.count("BEGIN")+s.spy.count("START"),
+					"the database had to resolve a deadlock")
 			}
 			for _, user := range users { // otherwise each round would add more super users
 				_, err := stores[0].DeleteUser(ctx, byHost, user)
@@ -152,7 +153,8 @@ func TestConcurrentFirstChangesOfHostUserSucceed(t *testing.T) {
 		for round := range rounds(t) {
 			user := fmt.Sprintf("u-%d", round)
 			together(t, enders, func(i int) error {
-				return stores[i%2].AddKey(context.Background(), byHost, newKey(fmt.Sprintf("k-%d-%d", round, i), user))
+				return stores[i%2].AddKey(context.Background(), byHost,
+					newKey(fmt.Sprintf("k-%d-%d", round, i), user))
 			})
 			require.Equal(t, []string{user}, column(t, s.db, `SELECT id FROM `+s.prefix+`host_users WHERE id = '`+user+`'`))
 		}
@@ -188,8 +190,12 @@ func TestCheckingAnAuthorityTakesFewStatements(t *testing.T) {
 			return err
 		}))
 		const own = 3 // lock the user, count the keys, insert the key
-		require.Equal(t, start+own+shared, count(func() error { return s.store.AddKey(ctx, byHost, newKey("k-1", "ada")) }))
-		require.Equal(t, start+own+shared+1, count(func() error { return s.store.AddKey(ctx, withoutEvent, newKey("k-2", "ada")) }))
+		require.Equal(t, start+own+shared, count(func() error {
+			return s.store.AddKey(ctx, byHost, newKey("k-1", "ada"))
+		}))
+		require.Equal(t, start+own+shared+1, count(func() error {
+			return s.store.AddKey(ctx, withoutEvent, newKey("k-2", "ada"))
+		}))
 		require.Equal(t, start+own+shared+2, count(func() error {
 			return s.store.AddKey(ctx, bySession("s-eve", "eve"), newKey("k-3", "ada"))
 		}))
@@ -229,7 +235,8 @@ func TestMigrationMarksGrantsOfLinkedAccountsSpent(t *testing.T) {
 		require.NoError(t, store.AddKey(ctx, w, newKey("k-ada", "ada")))
 		_, _, err = store.UnlinkGitHub(ctx, w, "ada", host)
 		require.NoError(t, err)
-		require.ErrorIs(t, store.AddKey(ctx, w, newKey("k-2", "ada")), auth.ErrTokenRejected, "unlinking revokes the session")
+		require.ErrorIs(t, store.AddKey(ctx, w, newKey("k-2", "ada")), auth.ErrTokenRejected,
+			"unlinking revokes the session")
 		fresh := newRegistration(newLink(1, "bob"))
 		_, _, err = store.SignInGitHub(ctx, byHost, fresh)
 		require.ErrorIs(t, err, auth.ErrGitHubNotAllowed, "the account is remembered")

@@ -102,7 +102,8 @@ func TestWritersOfOneStoreNeverMeetInTheDatabase(t *testing.T) {
 	n := rounds(t)
 	together(t, 16, func(i int) error {
 		for round := range n {
-			if err := readThenWrite(context.Background(), store, fmt.Sprintf("u-%d-%d", i, round)); err != nil {
+			if err := readThenWrite(context.Background(), store,
+				fmt.Sprintf("u-%d-%d", i, round)); err != nil {
 				return err
 			}
 		}
@@ -121,7 +122,8 @@ func TestOneConnectionIsEnoughForAll(t *testing.T) {
 		store := mustOpen(t, db)
 		together(t, 8, func(i int) error {
 			for round := range n {
-				if err := readThenWrite(context.Background(), store, fmt.Sprintf("u-%d-%d", i, round)); err != nil {
+				if err := readThenWrite(context.Background(), store,
+					fmt.Sprintf("u-%d-%d", i, round)); err != nil {
 					return err
 				}
 			}

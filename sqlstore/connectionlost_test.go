@@ -23,7 +23,8 @@ func TestVerbsCoverAllMethodsOfAStore(t *testing.T) {
 		name, _, _ := strings.Cut(v.name, " ")
 		called = append(called, name)
 	}
-	for _, role := range []reflect.Type{reflect.TypeFor[auth.Store](), reflect.TypeFor[auth.EventStore]()} {
+	for _, role := range []reflect.Type{reflect.TypeFor[auth.Store](),
+		reflect.TypeFor[auth.EventStore]()} {
 		for i := range role.NumMethod() {
 			require.Contains(t, called, role.Method(i).Name)
 		}
@@ -79,7 +80,8 @@ func (s *stage) seeded(t *testing.T) *stage {
 		_, err := s.db.Exec(`DELETE FROM ` + s.prefix + table)
 		require.NoError(t, err)
 	}
-	for _, counter := range []string{"revocation_head SET position = 0", "everybody SET generation = 0"} {
+	for _, counter := range []string{"revocation_head SET position = 0",
+		"everybody SET generation = 0"} {
 		_, err := s.db.Exec(`UPDATE ` + s.prefix + counter)
 		require.NoError(t, err)
 	}
@@ -155,13 +157,16 @@ func TestLostConnectionNeverLeavesAPartialWriteOrAFalseAnswer(t *testing.T) {
 	})
 }
 
-func loseConnection(t *testing.T, s *stage, v verb, n, of int, moment connectionLost, before, after []string) {
+func loseConnection(
+	t *testing.T, s *stage, v verb, n, of int, moment connectionLost, before, after []string,
+) {
 	t.Helper()
 	s.spy.watch(at(n, func(context.Context) error { return moment }))
 	err := v.call(context.Background(), s.store)
 	statement := s.spy.statements()[n-1]
 	s.spy.watch(nil)
-	about := fmt.Sprintf("statement %d of %d, %s, afterwards: %v: %v", n, of, statement, moment.afterwards, err)
+	about := fmt.Sprintf("statement %d of %d, %s, afterwards: %v: %v", n, of, statement,
+		moment.afterwards, err)
 
 	now := s.rows(t)
 	switch {

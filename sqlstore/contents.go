@@ -89,7 +89,8 @@ func (s *core) checkUnrecorded(ctx context.Context, t tx) error {
 	case err != nil:
 		return err
 	case users && !s.keepsUsers():
-		return fmt.Errorf("%susers has users: call Open, or set Config.Prefix to use other tables", s.prefix)
+		return fmt.Errorf("%susers has users: call Open, or set Config.Prefix to use other tables",
+			s.prefix)
 	case users || !s.keepsUsers():
 		return nil
 	}

@@ -34,7 +34,8 @@ var (
 func requireRefused(t *testing.T, err error, by opener) {
 	t.Helper()
 	requireNoAnswer(t, err)
-	require.ErrorContains(t, err, "were first opened with "+by.name+": call "+by.name+", or set Config.Prefix")
+	require.ErrorContains(t, err,
+		"were first opened with "+by.name+": call "+by.name+", or set Config.Prefix")
 }
 
 // keeps returns the recorded contents of the tables.
@@ -63,7 +64,8 @@ const withoutRecord = 11
 func (p place) earlierVersion(t *testing.T) *sql.DB {
 	t.Helper()
 	db := p.open(t, nil)
-	_, err := sqlstore.OpenWithMigrations(context.Background(), db, p.cfg, p.migrations(t, withoutRecord))
+	_, err := sqlstore.OpenWithMigrations(context.Background(), db, p.cfg,
+		p.migrations(t, withoutRecord))
 	require.ErrorContains(t, err, "check the tables", "the table for the record is missing")
 	return db
 }
@@ -132,7 +134,8 @@ func TestSecondProcessWithOtherContentsIsRefused(t *testing.T) {
 					overtaken = true
 					first, err := order[0].open(db, p.cfg)
 					if users, ok := first.(auth.UserStore); err == nil && ok {
-						err = users.Register(context.Background(), byHost, newUser("ada"), newKey("k-ada", "ada"))
+						err = users.Register(context.Background(), byHost, newUser("ada"),
+							newKey("k-ada", "ada"))
 					}
 					return err
 				})

@@ -119,12 +119,13 @@ var dialects = map[Dialect]dialect{
 		isRolledBack: isPostgresRolledBack,
 	},
 	MySQL: {
-		goose:         database.DialectMySQL,
-		locksUnread:   true,
-		shareMode:     ` LOCK IN SHARE MODE`, // MariaDB does not support FOR SHARE
-		unlessExists:  onDuplicateKeyKeep,
-		hasTable:      `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`,
-		begin:         []string{`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`, `START TRANSACTION READ WRITE`},
+		goose:        database.DialectMySQL,
+		locksUnread:  true,
+		shareMode:    ` LOCK IN SHARE MODE`, // MariaDB does not support FOR SHARE
+		unlessExists: onDuplicateKeyKeep,
+		hasTable:     `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`,
+		begin: []string{`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`,
+			`START TRANSACTION READ WRITE`},
 		rowsPerInsert: 512,
 		migrations: migrationLock{
 			lock:     `SELECT GET_LOCK(MD5(CONCAT(DATABASE(), '.', ?)), 300)`,

@@ -69,7 +69,8 @@ const eventColumns = `e.id, e.kind, e.at, e.user_id, e.actor_id, e.by_host, e.se
 	e.github_host, e.github_id, e.reason, e.address, e.user_agent, e.request_id`
 
 func eventFields(e *auth.Event) []any {
-	return []any{&e.ID, &e.Kind, micros{&e.At}, &e.UserID, &e.ActorID, &e.Host, &e.SessionID, &e.AccessKey, &e.Method,
+	return []any{&e.ID, &e.Kind, micros{&e.At}, &e.UserID, &e.ActorID, &e.Host, &e.SessionID,
+		&e.AccessKey, &e.Method,
 		&e.GitHub.Host, &e.GitHub.ID, &e.Reason, address{&e.Client.Address}, &e.Client.UserAgent, &e.Client.RequestID}
 }
 
@@ -90,7 +91,9 @@ func (a address) Scan(value any) (err error) {
 const selectEventTime = `SELECT e.at FROM auth_events e WHERE e.id = ?`
 
 // ListEvents implements [auth.EventStore].
-func (s *core) ListEvents(ctx context.Context, filter auth.EventFilter, limit int) ([]auth.Event, error) {
+func (s *core) ListEvents(
+	ctx context.Context, filter auth.EventFilter, limit int,
+) ([]auth.Event, error) {
 	return read(ctx, s, "list events", func(q querier) ([]auth.Event, error) {
 		if filter.Before != "" && !storable(filter.Before, auth.MaxIDLength) {
 			return nil, auth.ErrNotFound
@@ -160,7 +163,8 @@ func (s *core) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event
 	attempts := 0
 	event, err := writeFor(ctx, s, "claim event", func(ctx context.Context, t tx) (event auth.Event, err error) {
 		fields := append(eventFields(&event), &attempts)
-		if err := scan(t.row(ctx, lockNextEvent, toMicros(now), toMicros(until.Add(until.Sub(now)))), fields...); err != nil {
+		if err := scan(t.row(ctx, lockNextEvent, toMicros(now),
+			toMicros(until.Add(until.Sub(now)))), fields...); err != nil {
 			return event, err
 		}
 		if err := keepOrder(ctx, t, event); err != nil {

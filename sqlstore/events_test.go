@@ -22,7 +22,8 @@ func eventBy(actorID string, at time.Time) auth.Write {
 	w.Now = func() time.Time { return at }
 	w.Event = auth.Event{
 		Kind: "test", ActorID: actorID,
-		Client: auth.ClientInfo{Address: netip.MustParseAddr("2001:db8::1"), UserAgent: "curl/8", RequestID: "r-1"},
+		Client: auth.ClientInfo{Address: netip.MustParseAddr("2001:db8::1"), UserAgent: "curl/8",
+			RequestID: "r-1"},
 	}
 	w.Deliver = true
 	return w
@@ -46,13 +47,16 @@ func TestEventsAreDeliveredOnceAndInOrderPerUser(t *testing.T) {
 		delivered := make([][]auth.Event, deliverers)
 		together(t, changers+deliverers, func(i int) error {
 			if i >= changers {
-				return deliver(ctx, stores[i%2], &delivered[i-changers], func() bool { return changed.Load() == changers })
+				return deliver(ctx, stores[i%2], &delivered[i-changers], func() bool {
+					return changed.Load() == changers
+				})
 			}
 			defer changed.Add(1)
 			for round := range n {
 				id := fmt.Sprintf("u-%d", round%users)
 				w := eventBy("", now.Add(-time.Duration(i%2)*time.Second)) // one clock is a second late
-				if _, err := stores[i%2].RotateKey(ctx, w, "k-"+id, auth.KeyRotation{Hash: "hash"}); err != nil {
+				if _, err := stores[i%2].RotateKey(ctx, w, "k-"+id,
+					auth.KeyRotation{Hash: "hash"}); err != nil {
 					return err
 				}
 			}
@@ -83,7 +87,9 @@ func TestEventsAreDeliveredOnceAndInOrderPerUser(t *testing.T) {
 
 // deliver claims and finishes events until over reports that all changes are made and no event is
 // left.
-func deliver(ctx context.Context, store *sqlstore.Store, delivered *[]auth.Event, over func() bool) error {
+func deliver(
+	ctx context.Context, store *sqlstore.Store, delivered *[]auth.Event, over func() bool,
+) error {
 	for {
 		last := over()
 		event, _, err := store.ClaimEvent(ctx, now, now.Add(time.Minute))
@@ -115,16 +121,19 @@ func TestNoEventKeepsTheClientAddressOfADeletedUser(t *testing.T) {
 		require.NoError(t, stores[0].Register(ctx, byHost, newUser("eve"), newKey("k-eve", "eve")))
 		for round := range rounds(t) {
 			id := fmt.Sprintf("ada-%d", round)
-			require.NoError(t, stores[0].Register(ctx, eventBy(id, now), newUser(id), newKey("k-"+id, id)))
+			require.NoError(t, stores[0].Register(ctx, eventBy(id, now), newUser(id),
+				newKey("k-"+id, id)))
 			together(t, 2, func(i int) error {
 				if i == 0 {
 					_, err := stores[0].DeleteUser(ctx, eventBy(id, now), id)
 					return err
 				}
-				_, err := stores[1].RotateKey(ctx, eventBy(id, now), "k-eve", auth.KeyRotation{Hash: "hash"})
+				_, err := stores[1].RotateKey(ctx, eventBy(id, now), "k-eve",
+					auth.KeyRotation{Hash: "hash"})
 				return err
 			})
-			require.NoError(t, stores[0].RevokeEverybody(ctx, eventBy(id, now), 0), "after the deletion")
+			require.NoError(t, stores[0].RevokeEverybody(ctx, eventBy(id, now), 0),
+				"after the deletion")
 		}
 		events, err := stores[0].ListEvents(ctx, auth.EventFilter{}, 1000)
 		require.NoError(t, err)

@@ -11,14 +11,18 @@ import (
 )
 
 // FindGitHubLink implements [auth.GitHubStore].
-func (s *core) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {
+func (s *core) FindGitHubLink(
+	ctx context.Context, account auth.GitHubAccount,
+) (auth.GitHubLink, error) {
 	return read(ctx, s, "find GitHub link", func(q querier) (auth.GitHubLink, error) {
 		return findLink(ctx, q, selectLink, account)
 	})
 }
 
 // FindGitHubConnection implements [auth.GitHubStore].
-func (s *core) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+func (s *core) FindGitHubConnection(
+	ctx context.Context, userID, host string,
+) (auth.GitHubLink, *auth.GitHubToken, error) {
 	found, err := read(ctx, s, "find GitHub connection", func(q querier) (connection, error) {
 		return findConnection(ctx, q, userID, host)
 	})
@@ -32,12 +36,16 @@ type connection struct {
 }
 
 // SignInGitHub implements [auth.GitHubStore].
-func (s *core) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
+func (s *core) SignInGitHub(
+	ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite,
+) (auth.Session, auth.User, error) {
 	if err := cmp.Or(ctx.Err(), w.Validate(), signIn.Validate()); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
 	if !s.keepsUsers() && signIn.NewUser != nil {
-		return auth.Session{}, auth.User{}, &auth.InvalidError{Field: "user_id", Reason: "must be the ID of an existing user of the host"}
+		return auth.Session{}, auth.User{},
+			&auth.InvalidError{Field: "user_id",
+				Reason: "must be the ID of an existing user of the host"}
 	}
 	var session auth.Session
 	signInOnce := func() (user auth.User, err error) {
@@ -183,16 +191,20 @@ UNION ALL SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.user_id = 
 // the user. It inserts the account if it is not remembered yet. The caller has locked the user.
 // Every transaction that links an account takes this lock first. If withToken is set, holdAccount
 // also locks the user's token.
-func holdAccount(ctx context.Context, t tx, link auth.GitHubLink, withToken bool) (state auth.GitHubAccountState, err error) {
+func holdAccount(
+	ctx context.Context, t tx, link auth.GitHubLink, withToken bool,
+) (state auth.GitHubAccountState, err error) {
 	account := link.Account
 	lock := func() error {
-		return scan(t.row(ctx, lockAccount, account.Host, account.ID), &state.RememberedFor, &state.GrantSpent)
+		return scan(t.row(ctx, lockAccount, account.Host, account.ID), &state.RememberedFor,
+			&state.GrantSpent)
 	}
 	err = lock()
 	if errors.Is(err, auth.ErrNotFound) {
 		err = runInOrder(
 			func() error {
-				return t.change(ctx, insertAccount+t.store.dialect.unlessExists("host"), account.Host, account.ID)
+				return t.change(ctx, insertAccount+t.store.dialect.unlessExists("host"),
+					account.Host, account.ID)
 			},
 			lock,
 		)
@@ -200,7 +212,8 @@ func holdAccount(ctx context.Context, t tx, link auth.GitHubLink, withToken bool
 	if err != nil {
 		return state, err
 	}
-	links, err := collect(ctx, t.querier, linkFields, selectLinks, account.Host, account.ID, link.UserID, account.Host)
+	links, err := collect(ctx, t.querier, linkFields, selectLinks, account.Host, account.ID,
+		link.UserID, account.Host)
 	if err != nil {
 		return state, err
 	}
@@ -229,7 +242,9 @@ const (
 
 // remember records that the locked account belongs to the link's user. If spends is set, it also
 // records that the account's grant is spent.
-func remember(ctx context.Context, t tx, link auth.GitHubLink, state auth.GitHubAccountState, spends bool) error {
+func remember(
+	ctx context.Context, t tx, link auth.GitHubLink, state auth.GitHubAccountState, spends bool,
+) error {
 	if state.RememberedFor == link.UserID && !spends {
 		return nil
 	}
@@ -240,7 +255,9 @@ func remember(ctx context.Context, t tx, link auth.GitHubLink, state auth.GitHub
 const selectRemembered = `SELECT a.user_id FROM auth_github_accounts a WHERE a.host = ? AND a.account_id = ?`
 
 // ForgetGitHubAccount implements [auth.GitHubStore].
-func (s *core) ForgetGitHubAccount(ctx context.Context, w auth.Write, account auth.GitHubAccount) error {
+func (s *core) ForgetGitHubAccount(
+	ctx context.Context, w auth.Write, account auth.GitHubAccount,
+) error {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err
 	}
@@ -264,7 +281,8 @@ func (s *core) ForgetGitHubAccount(ctx context.Context, w auth.Write, account au
 			return err
 		}
 		var spent bool
-		if err := scan(t.row(ctx, lockAccount, account.Host, account.ID), &remembered, &spent); err != nil {
+		if err := scan(t.row(ctx, lockAccount, account.Host, account.ID), &remembered,
+			&spent); err != nil {
 			return err
 		}
 		_, err = findLink(ctx, t.querier, selectLink, account)
@@ -318,7 +336,9 @@ SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.met
 )
 
 // UnlinkGitHub implements [auth.GitHubStore].
-func (s *core) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+func (s *core) UnlinkGitHub(
+	ctx context.Context, w auth.Write, userID, host string,
+) (auth.GitHubLink, *auth.GitHubToken, error) {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return auth.GitHubLink{}, nil, err
 	}
@@ -330,7 +350,8 @@ func (s *core) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host stri
 		if err != nil {
 			return removed, err
 		}
-		opened, err := collect(ctx, t.querier, sessionFields, lockGitHubSessions, userID, string(auth.MethodGitHub))
+		opened, err := collect(ctx, t.querier, sessionFields, lockGitHubSessions, userID,
+			string(auth.MethodGitHub))
 		if err != nil {
 			return removed, err
 		}
@@ -383,7 +404,9 @@ const (
 )
 
 // findLink finds the link with the query selectLink or lockLink.
-func findLink(ctx context.Context, q querier, query string, account auth.GitHubAccount) (link auth.GitHubLink, err error) {
+func findLink(
+	ctx context.Context, q querier, query string, account auth.GitHubAccount,
+) (link auth.GitHubLink, err error) {
 	if !storable(account.Host, auth.MaxGitHubHostLength) {
 		return link, auth.ErrNotFound
 	}

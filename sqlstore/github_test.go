@@ -154,7 +154,8 @@ func TestGitHubSignInTakesFewStatements(t *testing.T) {
 	store, _, s := spiedStore(t)
 	_, _, err := store.SignInGitHub(context.Background(), byHost, newSignIn(newLink(1, "ada")))
 	require.NoError(t, err)
-	require.Equal(t, []string{"BEGIN", "SELECT", "SELECT", "SELECT", "UPDATE", "SELECT", "INSERT", "UPDATE", "COMMIT"}, s.verbs())
+	require.Equal(t, []string{"BEGIN", "SELECT", "SELECT", "SELECT", "UPDATE", "SELECT", "INSERT",
+		"UPDATE", "COMMIT"}, s.verbs())
 }
 
 func TestSealedBytesAreStoredUnchanged(t *testing.T) {
@@ -165,7 +166,8 @@ func TestSealedBytesAreStoredUnchanged(t *testing.T) {
 		every = append(every, byte(b))
 	}
 	version := "v1"
-	for _, sealed := range [][]byte{{0}, {0xff, 0xfe}, []byte("text"), every, bytes.Repeat([]byte{0xa5}, limits.Sealed)} {
+	for _, sealed := range [][]byte{{0}, {0xff, 0xfe}, []byte("text"), every,
+		bytes.Repeat([]byte{0xa5}, limits.Sealed)} {
 		token := newToken(newLink(1, "ada"), version+"'")
 		token.Sealed = bytes.Clone(sealed)
 		require.NoError(t, store.ReplaceGitHubToken(context.Background(), token, version))
@@ -196,7 +198,8 @@ func TestTokenLeaseHoldsAcrossInstances(t *testing.T) {
 		at := now.Add(time.Duration(round) * time.Minute)
 		leased := make([]bool, len(stores))
 		together(t, len(stores), func(i int) (err error) {
-			leased[i], err = stores[i].LeaseGitHubToken(context.Background(), "ada", host, "v1", at, at.Add(time.Minute))
+			leased[i], err = stores[i].LeaseGitHubToken(context.Background(), "ada", host, "v1", at,
+				at.Add(time.Minute))
 			return err
 		})
 		require.Equal(t, 1, countTrue(leased), "%v", leased)
@@ -251,7 +254,8 @@ func TestCollidingGitHubSignInCanBeRetried(t *testing.T) {
 			}
 			return nil
 		})
-		_, _, err := store.SignInGitHub(context.Background(), byHost, newRegistration(newLink(2, "bob")))
+		_, _, err := store.SignInGitHub(context.Background(), byHost,
+			newRegistration(newLink(2, "bob")))
 		s.watch(nil)
 		require.Equal(t, want, err, table)
 		require.Equal(t, before, dump(t, db))
@@ -330,7 +334,8 @@ func TestDisabledUserCannotConnectInRemainingSession(t *testing.T) {
 	_, err := db.Exec(`UPDATE auth_users SET is_active = 0 WHERE id = 'ada'`)
 	require.NoError(t, err)
 	before := dump(t, db)
-	require.ErrorIs(t, store.ConnectGitHub(context.Background(), bySession("s-ada", "ada"), connectAda("v2", "v1")), auth.ErrTokenRejected)
+	require.ErrorIs(t, store.ConnectGitHub(context.Background(), bySession("s-ada", "ada"),
+		connectAda("v2", "v1")), auth.ErrTokenRejected)
 	require.Equal(t, before, dump(t, db))
 }
 
@@ -365,6 +370,7 @@ func TestInconsistentRecordsAreRefusedWithoutAQuery(t *testing.T) {
 	}
 	require.ErrorIs(t, store.ConsumeState(context.Background(), "", now), auth.ErrInvalid)
 	require.ErrorIs(t, store.ConsumeState(context.Background(), "new", time.Time{}), auth.ErrInvalid)
-	require.ErrorIs(t, store.ConsumeState(context.Background(), "new", now.AddDate(8000, 0, 0)), auth.ErrInvalid)
+	require.ErrorIs(t, store.ConsumeState(context.Background(), "new", now.AddDate(8000, 0, 0)),
+		auth.ErrInvalid)
 	require.Empty(t, s.statements())
 }

@@ -17,7 +17,9 @@ SELECT ` + tokenColumns + `, t.lease_until FROM auth_github_tokens t WHERE t.use
 
 // holdToken returns the token and the end of its lease. It locks the record until the transaction
 // ends.
-func holdToken(ctx context.Context, t tx, userID, host string) (token auth.GitHubToken, leased time.Time, err error) {
+func holdToken(
+	ctx context.Context, t tx, userID, host string,
+) (token auth.GitHubToken, leased time.Time, err error) {
 	if !connectionStorable(userID, host) {
 		return token, leased, auth.ErrNotFound
 	}
@@ -27,7 +29,9 @@ func holdToken(ctx context.Context, t tx, userID, host string) (token auth.GitHu
 }
 
 // LeaseGitHubToken implements [auth.GitHubStore].
-func (s *core) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
+func (s *core) LeaseGitHubToken(
+	ctx context.Context, userID, host, version string, now, until time.Time,
+) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
@@ -49,7 +53,9 @@ func (s *core) LeaseGitHubToken(ctx context.Context, userID, host, version strin
 }
 
 // ReplaceGitHubToken implements [auth.GitHubStore].
-func (s *core) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
+func (s *core) ReplaceGitHubToken(
+	ctx context.Context, token auth.GitHubToken, oldVersion string,
+) error {
 	if err := cmp.Or(ctx.Err(), token.Validate()); err != nil {
 		return err
 	}

@@ -26,7 +26,8 @@ const (
 var now = time.Date(2030, 1, 2, 3, 4, 5, 678901000, time.UTC)
 
 // byHost is a write by the host at the time now, without an event.
-var byHost = auth.Write{By: auth.ByHost("test"), Now: func() time.Time { return now }, MaxTokenLifetime: time.Hour}
+var byHost = auth.Write{By: auth.ByHost("test"), Now: func() time.Time { return now },
+	MaxTokenLifetime: time.Hour}
 
 // bySession is byHost by the session of a user instead, with an event.
 func bySession(session, userID string) auth.Write {
@@ -79,7 +80,8 @@ func mustOpen(t testing.TB, db *sql.DB) *sqlstore.Store {
 
 // newUser returns a user who is not a super user.
 func newUser(id string) auth.User {
-	return auth.User{ID: id, Username: "Name of " + id, Email: id + "@example.com", IsActive: true, CreatedAt: now}
+	return auth.User{ID: id, Username: "Name of " + id, Email: id + "@example.com", IsActive: true,
+		CreatedAt: now}
 }
 
 func newKey(id, userID string) auth.AccessKey {
@@ -153,13 +155,15 @@ func lastingVerbs(w auth.Write) []verb {
 		{"RegisterUsers", true, func(ctx context.Context, s *sqlstore.Store) error {
 			var list []auth.UserWithKeys
 			for _, id := range []string{"bob", "dan", "ivy"} {
-				list = append(list, auth.UserWithKeys{User: newUser(id), Keys: []auth.AccessKey{newKey("k-"+id, id)}})
+				list = append(list, auth.UserWithKeys{User: newUser(id),
+					Keys: []auth.AccessKey{newKey("k-"+id, id)}})
 			}
 			refusals, err := s.RegisterUsers(ctx, w, list)
 			return errors.Join(append(refusals, err)...)
 		}},
 		{"RegisterUsers of some who are refused", true, func(ctx context.Context, s *sqlstore.Store) error {
-			list := people(4, "listed-") // the third user needs a username that the second one needs too
+			// the third user needs a username that the second one needs too
+			list := people(4, "listed-")
 			list[1].User.Username, list[2].User.Username = "NAME OF ADA", list[0].User.Username
 			list[2].Keys[0].ID = list[1].Keys[0].ID
 			refusals, err := s.RegisterUsers(ctx, w, list)
@@ -261,10 +265,12 @@ func storeVerbs() []verb {
 		}},
 		{"Ping", false, func(ctx context.Context, s *sqlstore.Store) error { return s.Ping(ctx) }},
 		{"RevokeToken", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return s.RevokeToken(ctx, auth.SessionClaims{UserID: "ada", SessionID: "s-ada", ExpiresAt: now.Add(time.Hour)})
+			return s.RevokeToken(ctx, auth.SessionClaims{UserID: "ada", SessionID: "s-ada",
+				ExpiresAt: now.Add(time.Hour)})
 		}},
 		{"RevokeToken of a session that is missing", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return s.RevokeToken(ctx, auth.SessionClaims{UserID: "bob", SessionID: "s-bob", ExpiresAt: now.Add(time.Hour)})
+			return s.RevokeToken(ctx, auth.SessionClaims{UserID: "bob", SessionID: "s-bob",
+				ExpiresAt: now.Add(time.Hour)})
 		}},
 		{"RevocationHead", false, func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.RevocationHead(ctx)

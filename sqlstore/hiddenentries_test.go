@@ -31,7 +31,8 @@ func TestFeedEntryThatStaysMissingIsAnError(t *testing.T) {
 		require.NoError(t, err, "a page that ends before the missing entry")
 		require.Len(t, entries, 2)
 
-		require.NoError(t, stores[0].RevokeEverybody(t.Context(), byHost, 50), "the positions up to 50 are skipped")
+		require.NoError(t, stores[0].RevokeEverybody(t.Context(), byHost, 50),
+			"the positions up to 50 are skipped")
 		_, err = s.db.Exec(`DELETE FROM ` + s.prefix + `revocations WHERE position = 4`)
 		require.NoError(t, err)
 		entries, err = stores[0].ListRevocations(t.Context(), 2, 100)

@@ -33,7 +33,9 @@ import (
 // [auth.ByHost] it takes only this shared lock. On SQLite, the transaction becomes the only writer
 // of the database. So keep the transaction short, and call no writing method of the store before
 // the transaction ends: such a call might wait for its own transaction.
-func (s *core) HoldAuthority(ctx context.Context, tx *sql.Tx, by auth.Authority, now func() time.Time) error {
+func (s *core) HoldAuthority(
+	ctx context.Context, tx *sql.Tx, by auth.Authority, now func() time.Time,
+) error {
 	w := auth.Write{By: by, Now: now}
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err
@@ -73,5 +75,6 @@ func (s *core) holdAuthority(ctx, bounded context.Context, t tx, w auth.Write) e
 	if err != nil {
 		return fmt.Errorf("lock the session for sharing: %w", err)
 	}
-	return w.By.Check(storedTime(w.Now()), session, a.users[w.By.UserID], max(revokedBelow, a.everybody))
+	return w.By.Check(storedTime(w.Now()), session, a.users[w.By.UserID],
+		max(revokedBelow, a.everybody))
 }

@@ -39,7 +39,8 @@ var ends = []struct {
 }{
 	{"RevokeSession", func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeSession(ctx, byHost, "s-eve") }, auth.ErrTokenRejected},
 	{"RevokeToken", func(ctx context.Context, s *sqlstore.Store) error {
-		return s.RevokeToken(ctx, auth.SessionClaims{UserID: "eve", SessionID: "s-eve", ExpiresAt: now.Add(time.Hour)})
+		return s.RevokeToken(ctx, auth.SessionClaims{UserID: "eve", SessionID: "s-eve",
+			ExpiresAt: now.Add(time.Hour)})
 	}, auth.ErrTokenRejected},
 	{"RevokeKey", func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeKey(ctx, byHost, "k-eve") }, auth.ErrTokenRejected},
 	{"RevokeUserSessions", func(ctx context.Context, s *sqlstore.Store) error {
@@ -201,7 +202,8 @@ func TestRacingHostAndRevocationNeverLeaveALateWrite(t *testing.T) {
 			})
 			require.False(t, lateWrite, "the host wrote after the revocation had returned")
 			late := host.begin(t, level)
-			require.ErrorIs(t, host.store.HoldAuthority(ctx, late, authorityOfEve(), clock), ends[n].want)
+			require.ErrorIs(t, host.store.HoldAuthority(ctx, late, authorityOfEve(), clock),
+				ends[n].want)
 			require.NoError(t, late.Rollback())
 		}
 	})
@@ -227,7 +229,8 @@ func TestHoldAuthorityRefusesInvalidAuthorities(t *testing.T) {
 			{ended, authorityOfEve(), clock, context.Canceled},
 			{ctx, authorityOfEve(), later, auth.ErrSessionTooOld},
 			{ctx, auth.Authority{SessionID: "s-ada", UserID: "ada"}, later, auth.ErrTokenRejected},
-			{ctx, auth.Authority{SessionID: "s-ada", UserID: "ada", SuperUser: true}, clock, auth.ErrSuperUserRequired},
+			{ctx, auth.Authority{SessionID: "s-ada", UserID: "ada", SuperUser: true}, clock,
+				auth.ErrSuperUserRequired},
 			{ctx, auth.Authority{SessionID: "s-ada", UserID: "eve"}, clock, auth.ErrTokenRejected},
 			{ctx, auth.Authority{SessionID: "s-bob", UserID: "bob"}, clock, auth.ErrTokenRejected},
 			{ctx, auth.Authority{SessionID: "s-ada", UserID: "ada"}, clock, nil},
@@ -280,7 +283,8 @@ func ExampleStore_HoldAuthority() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := db.ExecContext(ctx, `CREATE TABLE invoices (user_id TEXT, cents INTEGER)`); err != nil {
+	if _, err := db.ExecContext(ctx,
+		`CREATE TABLE invoices (user_id TEXT, cents INTEGER)`); err != nil {
 		log.Fatal(err)
 	}
 
@@ -292,7 +296,8 @@ func ExampleStore_HoldAuthority() {
 			return err
 		}
 		defer tx.Rollback()
-		if err := store.HoldAuthority(ctx, tx, by, time.Now); err != nil { // before every other statement
+		// before every other statement
+		if err := store.HoldAuthority(ctx, tx, by, time.Now); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO invoices VALUES (?, ?)`, by.UserID, cents); err != nil {
@@ -307,7 +312,8 @@ func ExampleStore_HoldAuthority() {
 	ada := auth.User{ID: "u1", Username: "ada", IsActive: true, CreatedAt: time.Now()}
 	key := auth.AccessKey{ID: "k1", UserID: "u1", Hash: "hash", CreatedAt: time.Now()}
 	session := auth.Session{
-		ID: "s1", UserID: "u1", Method: auth.MethodHost, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
+		ID: "s1", UserID: "u1", Method: auth.MethodHost, CreatedAt: time.Now(),
+		ExpiresAt: time.Now().Add(time.Hour),
 	}
 	if err := store.Register(ctx, write, ada, key); err != nil {
 		log.Fatal(err)

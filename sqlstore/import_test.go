@@ -56,7 +56,9 @@ func importUntilKilled(what string) error {
 	select {} // until the process is killed
 }
 
-func importInto(store *sqlstore.Store, lines io.Reader, options auth.ImportOptions) (auth.ImportProgress, error) {
+func importInto(
+	store *sqlstore.Store, lines io.Reader, options auth.ImportOptions,
+) (auth.ImportProgress, error) {
 	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
 	if err != nil {
 		return auth.ImportProgress{}, err
@@ -73,7 +75,8 @@ func importInto(store *sqlstore.Store, lines io.Reader, options auth.ImportOptio
 }
 
 // importedHash has the form of an argon2id hash.
-var importedHash = "$argon2id$v=19$m=19456,t=2,p=1$" + strings.Repeat("c2Fs", 5) + "dA$" + strings.Repeat("aGFz", 10) + "aGE"
+var importedHash = "$argon2id$v=19$m=19456,t=2,p=1$" + strings.Repeat("c2Fs",
+	5) + "dA$" + strings.Repeat("aGFz", 10) + "aGE"
 
 // importedRow is an imported user with one key.
 type importedRow struct{ name, key string }
@@ -97,7 +100,8 @@ func writeLines(t testing.TB, users int) (file string, rows []importedRow) {
 	rows = make([]importedRow, users)
 	for i := range rows {
 		rows[i] = newImportedRow()
-		fmt.Fprintf(w, `{"username":%q,"email":"%s@example.com","keys":[{"access_key":%q,"hash":%q}]}`+"\n",
+		fmt.Fprintf(w,
+			`{"username":%q,"email":"%s@example.com","keys":[{"access_key":%q,"hash":%q}]}`+"\n",
 			rows[i].name, rows[i].name, rows[i].key, importedHash)
 	}
 	require.NoError(t, w.Flush())
@@ -116,7 +120,8 @@ func TestKilledImportResumesWithoutLossOrDuplicates(t *testing.T) {
 		db, cfg := on.open(t, nil, 2), on.config()
 		store, err := sqlstore.Open(context.Background(), db, cfg)
 		require.NoError(t, err)
-		killImports(t, store, db, cfg.Prefix, strings.Join([]string{string(on.dialect), on.schema, cfg.Prefix}, " "))
+		killImports(t, store, db, cfg.Prefix,
+			strings.Join([]string{string(on.dialect), on.schema, cfg.Prefix}, " "))
 	})
 }
 
@@ -268,7 +273,8 @@ func insertBare(b *testing.B, store *sqlstore.Store, db *sql.DB, each int, rows 
 					row := some[i]
 					if which == 0 {
 						ids[i] = rand.Text()
-						values = append(values, ids[i], row.name, row.name, row.name+"@example.com", row.name+"@example.com", micros)
+						values = append(values, ids[i], row.name, row.name, row.name+"@example.com",
+							row.name+"@example.com", micros)
 					} else {
 						values = append(values, row.key, ids[i], importedHash, micros)
 					}

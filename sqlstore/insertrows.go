@@ -9,13 +9,16 @@ import (
 // insertRows inserts the records. The function values returns the columns of one record. insertRows
 // fills statements of rowsPerInsert rows, then of half as many, and so on, so that few different
 // statements are prepared.
-func insertRows[T any](ctx context.Context, t tx, insert, row string, records []T, values func(T) []any) error {
+func insertRows[T any](
+	ctx context.Context, t tx, insert, row string, records []T, values func(T) []any,
+) error {
 	for rows := t.store.dialect.rowsPerInsert; len(records) > 0; rows /= 2 {
 		if rows > len(records) {
 			continue
 		}
 		whole := len(records) / rows * rows
-		if err := insertEach(ctx, t, insert+row+strings.Repeat(`, `+row, rows-1), rows, records[:whole], values); err != nil {
+		if err := insertEach(ctx, t, insert+row+strings.Repeat(`, `+row, rows-1), rows,
+			records[:whole], values); err != nil {
 			return err
 		}
 		records = records[whole:]
@@ -24,7 +27,9 @@ func insertRows[T any](ctx context.Context, t tx, insert, row string, records []
 }
 
 // insertEach inserts the records with a statement that takes this number of rows at once.
-func insertEach[T any](ctx context.Context, t tx, query string, rows int, records []T, values func(T) []any) error {
+func insertEach[T any](
+	ctx context.Context, t tx, query string, rows int, records []T, values func(T) []any,
+) error {
 	statement, err := t.conn.PrepareContext(ctx, t.store.statement(query))
 	if err != nil {
 		return err

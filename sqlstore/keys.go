@@ -81,7 +81,9 @@ const rotateKey = `UPDATE auth_access_keys SET hash = ?, previous_hash = ?, prev
 
 // RotateKey implements [auth.CredentialStore]. A key never changes its owner, so the first read of
 // the key needs no lock.
-func (s *core) RotateKey(ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
+func (s *core) RotateKey(
+	ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation,
+) (auth.AccessKey, error) {
 	if err := cmp.Or(ctx.Err(), w.Validate(), rotation.Validate()); err != nil {
 		return auth.AccessKey{}, err
 	}
@@ -108,7 +110,8 @@ func (s *core) RotateKey(ctx context.Context, w auth.Write, id string, rotation 
 		key.PreviousUntil = storedTime(key.PreviousUntil)
 		return key, runInOrder(
 			func() error {
-				return t.change(ctx, rotateKey, key.Hash, key.PreviousHash, toMicros(key.PreviousUntil), id)
+				return t.change(ctx, rotateKey, key.Hash, key.PreviousHash,
+					toMicros(key.PreviousUntil), id)
 			},
 			func() error { return a.addEvent(ctx, about{userID: owner}) },
 		)
@@ -190,7 +193,8 @@ ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED`
 
 // PruneKeys implements [auth.CredentialStore].
 func (s *core) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
-	return prune[string](ctx, s, "prune keys", limit, dueBy(expiredKeys, expired), deleteKeys, deleteSessionsOfKeys)
+	return prune[string](ctx, s, "prune keys", limit, dueBy(expiredKeys, expired), deleteKeys,
+		deleteSessionsOfKeys)
 }
 
 const (

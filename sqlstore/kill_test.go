@@ -86,7 +86,10 @@ func oneLife(store *sqlstore.Store, id string, kind int, note func(string)) erro
 	session, bySecond := newSession("s-"+id, id, "k-"+id), newSession("s2-"+id, id, second.ID)
 	link := newLink(rand.Int64N(1<<53)+1, id)
 	create := func(session auth.Session) func(context.Context) error {
-		return func(ctx context.Context) error { _, _, err := store.CreateSession(ctx, session, 0); return err }
+		return func(ctx context.Context) error {
+			_, _, err := store.CreateSession(ctx, session, 0)
+			return err
+		}
 	}
 	withEvent := byHost
 	withEvent.Event = auth.Event{Kind: "test"}
@@ -103,13 +106,18 @@ func oneLife(store *sqlstore.Store, id string, kind int, note func(string)) erro
 		}})
 	case 1:
 		steps = append(steps,
-			step{"key " + second.ID, "there", func(ctx context.Context) error { return store.AddKey(ctx, byHost, second) }},
+			step{"key " + second.ID, "there", func(ctx context.Context) error {
+				return store.AddKey(ctx, byHost, second)
+			}},
 			step{"opened " + bySecond.ID, "there", create(bySecond)},
-			step{"key " + second.ID, "gone", func(ctx context.Context) error { return store.RevokeKey(ctx, byHost, second.ID) }})
+			step{"key " + second.ID, "gone", func(ctx context.Context) error {
+				return store.RevokeKey(ctx, byHost, second.ID)
+			}})
 	case 2:
 		steps = append(steps,
 			step{"token " + id, "there", func(ctx context.Context) error {
-				return store.ConnectGitHub(ctx, byHost, auth.GitHubConnectWrite{Link: link, Token: newToken(link, "v1")})
+				return store.ConnectGitHub(ctx, byHost,
+					auth.GitHubConnectWrite{Link: link, Token: newToken(link, "v1")})
 			}},
 			step{"token " + id, "gone", func(ctx context.Context) error {
 				_, err := store.DeleteGitHubToken(ctx, byHost, id, host, "")
@@ -183,7 +191,8 @@ func (l *ledger) check(t *testing.T, db *sql.DB, prefix string) {
 			continue
 		}
 		if kind == "session" { // a session also ends with its user
-			if user := l.possible["user "+strings.TrimPrefix(id, "s-")]; user[len(user)-1] == "disabled" {
+			if user := l.possible["user "+strings.TrimPrefix(id,
+				"s-")]; user[len(user)-1] == "disabled" {
 				continue
 			}
 		}
@@ -238,11 +247,13 @@ func TestKilledProcessLosesNothingAndLeavesNoPartialWriteOnAServer(t *testing.T)
 		require.NoError(t, <-survived)
 		<-read
 		require.Greater(t, ours.done, rounds)
-		t.Logf("%d kills; %d writes acknowledged by the killed, %d by the survivor", rounds, theirs.done, ours.done)
+		t.Logf("%d kills; %d writes acknowledged by the killed, %d by the survivor", rounds,
+			theirs.done, ours.done)
 		ours.check(t, db, cfg.Prefix)
 		theirs.check(t, db, cfg.Prefix)
 		for what, query := range halves {
-			require.Equal(t, []string{"0"}, column(t, db, strings.ReplaceAll(query, "auth_", cfg.Prefix)), what)
+			require.Equal(t, []string{"0"}, column(t, db,
+				strings.ReplaceAll(query, "auth_", cfg.Prefix)), what)
 		}
 	})
 }

@@ -97,7 +97,8 @@ func TestProcessKilledDuringDeliveryLosesNoEventAndNoOrder(t *testing.T) {
 		require.NoError(t, err)
 		id := func(user int) string { return fmt.Sprintf("u%d", user) }
 		for user := range users {
-			require.NoError(t, s.store.Register(ctx, byHost, newUser(id(user)), newKey("k-"+id(user), id(user))))
+			require.NoError(t, s.store.Register(ctx, byHost, newUser(id(user)),
+				newKey("k-"+id(user), id(user))))
 		}
 
 		var seen deliveries
@@ -145,7 +146,8 @@ func TestProcessKilledDuringDeliveryLosesNoEventAndNoOrder(t *testing.T) {
 		}
 		slow.Store(0)
 		waiting := func() string { return column(t, s.db, `SELECT COUNT(*) FROM `+s.prefix+`events WHERE pending = 1`)[0] }
-		require.Eventually(t, func() bool { return waiting() == "0" }, 2*time.Minute, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return waiting() == "0" }, 2*time.Minute,
+			10*time.Millisecond)
 		stop()
 		require.ErrorIs(t, <-stopped, context.Canceled)
 

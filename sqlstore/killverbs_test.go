@@ -125,7 +125,8 @@ func onEachPlace(t *testing.T, test func(t *testing.T, s verbStage)) {
 	})
 	onServers(t, func(t *testing.T, on *server) {
 		s := on.stage(t)
-		test(t, verbStage{s, whereabouts(strings.Join([]string{string(on.dialect), on.schema, s.prefix}, " "))})
+		test(t, verbStage{s, whereabouts(strings.Join([]string{string(on.dialect), on.schema,
+			s.prefix}, " "))})
 	})
 }
 
@@ -199,10 +200,12 @@ func TestProcessKilledAtAnyStatementLeavesChangeAndEventOrNeither(t *testing.T) 
 				})
 				everyStatement := size == 2 || size == 1 && !strings.HasSuffix(v.name, " by a session")
 				for n := 1; n <= last+1; n++ {
-					if ofEvent := n == addsEvent || n == addsEvent+1 || n >= last; !everyStatement && !ofEvent {
+					if ofEvent := n == addsEvent || n == addsEvent+1 ||
+						n >= last; !everyStatement && !ofEvent {
 						continue
 					}
-					about := fmt.Sprintf("before statement %d of %d: %s", n, last, append(e.statements, "nothing")[n-1])
+					about := fmt.Sprintf("before statement %d of %d: %s", n, last,
+						append(e.statements, "nothing")[n-1])
 					p := launch(t, verbJob, fmt.Sprintf("%d|%d|%s|%s", n, last, v.name, s.place))
 					output, err := io.ReadAll(p.output)
 					require.NoError(t, err)
@@ -268,6 +271,7 @@ func TestProcessKilledAtAnyMomentLeavesChangeAndEventOrNeither(t *testing.T) {
 			}
 			s.seeded(t)
 		}
-		t.Logf("%d kills: %d before the commit, %d after it, %d after it was acknowledged", rounds, none, unknown, acknowledged)
+		t.Logf("%d kills: %d before the commit, %d after it, %d after it was acknowledged", rounds,
+			none, unknown, acknowledged)
 	})
 }

@@ -106,7 +106,8 @@ func (m *migrator) lock(ctx context.Context, conn *sql.Conn) error {
 		return nil
 	}
 	var got sql.Null[int64]
-	row := conn.QueryRowContext(ctx, m.store.statement(locks.lock), locks.argument(m.versions.Tablename()))
+	row := conn.QueryRowContext(ctx, m.store.statement(locks.lock),
+		locks.argument(m.versions.Tablename()))
 	err := row.Scan(&got)
 	if err == nil && got.V != 1 {
 		err = errors.New("timed out while another process migrates")
@@ -137,7 +138,8 @@ func (m *migrator) unlock(ctx context.Context, conn *sql.Conn, keep bool) error 
 		m.store.rollBack(ctx, conn)
 		return nil
 	}
-	if _, err := conn.ExecContext(ctx, m.store.statement(locks.unlock), locks.argument(m.versions.Tablename())); err != nil {
+	if _, err := conn.ExecContext(ctx, m.store.statement(locks.unlock),
+		locks.argument(m.versions.Tablename())); err != nil {
 		discardConn(conn) // closing the connection releases the lock
 	}
 	return nil
@@ -193,7 +195,9 @@ type versionTable struct {
 func (versionTable) TableExists(context.Context, database.DBTxConn) (bool, error) { return true, nil }
 
 // ListMigrations returns no migrations if the version table does not exist.
-func (v versionTable) ListMigrations(ctx context.Context, db database.DBTxConn) ([]*database.ListMigrationsResult, error) {
+func (v versionTable) ListMigrations(
+	ctx context.Context, db database.DBTxConn,
+) ([]*database.ListMigrationsResult, error) {
 	exists, err := v.migrator.hasVersionTable(ctx, db)
 	if err != nil || !exists {
 		return nil, err

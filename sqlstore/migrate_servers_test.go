@@ -29,7 +29,9 @@ func inEach(t *testing.T, test func(t *testing.T, newPlace func(*testing.T) plac
 		t.Parallel()
 		test(t, func(t *testing.T) place {
 			file := newFile(t)
-			return place{config, func(t *testing.T, s *spy) *sql.DB { return openSpied(t, "file:"+file+impatient, s) }}
+			return place{config, func(t *testing.T, s *spy) *sql.DB {
+				return openSpied(t, "file:"+file+impatient, s)
+			}}
 		})
 	})
 	onServers(t, func(t *testing.T, on *server) {
@@ -191,7 +193,8 @@ func TestNewerTablesAreRefusedOnAServer(t *testing.T) {
 		db, cfg := on.open(t, s, 2), on.config()
 		p := place{cfg: cfg}
 		files := p.migrations(t, len(embeddedMigrations()))
-		files["99999_last.sql"] = &fstest.MapFile{Data: fmt.Appendf(nil, "-- +goose Up\nCREATE TABLE %slast (id INTEGER);", cfg.Prefix)}
+		files["99999_last.sql"] = &fstest.MapFile{Data: fmt.Appendf(nil,
+			"-- +goose Up\nCREATE TABLE %slast (id INTEGER);", cfg.Prefix)}
 		_, err := sqlstore.OpenWithMigrations(context.Background(), db, cfg, files)
 		require.NoError(t, err)
 		s.watch(nil)
@@ -220,7 +223,8 @@ func TestTablesMigratedByTheTeamAreUsedUnchanged(t *testing.T) {
 
 		of := len(embeddedMigrations())
 		for _, n := range []int{of - 1, of} {
-			team, err := goose.NewProvider(dialects[p.cfg.Dialect], db, p.migrations(t, n), goose.WithTableName(p.prefix()+"team"))
+			team, err := goose.NewProvider(dialects[p.cfg.Dialect], db, p.migrations(t, n),
+				goose.WithTableName(p.prefix()+"team"))
 			require.NoError(t, err)
 			_, err = team.Up(context.Background())
 			require.NoError(t, err)

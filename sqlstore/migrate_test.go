@@ -102,7 +102,8 @@ func TestAMigrationThatFailsLeavesNothingHalfDone(t *testing.T) {
 	both(t, func(t *testing.T, db *sql.DB, s *spy) {
 		_, err := db.Exec(`CREATE TABLE host (id)`)
 		require.NoError(t, err)
-		_, err = openWith(context.Background(), db, withMigration(`CREATE TABLE last (id); CREATE TABLE last (id);`))
+		_, err = openWith(context.Background(), db,
+			withMigration(`CREATE TABLE last (id); CREATE TABLE last (id);`))
 		requireNoAnswer(t, err)
 		require.ErrorContains(t, err, "already exists")
 		require.Equal(t, []string{"host"}, tables(t, db))

@@ -38,7 +38,9 @@ func requireOpenRefuses(t *testing.T, db *sql.DB, on *server, want string) {
 
 func TestOpenRefusesAReadOnlyPostgreSQL(t *testing.T) {
 	t.Parallel()
-	db := openPostgres(t, func(cfg *pgx.ConnConfig) { cfg.RuntimeParams["default_transaction_read_only"] = "on" })
+	db := openPostgres(t, func(cfg *pgx.ConnConfig) {
+		cfg.RuntimeParams["default_transaction_read_only"] = "on"
+	})
 	requireOpenRefuses(t, db, postgres, "name the primary")
 }
 
@@ -46,7 +48,8 @@ func TestOpenRefusesAPostgreSQLDatabaseThatIsNotUTF8(t *testing.T) {
 	t.Parallel()
 	postgres.need(t)
 	name := "auth_test_" + strings.ToLower(rand.Text()[:10])
-	require.NoError(t, postgres.admin(`CREATE DATABASE `+name+` ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`))
+	require.NoError(t,
+		postgres.admin(`CREATE DATABASE `+name+` ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`))
 	t.Cleanup(func() { require.NoError(t, postgres.admin(`DROP DATABASE `+name+` WITH (FORCE)`)) })
 	db := openPostgres(t, func(cfg *pgx.ConnConfig) { cfg.Database = name })
 	requireOpenRefuses(t, db, postgres, "ENCODING 'UTF8'")
@@ -78,7 +81,9 @@ func TestTransactionsIgnoreTheDefaultIsolationLevel(t *testing.T) {
 		// The default isolation of MariaDB is REPEATABLE READ.
 		db := on.open(t, nil, 5)
 		if on == postgres {
-			db = openPostgres(t, func(cfg *pgx.ConnConfig) { cfg.RuntimeParams["default_transaction_isolation"] = "serializable" })
+			db = openPostgres(t, func(cfg *pgx.ConnConfig) {
+				cfg.RuntimeParams["default_transaction_isolation"] = "serializable"
+			})
 		}
 		_, err := db.Exec(`CREATE TABLE isolation (id INT)`)
 		require.NoError(t, err)

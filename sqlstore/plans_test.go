@@ -49,7 +49,8 @@ var numbers = map[sqlstore.Dialect]string{
 	sqlstore.MySQL:    fmt.Sprintf(`(SELECT seq AS n FROM seq_1_to_%d) AS g`, manyRows), // MariaDB generates this table
 }
 
-var analyze = map[sqlstore.Dialect]string{sqlstore.Postgres: `ANALYZE `, sqlstore.MySQL: `ANALYZE TABLE `}
+var analyze = map[sqlstore.Dialect]string{sqlstore.Postgres: `ANALYZE `,
+	sqlstore.MySQL: `ANALYZE TABLE `}
 
 func (s *stage) fill(t *testing.T, on sqlstore.Dialect) {
 	t.Helper()
@@ -64,7 +65,8 @@ func (s *stage) fill(t *testing.T, on sqlstore.Dialect) {
 // fillWith runs one statement of fill and updates the statistics of these tables.
 func (s *stage) fillWith(t *testing.T, on sqlstore.Dialect, statement string, tables ...string) {
 	t.Helper()
-	statement = strings.ReplaceAll(strings.ReplaceAll(statement, "TABLE", numbers[on]), "auth_", s.prefix)
+	statement = strings.ReplaceAll(strings.ReplaceAll(statement, "TABLE", numbers[on]), "auth_",
+		s.prefix)
 	_, err := s.db.Exec(statement)
 	require.NoError(t, err)
 	s.analyze(t, on, tables...)
@@ -141,7 +143,8 @@ func requireIndexOnPostgres(t *testing.T, db *sql.DB, statement string, args []a
 	var check func(postgresPlan)
 	check = func(p postgresPlan) {
 		// These tables have one row.
-		if !strings.HasSuffix(p.Relation, "revocation_head") && !strings.HasSuffix(p.Relation, "everybody") {
+		if !strings.HasSuffix(p.Relation, "revocation_head") &&
+			!strings.HasSuffix(p.Relation, "everybody") {
 			require.NotEqual(t, "Seq Scan", p.Node, "%s of %s\n%s", statement, p.Relation, text)
 		}
 		require.NotContains(t, p.Node, "Sort", "%s\n%s", statement, text)
@@ -160,8 +163,10 @@ func requireIndexOnMySQL(t *testing.T, db *sql.DB, statement string, args []any)
 	defer rows.Close()
 	for rows.Next() {
 		var id, selectType, table, kind, possible, key, keyLength, ref, count, extra sql.NullString
-		require.NoError(t, rows.Scan(&id, &selectType, &table, &kind, &possible, &key, &keyLength, &ref, &count, &extra))
-		about := fmt.Sprintf("%s\n%s: type %s, key %s, rows %s, %s", statement, table.String, kind.String, key.String, count.String, extra.String)
+		require.NoError(t, rows.Scan(&id, &selectType, &table, &kind, &possible, &key, &keyLength,
+			&ref, &count, &extra))
+		about := fmt.Sprintf("%s\n%s: type %s, key %s, rows %s, %s", statement, table.String,
+			kind.String, key.String, count.String, extra.String)
 		require.NotContains(t, extra.String, "filesort", about)
 		if table.String == "" || strings.HasPrefix(table.String, "<union") {
 			// For example "SELECT EXISTS (…)" itself.

@@ -64,7 +64,8 @@ func work(db *sql.DB) error {
 		return err
 	}
 	for i := range usersPerProcess {
-		if err := readThenWrite(context.Background(), store, fmt.Sprintf("u-%d-%d", os.Getpid(), i)); err != nil {
+		if err := readThenWrite(context.Background(), store,
+			fmt.Sprintf("u-%d-%d", os.Getpid(), i)); err != nil {
 			return err
 		}
 	}
@@ -74,7 +75,10 @@ func work(db *sql.DB) error {
 // stopInMigration stops after it has created some of the tables.
 func stopInMigration(db *sql.DB) error {
 	sqlite.MustRegisterScalarFunction("wait_for_parent", 0,
-		func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) { waitForParent(); return nil, nil })
+		func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) {
+			waitForParent()
+			return nil, nil
+		})
 	_, err := openWith(context.Background(), db, withMigration(`CREATE TABLE last (id); SELECT wait_for_parent();`))
 	return err
 }

@@ -19,12 +19,15 @@ func inList(length int) string { return `IN (?` + strings.Repeat(`, ?`, length-1
 // briefly.
 //
 // The last argument of due is the limit. Each deletion ends in a list of the IDs that due found.
-func prune[K any](ctx context.Context, s *core, verb string, limit int, due query, deletions ...string) (int, error) {
+func prune[K any](
+	ctx context.Context, s *core, verb string, limit int, due query, deletions ...string,
+) (int, error) {
 	if err := ctx.Err(); err != nil || limit < 1 {
 		return 0, err
 	}
 	return writeFor(ctx, s, verb, func(ctx context.Context, t tx) (int, error) {
-		ids, err := collect(ctx, t.querier, func(id *K) []any { return []any{id} }, due.text, append(due.arguments, limit)...)
+		ids, err := collect(ctx, t.querier, func(id *K) []any { return []any{id} }, due.text,
+			append(due.arguments, limit)...)
 		if err != nil {
 			return 0, err
 		}

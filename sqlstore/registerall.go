@@ -15,7 +15,9 @@ import (
 // list without duplicates none is. Asking about every value first would double the time. Only if an
 // insertion fails does RegisterUsers ask which values are taken. It inserts the list in pieces,
 // each behind a savepoint, so that a failure repeats only one piece.
-func (s *Store) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) ([]error, error) {
+func (s *Store) RegisterUsers(
+	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
+) ([]error, error) {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return nil, err
 	}
@@ -166,7 +168,9 @@ func insertAll(ctx context.Context, t tx, users []candidate) error {
 	slices.SortFunc(keys, func(a, b auth.AccessKey) int { return cmp.Compare(a.ID, b.ID) })
 	return runInOrder(
 		func() error {
-			return insertRows(ctx, t, insertUsers, userRow, users, func(c candidate) []any { return userValues(c.User) })
+			return insertRows(ctx, t, insertUsers, userRow, users, func(c candidate) []any {
+				return userValues(c.User)
+			})
 		},
 		func() error { return insertRows(ctx, t, insertAccessKeys, accessKeyRow, keys, keyValues) },
 		// Retired names are checked last, for the reason given at addUser.

@@ -22,7 +22,8 @@ func people(n int, prefix string) []auth.UserWithKeys {
 	for i := range list {
 		user := newUser(fmt.Sprintf("%03d", i))
 		user.ID = prefix + user.ID
-		list[i] = auth.UserWithKeys{User: user, Keys: []auth.AccessKey{newKey(fmt.Sprintf("k-%03d", i), user.ID)}}
+		list[i] = auth.UserWithKeys{User: user,
+			Keys: []auth.AccessKey{newKey(fmt.Sprintf("k-%03d", i), user.ID)}}
 	}
 	return list
 }
@@ -60,7 +61,8 @@ func TestTakingNamesOneByOneCannotBlockRegisterUsers(t *testing.T) {
 		refusals, err := spied.RegisterUsers(t.Context(), byHost, list)
 		require.NoError(t, err)
 		require.Equal(t, s.count("SAVEPOINT"), s.count("RELEASE"), "savepoints must not be nested")
-		require.LessOrEqual(t, firstAdded, from+3, "the other users must not wait for those whose names are being taken")
+		require.LessOrEqual(t, firstAdded, from+3,
+			"the other users must not wait for those whose names are being taken")
 		for i, refusal := range refusals {
 			owner := list[i].User
 			if from <= i && i < next {
@@ -108,7 +110,8 @@ func TestUserAddedDuringRegisterUsersIsRecognizedAsSame(t *testing.T) {
 			require.NoError(t, err)
 			require.GreaterOrEqual(t, asked, before)
 			for i, refusal := range refusals[:150] {
-				require.Equal(t, &auth.ExistsError{Field: "username", SameUserID: same[i].User.ID}, refusal)
+				require.Equal(t, &auth.ExistsError{Field: "username", SameUserID: same[i].User.ID},
+					refusal)
 			}
 			require.Equal(t, &auth.ExistsError{Field: "username"}, refusals[150])
 			require.Equal(t, &auth.ExistsError{Field: "access_key"}, refusals[151])

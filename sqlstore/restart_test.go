@@ -128,7 +128,8 @@ func (c *client) use(stop <-chan struct{}) error {
 			return nil
 		default:
 		}
-		body, err := json.Marshal(map[string]string{"access_key": c.pair.AccessKey, "access_secret": c.pair.AccessSecret.Reveal()})
+		body, err := json.Marshal(map[string]string{"access_key": c.pair.AccessKey,
+			"access_secret": c.pair.AccessSecret.Reveal()})
 		if err != nil {
 			return err
 		}
@@ -142,7 +143,8 @@ func (c *client) use(stop <-chan struct{}) error {
 		if _, err := c.ask(http.MethodGet, "/auth/user", ""); err != nil {
 			return err
 		}
-		made, err := c.svc.Register(context.Background(), byHost.By, auth.UserParams{Username: rand.Text()})
+		made, err := c.svc.Register(context.Background(), byHost.By,
+			auth.UserParams{Username: rand.Text()})
 		if err == nil {
 			c.registered = append(c.registered, made.User.ID)
 		} else if status, _ := auth.ErrorStatus(err); status != http.StatusServiceUnavailable {
@@ -191,7 +193,8 @@ func TestPostgresIsRestartedUnderLoadAndTheServiceRecoversByItself(t *testing.T)
 	signing, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
 	require.NoError(t, err)
 	svc, err := auth.New(store, auth.Config{
-		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{signing}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{signing},
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	require.NoError(t, err)
 
@@ -200,11 +203,13 @@ func TestPostgresIsRestartedUnderLoadAndTheServiceRecoversByItself(t *testing.T)
 	stop := make(chan struct{})
 	var all sync.WaitGroup
 	for i := range clients {
-		made, err := svc.Register(context.Background(), byHost.By, auth.UserParams{Username: rand.Text()})
+		made, err := svc.Register(context.Background(), byHost.By,
+			auth.UserParams{Username: rand.Text()})
 		require.NoError(t, err)
 		token, err := svc.SignIn(context.Background(), made.User.ID)
 		require.NoError(t, err)
-		clients[i] = &client{svc: svc, handler: svc.Handler(), pair: made.Pair, token: token.Bearer.Reveal()}
+		clients[i] = &client{svc: svc, handler: svc.Handler(), pair: made.Pair,
+			token: token.Bearer.Reveal()}
 		all.Go(func() { errs[i] = clients[i].use(stop) })
 	}
 	defer func() {
@@ -228,7 +233,8 @@ func more(t *testing.T, clients []*client, answers func(*client) int64) {
 	t.Helper()
 	for _, c := range clients {
 		enough := answers(c) + 5
-		require.Eventually(t, func() bool { return answers(c) >= enough }, time.Minute, time.Millisecond)
+		require.Eventually(t, func() bool { return answers(c) >= enough }, time.Minute,
+			time.Millisecond)
 	}
 }
 

@@ -25,7 +25,9 @@ const (
 // but not an earlier commit, if both happen while the statement determines which transactions are
 // active. An entry that stays missing is an error, because the reader would otherwise take its
 // session for valid.
-func (s *core) ListRevocations(ctx context.Context, from int64, limit int) (entries []auth.Revocation, err error) {
+func (s *core) ListRevocations(
+	ctx context.Context, from int64, limit int,
+) (entries []auth.Revocation, err error) {
 	if limit < 1 {
 		return nil, ctx.Err()
 	}
@@ -45,11 +47,14 @@ func (s *core) ListRevocations(ctx context.Context, from int64, limit int) (entr
 		}
 		pause(ctx, hiddenPause)
 	}
-	return nil, wrap("list revocations", fmt.Errorf("an entry is missing behind the first %d from position %d", len(entries), from))
+	return nil, wrap("list revocations",
+		fmt.Errorf("an entry is missing behind the first %d from position %d", len(entries), from))
 }
 
 // beforeMissing returns the entries up to the first gap that pruning does not explain.
-func beforeMissing(ctx context.Context, q querier, from int64, entries []auth.Revocation) ([]auth.Revocation, error) {
+func beforeMissing(
+	ctx context.Context, q querier, from int64, entries []auth.Revocation,
+) ([]auth.Revocation, error) {
 	newest := int64(-1)
 	next := max(from, 1)
 	for i, e := range entries {
@@ -144,7 +149,8 @@ func addEntries(ctx context.Context, t tx, position int64, entries []auth.Revoca
 				e.Generation = position
 			}
 			e.Generation = min(e.Generation, position)
-			arguments = append(arguments, position, rand.Text(), e.UserID, e.SessionID, e.Generation, toMicros(e.ExpiresAt))
+			arguments = append(arguments, position, rand.Text(), e.UserID, e.SessionID,
+				e.Generation, toMicros(e.ExpiresAt))
 		}
 		more := strings.Repeat(revocationValues, len(some)-1)
 		if err := t.change(ctx, insertRevocation+more, arguments...); err != nil {
@@ -188,7 +194,8 @@ func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error
 		if err != nil {
 			return err
 		}
-		force, err := collect(ctx, t.querier, revocationFields, selectForce, claims.UserID, claims.SessionID)
+		force, err := collect(ctx, t.querier, revocationFields, selectForce, claims.UserID,
+			claims.SessionID)
 		if err != nil || slices.ContainsFunc(force, func(e auth.Revocation) bool { return covers(e, entry) }) {
 			return err
 		}
@@ -270,7 +277,8 @@ func revokeSessions(ctx context.Context, t tx, sessions []auth.Session) error {
 	}
 	entries := make([]auth.Revocation, len(sessions))
 	for i, s := range sessions {
-		entries[i] = auth.Revocation{UserID: s.UserID, SessionID: s.ID, Generation: s.Generation, ExpiresAt: s.ExpiresAt}
+		entries[i] = auth.Revocation{UserID: s.UserID, SessionID: s.ID, Generation: s.Generation,
+			ExpiresAt: s.ExpiresAt}
 	}
 	if err := revoke(ctx, t, entries...); err != nil {
 		return err
@@ -307,7 +315,9 @@ func fold(ctx context.Context, t tx, userID string) error {
 	if err != nil {
 		return err
 	}
-	named := slices.DeleteFunc(slices.Clone(force), func(e auth.Revocation) bool { return e.SessionID == "" })
+	named := slices.DeleteFunc(slices.Clone(force), func(e auth.Revocation) bool {
+		return e.SessionID == ""
+	})
 	folded, ok := auth.FoldRevocations(named)
 	if !ok {
 		return nil
@@ -324,14 +334,17 @@ func fold(ctx context.Context, t tx, userID string) error {
 	folded.ExpiresAt = later(folded.ExpiresAt, last)
 	return runInOrder(
 		func() error { return deleteOlderSessions(ctx, t, folded) },
-		func() error { return t.change(ctx, replaceFolded, userID, folded.Generation, folded.Generation) },
+		func() error {
+			return t.change(ctx, replaceFolded, userID, folded.Generation, folded.Generation)
+		},
 		func() error { return revoke(ctx, t, folded) },
 	)
 }
 
 // deleteOlderSessions deletes the sessions that the folded entry revokes.
 func deleteOlderSessions(ctx context.Context, t tx, folded auth.Revocation) error {
-	sessions, err := collect(ctx, t.querier, sessionFields, lockOlderSessions, folded.UserID, folded.Generation)
+	sessions, err := collect(ctx, t.querier, sessionFields, lockOlderSessions, folded.UserID,
+		folded.Generation)
 	if err != nil {
 		return err
 	}
@@ -361,7 +374,8 @@ func (a acting) revokeSessionsOf(ctx context.Context, userID string) ([]auth.Ses
 	if err := a.row(ctx, selectLastOfUser, userID).Scan(micros{&last}); err != nil {
 		return nil, err
 	}
-	entry := auth.Revocation{UserID: userID, ExpiresAt: later(storedTime(a.now.Add(a.w.MaxTokenLifetime)), last)}
+	entry := auth.Revocation{UserID: userID,
+		ExpiresAt: later(storedTime(a.now.Add(a.w.MaxTokenLifetime)), last)}
 	for _, session := range sessions {
 		entry.ExpiresAt = later(entry.ExpiresAt, session.ExpiresAt)
 	}

@@ -61,7 +61,8 @@ func (s *stage) nameMany(t *testing.T) {
 	t.Helper()
 	var rows []string
 	for i := 1; i <= auth.MaxNamedRevocations; i++ {
-		rows = append(rows, fmt.Sprintf(`(%d, 'r%d', 'ada', 'e%d', %d, %d)`, i, i, i, i-1, now.Add(time.Hour).UnixMicro()))
+		rows = append(rows, fmt.Sprintf(`(%d, 'r%d', 'ada', 'e%d', %d, %d)`, i, i, i, i-1,
+			now.Add(time.Hour).UnixMicro()))
 	}
 	_, err := s.db.Exec(`INSERT INTO ` + s.prefix + `revocations (position, id, user_id, session_id, generation, expires_at)
 		VALUES ` + strings.Join(rows, ", "))
@@ -79,7 +80,8 @@ func addMany(t *testing.T, store *sqlstore.Store, rounds int) {
 		user := fmt.Sprintf("u-%d", i)
 		require.NoError(t, store.Register(ctx, byHost, newUser(user), newKey("k-"+user, user)))
 		for round := range rounds {
-			_, _, err := store.CreateSession(ctx, newSession(fmt.Sprintf("s-%d-%d", i, round), user, "k-"+user), 0)
+			_, _, err := store.CreateSession(ctx,
+				newSession(fmt.Sprintf("s-%d-%d", i, round), user, "k-"+user), 0)
 			require.NoError(t, err)
 		}
 	}
@@ -101,7 +103,8 @@ func TestFeedReaderMissesNoEntry(t *testing.T) {
 			}
 			defer over.Add(1)
 			for round := range n {
-				if err := stores[i%2].RevokeSession(ctx, byHost, fmt.Sprintf("s-%d-%d", i, round)); err != nil {
+				if err := stores[i%2].RevokeSession(ctx, byHost,
+					fmt.Sprintf("s-%d-%d", i, round)); err != nil {
 					return err
 				}
 			}
@@ -120,7 +123,9 @@ func TestFeedReaderMissesNoEntry(t *testing.T) {
 
 // follow reads from the last position that it has seen until over reports the end and the feed has
 // no more entries.
-func follow(ctx context.Context, store *sqlstore.Store, seen *[]auth.Revocation, over func() bool) error {
+func follow(
+	ctx context.Context, store *sqlstore.Store, seen *[]auth.Revocation, over func() bool,
+) error {
 	from := int64(1)
 	for {
 		last := over()
@@ -216,7 +221,8 @@ func TestFoldingDoesNotDeadlockWithWaitingRevocations(t *testing.T) {
 		t.Parallel()
 		onAll(t, func(t *testing.T, on *server) {
 			stores, s := twoStores(t, on, sqlstore.Open)
-			require.NoError(t, stores[0].Register(context.Background(), byHost, newUser("ada"), newKey("k-ada", "ada")))
+			require.NoError(t, stores[0].Register(context.Background(), byHost, newUser("ada"),
+				newKey("k-ada", "ada")))
 			requireFoldingWaitsForNobody(t, on, stores, s)
 		})
 	})
@@ -253,7 +259,8 @@ func requireFoldingWaitsForNobody[S auth.AccountStore](t *testing.T, on *server,
 	})
 	// On SQLite, writers take turns anyway.
 	if on != nil {
-		require.Equal(t, enders, s.spy.count("BEGIN")+s.spy.count("START"), "the database had to resolve a deadlock")
+		require.Equal(t, enders, s.spy.count("BEGIN")+s.spy.count("START"),
+			"the database had to resolve a deadlock")
 	}
 	requireFolded(t, stores[0])
 }

@@ -34,7 +34,8 @@ func keyFields(k *auth.AccessKey) []any {
 }
 
 func sessionFields(s *auth.Session) []any {
-	return []any{&s.ID, &s.UserID, &s.Method, &s.AccessKeyID, micros{&s.CreatedAt}, micros{&s.ExpiresAt},
+	return []any{&s.ID, &s.UserID, &s.Method, &s.AccessKeyID, micros{&s.CreatedAt},
+		micros{&s.ExpiresAt},
 		&s.UserAgent, &s.Address, &s.Generation}
 }
 
@@ -49,7 +50,8 @@ func linkFields(l *auth.GitHubLink) []any {
 
 // tokenFields accepts NULL in every column, because a left join may find no token.
 func tokenFields(t *auth.GitHubToken) []any {
-	return []any{orZero[string]{&t.Account.Host}, orZero[int64]{&t.Account.ID}, orZero[string]{&t.UserID},
+	return []any{orZero[string]{&t.Account.Host}, orZero[int64]{&t.Account.ID},
+		orZero[string]{&t.UserID},
 		orZero[string]{&t.Version}, orZero[string]{&t.Scopes}, &t.Sealed, micros{&t.UpdatedAt}}
 }
 

@@ -145,7 +145,8 @@ func (s *scaled) begin(b *testing.B, store *sqlstore.Store) *scaled {
 	require.NoError(b, err)
 	s.store = store
 	s.svc, err = auth.New(store, auth.Config{
-		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}, Now: func() time.Time { return now },
+		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key},
+		Now:    func() time.Time { return now },
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(b, err)
@@ -226,7 +227,8 @@ func copyInto(b *testing.B, db *sql.DB, table string, columns []string, rows [][
 	require.NoError(b, err)
 	defer conn.Close()
 	require.NoError(b, conn.Raw(func(c any) error {
-		_, err := c.(*stdlib.Conn).Conn().CopyFrom(context.Background(), pgx.Identifier{table}, columns, pgx.CopyFromRows(rows))
+		_, err := c.(*stdlib.Conn).Conn().CopyFrom(context.Background(), pgx.Identifier{table},
+			columns, pgx.CopyFromRows(rows))
 		return err
 	}))
 }

@@ -19,7 +19,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 )
 
 // CreateSession implements [auth.SessionStore].
-func (s *core) CreateSession(ctx context.Context, session auth.Session, limit int) (auth.Session, auth.User, error) {
+func (s *core) CreateSession(
+	ctx context.Context, session auth.Session, limit int,
+) (auth.Session, auth.User, error) {
 	if err := cmp.Or(ctx.Err(), session.Validate()); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
@@ -54,7 +56,8 @@ func addSession(
 		return user, err
 	}
 	session.Generation = generation
-	err = t.insert(ctx, insertSession, session.ID, session.UserID, string(session.Method), session.AccessKeyID,
+	err = t.insert(ctx, insertSession, session.ID, session.UserID, string(session.Method),
+		session.AccessKeyID,
 		toMicros(session.CreatedAt), toMicros(session.ExpiresAt),
 		session.UserAgent, session.Address, session.Generation)
 	if err != nil || !t.store.keepsUsers() {
@@ -64,7 +67,8 @@ func addSession(
 	if !admitted.IsZero() && !user.AdmittedAt.IsZero() {
 		user.AdmittedAt = storedTime(admitted)
 	}
-	return user, t.change(ctx, updateLastLogin, toMicros(user.LastLogin), toMicros(user.AdmittedAt), user.ID)
+	return user, t.change(ctx, updateLastLogin, toMicros(user.LastLogin), toMicros(user.AdmittedAt),
+		user.ID)
 }
 
 const (
@@ -201,7 +205,9 @@ func (s *core) RevokeUserSessions(ctx context.Context, w auth.Write, userID stri
 			return 0, err
 		}
 		revoked, err := a.revokeSessionsOf(ctx, userID)
-		live := slices.DeleteFunc(revoked, func(s auth.Session) bool { return !s.ExpiresAt.After(a.now) || s.Generation < a.everybody })
+		live := slices.DeleteFunc(revoked, func(s auth.Session) bool {
+			return !s.ExpiresAt.After(a.now) || s.Generation < a.everybody
+		})
 		return len(live), err
 	})
 }
@@ -214,5 +220,6 @@ SELECT id FROM auth_sessions WHERE expires_at <= ? ORDER BY expires_at LIMIT ? F
 
 // PruneSessions implements [auth.SessionStore].
 func (s *core) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
-	return prune[string](ctx, s, "prune sessions", limit, dueBy(expiredSessions, expired), deleteSessions)
+	return prune[string](ctx, s, "prune sessions", limit, dueBy(expiredSessions, expired),
+		deleteSessions)
 }

@@ -70,7 +70,9 @@ func (s *spy) count(words string) (n int) {
 
 // changes returns the statements in the log that change tables or rows.
 func (s *spy) changes() []string {
-	return slices.DeleteFunc(s.statements(), func(statement string) bool { return !changing.MatchString(statement) })
+	return slices.DeleteFunc(s.statements(), func(statement string) bool {
+		return !changing.MatchString(statement)
+	})
 }
 
 var changing = regexp.MustCompile(`^(CREATE|ALTER|DROP|INSERT|UPDATE|DELETE)`)
@@ -114,13 +116,17 @@ func (c *spiedConn) IsValid() bool {
 	return !c.lost && (!ok || inner.IsValid())
 }
 
-func (c *spiedConn) ExecContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Result, error) {
+func (c *spiedConn) ExecContext(
+	ctx context.Context, statement string, args []driver.NamedValue,
+) (driver.Result, error) {
 	return meddle(ctx, c, statement, args, func() (driver.Result, error) {
 		return c.driverConn.ExecContext(ctx, statement, args)
 	})
 }
 
-func (c *spiedConn) QueryContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Rows, error) {
+func (c *spiedConn) QueryContext(
+	ctx context.Context, statement string, args []driver.NamedValue,
+) (driver.Rows, error) {
 	return meddle(ctx, c, statement, args, func() (driver.Rows, error) {
 		return c.driverConn.QueryContext(ctx, statement, args)
 	})
@@ -175,7 +181,8 @@ func (c *spiedConn) Close() error {
 }
 
 func meddle[T any](
-	ctx context.Context, c *spiedConn, statement string, args []driver.NamedValue, run func() (T, error),
+	ctx context.Context, c *spiedConn, statement string, args []driver.NamedValue, run func() (T,
+		error),
 ) (result T, err error) {
 	statement = strings.Join(strings.Fields(statement), " ")
 	s := c.spy

@@ -202,7 +202,9 @@ func (s *core) open(ctx context.Context, db *sql.DB, cfg Config, contents conten
 	return s.openWith(ctx, db, cfg, contents, files)
 }
 
-func (s *core) openWith(ctx context.Context, db *sql.DB, cfg Config, contents contents, migrations fs.FS) error {
+func (s *core) openWith(
+	ctx context.Context, db *sql.DB, cfg Config, contents contents, migrations fs.FS,
+) error {
 	s.db = db
 	s.dialect = dialects[cfg.Dialect]
 	s.prefix = cmp.Or(cfg.Prefix, defaultPrefix)

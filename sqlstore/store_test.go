@@ -12,7 +12,9 @@ import (
 
 func TestStoreInAFileSatisfiesTheContract(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) auth.Store { return mustOpen(t, openDB(t, newFile(t), impatient)) })
+	storetest.Run(t, func(t *testing.T) auth.Store {
+		return mustOpen(t, openDB(t, newFile(t), impatient))
+	})
 }
 
 func TestStoreInMemorySatisfiesTheContract(t *testing.T) {

@@ -110,7 +110,8 @@ func findTaken(ctx context.Context, t tx, candidates []candidate) (taken, error)
 		}
 		var arguments []any
 		arguments, candidates = takenArguments(candidates)
-		rows, err := collect(ctx, t.querier, func(o *owned) []any { return []any{&o.field, &o.value, &o.owner} }, selectTaken, arguments...)
+		rows, err := collect(ctx, t.querier,
+			func(o *owned) []any { return []any{&o.field, &o.value, &o.owner} }, selectTaken, arguments...)
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +127,8 @@ func findTaken(ctx context.Context, t tx, candidates []candidate) (taken, error)
 func takenArguments(candidates []candidate) (arguments []any, others []candidate) {
 	of := map[string][]string{}
 	n := 0
-	for n < len(candidates) && n < askedValues && len(of["access_key"])+len(candidates[n].Keys) <= askedValues {
+	for n < len(candidates) && n < askedValues &&
+		len(of["access_key"])+len(candidates[n].Keys) <= askedValues {
 		for _, w := range candidates[n].wants {
 			of[w.field] = append(of[w.field], w.value)
 		}

@@ -49,7 +49,8 @@ func benchmarkTrail(b *testing.B, store *sqlstore.Store, exec func(string), pref
 	}
 	on, off := byHost, byHost
 	on.Event = auth.Event{
-		Kind: auth.EventKeyIssued, ActorID: users[0].ID, SessionID: rand.Text(), Reason: "an ordinary reason",
+		Kind: auth.EventKeyIssued, ActorID: users[0].ID, SessionID: rand.Text(),
+		Reason: "an ordinary reason",
 		Client: auth.ClientInfo{UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", RequestID: rand.Text()},
 	}
 	on.Deliver = true
@@ -110,7 +111,8 @@ func benchmarkTrail(b *testing.B, store *sqlstore.Store, exec func(string), pref
 			b.ReportMetric(without, "without/s")
 			b.ReportMetric(with, "with/s")
 			b.ReportMetric(100*ratio, "%")
-			b.Logf("| %s | %.0f | %.0f | %.0f %% (%.0f to %.0f) |", v.name, without, with, 100*ratio, 100*quarter(1), 100*quarter(3))
+			b.Logf("| %s | %.0f | %.0f | %.0f %% (%.0f to %.0f) |", v.name, without, with,
+				100*ratio, 100*quarter(1), 100*quarter(3))
 			for b.Loop() {
 			}
 		})

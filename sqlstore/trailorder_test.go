@@ -44,16 +44,19 @@ func TestEventsAddedDuringAClaimAreHandedOutInOrder(t *testing.T) {
 
 		withEvent := func(at time.Time, reason string) auth.Write {
 			w := byHost
-			w.Now, w.Event, w.Deliver = func() time.Time { return at }, auth.Event{Kind: "test", Reason: reason}, true
+			w.Now, w.Event, w.Deliver = func() time.Time { return at }, auth.Event{Kind: "test",
+				Reason: reason}, true
 			return w
 		}
 		rounds := testenv.Rounds(t, testenv.Counts{Small: 10, Moderate: 10, Full: 500})
 		for round := range rounds {
 			added := make(chan error, 1)
 			go func() {
-				_, err := s.store.RevokeUserSessions(ctx, withEvent(now.Add(-time.Hour), "first"), "eve")
+				_, err := s.store.RevokeUserSessions(ctx, withEvent(now.Add(-time.Hour), "first"),
+					"eve")
 				if err == nil {
-					_, err = s.store.RevokeUserSessions(ctx, withEvent(now.Add(time.Hour), "second"), "eve")
+					_, err = s.store.RevokeUserSessions(ctx,
+						withEvent(now.Add(time.Hour), "second"), "eve")
 				}
 				added <- err
 			}()

@@ -31,7 +31,8 @@ func TestSignInNeedsNoStatementForTheTrail(t *testing.T) {
 		// b84fac9, before the trail existed.
 		for limit, want := range map[int]int{0: 7, 10: 8, 1: 13} {
 			s.seeded(t)
-			_, _, err := s.store.CreateSession(context.Background(), newSession("s-new", "ada", "k-ada"), limit)
+			_, _, err := s.store.CreateSession(context.Background(),
+				newSession("s-new", "ada", "k-ada"), limit)
 			require.NoError(t, err)
 			require.Len(t, s.spy.statements(), want+s.extraBegin(), "%d: %v", limit, s.spy.statements())
 		}
@@ -41,8 +42,10 @@ func TestSignInNeedsNoStatementForTheTrail(t *testing.T) {
 		for _, off := range []bool{false, true} {
 			s.seeded(t)
 			svc, err := auth.New(s.store, auth.Config{
-				Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}, DisableAuditTrail: off,
-				OnEvent: func(auth.Event) {}, Proxies: auth.NoProxies(), Logger: slog.New(slog.DiscardHandler),
+				Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key},
+				DisableAuditTrail: off,
+				OnEvent:           func(auth.Event) {}, Proxies: auth.NoProxies(),
+				Logger: slog.New(slog.DiscardHandler),
 			})
 			require.NoError(t, err)
 			made, err := svc.Register(context.Background(), byHost.By, auth.UserParams{Username: "bob"})
@@ -66,7 +69,8 @@ func TestEachLastingVerbAddsOneStatementForItsEvent(t *testing.T) {
 			require.NoError(t, v.call(context.Background(), s.store))
 			return s.spy.statements()
 		}
-		for name, w := range map[string]auth.Write{"host": byHost, "session": bySession("s-eve", "eve")} {
+		for name, w := range map[string]auth.Write{"host": byHost,
+			"session": bySession("s-eve", "eve")} {
 			off, on := w, w
 			off.Event, off.Deliver = auth.Event{}, false
 			on.Event, on.Deliver = auth.Event{Kind: "test", Host: w.By.Host, ActorID: w.By.UserID}, true
@@ -74,12 +78,16 @@ func TestEachLastingVerbAddsOneStatementForItsEvent(t *testing.T) {
 			for i, v := range lastingVerbs(on) {
 				got, want := run(v), run(without[i])
 				if strings.HasPrefix(v.name, "SignInGitHub") && v.name != "SignInGitHub of a new user" {
-					require.Equal(t, want, got, "the account is linked already, and its user is a super user")
+					require.Equal(t, want, got,
+						"the account is linked already, and its user is a super user")
 					continue
 				}
-				at := slices.IndexFunc(got, func(statement string) bool { return strings.HasPrefix(statement, "INSERT INTO "+s.prefix+"events ") })
+				at := slices.IndexFunc(got, func(statement string) bool {
+					return strings.HasPrefix(statement, "INSERT INTO "+s.prefix+"events ")
+				})
 				require.GreaterOrEqual(t, at, 0, v.name)
-				require.Equal(t, want, slices.Delete(slices.Clone(got), at, at+1), "%s by the %s", v.name, name)
+				require.Equal(t, want, slices.Delete(slices.Clone(got), at, at+1), "%s by the %s",
+					v.name, name)
 			}
 		}
 	})

@@ -35,7 +35,9 @@ func (q querier) queryBool(ctx context.Context, query string, args ...any) (yes 
 
 // collect returns all records that the query finds. The function into returns the scan destinations
 // of a record.
-func collect[T any](ctx context.Context, q querier, into func(*T) []any, query string, args ...any) ([]T, error) {
+func collect[T any](
+	ctx context.Context, q querier, into func(*T) []any, query string, args ...any,
+) ([]T, error) {
 	rows, err := q.on.QueryContext(ctx, q.store.statement(query), args...)
 	if err != nil {
 		return nil, err
@@ -145,7 +147,8 @@ const maxAttempts = 10
 func (s *core) write(ctx context.Context, verb string, do func(context.Context, tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := s.transact(ctx, do)
-		if err == nil || isAnswer(err) || attempt == maxAttempts || ctx.Err() != nil || !s.dialect.isRolledBack(err) {
+		if err == nil || isAnswer(err) || attempt == maxAttempts || ctx.Err() != nil ||
+			!s.dialect.isRolledBack(err) {
 			return wrap(verb, err)
 		}
 		pause(ctx, rand.N(slowestRetry))
@@ -153,7 +156,9 @@ func (s *core) write(ctx context.Context, verb string, do func(context.Context, 
 }
 
 // writeFor is write for a function that returns a record.
-func writeFor[T any](ctx context.Context, s *core, verb string, do func(context.Context, tx) (T, error)) (T, error) {
+func writeFor[T any](
+	ctx context.Context, s *core, verb string, do func(context.Context, tx) (T, error),
+) (T, error) {
 	var record T
 	err := s.write(ctx, verb, func(ctx context.Context, t tx) (err error) {
 		record, err = do(ctx, t)

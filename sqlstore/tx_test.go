@@ -49,7 +49,8 @@ func TestReadsAreOneStatementAndWritesOneTransaction(t *testing.T) {
 				require.Len(t, statements, 1, v.name)
 				continue
 			}
-			if strings.HasPrefix(statements[0], "SET TRANSACTION") { // on MySQL, this applies to the next transaction
+			// on MySQL, this applies to the next transaction
+			if strings.HasPrefix(statements[0], "SET TRANSACTION") {
 				statements = statements[1:]
 			}
 			last := len(statements) - 1
@@ -69,7 +70,8 @@ func TestSignInTakesFewStatements(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = store.CreateSession(context.Background(), newSession("s-new", "ada", "k-ada"), 0)
 	require.NoError(t, err)
-	require.Equal(t, []string{"SELECT", "BEGIN", "SELECT", "SELECT", "SELECT", "INSERT", "UPDATE", "COMMIT"}, s.verbs())
+	require.Equal(t, []string{"SELECT", "BEGIN", "SELECT", "SELECT", "SELECT", "INSERT", "UPDATE",
+		"COMMIT"}, s.verbs())
 }
 
 func TestNoStatementReadsAWholeTable(t *testing.T) {
@@ -105,7 +107,8 @@ func requireIndexOnSQLite(t *testing.T, db *sql.DB, statements []string) {
 
 // queryPlan returns SQLite's plan for the statement, one step per line.
 func queryPlan(t testing.TB, db *sql.DB, statement string) string {
-	rows, err := db.Query("EXPLAIN QUERY PLAN "+statement, make([]any, strings.Count(statement, "?"))...)
+	rows, err := db.Query("EXPLAIN QUERY PLAN "+statement,
+		make([]any, strings.Count(statement, "?"))...)
 	require.NoError(t, err)
 	defer rows.Close()
 	var plan strings.Builder
@@ -278,7 +281,8 @@ func TestATransactionThatTakesTooLongIsRolledBack(t *testing.T) {
 		}
 		return nil
 	})
-	requireNoAnswer(t, store.Register(context.Background(), byHost, newUser("ada"), newKey("k-ada", "ada")))
+	requireNoAnswer(t, store.Register(context.Background(), byHost, newUser("ada"),
+		newKey("k-ada", "ada")))
 	s.watch(nil)
 	require.Equal(t, before, dump(t, db))
 	requireNoTransaction(t, db)

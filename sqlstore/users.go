@@ -32,7 +32,8 @@ const insertBootstrap = `INSERT INTO auth_bootstrap (id, user_id) VALUES (1, ?)`
 // Bootstrap implements [auth.UserStore]. It returns [auth.ErrInvalid] unless the user is an active
 // super user. Otherwise the single call would be spent without creating an administrator.
 func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
-	if err := cmp.Or(ctx.Err(), w.Validate(), checkUserWithKey(user, key), checkAdministers(user)); err != nil {
+	if err := cmp.Or(ctx.Err(), w.Validate(), checkUserWithKey(user, key),
+		checkAdministers(user)); err != nil {
 		return err
 	}
 	return s.write(ctx, "bootstrap", func(ctx context.Context, t tx) error {
@@ -77,7 +78,9 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.
 }
 
 // UpdateUser implements [auth.UserStore].
-func (s *Store) UpdateUser(ctx context.Context, w auth.Write, id string, change auth.UserChange) (auth.User, error) {
+func (s *Store) UpdateUser(
+	ctx context.Context, w auth.Write, id string, change auth.UserChange,
+) (auth.User, error) {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return auth.User{}, err
 	}
@@ -146,7 +149,8 @@ func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth
 		return nil, err
 	}
 	return writeFor(ctx, &s.core, "delete user", func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
-		a, user, err := changeUser(ctx, t, w, id, auth.UserChange{IsSuperUser: new(bool), IsActive: new(bool)})
+		a, user, err := changeUser(ctx, t, w, id,
+			auth.UserChange{IsSuperUser: new(bool), IsActive: new(bool)})
 		if err != nil {
 			return nil, err
 		}
@@ -232,7 +236,8 @@ func checkUserWithKey(user auth.User, key auth.AccessKey) error {
 
 func checkKeyOwner(key auth.AccessKey, userID string) error {
 	if key.UserID != userID {
-		return &auth.InvalidError{Field: "user_id", Reason: "must be the ID of the user to whom the key belongs"}
+		return &auth.InvalidError{Field: "user_id",
+			Reason: "must be the ID of the user to whom the key belongs"}
 	}
 	return nil
 }
@@ -301,7 +306,9 @@ const updateUser = `UPDATE auth_users SET is_super_user = ?, is_active = ? WHERE
 
 // changeUser applies the change on behalf of the authority and returns the changed user, whose
 // record it locks. The caller revokes the sessions.
-func changeUser(ctx context.Context, t tx, w auth.Write, id string, change auth.UserChange) (acting, auth.User, error) {
+func changeUser(
+	ctx context.Context, t tx, w auth.Write, id string, change auth.UserChange,
+) (acting, auth.User, error) {
 	mayTakePower := setsFalse(change.IsSuperUser) || setsFalse(change.IsActive)
 	a, err := holdOwnerWith(ctx, t, w, id, locks{superUsers: mayTakePower})
 	if err != nil {

@@ -29,7 +29,9 @@ func powerlessPromises(users bool) []promise[auth.AccountStore] {
 		if e.users == users {
 			promises = append(promises, promise[auth.AccountStore]{
 				"a session changes nothing if " + e.name,
-				func(t *testing.T, store auth.AccountStore) { requirePowerless(t, store, e, verbsOf(store)) },
+				func(t *testing.T, store auth.AccountStore) {
+					requirePowerless(t, store, e, verbsOf(store))
+				},
 			})
 		}
 	}
@@ -69,7 +71,9 @@ func requireRejected(t *testing.T, e ending, v verb, try attempt, err error) {
 
 // requireLiveOrOvertaken holds the verb after it has locked, and revokes the session meanwhile. The
 // verb must succeed, unless the ending returned before the verb committed.
-func requireLiveOrOvertaken(t *testing.T, store auth.AccountStore, e ending, v verb, a account, grace time.Duration) {
+func requireLiveOrOvertaken(
+	t *testing.T, store auth.AccountStore, e ending, v verb, a account, grace time.Duration,
+) {
 	t.Helper()
 	try := v.prepare(t, store, a)
 	h := callBehind(t, t.Context(), grace, now,
@@ -97,17 +101,22 @@ func requireEndedPowerless(t *testing.T, store auth.AccountStore, e ending, v ve
 }
 
 // requireRefusedAfter calls the verb of an actor whose session was revoked.
-func requireRefusedAfter(t *testing.T, store auth.AccountStore, e ending, v verb, a account, try attempt) {
+func requireRefusedAfter(
+	t *testing.T, store auth.AccountStore, e ending, v verb, a account, try attempt,
+) {
 	t.Helper()
 	before := takeSnapshot(t, store, a, try)
 	requireRejected(t, e, v, try, try.call(t.Context(), v.write(a.session, now)))
 	if !e.demotes || v.admin {
-		require.Equal(t, before, takeSnapshot(t, store, a, try), "a call that was refused changed something")
+		require.Equal(t, before, takeSnapshot(t, store, a, try),
+			"a call that was refused changed something")
 	}
 }
 
 // requireWaitsForEnding holds the ending after it has locked, and calls the verb meanwhile.
-func requireWaitsForEnding(t *testing.T, store auth.AccountStore, e ending, v verb, grace time.Duration) {
+func requireWaitsForEnding(
+	t *testing.T, store auth.AccountStore, e ending, v verb, grace time.Duration,
+) {
 	t.Helper()
 	a := e.newActor(t, store)
 	try := v.prepare(t, store, a)
@@ -134,7 +143,8 @@ func expiredPowerless(t *testing.T, store auth.AccountStore) {
 			a = newActor(t, store)
 			try := v.prepare(t, store, a)
 			before := takeSnapshot(t, store, a, try)
-			requireRejected(t, expired, v, try, try.call(t.Context(), v.write(a.session, a.session.ExpiresAt)))
+			requireRejected(t, expired, v, try,
+				try.call(t.Context(), v.write(a.session, a.session.ExpiresAt)))
 			require.Equal(t, before, takeSnapshot(t, store, a, try))
 
 			var clock atomic.Pointer[time.Time]

@@ -84,17 +84,21 @@ func raceChanges(t *testing.T, store auth.AccountStore, e ending, a account, n i
 		if errs[i] != nil {
 			requireOneOf(t, errs[i], auth.ErrTokenRejected, auth.ErrSuperUserRequired)
 		}
-		require.Equal(t, errs[i] == nil, wasFound(t, seen[i]), "a change that was acknowledged is to be seen, and no other")
-		require.Equal(t, wasFound(t, seen[i]), wasFound(t, c.seen()), "a change appeared after the session had ended")
+		require.Equal(t, errs[i] == nil, wasFound(t, seen[i]),
+			"a change that was acknowledged is to be seen, and no other")
+		require.Equal(t, wasFound(t, seen[i]), wasFound(t, c.seen()),
+			"a change appeared after the session had ended")
 	}
 }
 
 func disableEachOther(t *testing.T, store auth.Store) {
 	register(t, store, newSuperUser()) // otherwise one of the two would be the last super user
 	for range testenv.Rounds(t, testenv.Counts{Small: 20, Moderate: 20, Full: 10_000}) {
-		pair := [2]account{newAccountOf(t, store, newSuperUser()), newAccountOf(t, store, newSuperUser())}
+		pair := [2]account{newAccountOf(t, store, newSuperUser()),
+			newAccountOf(t, store, newSuperUser())}
 		errs := race(2, func(i int) error {
-			_, err := store.UpdateUser(t.Context(), bySuperUser(pair[i].session, now), pair[1-i].user.ID, disable)
+			_, err := store.UpdateUser(t.Context(), bySuperUser(pair[i].session, now),
+				pair[1-i].user.ID, disable)
 			return err
 		})
 		winner := requireOneWinner(t, errs, auth.ErrTokenRejected)

@@ -118,7 +118,8 @@ func authorityComesFirst(t *testing.T, store auth.AccountStore) {
 	require.NoError(t, store.RevokeToken(t.Context(), claimsOf(a.session)))
 	taken := newKey(a.user)
 	taken.ID = a.key.ID
-	require.ErrorIs(t, store.AddKey(t.Context(), bySession(a.session, now), taken), auth.ErrTokenRejected)
+	require.ErrorIs(t, store.AddKey(t.Context(), bySession(a.session, now), taken),
+		auth.ErrTokenRejected)
 	connect := newConnect(a.session, newLinked(t, store).link.Account)
 	require.ErrorIs(t, connect.call(t.Context(), store), auth.ErrTokenRejected)
 	users := usersOf(store)
@@ -126,8 +127,10 @@ func authorityComesFirst(t *testing.T, store auth.AccountStore) {
 		return
 	}
 	admin := bySuperUser(a.session, now)
-	require.ErrorIs(t, users.Register(t.Context(), admin, a.user, newKey(a.user)), auth.ErrTokenRejected)
-	_, err := users.RegisterUsers(t.Context(), admin, []auth.UserWithKeys{{User: a.user, Keys: []auth.AccessKey{newKey(a.user)}}})
+	require.ErrorIs(t, users.Register(t.Context(), admin, a.user, newKey(a.user)),
+		auth.ErrTokenRejected)
+	_, err := users.RegisterUsers(t.Context(), admin,
+		[]auth.UserWithKeys{{User: a.user, Keys: []auth.AccessKey{newKey(a.user)}}})
 	require.ErrorIs(t, err, auth.ErrTokenRejected)
 	_, _, err = users.ResetUser(t.Context(), admin, a.user.ID, enable, taken)
 	require.ErrorIs(t, err, auth.ErrTokenRejected)
@@ -143,7 +146,8 @@ func superUserRequired(t *testing.T, store auth.Store) {
 			a := newAccount(t, store)
 			try := v.prepare(t, store, a)
 			before := takeSnapshot(t, store, a, try)
-			require.ErrorIs(t, try.call(t.Context(), v.write(a.session, now)), auth.ErrSuperUserRequired)
+			require.ErrorIs(t, try.call(t.Context(), v.write(a.session, now)),
+				auth.ErrSuperUserRequired)
 			require.Equal(t, before, takeSnapshot(t, store, a, try))
 
 			update(t, store, a.user.ID, promote)

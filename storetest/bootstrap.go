@@ -111,7 +111,8 @@ func failedBootstrap(t *testing.T, store auth.Store) {
 		requireNoKey(t, store, freeKey.ID)
 		taken.requireUnchanged(t, store)
 	}
-	require.NoError(t, store.Bootstrap(t.Context(), byHost(now), free, freeKey), "a failed bootstrap was remembered")
+	require.NoError(t, store.Bootstrap(t.Context(), byHost(now), free, freeKey),
+		"a failed bootstrap was remembered")
 }
 
 func bootstrapOfNoSuperUser(t *testing.T, store auth.Store) {
@@ -162,7 +163,9 @@ func racingBootstraps(t *testing.T, store auth.Store) {
 		users[i] = newSuperUser()
 		keys[i] = newKey(users[i])
 	}
-	errs := race(contenders, func(i int) error { return store.Bootstrap(t.Context(), byHost(now), users[i], keys[i]) })
+	errs := race(contenders, func(i int) error {
+		return store.Bootstrap(t.Context(), byHost(now), users[i], keys[i])
+	})
 	winner := requireOneWinner(t, errs, auth.ErrBootstrapped)
 	for i := range contenders {
 		if i == winner {
@@ -178,7 +181,9 @@ func racingBootstraps(t *testing.T, store auth.Store) {
 func racingBootstrapsOfOnePair(t *testing.T, store auth.Store) {
 	user := newSuperUser()
 	key := newKey(user)
-	errs := race(contenders, func(int) error { return store.Bootstrap(t.Context(), byHost(now), user, key) })
+	errs := race(contenders, func(int) error {
+		return store.Bootstrap(t.Context(), byHost(now), user, key)
+	})
 	requireOneWinner(t, errs, auth.ErrBootstrapped)
 	requireUser(t, store, user)
 	requireKey(t, store, key)

@@ -51,7 +51,8 @@ var userMethods = map[string]method[auth.UserStore]{
 		return users.Register(ctx, byHost(now), draft.user, draft.key)
 	},
 	"RegisterUsers": func(ctx context.Context, users auth.UserStore, _, draft account) error {
-		_, err := users.RegisterUsers(ctx, byHost(now), []auth.UserWithKeys{{User: draft.user, Keys: []auth.AccessKey{draft.key}}})
+		_, err := users.RegisterUsers(ctx, byHost(now),
+			[]auth.UserWithKeys{{User: draft.user, Keys: []auth.AccessKey{draft.key}}})
 		return err
 	},
 	"Bootstrap": func(ctx context.Context, users auth.UserStore, _, draft account) error {
@@ -175,7 +176,8 @@ func doneContexts(t *testing.T) map[string]context.Context {
 	cancelCause(errors.New("a cause of its own"))
 	late, cancelLate := context.WithDeadline(t.Context(), time.Unix(1, 0))
 	cancelLate()
-	return map[string]context.Context{"canceled": canceled, "canceled with a cause": caused, "late": late}
+	return map[string]context.Context{"canceled": canceled, "canceled with a cause": caused,
+		"late": late}
 }
 
 func canceledBefore(t *testing.T, store auth.AccountStore) {

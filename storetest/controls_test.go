@@ -85,7 +85,8 @@ func TestDefectsAreFound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			group := "^" + regexp.QuoteMeta(underscores.Replace(control.group)) + "$"
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDefectiveStore$/"+group, "-test.v", "-test.timeout=5m")
+			cmd := exec.CommandContext(t.Context(), os.Args[0],
+				"-test.run=^TestDefectiveStore$/"+group, "-test.v", "-test.timeout=5m")
 			cmd.Env = append(os.Environ(), defectVariable+"="+name)
 			output, err := cmd.CombinedOutput()
 			require.IsType(t, &exec.ExitError{}, err, "the suite does not find the defect")

@@ -93,7 +93,9 @@ func checksRowsOnly() auth.Store {
 	return s
 }
 
-func (s *rowsOnly) CreateSession(ctx context.Context, session auth.Session, limit int) (auth.Session, auth.User, error) {
+func (s *rowsOnly) CreateSession(
+	ctx context.Context, session auth.Session, limit int,
+) (auth.Session, auth.User, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	session, user, err := s.Store.CreateSession(ctx, session, limit)
@@ -164,7 +166,9 @@ func (s *stamped) RevokeKey(ctx context.Context, w auth.Write, id string) error 
 	return s.stamp(ctx, func() error { return s.Store.RevokeKey(ctx, w, id) })
 }
 
-func (s *stamped) RevokeUserSessions(ctx context.Context, w auth.Write, userID string) (n int, err error) {
+func (s *stamped) RevokeUserSessions(
+	ctx context.Context, w auth.Write, userID string,
+) (n int, err error) {
 	err = s.stamp(ctx, func() (err error) {
 		n, err = s.Store.RevokeUserSessions(ctx, w, userID)
 		return err
@@ -172,7 +176,9 @@ func (s *stamped) RevokeUserSessions(ctx context.Context, w auth.Write, userID s
 	return n, err
 }
 
-func (s *stamped) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
+func (s *stamped) ListRevocations(
+	ctx context.Context, from int64, limit int,
+) ([]auth.Revocation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.number(ctx, s.next)

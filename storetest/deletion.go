@@ -55,7 +55,8 @@ func requireDeleted(t *testing.T, store auth.Store, user auth.User) {
 func deletedGone(t *testing.T, store auth.Store) {
 	a := newLinked(t, store)
 	elsewhere := a.connectElsewhere(t, store)
-	keys := []auth.AccessKey{addKey(t, store, a.user, time.Time{}), addKey(t, store, a.user, now.Add(time.Hour))}
+	keys := []auth.AccessKey{addKey(t, store, a.user, time.Time{}),
+		addKey(t, store, a.user, now.Add(time.Hour))}
 	sessions := []auth.Session{
 		a.session,
 		openSession(t, store, newSession(keys[0])),
@@ -84,7 +85,8 @@ func deletedGone(t *testing.T, store auth.Store) {
 func deletedTokens(t *testing.T, store auth.Store) {
 	both := newLinked(t, store)
 	elsewhere := both.connectElsewhere(t, store)
-	require.ElementsMatch(t, []auth.GitHubToken{both.token, *elsewhere.Token}, deleteUser(t, store, both.user.ID))
+	require.ElementsMatch(t, []auth.GitHubToken{both.token, *elsewhere.Token},
+		deleteUser(t, store, both.user.ID))
 
 	one := newLinked(t, store)
 	elsewhere = one.connectElsewhere(t, store)
@@ -114,7 +116,8 @@ func everyKindDeleted(t *testing.T, store auth.Store) {
 
 func deleteUnknownUser(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
-	for _, id := range []string{unique("nobody"), a.user.Username, a.user.Email, a.key.ID, a.session.ID} {
+	for _, id := range []string{unique("nobody"), a.user.Username, a.user.Email, a.key.ID,
+		a.session.ID} {
 		tokens, err := store.DeleteUser(t.Context(), byHost(now), id)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 		require.Empty(t, tokens)
@@ -226,7 +229,8 @@ func keysRacingDeletion(t *testing.T, store auth.Store) {
 				return err
 			}
 			keys[i] = newKey(a.user)
-			if err := store.AddKey(t.Context(), byHost(now), keys[i]); !errors.Is(err, auth.ErrNotFound) {
+			if err := store.AddKey(t.Context(), byHost(now), keys[i]); !errors.Is(err,
+				auth.ErrNotFound) {
 				return err
 			}
 			return nil

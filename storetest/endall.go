@@ -36,7 +36,8 @@ func endAllCountsLive(t *testing.T, store auth.AccountStore) {
 	user, key := register(t, store, newUser())
 	for _, at := range []time.Time{now, now.Add(999), now.In(time.FixedZone("east", 3600))} {
 		var sessions []auth.Session
-		for i, expires := range append(unexpiredNow[:len(unexpiredNow):len(unexpiredNow)], expiredNow...) {
+		for i, expires := range append(unexpiredNow[:len(unexpiredNow):len(unexpiredNow)],
+			expiredNow...) {
 			session := newSession(key)
 			if i%2 == 1 {
 				session = newHostSession(user)
@@ -47,7 +48,8 @@ func endAllCountsLive(t *testing.T, store auth.AccountStore) {
 		require.Equal(t, len(unexpiredNow), endAll(t, store, user, at))
 		for _, session := range sessions {
 			requireNoSession(t, store, session.ID)
-			require.ErrorIs(t, store.RevokeSession(t.Context(), byHost(now), session.ID), auth.ErrNotFound)
+			require.ErrorIs(t, store.RevokeSession(t.Context(), byHost(now), session.ID),
+				auth.ErrNotFound)
 		}
 		require.Zero(t, endAll(t, store, user, at))
 	}
@@ -126,7 +128,8 @@ func sessionsRacingEndAll(t *testing.T, store auth.AccountStore) {
 		stay := 0
 		for i, session := range sessions {
 			if hasSession(t, store, session.ID) {
-				require.False(t, before[i], "a session from before must not survive the revocation of all")
+				require.False(t, before[i],
+					"a session from before must not survive the revocation of all")
 				stay++
 			}
 		}

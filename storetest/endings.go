@@ -37,7 +37,8 @@ func (e ending) newActor(t *testing.T, store auth.AccountStore) account {
 // claimsOf returns the claims of the session's token.
 func claimsOf(session auth.Session) auth.SessionClaims {
 	return auth.SessionClaims{
-		UserID: session.UserID, SessionID: session.ID, Generation: session.Generation, ExpiresAt: session.ExpiresAt,
+		UserID: session.UserID, SessionID: session.ID, Generation: session.Generation,
+		ExpiresAt: session.ExpiresAt,
 	}
 }
 
@@ -135,7 +136,8 @@ func signedInWithGitHub(t *testing.T, store auth.AccountStore, a account) accoun
 // newClaims returns the claims of a session of the user that the store does not have.
 func newClaims(user auth.User, generation int64) auth.SessionClaims {
 	return auth.SessionClaims{
-		UserID: user.ID, SessionID: unique("session"), Generation: generation, ExpiresAt: now.Add(time.Hour),
+		UserID: user.ID, SessionID: unique("session"), Generation: generation,
+		ExpiresAt: now.Add(time.Hour),
 	}
 }
 

@@ -82,7 +82,9 @@ func endsOf(store auth.AccountStore) []sessionEnd[auth.AccountStore] {
 	}
 	for _, e := range userEnds {
 		all = append(all, sessionEnd[auth.AccountStore]{e.name, e.host, e.refused,
-			func(ctx context.Context, _ auth.AccountStore, a account) error { return e.end(ctx, users, a) }})
+			func(ctx context.Context, _ auth.AccountStore, a account) error {
+				return e.end(ctx, users, a)
+			}})
 	}
 	return all
 }
@@ -102,7 +104,9 @@ func sessionsRacingTheirEnd(t *testing.T, store auth.AccountStore) {
 
 // requireNoneOutlasts creates sessions of the account while end runs, and fails the test if one of
 // them exists afterwards.
-func requireNoneOutlasts(t *testing.T, store auth.AccountStore, a account, host bool, refused []error, end func() error) {
+func requireNoneOutlasts(
+	t *testing.T, store auth.AccountStore, a account, host bool, refused []error, end func() error,
+) {
 	t.Helper()
 	sessions := make([]auth.Session, contenders)
 	for i := range sessions {

@@ -65,7 +65,8 @@ func everybodyEnded(t *testing.T, store auth.AccountStore) {
 	requireEntryForEverybody(t, 1, feed[0])
 	for _, session := range []auth.Session{a.session, b.session, lost} {
 		require.True(t, isDead(feed, session))
-		require.ErrorIs(t, store.AddKey(t.Context(), bySession(session, now), newKey(auth.User{ID: session.UserID})), auth.ErrTokenRejected)
+		require.ErrorIs(t, store.AddKey(t.Context(), bySession(session, now),
+			newKey(auth.User{ID: session.UserID})), auth.ErrTokenRejected)
 	}
 	later := openSession(t, store, newSession(a.key))
 	require.False(t, isDead(feed, later))
@@ -150,7 +151,8 @@ func createdWithEverybody(t *testing.T, store auth.AccountStore) {
 			if i == contenders/2 {
 				continue
 			}
-			err := store.AddKey(t.Context(), bySession(session, now.Add(time.Second)), newKey(auth.User{ID: key.UserID}))
+			err := store.AddKey(t.Context(), bySession(session, now.Add(time.Second)),
+				newKey(auth.User{ID: key.UserID}))
 			if isDead(feed, session) {
 				require.ErrorIs(t, err, auth.ErrTokenRejected)
 			} else {

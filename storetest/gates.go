@@ -121,7 +121,8 @@ type held struct {
 // gate once the second call has returned or is seen to wait.
 func callBehind(
 	t *testing.T, ctx context.Context, grace time.Duration, at time.Time,
-	first func(ctx context.Context, hold func(auth.Write) auth.Write) error, second func(ctx context.Context) error,
+	first func(ctx context.Context,
+		hold func(auth.Write) auth.Write) error, second func(ctx context.Context) error,
 ) held {
 	t.Helper()
 	g := newGate(at)

@@ -75,7 +75,8 @@ func newGitHubSession(user auth.User) auth.Session {
 // firstSignIn returns the first sign-in of a user with a new account. No store has the user yet.
 func firstSignIn(user auth.User) auth.GitHubSignInWrite {
 	link := newLink(user, newGitHubAccount())
-	return auth.GitHubSignInWrite{Link: link, NewUser: &user, Token: new(newToken(link)), Session: newGitHubSession(user)}
+	return auth.GitHubSignInWrite{Link: link, NewUser: &user, Token: new(newToken(link)),
+		Session: newGitHubSession(user)}
 }
 
 // linked is a stored user who signed in with GitHub and has no access key.
@@ -116,7 +117,8 @@ func (l linked) nextSignIn() auth.GitHubSignInWrite {
 	link.CreatedAt, link.SeenAt = refusedAt, refusedAt
 	session := newGitHubSession(l.user)
 	session.CreatedAt = refusedAt
-	return auth.GitHubSignInWrite{Link: link, Token: new(newToken(link)), TokenVersion: l.token.Version, Session: session}
+	return auth.GitHubSignInWrite{Link: link, Token: new(newToken(link)),
+		TokenVersion: l.token.Version, Session: session}
 }
 
 // connection is a stored link and its token. The token is nil if the link has none.
@@ -129,7 +131,8 @@ type connection struct {
 // have no token for the account's host yet.
 func newConnect(session auth.Session, account auth.GitHubAccount) connecting {
 	link := newLink(auth.User{ID: session.UserID}, account)
-	return connecting{bySession(session, session.CreatedAt), auth.GitHubConnectWrite{Link: link, Token: newToken(link)}}
+	return connecting{bySession(session, session.CreatedAt),
+		auth.GitHubConnectWrite{Link: link, Token: newToken(link)}}
 }
 
 // connect makes the call and returns the stored connection.

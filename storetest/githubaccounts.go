@@ -88,7 +88,8 @@ func laterSignInRenews(t *testing.T, store auth.AccountStore) {
 		a.requireUnchanged(t, store)
 	}
 	for range 2 { // the second sign-in may change nothing
-		_, _, err := store.SignInGitHub(t.Context(), byHost(now), auth.GitHubSignInWrite{Link: a.link, Session: newGitHubSession(a.user)})
+		_, _, err := store.SignInGitHub(t.Context(), byHost(now),
+			auth.GitHubSignInWrite{Link: a.link, Session: newGitHubSession(a.user)})
 		require.NoError(t, err)
 		a.requireUnchanged(t, store)
 	}
@@ -224,7 +225,8 @@ func requireOneLinked(t *testing.T, store auth.AccountStore, signIns []auth.GitH
 	winner := signIns[requireOneWinner(t, errs, auth.ErrChanged)]
 	requireConnection(t, store, connection{Link: winner.Link, Token: winner.Token})
 	for _, signIn := range signIns {
-		require.Equal(t, signIn.Session.ID == winner.Session.ID, hasSession(t, store, signIn.Session.ID))
+		require.Equal(t, signIn.Session.ID == winner.Session.ID,
+			hasSession(t, store, signIn.Session.ID))
 		if signIn.Link.Account != winner.Link.Account {
 			requireNoLink(t, store, signIn.Link.Account)
 		}

@@ -154,7 +154,8 @@ var interruptedGitHub = map[string]githubSigns[auth.AccountStore]{
 	"SignInGitHub": func(t *testing.T, store auth.AccountStore, _ linked, draft githubDraft) []bool {
 		link, token := hasConnection(t, store, draft.first.Link.UserID, githubHost)
 		signs := []bool{
-			hasSession(t, store, draft.first.Session.ID), hasLink(t, store, draft.first.Link.Account), link, token,
+			hasSession(t, store, draft.first.Session.ID), hasLink(t, store,
+				draft.first.Link.Account), link, token,
 		}
 		if users := usersOf(store); users != nil {
 			signs = append(signs, hasUser(t, users, draft.first.NewUser.ID))
@@ -232,7 +233,9 @@ func githubCanceledDuring(t *testing.T, store auth.AccountStore) {
 						own := newUnlinkable(t, store)
 						return records{own, newGitHubDraft(own)}
 					},
-					func(ctx context.Context, r records) error { return methods[name](ctx, store, r.own, r.draft) },
+					func(ctx context.Context, r records) error {
+						return methods[name](ctx, store, r.own, r.draft)
+					},
 					func(r records) []bool { return signs(t, store, r.own, r.draft) },
 				)
 			}

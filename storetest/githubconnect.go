@@ -58,7 +58,8 @@ func connectedAgain(t *testing.T, store auth.AccountStore) {
 
 func anySessionConnects(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
-	for _, session := range []auth.Session{newSession(a.key), newHostSession(a.user), newGitHubSession(a.user)} {
+	for _, session := range []auth.Session{newSession(a.key), newHostSession(a.user),
+		newGitHubSession(a.user)} {
 		session = openSession(t, store, session)
 		account := newGitHubAccount()
 		account.Host = unique("host")

@@ -61,7 +61,9 @@ func signInsRacingTheirEnd(t *testing.T, store auth.Store) {
 		t.Run(name, func(t *testing.T) {
 			for range rounds(t) {
 				a := newLinked(t, store)
-				requireNoSignInOutlasts(t, store, a, test.refused, func() error { return test.end(t.Context(), store, a) })
+				requireNoSignInOutlasts(t, store, a, test.refused, func() error {
+					return test.end(t.Context(), store, a)
+				})
 				if test.unlinks {
 					a.requireUnlinked(t, store)
 				}
@@ -71,7 +73,9 @@ func signInsRacingTheirEnd(t *testing.T, store auth.Store) {
 }
 
 // requireNoSignInOutlasts is requireNoneOutlasts for sign-ins with GitHub.
-func requireNoSignInOutlasts(t *testing.T, store auth.AccountStore, a linked, refused []error, end func() error) {
+func requireNoSignInOutlasts(
+	t *testing.T, store auth.AccountStore, a linked, refused []error, end func() error,
+) {
 	t.Helper()
 	signIns := make([]auth.GitHubSignInWrite, contenders)
 	for i := range signIns {
@@ -148,14 +152,18 @@ func requireEndsConnecting[S any](t *testing.T, store auth.AccountStore, of S, t
 	t.Helper()
 	for range rounds(t) {
 		a := newAccount(t, store)
-		requireNoneConnectsLate(t, store, a, test.unlinks, func() error { return test.end(t.Context(), of, a) })
+		requireNoneConnectsLate(t, store, a, test.unlinks, func() error {
+			return test.end(t.Context(), of, a)
+		})
 	}
 }
 
 // requireNoneConnectsLate connects accounts of several hosts while end runs, and reads the
 // connections as soon as end has returned. A connection that is not visible then must not appear
 // later.
-func requireNoneConnectsLate(t *testing.T, store auth.AccountStore, a account, unlinks bool, end func() error) {
+func requireNoneConnectsLate(
+	t *testing.T, store auth.AccountStore, a account, unlinks bool, end func() error,
+) {
 	t.Helper()
 	connects, seen := make([]connecting, contenders), make([]error, contenders)
 	for i := range connects {
@@ -164,7 +172,8 @@ func requireNoneConnectsLate(t *testing.T, store auth.AccountStore, a account, u
 		connects[i] = newConnect(a.session, account)
 	}
 	errs := race(contenders, func(i int) error {
-		if i != contenders/2 { // the revocation comes in the middle, so that some connections come first
+		// the revocation comes in the middle, so that some connections come first
+		if i != contenders/2 {
 			return connects[i].call(t.Context(), store)
 		}
 		err := end()

@@ -28,10 +28,13 @@ const leaseTime = time.Minute
 // lease leases the token at this time, for leaseTime.
 func lease(t *testing.T, store auth.AccountStore, token auth.GitHubToken, at time.Time) (bool, error) {
 	t.Helper()
-	return store.LeaseGitHubToken(t.Context(), token.UserID, token.Account.Host, token.Version, at, at.Add(leaseTime))
+	return store.LeaseGitHubToken(t.Context(), token.UserID, token.Account.Host, token.Version, at,
+		at.Add(leaseTime))
 }
 
-func requireLease(t *testing.T, store auth.AccountStore, want bool, token auth.GitHubToken, at time.Time) {
+func requireLease(
+	t *testing.T, store auth.AccountStore, want bool, token auth.GitHubToken, at time.Time,
+) {
 	t.Helper()
 	leased, err := lease(t, store, token, at)
 	require.NoError(t, err)
@@ -66,7 +69,8 @@ func leaseOfNoTime(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	for range 3 {
 		for _, until := range []time.Time{now, now.Add(-time.Hour)} {
-			leased, err := store.LeaseGitHubToken(t.Context(), a.user.ID, githubHost, a.token.Version, now, until)
+			leased, err := store.LeaseGitHubToken(t.Context(), a.user.ID, githubHost,
+				a.token.Version, now, until)
 			require.NoError(t, err)
 			require.True(t, leased)
 		}

@@ -59,14 +59,16 @@ func raceFirstSignIns(t *testing.T, store auth.Store, edit func(*auth.GitHubSign
 func racingFirstSignIns(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		account := newGitHubAccount()
-		raceFirstSignIns(t, store, func(s *auth.GitHubSignInWrite) { setAccount(s, account) }, auth.ErrChanged)
+		raceFirstSignIns(t, store, func(s *auth.GitHubSignInWrite) { setAccount(s, account) },
+			auth.ErrChanged)
 	}
 }
 
 func racingUsernames(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		name := unique("name")
-		raceFirstSignIns(t, store, func(s *auth.GitHubSignInWrite) { s.NewUser.Username = name }, auth.ErrExists)
+		raceFirstSignIns(t, store, func(s *auth.GitHubSignInWrite) { s.NewUser.Username = name },
+			auth.ErrExists)
 	}
 }
 
@@ -138,7 +140,8 @@ func racingTokens(t *testing.T, store auth.AccountStore) {
 		})
 		winner := signIns[requireOneWinner(t, errs, auth.ErrChanged)]
 		for _, signIn := range signIns {
-			require.Equal(t, signIn.Session.ID == winner.Session.ID, hasSession(t, store, signIn.Session.ID))
+			require.Equal(t, signIn.Session.ID == winner.Session.ID,
+				hasSession(t, store, signIn.Session.ID))
 		}
 		winner.Link.CreatedAt = a.link.CreatedAt
 		a.link, a.token = winner.Link, *winner.Token
@@ -180,7 +183,9 @@ func racingAccounts(t *testing.T, store auth.AccountStore) {
 
 // raceConnects makes the connections at once, fails the test unless exactly one succeeds, and
 // returns that one.
-func raceConnects(t *testing.T, store auth.AccountStore, connects []connecting, others ...error) connecting {
+func raceConnects(
+	t *testing.T, store auth.AccountStore, connects []connecting, others ...error,
+) connecting {
 	t.Helper()
 	errs := race(len(connects), func(i int) error { return connects[i].call(t.Context(), store) })
 	winner := connects[requireOneWinner(t, errs, others...)]
@@ -257,7 +262,8 @@ func replacedWhileDeleted(t *testing.T, store auth.AccountStore) {
 			if i == 0 {
 				replaced = store.ReplaceGitHubToken(t.Context(), fresh, a.token.Version)
 			} else {
-				removed, deleted = store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost, "")
+				removed, deleted = store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID,
+					githubHost, "")
 			}
 			return nil
 		})
@@ -282,7 +288,8 @@ func replacedWhileVersionDeleted(t *testing.T, store auth.AccountStore) {
 			if i == 0 {
 				return store.ReplaceGitHubToken(t.Context(), fresh, a.token.Version)
 			}
-			_, err := store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost, a.token.Version)
+			_, err := store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost,
+				a.token.Version)
 			return err
 		})
 		if requireOneWinner(t, errs, auth.ErrNotFound) == 0 {

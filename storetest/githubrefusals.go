@@ -43,7 +43,9 @@ var refusalsOfAll = map[string]refusal{
 		[]error{auth.ErrExists},
 	},
 	"the session names another user's key": {
-		func(s *auth.GitHubSignInWrite, _ linked, keyed account) { s.Session.AccessKeyID = keyed.key.ID },
+		func(s *auth.GitHubSignInWrite, _ linked, keyed account) {
+			s.Session.AccessKeyID = keyed.key.ID
+		},
 		[]error{auth.ErrNotFound},
 	},
 	"the token has another version": {
@@ -67,11 +69,15 @@ var refusalsOfAll = map[string]refusal{
 		[]error{auth.ErrInvalid},
 	},
 	"the token is another account's": {
-		func(s *auth.GitHubSignInWrite, taken linked, _ account) { s.Token.Account.ID = taken.link.Account.ID },
+		func(s *auth.GitHubSignInWrite, taken linked, _ account) {
+			s.Token.Account.ID = taken.link.Account.ID
+		},
 		[]error{auth.ErrInvalid},
 	},
 	"the token is of another host": {
-		func(s *auth.GitHubSignInWrite, _ linked, _ account) { s.Token.Account.Host = "github.example.com" },
+		func(s *auth.GitHubSignInWrite, _ linked, _ account) {
+			s.Token.Account.Host = "github.example.com"
+		},
 		[]error{auth.ErrInvalid},
 	},
 	"a record cannot be kept, and the account is linked": {
@@ -104,7 +110,9 @@ var refusalsOfFirst = map[string]refusal{
 		[]error{auth.ErrExists, auth.ErrChanged},
 	},
 	"the username is taken": {
-		func(s *auth.GitHubSignInWrite, _ linked, keyed account) { s.NewUser.Username = keyed.user.Username },
+		func(s *auth.GitHubSignInWrite, _ linked, keyed account) {
+			s.NewUser.Username = keyed.user.Username
+		},
 		[]error{auth.ErrExists},
 	},
 	"the username is taken, in capitals": {
@@ -163,7 +171,9 @@ var refusalsOfLater = map[string]refusal{
 		[]error{auth.ErrChanged},
 	},
 	"the token's version is in other letters": {
-		func(s *auth.GitHubSignInWrite, _ linked, _ account) { s.TokenVersion = strings.ToLower(s.TokenVersion) },
+		func(s *auth.GitHubSignInWrite, _ linked, _ account) {
+			s.TokenVersion = strings.ToLower(s.TokenVersion)
+		},
 		[]error{auth.ErrChanged},
 	},
 	"the token's version ends with a space": {
@@ -227,7 +237,9 @@ func refusedLaterSignIn(t *testing.T, store auth.Store) {
 }
 
 // requireRefused fails the test unless the sign-in returns one of the errors.
-func requireRefused(t *testing.T, store auth.AccountStore, signIn auth.GitHubSignInWrite, want []error) {
+func requireRefused(
+	t *testing.T, store auth.AccountStore, signIn auth.GitHubSignInWrite, want []error,
+) {
 	t.Helper()
 	session, user, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 	requireOneOf(t, err, want...)

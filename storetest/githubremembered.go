@@ -44,7 +44,8 @@ func requireNotAllowed(t *testing.T, store auth.AccountStore, l linked) {
 	t.Helper()
 	next := l.nextSignIn()
 	next.Token = nil
-	for _, signIn := range []auth.GitHubSignInWrite{l.nextSignIn(), next, ofAccount(store, l.link.Account)} {
+	for _, signIn := range []auth.GitHubSignInWrite{l.nextSignIn(), next,
+		ofAccount(store, l.link.Account)} {
 		requireRefused(t, store, signIn, []error{auth.ErrGitHubNotAllowed})
 		requireNoSession(t, store, signIn.Session.ID)
 		if signIn.NewUser != nil {
@@ -78,7 +79,8 @@ func unlinkedSignsNobodyIn(t *testing.T, store auth.AccountStore) {
 func unlinkedReconnected(t *testing.T, store auth.AccountStore) {
 	a, session := newUnlinked(t, store)
 	other := newAccount(t, store)
-	require.ErrorIs(t, newConnect(other.session, a.link.Account).call(t.Context(), store), auth.ErrExists)
+	require.ErrorIs(t, newConnect(other.session, a.link.Account).call(t.Context(), store),
+		auth.ErrExists)
 	requireNoLink(t, store, a.link.Account)
 
 	have := connect(t, store, newConnect(session, a.link.Account))
@@ -135,7 +137,8 @@ func forgetRefused(t *testing.T, store auth.AccountStore) {
 	a.requireUnchanged(t, store)
 	require.ErrorIs(t, forgetting(newGitHubAccount()), auth.ErrNotFound)
 	require.ErrorIs(t, forgetting(auth.GitHubAccount{}), auth.ErrNotFound)
-	require.ErrorIs(t, forgetting(auth.GitHubAccount{Host: githubHost + "\x00", ID: a.link.Account.ID}), auth.ErrNotFound)
+	require.ErrorIs(t, forgetting(auth.GitHubAccount{Host: githubHost + "\x00",
+		ID: a.link.Account.ID}), auth.ErrNotFound)
 
 	b, _ := newUnlinked(t, store)
 	forget(t, store, b.link.Account)
@@ -181,7 +184,8 @@ func deletedForgotten(t *testing.T, store auth.Store) {
 
 	b := newLinked(t, store)
 	deleteUser(t, store, b.user.ID)
-	require.ErrorIs(t, store.ForgetGitHubAccount(t.Context(), byHost(now), b.link.Account), auth.ErrNotFound)
+	require.ErrorIs(t, store.ForgetGitHubAccount(t.Context(), byHost(now), b.link.Account),
+		auth.ErrNotFound)
 	signUp(t, store, ofAccount(store, b.link.Account)).requireUnchanged(t, store)
 }
 

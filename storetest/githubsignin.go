@@ -60,7 +60,8 @@ func signInWithoutToken(t *testing.T, store auth.Store) {
 	linked{user: user, link: first.Link, session: session}.requireDisconnected(t, store)
 
 	a := newLinked(t, store)
-	for _, version := range []string{"", a.token.Version, unique("version")} { // without a token, the version has no meaning
+	// without a token, the version has no meaning
+	for _, version := range []string{"", a.token.Version, unique("version")} {
 		signIn := a.nextSignIn()
 		signIn.Token, signIn.TokenVersion = nil, version
 		session, user, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
@@ -95,7 +96,8 @@ func sameSignIn(t *testing.T, store auth.Store) {
 	a := newLinked(t, store)
 	for range 2 {
 		session := newGitHubSession(a.user)
-		got, user, err := store.SignInGitHub(t.Context(), byHost(now), auth.GitHubSignInWrite{Link: a.link, Session: session})
+		got, user, err := store.SignInGitHub(t.Context(), byHost(now),
+			auth.GitHubSignInWrite{Link: a.link, Session: session})
 		require.NoError(t, err)
 		requireSameSession(t, session, got)
 		require.Equal(t, a.user, user)
@@ -188,7 +190,8 @@ func sameIDElsewhere(t *testing.T, store auth.Store) {
 		b := signUp(t, store, second)
 		a.requireUnchanged(t, store)
 		b.requireUnchanged(t, store)
-		connect(t, store, newConnect(a.session, auth.GitHubAccount{Host: other, ID: 2})) // one account at each host
+		// one account at each host
+		connect(t, store, newConnect(a.session, auth.GitHubAccount{Host: other, ID: 2}))
 	})
 }
 
@@ -196,7 +199,8 @@ func exactAccountIDs(t *testing.T, store auth.AccountStore) {
 	host := unique("host")
 	for _, id := range []int64{
 		1, 2, 1 << 31, 1<<31 - 1, 1<<32 + 1, // around 32 bits
-		1 << 53, 1<<53 + 1, 1<<53 + 2, math.MaxInt64 - 1, math.MaxInt64, // 64 bits, more than a float64 can hold exactly
+		// 64 bits, more than a float64 can hold exactly
+		1 << 53, 1<<53 + 1, 1<<53 + 2, math.MaxInt64 - 1, math.MaxInt64,
 	} {
 		signIn := firstSignIn(newUser())
 		setAccount(&signIn, auth.GitHubAccount{Host: host, ID: id})

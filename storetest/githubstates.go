@@ -44,7 +44,9 @@ var stateKind = kind{
 }
 
 // ofStates returns a test of states.
-func ofStates(test func(t *testing.T, store auth.AccountStore, kind kind)) func(t *testing.T, store auth.AccountStore) {
+func ofStates(
+	test func(t *testing.T, store auth.AccountStore, kind kind),
+) func(t *testing.T, store auth.AccountStore) {
 	return func(t *testing.T, store auth.AccountStore) { test(t, store, stateKind) }
 }
 

@@ -35,7 +35,8 @@ var tokenVerbs = map[string]func(t *testing.T, store auth.AccountStore, token au
 		return store.ReplaceGitHubToken(t.Context(), fresh, token.Version)
 	},
 	"delete": func(t *testing.T, store auth.AccountStore, token auth.GitHubToken) error {
-		_, err := store.DeleteGitHubToken(t.Context(), byHost(now), token.UserID, token.Account.Host, token.Version)
+		_, err := store.DeleteGitHubToken(t.Context(), byHost(now), token.UserID,
+			token.Account.Host, token.Version)
 		return err
 	},
 }
@@ -107,7 +108,8 @@ func tokenDeleted(t *testing.T, store auth.AccountStore) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, other := newLinked(t, store), newLinked(t, store)
-			deleted, err := store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost, version(a.token))
+			deleted, err := store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost,
+				version(a.token))
 			require.NoError(t, err)
 			require.Equal(t, a.token, deleted)
 			a.requireDisconnected(t, store)

@@ -138,7 +138,8 @@ func invalidSignIn(t *testing.T, store auth.Store) {
 
 func impossibleGitHubIDs(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
-	for _, tail := range []string{"\x00", "\x00tail", "\xff", "\xed\xa0\x80", "\n", "\u202e", fill("", "x", 10_000)} {
+	for _, tail := range []string{"\x00", "\x00tail", "\xff", "\xed\xa0\x80", "\n", "\u202e",
+		fill("", "x", 10_000)} {
 		for name, edit := range map[string]func(token *auth.GitHubToken){
 			"user":    func(token *auth.GitHubToken) { token.UserID += tail },
 			"host":    func(token *auth.GitHubToken) { token.Account.Host += tail },
@@ -177,7 +178,9 @@ func requireNoGitHub(t *testing.T, store auth.AccountStore, token auth.GitHubTok
 func longestGitHubValues(t *testing.T, store auth.AccountStore) {
 	for _, what := range []string{"x", "é", "漢", "🦆", "'", `\`} {
 		t.Run(what, func(t *testing.T) {
-			requireGitHubRoundTrip(t, store, func(prefix string, limit int) string { return fill(prefix, what, limit) })
+			requireGitHubRoundTrip(t, store, func(prefix string, limit int) string {
+				return fill(prefix, what, limit)
+			})
 		})
 	}
 }
@@ -185,14 +188,20 @@ func longestGitHubValues(t *testing.T, store auth.AccountStore) {
 func strangestGitHubValues(t *testing.T, store auth.AccountStore) {
 	for _, strange := range strangeTexts {
 		t.Run(strange, func(t *testing.T) {
-			requireGitHubRoundTrip(t, store, func(prefix string, _ int) string { return prefix + strange })
-			requireGitHubRoundTrip(t, store, func(prefix string, _ int) string { return strange + prefix })
+			requireGitHubRoundTrip(t, store, func(prefix string, _ int) string {
+				return prefix + strange
+			})
+			requireGitHubRoundTrip(t, store, func(prefix string, _ int) string {
+				return strange + prefix
+			})
 		})
 	}
 }
 
 // requireGitHubRoundTrip is requireRoundTrip for a link and a token.
-func requireGitHubRoundTrip(t *testing.T, store auth.AccountStore, value func(prefix string, limit int) string) {
+func requireGitHubRoundTrip(
+	t *testing.T, store auth.AccountStore, value func(prefix string, limit int) string,
+) {
 	t.Helper()
 	user := newUser()
 	for _, field := range userFields {

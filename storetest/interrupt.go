@@ -32,7 +32,8 @@ func canceledSoon(t *testing.T) context.Context {
 // would have succeeded must not be refused.
 func requireNoAnswer(t *testing.T, err error) {
 	t.Helper()
-	require.Falsef(t, isOneOf(err, auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid, auth.ErrUserDisabled, auth.ErrTokenRejected, auth.ErrGitHubNotAllowed,
+	require.Falsef(t, isOneOf(err, auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid,
+		auth.ErrUserDisabled, auth.ErrTokenRejected, auth.ErrGitHubNotAllowed,
 		auth.ErrLastSuperUser, auth.ErrBootstrapped, auth.ErrLastWayIn, auth.ErrChanged, auth.ErrTooManyKeys, auth.ErrRotating), "an interrupted call answered: %v", err)
 }
 
@@ -75,7 +76,8 @@ var interruptedUserMethods = map[string]signs[auth.Store]{
 	},
 	"DeleteUser": func(t *testing.T, store auth.Store, own, _ account) []bool {
 		return []bool{
-			!hasUser(t, store, own.user.ID), !hasKey(t, store, own.key.ID), !hasSession(t, store, own.session.ID),
+			!hasUser(t, store, own.user.ID), !hasKey(t, store, own.key.ID), !hasSession(t, store,
+				own.session.ID),
 		}
 	},
 }
@@ -103,7 +105,9 @@ func withUserSigns[O, D any](
 		return all
 	}
 	for name, signs := range users {
-		all[name] = func(t *testing.T, _ auth.AccountStore, own O, draft D) []bool { return signs(t, whole, own, draft) }
+		all[name] = func(t *testing.T, _ auth.AccountStore, own O, draft D) []bool {
+			return signs(t, whole, own, draft)
+		}
 	}
 	return all
 }
@@ -115,7 +119,9 @@ func canceledDuring(t *testing.T, store auth.AccountStore) {
 			for range rounds(t) {
 				interrupt(t,
 					func() [2]account { return [2]account{newAccount(t, store), newDraft()} },
-					func(ctx context.Context, a [2]account) error { return methods[name](ctx, store, a[0], a[1]) },
+					func(ctx context.Context, a [2]account) error {
+						return methods[name](ctx, store, a[0], a[1])
+					},
 					func(a [2]account) []bool { return signs(t, store, a[0], a[1]) },
 				)
 			}

@@ -49,7 +49,9 @@ func keysListed(t *testing.T, store auth.AccountStore) {
 		require.NoError(t, store.AddKey(t.Context(), byHost(now), key))
 	}
 	sameAge := []auth.AccessKey{a.key, expired, rotating}
-	slices.SortFunc(sameAge, func(a, b auth.AccessKey) int { return slices.Compare([]byte(a.ID), []byte(b.ID)) })
+	slices.SortFunc(sameAge, func(a, b auth.AccessKey) int {
+		return slices.Compare([]byte(a.ID), []byte(b.ID))
+	})
 	requireKeys(t, store, a.user.ID, slices.Concat([]auth.AccessKey{oldest}, sameAge)...)
 	requireKeys(t, store, other.user.ID, other.key)
 
@@ -98,7 +100,9 @@ func racingKeysForLastPlace(t *testing.T, store auth.Store) {
 		for i := range keys {
 			keys[i] = newKey(user)
 		}
-		errs := race(contenders, func(i int) error { return store.AddKey(t.Context(), byHost(now), keys[i]) })
+		errs := race(contenders, func(i int) error {
+			return store.AddKey(t.Context(), byHost(now), keys[i])
+		})
 		winner := keys[requireOneWinner(t, errs, auth.ErrTooManyKeys)]
 		require.NoError(t, store.RevokeKey(t.Context(), byHost(now), winner.ID))
 	}
@@ -114,7 +118,9 @@ func rotated(key auth.AccessKey, r auth.KeyRotation, at time.Time) auth.AccessKe
 	return key
 }
 
-func rotate(t *testing.T, store auth.AccountStore, key auth.AccessKey, r auth.KeyRotation, at time.Time) auth.AccessKey {
+func rotate(
+	t *testing.T, store auth.AccountStore, key auth.AccessKey, r auth.KeyRotation, at time.Time,
+) auth.AccessKey {
 	t.Helper()
 	got, err := store.RotateKey(t.Context(), byHost(at), key.ID, r)
 	require.NoError(t, err)
@@ -150,7 +156,8 @@ func keyNotRotatedTwice(t *testing.T, store auth.AccountStore) {
 	again := rotation(unique("hash"))
 	for _, overlap := range []time.Duration{0, time.Microsecond, time.Hour} {
 		again.Overlap = overlap
-		_, err := store.RotateKey(t.Context(), byHost(a.key.PreviousUntil.Add(-time.Microsecond)), a.key.ID, again)
+		_, err := store.RotateKey(t.Context(), byHost(a.key.PreviousUntil.Add(-time.Microsecond)),
+			a.key.ID, again)
 		require.ErrorIs(t, err, auth.ErrRotating)
 		a.requireUnchanged(t, store)
 	}
@@ -223,7 +230,8 @@ func keyUsed(t *testing.T, store auth.AccountStore) {
 	_, key := register(t, store, newUser())
 	require.NoError(t, store.TouchKey(t.Context(), key.ID, now))
 	requireKey(t, store, usedAt(key, now))
-	require.NoError(t, store.TouchKey(t.Context(), key.ID, now.Add(auth.KeyUsePrecision-time.Microsecond)))
+	require.NoError(t, store.TouchKey(t.Context(), key.ID,
+		now.Add(auth.KeyUsePrecision-time.Microsecond)))
 	requireKey(t, store, usedAt(key, now))
 	next := now.Add(auth.KeyUsePrecision)
 	require.NoError(t, store.TouchKey(t.Context(), key.ID, next))

@@ -108,7 +108,8 @@ func hashNotReplaced(t *testing.T, store auth.AccountStore) {
 		"another", "hash$1_%", "HASH$1_%", "Hash$1_", "Hash$1_%%", "Hash$1%%", "%", "Hash$1_% ",
 		"", "Hash$1_%\x00", "Hash$1_%\xff",
 	} {
-		require.ErrorIsf(t, store.SwapHash(t.Context(), key.ID, old, "new"), auth.ErrNotFound, "%q", old)
+		require.ErrorIsf(t, store.SwapHash(t.Context(), key.ID, old, "new"), auth.ErrNotFound, "%q",
+			old)
 	}
 	require.ErrorIs(t, store.SwapHash(t.Context(), unique("none"), key.Hash, "new"), auth.ErrNotFound)
 	requireKey(t, store, key)

@@ -129,7 +129,8 @@ func listedAfterNobody(t *testing.T, store auth.Store) {
 
 // listedAfterImpossible accepts both a page and ErrNotFound.
 func listedAfterImpossible(t *testing.T, store auth.Store) {
-	for _, after := range []string{"\x00", "a\x00", "\xff", "\xed\xa0\x80", "a\n", fill("", "x", 10_000)} {
+	for _, after := range []string{"\x00", "a\x00", "\xff", "\xed\xa0\x80", "a\n",
+		fill("", "x", 10_000)} {
 		_, err := store.ListUsers(t.Context(), after, 1)
 		require.Truef(t, err == nil || errors.Is(err, auth.ErrNotFound), "%.80q: %v", after, err)
 	}

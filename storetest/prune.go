@@ -41,7 +41,9 @@ var (
 )
 
 // eachKind returns a test that tests each kind of record in turn.
-func eachKind(test func(t *testing.T, store auth.AccountStore, kind kind)) func(t *testing.T, store auth.AccountStore) {
+func eachKind(
+	test func(t *testing.T, store auth.AccountStore, kind kind),
+) func(t *testing.T, store auth.AccountStore) {
 	return func(t *testing.T, store auth.AccountStore) {
 		for _, kind := range []kind{keyKind, sessionKind} {
 			t.Run(kind.name, func(t *testing.T) { test(t, store, kind) })
@@ -62,7 +64,9 @@ func addSessionUntil(t *testing.T, store auth.AccountStore, owner auth.User, exp
 }
 
 // requirePruned fails the test unless this number of records is pruned.
-func (k kind) requirePruned(t *testing.T, store auth.AccountStore, want int, expired time.Time, limit int) {
+func (k kind) requirePruned(
+	t *testing.T, store auth.AccountStore, want int, expired time.Time, limit int,
+) {
 	t.Helper()
 	n, err := k.prune(store, t.Context(), expired, limit)
 	require.NoError(t, err)
@@ -75,7 +79,8 @@ var (
 		earliest, now.Add(-time.Hour), now.Add(-time.Microsecond), now,
 		now.Add(999), // stored as now
 	}
-	unexpiredNow = []time.Time{now.Add(time.Microsecond), now.Add(time.Hour), now.AddDate(300, 0, 0), latest}
+	unexpiredNow = []time.Time{now.Add(time.Microsecond), now.Add(time.Hour),
+		now.AddDate(300, 0, 0), latest}
 )
 
 func pruneExactly(t *testing.T, store auth.AccountStore, kind kind) {
@@ -118,7 +123,8 @@ func pruneToLimit(t *testing.T, store auth.AccountStore, kind kind) {
 		return n
 	}
 	for _, step := range []struct{ limit, pruned, left int }{
-		{0, 0, 5}, {-1, 0, 5}, {math.MinInt, 0, 5}, {1, 1, 4}, {2, 2, 2}, {2, 2, 0}, {2, 0, 0}, {0, 0, 0},
+		{0, 0,
+			5}, {-1, 0, 5}, {math.MinInt, 0, 5}, {1, 1, 4}, {2, 2, 2}, {2, 2, 0}, {2, 0, 0}, {0, 0, 0},
 	} {
 		kind.requirePruned(t, store, step.pruned, now, step.limit)
 		require.Equal(t, step.left, left())
@@ -169,7 +175,8 @@ func permanentKeysStay(t *testing.T, store auth.AccountStore) {
 func prunedKeyEndsSessions(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	key := addKey(t, store, a.user, now.Add(time.Minute))
-	opened := []auth.Session{openSession(t, store, newSession(key)), openSession(t, store, newSession(key))}
+	opened := []auth.Session{openSession(t, store, newSession(key)),
+		openSession(t, store, newSession(key))}
 	host := newHostSession(a.user)
 	host.ExpiresAt = key.ExpiresAt // pruning keys does not prune this session
 	host = openSession(t, store, host)
@@ -193,7 +200,8 @@ func endedNotPruned(t *testing.T, store auth.Store) {
 	require.NoError(t, store.RevokeSession(t.Context(), byHost(now), ended.session.ID))
 	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), revoked.key.ID))
 	update(t, store, disabled.user.ID, disable)
-	_, _, err := store.ResetUser(t.Context(), byHost(now), reset.user.ID, auth.UserChange{}, newKey(reset.user))
+	_, _, err := store.ResetUser(t.Context(), byHost(now), reset.user.ID, auth.UserChange{},
+		newKey(reset.user))
 	require.NoError(t, err)
 
 	_, err = store.RevokeUserSessions(t.Context(), byHost(now), all.user.ID)
@@ -201,7 +209,8 @@ func endedNotPruned(t *testing.T, store auth.Store) {
 	deleteUser(t, store, deleted.user.ID)
 
 	sessionKind.requirePruned(t, store, 0, latest, math.MaxInt)
-	keyKind.requirePruned(t, store, 3, latest, math.MaxInt) // the sessions of the users ended, disabled and all
+	// the sessions of the users ended, disabled and all
+	keyKind.requirePruned(t, store, 3, latest, math.MaxInt)
 }
 
 // sessionsRacingPrune prunes until the key is removed, because a call may skip a key with which a

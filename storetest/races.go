@@ -114,7 +114,9 @@ func racingRegistrations(t *testing.T, store auth.Store) {
 	}
 }
 
-func raceRegistrations(t *testing.T, store auth.Store, edit func(user *auth.User, key *auth.AccessKey, shared string)) {
+func raceRegistrations(
+	t *testing.T, store auth.Store, edit func(user *auth.User, key *auth.AccessKey, shared string),
+) {
 	t.Helper()
 	shared := unique("shared")
 	users := make([]auth.User, contenders)
@@ -128,7 +130,9 @@ func raceRegistrations(t *testing.T, store auth.Store, edit func(user *auth.User
 			users[i].Email = strings.ToUpper(users[i].Email)
 		}
 	}
-	errs := race(contenders, func(i int) error { return store.Register(t.Context(), byHost(now), users[i], keys[i]) })
+	errs := race(contenders, func(i int) error {
+		return store.Register(t.Context(), byHost(now), users[i], keys[i])
+	})
 	winner := requireOneWinner(t, errs, auth.ErrExists)
 
 	requireUser(t, store, users[winner])
@@ -153,7 +157,9 @@ func racingKeys(t *testing.T, store auth.AccountStore) {
 			keys[i] = newKey([]auth.User{own, other}[i%2])
 			keys[i].ID = shared
 		}
-		errs := race(contenders, func(i int) error { return store.AddKey(t.Context(), byHost(now), keys[i]) })
+		errs := race(contenders, func(i int) error {
+			return store.AddKey(t.Context(), byHost(now), keys[i])
+		})
 		requireKey(t, store, keys[requireOneWinner(t, errs, auth.ErrExists)])
 	}
 }
@@ -169,7 +175,8 @@ func racingResetsWithOneKey(t *testing.T, store auth.Store) {
 			keys[i].ID = shared
 		}
 		errs := race(contenders, func(i int) error {
-			_, _, err := store.ResetUser(t.Context(), byHost(now), accounts[i].user.ID, disable, keys[i])
+			_, _, err := store.ResetUser(t.Context(), byHost(now), accounts[i].user.ID, disable,
+				keys[i])
 			return err
 		})
 		winner := requireOneWinner(t, errs, auth.ErrExists)
@@ -229,7 +236,9 @@ func racingEnds(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for range rounds(t) {
 		id := openSession(t, store, newSession(a.key)).ID
-		errs := race(contenders, func(int) error { return store.RevokeSession(t.Context(), byHost(now), id) })
+		errs := race(contenders, func(int) error {
+			return store.RevokeSession(t.Context(), byHost(now), id)
+		})
 		requireOneWinner(t, errs, auth.ErrNotFound)
 		requireNoSession(t, store, id)
 	}
@@ -241,7 +250,9 @@ func racingRevocations(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		key := addKey(t, store, a.user, time.Time{})
 		session := openSession(t, store, newSession(key))
-		errs := race(contenders, func(int) error { return store.RevokeKey(t.Context(), byHost(now), key.ID) })
+		errs := race(contenders, func(int) error {
+			return store.RevokeKey(t.Context(), byHost(now), key.ID)
+		})
 		requireOneWinner(t, errs, auth.ErrNotFound)
 		requireNoKey(t, store, key.ID)
 		requireNoSession(t, store, session.ID)

@@ -107,7 +107,8 @@ func listRegistered(t *testing.T, store auth.Store) {
 			requireSession(t, store, openSession(t, store, session))
 		}
 	}
-	require.ErrorIs(t, store.AddKey(t.Context(), byHost(now), newKey(without.User)), auth.ErrTooManyKeys)
+	require.ErrorIs(t, store.AddKey(t.Context(), byHost(now), newKey(without.User)),
+		auth.ErrTooManyKeys)
 }
 
 func emptyListRegistered(t *testing.T, store auth.Store) {
@@ -173,7 +174,8 @@ func listedTaken(t *testing.T, store auth.Store) {
 		list = append(list, newListed(1), wanting(w.field, has))
 		want = append(want, "", w.field)
 	}
-	list, want = append(list, has), append(want, "user_id") // all values are taken; the error names the first
+	// all values are taken; the error names the first
+	list, want = append(list, has), append(want, "user_id")
 	require.Equal(t, want, registerList(t, store, list...))
 	requireListed(t, store, has)
 	for i, listed := range list[:len(list)-1] {
@@ -197,7 +199,8 @@ func listedTwice(t *testing.T, store auth.Store) {
 		t.Run(w.field, func(t *testing.T) {
 			has := newListed(2)
 			later := wanting(w.field, has)
-			require.Equal(t, []string{"", w.field, ""}, registerList(t, store, has, later, newListed(1)))
+			require.Equal(t, []string{"", w.field, ""},
+				registerList(t, store, has, later, newListed(1)))
 			requireListed(t, store, has)
 			requireNoKey(t, store, later.Keys[0].ID)
 		})

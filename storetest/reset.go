@@ -20,7 +20,8 @@ var resetPromises = []promise[auth.Store]{
 
 func resetLeavesOneKey(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
-	keys := []auth.AccessKey{a.key, addKey(t, store, a.user, time.Time{}), addKey(t, store, a.user, now.Add(time.Hour))}
+	keys := []auth.AccessKey{a.key, addKey(t, store, a.user, time.Time{}),
+		addKey(t, store, a.user, now.Add(time.Hour))}
 	sessions := []auth.Session{
 		a.session,
 		openSession(t, store, newSession(keys[1])),

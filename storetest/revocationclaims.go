@@ -103,13 +103,15 @@ func tokenEntryLives(t *testing.T, store auth.AccountStore) {
 		claims.ExpiresAt = session.ExpiresAt.Add(later)
 		revokeToken(t, store, claims)
 		entries := entriesOf(t, store, a.user)
-		require.Equal(t, laterOf(session.ExpiresAt, claims.ExpiresAt), entries[len(entries)-1].ExpiresAt)
+		require.Equal(t, laterOf(session.ExpiresAt, claims.ExpiresAt),
+			entries[len(entries)-1].ExpiresAt)
 	}
 	for name, test := range keptTimes {
 		claims := newClaims(newUser(), 0)
 		claims.ExpiresAt = test.in
 		revokeToken(t, store, claims)
-		require.Equal(t, test.want, entriesOf(t, store, auth.User{ID: claims.UserID})[0].ExpiresAt, name)
+		require.Equal(t, test.want, entriesOf(t, store, auth.User{ID: claims.UserID})[0].ExpiresAt,
+			name)
 	}
 
 	// If a token lives longer than the entry that names its session, a new entry is needed and
@@ -212,7 +214,8 @@ func lostRowsRevoked(t *testing.T, store auth.AccountStore) {
 
 func userEntryLives(t *testing.T, store auth.AccountStore) {
 	user, key := register(t, store, newUser())
-	for _, expires := range []time.Duration{time.Minute, tokenLifetime, tokenLifetime + time.Microsecond} {
+	for _, expires := range []time.Duration{time.Minute, tokenLifetime,
+		tokenLifetime + time.Microsecond} {
 		session := newSession(key)
 		session.ExpiresAt = now.Add(expires)
 		openSession(t, store, session)

@@ -50,10 +50,12 @@ func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session
 			expires = session.ExpiresAt
 		}
 	}
-	require.Equal(t, expires, folded.ExpiresAt, "it must expire no earlier than each session that it revokes")
+	require.Equal(t, expires, folded.ExpiresAt,
+		"it must expire no earlier than each session that it revokes")
 	for _, e := range entries {
 		if e.SessionID != "" {
-			require.Equal(t, e.Generation < folded.Generation, e.ExpiresAt.IsZero(), "ExpiresAt must be zero if the new entry replaces the entry")
+			require.Equal(t, e.Generation < folded.Generation, e.ExpiresAt.IsZero(),
+				"ExpiresAt must be zero if the new entry replaces the entry")
 		}
 	}
 }
@@ -74,7 +76,8 @@ func feedFolds(t *testing.T, store auth.AccountStore) {
 	for len(ended) <= auth.MaxNamedRevocations {
 		if len(ended) == auth.MaxNamedRevocations {
 			middle = openSession(t, store, newSession(a.key))
-			require.Zero(t, countFolds(entriesOf(t, store, a.user)), "the feed may name this many sessions")
+			require.Zero(t, countFolds(entriesOf(t, store, a.user)),
+				"the feed may name this many sessions")
 		}
 		session := openSession(t, store, newSession(a.key))
 		require.NoError(t, store.RevokeSession(t.Context(), byHost(now), session.ID))
@@ -128,7 +131,9 @@ func foldsCounted(t *testing.T, store auth.AccountStore) {
 	require.Equal(t, 1, countFolds(entries), "what was pruned counts as named")
 
 	named := slices.DeleteFunc(ended, func(s auth.Session) bool {
-		return !slices.ContainsFunc(entries, func(e auth.Revocation) bool { return e.SessionID == s.ID && !e.ExpiresAt.IsZero() })
+		return !slices.ContainsFunc(entries, func(e auth.Revocation) bool {
+			return e.SessionID == s.ID && !e.ExpiresAt.IsZero()
+		})
 	})
 	named = append(named, endMany(t, store, user, 1)...)
 	entries = entriesOf(t, store, user)

@@ -47,7 +47,9 @@ func readFeed(t *testing.T, store auth.AccountStore) []auth.Revocation {
 // entriesOf returns the entries of the feed that are about the user.
 func entriesOf(t *testing.T, store auth.AccountStore, user auth.User) []auth.Revocation {
 	t.Helper()
-	return slices.DeleteFunc(readFeed(t, store), func(e auth.Revocation) bool { return e.UserID != user.ID })
+	return slices.DeleteFunc(readFeed(t, store), func(e auth.Revocation) bool {
+		return e.UserID != user.ID
+	})
 }
 
 // isDead reports whether the feed revokes the session.
@@ -102,7 +104,9 @@ func revokedKeyNamesSessions(t *testing.T, store auth.AccountStore) {
 	entries := entriesOf(t, store, a.user)
 	require.Len(t, entries, 2)
 	for _, session := range []auth.Session{a.session, second} {
-		i := slices.IndexFunc(entries, func(e auth.Revocation) bool { return e.SessionID == session.ID })
+		i := slices.IndexFunc(entries, func(e auth.Revocation) bool {
+			return e.SessionID == session.ID
+		})
 		require.GreaterOrEqual(t, i, 0)
 		requireNamed(t, session, entries[i])
 	}
@@ -110,7 +114,8 @@ func revokedKeyNamesSessions(t *testing.T, store auth.AccountStore) {
 }
 
 // endTimes are the expiries of sessions that are revoked together, the latest in the middle.
-var endTimes = []time.Time{now.Add(time.Hour), now.Add(3*time.Hour + time.Microsecond), now.Add(2 * time.Hour)}
+var endTimes = []time.Time{now.Add(time.Hour), now.Add(3*time.Hour + time.Microsecond),
+	now.Add(2 * time.Hour)}
 
 // openSeveral opens sessions that expire at endTimes.
 func openSeveral(t *testing.T, store auth.AccountStore, a account) []auth.Session {
@@ -169,7 +174,9 @@ func nothingNamedNothingAdded(t *testing.T, store auth.AccountStore) {
 func racingEndsAddOnce(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newAccount(t, store)
-		race(contenders, func(int) error { return store.RevokeSession(t.Context(), byHost(now), a.session.ID) })
+		race(contenders, func(int) error {
+			return store.RevokeSession(t.Context(), byHost(now), a.session.ID)
+		})
 		require.Len(t, entriesOf(t, store, a.user), 1)
 	}
 }
@@ -196,8 +203,10 @@ func feedAgreesWithEndAll(t *testing.T, store auth.AccountStore) {
 				continue
 			}
 			there := hasSession(t, store, session.ID)
-			require.True(t, there || isDead(feed, session), "the feed does not revoke a session that no longer exists")
-			require.False(t, usersOf(store) != nil && there && isDead(feed, session), "the feed revokes a session that still exists")
+			require.True(t, there || isDead(feed, session),
+				"the feed does not revoke a session that no longer exists")
+			require.False(t, usersOf(store) != nil && there && isDead(feed, session),
+				"the feed revokes a session that still exists")
 		}
 	}
 }

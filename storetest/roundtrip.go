@@ -43,7 +43,9 @@ func strangestValues(t *testing.T, store auth.AccountStore) {
 // requireRoundTrip fails the test unless a user, a key and a session come back as they were stored.
 // The function value creates each text from a unique prefix and the limit of the field. Hashes are
 // excluded, because they are ASCII.
-func requireRoundTrip(t *testing.T, store auth.AccountStore, value func(prefix string, limit int) string) {
+func requireRoundTrip(
+	t *testing.T, store auth.AccountStore, value func(prefix string, limit int) string,
+) {
 	t.Helper()
 	user := newUser()
 	for _, field := range userFields {

@@ -164,7 +164,8 @@ func cappedInFeed(t *testing.T, store auth.AccountStore) {
 	var ended []string
 	for _, e := range entriesOf(t, store, user) {
 		ended = append(ended, e.SessionID)
-		require.LessOrEqual(t, e.Position, added.Generation, "the new session must be newer than the entry")
+		require.LessOrEqual(t, e.Position, added.Generation,
+			"the new session must be newer than the entry")
 	}
 	slices.Sort(ended)
 	want := []string{old[0].ID, old[1].ID}

@@ -88,7 +88,8 @@ func signInEndedWithTheRest(t *testing.T, store auth.Store) {
 				requireOneOf(t, h.firstErr, e.refused...)
 				return
 			}
-			require.False(t, h.overtook && len(e.refused) > 0, "a sign-in succeeded after what forbids it was acknowledged")
+			require.False(t, h.overtook && len(e.refused) > 0,
+				"a sign-in succeeded after what forbids it was acknowledged")
 			if !h.overtook {
 				require.False(t, isLive(t, store, session), "the session was created before the ending")
 			}

@@ -126,7 +126,9 @@ func (g group[S]) run(t *testing.T, open func(t *testing.T) S) {
 func ofUsers(accounts []promise[auth.AccountStore], users []promise[auth.Store]) []promise[auth.Store] {
 	var all []promise[auth.Store]
 	for _, p := range accounts {
-		all = append(all, promise[auth.Store]{p.name, func(t *testing.T, store auth.Store) { p.test(t, store) }})
+		all = append(all, promise[auth.Store]{p.name, func(t *testing.T, store auth.Store) {
+			p.test(t, store)
+		}})
 	}
 	return append(all, users...)
 }

@@ -59,7 +59,8 @@ func lastSuperUserStays(t *testing.T, store auth.Store) {
 
 func lastSuperUserChanged(t *testing.T, store auth.Store) {
 	last := newAccountOf(t, store, newSuperUser())
-	for _, change := range []auth.UserChange{{}, enable, promote, {IsActive: new(true), IsSuperUser: new(true)}} {
+	for _, change := range []auth.UserChange{{}, enable, promote,
+		{IsActive: new(true), IsSuperUser: new(true)}} {
 		update(t, store, last.user.ID, change)
 		last.requireUnchanged(t, store)
 	}
@@ -220,6 +221,8 @@ func takenAwayByMany(t *testing.T, store auth.Store) {
 	}
 	users, err := store.ListUsers(t.Context(), "", 3)
 	require.NoError(t, err)
-	users = slices.DeleteFunc(users, func(user auth.User) bool { return !user.IsActive || !user.IsSuperUser })
+	users = slices.DeleteFunc(users, func(user auth.User) bool {
+		return !user.IsActive || !user.IsSuperUser
+	})
 	require.Len(t, users, 1)
 }

@@ -52,7 +52,9 @@ func ofTrail(test func(t *testing.T, store trailStore)) func(t *testing.T, store
 }
 
 // ofWholeTrail is ofTrail for a store that keeps users.
-func ofWholeTrail(test func(t *testing.T, store auth.Store, trail trailStore)) func(t *testing.T, store auth.Store) {
+func ofWholeTrail(
+	test func(t *testing.T, store auth.Store, trail trailStore),
+) func(t *testing.T, store auth.Store) {
 	return func(t *testing.T, store auth.Store) {
 		if trail, ok := store.(trailStore); ok {
 			test(t, store, trail)
@@ -121,7 +123,8 @@ func refusedHasNoEvent(t *testing.T, store trailStore) {
 	require.ErrorIs(t, store.AddKey(t.Context(), write, taken), auth.ErrExists)
 	require.ErrorIs(t, store.RevokeKey(t.Context(), write, unique("none")), auth.ErrNotFound)
 	require.ErrorIs(t, store.RevokeSession(t.Context(), write, unique("none")), auth.ErrNotFound)
-	require.ErrorIs(t, store.ForgetGitHubAccount(t.Context(), write, newGitHubAccount()), auth.ErrNotFound)
+	require.ErrorIs(t, store.ForgetGitHubAccount(t.Context(), write, newGitHubAccount()),
+		auth.ErrNotFound)
 	require.NoError(t, store.RevokeToken(t.Context(), claimsOf(a.session)))
 	head, err := store.RevocationHead(t.Context())
 	require.NoError(t, err)
@@ -145,7 +148,8 @@ func eventSubjects(t *testing.T, store trailStore) {
 	for _, v := range verbsOf(store) {
 		t.Run(v.name, func(t *testing.T) {
 			a := newActor(t, store)
-			for _, given := range []auth.Event{{}, {UserID: unique("user"), GitHub: newGitHubAccount()}} {
+			for _, given := range []auth.Event{{},
+				{UserID: unique("user"), GitHub: newGitHubAccount()}} {
 				try, write := v.prepare(t, store, a), withEvent(byHost(now))
 				write.Event.UserID, write.Event.GitHub = given.UserID, given.GitHub
 				require.NoError(t, try.call(t.Context(), write))
@@ -153,7 +157,8 @@ func eventSubjects(t *testing.T, store trailStore) {
 				switch {
 				case given.UserID != "":
 					require.Equal(t, given.UserID, got.UserID)
-				case v.name != "RevokeEverybody" && v.name != "RegisterUsers" && v.name != "ForgetGitHubAccount":
+				case v.name != "RevokeEverybody" && v.name != "RegisterUsers" &&
+					v.name != "ForgetGitHubAccount":
 					require.Equal(t, try.changes[0], got.UserID)
 				}
 				switch {
@@ -218,7 +223,8 @@ func eventValues(t *testing.T, store trailStore) {
 		require.Equal(t, want, got)
 	}
 	for i, address := range []string{"192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "fe80::1"} {
-		requireKept(func(limit int) string { return fill(unique(""), "漢", limit) }, netip.MustParseAddr(address), int64(i+1))
+		requireKept(func(limit int) string { return fill(unique(""), "漢", limit) },
+			netip.MustParseAddr(address), int64(i+1))
 	}
 	for _, strange := range strangeTexts {
 		requireKept(func(int) string { return unique("") + strange }, netip.Addr{}, 1<<53+1)
@@ -240,11 +246,13 @@ func eventValues(t *testing.T, store trailStore) {
 func eventsInOrder(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	other, _ := register(t, store, newUser())
-	want := []time.Time{now, now.Add(time.Microsecond), now.Add(2 * time.Microsecond), now.Add(time.Hour), now.Add(time.Hour + time.Microsecond)}
+	want := []time.Time{now, now.Add(time.Microsecond), now.Add(2 * time.Microsecond),
+		now.Add(time.Hour), now.Add(time.Hour + time.Microsecond)}
 	for i, at := range []time.Time{now, now, now.Add(-time.Hour), now.Add(time.Hour), now} {
 		require.Equal(t, want[i], addEvent(t, store, user, withEvent(byHost(at))).At)
 	}
-	require.Equal(t, now, addEvent(t, store, other, withEvent(byHost(now))).At, "another user has an order of its own")
+	require.Equal(t, now, addEvent(t, store, other, withEvent(byHost(now))).At,
+		"another user has an order of its own")
 	events := listEvents(t, store, auth.EventFilter{UserID: user.ID}, 10)
 	require.Len(t, events, len(want))
 	for i, e := range events {
@@ -325,8 +333,12 @@ func eventsListed(t *testing.T, store trailStore) {
 		filter auth.EventFilter
 		want   []auth.Event
 	}{
-		{auth.EventFilter{UserID: user.ID}, matching(func(e auth.Event) bool { return e.UserID == user.ID })},
-		{auth.EventFilter{Kind: kinds[1]}, matching(func(e auth.Event) bool { return e.Kind == kinds[1] })},
+		{auth.EventFilter{UserID: user.ID}, matching(func(e auth.Event) bool {
+			return e.UserID == user.ID
+		})},
+		{auth.EventFilter{Kind: kinds[1]}, matching(func(e auth.Event) bool {
+			return e.Kind == kinds[1]
+		})},
 		{auth.EventFilter{UserID: other.ID, Kind: kinds[0]}, matching(func(e auth.Event) bool {
 			return e.UserID == other.ID && e.Kind == kinds[0]
 		})},

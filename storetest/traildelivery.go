@@ -71,7 +71,8 @@ func addEvents(t *testing.T, store trailStore, n int) []auth.Event {
 	var events []auth.Event
 	for i := range n {
 		user, _ := register(t, store, newUser())
-		events = append(events, addEvent(t, store, user, toDeliver(now.Add(time.Duration(i%3)*time.Minute))))
+		events = append(events, addEvent(t, store, user,
+			toDeliver(now.Add(time.Duration(i%3)*time.Minute))))
 	}
 	slices.SortFunc(events, byOrder)
 	return events
@@ -108,7 +109,8 @@ func deliveredInOrder(t *testing.T, store trailStore) {
 	requireNoClaim(t, store, later)
 	requireNoClaim(t, store, later.Add(1000*time.Hour))
 	finish(t, store, silent) // it was never waiting
-	require.Len(t, listEvents(t, store, auth.EventFilter{}, 100), 8, "finished events must stay in the trail")
+	require.Len(t, listEvents(t, store, auth.EventFilter{}, 100), 8,
+		"finished events must stay in the trail")
 }
 
 func deliveredAgain(t *testing.T, store trailStore) {
@@ -130,9 +132,11 @@ func claimedAhead(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	first := addEvent(t, store, user, toDeliver(now))
 	second := addEvent(t, store, user, toDeliver(now.Add(time.Second)))
-	require.Equal(t, first, claim(t, store, now.Add(time.Minute), 1)) // the claim ends at now plus two minutes
+	// the claim ends at now plus two minutes
+	require.Equal(t, first, claim(t, store, now.Add(time.Minute), 1))
 	requireNoClaim(t, store, now)
-	require.Equal(t, first, claim(t, store, now.Add(-time.Microsecond), 2), "the claim was made by a clock that is ahead")
+	require.Equal(t, first, claim(t, store, now.Add(-time.Microsecond), 2),
+		"the claim was made by a clock that is ahead")
 	require.Equal(t, first, claim(t, store, now.Add(time.Hour), 3))
 	at := now.Add(time.Minute)
 	require.Equal(t, first, claim(t, store, at, 4))
@@ -158,7 +162,8 @@ func userOrderKept(t *testing.T, store trailStore) {
 
 func nobodysEvents(t *testing.T, store trailStore) {
 	for i := range 3 {
-		require.NoError(t, store.RevokeEverybody(t.Context(), toDeliver(now.Add(time.Duration(i)*time.Second)), 0))
+		require.NoError(t, store.RevokeEverybody(t.Context(),
+			toDeliver(now.Add(time.Duration(i)*time.Second)), 0))
 	}
 	ids := map[string]bool{}
 	for range 3 {
@@ -263,7 +268,8 @@ func noneLost(t *testing.T, store trailStore) {
 			for n := range each {
 				var err error
 				if i < contenders {
-					err = store.AddKey(t.Context(), toDeliver(now.Add(time.Duration(n)*time.Second)), newKey(users[i]))
+					err = store.AddKey(t.Context(),
+						toDeliver(now.Add(time.Duration(n)*time.Second)), newKey(users[i]))
 				} else {
 					err = deliver()
 				}
@@ -306,5 +312,6 @@ func eventsPruned(t *testing.T, store trailStore) {
 	require.ErrorIs(t, store.FinishEvent(t.Context(), events[1].ID), auth.ErrNotFound)
 	_, err := store.ListEvents(t.Context(), auth.EventFilter{Before: events[1].ID}, 1)
 	require.ErrorIs(t, err, auth.ErrNotFound)
-	require.Equal(t, events[6], claim(t, store, now.Add(time.Hour), 1), "no event that was pruned waits")
+	require.Equal(t, events[6], claim(t, store, now.Add(time.Hour), 1),
+		"no event that was pruned waits")
 }

@@ -26,7 +26,8 @@ func registerUsersEvent(t *testing.T, store auth.Store, trail trailStore) {
 	}
 	user := newUser()
 	write := withEvent(byHost(now))
-	_, err := store.RegisterUsers(t.Context(), write, append(users, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{newKey(user)}}))
+	_, err := store.RegisterUsers(t.Context(), write,
+		append(users, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{newKey(user)}}))
 	require.NoError(t, err)
 	require.Len(t, eventsOf(t, trail, write), 1, "one was added")
 	write = withEvent(byHost(now))
@@ -57,14 +58,16 @@ func grantEvents(t *testing.T, store auth.Store, trail trailStore) {
 
 func deletionBlanks(t *testing.T, store auth.Store, trail trailStore) {
 	a, other := newAccount(t, store), newAccount(t, store)
-	client := auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.1"), UserAgent: "curl/8.14.1", RequestID: unique("request")}
+	client := auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.1"), UserAgent: "curl/8.14.1",
+		RequestID: unique("request")}
 	event := func(actor, about auth.User) auth.Event {
 		t.Helper()
 		write := withEvent(byHost(now))
 		write.Event.Host, write.Event.ActorID, write.Event.Client = "", actor.ID, client
 		return addEvent(t, trail, about, write)
 	}
-	own, byAnother, ofAnother := event(a.user, a.user), event(other.user, a.user), event(a.user, other.user)
+	own, byAnother, ofAnother := event(a.user, a.user), event(other.user, a.user), event(a.user,
+		other.user)
 	deletion := withEvent(byHost(now))
 	deletion.Event.Client = client
 	_, err := store.DeleteUser(t.Context(), deletion, a.user.ID)
@@ -76,5 +79,6 @@ func deletionBlanks(t *testing.T, store auth.Store, trail trailStore) {
 	require.Equal(t, deletion.Event.Kind, about[0].Kind)
 	require.Equal(t, client, about[0].Client, "the host caused it")
 	require.Equal(t, []auth.Event{byAnother, own}, about[1:])
-	require.Equal(t, []auth.Event{ofAnother}, listEvents(t, trail, auth.EventFilter{UserID: other.user.ID}, 10))
+	require.Equal(t, []auth.Event{ofAnother},
+		listEvents(t, trail, auth.EventFilter{UserID: other.user.ID}, 10))
 }

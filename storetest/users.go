@@ -46,7 +46,8 @@ func registerStoresBoth(t *testing.T, store auth.Store) {
 
 func userFoundByIDOnly(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
-	for _, id := range []string{unique("nobody"), a.user.Username, a.user.Email, a.key.ID, a.session.ID} {
+	for _, id := range []string{unique("nobody"), a.user.Username, a.user.Email, a.key.ID,
+		a.session.ID} {
 		requireNoUser(t, store, id)
 	}
 }

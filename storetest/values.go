@@ -40,7 +40,9 @@ var userFields = []field[auth.User]{
 	{"email", limits.Email, false, func(u *auth.User) *string { return &u.Email }},
 }
 
-var hashField = field[auth.AccessKey]{"hash", limits.Hash, true, func(k *auth.AccessKey) *string { return &k.Hash }}
+var hashField = field[auth.AccessKey]{"hash", limits.Hash, true, func(k *auth.AccessKey) *string {
+	return &k.Hash
+}}
 
 var keyFields = []field[auth.AccessKey]{
 	{"access_key", limits.AccessKey, true, func(k *auth.AccessKey) *string { return &k.ID }},
@@ -199,7 +201,8 @@ func invalidSession(t *testing.T, store auth.AccountStore) {
 
 func impossibleIDs(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
-	for _, tail := range []string{"\x00", "\x00tail", "\xff", "\xed\xa0\x80", "\n", "\u202e", fill("", "x", 10_000)} {
+	for _, tail := range []string{"\x00", "\x00tail", "\xff", "\xed\xa0\x80", "\n", "\u202e",
+		fill("", "x", 10_000)} {
 		requireNothing(t, store, tail)
 		// A store that truncates or ignores the tail would find a record.
 		requireNothing(t, store, a.user.ID+tail)

@@ -71,12 +71,14 @@ var verbs = []verb{
 	{name: "RevokeSession", prepare: prepareRevokeSession},
 	{name: "RevokeSession of another user", admin: true, prepare: ofAnother(prepareRevokeSession)},
 	{name: "RevokeUserSessions", prepare: prepareRevokeUserSessions},
-	{name: "RevokeUserSessions of another user", admin: true, prepare: ofAnother(prepareRevokeUserSessions)},
+	{name: "RevokeUserSessions of another user", admin: true,
+		prepare: ofAnother(prepareRevokeUserSessions)},
 	{name: "ConnectGitHub", prepare: prepareConnectGitHub},
 	{name: "UnlinkGitHub", prepare: prepareUnlinkGitHub},
 	{name: "UnlinkGitHub of another user", admin: true, prepare: ofAnother(prepareUnlinkGitHub)},
 	{name: "DeleteGitHubToken", prepare: prepareDeleteGitHubToken},
-	{name: "DeleteGitHubToken of another user", admin: true, prepare: ofAnother(prepareDeleteGitHubToken)},
+	{name: "DeleteGitHubToken of another user", admin: true,
+		prepare: ofAnother(prepareDeleteGitHubToken)},
 	{name: "RevokeEverybody", admin: true, prepare: prepareRevokeEverybody},
 	{name: "ForgetGitHubAccount", admin: true, prepare: prepareForgetGitHubAccount},
 	{name: "Register", admin: true, users: true, prepare: prepareRegister},
@@ -88,7 +90,9 @@ var verbs = []verb{
 }
 
 // ofAnother returns a prepare function for records of a user other than the actor.
-func ofAnother(prepare func(*testing.T, auth.AccountStore, account) attempt) func(*testing.T, auth.AccountStore, account) attempt {
+func ofAnother(
+	prepare func(*testing.T, auth.AccountStore, account) attempt,
+) func(*testing.T, auth.AccountStore, account) attempt {
 	return func(t *testing.T, store auth.AccountStore, _ account) attempt {
 		return prepare(t, store, newAccount(t, store))
 	}
@@ -96,7 +100,9 @@ func ofAnother(prepare func(*testing.T, auth.AccountStore, account) attempt) fun
 
 func prepareAddKey(_ *testing.T, store auth.AccountStore, a account) attempt {
 	return attempt{
-		call:    func(ctx context.Context, w auth.Write) error { return store.AddKey(ctx, w, newKey(a.user)) },
+		call: func(ctx context.Context, w auth.Write) error {
+			return store.AddKey(ctx, w, newKey(a.user))
+		},
 		changes: []string{a.user.ID},
 	}
 }
@@ -126,7 +132,9 @@ func prepareRevokeKey(t *testing.T, store auth.AccountStore, a account) attempt 
 func prepareRevokeSession(t *testing.T, store auth.AccountStore, a account) attempt {
 	session := openSession(t, store, newHostSession(a.user))
 	return attempt{
-		call:    func(ctx context.Context, w auth.Write) error { return store.RevokeSession(ctx, w, session.ID) },
+		call: func(ctx context.Context, w auth.Write) error {
+			return store.RevokeSession(ctx, w, session.ID)
+		},
 		changes: []string{a.user.ID},
 		exists:  func(t *testing.T) bool { return hasSession(t, store, session.ID) },
 	}
@@ -143,7 +151,9 @@ func prepareRevokeUserSessions(_ *testing.T, store auth.AccountStore, a account)
 }
 
 func prepareRevokeEverybody(_ *testing.T, store auth.AccountStore, _ account) attempt {
-	return attempt{call: func(ctx context.Context, w auth.Write) error { return store.RevokeEverybody(ctx, w, 0) }}
+	return attempt{call: func(ctx context.Context, w auth.Write) error {
+		return store.RevokeEverybody(ctx, w, 0)
+	}}
 }
 
 // newConnectAnywhere returns a call that connects an account of a new host.
@@ -166,7 +176,8 @@ func prepareConnectGitHub(_ *testing.T, store auth.AccountStore, a account) atte
 
 // ofNewLink prepares a call that changes another link of the user.
 func ofNewLink(
-	t *testing.T, store auth.AccountStore, a account, call func(ctx context.Context, w auth.Write, link auth.GitHubLink) error,
+	t *testing.T, store auth.AccountStore, a account, call func(ctx context.Context, w auth.Write,
+		link auth.GitHubLink) error,
 ) attempt {
 	t.Helper()
 	have := connect(t, store, newConnectAnywhere(a.session))
@@ -222,7 +233,8 @@ func prepareRegisterUsers(_ *testing.T, store auth.AccountStore, _ account) atte
 	user := newUser()
 	return attempt{
 		call: func(ctx context.Context, w auth.Write) error {
-			_, err := usersOf(store).RegisterUsers(ctx, w, []auth.UserWithKeys{{User: user, Keys: []auth.AccessKey{newKey(user)}}})
+			_, err := usersOf(store).RegisterUsers(ctx, w,
+				[]auth.UserWithKeys{{User: user, Keys: []auth.AccessKey{newKey(user)}}})
 			return err
 		},
 		changes: []string{user.ID},

@@ -61,7 +61,8 @@ func positionsCount(t *testing.T, store auth.AccountStore) {
 func endSeveral(t *testing.T, store auth.AccountStore, n int) []auth.Revocation {
 	t.Helper()
 	for range n {
-		require.NoError(t, store.RevokeSession(t.Context(), byHost(now), newAccount(t, store).session.ID))
+		require.NoError(t, store.RevokeSession(t.Context(), byHost(now),
+			newAccount(t, store).session.ID))
 	}
 	return readFeed(t, store)
 }
@@ -199,7 +200,8 @@ func feedPruned(t *testing.T, store auth.AccountStore) {
 		{first[0].ExpiresAt.Add(-time.Nanosecond), 10, 0, []int64{1, 2, 3, 4, 5, 6}},
 		{first[0].ExpiresAt, 10, 1, []int64{1, 2, 4, 5, 6}},
 		{first[0].ExpiresAt, 10, 0, []int64{1, 2, 4, 5, 6}},
-		{first[2].ExpiresAt.Add(999).In(time.FixedZone("east", 3600)), math.MaxInt, 2, []int64{1, 4, 5}},
+		{first[2].ExpiresAt.Add(999).In(time.FixedZone("east", 3600)), math.MaxInt, 2,
+			[]int64{1, 4, 5}},
 		{first[3].ExpiresAt, 1, 1, []int64{1, 5}},
 	} {
 		n, err := store.PruneRevocations(t.Context(), test.expired, test.limit)
@@ -268,7 +270,8 @@ func noneCreatedDead(t *testing.T, store auth.Store) {
 			return nil
 		})
 		require.NoError(t, errors.Join(errs...))
-		_, err := store.PruneRevocations(t.Context(), latest, math.MaxInt) // otherwise many rounds would fill the memory
+		// otherwise many rounds would fill the memory
+		_, err := store.PruneRevocations(t.Context(), latest, math.MaxInt)
 		require.NoError(t, err)
 	}
 }

@@ -52,7 +52,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	var l load
 	var variant string
 	flags := flag.NewFlagSet("httpload", flag.ContinueOnError)
-	flags.StringVar(&variant, serveFlag, "", "be the server of this variant; what httpload starts itself with")
+	flags.StringVar(&variant, serveFlag, "",
+		"be the server of this variant; what httpload starts itself with")
 	flags.IntVar(&l.rounds, "rounds", 10, "how many times to ask each server")
 	flags.DurationVar(&l.time, "time", 2*time.Second, "how long to ask each server, each time")
 	flags.IntVar(&l.connections, "connections", 8, "how many connections to ask over, each kept alive")

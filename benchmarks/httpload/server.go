@@ -72,7 +72,8 @@ func signIn(ctx context.Context, key []byte, tokens int) (*auth.Service, []strin
 		return nil, nil, err
 	}
 	svc, err := auth.New(memstore.New(), auth.Config{
-		Issuer: benchmarks.Issuer, SigningKeys: []auth.SigningKey{signing}, Logger: slog.New(slog.DiscardHandler),
+		Issuer: benchmarks.Issuer, SigningKeys: []auth.SigningKey{signing},
+		Logger: slog.New(slog.DiscardHandler),
 		Tokens: auth.TokenConfig{Audiences: []string{benchmarks.Audience}},
 	})
 	if err != nil {

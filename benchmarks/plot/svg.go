@@ -55,20 +55,25 @@ func (a axes) y(ns float64) float64 { return bottom - (bottom-top)*ns/a.most }
 func draw(lines []line) []byte {
 	a, step := scale(lines)
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-labelledby="t">`+"\n", width, height)
+	fmt.Fprintf(&b,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-labelledby="t">`+"\n", width, height)
 	fmt.Fprintf(&b, "<title id=\"t\">%s</title>\n<style>%s</style>\n", summary(lines), style)
 	fmt.Fprintf(&b, `<rect class="page" width="%d" height="%d"/>`+"\n", width, height)
 	for ns := 0.0; ns <= a.most; ns += step {
 		fmt.Fprintf(&b, `<path class="grid" d="M%d %.1fH%d"/>`, left, a.y(ns), right)
-		fmt.Fprintf(&b, `<text class="small" x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n", left-10, a.y(ns)+4, grouped(int(ns)))
+		fmt.Fprintf(&b, `<text class="small" x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n",
+			left-10, a.y(ns)+4, grouped(int(ns)))
 	}
 	for decade, live := 0, 1; decade <= a.decades; decade, live = decade+1, live*10 {
 		fmt.Fprintf(&b, `<path class="grid" d="M%.1f %dv5"/>`, a.x(live), bottom)
-		fmt.Fprintf(&b, `<text class="small" x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", a.x(live), bottom+22, grouped(live))
+		fmt.Fprintf(&b, `<text class="small" x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n",
+			a.x(live), bottom+22, grouped(live))
 	}
-	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">live tokens, each asked for in turn</text>`+"\n", (left+right)/2, height-12)
+	fmt.Fprintf(&b,
+		`<text x="%d" y="%d" text-anchor="middle">live tokens, each asked for in turn</text>`+"\n", (left+right)/2, height-12)
 	fmt.Fprintf(&b, `<text x="%d" y="%d">nanoseconds to verify a token seen before</text>`+"\n", 20, 24)
-	fmt.Fprintf(&b, `<rect class="page" x="%d" y="%d" width="390" height="%d"/>`+"\n", left+12, top+12, 24*len(lines)+12)
+	fmt.Fprintf(&b, `<rect class="page" x="%d" y="%d" width="390" height="%d"/>`+"\n", left+12,
+		top+12, 24*len(lines)+12)
 	for i, l := range lines {
 		class := fmt.Sprint("l l", i%3)
 		if l.revoked == textAlone {
@@ -80,7 +85,8 @@ func draw(lines []line) []byte {
 		}
 		fmt.Fprintf(&b, `<path class="%s" d="M%s"/>`+"\n", class, strings.Join(path, "L"))
 		y := top + 30 + 24*i
-		fmt.Fprintf(&b, `<path class="%s" d="M%d %dh40"/><text x="%d" y="%d">%s</text>`+"\n", class, left+24, y, left+78, y+5, label(l))
+		fmt.Fprintf(&b, `<path class="%s" d="M%d %dh40"/><text x="%d" y="%d">%s</text>`+"\n", class,
+			left+24, y, left+78, y+5, label(l))
 	}
 	b.WriteString("</svg>\n")
 	return b.Bytes()
@@ -112,7 +118,9 @@ func label(l line) string {
 func summary(lines []line) string {
 	var parts []string
 	for _, l := range lines {
-		first, last := l.points[0], slices.MaxFunc(l.points, func(a, b point) int { return a.live - b.live })
+		first, last := l.points[0], slices.MaxFunc(l.points, func(a, b point) int {
+			return a.live - b.live
+		})
 		parts = append(parts, fmt.Sprintf("%s: %.0f ns with %s live tokens, %.0f ns with %s",
 			label(l), first.ns, grouped(first.live), last.ns, grouped(last.live)))
 	}

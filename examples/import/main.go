@@ -46,7 +46,8 @@ func main() {
 func run(ctx context.Context, args []string, database string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("import", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	vouch := flags.Bool("vouch-for-sha256", false, "vouch that secrets behind a bare SHA-256 were generated")
+	vouch := flags.Bool("vouch-for-sha256", false,
+		"vouch that secrets behind a bare SHA-256 were generated")
 	batch := flags.Int("batch", 0, "lines to a transaction; 0 is the default")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -68,20 +69,23 @@ func run(ctx context.Context, args []string, database string, stdout, stderr io.
 	if err != nil {
 		return err
 	}
-	bar := progressbar.NewOptions64(info.Size(), progressbar.OptionSetWriter(stderr), progressbar.OptionShowBytes(true),
+	bar := progressbar.NewOptions64(info.Size(), progressbar.OptionSetWriter(stderr),
+		progressbar.OptionShowBytes(true),
 		progressbar.OptionSetPredictTime(true), progressbar.OptionSetWidth(30))
 	progress, err := svc.ImportUsers(ctx, auth.ByHost("import"), file, auth.ImportOptions{
 		VouchForSHA256: *vouch,
 		BatchSize:      *batch,
 		OnRejected: func(line int, err error) {
-			fmt.Fprintf(stdout, "%s:%d: %s\n", flags.Arg(0), line, strings.TrimPrefix(err.Error(), "auth: "))
+			fmt.Fprintf(stdout, "%s:%d: %s\n", flags.Arg(0), line,
+				strings.TrimPrefix(err.Error(), "auth: "))
 		},
 		OnProgress: func(progress auth.ImportProgress) {
 			bar.Describe(fmt.Sprintf("%d users added", progress.Added))
 			bar.Set64(progress.Bytes) // a failing terminal is no reason to stop
 		},
 	})
-	fmt.Fprintf(stderr, "\n%d users added, %d were there, %d lines refused\n", progress.Added, progress.Present, progress.Rejected)
+	fmt.Fprintf(stderr, "\n%d users added, %d were there, %d lines refused\n", progress.Added,
+		progress.Present, progress.Rejected)
 	switch {
 	case err != nil:
 		return fmt.Errorf("import incomplete; run the same command again to continue: %w", err)
@@ -93,7 +97,9 @@ func run(ctx context.Context, args []string, database string, stdout, stderr io.
 
 // open returns a service on the database. Its prefixes and peppers must be those of the service for
 // which the users are imported.
-func open(ctx context.Context, database string) (svc *auth.Service, closeDatabase func() error, err error) {
+func open(
+	ctx context.Context, database string,
+) (svc *auth.Service, closeDatabase func() error, err error) {
 	driver, dialect := "sqlite", sqlstore.SQLite
 	switch {
 	case strings.HasPrefix(database, "file:"):
@@ -101,7 +107,8 @@ func open(ctx context.Context, database string) (svc *auth.Service, closeDatabas
 		if strings.Contains(database, mark) {
 			mark = "&"
 		}
-		database += mark + "_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=cache_size(-262144)" // KiB
+		// KiB
+		database += mark + "_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=cache_size(-262144)"
 	case strings.HasPrefix(database, "postgres://"), strings.HasPrefix(database, "postgresql://"):
 		driver, dialect = "pgx", sqlstore.Postgres
 	default:

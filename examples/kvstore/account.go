@@ -66,7 +66,8 @@ func (a *account) entries() map[entry]bool {
 func newAccount(user auth.User) *account {
 	user.CreatedAt, user.LastLogin, user.AdmittedAt = kept(user.CreatedAt), kept(user.LastLogin), kept(user.AdmittedAt)
 	return &account{
-		User: user, Keys: map[string]auth.AccessKey{}, Sessions: map[string]auth.Session{}, GitHub: map[string]connection{},
+		User: user, Keys: map[string]auth.AccessKey{}, Sessions: map[string]auth.Session{},
+		GitHub: map[string]connection{},
 	}
 }
 
@@ -226,7 +227,8 @@ func userPrefix(userID string) string { return userID + "\x00" }
 // keysUnder returns the keys of an index that begin with the prefix, in order.
 func (t tx) keysUnder(index, prefix string) (keys []string) {
 	cursor := t.bucket(index).Cursor()
-	for key, _ := cursor.Seek([]byte(prefix)); strings.HasPrefix(string(key), prefix) && key != nil; key, _ = cursor.Next() {
+	for key, _ := cursor.Seek([]byte(prefix)); strings.HasPrefix(string(key), prefix) &&
+		key != nil; key, _ = cursor.Next() {
 		keys = append(keys, string(key))
 	}
 	return keys

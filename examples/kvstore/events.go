@@ -67,7 +67,9 @@ func (t tx) event(id string) (e auth.Event, err error) {
 }
 
 // ListEvents implements [auth.EventStore].
-func (s *Store) ListEvents(ctx context.Context, filter auth.EventFilter, limit int) (page []auth.Event, err error) {
+func (s *Store) ListEvents(
+	ctx context.Context, filter auth.EventFilter, limit int,
+) (page []auth.Event, err error) {
 	err = s.view(ctx, func(t tx) error {
 		index, prefix, before := eventTimes, "", ""
 		if filter.UserID != "" {
@@ -101,7 +103,9 @@ func (s *Store) ListEvents(ctx context.Context, filter auth.EventFilter, limit i
 }
 
 // ClaimEvent implements [auth.EventStore]. It skips events that other callers have claimed.
-func (s *Store) ClaimEvent(ctx context.Context, now, until time.Time) (e auth.Event, attempt int, err error) {
+func (s *Store) ClaimEvent(
+	ctx context.Context, now, until time.Time,
+) (e auth.Event, attempt int, err error) {
 	err = s.update(ctx, func(t tx) error {
 		held := map[string]bool{} // users with an earlier event that is claimed
 		cursor := t.bucket(waiting).Cursor()
@@ -110,7 +114,8 @@ func (s *Store) ClaimEvent(ctx context.Context, now, until time.Time) (e auth.Ev
 			if err := json.Unmarshal(text, &d); err != nil {
 				return err
 			}
-			claimed := d.ClaimedUntil.After(kept(now)) && !d.ClaimedUntil.After(kept(until.Add(until.Sub(now))))
+			claimed := d.ClaimedUntil.After(kept(now)) &&
+				!d.ClaimedUntil.After(kept(until.Add(until.Sub(now))))
 			if held[d.UserID] || claimed {
 				held[d.UserID] = d.UserID != ""
 				continue
@@ -151,7 +156,8 @@ func (t tx) removeEvent(id string) error {
 	if err != nil {
 		return err
 	}
-	for _, indexed := range append(eventEntries(e), entry{waiting, expiryKey(e.At, id)}, entry{events, id}) {
+	for _, indexed := range append(eventEntries(e), entry{waiting, expiryKey(e.At, id)},
+		entry{events, id}) {
 		if err := t.bucket(indexed.bucket).Delete([]byte(indexed.key)); err != nil {
 			return err
 		}

@@ -64,7 +64,9 @@ func isGood(key auth.AccessKey, at time.Time) bool {
 }
 
 // FindKey implements [auth.CredentialStore].
-func (s *Store) FindKey(ctx context.Context, id string) (key auth.AccessKey, owner auth.User, err error) {
+func (s *Store) FindKey(
+	ctx context.Context, id string,
+) (key auth.AccessKey, owner auth.User, err error) {
 	err = s.view(ctx, func(t tx) error {
 		a, err := t.accountOf(keys, id)
 		if err == nil {
@@ -97,7 +99,9 @@ func (s *Store) SwapHash(ctx context.Context, id, old, new string) error {
 }
 
 // RotateKey implements [auth.CredentialStore].
-func (s *Store) RotateKey(ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation) (key auth.AccessKey, err error) {
+func (s *Store) RotateKey(
+	ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation,
+) (key auth.AccessKey, err error) {
 	if err := check(ctx, w, rotation); err != nil {
 		return key, err
 	}
@@ -151,7 +155,9 @@ func (s *Store) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 func (t tx) removeKey(id string) error {
 	return t.change(keys, id, func(a *account) error {
 		delete(a.Keys, id)
-		maps.DeleteFunc(a.Sessions, func(_ string, session auth.Session) bool { return session.AccessKeyID == id })
+		maps.DeleteFunc(a.Sessions, func(_ string, session auth.Session) bool {
+			return session.AccessKeyID == id
+		})
 		return nil
 	})
 }
@@ -162,7 +168,9 @@ func (s *Store) PruneKeys(ctx context.Context, expired time.Time, limit int) (in
 }
 
 // prune removes the records that had expired at the given time, according to an index by time.
-func (s *Store) prune(ctx context.Context, index string, expired time.Time, limit int, remove func(tx, string) error) (pruned int, err error) {
+func (s *Store) prune(
+	ctx context.Context, index string, expired time.Time, limit int, remove func(tx, string) error,
+) (pruned int, err error) {
 	err = s.update(ctx, func(t tx) error {
 		ids := t.due(index, expired, limit)
 		for _, id := range ids {

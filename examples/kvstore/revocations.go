@@ -14,7 +14,9 @@ import (
 )
 
 // ListRevocations implements [auth.SessionStore]. The feed's keys are positions.
-func (s *Store) ListRevocations(ctx context.Context, from int64, limit int) (entries []auth.Revocation, err error) {
+func (s *Store) ListRevocations(
+	ctx context.Context, from int64, limit int,
+) (entries []auth.Revocation, err error) {
 	err = s.view(ctx, func(t tx) error {
 		return t.walkFeed(from, func(e auth.Revocation) (bool, error) {
 			if len(entries) >= limit {
@@ -29,7 +31,9 @@ func (s *Store) ListRevocations(ctx context.Context, from int64, limit int) (ent
 
 // PruneRevocations implements [auth.SessionStore]. It skips the newest entries even if they have
 // expired; there are at most auth.KeptRevocations of them.
-func (s *Store) PruneRevocations(ctx context.Context, expired time.Time, limit int) (pruned int, err error) {
+func (s *Store) PruneRevocations(
+	ctx context.Context, expired time.Time, limit int,
+) (pruned int, err error) {
 	err = s.update(ctx, func(t tx) error {
 		oldestKept := t.oldestKept()
 		most := min(limit, math.MaxInt-auth.KeptRevocations) + auth.KeptRevocations
@@ -101,7 +105,8 @@ func (t tx) endNamed(a *account, claims auth.SessionClaims) error {
 		delete(a.Sessions, claims.SessionID)
 	}
 	var revoking []auth.Revocation
-	for _, of := range []auth.Revocation{{UserID: claims.UserID, SessionID: claims.SessionID}, {UserID: claims.UserID}, {}} {
+	for _, of := range []auth.Revocation{{UserID: claims.UserID, SessionID: claims.SessionID},
+		{UserID: claims.UserID}, {}} {
 		found, err := t.entriesInForce(of.UserID, of.SessionID)
 		if err != nil {
 			return err
@@ -109,7 +114,8 @@ func (t tx) endNamed(a *account, claims auth.SessionClaims) error {
 		revoking = append(revoking, found...)
 	}
 	for _, e := range revoking {
-		if !e.ExpiresAt.Before(claims.ExpiresAt) && (e.SessionID != "" || e.Generation > claims.Generation) {
+		if !e.ExpiresAt.Before(claims.ExpiresAt) &&
+			(e.SessionID != "" || e.Generation > claims.Generation) {
 			return nil
 		}
 	}
@@ -165,7 +171,8 @@ func (t tx) head() int64 {
 // walkFeed calls visit with each entry from the position on, until visit returns false.
 func (t tx) walkFeed(from int64, visit func(auth.Revocation) (more bool, err error)) error {
 	cursor := t.bucket(revocations).Cursor()
-	for key, text := cursor.Seek([]byte(positionKey(max(from, 0)))); key != nil; key, text = cursor.Next() {
+	for key, text := cursor.Seek([]byte(positionKey(max(from,
+		0)))); key != nil; key, text = cursor.Next() {
 		var e auth.Revocation
 		if err := json.Unmarshal(text, &e); err != nil {
 			return err
@@ -306,7 +313,8 @@ func (t tx) end(a *account, ended func(auth.Session) bool) error {
 		}
 		delete(a.Sessions, id)
 		err := t.name(auth.SessionClaims{
-			UserID: a.User.ID, SessionID: id, Generation: session.Generation, ExpiresAt: session.ExpiresAt,
+			UserID: a.User.ID, SessionID: id, Generation: session.Generation,
+			ExpiresAt: session.ExpiresAt,
 		})
 		if err != nil {
 			return err
@@ -336,7 +344,8 @@ func (t tx) fold(a *account) error {
 		return nil
 	}
 	for _, e := range entries {
-		if e.Generation < folded.Generation && !e.Capped() || e.SessionID == "" && e.Generation == folded.Generation {
+		if e.Generation < folded.Generation && !e.Capped() ||
+			e.SessionID == "" && e.Generation == folded.Generation {
 			replaced = append(replaced, e)
 			folded.ExpiresAt = latest(folded.ExpiresAt, e.ExpiresAt)
 		}

@@ -12,7 +12,9 @@ import (
 )
 
 // CreateSession implements [auth.SessionStore].
-func (s *Store) CreateSession(ctx context.Context, session auth.Session, limit int) (opened auth.Session, user auth.User, err error) {
+func (s *Store) CreateSession(
+	ctx context.Context, session auth.Session, limit int,
+) (opened auth.Session, user auth.User, err error) {
 	if err := check(ctx, session); err != nil {
 		return opened, user, err
 	}
@@ -69,13 +71,16 @@ func (t tx) open(a *account, session auth.Session, limit int) (auth.Session, err
 // live returns the sessions that have not expired at the given time, the newest first.
 func (a *account) live(now time.Time) []auth.Session {
 	live := slices.SortedFunc(maps.Values(a.Sessions), func(a, b auth.Session) int {
-		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.Generation, a.Generation), cmp.Compare(b.ID, a.ID))
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.Generation, a.Generation),
+			cmp.Compare(b.ID, a.ID))
 	})
 	return slices.DeleteFunc(live, func(s auth.Session) bool { return !s.ExpiresAt.After(kept(now)) })
 }
 
 // ListSessions implements [auth.SessionStore].
-func (s *Store) ListSessions(ctx context.Context, userID string, now time.Time) (live []auth.Session, err error) {
+func (s *Store) ListSessions(
+	ctx context.Context, userID string, now time.Time,
+) (live []auth.Session, err error) {
 	err = s.view(ctx, func(t tx) error {
 		a, err := t.account(userID)
 		if errors.Is(err, auth.ErrNotFound) {
@@ -85,7 +90,9 @@ func (s *Store) ListSessions(ctx context.Context, userID string, now time.Time) 
 			return err
 		}
 		revokedBelow, err := t.everybodyRevoked()
-		live = slices.DeleteFunc(a.live(now), func(s auth.Session) bool { return s.Generation < revokedBelow })
+		live = slices.DeleteFunc(a.live(now), func(s auth.Session) bool {
+			return s.Generation < revokedBelow
+		})
 		return err
 	})
 	return live, err
@@ -126,7 +133,9 @@ func (t tx) removeSession(id string) error {
 }
 
 // RevokeUserSessions implements [auth.SessionStore].
-func (s *Store) RevokeUserSessions(ctx context.Context, w auth.Write, userID string) (live int, err error) {
+func (s *Store) RevokeUserSessions(
+	ctx context.Context, w auth.Write, userID string,
+) (live int, err error) {
 	if err := check(ctx, w); err != nil {
 		return 0, err
 	}

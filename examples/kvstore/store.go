@@ -43,13 +43,14 @@ const (
 	stateExpiry    = "state expiry"   // time and state
 	revocations    = "revocations"    // position -> entry of the feed
 	feedExpiry     = "feed expiry"    // time and position
-	inForce        = "in force"       // user ID, session ID and position of each entry that was not replaced
-	events         = "events"         // event ID -> event
-	eventTimes     = "event times"    // time and event ID
-	eventsAbout    = "events about"   // user ID, time and event ID
-	eventsBy       = "events by"      // likewise, by the actor's user ID
-	waiting        = "waiting"        // time and event ID -> delivery
-	bootstrapped   = "bootstrapped"   // has one entry after the bootstrap
+	// user ID, session ID and position of each entry that was not replaced
+	inForce      = "in force"
+	events       = "events"       // event ID -> event
+	eventTimes   = "event times"  // time and event ID
+	eventsAbout  = "events about" // user ID, time and event ID
+	eventsBy     = "events by"    // likewise, by the actor's user ID
+	waiting      = "waiting"      // time and event ID -> delivery
+	bootstrapped = "bootstrapped" // has one entry after the bootstrap
 )
 
 var buckets = []string{

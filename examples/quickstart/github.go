@@ -20,7 +20,9 @@ import (
 // At the fake, any visitor can sign in as any user. So with the fake, the service serves only this
 // machine. Its GitHub accounts are remembered under a host name that cannot exist, so that no real
 // GitHub account ever inherits their access.
-func openGitHub(listening net.Addr, origin string) (cfg auth.GitHubConfig, fake *githubtest.Server, err error) {
+func openGitHub(
+	listening net.Addr, origin string,
+) (cfg auth.GitHubConfig, fake *githubtest.Server, err error) {
 	id, secret := os.Getenv("GITHUB_CLIENT_ID"), os.Getenv("GITHUB_CLIENT_SECRET")
 	cfg = auth.GitHubConfig{
 		ClientID:      id,
@@ -32,10 +34,12 @@ func openGitHub(listening net.Addr, origin string) (cfg auth.GitHubConfig, fake 
 	case id != "" && secret != "":
 		return cfg, nil, nil
 	case id != "" || secret != "":
-		return cfg, nil, errors.New("set both GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, or neither for a fake GitHub")
+		return cfg, nil,
+			errors.New("set both GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, or neither for a fake GitHub")
 	case !listening.(*net.TCPAddr).IP.IsLoopback():
-		return cfg, nil, fmt.Errorf("%s is not a loopback address, and with the fake GitHub any visitor can sign in as any user: "+
-			"listen on 127.0.0.1, or set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET", listening)
+		return cfg, nil,
+			fmt.Errorf("%s is not a loopback address, and with the fake GitHub any visitor can sign in as any user: "+
+				"listen on 127.0.0.1, or set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET", listening)
 	}
 	fake, err = githubtest.Start("", githubtest.Config{RedirectURLs: []string{cfg.CallbackURL}})
 	if err != nil {
@@ -52,7 +56,8 @@ func openGitHub(listening net.Addr, origin string) (cfg auth.GitHubConfig, fake 
 func originOf(addr string, listening net.Addr) string {
 	tcp := listening.(*net.TCPAddr)
 	host := tcp.IP.String()
-	if name, _, _ := net.SplitHostPort(addr); tcp.IP.IsUnspecified() || strings.EqualFold(name, "localhost") {
+	if name, _, _ := net.SplitHostPort(addr); tcp.IP.IsUnspecified() ||
+		strings.EqualFold(name, "localhost") {
 		host = "localhost"
 	}
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port))

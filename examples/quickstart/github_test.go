@@ -39,7 +39,8 @@ func TestSignInGoesToTheOAuthAppOfTheEnvironment(t *testing.T) {
 	t.Parallel()
 	p := launchWith(t, "the-id", "the-secret", "-db", inMemory)
 	require.NotEmpty(t, p.url, p.stderr)
-	require.Equal(t, []string{"access_key=" + p.key, "access_secret=" + p.secret, "listening on " + p.url}, p.stdout)
+	require.Equal(t, []string{"access_key=" + p.key, "access_secret=" + p.secret,
+		"listening on " + p.url}, p.stdout)
 	at := p.githubURL(t)
 	require.Equal(t, "github.com", at.Host)
 	require.Equal(t, "the-id", at.Query().Get("client_id"))
@@ -117,12 +118,15 @@ func TestFakeGitHubStopsWithTheService(t *testing.T) {
 func TestOtherHostHeaderIsRefusedWithTheFakeGitHub(t *testing.T) {
 	t.Parallel()
 	p := start(t, "-db", inMemory)
-	for _, host := range []string{"evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", "0.0.0.0", "192.0.2.1", "localhost:x"} {
-		for _, path := range []string{"/", "/api/v1/healthcheck", "/api/v1/auth/github/start", "/nothing"} {
+	for _, host := range []string{"evil.example", "evil.example:80", "localhost.evil.example",
+		"127.0.0.1.evil.example", "0.0.0.0", "192.0.2.1", "localhost:x"} {
+		for _, path := range []string{"/", "/api/v1/healthcheck", "/api/v1/auth/github/start",
+			"/nothing"} {
 			require.Equal(t, http.StatusMisdirectedRequest, statusFor(t, p, path, host), host+path)
 		}
 	}
-	for _, host := range []string{"localhost", "LOCALHOST:1", "127.0.0.1", "127.8.8.8:80", "[::1]", "[::1]:80"} {
+	for _, host := range []string{"localhost", "LOCALHOST:1", "127.0.0.1", "127.8.8.8:80", "[::1]",
+		"[::1]:80"} {
 		require.Equal(t, http.StatusOK, statusFor(t, p, "/api/v1/healthcheck", host), host)
 	}
 }
@@ -148,7 +152,8 @@ func TestBrowserReturnsToTheSameHostName(t *testing.T) {
 		own, err := url.Parse(p.url)
 		require.NoError(t, err)
 		require.Equal(t, strings.TrimSuffix(addr, ":0"), own.Hostname())
-		require.Equal(t, p.url+"/api/v1/auth/github/callback", p.githubURL(t).Query().Get("redirect_uri"))
+		require.Equal(t, p.url+"/api/v1/auth/github/callback",
+			p.githubURL(t).Query().Get("redirect_uri"))
 
 		response, err := http.Get("http://" + other + ":" + own.Port() + "/")
 		require.NoError(t, err)
@@ -168,7 +173,8 @@ func TestFakeGitHubAccountIsNoAccountAtGitHub(t *testing.T) {
 	response, err := client.Get(p.url + "/api/v1/auth/github/start")
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
-	response, err = client.PostForm(response.Request.URL.String(), url.Values{"user": {"583231"}, "decision": {"authorize"}})
+	response, err = client.PostForm(response.Request.URL.String(),
+		url.Values{"user": {"583231"}, "decision": {"authorize"}})
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 	require.Equal(t, p.url+"/", response.Request.URL.String(), "the browser must be back on the page")

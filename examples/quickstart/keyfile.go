@@ -60,7 +60,8 @@ func loadKeys(path string) (keys *keyFile, found bool, err error) {
 		return nil, false, err
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return nil, false, fmt.Errorf("%s can be read by others: change its keys, or chmod 600 it if nobody has", path)
+		return nil, false,
+			fmt.Errorf("%s can be read by others: change its keys, or chmod 600 it if nobody has", path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -76,8 +76,10 @@ func trafficUntilKilled(t *testing.T, p *process, admin string, round int) (prom
 					t.Errorf("registration answered %d: %v", status, body)
 					return
 				}
-				made := promise{key: body["access_key"].(string), secret: body["access_secret"].(string)}
-				status, body, err = p.call(client, http.MethodPost, "/auth/users/login", "", credentials(made.key, made.secret))
+				made := promise{key: body["access_key"].(string),
+					secret: body["access_secret"].(string)}
+				status, body, err = p.call(client, http.MethodPost, "/auth/users/login", "",
+					credentials(made.key, made.secret))
 				if err == nil && status == http.StatusOK {
 					made.token = body["token"].(string)
 				}

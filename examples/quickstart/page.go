@@ -48,7 +48,8 @@ func atOrigin(origin string, next http.Handler) http.Handler {
 	own, _ := url.Parse(origin) // originOf created the URL
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked := url.URL{Host: r.Host}
-		if asked.Port() == own.Port() && !strings.EqualFold(asked.Hostname(), own.Hostname()) && isLoopback(r.Host) {
+		if asked.Port() == own.Port() && !strings.EqualFold(asked.Hostname(), own.Hostname()) &&
+			isLoopback(r.Host) {
 			http.Redirect(w, r, origin+"/", http.StatusFound)
 			return
 		}

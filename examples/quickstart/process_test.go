@@ -68,7 +68,8 @@ func launchWith(t testing.TB, clientID, clientSecret string, args ...string) *pr
 	t.Helper()
 	path, err := binary()
 	require.NoError(t, err)
-	p := &process{cmd: exec.Command(path, append([]string{"-addr", "127.0.0.1:0"}, args...)...), stderr: new(bytes.Buffer)}
+	p := &process{cmd: exec.Command(path, append([]string{"-addr", "127.0.0.1:0"}, args...)...),
+		stderr: new(bytes.Buffer)}
 	p.cmd.Env = append(os.Environ(), "GITHUB_CLIENT_ID="+clientID, "GITHUB_CLIENT_SECRET="+clientSecret)
 	p.cmd.Stderr = p.stderr
 	stdout, err := p.cmd.StdoutPipe()
@@ -107,7 +108,9 @@ func (p *process) kill() {
 }
 
 // call sends a request. It returns an error only if the connection fails.
-func (p *process) call(client *http.Client, method, path, token string, body any) (int, map[string]any, error) {
+func (p *process) call(
+	client *http.Client, method, path, token string, body any,
+) (int, map[string]any, error) {
 	var reader io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)

@@ -29,7 +29,8 @@ func TestOnlyTheFirstStartPrintsThePair(t *testing.T) {
 	require.NotContains(t, first.stderr.String(), first.secret)
 
 	second := start(t, "-db", db)
-	require.Equal(t, []string{"fake GitHub on " + second.fake, "listening on " + second.url}, second.stdout)
+	require.Equal(t, []string{"fake GitHub on " + second.fake, "listening on " + second.url},
+		second.stdout)
 	status, body := second.mustCall(t, http.MethodGet, "/api/v1/your-protected-endpoint", token, nil)
 	require.Equal(t, http.StatusOK, status, "a token outlives a restart")
 	require.Equal(t, "admin", body["username"])

@@ -38,7 +38,8 @@ func TestTheReadmeWorksAsPrinted(t *testing.T) {
 	require.Len(t, commands, 6)
 	require.Equal(t, "go run ./examples/quickstart\n", commands[0])
 
-	quickstart := exec.Command("bash", "-c", "exec "+strings.TrimSpace(commands[0])+" -addr 127.0.0.1:0 -db "+newDatabase(t))
+	quickstart := exec.Command("bash", "-c",
+		"exec "+strings.TrimSpace(commands[0])+" -addr 127.0.0.1:0 -db "+newDatabase(t))
 	quickstart.Dir = "../.."
 	quickstart.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // go run starts a child process
 	stdout, err := quickstart.StdoutPipe()

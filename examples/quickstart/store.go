@@ -20,7 +20,9 @@ const inMemory = ":memory:"
 
 // open opens the database and its keys, and returns the service. For a new database it prints the
 // access key and secret of the first super user.
-func open(ctx context.Context, path string, github auth.GitHubConfig, log *slog.Logger, stdout io.Writer) (svc *auth.Service, closeStore func() error, err error) {
+func open(
+	ctx context.Context, path string, github auth.GitHubConfig, log *slog.Logger, stdout io.Writer,
+) (svc *auth.Service, closeStore func() error, err error) {
 	keys, save, err := openKeys(path)
 	if err != nil {
 		return nil, nil, err
@@ -129,15 +131,19 @@ func openDatabase(path string) (*sql.DB, error) {
 
 // bootstrap creates the first super user of a new database. It can be interrupted at any point. The
 // pair is on disk before it opens anything, and stays there until it is printed.
-func bootstrap(ctx context.Context, svc *auth.Service, keys *keyFile, save func() error, stdout io.Writer) error {
+func bootstrap(
+	ctx context.Context, svc *auth.Service, keys *keyFile, save func() error, stdout io.Writer,
+) error {
 	if keys.Printed {
 		return nil
 	}
 	pair := auth.KeyPair{AccessKey: keys.FirstKey, AccessSecret: auth.NewSecret(keys.FirstSecret)}
-	if _, err := svc.Bootstrap(ctx, auth.UserParams{Username: "admin", Email: "admin@example.com"}, pair); err != nil {
+	if _, err := svc.Bootstrap(ctx, auth.UserParams{Username: "admin", Email: "admin@example.com"},
+		pair); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(stdout, "access_key=%s\naccess_secret=%s\n", pair.AccessKey, pair.AccessSecret.Reveal()); err != nil {
+	if _, err := fmt.Fprintf(stdout, "access_key=%s\naccess_secret=%s\n", pair.AccessKey,
+		pair.AccessSecret.Reveal()); err != nil {
 		return fmt.Errorf("cannot print the first access secret; the next start will print it: %w", err)
 	}
 	keys.FirstKey, keys.FirstSecret, keys.Printed = "", "", true

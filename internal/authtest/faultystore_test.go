@@ -41,7 +41,8 @@ func requireEveryMethodFails[role any](t *testing.T, store any) {
 			args = append(args, reflect.Zero(method.Type().In(n)))
 		}
 		results := method.Call(args)
-		require.Equal(t, authtest.ErrStoreAway, results[len(results)-1].Interface(), methods.Method(i).Name)
+		require.Equal(t, authtest.ErrStoreAway, results[len(results)-1].Interface(),
+			methods.Method(i).Name)
 	}
 }
 
@@ -50,7 +51,8 @@ func TestFaultyStoreHasATrailOnlyIfTheStoreDoes(t *testing.T) {
 	well := func(string) error { return nil }
 	_, has := authtest.FaultyStore(withoutTrail{memstore.New()}, well).(auth.EventStore)
 	require.False(t, has)
-	_, has = authtest.FaultyAccounts(accountsWithoutTrail{memstore.NewAccounts()}, well).(auth.EventStore)
+	_, has = authtest.FaultyAccounts(accountsWithoutTrail{memstore.NewAccounts()},
+		well).(auth.EventStore)
 	require.False(t, has)
 	_, has = authtest.FaultyAccounts(memstore.NewAccounts(), well).(auth.UserStore)
 	require.False(t, has, "a faulty store of accounts must not keep users")

@@ -21,7 +21,8 @@ func checksumOf(text string) string {
 	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	var b strings.Builder
 	sum := crc32.ChecksumIEEE([]byte(text))
-	for _, power := range []uint32{62 * 62 * 62 * 62 * 62, 62 * 62 * 62 * 62, 62 * 62 * 62, 62 * 62, 62, 1} {
+	for _, power := range []uint32{62 * 62 * 62 * 62 * 62, 62 * 62 * 62 * 62, 62 * 62 * 62, 62 * 62,
+		62, 1} {
 		b.WriteByte(digits[sum/power%62])
 	}
 	return b.String()

@@ -99,12 +99,15 @@ func (m *Authority) Broken(s authorityState) string {
 
 // Start implements [Model].
 func (m *Authority) Start() []authorityState {
-	return []authorityState{{rows: 0b011, issued: 0b011, exists: 0b11, active: 0b11, super: 0b11, key: true}}
+	return []authorityState{{rows: 0b011, issued: 0b011, exists: 0b11, active: 0b11, super: 0b11,
+		key: true}}
 }
 
 // Idle implements [Model].
 func (m *Authority) Idle(s authorityState) bool {
-	return !slices.ContainsFunc(s.requests[:], func(r request) bool { return r.stage != waiting && r.stage != finished })
+	return !slices.ContainsFunc(s.requests[:], func(r request) bool {
+		return r.stage != waiting && r.stage != finished
+	})
 }
 
 // Canonical implements [Model]. Requests are interchangeable, so it sorts them.
@@ -182,7 +185,9 @@ func (m *Authority) proceed(s authorityState, i int, yield func(Step, authorityS
 }
 
 // lock takes the next lock if no other request holds it, and reads the row if the check needs it.
-func (m *Authority) lock(s authorityState, i int, op *operation, step Step, yield func(Step, authorityState)) {
+func (m *Authority) lock(
+	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
+) {
 	want := op.locks[s.requests[i].locks]
 	for j := range s.requests {
 		if j != i && m.holds(s.requests[j], want) {
@@ -233,7 +238,9 @@ func (m *Authority) rowRefuses(s authorityState, op *operation, row row) bool {
 
 // check reads from the feed whether the acting session is still valid, in a statement after the
 // locks.
-func (m *Authority) check(s authorityState, i int, op *operation, step Step, yield func(Step, authorityState)) {
+func (m *Authority) check(
+	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
+) {
 	r := &s.requests[i]
 	dead := op.by >= 0 && m.checksAfterLocking() && !m.design.RowsOnly && s.dead&bit(op.by) != 0
 	if dead || op.impossible != nil && op.impossible(s, op) {
@@ -253,13 +260,17 @@ func (m *Authority) checksAfterLocking() bool { return !m.design.AtTheDoor && !m
 // needed rights.
 func (m *Authority) mayAct(s authorityState, op operation) bool {
 	owner := bit(sessionOwner[op.by])
-	return s.rows&^s.dead&bit(op.by) != 0 && s.exists&s.active&owner != 0 && (!op.needsPower || s.super&owner != 0)
+	return s.rows&^s.dead&bit(op.by) != 0 && s.exists&s.active&owner != 0 &&
+		(!op.needsPower || s.super&owner != 0)
 }
 
 // refuse ends the request without an effect. Unless the operation itself is impossible, a session
 // with the needed rights must not be refused.
-func (m *Authority) refuse(s authorityState, i int, op *operation, step Step, yield func(Step, authorityState)) {
-	impossible := op.target >= 0 && s.exists&bit(op.target) == 0 || op.impossible != nil && op.impossible(s, op)
+func (m *Authority) refuse(
+	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
+) {
+	impossible := op.target >= 0 && s.exists&bit(op.target) == 0 ||
+		op.impossible != nil && op.impossible(s, op)
 	if op.by >= 0 && !impossible && m.mayAct(s, *op) {
 		s.broken = refusedLive
 	}

@@ -43,7 +43,8 @@ type operation struct {
 	target     int8 // user that the operation is about; negative if none
 	locks      []lock
 
-	impossible func(s authorityState, op *operation) bool         // impossible whatever the authority; may be nil
+	// impossible whatever the authority; may be nil
+	impossible func(s authorityState, op *operation) bool
 	prepare    func(m *Authority, s authorityState, i int) uint8  // runs after the locks; may be nil
 	commit     func(s *authorityState, r *request, op *operation) // changes the database
 }
@@ -84,17 +85,22 @@ func lastingWrites() (ops []operation) {
 			locks:  locks(everybody, userRow(owner), sessionRow(by)),
 			commit: func(*authorityState, *request, *operation) {},
 		}, operation{
-			name: fmt.Sprintf("promote user %d by session %d", other, by), by: by, target: other, needsPower: true,
-			locks:  locks(everybody, superUsers, user0, user1, sessionRow(by)),
-			commit: func(s *authorityState, _ *request, op *operation) { s.super |= bit(op.target) },
+			name: fmt.Sprintf("promote user %d by session %d", other, by), by: by, target: other,
+			needsPower: true,
+			locks:      locks(everybody, superUsers, user0, user1, sessionRow(by)),
+			commit:     func(s *authorityState, _ *request, op *operation) { s.super |= bit(op.target) },
 		}, operation{
-			name: fmt.Sprintf("disable user %d by session %d", other, by), by: by, target: other, needsPower: true,
-			locks:      locks(append([]row{everybody, superUsers, user0, user1, head, sessionRow(by)}, sessionsOf(other)...)...),
+			name: fmt.Sprintf("disable user %d by session %d", other, by), by: by, target: other,
+			needsPower: true,
+			locks: locks(append([]row{everybody, superUsers, user0, user1, head,
+				sessionRow(by)}, sessionsOf(other)...)...),
 			impossible: leavesNoSuperUser,
 			commit:     disable,
 		}, operation{
-			name: fmt.Sprintf("revoke sessions of user %d by session %d", other, by), by: by, target: other, needsPower: true,
-			locks:  locks(append([]row{everybody, user0, user1, head, sessionRow(by)}, sessionsOf(other)...)...),
+			name: fmt.Sprintf("revoke sessions of user %d by session %d", other, by), by: by,
+			target: other, needsPower: true,
+			locks: locks(append([]row{everybody, user0, user1, head, sessionRow(by)},
+				sessionsOf(other)...)...),
 			commit: revokeAll,
 		})
 	}
@@ -106,8 +112,10 @@ func endings() (ops []operation) {
 	for n := range int8(authoritySessions) {
 		ops = append(ops, operation{
 			name: fmt.Sprintf("log out session %d", n), by: -1, target: -1,
-			locks:  locks(userRow(sessionOwner[n]), sessionRow(n), head),
-			commit: func(s *authorityState, _ *request, _ *operation) { s.rows, s.dead = s.rows&^bit(n), s.dead|bit(n) },
+			locks: locks(userRow(sessionOwner[n]), sessionRow(n), head),
+			commit: func(s *authorityState, _ *request, _ *operation) {
+				s.rows, s.dead = s.rows&^bit(n), s.dead|bit(n)
+			},
 		})
 	}
 	for u := range int8(2) {
@@ -129,9 +137,12 @@ func endings() (ops []operation) {
 				revokeAll(s, r, op)
 			}),
 			operation{
-				name: fmt.Sprintf("demote user %d", u), by: -1, target: u, locks: locks(superUsers, userRow(u)),
+				name: fmt.Sprintf("demote user %d", u), by: -1, target: u,
+				locks:      locks(superUsers, userRow(u)),
 				impossible: leavesNoSuperUser,
-				commit:     func(s *authorityState, _ *request, op *operation) { s.super &^= bit(op.target) },
+				commit: func(s *authorityState, _ *request, op *operation) {
+					s.super &^= bit(op.target)
+				},
 			})
 		for i := range ops[len(ops)-4 : len(ops)-2] { // disable and delete
 			ops[len(ops)-4+i].impossible = leavesNoSuperUser

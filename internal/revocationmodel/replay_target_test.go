@@ -59,17 +59,20 @@ func newMemoryTarget(t testing.TB, ahead int) Target {
 func newSQLiteTarget(t testing.TB, ahead int) Target {
 	dir, err := os.MkdirTemp(t.TempDir(), "replay")
 	require.NoError(t, err)
-	target := &realTarget{t: t, store: &heldStore{}, file: filepath.Join(dir, "auth.db"), backups: filepath.Join(dir, "backup.db")}
+	target := &realTarget{t: t, store: &heldStore{}, file: filepath.Join(dir, "auth.db"),
+		backups: filepath.Join(dir, "backup.db")}
 	target.open()
 	t.Cleanup(func() { target.db.Close() })
 	return newRealTarget(t, target, ahead)
 }
 
 func (r *realTarget) open() {
-	db, err := sql.Open("sqlite", "file:"+r.file+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite",
+		"file:"+r.file+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)")
 	require.NoError(r.t, err)
 	db.SetMaxOpenConns(1)
-	store, err := sqlstore.Open(r.t.Context(), db, sqlstore.Config{Dialect: sqlstore.SQLite, Timeout: time.Minute})
+	store, err := sqlstore.Open(r.t.Context(), db,
+		sqlstore.Config{Dialect: sqlstore.SQLite, Timeout: time.Minute})
 	require.NoError(r.t, err)
 	r.db, r.store.Store = db, store
 }
@@ -105,7 +108,8 @@ func (r *realTarget) service(i int) *auth.Service {
 	})
 	service, err := auth.New(store, auth.Config{
 		Issuer: authtest.Issuer, SigningKeys: []auth.SigningKey{r.signer.Key}, Now: r.clocks[i].Now,
-		Tokens: auth.TokenConfig{Lifetime: 8 * tick, MaxLifetime: 8 * tick, RevocationInterval: tick, MaxStaleness: 2 * tick},
+		Tokens: auth.TokenConfig{Lifetime: 8 * tick, MaxLifetime: 8 * tick,
+			RevocationInterval: tick, MaxStaleness: 2 * tick},
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(r.t, err)
@@ -196,7 +200,8 @@ func (r *realTarget) Present(i, n int) string {
 func (r *realTarget) Write(i, n int) bool {
 	session := r.tokens[n].Session
 	r.keys++
-	key := auth.AccessKey{ID: fmt.Sprint("written-", r.keys), UserID: session.UserID, Hash: "hash", CreatedAt: r.clocks[i].Now()}
+	key := auth.AccessKey{ID: fmt.Sprint("written-", r.keys), UserID: session.UserID, Hash: "hash",
+		CreatedAt: r.clocks[i].Now()}
 	by := auth.Authority{SessionID: session.ID, UserID: session.UserID}
 	err := r.store.AddKey(context.WithoutCancel(r.t.Context()), r.write(i, by), key)
 	if !errors.Is(err, auth.ErrTokenRejected) {

@@ -36,7 +36,8 @@ type Target interface {
 
 // answers maps a verdict to the response that a client sees.
 var answers = map[Verdict]string{
-	Accepted: "accepted", Stale: "accepted", Refused: "refused", Lost: "refused", Expired: "refused", Unavailable: "unavailable",
+	Accepted: "accepted", Stale: "accepted", Refused: "refused", Lost: "refused",
+	Expired: "refused", Unavailable: "unavailable",
 }
 
 // replay takes the steps of a model on a target and compares the answers of both.
@@ -52,8 +53,9 @@ type replay struct {
 // a separate step.
 func newReplayed() *World {
 	return &World{Design: Library, Bounds: Bounds{
-		Sessions: 0b1001, Creations: 0b0110, Lifetime: 8, Staleness: 2, Kept: 100, MaxNamed: 100, BehindBy: 1,
-		Entries: 8, UserEnds: 2, Others: 2, Restarts: 2, Outages: 2, Prunes: true,
+		Sessions: 0b1001, Creations: 0b0110, Lifetime: 8, Staleness: 2, Kept: 100, MaxNamed: 100,
+		BehindBy: 1,
+		Entries:  8, UserEnds: 2, Others: 2, Restarts: 2, Outages: 2, Prunes: true,
 		Snapshots: 2, Restores: 2, Presenting: true,
 	}}
 }
@@ -136,8 +138,10 @@ func (r *replay) answer(s worldState, i, n int) Verdict {
 func (r *replay) write(i, n int) {
 	r.t.Helper()
 	t := r.state.tokens[n]
-	want := r.state.rows&bit(int8(n)) != 0 && !r.state.isDead(n, t.generation) && !r.state.expired(i, t.left)
-	require.Equal(r.t, want, r.target.Write(i, n), "a lasting write by session %d at instance %d after\n%s", n, i, r)
+	want := r.state.rows&bit(int8(n)) != 0 && !r.state.isDead(n, t.generation) &&
+		!r.state.expired(i, t.left)
+	require.Equal(r.t, want, r.target.Write(i, n),
+		"a lasting write by session %d at instance %d after\n%s", n, i, r)
 }
 
 // String returns the steps so far.
@@ -169,11 +173,14 @@ func (r *replay) walk(random *rand.Rand, length int) {
 	r.t.Helper()
 	for range length {
 		steps, _ := r.next()
-		shown := slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return s.Verb != "is shown the token of session" })
+		shown := slices.DeleteFunc(slices.Clone(steps), func(s Step) bool {
+			return s.Verb != "is shown the token of session"
+		})
 		if random.IntN(2) == 0 && len(shown) > 0 {
 			steps = shown
 		}
-		verb := steps[random.IntN(len(steps))].Verb // chosen by verb, so that verbs with many arguments are not more frequent
+		// chosen by verb, so that verbs with many arguments are not more frequent
+		verb := steps[random.IntN(len(steps))].Verb
 		steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Verb != verb })
 		r.take(steps[random.IntN(len(steps))])
 	}
@@ -195,7 +202,9 @@ func TestRealInstancesFollowRandomWalksOfTheModel(t *testing.T) {
 			}
 			for walk := range walks {
 				random := rand.New(rand.NewPCG(16, uint64(walk)))
-				r := start(t, model, random.IntN(2), func(ahead int) Target { return newTarget(t, ahead) })
+				r := start(t, model, random.IntN(2), func(ahead int) Target {
+					return newTarget(t, ahead)
+				})
 				r.walk(random, 60)
 			}
 		})
@@ -223,7 +232,8 @@ func TestRepairCoversUnseenTokensOfTheLostHistory(t *testing.T) {
 				{"revokes session", 0, 0}, {"revokes session", 1, 3}, {"creates session", 1, 1},
 			}
 			steps = append(steps, c.ends...)
-			steps = append(steps, Step{"the store is restored", -1, -1}, Step{"a tick passes", -1, -1}, Step{shown, 0, 0},
+			steps = append(steps, Step{"the store is restored", -1, -1},
+				Step{"a tick passes", -1, -1}, Step{shown, 0, 0},
 				Step{"a tick passes", -1, -1}, Step{shown, 1, 0}, c.shows)
 			for _, step := range steps {
 				r.take(step)
@@ -241,8 +251,11 @@ func TestRealInstancesFollowTheShortestTraceToEachKindOfStep(t *testing.T) {
 	model := newReplayed()
 	model.Bounds.Creations, model.Bounds.Entries, model.Bounds.Outages = 0b0010, 3, 1
 	report := Explore(model, Options[worldState]{
-		MaxStates: testenv.Rounds(t, testenv.Counts{Small: 100_000, Moderate: 300_000, Full: 3_000_000}),
-		Mark:      func(before worldState, step Step, after worldState) string { return kind(model, before, step, after) },
+		MaxStates: testenv.Rounds(t, testenv.Counts{Small: 100_000, Moderate: 300_000,
+			Full: 3_000_000}),
+		Mark: func(before worldState, step Step, after worldState) string {
+			return kind(model, before, step, after)
+		},
 	})
 	names := slices.Sorted(maps.Keys(report.Marked))
 	require.Greater(t, len(names), 20)
@@ -250,7 +263,9 @@ func TestRealInstancesFollowTheShortestTraceToEachKindOfStep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			trace := report.Marked[name]
-			r := start(t, model, int(trace[0].Of), func(ahead int) Target { return newSQLiteTarget(t, ahead) })
+			r := start(t, model, int(trace[0].Of), func(ahead int) Target {
+				return newSQLiteTarget(t, ahead)
+			})
 			for _, step := range trace[1:] {
 				if step.Verb != "repairs the store" { // a real instance does that at once
 					r.take(step)

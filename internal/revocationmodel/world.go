@@ -153,8 +153,9 @@ type spent struct{ entries, userEnds, allEnds, others, restarts, outages, snapsh
 // revoke a session that no one revoked.
 func NewFeed(design Design) *World {
 	return &World{Design: design, Bounds: Bounds{
-		Sessions: 0b1011, Creations: 0b0100, Lifetime: 3, Staleness: 2, Kept: 1, MaxNamed: 1, BehindBy: 1,
-		Entries: 4, Restarts: 1, Prunes: true,
+		Sessions: 0b1011, Creations: 0b0100, Lifetime: 3, Staleness: 2, Kept: 1, MaxNamed: 1,
+		BehindBy: 1,
+		Entries:  4, Restarts: 1, Prunes: true,
 	}}
 }
 
@@ -178,8 +179,10 @@ func NewRestore(design Design) *World {
 // NewProduct returns a model in which every event of the other models can happen.
 func NewProduct(design Design) *World {
 	return &World{Design: design, Bounds: Bounds{
-		Sessions: 0b1001, Creations: 0b0110, Lifetime: 4, Staleness: 2, Kept: 2, MaxNamed: 2, BehindBy: 1,
-		Entries: 9, UserEnds: 2, AllEnds: 1, Others: 2, Restarts: 2, SlowReads: true, Unread: true, Prunes: true,
+		Sessions: 0b1001, Creations: 0b0110, Lifetime: 4, Staleness: 2, Kept: 2, MaxNamed: 2,
+		BehindBy: 1,
+		Entries:  9, UserEnds: 2, AllEnds: 1, Others: 2, Restarts: 2, SlowReads: true, Unread: true,
+		Prunes:    true,
 		Snapshots: 2, Restores: 2, Writes: true,
 	}}
 }
@@ -249,8 +252,10 @@ func (m *World) forget(s *worldState) {
 
 // less orders two instances whose clocks are equal.
 func less(a, b instance) bool {
-	return cmp.Or(cmp.Compare(a.cursor, b.cursor), cmp.Compare(a.age, b.age), cmp.Compare(a.named, b.named),
-		cmp.Compare(a.top, b.top), cmp.Compare(a.readAge, b.readAge), cmp.Compare(a.readHead, b.readHead)) < 0
+	return cmp.Or(cmp.Compare(a.cursor, b.cursor), cmp.Compare(a.age, b.age),
+		cmp.Compare(a.named, b.named),
+		cmp.Compare(a.top, b.top), cmp.Compare(a.readAge, b.readAge), cmp.Compare(a.readHead,
+			b.readHead)) < 0
 }
 
 // leastBelow returns the least generation that revokes the same sessions of the user.

@@ -12,7 +12,8 @@ func (m *World) read(s *worldState, i int, visible uint16) {
 		in.cursor, in.cursorID, in.top = 0, 0, 0
 	}
 	for at, e := range s.list() {
-		if visible>>at&1 == 0 || e.position < in.cursor || e.position == in.cursor && !m.Design.Timestamps {
+		if visible>>at&1 == 0 || e.position < in.cursor ||
+			e.position == in.cursor && !m.Design.Timestamps {
 			continue
 		}
 		hole := e.position > in.cursor+1 && e.position-1+m.Bounds.Kept > s.head && e.about != aboutAll
@@ -122,7 +123,8 @@ func (m *World) finish(s *worldState, i int, visible uint16) {
 func (m *World) views(s *worldState, i int, yield func(uint16)) {
 	list := s.list()
 	first := len(list)
-	for first > 0 && list[first-1].position > s.instances[i].readHead && list[first-1].position+m.Bounds.Kept > s.head {
+	for first > 0 && list[first-1].position > s.instances[i].readHead &&
+		list[first-1].position+m.Bounds.Kept > s.head {
 		first--
 	}
 	before := uint16(1<<first - 1)

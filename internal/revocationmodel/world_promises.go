@@ -29,7 +29,8 @@ func (m *World) judge(s *worldState, verdict Verdict, i, n int) string {
 		return since > 1 && verdict == Accepted || since > m.Bounds.Staleness && verdict == Stale
 	}
 	switch {
-	case verdict == Refused && s.rows&bit(int8(n)) != 0 && t.revoked == 0 && !t.folded && !s.instances[i].outdated:
+	case verdict == Refused && s.rows&bit(int8(n)) != 0 && t.revoked == 0 && !t.folded &&
+		!s.instances[i].outdated:
 		return "a session was refused that the store has and that was never revoked"
 	case t.revoked > 0 && !t.lost && tooLate(t.revoked):
 		return "a token was accepted too late after its revocation was acknowledged"

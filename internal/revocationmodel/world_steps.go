@@ -85,7 +85,9 @@ func (p *stepping) reads(i int) {
 	switch {
 	case in.reading:
 		p.m.views(&p.s, i, func(visible uint16) {
-			p.take("finishes reading the feed", i, -1, func(s *worldState) { p.m.finish(s, i, visible) })
+			p.take("finishes reading the feed", i, -1, func(s *worldState) {
+				p.m.finish(s, i, visible)
+			})
 		})
 	case !in.away && b.SlowReads:
 		p.take("begins to read the feed", i, -1, func(s *worldState) { p.m.begin(s, i) })
@@ -95,7 +97,10 @@ func (p *stepping) reads(i int) {
 	if in.away {
 		p.take("reaches the store again", i, -1, func(s *worldState) { s.instances[i].away = false })
 	} else if !in.reading && p.s.spent.outages < b.Outages {
-		p.take("loses the store", i, -1, func(s *worldState) { s.spent.outages++; s.instances[i].away = true })
+		p.take("loses the store", i, -1, func(s *worldState) {
+			s.spent.outages++
+			s.instances[i].away = true
+		})
 	}
 	if p.s.spent.restarts < b.Restarts {
 		p.take("restarts", i, -1, func(s *worldState) {
@@ -149,7 +154,8 @@ func (p *stepping) ends(i int) {
 	for n, t := range s.tokens {
 		dead := t.revoked > 0 && !t.lost && s.instances[i].knows(n, t.generation)
 		row := s.rows&bit(int8(n)) != 0
-		if t.issued && !dead && !s.expired(i, t.left) && (row || p.m.Design.FromClaims) && p.m.hasRoom(s, p.m.entriesOf(s, ownerOf[n])) && !s.held(ownerOf[n]) {
+		if t.issued && !dead && !s.expired(i, t.left) && (row || p.m.Design.FromClaims) &&
+			p.m.hasRoom(s, p.m.entriesOf(s, ownerOf[n])) && !s.held(ownerOf[n]) {
 			p.revoke("revokes session", i, n, func(s *worldState) { p.m.revoke(s, i, n) })
 		}
 	}
@@ -207,7 +213,8 @@ func (p *stepping) outOfOrder(i int) {
 			in := &s.instances[i]
 			n, t := int(in.pending-1), s.tokens[in.pending-1]
 			s.rows &^= bit(int8(n))
-			p.m.add(s, in.position, entry{about: uint8(n), generation: t.generation, left: t.left}, nothing)
+			p.m.add(s, in.position, entry{about: uint8(n), generation: t.generation, left: t.left},
+				nothing)
 			in.pending, in.position = 0, 0
 			s.acknowledge(s.head, func(other int, _ token) bool { return other == n })
 			p.m.learn(s, i)
@@ -215,7 +222,8 @@ func (p *stepping) outOfOrder(i int) {
 		return
 	}
 	for n, t := range p.s.tokens {
-		if !t.issued || t.revoked > 0 || p.s.instances[1-i].pending == uint8(n+1) || !p.m.hasRoom(&p.s, 2) {
+		if !t.issued || t.revoked > 0 || p.s.instances[1-i].pending == uint8(n+1) ||
+			!p.m.hasRoom(&p.s, 2) {
 			continue
 		}
 		p.take("begins to revoke session", i, n, func(s *worldState) {
@@ -288,7 +296,9 @@ func (p *stepping) writes() {
 	}
 	for n, t := range p.s.tokens {
 		if t.issued && p.s.rows&bit(int8(n)) != 0 && !p.s.isDead(n, t.generation) {
-			p.take("a lasting write locks and checks session", -1, n, func(s *worldState) { s.writing = uint8(n + 1) })
+			p.take("a lasting write locks and checks session", -1, n, func(s *worldState) {
+				s.writing = uint8(n + 1)
+			})
 		}
 	}
 }

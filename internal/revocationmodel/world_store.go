@@ -18,7 +18,8 @@ func (d *database) isDead(n int, generation uint8) bool {
 
 // revokes reports whether the entry revokes the session.
 func (e entry) revokes(n int, generation uint8) bool {
-	return e.about == uint8(n) || (e.about == aboutAll || e.about == aboutUser+ownerOf[n]) && generation < e.generation
+	return e.about == uint8(n) || (e.about == aboutAll || e.about == aboutUser+ownerOf[n]) &&
+		generation < e.generation
 }
 
 // belowAll returns the generation below which the sessions of all users are revoked.
@@ -105,7 +106,8 @@ func (m *World) revoke(s *worldState, i, n int) {
 	position := s.head + 1
 	s.rows &^= bit(int8(n))
 	if !slices.ContainsFunc(s.list(), func(e entry) bool { return e.left >= t.left && e.revokes(n, t.generation) }) {
-		m.add(s, position, entry{about: uint8(n), generation: min(t.generation, position), left: t.left},
+		m.add(s, position, entry{about: uint8(n), generation: min(t.generation, position),
+			left: t.left},
 			func(old entry) bool { return old.about == uint8(n) })
 		m.fold(s, ownerOf[n])
 	}
@@ -132,7 +134,8 @@ func (m *World) fold(s *worldState, user uint8) {
 	var named []*entry
 	list := s.list()
 	for i := range list {
-		if e := &list[i]; e.about < sessions && ownerOf[e.about] == user && e.left > 0 && !e.isCapped() {
+		if e := &list[i]; e.about < sessions && ownerOf[e.about] == user && e.left > 0 &&
+			!e.isCapped() {
 			named = append(named, e)
 		}
 	}
@@ -198,7 +201,8 @@ func (m *World) revokeAll(s *worldState, i int, position uint8) {
 func (m *World) repair(s *worldState, i int) {
 	suspect := s.instances[i].suspect
 	s.instances[i].suspect = 0
-	if s.belowAll() <= suspect && !(m.Design.HeadIsEnough && s.head >= suspect) { // otherwise another instance has repaired
+	// otherwise another instance has repaired
+	if s.belowAll() <= suspect && !(m.Design.HeadIsEnough && s.head >= suspect) {
 		m.revokeAll(s, i, m.repairAt(s, i, suspect))
 		s.spent.entries-- // the bound excludes repairs
 		s.acknowledge(s.head, func(n int, t token) bool { return s.isDead(n, t.generation) })

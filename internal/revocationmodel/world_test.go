@@ -32,7 +32,8 @@ func requireTaken(t *testing.T, report Report, verbs ...string) {
 func TestRevocationsHoldInTimeWhileTheFeedIsFoldedAndPruned(t *testing.T) {
 	t.Parallel()
 	report := requireHolds(t, NewFeed(Library))
-	requireTaken(t, report, "a tick passes", "creates session", "reads the feed", "restarts", "revokes session",
+	requireTaken(t, report, "a tick passes", "creates session", "reads the feed", "restarts",
+		"revokes session",
 		"prunes sessions", "prunes the feed")
 }
 
@@ -57,7 +58,8 @@ func TestRevocationsHoldInTimeWhileReadsOfTheFeedAreSlow(t *testing.T) {
 func TestRevocationsHoldAfterLostCommitsAreProven(t *testing.T) {
 	t.Parallel()
 	report := requireHolds(t, NewRestore(Library))
-	requireTaken(t, report, "the store is backed up", "the store is restored", "is shown the token of session",
+	requireTaken(t, report, "the store is backed up", "the store is restored",
+		"is shown the token of session",
 		"repairs the store", "revokes a session of somebody else", "a lasting write commits for session")
 }
 
@@ -131,7 +133,9 @@ func TestRandomRunsOfTheProductHold(t *testing.T) {
 		for range 80 {
 			var steps []Step
 			var states []worldState
-			model.Next(state, func(step Step, after worldState) { steps, states = append(steps, step), append(states, after) })
+			model.Next(state, func(step Step, after worldState) {
+				steps, states = append(steps, step), append(states, after)
+			})
 			choice := random.IntN(len(steps))
 			state, trace = states[choice], append(trace, steps[choice])
 			require.Empty(t, model.Broken(state), "%s", Print(model, trace))
@@ -152,7 +156,8 @@ func TestAnEntryForAUserMustNotReplaceOneForASessionOfALostHistory(t *testing.T)
 	design := Library
 	design.ReplaceCapped = true
 	require.Equal(t, tooLate, brokenAfter(t, NewProduct(design), steps))
-	kept := slices.DeleteFunc(steps, func(s Step) bool { return s.Verb == "prunes the feed" }) // nothing is left to prune
+	// nothing is left to prune
+	kept := slices.DeleteFunc(steps, func(s Step) bool { return s.Verb == "prunes the feed" })
 	require.Empty(t, brokenAfter(t, NewProduct(Library), kept))
 }
 

@@ -25,11 +25,13 @@ func TestFilesOfTheRootPackageCanBeReadInOrder(t *testing.T) {
 	for _, cycle := range cycles(slices.Sorted(maps.Keys(graph)), graph) {
 		t.Logf("a cycle of %d files: %s", len(cycle), strings.Join(cycle, ", "))
 		if len(cycle) > maxFileCycle {
-			t.Errorf("%d files of the root package form a dependency cycle; at most %d may", len(cycle), maxFileCycle)
+			t.Errorf("%d files of the root package form a dependency cycle; at most %d may",
+				len(cycle), maxFileCycle)
 			for _, file := range cycle {
 				for _, other := range slices.Sorted(maps.Keys(graph[file])) {
 					if slices.Contains(cycle, other) {
-						t.Logf("%s uses from %s: %s", file, other, strings.Join(slices.Sorted(maps.Keys(graph[file][other])), ", "))
+						t.Logf("%s uses from %s: %s", file, other,
+							strings.Join(slices.Sorted(maps.Keys(graph[file][other])), ", "))
 					}
 				}
 			}
@@ -86,7 +88,8 @@ func fileGraph(t *testing.T) map[string]map[string]map[string]bool {
 	}
 	fileOf := func(at token.Pos) string { return filepath.Base(set.Position(at).Filename) }
 	for name, object := range info.Uses {
-		if _, imported := object.(*types.PkgName); imported || object.Pkg() != pkg || !object.Pos().IsValid() {
+		if _, imported := object.(*types.PkgName); imported || object.Pkg() != pkg ||
+			!object.Pos().IsValid() {
 			continue
 		}
 		from, to := fileOf(name.Pos()), fileOf(object.Pos())

@@ -19,12 +19,14 @@ func TestRootPackageImportsNoStoreDatabaseOrTestCode(t *testing.T) {
 		"golang.org/x/crypto", "golang.org/x/oauth2", "golang.org/x/sys",
 		"golang.org/x/time", "github.com/hashicorp/golang-lru/v2", // counting of failures
 	}
-	for _, line := range goList(t, "-deps", "-f", "{{.ImportPath}}\t{{with .Module}}{{.Path}}{{end}}", module) {
+	for _, line := range goList(t, "-deps", "-f",
+		"{{.ImportPath}}\t{{with .Module}}{{.Path}}{{end}}", module) {
 		path, from, _ := strings.Cut(line, "\t")
 		if from != "" && !slices.Contains(modules, from) {
 			t.Errorf("the root package imports %s, of a module that is not one of %q", path, modules)
 		}
-		if within(path, "database/sql", "testing", module+"/memstore", module+"/sqlstore", module+"/storetest") {
+		if within(path, "database/sql", "testing", module+"/memstore", module+"/sqlstore",
+			module+"/storetest") {
 			t.Errorf("the root package imports %s", path)
 		}
 	}

@@ -24,7 +24,9 @@ func TestHostCompilesOnlyTheListedModules(t *testing.T) {
 	t.Setenv("GOARCH", "amd64")
 	lines := goList(t, "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", module, module+"/sqlstore")
 	slices.Sort(lines)
-	lines = slices.DeleteFunc(slices.Compact(lines), func(path string) bool { return path == "" || path == module })
+	lines = slices.DeleteFunc(slices.Compact(lines), func(path string) bool {
+		return path == "" || path == module
+	})
 	requireListed(t, "The modules that a host compiles", modules, strings.Join(lines, "\n")+"\n")
 }
 
@@ -46,7 +48,8 @@ func TestHostGoSumStaysShort(t *testing.T) {
 	tidy := exec.Command("go", "mod", "tidy")
 	tidy.Dir = dir
 	if output, err := tidy.CombinedOutput(); err != nil {
-		testenv.Skip(t, fmt.Sprintf("go mod tidy of a host: %v: %s", err, strings.ReplaceAll(string(output), "\n", "; ")))
+		testenv.Skip(t, fmt.Sprintf("go mod tidy of a host: %v: %s", err,
+			strings.ReplaceAll(string(output), "\n", "; ")))
 	}
 	sum, err := os.ReadFile(filepath.Join(dir, "go.sum"))
 	if err != nil {

@@ -54,7 +54,8 @@ func requireListed(t *testing.T, what, file, now string) {
 	if string(old) != now {
 		t.Errorf("%s differ from internal/surface/%s (- listed, + current):\n%s"+
 			"If the change is intended, accept it with: go test ./internal/surface -update",
-			what, file, diff(slices.Collect(strings.Lines(string(old))), slices.Collect(strings.Lines(now))))
+			what, file, diff(slices.Collect(strings.Lines(string(old))),
+				slices.Collect(strings.Lines(now))))
 	}
 }
 
@@ -105,11 +106,13 @@ func publicPackages(t *testing.T) []*types.Package {
 	t.Helper()
 	files := map[string]string{} // files of export data, by import path
 	var paths []string
-	for _, line := range goList(t, "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}\t{{.Name}}\t{{.DepOnly}}\t{{len .GoFiles}}", "./...") {
+	for _, line := range goList(t, "-export", "-deps", "-f",
+		"{{.ImportPath}}\t{{.Export}}\t{{.Name}}\t{{.DepOnly}}\t{{len .GoFiles}}", "./...") {
 		f := strings.Split(line, "\t")
 		path, export, name, dependency, goFiles := f[0], f[1], f[2], f[3] == "true", f[4]
 		files[path] = export
-		if !dependency && name != "main" && goFiles != "0" && !strings.Contains(path+"/", "/internal/") {
+		if !dependency && name != "main" && goFiles != "0" &&
+			!strings.Contains(path+"/", "/internal/") {
 			paths = append(paths, path)
 		}
 	}
@@ -143,7 +146,9 @@ func exported(pkg *types.Package) []string {
 			return other.Name()
 		})
 	}
-	signature := func(f *types.Func) string { return f.Name() + strings.TrimPrefix(show(f.Type()), "func") }
+	signature := func(f *types.Func) string {
+		return f.Name() + strings.TrimPrefix(show(f.Type()), "func")
+	}
 
 	for _, name := range pkg.Scope().Names() {
 		object := pkg.Scope().Lookup(name)

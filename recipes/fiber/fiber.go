@@ -76,7 +76,8 @@ func request(c fiber.Ctx, r *http.Request) *http.Request {
 
 // New returns an app with the calls and two routes of the host.
 func New(svc *auth.Service) *fiber.App {
-	app := fiber.New(fiber.Config{BodyLimit: 64 << 10, ReadTimeout: 10 * time.Second, CaseSensitive: true})
+	app := fiber.New(fiber.Config{BodyLimit: 64 << 10, ReadTimeout: 10 * time.Second,
+		CaseSensitive: true})
 	// Without this middleware, a panic ends the process, because the server recovers none.
 	app.Use(recover.New())
 	Mount(app, svc)

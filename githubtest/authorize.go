@@ -95,7 +95,7 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, request authori
 	}
 	s.mu.Unlock()
 	if !ok {
-		s.errorPage(w, http.StatusBadRequest, "There is no such user any more.")
+		s.errorPage(w, http.StatusBadRequest, "This user no longer exists.")
 		return
 	}
 	s.redirectBack(w, r, request, url.Values{"code": {value}})

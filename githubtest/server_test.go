@@ -44,15 +44,15 @@ func TestOtherHostsAreRefused(t *testing.T) {
 func TestInvalidConfigIsRefused(t *testing.T) {
 	user := githubtest.User{ID: 1, Login: "octocat"}
 	for name, cfg := range map[string]githubtest.Config{
-		"nobody to agree":     {AutoApprove: "nobody"},
-		"a login twice":       {Users: []githubtest.User{user, {ID: 2, Login: "Octocat"}}},
-		"no ID":               {Users: []githubtest.User{{Login: "octocat"}}},
-		"no login":            {Users: []githubtest.User{{ID: 1}}},
-		"a relative redirect": {RedirectURLs: []string{"/callback"}},
-		"a script redirect":   {RedirectURLs: []string{"javascript:alert(1)"}},
-		"a fragment":          {RedirectURLs: []string{"http://127.0.0.1/#x"}},
-		"a negative lifetime": {TokenLifetime: -time.Hour},
-		"half a second":       {TokenLifetime: time.Second / 2},
+		"unknown user in AutoApprove": {AutoApprove: "nobody"},
+		"a login twice":               {Users: []githubtest.User{user, {ID: 2, Login: "Octocat"}}},
+		"no ID":                       {Users: []githubtest.User{{Login: "octocat"}}},
+		"no login":                    {Users: []githubtest.User{{ID: 1}}},
+		"a relative redirect":         {RedirectURLs: []string{"/callback"}},
+		"a script redirect":           {RedirectURLs: []string{"javascript:alert(1)"}},
+		"a fragment":                  {RedirectURLs: []string{"http://127.0.0.1/#x"}},
+		"a negative lifetime":         {TokenLifetime: -time.Hour},
+		"half a second":               {TokenLifetime: time.Second / 2},
 	} {
 		_, err := githubtest.New(cfg)
 		require.Error(t, err, name)

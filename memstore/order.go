@@ -44,8 +44,8 @@ func (o *order) remove(u *user) {
 	}
 }
 
-// after yields the users whose IDs sort after the given one. No user needs to have that ID. It
-// finds the first user in logarithmic time.
+// after yields the users whose IDs sort after the given ID, which need not belong to a user. It
+// finds the first of them in logarithmic time.
 func (o *order) after(id string) iter.Seq[*user] {
 	return func(yield func(*user) bool) {
 		if len(o.blocks) == 0 {

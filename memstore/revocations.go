@@ -141,7 +141,7 @@ func (f *feed) addNamed(claims auth.SessionClaims) {
 }
 
 // addForUser adds an entry that revokes all sessions of the user up to now. It supersedes every
-// entry in force that it covers, and expires no earlier than any of them.
+// entry in force that it covers, and expires no earlier than any of those.
 func (f *feed) addForUser(userID string, expiresAt time.Time) {
 	f.supersede(userID, func(e *auth.Revocation) bool {
 		if !e.Capped() {
@@ -163,8 +163,8 @@ func (f *feed) revokes(claims auth.SessionClaims) bool {
 	})
 }
 
-// supersede takes the user's entries for which replaced returns true out of force, before the
-// caller adds an entry that replaces them.
+// supersede marks the user's entries for which replaced returns true as no longer in force. The
+// caller then adds the entry that replaces them.
 func (f *feed) supersede(userID string, replaced func(*auth.Revocation) bool) {
 	f.dropInForce(userID, func(e *auth.Revocation) bool {
 		if !replaced(e) {

@@ -16,7 +16,8 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// eventBy returns a write of the host with an event to deliver, caused by this user.
+// eventBy returns a write of the host with an event to deliver. The event names this user as its
+// actor.
 func eventBy(actorID string, at time.Time) auth.Write {
 	w := byHost
 	w.Now = func() time.Time { return at }

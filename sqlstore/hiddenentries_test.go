@@ -36,7 +36,7 @@ func TestFeedEntryThatStaysMissingIsAnError(t *testing.T) {
 		_, err = s.db.Exec(`DELETE FROM ` + s.prefix + `revocations WHERE position = 4`)
 		require.NoError(t, err)
 		entries, err = stores[0].ListRevocations(t.Context(), 2, 100)
-		require.NoError(t, err, "an entry for everybody makes what is missing before it harmless")
+		require.NoError(t, err, "entries missing before an entry for all users do no harm")
 		require.EqualValues(t, 51, entries[len(entries)-1].Position)
 	})
 }

@@ -204,8 +204,8 @@ func (l *ledger) check(t *testing.T, db *sql.DB, prefix string) {
 var halves = map[string]string{
 	"a user without the first key": `SELECT COUNT(*) FROM auth_users u WHERE NOT EXISTS (SELECT 1 FROM auth_access_keys k WHERE k.id = CONCAT('k-', u.id))`,
 	"a user without the event":     `SELECT COUNT(*) FROM auth_users u WHERE NOT EXISTS (SELECT 1 FROM auth_events e WHERE e.user_id = u.id)`,
-	"an event of nobody":           `SELECT COUNT(*) FROM auth_events e WHERE NOT EXISTS (SELECT 1 FROM auth_users u WHERE u.id = e.user_id)`,
-	"a key of nobody":              `SELECT COUNT(*) FROM auth_access_keys k WHERE NOT EXISTS (SELECT 1 FROM auth_users u WHERE u.id = k.user_id)`,
+	"an event of an unknown user":  `SELECT COUNT(*) FROM auth_events e WHERE NOT EXISTS (SELECT 1 FROM auth_users u WHERE u.id = e.user_id)`,
+	"a key of an unknown user":     `SELECT COUNT(*) FROM auth_access_keys k WHERE NOT EXISTS (SELECT 1 FROM auth_users u WHERE u.id = k.user_id)`,
 	"a session of a revoked key":   `SELECT COUNT(*) FROM auth_sessions s WHERE NOT EXISTS (SELECT 1 FROM auth_access_keys k WHERE k.id = s.access_key_id)`,
 	"a session of a disabled user": `SELECT COUNT(*) FROM auth_sessions s JOIN auth_users u ON u.id = s.user_id WHERE u.is_active = 0`,
 	"a session but no last login":  `SELECT COUNT(*) FROM auth_sessions s JOIN auth_users u ON u.id = s.user_id WHERE u.last_login = 0`,

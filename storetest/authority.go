@@ -85,7 +85,7 @@ func requireLiveOrOvertaken(
 		requireRejected(t, e, v, try, h.firstErr)
 		return
 	}
-	require.NoError(t, h.firstErr, "a live session has the authority")
+	require.NoError(t, h.firstErr, "a valid session must have the authority")
 	if h.secondErr != nil { // the verb may have removed the record that the ending needs
 		require.ErrorIs(t, h.secondErr, auth.ErrNotFound)
 	}
@@ -109,7 +109,7 @@ func requireRefusedAfter(
 	requireRejected(t, e, v, try, try.call(t.Context(), v.write(a.session, now)))
 	if !e.demotes || v.admin {
 		require.Equal(t, before, takeSnapshot(t, store, a, try),
-			"a call that was refused changed something")
+			"a refused call must not change anything")
 	}
 }
 

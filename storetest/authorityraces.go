@@ -85,9 +85,9 @@ func raceChanges(t *testing.T, store auth.AccountStore, e ending, a account, n i
 			requireOneOf(t, errs[i], auth.ErrTokenRejected, auth.ErrSuperUserRequired)
 		}
 		require.Equal(t, errs[i] == nil, wasFound(t, seen[i]),
-			"a change that was acknowledged is to be seen, and no other")
+			"exactly the acknowledged changes must be visible")
 		require.Equal(t, wasFound(t, seen[i]), wasFound(t, c.seen()),
-			"a change appeared after the session had ended")
+			"a change appeared after the session was revoked")
 	}
 }
 

@@ -92,14 +92,14 @@ func failedBootstrap(t *testing.T, store auth.Store) {
 		"user id taken": {auth.ErrExists, func(user *auth.User, key *auth.AccessKey) {
 			user.ID, key.UserID = taken.user.ID, taken.user.ID
 		}},
-		"username taken":   {auth.ErrExists, func(user *auth.User, _ *auth.AccessKey) { user.Username = taken.user.Username }},
-		"e-mail taken":     {auth.ErrExists, func(user *auth.User, _ *auth.AccessKey) { user.Email = taken.user.Email }},
-		"key id taken":     {auth.ErrExists, func(_ *auth.User, key *auth.AccessKey) { key.ID = taken.key.ID }},
-		"invalid user":     {auth.ErrInvalid, func(user *auth.User, _ *auth.AccessKey) { user.Username = "\x00" }},
-		"invalid key":      {auth.ErrInvalid, func(_ *auth.User, key *auth.AccessKey) { key.Hash = "" }},
-		"another's key":    {auth.ErrInvalid, func(_ *auth.User, key *auth.AccessKey) { key.UserID = taken.user.ID }},
-		"key of nobody":    {auth.ErrInvalid, func(_ *auth.User, key *auth.AccessKey) { key.UserID = unique("nobody") }},
-		"invalid username": {auth.ErrInvalid, func(user *auth.User, _ *auth.AccessKey) { user.Username = "" }},
+		"username taken":         {auth.ErrExists, func(user *auth.User, _ *auth.AccessKey) { user.Username = taken.user.Username }},
+		"e-mail taken":           {auth.ErrExists, func(user *auth.User, _ *auth.AccessKey) { user.Email = taken.user.Email }},
+		"key id taken":           {auth.ErrExists, func(_ *auth.User, key *auth.AccessKey) { key.ID = taken.key.ID }},
+		"invalid user":           {auth.ErrInvalid, func(user *auth.User, _ *auth.AccessKey) { user.Username = "\x00" }},
+		"invalid key":            {auth.ErrInvalid, func(_ *auth.User, key *auth.AccessKey) { key.Hash = "" }},
+		"another's key":          {auth.ErrInvalid, func(_ *auth.User, key *auth.AccessKey) { key.UserID = taken.user.ID }},
+		"key of an unknown user": {auth.ErrInvalid, func(_ *auth.User, key *auth.AccessKey) { key.UserID = unique("nobody") }},
+		"invalid username":       {auth.ErrInvalid, func(user *auth.User, _ *auth.AccessKey) { user.Username = "" }},
 	}
 	free := newSuperUser()
 	freeKey := newKey(free)
@@ -112,7 +112,7 @@ func failedBootstrap(t *testing.T, store auth.Store) {
 		taken.requireUnchanged(t, store)
 	}
 	require.NoError(t, store.Bootstrap(t.Context(), byHost(now), free, freeKey),
-		"a failed bootstrap was remembered")
+		"a failed bootstrap must not be spent")
 }
 
 func bootstrapOfNoSuperUser(t *testing.T, store auth.Store) {

@@ -158,7 +158,7 @@ func watchReset(ctx context.Context, store auth.AccountStore, id string, reset <
 		_, user, err := store.FindKey(ctx, id)
 		switch {
 		case err == nil && user.IsActive:
-			return errors.New("the key is there and its user is not disabled yet")
+			return errors.New("the key exists and its user is not disabled yet")
 		case err == nil:
 			return nil
 		case over || !errors.Is(err, auth.ErrNotFound):

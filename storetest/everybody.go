@@ -53,7 +53,7 @@ func requireEntryForEverybody(t *testing.T, position int64, e auth.Revocation) {
 	require.Equal(t, auth.Revocation{
 		Position: position, ID: e.ID, Generation: position, ExpiresAt: e.ExpiresAt,
 	}, e)
-	require.False(t, e.ExpiresAt.Before(now.Add(tokenLifetime)), "it lives as long as any token can")
+	require.False(t, e.ExpiresAt.Before(now.Add(tokenLifetime)), "the entry must not expire before any token")
 }
 
 func everybodyEnded(t *testing.T, store auth.AccountStore) {

@@ -195,7 +195,7 @@ func findConnection(t *testing.T, store auth.AccountStore, userID, host string) 
 func requireNoLink(t *testing.T, store auth.AccountStore, account auth.GitHubAccount) {
 	t.Helper()
 	_, err := store.FindGitHubLink(t.Context(), account)
-	require.ErrorIs(t, err, auth.ErrNotFound, "there is a link of %v", account)
+	require.ErrorIs(t, err, auth.ErrNotFound, "a link of %v exists", account)
 }
 
 func requireNoConnection(t *testing.T, store auth.AccountStore, userID, host string) {

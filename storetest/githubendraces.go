@@ -110,7 +110,7 @@ var connectEnds = map[string]connectEnd[auth.AccountStore]{
 	"signing out": {func(ctx context.Context, store auth.AccountStore, a account) error {
 		return store.RevokeSession(ctx, byHost(now), a.session.ID)
 	}, false},
-	"ending all sessions": {func(ctx context.Context, store auth.AccountStore, a account) error {
+	"revoking all sessions": {func(ctx context.Context, store auth.AccountStore, a account) error {
 		_, err := store.RevokeUserSessions(ctx, byHost(now), a.user.ID)
 		return err
 	}, false},

@@ -105,7 +105,7 @@ var refusalsOfFirst = map[string]refusal{
 		func(s *auth.GitHubSignInWrite, _ linked, keyed account) { setUser(s, keyed.user.ID) },
 		[]error{auth.ErrExists},
 	},
-	"the user's id is that of somebody linked": {
+	"the user's ID is that of a linked user": {
 		func(s *auth.GitHubSignInWrite, taken linked, _ account) { setUser(s, taken.user.ID) },
 		[]error{auth.ErrExists, auth.ErrChanged},
 	},
@@ -132,11 +132,11 @@ var refusalsOfFirst = map[string]refusal{
 }
 
 var refusalsOfLater = map[string]refusal{
-	"the account is nobody's": {
+	"the account is not linked": {
 		func(s *auth.GitHubSignInWrite, _ linked, _ account) { setAccount(s, newGitHubAccount()) },
 		[]error{auth.ErrChanged},
 	},
-	"the account is nobody's, and the user has none": {
+	"the account is not linked, and the user has no account": {
 		func(s *auth.GitHubSignInWrite, _ linked, keyed account) {
 			setAccount(s, newGitHubAccount())
 			setUser(s, keyed.user.ID)

@@ -177,10 +177,10 @@ func noToken(t *testing.T, store auth.AccountStore) {
 	elsewhere := newLinked(t, store).token
 	elsewhere.Account.Host = "github.example.com"
 	for name, token := range map[string]auth.GitHubToken{
-		"no such user":     newToken(newLink(newUser(), newGitHubAccount())),
-		"no link":          newToken(newLink(keyed.user, newGitHubAccount())),
-		"no link any more": unlinked.token,
-		"no link there":    elsewhere,
+		"no such user":   newToken(newLink(newUser(), newGitHubAccount())),
+		"no link":        newToken(newLink(keyed.user, newGitHubAccount())),
+		"a removed link": unlinked.token,
+		"no link there":  elsewhere,
 	} {
 		t.Run(name, func(t *testing.T) {
 			requireNoToken(t, store, token)

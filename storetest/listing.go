@@ -123,7 +123,7 @@ func listedAfterNobody(t *testing.T, store auth.Store) {
 		require.Equal(t, prefix+want, list(t, store, prefix+after, 1)[0].ID, "after %q", after)
 	}
 	deleteUser(t, store, users[1].ID)
-	require.Equal(t, users[2], list(t, store, users[1].ID, 1)[0], "after somebody deleted")
+	require.Equal(t, users[2], list(t, store, users[1].ID, 1)[0], "after a deleted user")
 	require.Equal(t, []auth.User{users[0], users[2]}, list(t, store, prefix, 2))
 }
 
@@ -136,8 +136,8 @@ func listedAfterImpossible(t *testing.T, store auth.Store) {
 	}
 }
 
-// listedWhileChanging lists page by page while others register and delete users before, between and
-// after the users who stay.
+// listedWhileChanging lists page by page while other calls register and delete users whose IDs sort
+// before, between and after those of the users who stay.
 func listedWhileChanging(t *testing.T, store auth.Store) {
 	prefix := unique("list")
 	var ends []string

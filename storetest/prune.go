@@ -27,7 +27,7 @@ var prunePromisesOfUsers = []promise[auth.Store]{
 	{"records that were removed before are not pruned again", endedNotPruned},
 }
 
-// kind is a kind of record that can be pruned.
+// kind describes one kind of record that can be pruned.
 type kind struct {
 	name  string
 	add   func(t *testing.T, store auth.AccountStore, owner auth.User, expires time.Time) (id string)

@@ -234,19 +234,19 @@ func requireNoUser(t *testing.T, store auth.AccountStore, id string) {
 		return
 	}
 	_, err := users.FindUser(t.Context(), id)
-	require.ErrorIs(t, err, auth.ErrNotFound, "there is a user %q", id)
+	require.ErrorIs(t, err, auth.ErrNotFound, "user %q exists", id)
 }
 
 func requireNoKey(t *testing.T, store auth.AccountStore, id string) {
 	t.Helper()
 	_, _, err := store.FindKey(t.Context(), id)
-	require.ErrorIs(t, err, auth.ErrNotFound, "there is a key %q", id)
+	require.ErrorIs(t, err, auth.ErrNotFound, "key %q exists", id)
 }
 
 func requireNoSession(t *testing.T, store auth.AccountStore, id string) {
 	t.Helper()
 	_, err := store.FindSession(t.Context(), id)
-	require.ErrorIs(t, err, auth.ErrNotFound, "there is a session %q", id)
+	require.ErrorIs(t, err, auth.ErrNotFound, "session %q exists", id)
 }
 
 // hasUser, hasKey and hasSession report whether the store has the record. They fail the test if the

@@ -95,11 +95,11 @@ func failedReset(t *testing.T, store auth.Store) {
 			func(key *auth.AccessKey, own, _ account) { key.ID = own.key.ID }},
 		{"the key's id is another user's key's", auth.ErrExists,
 			func(key *auth.AccessKey, _, other account) { key.ID = other.key.ID }},
-		{"the key is another user's", auth.ErrInvalid,
+		{"the key belongs to another user", auth.ErrInvalid,
 			func(key *auth.AccessKey, _, other account) { key.UserID = other.user.ID }},
-		{"the key is nobody's", auth.ErrInvalid,
+		{"the key belongs to an unknown user", auth.ErrInvalid,
 			func(key *auth.AccessKey, _, _ account) { key.UserID = unique("nobody") }},
-		{"the key cannot be kept", auth.ErrInvalid,
+		{"the key is invalid", auth.ErrInvalid,
 			func(key *auth.AccessKey, _, _ account) { key.Label = "line\nbreak" }},
 	}
 	for _, test := range tests {

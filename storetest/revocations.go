@@ -152,7 +152,7 @@ func laterSessionOutlivesEndAll(t *testing.T, store auth.AccountStore) {
 		require.False(t, isDead(feed, later))
 		found, err := store.FindSession(t.Context(), later.ID)
 		require.NoError(t, err)
-		require.Equal(t, later, found, "the generation is kept")
+		require.Equal(t, later, found, "the generation must be stored")
 		a.session = later
 	}
 }
@@ -255,7 +255,7 @@ func githubGenerations(t *testing.T, store auth.AccountStore) {
 		require.False(t, isDead(feed, later))
 		found, err := store.FindSession(t.Context(), later.ID)
 		require.NoError(t, err)
-		require.Equal(t, later, found, "the generation is kept")
+		require.Equal(t, later, found, "the generation must be stored")
 		a.session, a.token = later, *signIn.Token
 	}
 }

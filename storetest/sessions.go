@@ -116,7 +116,7 @@ var refusals = []struct {
 	want    error
 	session func(t *testing.T, store auth.AccountStore, own, other account) auth.Session
 }{
-	{"of nobody with another user's key", auth.ErrNotFound,
+	{"of an unknown user with another user's key", auth.ErrNotFound,
 		func(_ *testing.T, _ auth.AccountStore, _, other account) auth.Session {
 			session := newSession(other.key)
 			session.UserID = unique("nobody")
@@ -128,7 +128,7 @@ var refusals = []struct {
 			session.UserID = own.user.ID
 			return session
 		}},
-	{"with no such key", auth.ErrNotFound,
+	{"with an unknown key", auth.ErrNotFound,
 		func(_ *testing.T, _ auth.AccountStore, own, _ account) auth.Session {
 			return newSession(newKey(own.user))
 		}},

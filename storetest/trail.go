@@ -252,7 +252,7 @@ func eventsInOrder(t *testing.T, store trailStore) {
 		require.Equal(t, want[i], addEvent(t, store, user, withEvent(byHost(at))).At)
 	}
 	require.Equal(t, now, addEvent(t, store, other, withEvent(byHost(now))).At,
-		"another user has an order of its own")
+		"events of another user have a separate order")
 	events := listEvents(t, store, auth.EventFilter{UserID: user.ID}, 10)
 	require.Len(t, events, len(want))
 	for i, e := range events {
@@ -285,7 +285,7 @@ func eventWithChange(t *testing.T, store trailStore) {
 			over = added.returnsWithin(0)
 		}
 		require.True(t, hasKey(t, store, key.ID))
-		require.Len(t, eventsOf(t, store, write), 1, "the change is there and its event is not")
+		require.Len(t, eventsOf(t, store, write), 1, "the change exists without its event")
 		require.NoError(t, added.result(t, "AddKey"))
 	}
 }

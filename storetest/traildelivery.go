@@ -153,7 +153,7 @@ func userOrderKept(t *testing.T, store trailStore) {
 	elsewhere := addEvent(t, store, other, toDeliver(now.Add(time.Minute)))
 	at := now.Add(time.Hour)
 	require.Equal(t, first, claim(t, store, at, 1))
-	require.Equal(t, elsewhere, claim(t, store, at, 1), "another user's event does not wait")
+	require.Equal(t, elsewhere, claim(t, store, at, 1), "another user's event must not wait")
 	requireNoClaim(t, store, at)
 	require.Equal(t, first, claim(t, store, at.Add(time.Minute), 2))
 	finish(t, store, first)
@@ -187,7 +187,7 @@ func racingClaims(t *testing.T, store trailStore) {
 			require.ErrorIs(t, err, auth.ErrNotFound)
 			continue
 		}
-		require.False(t, handed[events[i].ID], "one event was handed out twice")
+		require.False(t, handed[events[i].ID], "an event was handed out twice")
 		handed[events[i].ID] = true
 	}
 	// If another call has locked the next event, a call may find none. The event is handed out
@@ -313,5 +313,5 @@ func eventsPruned(t *testing.T, store trailStore) {
 	_, err := store.ListEvents(t.Context(), auth.EventFilter{Before: events[1].ID}, 1)
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	require.Equal(t, events[6], claim(t, store, now.Add(time.Hour), 1),
-		"no event that was pruned waits")
+		"a pruned event must not wait for delivery")
 }

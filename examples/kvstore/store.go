@@ -152,5 +152,6 @@ func checkSame(field string, same bool) error {
 	return &auth.InvalidError{Field: field, Reason: "must be the same in all records of one call"}
 }
 
-// kept returns the time as the contract requires a store to keep it.
+// kept returns the time in UTC, truncated to the microsecond, as the contract requires a store to
+// keep it.
 func kept(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }

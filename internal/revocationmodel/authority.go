@@ -156,7 +156,8 @@ func (m *Authority) arrive(s authorityState, i int, yield func(Step, authoritySt
 	}
 }
 
-// proceed offers the next step of a request, unless it waits for a lock of another request.
+// proceed offers the next step of the request, unless the request waits for a lock that another
+// request holds.
 func (m *Authority) proceed(s authorityState, i int, yield func(Step, authorityState)) {
 	r := &s.requests[i]
 	step := Step{At: int8(i), Of: int8(r.operation - 1)}

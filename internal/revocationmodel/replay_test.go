@@ -102,7 +102,7 @@ func (r *replay) onTarget(step Step, before worldState) {
 		r.target.RevokeUser(at, of)
 	case "revokes everybody's sessions":
 		r.target.RevokeEverybody(at)
-	case "revokes a session of somebody else":
+	case "revokes a session of another user":
 		r.target.RevokeOther(at)
 	case "prunes sessions":
 		r.target.PruneSessions(at)

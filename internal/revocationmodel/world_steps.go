@@ -168,7 +168,7 @@ func (p *stepping) ends(i int) {
 		}
 	}
 	if s.spent.others < b.Others && p.m.hasRoom(s, 1) {
-		p.revoke("revokes a session of somebody else", i, -1, func(s *worldState) {
+		p.revoke("revokes a session of another user", i, -1, func(s *worldState) {
 			s.spent.others++
 			p.m.add(s, s.head+1, entry{about: aboutOther, left: p.m.lifetime(s, i)}, nothing)
 		})

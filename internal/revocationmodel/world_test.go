@@ -60,7 +60,7 @@ func TestRevocationsHoldAfterLostCommitsAreProven(t *testing.T) {
 	report := requireHolds(t, NewRestore(Library))
 	requireTaken(t, report, "the store is backed up", "the store is restored",
 		"is shown the token of session",
-		"repairs the store", "revokes a session of somebody else", "a lasting write commits for session")
+		"repairs the store", "revokes a session of another user", "a lasting write commits for session")
 }
 
 func TestExplorerCatchesEveryWrongFeed(t *testing.T) {
@@ -147,7 +147,7 @@ func TestRandomRunsOfTheProductHold(t *testing.T) {
 // the store has not reached, so the entry for its user does not cover it.
 func TestAnEntryForAUserMustNotReplaceOneForASessionOfALostHistory(t *testing.T) {
 	t.Parallel()
-	const other = "revokes a session of somebody else"
+	const other = "revokes a session of another user"
 	steps := []Step{
 		{"the store is backed up", -1, -1}, {other, 0, -1}, {other, 0, -1}, {"creates session", 0, 1},
 		{"the store is restored", -1, -1}, {"revokes session", 1, 1}, {"revokes the sessions of user", 1, 0},

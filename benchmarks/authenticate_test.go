@@ -35,7 +35,7 @@ func newKeys(t testing.TB) Keys {
 	return k
 }
 
-// goodClaims are those of ours.
+// goodClaims are valid claims of this library.
 func goodClaims() jwt.MapClaims {
 	now := time.Now().Unix()
 	return jwt.MapClaims{
@@ -44,8 +44,8 @@ func goodClaims() jwt.MapClaims {
 	}
 }
 
-// sign returns a token with the key's id, which ours wants and kataras does not take,
-// unless that is empty.
+// sign returns a token with this key ID. An empty ID omits it: this library requires one, and
+// kataras rejects it.
 func sign(t testing.TB, alg string, key any, kid string, change jwt.MapClaims) string {
 	t.Helper()
 	c := goodClaims()
@@ -65,8 +65,9 @@ func sign(t testing.TB, alg string, key any, kid string, change jwt.MapClaims) s
 	}
 }
 
-// hasLowS reports whether the ES256 signature is, of two that anybody can make of one
-// another, the one that ours takes. Every other one of golang-jwt is.
+// hasLowS reports whether the ES256 signature has a low S. From any ES256 signature, anyone can
+// compute a second one with the negated S. This library accepts only the one with the low S;
+// golang-jwt creates each of the two half of the time.
 func hasLowS(t testing.TB, token string) bool {
 	t.Helper()
 	return decoded(t, token[strings.LastIndex(token, ".")+1:])[32] < 0x7f
@@ -74,7 +75,7 @@ func hasLowS(t testing.TB, token string) bool {
 
 const keyID = "k"
 
-// signingKey is the key for the algorithm as ours has it.
+// signingKey returns the key of the algorithm for this library.
 func signingKey(t testing.TB, k Keys, alg string) auth.SigningKey {
 	t.Helper()
 	var key auth.SigningKey
@@ -91,7 +92,7 @@ func signingKey(t testing.TB, k Keys, alg string) auth.SigningKey {
 	return key
 }
 
-// ours is the middleware of this library, and a token of its own.
+// ours returns the middleware of this library, its service, and one of its tokens.
 func ours(t testing.TB, k Keys, alg string) (Middleware, *auth.Service, string) {
 	t.Helper()
 	svc, err := auth.New(memstore.New(), auth.Config{
@@ -99,7 +100,8 @@ func ours(t testing.TB, k Keys, alg string) (Middleware, *auth.Service, string) 
 		Tokens: auth.TokenConfig{Audiences: []string{Audience}}, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
-	made, err := svc.Register(context.Background(), auth.ByHost("setup"), auth.UserParams{Username: "ada"})
+	made, err := svc.Register(context.Background(), auth.ByHost("setup"),
+		auth.UserParams{Username: "ada"})
 	require.NoError(t, err)
 	token, err := svc.SignIn(context.Background(), made.User.ID)
 	require.NoError(t, err)
@@ -120,13 +122,14 @@ func status(m Middleware, token string) int {
 	return w.Code
 }
 
-// badTokens are what every middleware must refuse before its time is worth taking.
+// badTokens are tokens that every middleware must refuse for the comparison to be fair.
 func badTokens(t testing.TB, k Keys, alg, kid string) map[string]string {
 	t.Helper()
 	other, key, now := newKeys(t), k.private(alg), time.Now().Unix()
 	good := sign(t, alg, key, kid, nil)
 	parts := strings.Split(good, ".")
-	forged := base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(decoded(t, parts[1]), `"ada"`, `"eve"`, 1)))
+	forged := base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(decoded(t, parts[1]),
+		`"ada"`, `"eve"`, 1)))
 	stranger := map[string]string{"HS256": "ES256", "ES256": "EdDSA", "EdDSA": "HS256"}[alg]
 	return map[string]string{
 		"expired":           sign(t, alg, key, kid, jwt.MapClaims{"exp": now - 60, "iat": now - 3600}),
@@ -152,7 +155,7 @@ func decoded(t testing.TB, segment string) string {
 	return string(text)
 }
 
-func TestAllMiddlewaresRefuseTheSameTokens(t *testing.T) {
+func TestAllMiddlewaresRejectTheSameTokens(t *testing.T) {
 	k := newKeys(t)
 	for _, alg := range algorithms {
 		mine, svc, own := ours(t, k, alg)
@@ -164,7 +167,8 @@ func TestAllMiddlewaresRefuseTheSameTokens(t *testing.T) {
 		identity, err := svc.Identify(request(own))
 		require.NoError(t, err)
 		require.NoError(t, svc.Tokens().Revoke(t.Context(), auth.ByHost("setup"), identity.SessionID))
-		require.Equal(t, http.StatusUnauthorized, status(mine, own), "which the others cannot see")
+		require.Equal(t, http.StatusUnauthorized, status(mine, own),
+			"this library must refuse a revoked token, which the others cannot detect")
 
 		bad := badTokens(t, k, alg, "")
 		for name, peer := range peers {
@@ -183,16 +187,16 @@ func TestAllMiddlewaresRefuseTheSameTokens(t *testing.T) {
 	}
 }
 
-// discard is a ResponseWriter that costs as little as can be.
+// discard is a ResponseWriter with minimal cost.
 type discard struct{ header http.Header }
 
 func (d discard) Header() http.Header         { return d.header }
 func (d discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d discard) WriteHeader(int)             {}
 
-// TestASeenTokenCostsTwoAllocations is the context and the request that has it; who
-// needs no context needs neither.
-func TestASeenTokenCostsTwoAllocations(t *testing.T) {
+// TestCachedTokenCostsTwoAllocations: the two are the context and the request that carries it. A
+// host that needs no context saves both.
+func TestCachedTokenCostsTwoAllocations(t *testing.T) {
 	k := newKeys(t)
 	for _, alg := range algorithms {
 		mine, svc, own := ours(t, k, alg)
@@ -206,11 +210,11 @@ func TestASeenTokenCostsTwoAllocations(t *testing.T) {
 	}
 }
 
-// BenchmarkAuthenticated is a request with a token that was seen before.
+// BenchmarkAuthenticated measures a request with a token that was seen before.
 func BenchmarkAuthenticated(b *testing.B) {
 	k := newKeys(b)
-	// What is left of the middleware of a host that verifies nothing. It is first, as a process takes longer
-	// when its heap is new.
+	// The part of a middleware that remains if the host verifies nothing. It runs first, because a
+	// process is slower while its heap is new.
 	b.Run("context alone", func(b *testing.B) {
 		serve(b, byHand(func(string) (any, error) { return nil, nil }), "")
 	})
@@ -230,7 +234,9 @@ func BenchmarkAuthenticated(b *testing.B) {
 			m, err := peers[name](k, alg)
 			require.NoError(b, err)
 			if m != nil {
-				b.Run(alg+"/"+name, func(b *testing.B) { serve(b, m, sign(b, alg, k.private(alg), "", nil)) })
+				b.Run(alg+"/"+name, func(b *testing.B) {
+					serve(b, m, sign(b, alg, k.private(alg), "", nil))
+				})
 			}
 		}
 	}

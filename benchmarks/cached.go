@@ -9,10 +9,9 @@ import (
 	"time"
 )
 
-// cachedJWT is golang-jwt behind a cache of the design that Kubernetes has for the
-// tokens of its API server: what was found out about a token is kept for ten
-// seconds, under an HMAC of the token with a key of the process, in one of 32 maps
-// with a lock each.
+// cachedJWT is golang-jwt behind a cache with the design of the token cache in the Kubernetes API
+// server. It keeps the result for a token for ten seconds, under an HMAC of the token with a key of
+// the process, in one of 32 maps that each have a lock.
 func cachedJWT(k Keys, alg string) (Middleware, error) {
 	parse := parseGolangJWT(k, alg)
 	c := newTokenCache()

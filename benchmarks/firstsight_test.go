@@ -12,17 +12,19 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// BenchmarkFirstSight is a token that was not seen before: ours with the strict
-// parser and the session, golang-jwt's ParseWithClaims alone.
+// BenchmarkFirstSight measures a token that was not seen before. This library uses its strict
+// parser and checks the session; golang-jwt uses ParseWithClaims alone.
 func BenchmarkFirstSight(b *testing.B) {
 	k := newKeys(b)
 	for _, alg := range algorithms {
 		svc, err := auth.New(memstore.New(), auth.Config{
 			Issuer: Issuer, SigningKeys: []auth.SigningKey{signingKey(b, k, alg)},
-			Tokens: auth.TokenConfig{Audiences: []string{Audience}, CacheSize: -1}, Logger: slog.New(slog.DiscardHandler),
+			Tokens: auth.TokenConfig{Audiences: []string{Audience}, CacheSize: -1},
+			Logger: slog.New(slog.DiscardHandler),
 		})
 		require.NoError(b, err)
-		made, err := svc.Register(context.Background(), auth.ByHost("setup"), auth.UserParams{Username: "ada"})
+		made, err := svc.Register(context.Background(), auth.ByHost("setup"),
+			auth.UserParams{Username: "ada"})
 		require.NoError(b, err)
 		token, err := svc.SignIn(context.Background(), made.User.ID)
 		require.NoError(b, err)
@@ -45,13 +47,16 @@ func BenchmarkFirstSight(b *testing.B) {
 			}
 		})
 		c := claims{RegisteredClaims: jwt.RegisteredClaims{
-			Issuer: Issuer, Audience: jwt.ClaimStrings{Audience}, Subject: made.User.ID, ID: token.Session.ID,
-			IssuedAt: jwt.NewNumericDate(token.Session.CreatedAt), ExpiresAt: jwt.NewNumericDate(token.Session.ExpiresAt),
+			Issuer: Issuer, Audience: jwt.ClaimStrings{Audience}, Subject: made.User.ID,
+			ID:        token.Session.ID,
+			IssuedAt:  jwt.NewNumericDate(token.Session.CreatedAt),
+			ExpiresAt: jwt.NewNumericDate(token.Session.ExpiresAt),
 		}, Username: "ada"}
 		b.Run(alg+"/golang-jwt signs", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := jwt.NewWithClaims(jwt.GetSigningMethod(alg), c).SignedString(k.private(alg)); err != nil {
+				if _, err := jwt.NewWithClaims(jwt.GetSigningMethod(alg),
+					c).SignedString(k.private(alg)); err != nil {
 					b.Fatal(err)
 				}
 			}

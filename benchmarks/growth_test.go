@@ -15,9 +15,8 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// manyStore is a store of which a benchmark can have a million sessions in seconds:
-// it keeps none of those that begin, which are not read when a token is verified, and
-// makes up those that have ended.
+// manyStore is a store for benchmarks with a million sessions. It keeps no created session, because
+// verifying a token does not read it, and it generates the revoked sessions.
 type manyStore struct {
 	auth.Store
 	revoked int64
@@ -28,35 +27,40 @@ func newManyStore(revoked int) *manyStore {
 	return &manyStore{memstore.New(), int64(revoked), time.Now().Add(12 * time.Hour)}
 }
 
-// CreateSession gives a session to whoever asks.
-func (s *manyStore) CreateSession(_ context.Context, session auth.Session, _ int) (auth.Session, auth.User, error) {
+// CreateSession accepts every session.
+func (s *manyStore) CreateSession(
+	_ context.Context, session auth.Session, _ int,
+) (auth.Session, auth.User, error) {
 	session.Generation = s.revoked
 	return session, auth.User{ID: session.UserID, Username: session.UserID, IsActive: true}, nil
 }
 
-// RevokeSession ends a session that the store does not have.
+// RevokeSession revokes a session that the store does not have.
 func (s *manyStore) RevokeSession(context.Context, auth.Write, string) error {
 	s.revoked++
 	return nil
 }
 
-// RevocationHead is as far as the sessions that are made up.
+// RevocationHead returns the position of the last generated session.
 func (s *manyStore) RevocationHead(context.Context) (int64, error) { return s.revoked, nil }
 
-// ListRevocations makes up a session of another user for each entry. Nothing of it
-// is shared between entries, as nothing is of what a database returns.
-func (s *manyStore) ListRevocations(_ context.Context, from int64, limit int) ([]auth.Revocation, error) {
+// ListRevocations generates a session of another user for each entry. The entries share no memory,
+// as entries from a database share none.
+func (s *manyStore) ListRevocations(
+	_ context.Context, from int64, limit int,
+) ([]auth.Revocation, error) {
 	var page []auth.Revocation
 	for p := max(from, 1); p <= s.revoked && len(page) < limit; p++ {
 		page = append(page, auth.Revocation{
-			Position: p, ID: fmt.Sprintf("E%025d", p), UserID: fmt.Sprintf("U%025d", p), SessionID: fmt.Sprintf("S%025d", p),
+			Position: p, ID: fmt.Sprintf("E%025d", p), UserID: fmt.Sprintf("U%025d", p),
+			SessionID:  fmt.Sprintf("S%025d", p),
 			Generation: p - 1, ExpiresAt: s.until,
 		})
 	}
 	return page, nil
 }
 
-// issuerOver returns the tokens of a service that remembers so many of them.
+// issuerOver returns the token issuer of a service that caches this number of tokens.
 func issuerOver(b *testing.B, store auth.Store, k Keys, cached int) *auth.TokenIssuer {
 	b.Helper()
 	svc, err := auth.New(store, auth.Config{
@@ -68,19 +72,20 @@ func issuerOver(b *testing.B, store auth.Store, k Keys, cached int) *auth.TokenI
 	return svc.Tokens()
 }
 
-// manyTokens returns tokens of as many users.
+// manyTokens returns tokens of n users.
 func manyTokens(b *testing.B, k Keys, n int) []string {
 	b.Helper()
 	issuer, tokens := issuerOver(b, newManyStore(0), k, -1), make([]string, n)
 	for i := range tokens {
-		token, err := issuer.Issue(context.Background(), auth.IssueParams{UserID: rand.Text(), Method: auth.MethodHost})
+		token, err := issuer.Issue(context.Background(),
+			auth.IssueParams{UserID: rand.Text(), Method: auth.MethodHost})
 		require.NoError(b, err)
 		tokens[i] = token.Bearer.Reveal()
 	}
 	return tokens
 }
 
-// verifyAll has the issuer meet the tokens.
+// verifyAll verifies each token once.
 func verifyAll(b *testing.B, issuer *auth.TokenIssuer, tokens []string) {
 	for _, token := range tokens {
 		if _, err := issuer.Verify(context.Background(), token); err != nil {
@@ -89,8 +94,8 @@ func verifyAll(b *testing.B, issuer *auth.TokenIssuer, tokens []string) {
 	}
 }
 
-// learnAll has the issuer read the whole feed, and returns how long that took. A
-// request waits for a second at most, and the next goes on from there.
+// learnAll makes the issuer read the whole feed, and returns the duration. A request waits for at
+// most a second, and the next request continues there.
 func learnAll(b *testing.B, issuer *auth.TokenIssuer, token string) time.Duration {
 	b.Helper()
 	began := time.Now()
@@ -104,11 +109,11 @@ func learnAll(b *testing.B, issuer *auth.TokenIssuer, token string) time.Duratio
 	}
 }
 
-// heap returns how much memory is in use.
+// heap returns the size of the heap in use.
 func heap() float64 {
 	var m runtime.MemStats
 	runtime.GC()
-	runtime.GC() // what the first one only made ready to go
+	runtime.GC() // frees what the first collection only finalized
 	runtime.ReadMemStats(&m)
 	return float64(m.HeapAlloc)
 }
@@ -118,15 +123,14 @@ var (
 	revokedCounts = []int{0, 1_000, 1_000_000}
 )
 
-// scattered is a step that leads through all of the counts above in an order that
-// no processor foresees.
+// scattered is a step size that visits all of the above counts in an order that no processor
+// predicts.
 const scattered = 7919
 
-// BenchmarkGrowth is a token that was seen before, by how many of them there are and
-// how many sessions were revoked. Each is asked for in turn, so that the more there
-// are, the less of them is in the processor's caches. So it is with the text that is
-// asked for, which a server would have just received: what it costs to fetch that is
-// measured by itself, as "text".
+// BenchmarkGrowth measures a token that was seen before, for different numbers of such tokens and
+// of revoked sessions. It verifies the tokens in turn, so that with more tokens, fewer of them fit
+// into the processor's caches. The same holds for the text of the token, which a server would just
+// have received. The cost of fetching that text is measured separately, as "text".
 func BenchmarkGrowth(b *testing.B) {
 	k := newKeys(b)
 	all := manyTokens(b, k, liveCounts[len(liveCounts)-1])
@@ -160,7 +164,7 @@ func BenchmarkGrowth(b *testing.B) {
 					}
 					i = (i + scattered) % live
 				}
-				if live >= 10_000 { // or it is that of the empty tables
+				if live >= 10_000 { // with fewer, the result would show the empty tables
 					b.ReportMetric(perToken, "B/token")
 				}
 				if revoked >= 1000 {
@@ -172,9 +176,9 @@ func BenchmarkGrowth(b *testing.B) {
 	}
 }
 
-// BenchmarkNews is what a session that ends costs the tokens of others: each is looked
-// up once among all that have ended. An operation is one end and a request with each
-// of the live tokens; ns/token is the time for one of these.
+// BenchmarkNews measures the cost of a revoked session for the tokens of others: each token is then
+// looked up once among all revoked sessions. An operation is one revocation and one request with
+// each live token. ns/token is the time of one such request.
 func BenchmarkNews(b *testing.B) {
 	const live = 10_000
 	k := newKeys(b)

@@ -1,9 +1,9 @@
-// Package benchmarks compares the middleware of this library with those of others.
-// It is a module of its own, so that nobody who imports the library meets them.
+// Package benchmarks compares the middleware of this library with other libraries. It is a separate
+// module, so that importers of the library do not get its dependencies.
 //
-// All peers are set up to check what ours checks of a token: the signature, that
-// the algorithm is the key's, iss, aud, exp and nbf. A test holds them to it. None
-// of them but ours sees that a session was revoked.
+// All libraries are configured to check what this library checks: the signature, that the algorithm
+// is the key's, and the claims iss, aud, exp and nbf. A test verifies that. Only this library
+// detects that a session was revoked.
 package benchmarks
 
 import (
@@ -26,20 +26,20 @@ import (
 	jwx "github.com/lestrrat-go/jwx/v2/jwt"
 )
 
-// What every token here is from and for.
+// The issuer and the audience of every token here.
 const (
 	Issuer   = "https://api.example.com"
 	Audience = "https://api.example.com"
 )
 
-// Keys is a key for each algorithm.
+// Keys holds a key for each algorithm.
 type Keys struct {
 	HS256 []byte
 	ES256 *ecdsa.PrivateKey
 	EdDSA ed25519.PrivateKey
 }
 
-// public returns what verifies a token of the algorithm.
+// public returns the key that verifies tokens of the algorithm.
 func (k Keys) public(alg string) any {
 	switch alg {
 	case "HS256":
@@ -50,7 +50,7 @@ func (k Keys) public(alg string) any {
 	return k.EdDSA.Public().(ed25519.PublicKey)
 }
 
-// private returns what signs one.
+// private returns the key that signs tokens of the algorithm.
 func (k Keys) private(alg string) any {
 	switch alg {
 	case "HS256":
@@ -61,18 +61,18 @@ func (k Keys) private(alg string) any {
 	return k.EdDSA
 }
 
-// claims are those of ours.
+// claims are the claims of this library.
 type claims struct {
 	jwt.RegisteredClaims
 	Username    string `json:"username"`
 	IsSuperUser bool   `json:"is_super_user"`
 }
 
-// Middleware wraps a handler so that it is called for good tokens alone.
+// Middleware wraps a handler so that only requests with a valid token reach it.
 type Middleware func(http.Handler) http.Handler
 
-// peers are functions that return a middleware for the algorithm, nil if the peer
-// does not have that.
+// peers create a middleware for the algorithm. They return nil if the library does not support the
+// algorithm.
 var peers = map[string]func(k Keys, alg string) (Middleware, error){
 	"golang-jwt":           GolangJWT,
 	"cristalhq":            cristalhqJWT,
@@ -91,7 +91,7 @@ func bearer(r *http.Request) string {
 
 type callerKey struct{}
 
-// byHand is the middleware that hosts write around a library.
+// byHand returns the middleware that hosts write around a token library.
 func byHand(verify func(token string) (caller any, err error)) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -105,18 +105,21 @@ func byHand(verify func(token string) (caller any, err error)) Middleware {
 	}
 }
 
-// parseGolangJWT returns what verifies a token with golang-jwt.
+// parseGolangJWT returns a function that verifies a token with golang-jwt.
 func parseGolangJWT(k Keys, alg string) func(string) (*claims, error) {
 	public := k.public(alg)
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{alg}), jwt.WithIssuer(Issuer), jwt.WithAudience(Audience), jwt.WithExpirationRequired())
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{alg}), jwt.WithIssuer(Issuer),
+		jwt.WithAudience(Audience), jwt.WithExpirationRequired())
 	return func(token string) (*claims, error) {
 		var c claims
-		_, err := parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return public, nil })
+		_, err := parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) {
+			return public, nil
+		})
 		return &c, err
 	}
 }
 
-// GolangJWT is the middleware that a host writes around golang-jwt.
+// GolangJWT returns the middleware that a host writes around golang-jwt.
 func GolangJWT(k Keys, alg string) (Middleware, error) {
 	parse := parseGolangJWT(k, alg)
 	return byHand(func(token string) (any, error) { return parse(token) }), nil
@@ -142,7 +145,8 @@ func cristalhqJWT(k Keys, alg string) (Middleware, error) {
 		if err := cristalhq.ParseClaims([]byte(token), verifier, &c); err != nil {
 			return nil, err
 		}
-		if now := time.Now(); !c.IsValidExpiresAt(now) || !c.IsValidNotBefore(now) || !c.IsIssuer(Issuer) || !c.IsForAudience(Audience) {
+		if now := time.Now(); !c.IsValidExpiresAt(now) || !c.IsValidNotBefore(now) ||
+			!c.IsIssuer(Issuer) || !c.IsForAudience(Audience) {
 			return nil, errors.New("claims")
 		}
 		return &c, nil
@@ -150,7 +154,8 @@ func cristalhqJWT(k Keys, alg string) (Middleware, error) {
 }
 
 func katarasJWT(k Keys, alg string) (Middleware, error) {
-	method := map[string]kataras.Alg{"HS256": kataras.HS256, "ES256": kataras.ES256, "EdDSA": kataras.EdDSA}[alg]
+	method := map[string]kataras.Alg{"HS256": kataras.HS256, "ES256": kataras.ES256,
+		"EdDSA": kataras.EdDSA}[alg]
 	public := k.public(alg)
 	expected := kataras.Expected{Issuer: Issuer, Audience: kataras.Audience{Audience}}
 	return byHand(func(token string) (any, error) {
@@ -167,7 +172,8 @@ func katarasJWT(k Keys, alg string) (Middleware, error) {
 }
 
 func chiJWTAuth(k Keys, alg string) (Middleware, error) {
-	a := jwtauth.New(alg, k.private(alg), k.public(alg), jwx.WithIssuer(Issuer), jwx.WithAudience(Audience))
+	a := jwtauth.New(alg, k.private(alg), k.public(alg), jwx.WithIssuer(Issuer),
+		jwx.WithAudience(Audience))
 	verify, authenticate := jwtauth.Verify(a, jwtauth.TokenFromHeader), jwtauth.Authenticator(a)
 	return func(next http.Handler) http.Handler { return verify(authenticate(next)) }, nil
 }
@@ -183,13 +189,14 @@ func auth0JWT(k Keys, alg string) (Middleware, error) {
 	return auth0.New(v.ValidateToken).CheckJWT, nil
 }
 
-// ginJWT has symmetric and RSA keys alone, and leaves iss and aud to the host.
+// ginJWT supports only symmetric and RSA keys, and leaves iss and aud to the host.
 func ginJWT(k Keys, alg string) (Middleware, error) {
 	if alg != "HS256" {
 		return nil, nil
 	}
 	middleware, err := ginjwt.New(&ginjwt.GinJWTMiddleware{
-		Realm: "benchmark", Key: k.HS256, SigningAlgorithm: alg, IdentityKey: "sub", Timeout: 12 * time.Hour,
+		Realm: "benchmark", Key: k.HS256, SigningAlgorithm: alg, IdentityKey: "sub",
+		Timeout: 12 * time.Hour,
 		Authorizator: func(_ any, c *gin.Context) bool {
 			claims := ginjwt.ExtractClaims(c)
 			return claims["iss"] == Issuer && claims["aud"] == Audience
@@ -202,10 +209,12 @@ func ginJWT(k Keys, alg string) (Middleware, error) {
 	return func(next http.Handler) http.Handler {
 		gin.SetMode(gin.ReleaseMode)
 		engine := gin.New()
-		engine.GET("/", middleware.MiddlewareFunc(), func(c *gin.Context) { next.ServeHTTP(c.Writer, c.Request) })
+		engine.GET("/", middleware.MiddlewareFunc(), func(c *gin.Context) {
+			next.ServeHTTP(c.Writer, c.Request)
+		})
 		return engine
 	}, nil
 }
 
-// algorithms are those of ours.
+// algorithms are the algorithms of this library.
 var algorithms = []string{"HS256", "ES256", "EdDSA"}

@@ -11,12 +11,12 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// scanCache is how many tokens the cache is made for here.
+// scanCache is the size of the cache in this benchmark.
 const scanCache = 1 << 14
 
-// hits counts the tokens that were found, of those that pass asks for. A token that
-// is found costs no allocation and one that is not always the same number of them,
-// so that the allocations say it without a hook in the library.
+// hits returns the share of tokens that were found in the cache while pass ran. A token that is
+// found causes no allocation, and any other token a fixed number. So the allocations tell the share
+// without a hook in the library.
 func hits(asked int, perMiss float64, pass func()) (share float64) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -25,7 +25,7 @@ func hits(asked int, perMiss float64, pass func()) (share float64) {
 	return 1 - float64(after.Mallocs-before.Mallocs)/perMiss/float64(asked)
 }
 
-// allocationsPerMiss is what a token costs that is new to the cache.
+// allocationsPerMiss returns the number of allocations for a token that is new to the cache.
 func allocationsPerMiss(b *testing.B, k Keys, tokens []string) float64 {
 	issuer := issuerOver(b, newManyStore(0), k, 16*len(tokens))
 	verifyAll(b, issuer, tokens[:1])
@@ -33,13 +33,13 @@ func allocationsPerMiss(b *testing.B, k Keys, tokens []string) float64 {
 	return 1 - hits(len(tokens), 1, func() { verifyAll(b, issuer, tokens) })
 }
 
-// BenchmarkScan is how the cache fares when there are more tokens than it has places
-// for. The first two have a tenth of its size that is asked for again and again, the
-// second of them with ten times its size in between, each seen once; the others have
-// one number of tokens, asked for at random.
+// BenchmarkScan measures the cache when there are more tokens than places. In the first two cases,
+// the requests repeat tokens for a tenth of the places. The second case also scans ten times as
+// many tokens as places, each once. In the other cases, a fixed number of tokens is requested at
+// random.
 //
-// The time of an operation is that of a whole round. What counts is hit-% and, of
-// the tokens that are asked for again, ns/hot.
+// The time of an operation is the time of a whole round. The results that matter are hit-% and
+// ns/hot, the time for a repeated token.
 func BenchmarkScan(b *testing.B) {
 	k := newKeys(b)
 	all := manyTokens(b, k, scanCache/10+10*scanCache)
@@ -84,8 +84,7 @@ func BenchmarkScan(b *testing.B) {
 	}
 }
 
-// verifyAtRandom has the issuer meet as many tokens as there are, some of them more
-// often than others.
+// verifyAtRandom verifies as many tokens as there are, chosen at random, so that some repeat.
 func verifyAtRandom(b *testing.B, issuer *auth.TokenIssuer, tokens []string) {
 	for range tokens {
 		if _, err := issuer.Verify(context.Background(), tokens[rand.IntN(len(tokens))]); err != nil {

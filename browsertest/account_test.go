@@ -12,15 +12,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hostile is text that a page must show, and not obey.
+// hostile is text that a page must display as text.
 const hostile = `<img src=x onerror=alert(1)>`
 
-// login signs in over HTTP, and returns the token and the status.
+// login signs in over HTTP and returns the token and the status.
 func (q *quickstart) login(t *testing.T, key, secret, userAgent string) (token string, status int) {
 	t.Helper()
 	body, err := json.Marshal(map[string]string{"access_key": key, "access_secret": secret})
 	require.NoError(t, err)
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, q.url+"/auth/users/login", bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, q.url+"/auth/users/login",
+		bytes.NewReader(body))
 	require.NoError(t, err)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", userAgent)
@@ -38,7 +39,7 @@ func (q *quickstart) requireLogin(t *testing.T, key, secret string, want int) {
 	require.Equal(t, want, status)
 }
 
-// statusOf returns what the service answers to the token.
+// statusOf returns the status of a request with the token.
 func (q *quickstart) statusOf(t *testing.T, token string) int {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, q.url+"/auth/user", nil)
@@ -50,14 +51,14 @@ func (q *quickstart) statusOf(t *testing.T, token string) int {
 	return response.StatusCode
 }
 
-// text returns what somebody reads there.
+// text returns the visible text of the element.
 func (b *tab) text(selector string) string {
 	b.t.Helper()
 	return eval[string](b, fmt.Sprintf("document.querySelector(%s).innerText.trim()", quote(selector)))
 }
 
-// takeSecret reads the pair in the dialog that is open, and closes it. Then the secret
-// is nowhere in the page.
+// takeSecret reads the pair in the open dialog and closes the dialog. Afterwards the secret must be
+// nowhere in the page.
 func (b *tab) takeSecret(heading string) (key, secret string) {
 	b.t.Helper()
 	b.shows("#secret-heading", heading)
@@ -78,23 +79,25 @@ func (b *tab) requireNowhere(secret string) {
 	require.NotContains(b.t, everything, secret)
 }
 
-// press presses the button of the card with this heading.
+// pressOn presses the button of the card with this heading.
 func (b *tab) pressOn(list, heading, button string) {
 	b.t.Helper()
 	find := fmt.Sprintf(`[...document.querySelectorAll(%s)].find((li) => li.querySelector("h3").innerText === %s)
 		?.querySelectorAll("button")`, quote(list+" > li"), quote(heading))
-	name := fmt.Sprintf(`[...(%s ?? [])].find((button) => button.firstChild.data === %s)`, find, quote(button))
+	name := fmt.Sprintf(`[...(%s ?? [])].find((button) => button.firstChild.data === %s)`, find,
+		quote(button))
 	b.until(fmt.Sprintf(`!document.body.classList.contains("busy") && Boolean(%s)`, name))
 	eval[bool](b, fmt.Sprintf("(%s).click() ?? true", name))
 }
 
 func (b *tab) card(list, heading string) string {
 	b.t.Helper()
-	return eval[string](b, fmt.Sprintf(`[...document.querySelectorAll(%s)].find((li) => li.querySelector("h3").innerText === %s)?.innerText ?? ""`,
-		quote(list+" > li"), quote(heading)))
+	return eval[string](b,
+		fmt.Sprintf(`[...document.querySelectorAll(%s)].find((li) => li.querySelector("h3").innerText === %s)?.innerText ?? ""`,
+			quote(list+" > li"), quote(heading)))
 }
 
-func TestAKeyOverItsLife(t *testing.T) {
+func TestKeyLifecycleOnThePage(t *testing.T) {
 	q, b := startSignedIn(t)
 	b.fill("#new-key-label", hostile)
 	b.click("#new-key button")
@@ -125,7 +128,7 @@ func TestAKeyOverItsLife(t *testing.T) {
 
 	b.pressOn("#key-list", hostile, "Revoke")
 	b.shows("#confirm-heading", "Revoke this key?")
-	b.focused("#confirm button[value=no]") // the harmless one first
+	b.focused("#confirm button[value=no]") // the harmless button is first
 	b.press(kb.Tab)
 	b.focused("#confirm-yes")
 	b.press(kb.Enter)
@@ -135,7 +138,7 @@ func TestAKeyOverItsLife(t *testing.T) {
 	require.Empty(t, b.card("#key-list", hostile))
 }
 
-func TestASecretIsGoneFromThePageWhenItIsLeft(t *testing.T) {
+func TestLeavingThePageRemovesTheSecret(t *testing.T) {
 	q, b := startSignedIn(t)
 	b.click("#new-key button")
 	b.shows("#secret-heading", "The new key")
@@ -147,7 +150,7 @@ func TestASecretIsGoneFromThePageWhenItIsLeft(t *testing.T) {
 	require.False(t, eval[bool](b, `document.getElementById("secret").open`))
 }
 
-func TestASessionIsEndedFromThePage(t *testing.T) {
+func TestPageRevokesASession(t *testing.T) {
 	q, b := start(t)
 	token, status := q.login(t, q.key, q.secret, hostile)
 	require.Equal(t, http.StatusOK, status)
@@ -166,7 +169,7 @@ func TestASessionIsEndedFromThePage(t *testing.T) {
 	require.Equal(t, 1, eval[int](b, `document.querySelectorAll("#session-list > li").length`))
 }
 
-func TestASuperUserAdministers(t *testing.T) {
+func TestSuperUserManagesUsersOnThePage(t *testing.T) {
 	q, b := startSignedIn(t)
 	b.fill("#new-username", "grace")
 	b.fill("#new-email", "grace@example.com")
@@ -230,8 +233,8 @@ func TestASuperUserAdministers(t *testing.T) {
 	q.requireLogin(t, last, lastSecret, http.StatusUnauthorized)
 }
 
-// Whoever regenerates their own credentials has no other way in than the new ones.
-func TestMyOwnNewCredentialsAreShownBeforeIAmSignedOut(t *testing.T) {
+// Users who regenerate their own credentials have no other way to sign in than the new ones.
+func TestOwnNewCredentialsAreShownBeforeSignOut(t *testing.T) {
 	q, b := startSignedIn(t)
 	b.pressOn("#user-list", "admin", "New credentials")
 	b.shows("#confirm-heading", "New credentials for admin?")
@@ -243,7 +246,7 @@ func TestMyOwnNewCredentialsAreShownBeforeIAmSignedOut(t *testing.T) {
 	q.requireLogin(t, key, secret, http.StatusOK)
 }
 
-func TestASecretIsShownThoughTheListCannotBe(t *testing.T) {
+func TestSecretIsShownAlthoughTheListFails(t *testing.T) {
 	q, b := startSignedIn(t)
 	eval[chromedp.Void](b, `void ((real) => { window.fetch = (path, options) => options.method === "GET"
 		? Promise.reject(new TypeError("Failed to fetch")) : real(path, options); })(window.fetch)`)
@@ -253,11 +256,12 @@ func TestASecretIsShownThoughTheListCannotBe(t *testing.T) {
 	q.requireLogin(t, key, secret, http.StatusOK)
 }
 
-// The answer that the page was waiting for does not come into the page that is back.
-func TestASecretDoesNotComeIntoAPageThatWasLeft(t *testing.T) {
+// The response for which the page was waiting must not appear in the page after the browser returns
+// to it.
+func TestSecretDoesNotAppearAfterThePageWasLeft(t *testing.T) {
 	q, b := start(t)
 	b.open(q)
-	b.signInWithGitHub(octocat, "octocat") // who is signed in still when the page is back
+	b.signInWithGitHub(octocat, "octocat") // stays signed in when the page is restored
 	eval[chromedp.Void](b, `void ((real) => { window.fetch = async (path, options) => {
 		if (options.method === "POST") await new Promise((resolve) => addEventListener("pageshow", resolve, {once: true}));
 		return real(path, options);
@@ -271,7 +275,7 @@ func TestASecretDoesNotComeIntoAPageThatWasLeft(t *testing.T) {
 	require.Empty(t, eval[string](b, `document.getElementById("secret-secret").textContent`))
 }
 
-func TestASuperUserWhoIsOneNoMoreSeesNoUsers(t *testing.T) {
+func TestDemotedSuperUserSeesNoUsers(t *testing.T) {
 	_, b := startSignedIn(t)
 	b.fill("#new-username", "grace")
 	b.fill("#new-email", "grace@example.com")
@@ -286,12 +290,13 @@ func TestASuperUserWhoIsOneNoMoreSeesNoUsers(t *testing.T) {
 	require.False(t, eval[bool](b, `document.getElementById("users").checkVisibility()`))
 }
 
-func TestManyUsersComePageByPage(t *testing.T) {
+func TestUsersAreListedPageByPage(t *testing.T) {
 	q, b := start(t)
 	token, _ := q.login(t, q.key, q.secret, "test")
 	for i := range 25 {
 		body := fmt.Sprintf(`{"username":"user-%d","email":"user-%[1]d@example.com"}`, i)
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, q.url+"/auth/users/register", bytes.NewBufferString(body))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+			q.url+"/auth/users/register", bytes.NewBufferString(body))
 		require.NoError(t, err)
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -309,7 +314,7 @@ func TestManyUsersComePageByPage(t *testing.T) {
 	require.False(t, eval[bool](b, `document.getElementById("more-users").checkVisibility()`))
 }
 
-func TestAPlainUserSeesNoUsers(t *testing.T) {
+func TestPlainUserSeesNoUsers(t *testing.T) {
 	q, b := start(t)
 	b.open(q)
 	b.signInWithGitHub(octocat, "octocat")
@@ -320,23 +325,27 @@ func TestAPlainUserSeesNoUsers(t *testing.T) {
 	b.takeSecret("The new key")
 
 	b.signOut()
-	require.Equal(t, 0, eval[int](b, `document.querySelectorAll(".cards > li").length`), "nothing of the account stays")
+	require.Equal(t, 0, eval[int](b, `document.querySelectorAll(".cards > li").length`),
+		"nothing of the account may stay in the page")
 	b.signInWithKey(q)
 	b.until(`document.getElementById("users").checkVisibility()`)
 }
 
-// Each control says what it is for, and nothing is wider than a small telephone.
-func TestTheAccountFitsAPhoneAndSaysWhatItIs(t *testing.T) {
+// Each control has a name that says its purpose, and nothing is wider than a small phone.
+func TestAccountPageFitsAPhoneAndLabelsItsControls(t *testing.T) {
 	_, b := startSignedIn(t)
-	b.fill("#new-key-label", "a label that is longer than any telephone is wide, and-has-a-word-in-it-that-cannot-be-broken-anywhere-at-all")
+	b.fill("#new-key-label",
+		"a label that is longer than any telephone is wide, and-has-a-word-in-it-that-cannot-be-broken-anywhere-at-all")
 	b.click("#new-key button")
 	b.shows("#secret-heading", "The new key")
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{320, 390, 1280} {
 			b.look(width, scheme)
 			b.screenshot(fmt.Sprintf("secret-%d-%s", width, scheme))
-			require.LessOrEqual(t, eval[int](b, "document.documentElement.scrollWidth"), eval[int](b, "document.documentElement.clientWidth"))
-			require.LessOrEqual(t, eval[int](b, `document.getElementById("secret").scrollWidth`), eval[int](b, `document.getElementById("secret").clientWidth`))
+			require.LessOrEqual(t, eval[int](b, "document.documentElement.scrollWidth"),
+				eval[int](b, "document.documentElement.clientWidth"))
+			require.LessOrEqual(t, eval[int](b, `document.getElementById("secret").scrollWidth`),
+				eval[int](b, `document.getElementById("secret").clientWidth`))
 		}
 	}
 	b.takeSecret("The new key")
@@ -344,14 +353,16 @@ func TestTheAccountFitsAPhoneAndSaysWhatItIs(t *testing.T) {
 		for _, width := range []int64{320, 390, 1280} {
 			b.look(width, scheme)
 			b.screenshot(fmt.Sprintf("account-%d-%s", width, scheme))
-			require.LessOrEqual(t, eval[int](b, "document.documentElement.scrollWidth"), eval[int](b, "document.documentElement.clientWidth"))
+			require.LessOrEqual(t, eval[int](b, "document.documentElement.scrollWidth"),
+				eval[int](b, "document.documentElement.clientWidth"))
 		}
 	}
 	unnamed := eval[string](b, `[...document.querySelectorAll("button, input, select, a")].filter((control) => control.checkVisibility() &&
 		!control.innerText.trim() && !control.textContent.trim() && !control.labels?.length && !control.ariaLabel).map((control) => control.outerHTML).join()`)
 	require.Empty(t, unnamed)
-	names := eval[[]string](b, `[...document.querySelectorAll(".cards button")].map((button) => button.textContent)`)
+	names := eval[[]string](b,
+		`[...document.querySelectorAll(".cards button")].map((button) => button.textContent)`)
 	for _, name := range names {
-		require.Regexp(t, `\w+ \w+`, name, "says of what")
+		require.Regexp(t, `\w+ \w+`, name, "the name of a button must say on what it acts")
 	}
 }

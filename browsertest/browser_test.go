@@ -22,11 +22,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// testTimeout bounds a test. One takes seconds; the rest is for a machine that
-// has other things to do.
+// testTimeout limits a test. A test takes seconds; the rest is for a busy machine.
 const testTimeout = 2 * time.Minute
 
-// tempDir is where the program under test is built.
+// tempDir is the directory in which the program under test is built.
 var tempDir string
 
 func TestMain(m *testing.M) {
@@ -42,7 +41,7 @@ func TestMain(m *testing.M) {
 
 var stopChromium = func() {}
 
-// chromium starts one for all tests. Each has a profile of its own in it.
+// chromium starts one browser for all tests. Each test has its own profile in it.
 var chromium = sync.OnceValues(func() (context.Context, error) {
 	path, err := exec.LookPath("chromium")
 	if err != nil {
@@ -51,7 +50,7 @@ var chromium = sync.OnceValues(func() (context.Context, error) {
 	ctx, stopAllocator := chromedp.NewExecAllocator(context.Background(),
 		chromedp.ExecPath(path),
 		chromedp.Headless,
-		chromedp.NoSandbox, // which a container does not allow
+		chromedp.NoSandbox, // containers do not allow the sandbox
 		chromedp.DisableGPU,
 		chromedp.NoFirstRun,
 		chromedp.NoDefaultBrowserCheck,
@@ -60,7 +59,7 @@ var chromium = sync.OnceValues(func() (context.Context, error) {
 		chromedp.Flag("disable-dev-shm-usage", true),
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-sync", true),
-		// The sites of the tests are all on this machine.
+		// All sites of the tests are on this machine.
 		chromedp.Flag("host-resolver-rules", "MAP *.test 127.0.0.1"),
 		chromedp.Flag("ignore-certificate-errors", true),
 	)
@@ -69,12 +68,11 @@ var chromium = sync.OnceValues(func() (context.Context, error) {
 	return ctx, chromedp.Do(ctx)
 })
 
-// tab is a tab of a browser. Whatever the console says in it that is a mistake of
-// the page fails the test.
+// tab is a tab of a browser. Any error that its console reports fails the test.
 type tab struct {
 	t        *testing.T
 	ctx      context.Context
-	tolerant bool // what an attacker's page does is refused, which the console says
+	tolerant bool // set for an attacker's page, whose refused requests the console reports
 }
 
 func needChromium(t *testing.T) {
@@ -84,7 +82,7 @@ func needChromium(t *testing.T) {
 	}
 }
 
-// newBrowser returns a tab in a fresh profile.
+// newBrowser returns a tab in a new profile.
 func newBrowser(t *testing.T) *tab {
 	t.Helper()
 	browser, err := chromium()
@@ -114,7 +112,8 @@ func newTab(t *testing.T, parent context.Context, options ...chromedp.ContextOpt
 	ctx, closeTab := chromedp.NewContext(parent, options...)
 	b := &tab{t: t, ctx: ctx}
 	t.Cleanup(func() {
-		eval[bool](b, "true") // an answer comes after the events before it
+		// The result of an evaluation arrives after the events before it.
+		eval[bool](b, "true")
 		closeTab()
 		mu.Lock()
 		defer mu.Unlock()
@@ -126,22 +125,22 @@ func newTab(t *testing.T, parent context.Context, options ...chromedp.ContextOpt
 	return b
 }
 
-// expected are the refusals that belong to the page's work, each of which the
-// console mentions: nobody is signed in (any more), GitHub is not connected.
+// expected are failed requests that are part of the page's normal work, because no user is signed
+// in or GitHub is not connected. The console reports each of them.
 var expected = map[string]string{
 	"/auth/users":                "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
 	"/auth/user":                 "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
 	"/auth/users/login":          "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
 	"/api/v1/auth/github/logout": "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
 	"/api/v1/auth/github/token":  "Failed to load resource: the server responded with a status of 404 (Not Found)",
-	// The browser asks for one by itself, beside a document that is no page and names none.
+	// The browser requests this icon itself if a document names none.
 	"/favicon.ico": "Failed to load resource: the server responded with a status of 404 (Not Found)",
 }
 
-// lastSuperUser is another: the console mentions it with the user's id.
+// lastSuperUser is another expected failure. The console reports it with the ID of the user.
 const lastSuperUser = "Failed to load resource: the server responded with a status of 409 (Conflict)"
 
-// mistakeOf returns what an event says that the page has done wrong, or nothing.
+// mistakeOf returns the page's error that the event reports, or "".
 func mistakeOf(event any) string {
 	switch event := event.(type) {
 	case *runtime.EventConsoleAPICalled:
@@ -151,7 +150,8 @@ func mistakeOf(event any) string {
 	case *log.EventEntryAdded:
 		entry := event.Entry
 		at, err := url.Parse(entry.URL)
-		if err == nil && (entry.Text == expected[at.Path] || entry.Text == lastSuperUser && strings.HasPrefix(at.Path, "/auth/users/")) {
+		if err == nil && (entry.Text == expected[at.Path] ||
+			entry.Text == lastSuperUser && strings.HasPrefix(at.Path, "/auth/users/")) {
 			return ""
 		}
 		return fmt.Sprintf("%s: %s (%s)", entry.Source, entry.Text, entry.URL)
@@ -172,24 +172,24 @@ func eval[T any](b *tab, expression string) T {
 	return value
 }
 
-// until waits for a JavaScript expression to become true, on whatever page.
+// until waits until a JavaScript expression is true, on any page.
 func (b *tab) until(expression string) {
 	b.t.Helper()
 	for {
-		// An error means that one page makes room for another.
+		// An error means that the browser is just changing pages.
 		is, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](expression))
 		if err == nil && is {
 			return
 		}
 		select {
 		case <-b.ctx.Done():
-			require.Fail(b.t, "this never came: "+expression, "%v", err)
+			require.Fail(b.t, "this never became true: "+expression, "%v", err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-// shows waits until somebody who looks at the page can read the text there.
+// shows waits until the element shows exactly this text.
 func (b *tab) shows(selector, text string) {
 	b.t.Helper()
 	b.until(fmt.Sprintf("document.querySelector(%s)?.checkVisibility() && document.querySelector(%[1]s).innerText.trim() === %s",
@@ -221,7 +221,8 @@ func (b *tab) press(keys string) {
 func (b *tab) cookies() map[string]*network.Cookie {
 	b.t.Helper()
 	id := chromedp.FromContext(b.ctx).BrowserContextID
-	result, err := chromedp.CallBrowser(b.ctx, storage.GetCookies, storage.GetCookiesParams{BrowserContextID: id})
+	result, err := chromedp.CallBrowser(b.ctx, storage.GetCookies,
+		storage.GetCookiesParams{BrowserContextID: id})
 	require.NoError(b.t, err)
 	cookies := map[string]*network.Cookie{}
 	for _, cookie := range result.Cookies {
@@ -233,11 +234,12 @@ func (b *tab) cookies() map[string]*network.Cookie {
 func (b *tab) clearCookies() {
 	b.t.Helper()
 	id := chromedp.FromContext(b.ctx).BrowserContextID
-	_, err := chromedp.CallBrowser(b.ctx, storage.ClearCookies, storage.ClearCookiesParams{BrowserContextID: id})
+	_, err := chromedp.CallBrowser(b.ctx, storage.ClearCookies,
+		storage.ClearCookiesParams{BrowserContextID: id})
 	require.NoError(b.t, err)
 }
 
-// look sets the width of the window and the person's choice of light or dark.
+// look sets the width of the window and the preferred color scheme.
 func (b *tab) look(width int64, scheme string) {
 	b.t.Helper()
 	b.do(chromedp.EmulateViewport(width, 800))
@@ -247,10 +249,10 @@ func (b *tab) look(width int64, scheme string) {
 	require.NoError(b.t, err)
 }
 
-// quote makes a JavaScript string.
+// quote returns the text as a JavaScript string.
 func quote(text string) string {
 	quoted, err := json.Marshal(text)
-	if err != nil { // not of a string
+	if err != nil { // impossible for a string
 		panic(err)
 	}
 	return string(quoted)

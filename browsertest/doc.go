@@ -1,8 +1,8 @@
-// Package browsertest drives the quickstart in a browser, as a person would: the
-// page, the cookies and the redirects are what no other client shows. It is a
-// module of its own so that nobody who imports the library meets what it needs.
+// Package browsertest tests the quickstart in a browser, as a person uses it, because only a
+// browser tests the page, the cookies and the redirects. It is a separate module, so that importers
+// of the library do not get its dependencies.
 //
-// It needs Chromium. AUTH_SCREENSHOTS names a directory to which it then also
-// writes what the page looks like. It builds the quickstart, which go test does
-// not see: after a change there, run it with -count=1.
+// The tests need Chromium. If AUTH_SCREENSHOTS names a directory, they also save screenshots there.
+// They build the quickstart, which the test cache of go test does not notice, so run them with
+// -count=1 after a change of the quickstart.
 package browsertest

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The accounts at the fake GitHub, by their radio buttons.
+// The accounts of the fake GitHub, by their radio buttons.
 const (
 	octocat = "#user-583231"
 	hubot   = "#user-480938"
@@ -25,15 +25,15 @@ const (
 
 const signInLink = "#signed-out a.primary"
 
-// start returns a quickstart and a browser that knows nothing of it.
+// start returns a quickstart and a browser with a new profile.
 func start(t *testing.T) (*quickstart, *tab) {
 	t.Helper()
 	needChromium(t)
-	q := startQuickstart(t) // first, so that it ends after the pages that ask it
+	q := startQuickstart(t) // started first, so that it ends after the pages that call it
 	return q, newBrowser(t)
 }
 
-// startSignedIn is start, with the administrator signed in on the page.
+// startSignedIn is start, but the administrator is signed in on the page.
 func startSignedIn(t *testing.T) (*quickstart, *tab) {
 	t.Helper()
 	q, b := start(t)
@@ -42,15 +42,14 @@ func startSignedIn(t *testing.T) (*quickstart, *tab) {
 	return q, b
 }
 
-// open opens the quickstart's page, and waits until it knows that nobody is
-// signed in.
+// open opens the page of the quickstart and waits until the page knows that no user is signed in.
 func (b *tab) open(q *quickstart) {
 	b.t.Helper()
 	b.do(chromedp.Navigate(q.url + "/"))
 	b.shows("#signed-out h2", "Sign in")
 }
 
-// answerGitHub picks an account on the fake's page and presses one of its buttons.
+// answerGitHub selects an account on the fake's page and presses a button.
 func (b *tab) answerGitHub(account, button string) {
 	b.t.Helper()
 	b.shows("main h1", "Authorize githubtest-client")
@@ -58,7 +57,7 @@ func (b *tab) answerGitHub(account, button string) {
 	b.click(button)
 }
 
-// signInWithGitHub signs in from the page that is open.
+// signInWithGitHub signs in from the open page.
 func (b *tab) signInWithGitHub(account, username string) {
 	b.t.Helper()
 	b.click(signInLink)
@@ -66,7 +65,7 @@ func (b *tab) signInWithGitHub(account, username string) {
 	b.shows("#signed-in h2", "Signed in as "+username)
 }
 
-// signInWithKey signs the first user in from the page that is open.
+// signInWithKey signs the first user in from the open page.
 func (b *tab) signInWithKey(q *quickstart) {
 	b.t.Helper()
 	b.fill("#access-key", q.key)
@@ -82,7 +81,7 @@ func (b *tab) signOut() {
 	b.shows("#signed-out h2", "Sign in")
 }
 
-// reload loads the page anew, and forgets what it looked like.
+// reload loads the page again without its earlier state.
 func (b *tab) reload() {
 	b.t.Helper()
 	b.do(chromedp.Reload())
@@ -111,7 +110,7 @@ func TestSignInWithGitHub(t *testing.T) {
 	b.shows("#signed-out h2", "Sign in")
 
 	b.signInWithGitHub(octocat, "octocat")
-	require.Equal(t, id, b.userID(), "the same account as before")
+	require.Equal(t, id, b.userID(), "it must be the same account as before")
 }
 
 func TestConnectFromAKeyAccount(t *testing.T) {
@@ -122,7 +121,8 @@ func TestConnectFromAKeyAccount(t *testing.T) {
 
 	b.click("#connect")
 	b.answerGitHub(hubot, authorize)
-	b.shows("#status", "GitHub is connected to your account. Sign in again: with your key or, from now on, with GitHub.")
+	b.shows("#status",
+		"GitHub is connected to your account. Sign in again: with your key or, from now on, with GitHub.")
 	require.Equal(t, q.url+"/", eval[string](b, "location.href"))
 
 	b.signInWithKey(q)
@@ -135,7 +135,8 @@ func TestConnectFromAKeyAccount(t *testing.T) {
 	b.shows("#status", "GitHub is disconnected.")
 	b.shows("#not-connected p", "Not connected.")
 	b.focused("#connect")
-	require.False(t, eval[bool](b, `document.getElementById("connect-hint").checkVisibility()`), "a cookie is not forgotten")
+	require.False(t, eval[bool](b, `document.getElementById("connect-hint").checkVisibility()`),
+		"with a session cookie, the page must not show the hint")
 
 	b.click("#connect")
 	b.answerGitHub(hubot, authorize)
@@ -148,8 +149,8 @@ func TestConnectFromAKeyAccount(t *testing.T) {
 func TestTwoTabsSignInAtOnce(t *testing.T) {
 	q, first := start(t)
 	second := first.another()
-	// Flows are kept in a few cookies, one of which a flow takes at random: where
-	// both took the same, the earlier one has expired. Begin again until not.
+	// Each flow uses one of a few cookies, chosen at random. If both flows chose the same cookie,
+	// the earlier flow no longer works, so the test starts again.
 	for flows := 0; flows != 2; flows = len(first.cookies()) {
 		first.clearCookies()
 		for _, b := range []*tab{first, second} {
@@ -183,17 +184,19 @@ func TestAFlowThatFailsIsExplainedOnce(t *testing.T) {
 	b.shows("#signed-out h2", "Sign in")
 	b.until(`document.getElementById("alert").innerText === ""`)
 
-	// The callback's own address, a second time: its state has been used.
+	// The URL of the callback is visited a second time, so its state has already been used.
 	b.do(chromedp.Navigate(q.url + "/api/v1/auth/github/callback?code=1&state=2"))
-	b.shows("#alert", "This visit to GitHub took too long, was used before, or began in another browser. Begin again.")
+	b.shows("#alert",
+		"This visit to GitHub took too long, was used before, or began in another browser. Begin again.")
 
-	// octocat has an account here. It is not the administrator's for the asking.
+	// octocat already has an account here, so the administrator cannot connect it.
 	b.signInWithGitHub(octocat, "octocat")
 	b.signOut()
 	b.signInWithKey(q)
 	b.click("#connect")
 	b.answerGitHub(octocat, authorize)
-	b.shows("#alert", "This GitHub account and yours here cannot be connected: one of them is connected already.")
+	b.shows("#alert",
+		"This GitHub account and yours here cannot be connected: one of them is connected already.")
 
 	for code, sentence := range map[string]string{
 		"not_allowed": "This GitHub account may not sign in here.",
@@ -207,7 +210,7 @@ func TestAFlowThatFailsIsExplainedOnce(t *testing.T) {
 	}
 }
 
-func TestTheKeyboardIsEnough(t *testing.T) {
+func TestPageWorksWithTheKeyboardAlone(t *testing.T) {
 	q, b := start(t)
 	b.open(q)
 	b.press(kb.Tab)
@@ -216,7 +219,8 @@ func TestTheKeyboardIsEnough(t *testing.T) {
 	b.focused("#access-key")
 	b.press(q.key + kb.Tab)
 	b.focused("#access-secret")
-	require.NotEqual(t, "none", eval[string](b, "getComputedStyle(document.activeElement).outlineStyle"), "the focus can be seen")
+	require.NotEqual(t, "none", eval[string](b,
+		"getComputedStyle(document.activeElement).outlineStyle"), "the focus must be visible")
 	b.press("wrong" + kb.Enter)
 	b.shows("#alert", "Invalid access key or secret")
 	b.focused("#access-secret")
@@ -250,7 +254,7 @@ func TestNothingSecretStaysInThePage(t *testing.T) {
 			performance.getEntries().map((entry) => entry.name),
 		])`)
 		require.NotContains(t, kept, q.secret)
-		require.NotContains(t, kept, "eyJ", "how a token begins")
+		require.NotContains(t, kept, "eyJ", "tokens begin with eyJ")
 		require.Equal(t, 0, eval[int](b, "localStorage.length + sessionStorage.length"))
 		require.Empty(t, eval[string](b, "document.cookie"))
 		for name, cookie := range b.cookies() {
@@ -266,7 +270,8 @@ func TestNothingSecretStaysInThePage(t *testing.T) {
 	require.Empty(t, b.cookies())
 	b.signOut()
 	nothingSecret()
-	require.NotContains(t, eval[string](b, "document.documentElement.outerHTML"), "admin", "nor who was here")
+	require.NotContains(t, eval[string](b, "document.documentElement.outerHTML"), "admin",
+		"the page must not keep the name of the user")
 
 	b.signInWithGitHub(octocat, "octocat")
 	nothingSecret()
@@ -276,19 +281,21 @@ func TestNothingSecretStaysInThePage(t *testing.T) {
 	require.Empty(t, b.cookies())
 }
 
-// Whoever comes after me and presses the Back button is not me.
+// A later visitor who presses the Back button must not be signed in as the earlier one.
 func TestThePageForgetsTheTokenWhenItIsLeft(t *testing.T) {
 	_, b := startSignedIn(t)
 	b.click("#connect")
 	b.shows("main h1", "Authorize githubtest-client")
-	eval[chromedp.Void](b, "history.back()") // chromedp's own waits for a page that was not kept
+	// the Back function of chromedp waits for a page that the browser did not keep
+	eval[chromedp.Void](b, "history.back()")
 	b.shows("#signed-out h2", "Sign in")
 }
 
-func TestTheServiceIsAway(t *testing.T) {
+func TestPageExplainsAnUnavailableService(t *testing.T) {
 	q, b := start(t)
 	b.open(q)
-	eval[chromedp.Void](b, `void (window.fetch = () => Promise.reject(new TypeError("Failed to fetch")))`)
+	eval[chromedp.Void](b,
+		`void (window.fetch = () => Promise.reject(new TypeError("Failed to fetch")))`)
 	b.fill("#access-key", q.key)
 	b.fill("#access-secret", q.secret)
 	b.click("#key-form button")
@@ -296,7 +303,7 @@ func TestTheServiceIsAway(t *testing.T) {
 	b.shows("#signed-out h2", "Sign in")
 }
 
-// views are the page as people meet it: how to get there from the page before.
+// views are the views of the page, with the steps from the previous view.
 func views(q *quickstart) []struct {
 	name string
 	open func(b *tab)
@@ -331,8 +338,8 @@ func views(q *quickstart) []struct {
 	}
 }
 
-// tooFaint returns the texts that stand out less from what is behind them than
-// WCAG asks for (1.4.3, level AA, at any size).
+// tooFaint is a script that returns the texts whose contrast is below WCAG 1.4.3, level AA, at any
+// size.
 const tooFaint = `(() => {
 	const parse = (color) => color.match(/[\d.]+/g).map(Number);
 	const luminance = (color) => {
@@ -366,7 +373,8 @@ func TestEveryViewFitsAndCanBeRead(t *testing.T) {
 			for _, width := range []int64{320, 360, 390, 1280} {
 				b.look(width, scheme)
 				where := fmt.Sprintf("%s-%d-%s", view.name, width, scheme)
-				require.Zero(t, eval[int](b, "document.documentElement.scrollWidth - innerWidth"), "%s scrolls sideways", where)
+				require.Zero(t, eval[int](b, "document.documentElement.scrollWidth - innerWidth"),
+					"%s scrolls sideways", where)
 				require.Empty(t, eval[[]string](b, tooFaint), where)
 				b.screenshot(where)
 			}

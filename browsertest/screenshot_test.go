@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// screenshot writes what the page looks like, if AUTH_SCREENSHOTS says where to.
+// screenshot saves a screenshot if AUTH_SCREENSHOTS names a directory.
 func (b *tab) screenshot(name string) {
 	b.t.Helper()
 	dir := os.Getenv("AUTH_SCREENSHOTS")

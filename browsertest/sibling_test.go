@@ -21,12 +21,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The hosts, which Chromium finds on this machine.
+// The hosts, all of which Chromium resolves to this machine.
 const (
 	ourHost     = "app.site.test"
 	namedHost   = "pages.site.test" // a sibling in GitHubConfig.AllowedOrigins
-	siblingHost = "evil.site.test"  // a sibling that an attacker has
-	foreignHost = "evil.test"       // of another site
+	siblingHost = "evil.site.test"  // a sibling that an attacker controls
+	foreignHost = "evil.test"       // another site
 )
 
 const (
@@ -36,14 +36,14 @@ const (
 	callback    = "/api/v1/auth/github/callback"
 )
 
-// seen is a request that has reached the service, and its answer.
+// seen is a request that reached the service, and its response.
 type seen struct {
-	path, from string // Sec-Fetch-Site and what else is sent of the kind
+	path, from string // Sec-Fetch-Site and the related headers
 	cookies    int
 	status     int
 }
 
-// site is a service on one host, and pages of others.
+// site is a service on one host, with pages on others.
 type site struct {
 	t        *testing.T
 	svc      *auth.Service
@@ -51,15 +51,15 @@ type site struct {
 	fake     *githubtest.Server
 	port     string
 	scheme   string
-	asSafari bool     // drop what Safari does not send
-	others   []string // the user's sessions in other browsers
+	asSafari bool     // removes the headers that Safari does not send
+	others   []string // sessions of the user in other browsers
 
 	mu       sync.Mutex
 	requests []seen
 }
 
-// newSite starts a site, with https unless it is plain. GitHub asks who it is unless there is one who
-// agrees to everything.
+// newSite starts a site, with https unless plain is set. The fake GitHub asks which user agrees,
+// unless autoApprove names one.
 func newSite(t *testing.T, plain bool, autoApprove string) *site {
 	t.Helper()
 	needChromium(t)
@@ -77,7 +77,8 @@ func newSite(t *testing.T, plain bool, autoApprove string) *site {
 	u, err := url.Parse(server.URL)
 	require.NoError(t, err)
 	s.port = u.Port()
-	s.fake, err = githubtest.Start("", githubtest.Config{AutoApprove: autoApprove, RedirectURLs: []string{s.at(ourHost) + callback}})
+	s.fake, err = githubtest.Start("", githubtest.Config{AutoApprove: autoApprove,
+		RedirectURLs: []string{s.at(ourHost) + callback}})
 	require.NoError(t, err)
 	t.Cleanup(func() { s.fake.Close() })
 	id, secret := s.fake.Client()
@@ -96,18 +97,20 @@ func newSite(t *testing.T, plain bool, autoApprove string) *site {
 	})
 	require.NoError(t, err)
 	mux.Handle(ourHost+"/", s.recorded(s.ours()))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { page(w, "somebody else's page") })
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		page(w, "somebody else's page")
+	})
 	return s
 }
 
-// ours are the pages of the host that has the service.
+// ours returns the pages of the host that has the service.
 func (s *site) ours() http.Handler {
 	mux := http.NewServeMux()
 	s.svc.Mount(mux)
 	mux.Handle("GET /live", s.svc.Authenticate(http.HandlerFunc(serveWebSocket)))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { page(w, "our page") })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// What a host has to do so that its other pages can fetch.
+		// A host must do this so that its other pages can use fetch.
 		if origin := r.Header.Get("Origin"); origin == s.at(namedHost) {
 			w.Header().Set("Access-Control-Allow-Origin", origin)
 			w.Header().Set("Access-Control-Allow-Credentials", "true")
@@ -116,13 +119,14 @@ func (s *site) ours() http.Handler {
 	})
 }
 
-// page answers with a page that names no icon to ask for and has a button.
+// page responds with a page that has a button and references no icon.
 func page(w http.ResponseWriter, title string) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	fmt.Fprintf(w, `<!DOCTYPE html><link rel="icon" href="data:,"><title>%s</title><h1>%[1]s</h1><button>a button</button>`, title)
+	fmt.Fprintf(w,
+		`<!DOCTYPE html><link rel="icon" href="data:,"><title>%s</title><h1>%[1]s</h1><button>a button</button>`, title)
 }
 
-// serveWebSocket shakes hands (RFC 6455, section 4.2.2), and says no more.
+// serveWebSocket completes the handshake (RFC 6455, section 4.2.2) and sends nothing more.
 func serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	accept := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	w.Header().Set("Connection", "Upgrade")
@@ -135,7 +139,7 @@ func serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// statusRecorder remembers the status of an answer.
+// statusRecorder records the status of a response.
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
@@ -161,11 +165,12 @@ func (s *site) recorded(next http.Handler) http.Handler {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.requests = append(s.requests, seen{r.URL.Path, strings.Join(from, " "), len(r.Cookies()), recorder.status})
+		s.requests = append(s.requests, seen{r.URL.Path, strings.Join(from, " "), len(r.Cookies()),
+			recorder.status})
 	})
 }
 
-// take returns n requests for a path that have not been taken yet, as soon as they are there.
+// take waits for n requests for a path that were not taken yet, and returns them.
 func (s *site) take(path string, n int) (taken []seen) {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool {
@@ -175,7 +180,7 @@ func (s *site) take(path string, n int) (taken []seen) {
 	return taken
 }
 
-// arrived takes the requests for a path that are there now.
+// arrived returns the requests for a path that have arrived and were not taken yet.
 func (s *site) arrived(path string) (taken []seen) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,8 +193,8 @@ func (s *site) arrived(path string) (taken []seen) {
 	return taken
 }
 
-// provoke repeats the action until it has led to a request for the path, which it returns: a browser
-// can drop a navigation that begins while another one ends.
+// provoke repeats the action until it causes a request for the path, and returns that request. A
+// browser can drop a navigation that begins while another ends.
 func (s *site) provoke(path string, action func()) seen {
 	s.t.Helper()
 	for range 30 {
@@ -207,14 +212,15 @@ func (s *site) provoke(path string, action func()) seen {
 
 func (s *site) at(host string) string { return s.scheme + "://" + host + ":" + s.port }
 
-// visit opens the host's page.
+// visit opens the page of the host.
 func (b *tab) visit(s *site, host string) {
 	b.t.Helper()
 	b.do(chromedp.Navigate(s.at(host) + "/"))
 	b.until(`document.querySelector("button") !== null`)
 }
 
-// signedInSite is a site whose user is signed in with the browser, and with three others.
+// signedInSite returns a site whose user is signed in with the browser and with three other
+// browsers.
 func signedInSite(t *testing.T) (*site, *tab) {
 	t.Helper()
 	s := newSite(t, false, "octocat")
@@ -235,7 +241,8 @@ func signedInSite(t *testing.T) (*site, *tab) {
 // user returns the ID of octocat's user.
 func (s *site) user() string {
 	s.t.Helper()
-	link, err := s.store.FindGitHubLink(s.t.Context(), auth.GitHubAccount{Host: "githubtest.invalid", ID: 583231})
+	link, err := s.store.FindGitHubLink(s.t.Context(),
+		auth.GitHubAccount{Host: "githubtest.invalid", ID: 583231})
 	require.NoError(s.t, err)
 	return link.UserID
 }
@@ -251,7 +258,8 @@ func (s *site) sessions() (ids []string) {
 	return ids
 }
 
-// requireNothingChanged fails the test if the user's sessions or the browser's cookies have changed.
+// requireNothingChanged fails the test if the attack changes the user's sessions or the browser's
+// cookies.
 func (s *site) requireNothingChanged(b *tab, attack func()) {
 	s.t.Helper()
 	sessions, cookies := s.sessions(), b.cookies()
@@ -260,24 +268,27 @@ func (s *site) requireNothingChanged(b *tab, attack func()) {
 	require.Equal(s.t, cookies, b.cookies())
 }
 
-// A handshake carries the cookie, whatever page begins it.
-func TestAWebSocketOfASiblingIsRefused(t *testing.T) {
+// A WebSocket handshake carries the cookie, whatever page starts it.
+func TestSiblingSiteCannotOpenAWebSocket(t *testing.T) {
 	s, b := signedInSite(t)
 	b.tolerant = true
 	opens := func(host string) bool {
 		b.visit(s, host)
-		eval[bool](b, fmt.Sprintf(`(socket = new WebSocket(%s), socket.onopen = () => said = true, socket.onerror = () => said = false) !== null`,
-			quote("wss://"+ourHost+":"+s.port+"/live")))
+		eval[bool](b,
+			fmt.Sprintf(`(socket = new WebSocket(%s), socket.onopen = () => said = true, socket.onerror = () => said = false) !== null`,
+				quote("wss://"+ourHost+":"+s.port+"/live")))
 		b.until("typeof said === 'boolean'")
 		return eval[bool](b, "said")
 	}
 	require.True(t, opens(ourHost))
-	require.Equal(t, []seen{{path: "/live", cookies: 1, status: http.StatusSwitchingProtocols}}, s.take("/live", 1))
+	require.Equal(t, []seen{{path: "/live", cookies: 1, status: http.StatusSwitchingProtocols}},
+		s.take("/live", 1))
 	require.False(t, opens(siblingHost))
-	require.Equal(t, []seen{{path: "/live", cookies: 1, status: http.StatusForbidden}}, s.take("/live", 1), "with the cookie")
+	require.Equal(t, []seen{{path: "/live", cookies: 1, status: http.StatusForbidden}},
+		s.take("/live", 1), "the handshake must have carried the cookie")
 }
 
-func TestAHiddenFrameSignsNobodyIn(t *testing.T) {
+func TestHiddenFrameCannotSignTheUserIn(t *testing.T) {
 	s, b := signedInSite(t)
 	b.tolerant = true
 	for host, want := range map[string]seen{
@@ -299,20 +310,22 @@ func TestAHiddenFrameSignsNobodyIn(t *testing.T) {
 	}
 }
 
-// A click gives a page one navigation that counts as the person's. What it does after that, and what
-// any page does in Safari, is answered with a page that asks.
-func TestAPopupNavigatedSixTimesSignsNobodyIn(t *testing.T) {
+// A click allows a page one navigation that counts as initiated by the person. The service responds
+// to later navigations, and to every navigation in Safari, with a page that asks.
+func TestPopupNavigatedRepeatedlyCannotSignTheUserIn(t *testing.T) {
 	s, b := signedInSite(t)
 	b.tolerant = true
 	for _, host := range []string{siblingHost, foreignHost} {
 		b.visit(s, host)
-		eval[bool](b, `(document.querySelector("button").onclick = () => popup = open("about:blank", "p", "width=300,height=300")) !== null`)
+		eval[bool](b,
+			`(document.querySelector("button").onclick = () => popup = open("about:blank", "p", "width=300,height=300")) !== null`)
 		b.click("button")
 		b.until("typeof popup === 'object' && popup !== null")
 		s.requireNothingChanged(b, func() {
 			for n := range 6 {
 				got := s.provoke(startCall, func() {
-					eval[bool](b, fmt.Sprintf("(popup.location = %s) !== null", quote(fmt.Sprint(s.at(ourHost), startCall, "?return_to=/", n))))
+					eval[bool](b, fmt.Sprintf("(popup.location = %s) !== null",
+						quote(fmt.Sprint(s.at(ourHost), startCall, "?return_to=/", n))))
 				})
 				require.Contains(t, got.from, "-site navigate document")
 				require.NotContains(t, got.from, "?1")
@@ -322,7 +335,7 @@ func TestAPopupNavigatedSixTimesSignsNobodyIn(t *testing.T) {
 		})
 		eval[bool](b, "popup.close() === undefined")
 	}
-	// The one sign-in that the person's click allows replaces the session of this browser.
+	// The one sign-in that the click allows replaces the session of this browser.
 	b.visit(s, foreignHost)
 	eval[bool](b, fmt.Sprintf(`(n = 0, document.querySelector("button").onclick = go = () => {
 		const link = document.createElement("a");
@@ -331,7 +344,8 @@ func TestAPopupNavigatedSixTimesSignsNobodyIn(t *testing.T) {
 		link.click();
 	}) !== null`, quote(s.at(ourHost)+startCall)))
 	b.click("button")
-	require.Equal(t, []seen{{startCall, "cross-site navigate document ?1", 1, http.StatusFound}}, s.take(startCall, 1))
+	require.Equal(t, []seen{{startCall, "cross-site navigate document ?1", 1, http.StatusFound}},
+		s.take(startCall, 1))
 	s.take(callback, 1)
 	for range 5 {
 		got := s.provoke(startCall, func() { eval[bool](b, "go() === undefined") })
@@ -341,8 +355,8 @@ func TestAPopupNavigatedSixTimesSignsNobodyIn(t *testing.T) {
 	require.Len(t, s.sessions(), len(s.others)+1)
 }
 
-// A flow has one of four cookies, so a few more flows overwrite any.
-func TestAPageElsewhereDoesNotOverwriteTheFlowsOfItsVisitor(t *testing.T) {
+// A flow has one of four cookies, so a few more flows could overwrite it.
+func TestOtherSiteCannotOverwriteTheVisitorsFlows(t *testing.T) {
 	s := newSite(t, false, "")
 	b := newBrowser(t)
 	b.visit(s, ourHost)
@@ -362,7 +376,9 @@ func TestAPageElsewhereDoesNotOverwriteTheFlowsOfItsVisitor(t *testing.T) {
 			"prefetch":  `(document.head.append(Object.assign(document.createElement("link"), {rel: "prefetch", href: %s + n})))`,
 		} {
 			attacker.visit(s, host)
-			eval[bool](attacker, fmt.Sprintf("[...Array(8).keys()].forEach((n) => { "+script+" }) === undefined", quote(s.at(ourHost)+signInCall+"?")))
+			eval[bool](attacker,
+				fmt.Sprintf("[...Array(8).keys()].forEach((n) => { "+script+" }) === undefined",
+					quote(s.at(ourHost)+signInCall+"?")))
 			for _, got := range s.take(signInCall, 8) {
 				require.Equal(t, http.StatusForbidden, got.status, "%s %s: %s", host, kind, got.from)
 				require.Equal(t, host == siblingHost, got.cookies == 1, "%s %s", host, kind)
@@ -376,13 +392,14 @@ func TestAPageElsewhereDoesNotOverwriteTheFlowsOfItsVisitor(t *testing.T) {
 	require.Empty(t, eval[string](b, "location.search"))
 }
 
-func TestANamedSiblingBeginsAFlowByFetch(t *testing.T) {
+func TestAllowedSiblingBeginsAFlowByFetch(t *testing.T) {
 	s := newSite(t, false, "octocat")
 	b := newBrowser(t)
 	begin := func(call string) {
 		b.visit(s, namedHost)
-		eval[bool](b, fmt.Sprintf(`fetch(%s, {credentials: "include"}).then((answer) => answer.json()).then((body) => location = body.auth_url) !== null`,
-			quote(s.at(ourHost)+call)))
+		eval[bool](b,
+			fmt.Sprintf(`fetch(%s, {credentials: "include"}).then((answer) => answer.json()).then((body) => location = body.auth_url) !== null`,
+				quote(s.at(ourHost)+call)))
 		require.Equal(t, http.StatusSeeOther, s.take(callback, 1)[0].status)
 		b.until(`document.title === "our page"`)
 		require.Empty(t, eval[string](b, "location.search"))
@@ -393,19 +410,20 @@ func TestANamedSiblingBeginsAFlowByFetch(t *testing.T) {
 	require.Len(t, s.sessions(), 1)
 }
 
-func TestALinkOnAnotherSiteSignsIn(t *testing.T) {
+func TestLinkOnAnotherSiteSignsInAfterConfirmation(t *testing.T) {
 	for name, asSafari := range map[string]bool{"Chromium": false, "as Safari": true} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, false, "octocat")
 			s.asSafari = asSafari
 			b := newBrowser(t)
 			b.visit(s, foreignHost)
-			eval[bool](b, fmt.Sprintf(`(document.body.innerHTML = "<a href=" + %s + ">Sign in</a>") !== null`,
-				quote(s.at(ourHost)+startCall+"?return_to=/?to=here")))
+			eval[bool](b,
+				fmt.Sprintf(`(document.body.innerHTML = "<a href=" + %s + ">Sign in</a>") !== null`,
+					quote(s.at(ourHost)+startCall+"?return_to=/?to=here")))
 			b.click("a")
 			if asSafari {
 				b.shows("h1", "Sign in with GitHub")
-				require.Empty(t, b.cookies(), "nobody has asked yet")
+				require.Empty(t, b.cookies(), "the person has not asked for a sign-in yet")
 				b.look(390, "light")
 				b.screenshot("start")
 				b.click("a")
@@ -417,11 +435,12 @@ func TestALinkOnAnotherSiteSignsIn(t *testing.T) {
 	}
 }
 
-// plant begins a connect flow in the attacker's own browser session, and gives its cookie to the
-// browser that looks at a sibling's page. It returns where the flow goes on.
+// plant begins a connect flow in the attacker's browser session, and plants its cookie in the
+// browser that visits a sibling's page. It returns the URL with which the flow continues.
 func (s *site) plant(mallory, victim *tab) (authURL string) {
 	s.t.Helper()
-	eval[bool](mallory, fmt.Sprintf("fetch(%s).then((answer) => answer.json()).then((body) => authURL = body.auth_url) !== null", quote(connectCall)))
+	eval[bool](mallory,
+		fmt.Sprintf("fetch(%s).then((answer) => answer.json()).then((body) => authURL = body.auth_url) !== null", quote(connectCall)))
 	mallory.until("typeof authURL === 'string'")
 	victim.visit(s, siblingHost)
 	planted := 0
@@ -432,16 +451,18 @@ func (s *site) plant(mallory, victim *tab) (authURL string) {
 			if cookie.Secure {
 				attributes += "; secure"
 			}
-			eval[bool](victim, fmt.Sprintf("(document.cookie = %s) !== null", quote(name+"="+cookie.Value+attributes)))
+			eval[bool](victim, fmt.Sprintf("(document.cookie = %s) !== null",
+				quote(name+"="+cookie.Value+attributes)))
 		}
 	}
 	require.Equal(s.t, 1, planted)
 	return eval[string](mallory, "authURL")
 }
 
-// Over plain http nothing protects the name of a cookie: a sibling can give a browser the cookie of a
-// connect flow of its own. The victim, who agrees at GitHub, must not connect the account to Mallory.
-func TestAPlantedConnectFlowIsRefused(t *testing.T) {
+// Over plain http nothing protects the name of a cookie, so a sibling can plant the cookie of its
+// own connect flow in a browser. The victim, who agrees at GitHub, must not connect the account to
+// the attacker's user.
+func TestPlantedConnectFlowIsRefused(t *testing.T) {
 	for name, plain := range map[string]bool{"http": true, "https": false} {
 		for state, signedIn := range map[string]bool{"signed in": true, "signed out": false} {
 			t.Run(name+", "+state, func(t *testing.T) {
@@ -458,27 +479,29 @@ func TestAPlantedConnectFlowIsRefused(t *testing.T) {
 					victim.until(`document.title === "our page"`)
 				}
 				authURL := s.plant(mallory, victim)
-				require.Equal(t, plain, strings.Contains(fmt.Sprint(victim.cookies()), "auth_github_"), "with the prefix a browser refuses it")
-				s.arrived(callback) // those by which they signed in
+				require.Equal(t, plain, strings.Contains(fmt.Sprint(victim.cookies()),
+					"auth_github_"), "a browser must refuse a planted cookie with the __Host- prefix")
+				s.arrived(callback) // callbacks of the two sign-ins
 				victim.do(chromedp.Navigate(authURL))
 				victim.answerGitHub(octocat, authorize)
 				victim.until(`location.search === "?error=expired"`)
 				sent := 0
-				for _, has := range []bool{signedIn, plain} { // the session, the planted flow
+				for _, has := range []bool{signedIn, plain} { // the session and the planted flow
 					if has {
 						sent++
 					}
 				}
 				require.Equal(t, sent, s.take(callback, 1)[0].cookies)
-				_, err := s.store.FindGitHubLink(t.Context(), auth.GitHubAccount{Host: "githubtest.invalid", ID: 583231})
+				_, err := s.store.FindGitHubLink(t.Context(),
+					auth.GitHubAccount{Host: "githubtest.invalid", ID: 583231})
 				require.ErrorIs(t, err, auth.ErrNotFound)
 			})
 		}
 	}
 }
 
-// The other half of the test above: the session that began the flow completes it.
-func TestABrowserSessionConnects(t *testing.T) {
+// The counterpart of the test above: the session that began the flow can complete it.
+func TestSessionThatBeganAConnectFlowCompletesIt(t *testing.T) {
 	for name, plain := range map[string]bool{"http": true, "https": false} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, plain, "octocat")
@@ -487,7 +510,8 @@ func TestABrowserSessionConnects(t *testing.T) {
 			eval[bool](b, fmt.Sprintf("(location = %s) !== null", quote(startCall)))
 			b.until(`document.title === "our page"`)
 			s.take(callback, 1)
-			eval[bool](b, fmt.Sprintf("fetch(%s).then((answer) => answer.json()).then((body) => location = body.auth_url) !== null", quote(connectCall)))
+			eval[bool](b,
+				fmt.Sprintf("fetch(%s).then((answer) => answer.json()).then((body) => location = body.auth_url) !== null", quote(connectCall)))
 			require.Equal(t, http.StatusSeeOther, s.take(callback, 1)[0].status)
 			b.until(`document.title === "our page"`)
 			require.Empty(t, eval[string](b, "location.search"))

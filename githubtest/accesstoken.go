@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// accessToken exchanges a code or a refresh token for a token. As at GitHub, an
-// error has status 200, and only an unknown app is 404.
+// accessToken exchanges a code or a refresh token for a token. As at GitHub, most errors have
+// status 200; only an unknown app gets 404.
 func (s *Server) accessToken(w http.ResponseWriter, r *http.Request) {
 	form, err := tokenForm(r)
 	if err != nil {
@@ -52,7 +52,7 @@ func (s *Server) accessToken(w http.ResponseWriter, r *http.Request) {
 	s.tokenAnswer(w, r, http.StatusOK, answer)
 }
 
-// tokenForm returns the parameters, of a form or of a JSON object.
+// tokenForm returns the parameters of a form or of a JSON object.
 func tokenForm(r *http.Request) (url.Values, error) {
 	if mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); mediaType != "application/json" {
 		err := r.ParseForm()
@@ -83,8 +83,8 @@ func (s *Server) exchange(secret string, form url.Values) (*Token, *oauthError) 
 	return nil, errGrantType
 }
 
-// exchangeCode uses up the code, whatever comes of it: whoever sends a wrong
-// verifier has stolen it. The caller holds the lock.
+// exchangeCode consumes the code even if the exchange fails, because a client with a wrong verifier
+// has stolen the code. The caller holds the lock.
 func (s *Server) exchangeCode(form url.Values) (*Token, *oauthError) {
 	value := form.Get("code")
 	found := s.grants.codes[value]
@@ -106,7 +106,7 @@ func challengeOf(verifier string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// refresh issues a new pair and ends the old one. The caller holds the lock.
+// refresh issues a new pair of tokens and revokes the old pair. The caller holds the lock.
 func (s *Server) refresh(value string) (*Token, *oauthError) {
 	old := s.grants.byRefresh[value]
 	if old == nil || !s.refreshable(old) {
@@ -116,8 +116,10 @@ func (s *Server) refresh(value string) (*Token, *oauthError) {
 	return s.newToken(old.UserID, old.Scopes), nil
 }
 
-// tokenAnswer writes JSON to a client that accepts it, and a form to others.
-func (s *Server) tokenAnswer(w http.ResponseWriter, r *http.Request, status int, answer map[string]any) {
+// tokenAnswer writes JSON to a client that accepts JSON, and a form to any other client.
+func (s *Server) tokenAnswer(
+	w http.ResponseWriter, r *http.Request, status int, answer map[string]any,
+) {
 	w.Header().Set("Cache-Control", "max-age=0, private, must-revalidate")
 	w.Header().Set("X-GitHub-Request-Id", requestID())
 	if strings.Contains(r.Header.Get("Accept"), "json") {

@@ -6,15 +6,15 @@ import (
 	"net/http"
 )
 
-// answer is an endpoint's answer, kept for a fault to change.
+// answer records an endpoint's response, so that a fault can change it.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// edited returns a fault that changes the endpoint's answer, if it is a success or
-// a redirect; other answers are wrong enough.
+// edited returns a fault that changes the endpoint's response if it is a success or a redirect.
+// Other responses stay as they are, because they are errors already.
 func edited(edit func(*answer)) Fault {
 	return func(endpoint http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -47,17 +47,17 @@ func (a *answer) Write(body []byte) (int, error) {
 	return len(body), nil
 }
 
-// fields are those of a JSON object, their values as they are written.
+// fields are the fields of a JSON object. Their values keep their spelling.
 type fields map[string]json.RawMessage
 
 // setJSON replaces the body.
 func (a *answer) setJSON(value any) {
-	a.body, _ = json.Marshal(value) // of types that can be JSON
+	a.body, _ = json.Marshal(value) // values here always encode
 	a.header.Set("Content-Type", "application/json; charset=utf-8")
 }
 
-// setField sets a field of the object that the body is, or of each of a list.
-// Empty JSON takes it out. A body that is neither, such as a form, stays as it is.
+// setField sets a field of a JSON object, or of each object of a JSON list. Empty JSON removes the
+// field. A body that is neither, such as a form, stays unchanged.
 func (a *answer) setField(field, value string) {
 	a.eachObject(func(object fields) {
 		if value == "" {
@@ -68,7 +68,7 @@ func (a *answer) setField(field, value string) {
 	})
 }
 
-// eachObject changes the object that the body is, or those of the list.
+// eachObject changes the object in the body, or each object of the list in the body.
 func (a *answer) eachObject(change func(fields)) {
 	var one fields
 	if json.Unmarshal(a.body, &one) == nil {

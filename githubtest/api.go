@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	rateLimit   = 5000 // calls an hour, of a signed-in user
-	defaultPage = 30   // entries of a list
+	rateLimit   = 5000 // calls per hour of an authenticated user
+	defaultPage = 30   // entries of a page
 	maxPage     = 100
 )
 
 // object is a JSON object.
 type object = map[string]any
 
-// resource is something to read in the REST API.
+// resource is a readable resource of the REST API.
 type resource struct {
 	endpoint Endpoint
 
-	// scopes are those of which a token must have one; none if it needs none.
-	// denied is the status without.
+	// scopes are the scopes of which a token must have one. Empty means that no scope is needed.
+	// denied is the status for a token without them.
 	scopes []string
 	denied int
 
@@ -40,12 +40,13 @@ type apiRequest struct {
 	query    url.Values
 }
 
-// resource returns the handler that reads it.
+// resource returns the handler for reading the resource.
 func (s *Server) resource(res resource) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.apiHeaders(w)
 		if r.UserAgent() == "" {
-			http.Error(w, "Request forbidden by administrative rules. A User-Agent header is required.", http.StatusForbidden)
+			http.Error(w,
+				"Request forbidden by administrative rules. A User-Agent header is required.", http.StatusForbidden)
 			return
 		}
 		request, message := s.authenticate(r)
@@ -67,8 +68,7 @@ func (s *Server) resource(res resource) http.HandlerFunc {
 	}
 }
 
-// authenticate returns the request of the token's user, or GitHub's words for
-// why there is none.
+// authenticate returns the request with its token's user, or GitHub's error message.
 func (s *Server) authenticate(r *http.Request) (apiRequest, string) {
 	scheme, access, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "token") {
@@ -83,8 +83,8 @@ func (s *Server) authenticate(r *http.Request) (apiRequest, string) {
 	return apiRequest{apiURL(r), baseURL(r), user, token.Scopes, r.URL.Query()}, ""
 }
 
-// deny answers a token without the scope. GitHub says 404 where it does not want
-// to say that there is something to see.
+// deny responds to a token without the scope. GitHub uses 404 if it does not reveal that the
+// resource exists.
 func deny(w http.ResponseWriter, res resource) {
 	if res.denied == http.StatusNotFound {
 		apiError(w, http.StatusNotFound, "Not Found")
@@ -93,8 +93,7 @@ func deny(w http.ResponseWriter, res resource) {
 	apiError(w, res.denied, fmt.Sprintf("You need at least %s scope to do this.", res.scopes[0]))
 }
 
-// paginate returns one page of the list, and puts the way to the others into the
-// Link header.
+// paginate returns one page of the list and sets the Link header to the other pages.
 func paginate(w http.ResponseWriter, r *http.Request, list []object) []object {
 	query := r.URL.Query()
 	size := between(query.Get("per_page"), defaultPage, maxPage)
@@ -125,8 +124,8 @@ func paginate(w http.ResponseWriter, r *http.Request, list []object) []object {
 	return list[from:min(from+size, len(list))]
 }
 
-// between reads a positive number that is not above the limit. GitHub forgives
-// whatever else a client sends.
+// between parses a positive number up to the limit. As GitHub does, it uses the default for any
+// other text.
 func between(text string, otherwise, limit int) int {
 	number, err := strconv.Atoi(text)
 	if err != nil || number < 1 {
@@ -135,8 +134,8 @@ func between(text string, otherwise, limit int) int {
 	return min(number, limit)
 }
 
-// apiHeaders sets the headers of every answer of the REST API. The limit goes
-// down with each call and back up each hour, but nobody is refused.
+// apiHeaders sets the headers of every response of the REST API. The remaining rate limit falls
+// with each call and is restored each hour, but no call is refused.
 func (s *Server) apiHeaders(w http.ResponseWriter) {
 	now := s.now()
 	used := min(s.rateUsed(now), rateLimit)
@@ -146,13 +145,14 @@ func (s *Server) apiHeaders(w http.ResponseWriter) {
 	header.Set("X-RateLimit-Limit", strconv.Itoa(rateLimit))
 	header.Set("X-RateLimit-Used", strconv.Itoa(used))
 	header.Set("X-RateLimit-Remaining", strconv.Itoa(rateLimit-used))
-	header.Set("X-RateLimit-Reset", strconv.FormatInt(now.Truncate(time.Hour).Add(time.Hour).Unix(), 10))
+	header.Set("X-RateLimit-Reset", strconv.FormatInt(now.Truncate(time.Hour).Add(time.Hour).Unix(),
+		10))
 	header.Set("X-RateLimit-Resource", "core")
 	header.Set("Cache-Control", "private, max-age=60, s-maxage=60")
 	header.Set("X-Content-Type-Options", "nosniff")
 }
 
-// rateUsed counts this call, and returns how many there have been this hour.
+// rateUsed counts this call and returns the number of calls in this hour.
 func (s *Server) rateUsed(now time.Time) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +163,7 @@ func (s *Server) rateUsed(now time.Time) int {
 	return s.rateCount
 }
 
-// apiError answers with GitHub's form of an error.
+// apiError responds with an error in GitHub's format.
 func apiError(w http.ResponseWriter, status int, message string) {
 	writeJSON(w, status, object{
 		"message":           message,
@@ -175,9 +175,9 @@ func apiError(w http.ResponseWriter, status int, message string) {
 func writeJSON(w http.ResponseWriter, status int, value any) {
 	body, err := json.Marshal(value)
 	if err != nil {
-		panic(err) // of a type that cannot be JSON, which is a bug here
+		panic(err) // a type that does not encode is a bug here
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // an error means that the client has gone
+	_, _ = w.Write(body) // an error means that the client has disconnected
 }

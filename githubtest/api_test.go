@@ -14,9 +14,10 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-func TestAPIWantsALiveToken(t *testing.T) {
+func TestAPINeedsAValidToken(t *testing.T) {
 	c := start(t)
-	for token, message := range map[string]string{"": "Requires authentication", "gho_unknown": "Bad credentials"} {
+	for token, message := range map[string]string{"": "Requires authentication",
+		"gho_unknown": "Bad credentials"} {
 		got := c.get("/user", token)
 		require.Equal(t, http.StatusUnauthorized, got.status)
 		answer := got.object(t)
@@ -29,7 +30,7 @@ func TestAPIWantsALiveToken(t *testing.T) {
 	require.Equal(t, http.StatusOK, c.do(r).status)
 }
 
-func TestAPIWantsAUserAgent(t *testing.T) {
+func TestAPINeedsAUserAgent(t *testing.T) {
 	c := start(t)
 	r := c.request(http.MethodGet, "/api/v3/user", nil)
 	r.Header.Set("Authorization", "Bearer "+c.signIn(""))
@@ -37,7 +38,7 @@ func TestAPIWantsAUserAgent(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, c.do(r).status)
 }
 
-func TestScopesDecideWhatIsSeen(t *testing.T) {
+func TestScopesLimitTheAPI(t *testing.T) {
 	c := start(t)
 	for _, test := range []struct {
 		path, scope string
@@ -57,16 +58,18 @@ func TestScopesDecideWhatIsSeen(t *testing.T) {
 		{"/user/teams", "read:org", 200},
 		{"/user/repos", "", 200},
 	} {
-		c.Revoke(octocat) // or no scopes would mean the earlier ones
+		c.Revoke(octocat) // otherwise no scopes would mean the earlier scopes
 		got := c.get(test.path, c.signIn(test.scope))
 		require.Equal(t, test.status, got.status, "%s with %q: %s", test.path, test.scope, got.body)
-		require.Equal(t, strings.ReplaceAll(normal(test.scope), " ", ", "), got.header.Get("X-OAuth-Scopes"))
+		require.Equal(t, strings.ReplaceAll(normal(test.scope), " ", ", "),
+			got.header.Get("X-OAuth-Scopes"))
 		_, ok := got.header["X-Accepted-Oauth-Scopes"]
 		require.True(t, ok)
 	}
 	c.Revoke(octocat)
 	require.Len(t, c.get("/user/repos", c.signIn("")).list(t), 1)
-	require.Len(t, c.get("/user/repos", c.signIn("repo")).list(t), 2, "private ones too")
+	require.Len(t, c.get("/user/repos", c.signIn("repo")).list(t), 2,
+		"private repositories must be listed too")
 	require.NotContains(t, c.get("/user", c.signIn("repo")).object(t), "plan")
 	require.Contains(t, c.get("/user", c.signIn("read:user")).object(t), "plan")
 }
@@ -87,15 +90,18 @@ func TestEmails(t *testing.T) {
 	require.JSONEq(t, `[]`, c.get("/user/emails", token).body)
 	require.Nil(t, c.get("/user", token).object(t)["email"])
 	require.NoError(t, c.SignInAs("unverified"))
-	require.JSONEq(t, `[{"email":"unverified@example.com","primary":true,"verified":false,"visibility":"private"}]`,
+	require.JSONEq(t,
+		`[{"email":"unverified@example.com","primary":true,"verified":false,"visibility":"private"}]`,
 		c.get("/user/emails", c.signIn("user:email")).body)
 }
 
 func TestMembershipsByState(t *testing.T) {
 	c := start(t)
-	require.NoError(t, c.SetUser(githubtest.User{ID: octocat, Login: "octocat", Memberships: []githubtest.Membership{
-		{Org: githubtest.Org{ID: 1, Login: "in"}}, {Org: githubtest.Org{ID: 2, Login: "invited"}, Pending: true},
-	}}))
+	require.NoError(t, c.SetUser(githubtest.User{ID: octocat, Login: "octocat",
+		Memberships: []githubtest.Membership{
+			{Org: githubtest.Org{ID: 1,
+				Login: "in"}}, {Org: githubtest.Org{ID: 2, Login: "invited"}, Pending: true},
+		}}))
 	token := c.signIn("read:org")
 	for query, want := range map[string][]string{
 		"": {"in", "invited"}, "?state=active": {"in"}, "?state=pending": {"invited"},
@@ -112,7 +118,8 @@ func TestMembershipsByState(t *testing.T) {
 func TestPages(t *testing.T) {
 	user := githubtest.User{ID: octocat, Login: "octocat"}
 	for i := range 250 {
-		user.Teams = append(user.Teams, githubtest.Team{ID: int64(i + 1), Slug: fmt.Sprint("team-", i), Org: githubtest.Org{ID: 1, Login: "org"}})
+		user.Teams = append(user.Teams, githubtest.Team{ID: int64(i + 1),
+			Slug: fmt.Sprint("team-", i), Org: githubtest.Org{ID: 1, Login: "org"}})
 	}
 	c := startWith(t, githubtest.Config{AutoApprove: "octocat", Users: []githubtest.User{user}})
 	token := c.signIn("read:org")
@@ -145,7 +152,7 @@ func TestPages(t *testing.T) {
 	for _, rel := range []string{"prev", "next", "last", "first"} {
 		require.Contains(t, link, `rel="`+rel+`"`)
 	}
-	require.Empty(t, c.get("/user/orgs", token).header.Get("Link"), "one page has no other")
+	require.Empty(t, c.get("/user/orgs", token).header.Get("Link"), "a single page has no links")
 }
 
 func TestRateLimitIsShown(t *testing.T) {
@@ -179,14 +186,15 @@ func TestAppChecksAndDeletesTokens(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, c.get("/user", first).status)
 	require.Equal(t, http.StatusNotFound, c.application(http.MethodPost, "token", first).status)
 	require.Equal(t, http.StatusNotFound, c.application(http.MethodDelete, "token", first).status)
-	require.Equal(t, http.StatusOK, c.get("/user", second).status, "it is a token of its own")
+	require.Equal(t, http.StatusOK, c.get("/user", second).status, "the second token must stay valid")
 
 	third := c.signIn("user")
 	require.Equal(t, http.StatusNoContent, c.application(http.MethodDelete, "grant", second).status)
-	require.Equal(t, http.StatusUnauthorized, c.get("/user", third).status, "a grant has all tokens")
+	require.Equal(t, http.StatusUnauthorized, c.get("/user", third).status,
+		"deleting a grant must revoke all tokens")
 }
 
-func TestAppMustBeItself(t *testing.T) {
+func TestAppCallsNeedTheAppsCredentials(t *testing.T) {
 	c := start(t)
 	id, secret := c.Client()
 	token := c.signIn("")

@@ -9,13 +9,14 @@ import (
 	"time"
 )
 
-// application returns the handler of a call that the app makes for itself, with
-// its credentials, about the access token in the body.
+// application returns the handler for a call that the app makes with its own credentials, about the
+// access token in the body.
 func (s *Server) application(handle func(http.ResponseWriter, *http.Request, string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.apiHeaders(w)
 		id, secret, ok := r.BasicAuth()
-		if !ok || id != s.clientID || subtle.ConstantTimeCompare([]byte(secret), []byte(s.clientSecret)) != 1 {
+		if !ok || id != s.clientID || subtle.ConstantTimeCompare([]byte(secret),
+			[]byte(s.clientSecret)) != 1 {
 			apiError(w, http.StatusUnauthorized, "Requires authentication")
 			return
 		}
@@ -30,14 +31,15 @@ func (s *Server) application(handle func(http.ResponseWriter, *http.Request, str
 		}
 		access, _ := body["access_token"].(string)
 		if access == "" {
-			apiError(w, http.StatusUnprocessableEntity, "Invalid request: access_token wasn't supplied.")
+			apiError(w, http.StatusUnprocessableEntity,
+				"Invalid request: access_token wasn't supplied.")
 			return
 		}
 		handle(w, r, access)
 	}
 }
 
-// checkToken says what a token is good for.
+// checkToken responds with the grant of a token.
 func (s *Server) checkToken(w http.ResponseWriter, r *http.Request, access string) {
 	s.mu.Lock()
 	token, user, ok := s.token(access)
@@ -53,7 +55,7 @@ func (s *Server) checkToken(w http.ResponseWriter, r *http.Request, access strin
 	writeJSON(w, http.StatusOK, s.authorizationOf(r, found, user))
 }
 
-// deleteToken ends one token.
+// deleteToken revokes one token.
 func (s *Server) deleteToken(w http.ResponseWriter, _ *http.Request, access string) {
 	s.mu.Lock()
 	token, _, ok := s.token(access)
@@ -64,8 +66,8 @@ func (s *Server) deleteToken(w http.ResponseWriter, _ *http.Request, access stri
 	deleted(w, ok)
 }
 
-// deleteGrant ends all tokens of the token's user: the next time, they are asked
-// for everything anew.
+// deleteGrant revokes all tokens of the token's user and forgets the user's consent. The next
+// authorization asks for every scope again.
 func (s *Server) deleteGrant(w http.ResponseWriter, _ *http.Request, access string) {
 	s.mu.Lock()
 	token, _, ok := s.token(access)

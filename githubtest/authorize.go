@@ -10,23 +10,23 @@ import (
 	"strings"
 )
 
-// challengeLength is that of a SHA-256 hash in base64url.
+// challengeLength is the length of a SHA-256 hash in base64url.
 const challengeLength = 43
 
-// authorization is a request to let the app act for somebody.
+// authorization is a request to authorize the app.
 type authorization struct {
 	redirect    *url.URL
-	redirectURI string // as the request spells it, which the exchange has to repeat
+	redirectURI string // as the request spells it; the exchange must repeat it
 	scopes      []string
 	state       string
 	hasState    bool
 	challenge   string
-	login       string // the account that the app suggests
+	login       string // account that the app suggests
 }
 
-// authorize asks which user agrees, or answers for the one who always does. The
-// page posts its form to the URL it came from, so that both requests are checked
-// alike and nothing is kept in between.
+// authorize shows the page that asks which user agrees, or agrees at once for the user of
+// AutoApprove. The page posts its form to its own URL. So both requests are checked in the same
+// way, and the server keeps no state between them.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	if query.Get("client_id") != s.clientID {
@@ -36,7 +36,8 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	request, refusal := s.parseAuthorization(query)
 	switch {
 	case request.redirect == nil:
-		s.errorPage(w, http.StatusBadRequest, "The redirect_uri is not associated with this application.")
+		s.errorPage(w, http.StatusBadRequest,
+			"The redirect_uri is not associated with this application.")
 	case refusal != nil:
 		s.redirectBack(w, r, request, refusal.values())
 	case r.Method == http.MethodPost:
@@ -49,7 +50,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// ask shows the page, unless somebody agrees at once.
+// ask shows the page, unless a user agrees automatically.
 func (s *Server) ask(w http.ResponseWriter, r *http.Request, request authorization) {
 	s.mu.Lock()
 	agrees := s.autoApprove
@@ -61,9 +62,9 @@ func (s *Server) ask(w http.ResponseWriter, r *http.Request, request authorizati
 	s.approve(w, r, request, agrees)
 }
 
-// decide does what the person has pressed on the page.
+// decide handles the form of the page.
 func (s *Server) decide(w http.ResponseWriter, r *http.Request, request authorization) {
-	// A page elsewhere must not agree for the person who visits it.
+	// A page of another site must not be able to agree for its visitor.
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
 		s.errorPage(w, http.StatusForbidden, "This form was sent by another site.")
 		return
@@ -94,15 +95,17 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, request authori
 	}
 	s.mu.Unlock()
 	if !ok {
-		s.errorPage(w, http.StatusBadRequest, "There is no such user any more.")
+		s.errorPage(w, http.StatusBadRequest, "This user no longer exists.")
 		return
 	}
 	s.redirectBack(w, r, request, url.Values{"code": {value}})
 }
 
-// redirectBack sends the browser back to the app, with the state and with the
-// issuer (RFC 9207), which GitHub adds to errors too.
-func (s *Server) redirectBack(w http.ResponseWriter, r *http.Request, request authorization, answer url.Values) {
+// redirectBack redirects the browser to the app, with the state and the issuer (RFC 9207). GitHub
+// adds the issuer to errors too.
+func (s *Server) redirectBack(
+	w http.ResponseWriter, r *http.Request, request authorization, answer url.Values,
+) {
 	target := *request.redirect
 	query := target.Query()
 	for name, values := range answer {
@@ -118,8 +121,8 @@ func (s *Server) redirectBack(w http.ResponseWriter, r *http.Request, request au
 	w.WriteHeader(http.StatusFound)
 }
 
-// parseAuthorization returns the request, and the error to send back to the app
-// if there is one. Without a redirect there is nowhere to send anything.
+// parseAuthorization returns the request, and the error to send to the app, if any. If the request
+// has no valid redirect, nothing can be sent to the app.
 func (s *Server) parseAuthorization(query url.Values) (authorization, *oauthError) {
 	request := authorization{
 		redirectURI: query.Get("redirect_uri"),
@@ -145,9 +148,9 @@ func (s *Server) parseAuthorization(query url.Values) (authorization, *oauthErro
 	return request, nil
 }
 
-// matchRedirect returns the URL to send the browser to, and whether it is the
-// requested one. Otherwise it is the first registered one, which is to hear of
-// the mistake, or nil if none is registered.
+// matchRedirect returns the URL to which to redirect the browser, and whether it is the requested
+// URL. If it is not, the URL is the first registered one, which gets the error, or nil if none is
+// registered.
 func (s *Server) matchRedirect(requested string) (redirect *url.URL, ok bool) {
 	var first *url.URL
 	if len(s.redirects) > 0 {
@@ -171,7 +174,7 @@ func (s *Server) matchRedirect(requested string) (redirect *url.URL, ok bool) {
 	return first, false
 }
 
-// parseRedirect reads a callback URL, registered or requested.
+// parseRedirect parses a registered or requested callback URL.
 func parseRedirect(raw string) (*url.URL, error) {
 	redirect, err := url.Parse(raw)
 	if err != nil {
@@ -186,10 +189,11 @@ func parseRedirect(raw string) (*url.URL, error) {
 	return redirect, nil
 }
 
-// matches reports whether the requested URL is the registered one or below it,
-// on any port if it is a loopback URL.
+// matches reports whether the requested URL equals the registered one or is below it. The port may
+// differ if it is a loopback URL.
 func matches(requested, registered *url.URL) bool {
-	if requested.Scheme != registered.Scheme || !strings.EqualFold(requested.Hostname(), registered.Hostname()) {
+	if requested.Scheme != registered.Scheme ||
+		!strings.EqualFold(requested.Hostname(), registered.Hostname()) {
 		return false
 	}
 	if requested.Port() != registered.Port() && !isLoopback(requested.Hostname()) {

@@ -16,15 +16,15 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// element is one of a page, with the text that is directly in it.
+// element is an element of a page, with the text directly in it.
 type element struct {
 	name       string
 	attributes map[string]string
 	text       string
-	in         []string // the names of those around it
+	in         []string // names of the enclosing elements
 }
 
-// elements reads a page.
+// elements parses a page.
 func elements(t *testing.T, page string) []element {
 	t.Helper()
 	decoder := xml.NewDecoder(strings.NewReader(page))
@@ -71,15 +71,16 @@ func named(t *testing.T, page, name string) []element {
 	return matching
 }
 
-// page asks for the page on which somebody is chosen.
+// page requests the page that asks which user agrees.
 func (c *client) page(pairs ...string) reply {
 	c.t.Helper()
-	got := c.do(c.request(http.MethodGet, "/login/oauth/authorize?"+c.authorizeQuery(pairs...).Encode(), nil))
+	got := c.do(c.request(http.MethodGet,
+		"/login/oauth/authorize?"+c.authorizeQuery(pairs...).Encode(), nil))
 	require.Equal(c.t, http.StatusOK, got.status, got.body)
 	return got
 }
 
-// press sends the page's form.
+// press submits the form of the page.
 func (c *client) press(page reply, form url.Values, headers ...string) reply {
 	c.t.Helper()
 	action := named(c.t, page.body, "form")[0].attributes["action"]
@@ -92,7 +93,8 @@ func (c *client) press(page reply, form url.Values, headers ...string) reply {
 
 func TestPersonPicksAUser(t *testing.T) {
 	c := startWith(t, githubtest.Config{})
-	page := c.page("scope", "user:email", "login", "hubot", "prompt", "select_account", "allow_signup", "false")
+	page := c.page("scope", "user:email", "login", "hubot", "prompt", "select_account",
+		"allow_signup", "false")
 	got := c.press(page, url.Values{"user": {"480938"}, "decision": {"authorize"}},
 		"Origin", c.URL(), "Sec-Fetch-Site", "same-origin")
 	require.Equal(t, http.StatusFound, got.status)
@@ -118,14 +120,18 @@ func TestPersonCancels(t *testing.T) {
 func TestOtherSitesCannotAgree(t *testing.T) {
 	c := startWith(t, githubtest.Config{})
 	form := url.Values{"user": {"583231"}, "decision": {"authorize"}}
-	require.Equal(t, http.StatusForbidden, c.press(c.page(), form, "Sec-Fetch-Site", "cross-site").status)
-	require.Equal(t, http.StatusForbidden, c.press(c.page(), form, "Origin", "https://evil.example").status)
+	require.Equal(t, http.StatusForbidden,
+		c.press(c.page(), form, "Sec-Fetch-Site", "cross-site").status)
+	require.Equal(t, http.StatusForbidden,
+		c.press(c.page(), form, "Origin", "https://evil.example").status)
 }
 
 func TestPageRefusesNonsense(t *testing.T) {
 	c := startWith(t, githubtest.Config{})
-	require.Equal(t, http.StatusBadRequest, c.press(c.page(), url.Values{"decision": {"authorize"}}).status)
-	require.Equal(t, http.StatusBadRequest, c.press(c.page(), url.Values{"decision": {"authorize"}, "user": {"1"}}).status)
+	require.Equal(t, http.StatusBadRequest,
+		c.press(c.page(), url.Values{"decision": {"authorize"}}).status)
+	require.Equal(t, http.StatusBadRequest,
+		c.press(c.page(), url.Values{"decision": {"authorize"}, "user": {"1"}}).status)
 	got := c.do(c.request(http.MethodPut, "/login/oauth/authorize?"+c.authorizeQuery().Encode(), nil))
 	require.Equal(t, http.StatusMethodNotAllowed, got.status)
 }
@@ -173,7 +179,8 @@ func TestPageCanBeUsedByEverybody(t *testing.T) {
 }
 
 func TestPageHasAStrictPolicy(t *testing.T) {
-	c := startWith(t, githubtest.Config{RedirectURLs: []string{"https://app.example.com/callback", "http://[::1]/callback"}})
+	c := startWith(t, githubtest.Config{RedirectURLs: []string{"https://app.example.com/callback",
+		"http://[::1]/callback"}})
 	for redirect, formAction := range map[string]string{
 		"https://app.example.com/callback": "'self' http://127.0.0.1:* http://localhost:* https://app.example.com",
 		"http://[::1]:8080/callback":       "'self' http: https:",
@@ -232,7 +239,8 @@ func TestRedirectMustMatch(t *testing.T) {
 			location := got.header.Get("Location")
 			switch {
 			case test.ok:
-				require.True(t, strings.HasPrefix(strings.ToLower(location), strings.ToLower(test.redirect)), location)
+				require.True(t, strings.HasPrefix(strings.ToLower(location),
+					strings.ToLower(test.redirect)), location)
 				require.Contains(t, location, "code=")
 			case test.registered == nil:
 				require.Equal(t, http.StatusBadRequest, got.status)

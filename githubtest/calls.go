@@ -2,16 +2,16 @@ package githubtest
 
 import "net/http"
 
-// maxCalls is how many calls the log holds, so that a demonstration can run for
+// maxCalls is the number of calls in the log. It is bounded so that a demonstration can run for
 // weeks.
 const maxCalls = 10_000
 
-// Call is one request that the fake has seen. It has neither query nor headers,
-// and so no secret.
+// Call is one request that the fake received. It has neither the query nor the headers, so it
+// contains no secret.
 type Call struct {
-	Endpoint     Endpoint // "/" if GitHub has it and the fake does not
+	Endpoint     Endpoint // "/" if GitHub has this endpoint but the fake does not
 	Method, Path string
-	Status       int // 0 as long as there is no answer, and if there never was one
+	Status       int // 0 while there is no response, and if there never was one
 }
 
 // Calls returns the latest calls, the oldest first.
@@ -25,7 +25,7 @@ func (s *Server) Calls() []Call {
 	return calls
 }
 
-// Count returns how many calls of an endpoint there have been.
+// Count returns the number of calls of an endpoint.
 func (s *Server) Count(endpoint Endpoint) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,8 +41,7 @@ func newCallLog() callLog {
 	return callLog{counts: make(map[Endpoint]int)}
 }
 
-// add logs the call when it arrives, so that one that is never answered is seen
-// too.
+// add logs a call when it arrives, so that the log also has calls that are never answered.
 func (l *callLog) add(call Call) *Call {
 	if len(l.calls) == maxCalls {
 		l.calls = append([]*Call(nil), l.calls[maxCalls/2:]...)
@@ -52,7 +51,7 @@ func (l *callLog) add(call Call) *Call {
 	return &call
 }
 
-// loggedWriter tells the log about the status.
+// loggedWriter records the status of the response in the log.
 type loggedWriter struct {
 	http.ResponseWriter
 	status func(int)

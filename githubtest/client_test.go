@@ -17,18 +17,18 @@ import (
 
 const (
 	callbackURL = "http://127.0.0.1:8080/callback"
-	octocat     = 583231 // the IDs of two of the users there are by default
+	octocat     = 583231 // IDs of two of the default users
 	hubot       = 480938
 )
 
-// client is an app and its user's browser, with no more than package net/http.
+// client is an app and the browser of its user. It uses only net/http.
 type client struct {
 	*githubtest.Server
 	t    *testing.T
 	http *http.Client
 }
 
-// start starts a fake whose user octocat agrees at once.
+// start starts a fake whose user octocat agrees automatically.
 func start(t *testing.T) *client {
 	return startWith(t, githubtest.Config{AutoApprove: "octocat"})
 }
@@ -48,7 +48,7 @@ func startWith(t *testing.T, cfg githubtest.Config) *client {
 	}}
 }
 
-// reply is an answer, read to the end.
+// reply is a response, read to its end.
 type reply struct {
 	status int
 	header http.Header
@@ -81,10 +81,11 @@ func (c *client) do(r *http.Request) reply {
 	return reply{response.StatusCode, response.Header, string(body)}
 }
 
-// request returns a request, with a form if there is one.
+// request returns a request, with a form unless form is nil.
 func (c *client) request(method, path string, form url.Values) *http.Request {
 	c.t.Helper()
-	r, err := http.NewRequestWithContext(c.t.Context(), method, c.URL()+path, strings.NewReader(form.Encode()))
+	r, err := http.NewRequestWithContext(c.t.Context(), method, c.URL()+path,
+		strings.NewReader(form.Encode()))
 	require.NoError(c.t, err)
 	r.Header.Set("Accept", "application/json")
 	if form != nil {
@@ -93,8 +94,8 @@ func (c *client) request(method, path string, form url.Values) *http.Request {
 	return r
 }
 
-// authorizeQuery returns the parameters of an authorization request. Further ones
-// come in pairs; an empty value takes one out.
+// authorizeQuery returns the parameters of an authorization request. The pairs set further
+// parameters; an empty value removes one.
 func (c *client) authorizeQuery(pairs ...string) url.Values {
 	id, _ := c.Client()
 	query := url.Values{"client_id": {id}, "redirect_uri": {callbackURL}, "state": {"xyz"}}
@@ -111,15 +112,16 @@ func set(values url.Values, pairs []string) {
 	}
 }
 
-// authorize sends the browser to GitHub, and returns what it brings back.
+// authorize sends the browser to GitHub and returns the query of the callback.
 func (c *client) authorize(pairs ...string) url.Values {
 	c.t.Helper()
-	got := c.do(c.request(http.MethodGet, "/login/oauth/authorize?"+c.authorizeQuery(pairs...).Encode(), nil))
+	got := c.do(c.request(http.MethodGet,
+		"/login/oauth/authorize?"+c.authorizeQuery(pairs...).Encode(), nil))
 	require.Equal(c.t, http.StatusFound, got.status, got.body)
 	return brought(c.t, got)
 }
 
-// brought returns the query of the callback that a redirect leads to.
+// brought returns the query of the callback to which a redirect leads.
 func brought(t *testing.T, got reply) url.Values {
 	t.Helper()
 	target, err := url.Parse(got.header.Get("Location"))
@@ -128,7 +130,7 @@ func brought(t *testing.T, got reply) url.Values {
 	return target.Query()
 }
 
-// tokenForm returns the parameters of the token endpoint.
+// tokenForm returns the parameters for the token endpoint.
 func (c *client) tokenForm(pairs ...string) url.Values {
 	id, secret := c.Client()
 	form := url.Values{"client_id": {id}, "client_secret": {secret}}
@@ -136,7 +138,7 @@ func (c *client) tokenForm(pairs ...string) url.Values {
 	return form
 }
 
-// exchange asks the token endpoint.
+// exchange calls the token endpoint.
 func (c *client) exchange(pairs ...string) map[string]any {
 	c.t.Helper()
 	got := c.do(c.request(http.MethodPost, "/login/oauth/access_token", c.tokenForm(pairs...)))
@@ -144,7 +146,7 @@ func (c *client) exchange(pairs ...string) map[string]any {
 	return got.object(c.t)
 }
 
-// signIn goes through the whole flow and returns the access token.
+// signIn runs the whole flow and returns the access token.
 func (c *client) signIn(scope string) string {
 	c.t.Helper()
 	answer := c.exchange("code", c.authorize("scope", scope).Get("code"), "redirect_uri", callbackURL)
@@ -162,7 +164,7 @@ func (c *client) get(path, token string) reply {
 	return c.do(r)
 }
 
-// application asks about a token with the app's own credentials.
+// application calls an endpoint about a token with the app's own credentials.
 func (c *client) application(method, what, token string) reply {
 	c.t.Helper()
 	id, secret := c.Client()

@@ -1,9 +1,9 @@
-// Package githubtest is a fake GitHub: enough of github.com and of its REST API
-// to sign somebody in, to look at who they are, and to go wrong in every way
-// that GitHub might.
+// Package githubtest is a fake GitHub. It implements enough of github.com and of its REST API to
+// sign users in and to read their profiles, and it can fail in every way in which GitHub might
+// fail.
 //
-// Say a host lets people sign in with GitHub. Its test starts a fake, points its
-// base URL and its API URL there, and drives the flow as a browser would:
+// The test of a host that lets users sign in with GitHub starts a fake, sets its base URL and API
+// URL to the fake, and runs the flow as a browser would:
 //
 //	fake, err := githubtest.Start("", githubtest.Config{AutoApprove: "octocat"})
 //	…
@@ -11,37 +11,35 @@
 //	id, secret := fake.Client()
 //	// authorize at fake.URL()+"/login/oauth/authorize", API at fake.URL()+"/api/v3"
 //
-// Nobody is asked: octocat agrees at once. Later octocat becomes "monalisa" at
-// GitHub, and still has to be the same account of the host:
+// With AutoApprove no page asks for consent: octocat agrees at once. Later octocat is renamed to
+// "monalisa" at GitHub, and must still be the same account of the host:
 //
 //	fake.SetUser(githubtest.User{ID: 583231, Login: "monalisa"})
 //
-// GitHub may have a bad day: the next time that the host asks who this is, it
-// waits in vain.
+// GitHub may fail. Here, the next call that reads the user's profile never gets a response:
 //
 //	fake.InjectN(githubtest.EndpointUser, 1, githubtest.TimeOut)
 //
-// [Faults] lists more than a hundred such days, for a test to try each of them.
-// In the end the test looks at what GitHub has seen: [Server.Calls], and
-// [Server.Tokens] that are still alive. Without Config.AutoApprove a person picks
-// a user on a page, which is how a demonstration runs without GitHub.
+// [Faults] lists more than a hundred faults, so that a test can try each of them. At its end, the
+// test checks the requests that GitHub received with [Server.Calls] and the tokens that are still
+// valid with [Server.Tokens]. Without Config.AutoApprove a person picks a user on a page; that is
+// how a demonstration runs without GitHub.
 //
-// # It lets anybody in as anybody
+// # Any client can sign in as any user
 //
-// So it serves loopback only: [Start] refuses other addresses, and any request
-// whose Host header names another machine is answered with 421, or a web page
-// could reach it by DNS rebinding. What it vouches for must never be taken for
-// what GitHub vouches for: give its identities a host of their own.
+// The fake therefore serves loopback only. [Start] refuses other addresses. A request whose Host
+// header names another machine gets status 421, because a web page could otherwise reach the fake
+// by DNS rebinding. An identity of the fake must never be mistaken for one of GitHub: give the
+// fake's identities their own host name.
 //
-// # What is as at GitHub, and what is not
+// # Differences from GitHub
 //
-// The web flow of OAuth apps with PKCE, refresh tokens, the limit of ten tokens
-// for a user and a set of scopes, scopes and what they imply, errors with status
-// 200, the fields and types of REST answers, pagination, rate-limit headers, and
-// checking and revoking tokens. Rate limits are shown, never enforced. There are
-// no GitHub Apps, no device flow, no sudo mode, no organization that restricts
-// apps, no ETags, no other media types or API versions, and no consent that is
-// remembered: the page asks every time. GitHub does not give a token to somebody
-// without a verified primary e-mail address (unverified_user_email); the fake
-// does, because GitHub Enterprise may, and leaves the error to a fault.
+// The fake implements the web flow of OAuth apps with PKCE, refresh tokens, the limit of ten tokens
+// for a user and a set of scopes, scopes and the scopes they include, errors with status 200, the
+// fields and types of REST responses, pagination, rate-limit headers, and checking and revoking
+// tokens. It shows rate limits but never enforces them. It has no GitHub Apps, no device flow, no
+// sudo mode, no organization that restricts apps, no ETags, no other media types or API versions,
+// and no remembered consent: the page asks every time. GitHub refuses a token to a user without a
+// verified primary e-mail address (unverified_user_email). The fake issues one, because GitHub
+// Enterprise may, and offers the error as a fault.
 package githubtest

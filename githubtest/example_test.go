@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// Sign somebody in and ask who they are, on a good day and on a bad one. A host
-// would let its own code do what this does with [http.Client].
+// The example signs a user in and reads the user's profile, without and with faults. A host would
+// run its own code in place of these calls of [http.Client].
 func Example() {
 	fake, err := githubtest.Start("", githubtest.Config{AutoApprove: "octocat"})
 	if err != nil {
@@ -19,8 +19,10 @@ func Example() {
 	defer fake.Close()
 	id, secret := fake.Client()
 
-	// The browser goes to GitHub, and comes back with a code.
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	// The browser visits GitHub and returns with a code.
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 	response, err := client.Get(fake.URL() + "/login/oauth/authorize?" + url.Values{
 		"client_id": {id}, "redirect_uri": {"http://127.0.0.1:8080/callback"}, "scope": {"read:user"}, "state": {"xyz"},
 	}.Encode())
@@ -33,7 +35,7 @@ func Example() {
 		panic(err)
 	}
 
-	// The host exchanges the code for a token. Without Accept, that is a form.
+	// The host exchanges the code for a token. Without an Accept header, the response is a form.
 	response, err = client.PostForm(fake.URL()+"/login/oauth/access_token", url.Values{
 		"client_id": {id}, "client_secret": {secret}, "code": {callback.Query().Get("code")},
 	})
@@ -77,7 +79,7 @@ func Example() {
 	// asked 3 times
 }
 
-// A test can try everything that may go wrong with one call.
+// A test can try every fault of one call.
 func ExampleFaults() {
 	kinds := make(map[githubtest.Endpoint]int)
 	for _, fault := range githubtest.Faults() {

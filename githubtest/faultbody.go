@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// bodyFaults spoil the JSON that a client is about to read.
+// bodyFaults change the JSON body of a response.
 func bodyFaults() []NamedFault {
 	return []NamedFault{
 		named("empty body", edited(func(a *answer) { a.body = nil })),
@@ -23,17 +23,25 @@ func bodyFaults() []NamedFault {
 		named("a number", jsonAnswer("583231")),
 		named("array and object swapped", edited(swapShape)),
 		named("zero bytes", jsonAnswer(strings.Repeat("\x00", 4096))),
-		named("invalid UTF-8", edited(func(a *answer) { a.body = bytes.ReplaceAll(a.body, []byte(`":"`), []byte("\":\"\xff")) })),
-		harmless(named("byte order mark", edited(func(a *answer) { a.body = append([]byte("\ufeff"), a.body...) }))),
-		harmless(named("two documents", edited(func(a *answer) { a.body = append(a.body, a.body...) }))),
-		harmless(named("garbage after the document", edited(func(a *answer) { a.body = append(a.body, "<!-- -->"...) }))),
+		named("invalid UTF-8", edited(func(a *answer) {
+			a.body = bytes.ReplaceAll(a.body, []byte(`":"`), []byte("\":\"\xff"))
+		})),
+		harmless(named("byte order mark", edited(func(a *answer) {
+			a.body = append([]byte("\ufeff"), a.body...)
+		}))),
+		harmless(named("two documents", edited(func(a *answer) {
+			a.body = append(a.body, a.body...)
+		}))),
+		harmless(named("garbage after the document", edited(func(a *answer) {
+			a.body = append(a.body, "<!-- -->"...)
+		}))),
 		named("deep nesting", jsonAnswer(strings.Repeat("[", 100_000))),
 		harmless(named("fields in capitals", edited(capitals))),
 		harmless(named("everything twice", edited(twice))),
 	}
 }
 
-// jsonAnswer answers with this text, which may be JSON.
+// jsonAnswer returns a fault that responds with this text as JSON.
 func jsonAnswer(body string) Fault {
 	return Answer(http.StatusOK, "application/json; charset=utf-8", body)
 }
@@ -42,7 +50,7 @@ func contentType(value string) Fault {
 	return edited(func(a *answer) { a.header.Set("Content-Type", value) })
 }
 
-// swapShape puts an object into an array, and an array into an object.
+// swapShape wraps an object in an array and an array in an object.
 func swapShape(a *answer) {
 	if bytes.HasPrefix(a.body, []byte("[")) {
 		a.body = fmt.Appendf(nil, `{"items":%s}`, a.body)
@@ -51,7 +59,7 @@ func swapShape(a *answer) {
 	a.body = fmt.Appendf(nil, "[%s]", a.body)
 }
 
-// capitals spells the fields differently, which some parsers take for the same.
+// capitals spells the field names in capitals, which some parsers accept.
 func capitals(a *answer) {
 	a.eachObject(func(object fields) {
 		spelt := maps.Clone(object)
@@ -62,8 +70,7 @@ func capitals(a *answer) {
 	})
 }
 
-// twice repeats every field of the object with its value, or every entry of the
-// list.
+// twice repeats every field of the object with its value, or every entry of the list.
 func twice(a *answer) {
 	if inner := len(a.body) - 1; inner > 1 {
 		a.body = slices.Concat(a.body[:inner], []byte(","), a.body[1:])

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// authorizeFaults send the browser back to the app with something wrong.
+// authorizeFaults change the query with which the browser returns to the app.
 func authorizeFaults() []NamedFault {
 	other := strings.Repeat("0", 20)
 	return []NamedFault{
@@ -21,7 +21,9 @@ func authorizeFaults() []NamedFault {
 			query.Set("error", "out_of_cheese")
 			query.Set("error_description", "<script>alert(1)</script>")
 		})),
-		named("error beside a code", callback(func(query url.Values) { query.Set("error", "access_denied") })),
+		named("error beside a code", callback(func(query url.Values) {
+			query.Set("error", "access_denied")
+		})),
 		named("code missing", callback(func(query url.Values) { query.Del("code") })),
 		named("code empty", callback(func(query url.Values) { query.Set("code", "") })),
 		named("code wrong", callback(func(query url.Values) { query.Set("code", other) })),
@@ -32,13 +34,17 @@ func authorizeFaults() []NamedFault {
 		named("state twice", callback(func(query url.Values) { query.Add("state", other) })),
 		harmless(named("iss missing", callback(func(query url.Values) { query.Del("iss") }))),
 		named("iss empty", callback(func(query url.Values) { query.Set("iss", "") })),
-		named("iss wrong", callback(func(query url.Values) { query.Set("iss", elsewhere+"login/oauth") })),
-		named("iss twice", callback(func(query url.Values) { query.Add("iss", elsewhere+"login/oauth") })),
+		named("iss wrong", callback(func(query url.Values) {
+			query.Set("iss", elsewhere+"login/oauth")
+		})),
+		named("iss twice", callback(func(query url.Values) {
+			query.Add("iss", elsewhere+"login/oauth")
+		})),
 	}
 }
 
-// callback changes the query that the browser brings back to the app. The page
-// that comes before stays as it is.
+// callback returns a fault that changes the query with which the browser returns to the app. The
+// page that asks for consent stays unchanged.
 func callback(change func(url.Values)) Fault {
 	return edited(func(a *answer) {
 		target, err := url.Parse(a.header.Get("Location"))

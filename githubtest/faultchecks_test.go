@@ -15,7 +15,7 @@ import (
 
 type check func(*testing.T, outcome)
 
-// faultChecks returns what each fault has to do, by name.
+// faultChecks returns a check of the effect of each fault, by name.
 func faultChecks() map[string]check {
 	checks := map[string]check{
 		"time-out":                            noAnswer,
@@ -65,7 +65,8 @@ func faultChecks() map[string]check {
 			require.Equal(t, "http://elsewhere.invalid/", got.header.Get("Location"))
 		}
 	}
-	for _, more := range []map[string]check{bodyChecks(), fieldChecks(), listChecks(), callbackChecks()} {
+	for _, more := range []map[string]check{bodyChecks(), fieldChecks(), listChecks(),
+		callbackChecks()} {
 		maps.Copy(checks, more)
 	}
 	return checks
@@ -78,7 +79,7 @@ func noAnswer(t *testing.T, got outcome) {
 
 func halfAnAnswer(t *testing.T, got outcome) {
 	require.Error(t, got.err)
-	if got.status != 0 { // or the connection was gone before the client has seen any of it
+	if got.status != 0 { // otherwise the connection broke before the client read any of it
 		require.Equal(t, http.StatusOK, got.status)
 	}
 }
@@ -117,7 +118,7 @@ func exhausted(reset string) check {
 	}
 }
 
-// body returns a check of the body of a success.
+// body returns a check of the body of a successful response.
 func body(check func(*testing.T, string)) check {
 	return func(t *testing.T, got outcome) {
 		require.NoError(t, got.err)
@@ -147,7 +148,8 @@ func bodyChecks() map[string]check {
 		"a number":             bodyIs("583231"),
 		"array and object swapped": body(func(t *testing.T, body string) {
 			require.True(t, json.Valid([]byte(body)))
-			require.True(t, strings.HasPrefix(body, "[{") || strings.HasPrefix(body, `{"items":[`), body)
+			require.True(t, strings.HasPrefix(body, "[{") || strings.HasPrefix(body, `{"items":[`),
+				body)
 		}),
 		"zero bytes":    bodyIs(strings.Repeat("\x00", 4096)),
 		"invalid UTF-8": body(func(t *testing.T, body string) { require.False(t, utf8.ValidString(body)) }),
@@ -186,7 +188,8 @@ func listChecks() map[string]check {
 	next := func(want func(string) bool) check {
 		return func(t *testing.T, got outcome) {
 			require.Equal(t, http.StatusOK, got.status)
-			target, found := strings.CutSuffix(strings.TrimPrefix(got.header.Get("Link"), "<"), `>; rel="next"`)
+			target, found := strings.CutSuffix(strings.TrimPrefix(got.header.Get("Link"), "<"),
+				`>; rel="next"`)
 			require.True(t, found)
 			require.True(t, want(target), target)
 		}

@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// endless is how much a fault that never ends sends at most.
+	// endless is the maximum number of bytes that an endless fault sends.
 	endless = 1 << 30
 
-	// dripInterval is short enough that a client sees progress all the time.
+	// dripInterval is so short that a client sees constant progress.
 	dripInterval = 20 * time.Millisecond
 )
 
-// connectionFaults are those by which no whole answer arrives, or too much of one.
+// connectionFaults are faults in which no complete response arrives, or too much of one.
 func connectionFaults() []NamedFault {
 	return []NamedFault{
 		named("time-out", TimeOut),
@@ -36,8 +36,8 @@ func connectionFaults() []NamedFault {
 	}
 }
 
-// TimeOut is a [Fault] that never answers. It ends when the client has gone, or
-// the server is closed.
+// TimeOut is a [Fault] that never responds. It ends when the client disconnects or the server is
+// closed.
 func TimeOut(http.Handler) http.Handler {
 	return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
@@ -45,7 +45,7 @@ func TimeOut(http.Handler) http.Handler {
 	})
 }
 
-// Reset is a [Fault] that resets the connection instead of answering.
+// Reset is a [Fault] that resets the connection instead of responding.
 func Reset(http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		raw(w, "", true)
@@ -59,7 +59,8 @@ func timeOutAfterHeaders(w http.ResponseWriter, r *http.Request) {
 }
 
 func resetAfterHeaders(w http.ResponseWriter, _ *http.Request) {
-	raw(w, "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 4096\r\n\r\n", true)
+	raw(w,
+		"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 4096\r\n\r\n", true)
 }
 
 func closeBeforeHeaders(w http.ResponseWriter, _ *http.Request) {
@@ -67,14 +68,15 @@ func closeBeforeHeaders(w http.ResponseWriter, _ *http.Request) {
 }
 
 func closeInBody(w http.ResponseWriter, _ *http.Request) {
-	raw(w, "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 4096\r\n\r\n{\"login\":", false)
+	raw(w,
+		"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 4096\r\n\r\n{\"login\":", false)
 }
 
 func notHTTP(w http.ResponseWriter, _ *http.Request) {
 	raw(w, "220 mail.example.com ESMTP\r\n", false)
 }
 
-// slowDrip sends white space, which may stand before any JSON, one byte at a time.
+// slowDrip sends white space, which may precede any JSON, one byte at a time.
 func slowDrip(w http.ResponseWriter, r *http.Request) {
 	beginJSON(w)
 	ticker := time.NewTicker(dripInterval)
@@ -110,8 +112,8 @@ func endlessBody(w http.ResponseWriter, _ *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// gzipBomb sends a gigabyte of white space in a megabyte: the same compressed
-// piece over and over, which is valid and costs nothing to make.
+// gzipBomb sends a gigabyte of white space as a megabyte. It repeats one compressed piece, which is
+// valid gzip and cheap to produce.
 func gzipBomb(w http.ResponseWriter, _ *http.Request) {
 	const piece = 1 << 20
 	var packed bytes.Buffer
@@ -131,31 +133,31 @@ func notGzip(w http.ResponseWriter, _ *http.Request) {
 	send(w, []byte("this is not gzip"))
 }
 
-// beginJSON sends the headers of a success.
+// beginJSON sends the headers of a successful response.
 func beginJSON(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(http.StatusOK)
-	_ = http.NewResponseController(w).Flush() // a client that has gone is noticed by the next write
+	_ = http.NewResponseController(w).Flush() // the next write notices if the client has disconnected
 }
 
-// send writes a part of the body, and ends the request when the client has gone.
+// send writes a part of the body. It aborts the request if the client has disconnected.
 func send(w http.ResponseWriter, part []byte) {
 	if _, err := w.Write(part); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// raw writes these bytes to the connection, and closes or resets it.
+// raw writes these bytes to the connection, and then closes or resets it.
 func raw(w http.ResponseWriter, bytes string, reset bool) {
 	conn := hijack(w)
 	defer conn.Close()
 	_, _ = io.WriteString(conn, bytes)
 	if tcp, ok := conn.(*net.TCPConn); ok && reset {
-		_ = tcp.SetLinger(0) // so that Close sends a reset
+		_ = tcp.SetLinger(0) // makes Close send a reset
 	}
 }
 
-// hijack takes the connection from net/http, or breaks it off if it cannot be had.
+// hijack takes the connection over from net/http. If it cannot, it aborts the request.
 func hijack(w http.ResponseWriter) net.Conn {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

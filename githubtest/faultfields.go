@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// field returns a fault for a field, named after it.
+// field returns a fault of one field and names it after the field.
 func field(name, what, json string) NamedFault {
 	return named(name+" "+what, SetField(name, json))
 }
 
-// userFaults are those of /user.
+// userFaults are faults of /user.
 func userFaults() []NamedFault {
 	return []NamedFault{
 		field("id", "missing", ""),
@@ -43,8 +43,8 @@ func userFaults() []NamedFault {
 	}
 }
 
-// tokenFaults are those of the token endpoint. The fake has issued a token all the
-// same, unless the fault is an error.
+// tokenFaults are faults of the token endpoint. Unless the fault is an error, the fake has issued a
+// token.
 func tokenFaults() []NamedFault {
 	faults := []NamedFault{
 		field("access_token", "missing", ""),
@@ -65,7 +65,8 @@ func tokenFaults() []NamedFault {
 		field("expires_in", "above int64", "99999999999999999999"),
 		field("expires_in", "fraction", "0.5"),
 		field("expires_in", "words", `"eight hours"`),
-		harmless(field("expires_in", "string", `"28800"`)), // in older documentation of GitHub's it is one
+		// Older GitHub documentation shows a string.
+		harmless(field("expires_in", "string", `"28800"`)),
 		harmless(field("expires_in", "null", "null")),
 		harmless(field("scope", "missing", "")),
 		harmless(field("scope", "empty", `""`)),
@@ -83,21 +84,20 @@ func tokenFaults() []NamedFault {
 	return append(faults, named("status 200 with an unknown error", OAuthError("out_of_cheese")))
 }
 
-// formInstead answers with a form, as GitHub does to a client that does not ask
-// for JSON.
+// formInstead responds with a form, as GitHub does if the client does not ask for JSON.
 func formInstead(a *answer) {
 	form := make(url.Values)
 	a.eachObject(func(object fields) {
 		for name, value := range object {
-			form.Set(name, strings.Trim(string(value), `"`)) // nothing in it needs escapes
+			form.Set(name, strings.Trim(string(value), `"`)) // the values need no escapes
 		}
 	})
 	a.body = []byte(form.Encode())
 	a.header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
 }
 
-// emailFaults are those of /user/emails. Somebody without an address can sign in,
-// so that most of them are harmless.
+// emailFaults are faults of /user/emails. Most are harmless, because a user without an address can
+// sign in.
 func emailFaults() []NamedFault {
 	return []NamedFault{
 		harmless(named("no e-mail", jsonAnswer("[]"))),
@@ -114,30 +114,35 @@ func emailFaults() []NamedFault {
 	}
 }
 
-// millionEmails sends some eighty megabytes, made on the way.
+// millionEmails sends about eighty megabytes, which it generates while sending.
 func millionEmails(w http.ResponseWriter, _ *http.Request) {
 	beginJSON(w)
 	separator := "["
 	for i := range 1_000_000 {
-		send(w, fmt.Appendf(nil, `%s{"email":"%d@example.com","primary":false,"verified":true,"visibility":null}`, separator, i))
+		send(w, fmt.Appendf(nil,
+			`%s{"email":"%d@example.com","primary":false,"verified":true,"visibility":null}`, separator, i))
 		separator = ","
 	}
 	send(w, []byte("]"))
 }
 
-// listFaults are those of lists, and of the way from one page to the next.
+// listFaults are faults of lists and of the links between their pages.
 func listFaults() []NamedFault {
 	return []NamedFault{
 		named("list of null", jsonAnswer("[null]")),
 		named("list of lists", jsonAnswer("[[]]")),
 		named("list of strings", jsonAnswer(`["octocat"]`)),
-		harmless(named("next page at another host", link(func(*http.Request) string { return elsewhere }))),
-		harmless(named("next page is this page", link(func(r *http.Request) string { return baseURL(r) + r.URL.RequestURI() }))),
+		harmless(named("next page at another host", link(func(*http.Request) string {
+			return elsewhere
+		}))),
+		harmless(named("next page is this page", link(func(r *http.Request) string {
+			return baseURL(r) + r.URL.RequestURI()
+		}))),
 		harmless(named("next page is garbage", link(func(*http.Request) string { return "http://[" }))),
 	}
 }
 
-// link answers as the endpoint does, and adds where the next page is said to be.
+// link returns a fault that adds a Link header with this next page to the endpoint's response.
 func link(next func(*http.Request) string) Fault {
 	return func(endpoint http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// has returns a check that the object, or every entry of the list, has this JSON
-// in the field; without any, that it does not have the field.
+// has returns a check that the object, or every entry of the list, has this JSON in the field.
+// Empty JSON means that the field must be absent.
 func has(field, want string) check {
 	return body(func(t *testing.T, body string) {
 		if strings.HasPrefix(body, "{") {
@@ -22,7 +22,7 @@ func has(field, want string) check {
 		require.NoError(t, json.Unmarshal([]byte(body), &entries))
 		require.NotEmpty(t, entries)
 		for _, entry := range entries {
-			require.Greater(t, len(entry), 1, "the other fields are there")
+			require.Greater(t, len(entry), 1, "the other fields must be unchanged")
 			require.Equal(t, want, string(entry[field]))
 		}
 	})
@@ -32,7 +32,8 @@ func fieldChecks() map[string]check {
 	checks := map[string]check{
 		"error beside a token": has("error", `"bad_verification_code"`),
 		"form instead of JSON": func(t *testing.T, got outcome) {
-			require.Equal(t, "application/x-www-form-urlencoded; charset=utf-8", got.header.Get("Content-Type"))
+			require.Equal(t, "application/x-www-form-urlencoded; charset=utf-8",
+				got.header.Get("Content-Type"))
 			form, err := url.ParseQuery(got.body)
 			require.NoError(t, err)
 			require.Regexp(t, "^gho_", form.Get("access_token"))
@@ -61,7 +62,7 @@ func fieldChecks() map[string]check {
 	}
 	checks["status 200 with an unknown error"] = refused("out_of_cheese")
 
-	// By name: a field, what is odd about it, and the JSON in it.
+	// By name, which is the field and its oddity: the JSON in the field.
 	for name, want := range map[string]string{
 		"id missing": "", "id null": "null", "id zero": "0", "id negative": "-583231", "id string": `"583231"`,
 		"id true": "true", "id fraction": "583231.5", "id whole float": "583231.0", "id exponent": "1e3",

@@ -6,38 +6,38 @@ import (
 	"net/http"
 )
 
-// Fault is a way for an endpoint to go wrong. It gets the endpoint, and returns
-// what answers in its place: often without asking it, sometimes with its answer
-// spoiled. A test can write its own, as it would write a middleware. One that
-// waits must stop when the request's context is done, so that Close can return.
+// Fault is a way for an endpoint to fail. It gets the endpoint and returns the handler that
+// responds in its place. Many faults never call the endpoint; others change its response. A test
+// can write its own faults, like middleware. A fault that waits must stop when the request's
+// context is done, so that Close can return.
 //
-// Faults that break the connection need the server of [Start] or another of
-// net/http, not a recorder.
+// Faults that break the connection need the server of [Start] or another server of net/http; a
+// recorder does not support them.
 type Fault func(endpoint http.Handler) http.Handler
 
-// Inject lets every call of the endpoint go wrong in this way, until [Server.Heal]
-// or the next Inject.
+// Inject makes every call of the endpoint fail in this way, until [Server.Heal] or the next Inject.
 func (s *Server) Inject(endpoint Endpoint, fault Fault) {
 	s.InjectN(endpoint, -1, fault)
 }
 
-// InjectN lets the next n calls of the endpoint go wrong in this way. Mind that
-// Go's HTTP client by itself tries a GET again if a connection that it has used
-// before breaks without an answer, which makes two calls of one.
+// InjectN makes the next n calls of the endpoint fail in this way. Go's HTTP client repeats a GET
+// by itself if a reused connection breaks before the response. Such a request then counts as two
+// calls.
 func (s *Server) InjectN(endpoint Endpoint, n int, fault Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults[endpoint] = &injected{fault, n}
 }
 
-// Heal ends all faults.
+// Heal removes all faults.
 func (s *Server) Heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.faults)
 }
 
-// injected is a fault and for how many more calls it is, negative for all.
+// injected is a fault and the number of calls it still applies to. A negative number means all
+// calls.
 type injected struct {
 	fault Fault
 	calls int
@@ -60,17 +60,17 @@ type NamedFault struct {
 	Name  string
 	Fault Fault
 
-	// Endpoints are those that the fault makes sense for.
+	// Endpoints are the endpoints to which the fault applies.
 	Endpoints []Endpoint
 
-	// Harmless says that a careful client may go on, because the answer still says
-	// what it has to, or the client can do without: an ID that is large, a field
-	// that is there twice, no e-mail address. It may also give up.
+	// Harmless says that a careful client may continue, because the response still has what the
+	// client needs: an ID is large, a field appears twice, or an optional e-mail address is
+	// missing. The client may also give up.
 	Harmless bool
 }
 
-// Faults lists every ready-made fault, for a test to try each at each of its
-// endpoints. Names are unique.
+// Faults lists every ready-made fault, so that a test can try each at each of its endpoints. Names
+// are unique.
 func Faults() []NamedFault {
 	var faults []NamedFault
 	for _, group := range []struct {
@@ -100,25 +100,26 @@ var (
 	listEndpoints = []Endpoint{
 		EndpointEmails, EndpointMemberships, EndpointOrgs, EndpointTeams, EndpointRepos,
 	}
-	// jsonEndpoints answer with JSON that a client reads.
-	jsonEndpoints = append([]Endpoint{EndpointAccessToken, EndpointUser, EndpointCheckToken}, listEndpoints...)
+	// jsonEndpoints respond with JSON that a client reads.
+	jsonEndpoints = append([]Endpoint{EndpointAccessToken, EndpointUser, EndpointCheckToken},
+		listEndpoints...)
 
-	// serverEndpoints are those that the app calls, not the browser.
+	// serverEndpoints are called by the app, not by the browser.
 	serverEndpoints = append([]Endpoint{EndpointDeleteToken, EndpointDeleteGrant}, jsonEndpoints...)
 )
 
-// named returns an entry for the list.
+// named returns a fault for the list of [Faults].
 func named(name string, fault Fault) NamedFault {
 	return NamedFault{Name: name, Fault: fault}
 }
 
-// harmless marks an entry as one that a client may overlook.
+// harmless marks a fault that a client may ignore.
 func harmless(fault NamedFault) NamedFault {
 	fault.Harmless = true
 	return fault
 }
 
-// Answer returns a fault that answers this and nothing else.
+// Answer returns a fault that sends this response.
 func Answer(status int, contentType, body string) Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
@@ -127,14 +128,13 @@ func Answer(status int, contentType, body string) Fault {
 	})
 }
 
-// Status returns a fault that answers with this status, and with what GitHub says
-// then.
+// Status returns a fault that responds with this status and with GitHub's body for it.
 func Status(status int) Fault {
 	return statusWith(status, nil)
 }
 
-// Redirect returns a fault that sends the client elsewhere, with a status such as
-// 307. A client must bring no secret there.
+// Redirect returns a fault that redirects the client with this status, such as 307. A client must
+// not send a secret to that location.
 func Redirect(status int, location string) Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", location)
@@ -142,18 +142,19 @@ func Redirect(status int, location string) Fault {
 	})
 }
 
-// OAuthError returns a fault by which the token endpoint answers status 200 with
-// this error, as GitHub does.
+// OAuthError returns a fault that makes the token endpoint respond with status 200 and this error,
+// as GitHub does.
 func OAuthError(code string) Fault {
 	return edited(func(a *answer) {
-		a.setJSON(object{"error": code, "error_description": fmt.Sprintf("The fault %q was asked for.", code),
-			"error_uri": docsOfToken + code})
+		a.setJSON(object{"error": code,
+			"error_description": fmt.Sprintf("This test asked for the fault %q.", code),
+			"error_uri":         docsOfToken + code})
 	})
 }
 
-// SetField returns a fault that puts this JSON into a field of the answer, or of
-// every entry of a list. Empty text takes the field out. Text that is not JSON is
-// a mistake in the test, and panics.
+// SetField returns a fault that sets a field of the response, or of every entry of a list, to this
+// JSON. An empty value removes the field. SetField panics if the value is not JSON, because that is
+// a mistake in the test.
 func SetField(field, value string) Fault {
 	if value != "" && !json.Valid([]byte(value)) {
 		panic(fmt.Sprintf("githubtest: SetField(%q, %q): not JSON", field, value))
@@ -161,7 +162,7 @@ func SetField(field, value string) Fault {
 	return edited(func(a *answer) { a.setField(field, value) })
 }
 
-// instead returns a fault that does not ask the endpoint.
+// instead returns a fault that never calls the endpoint.
 func instead(handler http.HandlerFunc) Fault {
 	return func(http.Handler) http.Handler { return handler }
 }

@@ -16,11 +16,11 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// maxRead is where the tests stop reading, as a careful client does.
+// maxRead is the number of bytes that the tests read at most, as a careful client does.
 const maxRead = 1 << 20
 
-// outcome is what a client gets of a fault: as much of an answer as there is, and
-// the error that ended it.
+// outcome is what a client receives under a fault: the part of the response that arrived, and the
+// error that ended it.
 type outcome struct {
 	reply
 	err error
@@ -36,14 +36,15 @@ func (c *client) outcomeOf(r *http.Request) outcome {
 	return outcome{reply{response.StatusCode, response.Header, string(body)}, err}
 }
 
-// call returns a request for the endpoint that would succeed.
+// call returns a request for the endpoint that would succeed without a fault.
 func (c *client) call(endpoint githubtest.Endpoint) *http.Request {
 	c.t.Helper()
 	if endpoint == githubtest.EndpointAuthorize {
 		return c.request(http.MethodGet, "/login/oauth/authorize?"+c.authorizeQuery().Encode(), nil)
 	}
 	if endpoint == githubtest.EndpointAccessToken {
-		return c.request(http.MethodPost, "/login/oauth/access_token", c.tokenForm("code", c.authorize("scope", "repo").Get("code")))
+		return c.request(http.MethodPost, "/login/oauth/access_token",
+			c.tokenForm("code", c.authorize("scope", "repo").Get("code")))
 	}
 	token := c.signIn("user repo read:org")
 	method, path, _ := strings.Cut(string(endpoint), " ")
@@ -58,18 +59,20 @@ func (c *client) call(endpoint githubtest.Endpoint) *http.Request {
 	return r
 }
 
-func TestEveryFaultDoesWhatItsNameSays(t *testing.T) {
+func TestEveryFaultHasItsNamedEffect(t *testing.T) {
 	faults := githubtest.Faults()
 	checks := faultChecks()
 	names := make(map[string]bool)
-	c := startWith(t, githubtest.Config{AutoApprove: "octocat", Users: []githubtest.User{userWithEverything()}})
+	c := startWith(t, githubtest.Config{AutoApprove: "octocat",
+		Users: []githubtest.User{userWithEverything()}})
 	for _, fault := range faults {
-		require.False(t, names[fault.Name], "%s is there twice", fault.Name)
+		require.False(t, names[fault.Name], "the name %s is not unique", fault.Name)
 		names[fault.Name] = true
 		require.Contains(t, checks, fault.Name)
 		require.NotEmpty(t, fault.Endpoints, fault.Name)
 		if waits[fault.Name] {
-			continue // TestFaultsThatWaitEndWithTheServer
+			// TestFaultsThatWaitEndWithTheServer tests these faults.
+			continue
 		}
 		for _, endpoint := range fault.Endpoints {
 			t.Run(fault.Name+"/"+string(endpoint), func(t *testing.T) {
@@ -85,21 +88,22 @@ func TestEveryFaultDoesWhatItsNameSays(t *testing.T) {
 		}
 	}
 	require.GreaterOrEqual(t, len(faults), 100)
-	require.Len(t, checks, len(faults), "a check of a fault that is not there")
+	require.Len(t, checks, len(faults), "a check has no fault")
 }
 
 func userWithEverything() githubtest.User {
 	org := githubtest.Org{ID: 6811672, Login: "octo-org"}
 	return githubtest.User{
 		ID: octocat, Login: "octocat", Name: "The Octocat",
-		Emails:      []githubtest.Email{{Address: "octocat@example.com", Primary: true, Verified: true}},
+		Emails: []githubtest.Email{{Address: "octocat@example.com", Primary: true,
+			Verified: true}},
 		Memberships: []githubtest.Membership{{Org: org}},
 		Teams:       []githubtest.Team{{ID: 2001, Slug: "justice-league", Org: org}},
 		Repos:       []githubtest.Repo{{ID: 1, Name: "Hello-World"}},
 	}
 }
 
-// waits are the faults that go on until the client or the server ends them.
+// waits are the faults that last until the client or the server ends them.
 var waits = map[string]bool{
 	"time-out": true, "time-out after the headers": true, "slow drip": true,
 }
@@ -141,9 +145,10 @@ func TestFaultsThatWaitEndWithTheClient(t *testing.T) {
 	}
 }
 
-// A server of the host's own has no Close that ends handlers; the fake's does.
+// If the host serves the fake with its own server, only the fake's Close ends its handlers.
 func TestCloseEndsFaultsBehindAnotherServer(t *testing.T) {
-	for _, name := range []string{"time-out", "slow drip", "endless body", "endless headers", "gzip bomb", "a million e-mails"} {
+	for _, name := range []string{"time-out", "slow drip", "endless body", "endless headers",
+		"gzip bomb", "a million e-mails"} {
 		t.Run(name, func(t *testing.T) {
 			fake, err := githubtest.New(githubtest.Config{})
 			require.NoError(t, err)
@@ -151,15 +156,18 @@ func TestCloseEndsFaultsBehindAnotherServer(t *testing.T) {
 			defer server.Close()
 			client := server.Client()
 			arrival, done := make(chan struct{}), make(chan struct{})
-			fake.Inject(githubtest.EndpointEmails, arrived(faultNamed(t, name), func() { close(arrival) }))
+			fake.Inject(githubtest.EndpointEmails, arrived(faultNamed(t, name), func() {
+				close(arrival)
+			}))
 
 			go func() {
-				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/user/emails", nil)
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+					server.URL+"/user/emails", nil)
 				if err != nil {
 					return
 				}
 				if response, err := client.Do(r); err == nil {
-					<-done // with the body unread
+					<-done // although the body was not read
 					response.Body.Close()
 				}
 			}()
@@ -170,7 +178,7 @@ func TestCloseEndsFaultsBehindAnotherServer(t *testing.T) {
 	}
 }
 
-// arrived tells when a request has reached the fault.
+// arrived calls tell when a request has reached the fault.
 func arrived(fault githubtest.Fault, tell func()) githubtest.Fault {
 	return func(endpoint http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -191,8 +199,8 @@ func faultNamed(t *testing.T, name string) githubtest.Fault {
 	return nil
 }
 
-// requireNoRequestsLeft waits until no goroutine handles a request any more. A
-// test with a leak fails when the time for all tests is up.
+// requireNoRequestsLeft waits until no goroutine handles a request. If a test leaks a handler, it
+// runs into the time limit of the test binary.
 func requireNoRequestsLeft(t *testing.T) {
 	t.Helper()
 	stacks := make([]byte, 4<<20)
@@ -205,13 +213,14 @@ func requireNoRequestsLeft(t *testing.T) {
 	}
 }
 
-func TestFaultsAreForSoManyCalls(t *testing.T) {
+func TestInjectNLimitsTheNumberOfCalls(t *testing.T) {
 	c := start(t)
 	token := c.signIn("")
 	status := func() int { return c.get("/user", token).status }
 	c.InjectN(githubtest.EndpointUser, 2, githubtest.Status(502))
 	require.Equal(t, []int{502, 502, 200}, []int{status(), status(), status()})
-	require.Equal(t, http.StatusNotFound, c.get("/user/emails", token).status, "another endpoint is as it was")
+	require.Equal(t, http.StatusNotFound, c.get("/user/emails", token).status,
+		"other endpoints must be unchanged")
 
 	c.Inject(githubtest.EndpointUser, githubtest.Status(500))
 	for range 20 {
@@ -225,16 +234,17 @@ func TestFaultsAreForSoManyCalls(t *testing.T) {
 	require.Equal(t, 200, status())
 }
 
-func TestRedirectLeadsWhereItIsTold(t *testing.T) {
+func TestRedirectFaultLeadsToItsLocation(t *testing.T) {
 	c := start(t)
-	c.Inject(githubtest.EndpointAccessToken, githubtest.Redirect(http.StatusTemporaryRedirect, "http://127.0.0.1:1/steal"))
+	c.Inject(githubtest.EndpointAccessToken,
+		githubtest.Redirect(http.StatusTemporaryRedirect, "http://127.0.0.1:1/steal"))
 	got := c.outcomeOf(c.call(githubtest.EndpointAccessToken))
 	require.NoError(t, got.err)
 	require.Equal(t, http.StatusTemporaryRedirect, got.status)
 	require.Equal(t, "http://127.0.0.1:1/steal", got.header.Get("Location"))
 }
 
-func TestFaultsOfTheAnswerSpareErrors(t *testing.T) {
+func TestResponseFaultsLeaveErrorsUnchanged(t *testing.T) {
 	c := start(t)
 	c.Inject(githubtest.EndpointUser, githubtest.SetField("id", "0"))
 	got := c.get("/user", "gho_unknown")
@@ -242,13 +252,13 @@ func TestFaultsOfTheAnswerSpareErrors(t *testing.T) {
 	require.NotContains(t, got.object(t), "id")
 }
 
-func TestFaultsLeaveThePageAlone(t *testing.T) {
+func TestCallbackFaultsLeaveThePageUnchanged(t *testing.T) {
 	c := startWith(t, githubtest.Config{})
 	c.Inject(githubtest.EndpointAuthorize, faultNamed(t, "state wrong"))
 	got := c.press(c.page(), url.Values{"user": {"583231"}, "decision": {"authorize"}})
 	require.Equal(t, strings.Repeat("0", 20), brought(t, got).Get("state"))
 }
 
-func TestFieldMustBeJSON(t *testing.T) {
+func TestSetFieldPanicsUnlessJSON(t *testing.T) {
 	require.Panics(t, func() { githubtest.SetField("id", "{") })
 }

@@ -6,28 +6,31 @@ import (
 	"time"
 )
 
-// elsewhere is a host that does not exist and never will (RFC 2606).
+// elsewhere is a host that never exists (RFC 2606).
 const elsewhere = "http://elsewhere.invalid/"
 
-// statusFaults are errors as GitHub or a proxy in front of it sends them, and
-// redirects.
+// statusFaults are redirects, and errors as GitHub or a proxy in front of it sends them.
 func statusFaults() []NamedFault {
 	var faults []NamedFault
 	for _, status := range []int{400, 401, 403, 404, 410, 418, 422, 429, 451, 500, 501, 502, 503, 504} {
 		faults = append(faults, named(fmt.Sprintf("status %d", status), Status(status)))
 	}
 	for _, status := range []int{301, 302, 303, 307, 308} {
-		faults = append(faults, named(fmt.Sprintf("redirect %d to another host", status), Redirect(status, elsewhere)))
+		faults = append(faults, named(fmt.Sprintf("redirect %d to another host", status),
+			Redirect(status, elsewhere)))
 	}
 	hour := fmt.Sprint(time.Hour.Seconds())
 	return append(faults,
 		named("redirect loop", instead(redirectLoop)),
 		named("redirect without a location", Answer(http.StatusFound, "text/html", "")),
 		named("retry-after of an hour", statusWith(429, map[string]string{"Retry-After": hour})),
-		named("retry-after absurd", statusWith(429, map[string]string{"Retry-After": "99999999999999999999"})),
+		named("retry-after absurd", statusWith(429,
+			map[string]string{"Retry-After": "99999999999999999999"})),
 		named("retry-after negative", statusWith(429, map[string]string{"Retry-After": "-1"})),
-		named("retry-after garbage", statusWith(503, map[string]string{"Retry-After": "when the cows come home"})),
-		named("retry-after a date in the past", statusWith(503, map[string]string{"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"})),
+		named("retry-after garbage", statusWith(503,
+			map[string]string{"Retry-After": "when the cows come home"})),
+		named("retry-after a date in the past",
+			statusWith(503, map[string]string{"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"})),
 		named("rate limit exhausted", rateLimited("4102444800")), // until the year 2100
 		named("rate limit reset garbage", rateLimited("soon")),
 	)
@@ -45,7 +48,7 @@ func rateLimited(reset string) Fault {
 	})
 }
 
-// statusMessages are GitHub's words where they are not those of HTTP.
+// statusMessages are GitHub's error messages that differ from those of HTTP.
 var statusMessages = map[int]string{
 	http.StatusBadRequest:          "Problems parsing JSON",
 	http.StatusUnauthorized:        "Bad credentials",
@@ -54,8 +57,8 @@ var statusMessages = map[int]string{
 	http.StatusTooManyRequests:     "You have exceeded a secondary rate limit.",
 }
 
-// statusWith answers with JSON, or with HTML where at GitHub it is the proxy that
-// answers.
+// statusWith returns a fault with this status. The body is JSON, or HTML for the statuses that
+// GitHub's proxy sends.
 func statusWith(status int, headers map[string]string) Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-GitHub-Request-Id", requestID())
@@ -76,5 +79,5 @@ func statusWith(status int, headers map[string]string) Fault {
 	})
 }
 
-// unicorn is like the page that GitHub shows when it takes too long.
+// unicorn resembles the page that GitHub shows when a request takes too long.
 const unicorn = `<!DOCTYPE html><html lang="en"><title>Unicorn!</title><p>No server is available to handle your request.</p></html>`

@@ -16,7 +16,7 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// clock is a time that tests move.
+// clock is a clock that tests advance.
 type clock struct{ seconds atomic.Int64 }
 
 func newClock() *clock {
@@ -31,11 +31,13 @@ func (c *clock) add(duration time.Duration) { c.seconds.Add(int64(duration / tim
 func TestSignIn(t *testing.T) {
 	c := start(t)
 	verifier := strings.Repeat("v", 43)
-	back := c.authorize("scope", "repo user:email", "code_challenge", challengeOf(verifier), "code_challenge_method", "S256")
+	back := c.authorize("scope", "repo user:email", "code_challenge", challengeOf(verifier),
+		"code_challenge_method", "S256")
 	require.Equal(t, "xyz", back.Get("state"))
 	require.Equal(t, c.URL()+"/login/oauth", back.Get("iss"))
 
-	answer := c.exchange("code", back.Get("code"), "redirect_uri", callbackURL, "code_verifier", verifier)
+	answer := c.exchange("code", back.Get("code"), "redirect_uri", callbackURL, "code_verifier",
+		verifier)
 	require.Equal(t, "bearer", answer["token_type"])
 	require.Equal(t, "repo,user:email", answer["scope"])
 	require.NotContains(t, answer, "expires_in")
@@ -88,8 +90,10 @@ func TestExchangeIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := start(t)
-			code := c.authorize("code_challenge", challengeOf(verifier), "code_challenge_method", "S256").Get("code")
-			answer := c.exchange(append([]string{"code", code, "redirect_uri", callbackURL, "code_verifier", verifier}, test.pairs...)...)
+			code := c.authorize("code_challenge", challengeOf(verifier), "code_challenge_method",
+				"S256").Get("code")
+			answer := c.exchange(append([]string{"code", code, "redirect_uri", callbackURL,
+				"code_verifier", verifier}, test.pairs...)...)
 			require.Equal(t, test.want, answer["error"])
 			require.NotEmpty(t, answer["error_description"])
 			require.NotEmpty(t, answer["error_uri"])
@@ -101,7 +105,8 @@ func TestExchangeIsRefused(t *testing.T) {
 
 func TestUnknownAppIsNotFound(t *testing.T) {
 	c := start(t)
-	got := c.do(c.request(http.MethodPost, "/login/oauth/access_token", c.tokenForm("client_id", "other")))
+	got := c.do(c.request(http.MethodPost, "/login/oauth/access_token",
+		c.tokenForm("client_id", "other")))
 	require.Equal(t, http.StatusNotFound, got.status)
 	require.JSONEq(t, `{"error":"Not Found"}`, got.body)
 	got = c.do(c.request(http.MethodGet, "/login/oauth/authorize?client_id=other", nil))
@@ -110,7 +115,8 @@ func TestUnknownAppIsNotFound(t *testing.T) {
 
 func TestTokenEndpointSpeaksFormsAndJSON(t *testing.T) {
 	c := start(t)
-	r := c.request(http.MethodPost, "/login/oauth/access_token", c.tokenForm("code", c.authorize("scope", "user repo").Get("code")))
+	r := c.request(http.MethodPost, "/login/oauth/access_token",
+		c.tokenForm("code", c.authorize("scope", "user repo").Get("code")))
 	r.Header.Del("Accept")
 	got := c.do(r)
 	require.Equal(t, "application/x-www-form-urlencoded; charset=utf-8", got.header.Get("Content-Type"))
@@ -126,7 +132,7 @@ func TestTokenEndpointSpeaksFormsAndJSON(t *testing.T) {
 	require.Contains(t, c.do(r).object(t), "access_token")
 }
 
-func TestTokensHaveTheFormOfGitHubs(t *testing.T) {
+func TestTokensHaveGitHubsFormat(t *testing.T) {
 	c := startWith(t, githubtest.Config{AutoApprove: "octocat", TokenLifetime: 8 * time.Hour})
 	c.signIn("")
 	token := c.Tokens(octocat)[0]
@@ -144,7 +150,8 @@ func TestTokensHaveTheFormOfGitHubs(t *testing.T) {
 
 func TestRefreshRotatesBothTokens(t *testing.T) {
 	clock := newClock()
-	c := startWith(t, githubtest.Config{AutoApprove: "octocat", TokenLifetime: 8 * time.Hour, Now: clock.now})
+	c := startWith(t, githubtest.Config{AutoApprove: "octocat", TokenLifetime: 8 * time.Hour,
+		Now: clock.now})
 	first := c.exchange("code", c.authorize("scope", "repo").Get("code"))
 	require.EqualValues(t, 28800, first["expires_in"])
 	require.EqualValues(t, 15897600, first["refresh_token_expires_in"])
@@ -160,7 +167,7 @@ func TestRefreshRotatesBothTokens(t *testing.T) {
 	require.Equal(t, http.StatusOK, status(second))
 	require.Equal(t, "bad_refresh_token", refresh(first)["error"])
 
-	third := refresh(second) // before it had to be
+	third := refresh(second) // before it had expired
 	require.Equal(t, http.StatusUnauthorized, status(second))
 	clock.add(184 * 24 * time.Hour)
 	require.Equal(t, "bad_refresh_token", refresh(third)["error"])
@@ -177,7 +184,8 @@ func TestEleventhTokenEndsTheFirst(t *testing.T) {
 	require.Equal(t, http.StatusOK, c.get("/user", first).status)
 	c.signIn("user:email")
 	require.Equal(t, http.StatusUnauthorized, c.get("/user", first).status)
-	require.Equal(t, http.StatusOK, c.get("/user", other).status, "it has other scopes")
+	require.Equal(t, http.StatusOK, c.get("/user", other).status,
+		"a token with other scopes must stay valid")
 }
 
 func TestScopesAreRemembered(t *testing.T) {
@@ -189,9 +197,10 @@ func TestScopesAreRemembered(t *testing.T) {
 	require.Equal(t, "", c.exchange("code", c.authorize().Get("code"))["scope"])
 }
 
-func TestScopeThatComesWithAnotherIsLeftOut(t *testing.T) {
+func TestIncludedScopeIsOmitted(t *testing.T) {
 	c := start(t)
-	answer := c.exchange("code", c.authorize("scope", "user:email user read:user,gist user").Get("code"))
+	answer := c.exchange("code", c.authorize("scope",
+		"user:email user read:user,gist user").Get("code"))
 	require.Equal(t, "gist,user", answer["scope"])
 }
 
@@ -203,9 +212,11 @@ func TestRenamedAndRemovedUsers(t *testing.T) {
 	require.Error(t, c.SetUser(githubtest.User{ID: 1}))
 
 	require.NoError(t, c.SetUser(githubtest.User{ID: octocat, Login: "monalisa"}))
-	require.NoError(t, c.SetUser(githubtest.User{ID: 1, Login: "octocat"}), "somebody else takes the name")
+	require.NoError(t, c.SetUser(githubtest.User{ID: 1, Login: "octocat"}),
+		"another user may take the free login")
 	require.Equal(t, "monalisa", c.get("/user", token).object(t)["login"])
-	require.Equal(t, "monalisa", c.get("/user", c.signIn("")).object(t)["login"], "they still agree at once")
+	require.Equal(t, "monalisa", c.get("/user", c.signIn("")).object(t)["login"],
+		"the renamed user must still agree automatically")
 
 	require.Error(t, c.SignInAs("nobody"))
 	require.NoError(t, c.SignInAs("Hubot"))

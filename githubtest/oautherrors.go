@@ -2,7 +2,7 @@ package githubtest
 
 import "net/url"
 
-// oauthError is an error of the web flow, in GitHub's words.
+// oauthError is an error of the web flow with GitHub's texts.
 type oauthError struct {
 	code, description, uri string
 }
@@ -11,13 +11,13 @@ func (e *oauthError) values() url.Values {
 	return url.Values{"error": {e.code}, "error_description": {e.description}, "error_uri": {e.uri}}
 }
 
-// Where GitHub's documentation explains the errors.
+// Where GitHub documents the errors.
 const (
 	docsOfAuthorize = "/apps/building-integrations/setting-up-and-registering-oauth-apps/troubleshooting-authorization-request-errors/#"
 	docsOfToken     = "/apps/managing-oauth-apps/troubleshooting-oauth-app-access-token-request-errors/#"
 )
 
-// Errors that the browser brings back to the app.
+// Errors in the callback to the app.
 var (
 	errAccessDenied = &oauthError{"access_denied",
 		"The user has denied your application access.", docsOfAuthorize + "access-denied"}
@@ -45,7 +45,7 @@ var (
 		"Your application has been suspended.", docsOfAuthorize + "application-suspended"}
 )
 
-// tokenErrors are all of the token endpoint, for faults.
+// tokenErrors are all errors of the token endpoint.
 var tokenErrors = []*oauthError{
 	errCredentials, errTokenRedirect, errBadCode, errUnverifiedEmail, errBadRefresh, errGrantType, errSuspended,
 }

@@ -21,19 +21,19 @@ var (
 	styleHash    = hashOf(pageCSS)
 )
 
-// pageData is what the template shows: a Problem, or the rest.
+// pageData is the data of the template. If Problem is set, the page shows only that.
 type pageData struct {
 	Style    template.CSS
 	Problem  string
 	App      string
 	Scopes   []string
 	Users    []User
-	Chosen   int64 // the ID of the user who is chosen already
+	Chosen   int64 // ID of the preselected user
 	Action   string
 	Redirect string
 }
 
-// authorizePage asks which user agrees.
+// authorizePage shows the page that asks which user agrees.
 func (s *Server) authorizePage(w http.ResponseWriter, r *http.Request, request authorization) {
 	data := pageData{
 		App:      s.clientID,
@@ -63,15 +63,17 @@ func writePage(w http.ResponseWriter, status int, formAction string, data pageDa
 		"base-uri 'none'", "frame-ancestors 'none'",
 	}, "; "))
 	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Referrer-Policy", "same-origin") // the address has the state; and with no-referrer the form would send "Origin: null"
+	// The URL of the page contains the state, so it must not leak in a Referer. With no-referrer,
+	// the form would send "Origin: null".
+	header.Set("Referrer-Policy", "same-origin")
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = pageTemplate.Execute(w, data) // an error means that the browser has gone
+	_ = pageTemplate.Execute(w, data) // an error means that the browser has disconnected
 }
 
-// formAction returns where the page's form may lead. Chromium applies this to
-// every redirect that follows, so the app's callback must be in it, and wherever
-// the callback sends the browser next, which here is some loopback port.
+// formAction returns the targets to which the page's form may lead. Chromium checks every redirect
+// that follows. So the list must contain the app's callback and the page to which the callback
+// redirects, which here is on some loopback port.
 func formAction(redirect *url.URL) string {
 	if strings.Contains(redirect.Hostname(), ":") {
 		return "'self' http: https:" // a policy cannot name an IPv6 address
@@ -81,8 +83,7 @@ func formAction(redirect *url.URL) string {
 
 func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
-// hashOf returns the hash by which a policy allows the text between <style> and
-// </style>.
+// hashOf returns the hash by which a policy allows the text between <style> and </style>.
 func hashOf(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])

@@ -2,7 +2,8 @@ package githubtest
 
 import "strings"
 
-// repos is /user/repos: the private ones too if the token may see them.
+// repos returns the list of /user/repos. It includes private repositories if the token may see
+// them.
 func repos(r apiRequest) any {
 	list := []object{}
 	for _, repo := range visible(r.user.Repos, allows(r.scopes, []string{"repo"})) {
@@ -21,7 +22,7 @@ func visible(repos []Repo, private bool) []Repo {
 	return shown
 }
 
-// repoLinks are the addresses of what belongs to a repository, under its own.
+// repoLinks are the URLs of a repository's resources, relative to the URL of the repository.
 var repoLinks = map[string]string{
 	"archive_url":       "/{archive_format}{/ref}",
 	"assignees_url":     "/assignees{/user}",

@@ -7,22 +7,23 @@ import (
 	"strconv"
 )
 
-// resources are what can be read, with the scopes that GitHub's documentation
-// asks for.
+// resources are the readable resources, with the scopes that GitHub documents.
 var resources = []resource{
 	{EndpointUser, nil, 0, profile},
 	{EndpointEmails, []string{"user:email", "user"}, http.StatusNotFound, emails},
-	{EndpointMemberships, []string{"read:org", "write:org", "admin:org"}, http.StatusForbidden, memberships},
+	{EndpointMemberships, []string{"read:org", "write:org", "admin:org"}, http.StatusForbidden,
+		memberships},
 	{EndpointOrgs, []string{"read:org", "write:org", "admin:org", "user"}, http.StatusForbidden, orgs},
-	{EndpointTeams, []string{"read:org", "write:org", "admin:org", "user", "repo"}, http.StatusForbidden, teams},
+	{EndpointTeams, []string{"read:org", "write:org", "admin:org", "user", "repo"},
+		http.StatusForbidden, teams},
 	{EndpointRepos, nil, 0, repos},
 }
 
-// created is when everything at the fake was made. Nothing depends on it.
+// created is the creation time of every object of the fake. Nothing depends on it.
 const created = "2011-01-25T18:44:36Z"
 
-// profile is /user: what everybody may see, and more for a token that may read
-// the profile. The address in it is the public one, whatever the token may do.
+// profile returns /user: the public profile, and private fields for a token that may read them. The
+// e-mail address is always the public one.
 func profile(r apiRequest) any {
 	user := simpleUser(r.api, r.web, r.user)
 	add(user, object{
@@ -47,7 +48,8 @@ func profile(r apiRequest) any {
 func emails(r apiRequest) any {
 	list := []object{}
 	for _, email := range r.user.Emails {
-		entry := object{"email": email.Address, "primary": email.Primary, "verified": email.Verified, "visibility": nil}
+		entry := object{"email": email.Address, "primary": email.Primary,
+			"verified": email.Verified, "visibility": nil}
 		if email.Primary {
 			entry["visibility"] = "private"
 		}
@@ -112,7 +114,7 @@ func teams(r apiRequest) any {
 	return list
 }
 
-// simpleUser is a user as other objects contain one.
+// simpleUser is a user as other objects embed it.
 func simpleUser(api, web string, user User) object {
 	url := api + "/users/" + user.Login
 	return object{
@@ -159,7 +161,7 @@ func add(to, fields object) {
 	}
 }
 
-// nullable returns the text, or nil, which is null in JSON, if it is empty.
+// nullable returns the text, or nil for an empty text. JSON encodes nil as null.
 func nullable(text string) any {
 	if text == "" {
 		return nil
@@ -167,12 +169,12 @@ func nullable(text string) any {
 	return text
 }
 
-// nodeID returns the ID that an object has in GraphQL, in its older form.
+// nodeID returns the GraphQL ID of an object in its older format.
 func nodeID(kind string, id int64) string {
 	return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "0%d:%s%d", len(kind), kind, id))
 }
 
-// avatar draws a disc in a color of the user's own.
+// avatar draws a disc in a color that depends on the user.
 func avatar(w http.ResponseWriter, r *http.Request) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {
@@ -182,5 +184,6 @@ func avatar(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "image/svg+xml")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40"><circle cx="20" cy="20" r="20" fill="hsl(%d 60%% 45%%)"/></svg>`, id%360)
+	fmt.Fprintf(w,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40"><circle cx="20" cy="20" r="20" fill="hsl(%d 60%% 45%%)"/></svg>`, id%360)
 }

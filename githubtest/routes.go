@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// apiPath is where GitHub Enterprise Server has the REST API. The fake has it at
-// the root too, as api.github.com does.
+// apiPath is the path of the REST API on GitHub Enterprise Server. The fake also serves it at the
+// root, as api.github.com does.
 const apiPath = "/api/v3"
 
-// Endpoint is one call of GitHub's, for faults and for the log of calls.
+// Endpoint names one call of GitHub, for faults and for the log of calls.
 type Endpoint string
 
-// The endpoints of the fake. Those of the REST API are the same with "/api/v3"
-// in front.
+// The endpoints of the fake. An endpoint of the REST API also covers the path with the prefix
+// "/api/v3".
 const (
-	EndpointAuthorize   Endpoint = "/login/oauth/authorize" // the page, and the answer to it
+	EndpointAuthorize   Endpoint = "/login/oauth/authorize" // the page and its form
 	EndpointAccessToken Endpoint = "POST /login/oauth/access_token"
 	EndpointUser        Endpoint = "GET /user"
 	EndpointEmails      Endpoint = "GET /user/emails"
@@ -49,7 +49,7 @@ func (s *Server) routes() *http.ServeMux {
 	return mux
 }
 
-// endpoint returns which endpoint the request is for.
+// endpoint returns the endpoint of the request.
 func (s *Server) endpoint(r *http.Request) Endpoint {
 	_, pattern := s.mux.Handler(r)
 	return Endpoint(strings.Replace(pattern, " "+apiPath+"/", " /", 1))

@@ -14,12 +14,12 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// schema has the required fields of an object, by type: a question mark means
-// that it may be null. They are those of api.github.com in REST API version
-// 2022-11-28, as github/rest-api-description had them in 2026.
+// schema holds the required fields of an object and their types. A question mark means that the
+// field may be null. The fields are those of api.github.com in REST API version 2022-11-28, as of
+// 2026 in github/rest-api-description.
 type schema map[string]string
 
-// required makes a schema of lines that each have a type and its fields.
+// required creates a schema from lines. Each line has a type and the fields of that type.
 func required(lines ...string) schema {
 	made := make(schema)
 	for _, line := range lines {
@@ -68,8 +68,9 @@ var (
 		"string: type",
 		"time: created_at updated_at",
 		"time?: archived_at"))
-	membership = required("string: state role", "uri: organization_url url", "object: organization user")
-	fullTeam   = required(
+	membership = required("string: state role", "uri: organization_url url",
+		"object: organization user")
+	fullTeam = required(
 		"integer: id members_count repos_count",
 		"string: members_url name node_id permission slug type",
 		"string?: description",
@@ -141,7 +142,7 @@ func isOf(kind string, value any) bool {
 	return false
 }
 
-// exact reads JSON and keeps its numbers as they are written.
+// exact decodes JSON and keeps the spelling of its numbers.
 func exact(t *testing.T, body string) any {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(body))
@@ -175,7 +176,8 @@ func TestAnswersHaveGitHubsFieldsAndTypes(t *testing.T) {
 			}
 			list("/user/emails", email, nil)
 			list("/user/orgs", simpleOrganization, nil)
-			list("/user/memberships/orgs", membership, map[string]schema{"organization": simpleOrganization, "user": simpleUser})
+			list("/user/memberships/orgs", membership,
+				map[string]schema{"organization": simpleOrganization, "user": simpleUser})
 			list("/user/teams", fullTeam, map[string]schema{"organization": teamOrganization})
 			list("/user/repos", repository, map[string]schema{"owner": simpleUser})
 			if user.ID == octocat {

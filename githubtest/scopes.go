@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// implied has the scopes that come with another.
+// implied maps a scope to the scopes that it includes.
 var implied = map[string][]string{
 	"user":             {"read:user", "user:email", "user:follow"},
 	"repo":             {"repo:status", "repo_deployment", "public_repo", "repo:invite", "security_events"},
@@ -19,16 +19,16 @@ var implied = map[string][]string{
 	"project":          {"read:project"},
 }
 
-// parseScopes reads the scopes of an authorization request, which spaces
-// separate, and commas too. As at GitHub, a scope that comes with another one is
-// left out: "user user:email" grants "user".
+// parseScopes parses the scopes of an authorization request, which are separated by spaces or
+// commas. As at GitHub, it omits a scope that another one includes: "user user:email" grants
+// "user".
 func parseScopes(requested string) []string {
 	asked := strings.FieldsFunc(requested, func(r rune) bool { return r == ' ' || r == ',' })
 	return normalScopes(asked)
 }
 
-// normalScopes returns the scopes in order, each once, and none that comes with
-// another.
+// normalScopes returns the scopes sorted, without duplicates and without scopes that another one
+// includes.
 func normalScopes(asked []string) []string {
 	scopes := slices.Clone(asked)
 	slices.Sort(scopes)
@@ -40,7 +40,7 @@ func normalScopes(asked []string) []string {
 	})
 }
 
-// allows reports whether the scopes include one of those accepted.
+// allows reports whether the scopes include one of the accepted ones.
 func allows(scopes, accepted []string) bool {
 	for _, scope := range scopes {
 		if slices.Contains(accepted, scope) {

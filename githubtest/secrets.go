@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// What GitHub's tokens begin with, and how many random characters follow.
+// The prefixes of GitHub's tokens, and the number of random characters that follow.
 const (
 	accessPrefix, accessLength   = "gho_", 30
 	refreshPrefix, refreshLength = "ghr_", 70
@@ -15,15 +15,14 @@ const (
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// newSecret returns a token in GitHub's format: the prefix, random characters,
-// and six more that are their CRC-32, by which a scanner knows a token from any
-// other word.
+// newSecret returns a token in GitHub's format: the prefix, random characters, and their CRC-32 in
+// six more characters, by which a scanner recognizes a token.
 func newSecret(prefix string, length int) string {
 	random := make([]byte, 0, length)
 	for len(random) < length {
 		var b [1]byte
 		_, _ = rand.Read(b[:])                   // it never fails
-		if limit := byte(4 * 62); b[0] < limit { // or some characters would come up more often
+		if limit := byte(4 * 62); b[0] < limit { // otherwise some characters would be more frequent
 			random = append(random, base62[b[0]%62])
 		}
 	}
@@ -40,8 +39,8 @@ func checksum(random []byte) string {
 	return string(digits[:])
 }
 
-// randomHex returns n random bytes in hexadecimal, as GitHub's codes, client
-// secrets and request IDs are.
+// randomHex returns n random bytes in hexadecimal, like GitHub's codes, client secrets and request
+// IDs.
 func randomHex(n int) string {
 	random := make([]byte, n)
 	_, _ = rand.Read(random)
@@ -51,5 +50,6 @@ func randomHex(n int) string {
 // requestID returns an ID like those by which GitHub's support finds a request.
 func requestID() string {
 	digits := strings.ToUpper(randomHex(16))
-	return strings.Join([]string{digits[:4], digits[4:10], digits[10:17], digits[17:24], digits[24:]}, ":")
+	return strings.Join([]string{digits[:4], digits[4:10], digits[10:17], digits[17:24],
+		digits[24:]}, ":")
 }

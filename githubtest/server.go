@@ -14,40 +14,38 @@ import (
 	"time"
 )
 
-// maxBody is more than any request to GitHub's token endpoint needs.
+// maxBody is larger than any request to GitHub's token endpoint.
 const maxBody = 1 << 20
 
-// Config says who is at the fake GitHub, and how it behaves. The zero value is
-// useful.
+// Config defines the accounts of the fake GitHub and its behavior. The zero value is useful.
 type Config struct {
-	// ClientID and ClientSecret are those of the one registered OAuth app. The
-	// defaults are "githubtest-client" and a random secret.
+	// ClientID and ClientSecret are the credentials of the one registered OAuth app. Default
+	// "githubtest-client" and a random secret.
 	ClientID, ClientSecret string
 
-	// RedirectURLs are the app's registered callback URLs. A request may name a
-	// path below one, and any port if it is a loopback URL. Without any, every
-	// loopback URL will do.
+	// RedirectURLs are the registered callback URLs of the app. A request may name a path below one
+	// of them, and any port if it is a loopback URL. If empty, every loopback URL is accepted.
 	RedirectURLs []string
 
-	// Users are the accounts there are. Nil means a handful, among them octocat
-	// (583231) and hubot (480938), and to trip a host: "no-email", "unverified",
-	// whose e-mail address is not, and somebody with the login "admin".
+	// Users are the accounts. Nil means a few default accounts. Among them are octocat (583231) and
+	// hubot (480938), and some that are hard for a host: "no-email"; "unverified", whose e-mail
+	// address is not verified; and a user with the login "admin".
 	Users []User
 
-	// AutoApprove is the login of the user who agrees to everything at once,
-	// without a page. Empty means that the page asks.
+	// AutoApprove is the login of a user who agrees to every authorization at once, without a page.
+	// If empty, the page asks.
 	AutoApprove string
 
-	// TokenLifetime makes access tokens expire, and refresh tokens come with
-	// them. Zero means that they last until revoked. GitHub's are 8 hours.
+	// TokenLifetime is the lifetime of access tokens, which then come with refresh tokens. Zero
+	// means that access tokens last until they are revoked. GitHub uses 8 hours.
 	TokenLifetime time.Duration
 
-	// Now is the clock, time.Now by default.
+	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }
 
-// Server is a fake GitHub. It is an [http.Handler] that many requests can use at
-// once, and after [Start] a server of its own.
+// Server is a fake GitHub. It is an [http.Handler] that is safe for concurrent use. [Start] also
+// makes it listen.
 type Server struct {
 	clientID, clientSecret string
 	redirects              []*url.URL
@@ -61,18 +59,18 @@ type Server struct {
 	http    *http.Server // nil unless started
 	url     string
 
-	mu          sync.Mutex // guards what follows
+	mu          sync.Mutex // guards the fields below
 	users       []User     // in the order in which they were added
-	autoApprove int64      // the ID of a user; 0: the page asks
+	autoApprove int64      // ID of a user; 0 means that the page asks
 	grants      grants
 	faults      map[Endpoint]*injected
 	log         callLog
-	rateHour    time.Time // the hour in which rateCount calls were made
+	rateHour    time.Time // hour in which rateCount calls were made
 	rateCount   int
 }
 
-// New returns a fake GitHub that does not listen. Close it to end the requests
-// that a fault keeps waiting. The error says which field of the Config is wrong.
+// New returns a fake GitHub that does not listen. Close it to end the requests in which a fault
+// waits. The error names the invalid field of the Config.
 func New(cfg Config) (*Server, error) {
 	s := &Server{
 		clientID:      cfg.ClientID,
@@ -93,7 +91,8 @@ func New(cfg Config) (*Server, error) {
 		s.now = time.Now
 	}
 	if cfg.TokenLifetime < 0 || cfg.TokenLifetime%time.Second != 0 {
-		return nil, errors.New("githubtest: Config.TokenLifetime must be whole seconds, and not negative")
+		return nil,
+			errors.New("githubtest: Config.TokenLifetime must be whole seconds, and not negative")
 	}
 	for _, registered := range cfg.RedirectURLs {
 		redirect, err := parseRedirect(registered)
@@ -119,8 +118,8 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Start returns a fake GitHub that listens on a loopback address, such as
-// "127.0.0.1:9999"; on any free port of 127.0.0.1 if the address is empty.
+// Start returns a fake GitHub that listens on a loopback address, such as "127.0.0.1:9999". An
+// empty address means any free port of 127.0.0.1.
 func Start(addr string, cfg Config) (*Server, error) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
@@ -129,8 +128,9 @@ func Start(addr string, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("githubtest: %w", err)
 	}
-	if !resolved.IP.IsLoopback() { // nor is ":8080", which means every address
-		return nil, fmt.Errorf("githubtest: %q is not a loopback address, and the fake lets anybody in as anybody", addr)
+	if !resolved.IP.IsLoopback() { // also refuses ":8080", which means every address
+		return nil,
+			fmt.Errorf("githubtest: %q is not a loopback address; the fake must not be reachable from elsewhere, because it signs anyone in as any user", addr)
 	}
 	s, err := New(cfg)
 	if err != nil {
@@ -142,21 +142,21 @@ func Start(addr string, cfg Config) (*Server, error) {
 	}
 	s.url = "http://" + listener.Addr().String()
 	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
-	s.running.Go(func() { _ = s.http.Serve(listener) }) // it returns when Close closes it
+	s.running.Go(func() { _ = s.http.Serve(listener) }) // returns when Close closes the listener
 	return s, nil
 }
 
-// URL returns the base URL of a started server, such as "http://127.0.0.1:4711".
-// The REST API is below "/api/v3" there, as on GitHub Enterprise Server.
+// URL returns the base URL of a started server, such as "http://127.0.0.1:4711". The REST API is at
+// "/api/v3" below it, as on GitHub Enterprise Server.
 func (s *Server) URL() string { return s.url }
 
 // Client returns the credentials of the registered OAuth app.
 func (s *Server) Client() (id, secret string) { return s.clientID, s.clientSecret }
 
-// Close ends every request that is under way, and returns when they have ended.
-// Later requests are cut off without an answer.
+// Close ends all running requests and returns once they have ended. Later requests are aborted
+// without a response.
 func (s *Server) Close() error {
-	s.mu.Lock() // so that no request begins while Close waits for the last
+	s.mu.Lock() // no request may begin while Close waits for the last
 	s.close()
 	s.mu.Unlock()
 	var err error
@@ -167,7 +167,8 @@ func (s *Server) Close() error {
 	return err
 }
 
-// begin reports whether a request may begin. The caller then calls running.Done.
+// begin reports whether a request may begin. If it may, the caller must call running.Done at its
+// end.
 func (s *Server) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,8 +197,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The fake GitHub serves loopback only.", http.StatusMisdirectedRequest)
 		return
 	}
-	// Reading the body first is also what lets net/http notice that a client has
-	// gone, and end a request that a fault keeps waiting.
+	// Reading the whole body first also lets net/http notice a disconnected client. It then cancels
+	// a request in which a fault waits.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		http.Error(w, "The body cannot be read.", http.StatusBadRequest)
@@ -210,15 +211,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(w, r)
 }
 
-// interrupt ends reads and writes that wait for the client.
+// interrupt aborts reads and writes that wait for the client.
 func interrupt(connection *http.ResponseController) {
 	past := time.Unix(1, 0)
-	_ = connection.SetReadDeadline(past) // a recorder in a test has no deadlines
+	_ = connection.SetReadDeadline(past) // a test's recorder does not support deadlines
 	_ = connection.SetWriteDeadline(past)
 }
 
-// prepare logs the call, and returns what is to answer it.
-func (s *Server) prepare(w http.ResponseWriter, r *http.Request, endpoint Endpoint) (http.Handler, http.ResponseWriter) {
+// prepare logs the call and returns the handler and the writer for it.
+func (s *Server) prepare(
+	w http.ResponseWriter, r *http.Request, endpoint Endpoint,
+) (http.Handler, http.ResponseWriter) {
 	s.mu.Lock()
 	call := s.log.add(Call{Endpoint: endpoint, Method: r.Method, Path: r.URL.Path})
 	fault := s.takeFault(endpoint)
@@ -247,7 +250,7 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || net.ParseIP(host).IsLoopback()
 }
 
-// baseURL returns the URL at which the client has reached the server.
+// baseURL returns the URL at which the client reached the server.
 func baseURL(r *http.Request) string {
 	if r.TLS != nil {
 		return "https://" + r.Host

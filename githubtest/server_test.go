@@ -41,18 +41,18 @@ func TestOtherHostsAreRefused(t *testing.T) {
 	}
 }
 
-func TestWrongConfigIsRefused(t *testing.T) {
+func TestInvalidConfigIsRefused(t *testing.T) {
 	user := githubtest.User{ID: 1, Login: "octocat"}
 	for name, cfg := range map[string]githubtest.Config{
-		"nobody to agree":     {AutoApprove: "nobody"},
-		"a login twice":       {Users: []githubtest.User{user, {ID: 2, Login: "Octocat"}}},
-		"no ID":               {Users: []githubtest.User{{Login: "octocat"}}},
-		"no login":            {Users: []githubtest.User{{ID: 1}}},
-		"a relative redirect": {RedirectURLs: []string{"/callback"}},
-		"a script redirect":   {RedirectURLs: []string{"javascript:alert(1)"}},
-		"a fragment":          {RedirectURLs: []string{"http://127.0.0.1/#x"}},
-		"a negative lifetime": {TokenLifetime: -time.Hour},
-		"half a second":       {TokenLifetime: time.Second / 2},
+		"unknown user in AutoApprove": {AutoApprove: "nobody"},
+		"a login twice":               {Users: []githubtest.User{user, {ID: 2, Login: "Octocat"}}},
+		"no ID":                       {Users: []githubtest.User{{Login: "octocat"}}},
+		"no login":                    {Users: []githubtest.User{{ID: 1}}},
+		"a relative redirect":         {RedirectURLs: []string{"/callback"}},
+		"a script redirect":           {RedirectURLs: []string{"javascript:alert(1)"}},
+		"a fragment":                  {RedirectURLs: []string{"http://127.0.0.1/#x"}},
+		"a negative lifetime":         {TokenLifetime: -time.Hour},
+		"half a second":               {TokenLifetime: time.Second / 2},
 	} {
 		_, err := githubtest.New(cfg)
 		require.Error(t, err, name)
@@ -72,7 +72,8 @@ func TestDefaults(t *testing.T) {
 	require.NotEqual(t, secret, other)
 	require.Len(t, secret, 40)
 
-	third, err := githubtest.New(githubtest.Config{ClientID: "id", ClientSecret: "secret", Users: []githubtest.User{}})
+	third, err := githubtest.New(githubtest.Config{ClientID: "id", ClientSecret: "secret",
+		Users: []githubtest.User{}})
 	require.NoError(t, err)
 	id, secret = third.Client()
 	require.Equal(t, []string{"id", "secret"}, []string{id, secret})
@@ -92,10 +93,12 @@ func TestHandlerWorksWithoutAListener(t *testing.T) {
 	defer fake.Close()
 	id, _ := fake.Client()
 	w := httptest.NewRecorder()
-	fake.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/login/oauth/authorize?client_id="+id+
-		"&redirect_uri="+url.QueryEscape(callbackURL), nil))
+	fake.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet,
+		"http://localhost/login/oauth/authorize?client_id="+id+
+			"&redirect_uri="+url.QueryEscape(callbackURL), nil))
 	require.Equal(t, http.StatusFound, w.Code)
-	require.Contains(t, w.Header().Get("Location"), "iss="+url.QueryEscape("http://localhost/login/oauth"))
+	require.Contains(t, w.Header().Get("Location"),
+		"iss="+url.QueryEscape("http://localhost/login/oauth"))
 	require.Empty(t, fake.URL())
 }
 
@@ -103,15 +106,17 @@ func TestClosedServerAnswersNothing(t *testing.T) {
 	fake, err := githubtest.New(githubtest.Config{})
 	require.NoError(t, err)
 	require.NoError(t, fake.Close())
-	require.NoError(t, fake.Close(), "twice is fine")
+	require.NoError(t, fake.Close(), "a second Close is not an error")
 	require.Panics(t, func() {
-		fake.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/", nil))
+		fake.ServeHTTP(httptest.NewRecorder(),
+			httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/", nil))
 	})
 }
 
 func TestLargeBodyIsRefused(t *testing.T) {
 	c := start(t)
-	r := c.request(http.MethodPost, "/login/oauth/access_token", url.Values{"code": {strings.Repeat("a", 2<<20)}})
+	r := c.request(http.MethodPost, "/login/oauth/access_token",
+		url.Values{"code": {strings.Repeat("a", 2<<20)}})
 	require.Equal(t, http.StatusBadRequest, c.do(r).status)
 }
 
@@ -123,26 +128,30 @@ func TestCallsAreLoggedWithoutSecrets(t *testing.T) {
 	c.application(http.MethodDelete, "token", token)
 	id, _ := c.Client()
 	require.Equal(t, []githubtest.Call{
-		{Endpoint: githubtest.EndpointAuthorize, Method: "GET", Path: "/login/oauth/authorize", Status: 302},
-		{Endpoint: githubtest.EndpointAccessToken, Method: "POST", Path: "/login/oauth/access_token", Status: 200},
+		{Endpoint: githubtest.EndpointAuthorize, Method: "GET", Path: "/login/oauth/authorize",
+			Status: 302},
+		{Endpoint: githubtest.EndpointAccessToken, Method: "POST",
+			Path: "/login/oauth/access_token", Status: 200},
 		{Endpoint: githubtest.EndpointUser, Method: "GET", Path: "/api/v3/user", Status: 200},
 		{Endpoint: githubtest.EndpointEmails, Method: "GET", Path: "/api/v3/user/emails", Status: 404},
-		{Endpoint: githubtest.EndpointDeleteToken, Method: "DELETE", Path: "/api/v3/applications/" + id + "/token", Status: 204},
+		{Endpoint: githubtest.EndpointDeleteToken, Method: "DELETE",
+			Path: "/api/v3/applications/" + id + "/token", Status: 204},
 	}, c.Calls())
 }
 
-func TestLogForgetsTheOldestAndCountsAll(t *testing.T) {
+func TestCallLogDropsTheOldestButCountsAll(t *testing.T) {
 	fake, err := githubtest.New(githubtest.Config{})
 	require.NoError(t, err)
 	const calls = 10_001
 	for range calls {
-		fake.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/user", nil))
+		fake.ServeHTTP(httptest.NewRecorder(),
+			httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/user", nil))
 	}
 	require.Len(t, fake.Calls(), calls-5_000)
 	require.Equal(t, calls, fake.Count(githubtest.EndpointUser))
 }
 
-func TestManyAtOnce(t *testing.T) {
+func TestConcurrentUse(t *testing.T) {
 	c := start(t)
 	code := c.authorize("scope", "repo").Get("code")
 	var group sync.WaitGroup
@@ -159,11 +168,12 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	group.Wait()
-	require.Len(t, c.Tokens(octocat), 1, "a code is for one token")
+	require.Len(t, c.Tokens(octocat), 1, "a code must yield only one token")
 }
 
 func TestImportsTheStandardLibraryOnly(t *testing.T) {
-	output, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").Output()
+	output, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f",
+		"{{if not .Standard}}{{.ImportPath}}{{end}}", ".").Output()
 	require.NoError(t, err)
 	require.Equal(t, "github.com/sallyport-go/auth/githubtest", strings.TrimSpace(string(output)))
 	output, err = exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()

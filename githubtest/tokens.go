@@ -13,26 +13,26 @@ const (
 	// refreshLifetime is about six months.
 	refreshLifetime = 184 * 24 * time.Hour
 
-	// maxTokens is how many tokens a user can have with the same scopes. One more,
-	// and the oldest ends.
+	// maxTokens is the maximum number of a user's tokens with the same scopes. A further token
+	// revokes the oldest.
 	maxTokens = 10
 )
 
-// Token is an access token that the fake has issued, with its refresh token.
+// Token is an access token that the fake issued, with its refresh token.
 type Token struct {
 	Access    string
 	Refresh   string // empty if the token does not expire
 	UserID    int64
 	Scopes    []string
 	CreatedAt time.Time
-	ExpiresAt time.Time // zero if it does not
+	ExpiresAt time.Time // zero if it does not expire
 
 	id               int64
 	refreshExpiresAt time.Time
 }
 
-// Tokens returns a user's live tokens, the oldest first. One that has expired
-// counts as long as it can be refreshed.
+// Tokens returns a user's valid tokens, the oldest first. It includes an expired token as long as
+// it can be refreshed.
 func (s *Server) Tokens(userID int64) []Token {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,20 +47,19 @@ func (s *Server) Tokens(userID int64) []Token {
 	return tokens
 }
 
-// Revoke ends all tokens of a user, as when they withdraw their consent in
-// GitHub's settings.
+// Revoke revokes all tokens of a user, as if the user withdrew consent in GitHub's settings.
 func (s *Server) Revoke(userID int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.grants.forget(userID)
 }
 
-// grants is what users have agreed to. The server's lock guards it.
+// grants holds the codes, tokens and consents. The server's lock guards it.
 type grants struct {
 	codes     map[string]*code
 	byAccess  map[string]*Token
 	byRefresh map[string]*Token
-	scopes    map[int64][]string // by user, all that they have ever agreed to
+	scopes    map[int64][]string // by user: all scopes that the user ever agreed to
 	lastID    int64
 }
 
@@ -69,7 +68,7 @@ type code struct {
 	userID      int64
 	scopes      []string
 	redirectURI string
-	challenge   string // of PKCE, empty if the app does not use it
+	challenge   string // PKCE challenge; empty if the app does not use PKCE
 	expiresAt   time.Time
 }
 
@@ -82,7 +81,7 @@ func newGrants() grants {
 	}
 }
 
-// forget ends everything that the user has agreed to.
+// forget removes all tokens, codes and consents of the user.
 func (g *grants) forget(userID int64) {
 	for _, token := range g.tokensOf(userID) {
 		g.end(token)
@@ -91,7 +90,7 @@ func (g *grants) forget(userID int64) {
 	delete(g.scopes, userID)
 }
 
-// end revokes a token and the refresh token that came with it.
+// end revokes a token and its refresh token.
 func (g *grants) end(token *Token) {
 	delete(g.byAccess, token.Access)
 	delete(g.byRefresh, token.Refresh)
@@ -109,8 +108,8 @@ func (g *grants) tokensOf(userID int64) []*Token {
 	return tokens
 }
 
-// newCode stores what the user has just agreed to. As at GitHub, a request that
-// names no scopes gets those the user agreed to before. The caller holds the lock.
+// newCode stores the user's consent and returns a code for it. As at GitHub, a request without
+// scopes gets the scopes to which the user agreed before. The caller holds the lock.
 func (s *Server) newCode(c code) string {
 	before := s.grants.scopes[c.userID]
 	if len(c.scopes) == 0 && before != nil {
@@ -118,15 +117,17 @@ func (s *Server) newCode(c code) string {
 	}
 	s.grants.scopes[c.userID] = normalScopes(slices.Concat(c.scopes, before))
 	now := s.now()
-	maps.DeleteFunc(s.grants.codes, func(_ string, old *code) bool { return !now.Before(old.expiresAt) })
+	maps.DeleteFunc(s.grants.codes, func(_ string, old *code) bool {
+		return !now.Before(old.expiresAt)
+	})
 	c.expiresAt = now.Add(codeLifetime)
 	value := randomHex(10)
 	s.grants.codes[value] = &c
 	return value
 }
 
-// newToken issues a token, and ends the oldest of the same kind if there are now
-// too many. The caller holds the lock.
+// newToken issues a token, and revokes the oldest with the same scopes if there are too many. The
+// caller holds the lock.
 func (s *Server) newToken(userID int64, scopes []string) *Token {
 	g := &s.grants
 	g.lastID++
@@ -145,15 +146,16 @@ func (s *Server) newToken(userID int64, scopes []string) *Token {
 	}
 	g.byAccess[token.Access] = token
 
-	same := slices.DeleteFunc(g.tokensOf(userID), func(other *Token) bool { return !slices.Equal(other.Scopes, scopes) })
+	same := slices.DeleteFunc(g.tokensOf(userID), func(other *Token) bool {
+		return !slices.Equal(other.Scopes, scopes)
+	})
 	if len(same) > maxTokens {
 		g.end(same[0])
 	}
 	return token
 }
 
-// token returns the live token with this value, and its user. The caller holds
-// the lock.
+// token returns the valid token with this value, and its user. The caller holds the lock.
 func (s *Server) token(access string) (*Token, User, bool) {
 	token := s.grants.byAccess[access]
 	if token == nil || !s.alive(token) {

@@ -9,9 +9,9 @@ import (
 
 // User is an account at the fake GitHub.
 type User struct {
-	ID          int64 // what GitHub knows the account by; logins change
+	ID          int64 // identifies the account; logins can change
 	Login       string
-	Name        string // empty means that /user says null
+	Name        string // empty means null in /user
 	Emails      []Email
 	Memberships []Membership
 	Teams       []Team
@@ -32,14 +32,14 @@ type Org struct {
 	Login string
 }
 
-// Membership is a user's place in an organization.
+// Membership is a user's membership in an organization.
 type Membership struct {
 	Org     Org
-	Pending bool // invited, and has not accepted yet
+	Pending bool // invited, but not accepted yet
 	Admin   bool
 }
 
-// Team is a team of an organization that a user belongs to.
+// Team is a team of an organization to which a user belongs.
 type Team struct {
 	ID   int64
 	Slug string
@@ -53,7 +53,7 @@ type Repo struct {
 	Private bool // listed only for a token with the scope "repo"
 }
 
-// Users returns the accounts there are.
+// Users returns copies of all accounts.
 func (s *Server) Users() []User {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,10 +64,9 @@ func (s *Server) Users() []User {
 	return users
 }
 
-// SetUser adds the user, or replaces the one with this ID: that is how somebody
-// is renamed, or joins an organization. Tokens stay valid. The error says what is
-// wrong with the user; a login can be taken by somebody else only after its owner
-// was renamed or removed, whatever its case.
+// SetUser adds the user, or replaces the user with this ID, for example to rename the user or to
+// add an organization. The user's tokens stay valid. The error says what is wrong with the user. A
+// login, in any case, is free only after its owner was renamed or removed.
 func (s *Server) SetUser(user User) error {
 	if user.ID <= 0 || user.Login == "" {
 		return errors.New("githubtest: a user needs a positive ID and a Login")
@@ -90,7 +89,7 @@ func (s *Server) SetUser(user User) error {
 	return nil
 }
 
-// RemoveUser deletes an account, and with it its tokens and codes.
+// RemoveUser deletes an account with its tokens and codes.
 func (s *Server) RemoveUser(id int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,8 +97,8 @@ func (s *Server) RemoveUser(id int64) {
 	s.grants.forget(id)
 }
 
-// SignInAs makes this user agree at once when they are asked to authorize the
-// app, also after they are renamed. An empty login lets the page ask again.
+// SignInAs makes this user agree at once when the app asks for authorization. This continues after
+// the user is renamed. An empty login makes the page ask again.
 func (s *Server) SignInAs(login string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,7 +115,7 @@ func (s *Server) SignInAs(login string) error {
 	return fmt.Errorf("githubtest: there is no user %q to sign in as", login)
 }
 
-// userByID returns a user. The caller holds the lock.
+// userByID returns the user with this ID. The caller holds the lock.
 func (s *Server) userByID(id int64) (User, bool) {
 	for _, user := range s.users {
 		if user.ID == id {
@@ -134,7 +133,7 @@ func (u User) clone() User {
 	return u
 }
 
-// publicEmail returns the address that the profile shows, or nil.
+// publicEmail returns the address in the public profile, or nil.
 func (u User) publicEmail() any {
 	for _, email := range u.Emails {
 		if email.Public && email.Verified {
@@ -158,7 +157,8 @@ func defaultUsers() []User {
 			},
 			Memberships: []Membership{{Org: octoOrg, Admin: true}},
 			Teams:       []Team{{ID: 2001, Slug: "justice-league", Org: octoOrg}},
-			Repos:       []Repo{{ID: 1296269, Name: "Hello-World"}, {ID: 1296270, Name: "Secret-World", Private: true}},
+			Repos: []Repo{{ID: 1296269, Name: "Hello-World"},
+				{ID: 1296270, Name: "Secret-World", Private: true}},
 		},
 		{
 			ID: 480938, Login: "hubot", Name: "Hubot",
@@ -166,7 +166,8 @@ func defaultUsers() []User {
 			Memberships: []Membership{{Org: octoOrg, Pending: true}},
 		},
 		{ID: 9000001, Login: "no-email"},
-		{ID: 9000002, Login: "unverified", Emails: []Email{{Address: "unverified@example.com", Primary: true}}},
+		{ID: 9000002, Login: "unverified", Emails: []Email{{Address: "unverified@example.com",
+			Primary: true}}},
 		{ID: 9000003, Login: "admin", Name: "Not Your Admin", Emails: verified("admin@example.com")},
 	}
 }

@@ -1,7 +1,7 @@
-// Package limit counts what must not happen too often, in buckets: for
-// auth.Config.Throttling. [Memory] counts for one process. Package redislimit, a
-// module of its own, counts on a Redis server for all instances together, and a host
-// may bring another [Limiter].
+// Package limit limits how often something may happen. It counts events in buckets, for
+// auth.Config.Throttling. [Memory] counts within one process. Package redislimit, in its own
+// module, counts on a Redis server for all instances together. A host may also provide its own
+// [Limiter].
 package limit
 
 import (
@@ -9,23 +9,22 @@ import (
 	"time"
 )
 
-// Rate is how often something may happen: Count times at once, and as often again in
-// each time of Per. Several rates together make whoever goes on wait longer and
-// longer.
+// Rate is how often something may happen: Count times at once, and then Count times per duration
+// Per. If a bucket has several rates, a client that keeps trying waits longer and longer.
 type Rate struct {
 	Count int
 	Per   time.Duration
 }
 
-// Limiter counts, in buckets, what must not happen too often. It is called within
-// requests, from many goroutines at once.
+// Limiter counts events in buckets and refuses those that come too often. Requests call it
+// concurrently, so it must be safe for concurrent use.
 type Limiter interface {
-	// Take counts one more in the bucket and returns zero, if each of the rates has
-	// room for it. If not, it counts nothing and returns how long it takes until
-	// each has. The name of a bucket is at most 64 bytes of ASCII, and says nothing
-	// of whose it is; its rates are always the same.
+	// Take counts one event in the bucket and returns zero if every rate has room for it. Otherwise
+	// it counts nothing and returns how long to wait until every rate has room. The name of a
+	// bucket is at most 64 bytes of ASCII and does not reveal whose bucket it is. A bucket always
+	// has the same rates.
 	//
-	// An error means that it could not be told: then it is allowed.
+	// An error means that Take could not decide. The caller then allows the event.
 	Take(ctx context.Context, bucket string, rates []Rate) (wait time.Duration, err error)
 
 	// Reset empties the bucket.

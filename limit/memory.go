@@ -13,22 +13,21 @@ import (
 )
 
 const (
-	// defaultBuckets take about 32 MiB when all are in use.
+	// defaultBuckets take about 32 MiB if all of them are in use.
 	defaultBuckets = 1 << 16
 
-	// overflowBuckets are shared by the buckets for which there is no room, for each list of
-	// rates. With few of them, one client could fill each.
+	// overflowBuckets is the number of shared buckets for each list of rates. They count for the
+	// names for which there is no room. If they were few, one client could fill all of them.
 	overflowBuckets = 1 << 10
 
-	// maxOverflowRates bounds the lists of rates that have such buckets.
+	// maxOverflowRates is the maximum number of lists of rates with shared buckets.
 	maxOverflowRates = 16
 )
 
-// Memory is a [Limiter] in the memory of one process. It forgets a bucket only if that changes
-// nothing, because the bucket has room for everything again. While all of its buckets are in use,
-// buckets with new names share some further ones: clients that send many names can make others wait
-// with them, but no client can make Memory forget what it has counted. It is safe for concurrent
-// use.
+// Memory is a [Limiter] in the memory of one process. It forgets a bucket only once the bucket is
+// empty, so that forgetting changes nothing. While all buckets are in use, new names share
+// additional buckets. Clients that send many names can then make each other wait, but no client can
+// make Memory forget a count. It is safe for concurrent use.
 type Memory struct {
 	now  func() time.Time
 	size int
@@ -36,27 +35,27 @@ type Memory struct {
 
 	mu       sync.Mutex
 	buckets  map[string]*bucket
-	idle     bucketHeap // the same buckets
+	idle     bucketHeap // the same buckets, by emptyAt
 	overflow []overflow
 }
 
-// bucket counts for each of the rates.
+// bucket counts for each of its rates.
 type bucket struct {
 	name     string
 	limiters []*rate.Limiter
-	emptyAt  time.Time // when there is nothing in it to remember
-	index    int       // in the heap
+	emptyAt  time.Time // when the bucket is empty and can be forgotten
+	index    int       // position in the heap
 }
 
-// overflow is the shared buckets of those with these rates.
+// overflow holds the shared buckets for one list of rates.
 type overflow struct {
 	rates   []Rate
 	buckets []bucket
 }
 
-// NewMemory returns a limiter of at most that many buckets, each of which takes some
-// 450 bytes: 65,536 if it is 0. Up to 1,024 more are shared, for each list of rates. It panics if
-// the number is negative. The clock is time.Now if it is nil.
+// NewMemory returns a limiter with at most this number of buckets. Zero means 65,536. Each bucket
+// takes about 450 bytes. Up to 1,024 additional buckets are shared, for each list of rates.
+// NewMemory panics if the number is negative. A nil clock means time.Now.
 func NewMemory(buckets int, now func() time.Time) *Memory {
 	if buckets == 0 {
 		buckets = defaultBuckets
@@ -80,7 +79,7 @@ func (m *Memory) Take(_ context.Context, bucket string, rates []Rate) (time.Dura
 	case err != nil:
 		return 0, err
 	case len(b.limiters) != len(rates):
-		return 0, errors.New("limit: a bucket with other rates than before")
+		return 0, errors.New("limit: the rates of a bucket must not change")
 	}
 	var wait time.Duration
 	for _, l := range b.limiters {
@@ -101,13 +100,13 @@ func (m *Memory) Take(_ context.Context, bucket string, rates []Rate) (time.Dura
 	return 0, nil
 }
 
-// untilTokens returns how long it takes until the limiter has so many tokens.
+// untilTokens returns how long it takes until the limiter has this number of tokens.
 func untilTokens(l *rate.Limiter, now time.Time, tokens float64) time.Duration {
 	missing := tokens - l.TokensAt(now)
 	return max(0, time.Duration(missing/float64(l.Limit())*float64(time.Second)))
 }
 
-// find returns the bucket, or the one that counts in its place if there is no room.
+// find returns the bucket with this name, or a shared bucket if there is no room for it.
 func (m *Memory) find(name string, rates []Rate, now time.Time) (*bucket, error) {
 	if b := m.buckets[name]; b != nil {
 		return b, nil
@@ -124,7 +123,7 @@ func (m *Memory) find(name string, rates []Rate, now time.Time) (*bucket, error)
 	return b, nil
 }
 
-// shared returns the bucket that counts for this one and others.
+// shared returns the shared bucket for this name and these rates.
 func (m *Memory) shared(name string, rates []Rate) (*bucket, error) {
 	i := slices.IndexFunc(m.overflow, func(o overflow) bool { return slices.Equal(o.rates, rates) })
 	if i < 0 {
@@ -134,7 +133,7 @@ func (m *Memory) shared(name string, rates []Rate) (*bucket, error) {
 		i = len(m.overflow)
 		m.overflow = append(m.overflow, overflow{slices.Clone(rates), make([]bucket, overflowBuckets)})
 	}
-	// A secret seed: no client can choose with whom it shares.
+	// The seed is secret, so no client can choose the clients with which it shares a bucket.
 	b := &m.overflow[i].buckets[maphash.String(m.seed, name)%overflowBuckets]
 	if b.limiters == nil {
 		b.limiters, b.index = limitersOf(rates), -1
@@ -155,7 +154,8 @@ func (m *Memory) remove(b *bucket) {
 	delete(m.buckets, b.name)
 }
 
-// Reset implements [Limiter]. A bucket that shares its count keeps it.
+// Reset implements [Limiter]. A shared bucket keeps its count, because it also counts for other
+// names.
 func (m *Memory) Reset(_ context.Context, bucket string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -165,7 +165,7 @@ func (m *Memory) Reset(_ context.Context, bucket string) error {
 	return nil
 }
 
-// bucketHeap has the bucket that is empty first in front.
+// bucketHeap is a heap of buckets; the first is the one that is empty first.
 type bucketHeap []*bucket
 
 func (h bucketHeap) Len() int           { return len(h) }

@@ -13,7 +13,7 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-func TestMemoryForgetsOnlyBucketsThatHaveRoomForEverythingAgain(t *testing.T) {
+func TestMemoryForgetsOnlyEmptyBuckets(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1e9, 0)
 	limiter := limit.NewMemory(2, func() time.Time { return now })
@@ -25,29 +25,31 @@ func TestMemoryForgetsOnlyBucketsThatHaveRoomForEverythingAgain(t *testing.T) {
 	require.Zero(t, take("a"))
 	now = now.Add(time.Minute)
 	require.Zero(t, take("b"))
-	require.Zero(t, take("c"), "there is no room, and it shares a bucket")
+	require.Zero(t, take("c"), "no room is left, so c shares a bucket")
 	require.Equal(t, time.Hour, take("c"))
-	require.Equal(t, 59*time.Minute, take("a"), "is not forgotten")
+	require.Equal(t, 59*time.Minute, take("a"), "a must not be forgotten")
 	require.Equal(t, time.Hour, take("b"))
 	now = now.Add(59 * time.Minute)
-	require.Zero(t, take("d"), "in the place of a")
+	require.Zero(t, take("d"), "d takes the place of a")
 	require.Equal(t, time.Hour, take("d"))
 	require.Equal(t, time.Minute, take("b"))
-	require.Equal(t, time.Minute, take("c"), "still shares")
+	require.Equal(t, time.Minute, take("c"), "c must still share its bucket")
 	require.NoError(t, limiter.Reset(t.Context(), "b"))
 	require.Zero(t, take("b"))
 	_, err := limiter.Take(t.Context(), "b", nil)
-	require.Error(t, err, "with other rates")
+	require.Error(t, err, "the rates of a bucket must not change")
 	require.Panics(t, func() { limit.NewMemory(-1, nil) })
 }
 
-// The attack: a client tries names that nobody has until its own counts are forgotten.
-func TestNoNumberOfJunkNamesPushesACountOutOfMemory(t *testing.T) {
+// The attack: a client uses names that nobody has until Memory forgets the client's own count.
+func TestJunkNamesCannotEvictACount(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1e9, 0)
 	limiter := limit.NewMemory(0, func() time.Time { return now })
-	failures := []limit.Rate{{Count: 20, Per: time.Minute}, {Count: 100, Per: time.Hour}, {Count: 500, Per: 24 * time.Hour}}
-	slow := []limit.Rate{{Count: 5, Per: time.Minute}, {Count: 20, Per: time.Hour}, {Count: 50, Per: 24 * time.Hour}}
+	failures := []limit.Rate{{Count: 20, Per: time.Minute}, {Count: 100, Per: time.Hour},
+		{Count: 500, Per: 24 * time.Hour}}
+	slow := []limit.Rate{{Count: 5, Per: time.Minute}, {Count: 20, Per: time.Hour},
+		{Count: 50, Per: 24 * time.Hour}}
 	for range 20 {
 		wait, err := limiter.Take(t.Context(), "the client's failures", failures)
 		require.NoError(t, err)
@@ -62,37 +64,38 @@ func TestNoNumberOfJunkNamesPushesACountOutOfMemory(t *testing.T) {
 		}
 	}
 	t.Logf("%d of 200,000 junk names were refused", refused)
-	require.Greater(t, refused, 100_000, "those beyond the room still count, together")
+	require.Greater(t, refused, 100_000, "names without a bucket must still count, together")
 	wait, err := limiter.Take(t.Context(), "the client's failures", failures)
 	require.NoError(t, err)
 	require.Equal(t, 3*time.Second, wait)
 	wait, err = limiter.Take(t.Context(), "junk 7", slow)
 	require.NoError(t, err)
-	require.Zero(t, wait, "has four more")
+	require.Zero(t, wait, "this bucket allows four more")
 
 	now = now.Add(24 * time.Hour)
 	for i := range 60_000 {
 		wait, err := limiter.Take(t.Context(), fmt.Sprintf("new %d", i), slow)
 		require.NoError(t, err)
-		require.Zero(t, wait, "there is room again")
+		require.Zero(t, wait, "empty buckets must make room again")
 	}
 }
 
-func TestBucketsWithoutRoomAndWithManyListsOfRatesAreAnErrorAndNoMemory(t *testing.T) {
+func TestTooManyListsOfRatesAreAnErrorNotMoreMemory(t *testing.T) {
 	t.Parallel()
 	limiter := limit.NewMemory(1, nil)
 	_, err := limiter.Take(t.Context(), "a", []limit.Rate{{Count: 1, Per: time.Hour}})
 	require.NoError(t, err)
 	failed := 0
 	for i := range 100 {
-		if _, err := limiter.Take(t.Context(), "b", []limit.Rate{{Count: i + 1, Per: time.Hour}}); err != nil {
+		if _, err := limiter.Take(t.Context(), "b",
+			[]limit.Rate{{Count: i + 1, Per: time.Hour}}); err != nil {
 			failed++
 		}
 	}
 	require.Equal(t, 84, failed)
 }
 
-func TestMemoryCountsExactlyWithManyAtOnce(t *testing.T) {
+func TestMemoryCountsExactlyUnderConcurrency(t *testing.T) {
 	t.Parallel()
 	limiter := limit.NewMemory(0, nil)
 	var allowed sync.Map
@@ -100,7 +103,9 @@ func TestMemoryCountsExactlyWithManyAtOnce(t *testing.T) {
 	for i := range 256 {
 		running.Go(func() {
 			for j := range 10 {
-				if wait, err := limiter.Take(t.Context(), "one", []limit.Rate{{Count: 100, Per: 720 * time.Hour}, {Count: 1000, Per: time.Hour}}); err == nil && wait == 0 {
+				if wait, err := limiter.Take(t.Context(), "one",
+					[]limit.Rate{{Count: 100, Per: 720 * time.Hour},
+						{Count: 1000, Per: time.Hour}}); err == nil && wait == 0 {
 					allowed.Store([2]int{i, j}, true)
 				}
 			}
@@ -112,13 +117,14 @@ func TestMemoryCountsExactlyWithManyAtOnce(t *testing.T) {
 	require.Equal(t, 100, n)
 }
 
-// The figure in the documentation of NewMemory.
-func TestMemoryTakesTheMemoryThatItSays(t *testing.T) {
+// The test measures the figure in the documentation of NewMemory.
+func TestMemoryUsesTheDocumentedMemory(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	limiter := limit.NewMemory(0, nil)
-	rates := []limit.Rate{{Count: 20, Per: time.Minute}, {Count: 100, Per: time.Hour}, {Count: 500, Per: 24 * time.Hour}}
+	rates := []limit.Rate{{Count: 20, Per: time.Minute}, {Count: 100, Per: time.Hour},
+		{Count: 500, Per: 24 * time.Hour}}
 	for i := range 200_000 {
 		_, err := limiter.Take(context.Background(), fmt.Sprintf("%032d", i), rates)
 		require.NoError(t, err)

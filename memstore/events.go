@@ -11,16 +11,16 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// trail is the audit trail. Its lists are in the order of events, the oldest first.
+// trail is the audit trail. Each list is sorted as [eventList] says, the oldest event first.
 type trail struct {
 	events  eventList
 	byID    map[string]*event
-	byUser  map[string]eventList // those about a user
-	byActor map[string]eventList // those that a user caused
-	waiting eventList            // those that ClaimEvent may hand out
+	byUser  map[string]eventList // events about this user
+	byActor map[string]eventList // events that this user caused
+	waiting eventList            // events that ClaimEvent may hand out
 }
 
-// event is an event's record and its delivery.
+// event is an event's record and the state of its delivery.
 type event struct {
 	record       auth.Event
 	attempts     int
@@ -35,9 +35,11 @@ func newTrail() trail {
 	}
 }
 
-// ListEvents implements [auth.EventStore]. A filter without a user makes it look at all
-// events until it has found limit of them.
-func (s *accounts) ListEvents(ctx context.Context, filter auth.EventFilter, limit int) ([]auth.Event, error) {
+// ListEvents implements [auth.EventStore]. If the filter names no user, ListEvents scans the events
+// from the newest back until it has found limit of them.
+func (s *accounts) ListEvents(
+	ctx context.Context, filter auth.EventFilter, limit int,
+) ([]auth.Event, error) {
 	if err := check(ctx); err != nil {
 		return nil, err
 	}
@@ -67,27 +69,28 @@ func (s *accounts) ListEvents(ctx context.Context, filter auth.EventFilter, limi
 	return page, nil
 }
 
-// ClaimEvent implements [auth.EventStore]. It looks at the events that wait, up to the one that
-// it hands out, so it passes only events that are claimed and later ones of their users.
+// ClaimEvent implements [auth.EventStore]. It scans the waiting events from the oldest up to the
+// one that it hands out. It passes over claimed events, and over later events of the same users.
 func (s *accounts) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event, int, error) {
 	if err := check(ctx); err != nil {
 		return auth.Event{}, 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	held := make(set[string]) // users of whom an earlier event is claimed
+	blocked := make(set[string]) // users with an earlier event that is claimed
 	for _, next := range s.trail.waiting {
 		user := next.record.UserID
 		switch {
-		case held.has(user):
+		case blocked.has(user):
 			continue
-		case next.claimedUntil.After(instant(now)) && !next.claimedUntil.After(instant(until.Add(until.Sub(now)))):
+		case next.claimedUntil.After(storedTime(now)) &&
+			!next.claimedUntil.After(storedTime(until.Add(until.Sub(now)))):
 			if user != "" {
-				held.add(user)
+				blocked.add(user)
 			}
 			continue
 		}
-		next.claimedUntil = instant(until)
+		next.claimedUntil = storedTime(until)
 		next.attempts++
 		return next.record, next.attempts, nil
 	}
@@ -109,8 +112,7 @@ func (s *accounts) FinishEvent(ctx context.Context, id string) error {
 	return nil
 }
 
-// PruneEvents implements [auth.EventStore]. It holds the lock for as long as it takes to remove
-// limit events.
+// PruneEvents implements [auth.EventStore]. It holds the lock while it removes up to limit events.
 func (s *accounts) PruneEvents(ctx context.Context, before time.Time, limit int) (int, error) {
 	if err := check(ctx); err != nil {
 		return 0, err
@@ -119,7 +121,7 @@ func (s *accounts) PruneEvents(ctx context.Context, before time.Time, limit int)
 	defer s.mu.Unlock()
 	t := &s.trail
 	pruned := 0
-	for pruned < limit && len(t.events) > 0 && t.events[0].record.At.Before(instant(before)) {
+	for pruned < limit && len(t.events) > 0 && t.events[0].record.At.Before(storedTime(before)) {
 		old := t.events[0]
 		delete(t.byID, old.record.ID)
 		t.events.remove(old)
@@ -140,14 +142,15 @@ func (s *accounts) event(id string) (*event, error) {
 	return found, nil
 }
 
-// subject is what a change is about; empty fields are unknown, or more than one.
+// subject is the user and the GitHub account that a change is about. A field is empty if it is
+// unknown, or if the change is about more than one.
 type subject struct {
 	userID  string
 	account auth.GitHubAccount
 }
 
-// addEvent adds the event of a change that has been made at the time now. The caller holds the
-// lock.
+// addEvent adds the event of w to the trail. The change was made at the time now and is about the
+// subject. The caller holds the lock.
 func (s *accounts) addEvent(w auth.Write, now time.Time, about subject) {
 	record := w.Event
 	if record.Kind == "" {
@@ -174,15 +177,14 @@ func (s *accounts) addEvent(w auth.Write, now time.Time, about subject) {
 	}
 }
 
-// blankClients removes the client from the events that the user caused. The caller holds the
-// lock.
+// blankClients removes the client from every event that the user caused. The caller holds the lock.
 func (t *trail) blankClients(actorID string) {
 	for _, caused := range t.byActor[actorID] {
 		caused.record.Client = auth.ClientInfo{}
 	}
 }
 
-// eventList is events by their times, then by their IDs.
+// eventList holds events sorted by time, and by ID if the times are equal.
 type eventList []*event
 
 func (l eventList) place(e *event) (int, bool) {
@@ -199,19 +201,20 @@ func (l *eventList) add(e *event) {
 	*l = slices.Insert(*l, i, e)
 }
 
-// remove takes the event out if it is there. Nothing moves if it is the first.
+// remove removes the event if the list has it. Removing the first event moves no other, so pruning
+// the oldest events is cheap.
 func (l *eventList) remove(e *event) {
 	switch i, found := l.place(e); {
 	case !found:
 	case i == 0:
-		(*l)[0] = nil // or the array would keep the event alive
+		(*l)[0] = nil // otherwise the backing array would keep the event alive
 		*l = (*l)[1:]
 	default:
 		*l = slices.Delete(*l, i, i+1)
 	}
 }
 
-// addTo adds the event to the list of a user. Nobody has the empty ID.
+// addTo adds the event to the user's list. An empty ID means that the event has no such user.
 func addTo(lists map[string]eventList, userID string, e *event) {
 	if userID == "" {
 		return

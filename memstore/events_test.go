@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-func TestPruningEventsLeavesNothingBehind(t *testing.T) {
+func TestPruneEventsRemovesEventsFromEveryIndex(t *testing.T) {
 	t.Parallel()
 	ctx, store := t.Context(), memstore.New()
 	for i := range 10 {

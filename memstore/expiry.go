@@ -5,22 +5,21 @@ import (
 	"time"
 )
 
-// queue holds what can expire, the first to do so in front. It is a heap that
-// knows where each entry is, so that a record which ends before its time leaves
-// nothing behind to be found and skipped later.
+// queue is a heap of the records that can expire, the earliest first. Each entry knows its index,
+// so a record that is removed early leaves the heap at once. Nothing stale has to be skipped later.
 //
-// Adding and removing cost a logarithm of the length, finding what is due costs
-// nothing, and each entry costs about six words.
+// Adding and removing take logarithmic time. Finding the next expired record takes constant time.
+// An entry takes about six words of memory.
 type queue[T any] []*expiry[T]
 
-// expiry is the place of one record in a queue.
+// expiry is one record's entry in a queue.
 type expiry[T any] struct {
 	at     time.Time
 	record T
 	index  int
 }
 
-// add puts the record in its place, which remove needs to take it out.
+// add adds the record and returns its entry, which remove needs.
 func (q *queue[T]) add(record T, at time.Time) *expiry[T] {
 	e := &expiry[T]{at: at, record: record}
 	heap.Push(q, e)
@@ -31,8 +30,8 @@ func (q *queue[T]) remove(e *expiry[T]) {
 	heap.Remove(q, e.index)
 }
 
-// prune removes up to limit records that had expired at the given time, and
-// returns how many. The function it is given must take the record from the queue.
+// prune removes up to limit records that had expired at the given time and returns their number.
+// The remove function must also remove the record's entry from the queue.
 func (q *queue[T]) prune(expired time.Time, limit int, remove func(T)) int {
 	pruned := 0
 	for pruned < limit && len(*q) > 0 && !(*q)[0].at.After(expired) {
@@ -42,7 +41,7 @@ func (q *queue[T]) prune(expired time.Time, limit int, remove func(T)) int {
 	return pruned
 }
 
-// The methods below are heap.Interface, for package heap alone to call.
+// The methods below implement heap.Interface. Only package container/heap calls them.
 
 func (q queue[T]) Len() int           { return len(q) }
 func (q queue[T]) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
@@ -61,7 +60,7 @@ func (q *queue[T]) Push(x any) {
 func (q *queue[T]) Pop() any {
 	last := len(*q) - 1
 	e := (*q)[last]
-	(*q)[last] = nil // or the array would keep the record alive
+	(*q)[last] = nil // otherwise the backing array would keep the record alive
 	*q = (*q)[:last]
 	return e
 }

@@ -1,13 +1,13 @@
 package memstore
 
-// Owners returns how many users the store has anything of.
+// Owners returns the number of users of whom the store has a record.
 func (s *accounts) Owners() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return len(s.users)
 }
 
-// Events returns how many events the longest of the lists and indexes has.
+// Events returns the size of the largest list or index of the trail.
 func (s *accounts) Events() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -8,20 +8,22 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// githubLink is a link's record, and the token that goes when it goes.
+// githubLink is a link's record and its token. The token is removed with the link.
 type githubLink struct {
 	record auth.GitHubLink
 	token  *githubToken // nil if there is none
 }
 
-// githubAccount is what is remembered of an account that has been linked.
+// githubAccount is the store's memory of an account that was linked at least once.
 type githubAccount struct {
-	rememberedFor string // the user to whom it was last linked; empty for nobody
+	rememberedFor string // user to whom the account was last linked; empty after ForgetGitHubAccount
 	grantSpent    bool
 }
 
 // FindGitHubLink implements [auth.GitHubStore].
-func (s *accounts) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {
+func (s *accounts) FindGitHubLink(
+	ctx context.Context, account auth.GitHubAccount,
+) (auth.GitHubLink, error) {
 	if err := check(ctx); err != nil {
 		return auth.GitHubLink{}, err
 	}
@@ -35,7 +37,9 @@ func (s *accounts) FindGitHubLink(ctx context.Context, account auth.GitHubAccoun
 }
 
 // FindGitHubConnection implements [auth.GitHubStore].
-func (s *accounts) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+func (s *accounts) FindGitHubConnection(
+	ctx context.Context, userID, host string,
+) (auth.GitHubLink, *auth.GitHubToken, error) {
 	if err := check(ctx); err != nil {
 		return auth.GitHubLink{}, nil, err
 	}
@@ -49,12 +53,15 @@ func (s *accounts) FindGitHubConnection(ctx context.Context, userID, host string
 }
 
 // SignInGitHub implements [auth.GitHubStore].
-func (s *accounts) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
+func (s *accounts) SignInGitHub(
+	ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite,
+) (auth.Session, auth.User, error) {
 	if err := check(ctx, w, signIn); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
 	if s.withoutUsers && signIn.NewUser != nil {
-		return auth.Session{}, auth.User{}, invalid("username", "must not be given: the store was made without users")
+		return auth.Session{}, auth.User{},
+			invalid("username", "must not be given: the store was made without users")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,7 +73,7 @@ func (s *accounts) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.G
 	if err := signIn.Check(state, !s.withoutUsers); err != nil {
 		return auth.Session{}, auth.User{}, fmt.Errorf("memstore: %w", err)
 	}
-	u, err := s.whoSignsIn(signIn)
+	u, err := s.signInUser(signIn)
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
@@ -78,14 +85,14 @@ func (s *accounts) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.G
 	if signIn.NewUser != nil {
 		s.addUser(u)
 	} else {
-		u.admitAgain(signIn.Link.SeenAt)
+		u.recordAdmission(signIn.Link.SeenAt)
 	}
 	link := s.setLink(u, signIn.Link)
 	if signIn.Token != nil {
 		link.token = newToken(*signIn.Token)
 	}
-	promoted := signIn.GrantSuperUser && s.grant(u, signIn.Link.Account)
-	s.makeRoom(opened, signIn.SessionLimit)
+	promoted := signIn.GrantSuperUser && s.promoteOnce(u, signIn.Link.Account)
+	s.revokeOldest(opened, signIn.SessionLimit)
 	s.addSession(opened)
 	if state.LinkedTo == "" || promoted {
 		s.addEvent(w, now, subject{signIn.Link.UserID, signIn.Link.Account})
@@ -94,7 +101,9 @@ func (s *accounts) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.G
 }
 
 // ConnectGitHub implements [auth.GitHubStore].
-func (s *accounts) ConnectGitHub(ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite) error {
+func (s *accounts) ConnectGitHub(
+	ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite,
+) error {
 	if err := check(ctx, w, connect); err != nil {
 		return err
 	}
@@ -112,7 +121,7 @@ func (s *accounts) ConnectGitHub(ctx context.Context, w auth.Write, connect auth
 		return fmt.Errorf("memstore: %w", err)
 	}
 	s.setLink(u, connect.Link).token = newToken(connect.Token)
-	u.admitAgain(connect.Link.SeenAt)
+	u.recordAdmission(connect.Link.SeenAt)
 	s.addEvent(w, now, subject{connect.Link.UserID, connect.Link.Account})
 	return nil
 }
@@ -130,12 +139,14 @@ func (s *accounts) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) e
 	}
 	u := s.users[link.UserID]
 	s.setLink(u, link)
-	u.admitAgain(link.SeenAt)
+	u.recordAdmission(link.SeenAt)
 	return nil
 }
 
 // UnlinkGitHub implements [auth.GitHubStore].
-func (s *accounts) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+func (s *accounts) UnlinkGitHub(
+	ctx context.Context, w auth.Write, userID, host string,
+) (auth.GitHubLink, *auth.GitHubToken, error) {
 	if err := check(ctx, w); err != nil {
 		return auth.GitHubLink{}, nil, err
 	}
@@ -165,7 +176,9 @@ func (s *accounts) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host 
 }
 
 // ForgetGitHubAccount implements [auth.GitHubStore].
-func (s *accounts) ForgetGitHubAccount(ctx context.Context, w auth.Write, account auth.GitHubAccount) error {
+func (s *accounts) ForgetGitHubAccount(
+	ctx context.Context, w auth.Write, account auth.GitHubAccount,
+) error {
 	if err := check(ctx, w); err != nil {
 		return err
 	}
@@ -191,7 +204,8 @@ func (s *accounts) ForgetGitHubAccount(ctx context.Context, w auth.Write, accoun
 	return nil
 }
 
-// accountState returns what there is of the link's account and user. The caller holds the lock.
+// accountState returns the current state of the link's account and of its user. The caller holds
+// the lock.
 func (s *accounts) accountState(wanted auth.GitHubLink) (state auth.GitHubAccountState) {
 	if link := s.links[wanted.Account]; link != nil {
 		state.LinkedTo = link.record.UserID
@@ -210,9 +224,9 @@ func (s *accounts) accountState(wanted auth.GitHubLink) (state auth.GitHubAccoun
 	return state
 }
 
-// whoSignsIn returns the link's user, or the new one, who is still to be added. It changes nothing.
-// The caller holds the lock.
-func (s *accounts) whoSignsIn(signIn auth.GitHubSignInWrite) (*user, error) {
+// signInUser returns the link's user, or a new user that the caller has yet to add. It changes
+// nothing. The caller holds the lock.
+func (s *accounts) signInUser(signIn auth.GitHubSignInWrite) (*user, error) {
 	if signIn.NewUser == nil {
 		return s.user(signIn.Link.UserID)
 	}
@@ -223,9 +237,10 @@ func (s *accounts) whoSignsIn(signIn auth.GitHubSignInWrite) (*user, error) {
 	return s.newUser(record)
 }
 
-// grant spends the grant of the account, which is linked to the user. It reports whether the user
-// has become a super user by it. A store without users grants nothing. The caller holds the lock.
-func (s *accounts) grant(u *user, account auth.GitHubAccount) (promoted bool) {
+// promoteOnce spends the grant of the account, which is linked to the user, and makes the user a
+// super user. It reports whether the user was not one before. A store without users grants nothing.
+// The caller holds the lock.
+func (s *accounts) promoteOnce(u *user, account auth.GitHubAccount) (promoted bool) {
 	remembered := s.remembered[account]
 	if s.withoutUsers || remembered.grantSpent {
 		return false
@@ -237,16 +252,16 @@ func (s *accounts) grant(u *user, account auth.GitHubAccount) (promoted bool) {
 	return !before.IsSuperUser
 }
 
-// spendGrants lets the accounts that are remembered for the user make nobody a super user any
-// more. The caller holds the lock.
+// spendGrants spends the grants of all accounts that are remembered for the user, so that they can
+// no longer make anyone a super user. The caller holds the lock.
 func (u *user) spendGrants() {
 	for account := range u.remembered {
 		account.grantSpent = true
 	}
 }
 
-// link returns the user with this ID and their link to an account of the host, or
-// ErrNotFound. The caller holds the lock.
+// link returns the user with this ID and the user's link to an account of the host, or ErrNotFound.
+// The caller holds the lock.
 func (s *accounts) link(userID, host string) (*user, *githubLink, error) {
 	u, err := s.user(userID)
 	if err != nil {
@@ -259,17 +274,17 @@ func (s *accounts) link(userID, host string) (*user, *githubLink, error) {
 	return u, link, nil
 }
 
-// setLink adds the link or renews it, once it has been checked, and remembers its account for the
+// setLink adds or updates the link, which the caller has checked, and remembers its account for the
 // user. The caller holds the lock.
 func (s *accounts) setLink(u *user, record auth.GitHubLink) *githubLink {
-	record.CreatedAt = instant(record.CreatedAt)
-	record.SeenAt = instant(record.SeenAt)
+	record.CreatedAt = storedTime(record.CreatedAt)
+	record.SeenAt = storedTime(record.SeenAt)
 	link := s.links[record.Account]
 	if link == nil {
 		link = &githubLink{}
 		s.links[record.Account] = link
 		u.links[record.Account.Host] = link
-		s.owns(u)
+		s.ownerGained(u)
 	} else {
 		record.CreatedAt = link.record.CreatedAt
 	}
@@ -284,22 +299,22 @@ func (s *accounts) setLink(u *user, record auth.GitHubLink) *githubLink {
 	return link
 }
 
-// admitAgain moves the user's AdmittedAt on if GitHub sign-in made the user. The
-// caller holds the lock.
-func (u *user) admitAgain(at time.Time) {
+// recordAdmission updates AdmittedAt if the user was created by a GitHub sign-in. The caller holds
+// the lock.
+func (u *user) recordAdmission(at time.Time) {
 	if !u.record.AdmittedAt.IsZero() {
-		u.record.AdmittedAt = instant(at)
+		u.record.AdmittedAt = storedTime(at)
 	}
 }
 
-// removeLink removes the link with its token. The caller holds the lock.
+// removeLink removes the link together with its token. The caller holds the lock.
 func (s *accounts) removeLink(u *user, link *githubLink) {
 	delete(s.links, link.record.Account)
 	delete(u.links, link.record.Account.Host)
-	s.lost(u)
+	s.ownerLost(u)
 }
 
-// copyToken returns a copy of the link's token that is the caller's own, or nil.
+// copyToken returns the caller's own copy of the link's token, or nil if the link has none.
 func (l *githubLink) copyToken() *auth.GitHubToken {
 	if l.token == nil {
 		return nil
@@ -311,7 +326,7 @@ func (l *githubLink) copyToken() *auth.GitHubToken {
 // the given time.
 func (u *user) hasKeyAt(at time.Time) bool {
 	for key := range u.keys {
-		if key.goodAt(at) {
+		if key.validAt(at) {
 			return true
 		}
 	}

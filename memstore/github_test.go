@@ -13,23 +13,26 @@ import (
 func signInAs(userID, sessionID string) auth.GitHubSignInWrite {
 	account := auth.GitHubAccount{Host: "github.com", ID: 1}
 	return auth.GitHubSignInWrite{
-		Link: auth.GitHubLink{Account: account, UserID: userID, Login: "octocat", CreatedAt: now, SeenAt: now},
+		Link: auth.GitHubLink{Account: account, UserID: userID, Login: "octocat", CreatedAt: now,
+			SeenAt: now},
 		Session: auth.Session{
-			ID: sessionID, UserID: userID, Method: auth.MethodGitHub, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+			ID: sessionID, UserID: userID, Method: auth.MethodGitHub, CreatedAt: now,
+			ExpiresAt: now.Add(time.Hour),
 		},
 		GrantSuperUser: true,
 	}
 }
 
-func TestAStoreWithoutUsersMakesNobodyASuperUser(t *testing.T) {
+func TestAccountsGrantsNoSuperUser(t *testing.T) {
 	t.Parallel()
 	_, user, err := memstore.NewAccounts().SignInGitHub(t.Context(), byHost, signInAs("u", "s"))
 	require.NoError(t, err)
 	require.Equal(t, auth.User{ID: "u"}, user)
 }
 
-// An account that was forgotten is not its former user's: what happens to that user leaves it alone.
-func TestAForgottenAccountKeepsItsGrantWhenItsFormerUserIsDeleted(t *testing.T) {
+// A forgotten account no longer belongs to its former user, so deleting that user leaves the
+// account's grant unspent.
+func TestForgottenAccountKeepsItsGrantWhenItsFormerUserIsDeleted(t *testing.T) {
 	t.Parallel()
 	ctx, store := t.Context(), memstore.New()
 	first := signInAs("ada", "s1")

@@ -9,15 +9,17 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// githubToken is a token's record and its lease. Each write of the record makes
-// another githubToken, so that no lease outlives what it was for.
+// githubToken is a token's record and its lease. Every write of the record creates a new
+// githubToken, so a lease never applies to a token that was written after it.
 type githubToken struct {
 	record      auth.GitHubToken
 	leasedUntil time.Time
 }
 
 // LeaseGitHubToken implements [auth.GitHubStore].
-func (s *accounts) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
+func (s *accounts) LeaseGitHubToken(
+	ctx context.Context, userID, host, version string, now, until time.Time,
+) (bool, error) {
 	if err := check(ctx); err != nil {
 		return false, err
 	}
@@ -27,15 +29,17 @@ func (s *accounts) LeaseGitHubToken(ctx context.Context, userID, host, version s
 	if err != nil {
 		return false, err
 	}
-	if link.token.leasedUntil.After(instant(now)) {
+	if link.token.leasedUntil.After(storedTime(now)) {
 		return false, nil
 	}
-	link.token.leasedUntil = instant(until)
+	link.token.leasedUntil = storedTime(until)
 	return true, nil
 }
 
 // ReplaceGitHubToken implements [auth.GitHubStore].
-func (s *accounts) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
+func (s *accounts) ReplaceGitHubToken(
+	ctx context.Context, token auth.GitHubToken, oldVersion string,
+) error {
 	if err := check(ctx, token); err != nil {
 		return err
 	}
@@ -53,7 +57,9 @@ func (s *accounts) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToke
 }
 
 // DeleteGitHubToken implements [auth.GitHubStore].
-func (s *accounts) DeleteGitHubToken(ctx context.Context, w auth.Write, userID, host, version string) (auth.GitHubToken, error) {
+func (s *accounts) DeleteGitHubToken(
+	ctx context.Context, w auth.Write, userID, host, version string,
+) (auth.GitHubToken, error) {
 	if err := check(ctx, w); err != nil {
 		return auth.GitHubToken{}, err
 	}
@@ -76,8 +82,8 @@ func (s *accounts) DeleteGitHubToken(ctx context.Context, w auth.Write, userID, 
 	return removed, nil
 }
 
-// linkWithToken returns the user's link to an account of the host, if there is a
-// token of this version, or else ErrNotFound. The caller holds the lock.
+// linkWithToken returns the user's link to an account of the host if its token has this version, or
+// else ErrNotFound. The caller holds the lock.
 func (s *accounts) linkWithToken(userID, host, version string) (*githubLink, error) {
 	_, link, err := s.link(userID, host)
 	if err != nil {
@@ -89,15 +95,15 @@ func (s *accounts) linkWithToken(userID, host, version string) (*githubLink, err
 	return link, nil
 }
 
-// newToken returns the token as the store keeps it, which the caller of a method
-// cannot reach.
+// newToken returns a copy of the token for the store to keep. The caller of the store cannot modify
+// it.
 func newToken(record auth.GitHubToken) *githubToken {
 	record.Sealed = bytes.Clone(record.Sealed)
-	record.UpdatedAt = instant(record.UpdatedAt)
+	record.UpdatedAt = storedTime(record.UpdatedAt)
 	return &githubToken{record: record}
 }
 
-// copy returns the record as the caller of a method may have it.
+// copy returns a copy of the record that the caller may modify.
 func (t *githubToken) copy() auth.GitHubToken {
 	record := t.record
 	record.Sealed = bytes.Clone(record.Sealed)

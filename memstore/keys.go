@@ -94,7 +94,9 @@ func (s *accounts) SwapHash(ctx context.Context, id, old, new string) error {
 }
 
 // RotateKey implements [auth.CredentialStore].
-func (s *accounts) RotateKey(ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
+func (s *accounts) RotateKey(
+	ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation,
+) (auth.AccessKey, error) {
 	if err := check(ctx, w, rotation); err != nil {
 		return auth.AccessKey{}, err
 	}
@@ -108,7 +110,7 @@ func (s *accounts) RotateKey(ctx context.Context, w auth.Write, id string, rotat
 	if err != nil {
 		return auth.AccessKey{}, fmt.Errorf("memstore: %w", err)
 	}
-	rotated.PreviousUntil = instant(rotated.PreviousUntil)
+	rotated.PreviousUntil = storedTime(rotated.PreviousUntil)
 	key.record = rotated
 	s.addEvent(w, now, subject{userID: key.record.UserID})
 	return key.record, nil
@@ -125,12 +127,13 @@ func (s *accounts) TouchKey(ctx context.Context, id string, at time.Time) error 
 	if err != nil {
 		return err
 	}
-	key.use(instant(at))
+	key.recordUse(storedTime(at))
 	return nil
 }
 
-// use notes that the key was used. The caller holds the lock.
-func (k *accessKey) use(at time.Time) {
+// recordUse updates LastUsedAt if the last recorded use is at least auth.KeyUsePrecision ago. The
+// caller holds the lock.
+func (k *accessKey) recordUse(at time.Time) {
 	if !at.Before(k.record.LastUsedAt.Add(auth.KeyUsePrecision)) {
 		k.record.LastUsedAt = at
 	}
@@ -153,8 +156,8 @@ func (s *accounts) RevokeKey(ctx context.Context, w auth.Write, id string) error
 	return nil
 }
 
-// PruneKeys implements [auth.CredentialStore]. It holds the lock for as long as
-// it takes to remove limit keys and the sessions they opened.
+// PruneKeys implements [auth.CredentialStore]. It holds the lock while it removes up to limit keys
+// and the sessions they opened.
 func (s *accounts) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
 	if err := check(ctx); err != nil {
 		return 0, err
@@ -173,8 +176,9 @@ func (s *accounts) key(id string) (*accessKey, error) {
 	return key, nil
 }
 
-// keyToChange returns the key with this ID and the time of the change, or an error if there is no
-// such key or the authority does not hold for it. The caller has just taken the lock.
+// keyToChange checks the authority and returns the key with this ID and the time of the change. It
+// returns an error if no such key exists or if the authority may not change it. The caller has just
+// taken the lock.
 func (s *accounts) keyToChange(w auth.Write, id string) (*accessKey, time.Time, error) {
 	ownerID := ""
 	if key := s.keys[id]; key != nil {
@@ -188,17 +192,16 @@ func (s *accounts) keyToChange(w auth.Write, id string) (*accessKey, time.Time, 
 	return key, now, err
 }
 
-// errNoKey is made once: making it takes longer than finding a key, and nobody is to
-// tell from the time which of the two it was.
+// errNoKey is created once. Creating an error takes longer than finding a key, and that difference
+// would tell an attacker whether a key exists.
 var errNoKey = fmt.Errorf("memstore: access key: %w", auth.ErrNotFound)
 
-// goodAt reports whether the key has not expired at the given time.
-func (k *accessKey) goodAt(at time.Time) bool {
+// validAt reports whether the key has not expired at the given time.
+func (k *accessKey) validAt(at time.Time) bool {
 	return k.expiry == nil || k.expiry.at.After(at)
 }
 
-// checkKeyIsNew returns ErrExists if there is a key with this ID. The caller
-// holds the lock.
+// checkKeyIsNew returns ErrExists if a key with this ID exists. The caller holds the lock.
 func (s *accounts) checkKeyIsNew(id string) error {
 	if s.keys[id] != nil {
 		return taken("access_key")
@@ -206,19 +209,19 @@ func (s *accounts) checkKeyIsNew(id string) error {
 	return nil
 }
 
-// addKey adds a key that has been checked. The caller holds the lock.
+// addKey adds a key that the caller has checked. The caller holds the lock.
 func (s *accounts) addKey(owner *user, record auth.AccessKey) {
-	record.CreatedAt = instant(record.CreatedAt)
-	record.ExpiresAt = instant(record.ExpiresAt)
-	record.PreviousUntil = instant(record.PreviousUntil)
-	record.LastUsedAt = instant(record.LastUsedAt)
+	record.CreatedAt = storedTime(record.CreatedAt)
+	record.ExpiresAt = storedTime(record.ExpiresAt)
+	record.PreviousUntil = storedTime(record.PreviousUntil)
+	record.LastUsedAt = storedTime(record.LastUsedAt)
 	key := &accessKey{record: record, owner: owner, sessions: make(set[*session])}
 	if !record.ExpiresAt.IsZero() {
 		key.expiry = s.keysByExpiry.add(key, record.ExpiresAt)
 	}
 	s.keys[record.ID] = key
 	owner.keys.add(key)
-	s.owns(owner)
+	s.ownerGained(owner)
 }
 
 // removeKey removes the key and revokes the sessions it opened. The caller holds
@@ -232,5 +235,5 @@ func (s *accounts) removeKey(key *accessKey) {
 	}
 	delete(s.keys, key.record.ID)
 	delete(key.owner.keys, key)
-	s.lost(key.owner)
+	s.ownerLost(key.owner)
 }

@@ -27,14 +27,16 @@ func TestContractOfAccounts(t *testing.T) {
 
 var now = time.Date(2031, time.February, 3, 4, 5, 6, 0, time.UTC)
 
-// byHost is a change without an event, by a host at the time now.
-var byHost = auth.Write{By: auth.ByHost("test"), Now: func() time.Time { return now }, MaxTokenLifetime: time.Hour}
+// byHost is a write without an event, by the host, at the time now.
+var byHost = auth.Write{By: auth.ByHost("test"), Now: func() time.Time { return now },
+	MaxTokenLifetime: time.Hour}
 
 func newKey(userID, id string) auth.AccessKey {
-	return auth.AccessKey{ID: id, UserID: userID, Hash: "hash", CreatedAt: now, ExpiresAt: now.Add(time.Hour)}
+	return auth.AccessKey{ID: id, UserID: userID, Hash: "hash", CreatedAt: now,
+		ExpiresAt: now.Add(time.Hour)}
 }
 
-// Thousands of users make blocks split, and become empty again.
+// Thousands of users make the blocks of the order split and become empty again.
 func TestThousandsOfUsersAreListedInOrder(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()
@@ -54,7 +56,7 @@ func TestThousandsOfUsersAreListedInOrder(t *testing.T) {
 	}
 	ids = slices.DeleteFunc(ids, func(id string) bool { return id == "" })
 	requireListed(t, store, ids)
-	for _, id := range ids[:2000] { // whole blocks, from the front
+	for _, id := range ids[:2000] { // removes whole blocks from the front
 		_, err := store.DeleteUser(t.Context(), byHost, id)
 		require.NoError(t, err)
 	}
@@ -79,15 +81,17 @@ func requireListed(t *testing.T, store auth.Store, want []string) {
 	}
 }
 
-// A store that keeps no users must not grow with every user who has ever signed in.
-func TestAccountsForgetWhomItHasNothingOf(t *testing.T) {
+// Accounts must not keep a record of every user who has ever signed in.
+func TestAccountsForgetsUserWithoutRecords(t *testing.T) {
 	t.Parallel()
 	account := auth.GitHubAccount{Host: "github.com", ID: 1}
-	link := auth.GitHubLink{Account: account, UserID: "u", Login: "octocat", CreatedAt: now, SeenAt: now}
-	session := auth.Session{ID: "s", UserID: "u", Method: auth.MethodHost, CreatedAt: now, ExpiresAt: now}
+	link := auth.GitHubLink{Account: account, UserID: "u", Login: "octocat", CreatedAt: now,
+		SeenAt: now}
+	session := auth.Session{ID: "s", UserID: "u", Method: auth.MethodHost, CreatedAt: now,
+		ExpiresAt: now}
 	for name, end := range map[string]func(store *memstore.Accounts) error{
 		"ended": func(store *memstore.Accounts) error { return store.RevokeSession(t.Context(), byHost, "s") },
-		"all ended": func(store *memstore.Accounts) error {
+		"all revoked": func(store *memstore.Accounts) error {
 			_, err := store.RevokeUserSessions(t.Context(), byHost, "u")
 			return err
 		},
@@ -104,7 +108,8 @@ func TestAccountsForgetWhomItHasNothingOf(t *testing.T) {
 			require.NoError(t, err)
 			require.Zero(t, store.Owners())
 
-			_, _, err = store.SignInGitHub(t.Context(), byHost, auth.GitHubSignInWrite{Link: link, Session: session})
+			_, _, err = store.SignInGitHub(t.Context(), byHost,
+				auth.GitHubSignInWrite{Link: link, Session: session})
 			require.NoError(t, err)
 			require.NoError(t, store.AddKey(t.Context(), byHost, newKey("u", "k")))
 			_, _, err = store.UnlinkGitHub(t.Context(), byHost, "u", "github.com")
@@ -117,8 +122,8 @@ func TestAccountsForgetWhomItHasNothingOf(t *testing.T) {
 	}
 }
 
-// What was pruned does not count when the feed names too many sessions of a user. It
-// takes thousands of sessions to see, which only a store in memory opens quickly.
+// Pruned entries do not count toward the limit of named entries per user. The test needs thousands
+// of sessions, which only a store in memory opens quickly.
 func TestPrunedEntriesDoNotCountForFolding(t *testing.T) {
 	t.Parallel()
 	ctx, store, now := t.Context(), memstore.New(), time.Now()
@@ -126,7 +131,8 @@ func TestPrunedEntriesDoNotCountForFolding(t *testing.T) {
 		t.Helper()
 		for i := range n {
 			session := auth.Session{
-				ID: fmt.Sprintf("%s-%d-%d", user, n, i), UserID: user, Method: auth.MethodHost, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+				ID: fmt.Sprintf("%s-%d-%d", user, n, i), UserID: user, Method: auth.MethodHost,
+				CreatedAt: now, ExpiresAt: now.Add(time.Hour),
 			}
 			_, _, err := store.CreateSession(ctx, session, 0)
 			require.NoError(t, err)
@@ -134,7 +140,8 @@ func TestPrunedEntriesDoNotCountForFolding(t *testing.T) {
 		}
 	}
 	for _, user := range []string{"ada", "eve"} {
-		require.NoError(t, store.Register(ctx, byHost, auth.User{ID: user, Username: user, IsActive: true, CreatedAt: now},
+		require.NoError(t, store.Register(ctx, byHost,
+			auth.User{ID: user, Username: user, IsActive: true, CreatedAt: now},
 			auth.AccessKey{ID: "key of " + user, UserID: user, Hash: "hash", CreatedAt: now}))
 	}
 	end("ada", auth.MaxNamedRevocations)
@@ -146,5 +153,5 @@ func TestPrunedEntriesDoNotCountForFolding(t *testing.T) {
 	feed, err := store.ListRevocations(ctx, 0, 1_000_000)
 	require.NoError(t, err)
 	require.Len(t, feed, auth.KeptRevocations+1)
-	require.NotEmpty(t, feed[auth.KeptRevocations].SessionID, "one by its name")
+	require.NotEmpty(t, feed[auth.KeptRevocations].SessionID, "the newest entry must name its session")
 }

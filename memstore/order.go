@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// blockSize is how many users a block of an order has at most: enough for the
-// list of blocks to be short, and few enough to be moved along at once.
+// blockSize is the maximum number of users in a block. It is large enough to keep the list of
+// blocks short, and small enough to move a block's users quickly.
 const blockSize = 512
 
-// order keeps users in the order of their IDs' bytes, cut into blocks none of
-// which is empty. Adding or removing one moves the rest of a block and, when one
-// is split or has become empty, the rest of the list of blocks: about a
-// microsecond among a million users. One sorted slice would move eight megabytes.
+// order keeps users sorted by the bytes of their IDs. It divides them into blocks, none of which is
+// empty. Adding or removing a user moves the users after it in its block. If a block is split or
+// becomes empty, the later blocks in the list move too. This takes about a microsecond with a
+// million users, where a single sorted slice would move eight megabytes.
 type order struct {
 	blocks [][]*user
 }
@@ -29,13 +29,13 @@ func (o *order) add(u *user) {
 	o.blocks[b] = block
 	if len(block) > blockSize {
 		upper := slices.Clone(block[blockSize/2:])
-		clear(block[blockSize/2:]) // or the array would keep users alive
+		clear(block[blockSize/2:]) // otherwise the backing array would keep users alive
 		o.blocks[b] = block[:blockSize/2]
 		o.blocks = slices.Insert(o.blocks, b+1, upper)
 	}
 }
 
-// remove takes out a user who is there.
+// remove removes the user, which must be in the order.
 func (o *order) remove(u *user) {
 	b, i := o.place(u.record.ID)
 	o.blocks[b] = slices.Delete(o.blocks[b], i, i+1)
@@ -44,8 +44,8 @@ func (o *order) remove(u *user) {
 	}
 }
 
-// after yields the users whose IDs come after the given one, which need not be
-// anybody's. It finds the first in a logarithm of how many there are.
+// after yields the users whose IDs sort after the given ID, which need not belong to a user. It
+// finds the first of them in logarithmic time.
 func (o *order) after(id string) iter.Seq[*user] {
 	return func(yield func(*user) bool) {
 		if len(o.blocks) == 0 {
@@ -63,8 +63,8 @@ func (o *order) after(id string) iter.Seq[*user] {
 	}
 }
 
-// place returns where the user with this ID is, or is to be put. There must be a
-// block.
+// place returns the position of the user with this ID, or the position at which to insert it. The
+// order must have at least one block.
 func (o *order) place(id string) (block, index int) {
 	block = sort.Search(len(o.blocks), func(b int) bool { return o.blocks[b][0].record.ID > id })
 	block = max(block-1, 0)

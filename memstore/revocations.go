@@ -10,19 +10,21 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// feed is the feed of revocations.
+// feed is the revocation feed.
 type feed struct {
-	head    int64              // the position of the newest entry there has been
-	entries []*auth.Revocation // by position, without those that were pruned
+	head    int64              // position of the newest entry, pruned or not
+	entries []*auth.Revocation // by position; pruned entries are absent
 
-	// inForce are the entries that no newer one has replaced, by user: at most one of each user
-	// for all sessions, one more after a fold, and MaxNamedRevocations that name a session.
-	// Those of "" are for everybody.
+	// inForce holds the entries that no newer entry has replaced, by user. A user has at most one
+	// entry for all sessions, one more after a fold, and auth.MaxNamedRevocations entries that name
+	// a session. The entries of user "" revoke the sessions of all users.
 	inForce map[string][]*auth.Revocation
 }
 
 // ListRevocations implements [auth.SessionStore].
-func (s *accounts) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
+func (s *accounts) ListRevocations(
+	ctx context.Context, from int64, limit int,
+) ([]auth.Revocation, error) {
 	if err := check(ctx); err != nil {
 		return nil, err
 	}
@@ -50,9 +52,8 @@ func (s *accounts) RevocationHead(ctx context.Context) (int64, error) {
 	return s.feed.head, nil
 }
 
-// PruneRevocations implements [auth.SessionStore]. It holds the lock for as long as
-// it takes to look at the entries up to the last that it removes, and to move those
-// behind it.
+// PruneRevocations implements [auth.SessionStore]. It holds the lock while it scans the entries up
+// to the last one that it removes and moves the later entries.
 func (s *accounts) PruneRevocations(ctx context.Context, expired time.Time, limit int) (int, error) {
 	if err := check(ctx); err != nil {
 		return 0, err
@@ -68,7 +69,7 @@ func (s *accounts) PruneRevocations(ctx context.Context, expired time.Time, limi
 		}
 		pruned++
 		if !e.ExpiresAt.IsZero() {
-			f.endForce(e.UserID, func(other *auth.Revocation) bool { return other == e })
+			f.dropInForce(e.UserID, func(other *auth.Revocation) bool { return other == e })
 		}
 		return true
 	})
@@ -82,7 +83,7 @@ func (s *accounts) RevokeToken(ctx context.Context, claims auth.SessionClaims) e
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	claims.ExpiresAt = instant(claims.ExpiresAt)
+	claims.ExpiresAt = storedTime(claims.ExpiresAt)
 	if found := s.sessions[claims.SessionID]; found != nil && found.record.UserID == claims.UserID {
 		claims.ExpiresAt = latest(claims.ExpiresAt, found.record.ExpiresAt)
 		s.removeSession(found)
@@ -94,8 +95,7 @@ func (s *accounts) RevokeToken(ctx context.Context, claims auth.SessionClaims) e
 	return nil
 }
 
-// RevokeEverybody implements [auth.SessionStore]. It removes all sessions, for which it holds
-// the lock.
+// RevokeEverybody implements [auth.SessionStore]. It holds the lock while it removes all sessions.
 func (s *accounts) RevokeEverybody(ctx context.Context, w auth.Write, above int64) error {
 	if err := check(ctx, w); err != nil {
 		return err
@@ -109,21 +109,21 @@ func (s *accounts) RevokeEverybody(ctx context.Context, w auth.Write, above int6
 	if above > 0 && s.feed.head >= above {
 		return nil
 	}
-	e := auth.Revocation{ExpiresAt: instant(now.Add(w.MaxTokenLifetime))}
+	e := auth.Revocation{ExpiresAt: storedTime(now.Add(w.MaxTokenLifetime))}
 	for n := len(s.sessionsByExpiry); n > 0; n = len(s.sessionsByExpiry) {
-		old := s.sessionsByExpiry[n-1].record // from the end, where the heap stays as it is
+		old := s.sessionsByExpiry[n-1].record // removing the last entry of the heap moves no other
 		e.ExpiresAt = latest(e.ExpiresAt, old.record.ExpiresAt)
 		s.removeSession(old)
 	}
 	s.feed.head = max(s.feed.head, above)
 	e.Generation = s.feed.head + 1
-	s.feed.replace("", func(*auth.Revocation) bool { return true })
+	s.feed.supersede("", func(*auth.Revocation) bool { return true })
 	s.feed.add(e)
 	s.addEvent(w, now, subject{})
 	return nil
 }
 
-// add gives the entry its position.
+// add appends the entry at the next position and puts it in force.
 func (f *feed) add(e auth.Revocation) {
 	f.head++
 	e.Position, e.ID = f.head, rand.Text()
@@ -131,19 +131,19 @@ func (f *feed) add(e auth.Revocation) {
 	f.inForce[e.UserID] = append(f.inForce[e.UserID], &e)
 }
 
-// addNamed adds an entry for one session in place of an older one.
+// addNamed adds an entry that revokes one session. It supersedes an older entry for that session.
 func (f *feed) addNamed(claims auth.SessionClaims) {
-	f.replace(claims.UserID, func(e *auth.Revocation) bool { return e.SessionID == claims.SessionID })
+	f.supersede(claims.UserID, func(e *auth.Revocation) bool { return e.SessionID == claims.SessionID })
 	f.add(auth.Revocation{
 		UserID: claims.UserID, SessionID: claims.SessionID, ExpiresAt: claims.ExpiresAt,
 		Generation: min(claims.Generation, f.head+1),
 	})
 }
 
-// addForUser adds an entry for all sessions that the user has had, in place of all that were in
-// force and that it covers. It lives as long as each of them would have.
+// addForUser adds an entry that revokes all sessions of the user up to now. It supersedes every
+// entry in force that it covers, and expires no earlier than any of those.
 func (f *feed) addForUser(userID string, expiresAt time.Time) {
-	f.replace(userID, func(e *auth.Revocation) bool {
+	f.supersede(userID, func(e *auth.Revocation) bool {
 		if !e.Capped() {
 			expiresAt = latest(expiresAt, e.ExpiresAt)
 		}
@@ -152,19 +152,21 @@ func (f *feed) addForUser(userID string, expiresAt time.Time) {
 	f.add(auth.Revocation{UserID: userID, Generation: f.head + 1, ExpiresAt: expiresAt})
 }
 
-// revokes reports whether an entry in force revokes the session for as long as the claims say.
+// revokes reports whether an entry in force revokes the session at least until the claims expire.
 func (f *feed) revokes(claims auth.SessionClaims) bool {
 	long := func(e *auth.Revocation) bool { return !e.ExpiresAt.Before(claims.ExpiresAt) }
 	return slices.ContainsFunc(f.inForce[claims.UserID], func(e *auth.Revocation) bool {
-		return long(e) && (e.SessionID == claims.SessionID || e.SessionID == "" && e.Generation > claims.Generation)
+		return long(e) && (e.SessionID == claims.SessionID ||
+			e.SessionID == "" && e.Generation > claims.Generation)
 	}) || slices.ContainsFunc(f.inForce[""], func(e *auth.Revocation) bool {
 		return long(e) && e.Generation > claims.Generation
 	})
 }
 
-// replace ends the force of those of the user's entries that a new one is about to replace.
-func (f *feed) replace(userID string, replaced func(*auth.Revocation) bool) {
-	f.endForce(userID, func(e *auth.Revocation) bool {
+// supersede marks the user's entries for which replaced returns true as no longer in force. The
+// caller then adds the entry that replaces them.
+func (f *feed) supersede(userID string, replaced func(*auth.Revocation) bool) {
+	f.dropInForce(userID, func(e *auth.Revocation) bool {
 		if !replaced(e) {
 			return false
 		}
@@ -173,28 +175,30 @@ func (f *feed) replace(userID string, replaced func(*auth.Revocation) bool) {
 	})
 }
 
-// endForce takes entries of the user out of those in force.
-func (f *feed) endForce(userID string, ended func(*auth.Revocation) bool) {
-	f.inForce[userID] = slices.DeleteFunc(f.inForce[userID], ended)
+// dropInForce removes the user's entries for which drop returns true from inForce.
+func (f *feed) dropInForce(userID string, drop func(*auth.Revocation) bool) {
+	f.inForce[userID] = slices.DeleteFunc(f.inForce[userID], drop)
 	if len(f.inForce[userID]) == 0 {
 		delete(f.inForce, userID)
 	}
 }
 
-// revokeSessions revokes these sessions of one user, each by its name. The caller holds
-// the lock.
+// revokeSessions revokes these sessions of one user, with one entry for each. The caller holds the
+// lock.
 func (s *accounts) revokeSessions(userID string, revoked ...*session) {
 	for _, old := range revoked {
 		s.removeSession(old)
 		s.feed.addNamed(auth.SessionClaims{
-			UserID: userID, SessionID: old.record.ID, Generation: old.record.Generation, ExpiresAt: old.record.ExpiresAt,
+			UserID: userID, SessionID: old.record.ID, Generation: old.record.Generation,
+			ExpiresAt: old.record.ExpiresAt,
 		})
 	}
 	s.fold(userID)
 }
 
-// fold makes one entry of all but the newest that name sessions of the user, if they are too
-// many, and revokes the sessions that are as old as those. The caller holds the lock.
+// fold replaces all but the newest of the entries that name sessions of the user by one entry, if
+// there are too many of them. The new entry revokes every session that is as old as the replaced
+// ones. The caller holds the lock.
 func (s *accounts) fold(userID string) {
 	if len(s.feed.inForce[userID]) <= auth.MaxNamedRevocations {
 		return
@@ -209,8 +213,9 @@ func (s *accounts) fold(userID string) {
 	if !ok {
 		return
 	}
-	s.feed.replace(userID, func(e *auth.Revocation) bool {
-		replaced := e.Generation < folded.Generation && !e.Capped() || e.SessionID == "" && e.Generation == folded.Generation
+	s.feed.supersede(userID, func(e *auth.Revocation) bool {
+		replaced := e.Generation < folded.Generation && !e.Capped() ||
+			e.SessionID == "" && e.Generation == folded.Generation
 		if replaced {
 			folded.ExpiresAt = latest(folded.ExpiresAt, e.ExpiresAt)
 		}

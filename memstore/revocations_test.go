@@ -22,8 +22,8 @@ func feedOf(t *testing.T, store auth.AccountStore) []auth.Revocation {
 	return feed
 }
 
-// An empty user ID in the feed stands for everybody.
-func TestNobodysSessionsAreNotThoseOfEverybody(t *testing.T) {
+// An empty user ID in the feed stands for all users, so no user may have it.
+func TestRevokeUserSessionsRefusesEmptyAndOverlongUserID(t *testing.T) {
 	t.Parallel()
 	store := memstore.NewAccounts()
 	for _, id := range []string{"", strings.Repeat("u", auth.MaxIDLength+1)} {
@@ -33,8 +33,9 @@ func TestNobodysSessionsAreNotThoseOfEverybody(t *testing.T) {
 	require.Empty(t, feedOf(t, store))
 }
 
-// After a repair, positions skip some numbers: entries before it are few, and stay.
-func TestTheNewestEntriesAreKeptAcrossLostCommits(t *testing.T) {
+// RevokeEverybody can skip positions. Old positions then say nothing about the number of newer
+// entries: the feed has few, so all of them stay.
+func TestPruneKeepsNewestEntriesAcrossSkippedPositions(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()
 	require.NoError(t, store.RevokeToken(t.Context(), claimsOf("s", now)))
@@ -45,7 +46,7 @@ func TestTheNewestEntriesAreKeptAcrossLostCommits(t *testing.T) {
 	require.Len(t, feedOf(t, store), 2)
 }
 
-func TestATokenThatOutlivesTheEntryForEverybodyIsNamed(t *testing.T) {
+func TestRevokeTokenAddsEntryForTokenThatOutlivesRevokeEverybody(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()
 	require.NoError(t, store.RevokeEverybody(t.Context(), byHost, 0))
@@ -56,10 +57,11 @@ func TestATokenThatOutlivesTheEntryForEverybodyIsNamed(t *testing.T) {
 	require.Len(t, feedOf(t, store), 2)
 }
 
-func TestATokenRevokesNoSessionOfAnotherUser(t *testing.T) {
+func TestRevokeTokenRevokesNoSessionOfAnotherUser(t *testing.T) {
 	t.Parallel()
 	store := memstore.NewAccounts()
-	session := auth.Session{ID: "s", UserID: "other", Method: auth.MethodHost, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}
+	session := auth.Session{ID: "s", UserID: "other", Method: auth.MethodHost, CreatedAt: now,
+		ExpiresAt: now.Add(time.Hour)}
 	_, _, err := store.CreateSession(t.Context(), session, 0)
 	require.NoError(t, err)
 	require.NoError(t, store.RevokeToken(t.Context(), claimsOf("s", now.Add(time.Hour))))

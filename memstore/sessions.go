@@ -11,7 +11,9 @@ import (
 )
 
 // CreateSession implements [auth.SessionStore].
-func (s *accounts) CreateSession(ctx context.Context, record auth.Session, limit int) (auth.Session, auth.User, error) {
+func (s *accounts) CreateSession(
+	ctx context.Context, record auth.Session, limit int,
+) (auth.Session, auth.User, error) {
 	if err := check(ctx, record); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
@@ -25,7 +27,7 @@ func (s *accounts) CreateSession(ctx context.Context, record auth.Session, limit
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
-	s.makeRoom(added, limit)
+	s.revokeOldest(added, limit)
 	s.addSession(added)
 	return added.record, owner.record, nil
 }
@@ -45,7 +47,9 @@ func (s *accounts) FindSession(ctx context.Context, id string) (auth.Session, er
 }
 
 // ListSessions implements [auth.SessionStore].
-func (s *accounts) ListSessions(ctx context.Context, userID string, now time.Time) ([]auth.Session, error) {
+func (s *accounts) ListSessions(
+	ctx context.Context, userID string, now time.Time,
+) ([]auth.Session, error) {
 	if err := check(ctx); err != nil {
 		return nil, err
 	}
@@ -58,21 +62,21 @@ func (s *accounts) ListSessions(ctx context.Context, userID string, now time.Tim
 	return live, nil
 }
 
-// liveSessions returns the user's sessions that have not expired at the given time,
-// the newest first. A nil user has none.
+// liveSessions returns the user's sessions that have not expired at the given time, the newest
+// first. A nil user has no sessions.
 func (u *user) liveSessions(now time.Time) (live []*session) {
 	if u == nil {
 		return nil
 	}
 	for _, found := range slices.Backward(u.sessions) {
-		if found.record.ExpiresAt.After(instant(now)) {
+		if found.record.ExpiresAt.After(storedTime(now)) {
 			live = append(live, found)
 		}
 	}
 	return live
 }
 
-// sessionsByAge is sessions, the oldest first.
+// sessionsByAge holds sessions sorted by age, the oldest first.
 type sessionsByAge []*session
 
 func (l sessionsByAge) place(s *session) (int, bool) {
@@ -141,8 +145,8 @@ func (s *accounts) RevokeUserSessions(ctx context.Context, w auth.Write, userID 
 	return live, nil
 }
 
-// PruneSessions implements [auth.SessionStore]. It holds the lock for as long
-// as it takes to remove limit sessions.
+// PruneSessions implements [auth.SessionStore]. It holds the lock while it removes up to limit
+// sessions.
 func (s *accounts) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
 	if err := check(ctx); err != nil {
 		return 0, err
@@ -162,16 +166,15 @@ func (s *accounts) session(id string) (*session, error) {
 	return found, nil
 }
 
-// newSession returns a session to add, or an error if there can be none for this
-// owner, who need not have been added yet. It changes nothing. The caller holds
-// the lock.
+// newSession returns a session to add, or an error if the owner cannot have this session. The owner
+// need not have been added yet. It changes nothing. The caller holds the lock.
 func (s *accounts) newSession(owner *user, record auth.Session) (*session, error) {
-	record.CreatedAt = instant(record.CreatedAt)
-	record.ExpiresAt = instant(record.ExpiresAt)
+	record.CreatedAt = storedTime(record.CreatedAt)
+	record.ExpiresAt = storedTime(record.ExpiresAt)
 	if err := s.checkActive(owner); err != nil {
 		return nil, err
 	}
-	key, err := s.opener(owner, record)
+	key, err := s.openingKey(owner, record)
 	if err != nil {
 		return nil, err
 	}
@@ -184,9 +187,9 @@ func (s *accounts) newSession(owner *user, record auth.Session) (*session, error
 	return &session{record: record, owner: owner, key: key}, nil
 }
 
-// opener returns the key that opens the session, nil if none does, or
-// ErrNotFound if it does not open one. The caller holds the lock.
-func (s *accounts) opener(owner *user, record auth.Session) (*accessKey, error) {
+// openingKey returns the access key that opens the session, or nil if no key opens it. It returns
+// ErrNotFound if the owner has no such key, or if the key has expired. The caller holds the lock.
+func (s *accounts) openingKey(owner *user, record auth.Session) (*accessKey, error) {
 	if record.AccessKeyID == "" {
 		return nil, nil
 	}
@@ -197,15 +200,15 @@ func (s *accounts) opener(owner *user, record auth.Session) (*accessKey, error) 
 	if key.owner != owner {
 		return nil, fmt.Errorf("memstore: access key of this user: %w", auth.ErrNotFound)
 	}
-	if !key.goodAt(record.CreatedAt) {
+	if !key.validAt(record.CreatedAt) {
 		return nil, fmt.Errorf("memstore: access key has expired: %w", auth.ErrNotFound)
 	}
 	return key, nil
 }
 
-// makeRoom ends the oldest sessions of the owner that are too many when there is
-// one more. The caller holds the lock.
-func (s *accounts) makeRoom(added *session, limit int) {
+// revokeOldest revokes the owner's oldest sessions so that the limit still holds once the session
+// is added. The caller holds the lock.
+func (s *accounts) revokeOldest(added *session, limit int) {
 	if limit < 1 || len(added.owner.sessions) < limit {
 		return
 	}
@@ -214,7 +217,7 @@ func (s *accounts) makeRoom(added *session, limit int) {
 	}
 }
 
-// addSession adds what newSession returned. The caller has held the lock since.
+// addSession adds the session that newSession returned. The caller has held the lock since then.
 func (s *accounts) addSession(added *session) {
 	added.record.Generation = s.feed.head
 	added.expiry = s.sessionsByExpiry.add(added, added.record.ExpiresAt)
@@ -222,16 +225,15 @@ func (s *accounts) addSession(added *session) {
 	added.owner.sessions.add(added)
 	if added.key != nil {
 		added.key.sessions.add(added)
-		added.key.use(added.record.CreatedAt)
+		added.key.recordUse(added.record.CreatedAt)
 	}
 	if !s.withoutUsers {
 		added.owner.record.LastLogin = added.record.CreatedAt
 	}
-	s.owns(added.owner)
+	s.ownerGained(added.owner)
 }
 
-// removeSession removes the session wherever it is known. The caller holds the
-// lock.
+// removeSession removes the session from every index. The caller holds the lock.
 func (s *accounts) removeSession(old *session) {
 	s.sessionsByExpiry.remove(old.expiry)
 	delete(s.sessions, old.record.ID)
@@ -239,15 +241,15 @@ func (s *accounts) removeSession(old *session) {
 	if old.key != nil {
 		delete(old.key.sessions, old)
 	}
-	s.lost(old.owner)
+	s.ownerLost(old.owner)
 }
 
-// revokeAllOf revokes all of the user's sessions, in one entry of the feed, which lives until
-// they have expired, and at least until the given time. The caller holds the lock.
+// revokeAllOf revokes all sessions of the user with one feed entry. The entry lives until all of
+// them have expired, and at least until the given time. The caller holds the lock.
 func (s *accounts) revokeAllOf(u *user, until time.Time) {
-	until = instant(until)
+	until = storedTime(until)
 	for len(u.sessions) > 0 {
-		old := u.sessions[len(u.sessions)-1] // from the end, where nothing has to move
+		old := u.sessions[len(u.sessions)-1] // removing the last one moves no other
 		until = latest(until, old.record.ExpiresAt)
 		s.removeSession(old)
 	}

@@ -21,12 +21,11 @@ func (s *accounts) ConsumeState(ctx context.Context, id string, expiresAt time.T
 	if s.states[id] != nil {
 		return fmt.Errorf("memstore: state: %w", auth.ErrExists)
 	}
-	s.states[id] = s.statesByExpiry.add(id, instant(expiresAt))
+	s.states[id] = s.statesByExpiry.add(id, storedTime(expiresAt))
 	return nil
 }
 
-// PruneStates implements [auth.GitHubStore]. It holds the lock for as long as it
-// takes to remove limit states.
+// PruneStates implements [auth.GitHubStore]. It holds the lock while it removes up to limit states.
 func (s *accounts) PruneStates(ctx context.Context, expired time.Time, limit int) (int, error) {
 	if err := check(ctx); err != nil {
 		return 0, err
@@ -36,7 +35,7 @@ func (s *accounts) PruneStates(ctx context.Context, expired time.Time, limit int
 	return s.statesByExpiry.prune(expired, limit, s.removeState), nil
 }
 
-// removeState forgets that the state has been used. The caller holds the lock.
+// removeState removes the record that the state was used. The caller holds the lock.
 func (s *accounts) removeState(id string) {
 	s.statesByExpiry.remove(s.states[id])
 	delete(s.states, id)

@@ -1,17 +1,15 @@
-// Package memstore keeps users, access keys, sessions and GitHub accounts in
-// memory, for tests and for hosts that are a single process.
+// Package memstore keeps users, access keys, sessions and GitHub accounts in memory. It is meant
+// for tests and for hosts that run as a single process.
 //
-// Everything is lost when the process ends: every user, with all that they sign
-// in with, every session, and that there has been a first super user. Nothing is
-// shared between processes. A host that must remember, or that runs more than
-// one instance, wants package sqlstore.
+// When the process ends, the store loses everything: all users with their keys, links and sessions,
+// and the fact that a first super user was created. Processes share nothing. A host that needs to
+// keep its records, or that runs more than one instance, needs package sqlstore.
 //
-// Records leave memory only when they are removed. Nothing expires by itself:
-// what bounds the memory is that [Store.PruneSessions], [Store.PruneKeys],
-// [Store.PruneStates], [Store.PruneRevocations] and [Store.PruneEvents] are called
-// now and then. Events of the audit trail stay until PruneEvents, about half a
-// kilobyte each. Users stay until they are deleted, and for ever their usernames and
-// the GitHub accounts that were ever linked.
+// No record expires by itself. To bound the memory, call [Store.PruneSessions], [Store.PruneKeys],
+// [Store.PruneStates], [Store.PruneRevocations] and [Store.PruneEvents] from time to time. Events
+// of the audit trail stay until PruneEvents removes them; each takes about half a kilobyte. Users
+// stay until they are deleted. Usernames, and the GitHub accounts that were ever linked, stay
+// forever.
 package memstore
 
 import (
@@ -30,53 +28,53 @@ var (
 	_ auth.EventStore   = (*Accounts)(nil)
 )
 
-// Store is an [auth.Store] in memory. Make one with [New]. It is safe for concurrent use.
+// Store is an [auth.Store] in memory. Create one with [New]. It is safe for concurrent use.
 type Store struct{ accounts }
 
-// Accounts is an [auth.AccountStore] in memory, for a host that has a users table of its own.
-// Make one with [NewAccounts]. It is safe for concurrent use.
+// Accounts is an [auth.AccountStore] in memory, for a host that has its own users table. Create one
+// with [NewAccounts]. It is safe for concurrent use.
 type Accounts struct{ accounts }
 
-// accounts are the records of a store of either type.
+// accounts holds the records of a [Store] or of [Accounts].
 //
-// One lock guards them all, so each call is atomic. A call looks records up by ID and follows
-// pointers from there; none looks at every record. Adding or removing a record that can expire
-// costs a logarithm of how many there are.
+// One lock guards all records, so each call is atomic. A call looks records up by ID and follows
+// pointers from there; no call scans all records. Adding or removing a record that can expire takes
+// logarithmic time.
 type accounts struct {
-	withoutUsers bool // every ID is that of an active user
+	withoutUsers bool // set for Accounts: every ID belongs to an active user
 
 	mu sync.RWMutex
 
 	bootstrapped   bool
-	administrators int // how many users administers is true for
+	administrators int // number of users for whom administers is true
 
-	users      map[string]*user // without users: those of whom there is something
+	users      map[string]*user // if withoutUsers: only users with a record
 	usersByID  order
-	usernames  set[string] // as auth.FoldASCII makes them, and of deleted users too
-	emails     set[string] // likewise, without the empty one and of nobody deleted
+	usernames  set[string] // folded by auth.FoldASCII; includes deleted users
+	emails     set[string] // folded likewise; excludes "" and deleted users
 	keys       map[string]*accessKey
 	sessions   map[string]*session
 	links      map[auth.GitHubAccount]*githubLink
-	remembered map[auth.GitHubAccount]*githubAccount // those that were ever linked
-	states     map[string]*expiry[string]            // those of GitHub flows that have been used
+	remembered map[auth.GitHubAccount]*githubAccount // accounts that were linked at least once
+	states     map[string]*expiry[string]            // used states of GitHub flows
 	feed       feed
 	trail      trail
 
-	keysByExpiry     queue[*accessKey] // those that expire
+	keysByExpiry     queue[*accessKey] // keys that can expire
 	sessionsByExpiry queue[*session]
 	statesByExpiry   queue[string]
 }
 
-// user is a user's record and what ends with it.
+// user is a user's record and the records that are removed with it.
 type user struct {
 	record     auth.User
 	keys       set[*accessKey]
 	sessions   sessionsByAge
 	links      map[string]*githubLink // by host
-	remembered set[*githubAccount]    // those that are remembered for the user
+	remembered set[*githubAccount]    // accounts that are remembered for the user
 }
 
-// accessKey is a key's record, its owner, and the sessions that it opened.
+// accessKey is a key's record, its owner, and the sessions that the key opened.
 type accessKey struct {
 	record   auth.AccessKey
 	owner    *user
@@ -84,7 +82,7 @@ type accessKey struct {
 	expiry   *expiry[*accessKey] // nil if the key never expires
 }
 
-// session is a session's record, and who and what must forget it at its end.
+// session is a session's record, and the owner, key and queue entry that refer to it.
 type session struct {
 	record auth.Session
 	owner  *user
@@ -92,7 +90,7 @@ type session struct {
 	expiry *expiry[*session]
 }
 
-// set is a set.
+// set is a set of comparable values.
 type set[T comparable] map[T]struct{}
 
 func (s set[T]) add(member T) { s[member] = struct{}{} }
@@ -105,7 +103,7 @@ func (s set[T]) has(member T) bool {
 // New returns an empty store.
 func New() *Store { return &Store{newAccounts(false)} }
 
-// NewAccounts returns an empty store for a host that has a users table of its own: see
+// NewAccounts returns an empty store for a host that has its own users table. See
 // [auth.NewWithUsers].
 func NewAccounts() *Accounts { return &Accounts{newAccounts(true)} }
 
@@ -131,9 +129,8 @@ func (s *accounts) Ping(ctx context.Context) error {
 	return check(ctx)
 }
 
-// check is how every method begins: it returns an error if ctx is done, or else
-// if one of the records to write may not be kept. No method waits for anything
-// but the lock after that, so none looks at ctx again.
+// check begins every method. It returns an error if ctx is done or if one of the records to write
+// is invalid. After that a method waits only for the lock, so no method looks at ctx again.
 func check(ctx context.Context, records ...validator) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("memstore: %w", err)
@@ -146,13 +143,14 @@ func check(ctx context.Context, records ...validator) error {
 	return nil
 }
 
-// authorize returns the time of a change to a record of this user, or an error if its authority
-// does not hold. The caller has just taken the lock, which it holds until the change is made.
+// authorize checks that the authority of w may change a record of this user now, and returns the
+// time of the change. The caller has just taken the lock, and holds it until the change is made.
 //
-// An entry of the feed that revokes all sessions below its Generation is added under the same
-// lock that they are removed under. So a session that is there is not revoked.
+// It passes zero as the generation below which sessions are revoked. The feed entry that revokes
+// all older sessions is added under the same lock as those sessions are removed, so a session that
+// still exists is not revoked.
 func (s *accounts) authorize(w auth.Write, ownerID string) (now time.Time, err error) {
-	now = instant(w.Now())
+	now = storedTime(w.Now())
 	actor := auth.User{ID: w.By.UserID}
 	if !s.withoutUsers {
 		actor = auth.User{}
@@ -174,28 +172,28 @@ func (s *accounts) authorize(w auth.Write, ownerID string) (now time.Time, err e
 	return now, nil
 }
 
-// validator is a record that says whether it may be kept.
+// validator is a record that can check its own fields.
 type validator interface{ Validate() error }
 
-// checkOwner returns an error if the key is not of the user with this ID.
+// checkOwner returns an error unless the key belongs to the user with this ID.
 func checkOwner(key auth.AccessKey, userID string) error {
 	if key.UserID == userID {
 		return nil
 	}
-	return invalid("user_id", "must be the same in the access key as in the user")
+	return invalid("user_id", "must be the same in the access key and in the user")
 }
 
 func invalid(field, reason string) error {
 	return fmt.Errorf("memstore: %w", &auth.InvalidError{Field: field, Reason: reason})
 }
 
-// taken returns ErrExists, for what is in the field.
+// taken returns ErrExists for the field whose value another record has.
 func taken(field string) error {
 	return fmt.Errorf("memstore: %w", &auth.ExistsError{Field: field})
 }
 
-// instant returns t as the store keeps it: in UTC, cut to the microsecond, and
-// without the monotonic clock's reading. Zero stays zero.
-func instant(t time.Time) time.Time {
+// storedTime returns t as the store keeps it: in UTC, truncated to the microsecond, without a
+// monotonic clock reading. The zero time stays zero.
+func storedTime(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Microsecond)
 }

@@ -27,9 +27,10 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 	return nil
 }
 
-// RegisterUsers implements [auth.UserStore]. It holds the lock for as long as it takes to
-// add them all.
-func (s *Store) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) ([]error, error) {
+// RegisterUsers implements [auth.UserStore]. It holds the lock while it adds all users.
+func (s *Store) RegisterUsers(
+	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
+) ([]error, error) {
 	if err := check(ctx, w); err != nil {
 		return nil, err
 	}
@@ -59,8 +60,8 @@ func (s *Store) RegisterUsers(ctx context.Context, w auth.Write, users []auth.Us
 	return refusals, nil
 }
 
-// sameUser returns the ID of the user who has the username and all the keys, or "". The
-// caller holds the lock.
+// sameUser returns the ID of the user who already has the wanted username and all wanted keys, or
+// "". The caller holds the lock.
 func (s *accounts) sameUser(wanted auth.UserWithKeys) string {
 	var same *user
 	for i, key := range wanted.Keys {
@@ -79,8 +80,8 @@ func (s *accounts) sameUser(wanted auth.UserWithKeys) string {
 
 // Bootstrap implements [auth.UserStore].
 //
-// A user who is not an active super user is [auth.ErrInvalid]: the one call
-// would be spent, and nobody could administer.
+// It returns [auth.ErrInvalid] unless the user is an active super user. Otherwise the single call
+// would be spent without creating an administrator.
 func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
 	if err := checkNewUser(ctx, w, user, key); err != nil {
 		return err
@@ -119,9 +120,8 @@ func (s *Store) FindUser(ctx context.Context, id string) (auth.User, error) {
 	return u.record, nil
 }
 
-// ListUsers implements [auth.UserStore]. It finds the first user in a logarithm
-// of how many there are, and holds the lock for as long as it takes to copy limit
-// users.
+// ListUsers implements [auth.UserStore]. It finds the first user in logarithmic time and holds the
+// lock while it copies up to limit users.
 func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
 	if err := check(ctx); err != nil {
 		return nil, err
@@ -139,7 +139,9 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.
 }
 
 // UpdateUser implements [auth.UserStore].
-func (s *Store) UpdateUser(ctx context.Context, w auth.Write, id string, change auth.UserChange) (auth.User, error) {
+func (s *Store) UpdateUser(
+	ctx context.Context, w auth.Write, id string, change auth.UserChange,
+) (auth.User, error) {
 	if err := check(ctx, w); err != nil {
 		return auth.User{}, err
 	}
@@ -153,7 +155,7 @@ func (s *Store) UpdateUser(ctx context.Context, w auth.Write, id string, change 
 	if err != nil {
 		return auth.User{}, err
 	}
-	changed, err := s.changed(u, change)
+	changed, err := s.changedRecord(u, change)
 	if err != nil {
 		return auth.User{}, err
 	}
@@ -188,7 +190,7 @@ func (s *Store) ResetUser(
 	if err != nil {
 		return auth.User{}, nil, err
 	}
-	changed, err := s.changed(u, change)
+	changed, err := s.changedRecord(u, change)
 	if err != nil {
 		return auth.User{}, nil, err
 	}
@@ -231,18 +233,17 @@ func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth
 	}
 	s.removeUser(u)
 	s.addEvent(w, now, subject{userID: id})
-	s.trail.blankClients(id) // also of an event that has just been added
+	s.trail.blankClients(id) // including the event that was just added
 	return tokens, nil
 }
 
-// checkNewUser returns an error if ctx is done, or if this user and first key
-// cannot be kept.
+// checkNewUser returns an error if ctx is done or if the user and the first key are invalid.
 func checkNewUser(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
 	return check(ctx, w, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}})
 }
 
-// register adds the user and the keys, or returns ErrExists. The caller holds
-// the lock and has checked all of them.
+// register adds the user and the keys, or returns ErrExists. The caller holds the lock and has
+// validated all of them.
 func (s *accounts) register(record auth.User, keys ...auth.AccessKey) error {
 	added, err := s.newUser(record)
 	if err != nil {
@@ -265,8 +266,7 @@ func (s *accounts) register(record auth.User, keys ...auth.AccessKey) error {
 	return nil
 }
 
-// newUser returns a user to add, or ErrExists. It changes nothing. The caller
-// holds the lock.
+// newUser returns a user to add, or ErrExists. It changes nothing. The caller holds the lock.
 func (s *accounts) newUser(record auth.User) (*user, error) {
 	switch {
 	case s.users[record.ID] != nil:
@@ -276,14 +276,14 @@ func (s *accounts) newUser(record auth.User) (*user, error) {
 	case s.emails.has(auth.FoldASCII(record.Email)):
 		return nil, taken("email")
 	}
-	record.CreatedAt = instant(record.CreatedAt)
-	record.LastLogin = instant(record.LastLogin)
-	record.AdmittedAt = instant(record.AdmittedAt)
-	return ownerOf(record), nil
+	record.CreatedAt = storedTime(record.CreatedAt)
+	record.LastLogin = storedTime(record.LastLogin)
+	record.AdmittedAt = storedTime(record.AdmittedAt)
+	return newOwner(record), nil
 }
 
-// ownerOf returns a user who has nothing yet.
-func ownerOf(record auth.User) *user {
+// newOwner returns a user without keys, sessions or links.
+func newOwner(record auth.User) *user {
 	return &user{
 		record:     record,
 		keys:       make(set[*accessKey]),
@@ -292,7 +292,7 @@ func ownerOf(record auth.User) *user {
 	}
 }
 
-// addUser adds what newUser returned. The caller has held the lock since.
+// addUser adds the user that newUser returned. The caller has held the lock since then.
 func (s *accounts) addUser(added *user) {
 	s.users[added.record.ID] = added
 	s.usersByID.add(added)
@@ -305,7 +305,7 @@ func (s *accounts) addUser(added *user) {
 	}
 }
 
-// removeUser removes a user who has no way in left. The username stays taken. The
+// removeUser removes a user who has no keys, sessions or links left. The username stays taken. The
 // caller holds the lock.
 func (s *accounts) removeUser(old *user) {
 	delete(s.users, old.record.ID)
@@ -316,8 +316,8 @@ func (s *accounts) removeUser(old *user) {
 	}
 }
 
-// removeWaysIn removes all keys, sessions and links of the user, and returns the
-// tokens of the links. Until is as in revokeAllOf. The caller holds the lock.
+// removeWaysIn removes all keys, sessions and links of the user and returns the tokens of the
+// links. The parameter until is as in revokeAllOf. The caller holds the lock.
 func (s *accounts) removeWaysIn(u *user, until time.Time) (tokens []auth.GitHubToken) {
 	s.revokeAllOf(u, until)
 	for old := range u.keys {
@@ -334,30 +334,31 @@ func (s *accounts) removeWaysIn(u *user, until time.Time) (tokens []auth.GitHubT
 
 // user returns the user with this ID, or ErrNotFound. The caller holds the lock.
 //
-// A store without users takes every ID that there can be for an active user; the empty one would
-// stand for everybody in the feed. A user who has no record yet is made
-// for the call, and stays if owns is called.
+// In a store without users every valid ID belongs to an active user. The empty ID is not valid,
+// because in the feed it stands for all users. If the user has no record yet, the returned user is
+// temporary until ownerGained keeps it.
 func (s *accounts) user(id string) (*user, error) {
 	u := s.users[id]
 	switch {
 	case u != nil:
 		return u, nil
 	case s.withoutUsers && id != "" && len(id) <= auth.MaxIDLength:
-		return ownerOf(auth.User{ID: id}), nil
+		return newOwner(auth.User{ID: id}), nil
 	}
 	return nil, fmt.Errorf("memstore: user: %w", auth.ErrNotFound)
 }
 
-// owns is called when a record of the user's has been added. The caller holds the lock.
-func (s *accounts) owns(u *user) {
+// ownerGained keeps u in a store without users, because a record of u has been added. The caller
+// holds the lock.
+func (s *accounts) ownerGained(u *user) {
 	if s.withoutUsers {
 		s.users[u.record.ID] = u
 	}
 }
 
-// lost is called when a record of the user's has been removed: a store without users forgets a
-// user whose last record is removed. The caller holds the lock.
-func (s *accounts) lost(u *user) {
+// ownerLost drops u from a store without users if the last record of u has been removed. The caller
+// holds the lock.
+func (s *accounts) ownerLost(u *user) {
 	if s.withoutUsers && len(u.keys)+len(u.sessions)+len(u.links) == 0 {
 		delete(s.users, u.record.ID)
 	}
@@ -371,9 +372,9 @@ func (s *accounts) checkActive(u *user) error {
 	return fmt.Errorf("memstore: %w", auth.ErrUserDisabled)
 }
 
-// changed returns what u's record is to be after the change, or
-// ErrLastSuperUser. It changes nothing. The caller holds the lock.
-func (s *accounts) changed(u *user, change auth.UserChange) (auth.User, error) {
+// changedRecord returns u's record after the change, or ErrLastSuperUser. It changes nothing. The
+// caller holds the lock.
+func (s *accounts) changedRecord(u *user, change auth.UserChange) (auth.User, error) {
 	record := change.Apply(u.record)
 	if administers(u.record) && !administers(record) && s.administrators == 1 {
 		return auth.User{}, fmt.Errorf("memstore: %w", auth.ErrLastSuperUser)
@@ -381,8 +382,8 @@ func (s *accounts) changed(u *user, change auth.UserChange) (auth.User, error) {
 	return record, nil
 }
 
-// setUser is the only way that the flags of a user who has been added change, so
-// that the count of administrators stays right. The caller holds the lock.
+// setUser replaces the record of a user who has been added. All changes of the flags go through it,
+// so that the count of administrators stays right. The caller holds the lock.
 func (s *accounts) setUser(u *user, record auth.User) {
 	if administers(u.record) {
 		s.administrators--
@@ -393,6 +394,6 @@ func (s *accounts) setUser(u *user, record auth.User) {
 	u.record = record
 }
 
-// administers reports whether the user counts as a super user: one who is
-// disabled cannot help anybody.
+// administers reports whether the user counts as a super user. A disabled user does not, because a
+// disabled user cannot sign in to administer.
 func administers(u auth.User) bool { return u.IsActive && u.IsSuperUser }

@@ -1,3 +1,3 @@
-// Package openapitest holds the description of the calls to the rules of OpenAPI. It
-// is a module of its own, so that nobody who imports the library meets the validator.
+// Package openapitest validates openapi.json against the rules of OpenAPI. It is a separate module,
+// so that importers of the library do not get the validator.
 package openapitest

@@ -11,14 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheDocumentFollowsTheRulesOfOpenAPI(t *testing.T) {
+func TestOpenAPIDocumentIsValid(t *testing.T) {
 	for _, problem := range problems(t, auth.OpenAPI()) {
 		t.Error(problem)
 	}
 }
 
-// A validator that accepts everything would say the same.
-func TestADocumentThatBreaksTheRulesIsRefused(t *testing.T) {
+// A validator that accepts every document would pass the test above.
+func TestValidatorRefusesInvalidDocuments(t *testing.T) {
 	for old, broken := range map[string]string{
 		`"in": "path"`:       `"in": "body"`,
 		`"required": true`:   `"required": "yes"`,

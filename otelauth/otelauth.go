@@ -1,6 +1,6 @@
-// Package otelauth measures a service with OpenTelemetry: how long sign-ins, tokens,
-// the store and GitHub take and what comes of them, how old what an instance knows of
-// revoked sessions is, and a span around each call of the store and of GitHub.
+// Package otelauth measures a service with OpenTelemetry. It records the durations and outcomes of
+// sign-ins, token verifications, store calls and GitHub calls, and the age of the revocation state.
+// It adds a span around each call of the store and of GitHub:
 //
 //	telemetry, err := otelauth.New(otelauth.Options{})
 //	…
@@ -9,10 +9,10 @@
 //	…
 //	_, err = telemetry.ObserveFeed(svc)
 //
-// No attribute says who somebody is. grafana-dashboard.json and alerts.yaml in this
-// directory are for Prometheus and Grafana.
+// No attribute identifies a user. This directory also has grafana-dashboard.json for Grafana and
+// alerts.yaml for Prometheus.
 //
-// It is a module of its own, so that a host without OpenTelemetry compiles none of it.
+// The package is a separate module, so that a host without OpenTelemetry compiles none of it.
 package otelauth
 
 import (
@@ -31,14 +31,13 @@ import (
 
 const scope = "github.com/sallyport-go/auth/otelauth"
 
-// Options say where what is measured goes. The providers are the global ones unless
-// set.
+// Options configures where measurements and spans go. Default are the global providers.
 type Options struct {
 	TracerProvider trace.TracerProvider
 	MeterProvider  metric.MeterProvider
 }
 
-// Telemetry measures. It is safe for concurrent use.
+// Telemetry records measurements and spans. Create one with [New]. It is safe for concurrent use.
 type Telemetry struct {
 	tracer trace.Tracer
 	meter  metric.Meter
@@ -46,7 +45,7 @@ type Telemetry struct {
 	signIns, tokens, store, github metric.Float64Histogram
 }
 
-// New returns a Telemetry, or an error of the providers'.
+// New returns a Telemetry, or an error of the meter provider.
 func New(options Options) (*Telemetry, error) {
 	if options.TracerProvider == nil {
 		options.TracerProvider = otel.GetTracerProvider()
@@ -54,20 +53,24 @@ func New(options Options) (*Telemetry, error) {
 	if options.MeterProvider == nil {
 		options.MeterProvider = otel.GetMeterProvider()
 	}
-	t := &Telemetry{tracer: options.TracerProvider.Tracer(scope), meter: options.MeterProvider.Meter(scope)}
+	t := &Telemetry{tracer: options.TracerProvider.Tracer(scope),
+		meter: options.MeterProvider.Meter(scope)}
 	var errs []error
 	for _, h := range []struct {
 		into              *metric.Float64Histogram
 		name, description string
 		buckets           []float64
 	}{
-		{&t.signIns, "auth.sign_in.duration", "Attempts to sign in, by method and outcome.", upToSeconds},
-		{&t.tokens, "auth.token.duration", "Bearer tokens that were verified, by outcome.", fromMicroseconds},
+		{&t.signIns, "auth.sign_in.duration", "Attempts to sign in, by method and outcome.",
+			upToSeconds},
+		{&t.tokens, "auth.token.duration", "Bearer tokens that were verified, by outcome.",
+			fromMicroseconds},
 		{&t.store, "auth.store.duration", "Calls of the store, by method and outcome.", upToSeconds},
 		{&t.github, "auth.github.duration", "Calls of GitHub, by endpoint and status.", upToSeconds},
 	} {
 		var err error
-		*h.into, err = t.meter.Float64Histogram(h.name, metric.WithUnit("s"), metric.WithDescription(h.description),
+		*h.into, err = t.meter.Float64Histogram(h.name, metric.WithUnit("s"),
+			metric.WithDescription(h.description),
 			metric.WithExplicitBucketBoundaries(h.buckets...))
 		errs = append(errs, err)
 	}
@@ -79,9 +82,9 @@ var (
 	fromMicroseconds = []float64{1e-6, 1e-5, 1e-4, 1e-3, .01, .1, 1}
 )
 
-// Hooks returns what measures sign-ins and tokens, for auth.Config.
+// Hooks returns the hooks that measure sign-ins and tokens, for auth.Config.
 func (t *Telemetry) Hooks() auth.Hooks {
-	// A token is verified on each request: its attributes are made once.
+	// The attributes of each outcome are created once, because every request verifies a token.
 	outcomes := map[string][]metric.RecordOption{}
 	for _, o := range []string{accepted, hit, rejected, throttled, failed, canceled} {
 		outcomes[o] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", o)))}
@@ -89,7 +92,8 @@ func (t *Telemetry) Hooks() auth.Hooks {
 	return auth.Hooks{
 		SignIn: func(ctx context.Context, method auth.SignInMethod, err error, took time.Duration) {
 			t.signIns.Record(ctx, took.Seconds(), metric.WithAttributes(
-				attribute.String("method", string(method)), attribute.String("outcome", outcomeOf(err))))
+				attribute.String("method", string(method)), attribute.String("outcome",
+					outcomeOf(err))))
 		},
 		Verify: func(ctx context.Context, err error, cached bool, took time.Duration) {
 			outcome := outcomeOf(err)
@@ -104,14 +108,14 @@ func (t *Telemetry) Hooks() auth.Hooks {
 // The values of the attribute "outcome".
 const (
 	accepted  = "accepted"
-	hit       = "hit" // accepted, and the token was in the cache
+	hit       = "hit" // accepted from the token cache
 	rejected  = "rejected"
 	throttled = "throttled"
-	failed    = "failed"   // the store, or GitHub, did not answer
+	failed    = "failed"   // the store or GitHub did not answer
 	canceled  = "canceled" // the client or the host canceled the context
 )
 
-// outcomeOf returns the outcome that an error of package auth stands for.
+// outcomeOf returns the outcome for an error of package auth.
 func outcomeOf(err error) string {
 	status, _ := auth.ErrorStatus(err)
 	switch {
@@ -127,13 +131,13 @@ func outcomeOf(err error) string {
 	return failed
 }
 
-// ObserveFeed measures how old what the service knows of revoked sessions is, until the
-// registration is taken back. It is -1 where nothing has been read yet.
+// ObserveFeed observes the age of the service's revocation state, until the caller unregisters the
+// registration. The age is -1 until the feed has been read.
 func (t *Telemetry) ObserveFeed(svc *auth.Service) (metric.Registration, error) {
 	age, err1 := t.meter.Float64ObservableGauge("auth.feed.age", metric.WithUnit("s"),
-		metric.WithDescription("How old what this instance knows of revoked sessions is; -1 for nothing yet."))
+		metric.WithDescription("Age of this instance's revocation state; -1 until the feed has been read."))
 	accepts, err2 := t.meter.Int64ObservableGauge("auth.feed.accepts",
-		metric.WithDescription("1 while that is good enough to accept tokens, else 0."))
+		metric.WithDescription("1 while the revocation state is recent enough to accept tokens, otherwise 0."))
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}

@@ -29,17 +29,20 @@ import (
 	"github.com/sallyport-go/auth/storetest"
 )
 
-// A store that is measured is as good as one that is not.
-func TestTheMeasuredStoreKeepsTheContract(t *testing.T) {
+// A measured store must satisfy the same contract as the store itself.
+func TestMeasuredStoreSatisfiesTheContract(t *testing.T) {
 	t.Parallel()
 	telemetry, err := otelauth.New(otelauth.Options{})
 	require.NoError(t, err)
 	storetest.Run(t, func(*testing.T) auth.Store { return telemetry.Store(memstore.New()) })
-	storetest.RunAccounts(t, func(*testing.T) auth.AccountStore { return telemetry.AccountStore(memstore.NewAccounts()) })
-	require.Implements(t, (*auth.Store)(nil), telemetry.AccountStore(memstore.New()), "which auth.NewWithUsers must refuse")
+	storetest.RunAccounts(t, func(*testing.T) auth.AccountStore {
+		return telemetry.AccountStore(memstore.NewAccounts())
+	})
+	require.Implements(t, (*auth.Store)(nil), telemetry.AccountStore(memstore.New()),
+		"auth.NewWithUsers must be able to refuse the store")
 }
 
-// fixture is a service with everything that is measured, and what came of it.
+// fixture is a service with full telemetry, and what it recorded.
 type fixture struct {
 	svc       *auth.Service
 	telemetry *otelauth.Telemetry
@@ -70,11 +73,13 @@ func newFixture(t *testing.T) *fixture {
 	seal, err := auth.NewSymmetricKey("seal", []byte("another of 32 random bytes, say!"))
 	require.NoError(t, err)
 	f.svc, err = auth.New(telemetry.Store(memstore.New()), auth.Config{
-		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}, SealingKeys: []auth.SymmetricKey{seal},
-		Hooks: telemetry.Hooks(), Logger: slog.New(slog.DiscardHandler),
+		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key},
+		SealingKeys: []auth.SymmetricKey{seal},
+		Hooks:       telemetry.Hooks(), Logger: slog.New(slog.DiscardHandler),
 		GitHub: &auth.GitHubConfig{
-			ClientID: id, ClientSecret: auth.NewSecret(secret), CallbackURL: "http://127.0.0.1:8080/api/v1/auth/github/callback",
-			BaseURL: f.fake.URL(), APIURL: f.fake.URL() + "/api/v3", Host: "githubtest.invalid",
+			ClientID: id, ClientSecret: auth.NewSecret(secret),
+			CallbackURL: "http://127.0.0.1:8080/api/v1/auth/github/callback",
+			BaseURL:     f.fake.URL(), APIURL: f.fake.URL() + "/api/v3", Host: "githubtest.invalid",
 			HTTPClient: &http.Client{Transport: telemetry.Transport(nil)},
 		},
 	})
@@ -88,7 +93,9 @@ func newFixture(t *testing.T) *fixture {
 	return f
 }
 
-func (f *fixture) send(t *testing.T, method, path, body, token string, cookies ...*http.Cookie) *httptest.ResponseRecorder {
+func (f *fixture) send(
+	t *testing.T, method, path, body, token string, cookies ...*http.Cookie,
+) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest(method, "http://127.0.0.1:8080"+path, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
@@ -103,15 +110,17 @@ func (f *fixture) send(t *testing.T, method, path, body, token string, cookies .
 	return w
 }
 
-// use makes everything happen that is measured, and returns the secrets that it took.
+// use performs every operation that is measured, and returns the secrets that it used.
 func (f *fixture) use(t *testing.T) []string {
 	t.Helper()
-	login := fmt.Sprintf(`{"access_key":%q,"access_secret":%q}`, f.pair.AccessKey, f.pair.AccessSecret.Reveal())
+	login := fmt.Sprintf(`{"access_key":%q,"access_secret":%q}`, f.pair.AccessKey,
+		f.pair.AccessSecret.Reveal())
 	var answer struct {
 		Token   string `json:"token"`
 		AuthURL string `json:"auth_url"`
 	}
-	require.NoError(t, json.Unmarshal(f.send(t, "POST", "/auth/users/login", login, "").Body.Bytes(), &answer))
+	require.NoError(t, json.Unmarshal(f.send(t, "POST", "/auth/users/login", login,
+		"").Body.Bytes(), &answer))
 	for range 2 {
 		require.Equal(t, 200, f.send(t, "GET", "/auth/user", "", answer.Token).Code)
 	}
@@ -122,7 +131,9 @@ func (f *fixture) use(t *testing.T) []string {
 
 	begun := f.send(t, "GET", "/api/v1/auth/github/login-user", "", "")
 	require.NoError(t, json.Unmarshal(begun.Body.Bytes(), &answer))
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 	response, err := client.Get(answer.AuthURL)
 	require.NoError(t, err)
 	response.Body.Close()
@@ -131,10 +142,11 @@ func (f *fixture) use(t *testing.T) []string {
 	require.NoError(t, err)
 	done := f.send(t, "GET", callback.RequestURI(), "", "", begun.Result().Cookies()...)
 	require.Equal(t, 200, done.Code, done.Body)
-	return []string{answer.Token, f.pair.AccessSecret.Reveal(), callback.Query().Get("code"), callback.Query().Get("state"), "canary"}
+	return []string{answer.Token, f.pair.AccessSecret.Reveal(), callback.Query().Get("code"),
+		callback.Query().Get("state"), "canary"}
 }
 
-// scrape returns what Prometheus would read.
+// scrape returns the metrics as Prometheus reads them.
 func (f *fixture) scrape(t *testing.T) string {
 	t.Helper()
 	families, err := f.registry.Gather()
@@ -148,7 +160,7 @@ func (f *fixture) scrape(t *testing.T) string {
 	return text.String()
 }
 
-func TestEverythingIsMeasuredAndHasNoSecretInIt(t *testing.T) {
+func TestEverythingIsMeasuredWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	secrets := f.use(t)
@@ -169,7 +181,8 @@ func TestEverythingIsMeasuredAndHasNoSecretInIt(t *testing.T) {
 		spans = append(spans, fmt.Sprintf("%s %v %v", span.Name(), span.Attributes(), span.Status()))
 	}
 	all := metrics + strings.Join(spans, "\n")
-	for _, name := range []string{"auth.store.CreateSession", "auth.store.SignInGitHub", "github POST /login/oauth/access_token", "github GET /user"} {
+	for _, name := range []string{"auth.store.CreateSession", "auth.store.SignInGitHub",
+		"github POST /login/oauth/access_token", "github GET /user"} {
 		require.Contains(t, all, name)
 	}
 	for _, secret := range append(secrets, f.user.ID, f.pair.AccessKey) {
@@ -178,7 +191,7 @@ func TestEverythingIsMeasuredAndHasNoSecretInIt(t *testing.T) {
 	}
 }
 
-func TestAStoreThatFailsIsAFailedSpan(t *testing.T) {
+func TestFailingStoreCallIsAFailedSpan(t *testing.T) {
 	t.Parallel()
 	spans := tracetest.NewSpanRecorder()
 	telemetry, err := otelauth.New(otelauth.Options{TracerProvider: trace.NewTracerProvider(trace.WithSpanProcessor(spans))})
@@ -191,10 +204,11 @@ func TestAStoreThatFailsIsAFailedSpan(t *testing.T) {
 	_, _, err = store.FindKey(t.Context(), "x")
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	require.Equal(t, "Error", spans.Ended()[0].Status().Code.String())
-	require.Equal(t, "Unset", spans.Ended()[1].Status().Code.String(), "that there is none is an answer")
+	require.Equal(t, "Unset", spans.Ended()[1].Status().Code.String(),
+		"ErrNotFound is an answer, not a failure")
 }
 
-func TestAGitHubThatIsAwayIsAFailedSpan(t *testing.T) {
+func TestUnavailableGitHubIsAFailedSpan(t *testing.T) {
 	t.Parallel()
 	spans := tracetest.NewSpanRecorder()
 	telemetry, err := otelauth.New(otelauth.Options{TracerProvider: trace.NewTracerProvider(trace.WithSpanProcessor(spans))})
@@ -213,8 +227,8 @@ func TestAGitHubThatIsAwayIsAFailedSpan(t *testing.T) {
 
 var metricName = regexp.MustCompile(`\bauth_[a-z_]+`)
 
-// Clients that hang up must not look like a store, or a GitHub, that fails.
-func TestWhatNobodyWaitedForHasNotFailed(t *testing.T) {
+// Clients that hang up must not look like a failing store or a failing GitHub.
+func TestCallCanceledByTheClientIsNotAFailure(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -227,7 +241,8 @@ func TestWhatNobodyWaitedForHasNotFailed(t *testing.T) {
 	require.NoError(t, err)
 	_, err = f.telemetry.Transport(nil).RoundTrip(request)
 	require.ErrorIs(t, err, context.Canceled)
-	request, err = http.NewRequestWithContext(t.Context(), "GET", f.fake.URL()+"/repos/octocat/user", nil)
+	request, err = http.NewRequestWithContext(t.Context(), "GET",
+		f.fake.URL()+"/repos/octocat/user", nil)
 	require.NoError(t, err)
 	response, err := f.telemetry.Transport(nil).RoundTrip(request)
 	require.NoError(t, err)
@@ -243,8 +258,8 @@ func TestWhatNobodyWaitedForHasNotFailed(t *testing.T) {
 	}
 }
 
-// The dashboard and the alerts ask for metrics that there are.
-func TestTheDashboardAndTheAlertsAskForWhatIsMeasured(t *testing.T) {
+// The dashboard and the alerts must query only metrics that exist, and all of them.
+func TestDashboardAndAlertsUseExactlyTheMeasuredMetrics(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.use(t)
@@ -303,6 +318,7 @@ func TestTheDashboardAndTheAlertsAskForWhatIsMeasured(t *testing.T) {
 	}
 	slices.Sort(measured)
 	for _, name := range slices.Compact(measured) {
-		require.Contains(t, strings.Join(expressions, " "), name, "nobody looks at it")
+		require.Contains(t, strings.Join(expressions, " "), name,
+			"neither the dashboard nor an alert uses this metric")
 	}
 }

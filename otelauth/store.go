@@ -13,8 +13,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Store returns the store with a measurement and a span for each call. The result is an
-// [auth.EventStore] if the store is one.
+// Store returns a store that measures each call of the given store and adds a span. The result is
+// an [auth.EventStore] if the given store is one.
 func (t *Telemetry) Store(measured auth.Store) auth.Store {
 	wrapped := &store{accountStore{measured, t}, measured}
 	if events, ok := measured.(auth.EventStore); ok {
@@ -26,8 +26,8 @@ func (t *Telemetry) Store(measured auth.Store) auth.Store {
 	return wrapped
 }
 
-// AccountStore is [Telemetry.Store] for a host that has a users table of its own. If the store
-// keeps users nevertheless, so does the returned one, and [auth.NewWithUsers] refuses both.
+// AccountStore is [Telemetry.Store] for a host that has its own users table. If the given store
+// keeps users, so does the returned one, and [auth.NewWithUsers] refuses both.
 func (t *Telemetry) AccountStore(measured auth.AccountStore) auth.AccountStore {
 	if whole, ok := measured.(auth.Store); ok {
 		return t.Store(whole)
@@ -58,11 +58,12 @@ type eventStore struct {
 	events   auth.EventStore
 }
 
-// begin starts the span of a call. The function that it returns ends the span and records the
-// call with an outcome: "ok"; "answer" for an error of the store contract; "canceled" if the
-// caller canceled the call; and "failed" for any other error.
+// begin starts the span of a call. The returned function ends the span and records the call with
+// its outcome: "ok"; "answer" for an error of the store contract; "canceled" if the caller canceled
+// the call; "failed" for any other error.
 func (s *accountStore) begin(ctx context.Context, method string) (_ context.Context, end func(error)) {
-	ctx, span := s.telemetry.tracer.Start(ctx, "auth.store."+method, trace.WithSpanKind(trace.SpanKindClient))
+	ctx, span := s.telemetry.tracer.Start(ctx, "auth.store."+method,
+		trace.WithSpanKind(trace.SpanKindClient))
 	began := time.Now()
 	return ctx, func(err error) {
 		outcome := "ok"
@@ -70,7 +71,8 @@ func (s *accountStore) begin(ctx context.Context, method string) (_ context.Cont
 			outcome = "answer"
 			status, _ := auth.ErrorStatus(err)
 			switch {
-			case status >= 500 && errors.Is(err, context.Canceled): // clients that hang up are no fault of the store's
+			// A client that hangs up is not a failure of the store.
+			case status >= 500 && errors.Is(err, context.Canceled):
 				outcome = "canceled"
 			case status >= 500:
 				outcome = "failed"
@@ -85,21 +87,27 @@ func (s *accountStore) begin(ctx context.Context, method string) (_ context.Cont
 }
 
 // Register implements [auth.UserStore].
-func (s *store) Register(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) (err error) {
+func (s *store) Register(
+	ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey,
+) (err error) {
 	ctx, end := s.begin(ctx, "Register")
 	defer func() { end(err) }()
 	return s.users.Register(ctx, w, user, key)
 }
 
 // RegisterUsers implements [auth.UserStore].
-func (s *store) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) (r1 []error, err error) {
+func (s *store) RegisterUsers(
+	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
+) (r1 []error, err error) {
 	ctx, end := s.begin(ctx, "RegisterUsers")
 	defer func() { end(err) }()
 	return s.users.RegisterUsers(ctx, w, users)
 }
 
 // Bootstrap implements [auth.UserStore].
-func (s *store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) (err error) {
+func (s *store) Bootstrap(
+	ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey,
+) (err error) {
 	ctx, end := s.begin(ctx, "Bootstrap")
 	defer func() { end(err) }()
 	return s.users.Bootstrap(ctx, w, user, key)
@@ -120,21 +128,27 @@ func (s *store) ListUsers(ctx context.Context, after string, limit int) (r1 []au
 }
 
 // UpdateUser implements [auth.UserStore].
-func (s *store) UpdateUser(ctx context.Context, w auth.Write, id string, change auth.UserChange) (r1 auth.User, err error) {
+func (s *store) UpdateUser(
+	ctx context.Context, w auth.Write, id string, change auth.UserChange,
+) (r1 auth.User, err error) {
 	ctx, end := s.begin(ctx, "UpdateUser")
 	defer func() { end(err) }()
 	return s.users.UpdateUser(ctx, w, id, change)
 }
 
 // ResetUser implements [auth.UserStore].
-func (s *store) ResetUser(ctx context.Context, w auth.Write, id string, change auth.UserChange, key auth.AccessKey) (r1 auth.User, r2 []auth.GitHubToken, err error) {
+func (s *store) ResetUser(
+	ctx context.Context, w auth.Write, id string, change auth.UserChange, key auth.AccessKey,
+) (r1 auth.User, r2 []auth.GitHubToken, err error) {
 	ctx, end := s.begin(ctx, "ResetUser")
 	defer func() { end(err) }()
 	return s.users.ResetUser(ctx, w, id, change, key)
 }
 
 // DeleteUser implements [auth.UserStore].
-func (s *store) DeleteUser(ctx context.Context, w auth.Write, id string) (r1 []auth.GitHubToken, err error) {
+func (s *store) DeleteUser(
+	ctx context.Context, w auth.Write, id string,
+) (r1 []auth.GitHubToken, err error) {
 	ctx, end := s.begin(ctx, "DeleteUser")
 	defer func() { end(err) }()
 	return s.users.DeleteUser(ctx, w, id)
@@ -155,21 +169,27 @@ func (s *accountStore) ListKeys(ctx context.Context, userID string) (r1 []auth.A
 }
 
 // FindKey implements [auth.CredentialStore].
-func (s *accountStore) FindKey(ctx context.Context, id string) (r1 auth.AccessKey, r2 auth.User, err error) {
+func (s *accountStore) FindKey(
+	ctx context.Context, id string,
+) (r1 auth.AccessKey, r2 auth.User, err error) {
 	ctx, end := s.begin(ctx, "FindKey")
 	defer func() { end(err) }()
 	return s.AccountStore.FindKey(ctx, id)
 }
 
 // SwapHash implements [auth.CredentialStore].
-func (s *accountStore) SwapHash(ctx context.Context, id string, old string, replacement string) (err error) {
+func (s *accountStore) SwapHash(
+	ctx context.Context, id string, old string, replacement string,
+) (err error) {
 	ctx, end := s.begin(ctx, "SwapHash")
 	defer func() { end(err) }()
 	return s.AccountStore.SwapHash(ctx, id, old, replacement)
 }
 
 // RotateKey implements [auth.CredentialStore].
-func (s *accountStore) RotateKey(ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation) (r1 auth.AccessKey, err error) {
+func (s *accountStore) RotateKey(
+	ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation,
+) (r1 auth.AccessKey, err error) {
 	ctx, end := s.begin(ctx, "RotateKey")
 	defer func() { end(err) }()
 	return s.AccountStore.RotateKey(ctx, w, id, rotation)
@@ -190,14 +210,18 @@ func (s *accountStore) RevokeKey(ctx context.Context, w auth.Write, id string) (
 }
 
 // PruneKeys implements [auth.CredentialStore].
-func (s *accountStore) PruneKeys(ctx context.Context, expired time.Time, limit int) (r1 int, err error) {
+func (s *accountStore) PruneKeys(
+	ctx context.Context, expired time.Time, limit int,
+) (r1 int, err error) {
 	ctx, end := s.begin(ctx, "PruneKeys")
 	defer func() { end(err) }()
 	return s.AccountStore.PruneKeys(ctx, expired, limit)
 }
 
 // CreateSession implements [auth.SessionStore].
-func (s *accountStore) CreateSession(ctx context.Context, session auth.Session, limit int) (r1 auth.Session, r2 auth.User, err error) {
+func (s *accountStore) CreateSession(
+	ctx context.Context, session auth.Session, limit int,
+) (r1 auth.Session, r2 auth.User, err error) {
 	ctx, end := s.begin(ctx, "CreateSession")
 	defer func() { end(err) }()
 	return s.AccountStore.CreateSession(ctx, session, limit)
@@ -211,7 +235,9 @@ func (s *accountStore) FindSession(ctx context.Context, id string) (r1 auth.Sess
 }
 
 // ListSessions implements [auth.SessionStore].
-func (s *accountStore) ListSessions(ctx context.Context, userID string, now time.Time) (r1 []auth.Session, err error) {
+func (s *accountStore) ListSessions(
+	ctx context.Context, userID string, now time.Time,
+) (r1 []auth.Session, err error) {
 	ctx, end := s.begin(ctx, "ListSessions")
 	defer func() { end(err) }()
 	return s.AccountStore.ListSessions(ctx, userID, now)
@@ -225,7 +251,9 @@ func (s *accountStore) RevokeSession(ctx context.Context, w auth.Write, id strin
 }
 
 // RevokeUserSessions implements [auth.SessionStore].
-func (s *accountStore) RevokeUserSessions(ctx context.Context, w auth.Write, userID string) (r1 int, err error) {
+func (s *accountStore) RevokeUserSessions(
+	ctx context.Context, w auth.Write, userID string,
+) (r1 int, err error) {
 	ctx, end := s.begin(ctx, "RevokeUserSessions")
 	defer func() { end(err) }()
 	return s.AccountStore.RevokeUserSessions(ctx, w, userID)
@@ -253,21 +281,27 @@ func (s *accountStore) RevocationHead(ctx context.Context) (r1 int64, err error)
 }
 
 // PruneSessions implements [auth.SessionStore].
-func (s *accountStore) PruneSessions(ctx context.Context, expired time.Time, limit int) (r1 int, err error) {
+func (s *accountStore) PruneSessions(
+	ctx context.Context, expired time.Time, limit int,
+) (r1 int, err error) {
 	ctx, end := s.begin(ctx, "PruneSessions")
 	defer func() { end(err) }()
 	return s.AccountStore.PruneSessions(ctx, expired, limit)
 }
 
 // ListRevocations implements [auth.SessionStore].
-func (s *accountStore) ListRevocations(ctx context.Context, from int64, limit int) (r1 []auth.Revocation, err error) {
+func (s *accountStore) ListRevocations(
+	ctx context.Context, from int64, limit int,
+) (r1 []auth.Revocation, err error) {
 	ctx, end := s.begin(ctx, "ListRevocations")
 	defer func() { end(err) }()
 	return s.AccountStore.ListRevocations(ctx, from, limit)
 }
 
 // PruneRevocations implements [auth.SessionStore].
-func (s *accountStore) PruneRevocations(ctx context.Context, expired time.Time, limit int) (r1 int, err error) {
+func (s *accountStore) PruneRevocations(
+	ctx context.Context, expired time.Time, limit int,
+) (r1 int, err error) {
 	ctx, end := s.begin(ctx, "PruneRevocations")
 	defer func() { end(err) }()
 	return s.AccountStore.PruneRevocations(ctx, expired, limit)
@@ -281,35 +315,45 @@ func (s *accountStore) ConsumeState(ctx context.Context, id string, expiresAt ti
 }
 
 // PruneStates implements [auth.GitHubStore].
-func (s *accountStore) PruneStates(ctx context.Context, expired time.Time, limit int) (r1 int, err error) {
+func (s *accountStore) PruneStates(
+	ctx context.Context, expired time.Time, limit int,
+) (r1 int, err error) {
 	ctx, end := s.begin(ctx, "PruneStates")
 	defer func() { end(err) }()
 	return s.AccountStore.PruneStates(ctx, expired, limit)
 }
 
 // FindGitHubLink implements [auth.GitHubStore].
-func (s *accountStore) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (r1 auth.GitHubLink, err error) {
+func (s *accountStore) FindGitHubLink(
+	ctx context.Context, account auth.GitHubAccount,
+) (r1 auth.GitHubLink, err error) {
 	ctx, end := s.begin(ctx, "FindGitHubLink")
 	defer func() { end(err) }()
 	return s.AccountStore.FindGitHubLink(ctx, account)
 }
 
 // FindGitHubConnection implements [auth.GitHubStore].
-func (s *accountStore) FindGitHubConnection(ctx context.Context, userID string, host string) (r1 auth.GitHubLink, r2 *auth.GitHubToken, err error) {
+func (s *accountStore) FindGitHubConnection(
+	ctx context.Context, userID string, host string,
+) (r1 auth.GitHubLink, r2 *auth.GitHubToken, err error) {
 	ctx, end := s.begin(ctx, "FindGitHubConnection")
 	defer func() { end(err) }()
 	return s.AccountStore.FindGitHubConnection(ctx, userID, host)
 }
 
 // SignInGitHub implements [auth.GitHubStore].
-func (s *accountStore) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite) (r1 auth.Session, r2 auth.User, err error) {
+func (s *accountStore) SignInGitHub(
+	ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite,
+) (r1 auth.Session, r2 auth.User, err error) {
 	ctx, end := s.begin(ctx, "SignInGitHub")
 	defer func() { end(err) }()
 	return s.AccountStore.SignInGitHub(ctx, w, signIn)
 }
 
 // ConnectGitHub implements [auth.GitHubStore].
-func (s *accountStore) ConnectGitHub(ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite) (err error) {
+func (s *accountStore) ConnectGitHub(
+	ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite,
+) (err error) {
 	ctx, end := s.begin(ctx, "ConnectGitHub")
 	defer func() { end(err) }()
 	return s.AccountStore.ConnectGitHub(ctx, w, connect)
@@ -323,35 +367,45 @@ func (s *accountStore) UpdateGitHubLink(ctx context.Context, link auth.GitHubLin
 }
 
 // LeaseGitHubToken implements [auth.GitHubStore].
-func (s *accountStore) LeaseGitHubToken(ctx context.Context, userID string, host string, version string, now time.Time, until time.Time) (r1 bool, err error) {
+func (s *accountStore) LeaseGitHubToken(
+	ctx context.Context, userID string, host string, version string, now time.Time, until time.Time,
+) (r1 bool, err error) {
 	ctx, end := s.begin(ctx, "LeaseGitHubToken")
 	defer func() { end(err) }()
 	return s.AccountStore.LeaseGitHubToken(ctx, userID, host, version, now, until)
 }
 
 // ReplaceGitHubToken implements [auth.GitHubStore].
-func (s *accountStore) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) (err error) {
+func (s *accountStore) ReplaceGitHubToken(
+	ctx context.Context, token auth.GitHubToken, oldVersion string,
+) (err error) {
 	ctx, end := s.begin(ctx, "ReplaceGitHubToken")
 	defer func() { end(err) }()
 	return s.AccountStore.ReplaceGitHubToken(ctx, token, oldVersion)
 }
 
 // DeleteGitHubToken implements [auth.GitHubStore].
-func (s *accountStore) DeleteGitHubToken(ctx context.Context, w auth.Write, userID string, host string, version string) (r1 auth.GitHubToken, err error) {
+func (s *accountStore) DeleteGitHubToken(
+	ctx context.Context, w auth.Write, userID string, host string, version string,
+) (r1 auth.GitHubToken, err error) {
 	ctx, end := s.begin(ctx, "DeleteGitHubToken")
 	defer func() { end(err) }()
 	return s.AccountStore.DeleteGitHubToken(ctx, w, userID, host, version)
 }
 
 // UnlinkGitHub implements [auth.GitHubStore].
-func (s *accountStore) UnlinkGitHub(ctx context.Context, w auth.Write, userID string, host string) (r1 auth.GitHubLink, r2 *auth.GitHubToken, err error) {
+func (s *accountStore) UnlinkGitHub(
+	ctx context.Context, w auth.Write, userID string, host string,
+) (r1 auth.GitHubLink, r2 *auth.GitHubToken, err error) {
 	ctx, end := s.begin(ctx, "UnlinkGitHub")
 	defer func() { end(err) }()
 	return s.AccountStore.UnlinkGitHub(ctx, w, userID, host)
 }
 
 // ForgetGitHubAccount implements [auth.GitHubStore].
-func (s *accountStore) ForgetGitHubAccount(ctx context.Context, w auth.Write, account auth.GitHubAccount) (err error) {
+func (s *accountStore) ForgetGitHubAccount(
+	ctx context.Context, w auth.Write, account auth.GitHubAccount,
+) (err error) {
 	ctx, end := s.begin(ctx, "ForgetGitHubAccount")
 	defer func() { end(err) }()
 	return s.AccountStore.ForgetGitHubAccount(ctx, w, account)
@@ -365,14 +419,18 @@ func (s *accountStore) Ping(ctx context.Context) (err error) {
 }
 
 // ListEvents implements [auth.EventStore].
-func (s eventStore) ListEvents(ctx context.Context, filter auth.EventFilter, limit int) (r1 []auth.Event, err error) {
+func (s eventStore) ListEvents(
+	ctx context.Context, filter auth.EventFilter, limit int,
+) (r1 []auth.Event, err error) {
 	ctx, end := s.accounts.begin(ctx, "ListEvents")
 	defer func() { end(err) }()
 	return s.events.ListEvents(ctx, filter, limit)
 }
 
 // ClaimEvent implements [auth.EventStore].
-func (s eventStore) ClaimEvent(ctx context.Context, now, until time.Time) (r1 auth.Event, r2 int, err error) {
+func (s eventStore) ClaimEvent(
+	ctx context.Context, now, until time.Time,
+) (r1 auth.Event, r2 int, err error) {
 	ctx, end := s.accounts.begin(ctx, "ClaimEvent")
 	defer func() { end(err) }()
 	return s.events.ClaimEvent(ctx, now, until)

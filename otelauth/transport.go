@@ -14,9 +14,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Transport measures the calls of GitHub that go through it, for the HTTPClient of
-// auth.GitHubConfig: base is http.DefaultTransport if it is nil. Spans have the
-// endpoint, without anything that is in a path or query.
+// Transport returns a transport that measures the calls of GitHub that go through it, for the
+// HTTPClient of auth.GitHubConfig. A nil base means http.DefaultTransport. Spans name the endpoint,
+// without any part of a path or query that could identify a user.
 func (t *Telemetry) Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -29,7 +29,7 @@ type transport struct {
 	base      http.RoundTripper
 }
 
-// endpoints are the paths that are called, behind what an Enterprise host puts in front.
+// endpoints matches the paths that the library calls, after the prefix of an Enterprise host.
 var endpoints = regexp.MustCompile(`^(?:/api/v3)?(/login/oauth/access_token|/user/emails|/user/memberships/orgs|/user/teams|/user|/applications/[^/]+/token)$`)
 
 var clientID = regexp.MustCompile(`/applications/[^/]+/`)
@@ -38,13 +38,14 @@ func endpointOf(path string) string {
 	if found := endpoints.FindStringSubmatch(path); found != nil {
 		return clientID.ReplaceAllString(found[1], "/applications/{client_id}/")
 	}
-	return "other" // the host's own calls
+	return "other" // a call of the host itself
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	endpoint := endpointOf(r.URL.Path)
-	ctx, span := t.telemetry.tracer.Start(r.Context(), "github "+r.Method+" "+endpoint, trace.WithSpanKind(trace.SpanKindClient))
+	ctx, span := t.telemetry.tracer.Start(r.Context(), "github "+r.Method+" "+endpoint,
+		trace.WithSpanKind(trace.SpanKindClient))
 	defer span.End()
 	began := time.Now()
 	response, err := t.base.RoundTrip(r.WithContext(ctx))
@@ -53,12 +54,13 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	case err == nil:
 		status = strconv.Itoa(response.StatusCode)
 	case errors.Is(err, context.Canceled):
-		status = "canceled" // nobody waited for it
+		status = "canceled" // no caller waited for the response
 	}
 	if status == "none" || status >= "500" && status <= "599" {
 		span.SetStatus(codes.Error, "GitHub did not answer")
 	}
-	attributes := []attribute.KeyValue{attribute.String("endpoint", endpoint), attribute.String("status", status)}
+	attributes := []attribute.KeyValue{attribute.String("endpoint", endpoint),
+		attribute.String("status", status)}
 	span.SetAttributes(attributes...)
 	t.telemetry.github.Record(ctx, time.Since(began).Seconds(), metric.WithAttributes(attributes...))
 	return response, err

@@ -15,22 +15,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// importedKey is a key of another system, with all that a path must escape.
+// importedKey is an imported access key with characters that a path must escape.
 const importedKey = "team/alice@example.com"
 
 // fixture is a service with a super user, root, and a user, alice.
 type fixture struct {
 	svc    *auth.Service
-	log    lockedBuffer // of the service
-	broken atomic.Bool  // the store does not answer
-	panics atomic.Bool  // the store panics
+	log    lockedBuffer // log of the service
+	broken atomic.Bool  // makes the store fail
+	panics atomic.Bool  // makes the store panic
 	passed atomic.Int64 // how far the clock is ahead
 
 	root, alice         auth.User
 	rootPair, alicePair auth.KeyPair
 }
 
-// lockedBuffer is a buffer that servers write to.
+// lockedBuffer is a buffer to which several servers can write.
 type lockedBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -48,7 +48,7 @@ func (b *lockedBuffer) String() string {
 	return b.text.String()
 }
 
-// failingStore reads no session while it is broken, or panics.
+// failingStore fails or panics in FindSession if the fixture says so.
 type failingStore struct {
 	auth.Store
 	broken, panics *atomic.Bool
@@ -72,7 +72,8 @@ func newFixture(t *testing.T) *fixture {
 	f.svc, err = auth.New(failingStore{memstore.New(), &f.broken, &f.panics}, auth.Config{
 		Issuer:      "https://api.example.com",
 		SigningKeys: []auth.SigningKey{key},
-		Tokens:      auth.TokenConfig{CheckSessionsInStore: true}, // so that the store is asked, and can be broken
+		// The service then reads the store for each request, so the test can break it.
+		Tokens:      auth.TokenConfig{CheckSessionsInStore: true},
 		Credentials: auth.CredentialConfig{AllowImported: true},
 		Timeout:     2 * time.Second,
 
@@ -84,7 +85,8 @@ func newFixture(t *testing.T) *fixture {
 	f.rootPair = f.svc.Credentials().GeneratePair()
 	f.root, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "root"}, f.rootPair)
 	require.NoError(t, err)
-	made, err := f.svc.Register(t.Context(), auth.ByHost("setup"), auth.UserParams{Username: "alice", Email: "alice@example.com"})
+	made, err := f.svc.Register(t.Context(), auth.ByHost("setup"),
+		auth.UserParams{Username: "alice", Email: "alice@example.com"})
 	require.NoError(t, err)
 	f.alice, f.alicePair = made.User, made.Pair
 	return f
@@ -97,7 +99,7 @@ func (f *fixture) token(t *testing.T, user auth.User) string {
 	return token.Bearer.Reveal()
 }
 
-// forged is the token with another signature.
+// forged returns the token with another signature.
 func forged(token string) string {
 	last := "A"
 	if token[len(token)-10:len(token)-9] == last {

@@ -19,8 +19,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// reports is a service as protoc would describe it: Mine says whose reports they are,
-// and Watch says so for each message that it gets.
+// reports describes a service as protoc would. Mine returns whose reports the caller may read;
+// Watch returns that for each message it receives.
 var reports = grpc.ServiceDesc{
 	ServiceName: "test.Reports",
 	HandlerType: (*any)(nil),
@@ -32,7 +32,9 @@ var reports = grpc.ServiceDesc{
 				return nil, err
 			}
 			info := &grpc.UnaryServerInfo{Server: server, FullMethod: "/test.Reports/Mine"}
-			return interceptor(ctx, in, info, func(ctx context.Context, _ any) (any, error) { return whose(ctx) })
+			return interceptor(ctx, in, info, func(ctx context.Context, _ any) (any, error) {
+				return whose(ctx)
+			})
 		},
 	}, {
 		MethodName: "Purge",
@@ -82,7 +84,7 @@ func whose(ctx context.Context) (*wrapperspb.StringValue, error) {
 	return wrapperspb.String(trace + "the reports of " + caller.Username), nil
 }
 
-// traced is another interceptor's stream, with a context of its own.
+// traced is the stream of another interceptor, with its own context.
 type traced struct {
 	grpc.ServerStream
 	ctx context.Context
@@ -94,15 +96,19 @@ func trace(ctx context.Context) context.Context {
 	return context.WithValue(ctx, traceKey{}, "traced: ")
 }
 
-func traceUnary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func traceUnary(
+	ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler,
+) (any, error) {
 	return handler(trace(ctx), request)
 }
 
-func traceStream(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func traceStream(
+	server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler,
+) error {
 	return handler(server, traced{stream, trace(stream.Context())})
 }
 
-// dial starts a server with these options, and connects to it.
+// dial starts a server with these options and connects to it.
 func dial(t *testing.T, svc *auth.Service, options ...grpc.ServerOption) *grpc.ClientConn {
 	t.Helper()
 	server := grpc.NewServer(options...)
@@ -115,7 +121,8 @@ func dial(t *testing.T, svc *auth.Service, options ...grpc.ServerOption) *grpc.C
 		server.Stop()
 		require.NoError(t, <-served)
 	})
-	connection, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	connection, err := grpc.NewClient(listener.Addr().String(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	t.Cleanup(func() { connection.Close() })
 	return connection
@@ -123,7 +130,8 @@ func dial(t *testing.T, svc *auth.Service, options ...grpc.ServerOption) *grpc.C
 
 func dialProtected(t *testing.T, f *fixture) *grpc.ClientConn {
 	t.Helper()
-	return dial(t, f.svc, grpc.ChainUnaryInterceptor(grpcauth.Unary(f.svc)), grpc.ChainStreamInterceptor(grpcauth.Stream(f.svc)))
+	return dial(t, f.svc, grpc.ChainUnaryInterceptor(grpcauth.Unary(f.svc)),
+		grpc.ChainStreamInterceptor(grpcauth.Stream(f.svc)))
 }
 
 func invoke(ctx context.Context, connection *grpc.ClientConn, method string) (string, error) {
@@ -136,7 +144,7 @@ func mine(ctx context.Context, connection *grpc.ClientConn) (string, error) {
 	return invoke(ctx, connection, "Mine")
 }
 
-// watch opens a stream and returns what asks it once more.
+// watch opens a stream and returns a function that sends another message.
 func watch(ctx context.Context, connection *grpc.ClientConn) func() (string, error) {
 	stream, err := connection.NewStream(ctx, &reports.Streams[0], "/test.Reports/Watch")
 	return func() (string, error) {
@@ -144,7 +152,8 @@ func watch(ctx context.Context, connection *grpc.ClientConn) func() (string, err
 			return "", err
 		}
 		answer := new(wrapperspb.StringValue)
-		if err := stream.SendMsg(new(emptypb.Empty)); err != nil && err != io.EOF { // then RecvMsg has the reason
+		// On io.EOF, RecvMsg returns the reason.
+		if err := stream.SendMsg(new(emptypb.Empty)); err != nil && err != io.EOF {
 			return "", err
 		}
 		err := stream.RecvMsg(answer)
@@ -156,10 +165,11 @@ func watchOnce(ctx context.Context, connection *grpc.ClientConn) (string, error)
 	return watch(ctx, connection)()
 }
 
-// calls are the two kinds of call.
-var calls = map[string]func(context.Context, *grpc.ClientConn) (string, error){"unary": mine, "stream": watchOnce}
+// calls are the two kinds of calls.
+var calls = map[string]func(context.Context, *grpc.ClientConn) (string, error){"unary": mine,
+	"stream": watchOnce}
 
-// with is a call's context with these values of authorization.
+// with returns the context of a call with these authorization values.
 func with(t *testing.T, values ...string) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	t.Cleanup(cancel)
@@ -169,7 +179,7 @@ func with(t *testing.T, values ...string) context.Context {
 	return ctx
 }
 
-func TestACallOverGRPCKnowsItsCallerAndRefusesOthers(t *testing.T) {
+func TestGRPCCallIdentifiesItsCallerAndRejectsOthers(t *testing.T) {
 	t.Parallel()
 	const missing, rejected = "Authentication required: send a bearer token", "Invalid or expired token: sign in again"
 	for kind, call := range calls {
@@ -209,13 +219,15 @@ func TestACallOverGRPCKnowsItsCallerAndRefusesOthers(t *testing.T) {
 			f.broken.Store(true)
 			_, err = call(with(t, "Bearer "+f.token(t, f.alice)), connection)
 			require.Equal(t, codes.Unavailable, status.Code(err))
-			require.Equal(t, "Service temporarily unavailable: try again later", status.Convert(err).Message())
+			require.Equal(t, "Service temporarily unavailable: try again later",
+				status.Convert(err).Message())
 		})
 	}
 }
 
-// gRPC recovers no panic: without a guard around the store, this test ends its process.
-func TestAStoreThatPanicsEndsOneCallOverGRPCAndNotTheProcess(t *testing.T) {
+// gRPC recovers no panic. Unless the library guards its calls of the store, this test ends its
+// process.
+func TestPanickingStoreEndsOneGRPCCallNotTheProcess(t *testing.T) {
 	t.Parallel()
 	for kind, call := range calls {
 		f := newFixture(t)
@@ -224,14 +236,15 @@ func TestAStoreThatPanicsEndsOneCallOverGRPCAndNotTheProcess(t *testing.T) {
 		f.panics.Store(true)
 		_, err := call(ctx, connection)
 		require.Equal(t, codes.Unavailable, status.Code(err), kind)
-		require.Equal(t, "Service temporarily unavailable: try again later", status.Convert(err).Message(), kind)
+		require.Equal(t, "Service temporarily unavailable: try again later",
+			status.Convert(err).Message(), kind)
 		f.panics.Store(false)
 		_, err = call(ctx, connection)
 		require.NoError(t, err, kind)
 	}
 }
 
-func TestInterceptorsOverGRPCKeepEachOthersContext(t *testing.T) {
+func TestGRPCInterceptorsKeepEachOthersContext(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := "Bearer " + f.token(t, f.alice)
@@ -254,7 +267,7 @@ func TestInterceptorsOverGRPCKeepEachOthersContext(t *testing.T) {
 	}
 }
 
-func TestAStreamIsIdentifiedWhenItIsOpenedAndOutlivesItsToken(t *testing.T) {
+func TestGRPCStreamIsIdentifiedOnceAndOutlivesItsToken(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*testing.T, *fixture){
 		"expired": func(_ *testing.T, f *fixture) { f.passed.Store(int64(13 * time.Hour)) },
@@ -281,7 +294,7 @@ func TestAStreamIsIdentifiedWhenItIsOpenedAndOutlivesItsToken(t *testing.T) {
 	}
 }
 
-func TestACallOverGRPCForSuperUsersReadsTheStoreEachTime(t *testing.T) {
+func TestGRPCSuperUserCallReadsTheStoreEachTime(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	connection := dialProtected(t, f)
@@ -290,7 +303,8 @@ func TestACallOverGRPCForSuperUsersReadsTheStoreEachTime(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "all gone", answer)
 	promote := func(user auth.User, power bool) {
-		_, err := f.svc.UpdateUser(t.Context(), auth.ByHost("setup"), user.ID, auth.UserChange{IsSuperUser: &power})
+		_, err := f.svc.UpdateUser(t.Context(), auth.ByHost("setup"), user.ID,
+			auth.UserChange{IsSuperUser: &power})
 		require.NoError(t, err)
 	}
 	requireRefused := func(ctx context.Context) {
@@ -302,7 +316,7 @@ func TestACallOverGRPCForSuperUsersReadsTheStoreEachTime(t *testing.T) {
 	requireRefused(alice)
 	promote(f.alice, true)
 	promote(f.root, false)
-	requireRefused(root) // whose token is the same
+	requireRefused(root) // with the same token
 	_, err = invoke(alice, connection, "Purge")
 	require.NoError(t, err)
 }
@@ -311,8 +325,10 @@ func TestGRPCEventsSayWhoSentTheCall(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	connection := dialProtected(t, f)
-	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer x.y.z", "x-request-id", "request-1", "x-forwarded-for", "203.0.113.7")
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer x.y.z",
+		"x-request-id", "request-1", "x-forwarded-for", "203.0.113.7")
 	_, err := mine(ctx, connection)
 	require.Equal(t, codes.Unauthenticated, status.Code(err))
-	require.Regexp(t, `token.rejected" .*event.address=203.0.113.7 event.user_agent=grpc-go/\S+ event.request_id=request-1`, f.log.String())
+	require.Regexp(t,
+		`token.rejected" .*event.address=203.0.113.7 event.user_agent=grpc-go/\S+ event.request_id=request-1`, f.log.String())
 }

@@ -26,43 +26,50 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// routers are the recipes, each with a route more, GET /panic behind Authenticate, and
-// with what is the router's own to decide.
+// routers are the recipes, each with an additional route, GET /panic behind Authenticate, and the
+// router's own decisions.
 var routers = []struct {
 	name  string
 	start func(*testing.T, *auth.Service) (url string)
 
-	head     int    // HEAD of a GET call
-	slash    int    // GET /auth/keys/, of which there is only /auth/keys
-	allow    string // of PUT /auth/keys
-	slowBody bool   // a body that does not arrive is answered with 408 in time
+	head     int    // status of HEAD for a GET call
+	slash    int    // status of GET /auth/keys/, because only /auth/keys exists
+	allow    string // Allow header of PUT /auth/keys
+	slowBody bool   // a body that does not arrive gets 408 in time
 }{
 	{
 		name: "chi", head: 405, slash: 404, allow: "GET, POST", slowBody: true,
 		start: func(t *testing.T, svc *auth.Service) string {
 			router := chiauth.New(svc)
-			router.With(svc.Authenticate).Get("/panic", func(http.ResponseWriter, *http.Request) { panic("the host's") })
+			router.With(svc.Authenticate).Get("/panic", func(http.ResponseWriter, *http.Request) {
+				panic("the host's")
+			})
 			return serve(t, router)
 		},
 	}, {
 		name: "gin", head: 405, slash: 301, allow: "GET, POST", slowBody: true,
 		start: func(t *testing.T, svc *auth.Service) string {
 			router := ginauth.New(svc)
-			router.GET("/panic", ginauth.Use(svc.Authenticate), func(*gin.Context) { panic("the host's") })
+			router.GET("/panic", ginauth.Use(svc.Authenticate), func(*gin.Context) {
+				panic("the host's")
+			})
 			return serve(t, router)
 		},
 	}, {
 		name: "echo", head: 405, slash: 404, allow: "GET, OPTIONS, POST", slowBody: true,
 		start: func(t *testing.T, svc *auth.Service) string {
 			router := echoauth.New(svc)
-			router.GET("/panic", func(*echo.Context) error { panic("the host's") }, echo.WrapMiddleware(svc.Authenticate))
+			router.GET("/panic", func(*echo.Context) error { panic("the host's") },
+				echo.WrapMiddleware(svc.Authenticate))
 			return serve(t, router)
 		},
 	}, {
 		name: "fiber", head: 200, slash: 200, allow: "GET, HEAD, POST",
 		start: func(t *testing.T, svc *auth.Service) string {
 			app := fiberauth.New(svc)
-			app.Get("/panic", fiberauth.Use(svc.Authenticate), func(fiber.Ctx) error { panic("the host's") })
+			app.Get("/panic", fiberauth.Use(svc.Authenticate), func(fiber.Ctx) error {
+				panic("the host's")
+			})
 			return serveFiber(t, app)
 		},
 	},
@@ -80,7 +87,8 @@ func serveFiber(t *testing.T, app *fiber.App) string {
 	served := make(chan error, 1)
 	go func() { served <- app.Listener(listener, fiber.ListenConfig{DisableStartupMessage: true}) }()
 	url := "http://" + listener.Addr().String()
-	answer, err := http.Get(url) // a shutdown before the server has begun would end nothing
+	// A shutdown has no effect before the server has started.
+	answer, err := http.Get(url)
 	require.NoError(t, err)
 	require.NoError(t, answer.Body.Close())
 	t.Cleanup(func() {
@@ -93,11 +101,11 @@ func serveFiber(t *testing.T, app *fiber.App) string {
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.ReleaseMode)
-	gin.DefaultErrorWriter = io.Discard // the stack of the panic that a test makes
+	gin.DefaultErrorWriter = io.Discard // hides the stack of the panic in the test
 	m.Run()
 }
 
-// host is one of the routers, running.
+// host is a running router.
 type host struct {
 	*fixture
 	t   *testing.T
@@ -114,7 +122,7 @@ func (r response) json(t *testing.T, to any) {
 	require.NoError(t, json.Unmarshal([]byte(r.body), to), r.body)
 }
 
-// send makes a request with these Authorization lines.
+// send sends a request with these Authorization headers.
 func (h *host) send(method, path, body string, authorization ...string) response {
 	h.t.Helper()
 	r, err := http.NewRequestWithContext(h.t.Context(), method, h.url+path, strings.NewReader(body))
@@ -139,10 +147,11 @@ func (h *host) do(r *http.Request) response {
 }
 
 func loginBody(pair auth.KeyPair) string {
-	return fmt.Sprintf(`{"access_key": %q, "access_secret": %q}`, pair.AccessKey, pair.AccessSecret.Reveal())
+	return fmt.Sprintf(`{"access_key": %q, "access_secret": %q}`, pair.AccessKey,
+		pair.AccessSecret.Reveal())
 }
 
-// login returns the Authorization line of a new session.
+// login returns the Authorization header of a new session.
 func (h *host) login(pair auth.KeyPair) string {
 	h.t.Helper()
 	answer := h.send("POST", "/auth/users/login", loginBody(pair))
@@ -165,7 +174,7 @@ func eachRouter(t *testing.T, test func(*testing.T, *host, int)) {
 	}
 }
 
-func TestAProtectedRouteKnowsItsCallerAndRefusesOthers(t *testing.T) {
+func TestProtectedRouteIdentifiesItsCallerAndRejectsOthers(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		alice := h.login(h.alicePair)
 		answer := h.send("GET", "/reports", "", alice)
@@ -186,9 +195,11 @@ func TestAProtectedRouteKnowsItsCallerAndRefusesOthers(t *testing.T) {
 			for _, path := range []string{"/reports", "/auth/user", "/panic"} {
 				answer := h.send("GET", path, "", c.authorization...)
 				require.Equal(t, 401, answer.StatusCode, "%s: %s", name, path)
-				require.Equal(t, []string{c.challenge}, answer.Header["Www-Authenticate"], "%s: %s", name, path)
+				require.Equal(t, []string{c.challenge}, answer.Header["Www-Authenticate"], "%s: %s",
+					name, path)
 				require.Equal(t, "no-store", answer.Header.Get("Cache-Control"), "%s: %s", name, path)
-				require.True(t, strings.HasPrefix(answer.body, `{"detail":"`) && strings.HasSuffix(answer.body, `"}`), "one answer: %s", answer.body)
+				require.True(t, strings.HasPrefix(answer.body, `{"detail":"`) &&
+					strings.HasSuffix(answer.body, `"}`), "one answer: %s", answer.body)
 			}
 		}
 
@@ -199,7 +210,7 @@ func TestAProtectedRouteKnowsItsCallerAndRefusesOthers(t *testing.T) {
 	})
 }
 
-func TestARouteForSuperUsers(t *testing.T) {
+func TestSuperUserRouteRefusesOtherUsers(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		answer := h.send("DELETE", "/reports", "", h.login(h.rootPair))
 		require.Equal(t, 200, answer.StatusCode)
@@ -211,7 +222,7 @@ func TestARouteForSuperUsers(t *testing.T) {
 	})
 }
 
-// A router that does not have a call answers 404 or 405 to it; the handler answers 401.
+// If a router lacks a call, it responds with 404 or 405; the handler responds with 401.
 func TestEveryCallIsMounted(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		for _, route := range h.svc.Routes() {
@@ -261,7 +272,7 @@ func TestPathParametersReachTheHandlers(t *testing.T) {
 	})
 }
 
-// A parameter is what the client has escaped, once: a slash in it does not end it.
+// A path parameter is unescaped exactly once, and an escaped slash does not end it.
 func TestPathParametersAreDecodedOnce(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		alice := h.login(h.alicePair)
@@ -286,21 +297,21 @@ func escapeAll(text string) string {
 	return escaped.String()
 }
 
-func TestWhatIsNotThereIsTheRoutersToAnswer(t *testing.T) {
+func TestUnknownRoutesAreAnsweredByTheRouter(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, i int) {
 		alice := h.login(h.alicePair)
 		require.Equal(t, 404, h.send("GET", "/auth/nothing", "", alice).StatusCode)
 		answer := h.send("PUT", "/auth/keys", "", alice)
 		require.Equal(t, 405, answer.StatusCode)
 		allowed := strings.Split(strings.Join(answer.Header["Allow"], ", "), ", ")
-		slices.Sort(allowed) // chi's and gin's are in no order
+		slices.Sort(allowed) // chi and gin list them in no order
 		require.Equal(t, routers[i].allow, strings.Join(allowed, ", "))
 		require.Equal(t, routers[i].head, h.send("HEAD", "/auth/user", "", alice).StatusCode)
 		require.Equal(t, routers[i].slash, h.send("GET", "/auth/keys/", "", alice).StatusCode)
 	})
 }
 
-func TestABodyThatIsTooLongIsRefused(t *testing.T) {
+func TestOverlongBodyIsRefused(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		body := loginBody(h.alicePair)
 		answer := h.send("POST", "/auth/users/login", body+strings.Repeat(" ", 9<<10-len(body)))
@@ -311,7 +322,7 @@ func TestABodyThatIsTooLongIsRefused(t *testing.T) {
 	})
 }
 
-func TestABodyThatDoesNotArriveIsNotWaitedFor(t *testing.T) {
+func TestStalledBodyTimesOut(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, i int) {
 		if !routers[i].slowBody {
 			t.Skip("this router's server reads the body itself, and waits for its own ReadTimeout")
@@ -328,7 +339,7 @@ func TestABodyThatDoesNotArriveIsNotWaitedFor(t *testing.T) {
 	})
 }
 
-func TestAPanicOfTheHostEndsOneRequest(t *testing.T) {
+func TestHostPanicEndsOnlyOneRequest(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		alice := h.login(h.alicePair)
 		for range 3 {
@@ -338,8 +349,8 @@ func TestAPanicOfTheHostEndsOneRequest(t *testing.T) {
 	})
 }
 
-// Servers read requests into memory that they use again.
-func TestASessionKeepsTheClientThatOpenedIt(t *testing.T) {
+// Servers read requests into memory that they reuse.
+func TestSessionKeepsTheUserAgentThatOpenedIt(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		const first, second = "the-first-browser/1.0", "a-second-browser/2.0"
 		for _, agent := range []string{first, second} {

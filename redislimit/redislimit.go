@@ -1,14 +1,14 @@
-// Package redislimit counts on a Redis server, for all instances of a service
-// together:
+// Package redislimit limits on a Redis server how often something may happen, for all instances of
+// a service together:
 //
 //	client := redis.NewClient(&redis.Options{Addr: "redis.example.com:6379", ContextTimeoutEnabled: true})
 //	limiter, err := redislimit.New(client, redislimit.Options{})
 //	…
 //	svc, err := auth.New(store, auth.Config{Throttling: auth.Throttling{Limiter: limiter}, …})
 //
-// While the server is away, each instance counts for itself, and sign-in goes on.
+// While the server is unavailable, each instance counts for itself, so sign-in continues.
 //
-// It is a module of its own, so that a host without Redis compiles none of it.
+// The package is a separate module, so that a host without Redis compiles none of it.
 package redislimit
 
 import (
@@ -26,51 +26,53 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// Options are what may be said of a limiter. The zero value is a good choice.
+// Options configures a limiter. The zero value uses the defaults.
 type Options struct {
-	// Prefix begins the name of every key, behind "rate:": "sallyport" unless set. Two
-	// services on one server need two.
+	// Prefix begins the name of every key, after "rate:". Default "sallyport". Two services that
+	// share a server need different prefixes.
 	Prefix string
 
-	// Timeout is how long the server may take for one answer, of which a request needs
-	// up to two for each rate: 100 milliseconds unless set.
+	// Timeout is how long to wait for one response of the server. A request needs up to two
+	// responses for each rate. Default 100 milliseconds.
 	Timeout time.Duration
 
-	// Local counts while the server is away: limit.NewMemory(0, nil) unless set.
+	// Local counts while the server is unavailable. Default limit.NewMemory(0, nil).
 	Local limit.Limiter
 
-	// Logger is told when the server goes away, and when it is back: slog.Default()
-	// unless set.
+	// Logger logs when the server becomes unavailable and when it answers again. Default
+	// slog.Default().
 	Logger *slog.Logger
 }
 
-// Limiter is a [limit.Limiter] on a Redis server. It is safe for concurrent use.
+// Limiter is a [limit.Limiter] on a Redis server. Create one with [New]. It is safe for concurrent
+// use.
 type Limiter struct {
 	rates   *redis_rate.Limiter
 	options Options
 
-	// awayUntil is until when the server is left alone after a failure, in nanoseconds
-	// of Unix time; 0 while it answers.
-	awayUntil atomic.Int64
+	// unavailableUntil is when the server may be called again after a failure, in nanoseconds of Unix
+	// time. It is 0 while the server answers.
+	unavailableUntil atomic.Int64
 }
 
-// mostRates is how many rates a bucket may have.
+// mostRates is the maximum number of rates of a bucket.
 const mostRates = 4
 
-// retryAfter is for how long the server is left alone after a failure: a request must
-// not wait for one that is away.
+// retryAfter is how long the server is not called after a failure, so that requests do not wait for
+// an unavailable server.
 const retryAfter = time.Second
 
-// New returns a limiter on the server of the client, which stays the caller's to
-// close. It does not touch the server. The client's options must have
-// ContextTimeoutEnabled: without it, go-redis heeds no deadline but its own, and sign-ins
+// New returns a limiter on the server of the client. It does not connect to the server. The caller
+// keeps ownership of the client and closes it. The client's options must have
+// ContextTimeoutEnabled. Otherwise go-redis ignores the deadlines of this package, and sign-ins
 // would wait for a server that hangs.
 func New(client redis.UniversalClient, options Options) (*Limiter, error) {
 	if client == nil {
 		return nil, errors.New("redislimit: New needs a client")
 	}
 	if !heedsDeadlines(client) {
-		return nil, errors.New("redislimit: set ContextTimeoutEnabled in the client's options, or sign-ins wait for a server that hangs")
+		return nil,
+			errors.New("redislimit: set ContextTimeoutEnabled in the client's options; otherwise sign-ins wait for a server that hangs")
 	}
 	if options.Timeout < 0 {
 		return nil, errors.New("redislimit: Timeout must not be negative")
@@ -90,8 +92,8 @@ func New(client redis.UniversalClient, options Options) (*Limiter, error) {
 	return &Limiter{rates: redis_rate.NewLimiter(client), options: options}, nil
 }
 
-// heedsDeadlines reports whether the client's commands end with their context, as far as
-// that can be seen: a client of another type is the host's own.
+// heedsDeadlines reports whether the client's commands end with their context. For a client type of
+// the host it cannot know, and returns true.
 func heedsDeadlines(client redis.UniversalClient) bool {
 	switch client := client.(type) {
 	case *redis.Client:
@@ -107,19 +109,23 @@ func heedsDeadlines(client redis.UniversalClient) bool {
 // Take implements [limit.Limiter], for up to four rates.
 func (l *Limiter) Take(ctx context.Context, bucket string, rates []limit.Rate) (time.Duration, error) {
 	if len(rates) > mostRates {
-		return 0, fmt.Errorf("redislimit: a bucket may have %d rates at the most", mostRates)
+		return 0, fmt.Errorf("redislimit: a bucket has at most %d rates", mostRates)
 	}
-	wait, err := ask(ctx, l, func(ctx context.Context) (time.Duration, error) { return l.take(ctx, bucket, rates) })
+	wait, err := ask(ctx, l, func(ctx context.Context) (time.Duration, error) {
+		return l.take(ctx, bucket, rates)
+	})
 	if err != nil {
 		return l.options.Local.Take(ctx, bucket, rates)
 	}
 	return wait, nil
 }
 
-// take looks whether all rates have room before it counts in any, and asks those that
-// have none how long to wait. Between the two somebody else may take the last: then it
-// has counted in some of them only.
-func (l *Limiter) take(ctx context.Context, bucket string, rates []limit.Rate) (wait time.Duration, err error) {
+// take checks that all rates have room before it counts in any of them. For the rates without room,
+// it asks how long to wait. Another call may take the last room between the check and the count.
+// Then this call has counted in only some of the rates.
+func (l *Limiter) take(
+	ctx context.Context, bucket string, rates []limit.Rate,
+) (wait time.Duration, err error) {
 	var full [mostRates]bool
 	if len(rates) > 1 {
 		for i, rate := range rates {
@@ -139,7 +145,8 @@ func (l *Limiter) take(ctx context.Context, bucket string, rates []limit.Rate) (
 		if err != nil {
 			return 0, err
 		}
-		if result.RetryAfter > rate.Per { // no such wait is possible: the server's clock was set back
+		// no such wait is possible: the server's clock was set back
+		if result.RetryAfter > rate.Per {
 			if err := l.reset(ctx, bucket, i); err != nil {
 				return 0, err
 			}
@@ -154,14 +161,18 @@ func (l *Limiter) take(ctx context.Context, bucket string, rates []limit.Rate) (
 	return wait, nil
 }
 
-// count counts n more in the bucket's i-th rate, and waits for the answer.
-func (l *Limiter) count(ctx context.Context, bucket string, i int, rate limit.Rate, n int) (*redis_rate.Result, error) {
+// count counts n more in the bucket's i-th rate and returns the result of the server.
+func (l *Limiter) count(
+	ctx context.Context, bucket string, i int, rate limit.Rate, n int,
+) (*redis_rate.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.options.Timeout)
 	defer cancel()
-	return l.rates.AllowN(ctx, l.key(bucket, i), redis_rate.Limit{Rate: rate.Count, Burst: rate.Count, Period: rate.Per}, n)
+	return l.rates.AllowN(ctx, l.key(bucket, i),
+		redis_rate.Limit{Rate: rate.Count, Burst: rate.Count, Period: rate.Per}, n)
 }
 
-// Reset implements [limit.Limiter]. While the server is away, its buckets stay.
+// Reset implements [limit.Limiter]. While the server is unavailable, it returns an error and the
+// server's buckets keep their counts.
 func (l *Limiter) Reset(ctx context.Context, bucket string) error {
 	_, err := ask(ctx, l, func(ctx context.Context) (struct{}, error) {
 		for i := range mostRates {
@@ -184,31 +195,35 @@ func (l *Limiter) key(bucket string, rate int) string {
 	return fmt.Sprintf("%s:%s:%d", l.options.Prefix, bucket, rate)
 }
 
-var errAway = errors.New("redislimit: the server is away")
+var errUnavailable = errors.New("redislimit: the server is unavailable")
 
-// ask calls the server, unless it has just been found to be away.
-func ask[T any](ctx context.Context, l *Limiter, call func(context.Context) (T, error)) (result T, err error) {
+// ask calls the server, unless a recent call found it unavailable.
+func ask[T any](
+	ctx context.Context, l *Limiter, call func(context.Context) (T, error),
+) (result T, err error) {
 	now := time.Now().UnixNano()
-	until := l.awayUntil.Load()
+	until := l.unavailableUntil.Load()
 	if now < until {
-		return result, errAway
+		return result, errUnavailable
 	}
-	// Of those who come when it is to be tried again, one does.
+	// After retryAfter, only one of the waiting requests calls the server.
 	if until != 0 {
-		if !l.awayUntil.CompareAndSwap(until, now+int64(retryAfter)) {
-			return result, errAway
+		if !l.unavailableUntil.CompareAndSwap(until, now+int64(retryAfter)) {
+			return result, errUnavailable
 		}
-		// A request that goes away must not leave the server unused for all others.
+		// If this request is canceled, the call must still finish. Otherwise the server would stay
+		// unused for all other requests.
 		ctx = context.WithoutCancel(ctx)
 	}
 	result, err = call(ctx)
 	switch {
 	case err == nil && until != 0:
-		l.awayUntil.Store(0)
+		l.unavailableUntil.Store(0)
 		l.options.Logger.InfoContext(ctx, "redislimit: the server answers again")
 	case err != nil && ctx.Err() == nil:
-		if l.awayUntil.Swap(time.Now().UnixNano()+int64(retryAfter)) == 0 {
-			l.options.Logger.ErrorContext(ctx, "redislimit: the server is away, and each instance counts for itself", "error", err)
+		if l.unavailableUntil.Swap(time.Now().UnixNano()+int64(retryAfter)) == 0 {
+			l.options.Logger.ErrorContext(ctx,
+				"redislimit: the server is unavailable; each instance counts for itself", "error", err)
 		}
 	}
 	return result, err

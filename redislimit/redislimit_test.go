@@ -30,7 +30,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newClient returns a client of the server that AUTH_TEST_REDIS_ADDR names.
+// newClient returns a client of the server in AUTH_TEST_REDIS_ADDR.
 func newClient(t testing.TB) *redis.Client {
 	t.Helper()
 	addr := os.Getenv("AUTH_TEST_REDIS_ADDR")
@@ -42,7 +42,7 @@ func newClient(t testing.TB) *redis.Client {
 	return client
 }
 
-// newLimiter returns a limiter whose keys are the test's own.
+// newLimiter returns a limiter with keys that no other test uses.
 func newLimiter(t testing.TB, client *redis.Client, prefix string) *redislimit.Limiter {
 	t.Helper()
 	limiter, err := redislimit.New(client, redislimit.Options{Prefix: prefix, Timeout: 5 * time.Second})
@@ -71,12 +71,12 @@ func TestInstancesCountTogether(t *testing.T) {
 		require.Greater(t, wait, 14*time.Minute)
 		require.LessOrEqual(t, wait, 15*time.Minute)
 	}
-	require.Zero(t, take(t, one, "b", rate), "another bucket")
+	require.Zero(t, take(t, one, "b", rate), "b is a different bucket")
 	require.NoError(t, one.Reset(t.Context(), "a"))
 	require.Zero(t, take(t, other, "a", rate))
 }
 
-func TestWhatOneRateRefusesIsCountedInNone(t *testing.T) {
+func TestEventRefusedByOneRateIsCountedInNone(t *testing.T) {
 	t.Parallel()
 	l := newLimiter(t, newClient(t), rand.Text())
 	short, long := limit.Rate{Count: 10, Per: time.Hour}, limit.Rate{Count: 2, Per: 24 * time.Hour}
@@ -85,13 +85,13 @@ func TestWhatOneRateRefusesIsCountedInNone(t *testing.T) {
 	for range 20 {
 		require.Greater(t, take(t, l, "a", short, long), 11*time.Hour)
 	}
-	for range 8 { // what the short one has left
+	for range 8 { // what the short rate has left
 		require.Zero(t, take(t, l, "a", short))
 	}
 	require.NotZero(t, take(t, l, "a", short))
 }
 
-func TestABucketFillsUpAgain(t *testing.T) {
+func TestBucketDrainsOverTime(t *testing.T) {
 	t.Parallel()
 	l := newLimiter(t, newClient(t), rand.Text())
 	rate := limit.Rate{Count: 1, Per: 50 * time.Millisecond}
@@ -102,7 +102,7 @@ func TestABucketFillsUpAgain(t *testing.T) {
 	}, 5*time.Second, 10*time.Millisecond)
 }
 
-func TestManyAtOnceAreCountedExactly(t *testing.T) {
+func TestConcurrentEventsAreCountedExactly(t *testing.T) {
 	t.Parallel()
 	client, prefix := newClient(t), rand.Text()
 	var allowed atomic.Int64
@@ -111,7 +111,8 @@ func TestManyAtOnceAreCountedExactly(t *testing.T) {
 		running.Go(func() {
 			l := newLimiter(t, client, prefix)
 			for range 10 {
-				if wait, err := l.Take(t.Context(), "a", []limit.Rate{{Count: 100, Per: time.Hour}}); err == nil && wait == 0 {
+				if wait, err := l.Take(t.Context(), "a",
+					[]limit.Rate{{Count: 100, Per: time.Hour}}); err == nil && wait == 0 {
 					allowed.Add(1)
 				}
 			}
@@ -121,7 +122,7 @@ func TestManyAtOnceAreCountedExactly(t *testing.T) {
 	require.EqualValues(t, 100, allowed.Load())
 }
 
-func TestWhatCannotBeIsRefused(t *testing.T) {
+func TestInvalidOptionsAndRatesAreRefused(t *testing.T) {
 	t.Parallel()
 	_, err := redislimit.New(nil, redislimit.Options{})
 	require.Error(t, err)
@@ -142,12 +143,15 @@ func TestWhatCannotBeIsRefused(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestWhileTheServerIsAwayEachInstanceCountsForItselfAndNobodyWaits(t *testing.T) {
+func TestInstancesCountLocallyWithoutWaitingWhileServerIsUnavailable(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, ContextTimeoutEnabled: true}) // nobody is there
+	// No server listens on this port.
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1,
+		ContextTimeoutEnabled: true})
 	defer client.Close()
-	l, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	l, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.NewTextHandler(&log,
+		nil))})
 	require.NoError(t, err)
 	rate := limit.Rate{Count: 3, Per: time.Hour}
 	began := time.Now()
@@ -158,15 +162,16 @@ func TestWhileTheServerIsAwayEachInstanceCountsForItselfAndNobodyWaits(t *testin
 		require.NotZero(t, take(t, l, "a", rate))
 	}
 	require.Less(t, time.Since(began), 2*time.Second)
-	require.Equal(t, 1, bytes.Count(log.Bytes(), []byte("the server is away")))
-	require.Error(t, l.Reset(t.Context(), "a"), "the server keeps its bucket")
+	require.Equal(t, 1, bytes.Count(log.Bytes(), []byte("the server is unavailable")))
+	require.Error(t, l.Reset(t.Context(), "a"), "the bucket on the server cannot be reset")
 	require.Zero(t, take(t, l, "a", rate))
 }
 
-func TestARequestThatIsCancelledDoesNotCountAsTheServerBeingAway(t *testing.T) {
+func TestCanceledRequestDoesNotMarkTheServerUnavailable(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	l, err := redislimit.New(newClient(t), redislimit.Options{Prefix: rand.Text(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	l, err := redislimit.New(newClient(t),
+		redislimit.Options{Prefix: rand.Text(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -175,7 +180,7 @@ func TestARequestThatIsCancelledDoesNotCountAsTheServerBeingAway(t *testing.T) {
 	require.Empty(t, log.String())
 }
 
-// server is a Redis server of the test's own, to be killed.
+// server is a Redis server that the test may kill.
 type server struct {
 	addr    string
 	process *exec.Cmd
@@ -185,11 +190,13 @@ func (s *server) start(t testing.TB) {
 	t.Helper()
 	_, port, err := net.SplitHostPort(s.addr)
 	require.NoError(t, err)
-	s.process = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	s.process = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "",
+		"--appendonly", "no", "--dir", t.TempDir())
 	require.NoError(t, s.process.Start())
 	client := redis.NewClient(&redis.Options{Addr: s.addr})
 	defer client.Close()
-	require.Eventually(t, func() bool { return client.Ping(context.Background()).Err() == nil }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return client.Ping(context.Background()).Err() == nil },
+		10*time.Second, 10*time.Millisecond)
 }
 
 func (s *server) kill(t testing.TB) {
@@ -212,16 +219,19 @@ func startServer(t testing.TB) *server {
 	return s
 }
 
-// A server that hangs is worse than one that is away: it takes connections and commands.
-func TestNobodyWaitsForAServerThatHangs(t *testing.T) {
+// A server that hangs is worse than an unavailable one, because it accepts connections and
+// commands.
+func TestNoRequestWaitsForAHangingServer(t *testing.T) {
 	t.Parallel()
 	hanging := startServer(t)
 	client := redis.NewClient(&redis.Options{Addr: hanging.addr, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	local := &countingLimiter{Limiter: limit.NewMemory(0, nil)}
-	l, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.DiscardHandler), Local: local})
+	l, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.DiscardHandler),
+		Local: local})
 	require.NoError(t, err)
-	rates := []limit.Rate{{Count: 1000, Per: time.Minute}, {Count: 1000, Per: time.Hour}, {Count: 1000, Per: 24 * time.Hour}}
+	rates := []limit.Rate{{Count: 1000, Per: time.Minute}, {Count: 1000, Per: time.Hour},
+		{Count: 1000, Per: 24 * time.Hour}}
 	require.Eventually(t, func() bool { // the machine may be slow
 		before := local.taken.Load()
 		take(t, l, "a", rates...)
@@ -244,29 +254,33 @@ func TestNobodyWaitsForAServerThatHangs(t *testing.T) {
 		before := local.taken.Load()
 		take(t, l, "a", rates...)
 		return local.taken.Load() == before
-	}, 20*time.Second, 200*time.Millisecond, "limits return")
+	}, 20*time.Second, 200*time.Millisecond, "the instances must share limits again")
 }
 
-// countingLimiter counts what it is asked.
+// countingLimiter counts its calls.
 type countingLimiter struct {
 	limit.Limiter
 	taken atomic.Int64
 }
 
-func (c *countingLimiter) Take(ctx context.Context, bucket string, rates []limit.Rate) (time.Duration, error) {
+func (c *countingLimiter) Take(
+	ctx context.Context, bucket string, rates []limit.Rate,
+) (time.Duration, error) {
 	c.taken.Add(1)
 	return c.Limiter.Take(ctx, bucket, rates)
 }
 
-// instance is a service of several that share a store and the limits.
+// newInstance returns a service, as one of several that share a store and the limits.
 func newInstance(t testing.TB, store auth.Store, key auth.SigningKey, addr string) *auth.Service {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { client.Close() })
-	limiter, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.DiscardHandler), Timeout: time.Second})
+	limiter, err := redislimit.New(client,
+		redislimit.Options{Logger: slog.New(slog.DiscardHandler), Timeout: time.Second})
 	require.NoError(t, err)
 	svc, err := auth.New(store, auth.Config{
-		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}, Logger: slog.New(slog.DiscardHandler),
+		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key},
+		Logger: slog.New(slog.DiscardHandler),
 		Throttling: auth.Throttling{
 			Limiter:  limiter,
 			Failures: []limit.Rate{{Count: 10, Per: time.Hour}},
@@ -277,7 +291,7 @@ func newInstance(t testing.TB, store auth.Store, key auth.SigningKey, addr strin
 	return svc
 }
 
-// fail signs in with a pair that nobody has, and reports whether that was throttled.
+// fail signs in with an unknown pair and reports whether that was throttled.
 func fail(t testing.TB, svc *auth.Service, address string) bool {
 	t.Helper()
 	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr(address)})
@@ -290,17 +304,19 @@ func fail(t testing.TB, svc *auth.Service, address string) bool {
 	return false
 }
 
-func TestTwoInstancesShareLimitsAndSignInGoesOnWhenTheServerIsKilled(t *testing.T) {
+func TestSignInContinuesWhenTheSharedServerIsKilled(t *testing.T) {
 	t.Parallel()
 	redisServer := startServer(t)
 	key, err := auth.NewHS256Key("", []byte("a secret of 32 random bytes, say"))
 	require.NoError(t, err)
 	store := memstore.New()
-	instances := []*auth.Service{newInstance(t, store, key, redisServer.addr), newInstance(t, store, key, redisServer.addr)}
-	made, err := instances[0].Register(t.Context(), auth.ByHost("setup"), auth.UserParams{Username: "ada"})
+	instances := []*auth.Service{newInstance(t, store, key, redisServer.addr),
+		newInstance(t, store, key, redisServer.addr)}
+	made, err := instances[0].Register(t.Context(), auth.ByHost("setup"),
+		auth.UserParams{Username: "ada"})
 	require.NoError(t, err)
 
-	// shared reports whether the two count together, with an address that is new.
+	// shared reports whether the two instances count together, using a new client address.
 	addresses := 0
 	shared := func() bool {
 		addresses++
@@ -317,7 +333,8 @@ func TestTwoInstancesShareLimitsAndSignInGoesOnWhenTheServerIsKilled(t *testing.
 	var running sync.WaitGroup
 	for i := range 8 {
 		running.Go(func() {
-			from := auth.WithClientInfo(ctx, auth.ClientInfo{Address: netip.MustParseAddr("203.0.113.7")})
+			from := auth.WithClientInfo(ctx,
+				auth.ClientInfo{Address: netip.MustParseAddr("203.0.113.7")})
 			for ctx.Err() == nil {
 				if _, err := instances[i%2].Login(from, made.Pair); err != nil && ctx.Err() == nil {
 					refused.Add(1)
@@ -329,25 +346,29 @@ func TestTwoInstancesShareLimitsAndSignInGoesOnWhenTheServerIsKilled(t *testing.
 	for range testenv.Rounds(t, testenv.Counts{Small: 1, Moderate: 2, Full: 10}) {
 		redisServer.kill(t)
 		before := signedIn.Load()
-		require.Eventually(t, func() bool { return signedIn.Load() > before+50 }, 20*time.Second, 10*time.Millisecond, "sign-in goes on")
-		require.False(t, shared(), "each for itself")
+		require.Eventually(t, func() bool { return signedIn.Load() > before+50 }, 20*time.Second,
+			10*time.Millisecond, "sign-in must continue")
+		require.False(t, shared(), "each instance must count for itself")
 		redisServer.start(t)
-		require.Eventually(t, shared, 20*time.Second, 200*time.Millisecond, "limits return")
+		require.Eventually(t, shared, 20*time.Second, 200*time.Millisecond,
+			"the instances must share limits again")
 	}
 	stop()
 	running.Wait()
 	require.Zero(t, refused.Load())
 }
 
-// A replica is promoted, or the machine restored, and its clock is behind that of the server that
-// has counted: nobody waits until the old time has come again.
-func TestAServerWhoseClockWasSetBackRefusesNothingForLong(t *testing.T) {
+// A replica is promoted, or the machine is restored, and its clock is behind the server that has
+// counted. Clients must not wait until the old time has come again.
+func TestServerClockSetBackDoesNotRefuseForLong(t *testing.T) {
 	t.Parallel()
 	client := newClient(t)
 	prefix := rand.Text()
 	l := newLimiter(t, client, prefix)
-	for name, back := range map[string]time.Duration{"ten minutes": 10 * time.Minute, "a day": 24 * time.Hour} {
-		for i := range 2 { // as the server keeps them: the time at which the bucket is empty again
+	for name, back := range map[string]time.Duration{"ten minutes": 10 * time.Minute,
+		"a day": 24 * time.Hour} {
+		// Redis stores the time at which the bucket is empty again.
+		for i := range 2 {
 			empty := time.Since(time.Unix(1483228800, 0)) + back
 			key := fmt.Sprintf("rate:%s:%s:%d", prefix, name, i)
 			require.NoError(t, client.Set(t.Context(), key, empty.Seconds(), time.Hour).Err())
@@ -362,18 +383,21 @@ func TestAServerWhoseClockWasSetBackRefusesNothingForLong(t *testing.T) {
 	}
 }
 
-// The one request that asks whether the server is back is canceled by its client, again and again.
+// The one request that checks whether the server answers again is canceled by its client,
+// repeatedly.
 func TestCanceledRequestsDoNotKeepTheServerUnused(t *testing.T) {
 	t.Parallel()
 	killed := startServer(t)
-	client := redis.NewClient(&redis.Options{Addr: killed.addr, ContextTimeoutEnabled: true, MaxRetries: -1})
+	client := redis.NewClient(&redis.Options{Addr: killed.addr, ContextTimeoutEnabled: true,
+		MaxRetries: -1})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	local := &countingLimiter{Limiter: limit.NewMemory(0, nil)}
-	l, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.DiscardHandler), Local: local})
+	l, err := redislimit.New(client, redislimit.Options{Logger: slog.New(slog.DiscardHandler),
+		Local: local})
 	require.NoError(t, err)
 	rates := []limit.Rate{{Count: 1000, Per: time.Minute}}
 	killed.kill(t)
-	take(t, l, "a", rates...) // and the server is known to be away
+	take(t, l, "a", rates...) // now the server is known to be unavailable
 	killed.start(t)
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -381,5 +405,5 @@ func TestCanceledRequestsDoNotKeepTheServerUnused(t *testing.T) {
 		before := local.taken.Load()
 		_, _ = l.Take(canceled, "a", rates)
 		return local.taken.Load() == before
-	}, 20*time.Second, 100*time.Millisecond, "a canceled request finds that the server is back")
+	}, 20*time.Second, 100*time.Millisecond, "a canceled request must find that the server answers again")
 }

@@ -14,29 +14,29 @@ import (
 type acting struct {
 	tx
 	w     auth.Write
-	users map[string]auth.User // the user records that are locked, by ID
+	users map[string]auth.User // locked user records, by ID
 
-	everybody int64 // sessions of a Generation below it are revoked
+	everybody int64 // sessions with a lower Generation were revoked by RevokeEverybody
 	now       time.Time
 }
 
-// locks says what a change locks besides the record of everybody and the actor's record.
+// locks lists the locks of a change, besides the row of everybody and the actor's record.
 type locks struct {
 	// users are the IDs of the users that the change is about. They need not exist.
 	users []string
 
-	// superUsers is set if the change may leave one super user fewer.
+	// superUsers must be true if the change can reduce the number of super users.
 	superUsers bool
 
-	// exclusive is set if no other lasting change may be under way.
+	// exclusive must be true if no other lasting change may run at the same time.
 	exclusive bool
 }
 
-// hold takes the locks in the order that [auth.AccountStore] says. Keys, sessions, links and the
-// head of the feed come later and in this order. The caller then calls check.
+// hold takes the locks in the order that [auth.AccountStore] requires. The caller then calls check.
+// Locks on keys, sessions, links and the head of the feed come later, in this order.
 func hold(ctx context.Context, t tx, w auth.Write, wanted locks) (a acting, err error) {
 	a = acting{tx: t, w: w}
-	err = inOrder(
+	err = runInOrder(
 		func() error { return a.holdEverybody(ctx, wanted.exclusive) },
 		func() error {
 			if !wanted.superUsers {
@@ -49,14 +49,16 @@ func hold(ctx context.Context, t tx, w auth.Write, wanted locks) (a acting, err 
 	return a, err
 }
 
-// holdOwner locks the user, checks that the authority may change records of this user, and returns
-// [auth.ErrNotFound] if there is no such user.
+// holdOwner locks the user and checks that the authority may change records of this user. It
+// returns [auth.ErrNotFound] if the user does not exist.
 func holdOwner(ctx context.Context, t tx, w auth.Write, userID string) (a acting, err error) {
 	return holdOwnerWith(ctx, t, w, userID, locks{})
 }
 
-// holdOwnerWith is holdOwner with further locks.
-func holdOwnerWith(ctx context.Context, t tx, w auth.Write, userID string, wanted locks) (a acting, err error) {
+// holdOwnerWith is holdOwner with additional locks.
+func holdOwnerWith(
+	ctx context.Context, t tx, w auth.Write, userID string, wanted locks,
+) (a acting, err error) {
 	wanted.users = []string{userID}
 	if a, err = holdAs(ctx, t, w, userID, wanted); err != nil {
 		return a, err
@@ -65,13 +67,15 @@ func holdOwnerWith(ctx context.Context, t tx, w auth.Write, userID string, wante
 	return a, err
 }
 
-// holdNobody is holdOwner for a user who is still to be added.
-func holdNobody(ctx context.Context, t tx, w auth.Write, userID string) (a acting, err error) {
+// holdForNewUser is holdOwner for a user who has yet to be added.
+func holdForNewUser(ctx context.Context, t tx, w auth.Write, userID string) (a acting, err error) {
 	return holdAs(ctx, t, w, userID, locks{})
 }
 
 // holdAs takes the locks and checks that the authority may change records of this user.
-func holdAs(ctx context.Context, t tx, w auth.Write, userID string, wanted locks) (a acting, err error) {
+func holdAs(
+	ctx context.Context, t tx, w auth.Write, userID string, wanted locks,
+) (a acting, err error) {
 	if err := checkOwner(w, userID); err != nil {
 		return a, err
 	}
@@ -82,7 +86,8 @@ func holdAs(ctx context.Context, t tx, w auth.Write, userID string, wanted locks
 	return a, err
 }
 
-// checkOwner is [auth.Authority.CheckOwner]. An ID that could never have been stored is nobody's.
+// checkOwner is [auth.Authority.CheckOwner], except that it returns [auth.ErrNotFound] for an ID
+// that cannot be in the database.
 func checkOwner(w auth.Write, userID string) error {
 	if !storable(userID, auth.MaxIDLength) {
 		return auth.ErrNotFound
@@ -90,8 +95,8 @@ func checkOwner(w auth.Write, userID string) error {
 	return w.By.CheckOwner(userID)
 }
 
-// ids returns the IDs of the users to lock. The actor of the event is one of them, so that no
-// event with the client's address is added while this user is being deleted.
+// ids returns the IDs of the users to lock. They include the actor of the event. Otherwise an event
+// with the client address could be added while its actor is being deleted.
 func (a acting) ids(wanted locks) []string {
 	ids := append([]string{a.w.By.UserID}, wanted.users...)
 	if a.store.keepsUsers() && a.w.Event.Kind != "" {
@@ -100,7 +105,7 @@ func (a acting) ids(wanted locks) []string {
 	return ids
 }
 
-// user returns the record, which is locked, or [auth.ErrNotFound] if there is none.
+// user returns the locked record, or [auth.ErrNotFound] if the user does not exist.
 func (a acting) user(id string) (auth.User, error) {
 	user, ok := a.users[id]
 	if !ok {
@@ -109,20 +114,20 @@ func (a acting) user(id string) (auth.User, error) {
 	return user, nil
 }
 
-// check returns an error unless the authority holds now. It is called after all locks have been
-// taken. It reads in a statement of its own: the statement that waited for a lock sees what was
-// there before it waited.
+// check returns an error unless the authority holds now. The caller must have taken all locks.
+// check reads in a separate statement, because a statement that waited for a lock still sees the
+// rows as they were before it waited.
 func (a *acting) check(ctx context.Context) error {
 	by := a.w.By
 	if by.Host != "" {
-		a.now = kept(a.w.Now())
+		a.now = storedTime(a.w.Now())
 		return nil
 	}
 	session, revokedBelow, err := findActing(ctx, a.querier, selectActing, by)
 	if err != nil {
 		return err
 	}
-	a.now = kept(a.w.Now())
+	a.now = storedTime(a.w.Now())
 	return by.Check(a.now, session, a.users[by.UserID], max(revokedBelow, a.everybody))
 }
 
@@ -134,9 +139,11 @@ FROM auth_sessions s WHERE s.id = ?`
 	shareActing = selectActing + ` FOR SHARE`
 )
 
-// findActing returns the session of the authority, and below which Generation sessions of its user
-// are revoked. Both are zero if there is no such session.
-func findActing(ctx context.Context, q querier, query string, by auth.Authority) (session auth.Session, revokedBelow int64, err error) {
+// findActing returns the session of the authority, and the Generation below which sessions of its
+// user are revoked. Both are zero if the session does not exist.
+func findActing(
+	ctx context.Context, q querier, query string, by auth.Authority,
+) (session auth.Session, revokedBelow int64, err error) {
 	var everybody int64
 	fields := append(sessionFields(&session), &everybody, orZero[int64]{&revokedBelow})
 	err = zeroIfNone(scan(q.row(ctx, query, by.UserID, by.SessionID), fields...))
@@ -149,7 +156,8 @@ const (
 	lockEverybody   = selectEverybody + ` FOR UPDATE`
 )
 
-// holdEverybody lets any number of lasting changes be under way at once, or this one alone.
+// holdEverybody locks the row of everybody until the transaction ends. Lasting changes share the
+// lock. An exclusive lock waits until no other lasting change runs, and then keeps others waiting.
 func (a *acting) holdEverybody(ctx context.Context, exclusive bool) error {
 	if a.store.dialect.oneWriter {
 		return nil
@@ -161,31 +169,33 @@ func (a *acting) holdEverybody(ctx context.Context, exclusive bool) error {
 	if turn != "" {
 		var one int
 		if err := a.row(ctx, turn, postgresLockID(a.store.prefix+"everybody")).Scan(&one); err != nil {
-			return fmt.Errorf("wait for the turn of everybody: %w", err)
+			return fmt.Errorf("wait for the advisory lock of everybody: %w", err)
 		}
 	}
 	if err := a.row(ctx, query).Scan(&a.everybody); err != nil {
-		return fmt.Errorf("hold the row of the table of everybody: %w", err)
+		return fmt.Errorf("lock the row of auth_everybody: %w", err)
 	}
 	return nil
 }
 
-// maxHeld is how many users one change locks: the actor, the user that it is about, and the
-// actor of its event.
+// maxHeld is the maximum number of users that one change locks: the actor, the user that the change
+// is about, and the actor of the event.
 const maxHeld = 3
 
 var (
-	lockUsers     = `SELECT ` + userColumns + ` FROM auth_users u WHERE u.id ` + list(maxHeld) + ` ORDER BY u.id FOR UPDATE`
-	lockHostUsers = `SELECT h.id FROM auth_host_users h WHERE h.id ` + list(maxHeld) + ` ORDER BY h.id FOR UPDATE`
+	lockUsers     = `SELECT ` + userColumns + ` FROM auth_users u WHERE u.id ` + inList(maxHeld) + ` ORDER BY u.id FOR UPDATE`
+	lockHostUsers = `SELECT h.id FROM auth_host_users h WHERE h.id ` + inList(maxHeld) + ` ORDER BY h.id FOR UPDATE`
 )
 
 const lockHostUser = `SELECT h.id FROM auth_host_users h WHERE h.id = ? FOR UPDATE`
 
-// holdUsers returns the users that exist of those with the IDs, and locks their records until the
-// transaction ends. Every transaction that writes records of a user calls it, once, and it locks in
-// one statement by ascending ID, so that no two transactions wait for each other's users.
+// holdUsers returns the users with these IDs that exist, and locks their records until the
+// transaction ends. Every transaction that writes records of a user calls it, exactly once. It
+// locks all users in one statement, in the order of their IDs, so that two transactions never wait
+// for each other's users.
 //
-// A store of accounts has a record to lock for each ID, which it adds the first time.
+// In a store of accounts every ID has a row to lock. holdUsers inserts the row when it first meets
+// the ID.
 func holdUsers(ctx context.Context, t tx, ids ...string) (map[string]auth.User, error) {
 	ids = slices.DeleteFunc(ids, func(id string) bool { return !storable(id, auth.MaxIDLength) })
 	slices.Sort(ids)
@@ -197,7 +207,9 @@ func holdUsers(ctx context.Context, t tx, ids ...string) (map[string]auth.User, 
 		return lockListed(ctx, t, lockUser, lockUsers, ids, userFields)
 	}
 	lock := func() (map[string]auth.User, error) {
-		return lockListed(ctx, t, lockHostUser, lockHostUsers, ids, func(u *auth.User) []any { return []any{&u.ID} })
+		return lockListed(ctx, t, lockHostUser, lockHostUsers, ids, func(u *auth.User) []any {
+			return []any{&u.ID}
+		})
 	}
 	users, err := lock()
 	if err != nil || len(users) == len(ids) {
@@ -214,10 +226,11 @@ func holdUsers(ctx context.Context, t tx, ids ...string) (map[string]auth.User, 
 	return lock()
 }
 
-// insertHostUser is followed by what the dialect has for a row that a concurrent transaction adds.
+// insertHostUser must be followed by unlessExists of the dialect, because a concurrent transaction
+// may insert the same row.
 const insertHostUser = `INSERT INTO auth_host_users (id) VALUES (?)`
 
-// lockListed runs the query for one ID or the one for several.
+// lockListed runs query one if there is a single ID, and query several otherwise.
 func lockListed(
 	ctx context.Context, t tx, one, several string, ids []string, fields func(*auth.User) []any,
 ) (map[string]auth.User, error) {

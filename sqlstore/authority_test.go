@@ -18,8 +18,8 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// ofEachOther are changes that super users make of each other, with what becomes of the change of
-// the other one if this one is first.
+// ofEachOther are changes that two super users make to each other. Each says what happens to the
+// second change if the first one commits before it.
 var ofEachOther = []struct {
 	name string
 	make func(ctx context.Context, s *sqlstore.Store, w auth.Write, userID string) error
@@ -47,9 +47,9 @@ var ofEachOther = []struct {
 	}, auth.ErrTokenRejected},
 }
 
-// Each of two super users takes the power of the other, on two instances at once. Each waits for the
-// records of both, so without one order of locks they would wait for each other.
-func TestOfTwoSuperUsersWhoTakeEachOthersPowerOneDoes(t *testing.T) {
+// Two super users change each other, on two instances at once. Each change locks the records of
+// both. Without a fixed order of locks, the two would deadlock.
+func TestTwoSuperUsersChangingEachOtherNeverDeadlock(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
 		stores, s := twoStores(t, on, sqlstore.Open)
@@ -72,9 +72,10 @@ func TestOfTwoSuperUsersWhoTakeEachOthersPowerOneDoes(t *testing.T) {
 			require.NotEqual(t, -1, winner, "%v", errs)
 			require.ErrorIs(t, errs[1-winner], ofEachOther[changes[winner]].lost, "%v", changes)
 			if on != nil {
-				require.Equal(t, 2, s.spy.count("BEGIN")+s.spy.count("START"), "a deadlock was resolved")
+				require.Equal(t, 2, s.spy.count("BEGIN")+s.spy.count("START"),
+					"the database had to resolve a deadlock")
 			}
-			for _, user := range users { // or there would be more super users each round
+			for _, user := range users { // otherwise each round would add more super users
 				_, err := stores[0].DeleteUser(ctx, byHost, user)
 				require.True(t, err == nil || errors.Is(err, auth.ErrNotFound), "%v", err)
 			}
@@ -92,9 +93,9 @@ func addSuperUser(t *testing.T, store *sqlstore.Store, id string) {
 	require.NoError(t, err)
 }
 
-// Without the shared lock, a change that was under way would be made by a session that is revoked
-// with all others when it commits. Without a fair one, it would never be the turn of the revocation.
-func TestRevokingEverybodyWaitsForChangesAndNotForEver(t *testing.T) {
+// Without the shared lock, a change could commit after its session was revoked with all others.
+// Without a fair lock, the revocation might never get its turn.
+func TestRevokeEverybodyWaitsForRunningChangesButNotForever(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
 		stores, _ := twoStores(t, on, sqlstore.Open)
@@ -105,7 +106,7 @@ func TestRevokingEverybodyWaitsForChangesAndNotForEver(t *testing.T) {
 		}
 		var revoked atomic.Bool
 		var made atomic.Int64
-		busy := make(chan struct{}) // closed when the others are at work
+		busy := make(chan struct{}) // closed when the other goroutines are working
 		late := make([]int, enders)
 		together(t, enders+1, func(i int) error {
 			if i == enders {
@@ -140,28 +141,29 @@ func TestRevokingEverybodyWaitsForChangesAndNotForEver(t *testing.T) {
 			}
 			return ctx.Err()
 		})
-		require.Equal(t, make([]int, enders), late, "keys that were added after the revocation")
+		require.Equal(t, make([]int, enders), late, "no key may be added after the revocation")
 	})
 }
 
-// The first changes for one user meet where there is no record to lock yet.
-func TestFirstChangesForAUserOfTheHostMeet(t *testing.T) {
+// The first changes of a user run at the same time, when there is no row to lock yet.
+func TestConcurrentFirstChangesOfHostUserSucceed(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
 		stores, s := twoStores(t, on, sqlstore.OpenAccounts)
 		for round := range rounds(t) {
 			user := fmt.Sprintf("u-%d", round)
 			together(t, enders, func(i int) error {
-				return stores[i%2].AddKey(context.Background(), byHost, newKey(fmt.Sprintf("k-%d-%d", round, i), user))
+				return stores[i%2].AddKey(context.Background(), byHost,
+					newKey(fmt.Sprintf("k-%d-%d", round, i), user))
 			})
 			require.Equal(t, []string{user}, column(t, s.db, `SELECT id FROM `+s.prefix+`host_users WHERE id = '`+user+`'`))
 		}
 	})
 }
 
-// Sign-in with a key takes no lock more than before; a change takes the one of everybody, and
-// for the authority of a session one look at the session.
-func TestAnAuthorityTakesFewStatements(t *testing.T) {
+// Sign-in with a key needs no additional lock. A change needs the lock of everybody and, for the
+// authority of a session, one query of the session.
+func TestCheckingAnAuthorityTakesFewStatements(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s := newStage(t)
@@ -172,10 +174,10 @@ func TestAnAuthorityTakesFewStatements(t *testing.T) {
 			return len(s.spy.statements())
 		}
 		shared := 0
-		if s.prefix != "auth_" { // SQLite has one writer instead
+		if s.prefix != "auth_" { // SQLite has a single writer instead
 			shared = 1
 		}
-		if strings.HasSuffix(t.Name(), "/postgres") { // and PostgreSQL a lock that is given in turn
+		if strings.HasSuffix(t.Name(), "/postgres") { // PostgreSQL also has the advisory lock
 			shared++
 		}
 		start := count(func() error {
@@ -187,23 +189,28 @@ func TestAnAuthorityTakesFewStatements(t *testing.T) {
 			_, _, err := s.store.CreateSession(ctx, newSession("s-new", "ada", "k-ada"), 0)
 			return err
 		}))
-		const own = 3 // the user, the number of keys, the key
-		require.Equal(t, start+own+shared, count(func() error { return s.store.AddKey(ctx, byHost, newKey("k-1", "ada")) }))
-		require.Equal(t, start+own+shared+1, count(func() error { return s.store.AddKey(ctx, withoutEvent, newKey("k-2", "ada")) }))
+		const own = 3 // lock the user, count the keys, insert the key
+		require.Equal(t, start+own+shared, count(func() error {
+			return s.store.AddKey(ctx, byHost, newKey("k-1", "ada"))
+		}))
+		require.Equal(t, start+own+shared+1, count(func() error {
+			return s.store.AddKey(ctx, withoutEvent, newKey("k-2", "ada"))
+		}))
 		require.Equal(t, start+own+shared+2, count(func() error {
 			return s.store.AddKey(ctx, bySession("s-eve", "eve"), newKey("k-3", "ada"))
 		}))
 	})
 }
 
-// Nobody knows of an account that was linked before whether it has made a super user.
-func TestAnAccountOfBeforeHasSpentItsGrant(t *testing.T) {
+// For an account that was linked before grants were recorded, it is unknown whether it made a super
+// user.
+func TestMigrationMarksGrantsOfLinkedAccountsSpent(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		p, ctx := newPlace(t), context.Background()
 		db := p.open(t, nil)
 		_, err := sqlstore.OpenWithMigrations(ctx, db, p.cfg, p.migrations(t, 12))
-		require.ErrorContains(t, err, "check the tables", "the rest is missing")
+		require.ErrorContains(t, err, "check the tables", "the later tables are missing")
 		for _, statement := range []string{
 			`INSERT INTO users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at)
 				VALUES ('ada', 'Ada', 'ada', '', NULL, 0, 1, 1, 1, 0)`,
@@ -228,15 +235,16 @@ func TestAnAccountOfBeforeHasSpentItsGrant(t *testing.T) {
 		require.NoError(t, store.AddKey(ctx, w, newKey("k-ada", "ada")))
 		_, _, err = store.UnlinkGitHub(ctx, w, "ada", host)
 		require.NoError(t, err)
-		require.ErrorIs(t, store.AddKey(ctx, w, newKey("k-2", "ada")), auth.ErrTokenRejected, "unlinking revokes the session")
+		require.ErrorIs(t, store.AddKey(ctx, w, newKey("k-2", "ada")), auth.ErrTokenRejected,
+			"unlinking revokes the session")
 		fresh := newRegistration(newLink(1, "bob"))
 		_, _, err = store.SignInGitHub(ctx, byHost, fresh)
 		require.ErrorIs(t, err, auth.ErrGitHubNotAllowed, "the account is remembered")
 	})
 }
 
-// Positions that were never given are no entries that are still to come.
-func TestTheFeedGoesOnBehindPositionsThatWereLost(t *testing.T) {
+// RevokeEverybody can skip positions. Readers must not wait for entries at the skipped positions.
+func TestFeedContinuesAfterSkippedPositions(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
 		stores, _ := twoStores(t, on, sqlstore.Open)
@@ -244,7 +252,7 @@ func TestTheFeedGoesOnBehindPositionsThatWereLost(t *testing.T) {
 		addSuperUser(t, store, "ada")
 		require.NoError(t, store.RevokeSession(ctx, byHost, "s-ada"))
 		require.NoError(t, store.RevokeEverybody(ctx, byHost, 41))
-		require.NoError(t, store.RevokeEverybody(ctx, byHost, 41), "it has been done")
+		require.NoError(t, store.RevokeEverybody(ctx, byHost, 41), "a second call has nothing to do")
 		require.NoError(t, store.RevokeEverybody(ctx, byHost, 0))
 		feed, err := store.ListRevocations(ctx, 1, 10)
 		require.NoError(t, err)

@@ -21,7 +21,7 @@ func (c coded) Code() int     { return int(c) }
 
 var errOfHost = errors.New("an error that only the host knows")
 
-func TestAViolatedUniqueConstraintIsRecognised(t *testing.T) {
+func TestViolatedUniqueConstraintIsRecognized(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		err    error
@@ -33,10 +33,10 @@ func TestAViolatedUniqueConstraintIsRecognised(t *testing.T) {
 		{errors.New("UNIQUE constraint failed: auth_users.id"), true}, // mattn/go-sqlite3
 		{errors.New("sqlite3: constraint failed: UNIQUE constraint failed: auth_users.id"), true},
 		{fmt.Errorf("wrapped: %w", errOfHost), true},
-		{coded(19), false},   // a constraint, it is not said which
+		{coded(19), false},   // a violated constraint of unknown kind
 		{coded(1299), false}, // NOT NULL
 		{coded(787), false},  // FOREIGN KEY
-		{coded(13), false},   // the disk is full
+		{coded(13), false},   // SQLITE_FULL
 		{errors.New("NOT NULL constraint failed: auth_users.id"), false},
 		{errors.New("CHECK constraint failed: is_active"), false},
 		{errors.New("unique"), false},
@@ -58,13 +58,13 @@ func TestIsConflictMayBeMissing(t *testing.T) {
 	require.ErrorIs(t, err, errOfHost)
 }
 
-func TestIsConflictIsAskedOnlyAboutWhatIsNotKnown(t *testing.T) {
+func TestIsConflictIsCalledOnlyForUnrecognizedErrors(t *testing.T) {
 	t.Parallel()
 	err := registerFailing(t, coded(2067), func(error) bool { panic("asked") })
 	require.ErrorIs(t, err, auth.ErrExists)
 }
 
-func TestAPanicOfIsConflictIsContained(t *testing.T) {
+func TestPanicOfIsConflictBecomesAnError(t *testing.T) {
 	t.Parallel()
 	err := registerFailing(t, errOfHost, func(error) bool { panic("oops") })
 	requireNoAnswer(t, err)
@@ -72,8 +72,8 @@ func TestAPanicOfIsConflictIsContained(t *testing.T) {
 	require.ErrorIs(t, err, errOfHost)
 }
 
-// registerFailing returns what Register makes of the driver's error, and checks
-// that it has changed nothing.
+// registerFailing returns the error of Register if the driver returns the failure, and checks that
+// Register changed nothing.
 func registerFailing(t *testing.T, failure error, isConflict func(error) bool) error {
 	s := &spy{}
 	db := openMemory(t, s)
@@ -94,7 +94,7 @@ func registerFailing(t *testing.T, failure error, isConflict func(error) bool) e
 	return err
 }
 
-func TestABusyDatabaseIsAskedAgain(t *testing.T) {
+func TestBusyDatabaseIsRetried(t *testing.T) {
 	t.Parallel()
 	for _, busy := range []error{
 		coded(5), coded(261), // SQLITE_BUSY, SQLITE_BUSY_RECOVERY
@@ -112,10 +112,11 @@ func TestABusyDatabaseIsAskedAgain(t *testing.T) {
 	}
 }
 
-func TestADatabaseThatIsOtherwiseUnwillingIsNotAskedAgain(t *testing.T) {
+func TestOtherDatabaseErrorsAreNotRetried(t *testing.T) {
 	t.Parallel()
 	store, _, s := spiedStore(t)
-	s.watch(at(1, func(context.Context) error { return coded(6) })) // SQLITE_LOCKED, by this program itself
+	// SQLITE_LOCKED, by this program itself
+	s.watch(at(1, func(context.Context) error { return coded(6) }))
 	requireNoAnswer(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 	require.Equal(t, 1, s.count("BEGIN IMMEDIATE"))
 }

@@ -20,8 +20,8 @@ func rounds(t testing.TB) int {
 	return testenv.Rounds(t, testenv.Counts{Small: 5, Moderate: 30, Full: 300})
 }
 
-// lock begins a transaction that writes on a connection of the pool, as another
-// process would, and returns what ends it.
+// lock begins a writing transaction on a connection of the pool, as another process would. The
+// function unlock ends it.
 func lock(t testing.TB, db *sql.DB) (unlock func()) {
 	ctx := context.Background()
 	conn, err := db.Conn(ctx)
@@ -35,8 +35,8 @@ func lock(t testing.TB, db *sql.DB) (unlock func()) {
 	}
 }
 
-// together calls do with 0 to n-1 from as many goroutines, which start at once,
-// and requires that all of them succeed.
+// together calls do with 0 to n-1 in n goroutines that start at once, and requires that all calls
+// succeed.
 func together(t testing.TB, n int, do func(i int) error) {
 	t.Helper()
 	errs := make([]error, n)
@@ -53,8 +53,8 @@ func together(t testing.TB, n int, do func(i int) error) {
 	require.NoError(t, errors.Join(errs...))
 }
 
-// readThenWrite registers a user and does what would fail, sooner or later, in a
-// transaction that takes its lock only when it first writes.
+// readThenWrite registers a user and calls methods that read before they write. If a transaction
+// took its lock only at the first write, these calls would sooner or later fail.
 func readThenWrite(ctx context.Context, store auth.Store, id string) error {
 	if err := store.Register(ctx, byHost, newUser(id), newKey("k-"+id, id)); err != nil {
 		return err
@@ -102,7 +102,8 @@ func TestWritersOfOneStoreNeverMeetInTheDatabase(t *testing.T) {
 	n := rounds(t)
 	together(t, 16, func(i int) error {
 		for round := range n {
-			if err := readThenWrite(context.Background(), store, fmt.Sprintf("u-%d-%d", i, round)); err != nil {
+			if err := readThenWrite(context.Background(), store,
+				fmt.Sprintf("u-%d-%d", i, round)); err != nil {
 				return err
 			}
 		}
@@ -121,7 +122,8 @@ func TestOneConnectionIsEnoughForAll(t *testing.T) {
 		store := mustOpen(t, db)
 		together(t, 8, func(i int) error {
 			for round := range n {
-				if err := readThenWrite(context.Background(), store, fmt.Sprintf("u-%d-%d", i, round)); err != nil {
+				if err := readThenWrite(context.Background(), store,
+					fmt.Sprintf("u-%d-%d", i, round)); err != nil {
 					return err
 				}
 			}
@@ -130,7 +132,7 @@ func TestOneConnectionIsEnoughForAll(t *testing.T) {
 	}
 }
 
-func TestReadsGoOnWhileAnotherProcessWrites(t *testing.T) {
+func TestReadsProceedWhileAnotherProcessWrites(t *testing.T) {
 	t.Parallel()
 	file := newFile(t)
 	store := mustOpen(t, openDB(t, file, impatient))
@@ -193,7 +195,7 @@ func TestWaitingForTheWriterEndsWithTheContext(t *testing.T) {
 	require.NoError(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 }
 
-func TestCancelledCallsLeaveNoTransactionOpen(t *testing.T) {
+func TestCanceledCallsLeaveNoTransactionOpen(t *testing.T) {
 	t.Parallel()
 	for name, db := range map[string]*sql.DB{
 		"memory": openMemory(t, nil),

@@ -16,21 +16,22 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-func TestTheVerbsAreTheMethodsOfAStore(t *testing.T) {
+func TestVerbsCoverAllMethodsOfAStore(t *testing.T) {
 	t.Parallel()
 	var called []string
 	for _, v := range verbs() {
 		name, _, _ := strings.Cut(v.name, " ")
 		called = append(called, name)
 	}
-	for _, role := range []reflect.Type{reflect.TypeFor[auth.Store](), reflect.TypeFor[auth.EventStore]()} {
+	for _, role := range []reflect.Type{reflect.TypeFor[auth.Store](),
+		reflect.TypeFor[auth.EventStore]()} {
 		for i := range role.NumMethod() {
 			require.Contains(t, called, role.Method(i).Name)
 		}
 	}
 }
 
-// stage is a seeded store, with a spy in front of the database.
+// stage is a seeded store with a spy between it and the database.
 type stage struct {
 	store  *sqlstore.Store
 	db     *sql.DB
@@ -38,8 +39,8 @@ type stage struct {
 	prefix string
 }
 
-// onEach runs the test on a file and on each of the servers that there are. Each
-// call of the function that it gets returns a stage with tables of its own.
+// onEach runs the test with an SQLite file and with each available server. Each call of newStage
+// returns a stage with its own tables.
 func onEach(t *testing.T, test func(t *testing.T, newStage func(*testing.T) *stage)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
@@ -64,14 +65,14 @@ func (s *server) stage(t *testing.T) *stage {
 	return (&stage{store, db, spied, cfg.Prefix}).seeded(t)
 }
 
-// recordTables have all that a verb can change.
+// recordTables are the tables that a verb can change.
 var recordTables = []string{
 	"users", "access_keys", "sessions", "bootstrap",
 	"github_links", "github_tokens", "github_states", "retired_usernames", "revocations",
 	"github_accounts", "events", "host_users",
 }
 
-// seeded empties the tables and seeds them.
+// seeded empties the tables and seeds them again.
 func (s *stage) seeded(t *testing.T) *stage {
 	t.Helper()
 	s.spy.watch(nil)
@@ -79,7 +80,8 @@ func (s *stage) seeded(t *testing.T) *stage {
 		_, err := s.db.Exec(`DELETE FROM ` + s.prefix + table)
 		require.NoError(t, err)
 	}
-	for _, counter := range []string{"revocation_head SET position = 0", "everybody SET generation = 0"} {
+	for _, counter := range []string{"revocation_head SET position = 0",
+		"everybody SET generation = 0"} {
 		_, err := s.db.Exec(`UPDATE ` + s.prefix + counter)
 		require.NoError(t, err)
 	}
@@ -89,13 +91,13 @@ func (s *stage) seeded(t *testing.T) *stage {
 	return s
 }
 
-// nameEvent gives the only event the ID "event" in place of a random one.
+// nameEvent replaces the random ID of the only event by "event".
 func (s *stage) nameEvent(t testing.TB) {
 	_, err := s.db.Exec(`UPDATE ` + s.prefix + `events SET id = 'event'`)
 	require.NoError(t, err)
 }
 
-// rows returns every row of the tables, without what is random.
+// rows returns every row of the tables, without random values.
 func (s *stage) rows(t *testing.T) (all []string) {
 	t.Helper()
 	for _, table := range recordTables {
@@ -130,10 +132,10 @@ func (s *stage) rows(t *testing.T) (all []string) {
 	return all
 }
 
-// A connection can be lost before the server has seen a statement and after it has
-// run it, which nobody can tell apart. Whatever the moment, a verb took effect as a
-// whole or not at all, and says nothing that is not so.
-func TestALostConnectionLeavesAWholeOrNothingAndNoUntrueAnswer(t *testing.T) {
+// A connection can be lost before the server has received a statement or after it has run it. The
+// client cannot tell the two apart. In either case a verb must take effect completely or not at
+// all, and its error must not claim otherwise.
+func TestLostConnectionNeverLeavesAPartialWriteOrAFalseAnswer(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		for _, v := range verbs() {
@@ -155,23 +157,27 @@ func TestALostConnectionLeavesAWholeOrNothingAndNoUntrueAnswer(t *testing.T) {
 	})
 }
 
-func loseConnection(t *testing.T, s *stage, v verb, n, of int, moment connectionLost, before, after []string) {
+func loseConnection(
+	t *testing.T, s *stage, v verb, n, of int, moment connectionLost, before, after []string,
+) {
 	t.Helper()
 	s.spy.watch(at(n, func(context.Context) error { return moment }))
 	err := v.call(context.Background(), s.store)
 	statement := s.spy.statements()[n-1]
 	s.spy.watch(nil)
-	about := fmt.Sprintf("statement %d of %d, %s, afterwards: %v: %v", n, of, statement, moment.afterwards, err)
+	about := fmt.Sprintf("statement %d of %d, %s, afterwards: %v: %v", n, of, statement,
+		moment.afterwards, err)
 
 	now := s.rows(t)
 	switch {
-	case err == nil: // It began anew on another connection.
+	// The transaction was repeated on another connection.
+	case err == nil:
 		require.False(t, v.writes && n == of, about)
 		require.Equal(t, after, now, about)
 		return
 	case v.writes && n == of:
 		require.Equal(t, "COMMIT", statement)
-		require.ErrorContains(t, err, "unknown whether it took effect", about)
+		require.ErrorContains(t, err, "may or may not have taken effect", about)
 	}
 	requireNoAnswer(t, err)
 	if v.writes && n == of && moment.afterwards {
@@ -179,8 +185,8 @@ func loseConnection(t *testing.T, s *stage, v verb, n, of int, moment connection
 		return
 	}
 	require.Equal(t, before, now, about)
-	// The server may still be about to end the transaction. Others wait for that;
-	// pruning passes over what is locked.
+	// The server may not have ended the transaction yet. Other calls wait for that, but pruning
+	// skips locked rows.
 	require.Eventually(t, func() bool {
 		err = v.call(context.Background(), s.store)
 		return err == nil || !strings.HasPrefix(v.name, "Prune")

@@ -8,27 +8,27 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// contents says what the tables keep. A [Store] and [Accounts] must never share tables: a Store
-// would miss the users of keys and sessions, and Accounts would open sessions for users who are
-// disabled in auth_users.
+// contents says what the tables contain. A [Store] and an [Accounts] must never share tables. The
+// Store would not find the users of keys and sessions, and the Accounts would open sessions for
+// users who are disabled in auth_users.
 type contents string
 
-// The contents, as the column auth_contents.keeps has them.
+// The values of the column auth_contents.keeps.
 const (
 	usersAndAccounts contents = "users"
 	accountsOnly     contents = "accounts"
 )
 
-// opener returns the function that opens tables with these contents.
-func (c contents) opener() string {
+// openFunc returns the name of the function that opens tables with these contents.
+func (c contents) openFunc() string {
 	if c == usersAndAccounts {
 		return "Open"
 	}
 	return "OpenAccounts"
 }
 
-// claim records the contents of the tables if they have no record yet, and returns an error
-// if the record is of other contents.
+// claim records the contents of the tables if no contents are recorded yet. It returns an error if
+// other contents are recorded.
 func (s *core) claim(ctx context.Context) error {
 	recorded, err := s.recordedContents(ctx)
 	if errors.Is(err, auth.ErrNotFound) {
@@ -36,16 +36,16 @@ func (s *core) claim(ctx context.Context) error {
 		if !errors.Is(err, auth.ErrExists) {
 			return err
 		}
-		recorded, err = s.recordedContents(ctx) // which another process has just written
+		recorded, err = s.recordedContents(ctx) // another process has just recorded them
 	}
 	switch {
 	case errors.Is(err, auth.ErrNotFound):
-		return fmt.Errorf("sqlstore: %scontents takes no row and has none: check Config.IsConflict", s.prefix)
+		return fmt.Errorf("sqlstore: inserting into %scontents failed as a conflict, but it has no row: check Config.IsConflict", s.prefix)
 	case err != nil:
 		return err
 	case recorded != s.contents:
 		return fmt.Errorf("sqlstore: the tables %s… were first opened with %s: call %[2]s, or set Config.Prefix to use other tables",
-			s.prefix, recorded.opener())
+			s.prefix, recorded.openFunc())
 	}
 	return nil
 }
@@ -60,18 +60,19 @@ SELECT EXISTS (SELECT 1 FROM auth_access_keys) OR EXISTS (SELECT 1 FROM auth_ses
 	OR EXISTS (SELECT 1 FROM auth_github_links)`
 )
 
-// recordedContents returns [auth.ErrNotFound] if there is no record yet.
+// recordedContents returns [auth.ErrNotFound] if no contents are recorded yet.
 func (s *core) recordedContents(ctx context.Context) (contents, error) {
 	return read(ctx, s, "read what the tables keep", func(q querier) (recorded contents, err error) {
 		return recorded, scan(q.row(ctx, selectContents), &recorded)
 	})
 }
 
-// recordContents returns [auth.ErrExists] if there is a record already. Its primary key decides
-// which of several processes is the first.
+// recordContents returns [auth.ErrExists] if contents are already recorded. If several processes
+// open the tables at once, the primary key lets only the first one insert.
 //
-// Tables of an earlier version of this package may have rows and no record. The order matters: if
-// another process records users and registers some after the question, the insertion fails.
+// Tables of an earlier version of this package may have rows but no recorded contents. The order
+// matters: checkUnrecorded runs before the insertion. If another process records its contents and
+// registers users after that check, the insertion fails.
 func (s *core) recordContents(ctx context.Context) error {
 	return s.write(ctx, "record what the tables keep", func(ctx context.Context, t tx) error {
 		if err := s.checkUnrecorded(ctx, t); err != nil {
@@ -81,18 +82,19 @@ func (s *core) recordContents(ctx context.Context) error {
 	})
 }
 
-// checkUnrecorded returns an error if the tables have rows that show them to be of the other kind.
+// checkUnrecorded returns an error if the rows of the tables contradict the contents to record.
 func (s *core) checkUnrecorded(ctx context.Context, t tx) error {
-	users, err := t.ask(ctx, selectAnyUser)
+	users, err := t.queryBool(ctx, selectAnyUser)
 	switch {
 	case err != nil:
 		return err
 	case users && !s.keepsUsers():
-		return fmt.Errorf("%susers has users: call Open, or set Config.Prefix to use other tables", s.prefix)
+		return fmt.Errorf("%susers has users: call Open, or set Config.Prefix to use other tables",
+			s.prefix)
 	case users || !s.keepsUsers():
 		return nil
 	}
-	accounts, err := t.ask(ctx, selectAnyAccount)
+	accounts, err := t.queryBool(ctx, selectAnyAccount)
 	if err == nil && accounts {
 		return fmt.Errorf("%susers has no users, but there are keys, sessions or GitHub links: call OpenAccounts, "+
 			"or set Config.Prefix to use other tables", s.prefix)

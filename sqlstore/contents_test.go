@@ -30,21 +30,21 @@ var (
 	bothOrders = [][2]opener{{openUsers, openAccounts}, {openAccounts, openUsers}}
 )
 
-// requireRefused fails the test unless err says which function opens the tables.
+// requireRefused fails the test unless err names the function that opens the tables.
 func requireRefused(t *testing.T, err error, by opener) {
 	t.Helper()
 	requireNoAnswer(t, err)
-	require.ErrorContains(t, err, "were first opened with "+by.name+": call "+by.name+", or set Config.Prefix")
+	require.ErrorContains(t, err,
+		"were first opened with "+by.name+": call "+by.name+", or set Config.Prefix")
 }
 
-// keeps returns the record of what the tables keep.
+// keeps returns the recorded contents of the tables.
 func (p place) keeps(t *testing.T, db *sql.DB) []string {
 	t.Helper()
 	return column(t, db, `SELECT keeps FROM `+p.prefix()+`contents`)
 }
 
-// unclaimed returns a pool of tables that have no record of what they keep, and has p skip
-// migrations.
+// unclaimed returns a pool whose tables have no recorded contents, and makes p skip migrations.
 func (p *place) unclaimed(t *testing.T) *sql.DB {
 	t.Helper()
 	db := p.open(t, nil)
@@ -56,20 +56,21 @@ func (p *place) unclaimed(t *testing.T) *sql.DB {
 	return db
 }
 
-// withoutRecord is the number of the last migration before the one that makes the table for the
-// record.
+// withoutRecord is the number of the last migration before the one that creates auth_contents.
 const withoutRecord = 11
 
-// earlierVersion returns a pool of tables of a version of this package that recorded nothing.
+// earlierVersion returns a pool whose tables were created by a version of this package that
+// recorded no contents.
 func (p place) earlierVersion(t *testing.T) *sql.DB {
 	t.Helper()
 	db := p.open(t, nil)
-	_, err := sqlstore.OpenWithMigrations(context.Background(), db, p.cfg, p.migrations(t, withoutRecord))
+	_, err := sqlstore.OpenWithMigrations(context.Background(), db, p.cfg,
+		p.migrations(t, withoutRecord))
 	require.ErrorContains(t, err, "check the tables", "the table for the record is missing")
 	return db
 }
 
-// fillOne adds the row of fill to the table, as a program of an earlier version does.
+// fillOne adds one row of fill to the table, as a program of an earlier version would.
 func (p place) fillOne(t *testing.T, db *sql.DB, table string) {
 	t.Helper()
 	for _, statement := range fill {
@@ -83,7 +84,7 @@ func (p place) fillOne(t *testing.T, db *sql.DB, table string) {
 	require.Fail(t, "fill has no statement for "+table)
 }
 
-func TestTheFirstToOpenTheTablesDecidesWhatTheyKeep(t *testing.T) {
+func TestFirstOpenDecidesContentsOfTables(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		for _, skip := range []bool{false, true} {
@@ -112,9 +113,10 @@ func TestTheFirstToOpenTheTablesDecidesWhatTheyKeep(t *testing.T) {
 	})
 }
 
-// Both find no record. The other process records what it keeps before the first one begins its
-// transaction, or on a server, which locks no database, within it.
-func TestAProcessThatComesSecondIsRefused(t *testing.T) {
+// Both processes find no recorded contents. The other process records its contents before the first
+// one begins its transaction. On a server, which does not lock the whole database, it may also do
+// so during that transaction.
+func TestSecondProcessWithOtherContentsIsRefused(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		for _, order := range bothOrders {
@@ -132,12 +134,14 @@ func TestAProcessThatComesSecondIsRefused(t *testing.T) {
 					overtaken = true
 					first, err := order[0].open(db, p.cfg)
 					if users, ok := first.(auth.UserStore); err == nil && ok {
-						err = users.Register(context.Background(), byHost, newUser("ada"), newKey("k-ada", "ada"))
+						err = users.Register(context.Background(), byHost, newUser("ada"),
+							newKey("k-ada", "ada"))
 					}
 					return err
 				})
 				_, err := order[1].open(second, p.cfg)
-				if !overtaken { // Not every dialect has this statement.
+				// Not every dialect runs this statement.
+				if !overtaken {
 					require.NoError(t, err)
 					continue
 				}
@@ -152,7 +156,7 @@ func TestAProcessThatComesSecondIsRefused(t *testing.T) {
 	})
 }
 
-func TestOfTwoThatOpenEmptyTablesAtOnceOneIsRefused(t *testing.T) {
+func TestConcurrentOpenWithDifferentContentsRefusesOne(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		for round := range testenv.Rounds(t, testenv.Counts{Small: 4, Moderate: 10, Full: 100}) {
@@ -189,7 +193,7 @@ func TestOfTwoThatOpenEmptyTablesAtOnceOneIsRefused(t *testing.T) {
 	})
 }
 
-func TestEmptyTablesOfAnEarlierVersionAreOfTheFirstThatOpensThem(t *testing.T) {
+func TestEmptyTablesOfEarlierVersionBelongToFirstOpener(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		for _, order := range bothOrders {
@@ -203,8 +207,9 @@ func TestEmptyTablesOfAnEarlierVersionAreOfTheFirstThatOpensThem(t *testing.T) {
 	})
 }
 
-// A host that has to remove the setting of the earlier version may forget to call the other function.
-func TestTablesOfAnEarlierVersionWithAccountsAloneAreNotOpenedForUsers(t *testing.T) {
+// A host that upgrades may drop the setting of the earlier version and forget to call OpenAccounts
+// instead of Open.
+func TestOpenRefusesEarlierTablesThatHaveOnlyAccounts(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		for _, table := range []string{"access_keys", "sessions", "github_links"} {
@@ -226,7 +231,7 @@ func TestTablesOfAnEarlierVersionWithAccountsAloneAreNotOpenedForUsers(t *testin
 	})
 }
 
-func TestTablesOfAnEarlierVersionWithUsersAreNotOpenedForAccounts(t *testing.T) {
+func TestOpenAccountsRefusesEarlierTablesThatHaveUsers(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		p := newPlace(t)
@@ -246,7 +251,7 @@ func TestTablesOfAnEarlierVersionWithUsersAreNotOpenedForAccounts(t *testing.T) 
 	})
 }
 
-func TestARecordThatIsNotWrittenIsAnError(t *testing.T) {
+func TestOpenFailsIfContentsCannotBeRecorded(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("the disk is on fire")
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {

@@ -10,77 +10,76 @@ import (
 	"github.com/pressly/goose/v3/database"
 )
 
-// Dialect names what a database speaks.
+// Dialect names the SQL dialect of a database.
 type Dialect string
 
-// The dialects.
+// The supported dialects.
 const (
 	SQLite   Dialect = "sqlite"   // SQLite 3.37 (2021) or later
 	Postgres Dialect = "postgres" // PostgreSQL 15 or later
 	MySQL    Dialect = "mysql"    // MariaDB 10.11 or MySQL 8, or later
 )
 
-// dialect is what differs from one kind of database to another.
+// dialect holds what differs between the kinds of databases.
 type dialect struct {
-	// goose is the migration library's name for the dialect.
+	// goose is the name of the dialect in the migration library.
 	goose database.Dialect
 
-	// hasTable counts the tables of a given name.
+	// hasTable is a query that counts the tables with a given name.
 	hasTable string
 
-	// begin are the statements that start a transaction in which every statement
-	// sees what has been committed before it. In a file that one process at a time
-	// may write it can then write without waiting any further.
+	// begin are the statements that start a transaction in which every statement sees all that was
+	// committed before the statement. If only one process at a time may write the database, the
+	// transaction must be able to write without further waiting.
 	begin []string
 
-	// oneWriter is set where a transaction locks the whole database. The others
-	// lock rows, with FOR UPDATE.
+	// oneWriter is true if a transaction locks the whole database. Otherwise transactions lock
+	// rows, with FOR UPDATE.
 	oneWriter bool
 
-	// shareMode is how a statement locks rows that others may read with the same lock, if it
-	// is not FOR SHARE.
+	// shareMode is the clause with which a statement takes shared row locks. Empty means FOR SHARE.
 	shareMode string
 
-	// locksUnread is set if a statement with FOR UPDATE returns rows that were committed after it
-	// began, of which its subqueries may not see what was committed before them.
+	// locksUnread is true if a statement with FOR UPDATE can return rows that were committed after
+	// the statement began. Its subqueries may not see rows that were committed before those.
 	locksUnread bool
 
-	// dollars is set where parameters are written $1, $2 and not ?.
+	// dollars is true if parameters are written $1, $2 instead of ?.
 	dollars bool
 
-	// unlessExists ends the insertion of one row that a concurrent transaction may add as well:
-	// the statement then waits for the end of that transaction and changes nothing. The column is
-	// part of the primary key.
+	// unlessExists returns the clause that ends the insertion of one row which a concurrent
+	// transaction may insert too. The statement then waits until that transaction ends, and changes
+	// nothing. The column is part of the primary key.
 	unlessExists func(column string) string
 
-	// shareTurn and lockTurn, if set, are run before the record of everybody is shared or locked alone, with
-	// an argument of their own for each set of tables. Row locks of PostgreSQL are shared by any
-	// number of transactions that come later than one that waits to have the row alone, so it might
-	// wait for ever; advisory locks are given in turn.
+	// shareTurn and lockTurn, if set, are run before the row of everybody is locked for sharing or
+	// exclusively. Their argument identifies the set of tables. They are needed because PostgreSQL
+	// lets later transactions share a row lock while an earlier one waits for the exclusive lock,
+	// which might then wait forever. Advisory locks are granted in order.
 	shareTurn, lockTurn string
 
-	// rowsPerInsert is how many rows a statement inserts where there are many: what was
-	// fastest.
+	// rowsPerInsert is the number of rows that a statement inserts if there are many. The value is
+	// the fastest one measured.
 	rowsPerInsert int
 
-	// beforeQuestions, if it is set, is run in a transaction that asks about many values.
+	// beforeQuestions, if set, is run before a transaction queries many values.
 	beforeQuestions string
 
-	// migrations is how those who migrate at the same time wait for each other.
+	// migrations says how processes that migrate at the same time wait for each other.
 	migrations migrationLock
 
-	// check returns an error if the database is not set up as a store needs it.
+	// check returns an error if the settings of the database are unsafe for a store.
 	check func(context.Context, *sql.DB) error
 
-	// isConflict recognizes a violated primary key or unique constraint, by the
-	// methods of the driver's error, or else by its text.
+	// isConflict reports whether the error is a violated primary key or unique constraint. It uses
+	// the methods of the driver's error if there are any, and its text otherwise.
 	isConflict func(error) bool
 
-	// isBusy recognizes that another process holds a lock that is not waited for.
+	// isBusy reports whether another process holds a lock that the database does not wait for.
 	isBusy func(error) bool
 
-	// isRolledBack recognizes that the database has undone the transaction, all of
-	// it, so that others could go on, and that it may be tried again.
+	// isRolledBack reports whether the database rolled back the whole transaction so that others
+	// could proceed. The transaction may then be tried again.
 	isRolledBack func(error) bool
 }
 
@@ -107,7 +106,7 @@ var dialects = map[Dialect]dialect{
 		lockTurn:      `SELECT COUNT(*) FROM pg_advisory_xact_lock(?)`,
 		unlessExists:  onConflictDoNothing,
 		rowsPerInsert: 512,
-		// Starting workers for a question takes ten times as long as its answer.
+		// Starting parallel workers for a query takes ten times as long as answering it.
 		beforeQuestions: `SET LOCAL max_parallel_workers_per_gather = 0`,
 		migrations: migrationLock{
 			inTransaction: true,
@@ -120,12 +119,13 @@ var dialects = map[Dialect]dialect{
 		isRolledBack: isPostgresRolledBack,
 	},
 	MySQL: {
-		goose:         database.DialectMySQL,
-		locksUnread:   true,
-		shareMode:     ` LOCK IN SHARE MODE`, // MariaDB does not know FOR SHARE
-		unlessExists:  onDuplicateKeyKeep,
-		hasTable:      `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`,
-		begin:         []string{`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`, `START TRANSACTION READ WRITE`},
+		goose:        database.DialectMySQL,
+		locksUnread:  true,
+		shareMode:    ` LOCK IN SHARE MODE`, // MariaDB does not support FOR SHARE
+		unlessExists: onDuplicateKeyKeep,
+		hasTable:     `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`,
+		begin: []string{`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`,
+			`START TRANSACTION READ WRITE`},
 		rowsPerInsert: 512,
 		migrations: migrationLock{
 			lock:     `SELECT GET_LOCK(MD5(CONCAT(DATABASE(), '.', ?)), 300)`,
@@ -141,22 +141,21 @@ var dialects = map[Dialect]dialect{
 
 func onConflictDoNothing(string) string { return ` ON CONFLICT DO NOTHING` }
 
-// onDuplicateKeyKeep is for MySQL, whose INSERT IGNORE would also cut values off.
+// onDuplicateKeyKeep is for MySQL. INSERT IGNORE would also truncate values.
 func onDuplicateKeyKeep(column string) string {
 	return ` ON DUPLICATE KEY UPDATE ` + column + ` = ` + column
 }
 
 func never(error) bool { return false }
 
-// defaultPrefix is what the names of all tables begin with in the statements and
-// migrations of this package, until they are written for another.
+// defaultPrefix begins the names of all tables in the statements and migrations of this package. If
+// Config.Prefix differs, it is replaced.
 const defaultPrefix = "auth_"
 
-// statement writes a query of this package in the dialect, for tables whose names
-// begin with the prefix.
+// statement returns a query of this package in the dialect, for tables whose names begin with the
+// prefix.
 //
-// The queries have no text in them that comes from outside, and no question mark
-// but for parameters.
+// The queries contain no text from outside, and a question mark is always a parameter.
 func (d dialect) statement(query, prefix string) string {
 	if prefix != defaultPrefix {
 		query = strings.ReplaceAll(query, defaultPrefix, prefix)
@@ -181,8 +180,8 @@ func (d dialect) statement(query, prefix string) string {
 	return text.String()
 }
 
-// sqlState returns the SQLSTATE that the error has, as those of pgx and lib/pq
-// do, and "" if it has none.
+// sqlState returns the SQLSTATE of the error, or "" if it has none. The errors of pgx and lib/pq
+// have one.
 func sqlState(err error) string {
 	var stated interface{ SQLState() string }
 	if !errors.As(err, &stated) {

@@ -9,7 +9,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// about is what a change is about, as far as that is one user or one account.
+// about is the one user and the one GitHub account that a change is about. A field is empty if
+// there is none, or more than one.
 type about struct {
 	userID string
 	github auth.GitHubAccount
@@ -24,15 +25,15 @@ INSERT INTO auth_events
 	eventOfNobody = insertEvent + `
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`
 
-	// The user is locked, so that no concurrent transaction takes the same time.
+	// The user is locked, so no concurrent transaction computes the same time.
 	eventOfUser = insertEvent + `
 SELECT CASE WHEN MAX(e.at) >= ? THEN MAX(e.at) + 1 ELSE ? END,
 	?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0
 FROM auth_events e WHERE e.user_id = ?`
 )
 
-// addEvent adds the event of the change if there is one. It comes before the head of the feed is
-// locked, for which others wait.
+// addEvent adds the event of the change, if there is one. Call it before locking the head of the
+// feed, because other transactions wait for the head.
 func (a acting) addEvent(ctx context.Context, of about) error {
 	e := a.w.Event
 	if e.Kind == "" {
@@ -68,11 +69,12 @@ const eventColumns = `e.id, e.kind, e.at, e.user_id, e.actor_id, e.by_host, e.se
 	e.github_host, e.github_id, e.reason, e.address, e.user_agent, e.request_id`
 
 func eventFields(e *auth.Event) []any {
-	return []any{&e.ID, &e.Kind, micros{&e.At}, &e.UserID, &e.ActorID, &e.Host, &e.SessionID, &e.AccessKey, &e.Method,
+	return []any{&e.ID, &e.Kind, micros{&e.At}, &e.UserID, &e.ActorID, &e.Host, &e.SessionID,
+		&e.AccessKey, &e.Method,
 		&e.GitHub.Host, &e.GitHub.ID, &e.Reason, address{&e.Client.Address}, &e.Client.UserAgent, &e.Client.RequestID}
 }
 
-// address scans an IP address. No address is ”.
+// address scans an IP address. The empty string is the zero address.
 type address struct{ into *netip.Addr }
 
 // Scan implements [sql.Scanner].
@@ -89,7 +91,9 @@ func (a address) Scan(value any) (err error) {
 const selectEventTime = `SELECT e.at FROM auth_events e WHERE e.id = ?`
 
 // ListEvents implements [auth.EventStore].
-func (s *core) ListEvents(ctx context.Context, filter auth.EventFilter, limit int) ([]auth.Event, error) {
+func (s *core) ListEvents(
+	ctx context.Context, filter auth.EventFilter, limit int,
+) ([]auth.Event, error) {
 	return read(ctx, s, "list events", func(q querier) ([]auth.Event, error) {
 		if filter.Before != "" && !storable(filter.Before, auth.MaxIDLength) {
 			return nil, auth.ErrNotFound
@@ -111,7 +115,7 @@ func (s *core) ListEvents(ctx context.Context, filter auth.EventFilter, limit in
 	})
 }
 
-// mayFilter reports whether the value may be that of an event, or is empty.
+// mayFilter reports whether the value is empty or can be that of an event.
 func mayFilter(value string) bool { return value == "" || storable(value, auth.MaxIDLength) }
 
 // listing returns the query for the events that match the filter, whose Before happened at the time
@@ -128,7 +132,8 @@ func listing(filter auth.EventFilter, before int64, limit int) (q query) {
 	if filter.Kind != "" {
 		add(` AND e.kind = ?`, string(filter.Kind))
 	}
-	if filter.Before != "" { // (at, id) < (?, ?), for which MySQL uses no index
+	// (at, id) < (?, ?), for which MySQL uses no index
+	if filter.Before != "" {
 		add(` AND e.at <= ? AND (e.at < ? OR e.id < ?)`, before, before, filter.Before)
 	}
 	add(` ORDER BY e.at DESC, e.id DESC LIMIT ?`, limit)
@@ -136,8 +141,8 @@ func listing(filter auth.EventFilter, before int64, limit int) (q query) {
 }
 
 const (
-	// An earlier event that waits keeps later ones of its user back, also while a concurrent
-	// transaction has it locked.
+	// An earlier waiting event of a user blocks the user's later events, even if a concurrent
+	// transaction has locked the earlier one.
 	lockNextEvent = `
 SELECT ` + eventColumns + `, e.attempts FROM auth_events e
 WHERE e.pending = 1 AND (e.claimed_until <= ? OR e.claimed_until > ?) AND (e.user_id = '' OR NOT EXISTS (
@@ -158,7 +163,8 @@ func (s *core) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event
 	attempts := 0
 	event, err := writeFor(ctx, s, "claim event", func(ctx context.Context, t tx) (event auth.Event, err error) {
 		fields := append(eventFields(&event), &attempts)
-		if err := scan(t.row(ctx, lockNextEvent, toMicros(now), toMicros(until.Add(until.Sub(now)))), fields...); err != nil {
+		if err := scan(t.row(ctx, lockNextEvent, toMicros(now),
+			toMicros(until.Add(until.Sub(now)))), fields...); err != nil {
 			return event, err
 		}
 		if err := keepOrder(ctx, t, event); err != nil {
@@ -173,8 +179,9 @@ func (s *core) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event
 	return event, attempts, nil
 }
 
-// keepOrder returns [auth.ErrNotFound] if an earlier event of the user waits. Both may have been
-// added after the subquery of lockNextEvent had begun to read. The next call finds them in order.
+// keepOrder returns [auth.ErrNotFound] if an earlier event of the same user is waiting.
+// lockNextEvent can miss that event if both were added after its subquery began to read. The next
+// call of ClaimEvent finds them in order.
 func keepOrder(ctx context.Context, t tx, event auth.Event) error {
 	if !t.store.dialect.locksUnread || event.UserID == "" {
 		return nil
@@ -192,8 +199,9 @@ const (
 	finishEvent = `UPDATE auth_events SET pending = 0 WHERE id = ?`
 )
 
-// FinishEvent implements [auth.EventStore]. It asks for the event first: MySQL does not count a row
-// that is as it was.
+// FinishEvent implements [auth.EventStore]. It first selects the event to learn whether it exists.
+// The row count of the update does not tell, because MySQL does not count a row that keeps its
+// values.
 func (s *core) FinishEvent(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err

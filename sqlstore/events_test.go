@@ -16,21 +16,23 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// eventBy returns a change by the host with an event to deliver, which this user has caused.
+// eventBy returns a write of the host with an event to deliver. The event names this user as its
+// actor.
 func eventBy(actorID string, at time.Time) auth.Write {
 	w := byHost
 	w.Now = func() time.Time { return at }
 	w.Event = auth.Event{
 		Kind: "test", ActorID: actorID,
-		Client: auth.ClientInfo{Address: netip.MustParseAddr("2001:db8::1"), UserAgent: "curl/8", RequestID: "r-1"},
+		Client: auth.ClientInfo{Address: netip.MustParseAddr("2001:db8::1"), UserAgent: "curl/8",
+			RequestID: "r-1"},
 	}
 	w.Deliver = true
 	return w
 }
 
-// Changes are made on two instances whose clocks differ, and their events are delivered by both.
-// A cursor over times, or over numbers that are given before the commit, would miss some.
-func TestEachEventIsDeliveredOnceAndInTheOrderOfItsUser(t *testing.T) {
+// Two instances with different clocks make changes and deliver the events. A cursor over times, or
+// over numbers assigned before the commit, would miss some events.
+func TestEventsAreDeliveredOnceAndInOrderPerUser(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
 		stores, _ := twoStores(t, on, sqlstore.Open)
@@ -46,13 +48,16 @@ func TestEachEventIsDeliveredOnceAndInTheOrderOfItsUser(t *testing.T) {
 		delivered := make([][]auth.Event, deliverers)
 		together(t, changers+deliverers, func(i int) error {
 			if i >= changers {
-				return deliver(ctx, stores[i%2], &delivered[i-changers], func() bool { return changed.Load() == changers })
+				return deliver(ctx, stores[i%2], &delivered[i-changers], func() bool {
+					return changed.Load() == changers
+				})
 			}
 			defer changed.Add(1)
 			for round := range n {
 				id := fmt.Sprintf("u-%d", round%users)
-				w := eventBy("", now.Add(-time.Duration(i%2)*time.Second)) // one clock is slow
-				if _, err := stores[i%2].RotateKey(ctx, w, "k-"+id, auth.KeyRotation{Hash: "hash"}); err != nil {
+				w := eventBy("", now.Add(-time.Duration(i%2)*time.Second)) // one clock is a second late
+				if _, err := stores[i%2].RotateKey(ctx, w, "k-"+id,
+					auth.KeyRotation{Hash: "hash"}); err != nil {
 					return err
 				}
 			}
@@ -74,15 +79,18 @@ func TestEachEventIsDeliveredOnceAndInTheOrderOfItsUser(t *testing.T) {
 			ids[e.ID], times[e.UserID+e.At.String()] = true, true
 		}
 		require.Len(t, ids, changers*n)
-		require.Len(t, times, changers*n, "two events of one user have one time")
+		require.Len(t, times, changers*n, "two events of a user have the same time")
 		listed, err := stores[0].ListEvents(ctx, auth.EventFilter{}, changers*n+1)
 		require.NoError(t, err)
 		require.Len(t, listed, changers*n)
 	})
 }
 
-// deliver claims and finishes events until all changes have been made and there are no more.
-func deliver(ctx context.Context, store *sqlstore.Store, delivered *[]auth.Event, over func() bool) error {
+// deliver claims and finishes events until over reports that all changes are made and no event is
+// left.
+func deliver(
+	ctx context.Context, store *sqlstore.Store, delivered *[]auth.Event, over func() bool,
+) error {
 	for {
 		last := over()
 		event, _, err := store.ClaimEvent(ctx, now, now.Add(time.Minute))
@@ -98,15 +106,15 @@ func deliver(ctx context.Context, store *sqlstore.Store, delivered *[]auth.Event
 		if err := store.FinishEvent(ctx, event.ID); err != nil {
 			return err
 		}
-		if err := store.FinishEvent(ctx, event.ID); err != nil { // which changes no row
+		if err := store.FinishEvent(ctx, event.ID); err != nil { // the update changes no row
 			return err
 		}
 	}
 }
 
-// The host makes a change in a request of a user who is being deleted. Whichever is first, the
-// trail keeps no address of a user who no longer exists.
-func TestNoEventKeepsTheAddressOfADeletedUser(t *testing.T) {
+// The host makes a change during a request of a user who is being deleted. Whichever commits first,
+// the trail must not keep a client address of a deleted user.
+func TestNoEventKeepsTheClientAddressOfADeletedUser(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
 		stores, _ := twoStores(t, on, sqlstore.Open)
@@ -114,16 +122,19 @@ func TestNoEventKeepsTheAddressOfADeletedUser(t *testing.T) {
 		require.NoError(t, stores[0].Register(ctx, byHost, newUser("eve"), newKey("k-eve", "eve")))
 		for round := range rounds(t) {
 			id := fmt.Sprintf("ada-%d", round)
-			require.NoError(t, stores[0].Register(ctx, eventBy(id, now), newUser(id), newKey("k-"+id, id)))
+			require.NoError(t, stores[0].Register(ctx, eventBy(id, now), newUser(id),
+				newKey("k-"+id, id)))
 			together(t, 2, func(i int) error {
 				if i == 0 {
 					_, err := stores[0].DeleteUser(ctx, eventBy(id, now), id)
 					return err
 				}
-				_, err := stores[1].RotateKey(ctx, eventBy(id, now), "k-eve", auth.KeyRotation{Hash: "hash"})
+				_, err := stores[1].RotateKey(ctx, eventBy(id, now), "k-eve",
+					auth.KeyRotation{Hash: "hash"})
 				return err
 			})
-			require.NoError(t, stores[0].RevokeEverybody(ctx, eventBy(id, now), 0), "after the deletion")
+			require.NoError(t, stores[0].RevokeEverybody(ctx, eventBy(id, now), 0),
+				"after the deletion")
 		}
 		events, err := stores[0].ListEvents(ctx, auth.EventFilter{}, 1000)
 		require.NoError(t, err)

@@ -16,13 +16,15 @@ import (
 func Example() {
 	ctx := context.Background()
 
-	// A file would be "file:app.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)".
+	// For a file:
+	// "file:app.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)".
 	db, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer db.Close()
-	db.SetMaxOpenConns(1) // Each connection would have a database of its own.
+	// Each connection would have its own in-memory database.
+	db.SetMaxOpenConns(1)
 
 	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: sqlstore.SQLite})
 	if err != nil {

@@ -11,33 +11,41 @@ import (
 )
 
 // FindGitHubLink implements [auth.GitHubStore].
-func (s *core) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {
+func (s *core) FindGitHubLink(
+	ctx context.Context, account auth.GitHubAccount,
+) (auth.GitHubLink, error) {
 	return read(ctx, s, "find GitHub link", func(q querier) (auth.GitHubLink, error) {
 		return findLink(ctx, q, selectLink, account)
 	})
 }
 
 // FindGitHubConnection implements [auth.GitHubStore].
-func (s *core) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+func (s *core) FindGitHubConnection(
+	ctx context.Context, userID, host string,
+) (auth.GitHubLink, *auth.GitHubToken, error) {
 	found, err := read(ctx, s, "find GitHub connection", func(q querier) (connection, error) {
 		return findConnection(ctx, q, userID, host)
 	})
 	return found.link, found.token, err
 }
 
-// connection is a link with its token, which is nil if there is none.
+// connection is a link and its token. The token is nil if the link has none.
 type connection struct {
 	link  auth.GitHubLink
 	token *auth.GitHubToken
 }
 
 // SignInGitHub implements [auth.GitHubStore].
-func (s *core) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
+func (s *core) SignInGitHub(
+	ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite,
+) (auth.Session, auth.User, error) {
 	if err := cmp.Or(ctx.Err(), w.Validate(), signIn.Validate()); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
 	if !s.keepsUsers() && signIn.NewUser != nil {
-		return auth.Session{}, auth.User{}, &auth.InvalidError{Field: "user_id", Reason: "must be that of a user of the host"}
+		return auth.Session{}, auth.User{},
+			&auth.InvalidError{Field: "user_id",
+				Reason: "must be the ID of an existing user of the host"}
 	}
 	var session auth.Session
 	signInOnce := func() (user auth.User, err error) {
@@ -48,8 +56,9 @@ func (s *core) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.GitHu
 	}
 	user, err := signInOnce()
 	if errors.Is(err, auth.ErrExists) {
-		// Another user may have taken the e-mail after the transaction looked for it; the
-		// second attempt adds the user without. In all other cases it returns the same error.
+		// Another user may have taken the e-mail address after the transaction looked for it. The
+		// second attempt then adds the user without it. In all other cases the second attempt
+		// returns the same error.
 		user, err = signInOnce()
 	}
 	if err != nil {
@@ -58,8 +67,8 @@ func (s *core) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.GitHu
 	return session, user, nil
 }
 
-// signInGitHub adds the user or locks the one who is there, and leaves the session
-// as it is in the database.
+// signInGitHub adds the new user or locks the existing one, and opens the session. It updates
+// *session to the stored record.
 func signInGitHub(
 	ctx context.Context, t tx, w auth.Write, signIn auth.GitHubSignInWrite, session *auth.Session,
 ) (user auth.User, err error) {
@@ -102,7 +111,7 @@ func signInGitHub(
 	if err != nil {
 		return user, err
 	}
-	err = inOrder(
+	err = runInOrder(
 		func() error {
 			err := putLink(ctx, t, signIn.Link, isNew)
 			if errors.Is(err, auth.ErrExists) {
@@ -158,10 +167,10 @@ func (s *core) ConnectGitHub(ctx context.Context, w auth.Write, connect auth.Git
 		if err := connect.Check(state); err != nil {
 			return err
 		}
-		return inOrder(
+		return runInOrder(
 			func() error { return putLink(ctx, t, link, state.LinkedTo == "") },
 			func() error { return remember(ctx, t, link, state, false) },
-			func() error { return admitAgain(ctx, t, link) },
+			func() error { return recordAdmission(ctx, t, link) },
 			func() error { return putToken(ctx, t, connect.Token, connect.TokenVersion) },
 			func() error { return a.addEvent(ctx, about{link.UserID, link.Account}) },
 		)
@@ -178,19 +187,24 @@ SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.host = ? AND l.accou
 UNION ALL SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.user_id = ? AND l.host = ?`
 )
 
-// holdAccount locks what the store remembers of the link's account, which it adds the first time, and
-// returns the state of the account and of the user, who is locked. Whoever links an account locks
-// it before. If withToken is set, the user's token is locked too.
-func holdAccount(ctx context.Context, t tx, link auth.GitHubLink, withToken bool) (state auth.GitHubAccountState, err error) {
+// holdAccount locks the remembered account of the link and returns the state of the account and of
+// the user. It inserts the account if it is not remembered yet. The caller has locked the user.
+// Every transaction that links an account takes this lock first. If withToken is set, holdAccount
+// also locks the user's token.
+func holdAccount(
+	ctx context.Context, t tx, link auth.GitHubLink, withToken bool,
+) (state auth.GitHubAccountState, err error) {
 	account := link.Account
 	lock := func() error {
-		return scan(t.row(ctx, lockAccount, account.Host, account.ID), &state.RememberedFor, &state.GrantSpent)
+		return scan(t.row(ctx, lockAccount, account.Host, account.ID), &state.RememberedFor,
+			&state.GrantSpent)
 	}
 	err = lock()
 	if errors.Is(err, auth.ErrNotFound) {
-		err = inOrder(
+		err = runInOrder(
 			func() error {
-				return t.change(ctx, insertAccount+t.store.dialect.unlessExists("host"), account.Host, account.ID)
+				return t.change(ctx, insertAccount+t.store.dialect.unlessExists("host"),
+					account.Host, account.ID)
 			},
 			lock,
 		)
@@ -198,7 +212,8 @@ func holdAccount(ctx context.Context, t tx, link auth.GitHubLink, withToken bool
 	if err != nil {
 		return state, err
 	}
-	links, err := collect(ctx, t.querier, linkFields, selectLinks, account.Host, account.ID, link.UserID, account.Host)
+	links, err := collect(ctx, t.querier, linkFields, selectLinks, account.Host, account.ID,
+		link.UserID, account.Host)
 	if err != nil {
 		return state, err
 	}
@@ -225,9 +240,11 @@ const (
 	forgetUser      = `UPDATE auth_github_accounts SET user_id = '', grant_spent = 1 WHERE user_id = ?`
 )
 
-// remember remembers the account, which is locked, for its user, and that its grant is spent if
-// spends is set.
-func remember(ctx context.Context, t tx, link auth.GitHubLink, state auth.GitHubAccountState, spends bool) error {
+// remember records that the locked account belongs to the link's user. If spends is set, it also
+// records that the account's grant is spent.
+func remember(
+	ctx context.Context, t tx, link auth.GitHubLink, state auth.GitHubAccountState, spends bool,
+) error {
 	if state.RememberedFor == link.UserID && !spends {
 		return nil
 	}
@@ -238,7 +255,9 @@ func remember(ctx context.Context, t tx, link auth.GitHubLink, state auth.GitHub
 const selectRemembered = `SELECT a.user_id FROM auth_github_accounts a WHERE a.host = ? AND a.account_id = ?`
 
 // ForgetGitHubAccount implements [auth.GitHubStore].
-func (s *core) ForgetGitHubAccount(ctx context.Context, w auth.Write, account auth.GitHubAccount) error {
+func (s *core) ForgetGitHubAccount(
+	ctx context.Context, w auth.Write, account auth.GitHubAccount,
+) error {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err
 	}
@@ -262,7 +281,8 @@ func (s *core) ForgetGitHubAccount(ctx context.Context, w auth.Write, account au
 			return err
 		}
 		var spent bool
-		if err := scan(t.row(ctx, lockAccount, account.Host, account.ID), &remembered, &spent); err != nil {
+		if err := scan(t.row(ctx, lockAccount, account.Host, account.ID), &remembered,
+			&spent); err != nil {
 			return err
 		}
 		_, err = findLink(ctx, t.querier, selectLink, account)
@@ -274,7 +294,7 @@ func (s *core) ForgetGitHubAccount(ctx context.Context, w auth.Write, account au
 		case remembered == "":
 			return auth.ErrNotFound
 		}
-		return inOrder(
+		return runInOrder(
 			func() error { return t.change(ctx, forgetAccount, account.Host, account.ID) },
 			func() error { return a.addEvent(ctx, about{remembered, account}) },
 		)
@@ -297,9 +317,9 @@ func (s *core) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) error
 		if err != nil {
 			return err
 		}
-		return inOrder(
+		return runInOrder(
 			func() error { return putLink(ctx, t, link, false) },
-			func() error { return admitAgain(ctx, t, link) },
+			func() error { return recordAdmission(ctx, t, link) },
 		)
 	})
 }
@@ -316,7 +336,9 @@ SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.met
 )
 
 // UnlinkGitHub implements [auth.GitHubStore].
-func (s *core) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+func (s *core) UnlinkGitHub(
+	ctx context.Context, w auth.Write, userID, host string,
+) (auth.GitHubLink, *auth.GitHubToken, error) {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return auth.GitHubLink{}, nil, err
 	}
@@ -328,21 +350,22 @@ func (s *core) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host stri
 		if err != nil {
 			return removed, err
 		}
-		opened, err := collect(ctx, t.querier, sessionFields, lockGitHubSessions, userID, string(auth.MethodGitHub))
+		opened, err := collect(ctx, t.querier, sessionFields, lockGitHubSessions, userID,
+			string(auth.MethodGitHub))
 		if err != nil {
 			return removed, err
 		}
 		if removed, err = holdConnection(ctx, t, userID, host); err != nil {
 			return removed, err
 		}
-		another, err := t.ask(ctx, selectOtherWayIn, userID, host, userID, toMicros(a.now))
+		another, err := t.queryBool(ctx, selectOtherWayIn, userID, host, userID, toMicros(a.now))
 		if err == nil && !another {
 			err = auth.ErrLastWayIn
 		}
 		if err != nil {
 			return removed, err
 		}
-		return removed, inOrder(
+		return removed, runInOrder(
 			func() error { return t.remove(ctx, deleteLink, userID, host) },
 			func() error { return t.change(ctx, deleteToken, userID, host) },
 			func() error { return a.addEvent(ctx, about{userID, removed.link.Account}) },
@@ -353,7 +376,8 @@ func (s *core) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host stri
 	return removed.link, removed.token, err
 }
 
-// holdConnection returns the link of the user, who is locked, to the host, and the token.
+// holdConnection locks and returns the user's link to the host, and the link's token. The caller
+// has locked the user.
 func holdConnection(ctx context.Context, t tx, userID, host string) (c connection, err error) {
 	links, err := collect(ctx, t.querier, linkFields, lockLinksOfUser, userID)
 	if err != nil {
@@ -379,8 +403,10 @@ const (
 	lockLink   = selectLink + ` FOR UPDATE`
 )
 
-// findLink finds the link with selectLink or lockLink.
-func findLink(ctx context.Context, q querier, query string, account auth.GitHubAccount) (link auth.GitHubLink, err error) {
+// findLink finds the link with the query selectLink or lockLink.
+func findLink(
+	ctx context.Context, q querier, query string, account auth.GitHubAccount,
+) (link auth.GitHubLink, err error) {
 	if !storable(account.Host, auth.MaxGitHubHostLength) {
 		return link, auth.ErrNotFound
 	}
@@ -393,8 +419,8 @@ SELECT ` + linkColumns + `, ` + tokenColumns + `
 FROM auth_github_links l LEFT JOIN auth_github_tokens t ON t.user_id = l.user_id AND t.host = l.host
 WHERE l.user_id = ? AND l.host = ?`
 
-// findConnection returns the link and the token in one statement, so that they
-// belong to the same moment.
+// findConnection reads the link and the token in one statement, so that both belong to the same
+// moment.
 func findConnection(ctx context.Context, q querier, userID, host string) (c connection, err error) {
 	if !connectionStorable(userID, host) {
 		return c, auth.ErrNotFound
@@ -402,19 +428,20 @@ func findConnection(ctx context.Context, q querier, userID, host string) (c conn
 	var token auth.GitHubToken
 	fields := append(linkFields(&c.link), tokenFields(&token)...)
 	err = scan(q.row(ctx, selectConnection, userID, host), fields...)
-	if token.Version != "" { // which every token has
+	if token.Version != "" { // every token has a version
 		c.token = &token
 	}
 	return c, err
 }
 
-// connectionStorable is [storable] for what names a link, or a token.
+// connectionStorable reports whether an ID and a host of a link, or of a token, can be in the
+// database. See [storable].
 func connectionStorable(userID, host string) bool {
 	return storable(userID, auth.MaxIDLength) && storable(host, auth.MaxGitHubHostLength)
 }
 
-// linkedUser returns whom the account signs in, and "" if nobody. It holds the
-// link if there is one.
+// linkedUser returns the ID of the user to whom the account is linked, or "" if it is not linked.
+// It locks the link.
 func linkedUser(ctx context.Context, t tx, account auth.GitHubAccount) (string, error) {
 	link, err := findLink(ctx, t.querier, lockLink, account)
 	if errors.Is(err, auth.ErrNotFound) {
@@ -431,8 +458,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
 UPDATE auth_github_links SET login = ?, name = ?, avatar_url = ?, seen_at = ? WHERE host = ? AND account_id = ?`
 )
 
-// putLink returns [auth.ErrExists] if the link is new and its user has another
-// account of the host: the unique index sees that.
+// putLink adds or updates the link. It returns [auth.ErrExists] if the link is new and its user
+// already has another account of the host, because that violates a unique index.
 func putLink(ctx context.Context, t tx, link auth.GitHubLink, isNew bool) error {
 	if isNew {
 		return t.insert(ctx, insertLink, link.Account.Host, link.Account.ID, link.UserID,
@@ -444,18 +471,18 @@ func putLink(ctx context.Context, t tx, link auth.GitHubLink, isNew bool) error 
 
 const updateAdmitted = `UPDATE auth_users SET admitted_at = ? WHERE id = ? AND admitted_at <> 0`
 
-// admitAgain moves the AdmittedAt of the linked user on if GitHub sign-in made
-// the user.
-func admitAgain(ctx context.Context, t tx, link auth.GitHubLink) error {
+// recordAdmission updates AdmittedAt of the linked user if the user was created by a GitHub
+// sign-in.
+func recordAdmission(ctx context.Context, t tx, link auth.GitHubLink) error {
 	return t.change(ctx, updateAdmitted, toMicros(link.SeenAt), link.UserID)
 }
 
 const selectEmailTaken = `SELECT EXISTS (SELECT 1 FROM auth_users WHERE email_folded = ?)`
 
-// addGitHubUser adds the user, without the e-mail if that is another's, and returns
-// the record as it is then.
+// addGitHubUser adds the user and returns the stored record. It leaves the e-mail address out if
+// another user has it.
 func addGitHubUser(ctx context.Context, t tx, user auth.User) (auth.User, error) {
-	taken, err := t.ask(ctx, selectEmailTaken, auth.FoldASCII(user.Email))
+	taken, err := t.queryBool(ctx, selectEmailTaken, auth.FoldASCII(user.Email))
 	if err != nil {
 		return user, err
 	}
@@ -463,7 +490,7 @@ func addGitHubUser(ctx context.Context, t tx, user auth.User) (auth.User, error)
 		user.Email = ""
 	}
 	for _, at := range []*time.Time{&user.CreatedAt, &user.LastLogin, &user.AdmittedAt} {
-		*at = kept(*at)
+		*at = storedTime(*at)
 	}
 	return user, addUser(ctx, t, user)
 }
@@ -474,10 +501,9 @@ const (
 	deleteUserTokens = `DELETE FROM auth_github_tokens WHERE user_id = ?`
 )
 
-// forgetGitHubOf removes the user's links and tokens, of all hosts, and returns the
-// tokens.
-func forgetGitHubOf(ctx context.Context, t tx, userID string) (tokens []auth.GitHubToken, err error) {
-	return tokens, inOrder(
+// removeGitHubOf removes the user's links and tokens of all hosts and returns the tokens.
+func removeGitHubOf(ctx context.Context, t tx, userID string) (tokens []auth.GitHubToken, err error) {
+	return tokens, runInOrder(
 		func() (err error) {
 			tokens, err = collect(ctx, t.querier, tokenFields, selectUserTokens, userID)
 			return err

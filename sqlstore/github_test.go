@@ -25,7 +25,7 @@ func newLink(accountID int64, userID string) auth.GitHubLink {
 	}
 }
 
-// newToken returns a token to go with the link.
+// newToken returns a token of the link.
 func newToken(link auth.GitHubLink, version string) auth.GitHubToken {
 	return auth.GitHubToken{
 		Account: link.Account, UserID: link.UserID,
@@ -39,7 +39,7 @@ func newGitHubSession(id, userID string) auth.Session {
 	return session
 }
 
-// newSignIn returns a sign-in of a user who is linked already.
+// newSignIn returns a sign-in of a linked user.
 func newSignIn(link auth.GitHubLink) auth.GitHubSignInWrite {
 	return auth.GitHubSignInWrite{Link: link, Session: newGitHubSession("s-github", link.UserID)}
 }
@@ -51,7 +51,7 @@ func newRegistration(link auth.GitHubLink) auth.GitHubSignInWrite {
 	return signIn
 }
 
-// connectAda returns what links account 1 to "ada", in the session "s-ada".
+// connectAda returns a write that links account 1 to "ada" in the session "s-ada".
 func connectAda(version, oldVersion string) auth.GitHubConnectWrite {
 	link := newLink(1, "ada")
 	return auth.GitHubConnectWrite{
@@ -59,9 +59,8 @@ func connectAda(version, oldVersion string) auth.GitHubConnectWrite {
 	}
 }
 
-// seedGitHub links account 1 to "ada", with the token "v1". Account 3 is remembered for "eve" and
-// linked to nobody. The state "used" has
-// been used, and is to be kept for an hour.
+// seedGitHub links account 1 to "ada", with the token "v1". It remembers account 3 for "eve" and
+// links it to nobody. It marks the state "used" as used, with an expiry in an hour.
 func seedGitHub(t testing.TB, store *sqlstore.Store) {
 	ctx := context.Background()
 	require.NoError(t, store.ConnectGitHub(ctx, byHost, connectAda("v1", "")))
@@ -74,7 +73,7 @@ func seedGitHub(t testing.TB, store *sqlstore.Store) {
 	require.NoError(t, err)
 }
 
-// lastingGitHubVerbs are the verbs of githubVerbs that take the write.
+// lastingGitHubVerbs are the verbs of githubVerbs that take a Write.
 func lastingGitHubVerbs(w auth.Write) []verb {
 	ada := newLink(1, "ada")
 	return []verb{
@@ -155,10 +154,11 @@ func TestGitHubSignInTakesFewStatements(t *testing.T) {
 	store, _, s := spiedStore(t)
 	_, _, err := store.SignInGitHub(context.Background(), byHost, newSignIn(newLink(1, "ada")))
 	require.NoError(t, err)
-	require.Equal(t, []string{"BEGIN", "SELECT", "SELECT", "SELECT", "UPDATE", "SELECT", "INSERT", "UPDATE", "COMMIT"}, s.verbs())
+	require.Equal(t, []string{"BEGIN", "SELECT", "SELECT", "SELECT", "UPDATE", "SELECT", "INSERT",
+		"UPDATE", "COMMIT"}, s.verbs())
 }
 
-func TestSealedBytesAreKeptAsTheyAre(t *testing.T) {
+func TestSealedBytesAreStoredUnchanged(t *testing.T) {
 	t.Parallel()
 	store, db, _ := spiedStore(t)
 	var every []byte
@@ -166,12 +166,14 @@ func TestSealedBytesAreKeptAsTheyAre(t *testing.T) {
 		every = append(every, byte(b))
 	}
 	version := "v1"
-	for _, sealed := range [][]byte{{0}, {0xff, 0xfe}, []byte("text"), every, bytes.Repeat([]byte{0xa5}, limits.Sealed)} {
+	for _, sealed := range [][]byte{{0}, {0xff, 0xfe}, []byte("text"), every,
+		bytes.Repeat([]byte{0xa5}, limits.Sealed)} {
 		token := newToken(newLink(1, "ada"), version+"'")
 		token.Sealed = bytes.Clone(sealed)
 		require.NoError(t, store.ReplaceGitHubToken(context.Background(), token, version))
 		version = token.Version
-		clear(token.Sealed) // The caller's slice is the caller's.
+		// The store must have copied the slice.
+		clear(token.Sealed)
 
 		_, have, err := store.FindGitHubConnection(context.Background(), "ada", host)
 		require.NoError(t, err)
@@ -183,8 +185,8 @@ func TestSealedBytesAreKeptAsTheyAre(t *testing.T) {
 	require.Len(t, deleted.Sealed, limits.Sealed)
 }
 
-// A lease is the record's: whoever opens the same file finds it.
-func TestALeaseCountsInEveryInstance(t *testing.T) {
+// The lease is stored in the record, so every instance that opens the same file sees it.
+func TestTokenLeaseHoldsAcrossInstances(t *testing.T) {
 	t.Parallel()
 	file := newFile(t)
 	stores := make([]*sqlstore.Store, 4)
@@ -196,15 +198,16 @@ func TestALeaseCountsInEveryInstance(t *testing.T) {
 		at := now.Add(time.Duration(round) * time.Minute)
 		leased := make([]bool, len(stores))
 		together(t, len(stores), func(i int) (err error) {
-			leased[i], err = stores[i].LeaseGitHubToken(context.Background(), "ada", host, "v1", at, at.Add(time.Minute))
+			leased[i], err = stores[i].LeaseGitHubToken(context.Background(), "ada", host, "v1", at,
+				at.Add(time.Minute))
 			return err
 		})
 		require.Equal(t, 1, countTrue(leased), "%v", leased)
 	}
 }
 
-// Two instances see an account for the first time: one of them makes the user.
-func TestOneInstanceMakesTheUserOfAnAccount(t *testing.T) {
+// Two instances see an account for the first time, and only one of them may create the user.
+func TestOnlyOneInstanceCreatesTheUserOfAnAccount(t *testing.T) {
 	t.Parallel()
 	db := openDB(t, newFile(t), impatient)
 	stores := []*sqlstore.Store{mustOpen(t, db), mustOpen(t, db)}
@@ -233,9 +236,9 @@ func countTrue(values []bool) (n int) {
 	return n
 }
 
-// On a database with several writers, another one may be first between a check
-// and the insert. The unique indexes see it then.
-func TestWhatCollidesInAGitHubSignInCanBeTriedAgain(t *testing.T) {
+// On a database with several writers, another transaction can commit between a check and the
+// insertion. The unique indexes then refuse the insertion.
+func TestCollidingGitHubSignInCanBeRetried(t *testing.T) {
 	t.Parallel()
 	for table, want := range map[string]error{
 		"auth_users":         auth.ErrExists,
@@ -251,14 +254,15 @@ func TestWhatCollidesInAGitHubSignInCanBeTriedAgain(t *testing.T) {
 			}
 			return nil
 		})
-		_, _, err := store.SignInGitHub(context.Background(), byHost, newRegistration(newLink(2, "bob")))
+		_, _, err := store.SignInGitHub(context.Background(), byHost,
+			newRegistration(newLink(2, "bob")))
 		s.watch(nil)
 		require.Equal(t, want, err, table)
 		require.Equal(t, before, dump(t, db))
 	}
 }
 
-func TestTheTableItselfKeepsAnAccountForOneUserAndAUserForOneAccount(t *testing.T) {
+func TestUniqueIndexesKeepGitHubLinksOneToOne(t *testing.T) {
 	t.Parallel()
 	_, db, _ := spiedStore(t)
 	for _, link := range []auth.GitHubLink{newLink(1, "eve"), newLink(2, "ada")} {
@@ -268,7 +272,7 @@ func TestTheTableItselfKeepsAnAccountForOneUserAndAUserForOneAccount(t *testing.
 	}
 }
 
-func TestTheLastWayInIsAPlainAnswer(t *testing.T) {
+func TestErrLastWayInIsNotWrapped(t *testing.T) {
 	t.Parallel()
 	store, db, _ := spiedStore(t)
 	_, err := db.Exec(`DELETE FROM auth_access_keys`)
@@ -277,8 +281,8 @@ func TestTheLastWayInIsAPlainAnswer(t *testing.T) {
 	require.Equal(t, auth.ErrLastWayIn, err)
 }
 
-// Databases differ in what they make of an id that cannot be stored.
-func TestAnIDThatCannotBeStoredNeverReachesTheDatabase(t *testing.T) {
+// Databases treat an ID that cannot be stored in different ways.
+func TestUnstorableIDNeverReachesTheDatabase(t *testing.T) {
 	t.Parallel()
 	store, _, s := spiedStore(t)
 	ctx, ada := context.Background(), newLink(1, "ada")
@@ -286,7 +290,7 @@ func TestAnIDThatCannotBeStoredNeverReachesTheDatabase(t *testing.T) {
 		account := auth.GitHubAccount{Host: id, ID: 1}
 		require.ErrorIs(t, store.ForgetGitHubAccount(ctx, byHost, account), auth.ErrNotFound)
 		require.ErrorIs(t, store.ReplaceGitHubToken(ctx, newToken(ada, "v2"), id), auth.ErrNotFound)
-		if id != "" { // which stands for every version
+		if id != "" { // an empty version stands for every version
 			_, err := store.DeleteGitHubToken(ctx, byHost, "ada", host, id)
 			require.ErrorIs(t, err, auth.ErrNotFound)
 		}
@@ -323,18 +327,19 @@ func TestAnIDThatCannotBeStoredNeverReachesTheDatabase(t *testing.T) {
 	}
 }
 
-// The sessions of a disabled user are gone, so this is a second line of defence.
-func TestADisabledUserDoesNotConnectInASessionThatIsLeft(t *testing.T) {
+// Disabling a user removes the sessions, so this check is a second line of defense.
+func TestDisabledUserCannotConnectInRemainingSession(t *testing.T) {
 	t.Parallel()
 	store, db, _ := spiedStore(t)
 	_, err := db.Exec(`UPDATE auth_users SET is_active = 0 WHERE id = 'ada'`)
 	require.NoError(t, err)
 	before := dump(t, db)
-	require.ErrorIs(t, store.ConnectGitHub(context.Background(), bySession("s-ada", "ada"), connectAda("v2", "v1")), auth.ErrTokenRejected)
+	require.ErrorIs(t, store.ConnectGitHub(context.Background(), bySession("s-ada", "ada"),
+		connectAda("v2", "v1")), auth.ErrTokenRejected)
 	require.Equal(t, before, dump(t, db))
 }
 
-func TestWhatDoesNotAgreeIsInvalidBeforeAnyLookAtTheDatabase(t *testing.T) {
+func TestInconsistentRecordsAreRefusedWithoutAQuery(t *testing.T) {
 	t.Parallel()
 	store, _, s := spiedStore(t)
 	for _, edit := range []func(*auth.GitHubSignInWrite){
@@ -365,6 +370,7 @@ func TestWhatDoesNotAgreeIsInvalidBeforeAnyLookAtTheDatabase(t *testing.T) {
 	}
 	require.ErrorIs(t, store.ConsumeState(context.Background(), "", now), auth.ErrInvalid)
 	require.ErrorIs(t, store.ConsumeState(context.Background(), "new", time.Time{}), auth.ErrInvalid)
-	require.ErrorIs(t, store.ConsumeState(context.Background(), "new", now.AddDate(8000, 0, 0)), auth.ErrInvalid)
+	require.ErrorIs(t, store.ConsumeState(context.Background(), "new", now.AddDate(8000, 0, 0)),
+		auth.ErrInvalid)
 	require.Empty(t, s.statements())
 }

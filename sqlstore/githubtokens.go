@@ -15,9 +15,11 @@ SELECT ` + tokenColumns + `, t.lease_until FROM auth_github_tokens t WHERE t.use
 	leaseToken = `UPDATE auth_github_tokens SET lease_until = ? WHERE user_id = ? AND host = ?`
 )
 
-// holdToken returns the token and the end of its lease. Nobody else changes the
-// record then before the transaction ends.
-func holdToken(ctx context.Context, t tx, userID, host string) (token auth.GitHubToken, leased time.Time, err error) {
+// holdToken returns the token and the end of its lease. It locks the record until the transaction
+// ends.
+func holdToken(
+	ctx context.Context, t tx, userID, host string,
+) (token auth.GitHubToken, leased time.Time, err error) {
 	if !connectionStorable(userID, host) {
 		return token, leased, auth.ErrNotFound
 	}
@@ -27,7 +29,9 @@ func holdToken(ctx context.Context, t tx, userID, host string) (token auth.GitHu
 }
 
 // LeaseGitHubToken implements [auth.GitHubStore].
-func (s *core) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
+func (s *core) LeaseGitHubToken(
+	ctx context.Context, userID, host, version string, now, until time.Time,
+) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
@@ -49,7 +53,9 @@ func (s *core) LeaseGitHubToken(ctx context.Context, userID, host, version strin
 }
 
 // ReplaceGitHubToken implements [auth.GitHubStore].
-func (s *core) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
+func (s *core) ReplaceGitHubToken(
+	ctx context.Context, token auth.GitHubToken, oldVersion string,
+) error {
 	if err := cmp.Or(ctx.Err(), token.Validate()); err != nil {
 		return err
 	}
@@ -82,15 +88,16 @@ func (s *core) DeleteGitHubToken(
 		if err != nil {
 			return token, err
 		}
-		return token, inOrder(
+		return token, runInOrder(
 			func() error { return t.remove(ctx, deleteToken, userID, host) },
 			func() error { return a.addEvent(ctx, about{userID, token.Account}) },
 		)
 	})
 }
 
-// putToken writes the token in place of the one with the old version, which is locked, or as the
-// first if that is empty. It returns [auth.ErrChanged] if there is another.
+// putToken writes the token. It replaces the locked token with the old version, or adds the first
+// token if oldVersion is empty. It returns [auth.ErrChanged] if the stored token has another
+// version.
 func putToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion string) error {
 	if oldVersion != "" {
 		return renewToken(ctx, t, token)
@@ -115,8 +122,7 @@ const updateToken = `
 UPDATE auth_github_tokens SET version = ?, scopes = ?, sealed = ?, lease_until = 0, updated_at = ?
 WHERE user_id = ? AND host = ?`
 
-// replaceToken returns [auth.ErrNotFound] if there is no token of the account
-// with the old version.
+// replaceToken returns [auth.ErrNotFound] if the account has no token with the old version.
 func replaceToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion string) error {
 	if !storable(oldVersion, auth.MaxIDLength) {
 		return auth.ErrNotFound
@@ -131,13 +137,14 @@ func replaceToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion 
 	return renewToken(ctx, t, token)
 }
 
-// renewToken writes the token in place of the one that is locked.
+// renewToken overwrites the locked token.
 func renewToken(ctx context.Context, t tx, token auth.GitHubToken) error {
 	return t.change(ctx, updateToken,
 		token.Version, token.Scopes, token.Sealed, toMicros(token.UpdatedAt), token.UserID, token.Account.Host)
 }
 
-// tokenStorable is [storable] for what names one version of a token.
+// tokenStorable reports whether the ID, the host and the version of a token can be in the database.
+// See [storable].
 func tokenStorable(userID, host, version string) bool {
 	return connectionStorable(userID, host) && storable(version, auth.MaxIDLength)
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// recommended is what the package documentation recommends. impatient leaves all
-// the waiting to the store, and does not wait for the disk.
+// recommended are the settings that the package documentation recommends. impatient lets only the
+// store wait for locks, and does not wait for the disk.
 const (
 	recommended = "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)"
 	impatient   = "?_pragma=synchronous(NORMAL)&_pragma=busy_timeout(0)"
@@ -25,10 +25,11 @@ const (
 
 var now = time.Date(2030, 1, 2, 3, 4, 5, 678901000, time.UTC)
 
-// byHost is a change by the host at the time now.
-var byHost = auth.Write{By: auth.ByHost("test"), Now: func() time.Time { return now }, MaxTokenLifetime: time.Hour}
+// byHost is a write by the host at the time now, without an event.
+var byHost = auth.Write{By: auth.ByHost("test"), Now: func() time.Time { return now },
+	MaxTokenLifetime: time.Hour}
 
-// bySession returns byHost by a user's session instead, with an event.
+// bySession is byHost by the session of a user instead, with an event.
 func bySession(session, userID string) auth.Write {
 	w := byHost
 	w.By = auth.Authority{SessionID: session, UserID: userID, SuperUser: true, MaxAge: time.Hour}
@@ -39,7 +40,7 @@ func bySession(session, userID string) auth.Write {
 
 func newFile(t testing.TB) string { return filepath.Join(t.TempDir(), "auth.db") }
 
-// openDB opens a pool of its own on the file.
+// openDB opens a separate pool on the file.
 func openDB(t testing.TB, file, settings string) *sql.DB {
 	return openSpied(t, "file:"+file+settings, nil)
 }
@@ -51,7 +52,7 @@ func openMemory(t testing.TB, s *spy) *sql.DB {
 	return db
 }
 
-// openSpied opens a pool whose statements all pass the spy, if there is one.
+// openSpied opens a pool whose statements all pass through the spy, if there is one.
 func openSpied(t testing.TB, dsn string, s *spy) *sql.DB {
 	connector, err := sqlite.NewConnector(dsn)
 	require.NoError(t, err)
@@ -64,7 +65,7 @@ func openSpied(t testing.TB, dsn string, s *spy) *sql.DB {
 	return db
 }
 
-// config is for tests that are not about the timeout, however busy the machine.
+// config has a long timeout, for tests that are not about timeouts but run on a busy machine.
 var config = sqlstore.Config{Dialect: sqlstore.SQLite, Timeout: 5 * time.Minute}
 
 func open(db *sql.DB) (*sqlstore.Store, error) {
@@ -79,7 +80,8 @@ func mustOpen(t testing.TB, db *sql.DB) *sqlstore.Store {
 
 // newUser returns a user who is not a super user.
 func newUser(id string) auth.User {
-	return auth.User{ID: id, Username: "Name of " + id, Email: id + "@example.com", IsActive: true, CreatedAt: now}
+	return auth.User{ID: id, Username: "Name of " + id, Email: id + "@example.com", IsActive: true,
+		CreatedAt: now}
 }
 
 func newKey(id, userID string) auth.AccessKey {
@@ -93,9 +95,9 @@ func newSession(id, userID, keyID string) auth.Session {
 	}
 }
 
-// seed adds the super users "ada" and "eve". Ada has the keys "k-ada" and
-// "k-old", which expires in two hours, and a session of each, "s-ada" and
-// "s-old", which have one hour. Eve has the session "s-eve" of three hours. On top of that comes what seedGitHub adds.
+// seed adds the super users "ada" and "eve". Ada has the key "k-ada", the key "k-old" that expires
+// in two hours, and a session of one hour with each, "s-ada" and "s-old". Eve has the session
+// "s-eve" of three hours. seedGitHub adds more.
 func seed(t testing.TB, store *sqlstore.Store) {
 	seedAccounts(t, store)
 	seedGitHub(t, store)
@@ -110,7 +112,7 @@ func seedAccounts(t testing.TB, store *sqlstore.Store) {
 		user.IsSuperUser = true
 		require.NoError(t, store.Register(ctx, byHost, user, newKey("k-"+name, name)))
 	}
-	w := byHost // with the only event that there is
+	w := byHost // adds the only event
 	w.Event, w.Deliver = auth.Event{Kind: "test", ActorID: "ada"}, true
 	require.NoError(t, store.AddKey(ctx, w, old))
 	for _, name := range []string{"ada", "old"} {
@@ -123,8 +125,7 @@ func seedAccounts(t testing.TB, store *sqlstore.Store) {
 	require.NoError(t, err)
 }
 
-// verb is one method of the store, called so that it succeeds in a store with
-// nothing but what seed adds.
+// verb is a call of one method of the store. It succeeds in a store that holds only what seed adds.
 type verb struct {
 	name   string
 	writes bool
@@ -144,7 +145,7 @@ func verbs() []verb {
 	}})
 }
 
-// lastingVerbs are those that take the write.
+// lastingVerbs are the verbs that take a Write.
 func lastingVerbs(w auth.Write) []verb {
 	disable := auth.UserChange{IsActive: new(bool), IsSuperUser: new(bool)}
 	return append(lastingGitHubVerbs(w), []verb{
@@ -154,13 +155,15 @@ func lastingVerbs(w auth.Write) []verb {
 		{"RegisterUsers", true, func(ctx context.Context, s *sqlstore.Store) error {
 			var list []auth.UserWithKeys
 			for _, id := range []string{"bob", "dan", "ivy"} {
-				list = append(list, auth.UserWithKeys{User: newUser(id), Keys: []auth.AccessKey{newKey("k-"+id, id)}})
+				list = append(list, auth.UserWithKeys{User: newUser(id),
+					Keys: []auth.AccessKey{newKey("k-"+id, id)}})
 			}
 			refusals, err := s.RegisterUsers(ctx, w, list)
 			return errors.Join(append(refusals, err)...)
 		}},
 		{"RegisterUsers of some who are refused", true, func(ctx context.Context, s *sqlstore.Store) error {
-			list := people(4, "listed-") // the third wants what the second would have had
+			// the third user needs a username that the second one needs too
+			list := people(4, "listed-")
 			list[1].User.Username, list[2].User.Username = "NAME OF ADA", list[0].User.Username
 			list[2].Keys[0].ID = list[1].Keys[0].ID
 			refusals, err := s.RegisterUsers(ctx, w, list)
@@ -218,7 +221,8 @@ func storeVerbs() []verb {
 		{"TouchKey", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.TouchKey(ctx, "k-ada", now.Add(auth.KeyUsePrecision))
 		}},
-		{"CreateSession", true, func(ctx context.Context, s *sqlstore.Store) error { // in place of the others
+		// The new session takes the place of the others.
+		{"CreateSession", true, func(ctx context.Context, s *sqlstore.Store) error {
 			_, _, err := s.CreateSession(ctx, newSession("s-only", "ada", "k-ada"), 1)
 			return err
 		}},
@@ -244,7 +248,7 @@ func storeVerbs() []verb {
 			return expect(2)(s.PruneSessions(ctx, now.Add(time.Hour), 10))
 		}},
 		{"PruneRevocations", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return expect(0)(s.PruneRevocations(ctx, now.Add(time.Hour), 10)) // the newest stay
+			return expect(0)(s.PruneRevocations(ctx, now.Add(time.Hour), 10)) // the newest entries stay
 		}},
 		{"ListRevocations", false, func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.ListRevocations(ctx, 1, 10)
@@ -261,10 +265,12 @@ func storeVerbs() []verb {
 		}},
 		{"Ping", false, func(ctx context.Context, s *sqlstore.Store) error { return s.Ping(ctx) }},
 		{"RevokeToken", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return s.RevokeToken(ctx, auth.SessionClaims{UserID: "ada", SessionID: "s-ada", ExpiresAt: now.Add(time.Hour)})
+			return s.RevokeToken(ctx, auth.SessionClaims{UserID: "ada", SessionID: "s-ada",
+				ExpiresAt: now.Add(time.Hour)})
 		}},
 		{"RevokeToken of a session that is missing", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return s.RevokeToken(ctx, auth.SessionClaims{UserID: "bob", SessionID: "s-bob", ExpiresAt: now.Add(time.Hour)})
+			return s.RevokeToken(ctx, auth.SessionClaims{UserID: "bob", SessionID: "s-bob",
+				ExpiresAt: now.Add(time.Hour)})
 		}},
 		{"RevocationHead", false, func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.RevocationHead(ctx)
@@ -306,7 +312,7 @@ func expect(want int) func(int, error) error {
 	}
 }
 
-// requireNoAnswer checks that the error says that the store could not answer.
+// requireNoAnswer checks that the error is a failure of the store, not an answer of the contract.
 func requireNoAnswer(t testing.TB, err error) {
 	t.Helper()
 	require.Error(t, err)
@@ -332,7 +338,7 @@ func dump(t testing.TB, db *sql.DB) []string {
 	return rows
 }
 
-// column returns the only column of the query's rows.
+// column returns the single column of the query's rows.
 func column(t testing.TB, db *sql.DB, query string, args ...any) []string {
 	t.Helper()
 	rows, err := db.Query(query, args...)
@@ -348,13 +354,13 @@ func column(t testing.TB, db *sql.DB, query string, args ...any) []string {
 	return values
 }
 
-// tables returns the names of the tables and indexes that are there.
+// tables returns the names of the tables and indexes.
 func tables(t testing.TB, db *sql.DB) []string {
 	return column(t, db, `SELECT name FROM sqlite_master ORDER BY name`)
 }
 
-// requireNoTransaction checks that no connection of the pool has a transaction
-// open, by beginning one on each.
+// requireNoTransaction checks that no connection of the pool has an open transaction, by beginning
+// one on each.
 func requireNoTransaction(t testing.TB, db *sql.DB) {
 	t.Helper()
 	ctx := context.Background()

@@ -10,9 +10,9 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// A reader that is shown the entries before a hole takes them for the whole feed, and the session of
-// the missing entry for live.
-func TestAnEntryThatStaysMissingIsAnErrorAndNoEnd(t *testing.T) {
+// A reader that gets the entries before a gap takes them for the whole feed. It then accepts the
+// session of the missing entry.
+func TestFeedEntryThatStaysMissingIsAnError(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
 		stores, s := twoStores(t, on, sqlstore.OpenAccounts)
@@ -28,14 +28,15 @@ func TestAnEntryThatStaysMissingIsAnErrorAndNoEnd(t *testing.T) {
 			require.ErrorContains(t, err, "an entry is missing", from)
 		}
 		entries, err := stores[0].ListRevocations(t.Context(), 0, 2)
-		require.NoError(t, err, "a page that ends before it")
+		require.NoError(t, err, "a page that ends before the missing entry")
 		require.Len(t, entries, 2)
 
-		require.NoError(t, stores[0].RevokeEverybody(t.Context(), byHost, 50), "the positions to 50 are given to nothing")
+		require.NoError(t, stores[0].RevokeEverybody(t.Context(), byHost, 50),
+			"the positions up to 50 are skipped")
 		_, err = s.db.Exec(`DELETE FROM ` + s.prefix + `revocations WHERE position = 4`)
 		require.NoError(t, err)
 		entries, err = stores[0].ListRevocations(t.Context(), 2, 100)
-		require.NoError(t, err, "an entry for everybody makes what is missing before it harmless")
+		require.NoError(t, err, "entries missing before an entry for all users do no harm")
 		require.EqualValues(t, 51, entries[len(entries)-1].Position)
 	})
 }

@@ -10,35 +10,37 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// HoldAuthority checks the authority in a transaction of the host's own, in the database of the
-// store, and keeps it true until the transaction ends. So a host that writes its own rows on behalf of
-// a caller's session writes nothing more once the session has been revoked: a revocation
-// that comes later waits for the end of the transaction, and if one came earlier, HoldAuthority
-// returns an error.
+// HoldAuthority checks the authority in a transaction of the host, in the database of the store,
+// and keeps it valid until the transaction ends. A host that writes its own rows on behalf of a
+// caller's session uses it to write nothing after the session was revoked. If the session is
+// already revoked, HoldAuthority returns an error. If it is revoked later, the revocation waits
+// until the transaction ends.
 //
-// Call it before every other statement of the transaction, and roll back if it returns an error.
-// It is right under every isolation level; READ COMMITTED suffices. A transaction that has read
-// before, or that has another level, may get an error of the database that asks for the
-// transaction to be repeated, such as PostgreSQL's SQLSTATE 40001 or SQLite's SQLITE_BUSY_SNAPSHOT.
+// Call HoldAuthority before every other statement of the transaction. If it returns an error, roll
+// back. It is correct under every isolation level; READ COMMITTED suffices. If the transaction has
+// read before, or has a stricter level, the database may return an error that asks the caller to
+// repeat the transaction, such as SQLSTATE 40001 in PostgreSQL or SQLITE_BUSY_SNAPSHOT in SQLite.
 //
-// It returns [auth.ErrInvalid] for an authority that [auth.Authority.Validate] refuses or a nil
-// clock, and what [auth.Authority.Check] returns: [auth.ErrTokenRejected],
-// [auth.ErrSuperUserRequired] or [auth.ErrSessionTooOld]. Any other error means that the store could
-// not answer, and is never a yes. HoldAuthority waits for locks as long as Config.Timeout allows,
-// and no longer than ctx.
+// HoldAuthority returns [auth.ErrInvalid] if [auth.Authority.Validate] refuses the authority or if
+// now is nil. It returns the errors of [auth.Authority.Check]: [auth.ErrTokenRejected],
+// [auth.ErrSuperUserRequired] or [auth.ErrSessionTooOld]. Any other error means that the store
+// could not decide, so the caller must not proceed. HoldAuthority waits for locks no longer than
+// Config.Timeout, and no longer than ctx.
 //
-// Until the transaction ends, it locks the user's record and the session's: sign-ins, changes and
-// revocations of this user wait. It shares the lock that every lasting change takes, so that
-// [auth.SessionStore.RevokeEverybody] waits for the transaction too. For the authority of
-// [auth.ByHost] it takes this lock alone. On SQLite, it makes the transaction the one writer of
-// the database. So keep the transaction short, and call no method of the store that writes
-// before the transaction has ended: the call might wait for its own transaction.
-func (s *core) HoldAuthority(ctx context.Context, tx *sql.Tx, by auth.Authority, now func() time.Time) error {
+// HoldAuthority locks the records of the user and of the session until the transaction ends.
+// Sign-ins, changes and revocations of this user wait for that. It also shares the lock that every
+// lasting change takes, so [auth.SessionStore.RevokeEverybody] waits too. For the authority of
+// [auth.ByHost] it takes only this shared lock. On SQLite, the transaction becomes the only writer
+// of the database. So keep the transaction short, and call no writing method of the store before
+// the transaction ends: such a call might wait for its own transaction.
+func (s *core) HoldAuthority(
+	ctx context.Context, tx *sql.Tx, by auth.Authority, now func() time.Time,
+) error {
 	w := auth.Write{By: by, Now: now}
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err
 	}
-	bounded, cancel := context.WithTimeout(s.ofStatements(ctx), s.timeout)
+	bounded, cancel := context.WithTimeout(s.statementContext(ctx), s.timeout)
 	defer cancel()
 	return wrap("hold authority", s.holdAuthority(ctx, bounded, s.txOfHost(ctx, tx), w))
 }
@@ -47,14 +49,14 @@ func (s *core) txOfHost(ctx context.Context, on *sql.Tx) tx {
 	return tx{querier: querier{s, on}, exec: on, callerErr: ctx.Err}
 }
 
-// becomeWriter changes nothing, but locks an SQLite database for writing.
+// becomeWriter changes no value, but makes SQLite lock the database for writing.
 const becomeWriter = `UPDATE auth_everybody SET generation = generation WHERE id = 1`
 
-// holdAuthority reads every row that it decides by with a lock: a plain SELECT of a transaction
-// that is not READ COMMITTED may show what was there before the transaction. The exception is the
-// feed, in which there is nothing to find that the locked rows do not show: whoever revokes
-// sessions of one user holds the user and removes the sessions, and who revokes those of all users
-// changes the row of everybody.
+// holdAuthority locks every row on which its decision depends. A plain SELECT would not do: unless
+// the transaction is READ COMMITTED, it may show rows as they were when the transaction began. The
+// feed need not be locked, because the locked rows already show every revocation. A transaction
+// that revokes sessions of one user locks the user and removes the sessions. A transaction that
+// revokes all sessions updates the row of everybody.
 func (s *core) holdAuthority(ctx, bounded context.Context, t tx, w auth.Write) error {
 	if s.dialect.oneWriter {
 		err := s.retry(ctx, s.timeout, func() error { return t.change(bounded, becomeWriter) })
@@ -71,7 +73,8 @@ func (s *core) holdAuthority(ctx, bounded context.Context, t tx, w auth.Write) e
 	}
 	session, revokedBelow, err := findActing(bounded, t.querier, shareActing, w.By)
 	if err != nil {
-		return fmt.Errorf("share the session: %w", err)
+		return fmt.Errorf("lock the session for sharing: %w", err)
 	}
-	return w.By.Check(kept(w.Now()), session, a.users[w.By.UserID], max(revokedBelow, a.everybody))
+	return w.By.Check(storedTime(w.Now()), session, a.users[w.By.UserID],
+		max(revokedBelow, a.everybody))
 }

@@ -17,13 +17,13 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// clock is that of byHost.
+// clock is the clock of byHost.
 func clock() time.Time { return now }
 
-// authorityOfEve is that of the super user's session "s-eve".
+// authorityOfEve is the authority of the super user's session "s-eve".
 func authorityOfEve() auth.Authority { return bySession("s-eve", "eve").By }
 
-// levels are the isolation levels that a host may choose. SQLite has one.
+// levels are the isolation levels that a host may choose. SQLite has only one.
 func levels(on *server) []sql.IsolationLevel {
 	if on == nil {
 		return []sql.IsolationLevel{sql.LevelDefault}
@@ -31,7 +31,7 @@ func levels(on *server) []sql.IsolationLevel {
 	return []sql.IsolationLevel{sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable}
 }
 
-// ends are what ends the authority of eve's session.
+// ends are the calls that end the authority of eve's session.
 var ends = []struct {
 	name string
 	call func(context.Context, *sqlstore.Store) error
@@ -39,7 +39,8 @@ var ends = []struct {
 }{
 	{"RevokeSession", func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeSession(ctx, byHost, "s-eve") }, auth.ErrTokenRejected},
 	{"RevokeToken", func(ctx context.Context, s *sqlstore.Store) error {
-		return s.RevokeToken(ctx, auth.SessionClaims{UserID: "eve", SessionID: "s-eve", ExpiresAt: now.Add(time.Hour)})
+		return s.RevokeToken(ctx, auth.SessionClaims{UserID: "eve", SessionID: "s-eve",
+			ExpiresAt: now.Add(time.Hour)})
 	}, auth.ErrTokenRejected},
 	{"RevokeKey", func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeKey(ctx, byHost, "k-eve") }, auth.ErrTokenRejected},
 	{"RevokeUserSessions", func(ctx context.Context, s *sqlstore.Store) error {
@@ -65,8 +66,8 @@ var ends = []struct {
 	}, auth.ErrTokenRejected},
 }
 
-// eachEnd runs the test with each end of an authority, on a store that two instances have open, and
-// each isolation level. The pool is the host's.
+// eachEnd runs the test for each of ends and each isolation level. Two instances have opened the
+// store; the pool belongs to the host.
 func eachEnd(t *testing.T, test func(t *testing.T, store *sqlstore.Store, host *stage, level sql.IsolationLevel, n int)) {
 	onAll(t, func(t *testing.T, on *server) {
 		for _, level := range levels(on) {
@@ -102,7 +103,7 @@ func (s *stage) write(tx *sql.Tx) error {
 	return err
 }
 
-func TestARevocationWaitsForTheTransactionOfAHost(t *testing.T) {
+func TestRevocationWaitsForHostTransaction(t *testing.T) {
 	t.Parallel()
 	eachEnd(t, func(t *testing.T, store *sqlstore.Store, host *stage, level sql.IsolationLevel, n int) {
 		ctx := context.Background()
@@ -117,7 +118,7 @@ func TestARevocationWaitsForTheTransactionOfAHost(t *testing.T) {
 		}()
 		soon, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
 		defer cancel()
-		require.Error(t, ends[n].call(soon, store), "it does not wait")
+		require.Error(t, ends[n].call(soon, store), "the revocation must wait")
 		require.NoError(t, host.write(tx))
 		require.False(t, ended.Load())
 		require.NoError(t, tx.Commit())
@@ -125,12 +126,13 @@ func TestARevocationWaitsForTheTransactionOfAHost(t *testing.T) {
 	})
 }
 
-func TestAfterARevocationAHostHoldsNoAuthority(t *testing.T) {
+func TestHoldAuthorityFailsAfterRevocation(t *testing.T) {
 	t.Parallel()
 	eachEnd(t, func(t *testing.T, store *sqlstore.Store, host *stage, level sql.IsolationLevel, n int) {
 		ctx := context.Background()
 		early := host.begin(t, level)
-		var users int // the transaction shows from here on what is there now, if it is not READ COMMITTED
+		// Unless the transaction is READ COMMITTED, it keeps seeing the rows of this moment.
+		var users int
 		require.NoError(t, early.QueryRow(`SELECT COUNT(*) FROM `+host.prefix+`users WHERE id = 'nobody'`).Scan(&users))
 		require.NoError(t, ends[n].call(ctx, store))
 
@@ -146,9 +148,9 @@ func TestAfterARevocationAHostHoldsNoAuthority(t *testing.T) {
 	})
 }
 
-// The revocation has its locks and has not committed when the host asks: what the host's
-// transaction saw before it waited must not count.
-func TestAHostThatWaitsForARevocationHoldsNoAuthority(t *testing.T) {
+// The revocation holds its locks and has not committed when the host asks. HoldAuthority must not
+// decide by rows that the host's transaction saw before it waited.
+func TestHoldAuthorityThatWaitsForRevocationFails(t *testing.T) {
 	t.Parallel()
 	eachEnd(t, func(t *testing.T, store *sqlstore.Store, host *stage, level sql.IsolationLevel, n int) {
 		ctx := context.Background()
@@ -157,7 +159,9 @@ func TestAHostThatWaitsForARevocationHoldsNoAuthority(t *testing.T) {
 			if statement == "COMMIT" {
 				host.spy.watch(nil)
 				go func() { asked <- host.store.HoldAuthority(ctx, tx, authorityOfEve(), clock) }()
-				time.Sleep(20 * time.Millisecond) // until it waits; the answer must be the same if it does not yet
+				// Lets HoldAuthority begin to wait. Its answer must be the same if it has not yet
+				// begun.
+				time.Sleep(20 * time.Millisecond)
 			}
 			return nil
 		})
@@ -170,8 +174,9 @@ func TestAHostThatWaitsForARevocationHoldsNoAuthority(t *testing.T) {
 	})
 }
 
-// Whatever the moment at which they meet: the host's row is there, or the host was refused.
-func TestAHostAndARevocationThatRaceTakeTurns(t *testing.T) {
+// At whatever moment the two meet, either the host's row was committed before the revocation, or
+// the host was refused.
+func TestRacingHostAndRevocationNeverLeaveALateWrite(t *testing.T) {
 	t.Parallel()
 	eachEnd(t, func(t *testing.T, store *sqlstore.Store, host *stage, level sql.IsolationLevel, n int) {
 		ctx := context.Background()
@@ -195,15 +200,16 @@ func TestAHostAndARevocationThatRaceTakeTurns(t *testing.T) {
 				lateWrite = revoked.Load()
 				return errors.Join(host.write(tx), tx.Commit())
 			})
-			require.False(t, lateWrite, "the revocation has returned")
+			require.False(t, lateWrite, "the host wrote after the revocation had returned")
 			late := host.begin(t, level)
-			require.ErrorIs(t, host.store.HoldAuthority(ctx, late, authorityOfEve(), clock), ends[n].want)
+			require.ErrorIs(t, host.store.HoldAuthority(ctx, late, authorityOfEve(), clock),
+				ends[n].want)
 			require.NoError(t, late.Rollback())
 		}
 	})
 }
 
-func TestWhatAHostCannotHold(t *testing.T) {
+func TestHoldAuthorityRefusesInvalidAuthorities(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s, ctx := newStage(t), context.Background()
@@ -223,7 +229,8 @@ func TestWhatAHostCannotHold(t *testing.T) {
 			{ended, authorityOfEve(), clock, context.Canceled},
 			{ctx, authorityOfEve(), later, auth.ErrSessionTooOld},
 			{ctx, auth.Authority{SessionID: "s-ada", UserID: "ada"}, later, auth.ErrTokenRejected},
-			{ctx, auth.Authority{SessionID: "s-ada", UserID: "ada", SuperUser: true}, clock, auth.ErrSuperUserRequired},
+			{ctx, auth.Authority{SessionID: "s-ada", UserID: "ada", SuperUser: true}, clock,
+				auth.ErrSuperUserRequired},
 			{ctx, auth.Authority{SessionID: "s-ada", UserID: "eve"}, clock, auth.ErrTokenRejected},
 			{ctx, auth.Authority{SessionID: "s-bob", UserID: "bob"}, clock, auth.ErrTokenRejected},
 			{ctx, auth.Authority{SessionID: "s-ada", UserID: "ada"}, clock, nil},
@@ -236,8 +243,8 @@ func TestWhatAHostCannotHold(t *testing.T) {
 	})
 }
 
-// A store of accounts has no record of the user but the one that it keeps to lock.
-func TestAHostWithUsersOfItsOwnHoldsAnAuthority(t *testing.T) {
+// A store of accounts has only its own row of the user to lock.
+func TestHoldAuthorityWorksForAccounts(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
 		stores, host := twoStores(t, on, sqlstore.OpenAccounts)
@@ -251,7 +258,7 @@ func TestAHostWithUsersOfItsOwnHoldsAnAuthority(t *testing.T) {
 			require.NoError(t, stores[1].HoldAuthority(ctx, tx, by, clock))
 			soon, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
 			_, err = stores[0].RevokeUserSessions(soon, byHost, user)
-			require.Error(t, err, "it does not wait")
+			require.Error(t, err, "the revocation must wait")
 			cancel()
 			require.NoError(t, tx.Commit())
 			_, err = stores[0].RevokeUserSessions(ctx, byHost, user)
@@ -270,23 +277,27 @@ func ExampleStore_HoldAuthority() {
 		log.Fatal(err)
 	}
 	defer db.Close()
-	db.SetMaxOpenConns(1) // Each connection would have a database of its own.
+	// Each connection would have its own in-memory database.
+	db.SetMaxOpenConns(1)
 	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: sqlstore.SQLite})
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := db.ExecContext(ctx, `CREATE TABLE invoices (user_id TEXT, cents INTEGER)`); err != nil {
+	if _, err := db.ExecContext(ctx,
+		`CREATE TABLE invoices (user_id TEXT, cents INTEGER)`); err != nil {
 		log.Fatal(err)
 	}
 
-	// addInvoice adds an invoice if the caller's session is live when the transaction commits.
+	// addInvoice adds an invoice if the caller's session is still valid when the transaction
+	// commits.
 	addInvoice := func(by auth.Authority, cents int) error {
 		tx, err := db.BeginTx(ctx, nil)
 		if err != nil {
 			return err
 		}
 		defer tx.Rollback()
-		if err := store.HoldAuthority(ctx, tx, by, time.Now); err != nil { // before every other statement
+		// before every other statement
+		if err := store.HoldAuthority(ctx, tx, by, time.Now); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO invoices VALUES (?, ?)`, by.UserID, cents); err != nil {
@@ -295,13 +306,14 @@ func ExampleStore_HoldAuthority() {
 		return tx.Commit()
 	}
 
-	// A host gets the authority from the request: identity.Authority(). Here, the session is made
-	// by hand.
+	// A host gets the authority of a request from identity.Authority(). This example creates the
+	// session directly.
 	write := auth.Write{By: auth.ByHost("example"), Now: time.Now, MaxTokenLifetime: time.Hour}
 	ada := auth.User{ID: "u1", Username: "ada", IsActive: true, CreatedAt: time.Now()}
 	key := auth.AccessKey{ID: "k1", UserID: "u1", Hash: "hash", CreatedAt: time.Now()}
 	session := auth.Session{
-		ID: "s1", UserID: "u1", Method: auth.MethodHost, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
+		ID: "s1", UserID: "u1", Method: auth.MethodHost, CreatedAt: time.Now(),
+		ExpiresAt: time.Now().Add(time.Hour),
 	}
 	if err := store.Register(ctx, write, ada, key); err != nil {
 		log.Fatal(err)

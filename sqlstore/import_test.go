@@ -24,9 +24,8 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// importJob is the job of a process that imports a file until it is killed. Its file
-// variable names the file of lines, and the database: an SQLite file, or a server as
-// openAt has it.
+// importJob names the job of a process that imports a file until it is killed. Its file variable
+// names the file of lines and the database: an SQLite file, or a server in the form of openAt.
 const importJob = "import"
 
 func importUntilKilled(what string) error {
@@ -54,10 +53,12 @@ func importUntilKilled(what string) error {
 		return err
 	}
 	fmt.Println("complete")
-	select {} // until the end that it waits for
+	select {} // until the process is killed
 }
 
-func importInto(store *sqlstore.Store, lines io.Reader, options auth.ImportOptions) (auth.ImportProgress, error) {
+func importInto(
+	store *sqlstore.Store, lines io.Reader, options auth.ImportOptions,
+) (auth.ImportProgress, error) {
 	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
 	if err != nil {
 		return auth.ImportProgress{}, err
@@ -73,20 +74,22 @@ func importInto(store *sqlstore.Store, lines io.Reader, options auth.ImportOptio
 	return svc.ImportUsers(context.Background(), byHost.By, lines, options)
 }
 
-// importedHash is what an argon2id hash looks like.
-var importedHash = "$argon2id$v=19$m=19456,t=2,p=1$" + strings.Repeat("c2Fs", 5) + "dA$" + strings.Repeat("aGFz", 10) + "aGE"
+// importedHash has the form of an argon2id hash.
+var importedHash = "$argon2id$v=19$m=19456,t=2,p=1$" + strings.Repeat("c2Fs",
+	5) + "dA$" + strings.Repeat("aGFz", 10) + "aGE"
 
-// importedRow is a user of an import, with one key.
+// importedRow is an imported user with one key.
 type importedRow struct{ name, key string }
 
-// newImportedRow returns a user whose name and key no order of the lines has in it.
+// newImportedRow returns a user with a random name and key, so that the order of the lines says
+// nothing about them.
 func newImportedRow() importedRow {
 	var text [16]byte
 	rand.Read(text[:])
 	return importedRow{"user." + hex.EncodeToString(text[:6]), "legacy-" + hex.EncodeToString(text[:])}
 }
 
-// writeLines writes a file of so many users.
+// writeLines writes a file with this number of users.
 func writeLines(t testing.TB, users int) (file string, rows []importedRow) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "users.jsonl")
@@ -97,14 +100,15 @@ func writeLines(t testing.TB, users int) (file string, rows []importedRow) {
 	rows = make([]importedRow, users)
 	for i := range rows {
 		rows[i] = newImportedRow()
-		fmt.Fprintf(w, `{"username":%q,"email":"%s@example.com","keys":[{"access_key":%q,"hash":%q}]}`+"\n",
+		fmt.Fprintf(w,
+			`{"username":%q,"email":"%s@example.com","keys":[{"access_key":%q,"hash":%q}]}`+"\n",
 			rows[i].name, rows[i].name, rows[i].key, importedHash)
 	}
 	require.NoError(t, w.Flush())
 	return file, rows
 }
 
-func TestAnImportThatIsKilledGoesOnWithNoneLostAndNoneTwice(t *testing.T) {
+func TestKilledImportResumesWithoutLossOrDuplicates(t *testing.T) {
 	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
@@ -116,7 +120,8 @@ func TestAnImportThatIsKilledGoesOnWithNoneLostAndNoneTwice(t *testing.T) {
 		db, cfg := on.open(t, nil, 2), on.config()
 		store, err := sqlstore.Open(context.Background(), db, cfg)
 		require.NoError(t, err)
-		killImports(t, store, db, cfg.Prefix, strings.Join([]string{string(on.dialect), on.schema, cfg.Prefix}, " "))
+		killImports(t, store, db, cfg.Prefix,
+			strings.Join([]string{string(on.dialect), on.schema, cfg.Prefix}, " "))
 	})
 }
 
@@ -133,8 +138,8 @@ func killImports(t *testing.T, store *sqlstore.Store, db *sql.DB, prefix, where 
 		acknowledged := killImport(t, file+" "+where)
 		there := count()
 		require.GreaterOrEqual(t, there, acknowledged)
-		require.Zero(t, there%50, "a batch is added as a whole")
-		if there == users { // once more, and so from the beginning
+		require.Zero(t, there%50, "a batch must be added completely or not at all")
+		if there == users { // run the import once more, from the beginning
 			for _, table := range []string{"users", "access_keys"} {
 				_, err := db.Exec(`DELETE FROM ` + prefix + table)
 				require.NoError(t, err)
@@ -159,8 +164,8 @@ func killImports(t *testing.T, store *sqlstore.Store, db *sql.DB, prefix, where 
 	}
 }
 
-// killImport starts an import and kills it after some of its batches. It returns how
-// many users were there, as the import has said.
+// killImport starts an import and kills it after some of its batches. It returns the number of
+// users that the import had acknowledged.
 func killImport(t *testing.T, what string) (acknowledged int) {
 	t.Helper()
 	p := launch(t, importJob, what)
@@ -177,13 +182,12 @@ func killImport(t *testing.T, what string) (acknowledged int) {
 	for range mathrand.IntN(20) {
 		read()
 	}
-	p.kill(t) // which is at work on the next batch
+	p.kill(t) // the import is working on the next batch
 	return acknowledged
 }
 
-// BenchmarkImport compares an import with batched inserts of the same rows into the same
-// tables, in turns in the same run: docs/import.md says how it is run, and what came of
-// it.
+// BenchmarkImport compares an import with batched inserts of the same rows into the same tables,
+// alternating in the same run. docs/import.md explains how to run it and lists results.
 func BenchmarkImport(b *testing.B) {
 	users := testenv.Rounds(b, testenv.Counts{Small: 1_000, Moderate: 1_000, Full: 1_000_000})
 	file, rows := writeLines(b, users)
@@ -246,8 +250,8 @@ func importFile(b *testing.B, store *sqlstore.Store, file string) auth.ImportPro
 	return progress
 }
 
-// insertBare inserts the rows as somebody would who has them in memory: as they come, in
-// transactions of as many as an import has, with as many to a statement as is fastest.
+// insertBare inserts rows that are already in memory: in their order, in transactions of the same
+// size as those of an import, with the fastest number of rows per statement.
 func insertBare(b *testing.B, store *sqlstore.Store, db *sql.DB, each int, rows []importedRow) {
 	b.Helper()
 	const batch = 20_000
@@ -269,7 +273,8 @@ func insertBare(b *testing.B, store *sqlstore.Store, db *sql.DB, each int, rows 
 					row := some[i]
 					if which == 0 {
 						ids[i] = rand.Text()
-						values = append(values, ids[i], row.name, row.name, row.name+"@example.com", row.name+"@example.com", micros)
+						values = append(values, ids[i], row.name, row.name, row.name+"@example.com",
+							row.name+"@example.com", micros)
 					} else {
 						values = append(values, row.key, ids[i], importedHash, micros)
 					}

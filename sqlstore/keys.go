@@ -79,9 +79,11 @@ func (s *core) SwapHash(ctx context.Context, id, oldHash, newHash string) error 
 
 const rotateKey = `UPDATE auth_access_keys SET hash = ?, previous_hash = ?, previous_until = ? WHERE id = ?`
 
-// RotateKey implements [auth.CredentialStore]. A key never changes its owner, so the first look at
+// RotateKey implements [auth.CredentialStore]. A key never changes its owner, so the first read of
 // the key needs no lock.
-func (s *core) RotateKey(ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
+func (s *core) RotateKey(
+	ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation,
+) (auth.AccessKey, error) {
 	if err := cmp.Or(ctx.Err(), w.Validate(), rotation.Validate()); err != nil {
 		return auth.AccessKey{}, err
 	}
@@ -105,10 +107,11 @@ func (s *core) RotateKey(ctx context.Context, w auth.Write, id string, rotation 
 		if key, err = rotation.Apply(key, a.now); err != nil {
 			return key, err
 		}
-		key.PreviousUntil = kept(key.PreviousUntil)
-		return key, inOrder(
+		key.PreviousUntil = storedTime(key.PreviousUntil)
+		return key, runInOrder(
 			func() error {
-				return t.change(ctx, rotateKey, key.Hash, key.PreviousHash, toMicros(key.PreviousUntil), id)
+				return t.change(ctx, rotateKey, key.Hash, key.PreviousHash,
+					toMicros(key.PreviousUntil), id)
 			},
 			func() error { return a.addEvent(ctx, about{userID: owner}) },
 		)
@@ -124,11 +127,11 @@ func (s *core) TouchKey(ctx context.Context, id string, at time.Time) error {
 		if err != nil {
 			return err
 		}
-		return useKey(ctx, t, key, kept(at))
+		return useKey(ctx, t, key, storedTime(at))
 	})
 }
 
-// useKey notes a use of the key, which is held.
+// useKey updates LastUsedAt of the locked key.
 func useKey(ctx context.Context, t tx, key auth.AccessKey, at time.Time) error {
 	if at.Before(key.LastUsedAt.Add(auth.KeyUsePrecision)) {
 		return nil
@@ -142,8 +145,8 @@ const (
 	deleteKeySessions = `DELETE FROM auth_sessions WHERE access_key_id = ?`
 )
 
-// RevokeKey implements [auth.CredentialStore]. It locks the user, whose feed entries may be folded.
-// A key never changes its owner, so the look at the key needs no lock.
+// RevokeKey implements [auth.CredentialStore]. It locks the user, because it may fold the user's
+// feed entries. A key never changes its owner, so the first read of the key needs no lock.
 func (s *core) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err
@@ -167,7 +170,7 @@ func (s *core) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 		if err != nil {
 			return err
 		}
-		return inOrder(
+		return runInOrder(
 			func() error {
 				if len(sessions) == 0 {
 					return nil
@@ -190,7 +193,8 @@ ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED`
 
 // PruneKeys implements [auth.CredentialStore].
 func (s *core) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
-	return prune[string](ctx, s, "prune keys", limit, dueBy(expiredKeys, expired), deleteKeys, deleteSessionsOfKeys)
+	return prune[string](ctx, s, "prune keys", limit, dueBy(expiredKeys, expired), deleteKeys,
+		deleteSessionsOfKeys)
 }
 
 const (
@@ -202,14 +206,14 @@ WHERE k.id = ?`
 	lockKey   = selectKey + ` FOR UPDATE`
 )
 
-// keyWithOwner is an access key and the user who signs in with it.
+// keyWithOwner is an access key and its user.
 type keyWithOwner struct {
 	key   auth.AccessKey
 	owner auth.User
 }
 
-// findKeyWithOwner returns the key and its owner in one statement, so that they
-// belong to the same moment.
+// findKeyWithOwner reads the key and its owner in one statement, so that both belong to the same
+// moment.
 func findKeyWithOwner(ctx context.Context, q querier, id string) (found keyWithOwner, err error) {
 	if !q.store.keepsUsers() {
 		found.key, err = findKey(ctx, q, selectKey, id)
@@ -223,7 +227,7 @@ func findKeyWithOwner(ctx context.Context, q querier, id string) (found keyWithO
 	return found, scan(q.row(ctx, selectKeyWithOwner, id), fields...)
 }
 
-// findKey finds the key with selectKey or lockKey.
+// findKey finds the key with the query selectKey or lockKey.
 func findKey(ctx context.Context, q querier, query, id string) (key auth.AccessKey, err error) {
 	if !storable(id, auth.MaxAccessKeyLength) {
 		return key, auth.ErrNotFound
@@ -256,8 +260,8 @@ const (
 	deleteOtherKeys = deleteUserKeys + ` AND id <> ?`
 )
 
-// replaceKeys makes the key the only one of its user. It adds before it removes,
-// so that the id of an old key is taken.
+// replaceKeys makes the key the user's only key. It inserts the key before it deletes the others,
+// so that a new key cannot reuse the ID of an old one.
 func replaceKeys(ctx context.Context, t tx, key auth.AccessKey) error {
 	if err := insertKey(ctx, t, key); err != nil {
 		return err

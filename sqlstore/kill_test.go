@@ -21,8 +21,8 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// trafficJob is the job of a process that uses a store on a server until it is
-// killed. Its file variable names the server, the schema and the prefix.
+// trafficJob names the job of a process that uses a store on a server until it is killed. Its file
+// variable names the server, the schema and the prefix.
 const trafficJob = "traffic"
 
 func trafficUntilKilled(where string) error {
@@ -33,8 +33,7 @@ func trafficUntilKilled(where string) error {
 	return runTraffic(context.Background(), store, fmt.Sprintf("p%d", os.Getpid()), os.Stdout)
 }
 
-// openAt opens the store on a server that is told by the dialect, the schema and the
-// prefix.
+// openAt opens the store on a server. The argument names the dialect, the schema and the prefix.
 func openAt(where string) (*sqlstore.Store, error) {
 	parts := strings.Fields(where)
 	for _, on := range servers {
@@ -51,9 +50,8 @@ func openAt(where string) (*sqlstore.Store, error) {
 	return nil, errors.New("no such server: " + where)
 }
 
-// runTraffic uses the store from several goroutines until the context ends or
-// something fails. It writes to the journal what it is about to do and what it has
-// done, a line each.
+// runTraffic uses the store from several goroutines until the context ends or a call fails. Before
+// and after each step it writes a line to the journal.
 func runTraffic(ctx context.Context, store *sqlstore.Store, name string, journal io.Writer) error {
 	const workers = 4
 	var mu sync.Mutex
@@ -75,20 +73,23 @@ func runTraffic(ctx context.Context, store *sqlstore.Store, name string, journal
 	return errors.Join(errs...)
 }
 
-// step takes what it is about from one state to another.
+// step changes the state of one record.
 type step struct {
 	what, state string
 	take        func(context.Context) error
 }
 
-// oneLife is what happens to one user. The kinds of life differ, so that no step
-// changes what another one is about.
+// oneLife runs the steps of one user's life. The kinds of lives differ so that no step changes a
+// record of another step.
 func oneLife(store *sqlstore.Store, id string, kind int, note func(string)) error {
 	second := newKey("second-"+id, id)
 	session, bySecond := newSession("s-"+id, id, "k-"+id), newSession("s2-"+id, id, second.ID)
 	link := newLink(rand.Int64N(1<<53)+1, id)
 	create := func(session auth.Session) func(context.Context) error {
-		return func(ctx context.Context) error { _, _, err := store.CreateSession(ctx, session, 0); return err }
+		return func(ctx context.Context) error {
+			_, _, err := store.CreateSession(ctx, session, 0)
+			return err
+		}
 	}
 	withEvent := byHost
 	withEvent.Event = auth.Event{Kind: "test"}
@@ -105,13 +106,18 @@ func oneLife(store *sqlstore.Store, id string, kind int, note func(string)) erro
 		}})
 	case 1:
 		steps = append(steps,
-			step{"key " + second.ID, "there", func(ctx context.Context) error { return store.AddKey(ctx, byHost, second) }},
+			step{"key " + second.ID, "there", func(ctx context.Context) error {
+				return store.AddKey(ctx, byHost, second)
+			}},
 			step{"opened " + bySecond.ID, "there", create(bySecond)},
-			step{"key " + second.ID, "gone", func(ctx context.Context) error { return store.RevokeKey(ctx, byHost, second.ID) }})
+			step{"key " + second.ID, "gone", func(ctx context.Context) error {
+				return store.RevokeKey(ctx, byHost, second.ID)
+			}})
 	case 2:
 		steps = append(steps,
 			step{"token " + id, "there", func(ctx context.Context) error {
-				return store.ConnectGitHub(ctx, byHost, auth.GitHubConnectWrite{Link: link, Token: newToken(link, "v1")})
+				return store.ConnectGitHub(ctx, byHost,
+					auth.GitHubConnectWrite{Link: link, Token: newToken(link, "v1")})
 			}},
 			step{"token " + id, "gone", func(ctx context.Context) error {
 				_, err := store.DeleteGitHubToken(ctx, byHost, id, host, "")
@@ -135,7 +141,7 @@ func oneLife(store *sqlstore.Store, id string, kind int, note func(string)) erro
 	return nil
 }
 
-// ledger is what a journal says: of each thing the states that it may be in.
+// ledger holds the states in which each record may be, according to a journal.
 type ledger struct {
 	possible map[string][]string
 	done     int
@@ -181,10 +187,12 @@ func (l *ledger) check(t *testing.T, db *sql.DB, prefix string) {
 		}
 		kind, id, _ := strings.Cut(what, " ")
 		if kind == "opened" {
-			continue // That it ends with its key is checked below.
+			// A session ends with its key, which is checked below.
+			continue
 		}
-		if kind == "session" { // which ends with the user, too
-			if user := l.possible["user "+strings.TrimPrefix(id, "s-")]; user[len(user)-1] == "disabled" {
+		if kind == "session" { // a session also ends with its user
+			if user := l.possible["user "+strings.TrimPrefix(id,
+				"s-")]; user[len(user)-1] == "disabled" {
 				continue
 			}
 		}
@@ -192,21 +200,21 @@ func (l *ledger) check(t *testing.T, db *sql.DB, prefix string) {
 	}
 }
 
-// halves are what no transaction leaves, each a count of it.
+// halves are queries that count the remains of transactions that took effect only in part.
 var halves = map[string]string{
 	"a user without the first key": `SELECT COUNT(*) FROM auth_users u WHERE NOT EXISTS (SELECT 1 FROM auth_access_keys k WHERE k.id = CONCAT('k-', u.id))`,
 	"a user without the event":     `SELECT COUNT(*) FROM auth_users u WHERE NOT EXISTS (SELECT 1 FROM auth_events e WHERE e.user_id = u.id)`,
-	"an event of nobody":           `SELECT COUNT(*) FROM auth_events e WHERE NOT EXISTS (SELECT 1 FROM auth_users u WHERE u.id = e.user_id)`,
-	"a key of nobody":              `SELECT COUNT(*) FROM auth_access_keys k WHERE NOT EXISTS (SELECT 1 FROM auth_users u WHERE u.id = k.user_id)`,
+	"an event of an unknown user":  `SELECT COUNT(*) FROM auth_events e WHERE NOT EXISTS (SELECT 1 FROM auth_users u WHERE u.id = e.user_id)`,
+	"a key of an unknown user":     `SELECT COUNT(*) FROM auth_access_keys k WHERE NOT EXISTS (SELECT 1 FROM auth_users u WHERE u.id = k.user_id)`,
 	"a session of a revoked key":   `SELECT COUNT(*) FROM auth_sessions s WHERE NOT EXISTS (SELECT 1 FROM auth_access_keys k WHERE k.id = s.access_key_id)`,
 	"a session of a disabled user": `SELECT COUNT(*) FROM auth_sessions s JOIN auth_users u ON u.id = s.user_id WHERE u.is_active = 0`,
 	"a session but no last login":  `SELECT COUNT(*) FROM auth_sessions s JOIN auth_users u ON u.id = s.user_id WHERE u.last_login = 0`,
 	"a token without its link":     `SELECT COUNT(*) FROM auth_github_tokens t WHERE NOT EXISTS (SELECT 1 FROM auth_github_links l WHERE l.user_id = t.user_id)`,
 }
 
-// One of two processes is killed again and again: what it has reported as done is
-// done, nothing is half done, and the other one never fails.
-func TestAProcessIsKilledAndNothingIsLostOrHalfDoneOnAServer(t *testing.T) {
+// One of two processes is killed repeatedly. Every change that it reported must be there, no change
+// may be half done, and the other process must never fail.
+func TestKilledProcessLosesNothingAndLeavesNoPartialWriteOnAServer(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
 		db, cfg := on.open(t, nil, 8), on.config()
@@ -239,16 +247,18 @@ func TestAProcessIsKilledAndNothingIsLostOrHalfDoneOnAServer(t *testing.T) {
 		require.NoError(t, <-survived)
 		<-read
 		require.Greater(t, ours.done, rounds)
-		t.Logf("%d kills; %d writes acknowledged by the killed, %d by the survivor", rounds, theirs.done, ours.done)
+		t.Logf("%d kills; %d writes acknowledged by the killed, %d by the survivor", rounds,
+			theirs.done, ours.done)
 		ours.check(t, db, cfg.Prefix)
 		theirs.check(t, db, cfg.Prefix)
 		for what, query := range halves {
-			require.Equal(t, []string{"0"}, column(t, db, strings.ReplaceAll(query, "auth_", cfg.Prefix)), what)
+			require.Equal(t, []string{"0"}, column(t, db,
+				strings.ReplaceAll(query, "auth_", cfg.Prefix)), what)
 		}
 	})
 }
 
-// killOne starts a process and kills it when it has done some things.
+// killOne starts a process and kills it after some steps.
 func killOne(t *testing.T, where string, l *ledger) {
 	t.Helper()
 	p := launch(t, trafficJob, where)
@@ -259,10 +269,10 @@ func killOne(t *testing.T, where string, l *ledger) {
 		l.read(strings.TrimSuffix(line, "\n"))
 	}
 	require.NoError(t, p.Process.Kill())
-	for { // what it had written
+	for { // read the rest of the journal
 		line, err := p.output.ReadString('\n')
 		if err != nil {
-			break // with half a line, perhaps
+			break // the last line may be incomplete
 		}
 		l.read(strings.TrimSuffix(line, "\n"))
 	}

@@ -21,9 +21,9 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// deliverJob is the job of a process that delivers the events of a store until it is killed. Its
-// file variable says by how much its clock is ahead, and where the store is. It writes a line for
-// each event when its OnEvent gets it.
+// deliverJob names the job of a process that delivers the events of a store until it is killed. Its
+// file variable says how far its clock is ahead, and where the store is. It writes a line for each
+// call of OnEvent.
 const deliverJob = "deliver"
 
 func deliverUntilKilled(what string) error {
@@ -42,7 +42,7 @@ func deliverUntilKilled(what string) error {
 	}).Run(context.Background())
 }
 
-// delivery is one call of OnEvent: for a user, the number of the user's event, and when.
+// delivery is one call of OnEvent: the user, the number of the user's event, and the time.
 type delivery struct {
 	userID string
 	number int
@@ -56,7 +56,7 @@ func deliveryOf(e auth.Event) delivery {
 	return delivery{e.UserID, number, time.Now().UnixNano()}
 }
 
-// deliveries are those of all processes.
+// deliveries are the deliveries of all processes.
 type deliveries struct {
 	mu  sync.Mutex
 	all []delivery
@@ -68,8 +68,7 @@ func (d *deliveries) add(one delivery) {
 	d.all = append(d.all, one)
 }
 
-// read adds the deliveries that a process has written, at most so many. It returns false if that
-// was all.
+// read adds up to limit deliveries that a process wrote. It returns false once there are no more.
 func (d *deliveries) read(lines *bufio.Reader, limit int) bool {
 	for range limit {
 		line, err := lines.ReadString('\n')
@@ -85,10 +84,11 @@ func (d *deliveries) read(lines *bufio.Reader, limit int) bool {
 	return true
 }
 
-// Two processes deliver the events of one store while others add some, and one of the two is killed
-// in the middle, again and again. Each event reaches one of them, events of one user in order, and
-// a kill has no more than the events delivered again that were being delivered.
-func TestAProcessKilledWhileItDeliversLosesNoEventAndNoOrder(t *testing.T) {
+// Two processes deliver the events of one store while others add events. One of the two is killed
+// repeatedly, each time in the middle of its work. Each event must reach one of them, the events of
+// a user in order. A kill may cause only the events that were being delivered to be delivered
+// again.
+func TestProcessKilledDuringDeliveryLosesNoEventAndNoOrder(t *testing.T) {
 	t.Parallel()
 	const users, each = 10, 12
 	onEachPlace(t, func(t *testing.T, s verbStage) {
@@ -97,12 +97,13 @@ func TestAProcessKilledWhileItDeliversLosesNoEventAndNoOrder(t *testing.T) {
 		require.NoError(t, err)
 		id := func(user int) string { return fmt.Sprintf("u%d", user) }
 		for user := range users {
-			require.NoError(t, s.store.Register(ctx, byHost, newUser(id(user)), newKey("k-"+id(user), id(user))))
+			require.NoError(t, s.store.Register(ctx, byHost, newUser(id(user)),
+				newKey("k-"+id(user), id(user))))
 		}
 
 		var seen deliveries
 		var offset, slow atomic.Int64
-		slow.Store(int64(20 * time.Millisecond)) // so that the other process has something to do
+		slow.Store(int64(20 * time.Millisecond)) // leaves work for the other process
 		running, stop := context.WithCancel(ctx)
 		defer stop()
 		stopped := make(chan error)
@@ -137,23 +138,24 @@ func TestAProcessKilledWhileItDeliversLosesNoEventAndNoOrder(t *testing.T) {
 			}()
 			require.True(t, seen.read(p.output, 1+rand.IntN(30)))
 			require.NoError(t, p.Process.Kill())
-			for seen.read(p.output, 1) { // what it had written
+			for seen.read(p.output, 1) { // read the rest of its output
 			}
 			require.Error(t, p.Wait())
 			require.NoError(t, <-added)
-			offset.Add(int64(2 * time.Minute)) // after which its claim has ended
+			offset.Add(int64(2 * time.Minute)) // after this time, its claim has ended
 		}
 		slow.Store(0)
 		waiting := func() string { return column(t, s.db, `SELECT COUNT(*) FROM `+s.prefix+`events WHERE pending = 1`)[0] }
-		require.Eventually(t, func() bool { return waiting() == "0" }, 2*time.Minute, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return waiting() == "0" }, 2*time.Minute,
+			10*time.Millisecond)
 		stop()
 		require.ErrorIs(t, <-stopped, context.Canceled)
 
 		slices.SortFunc(seen.all, func(a, b delivery) int { return cmp.Compare(a.at, b.at) })
-		next := map[string]int{} // by user, the number of the event that has not been delivered
+		next := map[string]int{} // by user: the number of the first event not yet delivered
 		again := 0
 		for _, d := range seen.all {
-			require.LessOrEqual(t, d.number, next[d.userID], "user %s: an event was passed over", d.userID)
+			require.LessOrEqual(t, d.number, next[d.userID], "user %s: an event was skipped", d.userID)
 			if d.number < next[d.userID] {
 				again++
 				continue
@@ -163,7 +165,7 @@ func TestAProcessKilledWhileItDeliversLosesNoEventAndNoOrder(t *testing.T) {
 		for user := range users {
 			require.Equal(t, kills*each, next[id(user)])
 		}
-		require.LessOrEqual(t, again, 2*kills) // the survivor's claim ends too when its clock jumps
+		require.LessOrEqual(t, again, 2*kills) // a clock jump also ends the claim of the survivor
 		t.Logf("%d events, %d kills, %d events delivered again", kills*each*users, kills, again)
 	})
 }

@@ -22,11 +22,12 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// verbJob is the job of a process that calls one verb with an event. Its file variable says at
-// which statement the process kills itself, which verb it is, and where the store is: see killAt.
+// verbJob names the job of a process that calls one verb with an event. Its file variable names the
+// statement at which the process kills itself, the verb, and the place of the store: see
+// callAndDie.
 const verbJob = "verb"
 
-// verbsWithEvent are the verbs that take a write, with an event of the host or of a session.
+// verbsWithEvent are the verbs that take a Write, each with an event of the host and of a session.
 func verbsWithEvent() []verb {
 	w := byHost
 	w.Event, w.Deliver = auth.Event{Kind: "test", Host: "test"}, true
@@ -38,10 +39,11 @@ func verbsWithEvent() []verb {
 	return all
 }
 
-// whereabouts are those of a database that two processes can open: "sqlite <file>", or a server as openAt has it.
+// whereabouts names a database that two processes can open: "sqlite <file>", or a server in the
+// form of openAt.
 type whereabouts string
 
-// open opens the store with the spy in front of the database.
+// open opens the store with the spy between it and the database.
 func (p whereabouts) open(s *spy) (*sqlstore.Store, error) {
 	parts := strings.Fields(string(p))
 	cfg := sqlstore.Config{Dialect: sqlstore.Dialect(parts[0]), Timeout: time.Minute}
@@ -67,10 +69,10 @@ func killItself() {
 	select {}
 }
 
-// callAndDie calls the verb and kills the process in the place of statement n; 0 is none. If the
-// verb returns, the process says so and waits, unless n is greater than the number of the last
-// statement: then it kills itself and says nothing. The words are n, that number, the verb and the
-// whereabouts.
+// callAndDie calls the verb and kills the process instead of running statement n; n is 0 for never.
+// If the verb returns, the process reports that and waits. If n is greater than the number of the
+// last statement, the process instead kills itself without a report. The words of what are n, the
+// number of the last statement, the verb and the whereabouts.
 func callAndDie(what string) error {
 	words := strings.SplitN(what, "|", 4)
 	n, err := strconv.Atoi(words[0])
@@ -113,7 +115,7 @@ type verbStage struct {
 	place whereabouts
 }
 
-// onEachPlace runs the test on a file and on each of the servers that there are.
+// onEachPlace runs the test with a file and with each available server.
 func onEachPlace(t *testing.T, test func(t *testing.T, s verbStage)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
@@ -123,11 +125,12 @@ func onEachPlace(t *testing.T, test func(t *testing.T, s verbStage)) {
 	})
 	onServers(t, func(t *testing.T, on *server) {
 		s := on.stage(t)
-		test(t, verbStage{s, whereabouts(strings.Join([]string{string(on.dialect), on.schema, s.prefix}, " "))})
+		test(t, verbStage{s, whereabouts(strings.Join([]string{string(on.dialect), on.schema,
+			s.prefix}, " "))})
 	})
 }
 
-// seeded is that of the stage, with "ada" not yet a super user, so that a grant makes her one.
+// seeded seeds the stage, but leaves "ada" without super user rights, so that a grant promotes her.
 func (s verbStage) seeded(t *testing.T) {
 	t.Helper()
 	s.stage.seeded(t)
@@ -135,13 +138,13 @@ func (s verbStage) seeded(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// effect is what a verb does: the rows without it and with it, and its statements.
+// effect is the effect of a verb: the rows without it and with it, and its statements.
 type effect struct {
 	before, after []string
 	statements    []string
 }
 
-// events returns how many events are among the rows.
+// events returns the number of events among the rows.
 func events(rows []string) (n int) {
 	for _, row := range rows {
 		if strings.HasPrefix(row, "events:") {
@@ -151,7 +154,7 @@ func events(rows []string) (n int) {
 	return n
 }
 
-// effectOf calls the verb, and leaves the stage as it was before.
+// effectOf calls the verb, records its effect, and restores the stage.
 func (s verbStage) effectOf(t *testing.T, v verb) (e effect) {
 	t.Helper()
 	s.seeded(t)
@@ -161,7 +164,8 @@ func (s verbStage) effectOf(t *testing.T, v verb) (e effect) {
 	e.statements = s.spy.statements()
 	e.after = s.rows(t)
 	want := events(e.before) + 1
-	if v.name == "SignInGitHub" || v.name == "SignInGitHub by a session" { // which leaves nothing lasting
+	// These verbs make no lasting change.
+	if v.name == "SignInGitHub" || v.name == "SignInGitHub by a session" {
 		want--
 	}
 	require.Equal(t, want, events(e.after))
@@ -170,7 +174,7 @@ func (s verbStage) effectOf(t *testing.T, v verb) (e effect) {
 	return e
 }
 
-// settle waits until the database has ended the transaction of a process that was killed.
+// settle waits until the database has ended the transaction of a killed process.
 func (s verbStage) settle(t *testing.T) {
 	t.Helper()
 	_, err := s.db.Exec(`UPDATE ` + s.prefix + `everybody SET generation = generation + 1`)
@@ -179,9 +183,9 @@ func (s verbStage) settle(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Whatever the statement at which a process is killed, the change and its event are both there or
-// both are not, and both are there if the verb has returned.
-func TestAProcessKilledAtAnyStatementLeavesTheChangeWithItsEventOrNeither(t *testing.T) {
+// At whatever statement a process is killed, either the change and its event both exist or neither
+// does. If the verb has returned, both exist.
+func TestProcessKilledAtAnyStatementLeavesChangeAndEventOrNeither(t *testing.T) {
 	t.Parallel()
 	size := testenv.Rounds(t, testenv.Counts{Small: 0, Moderate: 0, Full: 2})
 	onEachPlace(t, func(t *testing.T, s verbStage) {
@@ -196,10 +200,12 @@ func TestAProcessKilledAtAnyStatementLeavesTheChangeWithItsEventOrNeither(t *tes
 				})
 				everyStatement := size == 2 || size == 1 && !strings.HasSuffix(v.name, " by a session")
 				for n := 1; n <= last+1; n++ {
-					if ofEvent := n == addsEvent || n == addsEvent+1 || n >= last; !everyStatement && !ofEvent {
+					if ofEvent := n == addsEvent || n == addsEvent+1 ||
+						n >= last; !everyStatement && !ofEvent {
 						continue
 					}
-					about := fmt.Sprintf("before statement %d of %d: %s", n, last, append(e.statements, "nothing")[n-1])
+					about := fmt.Sprintf("before statement %d of %d: %s", n, last,
+						append(e.statements, "nothing")[n-1])
 					p := launch(t, verbJob, fmt.Sprintf("%d|%d|%s|%s", n, last, v.name, s.place))
 					output, err := io.ReadAll(p.output)
 					require.NoError(t, err)
@@ -219,13 +225,14 @@ func TestAProcessKilledAtAnyStatementLeavesTheChangeWithItsEventOrNeither(t *tes
 	})
 }
 
-// A process is killed at any moment of a verb, also while the database works on a statement.
-func TestAProcessKilledAtAnyMomentLeavesTheChangeWithItsEventOrNeither(t *testing.T) {
+// A process is killed at a random moment of a verb, possibly while the database runs a statement.
+func TestProcessKilledAtAnyMomentLeavesChangeAndEventOrNeither(t *testing.T) {
 	t.Parallel()
 	onEachPlace(t, func(t *testing.T, s verbStage) {
 		all := verbsWithEvent()
 		effects := map[string]effect{}
-		took := 2 * time.Millisecond // from the start of a verb to its end: it is corrected below
+		// took is the measured duration of a verb. It is corrected below.
+		took := 2 * time.Millisecond
 		rounds := testenv.Rounds(t, testenv.Counts{Small: 10, Moderate: 10, Full: 1000})
 		var none, unknown, acknowledged int
 		for range rounds {
@@ -240,7 +247,7 @@ func TestAProcessKilledAtAnyMomentLeavesTheChangeWithItsEventOrNeither(t *testin
 			require.NoError(t, err)
 			require.Equal(t, "ready\n", line)
 			began, wait := time.Now(), rand.N(2*took)
-			for time.Since(began) < wait { // a sleep would be longer
+			for time.Since(began) < wait { // a sleep would take too long
 			}
 			require.NoError(t, p.Process.Kill())
 			output, err := io.ReadAll(p.output)
@@ -264,6 +271,7 @@ func TestAProcessKilledAtAnyMomentLeavesTheChangeWithItsEventOrNeither(t *testin
 			}
 			s.seeded(t)
 		}
-		t.Logf("%d kills: %d before the commit, %d after it, %d after it was acknowledged", rounds, none, unknown, acknowledged)
+		t.Logf("%d kills: %d before the commit, %d after it, %d after it was acknowledged", rounds,
+			none, unknown, acknowledged)
 	})
 }

@@ -14,25 +14,25 @@ import (
 // migrationPatience is how long to wait for another process that migrates.
 const migrationPatience = 5 * time.Minute
 
-// migrationLock is how those who migrate at the same time wait for each other.
+// migrationLock says how processes that migrate at the same time wait for each other.
 type migrationLock struct {
-	// inTransaction is set where tables are made in a transaction like anything
-	// else. Then all migrations are one, which lock is a part of.
+	// inTransaction is true if the database can create tables in a transaction. All migrations then
+	// run in one transaction, which also takes the lock.
 	inTransaction bool
 
-	// lock asks for the lock and answers 1 if it was got; unlock gives it back,
-	// where the end of a transaction does not. Their parameter is what argument
-	// makes of the name of the version table. They may be empty.
+	// lock is a query that takes the lock and returns 1 if it succeeded. unlock is a statement that
+	// releases the lock, if the end of the transaction does not. Both may be empty. Their parameter
+	// is what argument returns for the name of the version table.
 	lock, unlock string
 	argument     func(table string) any
 }
 
-// migrate applies all pending migrations: in one transaction, or none, where the
-// database can do that, and else one after another, each of which can be run
-// again. A database that has them all is only read.
+// migrate applies all pending migrations. If the database supports it, all migrations run in one
+// transaction. Otherwise they run one after another, and each of them may be run again. If none is
+// pending, migrate only reads.
 //
-// What goose reads before it waits for the lock it reads again when it has it;
-// where it did not get the lock, it has to begin all over.
+// goose reads the applied versions before it waits for the lock, and reads them again once it has
+// the lock. If it does not get the lock, it starts over.
 func (s *core) migrate(ctx context.Context) error {
 	m, err := newMigrator(s)
 	if err != nil {
@@ -45,20 +45,18 @@ func (s *core) migrate(ctx context.Context) error {
 		current, err := m.version(ctx, s.db)
 		if err == nil && current > m.newest {
 			err = fmt.Errorf("the tables have version %d and this program knows only %d: "+
-				"it is older than the one that migrated them", current, m.newest)
+				"an older program cannot use tables that a newer one migrated", current, m.newest)
 		}
 		return err
 	})
 }
 
-// migrator makes goose run everything under our lock. Left alone, goose creates
-// its table before it asks for the lock, and on SQLite has none; its lock for
-// PostgreSQL asks every five seconds, and its lock for MySQL is a lease that a
-// goroutine renews.
+// migrator makes goose do everything under the lock of this package. By itself, goose would create
+// its version table before it takes a lock. It has no lock for SQLite. Its lock for PostgreSQL
+// polls every five seconds. Its lock for MySQL is a lease that a goroutine renews.
 //
-// With goose.WithIsolateDDL it begins no transactions, so the session lock can be
-// the transaction; and the version table is ours to create, in
-// [migrator.SessionLock].
+// With goose.WithIsolateDDL, goose begins no transactions. The session lock can therefore be a
+// transaction, and [migrator.SessionLock] creates the version table.
 type migrator struct {
 	store    *core
 	versions database.Store
@@ -85,7 +83,7 @@ func newMigrator(s *core) (*migrator, error) {
 	return m, nil
 }
 
-// SessionLock takes the lock and creates the version table where there is none.
+// SessionLock takes the lock and creates the version table if it does not exist.
 func (m *migrator) SessionLock(ctx context.Context, conn *sql.Conn) error {
 	err := m.lock(ctx, conn)
 	if err == nil {
@@ -108,16 +106,17 @@ func (m *migrator) lock(ctx context.Context, conn *sql.Conn) error {
 		return nil
 	}
 	var got sql.Null[int64]
-	row := conn.QueryRowContext(ctx, m.store.statement(locks.lock), locks.argument(m.versions.Tablename()))
+	row := conn.QueryRowContext(ctx, m.store.statement(locks.lock),
+		locks.argument(m.versions.Tablename()))
 	err := row.Scan(&got)
 	if err == nil && got.V != 1 {
-		err = errors.New("another process has been migrating for too long")
+		err = errors.New("timed out while another process migrates")
 	}
 	return err
 }
 
-// SessionUnlock keeps what was done in a transaction if every migration has been
-// applied, and else leaves nothing of any.
+// SessionUnlock commits if every migration has been applied. Otherwise it rolls all of them back,
+// if the database can.
 func (m *migrator) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
 	current, err := m.version(ctx, conn)
 	return errors.Join(err, m.unlock(ctx, conn, err == nil && current == m.newest))
@@ -139,13 +138,15 @@ func (m *migrator) unlock(ctx context.Context, conn *sql.Conn, keep bool) error 
 		m.store.rollBack(ctx, conn)
 		return nil
 	}
-	if _, err := conn.ExecContext(ctx, m.store.statement(locks.unlock), locks.argument(m.versions.Tablename())); err != nil {
-		discard(conn) // and with it the lock
+	if _, err := conn.ExecContext(ctx, m.store.statement(locks.unlock),
+		locks.argument(m.versions.Tablename())); err != nil {
+		discardConn(conn) // closing the connection releases the lock
 	}
 	return nil
 }
 
-// createVersionTable also ends what somebody began who was killed in between.
+// createVersionTable creates the version table. It also finishes the table of a process that was
+// killed before it had inserted version 0.
 func (m *migrator) createVersionTable(ctx context.Context, conn *sql.Conn) error {
 	exists, err := m.hasVersionTable(ctx, conn)
 	if err != nil {
@@ -163,7 +164,7 @@ func (m *migrator) createVersionTable(ctx context.Context, conn *sql.Conn) error
 	return err
 }
 
-// version returns the newest migration that has been applied, 0 for none.
+// version returns the newest applied migration, or 0 if none was applied.
 func (m *migrator) version(ctx context.Context, db database.DBTxConn) (int64, error) {
 	exists, err := m.hasVersionTable(ctx, db)
 	if err != nil || !exists {
@@ -189,11 +190,14 @@ type versionTable struct {
 	migrator *migrator
 }
 
-// TableExists is asked before the lock is there; after it, the table always is.
+// TableExists returns true, because SessionLock creates the table. goose also asks before it has
+// the lock.
 func (versionTable) TableExists(context.Context, database.DBTxConn) (bool, error) { return true, nil }
 
-// ListMigrations lists none where there is no table.
-func (v versionTable) ListMigrations(ctx context.Context, db database.DBTxConn) ([]*database.ListMigrationsResult, error) {
+// ListMigrations returns no migrations if the version table does not exist.
+func (v versionTable) ListMigrations(
+	ctx context.Context, db database.DBTxConn,
+) ([]*database.ListMigrationsResult, error) {
 	exists, err := v.migrator.hasVersionTable(ctx, db)
 	if err != nil || !exists {
 		return nil, err

@@ -16,20 +16,22 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// place is where tables can be made: a file, or a part of a server's schema.
+// place is a place for tables: a file, or a prefix in the schema of a server.
 type place struct {
 	cfg  sqlstore.Config
 	open func(*testing.T, *spy) *sql.DB
 }
 
-// inEach calls the test for a file and for each of the servers that there are. Each
-// call of the function that it gets returns a place of its own.
+// inEach runs the test with a file and with each available server. Each call of newPlace returns a
+// separate place.
 func inEach(t *testing.T, test func(t *testing.T, newPlace func(*testing.T) place)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
 		test(t, func(t *testing.T) place {
 			file := newFile(t)
-			return place{config, func(t *testing.T, s *spy) *sql.DB { return openSpied(t, "file:"+file+impatient, s) }}
+			return place{config, func(t *testing.T, s *spy) *sql.DB {
+				return openSpied(t, "file:"+file+impatient, s)
+			}}
 		})
 	})
 	onServers(t, func(t *testing.T, on *server) {
@@ -46,13 +48,13 @@ func (p place) prefix() string {
 	return p.cfg.Prefix
 }
 
-// stage seeds what has been opened.
+// stage seeds the opened store.
 func (p place) stage(t *testing.T, store *sqlstore.Store, db *sql.DB, s *spy) *stage {
 	t.Helper()
 	return (&stage{store, db, s, p.prefix()}).seeded(t)
 }
 
-// migrations returns the first n of the migrations.
+// migrations returns the first n migrations.
 func (p place) migrations(t *testing.T, n int) fstest.MapFS {
 	t.Helper()
 	all, err := sqlstore.Migrations(p.cfg.Dialect, p.cfg.Prefix)
@@ -93,8 +95,8 @@ func TestTenInstancesStartAtOnceOnAnEmptyServer(t *testing.T) {
 	})
 }
 
-// Whatever was done when the connection was lost, the next start does the rest.
-func TestMigrationsThatWereCutOffAreFinishedByTheNextStart(t *testing.T) {
+// At whatever statement the connection was lost, the next start completes the migrations.
+func TestInterruptedMigrationsAreFinishedByTheNextStart(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		for n, done := 1, false; !done; n++ {
@@ -119,9 +121,9 @@ func TestMigrationsThatWereCutOffAreFinishedByTheNextStart(t *testing.T) {
 	})
 }
 
-// On MySQL a migration is no transaction: the last may have been applied, and not
-// noted.
-func TestAMigrationThatWasAppliedAndNotNotedIsAppliedAgain(t *testing.T) {
+// On MySQL a migration is not a transaction. The last migration may have been applied but not
+// recorded.
+func TestMigrationAppliedButNotRecordedIsAppliedAgain(t *testing.T) {
 	t.Parallel()
 	mariadb.need(t)
 	for n := range len(embeddedMigrations()) {
@@ -139,12 +141,13 @@ func TestAMigrationThatWasAppliedAndNotNotedIsAppliedAgain(t *testing.T) {
 	}
 }
 
-func TestEachMigrationKeepsTheRowsThatAreThere(t *testing.T) {
+func TestEachMigrationKeepsExistingRows(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		for n := range len(embeddedMigrations()) {
 			if n == 0 {
-				continue // There is nothing yet.
+				// The first migration has no earlier rows to keep.
+				continue
 			}
 			p := newPlace(t)
 			db := p.open(t, nil)
@@ -156,7 +159,8 @@ func TestEachMigrationKeepsTheRowsThatAreThere(t *testing.T) {
 				_, table, _ := strings.Cut(statement, "auth_")
 				table, _, _ = strings.Cut(table, " ")
 				if _, err := db.Exec(`SELECT 1 FROM ` + p.prefix() + table); err != nil {
-					continue // It comes later.
+					// A later migration creates this table.
+					continue
 				}
 				statement = strings.ReplaceAll(strings.ReplaceAll(statement, "auth_", p.prefix()), "TABLE", `(SELECT 1 AS n) AS g`)
 				if p.cfg.Dialect == sqlstore.SQLite {
@@ -169,7 +173,9 @@ func TestEachMigrationKeepsTheRowsThatAreThere(t *testing.T) {
 			require.NotZero(t, filled)
 			store, err := sqlstore.Open(context.Background(), db, p.cfg)
 			require.NoError(t, err)
-			if n >= 5 && n < 15 { // which remembers the account that the fifth migration's table has linked
+			// The fifth migration's table already has the account linked, and migrations up to this
+			// one remember it.
+			if n >= 5 && n < 15 {
 				filled++
 			}
 			require.Len(t, (&stage{store, db, &spy{}, p.prefix()}).rows(t), filled)
@@ -180,14 +186,15 @@ func TestEachMigrationKeepsTheRowsThatAreThere(t *testing.T) {
 	})
 }
 
-func TestTablesThatAreNewerThanTheProgramAreRefusedOnAServer(t *testing.T) {
+func TestNewerTablesAreRefusedOnAServer(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
 		s := &spy{}
 		db, cfg := on.open(t, s, 2), on.config()
 		p := place{cfg: cfg}
 		files := p.migrations(t, len(embeddedMigrations()))
-		files["99999_last.sql"] = &fstest.MapFile{Data: fmt.Appendf(nil, "-- +goose Up\nCREATE TABLE %slast (id INTEGER);", cfg.Prefix)}
+		files["99999_last.sql"] = &fstest.MapFile{Data: fmt.Appendf(nil,
+			"-- +goose Up\nCREATE TABLE %slast (id INTEGER);", cfg.Prefix)}
 		_, err := sqlstore.OpenWithMigrations(context.Background(), db, cfg, files)
 		require.NoError(t, err)
 		s.watch(nil)
@@ -200,9 +207,9 @@ func TestTablesThatAreNewerThanTheProgramAreRefusedOnAServer(t *testing.T) {
 	})
 }
 
-// A team applies the files with the tools that it has, here with those of the
-// migration library, into a version table of its own.
-func TestTablesThatATeamHasMadeItselfAreUsedAndLeftAlone(t *testing.T) {
+// A team applies the files with its own tools, here with the migration library and a separate
+// version table.
+func TestTablesMigratedByTheTeamAreUsedUnchanged(t *testing.T) {
 	t.Parallel()
 	dialects := map[sqlstore.Dialect]goose.Dialect{
 		sqlstore.SQLite: goose.DialectSQLite3, sqlstore.Postgres: goose.DialectPostgres, sqlstore.MySQL: goose.DialectMySQL,
@@ -216,7 +223,8 @@ func TestTablesThatATeamHasMadeItselfAreUsedAndLeftAlone(t *testing.T) {
 
 		of := len(embeddedMigrations())
 		for _, n := range []int{of - 1, of} {
-			team, err := goose.NewProvider(dialects[p.cfg.Dialect], db, p.migrations(t, n), goose.WithTableName(p.prefix()+"team"))
+			team, err := goose.NewProvider(dialects[p.cfg.Dialect], db, p.migrations(t, n),
+				goose.WithTableName(p.prefix()+"team"))
 			require.NoError(t, err)
 			_, err = team.Up(context.Background())
 			require.NoError(t, err)

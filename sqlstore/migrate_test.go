@@ -16,7 +16,7 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// withMigration returns the embedded migrations and one more, which is the last.
+// withMigration returns the embedded migrations and one more that comes last.
 func withMigration(statements string) fs.FS {
 	files := embeddedMigrations()
 	files["99999_last.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\n" + statements)}
@@ -48,7 +48,7 @@ func openWith(ctx context.Context, db *sql.DB, migrations fs.FS) (*sqlstore.Stor
 	return sqlstore.OpenWithMigrations(ctx, db, config, migrations)
 }
 
-// both calls test with an empty database in memory and one in a file.
+// both calls test with an empty in-memory database and with an empty file.
 func both(t *testing.T, test func(t *testing.T, db *sql.DB, s *spy)) {
 	t.Run("memory", func(t *testing.T) {
 		t.Parallel()
@@ -74,7 +74,7 @@ func TestAllMigrationsAreOneTransaction(t *testing.T) {
 			require.NotRegexp(t, `^(CREATE|INSERT)`, statement, "before the transaction")
 		}
 		require.False(t, slices.ContainsFunc(all[first+1:last], begin), "%q", all)
-		var after []string // of which the last is the record of what the tables keep
+		var after []string // the last one records the contents of the tables
 		for _, statement := range all[last+1:] {
 			if !strings.HasPrefix(statement, "SELECT") {
 				after = append(after, statement)
@@ -102,7 +102,8 @@ func TestAMigrationThatFailsLeavesNothingHalfDone(t *testing.T) {
 	both(t, func(t *testing.T, db *sql.DB, s *spy) {
 		_, err := db.Exec(`CREATE TABLE host (id)`)
 		require.NoError(t, err)
-		_, err = openWith(context.Background(), db, withMigration(`CREATE TABLE last (id); CREATE TABLE last (id);`))
+		_, err = openWith(context.Background(), db,
+			withMigration(`CREATE TABLE last (id); CREATE TABLE last (id);`))
 		requireNoAnswer(t, err)
 		require.ErrorContains(t, err, "already exists")
 		require.Equal(t, []string{"host"}, tables(t, db))
@@ -131,7 +132,8 @@ func TestAContextThatEndsDuringAMigrationLeavesAllOrNothing(t *testing.T) {
 			if len(left) > 1 {
 				require.Contains(t, left, "last")
 				require.Contains(t, left, "auth_sessions")
-				return // It ended after the commit.
+				// The context ended after the commit.
+				return
 			}
 			require.Equal(t, []string{"host"}, left)
 			of = n + 1
@@ -154,8 +156,8 @@ func TestANewerDatabaseIsRefused(t *testing.T) {
 	})
 }
 
-// While the older program waits for the lock, the newer one migrates.
-func TestADatabaseThatBecomesNewerMeanwhileIsRefused(t *testing.T) {
+// A newer program migrates while the older program waits for the lock.
+func TestDatabaseMigratedByNewerProgramDuringOpenIsRefused(t *testing.T) {
 	t.Parallel()
 	s, file := &spy{}, newFile(t)
 	older, newer := openSpied(t, "file:"+file+impatient, s), openDB(t, file, impatient)
@@ -197,7 +199,7 @@ func TestTenInstancesOpenAnEmptyFileAtOnce(t *testing.T) {
 	}
 }
 
-// everyVersion returns what the version table has when all is done.
+// everyVersion returns the rows of the version table once all migrations are applied.
 func everyVersion() []string {
 	versions := []string{"0"}
 	for i := range len(embeddedMigrations()) {

@@ -14,13 +14,13 @@ import (
 //go:embed migrations
 var embedded embed.FS
 
-// Migrations returns the migrations of the dialect, for tables whose names begin
-// with the prefix, "auth_" if that is empty. They are files of
-// github.com/pressly/goose, one for each version, in the root of the file system.
+// Migrations returns the migrations of the dialect, for tables whose names begin with the prefix.
+// An empty prefix means "auth_". They are files for github.com/pressly/goose, one for each version,
+// in the root of the file system.
 //
-// [Open] applies them by itself. A team that has its own way of migrating takes
-// them from here, and sets Config.SkipMigrations. A file that has been released
-// never changes; what a later version of this package needs is in new ones.
+// [Open] applies the migrations itself. A team with its own migration process applies the files
+// from here and sets Config.SkipMigrations. A released file never changes. Later versions of this
+// package only add files.
 func Migrations(dialect Dialect, prefix string) (fs.FS, error) {
 	if _, err := knownDialect(dialect); err != nil {
 		return nil, err
@@ -36,8 +36,8 @@ func Migrations(dialect Dialect, prefix string) (fs.FS, error) {
 	return renamedFiles{files, prefix}, nil
 }
 
-// Longer names of tables and indexes would not fit into the 63 bytes that
-// PostgreSQL has for one.
+// Names of tables and indexes with a longer prefix would exceed the 63 bytes that PostgreSQL
+// allows.
 var validPrefix = regexp.MustCompile(`^[a-z][a-z0-9_]{0,23}$`)
 
 func checkedPrefix(prefix string) (string, error) {
@@ -45,7 +45,8 @@ func checkedPrefix(prefix string) (string, error) {
 		return defaultPrefix, nil
 	}
 	if !validPrefix.MatchString(prefix) {
-		return "", errors.New("sqlstore: Prefix must be 1 to 24 lower-case letters, digits and underscores, a letter first")
+		return "",
+			errors.New("sqlstore: Prefix must be 1 to 24 lower-case letters, digits and underscores, a letter first")
 	}
 	return prefix, nil
 }
@@ -53,12 +54,13 @@ func checkedPrefix(prefix string) (string, error) {
 func knownDialect(name Dialect) (dialect, error) {
 	d, ok := dialects[name]
 	if !ok {
-		return d, fmt.Errorf("sqlstore: unknown dialect %q: use sqlstore.SQLite, sqlstore.Postgres or sqlstore.MySQL", name)
+		return d,
+			fmt.Errorf("sqlstore: unknown dialect %q: use sqlstore.SQLite, sqlstore.Postgres or sqlstore.MySQL", name)
 	}
 	return d, nil
 }
 
-// renamedFiles are the embedded files, about tables with another prefix.
+// renamedFiles are the embedded files, rewritten for tables with another prefix.
 type renamedFiles struct {
 	fs.FS
 	prefix string
@@ -82,7 +84,7 @@ func (r renamedFiles) Open(name string) (fs.File, error) {
 	return &renamedFile{File: file, size: int64(len(text)), Reader: bytes.NewReader(text)}, nil
 }
 
-// renamedFile is a file that has been read.
+// renamedFile is an open file whose rewritten content is in memory.
 type renamedFile struct {
 	fs.File
 	size int64

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// checkMySQL looks at one connection of the pool for all.
+// checkMySQL checks the settings of one connection, which stands for the whole pool.
 func checkMySQL(ctx context.Context, db *sql.DB) error {
 	var mode string
 	var autocommit, readOnly bool
@@ -19,10 +19,10 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 	}
 	switch {
 	case !strings.Contains(mode, "STRICT_ALL_TABLES") && !strings.Contains(mode, "STRICT_TRANS_TABLES"):
-		return fmt.Errorf("MySQL's sql_mode is %q, with which it cuts values off instead of refusing them: "+
+		return fmt.Errorf("MySQL's sql_mode is %q, with which it truncates values instead of refusing them: "+
 			"add STRICT_TRANS_TABLES, on the server or in the data source name", mode)
 	case !autocommit:
-		return errors.New("MySQL's autocommit is off, with which a connection reads the same rows for ever, also of sessions " +
+		return errors.New("MySQL's autocommit is off, so a connection keeps reading the same rows, even of sessions " +
 			"that were revoked since: turn it on, on the server or in the data source name")
 	case readOnly:
 		return errors.New("the MySQL server is read-only: name the primary in the data source name, not a replica")
@@ -30,8 +30,8 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// Error numbers, of https://mariadb.com/kb/en/mariadb-error-code-reference/. In
-// MySQL they are the same.
+// Error numbers from https://mariadb.com/kb/en/mariadb-error-code-reference/. MySQL uses the same
+// ones.
 const (
 	mysqlDuplicateEntry = "1062"
 	mysqlDeadlock       = "1213"
@@ -41,12 +41,13 @@ func isMySQLConflict(err error) bool { return mysqlNumber(err) == mysqlDuplicate
 
 func isMySQLRolledBack(err error) bool { return mysqlNumber(err) == mysqlDeadlock }
 
-// The text of a MySQL driver's error begins with the number, and may go on with
-// what somebody sent: "Error 1062 (23000): Duplicate entry 'Error 1213' …".
+// mysqlError matches the number at the beginning of a MySQL driver's error. The rest of the text
+// can contain user input: "Error 1062 (23000): Duplicate entry 'Error 1213' …".
 var mysqlError = regexp.MustCompile(`\bError (\d{4})\b`)
 
-// mysqlNumber returns the number of the error, and "" if it has none. The driver
-// has it in a field, which no interface can reach, and in its text.
+// mysqlNumber returns the number of the error, or "" if it has none. It parses the text, because
+// the driver exposes the number only as a struct field, which this package cannot reach without
+// importing the driver.
 func mysqlNumber(err error) string {
 	match := mysqlError.FindStringSubmatch(err.Error())
 	if match == nil {

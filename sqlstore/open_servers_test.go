@@ -16,7 +16,7 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// openPostgres opens a pool with settings of its own.
+// openPostgres opens a pool with settings that edit changes.
 func openPostgres(t *testing.T, edit func(*pgx.ConnConfig)) *sql.DB {
 	t.Helper()
 	postgres.need(t)
@@ -38,7 +38,9 @@ func requireOpenRefuses(t *testing.T, db *sql.DB, on *server, want string) {
 
 func TestOpenRefusesAReadOnlyPostgreSQL(t *testing.T) {
 	t.Parallel()
-	db := openPostgres(t, func(cfg *pgx.ConnConfig) { cfg.RuntimeParams["default_transaction_read_only"] = "on" })
+	db := openPostgres(t, func(cfg *pgx.ConnConfig) {
+		cfg.RuntimeParams["default_transaction_read_only"] = "on"
+	})
 	requireOpenRefuses(t, db, postgres, "name the primary")
 }
 
@@ -46,13 +48,14 @@ func TestOpenRefusesAPostgreSQLDatabaseThatIsNotUTF8(t *testing.T) {
 	t.Parallel()
 	postgres.need(t)
 	name := "auth_test_" + strings.ToLower(rand.Text()[:10])
-	require.NoError(t, postgres.admin(`CREATE DATABASE `+name+` ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`))
+	require.NoError(t,
+		postgres.admin(`CREATE DATABASE `+name+` ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`))
 	t.Cleanup(func() { require.NoError(t, postgres.admin(`DROP DATABASE `+name+` WITH (FORCE)`)) })
 	db := openPostgres(t, func(cfg *pgx.ConnConfig) { cfg.Database = name })
 	requireOpenRefuses(t, db, postgres, "ENCODING 'UTF8'")
 }
 
-func TestOpenRefusesAMySQLThatCutsValuesOffOrReadsThePast(t *testing.T) {
+func TestOpenRefusesMySQLThatTruncatesOrReadsStaleRows(t *testing.T) {
 	t.Parallel()
 	mariadb.need(t)
 	for setting, test := range map[string]struct{ value, want string }{
@@ -70,14 +73,17 @@ func TestOpenRefusesAMySQLThatCutsValuesOffOrReadsThePast(t *testing.T) {
 	}
 }
 
-// Whatever the default of the server or of the connection is, each statement of the
-// store's transactions sees what has been committed before it.
-func TestTheIsolationIsTheStoresOwn(t *testing.T) {
+// Whatever the default isolation of the server or of the connection is, each statement of the
+// store's transactions sees all that was committed before it.
+func TestTransactionsIgnoreTheDefaultIsolationLevel(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
-		db := on.open(t, nil, 5) // on MariaDB the default is REPEATABLE READ
+		// The default isolation of MariaDB is REPEATABLE READ.
+		db := on.open(t, nil, 5)
 		if on == postgres {
-			db = openPostgres(t, func(cfg *pgx.ConnConfig) { cfg.RuntimeParams["default_transaction_isolation"] = "serializable" })
+			db = openPostgres(t, func(cfg *pgx.ConnConfig) {
+				cfg.RuntimeParams["default_transaction_isolation"] = "serializable"
+			})
 		}
 		_, err := db.Exec(`CREATE TABLE isolation (id INT)`)
 		require.NoError(t, err)

@@ -12,7 +12,7 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-func TestOpenSaysWhatIsMissingInTheConfig(t *testing.T) {
+func TestOpenNamesTheInvalidConfigField(t *testing.T) {
 	t.Parallel()
 	db := openMemory(t, nil)
 	for want, cfg := range map[string]sqlstore.Config{
@@ -29,7 +29,7 @@ func TestOpenSaysWhatIsMissingInTheConfig(t *testing.T) {
 	require.Empty(t, tables(t, db))
 }
 
-func TestOpenRefusesAMemoryDatabaseOnAPoolOfMany(t *testing.T) {
+func TestOpenRefusesMemoryDatabaseWithUnlimitedPool(t *testing.T) {
 	t.Parallel()
 	for _, dsn := range []string{":memory:", "file::memory:?cache=shared", ""} {
 		for _, conns := range []int{0, 2} {
@@ -61,7 +61,7 @@ func TestOpenRefusesAFileThatCannotHaveWAL(t *testing.T) {
 	_, err := openDB(t, file, "").Exec(`CREATE TABLE host (id)`)
 	require.NoError(t, err)
 
-	// Without locks there is no shared memory either, as on some network file systems.
+	// Without locks there is no shared memory, as on some network file systems.
 	_, err = open(openDB(t, file, "?vfs=unix-none"))
 	require.ErrorContains(t, err, "journal_mode is delete and cannot be made WAL")
 }

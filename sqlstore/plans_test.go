@@ -14,11 +14,11 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// A store with as many rows as make a database prefer an index, where there is one.
+// manyRows is a number of rows at which a database prefers an index, if there is one.
 const manyRows = 50_000
 
-// fill adds users with a key, a session, a link, a token and a state each, and has
-// the server look at how many there are now. TABLE is where the numbers come from.
+// fill adds users with one key, session, link, token and state each. TABLE stands for the source of
+// the numbers.
 var fill = []string{
 	`INSERT INTO auth_users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at)
 		SELECT CONCAT('u', n), CONCAT('N', n), CONCAT('n', n), '', NULL, 0, 1, 1, 1, 0 FROM TABLE`,
@@ -46,10 +46,11 @@ const fillSessions = `INSERT INTO auth_sessions (id, user_id, method, access_key
 
 var numbers = map[sqlstore.Dialect]string{
 	sqlstore.Postgres: fmt.Sprintf(`generate_series(1, %d) AS g (n)`, manyRows),
-	sqlstore.MySQL:    fmt.Sprintf(`(SELECT seq AS n FROM seq_1_to_%d) AS g`, manyRows), // MariaDB's
+	sqlstore.MySQL:    fmt.Sprintf(`(SELECT seq AS n FROM seq_1_to_%d) AS g`, manyRows), // MariaDB generates this table
 }
 
-var analyze = map[sqlstore.Dialect]string{sqlstore.Postgres: `ANALYZE `, sqlstore.MySQL: `ANALYZE TABLE `}
+var analyze = map[sqlstore.Dialect]string{sqlstore.Postgres: `ANALYZE `,
+	sqlstore.MySQL: `ANALYZE TABLE `}
 
 func (s *stage) fill(t *testing.T, on sqlstore.Dialect) {
 	t.Helper()
@@ -61,10 +62,11 @@ func (s *stage) fill(t *testing.T, on sqlstore.Dialect) {
 	s.analyze(t, on, recordTables...)
 }
 
-// fillWith runs one statement of fill, and has the server look at these tables.
+// fillWith runs one statement of fill and updates the statistics of these tables.
 func (s *stage) fillWith(t *testing.T, on sqlstore.Dialect, statement string, tables ...string) {
 	t.Helper()
-	statement = strings.ReplaceAll(strings.ReplaceAll(statement, "TABLE", numbers[on]), "auth_", s.prefix)
+	statement = strings.ReplaceAll(strings.ReplaceAll(statement, "TABLE", numbers[on]), "auth_",
+		s.prefix)
 	_, err := s.db.Exec(statement)
 	require.NoError(t, err)
 	s.analyze(t, on, tables...)
@@ -79,7 +81,7 @@ func (s *stage) analyze(t *testing.T, on sqlstore.Dialect, tables ...string) {
 	}
 }
 
-// On SQLite that is TestNoStatementReadsAWholeTable.
+// For SQLite see TestNoStatementReadsAWholeTable.
 func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 	t.Parallel()
 	explains := map[sqlstore.Dialect]func(t *testing.T, db *sql.DB, statement string, args []any){
@@ -90,7 +92,8 @@ func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 		arguments := map[string][]any{} // by statement
 		for _, v := range verbs() {
 			if v.name == "Ping" {
-				continue // The table has one row at most.
+				// The table has at most one row.
+				continue
 			}
 			s.seeded(t)
 			require.NoError(t, v.call(context.Background(), s.store))
@@ -104,7 +107,8 @@ func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 		for statement, args := range arguments {
 			switch verb, _, _ := strings.Cut(statement, " "); verb {
 			case "SELECT", "UPDATE", "DELETE":
-				if !strings.Contains(statement, s.prefix+"locks") { // It has one row.
+				// The table has one row.
+				if !strings.Contains(statement, s.prefix+"locks") {
 					explains[on.dialect](t, s.db, statement, args)
 					explained++
 				}
@@ -114,7 +118,7 @@ func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 	})
 }
 
-// noteArguments adds the statements that the spy has seen, with their arguments.
+// noteArguments adds the statements that the spy saw, with their arguments.
 func (s *stage) noteArguments(arguments map[string][]any) {
 	for i, statement := range s.spy.statements() {
 		arguments[statement] = nil
@@ -138,7 +142,9 @@ func requireIndexOnPostgres(t *testing.T, db *sql.DB, statement string, args []a
 	require.NoError(t, json.Unmarshal([]byte(text), &plans))
 	var check func(postgresPlan)
 	check = func(p postgresPlan) {
-		if !strings.HasSuffix(p.Relation, "revocation_head") && !strings.HasSuffix(p.Relation, "everybody") { // They have one row.
+		// These tables have one row.
+		if !strings.HasSuffix(p.Relation, "revocation_head") &&
+			!strings.HasSuffix(p.Relation, "everybody") {
 			require.NotEqual(t, "Seq Scan", p.Node, "%s of %s\n%s", statement, p.Relation, text)
 		}
 		require.NotContains(t, p.Node, "Sort", "%s\n%s", statement, text)
@@ -157,16 +163,19 @@ func requireIndexOnMySQL(t *testing.T, db *sql.DB, statement string, args []any)
 	defer rows.Close()
 	for rows.Next() {
 		var id, selectType, table, kind, possible, key, keyLength, ref, count, extra sql.NullString
-		require.NoError(t, rows.Scan(&id, &selectType, &table, &kind, &possible, &key, &keyLength, &ref, &count, &extra))
-		about := fmt.Sprintf("%s\n%s: type %s, key %s, rows %s, %s", statement, table.String, kind.String, key.String, count.String, extra.String)
+		require.NoError(t, rows.Scan(&id, &selectType, &table, &kind, &possible, &key, &keyLength,
+			&ref, &count, &extra))
+		about := fmt.Sprintf("%s\n%s: type %s, key %s, rows %s, %s", statement, table.String,
+			kind.String, key.String, count.String, extra.String)
 		require.NotContains(t, extra.String, "filesort", about)
 		if table.String == "" || strings.HasPrefix(table.String, "<union") {
-			continue // such as "SELECT EXISTS (…)" itself
+			// For example "SELECT EXISTS (…)" itself.
+			continue
 		}
 		if kind.String == "index" && strings.HasSuffix(statement, " LIMIT ?") {
 			read, err := strconv.Atoi(count.String)
 			require.NoError(t, err)
-			require.LessOrEqual(t, read, 10, about) // the newest of an index, as many as the limit is
+			require.LessOrEqual(t, read, 10, about) // the newest entries of an index, up to the limit
 			continue
 		}
 		require.NotContains(t, []string{"ALL", "index"}, kind.String, about)

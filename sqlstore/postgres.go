@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// checkPostgres looks at one connection of the pool for all.
+// checkPostgres checks the settings of one connection, which stands for the whole pool.
 func checkPostgres(ctx context.Context, db *sql.DB) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -42,7 +42,7 @@ func postgresLockID(table string) any {
 	return int64(h.Sum64() >> 1)
 }
 
-// SQLSTATE values, of https://www.postgresql.org/docs/15/errcodes-appendix.html.
+// SQLSTATE values from https://www.postgresql.org/docs/15/errcodes-appendix.html.
 const (
 	stateUniqueViolation      = "23505"
 	stateSerializationFailure = "40001"
@@ -54,8 +54,8 @@ func isPostgresConflict(err error) bool {
 		strings.Contains(err.Error(), "duplicate key value violates unique constraint")
 }
 
-// isPostgresRolledBack says so of a commit too: with these codes it is known that
-// it did not take effect.
+// isPostgresRolledBack recognizes errors of a COMMIT too. These codes mean that the COMMIT did not
+// take effect.
 func isPostgresRolledBack(err error) bool {
 	state := sqlState(err)
 	return state == stateSerializationFailure || state == stateDeadlockDetected

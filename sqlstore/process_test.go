@@ -15,8 +15,8 @@ import (
 	"modernc.org/sqlite"
 )
 
-// The test binary is also the other process: with jobVariable set, it does that
-// job on the file in fileVariable.
+// The test binary also runs as the other process. If jobVariable is set, it does that job on the
+// file in fileVariable.
 const (
 	jobVariable  = "SQLSTORE_TEST_JOB"
 	fileVariable = "SQLSTORE_TEST_FILE"
@@ -56,7 +56,7 @@ func TestMain(m *testing.M) {
 
 const usersPerProcess = 10
 
-// work opens the database when it is told to, and uses it.
+// work waits for the parent, then opens the database and uses it.
 func work(db *sql.DB) error {
 	waitForParent()
 	store, err := open(db)
@@ -64,22 +64,26 @@ func work(db *sql.DB) error {
 		return err
 	}
 	for i := range usersPerProcess {
-		if err := readThenWrite(context.Background(), store, fmt.Sprintf("u-%d-%d", os.Getpid(), i)); err != nil {
+		if err := readThenWrite(context.Background(), store,
+			fmt.Sprintf("u-%d-%d", os.Getpid(), i)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// stopInMigration stops when it has made some of the tables.
+// stopInMigration stops after it has created some of the tables.
 func stopInMigration(db *sql.DB) error {
 	sqlite.MustRegisterScalarFunction("wait_for_parent", 0,
-		func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) { waitForParent(); return nil, nil })
+		func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) {
+			waitForParent()
+			return nil, nil
+		})
 	_, err := openWith(context.Background(), db, withMigration(`CREATE TABLE last (id); SELECT wait_for_parent();`))
 	return err
 }
 
-// stopInTransaction stops when it has ended a session, but for the commit.
+// stopInTransaction stops before the commit of a revocation.
 func stopInTransaction(db *sql.DB) error {
 	store, err := open(db)
 	if err != nil {
@@ -92,8 +96,7 @@ func stopInTransaction(db *sql.DB) error {
 	})
 }
 
-// waitForParent says that it is there, and returns when the parent closes the
-// pipe.
+// waitForParent reports that the process is ready, and returns when the parent closes the pipe.
 func waitForParent() {
 	fmt.Println("ready")
 	_, _ = io.Copy(io.Discard, os.Stdin)
@@ -105,7 +108,7 @@ type process struct {
 	output  *bufio.Reader
 }
 
-// start starts a process and returns when it waits.
+// start starts a process and returns when the process waits.
 func start(t *testing.T, job, file string) process {
 	t.Helper()
 	p := launch(t, job, file)

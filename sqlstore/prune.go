@@ -7,24 +7,27 @@ import (
 	"time"
 )
 
-// chunk is how many rows one statement deletes.
+// chunk is the number of rows that one statement deletes or inserts.
 const chunk = 50
 
-// list has a parameter for each of so many ids.
-func list(length int) string { return `IN (?` + strings.Repeat(`, ?`, length-1) + `)` }
+// inList returns an IN clause with this number of parameters.
+func inList(length int) string { return `IN (?` + strings.Repeat(`, ?`, length-1) + `)` }
 
-// prune removes what the query finds expired. It leaves out rows that others hold:
-// they are being removed, or refused, at that moment. So any number of instances
-// can prune at once, none of them waits, and nobody waits long for one.
+// prune deletes the rows that the query due finds and returns their number. The query skips rows
+// that other transactions have locked, because those are being deleted or changed at that moment.
+// So any number of instances can prune at once without waiting, and other transactions wait only
+// briefly.
 //
-// The query's last argument is the limit. Each of the deletions ends in the list of
-// the ids that it finds.
-func prune[K any](ctx context.Context, s *core, verb string, limit int, due query, deletions ...string) (int, error) {
+// The last argument of due is the limit. Each deletion ends in a list of the IDs that due found.
+func prune[K any](
+	ctx context.Context, s *core, verb string, limit int, due query, deletions ...string,
+) (int, error) {
 	if err := ctx.Err(); err != nil || limit < 1 {
 		return 0, err
 	}
 	return writeFor(ctx, s, verb, func(ctx context.Context, t tx) (int, error) {
-		ids, err := collect(ctx, t.querier, func(id *K) []any { return []any{id} }, due.text, append(due.arguments, limit)...)
+		ids, err := collect(ctx, t.querier, func(id *K) []any { return []any{id} }, due.text,
+			append(due.arguments, limit)...)
 		if err != nil {
 			return 0, err
 		}
@@ -37,9 +40,9 @@ func prune[K any](ctx context.Context, s *core, verb string, limit int, due quer
 	})
 }
 
-// deleteListed deletes the rows with these ids. The deletion ends in their list.
+// deleteListed deletes the rows with these IDs. It appends an IN list to the deletion.
 func deleteListed[K any](ctx context.Context, t tx, deletion string, ids []K) error {
-	deletion += list(chunk)
+	deletion += inList(chunk)
 	for some := range slices.Chunk(ids, chunk) {
 		if err := t.change(ctx, deletion, padded(some, chunk)...); err != nil {
 			return err
@@ -48,17 +51,17 @@ func deleteListed[K any](ctx context.Context, t tx, deletion string, ids []K) er
 	return nil
 }
 
-// query is a query with its arguments.
+// query is an SQL query and its arguments.
 type query struct {
 	text      string
 	arguments []any
 }
 
-// dueBy returns a query for what had expired at the given time.
+// dueBy returns the query for the rows that had expired at the given time.
 func dueBy(text string, at time.Time) query { return query{text, []any{toMicros(at)}} }
 
-// padded returns the ids as the arguments of a list, with one of them repeated
-// where there are fewer: so there is one statement, not one for each length.
+// padded returns the IDs as the arguments of a list of this length. If there are fewer IDs, it
+// repeats the last one, so that one prepared statement serves every number of IDs.
 func padded[K any](ids []K, length int) []any {
 	arguments := make([]any, length)
 	for i := range arguments {

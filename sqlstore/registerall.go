@@ -11,11 +11,13 @@ import (
 
 // RegisterUsers implements [auth.UserStore].
 //
-// It takes for granted that nothing is taken, which a fresh database and a list
-// without repetitions make true, and asks only when the database says otherwise: to
-// ask about every name first would take as long again as to add it. It adds a piece of
-// the list at a time, so that no more is done again for what was taken than a piece.
-func (s *Store) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) ([]error, error) {
+// It first inserts without asking whether any value is taken, because in a fresh database and a
+// list without duplicates none is. Asking about every value first would double the time. Only if an
+// insertion fails does RegisterUsers ask which values are taken. It inserts the list in pieces,
+// each behind a savepoint, so that a failure repeats only one piece.
+func (s *Store) RegisterUsers(
+	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
+) ([]error, error) {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return nil, err
 	}
@@ -29,11 +31,11 @@ func (s *Store) RegisterUsers(ctx context.Context, w auth.Write, users []auth.Us
 			return nil, err
 		}
 	}
-	first, later := inTurn(users)
+	first, later := orderCandidates(users)
 	return writeFor(ctx, &s.core, "register all", func(ctx context.Context, t tx) ([]error, error) {
 		r := registration{t: t, refusals: make([]error, len(users))}
 		var a acting
-		return r.refusals, inOrder(
+		return r.refusals, runInOrder(
 			func() (err error) { a, err = hold(ctx, t, w, locks{}); return err },
 			func() error { return a.check(ctx) },
 			func() error { return r.prepareToAsk(ctx) },
@@ -49,13 +51,14 @@ func (s *Store) RegisterUsers(ctx context.Context, w auth.Write, users []auth.Us
 	})
 }
 
-// inTurn returns those who want nothing that somebody before them in the list wants, in
-// the order of their names, and those who do, in the order of the list: whether they can
-// have it depends on what becomes of the others.
+// orderCandidates splits the users into two lists. The first list has the users who need no unique
+// value that an earlier user of the call needs; it is sorted by username. The second list has the
+// other users in the order of the call, because whether they can be added depends on the fate of
+// the earlier ones.
 //
-// The order of the names keeps together what goes to the same page of an index, and lets
-// two calls that want the same names wait for each other and not get in each other's way.
-func inTurn(users []auth.UserWithKeys) (first, later []candidate) {
+// Sorting by username puts rows of the same index page next to each other. It also makes two calls
+// that need the same names wait for each other instead of deadlocking.
+func orderCandidates(users []auth.UserWithKeys) (first, later []candidate) {
 	wanted := taken{}
 	for at, user := range users {
 		c := newCandidate(at, user)
@@ -70,16 +73,17 @@ func inTurn(users []auth.UserWithKeys) (first, later []candidate) {
 	return first, later
 }
 
-// registration is a call of RegisterUsers at work, in a transaction.
+// registration is one call of RegisterUsers in its transaction.
 type registration struct {
 	t        tx
-	refusals []error // by the place in the list
-	ask      bool    // what is taken, before adding: something was, the last time
+	refusals []error // by the user's position in the call
+	// ask is whether to query taken values before inserting. It is set once an insertion fails.
+	ask bool
 }
 
-// pieceSize is how many users are added behind one savepoint. A transaction of 100,000
-// makes fewer than the 64 with which PostgreSQL keeps to memory that others can read
-// fast, as long as little is taken.
+// pieceSize is the number of users inserted behind one savepoint. If few values are taken, a
+// transaction of 100,000 users then makes fewer than 64 savepoints. Up to 64, PostgreSQL keeps
+// subtransactions in shared memory, where other sessions can read them fast.
 const pieceSize = 4096
 
 func (r *registration) prepareToAsk(ctx context.Context) error {
@@ -89,11 +93,11 @@ func (r *registration) prepareToAsk(ctx context.Context) error {
 	return nil
 }
 
-// addAll adds the candidates, a piece at a time. What others take between a question and
-// the addition it asks about again, of fewer candidates each time: they can hold up
-// those beside whose names they take, and not the others.
+// addAll adds the candidates in pieces. Another transaction can take a value between the query and
+// the insertion. addAll then asks again, with half as many candidates each time, so that such a
+// transaction delays only the candidates next to the value that it took.
 func (r *registration) addAll(ctx context.Context, candidates []candidate) error {
-	size, failures := pieceSize, 0 // failures of one candidate
+	size, failures := pieceSize, 0 // failures of a piece with a single candidate
 	for len(candidates) > 0 {
 		piece := candidates[:min(size, len(candidates))]
 		err := r.addPiece(ctx, piece)
@@ -109,15 +113,15 @@ func (r *registration) addAll(ctx context.Context, candidates []candidate) error
 			size = len(piece) / 2
 		default:
 			if failures++; failures == maxAttempts {
-				return errors.New("what a user wants is free, and taken when it is added, again and again")
+				return errors.New("a value of one user was free before each insertion and taken during it, in every attempt")
 			}
 		}
 	}
 	return nil
 }
 
-// addPiece adds those of the candidates who can be added, and notes why the others cannot.
-// It returns [auth.ErrExists], and has changed nothing, if more than it knew is taken.
+// addPiece adds the candidates that can be added and records why the others cannot. If an
+// unexpected value is taken, it changes nothing and returns [auth.ErrExists].
 func (r *registration) addPiece(ctx context.Context, piece []candidate) error {
 	refusals, accepted := make([]error, len(piece)), piece
 	if r.ask {
@@ -135,7 +139,8 @@ func (r *registration) addPiece(ctx context.Context, piece []candidate) error {
 		err = cmp.Or(r.t.change(ctx, `ROLLBACK TO SAVEPOINT registering`), err)
 	}
 	if err == nil || errors.Is(err, auth.ErrExists) {
-		err = cmp.Or(r.t.change(ctx, `RELEASE SAVEPOINT registering`), err) // or the next would be inside of it
+		// Without the release, the next savepoint would be nested in this one.
+		err = cmp.Or(r.t.change(ctx, `RELEASE SAVEPOINT registering`), err)
 	}
 	if err != nil {
 		return err
@@ -147,7 +152,7 @@ func (r *registration) addPiece(ctx context.Context, piece []candidate) error {
 	return nil
 }
 
-var selectAnyRetired = `SELECT EXISTS (SELECT 1 FROM auth_retired_usernames WHERE username_folded ` + list(asked) + `)`
+var selectAnyRetired = `SELECT EXISTS (SELECT 1 FROM auth_retired_usernames WHERE username_folded ` + inList(askedValues) + `)`
 
 // insertAll adds the users and their keys, or returns [auth.ErrExists].
 func insertAll(ctx context.Context, t tx, users []candidate) error {
@@ -161,21 +166,24 @@ func insertAll(ctx context.Context, t tx, users []candidate) error {
 		keys = append(keys, user.Keys...)
 	}
 	slices.SortFunc(keys, func(a, b auth.AccessKey) int { return cmp.Compare(a.ID, b.ID) })
-	return inOrder(
+	return runInOrder(
 		func() error {
-			return insertRows(ctx, t, insertUsers, userRow, users, func(c candidate) []any { return userValues(c.User) })
+			return insertRows(ctx, t, insertUsers, userRow, users, func(c candidate) []any {
+				return userValues(c.User)
+			})
 		},
 		func() error { return insertRows(ctx, t, insertAccessKeys, accessKeyRow, keys, keyValues) },
-		func() error { return requireNoneRetired(ctx, t, names) }, // last, for the reason that addUser has
+		// Retired names are checked last, for the reason given at addUser.
+		func() error { return requireNoneRetired(ctx, t, names) },
 	)
 }
 
 func requireNoneRetired(ctx context.Context, t tx, names []string) error {
-	for some := range slices.Chunk(names, asked) {
+	for some := range slices.Chunk(names, askedValues) {
 		if err := t.callerErr(); err != nil {
 			return err
 		}
-		retired, err := t.ask(ctx, selectAnyRetired, padded(some, asked)...)
+		retired, err := t.queryBool(ctx, selectAnyRetired, padded(some, askedValues)...)
 		if err == nil && retired {
 			err = auth.ErrExists
 		}

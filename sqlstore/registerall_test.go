@@ -16,19 +16,19 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// people returns users with a key each, whose IDs begin with the prefix and who are the
-// same otherwise.
+// people returns n users with one key each. Their IDs begin with the prefix.
 func people(n int, prefix string) []auth.UserWithKeys {
 	list := make([]auth.UserWithKeys, n)
 	for i := range list {
 		user := newUser(fmt.Sprintf("%03d", i))
 		user.ID = prefix + user.ID
-		list[i] = auth.UserWithKeys{User: user, Keys: []auth.AccessKey{newKey(fmt.Sprintf("k-%03d", i), user.ID)}}
+		list[i] = auth.UserWithKeys{User: user,
+			Keys: []auth.AccessKey{newKey(fmt.Sprintf("k-%03d", i), user.ID)}}
 	}
 	return list
 }
 
-// rivals returns two stores over the same tables, of which the spy sees the first alone.
+// rivals returns two stores on the same tables. The spy sees only the statements of the first.
 func rivals(t *testing.T, on *server) (spied, other *sqlstore.Store, s *spy) {
 	s = &spy{}
 	db, cfg := on.open(t, s, 2), on.config()
@@ -39,7 +39,7 @@ func rivals(t *testing.T, on *server) (spied, other *sqlstore.Store, s *spy) {
 	return spied, other, s
 }
 
-func TestNobodyKeepsAListFromBeingRegisteredByTakingItsNamesOneByOne(t *testing.T) {
+func TestTakingNamesOneByOneCannotBlockRegisterUsers(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
 		const from, to = 50, 90
@@ -51,7 +51,7 @@ func TestNobodyKeepsAListFromBeingRegisteredByTakingItsNamesOneByOne(t *testing.
 			case strings.HasPrefix(statement, "RELEASE") && firstAdded == 0:
 				firstAdded = next
 			case strings.HasPrefix(statement, "SAVEPOINT") && next < to:
-				// After everybody was asked about, and before anybody is added.
+				// This runs after the query of taken values and before the insertion.
 				one := taking[next].User
 				next++
 				return other.Register(ctx, byHost, one, newKey("k-"+one.ID, one.ID))
@@ -60,8 +60,9 @@ func TestNobodyKeepsAListFromBeingRegisteredByTakingItsNamesOneByOne(t *testing.
 		})
 		refusals, err := spied.RegisterUsers(t.Context(), byHost, list)
 		require.NoError(t, err)
-		require.Equal(t, s.count("SAVEPOINT"), s.count("RELEASE"), "none inside of another")
-		require.LessOrEqual(t, firstAdded, from+3, "they are tried again without those whose names are being taken")
+		require.Equal(t, s.count("SAVEPOINT"), s.count("RELEASE"), "savepoints must not be nested")
+		require.LessOrEqual(t, firstAdded, from+3,
+			"the other users must not wait for those whose names are being taken")
 		for i, refusal := range refusals {
 			owner := list[i].User
 			if from <= i && i < next {
@@ -77,22 +78,23 @@ func TestNobodyKeepsAListFromBeingRegisteredByTakingItsNamesOneByOne(t *testing.
 	})
 }
 
-// question is how the question begins what of the users' is taken.
+// question is the beginning of the query of taken values.
 const question = "SELECT 'user_id'"
 
-func TestWhoIsRegisteredWhileQuestionsAreAskedIsTheSame(t *testing.T) {
+func TestUserAddedDuringRegisterUsersIsRecognizedAsSame(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
-		for before := 1; before <= 2; before++ { // the first or the second question
+		for before := 1; before <= 2; before++ { // at the first or the second query
 			spied, other, s := rivals(t, on)
 			list, same := people(150, "listed-"), people(150, "same-")
-			// Two who want each a part of what the rival's have.
+			// Each of the two needs a part of the rival's values.
 			strangers := people(2, "stranger-")
 			strangers[0].User.Username, strangers[0].Keys[0].ID = list[120].User.Username, "k-other"
 			strangers[1].User.Username, strangers[1].User.Email = "somebody", ""
 			strangers[1].Keys[0].ID = list[130].Keys[0].ID
 			list = append(list, strangers...)
-			require.NoError(t, other.Register(t.Context(), byHost, same[0].User, same[0].Keys[0])) // or nothing is asked
+			// Without a taken value, the store asks nothing.
+			require.NoError(t, other.Register(t.Context(), byHost, same[0].User, same[0].Keys[0]))
 			asked := 0
 			s.watch(func(ctx context.Context, statement string) error {
 				if !strings.HasPrefix(statement, question) {
@@ -108,7 +110,8 @@ func TestWhoIsRegisteredWhileQuestionsAreAskedIsTheSame(t *testing.T) {
 			require.NoError(t, err)
 			require.GreaterOrEqual(t, asked, before)
 			for i, refusal := range refusals[:150] {
-				require.Equal(t, &auth.ExistsError{Field: "username", SameUserID: same[i].User.ID}, refusal)
+				require.Equal(t, &auth.ExistsError{Field: "username", SameUserID: same[i].User.ID},
+					refusal)
 			}
 			require.Equal(t, &auth.ExistsError{Field: "username"}, refusals[150])
 			require.Equal(t, &auth.ExistsError{Field: "access_key"}, refusals[151])
@@ -116,7 +119,7 @@ func TestWhoIsRegisteredWhileQuestionsAreAskedIsTheSame(t *testing.T) {
 	})
 }
 
-func TestAListIsAskedAboutNoFurtherOnceItIsGivenUp(t *testing.T) {
+func TestCanceledRegisterUsersStopsAsking(t *testing.T) {
 	t.Parallel()
 	store, _, s := spiedStore(t)
 	list := people(2000, "listed-")
@@ -136,7 +139,7 @@ func TestAListIsAskedAboutNoFurtherOnceItIsGivenUp(t *testing.T) {
 	require.Equal(t, 1, asked)
 }
 
-func TestAListIsAddedNoFurtherOnceItIsGivenUp(t *testing.T) {
+func TestCanceledRegisterUsersStopsInserting(t *testing.T) {
 	t.Parallel()
 	store, _, s := spiedStore(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -152,7 +155,7 @@ func TestAListIsAddedNoFurtherOnceItIsGivenUp(t *testing.T) {
 	require.Equal(t, s.count("PREPARE"), s.closedStmts)
 }
 
-func TestWhatIsPreparedForAListIsClosed(t *testing.T) {
+func TestRegisterUsersClosesPreparedStatements(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s := newStage(t)
@@ -166,7 +169,7 @@ func TestWhatIsPreparedForAListIsClosed(t *testing.T) {
 	})
 }
 
-func TestADatabaseThatFindsFreeNamesTakenEndsTheRegistration(t *testing.T) {
+func TestRegisterUsersGivesUpIfFreeValuesAreAlwaysTaken(t *testing.T) {
 	t.Parallel()
 	store, db, _ := spiedStore(t)
 	_, err := db.Exec(`CREATE TRIGGER refuse BEFORE INSERT ON auth_access_keys WHEN NEW.id = 'k-003'
@@ -174,15 +177,15 @@ func TestADatabaseThatFindsFreeNamesTakenEndsTheRegistration(t *testing.T) {
 	require.NoError(t, err)
 	list := people(10, "listed-")
 	_, err = store.RegisterUsers(t.Context(), byHost, list)
-	require.ErrorContains(t, err, "free, and taken when it is added")
+	require.ErrorContains(t, err, "free before each insertion and taken during it")
 	require.NotErrorIs(t, err, auth.ErrExists)
 	_, err = store.FindUser(t.Context(), list[0].User.ID)
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-// No list, whatever its users want of each other's and of others', is answered in another
-// way than by the store in memory, which takes one user after the other.
-func TestAListIsAnsweredAsOneUserAfterTheOther(t *testing.T) {
+// For every list, whatever values its users share with each other and with existing users, the SQL
+// store answers like the in-memory store, which adds one user after the other.
+func TestRegisterUsersAnswersLikeSequentialRegistration(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		store := newStage(t).store
@@ -210,7 +213,8 @@ func TestAListIsAnsweredAsOneUserAfterTheOther(t *testing.T) {
 				for i := range list {
 					require.Equal(t, existsOf(want[i]), existsOf(got[i]), "%d of %+v", i, list)
 				}
-				gone := of("id") // whose name is retired, and whose other things are free
+				// This user was deleted: the name is retired, and the other values are free.
+				gone := of("id")
 				_, err = model.DeleteUser(t.Context(), byHost, gone)
 				_, err2 := store.DeleteUser(t.Context(), byHost, gone)
 				require.Equal(t, err == nil, err2 == nil)
@@ -234,7 +238,7 @@ func anyCase(text string) string {
 	return text
 }
 
-// existsOf returns the refusal, the zero value for none.
+// existsOf returns the refusal, or the zero value if there is none.
 func existsOf(err error) (exists auth.ExistsError) {
 	if found, ok := errors.AsType[*auth.ExistsError](err); ok {
 		exists = *found

@@ -33,11 +33,11 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// ownPostgres is a server of the test's own, to be stopped at will.
+// ownPostgres is a server of this test, which may stop it at any time.
 type ownPostgres struct {
 	bin, dir, dsn string
 	port          int
-	as            *syscall.Credential // whom the server runs as, where that is not us
+	as            *syscall.Credential // account of the server; nil means the account of the test
 }
 
 func newOwnPostgres(t *testing.T) *ownPostgres {
@@ -50,11 +50,12 @@ func newOwnPostgres(t *testing.T) *ownPostgres {
 	case err != nil:
 		testenv.Skip(t, "there is no pg_ctl")
 	}
-	dir, err := os.MkdirTemp("", "auth-postgres-") // t.TempDir would be closed to another user
+	// The server runs under another account, which could not open t.TempDir.
+	dir, err := os.MkdirTemp("", "auth-postgres-")
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	p := &ownPostgres{bin: filepath.Dir(control), dir: dir}
-	if os.Getuid() == 0 { // as whom it refuses to run
+	if os.Getuid() == 0 { // PostgreSQL refuses to run as root
 		p.as = accountOf(t, "postgres")
 		require.NoError(t, os.Chown(dir, int(p.as.Uid), int(p.as.Gid)))
 	}
@@ -85,7 +86,7 @@ func (p *ownPostgres) start(t *testing.T) {
 		"-o", fmt.Sprintf("-p %d -k %s -c listen_addresses=127.0.0.1", p.port, p.dir))
 }
 
-// stop stops the server: "fast" ends the transactions, "immediate" is a crash.
+// stop stops the server. Mode "fast" ends the transactions; "immediate" is a crash.
 func (p *ownPostgres) stop(t *testing.T, mode string) {
 	p.run(t, "pg_ctl", "stop", "-w", "-D", p.dir+"/data", "-m", mode)
 }
@@ -99,7 +100,7 @@ func (p *ownPostgres) run(t *testing.T, program string, args ...string) {
 	if p.as != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.as}
 	}
-	output, err := os.CreateTemp(t.TempDir(), "output") // a pipe would stay open in the server
+	output, err := os.CreateTemp(t.TempDir(), "output") // the server would keep a pipe open
 	require.NoError(t, err)
 	defer output.Close()
 	cmd.Stdout, cmd.Stderr = output, output
@@ -109,15 +110,15 @@ func (p *ownPostgres) run(t *testing.T, program string, args ...string) {
 	}
 }
 
-// client uses a service until it is told to stop, and counts the answers.
+// client uses a service until it is told to stop, and counts the responses.
 type client struct {
 	svc     *auth.Service
 	handler http.Handler
 	pair    auth.KeyPair
 
-	good, away atomic.Int64 // answers: 200, and 503
-	registered []string     // the users whom the service said it had made
-	token      string       // the last that it gave
+	good, away atomic.Int64 // responses with status 200 and 503
+	registered []string     // users that the service reported as created
+	token      string       // latest access token
 }
 
 func (c *client) use(stop <-chan struct{}) error {
@@ -127,7 +128,8 @@ func (c *client) use(stop <-chan struct{}) error {
 			return nil
 		default:
 		}
-		body, err := json.Marshal(map[string]string{"access_key": c.pair.AccessKey, "access_secret": c.pair.AccessSecret.Reveal()})
+		body, err := json.Marshal(map[string]string{"access_key": c.pair.AccessKey,
+			"access_secret": c.pair.AccessSecret.Reveal()})
 		if err != nil {
 			return err
 		}
@@ -141,7 +143,8 @@ func (c *client) use(stop <-chan struct{}) error {
 		if _, err := c.ask(http.MethodGet, "/auth/user", ""); err != nil {
 			return err
 		}
-		made, err := c.svc.Register(context.Background(), byHost.By, auth.UserParams{Username: rand.Text()})
+		made, err := c.svc.Register(context.Background(), byHost.By,
+			auth.UserParams{Username: rand.Text()})
 		if err == nil {
 			c.registered = append(c.registered, made.User.ID)
 		} else if status, _ := auth.ErrorStatus(err); status != http.StatusServiceUnavailable {
@@ -150,7 +153,7 @@ func (c *client) use(stop <-chan struct{}) error {
 	}
 }
 
-// ask returns the answer's fields, or none where the service is away.
+// ask returns the fields of the response, or nil for a 503.
 func (c *client) ask(method, path, body string) (map[string]any, error) {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
@@ -172,7 +175,7 @@ func (c *client) ask(method, path, body string) (map[string]any, error) {
 	case http.StatusServiceUnavailable:
 		c.away.Add(1)
 		if len(answer) != 1 || answer["detail"] == "" {
-			return nil, fmt.Errorf("%s: a 503 that is not the contract's: %s", path, w.Body)
+			return nil, fmt.Errorf("%s: a 503 that is not as the contract says: %s", path, w.Body)
 		}
 		return nil, nil
 	}
@@ -190,7 +193,8 @@ func TestPostgresIsRestartedUnderLoadAndTheServiceRecoversByItself(t *testing.T)
 	signing, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
 	require.NoError(t, err)
 	svc, err := auth.New(store, auth.Config{
-		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{signing}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{signing},
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	require.NoError(t, err)
 
@@ -199,11 +203,13 @@ func TestPostgresIsRestartedUnderLoadAndTheServiceRecoversByItself(t *testing.T)
 	stop := make(chan struct{})
 	var all sync.WaitGroup
 	for i := range clients {
-		made, err := svc.Register(context.Background(), byHost.By, auth.UserParams{Username: rand.Text()})
+		made, err := svc.Register(context.Background(), byHost.By,
+			auth.UserParams{Username: rand.Text()})
 		require.NoError(t, err)
 		token, err := svc.SignIn(context.Background(), made.User.ID)
 		require.NoError(t, err)
-		clients[i] = &client{svc: svc, handler: svc.Handler(), pair: made.Pair, token: token.Bearer.Reveal()}
+		clients[i] = &client{svc: svc, handler: svc.Handler(), pair: made.Pair,
+			token: token.Bearer.Reveal()}
 		all.Go(func() { errs[i] = clients[i].use(stop) })
 	}
 	defer func() {
@@ -222,16 +228,17 @@ func TestPostgresIsRestartedUnderLoadAndTheServiceRecoversByItself(t *testing.T)
 	}
 }
 
-// more waits until every client has got some more of these answers.
+// more waits until every client has received more of these responses.
 func more(t *testing.T, clients []*client, answers func(*client) int64) {
 	t.Helper()
 	for _, c := range clients {
 		enough := answers(c) + 5
-		require.Eventually(t, func() bool { return answers(c) >= enough }, time.Minute, time.Millisecond)
+		require.Eventually(t, func() bool { return answers(c) >= enough }, time.Minute,
+			time.Millisecond)
 	}
 }
 
-// requireKept checks that there is everything that the clients were told there is.
+// requireKept checks that everything that the service acknowledged still exists.
 func requireKept(t *testing.T, store *sqlstore.Store, clients []*client) {
 	t.Helper()
 	for _, c := range clients {

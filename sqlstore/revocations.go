@@ -16,15 +16,18 @@ const selectRevocations = `
 SELECT ` + revocationColumns + ` FROM auth_revocations r WHERE r.position >= ? ORDER BY r.position LIMIT ?`
 
 const (
-	hiddenReads = 10                    // before an entry that does not appear counts as missing
-	hiddenPause = 10 * time.Millisecond // between two of them
+	hiddenReads = 10                    // reads before a hidden entry counts as missing
+	hiddenPause = 10 * time.Millisecond // pause between two such reads
 )
 
-// ListRevocations implements [auth.SessionStore]. It returns no entry behind one that is missing. An
-// entry may be hidden for a moment, because MariaDB can show a statement the end of one transaction and
-// not that of an earlier one, if both end while the statement looks for transactions under way. An
-// entry that stays missing is an error, because the reader would take its session for live.
-func (s *core) ListRevocations(ctx context.Context, from int64, limit int) (entries []auth.Revocation, err error) {
+// ListRevocations implements [auth.SessionStore]. It returns no entry that follows a missing one.
+// An entry can be hidden for a moment: MariaDB can show a statement the commit of one transaction
+// but not an earlier commit, if both happen while the statement determines which transactions are
+// active. An entry that stays missing is an error, because the reader would otherwise take its
+// session for valid.
+func (s *core) ListRevocations(
+	ctx context.Context, from int64, limit int,
+) (entries []auth.Revocation, err error) {
 	if limit < 1 {
 		return nil, ctx.Err()
 	}
@@ -35,7 +38,7 @@ func (s *core) ListRevocations(ctx context.Context, from int64, limit int) (entr
 			if err != nil {
 				return nil, err
 			}
-			visible, err := untilHidden(ctx, q, from, all)
+			visible, err := beforeMissing(ctx, q, from, all)
 			hidden = len(visible) < len(all)
 			return visible, err
 		})
@@ -44,21 +47,28 @@ func (s *core) ListRevocations(ctx context.Context, from int64, limit int) (entr
 		}
 		pause(ctx, hiddenPause)
 	}
-	return nil, wrap("list revocations", fmt.Errorf("an entry is missing behind the first %d from position %d", len(entries), from))
+	return nil, wrap("list revocations",
+		fmt.Errorf("an entry is missing behind the first %d from position %d", len(entries), from))
 }
 
-// untilHidden returns the entries up to where one is missing that has not been pruned.
-func untilHidden(ctx context.Context, q querier, from int64, entries []auth.Revocation) ([]auth.Revocation, error) {
+// beforeMissing returns the entries up to the first gap that pruning does not explain.
+func beforeMissing(
+	ctx context.Context, q querier, from int64, entries []auth.Revocation,
+) ([]auth.Revocation, error) {
 	newest := int64(-1)
 	next := max(from, 1)
 	for i, e := range entries {
-		if e.Position > next && !revokesEverybody(e) { // before which positions may never have been given
-			if newest < 0 { // now, when whatever has been pruned was behind it
+		// RevokeEverybody can skip positions, so a gap before its entry is normal.
+		if e.Position > next && !revokesEverybody(e) {
+			// The head is read after the entries. All entries that were pruned before they were
+			// read are at least KeptRevocations behind it.
+			if newest < 0 {
 				if err := q.row(ctx, selectHead).Scan(&newest); err != nil {
 					return nil, err
 				}
 			}
-			if e.Position-1 > newest-auth.KeptRevocations { // so new that it is never pruned
+			// An entry so close to the head is never pruned, so it is missing.
+			if e.Position-1 > newest-auth.KeptRevocations {
 				return entries[:i], nil
 			}
 		}
@@ -67,7 +77,7 @@ func untilHidden(ctx context.Context, q querier, from int64, entries []auth.Revo
 	return entries, nil
 }
 
-// revokesEverybody reports whether the entry is one of RevokeEverybody.
+// revokesEverybody reports whether RevokeEverybody added the entry.
 func revokesEverybody(e auth.Revocation) bool { return e.UserID == "" && e.SessionID == "" }
 
 // RevocationHead implements [auth.SessionStore].
@@ -94,8 +104,8 @@ func (s *core) PruneRevocations(ctx context.Context, expired time.Time, limit in
 
 const selectHead = `SELECT position FROM auth_revocation_head WHERE id = 1`
 
-// head returns the position of the feed's newest entry. It is a statement of its
-// own: one that waits for a lock besides sees what was there before it waited.
+// head returns the position of the feed's newest entry. It is a separate statement, because a
+// statement that also waits for a lock sees the head as it was before it waited.
 func head(ctx context.Context, t tx) (position int64, err error) {
 	err = t.row(ctx, selectHead).Scan(&position)
 	return position, err
@@ -106,14 +116,14 @@ const (
 	updateHead       = `UPDATE auth_revocation_head SET position = ? WHERE id = 1`
 	insertRevocation = `
 INSERT INTO auth_revocations (position, id, user_id, session_id, generation, expires_at) VALUES (?, ?, ?, ?, ?, ?)`
-	revocationValues = `, (?, ?, ?, ?, ?, ?)` // of each entry after the first in one statement
+	revocationValues = `, (?, ?, ?, ?, ?, ?)` // of each further entry in the same statement
 )
 
-// revoke adds the entries to the feed. The row with its head is held from here to
-// the end of the transaction, so that positions are in the order of commits: this
-// comes after whatever else a transaction has to wait for.
+// revoke adds the entries to the feed. It locks the row with the head of the feed until the
+// transaction ends, so that positions are in the order of commits. So the caller must already hold
+// all other locks that it needs.
 //
-// An entry without a generation is about all sessions from before it.
+// An entry without a session and without a Generation revokes all sessions opened before it.
 func revoke(ctx context.Context, t tx, entries ...auth.Revocation) error {
 	position, err := holdHead(ctx, t)
 	if err != nil {
@@ -124,12 +134,12 @@ func revoke(ctx context.Context, t tx, entries ...auth.Revocation) error {
 
 func holdHead(ctx context.Context, t tx) (position int64, err error) {
 	if err := t.row(ctx, lockHead).Scan(&position); err != nil {
-		return 0, fmt.Errorf("hold the head of the feed: %w", err)
+		return 0, fmt.Errorf("lock the head of the feed: %w", err)
 	}
 	return position, nil
 }
 
-// addEntries adds entries behind the position of the head, which is locked.
+// addEntries adds entries after the position of the head, which the caller has locked.
 func addEntries(ctx context.Context, t tx, position int64, entries []auth.Revocation) error {
 	for some := range slices.Chunk(entries, chunk) {
 		var arguments []any
@@ -139,7 +149,8 @@ func addEntries(ctx context.Context, t tx, position int64, entries []auth.Revoca
 				e.Generation = position
 			}
 			e.Generation = min(e.Generation, position)
-			arguments = append(arguments, position, rand.Text(), e.UserID, e.SessionID, e.Generation, toMicros(e.ExpiresAt))
+			arguments = append(arguments, position, rand.Text(), e.UserID, e.SessionID,
+				e.Generation, toMicros(e.ExpiresAt))
 		}
 		more := strings.Repeat(revocationValues, len(some)-1)
 		if err := t.change(ctx, insertRevocation+more, arguments...); err != nil {
@@ -157,8 +168,8 @@ WHERE r.user_id IN (?, '') AND r.session_id IN (?, '') AND r.expires_at > 0`
 UPDATE auth_revocations SET expires_at = 0 WHERE user_id = ? AND session_id = ? AND expires_at > 0`
 )
 
-// RevokeToken implements [auth.SessionStore]. It looks at the feed after it has locked the head,
-// because there may be no user to lock.
+// RevokeToken implements [auth.SessionStore]. It locks the head of the feed before it reads the
+// feed, because there may be no user to lock.
 func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error {
 	if err := cmp.Or(ctx.Err(), claims.Validate()); err != nil {
 		return err
@@ -166,7 +177,7 @@ func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error
 	return s.write(ctx, "revoke token", func(ctx context.Context, t tx) error {
 		entry := auth.Revocation{
 			UserID: claims.UserID, SessionID: claims.SessionID,
-			Generation: claims.Generation, ExpiresAt: kept(claims.ExpiresAt),
+			Generation: claims.Generation, ExpiresAt: storedTime(claims.ExpiresAt),
 		}
 		if _, err := holdUser(ctx, t, claims.UserID); zeroIfNone(err) != nil {
 			return err
@@ -183,11 +194,12 @@ func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error
 		if err != nil {
 			return err
 		}
-		force, err := collect(ctx, t.querier, revocationFields, selectForce, claims.UserID, claims.SessionID)
+		force, err := collect(ctx, t.querier, revocationFields, selectForce, claims.UserID,
+			claims.SessionID)
 		if err != nil || slices.ContainsFunc(force, func(e auth.Revocation) bool { return covers(e, entry) }) {
 			return err
 		}
-		return inOrder(
+		return runInOrder(
 			func() error {
 				if !slices.ContainsFunc(force, func(e auth.Revocation) bool { return e.SessionID != "" }) {
 					return nil
@@ -200,8 +212,8 @@ func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error
 	})
 }
 
-// covers reports whether the entry, of the session, of its user or of everybody, revokes the
-// session of the named entry for as long.
+// covers reports whether e revokes the session of the named entry for at least as long as the named
+// entry does. The caller passes only entries of the session, of its user or of everybody.
 func covers(e, named auth.Revocation) bool {
 	revokes := e.SessionID != "" || e.Generation > named.Generation
 	return revokes && !e.ExpiresAt.Before(named.ExpiresAt)
@@ -221,8 +233,8 @@ const (
 	updateEverybody       = `UPDATE auth_everybody SET generation = ? WHERE id = 1`
 )
 
-// RevokeEverybody implements [auth.SessionStore]. It removes no sessions: they are dead by the
-// entry, and are removed when they have expired.
+// RevokeEverybody implements [auth.SessionStore]. It does not delete the sessions. The entry
+// revokes them, and PruneSessions deletes them once they have expired.
 func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) error {
 	if err := cmp.Or(ctx.Err(), w.Validate(), w.By.CheckOwner("")); err != nil {
 		return err
@@ -235,7 +247,7 @@ func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) e
 		if err := a.check(ctx); err != nil {
 			return err
 		}
-		entry := auth.Revocation{ExpiresAt: kept(a.now.Add(w.MaxTokenLifetime))}
+		entry := auth.Revocation{ExpiresAt: storedTime(a.now.Add(w.MaxTokenLifetime))}
 		for _, query := range []string{selectLastSession, selectLastOfEverybody} {
 			var last time.Time
 			if err := t.row(ctx, query).Scan(micros{&last}); err != nil {
@@ -248,7 +260,7 @@ func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) e
 			return err
 		}
 		head = max(head, above)
-		return inOrder(
+		return runInOrder(
 			func() error { return a.addEvent(ctx, about{}) },
 			func() error { return t.change(ctx, replaceEverybody) },
 			func() error { return t.change(ctx, updateEverybody, head+1) },
@@ -257,15 +269,16 @@ func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) e
 	})
 }
 
-// revokeSessions adds an entry for each of the sessions of one user, which have been
-// removed, and folds if there are too many then.
+// revokeSessions adds an entry for each of these sessions of one user, which the caller has
+// deleted. It then folds the user's entries if there are too many.
 func revokeSessions(ctx context.Context, t tx, sessions []auth.Session) error {
 	if len(sessions) == 0 {
 		return nil
 	}
 	entries := make([]auth.Revocation, len(sessions))
 	for i, s := range sessions {
-		entries[i] = auth.Revocation{UserID: s.UserID, SessionID: s.ID, Generation: s.Generation, ExpiresAt: s.ExpiresAt}
+		entries[i] = auth.Revocation{UserID: s.UserID, SessionID: s.ID, Generation: s.Generation,
+			ExpiresAt: s.ExpiresAt}
 	}
 	if err := revoke(ctx, t, entries...); err != nil {
 		return err
@@ -286,11 +299,12 @@ WHERE user_id = ? AND expires_at > 0 AND (generation < ? AND generation < positi
 SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.generation < ? FOR UPDATE SKIP LOCKED`
 )
 
-// fold applies [auth.FoldRevocations] to the user, who is locked: a session that is being created
-// meanwhile might be as old.
+// fold applies [auth.FoldRevocations] to the entries of the user. The caller has locked the user,
+// because a session that is created at the same time might be old enough to be folded.
 //
-// It leaves out sessions that others hold, who are removing them: they may be waiting
-// for the head of the feed, which is held already.
+// fold skips sessions that other transactions have locked. Those transactions delete the sessions
+// themselves. Waiting for them could deadlock, because they may wait for the head of the feed,
+// which this transaction has locked.
 func fold(ctx context.Context, t tx, userID string) error {
 	var count int
 	err := t.row(ctx, countNamed, userID).Scan(&count)
@@ -301,7 +315,9 @@ func fold(ctx context.Context, t tx, userID string) error {
 	if err != nil {
 		return err
 	}
-	named := slices.DeleteFunc(slices.Clone(force), func(e auth.Revocation) bool { return e.SessionID == "" })
+	named := slices.DeleteFunc(slices.Clone(force), func(e auth.Revocation) bool {
+		return e.SessionID == ""
+	})
 	folded, ok := auth.FoldRevocations(named)
 	if !ok {
 		return nil
@@ -316,16 +332,19 @@ func fold(ctx context.Context, t tx, userID string) error {
 		return err
 	}
 	folded.ExpiresAt = later(folded.ExpiresAt, last)
-	return inOrder(
-		func() error { return endOlderSessions(ctx, t, folded) },
-		func() error { return t.change(ctx, replaceFolded, userID, folded.Generation, folded.Generation) },
+	return runInOrder(
+		func() error { return deleteOlderSessions(ctx, t, folded) },
+		func() error {
+			return t.change(ctx, replaceFolded, userID, folded.Generation, folded.Generation)
+		},
 		func() error { return revoke(ctx, t, folded) },
 	)
 }
 
-// endOlderSessions removes the sessions that the entry stands for.
-func endOlderSessions(ctx context.Context, t tx, folded auth.Revocation) error {
-	sessions, err := collect(ctx, t.querier, sessionFields, lockOlderSessions, folded.UserID, folded.Generation)
+// deleteOlderSessions deletes the sessions that the folded entry revokes.
+func deleteOlderSessions(ctx context.Context, t tx, folded auth.Revocation) error {
+	sessions, err := collect(ctx, t.querier, sessionFields, lockOlderSessions, folded.UserID,
+		folded.Generation)
 	if err != nil {
 		return err
 	}
@@ -337,15 +356,15 @@ const (
 	selectLastOfUser = `SELECT MAX(expires_at) FROM auth_revocations WHERE user_id = ?`
 	replaceOfUser    = `
 UPDATE auth_revocations SET expires_at = 0
-WHERE user_id = ? AND expires_at > 0 AND (generation < position OR session_id = '')` // all but capped ones
+WHERE user_id = ? AND expires_at > 0 AND (generation < position OR session_id = '')` // all but capped entries
 )
 
-// revokeSessionsOf removes all sessions of the user, who is locked, and adds the one entry for
-// them. It returns the sessions as they were. It comes last in its transaction: see [revoke].
+// revokeSessionsOf deletes all sessions of the locked user and adds one entry that revokes them. It
+// returns the deleted sessions. It must come last in its transaction: see [revoke].
 //
-// The entry replaces all others of the user but capped ones, because its Generation is greater. It lives
-// as long as each of them would have: a token may outlive MaxTokenLifetime if that was longer when
-// the token was issued.
+// The entry has the greatest Generation, so it replaces all other entries of the user except capped
+// ones. It expires no earlier than any of them, because a token may outlive today's
+// MaxTokenLifetime if that was longer when the token was issued.
 func (a acting) revokeSessionsOf(ctx context.Context, userID string) ([]auth.Session, error) {
 	sessions, err := collect(ctx, a.querier, sessionFields, lockUserSessions, userID)
 	if err != nil {
@@ -355,11 +374,12 @@ func (a acting) revokeSessionsOf(ctx context.Context, userID string) ([]auth.Ses
 	if err := a.row(ctx, selectLastOfUser, userID).Scan(micros{&last}); err != nil {
 		return nil, err
 	}
-	entry := auth.Revocation{UserID: userID, ExpiresAt: later(kept(a.now.Add(a.w.MaxTokenLifetime)), last)}
+	entry := auth.Revocation{UserID: userID,
+		ExpiresAt: later(storedTime(a.now.Add(a.w.MaxTokenLifetime)), last)}
 	for _, session := range sessions {
 		entry.ExpiresAt = later(entry.ExpiresAt, session.ExpiresAt)
 	}
-	return sessions, inOrder(
+	return sessions, runInOrder(
 		func() error { return deleteListed(ctx, a.tx, deleteSessions, idsOf(sessions)) },
 		func() error {
 			if last.IsZero() {

@@ -16,11 +16,11 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// enders is how many end sessions at once.
+// enders is the number of goroutines that revoke sessions at once.
 const enders = 8
 
-// twoStores returns two stores with the same tables, as two instances have them, and a stage
-// with the pool of the second. The stage has no store.
+// twoStores returns two stores on the same tables, as two instances have them, and a stage with the
+// pool of the second store. The stage has no store.
 func twoStores[S auth.AccountStore](
 	t *testing.T, on *server, open func(context.Context, *sql.DB, sqlstore.Config) (S, error),
 ) ([]S, *stage) {
@@ -47,7 +47,7 @@ func twoStores[S auth.AccountStore](
 	return stores, last
 }
 
-// onAll runs the test with SQLite, for which there is no server, and the servers.
+// onAll runs the test with SQLite, for which the server is nil, and with each server.
 func onAll(t *testing.T, test func(t *testing.T, on *server)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
@@ -56,12 +56,13 @@ func onAll(t *testing.T, test func(t *testing.T, on *server)) {
 	onServers(t, test)
 }
 
-// nameMany makes the feed name as many sessions of ada as it may.
+// nameMany adds as many entries that name sessions of ada as the feed may have.
 func (s *stage) nameMany(t *testing.T) {
 	t.Helper()
 	var rows []string
 	for i := 1; i <= auth.MaxNamedRevocations; i++ {
-		rows = append(rows, fmt.Sprintf(`(%d, 'r%d', 'ada', 'e%d', %d, %d)`, i, i, i, i-1, now.Add(time.Hour).UnixMicro()))
+		rows = append(rows, fmt.Sprintf(`(%d, 'r%d', 'ada', 'e%d', %d, %d)`, i, i, i, i-1,
+			now.Add(time.Hour).UnixMicro()))
 	}
 	_, err := s.db.Exec(`INSERT INTO ` + s.prefix + `revocations (position, id, user_id, session_id, generation, expires_at)
 		VALUES ` + strings.Join(rows, ", "))
@@ -71,7 +72,7 @@ func (s *stage) nameMany(t *testing.T) {
 	s.spy.watch(nil)
 }
 
-// addMany adds a user with a session for each ender and round.
+// addMany adds users with a session for each ender and round.
 func addMany(t *testing.T, store *sqlstore.Store, rounds int) {
 	t.Helper()
 	ctx := context.Background()
@@ -79,15 +80,16 @@ func addMany(t *testing.T, store *sqlstore.Store, rounds int) {
 		user := fmt.Sprintf("u-%d", i)
 		require.NoError(t, store.Register(ctx, byHost, newUser(user), newKey("k-"+user, user)))
 		for round := range rounds {
-			_, _, err := store.CreateSession(ctx, newSession(fmt.Sprintf("s-%d-%d", i, round), user, "k-"+user), 0)
+			_, _, err := store.CreateSession(ctx,
+				newSession(fmt.Sprintf("s-%d-%d", i, round), user, "k-"+user), 0)
 			require.NoError(t, err)
 		}
 	}
 }
 
-// A position that is taken before it is known in which order transactions commit
-// would turn up behind a reader who has read on.
-func TestAReaderOfTheFeedMissesNoEntry(t *testing.T) {
+// A transaction that takes its position before the order of commits is decided could add an entry
+// behind a reader that has passed that position.
+func TestFeedReaderMissesNoEntry(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
 		stores, _ := twoStores(t, on, sqlstore.Open)
@@ -101,7 +103,8 @@ func TestAReaderOfTheFeedMissesNoEntry(t *testing.T) {
 			}
 			defer over.Add(1)
 			for round := range n {
-				if err := stores[i%2].RevokeSession(ctx, byHost, fmt.Sprintf("s-%d-%d", i, round)); err != nil {
+				if err := stores[i%2].RevokeSession(ctx, byHost,
+					fmt.Sprintf("s-%d-%d", i, round)); err != nil {
 					return err
 				}
 			}
@@ -118,9 +121,11 @@ func TestAReaderOfTheFeedMissesNoEntry(t *testing.T) {
 	})
 }
 
-// follow reads on from the last position that it has seen, until all is over and
-// there is no more.
-func follow(ctx context.Context, store *sqlstore.Store, seen *[]auth.Revocation, over func() bool) error {
+// follow reads from the last position that it has seen until over reports the end and the feed has
+// no more entries.
+func follow(
+	ctx context.Context, store *sqlstore.Store, seen *[]auth.Revocation, over func() bool,
+) error {
 	from := int64(1)
 	for {
 		last := over()
@@ -135,7 +140,7 @@ func follow(ctx context.Context, store *sqlstore.Store, seen *[]auth.Revocation,
 	}
 }
 
-func TestAnEndingThatIsRolledBackLeavesNoEntryAndNoGap(t *testing.T) {
+func TestRolledBackRevocationLeavesNoEntryAndNoGap(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("the disk is on fire")
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
@@ -169,9 +174,8 @@ func TestAnEndingThatIsRolledBackLeavesNoEntryAndNoGap(t *testing.T) {
 	})
 }
 
-// Who reads, prunes and signs in has nothing to do with the one row for which all
-// endings wait.
-func TestOnlyEndingsWaitForTheHeadOfTheFeed(t *testing.T) {
+// Calls that read, prune or sign in must not wait for the row that all revocations lock.
+func TestOnlyRevocationsWaitForTheHeadOfTheFeed(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
 		s := on.stage(t)
@@ -201,7 +205,7 @@ func TestOnlyEndingsWaitForTheHeadOfTheFeed(t *testing.T) {
 	})
 }
 
-// makeOld adds an entry that is not among the newest any more.
+// makeOld adds an entry that is no longer among the newest.
 func (s *stage) makeOld(t *testing.T, userID string) {
 	t.Helper()
 	_, err := s.db.Exec(fmt.Sprintf(`INSERT INTO %srevocations (position, id, user_id, session_id, generation, expires_at)
@@ -209,15 +213,16 @@ func (s *stage) makeOld(t *testing.T, userID string) {
 	require.NoError(t, err)
 }
 
-// Whoever folds has the head of the feed, for which the others wait that end sessions
-// of the same user, and must not wait for those.
-func TestFoldingWaitsForNobodyWhoWaitsForIt(t *testing.T) {
+// A call that folds holds the head of the feed. Other revocations of the same user wait for the
+// head, so the fold must not wait for them.
+func TestFoldingDoesNotDeadlockWithWaitingRevocations(t *testing.T) {
 	t.Parallel()
 	t.Run("users", func(t *testing.T) {
 		t.Parallel()
 		onAll(t, func(t *testing.T, on *server) {
 			stores, s := twoStores(t, on, sqlstore.Open)
-			require.NoError(t, stores[0].Register(context.Background(), byHost, newUser("ada"), newKey("k-ada", "ada")))
+			require.NoError(t, stores[0].Register(context.Background(), byHost, newUser("ada"),
+				newKey("k-ada", "ada")))
 			requireFoldingWaitsForNobody(t, on, stores, s)
 		})
 	})
@@ -239,25 +244,28 @@ func requireFoldingWaitsForNobody[S auth.AccountStore](t *testing.T, on *server,
 		_, _, err := stores[0].CreateSession(ctx, newSession(fmt.Sprintf("s-%d", i), "ada", "k-ada"), 0)
 		require.NoError(t, err)
 	}
-	if on != nil { // With few rows MariaDB reads them all, and waits for what is none of its business.
+	// With few rows MariaDB scans the whole table, and would wait for unrelated rows.
+	if on != nil {
 		s.fillWith(t, on.dialect, fillSessions, "sessions")
 	}
 	s.nameMany(t)
 	together(t, enders, func(i int) error {
 		err := stores[i%2].RevokeSession(ctx, byHost, fmt.Sprintf("s-%d", i))
 		if errors.Is(err, auth.ErrNotFound) {
-			return nil // It was as old as those that became one entry.
+			// The session was old enough to be folded.
+			return nil
 		}
 		return err
 	})
-	if on != nil { // In a file they take turns anyway.
-		require.Equal(t, enders, s.spy.count("BEGIN")+s.spy.count("START"), "a deadlock was resolved")
+	// On SQLite, writers take turns anyway.
+	if on != nil {
+		require.Equal(t, enders, s.spy.count("BEGIN")+s.spy.count("START"),
+			"the database had to resolve a deadlock")
 	}
 	requireFolded(t, stores[0])
 }
 
-// requireFolded reads what has become of the entries that nameMany made, and of
-// the sessions of ada.
+// requireFolded checks the entries that nameMany added and the sessions of ada after the fold.
 func requireFolded(t *testing.T, store auth.SessionStore) {
 	t.Helper()
 	feed, err := store.ListRevocations(context.Background(), 1, 2*auth.MaxNamedRevocations)
@@ -280,9 +288,9 @@ func requireFolded(t *testing.T, store auth.SessionStore) {
 	}
 }
 
-// A statement on MariaDB may see a later transaction and not yet an earlier one. An
-// entry that is taken away for a moment looks the same.
-func TestNoEntryIsShownBehindOneThatIsNotThereYet(t *testing.T) {
+// A statement on MariaDB can see a later transaction before an earlier one. An entry that is
+// removed for a moment looks the same.
+func TestNoEntryIsListedAfterAHiddenOne(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
 		stores, s := twoStores(t, on, sqlstore.Open)
@@ -313,7 +321,7 @@ func TestNoEntryIsShownBehindOneThatIsNotThereYet(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []int64{3, 4}, positions(3))
 
-		// What has been pruned is no such gap.
+		// A gap that pruning left is normal.
 		_, err = s.db.Exec(`UPDATE ` + s.prefix + `revocation_head SET position = 1003`)
 		require.NoError(t, err)
 		_, err = s.db.Exec(`DELETE FROM ` + table + ` WHERE position IN (1, 3)`)

@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// The columns of each record, and below where each of them goes.
+// The columns of each record. The functions below return where to scan them.
 const (
 	userColumns = `u.id, u.username, u.email, u.is_super_user, u.is_active, u.created_at, u.last_login, u.admitted_at`
 	keyColumns  = `k.id, k.user_id, k.hash, k.label, k.created_at, k.expires_at, k.previous_hash, k.previous_until,
@@ -34,7 +34,8 @@ func keyFields(k *auth.AccessKey) []any {
 }
 
 func sessionFields(s *auth.Session) []any {
-	return []any{&s.ID, &s.UserID, &s.Method, &s.AccessKeyID, micros{&s.CreatedAt}, micros{&s.ExpiresAt},
+	return []any{&s.ID, &s.UserID, &s.Method, &s.AccessKeyID, micros{&s.CreatedAt},
+		micros{&s.ExpiresAt},
 		&s.UserAgent, &s.Address, &s.Generation}
 }
 
@@ -47,9 +48,10 @@ func linkFields(l *auth.GitHubLink) []any {
 		micros{&l.CreatedAt}, micros{&l.SeenAt}}
 }
 
-// tokenFields has room for the columns of a left join that found no token.
+// tokenFields accepts NULL in every column, because a left join may find no token.
 func tokenFields(t *auth.GitHubToken) []any {
-	return []any{orZero[string]{&t.Account.Host}, orZero[int64]{&t.Account.ID}, orZero[string]{&t.UserID},
+	return []any{orZero[string]{&t.Account.Host}, orZero[int64]{&t.Account.ID},
+		orZero[string]{&t.UserID},
 		orZero[string]{&t.Version}, orZero[string]{&t.Scopes}, &t.Sealed, micros{&t.UpdatedAt}}
 }
 
@@ -62,7 +64,7 @@ func scan(row *sql.Row, fields ...any) error {
 	return err
 }
 
-// zeroIfNone returns nil for [auth.ErrNotFound], and other errors as they are.
+// zeroIfNone returns nil for [auth.ErrNotFound] and every other error unchanged.
 func zeroIfNone(err error) error {
 	if errors.Is(err, auth.ErrNotFound) {
 		return nil
@@ -70,9 +72,8 @@ func zeroIfNone(err error) error {
 	return err
 }
 
-// storable reports whether an id to look for can be in the database. Databases
-// differ in what they make of one that cannot: some cut it off at a NUL, some
-// refuse it.
+// storable reports whether an ID can be in the database. An ID that cannot must not be queried,
+// because databases treat it differently: some truncate it at a NUL byte, others refuse it.
 func storable(id string, limit int) bool {
 	return id != "" && len(id) <= limit && utf8.ValidString(id) && !strings.Contains(id, "\x00")
 }
@@ -88,7 +89,7 @@ func (o orZero[T]) Scan(value any) error {
 	return err
 }
 
-// flag is a boolean as all databases keep it.
+// flag returns the boolean as all databases store it.
 func flag(b bool) int64 {
 	if b {
 		return 1
@@ -120,12 +121,13 @@ func toMicros(t time.Time) int64 {
 	switch {
 	case t.IsZero():
 		return 0
-	case t.UTC().Year() > 9999: // Later than any record, and soon too late for an int64.
+	// The time is later than that of any record, and might overflow an int64.
+	case t.UTC().Year() > 9999:
 		return math.MaxInt64
 	default:
 		return t.UnixMicro()
 	}
 }
 
-// kept returns the time as it comes back from the database.
-func kept(t time.Time) time.Time { return fromMicros(toMicros(t)) }
+// storedTime returns the time as the database returns it: in UTC, truncated to the microsecond.
+func storedTime(t time.Time) time.Time { return fromMicros(toMicros(t)) }

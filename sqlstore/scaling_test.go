@@ -25,12 +25,12 @@ import (
 const (
 	keysPerUser, sessionsPerUser = 2, 3
 
-	sampledUsers = 300 // who sign in
+	sampledUsers = 300 // number of users who sign in
 	scaleRounds  = 8
 )
 
-// BenchmarkScaling compares a store of a thousand users with one of many, in turns
-// in the same run: docs/scaling.md says how it is run, and what came of it.
+// BenchmarkScaling compares a store of a thousand users with a large one, alternating in the same
+// run. docs/scaling.md explains how to run it and lists results.
 func BenchmarkScaling(b *testing.B) {
 	few := testenv.Rounds(b, testenv.Counts{Small: 100, Moderate: 100, Full: 1_000})
 	many := testenv.Rounds(b, testenv.Counts{Small: 1_000, Moderate: 1_000, Full: 1_000_000})
@@ -43,12 +43,12 @@ func BenchmarkScaling(b *testing.B) {
 	})
 }
 
-// scaled is a store of so many users.
+// scaled is a store with a given number of users.
 type scaled struct {
 	users  int
 	store  *sqlstore.Store
 	svc    *auth.Service
-	ids    []string // of those who sign in
+	ids    []string // IDs of the users who sign in
 	pairs  []auth.KeyPair
 	tokens []string
 	sizes  []string // table, rows, disk
@@ -101,8 +101,8 @@ func median(d []time.Duration) time.Duration {
 	return d[len(d)/2].Round(time.Microsecond)
 }
 
-// scaledRows calls add with every row of so many users, as the store writes them,
-// table by table, and returns the ids of some users.
+// scaledRows calls add with every row of this number of users, table by table, as the store writes
+// them. It returns the IDs of some users.
 func scaledRows(users int, add func(table string, columns []string, row []any)) (some []string) {
 	ids := make([]string, users)
 	micros := now.UnixMicro()
@@ -138,15 +138,15 @@ func scaledRows(users int, add func(table string, columns []string, row []any)) 
 	return ids[:min(len(ids), sampledUsers)]
 }
 
-// begin makes a service over the filled store, and a key and a token for each of
-// the users who are to sign in.
+// begin creates a service on the filled store, and a key and a token for each user who signs in.
 func (s *scaled) begin(b *testing.B, store *sqlstore.Store) *scaled {
 	b.Helper()
 	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
 	require.NoError(b, err)
 	s.store = store
 	s.svc, err = auth.New(store, auth.Config{
-		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}, Now: func() time.Time { return now },
+		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key},
+		Now:    func() time.Time { return now },
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(b, err)
@@ -227,7 +227,8 @@ func copyInto(b *testing.B, db *sql.DB, table string, columns []string, rows [][
 	require.NoError(b, err)
 	defer conn.Close()
 	require.NoError(b, conn.Raw(func(c any) error {
-		_, err := c.(*stdlib.Conn).Conn().CopyFrom(context.Background(), pgx.Identifier{table}, columns, pgx.CopyFromRows(rows))
+		_, err := c.(*stdlib.Conn).Conn().CopyFrom(context.Background(), pgx.Identifier{table},
+			columns, pgx.CopyFromRows(rows))
 		return err
 	}))
 }

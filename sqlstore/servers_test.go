@@ -22,14 +22,13 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// server is a database server that the tests meet if its variable is set. What
-// they make there is in one schema or database of theirs, with tables of their own
-// for each store, and removed when the tests have ended.
+// server is a database server on which the tests run if its variable is set. They create a separate
+// schema or database there, with separate tables for each store, and remove it when they end.
 type server struct {
 	dialect  sqlstore.Dialect
 	variable string
 
-	// connector returns a connector to the schema, or to none if that is empty.
+	// connector returns a connector to the schema, or to no schema if the name is empty.
 	connector func(dsn, schema string) (driver.Connector, error)
 
 	once   sync.Once
@@ -67,7 +66,7 @@ func postgresConnector(dsn, schema string) (driver.Connector, error) {
 	return stdlib.GetConnector(*cfg), nil
 }
 
-// onServers runs the test with each of the servers that there are.
+// onServers runs the test with each available server.
 func onServers(t *testing.T, test func(t *testing.T, on *server)) {
 	for _, on := range servers {
 		t.Run(string(on.dialect), func(t *testing.T) {
@@ -78,7 +77,7 @@ func onServers(t *testing.T, test func(t *testing.T, on *server)) {
 	}
 }
 
-// need skips the test if there is no such server.
+// need skips the test if the server is not available.
 func (s *server) need(t testing.TB) {
 	t.Helper()
 	dsn := os.Getenv(s.variable)
@@ -92,7 +91,7 @@ func (s *server) need(t testing.TB) {
 	require.NoError(t, s.err)
 }
 
-// outside calls do with a pool that is not of the schema.
+// outside calls do with a pool that is not bound to the schema.
 func (s *server) outside(do func(*sql.DB) error) error {
 	connector, err := s.connector(os.Getenv(s.variable), "")
 	if err != nil {
@@ -103,7 +102,7 @@ func (s *server) outside(do func(*sql.DB) error) error {
 	return do(db)
 }
 
-// admin runs a statement outside of the schema.
+// admin runs a statement outside the schema.
 func (s *server) admin(statement string) error {
 	return s.outside(func(db *sql.DB) error {
 		_, err := db.Exec(statement)
@@ -111,8 +110,8 @@ func (s *server) admin(statement string) error {
 	})
 }
 
-// remove removes the schema, the tables first and some at a time: PostgreSQL has no
-// room for the locks of them all.
+// remove removes the tables, some at a time, and then the schema. PostgreSQL could not hold the
+// locks of all tables at once.
 func (s *server) remove() error {
 	return s.outside(func(db *sql.DB) error {
 		rows, err := db.Query(`SELECT table_name FROM information_schema.tables WHERE table_schema = '` + s.schema + `'`)
@@ -138,7 +137,7 @@ func (s *server) remove() error {
 	})
 }
 
-// open returns a pool of the schema, of whose connections the server has few.
+// open returns a pool for the schema with few connections, because the server allows few.
 func (s *server) open(t testing.TB, spied *spy, conns int) *sql.DB {
 	t.Helper()
 	s.need(t)
@@ -159,7 +158,7 @@ func openConnector(t testing.TB, connector driver.Connector, conns int) *sql.DB 
 	return db
 }
 
-// config returns that of a store with tables of its own, so that it is empty.
+// config returns the configuration of a store with separate, empty tables.
 func (s *server) config() sqlstore.Config {
 	prefix := "t" + strings.ToLower(rand.Text()[:12]) + "_"
 	return sqlstore.Config{Dialect: s.dialect, Prefix: prefix, Timeout: time.Minute}
@@ -177,7 +176,7 @@ func (s *server) store(t testing.TB, db *sql.DB, edit ...func(*sqlstore.Config))
 	return store
 }
 
-// runAndRemove runs the tests and removes what they made on servers.
+// runAndRemove runs the tests and removes what they created on servers.
 func runAndRemove(m *testing.M) (code int) {
 	code = m.Run()
 	for _, s := range servers {

@@ -19,7 +19,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 )
 
 // CreateSession implements [auth.SessionStore].
-func (s *core) CreateSession(ctx context.Context, session auth.Session, limit int) (auth.Session, auth.User, error) {
+func (s *core) CreateSession(
+	ctx context.Context, session auth.Session, limit int,
+) (auth.Session, auth.User, error) {
 	if err := cmp.Or(ctx.Err(), session.Validate()); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
@@ -36,17 +38,17 @@ func (s *core) CreateSession(ctx context.Context, session auth.Session, limit in
 	return session, user, nil
 }
 
-// addSession returns the user, who is held, as signed in, and leaves the session as
-// it is in the database. Admitted is when GitHub let the user in again, zero if it
-// did not.
+// addSession adds the session and returns the user as signed in. It updates *session to the stored
+// record. The caller has locked the user. If GitHub admitted the user again, admitted is the time
+// of that; otherwise it is zero.
 func addSession(
 	ctx context.Context, t tx, session *auth.Session, limit int, user auth.User, admitted time.Time,
 ) (auth.User, error) {
-	session.CreatedAt, session.ExpiresAt = kept(session.CreatedAt), kept(session.ExpiresAt)
-	if err := endWithKey(ctx, t, session); err != nil {
+	session.CreatedAt, session.ExpiresAt = storedTime(session.CreatedAt), storedTime(session.ExpiresAt)
+	if err := limitToKey(ctx, t, session); err != nil {
 		return user, err
 	}
-	if err := makeRoom(ctx, t, session, limit); err != nil {
+	if err := revokeOldest(ctx, t, session, limit); err != nil {
 		return user, err
 	}
 	generation, err := head(ctx, t)
@@ -54,7 +56,8 @@ func addSession(
 		return user, err
 	}
 	session.Generation = generation
-	err = t.insert(ctx, insertSession, session.ID, session.UserID, string(session.Method), session.AccessKeyID,
+	err = t.insert(ctx, insertSession, session.ID, session.UserID, string(session.Method),
+		session.AccessKeyID,
 		toMicros(session.CreatedAt), toMicros(session.ExpiresAt),
 		session.UserAgent, session.Address, session.Generation)
 	if err != nil || !t.store.keepsUsers() {
@@ -62,24 +65,26 @@ func addSession(
 	}
 	user.LastLogin = session.CreatedAt
 	if !admitted.IsZero() && !user.AdmittedAt.IsZero() {
-		user.AdmittedAt = kept(admitted)
+		user.AdmittedAt = storedTime(admitted)
 	}
-	return user, t.change(ctx, updateLastLogin, toMicros(user.LastLogin), toMicros(user.AdmittedAt), user.ID)
+	return user, t.change(ctx, updateLastLogin, toMicros(user.LastLogin), toMicros(user.AdmittedAt),
+		user.ID)
 }
 
 const (
-	// notOfEverybody leaves out sessions that RevokeEverybody has revoked and not removed.
-	notOfEverybody = ` AND s.generation >= (SELECT e.generation FROM auth_everybody e WHERE e.id = 1)`
+	// notRevokedForEverybody excludes sessions that RevokeEverybody revoked, because it does not
+	// delete them.
+	notRevokedForEverybody = ` AND s.generation >= (SELECT e.generation FROM auth_everybody e WHERE e.id = 1)`
 
 	liveSessions = `
-SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.expires_at > ?` + notOfEverybody + `
+SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.expires_at > ?` + notRevokedForEverybody + `
 ORDER BY s.created_at DESC, s.generation DESC, s.id DESC`
 	tooManySessions = liveSessions + ` LIMIT ? OFFSET ?`
 )
 
-// makeRoom ends the oldest sessions of the user, who is held, that are too many when
-// there is one more.
-func makeRoom(ctx context.Context, t tx, session *auth.Session, limit int) error {
+// revokeOldest revokes the user's oldest sessions so that the limit still holds once the session is
+// added. The caller has locked the user.
+func revokeOldest(ctx context.Context, t tx, session *auth.Session, limit int) error {
 	if limit < 1 {
 		return nil
 	}
@@ -107,9 +112,9 @@ func (s *core) ListSessions(ctx context.Context, userID string, now time.Time) (
 	})
 }
 
-// endWithKey holds the key that opens the session, if there is one, notes that it is
-// used, and lowers the session's end to the key's.
-func endWithKey(ctx context.Context, t tx, session *auth.Session) error {
+// limitToKey locks the access key that opens the session, if any, and records its use. If the key
+// expires before the session would, it shortens the session.
+func limitToKey(ctx context.Context, t tx, session *auth.Session) error {
 	if session.AccessKeyID == "" {
 		return nil
 	}
@@ -131,7 +136,7 @@ const (
 	selectSession = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.id = ?`
 	lockSession   = selectSession + ` FOR UPDATE`
 
-	selectLiveSession = selectSession + notOfEverybody
+	selectLiveSession = selectSession + notRevokedForEverybody
 )
 
 // FindSession implements [auth.SessionStore].
@@ -152,7 +157,8 @@ func findSession(ctx context.Context, q querier, query, id string) (session auth
 
 const deleteSession = `DELETE FROM auth_sessions WHERE id = ?`
 
-// RevokeSession implements [auth.SessionStore]. It locks the user, whose feed entries may be folded.
+// RevokeSession implements [auth.SessionStore]. It locks the user, because it may fold the user's
+// feed entries.
 func (s *core) RevokeSession(ctx context.Context, w auth.Write, id string) error {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err
@@ -177,7 +183,7 @@ func (s *core) RevokeSession(ctx context.Context, w auth.Write, id string) error
 		if err != nil {
 			return err
 		}
-		return inOrder(
+		return runInOrder(
 			func() error { return t.remove(ctx, deleteSession, id) },
 			func() error { return a.addEvent(ctx, about{userID: owner}) },
 			func() error { return revokeSessions(ctx, t, []auth.Session{session}) },
@@ -199,7 +205,9 @@ func (s *core) RevokeUserSessions(ctx context.Context, w auth.Write, userID stri
 			return 0, err
 		}
 		revoked, err := a.revokeSessionsOf(ctx, userID)
-		live := slices.DeleteFunc(revoked, func(s auth.Session) bool { return !s.ExpiresAt.After(a.now) || s.Generation < a.everybody })
+		live := slices.DeleteFunc(revoked, func(s auth.Session) bool {
+			return !s.ExpiresAt.After(a.now) || s.Generation < a.everybody
+		})
 		return len(live), err
 	})
 }
@@ -212,5 +220,6 @@ SELECT id FROM auth_sessions WHERE expires_at <= ? ORDER BY expires_at LIMIT ? F
 
 // PruneSessions implements [auth.SessionStore].
 func (s *core) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {
-	return prune[string](ctx, s, "prune sessions", limit, dueBy(expiredSessions, expired), deleteSessions)
+	return prune[string](ctx, s, "prune sessions", limit, dueBy(expiredSessions, expired),
+		deleteSessions)
 }

@@ -13,20 +13,19 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// spy is a driver that notes every statement on its way to another driver, and can
-// meddle with it.
+// spy is a driver that records every statement on its way to another driver, and can intervene.
 type spy struct {
 	driver.Connector
 
 	mu          sync.Mutex
 	log         []string
-	args        [][]driver.NamedValue // of the statements in the log
+	args        [][]driver.NamedValue // arguments of the statements in the log
 	closed      int
 	closedStmts int
 	before      func(ctx context.Context, statement string) error
 }
 
-// Connect returns a connection that the spy sees through.
+// Connect returns a connection that passes through the spy.
 func (s *spy) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := s.Connector.Connect(ctx)
 	if err != nil {
@@ -35,8 +34,8 @@ func (s *spy) Connect(ctx context.Context) (driver.Conn, error) {
 	return &spiedConn{driverConn: conn.(driverConn), spy: s, prepared: map[*spiedStmt]bool{}}, nil
 }
 
-// watch empties the log and from now on calls before, if it is not nil, with
-// each statement; what it returns the statement returns, without being run.
+// watch empties the log. From now on, the spy calls before with each statement, unless before is
+// nil. If before returns an error, the statement returns it and is not run.
 func (s *spy) watch(before func(ctx context.Context, statement string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +58,7 @@ func (s *spy) verbs() []string {
 	return words
 }
 
-// count returns how many statements in the log begin with the words.
+// count returns the number of statements in the log that begin with the words.
 func (s *spy) count(words string) (n int) {
 	for _, statement := range s.statements() {
 		if strings.HasPrefix(statement, words) {
@@ -71,7 +70,9 @@ func (s *spy) count(words string) (n int) {
 
 // changes returns the statements in the log that change tables or rows.
 func (s *spy) changes() []string {
-	return slices.DeleteFunc(s.statements(), func(statement string) bool { return !changing.MatchString(statement) })
+	return slices.DeleteFunc(s.statements(), func(statement string) bool {
+		return !changing.MatchString(statement)
+	})
 }
 
 var changing = regexp.MustCompile(`^(CREATE|ALTER|DROP|INSERT|UPDATE|DELETE)`)
@@ -82,7 +83,7 @@ func (s *spy) closedConns() int {
 	return s.closed
 }
 
-// driverConn is what the connections of all drivers here can do.
+// driverConn is the interface that the connections of all drivers here implement.
 type driverConn interface {
 	driver.Conn
 	driver.ConnBeginTx
@@ -97,11 +98,11 @@ type spiedConn struct {
 	driverConn
 	spy      *spy
 	lost     bool
-	prepared map[*spiedStmt]bool // that are not closed
+	prepared map[*spiedStmt]bool // open prepared statements
 }
 
-// lose ends the connection as a network does: the server sees it end, and rolls
-// back. SQLite keeps its lock for as long as there is a statement.
+// lose ends the connection as a network failure does: the server notices and rolls back. The
+// statements are closed too, because SQLite keeps its lock while one is open.
 func (c *spiedConn) lose() {
 	c.lost = true
 	for prepared := range c.prepared {
@@ -115,19 +116,24 @@ func (c *spiedConn) IsValid() bool {
 	return !c.lost && (!ok || inner.IsValid())
 }
 
-func (c *spiedConn) ExecContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Result, error) {
+func (c *spiedConn) ExecContext(
+	ctx context.Context, statement string, args []driver.NamedValue,
+) (driver.Result, error) {
 	return meddle(ctx, c, statement, args, func() (driver.Result, error) {
 		return c.driverConn.ExecContext(ctx, statement, args)
 	})
 }
 
-func (c *spiedConn) QueryContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Rows, error) {
+func (c *spiedConn) QueryContext(
+	ctx context.Context, statement string, args []driver.NamedValue,
+) (driver.Rows, error) {
 	return meddle(ctx, c, statement, args, func() (driver.Rows, error) {
 		return c.driverConn.QueryContext(ctx, statement, args)
 	})
 }
 
-// PrepareContext is seen as PREPARE, and what is run of it as the statement itself.
+// PrepareContext appears in the log as PREPARE, and each run of the prepared statement as the
+// statement itself.
 func (c *spiedConn) PrepareContext(ctx context.Context, statement string) (driver.Stmt, error) {
 	return meddle(ctx, c, "PREPARE "+statement, nil, func() (driver.Stmt, error) {
 		prepared, err := c.driverConn.PrepareContext(ctx, statement)
@@ -175,7 +181,8 @@ func (c *spiedConn) Close() error {
 }
 
 func meddle[T any](
-	ctx context.Context, c *spiedConn, statement string, args []driver.NamedValue, run func() (T, error),
+	ctx context.Context, c *spiedConn, statement string, args []driver.NamedValue, run func() (T,
+		error),
 ) (result T, err error) {
 	statement = strings.Join(strings.Fields(statement), " ")
 	s := c.spy
@@ -209,19 +216,19 @@ func meddle[T any](
 	}
 }
 
-// connectionLost ends the connection, before the server has seen the statement or
-// after it has run it.
+// connectionLost ends the connection, before the server receives the statement or after it has run
+// it.
 type connectionLost struct{ afterwards bool }
 
 func (connectionLost) Error() string { return "connection reset by peer" }
 
-// afterwards says what to return of a statement that is run all the same. It must
-// not be one that returns rows.
+// afterwards runs the statement and then returns the error of the function. The statement must not
+// return rows.
 type afterwards func() error
 
 func (afterwards) Error() string { return "afterwards" }
 
-// spiedStore returns a seeded store in memory, its pool, and the spy on it.
+// spiedStore returns a seeded in-memory store, its pool, and the spy on it.
 func spiedStore(t testing.TB) (*sqlstore.Store, *sql.DB, *spy) {
 	s := &spy{}
 	db := openMemory(t, s)
@@ -232,8 +239,7 @@ func spiedStore(t testing.TB) (*sqlstore.Store, *sql.DB, *spy) {
 	return store, db, s
 }
 
-// at returns a meddler that calls do in the place of the n-th statement from
-// now on, and lets all others pass.
+// at returns a function for watch that calls do at the n-th statement and lets all others pass.
 func at(n int, do func(context.Context) error) func(context.Context, string) error {
 	count := 0
 	return func(ctx context.Context, _ string) error {

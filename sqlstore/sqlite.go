@@ -8,9 +8,8 @@ import (
 	"strings"
 )
 
-// checkSQLite looks at one connection of the pool for all: what differs between
-// connections can be set only in the data source name, where it is the same for
-// all.
+// checkSQLite checks the settings of one connection, which stands for the whole pool. Settings of a
+// connection belong in the data source name, which is the same for all connections.
 func checkSQLite(ctx context.Context, db *sql.DB) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -32,8 +31,7 @@ func checkSQLite(ctx context.Context, db *sql.DB) error {
 	return checkSQLiteSync(ctx, conn)
 }
 
-// checkSQLiteMemory refuses a pool whose every connection would have an empty
-// database of its own.
+// checkSQLiteMemory refuses a pool in which every connection would have its own empty database.
 func checkSQLiteMemory(db *sql.DB) error {
 	if db.Stats().MaxOpenConnections != 1 {
 		return errors.New("an SQLite database in memory exists once per connection: " +
@@ -42,8 +40,7 @@ func checkSQLiteMemory(db *sql.DB) error {
 	return nil
 }
 
-// requireSQLiteWAL switches to write-ahead logging, which is remembered in the
-// file, where it is off.
+// requireSQLiteWAL turns on write-ahead logging if it is off. The file remembers the setting.
 func requireSQLiteWAL(ctx context.Context, conn *sql.Conn) error {
 	var mode string
 	for _, pragma := range []string{`PRAGMA journal_mode`, `PRAGMA journal_mode = WAL`} {
@@ -65,17 +62,19 @@ func checkSQLiteSync(ctx context.Context, conn *sql.Conn) error {
 		return err
 	}
 	if level == off {
-		return errors.New("SQLite's synchronous is OFF, with which a power cut can destroy the database: " +
+		return errors.New("SQLite's synchronous is OFF, so a power cut can destroy the database: " +
 			"set it to FULL in the data source name, such as file:app.db?_pragma=synchronous(FULL)")
 	}
 	return nil
 }
 
-// SQLite's result codes, of https://sqlite.org/rescode.html. The lowest byte of
-// an extended code is the primary one.
+// SQLite's result codes from https://sqlite.org/rescode.html. The lowest byte of an extended code
+// is the primary code.
 const (
-	sqliteBusy                 = 5
-	sqliteBusySnapshot         = 517 // waiting is in vain: the transaction has read what has been changed since
+	sqliteBusy = 5
+	// sqliteBusySnapshot means that waiting is useless: another transaction has changed what this
+	// transaction read.
+	sqliteBusySnapshot         = 517
 	sqliteConstraintPrimaryKey = 1555
 	sqliteConstraintUnique     = 2067
 )
@@ -93,7 +92,7 @@ func isSQLiteBusy(err error) bool {
 	return sqliteCode(err)&0xff == sqliteBusy || strings.Contains(err.Error(), "database is locked")
 }
 
-// sqliteCode returns the result code that the error has, and 0 if it has none.
+// sqliteCode returns the result code of the error, or 0 if it has none.
 func sqliteCode(err error) int {
 	var coded interface{ Code() int }
 	if !errors.As(err, &coded) {

@@ -1,45 +1,44 @@
-// Package sqlstore keeps users, access keys, sessions and GitHub accounts in an SQL database,
-// over database/sql: SQLite, PostgreSQL, MariaDB or MySQL.
+// Package sqlstore keeps users, access keys, sessions and GitHub accounts in an SQL database. It
+// works on database/sql with SQLite, PostgreSQL, MariaDB or MySQL.
 //
-// Open a database with the driver of your choice and hand it over; this package
-// imports none. [Open] checks the database's settings, creates or updates the
-// tables, all of which are named auth_… unless Config.Prefix says otherwise, and
-// leaves everything else alone:
+// Open a database with the driver of your choice and pass it to [Open]; this package imports no
+// driver. Open checks the settings of the database and creates or updates the tables. Their names
+// begin with "auth_" by default; see Config.Prefix. Open leaves everything else in the database
+// alone:
 //
 //	db, err := sql.Open("pgx", "postgres://app@db.example.com/app")
 //	…
 //	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: sqlstore.Postgres})
 //
-// A host that has a users table of its own calls [OpenAccounts] instead. The first of the two
-// functions to open the tables decides for ever what they keep, and the other one refuses them.
-// The table auth_contents records the decision: to correct it while the tables are empty and no
-// program uses them, delete its row.
+// A host that has its own users table calls [OpenAccounts] instead. The first of the two functions
+// to open the tables decides permanently what they contain, and the other function then refuses
+// them. The table auth_contents records the decision. To correct it, delete its row while the other
+// tables are empty and no program uses them.
 //
-// The database and its pool may be shared with the rest of the program, but a
-// program that keeps every connection of the pool busy keeps the store waiting.
+// The rest of the program may use the same database and pool. But if it keeps every connection of
+// the pool busy, the store waits.
 //
-// The store must see what has been written, at once and from every instance: name
-// the primary server, never a replica, and no proxy that sends reads to one.
+// The store must see every committed write at once, from every instance. So name the primary server
+// in the data source name, never a replica or a proxy that sends reads to replicas.
 //
-// A host whose own tables are in the same database writes to them on behalf of a caller's session
-// with [Store.HoldAuthority] or [Accounts.HoldAuthority].
+// A host with its own tables in the same database uses [Store.HoldAuthority] or
+// [Accounts.HoldAuthority] to write to them on behalf of a caller's session.
 //
-// # What it was run on
+// # Tested databases
 //
-// The tests run on PostgreSQL 15 with github.com/jackc/pgx/v5, on MariaDB 10.11
-// with github.com/go-sql-driver/mysql, and on SQLite with modernc.org/sqlite.
-// MySQL 8 and CockroachDB were not run: nothing is used that their documentation
-// does not have, but for the lock under which migrations run, which CockroachDB
-// takes without waiting; there, let one instance migrate first.
+// The tests run on PostgreSQL 15 with github.com/jackc/pgx/v5, on MariaDB 10.11 with
+// github.com/go-sql-driver/mysql, and on SQLite with modernc.org/sqlite. They have not been run on
+// MySQL 8 or CockroachDB. The package uses only features that the documentation of both describes,
+// with one exception: CockroachDB grants the lock for migrations without waiting, so let one
+// instance migrate there before the others start.
 //
 // # PostgreSQL
 //
-// The encoding of the database must be UTF8. Transactions are READ COMMITTED with
-// row locks, whatever the default is. With synchronous_commit=off, commits of the
-// last moment may be forgotten when the server fails: a session that was revoked, or
-// a key that was revoked, is good again then. Nothing is kept in a connection from
-// one transaction to the next; whether a pooler that hands out connections by
-// transaction will do is a question of how the driver prepares statements.
+// The encoding of the database must be UTF8. Transactions are READ COMMITTED with row locks,
+// whatever the default of the database is. With synchronous_commit=off, a server failure can lose
+// the latest commits; a session or key that was just revoked is then valid again. The store keeps
+// no state in a connection between transactions. Whether a pooler that assigns connections per
+// transaction works depends on how the driver prepares statements.
 //
 // # MariaDB and MySQL
 //
@@ -47,12 +46,12 @@
 //
 //	app:…@tcp(db.example.com)/app?interpolateParams=true
 //
-// where interpolateParams saves the driver a round trip for each statement.
-// autocommit must be on and STRICT_TRANS_TABLES or STRICT_ALL_TABLES in sql_mode, as it is by
-// default, or values would be cut off where they do not fit. The tables use
-// InnoDB; with innodb_flush_log_at_trx_commit other than 1, the last commits may
-// be forgotten as above. Text is kept as VARBINARY, so the character set and the
-// collation of the connection do not matter.
+// With interpolateParams, the driver saves a round trip for each statement. autocommit must be on,
+// and sql_mode must contain STRICT_TRANS_TABLES or STRICT_ALL_TABLES, because the server would
+// otherwise truncate values that do not fit. Both are the default. The tables use InnoDB. If
+// innodb_flush_log_at_trx_commit is not 1, a server failure can lose the latest commits, as
+// described for PostgreSQL. Text is stored as VARBINARY, so the character set and the collation of
+// the connection do not matter.
 //
 // # SQLite
 //
@@ -60,34 +59,33 @@
 //
 //	file:app.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)
 //
-// SQLite's settings belong to a connection, and a pool opens connections when it
-// likes, so they belong in the data source name:
+// SQLite's settings belong to a connection, and a pool opens connections at any time. So the
+// settings belong in the data source name:
 //
-//   - journal_mode=WAL lets sign-ins read while something is written. It is
-//     required of a file, and Open switches it on where it is not.
-//   - synchronous=FULL, which is SQLite's default, makes every commit survive a
-//     power cut. NORMAL is faster and never damages the database, but the last
-//     commits before a power cut may be forgotten, as above. OFF is refused.
-//   - busy_timeout is how patiently SQLite itself waits for another process. The
-//     store waits on top of it, see Config.Timeout, so that any value will do.
+//   - journal_mode=WAL lets sign-ins read during a write. A file needs it; Open turns it on if it
+//     is off.
+//   - synchronous=FULL, SQLite's default, makes every commit survive a power cut. NORMAL is faster
+//     and never damages the database, but a power cut can lose the latest commits, as described for
+//     PostgreSQL. Open refuses OFF.
+//   - busy_timeout is how long SQLite itself waits for another process. The store waits in
+//     addition, up to Config.Timeout, so any value works.
 //
-// Any number of processes on one machine may open the same file, all at once if
-// need be: migrations are one transaction, and the writers queue. An SQLite file
-// on a network file system is not safe, whatever the settings.
+// Any number of processes on one machine may open the same file, even at the same time: migrations
+// are one transaction, and writers queue. A file on a network file system is unsafe with any
+// settings.
 //
-// A database in memory exists once per connection. Open refuses it unless the
-// pool has been limited with db.SetMaxOpenConns(1), and it is gone when that
-// connection is closed, so leave SetConnMaxLifetime, SetConnMaxIdleTime and
-// SetMaxIdleConns at their defaults.
+// An in-memory database exists once per connection. Open refuses it unless db.SetMaxOpenConns(1)
+// limits the pool. The database is lost when that connection is closed, so leave
+// SetConnMaxLifetime, SetConnMaxIdleTime and SetMaxIdleConns at their defaults.
 //
-// Back a file up with VACUUM INTO, or with the driver's backup API; a copy of the
-// file alone lacks what is still in the -wal file.
+// Back up a file with VACUUM INTO or with the backup API of the driver. A plain copy of the file
+// lacks the content of the -wal file.
 //
 // # Errors
 //
-// A deadlock, or a transaction that the database undid for another's sake, is
-// tried again, ten times at most. A commit that was cut off may have taken effect
-// or not; the error says so, and nothing is assumed.
+// If a transaction deadlocks, or if the database rolls it back so that others can proceed, the
+// store tries it again, up to ten attempts in all. If a COMMIT is interrupted, it may or may not
+// have taken effect. The error says so, and the store assumes neither.
 package sqlstore
 
 import (
@@ -103,38 +101,39 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Config says how to use a database.
+// Config configures a store. Only Dialect is required.
 type Config struct {
-	// Dialect is the SQL dialect of the database. It is required.
+	// Dialect is the SQL dialect of the database. Required.
 	Dialect Dialect
 
-	// Prefix begins the names of the tables: at most 24 lower-case letters, digits and
-	// underscores, a letter first. Default "auth_".
+	// Prefix begins the names of the tables. It has at most 24 lower-case letters, digits and
+	// underscores, and begins with a letter. Default "auth_".
 	Prefix string
 
-	// SkipMigrations is for a team that applies the files of [Migrations] itself. Opening
-	// then creates and changes no tables. It checks that the tables can be used, and the
-	// first call writes to one of them what they keep.
+	// SkipMigrations is for a team that applies the files of [Migrations] itself. Opening then
+	// neither creates nor changes tables. It still checks that the tables can be used. The first
+	// call also records in auth_contents whether a [Store] or an [Accounts] uses the tables.
 	SkipMigrations bool
 
 	// IsConflict reports whether an error of the driver means that a primary key or a unique
-	// constraint was violated. It is called for errors that this package does not recognize,
-	// and most drivers do not need it.
+	// constraint was violated. It is called for errors that this package does not recognize. Most
+	// drivers do not need it.
 	IsConflict func(error) bool
 
-	// Timeout is how long a call waits for locks that other calls hold and, once it has them,
-	// how long its statements may take, and then the commit. The caller's context may end
-	// the call earlier. Default 10 seconds.
+	// Timeout limits three phases of a call, each on its own: waiting for locks that other calls
+	// hold, running the statements, and committing. The caller's context may end the call earlier.
+	// Default 10 seconds.
 	Timeout time.Duration
 }
 
 const defaultTimeout = 10 * time.Second
 
-// Store is an [auth.Store] in an SQL database. It is safe for concurrent use.
+// Store is an [auth.Store] in an SQL database. Create one with [Open]. It is safe for concurrent
+// use.
 type Store struct{ core }
 
-// Accounts is an [auth.AccountStore] in an SQL database, for a host that has a users table of
-// its own: see [auth.NewWithUsers]. It is safe for concurrent use.
+// Accounts is an [auth.AccountStore] in an SQL database, for a host that has its own users table:
+// see [auth.NewWithUsers]. Create one with [OpenAccounts]. It is safe for concurrent use.
 type Accounts struct{ core }
 
 var (
@@ -154,24 +153,23 @@ type core struct {
 	isConflict func(error) bool
 	timeout    time.Duration
 
-	// statements are the queries of this package as the database runs them, by the query in
-	// this package. There are as many as the package has.
+	// statements caches the queries of this package as the database runs them, by the query in this
+	// package. The package has a fixed number of queries, so the cache is bounded.
 	statements sync.Map
 
-	// writer has room for one: see [core.transact]. It is nil if the database takes many
-	// writers.
+	// writer is a one-slot semaphore; its holder may write. See [core.transact]. It is nil if the
+	// database allows several writers.
 	writer chan struct{}
 }
 
-// Open checks the settings of the database, applies the migrations that it lacks, and returns
-// a store in it. While another process migrates, Open waits for that process, for minutes if
-// ctx allows.
+// Open checks the settings of the database, applies pending migrations, and returns a store. While
+// another process migrates, Open waits for that process, for minutes if ctx allows it.
 //
-// Open fails if the tables are newer than this package knows, so that an older program cannot
-// harm them. It also fails if [OpenAccounts] was the first to open these tables, or if they are of
-// before that was recorded and have keys, sessions or GitHub links, but no users.
+// Open fails if the tables are newer than this package, so that an older program cannot damage
+// them. It fails if [OpenAccounts] was the first to open the tables. It also fails if the tables
+// were created before that was recorded and they have keys, sessions or GitHub links, but no users.
 //
-// The caller keeps db, and closes it after the last call to the store.
+// The caller keeps ownership of db, and closes it after the last call to the store.
 func Open(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
 	s := &Store{}
 	if err := s.open(ctx, db, cfg, usersAndAccounts); err != nil {
@@ -180,8 +178,8 @@ func Open(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// OpenAccounts is [Open] for a host that has a users table of its own. It fails if Open was
-// the first to open these tables, or if they have users.
+// OpenAccounts is [Open] for a host that has its own users table. It fails if Open was the first to
+// open the tables, or if the tables have users.
 func OpenAccounts(ctx context.Context, db *sql.DB, cfg Config) (*Accounts, error) {
 	s := &Accounts{}
 	if err := s.open(ctx, db, cfg, accountsOnly); err != nil {
@@ -190,7 +188,7 @@ func OpenAccounts(ctx context.Context, db *sql.DB, cfg Config) (*Accounts, error
 	return s, nil
 }
 
-// open makes the zero core a store of these contents.
+// open makes the zero core a store with these contents.
 func (s *core) open(ctx context.Context, db *sql.DB, cfg Config, contents contents) error {
 	files, err := Migrations(cfg.Dialect, cfg.Prefix)
 	switch {
@@ -204,7 +202,9 @@ func (s *core) open(ctx context.Context, db *sql.DB, cfg Config, contents conten
 	return s.openWith(ctx, db, cfg, contents, files)
 }
 
-func (s *core) openWith(ctx context.Context, db *sql.DB, cfg Config, contents contents, migrations fs.FS) error {
+func (s *core) openWith(
+	ctx context.Context, db *sql.DB, cfg Config, contents contents, migrations fs.FS,
+) error {
 	s.db = db
 	s.dialect = dialects[cfg.Dialect]
 	s.prefix = cmp.Or(cfg.Prefix, defaultPrefix)
@@ -230,12 +230,12 @@ func (s *core) openWith(ctx context.Context, db *sql.DB, cfg Config, contents co
 	return s.claim(ctx)
 }
 
-// keepsUsers reports whether the core is that of a [Store].
+// keepsUsers reports whether the core belongs to a [Store].
 func (s *core) keepsUsers() bool { return s.contents == usersAndAccounts }
 
 const selectBootstrapped = `SELECT COUNT(*) FROM auth_bootstrap`
 
-// Ping reads from the tables, which proves more than a living connection does.
+// Ping reads from the tables. This proves more than that the connection is alive.
 func (s *core) Ping(ctx context.Context) error {
 	_, err := read(ctx, s, "ping", func(q querier) (bootstrapped int, err error) {
 		err = q.row(ctx, selectBootstrapped).Scan(&bootstrapped)
@@ -244,7 +244,7 @@ func (s *core) Ping(ctx context.Context) error {
 	return err
 }
 
-// statement returns the query as the database has it.
+// statement returns the query as the database runs it.
 func (s *core) statement(query string) string {
 	if text, ok := s.statements.Load(query); ok {
 		return text.(string)
@@ -254,7 +254,7 @@ func (s *core) statement(query string) string {
 	return text
 }
 
-// tableChecks read nothing from every column that this package uses.
+// tableChecks are queries that name every column that this package uses, but return no rows.
 var tableChecks = []string{
 	`SELECT ` + userColumns + `, u.username_folded, u.email_folded FROM auth_users u WHERE 1 = 0`,
 	`SELECT ` + keyColumns + ` FROM auth_access_keys k WHERE 1 = 0`,
@@ -271,11 +271,12 @@ var tableChecks = []string{
 	`SELECT st.id, st.expires_at FROM auth_github_states st WHERE 1 = 0`,
 	`SELECT r.username_folded FROM auth_retired_usernames r WHERE 1 = 0`,
 	`SELECT c.id, c.keeps FROM auth_contents c WHERE 1 = 0`,
-	`SELECT name FROM auth_locks WHERE 1 = 0 FOR UPDATE SKIP LOCKED`, // which an old server does not know
+	// A server that is too old does not know SKIP LOCKED.
+	`SELECT name FROM auth_locks WHERE 1 = 0 FOR UPDATE SKIP LOCKED`,
 }
 
-// checkTables fails now and not at the first sign-in if tables that others have
-// made are not as they should be.
+// checkTables makes opening fail if the tables were created by other means and lack something.
+// Otherwise the first sign-in would fail.
 func (s *core) checkTables(ctx context.Context) error {
 	for _, query := range tableChecks {
 		rows, err := s.db.QueryContext(ctx, s.statement(query))

@@ -10,17 +10,19 @@ import (
 	"github.com/sallyport-go/auth/storetest"
 )
 
-func TestStoreInAFileKeepsTheContract(t *testing.T) {
+func TestStoreInAFileSatisfiesTheContract(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) auth.Store { return mustOpen(t, openDB(t, newFile(t), impatient)) })
+	storetest.Run(t, func(t *testing.T) auth.Store {
+		return mustOpen(t, openDB(t, newFile(t), impatient))
+	})
 }
 
-func TestStoreInMemoryKeepsTheContract(t *testing.T) {
+func TestStoreInMemorySatisfiesTheContract(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) auth.Store { return mustOpen(t, openMemory(t, nil)) })
 }
 
-func TestAccountsKeepTheContract(t *testing.T) {
+func TestAccountsSatisfyTheContract(t *testing.T) {
 	t.Parallel()
 	storetest.RunAccounts(t, func(t *testing.T) auth.AccountStore {
 		accounts, err := sqlstore.OpenAccounts(t.Context(), openMemory(t, nil), config)
@@ -29,7 +31,7 @@ func TestAccountsKeepTheContract(t *testing.T) {
 	})
 }
 
-func TestStoreOnAServerKeepsTheContract(t *testing.T) {
+func TestStoreOnAServerSatisfiesTheContract(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
 		db := on.open(t, nil, 30)
@@ -37,7 +39,7 @@ func TestStoreOnAServerKeepsTheContract(t *testing.T) {
 	})
 }
 
-func TestAccountsOnAServerKeepTheContract(t *testing.T) {
+func TestAccountsOnAServerSatisfyTheContract(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
 		db := on.open(t, nil, 20)

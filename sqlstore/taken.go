@@ -8,17 +8,17 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// candidate is a user whom a call is to register.
+// candidate is a user that a call tries to register.
 type candidate struct {
 	auth.UserWithKeys
-	at    int    // in the list of the call
-	wants []want // in the order in which they are looked at; the ID and the username first
+	at    int    // position in the call
+	wants []want // unique values in the order of the checks; ID and username come first
 }
 
-// want is what a user wants and one user alone can have.
+// want is a value that only one user can have.
 type want struct {
-	field string // the name of [auth.ExistsError]
-	value string // folded, where that is what counts
+	field string // the name in [auth.ExistsError]
+	value string // folded if the comparison ignores case
 }
 
 func newCandidate(at int, user auth.UserWithKeys) candidate {
@@ -37,11 +37,11 @@ func newCandidate(at int, user auth.UserWithKeys) candidate {
 
 func (c candidate) username() string { return c.wants[1].value }
 
-// taken is what is taken, of what some users want, with the ID of whose it is: "" for a
-// username that was retired.
+// taken maps each taken value to the ID of the user who has it. The ID is "" for a retired
+// username.
 type taken map[want]string
 
-// conflict returns the first of what the candidate wants that is taken, or "".
+// conflict returns the field of the candidate's first taken value, or "".
 func (t taken) conflict(c candidate) (field string) {
 	for i, w := range c.wants {
 		if _, is := t[w]; is || slices.Contains(c.wants[:i], w) {
@@ -51,15 +51,15 @@ func (t taken) conflict(c candidate) (field string) {
 	return ""
 }
 
-// take adds all that the candidate wants.
+// take marks all values of the candidate as taken.
 func (t taken) take(c candidate) {
 	for _, w := range c.wants {
 		t[w] = c.User.ID
 	}
 }
 
-// same returns the ID of the user who has the username and all the keys, or "".
-func (t taken) same(c candidate) string {
+// sameUser returns the ID of the user who has the candidate's username and all its keys, or "".
+func (t taken) sameUser(c candidate) string {
 	id := t[c.wants[1]]
 	for _, w := range c.wants {
 		if w.field == "access_key" && t[w] != id {
@@ -69,14 +69,14 @@ func (t taken) same(c candidate) string {
 	return id
 }
 
-// decide takes the candidates in their order, and returns for each why not, and who is
-// left.
+// decide processes the candidates in order. It returns an error or nil for each of them, and the
+// candidates without an error.
 func (t taken) decide(candidates []candidate) (refusals []error, accepted []candidate) {
 	now := maps.Clone(t)
 	refusals = make([]error, len(candidates))
 	for i, c := range candidates {
 		if field := now.conflict(c); field != "" {
-			refusals[i] = &auth.ExistsError{Field: field, SameUserID: now.same(c)}
+			refusals[i] = &auth.ExistsError{Field: field, SameUserID: now.sameUser(c)}
 		} else {
 			now.take(c)
 			accepted = append(accepted, c)
@@ -85,18 +85,19 @@ func (t taken) decide(candidates []candidate) (refusals []error, accepted []cand
 	return refusals, accepted
 }
 
-// asked is how many values a list in a question has: as many as one user can have keys.
-const asked = auth.MaxKeys
+// askedValues is the number of values in each list of a question. A list must hold all keys of one
+// user.
+const askedValues = auth.MaxKeys
 
-// selectTaken is one question about all that users want: of several, one after the
-// other, somebody who is added meanwhile would be there for the later ones alone.
-var selectTaken = `SELECT 'user_id', id, id FROM auth_users WHERE id ` + list(asked) + `
-UNION ALL SELECT 'username', username_folded, id FROM auth_users WHERE username_folded ` + list(asked) + `
-UNION ALL SELECT 'username', username_folded, '' FROM auth_retired_usernames WHERE username_folded ` + list(asked) + `
-UNION ALL SELECT 'email', email_folded, id FROM auth_users WHERE email_folded ` + list(asked) + `
-UNION ALL SELECT 'access_key', id, user_id FROM auth_access_keys WHERE id ` + list(asked)
+// selectTaken asks about all kinds of values in one query. With a query for each kind, a user who
+// is added between two queries would appear only in the later one.
+var selectTaken = `SELECT 'user_id', id, id FROM auth_users WHERE id ` + inList(askedValues) + `
+UNION ALL SELECT 'username', username_folded, id FROM auth_users WHERE username_folded ` + inList(askedValues) + `
+UNION ALL SELECT 'username', username_folded, '' FROM auth_retired_usernames WHERE username_folded ` + inList(askedValues) + `
+UNION ALL SELECT 'email', email_folded, id FROM auth_users WHERE email_folded ` + inList(askedValues) + `
+UNION ALL SELECT 'access_key', id, user_id FROM auth_access_keys WHERE id ` + inList(askedValues)
 
-// findTaken returns what is taken of what the candidates want.
+// findTaken returns which of the candidates' values are taken.
 func findTaken(ctx context.Context, t tx, candidates []candidate) (taken, error) {
 	type owned struct {
 		want
@@ -108,8 +109,9 @@ func findTaken(ctx context.Context, t tx, candidates []candidate) (taken, error)
 			return nil, err
 		}
 		var arguments []any
-		arguments, candidates = askAbout(candidates)
-		rows, err := collect(ctx, t.querier, func(o *owned) []any { return []any{&o.field, &o.value, &o.owner} }, selectTaken, arguments...)
+		arguments, candidates = takenArguments(candidates)
+		rows, err := collect(ctx, t.querier,
+			func(o *owned) []any { return []any{&o.field, &o.value, &o.owner} }, selectTaken, arguments...)
 		if err != nil {
 			return nil, err
 		}
@@ -120,22 +122,23 @@ func findTaken(ctx context.Context, t tx, candidates []candidate) (taken, error)
 	return found, nil
 }
 
-// askAbout returns the arguments of selectTaken for the first of the candidates, as many
-// as there is room for, and the others.
-func askAbout(candidates []candidate) (arguments []any, others []candidate) {
+// takenArguments returns the arguments of selectTaken for as many of the first candidates as fit
+// into one query, and the remaining candidates.
+func takenArguments(candidates []candidate) (arguments []any, others []candidate) {
 	of := map[string][]string{}
 	n := 0
-	for n < len(candidates) && n < asked && len(of["access_key"])+len(candidates[n].Keys) <= asked {
+	for n < len(candidates) && n < askedValues &&
+		len(of["access_key"])+len(candidates[n].Keys) <= askedValues {
 		for _, w := range candidates[n].wants {
 			of[w.field] = append(of[w.field], w.value)
 		}
 		n++
 	}
 	if len(of["email"]) == 0 {
-		of["email"] = []string{""} // which nobody has
+		of["email"] = []string{""} // no user has this value
 	}
 	for _, field := range []string{"user_id", "username", "username", "email", "access_key"} {
-		arguments = append(arguments, padded(of[field], asked)...)
+		arguments = append(arguments, padded(of[field], askedValues)...)
 	}
 	return arguments, candidates[n:]
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// BenchmarkTrail compares changes with an event in the audit trail with changes without one, in
-// turns in the same run, of 64 goroutines that have a user each: docs/performance.md says how it is
-// run, and what came of it.
+// BenchmarkTrail compares changes with an event in the audit trail with changes without one,
+// alternating in the same run, made by 64 goroutines with one user each. docs/performance.md
+// explains how to run it and lists results.
 func BenchmarkTrail(b *testing.B) {
 	b.Run("sqlite", func(b *testing.B) {
 		db := openDB(b, newFile(b), recommended)
@@ -49,7 +49,8 @@ func benchmarkTrail(b *testing.B, store *sqlstore.Store, exec func(string), pref
 	}
 	on, off := byHost, byHost
 	on.Event = auth.Event{
-		Kind: auth.EventKeyIssued, ActorID: users[0].ID, SessionID: rand.Text(), Reason: "an ordinary reason",
+		Kind: auth.EventKeyIssued, ActorID: users[0].ID, SessionID: rand.Text(),
+		Reason: "an ordinary reason",
 		Client: auth.ClientInfo{UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", RequestID: rand.Text()},
 	}
 	on.Deliver = true
@@ -79,7 +80,7 @@ func benchmarkTrail(b *testing.B, store *sqlstore.Store, exec func(string), pref
 						w := w
 						w.Event.ActorID = ""
 						if w.Event.Kind != "" {
-							w.Event.ActorID = user.ID // as in a change of one's own
+							w.Event.ActorID = user.ID // as if the user made the change
 						}
 						for left.Add(-1) >= 0 {
 							if err := v.call(w, user); err != nil {
@@ -94,7 +95,7 @@ func benchmarkTrail(b *testing.B, store *sqlstore.Store, exec func(string), pref
 			}
 			var took [2][]time.Duration
 			for i := range rounds {
-				for j := range 2 { // each is first every other time
+				for j := range 2 { // the two alternate in going first
 					which := (i + j) % 2
 					took[which] = append(took[which], round([]auth.Write{off, on}[which]))
 				}
@@ -110,7 +111,8 @@ func benchmarkTrail(b *testing.B, store *sqlstore.Store, exec func(string), pref
 			b.ReportMetric(without, "without/s")
 			b.ReportMetric(with, "with/s")
 			b.ReportMetric(100*ratio, "%")
-			b.Logf("| %s | %.0f | %.0f | %.0f %% (%.0f to %.0f) |", v.name, without, with, 100*ratio, 100*quarter(1), 100*quarter(3))
+			b.Logf("| %s | %.0f | %.0f | %.0f %% (%.0f to %.0f) |", v.name, without, with,
+				100*ratio, 100*quarter(1), 100*quarter(3))
 			for b.Loop() {
 			}
 		})

@@ -13,10 +13,10 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// A claim that looks at many events which it may not hand out takes a while. Two events of a user
-// that are added meanwhile, the first before the place where it looks and the second behind it, are
-// still handed out in order.
-func TestEventsAddedWhileAClaimLooksForOneAreHandedOutInOrder(t *testing.T) {
+// A claim that scans many events it may not hand out takes a while. Meanwhile two events of a user
+// are added, one before the current position of the scan and one after it. They must still be
+// handed out in order.
+func TestEventsAddedDuringAClaimAreHandedOutInOrder(t *testing.T) {
 	t.Parallel()
 	const held = 3000
 	onServers(t, func(t *testing.T, on *server) {
@@ -44,16 +44,19 @@ func TestEventsAddedWhileAClaimLooksForOneAreHandedOutInOrder(t *testing.T) {
 
 		withEvent := func(at time.Time, reason string) auth.Write {
 			w := byHost
-			w.Now, w.Event, w.Deliver = func() time.Time { return at }, auth.Event{Kind: "test", Reason: reason}, true
+			w.Now, w.Event, w.Deliver = func() time.Time { return at }, auth.Event{Kind: "test",
+				Reason: reason}, true
 			return w
 		}
 		rounds := testenv.Rounds(t, testenv.Counts{Small: 10, Moderate: 10, Full: 500})
 		for round := range rounds {
 			added := make(chan error, 1)
 			go func() {
-				_, err := s.store.RevokeUserSessions(ctx, withEvent(now.Add(-time.Hour), "first"), "eve")
+				_, err := s.store.RevokeUserSessions(ctx, withEvent(now.Add(-time.Hour), "first"),
+					"eve")
 				if err == nil {
-					_, err = s.store.RevokeUserSessions(ctx, withEvent(now.Add(time.Hour), "second"), "eve")
+					_, err = s.store.RevokeUserSessions(ctx,
+						withEvent(now.Add(time.Hour), "second"), "eve")
 				}
 				added <- err
 			}()

@@ -13,7 +13,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// extraBegin is how many more statements than one begin a transaction.
+// extraBegin returns how many statements begin a transaction, minus one.
 func (s *stage) extraBegin() int {
 	if slices.Contains(s.spy.verbs(), "SET") {
 		return 1
@@ -21,16 +21,18 @@ func (s *stage) extraBegin() int {
 	return 0
 }
 
-// A sign-in has no event in the trail and costs what it cost before there was one.
-func TestASignInHasNoStatementForTheTrail(t *testing.T) {
+// A sign-in writes no event to the trail, so it needs no more statements than before the trail
+// existed.
+func TestSignInNeedsNoStatementForTheTrail(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s := newStage(t)
-		// By the limit of sessions, of which there are two. The counts are those of commit b84fac9,
-		// before there was a trail.
+		// The keys are session limits; the user has two sessions. The counts are those of commit
+		// b84fac9, before the trail existed.
 		for limit, want := range map[int]int{0: 7, 10: 8, 1: 13} {
 			s.seeded(t)
-			_, _, err := s.store.CreateSession(context.Background(), newSession("s-new", "ada", "k-ada"), limit)
+			_, _, err := s.store.CreateSession(context.Background(),
+				newSession("s-new", "ada", "k-ada"), limit)
 			require.NoError(t, err)
 			require.Len(t, s.spy.statements(), want+s.extraBegin(), "%d: %v", limit, s.spy.statements())
 		}
@@ -40,13 +42,15 @@ func TestASignInHasNoStatementForTheTrail(t *testing.T) {
 		for _, off := range []bool{false, true} {
 			s.seeded(t)
 			svc, err := auth.New(s.store, auth.Config{
-				Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}, DisableAuditTrail: off,
-				OnEvent: func(auth.Event) {}, Proxies: auth.NoProxies(), Logger: slog.New(slog.DiscardHandler),
+				Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key},
+				DisableAuditTrail: off,
+				OnEvent:           func(auth.Event) {}, Proxies: auth.NoProxies(),
+				Logger: slog.New(slog.DiscardHandler),
 			})
 			require.NoError(t, err)
 			made, err := svc.Register(context.Background(), byHost.By, auth.UserParams{Username: "bob"})
 			require.NoError(t, err)
-			_, err = svc.Login(context.Background(), made.Pair) // which reads the feed for the first time
+			_, err = svc.Login(context.Background(), made.Pair) // reads the feed for the first time
 			require.NoError(t, err)
 			s.spy.watch(nil)
 			_, err = svc.Login(context.Background(), made.Pair)
@@ -56,7 +60,7 @@ func TestASignInHasNoStatementForTheTrail(t *testing.T) {
 	})
 }
 
-func TestEachLastingVerbHasOneStatementForItsEvent(t *testing.T) {
+func TestEachLastingVerbAddsOneStatementForItsEvent(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s := newStage(t)
@@ -65,7 +69,8 @@ func TestEachLastingVerbHasOneStatementForItsEvent(t *testing.T) {
 			require.NoError(t, v.call(context.Background(), s.store))
 			return s.spy.statements()
 		}
-		for name, w := range map[string]auth.Write{"host": byHost, "session": bySession("s-eve", "eve")} {
+		for name, w := range map[string]auth.Write{"host": byHost,
+			"session": bySession("s-eve", "eve")} {
 			off, on := w, w
 			off.Event, off.Deliver = auth.Event{}, false
 			on.Event, on.Deliver = auth.Event{Kind: "test", Host: w.By.Host, ActorID: w.By.UserID}, true
@@ -73,12 +78,16 @@ func TestEachLastingVerbHasOneStatementForItsEvent(t *testing.T) {
 			for i, v := range lastingVerbs(on) {
 				got, want := run(v), run(without[i])
 				if strings.HasPrefix(v.name, "SignInGitHub") && v.name != "SignInGitHub of a new user" {
-					require.Equal(t, want, got, "the account is linked already, and its user is a super user")
+					require.Equal(t, want, got,
+						"the account is linked already, and its user is a super user")
 					continue
 				}
-				at := slices.IndexFunc(got, func(statement string) bool { return strings.HasPrefix(statement, "INSERT INTO "+s.prefix+"events ") })
+				at := slices.IndexFunc(got, func(statement string) bool {
+					return strings.HasPrefix(statement, "INSERT INTO "+s.prefix+"events ")
+				})
 				require.GreaterOrEqual(t, at, 0, v.name)
-				require.Equal(t, want, slices.Delete(slices.Clone(got), at, at+1), "%s by the %s", v.name, name)
+				require.Equal(t, want, slices.Delete(slices.Clone(got), at, at+1), "%s by the %s",
+					v.name, name)
 			}
 		}
 	})

@@ -13,9 +13,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// querier is where rows can be read: the pool, or the connection of a
-// transaction. Its queries are those of this package, which it writes as the
-// database has them.
+// querier reads rows, from the pool or on the connection of a transaction. It translates the
+// queries of this package for the database.
 type querier struct {
 	store *core
 	on    interface {
@@ -28,14 +27,17 @@ func (q querier) row(ctx context.Context, query string, args ...any) *sql.Row {
 	return q.on.QueryRowContext(ctx, q.store.statement(query), args...)
 }
 
-// ask returns the answer to a query of yes or no.
-func (q querier) ask(ctx context.Context, query string, args ...any) (yes bool, err error) {
+// queryBool returns the answer to a yes-or-no query.
+func (q querier) queryBool(ctx context.Context, query string, args ...any) (yes bool, err error) {
 	err = q.row(ctx, query, args...).Scan(&yes)
 	return yes, err
 }
 
-// collect returns the records that the query finds. Into returns where a row goes.
-func collect[T any](ctx context.Context, q querier, into func(*T) []any, query string, args ...any) ([]T, error) {
+// collect returns all records that the query finds. The function into returns the scan destinations
+// of a record.
+func collect[T any](
+	ctx context.Context, q querier, into func(*T) []any, query string, args ...any,
+) ([]T, error) {
 	rows, err := q.on.QueryContext(ctx, q.store.statement(query), args...)
 	if err != nil {
 		return nil, err
@@ -52,18 +54,18 @@ func collect[T any](ctx context.Context, q querier, into func(*T) []any, query s
 	return records, rows.Err()
 }
 
-// tx is a connection with a transaction open on it.
+// tx is a connection with an open transaction.
 type tx struct {
 	querier
-	conn *sql.Conn // nil in a transaction of the host's: see [core.HoldAuthority]
+	conn *sql.Conn // nil in a transaction of the host: see [core.HoldAuthority]
 
-	// exec is the connection, or the transaction of the host's.
+	// exec is the connection, or the transaction of the host.
 	exec interface {
 		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	}
 
-	// callerErr is the Err of the caller's context, which the statements may not have:
-	// see [core.transact].
+	// callerErr is the Err method of the caller's context. The statements may run under another
+	// context: see [core.transact].
 	callerErr func() error
 }
 
@@ -71,21 +73,21 @@ func (s *core) tx(ctx context.Context, conn *sql.Conn) tx {
 	return tx{querier{s, conn}, conn, conn, ctx.Err}
 }
 
-// insert returns [auth.ErrExists] if the row collides with another. The
-// transaction is over then: PostgreSQL takes no more statements in it.
+// insert returns [auth.ErrExists] if the row violates a unique constraint. The transaction must end
+// then, because PostgreSQL accepts no more statements in it.
 func (t tx) insert(ctx context.Context, query string, args ...any) error {
 	_, err := t.count(ctx, query, args...)
 	return t.store.existsOr(err)
 }
 
-// change makes changes to rows that are known to be there, and locked. How many
-// there were is nothing to go by: MySQL does not count a row that is as it was.
+// change updates rows that are known to exist and are locked. It ignores the row count, because
+// MySQL does not count a row that keeps its values.
 func (t tx) change(ctx context.Context, query string, args ...any) error {
 	_, err := t.count(ctx, query, args...)
 	return err
 }
 
-// remove returns [auth.ErrNotFound] if the query finds no row to delete.
+// remove returns [auth.ErrNotFound] if the query deletes no row.
 func (t tx) remove(ctx context.Context, query string, args ...any) error {
 	n, err := t.count(ctx, query, args...)
 	if err == nil && n == 0 {
@@ -94,7 +96,7 @@ func (t tx) remove(ctx context.Context, query string, args ...any) error {
 	return err
 }
 
-// count returns how many rows the query changed or deleted.
+// count returns the number of rows that the query changed or deleted.
 func (t tx) count(ctx context.Context, query string, args ...any) (int, error) {
 	result, err := t.exec.ExecContext(ctx, t.store.statement(query), args...)
 	if err != nil {
@@ -104,14 +106,14 @@ func (t tx) count(ctx context.Context, query string, args ...any) (int, error) {
 	return int(n), err
 }
 
-// existsOr returns [auth.ErrExists] if err is a violated unique constraint, and
-// err as it is if it is not.
+// existsOr returns [auth.ErrExists] if err is a violated unique constraint. Otherwise it returns
+// err.
 func (s *core) existsOr(err error) (result error) {
 	if err == nil {
 		return nil
 	}
 	defer func() {
-		// The host's function must not take the host down with it.
+		// A panic in the host's function must not crash the host.
 		if p := recover(); p != nil {
 			result = fmt.Errorf("Config.IsConflict panicked: %v: %w", p, err)
 		}
@@ -122,7 +124,7 @@ func (s *core) existsOr(err error) (result error) {
 	return err
 }
 
-// read runs find, which is one statement, on the pool.
+// read runs find, which must run a single statement, on the pool.
 func read[T any](ctx context.Context, s *core, verb string, find func(querier) (T, error)) (T, error) {
 	var record T
 	err := s.retry(ctx, s.timeout, func() (err error) {
@@ -135,25 +137,28 @@ func read[T any](ctx context.Context, s *core, verb string, find func(querier) (
 	return record, nil
 }
 
-// maxAttempts bounds how often a transaction is tried that the database undid for
-// the sake of others. Each time one of them has got through.
+// maxAttempts limits the attempts of a transaction that the database rolls back so that others can
+// proceed. With each attempt, at least one other transaction has succeeded.
 const maxAttempts = 10
 
-// write runs do in a transaction, and commits if do returns nil. If it fails to
-// commit, the transaction may have taken effect or not. Do may be called again,
-// after a transaction of which the database says that it did not.
+// write runs do in a transaction and commits if do returns nil. If the commit fails, the
+// transaction may or may not have taken effect. If the database reports that it rolled the
+// transaction back, write may call do again.
 func (s *core) write(ctx context.Context, verb string, do func(context.Context, tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := s.transact(ctx, do)
-		if err == nil || isAnswer(err) || attempt == maxAttempts || ctx.Err() != nil || !s.dialect.isRolledBack(err) {
+		if err == nil || isAnswer(err) || attempt == maxAttempts || ctx.Err() != nil ||
+			!s.dialect.isRolledBack(err) {
 			return wrap(verb, err)
 		}
 		pause(ctx, rand.N(slowestRetry))
 	}
 }
 
-// writeFor is write for what returns a record.
-func writeFor[T any](ctx context.Context, s *core, verb string, do func(context.Context, tx) (T, error)) (T, error) {
+// writeFor is write for a function that returns a record.
+func writeFor[T any](
+	ctx context.Context, s *core, verb string, do func(context.Context, tx) (T, error),
+) (T, error) {
 	var record T
 	err := s.write(ctx, verb, func(ctx context.Context, t tx) (err error) {
 		record, err = do(ctx, t)
@@ -165,18 +170,16 @@ func writeFor[T any](ctx context.Context, s *core, verb string, do func(context.
 	return record, nil
 }
 
-// transact is one attempt of write.
+// transact makes one attempt of write.
 //
-// On SQLite it has one writer at a time, as SQLite does: here a writer waits
-// without polling, without holding a connection, and until its context ends. The
-// caller's context stays out of the transaction there. A driver whose context ends
-// interrupts SQLite, which may then roll back by itself, so that the next
-// statement would run, and commit, on its own. The statements, few and short,
-// have a deadline of their own instead.
+// SQLite has one writer at a time. On SQLite, transact therefore waits for the writer semaphore
+// first. It waits without polling, without a connection, and until its context ends. The statements
+// do not get the caller's context. When that ended, the driver would interrupt SQLite, which may
+// then roll back on its own, and the next statement would run and commit outside the transaction.
+// The statements are few and short, and have their own deadline instead.
 //
-// Elsewhere a statement may wait for rows that others have locked, and the
-// caller's context ends that: the driver gives the connection up, and the server
-// rolls back.
+// On the other databases a statement may wait for rows that others have locked, and the end of the
+// caller's context ends the wait. The driver then closes the connection, and the server rolls back.
 func (s *core) transact(ctx context.Context, do func(context.Context, tx) error) error {
 	if err := s.lockWriter(ctx); err != nil {
 		return err
@@ -190,11 +193,11 @@ func (s *core) transact(ctx context.Context, do func(context.Context, tx) error)
 
 	committed := false
 	defer func() {
-		if !committed { // Also when do panics.
+		if !committed { // also if do panics
 			s.rollBack(ctx, conn)
 		}
 	}()
-	bounded, cancel := context.WithTimeout(s.ofStatements(ctx), s.timeout)
+	bounded, cancel := context.WithTimeout(s.statementContext(ctx), s.timeout)
 	defer cancel()
 	if err := do(bounded, s.tx(ctx, conn)); err != nil {
 		return err
@@ -209,28 +212,29 @@ func (s *core) transact(ctx context.Context, do func(context.Context, tx) error)
 	return nil
 }
 
-// ofStatements returns the context that a transaction's statements are to have.
-func (s *core) ofStatements(ctx context.Context) context.Context {
+// statementContext returns the context for the statements of a transaction.
+func (s *core) statementContext(ctx context.Context) context.Context {
 	if s.dialect.oneWriter {
 		return context.WithoutCancel(ctx)
 	}
 	return ctx
 }
 
-// commit has a deadline of its own: the time that the statements took must not
-// leave it unknown how they ended.
+// commit has its own deadline. A transaction whose statements took almost all the time must still
+// learn whether the commit took effect.
 func (s *core) commit(ctx context.Context, conn *sql.Conn) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
 	if _, err := conn.ExecContext(ctx, `COMMIT`); err != nil {
-		return fmt.Errorf("commit, of which it is unknown whether it took effect: %w", err)
+		return fmt.Errorf("commit, which may or may not have taken effect: %w", err)
 	}
 	return nil
 }
 
 func (s *core) lockWriter(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return err // With the writer free, select would choose at random.
+		// If the writer is free as well, select would choose at random.
+		return err
 	}
 	if s.writer == nil {
 		return nil
@@ -249,12 +253,12 @@ func (s *core) unlockWriter() {
 	}
 }
 
-// maxBegins bounds how often a transaction is begun: the pool may have
-// connections that a restart of the server, or a proxy, has ended meanwhile.
+// maxBegins limits the attempts to begin a transaction. The pool may have connections that a server
+// restart or a proxy has closed meanwhile.
 const maxBegins = 3
 
-// begin returns a connection with a transaction open on it. While it waits for
-// another process it holds no connection, so that reads go on.
+// begin returns a connection with an open transaction. It holds no connection while it waits for
+// another process, so that reads can proceed.
 func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 	err = s.retry(ctx, s.timeout, func() error {
 		for range maxBegins {
@@ -265,7 +269,7 @@ func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 				return nil
 			}
 			conn.Close()
-			if ctx.Err() != nil || s.dialect.oneWriter { // in which a connection is a file
+			if ctx.Err() != nil || s.dialect.oneWriter { // the connection is a local file
 				return err
 			}
 		}
@@ -274,8 +278,8 @@ func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 	return conn, err
 }
 
-// beginOn opens a transaction on the connection, or leaves none open: a driver
-// whose context ends may report that of a BEGIN that took effect.
+// beginOn opens a transaction on the connection. If it fails, it leaves none open: a driver may
+// report the end of the context although the BEGIN took effect.
 func (s *core) beginOn(ctx context.Context, conn *sql.Conn) error {
 	for _, statement := range s.dialect.begin {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
@@ -286,8 +290,8 @@ func (s *core) beginOn(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// rollBack leaves no transaction open on the connection, or takes it out of the
-// pool.
+// rollBack leaves no transaction open on the connection. If it cannot, it takes the connection out
+// of the pool.
 func (s *core) rollBack(ctx context.Context, conn *sql.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultTimeout)
 	defer cancel()
@@ -298,17 +302,17 @@ func (s *core) rollBack(ctx context.Context, conn *sql.Conn) {
 	if succeeds(`ROLLBACK`) {
 		return
 	}
-	// There may have been nothing to roll back: SQLite does it itself after some
-	// errors. A BEGIN that succeeds proves it. The connection is worth the
-	// question, because a database in memory goes with it.
+	// The ROLLBACK may have failed because SQLite had already rolled back, which it does after some
+	// errors. A BEGIN that succeeds proves that no transaction is open. The check is worthwhile,
+	// because discarding the connection of an in-memory database would lose the database.
 	if succeeds(`BEGIN`) && succeeds(`ROLLBACK`) {
 		return
 	}
-	discard(conn)
+	discardConn(conn)
 }
 
-// discard takes the connection out of the pool.
-func discard(conn *sql.Conn) {
+// discardConn takes the connection out of the pool.
+func discardConn(conn *sql.Conn) {
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
@@ -317,9 +321,8 @@ const (
 	slowestRetry = 10 * time.Millisecond
 )
 
-// retry calls try again while another process holds a lock that it needs, for
-// as long as patience and the context last. Unless try has answered, a context
-// that has ended is the error.
+// retry repeats try while another process holds a lock that try needs, until the patience or the
+// context ends. If the context ends first, the error wraps that of the context.
 func (s *core) retry(ctx context.Context, patience time.Duration, try func() error) (err error) {
 	deadline := time.Now().Add(patience)
 	for delay := firstRetry; ctx.Err() == nil; delay = min(2*delay, slowestRetry) {
@@ -330,7 +333,8 @@ func (s *core) retry(ctx context.Context, patience time.Duration, try func() err
 		if ctx.Err() == nil && (!s.dialect.isBusy(err) || time.Now().After(deadline)) {
 			return err
 		}
-		pause(ctx, delay/2+rand.N(delay)) // at random, or those who wait would meet again
+		// The delay is random, so that waiting transactions do not collide again.
+		pause(ctx, delay/2+rand.N(delay))
 	}
 	if err == nil {
 		return ctx.Err()
@@ -348,7 +352,7 @@ func pause(ctx context.Context, delay time.Duration) {
 	}
 }
 
-// wrap says which verb failed, unless the error is an answer of the contract.
+// wrap adds the verb to the error, unless the error is one that the store contract defines.
 func wrap(verb string, err error) error {
 	if err == nil || isAnswer(err) {
 		return err

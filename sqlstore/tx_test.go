@@ -14,15 +14,15 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// statementsOf returns what the verb sends to a seeded store.
+// statementsOf returns the statements that the verb sends to a seeded store.
 func statementsOf(t testing.TB, v verb) []string {
 	store, _, s := spiedStore(t)
 	require.NoError(t, v.call(context.Background(), store))
 	return s.statements()
 }
 
-// eachStatement runs test for every statement of every verb, with its number
-// from 1 and how many there are.
+// eachStatement runs the test for every statement of every verb, with the number of the statement
+// from 1 and the number of statements.
 func eachStatement(t *testing.T, test func(t *testing.T, v verb, n, of int)) {
 	for _, v := range verbs() {
 		t.Run(v.name, func(t *testing.T) {
@@ -37,7 +37,8 @@ func eachStatement(t *testing.T, test func(t *testing.T, v verb, n, of int)) {
 
 func TestReadsAreOneStatementAndWritesOneTransaction(t *testing.T) {
 	t.Parallel()
-	const control = `^(BEGIN|START|SET TRANSACTION|COMMIT|ROLLBACK$|PRAGMA)` // savepoints are part of the transaction
+	// Savepoints are part of the transaction.
+	const control = `^(BEGIN|START|SET TRANSACTION|COMMIT|ROLLBACK$|PRAGMA)`
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s := newStage(t)
 		for _, v := range verbs() {
@@ -48,7 +49,8 @@ func TestReadsAreOneStatementAndWritesOneTransaction(t *testing.T) {
 				require.Len(t, statements, 1, v.name)
 				continue
 			}
-			if strings.HasPrefix(statements[0], "SET TRANSACTION") { // for the next one, on MySQL
+			// on MySQL, this applies to the next transaction
+			if strings.HasPrefix(statements[0], "SET TRANSACTION") {
 				statements = statements[1:]
 			}
 			last := len(statements) - 1
@@ -68,14 +70,16 @@ func TestSignInTakesFewStatements(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = store.CreateSession(context.Background(), newSession("s-new", "ada", "k-ada"), 0)
 	require.NoError(t, err)
-	require.Equal(t, []string{"SELECT", "BEGIN", "SELECT", "SELECT", "SELECT", "INSERT", "UPDATE", "COMMIT"}, s.verbs())
+	require.Equal(t, []string{"SELECT", "BEGIN", "SELECT", "SELECT", "SELECT", "INSERT", "UPDATE",
+		"COMMIT"}, s.verbs())
 }
 
 func TestNoStatementReadsAWholeTable(t *testing.T) {
 	t.Parallel()
 	for _, v := range verbs() {
 		if v.name == "Ping" {
-			continue // The table has one row at most.
+			// The table has at most one row.
+			continue
 		}
 		store, db, s := spiedStore(t)
 		require.NoError(t, v.call(context.Background(), store))
@@ -101,9 +105,10 @@ func requireIndexOnSQLite(t *testing.T, db *sql.DB, statements []string) {
 	}
 }
 
-// queryPlan returns how SQLite means to run the statement, a step in a line.
+// queryPlan returns SQLite's plan for the statement, one step per line.
 func queryPlan(t testing.TB, db *sql.DB, statement string) string {
-	rows, err := db.Query("EXPLAIN QUERY PLAN "+statement, make([]any, strings.Count(statement, "?"))...)
+	rows, err := db.Query("EXPLAIN QUERY PLAN "+statement,
+		make([]any, strings.Count(statement, "?"))...)
 	require.NoError(t, err)
 	defer rows.Close()
 	var plan strings.Builder
@@ -129,7 +134,7 @@ func TestAStatementThatFailsLeavesNothingBehind(t *testing.T) {
 		requireNoAnswer(t, err)
 		require.ErrorIs(t, err, broken)
 		if v.writes && n == of {
-			require.ErrorContains(t, err, "unknown whether it took effect")
+			require.ErrorContains(t, err, "may or may not have taken effect")
 		}
 		s.watch(nil)
 		require.Equal(t, before, dump(t, db))
@@ -138,7 +143,7 @@ func TestAStatementThatFailsLeavesNothingBehind(t *testing.T) {
 	})
 }
 
-func TestAContextThatEndsLeavesEverythingDoneOrNothing(t *testing.T) {
+func TestCanceledContextNeverLeavesAPartialWrite(t *testing.T) {
 	t.Parallel()
 	eachStatement(t, func(t *testing.T, v verb, n, of int) {
 		store, db, s := spiedStore(t)
@@ -156,9 +161,9 @@ func TestAContextThatEndsLeavesEverythingDoneOrNothing(t *testing.T) {
 		err := v.call(ctx, store)
 		s.watch(nil)
 		requireNoTransaction(t, db)
-		if v.writes && n == of { // It came too late for the transaction.
+		if v.writes && n == of { // the context ended too late for the transaction
 			require.NoError(t, err)
-			if v.name != "PruneRevocations" { // of which the newest stay
+			if v.name != "PruneRevocations" { // the newest entries stay
 				require.NotEqual(t, before, dump(t, db))
 			}
 			return
@@ -190,7 +195,7 @@ func TestAContextThatHasEndedChangesNothing(t *testing.T) {
 	require.Equal(t, before, dump(t, db))
 }
 
-func TestABeginThatTookEffectButFailedIsUndone(t *testing.T) {
+func TestBeginThatTookEffectButFailedIsRolledBack(t *testing.T) {
 	t.Parallel()
 	store, db, s := spiedStore(t)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -229,7 +234,7 @@ func TestAnErrorComesWithoutARecord(t *testing.T) {
 	require.Zero(t, pruned)
 }
 
-func TestACommitThatTookEffectButFailedIsSaidToBeUnknown(t *testing.T) {
+func TestFailedCommitIsReportedAsUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	store, db, s := spiedStore(t)
 	s.watch(func(_ context.Context, statement string) error {
@@ -240,7 +245,7 @@ func TestACommitThatTookEffectButFailedIsSaidToBeUnknown(t *testing.T) {
 	})
 	err := store.RevokeSession(context.Background(), byHost, "s-ada")
 	requireNoAnswer(t, err)
-	require.ErrorContains(t, err, "unknown whether it took effect: no reply")
+	require.ErrorContains(t, err, "may or may not have taken effect: no reply")
 	s.watch(nil)
 	requireNoTransaction(t, db)
 	require.ErrorIs(t, store.RevokeSession(context.Background(), byHost, "s-ada"), auth.ErrNotFound)
@@ -276,7 +281,8 @@ func TestATransactionThatTakesTooLongIsRolledBack(t *testing.T) {
 		}
 		return nil
 	})
-	requireNoAnswer(t, store.Register(context.Background(), byHost, newUser("ada"), newKey("k-ada", "ada")))
+	requireNoAnswer(t, store.Register(context.Background(), byHost, newUser("ada"),
+		newKey("k-ada", "ada")))
 	s.watch(nil)
 	require.Equal(t, before, dump(t, db))
 	requireNoTransaction(t, db)
@@ -303,7 +309,7 @@ func TestAConnectionThatCannotRollBackIsDiscarded(t *testing.T) {
 	require.NoError(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 }
 
-func TestAClosedDatabaseIsNoAnswer(t *testing.T) {
+func TestClosedDatabaseIsAFailureNotAnAnswer(t *testing.T) {
 	t.Parallel()
 	store, db, _ := spiedStore(t)
 	require.NoError(t, db.Close())

@@ -16,11 +16,11 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 		return err
 	}
 	return s.write(ctx, "register", func(ctx context.Context, t tx) error {
-		a, err := holdNobody(ctx, t, w, user.ID)
+		a, err := holdForNewUser(ctx, t, w, user.ID)
 		if err != nil {
 			return err
 		}
-		return inOrder(
+		return runInOrder(
 			func() error { return insertUserWithKey(ctx, t, user, key) },
 			func() error { return a.addEvent(ctx, about{userID: user.ID}) },
 		)
@@ -29,14 +29,15 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 
 const insertBootstrap = `INSERT INTO auth_bootstrap (id, user_id) VALUES (1, ?)`
 
-// Bootstrap implements [auth.UserStore]. A user who is not an active super user
-// is [auth.ErrInvalid]: the one call would be spent, and nobody could administer.
+// Bootstrap implements [auth.UserStore]. It returns [auth.ErrInvalid] unless the user is an active
+// super user. Otherwise the single call would be spent without creating an administrator.
 func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
-	if err := cmp.Or(ctx.Err(), w.Validate(), checkUserWithKey(user, key), checkAdministers(user)); err != nil {
+	if err := cmp.Or(ctx.Err(), w.Validate(), checkUserWithKey(user, key),
+		checkAdministers(user)); err != nil {
 		return err
 	}
 	return s.write(ctx, "bootstrap", func(ctx context.Context, t tx) error {
-		a, err := holdNobody(ctx, t, w, user.ID)
+		a, err := holdForNewUser(ctx, t, w, user.ID)
 		if err != nil {
 			return err
 		}
@@ -47,7 +48,7 @@ func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key
 		if err != nil {
 			return err
 		}
-		return inOrder(
+		return runInOrder(
 			func() error { return insertUserWithKey(ctx, t, user, key) },
 			func() error { return a.addEvent(ctx, about{userID: user.ID}) },
 		)
@@ -77,7 +78,9 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.
 }
 
 // UpdateUser implements [auth.UserStore].
-func (s *Store) UpdateUser(ctx context.Context, w auth.Write, id string, change auth.UserChange) (auth.User, error) {
+func (s *Store) UpdateUser(
+	ctx context.Context, w auth.Write, id string, change auth.UserChange,
+) (auth.User, error) {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return auth.User{}, err
 	}
@@ -86,16 +89,16 @@ func (s *Store) UpdateUser(ctx context.Context, w auth.Write, id string, change 
 		if err != nil {
 			return user, err
 		}
-		return user, inOrder(
+		return user, runInOrder(
 			func() error {
-				if !takes(change.IsSuperUser) {
+				if !setsFalse(change.IsSuperUser) {
 					return nil
 				}
 				return t.change(ctx, spendGrants, id)
 			},
 			func() error { return a.addEvent(ctx, about{userID: id}) },
 			func() error {
-				if !takes(change.IsActive) {
+				if !setsFalse(change.IsActive) {
 					return nil
 				}
 				_, err := a.revokeSessionsOf(ctx, id)
@@ -121,11 +124,11 @@ func (s *Store) ResetUser(
 			return nil, err
 		}
 		user.AdmittedAt = time.Time{}
-		err = inOrder(
+		err = runInOrder(
 			func() error { return t.change(ctx, clearAdmitted, id) },
 			func() error { return replaceKeys(ctx, t, key) },
 			func() error { return t.change(ctx, spendGrants, id) },
-			func() (err error) { tokens, err = forgetGitHubOf(ctx, t, id); return err },
+			func() (err error) { tokens, err = removeGitHubOf(ctx, t, id); return err },
 			func() error { return a.addEvent(ctx, about{userID: id}) },
 			func() error { _, err := a.revokeSessionsOf(ctx, id); return err },
 		)
@@ -139,23 +142,24 @@ func (s *Store) ResetUser(
 
 const deleteUser = `DELETE FROM auth_users WHERE id = ?`
 
-// DeleteUser implements [auth.UserStore]. The event of the deletion loses its client too if the
-// user is the one who deletes.
+// DeleteUser implements [auth.UserStore]. If users delete themselves, the event of the deletion
+// loses its client too.
 func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth.GitHubToken, error) {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return nil, err
 	}
 	return writeFor(ctx, &s.core, "delete user", func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
-		a, user, err := changeUser(ctx, t, w, id, auth.UserChange{IsSuperUser: new(bool), IsActive: new(bool)})
+		a, user, err := changeUser(ctx, t, w, id,
+			auth.UserChange{IsSuperUser: new(bool), IsActive: new(bool)})
 		if err != nil {
 			return nil, err
 		}
-		err = inOrder(
+		err = runInOrder(
 			func() error { return retireUsername(ctx, t, user) },
 			func() error { return t.remove(ctx, deleteUser, id) },
 			func() error { return t.change(ctx, deleteUserKeys, id) },
 			func() error { return t.change(ctx, forgetUser, id) },
-			func() (err error) { tokens, err = forgetGitHubOf(ctx, t, id); return err },
+			func() (err error) { tokens, err = removeGitHubOf(ctx, t, id); return err },
 			func() error { return a.addEvent(ctx, about{userID: id}) },
 			func() error { return t.change(ctx, blankClient, id) },
 			func() error { _, err := a.revokeSessionsOf(ctx, id); return err },
@@ -164,8 +168,8 @@ func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth
 	})
 }
 
-// inOrder returns the first error of the steps, and takes none after it.
-func inOrder(steps ...func() error) error {
+// runInOrder runs the steps until one returns an error, and returns that error.
+func runInOrder(steps ...func() error) error {
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
@@ -179,7 +183,7 @@ const (
 	lockUser   = selectUser + ` FOR UPDATE`
 )
 
-// findUser finds the user with selectUser or lockUser.
+// findUser finds the user with the query selectUser or lockUser.
 func findUser(ctx context.Context, q querier, query, id string) (user auth.User, err error) {
 	if !storable(id, auth.MaxIDLength) {
 		return user, auth.ErrNotFound
@@ -188,7 +192,7 @@ func findUser(ctx context.Context, q querier, query, id string) (user auth.User,
 	return user, err
 }
 
-// holdUser returns the user, and locks the user's record until the transaction ends. It is for
+// holdUser returns the user and locks the user's record until the transaction ends. It is for
 // transactions without an authority: see [holdUsers].
 func holdUser(ctx context.Context, t tx, id string) (auth.User, error) {
 	users, err := holdUsers(ctx, t, id)
@@ -202,10 +206,11 @@ func holdUser(ctx context.Context, t tx, id string) (auth.User, error) {
 	return user, nil
 }
 
-// hostUser returns a user of the host's table as a store of accounts returns users.
+// hostUser returns a user of the host's table in the form in which a store of accounts returns
+// users.
 func hostUser(id string) auth.User { return auth.User{ID: id} }
 
-// holdActive is holdUser for who must be active.
+// holdActive is holdUser, but returns [auth.ErrUserDisabled] if the user is not active.
 func holdActive(ctx context.Context, t tx, id string) (auth.User, error) {
 	user, err := holdUser(ctx, t, id)
 	if err != nil {
@@ -214,8 +219,8 @@ func holdActive(ctx context.Context, t tx, id string) (auth.User, error) {
 	return user, checkActive(t, user)
 }
 
-// checkActive returns [auth.ErrUserDisabled] if the user is not active. A store of accounts takes
-// every user for active.
+// checkActive returns [auth.ErrUserDisabled] if the user is not active. In a store of accounts
+// every user is active.
 func checkActive(t tx, user auth.User) error {
 	if t.store.keepsUsers() && !user.IsActive {
 		return auth.ErrUserDisabled
@@ -223,14 +228,16 @@ func checkActive(t tx, user auth.User) error {
 	return nil
 }
 
-// checkUserWithKey returns an error if the two cannot be kept, or not together.
+// checkUserWithKey returns an error if the user or the key is invalid, or if the key belongs to
+// another user.
 func checkUserWithKey(user auth.User, key auth.AccessKey) error {
 	return auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}}.Validate()
 }
 
 func checkKeyOwner(key auth.AccessKey, userID string) error {
 	if key.UserID != userID {
-		return &auth.InvalidError{Field: "user_id", Reason: "must be that of the user whom the key is for"}
+		return &auth.InvalidError{Field: "user_id",
+			Reason: "must be the ID of the user to whom the key belongs"}
 	}
 	return nil
 }
@@ -255,7 +262,7 @@ VALUES `
 )
 
 func userValues(user auth.User) []any {
-	var emailFolded any // NULL, of which there may be many
+	var emailFolded any // NULL, because many users may have no e-mail address
 	if user.Email != "" {
 		emailFolded = auth.FoldASCII(user.Email)
 	}
@@ -282,13 +289,13 @@ func retireUsername(ctx context.Context, t tx, user auth.User) error {
 	return t.insert(ctx, insertRetired, auth.FoldASCII(user.Username))
 }
 
-// addUser looks for a retired name after it has added the user: if somebody of
-// that name was being deleted, the insertion has waited for the end of it.
+// addUser inserts the user before it looks for a retired username. If a user of that name is being
+// deleted, the insertion waits until that transaction ends, so the query sees the retired name.
 func addUser(ctx context.Context, t tx, user auth.User) error {
 	if err := t.insert(ctx, insertUser, userValues(user)...); err != nil {
 		return err
 	}
-	retired, err := t.ask(ctx, selectRetired, auth.FoldASCII(user.Username))
+	retired, err := t.queryBool(ctx, selectRetired, auth.FoldASCII(user.Username))
 	if err == nil && retired {
 		err = auth.ErrExists
 	}
@@ -297,10 +304,12 @@ func addUser(ctx context.Context, t tx, user auth.User) error {
 
 const updateUser = `UPDATE auth_users SET is_super_user = ?, is_active = ? WHERE id = ?`
 
-// changeUser changes the user on behalf of the authority and returns the user as changed, whose
+// changeUser applies the change on behalf of the authority and returns the changed user, whose
 // record it locks. The caller revokes the sessions.
-func changeUser(ctx context.Context, t tx, w auth.Write, id string, change auth.UserChange) (acting, auth.User, error) {
-	mayTakePower := takes(change.IsSuperUser) || takes(change.IsActive)
+func changeUser(
+	ctx context.Context, t tx, w auth.Write, id string, change auth.UserChange,
+) (acting, auth.User, error) {
+	mayTakePower := setsFalse(change.IsSuperUser) || setsFalse(change.IsActive)
 	a, err := holdOwnerWith(ctx, t, w, id, locks{superUsers: mayTakePower})
 	if err != nil {
 		return a, auth.User{}, err
@@ -316,20 +325,21 @@ func changeUser(ctx context.Context, t tx, w auth.Write, id string, change auth.
 	return a, user, t.change(ctx, updateUser, flag(user.IsSuperUser), flag(user.IsActive), id)
 }
 
-// takes reports whether the change sets the flag to false.
-func takes(flag *bool) bool { return flag != nil && !*flag }
+// setsFalse reports whether the change sets the flag to false.
+func setsFalse(flag *bool) bool { return flag != nil && !*flag }
 
 const lockSuperUsers = `SELECT name FROM auth_locks WHERE name = 'super users' FOR UPDATE`
 
-// holdSuperUsers lets one transaction at a time take power away: of two that each
-// see the other's user remain, nobody would.
+// holdSuperUsers lets only one transaction at a time disable, demote or delete a super user.
+// Otherwise two transactions could each count on the super user that the other removes, and none
+// would remain.
 func holdSuperUsers(ctx context.Context, t tx) error {
 	if t.store.dialect.oneWriter {
 		return nil
 	}
 	var name string
 	if err := t.row(ctx, lockSuperUsers).Scan(&name); err != nil {
-		return fmt.Errorf("hold the row 'super users' of the table of locks: %w", err)
+		return fmt.Errorf("lock the row 'super users' of auth_locks: %w", err)
 	}
 	return nil
 }
@@ -337,10 +347,9 @@ func holdSuperUsers(ctx context.Context, t tx) error {
 const selectOtherSuperUsers = `
 SELECT EXISTS (SELECT 1 FROM auth_users WHERE is_super_user = 1 AND is_active = 1 AND id <> ?)`
 
-// requireSuperUserBeside returns [auth.ErrLastSuperUser] if there is no active
-// super user but this one.
+// requireSuperUserBeside returns [auth.ErrLastSuperUser] unless there is another active super user.
 func requireSuperUserBeside(ctx context.Context, t tx, id string) error {
-	another, err := t.ask(ctx, selectOtherSuperUsers, id)
+	another, err := t.queryBool(ctx, selectOtherSuperUsers, id)
 	if err == nil && !another {
 		return auth.ErrLastSuperUser
 	}

@@ -9,13 +9,13 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// RunAccounts tests that the stores which open returns keep the contract of
-// [auth.AccountStore] and keep no users. A host that has a users table of its own needs such a
-// store: see [auth.NewWithUsers]. RunAccounts tests the promises that such a store shares with a
-// store that keeps users, and the promises that it alone makes.
+// RunAccounts tests that the stores returned by open satisfy the contract of [auth.AccountStore]
+// and keep no users. A host that has its own users table needs such a store: see
+// [auth.NewWithUsers]. RunAccounts tests the promises that all stores share, and the promises that
+// only a store without users makes.
 //
-// RunAccounts calls open about ninety times, from parallel tests. Each call must return an
-// empty store.
+// RunAccounts calls open about ninety times, from parallel tests. Each call must return an empty
+// store.
 func RunAccounts(t *testing.T, open func(t *testing.T) auth.AccountStore) {
 	runAll(t, open, accountsTogether, accountsAlone)
 	t.Run("GitHub", func(t *testing.T) {
@@ -24,7 +24,8 @@ func RunAccounts(t *testing.T, open func(t *testing.T) auth.AccountStore) {
 	})
 }
 
-// The groups of RunAccounts, as together and alone are those of Run.
+// The groups of RunAccounts. As in Run, the groups of together share a store, and each promise of
+// alone gets its own.
 var (
 	accountsTogether = []group[auth.AccountStore]{
 		{"users", slices.Concat(storePromises, accountPromises)},
@@ -33,8 +34,8 @@ var (
 		{"the life of access keys", keyLifePromises},
 		{"sessions", sessionPromises},
 		{"sessions listed and limited", sessionCapPromises},
-		{"ending all sessions of a user", endAllPromises},
-		{"the feed of revocations", feedPromises},
+		{"revoking all sessions of a user", endAllPromises},
+		{"the revocation feed", feedPromises},
 		{"revocations from claims", claimPromises},
 		{"values", valuePromises},
 		{"times", timePromises},
@@ -43,22 +44,22 @@ var (
 	}
 	accountsAlone = []group[auth.AccountStore]{
 		{"pruning", prunePromises},
-		{"the whole feed of revocations", wholeFeedPromises},
-		{"everybody's sessions", everybodyPromises},
+		{"the whole revocation feed", wholeFeedPromises},
+		{"the sessions of all users", everybodyPromises},
 		{"authority", authorityPromises},
 		{"the audit trail", trailPromises},
 		{"delivery of the audit trail", deliveryPromises},
-		{"who has authority", authorityRulePromises},
-		{"authority raced for", authorityRacePromises},
+		{"authority", authorityRulePromises},
+		{"authority races", authorityRacePromises},
 	}
 )
 
 var accountPromises = []promise[auth.AccountStore]{
-	{"a store of accounts is no store of users", notUserStore},
-	{"anybody is a user, of whom the store says the ID alone", anybodyIsUser},
-	{"ids of users that merely look alike are two", lookalikeOwners},
-	{"times come back in UTC, cut to the microsecond", accountTimesKept},
-	{"who has no sessions left has none to end", endAllOfAnybody},
+	{"a store of accounts does not implement UserStore", notUserStore},
+	{"every ID is a user, of whom the store knows only the ID", anybodyIsUser},
+	{"look-alike user IDs are different users", lookalikeOwners},
+	{"times come back in UTC, truncated to the microsecond", accountTimesKept},
+	{"a user without sessions has none to revoke", endAllOfAnybody},
 }
 
 func notUserStore(t *testing.T, store auth.AccountStore) {
@@ -83,7 +84,7 @@ func anybodyIsUser(t *testing.T, store auth.AccountStore) {
 		key = usedAt(key, session.CreatedAt)
 	}
 
-	other := auth.User{ID: unique("user")} // of whom the store has nothing
+	other := auth.User{ID: unique("user")} // the store has no record of this user
 	session := newHostSession(other)
 	_, user, err := store.CreateSession(t.Context(), session, 0)
 	require.NoError(t, err)

@@ -7,17 +7,19 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// altered is a store in memory that does something else with each [auth.Write] before, and
-// something more after the change.
+// altered is an in-memory store that alters each [auth.Write] before a change and can run a
+// function after it.
 type altered struct {
 	*memstore.Store
 
-	// before returns the write that the store gets instead, and what to call after the store has
-	// returned this error, with the context of the call. It is nil for nothing.
-	before func(ctx context.Context, w auth.Write) (auth.Write, func(ctx context.Context, err error) error, error)
+	// before returns the write to pass to the store, and a function to call after the store has
+	// returned, with the context of the call and the store's error. A nil function means that there
+	// is nothing to do.
+	before func(ctx context.Context, w auth.Write) (auth.Write,
+		func(ctx context.Context, err error) error, error)
 }
 
-// write makes the change.
+// write runs the change with the altered write.
 func (s *altered) write(ctx context.Context, w auth.Write, change func(w auth.Write) error) error {
 	w, after, err := s.before(ctx, w)
 	if err != nil {
@@ -30,11 +32,15 @@ func (s *altered) write(ctx context.Context, w auth.Write, change func(w auth.Wr
 	return err
 }
 
-func (s *altered) Register(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
+func (s *altered) Register(
+	ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey,
+) error {
 	return s.write(ctx, w, func(w auth.Write) error { return s.Store.Register(ctx, w, user, key) })
 }
 
-func (s *altered) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) (refusals []error, err error) {
+func (s *altered) RegisterUsers(
+	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
+) (refusals []error, err error) {
 	err = s.write(ctx, w, func(w auth.Write) (err error) {
 		refusals, err = s.Store.RegisterUsers(ctx, w, users)
 		return err
@@ -42,7 +48,9 @@ func (s *altered) RegisterUsers(ctx context.Context, w auth.Write, users []auth.
 	return refusals, err
 }
 
-func (s *altered) UpdateUser(ctx context.Context, w auth.Write, id string, change auth.UserChange) (user auth.User, err error) {
+func (s *altered) UpdateUser(
+	ctx context.Context, w auth.Write, id string, change auth.UserChange,
+) (user auth.User, err error) {
 	err = s.write(ctx, w, func(w auth.Write) (err error) {
 		user, err = s.Store.UpdateUser(ctx, w, id, change)
 		return err
@@ -60,7 +68,9 @@ func (s *altered) ResetUser(
 	return user, tokens, err
 }
 
-func (s *altered) DeleteUser(ctx context.Context, w auth.Write, id string) (tokens []auth.GitHubToken, err error) {
+func (s *altered) DeleteUser(
+	ctx context.Context, w auth.Write, id string,
+) (tokens []auth.GitHubToken, err error) {
 	err = s.write(ctx, w, func(w auth.Write) (err error) {
 		tokens, err = s.Store.DeleteUser(ctx, w, id)
 		return err
@@ -72,7 +82,9 @@ func (s *altered) AddKey(ctx context.Context, w auth.Write, key auth.AccessKey) 
 	return s.write(ctx, w, func(w auth.Write) error { return s.Store.AddKey(ctx, w, key) })
 }
 
-func (s *altered) RotateKey(ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation) (key auth.AccessKey, err error) {
+func (s *altered) RotateKey(
+	ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation,
+) (key auth.AccessKey, err error) {
 	err = s.write(ctx, w, func(w auth.Write) (err error) {
 		key, err = s.Store.RotateKey(ctx, w, id, rotation)
 		return err
@@ -88,7 +100,9 @@ func (s *altered) RevokeSession(ctx context.Context, w auth.Write, id string) er
 	return s.write(ctx, w, func(w auth.Write) error { return s.Store.RevokeSession(ctx, w, id) })
 }
 
-func (s *altered) RevokeUserSessions(ctx context.Context, w auth.Write, userID string) (n int, err error) {
+func (s *altered) RevokeUserSessions(
+	ctx context.Context, w auth.Write, userID string,
+) (n int, err error) {
 	err = s.write(ctx, w, func(w auth.Write) (err error) {
 		n, err = s.Store.RevokeUserSessions(ctx, w, userID)
 		return err
@@ -100,11 +114,15 @@ func (s *altered) RevokeEverybody(ctx context.Context, w auth.Write, above int64
 	return s.write(ctx, w, func(w auth.Write) error { return s.Store.RevokeEverybody(ctx, w, above) })
 }
 
-func (s *altered) ConnectGitHub(ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite) error {
+func (s *altered) ConnectGitHub(
+	ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite,
+) error {
 	return s.write(ctx, w, func(w auth.Write) error { return s.Store.ConnectGitHub(ctx, w, connect) })
 }
 
-func (s *altered) DeleteGitHubToken(ctx context.Context, w auth.Write, userID, host, version string) (token auth.GitHubToken, err error) {
+func (s *altered) DeleteGitHubToken(
+	ctx context.Context, w auth.Write, userID, host, version string,
+) (token auth.GitHubToken, err error) {
 	err = s.write(ctx, w, func(w auth.Write) (err error) {
 		token, err = s.Store.DeleteGitHubToken(ctx, w, userID, host, version)
 		return err
@@ -112,7 +130,9 @@ func (s *altered) DeleteGitHubToken(ctx context.Context, w auth.Write, userID, h
 	return token, err
 }
 
-func (s *altered) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host string) (link auth.GitHubLink, token *auth.GitHubToken, err error) {
+func (s *altered) UnlinkGitHub(
+	ctx context.Context, w auth.Write, userID, host string,
+) (link auth.GitHubLink, token *auth.GitHubToken, err error) {
 	err = s.write(ctx, w, func(w auth.Write) (err error) {
 		link, token, err = s.Store.UnlinkGitHub(ctx, w, userID, host)
 		return err
@@ -120,6 +140,10 @@ func (s *altered) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host s
 	return link, token, err
 }
 
-func (s *altered) ForgetGitHubAccount(ctx context.Context, w auth.Write, account auth.GitHubAccount) error {
-	return s.write(ctx, w, func(w auth.Write) error { return s.Store.ForgetGitHubAccount(ctx, w, account) })
+func (s *altered) ForgetGitHubAccount(
+	ctx context.Context, w auth.Write, account auth.GitHubAccount,
+) error {
+	return s.write(ctx, w, func(w auth.Write) error {
+		return s.Store.ForgetGitHubAccount(ctx, w, account)
+	})
 }

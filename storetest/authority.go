@@ -12,32 +12,34 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// authorityPromises need a store each, because a call that is held holds others up, and because
-// the sessions of everybody are revoked.
+// authorityPromises need a store each, because a held call blocks other calls, and because some
+// endings revoke the sessions of all users.
 var authorityPromises = append([]promise[auth.AccountStore]{
-	{"a session changes nothing if it expires, also while the change waits", expiredPowerless},
+	{"a session changes nothing if it expires, even while the change waits", expiredPowerless},
 	{"a session changes nothing if " + folded.name, foldedPowerless},
 }, powerlessPromises(false)...)
 
 var authorityPromisesOfUsers = ofUsers(powerlessPromises(true), nil)
 
-// powerlessPromises returns a promise for each ending: of those that only a store with users has,
-// or of the others.
+// powerlessPromises returns a promise for each ending: for those that only a store with users has
+// if users is set, and for all others if not.
 func powerlessPromises(users bool) []promise[auth.AccountStore] {
 	var promises []promise[auth.AccountStore]
 	for _, e := range endings {
 		if e.users == users {
 			promises = append(promises, promise[auth.AccountStore]{
 				"a session changes nothing if " + e.name,
-				func(t *testing.T, store auth.AccountStore) { requirePowerless(t, store, e, verbsOf(store)) },
+				func(t *testing.T, store auth.AccountStore) {
+					requirePowerless(t, store, e, verbsOf(store))
+				},
 			})
 		}
 	}
 	return promises
 }
 
-// requirePowerless tests each verb against the ending: one after the other, and at once, with
-// either of the two holding its locks first.
+// requirePowerless tests each verb against the ending in three ways: the verb after the ending, and
+// both at once with either of them holding its locks first.
 func requirePowerless(t *testing.T, store auth.AccountStore, e ending, verbs []verb) {
 	grace := graceOf(t, store)
 	for _, v := range verbs {
@@ -51,7 +53,8 @@ func requirePowerless(t *testing.T, store auth.AccountStore, e ending, verbs []v
 	}
 }
 
-// requireRejected fails the test unless err is the answer to the verb after the ending.
+// requireRejected fails the test unless err is the error that the verb must return after the
+// ending.
 func requireRejected(t *testing.T, e ending, v verb, try attempt, err error) {
 	t.Helper()
 	switch {
@@ -66,9 +69,11 @@ func requireRejected(t *testing.T, e ending, v verb, try attempt, err error) {
 	}
 }
 
-// requireLiveOrOvertaken holds the verb after it has locked, and ends the session meanwhile. The
-// verb succeeds, unless the ending was acknowledged before the verb committed.
-func requireLiveOrOvertaken(t *testing.T, store auth.AccountStore, e ending, v verb, a account, grace time.Duration) {
+// requireLiveOrOvertaken holds the verb after it has locked, and revokes the session meanwhile. The
+// verb must succeed, unless the ending returned before the verb committed.
+func requireLiveOrOvertaken(
+	t *testing.T, store auth.AccountStore, e ending, v verb, a account, grace time.Duration,
+) {
 	t.Helper()
 	try := v.prepare(t, store, a)
 	h := callBehind(t, t.Context(), grace, now,
@@ -80,13 +85,13 @@ func requireLiveOrOvertaken(t *testing.T, store auth.AccountStore, e ending, v v
 		requireRejected(t, e, v, try, h.firstErr)
 		return
 	}
-	require.NoError(t, h.firstErr, "a live session has the authority")
-	if h.secondErr != nil { // the verb may have removed what was to be ended
+	require.NoError(t, h.firstErr, "a valid session must have the authority")
+	if h.secondErr != nil { // the verb may have removed the record that the ending needs
 		require.ErrorIs(t, h.secondErr, auth.ErrNotFound)
 	}
 }
 
-// requireEndedPowerless ends the session and then calls the verb.
+// requireEndedPowerless revokes the session and then calls the verb.
 func requireEndedPowerless(t *testing.T, store auth.AccountStore, e ending, v verb) {
 	t.Helper()
 	a := e.newActor(t, store)
@@ -95,18 +100,23 @@ func requireEndedPowerless(t *testing.T, store auth.AccountStore, e ending, v ve
 	requireRefusedAfter(t, store, e, v, a, try)
 }
 
-// requireRefusedAfter calls the verb of an actor whose session has ended.
-func requireRefusedAfter(t *testing.T, store auth.AccountStore, e ending, v verb, a account, try attempt) {
+// requireRefusedAfter calls the verb of an actor whose session was revoked.
+func requireRefusedAfter(
+	t *testing.T, store auth.AccountStore, e ending, v verb, a account, try attempt,
+) {
 	t.Helper()
 	before := takeSnapshot(t, store, a, try)
 	requireRejected(t, e, v, try, try.call(t.Context(), v.write(a.session, now)))
 	if !e.demotes || v.admin {
-		require.Equal(t, before, takeSnapshot(t, store, a, try), "a call that was refused changed something")
+		require.Equal(t, before, takeSnapshot(t, store, a, try),
+			"a refused call must not change anything")
 	}
 }
 
 // requireWaitsForEnding holds the ending after it has locked, and calls the verb meanwhile.
-func requireWaitsForEnding(t *testing.T, store auth.AccountStore, e ending, v verb, grace time.Duration) {
+func requireWaitsForEnding(
+	t *testing.T, store auth.AccountStore, e ending, v verb, grace time.Duration,
+) {
 	t.Helper()
 	a := e.newActor(t, store)
 	try := v.prepare(t, store, a)
@@ -119,8 +129,8 @@ func requireWaitsForEnding(t *testing.T, store auth.AccountStore, e ending, v ve
 	requireRejected(t, e, v, try, h.secondErr)
 }
 
-// expiredPowerless calls each verb when the session has just expired. Then it lets the session
-// expire while the verb waits for the lock that another call holds.
+// expiredPowerless calls each verb when the session has just expired. It then lets the session
+// expire while the verb waits for a lock that another call holds.
 func expiredPowerless(t *testing.T, store auth.AccountStore) {
 	grace := graceOf(t, store)
 	expired := ending{name: "the session expires"}
@@ -133,7 +143,8 @@ func expiredPowerless(t *testing.T, store auth.AccountStore) {
 			a = newActor(t, store)
 			try := v.prepare(t, store, a)
 			before := takeSnapshot(t, store, a, try)
-			requireRejected(t, expired, v, try, try.call(t.Context(), v.write(a.session, a.session.ExpiresAt)))
+			requireRejected(t, expired, v, try,
+				try.call(t.Context(), v.write(a.session, a.session.ExpiresAt)))
 			require.Equal(t, before, takeSnapshot(t, store, a, try))
 
 			var clock atomic.Pointer[time.Time]
@@ -154,9 +165,9 @@ func expiredPowerless(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// foldedPowerless tests the verbs against one fold of the feed, because a fold takes a thousand
-// calls. One verb is held while the feed folds, and the others are called afterwards. Then it
-// makes many changes of the user at once while a session is revoked.
+// foldedPowerless tests all verbs against one fold of the feed, because a fold takes a thousand
+// calls. One verb is held during the fold, and the others are called after it. Finally it makes
+// many changes of the user at once while a session is revoked.
 func foldedPowerless(t *testing.T, store auth.AccountStore) {
 	a := newActor(t, store)
 	verbs := verbsOf(store)
@@ -175,7 +186,7 @@ func foldedPowerless(t *testing.T, store auth.AccountStore) {
 	raceChanges(t, store, endings[0], a, crowd(t, store))
 }
 
-// snapshot is what a store has of some users and GitHub accounts.
+// snapshot is the state of some users and GitHub accounts in a store.
 type snapshot struct {
 	Users    []auth.User
 	Keys     [][]auth.AccessKey
@@ -185,7 +196,7 @@ type snapshot struct {
 	Events   []auth.Event
 }
 
-// takeSnapshot reads what the attempt of the actor may change.
+// takeSnapshot reads the records that the actor's attempt may change.
 func takeSnapshot(t *testing.T, store auth.AccountStore, actor account, try attempt) snapshot {
 	t.Helper()
 	var s snapshot
@@ -217,7 +228,7 @@ func takeSnapshot(t *testing.T, store auth.AccountStore, actor account, try atte
 	return s
 }
 
-// feedSince returns the entries of the feed behind this position.
+// feedSince returns the entries of the feed after this position.
 func feedSince(t *testing.T, store auth.AccountStore, position int64) []auth.Revocation {
 	t.Helper()
 	var feed []auth.Revocation
@@ -233,7 +244,7 @@ func feedSince(t *testing.T, store auth.AccountStore, position int64) []auth.Rev
 }
 
 // eventsAbout returns the events about the user, the newest first. A store without an audit trail
-// has none.
+// has no events.
 func eventsAbout(t *testing.T, store auth.AccountStore, userID string) []auth.Event {
 	t.Helper()
 	trail, ok := store.(auth.EventStore)

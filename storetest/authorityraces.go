@@ -11,15 +11,15 @@ import (
 )
 
 var authorityRacePromises = []promise[auth.AccountStore]{
-	{"nothing that a session changes appears after its end, whatever many calls do at once", nothingAfterTheEnd},
+	{"no change by a session appears after its revocation, even with many concurrent calls", nothingAfterTheEnd},
 }
 
 var authorityRacePromisesOfUsers = []promise[auth.Store]{
-	{"of two super users who disable each other at once one does", disableEachOther},
+	{"if two super users disable each other at once, only one succeeds", disableEachOther},
 }
 
-// crowd returns how many calls to make at once: many in a store that is as quick as memory, and
-// fewer in one where each holds a connection.
+// crowd returns the number of calls to make at once. It is large for a store in memory, and smaller
+// for a store in which each call holds a connection.
 func crowd(t *testing.T, store auth.AccountStore) int {
 	t.Helper()
 	if graceOf(t, store) <= 2*time.Millisecond {
@@ -28,7 +28,7 @@ func crowd(t *testing.T, store auth.AccountStore) int {
 	return 32
 }
 
-// nothingAfterTheEnd makes many changes by one session, which is ended in their midst.
+// nothingAfterTheEnd makes many changes by one session and revokes the session in their midst.
 func nothingAfterTheEnd(t *testing.T, store auth.AccountStore) {
 	n := crowd(t, store)
 	for _, e := range endingsOf(store) {
@@ -36,10 +36,10 @@ func nothingAfterTheEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// seenChange is a change of another user's records, whose result can be seen.
+// seenChange is a change of another user's records with a visible result.
 type seenChange struct {
 	call func() error
-	seen func() error // nil if the change is to be seen, ErrNotFound if it is not
+	seen func() error // returns nil if the change is visible, and ErrNotFound if it is not
 }
 
 func raceChanges(t *testing.T, store auth.AccountStore, e ending, a account, n int) {
@@ -67,7 +67,7 @@ func raceChanges(t *testing.T, store auth.AccountStore, e ending, a account, n i
 	}
 	seen := make([]error, n)
 	errs := race(n, func(i int) error {
-		if i != n/2 { // in the middle, for some changes to be before it
+		if i != n/2 { // the revocation comes in the middle, so that some changes come first
 			return changes[i].call()
 		}
 		err := e.end(t.Context(), store, byHost(now), a)
@@ -84,17 +84,21 @@ func raceChanges(t *testing.T, store auth.AccountStore, e ending, a account, n i
 		if errs[i] != nil {
 			requireOneOf(t, errs[i], auth.ErrTokenRejected, auth.ErrSuperUserRequired)
 		}
-		require.Equal(t, errs[i] == nil, wasFound(t, seen[i]), "a change that was acknowledged is to be seen, and no other")
-		require.Equal(t, wasFound(t, seen[i]), wasFound(t, c.seen()), "a change appeared after the session had ended")
+		require.Equal(t, errs[i] == nil, wasFound(t, seen[i]),
+			"exactly the acknowledged changes must be visible")
+		require.Equal(t, wasFound(t, seen[i]), wasFound(t, c.seen()),
+			"a change appeared after the session was revoked")
 	}
 }
 
 func disableEachOther(t *testing.T, store auth.Store) {
-	register(t, store, newSuperUser()) // so that neither is the last one
+	register(t, store, newSuperUser()) // otherwise one of the two would be the last super user
 	for range testenv.Rounds(t, testenv.Counts{Small: 20, Moderate: 20, Full: 10_000}) {
-		pair := [2]account{newAccountOf(t, store, newSuperUser()), newAccountOf(t, store, newSuperUser())}
+		pair := [2]account{newAccountOf(t, store, newSuperUser()),
+			newAccountOf(t, store, newSuperUser())}
 		errs := race(2, func(i int) error {
-			_, err := store.UpdateUser(t.Context(), bySuperUser(pair[i].session, now), pair[1-i].user.ID, disable)
+			_, err := store.UpdateUser(t.Context(), bySuperUser(pair[i].session, now),
+				pair[1-i].user.ID, disable)
 			return err
 		})
 		winner := requireOneWinner(t, errs, auth.ErrTokenRejected)

@@ -12,15 +12,15 @@ import (
 var authorityRulePromises = []promise[auth.AccountStore]{
 	{"the host makes every change without a session", hostActs},
 	{"a write without an authority or a clock is invalid", invalidWrites},
-	{"a session changes nothing under another user's ID", borrowedSessionRefused},
-	{"a session that is not a super user's finds no records of others", othersNotFound},
+	{"a session changes nothing if the write names another user", borrowedSessionRefused},
+	{"a session without super user rights finds no records of others", othersNotFound},
 	{"a session that is too old changes nothing", oldSessionRefused},
-	{"an answer about the authority comes before the verb's own", authorityComesFirst},
+	{"an error about the authority takes precedence over other errors", authorityComesFirst},
 }
 
 var authorityRulePromisesOfUsers = []promise[auth.Store]{
-	{"a user who is no super user makes no change that takes one", superUserRequired},
-	{"a bootstrap by a session that was revoked makes nobody", bootstrapChecksAuthority},
+	{"a change that needs a super user is refused to other users", superUserRequired},
+	{"a bootstrap by a revoked session creates no user", bootstrapChecksAuthority},
 }
 
 func hostActs(t *testing.T, store auth.AccountStore) {
@@ -34,7 +34,7 @@ func hostActs(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// invalidWrites are writes that are not valid, made of one that is.
+// invalidWrites derives each invalid write from a valid one.
 func invalidWrites(t *testing.T, store auth.AccountStore) {
 	invalid := map[string]func(w *auth.Write){
 		"no authority":        func(w *auth.Write) { w.By = auth.Authority{} },
@@ -79,8 +79,8 @@ func borrowedSessionRefused(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// othersNotFound calls the verbs about another user, and those of administration, by a session
-// that has no more than the authority of its user.
+// othersNotFound calls the administrative verbs, and the verbs about another user, by a session
+// that has only the authority of its user.
 func othersNotFound(t *testing.T, store auth.AccountStore) {
 	for _, v := range verbsOf(store) {
 		t.Run(v.name, func(t *testing.T) {
@@ -112,13 +112,14 @@ func oldSessionRefused(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// authorityComesFirst makes calls that a live session would also be refused.
+// authorityComesFirst makes calls that would be refused even to a valid session.
 func authorityComesFirst(t *testing.T, store auth.AccountStore) {
 	a := newActor(t, store)
 	require.NoError(t, store.RevokeToken(t.Context(), claimsOf(a.session)))
 	taken := newKey(a.user)
 	taken.ID = a.key.ID
-	require.ErrorIs(t, store.AddKey(t.Context(), bySession(a.session, now), taken), auth.ErrTokenRejected)
+	require.ErrorIs(t, store.AddKey(t.Context(), bySession(a.session, now), taken),
+		auth.ErrTokenRejected)
 	connect := newConnect(a.session, newLinked(t, store).link.Account)
 	require.ErrorIs(t, connect.call(t.Context(), store), auth.ErrTokenRejected)
 	users := usersOf(store)
@@ -126,8 +127,10 @@ func authorityComesFirst(t *testing.T, store auth.AccountStore) {
 		return
 	}
 	admin := bySuperUser(a.session, now)
-	require.ErrorIs(t, users.Register(t.Context(), admin, a.user, newKey(a.user)), auth.ErrTokenRejected)
-	_, err := users.RegisterUsers(t.Context(), admin, []auth.UserWithKeys{{User: a.user, Keys: []auth.AccessKey{newKey(a.user)}}})
+	require.ErrorIs(t, users.Register(t.Context(), admin, a.user, newKey(a.user)),
+		auth.ErrTokenRejected)
+	_, err := users.RegisterUsers(t.Context(), admin,
+		[]auth.UserWithKeys{{User: a.user, Keys: []auth.AccessKey{newKey(a.user)}}})
 	require.ErrorIs(t, err, auth.ErrTokenRejected)
 	_, _, err = users.ResetUser(t.Context(), admin, a.user.ID, enable, taken)
 	require.ErrorIs(t, err, auth.ErrTokenRejected)
@@ -143,7 +146,8 @@ func superUserRequired(t *testing.T, store auth.Store) {
 			a := newAccount(t, store)
 			try := v.prepare(t, store, a)
 			before := takeSnapshot(t, store, a, try)
-			require.ErrorIs(t, try.call(t.Context(), v.write(a.session, now)), auth.ErrSuperUserRequired)
+			require.ErrorIs(t, try.call(t.Context(), v.write(a.session, now)),
+				auth.ErrSuperUserRequired)
 			require.Equal(t, before, takeSnapshot(t, store, a, try))
 
 			update(t, store, a.user.ID, promote)
@@ -152,7 +156,7 @@ func superUserRequired(t *testing.T, store auth.Store) {
 	}
 }
 
-// bootstrapChecksAuthority is about a call that nobody makes: the rule has no exception.
+// bootstrapChecksAuthority tests a call that no host makes, because the rule has no exception.
 func bootstrapChecksAuthority(t *testing.T, store auth.Store) {
 	a := newActor(t, store)
 	require.NoError(t, store.RevokeToken(t.Context(), claimsOf(a.session)))

@@ -12,19 +12,19 @@ import (
 
 var bootstrapPromises = []promise[auth.Store]{
 	{"a bootstrap stores the super user and the key", bootstrapStoresBoth},
-	{"a second bootstrap makes nobody", bootstrapOnce},
-	{"a bootstrap repeated with the same pair is refused as one", bootstrapRepeated},
-	{"a bootstrap succeeds beside super users who registered", bootstrapAfterRegister},
-	{"a bootstrap is remembered when its user no longer administers", bootstrapForEver},
-	{"a bootstrap that fails is not remembered", failedBootstrap},
-	{"a bootstrap of somebody who cannot administer is not spent on them", bootstrapOfNoSuperUser},
-	{"a bootstrap that is canceled is done and remembered, or neither", canceledBootstrap},
+	{"a second bootstrap creates no user", bootstrapOnce},
+	{"a bootstrap repeated with the same pair is refused", bootstrapRepeated},
+	{"a bootstrap succeeds although registered super users exist", bootstrapAfterRegister},
+	{"a bootstrap stays spent if its user is no longer a super user", bootstrapForEver},
+	{"a failed bootstrap does not spend it", failedBootstrap},
+	{"a bootstrap of a user who is not an active super user is refused and not spent", bootstrapOfNoSuperUser},
+	{"a canceled bootstrap either takes effect or can be repeated", canceledBootstrap},
 }
 
-// bootstrapRaces need another store for each round.
-var bootstrapRaces = group[auth.Store]{"the first super user, raced for", []promise[auth.Store]{
-	{"two bootstraps at once make one super user", racingBootstraps},
-	{"two bootstraps at once with one pair make one super user", racingBootstrapsOfOnePair},
+// bootstrapRaces need a new store for each round.
+var bootstrapRaces = group[auth.Store]{"races for the first super user", []promise[auth.Store]{
+	{"two concurrent bootstraps create one super user", racingBootstraps},
+	{"two concurrent bootstraps with the same pair create one super user", racingBootstrapsOfOnePair},
 }}
 
 func bootstrap(t *testing.T, store auth.Store) account {
@@ -77,7 +77,7 @@ func bootstrapAfterRegister(t *testing.T, store auth.Store) {
 
 func bootstrapForEver(t *testing.T, store auth.Store) {
 	a := bootstrap(t, store)
-	register(t, store, newSuperUser()) // so that a is not the last
+	register(t, store, newSuperUser()) // otherwise a would be the last super user
 	update(t, store, a.user.ID, auth.UserChange{IsActive: new(false), IsSuperUser: new(false)})
 	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), a.key.ID))
 	requireNoBootstrap(t, store)
@@ -92,14 +92,14 @@ func failedBootstrap(t *testing.T, store auth.Store) {
 		"user id taken": {auth.ErrExists, func(user *auth.User, key *auth.AccessKey) {
 			user.ID, key.UserID = taken.user.ID, taken.user.ID
 		}},
-		"username taken":   {auth.ErrExists, func(user *auth.User, _ *auth.AccessKey) { user.Username = taken.user.Username }},
-		"e-mail taken":     {auth.ErrExists, func(user *auth.User, _ *auth.AccessKey) { user.Email = taken.user.Email }},
-		"key id taken":     {auth.ErrExists, func(_ *auth.User, key *auth.AccessKey) { key.ID = taken.key.ID }},
-		"invalid user":     {auth.ErrInvalid, func(user *auth.User, _ *auth.AccessKey) { user.Username = "\x00" }},
-		"invalid key":      {auth.ErrInvalid, func(_ *auth.User, key *auth.AccessKey) { key.Hash = "" }},
-		"another's key":    {auth.ErrInvalid, func(_ *auth.User, key *auth.AccessKey) { key.UserID = taken.user.ID }},
-		"key of nobody":    {auth.ErrInvalid, func(_ *auth.User, key *auth.AccessKey) { key.UserID = unique("nobody") }},
-		"invalid username": {auth.ErrInvalid, func(user *auth.User, _ *auth.AccessKey) { user.Username = "" }},
+		"username taken":         {auth.ErrExists, func(user *auth.User, _ *auth.AccessKey) { user.Username = taken.user.Username }},
+		"e-mail taken":           {auth.ErrExists, func(user *auth.User, _ *auth.AccessKey) { user.Email = taken.user.Email }},
+		"key id taken":           {auth.ErrExists, func(_ *auth.User, key *auth.AccessKey) { key.ID = taken.key.ID }},
+		"invalid user":           {auth.ErrInvalid, func(user *auth.User, _ *auth.AccessKey) { user.Username = "\x00" }},
+		"invalid key":            {auth.ErrInvalid, func(_ *auth.User, key *auth.AccessKey) { key.Hash = "" }},
+		"another's key":          {auth.ErrInvalid, func(_ *auth.User, key *auth.AccessKey) { key.UserID = taken.user.ID }},
+		"key of an unknown user": {auth.ErrInvalid, func(_ *auth.User, key *auth.AccessKey) { key.UserID = unique("nobody") }},
+		"invalid username":       {auth.ErrInvalid, func(user *auth.User, _ *auth.AccessKey) { user.Username = "" }},
 	}
 	free := newSuperUser()
 	freeKey := newKey(free)
@@ -111,7 +111,8 @@ func failedBootstrap(t *testing.T, store auth.Store) {
 		requireNoKey(t, store, freeKey.ID)
 		taken.requireUnchanged(t, store)
 	}
-	require.NoError(t, store.Bootstrap(t.Context(), byHost(now), free, freeKey), "a failed bootstrap was remembered")
+	require.NoError(t, store.Bootstrap(t.Context(), byHost(now), free, freeKey),
+		"a failed bootstrap must not be spent")
 }
 
 func bootstrapOfNoSuperUser(t *testing.T, store auth.Store) {
@@ -137,7 +138,7 @@ func canceledBootstrap(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		err := try(canceledSoon(t))
 		if err == nil || errors.Is(err, auth.ErrBootstrapped) {
-			break // ErrBootstrapped, because one that returned an error was done
+			break // ErrBootstrapped: a call that returned an error took effect
 		}
 	}
 	if err := try(t.Context()); err != nil {
@@ -162,7 +163,9 @@ func racingBootstraps(t *testing.T, store auth.Store) {
 		users[i] = newSuperUser()
 		keys[i] = newKey(users[i])
 	}
-	errs := race(contenders, func(i int) error { return store.Bootstrap(t.Context(), byHost(now), users[i], keys[i]) })
+	errs := race(contenders, func(i int) error {
+		return store.Bootstrap(t.Context(), byHost(now), users[i], keys[i])
+	})
 	winner := requireOneWinner(t, errs, auth.ErrBootstrapped)
 	for i := range contenders {
 		if i == winner {
@@ -178,7 +181,9 @@ func racingBootstraps(t *testing.T, store auth.Store) {
 func racingBootstrapsOfOnePair(t *testing.T, store auth.Store) {
 	user := newSuperUser()
 	key := newKey(user)
-	errs := race(contenders, func(int) error { return store.Bootstrap(t.Context(), byHost(now), user, key) })
+	errs := race(contenders, func(int) error {
+		return store.Bootstrap(t.Context(), byHost(now), user, key)
+	})
 	requireOneWinner(t, errs, auth.ErrBootstrapped)
 	requireUser(t, store, user)
 	requireKey(t, store, key)

@@ -15,20 +15,20 @@ import (
 
 var cancelPromises = []promise[auth.AccountStore]{
 	{"a call whose context is done changes nothing", canceledBefore},
-	{"a call whose context is done says so before anything else", canceledFirst},
-	{"a call whose context ends meanwhile does everything or nothing", canceledDuring},
+	{"a call whose context is done returns that error before any other", canceledFirst},
+	{"a call whose context ends during the call does everything or nothing", canceledDuring},
 }
 
-// method calls a method of a store or of its users, so that it would succeed. The call reads
-// and changes records of own, and adds records of the draft.
+// method is a call of one method of the store that would succeed. The call reads and changes the
+// records of own, and adds the records of draft.
 type method[S any] = func(ctx context.Context, store S, own, draft account) error
 
-// methodsOf returns calls of all methods that the store has, but for those about GitHub.
+// methodsOf returns a call of each method that the store has, except the GitHub methods.
 func methodsOf(store auth.AccountStore) map[string]method[auth.AccountStore] {
 	return withUserMethods(store, accountMethods, userMethods)
 }
 
-// withUserMethods returns the calls of accounts, and of users too if the store keeps users.
+// withUserMethods returns the calls of accounts, and also those of users if the store keeps users.
 func withUserMethods[O, D any](
 	store auth.AccountStore,
 	accounts map[string]func(ctx context.Context, store auth.AccountStore, own O, draft D) error,
@@ -51,7 +51,8 @@ var userMethods = map[string]method[auth.UserStore]{
 		return users.Register(ctx, byHost(now), draft.user, draft.key)
 	},
 	"RegisterUsers": func(ctx context.Context, users auth.UserStore, _, draft account) error {
-		_, err := users.RegisterUsers(ctx, byHost(now), []auth.UserWithKeys{{User: draft.user, Keys: []auth.AccessKey{draft.key}}})
+		_, err := users.RegisterUsers(ctx, byHost(now),
+			[]auth.UserWithKeys{{User: draft.user, Keys: []auth.AccessKey{draft.key}}})
 		return err
 	},
 	"Bootstrap": func(ctx context.Context, users auth.UserStore, _, draft account) error {
@@ -153,11 +154,11 @@ func newDraft() account {
 	user := newSuperUser()
 	key := newKey(user)
 	session := newSession(key)
-	session.CreatedAt = now.Add(time.Minute) // when no account has signed in
+	session.CreatedAt = now.Add(time.Minute) // a time at which no account has signed in
 	return account{user, key, session}
 }
 
-// newExpiring returns an account that pruning could remove.
+// newExpiring returns an account with records that pruning could remove.
 func newExpiring(t *testing.T, store auth.AccountStore) account {
 	t.Helper()
 	user, _ := register(t, store, newUser())
@@ -167,7 +168,7 @@ func newExpiring(t *testing.T, store auth.AccountStore) account {
 	return account{user, usedAt(key, session.CreatedAt), session}
 }
 
-// doneContexts returns the ways for a context to be done.
+// doneContexts returns a context for each way in which a context can be done.
 func doneContexts(t *testing.T) map[string]context.Context {
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -175,7 +176,8 @@ func doneContexts(t *testing.T) map[string]context.Context {
 	cancelCause(errors.New("a cause of its own"))
 	late, cancelLate := context.WithDeadline(t.Context(), time.Unix(1, 0))
 	cancelLate()
-	return map[string]context.Context{"canceled": canceled, "canceled with a cause": caused, "late": late}
+	return map[string]context.Context{"canceled": canceled, "canceled with a cause": caused,
+		"late": late}
 }
 
 func canceledBefore(t *testing.T, store auth.AccountStore) {
@@ -193,7 +195,7 @@ func canceledBefore(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// canceledFirst calls the methods with what they would refuse.
+// canceledFirst calls the methods with arguments that they would refuse.
 func canceledFirst(t *testing.T, store auth.AccountStore) {
 	for name, call := range methodsOf(store) {
 		t.Run(name, func(t *testing.T) {

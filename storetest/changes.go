@@ -8,7 +8,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// The changes of a user that change one thing.
+// Changes of a single flag of a user.
 var (
 	disable = auth.UserChange{IsActive: new(false)}
 	enable  = auth.UserChange{IsActive: new(true)}
@@ -16,7 +16,7 @@ var (
 	demote  = auth.UserChange{IsSuperUser: new(false)}
 )
 
-// everyUserChange returns every change that there is, the empty one too.
+// everyUserChange returns every possible change, including the empty one.
 func everyUserChange() []auth.UserChange {
 	var changes []auth.UserChange
 	flags := []*bool{nil, new(true), new(false)}
@@ -28,7 +28,7 @@ func everyUserChange() []auth.UserChange {
 	return changes
 }
 
-// changed returns the user as the change makes it.
+// changed returns the user after the change.
 func changed(user auth.User, change auth.UserChange) auth.User {
 	if change.IsActive != nil {
 		user.IsActive = *change.IsActive

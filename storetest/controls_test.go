@@ -16,39 +16,40 @@ import (
 // control is a store with a defect that the suite must find.
 type control struct {
 	open  func() auth.Store
-	group string // of the suite
+	group string // group of the suite
 
-	// caught are promises of the group that the store breaks. If only is set, it breaks no other.
+	// caught are the promises of the group that the store breaks. If only is set, it must break no
+	// other promise of the group.
 	caught []string
 	only   bool
 }
 
 var controls = map[string]control{
 	"ignores the authority": {open: ignoresAuthority, group: "authority", caught: append([]string{
-		"a session changes nothing if it expires, also while the change waits",
+		"a session changes nothing if it expires, even while the change waits",
 		"a session changes nothing if the feed folds",
 	}, everyEnding...)},
 	"checks before it locks": {open: checksBeforeLocking, group: "authority", caught: everyEnding},
 	"checks rows only": {open: checksRowsOnly, group: "authority", only: true, caught: []string{
 		"a session changes nothing if all sessions of everybody are revoked",
 	}},
-	"a feed by timestamps": {open: feedByTimestamp, group: "the whole feed of revocations", caught: []string{
-		"positions count from one without a gap",
-		"no entry turns up behind what has been read",
+	"a feed by timestamps": {open: feedByTimestamp, group: "the whole revocation feed", caught: []string{
+		"positions count from one without gaps",
+		"no entry appears before a position that was already read",
 	}},
-	"a feed by a sequence": {open: feedBySequence, group: "the whole feed of revocations", caught: []string{
-		"no entry turns up behind what has been read",
+	"a feed by a sequence": {open: feedBySequence, group: "the whole revocation feed", caught: []string{
+		"no entry appears before a position that was already read",
 	}},
 	"an event after the commit": {open: eventAfterCommit, group: "the audit trail", caught: []string{
-		"an event is there as soon as its change is",
-		"a change whose context ends has its event, or neither is there",
+		"an event is visible as soon as its change is",
+		"an interrupted change and its event both exist or neither does",
 	}},
 	"a delivery cursor over an auto-increment": {open: deliveryByCursor, group: "delivery of the audit trail", caught: []string{
-		"no event is lost, in whatever order changes commit",
+		"no event is lost, whatever the order of commits",
 	}},
 }
 
-// everyEnding are the promises of the endings that another call makes.
+// everyEnding are the promises about endings by another call.
 var everyEnding = []string{
 	"a session changes nothing if the session is revoked",
 	"a session changes nothing if the session's token is revoked",
@@ -64,10 +65,10 @@ var everyEnding = []string{
 	"a session changes nothing if the user is deleted",
 }
 
-// defectVariable names the control that TestDefectiveStore runs the suite against.
+// defectVariable names the control against which TestDefectiveStore runs the suite.
 const defectVariable = "AUTH_STORETEST_DEFECT"
 
-// TestDefectiveStore fails: TestDefectsAreFound runs it in a process of its own.
+// TestDefectiveStore fails on purpose. TestDefectsAreFound runs it in a separate process.
 func TestDefectiveStore(t *testing.T) {
 	defective, ok := controls[os.Getenv(defectVariable)]
 	if !ok {
@@ -84,10 +85,11 @@ func TestDefectsAreFound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			group := "^" + regexp.QuoteMeta(underscores.Replace(control.group)) + "$"
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDefectiveStore$/"+group, "-test.v", "-test.timeout=5m")
+			cmd := exec.CommandContext(t.Context(), os.Args[0],
+				"-test.run=^TestDefectiveStore$/"+group, "-test.v", "-test.timeout=5m")
 			cmd.Env = append(os.Environ(), defectVariable+"="+name)
 			output, err := cmd.CombinedOutput()
-			require.IsType(t, &exec.ExitError{}, err, "the suite finds nothing")
+			require.IsType(t, &exec.ExitError{}, err, "the suite does not find the defect")
 			var failed []string
 			for _, match := range failedPromise.FindAllStringSubmatch(string(output), -1) {
 				failed = append(failed, strings.ReplaceAll(match[1], "_", " "))

@@ -15,10 +15,10 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// after is what an altered store does when a change has been made.
+// after is a function that an altered store calls after a change.
 type after = func(ctx context.Context, err error) error
 
-// ignoresAuthority does what every session asks for.
+// ignoresAuthority makes every change, whatever the session.
 func ignoresAuthority() auth.Store {
 	return &altered{memstore.New(), func(_ context.Context, w auth.Write) (auth.Write, after, error) {
 		w.By = auth.ByHost("defect")
@@ -26,8 +26,8 @@ func ignoresAuthority() auth.Store {
 	}}
 }
 
-// checkedBy returns the write as one of the host, if the authority holds by these records. Owners
-// are not checked.
+// checkedBy returns the write as a write of the host, if its authority holds by these records. It
+// does not check owners.
 func checkedBy(
 	ctx context.Context, store *memstore.Store, w auth.Write, session auth.Session, revokedBelow int64,
 ) (auth.Write, error) {
@@ -47,7 +47,7 @@ func checkedBy(
 	return w, nil
 }
 
-// checksBeforeLocking checks the authority by what it read, and then locks and writes.
+// checksBeforeLocking checks the authority by records that it read before it locks and writes.
 func checksBeforeLocking() auth.Store {
 	store := memstore.New()
 	return &altered{store, func(ctx context.Context, w auth.Write) (auth.Write, after, error) {
@@ -64,13 +64,13 @@ func checksBeforeLocking() auth.Store {
 	}}
 }
 
-// rowsOnly decides by whether it has the session, under one lock. RevokeEverybody leaves it the
-// sessions, as it may.
+// rowsOnly decides only by whether the session's row exists, under one lock. As a store may, it
+// keeps the rows on RevokeEverybody.
 type rowsOnly struct {
 	altered
 	mu       sync.Mutex
-	sessions map[string]auth.Session // that were created
-	kept     map[string]auth.Session // of before RevokeEverybody
+	sessions map[string]auth.Session // sessions that were created
+	kept     map[string]auth.Session // sessions from before RevokeEverybody
 }
 
 func checksRowsOnly() auth.Store {
@@ -93,7 +93,9 @@ func checksRowsOnly() auth.Store {
 	return s
 }
 
-func (s *rowsOnly) CreateSession(ctx context.Context, session auth.Session, limit int) (auth.Session, auth.User, error) {
+func (s *rowsOnly) CreateSession(
+	ctx context.Context, session auth.Session, limit int,
+) (auth.Session, auth.User, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	session, user, err := s.Store.CreateSession(ctx, session, limit)
@@ -120,25 +122,25 @@ func (s *rowsOnly) RevokeEverybody(ctx context.Context, w auth.Write, above int6
 	})
 }
 
-// stamped gives the entries of its feed positions of its own: a number that each call takes
-// before its change commits.
+// stamped numbers the entries of its feed itself. Each call takes a number before its change
+// commits, which is the defect.
 type stamped struct {
 	*memstore.Store
 	next   func() int64
 	calls  atomic.Int64
 	mu     sync.Mutex
-	stamps map[int64]int64 // by the true position
+	stamps map[int64]int64 // by real position
 }
 
 func stampedBy(next func() int64) auth.Store {
 	return &stamped{Store: memstore.New(), next: next, stamps: map[int64]int64{}}
 }
 
-// stamp makes the change, whose entries get the number that was the next one before it.
+// stamp makes the change. Its entries get the number that was the next one before the change.
 func (s *stamped) stamp(ctx context.Context, change func() error) error {
 	number := s.next()
 	if s.calls.Add(1)%3 == 0 {
-		time.Sleep(time.Millisecond) // as one commit takes longer than another
+		time.Sleep(time.Millisecond) // commits take different times
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,7 +148,7 @@ func (s *stamped) stamp(ctx context.Context, change func() error) error {
 	return change()
 }
 
-// number gives numbers to the entries that have none.
+// number assigns numbers to the entries that have none.
 func (s *stamped) number(ctx context.Context, next func() int64) {
 	feed, _ := s.Store.ListRevocations(context.WithoutCancel(ctx), 0, math.MaxInt)
 	for _, e := range feed {
@@ -164,7 +166,9 @@ func (s *stamped) RevokeKey(ctx context.Context, w auth.Write, id string) error 
 	return s.stamp(ctx, func() error { return s.Store.RevokeKey(ctx, w, id) })
 }
 
-func (s *stamped) RevokeUserSessions(ctx context.Context, w auth.Write, userID string) (n int, err error) {
+func (s *stamped) RevokeUserSessions(
+	ctx context.Context, w auth.Write, userID string,
+) (n int, err error) {
 	err = s.stamp(ctx, func() (err error) {
 		n, err = s.Store.RevokeUserSessions(ctx, w, userID)
 		return err
@@ -172,7 +176,9 @@ func (s *stamped) RevokeUserSessions(ctx context.Context, w auth.Write, userID s
 	return n, err
 }
 
-func (s *stamped) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
+func (s *stamped) ListRevocations(
+	ctx context.Context, from int64, limit int,
+) ([]auth.Revocation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.number(ctx, s.next)
@@ -192,7 +198,7 @@ func feedBySequence() auth.Store {
 	return stampedBy(func() int64 { return sequence.Add(1) })
 }
 
-// eventAfterCommit writes the event when the change has been made.
+// eventAfterCommit writes the event after the change has been made.
 func eventAfterCommit() auth.Store {
 	store := memstore.New()
 	bearer := auth.User{ID: "bearer", Username: "bearer", IsActive: true, CreatedAt: time.Unix(1, 0)}
@@ -210,14 +216,14 @@ func eventAfterCommit() auth.Store {
 				return err
 			}
 			time.Sleep(time.Millisecond)
-			_, err = store.RevokeUserSessions(ctx, event, bearer.ID) // a change that bears the event
+			_, err = store.RevokeUserSessions(ctx, event, bearer.ID) // a change that carries the event
 			return err
 		}, nil
 	}}
 }
 
-// cursor delivers events by a number that each change takes before it commits, and remembers
-// up to which number it has delivered.
+// cursor delivers events by a number that each change takes before it commits, and remembers the
+// last number that it delivered. This is the defect.
 type cursor struct {
 	altered
 	mu        sync.Mutex

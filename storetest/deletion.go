@@ -12,20 +12,20 @@ import (
 )
 
 var deletePromises = []promise[auth.Store]{
-	{"a deleted user is gone, with keys, sessions, links and tokens", deletedGone},
+	{"a deleted user no longer exists, nor do the user's keys, sessions, links and tokens", deletedGone},
 	{"the tokens of a deleted user are returned", deletedTokens},
-	{"deleting a user spares the others", deletingSparesOthers},
+	{"deleting a user leaves other users unchanged", deletingSparesOthers},
 	{"users of every kind can be deleted", everyKindDeleted},
 	{"an unknown user cannot be deleted", deleteUnknownUser},
-	{"the username of a deleted user is never given again", usernameRetired},
-	{"names that merely look like that of a deleted user are free", lookalikesOfRetired},
+	{"the username of a deleted user stays taken", usernameRetired},
+	{"look-alikes of a deleted user's name are free", lookalikesOfRetired},
 	{"the e-mail of a deleted user is free", emailFreed},
-	{"the GitHub account of a deleted user signs in as somebody new", deletedAccountComesBack},
-	{"of several calls that delete a user one does", racingDeletions},
-	{"a key added at once with the end of its user does not outlast it", keysRacingDeletion},
+	{"the GitHub account of a deleted user signs in as a new user", deletedAccountComesBack},
+	{"of several concurrent deletions of a user, one succeeds", racingDeletions},
+	{"a key added during the deletion of its user does not survive it", keysRacingDeletion},
 }
 
-// deleteUser deletes a user who is there.
+// deleteUser deletes an existing user.
 func deleteUser(t *testing.T, store auth.Store, id string) []auth.GitHubToken {
 	t.Helper()
 	tokens, err := store.DeleteUser(t.Context(), byHost(now), id)
@@ -33,8 +33,7 @@ func deleteUser(t *testing.T, store auth.Store, id string) []auth.GitHubToken {
 	return tokens
 }
 
-// requireDeleted fails the test unless every method says that there is no such
-// user.
+// requireDeleted fails the test unless every method reports that the user does not exist.
 func requireDeleted(t *testing.T, store auth.Store, user auth.User) {
 	t.Helper()
 	requireNoUser(t, store, user.ID)
@@ -56,7 +55,8 @@ func requireDeleted(t *testing.T, store auth.Store, user auth.User) {
 func deletedGone(t *testing.T, store auth.Store) {
 	a := newLinked(t, store)
 	elsewhere := a.connectElsewhere(t, store)
-	keys := []auth.AccessKey{addKey(t, store, a.user, time.Time{}), addKey(t, store, a.user, now.Add(time.Hour))}
+	keys := []auth.AccessKey{addKey(t, store, a.user, time.Time{}),
+		addKey(t, store, a.user, now.Add(time.Hour))}
 	sessions := []auth.Session{
 		a.session,
 		openSession(t, store, newSession(keys[0])),
@@ -85,7 +85,8 @@ func deletedGone(t *testing.T, store auth.Store) {
 func deletedTokens(t *testing.T, store auth.Store) {
 	both := newLinked(t, store)
 	elsewhere := both.connectElsewhere(t, store)
-	require.ElementsMatch(t, []auth.GitHubToken{both.token, *elsewhere.Token}, deleteUser(t, store, both.user.ID))
+	require.ElementsMatch(t, []auth.GitHubToken{both.token, *elsewhere.Token},
+		deleteUser(t, store, both.user.ID))
 
 	one := newLinked(t, store)
 	elsewhere = one.connectElsewhere(t, store)
@@ -104,7 +105,7 @@ func deletingSparesOthers(t *testing.T, store auth.Store) {
 }
 
 func everyKindDeleted(t *testing.T, store auth.Store) {
-	register(t, store, newSuperUser()) // so that nobody below is the last one
+	register(t, store, newSuperUser()) // otherwise a user below could be the last super user
 	for _, user := range usersOfEveryKind() {
 		_, key := register(t, store, user)
 		require.Empty(t, deleteUser(t, store, user.ID))
@@ -115,7 +116,8 @@ func everyKindDeleted(t *testing.T, store auth.Store) {
 
 func deleteUnknownUser(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
-	for _, id := range []string{unique("nobody"), a.user.Username, a.user.Email, a.key.ID, a.session.ID} {
+	for _, id := range []string{unique("nobody"), a.user.Username, a.user.Email, a.key.ID,
+		a.session.ID} {
 		tokens, err := store.DeleteUser(t.Context(), byHost(now), id)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 		require.Empty(t, tokens)
@@ -138,7 +140,7 @@ func usernameRetired(t *testing.T, store auth.Store) {
 	}
 }
 
-// requireNameTaken fails the test if a user is made with this username.
+// requireNameTaken fails the test if a user can be created with this username.
 func requireNameTaken(t *testing.T, store auth.Store, name string) {
 	t.Helper()
 	user := newSuperUser()
@@ -227,7 +229,8 @@ func keysRacingDeletion(t *testing.T, store auth.Store) {
 				return err
 			}
 			keys[i] = newKey(a.user)
-			if err := store.AddKey(t.Context(), byHost(now), keys[i]); !errors.Is(err, auth.ErrNotFound) {
+			if err := store.AddKey(t.Context(), byHost(now), keys[i]); !errors.Is(err,
+				auth.ErrNotFound) {
 				return err
 			}
 			return nil

@@ -12,17 +12,17 @@ import (
 )
 
 var endAllPromises = []promise[auth.AccountStore]{
-	{"all sessions of a user end, and those that were live are counted", endAllCountsLive},
-	{"ending all sessions leaves the keys and the links", endAllLeavesWaysIn},
-	{"ending all sessions spares other users", endAllSparesOthers},
-	{"who has no session has none to end", endAllOfNone},
-	{"sessions created at once with the end of all end or stay, and are counted once", sessionsRacingEndAll},
-	{"sessions that several end at once are counted once", racingEndAll},
+	{"all sessions of a user are revoked, and those that had not expired are counted", endAllCountsLive},
+	{"revoking all sessions leaves keys and links unchanged", endAllLeavesWaysIn},
+	{"revoking all sessions leaves other users unchanged", endAllSparesOthers},
+	{"a user without sessions has none to revoke", endAllOfNone},
+	{"sessions created while all are revoked are revoked or stay, and are counted once", sessionsRacingEndAll},
+	{"sessions that several calls revoke at once are counted once", racingEndAll},
 }
 
 var endAllPromisesOfUsers = []promise[auth.Store]{
-	{"an unknown user has no sessions to end", endAllOfUnknownUser},
-	{"a disabled user has no sessions to end", endAllOfDisabledUser},
+	{"an unknown user has no sessions to revoke", endAllOfUnknownUser},
+	{"a disabled user has no sessions to revoke", endAllOfDisabledUser},
 }
 
 func endAll(t *testing.T, store auth.AccountStore, user auth.User, at time.Time) int {
@@ -36,7 +36,8 @@ func endAllCountsLive(t *testing.T, store auth.AccountStore) {
 	user, key := register(t, store, newUser())
 	for _, at := range []time.Time{now, now.Add(999), now.In(time.FixedZone("east", 3600))} {
 		var sessions []auth.Session
-		for i, expires := range append(unexpiredNow[:len(unexpiredNow):len(unexpiredNow)], expiredNow...) {
+		for i, expires := range append(unexpiredNow[:len(unexpiredNow):len(unexpiredNow)],
+			expiredNow...) {
 			session := newSession(key)
 			if i%2 == 1 {
 				session = newHostSession(user)
@@ -47,7 +48,8 @@ func endAllCountsLive(t *testing.T, store auth.AccountStore) {
 		require.Equal(t, len(unexpiredNow), endAll(t, store, user, at))
 		for _, session := range sessions {
 			requireNoSession(t, store, session.ID)
-			require.ErrorIs(t, store.RevokeSession(t.Context(), byHost(now), session.ID), auth.ErrNotFound)
+			require.ErrorIs(t, store.RevokeSession(t.Context(), byHost(now), session.ID),
+				auth.ErrNotFound)
 		}
 		require.Zero(t, endAll(t, store, user, at))
 	}
@@ -100,14 +102,14 @@ func endAllOfDisabledUser(t *testing.T, store auth.Store) {
 	requireUser(t, store, changed(a.user, disable))
 }
 
-// sessionsRacingEndAll creates sessions while all of the user's are ended. One
-// that was there before is gone; each of the others was ended and counted, or
-// came later and stays.
+// sessionsRacingEndAll creates sessions while all sessions of the user are revoked. A session from
+// before must no longer exist. Each other session was either revoked and counted, or created later
+// and stays.
 func sessionsRacingEndAll(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newAccount(t, store)
 		sessions := make([]auth.Session, contenders)
-		before := make([]bool, contenders) // created before the end began
+		before := make([]bool, contenders) // created before the revocation began
 		var ending atomic.Bool
 		ended := 0
 		errs := race(contenders, func(i int) (err error) {
@@ -126,11 +128,12 @@ func sessionsRacingEndAll(t *testing.T, store auth.AccountStore) {
 		stay := 0
 		for i, session := range sessions {
 			if hasSession(t, store, session.ID) {
-				require.False(t, before[i], "a session of before outlasts the end of all")
+				require.False(t, before[i],
+					"a session from before must not survive the revocation of all")
 				stay++
 			}
 		}
-		require.Equal(t, contenders, ended+stay) // a.session, and all but one of sessions
+		require.Equal(t, contenders, ended+stay) // a.session and sessions[1:]
 		require.Equal(t, stay, endAll(t, store, a.user, now))
 	}
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// ending is a way for a session to lose its authority.
+// ending is a way in which a session loses its authority.
 type ending struct {
 	name string
 
 	users   bool // only a store that keeps users has it
-	noWrite bool // end takes no Write, and so no clock
+	noWrite bool // end takes no Write, so it has no clock to hold it at
 	demotes bool // only the authority of a super user is lost
 
-	// prepare makes the actor one whose session end can revoke. It may be nil.
+	// prepare, if not nil, returns an actor whose session end can revoke.
 	prepare func(t *testing.T, store auth.AccountStore, a account) account
 
 	end func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error
@@ -34,14 +34,15 @@ func (e ending) newActor(t *testing.T, store auth.AccountStore) account {
 	return a
 }
 
-// claimsOf returns what a token of the session says.
+// claimsOf returns the claims of the session's token.
 func claimsOf(session auth.Session) auth.SessionClaims {
 	return auth.SessionClaims{
-		UserID: session.UserID, SessionID: session.ID, Generation: session.Generation, ExpiresAt: session.ExpiresAt,
+		UserID: session.UserID, SessionID: session.ID, Generation: session.Generation,
+		ExpiresAt: session.ExpiresAt,
 	}
 }
 
-// endings are all ways but the fold of the feed and the session's own expiry.
+// endings are all endings except the fold of the feed and the session's own expiry.
 var endings = []ending{
 	{name: "the session is revoked",
 		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error {
@@ -104,7 +105,7 @@ var endings = []ending{
 		}},
 }
 
-// folded revokes one more session of the user than a feed names.
+// folded revokes one session of the user more than the feed may name.
 var folded = ending{name: "the feed folds", noWrite: true, prepare: nearlyFolded,
 	end: func(ctx context.Context, store auth.AccountStore, _ auth.Write, a account) error {
 		return store.RevokeToken(ctx, newClaims(a.user, a.session.Generation+1))
@@ -135,19 +136,21 @@ func signedInWithGitHub(t *testing.T, store auth.AccountStore, a account) accoun
 // newClaims returns the claims of a session of the user that the store does not have.
 func newClaims(user auth.User, generation int64) auth.SessionClaims {
 	return auth.SessionClaims{
-		UserID: user.ID, SessionID: unique("session"), Generation: generation, ExpiresAt: now.Add(time.Hour),
+		UserID: user.ID, SessionID: unique("session"), Generation: generation,
+		ExpiresAt: now.Add(time.Hour),
 	}
 }
 
-// nearlyFolded names as many sessions of the actor as the feed may name, all of them newer than
-// the actor's session.
+// nearlyFolded adds as many entries that name sessions of the actor as the feed may have. All named
+// sessions are newer than the actor's session.
 func nearlyFolded(t *testing.T, store auth.AccountStore, a account) account {
 	t.Helper()
 	nameSessions(t, store, a.user, a.session.Generation+1, auth.MaxNamedRevocations)
 	return a
 }
 
-// nameSessions makes the feed name so many sessions of the user that the store does not have.
+// nameSessions adds n entries to the feed that name sessions of the user, none of which the store
+// has.
 func nameSessions(t *testing.T, store auth.AccountStore, user auth.User, generation int64, n int) {
 	t.Helper()
 	for range n {

@@ -10,8 +10,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// racingChanges finds a store that reads a user, changes the copy, and writes
-// all of it back.
+// racingChanges finds a store that reads a user, changes the copy, and writes all fields back.
 func racingChanges(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		user, key := register(t, store, newUser())
@@ -36,15 +35,15 @@ func racingChanges(t *testing.T, store auth.Store) {
 	}
 }
 
-// sessionEnd is a call of S that revokes sessions, of which some may be about to be created.
+// sessionEnd is a call that revokes sessions, some of which may be about to be created.
 type sessionEnd[S any] struct {
 	name    string
 	host    bool    // also revokes sessions that no key opened
-	refused []error // the answers to a session that comes too late
+	refused []error // errors of a session that comes too late
 	end     func(ctx context.Context, store S, a account) error
 }
 
-// keyEnd is a call that every store has.
+// keyEnd is the call that every store has.
 var keyEnd = sessionEnd[auth.AccountStore]{"revoking the key", false, []error{auth.ErrNotFound},
 	func(ctx context.Context, store auth.AccountStore, a account) error {
 		return store.RevokeKey(ctx, byHost(now), a.key.ID)
@@ -83,7 +82,9 @@ func endsOf(store auth.AccountStore) []sessionEnd[auth.AccountStore] {
 	}
 	for _, e := range userEnds {
 		all = append(all, sessionEnd[auth.AccountStore]{e.name, e.host, e.refused,
-			func(ctx context.Context, _ auth.AccountStore, a account) error { return e.end(ctx, users, a) }})
+			func(ctx context.Context, _ auth.AccountStore, a account) error {
+				return e.end(ctx, users, a)
+			}})
 	}
 	return all
 }
@@ -101,9 +102,11 @@ func sessionsRacingTheirEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireNoneOutlasts creates sessions of the account while end is at work, and
-// fails the test if one of them is there afterwards.
-func requireNoneOutlasts(t *testing.T, store auth.AccountStore, a account, host bool, refused []error, end func() error) {
+// requireNoneOutlasts creates sessions of the account while end runs, and fails the test if one of
+// them exists afterwards.
+func requireNoneOutlasts(
+	t *testing.T, store auth.AccountStore, a account, host bool, refused []error, end func() error,
+) {
 	t.Helper()
 	sessions := make([]auth.Session, contenders)
 	for i := range sessions {
@@ -113,7 +116,7 @@ func requireNoneOutlasts(t *testing.T, store auth.AccountStore, a account, host 
 		}
 	}
 	errs := race(contenders, func(i int) error {
-		if i == contenders/2 { // in the middle, for some sessions to be before it
+		if i == contenders/2 { // the revocation comes in the middle, so that some sessions come first
 			return end()
 		}
 		_, _, err := store.CreateSession(t.Context(), sessions[i], 0)
@@ -129,8 +132,8 @@ func requireNoneOutlasts(t *testing.T, store auth.AccountStore, a account, host 
 	}
 }
 
-// resetSeenWhole reads the key of a reset that also disables its user: whoever
-// sees the key sees the user disabled.
+// resetSeenWhole reads the key of a reset that also disables its user. A reader that sees the key
+// must see the user disabled.
 func resetSeenWhole(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		user, _ := register(t, store, newUser())
@@ -148,14 +151,14 @@ func resetSeenWhole(t *testing.T, store auth.Store) {
 	}
 }
 
-// watchReset reads the key until it is there, and returns an error if its owner
-// is active then, or if it is not there after the reset.
+// watchReset reads the key until it exists. It returns an error if the key's owner is active then,
+// or if the key does not exist after the reset.
 func watchReset(ctx context.Context, store auth.AccountStore, id string, reset <-chan struct{}) error {
 	for over := false; ; {
 		_, user, err := store.FindKey(ctx, id)
 		switch {
 		case err == nil && user.IsActive:
-			return errors.New("the key is there and its user is not disabled yet")
+			return errors.New("the key exists and its user is not disabled yet")
 		case err == nil:
 			return nil
 		case over || !errors.Is(err, auth.ErrNotFound):
@@ -163,7 +166,7 @@ func watchReset(ctx context.Context, store auth.AccountStore, id string, reset <
 		}
 		select {
 		case <-reset:
-			over = true // one more look
+			over = true // one last read
 		default:
 		}
 	}

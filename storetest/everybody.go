@@ -14,11 +14,11 @@ import (
 // everybodyPromises need a store each.
 var everybodyPromises = []promise[auth.AccountStore]{
 	{"the head of the feed is the position of its newest entry", headMoves},
-	{"all sessions of everybody are revoked in one entry", everybodyEnded},
-	{"a newer entry for everybody replaces the older one, and no other", everybodyReplaces},
-	{"after lost commits positions and generations go on above what was seen", aboveTheSeen},
-	{"of several calls that repair the feed one adds an entry", racingRepairs},
-	{"a session created at once with the end of everybody is dead by the feed or comes later", createdWithEverybody},
+	{"the sessions of all users are revoked with one entry", everybodyEnded},
+	{"a newer entry for all users replaces only the older one for all users", everybodyReplaces},
+	{"after lost commits, positions and generations continue above the known ones", aboveTheSeen},
+	{"of several concurrent repairs of the feed, one adds an entry", racingRepairs},
+	{"a session created while all are revoked is revoked by the feed or comes later", createdWithEverybody},
 }
 
 func requireHead(t *testing.T, store auth.AccountStore, want int64) {
@@ -46,14 +46,14 @@ func headMoves(t *testing.T, store auth.AccountStore) {
 	requireHead(t, store, 4)
 }
 
-// requireEntryForEverybody fails the test unless the entry is for everybody, of this position.
+// requireEntryForEverybody fails the test unless the entry is for all users and has this position.
 func requireEntryForEverybody(t *testing.T, position int64, e auth.Revocation) {
 	t.Helper()
 	require.NotEmpty(t, e.ID)
 	require.Equal(t, auth.Revocation{
 		Position: position, ID: e.ID, Generation: position, ExpiresAt: e.ExpiresAt,
 	}, e)
-	require.False(t, e.ExpiresAt.Before(now.Add(tokenLifetime)), "it lives as long as any token can")
+	require.False(t, e.ExpiresAt.Before(now.Add(tokenLifetime)), "the entry must not expire before any token")
 }
 
 func everybodyEnded(t *testing.T, store auth.AccountStore) {
@@ -65,7 +65,8 @@ func everybodyEnded(t *testing.T, store auth.AccountStore) {
 	requireEntryForEverybody(t, 1, feed[0])
 	for _, session := range []auth.Session{a.session, b.session, lost} {
 		require.True(t, isDead(feed, session))
-		require.ErrorIs(t, store.AddKey(t.Context(), bySession(session, now), newKey(auth.User{ID: session.UserID})), auth.ErrTokenRejected)
+		require.ErrorIs(t, store.AddKey(t.Context(), bySession(session, now),
+			newKey(auth.User{ID: session.UserID})), auth.ErrTokenRejected)
 	}
 	later := openSession(t, store, newSession(a.key))
 	require.False(t, isDead(feed, later))
@@ -93,7 +94,7 @@ func everybodyReplaces(t *testing.T, store auth.AccountStore) {
 func aboveTheSeen(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	revokeToken(t, store, claimsOf(a.session))
-	endEverybody(t, store, 1) // the head is not below
+	endEverybody(t, store, 1) // changes nothing, because the head is not below 1
 	requireHead(t, store, 1)
 
 	const seen = 41
@@ -102,11 +103,11 @@ func aboveTheSeen(t *testing.T, store auth.AccountStore) {
 	feed := readFeed(t, store)
 	require.Len(t, feed, 2)
 	requireEntryForEverybody(t, seen+1, feed[1])
-	for range 2 { // which has been done
+	for range 2 { // the second call has nothing to do
 		endEverybody(t, store, seen)
 		require.Equal(t, feed, readFeed(t, store))
 	}
-	lost := newSession(a.key) // whose commit was lost
+	lost := newSession(a.key) // a session whose commit was lost
 	lost.Generation = seen
 	require.True(t, isDead(feed, lost))
 
@@ -119,7 +120,7 @@ func aboveTheSeen(t *testing.T, store auth.AccountStore) {
 
 	page, err := store.ListRevocations(t.Context(), 2, 1)
 	require.NoError(t, err)
-	require.Equal(t, feed[1:2], page, "the reader goes on behind the hole")
+	require.Equal(t, feed[1:2], page, "the reader must continue after the skipped positions")
 }
 
 func racingRepairs(t *testing.T, store auth.AccountStore) {
@@ -150,7 +151,8 @@ func createdWithEverybody(t *testing.T, store auth.AccountStore) {
 			if i == contenders/2 {
 				continue
 			}
-			err := store.AddKey(t.Context(), bySession(session, now.Add(time.Second)), newKey(auth.User{ID: key.UserID}))
+			err := store.AddKey(t.Context(), bySession(session, now.Add(time.Second)),
+				newKey(auth.User{ID: key.UserID}))
 			if isDead(feed, session) {
 				require.ErrorIs(t, err, auth.ErrTokenRejected)
 			} else {

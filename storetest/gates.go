@@ -11,12 +11,12 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// callTimeout is how long a call may take that nothing holds any more. It is long, because a
-// busy machine is no fault of the store.
+// callTimeout is how long a call may take that nothing blocks. It is long, because a busy machine
+// is not the store's fault.
 const callTimeout = time.Minute
 
-// gate is a clock that holds the first call which asks it for the time. A store asks after it
-// has locked, so a call that the gate holds has its locks.
+// gate is a clock that blocks the first call that reads the time. A store reads the time after it
+// has locked, so a call blocked by the gate holds its locks.
 type gate struct {
 	at      time.Time
 	first   sync.Once
@@ -43,10 +43,10 @@ func (g *gate) hold(w auth.Write) auth.Write {
 	return w
 }
 
-// open lets the call go on.
+// open unblocks the call.
 func (g *gate) open() { close(g.opened) }
 
-// running is a call in a goroutine of its own.
+// running is a call that runs in its own goroutine.
 type running struct {
 	err  error
 	done chan struct{}
@@ -61,7 +61,7 @@ func start(call func() error) *running {
 	return r
 }
 
-// returnsWithin reports whether the call returns in this time.
+// returnsWithin reports whether the call returns within this time.
 func (r *running) returnsWithin(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -80,7 +80,7 @@ func (r *running) result(t *testing.T, what string) error {
 	return r.err
 }
 
-// startHeld starts the call and returns when the gate holds it.
+// startHeld starts the call and returns once the gate blocks it.
 func startHeld(t *testing.T, g *gate, what string, call func() error) *running {
 	t.Helper()
 	r := start(call)
@@ -90,15 +90,16 @@ func startHeld(t *testing.T, g *gate, what string, call func() error) *running {
 	case <-g.entered:
 	case <-r.done:
 		require.NoError(t, r.err, what)
-		require.Fail(t, "the store does not ask for the time", what)
+		require.Fail(t, "the store does not read the clock of the write", what)
 	case <-timer.C:
-		require.Fail(t, "the store neither asks for the time nor returns", what)
+		require.Fail(t, "the store neither reads the clock of the write nor returns", what)
 	}
 	return r
 }
 
-// graceOf returns how long to watch a call that should be waiting for another. It is some times
-// what a write takes in this store. A shorter time finds less and never fails a good store.
+// graceOf returns how long to watch a call that should be waiting for another. It is a multiple of
+// the duration of a write in this store. A shorter time would find fewer defects, but never fail a
+// correct store.
 func graceOf(t *testing.T, store auth.AccountStore) time.Duration {
 	t.Helper()
 	took := time.Hour
@@ -110,17 +111,18 @@ func graceOf(t *testing.T, store auth.AccountStore) time.Duration {
 	return min(max(2*took, time.Millisecond), 20*time.Millisecond)
 }
 
-// held is a call that waits behind a gate while another call is made.
+// held is the result of a call that a gate blocks while another call is made.
 type held struct {
 	firstErr, secondErr error
-	overtook            bool // the second call returned while the first was held
+	overtook            bool // the second call returned while the first was blocked
 }
 
-// callBehind makes the first call, holds it at the gate, makes the second call, and opens the
-// gate when the second call has returned or is seen to wait.
+// callBehind makes the first call, blocks it at the gate and makes the second call. It opens the
+// gate once the second call has returned or is seen to wait.
 func callBehind(
 	t *testing.T, ctx context.Context, grace time.Duration, at time.Time,
-	first func(ctx context.Context, hold func(auth.Write) auth.Write) error, second func(ctx context.Context) error,
+	first func(ctx context.Context,
+		hold func(auth.Write) auth.Write) error, second func(ctx context.Context) error,
 ) held {
 	t.Helper()
 	g := newGate(at)

@@ -11,17 +11,17 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// The groups about GitHub, as together and alone are.
+// The GitHub groups of Run, as in together and alone.
 var (
 	githubTogether = []group[auth.Store]{
-		{"used states", ofUsers(statePromises, nil)},
+		{"states", ofUsers(statePromises, nil)},
 		{"signing in with GitHub", ofUsers(githubAccountPromises, githubSignInPromises)},
 		{"connecting GitHub", ofUsers(githubConnectPromises, githubConnectPromisesOfUsers)},
 		{"admission by GitHub", ofUsers(admissionPromises, admissionPromisesOfUsers)},
 		{"GitHub tokens", ofUsers(githubTokenPromises, nil)},
 		{"leases of GitHub tokens", ofUsers(leasePromises, leasePromisesOfUsers)},
 		{"unlinking GitHub", ofUsers(githubUnlinkPromises, githubUnlinkPromisesOfUsers)},
-		{"GitHub accounts remembered", ofUsers(rememberedPromises, rememberedPromisesOfUsers)},
+		{"remembered GitHub accounts", ofUsers(rememberedPromises, rememberedPromisesOfUsers)},
 		{"GitHub values", ofUsers(githubValuePromises, githubValuePromisesOfUsers)},
 		{"GitHub cancellation", ofUsers(githubCancelPromises, nil)},
 		{"GitHub races", ofUsers(githubRacePromises, githubRacePromisesOfUsers)},
@@ -32,7 +32,7 @@ var (
 	}
 )
 
-// githubHost is where the accounts are, unless a test says otherwise.
+// githubHost is the host of all accounts unless a test names another.
 const githubHost = "github.com"
 
 // newGitHubAccount returns an account that no store has yet.
@@ -65,22 +65,21 @@ func newToken(link auth.GitHubLink) auth.GitHubToken {
 	}
 }
 
-// newGitHubSession returns a session of an hour that no store has yet.
+// newGitHubSession returns a session of one hour that no store has yet.
 func newGitHubSession(user auth.User) auth.Session {
 	session := newHostSession(user)
 	session.Method = auth.MethodGitHub
 	return session
 }
 
-// firstSignIn returns the first sign-in, with a new account, of a user whom no
-// store has yet.
+// firstSignIn returns the first sign-in of a user with a new account. No store has the user yet.
 func firstSignIn(user auth.User) auth.GitHubSignInWrite {
 	link := newLink(user, newGitHubAccount())
-	return auth.GitHubSignInWrite{Link: link, NewUser: &user, Token: new(newToken(link)), Session: newGitHubSession(user)}
+	return auth.GitHubSignInWrite{Link: link, NewUser: &user, Token: new(newToken(link)),
+		Session: newGitHubSession(user)}
 }
 
-// linked is a user who has signed in with GitHub and has no access key, as
-// stored.
+// linked is a stored user who signed in with GitHub and has no access key.
 type linked struct {
 	user    auth.User
 	link    auth.GitHubLink
@@ -88,14 +87,14 @@ type linked struct {
 	session auth.Session
 }
 
-// newLinked signs somebody new in with GitHub.
+// newLinked signs a new user in with GitHub.
 func newLinked(t *testing.T, store auth.AccountStore) linked {
 	t.Helper()
 	return signUp(t, store, firstSignIn(newUser()))
 }
 
-// asKept returns a first sign-in as the store accepts it: without a new user for a store of
-// accounts.
+// asKept returns a first sign-in as the store accepts it. For a store of accounts, it has no new
+// user.
 func asKept(store auth.AccountStore, first auth.GitHubSignInWrite) auth.GitHubSignInWrite {
 	if usersOf(store) == nil {
 		first.NewUser = nil
@@ -112,37 +111,38 @@ func signUp(t *testing.T, store auth.AccountStore, signIn auth.GitHubSignInWrite
 	return linked{user, signIn.Link, *signIn.Token, session}
 }
 
-// nextSignIn returns another sign-in of the user, at another time and with
-// another token.
+// nextSignIn returns a later sign-in of the user with another token.
 func (l linked) nextSignIn() auth.GitHubSignInWrite {
 	link := newLink(l.user, l.link.Account)
 	link.CreatedAt, link.SeenAt = refusedAt, refusedAt
 	session := newGitHubSession(l.user)
 	session.CreatedAt = refusedAt
-	return auth.GitHubSignInWrite{Link: link, Token: new(newToken(link)), TokenVersion: l.token.Version, Session: session}
+	return auth.GitHubSignInWrite{Link: link, Token: new(newToken(link)),
+		TokenVersion: l.token.Version, Session: session}
 }
 
-// connection is a link with its token, as a store keeps them. Token is nil if there is none.
+// connection is a stored link and its token. The token is nil if the link has none.
 type connection struct {
 	Link  auth.GitHubLink
 	Token *auth.GitHubToken
 }
 
-// newConnect returns the connection of the account to the user of the session,
-// who has no token for its host yet.
+// newConnect returns a call that connects the account to the user of the session. The user must
+// have no token for the account's host yet.
 func newConnect(session auth.Session, account auth.GitHubAccount) connecting {
 	link := newLink(auth.User{ID: session.UserID}, account)
-	return connecting{bySession(session, session.CreatedAt), auth.GitHubConnectWrite{Link: link, Token: newToken(link)}}
+	return connecting{bySession(session, session.CreatedAt),
+		auth.GitHubConnectWrite{Link: link, Token: newToken(link)}}
 }
 
-// connect puts the connection into the store, and returns it as it is there.
+// connect makes the call and returns the stored connection.
 func connect(t *testing.T, store auth.AccountStore, connect connecting) connection {
 	t.Helper()
 	require.NoError(t, connect.call(t.Context(), store))
 	return connection{Link: connect.Link, Token: &connect.Token}
 }
 
-// connectElsewhere links the user to an account of another host too.
+// connectElsewhere links the user to an account of another host as well.
 func (l linked) connectElsewhere(t *testing.T, store auth.AccountStore) connection {
 	t.Helper()
 	account := newGitHubAccount()
@@ -154,7 +154,7 @@ func (l linked) connection() connection {
 	return connection{Link: l.link, Token: &l.token}
 }
 
-// requireUnchanged fails the test unless everything of the user is as it was.
+// requireUnchanged fails the test unless all records of the user are unchanged.
 func (l linked) requireUnchanged(t *testing.T, store auth.AccountStore) {
 	t.Helper()
 	requireUser(t, store, l.user)
@@ -162,7 +162,7 @@ func (l linked) requireUnchanged(t *testing.T, store auth.AccountStore) {
 	requireSession(t, store, l.session)
 }
 
-// requireDisconnected is requireUnchanged for who has no token any more.
+// requireDisconnected is requireUnchanged for a user whose token was deleted.
 func (l linked) requireDisconnected(t *testing.T, store auth.AccountStore) {
 	t.Helper()
 	requireUser(t, store, l.user)
@@ -195,7 +195,7 @@ func findConnection(t *testing.T, store auth.AccountStore, userID, host string) 
 func requireNoLink(t *testing.T, store auth.AccountStore, account auth.GitHubAccount) {
 	t.Helper()
 	_, err := store.FindGitHubLink(t.Context(), account)
-	require.ErrorIs(t, err, auth.ErrNotFound, "there is a link of %v", account)
+	require.ErrorIs(t, err, auth.ErrNotFound, "a link of %v exists", account)
 }
 
 func requireNoConnection(t *testing.T, store auth.AccountStore, userID, host string) {
@@ -204,8 +204,8 @@ func requireNoConnection(t *testing.T, store auth.AccountStore, userID, host str
 	require.ErrorIs(t, err, auth.ErrNotFound, "user %q has a link to %q", userID, host)
 }
 
-// hasConnection reports whether the user has a link to the host and a token for
-// it, and fails the test if the store does not say.
+// hasConnection reports whether the user has a link to the host and a token for it. It fails the
+// test if the store returns another error.
 func hasConnection(t *testing.T, store auth.AccountStore, userID, host string) (link, token bool) {
 	t.Helper()
 	_, found, err := store.FindGitHubConnection(t.Context(), userID, host)

@@ -11,17 +11,17 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// The groups about GitHub of RunAccounts, as githubTogether and githubAlone are those of Run.
+// The GitHub groups of RunAccounts, as githubTogether and githubAlone are those of Run.
 var (
 	githubAccountsTogether = []group[auth.AccountStore]{
-		{"used states", statePromises},
+		{"states", statePromises},
 		{"signing in with GitHub", slices.Concat(githubAccountPromises, githubFirstLinkPromises)},
 		{"connecting GitHub", githubConnectPromises},
 		{"renewing links", admissionPromises},
 		{"GitHub tokens", githubTokenPromises},
 		{"leases of GitHub tokens", leasePromises},
 		{"unlinking GitHub", githubUnlinkPromises},
-		{"GitHub accounts remembered", rememberedPromises},
+		{"remembered GitHub accounts", rememberedPromises},
 		{"GitHub values", githubValuePromises},
 		{"GitHub cancellation", githubCancelPromises},
 		{"GitHub races", slices.Concat(githubRacePromises, githubFirstLinkRaces)},
@@ -29,25 +29,25 @@ var (
 	githubAccountsAlone = []group[auth.AccountStore]{{"pruning states", statePrunePromises}}
 )
 
-// githubFirstLinkPromises are about sign-ins to a store of accounts, which links an account to
-// the user that the caller names.
+// githubFirstLinkPromises are about sign-ins to a store of accounts, which links an account to the
+// user that the caller names.
 var githubFirstLinkPromises = []promise[auth.AccountStore]{
 	{"a first sign-in links the account to the user", firstSignInLinks},
-	{"a later sign-in renews the link and the token", laterSignInRenews},
-	{"a sign-in that makes a user is invalid", signInMakesNobody},
-	{"a sign-in that the store has otherwise changes nothing", signInChanged},
-	{"a sign-in whose records cannot be kept, or disagree, changes nothing", firstLinkRefused},
-	{"who has no other way in that the store knows of keeps the link", lastKnownWayInStays},
-	{"an account of another host is another", linkedElsewhere},
+	{"a later sign-in updates the link and the token", laterSignInRenews},
+	{"a sign-in that creates a user is invalid", signInMakesNobody},
+	{"a sign-in that contradicts the store's records changes nothing", signInChanged},
+	{"a sign-in with invalid or inconsistent records changes nothing", firstLinkRefused},
+	{"a user without another way to sign in keeps the last link", lastKnownWayInStays},
+	{"the same account number at another host is another account", linkedElsewhere},
 }
 
 var githubFirstLinkRaces = []promise[auth.AccountStore]{
-	{"of several first sign-ins of an account at once one links it", racingFirstLinks},
-	{"of several first sign-ins of a user's at once all succeed", racingFirstSignInsOfOneUser},
-	{"of several accounts with which a user first signs in one is linked", racingAccountsOfOneUser},
+	{"of several concurrent first sign-ins of an account, one links it", racingFirstLinks},
+	{"several concurrent first sign-ins of a user all succeed", racingFirstSignInsOfOneUser},
+	{"of several accounts with which a user first signs in, one is linked", racingAccountsOfOneUser},
 }
 
-// firstLink returns the first sign-in of somebody of the host's.
+// firstLink returns the first sign-in of a user of the host.
 func firstLink() auth.GitHubSignInWrite {
 	first := firstSignIn(newUser())
 	first.NewUser = nil
@@ -87,8 +87,9 @@ func laterSignInRenews(t *testing.T, store auth.AccountStore) {
 		a.link, a.token = signIn.Link, *signIn.Token
 		a.requireUnchanged(t, store)
 	}
-	for range 2 { // and may say nothing new
-		_, _, err := store.SignInGitHub(t.Context(), byHost(now), auth.GitHubSignInWrite{Link: a.link, Session: newGitHubSession(a.user)})
+	for range 2 { // the second sign-in may change nothing
+		_, _, err := store.SignInGitHub(t.Context(), byHost(now),
+			auth.GitHubSignInWrite{Link: a.link, Session: newGitHubSession(a.user)})
 		require.NoError(t, err)
 		a.requireUnchanged(t, store)
 	}
@@ -213,8 +214,8 @@ func racingAccountsOfOneUser(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireOneLinked makes the sign-ins at once, and fails the test unless one
-// succeeds and nothing is left of the others.
+// requireOneLinked makes the sign-ins at once, and fails the test unless one succeeds and nothing
+// is left of the others.
 func requireOneLinked(t *testing.T, store auth.AccountStore, signIns []auth.GitHubSignInWrite) {
 	t.Helper()
 	errs := race(len(signIns), func(i int) error {
@@ -224,7 +225,8 @@ func requireOneLinked(t *testing.T, store auth.AccountStore, signIns []auth.GitH
 	winner := signIns[requireOneWinner(t, errs, auth.ErrChanged)]
 	requireConnection(t, store, connection{Link: winner.Link, Token: winner.Token})
 	for _, signIn := range signIns {
-		require.Equal(t, signIn.Session.ID == winner.Session.ID, hasSession(t, store, signIn.Session.ID))
+		require.Equal(t, signIn.Session.ID == winner.Session.ID,
+			hasSession(t, store, signIn.Session.ID))
 		if signIn.Link.Account != winner.Link.Account {
 			requireNoLink(t, store, signIn.Link.Account)
 		}
@@ -234,8 +236,8 @@ func requireOneLinked(t *testing.T, store auth.AccountStore, signIns []auth.GitH
 	}
 }
 
-// racingFirstSignInsOfOneUser is what a person does who clicks twice: without a
-// token none of the sign-ins is in the way of another.
+// racingFirstSignInsOfOneUser tests a person who clicks twice. Without a token, no sign-in
+// conflicts with another.
 func racingFirstSignInsOfOneUser(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		first := firstLink()

@@ -10,18 +10,18 @@ import (
 )
 
 var admissionPromises = []promise[auth.AccountStore]{
-	{"who was not admitted by GitHub never is", nobodyElseAdmitted},
-	{"renewing a link writes what GitHub says", renewLink},
-	{"an account that is not the user's is not renewed", renewOnlyOwnLink},
+	{"a user whom GitHub sign-in did not create is never admitted", nobodyElseAdmitted},
+	{"updating a link stores what GitHub reports", renewLink},
+	{"a link of another user is not updated", renewOnlyOwnLink},
 }
 
 var admissionPromisesOfUsers = []promise[auth.Store]{
-	{"signing in, connecting and renewing move the admission on", admissionMovesOn},
-	{"a reset user was not admitted by GitHub", resetForgetsAdmission},
-	{"what is refused moves no admission on", refusalKeepsAdmission},
+	{"signing in, connecting and updating the link update AdmittedAt", admissionMovesOn},
+	{"a reset clears AdmittedAt", resetForgetsAdmission},
+	{"a refused call leaves AdmittedAt unchanged", refusalKeepsAdmission},
 }
 
-// newAdmitted signs somebody new in with GitHub whom its rules let in.
+// newAdmitted signs a new user in with GitHub whom GitHub's rules admit.
 func newAdmitted(t *testing.T, store auth.AccountStore) linked {
 	t.Helper()
 	user := newUser()
@@ -34,7 +34,7 @@ func newAdmitted(t *testing.T, store auth.AccountStore) linked {
 	return a
 }
 
-// renewed returns the link as GitHub has it at the given time.
+// renewed returns the link as GitHub reports it at the given time.
 func (l linked) renewed(at time.Time) auth.GitHubLink {
 	link := newLink(l.user, l.link.Account)
 	link.Name, link.CreatedAt, link.SeenAt = "Another Name", at, at
@@ -102,7 +102,7 @@ func refusalKeepsAdmission(t *testing.T, store auth.Store) {
 
 func renewLink(t *testing.T, store auth.AccountStore) {
 	a := newAdmitted(t, store)
-	for range 2 { // the same again is no change, and no error
+	for range 2 { // repeating the update is neither a change nor an error
 		renewed := a.renewed(refusedAt)
 		a.link.Login, a.link.Name, a.link.AvatarURL, a.link.SeenAt = renewed.Login, renewed.Name, renewed.AvatarURL, renewed.SeenAt
 		a.user.AdmittedAt = renewed.SeenAt

@@ -13,16 +13,15 @@ import (
 
 var githubCancelPromises = []promise[auth.AccountStore]{
 	{"a call whose context is done changes nothing", githubCanceledBefore},
-	{"a call whose context is done says so before anything else", githubCanceledFirst},
-	{"a call whose context ends meanwhile does everything or nothing", githubCanceledDuring},
+	{"a call whose context is done returns that error before any other", githubCanceledFirst},
+	{"a call whose context ends during the call does everything or nothing", githubCanceledDuring},
 }
 
-// githubDraft is what no store has yet: a first sign-in, another account, and a
-// state.
+// githubDraft holds records that no store has yet: a first sign-in, another account, and a state.
 type githubDraft struct {
 	first   auth.GitHubSignInWrite
 	account auth.GitHubAccount
-	key     auth.AccessKey // of whoever is reset
+	key     auth.AccessKey // key for the user who is reset
 	state   string
 }
 
@@ -32,10 +31,10 @@ func newGitHubDraft(own linked) githubDraft {
 	return githubDraft{firstSignIn(newUser()), account, newKey(own.user), unique("state")}
 }
 
-// githubMethod is a [method] of the records about GitHub.
+// githubMethod is a [method] of the GitHub records.
 type githubMethod[S any] = func(ctx context.Context, store S, own linked, draft githubDraft) error
 
-// githubMethodsOf returns calls of all methods about GitHub that the store has.
+// githubMethodsOf returns a call of each GitHub method that the store has.
 func githubMethodsOf(store auth.AccountStore) map[string]githubMethod[auth.AccountStore] {
 	return withUserMethods(store, githubMethods, githubUserMethods)
 }
@@ -104,7 +103,7 @@ var githubMethods = map[string]githubMethod[auth.AccountStore]{
 	},
 }
 
-// newUnlinkable signs somebody in who could do without GitHub.
+// newUnlinkable signs in a user who can also sign in without GitHub.
 func newUnlinkable(t *testing.T, store auth.AccountStore) linked {
 	t.Helper()
 	a := newAdmitted(t, store)
@@ -133,7 +132,7 @@ func githubCanceledBefore(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// githubCanceledFirst calls the methods with what they would refuse.
+// githubCanceledFirst calls the methods with arguments that they would refuse.
 func githubCanceledFirst(t *testing.T, store auth.AccountStore) {
 	for name, call := range githubMethodsOf(store) {
 		t.Run(name, func(t *testing.T) {
@@ -147,16 +146,16 @@ func githubCanceledFirst(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// githubSigns are [signs] of the records about GitHub.
+// githubSigns are the [signs] of a change of GitHub records.
 type githubSigns[S any] = func(t *testing.T, store S, own linked, draft githubDraft) []bool
 
-// interruptedGitHub are the methods of every store that change more than one thing, with
-// their signs.
+// interruptedGitHub are the methods of every store that change several records, with their signs.
 var interruptedGitHub = map[string]githubSigns[auth.AccountStore]{
 	"SignInGitHub": func(t *testing.T, store auth.AccountStore, _ linked, draft githubDraft) []bool {
 		link, token := hasConnection(t, store, draft.first.Link.UserID, githubHost)
 		signs := []bool{
-			hasSession(t, store, draft.first.Session.ID), hasLink(t, store, draft.first.Link.Account), link, token,
+			hasSession(t, store, draft.first.Session.ID), hasLink(t, store,
+				draft.first.Link.Account), link, token,
 		}
 		if users := usersOf(store); users != nil {
 			signs = append(signs, hasUser(t, users, draft.first.NewUser.ID))
@@ -195,8 +194,8 @@ var interruptedGitHub = map[string]githubSigns[auth.AccountStore]{
 	},
 }
 
-// interruptedGitHubUsers are the methods of a UserStore that change more than one thing about
-// GitHub, with their signs.
+// interruptedGitHubUsers are the methods of a UserStore that change several GitHub records, with
+// their signs.
 var interruptedGitHubUsers = map[string]githubSigns[auth.Store]{
 	"ResetUser": func(t *testing.T, store auth.Store, own linked, draft githubDraft) []bool {
 		link, token := hasConnection(t, store, own.user.ID, githubHost)
@@ -234,7 +233,9 @@ func githubCanceledDuring(t *testing.T, store auth.AccountStore) {
 						own := newUnlinkable(t, store)
 						return records{own, newGitHubDraft(own)}
 					},
-					func(ctx context.Context, r records) error { return methods[name](ctx, store, r.own, r.draft) },
+					func(ctx context.Context, r records) error {
+						return methods[name](ctx, store, r.own, r.draft)
+					},
 					func(r records) []bool { return signs(t, store, r.own, r.draft) },
 				)
 			}

@@ -11,15 +11,15 @@ import (
 
 var githubConnectPromises = []promise[auth.AccountStore]{
 	{"connecting stores the link and the token", connectStoresBoth},
-	{"connecting again renews the link and the token", connectedAgain},
-	{"any session connects, to its last microsecond", anySessionConnects},
-	{"a connection that is refused changes nothing", refusedConnect},
-	{"a session that was revoked connects nothing", endedSessionConnects},
+	{"connecting again replaces the link and the token", connectedAgain},
+	{"any session can connect until its last microsecond", anySessionConnects},
+	{"a refused connection changes nothing", refusedConnect},
+	{"a revoked session cannot connect", endedSessionConnects},
 }
 
 var githubConnectPromisesOfUsers = []promise[auth.Store]{
-	{"a disabled user connects nothing", disabledConnect},
-	{"who was reset connects nothing with an old session", resetConnect},
+	{"a disabled user cannot connect", disabledConnect},
+	{"a reset user cannot connect with an old session", resetConnect},
 }
 
 func connectStoresBoth(t *testing.T, store auth.AccountStore) {
@@ -58,7 +58,8 @@ func connectedAgain(t *testing.T, store auth.AccountStore) {
 
 func anySessionConnects(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
-	for _, session := range []auth.Session{newSession(a.key), newHostSession(a.user), newGitHubSession(a.user)} {
+	for _, session := range []auth.Session{newSession(a.key), newHostSession(a.user),
+		newGitHubSession(a.user)} {
 		session = openSession(t, store, session)
 		account := newGitHubAccount()
 		account.Host = unique("host")
@@ -107,7 +108,7 @@ var connectRefusals = []struct {
 		func(c *connecting, _ linked) { c.Token.Sealed, c.write.By.SessionID = nil, "" }},
 }
 
-// connectRefusalsOfLinked are those of a user who is linked already.
+// connectRefusalsOfLinked are the refusals for a user who is already linked.
 var connectRefusalsOfLinked = []struct {
 	name string
 	want []error

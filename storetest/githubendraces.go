@@ -31,8 +31,8 @@ func signInRacingUnlink(t *testing.T, store auth.Store) {
 	}
 }
 
-// signInEnds are the verbs after which nobody is to be signed in any more, with
-// what a sign-in meets that comes too late.
+// signInEnds are the calls after which no session of the user may exist, with the errors that a
+// later sign-in may return.
 var signInEnds = map[string]struct {
 	end     func(ctx context.Context, store auth.Store, a linked) error
 	refused []error
@@ -61,7 +61,9 @@ func signInsRacingTheirEnd(t *testing.T, store auth.Store) {
 		t.Run(name, func(t *testing.T) {
 			for range rounds(t) {
 				a := newLinked(t, store)
-				requireNoSignInOutlasts(t, store, a, test.refused, func() error { return test.end(t.Context(), store, a) })
+				requireNoSignInOutlasts(t, store, a, test.refused, func() error {
+					return test.end(t.Context(), store, a)
+				})
 				if test.unlinks {
 					a.requireUnlinked(t, store)
 				}
@@ -71,7 +73,9 @@ func signInsRacingTheirEnd(t *testing.T, store auth.Store) {
 }
 
 // requireNoSignInOutlasts is requireNoneOutlasts for sign-ins with GitHub.
-func requireNoSignInOutlasts(t *testing.T, store auth.AccountStore, a linked, refused []error, end func() error) {
+func requireNoSignInOutlasts(
+	t *testing.T, store auth.AccountStore, a linked, refused []error, end func() error,
+) {
 	t.Helper()
 	signIns := make([]auth.GitHubSignInWrite, contenders)
 	for i := range signIns {
@@ -79,7 +83,7 @@ func requireNoSignInOutlasts(t *testing.T, store auth.AccountStore, a linked, re
 		signIns[i].Token = nil
 	}
 	errs := race(contenders, func(i int) error {
-		if i == contenders/2 { // in the middle, for some sign-ins to be before it
+		if i == contenders/2 { // the revocation comes in the middle, so that some sign-ins come first
 			return end()
 		}
 		_, _, err := store.SignInGitHub(t.Context(), byHost(now), signIns[i])
@@ -95,10 +99,10 @@ func requireNoSignInOutlasts(t *testing.T, store auth.AccountStore, a linked, re
 	}
 }
 
-// connectEnd is a call of S after which a session connects nothing.
+// connectEnd is a call after which a session cannot connect.
 type connectEnd[S any] struct {
 	end     func(ctx context.Context, store S, a account) error
-	unlinks bool // also what was connected before
+	unlinks bool // also removes earlier connections
 }
 
 // connectEnds are the calls that every store has.
@@ -106,7 +110,7 @@ var connectEnds = map[string]connectEnd[auth.AccountStore]{
 	"signing out": {func(ctx context.Context, store auth.AccountStore, a account) error {
 		return store.RevokeSession(ctx, byHost(now), a.session.ID)
 	}, false},
-	"ending all sessions": {func(ctx context.Context, store auth.AccountStore, a account) error {
+	"revoking all sessions": {func(ctx context.Context, store auth.AccountStore, a account) error {
 		_, err := store.RevokeUserSessions(ctx, byHost(now), a.user.ID)
 		return err
 	}, false},
@@ -142,19 +146,24 @@ func connectRacingItsEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireEndsConnecting races connections with the call, which is of the store or its users.
+// requireEndsConnecting races connections with the call, which is a method of the store or of its
+// users.
 func requireEndsConnecting[S any](t *testing.T, store auth.AccountStore, of S, test connectEnd[S]) {
 	t.Helper()
 	for range rounds(t) {
 		a := newAccount(t, store)
-		requireNoneConnectsLate(t, store, a, test.unlinks, func() error { return test.end(t.Context(), of, a) })
+		requireNoneConnectsLate(t, store, a, test.unlinks, func() error {
+			return test.end(t.Context(), of, a)
+		})
 	}
 }
 
-// requireNoneConnectsLate connects accounts of several hosts while end is at
-// work, and looks at what is connected as soon as that is over: what is not to be
-// seen then must not have been done later.
-func requireNoneConnectsLate(t *testing.T, store auth.AccountStore, a account, unlinks bool, end func() error) {
+// requireNoneConnectsLate connects accounts of several hosts while end runs, and reads the
+// connections as soon as end has returned. A connection that is not visible then must not appear
+// later.
+func requireNoneConnectsLate(
+	t *testing.T, store auth.AccountStore, a account, unlinks bool, end func() error,
+) {
 	t.Helper()
 	connects, seen := make([]connecting, contenders), make([]error, contenders)
 	for i := range connects {
@@ -163,7 +172,8 @@ func requireNoneConnectsLate(t *testing.T, store auth.AccountStore, a account, u
 		connects[i] = newConnect(a.session, account)
 	}
 	errs := race(contenders, func(i int) error {
-		if i != contenders/2 { // in the middle, for some to be before it
+		// the revocation comes in the middle, so that some connections come first
+		if i != contenders/2 {
 			return connects[i].call(t.Context(), store)
 		}
 		err := end()

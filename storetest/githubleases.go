@@ -11,16 +11,16 @@ import (
 )
 
 var leasePromises = []promise[auth.AccountStore]{
-	{"a token is leased to one, and stays as it is", leasedToOne},
+	{"a token is leased to one caller and stays unchanged", leasedToOne},
 	{"a lease ends at its time", leaseEnds},
-	{"a lease of no time keeps nobody out", leaseOfNoTime},
-	{"a lease ends with every write of the token", leaseEndsWithWrite},
-	{"leases are of one token each", leasesApart},
-	{"of several leases at once one is given", racingLeases},
+	{"a lease without duration excludes no caller", leaseOfNoTime},
+	{"every write of the token ends its lease", leaseEndsWithWrite},
+	{"a lease covers one token", leasesApart},
+	{"of several concurrent leases, one is granted", racingLeases},
 }
 
 var leasePromisesOfUsers = []promise[auth.Store]{
-	{"a lease stays where the token is not written", leaseStays},
+	{"a lease stays if the token is not written", leaseStays},
 }
 
 const leaseTime = time.Minute
@@ -28,10 +28,13 @@ const leaseTime = time.Minute
 // lease leases the token at this time, for leaseTime.
 func lease(t *testing.T, store auth.AccountStore, token auth.GitHubToken, at time.Time) (bool, error) {
 	t.Helper()
-	return store.LeaseGitHubToken(t.Context(), token.UserID, token.Account.Host, token.Version, at, at.Add(leaseTime))
+	return store.LeaseGitHubToken(t.Context(), token.UserID, token.Account.Host, token.Version, at,
+		at.Add(leaseTime))
 }
 
-func requireLease(t *testing.T, store auth.AccountStore, want bool, token auth.GitHubToken, at time.Time) {
+func requireLease(
+	t *testing.T, store auth.AccountStore, want bool, token auth.GitHubToken, at time.Time,
+) {
 	t.Helper()
 	leased, err := lease(t, store, token, at)
 	require.NoError(t, err)
@@ -42,7 +45,7 @@ func leasedToOne(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	requireLease(t, store, true, a.token, now)
 	requireLease(t, store, false, a.token, now)
-	requireLease(t, store, false, a.token, now.Add(-time.Hour)) // by an instance whose clock is slow
+	requireLease(t, store, false, a.token, now.Add(-time.Hour)) // an instance whose clock is slow
 	a.requireUnchanged(t, store)
 }
 
@@ -51,7 +54,7 @@ func leaseEnds(t *testing.T, store auth.AccountStore) {
 	for _, at := range []time.Time{now, now.Add(999), now.In(time.FixedZone("east", 3600))} {
 		requireLease(t, store, true, a.token, at)
 		requireLease(t, store, false, a.token, now.Add(leaseTime-time.Nanosecond))
-		requireLease(t, store, true, a.token, now.Add(leaseTime)) // which is for as long again
+		requireLease(t, store, true, a.token, now.Add(leaseTime)) // the new lease is as long
 		requireLease(t, store, false, a.token, now.Add(2*leaseTime-time.Microsecond))
 		a.token = replace(t, store, a.token)
 	}
@@ -60,13 +63,14 @@ func leaseEnds(t *testing.T, store auth.AccountStore) {
 	a.requireUnchanged(t, store)
 }
 
-// leaseOfNoTime finds a store that takes a row which a lease does not change for
-// one that another caller holds.
+// leaseOfNoTime finds a store that mistakes a row which its update leaves unchanged for a row that
+// another caller holds.
 func leaseOfNoTime(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	for range 3 {
 		for _, until := range []time.Time{now, now.Add(-time.Hour)} {
-			leased, err := store.LeaseGitHubToken(t.Context(), a.user.ID, githubHost, a.token.Version, now, until)
+			leased, err := store.LeaseGitHubToken(t.Context(), a.user.ID, githubHost,
+				a.token.Version, now, until)
 			require.NoError(t, err)
 			require.True(t, leased)
 		}
@@ -77,7 +81,7 @@ func leaseOfNoTime(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// replace puts another token in the place of this one, and returns it.
+// replace replaces the token and returns the new one.
 func replace(t *testing.T, store auth.AccountStore, old auth.GitHubToken) auth.GitHubToken {
 	t.Helper()
 	fresh := old
@@ -153,7 +157,7 @@ func leasesApart(t *testing.T, store auth.AccountStore) {
 func racingLeases(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	for round := range rounds(t) {
-		at := now.Add(time.Duration(round) * leaseTime) // when the one before is over
+		at := now.Add(time.Duration(round) * leaseTime) // the previous lease has ended
 		leased := make([]bool, contenders)
 		errs := race(contenders, func(i int) (err error) {
 			leased[i], err = lease(t, store, a.token, at)

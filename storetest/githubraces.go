@@ -11,28 +11,28 @@ import (
 )
 
 var githubRacePromises = []promise[auth.AccountStore]{
-	{"of several sign-ins that replace a token one does", racingTokens},
-	{"of several users who connect an account one does", racingUsers},
-	{"of several accounts that a user connects one is", racingAccounts},
-	{"of several calls that write or remove a token one does", racingTokenWrites},
-	{"of several calls that unlink an account one does", racingUnlinks},
-	{"of the last two links unlinked at once one stays", racingLastLinks},
-	{"a token that is replaced while it is deleted is gone", replacedWhileDeleted},
-	{"a token that is replaced while its version is deleted is replaced or deleted", replacedWhileVersionDeleted},
-	{"nothing is connected after the end of the session", connectRacingItsEnd},
+	{"of several concurrent sign-ins that replace a token, one succeeds", racingTokens},
+	{"of several users who connect an account at once, one succeeds", racingUsers},
+	{"of several accounts that a user connects at once, one is connected", racingAccounts},
+	{"of several concurrent calls that write or delete a token, one succeeds", racingTokenWrites},
+	{"of several concurrent calls that unlink an account, one succeeds", racingUnlinks},
+	{"if the last two links are unlinked at once, one stays", racingLastLinks},
+	{"a token that is replaced while it is deleted is deleted", replacedWhileDeleted},
+	{"a token that is replaced while its version is deleted is either replaced or deleted", replacedWhileVersionDeleted},
+	{"no connection commits after the revocation of the session", connectRacingItsEnd},
 }
 
 var githubRacePromisesOfUsers = []promise[auth.Store]{
-	{"of several first sign-ins of an account at once one makes a user", racingFirstSignIns},
-	{"of several first sign-ins at once with one username one succeeds", racingUsernames},
-	{"of several first sign-ins at once with one e-mail one has it", racingEmails},
-	{"a first sign-in at once with registrations with its e-mail succeeds", racingEmailOfRegistration},
-	{"a sign-in at once with unlinking does not link again", signInRacingUnlink},
-	{"a sign-in at once with its end does not outlast it", signInsRacingTheirEnd},
+	{"of several concurrent first sign-ins of an account, one creates a user", racingFirstSignIns},
+	{"of several concurrent first sign-ins with one username, one succeeds", racingUsernames},
+	{"of several concurrent first sign-ins with one e-mail address, one gets it", racingEmails},
+	{"a first sign-in succeeds while registrations take its e-mail address", racingEmailOfRegistration},
+	{"a sign-in during unlinking does not link again", signInRacingUnlink},
+	{"a sign-in during a revocation does not survive it", signInsRacingTheirEnd},
 }
 
-// raceFirstSignIns makes first sign-ins at once that have something in common,
-// and fails the test unless one succeeds and the others leave nothing.
+// raceFirstSignIns makes several first sign-ins at once that share one value. It fails the test
+// unless one succeeds and the others leave nothing.
 func raceFirstSignIns(t *testing.T, store auth.Store, edit func(*auth.GitHubSignInWrite), want error) {
 	t.Helper()
 	signIns := make([]auth.GitHubSignInWrite, contenders)
@@ -59,14 +59,16 @@ func raceFirstSignIns(t *testing.T, store auth.Store, edit func(*auth.GitHubSign
 func racingFirstSignIns(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		account := newGitHubAccount()
-		raceFirstSignIns(t, store, func(s *auth.GitHubSignInWrite) { setAccount(s, account) }, auth.ErrChanged)
+		raceFirstSignIns(t, store, func(s *auth.GitHubSignInWrite) { setAccount(s, account) },
+			auth.ErrChanged)
 	}
 }
 
 func racingUsernames(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		name := unique("name")
-		raceFirstSignIns(t, store, func(s *auth.GitHubSignInWrite) { s.NewUser.Username = name }, auth.ErrExists)
+		raceFirstSignIns(t, store, func(s *auth.GitHubSignInWrite) { s.NewUser.Username = name },
+			auth.ErrExists)
 	}
 }
 
@@ -138,7 +140,8 @@ func racingTokens(t *testing.T, store auth.AccountStore) {
 		})
 		winner := signIns[requireOneWinner(t, errs, auth.ErrChanged)]
 		for _, signIn := range signIns {
-			require.Equal(t, signIn.Session.ID == winner.Session.ID, hasSession(t, store, signIn.Session.ID))
+			require.Equal(t, signIn.Session.ID == winner.Session.ID,
+				hasSession(t, store, signIn.Session.ID))
 		}
 		winner.Link.CreatedAt = a.link.CreatedAt
 		a.link, a.token = winner.Link, *winner.Token
@@ -178,9 +181,11 @@ func racingAccounts(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// raceConnects makes the connections at once, and fails the test unless one
-// succeeds. It returns which.
-func raceConnects(t *testing.T, store auth.AccountStore, connects []connecting, others ...error) connecting {
+// raceConnects makes the connections at once, fails the test unless exactly one succeeds, and
+// returns that one.
+func raceConnects(
+	t *testing.T, store auth.AccountStore, connects []connecting, others ...error,
+) connecting {
 	t.Helper()
 	errs := race(len(connects), func(i int) error { return connects[i].call(t.Context(), store) })
 	winner := connects[requireOneWinner(t, errs, others...)]
@@ -246,7 +251,7 @@ func racingLastLinks(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// replacedWhileDeleted is a token being refreshed when its user disconnects.
+// replacedWhileDeleted refreshes a token while its user disconnects.
 func replacedWhileDeleted(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newLinked(t, store)
@@ -257,12 +262,13 @@ func replacedWhileDeleted(t *testing.T, store auth.AccountStore) {
 			if i == 0 {
 				replaced = store.ReplaceGitHubToken(t.Context(), fresh, a.token.Version)
 			} else {
-				removed, deleted = store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost, "")
+				removed, deleted = store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID,
+					githubHost, "")
 			}
 			return nil
 		})
 		require.NoError(t, deleted)
-		if replaced == nil { // or else it came too late
+		if replaced == nil { // otherwise the replacement came too late
 			require.Equal(t, fresh, removed)
 		} else {
 			require.ErrorIs(t, replaced, auth.ErrNotFound)
@@ -272,8 +278,8 @@ func replacedWhileDeleted(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// replacedWhileVersionDeleted is a token being refreshed by one caller while another deletes
-// the token that it read, because GitHub has rejected it.
+// replacedWhileVersionDeleted refreshes a token in one call while another call deletes the version
+// that it read, because GitHub has rejected it.
 func replacedWhileVersionDeleted(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newLinked(t, store)
@@ -282,7 +288,8 @@ func replacedWhileVersionDeleted(t *testing.T, store auth.AccountStore) {
 			if i == 0 {
 				return store.ReplaceGitHubToken(t.Context(), fresh, a.token.Version)
 			}
-			_, err := store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost, a.token.Version)
+			_, err := store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost,
+				a.token.Version)
 			return err
 		})
 		if requireOneWinner(t, errs, auth.ErrNotFound) == 0 {

@@ -10,7 +10,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// setAccount makes the sign-in one of this account.
+// setAccount changes the account of the sign-in.
 func setAccount(signIn *auth.GitHubSignInWrite, account auth.GitHubAccount) {
 	signIn.Link.Account = account
 	if signIn.Token != nil {
@@ -18,7 +18,7 @@ func setAccount(signIn *auth.GitHubSignInWrite, account auth.GitHubAccount) {
 	}
 }
 
-// setUser makes the sign-in one of the user with this ID.
+// setUser changes the user of the sign-in.
 func setUser(signIn *auth.GitHubSignInWrite, id string) {
 	signIn.Link.UserID, signIn.Session.UserID = id, id
 	if signIn.Token != nil {
@@ -29,21 +29,23 @@ func setUser(signIn *auth.GitHubSignInWrite, id string) {
 	}
 }
 
-// refusal is a sign-in that is refused: what makes it so, and the answers that
-// are true then. Taken is who has signed in with GitHub, and keyed who has not.
+// refusal is a sign-in that must be refused: the change that makes it so, and the errors that are
+// correct. The user taken has signed in with GitHub; the user keyed has not.
 type refusal struct {
 	edit func(signIn *auth.GitHubSignInWrite, taken linked, keyed account)
 	want []error
 }
 
-// refusalsOfAll are those of first and later sign-ins alike.
+// refusalsOfAll apply to first and later sign-ins.
 var refusalsOfAll = map[string]refusal{
 	"the session's id is taken": {
 		func(s *auth.GitHubSignInWrite, taken linked, _ account) { s.Session.ID = taken.session.ID },
 		[]error{auth.ErrExists},
 	},
 	"the session names another user's key": {
-		func(s *auth.GitHubSignInWrite, _ linked, keyed account) { s.Session.AccessKeyID = keyed.key.ID },
+		func(s *auth.GitHubSignInWrite, _ linked, keyed account) {
+			s.Session.AccessKeyID = keyed.key.ID
+		},
 		[]error{auth.ErrNotFound},
 	},
 	"the token has another version": {
@@ -67,11 +69,15 @@ var refusalsOfAll = map[string]refusal{
 		[]error{auth.ErrInvalid},
 	},
 	"the token is another account's": {
-		func(s *auth.GitHubSignInWrite, taken linked, _ account) { s.Token.Account.ID = taken.link.Account.ID },
+		func(s *auth.GitHubSignInWrite, taken linked, _ account) {
+			s.Token.Account.ID = taken.link.Account.ID
+		},
 		[]error{auth.ErrInvalid},
 	},
 	"the token is of another host": {
-		func(s *auth.GitHubSignInWrite, _ linked, _ account) { s.Token.Account.Host = "github.example.com" },
+		func(s *auth.GitHubSignInWrite, _ linked, _ account) {
+			s.Token.Account.Host = "github.example.com"
+		},
 		[]error{auth.ErrInvalid},
 	},
 	"a record cannot be kept, and the account is linked": {
@@ -99,12 +105,14 @@ var refusalsOfFirst = map[string]refusal{
 		func(s *auth.GitHubSignInWrite, _ linked, keyed account) { setUser(s, keyed.user.ID) },
 		[]error{auth.ErrExists},
 	},
-	"the user's id is that of somebody linked": {
+	"the user's ID is that of a linked user": {
 		func(s *auth.GitHubSignInWrite, taken linked, _ account) { setUser(s, taken.user.ID) },
 		[]error{auth.ErrExists, auth.ErrChanged},
 	},
 	"the username is taken": {
-		func(s *auth.GitHubSignInWrite, _ linked, keyed account) { s.NewUser.Username = keyed.user.Username },
+		func(s *auth.GitHubSignInWrite, _ linked, keyed account) {
+			s.NewUser.Username = keyed.user.Username
+		},
 		[]error{auth.ErrExists},
 	},
 	"the username is taken, in capitals": {
@@ -124,11 +132,11 @@ var refusalsOfFirst = map[string]refusal{
 }
 
 var refusalsOfLater = map[string]refusal{
-	"the account is nobody's": {
+	"the account is not linked": {
 		func(s *auth.GitHubSignInWrite, _ linked, _ account) { setAccount(s, newGitHubAccount()) },
 		[]error{auth.ErrChanged},
 	},
-	"the account is nobody's, and the user has none": {
+	"the account is not linked, and the user has no account": {
 		func(s *auth.GitHubSignInWrite, _ linked, keyed account) {
 			setAccount(s, newGitHubAccount())
 			setUser(s, keyed.user.ID)
@@ -163,7 +171,9 @@ var refusalsOfLater = map[string]refusal{
 		[]error{auth.ErrChanged},
 	},
 	"the token's version is in other letters": {
-		func(s *auth.GitHubSignInWrite, _ linked, _ account) { s.TokenVersion = strings.ToLower(s.TokenVersion) },
+		func(s *auth.GitHubSignInWrite, _ linked, _ account) {
+			s.TokenVersion = strings.ToLower(s.TokenVersion)
+		},
 		[]error{auth.ErrChanged},
 	},
 	"the token's version ends with a space": {
@@ -172,7 +182,7 @@ var refusalsOfLater = map[string]refusal{
 	},
 }
 
-// withRefusalsOfAll returns the refusals together with those of all sign-ins.
+// withRefusalsOfAll returns the refusals together with refusalsOfAll.
 func withRefusalsOfAll(refusals map[string]refusal) map[string]refusal {
 	all := maps.Clone(refusalsOfAll)
 	maps.Copy(all, refusals)
@@ -192,7 +202,7 @@ func refusedFirstSignIn(t *testing.T, store auth.Store) {
 			taken.requireUnchanged(t, store)
 			keyed.requireUnchanged(t, store)
 			requireNoConnection(t, store, keyed.user.ID, githubHost)
-			// Nothing of it was kept, not even a name: all that is free still is.
+			// The refused sign-in stored nothing, not even a name: all free values are still free.
 			requireNoUser(t, store, free.NewUser.ID)
 			requireNoLink(t, store, free.Link.Account)
 			requireNoSession(t, store, free.Session.ID)
@@ -226,8 +236,10 @@ func refusedLaterSignIn(t *testing.T, store auth.Store) {
 	}
 }
 
-// requireRefused fails the test unless the sign-in meets one of the answers.
-func requireRefused(t *testing.T, store auth.AccountStore, signIn auth.GitHubSignInWrite, want []error) {
+// requireRefused fails the test unless the sign-in returns one of the errors.
+func requireRefused(
+	t *testing.T, store auth.AccountStore, signIn auth.GitHubSignInWrite, want []error,
+) {
 	t.Helper()
 	session, user, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
 	requireOneOf(t, err, want...)

@@ -11,40 +11,41 @@ import (
 )
 
 var rememberedPromises = []promise[auth.AccountStore]{
-	{"an account that was unlinked signs nobody in", unlinkedSignsNobodyIn},
-	{"an account that was unlinked is connected by its own user, and by no other", unlinkedReconnected},
+	{"an unlinked account signs no user in", unlinkedSignsNobodyIn},
+	{"an unlinked account can be connected only by its own user", unlinkedReconnected},
 	{"unlinking revokes the sessions that GitHub opened, and no others", unlinkEndsGitHubSessions},
-	{"an account that was forgotten is anybody's again", forgottenIsFree},
+	{"any user can use a forgotten account", forgottenIsFree},
 	{"an account is forgotten once, and not while it is linked", forgetRefused},
-	{"an account of another host is remembered apart", rememberedByHost},
-	{"of several calls that forget an account one does", racingForgets},
+	{"accounts of different hosts are remembered separately", rememberedByHost},
+	{"of several concurrent calls that forget an account, one succeeds", racingForgets},
 }
 
 var rememberedPromisesOfUsers = []promise[auth.Store]{
-	{"an account whose user was reset signs nobody in until it is connected again", resetRemembered},
-	{"an account whose user was deleted signs in as somebody new", deletedForgotten},
-	{"an account's grant makes one super user in its life", grantedOnce},
-	{"an account is granted later what it was not granted at first", grantedLater},
+	{"an account whose user was reset signs no user in until it is connected again", resetRemembered},
+	{"an account whose user was deleted signs in as a new user", deletedForgotten},
+	{"an account's grant creates one super user, ever", grantedOnce},
+	{"an account can be granted super user rights at a later sign-in", grantedLater},
 	{"a grant is spent once the account's user is demoted, reset or deleted", grantSpentByEnds},
 	{"a grant is not spent by disabling, unlinking or forgetting", grantKept},
 	{"a super user who was demoted stays demoted, however the account comes back", demotedStays},
-	{"of several sign-ins at once one grant makes one super user", racingGrants},
+	{"of several concurrent sign-ins, one grant creates one super user", racingGrants},
 }
 
-// ofAccount returns the first sign-in of somebody new with this account, as the store accepts it.
+// ofAccount returns the first sign-in of a new user with this account, as the store accepts it.
 func ofAccount(store auth.AccountStore, account auth.GitHubAccount) auth.GitHubSignInWrite {
 	first := asKept(store, firstSignIn(newUser()))
 	setAccount(&first, account)
 	return first
 }
 
-// requireNotAllowed fails the test unless the account signs in neither as its last user nor as
-// somebody new.
+// requireNotAllowed fails the test unless the account can sign in neither as its last user nor as a
+// new user.
 func requireNotAllowed(t *testing.T, store auth.AccountStore, l linked) {
 	t.Helper()
 	next := l.nextSignIn()
 	next.Token = nil
-	for _, signIn := range []auth.GitHubSignInWrite{l.nextSignIn(), next, ofAccount(store, l.link.Account)} {
+	for _, signIn := range []auth.GitHubSignInWrite{l.nextSignIn(), next,
+		ofAccount(store, l.link.Account)} {
 		requireRefused(t, store, signIn, []error{auth.ErrGitHubNotAllowed})
 		requireNoSession(t, store, signIn.Session.ID)
 		if signIn.NewUser != nil {
@@ -54,7 +55,8 @@ func requireNotAllowed(t *testing.T, store auth.AccountStore, l linked) {
 	requireNoLink(t, store, l.link.Account)
 }
 
-// newUnlinked signs somebody in whose account is then unlinked, and who has a session of a key.
+// newUnlinked returns a user whose account was linked and then unlinked, and a session that a key
+// opened.
 func newUnlinked(t *testing.T, store auth.AccountStore) (linked, auth.Session) {
 	t.Helper()
 	a := newLinked(t, store)
@@ -77,7 +79,8 @@ func unlinkedSignsNobodyIn(t *testing.T, store auth.AccountStore) {
 func unlinkedReconnected(t *testing.T, store auth.AccountStore) {
 	a, session := newUnlinked(t, store)
 	other := newAccount(t, store)
-	require.ErrorIs(t, newConnect(other.session, a.link.Account).call(t.Context(), store), auth.ErrExists)
+	require.ErrorIs(t, newConnect(other.session, a.link.Account).call(t.Context(), store),
+		auth.ErrExists)
 	requireNoLink(t, store, a.link.Account)
 
 	have := connect(t, store, newConnect(session, a.link.Account))
@@ -134,7 +137,8 @@ func forgetRefused(t *testing.T, store auth.AccountStore) {
 	a.requireUnchanged(t, store)
 	require.ErrorIs(t, forgetting(newGitHubAccount()), auth.ErrNotFound)
 	require.ErrorIs(t, forgetting(auth.GitHubAccount{}), auth.ErrNotFound)
-	require.ErrorIs(t, forgetting(auth.GitHubAccount{Host: githubHost + "\x00", ID: a.link.Account.ID}), auth.ErrNotFound)
+	require.ErrorIs(t, forgetting(auth.GitHubAccount{Host: githubHost + "\x00",
+		ID: a.link.Account.ID}), auth.ErrNotFound)
 
 	b, _ := newUnlinked(t, store)
 	forget(t, store, b.link.Account)
@@ -174,18 +178,19 @@ func resetRemembered(t *testing.T, store auth.Store) {
 }
 
 func deletedForgotten(t *testing.T, store auth.Store) {
-	a, _ := newUnlinked(t, store) // remembered, and not linked
+	a, _ := newUnlinked(t, store) // remembered, but not linked
 	deleteUser(t, store, a.user.ID)
 	signUp(t, store, ofAccount(store, a.link.Account)).requireUnchanged(t, store)
 
 	b := newLinked(t, store)
 	deleteUser(t, store, b.user.ID)
-	require.ErrorIs(t, store.ForgetGitHubAccount(t.Context(), byHost(now), b.link.Account), auth.ErrNotFound)
+	require.ErrorIs(t, store.ForgetGitHubAccount(t.Context(), byHost(now), b.link.Account),
+		auth.ErrNotFound)
 	signUp(t, store, ofAccount(store, b.link.Account)).requireUnchanged(t, store)
 }
 
-// granted makes a sign-in that grants, fails the test unless the user is a super user afterwards
-// or not, as wanted, and returns the user with what is linked.
+// granted makes a sign-in with a grant, fails the test unless the user is a super user afterwards
+// exactly if wanted, and returns the user with the link.
 func granted(t *testing.T, store auth.Store, signIn auth.GitHubSignInWrite, want bool) linked {
 	t.Helper()
 	signIn.GrantSuperUser = true
@@ -195,7 +200,7 @@ func granted(t *testing.T, store auth.Store, signIn auth.GitHubSignInWrite, want
 	return a
 }
 
-// grantedAgain is granted for a user who is linked.
+// grantedAgain is granted for a linked user.
 func grantedAgain(t *testing.T, store auth.Store, a linked, want bool) linked {
 	t.Helper()
 	created := a.link.CreatedAt
@@ -209,7 +214,7 @@ func grantedOnce(t *testing.T, store auth.Store) {
 	first := firstSignIn(newUser())
 	a := granted(t, store, first, true)
 	require.False(t, first.NewUser.IsSuperUser, "the caller's own record was changed")
-	a = grantedAgain(t, store, a, true) // who is one
+	a = grantedAgain(t, store, a, true) // already a super user
 	update(t, store, a.user.ID, demote)
 	a = grantedAgain(t, store, a, false)
 	update(t, store, a.user.ID, promote)
@@ -226,7 +231,7 @@ func grantedLater(t *testing.T, store auth.Store) {
 	update(t, store, a.user.ID, demote)
 	grantedAgain(t, store, a, false)
 
-	keyed := newAccount(t, store) // who has connected the account
+	keyed := newAccount(t, store) // a user who has connected the account
 	have := connect(t, store, newConnect(keyed.session, newGitHubAccount()))
 	grantedAgain(t, store, linked{user: keyed.user, link: have.Link, token: *have.Token}, true)
 }
@@ -248,7 +253,7 @@ func grantSpentByEnds(t *testing.T, store auth.Store) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			never, linkedNow := newLinked(t, store), newLinked(t, store) // granted nothing until now
+			never, linkedNow := newLinked(t, store), newLinked(t, store) // no grant until now
 			addKey(t, store, never.user, time.Time{})
 			_, err := unlink(t, store, never)
 			require.NoError(t, err)
@@ -282,8 +287,8 @@ func grantKept(t *testing.T, store auth.Store) {
 	granted(t, store, ofAccount(store, a.link.Account), true)
 }
 
-// demotedStays is a user whom the host's configuration names for ever: demoted by an operator,
-// the user unlinks, forgets, deletes and signs in again.
+// demotedStays tests a user whom the configuration of the host always grants super user rights.
+// After an operator demotes the user, the user unlinks, forgets, deletes and signs in again.
 func demotedStays(t *testing.T, store auth.Store) {
 	register(t, store, newSuperUser())
 	a := granted(t, store, firstSignIn(newUser()), true)

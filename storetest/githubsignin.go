@@ -13,28 +13,28 @@ import (
 
 var githubSignInPromises = []promise[auth.Store]{
 	{"a first sign-in stores the user, the link, the token and the session", firstSignInStoresAll},
-	{"a sign-in may come without a token", signInWithoutToken},
-	{"a later sign-in renews the link and the token", laterSignIn},
-	{"a later sign-in may say nothing new", sameSignIn},
-	{"an e-mail that is taken is left out", takenEmailLeftOut},
-	{"an e-mail that is not taken is the user's", freeEmailKept},
-	{"a first sign-in that is refused leaves nothing", refusedFirstSignIn},
-	{"a later sign-in that is refused changes nothing", refusedLaterSignIn},
-	{"a disabled user does not sign in, and stays linked", disabledSignIn},
+	{"a sign-in may have no token", signInWithoutToken},
+	{"a later sign-in updates the link and the token", laterSignIn},
+	{"a later sign-in may change nothing", sameSignIn},
+	{"an e-mail address that is taken is left out", takenEmailLeftOut},
+	{"an e-mail address that is free is stored", freeEmailKept},
+	{"a refused first sign-in leaves nothing", refusedFirstSignIn},
+	{"a refused later sign-in changes nothing", refusedLaterSignIn},
+	{"a disabled user cannot sign in, and stays linked", disabledSignIn},
 	{"a disabled user has no session that GitHub opened", disablingEndsGitHubSessions},
 	{"a user signs in with accounts of several hosts", severalHosts},
-	{"an account of another host is another", sameIDElsewhere},
+	{"the same account number at another host is another account", sameIDElsewhere},
 }
 
 // githubAccountPromises are about how a store keeps and finds accounts.
 var githubAccountPromises = []promise[auth.AccountStore]{
-	{"numbers of accounts are exact", exactAccountIDs},
-	{"what is unknown is not found", unknownGitHubAccounts},
+	{"account numbers are exact", exactAccountIDs},
+	{"unknown accounts and users are not found", unknownGitHubAccounts},
 }
 
 var githubSuperUserPromises = []promise[auth.Store]{
-	{"a super user who came with GitHub counts as one", githubSuperUserCounts},
-	{"a sign-in with GitHub is no bootstrap", signInBeforeBootstrap},
+	{"a super user created by GitHub sign-in counts as a super user", githubSuperUserCounts},
+	{"a sign-in with GitHub does not spend the bootstrap", signInBeforeBootstrap},
 }
 
 func firstSignInStoresAll(t *testing.T, store auth.Store) {
@@ -60,7 +60,8 @@ func signInWithoutToken(t *testing.T, store auth.Store) {
 	linked{user: user, link: first.Link, session: session}.requireDisconnected(t, store)
 
 	a := newLinked(t, store)
-	for _, version := range []string{"", a.token.Version, unique("version")} { // which says nothing then
+	// without a token, the version has no meaning
+	for _, version := range []string{"", a.token.Version, unique("version")} {
 		signIn := a.nextSignIn()
 		signIn.Token, signIn.TokenVersion = nil, version
 		session, user, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
@@ -84,18 +85,19 @@ func laterSignIn(t *testing.T, store auth.Store) {
 		require.Equal(t, a.user, user)
 		signIn.Link.CreatedAt = a.link.CreatedAt
 		a.link, a.token = signIn.Link, *signIn.Token
-		a.requireUnchanged(t, store) // with the session of before
+		a.requireUnchanged(t, store) // the earlier session also stays
 	}
 	other.requireUnchanged(t, store)
 }
 
-// sameSignIn signs in in the microsecond of the time before, when GitHub says the
-// same: it finds a store that takes a row which nothing changes for none.
+// sameSignIn signs in twice in the same microsecond with the same values. It finds a store that
+// takes a row which its update leaves unchanged for a missing row.
 func sameSignIn(t *testing.T, store auth.Store) {
 	a := newLinked(t, store)
 	for range 2 {
 		session := newGitHubSession(a.user)
-		got, user, err := store.SignInGitHub(t.Context(), byHost(now), auth.GitHubSignInWrite{Link: a.link, Session: session})
+		got, user, err := store.SignInGitHub(t.Context(), byHost(now),
+			auth.GitHubSignInWrite{Link: a.link, Session: session})
 		require.NoError(t, err)
 		requireSameSession(t, session, got)
 		require.Equal(t, a.user, user)
@@ -188,15 +190,17 @@ func sameIDElsewhere(t *testing.T, store auth.Store) {
 		b := signUp(t, store, second)
 		a.requireUnchanged(t, store)
 		b.requireUnchanged(t, store)
-		connect(t, store, newConnect(a.session, auth.GitHubAccount{Host: other, ID: 2})) // one of each
+		// one account at each host
+		connect(t, store, newConnect(a.session, auth.GitHubAccount{Host: other, ID: 2}))
 	})
 }
 
 func exactAccountIDs(t *testing.T, store auth.AccountStore) {
 	host := unique("host")
 	for _, id := range []int64{
-		1, 2, 1 << 31, 1<<31 - 1, 1<<32 + 1, // 32 bits
-		1 << 53, 1<<53 + 1, 1<<53 + 2, math.MaxInt64 - 1, math.MaxInt64, // 64 bits, but no float has them all
+		1, 2, 1 << 31, 1<<31 - 1, 1<<32 + 1, // around 32 bits
+		// 64 bits, more than a float64 can hold exactly
+		1 << 53, 1<<53 + 1, 1<<53 + 2, math.MaxInt64 - 1, math.MaxInt64,
 	} {
 		signIn := firstSignIn(newUser())
 		setAccount(&signIn, auth.GitHubAccount{Host: host, ID: id})

@@ -16,23 +16,22 @@ import (
 
 var statePromises = []promise[auth.AccountStore]{
 	{"a state is used once", stateUsedOnce},
-	{"an expired state is used until it is pruned", expiredStateUsed},
-	{"of several uses of a state at once one succeeds", racingStates},
-	{"states that merely look alike are two", lookalikeStates},
-	{"a state may be as long as an id", longestState},
-	{"a state that cannot be kept is invalid", invalidState},
+	{"an expired state stays used until it is pruned", expiredStateUsed},
+	{"of several concurrent uses of a state, one succeeds", racingStates},
+	{"look-alike states are different", lookalikeStates},
+	{"a state may be as long as an ID", longestState},
+	{"a state that cannot be stored is invalid", invalidState},
 }
 
 var statePrunePromises = []promise[auth.AccountStore]{
-	{"pruning removes what has expired and nothing else", pruneStatesExactly},
-	{"pruning removes as many as it may and no more", pruneStatesToLimit},
-	{"a state used again keeps its time", pruneStateUsedAgain},
+	{"pruning removes expired records and nothing else", pruneStatesExactly},
+	{"pruning removes no more than the limit", pruneStatesToLimit},
+	{"a state used again keeps its expiry", pruneStateUsedAgain},
 	{"pruning an empty store removes nothing", ofStates(pruneEmpty)},
-	{"what several prune at once is counted once", ofStates(racingPrunes)},
+	{"records that several calls prune at once are counted once", ofStates(racingPrunes)},
 }
 
-// stateKind has no function has: a store does not tell of a state without using
-// it.
+// stateKind has no function has, because a store cannot look a state up without using it.
 var stateKind = kind{
 	name: "states",
 	add: func(t *testing.T, store auth.AccountStore, _ auth.User, expires time.Time) string {
@@ -45,7 +44,9 @@ var stateKind = kind{
 }
 
 // ofStates returns a test of states.
-func ofStates(test func(t *testing.T, store auth.AccountStore, kind kind)) func(t *testing.T, store auth.AccountStore) {
+func ofStates(
+	test func(t *testing.T, store auth.AccountStore, kind kind),
+) func(t *testing.T, store auth.AccountStore) {
 	return func(t *testing.T, store auth.AccountStore) { test(t, store, stateKind) }
 }
 
@@ -109,7 +110,7 @@ func pruneStatesExactly(t *testing.T, store auth.AccountStore) {
 			unexpired = append(unexpired, useState(t, store, expires))
 		}
 		stateKind.requirePruned(t, store, len(expired), at, math.MaxInt)
-		for _, id := range expired { // each is as good as new
+		for _, id := range expired { // pruned states can be used again
 			require.NoError(t, store.ConsumeState(t.Context(), id, latest))
 		}
 		for _, id := range unexpired {

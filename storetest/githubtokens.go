@@ -11,15 +11,15 @@ import (
 )
 
 var githubTokenPromises = []promise[auth.AccountStore]{
-	{"a token is replaced, and nothing else", tokenReplaced},
+	{"replacing a token changes nothing else", tokenReplaced},
 	{"a token of another version is neither replaced nor deleted", tokenOfAnotherVersion},
 	{"a token of another account does not replace one", tokenOfAnotherAccount},
-	{"a deleted token is returned, and gone once", tokenDeleted},
-	{"who has no token any more signs in to the same user", signInAfterDisconnect},
-	{"a version does not come back with another token", versionNotRevived},
-	{"the token of another host is another", tokenElsewhere},
-	{"what has no token is not found", noToken},
-	{"a store keeps copies of what is sealed", sealedCopied},
+	{"a token is deleted once, and returned", tokenDeleted},
+	{"a user whose token was deleted signs in as the same user", signInAfterDisconnect},
+	{"a replaced version is not found again", versionNotRevived},
+	{"tokens of different hosts are separate", tokenElsewhere},
+	{"a link without a token is not found", noToken},
+	{"a store keeps copies of sealed bytes", sealedCopied},
 }
 
 // tokenVerbs are the methods that find a token by its version.
@@ -35,7 +35,8 @@ var tokenVerbs = map[string]func(t *testing.T, store auth.AccountStore, token au
 		return store.ReplaceGitHubToken(t.Context(), fresh, token.Version)
 	},
 	"delete": func(t *testing.T, store auth.AccountStore, token auth.GitHubToken) error {
-		_, err := store.DeleteGitHubToken(t.Context(), byHost(now), token.UserID, token.Account.Host, token.Version)
+		_, err := store.DeleteGitHubToken(t.Context(), byHost(now), token.UserID,
+			token.Account.Host, token.Version)
 		return err
 	},
 }
@@ -48,7 +49,7 @@ func requireNoToken(t *testing.T, store auth.AccountStore, token auth.GitHubToke
 	}
 }
 
-// deleteToken deletes the token that the user has, of whatever version.
+// deleteToken deletes the user's token, whatever its version.
 func deleteToken(t *testing.T, store auth.AccountStore, token auth.GitHubToken) error {
 	t.Helper()
 	_, err := store.DeleteGitHubToken(t.Context(), byHost(now), token.UserID, token.Account.Host, "")
@@ -71,7 +72,7 @@ func tokenReplaced(t *testing.T, store auth.AccountStore) {
 
 func tokenOfAnotherVersion(t *testing.T, store auth.AccountStore) {
 	a, other := newLinked(t, store), newLinked(t, store)
-	unversioned := a.token // which deletes every version, but finds none
+	unversioned := a.token // an empty version deletes every version, but leases and replaces none
 	unversioned.Version = ""
 	for _, name := range []string{"lease", "replace"} {
 		require.ErrorIs(t, tokenVerbs[name](t, store, unversioned), auth.ErrNotFound, name)
@@ -107,7 +108,8 @@ func tokenDeleted(t *testing.T, store auth.AccountStore) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, other := newLinked(t, store), newLinked(t, store)
-			deleted, err := store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost, version(a.token))
+			deleted, err := store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost,
+				version(a.token))
 			require.NoError(t, err)
 			require.Equal(t, a.token, deleted)
 			a.requireDisconnected(t, store)
@@ -123,7 +125,7 @@ func signInAfterDisconnect(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	require.NoError(t, deleteToken(t, store, a.token))
 	signIn := a.nextSignIn()
-	requireRefused(t, store, signIn, []error{auth.ErrChanged}) // with the version of before
+	requireRefused(t, store, signIn, []error{auth.ErrChanged}) // with the old version
 	a.requireDisconnected(t, store)
 
 	signIn.TokenVersion = ""
@@ -175,10 +177,10 @@ func noToken(t *testing.T, store auth.AccountStore) {
 	elsewhere := newLinked(t, store).token
 	elsewhere.Account.Host = "github.example.com"
 	for name, token := range map[string]auth.GitHubToken{
-		"no such user":     newToken(newLink(newUser(), newGitHubAccount())),
-		"no link":          newToken(newLink(keyed.user, newGitHubAccount())),
-		"no link any more": unlinked.token,
-		"no link there":    elsewhere,
+		"no such user":   newToken(newLink(newUser(), newGitHubAccount())),
+		"no link":        newToken(newLink(keyed.user, newGitHubAccount())),
+		"a removed link": unlinked.token,
+		"no link there":  elsewhere,
 	} {
 		t.Run(name, func(t *testing.T) {
 			requireNoToken(t, store, token)
@@ -188,7 +190,7 @@ func noToken(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// sealedCopied writes over each slice that a store was given, or gave.
+// sealedCopied overwrites each slice that it passed to the store or got from it.
 func sealedCopied(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	want := connection{Link: a.link, Token: new(newToken(a.link))}
@@ -199,7 +201,7 @@ func sealedCopied(t *testing.T, store auth.AccountStore) {
 		clear(got.Token.Sealed)
 		requireConnection(t, store, want)
 	}
-	own := func() *auth.GitHubToken { // the same token in a slice of its own
+	own := func() *auth.GitHubToken { // the same token with its own slice
 		token := *want.Token
 		token.Sealed = []byte(string(token.Sealed))
 		return &token

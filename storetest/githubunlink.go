@@ -10,18 +10,18 @@ import (
 )
 
 var githubUnlinkPromises = []promise[auth.AccountStore]{
-	{"unlinking removes the link, the token and the sessions that GitHub opened, and spares the rest", unlinked},
-	{"a link without a token is unlinked", unlinkedWithoutToken},
-	{"a link to another host is a way in", otherLinkIsWayIn},
-	{"what is not linked is not unlinked", unlinkUnknown},
+	{"unlinking removes the link, the token and the sessions that GitHub opened, and nothing else", unlinked},
+	{"a link without a token can be unlinked", unlinkedWithoutToken},
+	{"a link to another host counts as a way to sign in", otherLinkIsWayIn},
+	{"an account that is not linked cannot be unlinked", unlinkUnknown},
 }
 
 var githubUnlinkPromisesOfUsers = []promise[auth.Store]{
 	{"a user who has unlinked an account may connect another", unlinkedConnectsAnother},
-	{"who has no key that is good keeps the last link", lastWayInStays},
-	{"any key that is good is a way in", goodKeyIsWayIn},
+	{"a user without a valid key keeps the last link", lastWayInStays},
+	{"any valid key counts as a way to sign in", goodKeyIsWayIn},
 	{"a reset user has no link and no token", resetUnlinks},
-	{"a reset spares the links of others", resetSparesLinks},
+	{"a reset leaves the links of others unchanged", resetSparesLinks},
 	{"a reset that fails leaves the link and the token", failedResetKeepsLink},
 }
 

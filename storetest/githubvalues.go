@@ -12,18 +12,18 @@ import (
 )
 
 var githubValuePromises = []promise[auth.AccountStore]{
-	{"a link with a value that cannot be kept is not", invalidLink},
-	{"a token with a value that cannot be kept is not", invalidToken},
-	{"an id that could never be stored is not found", impossibleGitHubIDs},
-	{"the longest values come back as they were", longestGitHubValues},
-	{"the strangest values come back as they were", strangestGitHubValues},
+	{"a link with a value that cannot be stored is refused", invalidLink},
+	{"a token with a value that cannot be stored is refused", invalidToken},
+	{"an ID that cannot be stored is not found", impossibleGitHubIDs},
+	{"the longest values come back unchanged", longestGitHubValues},
+	{"the strangest values come back unchanged", strangestGitHubValues},
 	{"values that may be empty come back empty", emptyGitHubValues},
-	{"any bytes may be sealed", anyBytesSealed},
+	{"sealed bytes may have any value", anyBytesSealed},
 }
 
 var githubValuePromisesOfUsers = []promise[auth.Store]{
-	{"a first sign-in with a user or a session that cannot be kept does nothing", invalidSignIn},
-	{"times come back in UTC, cut to the microsecond", githubTimesKept},
+	{"a first sign-in with an invalid user or session does nothing", invalidSignIn},
+	{"times come back in UTC, truncated to the microsecond", githubTimesKept},
 }
 
 var linkFields = []field[auth.GitHubLink]{
@@ -91,8 +91,8 @@ func invalidToken(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireNotKept fails the test unless this field of a link and a token, edited
-// so, is refused by each method that writes both.
+// requireNotKept fails the test unless each method that writes a link or a token refuses this edit
+// of the field.
 func requireNotKept(t *testing.T, store auth.AccountStore, field string, edit func(*auth.GitHubLink, *auth.GitHubToken)) {
 	t.Helper()
 	user := newUser()
@@ -138,7 +138,8 @@ func invalidSignIn(t *testing.T, store auth.Store) {
 
 func impossibleGitHubIDs(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
-	for _, tail := range []string{"\x00", "\x00tail", "\xff", "\xed\xa0\x80", "\n", "\u202e", fill("", "x", 10_000)} {
+	for _, tail := range []string{"\x00", "\x00tail", "\xff", "\xed\xa0\x80", "\n", "\u202e",
+		fill("", "x", 10_000)} {
 		for name, edit := range map[string]func(token *auth.GitHubToken){
 			"user":    func(token *auth.GitHubToken) { token.UserID += tail },
 			"host":    func(token *auth.GitHubToken) { token.Account.Host += tail },
@@ -162,8 +163,8 @@ func impossibleGitHubIDs(t *testing.T, store auth.AccountStore) {
 	a.requireUnchanged(t, store)
 }
 
-// requireNoGitHub fails the test unless each method that finds something of a
-// user and a host says that there is no such thing.
+// requireNoGitHub fails the test unless each method that looks up a user and a host returns
+// ErrNotFound.
 func requireNoGitHub(t *testing.T, store auth.AccountStore, token auth.GitHubToken, name string) {
 	t.Helper()
 	requireNoConnection(t, store, token.UserID, token.Account.Host)
@@ -177,7 +178,9 @@ func requireNoGitHub(t *testing.T, store auth.AccountStore, token auth.GitHubTok
 func longestGitHubValues(t *testing.T, store auth.AccountStore) {
 	for _, what := range []string{"x", "é", "漢", "🦆", "'", `\`} {
 		t.Run(what, func(t *testing.T) {
-			requireGitHubRoundTrip(t, store, func(prefix string, limit int) string { return fill(prefix, what, limit) })
+			requireGitHubRoundTrip(t, store, func(prefix string, limit int) string {
+				return fill(prefix, what, limit)
+			})
 		})
 	}
 }
@@ -185,14 +188,20 @@ func longestGitHubValues(t *testing.T, store auth.AccountStore) {
 func strangestGitHubValues(t *testing.T, store auth.AccountStore) {
 	for _, strange := range strangeTexts {
 		t.Run(strange, func(t *testing.T) {
-			requireGitHubRoundTrip(t, store, func(prefix string, _ int) string { return prefix + strange })
-			requireGitHubRoundTrip(t, store, func(prefix string, _ int) string { return strange + prefix })
+			requireGitHubRoundTrip(t, store, func(prefix string, _ int) string {
+				return prefix + strange
+			})
+			requireGitHubRoundTrip(t, store, func(prefix string, _ int) string {
+				return strange + prefix
+			})
 		})
 	}
 }
 
 // requireGitHubRoundTrip is requireRoundTrip for a link and a token.
-func requireGitHubRoundTrip(t *testing.T, store auth.AccountStore, value func(prefix string, limit int) string) {
+func requireGitHubRoundTrip(
+	t *testing.T, store auth.AccountStore, value func(prefix string, limit int) string,
+) {
 	t.Helper()
 	user := newUser()
 	for _, field := range userFields {

@@ -12,12 +12,12 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// canceledSoon returns a context that ends at a random moment: now, while a
-// call is at work, or after it. Which, no test may depend upon.
+// canceledSoon returns a context that ends at a random moment: at once, during a call, or after it.
+// No test may depend on which.
 func canceledSoon(t *testing.T) context.Context {
 	t.Helper()
-	// Short times are as likely as long ones, from a nanosecond to 16 ms: a call
-	// takes microseconds in one store and milliseconds in another.
+	// Every order of magnitude from a nanosecond to 16 ms is equally likely, because a call takes
+	// microseconds in one store and milliseconds in another.
 	most := time.Duration(1) << rand.N(25)
 	ctx, cancel := context.WithCancel(t.Context())
 	timer := time.AfterFunc(rand.N(most), cancel)
@@ -28,20 +28,20 @@ func canceledSoon(t *testing.T) context.Context {
 	return ctx
 }
 
-// requireNoAnswer fails the test if err is one of those that say no: a call that
-// was interrupted and would have succeeded does not.
+// requireNoAnswer fails the test if err is an answer of the contract. An interrupted call that
+// would have succeeded must not be refused.
 func requireNoAnswer(t *testing.T, err error) {
 	t.Helper()
-	require.Falsef(t, isOneOf(err, auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid, auth.ErrUserDisabled, auth.ErrTokenRejected, auth.ErrGitHubNotAllowed,
+	require.Falsef(t, isOneOf(err, auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid,
+		auth.ErrUserDisabled, auth.ErrTokenRejected, auth.ErrGitHubNotAllowed,
 		auth.ErrLastSuperUser, auth.ErrBootstrapped, auth.ErrLastWayIn, auth.ErrChanged, auth.ErrTooManyKeys, auth.ErrRotating), "an interrupted call answered: %v", err)
 }
 
-// signs returns everything that shows whether a call was done: true if it shows that the call
-// was done.
+// signs returns every observation that tells whether a call took effect. Each is true if it took
+// effect.
 type signs[S any] = func(t *testing.T, store S, own, draft account) []bool
 
-// interruptedMethods are the methods of every store that change more than one thing, with
-// their signs.
+// interruptedMethods are the methods of every store that change several records, with their signs.
 var interruptedMethods = map[string]signs[auth.AccountStore]{
 	"RevokeKey": func(t *testing.T, store auth.AccountStore, own, _ account) []bool {
 		return []bool{!hasKey(t, store, own.key.ID), !hasSession(t, store, own.session.ID)}
@@ -60,8 +60,8 @@ var interruptedMethods = map[string]signs[auth.AccountStore]{
 	},
 }
 
-// interruptedUserMethods are the methods of a UserStore that change more than one thing, with
-// their signs.
+// interruptedUserMethods are the methods of a UserStore that change several records, with their
+// signs.
 var interruptedUserMethods = map[string]signs[auth.Store]{
 	"Register":      registeredSigns,
 	"RegisterUsers": registeredSigns,
@@ -76,7 +76,8 @@ var interruptedUserMethods = map[string]signs[auth.Store]{
 	},
 	"DeleteUser": func(t *testing.T, store auth.Store, own, _ account) []bool {
 		return []bool{
-			!hasUser(t, store, own.user.ID), !hasKey(t, store, own.key.ID), !hasSession(t, store, own.session.ID),
+			!hasUser(t, store, own.user.ID), !hasKey(t, store, own.key.ID), !hasSession(t, store,
+				own.session.ID),
 		}
 	},
 }
@@ -92,7 +93,7 @@ func isDisabled(t *testing.T, store auth.UserStore, a account) bool {
 	return !user.IsActive
 }
 
-// withUserSigns returns the signs of accounts, and of users too if the store keeps users.
+// withUserSigns returns the signs of accounts, and also those of users if the store keeps users.
 func withUserSigns[O, D any](
 	store auth.AccountStore,
 	accounts map[string]func(t *testing.T, store auth.AccountStore, own O, draft D) []bool,
@@ -104,7 +105,9 @@ func withUserSigns[O, D any](
 		return all
 	}
 	for name, signs := range users {
-		all[name] = func(t *testing.T, _ auth.AccountStore, own O, draft D) []bool { return signs(t, whole, own, draft) }
+		all[name] = func(t *testing.T, _ auth.AccountStore, own O, draft D) []bool {
+			return signs(t, whole, own, draft)
+		}
 	}
 	return all
 }
@@ -116,7 +119,9 @@ func canceledDuring(t *testing.T, store auth.AccountStore) {
 			for range rounds(t) {
 				interrupt(t,
 					func() [2]account { return [2]account{newAccount(t, store), newDraft()} },
-					func(ctx context.Context, a [2]account) error { return methods[name](ctx, store, a[0], a[1]) },
+					func(ctx context.Context, a [2]account) error {
+						return methods[name](ctx, store, a[0], a[1])
+					},
 					func(a [2]account) []bool { return signs(t, store, a[0], a[1]) },
 				)
 			}
@@ -125,8 +130,8 @@ func canceledDuring(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// interrupt makes the call several times at once, each for records of its own,
-// with contexts that end at random moments.
+// interrupt makes the call several times at once, each with its own records, with contexts that end
+// at random moments.
 func interrupt[R any](t *testing.T,
 	prepare func() R, call func(ctx context.Context, records R) error, signs func(records R) []bool,
 ) {
@@ -140,22 +145,21 @@ func interrupt[R any](t *testing.T,
 		requireNoAnswer(t, err)
 		done := requireWhole(t, func() []bool { return signs(records[i]) })
 		if err == nil {
-			require.True(t, done, "the call returned no error and was not done")
+			require.True(t, done, "the call returned no error but did not take effect")
 		}
 	}
 }
 
-// requireWhole fails the test unless all the signs agree, and returns what they
-// say. A call that returned an error may be done a little later, between one
-// sign and the next, but only once: so the signs get a second chance, and no
-// third.
+// requireWhole fails the test unless all signs agree, and returns their value. A call that returned
+// an error may take effect a little later, between two signs, but only once. So the signs get a
+// second chance, and no third.
 func requireWhole(t *testing.T, signs func() []bool) bool {
 	t.Helper()
 	if done, agreed := unanimous(signs()); agreed {
 		return done
 	}
 	done, agreed := unanimous(signs())
-	require.True(t, agreed, "the call was done in part")
+	require.True(t, agreed, "the call took effect in part")
 	return done
 }
 

@@ -12,24 +12,24 @@ import (
 
 var keyLifePromises = []promise[auth.AccountStore]{
 	{"a user's keys are listed, the oldest first", keysListed},
-	{"a user of whom there are no keys has none listed", noKeysListed},
-	{"a user has no more keys than may be", keysCapped},
-	{"a rotated key has the new hash and, until its time, the old one", keyRotated},
-	{"a key rotated without overlap has the new hash alone", keyRotatedAtOnce},
+	{"a user without keys has none listed", noKeysListed},
+	{"a user has at most MaxKeys keys", keysCapped},
+	{"a rotated key has the new hash and, until the overlap ends, the old one", keyRotated},
+	{"a key rotated without overlap has only the new hash", keyRotatedAtOnce},
 	{"a key is not rotated while an earlier secret works", keyNotRotatedTwice},
 	{"a key that has expired is not rotated", expiredKeyNotRotated},
-	{"rotating a key leaves sessions and other keys alone", rotationSparesOthers},
-	{"of several rotations at once with an overlap one succeeds", racingRotations},
-	{"a rotation with a value that cannot be kept changes nothing", invalidRotation},
-	{"a rotated key's times are kept like others", rotationTimes},
-	{"the use of a key is noted once a minute", keyUsed},
-	{"a use that is older than the one noted is not", earlierUse},
-	{"a session is a use of the key that opens it, and of no other", sessionUsesKey},
-	{"a session that is refused is no use of the key", refusedSessionUsesNothing},
+	{"rotating a key leaves sessions and other keys unchanged", rotationSparesOthers},
+	{"of several concurrent rotations with an overlap, one succeeds", racingRotations},
+	{"a rotation with an invalid value changes nothing", invalidRotation},
+	{"a rotated key's times are stored like other times", rotationTimes},
+	{"the use of a key is recorded once a minute", keyUsed},
+	{"a use older than the recorded one is not recorded", earlierUse},
+	{"opening a session records a use of its key, and of no other", sessionUsesKey},
+	{"a refused session records no use of the key", refusedSessionUsesNothing},
 }
 
 var keyLifePromisesOfUsers = []promise[auth.Store]{
-	{"of several keys at once for the last place one is added", racingKeysForLastPlace},
+	{"of several keys added at once for the last place, one is added", racingKeysForLastPlace},
 }
 
 func requireKeys(t *testing.T, store auth.AccountStore, userID string, want ...auth.AccessKey) {
@@ -49,7 +49,9 @@ func keysListed(t *testing.T, store auth.AccountStore) {
 		require.NoError(t, store.AddKey(t.Context(), byHost(now), key))
 	}
 	sameAge := []auth.AccessKey{a.key, expired, rotating}
-	slices.SortFunc(sameAge, func(a, b auth.AccessKey) int { return slices.Compare([]byte(a.ID), []byte(b.ID)) })
+	slices.SortFunc(sameAge, func(a, b auth.AccessKey) int {
+		return slices.Compare([]byte(a.ID), []byte(b.ID))
+	})
 	requireKeys(t, store, a.user.ID, slices.Concat([]auth.AccessKey{oldest}, sameAge)...)
 	requireKeys(t, store, other.user.ID, other.key)
 
@@ -66,13 +68,13 @@ func noKeysListed(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// addKeys gives the user keys until there are as many.
+// addKeys adds keys until the user has this many.
 func addKeys(t *testing.T, store auth.AccountStore, user auth.User, until int) {
 	t.Helper()
 	keys, err := store.ListKeys(t.Context(), user.ID)
 	require.NoError(t, err)
 	for range until - len(keys) {
-		addKey(t, store, user, now.Add(-time.Minute)) // one that has expired counts
+		addKey(t, store, user, now.Add(-time.Minute)) // an expired key also counts
 	}
 }
 
@@ -98,13 +100,15 @@ func racingKeysForLastPlace(t *testing.T, store auth.Store) {
 		for i := range keys {
 			keys[i] = newKey(user)
 		}
-		errs := race(contenders, func(i int) error { return store.AddKey(t.Context(), byHost(now), keys[i]) })
+		errs := race(contenders, func(i int) error {
+			return store.AddKey(t.Context(), byHost(now), keys[i])
+		})
 		winner := keys[requireOneWinner(t, errs, auth.ErrTooManyKeys)]
 		require.NoError(t, store.RevokeKey(t.Context(), byHost(now), winner.ID))
 	}
 }
 
-// rotated returns the key as it is after the rotation at this time.
+// rotated returns the key after the rotation at this time.
 func rotated(key auth.AccessKey, r auth.KeyRotation, at time.Time) auth.AccessKey {
 	key.PreviousHash, key.PreviousUntil = "", time.Time{}
 	if r.Overlap > 0 {
@@ -114,7 +118,9 @@ func rotated(key auth.AccessKey, r auth.KeyRotation, at time.Time) auth.AccessKe
 	return key
 }
 
-func rotate(t *testing.T, store auth.AccountStore, key auth.AccessKey, r auth.KeyRotation, at time.Time) auth.AccessKey {
+func rotate(
+	t *testing.T, store auth.AccountStore, key auth.AccessKey, r auth.KeyRotation, at time.Time,
+) auth.AccessKey {
 	t.Helper()
 	got, err := store.RotateKey(t.Context(), byHost(at), key.ID, r)
 	require.NoError(t, err)
@@ -128,7 +134,7 @@ func keyRotated(t *testing.T, store auth.AccountStore) {
 	key := addKey(t, store, user, now.Add(time.Hour))
 	rotate(t, store, key, rotation(unique("hash")), now)
 
-	// Once the old secret has had its time, the key may be rotated again.
+	// Once the overlap has ended, the key can be rotated again.
 	key = addKey(t, store, user, time.Time{})
 	key = rotate(t, store, key, rotation(unique("hash")), now)
 	rotate(t, store, key, rotation(unique("hash")), key.PreviousUntil)
@@ -136,7 +142,7 @@ func keyRotated(t *testing.T, store auth.AccountStore) {
 
 func keyRotatedAtOnce(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
-	for range 3 { // nothing works beside the new one, so that there is nothing to wait for
+	for range 3 { // without an overlap, a rotation need not wait for the earlier one
 		r := rotation(unique("hash"))
 		r.Overlap = 0
 		a.key = rotate(t, store, a.key, r, now)
@@ -150,7 +156,8 @@ func keyNotRotatedTwice(t *testing.T, store auth.AccountStore) {
 	again := rotation(unique("hash"))
 	for _, overlap := range []time.Duration{0, time.Microsecond, time.Hour} {
 		again.Overlap = overlap
-		_, err := store.RotateKey(t.Context(), byHost(a.key.PreviousUntil.Add(-time.Microsecond)), a.key.ID, again)
+		_, err := store.RotateKey(t.Context(), byHost(a.key.PreviousUntil.Add(-time.Microsecond)),
+			a.key.ID, again)
 		require.ErrorIs(t, err, auth.ErrRotating)
 		a.requireUnchanged(t, store)
 	}
@@ -223,7 +230,8 @@ func keyUsed(t *testing.T, store auth.AccountStore) {
 	_, key := register(t, store, newUser())
 	require.NoError(t, store.TouchKey(t.Context(), key.ID, now))
 	requireKey(t, store, usedAt(key, now))
-	require.NoError(t, store.TouchKey(t.Context(), key.ID, now.Add(auth.KeyUsePrecision-time.Microsecond)))
+	require.NoError(t, store.TouchKey(t.Context(), key.ID,
+		now.Add(auth.KeyUsePrecision-time.Microsecond)))
 	requireKey(t, store, usedAt(key, now))
 	next := now.Add(auth.KeyUsePrecision)
 	require.NoError(t, store.TouchKey(t.Context(), key.ID, next))

@@ -11,22 +11,22 @@ import (
 
 var keyPromises = []promise[auth.AccountStore]{
 	{"a user may have several keys", severalKeys},
-	{"a key id that is taken is not added", keyTaken},
-	{"a key is found by id and by nothing else", keyFoundByIDOnly},
+	{"a key with a taken ID is not added", keyTaken},
+	{"a key is found only by its ID", keyFoundByIDOnly},
 	{"an expired key is found until it is pruned", expiredKeyFound},
-	{"a hash is replaced, and nothing else of the key", hashReplaced},
-	{"a hash is replaced by the same", hashReplacedBySame},
-	{"a hash that is not the old one is not replaced", hashNotReplaced},
-	{"a revoked key is gone, with the sessions it opened", revokedKeyGone},
-	{"revoking a key spares the user's other keys and sessions", revokingSparesOthers},
+	{"replacing a hash changes nothing else of the key", hashReplaced},
+	{"a hash can be replaced by itself", hashReplacedBySame},
+	{"a hash is not replaced if the old hash does not match", hashNotReplaced},
+	{"a revoked key no longer exists, nor do the sessions it opened", revokedKeyGone},
+	{"revoking a key leaves the user's other keys and sessions unchanged", revokingSparesOthers},
 	{"an expired key can be revoked", expiredKeyRevoked},
 	{"an unknown key cannot be revoked", revokeUnknownKey},
 }
 
 var keyPromisesOfUsers = []promise[auth.Store]{
-	{"a disabled user may be given a key", keyForDisabledUser},
-	{"a key of nobody is not added", keyOfNobody},
-	{"a key is found with its owner as the owner is now", keyFoundWithOwner},
+	{"a key can be added to a disabled user", keyForDisabledUser},
+	{"a key of an unknown user is not added", keyOfNobody},
+	{"a key is found with the current record of its owner", keyFoundWithOwner},
 }
 
 func severalKeys(t *testing.T, store auth.AccountStore) {
@@ -108,7 +108,8 @@ func hashNotReplaced(t *testing.T, store auth.AccountStore) {
 		"another", "hash$1_%", "HASH$1_%", "Hash$1_", "Hash$1_%%", "Hash$1%%", "%", "Hash$1_% ",
 		"", "Hash$1_%\x00", "Hash$1_%\xff",
 	} {
-		require.ErrorIsf(t, store.SwapHash(t.Context(), key.ID, old, "new"), auth.ErrNotFound, "%q", old)
+		require.ErrorIsf(t, store.SwapHash(t.Context(), key.ID, old, "new"), auth.ErrNotFound, "%q",
+			old)
 	}
 	require.ErrorIs(t, store.SwapHash(t.Context(), unique("none"), key.Hash, "new"), auth.ErrNotFound)
 	requireKey(t, store, key)

@@ -16,27 +16,27 @@ import (
 )
 
 var listPromises = []promise[auth.Store]{
-	{"users are listed in the order of their ids' bytes", listedInOrder},
-	{"users are listed as they are", listedAsTheyAre},
-	{"a page is as long as it may be and no longer", listedToLimit},
-	{"a list goes on after an id that is nobody's", listedAfterNobody},
-	{"a list that goes on after an impossible id is an answer", listedAfterImpossible},
-	{"who is there throughout is met once while others come and go", listedWhileChanging},
+	{"users are listed in the byte order of their IDs", listedInOrder},
+	{"users are listed with their current records", listedAsTheyAre},
+	{"a page is no longer than the limit", listedToLimit},
+	{"a list continues after an ID that no user has", listedAfterNobody},
+	{"listing after an ID that cannot be stored returns a page or ErrNotFound", listedAfterImpossible},
+	{"a user who exists throughout is listed exactly once while others come and go", listedWhileChanging},
 }
 
 var listAllPromises = []promise[auth.Store]{
-	{"a list of everybody has everybody, and ends", listedToTheEnd},
+	{"a list of all users is complete, and ends", listedToTheEnd},
 }
 
-// inOrder are ends of ids in the order of their bytes, which is neither that of
-// any language nor that of UTF-16.
+// inOrder are suffixes of IDs in byte order, which differs from the order of any language and of
+// UTF-16.
 var inOrder = []string{
 	" ", "!", "-", "0", "10", "9", "A", "A ", "A!", "AA", "B", "Z", "_", "a", "aa", "b", "z", "~",
 	"Å", "ß", "é", "漢", "\ue000", "\uff5e", "\U0001f986", "\U0010ffff",
 }
 
-// registerAll registers users whose ids are prefix and one of the ends each, and
-// returns them in the order of the ends.
+// registerAll registers users whose IDs are the prefix and one of the ends each, and returns them
+// in the order of the ends.
 func registerAll(t *testing.T, store auth.Store, prefix string, ends []string) []auth.User {
 	t.Helper()
 	users := make([]auth.User, len(ends))
@@ -44,7 +44,7 @@ func registerAll(t *testing.T, store auth.Store, prefix string, ends []string) [
 		user := newUser()
 		user.ID = prefix + ends[n]
 		users[n], _ = register(t, store, user)
-		if i%2 == 0 { // which moves records about in some stores
+		if i%2 == 0 { // an update moves records in some stores
 			users[n] = changed(user, disable)
 			update(t, store, user.ID, disable)
 		}
@@ -52,7 +52,7 @@ func registerAll(t *testing.T, store auth.Store, prefix string, ends []string) [
 	return users
 }
 
-// shuffled returns 0 to n-1 in an order that is neither theirs nor the reverse.
+// shuffled returns 0 to n-1 in an order that is neither ascending nor descending.
 func shuffled(n int) []int {
 	order := make([]int, 0, n)
 	for i := range n {
@@ -80,7 +80,7 @@ func listedInOrder(t *testing.T, store auth.Store) {
 	prefix := unique("list")
 	users := registerAll(t, store, prefix, inOrder)
 	require.Equal(t, idsOf(users), idsOf(list(t, store, prefix, len(users))))
-	for i, user := range users[1:] { // from each to the next
+	for i, user := range users[1:] { // each page begins after the previous user
 		require.Equal(t, user.ID, list(t, store, users[i].ID, 1)[0].ID)
 	}
 }
@@ -123,20 +123,21 @@ func listedAfterNobody(t *testing.T, store auth.Store) {
 		require.Equal(t, prefix+want, list(t, store, prefix+after, 1)[0].ID, "after %q", after)
 	}
 	deleteUser(t, store, users[1].ID)
-	require.Equal(t, users[2], list(t, store, users[1].ID, 1)[0], "after somebody deleted")
+	require.Equal(t, users[2], list(t, store, users[1].ID, 1)[0], "after a deleted user")
 	require.Equal(t, []auth.User{users[0], users[2]}, list(t, store, prefix, 2))
 }
 
-// listedAfterImpossible accepts a page and ErrNotFound: both are true.
+// listedAfterImpossible accepts both a page and ErrNotFound.
 func listedAfterImpossible(t *testing.T, store auth.Store) {
-	for _, after := range []string{"\x00", "a\x00", "\xff", "\xed\xa0\x80", "a\n", fill("", "x", 10_000)} {
+	for _, after := range []string{"\x00", "a\x00", "\xff", "\xed\xa0\x80", "a\n",
+		fill("", "x", 10_000)} {
 		_, err := store.ListUsers(t.Context(), after, 1)
 		require.Truef(t, err == nil || errors.Is(err, auth.ErrNotFound), "%.80q: %v", after, err)
 	}
 }
 
-// listedWhileChanging walks from page to page while others register users and
-// delete them again, before, between and behind those who stay.
+// listedWhileChanging lists page by page while other calls register and delete users whose IDs sort
+// before, between and after those of the users who stay.
 func listedWhileChanging(t *testing.T, store auth.Store) {
 	prefix := unique("list")
 	var ends []string
@@ -160,8 +161,7 @@ func listedWhileChanging(t *testing.T, store auth.Store) {
 	require.NoError(t, errors.Join(errs...))
 }
 
-// comeAndGo registers users among those of the prefix and deletes them again,
-// until it is over.
+// comeAndGo registers users with the prefix and deletes them again until over is set.
 func comeAndGo(ctx context.Context, store auth.Store, prefix string, over *atomic.Bool) error {
 	for i := 0; !over.Load(); i++ {
 		user := newUser()
@@ -176,8 +176,8 @@ func comeAndGo(ctx context.Context, store auth.Store, prefix string, over *atomi
 	return nil
 }
 
-// walk lists the users of the prefix page by page, and returns an error unless it
-// meets those who stay once each, and everybody in order.
+// walk lists the users of the prefix page by page. It returns an error unless it finds each of the
+// users who stay exactly once, and all users in order.
 func walk(ctx context.Context, store auth.Store, prefix string, stay []string) error {
 	const limit = 3
 	var met []string
@@ -200,7 +200,7 @@ func walk(ctx context.Context, store auth.Store, prefix string, stay []string) e
 		}
 	}
 	if !slices.Equal(stay, met) {
-		return fmt.Errorf("met %d of %d: %v", len(met), len(stay), met)
+		return fmt.Errorf("found %d of %d users: %v", len(met), len(stay), met)
 	}
 	return nil
 }
@@ -211,7 +211,7 @@ func listedToTheEnd(t *testing.T, store auth.Store) {
 			require.Empty(t, list(t, store, after, limit))
 		}
 	}
-	users := registerAll(t, store, "", inOrder[1:]) // none begins with a space
+	users := registerAll(t, store, "", inOrder[1:]) // no ID begins with a space
 	for _, limit := range []int{len(users), len(users) + 1, math.MaxInt32, math.MaxInt} {
 		require.Equal(t, users, list(t, store, "", limit))
 		require.Equal(t, users[1:], list(t, store, users[0].ID, limit))

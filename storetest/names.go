@@ -12,18 +12,18 @@ import (
 )
 
 var namePromises = []promise[auth.AccountStore]{
-	{"key ids that merely look alike are two", lookalikeKeyIDs},
-	{"session ids that merely look alike are two", lookalikeSessionIDs},
+	{"look-alike key IDs are different", lookalikeKeyIDs},
+	{"look-alike session IDs are different", lookalikeSessionIDs},
 }
 
 var namePromisesOfUsers = []promise[auth.Store]{
-	{"names and ids that are taken register neither user nor key", conflicts},
-	{"ASCII letters are folded among any others", foldsAmongOthers},
-	{"names are kept as they were given", namesKeptAsGiven},
-	{"any number of users have no e-mail", emptyEmails},
-	{"a username may be an e-mail of another user", usernameIsNoEmail},
-	{"names that merely look alike are two", lookalikeNames},
-	{"user ids that merely look alike are two", lookalikeUserIDs},
+	{"a taken name or ID registers neither the user nor the key", conflicts},
+	{"ASCII letters are folded among other letters", foldsAmongOthers},
+	{"names are stored as they were given", namesKeptAsGiven},
+	{"any number of users may have no e-mail address", emptyEmails},
+	{"a username may equal another user's e-mail address", usernameIsNoEmail},
+	{"look-alike names are different", lookalikeNames},
+	{"look-alike user IDs are different", lookalikeUserIDs},
 }
 
 func conflicts(t *testing.T, store auth.Store) {
@@ -66,7 +66,8 @@ func conflicts(t *testing.T, store auth.Store) {
 
 			require.ErrorIs(t, store.Register(t.Context(), byHost(now), user, key), auth.ErrExists)
 			taken.requireUnchanged(t, store)
-			// Nothing of it was kept, not even a name: all that is free still is.
+			// The refused registration stored nothing, not even a name: all free values are still
+			// free.
 			requireNoUser(t, store, freeUser.ID)
 			requireNoKey(t, store, freeKey.ID)
 			require.NoError(t, store.Register(t.Context(), byHost(now), freeUser, freeKey))
@@ -115,23 +116,23 @@ func usernameIsNoEmail(t *testing.T, store auth.Store) {
 	}
 }
 
-// foldedTwins are two texts each that differ only in the case of ASCII letters,
-// or in a space at the end: two ids, and the same name.
+// foldedTwins are pairs of texts that differ only in the case of ASCII letters or in a trailing
+// space. They are different IDs but the same name.
 var foldedTwins = [][2]string{
 	{"Key", "key"},
 	{"key", "kEY"},
 	{"space", "space "},
 }
 
-// lookalikes are two texts each that are different ids and different names, and
-// that some database or some function of package strings takes for one.
+// lookalikes are pairs of texts that are different IDs and different names, although some database
+// or some function of package strings treats them as equal.
 var lookalikes = [][2]string{
 	{"É", "é"},                       // strings.ToLower
-	{"\u212a", "k"},                  // the Kelvin sign, which ToLower makes k
+	{"\u212a", "k"},                  // the Kelvin sign, which ToLower converts to k
 	{"\u212a", "K"},                  // the same
-	{"\u017f", "s"},                  // the long s, which EqualFold makes s
+	{"\u017f", "s"},                  // the long s, which EqualFold equates with s
 	{"\u0130", "i"},                  // capital I with a dot
-	{"\u0131", "I"},                  // small i without one
+	{"\u0131", "I"},                  // small i without a dot
 	{"Σ", "ς"},                       // two small sigmas
 	{"ß", "ss"},                      // collations that expand
 	{"ﬁ", "fi"},                      // and compatibility forms
@@ -139,21 +140,21 @@ var lookalikes = [][2]string{
 	{"a", "á"},                       // collations without accents
 	{"x", "ｘ"},                       // full width
 	{"а", "a"},                       // Cyrillic and Latin
-	{"ab", "a\u200bb"},               // a space of no width
-	{"a\u00a0b", "a b"},              // a space that does not break
+	{"ab", "a\u200bb"},               // zero-width space
+	{"a\u00a0b", "a b"},              // no-break space
 	{"a  b", "a b"},                  // two spaces
 	{"a_b", "axb"},                   // LIKE
 	{"a%b", "axb"},                   // the same
-	{"@[\\]^", "`{|}~"},              // the neighbours of the letters in ASCII
+	{"@[\\]^", "`{|}~"},              // the neighbors of the letters in ASCII
 	{"1", "01"},                      // numbers
 	{"1e1", "10"},                    // the same
-	{"\U0001f986", "\U0001f985"},     // beyond 16 bits: a duck and an eagle
+	{"\U0001f986", "\U0001f985"},     // beyond 16 bits: duck and eagle
 	{"a\\b", "a\\\\b"},               // escapes
-	{"a\ufffdb", "a\ufffd\ufffdb"},   // what invalid UTF-8 is made into
-	{"\u4e00\u4e01", "\u4e01\u4e00"}, // the same characters
+	{"a\ufffdb", "a\ufffd\ufffdb"},   // replacements of invalid UTF-8
+	{"\u4e00\u4e01", "\u4e01\u4e00"}, // the same characters in another order
 }
 
-// apart calls test with the two texts of each pair, put into text that is unique.
+// apart calls test with the two texts of each pair, each inserted into a unique text.
 func apart(t *testing.T, pairs [][2]string, test func(t *testing.T, one, other string)) {
 	for _, pair := range pairs {
 		prefix := unique("") + "-"

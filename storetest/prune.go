@@ -14,20 +14,20 @@ import (
 )
 
 var prunePromises = []promise[auth.AccountStore]{
-	{"pruning removes what has expired and nothing else", eachKind(pruneExactly)},
-	{"pruning removes as many as it may and no more", eachKind(pruneToLimit)},
+	{"pruning removes expired records and nothing else", eachKind(pruneExactly)},
+	{"pruning removes no more than the limit", eachKind(pruneToLimit)},
 	{"pruning an empty store removes nothing", eachKind(pruneEmpty)},
-	{"what several prune at once is counted once", eachKind(racingPrunes)},
+	{"records that several calls prune at once are counted once", eachKind(racingPrunes)},
 	{"a key that never expires is never pruned", permanentKeysStay},
-	{"a pruned key takes along the sessions it opened, no others", prunedKeyEndsSessions},
-	{"a session created while its key is pruned does not outlast it", sessionsRacingPrune},
+	{"pruning a key removes the sessions it opened, and no others", prunedKeyEndsSessions},
+	{"a session created while its key is pruned does not survive it", sessionsRacingPrune},
 }
 
 var prunePromisesOfUsers = []promise[auth.Store]{
-	{"what ended before is not pruned again", endedNotPruned},
+	{"records that were removed before are not pruned again", endedNotPruned},
 }
 
-// kind is a kind of record that can be pruned.
+// kind describes one kind of record that can be pruned.
 type kind struct {
 	name  string
 	add   func(t *testing.T, store auth.AccountStore, owner auth.User, expires time.Time) (id string)
@@ -40,8 +40,10 @@ var (
 	sessionKind = kind{"sessions", addSessionUntil, hasSession, auth.AccountStore.PruneSessions}
 )
 
-// eachKind returns a test of each kind of record in turn.
-func eachKind(test func(t *testing.T, store auth.AccountStore, kind kind)) func(t *testing.T, store auth.AccountStore) {
+// eachKind returns a test that tests each kind of record in turn.
+func eachKind(
+	test func(t *testing.T, store auth.AccountStore, kind kind),
+) func(t *testing.T, store auth.AccountStore) {
 	return func(t *testing.T, store auth.AccountStore) {
 		for _, kind := range []kind{keyKind, sessionKind} {
 			t.Run(kind.name, func(t *testing.T) { test(t, store, kind) })
@@ -61,8 +63,10 @@ func addSessionUntil(t *testing.T, store auth.AccountStore, owner auth.User, exp
 	return openSession(t, store, session).ID
 }
 
-// requirePruned fails the test unless so many records are pruned.
-func (k kind) requirePruned(t *testing.T, store auth.AccountStore, want int, expired time.Time, limit int) {
+// requirePruned fails the test unless this number of records is pruned.
+func (k kind) requirePruned(
+	t *testing.T, store auth.AccountStore, want int, expired time.Time, limit int,
+) {
 	t.Helper()
 	n, err := k.prune(store, t.Context(), expired, limit)
 	require.NoError(t, err)
@@ -73,9 +77,10 @@ func (k kind) requirePruned(t *testing.T, store auth.AccountStore, want int, exp
 var (
 	expiredNow = []time.Time{
 		earliest, now.Add(-time.Hour), now.Add(-time.Microsecond), now,
-		now.Add(999), // which is kept as now
+		now.Add(999), // stored as now
 	}
-	unexpiredNow = []time.Time{now.Add(time.Microsecond), now.Add(time.Hour), now.AddDate(300, 0, 0), latest}
+	unexpiredNow = []time.Time{now.Add(time.Microsecond), now.Add(time.Hour),
+		now.AddDate(300, 0, 0), latest}
 )
 
 func pruneExactly(t *testing.T, store auth.AccountStore, kind kind) {
@@ -118,7 +123,8 @@ func pruneToLimit(t *testing.T, store auth.AccountStore, kind kind) {
 		return n
 	}
 	for _, step := range []struct{ limit, pruned, left int }{
-		{0, 0, 5}, {-1, 0, 5}, {math.MinInt, 0, 5}, {1, 1, 4}, {2, 2, 2}, {2, 2, 0}, {2, 0, 0}, {0, 0, 0},
+		{0, 0,
+			5}, {-1, 0, 5}, {math.MinInt, 0, 5}, {1, 1, 4}, {2, 2, 2}, {2, 2, 0}, {2, 0, 0}, {0, 0, 0},
 	} {
 		kind.requirePruned(t, store, step.pruned, now, step.limit)
 		require.Equal(t, step.left, left())
@@ -151,7 +157,7 @@ func racingPrunes(t *testing.T, store auth.AccountStore, kind kind) {
 		}
 	})
 	require.NoError(t, errors.Join(errs...))
-	// One that met what another was at work on may have stopped before the end.
+	// A call that met rows which another call was pruning may have stopped early.
 	left, err := kind.prune(store, t.Context(), now, math.MaxInt)
 	require.NoError(t, err)
 	require.EqualValues(t, records, sum.Load()+int64(left))
@@ -169,9 +175,10 @@ func permanentKeysStay(t *testing.T, store auth.AccountStore) {
 func prunedKeyEndsSessions(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	key := addKey(t, store, a.user, now.Add(time.Minute))
-	opened := []auth.Session{openSession(t, store, newSession(key)), openSession(t, store, newSession(key))}
+	opened := []auth.Session{openSession(t, store, newSession(key)),
+		openSession(t, store, newSession(key))}
 	host := newHostSession(a.user)
-	host.ExpiresAt = key.ExpiresAt // pruning keys is not pruning sessions
+	host.ExpiresAt = key.ExpiresAt // pruning keys does not prune this session
 	host = openSession(t, store, host)
 
 	keyKind.requirePruned(t, store, 1, key.ExpiresAt, math.MaxInt)
@@ -181,11 +188,11 @@ func prunedKeyEndsSessions(t *testing.T, store auth.AccountStore) {
 	}
 	requireSession(t, store, host)
 	a.requireUnchanged(t, store)
-	sessionKind.requirePruned(t, store, 1, key.ExpiresAt, math.MaxInt) // host
+	sessionKind.requirePruned(t, store, 1, key.ExpiresAt, math.MaxInt) // the session that no key opened
 }
 
-// endedNotPruned finds a store that forgets, where records end, to take them
-// from whatever it prunes by.
+// endedNotPruned finds a store that does not remove a record from its pruning index when the record
+// is removed.
 func endedNotPruned(t *testing.T, store auth.Store) {
 	ended, revoked := newExpiring(t, store), newExpiring(t, store)
 	disabled, reset := newExpiring(t, store), newExpiring(t, store)
@@ -193,7 +200,8 @@ func endedNotPruned(t *testing.T, store auth.Store) {
 	require.NoError(t, store.RevokeSession(t.Context(), byHost(now), ended.session.ID))
 	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), revoked.key.ID))
 	update(t, store, disabled.user.ID, disable)
-	_, _, err := store.ResetUser(t.Context(), byHost(now), reset.user.ID, auth.UserChange{}, newKey(reset.user))
+	_, _, err := store.ResetUser(t.Context(), byHost(now), reset.user.ID, auth.UserChange{},
+		newKey(reset.user))
 	require.NoError(t, err)
 
 	_, err = store.RevokeUserSessions(t.Context(), byHost(now), all.user.ID)
@@ -201,13 +209,14 @@ func endedNotPruned(t *testing.T, store auth.Store) {
 	deleteUser(t, store, deleted.user.ID)
 
 	sessionKind.requirePruned(t, store, 0, latest, math.MaxInt)
-	keyKind.requirePruned(t, store, 3, latest, math.MaxInt) // of ended, disabled and all
+	// the sessions of the users ended, disabled and all
+	keyKind.requirePruned(t, store, 3, latest, math.MaxInt)
 }
 
-// sessionsRacingPrune prunes until the key is gone: a prune may leave a key with
-// which a session is being created.
+// sessionsRacingPrune prunes until the key is removed, because a call may skip a key with which a
+// session is being created.
 func sessionsRacingPrune(t *testing.T, store auth.AccountStore) {
-	const enough = 100_000 // a transaction that holds the key may have to wait for the machine for seconds
+	const enough = 100_000 // on a busy machine, the transaction that holds the key may take seconds
 	for range rounds(t) {
 		a := newExpiring(t, store)
 		requireNoneOutlasts(t, store, a, false, []error{auth.ErrNotFound}, func() error {

@@ -13,26 +13,26 @@ import (
 )
 
 var racePromises = []promise[auth.AccountStore]{
-	{"of several keys added at once with one id one is added", racingKeys},
-	{"of several sessions created at once with one id one is created", racingSessions},
-	{"of several calls that end a session one does", racingEnds},
-	{"of several calls that revoke a key one does", racingRevocations},
-	{"of several calls that replace a hash one does", racingHashes},
-	{"a session created at once with its end does not outlast it", sessionsRacingTheirEnd},
+	{"of several keys added at once with one ID, one is added", racingKeys},
+	{"of several sessions created at once with one ID, one is created", racingSessions},
+	{"of several concurrent calls that revoke a session, one succeeds", racingEnds},
+	{"of several concurrent calls that revoke a key, one succeeds", racingRevocations},
+	{"of several concurrent calls that replace a hash, one succeeds", racingHashes},
+	{"a session created during a revocation does not survive it", sessionsRacingTheirEnd},
 }
 
 var racePromisesOfUsers = []promise[auth.Store]{
-	{"of several registrations at once with one name or id one succeeds", racingRegistrations},
-	{"of several resets at once with one key id one succeeds", racingResetsWithOneKey},
-	{"of several resets at once of one user one key is left", racingResetsOfOneUser},
-	{"changes of a user at once are all made", racingChanges},
-	{"nobody sees a reset half done", resetSeenWhole},
+	{"of several concurrent registrations with one name or ID, one succeeds", racingRegistrations},
+	{"of several concurrent resets with one key ID, one succeeds", racingResetsWithOneKey},
+	{"after several concurrent resets of a user, one key is left", racingResetsOfOneUser},
+	{"concurrent changes of a user all take effect", racingChanges},
+	{"no reader sees half a reset", resetSeenWhole},
 }
 
-// contenders is how many goroutines take part in a race.
+// contenders is the number of goroutines in a race.
 const contenders = 8
 
-// race calls f with 0 to n-1, all at once, and returns what they returned.
+// race calls f with 0 to n-1 at once and returns the errors.
 func race(n int, f func(i int) error) []error {
 	errs := make([]error, n)
 	start := make(chan struct{})
@@ -48,8 +48,8 @@ func race(n int, f func(i int) error) []error {
 	return errs
 }
 
-// requireOneWinner fails the test unless one of the errors is nil and the others
-// are among those given. It returns which is nil.
+// requireOneWinner fails the test unless exactly one error is nil and the others are among the
+// given ones. It returns the index of the nil error.
 func requireOneWinner(t *testing.T, errs []error, others ...error) int {
 	t.Helper()
 	winner := -1
@@ -65,8 +65,8 @@ func requireOneWinner(t *testing.T, errs []error, others ...error) int {
 	return winner
 }
 
-// requireOneLoser fails the test unless one of the errors is the one given and
-// the others are nil. It returns which is not.
+// requireOneLoser fails the test unless one error is the given one and all others are nil. It
+// returns the index of that error.
 func requireOneLoser(t *testing.T, errs []error, want error) int {
 	t.Helper()
 	loser := -1
@@ -82,8 +82,8 @@ func requireOneLoser(t *testing.T, errs []error, want error) int {
 	return loser
 }
 
-// requireOneOf fails the test unless err is one of the targets: all that are true
-// where more than one answer is.
+// requireOneOf fails the test unless err is one of the targets. There are several targets if
+// several errors are correct.
 func requireOneOf(t *testing.T, err error, targets ...error) {
 	t.Helper()
 	require.Truef(t, isOneOf(err, targets...), "got %v, want one of %v", err, targets)
@@ -114,7 +114,9 @@ func racingRegistrations(t *testing.T, store auth.Store) {
 	}
 }
 
-func raceRegistrations(t *testing.T, store auth.Store, edit func(user *auth.User, key *auth.AccessKey, shared string)) {
+func raceRegistrations(
+	t *testing.T, store auth.Store, edit func(user *auth.User, key *auth.AccessKey, shared string),
+) {
 	t.Helper()
 	shared := unique("shared")
 	users := make([]auth.User, contenders)
@@ -123,12 +125,14 @@ func raceRegistrations(t *testing.T, store auth.Store, edit func(user *auth.User
 		users[i] = newUser()
 		keys[i] = newKey(users[i])
 		edit(&users[i], &keys[i], shared)
-		if i%2 == 1 { // the same names in other letters
+		if i%2 == 1 { // the same names in the other case
 			users[i].Username = strings.ToUpper(users[i].Username)
 			users[i].Email = strings.ToUpper(users[i].Email)
 		}
 	}
-	errs := race(contenders, func(i int) error { return store.Register(t.Context(), byHost(now), users[i], keys[i]) })
+	errs := race(contenders, func(i int) error {
+		return store.Register(t.Context(), byHost(now), users[i], keys[i])
+	})
 	winner := requireOneWinner(t, errs, auth.ErrExists)
 
 	requireUser(t, store, users[winner])
@@ -153,7 +157,9 @@ func racingKeys(t *testing.T, store auth.AccountStore) {
 			keys[i] = newKey([]auth.User{own, other}[i%2])
 			keys[i].ID = shared
 		}
-		errs := race(contenders, func(i int) error { return store.AddKey(t.Context(), byHost(now), keys[i]) })
+		errs := race(contenders, func(i int) error {
+			return store.AddKey(t.Context(), byHost(now), keys[i])
+		})
 		requireKey(t, store, keys[requireOneWinner(t, errs, auth.ErrExists)])
 	}
 }
@@ -169,7 +175,8 @@ func racingResetsWithOneKey(t *testing.T, store auth.Store) {
 			keys[i].ID = shared
 		}
 		errs := race(contenders, func(i int) error {
-			_, _, err := store.ResetUser(t.Context(), byHost(now), accounts[i].user.ID, disable, keys[i])
+			_, _, err := store.ResetUser(t.Context(), byHost(now), accounts[i].user.ID, disable,
+				keys[i])
 			return err
 		})
 		winner := requireOneWinner(t, errs, auth.ErrExists)
@@ -229,7 +236,9 @@ func racingEnds(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for range rounds(t) {
 		id := openSession(t, store, newSession(a.key)).ID
-		errs := race(contenders, func(int) error { return store.RevokeSession(t.Context(), byHost(now), id) })
+		errs := race(contenders, func(int) error {
+			return store.RevokeSession(t.Context(), byHost(now), id)
+		})
 		requireOneWinner(t, errs, auth.ErrNotFound)
 		requireNoSession(t, store, id)
 	}
@@ -241,7 +250,9 @@ func racingRevocations(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		key := addKey(t, store, a.user, time.Time{})
 		session := openSession(t, store, newSession(key))
-		errs := race(contenders, func(int) error { return store.RevokeKey(t.Context(), byHost(now), key.ID) })
+		errs := race(contenders, func(int) error {
+			return store.RevokeKey(t.Context(), byHost(now), key.ID)
+		})
 		requireOneWinner(t, errs, auth.ErrNotFound)
 		requireNoKey(t, store, key.ID)
 		requireNoSession(t, store, session.ID)

@@ -11,14 +11,14 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// now is when the suite's records are made. It is not the clock's time, because
-// a store has no clock.
+// now is the time at which the records of the suite are created. It differs from the current time,
+// because a store must not have a clock.
 var now = time.Date(2031, time.February, 3, 4, 5, 6, 789012000, time.UTC)
 
-// unique returns text that no other test has.
+// unique returns a text that no other test uses.
 func unique(what string) string { return what + "-" + rand.Text() }
 
-// newUser returns an active user, not a super user, whom no store has yet.
+// newUser returns an active user without super user rights whom no store has yet.
 func newUser() auth.User {
 	return auth.User{
 		ID:        unique("user"),
@@ -49,7 +49,7 @@ func usersOfEveryKind() []auth.User {
 	return users
 }
 
-// newKey returns a key of the user's that never expires and no store has yet.
+// newKey returns a key of the user that never expires and that no store has yet.
 func newKey(user auth.User) auth.AccessKey {
 	return auth.AccessKey{
 		ID:        unique("key"),
@@ -60,8 +60,7 @@ func newKey(user auth.User) auth.AccessKey {
 	}
 }
 
-// newSession returns a session of an hour, opened by the key, that no store has
-// yet.
+// newSession returns a session of one hour that the key opens and that no store has yet.
 func newSession(key auth.AccessKey) auth.Session {
 	return auth.Session{
 		ID:          unique("session"),
@@ -73,8 +72,7 @@ func newSession(key auth.AccessKey) auth.Session {
 	}
 }
 
-// newHostSession returns a session of an hour that no key opened and no store
-// has yet.
+// newHostSession returns a session of one hour that no key opens and that no store has yet.
 func newHostSession(user auth.User) auth.Session {
 	return auth.Session{
 		ID:        unique("session"),
@@ -85,15 +83,15 @@ func newHostSession(user auth.User) auth.Session {
 	}
 }
 
-// register puts the user and a first key into the store.
+// register adds the user and a first key to the store.
 func register(t *testing.T, store auth.AccountStore, user auth.User) (auth.User, auth.AccessKey) {
 	t.Helper()
 	key := newKey(user)
 	return registerWith(t, store, user, key), key
 }
 
-// registerWith puts the user and this first key into the store, and returns the user as the
-// store returns users: see [asReturned]. A store of accounts gets the key alone.
+// registerWith adds the user and this first key to the store, and returns the user as the store
+// returns users: see [asReturned]. A store of accounts gets only the key.
 func registerWith(t *testing.T, store auth.AccountStore, user auth.User, key auth.AccessKey) auth.User {
 	t.Helper()
 	if users := usersOf(store); users != nil {
@@ -104,8 +102,8 @@ func registerWith(t *testing.T, store auth.AccountStore, user auth.User, key aut
 	return asReturned(store, user)
 }
 
-// asReturned returns the user as the methods of the store return this user. A store of
-// accounts returns the ID alone.
+// asReturned returns the user in the form in which the store returns users. A store of accounts
+// returns only the ID.
 func asReturned(store auth.AccountStore, user auth.User) auth.User {
 	if usersOf(store) == nil {
 		return auth.User{ID: user.ID}
@@ -113,7 +111,7 @@ func asReturned(store auth.AccountStore, user auth.User) auth.User {
 	return user
 }
 
-// addKey puts another key of the user's, one that expires, into the store.
+// addKey adds another key of the user to the store.
 func addKey(t *testing.T, store auth.AccountStore, user auth.User, expires time.Time) auth.AccessKey {
 	t.Helper()
 	key := newKey(user)
@@ -122,7 +120,7 @@ func addKey(t *testing.T, store auth.AccountStore, user auth.User, expires time.
 	return key
 }
 
-// openSession puts the session into the store, and returns it as it is there.
+// openSession adds the session to the store and returns the stored session.
 func openSession(t *testing.T, store auth.AccountStore, session auth.Session) auth.Session {
 	t.Helper()
 	session, _, err := store.CreateSession(t.Context(), session, 0)
@@ -130,14 +128,14 @@ func openSession(t *testing.T, store auth.AccountStore, session auth.Session) au
 	return session
 }
 
-// account is a user with a key and a session that it opened, as stored.
+// account is a stored user with a key and a session that the key opened.
 type account struct {
 	user    auth.User
 	key     auth.AccessKey
 	session auth.Session
 }
 
-// newAccount registers a user who has signed in.
+// newAccount registers a user, who then signs in.
 func newAccount(t *testing.T, store auth.AccountStore) account {
 	t.Helper()
 	return newAccountOf(t, store, newUser())
@@ -152,7 +150,7 @@ func newAccountOf(t *testing.T, store auth.AccountStore, user auth.User) account
 	return account{user, usedAt(key, session.CreatedAt), session}
 }
 
-// signIn gives a user who is in the store another key, and signs in with it.
+// signIn adds another key to an existing user, and signs in with it.
 func signIn(t *testing.T, store auth.AccountStore, user auth.User) account {
 	t.Helper()
 	key := addKey(t, store, user, time.Time{})
@@ -161,18 +159,18 @@ func signIn(t *testing.T, store auth.AccountStore, user auth.User) account {
 	return account{user, usedAt(key, session.CreatedAt), session}
 }
 
-// usedAt returns the key as it is when it has signed in.
+// usedAt returns the key after a sign-in at this time.
 func usedAt(key auth.AccessKey, at time.Time) auth.AccessKey {
 	key.LastUsedAt = at
 	return key
 }
 
-// rotation returns a rotation to this hash, with an overlap of an hour.
+// rotation returns a rotation to this hash, with an overlap of one hour.
 func rotation(hash string) auth.KeyRotation {
 	return auth.KeyRotation{Hash: hash, Overlap: time.Hour}
 }
 
-// requireUnchanged fails the test unless all of the account is as it was.
+// requireUnchanged fails the test unless all records of the account are unchanged.
 func (a account) requireUnchanged(t *testing.T, store auth.AccountStore) {
 	t.Helper()
 	requireUser(t, store, a.user)
@@ -180,7 +178,7 @@ func (a account) requireUnchanged(t *testing.T, store auth.AccountStore) {
 	requireSession(t, store, a.session)
 }
 
-// requireUser and requireNoUser test nothing on a store of accounts, so that promises of every
+// requireUser and requireNoUser test nothing for a store of accounts, so that promises about every
 // store can call them.
 
 func requireUser(t *testing.T, store auth.AccountStore, want auth.User) {
@@ -217,9 +215,9 @@ func requireSession(t *testing.T, store auth.AccountStore, want auth.Session) {
 	requireSameSession(t, want, got)
 }
 
-// requireSameSession compares all but the Generation where the session that is
-// wanted has not been to the store: it is the store's to set, and other tests may
-// revoke sessions in the same one.
+// requireSameSession compares all fields, except the Generation if the wanted session was not read
+// from the store. The store sets the Generation, and other tests that use the same store may revoke
+// sessions.
 func requireSameSession(t *testing.T, want, got auth.Session) {
 	t.Helper()
 	if want.Generation == 0 {
@@ -236,23 +234,23 @@ func requireNoUser(t *testing.T, store auth.AccountStore, id string) {
 		return
 	}
 	_, err := users.FindUser(t.Context(), id)
-	require.ErrorIs(t, err, auth.ErrNotFound, "there is a user %q", id)
+	require.ErrorIs(t, err, auth.ErrNotFound, "user %q exists", id)
 }
 
 func requireNoKey(t *testing.T, store auth.AccountStore, id string) {
 	t.Helper()
 	_, _, err := store.FindKey(t.Context(), id)
-	require.ErrorIs(t, err, auth.ErrNotFound, "there is a key %q", id)
+	require.ErrorIs(t, err, auth.ErrNotFound, "key %q exists", id)
 }
 
 func requireNoSession(t *testing.T, store auth.AccountStore, id string) {
 	t.Helper()
 	_, err := store.FindSession(t.Context(), id)
-	require.ErrorIs(t, err, auth.ErrNotFound, "there is a session %q", id)
+	require.ErrorIs(t, err, auth.ErrNotFound, "session %q exists", id)
 }
 
-// hasUser, hasKey and hasSession report whether the store has it, and fail the
-// test if the store does not say.
+// hasUser, hasKey and hasSession report whether the store has the record. They fail the test if the
+// store returns another error.
 
 func hasUser(t *testing.T, store auth.UserStore, id string) bool {
 	t.Helper()

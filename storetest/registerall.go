@@ -12,23 +12,23 @@ import (
 )
 
 var registerUsersPromises = []promise[auth.Store]{
-	{"everybody in a list is registered with all keys", listRegistered},
-	{"a list of nobody registers nobody", emptyListRegistered},
+	{"all users of a list are registered with all their keys", listRegistered},
+	{"an empty list registers no user", emptyListRegistered},
 	{"a long list is registered", longListRegistered},
-	{"what is taken is said, and the others are registered", listedTaken},
-	{"of two in a list who want the same the first has it", listedTwice},
-	{"who is refused takes nothing from those who follow", refusedTakesNothing},
-	{"what a refused one wanted goes to the next who wants it", refusedLeavesToTheNext},
-	{"a name that was retired is not in a list", listedRetired},
-	{"one key twice is nobody's", listedKeyTwice},
-	{"who is registered again is the same", listedAgain},
-	{"a list with a record that cannot be kept registers nobody", listedInvalid},
-	{"of several lists at once with the same users each user is registered by one", racingLists},
-	{"a list at once with single registrations leaves nobody half registered", listRacingRegistrations},
-	{"a list at once with a deletion gives nobody's name again", listRacingDeletion},
+	{"users with taken values are refused, and the others are registered", listedTaken},
+	{"of two users in a list with the same value, the first is registered", listedTwice},
+	{"a refused user takes no value from later users", refusedTakesNothing},
+	{"a value of a refused user goes to the next user with it", refusedLeavesToTheNext},
+	{"a retired name is refused in a list", listedRetired},
+	{"a user who lists one key twice is refused", listedKeyTwice},
+	{"a user registered again is recognized as the same", listedAgain},
+	{"a list with an invalid record registers no user", listedInvalid},
+	{"if several lists name the same users at once, each user is registered once", racingLists},
+	{"a list concurrent with single registrations leaves no user half registered", listRacingRegistrations},
+	{"a list concurrent with a deletion does not reuse the deleted name", listRacingDeletion},
 }
 
-// newListed returns a user with so many keys whom no store has yet.
+// newListed returns a user with this number of keys whom no store has yet.
 func newListed(keys int) auth.UserWithKeys {
 	listed := auth.UserWithKeys{User: newUser()}
 	for range keys {
@@ -37,7 +37,7 @@ func newListed(keys int) auth.UserWithKeys {
 	return listed
 }
 
-// registerList registers a list, and returns what of each user was taken.
+// registerList registers a list, and returns for each user the field that was taken.
 func registerList(t *testing.T, store auth.Store, users ...auth.UserWithKeys) []string {
 	t.Helper()
 	refusals, err := store.RegisterUsers(t.Context(), byHost(now), users)
@@ -45,7 +45,7 @@ func registerList(t *testing.T, store auth.Store, users ...auth.UserWithKeys) []
 	return fieldsOf(t, refusals)
 }
 
-// fieldsOf returns the fields of the errors, "" for none.
+// fieldsOf returns the fields of the errors, or "" for a nil error.
 func fieldsOf(t *testing.T, refusals []error) []string {
 	t.Helper()
 	fields := make([]string, len(refusals))
@@ -107,7 +107,8 @@ func listRegistered(t *testing.T, store auth.Store) {
 			requireSession(t, store, openSession(t, store, session))
 		}
 	}
-	require.ErrorIs(t, store.AddKey(t.Context(), byHost(now), newKey(without.User)), auth.ErrTooManyKeys)
+	require.ErrorIs(t, store.AddKey(t.Context(), byHost(now), newKey(without.User)),
+		auth.ErrTooManyKeys)
 }
 
 func emptyListRegistered(t *testing.T, store auth.Store) {
@@ -134,8 +135,8 @@ func longListRegistered(t *testing.T, store auth.Store) {
 	}
 }
 
-// wants are what a user can want that another has, by the field that says so. Each is
-// edited so that it wants what the other has.
+// wants are the values that a user can share with another, by the field of the error. Each edit
+// gives a user the value of the other.
 var wants = []struct {
 	field string
 	edit  func(wants *auth.UserWithKeys, has auth.UserWithKeys)
@@ -153,7 +154,7 @@ var wants = []struct {
 	{"access_key", func(w *auth.UserWithKeys, has auth.UserWithKeys) { w.Keys[1].ID = has.Keys[1].ID }},
 }
 
-// wanting returns a user who wants what the other has.
+// wanting returns a user with one value of the other user.
 func wanting(field string, has auth.UserWithKeys) (listed auth.UserWithKeys) {
 	listed = newListed(3)
 	for _, want := range wants {
@@ -173,7 +174,8 @@ func listedTaken(t *testing.T, store auth.Store) {
 		list = append(list, newListed(1), wanting(w.field, has))
 		want = append(want, "", w.field)
 	}
-	list, want = append(list, has), append(want, "user_id") // the first of all that are taken
+	// all values are taken; the error names the first
+	list, want = append(list, has), append(want, "user_id")
 	require.Equal(t, want, registerList(t, store, list...))
 	requireListed(t, store, has)
 	for i, listed := range list[:len(list)-1] {
@@ -197,15 +199,16 @@ func listedTwice(t *testing.T, store auth.Store) {
 		t.Run(w.field, func(t *testing.T) {
 			has := newListed(2)
 			later := wanting(w.field, has)
-			require.Equal(t, []string{"", w.field, ""}, registerList(t, store, has, later, newListed(1)))
+			require.Equal(t, []string{"", w.field, ""},
+				registerList(t, store, has, later, newListed(1)))
 			requireListed(t, store, has)
 			requireNoKey(t, store, later.Keys[0].ID)
 		})
 	}
 }
 
-// eachRefused runs the test with somebody who wants what another has, for each of what
-// that can be.
+// eachRefused runs the test for each kind of value, with a user who is refused because another user
+// has it.
 func eachRefused(t *testing.T, store auth.Store, test func(t *testing.T, field string, has, refused auth.UserWithKeys)) {
 	for _, w := range wants {
 		t.Run(w.field, func(t *testing.T) {
@@ -232,7 +235,7 @@ func refusedTakesNothing(t *testing.T, store auth.Store) {
 	})
 }
 
-// refusedLeavesToTheNext has three users, each of whom wants something of the one before.
+// refusedLeavesToTheNext lists three users, each of whom shares a value with the previous one.
 func refusedLeavesToTheNext(t *testing.T, store auth.Store) {
 	eachRefused(t, store, func(t *testing.T, field string, _, refused auth.UserWithKeys) {
 		next, last := newListed(2), newListed(2)
@@ -250,7 +253,7 @@ func listedRetired(t *testing.T, store auth.Store) {
 	deleteUser(t, store, gone.User.ID)
 	again, other := newListed(2), newListed(1)
 	again.User.Username = strings.ToUpper(gone.User.Username)
-	other.User.Email = gone.User.Email // which is free
+	other.User.Email = gone.User.Email // this value is free
 	require.Equal(t, []string{"username", ""}, registerList(t, store, again, other))
 	requireNotListed(t, store, again)
 	requireListed(t, store, other)
@@ -264,8 +267,7 @@ func listedKeyTwice(t *testing.T, store auth.Store) {
 	requireListed(t, store, other)
 }
 
-// listedAgain registers users again, and others who are not the same for all that they
-// want of them.
+// listedAgain registers the same users again, and different users who share values with them.
 func listedAgain(t *testing.T, store auth.Store) {
 	one, gone, other := newListed(3), newListed(1), newListed(2)
 	registerList(t, store, one, gone, other)

@@ -11,8 +11,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// racingLists registers the same people in several lists at once: of each a different part,
-// in another order, and in calls of other lengths, as imports do that were started twice.
+// racingLists registers the same people in several lists at once. Each list has a different part,
+// another order and calls of another length, as if an import was started twice.
 func racingLists(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		people := make([]auth.UserWithKeys, 50)
@@ -61,7 +61,7 @@ func racingLists(t *testing.T, store auth.Store) {
 	}
 }
 
-// someOf returns some of the people, each with an ID of their own, in any order.
+// someOf returns some of the people in random order, each with a new ID.
 func someOf(people []auth.UserWithKeys) []auth.UserWithKeys {
 	some := make([]auth.UserWithKeys, len(people)/3+rand.IntN(len(people)/2))
 	for i, at := range rand.Perm(len(people))[:len(some)] {

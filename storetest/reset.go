@@ -11,8 +11,8 @@ import (
 
 var resetPromises = []promise[auth.Store]{
 	{"a reset user has one key and no session", resetLeavesOneKey},
-	{"resetting a user spares the others", resetSparesOthers},
-	{"every change is made along with a reset", resetWithEveryChange},
+	{"resetting a user leaves other users unchanged", resetSparesOthers},
+	{"a reset applies every change", resetWithEveryChange},
 	{"the key of a reset opens a session", resetKeyOpensSession},
 	{"an unknown user cannot be reset", resetUnknownUser},
 	{"a reset that fails leaves the old keys and sessions", failedReset},
@@ -20,7 +20,8 @@ var resetPromises = []promise[auth.Store]{
 
 func resetLeavesOneKey(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
-	keys := []auth.AccessKey{a.key, addKey(t, store, a.user, time.Time{}), addKey(t, store, a.user, now.Add(time.Hour))}
+	keys := []auth.AccessKey{a.key, addKey(t, store, a.user, time.Time{}),
+		addKey(t, store, a.user, now.Add(time.Hour))}
 	sessions := []auth.Session{
 		a.session,
 		openSession(t, store, newSession(keys[1])),
@@ -50,7 +51,7 @@ func resetSparesOthers(t *testing.T, store auth.Store) {
 }
 
 func resetWithEveryChange(t *testing.T, store auth.Store) {
-	register(t, store, newSuperUser()) // so that nobody below is the last one
+	register(t, store, newSuperUser()) // otherwise a user below could be the last super user
 	for _, change := range everyUserChange() {
 		for _, user := range usersOfEveryKind() {
 			_, old := register(t, store, user)
@@ -94,11 +95,11 @@ func failedReset(t *testing.T, store auth.Store) {
 			func(key *auth.AccessKey, own, _ account) { key.ID = own.key.ID }},
 		{"the key's id is another user's key's", auth.ErrExists,
 			func(key *auth.AccessKey, _, other account) { key.ID = other.key.ID }},
-		{"the key is another user's", auth.ErrInvalid,
+		{"the key belongs to another user", auth.ErrInvalid,
 			func(key *auth.AccessKey, _, other account) { key.UserID = other.user.ID }},
-		{"the key is nobody's", auth.ErrInvalid,
+		{"the key belongs to an unknown user", auth.ErrInvalid,
 			func(key *auth.AccessKey, _, _ account) { key.UserID = unique("nobody") }},
-		{"the key cannot be kept", auth.ErrInvalid,
+		{"the key is invalid", auth.ErrInvalid,
 			func(key *auth.AccessKey, _, _ account) { key.Label = "line\nbreak" }},
 	}
 	for _, test := range tests {

@@ -13,26 +13,26 @@ import (
 )
 
 var claimPromises = []promise[auth.AccountStore]{
-	{"a revoked token's session is gone and named in the feed", tokenRevoked},
-	{"a token is revoked whose session the store does not have", lostSessionRevoked},
-	{"a token of a user whom the store does not have is revoked", strangerRevoked},
-	{"the entry of a revoked token lives as long as the token and the session", tokenEntryLives},
+	{"revoking a token removes its session and names it in the feed", tokenRevoked},
+	{"a token can be revoked if the store has no such session", lostSessionRevoked},
+	{"a token can be revoked if the store has no such user", strangerRevoked},
+	{"the entry of a revoked token expires no earlier than the token and the session", tokenEntryLives},
 	{"the generation of a revoked token's entry is at most its position", claimedGenerationBounded},
-	{"an entry for a user does not replace that of a token ahead of the feed", cappedEntryStays},
-	{"revoking a token again and again adds one entry", tokenRevokedOnce},
-	{"a token that all of the user's sessions were revoked with adds nothing", coveredTokenAddsNothing},
-	{"a token whose claims cannot be kept is invalid", invalidClaims},
-	{"of several calls that revoke one token one adds an entry", racingTokenRevocations},
-	{"all sessions of a user are revoked in the feed, also if the store has none", lostRowsRevoked},
-	{"the entry for a user lives as long as any token can", userEntryLives},
+	{"an entry for a user does not replace the entry of a token ahead of the feed", cappedEntryStays},
+	{"revoking a token repeatedly adds one entry", tokenRevokedOnce},
+	{"revoking a token that an entry for its user already revokes adds nothing", coveredTokenAddsNothing},
+	{"a token with invalid claims is refused", invalidClaims},
+	{"of several concurrent calls that revoke one token, one adds an entry", racingTokenRevocations},
+	{"all sessions of a user are revoked in the feed, even if the store has none", lostRowsRevoked},
+	{"the entry for a user expires no earlier than any token", userEntryLives},
 	{"a newer entry for a user replaces the older ones", userEntryReplaces},
-	{"revoking all sessions again and again leaves one entry in force", userLoopGrowsNothing},
-	{"signing in and revoking the token again and again leaves one entry for each session", tokenLoopGrowsNothing},
+	{"revoking all sessions repeatedly leaves one entry in force", userLoopGrowsNothing},
+	{"signing in and revoking the token repeatedly leaves one entry for each session", tokenLoopGrowsNothing},
 }
 
 var claimPromisesOfUsers = []promise[auth.Store]{
 	{"disabling, resetting and deleting a user revoke sessions that the store has lost", lostRowsOfEndedUsers},
-	{"disabling a user who is disabled revokes sessions again", disabledAgain},
+	{"disabling a disabled user revokes sessions again", disabledAgain},
 }
 
 // inForce returns the entries about the user that no newer entry has replaced.
@@ -76,12 +76,12 @@ func lostSessionRevoked(t *testing.T, store auth.AccountStore) {
 	requireNamed(t, lost, entries[0])
 	a.requireUnchanged(t, store)
 
-	expired := newSession(a.key) // and pruned by an instance whose clock is ahead
+	expired := newSession(a.key) // pruned by an instance whose clock is ahead
 	expired.ExpiresAt = now.Add(time.Minute)
 	expired = openSession(t, store, expired)
 	require.NoError(t, store.RevokeSession(t.Context(), byHost(now), expired.ID))
 	revokeToken(t, store, claimsOf(expired))
-	require.Len(t, entriesOf(t, store, a.user), 2, "it is named already")
+	require.Len(t, entriesOf(t, store, a.user), 2, "the feed already names the session")
 }
 
 func strangerRevoked(t *testing.T, store auth.AccountStore) {
@@ -103,17 +103,19 @@ func tokenEntryLives(t *testing.T, store auth.AccountStore) {
 		claims.ExpiresAt = session.ExpiresAt.Add(later)
 		revokeToken(t, store, claims)
 		entries := entriesOf(t, store, a.user)
-		require.Equal(t, laterOf(session.ExpiresAt, claims.ExpiresAt), entries[len(entries)-1].ExpiresAt)
+		require.Equal(t, laterOf(session.ExpiresAt, claims.ExpiresAt),
+			entries[len(entries)-1].ExpiresAt)
 	}
 	for name, test := range keptTimes {
 		claims := newClaims(newUser(), 0)
 		claims.ExpiresAt = test.in
 		revokeToken(t, store, claims)
-		require.Equal(t, test.want, entriesOf(t, store, auth.User{ID: claims.UserID})[0].ExpiresAt, name)
+		require.Equal(t, test.want, entriesOf(t, store, auth.User{ID: claims.UserID})[0].ExpiresAt,
+			name)
 	}
 
-	// A token that lives longer than the entry that names its session needs another entry, and
-	// the older one is replaced.
+	// If a token lives longer than the entry that names its session, a new entry is needed and
+	// replaces the older one.
 	lost := newClaims(newUser(), 0)
 	revokeToken(t, store, lost)
 	lost.ExpiresAt = lost.ExpiresAt.Add(time.Microsecond)
@@ -156,11 +158,11 @@ func coveredTokenAddsNothing(t *testing.T, store auth.AccountStore) {
 	revokeToken(t, store, claimsOf(a.session))
 	require.Len(t, entriesOf(t, store, a.user), 1)
 
-	longer := claimsOf(a.session) // as a lower MaxTokenLifetime leaves some
+	longer := claimsOf(a.session) // possible after MaxTokenLifetime was lowered
 	longer.ExpiresAt = now.Add(tokenLifetime + time.Microsecond)
 	revokeToken(t, store, longer)
 	entries := entriesOf(t, store, a.user)
-	require.Len(t, entries, 2, "the entry for the user does not live as long as the token")
+	require.Len(t, entries, 2, "the entry for the user expires before the token")
 	require.Equal(t, longer.SessionID, entries[1].SessionID)
 	require.Equal(t, longer.ExpiresAt, entries[1].ExpiresAt)
 }
@@ -212,7 +214,8 @@ func lostRowsRevoked(t *testing.T, store auth.AccountStore) {
 
 func userEntryLives(t *testing.T, store auth.AccountStore) {
 	user, key := register(t, store, newUser())
-	for _, expires := range []time.Duration{time.Minute, tokenLifetime, tokenLifetime + time.Microsecond} {
+	for _, expires := range []time.Duration{time.Minute, tokenLifetime,
+		tokenLifetime + time.Microsecond} {
 		session := newSession(key)
 		session.ExpiresAt = now.Add(expires)
 		openSession(t, store, session)
@@ -235,7 +238,7 @@ func userEntryReplaces(t *testing.T, store auth.AccountStore) {
 	entries := entriesOf(t, store, a.user)
 	require.Len(t, entries, 4)
 	for _, e := range entries[:3] {
-		require.Zero(t, e.ExpiresAt, "the newest entry stands for it")
+		require.Zero(t, e.ExpiresAt, "the newest entry replaces it")
 	}
 	requireEndOfAll(t, a.user, now.Add(tokenLifetime), entries[3])
 }
@@ -287,8 +290,8 @@ func disabledAgain(t *testing.T, store auth.Store) {
 	require.Len(t, entriesOf(t, store, a.user), 3)
 }
 
-// A token of a history that the store has lost may claim a generation that no entry for its user
-// will reach for a long time.
+// A token from a history that the store has lost may claim a Generation that no entry for its user
+// reaches for a long time.
 func cappedEntryStays(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	ahead := claimsOf(newSession(a.key))
@@ -308,6 +311,6 @@ func cappedEntryStays(t *testing.T, store auth.AccountStore) {
 			ofUser++
 		}
 	}
-	require.Equal(t, 1, named, "the token's")
-	require.Equal(t, 1, ofUser, "the user's")
+	require.Equal(t, 1, named, "entry of the token")
+	require.Equal(t, 1, ofUser, "entry of the user")
 }

@@ -22,7 +22,7 @@ func countNamed(entries []auth.Revocation) (n int) {
 	return n
 }
 
-// countFolds returns how many of a user's entries stand for several sessions.
+// countFolds returns how many of a user's entries replace several others.
 func countFolds(entries []auth.Revocation) (n int) {
 	for _, e := range entries {
 		if e.SessionID == "" {
@@ -32,10 +32,10 @@ func countFolds(entries []auth.Revocation) (n int) {
 	return n
 }
 
-// requireFolded fails the test unless the last of a user's entries stands for all
-// but few of the sessions, which are those that the feed named and those that ended
-// with them. It says nothing of how many less than half stay named. The entry that it replaces
-// lived until the time replaced, if there was one.
+// requireFolded fails the test unless the last of a user's entries revokes all but few of the
+// sessions. The sessions are those that the feed named and those that were revoked with them. The
+// test leaves open how many sessions stay named, as long as they are fewer than half. If the new
+// entry replaces an older folded entry, replaced is the expiry of that entry.
 func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session, replaced time.Time) {
 	t.Helper()
 	require.LessOrEqual(t, countNamed(entries), auth.MaxNamedRevocations/2)
@@ -50,31 +50,34 @@ func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session
 			expires = session.ExpiresAt
 		}
 	}
-	require.Equal(t, expires, folded.ExpiresAt, "until the last would have expired of those that it stands for")
+	require.Equal(t, expires, folded.ExpiresAt,
+		"it must expire no earlier than each session that it revokes")
 	for _, e := range entries {
 		if e.SessionID != "" {
-			require.Equal(t, e.Generation < folded.Generation, e.ExpiresAt.IsZero(), "zero where the new entry stands for it")
+			require.Equal(t, e.Generation < folded.Generation, e.ExpiresAt.IsZero(),
+				"ExpiresAt must be zero if the new entry replaces the entry")
 		}
 	}
 }
 
-// feedFolds signs a user in and out until the feed would name too many sessions,
-// half of them at once for it to be quick.
+// feedFolds signs a user in and out until the feed would name too many sessions. To save time, it
+// revokes half of them at once.
 func feedFolds(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return
 	}
 	a, other := newAccount(t, store), newAccount(t, store)
-	early := openSession(t, store, newSession(a.key)) // and left as it is
+	early := openSession(t, store, newSession(a.key)) // stays open
 	lasting := newSession(a.key)
-	lasting.ExpiresAt = now.Add(auth.MaxNamedRevocations * time.Hour) // later than all that end
+	lasting.ExpiresAt = now.Add(auth.MaxNamedRevocations * time.Hour) // later than all that are revoked
 	lasting = openSession(t, store, lasting)
 	ended := endMany(t, store, a.user, auth.MaxNamedRevocations/2)
 	var middle auth.Session
 	for len(ended) <= auth.MaxNamedRevocations {
 		if len(ended) == auth.MaxNamedRevocations {
 			middle = openSession(t, store, newSession(a.key))
-			require.Zero(t, countFolds(entriesOf(t, store, a.user)), "it may name so many")
+			require.Zero(t, countFolds(entriesOf(t, store, a.user)),
+				"the feed may name this many sessions")
 		}
 		session := openSession(t, store, newSession(a.key))
 		require.NoError(t, store.RevokeSession(t.Context(), byHost(now), session.ID))
@@ -86,7 +89,7 @@ func feedFolds(t *testing.T, store auth.AccountStore) {
 	olders := []auth.Session{a.session, early, lasting}
 	requireFolded(t, feed, append(olders, ended...), time.Time{})
 	for _, session := range olders {
-		requireNoSession(t, store, session.ID) // it is as old as those that ended
+		requireNoSession(t, store, session.ID) // it is as old as the folded sessions
 	}
 	require.False(t, isDead(feed, middle))
 	requireSession(t, store, middle)
@@ -94,7 +97,7 @@ func feedFolds(t *testing.T, store auth.AccountStore) {
 	require.False(t, isDead(readFeed(t, store), other.session))
 }
 
-// endMany opens sessions with a key and revokes it.
+// endMany opens sessions with a key and revokes the key.
 func endMany(t *testing.T, store auth.AccountStore, user auth.User, n int) []auth.Session {
 	t.Helper()
 	key := addKey(t, store, user, time.Time{})
@@ -103,9 +106,8 @@ func endMany(t *testing.T, store auth.AccountStore, user auth.User, n int) []aut
 	return sessions
 }
 
-// foldsCounted takes the feed from one fold to the next, and to exactly as many
-// named sessions as there may be, twice: once they have become one entry, and once
-// some have been pruned.
+// foldsCounted takes the feed from one fold to the next twice, each time to exactly as many named
+// sessions as it may have: once after entries were folded, and once after some were pruned.
 func foldsCounted(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return
@@ -129,7 +131,9 @@ func foldsCounted(t *testing.T, store auth.AccountStore) {
 	require.Equal(t, 1, countFolds(entries), "what was pruned counts as named")
 
 	named := slices.DeleteFunc(ended, func(s auth.Session) bool {
-		return !slices.ContainsFunc(entries, func(e auth.Revocation) bool { return e.SessionID == s.ID && !e.ExpiresAt.IsZero() })
+		return !slices.ContainsFunc(entries, func(e auth.Revocation) bool {
+			return e.SessionID == s.ID && !e.ExpiresAt.IsZero()
+		})
 	})
 	named = append(named, endMany(t, store, user, 1)...)
 	entries = entriesOf(t, store, user)
@@ -139,15 +143,15 @@ func foldsCounted(t *testing.T, store auth.AccountStore) {
 	requireFolded(t, entries, named, first.ExpiresAt)
 }
 
-// foldedByKey revokes a key that opened one session more than the feed may name,
-// over half of them before the others and before ten further ones, which end first
-// and are the first to expire. It returns all of these, in the order of their ends.
+// foldedByKey revokes a key that opened one session more than the feed may name. More than half of
+// them were opened before the others, and before ten more sessions that are revoked first and
+// expire first. It returns all of these sessions in the order of their revocation.
 func foldedByKey(t *testing.T, store auth.AccountStore) (auth.User, []auth.Session) {
 	t.Helper()
 	const further, newer = 10, auth.MaxNamedRevocations/2 - 10
 	user, key := register(t, store, newUser())
 	old := openMany(t, store, key, auth.MaxNamedRevocations+1-newer)
-	endSeveral(t, store, 1) // so that generations differ
+	endSeveral(t, store, 1) // makes the generations differ
 	ended := make([]auth.Session, further)
 	for i := range ended {
 		session := newHostSession(user)
@@ -162,8 +166,8 @@ func foldedByKey(t *testing.T, store auth.AccountStore) (auth.User, []auth.Sessi
 	return user, ended
 }
 
-// pruneSome prunes what had expired, which is in front of the feed and in between,
-// and fails the test unless just that is gone.
+// pruneSome prunes the expired entries, which are at the front of the feed and in between, and
+// fails the test unless exactly these are removed.
 func pruneSome(t *testing.T, store auth.AccountStore, expired time.Time) {
 	t.Helper()
 	feed := readFeed(t, store)
@@ -177,8 +181,8 @@ func pruneSome(t *testing.T, store auth.AccountStore, expired time.Time) {
 	require.Equal(t, left, readFeed(t, store))
 }
 
-// foldsWithinLimit signs in until the feed has folded twice: each sign-in ends one
-// session, by its name.
+// foldsWithinLimit signs in until the feed has folded twice. Each sign-in revokes one session by
+// its name.
 func foldsWithinLimit(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return
@@ -202,7 +206,7 @@ func foldsWithinLimit(t *testing.T, store auth.AccountStore) {
 		named = countNamed(feed)
 		require.LessOrEqual(t, named, auth.MaxNamedRevocations)
 		for _, session := range newest {
-			require.False(t, isDead(feed, session), "one of the newest is dead by the feed")
+			require.False(t, isDead(feed, session), "the feed revokes one of the newest sessions")
 			requireSession(t, store, session)
 		}
 		return named

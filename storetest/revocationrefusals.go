@@ -9,15 +9,15 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// refusedEnd is a call that would revoke sessions of own, or of others, if the store did not
-// refuse it. If the store keeps users, own is the last super user.
+// refusedEnd is a call that the store must refuse, because otherwise it would revoke sessions of
+// own or of others. If the store keeps users, own is the last super user.
 type refusedEnd[S any] struct {
 	name string
 	want error
 	call func(ctx context.Context, store S, own, other account) error
 }
 
-// reset is a ResetUser that ends the user's sessions.
+// reset calls ResetUser in a way that revokes the user's sessions.
 func reset(ctx context.Context, store auth.UserStore, userID string, change auth.UserChange, key auth.AccessKey) error {
 	_, _, err := store.ResetUser(ctx, byHost(now), userID, change, key)
 	return err
@@ -25,20 +25,20 @@ func reset(ctx context.Context, store auth.UserStore, userID string, change auth
 
 // refusedEnds are refused by every store.
 var refusedEnds = []refusedEnd[auth.AccountStore]{
-	{"ending no session", auth.ErrNotFound,
+	{"revoking an unknown session", auth.ErrNotFound,
 		func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 			return store.RevokeSession(ctx, byHost(now), own.key.ID)
 		}},
-	{"revoking no key", auth.ErrNotFound,
+	{"revoking an unknown key", auth.ErrNotFound,
 		func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 			return store.RevokeKey(ctx, byHost(now), own.session.ID)
 		}},
-	{"creating a session that is there", auth.ErrExists,
+	{"creating an existing session", auth.ErrExists,
 		func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 			_, _, err := store.CreateSession(ctx, own.session, 0)
 			return err
 		}},
-	{"creating a session with another's key", auth.ErrNotFound,
+	{"creating a session with another user's key", auth.ErrNotFound,
 		func(ctx context.Context, store auth.AccountStore, own, other account) error {
 			session := newSession(own.key)
 			session.UserID = other.user.ID
@@ -49,7 +49,7 @@ var refusedEnds = []refusedEnd[auth.AccountStore]{
 
 // refusedEndsOfUsers are refused by a store that keeps users.
 var refusedEndsOfUsers = []refusedEnd[auth.Store]{
-	{"disabling nobody", auth.ErrNotFound,
+	{"disabling an unknown user", auth.ErrNotFound,
 		func(ctx context.Context, store auth.Store, own, _ account) error {
 			_, err := store.UpdateUser(ctx, byHost(now), own.key.ID, disable)
 			return err
@@ -59,12 +59,12 @@ var refusedEndsOfUsers = []refusedEnd[auth.Store]{
 			_, err := store.UpdateUser(ctx, byHost(now), own.user.ID, disable)
 			return err
 		}},
-	{"resetting nobody", auth.ErrNotFound,
+	{"resetting an unknown user", auth.ErrNotFound,
 		func(ctx context.Context, store auth.Store, _, _ account) error {
 			nobody := newUser()
 			return reset(ctx, store, nobody.ID, enable, newKey(nobody))
 		}},
-	{"resetting the last super user away", auth.ErrLastSuperUser,
+	{"demoting the last super user by a reset", auth.ErrLastSuperUser,
 		func(ctx context.Context, store auth.Store, own, _ account) error {
 			return reset(ctx, store, own.user.ID, demote, newKey(own.user))
 		}},
@@ -78,11 +78,11 @@ var refusedEndsOfUsers = []refusedEnd[auth.Store]{
 		func(ctx context.Context, store auth.Store, _, other account) error {
 			return reset(ctx, store, other.user.ID, enable, other.key)
 		}},
-	{"resetting with another's key", auth.ErrInvalid,
+	{"resetting with another user's key", auth.ErrInvalid,
 		func(ctx context.Context, store auth.Store, own, other account) error {
 			return reset(ctx, store, other.user.ID, disable, newKey(own.user))
 		}},
-	{"deleting nobody", auth.ErrNotFound,
+	{"deleting an unknown user", auth.ErrNotFound,
 		func(ctx context.Context, store auth.Store, own, _ account) error {
 			_, err := store.DeleteUser(ctx, byHost(now), own.key.ID)
 			return err
@@ -92,15 +92,15 @@ var refusedEndsOfUsers = []refusedEnd[auth.Store]{
 			_, err := store.DeleteUser(ctx, byHost(now), own.user.ID)
 			return err
 		}},
-	{"ending all of nobody", auth.ErrNotFound,
+	{"revoking all sessions of an unknown user", auth.ErrNotFound,
 		func(ctx context.Context, store auth.Store, own, _ account) error {
 			_, err := store.RevokeUserSessions(ctx, byHost(now), own.key.ID)
 			return err
 		}},
 }
 
-// refusedAddNothing calls each twice: with what the answer is for, and with a context
-// that is done. It finds a store that adds to the feed before it has looked at all.
+// refusedAddNothing makes each call twice: once with a live context, and once with a context that
+// is done. It finds a store that adds to the feed before it checks the call.
 func refusedAddNothing(t *testing.T, store auth.AccountStore) {
 	own, other := newAccountOf(t, store, newSuperUser()), newAccount(t, store)
 	feed := endSeveral(t, store, 2)

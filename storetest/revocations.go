@@ -14,22 +14,22 @@ import (
 var feedPromises = []promise[auth.AccountStore]{
 	{"a revoked session is named in the feed", endedSessionNamed},
 	{"the sessions of a revoked key are named, and no others", revokedKeyNamesSessions},
-	{"all sessions of a user end in one entry", endAllIsOneEntry},
-	{"a session from after the end of all is not of it", laterSessionOutlivesEndAll},
-	{"what names a session that is not there adds nothing", nothingNamedNothingAdded},
-	{"of several ends of one session one adds an entry", racingEndsAddOnce},
-	{"sessions created at once with the end of all are dead by the feed if they are gone", feedAgreesWithEndAll},
-	{"a session that GitHub opened has its generation too", githubGenerations},
+	{"all sessions of a user are revoked with one entry", endAllIsOneEntry},
+	{"a session created after the revocation of all is not revoked", laterSessionOutlivesEndAll},
+	{"revoking a session that does not exist adds nothing", nothingNamedNothingAdded},
+	{"of several concurrent revocations of a session, one adds an entry", racingEndsAddOnce},
+	{"sessions created while all are revoked are revoked by the feed if they no longer exist", feedAgreesWithEndAll},
+	{"a session that GitHub opened has a generation too", githubGenerations},
 	{"times of entries come back in UTC, cut to the microsecond", entryTimes},
-	{"a page of the feed is the caller's own", feedPageIsCallers},
+	{"a page of the feed belongs to the caller", feedPageIsCallers},
 }
 
 var feedPromisesOfUsers = []promise[auth.Store]{
-	{"disabling, resetting and deleting a user revoke the sessions in one entry", userEndsAreOneEntry},
-	{"what leaves a user active adds nothing", userChangesAddNothing},
+	{"disabling, resetting and deleting a user revoke the sessions with one entry", userEndsAreOneEntry},
+	{"a change that leaves a user active adds nothing", userChangesAddNothing},
 }
 
-// readFeed returns all that the store's feed has.
+// readFeed returns all entries of the store's feed.
 func readFeed(t *testing.T, store auth.AccountStore) []auth.Revocation {
 	t.Helper()
 	var feed []auth.Revocation
@@ -47,10 +47,12 @@ func readFeed(t *testing.T, store auth.AccountStore) []auth.Revocation {
 // entriesOf returns the entries of the feed that are about the user.
 func entriesOf(t *testing.T, store auth.AccountStore, user auth.User) []auth.Revocation {
 	t.Helper()
-	return slices.DeleteFunc(readFeed(t, store), func(e auth.Revocation) bool { return e.UserID != user.ID })
+	return slices.DeleteFunc(readFeed(t, store), func(e auth.Revocation) bool {
+		return e.UserID != user.ID
+	})
 }
 
-// isDead reports whether the session was revoked by what the feed says.
+// isDead reports whether the feed revokes the session.
 func isDead(feed []auth.Revocation, s auth.Session) bool {
 	return slices.ContainsFunc(feed, func(e auth.Revocation) bool {
 		ofUser := e.UserID == s.UserID || e.UserID == ""
@@ -58,7 +60,7 @@ func isDead(feed []auth.Revocation, s auth.Session) bool {
 	})
 }
 
-// requireNamed fails the test unless the entry is the end of this session.
+// requireNamed fails the test unless the entry revokes exactly this session.
 func requireNamed(t *testing.T, s auth.Session, e auth.Revocation) {
 	t.Helper()
 	require.Positive(t, e.Position)
@@ -70,8 +72,8 @@ func requireNamed(t *testing.T, s auth.Session, e auth.Revocation) {
 	}, e)
 }
 
-// requireEndOfAll fails the test unless the entry is the end of all of a user's
-// sessions until then, the last of which would have expired at the given time.
+// requireEndOfAll fails the test unless the entry revokes all earlier sessions of the user and
+// expires at the given time, which is the latest expiry of the sessions.
 func requireEndOfAll(t *testing.T, user auth.User, expires time.Time, e auth.Revocation) {
 	t.Helper()
 	require.NotEmpty(t, e.ID)
@@ -102,17 +104,20 @@ func revokedKeyNamesSessions(t *testing.T, store auth.AccountStore) {
 	entries := entriesOf(t, store, a.user)
 	require.Len(t, entries, 2)
 	for _, session := range []auth.Session{a.session, second} {
-		i := slices.IndexFunc(entries, func(e auth.Revocation) bool { return e.SessionID == session.ID })
+		i := slices.IndexFunc(entries, func(e auth.Revocation) bool {
+			return e.SessionID == session.ID
+		})
 		require.GreaterOrEqual(t, i, 0)
 		requireNamed(t, session, entries[i])
 	}
 	require.False(t, isDead(entries, stays.session))
 }
 
-// endTimes are of sessions that end together, the latest in the middle.
-var endTimes = []time.Time{now.Add(time.Hour), now.Add(3*time.Hour + time.Microsecond), now.Add(2 * time.Hour)}
+// endTimes are the expiries of sessions that are revoked together, the latest in the middle.
+var endTimes = []time.Time{now.Add(time.Hour), now.Add(3*time.Hour + time.Microsecond),
+	now.Add(2 * time.Hour)}
 
-// openSeveral opens sessions that expire at endTimes, and returns them.
+// openSeveral opens sessions that expire at endTimes.
 func openSeveral(t *testing.T, store auth.AccountStore, a account) []auth.Session {
 	t.Helper()
 	sessions := []auth.Session{a.session}
@@ -147,7 +152,7 @@ func laterSessionOutlivesEndAll(t *testing.T, store auth.AccountStore) {
 		require.False(t, isDead(feed, later))
 		found, err := store.FindSession(t.Context(), later.ID)
 		require.NoError(t, err)
-		require.Equal(t, later, found, "the generation is kept")
+		require.Equal(t, later, found, "the generation must be stored")
 		a.session = later
 	}
 }
@@ -169,13 +174,15 @@ func nothingNamedNothingAdded(t *testing.T, store auth.AccountStore) {
 func racingEndsAddOnce(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newAccount(t, store)
-		race(contenders, func(int) error { return store.RevokeSession(t.Context(), byHost(now), a.session.ID) })
+		race(contenders, func(int) error {
+			return store.RevokeSession(t.Context(), byHost(now), a.session.ID)
+		})
 		require.Len(t, entriesOf(t, store, a.user), 1)
 	}
 }
 
-// feedAgreesWithEndAll creates sessions while all end. Without users nothing keeps
-// one that is being created: it may stay, and be dead by the feed.
+// feedAgreesWithEndAll creates sessions while all are revoked. A store without users has no user
+// record to lock, so a session that is being created may stay although the feed revokes it.
 func feedAgreesWithEndAll(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newAccount(t, store)
@@ -196,8 +203,10 @@ func feedAgreesWithEndAll(t *testing.T, store auth.AccountStore) {
 				continue
 			}
 			there := hasSession(t, store, session.ID)
-			require.True(t, there || isDead(feed, session), "a session that is gone is alive by the feed")
-			require.False(t, usersOf(store) != nil && there && isDead(feed, session), "a session that stays is dead by the feed")
+			require.True(t, there || isDead(feed, session),
+				"the feed does not revoke a session that no longer exists")
+			require.False(t, usersOf(store) != nil && there && isDead(feed, session),
+				"the feed revokes a session that still exists")
 		}
 	}
 }
@@ -229,8 +238,8 @@ func userChangesAddNothing(t *testing.T, store auth.Store) {
 	require.Empty(t, entriesOf(t, store, keeper))
 }
 
-// githubGenerations signs in with GitHub after an end of all of the user's sessions,
-// and once for the first time, when the feed has entries already.
+// githubGenerations signs in with GitHub after all sessions of the user were revoked, and once for
+// the first time, when the feed already has entries.
 func githubGenerations(t *testing.T, store auth.AccountStore) {
 	ender := newAccount(t, store)
 	endAll(t, store, ender.user, now)
@@ -246,7 +255,7 @@ func githubGenerations(t *testing.T, store auth.AccountStore) {
 		require.False(t, isDead(feed, later))
 		found, err := store.FindSession(t.Context(), later.ID)
 		require.NoError(t, err)
-		require.Equal(t, later, found, "the generation is kept")
+		require.Equal(t, later, found, "the generation must be stored")
 		a.session, a.token = later, *signIn.Token
 	}
 }
@@ -271,7 +280,7 @@ func entryTimes(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// feedPageIsCallers writes over a page that the store gave.
+// feedPageIsCallers overwrites a page that the store returned.
 func feedPageIsCallers(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	session := newHostSession(user)

@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth/internal/limits"
 )
 
-// strangeTexts are valid, and trouble for a store that builds statements, cuts,
-// normalizes or converts.
+// strangeTexts are valid, but break a store that builds statements from text, truncates, normalizes
+// or converts it.
 var strangeTexts = []string{
 	`'`, `"`, "`", `\`, `\\`, `\'`, `'';--`, `%`, `_`, `%s%n`, `$1`, `?`, `:id`, `@id`, `{{.}}`,
 	`Robert'); DROP TABLE users;--`, `" OR ""="`, `/*`, `E'\\x41'`,
@@ -40,10 +40,12 @@ func strangestValues(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireRoundTrip fails the test unless a user, a key and a session come back
-// as they were stored. Their texts are what value makes of a unique text and
-// the limit of the field; hashes are not, because they are of ASCII.
-func requireRoundTrip(t *testing.T, store auth.AccountStore, value func(prefix string, limit int) string) {
+// requireRoundTrip fails the test unless a user, a key and a session come back as they were stored.
+// The function value creates each text from a unique prefix and the limit of the field. Hashes are
+// excluded, because they are ASCII.
+func requireRoundTrip(
+	t *testing.T, store auth.AccountStore, value func(prefix string, limit int) string,
+) {
 	t.Helper()
 	user := newUser()
 	for _, field := range userFields {
@@ -85,8 +87,7 @@ func requireRoundTrip(t *testing.T, store auth.AccountStore, value func(prefix s
 	}
 }
 
-// longestHash returns a hash as long as they come, with every character that
-// one may have.
+// longestHash returns a hash of maximum length that contains every allowed character.
 func longestHash() string {
 	var visible []byte
 	for c := byte('!'); c <= '~'; c++ {

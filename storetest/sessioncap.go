@@ -14,19 +14,19 @@ import (
 var sessionCapPromises = []promise[auth.AccountStore]{
 	{"a user's sessions are listed, the newest first", sessionsListed},
 	{"a session that has expired is not listed", expiredNotListed},
-	{"a user of whom there are no sessions has none listed", noSessionsListed},
-	{"one session more than may be ends the oldest", oldestEnds},
-	{"a limit that is lower than before ends as many as it takes", lowerLimit},
-	{"sessions that have expired make no room and take none", expiredTakeNoRoom},
-	{"no limit ends nothing", noLimit},
-	{"a session that is refused ends none", refusedEndsNone},
-	{"a limit of one leaves the session that is new", limitOfOne},
-	{"sessions that end for want of room are in the feed, before the new one", cappedInFeed},
-	{"signing in with GitHub keeps to the limit", githubKeepsLimit},
+	{"a user without sessions has none listed", noSessionsListed},
+	{"a session above the limit revokes the oldest one", oldestEnds},
+	{"a lower limit revokes as many sessions as needed", lowerLimit},
+	{"expired sessions do not count toward the limit", expiredTakeNoRoom},
+	{"without a limit, no session is revoked", noLimit},
+	{"a refused session revokes none", refusedEndsNone},
+	{"a limit of one leaves only the new session", limitOfOne},
+	{"sessions revoked by the limit are in the feed, before the new one", cappedInFeed},
+	{"signing in with GitHub respects the limit", githubKeepsLimit},
 }
 
 var sessionCapPromisesOfUsers = []promise[auth.Store]{
-	{"sessions at once keep to the limit", racingSessionsForRoom},
+	{"sessions created at once respect the limit", racingSessionsForRoom},
 }
 
 func requireSessions(t *testing.T, store auth.AccountStore, userID string, want ...auth.Session) {
@@ -36,7 +36,7 @@ func requireSessions(t *testing.T, store auth.AccountStore, userID string, want 
 	require.Equal(t, want, sessions)
 }
 
-// openOld opens sessions of the user's that are as many minutes old.
+// openOld opens sessions of the user with these ages in minutes.
 func openOld(t *testing.T, store auth.AccountStore, user auth.User, ages ...int) []auth.Session {
 	t.Helper()
 	sessions := make([]auth.Session, len(ages))
@@ -151,7 +151,7 @@ func refusedEndsNone(t *testing.T, store auth.AccountStore) {
 
 func limitOfOne(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
-	for range 5 { // all of one moment
+	for range 5 { // all at the same time
 		session := openLimited(t, store, newHostSession(user), 1)
 		requireSessions(t, store, user.ID, session)
 	}
@@ -164,7 +164,8 @@ func cappedInFeed(t *testing.T, store auth.AccountStore) {
 	var ended []string
 	for _, e := range entriesOf(t, store, user) {
 		ended = append(ended, e.SessionID)
-		require.LessOrEqual(t, e.Position, added.Generation, "the new session is from after it")
+		require.LessOrEqual(t, e.Position, added.Generation,
+			"the new session must be newer than the entry")
 	}
 	slices.Sort(ended)
 	want := []string{old[0].ID, old[1].ID}

@@ -12,21 +12,21 @@ import (
 var sessionPromises = []promise[auth.AccountStore]{
 	{"a session that no key opened is stored", hostSessionStored},
 	{"a session never outlives its key", sessionEndsWithKey},
-	{"a session is found by id and by nothing else", sessionFoundByIDOnly},
+	{"a session is found only by its ID", sessionFoundByIDOnly},
 	{"an expired session is found until it is pruned", expiredSessionFound},
-	{"two sessions are created in one microsecond", sessionsAtOneMoment},
-	{"who may not open a session does not", sessionRefused},
-	{"a key works to the last microsecond", keyWorksToTheLast},
-	{"a revoked session is gone, and ends once", sessionEnded},
-	{"ending a session spares the others", endingSparesOthers},
-	{"an unknown session cannot be ended", endUnknownSession},
+	{"two sessions can be created in one microsecond", sessionsAtOneMoment},
+	{"a session that may not be opened is refused", sessionRefused},
+	{"a key works until its last microsecond", keyWorksToTheLast},
+	{"a session is revoked once and no longer exists", sessionEnded},
+	{"revoking a session leaves the others unchanged", endingSparesOthers},
+	{"an unknown session cannot be revoked", endUnknownSession},
 }
 
 var sessionPromisesOfUsers = []promise[auth.Store]{
 	{"a new session is stored as it was returned", sessionStored},
 	{"creating a session sets when the user last signed in", lastLoginSet},
-	{"nobody opens no session", sessionOfNobody},
-	{"a disabled user opens no session", disabledRefused},
+	{"an unknown user cannot open a session", sessionOfNobody},
+	{"a disabled user cannot open a session", disabledRefused},
 }
 
 func sessionStored(t *testing.T, store auth.Store) {
@@ -55,8 +55,8 @@ func hostSessionStored(t *testing.T, store auth.AccountStore) {
 
 func lastLoginSet(t *testing.T, store auth.Store) {
 	user, key := register(t, store, newUser())
-	// The last one is of an instance whose clock is slow: what is newest is what
-	// was created last.
+	// The last sign-in is by an instance whose clock is slow. The latest call counts, not the
+	// latest time.
 	for _, at := range []time.Time{now, now.Add(time.Hour), now.Add(-time.Hour)} {
 		session := newSession(key)
 		session.CreatedAt, session.ExpiresAt = at, at.Add(time.Hour)
@@ -107,8 +107,8 @@ func expiredSessionFound(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// refusedAt is when the sessions below are tried: not when the user signed in
-// last, which must stay.
+// refusedAt is the time of the refused sessions. It differs from the user's last sign-in, which
+// must stay.
 var refusedAt = now.Add(time.Minute)
 
 var refusals = []struct {
@@ -116,7 +116,7 @@ var refusals = []struct {
 	want    error
 	session func(t *testing.T, store auth.AccountStore, own, other account) auth.Session
 }{
-	{"of nobody with another user's key", auth.ErrNotFound,
+	{"of an unknown user with another user's key", auth.ErrNotFound,
 		func(_ *testing.T, _ auth.AccountStore, _, other account) auth.Session {
 			session := newSession(other.key)
 			session.UserID = unique("nobody")
@@ -128,7 +128,7 @@ var refusals = []struct {
 			session.UserID = own.user.ID
 			return session
 		}},
-	{"with no such key", auth.ErrNotFound,
+	{"with an unknown key", auth.ErrNotFound,
 		func(_ *testing.T, _ auth.AccountStore, own, _ account) auth.Session {
 			return newSession(newKey(own.user))
 		}},
@@ -160,8 +160,8 @@ var refusals = []struct {
 		}},
 }
 
-// sessionsAtOneMoment finds a store that takes a user whose record a sign-in does
-// not change for one who is gone.
+// sessionsAtOneMoment finds a store that takes a user whose record a sign-in leaves unchanged for a
+// missing user.
 func sessionsAtOneMoment(t *testing.T, store auth.AccountStore) {
 	user, key := register(t, store, newUser())
 	for _, session := range []auth.Session{newSession(key), newSession(key), newHostSession(user)} {

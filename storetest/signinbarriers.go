@@ -9,21 +9,21 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// signInBarrierPromises are about the calls that the host makes and no session: SignInGitHub and
-// Bootstrap. They need a store each, as the other calls that are held.
+// signInBarrierPromises are about calls that only the host makes, without a session: SignInGitHub
+// and Bootstrap. They need a store each, as other promises with held calls do.
 var signInBarrierPromises = []promise[auth.Store]{
-	{"a sign-in with GitHub that is under way when the user's sessions are revoked leaves no live session", signInEndedWithTheRest},
-	{"a sign-in with GitHub waits for what revokes the user's sessions", signInWaitsForEnding},
-	{"the host bootstraps and signs users in, whatever sessions have ended", hostSignsIn},
+	{"a GitHub sign-in that runs while the user's sessions are revoked leaves no valid session", signInEndedWithTheRest},
+	{"a sign-in with GitHub waits for a running revocation of the user's sessions", signInWaitsForEnding},
+	{"the host bootstraps and signs users in, whatever sessions are revoked", hostSignsIn},
 }
 
-// signInEnding is an ending of all that GitHub opens for a user.
+// signInEnding is an ending of all sessions that GitHub opened for a user.
 type signInEnding struct {
 	ending
-	refused []error // the answers to a sign-in that comes later; none if it succeeds
+	refused []error // errors of a later sign-in; none if it succeeds
 }
 
-// signInEndings returns the endings that are about all sessions of the user, or about all that
+// signInEndings returns the endings that revoke all sessions of the user, or all sessions that
 // GitHub opened.
 func signInEndings() []signInEnding {
 	refused := map[string][]error{
@@ -45,7 +45,7 @@ func signInEndings() []signInEnding {
 	return all
 }
 
-// linkedActor returns an actor who is linked to GitHub, has a key, and may sign in with both.
+// linkedActor returns an actor who is linked to GitHub and has a key, and can sign in with both.
 func linkedActor(t *testing.T, store auth.AccountStore) (account, linked) {
 	t.Helper()
 	a := newActor(t, store)
@@ -53,14 +53,14 @@ func linkedActor(t *testing.T, store auth.AccountStore) (account, linked) {
 	return a, linked{user: a.user, link: have.Link, token: *have.Token, session: a.session}
 }
 
-// bareSignIn is the next sign-in, without a token: nothing but the session is at stake.
+// bareSignIn returns the next sign-in without a token, so that it changes only the session.
 func (l linked) bareSignIn() auth.GitHubSignInWrite {
 	signIn := l.nextSignIn()
 	signIn.Token, signIn.TokenVersion = nil, ""
 	return signIn
 }
 
-// isLive reports whether the session has the authority to change something.
+// isLive reports whether the session has the authority to make a change.
 func isLive(t *testing.T, store auth.AccountStore, session auth.Session) bool {
 	t.Helper()
 	err := store.AddKey(t.Context(), bySession(session, now), newKey(auth.User{ID: session.UserID}))
@@ -88,7 +88,8 @@ func signInEndedWithTheRest(t *testing.T, store auth.Store) {
 				requireOneOf(t, h.firstErr, e.refused...)
 				return
 			}
-			require.False(t, h.overtook && len(e.refused) > 0, "a sign-in succeeded after what forbids it was acknowledged")
+			require.False(t, h.overtook && len(e.refused) > 0,
+				"a sign-in succeeded after what forbids it was acknowledged")
 			if !h.overtook {
 				require.False(t, isLive(t, store, session), "the session was created before the ending")
 			}

@@ -1,21 +1,21 @@
-// Package storetest tests that a store keeps the contracts of [auth.Store] and
-// [auth.AccountStore]. The stores of this module run it, and so should every other:
+// Package storetest tests that a store satisfies the contracts of [auth.Store] and
+// [auth.AccountStore]. The stores of this module run it, and every other store should:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) auth.Store { return mystore.New() })
 //	}
 //
-// [Run] tests a store that keeps users. [RunAccounts] tests a store for a host that has a
-// users table of its own. The guide to writing a store is docs/stores.md; examples/kvstore is
-// a complete store.
+// [Run] tests a store that keeps users. [RunAccounts] tests a store for a host that has its own
+// users table. docs/stores.md is the guide to writing a store, and examples/kvstore is a complete
+// store.
 //
-// The environment variable AUTH_TEST_ROUNDS says how many times the suite tries each race:
-// small (3, the default), moderate (20) or full (1000). Run it with full rounds, and with the
-// race detector, before you trust a store with accounts.
+// The environment variable AUTH_TEST_ROUNDS sets how often the suite tries each race: small (3
+// times, the default), moderate (20) or full (1000). Before you trust a store with accounts, run
+// the suite with full rounds and with the race detector.
 //
-// The suite holds a call at the clock of its [auth.Write], which a store asks after it has locked
-// what it decides by, while another call ends the session that acts. A store that is an
-// [auth.EventStore] is tested as one.
+// The suite uses the clock of an [auth.Write] to block a call that has taken its locks, because a
+// store reads the clock only then. Meanwhile another call revokes the session of the first. If a
+// store is an [auth.EventStore], the suite tests that as well.
 package storetest
 
 import (
@@ -25,22 +25,21 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// promise is one promise of the contract, about stores of type S. Its name says what must
-// hold, and its function fails the test if that does not hold for the store.
+// promise is one promise of the contract about stores of type S. Its name says what must hold, and
+// its function fails the test if the store does not keep it.
 type promise[S auth.AccountStore] struct {
 	name string
 	test func(t *testing.T, store S)
 }
 
-// group is the promises about one subject.
+// group holds the promises about one subject.
 type group[S auth.AccountStore] struct {
 	name     string
 	promises []promise[S]
 }
 
-// The groups whose promises are tested on one store at the same time, because a busy store is
-// the better test, and opening a store may be slow. Every promise has records of its own,
-// under random names.
+// The promises of these groups are tested on one store at the same time. A busy store is the better
+// test, and opening a store may be slow. Every promise uses its own records with random names.
 var together = []group[auth.Store]{
 	{"users", ofUsers(storePromises, userPromises)},
 	{"registering many users at once", registerUsersPromises},
@@ -52,8 +51,8 @@ var together = []group[auth.Store]{
 	{"the life of access keys", ofUsers(keyLifePromises, keyLifePromisesOfUsers)},
 	{"sessions", ofUsers(sessionPromises, sessionPromisesOfUsers)},
 	{"sessions listed and limited", ofUsers(sessionCapPromises, sessionCapPromisesOfUsers)},
-	{"ending all sessions of a user", ofUsers(endAllPromises, endAllPromisesOfUsers)},
-	{"the feed of revocations", ofUsers(feedPromises, feedPromisesOfUsers)},
+	{"revoking all sessions of a user", ofUsers(endAllPromises, endAllPromisesOfUsers)},
+	{"the revocation feed", ofUsers(feedPromises, feedPromisesOfUsers)},
 	{"revocations from claims", ofUsers(claimPromises, claimPromisesOfUsers)},
 	{"values", ofUsers(valuePromises, valuePromisesOfUsers)},
 	{"times", ofUsers(timePromises, timePromisesOfUsers)},
@@ -61,33 +60,32 @@ var together = []group[auth.Store]{
 	{"races", ofUsers(racePromises, racePromisesOfUsers)},
 }
 
-// The groups whose promises need a store each, because they are about all the records that a
-// store has.
+// The promises of these groups need a store each, because they are about all records of a store.
 var alone = []group[auth.Store]{
 	{"the first super user", bootstrapPromises},
 	{"the last super user", lastSuperUserPromises},
 	{"listing all users", listAllPromises},
 	{"pruning", ofUsers(prunePromises, prunePromisesOfUsers)},
-	{"the whole feed of revocations", ofUsers(wholeFeedPromises, wholeFeedPromisesOfUsers)},
-	{"everybody's sessions", ofUsers(everybodyPromises, nil)},
+	{"the whole revocation feed", ofUsers(wholeFeedPromises, wholeFeedPromisesOfUsers)},
+	{"the sessions of all users", ofUsers(everybodyPromises, nil)},
 	{"authority", ofUsers(authorityPromises, authorityPromisesOfUsers)},
 	{"the audit trail", ofUsers(trailPromises, trailPromisesOfUsers)},
 	{"delivery of the audit trail", ofUsers(deliveryPromises, nil)},
-	{"signing in while sessions end", signInBarrierPromises},
-	{"who has authority", ofUsers(authorityRulePromises, authorityRulePromisesOfUsers)},
-	{"authority raced for", ofUsers(authorityRacePromises, authorityRacePromisesOfUsers)},
+	{"signing in during revocations", signInBarrierPromises},
+	{"authority", ofUsers(authorityRulePromises, authorityRulePromisesOfUsers)},
+	{"authority races", ofUsers(authorityRacePromises, authorityRacePromisesOfUsers)},
 }
 
-// Run tests that the stores which open returns keep the contract of [auth.Store].
+// Run tests that the stores returned by open satisfy the contract of [auth.Store].
 //
-// Run calls open about 140 times, and up to twenty times more if there are many rounds, from
-// parallel tests. Each call must return an empty store, without users and not
-// bootstrapped. To close a store afterwards, open calls t.Cleanup.
+// Run calls open about 140 times, and up to twenty times more if there are many rounds. The calls
+// come from parallel tests. Each call must return an empty store, without users and not
+// bootstrapped. To close a store after its test, call t.Cleanup in open.
 func Run(t *testing.T, open func(t *testing.T) auth.Store) {
 	runAll(t, open, together, alone)
 	t.Run(bootstrapRaces.name, func(t *testing.T) {
 		t.Parallel()
-		for range min(rounds(t), 10) { // because opening a store may be slow
+		for range min(rounds(t), 10) { // opening a store may be slow
 			bootstrapRaces.run(t, open)
 		}
 	})
@@ -97,7 +95,7 @@ func Run(t *testing.T, open func(t *testing.T) auth.Store) {
 	})
 }
 
-// runAll tests the groups together and alone.
+// runAll tests the groups of together and alone.
 func runAll[S auth.AccountStore](t *testing.T, open func(t *testing.T) S, together, alone []group[S]) {
 	for _, group := range together {
 		t.Run(group.name, func(t *testing.T) {
@@ -123,23 +121,25 @@ func (g group[S]) run(t *testing.T, open func(t *testing.T) S) {
 	}
 }
 
-// ofUsers returns promises of every store of accounts, followed by promises that only a store
-// with users makes.
+// ofUsers returns the promises that every store of accounts makes, followed by the promises that
+// only a store with users makes.
 func ofUsers(accounts []promise[auth.AccountStore], users []promise[auth.Store]) []promise[auth.Store] {
 	var all []promise[auth.Store]
 	for _, p := range accounts {
-		all = append(all, promise[auth.Store]{p.name, func(t *testing.T, store auth.Store) { p.test(t, store) }})
+		all = append(all, promise[auth.Store]{p.name, func(t *testing.T, store auth.Store) {
+			p.test(t, store)
+		}})
 	}
 	return append(all, users...)
 }
 
-// usersOf returns the users of a store that keeps users, and nil for every other store.
+// usersOf returns the store as a UserStore, or nil if the store does not keep users.
 func usersOf(store auth.AccountStore) auth.UserStore {
 	users, _ := store.(auth.UserStore)
 	return users
 }
 
-// rounds returns how many times to try a race.
+// rounds returns how often to try a race.
 func rounds(t *testing.T) int {
 	t.Helper()
 	return testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 6, Full: 1000})

@@ -12,18 +12,18 @@ import (
 )
 
 var lastSuperUserPromises = []promise[auth.Store]{
-	{"the last super user cannot be taken away", lastSuperUserStays},
-	{"the last super user may be changed otherwise", lastSuperUserChanged},
-	{"a super user who is disabled does not replace the last", disabledDoesNotReplace},
-	{"of two super users one can be taken away, however they came to be", oneOfTwo},
-	{"users change freely where there is no super user", noSuperUser},
-	{"of the last two super users taken away at once one stays", takenAwayAtOnce(2)},
-	{"of the last four super users taken away at once one stays", takenAwayAtOnce(4)},
-	{"of the last two super users deleted or demoted at once one stays", deletedAtOnce},
-	{"of the last two super users one stays, whoever takes them away from everywhere", takenAwayByMany},
+	{"the last super user cannot be removed", lastSuperUserStays},
+	{"other changes of the last super user are allowed", lastSuperUserChanged},
+	{"a disabled super user does not count", disabledDoesNotReplace},
+	{"one of two super users can be removed, however they were created", oneOfTwo},
+	{"users can be changed if there is no super user", noSuperUser},
+	{"if the last two super users are removed at once, one stays", takenAwayAtOnce(2)},
+	{"if the last four super users are removed at once, one stays", takenAwayAtOnce(4)},
+	{"if the last two super users are deleted or demoted at once, one stays", deletedAtOnce},
+	{"of the last two super users one stays, however many callers remove them", takenAwayByMany},
 }
 
-// losses are the changes by which a super user is lost.
+// losses are the changes that take super user rights away.
 var losses = map[string]auth.UserChange{
 	"disable":                            disable,
 	"demote":                             demote,
@@ -53,13 +53,14 @@ func requireLast(t *testing.T, store auth.Store, last account) {
 
 func lastSuperUserStays(t *testing.T, store auth.Store) {
 	last := newAccountOf(t, store, newSuperUser())
-	newAccount(t, store) // active, and no super user
+	newAccount(t, store) // active, but without super user rights
 	requireLast(t, store, last)
 }
 
 func lastSuperUserChanged(t *testing.T, store auth.Store) {
 	last := newAccountOf(t, store, newSuperUser())
-	for _, change := range []auth.UserChange{{}, enable, promote, {IsActive: new(true), IsSuperUser: new(true)}} {
+	for _, change := range []auth.UserChange{{}, enable, promote,
+		{IsActive: new(true), IsSuperUser: new(true)}} {
 		update(t, store, last.user.ID, change)
 		last.requireUnchanged(t, store)
 	}
@@ -79,14 +80,14 @@ func disabledDoesNotReplace(t *testing.T, store auth.Store) {
 	register(t, store, disabled)
 	requireLast(t, store, last)
 
-	// The disabled one may go, and so may anybody who is not the last.
+	// The disabled super user may be demoted, and so may any user who is not the last super user.
 	update(t, store, disabled.ID, demote)
 	update(t, store, disabled.ID, promote)
 	deleteUser(t, store, disabled.ID)
 	requireLast(t, store, last)
 }
 
-// appearances are the ways that somebody comes to be a super user.
+// appearances are the ways in which a user can become a super user.
 var appearances = map[string]func(t *testing.T, store auth.Store) auth.User{
 	"bootstrap": func(t *testing.T, store auth.Store) auth.User {
 		user := newSuperUser()
@@ -150,7 +151,7 @@ func noSuperUser(t *testing.T, store auth.Store) {
 	}
 }
 
-// takeAway takes the super user away in one of the possible ways.
+// takeAway removes the super user in a random way.
 func takeAway(ctx context.Context, store auth.Store, user auth.User) error {
 	loss := disable
 	if rand.N(2) == 0 {
@@ -164,7 +165,7 @@ func takeAway(ctx context.Context, store auth.Store, user auth.User) error {
 	return err
 }
 
-// takenAwayAtOnce returns a test that takes n super users away, all there are.
+// takenAwayAtOnce returns a test that removes all n super users at once.
 func takenAwayAtOnce(n int) func(t *testing.T, store auth.Store) {
 	return func(t *testing.T, store auth.Store) {
 		users := make([]auth.User, n)
@@ -183,7 +184,7 @@ func takenAwayAtOnce(n int) func(t *testing.T, store auth.Store) {
 	}
 }
 
-// deletedAtOnce gives the one who stays another super user for each round.
+// deletedAtOnce adds another super user for each round.
 func deletedAtOnce(t *testing.T, store auth.Store) {
 	last := newAccountOf(t, store, newSuperUser())
 	for round := range 2 * rounds(t) {
@@ -200,8 +201,8 @@ func deletedAtOnce(t *testing.T, store auth.Store) {
 	}
 }
 
-// takenAwayByMany has many callers who each take one of the two away, again and again
-// what others have done already.
+// takenAwayByMany lets many callers remove one of the two super users each, so most calls repeat
+// what another call has done.
 func takenAwayByMany(t *testing.T, store auth.Store) {
 	const callers = 256
 	both := []account{newAccountOf(t, store, newSuperUser()), newAccountOf(t, store, newSuperUser())}
@@ -220,6 +221,8 @@ func takenAwayByMany(t *testing.T, store auth.Store) {
 	}
 	users, err := store.ListUsers(t.Context(), "", 3)
 	require.NoError(t, err)
-	users = slices.DeleteFunc(users, func(user auth.User) bool { return !user.IsActive || !user.IsSuperUser })
+	users = slices.DeleteFunc(users, func(user auth.User) bool {
+		return !user.IsActive || !user.IsSuperUser
+	})
 	require.Len(t, users, 1)
 }

@@ -10,16 +10,16 @@ import (
 )
 
 var timePromises = []promise[auth.AccountStore]{
-	{"a key with a time that cannot be kept is not added", invalidKeyTimes},
-	{"a session with a time that cannot be kept is not", invalidSessionTimes},
-	{"times are compared as they are kept", timesComparedAsKept},
+	{"a key with an invalid time is not added", invalidKeyTimes},
+	{"a session with an invalid time is refused", invalidSessionTimes},
+	{"times are compared as they are stored", timesComparedAsKept},
 }
 
 var timePromisesOfUsers = []promise[auth.Store]{
-	{"times come back in UTC, cut to the microsecond", timesKept},
+	{"times come back in UTC, truncated to the microsecond", timesKept},
 	{"a zero time comes back zero", zeroTimes},
-	{"a user with a time that cannot be kept is not", invalidUserTimes},
-	{"a key with a time that cannot be kept is nobody's first", invalidFirstKeyTimes},
+	{"a user with an invalid time is refused", invalidUserTimes},
+	{"a first key with an invalid time is refused", invalidFirstKeyTimes},
 }
 
 // The first and the last time that a record may have.
@@ -28,7 +28,7 @@ var (
 	latest   = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
 )
 
-// keptTimes are times and what they come back as.
+// keptTimes are times before and after a store has kept them.
 var keptTimes = map[string]struct{ in, want time.Time }{
 	"microseconds":  {now, now},
 	"nanoseconds":   {now.Add(999 * time.Nanosecond), now},
@@ -55,8 +55,7 @@ func timesKept(t *testing.T, store auth.Store) {
 	})
 }
 
-// requireTimeKept fails the test unless the time comes back as the one wanted
-// from every field and every method.
+// requireTimeKept fails the test unless every field and every method returns the wanted time.
 func requireTimeKept(t *testing.T, store auth.Store, in, want time.Time) {
 	t.Helper()
 	ctx := t.Context()
@@ -113,7 +112,7 @@ func zeroTimes(t *testing.T, store auth.Store) {
 	}
 }
 
-// badTimes are those that no field may have.
+// badTimes are times that no field may have.
 var badTimes = []time.Time{
 	time.UnixMicro(0),
 	earliest.Add(-time.Nanosecond),
@@ -125,7 +124,7 @@ var badTimes = []time.Time{
 	time.Date(300_000, time.January, 1, 0, 0, 0, 0, time.UTC), // beyond 64 bits of microseconds
 }
 
-// badRequiredTimes are those that a field which must be set may not have.
+// badRequiredTimes are times that a required field may not have.
 var badRequiredTimes = append([]time.Time{{}}, badTimes...)
 
 func invalidUserTimes(t *testing.T, store auth.Store) {
@@ -152,8 +151,8 @@ func invalidUserTimes(t *testing.T, store auth.Store) {
 	}
 }
 
-// everyBadKeyTime calls try with each field of a key that is a time, and what puts
-// a bad one into it.
+// everyBadKeyTime calls try for each time field of a key and each bad time, with a function that
+// sets the field.
 func everyBadKeyTime(try func(field string, edit func(*auth.AccessKey))) {
 	for _, bad := range badRequiredTimes {
 		try("created_at", func(key *auth.AccessKey) { key.CreatedAt = bad })
@@ -212,10 +211,10 @@ func invalidSessionTimes(t *testing.T, store auth.AccountStore) {
 
 func timesComparedAsKept(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
-	key := addKey(t, store, user, now.Add(500*time.Nanosecond)) // kept as now
+	key := addKey(t, store, user, now.Add(500*time.Nanosecond)) // stored as now
 
 	late := newSession(key)
-	late.CreatedAt = now.Add(100 * time.Nanosecond) // before, but the same when kept
+	late.CreatedAt = now.Add(100 * time.Nanosecond) // before the expiry, but equal to it once stored
 	_, _, err := store.CreateSession(t.Context(), late, 0)
 	require.ErrorIs(t, err, auth.ErrNotFound)
 

@@ -17,22 +17,22 @@ import (
 var trailPromises = []promise[auth.AccountStore]{
 	{"every change has one event", ofTrail(oneEventEach)},
 	{"a change that is refused has no event", ofTrail(refusedHasNoEvent)},
-	{"a write without an event leaves none", ofTrail(noEventWanted)},
+	{"a write without an event adds none", ofTrail(noEventWanted)},
 	{"an event is about the user and the account of the change", ofTrail(eventSubjects)},
 	{"a sign-in with GitHub has an event if the link is new", ofTrail(signInEvents)},
-	{"an event comes back as it was, but for its ID and time", ofTrail(eventValues)},
+	{"an event comes back unchanged, except for its ID and time", ofTrail(eventValues)},
 	{"events of one user are in order, whatever the clock says", ofTrail(eventsInOrder)},
-	{"events of one user made at once have times of their own", ofTrail(racingEvents)},
-	{"an event is there as soon as its change is", ofTrail(eventWithChange)},
-	{"a change whose context ends has its event, or neither is there", ofTrail(interruptedEvents)},
+	{"concurrent events of a user have different times", ofTrail(racingEvents)},
+	{"an event is visible as soon as its change is", ofTrail(eventWithChange)},
+	{"an interrupted change and its event both exist or neither does", ofTrail(interruptedEvents)},
 	{"events are listed by user, by kind and by page", ofTrail(eventsListed)},
-	{"an event that is unknown begins no page", ofTrail(unknownEventListsNothing)},
+	{"listing before an unknown event fails", ofTrail(unknownEventListsNothing)},
 }
 
 var trailPromisesOfUsers = []promise[auth.Store]{
-	{"many users registered at once have one event, unless nobody is added", ofWholeTrail(registerUsersEvent)},
-	{"an event is stored if a sign-in makes a super user", ofWholeTrail(grantEvents)},
-	{"deleting a user blanks the client of what the user caused, and removes no event", ofWholeTrail(deletionBlanks)},
+	{"RegisterUsers adds one event, unless it adds no user", ofWholeTrail(registerUsersEvent)},
+	{"a sign-in that grants super user rights has an event", ofWholeTrail(grantEvents)},
+	{"deleting a user blanks the client of the user's events and removes no event", ofWholeTrail(deletionBlanks)},
 }
 
 // trailStore is a store with an audit trail.
@@ -41,8 +41,8 @@ type trailStore interface {
 	auth.EventStore
 }
 
-// ofTrail returns the promise of a store with an audit trail as one of every store. A store
-// without a trail does not make it.
+// ofTrail turns a promise about a store with an audit trail into one about every store. A store
+// without a trail passes it.
 func ofTrail(test func(t *testing.T, store trailStore)) func(t *testing.T, store auth.AccountStore) {
 	return func(t *testing.T, store auth.AccountStore) {
 		if trail, ok := store.(trailStore); ok {
@@ -52,7 +52,9 @@ func ofTrail(test func(t *testing.T, store trailStore)) func(t *testing.T, store
 }
 
 // ofWholeTrail is ofTrail for a store that keeps users.
-func ofWholeTrail(test func(t *testing.T, store auth.Store, trail trailStore)) func(t *testing.T, store auth.Store) {
+func ofWholeTrail(
+	test func(t *testing.T, store auth.Store, trail trailStore),
+) func(t *testing.T, store auth.Store) {
 	return func(t *testing.T, store auth.Store) {
 		if trail, ok := store.(trailStore); ok {
 			test(t, store, trail)
@@ -60,7 +62,7 @@ func ofWholeTrail(test func(t *testing.T, store auth.Store, trail trailStore)) f
 	}
 }
 
-// withEvent returns the write with an event whose kind no other event has.
+// withEvent returns the write with an event of a unique kind.
 func withEvent(w auth.Write) auth.Write {
 	w.Event = auth.Event{Kind: auth.EventKind(unique("kind")), Host: w.By.Host, ActorID: w.By.UserID}
 	return w
@@ -79,7 +81,7 @@ func listEvents(t *testing.T, store auth.EventStore, filter auth.EventFilter, li
 	return events
 }
 
-// addEvent makes a change of the user that has this event, and returns the event as stored.
+// addEvent makes a change of the user with this event, and returns the stored event.
 func addEvent(t *testing.T, store trailStore, user auth.User, w auth.Write) auth.Event {
 	t.Helper()
 	require.NoError(t, store.RevokeKey(t.Context(), w, addKey(t, store, user, time.Time{}).ID))
@@ -121,11 +123,12 @@ func refusedHasNoEvent(t *testing.T, store trailStore) {
 	require.ErrorIs(t, store.AddKey(t.Context(), write, taken), auth.ErrExists)
 	require.ErrorIs(t, store.RevokeKey(t.Context(), write, unique("none")), auth.ErrNotFound)
 	require.ErrorIs(t, store.RevokeSession(t.Context(), write, unique("none")), auth.ErrNotFound)
-	require.ErrorIs(t, store.ForgetGitHubAccount(t.Context(), write, newGitHubAccount()), auth.ErrNotFound)
+	require.ErrorIs(t, store.ForgetGitHubAccount(t.Context(), write, newGitHubAccount()),
+		auth.ErrNotFound)
 	require.NoError(t, store.RevokeToken(t.Context(), claimsOf(a.session)))
 	head, err := store.RevocationHead(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, store.RevokeEverybody(t.Context(), write, head), "which changes nothing")
+	require.NoError(t, store.RevokeEverybody(t.Context(), write, head), "this call changes nothing")
 	require.Empty(t, eventsOf(t, store, write))
 }
 
@@ -140,12 +143,13 @@ func noEventWanted(t *testing.T, store trailStore) {
 	}
 }
 
-// eventSubjects looks at the events of changes that are about one user, and about one account.
+// eventSubjects checks the events of changes about one user, and about one account.
 func eventSubjects(t *testing.T, store trailStore) {
 	for _, v := range verbsOf(store) {
 		t.Run(v.name, func(t *testing.T) {
 			a := newActor(t, store)
-			for _, given := range []auth.Event{{}, {UserID: unique("user"), GitHub: newGitHubAccount()}} {
+			for _, given := range []auth.Event{{},
+				{UserID: unique("user"), GitHub: newGitHubAccount()}} {
 				try, write := v.prepare(t, store, a), withEvent(byHost(now))
 				write.Event.UserID, write.Event.GitHub = given.UserID, given.GitHub
 				require.NoError(t, try.call(t.Context(), write))
@@ -153,7 +157,8 @@ func eventSubjects(t *testing.T, store trailStore) {
 				switch {
 				case given.UserID != "":
 					require.Equal(t, given.UserID, got.UserID)
-				case v.name != "RevokeEverybody" && v.name != "RegisterUsers" && v.name != "ForgetGitHubAccount":
+				case v.name != "RevokeEverybody" && v.name != "RegisterUsers" &&
+					v.name != "ForgetGitHubAccount":
 					require.Equal(t, try.changes[0], got.UserID)
 				}
 				switch {
@@ -184,7 +189,7 @@ func signInEvents(t *testing.T, store trailStore) {
 	require.Empty(t, eventsOf(t, store, write), "a later sign-in changes nothing that lasts")
 }
 
-// eventFields are the fields of an event that are text.
+// eventFields are the text fields of an event.
 var eventFields = []field[auth.Event]{
 	{"kind", limits.ID, true, func(e *auth.Event) *string { return (*string)(&e.Kind) }},
 	{"user_id", limits.ID, false, func(e *auth.Event) *string { return &e.UserID }},
@@ -208,7 +213,8 @@ func eventValues(t *testing.T, store trailStore) {
 			*field.of(&write.Event) = fill(field.limit)
 		}
 		write.Event.Client.Address, write.Event.GitHub.ID = client, githubID
-		actor := newUser() // because a store may blank the client of an actor whom it does not know
+		// A store may blank the client of an unknown actor.
+		actor := newUser()
 		actor.ID = write.Event.ActorID
 		register(t, store, actor)
 		want := write.Event
@@ -217,7 +223,8 @@ func eventValues(t *testing.T, store trailStore) {
 		require.Equal(t, want, got)
 	}
 	for i, address := range []string{"192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "fe80::1"} {
-		requireKept(func(limit int) string { return fill(unique(""), "漢", limit) }, netip.MustParseAddr(address), int64(i+1))
+		requireKept(func(limit int) string { return fill(unique(""), "漢", limit) },
+			netip.MustParseAddr(address), int64(i+1))
 	}
 	for _, strange := range strangeTexts {
 		requireKept(func(int) string { return unique("") + strange }, netip.Addr{}, 1<<53+1)
@@ -225,7 +232,7 @@ func eventValues(t *testing.T, store trailStore) {
 	for _, field := range eventFields {
 		for _, bad := range field.badValues() {
 			if bad == "" {
-				continue // which is no event
+				continue // an empty kind means no event
 			}
 			write := withEvent(byHost(now))
 			*field.of(&write.Event) = bad
@@ -239,11 +246,13 @@ func eventValues(t *testing.T, store trailStore) {
 func eventsInOrder(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	other, _ := register(t, store, newUser())
-	want := []time.Time{now, now.Add(time.Microsecond), now.Add(2 * time.Microsecond), now.Add(time.Hour), now.Add(time.Hour + time.Microsecond)}
+	want := []time.Time{now, now.Add(time.Microsecond), now.Add(2 * time.Microsecond),
+		now.Add(time.Hour), now.Add(time.Hour + time.Microsecond)}
 	for i, at := range []time.Time{now, now, now.Add(-time.Hour), now.Add(time.Hour), now} {
 		require.Equal(t, want[i], addEvent(t, store, user, withEvent(byHost(at))).At)
 	}
-	require.Equal(t, now, addEvent(t, store, other, withEvent(byHost(now))).At, "another user has an order of its own")
+	require.Equal(t, now, addEvent(t, store, other, withEvent(byHost(now))).At,
+		"events of another user have a separate order")
 	events := listEvents(t, store, auth.EventFilter{UserID: user.ID}, 10)
 	require.Len(t, events, len(want))
 	for i, e := range events {
@@ -266,7 +275,7 @@ func racingEvents(t *testing.T, store trailStore) {
 	}
 }
 
-// eventWithChange reads the event as soon as the change is to be seen.
+// eventWithChange reads the event as soon as the change is visible.
 func eventWithChange(t *testing.T, store trailStore) {
 	for range 10 * rounds(t) {
 		user, _ := register(t, store, newUser())
@@ -276,7 +285,7 @@ func eventWithChange(t *testing.T, store trailStore) {
 			over = added.returnsWithin(0)
 		}
 		require.True(t, hasKey(t, store, key.ID))
-		require.Len(t, eventsOf(t, store, write), 1, "the change is there and its event is not")
+		require.Len(t, eventsOf(t, store, write), 1, "the change exists without its event")
 		require.NoError(t, added.result(t, "AddKey"))
 	}
 }
@@ -306,7 +315,7 @@ func eventsListed(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	other, _ := register(t, store, newUser())
 	kinds := []auth.EventKind{auth.EventKind(unique("kind")), auth.EventKind(unique("kind"))}
-	var all []auth.Event // the newest first
+	var all []auth.Event // newest first
 	for i := range 10 {
 		write := byHost(now.Add(time.Duration(i) * time.Minute))
 		write.Event = auth.Event{Kind: kinds[i%2]}
@@ -324,8 +333,12 @@ func eventsListed(t *testing.T, store trailStore) {
 		filter auth.EventFilter
 		want   []auth.Event
 	}{
-		{auth.EventFilter{UserID: user.ID}, matching(func(e auth.Event) bool { return e.UserID == user.ID })},
-		{auth.EventFilter{Kind: kinds[1]}, matching(func(e auth.Event) bool { return e.Kind == kinds[1] })},
+		{auth.EventFilter{UserID: user.ID}, matching(func(e auth.Event) bool {
+			return e.UserID == user.ID
+		})},
+		{auth.EventFilter{Kind: kinds[1]}, matching(func(e auth.Event) bool {
+			return e.Kind == kinds[1]
+		})},
 		{auth.EventFilter{UserID: other.ID, Kind: kinds[0]}, matching(func(e auth.Event) bool {
 			return e.UserID == other.ID && e.Kind == kinds[0]
 		})},
@@ -348,7 +361,7 @@ func eventsListed(t *testing.T, store trailStore) {
 		require.Empty(t, listEvents(t, store, test.filter, 0))
 		require.Empty(t, listEvents(t, store, test.filter, -1))
 	}
-	// A page may begin behind an event that the filter does not match.
+	// A page may begin after an event that the filter does not match.
 	behind := listEvents(t, store, auth.EventFilter{UserID: user.ID, Before: all[0].ID}, 100)
 	require.Equal(t, matching(func(e auth.Event) bool { return e.UserID == user.ID }), behind)
 }

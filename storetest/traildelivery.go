@@ -15,21 +15,21 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// deliveryPromises need a store each, because they are about all events that a store has.
+// deliveryPromises need a store each, because they are about all events of a store.
 var deliveryPromises = []promise[auth.AccountStore]{
 	{"the whole trail is listed page by page", ofTrail(wholeTrailListed)},
-	{"events are handed out in order, once each, if they are to be delivered", ofTrail(deliveredInOrder)},
+	{"events to deliver are handed out in order, once each", ofTrail(deliveredInOrder)},
 	{"an event that is not finished is handed out again, and counted", ofTrail(deliveredAgain)},
-	{"a clock that is ahead holds no event for long", ofTrail(claimedAhead)},
+	{"a clock that is ahead does not hold an event for long", ofTrail(claimedAhead)},
 	{"a later event of a user waits for the earlier one", ofTrail(userOrderKept)},
-	{"events about nobody do not wait for each other", ofTrail(nobodysEvents)},
-	{"of several calls at once each is handed other events", ofTrail(racingClaims)},
-	{"no event is lost, in whatever order changes commit", ofTrail(lateCommitDelivered)},
-	{"every event is delivered once while many change and many deliver", ofTrail(noneLost)},
+	{"events without a user do not wait for each other", ofTrail(nobodysEvents)},
+	{"concurrent calls are handed different events", ofTrail(racingClaims)},
+	{"no event is lost, whatever the order of commits", ofTrail(lateCommitDelivered)},
+	{"every event is delivered once while many callers change and deliver", ofTrail(noneLost)},
 	{"pruning removes old events, whether or not they wait", ofTrail(eventsPruned)},
 }
 
-// toDeliver returns a write with an event that waits for delivery.
+// toDeliver returns a write with an event to deliver.
 func toDeliver(at time.Time) auth.Write {
 	write := withEvent(byHost(at))
 	write.Deliver = true
@@ -65,13 +65,14 @@ func byOrder(a, b auth.Event) int {
 	return strings.Compare(a.ID, b.ID)
 }
 
-// addEvents adds an event each of several users, of a few times, and returns them in order.
+// addEvents adds events of several users at a few times, and returns them in order.
 func addEvents(t *testing.T, store trailStore, n int) []auth.Event {
 	t.Helper()
 	var events []auth.Event
 	for i := range n {
 		user, _ := register(t, store, newUser())
-		events = append(events, addEvent(t, store, user, toDeliver(now.Add(time.Duration(i%3)*time.Minute))))
+		events = append(events, addEvent(t, store, user,
+			toDeliver(now.Add(time.Duration(i%3)*time.Minute))))
 	}
 	slices.SortFunc(events, byOrder)
 	return events
@@ -103,12 +104,13 @@ func deliveredInOrder(t *testing.T, store trailStore) {
 		got := claim(t, store, later, 1)
 		require.Equal(t, want, got)
 		finish(t, store, got)
-		finish(t, store, got) // which it is already
+		finish(t, store, got) // finishing it again is not an error
 	}
 	requireNoClaim(t, store, later)
 	requireNoClaim(t, store, later.Add(1000*time.Hour))
-	finish(t, store, silent) // which never waited
-	require.Len(t, listEvents(t, store, auth.EventFilter{}, 100), 8, "they stay in the trail")
+	finish(t, store, silent) // it was never waiting
+	require.Len(t, listEvents(t, store, auth.EventFilter{}, 100), 8,
+		"finished events must stay in the trail")
 }
 
 func deliveredAgain(t *testing.T, store trailStore) {
@@ -124,14 +126,17 @@ func deliveredAgain(t *testing.T, store trailStore) {
 	requireNoClaim(t, store, at.Add(time.Hour))
 }
 
-// claimedAhead claims an event with a clock that is an hour ahead, or was before it jumped back.
+// claimedAhead claims an event with a clock that is an hour ahead, or that was ahead before it was
+// corrected.
 func claimedAhead(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	first := addEvent(t, store, user, toDeliver(now))
 	second := addEvent(t, store, user, toDeliver(now.Add(time.Second)))
-	require.Equal(t, first, claim(t, store, now.Add(time.Minute), 1)) // until now plus two minutes
+	// the claim ends at now plus two minutes
+	require.Equal(t, first, claim(t, store, now.Add(time.Minute), 1))
 	requireNoClaim(t, store, now)
-	require.Equal(t, first, claim(t, store, now.Add(-time.Microsecond), 2), "the claim is of a clock that is ahead")
+	require.Equal(t, first, claim(t, store, now.Add(-time.Microsecond), 2),
+		"the claim was made by a clock that is ahead")
 	require.Equal(t, first, claim(t, store, now.Add(time.Hour), 3))
 	at := now.Add(time.Minute)
 	require.Equal(t, first, claim(t, store, at, 4))
@@ -148,7 +153,7 @@ func userOrderKept(t *testing.T, store trailStore) {
 	elsewhere := addEvent(t, store, other, toDeliver(now.Add(time.Minute)))
 	at := now.Add(time.Hour)
 	require.Equal(t, first, claim(t, store, at, 1))
-	require.Equal(t, elsewhere, claim(t, store, at, 1), "another user's event does not wait")
+	require.Equal(t, elsewhere, claim(t, store, at, 1), "another user's event must not wait")
 	requireNoClaim(t, store, at)
 	require.Equal(t, first, claim(t, store, at.Add(time.Minute), 2))
 	finish(t, store, first)
@@ -157,7 +162,8 @@ func userOrderKept(t *testing.T, store trailStore) {
 
 func nobodysEvents(t *testing.T, store trailStore) {
 	for i := range 3 {
-		require.NoError(t, store.RevokeEverybody(t.Context(), toDeliver(now.Add(time.Duration(i)*time.Second)), 0))
+		require.NoError(t, store.RevokeEverybody(t.Context(),
+			toDeliver(now.Add(time.Duration(i)*time.Second)), 0))
 	}
 	ids := map[string]bool{}
 	for range 3 {
@@ -181,10 +187,11 @@ func racingClaims(t *testing.T, store trailStore) {
 			require.ErrorIs(t, err, auth.ErrNotFound)
 			continue
 		}
-		require.False(t, handed[events[i].ID], "one event was handed out twice")
+		require.False(t, handed[events[i].ID], "an event was handed out twice")
 		handed[events[i].ID] = true
 	}
-	// A call that finds the next event locked by another may find none. It is handed out later.
+	// If another call has locked the next event, a call may find none. The event is handed out
+	// later.
 	for {
 		event, _, err := store.ClaimEvent(t.Context(), now.Add(time.Hour), now.Add(2*time.Hour))
 		if errors.Is(err, auth.ErrNotFound) {
@@ -197,7 +204,7 @@ func racingClaims(t *testing.T, store trailStore) {
 	require.Len(t, handed, contenders/2)
 }
 
-// deliverAll claims and finishes events until there is none, and notes their kinds.
+// deliverAll claims and finishes events until none is left.
 func deliverAll(ctx context.Context, store trailStore, delivered func(auth.Event)) error {
 	for {
 		event, _, err := store.ClaimEvent(ctx, now.Add(time.Hour), now.Add(2*time.Hour))
@@ -214,9 +221,9 @@ func deliverAll(ctx context.Context, store trailStore, delivered func(auth.Event
 	}
 }
 
-// lateCommitDelivered holds a change while a later one commits and is delivered, if the store
-// lets it. It finds a store that delivers by a number, or a time, that a change is given before
-// it commits: the late change is behind what has been delivered.
+// lateCommitDelivered blocks a change while a later change commits and its event is delivered, if
+// the store allows that. It finds a store that delivers by a number or a time which a change gets
+// before it commits. The late change then has a number that delivery has already passed.
 func lateCommitDelivered(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	other, _ := register(t, store, newUser())
@@ -261,7 +268,8 @@ func noneLost(t *testing.T, store trailStore) {
 			for n := range each {
 				var err error
 				if i < contenders {
-					err = store.AddKey(t.Context(), toDeliver(now.Add(time.Duration(n)*time.Second)), newKey(users[i]))
+					err = store.AddKey(t.Context(),
+						toDeliver(now.Add(time.Duration(n)*time.Second)), newKey(users[i]))
 				} else {
 					err = deliver()
 				}
@@ -280,7 +288,7 @@ func noneLost(t *testing.T, store trailStore) {
 }
 
 func eventsPruned(t *testing.T, store trailStore) {
-	events := addEvents(t, store, 9) // three of each of three times
+	events := addEvents(t, store, 9) // three at each of three times
 	finish(t, store, events[0])
 	for _, test := range []struct {
 		before       time.Time
@@ -304,5 +312,6 @@ func eventsPruned(t *testing.T, store trailStore) {
 	require.ErrorIs(t, store.FinishEvent(t.Context(), events[1].ID), auth.ErrNotFound)
 	_, err := store.ListEvents(t.Context(), auth.EventFilter{Before: events[1].ID}, 1)
 	require.ErrorIs(t, err, auth.ErrNotFound)
-	require.Equal(t, events[6], claim(t, store, now.Add(time.Hour), 1), "no event that was pruned waits")
+	require.Equal(t, events[6], claim(t, store, now.Add(time.Hour), 1),
+		"a pruned event must not wait for delivery")
 }

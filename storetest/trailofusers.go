@@ -15,7 +15,7 @@ func registerUsersEvent(t *testing.T, store auth.Store, trail trailStore) {
 		user := newUser()
 		users = append(users, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{newKey(user)}})
 	}
-	for i, want := range []int{1, 0} { // the second time all of them are there
+	for i, want := range []int{1, 0} { // the second time, all users already exist
 		write := withEvent(byHost(now))
 		refusals, err := store.RegisterUsers(t.Context(), write, users)
 		require.NoError(t, err)
@@ -26,7 +26,8 @@ func registerUsersEvent(t *testing.T, store auth.Store, trail trailStore) {
 	}
 	user := newUser()
 	write := withEvent(byHost(now))
-	_, err := store.RegisterUsers(t.Context(), write, append(users, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{newKey(user)}}))
+	_, err := store.RegisterUsers(t.Context(), write,
+		append(users, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{newKey(user)}}))
 	require.NoError(t, err)
 	require.Len(t, eventsOf(t, trail, write), 1, "one was added")
 	write = withEvent(byHost(now))
@@ -39,7 +40,7 @@ func registerUsersEvent(t *testing.T, store auth.Store, trail trailStore) {
 func grantEvents(t *testing.T, store auth.Store, trail trailStore) {
 	register(t, store, newSuperUser())
 	a := newLinked(t, store)
-	for _, want := range []int{1, 0} { // the grant is spent the second time
+	for _, want := range []int{1, 0} { // the second time, the grant is spent
 		signIn, write := a.nextSignIn(), withEvent(byHost(now))
 		signIn.GrantSuperUser = true
 		_, user, err := store.SignInGitHub(t.Context(), write, signIn)
@@ -57,14 +58,16 @@ func grantEvents(t *testing.T, store auth.Store, trail trailStore) {
 
 func deletionBlanks(t *testing.T, store auth.Store, trail trailStore) {
 	a, other := newAccount(t, store), newAccount(t, store)
-	client := auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.1"), UserAgent: "curl/8.14.1", RequestID: unique("request")}
+	client := auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.1"), UserAgent: "curl/8.14.1",
+		RequestID: unique("request")}
 	event := func(actor, about auth.User) auth.Event {
 		t.Helper()
 		write := withEvent(byHost(now))
 		write.Event.Host, write.Event.ActorID, write.Event.Client = "", actor.ID, client
 		return addEvent(t, trail, about, write)
 	}
-	own, byAnother, ofAnother := event(a.user, a.user), event(other.user, a.user), event(a.user, other.user)
+	own, byAnother, ofAnother := event(a.user, a.user), event(other.user, a.user), event(a.user,
+		other.user)
 	deletion := withEvent(byHost(now))
 	deletion.Event.Client = client
 	_, err := store.DeleteUser(t.Context(), deletion, a.user.ID)
@@ -76,5 +79,6 @@ func deletionBlanks(t *testing.T, store auth.Store, trail trailStore) {
 	require.Equal(t, deletion.Event.Kind, about[0].Kind)
 	require.Equal(t, client, about[0].Client, "the host caused it")
 	require.Equal(t, []auth.Event{byAnother, own}, about[1:])
-	require.Equal(t, []auth.Event{ofAnother}, listEvents(t, trail, auth.EventFilter{UserID: other.user.ID}, 10))
+	require.Equal(t, []auth.Event{ofAnother},
+		listEvents(t, trail, auth.EventFilter{UserID: other.user.ID}, 10))
 }

@@ -11,19 +11,19 @@ import (
 
 var userPromises = []promise[auth.Store]{
 	{"registering a user stores the user and the key", registerStoresBoth},
-	{"a user is found by id and by nothing else", userFoundByIDOnly},
-	{"a key of another user registers nobody", registerWithForeignKey},
-	{"every change of every user does what it says", everyChange},
+	{"a user is found only by ID", userFoundByIDOnly},
+	{"registering with a key of another user fails", registerWithForeignKey},
+	{"every change of every kind of user takes effect", everyChange},
 	{"an unknown user cannot be changed", updateUnknownUser},
 	{"a disabled user has no session", disablingEndsSessions},
-	{"disabling a user spares the others", disablingSparesOthers},
-	{"a user disabled twice is disabled", disabledTwice},
-	{"reviving a user brings back no session", revivingBringsBackNoSession},
-	{"a user who is revived has the same keys", revivingKeepsKeys},
+	{"disabling a user leaves other users unchanged", disablingSparesOthers},
+	{"disabling a user twice is not an error", disabledTwice},
+	{"enabling a user restores no session", revivingBringsBackNoSession},
+	{"enabling a user keeps the keys", revivingKeepsKeys},
 	{"only disabling revokes sessions", otherChangesKeepSessions},
 }
 
-// storePromises are about the store itself.
+// storePromises are about the store as a whole.
 var storePromises = []promise[auth.AccountStore]{
 	{"a store that is open answers a ping", pinged},
 }
@@ -46,7 +46,8 @@ func registerStoresBoth(t *testing.T, store auth.Store) {
 
 func userFoundByIDOnly(t *testing.T, store auth.Store) {
 	a := newAccount(t, store)
-	for _, id := range []string{unique("nobody"), a.user.Username, a.user.Email, a.key.ID, a.session.ID} {
+	for _, id := range []string{unique("nobody"), a.user.Username, a.user.Email, a.key.ID,
+		a.session.ID} {
 		requireNoUser(t, store, id)
 	}
 }
@@ -61,7 +62,7 @@ func registerWithForeignKey(t *testing.T, store auth.Store) {
 }
 
 func everyChange(t *testing.T, store auth.Store) {
-	register(t, store, newSuperUser()) // so that nobody below is the last one
+	register(t, store, newSuperUser()) // otherwise a user below could be the last super user
 	for _, change := range everyUserChange() {
 		for _, user := range usersOfEveryKind() {
 			register(t, store, user)
@@ -132,7 +133,7 @@ func revivingKeepsKeys(t *testing.T, store auth.Store) {
 }
 
 func otherChangesKeepSessions(t *testing.T, store auth.Store) {
-	register(t, store, newSuperUser()) // so that demote does not meet the last one
+	register(t, store, newSuperUser()) // otherwise demote would meet the last super user
 	for name, change := range map[string]auth.UserChange{
 		"no change": {}, "enable": enable, "promote": promote, "demote": demote,
 	} {

@@ -12,23 +12,23 @@ import (
 )
 
 var valuePromises = []promise[auth.AccountStore]{
-	{"a key with a value that cannot be kept is not added", invalidKey},
-	{"a hash that cannot be kept replaces none", invalidHash},
-	{"a session with a value that cannot be kept is not", invalidSession},
-	{"an id that could never be stored is not found", impossibleIDs},
-	{"the longest values come back as they were", longestValues},
-	{"the strangest values come back as they were", strangestValues},
+	{"a key with an invalid value is not added", invalidKey},
+	{"an invalid hash replaces none", invalidHash},
+	{"a session with an invalid value is refused", invalidSession},
+	{"an ID that cannot be stored is not found", impossibleIDs},
+	{"the longest values come back unchanged", longestValues},
+	{"the strangest values come back unchanged", strangestValues},
 	{"values that may be empty come back empty", emptyValues},
 }
 
 var valuePromisesOfUsers = []promise[auth.Store]{
-	{"a user with a value that cannot be kept is not", invalidUser},
-	{"a key with a value that cannot be kept is nobody's first", invalidFirstKey},
+	{"a user with an invalid value is refused", invalidUser},
+	{"a first key with an invalid value is refused", invalidFirstKey},
 }
 
-// field is a field of text of a record R.
+// field is a text field of a record R.
 type field[R any] struct {
-	name     string // on the wire, as an InvalidError has it
+	name     string // the name in an InvalidError
 	limit    int    // in bytes
 	required bool
 	of       func(*R) *string
@@ -40,7 +40,9 @@ var userFields = []field[auth.User]{
 	{"email", limits.Email, false, func(u *auth.User) *string { return &u.Email }},
 }
 
-var hashField = field[auth.AccessKey]{"hash", limits.Hash, true, func(k *auth.AccessKey) *string { return &k.Hash }}
+var hashField = field[auth.AccessKey]{"hash", limits.Hash, true, func(k *auth.AccessKey) *string {
+	return &k.Hash
+}}
 
 var keyFields = []field[auth.AccessKey]{
 	{"access_key", limits.AccessKey, true, func(k *auth.AccessKey) *string { return &k.ID }},
@@ -64,22 +66,22 @@ var sessionFields = []field[auth.Session]{
 	{"ip", limits.Address, false, func(s *auth.Session) *string { return &s.Address }},
 }
 
-// canary begins every value that must be refused, and must not be in the error.
+// canary begins every value that must be refused. It must not appear in the error.
 const canary = "canary"
 
 // badValues returns texts that the field must not have.
 func (f field[R]) badValues() []string {
 	values := []string{
-		// NUL, which ends a text in C and is an error in PostgreSQL.
+		// NUL ends a text in C and is an error in PostgreSQL.
 		canary + "\x00", canary + "\x00tail",
-		// Invalid UTF-8: a stray byte, half a letter, NUL in two bytes, a surrogate,
-		// and what lies beyond Unicode.
+		// Invalid UTF-8: a stray byte, half a letter, NUL in two bytes, a surrogate, and a code
+		// point beyond Unicode.
 		canary + "\xff", canary + "\xc3", canary + "\xc0\x80", canary + "\xed\xa0\x80", canary + "\xf4\x90\x80\x80",
-		// Control characters, those for bidirectional text, and separators.
+		// Control characters, bidirectional controls and separators.
 		canary + "\n", canary + "\r", canary + "\t", canary + "\x1b[2J", canary + "\x7f", canary + "\u0085",
 		canary + "\u202e", canary + "\u2066", canary + "\u200e", canary + "\u061c",
 		canary + "\u2028", canary + "\u2029",
-		// Too much.
+		// Texts that are too long.
 		fill(canary, "x", f.limit+1), fill(canary, "🦆", f.limit+1), fill(canary, "x", 10_000),
 	}
 	if f.required {
@@ -94,14 +96,14 @@ func (f field[R]) badValues() []string {
 	return values
 }
 
-// fill returns prefix and as many of what as there is room for in length bytes,
-// which it makes up with dots.
+// fill returns the prefix followed by copies of what, padded with dots to the given length in
+// bytes.
 func fill(prefix, what string, length int) string {
 	room := length - len(prefix)
 	return prefix + strings.Repeat(what, room/len(what)) + strings.Repeat(".", room%len(what))
 }
 
-// requireInvalid fails the test unless err says that some value is invalid.
+// requireInvalid fails the test unless err says that a value is invalid.
 func requireInvalid(t *testing.T, err error) *auth.InvalidError {
 	t.Helper()
 	require.ErrorIs(t, err, auth.ErrInvalid)
@@ -111,8 +113,8 @@ func requireInvalid(t *testing.T, err error) *auth.InvalidError {
 	return invalid
 }
 
-// requireInvalidField fails the test unless err says that this field is invalid,
-// and not what was in it.
+// requireInvalidField fails the test unless err names this field as invalid and does not contain
+// its value.
 func requireInvalidField(t *testing.T, err error, field string) {
 	t.Helper()
 	require.Equal(t, field, requireInvalid(t, err).Field)
@@ -199,9 +201,10 @@ func invalidSession(t *testing.T, store auth.AccountStore) {
 
 func impossibleIDs(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
-	for _, tail := range []string{"\x00", "\x00tail", "\xff", "\xed\xa0\x80", "\n", "\u202e", fill("", "x", 10_000)} {
+	for _, tail := range []string{"\x00", "\x00tail", "\xff", "\xed\xa0\x80", "\n", "\u202e",
+		fill("", "x", 10_000)} {
 		requireNothing(t, store, tail)
-		// Not even where a store that cuts or ignores the tail would find something.
+		// A store that truncates or ignores the tail would find a record.
 		requireNothing(t, store, a.user.ID+tail)
 		requireNothing(t, store, a.key.ID+tail)
 		requireNothing(t, store, a.session.ID+tail)
@@ -210,8 +213,7 @@ func impossibleIDs(t *testing.T, store auth.AccountStore) {
 	a.requireUnchanged(t, store)
 }
 
-// requireNothing fails the test unless each method that takes an id says that
-// there is no such thing.
+// requireNothing fails the test unless each method that takes an ID returns ErrNotFound.
 func requireNothing(t *testing.T, store auth.AccountStore, id string) {
 	t.Helper()
 	ctx := t.Context()
@@ -233,7 +235,8 @@ func requireNothing(t *testing.T, store auth.AccountStore, id string) {
 	n, err := store.RevokeUserSessions(ctx, byHost(now), id)
 	require.Zero(t, n)
 	users := usersOf(store)
-	if users == nil { // A store of accounts treats every ID as a user.
+	// In a store of accounts, every ID is a user.
+	if users == nil {
 		require.Truef(t, err == nil || errors.Is(err, auth.ErrNotFound), "%.80q: %v", id, err)
 		return
 	}
@@ -243,7 +246,7 @@ func requireNothing(t *testing.T, store auth.AccountStore, id string) {
 	_, err = users.DeleteUser(ctx, byHost(now), id)
 	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
 
-	// Here the key cannot be kept either, so that both answers are true.
+	// The key is invalid too, so two errors are correct.
 	_, _, err = users.ResetUser(ctx, byHost(now), id, disable, newKey(auth.User{ID: id}))
 	if !isOneOf(err, auth.ErrNotFound, auth.ErrInvalid) {
 		require.Failf(t, "the reset of an impossible user", "%.80q: %v", id, err)

@@ -10,24 +10,24 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// verb is a method of a store that leaves something lasting, as a session calls it.
+// verb is a method that makes a lasting change, called on behalf of a session.
 type verb struct {
 	name    string
-	admin   bool // takes the authority of a super user
+	admin   bool // needs the authority of a super user
 	users   bool // only a store that keeps users has it
 	prepare func(t *testing.T, store auth.AccountStore, actor account) attempt
 }
 
-// attempt is one call of a verb, which succeeds if the authority holds.
+// attempt is one call of a verb. It succeeds if the authority holds.
 type attempt struct {
 	call func(ctx context.Context, w auth.Write) error
 
-	// changes are the IDs of the users, and accounts the GitHub accounts, that the call may change.
+	// changes are the IDs of the users that the call may change, and accounts the GitHub accounts.
 	changes  []string
 	accounts []auth.GitHubAccount
 
-	// exists reports whether the record that the call changes is still there. It is nil if
-	// nothing that ends the actor's session removes the record.
+	// exists reports whether the record that the call changes still exists. It is nil if no ending
+	// of the actor's session removes the record.
 	exists func(t *testing.T) bool
 }
 
@@ -50,8 +50,8 @@ func verbsOf(store auth.AccountStore) []verb {
 	return all
 }
 
-// newActor registers an active super user, who then signs in with a key, beside another super
-// user who stays one.
+// newActor registers an active super user, who then signs in with a key, and another super user who
+// stays one.
 func newActor(t *testing.T, store auth.AccountStore) account {
 	t.Helper()
 	if users := usersOf(store); users != nil {
@@ -60,7 +60,7 @@ func newActor(t *testing.T, store auth.AccountStore) account {
 	return newAccountOf(t, store, newSuperUser())
 }
 
-// verbs are all methods with a Write, but for those that no session calls.
+// verbs are all methods with a Write, except those that no session calls.
 var verbs = []verb{
 	{name: "AddKey", prepare: prepareAddKey},
 	{name: "AddKey for another user", admin: true, prepare: ofAnother(prepareAddKey)},
@@ -71,12 +71,14 @@ var verbs = []verb{
 	{name: "RevokeSession", prepare: prepareRevokeSession},
 	{name: "RevokeSession of another user", admin: true, prepare: ofAnother(prepareRevokeSession)},
 	{name: "RevokeUserSessions", prepare: prepareRevokeUserSessions},
-	{name: "RevokeUserSessions of another user", admin: true, prepare: ofAnother(prepareRevokeUserSessions)},
+	{name: "RevokeUserSessions of another user", admin: true,
+		prepare: ofAnother(prepareRevokeUserSessions)},
 	{name: "ConnectGitHub", prepare: prepareConnectGitHub},
 	{name: "UnlinkGitHub", prepare: prepareUnlinkGitHub},
 	{name: "UnlinkGitHub of another user", admin: true, prepare: ofAnother(prepareUnlinkGitHub)},
 	{name: "DeleteGitHubToken", prepare: prepareDeleteGitHubToken},
-	{name: "DeleteGitHubToken of another user", admin: true, prepare: ofAnother(prepareDeleteGitHubToken)},
+	{name: "DeleteGitHubToken of another user", admin: true,
+		prepare: ofAnother(prepareDeleteGitHubToken)},
 	{name: "RevokeEverybody", admin: true, prepare: prepareRevokeEverybody},
 	{name: "ForgetGitHubAccount", admin: true, prepare: prepareForgetGitHubAccount},
 	{name: "Register", admin: true, users: true, prepare: prepareRegister},
@@ -87,8 +89,10 @@ var verbs = []verb{
 	{name: "DeleteUser", admin: true, users: true, prepare: prepareDeleteUser},
 }
 
-// ofAnother returns a prepare function for records of a user who is not the actor.
-func ofAnother(prepare func(*testing.T, auth.AccountStore, account) attempt) func(*testing.T, auth.AccountStore, account) attempt {
+// ofAnother returns a prepare function for records of a user other than the actor.
+func ofAnother(
+	prepare func(*testing.T, auth.AccountStore, account) attempt,
+) func(*testing.T, auth.AccountStore, account) attempt {
 	return func(t *testing.T, store auth.AccountStore, _ account) attempt {
 		return prepare(t, store, newAccount(t, store))
 	}
@@ -96,12 +100,14 @@ func ofAnother(prepare func(*testing.T, auth.AccountStore, account) attempt) fun
 
 func prepareAddKey(_ *testing.T, store auth.AccountStore, a account) attempt {
 	return attempt{
-		call:    func(ctx context.Context, w auth.Write) error { return store.AddKey(ctx, w, newKey(a.user)) },
+		call: func(ctx context.Context, w auth.Write) error {
+			return store.AddKey(ctx, w, newKey(a.user))
+		},
 		changes: []string{a.user.ID},
 	}
 }
 
-// ofNewKey prepares a call that changes a further key of the user.
+// ofNewKey prepares a call that changes another key of the user.
 func ofNewKey(t *testing.T, store auth.AccountStore, a account, call func(ctx context.Context, w auth.Write, id string) error) attempt {
 	t.Helper()
 	key := addKey(t, store, a.user, time.Time{})
@@ -126,7 +132,9 @@ func prepareRevokeKey(t *testing.T, store auth.AccountStore, a account) attempt 
 func prepareRevokeSession(t *testing.T, store auth.AccountStore, a account) attempt {
 	session := openSession(t, store, newHostSession(a.user))
 	return attempt{
-		call:    func(ctx context.Context, w auth.Write) error { return store.RevokeSession(ctx, w, session.ID) },
+		call: func(ctx context.Context, w auth.Write) error {
+			return store.RevokeSession(ctx, w, session.ID)
+		},
 		changes: []string{a.user.ID},
 		exists:  func(t *testing.T) bool { return hasSession(t, store, session.ID) },
 	}
@@ -143,10 +151,12 @@ func prepareRevokeUserSessions(_ *testing.T, store auth.AccountStore, a account)
 }
 
 func prepareRevokeEverybody(_ *testing.T, store auth.AccountStore, _ account) attempt {
-	return attempt{call: func(ctx context.Context, w auth.Write) error { return store.RevokeEverybody(ctx, w, 0) }}
+	return attempt{call: func(ctx context.Context, w auth.Write) error {
+		return store.RevokeEverybody(ctx, w, 0)
+	}}
 }
 
-// newConnectAnywhere returns a connection of an account at a host of its own.
+// newConnectAnywhere returns a call that connects an account of a new host.
 func newConnectAnywhere(session auth.Session) connecting {
 	account := newGitHubAccount()
 	account.Host = unique("host")
@@ -164,9 +174,10 @@ func prepareConnectGitHub(_ *testing.T, store auth.AccountStore, a account) atte
 	}
 }
 
-// ofNewLink prepares a call that changes a further link of the user.
+// ofNewLink prepares a call that changes another link of the user.
 func ofNewLink(
-	t *testing.T, store auth.AccountStore, a account, call func(ctx context.Context, w auth.Write, link auth.GitHubLink) error,
+	t *testing.T, store auth.AccountStore, a account, call func(ctx context.Context, w auth.Write,
+		link auth.GitHubLink) error,
 ) attempt {
 	t.Helper()
 	have := connect(t, store, newConnectAnywhere(a.session))
@@ -179,7 +190,7 @@ func ofNewLink(
 }
 
 func prepareUnlinkGitHub(t *testing.T, store auth.AccountStore, a account) attempt {
-	addKey(t, store, a.user, time.Time{}) // so that the link is not the last way in
+	addKey(t, store, a.user, time.Time{}) // otherwise the link would be the last way to sign in
 	return ofNewLink(t, store, a, func(ctx context.Context, w auth.Write, link auth.GitHubLink) error {
 		_, _, err := store.UnlinkGitHub(ctx, w, link.UserID, link.Account.Host)
 		return err
@@ -193,7 +204,8 @@ func prepareDeleteGitHubToken(t *testing.T, store auth.AccountStore, a account) 
 	})
 }
 
-// prepareForgetGitHubAccount forgets an account that another user has unlinked.
+// prepareForgetGitHubAccount prepares a call that forgets an account which another user has
+// unlinked.
 func prepareForgetGitHubAccount(t *testing.T, store auth.AccountStore, _ account) attempt {
 	a := newUnlinkable(t, store)
 	_, err := unlink(t, store, a)
@@ -221,7 +233,8 @@ func prepareRegisterUsers(_ *testing.T, store auth.AccountStore, _ account) atte
 	user := newUser()
 	return attempt{
 		call: func(ctx context.Context, w auth.Write) error {
-			_, err := usersOf(store).RegisterUsers(ctx, w, []auth.UserWithKeys{{User: user, Keys: []auth.AccessKey{newKey(user)}}})
+			_, err := usersOf(store).RegisterUsers(ctx, w,
+				[]auth.UserWithKeys{{User: user, Keys: []auth.AccessKey{newKey(user)}}})
 			return err
 		},
 		changes: []string{user.ID},

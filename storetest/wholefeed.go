@@ -16,19 +16,19 @@ import (
 
 var wholeFeedPromises = []promise[auth.AccountStore]{
 	{"a new store has an empty feed", emptyFeed},
-	{"positions count from one without a gap", positionsCount},
+	{"positions count from one without gaps", positionsCount},
 	{"the feed is listed page by page, from anywhere", feedPages},
-	{"no entry turns up behind what has been read", noLateEntries},
-	{"pruning the feed removes what has expired, but never the newest", feedPruned},
-	{"pruning keys and sessions that had expired adds nothing to the feed", expiredAddNothing},
-	{"a call that is refused adds nothing to the feed", refusedAddNothing},
-	{"of one user the feed names a bounded number of sessions", feedFolds},
-	{"what was folded or pruned is not counted as named any more", foldsCounted},
-	{"whoever signs in again and again within a limit stays signed in, however often the feed folds", foldsWithinLimit},
+	{"no entry appears before a position that was already read", noLateEntries},
+	{"pruning the feed removes expired entries, but never the newest ones", feedPruned},
+	{"pruning expired keys and sessions adds nothing to the feed", expiredAddNothing},
+	{"a refused call adds nothing to the feed", refusedAddNothing},
+	{"the feed names a bounded number of sessions of one user", feedFolds},
+	{"folded and pruned entries no longer count as named", foldsCounted},
+	{"a user who signs in repeatedly within a limit stays signed in, however often the feed folds", foldsWithinLimit},
 }
 
 var wholeFeedPromisesOfUsers = []promise[auth.Store]{
-	{"no session is created dead by the feed", noneCreatedDead},
+	{"no session is created already revoked by the feed", noneCreatedDead},
 }
 
 func emptyFeed(t *testing.T, store auth.AccountStore) {
@@ -57,11 +57,12 @@ func positionsCount(t *testing.T, store auth.AccountStore) {
 	require.Len(t, ids, 5)
 }
 
-// endSeveral ends as many sessions, of a user each, and returns the feed.
+// endSeveral revokes n sessions, each of a different user, and returns the feed.
 func endSeveral(t *testing.T, store auth.AccountStore, n int) []auth.Revocation {
 	t.Helper()
 	for range n {
-		require.NoError(t, store.RevokeSession(t.Context(), byHost(now), newAccount(t, store).session.ID))
+		require.NoError(t, store.RevokeSession(t.Context(), byHost(now),
+			newAccount(t, store).session.ID))
 	}
 	return readFeed(t, store)
 }
@@ -86,9 +87,8 @@ func feedPages(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// noLateEntries reads the feed while many add to it. A store that numbers its
-// entries before it knows in which order they will be seen lets the reader pass by
-// one.
+// noLateEntries reads the feed while many callers add to it. If a store numbers entries before the
+// order of their commits is decided, the reader misses an entry.
 func noLateEntries(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		before := readFeed(t, store)
@@ -127,7 +127,7 @@ func noLateEntries(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// endEach revokes the session of each, in one way or another.
+// endEach revokes the session of each account, in different ways.
 func endEach(ctx context.Context, store auth.AccountStore, accounts []account) (err error) {
 	for i, a := range accounts {
 		switch i % 3 {
@@ -145,7 +145,7 @@ func endEach(ctx context.Context, store auth.AccountStore, accounts []account) (
 	return nil
 }
 
-// openMany opens as many sessions of the key, that expire an hour apart.
+// openMany opens n sessions with the key that expire an hour apart.
 func openMany(t *testing.T, store auth.AccountStore, key auth.AccessKey, n int) []auth.Session {
 	t.Helper()
 	sessions := make([]auth.Session, n)
@@ -157,8 +157,8 @@ func openMany(t *testing.T, store auth.AccountStore, key auth.AccessKey, n int) 
 	return sessions
 }
 
-// endAtOnce ends as many sessions of each of several users, who are at it at once
-// for it to be quick.
+// endAtOnce revokes this number of sessions of each of several users. To save time, the users work
+// concurrently.
 func endAtOnce(t *testing.T, store auth.AccountStore, each int) {
 	t.Helper()
 	keys := make([]auth.AccessKey, contenders)
@@ -179,7 +179,7 @@ func endAtOnce(t *testing.T, store auth.AccountStore, each int) {
 func feedPruned(t *testing.T, store auth.AccountStore) {
 	_, key := register(t, store, newUser())
 	first := openMany(t, store, key, 6)
-	for _, i := range []int{5, 1, 0, 3, 4, 2} { // the last to expire is the first in the feed
+	for _, i := range []int{5, 1, 0, 3, 4, 2} { // the last to expire comes first in the feed
 		require.NoError(t, store.RevokeSession(t.Context(), byHost(now), first[i].ID))
 	}
 	endAtOnce(t, store, auth.KeptRevocations/contenders)
@@ -192,7 +192,7 @@ func feedPruned(t *testing.T, store auth.AccountStore) {
 		expired time.Time
 		limit   int
 		pruned  int
-		left    []int64 // the positions of the old entries
+		left    []int64 // positions of the old entries
 	}{
 		{now, 10, 0, []int64{1, 2, 3, 4, 5, 6}},
 		{all, 0, 0, []int64{1, 2, 3, 4, 5, 6}},
@@ -200,7 +200,8 @@ func feedPruned(t *testing.T, store auth.AccountStore) {
 		{first[0].ExpiresAt.Add(-time.Nanosecond), 10, 0, []int64{1, 2, 3, 4, 5, 6}},
 		{first[0].ExpiresAt, 10, 1, []int64{1, 2, 4, 5, 6}},
 		{first[0].ExpiresAt, 10, 0, []int64{1, 2, 4, 5, 6}},
-		{first[2].ExpiresAt.Add(999).In(time.FixedZone("east", 3600)), math.MaxInt, 2, []int64{1, 4, 5}},
+		{first[2].ExpiresAt.Add(999).In(time.FixedZone("east", 3600)), math.MaxInt, 2,
+			[]int64{1, 4, 5}},
 		{first[3].ExpiresAt, 1, 1, []int64{1, 5}},
 	} {
 		n, err := store.PruneRevocations(t.Context(), test.expired, test.limit)
@@ -215,8 +216,8 @@ func feedPruned(t *testing.T, store auth.AccountStore) {
 	require.Equal(t, newest, readFeed(t, store))
 }
 
-// racingFeedPrunes prunes from all sides at once, and returns how many entries were
-// removed by all together. One may leave what another is at work on.
+// racingFeedPrunes prunes in several goroutines at once, and returns the total number of removed
+// entries. A call may skip entries that another call is removing.
 func racingFeedPrunes(t *testing.T, store auth.AccountStore, expired time.Time) int {
 	t.Helper()
 	pruned := make([]int, contenders)
@@ -233,8 +234,8 @@ func racingFeedPrunes(t *testing.T, store auth.AccountStore, expired time.Time) 
 	return sum
 }
 
-// expiredAddNothing prunes a key with sessions of its own, and sessions that no key
-// opened. Their tokens are no good any more, whatever the feed says.
+// expiredAddNothing prunes an expired key with its sessions, and sessions that no key opened. Their
+// tokens have expired, so the feed need not revoke them.
 func expiredAddNothing(t *testing.T, store auth.AccountStore) {
 	feed := endSeveral(t, store, 2)
 	a := newExpiring(t, store)
@@ -253,11 +254,11 @@ func expiredAddNothing(t *testing.T, store auth.AccountStore) {
 	require.Equal(t, feed, readFeed(t, store))
 }
 
-// noneCreatedDead creates sessions while others end all of them again and again. It
-// finds a store that reads a session's Generation before it holds the user: by the
-// feed such a session is dead from the first, and yet it is there.
+// noneCreatedDead creates sessions while others revoke all of them repeatedly. It finds a store
+// that reads the Generation of a session before it locks the user. By the feed, such a session is
+// revoked from the start, although it exists.
 func noneCreatedDead(t *testing.T, store auth.Store) {
-	const each, atLeast = 20, 20 * time.Millisecond // which is many more in memory
+	const each, atLeast = 20, 20 * time.Millisecond // many more rounds in memory
 	for range rounds(t) {
 		a, begun := newAccount(t, store), time.Now()
 		errs := race(contenders, func(i int) error {
@@ -269,13 +270,14 @@ func noneCreatedDead(t *testing.T, store auth.Store) {
 			return nil
 		})
 		require.NoError(t, errors.Join(errs...))
-		_, err := store.PruneRevocations(t.Context(), latest, math.MaxInt) // or many rounds fill the memory
+		// otherwise many rounds would fill the memory
+		_, err := store.PruneRevocations(t.Context(), latest, math.MaxInt)
 		require.NoError(t, err)
 	}
 }
 
-// endAllOrCreateAlive revokes all sessions of the account, or creates one and returns
-// an error if the feed says that it has ended while it has not.
+// endAllOrCreateAlive revokes all sessions of the account, or creates one. It returns an error if
+// the feed revokes a session that still exists.
 func endAllOrCreateAlive(ctx context.Context, store auth.AccountStore, a account, end bool) error {
 	if end {
 		_, err := store.RevokeUserSessions(ctx, byHost(now), a.user.ID)
@@ -296,5 +298,5 @@ func endAllOrCreateAlive(ctx context.Context, store auth.AccountStore, a account
 	case err != nil:
 		return err
 	}
-	return errors.New("a session that is there is dead by the feed")
+	return errors.New("the feed revokes a session that exists")
 }

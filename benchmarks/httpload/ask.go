@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// result is what one server did in one round.
+// result is the result of one server in one round.
 type result struct {
 	perSecond     float64
 	p50, p90, p99 time.Duration
 }
 
-// ask asks the server for so long over all connections, each of which waits for an
-// answer before it asks again.
+// ask sends requests to the server for the duration d over all connections. Each connection waits
+// for a response before it sends the next request.
 func ask(s *server, l load, d time.Duration) (result, error) {
 	type outcome struct {
 		times []time.Duration
@@ -56,12 +56,12 @@ func quantile[T any](sorted []T, q float64) T {
 	return sorted[int(q*float64(len(sorted)-1))]
 }
 
-// askOver asks over one connection until then, beginning with another token than
-// other connections do.
+// askOver sends requests over one connection until the given time. Each connection begins with a
+// different token.
 //
-// It writes the requests and reads the answers by itself. It has the processor in
-// common with the server: the less it does, the more of the time is the server's,
-// and the more of a difference between servers is seen.
+// It writes requests and reads responses without net/http. It shares the processor with the server,
+// so the less it does, the larger is the server's share of the time, and the more visible is a
+// difference between servers.
 func askOver(s *server, first int, until time.Time) ([]time.Duration, error) {
 	conn, err := net.DialTimeout("tcp", s.Address, 5*time.Second)
 	if err != nil {
@@ -73,7 +73,8 @@ func askOver(s *server, first int, until time.Time) ([]time.Duration, error) {
 	}
 	requests := make([][]byte, len(s.Tokens))
 	for i, token := range s.Tokens {
-		requests[i] = fmt.Appendf(nil, "GET /reports HTTP/1.1\r\nHost: %s\r\nAccept: application/json\r\nAuthorization: Bearer %s\r\n\r\n",
+		requests[i] = fmt.Appendf(nil,
+			"GET /reports HTTP/1.1\r\nHost: %s\r\nAccept: application/json\r\nAuthorization: Bearer %s\r\n\r\n",
 			s.Address, token)
 	}
 	length, err := firstAnswer(conn, requests[0])
@@ -100,8 +101,8 @@ func askOver(s *server, first int, until time.Time) ([]time.Duration, error) {
 	}
 }
 
-// firstAnswer reads an answer in full and returns how long it was. All are as long:
-// they have the same headers, and the date always has the same length.
+// firstAnswer reads a complete response and returns its length. All responses have the same length,
+// because they have the same headers and a date has a fixed length.
 func firstAnswer(conn net.Conn, request []byte) (int, error) {
 	if _, err := conn.Write(request); err != nil {
 		return 0, err

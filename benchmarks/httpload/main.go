@@ -1,11 +1,10 @@
-// Command httpload measures what authentication costs a server over HTTP: one server
-// process for each way of it, on loopback, and this process, which asks them in
-// turns.
+// Command httpload measures the cost of authentication for a server over HTTP. It starts one server
+// process for each variant, on loopback, and sends requests to them in turn.
 //
-// The servers differ in the middleware alone. All have the same small handler, and
-// get the same requests, with tokens that they have seen before. "none" has no
-// middleware, and is what the others are compared with. "context" puts something into
-// the request's context, as every middleware that knows the caller must.
+// The servers differ only in their middleware. All have the same small handler and get the same
+// requests, with tokens that they have seen before. The variant "none" has no middleware; the
+// others are compared with it. The variant "context" puts a value into the context of the request,
+// as every middleware that identifies the caller must.
 package main
 
 import (
@@ -19,15 +18,15 @@ import (
 	"time"
 )
 
-// load is how much is asked.
+// load is the load of a measurement.
 type load struct {
 	rounds      int
-	time        time.Duration // for each server in each round
+	time        time.Duration // per server and round
 	connections int
 	tokens      int
 }
 
-// check keeps a slip of the finger from becoming a flood.
+// check limits the load, so that a typing error does not cause a flood.
 func (l load) check() error {
 	switch {
 	case l.rounds < 1 || l.rounds > 100:
@@ -53,7 +52,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	var l load
 	var variant string
 	flags := flag.NewFlagSet("httpload", flag.ContinueOnError)
-	flags.StringVar(&variant, serveFlag, "", "be the server of this variant; what httpload starts itself with")
+	flags.StringVar(&variant, serveFlag, "",
+		"be the server of this variant; what httpload starts itself with")
 	flags.IntVar(&l.rounds, "rounds", 10, "how many times to ask each server")
 	flags.DurationVar(&l.time, "time", 2*time.Second, "how long to ask each server, each time")
 	flags.IntVar(&l.connections, "connections", 8, "how many connections to ask over, each kept alive")
@@ -77,8 +77,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// measure starts the servers and asks them in turns. Each round begins with another,
-// so that none always comes after the same.
+// measure starts the servers and measures them in turn. Each round begins with a different server,
+// so that no server always follows the same one.
 func measure(ctx context.Context, l load) (map[string][]result, error) {
 	servers := map[string]*server{}
 	for _, variant := range variants {
@@ -88,7 +88,7 @@ func measure(ctx context.Context, l load) (map[string][]result, error) {
 		}
 		defer s.stop()
 		servers[variant] = s
-		if _, err := ask(s, l, l.time/10); err != nil { // that is not measured
+		if _, err := ask(s, l, l.time/10); err != nil { // warms up, unmeasured
 			return nil, fmt.Errorf("%s: %w", variant, err)
 		}
 	}

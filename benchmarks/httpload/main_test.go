@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain is a server where httpload has started itself, which is this test.
+// TestMain is a server if httpload, here this test binary, has started itself.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "-"+serveFlag {
 		main()
@@ -19,7 +19,8 @@ func TestMain(m *testing.M) {
 
 func TestAllServersAreAsked(t *testing.T) {
 	var out bytes.Buffer
-	require.NoError(t, run(t.Context(), []string{"-rounds", "1", "-time", "50ms", "-connections", "2", "-tokens", "3"}, &out))
+	require.NoError(t, run(t.Context(),
+		[]string{"-rounds", "1", "-time", "50ms", "-connections", "2", "-tokens", "3"}, &out))
 	t.Log("\n" + out.String())
 	for _, variant := range variants {
 		require.Regexp(t, `(?m)^ *`+variant+` +[1-9]\d* +\d+\.\d %( +\d\S+s){3}$`, out.String())
@@ -33,5 +34,6 @@ func TestTheLoadIsBounded(t *testing.T) {
 	} {
 		require.ErrorContains(t, run(t.Context(), args, new(bytes.Buffer)), "must be from", "%v", args)
 	}
-	require.ErrorContains(t, run(t.Context(), []string{"-" + serveFlag, "nobody"}, new(bytes.Buffer)), "no variant")
+	require.ErrorContains(t, run(t.Context(), []string{"-" + serveFlag, "nobody"},
+		new(bytes.Buffer)), "no variant")
 }

@@ -23,7 +23,7 @@ const serveFlag = "serve"
 // variants are the servers, by their middleware.
 var variants = []string{"none", "context", "ours", "golang-jwt"}
 
-// hello is what a server says when it is ready.
+// hello is the message of a server that is ready.
 type hello struct {
 	Address string
 	Tokens  []string
@@ -31,7 +31,7 @@ type hello struct {
 
 var answer = []byte(`{"report":"2026-07","lines":[1,2,3],"complete":true}` + "\n")
 
-// serve is the server of a variant, until the process that has started it is gone.
+// serve runs the server of a variant until its parent process exits.
 func serve(ctx context.Context, variant string, tokens int, out io.Writer) error {
 	key := make([]byte, 32)
 	rand.Read(key)
@@ -41,7 +41,7 @@ func serve(ctx context.Context, variant string, tokens int, out io.Writer) error
 	}
 	handler, err := protect(variant, svc, key, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(answer) // whoever asked may have gone
+		_, _ = w.Write(answer) // the client may have disconnected
 	}))
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func serve(ctx context.Context, variant string, tokens int, out io.Writer) error
 	}
 	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // which ends with that process
+		_, _ = io.Copy(io.Discard, os.Stdin) // standard input ends with the parent process
 		_ = srv.Close()
 	}()
 	if err := srv.Serve(listener); err != http.ErrServerClosed {
@@ -64,7 +64,7 @@ func serve(ctx context.Context, variant string, tokens int, out io.Writer) error
 	return nil
 }
 
-// signIn makes a service and tokens of it, which all variants get, so that all read
+// signIn returns a service and tokens of it. All variants get these tokens, so that all read
 // requests of the same size.
 func signIn(ctx context.Context, key []byte, tokens int) (*auth.Service, []string, error) {
 	signing, err := auth.NewHS256Key("", key)
@@ -72,7 +72,8 @@ func signIn(ctx context.Context, key []byte, tokens int) (*auth.Service, []strin
 		return nil, nil, err
 	}
 	svc, err := auth.New(memstore.New(), auth.Config{
-		Issuer: benchmarks.Issuer, SigningKeys: []auth.SigningKey{signing}, Logger: slog.New(slog.DiscardHandler),
+		Issuer: benchmarks.Issuer, SigningKeys: []auth.SigningKey{signing},
+		Logger: slog.New(slog.DiscardHandler),
 		Tokens: auth.TokenConfig{Audiences: []string{benchmarks.Audience}},
 	})
 	if err != nil {
@@ -115,14 +116,14 @@ func protect(variant string, svc *auth.Service, key []byte, next http.Handler) (
 	return nil, fmt.Errorf("there is no variant %q", variant)
 }
 
-// server is a server in a process of its own.
+// server is a server in a separate process.
 type server struct {
 	hello
 	process *exec.Cmd
 	stdin   io.Closer
 }
 
-// start runs this program once more.
+// start starts this program again as a server.
 func start(ctx context.Context, variant string, tokens int) (*server, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -149,7 +150,7 @@ func start(ctx context.Context, variant string, tokens int) (*server, error) {
 	return s, nil
 }
 
-// stop lets the server end by itself, and sees that it does.
+// stop lets the server exit by itself and checks that it does.
 func (s *server) stop() {
 	_ = s.stdin.Close()
 	late := time.AfterFunc(5*time.Second, func() { _ = s.process.Process.Kill() })

@@ -1,6 +1,5 @@
-// Command plot draws what BenchmarkGrowth has measured: it reads the output of go
-// test, of any number of rounds, from its standard input, and writes an SVG to its
-// standard output.
+// Command plot draws the results of BenchmarkGrowth. It reads the output of go test, with any
+// number of rounds, from standard input, and writes an SVG to standard output.
 package main
 
 import (
@@ -33,24 +32,24 @@ func plot(in io.Reader, out io.Writer) error {
 	return err
 }
 
-// line is what is drawn as one line.
+// line is one line of the plot.
 type line struct {
-	revoked int // textAlone for what the benchmark takes for itself
+	revoked int // textAlone for the cost of fetching the text
 	points  []point
 }
 
 type point struct {
 	live int
-	ns   float64 // the median of the rounds
+	ns   float64 // median over the rounds
 }
 
-const textAlone = math.MaxInt // below the others in the legend
+const textAlone = math.MaxInt // sorts after the others in the legend
 
 var measured = regexp.MustCompile(`^BenchmarkGrowth/live=(\d+)/(?:revoked=(\d+)|text)(?:-\d+)?\s+\d+\s+([\d.]+) ns/op`)
 
-// read returns the lines in the order of how many sessions were revoked.
+// read returns the lines sorted by the number of revoked sessions.
 func read(in io.Reader) ([]line, error) {
-	rounds := map[int]map[int][]float64{} // by sessions that have ended, by live tokens
+	rounds := map[int]map[int][]float64{} // by number of revoked sessions, then of live tokens
 	scanner := bufio.NewScanner(in)
 	for scanner.Scan() {
 		match := measured.FindStringSubmatch(scanner.Text())

@@ -42,7 +42,8 @@ func TestThePictureIsXMLWithAllThatWasMeasured(t *testing.T) {
 		}
 		require.NoError(t, err)
 	}
-	for _, text := range []string{"1,000,000 sessions were revoked", "10,000", "fetching the text", "1234 ns"} {
+	for _, text := range []string{"1,000,000 sessions were revoked", "10,000", "fetching the text",
+		"1234 ns"} {
 		require.Contains(t, out.String(), text)
 	}
 }

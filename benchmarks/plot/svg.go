@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// Where the axes are.
+// The positions of the axes.
 const (
 	width, height = 720, 420
 	left, right   = 80, width - 45
 	top, bottom   = 40, height - 60
 )
 
-// style has the lines on top of each other told apart without colors too: each is
-// thinner than the one below it, or broken.
+// style makes overlapping lines distinguishable without colors: each is thinner than the one below
+// it, or dashed.
 const style = `
 .page { fill: #fff }
 text { fill: #1f2328; font: 14px system-ui, sans-serif }
@@ -40,7 +40,7 @@ text { fill: #e6edf3 }
 }
 `
 
-// axes says where a value is drawn.
+// axes maps values to positions.
 type axes struct {
 	decades int     // of live tokens
 	most    float64 // in nanoseconds
@@ -55,20 +55,25 @@ func (a axes) y(ns float64) float64 { return bottom - (bottom-top)*ns/a.most }
 func draw(lines []line) []byte {
 	a, step := scale(lines)
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-labelledby="t">`+"\n", width, height)
+	fmt.Fprintf(&b,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-labelledby="t">`+"\n", width, height)
 	fmt.Fprintf(&b, "<title id=\"t\">%s</title>\n<style>%s</style>\n", summary(lines), style)
 	fmt.Fprintf(&b, `<rect class="page" width="%d" height="%d"/>`+"\n", width, height)
 	for ns := 0.0; ns <= a.most; ns += step {
 		fmt.Fprintf(&b, `<path class="grid" d="M%d %.1fH%d"/>`, left, a.y(ns), right)
-		fmt.Fprintf(&b, `<text class="small" x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n", left-10, a.y(ns)+4, grouped(int(ns)))
+		fmt.Fprintf(&b, `<text class="small" x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n",
+			left-10, a.y(ns)+4, grouped(int(ns)))
 	}
 	for decade, live := 0, 1; decade <= a.decades; decade, live = decade+1, live*10 {
 		fmt.Fprintf(&b, `<path class="grid" d="M%.1f %dv5"/>`, a.x(live), bottom)
-		fmt.Fprintf(&b, `<text class="small" x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", a.x(live), bottom+22, grouped(live))
+		fmt.Fprintf(&b, `<text class="small" x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n",
+			a.x(live), bottom+22, grouped(live))
 	}
-	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">live tokens, each asked for in turn</text>`+"\n", (left+right)/2, height-12)
+	fmt.Fprintf(&b,
+		`<text x="%d" y="%d" text-anchor="middle">live tokens, each asked for in turn</text>`+"\n", (left+right)/2, height-12)
 	fmt.Fprintf(&b, `<text x="%d" y="%d">nanoseconds to verify a token seen before</text>`+"\n", 20, 24)
-	fmt.Fprintf(&b, `<rect class="page" x="%d" y="%d" width="390" height="%d"/>`+"\n", left+12, top+12, 24*len(lines)+12)
+	fmt.Fprintf(&b, `<rect class="page" x="%d" y="%d" width="390" height="%d"/>`+"\n", left+12,
+		top+12, 24*len(lines)+12)
 	for i, l := range lines {
 		class := fmt.Sprint("l l", i%3)
 		if l.revoked == textAlone {
@@ -80,13 +85,14 @@ func draw(lines []line) []byte {
 		}
 		fmt.Fprintf(&b, `<path class="%s" d="M%s"/>`+"\n", class, strings.Join(path, "L"))
 		y := top + 30 + 24*i
-		fmt.Fprintf(&b, `<path class="%s" d="M%d %dh40"/><text x="%d" y="%d">%s</text>`+"\n", class, left+24, y, left+78, y+5, label(l))
+		fmt.Fprintf(&b, `<path class="%s" d="M%d %dh40"/><text x="%d" y="%d">%s</text>`+"\n", class,
+			left+24, y, left+78, y+5, label(l))
 	}
 	b.WriteString("</svg>\n")
 	return b.Bytes()
 }
 
-// scale returns axes that hold all points, and the step between marks of time.
+// scale returns axes that fit all points, and the step between two time marks.
 func scale(lines []line) (axes, float64) {
 	live, ns := 10, 1.0
 	for _, l := range lines {
@@ -95,7 +101,7 @@ func scale(lines []line) (axes, float64) {
 		}
 	}
 	step := math.Pow(10, math.Floor(math.Log10(ns)))
-	if ns/step < 5 { // or there are too few
+	if ns/step < 5 { // otherwise there are too few marks
 		step /= 2
 	}
 	return axes{int(math.Ceil(math.Log10(float64(live)) - 1e-9)), math.Ceil(ns/step) * step}, step
@@ -108,18 +114,20 @@ func label(l line) string {
 	return grouped(l.revoked) + " sessions were revoked"
 }
 
-// summary is for those who do not see the picture.
+// summary describes the picture for readers who cannot see it.
 func summary(lines []line) string {
 	var parts []string
 	for _, l := range lines {
-		first, last := l.points[0], slices.MaxFunc(l.points, func(a, b point) int { return a.live - b.live })
+		first, last := l.points[0], slices.MaxFunc(l.points, func(a, b point) int {
+			return a.live - b.live
+		})
 		parts = append(parts, fmt.Sprintf("%s: %.0f ns with %s live tokens, %.0f ns with %s",
 			label(l), first.ns, grouped(first.live), last.ns, grouped(last.live)))
 	}
 	return "Time to verify a token seen before. " + strings.Join(parts, "; ")
 }
 
-// grouped is the number with a comma between thousands.
+// grouped returns the number with a comma between thousands.
 func grouped(n int) string {
 	digits := strconv.Itoa(n)
 	for i := len(digits) - 3; i > 0; i -= 3 {

@@ -1,13 +1,13 @@
-// Import adds users with their access keys, from a file of JSON lines, to the database
-// that DATABASE_URL names: an SQLite file (file:app.db) or PostgreSQL
-// (postgres://app@db.example.com/app). What is in a line, docs/import.md says.
+// Import adds users with their access keys, from a file of JSON lines, to the database in
+// DATABASE_URL: an SQLite file (file:app.db) or PostgreSQL (postgres://app@db.example.com/app).
+// docs/import.md describes the lines.
 //
 //	DATABASE_URL=file:app.db go run . users.jsonl
 //
-// It brings the tables up to date: run it from the version that the service has.
+// Import migrates the tables to its own version, so use the version that the service runs.
 //
-// It shows how far it is, and prints the lines that were refused, with the reason. When it
-// is interrupted, the same command goes on with what is missing.
+// It shows its progress and prints each refused line with the reason. If it is interrupted, run the
+// same command again: it adds the users that are missing.
 package main
 
 import (
@@ -35,7 +35,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // the second Ctrl-C ends it, should a read not return
+	// A second Ctrl-C ends the program at once, in case a read does not return.
+	context.AfterFunc(ctx, stop)
 	if err := run(ctx, os.Args[1:], os.Getenv("DATABASE_URL"), os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -45,7 +46,8 @@ func main() {
 func run(ctx context.Context, args []string, database string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("import", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	vouch := flags.Bool("vouch-for-sha256", false, "vouch that secrets behind a bare SHA-256 were generated")
+	vouch := flags.Bool("vouch-for-sha256", false,
+		"vouch that secrets behind a bare SHA-256 were generated")
 	batch := flags.Int("batch", 0, "lines to a transaction; 0 is the default")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -67,32 +69,37 @@ func run(ctx context.Context, args []string, database string, stdout, stderr io.
 	if err != nil {
 		return err
 	}
-	bar := progressbar.NewOptions64(info.Size(), progressbar.OptionSetWriter(stderr), progressbar.OptionShowBytes(true),
+	bar := progressbar.NewOptions64(info.Size(), progressbar.OptionSetWriter(stderr),
+		progressbar.OptionShowBytes(true),
 		progressbar.OptionSetPredictTime(true), progressbar.OptionSetWidth(30))
 	progress, err := svc.ImportUsers(ctx, auth.ByHost("import"), file, auth.ImportOptions{
 		VouchForSHA256: *vouch,
 		BatchSize:      *batch,
 		OnRejected: func(line int, err error) {
-			fmt.Fprintf(stdout, "%s:%d: %s\n", flags.Arg(0), line, strings.TrimPrefix(err.Error(), "auth: "))
+			fmt.Fprintf(stdout, "%s:%d: %s\n", flags.Arg(0), line,
+				strings.TrimPrefix(err.Error(), "auth: "))
 		},
 		OnProgress: func(progress auth.ImportProgress) {
 			bar.Describe(fmt.Sprintf("%d users added", progress.Added))
-			bar.Set64(progress.Bytes) // an error of the terminal's is no reason to stop
+			bar.Set64(progress.Bytes) // a failing terminal is no reason to stop
 		},
 	})
-	fmt.Fprintf(stderr, "\n%d users added, %d were there, %d lines refused\n", progress.Added, progress.Present, progress.Rejected)
+	fmt.Fprintf(stderr, "\n%d users added, %d were there, %d lines refused\n", progress.Added,
+		progress.Present, progress.Rejected)
 	switch {
 	case err != nil:
-		return fmt.Errorf("not complete; the same command goes on: %w", err)
+		return fmt.Errorf("import incomplete; run the same command again to continue: %w", err)
 	case progress.Rejected > 0:
-		return errors.New("the refused lines can be mended in the file, and the same command adds them")
+		return errors.New("some lines were refused; correct them in the file and run the same command again")
 	}
 	return nil
 }
 
-// open returns a service over the database. It must have the prefixes and the peppers of
-// the service that the users are for.
-func open(ctx context.Context, database string) (svc *auth.Service, closeDatabase func() error, err error) {
+// open returns a service on the database. Its prefixes and peppers must be those of the service for
+// which the users are imported.
+func open(
+	ctx context.Context, database string,
+) (svc *auth.Service, closeDatabase func() error, err error) {
 	driver, dialect := "sqlite", sqlstore.SQLite
 	switch {
 	case strings.HasPrefix(database, "file:"):
@@ -100,7 +107,8 @@ func open(ctx context.Context, database string) (svc *auth.Service, closeDatabas
 		if strings.Contains(database, mark) {
 			mark = "&"
 		}
-		database += mark + "_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=cache_size(-262144)" // KiB
+		// KiB
+		database += mark + "_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=cache_size(-262144)"
 	case strings.HasPrefix(database, "postgres://"), strings.HasPrefix(database, "postgresql://"):
 		driver, dialect = "pgx", sqlstore.Postgres
 	default:
@@ -121,7 +129,7 @@ func open(ctx context.Context, database string) (svc *auth.Service, closeDatabas
 }
 
 func newService(store *sqlstore.Store) (*auth.Service, error) {
-	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text())) // which signs nothing here
+	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text())) // signs nothing here
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +137,7 @@ func newService(store *sqlstore.Store) (*auth.Service, error) {
 		Issuer:      "https://api.example.com",
 		SigningKeys: []auth.SigningKey{key},
 		Credentials: auth.CredentialConfig{AllowImported: true},
-		Proxies:     auth.NoProxies(),              // nobody signs in here
-		Logger:      slog.New(slog.DiscardHandler), // the bar has the terminal
+		Proxies:     auth.NoProxies(),              // no user signs in here
+		Logger:      slog.New(slog.DiscardHandler), // the progress bar uses the terminal
 	})
 }

@@ -16,14 +16,15 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// lines are three good ones, and two to be refused.
+// lines writes a file with three valid lines and two that must be refused.
 func lines(t *testing.T) string {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte("correct horse"), 10)
 	require.NoError(t, err)
 	var text strings.Builder
 	for _, name := range []string{"ada", "bob", "eve"} {
-		fmt.Fprintf(&text, `{"username":%q,"keys":[{"access_key":"legacy-%s","hash":%q}]}`+"\n", name, name, hash)
+		fmt.Fprintf(&text, `{"username":%q,"keys":[{"access_key":"legacy-%s","hash":%q}]}`+"\n",
+			name, name, hash)
 	}
 	return text.String() + `{"username":"ADA","keys":[{"access_key":"another","hash":"` + string(hash) + `"}]}` + "\n" +
 		`{"username":"root","is_super_user":true}` + "\n"
@@ -34,11 +35,12 @@ func TestTheProgramImportsAndSaysWhatItRefuses(t *testing.T) {
 	dir := t.TempDir()
 	file, database := filepath.Join(dir, "users.jsonl"), "file:"+filepath.Join(dir, "app.db")
 	require.NoError(t, os.WriteFile(file, []byte(lines(t)), 0o600))
-	for round, want := range []string{"3 users added, 0 were there, 2 lines refused", "0 users added, 3 were there, 2 lines refused"} {
+	for round, want := range []string{"3 users added, 0 were there, 2 lines refused",
+		"0 users added, 3 were there, 2 lines refused"} {
 		var stdout, stderr bytes.Buffer
 		name := []string{database, database + "?mode=rw"}[round]
 		err := run(t.Context(), []string{"-batch", "2", file}, name, &stdout, &stderr)
-		require.ErrorContains(t, err, "the refused lines can be mended", round)
+		require.ErrorContains(t, err, "run the same command again", round)
 		require.Equal(t, file+":4: username is taken\n"+
 			file+":5: is_super_user must not be true: promote the user afterwards, knowingly\n", stdout.String())
 		require.Contains(t, stderr.String(), want)
@@ -47,12 +49,13 @@ func TestTheProgramImportsAndSaysWhatItRefuses(t *testing.T) {
 	svc, closeDatabase, err := open(t.Context(), database)
 	require.NoError(t, err)
 	defer closeDatabase()
-	token, err := svc.Login(t.Context(), auth.KeyPair{AccessKey: "legacy-ada", AccessSecret: auth.NewSecret("correct horse")})
+	token, err := svc.Login(t.Context(),
+		auth.KeyPair{AccessKey: "legacy-ada", AccessSecret: auth.NewSecret("correct horse")})
 	require.NoError(t, err)
 	require.Equal(t, "ada", token.User.Username)
 }
 
-func TestTheProgramSaysWhatItNeeds(t *testing.T) {
+func TestProgramExplainsMissingArguments(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	database := "file:" + filepath.Join(dir, "app.db")

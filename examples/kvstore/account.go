@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// account is all that is kept of one user.
+// account holds all records of one user.
 type account struct {
 	User     auth.User
 	Keys     map[string]auth.AccessKey
@@ -21,20 +21,20 @@ type account struct {
 	// Remembered are the GitHub accounts that are remembered for the user.
 	Remembered []auth.GitHubAccount
 
-	indexed map[entry]bool // what the indexes have of it
+	indexed map[entry]bool // index entries that exist for the account
 }
 
-// connection is a GitHub link, and what goes with it.
+// connection is a GitHub link, its token and the token's lease.
 type connection struct {
 	Link        auth.GitHubLink
 	Token       *auth.GitHubToken
-	LeasedUntil time.Time // of the token
+	LeasedUntil time.Time // end of the token's lease
 }
 
-// entry is one of an index.
+// entry is an entry of an index.
 type entry struct{ bucket, key string }
 
-// entries returns what the indexes are to have of the account.
+// entries returns the index entries that must exist for the account.
 func (a *account) entries() map[entry]bool {
 	entries := map[entry]bool{{usernames, auth.FoldASCII(a.User.Username)}: true}
 	if a.User.Email != "" {
@@ -62,11 +62,12 @@ func (a *account) entries() map[entry]bool {
 	return entries
 }
 
-// newAccount returns the account of a user who has nothing yet.
+// newAccount returns the account of a user without any other records.
 func newAccount(user auth.User) *account {
 	user.CreatedAt, user.LastLogin, user.AdmittedAt = kept(user.CreatedAt), kept(user.LastLogin), kept(user.AdmittedAt)
 	return &account{
-		User: user, Keys: map[string]auth.AccessKey{}, Sessions: map[string]auth.Session{}, GitHub: map[string]connection{},
+		User: user, Keys: map[string]auth.AccessKey{}, Sessions: map[string]auth.Session{},
+		GitHub: map[string]connection{},
 	}
 }
 
@@ -88,8 +89,7 @@ func decode(text []byte) (*account, error) {
 	return a, nil
 }
 
-// accountOf returns the account that an index has under the key, or
-// [auth.ErrNotFound].
+// accountOf returns the account to which the index maps the key, or [auth.ErrNotFound].
 func (t tx) accountOf(index, key string) (*account, error) {
 	id := t.bucket(index).Get([]byte(key))
 	if id == nil {
@@ -98,7 +98,7 @@ func (t tx) accountOf(index, key string) (*account, error) {
 	return t.account(string(id))
 }
 
-// add saves an account that is new, or returns [auth.ErrExists].
+// add saves a new account, or returns [auth.ErrExists].
 func (t tx) add(a *account) error {
 	if t.bucket(accounts).Get([]byte(a.User.ID)) != nil {
 		return auth.ErrExists
@@ -106,9 +106,9 @@ func (t tx) add(a *account) error {
 	return t.save(a)
 }
 
-// save writes the account, and of the indexes what is not as it was when the
-// account was read. It returns [auth.ErrExists] if another account has the same
-// entry, and the transaction is to end then.
+// save writes the account, and updates the index entries that have changed since the account was
+// read. It returns [auth.ErrExists] if another account has the same entry; the transaction must
+// then end.
 func (t tx) save(a *account) error {
 	entries := a.entries()
 	for old := range a.indexed {
@@ -133,7 +133,7 @@ func (t tx) save(a *account) error {
 	return t.put(accounts, a.User.ID, a)
 }
 
-// put keeps the value as JSON.
+// put stores the value as JSON.
 func (t tx) put(bucket, key string, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -142,7 +142,7 @@ func (t tx) put(bucket, key string, value any) error {
 	return t.bucket(bucket).Put([]byte(key), text)
 }
 
-// remove removes the account. Its username stays taken, by nobody.
+// remove deletes the account. Its username stays taken without a user.
 func (t tx) remove(a *account) error {
 	for e := range a.indexed {
 		if err := t.bucket(e.bucket).Delete([]byte(e.key)); err != nil {
@@ -155,8 +155,7 @@ func (t tx) remove(a *account) error {
 	return t.bucket(accounts).Delete([]byte(a.User.ID))
 }
 
-// change reads the account that the index has under the key, and saves it as do
-// has left it.
+// change reads the account to which the index maps the key, calls do with it, and saves it.
 func (t tx) change(index, key string, do func(*account) error) error {
 	a, err := t.accountOf(index, key)
 	if err != nil {
@@ -180,12 +179,12 @@ func (t tx) changeUser(id string, do func(*account) error) error {
 	return t.save(a)
 }
 
-// linkKey has the number behind the host, which has no NUL in it.
+// linkKey puts the number after the host, because a host contains no NUL.
 func linkKey(account auth.GitHubAccount) string {
 	return account.Host + "\x00" + string(binary.BigEndian.AppendUint64(nil, uint64(account.ID)))
 }
 
-// expiryKey sorts by the time first.
+// expiryKey begins with the time, so that keys sort by time.
 func expiryKey(at time.Time, id string) string { return timeKey(at) + id }
 
 const timeLength = 8
@@ -194,8 +193,8 @@ func timeKey(at time.Time) string {
 	return string(binary.BigEndian.AppendUint64(nil, uint64(at.UnixMicro())^1<<63))
 }
 
-// due returns at most limit of the IDs in an index by time that had expired at the
-// given time.
+// due returns up to limit IDs from an index by time, for the records that had expired at the given
+// time.
 func (t tx) due(index string, expired time.Time, limit int) (ids []string) {
 	end := []byte(timeKey(expired))
 	cursor := t.bucket(index).Cursor()
@@ -208,7 +207,7 @@ func (t tx) due(index string, expired time.Time, limit int) (ids []string) {
 	return ids
 }
 
-// lastExpiry returns the last time in an index by time; zero if the index is empty.
+// lastExpiry returns the last time in an index by time, or zero if the index is empty.
 func (t tx) lastExpiry(index string) time.Time {
 	key, _ := t.bucket(index).Cursor().Last()
 	if key == nil {
@@ -217,29 +216,30 @@ func (t tx) lastExpiry(index string) time.Time {
 	return timeOf(string(key))
 }
 
-// timeOf returns the time that begins a key of an index by time.
+// timeOf returns the time at the beginning of a key of an index by time.
 func timeOf(key string) time.Time {
 	return time.UnixMicro(int64(binary.BigEndian.Uint64([]byte(key)) ^ 1<<63)).UTC()
 }
 
-// userPrefix begins the keys of one user in an index by user. No ID has a NUL in it.
+// userPrefix begins the keys of one user in an index by user. An ID contains no NUL.
 func userPrefix(userID string) string { return userID + "\x00" }
 
-// keysUnder returns the keys in an index that begin with the prefix, in order.
+// keysUnder returns the keys of an index that begin with the prefix, in order.
 func (t tx) keysUnder(index, prefix string) (keys []string) {
 	cursor := t.bucket(index).Cursor()
-	for key, _ := cursor.Seek([]byte(prefix)); strings.HasPrefix(string(key), prefix) && key != nil; key, _ = cursor.Next() {
+	for key, _ := cursor.Seek([]byte(prefix)); strings.HasPrefix(string(key), prefix) &&
+		key != nil; key, _ = cursor.Next() {
 		keys = append(keys, string(key))
 	}
 	return keys
 }
 
-// backwards yields the keys in an index by time that have the prefix before the time, the last
-// first and without the prefix: those before one of these keys, or all if that is empty.
+// backwards yields the keys with this prefix of an index by time, the last first, and without the
+// prefix. It begins before the key before, or at the end if before is empty.
 func (t tx) backwards(index, prefix, before string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if before == "" {
-			before = "\xff" // behind every time
+			before = "\xff" // sorts after every time
 		}
 		cursor := t.bucket(index).Cursor()
 		key, _ := cursor.Seek([]byte(prefix + before))

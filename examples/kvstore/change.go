@@ -8,16 +8,16 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// change is a transaction on behalf of an authority, which holds.
+// change is a transaction on behalf of an authority that holds.
 type change struct {
 	tx
 	write  auth.Write
 	now    time.Time
-	github auth.GitHubAccount // that the change is about; zero if there is none
+	github auth.GitHubAccount // account that the change is about; zero if none
 }
 
-// write changes something on behalf of the write's authority. There is one writer, so nothing
-// can end the authority between the check and the change.
+// write makes a change with the authority of the write. There is only one writer, so the authority
+// cannot be revoked between the check and the change.
 func (s *Store) write(ctx context.Context, w auth.Write, do func(*change) error) error {
 	return s.update(ctx, func(t tx) error {
 		now := kept(w.Now())
@@ -28,8 +28,8 @@ func (s *Store) write(ctx context.Context, w auth.Write, do func(*change) error)
 	})
 }
 
-// authorize returns an error unless the authority holds. An entry of the feed for one user
-// removes the sessions that it revokes, but an entry for everybody leaves them.
+// authorize returns an error unless the authority holds. A feed entry for one user deletes the
+// revoked sessions, but an entry for all users does not, so authorize also checks the generation.
 func (t tx) authorize(by auth.Authority, now time.Time) error {
 	actor, err := t.account(by.UserID)
 	if errors.Is(err, auth.ErrNotFound) {
@@ -54,7 +54,7 @@ func (t tx) everybodyRevoked() (below int64, err error) {
 	return below, err
 }
 
-// user changes what is kept of the user with this ID.
+// user changes the account of the user with this ID.
 func (c *change) user(id string, do func(*account) error) error {
 	if err := c.write.By.CheckOwner(id); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (c *change) user(id string, do func(*account) error) error {
 	return c.addEvent(id)
 }
 
-// owner changes what is kept of the user whom the index has under the key.
+// owner changes the account to which the index maps the key.
 func (c *change) owner(index, key string, do func(*account) error) error {
 	a, err := c.accountOf(index, key)
 	if err != nil {
@@ -74,5 +74,5 @@ func (c *change) owner(index, key string, do func(*account) error) error {
 	return c.user(a.User.ID, do)
 }
 
-// latestEnd returns when the last token will have expired that was issued until now.
+// latestEnd returns the latest time at which a token issued until now can expire.
 func (c *change) latestEnd() time.Time { return kept(c.now.Add(c.write.MaxTokenLifetime)) }

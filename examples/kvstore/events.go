@@ -9,14 +9,14 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// delivery is what is kept of an event that waits.
+// delivery is the delivery state of a waiting event.
 type delivery struct {
 	UserID       string
 	ClaimedUntil time.Time
 	Attempts     int
 }
 
-// addEvent adds the event of the change, which is about this user if the ID is not empty.
+// addEvent adds the event of the change. If the ID is not empty, the event is about this user.
 func (c *change) addEvent(userID string) error {
 	e := c.write.Event
 	if e.Kind == "" {
@@ -44,7 +44,7 @@ func (c *change) addEvent(userID string) error {
 	return c.put(waiting, expiryKey(e.At, e.ID), delivery{UserID: e.UserID})
 }
 
-// eventEntries returns what the indexes are to have of the event.
+// eventEntries returns the index entries that must exist for the event.
 func eventEntries(e auth.Event) []entry {
 	key := expiryKey(e.At, e.ID)
 	indexed := []entry{{eventTimes, key}}
@@ -67,7 +67,9 @@ func (t tx) event(id string) (e auth.Event, err error) {
 }
 
 // ListEvents implements [auth.EventStore].
-func (s *Store) ListEvents(ctx context.Context, filter auth.EventFilter, limit int) (page []auth.Event, err error) {
+func (s *Store) ListEvents(
+	ctx context.Context, filter auth.EventFilter, limit int,
+) (page []auth.Event, err error) {
 	err = s.view(ctx, func(t tx) error {
 		index, prefix, before := eventTimes, "", ""
 		if filter.UserID != "" {
@@ -100,17 +102,20 @@ func (s *Store) ListEvents(ctx context.Context, filter auth.EventFilter, limit i
 	return page, nil
 }
 
-// ClaimEvent implements [auth.EventStore]. It passes over what others have claimed.
-func (s *Store) ClaimEvent(ctx context.Context, now, until time.Time) (e auth.Event, attempt int, err error) {
+// ClaimEvent implements [auth.EventStore]. It skips events that other callers have claimed.
+func (s *Store) ClaimEvent(
+	ctx context.Context, now, until time.Time,
+) (e auth.Event, attempt int, err error) {
 	err = s.update(ctx, func(t tx) error {
-		held := map[string]bool{} // users of whom an earlier event is claimed
+		held := map[string]bool{} // users with an earlier event that is claimed
 		cursor := t.bucket(waiting).Cursor()
 		for key, text := cursor.First(); key != nil; key, text = cursor.Next() {
 			var d delivery
 			if err := json.Unmarshal(text, &d); err != nil {
 				return err
 			}
-			claimed := d.ClaimedUntil.After(kept(now)) && !d.ClaimedUntil.After(kept(until.Add(until.Sub(now))))
+			claimed := d.ClaimedUntil.After(kept(now)) &&
+				!d.ClaimedUntil.After(kept(until.Add(until.Sub(now))))
 			if held[d.UserID] || claimed {
 				held[d.UserID] = d.UserID != ""
 				continue
@@ -151,7 +156,8 @@ func (t tx) removeEvent(id string) error {
 	if err != nil {
 		return err
 	}
-	for _, indexed := range append(eventEntries(e), entry{waiting, expiryKey(e.At, id)}, entry{events, id}) {
+	for _, indexed := range append(eventEntries(e), entry{waiting, expiryKey(e.At, id)},
+		entry{events, id}) {
 		if err := t.bucket(indexed.bucket).Delete([]byte(indexed.key)); err != nil {
 			return err
 		}

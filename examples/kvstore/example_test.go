@@ -28,7 +28,8 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	svc, err := auth.New(store, auth.Config{Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}})
+	svc, err := auth.New(store, auth.Config{Issuer: "https://api.example.com",
+		SigningKeys: []auth.SigningKey{key}})
 	if err != nil {
 		log.Fatal(err)
 	}

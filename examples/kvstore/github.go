@@ -10,7 +10,9 @@ import (
 )
 
 // FindGitHubLink implements [auth.GitHubStore].
-func (s *Store) FindGitHubLink(ctx context.Context, of auth.GitHubAccount) (link auth.GitHubLink, err error) {
+func (s *Store) FindGitHubLink(
+	ctx context.Context, of auth.GitHubAccount,
+) (link auth.GitHubLink, err error) {
 	err = s.view(ctx, func(t tx) error {
 		a, err := t.accountOf(links, linkKey(of))
 		if err == nil {
@@ -22,8 +24,10 @@ func (s *Store) FindGitHubLink(ctx context.Context, of auth.GitHubAccount) (link
 }
 
 // FindGitHubConnection implements [auth.GitHubStore].
-func (s *Store) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
-	var found connection // whose token is a copy, because it has just been decoded
+func (s *Store) FindGitHubConnection(
+	ctx context.Context, userID, host string,
+) (auth.GitHubLink, *auth.GitHubToken, error) {
+	var found connection // decoding has copied the token
 	err := s.view(ctx, func(t tx) error {
 		a, err := t.account(userID)
 		if err != nil {
@@ -48,7 +52,7 @@ func (s *Store) SignInGitHub(
 	}
 	err = s.write(ctx, w, func(c *change) error {
 		c.github = signIn.Link.Account
-		a, state, err := c.whoSignsIn(signIn)
+		a, state, err := c.signInAccount(signIn)
 		if err != nil {
 			return err
 		}
@@ -79,9 +83,11 @@ func (s *Store) SignInGitHub(
 	return opened, user, nil
 }
 
-// whoSignsIn returns the account of the link's user, or the new one, and what there was of the
+// signInAccount returns the account of the link's user, or the new account, and the state of the
 // GitHub account.
-func (c *change) whoSignsIn(signIn auth.GitHubSignInWrite) (*account, auth.GitHubAccountState, error) {
+func (c *change) signInAccount(
+	signIn auth.GitHubSignInWrite,
+) (*account, auth.GitHubAccountState, error) {
 	if err := c.write.By.CheckOwner(signIn.Link.UserID); err != nil {
 		return nil, auth.GitHubAccountState{}, err
 	}
@@ -100,7 +106,7 @@ func (c *change) whoSignsIn(signIn auth.GitHubSignInWrite) (*account, auth.GitHu
 	return a, state, signIn.Check(state, true)
 }
 
-// accountState returns what there is of the GitHub account and of the user.
+// accountState returns the state of the GitHub account and of the user.
 func (t tx) accountState(a *account, of auth.GitHubAccount) auth.GitHubAccountState {
 	key := []byte(linkKey(of))
 	return auth.GitHubAccountState{
@@ -126,7 +132,7 @@ func (t tx) spendGrant(account auth.GitHubAccount) error {
 	return t.bucket(spentGrants).Put([]byte(linkKey(account)), nil)
 }
 
-// tokenVersion returns the version of the token, empty where there is none.
+// tokenVersion returns the version of the token, or "" if there is none.
 func (a *account) tokenVersion(host string) string {
 	if token := a.GitHub[host].Token; token != nil {
 		return token.Version
@@ -134,8 +140,8 @@ func (a *account) tokenVersion(host string) string {
 	return ""
 }
 
-// link adds the link or renews it, and remembers its account. A token ends the lease of the one
-// before.
+// link adds or updates the link and remembers its account. A new token ends the lease of the old
+// one.
 func (a *account) link(link auth.GitHubLink, token *auth.GitHubToken) {
 	host := link.Account.Host
 	c, renewed := a.GitHub[host]
@@ -162,7 +168,9 @@ func keptToken(token auth.GitHubToken) *auth.GitHubToken {
 }
 
 // ConnectGitHub implements [auth.GitHubStore].
-func (s *Store) ConnectGitHub(ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite) error {
+func (s *Store) ConnectGitHub(
+	ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite,
+) error {
 	if err := check(ctx, w, connect); err != nil {
 		return err
 	}
@@ -195,7 +203,9 @@ func (s *Store) UpdateGitHubLink(ctx context.Context, link auth.GitHubLink) erro
 }
 
 // UnlinkGitHub implements [auth.GitHubStore].
-func (s *Store) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+func (s *Store) UnlinkGitHub(
+	ctx context.Context, w auth.Write, userID, host string,
+) (auth.GitHubLink, *auth.GitHubToken, error) {
 	if err := check(ctx, w); err != nil {
 		return auth.GitHubLink{}, nil, err
 	}
@@ -211,7 +221,9 @@ func (s *Store) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host str
 			}
 			c.github = removed.Link.Account
 			delete(a.GitHub, host)
-			return c.end(a, func(session auth.Session) bool { return session.Method == auth.MethodGitHub })
+			return c.end(a, func(session auth.Session) bool {
+				return session.Method == auth.MethodGitHub
+			})
 		})
 	})
 	if err != nil {
@@ -221,7 +233,9 @@ func (s *Store) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host str
 }
 
 // ForgetGitHubAccount implements [auth.GitHubStore].
-func (s *Store) ForgetGitHubAccount(ctx context.Context, w auth.Write, account auth.GitHubAccount) error {
+func (s *Store) ForgetGitHubAccount(
+	ctx context.Context, w auth.Write, account auth.GitHubAccount,
+) error {
 	if err := check(ctx, w); err != nil {
 		return err
 	}
@@ -239,7 +253,9 @@ func (c *change) forget(of auth.GitHubAccount) error {
 		return auth.ErrExists
 	}
 	return c.owner(remembered, linkKey(of), func(a *account) error {
-		a.Remembered = slices.DeleteFunc(a.Remembered, func(other auth.GitHubAccount) bool { return other == of })
+		a.Remembered = slices.DeleteFunc(a.Remembered, func(other auth.GitHubAccount) bool {
+			return other == of
+		})
 		return nil
 	})
 }

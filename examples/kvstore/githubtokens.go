@@ -7,9 +7,11 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// withToken changes the user's connection to the host, if it has a token, of this
-// version unless that is empty, or returns [auth.ErrNotFound].
-func (s *Store) withToken(ctx context.Context, userID, host, version string, do func(*connection)) error {
+// withToken changes the user's connection to the host if it has a token of this version. An empty
+// version means any version. Otherwise withToken returns [auth.ErrNotFound].
+func (s *Store) withToken(
+	ctx context.Context, userID, host, version string, do func(*connection),
+) error {
 	return s.update(ctx, func(t tx) error {
 		return t.changeUser(userID, func(a *account) error { return a.withToken(host, version, do) })
 	})
@@ -26,7 +28,9 @@ func (a *account) withToken(host, version string, do func(*connection)) error {
 }
 
 // LeaseGitHubToken implements [auth.GitHubStore].
-func (s *Store) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (leased bool, err error) {
+func (s *Store) LeaseGitHubToken(
+	ctx context.Context, userID, host, version string, now, until time.Time,
+) (leased bool, err error) {
 	if version == "" {
 		return false, s.notFound(ctx)
 	}
@@ -40,7 +44,9 @@ func (s *Store) LeaseGitHubToken(ctx context.Context, userID, host, version stri
 }
 
 // ReplaceGitHubToken implements [auth.GitHubStore].
-func (s *Store) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
+func (s *Store) ReplaceGitHubToken(
+	ctx context.Context, token auth.GitHubToken, oldVersion string,
+) error {
 	if err := check(ctx, token); err != nil {
 		return err
 	}
@@ -60,7 +66,9 @@ func (s *Store) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, 
 }
 
 // DeleteGitHubToken implements [auth.GitHubStore].
-func (s *Store) DeleteGitHubToken(ctx context.Context, w auth.Write, userID, host, version string) (removed auth.GitHubToken, err error) {
+func (s *Store) DeleteGitHubToken(
+	ctx context.Context, w auth.Write, userID, host, version string,
+) (removed auth.GitHubToken, err error) {
 	if err := check(ctx, w); err != nil {
 		return removed, err
 	}
@@ -78,7 +86,8 @@ func (s *Store) DeleteGitHubToken(ctx context.Context, w auth.Write, userID, hos
 	return removed, nil
 }
 
-// notFound is the answer about what could never have been stored.
+// notFound returns ErrNotFound for an ID that can never have been stored, or the error of ctx if
+// that is done.
 func (s *Store) notFound(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

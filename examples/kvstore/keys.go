@@ -46,8 +46,8 @@ func (s *Store) ListKeys(ctx context.Context, userID string) (found []auth.Acces
 	return found, err
 }
 
-// addKey looks at the account's own keys alone. Whether the ID is another's, the
-// index says when the account is saved.
+// addKey checks only the account's own keys. If another account has a key with the ID, save finds
+// out by the index.
 func (a *account) addKey(key auth.AccessKey) error {
 	if _, taken := a.Keys[key.ID]; taken {
 		return auth.ErrExists
@@ -64,7 +64,9 @@ func isGood(key auth.AccessKey, at time.Time) bool {
 }
 
 // FindKey implements [auth.CredentialStore].
-func (s *Store) FindKey(ctx context.Context, id string) (key auth.AccessKey, owner auth.User, err error) {
+func (s *Store) FindKey(
+	ctx context.Context, id string,
+) (key auth.AccessKey, owner auth.User, err error) {
 	err = s.view(ctx, func(t tx) error {
 		a, err := t.accountOf(keys, id)
 		if err == nil {
@@ -97,7 +99,9 @@ func (s *Store) SwapHash(ctx context.Context, id, old, new string) error {
 }
 
 // RotateKey implements [auth.CredentialStore].
-func (s *Store) RotateKey(ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation) (key auth.AccessKey, err error) {
+func (s *Store) RotateKey(
+	ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation,
+) (key auth.AccessKey, err error) {
 	if err := check(ctx, w, rotation); err != nil {
 		return key, err
 	}
@@ -125,7 +129,7 @@ func (s *Store) TouchKey(ctx context.Context, id string, at time.Time) error {
 	})
 }
 
-// use notes a use of the key.
+// use records a use of the key.
 func (a *account) use(id string, at time.Time) {
 	key := a.Keys[id]
 	if !at.Before(key.LastUsedAt.Add(auth.KeyUsePrecision)) {
@@ -147,11 +151,13 @@ func (s *Store) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 	})
 }
 
-// removeKey is for one that has expired, and with it the sessions that it opened.
+// removeKey deletes an expired key and the sessions that it opened.
 func (t tx) removeKey(id string) error {
 	return t.change(keys, id, func(a *account) error {
 		delete(a.Keys, id)
-		maps.DeleteFunc(a.Sessions, func(_ string, session auth.Session) bool { return session.AccessKeyID == id })
+		maps.DeleteFunc(a.Sessions, func(_ string, session auth.Session) bool {
+			return session.AccessKeyID == id
+		})
 		return nil
 	})
 }
@@ -161,8 +167,10 @@ func (s *Store) PruneKeys(ctx context.Context, expired time.Time, limit int) (in
 	return s.prune(ctx, keyExpiry, expired, limit, tx.removeKey)
 }
 
-// prune removes what an index by time says has expired.
-func (s *Store) prune(ctx context.Context, index string, expired time.Time, limit int, remove func(tx, string) error) (pruned int, err error) {
+// prune removes the records that had expired at the given time, according to an index by time.
+func (s *Store) prune(
+	ctx context.Context, index string, expired time.Time, limit int, remove func(tx, string) error,
+) (pruned int, err error) {
 	err = s.update(ctx, func(t tx) error {
 		ids := t.due(index, expired, limit)
 		for _, id := range ids {

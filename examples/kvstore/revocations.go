@@ -14,7 +14,9 @@ import (
 )
 
 // ListRevocations implements [auth.SessionStore]. The feed's keys are positions.
-func (s *Store) ListRevocations(ctx context.Context, from int64, limit int) (entries []auth.Revocation, err error) {
+func (s *Store) ListRevocations(
+	ctx context.Context, from int64, limit int,
+) (entries []auth.Revocation, err error) {
 	err = s.view(ctx, func(t tx) error {
 		return t.walkFeed(from, func(e auth.Revocation) (bool, error) {
 			if len(entries) >= limit {
@@ -27,9 +29,11 @@ func (s *Store) ListRevocations(ctx context.Context, from int64, limit int) (ent
 	return entries, err
 }
 
-// PruneRevocations implements [auth.SessionStore]. It passes over what has expired
-// among the newest, which is not more than are kept.
-func (s *Store) PruneRevocations(ctx context.Context, expired time.Time, limit int) (pruned int, err error) {
+// PruneRevocations implements [auth.SessionStore]. It skips the newest entries even if they have
+// expired; there are at most auth.KeptRevocations of them.
+func (s *Store) PruneRevocations(
+	ctx context.Context, expired time.Time, limit int,
+) (pruned int, err error) {
 	err = s.update(ctx, func(t tx) error {
 		oldestKept := t.oldestKept()
 		most := min(limit, math.MaxInt-auth.KeptRevocations) + auth.KeptRevocations
@@ -50,8 +54,8 @@ func (s *Store) PruneRevocations(ctx context.Context, expired time.Time, limit i
 	return pruned, nil
 }
 
-// oldestKept returns the position of the oldest entry that is not pruned, whatever its time.
-// Positions skip some where commits were lost, so it counts entries.
+// oldestKept returns the position of the oldest entry that is never pruned, whatever its expiry. It
+// counts entries, because positions can be skipped.
 func (t tx) oldestKept() int64 {
 	cursor := t.bucket(revocations).Cursor()
 	oldest := int64(0)
@@ -72,7 +76,7 @@ func (s *Store) RevocationHead(ctx context.Context) (head int64, err error) {
 	return head, err
 }
 
-// RevokeToken implements [auth.SessionStore]. The user may be gone, and the session with it.
+// RevokeToken implements [auth.SessionStore]. The user and the session need not exist.
 func (s *Store) RevokeToken(ctx context.Context, claims auth.SessionClaims) error {
 	if err := check(ctx, claims); err != nil {
 		return err
@@ -93,14 +97,16 @@ func (s *Store) RevokeToken(ctx context.Context, claims auth.SessionClaims) erro
 	})
 }
 
-// endNamed ends the session of the claims, and names it in the feed unless that is needless.
+// endNamed deletes the session of the claims. It names the session in the feed unless an entry
+// already revokes it.
 func (t tx) endNamed(a *account, claims auth.SessionClaims) error {
 	if session, there := a.Sessions[claims.SessionID]; there {
 		claims.ExpiresAt = latest(claims.ExpiresAt, session.ExpiresAt)
 		delete(a.Sessions, claims.SessionID)
 	}
 	var revoking []auth.Revocation
-	for _, of := range []auth.Revocation{{UserID: claims.UserID, SessionID: claims.SessionID}, {UserID: claims.UserID}, {}} {
+	for _, of := range []auth.Revocation{{UserID: claims.UserID, SessionID: claims.SessionID},
+		{UserID: claims.UserID}, {}} {
 		found, err := t.entriesInForce(of.UserID, of.SessionID)
 		if err != nil {
 			return err
@@ -108,7 +114,8 @@ func (t tx) endNamed(a *account, claims auth.SessionClaims) error {
 		revoking = append(revoking, found...)
 	}
 	for _, e := range revoking {
-		if !e.ExpiresAt.Before(claims.ExpiresAt) && (e.SessionID != "" || e.Generation > claims.Generation) {
+		if !e.ExpiresAt.Before(claims.ExpiresAt) &&
+			(e.SessionID != "" || e.Generation > claims.Generation) {
 			return nil
 		}
 	}
@@ -118,8 +125,8 @@ func (t tx) endNamed(a *account, claims auth.SessionClaims) error {
 	return t.fold(a)
 }
 
-// RevokeEverybody implements [auth.SessionStore]. It leaves the sessions where they are, for
-// nobody takes them for live: see [tx.authorize].
+// RevokeEverybody implements [auth.SessionStore]. It need not delete the sessions, because no
+// method accepts them any longer: see [tx.authorize].
 func (s *Store) RevokeEverybody(ctx context.Context, w auth.Write, above int64) error {
 	if err := check(ctx, w); err != nil {
 		return err
@@ -152,7 +159,7 @@ func positionKey(position int64) string {
 
 func positionOf(key string) int64 { return int64(binary.BigEndian.Uint64([]byte(key))) }
 
-// head returns the newest position, which is never pruned.
+// head returns the newest position. The newest entry is never pruned.
 func (t tx) head() int64 {
 	key, _ := t.bucket(revocations).Cursor().Last()
 	if key == nil {
@@ -161,10 +168,11 @@ func (t tx) head() int64 {
 	return positionOf(string(key))
 }
 
-// walkFeed calls visit with each entry from the position on, until that says no.
+// walkFeed calls visit with each entry from the position on, until visit returns false.
 func (t tx) walkFeed(from int64, visit func(auth.Revocation) (more bool, err error)) error {
 	cursor := t.bucket(revocations).Cursor()
-	for key, text := cursor.Seek([]byte(positionKey(max(from, 0)))); key != nil; key, text = cursor.Next() {
+	for key, text := cursor.Seek([]byte(positionKey(max(from,
+		0)))); key != nil; key, text = cursor.Next() {
 		var e auth.Revocation
 		if err := json.Unmarshal(text, &e); err != nil {
 			return err
@@ -176,13 +184,14 @@ func (t tx) walkFeed(from int64, visit func(auth.Revocation) (more bool, err err
 	return nil
 }
 
-// entriesInForce returns the entries for the session that no newer one has replaced; for all of
-// the user's sessions if there is no session ID, and for everybody without a user ID too.
+// entriesInForce returns the entries for the session that no newer entry has replaced. Without a
+// session ID it returns the entries for all sessions of the user. Without a user ID as well, it
+// returns the entries for all users.
 func (t tx) entriesInForce(userID, sessionID string) ([]auth.Revocation, error) {
 	return t.entriesUnder(userPrefix(userID) + sessionID + "\x00")
 }
 
-// entriesUnder returns the entries in force under a prefix of their keys.
+// entriesUnder returns the entries in force whose keys begin with the prefix.
 func (t tx) entriesUnder(prefix string) (entries []auth.Revocation, err error) {
 	for _, key := range t.keysUnder(inForce, prefix) {
 		var e auth.Revocation
@@ -226,7 +235,7 @@ func (t tx) removeRevocation(key string) error {
 	)
 }
 
-// replaceAll notes that a newer entry, which is about to be added, replaces these.
+// replaceAll marks these entries as replaced by a newer entry that is about to be added.
 func (t tx) replaceAll(entries []auth.Revocation) error {
 	for _, e := range entries {
 		if err := t.removeRevocation(positionKey(e.Position)); err != nil {
@@ -240,8 +249,8 @@ func (t tx) replaceAll(entries []auth.Revocation) error {
 	return nil
 }
 
-// revoke adds an entry to the feed. There is one writer, so positions are in the
-// order of the commits. Without a generation it is about all sessions from before.
+// revoke adds an entry to the feed. There is only one writer, so positions are in the order of
+// commits. An entry without a generation revokes all sessions from before it.
 func (t tx) revoke(e auth.Revocation) error { return t.revokeAt(t.head()+1, e) }
 
 func (t tx) revokeAt(position int64, e auth.Revocation) error {
@@ -252,7 +261,7 @@ func (t tx) revokeAt(position int64, e auth.Revocation) error {
 	return t.putRevocation(e)
 }
 
-// name adds an entry for one session in place of an older one.
+// name adds an entry for one session. It replaces an older entry for that session.
 func (t tx) name(claims auth.SessionClaims) error {
 	older, err := t.entriesInForce(claims.UserID, claims.SessionID)
 	if err != nil {
@@ -267,8 +276,8 @@ func (t tx) name(claims auth.SessionClaims) error {
 	})
 }
 
-// endAll ends all of the account's sessions, in one entry, which replaces all others. It is added
-// without sessions too, and lives at least until the given time.
+// endAll revokes all sessions of the account with one entry, which replaces all others. It adds the
+// entry even if there are no sessions. The entry expires no earlier than the given time.
 func (t tx) endAll(a *account, until time.Time) error {
 	older, err := t.entriesUnder(userPrefix(a.User.ID))
 	if err != nil {
@@ -296,7 +305,7 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// end ends some of the account's sessions, each by its name.
+// end revokes the sessions of the account for which ended returns true, with one entry for each.
 func (t tx) end(a *account, ended func(auth.Session) bool) error {
 	for id, session := range a.Sessions {
 		if !ended(session) {
@@ -304,7 +313,8 @@ func (t tx) end(a *account, ended func(auth.Session) bool) error {
 		}
 		delete(a.Sessions, id)
 		err := t.name(auth.SessionClaims{
-			UserID: a.User.ID, SessionID: id, Generation: session.Generation, ExpiresAt: session.ExpiresAt,
+			UserID: a.User.ID, SessionID: id, Generation: session.Generation,
+			ExpiresAt: session.ExpiresAt,
 		})
 		if err != nil {
 			return err
@@ -313,8 +323,8 @@ func (t tx) end(a *account, ended func(auth.Session) bool) error {
 	return t.fold(a)
 }
 
-// fold makes one entry of all but the newest that name sessions of the account, if there are too
-// many, and ends the sessions that are as old as those.
+// fold replaces all but the newest entries that name sessions of the account by one entry, if there
+// are too many. It also revokes the sessions that are as old as those.
 func (t tx) fold(a *account) error {
 	if len(t.keysUnder(inForce, userPrefix(a.User.ID))) <= auth.MaxNamedRevocations {
 		return nil
@@ -334,7 +344,8 @@ func (t tx) fold(a *account) error {
 		return nil
 	}
 	for _, e := range entries {
-		if e.Generation < folded.Generation && !e.Capped() || e.SessionID == "" && e.Generation == folded.Generation {
+		if e.Generation < folded.Generation && !e.Capped() ||
+			e.SessionID == "" && e.Generation == folded.Generation {
 			replaced = append(replaced, e)
 			folded.ExpiresAt = latest(folded.ExpiresAt, e.ExpiresAt)
 		}

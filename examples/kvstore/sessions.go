@@ -12,7 +12,9 @@ import (
 )
 
 // CreateSession implements [auth.SessionStore].
-func (s *Store) CreateSession(ctx context.Context, session auth.Session, limit int) (opened auth.Session, user auth.User, err error) {
+func (s *Store) CreateSession(
+	ctx context.Context, session auth.Session, limit int,
+) (opened auth.Session, user auth.User, err error) {
 	if err := check(ctx, session); err != nil {
 		return opened, user, err
 	}
@@ -29,8 +31,8 @@ func (s *Store) CreateSession(ctx context.Context, session auth.Session, limit i
 	return opened, user, nil
 }
 
-// open adds the session, which ends with its key at the latest, in place of the
-// oldest that are too many then.
+// open adds the session and revokes the oldest ones that exceed the limit. The session expires no
+// later than its key.
 func (t tx) open(a *account, session auth.Session, limit int) (auth.Session, error) {
 	session.CreatedAt, session.ExpiresAt = kept(session.CreatedAt), kept(session.ExpiresAt)
 	if !a.User.IsActive {
@@ -66,17 +68,19 @@ func (t tx) open(a *account, session auth.Session, limit int) (auth.Session, err
 	return session, nil
 }
 
-// live returns the sessions that have not expired at the given time, the newest
-// first.
+// live returns the sessions that have not expired at the given time, the newest first.
 func (a *account) live(now time.Time) []auth.Session {
 	live := slices.SortedFunc(maps.Values(a.Sessions), func(a, b auth.Session) int {
-		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.Generation, a.Generation), cmp.Compare(b.ID, a.ID))
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.Generation, a.Generation),
+			cmp.Compare(b.ID, a.ID))
 	})
 	return slices.DeleteFunc(live, func(s auth.Session) bool { return !s.ExpiresAt.After(kept(now)) })
 }
 
 // ListSessions implements [auth.SessionStore].
-func (s *Store) ListSessions(ctx context.Context, userID string, now time.Time) (live []auth.Session, err error) {
+func (s *Store) ListSessions(
+	ctx context.Context, userID string, now time.Time,
+) (live []auth.Session, err error) {
 	err = s.view(ctx, func(t tx) error {
 		a, err := t.account(userID)
 		if errors.Is(err, auth.ErrNotFound) {
@@ -86,7 +90,9 @@ func (s *Store) ListSessions(ctx context.Context, userID string, now time.Time) 
 			return err
 		}
 		revokedBelow, err := t.everybodyRevoked()
-		live = slices.DeleteFunc(a.live(now), func(s auth.Session) bool { return s.Generation < revokedBelow })
+		live = slices.DeleteFunc(a.live(now), func(s auth.Session) bool {
+			return s.Generation < revokedBelow
+		})
 		return err
 	})
 	return live, err
@@ -121,13 +127,15 @@ func (s *Store) RevokeSession(ctx context.Context, w auth.Write, id string) erro
 	})
 }
 
-// removeSession is for one that has expired, of which the feed has nothing.
+// removeSession deletes an expired session, which needs no entry in the feed.
 func (t tx) removeSession(id string) error {
 	return t.change(sessions, id, func(a *account) error { delete(a.Sessions, id); return nil })
 }
 
 // RevokeUserSessions implements [auth.SessionStore].
-func (s *Store) RevokeUserSessions(ctx context.Context, w auth.Write, userID string) (live int, err error) {
+func (s *Store) RevokeUserSessions(
+	ctx context.Context, w auth.Write, userID string,
+) (live int, err error) {
 	if err := check(ctx, w); err != nil {
 		return 0, err
 	}

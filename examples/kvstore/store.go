@@ -1,18 +1,18 @@
-// Package kvstore is a worked example of a store of one's own: a complete
-// [auth.Store] over an ordered key-value store, go.etcd.io/bbolt, in one file of
-// one process. The guide docs/stores.md walks through it.
+// Package kvstore is an example of a custom store: a complete [auth.Store] on an ordered key-value
+// store, go.etcd.io/bbolt, which keeps everything in one file for one process. docs/stores.md
+// explains it step by step.
 //
-// Everything about one user is one value, an [account]: a verb reads it, changes it
-// in memory, and writes it back, in one transaction. What finds an account by
-// something else than its user's ID, and what keeps names apart, are index entries,
-// which follow from the account: see [account.entries]. So no verb can forget one.
+// All records of a user form one value, an [account]. A method reads the account, changes it in
+// memory, and writes it back in one transaction. Index entries find an account by other values than
+// its user's ID, and keep names unique. They are computed from the account, so that no method can
+// forget one: see [account.entries].
 //
-// The revocation feed and the audit trail are values of their own, because they outlive
-// their users. A verb that somebody is responsible for runs in a [change], which checks the
-// authority first and adds the event last, in the same transaction.
+// The revocation feed and the audit trail are separate values, because they outlive their users. A
+// method with an [auth.Write] runs in a [change], which checks the authority first and adds the
+// event last, in the same transaction.
 //
-// The price is that a sign-in writes all of a user's sessions anew. That is little
-// for people, and too much for a robot that signs in every second.
+// The price of this design is that a sign-in writes all sessions of the user again. That is cheap
+// for people, but too expensive for a program that signs in every second.
 package kvstore
 
 import (
@@ -26,16 +26,16 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// The buckets. Those of indexes have the user's ID for a value.
+// The buckets. The values in an index are user IDs.
 const (
 	accounts       = "accounts"       // user ID -> account
-	usernames      = "usernames"      // folded; without a user's ID where it is retired
+	usernames      = "usernames"      // folded; a retired name has no user ID
 	emails         = "emails"         // folded
 	keys           = "keys"           // access key ID
 	sessions       = "sessions"       // session ID
 	links          = "links"          // GitHub host and account
-	remembered     = "remembered"     // likewise, of accounts that are remembered for a user
-	spentGrants    = "spent grants"   // likewise, of accounts whose grant is spent, without a user's ID
+	remembered     = "remembered"     // likewise, for accounts that are remembered for a user
+	spentGrants    = "spent grants"   // likewise, for accounts whose grant is spent, without a user ID
 	administrators = "administrators" // user ID of each active super user
 	keyExpiry      = "key expiry"     // time and access key ID
 	sessionExpiry  = "session expiry" // time and session ID
@@ -43,13 +43,14 @@ const (
 	stateExpiry    = "state expiry"   // time and state
 	revocations    = "revocations"    // position -> entry of the feed
 	feedExpiry     = "feed expiry"    // time and position
-	inForce        = "in force"       // user ID, session ID and position of each entry that is not replaced
-	events         = "events"         // event ID -> event
-	eventTimes     = "event times"    // time and event ID
-	eventsAbout    = "events about"   // user ID, time and event ID
-	eventsBy       = "events by"      // likewise, by the actor's user ID
-	waiting        = "waiting"        // time and event ID -> delivery
-	bootstrapped   = "bootstrapped"   // one entry, once it has happened
+	// user ID, session ID and position of each entry that was not replaced
+	inForce      = "in force"
+	events       = "events"       // event ID -> event
+	eventTimes   = "event times"  // time and event ID
+	eventsAbout  = "events about" // user ID, time and event ID
+	eventsBy     = "events by"    // likewise, by the actor's user ID
+	waiting      = "waiting"      // time and event ID -> delivery
+	bootstrapped = "bootstrapped" // has one entry after the bootstrap
 )
 
 var buckets = []string{
@@ -62,8 +63,8 @@ var buckets = []string{
 type Store struct {
 	db *bolt.DB
 
-	// writer has room for one. The database has a lock of its own for its one
-	// writer, but whoever waits for that cannot be called off.
+	// writer is a one-slot semaphore; its holder may write. The database has its own lock for
+	// writers, but waiting for that lock cannot be canceled.
 	writer chan struct{}
 }
 
@@ -72,8 +73,8 @@ var (
 	_ auth.EventStore = (*Store)(nil)
 )
 
-// Open opens the file, or makes it. No other process can have it open. The options
-// may be nil.
+// Open opens the file, or creates it. Another process must not have it open. Nil options mean the
+// defaults of bbolt.
 func Open(path string, options *bolt.Options) (*Store, error) {
 	db, err := bolt.Open(path, 0o600, options)
 	if err != nil {
@@ -93,7 +94,7 @@ func Open(path string, options *bolt.Options) (*Store, error) {
 	return &Store{db: db, writer: make(chan struct{}, 1)}, nil
 }
 
-// Close closes the file, once the calls under way have returned.
+// Close closes the file once all running calls have returned.
 func (s *Store) Close() error { return s.db.Close() }
 
 // Ping implements [auth.AccountStore].
@@ -101,13 +102,13 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.view(ctx, func(tx) error { return nil })
 }
 
-// tx is a transaction: what it reads is of one moment, and what it writes is there
-// when it has ended without an error, or nothing is.
+// tx is a transaction. All its reads see the same moment. Its writes take effect together when it
+// ends without an error.
 type tx struct{ *bolt.Tx }
 
 func (t tx) bucket(name string) *bolt.Bucket { return t.Bucket([]byte(name)) }
 
-// view reads in a transaction.
+// view runs do in a read-only transaction.
 func (s *Store) view(ctx context.Context, do func(tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -115,7 +116,7 @@ func (s *Store) view(ctx context.Context, do func(tx) error) error {
 	return s.db.View(func(t *bolt.Tx) error { return do(tx{t}) })
 }
 
-// update reads and writes in a transaction, of which there is one at a time.
+// update runs do in a read-write transaction. Only one can run at a time.
 func (s *Store) update(ctx context.Context, do func(tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -129,8 +130,8 @@ func (s *Store) update(ctx context.Context, do func(tx) error) error {
 	return s.db.Update(func(t *bolt.Tx) error { return do(tx{t}) })
 }
 
-// check is how each verb begins: a context that is done comes before records that
-// may not be kept, and those before every other answer.
+// check begins every method. An error of a done context takes precedence over an invalid record,
+// and that over every other error.
 func check(ctx context.Context, records ...interface{ Validate() error }) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -143,7 +144,7 @@ func check(ctx context.Context, records ...interface{ Validate() error }) error 
 	return nil
 }
 
-// checkSame returns an error unless two records to be written together agree.
+// checkSame returns an error unless the records of one call agree in the field.
 func checkSame(field string, same bool) error {
 	if same {
 		return nil
@@ -151,5 +152,6 @@ func checkSame(field string, same bool) error {
 	return &auth.InvalidError{Field: field, Reason: "must be the same in all records of one call"}
 }
 
-// kept returns the time as the contract has it kept.
+// kept returns the time in UTC, truncated to the microsecond, as the contract requires a store to
+// keep it.
 func kept(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }

@@ -13,7 +13,7 @@ import (
 	"github.com/sallyport-go/auth/storetest"
 )
 
-// open does not wait for the disk, which is worth nothing in a test.
+// open opens the store without waiting for the disk, because a test does not need durability.
 func open(t *testing.T, path string) *kvstore.Store {
 	t.Helper()
 	store, err := kvstore.Open(path, &bolt.Options{NoSync: true, NoFreelistSync: true, Timeout: time.Minute})
@@ -26,7 +26,7 @@ func TestTheStoreKeepsTheContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) auth.Store { return open(t, filepath.Join(t.TempDir(), "auth.db")) })
 }
 
-func TestWhatWasWrittenIsThereAfterAReopening(t *testing.T) {
+func TestRecordsSurviveReopening(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "auth.db")
 	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	user := auth.User{ID: "u1", Username: "ada", IsSuperUser: true, IsActive: true, CreatedAt: now}

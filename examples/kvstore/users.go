@@ -17,9 +17,11 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 	return s.write(ctx, w, func(c *change) error { return c.registerFirst(user, key) })
 }
 
-// RegisterUsers implements [auth.UserStore]. A user is registered whole or not at all, so it reads
-// before it writes.
-func (s *Store) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) ([]error, error) {
+// RegisterUsers implements [auth.UserStore]. A user is registered completely or not at all, so it
+// checks all values before it writes.
+func (s *Store) RegisterUsers(
+	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
+) ([]error, error) {
 	records := []interface{ Validate() error }{w}
 	for _, user := range users {
 		records = append(records, user)
@@ -54,9 +56,11 @@ func (s *Store) RegisterUsers(ctx context.Context, w auth.Write, users []auth.Us
 	return refusals, nil
 }
 
-// taken returns the first field of the user's that is, or "".
+// taken returns the first field of the user whose value is taken, or "".
 func (t tx) taken(user auth.UserWithKeys) (field string) {
-	has := func(bucket, key string) bool { return key != "" && t.bucket(bucket).Get([]byte(key)) != nil }
+	has := func(bucket, key string) bool {
+		return key != "" && t.bucket(bucket).Get([]byte(key)) != nil
+	}
 	switch {
 	case has(accounts, user.User.ID):
 		return "user_id"
@@ -164,7 +168,9 @@ func (s *Store) ListUsers(ctx context.Context, after string, limit int) (users [
 }
 
 // UpdateUser implements [auth.UserStore].
-func (s *Store) UpdateUser(ctx context.Context, w auth.Write, id string, to auth.UserChange) (user auth.User, err error) {
+func (s *Store) UpdateUser(
+	ctx context.Context, w auth.Write, id string, to auth.UserChange,
+) (user auth.User, err error) {
 	if err := check(ctx, w); err != nil {
 		return user, err
 	}
@@ -203,7 +209,8 @@ func (s *Store) ResetUser(
 			if err := c.set(a, to); err != nil {
 				return err
 			}
-			if err := a.addKey(key); err != nil { // beside the old ones, whose IDs count
+			// while the old keys exist, because their IDs stay taken
+			if err := a.addKey(key); err != nil {
 				return err
 			}
 			a.Keys = map[string]auth.AccessKey{key.ID: a.Keys[key.ID]}
@@ -223,7 +230,7 @@ func (s *Store) ResetUser(
 	return user, tokens, nil
 }
 
-// tokens returns the GitHub tokens that are the user's.
+// tokens returns the user's GitHub tokens.
 func (a *account) tokens() (tokens []auth.GitHubToken) {
 	for _, c := range a.GitHub {
 		if c.Token != nil {
@@ -234,7 +241,9 @@ func (a *account) tokens() (tokens []auth.GitHubToken) {
 }
 
 // DeleteUser implements [auth.UserStore].
-func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) (tokens []auth.GitHubToken, err error) {
+func (s *Store) DeleteUser(
+	ctx context.Context, w auth.Write, id string,
+) (tokens []auth.GitHubToken, err error) {
 	if err := check(ctx, w); err != nil {
 		return nil, err
 	}
@@ -250,10 +259,11 @@ func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) (tokens
 			return auth.ErrLastSuperUser
 		}
 		tokens = a.tokens()
-		if err := errors.Join(c.spendGrants(a), c.endAll(a, c.latestEnd()), c.remove(a), c.addEvent(id)); err != nil {
+		if err := errors.Join(c.spendGrants(a), c.endAll(a, c.latestEnd()), c.remove(a),
+			c.addEvent(id)); err != nil {
 			return err
 		}
-		return c.blankClients(id) // also of the event that has just been added
+		return c.blankClients(id) // including the event that was just added
 	})
 	if err != nil {
 		return nil, err
@@ -280,7 +290,7 @@ func (t tx) set(a *account, to auth.UserChange) error {
 
 func administers(user auth.User) bool { return user.IsSuperUser && user.IsActive }
 
-// isLastAdministrator reports whether the user administers and nobody else does.
+// isLastAdministrator reports whether the user is the only active super user.
 func (t tx) isLastAdministrator(user auth.User) bool {
 	cursor := t.bucket(administrators).Cursor()
 	first, _ := cursor.First()

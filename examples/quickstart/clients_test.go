@@ -13,11 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// client sends one request over HTTP as somebody's program would. It returns the
-// status, the headers that the contract speaks of, in lower case, and the body.
+// client sends one request over HTTP as a client program would. It returns the status, the headers
+// that the contract covers, in lower case, and the body.
 type client func(t *testing.T, method, url, token, body string) (int, map[string]string, string)
 
-// clients are programs in the field: curl, JavaScript's fetch, and Go.
+// clients are common client programs: curl, JavaScript's fetch, and Go.
 func clients() map[string]client {
 	return map[string]client{"curl": curl, "fetch": fetch, "net/http": netHTTP}
 }
@@ -124,11 +124,13 @@ func TestThePublishedAnswersFieldByField(t *testing.T) {
 			require.Equal(t, "application/json", header["content-type"])
 			require.Equal(t, "no-store", header["cache-control"])
 			token := field(body, "token")
-			require.JSONEq(t, fmt.Sprintf(`{"token": %q, "token_type": "bearer", "expires_in": 43200, "is_super_user": true}`, token), body)
+			require.JSONEq(t,
+				fmt.Sprintf(`{"token": %q, "token_type": "bearer", "expires_in": 43200, "is_super_user": true}`, token), body)
 
 			username := strings.ReplaceAll(name, "/", "-")
 			status, header, body = send(t, http.MethodPost, p.url+"/api/v1/user/register", token,
-				fmt.Sprintf(`{"username": %q, "email": "%s@example.com", "is_super_user": false}`, username, username))
+				fmt.Sprintf(`{"username": %q, "email": "%s@example.com", "is_super_user": false}`,
+					username, username))
 			require.Equal(t, http.StatusOK, status, body)
 			require.Equal(t, "no-store", header["cache-control"])
 			key, secret := field(body, "access_key"), field(body, "access_secret")
@@ -136,27 +138,32 @@ func TestThePublishedAnswersFieldByField(t *testing.T) {
 			require.JSONEq(t, fmt.Sprintf(`{"user_id": %q, "username": %q, "email": "%s@example.com", "role": "User",
 				"status": "Active", "access_key": %q, "access_secret": %q, "created_on": %q,
 				"message": "User registered. Store the access secret now: it is not shown again."}`,
-				field(body, "user_id"), username, username, key, secret, field(body, "created_on")), body)
+				field(body, "user_id"), username, username, key, secret, field(body,
+					"created_on")), body)
 
 			status, _, body = login(key, secret)
 			require.Equal(t, http.StatusOK, status)
 			userToken := field(body, "token")
-			require.JSONEq(t, fmt.Sprintf(`{"token": %q, "token_type": "bearer", "expires_in": 43200, "is_super_user": false}`, userToken), body)
+			require.JSONEq(t,
+				fmt.Sprintf(`{"token": %q, "token_type": "bearer", "expires_in": 43200, "is_super_user": false}`, userToken), body)
 
 			status, header, body = login(key, secret+"x")
 			require.Equal(t, http.StatusUnauthorized, status)
 			require.Equal(t, "Bearer", header["www-authenticate"])
 			require.JSONEq(t, `{"detail": "Invalid access key or secret"}`, body)
 
-			status, _, body = send(t, http.MethodPost, p.url+"/api/v1/user/register", userToken, `{"username":"x","email":"x@example.com"}`)
+			status, _, body = send(t, http.MethodPost, p.url+"/api/v1/user/register", userToken,
+				`{"username":"x","email":"x@example.com"}`)
 			require.Equal(t, http.StatusForbidden, status)
 			require.JSONEq(t, `{"detail": "Super user access required"}`, body)
 
 			status, _, _ = send(t, http.MethodPost, p.url+"/api/v1/user/register", token,
-				fmt.Sprintf(`{"username": %q, "email": "other@example.com"}`, strings.ToUpper(username)))
+				fmt.Sprintf(`{"username": %q, "email": "other@example.com"}`,
+					strings.ToUpper(username)))
 			require.Equal(t, http.StatusConflict, status)
 
-			status, header, _ = send(t, http.MethodGet, p.url+"/api/v1/your-protected-endpoint", userToken+"x", "")
+			status, header, _ = send(t, http.MethodGet, p.url+"/api/v1/your-protected-endpoint",
+				userToken+"x", "")
 			require.Equal(t, http.StatusUnauthorized, status)
 			require.Equal(t, `Bearer error="invalid_token"`, header["www-authenticate"])
 		})

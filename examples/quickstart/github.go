@@ -14,13 +14,15 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// openGitHub returns the OAuth app that the environment names or, where it names
-// none, starts a fake GitHub, which the caller closes.
+// openGitHub returns the OAuth app that the environment names. If the environment names none, it
+// starts a fake GitHub, which the caller must close.
 //
-// The fake lets anybody in as anybody. So with it the service is for this machine
-// alone, and its accounts are remembered under a host that nobody can own: no
-// account at GitHub ever inherits what they have here.
-func openGitHub(listening net.Addr, origin string) (cfg auth.GitHubConfig, fake *githubtest.Server, err error) {
+// At the fake, any visitor can sign in as any user. So with the fake, the service serves only this
+// machine. Its GitHub accounts are remembered under a host name that cannot exist, so that no real
+// GitHub account ever inherits their access.
+func openGitHub(
+	listening net.Addr, origin string,
+) (cfg auth.GitHubConfig, fake *githubtest.Server, err error) {
 	id, secret := os.Getenv("GITHUB_CLIENT_ID"), os.Getenv("GITHUB_CLIENT_SECRET")
 	cfg = auth.GitHubConfig{
 		ClientID:      id,
@@ -32,10 +34,12 @@ func openGitHub(listening net.Addr, origin string) (cfg auth.GitHubConfig, fake 
 	case id != "" && secret != "":
 		return cfg, nil, nil
 	case id != "" || secret != "":
-		return cfg, nil, errors.New("set both GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, or neither for a fake GitHub")
+		return cfg, nil,
+			errors.New("set both GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, or neither for a fake GitHub")
 	case !listening.(*net.TCPAddr).IP.IsLoopback():
-		return cfg, nil, fmt.Errorf("%s is not a loopback address, and the fake GitHub lets anybody in as anybody: "+
-			"listen on 127.0.0.1, or set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET", listening)
+		return cfg, nil,
+			fmt.Errorf("%s is not a loopback address, and with the fake GitHub any visitor can sign in as any user: "+
+				"listen on 127.0.0.1, or set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET", listening)
 	}
 	fake, err = githubtest.Start("", githubtest.Config{RedirectURLs: []string{cfg.CallbackURL}})
 	if err != nil {
@@ -47,21 +51,20 @@ func openGitHub(listening net.Addr, origin string) (cfg auth.GitHubConfig, fake 
 	return cfg, fake, nil
 }
 
-// originOf returns the URL of the service for a browser on this machine. It has
-// localhost in it if -addr does: a cookie for one name of a machine is not sent
-// to another.
+// originOf returns the URL of the service for a browser on this machine. It uses localhost if -addr
+// does, because a browser does not send a cookie of one host name to another.
 func originOf(addr string, listening net.Addr) string {
 	tcp := listening.(*net.TCPAddr)
 	host := tcp.IP.String()
-	if name, _, _ := net.SplitHostPort(addr); tcp.IP.IsUnspecified() || strings.EqualFold(name, "localhost") {
+	if name, _, _ := net.SplitHostPort(addr); tcp.IP.IsUnspecified() ||
+		strings.EqualFold(name, "localhost") {
 		host = "localhost"
 	}
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 }
 
-// loopbackOnly answers 421 to requests for any other host. A page elsewhere
-// reaches a loopback address by having its own name resolve to it (DNS
-// rebinding); the name is then in the Host header.
+// loopbackOnly responds with 421 to requests for any other host. By DNS rebinding, a web page can
+// make its own host name resolve to a loopback address. The Host header then contains that name.
 func loopbackOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLoopback(r.Host) {

@@ -14,14 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// visitor is a browser that has cookies and follows redirects.
+// visitor is a browser with cookies that follows redirects.
 func visitor(t *testing.T) *http.Client {
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
 	return &http.Client{Jar: jar}
 }
 
-// githubURL returns where the link on the page leads to.
+// githubURL returns the target of the page's sign-in link.
 func (p *process) githubURL(t *testing.T) *url.URL {
 	t.Helper()
 	client := visitor(t)
@@ -39,7 +39,8 @@ func TestSignInGoesToTheOAuthAppOfTheEnvironment(t *testing.T) {
 	t.Parallel()
 	p := launchWith(t, "the-id", "the-secret", "-db", inMemory)
 	require.NotEmpty(t, p.url, p.stderr)
-	require.Equal(t, []string{"access_key=" + p.key, "access_secret=" + p.secret, "listening on " + p.url}, p.stdout)
+	require.Equal(t, []string{"access_key=" + p.key, "access_secret=" + p.secret,
+		"listening on " + p.url}, p.stdout)
 	at := p.githubURL(t)
 	require.Equal(t, "github.com", at.Host)
 	require.Equal(t, "the-id", at.Query().Get("client_id"))
@@ -47,7 +48,7 @@ func TestSignInGoesToTheOAuthAppOfTheEnvironment(t *testing.T) {
 	require.NotContains(t, at.String(), "the-secret")
 }
 
-func TestSignInGoesToTheFakeOtherwise(t *testing.T) {
+func TestSignInUsesTheFakeGitHubByDefault(t *testing.T) {
 	t.Parallel()
 	p := start(t, "-db", inMemory)
 	require.NotEqual(t, p.url, p.fake)
@@ -63,7 +64,7 @@ func TestSignInGoesToTheFakeOtherwise(t *testing.T) {
 	require.Contains(t, string(page), "Anybody can be anybody here")
 }
 
-func TestHalfAnOAuthAppIsAMistake(t *testing.T) {
+func TestHalfConfiguredOAuthAppIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, app := range [][2]string{{"the-id", ""}, {"", "the-secret"}} {
 		p := launchWith(t, app[0], app[1], "-db", inMemory)
@@ -73,13 +74,13 @@ func TestHalfAnOAuthAppIsAMistake(t *testing.T) {
 	}
 }
 
-func TestTheFakeIsForThisMachineAlone(t *testing.T) {
+func TestFakeGitHubIsRefusedOnOtherAddresses(t *testing.T) {
 	t.Parallel()
 	for _, addr := range []string{"0.0.0.0:0", ":0", "[::]:0"} {
 		db := newDatabase(t)
 		p := launch(t, "-addr", addr, "-db", db)
 		require.Error(t, p.cmd.Wait(), addr)
-		require.Contains(t, p.stderr.String(), "lets anybody in as anybody", addr)
+		require.Contains(t, p.stderr.String(), "any visitor can sign in as any user", addr)
 		require.NoFileExists(t, db)
 	}
 
@@ -88,7 +89,7 @@ func TestTheFakeIsForThisMachineAlone(t *testing.T) {
 	require.Equal(t, http.StatusOK, statusFor(t, p, "/api/v1/healthcheck", "quickstart.example"))
 }
 
-func TestTheFakeEndsWithTheService(t *testing.T) {
+func TestFakeGitHubStopsWithTheService(t *testing.T) {
 	t.Setenv("GITHUB_CLIENT_ID", "")
 	t.Setenv("GITHUB_CLIENT_SECRET", "")
 	ctx, stop := context.WithCancel(t.Context())
@@ -112,22 +113,25 @@ func TestTheFakeEndsWithTheService(t *testing.T) {
 	}
 }
 
-// TestAnotherHostIsRefusedWithTheFake: a page elsewhere whose name has come to
-// resolve to 127.0.0.1 (DNS rebinding) gets nothing.
-func TestAnotherHostIsRefusedWithTheFake(t *testing.T) {
+// TestOtherHostHeaderIsRefusedWithTheFakeGitHub: by DNS rebinding, the host name of a web page resolves to
+// 127.0.0.1. The page must get nothing from the service.
+func TestOtherHostHeaderIsRefusedWithTheFakeGitHub(t *testing.T) {
 	t.Parallel()
 	p := start(t, "-db", inMemory)
-	for _, host := range []string{"evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", "0.0.0.0", "192.0.2.1", "localhost:x"} {
-		for _, path := range []string{"/", "/api/v1/healthcheck", "/api/v1/auth/github/start", "/nothing"} {
+	for _, host := range []string{"evil.example", "evil.example:80", "localhost.evil.example",
+		"127.0.0.1.evil.example", "0.0.0.0", "192.0.2.1", "localhost:x"} {
+		for _, path := range []string{"/", "/api/v1/healthcheck", "/api/v1/auth/github/start",
+			"/nothing"} {
 			require.Equal(t, http.StatusMisdirectedRequest, statusFor(t, p, path, host), host+path)
 		}
 	}
-	for _, host := range []string{"localhost", "LOCALHOST:1", "127.0.0.1", "127.8.8.8:80", "[::1]", "[::1]:80"} {
+	for _, host := range []string{"localhost", "LOCALHOST:1", "127.0.0.1", "127.8.8.8:80", "[::1]",
+		"[::1]:80"} {
 		require.Equal(t, http.StatusOK, statusFor(t, p, "/api/v1/healthcheck", host), host)
 	}
 }
 
-// statusFor asks for a path under the name of a host.
+// statusFor requests a path with this Host header.
 func statusFor(t *testing.T, p *process, path, host string) int {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodGet, p.url+path, nil)
@@ -139,16 +143,17 @@ func statusFor(t *testing.T, p *process, path, host string) int {
 	return response.StatusCode
 }
 
-// A cookie for localhost is not sent to 127.0.0.1, where GitHub would send the
-// browser back to.
-func TestTheBrowserStaysWithOneName(t *testing.T) {
+// A browser does not send a cookie of localhost to 127.0.0.1, so GitHub must redirect to the host
+// name that the user visited.
+func TestBrowserReturnsToTheSameHostName(t *testing.T) {
 	t.Parallel()
 	for addr, other := range map[string]string{"127.0.0.1:0": "localhost", "localhost:0": "127.0.0.1"} {
 		p := start(t, "-addr", addr, "-db", inMemory)
 		own, err := url.Parse(p.url)
 		require.NoError(t, err)
 		require.Equal(t, strings.TrimSuffix(addr, ":0"), own.Hostname())
-		require.Equal(t, p.url+"/api/v1/auth/github/callback", p.githubURL(t).Query().Get("redirect_uri"))
+		require.Equal(t, p.url+"/api/v1/auth/github/callback",
+			p.githubURL(t).Query().Get("redirect_uri"))
 
 		response, err := http.Get("http://" + other + ":" + own.Port() + "/")
 		require.NoError(t, err)
@@ -158,9 +163,9 @@ func TestTheBrowserStaysWithOneName(t *testing.T) {
 	}
 }
 
-// The number 583231 is somebody's at GitHub too. If the same database is used
-// with an OAuth app one day, that must not be this account.
-func TestWhoSignsInAtTheFakeIsNobodyAtGitHub(t *testing.T) {
+// The account number 583231 also exists at GitHub. If the database is later used with a real OAuth
+// app, that account must not be this user.
+func TestFakeGitHubAccountIsNoAccountAtGitHub(t *testing.T) {
 	t.Parallel()
 	path := newDatabase(t)
 	p := start(t, "-db", path)
@@ -168,10 +173,11 @@ func TestWhoSignsInAtTheFakeIsNobodyAtGitHub(t *testing.T) {
 	response, err := client.Get(p.url + "/api/v1/auth/github/start")
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
-	response, err = client.PostForm(response.Request.URL.String(), url.Values{"user": {"583231"}, "decision": {"authorize"}})
+	response, err = client.PostForm(response.Request.URL.String(),
+		url.Values{"user": {"583231"}, "decision": {"authorize"}})
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
-	require.Equal(t, p.url+"/", response.Request.URL.String(), "signed in, and back on the page")
+	require.Equal(t, p.url+"/", response.Request.URL.String(), "the browser must be back on the page")
 	p.kill()
 
 	db, err := openDatabase(path)

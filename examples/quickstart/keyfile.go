@@ -13,21 +13,22 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// keyFile is the keys of the service, which stand beside its database and must
-// be kept as long as it: without the pepper no access secret verifies.
+// keyFile holds the keys of the service. The file is next to the database and must be kept as long
+// as the database, because without the pepper no access secret can be verified.
 type keyFile struct {
 	Signing []byte `json:"signing"` // HS256
 	Sealing []byte `json:"sealing"`
 	Pepper  []byte `json:"pepper"`
 
-	// FirstKey and FirstSecret are the first super user's until Printed is true.
-	// A start that is cut off after making the user prints them the next time.
+	// FirstKey and FirstSecret are the pair of the first super user. They are kept until Printed is
+	// true, so that a start that is interrupted after creating the user prints them at the next
+	// start.
 	FirstKey    string `json:"first_access_key,omitempty"`
 	FirstSecret string `json:"first_access_secret,omitempty"`
 	Printed     bool   `json:"printed"`
 }
 
-// newKeys returns keys that have never been used.
+// newKeys returns new random keys.
 func newKeys() *keyFile {
 	random := func() []byte {
 		key := make([]byte, 32)
@@ -39,17 +40,17 @@ func newKeys() *keyFile {
 	return keys
 }
 
-// newFirst makes the pair of the first super user.
+// newFirst creates the pair of the first super user.
 func (k *keyFile) newFirst() {
 	verifier, err := auth.NewCredentialVerifier(memstore.New(), nil, auth.CredentialConfig{})
 	if err != nil {
-		panic(err) // not with these arguments
+		panic(err) // these arguments are always valid
 	}
 	pair := verifier.GeneratePair()
 	k.FirstKey, k.FirstSecret, k.Printed = pair.AccessKey, pair.AccessSecret.Reveal(), false
 }
 
-// loadKeys reads the file; found is false if there is none.
+// loadKeys reads the file. found is false if the file does not exist.
 func loadKeys(path string) (keys *keyFile, found bool, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -59,27 +60,28 @@ func loadKeys(path string) (keys *keyFile, found bool, err error) {
 		return nil, false, err
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return nil, false, fmt.Errorf("%s can be read by others: change its keys, or chmod 600 it if nobody has", path)
+		return nil, false,
+			fmt.Errorf("%s is readable by other accounts: run chmod 600, and replace its keys if another account may have read it", path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, false, err
 	}
 	keys = new(keyFile)
-	if json.Unmarshal(text, keys) != nil { // whose message could quote a key
+	if json.Unmarshal(text, keys) != nil { // the error message could quote a key
 		return nil, false, fmt.Errorf("%s is damaged: restore it from a backup", path)
 	}
 	return keys, true, nil
 }
 
-// save writes the file so that, whenever the machine stops, either the old one
-// is there or the new one, whole.
+// save writes the file atomically: if the machine stops, either the complete old file or the
+// complete new file exists.
 func (k *keyFile) save(path string) error {
 	return k.write(path, os.Rename)
 }
 
-// create is save for a file that is not there yet. Of several at once one
-// succeeds; the others return fs.ErrExist.
+// create is save for a file that does not exist yet. If several processes call it at once, one
+// succeeds and the others get fs.ErrExist.
 func (k *keyFile) create(path string) error {
 	return k.write(path, func(temporary, path string) error {
 		if err := os.Link(temporary, path); err != nil {
@@ -115,7 +117,7 @@ func (k *keyFile) write(path string, place func(temporary, path string) error) (
 	return syncDir(dir)
 }
 
-// syncDir makes a rename in the directory outlast a power failure.
+// syncDir makes a rename in the directory survive a power failure.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -124,7 +126,7 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// config returns the configuration that is made of the keys.
+// config returns the configuration for these keys.
 func (k *keyFile) config() (auth.Config, error) {
 	signing, err1 := auth.NewHS256Key("", k.Signing)
 	sealing, err2 := auth.NewSymmetricKey("1", k.Sealing)
@@ -137,6 +139,6 @@ func (k *keyFile) config() (auth.Config, error) {
 		SigningKeys: []auth.SigningKey{signing},
 		SealingKeys: []auth.SymmetricKey{sealing},
 		Credentials: auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper}},
-		Proxies:     auth.NoProxies(), // browsers connect to it themselves
+		Proxies:     auth.NoProxies(), // browsers connect to the service directly
 	}, nil
 }

@@ -12,16 +12,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// promise is what the program has answered with a 200.
+// promise is a set of responses with status 200 that the program must honor.
 type promise struct {
 	key, secret string // a registered user
-	token       string // a sign-in, empty if there was none yet
+	token       string // token of a sign-in; empty if there was none
 }
 
-// TestNothingAnsweredIsLostWhenTheProgramIsKilled kills the program in the
-// middle of registrations and sign-ins, and starts it again on the same file:
-// every user it has answered for can sign in, and every token is good.
-func TestNothingAnsweredIsLostWhenTheProgramIsKilled(t *testing.T) {
+// TestKilledProgramLosesNothingItAcknowledged kills the program during registrations and
+// sign-ins, and starts it again on the same file. Every user whose registration it acknowledged
+// must be able to sign in, and every token must be valid.
+func TestKilledProgramLosesNothingItAcknowledged(t *testing.T) {
 	t.Parallel()
 	kills := testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 20, Full: 1000})
 	db := newDatabase(t)
@@ -47,8 +47,8 @@ func TestNothingAnsweredIsLostWhenTheProgramIsKilled(t *testing.T) {
 	t.Logf("%d kills, %d registrations answered, none lost", kills, total)
 }
 
-// trafficUntilKilled lets four clients register users and sign them in, kills the
-// program while they are at it, and returns what it had answered.
+// trafficUntilKilled lets four clients register users and sign them in, kills the program
+// meanwhile, and returns what the program had acknowledged.
 func trafficUntilKilled(t *testing.T, p *process, admin string, round int) (promises []promise) {
 	t.Helper()
 	client := &http.Client{Transport: new(http.Transport)}
@@ -76,8 +76,10 @@ func trafficUntilKilled(t *testing.T, p *process, admin string, round int) (prom
 					t.Errorf("registration answered %d: %v", status, body)
 					return
 				}
-				made := promise{key: body["access_key"].(string), secret: body["access_secret"].(string)}
-				status, body, err = p.call(client, http.MethodPost, "/auth/users/login", "", credentials(made.key, made.secret))
+				made := promise{key: body["access_key"].(string),
+					secret: body["access_secret"].(string)}
+				status, body, err = p.call(client, http.MethodPost, "/auth/users/login", "",
+					credentials(made.key, made.secret))
 				if err == nil && status == http.StatusOK {
 					made.token = body["token"].(string)
 				}
@@ -88,7 +90,7 @@ func trafficUntilKilled(t *testing.T, p *process, admin string, round int) (prom
 			}
 		})
 	}
-	<-moving // the kill comes at any moment after the first answer
+	<-moving // the kill comes at any moment after the first response
 	timer := time.NewTimer(rand.N(50 * time.Millisecond))
 	<-timer.C
 	p.kill()

@@ -1,16 +1,15 @@
-// Quickstart is a small service with sign-in: an embedded database, the
-// documented calls, one protected route of its own, and a page for browsers.
+// Quickstart is a small service with sign-in. It has an embedded database, the documented calls,
+// one protected route of its own, and a page for browsers.
 //
 //	go run ./examples/quickstart [-addr 127.0.0.1:8080] [-db quickstart.db]
 //
-// On its first start it makes a super user and prints the access key and secret
-// on standard output, once. Its keys are in a file beside the database; with
-// -db :memory: nothing is kept.
+// At its first start it creates a super user and prints the access key and secret once, on standard
+// output. Its keys are in a file next to the database. With -db :memory: it keeps nothing.
 //
-// Users sign in with GitHub through the OAuth app of which GITHUB_CLIENT_ID and
-// GITHUB_CLIENT_SECRET are in the environment; its callback URL is that of the
-// service with /api/v1/auth/github/callback. Without them it starts a fake
-// GitHub, where anybody is anybody, and is there for this machine alone.
+// Users sign in with GitHub through the OAuth app in GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET. The
+// app's callback URL is the URL of the service with the path /api/v1/auth/github/callback. Without
+// these variables, the service starts a fake GitHub at which any visitor can sign in as any user,
+// and serves only this machine.
 package main
 
 import (
@@ -57,8 +56,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 
-	// The address comes first: a second instance by mistake stops here, before it
-	// has touched any file.
+	// The address is bound first. A second instance, started by mistake, then stops before it
+	// touches any file.
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
 		return err
@@ -88,8 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return serve(ctx, listener, handler, svc, log)
 }
 
-// serve answers requests until ctx is done, and then lets those that have begun
-// come to their end.
+// serve handles requests until ctx is done, and then waits for the running requests to end.
 func serve(ctx context.Context, listener net.Listener, handler http.Handler, svc *auth.Service, log *slog.Logger) error {
 	server := &http.Server{
 		Handler:           handler,

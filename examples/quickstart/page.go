@@ -10,16 +10,16 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// pagePolicy lets the page have its own script, style and icon, call the service
-// it comes from, and nothing else. Its form is sent by the script; without it,
-// sending it leads nowhere, least of all a secret into an address.
+// pagePolicy allows the page its own script, style and icon and calls to its own service, and
+// nothing else. The script submits the page's form. Without the script, submitting it does nothing;
+// otherwise the secret could end up in a URL.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
-// pageScripts are the modules that the page's script is made of.
+// pageScripts are the modules of the page's script.
 var pageScripts = []string{"page.js", "core.js", "dialogs.js", "keys.js", "sessions.js", "users.js"}
 
-// mountPage registers the page at "/" and the files it is made of.
+// mountPage registers the page at "/" and its files.
 func mountPage(mux *http.ServeMux, origin string) {
 	mux.Handle("GET /{$}", atOrigin(origin, pageFile("index.html", "text/html; charset=utf-8")))
 	for _, script := range pageScripts {
@@ -41,14 +41,15 @@ func pageFile(name, contentType string) http.Handler {
 	})
 }
 
-// atOrigin sends a browser that came to the page by another name of this machine,
-// such as localhost for 127.0.0.1, to the one that GitHub will send it back to.
-// Without that it would arrive there without its cookies.
+// atOrigin redirects a browser that uses another name of this machine, such as localhost for
+// 127.0.0.1, to the name to which GitHub redirects. Otherwise the browser would return from GitHub
+// without its cookies.
 func atOrigin(origin string, next http.Handler) http.Handler {
-	own, _ := url.Parse(origin) // it was made by originOf
+	own, _ := url.Parse(origin) // originOf created the URL
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked := url.URL{Host: r.Host}
-		if asked.Port() == own.Port() && !strings.EqualFold(asked.Hostname(), own.Hostname()) && isLoopback(r.Host) {
+		if asked.Port() == own.Port() && !strings.EqualFold(asked.Hostname(), own.Hostname()) &&
+			isLoopback(r.Host) {
 			http.Redirect(w, r, origin+"/", http.StatusFound)
 			return
 		}

@@ -32,7 +32,8 @@ func TestThePageIsServedUnderAStrictPolicy(t *testing.T) {
 		require.Equal(t, "no-referrer", response.Header.Get("Referrer-Policy"))
 		require.Equal(t, []string{pagePolicy}, response.Header.Values("Content-Security-Policy"))
 	}
-	for _, path := range []string{"/index.html", "/page/", "/page/index.html", "/page.js/", "/favicon.ico"} {
+	for _, path := range []string{"/index.html", "/page/", "/page/index.html", "/page.js/",
+		"/favicon.ico"} {
 		require.Equal(t, http.StatusNotFound, statusFor(t, p, path, "localhost"), path)
 	}
 }
@@ -54,8 +55,8 @@ func TestThePolicyAllowsNothingUnsafe(t *testing.T) {
 	}
 }
 
-// TestThePageNeedsNothingThatThePolicyForbids: what is inline would not work, and
-// what is fetched from elsewhere would say who is here.
+// TestThePageNeedsNothingThatThePolicyForbids: inline code would not work, and a resource from
+// elsewhere would reveal the visitor.
 func TestThePageNeedsNothingThatThePolicyForbids(t *testing.T) {
 	t.Parallel()
 	read := func(name string) string {
@@ -73,7 +74,8 @@ func TestThePageNeedsNothingThatThePolicyForbids(t *testing.T) {
 	scripts := regexp.MustCompile(`(?is)<script[^>]*>(.*?)</script>`).FindAllStringSubmatch(html, -1)
 	require.Len(t, scripts, 1)
 	require.Empty(t, scripts[0][1])
-	require.NotRegexp(t, `innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Function\(|\.style\b`, script)
+	require.NotRegexp(t,
+		`innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Function\(|\.style\b`, script)
 	require.NotRegexp(t, `localStorage|sessionStorage|indexedDB|document\.cookie|console\.`, script)
 	require.NotRegexp(t, `(?i)url\(|@import`, read("page.css"))
 }

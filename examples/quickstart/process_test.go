@@ -38,18 +38,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// process is a quickstart that runs as a program of its own.
+// process is a quickstart that runs as a separate program.
 type process struct {
 	cmd    *exec.Cmd
 	url    string
-	stdout []string // its lines up to the one that says where it listens
-	fake   string   // the URL of the fake GitHub, empty if there is none
+	stdout []string // lines up to the one with the listening address
+	fake   string   // URL of the fake GitHub; empty if there is none
 	stderr *bytes.Buffer
-	key    string // as printed, empty if not
+	key    string // as printed; empty if not printed
 	secret string
 }
 
-// start runs the program and waits until it listens.
+// start starts the program and waits until it listens.
 func start(t testing.TB, args ...string) *process {
 	t.Helper()
 	p := launch(t, args...)
@@ -57,18 +57,19 @@ func start(t testing.TB, args ...string) *process {
 	return p
 }
 
-// launch is start for a program that may end before it listens.
+// launch is start for a program that may exit before it listens.
 func launch(t testing.TB, args ...string) *process {
 	t.Helper()
 	return launchWith(t, "", "", args...)
 }
 
-// launchWith is launch with an OAuth app in the environment; an empty one is none.
+// launchWith is launch with an OAuth app in the environment. An empty ID means no app.
 func launchWith(t testing.TB, clientID, clientSecret string, args ...string) *process {
 	t.Helper()
 	path, err := binary()
 	require.NoError(t, err)
-	p := &process{cmd: exec.Command(path, append([]string{"-addr", "127.0.0.1:0"}, args...)...), stderr: new(bytes.Buffer)}
+	p := &process{cmd: exec.Command(path, append([]string{"-addr", "127.0.0.1:0"}, args...)...),
+		stderr: new(bytes.Buffer)}
 	p.cmd.Env = append(os.Environ(), "GITHUB_CLIENT_ID="+clientID, "GITHUB_CLIENT_SECRET="+clientSecret)
 	p.cmd.Stderr = p.stderr
 	stdout, err := p.cmd.StdoutPipe()
@@ -95,7 +96,7 @@ func launchWith(t testing.TB, clientID, clientSecret string, args ...string) *pr
 	return p
 }
 
-// stop asks the program to end, and returns how it did.
+// stop sends the signal and returns how the program exited.
 func (p *process) stop(signal os.Signal) error {
 	p.cmd.Process.Signal(signal)
 	return p.cmd.Wait()
@@ -106,8 +107,10 @@ func (p *process) kill() {
 	p.cmd.Wait()
 }
 
-// call makes a request; the error is that of a connection that broke.
-func (p *process) call(client *http.Client, method, path, token string, body any) (int, map[string]any, error) {
+// call sends a request. It returns an error only if the connection fails.
+func (p *process) call(
+	client *http.Client, method, path, token string, body any,
+) (int, map[string]any, error) {
 	var reader io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheFirstStartPrintsThePairAndNoOtherDoes(t *testing.T) {
+func TestOnlyTheFirstStartPrintsThePair(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)
 	first := start(t, "-db", db)
@@ -29,7 +29,8 @@ func TestTheFirstStartPrintsThePairAndNoOtherDoes(t *testing.T) {
 	require.NotContains(t, first.stderr.String(), first.secret)
 
 	second := start(t, "-db", db)
-	require.Equal(t, []string{"fake GitHub on " + second.fake, "listening on " + second.url}, second.stdout)
+	require.Equal(t, []string{"fake GitHub on " + second.fake, "listening on " + second.url},
+		second.stdout)
 	status, body := second.mustCall(t, http.MethodGet, "/api/v1/your-protected-endpoint", token, nil)
 	require.Equal(t, http.StatusOK, status, "a token outlives a restart")
 	require.Equal(t, "admin", body["username"])
@@ -46,7 +47,7 @@ func TestTheFirstStartPrintsThePairAndNoOtherDoes(t *testing.T) {
 	}
 }
 
-func TestTheRoutesOfTheHostStandBesideTheDocumentedOnes(t *testing.T) {
+func TestHostRoutesCoexistWithDocumentedCalls(t *testing.T) {
 	t.Parallel()
 	p := start(t, "-db", inMemory)
 	status, body := p.mustCall(t, http.MethodGet, "/api/v1/healthcheck", "", nil)
@@ -64,7 +65,7 @@ func TestTheRoutesOfTheHostStandBesideTheDocumentedOnes(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, status)
 }
 
-func TestTheKeysAreForTheirOwnerAlone(t *testing.T) {
+func TestKeyFileIsReadableByItsOwnerOnly(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)
 	p := start(t, "-db", db)
@@ -85,8 +86,8 @@ func TestTheKeysAreForTheirOwnerAlone(t *testing.T) {
 	require.Empty(t, rest, "no temporary file is left")
 }
 
-// A start that is cut off anywhere is made good by the next one.
-func TestAStartThatWasCutOffIsMadeGood(t *testing.T) {
+// If a start is interrupted at any point, the next start completes it.
+func TestInterruptedStartIsCompletedByTheNext(t *testing.T) {
 	t.Parallel()
 	t.Run("before the database was made", func(t *testing.T) {
 		t.Parallel()
@@ -125,7 +126,7 @@ func TestAStartThatWasCutOffIsMadeGood(t *testing.T) {
 	})
 }
 
-func TestAStartThatCannotGoWellSaysWhatToDo(t *testing.T) {
+func TestFailingStartSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)
 	start(t, "-db", db).kill()
@@ -137,7 +138,7 @@ func TestAStartThatCannotGoWellSaysWhatToDo(t *testing.T) {
 	p := launch(t, "-db", db)
 	require.Error(t, p.cmd.Wait())
 	require.Contains(t, p.stderr.String(), "restore it")
-	require.NoFileExists(t, keys, "no new keys for an old database")
+	require.NoFileExists(t, keys, "an old database must not get new keys")
 
 	require.NoError(t, os.WriteFile(keys, content[:len(content)/2], 0o600))
 	p = launch(t, "-db", db)
@@ -166,7 +167,7 @@ func TestASecondInstanceOnTheSameAddressTouchesNothing(t *testing.T) {
 	require.NoFileExists(t, other+".keys")
 }
 
-func TestADatabaseNameIsTakenAsItIs(t *testing.T) {
+func TestDatabaseFileNameMayContainURLCharacters(t *testing.T) {
 	t.Parallel()
 	db := filepath.Join(t.TempDir(), "a #b?c=d&e%20 é.db")
 	p := start(t, "-db", db)
@@ -214,8 +215,8 @@ func pragma(t testing.TB, conn *sql.Conn, name string) (value string) {
 	return value
 }
 
-// Whoever starts first makes the keys and the user; whoever comes at the same time
-// takes them as they are.
+// The first instance to start creates the keys and the user. Instances that start at the same time
+// use them.
 func TestInstancesThatStartAtOnceShareTheirKeys(t *testing.T) {
 	t.Parallel()
 	for range testenv.Rounds(t, testenv.Counts{Small: 2, Moderate: 5, Full: 100}) {
@@ -239,7 +240,7 @@ func TestInstancesThatStartAtOnceShareTheirKeys(t *testing.T) {
 	}
 }
 
-func TestASecretThatCannotBePrintedIsPrintedAtTheNextStart(t *testing.T) {
+func TestUnprintedSecretIsPrintedAtTheNextStart(t *testing.T) {
 	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -256,7 +257,7 @@ func TestASecretThatCannotBePrintedIsPrintedAtTheNextStart(t *testing.T) {
 	p.login(t, p.key, p.secret)
 }
 
-func TestWhatIsNoDatabaseFileIsRefusedAndLeftAlone(t *testing.T) {
+func TestFileThatIsNoDatabaseIsRefusedUnchanged(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for _, path := range []string{dir, "/dev/null", ""} {
@@ -268,7 +269,7 @@ func TestWhatIsNoDatabaseFileIsRefusedAndLeftAlone(t *testing.T) {
 	require.NoFileExists(t, "/dev/null.keys")
 }
 
-func TestKeysThatOthersCanReadAreRefused(t *testing.T) {
+func TestKeyFileReadableByOthersIsRefused(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)
 	start(t, "-db", db).kill()

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// readmeBlocks are the shell blocks that are marked with "run: readme", each with
-// the answer that stands under it, if any.
+// readmeBlocks are the shell blocks that are marked with "run: readme", and the output block after
+// each, if any.
 func readmeBlocks(t *testing.T) (commands, answers []string) {
 	t.Helper()
 	text, err := os.ReadFile("../../README.md")
@@ -27,8 +27,8 @@ func readmeBlocks(t *testing.T) (commands, answers []string) {
 	return commands, answers
 }
 
-// TestTheReadmeWorksAsPrinted runs the commands of the README as a newcomer
-// does, but for the address and the place of the database.
+// TestTheReadmeWorksAsPrinted runs the commands of the README as a new user does, except for the
+// address and the location of the database.
 func TestTheReadmeWorksAsPrinted(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("curl"); err != nil {
@@ -38,9 +38,10 @@ func TestTheReadmeWorksAsPrinted(t *testing.T) {
 	require.Len(t, commands, 6)
 	require.Equal(t, "go run ./examples/quickstart\n", commands[0])
 
-	quickstart := exec.Command("bash", "-c", "exec "+strings.TrimSpace(commands[0])+" -addr 127.0.0.1:0 -db "+newDatabase(t))
+	quickstart := exec.Command("bash", "-c",
+		"exec "+strings.TrimSpace(commands[0])+" -addr 127.0.0.1:0 -db "+newDatabase(t))
 	quickstart.Dir = "../.."
-	quickstart.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // go run has a child
+	quickstart.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // go run starts a child process
 	stdout, err := quickstart.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, quickstart.Start())
@@ -55,7 +56,7 @@ func TestTheReadmeWorksAsPrinted(t *testing.T) {
 	}
 	require.NotEmpty(t, url)
 
-	// One shell, as in one terminal; a line between the blocks tells their answers apart.
+	// All commands run in one shell, as in one terminal. A marker line separates their outputs.
 	script := "set -e\n" + pasted
 	for _, command := range commands[1:5] {
 		script += strings.ReplaceAll(command, "http://127.0.0.1:8080", url) + "\nprintf '\\n--\\n'\n"
@@ -78,7 +79,7 @@ func TestCIRunsTheReadmesTestCommand(t *testing.T) {
 	require.Contains(t, string(ci), "step tests "+commands[5])
 }
 
-// TestTheHostCodeIsShort: sign-in and one protected route in 30 lines or fewer.
+// TestTheHostCodeIsShort: sign-in and one protected route take 30 lines or fewer.
 func TestTheHostCodeIsShort(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../README.md")

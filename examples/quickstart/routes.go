@@ -7,7 +7,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// routes are the documented calls and the service's own, and the page.
+// routes returns a handler for the documented calls, the service's own routes, and the page.
 func routes(svc *auth.Service, origin string) http.Handler {
 	mux := http.NewServeMux()
 	svc.Mount(mux)
@@ -23,7 +23,7 @@ func routes(svc *auth.Service, origin string) http.Handler {
 	return mux
 }
 
-// protected answers with who is calling.
+// protected responds with the name of the caller.
 func protected(w http.ResponseWriter, r *http.Request) {
 	caller, _ := auth.IdentityFromContext(r.Context())
 	w.Header().Set("Cache-Control", "no-store")

@@ -18,9 +18,11 @@ import (
 
 const inMemory = ":memory:"
 
-// open opens the database and the keys beside it, and returns the service over
-// them. Of a new database it prints the first super user's access key and secret.
-func open(ctx context.Context, path string, github auth.GitHubConfig, log *slog.Logger, stdout io.Writer) (svc *auth.Service, closeStore func() error, err error) {
+// open opens the database and its keys, and returns the service. For a new database it prints the
+// access key and secret of the first super user.
+func open(
+	ctx context.Context, path string, github auth.GitHubConfig, log *slog.Logger, stdout io.Writer,
+) (svc *auth.Service, closeStore func() error, err error) {
 	keys, save, err := openKeys(path)
 	if err != nil {
 		return nil, nil, err
@@ -55,8 +57,8 @@ func open(ctx context.Context, path string, github auth.GitHubConfig, log *slog.
 	return svc, db.Close, nil
 }
 
-// openKeys reads the keys of the database, or makes them for a new one. The
-// function it returns keeps them as they are when it is called.
+// openKeys reads the keys of the database, or creates them for a new database. The returned
+// function saves the current keys.
 func openKeys(path string) (keys *keyFile, save func() error, err error) {
 	if path == inMemory {
 		return newKeys(), func() error { return nil }, nil
@@ -65,7 +67,8 @@ func openKeys(path string) (keys *keyFile, save func() error, err error) {
 		return nil, nil, errors.New("-db must be " + inMemory + " or name a file")
 	}
 	file := path + ".keys"
-	keys, found, err := loadKeys(file) // before the look at the database, which comes later than they
+	// The keys are read before the database is checked, because they are always created first.
+	keys, found, err := loadKeys(file)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -79,13 +82,15 @@ func openKeys(path string) (keys *keyFile, save func() error, err error) {
 		return keys, save, save()
 	case found:
 		return keys, save, nil
-	case !isNew: // new keys would sign nobody in
-		return nil, nil, fmt.Errorf("%s is missing: restore it, or remove %s to begin anew", file, path)
+	case !isNew: // with new keys no user could sign in
+		return nil, nil, fmt.Errorf("%s is missing: restore it, or remove %s to start over", file, path)
 	}
-	// On disk before the database is: a database without keys is of no use.
+	// The keys must be on disk before the database is, because a database without its keys is
+	// useless.
 	keys = newKeys()
 	if err := keys.create(file); errors.Is(err, fs.ErrExist) {
-		return openKeys(path) // another instance starts at the same time: its keys are the ones
+		// Another instance is starting at the same time; its keys apply.
+		return openKeys(path)
 	} else if err != nil {
 		return nil, nil, err
 	}
@@ -109,11 +114,11 @@ func openDatabase(path string) (*sql.DB, error) {
 	if path == inMemory {
 		db, err := sql.Open("sqlite", inMemory)
 		if err == nil {
-			db.SetMaxOpenConns(1) // each connection would be a database of its own
+			db.SetMaxOpenConns(1) // each connection would have its own database
 		}
 		return db, err
 	}
-	// SQLite would make the file readable by all, and its other files like it.
+	// By default, SQLite would create the file and its companion files readable by all users.
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
@@ -124,18 +129,22 @@ func openDatabase(path string) (*sql.DB, error) {
 	return sql.Open("sqlite", dsn.String())
 }
 
-// bootstrap makes the first super user of a new database. It can be cut off
-// anywhere: the pair is on disk before it opens anything, until it is printed.
-func bootstrap(ctx context.Context, svc *auth.Service, keys *keyFile, save func() error, stdout io.Writer) error {
+// bootstrap creates the first super user of a new database. It can be interrupted at any point. The
+// pair is on disk before it opens anything, and stays there until it is printed.
+func bootstrap(
+	ctx context.Context, svc *auth.Service, keys *keyFile, save func() error, stdout io.Writer,
+) error {
 	if keys.Printed {
 		return nil
 	}
 	pair := auth.KeyPair{AccessKey: keys.FirstKey, AccessSecret: auth.NewSecret(keys.FirstSecret)}
-	if _, err := svc.Bootstrap(ctx, auth.UserParams{Username: "admin", Email: "admin@example.com"}, pair); err != nil {
+	if _, err := svc.Bootstrap(ctx, auth.UserParams{Username: "admin", Email: "admin@example.com"},
+		pair); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(stdout, "access_key=%s\naccess_secret=%s\n", pair.AccessKey, pair.AccessSecret.Reveal()); err != nil {
-		return fmt.Errorf("the first access secret could not be printed, and will be at the next start: %w", err)
+	if _, err := fmt.Fprintf(stdout, "access_key=%s\naccess_secret=%s\n", pair.AccessKey,
+		pair.AccessSecret.Reveal()); err != nil {
+		return fmt.Errorf("cannot print the first access secret; the next start will print it: %w", err)
 	}
 	keys.FirstKey, keys.FirstSecret, keys.Printed = "", "", true
 	return save()

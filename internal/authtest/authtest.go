@@ -1,6 +1,5 @@
-// Package authtest holds what the tests of several packages need: a clock that is moved by
-// hand, signing keys together with a signer that forges with them, stores that fail, and a
-// host's own users table.
+// Package authtest provides helpers for the tests of several packages: a clock that tests advance,
+// signing keys with a signer that forges tokens, stores that fail, and a host's own users table.
 package authtest
 
 import (
@@ -19,10 +18,10 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Issuer is the issuer of the tokens in tests.
+// Issuer is the issuer of tokens in tests.
 const Issuer = "https://api.example.com"
 
-// Clock is a clock that stands still until it is moved. It is safe for concurrent use.
+// Clock is a clock that only Advance moves. It is safe for concurrent use.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -40,28 +39,28 @@ func (c *Clock) Now() time.Time {
 	return c.now
 }
 
-// Advance moves the clock, back if d is negative.
+// Advance moves the clock forward by d, or back if d is negative.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
 }
 
-// Record keeps what a function of the host's was called with, in order. It is safe for
-// concurrent use.
+// Record records the arguments of calls of a host's function, in order. It is safe for concurrent
+// use.
 type Record[T any] struct {
 	mu   sync.Mutex
 	kept []T
 }
 
-// Add keeps an item.
+// Add records an item.
 func (r *Record[T]) Add(item T) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.kept = append(r.kept, item)
 }
 
-// Take returns what was added since the last call.
+// Take returns the items that were added since the last call.
 func (r *Record[T]) Take() []T {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,15 +69,14 @@ func (r *Record[T]) Take() []T {
 	return kept
 }
 
-// Signer is a signing key together with what forges tokens under it: golang-jwt, which signs
-// any text.
+// Signer is a signing key together with golang-jwt, which signs any text and so can forge tokens.
 type Signer struct {
 	Key    auth.SigningKey
 	Method jwt.SigningMethod
 	Secret any
 }
 
-// NewSigners returns a signer for each algorithm, by its name.
+// NewSigners returns a signer for each algorithm, by the name of the algorithm.
 func NewSigners(t testing.TB) map[string]Signer {
 	t.Helper()
 	secret := Random(32)
@@ -108,7 +106,7 @@ func (s Signer) Forge(t testing.TB, header, claims string) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// Segment returns text as a segment of a token.
+// Segment encodes text as a segment of a token.
 func Segment(text string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(text))
 }

@@ -9,16 +9,16 @@ import (
 )
 
 var (
-	// ErrStoreAway is an error of a store that cannot answer.
-	ErrStoreAway = errors.New("the store is away")
+	// ErrStoreAway is the error of a store that does not answer.
+	ErrStoreAway = errors.New("the store does not answer")
 
 	// ErrHang makes a call of a faulty store wait until its context ends.
 	ErrHang = errors.New("hang")
 )
 
-// FaultyStore returns a store that asks before each call, by the name of its method, whether
-// the call may reach the given store. An error of before is the result of the call. The store
-// returned is an [auth.EventStore] if, and only if, the given one is.
+// FaultyStore returns a store that calls before with the name of the method before each call. If
+// before returns an error, the call returns that error without reaching the given store. The
+// returned store is an [auth.EventStore] if and only if the given one is.
 func FaultyStore(store auth.Store, before func(method string) error) auth.Store {
 	faulty := &faultyStore{&faultyAccounts{store, before}, store}
 	if trail, ok := store.(auth.EventStore); ok {
@@ -66,21 +66,27 @@ func (s *faultyAccounts) check(ctx context.Context, method string) error {
 	return err
 }
 
-func (s *faultyStore) Register(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
+func (s *faultyStore) Register(
+	ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey,
+) error {
 	if err := s.check(ctx, "Register"); err != nil {
 		return err
 	}
 	return s.users.Register(ctx, w, user, key)
 }
 
-func (s *faultyStore) RegisterUsers(ctx context.Context, w auth.Write, users []auth.UserWithKeys) ([]error, error) {
+func (s *faultyStore) RegisterUsers(
+	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
+) ([]error, error) {
 	if err := s.check(ctx, "RegisterUsers"); err != nil {
 		return nil, err
 	}
 	return s.users.RegisterUsers(ctx, w, users)
 }
 
-func (s *faultyStore) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
+func (s *faultyStore) Bootstrap(
+	ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey,
+) error {
 	if err := s.check(ctx, "Bootstrap"); err != nil {
 		return err
 	}
@@ -101,14 +107,18 @@ func (s *faultyStore) ListUsers(ctx context.Context, after string, limit int) ([
 	return s.users.ListUsers(ctx, after, limit)
 }
 
-func (s *faultyStore) UpdateUser(ctx context.Context, w auth.Write, id string, change auth.UserChange) (auth.User, error) {
+func (s *faultyStore) UpdateUser(
+	ctx context.Context, w auth.Write, id string, change auth.UserChange,
+) (auth.User, error) {
 	if err := s.check(ctx, "UpdateUser"); err != nil {
 		return auth.User{}, err
 	}
 	return s.users.UpdateUser(ctx, w, id, change)
 }
 
-func (s *faultyStore) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth.GitHubToken, error) {
+func (s *faultyStore) DeleteUser(
+	ctx context.Context, w auth.Write, id string,
+) ([]auth.GitHubToken, error) {
 	if err := s.check(ctx, "DeleteUser"); err != nil {
 		return nil, err
 	}
@@ -131,7 +141,9 @@ func (s *faultyAccounts) ListKeys(ctx context.Context, userID string) ([]auth.Ac
 	return s.AccountStore.ListKeys(ctx, userID)
 }
 
-func (s *faultyAccounts) RotateKey(ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation) (auth.AccessKey, error) {
+func (s *faultyAccounts) RotateKey(
+	ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation,
+) (auth.AccessKey, error) {
 	if err := s.check(ctx, "RotateKey"); err != nil {
 		return auth.AccessKey{}, err
 	}
@@ -145,7 +157,9 @@ func (s *faultyAccounts) TouchKey(ctx context.Context, id string, at time.Time) 
 	return s.AccountStore.TouchKey(ctx, id, at)
 }
 
-func (s *faultyAccounts) ListSessions(ctx context.Context, userID string, now time.Time) ([]auth.Session, error) {
+func (s *faultyAccounts) ListSessions(
+	ctx context.Context, userID string, now time.Time,
+) ([]auth.Session, error) {
 	if err := s.check(ctx, "ListSessions"); err != nil {
 		return nil, err
 	}
@@ -180,7 +194,9 @@ func (s *faultyAccounts) RevokeKey(ctx context.Context, w auth.Write, id string)
 	return s.AccountStore.RevokeKey(ctx, w, id)
 }
 
-func (s *faultyAccounts) CreateSession(ctx context.Context, session auth.Session, limit int) (auth.Session, auth.User, error) {
+func (s *faultyAccounts) CreateSession(
+	ctx context.Context, session auth.Session, limit int,
+) (auth.Session, auth.User, error) {
 	if err := s.check(ctx, "CreateSession"); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
@@ -201,7 +217,9 @@ func (s *faultyAccounts) RevokeSession(ctx context.Context, w auth.Write, id str
 	return s.AccountStore.RevokeSession(ctx, w, id)
 }
 
-func (s *faultyAccounts) RevokeUserSessions(ctx context.Context, w auth.Write, userID string) (int, error) {
+func (s *faultyAccounts) RevokeUserSessions(
+	ctx context.Context, w auth.Write, userID string,
+) (int, error) {
 	if err := s.check(ctx, "RevokeUserSessions"); err != nil {
 		return 0, err
 	}
@@ -243,14 +261,18 @@ func (s *faultyAccounts) PruneKeys(ctx context.Context, expired time.Time, limit
 	return s.AccountStore.PruneKeys(ctx, expired, limit)
 }
 
-func (s *faultyAccounts) ListRevocations(ctx context.Context, from int64, limit int) ([]auth.Revocation, error) {
+func (s *faultyAccounts) ListRevocations(
+	ctx context.Context, from int64, limit int,
+) ([]auth.Revocation, error) {
 	if err := s.check(ctx, "ListRevocations"); err != nil {
 		return nil, err
 	}
 	return s.AccountStore.ListRevocations(ctx, from, limit)
 }
 
-func (s *faultyAccounts) PruneRevocations(ctx context.Context, expired time.Time, limit int) (int, error) {
+func (s *faultyAccounts) PruneRevocations(
+	ctx context.Context, expired time.Time, limit int,
+) (int, error) {
 	if err := s.check(ctx, "PruneRevocations"); err != nil {
 		return 0, err
 	}
@@ -278,28 +300,36 @@ func (s *faultyAccounts) ConsumeState(ctx context.Context, id string, expiresAt 
 	return s.AccountStore.ConsumeState(ctx, id, expiresAt)
 }
 
-func (s *faultyAccounts) FindGitHubLink(ctx context.Context, account auth.GitHubAccount) (auth.GitHubLink, error) {
+func (s *faultyAccounts) FindGitHubLink(
+	ctx context.Context, account auth.GitHubAccount,
+) (auth.GitHubLink, error) {
 	if err := s.check(ctx, "FindGitHubLink"); err != nil {
 		return auth.GitHubLink{}, err
 	}
 	return s.AccountStore.FindGitHubLink(ctx, account)
 }
 
-func (s *faultyAccounts) FindGitHubConnection(ctx context.Context, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+func (s *faultyAccounts) FindGitHubConnection(
+	ctx context.Context, userID, host string,
+) (auth.GitHubLink, *auth.GitHubToken, error) {
 	if err := s.check(ctx, "FindGitHubConnection"); err != nil {
 		return auth.GitHubLink{}, nil, err
 	}
 	return s.AccountStore.FindGitHubConnection(ctx, userID, host)
 }
 
-func (s *faultyAccounts) SignInGitHub(ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite) (auth.Session, auth.User, error) {
+func (s *faultyAccounts) SignInGitHub(
+	ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite,
+) (auth.Session, auth.User, error) {
 	if err := s.check(ctx, "SignInGitHub"); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
 	return s.AccountStore.SignInGitHub(ctx, w, signIn)
 }
 
-func (s *faultyAccounts) ConnectGitHub(ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite) error {
+func (s *faultyAccounts) ConnectGitHub(
+	ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite,
+) error {
 	if err := s.check(ctx, "ConnectGitHub"); err != nil {
 		return err
 	}
@@ -313,42 +343,54 @@ func (s *faultyAccounts) UpdateGitHubLink(ctx context.Context, link auth.GitHubL
 	return s.AccountStore.UpdateGitHubLink(ctx, link)
 }
 
-func (s *faultyAccounts) DeleteGitHubToken(ctx context.Context, w auth.Write, userID, host, version string) (auth.GitHubToken, error) {
+func (s *faultyAccounts) DeleteGitHubToken(
+	ctx context.Context, w auth.Write, userID, host, version string,
+) (auth.GitHubToken, error) {
 	if err := s.check(ctx, "DeleteGitHubToken"); err != nil {
 		return auth.GitHubToken{}, err
 	}
 	return s.AccountStore.DeleteGitHubToken(ctx, w, userID, host, version)
 }
 
-func (s *faultyAccounts) UnlinkGitHub(ctx context.Context, w auth.Write, userID, host string) (auth.GitHubLink, *auth.GitHubToken, error) {
+func (s *faultyAccounts) UnlinkGitHub(
+	ctx context.Context, w auth.Write, userID, host string,
+) (auth.GitHubLink, *auth.GitHubToken, error) {
 	if err := s.check(ctx, "UnlinkGitHub"); err != nil {
 		return auth.GitHubLink{}, nil, err
 	}
 	return s.AccountStore.UnlinkGitHub(ctx, w, userID, host)
 }
 
-func (s *faultyAccounts) LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error) {
+func (s *faultyAccounts) LeaseGitHubToken(
+	ctx context.Context, userID, host, version string, now, until time.Time,
+) (bool, error) {
 	if err := s.check(ctx, "LeaseGitHubToken"); err != nil {
 		return false, err
 	}
 	return s.AccountStore.LeaseGitHubToken(ctx, userID, host, version, now, until)
 }
 
-func (s *faultyAccounts) ReplaceGitHubToken(ctx context.Context, token auth.GitHubToken, oldVersion string) error {
+func (s *faultyAccounts) ReplaceGitHubToken(
+	ctx context.Context, token auth.GitHubToken, oldVersion string,
+) error {
 	if err := s.check(ctx, "ReplaceGitHubToken"); err != nil {
 		return err
 	}
 	return s.AccountStore.ReplaceGitHubToken(ctx, token, oldVersion)
 }
 
-func (s *faultyAccounts) ForgetGitHubAccount(ctx context.Context, w auth.Write, account auth.GitHubAccount) error {
+func (s *faultyAccounts) ForgetGitHubAccount(
+	ctx context.Context, w auth.Write, account auth.GitHubAccount,
+) error {
 	if err := s.check(ctx, "ForgetGitHubAccount"); err != nil {
 		return err
 	}
 	return s.AccountStore.ForgetGitHubAccount(ctx, w, account)
 }
 
-func (s *faultyTrail) ListEvents(ctx context.Context, filter auth.EventFilter, limit int) ([]auth.Event, error) {
+func (s *faultyTrail) ListEvents(
+	ctx context.Context, filter auth.EventFilter, limit int,
+) ([]auth.Event, error) {
 	if err := s.faulty(ctx, "ListEvents"); err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ type withoutTrail struct{ auth.Store }
 // accountsWithoutTrail hides the audit trail of a store that keeps no users.
 type accountsWithoutTrail struct{ auth.AccountStore }
 
-func TestEveryMethodOfAFaultyStoreFails(t *testing.T) {
+func TestFaultyStoreFailsEveryMethod(t *testing.T) {
 	t.Parallel()
 	away := func(string) error { return authtest.ErrStoreAway }
 	store := authtest.FaultyStore(memstore.New(), away)
@@ -28,7 +28,7 @@ func TestEveryMethodOfAFaultyStoreFails(t *testing.T) {
 	requireEveryMethodFails[auth.EventStore](t, accounts)
 }
 
-// requireEveryMethodFails calls each method of the interface with t's context and zero values.
+// requireEveryMethodFails calls each method of the interface with zero values and the context of t.
 func requireEveryMethodFails[role any](t *testing.T, store any) {
 	t.Helper()
 	called := reflect.ValueOf(store)
@@ -41,17 +41,19 @@ func requireEveryMethodFails[role any](t *testing.T, store any) {
 			args = append(args, reflect.Zero(method.Type().In(n)))
 		}
 		results := method.Call(args)
-		require.Equal(t, authtest.ErrStoreAway, results[len(results)-1].Interface(), methods.Method(i).Name)
+		require.Equal(t, authtest.ErrStoreAway, results[len(results)-1].Interface(),
+			methods.Method(i).Name)
 	}
 }
 
-func TestAFaultyStoreHasATrailOnlyIfTheStoreHas(t *testing.T) {
+func TestFaultyStoreHasATrailOnlyIfTheStoreDoes(t *testing.T) {
 	t.Parallel()
 	well := func(string) error { return nil }
 	_, has := authtest.FaultyStore(withoutTrail{memstore.New()}, well).(auth.EventStore)
 	require.False(t, has)
-	_, has = authtest.FaultyAccounts(accountsWithoutTrail{memstore.NewAccounts()}, well).(auth.EventStore)
+	_, has = authtest.FaultyAccounts(accountsWithoutTrail{memstore.NewAccounts()},
+		well).(auth.EventStore)
 	require.False(t, has)
 	_, has = authtest.FaultyAccounts(memstore.NewAccounts(), well).(auth.UserStore)
-	require.False(t, has, "users where there are none")
+	require.False(t, has, "a faulty store of accounts must not keep users")
 }

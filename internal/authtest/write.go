@@ -6,8 +6,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// ByHost is the authority of the tests.
+// ByHost is the authority of the host in tests.
 var ByHost = auth.ByHost("test")
 
-// HostWrite is a change that the host makes now, without an event.
+// HostWrite is a write by the host at the current time, without an event.
 var HostWrite = auth.Write{By: ByHost, Now: time.Now, MaxTokenLifetime: 24 * time.Hour}

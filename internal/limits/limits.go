@@ -1,9 +1,9 @@
-// Package limits holds the longest values that a record may have, in bytes. Package auth
-// validates records against them, and the store suite tests that a store keeps every value
-// up to its limit.
+// Package limits defines the maximum lengths of the values of records, in bytes. Package auth
+// validates records against them, and package storetest tests that a store keeps every value up to
+// its limit.
 package limits
 
-// The limits of the fields of records, in bytes.
+// The maximum lengths of the fields of records, in bytes.
 const (
 	ID         = 64  // a user's or a session's ID, a token's Version, a used state
 	AccessKey  = 128 // an access key's ID

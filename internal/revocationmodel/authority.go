@@ -6,17 +6,17 @@ import (
 	"slices"
 )
 
-// Authority models transactions that leave something lasting, and transactions that end access, over
-// the rows of one database. [NewAuthority] makes one.
+// Authority models transactions that make lasting changes, and transactions that end access, on the
+// rows of one database. [NewAuthority] creates one.
 //
-// There are two users, both super users at first. Session 0 is of user 0 and was opened by an access
-// key, session 1 is of user 1, and session 2 of user 0 is created during the run. Several requests
-// run at a time, on any instances. What an instance knows plays no part: the model lets each instance
-// accept every token that was ever issued, as an instance might that has not read the feed yet. So
-// the model holds for every number of instances.
+// There are two users, both super users at first. Session 0 belongs to user 0 and was opened by an
+// access key. Session 1 belongs to user 1. Session 2 of user 0 is created during the run. Several
+// requests run at the same time, on any instances. The knowledge of an instance plays no role: in
+// the model, each instance accepts every token that was ever issued, as an instance might that has
+// not read the feed yet. So the model holds for every number of instances.
 //
-// A revocation counts as acknowledged from the moment when its transaction commits, the earliest
-// moment at which its caller can be told. An entry of the feed is the set of sessions that it
+// A revocation counts as acknowledged once its transaction commits, because that is the earliest
+// moment at which its caller can learn of it. An entry of the feed is the set of sessions that it
 // revokes.
 type Authority struct {
 	design     AuthorityDesign
@@ -25,13 +25,13 @@ type Authority struct {
 	operations []operation
 }
 
-// AuthorityDesign is where and how a transaction finds out whether the session that acts is live. The
-// zero value is the design of the library; each field is a control.
+// AuthorityDesign says where and how a transaction checks whether the acting session is still
+// valid. The zero value is the design of the library. Each field is a control: a wrong design.
 type AuthorityDesign struct {
-	AtTheDoor        bool // when the request arrives, perfectly, and never again
+	AtTheDoor        bool // perfectly when the request arrives, and never again
 	BeforeLocking    bool // in the transaction, before it locks
-	RowsOnly         bool // after locking, by the session's row and without the feed
-	SharedEverybody  bool // RevokeEverybody takes the lock of all users shared
+	RowsOnly         bool // after locking, by the session's row but not by the feed
+	SharedEverybody  bool // RevokeEverybody shares the lock of everybody
 	OwnerBeforeOther bool // the acting user's row is locked first, instead of the lowest ID
 }
 
@@ -43,38 +43,38 @@ const (
 // sessionOwner is the user of each session.
 var sessionOwner = [authoritySessions]int8{0, 1, 0}
 
-// authorityState is a state of the database and of the requests. Sets are bits.
+// authorityState is a state of the database and of the requests. Sets are bit sets.
 type authorityState struct {
 	requests [mostRequests]request
 	rows     uint8 // sessions whose rows exist
 	dead     uint8 // sessions that an entry of the feed revokes
 	issued   uint8 // sessions whose tokens exist
-	exists   uint8 // users
+	exists   uint8 // users that exist
 	active   uint8
 	super    uint8
-	key      bool // the access key that opened session 0
+	key      bool // whether the access key that opened session 0 exists
 	broken   uint8
 }
 
-// request is an operation and how far it is.
+// request is an operation and its progress.
 type request struct {
-	operation uint8 // index plus one; zero while it waits and when it is finished
+	operation uint8 // index plus one; zero while the request waits and once it is finished
 	stage     uint8
-	locks     uint8 // how many it has taken
-	missed    uint8 // sessions whose rows did not exist when it wanted to lock them
-	note      uint8 // what the operation found out: see its prepare
+	locks     uint8 // number of locks taken
+	missed    uint8 // sessions whose rows did not exist when they were to be locked
+	note      uint8 // finding of the operation: see its prepare function
 }
 
 // The stages of a request.
 const (
-	waiting  uint8 = iota // it has not arrived
-	arrived               // the body is held back
+	waiting  uint8 = iota // not arrived yet
+	arrived               // arrived; the body is still held back
 	begun                 // the transaction takes its locks
 	checked               // the transaction is about to commit
-	finished              // everything else is forgotten
+	finished              // finished; all other fields are zero
 )
 
-// What a transaction does that the design must not allow.
+// Effects of a transaction that the design must prevent.
 const (
 	wroteDead uint8 = iota + 1
 	wroteInactive
@@ -83,10 +83,10 @@ const (
 )
 
 var authorityPromises = [...]string{
-	wroteDead:         "a session left something lasting after its revocation was acknowledged",
-	wroteInactive:     "a user left something lasting after being disabled or deleted was acknowledged",
-	wroteWithoutPower: "a user used the power of a super user after the demotion was acknowledged",
-	refusedLive:       "a live session that may do so was refused",
+	wroteDead:         "a session made a lasting change after its revocation was acknowledged",
+	wroteInactive:     "a user made a lasting change after being disabled or deleted was acknowledged",
+	wroteWithoutPower: "a user acted as a super user after the demotion was acknowledged",
+	refusedLive:       "a valid session with the needed rights was refused",
 }
 
 // Broken implements [Model].
@@ -99,15 +99,18 @@ func (m *Authority) Broken(s authorityState) string {
 
 // Start implements [Model].
 func (m *Authority) Start() []authorityState {
-	return []authorityState{{rows: 0b011, issued: 0b011, exists: 0b11, active: 0b11, super: 0b11, key: true}}
+	return []authorityState{{rows: 0b011, issued: 0b011, exists: 0b11, active: 0b11, super: 0b11,
+		key: true}}
 }
 
 // Idle implements [Model].
 func (m *Authority) Idle(s authorityState) bool {
-	return !slices.ContainsFunc(s.requests[:], func(r request) bool { return r.stage != waiting && r.stage != finished })
+	return !slices.ContainsFunc(s.requests[:], func(r request) bool {
+		return r.stage != waiting && r.stage != finished
+	})
 }
 
-// Canonical implements [Model]. Requests are interchangeable.
+// Canonical implements [Model]. Requests are interchangeable, so it sorts them.
 func (m *Authority) Canonical(s authorityState) authorityState {
 	slices.SortFunc(s.requests[:], func(a, b request) int {
 		return cmp.Or(cmp.Compare(a.operation, b.operation), cmp.Compare(a.stage, b.stage),
@@ -126,7 +129,7 @@ func (m *Authority) Describe(step Step) string {
 
 // Next implements [Model].
 func (m *Authority) Next(s authorityState, yield func(Step, authorityState)) {
-	idle := false // requests that wait are interchangeable
+	idle := false // waiting requests are interchangeable
 	for i, r := range s.requests[:m.requests] {
 		switch r.stage {
 		case waiting:
@@ -141,7 +144,7 @@ func (m *Authority) Next(s authorityState, yield func(Step, authorityState)) {
 	}
 }
 
-// arrive is the arrival of a request for one of the operations whose tokens exist.
+// arrive offers the arrival of a request for each operation whose token exists.
 func (m *Authority) arrive(s authorityState, i int, yield func(Step, authorityState)) {
 	for n, op := range m.operations {
 		if op.by >= 0 && (s.issued&bit(op.by) == 0 || m.design.AtTheDoor && !m.mayAct(s, op)) {
@@ -153,7 +156,8 @@ func (m *Authority) arrive(s authorityState, i int, yield func(Step, authoritySt
 	}
 }
 
-// proceed is the next step of a request, unless another request's lock keeps it waiting.
+// proceed offers the next step of the request, unless the request waits for a lock that another
+// request holds.
 func (m *Authority) proceed(s authorityState, i int, yield func(Step, authorityState)) {
 	r := &s.requests[i]
 	step := Step{At: int8(i), Of: int8(r.operation - 1)}
@@ -181,8 +185,10 @@ func (m *Authority) proceed(s authorityState, i int, yield func(Step, authorityS
 	}
 }
 
-// lock takes the next lock if nobody holds it, and looks at the row as far as the check needs it.
-func (m *Authority) lock(s authorityState, i int, op *operation, step Step, yield func(Step, authorityState)) {
+// lock takes the next lock if no other request holds it, and reads the row if the check needs it.
+func (m *Authority) lock(
+	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
+) {
 	want := op.locks[s.requests[i].locks]
 	for j := range s.requests {
 		if j != i && m.holds(s.requests[j], want) {
@@ -203,7 +209,7 @@ func (m *Authority) lock(s authorityState, i int, op *operation, step Step, yiel
 	yield(step, s)
 }
 
-// holds reports whether the request has a lock that keeps others from the lock that they want.
+// holds reports whether the request holds a lock that conflicts with the wanted one.
 func (m *Authority) holds(r request, want lock) bool {
 	if r.operation == 0 || r.locks == 0 {
 		return false
@@ -217,7 +223,7 @@ func (m *Authority) holds(r request, want lock) bool {
 	return false
 }
 
-// rowRefuses reports whether the row that has just been locked ends the operation.
+// rowRefuses reports whether the row that was just locked makes the operation fail.
 func (m *Authority) rowRefuses(s authorityState, op *operation, row row) bool {
 	if u, ok := row.user(); ok && !m.hostUsers {
 		if op.target == u && s.exists&bit(u) == 0 {
@@ -231,9 +237,11 @@ func (m *Authority) rowRefuses(s authorityState, op *operation, row row) bool {
 	return ok && op.by == n && m.checksAfterLocking() && s.rows&bit(n) == 0
 }
 
-// check finds out from the feed whether the session that acts is live, in a statement after the
+// check reads from the feed whether the acting session is still valid, in a statement after the
 // locks.
-func (m *Authority) check(s authorityState, i int, op *operation, step Step, yield func(Step, authorityState)) {
+func (m *Authority) check(
+	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
+) {
 	r := &s.requests[i]
 	dead := op.by >= 0 && m.checksAfterLocking() && !m.design.RowsOnly && s.dead&bit(op.by) != 0
 	if dead || op.impossible != nil && op.impossible(s, op) {
@@ -249,17 +257,21 @@ func (m *Authority) check(s authorityState, i int, op *operation, step Step, yie
 
 func (m *Authority) checksAfterLocking() bool { return !m.design.AtTheDoor && !m.design.BeforeLocking }
 
-// mayAct reports whether the session that acts is live and its user may do so, as the database is
-// now.
+// mayAct reports whether, by the current database, the acting session is valid and its user has the
+// needed rights.
 func (m *Authority) mayAct(s authorityState, op operation) bool {
 	owner := bit(sessionOwner[op.by])
-	return s.rows&^s.dead&bit(op.by) != 0 && s.exists&s.active&owner != 0 && (!op.needsPower || s.super&owner != 0)
+	return s.rows&^s.dead&bit(op.by) != 0 && s.exists&s.active&owner != 0 &&
+		(!op.needsPower || s.super&owner != 0)
 }
 
-// refuse ends the request without an effect. It must not happen to a session that may act, unless
-// the operation itself is impossible.
-func (m *Authority) refuse(s authorityState, i int, op *operation, step Step, yield func(Step, authorityState)) {
-	impossible := op.target >= 0 && s.exists&bit(op.target) == 0 || op.impossible != nil && op.impossible(s, op)
+// refuse ends the request without an effect. Unless the operation itself is impossible, a session
+// with the needed rights must not be refused.
+func (m *Authority) refuse(
+	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
+) {
+	impossible := op.target >= 0 && s.exists&bit(op.target) == 0 ||
+		op.impossible != nil && op.impossible(s, op)
 	if op.by >= 0 && !impossible && m.mayAct(s, *op) {
 		s.broken = refusedLive
 	}
@@ -268,7 +280,7 @@ func (m *Authority) refuse(s authorityState, i int, op *operation, step Step, yi
 	yield(step, s)
 }
 
-// audit notes the promise that the commit breaks.
+// audit records the promise that the commit breaks, if any.
 func (m *Authority) audit(before authorityState, op *operation, after *authorityState) {
 	if op.by < 0 {
 		return
@@ -284,5 +296,5 @@ func (m *Authority) audit(before authorityState, op *operation, after *authority
 	}
 }
 
-// bit returns the set that has only n.
+// bit returns the set that contains only n.
 func bit(n int8) uint8 { return 1 << n }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// row is what a transaction locks. Transactions lock rows in this order.
+// row is a row that transactions lock. All transactions lock rows in this order.
 type row uint8
 
 const (
@@ -35,23 +35,24 @@ type lock struct {
 	shared bool
 }
 
-// operation is a verb of the store with its arguments.
+// operation is a method of the store with its arguments.
 type operation struct {
 	name       string
-	by         int8 // the session that acts; negative if none does
-	needsPower bool // of a super user
-	target     int8 // the user whom the operation is about; negative if none
+	by         int8 // acting session; negative if none
+	needsPower bool // needs the rights of a super user
+	target     int8 // user that the operation is about; negative if none
 	locks      []lock
 
-	impossible func(s authorityState, op *operation) bool         // whatever the authority; may be nil
-	prepare    func(m *Authority, s authorityState, i int) uint8  // after the locks; may be nil
+	// impossible whatever the authority; may be nil
+	impossible func(s authorityState, op *operation) bool
+	prepare    func(m *Authority, s authorityState, i int) uint8  // runs after the locks; may be nil
 	commit     func(s *authorityState, r *request, op *operation) // changes the database
 }
 
-// NewAuthority returns a model of the design in which so many requests run at a time, at most 4.
-// HostUsers is a store of a host that has a users table of its own: it has no flags of users, and
-// creating a session locks no user. The names are those of the operations to explore, all if there
-// are none.
+// NewAuthority returns a model of the design in which this number of requests run at the same time,
+// at most 4. hostUsers models a store for a host that has its own users table: the store keeps no
+// flags of users, and creating a session locks no user. The names select the operations to explore;
+// none means all.
 func NewAuthority(design AuthorityDesign, requests int, hostUsers bool, names ...string) *Authority {
 	m := &Authority{design: design, requests: requests, hostUsers: hostUsers}
 	for _, op := range append(lastingWrites(), endings()...) {
@@ -74,7 +75,7 @@ func NewAuthority(design AuthorityDesign, requests int, hostUsers bool, names ..
 	return m
 }
 
-// lastingWrites returns the operations that a session asks for.
+// lastingWrites returns the operations that a session makes.
 func lastingWrites() (ops []operation) {
 	for by := range int8(authoritySessions) {
 		owner := sessionOwner[by]
@@ -84,30 +85,37 @@ func lastingWrites() (ops []operation) {
 			locks:  locks(everybody, userRow(owner), sessionRow(by)),
 			commit: func(*authorityState, *request, *operation) {},
 		}, operation{
-			name: fmt.Sprintf("promote user %d by session %d", other, by), by: by, target: other, needsPower: true,
-			locks:  locks(everybody, superUsers, user0, user1, sessionRow(by)),
-			commit: func(s *authorityState, _ *request, op *operation) { s.super |= bit(op.target) },
+			name: fmt.Sprintf("promote user %d by session %d", other, by), by: by, target: other,
+			needsPower: true,
+			locks:      locks(everybody, superUsers, user0, user1, sessionRow(by)),
+			commit:     func(s *authorityState, _ *request, op *operation) { s.super |= bit(op.target) },
 		}, operation{
-			name: fmt.Sprintf("disable user %d by session %d", other, by), by: by, target: other, needsPower: true,
-			locks:      locks(append([]row{everybody, superUsers, user0, user1, head, sessionRow(by)}, sessionsOf(other)...)...),
+			name: fmt.Sprintf("disable user %d by session %d", other, by), by: by, target: other,
+			needsPower: true,
+			locks: locks(append([]row{everybody, superUsers, user0, user1, head,
+				sessionRow(by)}, sessionsOf(other)...)...),
 			impossible: leavesNoSuperUser,
 			commit:     disable,
 		}, operation{
-			name: fmt.Sprintf("revoke sessions of user %d by session %d", other, by), by: by, target: other, needsPower: true,
-			locks:  locks(append([]row{everybody, user0, user1, head, sessionRow(by)}, sessionsOf(other)...)...),
+			name: fmt.Sprintf("revoke sessions of user %d by session %d", other, by), by: by,
+			target: other, needsPower: true,
+			locks: locks(append([]row{everybody, user0, user1, head, sessionRow(by)},
+				sessionsOf(other)...)...),
 			commit: revokeAll,
 		})
 	}
 	return ops
 }
 
-// endings returns the operations that the host, or a user's own client, asks for.
+// endings returns the operations that the host or a user's own client makes.
 func endings() (ops []operation) {
 	for n := range int8(authoritySessions) {
 		ops = append(ops, operation{
 			name: fmt.Sprintf("log out session %d", n), by: -1, target: -1,
-			locks:  locks(userRow(sessionOwner[n]), sessionRow(n), head),
-			commit: func(s *authorityState, _ *request, _ *operation) { s.rows, s.dead = s.rows&^bit(n), s.dead|bit(n) },
+			locks: locks(userRow(sessionOwner[n]), sessionRow(n), head),
+			commit: func(s *authorityState, _ *request, _ *operation) {
+				s.rows, s.dead = s.rows&^bit(n), s.dead|bit(n)
+			},
 		})
 	}
 	for u := range int8(2) {
@@ -129,9 +137,12 @@ func endings() (ops []operation) {
 				revokeAll(s, r, op)
 			}),
 			operation{
-				name: fmt.Sprintf("demote user %d", u), by: -1, target: u, locks: locks(superUsers, userRow(u)),
+				name: fmt.Sprintf("demote user %d", u), by: -1, target: u,
+				locks:      locks(superUsers, userRow(u)),
 				impossible: leavesNoSuperUser,
-				commit:     func(s *authorityState, _ *request, op *operation) { s.super &^= bit(op.target) },
+				commit: func(s *authorityState, _ *request, op *operation) {
+					s.super &^= bit(op.target)
+				},
 			})
 		for i := range ops[len(ops)-4 : len(ops)-2] { // disable and delete
 			ops[len(ops)-4+i].impossible = leavesNoSuperUser
@@ -140,7 +151,7 @@ func endings() (ops []operation) {
 	return append(ops, otherEndings()...)
 }
 
-// otherEndings returns the operations that revoke sessions along with something else.
+// otherEndings returns the operations that revoke sessions as part of another change.
 func otherEndings() []operation {
 	none := operation{by: -1, target: -1}
 	key, create, atCap, fold, all, prune := none, none, none, none, none, none
@@ -164,7 +175,7 @@ func otherEndings() []operation {
 		}
 	}
 
-	// The user has as many sessions as there may be: session 0 ends.
+	// The user has the maximum number of sessions, so session 0 is revoked.
 	atCap = create
 	atCap.name, atCap.locks = "create session 2 at the cap", locks(user0, accessKey, session0, head)
 	atCap.commit = func(s *authorityState, r *request, op *operation) {
@@ -172,13 +183,13 @@ func otherEndings() []operation {
 		create.commit(s, r, op)
 	}
 
-	// The end of an older session of user 0, which is one more than the feed may name. Session 0
-	// has a generation that the new entry covers. Session 2 is newer.
+	// Another, older session of user 0 is revoked, one more than the feed may name. The generation
+	// of session 0 is old enough for the new entry; session 2 is newer.
 	fold.name, fold.locks = "fold user 0", locks(user0, head)
 	fold.prepare = func(m *Authority, s authorityState, i int) (unlocked uint8) {
 		for j := range s.requests {
 			if j != i && m.holds(s.requests[j], lock{session0, false}) {
-				return 0 // the fold passes by what others hold
+				return 0 // the fold skips sessions that others have locked
 			}
 		}
 		return foldRemoves
@@ -196,20 +207,20 @@ func otherEndings() []operation {
 		s.outdateGenerations()
 	}
 
-	// An instance whose clock is ahead takes the session for expired.
+	// The clock of the instance is ahead, so it takes the session for expired.
 	prune.name, prune.locks = "prune session 0", locks(session0)
 	prune.commit = func(s *authorityState, _ *request, _ *operation) { s.rows &^= bit(0) }
 	return []operation{key, create, atCap, fold, all, prune}
 }
 
-// What an operation has found out when it is about to commit.
+// The findings of operations that are about to commit.
 const (
-	generationRead uint8 = iota + 1 // a new session knows the newest entry
-	generationOld                   // an entry has been committed since that is about the new session too
-	foldRemoves                     // a fold has locked the row of session 0
+	generationRead uint8 = iota + 1 // the new session knows the newest entry
+	generationOld                   // a later entry that revokes the new session has been committed
+	foldRemoves                     // the fold has locked the row of session 0
 )
 
-// outdateGenerations notes an entry that is about all sessions of user 0.
+// outdateGenerations records an entry that revokes all sessions of user 0.
 func (s *authorityState) outdateGenerations() {
 	for i := range s.requests {
 		if s.requests[i].note == generationRead {
@@ -240,7 +251,7 @@ func revokeAll(s *authorityState, r *request, op *operation) {
 	}
 }
 
-// evict revokes session 0 if its row was there.
+// evict revokes session 0 if its row existed.
 func evict(s *authorityState, r *request, _ *operation) {
 	if ended := bit(0) &^ r.missed; ended != 0 {
 		s.rows, s.dead = s.rows&^ended, s.dead|ended
@@ -259,7 +270,8 @@ func sessionsOf(user int8) (rows []row) {
 	return rows
 }
 
-// locks returns the locks of the rows in the order of all transactions. Everybody is shared.
+// locks returns the locks for the rows in the order of all transactions. The lock of everybody is
+// shared.
 func locks(rows ...row) (list []lock) {
 	slices.Sort(rows)
 	for _, r := range slices.Compact(rows) {

@@ -37,14 +37,16 @@ func requireBroken[S comparable](t *testing.T, problem string, model Model[S]) {
 	t.Logf("%s after these steps:\n%s", report.Problem, Print(model, report.Trace))
 }
 
-func TestNothingLastingIsLeftByASessionWhoseRevocationWasAcknowledged(t *testing.T) {
+func TestNoLastingChangeAfterAnAcknowledgedRevocation(t *testing.T) {
 	t.Parallel()
 	atOnce := testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 3, Full: 4})
-	for name, hostUsers := range map[string]bool{"a store that keeps users": false, "a host's own users": true} {
+	for name, hostUsers := range map[string]bool{"a store that keeps users": false,
+		"a host's own users": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			report := requireHolds(t, NewAuthority(AuthorityDesign{}, atOnce, hostUsers))
-			for _, verb := range []string{"arrives", "checks", "commits", "is refused", "is rolled back", "locks everybody", "locks the head"} {
+			for _, verb := range []string{"arrives", "checks", "commits", "is refused",
+				"is rolled back", "locks everybody", "locks the head"} {
 				require.NotZero(t, report.Taken[verb], verb)
 			}
 		})
@@ -52,7 +54,7 @@ func TestNothingLastingIsLeftByASessionWhoseRevocationWasAcknowledged(t *testing
 }
 
 // Each design that is known to be wrong breaks the promise, with the operations that are named.
-func TestEveryWrongWayToCheckAuthorityIsCaught(t *testing.T) {
+func TestExplorerCatchesEveryWrongAuthorityDesign(t *testing.T) {
 	t.Parallel()
 	const addKey, logout = "add a key by session 0", "log out session 0"
 	door, early, rows := AuthorityDesign{AtTheDoor: true}, AuthorityDesign{BeforeLocking: true}, AuthorityDesign{RowsOnly: true}
@@ -74,15 +76,18 @@ func TestEveryWrongWayToCheckAuthorityIsCaught(t *testing.T) {
 		"by rows, everybody's sessions revoked":    {rows, false, wroteDead, []string{addKey, "revoke everybody"}},
 		"by rows, a fold that passes a locked row": {rows, false, wroteDead, []string{addKey, "fold user 0", "prune session 0"}},
 		"by rows, a session made meanwhile": {
-			rows, true, wroteDead, []string{"create session 2", "revoke sessions of user 0", "add a key by session 2"},
+			rows, true, wroteDead, []string{"create session 2", "revoke sessions of user 0",
+				"add a key by session 2"},
 		},
 		"everybody is revoked under a shared lock": {
-			AuthorityDesign{SharedEverybody: true}, false, wroteDead, []string{addKey, "revoke everybody"},
+			AuthorityDesign{SharedEverybody: true}, false, wroteDead, []string{addKey,
+				"revoke everybody"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			requireBroken(t, authorityPromises[c.broken], NewAuthority(c.design, 3, c.hostUsers, c.operations...))
+			requireBroken(t, authorityPromises[c.broken],
+				NewAuthority(c.design, 3, c.hostUsers, c.operations...))
 			requireHolds(t, NewAuthority(AuthorityDesign{}, 3, c.hostUsers, c.operations...))
 		})
 	}
@@ -90,12 +95,13 @@ func TestEveryWrongWayToCheckAuthorityIsCaught(t *testing.T) {
 
 func TestLocksOutOfOrderAreADeadlock(t *testing.T) {
 	t.Parallel()
-	requireBroken(t, "deadlock: nobody can take a step", NewAuthority(AuthorityDesign{OwnerBeforeOther: true}, 2, false,
-		"revoke sessions of user 1 by session 0", "revoke sessions of user 0 by session 1"))
+	requireBroken(t, "deadlock: no step is possible",
+		NewAuthority(AuthorityDesign{OwnerBeforeOther: true}, 2, false,
+			"revoke sessions of user 1 by session 0", "revoke sessions of user 0 by session 1"))
 }
 
 // Two super users who disable each other leave one.
-func TestTwoSuperUsersWhoDisableEachOtherLeaveOne(t *testing.T) {
+func TestSuperUsersDisablingEachOtherLeaveOne(t *testing.T) {
 	t.Parallel()
 	report := requireHolds(t, NewAuthority(AuthorityDesign{}, 2, false,
 		"disable user 1 by session 0", "disable user 0 by session 1"))

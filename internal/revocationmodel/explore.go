@@ -7,60 +7,59 @@ import (
 	"time"
 )
 
-// Model is a system that takes one step at a time. S is a state: a value without pointers, so that
+// Model is a system that takes one step at a time. A state S is a value without pointers, so that
 // equal states compare equal.
 type Model[S comparable] interface {
-	// Start returns the states in which the system may begin.
+	// Start returns the initial states of the system.
 	Start() []S
 
-	// Next calls yield for each step that the system may take in the state, always in the same
-	// order.
+	// Next calls yield for each step that is possible in the state, always in the same order.
 	Next(state S, yield func(Step, S))
 
-	// Broken names the promise that does not hold in the state. It returns "" if all hold.
+	// Broken returns the name of a promise that does not hold in the state, or "" if all hold.
 	Broken(state S) string
 
-	// Idle reports whether the system may stop in the state. A state that is not idle and has no
-	// next step is a deadlock.
+	// Idle reports whether the system may stop in the state. If a state is not idle and has no next
+	// step, it is a deadlock.
 	Idle(state S) bool
 
-	// Canonical returns the state that stands for all states that differ only in names.
+	// Canonical returns a representative of all states that differ from the state only in names.
 	Canonical(state S) S
 
 	// Describe returns the step in words.
 	Describe(step Step) string
 }
 
-// Step is what happens between two states.
+// Step is a transition between two states.
 type Step struct {
 	Verb string
-	At   int8 // the instance or the transaction that takes the step; none if negative
-	Of   int8 // the user, session or operation that the step is about; none if negative
+	At   int8 // instance or transaction that takes the step; negative if none
+	Of   int8 // user, session or operation that the step is about; negative if none
 }
 
-// Options bound an exploration. The zero value visits every state.
+// Options limit an exploration. The zero value visits every state.
 type Options[S comparable] struct {
-	MaxDepth  int // the greatest number of steps; zero means no bound
-	MaxStates int // the greatest number of states; zero means no bound
+	MaxDepth  int // maximum number of steps; zero means no limit
+	MaxStates int // maximum number of states; zero means no limit
 
-	// Mark names what is notable about a step, or returns "". The report has the shortest trace to
-	// each name. It may be nil.
+	// Mark, if not nil, names what is notable about a step, or returns "". The report has the
+	// shortest trace to each name.
 	Mark func(before S, step Step, after S) string
 }
 
 // Report is the result of an exploration.
 type Report struct {
 	States   int
-	Steps    int // between states, including those that lead to a known state
-	Depth    int // of the state that is farthest from the start
+	Steps    int // steps between states, including steps to known states
+	Depth    int // distance of the farthest state from the start
 	Complete bool
 	Elapsed  time.Duration
 
 	// Taken counts the steps by verb.
 	Taken map[string]int
 
-	// Problem is the first promise found broken, or a deadlock, and Trace the shortest way to it.
-	// Problem is empty if all is well.
+	// Problem is the first broken promise or a deadlock, and Trace is the shortest way to it.
+	// Problem is empty if there is none.
 	Problem string
 	Trace   []Step
 
@@ -68,13 +67,14 @@ type Report struct {
 	Marked map[string][]Step
 }
 
-// digest identifies a state. Two states of a million share 128 bits with a probability below 1e-26.
+// digest identifies a state. Among a million states, two share the 128 bits with a probability
+// below 1e-26.
 type digest [2]uint64
 
-// node is how a state was first reached.
+// node records how a state was first reached.
 type node struct {
-	parent int32  // negative for a start
-	choice uint16 // which of the parent's next steps
+	parent int32  // negative for an initial state
+	choice uint16 // index of the step among the parent's next steps
 }
 
 type found[S comparable] struct {
@@ -91,8 +91,8 @@ type explorer[S comparable] struct {
 	report Report
 }
 
-// Explore visits the states of the model in the order of their distance from the start, until it
-// has visited all, a bound is reached, or a promise is broken.
+// Explore visits the states of the model by increasing distance from the start. It stops once all
+// are visited, a limit is reached, or a promise is broken.
 func Explore[S comparable](model Model[S], opt Options[S]) Report {
 	began := time.Now()
 	e := &explorer[S]{
@@ -133,7 +133,8 @@ func (e *explorer[S]) run() {
 	e.report.Complete = true
 }
 
-// visit adds the state to the level unless it is known. It reports whether the exploration is over.
+// visit adds the state to the level unless the state is known. It reports whether the exploration
+// is over.
 func (e *explorer[S]) visit(state S, from node, level *[]found[S]) (over bool) {
 	canonical := e.model.Canonical(state)
 	d := digest{maphash.Comparable(e.seeds[0], canonical), maphash.Comparable(e.seeds[1], canonical)}
@@ -147,7 +148,7 @@ func (e *explorer[S]) visit(state S, from node, level *[]found[S]) (over bool) {
 	return e.judge(e.model.Broken(state), index)
 }
 
-// expand visits what comes after the state.
+// expand visits the successors of the state.
 func (e *explorer[S]) expand(f found[S], next *[]found[S]) (over bool) {
 	choice := 0
 	e.model.Next(f.state, func(step Step, after S) {
@@ -161,7 +162,7 @@ func (e *explorer[S]) expand(f found[S], next *[]found[S]) (over bool) {
 		choice++
 	})
 	if choice == 0 && !e.model.Idle(f.state) {
-		return e.judge("deadlock: nobody can take a step", f.index)
+		return e.judge("deadlock: no step is possible", f.index)
 	}
 	return over
 }
@@ -188,7 +189,7 @@ func (e *explorer[S]) judge(problem string, index int32) (over bool) {
 	return true
 }
 
-// trace returns the steps from the start to a state, by taking them again.
+// trace returns the steps from the start to a state. It computes them by taking them again.
 func (e *explorer[S]) trace(index int32) []Step {
 	var choices []uint16
 	for ; index >= 0; index = e.nodes[index].parent {
@@ -211,7 +212,7 @@ func (e *explorer[S]) trace(index int32) []Step {
 	return steps
 }
 
-// Print returns the trace in words, one numbered step a line.
+// Print returns the trace in words, one numbered step per line.
 func Print[S comparable](model Model[S], trace []Step) string {
 	var text strings.Builder
 	for i, step := range trace {

@@ -7,11 +7,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// forks is a model of philosophers at a table, each of whom takes two forks and puts them back.
+// forks is a model of philosophers at a table, who each take two forks, eat, and return them.
 type forks struct{ ordered bool }
 
 type table struct {
-	holds [3]uint8 // of each philosopher, the number of forks
+	holds [3]uint8 // number of forks that each philosopher holds
 	meals uint8
 }
 
@@ -60,15 +60,15 @@ func (m forks) Idle(table) bool         { return false }
 func (m forks) Canonical(s table) table { return s }
 func (m forks) Describe(s Step) string  { return s.Verb }
 
-func TestTheExplorerFindsADeadlock(t *testing.T) {
+func TestExplorerFindsADeadlock(t *testing.T) {
 	t.Parallel()
 	report := Explore(forks{}, Options[table]{})
-	require.Equal(t, "deadlock: nobody can take a step", report.Problem)
-	require.Len(t, report.Trace, 1+3, "each has taken one fork, and that is the shortest way")
+	require.Equal(t, "deadlock: no step is possible", report.Problem)
+	require.Len(t, report.Trace, 1+3, "each philosopher has taken one fork, which is the shortest way")
 	require.False(t, report.Complete)
 }
 
-func TestTheExplorerFindsTheShortestWayToABrokenPromise(t *testing.T) {
+func TestExplorerFindsTheShortestTraceToABrokenPromise(t *testing.T) {
 	t.Parallel()
 	report := Explore(forks{ordered: true}, Options[table]{})
 	require.Equal(t, "three meals were eaten", report.Problem)
@@ -76,7 +76,7 @@ func TestTheExplorerFindsTheShortestWayToABrokenPromise(t *testing.T) {
 	require.Contains(t, Print(forks{}, report.Trace), "  9  eats")
 }
 
-func TestTheExplorerKeepsItsBoundsAndSaysSo(t *testing.T) {
+func TestExplorerRespectsAndReportsItsBounds(t *testing.T) {
 	t.Parallel()
 	report := Explore(forks{ordered: true}, Options[table]{MaxDepth: 4})
 	require.Empty(t, report.Problem)
@@ -88,7 +88,7 @@ func TestTheExplorerKeepsItsBoundsAndSaysSo(t *testing.T) {
 	require.Contains(t, report.String(), "not all states: ")
 }
 
-func TestTheExplorerKeepsTheShortestTraceToWhatIsMarked(t *testing.T) {
+func TestExplorerKeepsTheShortestTraceToMarkedSteps(t *testing.T) {
 	t.Parallel()
 	report := Explore(forks{ordered: true}, Options[table]{Mark: func(before table, step Step, _ table) string {
 		if step.Verb == "eats" && before.meals == 1 {

@@ -21,10 +21,10 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// tick is the interval of the instances.
+// tick is the interval at which the instances read the feed.
 const tick = 5 * time.Second
 
-// targets are the real stores.
+// targets create the real stores.
 var targets = map[string]func(t testing.TB, ahead int) Target{
 	"memory": newMemoryTarget,
 	"SQLite": newSQLiteTarget,
@@ -33,7 +33,7 @@ var targets = map[string]func(t testing.TB, ahead int) Target{
 // heldStore is a store that can be replaced by another, as a restore does.
 type heldStore struct{ auth.Store }
 
-// realTarget is two services over one store.
+// realTarget is two services on one store.
 type realTarget struct {
 	t        testing.TB
 	store    *heldStore
@@ -41,11 +41,11 @@ type realTarget struct {
 	signer   authtest.Signer
 	services [2]*auth.Service
 	away     [2]bool
-	operator bool // revokes everybody, and reads the head for that
+	operator bool // whether an operator revokes everybody, after reading the head
 	tokens   [sessions]auth.Token
 	keys     int
 
-	file    string // of the SQLite database, with its connections
+	file    string // SQLite database file, and its connections
 	backups string
 	db      *sql.DB
 }
@@ -59,22 +59,25 @@ func newMemoryTarget(t testing.TB, ahead int) Target {
 func newSQLiteTarget(t testing.TB, ahead int) Target {
 	dir, err := os.MkdirTemp(t.TempDir(), "replay")
 	require.NoError(t, err)
-	target := &realTarget{t: t, store: &heldStore{}, file: filepath.Join(dir, "auth.db"), backups: filepath.Join(dir, "backup.db")}
+	target := &realTarget{t: t, store: &heldStore{}, file: filepath.Join(dir, "auth.db"),
+		backups: filepath.Join(dir, "backup.db")}
 	target.open()
 	t.Cleanup(func() { target.db.Close() })
 	return newRealTarget(t, target, ahead)
 }
 
 func (r *realTarget) open() {
-	db, err := sql.Open("sqlite", "file:"+r.file+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite",
+		"file:"+r.file+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)")
 	require.NoError(r.t, err)
 	db.SetMaxOpenConns(1)
-	store, err := sqlstore.Open(r.t.Context(), db, sqlstore.Config{Dialect: sqlstore.SQLite, Timeout: time.Minute})
+	store, err := sqlstore.Open(r.t.Context(), db,
+		sqlstore.Config{Dialect: sqlstore.SQLite, Timeout: time.Minute})
 	require.NoError(r.t, err)
 	r.db, r.store.Store = db, store
 }
 
-// newRealTarget adds the users, two instances, and the sessions that the models start with.
+// newRealTarget adds the users, two instances, and the sessions with which the models start.
 func newRealTarget(t testing.TB, r *realTarget, ahead int) Target {
 	r.signer = authtest.NewSigners(t)["HS256"]
 	for i := range r.clocks {
@@ -105,7 +108,8 @@ func (r *realTarget) service(i int) *auth.Service {
 	})
 	service, err := auth.New(store, auth.Config{
 		Issuer: authtest.Issuer, SigningKeys: []auth.SigningKey{r.signer.Key}, Now: r.clocks[i].Now,
-		Tokens: auth.TokenConfig{Lifetime: 8 * tick, MaxLifetime: 8 * tick, RevocationInterval: tick, MaxStaleness: 2 * tick},
+		Tokens: auth.TokenConfig{Lifetime: 8 * tick, MaxLifetime: 8 * tick,
+			RevocationInterval: tick, MaxStaleness: 2 * tick},
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(r.t, err)
@@ -157,7 +161,8 @@ func (r *realTarget) PruneSessions(i int) {
 
 func (r *realTarget) Restart(i int) { r.services[i] = r.service(i) }
 
-// SetAway gives the feed the second for which an instance leaves it alone after a failed read.
+// SetAway makes the instance unable to read the feed, or able again. It also waits for the second
+// during which an instance does not retry a failed read.
 func (r *realTarget) SetAway(i int, away bool) {
 	r.away[i] = away
 	if !away {
@@ -195,7 +200,8 @@ func (r *realTarget) Present(i, n int) string {
 func (r *realTarget) Write(i, n int) bool {
 	session := r.tokens[n].Session
 	r.keys++
-	key := auth.AccessKey{ID: fmt.Sprint("written-", r.keys), UserID: session.UserID, Hash: "hash", CreatedAt: r.clocks[i].Now()}
+	key := auth.AccessKey{ID: fmt.Sprint("written-", r.keys), UserID: session.UserID, Hash: "hash",
+		CreatedAt: r.clocks[i].Now()}
 	by := auth.Authority{SessionID: session.ID, UserID: session.UserID}
 	err := r.store.AddKey(context.WithoutCancel(r.t.Context()), r.write(i, by), key)
 	if !errors.Is(err, auth.ErrTokenRejected) {

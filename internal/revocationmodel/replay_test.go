@@ -12,34 +12,35 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// Target is a real store with two real instances, which take the steps of a model. Instances are 0
-// and 1. Sessions and users are those of the model.
+// Target is a real store with two real instances, 0 and 1, that can take the steps of a model.
+// Sessions and users have the numbers of the model.
 type Target interface {
-	Tick()                        // all clocks advance by the interval
+	Tick()                        // advances all clocks by the interval
 	Create(instance, session int) // signs the session's user in
 	RevokeSession(instance, session int)
 	RevokeUser(instance, user int)
 	RevokeEverybody(instance int)
-	RevokeOther(instance int) // a user whom the model does not follow
+	RevokeOther(instance int) // revokes sessions of a user whom the model does not follow
 	PruneSessions(instance int)
 	Restart(instance int)
-	SetAway(instance int, away bool) // whether the instance can read the feed
+	SetAway(instance int, away bool) // sets whether the instance can read the feed
 	Backup()
 	Restore()
 
-	// Present presents the session's token: "accepted", "refused" or "unavailable".
+	// Present presents the session's token and returns "accepted", "refused" or "unavailable".
 	Present(instance, session int) string
 
-	// Write adds an access key by the session's authority, and reports whether it was added.
+	// Write adds an access key with the session's authority, and reports whether it was added.
 	Write(instance, session int) bool
 }
 
-// answers are what a client sees of a verdict.
+// answers maps a verdict to the response that a client sees.
 var answers = map[Verdict]string{
-	Accepted: "accepted", Stale: "accepted", Refused: "refused", Lost: "refused", Expired: "refused", Unavailable: "unavailable",
+	Accepted: "accepted", Stale: "accepted", Refused: "refused", Lost: "refused",
+	Expired: "refused", Unavailable: "unavailable",
 }
 
-// replay takes the steps of a model on a target, and compares what both answer.
+// replay takes the steps of a model on a target and compares the answers of both.
 type replay struct {
 	t      testing.TB
 	model  *World
@@ -48,17 +49,18 @@ type replay struct {
 	trace  []Step
 }
 
-// newReplayed returns the model of what the real instances do: reads take no time, and a token is
-// presented in a step of its own.
+// newReplayed returns a model of the real instances: reads take no time, and presenting a token is
+// a separate step.
 func newReplayed() *World {
 	return &World{Design: Library, Bounds: Bounds{
-		Sessions: 0b1001, Creations: 0b0110, Lifetime: 8, Staleness: 2, Kept: 100, MaxNamed: 100, BehindBy: 1,
-		Entries: 8, UserEnds: 2, Others: 2, Restarts: 2, Outages: 2, Prunes: true,
+		Sessions: 0b1001, Creations: 0b0110, Lifetime: 8, Staleness: 2, Kept: 100, MaxNamed: 100,
+		BehindBy: 1,
+		Entries:  8, UserEnds: 2, Others: 2, Restarts: 2, Outages: 2, Prunes: true,
 		Snapshots: 2, Restores: 2, Presenting: true,
 	}}
 }
 
-// next returns what the state leads to by each step.
+// next returns the possible steps and the state to which each leads.
 func (r *replay) next() (steps []Step, states map[Step]worldState) {
 	states = map[Step]worldState{}
 	r.model.Next(r.state, func(step Step, after worldState) {
@@ -100,7 +102,7 @@ func (r *replay) onTarget(step Step, before worldState) {
 		r.target.RevokeUser(at, of)
 	case "revokes everybody's sessions":
 		r.target.RevokeEverybody(at)
-	case "revokes a session of somebody else":
+	case "revokes a session of another user":
 		r.target.RevokeOther(at)
 	case "prunes sessions":
 		r.target.PruneSessions(at)
@@ -112,7 +114,7 @@ func (r *replay) onTarget(step Step, before worldState) {
 		r.target.Backup()
 	case "the store is restored":
 		r.target.Restore()
-	case "repairs the store": // has happened
+	case "repairs the store": // the target has already done it
 	case "is shown the token of session":
 		require.Equal(r.t, answers[r.answer(before, at, of)], r.target.Present(at, of), "%s", r)
 	default:
@@ -120,8 +122,8 @@ func (r *replay) onTarget(step Step, before worldState) {
 	}
 }
 
-// answer is the model's answer to a token. A real instance whose read proves lost commits repairs the
-// store before it answers.
+// answer returns the model's answer to a token. If a read of a real instance proves lost commits,
+// the instance repairs the store before it answers.
 func (r *replay) answer(s worldState, i, n int) Verdict {
 	answers := !s.instances[i].away
 	verdict := r.model.answer(&s, i, n, answers)
@@ -132,18 +134,20 @@ func (r *replay) answer(s worldState, i, n int) Verdict {
 	return verdict
 }
 
-// write compares whether the session may leave something lasting.
+// write compares whether the session can make a lasting change.
 func (r *replay) write(i, n int) {
 	r.t.Helper()
 	t := r.state.tokens[n]
-	want := r.state.rows&bit(int8(n)) != 0 && !r.state.isDead(n, t.generation) && !r.state.expired(i, t.left)
-	require.Equal(r.t, want, r.target.Write(i, n), "a lasting write by session %d at instance %d after\n%s", n, i, r)
+	want := r.state.rows&bit(int8(n)) != 0 && !r.state.isDead(n, t.generation) &&
+		!r.state.expired(i, t.left)
+	require.Equal(r.t, want, r.target.Write(i, n),
+		"a lasting write by session %d at instance %d after\n%s", n, i, r)
 }
 
 // String returns the steps so far.
 func (r *replay) String() string { return Print(r.model, r.trace) }
 
-// compareAll presents every token to both instances, and tries a lasting write with it.
+// compareAll presents every token to both instances, and tries a lasting change with it.
 func (r *replay) compareAll() {
 	r.t.Helper()
 	for i := range r.state.instances {
@@ -156,7 +160,7 @@ func (r *replay) compareAll() {
 	}
 }
 
-// start begins a replay in one of the model's states.
+// start begins a replay in one of the model's initial states.
 func start(t testing.TB, model *World, which int, newTarget func(ahead int) Target) *replay {
 	state := model.Start()[which]
 	r := &replay{t: t, model: model, state: state, target: newTarget(int(state.ahead))}
@@ -164,23 +168,26 @@ func start(t testing.TB, model *World, which int, newTarget func(ahead int) Targ
 	return r
 }
 
-// walk takes random steps. Every second one presents a token.
+// walk takes random steps. Every second step presents a token.
 func (r *replay) walk(random *rand.Rand, length int) {
 	r.t.Helper()
 	for range length {
 		steps, _ := r.next()
-		shown := slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return s.Verb != "is shown the token of session" })
+		shown := slices.DeleteFunc(slices.Clone(steps), func(s Step) bool {
+			return s.Verb != "is shown the token of session"
+		})
 		if random.IntN(2) == 0 && len(shown) > 0 {
 			steps = shown
 		}
-		verb := steps[random.IntN(len(steps))].Verb // verbs with many arguments are not more frequent
+		// chosen by verb, so that verbs with many arguments are not more frequent
+		verb := steps[random.IntN(len(steps))].Verb
 		steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Verb != verb })
 		r.take(steps[random.IntN(len(steps))])
 	}
 	r.compareAll()
 }
 
-func TestRandomWalksOfTheModelAreWhatTheRealInstancesDo(t *testing.T) {
+func TestRealInstancesFollowRandomWalksOfTheModel(t *testing.T) {
 	t.Parallel()
 	for name, newTarget := range targets {
 		t.Run(name, func(t *testing.T) {
@@ -190,12 +197,14 @@ func TestRandomWalksOfTheModelAreWhatTheRealInstancesDo(t *testing.T) {
 				walks = 10
 			}
 			model := newReplayed()
-			if name == "memory" { // it has no backups
+			if name == "memory" { // the store in memory has no backups
 				model.Bounds.Snapshots = 0
 			}
 			for walk := range walks {
 				random := rand.New(rand.NewPCG(16, uint64(walk)))
-				r := start(t, model, random.IntN(2), func(ahead int) Target { return newTarget(t, ahead) })
+				r := start(t, model, random.IntN(2), func(ahead int) Target {
+					return newTarget(t, ahead)
+				})
 				r.walk(random, 60)
 			}
 		})
@@ -204,9 +213,9 @@ func TestRandomWalksOfTheModelAreWhatTheRealInstancesDo(t *testing.T) {
 
 const shown = "is shown the token of session"
 
-// The explorer has found these for a repair that takes the position after the greatest one that its
+// The explorer found these traces for a repair that takes the position after the greatest one its
 // instance has seen.
-func TestARepairCoversTokensOfTheLostHistoryThatItsInstanceHasNotSeen(t *testing.T) {
+func TestRepairCoversUnseenTokensOfTheLostHistory(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		ends  []Step
@@ -223,7 +232,8 @@ func TestARepairCoversTokensOfTheLostHistoryThatItsInstanceHasNotSeen(t *testing
 				{"revokes session", 0, 0}, {"revokes session", 1, 3}, {"creates session", 1, 1},
 			}
 			steps = append(steps, c.ends...)
-			steps = append(steps, Step{"the store is restored", -1, -1}, Step{"a tick passes", -1, -1}, Step{shown, 0, 0},
+			steps = append(steps, Step{"the store is restored", -1, -1},
+				Step{"a tick passes", -1, -1}, Step{shown, 0, 0},
 				Step{"a tick passes", -1, -1}, Step{shown, 1, 0}, c.shows)
 			for _, step := range steps {
 				r.take(step)
@@ -234,15 +244,18 @@ func TestARepairCoversTokensOfTheLostHistoryThatItsInstanceHasNotSeen(t *testing
 	}
 }
 
-// The shortest way to each kind of step and answer, found by the explorer.
-func TestTheShortestTraceToEachKindOfStepIsWhatTheRealInstancesDo(t *testing.T) {
+// The explorer finds the shortest trace to each kind of step and answer.
+func TestRealInstancesFollowTheShortestTraceToEachKindOfStep(t *testing.T) {
 	t.Parallel()
 	skipUnderRace(t)
 	model := newReplayed()
 	model.Bounds.Creations, model.Bounds.Entries, model.Bounds.Outages = 0b0010, 3, 1
 	report := Explore(model, Options[worldState]{
-		MaxStates: testenv.Rounds(t, testenv.Counts{Small: 100_000, Moderate: 300_000, Full: 3_000_000}),
-		Mark:      func(before worldState, step Step, after worldState) string { return kind(model, before, step, after) },
+		MaxStates: testenv.Rounds(t, testenv.Counts{Small: 100_000, Moderate: 300_000,
+			Full: 3_000_000}),
+		Mark: func(before worldState, step Step, after worldState) string {
+			return kind(model, before, step, after)
+		},
 	})
 	names := slices.Sorted(maps.Keys(report.Marked))
 	require.Greater(t, len(names), 20)
@@ -250,7 +263,9 @@ func TestTheShortestTraceToEachKindOfStepIsWhatTheRealInstancesDo(t *testing.T) 
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			trace := report.Marked[name]
-			r := start(t, model, int(trace[0].Of), func(ahead int) Target { return newSQLiteTarget(t, ahead) })
+			r := start(t, model, int(trace[0].Of), func(ahead int) Target {
+				return newSQLiteTarget(t, ahead)
+			})
 			for _, step := range trace[1:] {
 				if step.Verb != "repairs the store" { // a real instance does that at once
 					r.take(step)
@@ -261,10 +276,10 @@ func TestTheShortestTraceToEachKindOfStepIsWhatTheRealInstancesDo(t *testing.T) 
 	}
 }
 
-// kind names what is notable about a step: the verb, the answer, and what has happened before.
+// kind names what is notable about a step: the verb, the answer, and earlier events.
 func kind(model *World, before worldState, step Step, after worldState) string {
 	if before.instances[0].suspect > 0 || before.instances[1].suspect > 0 {
-		return "" // a real instance has repaired the store
+		return "" // a real instance has already repaired the store
 	}
 	name := step.Verb
 	if step.Verb == "is shown the token of session" {

@@ -6,82 +6,85 @@ import (
 )
 
 // World models two instances of a service that follow the revocation feed of one store. [NewFeed],
-// [NewRestore] and [NewProduct] make one.
+// [NewRestore] and [NewProduct] create one.
 //
-// Sessions 0, 1 and 2 are of user 0, session 3 is of user 1. Time passes in ticks. One tick is the
+// Sessions 0, 1 and 2 belong to user 0, session 3 to user 1. Time passes in ticks. A tick is the
 // interval at which an instance reads the feed again. Between two ticks any number of steps happen
-// in any order. Instance A has the reference clock. The clock of instance B may be a tick ahead.
+// in any order. The clock of instance A is the reference. The clock of instance B may be a tick
+// ahead.
 type World struct {
 	Bounds Bounds
 	Design Design
 }
 
-// Bounds say what may happen, and how often, so that there are finitely many states.
+// Bounds limit what may happen, and how often, so that the number of states is finite.
 type Bounds struct {
-	Sessions   uint8 // the sessions that exist at the start, a set
-	Creations  uint8 // the sessions that may be created, a set
-	Lifetime   uint8 // of a token, in ticks; zero is for ever
-	Staleness  uint8 // how old an instance's knowledge may be while the store does not answer, in ticks
+	Sessions   uint8 // sessions that exist at the start, a set
+	Creations  uint8 // sessions that may be created, a set
+	Lifetime   uint8 // lifetime of a token, in ticks; zero means forever
+	Staleness  uint8 // maximum age of an instance's knowledge while the store does not answer, in ticks
 	Kept       uint8 // entries at the end of the feed that are never pruned
 	MaxNamed   uint8 // entries that may name sessions of one user; more are folded
-	Entries    uint8 // entries of the feed, apart from repairs
-	BehindBy   uint8 // by how many ticks clock A may be behind clock B, at most
+	Entries    uint8 // entries of the feed, without repairs
+	BehindBy   uint8 // maximum number of ticks by which clock A is behind clock B
 	UserEnds   uint8 // how often all sessions of a user are revoked
-	AllEnds    uint8 // how often everybody's sessions are revoked
+	AllEnds    uint8 // how often the sessions of all users are revoked
 	Others     uint8 // how often a session that the model does not follow is revoked
 	Restarts   uint8
 	Outages    uint8 // how often an instance loses its connection to the store
-	SlowReads  bool  // a read of the feed takes time
-	Unread     bool  // an instance may be unable to read back a revocation of its own
+	SlowReads  bool  // reads of the feed take time
+	Unread     bool  // an instance may fail to read back its own revocation
 	Prunes     bool
 	Snapshots  uint8
 	Restores   uint8
-	Writes     bool // requests that leave something lasting
-	Presenting bool // a token is presented in a step of its own even if that only reads the feed
+	Writes     bool // requests that make lasting changes
+	Presenting bool // presenting a token is a separate step even if it only reads the feed
 }
 
-// Design is what the library does. The zero value of each control is the library's design.
+// Design describes the library. The zero value of each control is the library's design.
 type Design struct {
-	// FromClaims writes a revocation from what is claimed, whether or not there are rows.
+	// FromClaims writes a revocation from the claims of a token, whether or not the session's row
+	// exists.
 	FromClaims bool
 	// HeadCheck compares the generation of a token with the head of the feed.
 	HeadCheck bool
-	// Repair writes an entry for everybody after commits have been lost, at a position above every
-	// one that was given in any history, as RevokeEverybody does. Real instances take the time in microseconds for it:
-	// nobody revokes as often as that.
+	// Repair writes an entry for all users after commits were lost, as RevokeEverybody does. Its
+	// position is above every position that was given in any history. Real instances use the time
+	// in microseconds, because revocations are never that frequent.
 	Repair bool
-	// Grace is how long after its sessions have expired an entry is kept, in ticks: twice the
-	// difference of the clocks, since one instance may issue the token and another prune the entry.
+	// Grace is how long an entry is kept after its sessions have expired, in ticks. It is twice the
+	// difference of the clocks, because one instance may issue the token and another prune the
+	// entry.
 	Grace uint8
 
-	// Controls.
-	Timestamps    bool // positions are the times at which transactions begin
-	AutoIncrement bool // positions are taken when transactions begin, and commits are not in order
-	PassHoles     bool // a reader goes on behind a position that it has not seen
-	ReadAtEnd     bool // knowledge is as new as the end of the read, not its beginning
+	// Controls, each of which is a wrong design.
+	Timestamps    bool // positions are the start times of transactions
+	AutoIncrement bool // positions are taken when transactions begin, and commits come in another order
+	PassHoles     bool // a reader continues after a position that it has not seen
+	ReadAtEnd     bool // knowledge counts from the end of the read, not from its beginning
 	ReplaceCapped bool // an entry for a user replaces entries for sessions that it does not cover
-	NextPosition  bool // the repair takes the position after the greatest that its instance has seen
+	NextPosition  bool // the repair takes the position after the greatest one its instance has seen
 	HeadIsEnough  bool // no repair if the head has reached the generation that proved the loss
-	Unlocked      bool // an entry for everybody does not wait for lasting writes
+	Unlocked      bool // an entry for all users does not wait for lasting changes
 }
 
 const (
 	users       = 2
 	sessions    = 4
 	mostEntries = 9
-	noTime      = 3 // the time left of what has expired, in the encoding of [entry.left]
+	noTime      = 3 // remaining time of an expired token or entry, in the encoding of [entry.left]
 )
 
 var ownerOf = [sessions]uint8{0, 0, 0, 1}
 
-// What an entry is about: a session by its number, or one of these.
+// The subject of an entry: a session by its number, or one of these.
 const (
 	aboutUser  uint8 = 8 // plus the user
 	aboutAll   uint8 = 16
 	aboutOther uint8 = 17 // a session that the model does not follow
 )
 
-// entry is an entry of the feed. Position zero is none.
+// entry is an entry of the feed. Position zero means no entry.
 type entry struct {
 	position   uint8
 	about      uint8
@@ -90,41 +93,41 @@ type entry struct {
 	id         uint8 // differs between histories of the store
 }
 
-// database is what a backup of the store contains.
+// database is the part of the store that a backup contains.
 type database struct {
 	head    uint8
-	rows    uint8 // sessions
+	rows    uint8 // sessions with a row
 	entries [mostEntries]entry
 }
 
-// instance is what an instance has in memory.
+// instance is the memory of an instance.
 type instance struct {
 	cursor, cursorID uint8 // the newest entry that it has read
 	top              uint8 // the greatest head that it has seen
-	named            uint8 // sessions
+	named            uint8 // sessions that it knows to be revoked by name
 	below            [users]uint8
 	belowAll         uint8
-	age              uint8 // ticks since the last complete read began, at most Staleness; or never
-	away             bool  // it cannot read the store
-	outdated         bool  // it has not read since the store was restored
+	age              uint8 // ticks since the last complete read began, up to Staleness; or never
+	away             bool  // cannot read the store
+	outdated         bool  // has not read since the store was restored
 	suspect          uint8 // the greatest generation that proves lost commits; zero after the repair
 
-	reading  bool // a read is under way
-	void     bool // the read began before a revocation of this instance, which it may not see
+	reading  bool // a read is running
+	void     bool // the running read began before a revocation of this instance, and may not see it
 	readAge  uint8
 	readHead uint8
-	pending  uint8 // control: a revocation that has begun, as its session plus one
-	position uint8 // control: of that revocation
+	pending  uint8 // for controls: a revocation that has begun, as its session plus one
+	position uint8 // for controls: position of that revocation
 }
 
-// token is a session as the world outside sees it.
+// token is the token of a session, as the outside world sees it.
 type token struct {
 	issued     bool
 	generation uint8
-	left       uint8 // as of an entry
+	left       uint8 // as in an entry
 	revoked    uint8 // ticks since its revocation was acknowledged, plus one; zero if it was not
 	lost       bool  // a restore has undone the revocation
-	folded     bool  // a fold revoked it
+	folded     bool  // a fold has revoked it
 }
 
 type worldState struct {
@@ -132,31 +135,32 @@ type worldState struct {
 	backup    database
 	instances [2]instance
 	tokens    [sessions]token
-	ahead     uint8 // clock B
-	clock     uint8 // ticks, kept only for feeds by timestamps
+	ahead     uint8 // offset of clock B
+	clock     uint8 // ticks; only kept for feeds by timestamps
 	history   uint8
 	peak      uint8 // the greatest position that was given in any history
 	proven    uint8 // ticks since an instance had proof of lost commits, plus one
 	repaired  bool  // since the last restore
-	writing   uint8 // the session of a lasting write that holds its locks, plus one
+	writing   uint8 // session of a lasting change that holds its locks, plus one
 	spent     spent
 	broken    uint8
 }
 
-// spent counts what the bounds limit.
+// spent counts the events that the bounds limit.
 type spent struct{ entries, userEnds, allEnds, others, restarts, outages, snapshots, restores uint8 }
 
-// NewFeed returns the model of the feed, folding and pruning, in which reads take no time. A fold may
-// revoke a session that nobody has revoked.
+// NewFeed returns a model of the feed, of folding and of pruning. Reads take no time. A fold may
+// revoke a session that no one revoked.
 func NewFeed(design Design) *World {
 	return &World{Design: design, Bounds: Bounds{
-		Sessions: 0b1011, Creations: 0b0100, Lifetime: 3, Staleness: 2, Kept: 1, MaxNamed: 1, BehindBy: 1,
-		Entries: 4, Restarts: 1, Prunes: true,
+		Sessions: 0b1011, Creations: 0b0100, Lifetime: 3, Staleness: 2, Kept: 1, MaxNamed: 1,
+		BehindBy: 1,
+		Entries:  4, Restarts: 1, Prunes: true,
 	}}
 }
 
-// NewSlowFeed returns the model of the feed in which reads take time and show some of what is
-// committed meanwhile. Nothing is pruned.
+// NewSlowFeed returns a model of the feed in which a read takes time and sees some of the entries
+// that are committed meanwhile. Nothing is pruned.
 func NewSlowFeed(design Design) *World {
 	return &World{Design: design, Bounds: Bounds{
 		Sessions: 0b1001, Creations: 0b0010, Lifetime: 3, Staleness: 2, Kept: 2, MaxNamed: 1,
@@ -164,7 +168,7 @@ func NewSlowFeed(design Design) *World {
 	}}
 }
 
-// NewRestore returns the model of restores and lost commits.
+// NewRestore returns a model of restores and lost commits.
 func NewRestore(design Design) *World {
 	return &World{Design: design, Bounds: Bounds{
 		Sessions: 0b1001, Creations: 0b0010, Staleness: 1, Kept: 8, MaxNamed: 9,
@@ -172,11 +176,13 @@ func NewRestore(design Design) *World {
 	}}
 }
 
-// NewProduct returns a model in which everything can happen that can happen in the others.
+// NewProduct returns a model in which every event of the other models can happen.
 func NewProduct(design Design) *World {
 	return &World{Design: design, Bounds: Bounds{
-		Sessions: 0b1001, Creations: 0b0110, Lifetime: 4, Staleness: 2, Kept: 2, MaxNamed: 2, BehindBy: 1,
-		Entries: 9, UserEnds: 2, AllEnds: 1, Others: 2, Restarts: 2, SlowReads: true, Unread: true, Prunes: true,
+		Sessions: 0b1001, Creations: 0b0110, Lifetime: 4, Staleness: 2, Kept: 2, MaxNamed: 2,
+		BehindBy: 1,
+		Entries:  9, UserEnds: 2, AllEnds: 1, Others: 2, Restarts: 2, SlowReads: true, Unread: true,
+		Prunes:    true,
 		Snapshots: 2, Restores: 2, Writes: true,
 	}}
 }
@@ -202,10 +208,10 @@ func (m *World) Start() (starts []worldState) {
 	return starts
 }
 
-// never is the age of what an instance does not know.
+// never is the age of knowledge that an instance does not have.
 func (m *World) never() uint8 { return m.Bounds.Staleness + 1 }
 
-// Canonical implements [Model]. It forgets what can make no difference any more.
+// Canonical implements [Model]. It clears values that can no longer make a difference.
 func (m *World) Canonical(s worldState) worldState {
 	if s.spent.restores >= m.Bounds.Restores {
 		s.backup = database{}
@@ -215,7 +221,7 @@ func (m *World) Canonical(s worldState) worldState {
 	}
 	if !m.Bounds.Prunes {
 		for i := range s.list() {
-			s.entries[i].left = min(s.entries[i].left, 1) // replaced or not
+			s.entries[i].left = min(s.entries[i].left, 1) // only whether the entry was replaced
 		}
 	}
 	if s.ahead == 0 && less(s.instances[1], s.instances[0]) {
@@ -224,7 +230,7 @@ func (m *World) Canonical(s worldState) worldState {
 	return s
 }
 
-// forget removes what is left of expired tokens. Without restores, later sessions have generations
+// forget clears the records of expired tokens. Without restores, later sessions have generations
 // above all that an instance knows.
 func (m *World) forget(s *worldState) {
 	for n := range s.tokens {
@@ -244,13 +250,15 @@ func (m *World) forget(s *worldState) {
 	}
 }
 
-// less orders instances, which have the same clock.
+// less orders two instances whose clocks are equal.
 func less(a, b instance) bool {
-	return cmp.Or(cmp.Compare(a.cursor, b.cursor), cmp.Compare(a.age, b.age), cmp.Compare(a.named, b.named),
-		cmp.Compare(a.top, b.top), cmp.Compare(a.readAge, b.readAge), cmp.Compare(a.readHead, b.readHead)) < 0
+	return cmp.Or(cmp.Compare(a.cursor, b.cursor), cmp.Compare(a.age, b.age),
+		cmp.Compare(a.named, b.named),
+		cmp.Compare(a.top, b.top), cmp.Compare(a.readAge, b.readAge), cmp.Compare(a.readHead,
+			b.readHead)) < 0
 }
 
-// leastBelow returns the least generation that revokes the same of the user's sessions.
+// leastBelow returns the least generation that revokes the same sessions of the user.
 func (s *worldState) leastBelow(user, generation uint8) (least uint8) {
 	for n, t := range s.tokens {
 		if ownerOf[n] == user && t.left > noTime && t.generation < generation {
@@ -260,7 +268,7 @@ func (s *worldState) leastBelow(user, generation uint8) (least uint8) {
 	return least
 }
 
-// Idle implements [Model]. Nothing in the model waits for ever.
+// Idle implements [Model]. Nothing in the model waits forever.
 func (m *World) Idle(worldState) bool { return true }
 
 // Describe implements [Model].
@@ -278,8 +286,8 @@ func (m *World) Describe(step Step) string {
 	return where + step.Verb
 }
 
-// offset is how far the instance's clock is ahead of the reference clock.
+// offset returns by how many ticks the instance's clock is ahead of the reference clock.
 func (s *worldState) offset(i int) uint8 { return uint8(i) * s.ahead }
 
-// expired reports whether the instance sees that the time is over.
+// expired reports whether the time is over by the clock of the instance.
 func (s *worldState) expired(i int, left uint8) bool { return left <= noTime+s.offset(i) }

@@ -1,10 +1,10 @@
 package revocationmodel
 
-// all is the set of visible entries of a read that has seen everything.
+// allVisible is the set of visible entries of a read that sees everything.
 const allVisible = uint16(1<<mostEntries - 1)
 
-// read reads the feed on from the instance's cursor. Visible is the set of entries that the read
-// sees, by their places in the list.
+// read continues the read of the feed from the instance's cursor. visible is the set of entries
+// that the read sees, by their index.
 func (m *World) read(s *worldState, i int, visible uint16) {
 	in := &s.instances[i]
 	if in.cursor > 0 && !m.Design.Timestamps && !m.hasCursor(s, in) {
@@ -12,7 +12,8 @@ func (m *World) read(s *worldState, i int, visible uint16) {
 		in.cursor, in.cursorID, in.top = 0, 0, 0
 	}
 	for at, e := range s.list() {
-		if visible>>at&1 == 0 || e.position < in.cursor || e.position == in.cursor && !m.Design.Timestamps {
+		if visible>>at&1 == 0 || e.position < in.cursor ||
+			e.position == in.cursor && !m.Design.Timestamps {
 			continue
 		}
 		hole := e.position > in.cursor+1 && e.position-1+m.Bounds.Kept > s.head && e.about != aboutAll
@@ -27,8 +28,8 @@ func (m *World) stopsAtHoles() bool {
 	return !m.Design.PassHoles && !m.Design.AutoIncrement && !m.Design.Timestamps
 }
 
-// hasCursor reports whether the store still has the entry that the instance read last. If it
-// cannot have been pruned, commits were lost.
+// hasCursor reports whether the store still has the last entry that the instance read. If it does
+// not, and the entry cannot have been pruned, commits were lost.
 func (m *World) hasCursor(s *worldState, in *instance) bool {
 	lost := in.cursor > s.head
 	for _, e := range s.list() {
@@ -45,13 +46,13 @@ func (m *World) hasCursor(s *worldState, in *instance) bool {
 	return false
 }
 
-// proves notes that the generation proves to the instance that commits were lost.
+// proves records that the generation proves to the instance that commits were lost.
 func (s *worldState) proves(in *instance, generation uint8) {
 	in.suspect = max(in.suspect, generation)
 	s.proven = max(s.proven, 1)
 }
 
-// note adds an entry to what the instance knows.
+// note adds an entry to the knowledge of the instance.
 func (in *instance) note(e entry) {
 	in.cursor, in.cursorID = e.position, e.id
 	in.top = max(in.top, e.position)
@@ -77,8 +78,8 @@ func (m *World) readNow(s *worldState, i int) {
 	s.instances[i].age, s.instances[i].outdated = 0, false
 }
 
-// learn is what an instance does after a revocation of its own: it reads it back, or trusts nothing
-// until it has.
+// learn models an instance after its own revocation: it reads the revocation back, or accepts no
+// token until it has.
 func (m *World) learn(s *worldState, i int) {
 	in := &s.instances[i]
 	if in.away || in.reading {
@@ -88,8 +89,8 @@ func (m *World) learn(s *worldState, i int) {
 	m.readNow(s, i)
 }
 
-// distrust is what an instance does that cannot read back a revocation of its own: it accepts
-// nothing until a read that begins from now on has ended.
+// distrust models an instance that cannot read back its own revocation. It accepts no token until a
+// read that begins later has ended.
 func (m *World) distrust(s *worldState, i int) {
 	in := &s.instances[i]
 	in.age = m.never()
@@ -116,13 +117,14 @@ func (m *World) finish(s *worldState, i int, visible uint16) {
 	in.reading, in.void, in.readAge, in.readHead = false, false, 0, 0
 }
 
-// views calls yield with each set of entries that a read which began when the feed had a lower head
-// may see: all that were committed before it began, and any of those committed since. A database
-// may show it a later entry without an earlier one.
+// views calls yield with each set of entries that a running read may see: all entries committed
+// before it began, and any of those committed since. A database may show a later entry without an
+// earlier one.
 func (m *World) views(s *worldState, i int, yield func(uint16)) {
 	list := s.list()
 	first := len(list)
-	for first > 0 && list[first-1].position > s.instances[i].readHead && list[first-1].position+m.Bounds.Kept > s.head {
+	for first > 0 && list[first-1].position > s.instances[i].readHead &&
+		list[first-1].position+m.Bounds.Kept > s.head {
 		first--
 	}
 	before := uint16(1<<first - 1)
@@ -134,18 +136,18 @@ func (m *World) views(s *worldState, i int, yield func(uint16)) {
 // Verdict is the answer to a token.
 type Verdict uint8
 
-// The answers.
+// The verdicts.
 const (
 	Accepted Verdict = iota
-	Stale            // accepted by what was known before the store stopped answering
+	Stale            // accepted by knowledge from before the store stopped answering
 	Refused          // revoked
-	Lost             // of commits that the store has lost
+	Lost             // issued by commits that the store has lost
 	Expired
 	Unavailable // the instance does not know enough
 )
 
-// answer is an instance's answer to a token. It reads the feed if that is needed and the store
-// answers.
+// answer returns an instance's answer to a token. If needed, and if the store answers, it reads the
+// feed.
 func (m *World) answer(s *worldState, i, n int, answers bool) Verdict {
 	in := &s.instances[i]
 	t := &s.tokens[n]
@@ -170,7 +172,7 @@ func (m *World) answer(s *worldState, i, n int, answers bool) Verdict {
 	return Accepted
 }
 
-// headIsBelow reads the head of the feed, which proves lost commits if it is below the generation.
+// headIsBelow reads the head of the feed. A head below the generation proves lost commits.
 func (m *World) headIsBelow(s *worldState, i int, generation uint8) bool {
 	in := &s.instances[i]
 	in.top = s.head

@@ -1,10 +1,10 @@
 package revocationmodel
 
-// Broken implements [Model]. In every state, the store may or may not answer the request that presents
-// a token.
+// Broken implements [Model]. In every state, it checks the answer to each token both if the store
+// answers the request and if it does not.
 func (m *World) Broken(s worldState) string {
 	if s.broken != 0 {
-		return "a session left something lasting after its revocation was committed"
+		return "a session made a lasting change after its revocation was committed"
 	}
 	for i := range s.instances {
 		for n, t := range s.tokens {
@@ -22,14 +22,15 @@ func (m *World) Broken(s worldState) string {
 	return ""
 }
 
-// judge names the promise that an answer to a token breaks.
+// judge returns the promise that an answer to a token breaks, or "".
 func (m *World) judge(s *worldState, verdict Verdict, i, n int) string {
 	t := &s.tokens[n]
-	tooLate := func(since uint8) bool { // how many ticks ago, plus one
+	tooLate := func(since uint8) bool { // since is a number of ticks, plus one
 		return since > 1 && verdict == Accepted || since > m.Bounds.Staleness && verdict == Stale
 	}
 	switch {
-	case verdict == Refused && s.rows&bit(int8(n)) != 0 && t.revoked == 0 && !t.folded && !s.instances[i].outdated:
+	case verdict == Refused && s.rows&bit(int8(n)) != 0 && t.revoked == 0 && !t.folded &&
+		!s.instances[i].outdated:
 		return "a session was refused that the store has and that was never revoked"
 	case t.revoked > 0 && !t.lost && tooLate(t.revoked):
 		return "a token was accepted too late after its revocation was acknowledged"

@@ -1,13 +1,13 @@
 package revocationmodel
 
-// stepping collects the steps that can be taken in a state.
+// stepping collects the possible steps of a state.
 type stepping struct {
 	m     *World
 	s     worldState
 	yield func(Step, worldState)
 }
 
-// take offers a step that changes the state.
+// take offers a step if it changes the state.
 func (p *stepping) take(verb string, at, of int, change func(s *worldState)) {
 	after := p.s
 	change(&after)
@@ -29,7 +29,8 @@ func (m *World) Next(s worldState, yield func(Step, worldState)) {
 	p.writes()
 }
 
-// time is a tick of all clocks. An instance that has proof of lost commits repairs the store at once.
+// time offers a tick of all clocks. An instance that has proof of lost commits repairs the store at
+// once.
 func (p *stepping) time() {
 	for _, in := range p.s.instances {
 		if in.suspect > 0 && !in.away && p.m.Design.Repair {
@@ -65,7 +66,7 @@ func (p *stepping) time() {
 	})
 }
 
-// age brings the end of tokens and entries nearer by a tick.
+// age shortens the remaining time of tokens and entries by a tick.
 func (s *worldState) age() {
 	for _, d := range []*database{&s.database, &s.backup} {
 		for i := range d.list() {
@@ -77,14 +78,16 @@ func (s *worldState) age() {
 	}
 }
 
-// reads are reads of the feed, outages and restarts of an instance.
+// reads offers reads of the feed, outages and restarts of an instance.
 func (p *stepping) reads(i int) {
 	in := p.s.instances[i]
 	b := p.m.Bounds
 	switch {
 	case in.reading:
 		p.m.views(&p.s, i, func(visible uint16) {
-			p.take("finishes reading the feed", i, -1, func(s *worldState) { p.m.finish(s, i, visible) })
+			p.take("finishes reading the feed", i, -1, func(s *worldState) {
+				p.m.finish(s, i, visible)
+			})
 		})
 	case !in.away && b.SlowReads:
 		p.take("begins to read the feed", i, -1, func(s *worldState) { p.m.begin(s, i) })
@@ -94,12 +97,15 @@ func (p *stepping) reads(i int) {
 	if in.away {
 		p.take("reaches the store again", i, -1, func(s *worldState) { s.instances[i].away = false })
 	} else if !in.reading && p.s.spent.outages < b.Outages {
-		p.take("loses the store", i, -1, func(s *worldState) { s.spent.outages++; s.instances[i].away = true })
+		p.take("loses the store", i, -1, func(s *worldState) {
+			s.spent.outages++
+			s.instances[i].away = true
+		})
 	}
 	if p.s.spent.restarts < b.Restarts {
 		p.take("restarts", i, -1, func(s *worldState) {
 			s.spent.restarts++
-			if in.suspect > 0 && !s.repaired { // the proof is gone with the instance
+			if in.suspect > 0 && !s.repaired { // the restart forgets the proof
 				s.proven = 0
 			}
 			s.instances[i] = instance{age: p.m.never(), away: in.away}
@@ -107,12 +113,12 @@ func (p *stepping) reads(i int) {
 	}
 }
 
-// changes are new sessions and what is removed because it has expired.
+// changes offers new sessions and pruning.
 func (p *stepping) changes(i int) {
 	for n := range p.s.tokens {
 		if p.m.Bounds.Creations&bit(int8(n)) != 0 && !p.s.tokens[n].issued {
 			p.take("creates session", i, n, func(s *worldState) { p.m.create(s, i, n) })
-			break // they are interchangeable
+			break // sessions to create are interchangeable
 		}
 	}
 	if !p.m.Bounds.Prunes {
@@ -135,10 +141,10 @@ func (p *stepping) changes(i int) {
 	}
 }
 
-// held reports whether a lasting write has the row of the user.
+// held reports whether a lasting change has locked the row of the user.
 func (s *worldState) held(user uint8) bool { return s.writing > 0 && ownerOf[s.writing-1] == user }
 
-// ends are revocations.
+// ends offers revocations.
 func (p *stepping) ends(i int) {
 	s, b := &p.s, p.m.Bounds
 	if p.m.Design.AutoIncrement || p.m.Design.Timestamps {
@@ -148,7 +154,8 @@ func (p *stepping) ends(i int) {
 	for n, t := range s.tokens {
 		dead := t.revoked > 0 && !t.lost && s.instances[i].knows(n, t.generation)
 		row := s.rows&bit(int8(n)) != 0
-		if t.issued && !dead && !s.expired(i, t.left) && (row || p.m.Design.FromClaims) && p.m.hasRoom(s, p.m.entriesOf(s, ownerOf[n])) && !s.held(ownerOf[n]) {
+		if t.issued && !dead && !s.expired(i, t.left) && (row || p.m.Design.FromClaims) &&
+			p.m.hasRoom(s, p.m.entriesOf(s, ownerOf[n])) && !s.held(ownerOf[n]) {
 			p.revoke("revokes session", i, n, func(s *worldState) { p.m.revoke(s, i, n) })
 		}
 	}
@@ -161,7 +168,7 @@ func (p *stepping) ends(i int) {
 		}
 	}
 	if s.spent.others < b.Others && p.m.hasRoom(s, 1) {
-		p.revoke("revokes a session of somebody else", i, -1, func(s *worldState) {
+		p.revoke("revokes a session of another user", i, -1, func(s *worldState) {
 			s.spent.others++
 			p.m.add(s, s.head+1, entry{about: aboutOther, left: p.m.lifetime(s, i)}, nothing)
 		})
@@ -175,8 +182,9 @@ func (p *stepping) ends(i int) {
 	}
 }
 
-// revoke offers a revocation, after which the instance reads it back, or cannot. If it reads that commits
-// were lost, it repairs the store before it acknowledges the revocation.
+// revoke offers a revocation, after which the instance reads it back or fails to. If the read
+// proves that commits were lost, the instance repairs the store before it acknowledges the
+// revocation.
 func (p *stepping) revoke(verb string, i, of int, change func(s *worldState)) {
 	if in := &p.s.instances[i]; !in.away && !in.reading && p.m.Bounds.Unread {
 		p.take(verb+" and cannot read that back, which was", i, of, func(s *worldState) {
@@ -196,7 +204,8 @@ func (p *stepping) revoke(verb string, i, of int, change func(s *worldState)) {
 	p.yield(Step{verb, int8(i), int8(of)}, after)
 }
 
-// outOfOrder is how controls revoke: a position is taken first, and the entry is committed later.
+// outOfOrder offers revocations of controls: the position is taken first, and the entry is
+// committed later.
 func (p *stepping) outOfOrder(i int) {
 	in := &p.s.instances[i]
 	if in.pending > 0 {
@@ -204,7 +213,8 @@ func (p *stepping) outOfOrder(i int) {
 			in := &s.instances[i]
 			n, t := int(in.pending-1), s.tokens[in.pending-1]
 			s.rows &^= bit(int8(n))
-			p.m.add(s, in.position, entry{about: uint8(n), generation: t.generation, left: t.left}, nothing)
+			p.m.add(s, in.position, entry{about: uint8(n), generation: t.generation, left: t.left},
+				nothing)
 			in.pending, in.position = 0, 0
 			s.acknowledge(s.head, func(other int, _ token) bool { return other == n })
 			p.m.learn(s, i)
@@ -212,7 +222,8 @@ func (p *stepping) outOfOrder(i int) {
 		return
 	}
 	for n, t := range p.s.tokens {
-		if !t.issued || t.revoked > 0 || p.s.instances[1-i].pending == uint8(n+1) || !p.m.hasRoom(&p.s, 2) {
+		if !t.issued || t.revoked > 0 || p.s.instances[1-i].pending == uint8(n+1) ||
+			!p.m.hasRoom(&p.s, 2) {
 			continue
 		}
 		p.take("begins to revoke session", i, n, func(s *worldState) {
@@ -225,21 +236,21 @@ func (p *stepping) outOfOrder(i int) {
 	}
 }
 
-// repairs are repairs of lost commits.
+// repairs offers repairs of lost commits.
 func (p *stepping) repairs(i int) {
 	if p.m.Design.Repair && p.s.instances[i].suspect > 0 && p.m.canRepair(&p.s, i) {
 		p.take("repairs the store", i, -1, func(s *worldState) { p.m.repair(s, i) })
 	}
 }
 
-// canRepair reports whether no lasting write keeps the instance from repairing the store, and the
+// canRepair reports whether the instance can repair the store: no lasting change blocks it, and the
 // bounds allow it.
 func (m *World) canRepair(s *worldState, i int) bool {
 	in := &s.instances[i]
 	return !in.away && (s.writing == 0 || m.Design.Unlocked) && len(s.list()) < mostEntries
 }
 
-// presents are tokens that clients present.
+// presents offers tokens that clients present.
 func (p *stepping) presents(i int) {
 	for n, t := range p.s.tokens {
 		if !t.issued {
@@ -253,7 +264,7 @@ func (p *stepping) presents(i int) {
 	}
 }
 
-// backups are backups of the store, and its return to one.
+// backups offers backups of the store and its restore.
 func (p *stepping) backups() {
 	if p.s.spent.snapshots < p.m.Bounds.Snapshots {
 		p.take("the store is backed up", -1, -1, func(s *worldState) {
@@ -269,9 +280,9 @@ func (p *stepping) backups() {
 	}
 }
 
-// writes are requests that leave something lasting.
+// writes offers requests that make lasting changes.
 func (p *stepping) writes() {
-	if !p.m.Bounds.Writes || p.s.spent.restores == 0 { // the model of authority has the others
+	if !p.m.Bounds.Writes || p.s.spent.restores == 0 { // the model of authority has the other cases
 		return
 	}
 	if n := p.s.writing; n > 0 {
@@ -285,7 +296,9 @@ func (p *stepping) writes() {
 	}
 	for n, t := range p.s.tokens {
 		if t.issued && p.s.rows&bit(int8(n)) != 0 && !p.s.isDead(n, t.generation) {
-			p.take("a lasting write locks and checks session", -1, n, func(s *worldState) { s.writing = uint8(n + 1) })
+			p.take("a lasting write locks and checks session", -1, n, func(s *worldState) {
+				s.writing = uint8(n + 1)
+			})
 		}
 	}
 }

@@ -16,12 +16,13 @@ func (d *database) isDead(n int, generation uint8) bool {
 	return slices.ContainsFunc(d.list(), func(e entry) bool { return e.revokes(n, generation) })
 }
 
-// revokes reports whether the entry is about the session.
+// revokes reports whether the entry revokes the session.
 func (e entry) revokes(n int, generation uint8) bool {
-	return e.about == uint8(n) || (e.about == aboutAll || e.about == aboutUser+ownerOf[n]) && generation < e.generation
+	return e.about == uint8(n) || (e.about == aboutAll || e.about == aboutUser+ownerOf[n]) &&
+		generation < e.generation
 }
 
-// belowAll returns the generation below which everybody's sessions are revoked.
+// belowAll returns the generation below which the sessions of all users are revoked.
 func (d *database) belowAll() (generation uint8) {
 	for _, e := range d.list() {
 		if e.about == aboutAll {
@@ -31,13 +32,13 @@ func (d *database) belowAll() (generation uint8) {
 	return generation
 }
 
-// hasRoom reports whether the bounds allow so many further entries.
+// hasRoom reports whether the bounds allow n more entries.
 func (m *World) hasRoom(s *worldState, n uint8) bool {
 	return s.spent.entries+n <= m.Bounds.Entries && len(s.list())+int(n) <= mostEntries
 }
 
-// add appends an entry that replaces others. An entry without a generation covers all that is older
-// than itself.
+// add appends an entry and marks the entries that it replaces. An entry without a generation covers
+// all older sessions.
 func (m *World) add(s *worldState, position uint8, e entry, replaces func(old entry) bool) {
 	e.position, e.id = position, s.history
 	if e.generation == 0 && e.about >= aboutUser {
@@ -63,8 +64,8 @@ func (m *World) add(s *worldState, position uint8, e entry, replaces func(old en
 func nothing(entry) bool { return false }
 
 // isCapped reports whether the token of the entry's session claims a generation above all that the
-// store has reached. An entry for the user does not cover such a token, and so must not replace the
-// entry for its session.
+// store has reached. An entry for the user does not cover such a token, and must therefore not
+// replace the entry for its session.
 func (e entry) isCapped() bool { return e.about < sessions && e.generation == e.position }
 
 // isOf reports whether the entry is about the user or a session of the user.
@@ -72,9 +73,9 @@ func (e entry) isOf(user uint8) bool {
 	return e.about == aboutUser+user || e.about < sessions && ownerOf[e.about] == user
 }
 
-// acknowledge notes that the caller has been told of a revocation, which took the position or would
-// have taken it. A session of a lost history may have a greater generation than the store has
-// reached: no entry covers it, and its revocation counts as lost.
+// acknowledge records that the caller learned of a revocation with this position. A session of a
+// lost history may have a greater generation than the store has reached. Then no entry covers it,
+// and its revocation counts as lost.
 func (s *worldState) acknowledge(position uint8, meant func(n int, t token) bool) {
 	for n := range s.tokens {
 		t := &s.tokens[n]
@@ -84,12 +85,12 @@ func (s *worldState) acknowledge(position uint8, meant func(n int, t token) bool
 	}
 }
 
-// lifetime is the end of a token that an instance issues now.
+// lifetime returns the expiry of a token that an instance issues now.
 func (m *World) lifetime(s *worldState, i int) uint8 {
 	return noTime + s.offset(i) + max(m.Bounds.Lifetime, 1)
 }
 
-// create adds a session, whose generation is the head of the feed.
+// create adds a session with the head of the feed as its generation.
 func (m *World) create(s *worldState, i, n int) {
 	s.rows |= bit(int8(n))
 	s.tokens[n] = token{issued: true, generation: s.head, left: m.lifetime(s, i)}
@@ -98,21 +99,22 @@ func (m *World) create(s *worldState, i, n int) {
 	}
 }
 
-// revoke revokes one session by what its token says, unless an entry in force does so already, and
-// folds if the feed names too many sessions of its user.
+// revoke revokes one session by the claims of its token, unless an entry in force already does. It
+// then folds if the feed names too many sessions of the user.
 func (m *World) revoke(s *worldState, i, n int) {
 	t := s.tokens[n]
 	position := s.head + 1
 	s.rows &^= bit(int8(n))
 	if !slices.ContainsFunc(s.list(), func(e entry) bool { return e.left >= t.left && e.revokes(n, t.generation) }) {
-		m.add(s, position, entry{about: uint8(n), generation: min(t.generation, position), left: t.left},
+		m.add(s, position, entry{about: uint8(n), generation: min(t.generation, position),
+			left: t.left},
 			func(old entry) bool { return old.about == uint8(n) })
 		m.fold(s, ownerOf[n])
 	}
 	s.acknowledge(position, func(other int, _ token) bool { return other == n })
 }
 
-// entriesOf is how many entries the revocation of a session of the user adds.
+// entriesOf returns how many entries the revocation of a session of the user adds.
 func (m *World) entriesOf(s *worldState, user uint8) uint8 {
 	named := uint8(0)
 	for _, e := range s.list() {
@@ -126,12 +128,14 @@ func (m *World) entriesOf(s *worldState, user uint8) uint8 {
 	return 1
 }
 
-// fold makes one entry of all but the newest that name sessions of the user, if there are too many.
+// fold replaces all but the newest entries that name sessions of the user by one entry, if there
+// are too many.
 func (m *World) fold(s *worldState, user uint8) {
 	var named []*entry
 	list := s.list()
 	for i := range list {
-		if e := &list[i]; e.about < sessions && ownerOf[e.about] == user && e.left > 0 && !e.isCapped() {
+		if e := &list[i]; e.about < sessions && ownerOf[e.about] == user && e.left > 0 &&
+			!e.isCapped() {
 			named = append(named, e)
 		}
 	}
@@ -160,7 +164,7 @@ func (m *World) fold(s *worldState, user uint8) {
 	})
 }
 
-// revokeUser revokes all sessions of a user, with one entry.
+// revokeUser revokes all sessions of a user with one entry.
 func (m *World) revokeUser(s *worldState, i int, user uint8) {
 	e := entry{about: aboutUser + user}
 	position := s.head + 1
@@ -181,7 +185,7 @@ func (m *World) revokeUser(s *worldState, i int, user uint8) {
 	s.acknowledge(position, func(n int, _ token) bool { return ownerOf[n] == user })
 }
 
-// revokeAll revokes everybody's sessions with an entry at the position. It leaves the rows.
+// revokeAll revokes the sessions of all users with an entry at the position. The rows stay.
 func (m *World) revokeAll(s *worldState, i int, position uint8) {
 	e := entry{about: aboutAll, left: m.lifetime(s, i)}
 	for n, t := range s.tokens {
@@ -192,14 +196,15 @@ func (m *World) revokeAll(s *worldState, i int, position uint8) {
 	m.add(s, position, e, func(old entry) bool { return old.about == aboutAll })
 }
 
-// repair is what an instance does that has proof of lost commits: once, under the head's lock, it
-// revokes everybody's sessions, at a position above all that were ever given.
+// repair models an instance with proof of lost commits. Once, under the lock of the head, it
+// revokes the sessions of all users at a position above every one that was ever given.
 func (m *World) repair(s *worldState, i int) {
 	suspect := s.instances[i].suspect
 	s.instances[i].suspect = 0
-	if s.belowAll() <= suspect && !(m.Design.HeadIsEnough && s.head >= suspect) { // or another instance has
+	// otherwise another instance has repaired
+	if s.belowAll() <= suspect && !(m.Design.HeadIsEnough && s.head >= suspect) {
 		m.revokeAll(s, i, m.repairAt(s, i, suspect))
-		s.spent.entries-- // the bound is for others
+		s.spent.entries-- // the bound excludes repairs
 		s.acknowledge(s.head, func(n int, t token) bool { return s.isDead(n, t.generation) })
 		s.repaired = true
 	}
@@ -213,12 +218,12 @@ func (m *World) repairAt(s *worldState, i int, suspect uint8) uint8 {
 	return s.peak + 1
 }
 
-// prunable reports whether the instance may remove the entry.
+// prunable reports whether the instance may prune the entry.
 func (m *World) prunable(s *worldState, i int, e entry) bool {
 	return e.left+m.Design.Grace <= noTime+s.offset(i) && e.position+m.Bounds.Kept <= s.head
 }
 
-// prune removes all entries that the instance takes for long expired.
+// prune removes all entries that the instance may prune.
 func (m *World) prune(s *worldState, i int) {
 	var kept [mostEntries]entry
 	n := 0
@@ -229,14 +234,14 @@ func (m *World) prune(s *worldState, i int) {
 		}
 	}
 	s.entries = kept
-	for i := range s.instances { // a view that shows the removal shows all that was committed before
+	for i := range s.instances { // a read that sees the removal sees all that was committed before it
 		if s.instances[i].reading {
 			s.instances[i].readHead = s.head
 		}
 	}
 }
 
-// restore returns the store to the backup.
+// restore replaces the store by the backup.
 func (m *World) restore(s *worldState) {
 	s.database = s.backup
 	s.history++

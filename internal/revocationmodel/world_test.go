@@ -13,7 +13,7 @@ import (
 const (
 	tooLate      = "a token was accepted too late after its revocation was acknowledged"
 	lostAccepted = "a token was accepted whose revocation was lost, although lost commits had been proven"
-	lateWrite    = "a session left something lasting after its revocation was committed"
+	lateWrite    = "a session made a lasting change after its revocation was committed"
 )
 
 // bounded changes the bounds of a model.
@@ -32,11 +32,12 @@ func requireTaken(t *testing.T, report Report, verbs ...string) {
 func TestRevocationsHoldInTimeWhileTheFeedIsFoldedAndPruned(t *testing.T) {
 	t.Parallel()
 	report := requireHolds(t, NewFeed(Library))
-	requireTaken(t, report, "a tick passes", "creates session", "reads the feed", "restarts", "revokes session",
+	requireTaken(t, report, "a tick passes", "creates session", "reads the feed", "restarts",
+		"revokes session",
 		"prunes sessions", "prunes the feed")
 }
 
-func TestRevocationsHoldInTimeWhileAllSessionsOfAUserEnd(t *testing.T) {
+func TestRevocationsHoldInTimeWhileAllSessionsOfAUserAreRevoked(t *testing.T) {
 	t.Parallel()
 	report := requireHolds(t, bounded(NewFeed(Library), func(b *Bounds) {
 		b.Creations, b.Entries, b.UserEnds = 0, 3, 1
@@ -57,11 +58,12 @@ func TestRevocationsHoldInTimeWhileReadsOfTheFeedAreSlow(t *testing.T) {
 func TestRevocationsHoldAfterLostCommitsAreProven(t *testing.T) {
 	t.Parallel()
 	report := requireHolds(t, NewRestore(Library))
-	requireTaken(t, report, "the store is backed up", "the store is restored", "is shown the token of session",
-		"repairs the store", "revokes a session of somebody else", "a lasting write commits for session")
+	requireTaken(t, report, "the store is backed up", "the store is restored",
+		"is shown the token of session",
+		"repairs the store", "revokes a session of another user", "a lasting write commits for session")
 }
 
-func TestEveryWrongFeedIsCaught(t *testing.T) {
+func TestExplorerCatchesEveryWrongFeed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		wrong func(*Design)
@@ -82,7 +84,7 @@ func TestEveryWrongFeedIsCaught(t *testing.T) {
 	}
 }
 
-func TestEveryWrongAnswerToLostCommitsIsCaught(t *testing.T) {
+func TestExplorerCatchesEveryWrongHandlingOfLostCommits(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		wrong func(*Design)
@@ -108,7 +110,7 @@ func TestEveryWrongAnswerToLostCommitsIsCaught(t *testing.T) {
 }
 
 // The product of the models has too many states to visit all.
-func TestTheProductHoldsToABoundedDepth(t *testing.T) {
+func TestProductHoldsToABoundedDepth(t *testing.T) {
 	t.Parallel()
 	states := testenv.Rounds(t, testenv.Counts{Small: 20_000, Moderate: 200_000, Full: 5_000_000})
 	skipUnderRace(t)
@@ -131,7 +133,9 @@ func TestRandomRunsOfTheProductHold(t *testing.T) {
 		for range 80 {
 			var steps []Step
 			var states []worldState
-			model.Next(state, func(step Step, after worldState) { steps, states = append(steps, step), append(states, after) })
+			model.Next(state, func(step Step, after worldState) {
+				steps, states = append(steps, step), append(states, after)
+			})
 			choice := random.IntN(len(steps))
 			state, trace = states[choice], append(trace, steps[choice])
 			require.Empty(t, model.Broken(state), "%s", Print(model, trace))
@@ -139,11 +143,11 @@ func TestRandomRunsOfTheProductHold(t *testing.T) {
 	}
 }
 
-// Random runs of the product have found it: a session of a lost history claims a generation that the
-// store has not reached, so the entry for its user does not cover it.
+// Random runs of the product found this trace: a session of a lost history claims a generation that
+// the store has not reached, so the entry for its user does not cover it.
 func TestAnEntryForAUserMustNotReplaceOneForASessionOfALostHistory(t *testing.T) {
 	t.Parallel()
-	const other = "revokes a session of somebody else"
+	const other = "revokes a session of another user"
 	steps := []Step{
 		{"the store is backed up", -1, -1}, {other, 0, -1}, {other, 0, -1}, {"creates session", 0, 1},
 		{"the store is restored", -1, -1}, {"revokes session", 1, 1}, {"revokes the sessions of user", 1, 0},
@@ -152,7 +156,8 @@ func TestAnEntryForAUserMustNotReplaceOneForASessionOfALostHistory(t *testing.T)
 	design := Library
 	design.ReplaceCapped = true
 	require.Equal(t, tooLate, brokenAfter(t, NewProduct(design), steps))
-	kept := slices.DeleteFunc(steps, func(s Step) bool { return s.Verb == "prunes the feed" }) // there is nothing to prune
+	// nothing is left to prune
+	kept := slices.DeleteFunc(steps, func(s Step) bool { return s.Verb == "prunes the feed" })
 	require.Empty(t, brokenAfter(t, NewProduct(Library), kept))
 }
 

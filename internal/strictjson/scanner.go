@@ -2,13 +2,13 @@ package strictjson
 
 import "unicode/utf16"
 
-// scanner walks over JSON text (RFC 8259) that is known to be valid UTF-8.
+// scanner reads JSON text (RFC 8259) that is known to be valid UTF-8.
 type scanner struct {
 	data []byte
 	pos  int
 }
 
-// peek returns the next byte, or 0, which begins nothing, at the end.
+// peek returns the next byte, or 0 at the end. No JSON token begins with 0.
 func (s *scanner) peek() byte {
 	if s.pos == len(s.data) {
 		return 0
@@ -16,7 +16,7 @@ func (s *scanner) peek() byte {
 	return s.data[s.pos]
 }
 
-// take steps over the next byte if it is c.
+// take skips the next byte if it is c, and reports whether it was.
 func (s *scanner) take(c byte) bool {
 	if s.pos == len(s.data) || s.data[s.pos] != c {
 		return false
@@ -36,15 +36,15 @@ func (s *scanner) space() {
 	}
 }
 
-// span is where a value is. It is not the text itself, which would then have to be
-// on the heap.
+// span is the position of a value. It has no slice of the text, which would force the text onto the
+// heap.
 type span struct {
 	kind       Kind
 	start, end int
 }
 
-// value reads any value, with the white space before it. Depth is that of the
-// array or object around it.
+// value reads any value and the white space before it. depth is the nesting depth of the array or
+// object around it.
 func (s *scanner) value(depth int) (span, error) {
 	s.space()
 	start := s.pos
@@ -73,7 +73,7 @@ func (s *scanner) skip(depth int) (Kind, error) {
 	}
 }
 
-// list reads the array or object that begins here and closes with end.
+// list reads the array or object that begins here and ends with the byte end.
 func (s *scanner) list(depth int, end byte, item func(depth int) error) error {
 	if depth > maxDepth {
 		return ErrTooLarge
@@ -135,7 +135,7 @@ func (s *scanner) string() error {
 	return ErrSyntax
 }
 
-// escape reads what follows a backslash.
+// escape reads the characters after a backslash.
 func (s *scanner) escape() error {
 	switch s.peek() {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
@@ -149,8 +149,8 @@ func (s *scanner) escape() error {
 	}
 }
 
-// unicode reads the four digits behind \u and, where they are the first half of
-// a surrogate pair, the second half too.
+// unicode reads the four digits after \u. If they are the first half of a surrogate pair, it also
+// reads the second half.
 func (s *scanner) unicode() error {
 	r := hex4(s.data[s.pos:])
 	switch {
@@ -193,7 +193,7 @@ func (s *scanner) number() error {
 	return nil
 }
 
-// digits steps over at least one digit.
+// digits skips digits and reports whether there was at least one.
 func (s *scanner) digits() bool {
 	start := s.pos
 	for '0' <= s.peek() && s.peek() <= '9' {

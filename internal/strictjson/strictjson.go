@@ -1,11 +1,10 @@
-// Package strictjson reads one JSON object as a security decision needs it
-// read: so that no two readers can disagree about what it says.
+// Package strictjson parses a JSON object for security decisions: it accepts only text that every
+// reader understands in the same way.
 //
-// It refuses what encoding/json lets through and RFC 8259 leaves to each
-// reader: a name given twice, a known name in other letters (to encoding/json
-// "SUB", and "acce\u017f\u017f_key" with its long s, are spellings of a field),
-// invalid UTF-8, half a surrogate pair, the character NUL, and anything behind
-// the object.
+// It refuses text that encoding/json accepts and that RFC 8259 leaves to each reader: a name that
+// occurs twice; a known name in another case (encoding/json treats "SUB", and
+// "acce\u017f\u017f_key" with its long s, as spellings of a field); invalid UTF-8; half a surrogate
+// pair; the character NUL; and anything after the object.
 package strictjson
 
 import (
@@ -15,9 +14,9 @@ import (
 	"unicode/utf8"
 )
 
-// What an object may be at the most.
+// The limits of an object.
 const (
-	MaxKnown   = 16 // names that a caller can ask for
+	MaxKnown   = 16 // known names of a caller
 	maxMembers = 256
 	maxDepth   = 32
 )
@@ -31,7 +30,7 @@ var (
 	ErrTooLarge  = errors.New("strictjson: too many members or nested too deeply")
 )
 
-// Object is the members of one JSON object that the caller knows.
+// Object holds the known members of one JSON object.
 type Object struct {
 	data []byte
 	members
@@ -42,19 +41,19 @@ type members struct {
 	unknown []string
 }
 
-// Value returns the value of the i-th known name; its Kind is Absent where the
-// object does not have it.
+// Value returns the value of the i-th known name. Its Kind is Absent if the object does not have
+// the name.
 func (o *Object) Value(i int) Value {
 	v := o.values[i]
 	return Value{kind: v.kind, text: o.data[v.start:v.end]}
 }
 
-// Unknown returns the names that are not among the known ones.
+// Unknown returns the names that are not known names.
 func (o *Object) Unknown() []string { return o.unknown }
 
-// Parse reads the object that data consists of, white space around it aside.
-// The values it returns are parts of data. More than MaxKnown known names are a
-// mistake in the calling code, and panic.
+// Parse parses data as a single object, with optional white space around it. The returned values
+// share the memory of data. Parse panics if there are more than MaxKnown known names, because that
+// is a mistake in the calling code.
 func Parse(data []byte, known []string) (Object, error) {
 	if !utf8.Valid(data) {
 		return Object{}, ErrEncoding
@@ -78,7 +77,7 @@ func Parse(data []byte, known []string) (Object, error) {
 	return Object{data, found}, nil
 }
 
-// members reads what stands between the braces, and the closing one.
+// members reads the members of the object and its closing brace.
 func (s *scanner) members(found *members, known []string) error {
 	for count := 1; ; count++ {
 		if count > maxMembers {
@@ -124,8 +123,8 @@ func (m *members) add(name []byte, value span, known []string) error {
 			return nil
 		}
 	}
-	// Not a known name: then not a variant of one either, and not seen before.
-	// Both tests are quadratic, over at most maxMembers names.
+	// Check that the name is neither a variant of a known name nor a duplicate. Both checks are
+	// quadratic, but there are at most maxMembers names.
 	text := string(name)
 	for _, k := range known {
 		if strings.EqualFold(text, k) {

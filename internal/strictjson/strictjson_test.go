@@ -31,7 +31,7 @@ func TestParseReturnsTheKnownValues(t *testing.T) {
 	require.Equal(t, []string{"more", "sum"}, object.Unknown())
 }
 
-func TestAKnownNameWrittenWithEscapesIsThatName(t *testing.T) {
+func TestKnownNameMayBeWrittenWithEscapes(t *testing.T) {
 	t.Parallel()
 	object, err := strictjson.Parse([]byte(`{"\u0073ub":"x"}`), known)
 	require.NoError(t, err)
@@ -139,7 +139,7 @@ func TestIntTakesIntegersOnly(t *testing.T) {
 	}
 }
 
-func TestIsComparesWhatTheTextSays(t *testing.T) {
+func TestIsComparesDecodedText(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{
 		`"a\u00e9"`: true, `"aé"`: true, `"\u0061é"`: true,
@@ -175,7 +175,7 @@ func TestAccessorsRefuseOtherKinds(t *testing.T) {
 	}
 }
 
-func TestElementsAreThoseOfTheArray(t *testing.T) {
+func TestElementsReturnsTheElementsOfTheArray(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string][]string{
 		`[]`: nil, `[ ]`: nil, `[1]`: {"1"}, ` [ 1 , "a,]" ] `: {"1", `"a,]"`},
@@ -193,8 +193,8 @@ func TestElementsAreThoseOfTheArray(t *testing.T) {
 	}
 }
 
-// FuzzParse holds the parser against encoding/json: whatever it accepts, that
-// one accepts too, and says the same.
+// FuzzParse compares the parser with encoding/json: if strictjson accepts a text, encoding/json
+// must accept it too, with the same result.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"sub":"a","exp":1,"ok":true}`, `{"sub":"\ud83d\ude00\n"}`, `{"SUB":1}`, `{"x":[{"y":-1.5e-3},null]}`,

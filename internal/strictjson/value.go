@@ -10,7 +10,7 @@ import (
 // Kind is the type of a JSON value.
 type Kind uint8
 
-// The kinds. The zero Kind is that of a value that is not there.
+// The kinds of values. The zero Kind means that the value does not exist.
 const (
 	Absent Kind = iota
 	Null
@@ -21,7 +21,7 @@ const (
 	Nested // an object inside the object
 )
 
-// Value is one value, as its text.
+// Value is the text of one value.
 type Value struct {
 	kind Kind
 	text []byte
@@ -30,11 +30,11 @@ type Value struct {
 // Kind returns the value's type.
 func (v Value) Kind() Kind { return v.kind }
 
-// Raw returns the text of the value, to be parsed on its own where it is Nested.
-// It is empty where the value is Absent.
+// Raw returns the text of the value, which can be parsed separately if it is Nested. It is empty if
+// the value is Absent.
 func (v Value) Raw() []byte { return v.text }
 
-// Text returns the string that the value is; ok is false if it is none.
+// Text returns the value as a string; ok is false if it is not a string.
 func (v Value) Text() (text string, ok bool) {
 	if v.kind != String {
 		return "", false
@@ -42,15 +42,14 @@ func (v Value) Text() (text string, ok bool) {
 	return string(v.inner()), true
 }
 
-// Elements returns the values of the array that the value is; ok is false if it is
-// none.
+// Elements returns the elements of the array; ok is false if the value is not an array.
 func (v Value) Elements() (elements []Value, ok bool) {
 	if v.kind != Array {
 		return nil, false
 	}
 	s := scanner{data: v.text, pos: 1}
 	for s.space(); !s.take(']'); s.space() {
-		element, _ := s.value(1) // which the scanner has accepted before
+		element, _ := s.value(1) // the scanner has already accepted it
 		elements = append(elements, Value{element.kind, s.data[element.start:element.end]})
 		s.space()
 		s.take(',')
@@ -58,12 +57,12 @@ func (v Value) Elements() (elements []Value, ok bool) {
 	return elements, true
 }
 
-// Is reports whether the value is this string, without a copy of it.
+// Is reports whether the value is this string. It does not copy the string.
 func (v Value) Is(text string) bool {
 	return v.kind == String && string(v.inner()) == text
 }
 
-// inner returns what a string says.
+// inner returns the text between the quotes of a string.
 func (v Value) inner() []byte {
 	inner := v.text[1 : len(v.text)-1]
 	if bytes.IndexByte(inner, '\\') >= 0 {
@@ -72,9 +71,8 @@ func (v Value) inner() []byte {
 	return inner
 }
 
-// Int returns the integer that the value is; ok is false if it is none, or
-// would lose anything as an int64, or is written with a fraction, an exponent
-// or as -0.
+// Int returns the value as an integer; ok is false if the value is not an integer, does not fit
+// into an int64, has a fraction or an exponent, or is -0.
 func (v Value) Int() (n int64, ok bool) {
 	if v.kind != Number {
 		return 0, false
@@ -83,7 +81,7 @@ func (v Value) Int() (n int64, ok bool) {
 	return n, err == nil && !(n == 0 && v.text[0] == '-')
 }
 
-// Bool returns the truth value that the value is; ok is false if it is none.
+// Bool returns the value as a boolean; ok is false if it is not one.
 func (v Value) Bool() (value, ok bool) {
 	if v.kind != Bool {
 		return false, false
@@ -91,8 +89,8 @@ func (v Value) Bool() (value, ok bool) {
 	return v.text[0] == 't', true
 }
 
-// unescape replaces the escapes in the inside of a string that the scanner has
-// accepted, which is why nothing here can fail.
+// unescape replaces the escapes between the quotes of a string. It cannot fail, because the scanner
+// has already accepted the string.
 func unescape(inner []byte) []byte {
 	out := make([]byte, 0, len(inner))
 	for i := 0; i < len(inner); i++ {
@@ -120,15 +118,15 @@ func unescape(inner []byte) []byte {
 				i += 6
 			}
 			out = utf8.AppendRune(out, r)
-		default: // the quote, the slash and the backslash stand for themselves
+		default: // the quote, the slash and the backslash
 			out = append(out, c)
 		}
 	}
 	return out
 }
 
-// hex4 returns the number that the first four bytes write in hexadecimal, or a
-// negative one if they are not four digits.
+// hex4 returns the number that the first four bytes represent in hexadecimal, or a negative number
+// if they are not four digits.
 func hex4(b []byte) rune {
 	if len(b) < 4 {
 		return -1

@@ -15,21 +15,23 @@ import (
 	"testing"
 )
 
-// maxFileCycle is how many files of the root package may depend on each other in a circle: one,
-// so there are no circles. A file depends on every file that declares something it names. The
-// files of a circle cannot be read one after another.
+// maxFileCycle is the maximum number of root package files in a dependency cycle. It is one, so
+// there must be no cycles. A file depends on every file that declares a name it uses. Files in a
+// cycle cannot be read one after another.
 const maxFileCycle = 1
 
 func TestFilesOfTheRootPackageCanBeReadInOrder(t *testing.T) {
 	graph := fileGraph(t)
 	for _, cycle := range cycles(slices.Sorted(maps.Keys(graph)), graph) {
-		t.Logf("a circle of %d files: %s", len(cycle), strings.Join(cycle, ", "))
+		t.Logf("a cycle of %d files: %s", len(cycle), strings.Join(cycle, ", "))
 		if len(cycle) > maxFileCycle {
-			t.Errorf("%d files of the root package depend on each other in a circle, and %d are the most that may", len(cycle), maxFileCycle)
+			t.Errorf("%d files of the root package form a dependency cycle; at most %d may",
+				len(cycle), maxFileCycle)
 			for _, file := range cycle {
 				for _, other := range slices.Sorted(maps.Keys(graph[file])) {
 					if slices.Contains(cycle, other) {
-						t.Logf("%s needs of %s: %s", file, other, strings.Join(slices.Sorted(maps.Keys(graph[file][other])), ", "))
+						t.Logf("%s uses from %s: %s", file, other,
+							strings.Join(slices.Sorted(maps.Keys(graph[file][other])), ", "))
 					}
 				}
 			}
@@ -56,8 +58,8 @@ func TestCyclesAreFound(t *testing.T) {
 	}
 }
 
-// fileGraph returns, for each file of the root package, the files that it depends on with the
-// names that it uses of each.
+// fileGraph returns the files on which each file of the root package depends, and the names that it
+// uses from each.
 func fileGraph(t *testing.T) map[string]map[string]map[string]bool {
 	t.Helper()
 	exports := map[string]string{} // files of export data, by import path
@@ -86,7 +88,8 @@ func fileGraph(t *testing.T) map[string]map[string]map[string]bool {
 	}
 	fileOf := func(at token.Pos) string { return filepath.Base(set.Position(at).Filename) }
 	for name, object := range info.Uses {
-		if _, imported := object.(*types.PkgName); imported || object.Pkg() != pkg || !object.Pos().IsValid() {
+		if _, imported := object.(*types.PkgName); imported || object.Pkg() != pkg ||
+			!object.Pos().IsValid() {
 			continue
 		}
 		from, to := fileOf(name.Pos()), fileOf(object.Pos())
@@ -101,8 +104,8 @@ func fileGraph(t *testing.T) map[string]map[string]map[string]bool {
 	return graph
 }
 
-// cycles returns the groups of two or more nodes that all lead to each other: the strongly
-// connected components, by Tarjan's algorithm.
+// cycles returns the groups of two or more nodes that can all reach each other. These are the
+// strongly connected components, found by Tarjan's algorithm.
 func cycles(nodes []string, graph map[string]map[string]map[string]bool) (found [][]string) {
 	number, lowest := map[string]int{}, map[string]int{}
 	var path []string

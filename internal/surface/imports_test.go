@@ -10,21 +10,23 @@ import (
 	"testing"
 )
 
-// The dependency direction: what a host that imports one package compiles
-// along with it, test code apart.
+// These tests check the direction of dependencies: the packages that a host compiles with each
+// imported package, without test code.
 
 func TestRootPackageImportsNoStoreDatabaseOrTestCode(t *testing.T) {
-	modules := []string{ // the only ones it may take anything from
+	modules := []string{ // the only modules that it may import from
 		module, "github.com/golang-jwt/jwt/v5",
 		"golang.org/x/crypto", "golang.org/x/oauth2", "golang.org/x/sys",
-		"golang.org/x/time", "github.com/hashicorp/golang-lru/v2", // what counts failures
+		"golang.org/x/time", "github.com/hashicorp/golang-lru/v2", // counting of failures
 	}
-	for _, line := range goList(t, "-deps", "-f", "{{.ImportPath}}\t{{with .Module}}{{.Path}}{{end}}", module) {
+	for _, line := range goList(t, "-deps", "-f",
+		"{{.ImportPath}}\t{{with .Module}}{{.Path}}{{end}}", module) {
 		path, from, _ := strings.Cut(line, "\t")
 		if from != "" && !slices.Contains(modules, from) {
 			t.Errorf("the root package imports %s, of a module that is not one of %q", path, modules)
 		}
-		if within(path, "database/sql", "testing", module+"/memstore", module+"/sqlstore", module+"/storetest") {
+		if within(path, "database/sql", "testing", module+"/memstore", module+"/sqlstore",
+			module+"/storetest") {
 			t.Errorf("the root package imports %s", path)
 		}
 	}
@@ -55,12 +57,12 @@ func within(path string, trees ...string) bool {
 	})
 }
 
-// goList returns the lines that go list prints for the module.
+// goList returns the output lines of go list for the module.
 func goList(t *testing.T, args ...string) []string {
 	t.Helper()
-	// go test takes a passed test from its cache until a file or directory that
-	// the test itself has opened changes. It does not see what go list opens, so
-	// open every directory of the module here.
+	// go test uses the cached result of a test until a file or directory that the test opened
+	// changes. It does not notice the files that go list opens, so the test opens every directory
+	// of the module here.
 	if err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.Name() == ".git" {
 			return fs.SkipDir

@@ -12,24 +12,25 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// What a host pays that imports the root package and sqlstore: modules.txt has the
-// modules that it compiles, on Linux with an x86-64 processor, where there are
-// most.
+// The cost for a host that imports the root package and sqlstore. modules.txt lists the modules
+// that it compiles on Linux with x86-64, where there are the most.
 const (
 	modules       = "modules.txt"
 	maxSumEntries = 65 // lines of its go.sum
 )
 
-func TestAHostCompilesTheModulesListed(t *testing.T) {
+func TestHostCompilesOnlyTheListedModules(t *testing.T) {
 	t.Setenv("GOOS", "linux")
 	t.Setenv("GOARCH", "amd64")
 	lines := goList(t, "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", module, module+"/sqlstore")
 	slices.Sort(lines)
-	lines = slices.DeleteFunc(slices.Compact(lines), func(path string) bool { return path == "" || path == module })
+	lines = slices.DeleteFunc(slices.Compact(lines), func(path string) bool {
+		return path == "" || path == module
+	})
 	requireListed(t, "The modules that a host compiles", modules, strings.Join(lines, "\n")+"\n")
 }
 
-func TestAHostsGoSumStaysShort(t *testing.T) {
+func TestHostGoSumStaysShort(t *testing.T) {
 	dir := t.TempDir()
 	home, err := filepath.Abs(root)
 	if err != nil {
@@ -47,7 +48,8 @@ func TestAHostsGoSumStaysShort(t *testing.T) {
 	tidy := exec.Command("go", "mod", "tidy")
 	tidy.Dir = dir
 	if output, err := tidy.CombinedOutput(); err != nil {
-		testenv.Skip(t, fmt.Sprintf("go mod tidy of a host: %v: %s", err, strings.ReplaceAll(string(output), "\n", "; ")))
+		testenv.Skip(t, fmt.Sprintf("go mod tidy of a host: %v: %s", err,
+			strings.ReplaceAll(string(output), "\n", "; ")))
 	}
 	sum, err := os.ReadFile(filepath.Join(dir, "go.sum"))
 	if err != nil {

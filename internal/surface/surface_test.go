@@ -1,6 +1,5 @@
-// Package surface holds what the module shows to the world: the names that it
-// exports, in exported.txt, what its packages import, and which modules a host
-// compiles, in modules.txt.
+// Package surface checks the public surface of the module: its exported names, in exported.txt; the
+// imports of its packages; and the modules that a host compiles, in modules.txt.
 package surface
 
 import (
@@ -24,15 +23,15 @@ const (
 	root    = "../.."
 	listing = "exported.txt"
 
-	// maxRootNames and maxRootMethods are how many names and methods the root package may
-	// export before no reader can hold it in their head.
+	// maxRootNames and maxRootMethods are the maximum numbers of names and methods that the root
+	// package exports. With more, readers could not remember them.
 	maxRootNames   = 157
 	maxRootMethods = 176
 )
 
 var update = flag.Bool("update", false, "write the listings as the packages are now")
 
-func TestExportedNamesAreTheOnesListed(t *testing.T) {
+func TestExportedNamesMatchTheListing(t *testing.T) {
 	var got []string
 	for _, pkg := range publicPackages(t) {
 		got = append(got, exported(pkg)...)
@@ -40,7 +39,7 @@ func TestExportedNamesAreTheOnesListed(t *testing.T) {
 	requireListed(t, "The exported names", listing, strings.Join(got, "\n")+"\n")
 }
 
-// requireListed compares a listing with how things are now, or writes it.
+// requireListed compares a listing with the current state, or updates the listing.
 func requireListed(t *testing.T, what, file, now string) {
 	t.Helper()
 	if *update {
@@ -53,9 +52,10 @@ func requireListed(t *testing.T, what, file, now string) {
 		t.Fatal(err)
 	}
 	if string(old) != now {
-		t.Errorf("%s differ from internal/surface/%s (- listed, + now):\n%s"+
-			"If that is meant, accept it with: go test ./internal/surface -update",
-			what, file, diff(slices.Collect(strings.Lines(string(old))), slices.Collect(strings.Lines(now))))
+		t.Errorf("%s differ from internal/surface/%s (- listed, + current):\n%s"+
+			"If the change is intended, accept it with: go test ./internal/surface -update",
+			what, file, diff(slices.Collect(strings.Lines(string(old))),
+				slices.Collect(strings.Lines(now))))
 	}
 }
 
@@ -67,14 +67,15 @@ func TestRootPackageStaysSmall(t *testing.T) {
 		names, methods := countExported(pkg)
 		t.Logf("the root package exports %d names and %d methods", names, methods)
 		if names > maxRootNames || methods > maxRootMethods {
-			t.Errorf("The root package exports %d names and %d methods, and %d and %d are the most it may: "+
-				"unexport some, or move them to a package of their own.", names, methods, maxRootNames, maxRootMethods)
+			t.Errorf("The root package exports %d names and %d methods, but at most %d and %d are allowed: "+
+				"unexport some, or move them to a separate package.", names, methods, maxRootNames, maxRootMethods)
 		}
 	}
 }
 
-// countExported returns how many names a package exports at its top level, and how many methods
-// its types have. A method that an interface takes from another of the package counts once.
+// countExported returns the number of exported top-level names of a package and of exported methods
+// of its types. A method that an interface embeds from another interface of the package counts
+// once.
 func countExported(pkg *types.Package) (names, methods int) {
 	for _, name := range pkg.Scope().Names() {
 		object := pkg.Scope().Lookup(name)
@@ -99,17 +100,19 @@ func countExported(pkg *types.Package) (names, methods int) {
 	return names, methods
 }
 
-// publicPackages returns the packages that a host can import, sorted by path.
-// They come from what the compiler exports, so the types are resolved.
+// publicPackages returns the packages that a host can import, sorted by path. They are read from
+// the export data of the compiler, so their types are resolved.
 func publicPackages(t *testing.T) []*types.Package {
 	t.Helper()
-	files := map[string]string{} // of the export data, by import path
+	files := map[string]string{} // files of export data, by import path
 	var paths []string
-	for _, line := range goList(t, "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}\t{{.Name}}\t{{.DepOnly}}\t{{len .GoFiles}}", "./...") {
+	for _, line := range goList(t, "-export", "-deps", "-f",
+		"{{.ImportPath}}\t{{.Export}}\t{{.Name}}\t{{.DepOnly}}\t{{len .GoFiles}}", "./...") {
 		f := strings.Split(line, "\t")
 		path, export, name, dependency, goFiles := f[0], f[1], f[2], f[3] == "true", f[4]
 		files[path] = export
-		if !dependency && name != "main" && goFiles != "0" && !strings.Contains(path+"/", "/internal/") {
+		if !dependency && name != "main" && goFiles != "0" &&
+			!strings.Contains(path+"/", "/internal/") {
 			paths = append(paths, path)
 		}
 	}
@@ -128,7 +131,7 @@ func publicPackages(t *testing.T) []*types.Package {
 	return pkgs
 }
 
-// exported returns a sorted line for every exported name of the package.
+// exported returns a sorted list with one line for every exported name of the package.
 func exported(pkg *types.Package) []string {
 	var lines []string
 	add := func(format string, args ...any) {
@@ -143,7 +146,9 @@ func exported(pkg *types.Package) []string {
 			return other.Name()
 		})
 	}
-	signature := func(f *types.Func) string { return f.Name() + strings.TrimPrefix(show(f.Type()), "func") }
+	signature := func(f *types.Func) string {
+		return f.Name() + strings.TrimPrefix(show(f.Type()), "func")
+	}
 
 	for _, name := range pkg.Scope().Names() {
 		object := pkg.Scope().Lookup(name)
@@ -162,7 +167,7 @@ func exported(pkg *types.Package) []string {
 				add("type %s = %s", name, show(types.Unalias(o.Type())))
 				continue
 			}
-			receiver := show(o.Type()) // with the type parameters, if any
+			receiver := show(o.Type()) // with type parameters, if any
 			switch u := o.Type().Underlying().(type) {
 			case *types.Struct:
 				add("type %s struct", receiver)
@@ -200,7 +205,7 @@ func exported(pkg *types.Package) []string {
 	return lines
 }
 
-// diff returns the lines that only one of two lists has.
+// diff returns the lines that only one of the two lists has.
 func diff(old, now []string) string {
 	var out strings.Builder
 	all := slices.Concat(old, now)

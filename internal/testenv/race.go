@@ -2,6 +2,6 @@
 
 package testenv
 
-// Race is whether the race detector is on, under which a test that does a lot, one
-// thing after the other, takes minutes and finds nothing more.
+// Race reports whether the race detector is enabled. Long sequential tests skip themselves then,
+// because they would take minutes and find nothing more.
 const Race = true

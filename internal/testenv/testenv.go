@@ -1,5 +1,5 @@
-// Package testenv is how the tests of this module read the environment: whether
-// a test may be skipped, and how long a long one runs.
+// Package testenv reads the environment for the tests of this module: whether a test may be
+// skipped, and how long a long test runs.
 package testenv
 
 import (
@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Skip skips the test and says why in one line. It fails the test instead when
-// AUTH_TEST_REQUIRE is 1: what CI is to cover must not go missing unnoticed.
+// Skip skips the test with a one-line reason. If AUTH_TEST_REQUIRE is 1, it fails the test instead,
+// so that CI notices a test that did not run.
 func Skip(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("AUTH_TEST_REQUIRE") == "1" {
@@ -17,15 +17,14 @@ func Skip(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
-// Counts says how many rounds a long test runs: Small for everybody's `go test`,
-// Moderate in CI, Full by hand before a release.
+// Counts are the rounds of a long test: Small by default, Moderate in CI, Full by hand before a
+// release.
 type Counts struct {
 	Small, Moderate, Full int
 }
 
-// Rounds returns the count that AUTH_TEST_ROUNDS names: small (also when it is
-// not set), moderate or full. Any other value fails the test, since a misspelled
-// "full" would otherwise pass for a long run.
+// Rounds returns the count that AUTH_TEST_ROUNDS names: small (the default), moderate or full. Any
+// other value fails the test, because a misspelled "full" must not look like a long run.
 func Rounds(t testing.TB, counts Counts) int {
 	t.Helper()
 	switch size := os.Getenv("AUTH_TEST_ROUNDS"); size {

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// fakeTB records how a test ended, and ends it as testing does.
+// fakeTB records how a test ended, and stops the test as package testing does.
 type fakeTB struct {
-	testing.TB // nil: a method that is not expected panics
+	testing.TB // nil, so that an unexpected method panics
 	outcome    string
 }
 
@@ -25,9 +25,9 @@ func (f *fakeTB) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// outcome runs test with a fakeTB and says how it ended.
+// outcome runs test with a fakeTB and returns how it ended.
 func outcome(test func(testing.TB)) string {
-	f := &fakeTB{outcome: "went on"}
+	f := &fakeTB{outcome: "continued"}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -51,7 +51,7 @@ func TestSkipSkipsUnlessSkippingIsForbidden(t *testing.T) {
 	}
 }
 
-func TestRoundsAreTheOnesNamed(t *testing.T) {
+func TestRoundsReturnsTheNamedCount(t *testing.T) {
 	for size, want := range map[string]int{"": 3, "small": 3, "moderate": 20, "full": 1000} {
 		t.Setenv("AUTH_TEST_ROUNDS", size)
 		if got := Rounds(t, Counts{Small: 3, Moderate: 20, Full: 1000}); got != want {

@@ -1,5 +1,5 @@
-// Package chiauth is sign-in on a chi router. chi takes the paths as they are, and
-// middleware of net/http as its own.
+// Package chiauth provides sign-in on a chi router. chi accepts the paths of the calls and the
+// middleware of net/http unchanged.
 package chiauth
 
 import (
@@ -12,20 +12,20 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Mount registers the calls of the given groups, or of all if none is given.
+// Mount registers the calls of the given groups, or all calls if no group is given.
 func Mount(router chi.Router, svc *auth.Service, groups ...auth.RouteGroup) {
 	for _, route := range svc.Routes(groups...) {
 		router.Method(route.Method, route.Path, decoded(route.Handler))
 	}
 }
 
-// decoded sets the path parameters again where chi has set them as they were sent,
-// with %40 for an @: it does so if the client has escaped more than it must.
+// decoded unescapes the path parameters. chi sets them as they were sent, with %40 for an @, if the
+// client escaped more characters than necessary.
 func decoded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if params := chi.RouteContext(r.Context()).URLParams; r.URL.RawPath != "" {
 			for i, name := range params.Keys {
-				value, _ := url.PathUnescape(params.Values[i]) // net/http has parsed it
+				value, _ := url.PathUnescape(params.Values[i]) // net/http has already parsed the path
 				r.SetPathValue(name, value)
 			}
 		}
@@ -33,7 +33,7 @@ func decoded(next http.Handler) http.Handler {
 	})
 }
 
-// New returns a service with the calls and routes of its own.
+// New returns a router with the calls and two routes of the host.
 func New(svc *auth.Service) *chi.Mux {
 	router := chi.NewRouter()
 	router.Use(middleware.Recoverer)

@@ -1,5 +1,5 @@
-// Package echoauth is sign-in on echo, whose own wrappers do most of it: they set the
-// path parameters, and pass the context of a middleware on.
+// Package echoauth provides sign-in on echo. Wrappers of echo do most of the work: they set the
+// path parameters and pass on the context of a middleware.
 package echoauth
 
 import (
@@ -11,18 +11,19 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Mount registers the calls of the given groups, or of all if none is given.
+// Mount registers the calls of the given groups, or all calls if no group is given.
 func Mount(router *echo.Echo, svc *auth.Service, groups ...auth.RouteGroup) {
-	colons := strings.NewReplacer("{", ":", "}", "") // {id} is :id here
+	colons := strings.NewReplacer("{", ":", "}", "") // echo writes {id} as :id
 	for _, route := range svc.Routes(groups...) {
 		router.Add(route.Method, colons.Replace(route.Path), echo.WrapHandler(route.Handler))
 	}
 }
 
-// New returns a service with the calls and routes of its own.
+// New returns a router with the calls and two routes of the host.
 func New(svc *auth.Service) *echo.Echo {
 	router := echo.NewWithConfig(echo.Config{Router: echo.NewRouter(echo.RouterConfig{
-		UnescapePathParamValues: true, // or a parameter stays as it was sent, with %40 for an @
+		// Otherwise a parameter stays as it was sent, with %40 for an @.
+		UnescapePathParamValues: true,
 	})})
 	router.Use(middleware.Recover())
 	Mount(router, svc)

@@ -1,9 +1,9 @@
-// Package fiberauth is sign-in on fiber, by way of fiber's adaptor for net/http.
+// Package fiberauth provides sign-in on fiber, through fiber's adaptor for net/http.
 //
-// The server below fiber is not that of net/http. It reads a body whole before any
-// handler runs, up to BodyLimit of fiber's Config, and gives it the time of
-// ReadTimeout, which is for ever unless set: Config.Timeout of package auth does not
-// bound it. Nor does it tell a handler that the client has gone.
+// fiber does not use the server of net/http. Its server reads a whole body before any handler runs,
+// up to BodyLimit of fiber's Config, for as long as ReadTimeout allows, which by default is
+// forever. Config.Timeout of package auth does not limit that. The server also does not tell a
+// handler that the client has disconnected.
 package fiberauth
 
 import (
@@ -18,9 +18,9 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Mount registers the calls of the given groups, or of all if none is given.
+// Mount registers the calls of the given groups, or all calls if no group is given.
 func Mount(router fiber.Router, svc *auth.Service, groups ...auth.RouteGroup) {
-	colons := strings.NewReplacer("{", ":", "}", "") // {id} is :id here
+	colons := strings.NewReplacer("{", ":", "}", "") // fiber writes {id} as :id
 	for _, route := range svc.Routes(groups...) {
 		router.Add([]string{route.Method}, colons.Replace(route.Path), func(c fiber.Ctx) error {
 			return serve(c, route.Handler)
@@ -28,7 +28,7 @@ func Mount(router fiber.Router, svc *auth.Service, groups ...auth.RouteGroup) {
 	}
 }
 
-// Use makes a middleware of svc.Authenticate or svc.RequireSuperUser. The caller is in
+// Use converts svc.Authenticate or svc.RequireSuperUser to a fiber middleware. The caller is in
 // c.Context(), not in c.Locals.
 func Use(middleware func(http.Handler) http.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error {
@@ -50,12 +50,12 @@ func serve(c fiber.Ctx, handler http.Handler) error {
 	}))(c)
 }
 
-// request mends the request that the adaptor has made. Of a header that was sent more
-// than once that has the last line only, and a second Authorization must be seen to be
-// refused. Its strings are in memory that the next request is read into, and a
-// session keeps its User-Agent. Its context is the server's, which is used again too
-// and has nothing of c.Context(). The remote address is that of the connection, as it
-// should be: ProxyHeader of fiber's Config has no part in it, [auth.Config.Proxies] has.
+// request repairs the request that the adaptor created. If a header was sent more than once, the
+// adaptor keeps only its last line; but a second Authorization header must be seen, so that it can
+// be refused. The strings of the request are in memory that the next request overwrites; but a
+// session keeps its User-Agent. The context of the request is the server's, which is also reused
+// and has no values of c.Context(). The remote address is that of the connection, as it should be:
+// [auth.Config.Proxies] decides about proxies, and ProxyHeader of fiber's Config has no effect.
 func request(c fiber.Ctx, r *http.Request) *http.Request {
 	r = r.WithContext(c.Context())
 	r.Header = http.Header{}
@@ -63,7 +63,7 @@ func request(c fiber.Ctx, r *http.Request) *http.Request {
 		r.Header.Add(string(name), string(value))
 	}
 	r.Method, r.Host, r.RequestURI = strings.Clone(r.Method), strings.Clone(r.Host), strings.Clone(r.RequestURI)
-	r.URL, _ = url.ParseRequestURI(r.RequestURI) // the adaptor has parsed it too
+	r.URL, _ = url.ParseRequestURI(r.RequestURI) // the adaptor has already parsed it
 	for _, name := range c.Route().Params {
 		value := strings.Clone(c.Params(name))
 		if !c.App().Config().UnescapePath {
@@ -74,10 +74,12 @@ func request(c fiber.Ctx, r *http.Request) *http.Request {
 	return r
 }
 
-// New returns a service with the calls and routes of its own.
+// New returns an app with the calls and two routes of the host.
 func New(svc *auth.Service) *fiber.App {
-	app := fiber.New(fiber.Config{BodyLimit: 64 << 10, ReadTimeout: 10 * time.Second, CaseSensitive: true})
-	app.Use(recover.New()) // without it, a panic ends the process: the server recovers none
+	app := fiber.New(fiber.Config{BodyLimit: 64 << 10, ReadTimeout: 10 * time.Second,
+		CaseSensitive: true})
+	// Without this middleware, a panic ends the process, because the server recovers none.
+	app.Use(recover.New())
 	Mount(app, svc)
 	app.Get("/reports", Use(svc.Authenticate), reports)
 	app.Delete("/reports", Use(svc.Authenticate), Use(svc.RequireSuperUser), purge)

@@ -1,4 +1,4 @@
-// Package ginauth is sign-in on gin.
+// Package ginauth provides sign-in on gin.
 package ginauth
 
 import (
@@ -9,9 +9,9 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Mount registers the calls of the given groups, or of all if none is given.
+// Mount registers the calls of the given groups, or all calls if no group is given.
 func Mount(router gin.IRoutes, svc *auth.Service, groups ...auth.RouteGroup) {
-	colons := strings.NewReplacer("{", ":", "}", "") // {id} is :id here
+	colons := strings.NewReplacer("{", ":", "}", "") // gin writes {id} as :id
 	for _, route := range svc.Routes(groups...) {
 		router.Handle(route.Method, colons.Replace(route.Path), func(c *gin.Context) {
 			for _, param := range c.Params {
@@ -22,8 +22,8 @@ func Mount(router gin.IRoutes, svc *auth.Service, groups ...auth.RouteGroup) {
 	}
 }
 
-// Use makes a middleware of svc.Authenticate or svc.RequireSuperUser. The caller is in
-// the context of the request, not in gin's own.
+// Use converts svc.Authenticate or svc.RequireSuperUser to a gin middleware. The caller is in the
+// context of the request, not in gin's own context.
 func Use(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		passed := false
@@ -33,17 +33,17 @@ func Use(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 			c.Next()
 		})).ServeHTTP(c.Writer, c.Request)
 		if !passed {
-			c.Abort() // or gin would go on with the next handler
+			c.Abort() // otherwise gin would call the next handler
 		}
 	}
 }
 
-// New returns a service with the calls and routes of its own.
+// New returns an engine with the calls and two routes of the host.
 func New(svc *auth.Service) *gin.Engine {
 	router := gin.New()
 	router.Use(gin.Recovery())
-	router.HandleMethodNotAllowed = true // 405, not 404
-	router.UseRawPath = true             // a key with a slash in it, sent as %2F, is one parameter
+	router.HandleMethodNotAllowed = true // 405 instead of 404
+	router.UseRawPath = true             // a key with a slash, sent as %2F, is a single parameter
 	Mount(router, svc)
 	router.GET("/reports", Use(svc.Authenticate), reports)
 	router.DELETE("/reports", Use(svc.Authenticate), Use(svc.RequireSuperUser), purge)

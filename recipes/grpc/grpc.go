@@ -1,5 +1,5 @@
-// Package grpcauth tells gRPC services who is calling. Signing in stays a call over
-// HTTP; its token comes as the metadata "authorization: Bearer …".
+// Package grpcauth identifies the callers of gRPC services. Sign-in remains a call over HTTP. Its
+// token is sent as the metadata "authorization: Bearer …".
 package grpcauth
 
 import (
@@ -15,8 +15,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Unary lets calls through that the service identifies, with the caller in their
-// context for [auth.IdentityFromContext], [auth.Service.User] and
+// Unary returns an interceptor that rejects calls whose caller the service cannot identify. The
+// caller is in the context of the handler, for [auth.IdentityFromContext], [auth.Service.User] and
 // [auth.Service.SuperUser].
 func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -28,9 +28,9 @@ func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
 	}
 }
 
-// Stream is Unary for streams. A stream is identified when it is opened, and goes on
-// when its token has expired or its session was revoked: a handler that must not looks
-// at ExpiresAt of the caller, or ends the stream from time to time.
+// Stream is Unary for streams. A stream is identified when it is opened. It continues when its
+// token expires or its session is revoked. A handler that must not continue then checks ExpiresAt
+// of the caller, or ends the stream from time to time.
 func Stream(svc *auth.Service) grpc.StreamServerInterceptor {
 	return func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		ctx, err := identify(stream.Context(), svc)
@@ -48,8 +48,8 @@ type identified struct {
 
 func (s *identified) Context() context.Context { return s.ctx }
 
-// request is the call as a request over HTTP with the same header, for the token and, in
-// events, for who sent it. All values are passed on: more than one token is refused.
+// request returns the call as an HTTP request with the same headers. They have the token and, for
+// events, the client. All values are passed on, so that more than one token is refused.
 func request(ctx context.Context) *http.Request {
 	r := &http.Request{Header: http.Header{}}
 	for _, name := range []string{"Authorization", "User-Agent", "X-Request-Id", "X-Forwarded-For"} {
@@ -69,10 +69,10 @@ func identify(ctx context.Context, svc *auth.Service) (context.Context, error) {
 	return called, nil
 }
 
-// Failure is the answer to an error of the service's, with the same sentence as over
-// HTTP: for handlers, too, that ask [auth.Service.SuperUser].
+// Failure converts an error of the service to a gRPC error with the same sentence as over HTTP.
+// Handlers that call [auth.Service.SuperUser] can use it too.
 func Failure(ctx context.Context, err error) error {
-	if ctx.Err() != nil { // the client has gone, or its time is over
+	if ctx.Err() != nil { // the client has disconnected, or its deadline has passed
 		return status.FromContextError(ctx.Err()).Err()
 	}
 	code, detail := auth.ErrorStatus(err)
@@ -84,6 +84,7 @@ func Failure(ctx context.Context, err error) error {
 	case http.StatusTooManyRequests:
 		return status.Error(codes.ResourceExhausted, detail)
 	}
-	slog.ErrorContext(ctx, "a caller could not be identified", "error", err) // the operator's to mend
+	// The operator must solve this problem.
+	slog.ErrorContext(ctx, "a caller could not be identified", "error", err)
 	return status.Error(codes.Unavailable, detail)
 }

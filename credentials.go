@@ -15,67 +15,6 @@ import (
 	"github.com/sallyport-go/auth/internal/secrethash"
 )
 
-// KeyPair is an access key and its secret, which a client sends to sign in.
-//
-// A pair made by this package looks like
-//
-//	ak_live_ + 20 characters + 6 characters of checksum
-//	as_live_ + the same 20 + 43 characters, 256 random bits + 6 characters of checksum
-//
-// with characters from 0-9, A-Z and a-z. The checksum is the CRC-32 of everything before it. So a
-// mistyped key is rejected without asking the store, a scanner can tell a leaked secret from other
-// text, and a leaked secret says which key to revoke.
-type KeyPair struct {
-	AccessKey    string // public: it may be logged and shown
-	AccessSecret Secret
-}
-
-// CredentialConfig says how access keys look and how their secrets are kept. The zero value is
-// a good choice, to which Peppers may be added.
-type CredentialConfig struct {
-	// AccessKeyPrefix and AccessSecretPrefix begin the text of every pair, followed by an
-	// underscore. The defaults are "ak_live" and "as_live". A service knows only pairs with
-	// the prefixes that it is configured with.
-	AccessKeyPrefix    string
-	AccessSecretPrefix string
-
-	// Peppers are keys that the hashes of secrets need and that the store does not have. With
-	// them, an attacker who can write to the store still cannot make a key that signs in. The
-	// first is for new hashes, all verify. A hash made with another than the first is made
-	// anew when its key next signs in, so an instance that does not know the first yet
-	// rejects that key from then on: append a new pepper on every instance before it becomes
-	// the first on any.
-	//
-	// [NoPepper] is an element like the others: at the front while the first pepper is
-	// appended, behind it until every key has signed in. While it is in the ring, the peppers
-	// do not protect against an attacker who can write to the store. Imported hashes have no
-	// pepper. An empty ring is NoPepper alone.
-	Peppers []SymmetricKey
-
-	// AllowImported accepts keys whose names or secrets were made elsewhere, and whose slow
-	// hashes an unknown client can make this service compute. An unknown name costs an
-	// argon2id hash of ours; an imported hash that costs more or less reveals, until its key
-	// has signed in once, that the name exists. [New] returns an error unless Config.Proxies is
-	// set as well, because slow hashes are throttled by client address.
-	AllowImported bool
-
-	// MaxSlowHashes is how many slow hashes, of 8 to 64 MiB each, run at once. Zero means
-	// half of GOMAXPROCS, but at least one. Up to 32 times as many wait, for up to 3 seconds;
-	// the others get a *ThrottledError.
-	MaxSlowHashes int
-
-	// Events gets the verifier's events. nil means none. In a [Config] it must be nil,
-	// because the Service has an EventLog of its own.
-	Events *EventLog
-
-	// Now is the clock. nil means time.Now, and in a [Config] the Service's clock.
-	Now func() time.Time
-
-	// Logger gets failures that make no call fail. nil means slog.Default(), and in a
-	// [Config] the Service's logger.
-	Logger *slog.Logger
-}
-
 // CredentialVerifier issues, verifies and revokes access keys. It is safe for concurrent use.
 type CredentialVerifier struct {
 	store  CredentialStore

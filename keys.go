@@ -38,6 +38,21 @@ func (s Secret) Reveal() string {
 	return *s.text
 }
 
+// KeyPair is an access key and its secret, which a client sends to sign in.
+//
+// A pair made by this package looks like
+//
+//	ak_live_ + 20 characters + 6 characters of checksum
+//	as_live_ + the same 20 + 43 characters, 256 random bits + 6 characters of checksum
+//
+// with characters from 0-9, A-Z and a-z. The checksum is the CRC-32 of everything before it. So a
+// mistyped key is rejected without asking the store, a scanner can tell a leaked secret from other
+// text, and a leaked secret says which key to revoke.
+type KeyPair struct {
+	AccessKey    string // public: it may be logged and shown
+	AccessSecret Secret
+}
+
 const maxSymmetricKeyID = secrethash.MaxPepperID // the ID goes into every stored hash
 
 // SymmetricKey is a secret key of 32 bytes or more, with an ID that is stored beside everything

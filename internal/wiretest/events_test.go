@@ -27,10 +27,10 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// eventKinds returns the event kinds declared in event.go, sorted.
+// eventKinds returns the event kinds declared in write.go, sorted.
 func eventKinds(t testing.TB) (kinds []string) {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "../../event.go", nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), "../../write.go", nil, 0)
 	require.NoError(t, err)
 	ast.Inspect(file, func(n ast.Node) bool {
 		if spec, ok := n.(*ast.ValueSpec); ok {

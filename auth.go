@@ -204,8 +204,9 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 		return cfg, errors.New("auth: Config.Timeout must not be negative")
 	}
 	if cfg.Credentials.AllowImported && !cfg.Proxies.decided {
-		return cfg, errors.New("auth: Config.Proxies must be set with Credentials.AllowImported, whose slow hashes " +
-			"are throttled by client address: set NoProxies, or TrustProxies with the networks of the proxies")
+		return cfg, errors.New("auth: Config.Proxies must be set with Credentials.AllowImported, whose " +
+			"slow hashes are throttled by client address: set NoProxies, or TrustProxies with the " +
+			"networks of the proxies")
 	}
 	if cfg.ReauthAfter < 0 {
 		return cfg, errors.New("auth: Config.ReauthAfter must not be negative")
@@ -213,7 +214,8 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if cfg.AuditRetention < 0 {
 		return cfg, errors.New("auth: Config.AuditRetention must not be negative")
 	}
-	if cfg.Tokens.Events != nil || cfg.Credentials.Events != nil || cfg.GitHub != nil && cfg.GitHub.Events != nil {
+	if cfg.Tokens.Events != nil || cfg.Credentials.Events != nil ||
+		cfg.GitHub != nil && cfg.GitHub.Events != nil {
 		return cfg, errors.New("auth: Events must be nil in a Config: set Config.OnEvent and Config.Hooks")
 	}
 	if cfg.Timeout == 0 {
@@ -231,7 +233,8 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if cfg.DisableAuditTrail {
 		trail = nil
 	}
-	events := NewEventLog(EventLogConfig{OnEvent: cfg.OnEvent, Hooks: cfg.Hooks, Trail: trail, Now: cfg.Now, Logger: cfg.Logger})
+	events := NewEventLog(EventLogConfig{OnEvent: cfg.OnEvent, Hooks: cfg.Hooks, Trail: trail, Now: cfg.Now,
+		Logger: cfg.Logger})
 
 	cfg.Tokens.Events, cfg.Credentials.Events = events, events
 	if cfg.Tokens.Now == nil && !ownClock {
@@ -271,9 +274,11 @@ func (cfg Config) withPublicURL() (Config, error) {
 	u, err := url.Parse(cfg.PublicURL)
 	insecure := cfg.GitHub != nil && cfg.GitHub.InsecureCookies
 	switch {
-	case err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" ||
+	case err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery ||
+		u.Fragment != "" ||
 		u.Path != "" && u.Path != "/":
-		return cfg, errors.New("auth: Config.PublicURL must be an origin such as https://api.example.com, without path and query")
+		return cfg, errors.New("auth: Config.PublicURL must be an origin such as " +
+			"https://api.example.com, without path and query")
 	case !weburl.IsSecure(u) && !(u.Scheme == "http" && insecure):
 		return cfg, errors.New("auth: Config.PublicURL must be https")
 	}
@@ -287,22 +292,26 @@ func (cfg Config) withPublicURL() (Config, error) {
 
 // newGitHub returns the connector and the browser sessions that the configuration asks for,
 // which may be neither.
-func newGitHub(store GitHubStore, tokens *TokenIssuer, cfg Config) (*GitHubConnector, *browser.Sessions, error) {
+func newGitHub(
+	store GitHubStore, tokens *TokenIssuer, cfg Config,
+) (*GitHubConnector, *browser.Sessions, error) {
 	if cfg.GitHub == nil {
 		if cfg.BrowserSessions != nil {
-			return nil, nil, errors.New("auth: Config.BrowserSessions needs Config.GitHub: its callback opens them")
+			return nil, nil, errors.New("auth: Config.BrowserSessions needs Config.GitHub: its callback " +
+				"opens them")
 		}
 		return nil, nil, nil
 	}
 	if cfg.GitHub.InsecureUnboundState && cfg.BrowserSessions != nil {
-		return nil, nil, errors.New("auth: GitHub's InsecureUnboundState cannot be set with BrowserSessions: " +
-			"a link from anybody would sign a browser in as somebody else")
+		return nil, nil, errors.New("auth: GitHub's InsecureUnboundState cannot be set with " +
+			"BrowserSessions: a link from anybody would sign a browser in as somebody else")
 	}
 	github, err := NewGitHubConnector(store, tokens, cfg.SealingKeys, *cfg.GitHub)
 	if err != nil || cfg.BrowserSessions == nil {
 		return github, nil, err
 	}
-	sessions, err := newBrowserSessions(*cfg.BrowserSessions, cfg.SealingKeys, cfg.PublicURL, github.insecureCookies, tokens)
+	sessions, err := newBrowserSessions(*cfg.BrowserSessions, cfg.SealingKeys, cfg.PublicURL,
+		github.insecureCookies, tokens)
 	return github, sessions, err
 }
 
@@ -337,7 +346,8 @@ func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 	if err := s.recheckMembership(ctx, user); err != nil {
 		return Token{}, err
 	}
-	token, err := s.tokens.issue(ctx, IssueParams{UserID: user.ID, Method: MethodAccessKey, AccessKeyID: key.ID})
+	token, err := s.tokens.issue(ctx,
+		IssueParams{UserID: user.ID, Method: MethodAccessKey, AccessKeyID: key.ID})
 	// Between the two calls the user was disabled or the key revoked; or the users are the
 	// host's own, and only the second call asked for this one.
 	switch {
@@ -383,7 +393,8 @@ func (s *Service) recheckMembership(ctx context.Context, user User) error {
 	}
 	err := s.github.StillAdmitted(ctx, user)
 	if errors.Is(err, ErrGitHubNotAllowed) {
-		s.log.InfoContext(ctx, "auth: an access key was rejected: its user must sign in with GitHub first", "user_id", user.ID)
+		s.log.InfoContext(ctx, "auth: an access key was rejected: its user must sign in with GitHub first",
+			"user_id", user.ID)
 		return rejectionOf(user.ID, "", errMembership)
 	}
 	return err

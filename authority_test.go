@@ -93,7 +93,8 @@ func TestAFoldKeepsTheNewestHalf(t *testing.T) {
 	named := make([]auth.Revocation, auth.MaxNamedRevocations+1)
 	for i := range named {
 		generation := int64(len(named) - i)
-		named[i] = auth.Revocation{UserID: "u1", SessionID: "s", Generation: generation, ExpiresAt: time.Unix(generation, 0)}
+		named[i] = auth.Revocation{UserID: "u1", SessionID: "s", Generation: generation,
+			ExpiresAt: time.Unix(generation, 0)}
 	}
 	_, ok := auth.FoldRevocations(named[1:])
 	require.False(t, ok)
@@ -106,7 +107,8 @@ func TestAFoldKeepsTheNewestHalf(t *testing.T) {
 		}
 	}
 	require.Equal(t, auth.MaxNamedRevocations/2, kept)
-	require.Equal(t, auth.Revocation{UserID: "u1", Generation: folded.Generation, ExpiresAt: time.Unix(folded.Generation-1, 0)}, folded)
+	require.Equal(t, auth.Revocation{UserID: "u1", Generation: folded.Generation,
+		ExpiresAt: time.Unix(folded.Generation-1, 0)}, folded)
 
 	for i := range named { // all as old: none can be told from another
 		named[i].Generation = 5
@@ -118,7 +120,8 @@ func TestAFoldKeepsTheNewestHalf(t *testing.T) {
 
 func TestWhatASignInWithGitHubMayBeWrittenOver(t *testing.T) {
 	t.Parallel()
-	account, other := auth.GitHubAccount{Host: "github.com", ID: 1}, auth.GitHubAccount{Host: "github.com", ID: 2}
+	account, other := auth.GitHubAccount{Host: "github.com", ID: 1}, auth.GitHubAccount{Host: "github.com",
+		ID: 2}
 	existing := auth.GitHubSignInWrite{Link: auth.GitHubLink{Account: account, UserID: "u1"}}
 	added := existing
 	added.NewUser = &auth.User{ID: "u1"}

@@ -95,7 +95,8 @@ func (cfg TokenConfig) withDefaults(issuer string) (TokenConfig, error) {
 		return cfg, err
 	}
 	if len(cfg.Audiences) != 1 {
-		return cfg, fmt.Errorf("auth: TokenConfig.Audiences has %d elements; it must have exactly one, or be nil for the issuer", len(cfg.Audiences))
+		return cfg, fmt.Errorf("auth: TokenConfig.Audiences has %d elements; it must have exactly one, "+
+			"or be nil for the issuer", len(cfg.Audiences))
 	}
 	if err := checkID("Audiences[0]", cfg.Audiences[0], maxIssuerLength); err != nil {
 		return cfg, err

@@ -33,7 +33,9 @@ type CredentialVerifier struct {
 // what to change in the configuration. Revoking a key revokes the sessions that it opened, and
 // their tokens are rejected at once by the given issuer, over the same store. A host that
 // opens no sessions with the keys passes nil.
-func NewCredentialVerifier(store CredentialStore, tokens *TokenIssuer, cfg CredentialConfig) (*CredentialVerifier, error) {
+func NewCredentialVerifier(
+	store CredentialStore, tokens *TokenIssuer, cfg CredentialConfig,
+) (*CredentialVerifier, error) {
 	if defaults.IsNil(store) {
 		return nil, errors.New("auth: NewCredentialVerifier needs a store")
 	}
@@ -102,7 +104,9 @@ func (v *CredentialVerifier) GeneratePair() KeyPair {
 // returns ErrNotFound if the store keeps users and there is no such user, ErrTooManyKeys if
 // the user has [MaxKeys] already, an *InvalidError for options that are not valid, and the errors
 // of [Authority.Check]. A session without SuperUser issues keys only to its own user.
-func (v *CredentialVerifier) Issue(ctx context.Context, by Authority, userID string, options KeyOptions) (KeyPair, error) {
+func (v *CredentialVerifier) Issue(
+	ctx context.Context, by Authority, userID string, options KeyOptions,
+) (KeyPair, error) {
 	if err := v.tokens.admit(ctx, by); err != nil {
 		return KeyPair{}, err
 	}
@@ -110,7 +114,9 @@ func (v *CredentialVerifier) Issue(ctx context.Context, by Authority, userID str
 	return pair, err
 }
 
-func (v *CredentialVerifier) issue(ctx context.Context, by Authority, userID string, options KeyOptions) (KeyPair, AccessKey, error) {
+func (v *CredentialVerifier) issue(
+	ctx context.Context, by Authority, userID string, options KeyOptions,
+) (KeyPair, AccessKey, error) {
 	pair := v.GeneratePair()
 	key, err := v.newKey(userID, pair, options)
 	if err != nil {
@@ -228,7 +234,9 @@ func (v *CredentialVerifier) check(
 
 // waitForSlowHash waits for a turn of the client to compute a slow hash, and returns the function
 // that ends the turn. It returns a [ThrottledError] if too many wait.
-func (v *CredentialVerifier) waitForSlowHash(ctx context.Context, client netip.Addr) (leave func(), err error) {
+func (v *CredentialVerifier) waitForSlowHash(
+	ctx context.Context, client netip.Addr,
+) (leave func(), err error) {
 	leave, err = v.slow.Enter(ctx, client)
 	if busy, ok := errors.AsType[*secrethash.BusyError](err); ok {
 		return nil, &ThrottledError{RetryAfter: busy.RetryAfter}
@@ -291,14 +299,16 @@ func (v *CredentialVerifier) verify(
 		rejected = errOwnerDisabled
 	}
 	if rejected != nil {
-		return AccessKey{}, User{}, rejectionOf(subject, "", rejected) // also without a subject, which takes as long
+		// also without a subject, which takes as long
+		return AccessKey{}, User{}, rejectionOf(subject, "", rejected)
 	}
 	if stale {
 		// The secret is here now and not later: a good moment to renew the hash, but a
 		// failure of that must not fail the sign-in.
 		err := v.store.SwapHash(ctx, accessKey, key.Hash, scheme.Hash(key.UserID, accessKey, secret))
 		if err != nil && !errors.Is(err, ErrNotFound) {
-			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed", "access_key", v.nameOf(accessKey), "error", err)
+			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed",
+				"access_key", v.nameOf(accessKey), "error", err)
 		}
 	}
 	return key, owner, nil
@@ -306,7 +316,9 @@ func (v *CredentialVerifier) verify(
 
 // matchKey reports whether the secret is one that the key has now, and whether its
 // hash ought to be made anew: not that of a secret that is on its way out.
-func (v *CredentialVerifier) matchKey(scheme secrethash.Scheme, key AccessKey, accessKey, secret string) (matches, stale bool) {
+func (v *CredentialVerifier) matchKey(
+	scheme secrethash.Scheme, key AccessKey, accessKey, secret string,
+) (matches, stale bool) {
 	matches, stale = scheme.Match(key.Hash, key.UserID, accessKey, secret)
 	if !matches && key.PreviousUntil.After(v.now()) {
 		matches, _ = scheme.Match(key.PreviousHash, key.UserID, accessKey, secret)
@@ -326,7 +338,9 @@ func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey
 }
 
 // revoke is Revoke for a key of the user, who is empty if not known.
-func (v *CredentialVerifier) revoke(ctx context.Context, by Authority, accessKey, userID string, kind EventKind) error {
+func (v *CredentialVerifier) revoke(
+	ctx context.Context, by Authority, accessKey, userID string, kind EventKind,
+) error {
 	c := v.newChange(ctx, by, Event{Kind: kind, UserID: userID, AccessKey: v.nameOf(accessKey)})
 	if err := v.store.RevokeKey(ctx, c.write, accessKey); err != nil {
 		return fmt.Errorf("auth: revoking an access key: %w", err)

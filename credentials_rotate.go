@@ -33,7 +33,9 @@ func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessK
 // imported key, because a generated secret contains its key's name. It also returns ErrNotFound if
 // the key belongs to another user than the authority's session and SuperUser is not set, and the
 // errors of [Authority.Check].
-func (v *CredentialVerifier) Rotate(ctx context.Context, by Authority, accessKey string, overlap time.Duration) (KeyPair, error) {
+func (v *CredentialVerifier) Rotate(
+	ctx context.Context, by Authority, accessKey string, overlap time.Duration,
+) (KeyPair, error) {
 	if err := v.tokens.admit(ctx, by); err != nil {
 		return KeyPair{}, err
 	}
@@ -41,23 +43,28 @@ func (v *CredentialVerifier) Rotate(ctx context.Context, by Authority, accessKey
 	return pair, err
 }
 
-func (v *CredentialVerifier) rotate(ctx context.Context, by Authority, accessKey string, overlap time.Duration) (KeyPair, AccessKey, error) {
+func (v *CredentialVerifier) rotate(
+	ctx context.Context, by Authority, accessKey string, overlap time.Duration,
+) (KeyPair, AccessKey, error) {
 	if overlap < 0 || overlap > maxOverlap {
-		return KeyPair{}, AccessKey{}, invalidf("overlap_seconds", "must be from 0 to %d", int(maxOverlap.Seconds()))
+		return KeyPair{}, AccessKey{}, invalidf("overlap_seconds", "must be from 0 to %d",
+			int(maxOverlap.Seconds()))
 	}
 	found, _, err := v.store.FindKey(ctx, accessKey)
 	if err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
 	}
 	if !v.format.IsKey(accessKey) {
-		return KeyPair{}, AccessKey{}, invalidf("access_key", "was made elsewhere and cannot be rotated: make a new key instead")
+		return KeyPair{}, AccessKey{}, invalidf("access_key",
+			"was made elsewhere and cannot be rotated: make a new key instead")
 	}
 	pair := KeyPair{AccessKey: accessKey, AccessSecret: NewSecret(v.format.NewSecret(accessKey))}
 	rotation := KeyRotation{
 		Hash:    v.hasher.Fast.Hash(found.UserID, accessKey, pair.AccessSecret.Reveal()),
 		Overlap: overlap,
 	}
-	c := v.newChange(ctx, by, Event{Kind: EventKeyRotated, UserID: found.UserID, AccessKey: accessKey, Reason: "overlap " + overlap.String()})
+	c := v.newChange(ctx, by, Event{Kind: EventKeyRotated, UserID: found.UserID, AccessKey: accessKey,
+		Reason: "overlap " + overlap.String()})
 	key, err := v.store.RotateKey(ctx, c.write, accessKey, rotation)
 	if err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
@@ -94,7 +101,8 @@ func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (A
 	if matches, _ := v.matchKey(v.hasher.Fast, key, key.ID, text); !matches || v.expired(key) {
 		return AccessKey{}, ErrInvalidCredentials
 	}
-	if err := v.revoke(ctx, ByHost("auth.RevokeLeaked"), key.ID, key.UserID, EventKeyLeaked); err != nil && !errors.Is(err, ErrNotFound) {
+	if err := v.revoke(ctx, ByHost("auth.RevokeLeaked"), key.ID, key.UserID, EventKeyLeaked); err != nil &&
+		!errors.Is(err, ErrNotFound) {
 		return AccessKey{}, err
 	}
 	return key.withoutHashes(), nil

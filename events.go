@@ -76,7 +76,8 @@ const (
 // NewEventLog returns an EventLog. It starts nothing: with OnEvent set, events are delivered
 // while [EventLog.Run] runs.
 func NewEventLog(cfg EventLogConfig) *EventLog {
-	l := &EventLog{onEvent: cfg.OnEvent, hooks: cfg.Hooks, now: defaults.Now(cfg.Now), log: defaults.Logger(cfg.Logger), trail: guardEvents(cfg.Trail)}
+	l := &EventLog{onEvent: cfg.OnEvent, hooks: cfg.Hooks, now: defaults.Now(cfg.Now),
+		log: defaults.Logger(cfg.Logger), trail: guardEvents(cfg.Trail)}
 	if l.onEvent != nil {
 		l.wake = make(chan struct{}, 1)
 		room := 0
@@ -175,7 +176,8 @@ func (l *EventLog) call(e Event) (returned bool) {
 		if p := recover(); p != nil {
 			l.log.Error("auth: OnEvent panicked", "kind", e.Kind, "panic", p, "stack", string(debug.Stack()))
 		} else if !returned {
-			l.log.Error("auth: OnEvent called runtime.Goexit: events go to the log until Run is called again", "kind", e.Kind)
+			l.log.Error("auth: OnEvent called runtime.Goexit: events go to the log until Run is called "+
+				"again", "kind", e.Kind)
 		}
 	}()
 	if lost := l.dropped.Swap(0); lost > 0 {
@@ -209,7 +211,8 @@ func (l *EventLog) deliverStored(ctx context.Context) (more bool) {
 			return false
 		case err != nil:
 			if ctx.Err() == nil {
-				l.log.ErrorContext(ctx, "auth: an event of the audit trail cannot be delivered now", "error", err)
+				l.log.ErrorContext(ctx, "auth: an event of the audit trail cannot be delivered now",
+					"error", err)
 			}
 			return false
 		}
@@ -221,11 +224,13 @@ func (l *EventLog) deliverStored(ctx context.Context) (more bool) {
 		case attempt < trailAttempts:
 			continue // the next attempt is when the claim has ended
 		default:
-			l.log.ErrorContext(ctx, "auth: OnEvent failed too often: the event stays in the audit trail and is not delivered again",
+			l.log.ErrorContext(ctx, "auth: OnEvent failed too often: the event stays in the audit trail "+
+				"and is not delivered again",
 				"event", event, "attempts", attempt)
 		}
 		if err := l.finishStored(ctx, event.ID); err != nil {
-			l.log.ErrorContext(ctx, "auth: an event of the audit trail will be delivered again", "event_id", event.ID, "error", err)
+			l.log.ErrorContext(ctx, "auth: an event of the audit trail will be delivered again",
+				"event_id", event.ID, "error", err)
 			return false
 		}
 	}
@@ -243,7 +248,8 @@ func (l *EventLog) claimStored(ctx context.Context) (Event, int, error) {
 func (l *EventLog) finishStored(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), trailCallTimeout)
 	defer cancel()
-	if err := l.trail.FinishEvent(ctx, id); err != nil && !errors.Is(err, ErrNotFound) { // it may have been pruned
+	// it may have been pruned
+	if err := l.trail.FinishEvent(ctx, id); err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
 	return nil
@@ -288,7 +294,8 @@ func (l *EventLog) enqueue(ctx context.Context, e Event) {
 	}
 	l.waiting[class].Add(-1)
 	if l.dropped.Add(1) == 1 {
-		l.log.ErrorContext(ctx, "auth: events are dropped: OnEvent does not keep up, or Run does not run", "kind", e.Kind)
+		l.log.ErrorContext(ctx, "auth: events are dropped: OnEvent does not keep up, or Run does not run",
+			"kind", e.Kind)
 	}
 }
 

@@ -31,7 +31,8 @@ func ExampleAuthority() {
 	}
 
 	finishJob := func() error {
-		_, err := svc.Credentials().Issue(ctx, caller.Authority(), caller.UserID, auth.KeyOptions{Label: "export"})
+		_, err := svc.Credentials().Issue(ctx, caller.Authority(), caller.UserID,
+			auth.KeyOptions{Label: "export"})
 		return err
 	}
 	fmt.Println(finishJob())

@@ -60,7 +60,8 @@ func ExampleTokenIssuer() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	tokens, err := auth.NewTokenIssuer(withUser("u1", "alice"), "https://api.example.com", []auth.SigningKey{key},
+	tokens, err := auth.NewTokenIssuer(withUser("u1", "alice"), "https://api.example.com",
+		[]auth.SigningKey{key},
 		auth.TokenConfig{Lifetime: time.Hour})
 	if err != nil {
 		log.Fatal(err)

@@ -85,7 +85,8 @@ func ExampleGitHubConnector_Client() {
 		if err != nil {
 			return err // auth.ErrNotFound: ask the user to connect GitHub
 		}
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.github.com/user/repos", nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.github.com/user/repos",
+			nil)
 		if err != nil {
 			return err
 		}

@@ -57,7 +57,8 @@ func ExampleNewWithUsers() {
 	}
 
 	ctx := context.Background()
-	pair, err := svc.Credentials().Issue(ctx, auth.ByHost("setup"), "42", auth.KeyOptions{Label: "her laptop"})
+	pair, err := svc.Credentials().Issue(ctx, auth.ByHost("setup"), "42",
+		auth.KeyOptions{Label: "her laptop"})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -20,8 +20,9 @@ func ExampleRemoteVerifier() {
 		log.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /reports", verifier.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		caller, _ := auth.IdentityFromContext(r.Context())
-		io.WriteString(w, "the reports of "+caller.UserID)
-	})))
+	mux.Handle("GET /reports",
+		verifier.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			caller, _ := auth.IdentityFromContext(r.Context())
+			io.WriteString(w, "the reports of "+caller.UserID)
+		})))
 }

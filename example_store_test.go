@@ -18,7 +18,9 @@ type countingStore struct {
 }
 
 // CreateSession counts the sign-ins by method.
-func (s *countingStore) CreateSession(ctx context.Context, session auth.Session, limit int) (auth.Session, auth.User, error) {
+func (s *countingStore) CreateSession(
+	ctx context.Context, session auth.Session, limit int,
+) (auth.Session, auth.User, error) {
 	created, user, err := s.Store.CreateSession(ctx, session, limit)
 	if err == nil {
 		s.signIns[session.Method]++
@@ -33,7 +35,8 @@ func ExampleStore() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	svc, err := auth.New(store, auth.Config{Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}})
+	svc, err := auth.New(store,
+		auth.Config{Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -149,8 +149,10 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 		cfg.ConnectScopes = []string{"repo", "user:email"}
 	}
 	if cfg.asksForMembership() {
-		cfg.SignInScopes = append(cfg.SignInScopes[:len(cfg.SignInScopes):len(cfg.SignInScopes)], membershipScope)
-		cfg.ConnectScopes = append(cfg.ConnectScopes[:len(cfg.ConnectScopes):len(cfg.ConnectScopes)], membershipScope)
+		cfg.SignInScopes = append(cfg.SignInScopes[:len(cfg.SignInScopes):len(cfg.SignInScopes)],
+			membershipScope)
+		cfg.ConnectScopes = append(cfg.ConnectScopes[:len(cfg.ConnectScopes):len(cfg.ConnectScopes)],
+			membershipScope)
 	}
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = &http.Client{}
@@ -192,8 +194,10 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 func checkBaseURL(field, text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "":
-		return nil, fmt.Errorf("auth: GitHub's %s must be a URL of a host, without user, query and fragment", field)
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		u.Opaque != "":
+		return nil, fmt.Errorf("auth: GitHub's %s must be a URL of a host, without user, query and fragment",
+			field)
 	case !weburl.IsSecure(u):
 		return nil, fmt.Errorf("auth: GitHub's %s must be https", field)
 	}
@@ -203,10 +207,13 @@ func checkBaseURL(field, text string) (*url.URL, error) {
 func (cfg GitHubConfig) checkCallback() error {
 	u, err := url.Parse(cfg.CallbackURL)
 	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http":
-		return errors.New("auth: GitHub's CallbackURL must be a URL such as https://api.example.com/api/v1/auth/github/callback")
+	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "" ||
+		u.Scheme != "https" && u.Scheme != "http":
+		return errors.New("auth: GitHub's CallbackURL must be a URL such as " +
+			"https://api.example.com/api/v1/auth/github/callback")
 	case !weburl.IsSecure(u) && !cfg.InsecureCookies:
-		return errors.New("auth: GitHub's CallbackURL must be https: a browser keeps no secure cookie for plain http")
+		return errors.New("auth: GitHub's CallbackURL must be https: a browser keeps no secure cookie " +
+			"for plain http")
 	}
 	return nil
 }
@@ -216,8 +223,10 @@ func (cfg GitHubConfig) checkOrigins() error {
 	for _, text := range cfg.AllowedOrigins {
 		u, err := url.Parse(text)
 		if err != nil || u.Scheme != "https" && u.Scheme != "http" || originOf(text) != text ||
-			strings.ContainsFunc(u.Host, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '*' || r == '%' }) {
-			return fmt.Errorf("auth: GitHub's AllowedOrigins: %q is not an origin as browsers write it, such as https://app.example.com", text)
+			strings.ContainsFunc(u.Host,
+				func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '*' || r == '%' }) {
+			return fmt.Errorf("auth: GitHub's AllowedOrigins: %q is not an origin as browsers write it, "+
+				"such as https://app.example.com", text)
 		}
 		if !weburl.IsSecure(u) && !cfg.InsecureCookies {
 			return fmt.Errorf("auth: GitHub's AllowedOrigins: %q must be https", text)
@@ -259,7 +268,9 @@ type GitHubConnector struct {
 // configuration. Sessions that begin with GitHub get their tokens from the issuer, over the
 // same store; the users are the issuer's. The sealing keys are shared by all instances; the
 // first seals, all open.
-func NewGitHubConnector(store GitHubStore, tokens *TokenIssuer, sealing []SymmetricKey, cfg GitHubConfig) (*GitHubConnector, error) {
+func NewGitHubConnector(
+	store GitHubStore, tokens *TokenIssuer, sealing []SymmetricKey, cfg GitHubConfig,
+) (*GitHubConnector, error) {
 	if defaults.IsNil(store) || tokens == nil {
 		return nil, errors.New("auth: NewGitHubConnector needs a store and a token issuer")
 	}
@@ -315,7 +326,8 @@ func (cfg GitHubConfig) checkUsers(store GitHubStore, tokens *TokenIssuer) error
 	}
 	switch {
 	case hostsUsers && len(cfg.SuperUsers) > 0:
-		return errors.New("auth: GitHub's SuperUsers cannot be set with a UserSource: the host's own table says who is a super user")
+		return errors.New("auth: GitHub's SuperUsers cannot be set with a UserSource: the host's own " +
+			"table says who is a super user")
 	case hostsUsers && cfg.MembershipMaxAge > 0:
 		return errors.New("auth: GitHub's MembershipMaxAge cannot be set with a UserSource: " +
 			"disable in the host's own table who has left, and call RevokeUser")
@@ -367,7 +379,8 @@ func newBrowserSessions(
 		return nil, errors.New("auth: BrowserSessions.LandingPath must be a path such as /account")
 	}
 	if len(tokens.claimsPrefix) > browser.MaxClaims {
-		return nil, errors.New("auth: BrowserSessions: the issuer and the audience are too long together for a cookie")
+		return nil, errors.New("auth: BrowserSessions: the issuer and the audience are too long " +
+			"together for a cookie")
 	}
 	sealer, err := newSealer(sealing, "browser session cookie")
 	if err != nil {

@@ -37,7 +37,9 @@ type GitHubOutcome struct {
 // a frame or by fetch ([GitHubConfig.AllowedOrigins] may), or that the request is a prefetch, and
 // for a HEAD. A navigation of a whole window is for the caller to judge: Service lets it begin a
 // sign-in only if the person asked for it.
-func (g *GitHubConnector) BeginSignIn(r *http.Request, returnTo string) (authURL string, cookie *http.Cookie, err error) {
+func (g *GitHubConnector) BeginSignIn(
+	r *http.Request, returnTo string,
+) (authURL string, cookie *http.Cookie, err error) {
 	return g.begin(r, oauthstate.Flow{ReturnTo: returnTo}, g.cfg.SignInScopes)
 }
 
@@ -58,7 +60,8 @@ func (g *GitHubConnector) BeginConnect(
 		return "", nil, invalidf("authority", "must be that of a session")
 	}
 	_, err = BearerToken(r)
-	flow := oauthstate.Flow{ReturnTo: returnTo, UserID: by.UserID, SessionID: by.SessionID, Bearer: err == nil}
+	flow := oauthstate.Flow{ReturnTo: returnTo, UserID: by.UserID, SessionID: by.SessionID,
+		Bearer: err == nil}
 	if by.MaxAge > 0 {
 		flow.MaxAge = int64((by.MaxAge + oauthstate.Lifetime) / time.Second)
 	}
@@ -95,8 +98,10 @@ func (g *GitHubConnector) BeginUnboundSignIn() (authURL string, err error) {
 	if g.unbound == nil {
 		return "", errors.New("auth: GitHubConfig.InsecureUnboundState is not set")
 	}
-	flow := oauthstate.Flow{Verifier: oauth2.GenerateVerifier(), ExpiresAt: g.cfg.Now().Add(oauthstate.Lifetime).Unix()}
-	return g.api.AuthCodeURL(oauthstate.NewUnboundState(g.unbound, flow), flow.Verifier, g.cfg.SignInScopes), nil
+	flow := oauthstate.Flow{Verifier: oauth2.GenerateVerifier(),
+		ExpiresAt: g.cfg.Now().Add(oauthstate.Lifetime).Unix()}
+	return g.api.AuthCodeURL(oauthstate.NewUnboundState(g.unbound, flow), flow.Verifier,
+		g.cfg.SignInScopes), nil
 }
 
 // Complete finishes the flow with which GitHub sends the browser back to the callback. It
@@ -139,7 +144,9 @@ func (g *GitHubConnector) completeIf(
 }
 
 // emitOutcome records the result of a flow, whose last part began at the given time.
-func (g *GitHubConnector) emitOutcome(ctx context.Context, began time.Time, flow oauthstate.Flow, outcome GitHubOutcome, err error) {
+func (g *GitHubConnector) emitOutcome(
+	ctx context.Context, began time.Time, flow oauthstate.Flow, outcome GitHubOutcome, err error,
+) {
 	switch {
 	case outcome.Connected != nil && err == nil: // the change has its own event
 	case flow.UserID != "" && err != nil:
@@ -227,7 +234,9 @@ func callbackQuery(raw string) (url.Values, error) {
 	return query, nil
 }
 
-func (g *GitHubConnector) complete(ctx context.Context, flow oauthstate.Flow, code string) (outcome GitHubOutcome, err error) {
+func (g *GitHubConnector) complete(
+	ctx context.Context, flow oauthstate.Flow, code string,
+) (outcome GitHubOutcome, err error) {
 	grant, err := g.api.Exchange(ctx, code, flow.Verifier)
 	if errors.Is(err, githubapi.ErrBadCode) {
 		return GitHubOutcome{}, ErrGitHubState
@@ -350,7 +359,9 @@ func (g *GitHubConnector) recheck(ctx context.Context, userID string) error {
 	}, func(err error) bool { return err == nil || errors.Is(err, ErrGitHubNotAllowed) })
 }
 
-func (g *GitHubConnector) askStillAdmitted(ctx context.Context, userID string, grant githubapi.Grant, version string) error {
+func (g *GitHubConnector) askStillAdmitted(
+	ctx context.Context, userID string, grant githubapi.Grant, version string,
+) error {
 	profile, err := g.profile(ctx, grant.AccessToken)
 	if err == nil {
 		err = g.admit(ctx, profile, grant.AccessToken)

@@ -25,7 +25,9 @@ type githubSignedIn struct {
 
 // signIn finds or makes the user of the account, and opens a session, in one
 // transaction of the store.
-func (g *GitHubConnector) signIn(ctx context.Context, profile GitHubProfile, grant githubapi.Grant) (githubSignedIn, error) {
+func (g *GitHubConnector) signIn(
+	ctx context.Context, profile GitHubProfile, grant githubapi.Grant,
+) (githubSignedIn, error) {
 	email := sync.OnceValues(func() (string, error) { return g.api.Email(ctx, grant.AccessToken) })
 	for attempt := range maxAttempts {
 		signIn, isNew, err := g.signInRecords(ctx, profile, grant, email)
@@ -52,8 +54,10 @@ func (g *GitHubConnector) signIn(ctx context.Context, profile GitHubProfile, gra
 			c.done(ctx)
 		}
 		if signIn.GrantSuperUser && !user.IsSuperUser {
-			g.cfg.Logger.WarnContext(ctx, "auth: GitHubConfig.SuperUsers lists an account whose user is no super user: "+
-				"its grant was spent, and the user was demoted, reset or deleted since", "user_id", user.ID, "github_id", profile.Account.ID)
+			g.cfg.Logger.WarnContext(ctx,
+				"auth: GitHubConfig.SuperUsers lists an account whose user is no super user: "+
+					"its grant was spent, and the user was demoted, reset or deleted since",
+				"user_id", user.ID, "github_id", profile.Account.ID)
 		}
 		return g.finishSignIn(ctx, signIn, isNew, session, user)
 	}
@@ -63,7 +67,8 @@ func (g *GitHubConnector) signIn(ctx context.Context, profile GitHubProfile, gra
 // signInChange prepares the write of a sign-in. Its event is about a link that is new or, if it is
 // not new, about a user who becomes a super user.
 func (g *GitHubConnector) signInChange(ctx context.Context, signIn GitHubSignInWrite, isNew bool) change {
-	e := Event{UserID: signIn.Link.UserID, ActorID: signIn.Link.UserID, GitHub: signIn.Link.Account, Method: MethodGitHub}
+	e := Event{UserID: signIn.Link.UserID, ActorID: signIn.Link.UserID, GitHub: signIn.Link.Account,
+		Method: MethodGitHub}
 	switch {
 	case isNew:
 		e.Kind, e.Reason = EventUserCreated, "signed in with GitHub"
@@ -88,7 +93,9 @@ func (g *GitHubConnector) promotes(ctx context.Context, signIn GitHubSignInWrite
 // finishSignIn gives a session its token. If that is refused, because the host has disabled its
 // user meanwhile, the session is revoked, and a token that is the user's first is removed. The link
 // stays, because the user existed and was active when it was written.
-func (g *GitHubConnector) finishSignIn(ctx context.Context, signIn GitHubSignInWrite, isNew bool, session Session, user User) (githubSignedIn, error) {
+func (g *GitHubConnector) finishSignIn(
+	ctx context.Context, signIn GitHubSignInWrite, isNew bool, session Session, user User,
+) (githubSignedIn, error) {
 	result := githubSignedIn{isNew: isNew, keptToken: signIn.Token != nil}
 	token, err := g.tokens.issueFor(ctx, session, user)
 	if err == nil {
@@ -100,9 +107,11 @@ func (g *GitHubConnector) finishSignIn(ctx context.Context, signIn GitHubSignInW
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
 		defer cancel()
 		c := g.tokens.newChange(ctx, ByHost("auth.SignInGitHub"), Event{})
-		_, err := g.store.DeleteGitHubToken(ctx, c.write, signIn.Token.UserID, signIn.Token.Account.Host, signIn.Token.Version)
+		_, err := g.store.DeleteGitHubToken(ctx, c.write, signIn.Token.UserID, signIn.Token.Account.Host,
+			signIn.Token.Version)
 		if err != nil && !errors.Is(err, ErrNotFound) {
-			g.cfg.Logger.WarnContext(ctx, "auth: the GitHub token of a refused sign-in was not removed", "error", err)
+			g.cfg.Logger.WarnContext(ctx, "auth: the GitHub token of a refused sign-in was not removed",
+				"error", err)
 		}
 	}
 	return result, notAllowed(err)
@@ -162,7 +171,9 @@ func (g *GitHubConnector) signInRecords(
 
 // prepareNewUser puts into the sign-in the user of an account that is linked to nobody: a new
 // user, or the user whom the host assigns to the account.
-func (g *GitHubConnector) prepareNewUser(ctx context.Context, signIn *GitHubSignInWrite, profile GitHubProfile, email func() (string, error)) error {
+func (g *GitHubConnector) prepareNewUser(
+	ctx context.Context, signIn *GitHubSignInWrite, profile GitHubProfile, email func() (string, error),
+) error {
 	address, err := email()
 	if err != nil {
 		return err
@@ -195,7 +206,9 @@ func (g *GitHubConnector) link(profile GitHubProfile, now time.Time) GitHubLink 
 
 // chooseToken puts the grant into the sign-in unless the store has a token that
 // can do more: a sign-in never narrows what connecting was for.
-func (g *GitHubConnector) chooseToken(signIn *GitHubSignInWrite, grant githubapi.Grant, have *GitHubToken) error {
+func (g *GitHubConnector) chooseToken(
+	signIn *GitHubSignInWrite, grant githubapi.Grant, have *GitHubToken,
+) error {
 	if have != nil {
 		if !githubapi.Covers(grant.Scopes, have.Scopes) {
 			return nil
@@ -213,7 +226,9 @@ func connectAuthority(f oauthstate.Flow) Authority {
 }
 
 // connect links the account to the user who began the flow, and keeps the token.
-func (g *GitHubConnector) connect(ctx context.Context, flow oauthstate.Flow, profile GitHubProfile, grant githubapi.Grant) (*GitHubLink, error) {
+func (g *GitHubConnector) connect(
+	ctx context.Context, flow oauthstate.Flow, profile GitHubProfile, grant githubapi.Grant,
+) (*GitHubLink, error) {
 	if g.tokens.users != nil {
 		switch _, err := g.tokens.users.activeUser(ctx, flow.UserID); {
 		case errors.Is(err, ErrNotFound), errors.Is(err, ErrUserDisabled):
@@ -238,7 +253,8 @@ func (g *GitHubConnector) connect(ctx context.Context, flow oauthstate.Flow, pro
 		case err != nil && !errors.Is(err, ErrNotFound):
 			return nil, fmt.Errorf("auth: looking for a GitHub token: %w", err)
 		}
-		c := g.tokens.newChange(ctx, connectAuthority(flow), Event{Kind: EventGitHubConnected, UserID: flow.UserID, GitHub: profile.Account})
+		c := g.tokens.newChange(ctx, connectAuthority(flow),
+			Event{Kind: EventGitHubConnected, UserID: flow.UserID, GitHub: profile.Account})
 		switch err := g.store.ConnectGitHub(ctx, c.write, connect); {
 		case errors.Is(err, ErrChanged):
 			continue

@@ -159,7 +159,8 @@ func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitH
 func (g *GitHubConnector) revokeRecord(ctx context.Context, token GitHubToken) {
 	grant, _, err := g.unseal(token)
 	if err != nil {
-		g.cfg.Logger.WarnContext(ctx, "auth: a removed GitHub token could not be read, and so not be revoked", "error", err)
+		g.cfg.Logger.WarnContext(ctx,
+			"auth: a removed GitHub token could not be read, and so not be revoked", "error", err)
 		return
 	}
 	g.revokeAtGitHub(ctx, grant.AccessToken)
@@ -194,7 +195,8 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 			entered = true
 			continue
 		}
-		leased, err := g.store.LeaseGitHubToken(ctx, userID, g.cfg.Host, token.Version, now, now.Add(g.leaseTime()))
+		leased, err := g.store.LeaseGitHubToken(ctx, userID, g.cfg.Host, token.Version, now,
+			now.Add(g.leaseTime()))
 		switch {
 		case errors.Is(err, ErrNotFound):
 			continue // somebody has just refreshed it, or removed it
@@ -232,7 +234,9 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // reseal writes the token anew under the first of the keys and returns the
 // version of the record. If it cannot, the old one is as good.
-func (g *GitHubConnector) reseal(ctx context.Context, old GitHubToken, grant githubapi.Grant) (version string) {
+func (g *GitHubConnector) reseal(
+	ctx context.Context, old GitHubToken, grant githubapi.Grant,
+) (version string) {
 	token, err := g.seal(grant, old.UserID, old.Account)
 	if err == nil {
 		err = g.store.ReplaceGitHubToken(ctx, token, old.Version)
@@ -348,7 +352,8 @@ type userTransport struct {
 func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Del("Authorization") // of an earlier hop
-	if r.URL.Scheme == t.origin.Scheme && r.URL.Host == t.origin.Host && (r.Host == "" || r.Host == r.URL.Host) {
+	if r.URL.Scheme == t.origin.Scheme && r.URL.Host == t.origin.Host &&
+		(r.Host == "" || r.Host == r.URL.Host) {
 		grant, _, err := t.g.freshGrant(r.Context(), t.userID)
 		if err != nil {
 			if r.Body != nil {
@@ -372,7 +377,9 @@ func (g *GitHubConnector) revokeAtGitHub(ctx context.Context, token string) {
 }
 
 // seal makes the record of a token for the user.
-func (g *GitHubConnector) seal(grant githubapi.Grant, userID string, account GitHubAccount) (GitHubToken, error) {
+func (g *GitHubConnector) seal(
+	grant githubapi.Grant, userID string, account GitHubAccount,
+) (GitHubToken, error) {
 	text, err := json.Marshal(grant)
 	if err != nil {
 		return GitHubToken{}, fmt.Errorf("auth: encoding a GitHub token: %w", err)

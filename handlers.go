@@ -74,9 +74,12 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 			newRoute(http.MethodGet, "/auth/users/{id}", GroupAdministration, s.GetUserHandler()),
 			newRoute(http.MethodPatch, "/auth/users/{id}", GroupAdministration, s.UpdateUserHandler()),
 			newRoute(http.MethodDelete, "/auth/users/{id}", GroupAdministration, s.DeleteUserHandler()),
-			newRoute(http.MethodPost, "/auth/users/{id}/regenerate-credentials", GroupAdministration, s.RegenerateCredentialsHandler()),
-			newRoute(http.MethodPost, "/auth/users/{id}/reinstate", GroupAdministration, s.ReinstateUserHandler()),
-			newRoute(http.MethodPost, "/auth/tokens/revoke-user/{id}", GroupAdministration, s.RevokeUserSessionsHandler()),
+			newRoute(http.MethodPost, "/auth/users/{id}/regenerate-credentials", GroupAdministration,
+				s.RegenerateCredentialsHandler()),
+			newRoute(http.MethodPost, "/auth/users/{id}/reinstate", GroupAdministration,
+				s.ReinstateUserHandler()),
+			newRoute(http.MethodPost, "/auth/tokens/revoke-user/{id}", GroupAdministration,
+				s.RevokeUserSessionsHandler()),
 			newRoute(http.MethodGet, "/auth/events", GroupAdministration, s.ListEventsHandler()),
 		)
 	}
@@ -119,7 +122,8 @@ func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked := r.URL.EscapedPath() // in which a slash of an access key's is none
-		if clean := path.Clean("/" + asked); r.Method == http.MethodConnect || asked != clean && asked != clean+"/" {
+		if clean := path.Clean("/" + asked); r.Method == http.MethodConnect ||
+			asked != clean && asked != clean+"/" {
 			s.fail(w, r, ErrNotFound)
 			return
 		}

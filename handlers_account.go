@@ -301,7 +301,8 @@ func (s *Service) newKeyResponse(key AccessKey) keyResponse {
 // CreateKeyHandler handles POST /auth/keys: it gives the caller a new access key, with the only
 // copy of its secret.
 func (s *Service) CreateKeyHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: anyUser, recent: true, serve: s.serveCreateKey})
+	return s.handler(endpoint{method: http.MethodPost, access: anyUser, recent: true,
+		serve: s.serveCreateKey})
 }
 
 // secretResponse is a key with the only copy of its secret.
@@ -330,13 +331,15 @@ func (s *Service) serveCreateKey(w http.ResponseWriter, r *http.Request) (any, e
 	if err != nil {
 		return nil, err
 	}
-	return newSecretAnswer(pair, key, "Access key made. Store the access secret now: it is not shown again."), nil
+	return newSecretAnswer(pair, key,
+		"Access key made. Store the access secret now: it is not shown again."), nil
 }
 
 // RotateKeyHandler handles POST /auth/keys/{access_key}/rotate: it gives a new secret to a key
 // of the caller, or of any user if the caller is a super user.
 func (s *Service) RotateKeyHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: anyUser, recent: true, serve: s.serveRotateKey})
+	return s.handler(endpoint{method: http.MethodPost, access: anyUser, recent: true,
+		serve: s.serveRotateKey})
 }
 
 func (s *Service) serveRotateKey(w http.ResponseWriter, r *http.Request) (any, error) {

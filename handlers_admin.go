@@ -12,7 +12,8 @@ import (
 // RegisterUserHandler handles POST /api/v1/user/register: a super user makes a user and gets
 // the only copy of the access secret. With a [UserSource] it answers 404.
 func (s *Service) RegisterUserHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true, serve: s.serveRegister})
+	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
+		serve: s.serveRegister})
 }
 
 type registerResponse struct {
@@ -41,7 +42,8 @@ func (s *Service) serveRegister(w http.ResponseWriter, r *http.Request) (any, er
 	if err != nil {
 		return nil, err
 	}
-	return newRegisterResponse(made, "User registered. Store the access secret now: it is not shown again."), nil
+	return newRegisterResponse(made,
+		"User registered. Store the access secret now: it is not shown again."), nil
 }
 
 func newRegisterResponse(made Registration, message string) registerResponse {
@@ -168,7 +170,8 @@ func (s *Service) serveUpdateUser(w http.ResponseWriter, r *http.Request) (any, 
 // RegenerateCredentialsHandler handles POST /auth/users/{id}/regenerate-credentials: it replaces
 // every way in that the user has by a new pair.
 func (s *Service) RegenerateCredentialsHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true, serve: s.serveRegenerate})
+	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
+		serve: s.serveRegenerate})
 }
 
 type regenerateResponse struct {
@@ -195,7 +198,8 @@ func (s *Service) serveRegenerate(w http.ResponseWriter, r *http.Request) (any, 
 // ReinstateUserHandler handles POST /auth/users/{id}/reinstate: it makes the user active, with a
 // new pair in place of every earlier way in.
 func (s *Service) ReinstateUserHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true, serve: s.serveReinstate})
+	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
+		serve: s.serveReinstate})
 }
 
 func (s *Service) serveReinstate(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -206,7 +210,8 @@ func (s *Service) serveReinstate(w http.ResponseWriter, r *http.Request) (any, e
 	if err != nil {
 		return nil, err
 	}
-	return newRegisterResponse(made, "User reinstated. Store the access secret now: it is not shown again."), nil
+	return newRegisterResponse(made,
+		"User reinstated. Store the access secret now: it is not shown again."), nil
 }
 
 // RevokeUserSessionsHandler handles POST /auth/tokens/revoke-user/{id}: it revokes all sessions
@@ -295,7 +300,8 @@ func (s *Service) serveEvents(w http.ResponseWriter, r *http.Request) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	filter := EventFilter{UserID: query.Get("user_id"), Kind: EventKind(query.Get("kind")), Before: query.Get("before")}
+	filter := EventFilter{UserID: query.Get("user_id"), Kind: EventKind(query.Get("kind")),
+		Before: query.Get("before")}
 	events, err := s.Events(r.Context(), filter, limit+1)
 	if err != nil {
 		return nil, err

@@ -19,7 +19,8 @@ import (
 // GitHubSignInHandler handles GET /api/v1/auth/github/login-user: the URL at which a browser
 // signs in with GitHub, and the cookie that binds the flow to the browser.
 func (s *Service) GitHubSignInHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true, serve: s.serveGitHubSignIn})
+	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
+		serve: s.serveGitHubSignIn})
 }
 
 type authURLResponse struct {
@@ -57,12 +58,14 @@ func (s *Service) requireOwnPage(r *http.Request) (any, error) {
 // GitHubConnectHandler handles GET /api/v1/auth/github/login: the URL at which a browser
 // connects GitHub to the caller, and the cookie that binds the flow to the browser.
 func (s *Service) GitHubConnectHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: anyUser, recent: true, github: true, serve: s.serveGitHubConnect})
+	return s.handler(endpoint{method: http.MethodGet, access: anyUser, recent: true, github: true,
+		serve: s.serveGitHubConnect})
 }
 
 // errConnectByCookie is the answer to a bearer token over plain http, where a sibling domain can plant
 // the cookie of a flow: nothing would tell the flow that an attacker's token began from the person's.
-var errConnectByCookie = &wire.RequestError{Status: http.StatusForbidden, Detail: "Connecting GitHub needs a browser session here: sign in with GitHub first"}
+var errConnectByCookie = &wire.RequestError{Status: http.StatusForbidden,
+	Detail: "Connecting GitHub needs a browser session here: sign in with GitHub first"}
 
 func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (any, error) {
 	if answer, err := s.requireOwnPage(r); answer != nil || err != nil {
@@ -85,7 +88,8 @@ func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (an
 // GitHubStartHandler handles GET /api/v1/auth/github/start?return_to=/path: a link that signs
 // the browser in with GitHub, for pages that cannot fetch.
 func (s *Service) GitHubStartHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true, serve: s.serveGitHubStart})
+	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
+		serve: s.serveGitHubStart})
 }
 
 func (s *Service) serveGitHubStart(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -131,7 +135,8 @@ func writePage(w http.ResponseWriter, page *template.Template, data any) {
 // GitHubCallbackHandler handles GET /api/v1/auth/github/callback, to which GitHub sends the
 // browser back from either flow.
 func (s *Service) GitHubCallbackHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true, serve: s.serveGitHubCallback})
+	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
+		serve: s.serveGitHubCallback})
 }
 
 func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -240,7 +245,8 @@ func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome G
 	}
 	// The session of the cookie that this one replaces would live on unseen. If the store fails or
 	// hangs now, the person is signed in all the same.
-	ctx, cancel := context.WithTimeout(WithIdentity(r.Context(), Identity{UserID: issued.User.ID}), replaceTimeout)
+	ctx, cancel := context.WithTimeout(WithIdentity(r.Context(), Identity{UserID: issued.User.ID}),
+		replaceTimeout)
 	defer cancel()
 	if err := s.revokeCookieSession(ctx, r, issued.Session.ID); err != nil {
 		s.log.WarnContext(r.Context(), "auth: the session of a replaced cookie was not revoked", "error", err)
@@ -257,7 +263,8 @@ func (s *Service) sessionCookie(issued Token) (*http.Cookie, error) {
 		return nil, err
 	}
 	if len(text) > browser.MaxToken {
-		return nil, fmt.Errorf("auth: a token of %d bytes does not fit into a cookie: shorten the issuer or the audience", len(text))
+		return nil, fmt.Errorf("auth: a token of %d bytes does not fit into a cookie: shorten the "+
+			"issuer or the audience", len(text))
 	}
 	return s.browser.Cookie(text, issued.ExpiresIn()), nil
 }
@@ -301,7 +308,8 @@ var connectedPage = template.Must(template.New("connected").Parse(pageHead + `<t
 // GitHubStatusHandler handles GET /api/v1/auth/github/token: whether GitHub is connected to the
 // caller. With ?verify=true it asks GitHub.
 func (s *Service) GitHubStatusHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: anyUser, github: true, serve: s.serveGitHubStatus})
+	return s.handler(endpoint{method: http.MethodGet, access: anyUser, github: true,
+		serve: s.serveGitHubStatus})
 }
 
 type githubStatusResponse struct {
@@ -311,7 +319,8 @@ type githubStatusResponse struct {
 }
 
 // errNotConnected is the published answer if there is no token.
-var errNotConnected = &wire.RequestError{Status: http.StatusNotFound, Detail: "No GitHub credentials found for user"}
+var errNotConnected = &wire.RequestError{Status: http.StatusNotFound,
+	Detail: "No GitHub credentials found for user"}
 
 func (s *Service) serveGitHubStatus(_ http.ResponseWriter, r *http.Request) (any, error) {
 	caller, _ := IdentityFromContext(r.Context())
@@ -319,7 +328,8 @@ func (s *Service) serveGitHubStatus(_ http.ResponseWriter, r *http.Request) (any
 	if r.URL.Query().Get("verify") == "true" && r.Method != http.MethodHead {
 		// Another page can borrow the cookie, but not a bearer token.
 		_, err := BearerToken(r)
-		if browser.LooksAhead(r) || err != nil && browser.SourceOf(r, s.github.origin, nil) != browser.Allowed {
+		if browser.LooksAhead(r) ||
+			err != nil && browser.SourceOf(r, s.github.origin, nil) != browser.Allowed {
 			return nil, ErrCrossOrigin
 		}
 		ask, response.Valid = s.github.Verify, new(true)
@@ -335,7 +345,8 @@ func (s *Service) serveGitHubStatus(_ http.ResponseWriter, r *http.Request) (any
 // GitHubDisconnectHandler handles POST /api/v1/auth/github/logout: it removes the caller's GitHub
 // token and revokes it at GitHub.
 func (s *Service) GitHubDisconnectHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: anyUser, github: true, serve: s.serveGitHubDisconnect})
+	return s.handler(endpoint{method: http.MethodPost, access: anyUser, github: true,
+		serve: s.serveGitHubDisconnect})
 }
 
 func (s *Service) serveGitHubDisconnect(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -352,12 +363,14 @@ func (s *Service) serveGitHubDisconnect(_ http.ResponseWriter, r *http.Request) 
 // GitHubUnlinkHandler handles DELETE /api/v1/auth/github/link: the caller's GitHub account no
 // longer signs in.
 func (s *Service) GitHubUnlinkHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, github: true, serve: s.serveGitHubUnlink})
+	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, github: true,
+		serve: s.serveGitHubUnlink})
 }
 
 func (s *Service) serveGitHubUnlink(_ http.ResponseWriter, r *http.Request) (any, error) {
 	caller, _ := IdentityFromContext(r.Context())
-	if err := s.github.Unlink(r.Context(), caller.Authority(), caller.UserID); err != nil && !errors.Is(err, ErrNotFound) {
+	if err := s.github.Unlink(r.Context(), caller.Authority(), caller.UserID); err != nil &&
+		!errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
 	return noContent, nil

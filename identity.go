@@ -115,7 +115,8 @@ func clientOf(ctx context.Context) ClientInfo {
 func clientOfRequest(r *http.Request, clients *clientaddr.Resolver) ClientInfo {
 	client, ok := r.Context().Value(clientKey{}).(ClientInfo)
 	if !ok {
-		client = ClientInfo{Address: clients.Address(r), UserAgent: r.UserAgent(), RequestID: r.Header.Get("X-Request-Id")}
+		client = ClientInfo{Address: clients.Address(r), UserAgent: r.UserAgent(),
+			RequestID: r.Header.Get("X-Request-Id")}
 	}
 	if !client.Address.IsValid() {
 		client.peer = clientaddr.Peer(r)
@@ -238,7 +239,8 @@ type UserSource interface {
 }
 
 // errHostUsers is what the methods return that a Service over a [UserSource] lacks.
-var errHostUsers = errors.New("auth: the Service was made with NewWithUsers: change users in the host's own table")
+var errHostUsers = errors.New("auth: the Service was made with NewWithUsers: change users in the host's " +
+	"own table")
 
 // userFinder finds users: a UserStore, or a host's own table.
 type userFinder interface {
@@ -266,9 +268,11 @@ func checkUserSource(store any, source UserSource) error {
 	case source != nil && defaults.IsNil(source):
 		return errors.New("auth: the UserSource is a nil pointer: pass the host's own users table")
 	case source != nil && hasUsers(store):
-		return errors.New("auth: there is a UserSource and the store keeps users too: pass an AccountStore, such as memstore.NewAccounts")
+		return errors.New("auth: there is a UserSource and the store keeps users too: pass an " +
+			"AccountStore, such as memstore.NewAccounts")
 	case source == nil && keepsNoUsers(store):
-		return errors.New("auth: the store keeps no users: pass a Store, or use the constructor with a UserSource")
+		return errors.New("auth: the store keeps no users: pass a Store, or use the constructor with a " +
+			"UserSource")
 	}
 	return nil
 }
@@ -287,7 +291,8 @@ func (h hostUsers) FindUser(ctx context.Context, id string) (user User, err erro
 	case user.ID != id:
 		return User{}, errors.New("auth: UserSource.FindUser returned another user than the requested one")
 	case checkText("username", user.Username, maxUsernameLength) != nil:
-		return User{}, fmt.Errorf("auth: UserSource.FindUser returned a Username that is not text of at most %d bytes", maxUsernameLength)
+		return User{}, fmt.Errorf("auth: UserSource.FindUser returned a Username that is not text of at "+
+			"most %d bytes", maxUsernameLength)
 	}
 	return user, nil
 }
@@ -315,14 +320,17 @@ func (h hostUsers) resolve(ctx context.Context, profile GitHubProfile, email str
 	return id, err
 }
 
-func (h hostUsers) resolveID(ctx context.Context, profile GitHubProfile, email string) (id string, err error) {
+func (h hostUsers) resolveID(
+	ctx context.Context, profile GitHubProfile, email string,
+) (id string, err error) {
 	defer callback.Recover("UserSource.ResolveGitHub", func(failure error) { id, err = "", failure })
 	id, err = h.source.ResolveGitHub(ctx, profile, email)
 	switch {
 	case err != nil:
 		return "", hostError("ResolveGitHub", err)
 	case checkID("user_id", id, MaxIDLength) != nil:
-		return "", fmt.Errorf("auth: UserSource.ResolveGitHub returned an ID that is not text of 1 to %d bytes", MaxIDLength)
+		return "", fmt.Errorf("auth: UserSource.ResolveGitHub returned an ID that is not text of 1 to "+
+			"%d bytes", MaxIDLength)
 	}
 	return id, nil
 }
@@ -331,7 +339,8 @@ func (h hostUsers) resolveID(ctx context.Context, profile GitHubProfile, email s
 // error that happens to wrap an answer of this package, such as that of another store, is not
 // that answer here.
 func hostError(name string, err error) error {
-	if status, _ := ErrorStatus(err); status != http.StatusServiceUnavailable && !errors.Is(err, ErrNotFound) {
+	if status, _ := ErrorStatus(err); status != http.StatusServiceUnavailable &&
+		!errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("auth: UserSource.%s: %v", name, err)
 	}
 	return fmt.Errorf("auth: UserSource.%s: %w", name, err)

@@ -113,13 +113,15 @@ func (v *CredentialVerifier) importedHash(ctx context.Context, imported Imported
 	case secret != "":
 		return v.hashChosen(ctx, imported)
 	case !v.hasher.Unpeppered():
-		return "", invalidf("hash", "has no pepper and cannot be imported unless NoPepper is among the Peppers")
+		return "", invalidf("hash",
+			"has no pepper and cannot be imported unless NoPepper is among the Peppers")
 	case imported.GeneratedSHA256 != "":
 		return sha256Form(imported.GeneratedSHA256)
 	}
 	form, err := secrethash.Parse(imported.Hash)
 	if err != nil || form.Kind != secrethash.KindArgon2 && form.Kind != secrethash.KindBcrypt {
-		return "", invalidf("hash", "must be bcrypt of cost 10 to 13 or argon2id of 8 to 64 MiB, t and p 1 to 4")
+		return "", invalidf("hash",
+			"must be bcrypt of cost 10 to 13 or argon2id of 8 to 64 MiB, t and p 1 to 4")
 	}
 	return imported.Hash, nil
 }
@@ -155,8 +157,9 @@ type importedUser struct {
 
 // The fields of a line, and of each of its keys.
 var (
-	importedUserFields = []string{"username", "email", "user_id", "is_active", "is_super_user", "created_at", "keys"}
-	importedKeyFields  = []string{"access_key", "hash", "sha256", "label", "created_at", "expires_at"}
+	importedUserFields = []string{"username", "email", "user_id", "is_active", "is_super_user",
+		"created_at", "keys"}
+	importedKeyFields = []string{"access_key", "hash", "sha256", "label", "created_at", "expires_at"}
 )
 
 // importedUser reads a line. It returns an [InvalidError] for a line that cannot be imported.
@@ -222,7 +225,9 @@ func (s *Service) importedRecord(fields *wire.Fields) User {
 	return user
 }
 
-func (s *Service) importedLineKey(ctx context.Context, userID string, object []byte, vouched bool) (AccessKey, error) {
+func (s *Service) importedLineKey(
+	ctx context.Context, userID string, object []byte, vouched bool,
+) (AccessKey, error) {
 	fields, err := wire.Parse(object, importedKeyFields)
 	if err != nil {
 		return AccessKey{}, invalidf("keys", "%s", err)

@@ -67,7 +67,9 @@ type ImportProgress struct {
 // stream or the store fails. The last batch may or may not have been added then. It checks ctx
 // between two reads of the stream, and cannot interrupt a read. It also returns the errors of
 // [Authority.Check], which is done for each batch.
-func (s *Service) ImportUsers(ctx context.Context, by Authority, lines io.Reader, options ImportOptions) (ImportProgress, error) {
+func (s *Service) ImportUsers(
+	ctx context.Context, by Authority, lines io.Reader, options ImportOptions,
+) (ImportProgress, error) {
 	if err := s.tokens.admit(ctx, by); err != nil {
 		return ImportProgress{}, err
 	}
@@ -81,7 +83,8 @@ func (s *Service) ImportUsers(ctx context.Context, by Authority, lines io.Reader
 	case options.BatchSize == 0:
 		options.BatchSize = defaultImportBatch
 	}
-	i := &userImport{service: s, by: by, options: options, lines: bufio.NewReaderSize(lines, maxImportLine+len("\r\n"))}
+	i := &userImport{service: s, by: by, options: options,
+		lines: bufio.NewReaderSize(lines, maxImportLine+len("\r\n"))}
 	err := i.run(ctx)
 	return i.progress, err
 }
@@ -184,10 +187,12 @@ func (i *userImport) add(ctx context.Context, batch []importedLine) error {
 		err = fmt.Errorf("the store's own time was over, set a smaller BatchSize: %w", err)
 	}
 	if err != nil {
-		return fmt.Errorf("auth: adding the users of lines %d to %d of an import: %w", batch[0].number, batch[len(batch)-1].number, err)
+		return fmt.Errorf("auth: adding the users of lines %d to %d of an import: %w", batch[0].number,
+			batch[len(batch)-1].number, err)
 	}
 	if len(refusals) != len(users) {
-		return fmt.Errorf("auth: the store answers for %d of %d users to register: see storetest", len(refusals), len(users))
+		return fmt.Errorf("auth: the store answers for %d of %d users to register: see storetest",
+			len(refusals), len(users))
 	}
 	added := false
 	for at, refusal := range refusals {
@@ -207,7 +212,8 @@ func (i *userImport) add(ctx context.Context, batch []importedLine) error {
 func (l *importedLine) refuse(err error) error {
 	exists, ok := errors.AsType[*ExistsError](err)
 	if !ok {
-		return fmt.Errorf("auth: the store refuses the user of line %d of an import with no ExistsError: see storetest: %w", l.number, err)
+		return fmt.Errorf("auth: the store refuses the user of line %d of an import with no "+
+			"ExistsError: see storetest: %w", l.number, err)
 	}
 	l.err = exists
 	l.present = exists.SameUserID != "" && (!l.user.hasID || exists.SameUserID == l.user.User.ID)

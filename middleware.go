@@ -135,7 +135,8 @@ func (s *Service) withSuperUser(r *http.Request) (*http.Request, error) {
 		return nil, err
 	}
 	identity, _ := IdentityFromContext(r.Context())
-	return r.WithContext(&userContext{callerContext{request: r, clients: s.clients, identity: &identity}, user}), nil
+	return r.WithContext(&userContext{callerContext{request: r, clients: s.clients, identity: &identity},
+		user}), nil
 }
 
 // endpoint is a documented call: the policy that a request must meet, and what the call does.
@@ -171,7 +172,8 @@ var noContent = answer{status: http.StatusNoContent}
 type written struct{}
 
 // errNotConfigured is the answer of every GitHub call of a host without GitHub.
-var errNotConfigured = &wire.RequestError{Status: http.StatusServiceUnavailable, Detail: "GitHub sign-in is not configured"}
+var errNotConfigured = &wire.RequestError{Status: http.StatusServiceUnavailable,
+	Detail: "GitHub sign-in is not configured"}
 
 // handler returns the handler of an endpoint.
 func (s *Service) handler(e endpoint) http.Handler {
@@ -179,7 +181,8 @@ func (s *Service) handler(e endpoint) http.Handler {
 	case e.access == superUsers && s.users == nil:
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, ErrNotFound) })
 	case e.github && s.github == nil:
-		return s.allowMethod(e.method, func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errNotConfigured) })
+		return s.allowMethod(e.method,
+			func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errNotConfigured) })
 	}
 	serve := s.allowMethod(e.method, func(w http.ResponseWriter, r *http.Request) { s.serve(e, w, r) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -256,13 +259,15 @@ func (s *Service) methodNotAllowed(allowed []string) http.Handler {
 	allow := strings.Join(allowed, ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allow)
-		s.fail(w, r, &wire.RequestError{Status: http.StatusMethodNotAllowed, Detail: "Method not allowed: use " + allow})
+		s.fail(w, r, &wire.RequestError{Status: http.StatusMethodNotAllowed,
+			Detail: "Method not allowed: use " + allow})
 	})
 }
 
 // allows reports whether the method is one of the allowed. HEAD is GET without the body.
 func allows(allowed []string, method string) bool {
-	return slices.Contains(allowed, method) || method == http.MethodHead && slices.Contains(allowed, http.MethodGet)
+	return slices.Contains(allowed, method) ||
+		method == http.MethodHead && slices.Contains(allowed, http.MethodGet)
 }
 
 // allowMethod passes one method on, so that a handler keeps to its method wherever a host
@@ -320,7 +325,9 @@ func (s *Service) recordRefusal(r *http.Request, err error) {
 func (s *Service) logFailure(r *http.Request, err error) {
 	var answered *wire.RequestError
 	status, _ := ErrorStatus(err)
-	if status == http.StatusServiceUnavailable && !errors.Is(err, context.Canceled) && !errors.As(err, &answered) {
-		s.log.ErrorContext(r.Context(), "auth: request failed", "method", r.Method, "pattern", r.Pattern, "error", err)
+	if status == http.StatusServiceUnavailable && !errors.Is(err, context.Canceled) &&
+		!errors.As(err, &answered) {
+		s.log.ErrorContext(r.Context(), "auth: request failed", "method", r.Method, "pattern", r.Pattern,
+			"error", err)
 	}
 }

@@ -84,7 +84,8 @@ func (s *Service) readFeed(ctx context.Context, failing bool) bool {
 }
 
 // Prune removes expired sessions, used states and feed entries, access keys that expired 30 days ago,
-// and events of the audit trail that are older than Config.AuditRetention, in batches, and returns how many records it removed. If it returns an error, the records
+// and events of the audit trail that are older than Config.AuditRetention, in batches, and returns
+// how many records it removed. If it returns an error, the records
 // that it had removed stay removed.
 func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	now := s.now()
@@ -133,7 +134,8 @@ func (s *Service) FeedAge() (age time.Duration, accepts bool) {
 const maxListedEvents = 200
 
 // errNoTrail is what the methods for the audit trail return if there is none.
-var errNoTrail = errors.New("auth: there is no audit trail: the store is no EventStore, or Config.DisableAuditTrail is set")
+var errNoTrail = errors.New("auth: there is no audit trail: the store is no EventStore, or " +
+	"Config.DisableAuditTrail is set")
 
 // Events returns at most limit events of the audit trail that match the filter, the newest first;
 // limit is from 1 to 200. Passing the ID of the last one as the filter's Before lists the next. It

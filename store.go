@@ -131,7 +131,8 @@ type UserStore interface {
 	// It returns ErrNotFound if there is no such user, ErrInvalid if the key is not of this
 	// user, ErrExists if the key's ID is taken (the user's own old keys count), and
 	// ErrLastSuperUser as UpdateUser does.
-	ResetUser(ctx context.Context, w Write, id string, change UserChange, key AccessKey) (User, []GitHubToken, error)
+	ResetUser(ctx context.Context, w Write, id string, change UserChange, key AccessKey) (User,
+		[]GitHubToken, error)
 
 	// DeleteUser removes the user with all access keys, sessions, GitHub links and tokens, in
 	// one transaction. It returns the tokens, which the caller must still revoke at GitHub.

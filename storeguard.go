@@ -85,7 +85,9 @@ func (g guardedUsers) Register(ctx context.Context, w Write, user User, key Acce
 	return g.UserStore.Register(ctx, w, user, key)
 }
 
-func (g guardedUsers) RegisterUsers(ctx context.Context, w Write, users []UserWithKeys) (r1 []error, err error) {
+func (g guardedUsers) RegisterUsers(
+	ctx context.Context, w Write, users []UserWithKeys,
+) (r1 []error, err error) {
 	defer recoverStore("RegisterUsers", &err)
 	return g.UserStore.RegisterUsers(ctx, w, users)
 }
@@ -105,12 +107,16 @@ func (g guardedUsers) ListUsers(ctx context.Context, after string, limit int) (r
 	return g.UserStore.ListUsers(ctx, after, limit)
 }
 
-func (g guardedUsers) UpdateUser(ctx context.Context, w Write, id string, change UserChange) (r1 User, err error) {
+func (g guardedUsers) UpdateUser(
+	ctx context.Context, w Write, id string, change UserChange,
+) (r1 User, err error) {
 	defer recoverStore("UpdateUser", &err)
 	return g.UserStore.UpdateUser(ctx, w, id, change)
 }
 
-func (g guardedUsers) ResetUser(ctx context.Context, w Write, id string, change UserChange, key AccessKey) (r1 User, r2 []GitHubToken, err error) {
+func (g guardedUsers) ResetUser(
+	ctx context.Context, w Write, id string, change UserChange, key AccessKey,
+) (r1 User, r2 []GitHubToken, err error) {
 	defer recoverStore("ResetUser", &err)
 	return g.UserStore.ResetUser(ctx, w, id, change, key)
 }
@@ -135,12 +141,16 @@ func (g guardedCredentials) FindKey(ctx context.Context, id string) (r1 AccessKe
 	return g.CredentialStore.FindKey(ctx, id)
 }
 
-func (g guardedCredentials) SwapHash(ctx context.Context, id string, old string, replacement string) (err error) {
+func (g guardedCredentials) SwapHash(
+	ctx context.Context, id string, old string, replacement string,
+) (err error) {
 	defer recoverStore("SwapHash", &err)
 	return g.CredentialStore.SwapHash(ctx, id, old, replacement)
 }
 
-func (g guardedCredentials) RotateKey(ctx context.Context, w Write, id string, rotation KeyRotation) (r1 AccessKey, err error) {
+func (g guardedCredentials) RotateKey(
+	ctx context.Context, w Write, id string, rotation KeyRotation,
+) (r1 AccessKey, err error) {
 	defer recoverStore("RotateKey", &err)
 	return g.CredentialStore.RotateKey(ctx, w, id, rotation)
 }
@@ -160,7 +170,9 @@ func (g guardedCredentials) PruneKeys(ctx context.Context, expired time.Time, li
 	return g.CredentialStore.PruneKeys(ctx, expired, limit)
 }
 
-func (g guardedSessions) CreateSession(ctx context.Context, session Session, limit int) (r1 Session, r2 User, err error) {
+func (g guardedSessions) CreateSession(
+	ctx context.Context, session Session, limit int,
+) (r1 Session, r2 User, err error) {
 	defer recoverStore("CreateSession", &err)
 	return g.SessionStore.CreateSession(ctx, session, limit)
 }
@@ -170,7 +182,9 @@ func (g guardedSessions) FindSession(ctx context.Context, id string) (r1 Session
 	return g.SessionStore.FindSession(ctx, id)
 }
 
-func (g guardedSessions) ListSessions(ctx context.Context, userID string, now time.Time) (r1 []Session, err error) {
+func (g guardedSessions) ListSessions(
+	ctx context.Context, userID string, now time.Time,
+) (r1 []Session, err error) {
 	defer recoverStore("ListSessions", &err)
 	return g.SessionStore.ListSessions(ctx, userID, now)
 }
@@ -200,17 +214,23 @@ func (g guardedSessions) RevocationHead(ctx context.Context) (r1 int64, err erro
 	return g.SessionStore.RevocationHead(ctx)
 }
 
-func (g guardedSessions) PruneSessions(ctx context.Context, expired time.Time, limit int) (r1 int, err error) {
+func (g guardedSessions) PruneSessions(
+	ctx context.Context, expired time.Time, limit int,
+) (r1 int, err error) {
 	defer recoverStore("PruneSessions", &err)
 	return g.SessionStore.PruneSessions(ctx, expired, limit)
 }
 
-func (g guardedSessions) ListRevocations(ctx context.Context, from int64, limit int) (r1 []Revocation, err error) {
+func (g guardedSessions) ListRevocations(
+	ctx context.Context, from int64, limit int,
+) (r1 []Revocation, err error) {
 	defer recoverStore("ListRevocations", &err)
 	return g.SessionStore.ListRevocations(ctx, from, limit)
 }
 
-func (g guardedSessions) PruneRevocations(ctx context.Context, expired time.Time, limit int) (r1 int, err error) {
+func (g guardedSessions) PruneRevocations(
+	ctx context.Context, expired time.Time, limit int,
+) (r1 int, err error) {
 	defer recoverStore("PruneRevocations", &err)
 	return g.SessionStore.PruneRevocations(ctx, expired, limit)
 }
@@ -230,12 +250,16 @@ func (g guardedGitHub) FindGitHubLink(ctx context.Context, account GitHubAccount
 	return g.GitHubStore.FindGitHubLink(ctx, account)
 }
 
-func (g guardedGitHub) FindGitHubConnection(ctx context.Context, userID string, host string) (r1 GitHubLink, r2 *GitHubToken, err error) {
+func (g guardedGitHub) FindGitHubConnection(
+	ctx context.Context, userID string, host string,
+) (r1 GitHubLink, r2 *GitHubToken, err error) {
 	defer recoverStore("FindGitHubConnection", &err)
 	return g.GitHubStore.FindGitHubConnection(ctx, userID, host)
 }
 
-func (g guardedGitHub) SignInGitHub(ctx context.Context, w Write, signIn GitHubSignInWrite) (r1 Session, r2 User, err error) {
+func (g guardedGitHub) SignInGitHub(
+	ctx context.Context, w Write, signIn GitHubSignInWrite,
+) (r1 Session, r2 User, err error) {
 	defer recoverStore("SignInGitHub", &err)
 	return g.GitHubStore.SignInGitHub(ctx, w, signIn)
 }
@@ -250,22 +274,30 @@ func (g guardedGitHub) UpdateGitHubLink(ctx context.Context, link GitHubLink) (e
 	return g.GitHubStore.UpdateGitHubLink(ctx, link)
 }
 
-func (g guardedGitHub) LeaseGitHubToken(ctx context.Context, userID string, host string, version string, now time.Time, until time.Time) (r1 bool, err error) {
+func (g guardedGitHub) LeaseGitHubToken(
+	ctx context.Context, userID string, host string, version string, now time.Time, until time.Time,
+) (r1 bool, err error) {
 	defer recoverStore("LeaseGitHubToken", &err)
 	return g.GitHubStore.LeaseGitHubToken(ctx, userID, host, version, now, until)
 }
 
-func (g guardedGitHub) ReplaceGitHubToken(ctx context.Context, token GitHubToken, oldVersion string) (err error) {
+func (g guardedGitHub) ReplaceGitHubToken(
+	ctx context.Context, token GitHubToken, oldVersion string,
+) (err error) {
 	defer recoverStore("ReplaceGitHubToken", &err)
 	return g.GitHubStore.ReplaceGitHubToken(ctx, token, oldVersion)
 }
 
-func (g guardedGitHub) DeleteGitHubToken(ctx context.Context, w Write, userID string, host string, version string) (r1 GitHubToken, err error) {
+func (g guardedGitHub) DeleteGitHubToken(
+	ctx context.Context, w Write, userID string, host string, version string,
+) (r1 GitHubToken, err error) {
 	defer recoverStore("DeleteGitHubToken", &err)
 	return g.GitHubStore.DeleteGitHubToken(ctx, w, userID, host, version)
 }
 
-func (g guardedGitHub) UnlinkGitHub(ctx context.Context, w Write, userID string, host string) (r1 GitHubLink, r2 *GitHubToken, err error) {
+func (g guardedGitHub) UnlinkGitHub(
+	ctx context.Context, w Write, userID string, host string,
+) (r1 GitHubLink, r2 *GitHubToken, err error) {
 	defer recoverStore("UnlinkGitHub", &err)
 	return g.GitHubStore.UnlinkGitHub(ctx, w, userID, host)
 }
@@ -275,7 +307,9 @@ func (g guardedGitHub) ForgetGitHubAccount(ctx context.Context, w Write, account
 	return g.GitHubStore.ForgetGitHubAccount(ctx, w, account)
 }
 
-func (g guardedEvents) ListEvents(ctx context.Context, filter EventFilter, limit int) (r1 []Event, err error) {
+func (g guardedEvents) ListEvents(
+	ctx context.Context, filter EventFilter, limit int,
+) (r1 []Event, err error) {
 	defer recoverStore("ListEvents", &err)
 	return g.EventStore.ListEvents(ctx, filter, limit)
 }

@@ -47,7 +47,9 @@ type TokenIssuer struct {
 // time when no instance signs with it any longer. Drop the old one when its last token has
 // expired. Drop a key at once if somebody else may have it. [TokenIssuer.SetKeys] does all
 // this without a restart.
-func NewTokenIssuer(store SessionStore, issuer string, keys []SigningKey, cfg TokenConfig) (*TokenIssuer, error) {
+func NewTokenIssuer(
+	store SessionStore, issuer string, keys []SigningKey, cfg TokenConfig,
+) (*TokenIssuer, error) {
 	return newTokenIssuer(store, nil, issuer, keys, cfg)
 }
 
@@ -109,7 +111,8 @@ func newTokenIssuer(
 	}
 	t.ring.Store(ring)
 	if !cfg.CheckSessionsInStore {
-		source := revocation.Source{Read: t.listRevocations, Head: t.sessions.RevocationHead, Repair: t.repairFeed}
+		source := revocation.Source{Read: t.listRevocations, Head: t.sessions.RevocationHead,
+			Repair: t.repairFeed}
 		t.feed = revocation.NewFeed(source, cfg.RevocationInterval, cfg.MaxStaleness, cfg.Now)
 		if ownClock {
 			t.now = t.feed.Now
@@ -125,7 +128,8 @@ func (t *TokenIssuer) checkStore(store any) error {
 	case t.sessions == nil:
 		return errors.New("auth: the TokenIssuer is empty: make it with NewTokenIssuer")
 	case t.users != nil && hasUsers(store), t.users == nil && keepsNoUsers(store):
-		return errors.New("auth: the components must have the same store: either it keeps users, or the issuer has a UserSource")
+		return errors.New("auth: the components must have the same store: either it keeps users, or the " +
+			"issuer has a UserSource")
 	}
 	return nil
 }
@@ -183,7 +187,8 @@ func (t Token) ExpiresIn() time.Duration {
 func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, error) {
 	began := time.Now()
 	token, err := t.issue(ctx, params)
-	t.events.signIn(ctx, began, Event{Method: params.Method, UserID: params.UserID, SessionID: token.Session.ID}, err)
+	t.events.signIn(ctx, began,
+		Event{Method: params.Method, UserID: params.UserID, SessionID: token.Session.ID}, err)
 	return token, err
 }
 
@@ -191,13 +196,15 @@ func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, err
 func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, error) {
 	if (params.Method == MethodAccessKey) != (params.AccessKeyID != "") {
 		// Without the key, revoking it would not revoke the session.
-		return Token{}, errors.New("auth: IssueParams.AccessKeyID must be set if Method is MethodAccessKey, and only then")
+		return Token{}, errors.New("auth: IssueParams.AccessKeyID must be set if Method is " +
+			"MethodAccessKey, and only then")
 	}
 	session, user, err := t.sessions.CreateSession(ctx, t.newSession(ctx, params), t.cfg.MaxSessions)
 	var invalid *InvalidError
 	switch {
 	case errors.As(err, &invalid) && invalid.Field == "created_at":
-		return Token{}, errors.New("auth: creating a session: the clock is out of range") // no request is at fault
+		// no request is at fault
+		return Token{}, errors.New("auth: creating a session: the clock is out of range")
 	case err != nil:
 		return Token{}, fmt.Errorf("auth: creating a session: %w", err)
 	}
@@ -306,7 +313,8 @@ func (t *TokenIssuer) signAs(typ string, session Session, user User) (string, er
 		UserID: user.ID, Username: user.Username,
 		SessionID: session.ID, IssuedAt: session.CreatedAt, ExpiresAt: session.ExpiresAt,
 	}
-	text, err := token.Sign(t.ring.Load().Signer(), typ, t.claimsPrefix, &who, session.Generation, user.IsSuperUser)
+	text, err := token.Sign(t.ring.Load().Signer(), typ, t.claimsPrefix, &who, session.Generation,
+		user.IsSuperUser)
 	if err != nil {
 		return "", fmt.Errorf("auth: signing a token: %w", err)
 	}
@@ -348,7 +356,9 @@ func (t *TokenIssuer) measureVerify(ctx context.Context, token string) (*Identit
 }
 
 // verifyToken is verify, and reports whether the token was in the cache.
-func (t *TokenIssuer) verifyToken(ctx context.Context, token string) (identity *Identity, cached bool, err error) {
+func (t *TokenIssuer) verifyToken(
+	ctx context.Context, token string,
+) (identity *Identity, cached bool, err error) {
 	now := t.now()
 	v, cached, err := t.verifier.Verify(t.cache, t.ring.Load(), token, now.Unix())
 	if err != nil {
@@ -362,7 +372,9 @@ func (t *TokenIssuer) verifyToken(ctx context.Context, token string) (identity *
 
 // requireLive returns an error unless the session of the claims is live. Checked remembers for
 // these claims at which version of the known revocations that was so.
-func (t *TokenIssuer) requireLive(ctx context.Context, c *token.Claims, checked *atomic.Uint64, now time.Time) error {
+func (t *TokenIssuer) requireLive(
+	ctx context.Context, c *token.Claims, checked *atomic.Uint64, now time.Time,
+) error {
 	if t.feed != nil {
 		err := t.feed.RequireLive(ctx, c.Identity.UserID, c.Identity.SessionID, c.Generation, checked, now)
 		if err != nil {
@@ -394,7 +406,9 @@ func feedError(err error) error {
 }
 
 // listRevocations is [SessionStore.ListRevocations] for the revocation feed.
-func (t *TokenIssuer) listRevocations(ctx context.Context, from int64, limit int) ([]revocation.Entry, error) {
+func (t *TokenIssuer) listRevocations(
+	ctx context.Context, from int64, limit int,
+) ([]revocation.Entry, error) {
 	page, err := t.sessions.ListRevocations(ctx, from, limit)
 	if err != nil {
 		return nil, err
@@ -408,12 +422,14 @@ func (t *TokenIssuer) listRevocations(ctx context.Context, from int64, limit int
 
 // repairFeed revokes everybody after the store has lost commits: see [SessionStore.RevokeEverybody].
 func (t *TokenIssuer) repairFeed(ctx context.Context, above int64) error {
-	c := t.newChange(ctx, ByHost("auth.Repair"), Event{Kind: EventCommitsLost, Reason: "the revocation feed is behind what was read from it"})
+	c := t.newChange(ctx, ByHost("auth.Repair"),
+		Event{Kind: EventCommitsLost, Reason: "the revocation feed is behind what was read from it"})
 	if err := t.sessions.RevokeEverybody(ctx, c.write, above); err != nil {
 		return fmt.Errorf("revoking everybody after lost commits: %w", err)
 	}
-	t.events.logger().ErrorContext(ctx, "auth: the store has lost commits, after a restored backup or a fail-over: "+
-		"all sessions are revoked, because revocations may have been lost too")
+	t.events.logger().ErrorContext(ctx,
+		"auth: the store has lost commits, after a restored backup or a fail-over: "+
+			"all sessions are revoked, because revocations may have been lost too")
 	c.done(ctx)
 	return nil
 }

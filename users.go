@@ -90,7 +90,8 @@ func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) 
 	if err != nil {
 		return User{}, err
 	}
-	c := s.newChange(ctx, ByHost("auth.Bootstrap"), Event{Kind: EventBootstrapped, UserID: r.User.ID, AccessKey: key.ID})
+	c := s.newChange(ctx, ByHost("auth.Bootstrap"),
+		Event{Kind: EventBootstrapped, UserID: r.User.ID, AccessKey: key.ID})
 	err = s.users.Bootstrap(ctx, c.write, r.User, key)
 	if err == nil {
 		c.done(ctx)
@@ -120,7 +121,8 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 		return KeyPair{}, errHostUsers
 	}
 	yes := true
-	recovered, err := s.resetUser(ctx, ByHost("auth.RecoverSuperUser"), userID, UserChange{IsSuperUser: &yes, IsActive: &yes},
+	recovered, err := s.resetUser(ctx, ByHost("auth.RecoverSuperUser"), userID,
+		UserChange{IsSuperUser: &yes, IsActive: &yes},
 		Event{Kind: EventSuperUserRecovered})
 	if err != nil {
 		return KeyPair{}, fmt.Errorf("auth: recovering a super user: %w", err)
@@ -136,7 +138,8 @@ func (s *Service) RegenerateCredentials(ctx context.Context, by Authority, userI
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return KeyPair{}, err
 	}
-	made, err := s.resetUser(ctx, by, userID, UserChange{}, Event{Kind: EventUserReset, Reason: "regenerated"})
+	made, err := s.resetUser(ctx, by, userID, UserChange{},
+		Event{Kind: EventUserReset, Reason: "regenerated"})
 	if err != nil {
 		return KeyPair{}, fmt.Errorf("auth: regenerating the credentials of a user: %w", err)
 	}
@@ -150,7 +153,8 @@ func (s *Service) ReinstateUser(ctx context.Context, by Authority, userID string
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return Registration{}, err
 	}
-	made, err := s.resetUser(ctx, by, userID, UserChange{IsActive: new(true)}, Event{Kind: EventUserReset, Reason: "reinstated"})
+	made, err := s.resetUser(ctx, by, userID, UserChange{IsActive: new(true)},
+		Event{Kind: EventUserReset, Reason: "reinstated"})
 	if err != nil {
 		return Registration{}, fmt.Errorf("auth: reinstating a user: %w", err)
 	}
@@ -158,8 +162,11 @@ func (s *Service) ReinstateUser(ctx context.Context, by Authority, userID string
 }
 
 // resetUser gives the user a new pair in place of every way in there was.
-func (s *Service) resetUser(ctx context.Context, by Authority, userID string, change UserChange, e Event) (Registration, error) {
-	if checkID("user_id", userID, MaxIDLength) != nil { // before the key of such a user is refused as not valid
+func (s *Service) resetUser(
+	ctx context.Context, by Authority, userID string, change UserChange, e Event,
+) (Registration, error) {
+	// before the key of such a user is refused as not valid
+	if checkID("user_id", userID, MaxIDLength) != nil {
 		return Registration{}, ErrNotFound
 	}
 	pair := s.credentials.GeneratePair()
@@ -192,7 +199,9 @@ func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 // Disabling revokes all sessions of the user; this instance rejects them from then on. It returns
 // ErrNotFound if there is no such user, and ErrLastSuperUser if no active super user would be
 // left, and the errors of [Authority.Check].
-func (s *Service) UpdateUser(ctx context.Context, by Authority, userID string, change UserChange) (User, error) {
+func (s *Service) UpdateUser(
+	ctx context.Context, by Authority, userID string, change UserChange,
+) (User, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return User{}, err
 	}

@@ -81,7 +81,8 @@ func (a Authority) Check(now time.Time, session Session, user User, revokedBelow
 		return nil
 	}
 	switch {
-	case a.SessionID == "" || session.ID != a.SessionID || session.UserID != a.UserID || session.Generation < revokedBelow:
+	case a.SessionID == "" || session.ID != a.SessionID || session.UserID != a.UserID ||
+		session.Generation < revokedBelow:
 		return errRevoked
 	case !session.ExpiresAt.After(now):
 		return errSessionExpired
@@ -260,7 +261,8 @@ func (e Event) LogValue() slog.Value {
 }
 
 func (e Event) isRejection() bool {
-	return strings.HasSuffix(string(e.Kind), ".rejected") || strings.HasSuffix(string(e.Kind), ".throttled") ||
+	return strings.HasSuffix(string(e.Kind), ".rejected") ||
+		strings.HasSuffix(string(e.Kind), ".throttled") ||
 		e.Kind == EventAccessRefused
 }
 

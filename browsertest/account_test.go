@@ -335,7 +335,8 @@ func TestPlainUserSeesNoUsers(t *testing.T) {
 func TestAccountPageFitsAPhoneAndLabelsItsControls(t *testing.T) {
 	_, b := startSignedIn(t)
 	b.fill("#new-key-label",
-		"a label that is longer than any telephone is wide, and-has-a-word-in-it-that-cannot-be-broken-anywhere-at-all")
+		"a label that is longer than any telephone is wide, "+
+			"and-has-a-word-in-it-that-cannot-be-broken-anywhere-at-all")
 	b.click("#new-key button")
 	b.shows("#secret-heading", "The new key")
 	for _, scheme := range []string{"light", "dark"} {

@@ -192,7 +192,8 @@ func (b *tab) until(expression string) {
 // shows waits until the element shows exactly this text.
 func (b *tab) shows(selector, text string) {
 	b.t.Helper()
-	b.until(fmt.Sprintf("document.querySelector(%s)?.checkVisibility() && document.querySelector(%[1]s).innerText.trim() === %s",
+	b.until(fmt.Sprintf("document.querySelector(%s)?.checkVisibility() && "+
+		"document.querySelector(%[1]s).innerText.trim() === %s",
 		quote(selector), quote(text)))
 }
 

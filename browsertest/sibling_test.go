@@ -440,7 +440,8 @@ func TestLinkOnAnotherSiteSignsInAfterConfirmation(t *testing.T) {
 func (s *site) plant(mallory, victim *tab) (authURL string) {
 	s.t.Helper()
 	eval[bool](mallory,
-		fmt.Sprintf("fetch(%s).then((answer) => answer.json()).then((body) => authURL = body.auth_url) !== null", quote(connectCall)))
+		fmt.Sprintf("fetch(%s).then((answer) => answer.json()).then((body) => authURL = body.auth_url) "+
+			"!== null", quote(connectCall)))
 	mallory.until("typeof authURL === 'string'")
 	victim.visit(s, siblingHost)
 	planted := 0
@@ -511,7 +512,8 @@ func TestSessionThatBeganAConnectFlowCompletesIt(t *testing.T) {
 			b.until(`document.title === "our page"`)
 			s.take(callback, 1)
 			eval[bool](b,
-				fmt.Sprintf("fetch(%s).then((answer) => answer.json()).then((body) => location = body.auth_url) !== null", quote(connectCall)))
+				fmt.Sprintf("fetch(%s).then((answer) => answer.json()).then((body) => location = "+
+					"body.auth_url) !== null", quote(connectCall)))
 			require.Equal(t, http.StatusSeeOther, s.take(callback, 1)[0].status)
 			b.until(`document.title === "our page"`)
 			require.Empty(t, eval[string](b, "location.search"))

@@ -46,7 +46,8 @@ func (s *Server) resource(res resource) http.HandlerFunc {
 		s.apiHeaders(w)
 		if r.UserAgent() == "" {
 			http.Error(w,
-				"Request forbidden by administrative rules. A User-Agent header is required.", http.StatusForbidden)
+				"Request forbidden by administrative rules. A User-Agent header is required.",
+				http.StatusForbidden)
 			return
 		}
 		request, message := s.authenticate(r)

@@ -60,7 +60,8 @@ func timeOutAfterHeaders(w http.ResponseWriter, r *http.Request) {
 
 func resetAfterHeaders(w http.ResponseWriter, _ *http.Request) {
 	raw(w,
-		"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 4096\r\n\r\n", true)
+		"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 4096\r\n\r\n",
+		true)
 }
 
 func closeBeforeHeaders(w http.ResponseWriter, _ *http.Request) {
@@ -69,7 +70,8 @@ func closeBeforeHeaders(w http.ResponseWriter, _ *http.Request) {
 
 func closeInBody(w http.ResponseWriter, _ *http.Request) {
 	raw(w,
-		"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 4096\r\n\r\n{\"login\":", false)
+		"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: "+
+			"4096\r\n\r\n{\"login\":", false)
 }
 
 func notHTTP(w http.ResponseWriter, _ *http.Request) {

@@ -142,7 +142,8 @@ func TestTokensHaveGitHubsFormat(t *testing.T) {
 		random, digits := secret[4:len(secret)-6], secret[len(secret)-6:]
 		var sum uint64
 		for _, digit := range digits {
-			sum = sum*62 + uint64(strings.IndexRune("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", digit))
+			sum = sum*62 + uint64(strings.IndexRune("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"+
+				"abcdefghijklmnopqrstuvwxyz", digit))
 		}
 		require.EqualValues(t, crc32.ChecksumIEEE([]byte(random)), sum)
 	}

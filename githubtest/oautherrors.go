@@ -13,8 +13,9 @@ func (e *oauthError) values() url.Values {
 
 // Where GitHub documents the errors.
 const (
-	docsOfAuthorize = "/apps/building-integrations/setting-up-and-registering-oauth-apps/troubleshooting-authorization-request-errors/#"
-	docsOfToken     = "/apps/managing-oauth-apps/troubleshooting-oauth-app-access-token-request-errors/#"
+	docsOfAuthorize = "/apps/building-integrations/setting-up-and-registering-oauth-apps/" +
+		"troubleshooting-authorization-request-errors/#"
+	docsOfToken = "/apps/managing-oauth-apps/troubleshooting-oauth-app-access-token-request-errors/#"
 )
 
 // Errors in the callback to the app.

@@ -39,7 +39,8 @@ func (s schema) and(more schema) schema {
 
 var (
 	simpleUser = required(
-		"uri: avatar_url followers_url html_url organizations_url received_events_url repos_url subscriptions_url url",
+		"uri: avatar_url followers_url html_url organizations_url received_events_url repos_url "+
+			"subscriptions_url url",
 		"string: events_url following_url gists_url login node_id starred_url type",
 		"string?: gravatar_id",
 		"integer: id",
@@ -79,15 +80,19 @@ var (
 		"object: organization")
 
 	repository = required(
-		"string: archive_url assignees_url blobs_url branches_url collaborators_url comments_url commits_url compare_url contents_url",
-		"string: git_commits_url git_refs_url git_tags_url issue_comment_url issue_events_url issues_url keys_url labels_url",
+		"string: archive_url assignees_url blobs_url branches_url collaborators_url comments_url "+
+			"commits_url compare_url contents_url",
+		"string: git_commits_url git_refs_url git_tags_url issue_comment_url issue_events_url "+
+			"issues_url keys_url labels_url",
 		"string: milestones_url notifications_url pulls_url releases_url statuses_url trees_url",
 		"string: full_name name node_id clone_url default_branch git_url ssh_url",
-		"uri: contributors_url deployments_url downloads_url events_url forks_url hooks_url html_url languages_url merges_url",
+		"uri: contributors_url deployments_url downloads_url events_url forks_url hooks_url html_url "+
+			"languages_url merges_url",
 		"uri: stargazers_url subscribers_url subscription_url svn_url tags_url teams_url url",
 		"string?: description homepage language mirror_url",
 		"boolean: archived disabled fork has_downloads has_issues has_pages has_projects has_wiki private",
-		"integer: forks forks_count id open_issues open_issues_count size stargazers_count watchers watchers_count",
+		"integer: forks forks_count id open_issues open_issues_count size stargazers_count watchers "+
+			"watchers_count",
 		"time?: created_at pushed_at updated_at",
 		"object: owner",
 		"object?: license")

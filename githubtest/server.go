@@ -130,7 +130,8 @@ func Start(addr string, cfg Config) (*Server, error) {
 	}
 	if !resolved.IP.IsLoopback() { // also refuses ":8080", which means every address
 		return nil,
-			fmt.Errorf("githubtest: %q is not a loopback address; the fake must not be reachable from elsewhere, because it signs anyone in as any user", addr)
+			fmt.Errorf("githubtest: %q is not a loopback address; the fake must not be reachable from "+
+				"elsewhere, because it signs anyone in as any user", addr)
 	}
 	s, err := New(cfg)
 	if err != nil {

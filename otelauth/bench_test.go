@@ -15,7 +15,9 @@ import (
 
 // BenchmarkIdentify verifies a cached token with and without telemetry.
 func BenchmarkIdentify(b *testing.B) {
-	telemetry, err := otelauth.New(otelauth.Options{MeterProvider: metric.NewMeterProvider(metric.WithReader(metric.NewManualReader()))})
+	telemetry, err := otelauth.New(otelauth.Options{
+		MeterProvider: metric.NewMeterProvider(metric.WithReader(metric.NewManualReader())),
+	})
 	require.NoError(b, err)
 	for name, hooks := range map[string]auth.Hooks{"measured": telemetry.Hooks(), "not": {}} {
 		key, err := auth.NewHS256Key("", []byte("a secret of 32 random bytes, say"))

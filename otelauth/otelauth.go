@@ -87,7 +87,8 @@ func (t *Telemetry) Hooks() auth.Hooks {
 	// The attributes of each outcome are created once, because every request verifies a token.
 	outcomes := map[string][]metric.RecordOption{}
 	for _, o := range []string{accepted, hit, rejected, throttled, failed, canceled} {
-		outcomes[o] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", o)))}
+		outcomes[o] =
+			[]metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", o)))}
 	}
 	return auth.Hooks{
 		SignIn: func(ctx context.Context, method auth.SignInMethod, err error, took time.Duration) {
@@ -137,7 +138,8 @@ func (t *Telemetry) ObserveFeed(svc *auth.Service) (metric.Registration, error) 
 	age, err1 := t.meter.Float64ObservableGauge("auth.feed.age", metric.WithUnit("s"),
 		metric.WithDescription("Age of this instance's revocation state; -1 until the feed has been read."))
 	accepts, err2 := t.meter.Int64ObservableGauge("auth.feed.accepts",
-		metric.WithDescription("1 while the revocation state is recent enough to accept tokens, otherwise 0."))
+		metric.WithDescription("1 while the revocation state is recent enough to accept tokens, "+
+			"otherwise 0."))
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}

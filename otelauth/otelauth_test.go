@@ -194,7 +194,9 @@ func TestEverythingIsMeasuredWithoutSecrets(t *testing.T) {
 func TestFailingStoreCallIsAFailedSpan(t *testing.T) {
 	t.Parallel()
 	spans := tracetest.NewSpanRecorder()
-	telemetry, err := otelauth.New(otelauth.Options{TracerProvider: trace.NewTracerProvider(trace.WithSpanProcessor(spans))})
+	telemetry, err := otelauth.New(otelauth.Options{
+		TracerProvider: trace.NewTracerProvider(trace.WithSpanProcessor(spans)),
+	})
 	require.NoError(t, err)
 	store := telemetry.Store(memstore.New())
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now())
@@ -211,7 +213,9 @@ func TestFailingStoreCallIsAFailedSpan(t *testing.T) {
 func TestUnavailableGitHubIsAFailedSpan(t *testing.T) {
 	t.Parallel()
 	spans := tracetest.NewSpanRecorder()
-	telemetry, err := otelauth.New(otelauth.Options{TracerProvider: trace.NewTracerProvider(trace.WithSpanProcessor(spans))})
+	telemetry, err := otelauth.New(otelauth.Options{
+		TracerProvider: trace.NewTracerProvider(trace.WithSpanProcessor(spans)),
+	})
 	require.NoError(t, err)
 	client := &http.Client{Transport: telemetry.Transport(nil), Timeout: 5 * time.Second}
 	_, err = client.Get("http://127.0.0.1:1/applications/canary-id/token?access_token=canary")

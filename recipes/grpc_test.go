@@ -26,7 +26,8 @@ var reports = grpc.ServiceDesc{
 	HandlerType: (*any)(nil),
 	Methods: []grpc.MethodDesc{{
 		MethodName: "Mine",
-		Handler: func(server any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+		Handler: func(server any, ctx context.Context, decode func(any) error,
+			interceptor grpc.UnaryServerInterceptor) (any, error) {
 			in := new(emptypb.Empty)
 			if err := decode(in); err != nil {
 				return nil, err
@@ -38,7 +39,8 @@ var reports = grpc.ServiceDesc{
 		},
 	}, {
 		MethodName: "Purge",
-		Handler: func(server any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+		Handler: func(server any, ctx context.Context, decode func(any) error,
+			interceptor grpc.UnaryServerInterceptor) (any, error) {
 			in := new(emptypb.Empty)
 			if err := decode(in); err != nil {
 				return nil, err
@@ -181,7 +183,8 @@ func with(t *testing.T, values ...string) context.Context {
 
 func TestGRPCCallIdentifiesItsCallerAndRejectsOthers(t *testing.T) {
 	t.Parallel()
-	const missing, rejected = "Authentication required: send a bearer token", "Invalid or expired token: sign in again"
+	const missing, rejected = "Authentication required: send a bearer token", "Invalid or expired " +
+		"token: sign in again"
 	for kind, call := range calls {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()

@@ -228,7 +228,8 @@ func TestEveryCallIsMounted(t *testing.T) {
 		for _, route := range h.svc.Routes() {
 			path := strings.NewReplacer("{id}", "x", "{access_key}", "x").Replace(route.Path)
 			answer := h.send(route.Method, path, "")
-			require.NotContains(t, []int{301, 307, 404, 405}, answer.StatusCode, "%s %s", route.Method, route.Path)
+			require.NotContains(t, []int{301, 307, 404, 405}, answer.StatusCode, "%s %s", route.Method,
+				route.Path)
 			require.NotEmpty(t, answer.Header.Get("Cache-Control"), "%s %s", route.Method, route.Path)
 		}
 		root := h.login(h.rootPair)
@@ -278,9 +279,10 @@ func TestPathParametersAreDecodedOnce(t *testing.T) {
 		alice := h.login(h.alicePair)
 		for _, key := range []string{importedKey, "100%41", "a b+c"} {
 			for _, path := range []string{url.PathEscape(key), escapeAll(key)} {
-				require.NoError(t, h.svc.Credentials().Import(t.Context(), auth.ByHost("setup"), auth.ImportedKey{
-					UserID: h.alice.ID, AccessKey: key, Secret: auth.NewSecret("correct horse battery"),
-				}))
+				require.NoError(t, h.svc.Credentials().Import(t.Context(), auth.ByHost("setup"),
+					auth.ImportedKey{
+						UserID: h.alice.ID, AccessKey: key, Secret: auth.NewSecret("correct horse battery"),
+					}))
 				answer := h.send("DELETE", "/auth/keys/"+path, "", alice)
 				require.Equal(t, 204, answer.StatusCode, "%s: %s", path, answer.body)
 				require.Equal(t, 404, h.send("DELETE", "/auth/keys/"+path, "", alice).StatusCode, path)
@@ -330,7 +332,8 @@ func TestStalledBodyTimesOut(t *testing.T) {
 		connection, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
 		require.NoError(t, err)
 		defer connection.Close()
-		fmt.Fprint(connection, "POST /auth/users/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+		fmt.Fprint(connection, "POST /auth/users/login HTTP/1.1\r\nHost: x\r\nContent-Type: "+
+			"application/json\r\nContent-Length: 100\r\n\r\n{")
 		require.NoError(t, connection.SetReadDeadline(time.Now().Add(8*time.Second)))
 		answer, err := http.ReadResponse(bufio.NewReader(connection), nil)
 		require.NoError(t, err)
@@ -354,7 +357,8 @@ func TestSessionKeepsTheUserAgentThatOpenedIt(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		const first, second = "the-first-browser/1.0", "a-second-browser/2.0"
 		for _, agent := range []string{first, second} {
-			r, err := http.NewRequestWithContext(t.Context(), "POST", h.url+"/auth/users/login", strings.NewReader(loginBody(h.alicePair)))
+			r, err := http.NewRequestWithContext(t.Context(), "POST", h.url+"/auth/users/login",
+				strings.NewReader(loginBody(h.alicePair)))
 			require.NoError(t, err)
 			r.Header.Set("Content-Type", "application/json")
 			r.Header.Set("User-Agent", agent)

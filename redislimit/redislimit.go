@@ -72,7 +72,8 @@ func New(client redis.UniversalClient, options Options) (*Limiter, error) {
 	}
 	if !heedsDeadlines(client) {
 		return nil,
-			errors.New("redislimit: set ContextTimeoutEnabled in the client's options; otherwise sign-ins wait for a server that hangs")
+			errors.New("redislimit: set ContextTimeoutEnabled in the client's options; otherwise " +
+				"sign-ins wait for a server that hangs")
 	}
 	if options.Timeout < 0 {
 		return nil, errors.New("redislimit: Timeout must not be negative")

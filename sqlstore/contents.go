@@ -40,11 +40,13 @@ func (s *core) claim(ctx context.Context) error {
 	}
 	switch {
 	case errors.Is(err, auth.ErrNotFound):
-		return fmt.Errorf("sqlstore: inserting into %scontents failed as a conflict, but it has no row: check Config.IsConflict", s.prefix)
+		return fmt.Errorf("sqlstore: inserting into %scontents failed as a conflict, but it has no row: "+
+			"check Config.IsConflict", s.prefix)
 	case err != nil:
 		return err
 	case recorded != s.contents:
-		return fmt.Errorf("sqlstore: the tables %s… were first opened with %s: call %[2]s, or set Config.Prefix to use other tables",
+		return fmt.Errorf("sqlstore: the tables %s… were first opened with %s: call %[2]s, or set "+
+			"Config.Prefix to use other tables",
 			s.prefix, recorded.openFunc())
 	}
 	return nil
@@ -96,7 +98,8 @@ func (s *core) checkUnrecorded(ctx context.Context, t tx) error {
 	}
 	accounts, err := t.queryBool(ctx, selectAnyAccount)
 	if err == nil && accounts {
-		return fmt.Errorf("%susers has no users, but there are keys, sessions or GitHub links: call OpenAccounts, "+
+		return fmt.Errorf("%susers has no users, but there are keys, sessions or GitHub links: call "+
+			"OpenAccounts, "+
 			"or set Config.Prefix to use other tables", s.prefix)
 	}
 	return err

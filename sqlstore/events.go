@@ -161,18 +161,19 @@ func (s *core) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event
 		return auth.Event{}, 0, err
 	}
 	attempts := 0
-	event, err := writeFor(ctx, s, "claim event", func(ctx context.Context, t tx) (event auth.Event, err error) {
-		fields := append(eventFields(&event), &attempts)
-		if err := scan(t.row(ctx, lockNextEvent, toMicros(now),
-			toMicros(until.Add(until.Sub(now)))), fields...); err != nil {
-			return event, err
-		}
-		if err := keepOrder(ctx, t, event); err != nil {
-			return event, err
-		}
-		attempts++
-		return event, t.change(ctx, claimEvent, toMicros(until), attempts, event.ID)
-	})
+	event, err := writeFor(ctx, s, "claim event",
+		func(ctx context.Context, t tx) (event auth.Event, err error) {
+			fields := append(eventFields(&event), &attempts)
+			if err := scan(t.row(ctx, lockNextEvent, toMicros(now),
+				toMicros(until.Add(until.Sub(now)))), fields...); err != nil {
+				return event, err
+			}
+			if err := keepOrder(ctx, t, event); err != nil {
+				return event, err
+			}
+			attempts++
+			return event, t.change(ctx, claimEvent, toMicros(until), attempts, event.ID)
+		})
 	if err != nil {
 		return auth.Event{}, 0, err
 	}

@@ -345,34 +345,35 @@ func (s *core) UnlinkGitHub(
 	if !connectionStorable(userID, host) {
 		return auth.GitHubLink{}, nil, auth.ErrNotFound
 	}
-	removed, err := writeFor(ctx, s, "unlink GitHub", func(ctx context.Context, t tx) (removed connection, err error) {
-		a, err := holdOwner(ctx, t, w, userID)
-		if err != nil {
-			return removed, err
-		}
-		opened, err := collect(ctx, t.querier, sessionFields, lockGitHubSessions, userID,
-			string(auth.MethodGitHub))
-		if err != nil {
-			return removed, err
-		}
-		if removed, err = holdConnection(ctx, t, userID, host); err != nil {
-			return removed, err
-		}
-		another, err := t.queryBool(ctx, selectOtherWayIn, userID, host, userID, toMicros(a.now))
-		if err == nil && !another {
-			err = auth.ErrLastWayIn
-		}
-		if err != nil {
-			return removed, err
-		}
-		return removed, runInOrder(
-			func() error { return t.remove(ctx, deleteLink, userID, host) },
-			func() error { return t.change(ctx, deleteToken, userID, host) },
-			func() error { return a.addEvent(ctx, about{userID, removed.link.Account}) },
-			func() error { return deleteListed(ctx, t, deleteSessions, idsOf(opened)) },
-			func() error { return revokeSessions(ctx, t, opened) },
-		)
-	})
+	removed, err := writeFor(ctx, s, "unlink GitHub",
+		func(ctx context.Context, t tx) (removed connection, err error) {
+			a, err := holdOwner(ctx, t, w, userID)
+			if err != nil {
+				return removed, err
+			}
+			opened, err := collect(ctx, t.querier, sessionFields, lockGitHubSessions, userID,
+				string(auth.MethodGitHub))
+			if err != nil {
+				return removed, err
+			}
+			if removed, err = holdConnection(ctx, t, userID, host); err != nil {
+				return removed, err
+			}
+			another, err := t.queryBool(ctx, selectOtherWayIn, userID, host, userID, toMicros(a.now))
+			if err == nil && !another {
+				err = auth.ErrLastWayIn
+			}
+			if err != nil {
+				return removed, err
+			}
+			return removed, runInOrder(
+				func() error { return t.remove(ctx, deleteLink, userID, host) },
+				func() error { return t.change(ctx, deleteToken, userID, host) },
+				func() error { return a.addEvent(ctx, about{userID, removed.link.Account}) },
+				func() error { return deleteListed(ctx, t, deleteSessions, idsOf(opened)) },
+				func() error { return revokeSessions(ctx, t, opened) },
+			)
+		})
 	return removed.link, removed.token, err
 }
 

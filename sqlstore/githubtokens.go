@@ -140,7 +140,8 @@ func replaceToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion 
 // renewToken overwrites the locked token.
 func renewToken(ctx context.Context, t tx, token auth.GitHubToken) error {
 	return t.change(ctx, updateToken,
-		token.Version, token.Scopes, token.Sealed, toMicros(token.UpdatedAt), token.UserID, token.Account.Host)
+		token.Version, token.Scopes, token.Sealed, toMicros(token.UpdatedAt),
+		token.UserID, token.Account.Host)
 }
 
 // tokenStorable reports whether the ID, the host and the version of a token can be in the database.

@@ -139,10 +139,11 @@ func verbs() []verb {
 		v.name += " by a session"
 		all = append(all, v)
 	}
-	return append(all, verb{"DeleteUser of oneself", true, func(ctx context.Context, s *sqlstore.Store) error {
-		_, err := s.DeleteUser(ctx, bySession("s-ada", "ada"), "ada")
-		return err
-	}})
+	return append(all, verb{"DeleteUser of oneself", true,
+		func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.DeleteUser(ctx, bySession("s-ada", "ada"), "ada")
+			return err
+		}})
 }
 
 // lastingVerbs are the verbs that take a Write.
@@ -268,10 +269,11 @@ func storeVerbs() []verb {
 			return s.RevokeToken(ctx, auth.SessionClaims{UserID: "ada", SessionID: "s-ada",
 				ExpiresAt: now.Add(time.Hour)})
 		}},
-		{"RevokeToken of a session that is missing", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return s.RevokeToken(ctx, auth.SessionClaims{UserID: "bob", SessionID: "s-bob",
-				ExpiresAt: now.Add(time.Hour)})
-		}},
+		{"RevokeToken of a session that is missing", true,
+			func(ctx context.Context, s *sqlstore.Store) error {
+				return s.RevokeToken(ctx, auth.SessionClaims{UserID: "bob", SessionID: "s-bob",
+					ExpiresAt: now.Add(time.Hour)})
+			}},
 		{"RevocationHead", false, func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.RevocationHead(ctx)
 			return err

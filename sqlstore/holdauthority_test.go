@@ -68,7 +68,10 @@ var ends = []struct {
 
 // eachEnd runs the test for each of ends and each isolation level. Two instances have opened the
 // store; the pool belongs to the host.
-func eachEnd(t *testing.T, test func(t *testing.T, store *sqlstore.Store, host *stage, level sql.IsolationLevel, n int)) {
+func eachEnd(
+	t *testing.T, test func(t *testing.T, store *sqlstore.Store, host *stage, level sql.IsolationLevel,
+		n int),
+) {
 	onAll(t, func(t *testing.T, on *server) {
 		for _, level := range levels(on) {
 			t.Run(level.String(), func(t *testing.T) {

@@ -265,7 +265,8 @@ func insertBare(b *testing.B, store *sqlstore.Store, db *sql.DB, each int, rows 
 		require.NoError(b, err)
 		ids := make([]string, len(some))
 		for which, table := range tables {
-			statement, err := tx.Prepare(store.Statement(table.insert + table.row + strings.Repeat(`, `+table.row, each-1)))
+			statement, err := tx.Prepare(store.Statement(table.insert + table.row +
+				strings.Repeat(`, `+table.row, each-1)))
 			require.NoError(b, err)
 			for at := 0; at < len(some); at += each {
 				var values []any

@@ -46,7 +46,8 @@ func checkedPrefix(prefix string) (string, error) {
 	}
 	if !validPrefix.MatchString(prefix) {
 		return "",
-			errors.New("sqlstore: Prefix must be 1 to 24 lower-case letters, digits and underscores, a letter first")
+			errors.New("sqlstore: Prefix must be 1 to 24 lower-case letters, digits and underscores, a " +
+				"letter first")
 	}
 	return prefix, nil
 }
@@ -55,7 +56,8 @@ func knownDialect(name Dialect) (dialect, error) {
 	d, ok := dialects[name]
 	if !ok {
 		return d,
-			fmt.Errorf("sqlstore: unknown dialect %q: use sqlstore.SQLite, sqlstore.Postgres or sqlstore.MySQL", name)
+			fmt.Errorf("sqlstore: unknown dialect %q: use sqlstore.SQLite, sqlstore.Postgres or "+
+				"sqlstore.MySQL", name)
 	}
 	return d, nil
 }

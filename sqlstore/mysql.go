@@ -22,10 +22,11 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 		return fmt.Errorf("MySQL's sql_mode is %q, with which it truncates values instead of refusing them: "+
 			"add STRICT_TRANS_TABLES, on the server or in the data source name", mode)
 	case !autocommit:
-		return errors.New("MySQL's autocommit is off, so a connection keeps reading the same rows, even of sessions " +
-			"that were revoked since: turn it on, on the server or in the data source name")
+		return errors.New("MySQL's autocommit is off, so a connection keeps reading the same rows, even " +
+			"of sessions that were revoked since: turn it on, on the server or in the data source name")
 	case readOnly:
-		return errors.New("the MySQL server is read-only: name the primary in the data source name, not a replica")
+		return errors.New("the MySQL server is read-only: name the primary in the data source name, not " +
+			"a replica")
 	}
 	return nil
 }

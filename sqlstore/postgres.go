@@ -27,7 +27,8 @@ func checkPostgres(ctx context.Context, db *sql.DB) error {
 	case err != nil:
 		return err
 	case !strings.EqualFold(encoding, "UTF8"):
-		return fmt.Errorf("the encoding of the PostgreSQL database is %s: create it with ENCODING 'UTF8'", encoding)
+		return fmt.Errorf("the encoding of the PostgreSQL database is %s: create it with ENCODING 'UTF8'",
+			encoding)
 	case readOnly == "on":
 		return errors.New("the connection to PostgreSQL is read-only: " +
 			"name the primary in the data source name, not a replica")

@@ -113,7 +113,8 @@ func (r *registration) addAll(ctx context.Context, candidates []candidate) error
 			size = len(piece) / 2
 		default:
 			if failures++; failures == maxAttempts {
-				return errors.New("a value of one user was free before each insertion and taken during it, in every attempt")
+				return errors.New("a value of one user was free before each insertion and taken during " +
+					"it, in every attempt")
 			}
 		}
 	}

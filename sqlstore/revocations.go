@@ -196,7 +196,8 @@ func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error
 		}
 		force, err := collect(ctx, t.querier, revocationFields, selectForce, claims.UserID,
 			claims.SessionID)
-		if err != nil || slices.ContainsFunc(force, func(e auth.Revocation) bool { return covers(e, entry) }) {
+		if err != nil || slices.ContainsFunc(force,
+			func(e auth.Revocation) bool { return covers(e, entry) }) {
 			return err
 		}
 		return runInOrder(

@@ -118,22 +118,23 @@ func (s *Store) ResetUser(
 		return auth.User{}, nil, err
 	}
 	var user auth.User
-	tokens, err := writeFor(ctx, &s.core, "reset user", func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
-		var a acting
-		if a, user, err = changeUser(ctx, t, w, id, change); err != nil {
-			return nil, err
-		}
-		user.AdmittedAt = time.Time{}
-		err = runInOrder(
-			func() error { return t.change(ctx, clearAdmitted, id) },
-			func() error { return replaceKeys(ctx, t, key) },
-			func() error { return t.change(ctx, spendGrants, id) },
-			func() (err error) { tokens, err = removeGitHubOf(ctx, t, id); return err },
-			func() error { return a.addEvent(ctx, about{userID: id}) },
-			func() error { _, err := a.revokeSessionsOf(ctx, id); return err },
-		)
-		return tokens, err
-	})
+	tokens, err := writeFor(ctx, &s.core, "reset user",
+		func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
+			var a acting
+			if a, user, err = changeUser(ctx, t, w, id, change); err != nil {
+				return nil, err
+			}
+			user.AdmittedAt = time.Time{}
+			err = runInOrder(
+				func() error { return t.change(ctx, clearAdmitted, id) },
+				func() error { return replaceKeys(ctx, t, key) },
+				func() error { return t.change(ctx, spendGrants, id) },
+				func() (err error) { tokens, err = removeGitHubOf(ctx, t, id); return err },
+				func() error { return a.addEvent(ctx, about{userID: id}) },
+				func() error { _, err := a.revokeSessionsOf(ctx, id); return err },
+			)
+			return tokens, err
+		})
 	if err != nil {
 		return auth.User{}, nil, err
 	}
@@ -148,24 +149,25 @@ func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return nil, err
 	}
-	return writeFor(ctx, &s.core, "delete user", func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
-		a, user, err := changeUser(ctx, t, w, id,
-			auth.UserChange{IsSuperUser: new(bool), IsActive: new(bool)})
-		if err != nil {
-			return nil, err
-		}
-		err = runInOrder(
-			func() error { return retireUsername(ctx, t, user) },
-			func() error { return t.remove(ctx, deleteUser, id) },
-			func() error { return t.change(ctx, deleteUserKeys, id) },
-			func() error { return t.change(ctx, forgetUser, id) },
-			func() (err error) { tokens, err = removeGitHubOf(ctx, t, id); return err },
-			func() error { return a.addEvent(ctx, about{userID: id}) },
-			func() error { return t.change(ctx, blankClient, id) },
-			func() error { _, err := a.revokeSessionsOf(ctx, id); return err },
-		)
-		return tokens, err
-	})
+	return writeFor(ctx, &s.core, "delete user",
+		func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
+			a, user, err := changeUser(ctx, t, w, id,
+				auth.UserChange{IsSuperUser: new(bool), IsActive: new(bool)})
+			if err != nil {
+				return nil, err
+			}
+			err = runInOrder(
+				func() error { return retireUsername(ctx, t, user) },
+				func() error { return t.remove(ctx, deleteUser, id) },
+				func() error { return t.change(ctx, deleteUserKeys, id) },
+				func() error { return t.change(ctx, forgetUser, id) },
+				func() (err error) { tokens, err = removeGitHubOf(ctx, t, id); return err },
+				func() error { return a.addEvent(ctx, about{userID: id}) },
+				func() error { return t.change(ctx, blankClient, id) },
+				func() error { _, err := a.revokeSessionsOf(ctx, id); return err },
+			)
+			return tokens, err
+		})
 }
 
 // runInOrder runs the steps until one returns an error, and returns that error.

@@ -44,9 +44,10 @@ var controls = map[string]control{
 		"an event is visible as soon as its change is",
 		"an interrupted change and its event both exist or neither does",
 	}},
-	"a delivery cursor over an auto-increment": {open: deliveryByCursor, group: "delivery of the audit trail", caught: []string{
-		"no event is lost, whatever the order of commits",
-	}},
+	"a delivery cursor over an auto-increment": {open: deliveryByCursor,
+		group: "delivery of the audit trail", caught: []string{
+			"no event is lost, whatever the order of commits",
+		}},
 }
 
 // everyEnding are the promises about endings by another call.

@@ -117,7 +117,8 @@ func signInChanged(t *testing.T, store auth.AccountStore) {
 		"the user is linked to another account of the host": func(s *auth.GitHubSignInWrite, taken linked) {
 			setUser(s, taken.user.ID)
 		},
-		"the user is linked to another account, whose token is known": func(s *auth.GitHubSignInWrite, taken linked) {
+		"the user is linked to another account, whose token is known": func(s *auth.GitHubSignInWrite,
+			taken linked) {
 			setUser(s, taken.user.ID)
 			s.TokenVersion = taken.token.Version
 		},

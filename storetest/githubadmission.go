@@ -104,7 +104,8 @@ func renewLink(t *testing.T, store auth.AccountStore) {
 	a := newAdmitted(t, store)
 	for range 2 { // repeating the update is neither a change nor an error
 		renewed := a.renewed(refusedAt)
-		a.link.Login, a.link.Name, a.link.AvatarURL, a.link.SeenAt = renewed.Login, renewed.Name, renewed.AvatarURL, renewed.SeenAt
+		a.link.Login, a.link.Name, a.link.AvatarURL, a.link.SeenAt =
+			renewed.Login, renewed.Name, renewed.AvatarURL, renewed.SeenAt
 		a.user.AdmittedAt = renewed.SeenAt
 		require.NoError(t, store.UpdateGitHubLink(t.Context(), renewed))
 		a.requireUnchanged(t, store)

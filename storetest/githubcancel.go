@@ -62,7 +62,8 @@ var githubMethods = map[string]githubMethod[auth.AccountStore]{
 		_, err := store.FindGitHubLink(ctx, own.link.Account)
 		return err
 	},
-	"FindGitHubConnection": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
+	"FindGitHubConnection": func(ctx context.Context, store auth.AccountStore, own linked,
+		_ githubDraft) error {
 		_, _, err := store.FindGitHubConnection(ctx, own.user.ID, githubHost)
 		return err
 	},
@@ -70,7 +71,8 @@ var githubMethods = map[string]githubMethod[auth.AccountStore]{
 		_, _, err := store.SignInGitHub(ctx, byHost(now), asKept(store, draft.first))
 		return err
 	},
-	"SignInGitHub, later": func(ctx context.Context, store auth.AccountStore, own linked, draft githubDraft) error {
+	"SignInGitHub, later": func(ctx context.Context, store auth.AccountStore, own linked,
+		draft githubDraft) error {
 		signIn := own.nextSignIn()
 		signIn.Session.ID = draft.first.Session.ID
 		_, _, err := store.SignInGitHub(ctx, byHost(now), signIn)
@@ -86,14 +88,16 @@ var githubMethods = map[string]githubMethod[auth.AccountStore]{
 		_, err := store.LeaseGitHubToken(ctx, own.user.ID, githubHost, own.token.Version, now, latest)
 		return err
 	},
-	"ReplaceGitHubToken": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
+	"ReplaceGitHubToken": func(ctx context.Context, store auth.AccountStore, own linked,
+		_ githubDraft) error {
 		return store.ReplaceGitHubToken(ctx, newToken(own.link), own.token.Version)
 	},
 	"DeleteGitHubToken": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
 		_, err := store.DeleteGitHubToken(ctx, byHost(now), own.user.ID, githubHost, "")
 		return err
 	},
-	"DeleteGitHubToken, of a version": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
+	"DeleteGitHubToken, of a version": func(ctx context.Context, store auth.AccountStore, own linked,
+		_ githubDraft) error {
 		_, err := store.DeleteGitHubToken(ctx, byHost(now), own.user.ID, githubHost, own.token.Version)
 		return err
 	},

@@ -93,7 +93,9 @@ func invalidToken(t *testing.T, store auth.AccountStore) {
 
 // requireNotKept fails the test unless each method that writes a link or a token refuses this edit
 // of the field.
-func requireNotKept(t *testing.T, store auth.AccountStore, field string, edit func(*auth.GitHubLink, *auth.GitHubToken)) {
+func requireNotKept(
+	t *testing.T, store auth.AccountStore, field string, edit func(*auth.GitHubLink, *auth.GitHubToken),
+) {
 	t.Helper()
 	user := newUser()
 	first := asKept(store, firstSignIn(user))

@@ -34,7 +34,8 @@ func requireNoAnswer(t *testing.T, err error) {
 	t.Helper()
 	require.Falsef(t, isOneOf(err, auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid,
 		auth.ErrUserDisabled, auth.ErrTokenRejected, auth.ErrGitHubNotAllowed,
-		auth.ErrLastSuperUser, auth.ErrBootstrapped, auth.ErrLastWayIn, auth.ErrChanged, auth.ErrTooManyKeys, auth.ErrRotating), "an interrupted call answered: %v", err)
+		auth.ErrLastSuperUser, auth.ErrBootstrapped, auth.ErrLastWayIn, auth.ErrChanged, auth.ErrTooManyKeys,
+		auth.ErrRotating), "an interrupted call answered: %v", err)
 }
 
 // signs returns every observation that tells whether a call took effect. Each is true if it took

@@ -44,7 +44,8 @@ func keysListed(t *testing.T, store auth.AccountStore) {
 	oldest, expired, rotating := newKey(a.user), newKey(a.user), newKey(a.user)
 	oldest.CreatedAt = a.key.CreatedAt.Add(-time.Hour)
 	expired.ExpiresAt = now.Add(-time.Minute)
-	rotating.PreviousHash, rotating.PreviousUntil, rotating.LastUsedAt = "an-old-hash", now, now.Add(-time.Second)
+	rotating.PreviousHash, rotating.PreviousUntil, rotating.LastUsedAt =
+		"an-old-hash", now, now.Add(-time.Second)
 	for _, key := range []auth.AccessKey{expired, rotating, oldest} {
 		require.NoError(t, store.AddKey(t.Context(), byHost(now), key))
 	}

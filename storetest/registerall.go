@@ -209,7 +209,9 @@ func listedTwice(t *testing.T, store auth.Store) {
 
 // eachRefused runs the test for each kind of value, with a user who is refused because another user
 // has it.
-func eachRefused(t *testing.T, store auth.Store, test func(t *testing.T, field string, has, refused auth.UserWithKeys)) {
+func eachRefused(
+	t *testing.T, store auth.Store, test func(t *testing.T, field string, has, refused auth.UserWithKeys),
+) {
 	for _, w := range wants {
 		t.Run(w.field, func(t *testing.T) {
 			has := newListed(2)

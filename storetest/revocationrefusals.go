@@ -18,7 +18,9 @@ type refusedEnd[S any] struct {
 }
 
 // reset calls ResetUser in a way that revokes the user's sessions.
-func reset(ctx context.Context, store auth.UserStore, userID string, change auth.UserChange, key auth.AccessKey) error {
+func reset(
+	ctx context.Context, store auth.UserStore, userID string, change auth.UserChange, key auth.AccessKey,
+) error {
 	_, _, err := store.ResetUser(ctx, byHost(now), userID, change, key)
 	return err
 }

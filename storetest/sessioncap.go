@@ -61,7 +61,8 @@ func sessionsListed(t *testing.T, store auth.AccountStore) {
 	other := newAccount(t, store)
 	old := openOld(t, store, a.user, 5, 1, 3)
 	described := newSession(a.key)
-	described.CreatedAt, described.UserAgent, described.Address = now.Add(time.Second), "curl/8.14.1", "2001:db8::1"
+	described.CreatedAt, described.UserAgent, described.Address =
+		now.Add(time.Second), "curl/8.14.1", "2001:db8::1"
 	described = openSession(t, store, described)
 	requireSessions(t, store, a.user.ID, described, a.session, old[1], old[2], old[0])
 	requireSessions(t, store, other.user.ID, other.session)

@@ -108,7 +108,10 @@ func prepareAddKey(_ *testing.T, store auth.AccountStore, a account) attempt {
 }
 
 // ofNewKey prepares a call that changes another key of the user.
-func ofNewKey(t *testing.T, store auth.AccountStore, a account, call func(ctx context.Context, w auth.Write, id string) error) attempt {
+func ofNewKey(
+	t *testing.T, store auth.AccountStore, a account, call func(ctx context.Context, w auth.Write,
+		id string) error,
+) attempt {
 	t.Helper()
 	key := addKey(t, store, a.user, time.Time{})
 	return attempt{

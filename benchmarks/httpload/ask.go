@@ -74,7 +74,8 @@ func askOver(s *server, first int, until time.Time) ([]time.Duration, error) {
 	requests := make([][]byte, len(s.Tokens))
 	for i, token := range s.Tokens {
 		requests[i] = fmt.Appendf(nil,
-			"GET /reports HTTP/1.1\r\nHost: %s\r\nAccept: application/json\r\nAuthorization: Bearer %s\r\n\r\n",
+			"GET /reports HTTP/1.1\r\nHost: %s\r\nAccept: application/json\r\nAuthorization: Bearer "+
+				"%s\r\n\r\n",
 			s.Address, token)
 	}
 	length, err := firstAnswer(conn, requests[0])

@@ -26,7 +26,8 @@ func lines(t *testing.T) string {
 		fmt.Fprintf(&text, `{"username":%q,"keys":[{"access_key":"legacy-%s","hash":%q}]}`+"\n",
 			name, name, hash)
 	}
-	return text.String() + `{"username":"ADA","keys":[{"access_key":"another","hash":"` + string(hash) + `"}]}` + "\n" +
+	return text.String() + `{"username":"ADA","keys":[{"access_key":"another","hash":"` + string(hash) +
+		`"}]}` + "\n" +
 		`{"username":"root","is_super_user":true}` + "\n"
 }
 
@@ -42,7 +43,8 @@ func TestTheProgramImportsAndSaysWhatItRefuses(t *testing.T) {
 		err := run(t.Context(), []string{"-batch", "2", file}, name, &stdout, &stderr)
 		require.ErrorContains(t, err, "run the same command again", round)
 		require.Equal(t, file+":4: username is taken\n"+
-			file+":5: is_super_user must not be true: promote the user afterwards, knowingly\n", stdout.String())
+			file+":5: is_super_user must not be true: promote the user afterwards, knowingly\n",
+			stdout.String())
 		require.Contains(t, stderr.String(), want)
 		require.Contains(t, stderr.String(), "100%")
 	}

@@ -64,7 +64,8 @@ func (a *account) entries() map[entry]bool {
 
 // newAccount returns the account of a user without any other records.
 func newAccount(user auth.User) *account {
-	user.CreatedAt, user.LastLogin, user.AdmittedAt = kept(user.CreatedAt), kept(user.LastLogin), kept(user.AdmittedAt)
+	user.CreatedAt, user.LastLogin, user.AdmittedAt =
+		kept(user.CreatedAt), kept(user.LastLogin), kept(user.AdmittedAt)
 	return &account{
 		User: user, Keys: map[string]auth.AccessKey{}, Sessions: map[string]auth.Session{},
 		GitHub: map[string]connection{},

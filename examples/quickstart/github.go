@@ -38,7 +38,8 @@ func openGitHub(
 			errors.New("set both GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET, or neither for a fake GitHub")
 	case !listening.(*net.TCPAddr).IP.IsLoopback():
 		return cfg, nil,
-			fmt.Errorf("%s is not a loopback address, and with the fake GitHub any visitor can sign in as any user: "+
+			fmt.Errorf("%s is not a loopback address, and with the fake GitHub any visitor can sign in "+
+				"as any user: "+
 				"listen on 127.0.0.1, or set GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET", listening)
 	}
 	fake, err = githubtest.Start("", githubtest.Config{RedirectURLs: []string{cfg.CallbackURL}})

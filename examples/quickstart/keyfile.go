@@ -61,7 +61,8 @@ func loadKeys(path string) (keys *keyFile, found bool, err error) {
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, false,
-			fmt.Errorf("%s is readable by other accounts: run chmod 600, and replace its keys if another account may have read it", path)
+			fmt.Errorf("%s is readable by other accounts: run chmod 600, and replace its keys if "+
+				"another account may have read it", path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

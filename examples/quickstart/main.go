@@ -88,7 +88,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 // serve handles requests until ctx is done, and then waits for the running requests to end.
-func serve(ctx context.Context, listener net.Listener, handler http.Handler, svc *auth.Service, log *slog.Logger) error {
+func serve(
+	ctx context.Context, listener net.Listener, handler http.Handler, svc *auth.Service, log *slog.Logger,
+) error {
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,

@@ -13,8 +13,9 @@ var pageFiles embed.FS
 // pagePolicy allows the page its own script, style and icon and calls to its own service, and
 // nothing else. The script submits the page's form. Without the script, submitting it does nothing;
 // otherwise the secret could end up in a URL.
-const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-	"form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
+	"connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; " +
+	"require-trusted-types-for 'script'"
 
 // pageScripts are the modules of the page's script.
 var pageScripts = []string{"page.js", "core.js", "dialogs.js", "keys.js", "sessions.js", "users.js"}

@@ -99,13 +99,15 @@ func (f Format) IsPair(key, secret string) bool {
 // with any checksum. No imported name may, or it could be taken for a generated key.
 func (f Format) Resembles(s string) bool {
 	s = text.FoldASCII(s)
-	return strings.HasPrefix(s, text.FoldASCII(f.keyPrefix)) || strings.HasPrefix(s, text.FoldASCII(f.secretPrefix))
+	return strings.HasPrefix(s, text.FoldASCII(f.keyPrefix)) ||
+		strings.HasPrefix(s, text.FoldASCII(f.secretPrefix))
 }
 
 // SecretPattern returns a regular expression that finds secrets in this format in other text. RE2
 // and PCRE read it as package regexp does.
 func (f Format) SecretPattern() string {
-	return fmt.Sprintf(`\b%s[0-9A-Za-z]{%d}\b`, regexp.QuoteMeta(f.secretPrefix), idLength+secretLength+checksumLength)
+	return fmt.Sprintf(`\b%s[0-9A-Za-z]{%d}\b`, regexp.QuoteMeta(f.secretPrefix),
+		idLength+secretLength+checksumLength)
 }
 
 func (f Format) keyID(key string) string       { return key[len(f.keyPrefix):][:idLength] }

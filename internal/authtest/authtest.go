@@ -13,9 +13,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
+	"github.com/stretchr/testify/require"
 )
 
 // Issuer is the issuer of tokens in tests.

@@ -4,11 +4,10 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
 )
 
 // withoutTrail hides the audit trail of a store.

@@ -8,12 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/browser"
 	"github.com/sallyport-go/auth/internal/seal"
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
+	"github.com/stretchr/testify/require"
 )
 
 const (
@@ -63,7 +62,8 @@ func TestASourceIsJudgedByFetchMetadata(t *testing.T) {
 		"a foreign one that lies":      {[]string{"Upgrade", "websocket", "Origin", foreign, site, "same-origin"}, browser.Foreign},
 		"an upgrade to HTTP/2 of Java": {[]string{"Upgrade", "h2c"}, browser.Allowed},
 	} {
-		require.Equal(t, c.want, browser.SourceOf(request(http.MethodGet, c.headers...), origin, others), name)
+		require.Equal(t, c.want, browser.SourceOf(request(http.MethodGet, c.headers...), origin, others),
+			name)
 	}
 }
 

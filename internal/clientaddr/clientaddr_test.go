@@ -9,9 +9,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/clientaddr"
+	"github.com/stretchr/testify/require"
 )
 
 var (

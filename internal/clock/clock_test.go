@@ -5,10 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/clock"
+	"github.com/stretchr/testify/require"
 )
 
 func TestAgeIsTheGreaterOfWhatTheTwoClocksShow(t *testing.T) {

@@ -82,7 +82,8 @@ func load(t *testing.T, fsys fs.FS) *tree {
 			return nil
 		}
 		isTest := strings.HasSuffix(name, "_test.go")
-		isExample := strings.HasSuffix(name, ".go") && (strings.HasPrefix(name, "examples/") || strings.HasPrefix(name, "recipes/"))
+		isExample := strings.HasSuffix(name, ".go") &&
+			(strings.HasPrefix(name, "examples/") || strings.HasPrefix(name, "recipes/"))
 		if !isTest && !isExample && path.Ext(name) != ".md" {
 			return nil
 		}
@@ -152,7 +153,8 @@ func (tr *tree) problems() []string {
 		}
 		found = append(found, tr.checkLinks(p)...)
 		if lines := len(p.prose) - 1; p.name == "README.md" && lines >= 150 {
-			found = append(found, fmt.Sprintf("README.md: it has %d lines and must have fewer than 150; move details to the package comment", lines))
+			found = append(found, fmt.Sprintf("README.md: it has %d lines and must have fewer than 150; "+
+				"move details to the package comment", lines))
 		}
 	}
 	return found
@@ -180,11 +182,14 @@ func (tr *tree) checkBlock(b block) string {
 				return ""
 			}
 		}
-		return "no *_test.go file, example or recipe has these lines of Go: quote them from there, or make them a program that begins with package"
+		return "no *_test.go file, example or recipe has these lines of Go: quote them from there, or " +
+			"make them a program that begins with package"
 	}
 	match := marker.FindStringSubmatch(b.above)
 	if match == nil {
-		return "nothing checks this " + b.language + " block: write <!-- checked by: TestName --> or <!-- run: name --> on the line above it, or call it text"
+		return "nothing checks this " + b.language +
+			" block: write <!-- checked by: TestName --> or <!-- run: name --> on the line above it, or " +
+			"call it text"
 	}
 	if name := match[2]; match[1] == "checked by" && !tr.tests[name] {
 		return "there is no test function " + name + " to check this block"
@@ -283,9 +288,10 @@ func compile(t *testing.T, dir string, blocks []block) (string, error) {
 	for i, b := range blocks {
 		file := clause(b.code)
 		name := "block.go"
-		if strings.HasSuffix(file.Name.Name, "_test") || slices.ContainsFunc(file.Imports, func(spec *ast.ImportSpec) bool {
-			return spec.Path.Value == `"testing"`
-		}) {
+		if strings.HasSuffix(file.Name.Name, "_test") ||
+			slices.ContainsFunc(file.Imports, func(spec *ast.ImportSpec) bool {
+				return spec.Path.Value == `"testing"`
+			}) {
 			name = "block_test.go"
 		}
 		// The directive makes the compiler report the Markdown's own lines.
@@ -314,13 +320,15 @@ func (tr *tree) checkLinks(p *page) []string {
 	var found []string
 	for i, line := range p.prose {
 		line = codeSpan.ReplaceAllString(line, "")
-		for _, match := range slices.Concat(inlineLink.FindAllStringSubmatch(line, -1), definition.FindAllStringSubmatch(line, -1)) {
+		for _, match := range slices.Concat(inlineLink.FindAllStringSubmatch(line, -1),
+			definition.FindAllStringSubmatch(line, -1)) {
 			link, err := url.Parse(match[1])
 			if err == nil && (link.Scheme != "" || link.Host != "") {
 				continue
 			}
 			if err != nil || !tr.leadsSomewhere(p, link) {
-				found = append(found, fmt.Sprintf("%s:%d: the link to %s leads to no file or heading", p.name, i+1, match[1]))
+				found = append(found, fmt.Sprintf("%s:%d: the link to %s leads to no file or heading",
+					p.name, i+1, match[1]))
 			}
 		}
 	}

@@ -48,8 +48,8 @@ func TestEveryRuleFindsWhatBreaksIt(t *testing.T) {
 func TestWhatFollowsTheRulesPasses(t *testing.T) {
 	tr := load(t, fstest.MapFS{
 		"README.md": markdown("# A `b_c`: d, e!\n## Twice\n## Twice\n" +
-			"[1](#a-b_c-d-e) [2](#twice-1) [3](sub/b.md) [4](sub) [5](https://example.com/x) `[6](gone.md)`\n" +
-			"<!-- checked by: TestGood -->\n'''sh\nls\n'''\n" +
+			"[1](#a-b_c-d-e) [2](#twice-1) [3](sub/b.md) [4](sub) [5](https://example.com/x) " +
+			"`[6](gone.md)`\n<!-- checked by: TestGood -->\n'''sh\nls\n'''\n" +
 			"<!-- run: readme -->\n'''json\n{}\n'''\n" +
 			"'''go\nif x == 1 {\n    return\n}\n'''\n" +
 			"'''go\nfmt.Println(1)\n'''\n" +

@@ -182,7 +182,8 @@ func checkStyle(name string, prose []string, long []int) []string {
 	}
 	var problems []problem
 	for _, line := range long {
-		problems = append(problems, problem{line, fmt.Sprintf("the line is longer than %d columns: break it", maxColumns)})
+		problems = append(problems,
+			problem{line, fmt.Sprintf("the line is longer than %d columns: break it", maxColumns)})
 	}
 	text := strings.Join(prose, "\n")
 	for _, rule := range styleRules {
@@ -191,7 +192,8 @@ func checkStyle(name string, prose []string, long []int) []string {
 			match := strings.TrimLeft(text[at[0]:at[1]], " \n.:;?!|-*#(\"[")
 			line := 1 + strings.Count(text[:at[1]-len(match)], "\n")
 			words := strings.Join(strings.Fields(match), " ")
-			problems = append(problems, problem{line, fmt.Sprintf("%q: %s; better: %s", words, rule.why, rule.better)})
+			problems = append(problems,
+				problem{line, fmt.Sprintf("%q: %s; better: %s", words, rule.why, rule.better)})
 		}
 	}
 	slices.SortStableFunc(problems, func(a, b problem) int { return cmp.Compare(a.line, b.line) })

@@ -378,7 +378,8 @@ func TestStatusesMeanTheSameInEveryCall(t *testing.T) {
 
 func TestWhatGitHubSaysOfATokenIsYesNoOrAnError(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[int]bool{http.StatusOK: true, http.StatusNotFound: false, http.StatusUnprocessableEntity: false} {
+	for status, want := range map[int]bool{http.StatusOK: true, http.StatusNotFound: false,
+		http.StatusUnprocessableEntity: false} {
 		valid, err := newClient(answer(status, `{}`)).IsValid(t.Context(), token)
 		require.NoError(t, err, status)
 		require.Equal(t, want, valid, status)
@@ -464,7 +465,8 @@ func TestAnAnswerCanBeAMebibyteLong(t *testing.T) {
 				require.ErrorContains(t, call(), "GitHub did not answer as it should", name)
 				continue
 			}
-			require.ErrorContains(t, call(), "auth: reading GitHub's answer: GitHub's answer is too long", name)
+			require.ErrorContains(t, call(), "auth: reading GitHub's answer: GitHub's answer is too long",
+				name)
 		}
 	}
 }
@@ -559,7 +561,10 @@ func TestAPanicOfTheHostsTransportIsAnError(t *testing.T) {
 			require.Error(t, err, "%s: %s", name, call)
 		}
 	}
-	_, err := newClient(github(func(*http.Request) (*http.Response, error) { panic("a bug of the host") })).Profile(t.Context(), token)
+	_, err := newClient(github(func(*http.Request) (*http.Response,
+		error) {
+		panic("a bug of the host")
+	})).Profile(t.Context(), token)
 	require.ErrorContains(t, err, "auth: GitHubConfig.HTTPClient panicked: a bug of the host")
 }
 

@@ -8,11 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/oauth2"
-
 	"github.com/sallyport-go/auth/internal/canonical"
 	"github.com/sallyport-go/auth/internal/limits"
 	"github.com/sallyport-go/auth/internal/text"
+	"golang.org/x/oauth2"
 )
 
 const (
@@ -62,7 +61,8 @@ type Grant struct {
 func (c *Client) Exchange(ctx context.Context, code, verifier string) (Grant, error) {
 	token, err := c.app.config().Exchange(c.oauthContext(ctx), code, oauth2.VerifierOption(verifier))
 	if err != nil {
-		return Grant{}, tokenError("exchanging an authorization code", err, "bad_verification_code", ErrBadCode)
+		return Grant{}, tokenError("exchanging an authorization code", err,
+			"bad_verification_code", ErrBadCode)
 	}
 	return c.grant(token)
 }
@@ -92,7 +92,8 @@ func tokenError(doing string, err error, code string, meaning error) error {
 	case errors.As(err, &refused) && refused.ErrorCode == code:
 		return meaning
 	case errors.As(err, &refused) && slices.Contains(setupErrors, refused.ErrorCode):
-		return fmt.Errorf("auth: %s: GitHub says %s: check the OAuth app's settings", doing, refused.ErrorCode)
+		return fmt.Errorf("auth: %s: GitHub says %s: check the OAuth app's settings", doing,
+			refused.ErrorCode)
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("auth: %s: %w", doing, context.Canceled)
 	case errors.Is(err, context.DeadlineExceeded):

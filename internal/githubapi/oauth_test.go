@@ -9,17 +9,17 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/oauth2"
-
 	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/limits"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/oauth2"
 )
 
 func TestTheURLThatBeginsAFlowHasNoSecret(t *testing.T) {
 	t.Parallel()
 	verifier := oauth2.GenerateVerifier()
-	text := newClient(nil).AuthCodeURL("state", verifier, []string{"repo", "user:email"}, oauth2.SetAuthURLParam("prompt", "select_account"))
+	text := newClient(nil).AuthCodeURL("state", verifier, []string{"repo", "user:email"},
+		oauth2.SetAuthURLParam("prompt", "select_account"))
 	require.NotContains(t, text, verifier)
 	require.NotContains(t, text, clientSecret)
 	u, err := url.Parse(text)
@@ -46,7 +46,8 @@ func redeem(t *testing.T, transport http.RoundTripper) (githubapi.Grant, error) 
 	refreshed, refreshErr := c.Refresh(t.Context(), "ghr_old")
 	require.Equal(t, err == nil, refreshErr == nil)
 	if err == nil && exchanged.RefreshToken == "" {
-		require.Equal(t, "ghr_old", refreshed.RefreshToken, "x/oauth2 keeps the refresh token that GitHub does not replace")
+		require.Equal(t, "ghr_old", refreshed.RefreshToken,
+			"x/oauth2 keeps the refresh token that GitHub does not replace")
 		refreshed.RefreshToken = ""
 	}
 	require.Equal(t, exchanged, refreshed)
@@ -129,7 +130,8 @@ func TestErrorsOfGitHubsSayWhatToDo(t *testing.T) {
 		"gho_secret":                   {doing + unclear, refreshing + unclear},
 	} {
 		for _, status := range []int{http.StatusOK, http.StatusBadRequest} { // GitHub's own errors have 200
-			c := newClient(answer(status, fmt.Sprintf(`{"error":%q,"error_description":"gho_secret","access_token":"gho_secret","token_type":"bearer"}`, code)))
+			c := newClient(answer(status,
+				fmt.Sprintf(`{"error":%q,"error_description":"gho_secret","access_token":"gho_secret","token_type":"bearer"}`, code)))
 			_, err := c.Exchange(t.Context(), "code", "verifier")
 			require.EqualError(t, err, want[0], code)
 			_, err = c.Refresh(t.Context(), "ghr_x")
@@ -199,7 +201,8 @@ func TestScopesCoverTheNarrowerOnes(t *testing.T) {
 		{"repository", "repo", false},
 		{"public_repo", "repo", false},
 	} {
-		require.Equal(t, test.want, githubapi.Covers(test.wide, test.narrow), "%q covers %q", test.wide, test.narrow)
+		require.Equal(t, test.want, githubapi.Covers(test.wide, test.narrow), "%q covers %q", test.wide,
+			test.narrow)
 	}
 }
 

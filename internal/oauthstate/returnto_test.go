@@ -34,7 +34,8 @@ func TestTheBrowserReturnsToAPathOfTheHostsOnly(t *testing.T) {
 // FuzzReturnTo gives paths to return to. From an accepted path, a browser that resolves it against
 // our origin stays there, however the browser reads backslashes.
 func FuzzReturnTo(f *testing.F) {
-	for _, seed := range []string{"", "/", "/a?b#c", "//evil.example", `/\evil.example`, `/./\evil.example`, "/%5cevil.example",
+	for _, seed := range []string{"", "/", "/a?b#c", "//evil.example", `/\evil.example`, `/./\evil.example`,
+		"/%5cevil.example",
 		"https://evil.example", "/..//evil.example", "/a/../..", "javascript:alert(1)", "/\t/evil.example", "/%2f/evil.example"} {
 		f.Add(seed)
 	}
@@ -44,7 +45,8 @@ func FuzzReturnTo(f *testing.F) {
 		if !oauthstate.IsReturnTo(path) {
 			return
 		}
-		for _, read := range []string{path, strings.ReplaceAll(path, `\`, "/"), strings.NewReplacer("%5c", "/", "%5C", "/", "%2f", "/", "%2F", "/").Replace(path)} {
+		for _, read := range []string{path, strings.ReplaceAll(path, `\`, "/"),
+			strings.NewReplacer("%5c", "/", "%5C", "/", "%2f", "/", "%2F", "/").Replace(path)} {
 			target, err := origin.Parse(read)
 			if err != nil {
 				continue // then it leads nowhere

@@ -39,7 +39,9 @@ func request(cookies ...*http.Cookie) *http.Request {
 func expiresIn(d time.Duration) int64 { return now.Add(d).Unix() }
 
 // begun returns a state and its cookie.
-func begun(t testing.TB, c oauthstate.Cookies, flow oauthstate.Flow, sent ...*http.Cookie) (string, *http.Cookie) {
+func begun(
+	t testing.TB, c oauthstate.Cookies, flow oauthstate.Flow, sent ...*http.Cookie,
+) (string, *http.Cookie) {
 	t.Helper()
 	state := c.NewState(request(sent...))
 	cookie, err := c.Bind(state, flow)
@@ -85,7 +87,8 @@ func TestAFlowEndsAtItsLastSecond(t *testing.T) {
 		_, ok = oauthstate.OpenUnboundState(s.Sealer, unbound, now.Add(after))
 		require.Equal(t, want, ok, "unbound, after %s", after)
 	}
-	require.Greater(t, oauthstate.UsedLifetime, oauthstate.Lifetime, "a used state is remembered for longer than it works")
+	require.Greater(t, oauthstate.UsedLifetime, oauthstate.Lifetime,
+		"a used state is remembered for longer than it works")
 }
 
 func TestAFlowOfAnotherBrowserIsNone(t *testing.T) {
@@ -154,7 +157,8 @@ func TestSealedBytesThatAreNoFlowAreNone(t *testing.T) {
 	s := newSealer(t)
 	c := oauthstate.NewCookies(s)
 	state, cookie := begun(t, c, oauthstate.Flow{})
-	for _, text := range []string{``, `x`, `[]`, `null`, `{}`, `{"v":1}`, `{"v":"v"}`, `{"v":"v","e":"1"}`, `{"v":"v","e":1e300}`} {
+	for _, text := range []string{``, `x`, `[]`, `null`, `{}`, `{"v":1}`, `{"v":"v"}`, `{"v":"v","e":"1"}`,
+		`{"v":"v","e":1e300}`} {
 		cookie.Value = s.SealText([]byte(text), state)
 		_, ok := c.Flow(request(cookie), state, now)
 		require.False(t, ok, text)
@@ -166,7 +170,8 @@ func TestSealedBytesThatAreNoFlowAreNone(t *testing.T) {
 func TestABrowserHasFourFlowsAtOnce(t *testing.T) {
 	t.Parallel()
 	c := oauthstate.NewCookies(newSealer(t))
-	sent := []*http.Cookie{{Name: "other", Value: "x"}, {Name: "auth_github_0", Value: "a name without prefix takes no slot"}}
+	sent := []*http.Cookie{{Name: "other", Value: "x"},
+		{Name: "auth_github_0", Value: "a name without prefix takes no slot"}}
 	flows := map[string]oauthstate.Flow{}
 	names := map[string]bool{}
 	for i := range 4 {
@@ -200,13 +205,15 @@ func TestClearAllRemovesTheCookiesThatTheBrowserSent(t *testing.T) {
 	t.Parallel()
 	c := oauthstate.NewCookies(newSealer(t))
 	w := httptest.NewRecorder()
-	c.ClearAll(w, request(&http.Cookie{Name: "other", Value: "x"}, &http.Cookie{Name: "__Host-auth_github_4", Value: "x"}))
+	c.ClearAll(w, request(&http.Cookie{Name: "other", Value: "x"},
+		&http.Cookie{Name: "__Host-auth_github_4", Value: "x"}))
 	require.Empty(t, w.Result().Cookies())
 
 	w = httptest.NewRecorder()
 	c.ClearAll(w, request(
 		&http.Cookie{Name: "__Host-auth_github_0", Value: "x"},
-		&http.Cookie{Name: "__Host-auth_github_3", Value: "x"}, &http.Cookie{Name: "__Host-auth_github_3", Value: "y"},
+		&http.Cookie{Name: "__Host-auth_github_3", Value: "x"}, &http.Cookie{Name: "__Host-auth_github_3",
+			Value: "y"},
 		&http.Cookie{Name: "auth_github_1", Value: "x"},
 	))
 	var names []string

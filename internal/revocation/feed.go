@@ -143,7 +143,8 @@ func (f *Feed) IsRevoked(userID, sessionID string, generation int64) bool {
 func (f *Feed) Now() time.Time {
 	if readAt := f.readAt.Load(); readAt != nil {
 		passed := time.Since(*readAt)
-		if since := passed - time.Duration(f.wallRead.Load()); passed < f.interval && since >= 0 && since < wallClockGap {
+		if since := passed - time.Duration(f.wallRead.Load()); passed < f.interval && since >= 0 &&
+			since < wallClockGap {
 			return readAt.Add(passed)
 		}
 		f.wallRead.Store(int64(passed))

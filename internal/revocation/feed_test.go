@@ -8,10 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/revocation"
+	"github.com/stretchr/testify/require"
 )
 
 var errAway = errors.New("the store is away")
@@ -36,7 +35,8 @@ func TestOnlySessionsThatTheFeedRevokesAreRejected(t *testing.T) {
 		in := newInstance(t)
 		in.store.add(test.entry)
 		require.Equal(t, test.want, in.check(test.session), name)
-		require.Equal(t, test.want != nil, in.IsRevoked(test.session.user, test.session.id, test.session.generation), name)
+		require.Equal(t, test.want != nil,
+			in.IsRevoked(test.session.user, test.session.id, test.session.generation), name)
 	}
 }
 
@@ -73,7 +73,8 @@ func TestALiveSessionIsLookedUpAgainOnlyAfterAnotherRevocation(t *testing.T) {
 	require.NoError(t, in.checkAt(t.Context(), live, checked))
 	version := checked.Load()
 	require.NotZero(t, version)
-	require.NoError(t, in.checkAt(t.Context(), revoked, checked), "the caller's word is taken for the session")
+	require.NoError(t, in.checkAt(t.Context(), revoked, checked),
+		"the caller's word is taken for the session")
 
 	in.clock.Advance(interval)
 	require.NoError(t, in.checkAt(t.Context(), live, checked))
@@ -99,7 +100,8 @@ func TestWhileTheStoreIsAwaySessionsAreAcceptedUntilMaxStaleness(t *testing.T) {
 	for range 3 {
 		err := in.check(live)
 		require.ErrorIs(t, err, errAway)
-		require.EqualError(t, err, "auth: verifying a token: the feed of revocations cannot be read: the store is away")
+		require.EqualError(t, err,
+			"auth: verifying a token: the feed of revocations cannot be read: the store is away")
 		require.ErrorIs(t, in.check(revoked), errAway, "what is known is too old for any answer")
 	}
 	in.store.fail(nil)
@@ -248,7 +250,8 @@ func TestAStoreThatPanicsDoesNotKeepOthersFromReading(t *testing.T) {
 	in.store.onRead = func(context.Context) error { panic("broken") }
 	in.clock.Advance(interval)
 	require.Panics(t, func() { in.check(s) })
-	require.NoError(t, in.check(s), "the panic counts as a failed read, so the store is not asked for a second")
+	require.NoError(t, in.check(s),
+		"the panic counts as a failed read, so the store is not asked for a second")
 }
 
 // While a session is looked up, another goroutine finds that this instance cannot read a revocation
@@ -323,7 +326,8 @@ func TestNowNoticesASuspendAfter10Milliseconds(t *testing.T) {
 	for !quick {
 		got, quick = now(0)
 	}
-	require.WithinDuration(t, time.Now().Add(-asleep), got.Round(0), time.Minute, "only the monotonic clock was read")
+	require.WithinDuration(t, time.Now().Add(-asleep), got.Round(0), time.Minute,
+		"only the monotonic clock was read")
 
 	got, _ = now(10 * time.Millisecond)
 	require.WithinDuration(t, time.Now(), got.Round(0), time.Minute, "the wall clock was read")
@@ -333,7 +337,8 @@ func TestNowNoticesASuspendAfter10Milliseconds(t *testing.T) {
 		in.Now()
 		got, quick = in.Now(), time.Since(began) < 10*time.Millisecond
 	}
-	require.WithinDuration(t, time.Now().Add(-asleep), got.Round(0), time.Minute, "the wall clock was read just before")
+	require.WithinDuration(t, time.Now().Add(-asleep), got.Round(0), time.Minute,
+		"the wall clock was read just before")
 
 	got, _ = now(interval)
 	require.WithinDuration(t, time.Now(), got.Round(0), time.Minute)

@@ -8,7 +8,8 @@ type HoleError struct{ After, Before int64 }
 
 // Error names the two Positions.
 func (e *HoleError) Error() string {
-	return fmt.Sprintf("the revocation feed goes from position %d to %d, and no entry between them can have been pruned",
+	return fmt.Sprintf("the revocation feed goes from position %d to %d, and no entry between them can "+
+		"have been pruned",
 		e.After, e.Before)
 }
 

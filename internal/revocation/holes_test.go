@@ -4,9 +4,8 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/revocation"
+	"github.com/stretchr/testify/require"
 )
 
 // entriesAt returns entries of the feed at these positions.
@@ -99,14 +98,15 @@ func TestAHoleInAFullPageIsJudgedByTheEntriesAfterThePage(t *testing.T) {
 		"the store cannot tell": {entriesAt(1, 4), true, 0, errAway, "away", 1},
 	} {
 		asks := 0
-		err := revocation.RequireContiguous(0, test.page, test.full, func(from int64, limit int) ([]revocation.Entry, error) {
-			asks++
-			require.Equal(t, 1, limit)
-			if test.err != nil || from > test.feed {
-				return nil, test.err
-			}
-			return entriesAt(from), nil
-		})
+		err := revocation.RequireContiguous(0, test.page, test.full,
+			func(from int64, limit int) ([]revocation.Entry, error) {
+				asks++
+				require.Equal(t, 1, limit)
+				if test.err != nil || from > test.feed {
+					return nil, test.err
+				}
+				return entriesAt(from), nil
+			})
 		require.Equal(t, test.asks, asks, name)
 		if test.want == "" {
 			require.NoError(t, err, name)

@@ -7,9 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/revocation"
+	"github.com/stretchr/testify/require"
 )
 
 // ahead is a session that has seen commits which a store with a short feed has lost.
@@ -22,7 +21,8 @@ func TestASessionAheadOfTheFeedHasTheSessionsOfAllUsersRevokedOnce(t *testing.T)
 	old := session{"u", "s", 1}
 	require.NoError(t, in.check(old))
 	require.Equal(t, revocation.ErrCommitsLost, in.check(ahead))
-	require.Equal(t, []int64{in.now().UnixMicro()}, in.store.repairs, "no history of the store has given that position")
+	require.Equal(t, []int64{in.now().UnixMicro()}, in.store.repairs,
+		"no history of the store has given that position")
 	for range 3 {
 		require.Equal(t, revocation.ErrRevoked, in.check(old), "its revocation may be among the lost commits")
 		require.Equal(t, revocation.ErrRevoked, in.check(ahead))
@@ -56,7 +56,8 @@ func TestAnInstanceAheadOfTheFeedRepairsIt(t *testing.T) {
 			t.Parallel()
 			in := newInstance(t)
 			revived := session{"u", "s", 1}
-			in.store.add(revocation.Entry{UserID: "v", SessionID: "s"}, revocation.Entry{UserID: "v", SessionID: "t"},
+			in.store.add(revocation.Entry{UserID: "v", SessionID: "s"},
+				revocation.Entry{UserID: "v", SessionID: "t"},
 				revocation.Entry{UserID: "u", Generation: 3})
 			require.Equal(t, revocation.ErrRevoked, in.check(revived))
 			in.store.restore(1)
@@ -84,7 +85,8 @@ func TestARepairThatFailsLeavesTheFeedUntrusted(t *testing.T) {
 	require.Empty(t, in.store.repairs)
 
 	in.store.headErr, in.store.ignoreRepairs = nil, true
-	require.EqualError(t, in.ReadNow(t.Context()), "the entry that revokes everybody does not appear in the feed")
+	require.EqualError(t, in.ReadNow(t.Context()),
+		"the entry that revokes everybody does not appear in the feed")
 	require.Len(t, in.store.repairs, 2, "another instance may have been repairing it at the same moment")
 	in.requireUnknown()
 

@@ -8,9 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/revocation"
+	"github.com/stretchr/testify/require"
 )
 
 func TestALongFeedIsReadPageByPage(t *testing.T) {
@@ -22,7 +21,8 @@ func TestALongFeedIsReadPageByPage(t *testing.T) {
 			t.Parallel()
 			in := newInstance(t)
 			for i := range length {
-				in.store.add(revocation.Entry{UserID: fmt.Sprint("user ", i), SessionID: "s", Generation: int64(i)})
+				in.store.add(revocation.Entry{UserID: fmt.Sprint("user ", i),
+					SessionID: "s", Generation: int64(i)})
 			}
 			require.NoError(t, in.ReadNow(t.Context()))
 			for i := range length {
@@ -56,7 +56,8 @@ func TestAHoleInTheFeedIsAFailedRead(t *testing.T) {
 	in.store.revoke(session{"u", "first", 0})
 	require.NoError(t, in.check(session{"u", "s", 0}))
 	for position := range int64(3) {
-		in.store.add(revocation.Entry{Position: position + 2, UserID: "u", SessionID: fmt.Sprint(position + 2)})
+		in.store.add(revocation.Entry{Position: position + 2,
+			UserID: "u", SessionID: fmt.Sprint(position + 2)})
 	}
 	whole := in.store.entries
 	in.store.entries = slices.Concat(whole[:2], whole[3:])
@@ -95,7 +96,8 @@ func TestAFullPageWithPrunedEntriesIsRead(t *testing.T) {
 func TestAfterItsLastEntryWasPrunedTheFeedIsReadFromTheBeginning(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
-	in.store.add(revocation.Entry{UserID: "pruned", SessionID: "s"}, revocation.Entry{UserID: "last", SessionID: "s"})
+	in.store.add(revocation.Entry{UserID: "pruned", SessionID: "s"},
+		revocation.Entry{UserID: "last", SessionID: "s"})
 	require.NoError(t, in.ReadNow(t.Context()))
 	for i := range revocation.KeptEntries {
 		in.store.add(revocation.Entry{UserID: fmt.Sprint("user ", i), SessionID: "s"})

@@ -85,7 +85,8 @@ func (r *Revoked) Contains(userID, sessionID string, generation int64) bool {
 	if u == nil {
 		return false
 	}
-	return generation < u.below || slices.ContainsFunc(u.named, func(s namedSession) bool { return s.id == sessionID })
+	return generation < u.below ||
+		slices.ContainsFunc(u.named, func(s namedSession) bool { return s.id == sessionID })
 }
 
 // Add adds entries of the feed, except those that had expired [Grace] ago at the time now. One

@@ -10,10 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/revocation"
+	"github.com/stretchr/testify/require"
 )
 
 const (
@@ -181,7 +180,8 @@ func newInstance(t testing.TB) *instance {
 
 func newInstanceWithClock(t testing.TB, now func() time.Time) *instance {
 	s := &store{}
-	return &instance{Feed: revocation.NewFeed(s.source(), interval, maxStaleness, now), t: t, now: now, store: s}
+	return &instance{Feed: revocation.NewFeed(s.source(), interval, maxStaleness, now), t: t, now: now,
+		store: s}
 }
 
 // check is RequireLive for a session that was never checked before.

@@ -65,7 +65,8 @@ func NewAuthority(design AuthorityDesign, requests int, hostUsers bool, names ..
 		if design.SharedEverybody {
 			op.locks[0].shared = op.locks[0].row == everybody
 		}
-		if i := slices.IndexFunc(op.locks, func(l lock) bool { return l.row == user0 }); design.OwnerBeforeOther && op.by == 1 && i >= 0 {
+		if i := slices.IndexFunc(op.locks,
+			func(l lock) bool { return l.row == user0 }); design.OwnerBeforeOther && op.by == 1 && i >= 0 {
 			op.locks[i], op.locks[i+1] = op.locks[i+1], op.locks[i]
 		}
 		if len(names) == 0 || slices.Contains(names, op.name) {
@@ -127,15 +128,17 @@ func endings() (ops []operation) {
 		ops = append(ops,
 			about("revoke sessions of", []row{head}, revokeAll),
 			about("disable", []row{superUsers, head}, disable),
-			about("delete", []row{superUsers, accessKey, head}, func(s *authorityState, r *request, op *operation) {
-				s.exists &^= bit(op.target)
-				s.key = s.key && op.target != 0
-				revokeAll(s, r, op)
-			}),
-			about("reset", []row{superUsers, accessKey, head}, func(s *authorityState, r *request, op *operation) {
-				s.key = s.key && op.target != 0
-				revokeAll(s, r, op)
-			}),
+			about("delete", []row{superUsers, accessKey, head},
+				func(s *authorityState, r *request, op *operation) {
+					s.exists &^= bit(op.target)
+					s.key = s.key && op.target != 0
+					revokeAll(s, r, op)
+				}),
+			about("reset", []row{superUsers, accessKey, head},
+				func(s *authorityState, r *request, op *operation) {
+					s.key = s.key && op.target != 0
+					revokeAll(s, r, op)
+				}),
 			operation{
 				name: fmt.Sprintf("demote user %d", u), by: -1, target: u,
 				locks:      locks(superUsers, userRow(u)),

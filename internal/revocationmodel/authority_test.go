@@ -3,9 +3,8 @@ package revocationmodel
 import (
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/stretchr/testify/require"
 )
 
 // skipUnderRace ends a test that only explores. The race detector makes it slow, and finds nothing in
@@ -57,7 +56,8 @@ func TestNoLastingChangeAfterAnAcknowledgedRevocation(t *testing.T) {
 func TestExplorerCatchesEveryWrongAuthorityDesign(t *testing.T) {
 	t.Parallel()
 	const addKey, logout = "add a key by session 0", "log out session 0"
-	door, early, rows := AuthorityDesign{AtTheDoor: true}, AuthorityDesign{BeforeLocking: true}, AuthorityDesign{RowsOnly: true}
+	door, early := AuthorityDesign{AtTheDoor: true}, AuthorityDesign{BeforeLocking: true}
+	rows := AuthorityDesign{RowsOnly: true}
 	for name, c := range map[string]struct {
 		design     AuthorityDesign
 		hostUsers  bool

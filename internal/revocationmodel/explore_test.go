@@ -90,11 +90,12 @@ func TestExplorerRespectsAndReportsItsBounds(t *testing.T) {
 
 func TestExplorerKeepsTheShortestTraceToMarkedSteps(t *testing.T) {
 	t.Parallel()
-	report := Explore(forks{ordered: true}, Options[table]{Mark: func(before table, step Step, _ table) string {
-		if step.Verb == "eats" && before.meals == 1 {
-			return "the second meal"
-		}
-		return ""
-	}})
+	report := Explore(forks{ordered: true},
+		Options[table]{Mark: func(before table, step Step, _ table) string {
+			if step.Verb == "eats" && before.meals == 1 {
+				return "the second meal"
+			}
+			return ""
+		}})
 	require.Len(t, report.Marked["the second meal"], 1+6)
 }

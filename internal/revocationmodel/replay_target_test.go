@@ -12,13 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-	_ "modernc.org/sqlite"
-
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/sallyport-go/auth/sqlstore"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
 )
 
 // tick is the interval at which the instances read the feed.

@@ -7,9 +7,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/stretchr/testify/require"
 )
 
 // Target is a real store with two real instances, 0 and 1, that can take the steps of a model.

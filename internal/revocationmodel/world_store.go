@@ -105,7 +105,8 @@ func (m *World) revoke(s *worldState, i, n int) {
 	t := s.tokens[n]
 	position := s.head + 1
 	s.rows &^= bit(int8(n))
-	if !slices.ContainsFunc(s.list(), func(e entry) bool { return e.left >= t.left && e.revokes(n, t.generation) }) {
+	if !slices.ContainsFunc(s.list(),
+		func(e entry) bool { return e.left >= t.left && e.revokes(n, t.generation) }) {
 		m.add(s, position, entry{about: uint8(n), generation: min(t.generation, position),
 			left: t.left},
 			func(old entry) bool { return old.about == uint8(n) })

@@ -5,9 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/stretchr/testify/require"
 )
 
 const (

@@ -139,7 +139,8 @@ func parseArgon2(kind Kind, params, salt, hash string) (Form, error) {
 	if err := cmp.Or(err1, err2, err3, err4, err5); err != nil {
 		return Form{}, err
 	}
-	f.Argon2 = Argon2{Memory: uint32(memory), Time: uint32(time), Threads: uint8(threads), Salt: saltBytes, Hash: hashBytes}
+	f.Argon2 = Argon2{Memory: uint32(memory), Time: uint32(time), Threads: uint8(threads), Salt: saltBytes,
+		Hash: hashBytes}
 	return f, nil
 }
 

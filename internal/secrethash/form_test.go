@@ -19,8 +19,10 @@ const (
 func TestEveryFormIsTakenApart(t *testing.T) {
 	t.Parallel()
 	longID := strings.Repeat("x", 32)
-	argon2 := secrethash.Argon2{Memory: 8192, Time: 1, Threads: 1, Salt: []byte("01234567"), Hash: []byte("0123456789abcdef")}
-	most := secrethash.Argon2{Memory: 65536, Time: 4, Threads: 4, Salt: make([]byte, 64), Hash: make([]byte, 64)}
+	argon2 := secrethash.Argon2{Memory: 8192, Time: 1, Threads: 1, Salt: []byte("01234567"),
+		Hash: []byte("0123456789abcdef")}
+	most := secrethash.Argon2{Memory: 65536, Time: 4, Threads: 4, Salt: make([]byte, 64),
+		Hash: make([]byte, 64)}
 	zeros := strings.Repeat("A", 86)
 	for stored, want := range map[string]secrethash.Form{
 		"$sha256$v=1$" + digest43:                                      {Kind: secrethash.KindSHA256, Digest: make([]byte, 32)},

@@ -127,7 +127,8 @@ func TestUnpepperedSaysWhetherNoneIsInTheRing(t *testing.T) {
 
 func TestTwoPeppersOfOneIDAreRefused(t *testing.T) {
 	t.Parallel()
-	for id, ring := range map[string][]secrethash.Pepper{"p1": {pepper1, pepper2, pepper1}, "": {none, none}} {
+	for id, ring := range map[string][]secrethash.Pepper{"p1": {pepper1, pepper2, pepper1},
+		"": {none, none}} {
 		_, err := secrethash.New(ring)
 		require.EqualError(t, err, `auth: two peppers have the id "`+id+`": give each its own`)
 	}
@@ -175,7 +176,8 @@ func TestAFastMatchCostsOneDigestWhateverIsStored(t *testing.T) {
 		"nothing":           "",
 		"a slow form":       h.Slow.Decoy,
 	} {
-		require.Greater(t, cost(stored), wrong-digest, "%s: %v allocations, a wrong secret %v", name, cost(stored), wrong)
+		require.Greater(t, cost(stored), wrong-digest, "%s: %v allocations, a wrong secret %v", name,
+			cost(stored), wrong)
 	}
 }
 
@@ -223,8 +225,10 @@ func FuzzStoredHash(f *testing.F) {
 			require.Contains(t, []string{"10", "11", "12", "13"}, stored[4:6])
 		case secrethash.KindArgon2, secrethash.KindArgon2Bound:
 			a := form.Argon2
-			require.True(t, a.Memory >= 8192 && a.Memory <= 65536 && a.Time >= 1 && a.Time <= 4 && a.Threads >= 1 && a.Threads <= 4, stored)
-			require.True(t, len(a.Salt) >= 8 && len(a.Salt) <= 64 && len(a.Hash) >= 16 && len(a.Hash) <= 64, stored)
+			require.True(t, a.Memory >= 8192 && a.Memory <= 65536 && a.Time >= 1 && a.Time <= 4 &&
+				a.Threads >= 1 && a.Threads <= 4, stored)
+			require.True(t, len(a.Salt) >= 8 && len(a.Salt) <= 64 && len(a.Hash) >= 16 && len(a.Hash) <= 64,
+				stored)
 		default:
 			t.Fatalf("%q is of kind %q", stored, form.Kind)
 		}

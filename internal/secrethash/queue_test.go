@@ -25,7 +25,8 @@ type crowd struct {
 }
 
 func newCrowd(slots int) *crowd {
-	return &crowd{queue: secrethash.NewQueue(slots), results: make(chan error, 1000), leaves: make(chan func(), 1000)}
+	return &crowd{queue: secrethash.NewQueue(slots), results: make(chan error, 1000),
+		leaves: make(chan func(), 1000)}
 }
 
 func (c *crowd) enter(ctx context.Context, client netip.Addr) {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 
 	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/sallyport-go/auth/internal/canonical"
 )
 

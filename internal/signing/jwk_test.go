@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/signing"
+	"github.com/stretchr/testify/require"
 )
 
 // jwks returns a JWK set with these members.
@@ -104,7 +103,8 @@ func TestWhatAPublicKeyMustSay(t *testing.T) {
 			member := with(good, test.changes)
 			ring, err := signing.ParseJWKS(jwks(t, member))
 			if !test.used {
-				require.EqualError(t, err, "the JWK set has no key of ES256 or EdDSA for signatures", "%s, %s", alg, name)
+				require.EqualError(t, err, "the JWK set has no key of ES256 or EdDSA for signatures",
+					"%s, %s", alg, name)
 				continue
 			}
 			require.NoError(t, err, "%s, %s", alg, name)
@@ -147,7 +147,8 @@ func TestKeysOfASetThatAreNotUsedHideNoOther(t *testing.T) {
 	t.Parallel()
 	m, other := newMaterial(t), newMaterial(t)
 	good, twin := m.publicJWKs(), other.publicJWKs()["ES256"]
-	ring, err := signing.ParseJWKS(jwks(t, map[string]string{"kty": "RSA", "kid": "ed"}, 1, nil, "x", good["EdDSA"], good["ES256"], twin))
+	ring, err := signing.ParseJWKS(jwks(t, map[string]string{"kty": "RSA", "kid": "ed"}, 1, nil,
+		"x", good["EdDSA"], good["ES256"], twin))
 	require.NoError(t, err)
 	requireSame(t, m.keys(t)["EdDSA"], ring.ByID("ed"))
 	require.Nil(t, ring.ByID("es"), "nothing tells which of the two is meant")

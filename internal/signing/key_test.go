@@ -15,9 +15,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/signing"
+	"github.com/stretchr/testify/require"
 )
 
 func TestAKeyIDIsDerivedFromTheKey(t *testing.T) {
@@ -60,7 +59,8 @@ func TestDerivedKeyIDsNeverChange(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "B-7bVYStch_nhk2-roINbg", hs.ID())
 
-	seed, err := base64.RawURLEncoding.DecodeString("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A") // RFC 8037, appendix A
+	// RFC 8037, appendix A
+	seed, err := base64.RawURLEncoding.DecodeString("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
 	require.NoError(t, err)
 	ed, err := signing.NewEdDSAKey("", ed25519.NewKeyFromSeed(seed))
 	require.NoError(t, err)
@@ -68,7 +68,8 @@ func TestDerivedKeyIDsNeverChange(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, raw(thumbprint[:16]), ed.ID())
 
-	scalar, err := base64.RawURLEncoding.DecodeString("870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE") // RFC 7517, appendix A.2
+	// RFC 7517, appendix A.2
+	scalar, err := base64.RawURLEncoding.DecodeString("870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE")
 	require.NoError(t, err)
 	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar)
 	require.NoError(t, err)
@@ -131,7 +132,8 @@ func TestAnIDIsCheckedForItsLengthAndCharacters(t *testing.T) {
 		require.EqualError(t, signing.CheckID(id, 7), "auth: a key id must be 1 to 7 characters long")
 	}
 	for _, id := range []string{"a b", "a$b", "é", "a\n"} {
-		require.EqualError(t, signing.CheckID(id, 7), `auth: a key id must be of letters, digits, ".", "_" and "-"`)
+		require.EqualError(t, signing.CheckID(id, 7),
+			`auth: a key id must be of letters, digits, ".", "_" and "-"`)
 	}
 }
 
@@ -175,7 +177,8 @@ func TestSignaturesAreThoseOfTheAlgorithm(t *testing.T) {
 			text := strings.Repeat("x", 100*i)
 			signature, err := key.Sign(text)
 			require.NoError(t, err)
-			require.NoError(t, jwt.GetSigningMethod(alg).Verify(text, signature, public[alg]), "another library accepts it")
+			require.NoError(t, jwt.GetSigningMethod(alg).Verify(text, signature, public[alg]),
+				"another library accepts it")
 			require.True(t, key.Verify(text, signature))
 			require.False(t, key.Verify(text+"x", signature))
 			require.False(t, key.Verify(text, signature[:len(signature)-1]))
@@ -217,7 +220,8 @@ func TestOnlyTheLowerECDSASignatureIsGood(t *testing.T) {
 
 		mirrored := bytes.Clone(signature)
 		s.Sub(order, s).FillBytes(mirrored[32:])
-		require.NoError(t, jwt.SigningMethodES256.Verify("text", mirrored, m.ec.Public()), "it is good to others")
+		require.NoError(t, jwt.SigningMethodES256.Verify("text", mirrored, m.ec.Public()),
+			"it is good to others")
 		require.False(t, key.Verify("text", mirrored))
 	}
 }
@@ -228,7 +232,8 @@ func TestTheHeaderSaysWhatTheKeyIs(t *testing.T) {
 		for _, typ := range []string{signing.TypeJWT, "session+jwt"} {
 			text, err := base64.RawURLEncoding.DecodeString(key.Header(typ))
 			require.NoError(t, err)
-			require.Equal(t, fmt.Sprintf(`{"alg":"%s","kid":"%s","typ":"%s"}`, alg, key.ID(), typ), string(text))
+			require.Equal(t, fmt.Sprintf(`{"alg":"%s","kid":"%s","typ":"%s"}`, alg, key.ID(), typ),
+				string(text))
 		}
 	}
 }

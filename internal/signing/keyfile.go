@@ -47,7 +47,8 @@ func parsePEM(text []byte) (keys []*Key, err error) {
 		}
 		block, rest := pem.Decode(text)
 		if block == nil {
-			return nil, errors.New("auth: a PEM block of a signing key is damaged: copy it whole, with its first and last line")
+			return nil, errors.New("auth: a PEM block of a signing key is damaged: copy it whole, with " +
+				"its first and last line")
 		}
 		text = bytes.TrimSpace(rest)
 		if block.Type == "EC PARAMETERS" { // OpenSSL writes it before a key that names its curve itself
@@ -71,13 +72,15 @@ func parseBlock(block *pem.Block) (*Key, error) {
 	var err error
 	switch {
 	case block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "":
-		return nil, errors.New("auth: the signing key is encrypted: decrypt it first, such as with openssl pkey")
+		return nil, errors.New("auth: the signing key is encrypted: decrypt it first, such as with " +
+			"openssl pkey")
 	case block.Type == "PRIVATE KEY":
 		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
 	case block.Type == "EC PRIVATE KEY":
 		key, err = x509.ParseECPrivateKey(block.Bytes)
 	default:
-		return nil, fmt.Errorf("auth: a PEM block of type %q is no signing key: it must be PRIVATE KEY or EC PRIVATE KEY", block.Type)
+		return nil, fmt.Errorf("auth: a PEM block of type %q is no signing key: it must be PRIVATE KEY "+
+			"or EC PRIVATE KEY", block.Type)
 	}
 	if err != nil {
 		// The error of x509 names the structure that could not be read, never its contents.
@@ -156,7 +159,8 @@ func (k *jwk) signingKey() (*Key, error) {
 	case err != nil:
 		return nil, err
 	case k.Algorithm != "" && k.Algorithm != key.Algorithm():
-		return nil, fmt.Errorf("auth: a JWK of kty %q cannot have alg %q: it must be %q", k.KeyType, k.Algorithm, key.Algorithm())
+		return nil, fmt.Errorf("auth: a JWK of kty %q cannot have alg %q: it must be %q", k.KeyType,
+			k.Algorithm, key.Algorithm())
 	case k.Use != "" && k.Use != "sig":
 		return nil, fmt.Errorf("auth: a JWK with use %q is not for signatures: it must be %q", k.Use, "sig")
 	case k.Uses != nil && !slices.Contains(k.Uses, "sign"):
@@ -182,7 +186,8 @@ func (k *jwk) privateKey() (*Key, error) {
 		}
 		return k.ed25519Private()
 	}
-	return nil, fmt.Errorf("auth: a JWK of kty %q and crv %q is no signing key: it must be EC and P-256, OKP and Ed25519, or oct", k.KeyType, k.Curve)
+	return nil, fmt.Errorf("auth: a JWK of kty %q and crv %q is no signing key: it must be EC and "+
+		"P-256, OKP and Ed25519, or oct", k.KeyType, k.Curve)
 }
 
 func (k *jwk) ecdsaPrivate() (*Key, error) {

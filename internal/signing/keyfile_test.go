@@ -12,10 +12,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/stretchr/testify/require"
 )
 
 func pkcs8(t *testing.T, key any) string {

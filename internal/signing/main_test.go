@@ -8,10 +8,9 @@ import (
 	"encoding/base64"
 	"testing"
 
+	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
-
-	"github.com/sallyport-go/auth/internal/signing"
 )
 
 // TestMain fails the run if a goroutine is left when all tests have ended.

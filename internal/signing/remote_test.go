@@ -14,9 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/signing"
+	"github.com/stretchr/testify/require"
 )
 
 const setURL = "https://api.example.com/jwks.json"
@@ -47,7 +46,8 @@ func (s *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
 // answers makes the issuer answer all fetches alike.
 func (s *issuer) answers(status int, body string) {
 	s.serve = func(r *http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+		return &http.Response{StatusCode: status, Header: http.Header{},
+			Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 	}
 }
 
@@ -329,7 +329,8 @@ func TestFewRequestsWaitForAFetch(t *testing.T) {
 					t.Error("the fetch hangs")
 				case err.Error() == "too many requests wait for the public keys" && time.Since(began) == 0:
 					refused.Add(1)
-				case time.Since(began) == time.Second-100*time.Millisecond || time.Since(began) == time.Second:
+				case time.Since(began) == time.Second-100*time.Millisecond ||
+					time.Since(began) == time.Second:
 					waited.Add(1)
 				}
 			})

@@ -10,9 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/signing"
+	"github.com/stretchr/testify/require"
 )
 
 // A refusal ends the tokens of an issuer. A server that cannot answer now does not.
@@ -91,7 +90,8 @@ func TestNoMoreOfTheAnswerIsReadThanASetMayHave(t *testing.T) {
 		s := newIssuer(t)
 		endless := &spaces{}
 		s.serve = func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: endless, Request: r}, nil
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: endless,
+				Request: r}, nil
 		}
 		_, _, err := s.current()
 		require.EqualError(t, err, "fetch the public keys: "+setURL+": more than 262144 bytes")
@@ -122,7 +122,8 @@ func TestABodyThatBreaksOffIsAFailure(t *testing.T) {
 		s := newIssuer(t)
 		s.serve = func(r *http.Request) (*http.Response, error) {
 			body := io.NopCloser(io.MultiReader(strings.NewReader(s.set), failingReader{}))
-			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: body, Request: r}, nil
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: body,
+				Request: r}, nil
 		}
 		_, _, err := s.current()
 		require.EqualError(t, err, "fetch the public keys: cut off")
@@ -143,7 +144,8 @@ func TestARedirectIsAnAnswerWhateverItsLocation(t *testing.T) {
 				if location != "" {
 					header.Set("Location", location)
 				}
-				return &http.Response{StatusCode: http.StatusFound, Header: header, Body: http.NoBody, Request: r}, nil
+				return &http.Response{StatusCode: http.StatusFound, Header: header, Body: http.NoBody,
+					Request: r}, nil
 			}
 			time.Sleep(5 * time.Minute)
 			require.Nil(t, s.requireCurrent(0).ByID("ed"))

@@ -28,7 +28,8 @@ func NewRing(keys []*Key) (*Ring, error) {
 	ring := &Ring{signer: keys[0]}
 	for i, key := range keys {
 		if key == nil {
-			return nil, fmt.Errorf("auth: SigningKeys[%d] is empty: make it with NewHS256Key, NewES256Key or NewEdDSAKey", i)
+			return nil, fmt.Errorf("auth: SigningKeys[%d] is empty: make it with NewHS256Key, "+
+				"NewES256Key or NewEdDSAKey", i)
 		}
 		if !ring.add(key) {
 			return nil, fmt.Errorf("auth: two signing keys have the id %q: give each its own", key.id)
@@ -36,7 +37,8 @@ func NewRing(keys []*Key) (*Ring, error) {
 	}
 	if ring.signer.retired != nil {
 		return nil, fmt.Errorf(
-			"auth: the first signing key, %q, signs, and is retired: put the one that replaces it in front", ring.signer.id)
+			"auth: the first signing key, %q, signs, and is retired: put the one that replaces it in front",
+			ring.signer.id)
 	}
 	var err error
 	if ring.jwks, err = encodeJWKS(keys); err != nil {

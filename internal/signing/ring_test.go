@@ -4,9 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/signing"
+	"github.com/stretchr/testify/require"
 )
 
 func TestARingFindsEachOfItsKeys(t *testing.T) {
@@ -69,7 +68,8 @@ func TestTheJWKSHasThePublicKeysAndNoOther(t *testing.T) {
 	m := newMaterial(t)
 	keys := m.keys(t)
 	retired := time.Unix(1_700_000_000, 0)
-	ring, err := signing.NewRing([]*signing.Key{keys["HS256"], keys["ES256"], keys["EdDSA"].RetiredAt(retired)})
+	ring, err := signing.NewRing([]*signing.Key{keys["HS256"], keys["ES256"],
+		keys["EdDSA"].RetiredAt(retired)})
 	require.NoError(t, err)
 	require.JSONEq(t, `{"keys":[
 		{"kty":"EC","crv":"P-256","x":"`+m.x+`","y":"`+m.y+`","kid":"es","alg":"ES256","use":"sig"},
@@ -97,5 +97,6 @@ func TestTheETagChangesWithTheJWKS(t *testing.T) {
 	require.Equal(t, first, tag(keys["ES256"]))
 	require.Equal(t, first, tag(keys["ES256"], keys["HS256"]))
 	require.NotEqual(t, first, tag(keys["EdDSA"]))
-	require.NotEqual(t, tag(keys["ES256"], keys["EdDSA"]), tag(keys["ES256"], keys["EdDSA"].RetiredAt(time.Now())))
+	require.NotEqual(t, tag(keys["ES256"], keys["EdDSA"]),
+		tag(keys["ES256"], keys["EdDSA"].RetiredAt(time.Now())))
 }

@@ -78,9 +78,10 @@ func fileGraph(t *testing.T) map[string]map[string]map[string]bool {
 		files = append(files, file)
 		graph[name] = map[string]map[string]bool{}
 	}
-	config := types.Config{Importer: importer.ForCompiler(set, "gc", func(path string) (io.ReadCloser, error) {
-		return os.Open(exports[path])
-	})}
+	config := types.Config{Importer: importer.ForCompiler(set,
+		"gc", func(path string) (io.ReadCloser, error) {
+			return os.Open(exports[path])
+		})}
 	info := &types.Info{Uses: map[*ast.Ident]types.Object{}}
 	pkg, err := config.Check(module, set, files, info)
 	if err != nil {

@@ -68,7 +68,8 @@ func TestRootPackageStaysSmall(t *testing.T) {
 		t.Logf("the root package exports %d names and %d methods", names, methods)
 		if names > maxRootNames || methods > maxRootMethods {
 			t.Errorf("The root package exports %d names and %d methods, but at most %d and %d are allowed: "+
-				"unexport some, or move them to a separate package.", names, methods, maxRootNames, maxRootMethods)
+				"unexport some, or move them to a separate package.",
+				names, methods, maxRootNames, maxRootMethods)
 		}
 	}
 }

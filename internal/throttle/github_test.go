@@ -6,10 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/throttle"
 	"github.com/sallyport-go/auth/limit"
+	"github.com/stretchr/testify/require"
 )
 
 // begin begins a sign-in with GitHub, which must be allowed.

@@ -9,10 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/throttle"
 	"github.com/sallyport-go/auth/limit"
+	"github.com/stretchr/testify/require"
 )
 
 var errAway = errors.New("the server is away")

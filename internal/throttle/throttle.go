@@ -23,7 +23,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-
 	"github.com/sallyport-go/auth/limit"
 )
 

@@ -11,10 +11,9 @@ import (
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
+	"github.com/stretchr/testify/require"
 )
 
 // BenchmarkTokenCache is a hit, of this cache and of what else there is without one, which nothing

@@ -7,11 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/sallyport-go/auth/internal/token"
+	"github.com/stretchr/testify/require"
 )
 
 // cached is a cache, and tokens to put into it.
@@ -42,7 +41,8 @@ func (c *cached) token(t testing.TB, expires int64) string {
 // padded returns a good token that is nearly as long as a token can be.
 func (c *cached) padded(t testing.TB) string {
 	t.Helper()
-	return c.forge(t, c.header(nil), c.claims(map[string]any{"jti": rand.Text(), "username": strings.Repeat("x", 2800)}))
+	return c.forge(t, c.header(nil),
+		c.claims(map[string]any{"jti": rand.Text(), "username": strings.Repeat("x", 2800)}))
 }
 
 // add verifies the token at the given second, which puts it into the cache.

@@ -7,10 +7,9 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
+	"github.com/stretchr/testify/require"
 )
 
 // FuzzVerify gives the verifier any text for a token. It accepts only tokens that were signed, to the
@@ -59,8 +58,10 @@ func FuzzTokenContent(f *testing.F) {
 	f.Add(header, `{"SUB":"u2",`+claims[1:])
 	f.Add(header, strings.Replace(claims, `"exp":`, `"exp":1`, 1))
 	f.Add(header, strings.Replace(claims, `"aud":"`+audience+`"`, `"aud":["`+audience+`"]`, 1))
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuer(issuer), jwt.WithAudience(audience),
-		jwt.WithExpirationRequired(), jwt.WithStrictDecoding(), jwt.WithTimeFunc(func() time.Time { return time.Unix(now, 0) }))
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuer(issuer),
+		jwt.WithAudience(audience),
+		jwt.WithExpirationRequired(), jwt.WithStrictDecoding(),
+		jwt.WithTimeFunc(func() time.Time { return time.Unix(now, 0) }))
 	f.Fuzz(func(t *testing.T, header, claims string) {
 		text := fixture.forge(t, header, claims)
 		known, err := fixture.verify(text)

@@ -7,10 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
+	"github.com/stretchr/testify/require"
 )
 
 // claimsOf returns the claims of a token as they are written.
@@ -25,7 +24,8 @@ func TestASignedTokenHasTheDocumentedClaims(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *fixture) {
 		who := alice()
-		who.IssuedAt, who.ExpiresAt = who.IssuedAt.Add(999*time.Millisecond), who.ExpiresAt.Add(time.Nanosecond)
+		who.IssuedAt, who.ExpiresAt =
+			who.IssuedAt.Add(999*time.Millisecond), who.ExpiresAt.Add(time.Nanosecond)
 		for _, typ := range []string{token.TypeBearer, token.TypeCookie} {
 			text, err := token.Sign(f.key, typ, token.NewPrefix(issuer, audience), &who, 1<<53+1, true)
 			require.NoError(t, err)
@@ -80,7 +80,8 @@ func TestAKeyThatCannotSignIsAnError(t *testing.T) {
 		public, err := signing.ParseJWKS(f.ring.JWKS())
 		require.NoError(t, err)
 		who := alice()
-		text, err := token.Sign(public.ByID(f.key.ID()), f.Type, token.NewPrefix(issuer, audience), &who, 0, false)
+		text, err := token.Sign(public.ByID(f.key.ID()), f.Type, token.NewPrefix(issuer, audience), &who, 0,
+			false)
 		require.Error(t, err)
 		require.Empty(t, text)
 	}

@@ -137,7 +137,8 @@ func (v *Verifier) checkTimes(t times, now int64) error {
 	switch {
 	case t.issuedAt <= 0 || t.issuedAt > now+maxClockSkew || t.notBefore > now:
 		return ErrLifetime
-	case t.expiresAt <= t.issuedAt || t.expiresAt-t.issuedAt > v.MaxLifetime: // no overflow: issuedAt is positive
+	case t.expiresAt <= t.issuedAt || t.expiresAt-t.issuedAt > v.MaxLifetime:
+		// no overflow: issuedAt is positive
 		return ErrLifetime
 	case t.expiresAt <= now:
 		return ErrExpired

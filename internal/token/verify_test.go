@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
+	"github.com/stretchr/testify/require"
 )
 
 func TestAGoodTokenIsAccepted(t *testing.T) {
@@ -22,7 +21,8 @@ func TestAGoodTokenIsAccepted(t *testing.T) {
 			f.requireAccepted(t, f.sign(t))
 			// The tests below are refused for what they change and for nothing else.
 			f.requireAccepted(t, f.forge(t, f.header(nil), f.claims(nil)))
-			f.requireAccepted(t, f.forge(t, " "+f.header(map[string]any{"future": 1}), f.claims(map[string]any{"future": []int{1}})))
+			f.requireAccepted(t, f.forge(t, " "+f.header(map[string]any{"future": 1}),
+				f.claims(map[string]any{"future": []int{1}})))
 		}
 	})
 }
@@ -131,7 +131,8 @@ func TestOtherSpellingsOfASegmentAreRejected(t *testing.T) {
 						require.NoError(t, err)
 						parts[2] = base64.RawURLEncoding.EncodeToString(signature)
 					}
-					f.requireRejected(t, strings.Join(parts, "."), token.ErrMalformed, "%s, segment %d", alg, i)
+					f.requireRejected(t, strings.Join(parts, "."), token.ErrMalformed, "%s, segment %d",
+						alg, i)
 				}
 			}
 		}
@@ -311,7 +312,8 @@ func TestClaimsThatAreNotOursAreRejected(t *testing.T) {
 		"gen a fraction":               {"gen": 0.5},
 		"gen a string":                 {"gen": "7"},
 	})
-	for _, name := range []string{"iss", "aud", "sub", "jti", "iat", "exp", "gen", "username", "is_super_user"} {
+	for _, name := range []string{"iss", "aud", "sub", "jti", "iat", "exp", "gen", "username",
+		"is_super_user"} {
 		reason := token.ErrClaims
 		if name == "iss" || name == "aud" {
 			reason = token.ErrForeign
@@ -409,7 +411,8 @@ func TestARetiredKeyVerifiesNoLaterToken(t *testing.T) {
 	for _, alg := range []string{"HS256", "EdDSA"} {
 		f := newFixture(t, keys[alg])
 		f.ring = newRing(t, keys["ES256"], f.key.RetiredAt(time.Unix(now-10, 999)))
-		for issued, want := range map[int64]error{now - 11: nil, now - 10: nil, now - 9: token.ErrRetired, now: token.ErrRetired} {
+		for issued, want := range map[int64]error{now - 11: nil, now - 10: nil, now - 9: token.ErrRetired,
+			now: token.ErrRetired} {
 			text := f.forge(t, f.header(nil), f.claims(map[string]any{"iat": issued}))
 			_, err := f.verify(text)
 			require.ErrorIs(t, err, want, "%s, %d", alg, issued-now)

@@ -32,7 +32,8 @@ func (e *FieldError) Error() string { return fmt.Sprintf("auth: %s %s", e.Field,
 
 // ErrNull means that a field is null. Null and a missing field often mean different things to
 // different programs, so a client must leave the field out.
-var ErrNull error = &RequestError{http.StatusBadRequest, "Body must not have null for a field: leave the field out"}
+var ErrNull error = &RequestError{http.StatusBadRequest,
+	"Body must not have null for a field: leave the field out"}
 
 // Parse reads a JSON object that may have the named fields and no others, because a misspelled field
 // would read as an absent one. The message of the error completes the sentence that begins with the
@@ -149,7 +150,9 @@ func (f *Fields) Time(name string) time.Time {
 
 // optional returns the value of a field as read returns it, and whether the object has the field.
 // Want is the rule that a value breaks which read does not accept.
-func optional[T any](f *Fields, name string, read func(strictjson.Value) (T, bool), want string) (result T, given bool) {
+func optional[T any](
+	f *Fields, name string, read func(strictjson.Value) (T, bool), want string,
+) (result T, given bool) {
 	if f.err != nil {
 		return result, false
 	}

@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth/internal/wire"
+	"github.com/stretchr/testify/require"
 )
 
 // post returns a request with the body, and what a handler would answer to.

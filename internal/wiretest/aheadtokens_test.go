@@ -11,10 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
 )
 
 // While the store fails, the loss cannot be proven, and a token is accepted as long as the last

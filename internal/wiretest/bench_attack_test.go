@@ -14,11 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/limit"
+	"github.com/stretchr/testify/require"
 )
 
 // BenchmarkSignInUnderAttack reports the median time of a sign-in while an attacker sends thousands

@@ -8,11 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
 )
 
 var withBrowserSessions = githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
@@ -270,7 +269,8 @@ func TestReturnToRedirectsOnlyWithinTheService(t *testing.T) {
 		require.Equal(t, http.StatusUnprocessableEntity, p.status, "%q", path)
 		require.NotContains(t, p.body, "evil")
 	}
-	p := g.browser().stay().get("/api/v1/auth/github/start?return_to=" + url.QueryEscape("/"+strings.Repeat("&", 255)))
+	p := g.browser().stay().get("/api/v1/auth/github/start?return_to=" +
+		url.QueryEscape("/"+strings.Repeat("&", 255)))
 	require.Equal(t, http.StatusUnprocessableEntity, p.status)
 	require.JSONEq(t, `{"detail":"Field return_to is too long"}`, p.body, "each & is six bytes in the cookie")
 	for _, path := range []string{

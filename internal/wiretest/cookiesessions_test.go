@@ -107,7 +107,8 @@ func TestACookieEndsWithTheSigningKeysAndWithTheIssuer(t *testing.T) {
 	t.Parallel()
 	h := newCookieHost(t)
 	require.Equal(t, http.StatusOK, h.status(h.svc, h.cookie.Value))
-	require.Equal(t, http.StatusOK, h.status(h.svc, h.seal(h.token(t))), "the control: this is how it is sealed")
+	require.Equal(t, http.StatusOK, h.status(h.svc, h.seal(h.token(t))),
+		"the control: this is how it is sealed")
 
 	for name, change := range map[string]func(*auth.Config){
 		"another issuer":      func(c *auth.Config) { c.Issuer = "https://other.example.com" },
@@ -144,7 +145,8 @@ func TestASealingKeyAloneOpensNoSession(t *testing.T) {
 	require.NoError(t, err)
 	header, err := base64.RawURLEncoding.DecodeString(parts[0])
 	require.NoError(t, err)
-	old, err := json.Marshal(map[string]any{"u": h.user(t), "n": "octocat", "s": "s", "i": time.Now().Unix(), "e": time.Now().Unix() + 1000, "g": 0})
+	old, err := json.Marshal(map[string]any{"u": h.user(t),
+		"n": "octocat", "s": "s", "i": time.Now().Unix(), "e": time.Now().Unix() + 1000, "g": 0})
 	require.NoError(t, err)
 	for name, text := range map[string]string{
 		"an identity":       string(old),
@@ -176,7 +178,8 @@ func TestACookieOfARevokedSessionIsRefusedAtOnce(t *testing.T) {
 
 func (h *cookieHost) user(t *testing.T) string {
 	t.Helper()
-	link, err := h.store.FindGitHubLink(t.Context(), auth.GitHubAccount{Host: "githubtest.invalid", ID: 583231})
+	link, err := h.store.FindGitHubLink(t.Context(),
+		auth.GitHubAccount{Host: "githubtest.invalid", ID: 583231})
 	require.NoError(t, err)
 	return link.UserID
 }

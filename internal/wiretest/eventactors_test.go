@@ -6,9 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
+	"github.com/stretchr/testify/require"
 )
 
 func TestASuperUserWhoChangesAnotherUserIsTheActor(t *testing.T) {

@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
+	"github.com/stretchr/testify/require"
 )
 
 // Attack: a user or a client causes events of one class in a loop to hide events of the other

@@ -7,10 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
 )
 
 // hostGitHubFixture is a githubFixture over a host's user table.
@@ -203,7 +202,12 @@ func TestOnlyActiveHostUsersConnectGitHub(t *testing.T) {
 	}{
 		"disabled": {func() { h.table.setActive("u-alice", false) }, http.StatusBadRequest},
 		"deleted":  {func() { h.table.delete("u-alice") }, http.StatusBadRequest},
-		"unknown": {func() { h.table.before(func(context.Context, string) error { return errors.New("down") }) },
+		"unknown": {func() {
+			h.table.before(func(context.Context,
+				string) error {
+				return errors.New("down")
+			})
+		},
 			http.StatusServiceUnavailable},
 	} {
 		alice := h.table.users["u-alice"]
@@ -230,7 +234,10 @@ func TestGitHubSettingsThatNeedAUserStoreAreRejectedWithAUserSource(t *testing.T
 		want   string
 	}{
 		"SuperUsers": {func(c *auth.GitHubConfig) { c.SuperUsers = []int64{octocat} }, "SuperUsers cannot be set with a UserSource"},
-		"MembershipMaxAge": {func(c *auth.GitHubConfig) { c.MembershipMaxAge, c.AllowedUsers = 1, []int64{octocat} },
+		"MembershipMaxAge": {func(c *auth.GitHubConfig) {
+			c.MembershipMaxAge, c.AllowedUsers = 1,
+				[]int64{octocat}
+		},
 			"MembershipMaxAge cannot be set with a UserSource"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,10 +6,9 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/sallyport-go/auth/internal/authtest"
 )
 
 // The host disables the user between the first and the last FindUser of a sign-in.

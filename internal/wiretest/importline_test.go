@@ -7,10 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
 )
 
 func TestAnImportRejectsEachInvalidLineWithAReason(t *testing.T) {

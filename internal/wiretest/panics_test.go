@@ -9,11 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/limit"
+	"github.com/stretchr/testify/require"
 )
 
 // net/http recovers a panic of a handler, but gRPC does not. A panic of the store must become an

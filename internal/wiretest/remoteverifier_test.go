@@ -15,10 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
 )
 
 // remote is a RemoteVerifier and the issuer whose public keys it fetches.
@@ -219,7 +218,8 @@ func TestAFailedFirstFetchIsA503(t *testing.T) {
 		"an empty body": func(http.ResponseWriter, *http.Request) {},
 		"an empty set":  func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[]}`) },
 		"symmetric keys alone": func(w http.ResponseWriter, _ *http.Request) {
-			io.WriteString(w, `{"keys":[{"kty":"oct","kid":"hs","k":"`+authtest.Segment(string(authtest.Random(32)))+`"}]}`)
+			key := authtest.Segment(string(authtest.Random(32)))
+			io.WriteString(w, `{"keys":[{"kty":"oct","kid":"hs","k":"`+key+`"}]}`)
 		},
 		"a megabyte": func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, `{"keys":[],"x":"`+strings.Repeat("x", 1<<20)+`"}`)

@@ -12,11 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/secrethash"
+	"github.com/stretchr/testify/require"
 )
 
 const canary = "canary-5f2c0e-that-nobody-may-see"

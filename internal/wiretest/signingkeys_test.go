@@ -12,7 +12,8 @@ import (
 
 func TestSigningKeysOfAFileSignInItsOrder(t *testing.T) {
 	t.Parallel()
-	text := `{"keys":[{"kty":"oct","kid":"first","k":"` + authtest.Segment(string(authtest.Random(32))) + `"},` +
+	text := `{"keys":[{"kty":"oct","kid":"first","k":"` + authtest.Segment(string(authtest.Random(32))) +
+		`"},` +
 		`{"kty":"oct","kid":"second","k":"` + authtest.Segment(string(authtest.Random(32))) + `"}]}`
 	keys, err := auth.ParseSigningKeys([]byte(text))
 	require.NoError(t, err)

@@ -11,13 +11,12 @@ import (
 
 	_ "github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
-	"github.com/stretchr/testify/require"
-	_ "modernc.org/sqlite"
-
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/sallyport-go/auth/sqlstore"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
 )
 
 // testStores has a function for each kind of store that opens an empty one.

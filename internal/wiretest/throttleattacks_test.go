@@ -13,11 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/limit"
+	"github.com/stretchr/testify/require"
 )
 
 // twoInstances returns a fixture and two services over its store with a shared limiter. It imports

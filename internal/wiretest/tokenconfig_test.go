@@ -8,12 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/limits"
 	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
 )
 
 func TestTheLongestPossibleTokenIsAccepted(t *testing.T) {

@@ -62,7 +62,8 @@ func request(c fiber.Ctx, r *http.Request) *http.Request {
 	for name, value := range c.Request().Header.All() {
 		r.Header.Add(string(name), string(value))
 	}
-	r.Method, r.Host, r.RequestURI = strings.Clone(r.Method), strings.Clone(r.Host), strings.Clone(r.RequestURI)
+	r.Method, r.Host, r.RequestURI =
+		strings.Clone(r.Method), strings.Clone(r.Host), strings.Clone(r.RequestURI)
 	r.URL, _ = url.ParseRequestURI(r.RequestURI) // the adaptor has already parsed it
 	for _, name := range c.Route().Params {
 		value := strings.Clone(c.Params(name))

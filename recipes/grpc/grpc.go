@@ -19,7 +19,8 @@ import (
 // caller is in the context of the handler, for [auth.IdentityFromContext], [auth.Service.User] and
 // [auth.Service.SuperUser].
 func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	return func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any,
+		error) {
 		ctx, err := identify(ctx, svc)
 		if err != nil {
 			return nil, err
@@ -32,7 +33,8 @@ func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
 // token expires or its session is revoked. A handler that must not continue then checks ExpiresAt
 // of the caller, or ends the stream from time to time.
 func Stream(svc *auth.Service) grpc.StreamServerInterceptor {
-	return func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	return func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo,
+		handler grpc.StreamHandler) error {
 		ctx, err := identify(stream.Context(), svc)
 		if err != nil {
 			return err

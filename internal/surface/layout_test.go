@@ -1,0 +1,195 @@
+package surface
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// The layout of the module: how much a reader meets at once, and which way packages may look.
+
+// maxRootFiles and maxRootTests bound the Go files of the root directory. The test files include the
+// examples, which pkg.go.dev shows only if they are there.
+const (
+	maxRootFiles = 30
+	maxRootTests = 20
+)
+
+func TestRootHasFewFiles(t *testing.T) {
+	files, tests := 0, 0
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		switch {
+		case strings.HasSuffix(entry.Name(), "_test.go"):
+			tests++
+		case strings.HasSuffix(entry.Name(), ".go"):
+			files++
+		}
+	}
+	if files > maxRootFiles || tests > maxRootTests {
+		t.Errorf("the root directory has %d Go files and %d test files; at most %d and %d are wanted",
+			files, tests, maxRootFiles, maxRootTests)
+	}
+}
+
+// testSupport are the internal packages that only tests import. They may import the root package.
+var testSupport = []string{"authtest", "docs", "revocationmodel", "surface", "testenv", "wiretest"}
+
+func TestInternalPackagesDoNotImportTheRootPackage(t *testing.T) {
+	for _, line := range goList(t, "-f", `{{.ImportPath}} {{join .Deps " "}}`, "./internal/...") {
+		path, deps, _ := strings.Cut(line, " ")
+		name, _, _ := strings.Cut(strings.TrimPrefix(path, module+"/internal/"), "/")
+		if !slices.Contains(testSupport, name) && slices.Contains(strings.Fields(deps), module) {
+			t.Errorf("%s depends on the root package", path)
+		}
+	}
+}
+
+// TestRootPackageImportsNothingAboveIt holds the direction of dependencies: of this module, the root
+// package needs internal packages and package limit, which a host's own limiter implements.
+func TestRootPackageImportsNothingAboveIt(t *testing.T) {
+	for _, path := range goList(t, "-deps", module) {
+		if within(path, module) && path != module && !within(path, module+"/internal", module+"/limit") {
+			t.Errorf("the root package depends on %s", path)
+		}
+		for _, name := range testSupport {
+			if within(path, module+"/internal/"+name) {
+				t.Errorf("the root package depends on %s, which is for tests", path)
+			}
+		}
+	}
+}
+
+// maxFileLines and maxLineColumns bound what a reader scrolls. Rows of tables and SQL may be longer.
+const (
+	maxFileLines   = 420
+	maxLineColumns = 110
+)
+
+func TestFilesAndLinesAreShort(t *testing.T) {
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && entry.Name() == ".git":
+			return fs.SkipDir
+		case entry.IsDir() || !strings.HasSuffix(path, ".go"):
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, problem := range layoutProblems(text) {
+			t.Errorf("%s%s", path, problem)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// layoutProblems returns ":line: problem" for each breach of the limits in the text of a Go file.
+func layoutProblems(text []byte) (problems []string) {
+	lines := bytes.Split(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"))
+	if len(lines) > maxFileLines {
+		problems = append(problems,
+			fmt.Sprintf(": %d lines; at most %d are wanted", len(lines), maxFileLines))
+	}
+	var exempt map[int]bool // made when it is needed, because most files have no long line
+	for i, line := range lines {
+		columns := utf8.RuneCount(line) + (tabColumns-1)*bytes.Count(line, []byte("\t"))
+		if columns <= maxLineColumns {
+			continue
+		}
+		if exempt == nil {
+			exempt = exemptLines(text)
+		}
+		if !exempt[i+1] {
+			problems = append(problems,
+				fmt.Sprintf(":%d: %d columns; at most %d are wanted", i+1, columns, maxLineColumns))
+		}
+	}
+	return problems
+}
+
+const (
+	tabColumns    = 4
+	rawTextLength = 40 // bytes of a raw string that is a text of another language
+)
+
+var sql = regexp.MustCompile(`^\W*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|FROM|WHERE|ON)\b`)
+
+// exemptLines returns the lines that may be long: a row of a table, which is an element of a composite
+// literal that begins the line, and text of another language, such as SQL, JSON and HTML.
+func exemptLines(text []byte) map[int]bool {
+	exempt := map[int]bool{}
+	set := token.NewFileSet()
+	file, err := parser.ParseFile(set, "", text, parser.ParseComments)
+	if err != nil {
+		return exempt
+	}
+	lineStart := func(at token.Pos) bool { // nothing but white space is before it
+		position := set.Position(at)
+		before := text[position.Offset-(position.Column-1) : position.Offset]
+		return len(bytes.TrimSpace(before)) == 0
+	}
+	ast.Inspect(file, func(node ast.Node) bool {
+		switch n := node.(type) {
+		case *ast.CompositeLit:
+			for _, element := range n.Elts {
+				from, to := set.Position(element.Pos()).Line, set.Position(element.End()).Line
+				if from == to && lineStart(element.Pos()) {
+					exempt[from] = true
+				}
+			}
+		case *ast.BasicLit:
+			from, to := set.Position(n.Pos()).Line, set.Position(n.End()).Line
+			isText := n.Kind == token.STRING && n.Value[0] == '`' && len(n.Value) > rawTextLength
+			for line := from; line <= to && (from < to || isText || sql.MatchString(n.Value)); line++ {
+				exempt[line] = true
+			}
+		}
+		return true
+	})
+	return exempt
+}
+
+// TestLongFilesAndLinesAreFound proves that the test above can fail.
+func TestLongFilesAndLinesAreFound(t *testing.T) {
+	long := strings.Repeat("x", maxLineColumns)
+	for name, c := range map[string]struct {
+		text     string
+		problems int
+	}{
+		"a long file":          {strings.Repeat("\n", maxFileLines+1), 1},
+		"a file at the limit":  {strings.Repeat("\n", maxFileLines), 0},
+		"a long comment":       {"package p\n\n// " + long + "\n", 1},
+		"a long call":          {"package p\n\nvar _ = f(" + long + ")\n", 1},
+		"a tab is four wide":   {"package p\n\nfunc f() {\n\t\t\t\t" + long[:maxLineColumns-15] + "()\n}\n", 1},
+		"a row of a table":     {"package p\n\nvar _ = []int{\n\t" + long + ",\n}\n", 0},
+		"a literal in one row": {"package p\n\nvar _ = []int{" + long + "}\n", 1},
+		"SQL":                  {"package p\n\nconst _ = `SELECT " + long + "`\n", 0},
+		"a raw string":         {"package p\n\nconst _ = `\n" + long + "\n`\n", 0},
+		"JSON":                 {"package p\n\nconst _ = `" + long + "`\n", 0},
+		"a long string":        {"package p\n\nconst _ = \"" + long + "\"\n", 1},
+	} {
+		if found := layoutProblems([]byte(c.text)); len(found) != c.problems {
+			t.Errorf("%s: %q", name, found)
+		}
+	}
+}

@@ -148,6 +148,10 @@ func TestTheSizeOfACacheIsChecked(t *testing.T) {
 	cache, err := token.NewCache(0)
 	require.NoError(t, err)
 	require.NotNil(t, cache)
+	if !testenv.Race { // which would touch all of the memory
+		_, err = token.NewCache(1 << 24)
+		require.NoError(t, err)
+	}
 }
 
 func TestTheCacheStaysWithinItsSize(t *testing.T) {
@@ -220,6 +224,29 @@ func TestLongTokensMakeRoomForTheNewest(t *testing.T) {
 	require.NotEqual(t, c.has(long[0]), c.has(long[1]), "two fit, and three do not")
 }
 
+func TestTwoOfTheLongestTokensFitIntoABucket(t *testing.T) {
+	t.Parallel()
+	c := newCached(t, 8)
+	longest := func() string {
+		for _, pad := range []string{"", "x", "xx", "xxx"} {
+			for n := range 100 {
+				text := c.forge(t, c.header(map[string]any{"pad": pad}),
+					c.claims(map[string]any{"jti": rand.Text(), "username": strings.Repeat("x", 2750+n)}))
+				if len(text) == token.MaxLength {
+					return text
+				}
+			}
+		}
+		t.Fatal("no token of the greatest length")
+		return ""
+	}
+	first, second := longest(), longest()
+	c.add(t, first, c.ring, now)
+	c.add(t, second, c.ring, now)
+	require.True(t, c.has(first))
+	require.True(t, c.has(second))
+}
+
 func TestUselessTokensMakeRoomFirst(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -266,22 +293,24 @@ func TestATokenThatIsValidForASecondIsNotUseless(t *testing.T) {
 
 func TestAnUnwantedTokenGoesFirst(t *testing.T) {
 	t.Parallel()
-	c := newCached(t, 8)
-	var all []string
-	for range 8 {
-		text := c.token(t, now+60)
-		c.add(t, text, c.ring, now)
-		all = append(all, text)
-	}
-	for i, text := range all {
-		if i != 3 {
-			c.has(text)
+	for unwanted := range 8 {
+		c := newCached(t, 8)
+		var all []string
+		for range 8 {
+			text := c.token(t, now+60)
+			c.add(t, text, c.ring, now)
+			all = append(all, text)
 		}
-	}
-	newest := c.token(t, now+60)
-	c.add(t, newest, c.ring, now)
-	for i, text := range append(all, newest) {
-		require.Equal(t, i != 3, c.has(text), i)
+		for i, text := range all {
+			if i != unwanted {
+				c.has(text)
+			}
+		}
+		newest := c.token(t, now+60)
+		c.add(t, newest, c.ring, now)
+		for i, text := range append(all, newest) {
+			require.Equal(t, i != unwanted, c.has(text), "unwanted %d, token %d", unwanted, i)
+		}
 	}
 }
 

@@ -16,7 +16,8 @@ var known = []string{"access_key", "sub", "exp", "ok"}
 func TestParseReturnsTheKnownValues(t *testing.T) {
 	t.Parallel()
 	object, err := strictjson.Parse([]byte(" {\"exp\" : 12, \"more\":[{}, [1.5e3, -0]] "+
-		",\n\"sub\":\"a\\u00e9\\ud83d\\ude00\\n\\/\\\"\",\"ok\":true,\"s\\u0075m\":{\"exp\":{\"exp\":null}}}\r\n"),
+		",\n\"sub\":\"a\\u00e9\\ud83d\\ude00\\n\\/\\\"\",\"ok\":true,"+
+		"\"s\\u0075m\":{\"exp\":{\"exp\":null}}}\r\n"),
 		known)
 	require.NoError(t, err)
 

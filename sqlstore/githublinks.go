@@ -1,0 +1,147 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// holdConnection locks and returns the user's link to the host, and the link's token. The caller
+// has locked the user.
+func holdConnection(ctx context.Context, t tx, userID, host string) (c connection, err error) {
+	links, err := collect(ctx, t.querier, linkFields, lockLinksOfUser, userID)
+	if err != nil {
+		return c, err
+	}
+	i := slices.IndexFunc(links, func(l auth.GitHubLink) bool { return l.Account.Host == host })
+	if i < 0 {
+		return c, auth.ErrNotFound
+	}
+	token, _, err := holdToken(ctx, t, userID, host)
+	switch {
+	case err == nil:
+		c.token = &token
+	case !errors.Is(err, auth.ErrNotFound):
+		return c, err
+	}
+	c.link = links[i]
+	return c, nil
+}
+
+const (
+	selectLink = `SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.host = ? AND l.account_id = ?`
+	lockLink   = selectLink + ` FOR UPDATE`
+)
+
+// findLink finds the link with the query selectLink or lockLink.
+func findLink(
+	ctx context.Context, q querier, query string, account auth.GitHubAccount,
+) (link auth.GitHubLink, err error) {
+	if !storable(account.Host, auth.MaxGitHubHostLength) {
+		return link, auth.ErrNotFound
+	}
+	err = scan(q.row(ctx, query, account.Host, account.ID), linkFields(&link)...)
+	return link, err
+}
+
+const selectConnection = `
+SELECT ` + linkColumns + `, ` + tokenColumns + `
+FROM auth_github_links l LEFT JOIN auth_github_tokens t ON t.user_id = l.user_id AND t.host = l.host
+WHERE l.user_id = ? AND l.host = ?`
+
+// findConnection reads the link and the token in one statement, so that both belong to the same
+// moment.
+func findConnection(ctx context.Context, q querier, userID, host string) (c connection, err error) {
+	if !connectionStorable(userID, host) {
+		return c, auth.ErrNotFound
+	}
+	var token auth.GitHubToken
+	fields := append(linkFields(&c.link), tokenFields(&token)...)
+	err = scan(q.row(ctx, selectConnection, userID, host), fields...)
+	if token.Version != "" { // every token has a version
+		c.token = &token
+	}
+	return c, err
+}
+
+// connectionStorable reports whether an ID and a host of a link, or of a token, can be in the
+// database. See [storable].
+func connectionStorable(userID, host string) bool {
+	return storable(userID, auth.MaxIDLength) && storable(host, auth.MaxGitHubHostLength)
+}
+
+// linkedUser returns the ID of the user to whom the account is linked, or "" if it is not linked.
+// It locks the link.
+func linkedUser(ctx context.Context, t tx, account auth.GitHubAccount) (string, error) {
+	link, err := findLink(ctx, t.querier, lockLink, account)
+	if errors.Is(err, auth.ErrNotFound) {
+		return "", nil
+	}
+	return link.UserID, err
+}
+
+const (
+	insertLink = `
+INSERT INTO auth_github_links (host, account_id, user_id, login, name, avatar_url, created_at, seen_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
+	updateLink = `
+UPDATE auth_github_links SET login = ?, name = ?, avatar_url = ?, seen_at = ? WHERE host = ? AND account_id = ?`
+)
+
+// putLink adds or updates the link. It returns [auth.ErrExists] if the link is new and its user
+// already has another account of the host, because that violates a unique index.
+func putLink(ctx context.Context, t tx, link auth.GitHubLink, isNew bool) error {
+	if isNew {
+		return t.insert(ctx, insertLink, link.Account.Host, link.Account.ID, link.UserID,
+			link.Login, link.Name, link.AvatarURL, toMicros(link.CreatedAt), toMicros(link.SeenAt))
+	}
+	return t.change(ctx, updateLink,
+		link.Login, link.Name, link.AvatarURL, toMicros(link.SeenAt), link.Account.Host, link.Account.ID)
+}
+
+const updateAdmitted = `UPDATE auth_users SET admitted_at = ? WHERE id = ? AND admitted_at <> 0`
+
+// recordAdmission updates AdmittedAt of the linked user if the user was created by a GitHub
+// sign-in.
+func recordAdmission(ctx context.Context, t tx, link auth.GitHubLink) error {
+	return t.change(ctx, updateAdmitted, toMicros(link.SeenAt), link.UserID)
+}
+
+const selectEmailTaken = `SELECT EXISTS (SELECT 1 FROM auth_users WHERE email_folded = ?)`
+
+// addGitHubUser adds the user and returns the stored record. It leaves the e-mail address out if
+// another user has it.
+func addGitHubUser(ctx context.Context, t tx, user auth.User) (auth.User, error) {
+	taken, err := t.queryBool(ctx, selectEmailTaken, auth.FoldASCII(user.Email))
+	if err != nil {
+		return user, err
+	}
+	if taken {
+		user.Email = ""
+	}
+	for _, at := range []*time.Time{&user.CreatedAt, &user.LastLogin, &user.AdmittedAt} {
+		*at = storedTime(*at)
+	}
+	return user, addUser(ctx, t, user)
+}
+
+const (
+	selectUserTokens = `SELECT ` + tokenColumns + ` FROM auth_github_tokens t WHERE t.user_id = ? FOR UPDATE`
+	deleteUserLinks  = `DELETE FROM auth_github_links WHERE user_id = ?`
+	deleteUserTokens = `DELETE FROM auth_github_tokens WHERE user_id = ?`
+)
+
+// removeGitHubOf removes the user's links and tokens of all hosts and returns the tokens.
+func removeGitHubOf(ctx context.Context, t tx, userID string) (tokens []auth.GitHubToken, err error) {
+	return tokens, runInOrder(
+		func() (err error) {
+			tokens, err = collect(ctx, t.querier, tokenFields, selectUserTokens, userID)
+			return err
+		},
+		func() error { return t.change(ctx, deleteUserLinks, userID) },
+		func() error { return t.change(ctx, deleteUserTokens, userID) },
+	)
+}

@@ -104,6 +104,17 @@ var (
 	errCallerDisabled = fmt.Errorf("%w: the user does not exist or is disabled", ErrTokenRejected)
 )
 
+// feedError returns the error of [TokenIssuer.Verify] for an error of the revocation feed.
+func feedError(err error) error {
+	switch {
+	case errors.Is(err, revocation.ErrRevoked):
+		return errRevoked
+	case errors.Is(err, revocation.ErrCommitsLost):
+		return errCommitsLost
+	}
+	return err
+}
+
 // InvalidError says which value was refused and what it must be. It never contains the value
 // itself, so it can be shown to the client that sent the value. errors.Is(err, ErrInvalid) is
 // true for it.

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/revocation"
 )
 
 // Every component calls its store through one of the guards below. A guard converts a panic in the
@@ -327,4 +329,21 @@ func (g guardedEvents) FinishEvent(ctx context.Context, id string) (err error) {
 func (g guardedEvents) PruneEvents(ctx context.Context, before time.Time, limit int) (r1 int, err error) {
 	defer recoverStore("PruneEvents", &err)
 	return g.EventStore.PruneEvents(ctx, before, limit)
+}
+
+// listEntries returns [SessionStore.ListRevocations] for the revocation feed.
+func listEntries(
+	store SessionStore,
+) func(ctx context.Context, from int64, limit int) ([]revocation.Entry, error) {
+	return func(ctx context.Context, from int64, limit int) ([]revocation.Entry, error) {
+		page, err := store.ListRevocations(ctx, from, limit)
+		if err != nil {
+			return nil, err
+		}
+		entries := make([]revocation.Entry, len(page))
+		for i := range page {
+			entries[i] = revocation.Entry(page[i])
+		}
+		return entries, nil
+	}
 }

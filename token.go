@@ -111,7 +111,7 @@ func newTokenIssuer(
 	}
 	t.ring.Store(ring)
 	if !cfg.CheckSessionsInStore {
-		source := revocation.Source{Read: t.listRevocations, Head: t.sessions.RevocationHead,
+		source := revocation.Source{Read: listEntries(t.sessions), Head: t.sessions.RevocationHead,
 			Repair: t.repairFeed}
 		t.feed = revocation.NewFeed(source, cfg.RevocationInterval, cfg.MaxStaleness, cfg.Now)
 		if ownClock {
@@ -391,5 +391,19 @@ func (t *TokenIssuer) requireLive(
 	case session.UserID != c.Identity.UserID || !now.Before(session.ExpiresAt):
 		return errRevoked
 	}
+	return nil
+}
+
+// repairFeed revokes everybody after the store has lost commits: see [SessionStore.RevokeEverybody].
+func (t *TokenIssuer) repairFeed(ctx context.Context, above int64) error {
+	c := t.newChange(ctx, ByHost("auth.Repair"),
+		Event{Kind: EventCommitsLost, Reason: "the revocation feed is behind what was read from it"})
+	if err := t.sessions.RevokeEverybody(ctx, c.write, above); err != nil {
+		return fmt.Errorf("revoking everybody after lost commits: %w", err)
+	}
+	t.events.logger().ErrorContext(ctx,
+		"auth: the store has lost commits, after a restored backup or a fail-over: "+
+			"all sessions are revoked, because revocations may have been lost too")
+	c.done(ctx)
 	return nil
 }

@@ -1,8 +1,6 @@
 package auth
 
 import (
-	"github.com/sallyport-go/auth/internal/revocation"
-
 	"context"
 	"errors"
 	"fmt"
@@ -118,44 +116,4 @@ func (t *TokenIssuer) learnRevocations(ctx context.Context) {
 	if t != nil && t.feed != nil {
 		t.feed.ReadAfterWrite(ctx)
 	}
-}
-
-// feedError returns the error of [TokenIssuer.Verify] for an error of the revocation feed.
-func feedError(err error) error {
-	switch {
-	case errors.Is(err, revocation.ErrRevoked):
-		return errRevoked
-	case errors.Is(err, revocation.ErrCommitsLost):
-		return errCommitsLost
-	}
-	return err
-}
-
-// listRevocations is [SessionStore.ListRevocations] for the revocation feed.
-func (t *TokenIssuer) listRevocations(
-	ctx context.Context, from int64, limit int,
-) ([]revocation.Entry, error) {
-	page, err := t.sessions.ListRevocations(ctx, from, limit)
-	if err != nil {
-		return nil, err
-	}
-	entries := make([]revocation.Entry, len(page))
-	for i := range page {
-		entries[i] = revocation.Entry(page[i])
-	}
-	return entries, nil
-}
-
-// repairFeed revokes everybody after the store has lost commits: see [SessionStore.RevokeEverybody].
-func (t *TokenIssuer) repairFeed(ctx context.Context, above int64) error {
-	c := t.newChange(ctx, ByHost("auth.Repair"),
-		Event{Kind: EventCommitsLost, Reason: "the revocation feed is behind what was read from it"})
-	if err := t.sessions.RevokeEverybody(ctx, c.write, above); err != nil {
-		return fmt.Errorf("revoking everybody after lost commits: %w", err)
-	}
-	t.events.logger().ErrorContext(ctx,
-		"auth: the store has lost commits, after a restored backup or a fail-over: "+
-			"all sessions are revoked, because revocations may have been lost too")
-	c.done(ctx)
-	return nil
 }

@@ -260,10 +260,11 @@ type SessionStore interface {
 	// UserID nor a SessionID. FindSession and ListSessions no longer return a session below its
 	// Generation, whether or not the store has removed it. It locks the record of everybody exclusively.
 	//
-	// If above is positive, commits may have been lost: Generations up to above have been
-	// seen. The entry then takes the Position after the greater of the head and above, so that
-	// no Generation is given twice. If the head is not below above, another call has done that
-	// and this call changes nothing.
+	// If above is positive, commits may have been lost. If the head is not below above then,
+	// another call has added the entry already, and this call changes nothing. Otherwise the
+	// entry takes the Position after the greater of above and the time of the Write in
+	// microseconds since 1970. No history of the store has given that Position, because no store
+	// adds an entry in each microsecond, so no Generation is given twice.
 	RevokeEverybody(ctx context.Context, w Write, above int64) error
 
 	// RevocationHead returns the Position of the newest entry that was ever added to the feed,

@@ -255,11 +255,10 @@ func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 	if err != nil {
 		return fmt.Errorf("auth: revoking all sessions: %w", err)
 	}
-	// Above every generation that was ever given, as in the repair of lost commits: tokens of a
-	// history that a restored backup has not are revoked as well.
-	above := max(head+1, s.now().UnixMicro())
+	// As in a repair of lost commits, the entry gets a Generation that is greater than all that were
+	// ever given, also in a history that a restored backup does not have.
 	c := s.newChange(ctx, by, Event{Kind: EventEverybodyRevoked})
-	if err := s.store.RevokeEverybody(ctx, c.write, above); err != nil {
+	if err := s.store.RevokeEverybody(ctx, c.write, head+1); err != nil {
 		return fmt.Errorf("auth: revoking all sessions: %w", err)
 	}
 	s.tokens.learnRevocations(ctx)

@@ -106,8 +106,11 @@ func (s *accounts) RevokeEverybody(ctx context.Context, w auth.Write, above int6
 	if err != nil {
 		return err
 	}
-	if above > 0 && s.feed.head >= above {
-		return nil
+	if above > 0 {
+		if s.feed.head >= above {
+			return nil
+		}
+		s.feed.head = max(above, now.UnixMicro())
 	}
 	e := auth.Revocation{ExpiresAt: storedTime(now.Add(w.MaxTokenLifetime))}
 	for n := len(s.sessionsByExpiry); n > 0; n = len(s.sessionsByExpiry) {
@@ -115,7 +118,6 @@ func (s *accounts) RevokeEverybody(ctx context.Context, w auth.Write, above int6
 		e.ExpiresAt = latest(e.ExpiresAt, old.record.ExpiresAt)
 		s.removeSession(old)
 	}
-	s.feed.head = max(s.feed.head, above)
 	e.Generation = s.feed.head + 1
 	s.feed.supersede("", func(*auth.Revocation) bool { return true })
 	s.feed.add(e)

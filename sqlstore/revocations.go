@@ -260,7 +260,9 @@ func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) e
 		if err != nil || above > 0 && head >= above {
 			return err
 		}
-		head = max(head, above)
+		if above > 0 {
+			head = max(above, toMicros(a.now))
+		}
 		return runInOrder(
 			func() error { return a.addEvent(ctx, about{}) },
 			func() error { return t.change(ctx, replaceEverybody) },

@@ -97,26 +97,30 @@ func aboveTheSeen(t *testing.T, store auth.AccountStore) {
 	endEverybody(t, store, 1) // changes nothing, because the head is not below 1
 	requireHead(t, store, 1)
 
-	const seen = 41
-	endEverybody(t, store, seen)
+	seen := now.UnixMicro() // no history of the store has given a greater position until now
+	endEverybody(t, store, 41)
 	requireHead(t, store, seen+1)
 	feed := readFeed(t, store)
 	require.Len(t, feed, 2)
 	requireEntryForEverybody(t, seen+1, feed[1])
-	for range 2 { // the second call has nothing to do
-		endEverybody(t, store, seen)
+	for _, later := range []time.Duration{0, time.Hour} { // another instance has read the head before
+		require.NoError(t, store.RevokeEverybody(t.Context(), byHost(now.Add(later)), 41))
 		require.Equal(t, feed, readFeed(t, store))
 	}
+	endEverybody(t, store, seen+100) // a token claims that Generation
+	seen += 100
+	requireHead(t, store, seen+1)
 	lost := newSession(a.key) // a session whose commit was lost
 	lost.Generation = seen
+	feed = readFeed(t, store)
 	require.True(t, isDead(feed, lost))
 
 	later := openSession(t, store, newSession(a.key))
-	require.Equal(t, int64(seen+1), later.Generation)
+	require.Equal(t, seen+1, later.Generation)
 	require.NoError(t, store.AddKey(t.Context(), bySession(later, now), newKey(a.user)))
 	revokeToken(t, store, claimsOf(later))
 	feed = readFeed(t, store)
-	require.Equal(t, int64(seen+2), feed[len(feed)-1].Position)
+	require.Equal(t, seen+2, feed[len(feed)-1].Position)
 
 	page, err := store.ListRevocations(t.Context(), 2, 1)
 	require.NoError(t, err)
@@ -125,11 +129,12 @@ func aboveTheSeen(t *testing.T, store auth.AccountStore) {
 
 func racingRepairs(t *testing.T, store auth.AccountStore) {
 	for i := range rounds(t) {
-		above := int64(i+1) * 1000
-		require.NoError(t, errors.Join(race(contenders, func(int) error {
-			return store.RevokeEverybody(t.Context(), byHost(now), above)
+		head, err := store.RevocationHead(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, errors.Join(race(contenders, func(n int) error {
+			at := now.Add(time.Duration(i*contenders+n) * time.Second)
+			return store.RevokeEverybody(t.Context(), byHost(at), head+1)
 		})...))
-		requireHead(t, store, above+1)
 		require.Len(t, readFeed(t, store), i+1)
 	}
 }

@@ -135,8 +135,12 @@ func (s *Store) RevokeEverybody(ctx context.Context, w auth.Write, above int64) 
 		if err := w.By.CheckOwner(""); err != nil {
 			return err
 		}
-		if above > 0 && c.head() >= above {
-			return nil
+		head := c.head()
+		if above > 0 {
+			if head >= above {
+				return nil
+			}
+			head = max(above, c.now.UnixMicro())
 		}
 		e := auth.Revocation{ExpiresAt: latest(c.latestEnd(), c.lastExpiry(sessionExpiry))}
 		older, err := c.entriesInForce("", "")
@@ -146,7 +150,7 @@ func (s *Store) RevokeEverybody(ctx context.Context, w auth.Write, above int64) 
 		if err := c.replaceAll(older); err != nil {
 			return err
 		}
-		if err := c.revokeAt(max(c.head(), above)+1, e); err != nil {
+		if err := c.revokeAt(head+1, e); err != nil {
 			return err
 		}
 		return c.addEvent("")

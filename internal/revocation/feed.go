@@ -37,8 +37,10 @@ type Source struct {
 	// Head returns the Position of the newest entry that was ever added, or 0.
 	Head func(ctx context.Context) (int64, error)
 
-	// Repair adds an entry that revokes the sessions of all users, whose Position and Generation
-	// are above the given Position, unless another instance has added one.
+	// Repair adds an entry that revokes the sessions of all users, unless the head is no longer
+	// below the given Position. The entry's Position and Generation are above the given Position
+	// and above every Position that was given in any history of the store. Another instance may
+	// have issued tokens of a history that is lost now.
 	Repair func(ctx context.Context, above int64) error
 }
 

@@ -89,14 +89,12 @@ func (f *Feed) readHead(ctx context.Context) (head int64, err error) {
 // instance has done so. Revocations may have been lost as well, and no generation must be given
 // twice. The caller holds the semaphore.
 //
-// The entry's Position is above every Position that was given in any history of the store, also
-// those that this instance has not seen: another instance may have issued tokens of their
-// generations before it was stopped. The time in microseconds is such a Position, because no store
-// adds an entry in each microsecond.
+// If another instance repairs the feed between the two calls of the store, the head is no longer below
+// the Position that is passed, and the store adds no second entry.
 func (f *Feed) repairLost(ctx context.Context) error {
 	head, err := f.readHead(ctx)
 	if err != nil {
 		return err
 	}
-	return f.source.Repair(ctx, max(head+1, f.lost, f.now().UnixMicro()))
+	return f.source.Repair(ctx, max(head+1, f.lost))
 }

@@ -101,7 +101,7 @@ func (s *store) repair(_ context.Context, above int64) error {
 	if s.err != nil || s.repairErr != nil {
 		return cmp.Or(s.err, s.repairErr)
 	}
-	if !s.ignoreRepairs {
+	if !s.ignoreRepairs && s.newest() < above {
 		position := max(s.newest(), above) + 1
 		s.append(revocation.Entry{Position: position, Generation: position})
 	}

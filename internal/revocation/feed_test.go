@@ -263,11 +263,10 @@ func TestALookUpDuringWhichTheFeedBecomesUntrustedIsRepeated(t *testing.T) {
 		require.NoError(t, in.check(session{"u", "s", 0}))
 		in.store.add(revocation.Entry{UserID: "v", SessionID: "another"})
 		revoked := session{"u", "s", 1}
-		in.store.onHead = func(context.Context) error {
-			in.store.onHead = nil
+		in.store.onAnswer = func() {
+			in.store.onAnswer = nil
 			in.store.revoke(revoked)
 			in.ReadAfterWrite(t.Context()) // waits in vain
-			return nil
 		}
 		checked := new(atomic.Uint64)
 		require.Equal(t, revocation.ErrRevoked, in.checkAt(t.Context(), revoked, checked))

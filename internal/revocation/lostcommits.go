@@ -18,9 +18,9 @@ const (
 	// store gives greater ones: see repairLost. A forged one must not make the store give them.
 	maxGenerationAhead = int64(24 * time.Hour / time.Microsecond)
 
-	// maxRepairs is how often one read repairs the feed: once, and once more if another instance
-	// has done it at the same moment.
-	maxRepairs = 2
+	// maxRepairs is how often one read tries to repair the feed. An attempt changes nothing if an
+	// instance has added any entry since the feed was read.
+	maxRepairs = 5
 )
 
 // lostCommits is a proof that the store has lost commits, until they are repaired.
@@ -29,9 +29,10 @@ type lostCommits struct {
 	at   time.Time
 }
 
-// requireGeneration returns ErrCommitsLost if the store has lost commits that a session of this
-// generation has seen. The head of the feed, read after the token came in, proves it by being below
-// the generation. One read serves all requests, and a refusal is remembered for the interval.
+// requireGeneration reads the feed, and returns ErrCommitsLost if the store has lost commits that a
+// session of this generation has seen. The head of the feed, read after the token came in, proves it
+// by being below the generation. One read serves all requests, and a refusal is remembered for the
+// interval.
 //
 // If the store does not answer, an earlier proof still counts. Without one, nothing is proven, and
 // the session is accepted as long as what is known is not too old.
@@ -62,10 +63,9 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 	if generation <= f.head.Load() {
 		return nil // another request has read it meanwhile
 	}
-	head, err := f.readHead(read)
+	head, err := f.readThrough(read, generation)
 	switch {
 	case err != nil:
-		f.failure.Store(&readFailure{err, f.now()})
 		return unanswered
 	case generation <= head:
 		return nil
@@ -76,25 +76,37 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 	return ErrCommitsLost
 }
 
-// readHead reads the head of the feed. The caller holds the semaphore.
-func (f *Feed) readHead(ctx context.Context) (head int64, err error) {
-	head, err = f.source.Head(ctx)
-	if err == nil {
+// readThrough returns the head of the feed. If the generation is not above the head, the feed has been
+// read up to the generation: one of the entries may revoke its session. The caller holds the semaphore.
+//
+// Most often, entries have been added that this instance has not read. Reading them costs as much as
+// reading the head, so they are read first. If the head has moved since, they are read once more.
+func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, err error) {
+	for range 2 {
+		if err := f.read(ctx); err != nil {
+			return 0, err
+		}
+		if head = f.newest.Load(); generation <= head {
+			break
+		}
+		if head, err = f.source.Head(ctx); err != nil {
+			f.failure.Store(&readFailure{err, f.now()})
+			return 0, err
+		}
 		f.head.Store(head)
+		if generation > head {
+			break
+		}
 	}
-	return head, err
+	return head, nil
 }
 
 // repairLost revokes the sessions of all users after the store has lost commits, unless another
 // instance has done so. Revocations may have been lost as well, and no generation must be given
 // twice. The caller holds the semaphore.
 //
-// If another instance repairs the feed between the two calls of the store, the head is no longer below
-// the Position that is passed, and the store adds no second entry.
+// The feed has just been read to its end. If another instance has repaired it since then, the head is
+// no longer below the Position that is passed, and the store adds no second entry.
 func (f *Feed) repairLost(ctx context.Context) error {
-	head, err := f.readHead(ctx)
-	if err != nil {
-		return err
-	}
-	return f.source.Repair(ctx, max(head+1, f.lost))
+	return f.source.Repair(ctx, max(f.cursor.Position+1, f.lost))
 }

@@ -71,22 +71,21 @@ func TestAnInstanceAheadOfTheFeedRepairsIt(t *testing.T) {
 	}
 }
 
-// The head of an empty feed cannot be read, so nothing can be repaired.
 func TestARepairThatFailsLeavesTheFeedUntrusted(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
 	in.store.revoke(session{"u", "s", 0})
 	require.NoError(t, in.ReadNow(t.Context()))
 	in.store.restore(0)
-	in.store.headErr = errAway
+	in.store.repairErr = errAway
 	require.ErrorIs(t, in.ReadNow(t.Context()), errAway)
 	in.requireUnknown()
-	require.Empty(t, in.store.repairs)
+	require.Len(t, in.store.repairs, 1)
 
-	in.store.headErr, in.store.ignoreRepairs = nil, true
+	in.store.repairErr, in.store.ignoreRepairs = nil, true
 	require.EqualError(t, in.ReadNow(t.Context()),
 		"the entry that revokes everybody does not appear in the feed")
-	require.Len(t, in.store.repairs, 2, "another instance may have been repairing it at the same moment")
+	require.Len(t, in.store.repairs, 1+5, "other instances may have added an entry before each repair")
 	in.requireUnknown()
 
 	in.store.ignoreRepairs = false
@@ -103,7 +102,7 @@ func TestARefusalThatCouldNotBeRepairedIsRememberedForTheInterval(t *testing.T) 
 		require.Equal(t, revocation.ErrCommitsLost, in.check(ahead))
 	}
 	heads, reads := in.store.heads, in.store.countReads()
-	require.Equal(t, 1+2, heads, "one for the proof, one for each attempt to repair")
+	require.Equal(t, 1, heads, "for the proof")
 	require.Equal(t, revocation.ErrCommitsLost, in.check(session{"u", "farther ahead", 41}))
 	require.Equal(t, heads, in.store.heads, "the same head proves it")
 	require.Equal(t, reads, in.store.countReads())
@@ -111,7 +110,7 @@ func TestARefusalThatCouldNotBeRepairedIsRememberedForTheInterval(t *testing.T) 
 	in.store.ignoreRepairs = false
 	in.clock.Advance(interval)
 	require.Equal(t, revocation.ErrRevoked, in.check(ahead), "reading the feed has repaired it")
-	require.Len(t, in.store.repairs, 3)
+	require.Len(t, in.store.repairs, 5+1)
 }
 
 // The restored store can be read and cannot be written.
@@ -149,6 +148,48 @@ func TestAGenerationOfTheFarFutureIsRejectedWithoutARead(t *testing.T) {
 	require.Equal(t, 1, len(in.store.repairs))
 }
 
+// Both instances find the loss at once, and the other one repairs the feed first.
+func TestAnInstanceThatRepairsLaterAddsNoSecondEntry(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	require.NoError(t, in.check(session{"u", "s", 0}))
+	in.store.onHead = func(context.Context) error {
+		in.store.onHead = nil
+		in.store.onAnswer = func() { // this instance has read the feed
+			in.store.onAnswer = nil
+			require.NoError(t, in.store.repair(t.Context(), 1_000))
+		}
+		return nil
+	}
+	require.Equal(t, revocation.ErrCommitsLost, in.check(ahead))
+	require.Equal(t, []int64{1_000, 40}, in.store.repairs)
+	require.EqualValues(t, 1_001, in.store.newest(), "the second repair changes nothing")
+	require.NoError(t, in.check(session{"u", "new", 1_001}))
+	require.Equal(t, revocation.ErrRevoked, in.check(ahead))
+}
+
+// Another instance has repaired the feed since this one read it, so the head no longer proves a loss.
+func TestASessionOfLostCommitsIsRejectedByTheRepairOfAnotherInstance(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	require.NoError(t, in.check(session{"u", "s", 0}))
+	require.NoError(t, in.store.repair(t.Context(), 1_000))
+	require.Equal(t, revocation.ErrRevoked, in.check(ahead))
+}
+
+// The same, and the other instance is faster: its repair comes after this one has read the feed and
+// before it reads the head.
+func TestARepairBetweenTheFeedAndTheHeadIsRead(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	require.NoError(t, in.check(session{"u", "s", 0}))
+	in.store.onHead = func(context.Context) error {
+		in.store.onHead = nil
+		return in.store.repair(t.Context(), 1_000)
+	}
+	require.Equal(t, revocation.ErrRevoked, in.check(ahead))
+}
+
 // Another instance has revoked something since this one read the feed.
 func TestASessionAheadOfWhatIsKnownCostsOneReadForAll(t *testing.T) {
 	t.Parallel()
@@ -161,8 +202,8 @@ func TestASessionAheadOfWhatIsKnownCostsOneReadForAll(t *testing.T) {
 		require.NoError(t, in.check(session{"u", "s", 1}))
 	}
 	require.NotZero(t, checked.Load())
-	require.Equal(t, 1, in.store.heads)
-	require.Equal(t, 1, in.store.countReads())
+	require.Zero(t, in.store.heads)
+	require.Equal(t, 2, in.store.countReads())
 }
 
 func TestASessionThatTheFeedHasReachedCostsNoReadOfTheHead(t *testing.T) {
@@ -227,14 +268,15 @@ func TestARequestDoesNotWaitLongForTheProofOfLostCommits(t *testing.T) {
 	})
 }
 
-func TestManyRequestsAheadOfWhatIsKnownShareOneReadOfTheHead(t *testing.T) {
+func TestManyRequestsAheadOfWhatIsKnownShareOneRead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := newInstanceWithClock(t, time.Now)
 		require.NoError(t, in.check(session{"u", "s", 0}))
 		in.store.add(revocation.Entry{UserID: "v", SessionID: "s"})
 		answer := make(chan struct{})
-		in.store.onHead = func(context.Context) error { <-answer; return nil }
+		in.store.onRead = func(context.Context) error { <-answer; return nil }
+		before := in.store.countReads()
 		results := make(chan error, 20)
 		for range cap(results) {
 			go func() { results <- in.check(session{"u", "s", 1}) }()
@@ -244,7 +286,8 @@ func TestManyRequestsAheadOfWhatIsKnownShareOneReadOfTheHead(t *testing.T) {
 		for range cap(results) {
 			require.NoError(t, <-results)
 		}
-		require.Equal(t, 1, in.store.heads)
+		require.Equal(t, before+1, in.store.countReads())
+		require.Zero(t, in.store.heads)
 	})
 }
 

@@ -39,6 +39,8 @@ type store struct {
 	onRead func(ctx context.Context) error
 	onHead func(ctx context.Context) error
 
+	onAnswer func() // if not nil, is called before the answer to a read is given
+
 	ignoreRepairs bool
 }
 
@@ -47,6 +49,14 @@ func (s *store) source() revocation.Source {
 }
 
 func (s *store) read(ctx context.Context, from int64, limit int) ([]revocation.Entry, error) {
+	page, err := s.readNow(ctx, from, limit)
+	if s.onAnswer != nil {
+		s.onAnswer()
+	}
+	return page, err
+}
+
+func (s *store) readNow(ctx context.Context, from int64, limit int) ([]revocation.Entry, error) {
 	s.mu.Lock()
 	s.reads = append(s.reads, from)
 	onRead := s.onRead

@@ -146,8 +146,8 @@ const (
 	Unavailable // the instance does not know enough
 )
 
-// answer returns an instance's answer to a token. If needed, and if the store answers, it reads the
-// feed.
+// answer returns an instance's answer to a token. If the store answers, the instance reads the feed if
+// it is old, or if the token's generation is above all that the instance knows.
 func (m *World) answer(s *worldState, i, n int, answers bool) Verdict {
 	in := &s.instances[i]
 	t := &s.tokens[n]
@@ -156,6 +156,11 @@ func (m *World) answer(s *worldState, i, n int, answers bool) Verdict {
 	}
 	fresh := in.age < 1
 	if !fresh && answers {
+		m.readNow(s, i)
+		fresh = true
+	}
+	trusted := in.age < m.Bounds.Staleness && (in.suspect == 0 || !m.Design.Repair)
+	if trusted && answers && m.Design.HeadCheck && t.generation > in.top && !in.knows(n, t.generation) {
 		m.readNow(s, i)
 		fresh = true
 	}

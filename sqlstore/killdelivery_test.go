@@ -68,7 +68,7 @@ func (d *deliveries) add(one delivery) {
 	d.all = append(d.all, one)
 }
 
-// read adds up to limit deliveries that a process wrote. It returns false once there are no more.
+// read adds up to limit deliveries that a process wrote. It returns false at the end of the lines.
 func (d *deliveries) read(lines *bufio.Reader, limit int) bool {
 	for range limit {
 		line, err := lines.ReadString('\n')

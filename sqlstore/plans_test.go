@@ -46,7 +46,7 @@ const fillSessions = `INSERT INTO auth_sessions (id, user_id, method, access_key
 
 var numbers = map[sqlstore.Dialect]string{
 	sqlstore.Postgres: fmt.Sprintf(`generate_series(1, %d) AS g (n)`, manyRows),
-	sqlstore.MySQL:    fmt.Sprintf(`(SELECT seq AS n FROM seq_1_to_%d) AS g`, manyRows), // MariaDB generates this table
+	sqlstore.MySQL:    fmt.Sprintf(`(SELECT seq AS n FROM seq_1_to_%d) AS g`, manyRows),
 }
 
 var analyze = map[sqlstore.Dialect]string{sqlstore.Postgres: `ANALYZE `,

@@ -30,8 +30,8 @@ const (
 
 // Source is the store's feed. No two of the functions are called at the same time.
 type Source struct {
-	// Read returns at most limit entries whose Positions are not below from, in order. Fewer than
-	// limit means that there are no more.
+	// Read returns at most limit entries whose Positions are not below from, in order. If it
+	// returns fewer, the last of them is the newest.
 	Read func(ctx context.Context, from int64, limit int) ([]Entry, error)
 
 	// Head returns the Position of the newest entry that was ever added, or 0.
@@ -82,8 +82,8 @@ type readFailure struct {
 	at  time.Time
 }
 
-// NewFeed returns a feed that has read nothing. What is known is read again when it is as old as
-// interval, and not trusted when it is as old as maxStaleness.
+// NewFeed returns a feed that has read nothing. Requests read it again when the latest read is as old
+// as interval, and do not trust it when the latest read is as old as maxStaleness.
 func NewFeed(source Source, interval, maxStaleness time.Duration, now func() time.Time) *Feed {
 	return &Feed{
 		source:       source,

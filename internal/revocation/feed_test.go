@@ -135,7 +135,8 @@ func TestAStoreThatHasFailedIsNotAskedForASecondUnlessNothingIsKnown(t *testing.
 	}
 }
 
-// What was known when the request came in is too old when the store has not answered in time.
+// When the request comes in, the latest read is not too old. It is when the store has not answered
+// in time.
 func TestWhatBecomesTooOldWhileARequestWaitsIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -266,7 +267,7 @@ func TestALookUpDuringWhichTheFeedBecomesUntrustedIsRepeated(t *testing.T) {
 		in.store.onAnswer = func() {
 			in.store.onAnswer = nil
 			in.store.revoke(revoked)
-			in.ReadAfterWrite(t.Context()) // waits in vain
+			in.ReadAfterWrite(t.Context()) // cannot read, because this request is reading
 		}
 		checked := new(atomic.Uint64)
 		require.Equal(t, revocation.ErrRevoked, in.checkAt(t.Context(), revoked, checked))

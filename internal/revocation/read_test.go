@@ -71,7 +71,7 @@ func TestAHoleInTheFeedIsAFailedRead(t *testing.T) {
 	require.Equal(t, revocation.ErrRevoked, in.check(session{"u", "3", 0}))
 }
 
-// What a full page does not show, the entries after it do.
+// A full page alone does not show that the entries are pruned. The entries after it do.
 func TestAFullPageWithPrunedEntriesIsRead(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
@@ -203,8 +203,9 @@ func TestOneReadServesAllRevocationsThatWereWrittenBeforeItBegan(t *testing.T) {
 	})
 }
 
-// The revocation waits for its turn in vain, but reads that began after it have gone to the end.
-func TestAReadByOthersMakesUpForARevocationThatWaitedInVain(t *testing.T) {
+// The revocation waits a second without getting its turn. Reads that began after it have gone to the
+// end of the feed.
+func TestAReadByOthersCountsForARevocationThatCouldNotRead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := newInstanceWithClock(t, time.Now)

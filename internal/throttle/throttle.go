@@ -3,8 +3,8 @@
 // up bucket rejects. It knows neither credentials nor GitHub: its caller says what happens.
 //
 // Failures never reject a correct generated secret, or anyone could lock out others. The caller
-// verifies such a secret first and calls [Throttle.CountFailure] only if it is wrong. What costs
-// more than a read from the store is bounded before it begins: [Throttle.CheckSlowAttempt] and
+// verifies such a secret first and calls [Throttle.CountFailure] only if it is wrong. Work that
+// costs more than a read from the store is bounded before it begins: [Throttle.CheckSlowAttempt] and
 // [Throttle.CountSlowAttempt] for slow hashes, [Throttle.BeginGitHub] for calls to GitHub.
 //
 // A limiter that fails bounds nothing: the log says so.
@@ -61,7 +61,7 @@ type Throttle struct {
 	now       func() time.Time
 	log       *slog.Logger
 
-	// What all clients of unknown addresses may do together.
+	// The limits of all clients of unknown addresses together.
 	unknownFailures, unknownSlowAttempts []limit.Rate
 
 	mu     sync.Mutex

@@ -110,7 +110,7 @@ func TestTheTimesAreHeldToTheSecond(t *testing.T) {
 		changes map[string]any
 		want    error
 	}{
-		"iat of the first second":    {map[string]any{"iat": 1, "exp": now + 1}, token.ErrLifetime}, // too long a life
+		"iat of the first second":    {map[string]any{"iat": 1, "exp": now + 1}, token.ErrLifetime},
 		"iat zero":                   {map[string]any{"iat": 0, "exp": 10}, token.ErrLifetime},
 		"iat negative":               {map[string]any{"iat": -1}, token.ErrLifetime},
 		"iat the least integer":      {map[string]any{"iat": json.RawMessage("-9223372036854775808")}, token.ErrLifetime},

@@ -81,7 +81,7 @@ func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHub
 // if the user is another than the authority's and SuperUser is not set, and the errors of
 // [Authority.Check].
 func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID string) error {
-	if err := g.tokens.admit(ctx, by); err != nil {
+	if err := g.tokens.checkAuthority(ctx, by); err != nil {
 		return err
 	}
 	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubDisconnected, UserID: userID})
@@ -100,7 +100,7 @@ func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID s
 // that GitHub sign-ins have opened for the user. It returns ErrLastWayIn if the user could not sign
 // in at all then, and ErrNotFound if no account is linked.
 func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID string) error {
-	if err := g.tokens.admit(ctx, by); err != nil {
+	if err := g.tokens.checkAuthority(ctx, by); err != nil {
 		return err
 	}
 	if err := g.requireWayInWithoutGitHub(ctx, userID); err != nil {
@@ -144,7 +144,7 @@ func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitH
 	if by.Host == "" && !by.SuperUser {
 		return ErrSuperUserRequired
 	}
-	if err := cmp.Or(g.tokens.admit(ctx, by), account.validate()); err != nil {
+	if err := cmp.Or(g.tokens.checkAuthority(ctx, by), account.validate()); err != nil {
 		return err
 	}
 	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubForgotten, GitHub: account})

@@ -228,7 +228,7 @@ func (s *Service) serveRevokeSession(_ http.ResponseWriter, r *http.Request) (an
 func (s *Service) notFoundBy(ctx context.Context, err error) error {
 	caller, _ := IdentityFromContext(ctx)
 	if errors.Is(err, ErrNotFound) {
-		if _, rejected := s.tokens.findCaller(ctx, &caller); rejected != nil {
+		if _, rejected := s.tokens.findCallerSession(ctx, &caller); rejected != nil {
 			return rejected
 		}
 	}

@@ -194,7 +194,7 @@ func (s *Service) resetUser(
 func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 	for _, token := range tokens {
 		if s.github != nil && token.Account.Host == s.github.cfg.Host {
-			s.github.revokeRecord(ctx, token)
+			s.github.revokeRemovedToken(ctx, token)
 		}
 	}
 }

@@ -165,7 +165,7 @@ func (s *Service) JWKSHandler() http.Handler {
 		header.Set("ETag", ring.ETag())
 		header.Set("X-Content-Type-Options", "nosniff")
 		r = r.Clone(r.Context())
-		for _, name := range []string{"Range", "If-Match"} { // 206, 412 and 416 are not documented responses
+		for _, name := range []string{"Range", "If-Match"} { // 206, 412 and 416 are not documented
 			r.Header.Del(name)
 		}
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(ring.JWKS()))

@@ -35,7 +35,8 @@ func (s *Service) Run(ctx context.Context) error {
 	delivery.Go(func() { s.events.Run(ctx) })
 	read := time.NewTicker(max(time.Millisecond, s.tokens.cfg.RevocationInterval/2))
 	defer read.Stop()
-	failing := s.readFeed(ctx, false) // before pruning, because no token is accepted until the first read
+	// Read the feed before pruning, because no token is accepted until the first read.
+	failing := s.readFeed(ctx, false)
 	var pruning sync.WaitGroup
 	defer pruning.Wait()
 	pruning.Go(func() { s.pruneRegularly(ctx) })

@@ -178,15 +178,16 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 	}
 	switch {
 	case cfg.ClientID == "" || cfg.ClientSecret.Reveal() == "":
-		return cfg, errors.New("auth: GitHub needs ClientID and ClientSecret: those of the OAuth app")
+		return cfg, errors.New("auth: GitHubConfig.ClientID and ClientSecret must be those of the OAuth app")
 	case cfg.Timeout < 0:
-		return cfg, errors.New("auth: GitHub's Timeout must not be negative")
+		return cfg, errors.New("auth: GitHubConfig.Timeout must not be negative")
 	case cfg.MembershipMaxAge < 0:
-		return cfg, errors.New("auth: GitHub's MembershipMaxAge must not be negative")
+		return cfg, errors.New("auth: GitHubConfig.MembershipMaxAge must not be negative")
 	case cfg.MembershipMaxAge > 0 && !cfg.restrictsAccounts():
-		return cfg, errors.New("auth: GitHub's MembershipMaxAge needs a list of who is allowed, or Admit")
+		return cfg, errors.New("auth: GitHubConfig.MembershipMaxAge needs a list of allowed accounts, " +
+			"organizations or teams, or Admit")
 	case !oauthstate.IsReturnTo(cfg.ConnectedPage):
-		return cfg, errors.New("auth: GitHub's ConnectedPage must be a path such as /account")
+		return cfg, errors.New("auth: GitHubConfig.ConnectedPage must be a path such as /account")
 	}
 	return cfg, checkID("Host", cfg.Host, MaxGitHubHostLength)
 }
@@ -197,10 +198,10 @@ func checkBaseURL(field, text string) (*url.URL, error) {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
 		u.Opaque != "":
-		return nil, fmt.Errorf("auth: GitHub's %s must be a URL of a host, without user, query and fragment",
-			field)
+		return nil, fmt.Errorf("auth: GitHubConfig.%s must be a URL of a host, without user, query and "+
+			"fragment", field)
 	case !weburl.IsSecure(u):
-		return nil, fmt.Errorf("auth: GitHub's %s must be https", field)
+		return nil, fmt.Errorf("auth: GitHubConfig.%s must be https", field)
 	}
 	return u, nil
 }
@@ -210,11 +211,11 @@ func (cfg GitHubConfig) checkCallback() error {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "" ||
 		u.Scheme != "https" && u.Scheme != "http":
-		return errors.New("auth: GitHub's CallbackURL must be a URL such as " +
+		return errors.New("auth: GitHubConfig.CallbackURL must be a URL such as " +
 			"https://api.example.com/api/v1/auth/github/callback")
 	case !weburl.IsSecure(u) && !cfg.InsecureCookies:
-		return errors.New("auth: GitHub's CallbackURL must be https: a browser keeps no secure cookie " +
-			"for plain http")
+		return errors.New("auth: GitHubConfig.CallbackURL must be https: a browser does not keep a " +
+			"secure cookie for plain http")
 	}
 	return nil
 }
@@ -227,11 +228,11 @@ func (cfg GitHubConfig) checkOrigins() error {
 		if err != nil || u.Scheme != "https" && u.Scheme != "http" || originOf(text) != text ||
 			strings.ContainsFunc(u.Host,
 				func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '*' || r == '%' }) {
-			return fmt.Errorf("auth: GitHub's AllowedOrigins: %q is not an origin as browsers write it, "+
-				"such as https://app.example.com", text)
+			return fmt.Errorf("auth: GitHubConfig.AllowedOrigins: %q is not an origin in the form that "+
+				"browsers send, such as https://app.example.com", text)
 		}
 		if !weburl.IsSecure(u) && !cfg.InsecureCookies {
-			return fmt.Errorf("auth: GitHub's AllowedOrigins: %q must be https", text)
+			return fmt.Errorf("auth: GitHubConfig.AllowedOrigins: %q must be https", text)
 		}
 	}
 	return nil
@@ -331,11 +332,11 @@ func (cfg GitHubConfig) checkUsers(store GitHubStore, tokens *TokenIssuer) error
 	}
 	switch {
 	case hostsUsers && len(cfg.SuperUsers) > 0:
-		return errors.New("auth: GitHub's SuperUsers cannot be set with a UserSource: the host's own " +
-			"table says who is a super user")
+		return errors.New("auth: GitHubConfig.SuperUsers cannot be set with a UserSource: the host's " +
+			"own table says which users are super users")
 	case hostsUsers && cfg.MembershipMaxAge > 0:
-		return errors.New("auth: GitHub's MembershipMaxAge cannot be set with a UserSource: " +
-			"disable in the host's own table who has left, and call RevokeUser")
+		return errors.New("auth: GitHubConfig.MembershipMaxAge cannot be set with a UserSource: " +
+			"disable users who have left in the host's own table, and call RevokeUser")
 	}
 	return nil
 }

@@ -55,13 +55,14 @@ func (g *GitHubConnector) signIn(
 		}
 		if signIn.GrantSuperUser && !user.IsSuperUser {
 			g.cfg.Logger.WarnContext(ctx,
-				"auth: GitHubConfig.SuperUsers lists an account whose user is no super user: "+
-					"its grant was spent, and the user was demoted, reset or deleted since",
+				"auth: GitHubConfig.SuperUsers lists an account whose user is not a super user: "+
+					"its grant is spent, because the user was demoted, reset or deleted",
 				"user_id", user.ID, "github_id", profile.Account.ID)
 		}
 		return g.finishSignIn(ctx, signIn, isNew, session, user)
 	}
-	return githubSignInResult{}, errors.New("auth: signing in with GitHub: overtaken too often")
+	return githubSignInResult{}, errors.New("auth: signing in with GitHub: concurrent writes came first " +
+		"too often")
 }
 
 // signInChange prepares the write of a sign-in. If the link is new, the event is about the new
@@ -270,7 +271,7 @@ func (g *GitHubConnector) connect(
 		c.done(ctx)
 		return &link, nil
 	}
-	return nil, errors.New("auth: connecting a GitHub account: overtaken too often")
+	return nil, errors.New("auth: connecting a GitHub account: concurrent writes came first too often")
 }
 
 // reservedUsernames are usernames that people would take for a role or for the service itself.

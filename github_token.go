@@ -62,7 +62,7 @@ func (g *GitHubConnector) verifyToken(ctx context.Context, userID string) error 
 			return err
 		}
 	}
-	return errors.New("auth: verifying a GitHub token: overtaken too often")
+	return errors.New("auth: verifying a GitHub token: concurrent writes came first too often")
 }
 
 // connection returns the user's link and token, or ErrNotFound if there is no token.
@@ -162,7 +162,7 @@ func (g *GitHubConnector) revokeRemovedToken(ctx context.Context, token GitHubTo
 	grant, _, err := g.unseal(token)
 	if err != nil {
 		g.cfg.Logger.WarnContext(ctx,
-			"auth: a removed GitHub token could not be read, and so not be revoked", "error", err)
+			"auth: a removed GitHub token could not be decrypted, so it was not revoked at GitHub", "error", err)
 		return
 	}
 	g.revokeAtGitHub(ctx, grant.AccessToken)

@@ -95,7 +95,7 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 		cfg.MaxAge = defaultMaxAge
 	}
 	if cfg.MaxAge < time.Second || cfg.MaxAge > longestLifetime {
-		return nil, errors.New("auth: MaxAge must be from a second to 30 days")
+		return nil, errors.New("auth: RemoteVerifierConfig.MaxAge must be from 1 second to 30 days")
 	}
 	return &RemoteVerifier{
 		verifier: token.Verifier{
@@ -114,7 +114,8 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 func checkJWKSURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return errors.New("auth: JWKSURL must be an https URL without a user or a fragment")
+		return errors.New("auth: RemoteVerifierConfig.JWKSURL must be an https URL without a user or a " +
+			"fragment")
 	}
 	return nil
 }

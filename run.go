@@ -57,7 +57,7 @@ func (s *Service) pruneRegularly(ctx context.Context) {
 	defer again.Stop()
 	for ctx.Err() == nil {
 		if _, err := s.Prune(ctx); err != nil && ctx.Err() == nil {
-			s.log.ErrorContext(ctx, "auth: housekeeping failed", "error", err)
+			s.log.ErrorContext(ctx, "auth: pruning failed", "error", err)
 		}
 		select {
 		case <-again.C:

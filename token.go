@@ -127,7 +127,7 @@ func newTokenIssuer(
 func (t *TokenIssuer) checkStore(store any) error {
 	switch {
 	case t.sessions == nil:
-		return errors.New("auth: the TokenIssuer is empty: make it with NewTokenIssuer")
+		return errors.New("auth: the TokenIssuer is empty: create it with NewTokenIssuer")
 	case t.users != nil && hasUsers(store), t.users == nil && keepsNoUsers(store):
 		return errors.New("auth: the components must have the same store: either it keeps users, or the " +
 			"issuer has a UserSource")

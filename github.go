@@ -102,8 +102,8 @@ type GitHubConfig struct {
 
 	// InsecureCookies allows plain http on hosts other than loopback. An attacker who can read the
 	// traffic can then sign in as any user. An attacker who controls a host of the same domain can
-	// plant cookies, so that a person signs in or connects an account as the attacker. With browser
-	// sessions, a bearer token then cannot connect an account.
+	// plant cookies, so that a person signs in or connects an account as the attacker. If browser
+	// sessions are enabled, a bearer token cannot connect an account over plain http.
 	InsecureCookies bool
 
 	// HTTPClient makes the calls to GitHub. Only its Transport is used. nil means

@@ -79,7 +79,7 @@ func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHub
 
 // Disconnect removes the user's token from the store, and then revokes it at GitHub if GitHub
 // answers. The user can still sign in with GitHub. It returns ErrNotFound if there is no token, or
-// if the user is not the authority's and SuperUser is not set. It returns the errors of
+// if the authority is that of another user without SuperUser. It returns the errors of
 // [Authority.Check].
 func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID string) error {
 	if err := g.tokens.checkAuthority(ctx, by); err != nil {

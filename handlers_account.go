@@ -151,8 +151,7 @@ const maxListedSessions = 100
 
 // ListSessionsHandler handles GET /auth/sessions: it lists the caller's sessions, the newest first,
 // and marks the session that makes the call. It lists at most 100 sessions. If the caller has more,
-// it lists the newest 100. If the session that makes the call is not among them, it replaces the
-// last one.
+// it lists the newest 100, or the newest 99 and the session that makes the call.
 func (s *Service) ListSessionsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, serve: s.serveSessions})
 }
@@ -189,8 +188,8 @@ func (s *Service) serveSessions(_ http.ResponseWriter, r *http.Request) (any, er
 	return response, nil
 }
 
-// newestSessions returns the first maxListedSessions of the sessions. If the current session would
-// be missing, it replaces the last one.
+// newestSessions returns the first maxListedSessions of the sessions. If the current session is not
+// among them, it takes the place of the last one.
 func newestSessions(sessions []Session, currentID string) []Session {
 	if len(sessions) <= maxListedSessions {
 		return sessions

@@ -29,9 +29,9 @@ type Store interface {
 //     another account of the same GitHub host.
 //   - UnlinkGitHub counts only access keys and links as ways to sign in.
 //   - The store keeps and locks one record for each user ID that it has received. Without that
-//     record, nothing would delay a new key while the user's sessions are revoked. The store checks
-//     the session of an Authority. What the host says of the user takes effect when
-//     RevokeUserSessions returns.
+//     record, nothing would delay a new key while the user's sessions are revoked.
+//   - Of an Authority, the store checks the session but not the user. A change that the host makes
+//     to the user takes effect when RevokeUserSessions returns.
 //
 // These rules hold for every method of every role of every store:
 //
@@ -108,8 +108,8 @@ type UserStore interface {
 	FindUser(ctx context.Context, id string) (User, error)
 
 	// ListUsers returns at most limit users whose IDs come after the given one, in the byte order
-	// of the IDs. Every ID comes after "". A result of fewer than limit users means that there are
-	// no more. If limit is below one, ListUsers returns none.
+	// of the IDs. Every ID comes after "". A result of fewer than limit users is the last page. If
+	// limit is below one, ListUsers returns none.
 	//
 	// Passing the last ID of each page as after visits every user that exists for the whole
 	// iteration exactly once.
@@ -235,8 +235,8 @@ type SessionStore interface {
 	// earlier one appear. A counter that is locked until the commit ensures this order. A time or a
 	// sequence does not.
 	//
-	// An entry for a user is added even if the user has no session, because a token may be valid
-	// whose session record was lost. The entry's ExpiresAt is the latest of the sessions', or Now
+	// An entry for a user is added even if the user has no session, because there may be
+	// a valid token whose session record was lost. The entry's ExpiresAt is the latest of the sessions', or Now
 	// plus MaxTokenLifetime if that is later. At most one entry for each session and one for each
 	// user is in force: an entry that is replaced by a newer one gets a zero ExpiresAt. An entry
 	// for a user replaces the entries of the user's sessions, except [Revocation.Capped] ones.
@@ -279,7 +279,7 @@ type SessionStore interface {
 	PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error)
 
 	// ListRevocations returns, in order, at most limit entries of the feed whose Positions are not
-	// below from. A result of fewer than limit entries means that there are no more. If limit is
+	// below from. A result of fewer than limit entries ends with the newest entry. If limit is
 	// below one, ListRevocations returns none.
 	//
 	// A database might show an entry while an earlier one is not yet visible. ListRevocations must

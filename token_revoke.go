@@ -40,9 +40,8 @@ func (t *TokenIssuer) requireLiveInStore(ctx context.Context, caller *Identity) 
 }
 
 // Revoke revokes the session, so that its token is rejected from now on. It returns ErrNotFound if
-// there is no such session. It also returns ErrNotFound if the session belongs to another user than
-// the authority's and the authority has no SuperUser. It returns the errors of [Authority.Check].
-// To revoke the session of a token, use RevokeToken.
+// there is no such session, or if the authority is that of another user without SuperUser. It
+// returns the errors of [Authority.Check]. To revoke the session of a token, use RevokeToken.
 func (t *TokenIssuer) Revoke(ctx context.Context, by Authority, sessionID string) error {
 	if err := t.checkAuthority(ctx, by); err != nil {
 		return err

@@ -132,11 +132,11 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 	return recovered.Pair, nil
 }
 
-// RegenerateCredentials replaces every way in which the user can sign in, for a user whose
-// credentials another person may have. It returns the only pair that now signs in as the user. It
-// removes every earlier key, session and GitHub link, and revokes the GitHub token at GitHub if
-// GitHub answers. A disabled user stays disabled. It returns ErrNotFound if there is no such user,
-// and the errors of [Authority.Check].
+// RegenerateCredentials replaces every way in which the user can sign in by a new pair. Use it if
+// another person may have the user's credentials. It returns the new pair, the only one that now
+// signs in as the user. It removes every earlier key, session and GitHub link, and revokes the
+// GitHub token at GitHub if GitHub answers. A disabled user stays disabled. It returns ErrNotFound
+// if there is no such user, and the errors of [Authority.Check].
 func (s *Service) RegenerateCredentials(ctx context.Context, by Authority, userID string) (KeyPair, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return KeyPair{}, err
@@ -303,9 +303,9 @@ func (s *Service) readUser(ctx context.Context, userID string) (User, error) {
 // Recheck reads the caller's session and record again, and returns the record. It is meant for a
 // handler that has run for a long time since the middleware, or that holds a connection open.
 //
-// Recheck does not see a revocation that comes a moment later. To make a write exclude a
-// revocation, use an [Authority], or package sqlstore's HoldAuthority inside a transaction of the
-// host's own.
+// Recheck does not see a revocation that comes a moment later. To make a revocation wait until a
+// write is complete, use an [Authority], or package sqlstore's HoldAuthority inside a transaction
+// of the host.
 //
 // It returns ErrTokenMissing as [Service.User] does, and ErrTokenRejected if the session is not
 // live or the user is not active.

@@ -322,7 +322,7 @@ func checkEmail(email string) error {
 	return nil
 }
 
-// checkReturnTo accepts an empty path or a path of the host's own: see oauthstate.IsReturnTo.
+// checkReturnTo accepts a path of the host, or an empty one: see oauthstate.IsReturnTo.
 func checkReturnTo(path string) error {
 	if !oauthstate.IsReturnTo(path) {
 		return invalidf("return_to", "must be a path such as /settings?tab=github")

@@ -56,7 +56,7 @@ func (g *GitHubConnector) signIn(
 		if signIn.GrantSuperUser && !user.IsSuperUser {
 			g.cfg.Logger.WarnContext(ctx,
 				"auth: GitHubConfig.SuperUsers lists an account whose user is not a super user: "+
-					"its grant is spent, because the user was demoted, reset or deleted",
+					"its grant was spent when the user was demoted, reset or deleted",
 				"user_id", user.ID, "github_id", profile.Account.ID)
 		}
 		return g.finishSignIn(ctx, signIn, isNew, session, user)

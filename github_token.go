@@ -162,7 +162,8 @@ func (g *GitHubConnector) revokeRemovedToken(ctx context.Context, token GitHubTo
 	grant, _, err := g.unseal(token)
 	if err != nil {
 		g.cfg.Logger.WarnContext(ctx,
-			"auth: a removed GitHub token could not be decrypted, so it was not revoked at GitHub", "error", err)
+			"auth: a removed GitHub token could not be decrypted, so it was not revoked at GitHub",
+			"error", err)
 		return
 	}
 	g.revokeAtGitHub(ctx, grant.AccessToken)

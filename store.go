@@ -235,11 +235,12 @@ type SessionStore interface {
 	// earlier one appear. A counter that is locked until the commit ensures this order. A time or a
 	// sequence does not.
 	//
-	// An entry for a user is added even if the user has no session, because there may be
-	// a valid token whose session record was lost. The entry's ExpiresAt is the latest of the sessions', or Now
-	// plus MaxTokenLifetime if that is later. At most one entry for each session and one for each
-	// user is in force: an entry that is replaced by a newer one gets a zero ExpiresAt. An entry
-	// for a user replaces the entries of the user's sessions, except [Revocation.Capped] ones.
+	// An entry for a user is added even if the user has no session, because there may be a valid
+	// token whose session record was lost. The entry's ExpiresAt is the latest of the sessions', or
+	// Now plus MaxTokenLifetime if that is later. At most one entry for each session and one for
+	// each user is in force: an entry that is replaced by a newer one gets a zero ExpiresAt. An
+	// entry for a user replaces the entries of the user's sessions, except [Revocation.Capped]
+	// ones.
 	//
 	// If the feed then names more than [MaxNamedRevocations] sessions of one user, the entry of
 	// [FoldRevocations] is added in the same transaction. The user's other sessions with

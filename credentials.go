@@ -107,7 +107,7 @@ func (v *CredentialVerifier) GeneratePair() KeyPair {
 func (v *CredentialVerifier) Issue(
 	ctx context.Context, by Authority, userID string, options KeyOptions,
 ) (KeyPair, error) {
-	if err := v.tokens.admit(ctx, by); err != nil {
+	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return KeyPair{}, err
 	}
 	pair, _, err := v.issue(ctx, by, userID, options)
@@ -331,7 +331,7 @@ func (v *CredentialVerifier) matchKey(
 // such key, or if the key belongs to another user than the authority's session and SuperUser is
 // not set, and the errors of [Authority.Check].
 func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey string) error {
-	if err := v.tokens.admit(ctx, by); err != nil {
+	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err
 	}
 	return v.revoke(ctx, by, accessKey, "", EventKeyRevoked)

@@ -36,7 +36,7 @@ func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessK
 func (v *CredentialVerifier) Rotate(
 	ctx context.Context, by Authority, accessKey string, overlap time.Duration,
 ) (KeyPair, error) {
-	if err := v.tokens.admit(ctx, by); err != nil {
+	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return KeyPair{}, err
 	}
 	pair, _, err := v.rotate(ctx, by, accessKey, overlap)

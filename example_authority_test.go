@@ -9,7 +9,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// A job that a caller has started goes on after the request, and makes a key at its end. If the
+// A job that a caller started continues after the request and issues a key at its end. If the
 // caller's sessions have been revoked meanwhile, the store refuses the change.
 func ExampleAuthority() {
 	svc, _, err := newAPI([]byte("a secret of 32 random bytes, say"))

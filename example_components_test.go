@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// withUser returns a store with one user and no key that anybody knows.
+// withUser returns a store with one user, who has a key that cannot sign in.
 func withUser(id, username string) *memstore.Store {
 	store := memstore.New()
 	err := store.Register(context.Background(), auth.Write{By: auth.ByHost("setup"), Now: time.Now},
@@ -23,7 +23,7 @@ func withUser(id, username string) *memstore.Store {
 	return store
 }
 
-// Access keys alone, for a program that has its own idea of a session.
+// Access keys without tokens, for a program that has its own sessions.
 func ExampleCredentialVerifier() {
 	ctx := context.Background()
 	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), nil, auth.CredentialConfig{
@@ -53,7 +53,7 @@ func ExampleCredentialVerifier() {
 	// true
 }
 
-// Tokens alone, for a program that knows by other means who is there.
+// Tokens without access keys, for a program that signs users in by other means.
 func ExampleTokenIssuer() {
 	ctx := context.Background()
 	key, err := auth.NewHS256Key("", []byte("a secret of 32 random bytes, say"))
@@ -83,8 +83,8 @@ func ExampleTokenIssuer() {
 	// true
 }
 
-// The way back in when no super user has a key any more: a small program that an
-// operator runs beside the database.
+// A recovery program that an operator runs next to the database when no super user has a working
+// key.
 func ExampleService_RecoverSuperUser() {
 	svc, _, err := newAPI([]byte("a secret of 32 random bytes, say"))
 	if err != nil {

@@ -12,14 +12,14 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// parts are the components of a host that mounts none of the documented calls.
+// parts contains the components of a host that mounts none of the documented calls.
 type parts struct {
 	tokens      *auth.TokenIssuer
 	credentials *auth.CredentialVerifier
 	github      *auth.GitHubConnector
 }
 
-// compose makes the parts over one store. They share the events and the issuer.
+// compose creates the components over one store. They share the EventLog and the issuer.
 func compose(store auth.Store, events *auth.EventLog) (parts, error) {
 	signing, err1 := auth.NewHS256Key("2026-01", []byte("a secret of 32 random bytes, say"))
 	sealing, err2 := auth.NewSymmetricKey("2026-01", []byte("another one of 32 random bytes, say"))
@@ -41,8 +41,8 @@ func compose(store auth.Store, events *auth.EventLog) (parts, error) {
 	return parts{tokens, credentials, github}, errors.Join(err1, err2)
 }
 
-// signIn is the host's own sign-in: it verifies the pair and opens a session. A pair whose user may
-// not sign in gets the answer of a wrong one.
+// signIn is the host's own sign-in: it verifies the pair and opens a session. If the user of a
+// valid pair may not sign in, the answer is the same as for a wrong pair.
 func (p parts) signIn(ctx context.Context, pair auth.KeyPair) (auth.Token, error) {
 	key, user, err := p.credentials.Verify(ctx, pair)
 	if err != nil {
@@ -56,6 +56,7 @@ func (p parts) signIn(ctx context.Context, pair auth.KeyPair) (auth.Token, error
 	return token, hideReason(err)
 }
 
+// hideReason returns ErrInvalidCredentials in place of the errors that would reveal a valid pair.
 func hideReason(err error) error {
 	for _, reason := range []error{auth.ErrNotFound, auth.ErrUserDisabled, auth.ErrGitHubNotAllowed} {
 		if errors.Is(err, reason) {
@@ -82,7 +83,8 @@ func (p parts) authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// revokeKey is a call of the host's own: it revokes the key of the query, if it is the caller's.
+// revokeKey is one of the host's own handlers: it revokes the key that the query names, if the key
+// is the caller's.
 func (p parts) revokeKey(w http.ResponseWriter, r *http.Request) {
 	caller, _ := auth.IdentityFromContext(r.Context())
 	if err := p.credentials.Revoke(r.Context(), caller.Authority(), r.URL.Query().Get("key")); err != nil {
@@ -90,8 +92,8 @@ func (p parts) revokeKey(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// The three components composed by hand behave as in a Service: they report to one EventLog, and
-// revoking a key rejects the tokens of its sessions at once.
+// The three components behave as they do in a Service, although the host creates them one by one:
+// they report to one EventLog, and revoking a key rejects the tokens of its sessions at once.
 func Example_composition() {
 	ctx := context.Background()
 	events := auth.NewEventLog(auth.EventLogConfig{

@@ -11,12 +11,13 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// people is a host's own table of users. In a database it would be a SELECT.
+// people is the host's own users table.
 type people struct {
 	mu   sync.Mutex
 	byID map[string]auth.User
 }
 
+// FindUser returns the user with this ID, or auth.ErrNotFound. In a database it is a SELECT.
 func (p *people) FindUser(_ context.Context, id string) (auth.User, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -27,7 +28,8 @@ func (p *people) FindUser(_ context.Context, id string) (auth.User, error) {
 	return user, nil
 }
 
-// ResolveGitHub lets nobody in who has not connected GitHub while signed in.
+// ResolveGitHub assigns no user to an unknown GitHub account. So users can sign in with GitHub only
+// after they have connected their account while signed in.
 func (p *people) ResolveGitHub(context.Context, auth.GitHubProfile, string) (string, error) {
 	return "", auth.ErrNotFound
 }
@@ -40,8 +42,8 @@ func (p *people) disable(id string) {
 	p.byID[id] = user
 }
 
-// A host that has a table of users already: keys and sessions are in the store,
-// and who the users are, and whether they are active, the host says.
+// A host that already has a users table. The store keeps the keys and sessions, and the host says
+// who the users are and whether they are active.
 func ExampleNewWithUsers() {
 	key, err := auth.NewHS256Key("2026-01", []byte("a secret of 32 random bytes, say"))
 	if err != nil {
@@ -69,15 +71,15 @@ func ExampleNewWithUsers() {
 	fmt.Println("signed in:", token.User.Username)
 
 	table.disable("42") // first in the table, then the sessions
-	ended, err := svc.RevokeUser(ctx, auth.ByHost("staff office"), "42")
+	revoked, err := svc.RevokeUser(ctx, auth.ByHost("staff office"), "42")
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("sessions ended:", ended)
+	fmt.Println("sessions revoked:", revoked)
 	_, err = svc.Login(ctx, pair)
 	fmt.Println("signs in again:", !errors.Is(err, auth.ErrInvalidCredentials))
 	// Output:
 	// signed in: alice
-	// sessions ended: 1
+	// sessions revoked: 1
 	// signs in again: false
 }

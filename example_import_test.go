@@ -10,7 +10,7 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// Users come with the keys and the hashes that they had elsewhere.
+// Users are imported with the access keys and hashes that they had in another service.
 func ExampleService_ImportUsers() {
 	key, err := auth.NewHS256Key("", []byte("an example: read 32 random bytes"))
 	if err != nil {
@@ -35,8 +35,8 @@ func ExampleService_ImportUsers() {
 	progress, err := svc.ImportUsers(context.Background(), auth.ByHost("import"), lines, auth.ImportOptions{
 		OnRejected: func(line int, err error) { fmt.Printf("line %d: %v\n", line, err) },
 	})
-	fmt.Printf("%d added, %d refused, error: %v\n", progress.Added, progress.Rejected, err)
+	fmt.Printf("%d added, %d rejected, error: %v\n", progress.Added, progress.Rejected, err)
 	// Output:
 	// line 3: auth: hash must be bcrypt of cost 10 to 13 or argon2id of 8 to 64 MiB, t and p 1 to 4
-	// 1 added, 1 refused, error: <nil>
+	// 1 added, 1 rejected, error: <nil>
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// A new secret for a key, with a day for its clients to take it up.
+// A key gets a new secret, and its clients have a day to switch to it.
 func ExampleCredentialVerifier_Rotate() {
 	ctx := context.Background()
 	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), nil, auth.CredentialConfig{})
@@ -32,8 +32,8 @@ func ExampleCredentialVerifier_Rotate() {
 	// Output: <nil> <nil>
 }
 
-// What a scanner has found somewhere is looked through for secrets of this service,
-// which end there and then.
+// A scanner has found a text. The program searches it for access secrets of this service and
+// revokes their keys at once.
 func ExampleCredentialVerifier_RevokeLeaked() {
 	ctx := context.Background()
 	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), nil, auth.CredentialConfig{})

@@ -9,6 +9,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
+// serveOpenAPI serves the description at a path that the host chooses.
 func serveOpenAPI(mux *http.ServeMux) {
 	document := auth.OpenAPI()
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
@@ -17,7 +18,7 @@ func serveOpenAPI(mux *http.ServeMux) {
 	})
 }
 
-// A host serves the description of the calls beside the calls.
+// A host serves the OpenAPI description of the documented calls next to the calls.
 func ExampleOpenAPI() {
 	mux := http.NewServeMux()
 	serveOpenAPI(mux)

@@ -8,8 +8,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Another service, without the store, verifies with the keys that the issuer
-// publishes.
+// Another service, without the store, verifies tokens with the keys that the issuer publishes.
 func ExampleRemoteVerifier() {
 	verifier, err := auth.NewRemoteVerifier(auth.RemoteVerifierConfig{
 		JWKSURL:  "https://api.example.com/.well-known/jwks.json",

@@ -13,7 +13,8 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// newAPI is a host's own service: its routes beside the documented calls.
+// newAPI returns a host's service, and a handler with the documented calls and the host's own
+// routes.
 func newAPI(signingSecret []byte) (*auth.Service, http.Handler, error) {
 	key, err := auth.NewHS256Key("2026-01", signingSecret)
 	if err != nil {
@@ -42,8 +43,8 @@ func purge(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprint(w, "all gone")
 }
 
-// A whole service: it makes its first super user, who signs in over HTTP and
-// calls the host's own route with the token.
+// A complete service. It creates its first super user, who signs in over HTTP and calls the host's
+// own route with the token.
 func Example() {
 	svc, api, err := newAPI([]byte("a secret of 32 random bytes, say"))
 	if err != nil {

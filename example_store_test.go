@@ -9,9 +9,8 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// countingStore is a store of one's own: it changes what it wants to, and leaves
-// the rest to another. A store from the ground up implements the same interface,
-// and proves it with package storetest.
+// countingStore is a custom store that wraps another one and changes one method. A store that is
+// written from scratch implements the same interface, and tests itself with package storetest.
 type countingStore struct {
 	auth.Store
 	signIns map[auth.SignInMethod]int
@@ -28,7 +27,7 @@ func (s *countingStore) CreateSession(
 	return created, user, err
 }
 
-// A custom store.
+// A Service over a custom store.
 func ExampleStore() {
 	store := &countingStore{memstore.New(), map[auth.SignInMethod]int{}}
 	key, err := auth.NewHS256Key("", []byte("a secret of 32 random bytes, say"))

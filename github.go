@@ -22,104 +22,106 @@ import (
 	"github.com/sallyport-go/auth/internal/weburl"
 )
 
-// GitHubConfig says how users sign in with GitHub and connect their accounts. ClientID,
-// ClientSecret and CallbackURL are required: those of an OAuth app that is registered at GitHub.
+// GitHubConfig configures how users sign in with GitHub and connect their accounts. ClientID,
+// ClientSecret and CallbackURL are required. They are those of an OAuth app that is registered at
+// GitHub.
 type GitHubConfig struct {
 	ClientID     string
 	ClientSecret Secret
 
-	// CallbackURL is where GitHub sends the browser back to, as registered. It must be https,
+	// CallbackURL is the registered URL to which GitHub sends the browser back. It must be https,
 	// except on loopback or with InsecureCookies. The host's pages have the same origin.
 	CallbackURL string
 
-	// BaseURL is where users see GitHub: https://HOST for GitHub Enterprise Server,
-	// https://SUB.ghe.com for GitHub with data residency. The default is
-	// "https://github.com".
+	// BaseURL is the URL of GitHub's pages: https://HOST for GitHub Enterprise Server,
+	// https://SUB.ghe.com for GitHub with data residency. Default "https://github.com".
 	BaseURL string
 
-	// APIURL is where the REST API is. The default follows from BaseURL:
+	// APIURL is the URL of GitHub's REST API. The default follows from BaseURL:
 	// "https://api.github.com", https://HOST/api/v3 or https://api.SUB.ghe.com.
 	APIURL string
 
-	// Host is the name under which accounts are remembered. The default is BaseURL's host.
-	// Accounts of two hosts are never the same, whatever their numbers.
+	// Host is the name of this GitHub in the records of accounts. Default BaseURL's host. Accounts
+	// of two hosts are always different, even if their numbers are equal.
 	Host string
 
-	// SignInScopes are requested for a sign-in, ConnectScopes for connecting an account. nil
-	// means "read:user" and "user:email" for the one, "repo" and "user:email" for the other.
+	// SignInScopes are the scopes to request for a sign-in. nil means "read:user" and "user:email".
+	// ConnectScopes are the scopes to request for connecting an account. nil means "repo" and
+	// "user:email".
 	SignInScopes  []string
 	ConnectScopes []string
 
-	// SuperUsers are the numbers of the accounts whose users become super users when they next
-	// sign in. Each account has one such grant in its life: demoting, resetting or deleting its
-	// user spends the grant, too. It cannot be set with [NewWithUsers].
+	// SuperUsers are the numbers of the accounts whose users become super users when they next sign
+	// in. Each account has one such grant in its life. Demoting, resetting or deleting its user
+	// also spends the grant. SuperUsers cannot be set with [NewWithUsers].
 	SuperUsers []int64
 
 	// AllowedUsers, AllowedOrganizations and AllowedTeams are the numbers of the accounts,
-	// organizations and teams that may sign in and connect: an account that is in one of the
-	// three lists may. If all are empty, every account may. Organizations and teams add the
-	// scope "read:org".
+	// organizations and teams that may sign in and connect. An account in any of the three lists is
+	// allowed. If all three lists are empty, every account is allowed. Organizations and teams add
+	// the scope "read:org".
 	AllowedUsers         []int64
 	AllowedOrganizations []int64
 	AllowedTeams         []int64
 
-	// Admit, if set, decides about the accounts that the lists allow. An account for which it
-	// returns false is refused; an error answers 503.
+	// Admit, if set, decides about each account that the lists allow. If it returns false, the
+	// account is refused. If it returns an error, the call answers 503.
 	Admit func(ctx context.Context, profile GitHubProfile) (bool, error)
 
-	// MembershipMaxAge is how long the access keys of a user whom a GitHub sign-in made keep
-	// signing in after the lists and Admit last allowed the account. Then [Service.Login] asks
-	// GitHub again with the user's token, which takes a call or a few. If there is no token, or
-	// it lacks a scope, or the account is refused, the keys sign in again only after the user
-	// has signed in with GitHub; if GitHub does not answer, the call answers 503. GitHub's "no" is
-	// remembered for a minute. Zero means
-	// never to ask: a user who leaves an organization keeps the keys. It cannot be set with
-	// [NewWithUsers].
+	// MembershipMaxAge is how long the access keys of a user that a GitHub sign-in created keep
+	// working after the lists and Admit last allowed the account. After that time, [Service.Login]
+	// asks GitHub again with the user's token, in one or a few calls. Zero means that it never
+	// asks, so a user who leaves an organization keeps working keys. MembershipMaxAge cannot be set
+	// with [NewWithUsers].
+	//
+	// If there is no token, the token lacks a scope, or the account is refused, the keys work again
+	// only after the user has signed in with GitHub. A refusal is remembered for a minute. If
+	// GitHub does not answer, the call answers 503.
 	MembershipMaxAge time.Duration
 
-	// DisableSignUp refuses accounts that are not linked to a user yet: GitHub sign-in makes
+	// DisableSignUp refuses accounts that are not yet linked to a user: GitHub sign-in then creates
 	// no users and does not call UserSource.ResolveGitHub.
 	DisableSignUp bool
 
-	// AllowedOrigins are the origins of the host's other pages on the same site, such as
-	// "https://app.example.com" for a service at https://api.example.com, which may begin flows
-	// by fetch. A browser sends the fetch's cookie only with credentials: "include" and CORS
-	// headers of the host's own. Pages of the service's own origin need no entry.
+	// AllowedOrigins are the origins of the host's other pages on the same site that may begin
+	// flows by fetch, such as "https://app.example.com" for a service at https://api.example.com.
+	// Pages of the service's own origin need no entry. A browser sends and keeps the cookie of such
+	// a fetch only with credentials: "include" and CORS headers, which the host must set.
 	AllowedOrigins []string
 
-	// ConnectedPage is the path of the host's page to which the browser is sent when an
-	// account has been connected. If it is empty, and there are no browser sessions, a small
-	// page of this package says so.
+	// ConnectedPage is the path of the host's page to which the browser is sent after an account
+	// has been connected. If it is empty and there are no browser sessions, a small page of this
+	// package confirms the connection.
 	ConnectedPage string
 
-	// InsecureUnboundState lets a sign-in that one program began complete in another: a
-	// command line prints the URL, a browser opens it and shows the answer. The price is that
-	// an attacker who sends somebody such a URL can have them signed in as the attacker.
-	// Connecting an account is always bound to the browser.
+	// InsecureUnboundState lets one program begin a sign-in and another complete it: for example, a
+	// command line prints the URL, and a browser opens it and shows the answer. The danger is that
+	// an attacker who sends a person such a URL can sign that person in as the attacker. Connecting
+	// an account is always bound to the browser.
 	InsecureUnboundState bool
 
-	// InsecureCookies allows plain http elsewhere than on loopback. An attacker who can read
-	// the traffic can then sign in as anybody. An attacker who has a host of the same domain can
-	// plant cookies, so that a person signs in or connects an account as the attacker. With
-	// browser sessions a bearer token then connects no account.
+	// InsecureCookies allows plain http on hosts other than loopback. An attacker who can read the
+	// traffic can then sign in as any user. An attacker who controls a host of the same domain can
+	// plant cookies, so that a person signs in or connects an account as the attacker. If browser
+	// sessions are enabled, a bearer token cannot connect an account over plain http.
 	InsecureCookies bool
 
 	// HTTPClient makes the calls to GitHub. Only its Transport is used. nil means
 	// http.DefaultTransport.
 	HTTPClient *http.Client
 
-	// Timeout is how long one flow may wait for GitHub in all. Zero means 10 seconds.
+	// Timeout is the maximum total time that one flow may wait for GitHub. Zero means 10 seconds.
 	Timeout time.Duration
 
-	// Events gets the connector's events and calls its hooks. nil means none. In a [Config]
-	// it must be nil, because the Service has an EventLog of its own.
+	// Events records the connector's events and calls its hooks. nil means none. In a [Config] it
+	// must be nil, because the Service has its own EventLog.
 	Events *EventLog
 
-	// Now is the clock. nil means time.Now, and in a [Config] the Service's clock.
+	// Now is the clock. nil means time.Now or, in a [Config], the Service's clock.
 	Now func() time.Time
 
-	// Logger gets failures that make no call fail. nil means slog.Default(), and in a
-	// [Config] the Service's logger.
+	// Logger receives failures that do not make a call fail. nil means slog.Default() or, in a
+	// [Config], the Service's logger.
 	Logger *slog.Logger
 }
 
@@ -128,14 +130,14 @@ const (
 	membershipScope  = "read:org"
 )
 
-// asksForMembership reports whether GitHub must be asked who belongs where.
-func (cfg GitHubConfig) asksForMembership() bool {
+// checksMembership reports whether GitHub must be asked for an account's organizations or teams.
+func (cfg GitHubConfig) checksMembership() bool {
 	return len(cfg.AllowedOrganizations)+len(cfg.AllowedTeams) > 0
 }
 
-// restricted reports whether there are accounts that may not come in.
-func (cfg GitHubConfig) restricted() bool {
-	return cfg.asksForMembership() || len(cfg.AllowedUsers) > 0 || cfg.Admit != nil
+// restrictsAccounts reports whether some accounts may not sign in.
+func (cfg GitHubConfig) restrictsAccounts() bool {
+	return cfg.checksMembership() || len(cfg.AllowedUsers) > 0 || cfg.Admit != nil
 }
 
 func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
@@ -148,7 +150,7 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 	if cfg.ConnectScopes == nil {
 		cfg.ConnectScopes = []string{"repo", "user:email"}
 	}
-	if cfg.asksForMembership() {
+	if cfg.checksMembership() {
 		cfg.SignInScopes = append(cfg.SignInScopes[:len(cfg.SignInScopes):len(cfg.SignInScopes)],
 			membershipScope)
 		cfg.ConnectScopes = append(cfg.ConnectScopes[:len(cfg.ConnectScopes):len(cfg.ConnectScopes)],
@@ -176,30 +178,30 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 	}
 	switch {
 	case cfg.ClientID == "" || cfg.ClientSecret.Reveal() == "":
-		return cfg, errors.New("auth: GitHub needs ClientID and ClientSecret: those of the OAuth app")
+		return cfg, errors.New("auth: GitHubConfig.ClientID and ClientSecret must be those of the OAuth app")
 	case cfg.Timeout < 0:
-		return cfg, errors.New("auth: GitHub's Timeout must not be negative")
+		return cfg, errors.New("auth: GitHubConfig.Timeout must not be negative")
 	case cfg.MembershipMaxAge < 0:
-		return cfg, errors.New("auth: GitHub's MembershipMaxAge must not be negative")
-	case cfg.MembershipMaxAge > 0 && !cfg.restricted():
-		return cfg, errors.New("auth: GitHub's MembershipMaxAge needs a list of who is allowed, or Admit")
+		return cfg, errors.New("auth: GitHubConfig.MembershipMaxAge must not be negative")
+	case cfg.MembershipMaxAge > 0 && !cfg.restrictsAccounts():
+		return cfg, errors.New("auth: GitHubConfig.MembershipMaxAge needs a list of allowed accounts, " +
+			"organizations or teams, or Admit")
 	case !oauthstate.IsReturnTo(cfg.ConnectedPage):
-		return cfg, errors.New("auth: GitHub's ConnectedPage must be a path such as /account")
+		return cfg, errors.New("auth: GitHubConfig.ConnectedPage must be a path such as /account")
 	}
 	return cfg, checkID("Host", cfg.Host, MaxGitHubHostLength)
 }
 
-// checkBaseURL accepts an https URL, or http on loopback, of a host and perhaps a
-// path.
+// checkBaseURL accepts an https URL, or an http URL on loopback, with a host and optionally a path.
 func checkBaseURL(field, text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
 		u.Opaque != "":
-		return nil, fmt.Errorf("auth: GitHub's %s must be a URL of a host, without user, query and fragment",
-			field)
+		return nil, fmt.Errorf("auth: GitHubConfig.%s must be a URL of a host, without user, query and "+
+			"fragment", field)
 	case !weburl.IsSecure(u):
-		return nil, fmt.Errorf("auth: GitHub's %s must be https", field)
+		return nil, fmt.Errorf("auth: GitHubConfig.%s must be https", field)
 	}
 	return u, nil
 }
@@ -209,65 +211,68 @@ func (cfg GitHubConfig) checkCallback() error {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "" ||
 		u.Scheme != "https" && u.Scheme != "http":
-		return errors.New("auth: GitHub's CallbackURL must be a URL such as " +
+		return errors.New("auth: GitHubConfig.CallbackURL must be a URL such as " +
 			"https://api.example.com/api/v1/auth/github/callback")
 	case !weburl.IsSecure(u) && !cfg.InsecureCookies:
-		return errors.New("auth: GitHub's CallbackURL must be https: a browser keeps no secure cookie " +
-			"for plain http")
+		return errors.New("auth: GitHubConfig.CallbackURL must be https: a browser does not keep a " +
+			"secure cookie for plain http")
 	}
 	return nil
 }
 
-// checkOrigins accepts origins as browsers write them, because they are compared byte for byte.
+// checkOrigins accepts only the form in which browsers write origins, because origins are compared
+// byte for byte.
 func (cfg GitHubConfig) checkOrigins() error {
 	for _, text := range cfg.AllowedOrigins {
 		u, err := url.Parse(text)
 		if err != nil || u.Scheme != "https" && u.Scheme != "http" || originOf(text) != text ||
 			strings.ContainsFunc(u.Host,
 				func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '*' || r == '%' }) {
-			return fmt.Errorf("auth: GitHub's AllowedOrigins: %q is not an origin as browsers write it, "+
-				"such as https://app.example.com", text)
+			return fmt.Errorf("auth: GitHubConfig.AllowedOrigins: %q is not an origin in the form that "+
+				"browsers send, such as https://app.example.com", text)
 		}
 		if !weburl.IsSecure(u) && !cfg.InsecureCookies {
-			return fmt.Errorf("auth: GitHub's AllowedOrigins: %q must be https", text)
+			return fmt.Errorf("auth: GitHubConfig.AllowedOrigins: %q must be https", text)
 		}
 	}
 	return nil
 }
 
-// rememberedFor is how long an instance relies on what GitHub has said of a user. A client with a
-// right secret or a token could otherwise make this service call GitHub as fast as it can.
-const rememberedFor = time.Minute
+// answerLifetime is how long an instance reuses GitHub's answer about a user. Without it, a client
+// with a valid secret or token could make this service call GitHub once for each of its requests.
+const answerLifetime = time.Minute
 
-// maxAttempts is how often a write is tried again that another one overtook. Each
-// time somebody has got through, so few are enough.
+// maxAttempts is the maximum number of attempts at a write that a concurrent write can overtake. Few
+// are enough, because another write has succeeded each time.
 const maxAttempts = 8
 
-// GitHubConnector signs users in with GitHub, connects GitHub accounts to users, and makes
-// calls to GitHub for them. It is safe for concurrent use.
+// GitHubConnector signs users in with GitHub, connects GitHub accounts to users, and calls GitHub's
+// API for them. It is safe for concurrent use.
 type GitHubConnector struct {
 	store   GitHubStore
 	users   UserStore // nil unless the store keeps users
 	tokens  *TokenIssuer
 	cfg     GitHubConfig
-	origin  string // the public origin of the host's pages
+	origin  string // of the host's pages
 	api     *githubapi.Client
 	cookies oauthstate.Cookies
-	unbound *seal.Sealer // of states that no cookie binds; nil unless they are allowed
-	sealer  *seal.Sealer // of tokens in the store
+	unbound *seal.Sealer // seals states without a cookie; nil unless InsecureUnboundState
+	sealer  *seal.Sealer // seals tokens in the store
 	events  *EventLog
 
 	insecureCookies bool // whether browsers get cookies over plain http
 
-	tokenAnswers  *answers.Memory // to Verify
-	memberAnswers *answers.Memory // to StillAdmitted
-	refreshes     *answers.Memory // one for each user at a time, on this instance
+	tokenAnswers  *answers.Memory // of GitHub, for Verify
+	memberAnswers *answers.Memory // of GitHub, for StillAdmitted
+	refreshes     *answers.Memory // used only for Enter: one refresh for each user at a time
 }
 
-// NewGitHubConnector returns a connector, or an error that says what to change in the
-// configuration. Sessions that begin with GitHub get their tokens from the issuer, over the
-// same store; the users are the issuer's. The sealing keys are shared by all instances; the
-// first seals, all open.
+// NewGitHubConnector returns a connector. It returns an error that names the setting to change if
+// the configuration is not valid.
+//
+// The issuer issues the tokens of GitHub sign-ins. It must have the same store as the connector,
+// and its users are the connector's users. All instances must have the same sealing keys: the first
+// key seals, and all of them open.
 func NewGitHubConnector(
 	store GitHubStore, tokens *TokenIssuer, sealing []SymmetricKey, cfg GitHubConfig,
 ) (*GitHubConnector, error) {
@@ -311,14 +316,15 @@ func NewGitHubConnector(
 
 		insecureCookies: insecure,
 
-		tokenAnswers:  answers.New(cfg.Now, rememberedFor),
-		memberAnswers: answers.New(cfg.Now, min(rememberedFor, cfg.MembershipMaxAge)),
-		refreshes:     answers.New(cfg.Now, rememberedFor),
+		tokenAnswers:  answers.New(cfg.Now, answerLifetime),
+		memberAnswers: answers.New(cfg.Now, min(answerLifetime, cfg.MembershipMaxAge)),
+		refreshes:     answers.New(cfg.Now, answerLifetime),
 	}, nil
 }
 
-// checkUsers returns an error for settings that are impossible over a UserSource: only the host
-// says which users are super users, and when GitHub last admitted a user is not recorded.
+// checkUsers returns an error for settings that are impossible with a UserSource. In that case only
+// the host decides which users are super users, and no record says when GitHub last admitted a
+// user.
 func (cfg GitHubConfig) checkUsers(store GitHubStore, tokens *TokenIssuer) error {
 	hostsUsers := tokens.users != nil
 	if err := tokens.checkStore(store); err != nil {
@@ -326,16 +332,16 @@ func (cfg GitHubConfig) checkUsers(store GitHubStore, tokens *TokenIssuer) error
 	}
 	switch {
 	case hostsUsers && len(cfg.SuperUsers) > 0:
-		return errors.New("auth: GitHub's SuperUsers cannot be set with a UserSource: the host's own " +
-			"table says who is a super user")
+		return errors.New("auth: GitHubConfig.SuperUsers cannot be set with a UserSource: the host's " +
+			"own table says which users are super users")
 	case hostsUsers && cfg.MembershipMaxAge > 0:
-		return errors.New("auth: GitHub's MembershipMaxAge cannot be set with a UserSource: " +
-			"disable in the host's own table who has left, and call RevokeUser")
+		return errors.New("auth: GitHubConfig.MembershipMaxAge cannot be set with a UserSource: " +
+			"disable users who have left in the host's own table, and call RevokeUser")
 	}
 	return nil
 }
 
-// newGitHubAPI returns the client of the calls to the GitHub that the configuration names.
+// newGitHubAPI returns a client for the GitHub that the configuration names.
 func newGitHubAPI(cfg GitHubConfig) *githubapi.Client {
 	return githubapi.New(githubapi.App{
 		ClientID:     cfg.ClientID,
@@ -346,8 +352,8 @@ func newGitHubAPI(cfg GitHubConfig) *githubapi.Client {
 	}, cfg.HTTPClient.Transport, cfg.Now)
 }
 
-// originOf returns the origin of a URL as browsers write it: scheme and host in lower case,
-// without the scheme's own port. It returns "" if the URL cannot be parsed.
+// originOf returns the origin of a URL as browsers write it: scheme and host in lower case, without
+// the default port of the scheme. It returns "" if the URL cannot be parsed.
 func originOf(rawURL string) string {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Host == "" {
@@ -361,16 +367,15 @@ func originOf(rawURL string) string {
 }
 
 // BrowserSessions lets browsers sign in by cookie. The callback of a GitHub sign-in then sets a
-// cookie and sends the browser to a page of the host's, with error= in the query if the sign-in
-// failed. The middleware accepts the cookie if a request has no bearer token, and signing out
+// cookie and redirects the browser to a page of the host. If the sign-in failed, the page's query
+// has error=. The middleware accepts the cookie if a request has no bearer token, and signing out
 // removes it.
 type BrowserSessions struct {
-	// LandingPath is the path of the host's page to which the browser is sent. The default
-	// is "/".
+	// LandingPath is the path of the host's page to which the browser is redirected. Default "/".
 	LandingPath string
 }
 
-// newBrowserSessions returns the cookies of browser sessions, which carry tokens of the issuer.
+// newBrowserSessions returns the cookies of browser sessions, which contain tokens of the issuer.
 func newBrowserSessions(
 	cfg BrowserSessions, sealing []SymmetricKey, origin string, insecure bool, tokens *TokenIssuer,
 ) (*browser.Sessions, error) {

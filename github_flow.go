@@ -20,22 +20,22 @@ import (
 // error.
 type GitHubOutcome struct {
 	SignedIn  *Token      // the session of a user who has signed in
-	IsNewUser bool        // this sign-in made the user, or linked the account to the host's user
-	Connected *GitHubLink // the account that is connected now
-	ReturnTo  string      // the path that the flow was begun with; may be empty
+	IsNewUser bool        // the sign-in created the user, or linked the account to the host's user
+	Connected *GitHubLink // the account that was connected
+	ReturnTo  string      // the path that BeginSignIn or BeginConnect got; may be empty
 
-	// ClearCookie removes the flow's cookie. Set it in the answer, also if there is an error.
-	// It is nil if the state is not this browser's, whose own flow goes on.
+	// ClearCookie removes the flow's cookie. Set it in the response, even if there is an error. It
+	// is nil if the state belongs to another browser, so that this browser's own flow can continue.
 	ClearCookie *http.Cookie
 }
 
-// BeginSignIn begins a sign-in with GitHub in the browser that sends the request. Send the
-// browser to the URL, and set the cookie in the answer: without it, the browser cannot come
-// back. returnTo is a path of the host's, or empty. Nothing is stored.
+// BeginSignIn begins a sign-in with GitHub in the browser that sends the request. Redirect the
+// browser to authURL, and set the cookie in the response: without it, the browser cannot complete
+// the flow. returnTo is a path of the host, or empty. BeginSignIn stores nothing.
 //
-// It returns ErrCrossOrigin if the browser says that a page of another origin sends the request in
-// a frame or by fetch ([GitHubConfig.AllowedOrigins] may), or that the request is a prefetch, and
-// for a HEAD. A navigation of a whole window is for the caller to judge: Service lets it begin a
+// It returns ErrCrossOrigin for a HEAD, for a prefetch, and if the browser says that a page of
+// another origin sends the request in a frame or by fetch. Origins in [GitHubConfig.AllowedOrigins]
+// may send it. The caller must decide about a navigation of a whole window: Service lets it begin a
 // sign-in only if the person asked for it.
 func (g *GitHubConnector) BeginSignIn(
 	r *http.Request, returnTo string,
@@ -43,13 +43,16 @@ func (g *GitHubConnector) BeginSignIn(
 	return g.begin(r, oauthstate.Flow{ReturnTo: returnTo}, g.cfg.SignInScopes)
 }
 
-// BeginConnect is BeginSignIn for connecting a GitHub account to the user of a session, such as
-// [Identity.Authority] returns it. The authority is checked when the flow completes. Its MaxAge, if
-// set, is then longer by the 10 minutes that a flow may take. The person chooses the account at
-// GitHub. It returns an *InvalidError for an authority of the host.
+// BeginConnect is BeginSignIn for connecting a GitHub account to the user of a session. The
+// authority is that of the session, as [Identity.Authority] returns it. The person chooses the
+// account at GitHub. BeginConnect returns an *InvalidError for an authority of the host.
 //
-// If the request has no bearer token, the caller is a browser session, and the flow completes only
-// in that session: [GitHubConnector.Complete] must then be told of it.
+// The authority is checked when the flow completes. Its MaxAge, if set, is extended by the 10
+// minutes that a flow may take.
+//
+// If the request has no bearer token, the caller has a browser session, and the flow completes only
+// in that session. The caller of [GitHubConnector.Complete] must then pass the identity of that
+// session.
 func (g *GitHubConnector) BeginConnect(
 	r *http.Request, by Authority, returnTo string,
 ) (authURL string, cookie *http.Cookie, err error) {
@@ -87,13 +90,13 @@ func (g *GitHubConnector) begin(
 	return g.api.AuthCodeURL(state, flow.Verifier, scopes, options...), cookie, nil
 }
 
-// sourceOf returns where a request to begin a flow comes from.
+// sourceOf returns the origin class of a request to begin a flow.
 func (g *GitHubConnector) sourceOf(r *http.Request) browser.Source {
 	return browser.SourceOf(r, g.origin, g.cfg.AllowedOrigins)
 }
 
-// BeginUnboundSignIn is BeginSignIn for a browser that is not the client's own, without a
-// cookie. It returns an error unless [GitHubConfig.InsecureUnboundState] is set.
+// BeginUnboundSignIn is BeginSignIn without a cookie, for a browser that does not send the request
+// itself. It returns an error unless [GitHubConfig.InsecureUnboundState] is set.
 func (g *GitHubConnector) BeginUnboundSignIn() (authURL string, err error) {
 	if g.unbound == nil {
 		return "", errors.New("auth: GitHubConfig.InsecureUnboundState is not set")
@@ -104,36 +107,37 @@ func (g *GitHubConnector) BeginUnboundSignIn() (authURL string, err error) {
 		g.cfg.SignInScopes), nil
 }
 
-// Complete finishes the flow with which GitHub sends the browser back to the callback. It
-// consumes the state, whatever the result, unless the state is not this browser's, or the request
-// is a HEAD or a prefetch, which get ErrGitHubState.
+// Complete finishes the flow when GitHub sends the browser back to the callback. It consumes the
+// state, whether or not it succeeds. A HEAD, a prefetch, and a state of another browser get
+// ErrGitHubState and do not consume the state.
 //
-// browser is the caller whose browser session the request belongs to, or the zero Identity if it
-// has none. A browser session completes only the connect flows that it began itself: a sibling
-// domain can plant the cookie of its own flow where nothing protects a cookie's name. Without a
-// browser session only the flows complete that a bearer token began.
+// browser is the identity of the browser session that sends the request, or the zero Identity if
+// there is none. A browser session completes only the connect flows that it began itself, because a
+// sibling domain can plant the cookie of its own flow if no prefix protects the cookie's name.
+// Without a browser session, a connect flow completes only if a bearer token began it.
 //
-// It returns one of the ErrGitHub… errors, or another if GitHub or the store could not answer
-// within GitHubConfig.Timeout. A failure leaves no user, link, session or token behind, and the
-// token that GitHub gave is revoked there. One link can stay: that of a user of a [UserSource]
-// who is disabled at that very moment.
+// Complete returns one of the ErrGitHub… errors, or another error if GitHub or the store did not
+// answer within GitHubConfig.Timeout. If it fails, it leaves no user, link, session or token
+// behind, and revokes the token that GitHub issued. The only exception is the link of a user of a
+// [UserSource] who is disabled during the call: that link can stay.
 func (g *GitHubConnector) Complete(r *http.Request, browser Identity) (GitHubOutcome, error) {
 	return g.completeIf(r, browser, func() error { return nil }, func(err error) error { return err })
 }
 
-// completeIf is Complete. It calls enter once the state is known to be this browser's, before the
-// state is consumed and GitHub is asked. If enter returns an error, so does completeIf, and the
-// browser can come back with the same state. If the state is not this browser's, completeIf
-// returns what forged makes of that error.
+// completeIf is Complete with two callbacks. It calls beforeConsume after it has verified that the
+// state belongs to this browser, and before it consumes the state and calls GitHub. If
+// beforeConsume returns an error, completeIf returns that error, and the browser can retry with the
+// same state. If the state does not belong to this browser, completeIf returns the result of forged
+// for the error.
 func (g *GitHubConnector) completeIf(
-	r *http.Request, browser Identity, enter func() error, forged func(error) error,
+	r *http.Request, browser Identity, beforeConsume func() error, forged func(error) error,
 ) (GitHubOutcome, error) {
-	began, entered := time.Now(), false
+	began, verified := time.Now(), false
 	flow, outcome, err := g.completeFlow(r, browser, func() error {
-		entered = true
-		return enter()
+		verified = true
+		return beforeConsume()
 	})
-	if !entered && errors.Is(err, ErrGitHubState) {
+	if !verified && errors.Is(err, ErrGitHubState) {
 		err = forged(err)
 	}
 	if !errors.Is(err, ErrGitHubState) {
@@ -143,7 +147,7 @@ func (g *GitHubConnector) completeIf(
 	return outcome, err
 }
 
-// emitOutcome records the result of a flow, whose last part began at the given time.
+// emitOutcome records the event of a flow's result. began is when the callback began.
 func (g *GitHubConnector) emitOutcome(
 	ctx context.Context, began time.Time, flow oauthstate.Flow, outcome GitHubOutcome, err error,
 ) {
@@ -151,7 +155,8 @@ func (g *GitHubConnector) emitOutcome(
 	case outcome.Connected != nil && err == nil: // the change has its own event
 	case flow.UserID != "" && err != nil:
 		g.events.emit(ctx, Event{
-			Kind: EventGitHubRejected, UserID: flow.UserID, ActorID: flow.UserID, SessionID: flow.SessionID, Reason: rejectionReason(err),
+			Kind: EventGitHubRejected, UserID: flow.UserID, ActorID: flow.UserID,
+			SessionID: flow.SessionID, Reason: rejectionReason(err),
 		})
 	case err != nil:
 		g.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
@@ -161,9 +166,10 @@ func (g *GitHubConnector) emitOutcome(
 	}
 }
 
-// completeFlow is Complete, and returns whose flow it was, where that is known.
+// completeFlow is completeIf without events. It also returns the flow, if the state could be
+// opened.
 func (g *GitHubConnector) completeFlow(
-	r *http.Request, caller Identity, enter func() error,
+	r *http.Request, caller Identity, beforeConsume func() error,
 ) (oauthstate.Flow, GitHubOutcome, error) {
 	if browser.LooksAhead(r) {
 		return oauthstate.Flow{}, GitHubOutcome{}, ErrGitHubState
@@ -172,15 +178,15 @@ func (g *GitHubConnector) completeFlow(
 	if err != nil {
 		return oauthstate.Flow{}, GitHubOutcome{}, err
 	}
-	flow, ok := g.flow(r, query.Get("state"))
+	flow, ok := g.openFlow(r, query.Get("state"))
 	if !ok || !mayCompleteIn(caller, flow) ||
 		query.Has("iss") && query.Get("iss") != g.cfg.BaseURL+"/login/oauth" { // RFC 9207
 		return flow, GitHubOutcome{}, ErrGitHubState
 	}
-	if err := enter(); err != nil {
+	if err := beforeConsume(); err != nil {
 		return flow, GitHubOutcome{}, err
 	}
-	// What is left of the time is for revoking a token that is not kept.
+	// The last quarter of Timeout is reserved for revoking a token that is not kept.
 	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Timeout-g.cfg.Timeout/4)
 	defer cancel()
 	used := g.cfg.Now().Add(oauthstate.UsedLifetime)
@@ -195,32 +201,32 @@ func (g *GitHubConnector) completeFlow(
 	case !githubapi.IsTokenText(query.Get("code")):
 		return flow, GitHubOutcome{ReturnTo: flow.ReturnTo}, ErrGitHubState
 	}
-	outcome, err := g.complete(ctx, flow, query.Get("code"))
+	outcome, err := g.finishWithCode(ctx, flow, query.Get("code"))
 	outcome.ReturnTo = flow.ReturnTo
 	return flow, outcome, err
 }
 
-// mayCompleteIn reports whether the flow may complete in the browser session, which is zero if there
-// is none.
+// mayCompleteIn reports whether the flow may complete in the browser session, which is zero if
+// there is none.
 func mayCompleteIn(browser Identity, flow oauthstate.Flow) bool {
 	switch {
 	case flow.UserID == "":
-		return true // a sign-in is nobody's yet
+		return true // a sign-in does not belong to a user yet
 	case browser == Identity{}:
 		return flow.Bearer
 	}
 	return flow.UserID == browser.UserID && flow.SessionID == browser.SessionID
 }
 
-// flow returns the flow of the state, if the request may go on with it.
-func (g *GitHubConnector) flow(r *http.Request, state string) (oauthstate.Flow, bool) {
+// openFlow returns the flow of the state, if the browser that sends the request may complete it.
+func (g *GitHubConnector) openFlow(r *http.Request, state string) (oauthstate.Flow, bool) {
 	if g.unbound != nil && oauthstate.IsUnbound(state) {
 		return oauthstate.OpenUnboundState(g.unbound, state, g.cfg.Now())
 	}
 	return g.cookies.Flow(r, state, g.cfg.Now())
 }
 
-// callbackQuery reads a query in which nothing that counts is said twice.
+// callbackQuery parses the query of a callback and rejects it if a relevant parameter is repeated.
 func callbackQuery(raw string) (url.Values, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
@@ -234,7 +240,9 @@ func callbackQuery(raw string) (url.Values, error) {
 	return query, nil
 }
 
-func (g *GitHubConnector) complete(
+// finishWithCode exchanges the code for a token, and signs the user in or connects the account. It
+// revokes the token at GitHub unless the store has kept it.
+func (g *GitHubConnector) finishWithCode(
 	ctx context.Context, flow oauthstate.Flow, code string,
 ) (outcome GitHubOutcome, err error) {
 	grant, err := g.api.Exchange(ctx, code, flow.Verifier)
@@ -253,7 +261,7 @@ func (g *GitHubConnector) complete(
 	if err != nil {
 		return GitHubOutcome{}, err
 	}
-	if err := g.admit(ctx, profile, grant.AccessToken); err != nil {
+	if err := g.requireAllowed(ctx, profile, grant.AccessToken); err != nil {
 		return GitHubOutcome{}, err
 	}
 	if flow.UserID != "" {
@@ -267,7 +275,7 @@ func (g *GitHubConnector) complete(
 	return outcome, err
 }
 
-// profile asks GitHub which account the token belongs to.
+// profile asks GitHub for the account to which the token belongs.
 func (g *GitHubConnector) profile(ctx context.Context, token string) (GitHubProfile, error) {
 	p, err := g.api.Profile(ctx, token)
 	if err != nil {
@@ -281,11 +289,11 @@ func (g *GitHubConnector) profile(ctx context.Context, token string) (GitHubProf
 	}, nil
 }
 
-// admit returns ErrGitHubNotAllowed unless the account may come in.
-func (g *GitHubConnector) admit(ctx context.Context, profile GitHubProfile, token string) error {
-	allowed, err := g.listed(ctx, profile.Account.ID, token)
+// requireAllowed returns ErrGitHubNotAllowed unless the lists and Admit allow the account.
+func (g *GitHubConnector) requireAllowed(ctx context.Context, profile GitHubProfile, token string) error {
+	allowed, err := g.isListed(ctx, profile.Account.ID, token)
 	if err == nil && allowed && g.cfg.Admit != nil {
-		allowed, err = g.askHost(ctx, profile)
+		allowed, err = g.callAdmit(ctx, profile)
 	}
 	if err == nil && !allowed {
 		return ErrGitHubNotAllowed
@@ -293,8 +301,8 @@ func (g *GitHubConnector) admit(ctx context.Context, profile GitHubProfile, toke
 	return err
 }
 
-// listed reports whether the account is on one of the lists, or there are none.
-func (g *GitHubConnector) listed(ctx context.Context, id int64, token string) (bool, error) {
+// isListed reports whether the account is in one of the lists, or there are no lists.
+func (g *GitHubConnector) isListed(ctx context.Context, id int64, token string) (bool, error) {
 	users, organizations, teams := g.cfg.AllowedUsers, g.cfg.AllowedOrganizations, g.cfg.AllowedTeams
 	if len(users)+len(organizations)+len(teams) == 0 || slices.Contains(users, id) {
 		return true, nil
@@ -317,21 +325,21 @@ func (g *GitHubConnector) listed(ctx context.Context, id int64, token string) (b
 	return false, nil
 }
 
-// askHost calls the host's function, a panic in which is an error.
-func (g *GitHubConnector) askHost(ctx context.Context, profile GitHubProfile) (allowed bool, err error) {
+// callAdmit calls GitHubConfig.Admit and converts a panic in it into an error.
+func (g *GitHubConnector) callAdmit(ctx context.Context, profile GitHubProfile) (allowed bool, err error) {
 	defer callback.Recover("GitHubConfig.Admit", func(failure error) { allowed, err = false, failure })
 	return g.cfg.Admit(ctx, profile)
 }
 
-// StillAdmitted asks GitHub whether a user whom a GitHub sign-in made is still allowed, if GitHub was
-// last asked longer than GitHubConfig.MembershipMaxAge ago. It returns nil for every other user,
-// and ErrGitHubNotAllowed for a user who is no longer allowed, or about whom GitHub cannot be asked
-// until the user signs in with GitHub again. Any other error means that GitHub or the store could
-// not answer within GitHubConfig.Timeout. The connector remembers for a minute that a user is no
-// longer allowed, and asks about each user once at a time.
+// StillAdmitted checks whether the account of a user that a GitHub sign-in created is still
+// allowed. It asks GitHub if the last check was longer than GitHubConfig.MembershipMaxAge ago. It
+// returns nil for every other user. [Service.Login] calls it. A host that signs users in by other
+// means calls it with the user as the store returned it.
 //
-// [Service.Login] calls it. A host that signs users in by other means calls it with the user as
-// the store has it.
+// It returns ErrGitHubNotAllowed if the user is no longer allowed, or if GitHub cannot be asked
+// about the user until the user signs in with GitHub again. Any other error means that GitHub or
+// the store did not answer within GitHubConfig.Timeout. The connector remembers a refusal for a
+// minute, and asks GitHub about each user once at a time.
 func (g *GitHubConnector) StillAdmitted(ctx context.Context, user User) error {
 	longest := g.cfg.MembershipMaxAge
 	if longest == 0 || user.AdmittedAt.IsZero() || g.cfg.Now().Before(user.AdmittedAt.Add(longest)) {
@@ -339,32 +347,36 @@ func (g *GitHubConnector) StillAdmitted(ctx context.Context, user User) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Timeout)
 	defer cancel()
-	err := g.recheck(ctx, user.ID)
-	if errors.Is(err, ErrNotFound) { // no token, or none any more
+	err := g.recheckMembership(ctx, user.ID)
+	if errors.Is(err, ErrNotFound) { // there is no token, or GitHub no longer accepts it
 		return ErrGitHubNotAllowed
 	}
 	return err
 }
 
-func (g *GitHubConnector) recheck(ctx context.Context, userID string) error {
+// recheckMembership asks GitHub about the user, or returns its answer of the last minute. It returns
+// ErrNotFound if there is no token with which to ask.
+func (g *GitHubConnector) recheckMembership(ctx context.Context, userID string) error {
 	grant, version, err := g.freshGrant(ctx, userID)
 	if err != nil {
 		return err
 	}
-	if g.cfg.asksForMembership() && !githubapi.Covers(grant.Scopes, membershipScope) {
-		return ErrNotFound // of before there were lists
+	if g.cfg.checksMembership() && !githubapi.Covers(grant.Scopes, membershipScope) {
+		return ErrNotFound // the token was issued before the lists were configured
 	}
 	return g.memberAnswers.Ask(ctx, userID, version, func() error {
 		return g.askStillAdmitted(ctx, userID, grant, version)
 	}, func(err error) bool { return err == nil || errors.Is(err, ErrGitHubNotAllowed) })
 }
 
+// askStillAdmitted asks GitHub about the user's account. If the account is still allowed, it
+// records the time.
 func (g *GitHubConnector) askStillAdmitted(
 	ctx context.Context, userID string, grant githubapi.Grant, version string,
 ) error {
 	profile, err := g.profile(ctx, grant.AccessToken)
 	if err == nil {
-		err = g.admit(ctx, profile, grant.AccessToken)
+		err = g.requireAllowed(ctx, profile, grant.AccessToken)
 	}
 	switch {
 	case errors.Is(err, githubapi.ErrBadToken):
@@ -378,7 +390,7 @@ func (g *GitHubConnector) askStillAdmitted(
 	link := g.link(profile, g.cfg.Now())
 	link.UserID = userID
 	if err := g.store.UpdateGitHubLink(ctx, link); err != nil {
-		return fmt.Errorf("auth: keeping that a user is still admitted: %w", err)
+		return fmt.Errorf("auth: recording that a user is still admitted: %w", err)
 	}
 	return nil
 }

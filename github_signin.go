@@ -16,56 +16,57 @@ import (
 	"github.com/sallyport-go/auth/internal/text"
 )
 
-// githubSignedIn is what signIn has come to.
-type githubSignedIn struct {
+// githubSignInResult is the result of signIn. Its keptToken is valid even if there is an error.
+type githubSignInResult struct {
 	token     *Token
 	isNew     bool
-	keptToken bool // whether the store has the grant now
+	keptToken bool // the store has kept GitHub's token, so it must not be revoked
 }
 
-// signIn finds or makes the user of the account, and opens a session, in one
-// transaction of the store.
+// signIn finds or creates the user of the account and opens a session, in one transaction of the
+// store.
 func (g *GitHubConnector) signIn(
 	ctx context.Context, profile GitHubProfile, grant githubapi.Grant,
-) (githubSignedIn, error) {
+) (githubSignInResult, error) {
 	email := sync.OnceValues(func() (string, error) { return g.api.Email(ctx, grant.AccessToken) })
 	for attempt := range maxAttempts {
 		signIn, isNew, err := g.signInRecords(ctx, profile, grant, email)
 		if err != nil {
-			return githubSignedIn{}, notAllowed(err)
+			return githubSignInResult{}, asNotAllowed(err)
 		}
 		if signIn.NewUser != nil {
 			signIn.NewUser.Username = usernameFor(profile.Login, attempt > 0)
 		}
-		promotes, err := g.promotes(ctx, signIn)
+		promotes, err := g.mayPromote(ctx, signIn)
 		if err != nil {
-			return githubSignedIn{}, err
+			return githubSignInResult{}, err
 		}
 		c := g.signInChange(ctx, signIn, isNew)
 		session, user, err := g.store.SignInGitHub(ctx, c.write, signIn)
 		switch {
 		case errors.Is(err, ErrChanged), errors.Is(err, ErrExists):
-			continue // another instance was there first, or has the username
+			continue // another write was first, or the username is taken
 		case errors.Is(err, ErrUserDisabled):
-			return githubSignedIn{}, ErrGitHubNotAllowed
+			return githubSignInResult{}, ErrGitHubNotAllowed
 		case err != nil:
-			return githubSignedIn{}, fmt.Errorf("auth: signing in with GitHub: %w", err)
+			return githubSignInResult{}, fmt.Errorf("auth: signing in with GitHub: %w", err)
 		case isNew, promotes && user.IsSuperUser:
 			c.done(ctx)
 		}
 		if signIn.GrantSuperUser && !user.IsSuperUser {
 			g.cfg.Logger.WarnContext(ctx,
-				"auth: GitHubConfig.SuperUsers lists an account whose user is no super user: "+
-					"its grant was spent, and the user was demoted, reset or deleted since",
+				"auth: GitHubConfig.SuperUsers lists an account whose user is not a super user: "+
+					"its grant was spent when the user was demoted, reset or deleted",
 				"user_id", user.ID, "github_id", profile.Account.ID)
 		}
 		return g.finishSignIn(ctx, signIn, isNew, session, user)
 	}
-	return githubSignedIn{}, errors.New("auth: signing in with GitHub: overtaken too often")
+	return githubSignInResult{}, errors.New("auth: signing in with GitHub: concurrent writes came first " +
+		"too often")
 }
 
-// signInChange prepares the write of a sign-in. Its event is about a link that is new or, if it is
-// not new, about a user who becomes a super user.
+// signInChange prepares the write of a sign-in. If the link is new, the event is about the new
+// link. Otherwise the event is about a user who becomes a super user.
 func (g *GitHubConnector) signInChange(ctx context.Context, signIn GitHubSignInWrite, isNew bool) change {
 	e := Event{UserID: signIn.Link.UserID, ActorID: signIn.Link.UserID, GitHub: signIn.Link.Account,
 		Method: MethodGitHub}
@@ -78,8 +79,8 @@ func (g *GitHubConnector) signInChange(ctx context.Context, signIn GitHubSignInW
 	return g.tokens.newChange(ctx, ByHost("auth.SignInGitHub"), e)
 }
 
-// promotes reports whether the sign-in may make an existing user a super user.
-func (g *GitHubConnector) promotes(ctx context.Context, signIn GitHubSignInWrite) (bool, error) {
+// mayPromote reports whether the sign-in may make an existing user a super user.
+func (g *GitHubConnector) mayPromote(ctx context.Context, signIn GitHubSignInWrite) (bool, error) {
 	if !signIn.GrantSuperUser || signIn.NewUser != nil || g.users == nil {
 		return false, nil
 	}
@@ -90,20 +91,20 @@ func (g *GitHubConnector) promotes(ctx context.Context, signIn GitHubSignInWrite
 	return err == nil && !user.IsSuperUser, nil
 }
 
-// finishSignIn gives a session its token. If that is refused, because the host has disabled its
-// user meanwhile, the session is revoked, and a token that is the user's first is removed. The link
-// stays, because the user existed and was active when it was written.
+// finishSignIn issues the token of the session. If the host has disabled the user meanwhile,
+// issueFor revokes the session, and finishSignIn removes a GitHub token that is the user's first.
+// The link stays, because the user existed and was active when it was written.
 func (g *GitHubConnector) finishSignIn(
 	ctx context.Context, signIn GitHubSignInWrite, isNew bool, session Session, user User,
-) (githubSignedIn, error) {
-	result := githubSignedIn{isNew: isNew, keptToken: signIn.Token != nil}
+) (githubSignInResult, error) {
+	result := githubSignInResult{isNew: isNew, keptToken: signIn.Token != nil}
 	token, err := g.tokens.issueFor(ctx, session, user)
 	if err == nil {
 		result.token = &token
 		return result, nil
 	}
 	if signIn.Token != nil && signIn.TokenVersion == "" {
-		result.keptToken = false // it is revoked at GitHub then
+		result.keptToken = false // so the caller revokes it at GitHub
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
 		defer cancel()
 		c := g.tokens.newChange(ctx, ByHost("auth.SignInGitHub"), Event{})
@@ -114,19 +115,20 @@ func (g *GitHubConnector) finishSignIn(
 				"error", err)
 		}
 	}
-	return result, notAllowed(err)
+	return result, asNotAllowed(err)
 }
 
-// notAllowed returns what a person is told whom the host's table does not let in.
-func notAllowed(err error) error {
+// asNotAllowed returns ErrGitHubNotAllowed in place of the errors for a user that does not exist or
+// is disabled in the host's table.
+func asNotAllowed(err error) error {
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrUserDisabled) {
 		return ErrGitHubNotAllowed
 	}
 	return err
 }
 
-// signInRecords returns what a sign-in of the account is to write, as the store
-// is now, and whether the account is linked to nobody.
+// signInRecords returns the records that a sign-in of the account writes, given the current state
+// of the store. isNew reports whether the account is not yet linked.
 func (g *GitHubConnector) signInRecords(
 	ctx context.Context, profile GitHubProfile, grant githubapi.Grant, email func() (string, error),
 ) (signIn GitHubSignInWrite, isNew bool, err error) {
@@ -135,7 +137,7 @@ func (g *GitHubConnector) signInRecords(
 	switch {
 	case err == nil:
 		signIn.Link.UserID = link.UserID
-		if g.tokens.users != nil { // before anything is written
+		if g.tokens.users != nil { // refuses a disabled user before anything is written
 			_, err = g.tokens.users.activeUser(ctx, link.UserID)
 		}
 	case !errors.Is(err, ErrNotFound):
@@ -169,8 +171,8 @@ func (g *GitHubConnector) signInRecords(
 	return signIn, isNew, g.chooseToken(&signIn, grant, stored)
 }
 
-// prepareNewUser puts into the sign-in the user of an account that is linked to nobody: a new
-// user, or the user whom the host assigns to the account.
+// prepareNewUser adds to the sign-in the user of an account that is not linked: a new user, or the
+// user that the host assigns to the account.
 func (g *GitHubConnector) prepareNewUser(
 	ctx context.Context, signIn *GitHubSignInWrite, profile GitHubProfile, email func() (string, error),
 ) error {
@@ -193,6 +195,7 @@ func (g *GitHubConnector) prepareNewUser(
 	return nil
 }
 
+// link returns the record of a link to the account, without a user.
 func (g *GitHubConnector) link(profile GitHubProfile, now time.Time) GitHubLink {
 	return GitHubLink{
 		Account:   profile.Account,
@@ -204,8 +207,8 @@ func (g *GitHubConnector) link(profile GitHubProfile, now time.Time) GitHubLink 
 	}
 }
 
-// chooseToken puts the grant into the sign-in unless the store has a token that
-// can do more: a sign-in never narrows what connecting was for.
+// chooseToken adds the grant to the sign-in unless the stored token has more scopes. A sign-in must
+// not take away the scopes that the user granted by connecting the account.
 func (g *GitHubConnector) chooseToken(
 	signIn *GitHubSignInWrite, grant githubapi.Grant, have *GitHubToken,
 ) error {
@@ -225,14 +228,14 @@ func connectAuthority(f oauthstate.Flow) Authority {
 	return Authority{SessionID: f.SessionID, UserID: f.UserID, MaxAge: time.Duration(f.MaxAge) * time.Second}
 }
 
-// connect links the account to the user who began the flow, and keeps the token.
+// connect links the account to the user who began the flow, and stores the token.
 func (g *GitHubConnector) connect(
 	ctx context.Context, flow oauthstate.Flow, profile GitHubProfile, grant githubapi.Grant,
 ) (*GitHubLink, error) {
 	if g.tokens.users != nil {
 		switch _, err := g.tokens.users.activeUser(ctx, flow.UserID); {
 		case errors.Is(err, ErrNotFound), errors.Is(err, ErrUserDisabled):
-			return nil, ErrGitHubState // as below, where the store keeps users
+			return nil, ErrGitHubState // the same answer as that of a store that keeps users
 		case err != nil:
 			return nil, err
 		}
@@ -261,25 +264,26 @@ func (g *GitHubConnector) connect(
 		case errors.Is(err, ErrExists):
 			return nil, ErrGitHubConflict
 		case errors.Is(err, ErrTokenRejected), errors.Is(err, ErrSessionTooOld):
-			return nil, ErrGitHubState // the session that asked for it is not live, or too old by now
+			return nil, ErrGitHubState // the session that began the flow is revoked or too old
 		case err != nil:
 			return nil, fmt.Errorf("auth: connecting a GitHub account: %w", err)
 		}
 		c.done(ctx)
 		return &link, nil
 	}
-	return nil, errors.New("auth: connecting a GitHub account: overtaken too often")
+	return nil, errors.New("auth: connecting a GitHub account: concurrent writes came first too often")
 }
 
-// reservedUsernames are those that people would take for somebody else.
+// reservedUsernames are usernames that people would take for a role or for the service itself.
 var reservedUsernames = []string{
-	"admin", "administrator", "api", "auth", "github", "help", "host", "info", "login", "me", "moderator", "nobody",
-	"null", "owner", "register", "root", "security", "staff", "superuser", "support", "system", "undefined", "user", "webmaster",
+	"admin", "administrator", "api", "auth", "github", "help", "host", "info", "login", "me",
+	"moderator", "nobody", "null", "owner", "register", "root", "security", "staff", "superuser",
+	"support", "system", "undefined", "user", "webmaster",
 }
 
-// usernameFor makes a username of a GitHub login: its letters, digits, hyphens
-// and underscores, and a random tail where the name is reserved or was taken. It
-// is never changed later, when the login is.
+// usernameFor derives a username from the letters, digits, hyphens and underscores of a GitHub
+// login. It adds a random suffix if the name is reserved or taken. The username stays the same when
+// the login changes later.
 func usernameFor(login string, taken bool) string {
 	const longest = 39 // as at GitHub
 	name := strings.Map(func(r rune) rune {

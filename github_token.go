@@ -17,21 +17,21 @@ import (
 )
 
 const (
-	refreshAhead = 5 * time.Minute        // before the end of a token
-	minLeaseTime = 30 * time.Second       // that an instance has at least to refresh it
-	leaseMargin  = 5 * time.Second        // to write the new token after GitHub has answered
-	leasePoll    = 100 * time.Millisecond // between looks at the record of who waits
+	refreshAhead = 5 * time.Minute        // time before the end of a token at which it is refreshed
+	minLeaseTime = 30 * time.Second       // minimum duration of a lease
+	leaseMargin  = 5 * time.Second        // time to store the new token after GitHub has answered
+	leasePoll    = 100 * time.Millisecond // interval at which a waiting call reads the record again
 )
 
-// Status returns the account that is connected to the user, as the store has it, or
-// ErrNotFound if there is no token.
+// Status returns the account that is connected to the user, as the store has it, or ErrNotFound if
+// there is no token.
 func (g *GitHubConnector) Status(ctx context.Context, userID string) (GitHubLink, error) {
 	link, _, err := g.connection(ctx, userID)
 	return link, err
 }
 
-// Verify is Status after asking GitHub whether it still accepts the token. A token that GitHub
-// has revoked is removed, and the user is no longer connected. The connector remembers GitHub's
+// Verify is Status, and also asks GitHub whether it still accepts the token. If GitHub no longer
+// accepts it, Verify removes the token and returns ErrNotFound. The connector remembers GitHub's
 // answer for a minute, and asks about each user once at a time.
 func (g *GitHubConnector) Verify(ctx context.Context, userID string) (GitHubLink, error) {
 	link, _, err := g.connection(ctx, userID)
@@ -57,14 +57,15 @@ func (g *GitHubConnector) verifyToken(ctx context.Context, userID string) error 
 			}
 			return cmp.Or(g.dropDeadToken(ctx, userID, version), ErrChanged)
 		}, func(err error) bool { return err == nil || errors.Is(err, ErrNotFound) })
-		if !errors.Is(err, ErrChanged) { // or GitHub's no was about a token that is not stored any more
+		// ErrChanged means that GitHub rejected a token that is no longer the stored one.
+		if !errors.Is(err, ErrChanged) {
 			return err
 		}
 	}
-	return errors.New("auth: verifying a GitHub token: overtaken too often")
+	return errors.New("auth: verifying a GitHub token: concurrent writes came first too often")
 }
 
-// connection returns the link and the token, or ErrNotFound if there is no token.
+// connection returns the user's link and token, or ErrNotFound if there is no token.
 func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHubLink, GitHubToken, error) {
 	link, token, err := g.store.FindGitHubConnection(ctx, userID, g.cfg.Host)
 	if err == nil && token == nil {
@@ -78,10 +79,10 @@ func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHub
 
 // Disconnect removes the user's token from the store, and then revokes it at GitHub if GitHub
 // answers. The user can still sign in with GitHub. It returns ErrNotFound if there is no token, or
-// if the user is another than the authority's and SuperUser is not set, and the errors of
+// if the authority is that of another user without SuperUser. It returns the errors of
 // [Authority.Check].
 func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID string) error {
-	if err := g.tokens.admit(ctx, by); err != nil {
+	if err := g.tokens.checkAuthority(ctx, by); err != nil {
 		return err
 	}
 	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubDisconnected, UserID: userID})
@@ -91,16 +92,17 @@ func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID s
 	}
 	c.event.GitHub = token.Account
 	c.done(ctx)
-	g.revokeRecord(ctx, token)
+	g.revokeRemovedToken(ctx, token)
 	return nil
 }
 
-// Unlink is Disconnect, and the GitHub account no longer signs in as the user, nor as anybody else,
-// until the user connects it again or [GitHubConnector.Forget] is called. It revokes the sessions
-// that GitHub sign-ins have opened for the user. It returns ErrLastWayIn if the user could not sign
-// in at all then, and ErrNotFound if no account is linked.
+// Unlink is Disconnect, and also removes the link, so that the GitHub account no longer signs in as
+// this user or any other. That lasts until the user connects the account again or
+// [GitHubConnector.Forget] is called. Unlink revokes the sessions that GitHub sign-ins opened for
+// the user. It returns ErrNotFound if no account is linked, and ErrLastWayIn if the user could not
+// sign in at all without the link.
 func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID string) error {
-	if err := g.tokens.admit(ctx, by); err != nil {
+	if err := g.tokens.checkAuthority(ctx, by); err != nil {
 		return err
 	}
 	if err := g.requireWayInWithoutGitHub(ctx, userID); err != nil {
@@ -115,7 +117,7 @@ func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID strin
 	c.event.GitHub = link.Account
 	c.done(ctx)
 	if token != nil {
-		g.revokeRecord(ctx, *token)
+		g.revokeRemovedToken(ctx, *token)
 	}
 	return nil
 }
@@ -129,22 +131,22 @@ func (g *GitHubConnector) requireWayInWithoutGitHub(ctx context.Context, userID 
 	user, err := g.users.FindUser(ctx, userID)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return nil // UnlinkGitHub says so
+		return nil // UnlinkGitHub returns ErrNotFound
 	case err == nil && !user.AdmittedAt.IsZero():
 		err = ErrLastWayIn
 	}
 	return err
 }
 
-// Forget lets an account that was unlinked sign in as a new user again. What the account was once
-// granted by SuperUsers stays spent. The authority must be the host's or have SuperUser. It returns
-// ErrNotFound if the account is remembered for nobody, ErrExists if it is linked to a user, and the
-// errors of [Authority.Check].
+// Forget lets an account that was unlinked sign in as a new user again. A grant of SuperUsers that
+// the account has spent stays spent. The authority must be the host's or have SuperUser. Forget
+// returns ErrNotFound if the account is remembered for no user, ErrExists if it is linked to a
+// user, and the errors of [Authority.Check].
 func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitHubAccount) error {
 	if by.Host == "" && !by.SuperUser {
 		return ErrSuperUserRequired
 	}
-	if err := cmp.Or(g.tokens.admit(ctx, by), account.validate()); err != nil {
+	if err := cmp.Or(g.tokens.checkAuthority(ctx, by), account.validate()); err != nil {
 		return err
 	}
 	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubForgotten, GitHub: account})
@@ -155,23 +157,28 @@ func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitH
 	return nil
 }
 
-// revokeRecord revokes a token at GitHub that the store no longer has.
-func (g *GitHubConnector) revokeRecord(ctx context.Context, token GitHubToken) {
+// revokeRemovedToken revokes a token at GitHub that the store has removed.
+func (g *GitHubConnector) revokeRemovedToken(ctx context.Context, token GitHubToken) {
 	grant, _, err := g.unseal(token)
 	if err != nil {
 		g.cfg.Logger.WarnContext(ctx,
-			"auth: a removed GitHub token could not be read, and so not be revoked", "error", err)
+			"auth: a removed GitHub token could not be decrypted, so it was not revoked at GitHub",
+			"error", err)
 		return
 	}
 	g.revokeAtGitHub(ctx, grant.AccessToken)
 }
 
-// freshGrant returns a token that is good for a while, and the version of its
-// record. It returns ErrNotFound if there is none, or none any more.
+// freshGrant returns the user's token, refreshed if it expires soon, and the version of its record.
+// It returns ErrNotFound if there is no token, or if GitHub rejected its refresh.
+//
+// Only one caller may redeem a refresh token. So calls on this instance wait for their turn, and
+// instances take a lease in the store. Each waiting call then reads the record again, because the
+// call before it may have refreshed the token.
 func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (githubapi.Grant, string, error) {
 	leave := func() {}
 	defer func() { leave() }()
-	for ahead, entered := refreshAhead, false; ; {
+	for ahead, hasTurn := refreshAhead, false; ; {
 		_, token, err := g.connection(ctx, userID)
 		if err != nil {
 			return githubapi.Grant{}, "", err
@@ -188,40 +195,41 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 			}
 			return grant, version, nil
 		}
-		if !entered { // others on this instance need not ask the store, too, but look at the record again
+		if !hasTurn {
 			if leave, err = g.refreshes.Enter(ctx, userID); err != nil {
 				return githubapi.Grant{}, "", err
 			}
-			entered = true
+			hasTurn = true
 			continue
 		}
 		leased, err := g.store.LeaseGitHubToken(ctx, userID, g.cfg.Host, token.Version, now,
 			now.Add(g.leaseTime()))
 		switch {
 		case errors.Is(err, ErrNotFound):
-			continue // somebody has just refreshed it, or removed it
+			continue // another instance has refreshed or removed the token
 		case err != nil:
 			return githubapi.Grant{}, "", fmt.Errorf("auth: leasing a GitHub token: %w", err)
 		case !leased:
-			if err := wait(ctx, leasePoll); err != nil {
+			if err := sleep(ctx, leasePoll); err != nil {
 				return githubapi.Grant{}, "", fmt.Errorf("auth: waiting for a GitHub token: %w", err)
 			}
 		default:
 			if err := g.refresh(ctx, token, grant); err != nil {
 				return githubapi.Grant{}, "", err
 			}
-			ahead = 0 // a new token is good for as long as it says, be it short
+			ahead = 0 // a new token may live for less than refreshAhead; do not refresh it again
 		}
 	}
 }
 
-// leaseTime returns how long a lease lasts: longer than a refresh may take, or two instances would
-// redeem one refresh token.
+// leaseTime returns how long a lease lasts. It is longer than a refresh may take, because otherwise
+// two instances could redeem one refresh token.
 func (g *GitHubConnector) leaseTime() time.Duration {
 	return max(minLeaseTime, g.cfg.Timeout+leaseMargin)
 }
 
-func wait(ctx context.Context, d time.Duration) error {
+// sleep waits for d, or returns ctx's error if ctx is done before.
+func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -232,8 +240,8 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// reseal writes the token anew under the first of the keys and returns the
-// version of the record. If it cannot, the old one is as good.
+// reseal seals the token again with the first key, stores it, and returns the version of the
+// record. If it fails, the old record stays, which is equally valid.
 func (g *GitHubConnector) reseal(
 	ctx context.Context, old GitHubToken, grant githubapi.Grant,
 ) (version string) {
@@ -243,22 +251,22 @@ func (g *GitHubConnector) reseal(
 	}
 	if err != nil {
 		if !errors.Is(err, ErrNotFound) {
-			g.cfg.Logger.WarnContext(ctx, "auth: a GitHub token was not sealed anew", "error", err)
+			g.cfg.Logger.WarnContext(ctx,
+				"auth: a GitHub token was not sealed again with the first sealing key", "error", err)
 		}
 		return old.Version
 	}
 	return token.Version
 }
 
-// refresh redeems the refresh token, under the lease. It goes on when the caller
-// has gone: once GitHub has answered, the old token is dead, and the new one must
-// be kept or the user is disconnected.
+// refresh redeems the refresh token, under the lease. It ignores the cancellation of ctx: once
+// GitHub has answered, the old token no longer works, and the user would be disconnected if the new
+// one were not stored.
 func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant githubapi.Grant) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout)
 	defer cancel()
 	fresh, err := g.api.Refresh(ctx, grant.RefreshToken)
 	if errors.Is(err, githubapi.ErrBadToken) {
-		// Only if the record has not changed since it was read, which dropDeadToken checks.
 		return g.dropDeadToken(ctx, old.UserID, old.Version)
 	} else if err != nil {
 		return err
@@ -271,7 +279,7 @@ func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant gi
 		err = g.store.ReplaceGitHubToken(ctx, token, old.Version)
 	}
 	if err != nil {
-		g.revokeAtGitHub(ctx, fresh.AccessToken) // it lost to a disconnect, or cannot be kept
+		g.revokeAtGitHub(ctx, fresh.AccessToken) // the user disconnected meanwhile, or the store failed
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("auth: keeping a refreshed GitHub token: %w", err)
@@ -283,8 +291,8 @@ func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant gi
 }
 
 // dropDeadToken removes a token that GitHub no longer accepts, if its record still has this
-// version. It returns ErrNotFound if it did, and nil if the record has changed, so that the
-// caller should read it again.
+// version. It returns ErrNotFound if it has removed the token. It returns nil if the record has
+// changed, so that the caller reads it again.
 func (g *GitHubConnector) dropDeadToken(ctx context.Context, userID, version string) error {
 	c := g.tokens.newChange(ctx, ByHost("auth.Verify"), Event{Kind: EventGitHubLost, UserID: userID})
 	token, err := g.store.DeleteGitHubToken(ctx, c.write, userID, g.cfg.Host, version)
@@ -299,9 +307,10 @@ func (g *GitHubConnector) dropDeadToken(ctx context.Context, userID, version str
 	return fmt.Errorf("auth: GitHub has revoked the token: %w", ErrNotFound)
 }
 
-// TokenSource returns the source of the user's GitHub token, refreshed when needed. Its Token method
-// returns ErrNotFound if there is no token. A program that has the token has the user's power over
-// GitHub: prefer [GitHubConnector.Client], which does not give it away.
+// TokenSource returns a source of the user's GitHub token that refreshes the token when needed. Its
+// Token method returns ErrNotFound if there is no token. A program that has the token can do at
+// GitHub whatever its scopes allow. Prefer [GitHubConnector.Client], which does not reveal the
+// token.
 func (g *GitHubConnector) TokenSource(ctx context.Context, userID string) oauth2.TokenSource {
 	return githubTokenSource{ctx, g, userID}
 }
@@ -320,12 +329,12 @@ func (s githubTokenSource) Token() (*oauth2.Token, error) {
 	return &oauth2.Token{AccessToken: grant.AccessToken, TokenType: "Bearer", Expiry: grant.ExpiresAt}, nil
 }
 
-// Client returns an HTTP client that makes the host's own calls to GitHub's REST API as the user,
-// with the token as it is at each call. It returns ErrNotFound if there is no token now. If the
-// token is removed later, a call returns ErrNotFound.
+// Client returns an HTTP client that calls GitHub's REST API as the user. Each call uses the token
+// that is current at that time. Client returns ErrNotFound if there is no token now. If the token
+// is removed later, a call returns ErrNotFound.
 //
-// The token is sent to the API's origin and nowhere else, on every hop of a redirect. The client
-// has no timeout: the context of each request bounds it.
+// The client sends the token only to the API's origin, on every hop of a redirect. It has no
+// timeout: the context of each request must limit it.
 func (g *GitHubConnector) Client(ctx context.Context, userID string) (*http.Client, error) {
 	if _, _, err := g.connection(ctx, userID); err != nil {
 		return nil, err
@@ -351,7 +360,7 @@ type userTransport struct {
 
 func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	r.Header.Del("Authorization") // of an earlier hop
+	r.Header.Del("Authorization") // set for an earlier hop of a redirect
 	if r.URL.Scheme == t.origin.Scheme && r.URL.Host == t.origin.Host &&
 		(r.Host == "" || r.Host == r.URL.Host) {
 		grant, _, err := t.g.freshGrant(r.Context(), t.userID)
@@ -366,8 +375,8 @@ func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.base.RoundTrip(r)
 }
 
-// revokeAtGitHub revokes a token at GitHub that is not kept. It goes on when the request is
-// over. If GitHub does not answer, it only logs that.
+// revokeAtGitHub revokes a token at GitHub that is not kept. It ignores the cancellation of ctx. If
+// GitHub does not answer, it only logs the failure.
 func (g *GitHubConnector) revokeAtGitHub(ctx context.Context, token string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout/4)
 	defer cancel()
@@ -376,7 +385,7 @@ func (g *GitHubConnector) revokeAtGitHub(ctx context.Context, token string) {
 	}
 }
 
-// seal makes the record of a token for the user.
+// seal returns the record of a token of the user.
 func (g *GitHubConnector) seal(
 	grant githubapi.Grant, userID string, account GitHubAccount,
 ) (GitHubToken, error) {
@@ -394,7 +403,7 @@ func (g *GitHubConnector) seal(
 	}, nil
 }
 
-// unseal returns what seal sealed, and whether it ought to be sealed anew.
+// unseal returns the grant of a record, and whether it must be sealed again with the first key.
 func (g *GitHubConnector) unseal(token GitHubToken) (grant githubapi.Grant, stale bool, err error) {
 	text, stale, err := g.sealer.Open(token.Sealed, token.UserID, token.Account.Host)
 	if err == nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// RouteGroup is a group of documented calls, which a host can leave out.
+// RouteGroup is a group of documented calls. A host can leave a group out.
 type RouteGroup string
 
 // The groups of documented calls.
@@ -34,15 +34,17 @@ type Route struct {
 func newRoute(method, path string, group RouteGroup, handler http.Handler) Route {
 	pattern := method + " " + path
 	if strings.HasSuffix(path, "/") {
-		pattern += "{$}" // this path, not all below it
+		pattern += "{$}" // matches this path only, not the paths below it
 	}
 	return Route{Method: method, Path: path, Pattern: pattern, Group: group, Handler: handler}
 }
 
-// Routes returns the calls of the given groups, or of all groups if none is given, for routers other
-// than [http.ServeMux]. Paths have parameters, such as {id}, which handlers read with
-// [http.Request.PathValue]: a router that does not set them needs a line that calls
-// [http.Request.SetPathValue]. With a [UserSource], the calls that make or change users are absent.
+// Routes returns the calls of the given groups, or of all groups if none is given. Use it for
+// routers other than [http.ServeMux]. With a [UserSource], it omits the calls that create or change
+// users.
+//
+// Paths have parameters, such as {id}, which handlers read with [http.Request.PathValue]. If a
+// router does not set them, the host must copy them with [http.Request.SetPathValue].
 func (s *Service) Routes(groups ...RouteGroup) []Route {
 	login, register := s.LoginHandler(), s.RegisterUserHandler()
 	user, logout := s.CurrentUserHandler(), s.LogoutHandler()
@@ -88,18 +90,18 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 	})
 }
 
-// Mount registers the calls of the given groups, or of all groups if none is given, on the mux: one
-// pattern each, with its method. Like [http.ServeMux.Handle], it panics if the host has registered
-// one of them already.
+// Mount registers the calls of the given groups, or of all groups if none is given, on the mux.
+// Each call has its own pattern with a method. Like [http.ServeMux.Handle], Mount panics if the
+// host has already registered one of the patterns.
 func (s *Service) Mount(mux *http.ServeMux, groups ...RouteGroup) {
 	for _, route := range s.Routes(groups...) {
 		mux.Handle(route.Pattern, route.Handler)
 	}
 }
 
-// Handler returns the calls of the given groups, or of all groups if none is given, as one handler,
-// which answers everything else with 404 or 405 in the form of the other errors. It redirects
-// nothing: a path that is not in its shortest form is 404.
+// Handler returns the calls of the given groups, or of all groups if none is given, as one handler.
+// It answers every other request with 404 or 405, in the same form as other errors. It redirects
+// nothing: a path that is not in its shortest form gets 404.
 func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{} // by path
@@ -107,8 +109,9 @@ func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 		mux.Handle(route.Pattern, route.Handler)
 		methods[route.Path] = append(methods[route.Path], route.Method)
 	}
-	// A path without parameters is nothing but itself: "login" is no user's id. The
-	// mux could not have it for all methods beside the others for one.
+	// A path without parameters must not match a pattern with parameters: "login" in
+	// /auth/users/login is not a user's ID. The mux cannot express that. It would reject a pattern
+	// for all methods of such a path, because it conflicts with one for GET /auth/users/{id}.
 	fixed := map[string]http.Handler{}
 	for path, allowed := range methods {
 		if strings.Contains(path, "{") {
@@ -121,9 +124,9 @@ func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 		s.fail(w, r, ErrNotFound)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked := r.URL.EscapedPath() // in which a slash of an access key's is none
-		if clean := path.Clean("/" + asked); r.Method == http.MethodConnect ||
-			asked != clean && asked != clean+"/" {
+		requested := r.URL.EscapedPath() // escaped, because an access key may contain a slash
+		if clean := path.Clean("/" + requested); r.Method == http.MethodConnect ||
+			requested != clean && requested != clean+"/" {
 			s.fail(w, r, ErrNotFound)
 			return
 		}
@@ -138,20 +141,21 @@ func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 //go:embed openapi.json
 var openAPI []byte
 
-// OpenAPI returns a description of the documented calls in OpenAPI 3.1, as JSON: what each takes,
-// and every answer that it gives. It describes all groups, with the paths of [Service.Routes] and
-// the groups as tags, whatever the host has left out or mounts elsewhere; the server is "/". The
-// bytes are the caller's own.
+// OpenAPI returns a description of the documented calls in OpenAPI 3.1, as JSON. It describes the
+// parameters, the body and every response of each call. The caller owns the returned bytes.
 //
-// A host serves it where it likes, as application/json; this package has no call for it.
+// The description contains all groups, even those that the host leaves out. It has the paths of
+// [Service.Routes], the groups as tags, and the server "/". This package has no call that serves it:
+// a host serves it at a path of its choice, as application/json.
 func OpenAPI() []byte { return bytes.Clone(openAPI) }
 
-// jwksMaxAge is how long other services may cache the public keys: no longer than it takes to
-// publish a new key before it signs.
+// jwksMaxAge is how long other services may cache the public keys. It must not be longer than the
+// time between the publication of a new key and its first signature.
 const jwksMaxAge = 5 * time.Minute
 
-// JWKSHandler handles GET /.well-known/jwks.json: it serves [TokenIssuer.JWKS] to everybody,
-// always whole, to be cached for five minutes. With HS256 keys alone it is an empty set.
+// JWKSHandler handles GET /.well-known/jwks.json: it serves [TokenIssuer.JWKS] to every client.
+// Responses may be cached for five minutes. If all keys are HS256 keys, the set is empty. It
+// ignores Range and If-Match, and always serves the whole set.
 func (s *Service) JWKSHandler() http.Handler {
 	return s.allowMethod(http.MethodGet, func(w http.ResponseWriter, r *http.Request) {
 		ring := s.tokens.ring.Load()
@@ -161,7 +165,7 @@ func (s *Service) JWKSHandler() http.Handler {
 		header.Set("ETag", ring.ETag())
 		header.Set("X-Content-Type-Options", "nosniff")
 		r = r.Clone(r.Context())
-		for _, name := range []string{"Range", "If-Match"} { // their answers are not documented errors
+		for _, name := range []string{"Range", "If-Match"} { // 206, 412 and 416 are not documented
 			r.Header.Del(name)
 		}
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(ring.JWKS()))

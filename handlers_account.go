@@ -49,8 +49,9 @@ func newLoginResponse(token Token) loginResponse {
 	}
 }
 
-// LogoutHandler handles POST /auth/logout: it revokes the token that makes the call, and also ends
-// the browser session and the GitHub flows of the browser that sends it.
+// LogoutHandler handles POST /auth/logout: it revokes the token that makes the call. If the request
+// comes from a browser, it also revokes the browser session and discards the browser's GitHub
+// flows.
 func (s *Service) LogoutHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyUser, serve: s.serveLogout})
 }
@@ -63,7 +64,7 @@ type logoutResponse struct {
 func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, error) {
 	caller, _ := IdentityFromContext(r.Context())
 	ofBrowser := s.browser != nil && s.browser.IsOwn(r)
-	if ofBrowser { // first, because the caller's own token is needed to try again
+	if ofBrowser { // before the caller's own token, which a retry after an error needs
 		if err := s.revokeCookieSession(r.Context(), r, caller.SessionID); err != nil {
 			return nil, err
 		}
@@ -96,17 +97,17 @@ func (s *Service) revokeCaller(r *http.Request) error {
 	return s.tokens.revokeClaims(r.Context(), &v.Claims)
 }
 
-// revokeCookieSession revokes the session of the request's cookie, if it is another than the given
-// one: a browser that signs out or in again must leave no session behind that nobody sees.
-func (s *Service) revokeCookieSession(ctx context.Context, r *http.Request, but string) error {
+// revokeCookieSession revokes the session of the request's cookie, unless it is the session with the
+// given ID. A browser that signs out or in again must not leave behind a session that nobody sees.
+func (s *Service) revokeCookieSession(ctx context.Context, r *http.Request, exceptID string) error {
 	v, err := s.verifyCookie(r, s.now())
-	if err != nil || v.Identity.SessionID == but {
-		return nil // there is no such session
+	if err != nil || v.Identity.SessionID == exceptID {
+		return nil // no other session
 	}
 	return s.tokens.revokeClaims(ctx, &v.Claims)
 }
 
-// CurrentUserHandler handles GET /auth/user: the caller's record.
+// CurrentUserHandler handles GET /auth/user: it returns the caller's record.
 func (s *Service) CurrentUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, serve: s.serveCurrentUser})
 }
@@ -144,13 +145,13 @@ func newUserResponse(user User) userResponse {
 	return response
 }
 
-// maxListedSessions bounds the answer of ListSessionsHandler. A user agent of 256 bytes can take
+// maxListedSessions limits the response of ListSessionsHandler. A user agent of 256 bytes can take
 // 1.5 KiB of JSON, so all sessions that a user may have would take 1.7 MB.
 const maxListedSessions = 100
 
-// ListSessionsHandler handles GET /auth/sessions: the caller's sessions, the newest first, and
-// which of them makes the call. It lists 100 at most: if the caller has more, the newest 99 and
-// the one that makes the call, or the newest 100.
+// ListSessionsHandler handles GET /auth/sessions: it lists the caller's sessions, the newest first,
+// and marks the session that makes the call. It lists at most 100 sessions. If the caller has more,
+// it lists the newest 100, or the newest 99 and the session that makes the call.
 func (s *Service) ListSessionsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, serve: s.serveSessions})
 }
@@ -172,7 +173,7 @@ func (s *Service) serveSessions(_ http.ResponseWriter, r *http.Request) (any, er
 		return nil, fmt.Errorf("auth: listing sessions: %w", err)
 	}
 	sessions = newestSessions(sessions, caller.SessionID)
-	response := make([]sessionResponse, len(sessions)) // [], not null
+	response := make([]sessionResponse, len(sessions)) // encodes as [], not null, if empty
 	for i, session := range sessions {
 		response[i] = sessionResponse{
 			ID:        session.ID,
@@ -187,8 +188,8 @@ func (s *Service) serveSessions(_ http.ResponseWriter, r *http.Request) (any, er
 	return response, nil
 }
 
-// newestSessions returns the first maxListedSessions of the sessions. The last of them is the
-// current one if it would be missing.
+// newestSessions returns the first maxListedSessions of the sessions. If the current session is not
+// among them, it takes the place of the last one.
 func newestSessions(sessions []Session, currentID string) []Session {
 	if len(sessions) <= maxListedSessions {
 		return sessions
@@ -201,8 +202,8 @@ func newestSessions(sessions []Session, currentID string) []Session {
 	return newest
 }
 
-// RevokeSessionHandler handles DELETE /auth/sessions/{id}: it revokes a session of the caller,
-// or of any user if the caller is a super user.
+// RevokeSessionHandler handles DELETE /auth/sessions/{id}: it revokes a session of the caller, or
+// of any user if the caller is a super user.
 func (s *Service) RevokeSessionHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, serve: s.serveRevokeSession})
 }
@@ -210,25 +211,26 @@ func (s *Service) RevokeSessionHandler() http.Handler {
 func (s *Service) serveRevokeSession(_ http.ResponseWriter, r *http.Request) (any, error) {
 	session, err := s.store.FindSession(r.Context(), r.PathValue("id"))
 	if err != nil {
-		return nil, s.notFoundBy(r.Context(), err)
+		return nil, s.explainNotFound(r.Context(), err)
 	}
 	by, err := s.authorityOver(r.Context(), session.UserID)
 	if err != nil {
 		return nil, err
 	}
 	err = s.tokens.revoke(r.Context(), by, session.ID, session.UserID)
-	if err != nil && !errors.Is(err, ErrNotFound) { // another call has just revoked it
+	if err != nil && !errors.Is(err, ErrNotFound) { // not found: another call has just revoked it
 		return nil, err
 	}
 	return noContent, nil
 }
 
-// notFoundBy returns the error of a look-up, or why the caller is rejected if the record was not
-// found: what revoked the caller may have removed the record.
-func (s *Service) notFoundBy(ctx context.Context, err error) error {
+// explainNotFound returns the error of a look-up. If it is ErrNotFound and the caller's own session
+// is revoked, explainNotFound returns that rejection instead, because the same revocation may have
+// removed the record.
+func (s *Service) explainNotFound(ctx context.Context, err error) error {
 	caller, _ := IdentityFromContext(ctx)
 	if errors.Is(err, ErrNotFound) {
-		if _, rejected := s.tokens.findCaller(ctx, &caller); rejected != nil {
+		if _, rejected := s.tokens.findCallerSession(ctx, &caller); rejected != nil {
 			return rejected
 		}
 	}
@@ -256,7 +258,7 @@ func (s *Service) requireOwner(ctx context.Context, userID string) error {
 	return err
 }
 
-// ListKeysHandler handles GET /auth/keys: the caller's access keys, without secrets.
+// ListKeysHandler handles GET /auth/keys: it lists the caller's access keys, without secrets.
 func (s *Service) ListKeysHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, serve: s.serveKeys})
 }
@@ -276,7 +278,7 @@ func (s *Service) serveKeys(_ http.ResponseWriter, r *http.Request) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	response := make([]keyResponse, len(keys)) // [], not null
+	response := make([]keyResponse, len(keys)) // encodes as [], not null, if empty
 	for i, key := range keys {
 		response[i] = s.newKeyResponse(key)
 	}
@@ -298,8 +300,8 @@ func (s *Service) newKeyResponse(key AccessKey) keyResponse {
 	return response
 }
 
-// CreateKeyHandler handles POST /auth/keys: it gives the caller a new access key, with the only
-// copy of its secret.
+// CreateKeyHandler handles POST /auth/keys: it creates an access key for the caller and returns the
+// only copy of its secret.
 func (s *Service) CreateKeyHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyUser, recent: true,
 		serve: s.serveCreateKey})
@@ -335,8 +337,8 @@ func (s *Service) serveCreateKey(w http.ResponseWriter, r *http.Request) (any, e
 		"Access key made. Store the access secret now: it is not shown again."), nil
 }
 
-// RotateKeyHandler handles POST /auth/keys/{access_key}/rotate: it gives a new secret to a key
-// of the caller, or of any user if the caller is a super user.
+// RotateKeyHandler handles POST /auth/keys/{access_key}/rotate: it gives a key a new secret and
+// returns the only copy of it. The key must be the caller's, unless the caller is a super user.
 func (s *Service) RotateKeyHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyUser, recent: true,
 		serve: s.serveRotateKey})
@@ -352,7 +354,7 @@ func (s *Service) serveRotateKey(w http.ResponseWriter, r *http.Request) (any, e
 	case overlap < 0 || overlap > maxSeconds: // a larger number might overflow a Duration
 		return nil, invalidf("overlap_seconds", "must be from 0 to %d", maxSeconds)
 	}
-	key, by, err := s.ownKey(r)
+	key, by, err := s.findOwnKey(r)
 	if err != nil {
 		return nil, err
 	}
@@ -375,26 +377,26 @@ func newSecretAnswer(pair KeyPair, key AccessKey, message string) answer {
 	}}
 }
 
-// RevokeKeyHandler handles DELETE /auth/keys/{access_key}: it revokes a key of the caller, or of
-// any user if the caller is a super user, and the sessions that the key opened.
+// RevokeKeyHandler handles DELETE /auth/keys/{access_key}: it revokes a key and the sessions that
+// the key opened. The key must be the caller's, unless the caller is a super user.
 func (s *Service) RevokeKeyHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, serve: s.serveRevokeKey})
 }
 
 func (s *Service) serveRevokeKey(_ http.ResponseWriter, r *http.Request) (any, error) {
-	key, by, err := s.ownKey(r)
+	key, by, err := s.findOwnKey(r)
 	if err != nil {
 		return nil, err
 	}
 	return noContent, s.credentials.revoke(r.Context(), by, key.ID, key.UserID, EventKeyRevoked)
 }
 
-// ownKey returns the key that the path names with the caller's authority over it, or ErrNotFound
-// unless it is the caller's or the caller is a super user.
-func (s *Service) ownKey(r *http.Request) (AccessKey, Authority, error) {
+// findOwnKey returns the key that the path names and the caller's authority over it. It returns
+// ErrNotFound unless the key is the caller's or the caller is a super user.
+func (s *Service) findOwnKey(r *http.Request) (AccessKey, Authority, error) {
 	key, _, err := s.store.FindKey(r.Context(), r.PathValue("access_key"))
 	if err != nil {
-		return AccessKey{}, Authority{}, s.notFoundBy(r.Context(), err)
+		return AccessKey{}, Authority{}, s.explainNotFound(r.Context(), err)
 	}
 	by, err := s.authorityOver(r.Context(), key.UserID)
 	return key, by, err

@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
-// RegisterUserHandler handles POST /api/v1/user/register: a super user makes a user and gets
-// the only copy of the access secret. With a [UserSource] it answers 404.
+// RegisterUserHandler handles POST /api/v1/user/register: a super user creates a user and gets the
+// only copy of the access secret. With a [UserSource] it answers 404.
 func (s *Service) RegisterUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
 		serve: s.serveRegister})
@@ -67,7 +67,8 @@ func newRegisterResponse(made Registration, message string) registerResponse {
 	return response
 }
 
-// Whether a call gives power, for which the caller's session must be recent, or takes it.
+// Whether a call gives power to a user or takes power away. A call that gives power needs a session
+// within Config.ReauthAfter.
 const (
 	takesPower = false
 	givesPower = true
@@ -84,14 +85,14 @@ func (s *Service) administrator(r *http.Request, gives bool) Authority {
 	return by
 }
 
-// How many users one page lists.
+// The default and the maximum number of users on one page.
 const (
 	usersPerPage    = 50
 	maxUsersPerPage = 200
 )
 
-// ListUsersHandler handles GET /auth/users?limit=50&after=<user_id>: a page of the users in the
-// order of their IDs, with a Link to the next page if there is one.
+// ListUsersHandler handles GET /auth/users?limit=50&after=<user_id>: it returns a page of users in
+// the order of their IDs. If there is a next page, the response has a Link header for it.
 func (s *Service) ListUsersHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, serve: s.serveUsers})
 }
@@ -110,7 +111,7 @@ func (s *Service) serveUsers(w http.ResponseWriter, r *http.Request) (any, error
 		users = users[:limit]
 		w.Header().Set("Link", "<"+nextPage(r, limit, users[limit-1].ID)+`>; rel="next"`)
 	}
-	response := make([]userResponse, len(users)) // [], not null
+	response := make([]userResponse, len(users)) // encodes as [], not null, if empty
 	for i, user := range users {
 		response[i] = newUserResponse(user)
 	}
@@ -122,7 +123,7 @@ func nextPage(r *http.Request, limit int, after string) string {
 	return pagePath(r) + "?" + url.Values{"limit": {strconv.Itoa(limit)}, "after": {after}}.Encode()
 }
 
-// GetUserHandler handles GET /auth/users/{id}.
+// GetUserHandler handles GET /auth/users/{id}: it returns the user's record to a super user.
 func (s *Service) GetUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, serve: s.serveUser})
 }
@@ -135,9 +136,9 @@ func (s *Service) serveUser(_ http.ResponseWriter, r *http.Request) (any, error)
 	return newUserResponse(user), nil
 }
 
-// UpdateUserHandler handles PATCH /auth/users/{id}: it disables or enables, promotes or demotes
-// a user. Enabling and promoting need a session within Config.ReauthAfter; taking power away never
-// does.
+// UpdateUserHandler handles PATCH /auth/users/{id}: it disables or enables, promotes or demotes a
+// user. Enabling and promoting need a session within Config.ReauthAfter. Disabling and demoting do
+// not.
 func (s *Service) UpdateUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPatch, access: superUsers, serve: s.serveUpdateUser})
 }
@@ -168,7 +169,7 @@ func (s *Service) serveUpdateUser(w http.ResponseWriter, r *http.Request) (any, 
 }
 
 // RegenerateCredentialsHandler handles POST /auth/users/{id}/regenerate-credentials: it replaces
-// every way in that the user has by a new pair.
+// every way in which the user can sign in by a new pair.
 func (s *Service) RegenerateCredentialsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
 		serve: s.serveRegenerate})
@@ -195,8 +196,8 @@ func (s *Service) serveRegenerate(w http.ResponseWriter, r *http.Request) (any, 
 	}, nil
 }
 
-// ReinstateUserHandler handles POST /auth/users/{id}/reinstate: it makes the user active, with a
-// new pair in place of every earlier way in.
+// ReinstateUserHandler handles POST /auth/users/{id}/reinstate: it enables the user, and replaces
+// every way in which the user can sign in by a new pair.
 func (s *Service) ReinstateUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
 		serve: s.serveReinstate})
@@ -214,8 +215,8 @@ func (s *Service) serveReinstate(w http.ResponseWriter, r *http.Request) (any, e
 		"User reinstated. Store the access secret now: it is not shown again."), nil
 }
 
-// RevokeUserSessionsHandler handles POST /auth/tokens/revoke-user/{id}: it revokes all sessions
-// of the user.
+// RevokeUserSessionsHandler handles POST /auth/tokens/revoke-user/{id}: it revokes all sessions of
+// the user.
 func (s *Service) RevokeUserSessionsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, serve: s.serveRevokeUser})
 }
@@ -237,7 +238,7 @@ func (s *Service) serveRevokeUser(w http.ResponseWriter, r *http.Request) (any, 
 	return revokeUserResponse{"success", "All sessions of the user have ended.", live}, nil
 }
 
-// DeleteUserHandler handles DELETE /auth/users/{id}.
+// DeleteUserHandler handles DELETE /auth/users/{id}: it removes the user.
 func (s *Service) DeleteUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodDelete, access: superUsers, serve: s.serveDeleteUser})
 }
@@ -256,15 +257,16 @@ func (s *Service) serveDeleteUser(_ http.ResponseWriter, r *http.Request) (any, 
 	return deleteUserResponse{"success", "User deleted.", id}, nil
 }
 
-// How many events one page lists.
+// The default and the maximum number of events on one page.
 const (
 	eventsPerPage    = 50
 	maxEventsPerPage = 100
 )
 
-// ListEventsHandler handles GET /auth/events?limit=50&before=<id>: a page of the audit trail for
-// super users, the newest event first, with a Link to the next page of older events if there is one.
-// The query may name a user_id and a kind. Without an audit trail it answers 404.
+// ListEventsHandler handles GET /auth/events?limit=50&before=<id>: it returns a page of the audit
+// trail to a super user, the newest event first. If there are older events, the response has a Link
+// header for the next page. The query may contain a user_id and a kind. Without an audit trail the
+// handler answers 404.
 func (s *Service) ListEventsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, serve: s.serveEvents})
 }
@@ -312,7 +314,7 @@ func (s *Service) serveEvents(w http.ResponseWriter, r *http.Request) (any, erro
 		query.Set("before", events[limit-1].ID)
 		w.Header().Set("Link", "<"+pagePath(r)+"?"+query.Encode()+`>; rel="next"`)
 	}
-	response := make([]eventResponse, len(events)) // [], not null
+	response := make([]eventResponse, len(events)) // encodes as [], not null, if empty
 	for i, event := range events {
 		response[i] = newEventResponse(event)
 	}
@@ -332,21 +334,21 @@ func newEventResponse(e Event) eventResponse {
 	return response
 }
 
-// pageSize returns the limit of the query, or the default, or an *InvalidError if it is out of
-// range.
-func pageSize(query url.Values, usual, longest int) (int, error) {
+// pageSize returns the limit of the query, or defaultLimit if the query has none. It returns an
+// *InvalidError if the limit is not from 1 to maxLimit.
+func pageSize(query url.Values, defaultLimit, maxLimit int) (int, error) {
 	if !query.Has("limit") {
-		return usual, nil
+		return defaultLimit, nil
 	}
 	limit, err := strconv.Atoi(query.Get("limit"))
-	if err != nil || limit < 1 || limit > longest {
-		return 0, invalidf("limit", "must be from 1 to %d", longest)
+	if err != nil || limit < 1 || limit > maxLimit {
+		return 0, invalidf("limit", "must be from 1 to %d", maxLimit)
 	}
 	return limit, nil
 }
 
-// pagePath returns the path of a page as the client has sent it, which a host's router may have
-// cut.
+// pagePath returns the path as the client sent it. r.URL may have a shorter one, because a host's
+// router can strip a prefix.
 func pagePath(r *http.Request) string {
 	if sent, err := url.ParseRequestURI(r.RequestURI); err == nil {
 		return sent.EscapedPath()

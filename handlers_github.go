@@ -16,8 +16,8 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
-// GitHubSignInHandler handles GET /api/v1/auth/github/login-user: the URL at which a browser
-// signs in with GitHub, and the cookie that binds the flow to the browser.
+// GitHubSignInHandler handles GET /api/v1/auth/github/login-user: it returns the URL at which a
+// browser signs in with GitHub, and sets the cookie that binds the flow to the browser.
 func (s *Service) GitHubSignInHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
 		serve: s.serveGitHubSignIn})
@@ -43,8 +43,9 @@ func (s *Service) serveGitHubSignIn(w http.ResponseWriter, r *http.Request) (any
 	return authURLResponse{authURL}, nil
 }
 
-// requireOwnPage returns ErrCrossOrigin for a request to begin a flow that neither a page of the host's
-// own nor the person makes. To a HEAD it returns an answer, because a HEAD must begin nothing.
+// requireOwnPage returns ErrCrossOrigin for a request to begin a flow, unless a page of the host or
+// the person makes the request. For a HEAD it returns an answer, because a HEAD must not begin a
+// flow.
 func (s *Service) requireOwnPage(r *http.Request) (any, error) {
 	switch {
 	case r.Method == http.MethodHead:
@@ -55,15 +56,16 @@ func (s *Service) requireOwnPage(r *http.Request) (any, error) {
 	return nil, nil
 }
 
-// GitHubConnectHandler handles GET /api/v1/auth/github/login: the URL at which a browser
-// connects GitHub to the caller, and the cookie that binds the flow to the browser.
+// GitHubConnectHandler handles GET /api/v1/auth/github/login: it returns the URL at which a browser
+// connects a GitHub account to the caller, and sets the cookie that binds the flow to the browser.
 func (s *Service) GitHubConnectHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, recent: true, github: true,
 		serve: s.serveGitHubConnect})
 }
 
-// errConnectByCookie is the answer to a bearer token over plain http, where a sibling domain can plant
-// the cookie of a flow: nothing would tell the flow that an attacker's token began from the person's.
+// errConnectByCookie is the answer to a bearer token over plain http. There a sibling domain can
+// plant the cookie of a flow, and a flow that an attacker's token began would look like the
+// person's own.
 var errConnectByCookie = &wire.RequestError{Status: http.StatusForbidden,
 	Detail: "Connecting GitHub needs a browser session here: sign in with GitHub first"}
 
@@ -85,8 +87,8 @@ func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (an
 	return authURLResponse{authURL}, nil
 }
 
-// GitHubStartHandler handles GET /api/v1/auth/github/start?return_to=/path: a link that signs
-// the browser in with GitHub, for pages that cannot fetch.
+// GitHubStartHandler handles GET /api/v1/auth/github/start?return_to=/path: it redirects the
+// browser to sign in with GitHub. It is a link target, for pages that cannot fetch.
 func (s *Service) GitHubStartHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
 		serve: s.serveGitHubStart})
@@ -95,7 +97,7 @@ func (s *Service) GitHubStartHandler() http.Handler {
 func (s *Service) serveGitHubStart(w http.ResponseWriter, r *http.Request) (any, error) {
 	returnTo := r.URL.Query().Get("return_to")
 	if !browser.LooksAhead(r) && s.github.sourceOf(r) == browser.Unproven {
-		return askToStart(w, returnTo)
+		return writeStartPage(w, returnTo)
 	}
 	if answer, err := s.requireOwnPage(r); answer != nil || err != nil {
 		return answer, err
@@ -109,11 +111,11 @@ func (s *Service) serveGitHubStart(w http.ResponseWriter, r *http.Request) (any,
 	return written{}, nil
 }
 
-// askToStart answers a navigation that perhaps no click has caused with a page that has a link to the
-// same call. The click on that link makes a request of our own page. A refusal would lock out Safari,
-// which never sends Sec-Fetch-User. Beginning the flow would let any page sign its visitors in again and
-// again in Safari.
-func askToStart(w http.ResponseWriter, returnTo string) (any, error) {
+// writeStartPage answers a navigation that may not come from a click. The page that it writes has a
+// link to the same call, and a click on the link is a request of our own page. Refusing the
+// navigation would lock out Safari, which never sends Sec-Fetch-User. Beginning the flow would let
+// any page sign in its visitors again and again in Safari.
+func writeStartPage(w http.ResponseWriter, returnTo string) (any, error) {
 	if err := checkReturnTo(returnTo); err != nil {
 		return nil, err
 	}
@@ -121,7 +123,7 @@ func askToStart(w http.ResponseWriter, returnTo string) (any, error) {
 	return written{}, nil
 }
 
-// writePage answers with a page that no other page can frame, as a click on it counts.
+// writePage answers with a page that no other page can frame, so that a click on it is deliberate.
 func writePage(w http.ResponseWriter, page *template.Template, data any) {
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")
@@ -129,11 +131,11 @@ func writePage(w http.ResponseWriter, page *template.Template, data any) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	page.Execute(w, data) // a client that has gone needs no page
+	page.Execute(w, data) // it fails only if the client has gone
 }
 
-// GitHubCallbackHandler handles GET /api/v1/auth/github/callback, to which GitHub sends the
-// browser back from either flow.
+// GitHubCallbackHandler handles GET /api/v1/auth/github/callback: it completes a sign-in or a
+// connect flow when GitHub sends the browser back.
 func (s *Service) GitHubCallbackHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
 		serve: s.serveGitHubCallback})
@@ -146,7 +148,7 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 	header.Set("Referrer-Policy", "no-referrer") // the URL contains the code
 	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	if browser.LooksAhead(r) {
-		w.WriteHeader(http.StatusNoContent) // a look ahead must not consume the state
+		w.WriteHeader(http.StatusNoContent) // a prefetch must not consume the state
 		return written{}, nil
 	}
 	outcome, err := s.completeGitHub(r)
@@ -193,8 +195,8 @@ func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
 	return outcome, err
 }
 
-// browserCaller returns the caller whose browser session comes with the request, or the zero Identity
-// if none does. A session that has ended is none.
+// browserCaller returns the caller whose browser session comes with the request. It returns the
+// zero Identity if there is no browser session or the session is not live.
 func (s *Service) browserCaller(r *http.Request) (Identity, error) {
 	if s.browser == nil {
 		return Identity{}, nil
@@ -209,7 +211,7 @@ func (s *Service) browserCaller(r *http.Request) (Identity, error) {
 	return Identity{}, err
 }
 
-// errorCode is the code of a failure in the URL of the host's page.
+// errorCode returns the value of error= in the URL of the host's page.
 func errorCode(err error) string {
 	switch {
 	case errors.Is(err, ErrGitHubState):
@@ -231,7 +233,7 @@ type githubSignInResponse struct {
 	IsNewUser bool   `json:"is_new_user"`
 }
 
-// replaceTimeout bounds the revocation of a session whose cookie is replaced.
+// replaceTimeout limits the revocation of a session whose cookie is replaced.
 const replaceTimeout = 2 * time.Second
 
 func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome GitHubOutcome) (any, error) {
@@ -243,13 +245,14 @@ func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome G
 	if err != nil {
 		return nil, s.tokens.discardSession(r.Context(), issued.Session, err)
 	}
-	// The session of the cookie that this one replaces would live on unseen. If the store fails or
-	// hangs now, the person is signed in all the same.
+	// Revoke the session of the cookie that this one replaces, because nobody would see it any
+	// longer. If the store fails or hangs now, the person is signed in anyway.
 	ctx, cancel := context.WithTimeout(WithIdentity(r.Context(), Identity{UserID: issued.User.ID}),
 		replaceTimeout)
 	defer cancel()
 	if err := s.revokeCookieSession(ctx, r, issued.Session.ID); err != nil {
-		s.log.WarnContext(r.Context(), "auth: the session of a replaced cookie was not revoked", "error", err)
+		s.log.WarnContext(r.Context(), "auth: the session of a replaced cookie was not revoked",
+			"error", err)
 	}
 	http.SetCookie(w, cookie)
 	browser.Redirect(w, s.browser.Location(outcome.ReturnTo, "", ""), http.StatusSeeOther)
@@ -305,8 +308,8 @@ var connectedPage = template.Must(template.New("connected").Parse(pageHead + `<t
 </html>
 `))
 
-// GitHubStatusHandler handles GET /api/v1/auth/github/token: whether GitHub is connected to the
-// caller. With ?verify=true it asks GitHub.
+// GitHubStatusHandler handles GET /api/v1/auth/github/token: it says whether a GitHub account is
+// connected to the caller. With ?verify=true it also asks GitHub.
 func (s *Service) GitHubStatusHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, github: true,
 		serve: s.serveGitHubStatus})
@@ -326,7 +329,7 @@ func (s *Service) serveGitHubStatus(_ http.ResponseWriter, r *http.Request) (any
 	caller, _ := IdentityFromContext(r.Context())
 	ask, response := s.github.Status, githubStatusResponse{HasToken: true}
 	if r.URL.Query().Get("verify") == "true" && r.Method != http.MethodHead {
-		// Another page can borrow the cookie, but not a bearer token.
+		// Another origin's page can send a request with the cookie, but not with a bearer token.
 		_, err := BearerToken(r)
 		if browser.LooksAhead(r) ||
 			err != nil && browser.SourceOf(r, s.github.origin, nil) != browser.Allowed {
@@ -360,8 +363,8 @@ func (s *Service) serveGitHubDisconnect(_ http.ResponseWriter, r *http.Request) 
 	return logoutResponse{Success: true, Message: "GitHub credentials removed successfully"}, nil
 }
 
-// GitHubUnlinkHandler handles DELETE /api/v1/auth/github/link: the caller's GitHub account no
-// longer signs in.
+// GitHubUnlinkHandler handles DELETE /api/v1/auth/github/link: it unlinks the caller's GitHub
+// account, so that the account no longer signs in.
 func (s *Service) GitHubUnlinkHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, github: true,
 		serve: s.serveGitHubUnlink})

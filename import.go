@@ -50,7 +50,7 @@ const minChosenSecret = 8
 // AllowImported, and a hash unless [NoPepper] is in the ring. It also returns the errors of
 // [Authority.Check].
 func (v *CredentialVerifier) Import(ctx context.Context, by Authority, imported ImportedKey) error {
-	if err := v.tokens.admit(ctx, by); err != nil {
+	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err
 	}
 	key, err := v.importedKey(ctx, imported)

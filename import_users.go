@@ -70,7 +70,7 @@ type ImportProgress struct {
 func (s *Service) ImportUsers(
 	ctx context.Context, by Authority, lines io.Reader, options ImportOptions,
 ) (ImportProgress, error) {
-	if err := s.tokens.admit(ctx, by); err != nil {
+	if err := s.tokens.checkAuthority(ctx, by); err != nil {
 		return ImportProgress{}, err
 	}
 	switch {

@@ -6,7 +6,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain fails the run if a goroutine is left when all tests have ended.
+// TestMain fails the run if a goroutine still runs after all tests.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }

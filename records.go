@@ -12,46 +12,45 @@ import (
 
 // User is the record of one user.
 type User struct {
-	// ID identifies the user for ever and is never given to another user; at most
-	// [MaxIDLength] bytes. Authorize by it: names change hands, IDs do not.
+	// ID identifies the user permanently and is never given to another user. It has at most
+	// [MaxIDLength] bytes. Authorize by the ID, because usernames and e-mails can pass to another
+	// user.
 	ID string
 
-	// Username and Email are each unique without regard to ASCII case. An empty
-	// Email means none; any number of users may have none. A Username has at most 128
-	// bytes, an Email 254.
+	// Username and Email are each unique without regard to ASCII case. An empty Email means none,
+	// and any number of users may have none. A Username has at most 128 bytes, an Email at most
+	// 254.
 	Username string
 	Email    string
 
 	// IsSuperUser lets the user administer other users.
 	IsSuperUser bool
 
-	// IsActive is false while the user is disabled: no key signs in and no session
-	// exists.
+	// IsActive is false while the user is disabled. A disabled user cannot sign in and has no
+	// session.
 	IsActive bool
 
 	CreatedAt time.Time
 
-	// LastLogin is when the newest session was created; zero means never.
+	// LastLogin is when the newest session was created. Zero means never.
 	LastLogin time.Time
 
-	// AdmittedAt is when the rules of GitHub sign-in last admitted this user, if a GitHub
-	// sign-in made the user. It is zero for every other user. See
-	// [GitHubConfig.MembershipMaxAge].
+	// AdmittedAt is when the rules of GitHub sign-in last admitted the user, if a GitHub sign-in
+	// created the user. It is zero for every other user. See [GitHubConfig.MembershipMaxAge].
 	AdmittedAt time.Time
 }
 
-// AccessKey is the record of one access key. It has the hash of the secret, never the
-// secret.
+// AccessKey is the record of one access key. It contains the hash of the secret, never the secret.
 type AccessKey struct {
-	// ID is the public half of the pair, which a client sends as access_key; at most
+	// ID is the public half of the pair, which a client sends as access_key. It has at most
 	// [MaxAccessKeyLength] bytes.
 	ID string
 
 	// UserID is the user who signs in with the key.
 	UserID string
 
-	// Hash is the self-describing stored form of the secret, 1 to 255 bytes of visible
-	// ASCII. It is bound to ID and UserID, so a row copied to another user opens nothing.
+	// Hash is the self-describing stored form of the secret: 1 to 255 bytes of visible ASCII. It is
+	// bound to ID and UserID, so a row that is copied to another user authenticates no one.
 	Hash string
 
 	// Label is the owner's own name for the key, at most 256 bytes. It may be empty.
@@ -59,7 +58,7 @@ type AccessKey struct {
 
 	CreatedAt time.Time
 
-	// ExpiresAt is when the key stops working; zero means never.
+	// ExpiresAt is when the key stops working. Zero means never.
 	ExpiresAt time.Time
 
 	// PreviousHash is the stored form of the previous secret, which keeps working until
@@ -67,8 +66,8 @@ type AccessKey struct {
 	PreviousHash  string
 	PreviousUntil time.Time
 
-	// LastUsedAt is when the key last signed in, or up to [KeyUsePrecision] earlier; zero
-	// means never.
+	// LastUsedAt is when the key last signed in, or up to [KeyUsePrecision] earlier. Zero means
+	// never.
 	LastUsedAt time.Time
 }
 
@@ -76,13 +75,15 @@ type AccessKey struct {
 type KeyRotation struct {
 	Hash string // of the new secret
 
-	// Overlap is how long the previous secret keeps working. Zero means not at all.
+	// Overlap is how long the previous secret keeps working. Zero means that it stops working at
+	// once.
 	Overlap time.Duration
 }
 
-// Apply returns the key after a rotation at the time now, for implementations of
-// [CredentialStore.RotateKey], which first round the time to what they keep. It returns
-// ErrNotFound if the key has expired, and ErrRotating if its PreviousHash still works.
+// Apply returns the key after a rotation at the time now. Implementations of
+// [CredentialStore.RotateKey] call it, after they have truncated the time to the precision that
+// they keep. It returns ErrNotFound if the key has expired, and ErrRotating if its PreviousHash
+// still works.
 func (r KeyRotation) Apply(key AccessKey, now time.Time) (AccessKey, error) {
 	switch {
 	case !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(now):
@@ -103,14 +104,13 @@ func (k AccessKey) withoutHashes() AccessKey {
 	return k
 }
 
-// UserWithKeys is a user to be added together with access keys: at least one, and at most
-// [MaxKeys].
+// UserWithKeys is a user to be added together with 1 to [MaxKeys] access keys.
 type UserWithKeys struct {
 	User User
 	Keys []AccessKey
 }
 
-// UserChange is a change of a user. A nil field leaves the user's value as it is.
+// UserChange is a change of a user. A nil field leaves the user's value unchanged.
 type UserChange struct {
 	IsSuperUser *bool
 	IsActive    *bool
@@ -154,43 +154,43 @@ const (
 	MethodHost      SignInMethod = "host"       // the host itself, with [Service.SignIn]
 )
 
-// Session is the record of one session. Every token names its session and is accepted only
-// while the session exists.
+// Session is the record of one session. Every token names its session and is accepted only while
+// the session exists.
 type Session struct {
-	// ID identifies the session, and is the jti claim of its token; at most
-	// [MaxIDLength] bytes.
+	// ID identifies the session and is the jti claim of its token. It has at most [MaxIDLength]
+	// bytes.
 	ID     string
 	UserID string
 	Method SignInMethod
 
-	// AccessKeyID is the key that opened the session. Revoking the key revokes the
-	// session. It is empty unless Method is MethodAccessKey.
+	// AccessKeyID is the key that opened the session. Revoking the key revokes the session. It is
+	// empty unless Method is MethodAccessKey.
 	AccessKeyID string
 
 	CreatedAt time.Time
 	ExpiresAt time.Time
 
-	// UserAgent and Address describe the client that opened the session, so that its
-	// owner recognizes it: at most 256 and 64 bytes. Either may be empty.
+	// UserAgent and Address describe the client that opened the session, so that the user
+	// recognizes it. They have at most 256 and 64 bytes. Either may be empty.
 	UserAgent string
 	Address   string // an IP address
 
-	// Generation is the Position of the newest entry of the revocation feed when the
+	// Generation is the Position of the newest entry of the revocation feed at the time when the
 	// session was created. The store sets it.
 	Generation int64
 }
 
-// ClientInfo describes the client that sends a request, as far as the service can see it.
-// People recognize sessions by it. It proves nothing.
+// ClientInfo describes the client that sends a request, as far as the service can see it. It helps
+// people recognize their sessions. It proves nothing, because a client chooses most of it.
 type ClientInfo struct {
-	Address   netip.Addr // the zero Addr if the address is not known
+	Address   netip.Addr // the client address; the zero Addr if not known
 	UserAgent string
 	RequestID string // from X-Request-Id, to find the request in other logs
 
-	peer netip.Addr // of the connection, if Address is not known
+	peer netip.Addr // the other end of the connection, if Address is not known
 }
 
-// address returns the address as it is kept.
+// address returns the client address as records keep it, or "" if it is not known.
 func (c ClientInfo) address() string {
 	if !c.Address.IsValid() {
 		return ""
@@ -198,17 +198,17 @@ func (c ClientInfo) address() string {
 	return c.Address.String()
 }
 
-// Revocation is an entry of a store's revocation feed: sessions that were revoked before
-// they expired. Every instance reads the feed, so no instance asks the store about each
+// Revocation is an entry of a store's revocation feed. It names sessions that were revoked before
+// they expired. Every instance reads the feed, so that it does not have to ask the store about each
 // token.
 type Revocation struct {
-	// Position is the entry's place in the feed, one more than that of the entry before
-	// it. The first entry has 1.
+	// Position is the entry's place in the feed: 1 for the first entry, and one more for each entry
+	// after it.
 	Position int64
 
-	// ID is random and differs for every entry. A reader that finds another ID at a
-	// Position it knows learns that the store was restored from a backup and has taken
-	// another course since.
+	// ID is random and different for every entry. If a reader finds a different ID at a Position
+	// that it has read before, the store was restored from a backup and has added other entries
+	// since.
 	ID string
 
 	// UserID is the user whose sessions are revoked. If it is empty, the entry revokes every
@@ -227,18 +227,18 @@ type Revocation struct {
 
 // Capped reports whether the entry names a session whose token claims a Generation that the feed
 // has not reached, because the store has lost commits. The entry has its own Position in place of
-// that Generation. So no entry for the user or for everybody revokes that token for certain, and a
-// store replaces a capped entry only by another entry for the same session.
+// that Generation. Therefore an entry for the user or for everybody may fail to revoke that token,
+// and a store replaces a capped entry only by another entry for the same session.
 func (r Revocation) Capped() bool { return revocation.Entry(r).IsCapped() }
 
-// GitHubAccount identifies an account at GitHub by its host and the number that GitHub
-// gave it there. Logins are renamed and reused; numbers are not.
+// GitHubAccount identifies an account at GitHub by its host and the number that GitHub assigned to
+// it there. Logins can be renamed and reused, and numbers cannot.
 type GitHubAccount struct {
 	Host string // "github.com", or the name of a GitHub Enterprise host; at most 253 bytes
 	ID   int64  // positive
 }
 
-// GitHubProfile is what GitHub says of an account.
+// GitHubProfile is the public profile of an account, as GitHub reports it.
 type GitHubProfile struct {
 	Account   GitHubAccount
 	Login     string
@@ -246,92 +246,90 @@ type GitHubProfile struct {
 	AvatarURL string // may be empty
 }
 
-// GitHubLink says that a GitHub account signs in as a user. An account is linked to one
-// user at most, and a user to one account of each host.
+// GitHubLink records that a GitHub account signs in as a user. An account is linked to at most one
+// user, and a user to at most one account of each host.
 type GitHubLink struct {
 	Account GitHubAccount
 	UserID  string
 
-	// Login, Name and AvatarURL are what GitHub last said of the account, at most 512
-	// bytes each. People read them; they identify nobody.
+	// Login, Name and AvatarURL are the values that GitHub last reported, at most 512 bytes each.
+	// They are for display only and do not identify the account.
 	Login     string
 	Name      string
 	AvatarURL string
 
 	CreatedAt time.Time
-	SeenAt    time.Time // when GitHub last said so
+	SeenAt    time.Time // when GitHub last reported these values
 }
 
-// GitHubToken is the token with which the host acts on GitHub for a user. The link is
-// another record: a user without a token still signs in with GitHub.
+// GitHubToken is the token with which the host acts on GitHub for a user. The link is a separate
+// record: a user without a token can still sign in with GitHub.
 type GitHubToken struct {
 	Account GitHubAccount
 	UserID  string
 
-	// Version differs after every write of the record; at most [MaxIDLength] bytes.
+	// Version changes with every write of the record. It has at most [MaxIDLength] bytes.
 	Version string
 
-	// Scopes are what GitHub granted, sorted and separated by single spaces; at most 512
-	// bytes.
+	// Scopes are the scopes that GitHub granted, sorted and separated by single spaces. They have
+	// at most 512 bytes.
 	Scopes string
 
-	// Sealed is the token and its refresh token, encrypted; at most 4096 bytes.
+	// Sealed contains the access token and the refresh token, encrypted. It has at most 4096 bytes.
 	Sealed []byte
 
 	UpdatedAt time.Time
 }
 
-// GitHubSignInWrite is everything that a sign-in with GitHub writes.
+// GitHubSignInWrite contains everything that a sign-in with GitHub writes.
 type GitHubSignInWrite struct {
-	// Link is what GitHub says of the account. Its UserID is that of NewUser, or of the
+	// Link describes the account as GitHub reported it. Its UserID is the ID of NewUser, or of the
 	// user that FindGitHubLink returned for the account.
 	Link GitHubLink
 
-	// NewUser is the user to add. It is nil if the account is linked already.
+	// NewUser is the user to add. nil means that the account is already linked.
 	NewUser *User
 
-	// GrantSuperUser makes the user a super user, if the account's one grant is not spent.
+	// GrantSuperUser makes the user a super user, unless the account's one grant is spent.
 	GrantSuperUser bool
 
-	// Token replaces the token whose Version is TokenVersion. If TokenVersion is empty,
-	// Token is the user's first. A nil Token leaves the stored token as it is.
+	// Token replaces the token whose Version is TokenVersion. If TokenVersion is empty, Token is
+	// the user's first. nil leaves the stored token unchanged.
 	Token        *GitHubToken
 	TokenVersion string
 
-	// Session is created with SessionLimit as CreateSession's limit.
+	// Session is created as by CreateSession, with SessionLimit as the limit.
 	Session      Session
 	SessionLimit int
 }
 
-// GitHubConnectWrite is everything that connecting an account writes.
+// GitHubConnectWrite contains everything that connecting an account writes.
 type GitHubConnectWrite struct {
 	Link         GitHubLink
 	Token        GitHubToken
 	TokenVersion string // as in [GitHubSignInWrite]
 }
 
-// GitHubAccountState is what a store has of a GitHub account and of the user who is to be linked
-// to it, read under the locks of a write.
+// GitHubAccountState is the stored state of a GitHub account and of the user to be linked to it,
+// read under the locks of a write.
 type GitHubAccountState struct {
-	// LinkedTo is the ID of the user whom the account signs in as; empty if there is none.
+	// LinkedTo is the ID of the user as whom the account signs in. Empty means none.
 	LinkedTo string
 
-	// RememberedFor is the ID of the user whom the account was last linked to; empty if there
-	// is none.
+	// RememberedFor is the ID of the user to whom the account was last linked. Empty means none.
 	RememberedFor string
 
-	// GrantSpent means that the account can make nobody a super user any more.
+	// GrantSpent means that the account can no longer make a user a super user.
 	GrantSpent bool
 
-	// UserAccount is the account of the same host that the user is linked to; zero if there is
-	// none.
+	// UserAccount is the account of the same host that the user is linked to. Zero means none.
 	UserAccount GitHubAccount
 
-	// TokenVersion is the Version of the user's token of the host; empty if there is none.
+	// TokenVersion is the Version of the user's token of the host. Empty means none.
 	TokenVersion string
 }
 
-// SessionClaims is what a verified token says of its session.
+// SessionClaims is the session that a verified token names.
 type SessionClaims struct {
 	UserID     string
 	SessionID  string
@@ -339,52 +337,53 @@ type SessionClaims struct {
 	ExpiresAt  time.Time
 }
 
-// The records below print without the hashes and sealed bytes that are in them, so that a host which
-// logs a record gives nothing away. They have no MarshalJSON, because a store may keep them as JSON.
+// The records below print without their hashes and sealed bytes, so that a host that logs a record
+// does not leak them. They have no MarshalJSON, because a store may keep them as JSON.
 
-// hidden returns what is printed of a hash.
-func hidden(hash string) string {
+// redactHash returns the text to print in place of a hash.
+func redactHash(hash string) string {
 	if hash == "" {
 		return ""
 	}
 	return redactedText
 }
 
+// printedAccessKey is an AccessKey without methods, so that package fmt prints its fields.
 type printedAccessKey AccessKey
 
 func (k AccessKey) printed() printedAccessKey {
-	k.Hash, k.PreviousHash = hidden(k.Hash), hidden(k.PreviousHash)
+	k.Hash, k.PreviousHash = redactHash(k.Hash), redactHash(k.PreviousHash)
 	return printedAccessKey(k)
 }
 
-// Format prints the record with "[redacted]" for its hashes, for every verb. Package fmt does not
-// call it for a record in an unexported field, and encoding/json writes the hashes, because stores
-// may keep records as JSON.
+// Format prints the record for every verb, with "[redacted]" in place of its hashes. Package fmt
+// does not call Format for a record in an unexported field. Package encoding/json writes the
+// hashes, because stores may keep records as JSON.
 func (k AccessKey) Format(f fmt.State, verb rune) {
 	fmt.Fprintf(f, fmt.FormatString(f, verb), k.printed())
 }
 
-// LogValue returns the record with "[redacted]" for its hashes, for package log/slog. A
-// slog.JSONHandler asks for it only where the record itself is the value, and not a slice or a
-// struct that has it.
+// LogValue returns the record for package log/slog, with "[redacted]" in place of its hashes. A
+// slog.JSONHandler calls LogValue only if the record itself is the value. For a slice or struct
+// that contains the record, it does not.
 func (k AccessKey) LogValue() slog.Value { return slog.AnyValue(k.printed()) }
 
 type printedKeyRotation KeyRotation
 
 func (r KeyRotation) printed() printedKeyRotation {
-	r.Hash = hidden(r.Hash)
+	r.Hash = redactHash(r.Hash)
 	return printedKeyRotation(r)
 }
 
-// Format is [AccessKey.Format] for a rotation.
+// Format prints the rotation as [AccessKey.Format] prints a key.
 func (r KeyRotation) Format(f fmt.State, verb rune) {
 	fmt.Fprintf(f, fmt.FormatString(f, verb), r.printed())
 }
 
-// LogValue is [AccessKey.LogValue] for a rotation.
+// LogValue returns the rotation as [AccessKey.LogValue] returns a key.
 func (r KeyRotation) LogValue() slog.Value { return slog.AnyValue(r.printed()) }
 
-// printedGitHubToken is a GitHubToken whose sealed bytes are text.
+// printedGitHubToken is a GitHubToken with text in place of the sealed bytes.
 type printedGitHubToken struct {
 	Account   GitHubAccount
 	UserID    string
@@ -395,13 +394,14 @@ type printedGitHubToken struct {
 }
 
 func (t GitHubToken) printed() printedGitHubToken {
-	return printedGitHubToken{t.Account, t.UserID, t.Version, t.Scopes, hidden(string(t.Sealed)), t.UpdatedAt}
+	sealed := redactHash(string(t.Sealed))
+	return printedGitHubToken{t.Account, t.UserID, t.Version, t.Scopes, sealed, t.UpdatedAt}
 }
 
-// Format prints the record with "[redacted]" for Sealed, as [AccessKey.Format] does.
+// Format prints the record with "[redacted]" in place of Sealed, as [AccessKey.Format] does.
 func (t GitHubToken) Format(f fmt.State, verb rune) {
 	fmt.Fprintf(f, fmt.FormatString(f, verb), t.printed())
 }
 
-// LogValue returns the record with "[redacted]" for Sealed, as [AccessKey.LogValue] does.
+// LogValue returns the record with "[redacted]" in place of Sealed, as [AccessKey.LogValue] does.
 func (t GitHubToken) LogValue() slog.Value { return slog.AnyValue(t.printed()) }

@@ -13,30 +13,29 @@ import (
 	"github.com/sallyport-go/auth/internal/token"
 )
 
-// RemoteVerifierConfig says whose tokens a [RemoteVerifier] accepts. JWKSURL, Issuer and Audience
-// are required.
+// RemoteVerifierConfig configures a [RemoteVerifier]. JWKSURL, Issuer and Audience are required.
 type RemoteVerifierConfig struct {
 	// JWKSURL is where the issuer publishes its public keys, such as
 	// "https://api.example.com/.well-known/jwks.json". It must be https, because a server that
-	// answers in its place can make tokens.
+	// answers in the issuer's place can make valid tokens.
 	JWKSURL string
 
-	// Issuer and Audience are those of the tokens: the issuer's Config.Issuer, and its
-	// Config.Tokens.Audiences, which must name this service instead of the default. A token
-	// for another audience is rejected.
+	// Issuer and Audience must be those of the tokens. Issuer is the issuer's Config.Issuer.
+	// Audience is one of its Config.Tokens.Audiences and names this service, so the issuer must not
+	// use the default. A token for another audience is rejected.
 	Issuer   string
 	Audience string
 
-	// MaxAge is how long ago a token may have been issued; at most 30 days. Zero means 15
-	// minutes. It bounds how long a revoked token is accepted here, where a revocation cannot
-	// be seen.
+	// MaxAge is the maximum time since a token was issued, at most 30 days. Zero means 15 minutes.
+	// It limits how long this service accepts a revoked token, because a RemoteVerifier cannot see
+	// revocations.
 	MaxAge time.Duration
 
-	// CacheSize is how many verified tokens are remembered: see [TokenConfig].
+	// CacheSize is the number of verified tokens to remember: see [TokenConfig].
 	CacheSize int
 
-	// HTTPClient fetches the keys, without cookies and without following redirects. nil means
-	// a client with http.DefaultTransport.
+	// HTTPClient fetches the keys, without cookies and without following redirects. nil means a
+	// client with http.DefaultTransport.
 	HTTPClient *http.Client
 
 	// Now is the clock. nil means time.Now.
@@ -45,24 +44,28 @@ type RemoteVerifierConfig struct {
 
 const defaultMaxAge = 15 * time.Minute
 
-// RemoteVerifier verifies tokens in a service that has neither the store nor the signing keys, with
-// the public keys that the issuer publishes: those of ES256 and EdDSA. It is safe for concurrent
-// use.
+// RemoteVerifier verifies tokens in a service that has neither the store nor the signing keys. It
+// uses the public keys that the issuer publishes, which are those of ES256 and EdDSA. It is safe
+// for concurrent use.
 //
-// It cannot see revocations: a token is accepted for MaxAge after it was issued, whatever has
-// happened to its session. And it does not know what the user may do; the service decides that by
-// the user's ID.
+// A RemoteVerifier cannot see revocations. It accepts a token for MaxAge after the token was
+// issued, even if the session has been revoked since. It does not know the user's permissions
+// either: the service decides by the user's ID.
 //
-// The keys are fetched when the first token arrives, and again when they are two and a half minutes
-// old or a token names an unknown key, but at most once in ten seconds. A goroutine does that, one
-// at a time, which ends after five seconds at the latest if the HTTPClient heeds its context. A
-// request whose key is known waits for it only if the keys are older than five minutes and no
-// request has come since to fetch others, for a second at most. Requests without keys, or whose key
-// is unknown, wait for a second at most too, and at most 100 of them; the others get an error.
+// The verifier fetches the keys when the first token arrives. It fetches them again when they are
+// two and a half minutes old or a token names an unknown key, but at most once in ten seconds. One
+// goroutine at a time fetches the keys. It ends after five seconds at the latest if the HTTPClient
+// respects its context.
 //
-// While the keys cannot be fetched, the last ones are used for a day, and a token that names an
-// unknown key gets an error that is not ErrTokenRejected. A set without usable keys, a redirect and
-// a 4xx other than 408, 425 and 429 are an answer: then all tokens are rejected.
+// A request whose key is known waits for a fetch only if the keys are older than five minutes and
+// no fetch, successful or not, began within that time. A request also waits if there are no keys or
+// its key is unknown. A request waits for at most one second. At most 100 requests wait at a time,
+// and the others get an error.
+//
+// While the keys cannot be fetched, the last ones remain in use for a day, and a token that names
+// an unknown key gets an error that is not ErrTokenRejected. A set without usable keys, a redirect,
+// and a 4xx other than 408, 425 and 429 count as an answer of the issuer: all tokens are then
+// rejected.
 //
 // A token that was issued after its key was retired is rejected: see [SigningKey.RetiredAt].
 type RemoteVerifier struct {
@@ -73,8 +76,8 @@ type RemoteVerifier struct {
 	now      func() time.Time
 }
 
-// NewRemoteVerifier returns a verifier, or an error that says what to change in the configuration.
-// It fetches nothing yet.
+// NewRemoteVerifier returns a verifier. It returns an error that names the setting to change if the
+// configuration is not valid. It does not fetch the keys yet.
 func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 	if err := checkJWKSURL(cfg.JWKSURL); err != nil {
 		return nil, err
@@ -92,11 +95,14 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 		cfg.MaxAge = defaultMaxAge
 	}
 	if cfg.MaxAge < time.Second || cfg.MaxAge > longestLifetime {
-		return nil, errors.New("auth: MaxAge must be from a second to 30 days")
+		return nil, errors.New("auth: RemoteVerifierConfig.MaxAge must be from 1 second to 30 days")
 	}
 	return &RemoteVerifier{
 		verifier: token.Verifier{
-			Type: token.TypeBearer, Issuer: cfg.Issuer, Audience: cfg.Audience, MaxLifetime: int64(longestLifetime / time.Second),
+			Type:        token.TypeBearer,
+			Issuer:      cfg.Issuer,
+			Audience:    cfg.Audience,
+			MaxLifetime: int64(longestLifetime / time.Second),
 		},
 		keys:   signing.NewRemoteKeys(cfg.JWKSURL, cfg.HTTPClient),
 		cache:  cache,
@@ -108,14 +114,15 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 func checkJWKSURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return errors.New("auth: JWKSURL must be an https URL without a user or a fragment")
+		return errors.New("auth: RemoteVerifierConfig.JWKSURL must be an https URL without a user or a " +
+			"fragment")
 	}
 	return nil
 }
 
 // Verify returns the identity that the token proves. It returns ErrTokenRejected for every token
-// that is not valid now, and any other error if the keys that it needs cannot be fetched in time, or
-// ctx ends while it waits for them: then nothing is known of the token.
+// that is not valid now. Any other error means that the token could not be checked, because the
+// keys could not be fetched in time or ctx ended while Verify waited for them.
 func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, error) {
 	identity, err := v.verify(ctx, token)
 	if err != nil && !errors.Is(err, ErrTokenRejected) {
@@ -124,7 +131,7 @@ func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, er
 	return identity, err
 }
 
-// verify is Verify without the context of an error of the key set.
+// verify is Verify, and returns errors of the key set without the prefix that Verify adds.
 func (v *RemoteVerifier) verify(ctx context.Context, text string) (Identity, error) {
 	now := v.now()
 	ring, err := v.keys.Current(ctx, now)
@@ -141,7 +148,7 @@ func (v *RemoteVerifier) verify(ctx context.Context, text string) (Identity, err
 	return v.verifyWith(ring, text, now.Unix())
 }
 
-// verifyWith verifies the token with the keys of the ring.
+// verifyWith verifies the token with the keys of the ring and checks its age.
 func (v *RemoteVerifier) verifyWith(ring *signing.Ring, text string, now int64) (Identity, error) {
 	known, _, err := v.verifier.Verify(v.cache, ring, text, now)
 	switch {
@@ -153,8 +160,8 @@ func (v *RemoteVerifier) verifyWith(ring *signing.Ring, text string, now int64) 
 	return Identity(known.Identity), nil
 }
 
-// Identify returns the identity of the caller who makes the request, as [Service.Identify] does for
-// bearer tokens.
+// Identify returns the identity of the caller that makes the request. It accepts bearer tokens, as
+// [Service.Identify] does.
 func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 	token, err := BearerToken(r)
 	if err != nil {
@@ -163,8 +170,8 @@ func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 	return v.Verify(r.Context(), token)
 }
 
-// Authenticate passes on requests that Identify accepts, with the caller in their context for
-// [IdentityFromContext], and answers the others with [WriteError].
+// Authenticate passes a request to next if Identify accepts it, with the caller in the request's
+// context for [IdentityFromContext]. It answers every other request with [WriteError].
 func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identity, err := v.Identify(r)

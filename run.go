@@ -14,30 +14,32 @@ const (
 	pruneInterval = 10 * time.Minute
 	pruneBatch    = 500 // records removed in one transaction, which keeps its locks short
 
-	// An expired key stays visible for a while, so that its owner sees why it stopped.
+	// An expired key stays visible for 30 days, so that its owner sees why it stopped working.
 	expiredKeyRetention = 30 * 24 * time.Hour
 )
 
-// Run does the work that no request should wait for, until ctx is done, and returns ctx's error.
-// It reads the revocation feed twice in each RevocationInterval, delivers events to
-// Config.OnEvent ([EventLog.Run]), and calls [Service.Prune] now and every ten minutes, in
-// goroutines that end before Run returns. One is left behind: that of an OnEvent which takes more
-// than 5 seconds then. Stop the server first, because events that come after Run has ended go to
-// the log as well.
+// Run does the background work of an instance until ctx is done, and returns ctx's error. It reads
+// the revocation feed twice in each RevocationInterval, delivers events to Config.OnEvent (see
+// [EventLog.Run]), and calls [Service.Prune] at once and every ten minutes. Failures are logged,
+// and the work is tried again the next time.
 //
-// Run belongs on every instance. Without it, the first request in each interval reads the feed,
-// events wait in vain, and the host must call Prune itself. Failures are logged, and the work is
-// tried again the next time.
+// Call Run on every instance. Without it, the first request in each interval reads the feed, no
+// event is delivered, and the host must call Prune itself.
+//
+// Its goroutines end before Run returns, except a call of OnEvent that takes more than 5 seconds
+// after ctx is done. Stop the server before ctx is done, because events that come after Run has
+// returned only go to the log.
 func (s *Service) Run(ctx context.Context) error {
 	var delivery sync.WaitGroup
 	defer delivery.Wait()
 	delivery.Go(func() { s.events.Run(ctx) })
 	read := time.NewTicker(max(time.Millisecond, s.tokens.cfg.RevocationInterval/2))
 	defer read.Stop()
-	failing := s.readFeed(ctx, false) // before pruning, because no token is accepted until then
+	// Read the feed before pruning, because no token is accepted until the first read.
+	failing := s.readFeed(ctx, false)
 	var pruning sync.WaitGroup
 	defer pruning.Wait()
-	pruning.Go(func() { s.housekeep(ctx) })
+	pruning.Go(func() { s.pruneRegularly(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -48,14 +50,14 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// housekeep prunes now and every ten minutes until ctx is done. It has a goroutine of its own,
-// because the feed must be read while it takes its time.
-func (s *Service) housekeep(ctx context.Context) {
+// pruneRegularly prunes now and every ten minutes until ctx is done. It runs in its own goroutine,
+// because Run must keep reading the feed during a long pruning.
+func (s *Service) pruneRegularly(ctx context.Context) {
 	again := time.NewTicker(pruneInterval)
 	defer again.Stop()
 	for ctx.Err() == nil {
 		if _, err := s.Prune(ctx); err != nil && ctx.Err() == nil {
-			s.log.ErrorContext(ctx, "auth: housekeeping failed", "error", err)
+			s.log.ErrorContext(ctx, "auth: pruning failed", "error", err)
 		}
 		select {
 		case <-again.C:
@@ -64,8 +66,8 @@ func (s *Service) housekeep(ctx context.Context) {
 	}
 }
 
-// readFeed reads the revocation feed and returns whether that fails. It logs the first of several
-// failures, and their end.
+// readFeed reads the revocation feed and reports whether that fails. It logs the first of
+// consecutive failures, and the first success after them. failing is the previous result.
 func (s *Service) readFeed(ctx context.Context, failing bool) bool {
 	feed := s.tokens.feed
 	if feed == nil {
@@ -83,10 +85,10 @@ func (s *Service) readFeed(ctx context.Context, failing bool) bool {
 	return err != nil
 }
 
-// Prune removes expired sessions, used states and feed entries, access keys that expired 30 days ago,
-// and events of the audit trail that are older than Config.AuditRetention, in batches, and returns
-// how many records it removed. If it returns an error, the records
-// that it had removed stay removed.
+// Prune removes expired records in batches and returns how many it removed: sessions, used states,
+// entries of the revocation feed, access keys that expired 30 days ago, and events of the audit
+// trail that are older than Config.AuditRetention. If it returns an error, the records that it had
+// removed stay removed.
 func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	now := s.now()
 	type prunable struct {
@@ -118,9 +120,10 @@ func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	return removed, nil
 }
 
-// FeedAge returns the age of what this instance knows of the revocation feed, and whether that
-// is good enough to accept tokens: for a gauge and an alert. Before the first complete read the
-// age is math.MaxInt64. With CheckSessionsInStore it is 0 and true.
+// FeedAge returns the age of the newest complete read of the revocation feed on this instance, and
+// whether it is recent enough to accept tokens. It is meant for a gauge and an alert. Before the
+// first complete read, the age is math.MaxInt64. With CheckSessionsInStore, FeedAge returns 0 and
+// true.
 func (s *Service) FeedAge() (age time.Duration, accepts bool) {
 	feed := s.tokens.feed
 	if feed == nil {
@@ -130,17 +133,20 @@ func (s *Service) FeedAge() (age time.Duration, accepts bool) {
 	return age, age < s.tokens.cfg.MaxStaleness
 }
 
-// maxListedEvents is how many events one call lists at most.
+// maxListedEvents is the maximum number of events that one call lists.
 const maxListedEvents = 200
 
-// errNoTrail is what the methods for the audit trail return if there is none.
+// errNoTrail is the error of methods that need an audit trail, if there is none.
 var errNoTrail = errors.New("auth: there is no audit trail: the store is no EventStore, or " +
 	"Config.DisableAuditTrail is set")
 
-// Events returns at most limit events of the audit trail that match the filter, the newest first;
-// limit is from 1 to 200. Passing the ID of the last one as the filter's Before lists the next. It
-// returns ErrNotFound if there is no event with the ID Before, an *InvalidError for a limit that is
-// out of range, and another error if the store is no [EventStore] or Config.DisableAuditTrail is set.
+// Events returns at most limit events of the audit trail that match the filter, the newest first.
+// The limit is from 1 to 200. To list the next page, pass the ID of the last event as the filter's
+// Before.
+//
+// It returns ErrNotFound if no event has the ID Before, and an *InvalidError if limit is out of
+// range. It returns another error if the store is no [EventStore] or Config.DisableAuditTrail is
+// set.
 func (s *Service) Events(ctx context.Context, filter EventFilter, limit int) ([]Event, error) {
 	switch {
 	case s.events.trail == nil:

@@ -5,64 +5,66 @@ import (
 	"time"
 )
 
-// Store keeps users, access keys, sessions and GitHub accounts. Package memstore keeps them
-// in memory and package sqlstore in an SQL database; package storetest is this contract as a
-// test suite, for every other store.
+// Store keeps users, access keys, sessions and GitHub accounts. Package memstore keeps them in
+// memory, and package sqlstore in an SQL database. Package storetest is this contract as a test
+// suite for every other store.
 //
-// A host that has a users table of its own needs only an [AccountStore]. The rules for every
-// method of every role are there.
+// A host that has its own users table needs only an [AccountStore]. The comment of AccountStore
+// states the rules that every method of every role follows.
 type Store interface {
 	AccountStore
 	UserStore
 }
 
-// AccountStore keeps access keys, sessions and GitHub accounts. It is the whole store of a
-// host that has a users table of its own: see [NewWithUsers]. Such a store has no UserStore
-// and treats every user ID as an active user:
+// AccountStore keeps access keys, sessions and GitHub accounts. It is the whole store of a host
+// that has its own users table: see [NewWithUsers]. Such a store has no UserStore and treats every
+// user ID as an active user:
 //
-//   - Where a method returns a user, only its ID is set. IsActive is false, so that nobody signs
-//     in where a program takes this store for one that knows its users.
-//   - No method returns ErrUserDisabled, nor ErrNotFound because a user is missing.
-//   - SignInGitHub with a NewUser returns ErrInvalid. If the account is linked to nobody,
-//     SignInGitHub links it to the link's UserID; it also returns ErrChanged if this user has
-//     another account of the host.
-//   - UnlinkGitHub knows no way in but keys and links.
-//   - It keeps and locks one record for each user ID that it has been given, or nothing would
-//     hold a key that is added while the user's sessions are revoked. Of an Authority it checks
-//     the session; what the host says of the user counts from the return of RevokeUserSessions.
+//   - If a method returns a user, only its ID is set. IsActive is false, so that no user can sign
+//     in if a program mistakes this store for one that keeps users.
+//   - No method returns ErrUserDisabled, and no method returns ErrNotFound because a user is
+//     missing.
+//   - SignInGitHub with a NewUser returns ErrInvalid. If the account is linked to no user,
+//     SignInGitHub links it to the link's UserID. It also returns ErrChanged if this user has
+//     another account of the same GitHub host.
+//   - UnlinkGitHub counts only access keys and links as ways to sign in.
+//   - The store keeps and locks one record for each user ID that it has received. Without that
+//     record, nothing would delay a new key while the user's sessions are revoked.
+//   - Of an Authority, the store checks the session but not the user. A change that the host makes
+//     to the user takes effect when RevokeUserSessions returns.
 //
 // These rules hold for every method of every role of every store:
 //
-//   - A method is safe for concurrent use. It takes effect entirely or not at all, as if
-//     calls ran one after another. What a call has returned, every later call sees, from any
-//     instance: a store is strongly consistent.
-//   - The errors that a method's comment names are answers. Callers test for them with
-//     errors.Is, and nothing has changed when one is returned. Any other error means that the
-//     store could not answer. It is never taken for a yes; if a write returned it, the write
-//     may or may not have taken effect.
-//   - If ctx is done before the call, the call changes nothing and returns an error that
-//     wraps ctx.Err(). If ctx ends during the call, the call returns soon, with everything
-//     done or nothing.
+//   - A method is safe for concurrent use. It takes effect entirely or not at all, as if calls ran
+//     one after another. A store is strongly consistent: every later call, from any instance, sees
+//     the result of a call that has returned.
+//   - The errors that a method's comment names are answers. Callers test for them with errors.Is,
+//     and nothing has changed when a method returns one. Any other error means that the store could
+//     not answer. Callers never take it for a yes. If a write returned it, the write may or may not
+//     have taken effect.
+//   - If ctx is done before the call, the call changes nothing and returns an error that wraps
+//     ctx.Err(). If ctx ends during the call, the call returns soon, and has either done everything
+//     or nothing.
 //   - A method with a [Write] checks the authority in its own transaction, after it has locked the
-//     records that it decides by: with [Authority.Check], and with [Authority.CheckOwner] for a
-//     record that belongs to a user. So a change waits for the end of a session, or the end of the
-//     session waits for the change; from the moment a revocation has been acknowledged, the
-//     session changes nothing. An answer of these two methods comes before every answer that the
-//     method's own comment names, but after ErrInvalid. ErrNotFound for the record to be changed
-//     may come before both.
-//   - Locks are taken in one order: the record of everybody, shared by every method with a Write
-//     and exclusive for RevokeEverybody; the record of super users; all user records, by
-//     ascending ID; keys; sessions; links; the head of the feed.
-//   - The Event of a Write is stored in the same transaction if the store is an [EventStore].
-//   - A record that its Validate method refuses is [ErrInvalid], and so is a Write, and a value that
-//     [ValidateHash] or [ValidateState] refuses. A context that is done comes before that
-//     answer, and that answer before every other.
-//   - An ID that could never have been stored is [ErrNotFound] when it is looked for.
+//     records on which the check depends. It calls [Authority.Check], and for a record that belongs
+//     to a user also [Authority.CheckOwner]. Either the change waits for the revocation of a
+//     session, or the revocation waits for the change. After a revocation has been acknowledged,
+//     its session changes nothing. An error of these two methods comes after ErrInvalid, and before
+//     every other error that the method's comment names. Only ErrNotFound for the record to be
+//     changed may come before both.
+//   - Every method takes locks in the same order: the record of everybody, shared in every method
+//     with a Write and exclusive in RevokeEverybody; the record of super users; all user records,
+//     by ascending ID; keys; sessions; links; the head of the feed.
+//   - If the store is an [EventStore], it stores the Event of a Write in the same transaction.
+//   - A record or a Write that its Validate method rejects is [ErrInvalid]. So is a value that
+//     [ValidateHash] or [ValidateState] rejects. The error of a context that is done comes before
+//     ErrInvalid, and ErrInvalid before every other error.
+//   - Looking up an ID that no store could have kept returns [ErrNotFound].
 //   - A record whose ExpiresAt is equal to the given time has expired.
-//   - IDs compare byte for byte. Usernames and e-mails are kept as given and compare as
-//     [FoldASCII] makes them.
-//   - Times are kept to the microsecond, the rest cut off, and come back in UTC. A zero time
-//     comes back zero. A store has no clock of its own: the time is an argument, or Now of the Write.
+//   - IDs compare byte for byte. The store keeps usernames and e-mails as given and compares them
+//     after [FoldASCII].
+//   - The store truncates times to the microsecond and returns them in UTC. A zero time stays zero.
+//     A store has no clock of its own: each time is an argument, or Now of the Write.
 type AccountStore interface {
 	CredentialStore
 	SessionStore
@@ -75,324 +77,332 @@ type AccountStore interface {
 // UserStore is the role of a [Store] that keeps users. The rules for every method are at
 // [AccountStore].
 type UserStore interface {
-	// Register adds a user together with the first access key, or neither.
+	// Register adds a user and the user's first access key, or neither.
 	//
 	// It returns ErrExists if the user's ID, username or e-mail or the key's ID is taken, and
-	// ErrInvalid if the key is not of this user.
+	// ErrInvalid if the key belongs to another user.
 	Register(ctx context.Context, w Write, user User, key AccessKey) error
 
-	// RegisterUsers adds many users, each with one to MaxKeys access keys, in one
-	// transaction: for [Service.ImportUsers]. It takes them in order and returns one error
-	// for each: nil if the user was added with all keys, or an [ExistsError] for the first of
-	// the user's ID, username, e-mail and keys' IDs that is taken, also by a user of the same
-	// call. SameUserID of the error says whether the user is registered already. A user who
-	// is refused leaves nothing behind, and the others are added. If other calls write
-	// meanwhile, each error was true at some moment during the call, and two errors may be
-	// true of different moments.
+	// RegisterUsers adds many users, each with one to MaxKeys access keys, in one transaction.
+	// [Service.ImportUsers] uses it.
 	//
-	// It returns ErrInvalid, and adds nobody, if a key is not of its user, or a user has no
-	// key or more than MaxKeys. There is one event for the call, unless it adds nobody.
+	// It processes the users in order and returns one error for each. The error is nil if the user
+	// was added with all keys. It is an [ExistsError] for the first of the user's ID, username,
+	// e-mail and keys' IDs that is taken, including by an earlier user of the same call. SameUserID
+	// of the error says whether the user is already registered. A rejected user leaves nothing
+	// behind, and the other users are added. If other calls write meanwhile, each error was true at
+	// some moment during the call, and two errors may be true of different moments.
+	//
+	// It returns ErrInvalid, and adds no user, if a key belongs to another user than the one it
+	// comes with, or if a user has no key or more than MaxKeys. The call has one event, or none if
+	// it adds no user.
 	RegisterUsers(ctx context.Context, w Write, users []UserWithKeys) ([]error, error)
 
-	// Bootstrap is Register for the first super user. In the same transaction it remembers
-	// for ever that it has been called: one call in the life of a store succeeds, the others
-	// return ErrBootstrapped. A failed call is not remembered. A user who is not an active
-	// super user is ErrInvalid.
+	// Bootstrap is Register for the first super user. In the same transaction it records
+	// permanently that it has been called. One call in the life of a store succeeds, and the others
+	// return ErrBootstrapped. A failed call is not recorded. It returns ErrInvalid if the user is
+	// not an active super user.
 	Bootstrap(ctx context.Context, w Write, user User, key AccessKey) error
 
 	// FindUser returns the user with this ID, or ErrNotFound.
 	FindUser(ctx context.Context, id string) (User, error)
 
-	// ListUsers returns at most limit users whose IDs come after the given one, in the order
-	// of the IDs' bytes; every ID comes after "". Fewer than limit means that there are no
-	// more. A limit below one returns none.
+	// ListUsers returns at most limit users whose IDs come after the given one, in the byte order
+	// of the IDs. Every ID comes after "". A result of fewer than limit users is the last page. If
+	// limit is below one, ListUsers returns none.
 	//
 	// Passing the last ID of each page as after visits every user that exists for the whole
 	// iteration exactly once.
 	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
 
-	// UpdateUser changes the user and returns the changed record. Setting IsActive to false
-	// revokes the user's sessions in the same transaction, as RevokeUserSessions does; setting
-	// it to true brings none back. Setting IsSuperUser to false spends the grants of the GitHub
-	// accounts that are remembered for the user: see SignInGitHub.
+	// UpdateUser changes the user and returns the changed record. Setting IsActive to false revokes
+	// the user's sessions in the same transaction, as RevokeUserSessions does. Setting it to true
+	// restores none of them. Setting IsSuperUser to false spends the grants of the GitHub accounts
+	// that are remembered for the user: see SignInGitHub.
 	//
-	// It returns ErrNotFound if there is no such user, and ErrLastSuperUser if the change
-	// would leave no active super user where there was one. If two calls at once would
-	// remove the last two super users, one of them fails.
+	// It returns ErrNotFound if there is no such user. It returns ErrLastSuperUser if there is an
+	// active super user and the change would leave none. If two concurrent calls would remove the
+	// last two super users, one of them fails.
 	UpdateUser(ctx context.Context, w Write, id string, change UserChange) (User, error)
 
-	// ResetUser removes every way in that the user has, namely all access keys, sessions,
-	// and GitHub links and tokens, applies the change, and adds the key, in one transaction.
-	// AdmittedAt becomes zero: the caller gives this key, not GitHub's rules. The GitHub accounts
-	// stay remembered for the user, and their grants are spent: see SignInGitHub. It returns the
-	// changed record and the removed GitHub tokens, which the caller must still revoke at
-	// GitHub.
+	// ResetUser replaces every way in which the user can sign in. In one transaction it removes all
+	// access keys, sessions, and GitHub links and tokens, applies the change, and adds the key.
+	// AdmittedAt becomes zero, because the new key comes from the caller and not from the rules of
+	// GitHub sign-in. The GitHub accounts stay remembered for the user, and their grants are spent:
+	// see SignInGitHub. It returns the changed record and the removed GitHub tokens, which the
+	// caller must still revoke at GitHub.
 	//
-	// It returns ErrNotFound if there is no such user, ErrInvalid if the key is not of this
-	// user, ErrExists if the key's ID is taken (the user's own old keys count), and
+	// It returns ErrNotFound if there is no such user, ErrInvalid if the key belongs to another
+	// user, ErrExists if the key's ID is taken (the user's own earlier keys count), and
 	// ErrLastSuperUser as UpdateUser does.
 	ResetUser(ctx context.Context, w Write, id string, change UserChange, key AccessKey) (User,
 		[]GitHubToken, error)
 
-	// DeleteUser removes the user with all access keys, sessions, GitHub links and tokens, in
-	// one transaction. It returns the tokens, which the caller must still revoke at GitHub.
-	// The username is never given again: registering it later returns ErrExists. The e-mail
-	// may be given again. The user's GitHub accounts are no longer remembered for anybody, and
-	// their grants are spent: see SignInGitHub. An [EventStore] blanks the client of the events
-	// that the user caused.
+	// DeleteUser removes the user with all access keys, sessions, GitHub links and GitHub tokens,
+	// in one transaction. It returns the tokens, which the caller must still revoke at GitHub. The
+	// username stays taken: registering it later returns ErrExists. The e-mail becomes available
+	// again. The user's GitHub accounts are no longer remembered for any user, and their grants are
+	// spent: see SignInGitHub. An [EventStore] blanks the client of the events that the user
+	// caused.
 	//
-	// It returns ErrNotFound if there is no such user, and ErrLastSuperUser if the user is
-	// the only active super user.
+	// It returns ErrNotFound if there is no such user, and ErrLastSuperUser if the user is the only
+	// active super user.
 	DeleteUser(ctx context.Context, w Write, id string) ([]GitHubToken, error)
 }
 
-// CredentialStore is the role of a store that keeps access keys. The rules for every method
-// are at [AccountStore].
+// CredentialStore is the role of a store that keeps access keys. The rules for every method are at
+// [AccountStore].
 type CredentialStore interface {
-	// AddKey adds an access key to a user, who may be disabled. It returns ErrNotFound if
-	// there is no such user, ErrExists if the key's ID is taken, and ErrTooManyKeys if the
-	// user has MaxKeys already, expired ones included. It locks the user's record, so that
-	// concurrent calls cannot add more.
+	// AddKey adds an access key to a user, who may be disabled. It returns ErrNotFound if there is
+	// no such user, ErrExists if the key's ID is taken, and ErrTooManyKeys if the user already has
+	// MaxKeys keys, including expired ones. It locks the user's record, so that concurrent calls
+	// cannot exceed the limit.
 	AddKey(ctx context.Context, w Write, key AccessKey) error
 
-	// ListKeys returns all keys of the user, the oldest first, then by ID. It returns none
-	// if there is no such user.
+	// ListKeys returns all keys of the user, the oldest first, then by ID. It returns none if there
+	// is no such user.
 	ListKeys(ctx context.Context, userID string) ([]AccessKey, error)
 
-	// FindKey returns the key with this ID and its owner, read at one moment, also if the key
-	// has expired or the owner is disabled; or ErrNotFound. It is one read.
+	// FindKey returns the key with this ID and its owner, both read at one moment, or ErrNotFound.
+	// It also returns a key that has expired or whose owner is disabled. It is one read.
 	FindKey(ctx context.Context, id string) (AccessKey, User, error)
 
-	// SwapHash sets the key's Hash if it is still equal to old. It returns ErrNotFound if
-	// there is no such key or its Hash is another.
+	// SwapHash sets the key's Hash if it is still equal to old. It returns ErrNotFound if there is
+	// no such key or its Hash is different.
 	SwapHash(ctx context.Context, id, old, new string) error
 
-	// RotateKey replaces the key's Hash, which becomes its PreviousHash if there is an Overlap,
-	// and returns the changed key. It returns ErrNotFound if there is no such key or it has
-	// expired, and ErrRotating if its PreviousHash still works. Of two concurrent calls with an
-	// Overlap, one fails.
+	// RotateKey replaces the key's Hash and returns the changed key. If there is an Overlap, the
+	// replaced Hash becomes the PreviousHash. RotateKey returns ErrNotFound if there is no such key
+	// or the key has expired, and ErrRotating if the key's PreviousHash still works. Of two
+	// concurrent calls with an Overlap, one fails.
 	RotateKey(ctx context.Context, w Write, id string, rotation KeyRotation) (AccessKey, error)
 
-	// TouchKey sets the key's LastUsedAt to the time at, if that is later by
-	// [KeyUsePrecision] or more. It returns ErrNotFound if there is no such key.
+	// TouchKey sets the key's LastUsedAt to the time at, if at is later by [KeyUsePrecision] or
+	// more. It returns ErrNotFound if there is no such key.
 	TouchKey(ctx context.Context, id string, at time.Time) error
 
-	// RevokeKey removes the key and revokes the sessions that it opened, or returns
-	// ErrNotFound.
+	// RevokeKey removes the key and revokes the sessions that it opened, or returns ErrNotFound.
 	RevokeKey(ctx context.Context, w Write, id string) error
 
-	// PruneKeys removes at most limit keys that had expired at the given time, with the
-	// sessions that they opened, and returns how many keys it removed. Fewer than limit means
-	// that none is left, except those that concurrent calls hold. A limit below one removes
-	// nothing.
+	// PruneKeys removes at most limit keys that had expired at the given time, with the sessions
+	// that they opened, and returns the number of removed keys. A result below limit means that
+	// none is left, except keys that concurrent calls have locked. If limit is below one, PruneKeys
+	// removes nothing.
 	PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error)
 }
 
-// SessionStore is the role of a store that keeps sessions and the revocation feed. The rules
-// for every method are at [AccountStore].
+// SessionStore is the role of a store that keeps sessions and the revocation feed. The rules for
+// every method are at [AccountStore].
 type SessionStore interface {
-	// CreateSession adds a session, sets the user's LastLogin to its CreatedAt, and returns
-	// the session and the user as they then are. A session never outlives its key: ExpiresAt
-	// is lowered to the key's, if that is earlier. The key is touched as by TouchKey. The
-	// Generation is read while the user's record is locked: it is below that of an entry that
-	// revokes all of the user's sessions if, and only if, the entry comes later.
+	// CreateSession adds a session, sets the user's LastLogin to its CreatedAt, and returns the
+	// stored session and user. A session never outlives its key: if the key's ExpiresAt is earlier,
+	// the session gets it. The key is touched as by TouchKey. The Generation is read while the
+	// user's record is locked. It is below the Generation of an entry that revokes all of the
+	// user's sessions if, and only if, the entry comes later.
 	//
-	// If the user has limit sessions or more that have not expired at CreatedAt, the oldest
-	// of them, by CreatedAt, then Generation, then ID, are revoked until one less than limit
-	// is left. The new session's Generation is read after that. A limit below one is none. An
-	// AccountStore may leave a few more if calls are concurrent.
+	// If the user has limit sessions or more that have not expired at CreatedAt, CreateSession
+	// revokes the oldest of them, by CreatedAt, then Generation, then ID, until one less than limit
+	// is left. It reads the new session's Generation after that. A limit below one means no limit.
+	// An AccountStore may leave a few more sessions if calls are concurrent.
 	//
-	// It returns ErrNotFound if there is no such user, or if AccessKeyID is set and that key
-	// is missing, another user's, or expired at CreatedAt; ErrUserDisabled if the user is not
-	// active; and ErrExists if the ID is taken.
+	// It returns ErrNotFound if there is no such user. It also returns ErrNotFound if AccessKeyID
+	// is set and that key is missing, belongs to another user, or has expired at CreatedAt. It
+	// returns ErrUserDisabled if the user is not active, and ErrExists if the ID is taken.
 	//
-	// It locks the user's record and the key's from the check to the commit against
+	// CreateSession locks the user's record and the key's from the check to the commit against
 	// [UserStore.UpdateUser], [UserStore.ResetUser], [UserStore.DeleteUser],
 	// [CredentialStore.RevokeKey], [CredentialStore.PruneKeys], RevokeSession and
-	// RevokeUserSessions: once one of those has returned, no session exists that it should
-	// have revoked.
+	// RevokeUserSessions. Once one of those has returned, no session exists that it should have
+	// revoked.
 	CreateSession(ctx context.Context, session Session, limit int) (Session, User, error)
 
-	// FindSession returns the session with this ID, also after it has expired until it is
-	// pruned, or ErrNotFound.
+	// FindSession returns the session with this ID, or ErrNotFound. It also returns an expired
+	// session that has not been pruned.
 	FindSession(ctx context.Context, id string) (Session, error)
 
-	// ListSessions returns the sessions of the user that have not expired at the given time,
-	// the newest first: in the reverse of the order in which CreateSession revokes them. It
-	// returns none if there is no such user.
+	// ListSessions returns the sessions of the user that have not expired at the given time, the
+	// newest first, in the reverse of the order in which CreateSession revokes them. It returns
+	// none if there is no such user.
 	ListSessions(ctx context.Context, userID string, now time.Time) ([]Session, error)
 
-	// RevokeSession removes the session, or returns ErrNotFound. Of several calls for one
-	// session, one succeeds.
+	// RevokeSession removes the session, or returns ErrNotFound. Of several calls for one session,
+	// one succeeds.
 	//
-	// Every method that revokes sessions which may not have expired, here and in the other
-	// roles, adds to the feed in the same transaction: an entry for each session, or one for
-	// the user if all of the user's sessions are revoked. Entries take their positions in the
-	// order in which their transactions commit, so that a reader who has seen one entry never
-	// sees an earlier one appear. A counter that is locked until the commit ensures that;
-	// neither a time nor a sequence does.
+	// Every method that revokes sessions that may not have expired, here and in the other roles,
+	// adds to the feed in the same transaction: one entry for each session, or one entry for the
+	// user if all of the user's sessions are revoked. Entries take their positions in the order in
+	// which their transactions commit, so that a reader that has seen one entry never sees an
+	// earlier one appear. A counter that is locked until the commit ensures this order. A time or a
+	// sequence does not.
 	//
-	// An entry for a user is added also if the user has no session, because a token may be
-	// alive whose session was lost. Its ExpiresAt is the latest of the sessions', or Now plus
-	// MaxTokenLifetime if that is later. At most one entry for each session and one for each
-	// user is in force: the entries that a newer one replaces get a zero ExpiresAt. An entry for
-	// a user replaces those of the user's sessions, except [Revocation.Capped] ones.
+	// An entry for a user is added even if the user has no session, because there may be a valid
+	// token whose session record was lost. The entry's ExpiresAt is the latest of the sessions', or
+	// Now plus MaxTokenLifetime if that is later. At most one entry for each session and one for
+	// each user is in force: an entry that is replaced by a newer one gets a zero ExpiresAt. An
+	// entry for a user replaces the entries of the user's sessions, except [Revocation.Capped]
+	// ones.
 	//
-	// When a feed comes to name more than [MaxNamedRevocations] sessions of one user, the
-	// entry of [FoldRevocations] is added in the same transaction. The user's other sessions
-	// with Generations below the entry's are revoked with it, and the entries that it replaces
-	// get a zero ExpiresAt.
+	// If the feed then names more than [MaxNamedRevocations] sessions of one user, the entry of
+	// [FoldRevocations] is added in the same transaction. The user's other sessions with
+	// Generations below the entry's are revoked with it, and the entries that it replaces get a
+	// zero ExpiresAt.
 	RevokeSession(ctx context.Context, w Write, id string) error
 
-	// RevokeToken revokes a session by what a verified token says of it: it removes the
-	// session if there is one, and adds an entry for the session in any case, unless an entry
-	// is in force that revokes it and lives as long. It succeeds also if there is no such
-	// session and no such user. The entry's ExpiresAt is the later of the token's and the
-	// session's, and its Generation is at most its Position.
+	// RevokeToken revokes the session that a verified token names. It removes the session if there
+	// is one. It adds an entry for the session in any case, unless an entry in force revokes the
+	// session and lives as long. It also succeeds if there is no such session and no such user. The
+	// entry's ExpiresAt is the later of the token's and the session's, and its Generation is at
+	// most its Position.
 	RevokeToken(ctx context.Context, claims SessionClaims) error
 
-	// RevokeUserSessions removes all sessions of the user and returns how many of them had
-	// not expired. It returns ErrNotFound if there is no such user. It locks the user's record
-	// as CreateSession does.
+	// RevokeUserSessions removes all sessions of the user and returns how many of them had not
+	// expired. It returns ErrNotFound if there is no such user. It locks the user's record as
+	// CreateSession does.
 	RevokeUserSessions(ctx context.Context, w Write, userID string) (int, error)
 
-	// RevokeEverybody revokes all sessions of all users with one entry, which has neither a
-	// UserID nor a SessionID. FindSession and ListSessions no longer return a session below its
-	// Generation, whether or not the store has removed it. It locks the record of everybody exclusively.
+	// RevokeEverybody revokes all sessions of all users with one entry, which has neither a UserID
+	// nor a SessionID. FindSession and ListSessions no longer return a session below the entry's
+	// Generation, whether or not the store has removed it. RevokeEverybody locks the record of
+	// everybody exclusively.
 	//
-	// If above is positive, commits may have been lost. If the head is not below above then,
-	// another call has added the entry already, and this call changes nothing. Otherwise the
-	// entry takes the Position after the greater of above and the time of the Write in
-	// microseconds since 1970. No history of the store has given that Position, because no store
-	// adds an entry in each microsecond, so no Generation is given twice.
+	// A positive above means that commits may have been lost. If the head is no longer below above,
+	// another call has already added the entry, and this call changes nothing. Otherwise the entry
+	// takes the Position after the greater of above and the time of the Write in microseconds since
+	// 1970. No history of the store has assigned that Position, because no store adds an entry in
+	// each microsecond. So no Generation is assigned twice.
 	RevokeEverybody(ctx context.Context, w Write, above int64) error
 
-	// RevocationHead returns the Position of the newest entry that was ever added to the feed,
-	// and 0 if there was none. It is one read.
+	// RevocationHead returns the Position of the newest entry that was ever added to the feed, and
+	// 0 if there was none. It is one read.
 	RevocationHead(ctx context.Context) (int64, error)
 
-	// PruneSessions removes at most limit sessions that had expired at the given time and
-	// returns how many it removed, as PruneKeys does.
+	// PruneSessions removes at most limit sessions that had expired at the given time and returns
+	// the number of removed sessions, as PruneKeys does.
 	PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error)
 
-	// ListRevocations returns at most limit entries of the feed whose Positions are not below
-	// from, in order. Fewer than limit means that there are no more. A limit below one
-	// returns none. It shows no entry behind one that is not visible yet, as a database
-	// might: among the newest [KeptRevocations] none is missing, except right before an entry
+	// ListRevocations returns, in order, at most limit entries of the feed whose Positions are not
+	// below from. A result of fewer than limit entries ends with the newest entry. If limit is
+	// below one, ListRevocations returns none.
+	//
+	// A database might show an entry while an earlier one is not yet visible. ListRevocations must
+	// not: among the newest [KeptRevocations] entries none is missing, except right before an entry
 	// that revokes everybody.
 	ListRevocations(ctx context.Context, from int64, limit int) ([]Revocation, error)
 
-	// PruneRevocations removes at most limit entries of the feed that had expired at the
-	// given time and returns how many it removed, as PruneKeys does. The newest
-	// [KeptRevocations] entries stay, whatever their time.
+	// PruneRevocations removes at most limit entries of the feed that had expired at the given time
+	// and returns the number of removed entries, as PruneKeys does. The newest [KeptRevocations]
+	// entries stay, whatever their time.
 	PruneRevocations(ctx context.Context, expired time.Time, limit int) (int, error)
 }
 
-// GitHubStore is the role of a store that keeps GitHub accounts. The rules for every method
-// are at [AccountStore].
+// GitHubStore is the role of a store that keeps GitHub accounts. The rules for every method are at
+// [AccountStore].
 type GitHubStore interface {
-	// ConsumeState records, until it is pruned, that a state has been used. It returns
-	// ErrExists if the state was recorded before: of several calls for one state, one
-	// succeeds.
+	// ConsumeState records that a state has been used. The record stays until it is pruned.
+	// ConsumeState returns ErrExists if the state was recorded before: of several calls for one
+	// state, one succeeds.
 	ConsumeState(ctx context.Context, id string, expiresAt time.Time) error
 
-	// PruneStates removes at most limit states that had expired at the given time and
-	// returns how many it removed, as PruneKeys does.
+	// PruneStates removes at most limit states that had expired at the given time and returns the
+	// number of removed states, as PruneKeys does.
 	PruneStates(ctx context.Context, expired time.Time, limit int) (int, error)
 
 	// FindGitHubLink returns the link of the account, or ErrNotFound.
 	FindGitHubLink(ctx context.Context, account GitHubAccount) (GitHubLink, error)
 
-	// FindGitHubConnection returns the link of the user to an account of the host, with the
-	// token, which is nil if there is none; or ErrNotFound. It is one read.
+	// FindGitHubConnection returns the link of the user to an account of the host, or ErrNotFound,
+	// and the user's token, which is nil if there is none. It is one read.
 	FindGitHubConnection(ctx context.Context, userID, host string) (GitHubLink, *GitHubToken, error)
 
-	// SignInGitHub adds the new user if there is one, writes the link, its CreatedAt only if
-	// it is new, and the token if there is one, and creates the session as CreateSession
-	// does. If the new user's e-mail is taken, the user is added without. The AdmittedAt of
-	// an existing user, unless it is zero, becomes the link's SeenAt.
+	// SignInGitHub writes everything that a sign-in with GitHub changes. It adds the new user if
+	// there is one, writes the link, writes the token if there is one, and creates the session as
+	// CreateSession does. It writes the link's CreatedAt only if the link is new. If the new user's
+	// e-mail is taken, the user is added without an e-mail. The AdmittedAt of an existing user,
+	// unless it is zero, becomes the link's SeenAt.
 	//
-	// A store remembers each account that was ever linked, apart from its link: for which user,
-	// and whether its grant is spent. An account has one grant in its life. If GrantSuperUser is
-	// set and the account's grant is not spent, the user becomes a super user and the grant is
-	// spent. The event is stored if the link is new or the user becomes a super user.
+	// Apart from the link, a store remembers two facts about each account that was ever linked: the
+	// user to whom it was linked, and whether its grant is spent. An account has one grant in its
+	// life. If GrantSuperUser is set and the account's grant is not spent, the user becomes a super
+	// user and the grant is spent. The event is stored if the link is new or the user becomes a
+	// super user.
 	//
-	// It returns what [GitHubSignInWrite.Check] returns: ErrChanged if the link or the token is
-	// not as the caller read it, and ErrGitHubNotAllowed if the account is remembered for a
-	// user to whom it is no longer linked. It returns ErrExists if the username, or the ID of
-	// the user or session, is taken, ErrUserDisabled if the user is not active, and ErrNotFound
-	// if there is no such user.
+	// It returns the error of [GitHubSignInWrite.Check]: ErrChanged if the link or the token has
+	// changed since the caller read it, and ErrGitHubNotAllowed if the account is remembered for a
+	// user to whom it is no longer linked. It returns ErrExists if the username, or the ID of the
+	// user or session, is taken, ErrUserDisabled if the user is not active, and ErrNotFound if
+	// there is no such user.
 	SignInGitHub(ctx context.Context, w Write, signIn GitHubSignInWrite) (Session, User, error)
 
-	// ConnectGitHub writes the link and the token of the user whose session acts, and AdmittedAt
-	// and what is remembered of the account as SignInGitHub does.
+	// ConnectGitHub writes the link and the token of the user whose session acts. It writes
+	// AdmittedAt, and remembers the account, as SignInGitHub does.
 	//
-	// It returns what [GitHubConnectWrite.Check] returns: ErrExists if the account is linked to
-	// another user or remembered for another, or the user is linked to another account of the
-	// host, and ErrChanged if the token's Version is another.
+	// It returns the error of [GitHubConnectWrite.Check]: ErrExists if the account is linked to or
+	// remembered for another user, or if the user is linked to another account of the host, and
+	// ErrChanged if the token has a different Version.
 	ConnectGitHub(ctx context.Context, w Write, connect GitHubConnectWrite) error
 
-	// UpdateGitHubLink writes what GitHub says of an account that is linked to the user, all
-	// but CreatedAt, and AdmittedAt as SignInGitHub does. It returns ErrNotFound if the
-	// account is not linked to the user.
+	// UpdateGitHubLink writes every field but CreatedAt of the link of an account that is linked to
+	// the user, and AdmittedAt as SignInGitHub does. It returns ErrNotFound if the account is not
+	// linked to the user.
 	UpdateGitHubLink(ctx context.Context, link GitHubLink) error
 
-	// LeaseGitHubToken lets one caller refresh the token. It returns true if the record has
-	// this Version and nobody holds a lease at the time now. The caller then holds the lease
-	// until the other time or the next write of the record. It returns ErrNotFound if the
-	// record is missing or has another Version.
+	// LeaseGitHubToken lets one caller refresh the token. It returns true if the record has this
+	// Version and no caller holds a lease at the time now. The caller then holds the lease until
+	// the time until, or until the next write of the record if that is earlier. LeaseGitHubToken
+	// returns ErrNotFound if the record is missing or has a different Version.
 	LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error)
 
-	// ReplaceGitHubToken writes the token in place of the one with the old Version, of the
-	// same account, and ends its lease. It returns ErrNotFound if the record is missing or
-	// has another Version.
+	// ReplaceGitHubToken writes the token in place of the token of the same account that has the
+	// old Version, and ends its lease. It returns ErrNotFound if the record is missing or has a
+	// different Version.
 	ReplaceGitHubToken(ctx context.Context, token GitHubToken, oldVersion string) error
 
-	// DeleteGitHubToken removes the token and returns it. The link stays. It returns
-	// ErrNotFound if there is no token, or if version is not empty and the record has
-	// another Version. Of several calls for one token, one succeeds.
+	// DeleteGitHubToken removes the token and returns it. The link stays. It returns ErrNotFound if
+	// there is no token, or if version is not empty and the record has a different Version. Of
+	// several calls for one token, one succeeds.
 	DeleteGitHubToken(ctx context.Context, w Write, userID, host, version string) (GitHubToken, error)
 
 	// UnlinkGitHub removes the link, and the token if there is one, and returns both, or
-	// ErrNotFound. It revokes the user's sessions of MethodGitHub. The account stays remembered
-	// for the user. It returns ErrLastWayIn if the user has no other link and no access key that
-	// is good now.
+	// ErrNotFound. It revokes the user's sessions of MethodGitHub. The account stays remembered for
+	// the user. It returns ErrLastWayIn if the user has no other link and no access key that works
+	// now.
 	UnlinkGitHub(ctx context.Context, w Write, userID, host string) (GitHubLink, *GitHubToken, error)
 
-	// ForgetGitHubAccount makes the account remembered for nobody, so that it signs in as a new
-	// user again. Its grant stays as it is. It returns ErrNotFound if the account is remembered
-	// for nobody, and ErrExists if it is linked.
+	// ForgetGitHubAccount makes the account remembered for no user, so that it can sign in as a new
+	// user again. Its grant stays as it is. It returns ErrNotFound if the account is remembered for
+	// no user, and ErrExists if it is linked.
 	ForgetGitHubAccount(ctx context.Context, w Write, account GitHubAccount) error
 }
 
-// EventStore is the role of a store that keeps the audit trail. It is no part of [Store]: a
+// EventStore is the role of a store that keeps the audit trail. It is not part of [Store]: a
 // [Service] uses it if its store has these methods. The rules for every method are at
 // [AccountStore].
 //
-// The store adds the Event of each [Write] in the transaction of the change. Its ID is random, and
-// its At is the time that Now returned after the locks, or one microsecond after the newest event
-// of the same UserID if that is later, so that the events of a user are in order. Events have no
-// foreign keys: they stay when their user is deleted.
+// The store adds the Event of each [Write] in the transaction of the change. The event's ID is
+// random. Its At is the time that Now returned after the locks were taken, or one microsecond after
+// the newest event of the same UserID if that is later, so that the events of a user are in order.
+// Events have no foreign keys: they stay when their user is deleted.
 type EventStore interface {
-	// ListEvents returns at most limit events that match the filter, the newest first: by At,
-	// then by ID. It returns ErrNotFound if the filter's Before is not the ID of an event. A
-	// limit below one returns none.
+	// ListEvents returns at most limit events that match the filter, the newest first: by At, then
+	// by ID. It returns ErrNotFound if the filter's Before is not the ID of an event. If limit is
+	// below one, ListEvents returns none.
 	ListEvents(ctx context.Context, filter EventFilter, limit int) ([]Event, error)
 
-	// ClaimEvent hands out the oldest event that waits for delivery, and counts that: attempt
-	// is 1 the first time. Until the given time, no other call gets the event or a later event
-	// of the same user. It returns ErrNotFound if no event can be handed out at the time now.
+	// ClaimEvent hands out the oldest event that waits for delivery, and counts the attempt:
+	// attempt is 1 the first time. Until the time until, no other call gets the event or a later
+	// event of the same user. ClaimEvent returns ErrNotFound if no event can be handed out at the
+	// time now.
 	//
-	// A claim holds the event only if it ends no later than twice the time from now to until after
-	// now. A claim that ends later was made by a clock that was ahead, and would hold the event,
-	// and the user's later events, for as long as that clock was ahead.
+	// A claim holds the event only if the claim ends no later than now plus twice the time from now
+	// to until. A claim that ends later was made by a clock that was ahead. It would otherwise hold
+	// the event, and the user's later events, for as long as that clock was ahead.
 	ClaimEvent(ctx context.Context, now, until time.Time) (event Event, attempt int, err error)
 
-	// FinishEvent notes that the event no longer waits. It stays in the trail. It returns
-	// ErrNotFound if there is no such event.
+	// FinishEvent records that the event no longer waits for delivery. The event stays in the
+	// trail. FinishEvent returns ErrNotFound if there is no such event.
 	FinishEvent(ctx context.Context, id string) error
 
-	// PruneEvents removes at most limit events that are older than the given time, whether or
-	// not they wait, and returns how many it removed, as PruneKeys does.
+	// PruneEvents removes at most limit events that are older than the given time, whether or not
+	// they wait for delivery, and returns the number of removed events, as PruneKeys does.
 	PruneEvents(ctx context.Context, before time.Time, limit int) (int, error)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A store without an implementation panics in each of its methods.
+// The stores of this test embed a nil interface, so each of their methods panics.
 func TestAPanicInAnyMethodOfAStoreIsAnErrorThatSaysWhere(t *testing.T) {
 	t.Parallel()
 	accounts, users := struct{ AccountStore }{}, struct{ UserStore }{}

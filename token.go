@@ -17,8 +17,8 @@ import (
 
 // TokenIssuer issues and verifies session tokens. It is safe for concurrent use.
 //
-// A token is a JWT (RFC 7519) signed with one of the signing keys. It names a session in the
-// store and is accepted only while the session is live.
+// A token is a JWT (RFC 7519) that is signed with one of the signing keys. It names a session in
+// the store and is accepted only while the session is live.
 type TokenIssuer struct {
 	sessions SessionStore
 	users    *hostUsers // nil if the store keeps users
@@ -36,25 +36,25 @@ type TokenIssuer struct {
 	feed  *revocation.Feed // nil with CheckSessionsInStore
 }
 
-// NewTokenIssuer returns an issuer of tokens whose sessions are in the store, or an error that
-// says what to change.
+// NewTokenIssuer returns an issuer of tokens whose sessions are in the store. It returns an error
+// that names the setting to change if the configuration is not valid.
 //
-// The issuer is the iss claim: the URL of this service, such as "https://api.example.com"; at
-// most 256 bytes.
+// The issuer argument is the iss claim: the URL of this service, such as "https://api.example.com",
+// of at most 256 bytes.
 //
-// The first of the keys signs, all of them verify. To change keys, first append the new one on
-// every instance. Then put it in front of the old one, which is now [SigningKey.RetiredAt] the
-// time when no instance signs with it any longer. Drop the old one when its last token has
-// expired. Drop a key at once if somebody else may have it. [TokenIssuer.SetKeys] does all
-// this without a restart.
+// The first of the keys signs, and all of them verify. To change keys, first append the new key on
+// every instance. Then move it in front of the old key, and set the [SigningKey.RetiredAt] of the
+// old key to the time at which no instance signs with it any longer. Remove the old key when its
+// last token has expired. If somebody else may have a key, remove it at once. [TokenIssuer.SetKeys]
+// makes each of these changes without a restart.
 func NewTokenIssuer(
 	store SessionStore, issuer string, keys []SigningKey, cfg TokenConfig,
 ) (*TokenIssuer, error) {
 	return newTokenIssuer(store, nil, issuer, keys, cfg)
 }
 
-// NewTokenIssuerWithUsers is [NewTokenIssuer] for a host with a users table of its own, over a
-// store that keeps no users, such as that of memstore.NewAccounts.
+// NewTokenIssuerWithUsers is [NewTokenIssuer] for a host that has its own users table. The store
+// must keep no users, like that of memstore.NewAccounts.
 func NewTokenIssuerWithUsers(
 	store SessionStore, users UserSource, issuer string, keys []SigningKey, cfg TokenConfig,
 ) (*TokenIssuer, error) {
@@ -64,7 +64,8 @@ func NewTokenIssuerWithUsers(
 	return newTokenIssuer(store, users, issuer, keys, cfg)
 }
 
-// newTokenIssuer returns an issuer for the users of the source or, if it is nil, of the store.
+// newTokenIssuer returns an issuer for the users of source. If source is nil, the store keeps the
+// users.
 func newTokenIssuer(
 	store SessionStore, source UserSource, issuer string, keys []SigningKey, cfg TokenConfig,
 ) (*TokenIssuer, error) {
@@ -121,12 +122,12 @@ func newTokenIssuer(
 	return t, nil
 }
 
-// checkStore returns an error if the store of another component cannot be the issuer's: one of the
-// two keeps users and the other does not.
+// checkStore returns an error if another component's store does not fit the issuer: either both
+// keep users, or neither does.
 func (t *TokenIssuer) checkStore(store any) error {
 	switch {
 	case t.sessions == nil:
-		return errors.New("auth: the TokenIssuer is empty: make it with NewTokenIssuer")
+		return errors.New("auth: the TokenIssuer is empty: create it with NewTokenIssuer")
 	case t.users != nil && hasUsers(store), t.users == nil && keepsNoUsers(store):
 		return errors.New("auth: the components must have the same store: either it keeps users, or the " +
 			"issuer has a UserSource")
@@ -134,10 +135,9 @@ func (t *TokenIssuer) checkStore(store any) error {
 	return nil
 }
 
-// SetKeys replaces the signing keys while requests go on. It returns an error that says what
-// to change, and leaves the keys as they were then. When it has returned, no token of a key
-// that is not among the new ones is accepted. [NewTokenIssuer] says in which order to change
-// keys on many instances.
+// SetKeys replaces the signing keys while requests are served. After it returns nil, no token of a
+// key outside the new set is accepted. If it returns an error, the keys stay as they were, and the
+// error says what to change. [NewTokenIssuer] says in which order to change keys on many instances.
 func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
 	ring, err := newRing(keys)
 	if err != nil {
@@ -147,15 +147,15 @@ func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
 	return nil
 }
 
-// JWKS returns the public keys with which others can verify the tokens, as a JWK set (RFC
-// 7517): those of ES256 and EdDSA, retired ones too, and never one of HS256, which could sign.
-// [Service.JWKSHandler] serves it.
+// JWKS returns the public keys with which others can verify the tokens, as a JWK set (RFC 7517). It
+// contains the keys of ES256 and EdDSA, including retired ones. It never contains an HS256 key,
+// because such a key could also sign. [Service.JWKSHandler] serves the set.
 func (t *TokenIssuer) JWKS() []byte {
 	return bytes.Clone(t.ring.Load().JWKS())
 }
 
-// IssueParams says for whom a token is, and how that is known. The caller of
-// [TokenIssuer.Issue] vouches for it.
+// IssueParams says for which user a token is issued and how that user signed in. The caller of
+// [TokenIssuer.Issue] is responsible for both.
 type IssueParams struct {
 	UserID string
 	Method SignInMethod
@@ -164,8 +164,7 @@ type IssueParams struct {
 	AccessKeyID string
 }
 
-// Token is an issued token with its session, and the user as of the moment when the session
-// was opened.
+// Token is an issued token with its session, and the user at the time when the session was opened.
 type Token struct {
 	// Bearer is the token itself, for the Authorization header.
 	Bearer Secret
@@ -174,16 +173,19 @@ type Token struct {
 	User    User
 }
 
-// ExpiresIn returns how long the token is valid, from the moment it was issued; whole seconds.
+// ExpiresIn returns how long the token is valid, counted from the time when it was issued, in whole
+// seconds.
 func (t Token) ExpiresIn() time.Duration {
 	return t.Session.ExpiresAt.Sub(t.Session.CreatedAt)
 }
 
-// Issue creates a session for the client of [WithClientInfo] and returns its token. If the
-// user has MaxSessions already, the oldest is revoked. It returns ErrNotFound if the user or
-// the key does not exist or has expired, and ErrUserDisabled if the user is disabled. If it
-// returns an error, no session is left, also if a UserSource cannot answer. Each call is an
-// attempt to sign in for the events and hooks.
+// Issue creates a session for the client of [WithClientInfo] and returns its token. If the user
+// already has MaxSessions sessions, the oldest is revoked. For events and hooks, each call is an
+// attempt to sign in.
+//
+// It returns ErrNotFound if the user or the key does not exist or the key has expired, and
+// ErrUserDisabled if the user is disabled. If it returns an error, it leaves no session behind,
+// even if a UserSource cannot answer.
 func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, error) {
 	began := time.Now()
 	token, err := t.issue(ctx, params)
@@ -203,7 +205,7 @@ func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, err
 	var invalid *InvalidError
 	switch {
 	case errors.As(err, &invalid) && invalid.Field == "created_at":
-		// no request is at fault
+		// Not an *InvalidError, because no field of the request is wrong.
 		return Token{}, errors.New("auth: creating a session: the clock is out of range")
 	case err != nil:
 		return Token{}, fmt.Errorf("auth: creating a session: %w", err)
@@ -211,10 +213,12 @@ func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, err
 	return t.issueFor(ctx, session, user)
 }
 
-// issueFor returns the token of a session that has just been created for the user whom the
-// store returned with it. A UserSource is asked for the user, and only now: a user whom the
-// host disables while the session is being created is refused here, and one who is disabled
-// later has a session that RevokeUser finds. A session that gets no token is revoked.
+// issueFor returns the token of a session that has just been created for the user that the store
+// returned with it. If it returns an error, it has revoked the session.
+//
+// A UserSource is asked for the user only now. So a user that the host disables while the session
+// is being created is refused here, and a user that the host disables later has a session that
+// RevokeUser finds.
 func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) (Token, error) {
 	if t.feed != nil {
 		t.feed.CatchUp(ctx, session.Generation)
@@ -223,7 +227,7 @@ func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) 
 	switch {
 	case t.users != nil:
 		user, err = t.users.activeUser(ctx, session.UserID)
-	case !user.IsActive: // the store does not keep users after all
+	case !user.IsActive: // the store keeps no users, and there is no UserSource
 		err = ErrUserDisabled
 	}
 	if err == nil {
@@ -238,10 +242,11 @@ func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) 
 // discardTimeout bounds the revocation of a session that gets no token.
 const discardTimeout = 5 * time.Second
 
-// discardSession revokes a session that gets no token for the given reason. It returns the
-// reason unless the store fails, which leaves a session that should not exist.
+// discardSession revokes a session that gets no token, and returns the given reason. If the store
+// fails, it returns the store's error instead, because the session then still exists.
 func (t *TokenIssuer) discardSession(ctx context.Context, session Session, reason error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout) // the request may be over
+	// Without cancellation, because the request may be over.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
 	defer cancel()
 	if err := t.sessions.RevokeToken(ctx, claimsOf(session)); err != nil {
 		return fmt.Errorf("auth: revoking a session that gets no token: %w", err)
@@ -249,16 +254,17 @@ func (t *TokenIssuer) discardSession(ctx context.Context, session Session, reaso
 	return reason
 }
 
-// claimsOf returns what a token says of the session.
+// claimsOf returns the claims of a token of the session.
 func claimsOf(session Session) SessionClaims {
 	return SessionClaims{
-		UserID: session.UserID, SessionID: session.ID, Generation: session.Generation, ExpiresAt: session.ExpiresAt,
+		UserID: session.UserID, SessionID: session.ID,
+		Generation: session.Generation, ExpiresAt: session.ExpiresAt,
 	}
 }
 
-// admit returns an error unless a host may give the authority. If the host keeps the users, it asks
-// the UserSource about a super user, because no store can.
-func (t *TokenIssuer) admit(ctx context.Context, by Authority) error {
+// checkAuthority returns an error unless a caller of an exported method may pass the authority. If
+// the host keeps the users, it asks the UserSource about a super user, because no store can.
+func (t *TokenIssuer) checkAuthority(ctx context.Context, by Authority) error {
 	if err := by.checkHost(); err != nil || !by.SuperUser || t == nil || t.users == nil {
 		return err
 	}
@@ -272,13 +278,13 @@ func (t *TokenIssuer) admit(ctx context.Context, by Authority) error {
 	return err
 }
 
-// newChange prepares a change of the issuer's store.
+// newChange prepares a change of the issuer's store and its event.
 func (t *TokenIssuer) newChange(ctx context.Context, by Authority, e Event) change {
 	return t.events.newChange(ctx, by, e, t.cfg.Now, t.cfg.MaxLifetime)
 }
 
-// newSession returns the record of a session that begins now. Tokens count in whole seconds,
-// and so do their sessions.
+// newSession returns the record of a session that begins now. Its times have whole seconds, because
+// those of a token do.
 func (t *TokenIssuer) newSession(ctx context.Context, params IssueParams) Session {
 	now := t.cfg.Now().UTC().Truncate(time.Second)
 	client := clientOf(ctx)
@@ -307,13 +313,13 @@ func (t *TokenIssuer) sign(session Session, user User) (Token, error) {
 	return Token{Bearer: NewSecret(text), Session: session, User: user}, nil
 }
 
-// signAs returns the text of a token of this type.
+// signAs returns the text of a token of the given type.
 func (t *TokenIssuer) signAs(typ string, session Session, user User) (string, error) {
-	who := token.Identity{
+	identity := token.Identity{
 		UserID: user.ID, Username: user.Username,
 		SessionID: session.ID, IssuedAt: session.CreatedAt, ExpiresAt: session.ExpiresAt,
 	}
-	text, err := token.Sign(t.ring.Load().Signer(), typ, t.claimsPrefix, &who, session.Generation,
+	text, err := token.Sign(t.ring.Load().Signer(), typ, t.claimsPrefix, &identity, session.Generation,
 		user.IsSuperUser)
 	if err != nil {
 		return "", fmt.Errorf("auth: signing a token: %w", err)
@@ -321,14 +327,14 @@ func (t *TokenIssuer) signAs(typ string, session Session, user User) (string, er
 	return text, nil
 }
 
-// Verify returns the identity that the token proves. It returns ErrTokenRejected for every
-// token that is not valid now, and any other error if the store could not answer: then nothing
-// is known of the token.
+// Verify returns the identity that the token proves. It returns ErrTokenRejected for every token
+// that is not valid now. Any other error means that the token could not be checked, because the
+// store did not answer.
 //
-// A session that is revoked by this issuer, or by a component that shares it, is rejected here
-// from then on. A session that is revoked on another instance, or by a call of the store
-// itself, is rejected within RevocationInterval, or within MaxStaleness if the store does not
-// answer meanwhile.
+// If this issuer, or a component that shares it, revokes a session, Verify rejects its token from
+// then on. If another instance or a direct call of the store revokes the session, Verify rejects
+// its token within RevocationInterval, or within MaxStaleness if the store does not answer
+// meanwhile.
 func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error) {
 	identity, err := t.verify(ctx, token)
 	if err != nil {
@@ -338,7 +344,7 @@ func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error
 	return *identity, nil
 }
 
-// verify is Verify without an event, and with a result that callers share and must not change.
+// verify is Verify without an event. Callers share its result and must not change it.
 func (t *TokenIssuer) verify(ctx context.Context, token string) (*Identity, error) {
 	if t.onVerify != nil {
 		return t.measureVerify(ctx, token)
@@ -347,7 +353,7 @@ func (t *TokenIssuer) verify(ctx context.Context, token string) (*Identity, erro
 	return identity, err
 }
 
-// measureVerify is verify for a host that measures it.
+// measureVerify verifies a token and reports the result and the duration to the Verify hook.
 func (t *TokenIssuer) measureVerify(ctx context.Context, token string) (*Identity, error) {
 	began := time.Now()
 	identity, cached, err := t.verifyToken(ctx, token)
@@ -355,7 +361,7 @@ func (t *TokenIssuer) measureVerify(ctx context.Context, token string) (*Identit
 	return identity, err
 }
 
-// verifyToken is verify, and reports whether the token was in the cache.
+// verifyToken is verify without the hook. It also reports whether the token was in the cache.
 func (t *TokenIssuer) verifyToken(
 	ctx context.Context, token string,
 ) (identity *Identity, cached bool, err error) {
@@ -370,8 +376,8 @@ func (t *TokenIssuer) verifyToken(
 	return (*Identity)(&v.Identity), cached, nil
 }
 
-// requireLive returns an error unless the session of the claims is live. Checked remembers for
-// these claims at which version of the known revocations that was so.
+// requireLive returns an error unless the session of the claims is live. checked caches, for these
+// claims, the version of the known revocations at which the session was live.
 func (t *TokenIssuer) requireLive(
 	ctx context.Context, c *token.Claims, checked *atomic.Uint64, now time.Time,
 ) error {
@@ -394,7 +400,8 @@ func (t *TokenIssuer) requireLive(
 	return nil
 }
 
-// repairFeed revokes everybody after the store has lost commits: see [SessionStore.RevokeEverybody].
+// repairFeed revokes all sessions after the store has lost commits: see
+// [SessionStore.RevokeEverybody].
 func (t *TokenIssuer) repairFeed(ctx context.Context, above int64) error {
 	c := t.newChange(ctx, ByHost("auth.Repair"),
 		Event{Kind: EventCommitsLost, Reason: "the revocation feed is behind what was read from it"})

@@ -8,46 +8,48 @@ import (
 	"github.com/sallyport-go/auth/internal/token"
 )
 
-// findCaller returns the caller's session in the store, or an error if there is none.
-func (t *TokenIssuer) findCaller(ctx context.Context, who *Identity) (Session, error) {
-	session, err := t.sessions.FindSession(ctx, who.SessionID)
+// findCallerSession returns the caller's session from the store, or an error if it is not there or
+// has expired.
+func (t *TokenIssuer) findCallerSession(ctx context.Context, caller *Identity) (Session, error) {
+	session, err := t.sessions.FindSession(ctx, caller.SessionID)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return session, errRevoked
 	case err != nil:
 		return session, fmt.Errorf("auth: reading the caller's session: %w", err)
-	case session.UserID != who.UserID || !t.cfg.Now().Before(session.ExpiresAt):
+	case session.UserID != caller.UserID || !t.cfg.Now().Before(session.ExpiresAt):
 		return session, errRevoked
 	}
 	return session, nil
 }
 
-// recheck returns an error unless the session is live in the store now.
-func (t *TokenIssuer) recheck(ctx context.Context, who *Identity) error {
-	session, err := t.findCaller(ctx, who)
+// requireLiveInStore returns an error unless the caller's session is live in the store now.
+func (t *TokenIssuer) requireLiveInStore(ctx context.Context, caller *Identity) error {
+	session, err := t.findCallerSession(ctx, caller)
 	if err != nil || t.feed == nil {
 		return err
 	}
-	if err := t.feed.ReadNow(ctx); err != nil { // an entry may revoke a session whose record is still there
+	// An entry of the feed may revoke a session whose record still exists.
+	if err := t.feed.ReadNow(ctx); err != nil {
 		return fmt.Errorf("auth: reading the revocation feed: %w", err)
 	}
-	if t.feed.IsRevoked(who.UserID, who.SessionID, session.Generation) {
+	if t.feed.IsRevoked(caller.UserID, caller.SessionID, session.Generation) {
 		return errRevoked
 	}
 	return nil
 }
 
 // Revoke revokes the session, so that its token is rejected from now on. It returns ErrNotFound if
-// there is no such session, or if it is another user's than the authority's and SuperUser is not
-// set, and the errors of [Authority.Check]. To revoke the session of a token, use RevokeToken.
+// there is no such session, or if the authority is that of another user without SuperUser. It
+// returns the errors of [Authority.Check]. To revoke the session of a token, use RevokeToken.
 func (t *TokenIssuer) Revoke(ctx context.Context, by Authority, sessionID string) error {
-	if err := t.admit(ctx, by); err != nil {
+	if err := t.checkAuthority(ctx, by); err != nil {
 		return err
 	}
 	return t.revoke(ctx, by, sessionID, "")
 }
 
-// revoke is Revoke for a session of the user, who is empty if not known.
+// revoke is Revoke for a session of the user with this ID, which is empty if the user is not known.
 func (t *TokenIssuer) revoke(ctx context.Context, by Authority, sessionID, userID string) error {
 	c := t.newChange(ctx, by, Event{Kind: EventSessionRevoked, UserID: userID, SessionID: sessionID})
 	err := t.sessions.RevokeSession(ctx, c.write, sessionID)
@@ -61,10 +63,12 @@ func (t *TokenIssuer) revoke(ctx context.Context, by Authority, sessionID, userI
 	return nil
 }
 
-// RevokeToken revokes the session of a token that this issuer has signed and that has not expired:
-// for a logout. The token proves enough, so no [Authority] is needed. It succeeds also if the
-// session was revoked before or the store has no record of it; when it has returned nil, this
-// instance rejects the token. It returns ErrTokenRejected for a token that is not valid.
+// RevokeToken revokes the session of a token that this issuer has signed and that has not expired.
+// Use it to sign a user out. It needs no [Authority], because the token itself is enough proof.
+//
+// It also succeeds if the session was revoked before or the store has no record of it. After it
+// returns nil, this instance rejects the token. It returns ErrTokenRejected if the token is not
+// valid.
 func (t *TokenIssuer) RevokeToken(ctx context.Context, token string) error {
 	v, _, err := t.verifier.Verify(t.cache, t.ring.Load(), token, t.now().Unix())
 	if err != nil {
@@ -76,14 +80,15 @@ func (t *TokenIssuer) RevokeToken(ctx context.Context, token string) error {
 // revokeClaims revokes the session that a verified token names.
 func (t *TokenIssuer) revokeClaims(ctx context.Context, c *token.Claims) error {
 	err := t.sessions.RevokeToken(ctx, SessionClaims{
-		UserID: c.Identity.UserID, SessionID: c.Identity.SessionID, Generation: c.Generation, ExpiresAt: c.Identity.ExpiresAt,
+		UserID: c.Identity.UserID, SessionID: c.Identity.SessionID,
+		Generation: c.Generation, ExpiresAt: c.Identity.ExpiresAt,
 	})
 	if err != nil {
 		return fmt.Errorf("auth: revoking the session of a token: %w", err)
 	}
 	t.learnRevocations(ctx)
 	e := Event{Kind: EventSessionRevoked, UserID: c.Identity.UserID, SessionID: c.Identity.SessionID}
-	if callerOf(ctx) == nil { // who is the actor otherwise
+	if callerOf(ctx) == nil { // otherwise emit sets the caller as the actor
 		e.ActorID = c.Identity.UserID
 	}
 	t.events.emit(ctx, e)
@@ -91,13 +96,15 @@ func (t *TokenIssuer) revokeClaims(ctx context.Context, c *token.Claims) error {
 }
 
 // RevokeUser revokes all sessions of the user, so that their tokens are rejected from now on, and
-// returns how many of them were live. The user may sign in again, unless disabled before: a host
-// with a [UserSource] calls it after it has disabled, demoted or deleted a user, and from its return
-// on, no session of before leaves anything lasting behind. The authority of a session must be the
-// user's own, or have SuperUser. It returns ErrNotFound if the store keeps users and there is no such
-// user, and the errors of [Authority.Check].
+// returns how many of the sessions were live. It returns ErrNotFound if the store keeps users and
+// there is no such user, and the errors of [Authority.Check]. The authority of a session must be
+// the user's own, or have SuperUser.
+//
+// The user may sign in again unless the user was disabled first. A host with a [UserSource] calls
+// RevokeUser after it has disabled, demoted or deleted a user. After RevokeUser returns, no earlier
+// session can make a lasting change.
 func (t *TokenIssuer) RevokeUser(ctx context.Context, by Authority, userID string) (int, error) {
-	if err := t.admit(ctx, by); err != nil {
+	if err := t.checkAuthority(ctx, by); err != nil {
 		return 0, err
 	}
 	c := t.newChange(ctx, by, Event{Kind: EventUserSessionsRevoked, UserID: userID})
@@ -111,7 +118,7 @@ func (t *TokenIssuer) RevokeUser(ctx context.Context, by Authority, userID strin
 }
 
 // learnRevocations makes this instance reject the sessions that a call of the store has just
-// revoked. Every component calls it after each such call. A nil issuer has nothing to learn.
+// revoked. Every component calls it after each such call. On a nil issuer it does nothing.
 func (t *TokenIssuer) learnRevocations(ctx context.Context) {
 	if t != nil && t.feed != nil {
 		t.feed.ReadAfterWrite(ctx)

@@ -8,29 +8,30 @@ import (
 	"fmt"
 )
 
-// UserParams are the choices for a new user.
+// UserParams contains the fields of a new user that the caller chooses.
 type UserParams struct {
 	Username    string // 1 to 128 bytes
 	Email       string // an address, or empty for none
 	IsSuperUser bool
 }
 
-// Registration is a user who has just been registered or reinstated, with the only copy of the
-// new access secret.
+// Registration is a user that has just been registered or reinstated, with the only copy of the new
+// access secret.
 type Registration struct {
 	User User
 	Pair KeyPair
 }
 
-// Register adds a user with a first access key, or neither. It returns ErrExists if the username
-// or the e-mail is taken, an *InvalidError for a field that is not valid, and the errors of
-// [Authority.Check]. The authority of a session must have SuperUser, here and in the other methods
-// that change users.
+// Register adds a user and the user's first access key, or neither. The authority of a session must
+// have SuperUser, here and in the other methods that change users.
+//
+// It returns ErrExists if the username or the e-mail is taken, an *InvalidError for a field that is
+// not valid, and the errors of [Authority.Check].
 func (s *Service) Register(ctx context.Context, by Authority, user UserParams) (Registration, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return Registration{}, err
 	}
-	r, key, err := s.register(user, s.credentials.GeneratePair())
+	r, key, err := s.newRegistration(user, s.credentials.GeneratePair())
 	if err != nil {
 		return Registration{}, err
 	}
@@ -42,12 +43,12 @@ func (s *Service) Register(ctx context.Context, by Authority, user UserParams) (
 	return r, nil
 }
 
-// newChange prepares a change of the service's store.
+// newChange prepares a change of the service's store and its event.
 func (s *Service) newChange(ctx context.Context, by Authority, e Event) change {
 	return s.tokens.newChange(ctx, by, e)
 }
 
-// checkAdministrator returns an error unless the authority may be used to change users.
+// checkAdministrator returns an error unless the authority may change users.
 func (s *Service) checkAdministrator(ctx context.Context, by Authority) error {
 	switch {
 	case s.users == nil:
@@ -55,11 +56,11 @@ func (s *Service) checkAdministrator(ctx context.Context, by Authority) error {
 	case by.Host == "" && !by.SuperUser:
 		return ErrSuperUserRequired
 	}
-	return s.tokens.admit(ctx, by)
+	return s.tokens.checkAuthority(ctx, by)
 }
 
-// register makes the records of a new user.
-func (s *Service) register(user UserParams, pair KeyPair) (Registration, AccessKey, error) {
+// newRegistration returns the records of a new user and of the user's first key.
+func (s *Service) newRegistration(user UserParams, pair KeyPair) (Registration, AccessKey, error) {
 	u := User{
 		ID:          rand.Text(),
 		Username:    user.Username,
@@ -75,18 +76,19 @@ func (s *Service) register(user UserParams, pair KeyPair) (Registration, AccessK
 	return Registration{User: u, Pair: pair}, key, err
 }
 
-// Bootstrap makes the first super user of a new service. Of all calls in the life of the store,
-// from any number of instances, one succeeds; the others return ErrBootstrapped.
+// Bootstrap creates the first super user of a new service. In the life of the store, one call
+// succeeds, whichever instance makes it, and the others return ErrBootstrapped.
 //
-// The caller makes the pair with [CredentialVerifier.GeneratePair] and can store it first. A call
-// with the pair that has won returns the user again, for as long as that pair signs in. So a
-// program that dies between this call and showing the secret just starts again.
+// The caller creates the pair with [CredentialVerifier.GeneratePair] and can store it before the
+// call. Another call with the pair of the successful call returns the user again, for as long as
+// that pair signs in. So a program that dies between this call and showing the secret can simply
+// start again.
 func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) (User, error) {
 	if s.users == nil {
 		return User{}, errHostUsers
 	}
 	user.IsSuperUser = true
-	r, key, err := s.register(user, pair)
+	r, key, err := s.newRegistration(user, pair)
 	if err != nil {
 		return User{}, err
 	}
@@ -109,13 +111,13 @@ func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) 
 	return User{}, fmt.Errorf("auth: making the first super user: %w", err)
 }
 
-// RecoverSuperUser is the way back in if no super user has a key any longer, or if somebody else
-// has one. It makes the user an active super user and returns the only pair that now signs in as
-// this user: every earlier key, session and GitHub link is removed. It returns ErrNotFound if
-// there is no such user.
+// RecoverSuperUser makes the user an active super user and returns the only pair that now signs in
+// as this user. It removes every earlier key, session and GitHub link. Use it if no super user has
+// a working key any longer, or if somebody else has one. It returns ErrNotFound if there is no such
+// user.
 //
-// Call it from a program that an operator runs beside the store. No handler of this package
-// calls it.
+// It needs no authority. Call it from a program that an operator runs next to the store. No handler
+// of this package calls it.
 func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair, error) {
 	if s.users == nil {
 		return KeyPair{}, errHostUsers
@@ -130,10 +132,11 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 	return recovered.Pair, nil
 }
 
-// RegenerateCredentials is for a user as whom somebody else may be able to sign in. It returns the
-// only pair that now signs in as the user: every earlier key, session and GitHub link is removed,
-// and the GitHub token is revoked at GitHub if GitHub answers. A disabled user stays disabled. It
-// returns ErrNotFound if there is no such user, and the errors of [Authority.Check].
+// RegenerateCredentials replaces every way in which the user can sign in by a new pair. Use it if
+// another person may have the user's credentials. It returns the new pair, the only one that now
+// signs in as the user. It removes every earlier key, session and GitHub link, and revokes the
+// GitHub token at GitHub if GitHub answers. A disabled user stays disabled. It returns ErrNotFound
+// if there is no such user, and the errors of [Authority.Check].
 func (s *Service) RegenerateCredentials(ctx context.Context, by Authority, userID string) (KeyPair, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return KeyPair{}, err
@@ -146,9 +149,9 @@ func (s *Service) RegenerateCredentials(ctx context.Context, by Authority, userI
 	return made.Pair, nil
 }
 
-// ReinstateUser enables a disabled user with a new pair in place of every earlier way in, as
-// RegenerateCredentials does. To bring back the earlier keys, use UpdateUser. It returns
-// ErrNotFound if there is no such user, and the errors of [Authority.Check].
+// ReinstateUser enables a disabled user with a new pair, and removes every earlier key, session and
+// GitHub link as RegenerateCredentials does. To enable a user who keeps the earlier keys, use
+// UpdateUser. It returns ErrNotFound if there is no such user, and the errors of [Authority.Check].
 func (s *Service) ReinstateUser(ctx context.Context, by Authority, userID string) (Registration, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return Registration{}, err
@@ -161,11 +164,12 @@ func (s *Service) ReinstateUser(ctx context.Context, by Authority, userID string
 	return made, nil
 }
 
-// resetUser gives the user a new pair in place of every way in there was.
+// resetUser replaces every way in which the user can sign in by a new pair.
 func (s *Service) resetUser(
 	ctx context.Context, by Authority, userID string, change UserChange, e Event,
 ) (Registration, error) {
-	// before the key of such a user is refused as not valid
+	// An ID that no store could have kept is not found. Without this check, newKey would reject it as
+	// not valid.
 	if checkID("user_id", userID, MaxIDLength) != nil {
 		return Registration{}, ErrNotFound
 	}
@@ -190,15 +194,15 @@ func (s *Service) resetUser(
 func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 	for _, token := range tokens {
 		if s.github != nil && token.Account.Host == s.github.cfg.Host {
-			s.github.revokeRecord(ctx, token)
+			s.github.revokeRemovedToken(ctx, token)
 		}
 	}
 }
 
 // UpdateUser disables or enables, promotes or demotes the user, and returns the changed record.
-// Disabling revokes all sessions of the user; this instance rejects them from then on. It returns
-// ErrNotFound if there is no such user, and ErrLastSuperUser if no active super user would be
-// left, and the errors of [Authority.Check].
+// Disabling revokes all sessions of the user, and this instance rejects them from then on. It
+// returns ErrNotFound if there is no such user, ErrLastSuperUser if the change would leave no
+// active super user, and the errors of [Authority.Check].
 func (s *Service) UpdateUser(
 	ctx context.Context, by Authority, userID string, change UserChange,
 ) (User, error) {
@@ -217,8 +221,8 @@ func (s *Service) UpdateUser(
 
 // DeleteUser removes the user with all keys, sessions and GitHub links, and revokes the user's
 // token at GitHub if GitHub answers. The username is never given to another user. It returns
-// ErrNotFound if there is no such user, and ErrLastSuperUser if no active super user would be
-// left, and the errors of [Authority.Check].
+// ErrNotFound if there is no such user, ErrLastSuperUser if no active super user would be left, and
+// the errors of [Authority.Check].
 func (s *Service) DeleteUser(ctx context.Context, by Authority, userID string) error {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return err
@@ -240,23 +244,23 @@ func (s *Service) RevokeUser(ctx context.Context, by Authority, userID string) (
 	return s.tokens.RevokeUser(ctx, by, userID)
 }
 
-// RevokeEverybody revokes all sessions of all users, so that everybody must sign in again: for a
-// signing key that has leaked after it was replaced, or a restored backup. Access keys and GitHub
-// links stay. This instance rejects the sessions' tokens from then on. The authority of a session
-// must have SuperUser. It returns the errors of [Authority.Check].
+// RevokeEverybody revokes all sessions of all users, so that every user must sign in again. Use it
+// after a leaked signing key has been replaced, or after a backup has been restored. Access keys
+// and GitHub links stay. This instance rejects the tokens of the sessions from then on. The
+// authority of a session must have SuperUser. It returns the errors of [Authority.Check].
 func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 	if by.Host == "" && !by.SuperUser {
 		return ErrSuperUserRequired
 	}
-	if err := s.tokens.admit(ctx, by); err != nil {
+	if err := s.tokens.checkAuthority(ctx, by); err != nil {
 		return err
 	}
 	head, err := s.store.RevocationHead(ctx)
 	if err != nil {
 		return fmt.Errorf("auth: revoking all sessions: %w", err)
 	}
-	// As in a repair of lost commits, the entry gets a Generation that is greater than all that were
-	// ever given, also in a history that a restored backup does not have.
+	// As in the repair of lost commits, the entry is above every generation that was ever assigned.
+	// So it also revokes tokens that were issued between the backup and its restoration.
 	c := s.newChange(ctx, by, Event{Kind: EventEverybodyRevoked})
 	if err := s.store.RevokeEverybody(ctx, c.write, head+1); err != nil {
 		return fmt.Errorf("auth: revoking all sessions: %w", err)
@@ -266,10 +270,12 @@ func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 	return nil
 }
 
-// User returns the caller of the request that the context belongs to, as the store or the
-// [UserSource] has the record now; behind [Service.RequireSuperUser] without reading it again.
-// It returns ErrTokenMissing if [Service.Authenticate] of this service did not see the request,
-// and ErrTokenRejected if the user does not exist or is disabled.
+// User returns the current record of the caller of the request to which ctx belongs, from the store
+// or the [UserSource]. Behind [Service.RequireSuperUser], it returns the record that the middleware
+// has read.
+//
+// It returns ErrTokenMissing if [Service.Authenticate] of this service did not see the request, and
+// ErrTokenRejected if the user does not exist or is disabled.
 func (s *Service) User(ctx context.Context) (User, error) {
 	caller := callerOf(ctx)
 	if caller == nil || caller.clients != s.clients {
@@ -281,7 +287,7 @@ func (s *Service) User(ctx context.Context) (User, error) {
 	return s.readUser(ctx, caller.identity.UserID)
 }
 
-// readUser returns the record of a caller, as it is now.
+// readUser reads the current record of a caller.
 func (s *Service) readUser(ctx context.Context, userID string) (User, error) {
 	user, err := s.directory.FindUser(ctx, userID)
 	switch {
@@ -293,10 +299,12 @@ func (s *Service) readUser(ctx context.Context, userID string) (User, error) {
 	return user, nil
 }
 
-// Recheck reads the caller's session and record again, and returns the record: for a host that
-// has taken its time since the middleware, or that holds a connection open. It is a check at the
-// door: a revocation a moment later is not seen. To write where the revocation must wait, use an
-// [Authority], or package sqlstore's HoldAuthority inside a transaction of the host's own.
+// Recheck reads the caller's session and record again, and returns the record. It is meant for a
+// handler that has run for a long time since the middleware, or that holds a connection open.
+//
+// Recheck does not see a revocation that comes a moment later. To make a revocation wait until a
+// write is complete, use an [Authority], or package sqlstore's HoldAuthority inside a transaction
+// of the host.
 //
 // It returns ErrTokenMissing as [Service.User] does, and ErrTokenRejected if the session is not
 // live or the user is not active.
@@ -305,14 +313,14 @@ func (s *Service) Recheck(ctx context.Context) (User, error) {
 	if caller == nil || caller.clients != s.clients {
 		return User{}, ErrTokenMissing
 	}
-	if err := s.tokens.recheck(ctx, caller.identity); err != nil {
+	if err := s.tokens.requireLiveInStore(ctx, caller.identity); err != nil {
 		return User{}, err
 	}
 	return s.readUser(ctx, caller.identity.UserID)
 }
 
-// SuperUser is [Service.User] for callers who may administer: it returns ErrSuperUserRequired for
-// a caller who is not a super user now. [Service.RequireSuperUser] is the middleware.
+// SuperUser is [Service.User] for callers that are super users now. It returns ErrSuperUserRequired
+// for any other caller. [Service.RequireSuperUser] is the middleware.
 func (s *Service) SuperUser(ctx context.Context) (User, error) {
 	user, err := s.User(ctx)
 	if err == nil && !user.IsSuperUser {

@@ -13,27 +13,26 @@ import (
 	"github.com/sallyport-go/auth/internal/text"
 )
 
-// Limits that the authors of a store need: how long an ID can be that a store is asked for,
-// in bytes, and how much a store keeps. The comments of the records say how long their other
-// fields can be.
+// Limits that the authors of a store need. Lengths are in bytes. The comments of the records state
+// the maximum lengths of their other fields.
 const (
 	MaxIDLength         = limits.ID         // a user's or a session's ID, a token's Version
 	MaxAccessKeyLength  = limits.AccessKey  // an access key's ID
 	MaxGitHubHostLength = limits.GitHubHost // a GitHub account's Host
 
-	// MaxKeys is how many access keys one user can have.
+	// MaxKeys is the maximum number of access keys of one user.
 	MaxKeys = 100
 
-	// KeyUsePrecision is how much later than the recorded use of a key the next use must be
-	// to be recorded.
+	// KeyUsePrecision is the minimum time between two recorded uses of a key. A store does not
+	// record a use that comes sooner after the recorded one.
 	KeyUsePrecision = time.Minute
 
-	// MaxNamedRevocations is how many sessions of one user a feed names one by one, so that
-	// a loop of sign-in and logout does not make the feed grow without end.
+	// MaxNamedRevocations is the maximum number of sessions of one user that a feed names one by
+	// one. It keeps the feed from growing without limit if a client signs in and out in a loop.
 	MaxNamedRevocations = 1000
 
-	// KeptRevocations is how many entries at the end of a feed are never pruned, so that a
-	// reader who has read up to one of them can go on from there.
+	// KeptRevocations is the number of entries at the end of a feed that are never pruned. A reader
+	// that has read one of them can continue from there.
 	KeptRevocations = revocation.KeptEntries
 )
 
@@ -49,8 +48,8 @@ const (
 	maxReasonLength     = limits.Reason
 )
 
-// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
-// store calls it before it writes.
+// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A store
+// calls it before it writes the record.
 func (u User) Validate() error {
 	return cmp.Or(
 		checkID("user_id", u.ID, MaxIDLength),
@@ -62,8 +61,8 @@ func (u User) Validate() error {
 	)
 }
 
-// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
-// store calls it before it writes.
+// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A store
+// calls it before it writes the record.
 func (k AccessKey) Validate() error {
 	return cmp.Or(
 		checkID("access_key", k.ID, MaxAccessKeyLength),
@@ -77,8 +76,9 @@ func (k AccessKey) Validate() error {
 	)
 }
 
-// Validate returns an [InvalidError] for the first field that no store may keep, alone or
-// with the others, or nil. A store calls it before it writes.
+// Validate returns an [InvalidError] for the first field of the user or a key that no store may
+// keep, for a wrong number of keys, or for a key of another user. Otherwise it returns nil. A store
+// calls it before it writes the records.
 func (u UserWithKeys) Validate() error {
 	if err := u.User.Validate(); err != nil {
 		return err
@@ -108,8 +108,8 @@ func checkPrevious(hash string, until time.Time) error {
 	return cmp.Or(ValidateHash(hash), checkTime("previous_until", until))
 }
 
-// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
-// store calls it before it writes.
+// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A store
+// calls it before it rotates the key.
 func (r KeyRotation) Validate() error {
 	return cmp.Or(
 		ValidateHash(r.Hash),
@@ -124,8 +124,8 @@ func checkOverlap(overlap time.Duration) error {
 	return nil
 }
 
-// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
-// store calls it before it writes.
+// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A store
+// calls it before it revokes the session.
 func (c SessionClaims) Validate() error {
 	return cmp.Or(
 		checkID("session_id", c.SessionID, MaxIDLength),
@@ -134,8 +134,8 @@ func (c SessionClaims) Validate() error {
 	)
 }
 
-// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
-// store calls it before it writes.
+// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A store
+// calls it before it writes the record.
 func (s Session) Validate() error {
 	return cmp.Or(
 		checkID("session_id", s.ID, MaxIDLength),
@@ -149,8 +149,8 @@ func (s Session) Validate() error {
 	)
 }
 
-// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
-// store calls it before it writes.
+// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A store
+// calls it before it writes the record.
 func (l GitHubLink) Validate() error {
 	return cmp.Or(
 		l.Account.validate(),
@@ -163,8 +163,8 @@ func (l GitHubLink) Validate() error {
 	)
 }
 
-// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A
-// store calls it before it writes.
+// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A store
+// calls it before it writes the record.
 func (t GitHubToken) Validate() error {
 	if len(t.Sealed) == 0 || len(t.Sealed) > maxSealedLength {
 		return invalidf("token", "must be 1 to %d bytes long when sealed", maxSealedLength)
@@ -185,8 +185,8 @@ func (a GitHubAccount) validate() error {
 	return checkID("host", a.Host, MaxGitHubHostLength)
 }
 
-// Validate returns an [InvalidError] for the first record that no store may keep, or that is not
-// of the same user and the same account as the others.
+// Validate returns an [InvalidError] for the first record that no store may keep, or that has
+// another user or another account than the link. Otherwise it returns nil.
 func (w GitHubSignInWrite) Validate() error {
 	err := cmp.Or(w.Link.Validate(), w.Session.Validate(), sameUser(w.Session.UserID, w.Link))
 	if err == nil && w.NewUser != nil {
@@ -198,8 +198,8 @@ func (w GitHubSignInWrite) Validate() error {
 	return err
 }
 
-// Validate returns an [InvalidError] for the first record that no store may keep, or that is not
-// of the same user and the same account as the others.
+// Validate returns an [InvalidError] for the first record that no store may keep, or that has
+// another user or another account than the link. Otherwise it returns nil.
 func (w GitHubConnectWrite) Validate() error {
 	return cmp.Or(w.Link.Validate(), validateLinkedToken(w.Token, w.Link))
 }
@@ -221,14 +221,15 @@ func sameUser(userID string, link GitHubLink) error {
 	return nil
 }
 
-// Check returns an error unless a sign-in may be written over the state. HasUsers says whether
-// the store keeps users.
+// Check returns an error unless a store with the given state may write the sign-in. hasUsers says
+// whether the store keeps users.
 //
 // It returns ErrGitHubNotAllowed if the account is remembered for a user to whom it is no longer
-// linked, and ErrChanged if the caller must read the link and the token again: the account is
-// linked to another user, or to one although there is a NewUser, or to nobody although there is
-// none, or the token's Version is another. In a store that keeps no users, the account may also be
-// linked to nobody, unless its user has another account of the host.
+// linked. It returns ErrChanged if the caller must read the link and the token again. That is the
+// case if the account is linked to another user, if it is linked and there is a NewUser, if it is
+// not linked and there is no NewUser, or if the token has a different Version. In a store that
+// keeps no users, an account that is not linked passes without a NewUser, unless its user has
+// another account of the host.
 func (w GitHubSignInWrite) Check(state GitHubAccountState, hasUsers bool) error {
 	switch {
 	case state.LinkedTo == "" && state.RememberedFor != "":
@@ -244,13 +245,14 @@ func (w GitHubSignInWrite) Check(state GitHubAccountState, hasUsers bool) error 
 	return nil
 }
 
-// Check returns an error unless a connection may be written over the state: ErrExists if the
-// account is linked to another user or remembered for another, or if the user is linked to another
-// account of the host, and ErrChanged if the token's Version is another than the caller read.
+// Check returns an error unless a store with the given state may write the connection. It returns
+// ErrExists if the account is linked to or remembered for another user, or if the user is linked to
+// another account of the host. It returns ErrChanged if the token's Version differs from the
+// Version that the caller read.
 func (w GitHubConnectWrite) Check(state GitHubAccountState) error {
-	others := func(userID string) bool { return userID != "" && userID != w.Link.UserID }
+	isAnother := func(userID string) bool { return userID != "" && userID != w.Link.UserID }
 	switch {
-	case others(state.LinkedTo), others(state.RememberedFor),
+	case isAnother(state.LinkedTo), isAnother(state.RememberedFor),
 		state.UserAccount != GitHubAccount{} && state.UserAccount != w.Link.Account:
 		return fmt.Errorf("auth: link of the GitHub account, or of the user: %w", ErrExists)
 	case w.TokenVersion != state.TokenVersion:
@@ -259,8 +261,8 @@ func (w GitHubConnectWrite) Check(state GitHubAccountState) error {
 	return nil
 }
 
-// ValidateHash returns an [InvalidError] if no store may keep the hash of an
-// access key's secret: it must be 1 to maxHashLength bytes of visible ASCII.
+// ValidateHash returns an [InvalidError] unless a store may keep the hash of an access secret: 1 to
+// 255 bytes of visible ASCII.
 func ValidateHash(hash string) error {
 	if hash == "" || len(hash) > maxHashLength {
 		return invalidf("hash", "must be 1 to %d bytes long", maxHashLength)
@@ -273,17 +275,17 @@ func ValidateHash(hash string) error {
 	return nil
 }
 
-// ValidateState returns an [InvalidError] if no store may keep the state that
-// [GitHubStore.ConsumeState] is to remember.
+// ValidateState returns an [InvalidError] unless a store may keep the state that is passed to
+// [GitHubStore.ConsumeState].
 func ValidateState(id string, expiresAt time.Time) error {
 	return cmp.Or(checkID("state", id, MaxIDLength), checkTime("expires_at", expiresAt))
 }
 
-// FoldASCII returns s with the letters A to Z in lower case and every other
-// byte as it is. Usernames and e-mails that are equal when folded are the same.
+// FoldASCII returns s with the letters A to Z in lower case and every other byte unchanged. Two
+// usernames or e-mails are the same if they are equal when folded.
 func FoldASCII(s string) string { return text.FoldASCII(s) }
 
-// checkID accepts text that is not empty.
+// checkID accepts text that checkText accepts and that is not empty.
 func checkID(field, value string, limit int) error {
 	if value == "" {
 		return invalidf(field, "must be 1 to %d bytes long", limit)
@@ -291,8 +293,8 @@ func checkID(field, value string, limit int) error {
 	return checkText(field, value, limit)
 }
 
-// checkName accepts text that a person can read and type back: not empty, and
-// without space at either end.
+// checkName accepts text that a person can read and type: not empty, and without space at either
+// end.
 func checkName(field, value string, limit int) error {
 	if value == "" {
 		return invalidf(field, "must be 1 to %d bytes long", limit)
@@ -303,8 +305,8 @@ func checkName(field, value string, limit int) error {
 	return checkText(field, value, limit)
 }
 
-// checkText accepts up to limit bytes of UTF-8 in which nothing controls how
-// the text around it is shown.
+// checkText accepts up to limit bytes of UTF-8 without characters that change how the text around
+// them is shown.
 func checkText(field, value string, limit int) error {
 	if flaw := text.Flaw(value, limit); flaw != "" {
 		return &InvalidError{Field: field, Reason: flaw}
@@ -320,7 +322,7 @@ func checkEmail(email string) error {
 	return nil
 }
 
-// checkReturnTo accepts a path of the host's own, or none: see oauthstate.IsReturnTo.
+// checkReturnTo accepts a path of the host, or an empty one: see oauthstate.IsReturnTo.
 func checkReturnTo(path string) error {
 	if !oauthstate.IsReturnTo(path) {
 		return invalidf("return_to", "must be a path such as /settings?tab=github")
@@ -328,7 +330,7 @@ func checkReturnTo(path string) error {
 	return nil
 }
 
-// Times are kept as microseconds since 1970, of which zero means none.
+// Stores keep times as microseconds since 1970. Zero means no time, so the earliest time is one.
 var (
 	earliestTime = time.UnixMicro(1)
 	latestTime   = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
@@ -348,16 +350,22 @@ func checkOptionalTime(field string, t time.Time) error {
 	return checkTime(field, t)
 }
 
-// FoldRevocations is the rule for a user of whom the feed names too many sessions. Named are the
-// entries in force that name sessions of this one user, in any order. It returns false if there
-// are at most [MaxNamedRevocations], [Revocation.Capped] ones not counted.
+// FoldRevocations returns the entry that replaces the older named entries of a user, if the feed
+// names too many sessions of the user one by one. The argument contains the entries in force that
+// name sessions of this one user, in any order. FoldRevocations returns false if there are at most
+// [MaxNamedRevocations], not counting [Revocation.Capped] ones.
 //
-// Otherwise it returns the entry that replaces all but at most half of that many, those of the
-// newest Generations. The store sets a zero ExpiresAt on the named entries whose Generations are
-// below the returned entry's and that are not capped, and on the entry in force for the whole user
-// unless that entry's is greater. It removes the user's sessions whose Generations are below, raises
-// the ExpiresAt of the returned entry to theirs and to that of the entries it replaces, and adds it
-// with the next Position.
+// Otherwise at most half of MaxNamedRevocations entries stay: those with the newest Generations.
+// The returned entry replaces the others. The store then does the following in its transaction:
+//
+//   - It sets a zero ExpiresAt on each named entry that is not capped and whose Generation is below
+//     the returned entry's.
+//   - It sets a zero ExpiresAt on the entry in force for the whole user, unless that entry's
+//     Generation is greater than the returned entry's.
+//   - It removes the user's sessions whose Generations are below the returned entry's.
+//   - It raises the ExpiresAt of the returned entry to the latest of the removed sessions and the
+//     replaced entries.
+//   - It adds the returned entry with the next Position.
 func FoldRevocations(named []Revocation) (folded Revocation, ok bool) {
 	named = slices.DeleteFunc(slices.Clone(named), Revocation.Capped)
 	if len(named) <= MaxNamedRevocations {

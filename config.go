@@ -62,13 +62,13 @@ type TokenConfig struct {
 }
 
 const (
-	defaultLifetime = 12 * time.Hour
-	longestLifetime = 30 * 24 * time.Hour
-	maxIssuerLength = 256
-	mostSessions    = 1000
+	defaultLifetime    = 12 * time.Hour
+	tokenLifetimeLimit = 30 * 24 * time.Hour
+	maxIssuerLength    = 256
+	maxSessionsLimit   = 1000
 
-	longestRevocationInterval = 5 * time.Second
-	longestMaxStaleness       = time.Minute
+	revocationIntervalLimit = 5 * time.Second
+	maxStalenessLimit       = time.Minute
 )
 
 func (cfg TokenConfig) withDefaults(issuer string) (TokenConfig, error) {
@@ -82,13 +82,13 @@ func (cfg TokenConfig) withDefaults(issuer string) (TokenConfig, error) {
 		cfg.MaxLifetime = max(cfg.Lifetime, defaultLifetime)
 	}
 	if cfg.RevocationInterval == 0 {
-		cfg.RevocationInterval = longestRevocationInterval
+		cfg.RevocationInterval = revocationIntervalLimit
 	}
 	if cfg.MaxStaleness == 0 {
-		cfg.MaxStaleness = longestMaxStaleness
+		cfg.MaxStaleness = maxStalenessLimit
 	}
 	if cfg.MaxSessions == 0 {
-		cfg.MaxSessions = mostSessions
+		cfg.MaxSessions = maxSessionsLimit
 	}
 	cfg.Now = defaults.Now(cfg.Now)
 	if err := checkID("Issuer", issuer, maxIssuerLength); err != nil {
@@ -102,15 +102,15 @@ func (cfg TokenConfig) withDefaults(issuer string) (TokenConfig, error) {
 		return cfg, err
 	}
 	switch {
-	case cfg.Lifetime < time.Second || cfg.Lifetime > longestLifetime || cfg.Lifetime%time.Second != 0:
+	case cfg.Lifetime < time.Second || cfg.Lifetime > tokenLifetimeLimit || cfg.Lifetime%time.Second != 0:
 		return cfg, errors.New("auth: TokenConfig.Lifetime must be whole seconds, from a second to 30 days")
-	case cfg.MaxLifetime < cfg.Lifetime || cfg.MaxLifetime > longestLifetime:
+	case cfg.MaxLifetime < cfg.Lifetime || cfg.MaxLifetime > tokenLifetimeLimit:
 		return cfg, errors.New("auth: TokenConfig.MaxLifetime must be from Lifetime to 30 days")
-	case cfg.MaxSessions < 1 || cfg.MaxSessions > mostSessions:
-		return cfg, fmt.Errorf("auth: TokenConfig.MaxSessions must be from 1 to %d", mostSessions)
-	case cfg.RevocationInterval < 0 || cfg.RevocationInterval > longestRevocationInterval:
+	case cfg.MaxSessions < 1 || cfg.MaxSessions > maxSessionsLimit:
+		return cfg, fmt.Errorf("auth: TokenConfig.MaxSessions must be from 1 to %d", maxSessionsLimit)
+	case cfg.RevocationInterval < 0 || cfg.RevocationInterval > revocationIntervalLimit:
 		return cfg, errors.New("auth: TokenConfig.RevocationInterval must be at most 5 seconds")
-	case cfg.MaxStaleness < cfg.RevocationInterval || cfg.MaxStaleness > longestMaxStaleness:
+	case cfg.MaxStaleness < cfg.RevocationInterval || cfg.MaxStaleness > maxStalenessLimit:
 		return cfg, errors.New("auth: TokenConfig.MaxStaleness must be from RevocationInterval to a minute")
 	}
 	return cfg, nil
@@ -210,7 +210,7 @@ func (t Throttling) newThrottle(
 }
 
 // counted returns the client as the throttle counts it.
-func (c ClientInfo) counted() throttle.Client {
+func (c ClientInfo) throttleClient() throttle.Client {
 	return throttle.Client{Address: c.Address, Peer: c.peer}
 }
 

@@ -126,7 +126,7 @@ func (v *CredentialVerifier) issue(
 	if err := v.store.AddKey(ctx, c.write, key); err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: issuing an access key: %w", err)
 	}
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return pair, key, nil
 }
 
@@ -175,9 +175,9 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 // accepted becomes one when [TokenIssuer.Issue] opens a session.
 func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
 	began := time.Now()
-	key, user, err := v.verifyPair(ctx, pair)
+	key, user, err := v.verifyAndTouch(ctx, pair)
 	if err != nil {
-		v.events.signIn(ctx, began, v.signInEvent(pair, err), err)
+		v.events.recordSignIn(ctx, began, v.signInEvent(pair, err), err)
 	}
 	return key, user, err
 }
@@ -186,14 +186,14 @@ func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (AccessKe
 func (v *CredentialVerifier) signInEvent(pair KeyPair, err error) Event {
 	e := Event{Method: MethodAccessKey}
 	if err == nil || v.format.IsKey(pair.AccessKey) { // a text that is only claimed may be a secret
-		e.AccessKey = v.nameOf(pair.AccessKey)
+		e.AccessKey = v.loggableName(pair.AccessKey)
 	}
 	return e
 }
 
 // verifyPair is Verify without an event.
-func (v *CredentialVerifier) verifyPair(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
-	key, user, err := v.check(ctx, pair, v.formOf(pair), nil)
+func (v *CredentialVerifier) verifyAndTouch(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
+	key, user, err := v.checkPair(ctx, pair, v.formOf(pair), nil)
 	if err != nil {
 		return AccessKey{}, User{}, err
 	}
@@ -214,13 +214,13 @@ func (v *CredentialVerifier) verifyPair(ctx context.Context, pair KeyPair) (Acce
 
 // check is Verify without noting the use of the key. If an imported key is tried, countAttempt is
 // called when nothing but the slow hash is left to do, and its error is returned. It may be nil.
-func (v *CredentialVerifier) check(
+func (v *CredentialVerifier) checkPair(
 	ctx context.Context, pair KeyPair, form pairForm, countAttempt func() error,
 ) (AccessKey, User, error) {
 	secret := pair.AccessSecret.Reveal()
 	switch form {
 	case generatedPair:
-		return v.verify(ctx, pair.AccessKey, secret, v.hasher.Fast, nil)
+		return v.matchStored(ctx, pair.AccessKey, secret, v.hasher.Fast, nil)
 	case noPair:
 		return AccessKey{}, User{}, errPairForm
 	}
@@ -229,7 +229,7 @@ func (v *CredentialVerifier) check(
 		return AccessKey{}, User{}, err
 	}
 	defer leave()
-	return v.verify(ctx, pair.AccessKey, secret, v.hasher.Slow, countAttempt)
+	return v.matchStored(ctx, pair.AccessKey, secret, v.hasher.Slow, countAttempt)
 }
 
 // waitForSlowHash waits for a turn of the client to compute a slow hash, and returns the function
@@ -270,7 +270,7 @@ const decoyUserID = "--------------------------"
 
 // verify looks the key up and does the same work whether it exists or not. Between the two it calls
 // countAttempt, which may be nil.
-func (v *CredentialVerifier) verify(
+func (v *CredentialVerifier) matchStored(
 	ctx context.Context, accessKey, secret string, scheme secrethash.Scheme, countAttempt func() error,
 ) (AccessKey, User, error) {
 	key, owner, err := v.store.FindKey(ctx, accessKey)
@@ -286,7 +286,7 @@ func (v *CredentialVerifier) verify(
 	if !found {
 		key, owner, subject = AccessKey{UserID: decoyUserID, Hash: scheme.Decoy}, User{}, ""
 	}
-	matches, stale := v.matchKey(scheme, key, accessKey, secret)
+	matches, stale := v.matchSecret(scheme, key, accessKey, secret)
 	var rejected error
 	switch {
 	case !found:
@@ -308,15 +308,15 @@ func (v *CredentialVerifier) verify(
 		err := v.store.SwapHash(ctx, accessKey, key.Hash, scheme.Hash(key.UserID, accessKey, secret))
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed",
-				"access_key", v.nameOf(accessKey), "error", err)
+				"access_key", v.loggableName(accessKey), "error", err)
 		}
 	}
 	return key, owner, nil
 }
 
-// matchKey reports whether the secret is one that the key has now, and whether its
+// matchSecret reports whether the secret is one that the key has now, and whether its
 // hash ought to be made anew: not that of a secret that is on its way out.
-func (v *CredentialVerifier) matchKey(
+func (v *CredentialVerifier) matchSecret(
 	scheme secrethash.Scheme, key AccessKey, accessKey, secret string,
 ) (matches, stale bool) {
 	matches, stale = scheme.Match(key.Hash, key.UserID, accessKey, secret)
@@ -341,17 +341,17 @@ func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey
 func (v *CredentialVerifier) revoke(
 	ctx context.Context, by Authority, accessKey, userID string, kind EventKind,
 ) error {
-	c := v.newChange(ctx, by, Event{Kind: kind, UserID: userID, AccessKey: v.nameOf(accessKey)})
+	c := v.newChange(ctx, by, Event{Kind: kind, UserID: userID, AccessKey: v.loggableName(accessKey)})
 	if err := v.store.RevokeKey(ctx, c.write, accessKey); err != nil {
 		return fmt.Errorf("auth: revoking an access key: %w", err)
 	}
 	v.tokens.learnRevocations(ctx)
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return nil
 }
 
-// nameOf returns the key as it may be written down.
-func (v *CredentialVerifier) nameOf(accessKey string) string {
+// loggableName returns the key as it may be written down.
+func (v *CredentialVerifier) loggableName(accessKey string) string {
 	if !v.format.IsKey(accessKey) {
 		return "imported" // people paste secrets into the wrong field
 	}

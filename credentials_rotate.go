@@ -69,7 +69,7 @@ func (v *CredentialVerifier) rotate(
 	if err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
 	}
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return pair, key, nil
 }
 
@@ -98,7 +98,7 @@ func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (A
 	case err != nil:
 		return AccessKey{}, fmt.Errorf("auth: looking for a leaked access key: %w", err)
 	}
-	if matches, _ := v.matchKey(v.hasher.Fast, key, key.ID, text); !matches || v.expired(key) {
+	if matches, _ := v.matchSecret(v.hasher.Fast, key, key.ID, text); !matches || v.expired(key) {
 		return AccessKey{}, ErrInvalidCredentials
 	}
 	if err := v.revoke(ctx, ByHost("auth.RevokeLeaked"), key.ID, key.UserID, EventKeyLeaked); err != nil &&

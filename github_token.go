@@ -90,7 +90,7 @@ func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID s
 		return fmt.Errorf("auth: disconnecting GitHub: %w", err)
 	}
 	c.event.GitHub = token.Account
-	c.done(ctx)
+	c.recordEvent(ctx)
 	g.revokeRecord(ctx, token)
 	return nil
 }
@@ -113,7 +113,7 @@ func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID strin
 	}
 	g.tokens.learnRevocations(ctx)
 	c.event.GitHub = link.Account
-	c.done(ctx)
+	c.recordEvent(ctx)
 	if token != nil {
 		g.revokeRecord(ctx, *token)
 	}
@@ -151,7 +151,7 @@ func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitH
 	if err := g.store.ForgetGitHubAccount(ctx, c.write, account); err != nil {
 		return fmt.Errorf("auth: forgetting a GitHub account: %w", err)
 	}
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return nil
 }
 
@@ -295,7 +295,7 @@ func (g *GitHubConnector) dropDeadToken(ctx context.Context, userID, version str
 		return fmt.Errorf("auth: removing a dead GitHub token: %w", err)
 	}
 	c.event.GitHub = token.Account
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return fmt.Errorf("auth: GitHub has revoked the token: %w", ErrNotFound)
 }
 

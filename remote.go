@@ -91,12 +91,12 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = defaultMaxAge
 	}
-	if cfg.MaxAge < time.Second || cfg.MaxAge > longestLifetime {
+	if cfg.MaxAge < time.Second || cfg.MaxAge > tokenLifetimeLimit {
 		return nil, errors.New("auth: MaxAge must be from a second to 30 days")
 	}
 	return &RemoteVerifier{
 		verifier: token.Verifier{
-			Type: token.TypeBearer, Issuer: cfg.Issuer, Audience: cfg.Audience, MaxLifetime: int64(longestLifetime / time.Second),
+			Type: token.TypeBearer, Issuer: cfg.Issuer, Audience: cfg.Audience, MaxLifetime: int64(tokenLifetimeLimit / time.Second),
 		},
 		keys:   signing.NewRemoteKeys(cfg.JWKSURL, cfg.HTTPClient),
 		cache:  cache,

@@ -7,18 +7,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/browser"
 	"github.com/sallyport-go/auth/internal/clientaddr"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/throttle"
-	"github.com/sallyport-go/auth/internal/weburl"
 )
 
-// Config is the configuration of a [Service]. Issuer and SigningKeys are required, and Proxies should
-// be set. For every other field, the zero value is the safe choice.
+// Config is the configuration of a [Service]. Issuer and SigningKeys are required, and Proxies
+// should be set. For every other field, the zero value is the safe choice.
 type Config struct {
 	// Issuer is the URL of this service, such as "https://api.example.com". It is the issuer of
 	// tokens and, unless Tokens.Audiences is set, their audience. At most 256 bytes.
@@ -121,8 +119,8 @@ type Service struct {
 	log         *slog.Logger
 }
 
-// New returns a Service over the store, or an error that says what to change in the configuration. It
-// makes no call of the store and starts no goroutine.
+// New returns a Service over the store, or an error that says what to change in the configuration.
+// It makes no call of the store and starts no goroutine.
 func New(store Store, cfg Config) (*Service, error) {
 	if defaults.IsNil(store) {
 		return nil, errors.New("auth: New needs a store")
@@ -228,7 +226,7 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if cfg.WriteError == nil {
 		cfg.WriteError = WriteError
 	}
-	defaultClock := cfg.Now == nil // then Tokens.Now stays nil, because the issuer has a cheaper default
+	defaultClock := cfg.Now == nil // then Tokens.Now stays nil, a cheaper default
 	cfg.Now, cfg.Logger = defaults.Now(cfg.Now), defaults.Logger(cfg.Logger)
 	trail, _ := store.(EventStore)
 	if cfg.DisableAuditTrail {
@@ -259,35 +257,6 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 		cfg.GitHub = &github
 	}
 	return cfg.withPublicURL()
-}
-
-// withPublicURL checks PublicURL and returns the configuration with PublicURL in the form of a
-// browser's Origin header. If PublicURL is empty, it takes the origin of GitHub's CallbackURL, if any.
-func (cfg Config) withPublicURL() (Config, error) {
-	callback := ""
-	if cfg.GitHub != nil {
-		callback = originOf(cfg.GitHub.CallbackURL)
-	}
-	if cfg.PublicURL == "" {
-		cfg.PublicURL = callback
-		return cfg, nil
-	}
-	u, err := url.Parse(cfg.PublicURL)
-	insecure := cfg.GitHub != nil && cfg.GitHub.InsecureCookies
-	switch {
-	case err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery ||
-		u.Fragment != "" || u.Path != "" && u.Path != "/":
-		return cfg, errors.New("auth: Config.PublicURL must be an origin such as " +
-			"https://api.example.com, without path and query")
-	case !weburl.IsSecure(u) && !(u.Scheme == "http" && insecure):
-		return cfg, errors.New("auth: Config.PublicURL must be https")
-	}
-	cfg.PublicURL = originOf(cfg.PublicURL)
-	if callback != "" && callback != cfg.PublicURL {
-		return cfg, errors.New("auth: Config.PublicURL and GitHub's CallbackURL must have the same origin: " +
-			"the browser comes back to the one with the cookies of the other")
-	}
-	return cfg, nil
 }
 
 // newGitHub returns the connector and the browser sessions, or nil for each that is not configured.
@@ -323,13 +292,14 @@ func (s *Service) Credentials() *CredentialVerifier { return s.credentials }
 // Tokens returns the service's TokenIssuer.
 func (s *Service) Tokens() *TokenIssuer { return s.tokens }
 
-// Login exchanges an access key and its secret for a token, as POST /auth/users/login does. It is for
-// hosts that use a protocol other than HTTP.
+// Login exchanges an access key and its secret for a token, as POST /auth/users/login does. It is
+// for hosts that use a protocol other than HTTP.
 //
-// Put the client address into ctx with [WithClientInfo]. Clients without an address share one budget
-// of failures, and their floods are not limited. Login returns ErrInvalidCredentials if the pair does
-// not sign in, and a *[ThrottledError] if the client has made too many attempts. Any other error means
-// that the store could not answer.
+// Put the client address into ctx with [WithClientInfo]. Clients without an address share one
+// budget of failures, and their floods are not limited.
+//
+// Login returns ErrInvalidCredentials if the pair does not sign in, and a *[ThrottledError] if the
+// client has made too many attempts. Any other error means that the store could not answer.
 func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
 	began := time.Now()
 	token, err := s.login(ctx, pair)
@@ -361,8 +331,8 @@ func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 	return token, err
 }
 
-// verifyWithinLimits verifies the pair within the limits of Config.Throttling. It does not record the
-// use of the key, because creating the session does.
+// verifyWithinLimits verifies the pair within the limits of Config.Throttling. It does not record
+// the use of the key, because creating the session does.
 func (s *Service) verifyWithinLimits(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
 	client := clientOf(ctx).throttleClient()
 	if err := s.throttle.CountAttempt(ctx, client); err != nil {
@@ -387,8 +357,8 @@ func (s *Service) verifyWithinLimits(ctx context.Context, pair KeyPair) (AccessK
 	return key, user, err
 }
 
-// recheckMembership calls [GitHubConnector.StillAdmitted] for a user whose access key was accepted. A
-// refusal becomes ErrInvalidCredentials, so the client cannot tell it from a wrong secret.
+// recheckMembership calls [GitHubConnector.StillAdmitted] for a user whose access key was accepted.
+// A refusal becomes ErrInvalidCredentials, so the client cannot tell it from a wrong secret.
 func (s *Service) recheckMembership(ctx context.Context, user User) error {
 	if s.github == nil {
 		return nil
@@ -402,9 +372,9 @@ func (s *Service) recheckMembership(ctx context.Context, user User) error {
 	return err
 }
 
-// SignIn opens a session for the user without a credential and returns its token. It is for the tests
-// of a host, and for hosts that authenticate users by other means. It returns ErrNotFound if the user
-// does not exist and ErrUserDisabled if the user is disabled.
+// SignIn opens a session for the user without a credential and returns its token. It is for the
+// tests of a host, and for hosts that authenticate users by other means. It returns ErrNotFound if
+// the user does not exist and ErrUserDisabled if the user is disabled.
 func (s *Service) SignIn(ctx context.Context, userID string) (Token, error) {
 	return s.tokens.Issue(ctx, IssueParams{UserID: userID, Method: MethodHost})
 }

@@ -4,12 +4,44 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/throttle"
+	"github.com/sallyport-go/auth/internal/weburl"
 	"github.com/sallyport-go/auth/limit"
 )
+
+// withPublicURL checks PublicURL and returns the configuration with PublicURL in the form of a
+// browser's Origin header. If PublicURL is empty, it takes the origin of GitHub's CallbackURL, if
+// any.
+func (cfg Config) withPublicURL() (Config, error) {
+	callback := ""
+	if cfg.GitHub != nil {
+		callback = originOf(cfg.GitHub.CallbackURL)
+	}
+	if cfg.PublicURL == "" {
+		cfg.PublicURL = callback
+		return cfg, nil
+	}
+	u, err := url.Parse(cfg.PublicURL)
+	insecure := cfg.GitHub != nil && cfg.GitHub.InsecureCookies
+	switch {
+	case err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery ||
+		u.Fragment != "" || u.Path != "" && u.Path != "/":
+		return cfg, errors.New("auth: Config.PublicURL must be an origin such as " +
+			"https://api.example.com, without path and query")
+	case !weburl.IsSecure(u) && !(u.Scheme == "http" && insecure):
+		return cfg, errors.New("auth: Config.PublicURL must be https")
+	}
+	cfg.PublicURL = originOf(cfg.PublicURL)
+	if callback != "" && callback != cfg.PublicURL {
+		return cfg, errors.New("auth: Config.PublicURL and GitHub's CallbackURL must have the same origin: " +
+			"the browser comes back to the one with the cookies of the other")
+	}
+	return cfg, nil
+}
 
 // TokenConfig configures the contents of tokens and their verification. The zero value is a good
 // choice.
@@ -170,13 +202,13 @@ type CredentialConfig struct {
 
 // Throttling limits the attempts of each client. The zero value is a good choice.
 //
-// A correct generated secret is never rejected because of other clients, except for a Flood from the
-// same address. The secret is verified first, and only failures are counted. Once there are too many
-// failures, further failures are answered with a *[ThrottledError].
+// A correct generated secret is never rejected because of other clients, except for a Flood from
+// the same address. The secret is verified first, and only failures are counted. Once there are too
+// many failures, further failures are answered with a *[ThrottledError].
 //
-// Clients are counted by client address ([WithClientInfo]), IPv6 clients by the first 64 bits of it.
-// All clients without a known address share one budget, which is 50 times the budget of one client.
-// Their floods are counted by the address of the connection.
+// Clients are counted by client address ([WithClientInfo]), IPv6 clients by the first 64 bits of
+// it. All clients without a known address share one budget, which is 50 times the budget of one
+// client. Their floods are counted by the address of the connection.
 type Throttling struct {
 	// Limiter counts the attempts. nil means in memory, for this instance alone. Services that
 	// share a Limiter must have different issuers; otherwise they are counted together.
@@ -208,8 +240,8 @@ type Throttling struct {
 	Off bool
 }
 
-// newThrottle returns the throttle of the service with this issuer, or nil if Off is set. The issuer
-// is part of each count, so services that share a Limiter are counted separately.
+// newThrottle returns the throttle of the service with this issuer, or nil if Off is set. The
+// issuer is part of each count, so services that share a Limiter are counted separately.
 func (t Throttling) newThrottle(
 	issuer string, now func() time.Time, log *slog.Logger,
 ) (*throttle.Throttle, error) {
@@ -225,8 +257,8 @@ func (c ClientInfo) throttleClient() throttle.Client {
 	return throttle.Client{Address: c.Address, Peer: c.peer}
 }
 
-// asThrottled converts the error of an exceeded limit into a [ThrottledError], and returns any other
-// error as it is.
+// asThrottled converts the error of an exceeded limit into a [ThrottledError], and returns any
+// other error as it is.
 func asThrottled(err error) error {
 	exceeded, ok := errors.AsType[*throttle.ExceededError](err)
 	if !ok {

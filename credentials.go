@@ -29,12 +29,12 @@ type CredentialVerifier struct {
 	hostUsers bool // the users are in a UserSource, so the store does not know if one is active
 }
 
-// NewCredentialVerifier returns a verifier of the access keys in the store, or an error that says what
-// to change in the configuration.
+// NewCredentialVerifier returns a verifier of the access keys in the store, or an error that says
+// what to change in the configuration.
 //
 // The tokens are the issuer over the same store that opens sessions with these keys. Revoking a key
-// revokes the sessions that it opened, and the issuer then rejects their tokens at once. A host that
-// opens no sessions with the keys passes nil.
+// revokes the sessions that it opened, and the issuer then rejects their tokens at once. A host
+// that opens no sessions with the keys passes nil.
 func NewCredentialVerifier(
 	store CredentialStore, tokens *TokenIssuer, cfg CredentialConfig,
 ) (*CredentialVerifier, error) {
@@ -106,9 +106,9 @@ func (v *CredentialVerifier) GeneratePair() KeyPair {
 // Issue adds a new access key for the user and returns the pair. The secret cannot be read again
 // later. A session without SuperUser can issue keys only to its own user.
 //
-// It returns ErrNotFound if the store keeps users and the user does not exist, ErrTooManyKeys if the
-// user has [MaxKeys] keys already, an *[InvalidError] for options that are not valid, and the errors
-// of [Authority.Check].
+// It returns ErrNotFound if the store keeps users and the user does not exist, ErrTooManyKeys if
+// the user has [MaxKeys] keys already, an *[InvalidError] for options that are not valid, and the
+// errors of [Authority.Check].
 func (v *CredentialVerifier) Issue(
 	ctx context.Context, by Authority, userID string, options KeyOptions,
 ) (KeyPair, error) {
@@ -167,17 +167,17 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 // Verify checks the pair and returns the access key and its owner. It opens no session; to sign in,
 // use [Service.Login].
 //
-// It returns ErrInvalidCredentials if the pair does not sign in, for any reason. With AllowImported,
-// it returns a *[ThrottledError] if too many slow hashes wait. Any other error means that the store
-// could not answer.
+// It returns ErrInvalidCredentials if the pair does not sign in, for any reason. With
+// AllowImported, it returns a *[ThrottledError] if too many slow hashes wait. Any other error means
+// that the store could not answer.
 //
 // If the host has a users table of its own, the User has only an ID, and its IsActive is false. The
 // table is asked when the session is opened.
 //
-// A generated pair costs one read of the store and one fast hash, whether the key exists or not. Any
-// other pair costs nothing, or with AllowImported one read and one slow hash. If such a pair signs in
-// and its hash must be renewed, it costs a second slow hash and a write. The time of last use is
-// written at most once a minute.
+// A generated pair costs one read of the store and one fast hash, whether the key exists or not.
+// Any other pair costs nothing, or with AllowImported one read and one slow hash. If such a pair
+// signs in and its hash must be renewed, it costs a second slow hash and a write. The time of last
+// use is written at most once a minute.
 //
 // Events and hooks count a rejected pair as an attempt to sign in. An accepted pair is counted when
 // [TokenIssuer.Issue] opens a session.
@@ -240,8 +240,8 @@ func (v *CredentialVerifier) checkPair(
 	return v.matchStored(ctx, pair.AccessKey, secret, v.hasher.Slow, countAttempt)
 }
 
-// waitForSlowHash waits until the client may compute a slow hash, and returns the function that lets
-// the next one begin. It returns a [ThrottledError] if too many attempts wait.
+// waitForSlowHash waits until the client may compute a slow hash, and returns the function that
+// lets the next one begin. It returns a [ThrottledError] if too many attempts wait.
 func (v *CredentialVerifier) waitForSlowHash(
 	ctx context.Context, client netip.Addr,
 ) (release func(), err error) {
@@ -277,9 +277,9 @@ func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
 // package makes, so that hashing it takes the same time, and equal to none of them.
 const decoyUserID = "--------------------------"
 
-// matchStored looks the key up and compares the secret with its hash. It does the same work for a key
-// that does not exist, so that its time does not reveal which keys exist. It calls countAttempt,
-// unless it is nil, after the look-up and before the hash.
+// matchStored looks the key up and compares the secret with its hash. It does the same work for a
+// key that does not exist, so that its time does not reveal which keys exist. It calls
+// countAttempt, unless it is nil, after the look-up and before the hash.
 func (v *CredentialVerifier) matchStored(
 	ctx context.Context, accessKey, secret string, scheme secrethash.Scheme, countAttempt func() error,
 ) (AccessKey, User, error) {
@@ -306,8 +306,8 @@ func (v *CredentialVerifier) matchStored(
 	case v.expired(key):
 		rejected = errKeyExpired
 	case !owner.IsActive && !(v.hostUsers && owner == User{ID: owner.ID}):
-		// An owner with nothing but an ID is a user of the host, and the store does not know whether
-		// that user is active.
+		// An owner with nothing but an ID is a user of the host, and the store does not know
+		// whether that user is active.
 		rejected = errOwnerDisabled
 	}
 	if rejected != nil {
@@ -326,9 +326,9 @@ func (v *CredentialVerifier) matchStored(
 	return key, owner, nil
 }
 
-// matchSecret reports whether the secret is the current one of the key, or the previous one while that
-// still works. Stale reports whether the hash should be renewed, which is never so for the previous
-// secret.
+// matchSecret reports whether the secret is the current one of the key, or the previous one while
+// that still works. Stale reports whether the hash should be renewed, which is never so for the
+// previous secret.
 func (v *CredentialVerifier) matchSecret(
 	scheme secrethash.Scheme, key AccessKey, accessKey, secret string,
 ) (matches, stale bool) {
@@ -340,9 +340,9 @@ func (v *CredentialVerifier) matchSecret(
 	return matches, stale
 }
 
-// Revoke revokes the access key and the sessions that it opened. It returns ErrNotFound if the key does
-// not exist, and the errors of [Authority.Check]. It also returns ErrNotFound if the authority is a
-// session without SuperUser and the key belongs to another user.
+// Revoke revokes the access key and the sessions that it opened. It returns ErrNotFound if the key
+// does not exist, and the errors of [Authority.Check]. It also returns ErrNotFound if the authority
+// is a session without SuperUser and the key belongs to another user.
 func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey string) error {
 	if err := v.tokens.admit(ctx, by); err != nil {
 		return err
@@ -350,8 +350,8 @@ func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey
 	return v.revoke(ctx, by, accessKey, "", EventKeyRevoked)
 }
 
-// revoke is Revoke without the admission of the authority. The event has the given kind and user; an
-// empty userID means that the user is not known.
+// revoke is Revoke without the admission of the authority. The event has the given kind and user;
+// an empty userID means that the user is not known.
 func (v *CredentialVerifier) revoke(
 	ctx context.Context, by Authority, accessKey, userID string, kind EventKind,
 ) error {

@@ -10,8 +10,8 @@ import (
 // maxOverlap is the longest time for which the previous secret of a rotated key may keep working.
 const maxOverlap = 7 * 24 * time.Hour
 
-// List returns the access keys of the user without their hashes, the oldest first. It includes expired
-// keys that are not pruned yet. If the user does not exist, it returns no keys.
+// List returns the access keys of the user without their hashes, the oldest first. It includes
+// expired keys that are not pruned yet. If the user does not exist, it returns no keys.
 func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessKey, error) {
 	keys, err := v.store.ListKeys(ctx, userID)
 	if err != nil {
@@ -23,16 +23,16 @@ func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessK
 	return keys, nil
 }
 
-// Rotate gives the access key a new secret and returns the pair. The previous secret keeps working for
-// the overlap, which is at most 7 days. The label, the expiry and the sessions that the key opened do
-// not change. For a secret that has leaked, use [CredentialVerifier.Revoke] or
+// Rotate gives the access key a new secret and returns the pair. The previous secret keeps working
+// for the overlap, which is at most 7 days. The label, the expiry and the sessions that the key
+// opened do not change. For a secret that has leaked, use [CredentialVerifier.Revoke] or
 // [CredentialVerifier.RevokeLeaked] instead.
 //
 // It returns ErrNotFound if the key does not exist or has expired, ErrRotating if a previous secret
-// still works, and the errors of [Authority.Check]. It also returns ErrNotFound if the authority is a
-// session without SuperUser and the key belongs to another user. It returns an *[InvalidError] for an
-// overlap that is out of range, and for an imported key, because a generated secret contains the name
-// of its key.
+// still works, and the errors of [Authority.Check]. It also returns ErrNotFound if the authority is
+// a session without SuperUser and the key belongs to another user. It returns an *[InvalidError]
+// for an overlap that is out of range, and for an imported key, because a generated secret contains
+// the name of its key.
 func (v *CredentialVerifier) Rotate(
 	ctx context.Context, by Authority, accessKey string, overlap time.Duration,
 ) (KeyPair, error) {
@@ -74,9 +74,9 @@ func (v *CredentialVerifier) rotate(
 	return pair, key, nil
 }
 
-// SecretPattern returns a regular expression that finds access secrets of this service in any text. It
-// is for secret scanners and valid in the syntax of [regexp], RE2 and PCRE. To find out whether a
-// match is a working secret, and to revoke it, call [CredentialVerifier.RevokeLeaked].
+// SecretPattern returns a regular expression that finds access secrets of this service in any text.
+// It is for secret scanners and valid in the syntax of [regexp], RE2 and PCRE. To find out whether
+// a match is a working secret, and to revoke it, call [CredentialVerifier.RevokeLeaked].
 func (v *CredentialVerifier) SecretPattern() string {
 	return v.format.SecretPattern()
 }
@@ -84,9 +84,9 @@ func (v *CredentialVerifier) SecretPattern() string {
 // RevokeLeaked revokes the access key of a leaked secret, and the sessions that the key opened. It
 // returns the record of the key without its hashes, so that the host can tell the owner.
 //
-// The secret must be one that works, or that would work if its owner were active. For any other text,
-// including the secret of an imported key, RevokeLeaked returns ErrInvalidCredentials. An access key
-// alone revokes nothing, because it is public.
+// The secret must be one that works, or that would work if its owner were active. For any other
+// text, including the secret of an imported key, RevokeLeaked returns ErrInvalidCredentials. An
+// access key alone revokes nothing, because it is public.
 func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (AccessKey, error) {
 	text := secret.Reveal()
 	if !v.format.IsSecret(text) {

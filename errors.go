@@ -175,19 +175,19 @@ func (e *ThrottledError) Error() string {
 	return fmt.Sprintf("auth: throttled: try again in %s", e.RetryAfter)
 }
 
-// errOtherOwner is the error for a session or a key that belongs to another user. The caller is told
-// that it does not exist.
+// errOtherOwner is the error for a session or a key that belongs to another user. The caller is
+// told that it does not exist.
 var errOtherOwner = fmt.Errorf("%w: it belongs to another user", ErrNotFound)
 
-// isGitHubRefusal reports whether a GitHub sign-in was refused, as opposed to a failure of GitHub or
-// the store.
+// isGitHubRefusal reports whether a GitHub sign-in was refused, as opposed to a failure of GitHub
+// or the store.
 func isGitHubRefusal(err error) bool {
 	return errors.Is(err, ErrGitHubState) || errors.Is(err, ErrGitHubDenied) ||
 		errors.Is(err, ErrGitHubNotAllowed) || errors.Is(err, ErrGitHubConflict)
 }
 
-// rejection is a refusal that concerns a known user, whose ID goes into the event. The ID comes from a
-// verified signature or from the store, never from an unverified claim of a client.
+// rejection is a refusal that concerns a known user, whose ID goes into the event. The ID comes
+// from a verified signature or from the store, never from an unverified claim of a client.
 type rejection struct {
 	error
 	userID, sessionID string
@@ -195,8 +195,8 @@ type rejection struct {
 
 func (r *rejection) Unwrap() error { return r.error }
 
-// rejectionOf returns err as a rejection of the user if err rejects a token or an access key, and err
-// itself otherwise.
+// rejectionOf returns err as a rejection of the user if err rejects a token or an access key, and
+// err itself otherwise.
 func rejectionOf(userID, sessionID string, err error) error {
 	if !errors.Is(err, ErrTokenRejected) && !errors.Is(err, ErrInvalidCredentials) {
 		return err
@@ -292,8 +292,8 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	}{detail})
 }
 
-// inSeconds returns the wait in whole seconds, at least 1. It rounds up, so that a client that waits
-// that long is not too early.
+// inSeconds returns the wait in whole seconds, at least 1. It rounds up, so that a client that
+// waits that long is not too early.
 func inSeconds(wait time.Duration) string {
 	seconds := (wait + time.Second - 1) / time.Second
 	return strconv.FormatInt(max(1, int64(seconds)), 10)

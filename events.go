@@ -55,12 +55,12 @@ type EventLog struct {
 	trail   EventStore    // nil if there is no audit trail
 	wake    chan struct{} // one-slot signal: an event was just added to the trail
 
-	queue   chan Event                 // has room for maxWaiting of every class, so a send never blocks
-	waiting [eventClasses]atomic.Int32 // events of each class in the queue; briefly too high, never too low
+	queue   chan Event                 // has room for maxWaiting of every class
+	waiting [eventClasses]atomic.Int32 // queued events of each class; may be too high for a moment
 	dropped atomic.Int64               // events dropped since the log last reported a number
 
 	delivering chan struct{}            // one-slot semaphore; its holder may call OnEvent
-	current    atomic.Pointer[delivery] // the Run that takes events from the queue; nil if none does
+	current    atomic.Pointer[delivery] // the Run that empties the queue; nil if none does
 	everRan    atomic.Bool              // Run has been called
 }
 
@@ -74,7 +74,7 @@ const (
 
 	trailPoll        = time.Second      // interval between two reads of the trail
 	trailClaim       = time.Minute      // how long an instance may take to deliver a claimed event
-	trailBatch       = 64               // events of the trail delivered before the queue is read again
+	trailBatch       = 64               // stored events delivered before the queue is read again
 	trailAttempts    = 5                // deliveries of one event before it is skipped
 	trailCallTimeout = 10 * time.Second // limit of one call of the store
 )
@@ -109,7 +109,7 @@ func (l *EventLog) Run(ctx context.Context) error {
 		return ctx.Err()
 	}
 	select {
-	case l.delivering <- struct{}{}: // first and alone: queued events are delivered even if ctx is done
+	case l.delivering <- struct{}{}: // tried first, to deliver queued events even if ctx is done
 	default:
 		select {
 		case l.delivering <- struct{}{}:
@@ -160,7 +160,7 @@ func (l *EventLog) deliver(ctx context.Context, d *delivery) {
 	l.stopQueueing(d)
 	l.drain(func(e Event) { l.callOnEvent(e) })
 	if l.trail != nil {
-		l.deliverStored(context.WithoutCancel(ctx)) // one batch; the rest stays stored for another Run
+		l.deliverStored(context.WithoutCancel(ctx)) // one batch; another Run delivers the rest
 	}
 }
 
@@ -227,8 +227,8 @@ func (l *EventLog) deliverStored(ctx context.Context) (more bool) {
 			}
 			return false
 		}
-		// An attempt beyond the last exists only if OnEvent ended the process or the goroutine during
-		// the last attempt. OnEvent is not called again, because it would end this one too.
+		// An attempt beyond the last exists only if OnEvent ended the process or the goroutine
+		// during the last attempt. OnEvent is not called again, because it would end this one too.
 		delivered := attempt <= trailAttempts && l.callOnEvent(event)
 		switch {
 		case delivered:
@@ -300,8 +300,8 @@ func (l *EventLog) writeToLog(ctx context.Context, e Event) {
 func (l *EventLog) enqueue(ctx context.Context, e Event) {
 	class := e.class()
 	if l.waiting[class].Add(1) <= maxWaiting[class] {
-		// This send never blocks. An event counts as waiting before it enters the queue and until it
-		// has left, and the queue has room for maxWaiting events of every class.
+		// This send never blocks. An event counts as waiting before it enters the queue and until
+		// it has left, and the queue has room for maxWaiting events of every class.
 		l.queue <- e
 		return
 	}
@@ -371,8 +371,8 @@ type change struct {
 	log   *EventLog
 }
 
-// newChange returns a change on behalf of the authority, with its event. If the EventLog is nil, the
-// change has no event.
+// newChange returns a change on behalf of the authority, with its event. If the EventLog is nil,
+// the change has no event.
 func (l *EventLog) newChange(
 	ctx context.Context, by Authority, e Event, now func() time.Time, maxTokenLifetime time.Duration,
 ) change {
@@ -387,8 +387,8 @@ func (l *EventLog) newChange(
 	if e.SessionID == "" {
 		e.SessionID = by.SessionID
 	}
-	// An ID that no record can have must lead to ErrNotFound. The store would answer ErrInvalid if the
-	// event contained the ID, so the event leaves it out.
+	// An ID that no record can have must lead to ErrNotFound. The store would answer ErrInvalid if
+	// the event contained the ID, so the event leaves it out.
 	for _, id := range []*string{&e.UserID, &e.SessionID} {
 		if checkText("id", *id, MaxIDLength) != nil {
 			*id = ""

@@ -67,16 +67,16 @@ func IdentityFromContext(ctx context.Context) (Identity, bool) {
 }
 
 // WithIdentity returns a context that carries the caller, for [IdentityFromContext] and for the
-// ActorID of events. It is for the middleware of a host that composes the components by hand and has
-// an Identity from [TokenIssuer.Verify]. A Service does not trust this caller: [Service.User] returns
-// ErrTokenMissing unless a middleware of the same Service has authenticated the request.
+// ActorID of events. It is for the middleware of a host that composes the components by hand and
+// has an Identity from [TokenIssuer.Verify]. A Service does not trust this caller: [Service.User]
+// returns ErrTokenMissing unless a middleware of the same Service has authenticated the request.
 func WithIdentity(ctx context.Context, identity Identity) context.Context {
 	return context.WithValue(ctx, callerKey{}, &callerContext{identity: &identity})
 }
 
-// WithClientInfo returns a context that carries the client. A session that is opened with the context
-// records the client, an attempt to sign in is counted for the client, and events name it. UserAgent
-// and RequestID are cut to 256 bytes of readable text.
+// WithClientInfo returns a context that carries the client. A session that is opened with the
+// context records the client, an attempt to sign in is counted for the client, and events name it.
+// UserAgent and RequestID are cut to 256 bytes of readable text.
 //
 // The handlers of [Service] call WithClientInfo unless the context of the request has a client
 // already. Call it to override what the handlers would read from the request, and before calls such
@@ -85,8 +85,8 @@ func WithClientInfo(ctx context.Context, client ClientInfo) context.Context {
 	return context.WithValue(ctx, clientKey{}, client.readable())
 }
 
-// readable returns the client in the form that is stored and logged: the address normalized, and the
-// texts cut to their maximum length and stripped of control characters.
+// readable returns the client in the form that is stored and logged: the address normalized, and
+// the texts cut to their maximum length and stripped of control characters.
 func (c ClientInfo) readable() ClientInfo {
 	return ClientInfo{
 		Address:   clientaddr.Normalize(c.Address),
@@ -97,8 +97,8 @@ func (c ClientInfo) readable() ClientInfo {
 }
 
 // network returns the network of the client, by which the queue of slow hashes shares its turns
-// among clients. If the client address is not known, it is the network of the connection's peer. All
-// clients without either share the zero Addr.
+// among clients. If the client address is not known, it is the network of the connection's peer.
+// All clients without either share the zero Addr.
 func (c ClientInfo) network() netip.Addr {
 	if !c.Address.IsValid() {
 		return clientaddr.Network(c.peer)
@@ -114,8 +114,8 @@ func clientOf(ctx context.Context) ClientInfo {
 	return client
 }
 
-// clientOfRequest returns the client that sent the request: the client that [WithClientInfo] has put
-// into its context, or else the client that the request itself describes.
+// clientOfRequest returns the client that sent the request: the client that [WithClientInfo] has
+// put into its context, or else the client that the request itself describes.
 func clientOfRequest(r *http.Request, clients *clientaddr.Resolver) ClientInfo {
 	client, ok := r.Context().Value(clientKey{}).(ClientInfo)
 	if !ok {
@@ -178,26 +178,26 @@ func (c *userContext) Value(key any) any {
 	return c.callerContext.Value(key)
 }
 
-// Proxies names the reverse proxies in front of a service, whose X-Forwarded-For is trusted. Make one
-// with [NoProxies] or [TrustProxies].
+// Proxies names the reverse proxies in front of a service, whose X-Forwarded-For is trusted. Make
+// one with [NoProxies] or [TrustProxies].
 //
-// The zero value means that the host has not decided. Then a request that carries X-Forwarded-For has
-// no known client address, because the peer may be a proxy shared by all clients. The log warns once.
-// All clients without a known address share one budget: see [Throttling].
+// The zero value means that the host has not decided. Then a request that carries X-Forwarded-For
+// has no known client address, because the peer may be a proxy shared by all clients. The log warns
+// once. All clients without a known address share one budget: see [Throttling].
 type Proxies struct {
 	decided  bool
 	none     bool // made by NoProxies
 	networks []netip.Prefix
 }
 
-// NoProxies returns the Proxies of a service to which clients connect directly. The client address is
-// the address of the connection, and X-Forwarded-For is ignored.
+// NoProxies returns the Proxies of a service to which clients connect directly. The client address
+// is the address of the connection, and X-Forwarded-For is ignored.
 func NoProxies() Proxies { return Proxies{decided: true, none: true} }
 
-// TrustProxies returns the Proxies of a service behind proxies in these networks. X-Forwarded-For is
-// trusted if the connection comes from one of the networks. The client address is then the last
-// address in the header that is in none of the networks. [New] returns an error if there is no prefix
-// or if a prefix is invalid or contains every address.
+// TrustProxies returns the Proxies of a service behind proxies in these networks. X-Forwarded-For
+// is trusted if the connection comes from one of the networks. The client address is then the last
+// address in the header that is in none of the networks. [New] returns an error if there is no
+// prefix or if a prefix is invalid or contains every address.
 func TrustProxies(prefixes ...netip.Prefix) Proxies {
 	return Proxies{decided: true, networks: slices.Clone(prefixes)}
 }
@@ -217,15 +217,16 @@ func (p Proxies) resolver(log *slog.Logger) (*clientaddr.Resolver, error) {
 	return resolver, nil
 }
 
-// UserSource is a host's own users table, for [NewWithUsers]. Its methods must be safe for concurrent
-// use. They receive the context of the call, with the remaining time as its deadline, and must return
-// when it is done. A method that cannot answer must return an error that is not ErrNotFound; then
-// nobody is signed in. A panic counts as such an error.
+// UserSource is a host's own users table, for [NewWithUsers]. Its methods must be safe for
+// concurrent use. They receive the context of the call, with the remaining time as its deadline,
+// and must return when it is done. A method that cannot answer must return an error that is not
+// ErrNotFound; then nobody is signed in. A panic counts as such an error.
 //
 // A host that disables or deletes a user must change its table first and call [Service.RevokeUser]
 // afterwards. A sign-in opens the session first and calls FindUser afterwards. With both orders, a
 // user who is disabled during the sign-in cannot get in. This requires that FindUser sees at once
-// what the host has written. If FindUser reads from a cache or a replica, a disabled user can get in.
+// what the host has written. If FindUser reads from a cache or a replica, a disabled user can get
+// in.
 type UserSource interface {
 	// FindUser returns the user with this ID, or ErrNotFound. IsActive and IsSuperUser of the
 	// result decide at every sign-in and on every call that only super users may make. The ID
@@ -260,15 +261,15 @@ func hasUsers(store any) bool {
 	return ok
 }
 
-// keepsNoUsers reports whether the store is known to keep no users. It reports false for a store that
-// is not a complete AccountStore, because such a store does not reveal it.
+// keepsNoUsers reports whether the store is known to keep no users. It reports false for a store
+// that is not a complete AccountStore, because such a store does not reveal it.
 func keepsNoUsers(store any) bool {
 	_, accounts := store.(AccountStore)
 	return accounts && !hasUsers(store)
 }
 
-// checkUserSource returns an error unless exactly one of the source and the store keeps the users. If
-// the store does not reveal whether it keeps users, checkUserSource accepts it.
+// checkUserSource returns an error unless exactly one of the source and the store keeps the users.
+// If the store does not reveal whether it keeps users, checkUserSource accepts it.
 func checkUserSource(store any, source UserSource) error {
 	switch {
 	case source != nil && defaults.IsNil(source):
@@ -283,8 +284,8 @@ func checkUserSource(store any, source UserSource) error {
 	return nil
 }
 
-// hostUsers calls a UserSource and checks its results. It converts a panic, or an error or a value that
-// the interface does not allow, into an error that [ErrorStatus] answers with 503.
+// hostUsers calls a UserSource and checks its results. It converts a panic, or an error or a value
+// that the interface does not allow, into an error that [ErrorStatus] answers with 503.
 type hostUsers struct{ source UserSource }
 
 // FindUser returns the user with this ID, or ErrNotFound.
@@ -341,9 +342,9 @@ func (h hostUsers) resolveID(
 	return id, nil
 }
 
-// hostError wraps an error of the UserSource method with this name. The result matches ErrNotFound if
-// err does. It matches no other sentinel of this package, so that it leads to status 503: an error
-// that a host passes on from another Service, for example, says nothing about this request.
+// hostError wraps an error of the UserSource method with this name. The result matches ErrNotFound
+// if err does. It matches no other sentinel of this package, so that it leads to status 503: an
+// error that a host passes on from another Service, for example, says nothing about this request.
 func hostError(name string, err error) error {
 	if status, _ := ErrorStatus(err); status != http.StatusServiceUnavailable &&
 		!errors.Is(err, ErrNotFound) {

@@ -50,9 +50,9 @@ const minChosenSecret = 8
 // Import adds an access key that another system made. To add users together with their keys, use
 // [Service.ImportUsers].
 //
-// It returns ErrExists if the access key is taken; it never overwrites a key. It returns ErrNotFound
-// if the user does not exist, and the errors of [Authority.Check]. It returns an *[InvalidError] for a
-// key that [CredentialVerifier.Verify] would not accept later. Without
+// It returns ErrExists if the access key is taken; it never overwrites a key. It returns
+// ErrNotFound if the user does not exist, and the errors of [Authority.Check]. It returns an
+// *[InvalidError] for a key that [CredentialVerifier.Verify] would not accept later. Without
 // [CredentialConfig.AllowImported], that is every key. Unless [NoPepper] is among the Peppers, that
 // is every key with Hash or GeneratedSHA256.
 func (v *CredentialVerifier) Import(ctx context.Context, by Authority, imported ImportedKey) error {
@@ -203,8 +203,8 @@ func (s *Service) importedUser(ctx context.Context, line []byte, vouched bool) (
 	return imported, imported.Validate()
 }
 
-// importedRecord returns the user of a line. Its ID is empty if the line has none. If a field is not
-// valid, importedRecord records the error in fields.
+// importedRecord returns the user of a line. Its ID is empty if the line has none. If a field is
+// not valid, importedRecord records the error in fields.
 func (s *Service) importedRecord(fields *wire.Fields) User {
 	user := User{
 		Username:  fields.Text("username"),
@@ -269,8 +269,8 @@ func lineError(err error) error {
 	return readError(err)
 }
 
-// checkImportedID returns an [InvalidError] unless the ID can be an element of a URL path as it is. It
-// also refuses the words that the routes of this package have in the place of an ID.
+// checkImportedID returns an [InvalidError] unless the ID can be an element of a URL path as it is.
+// It also refuses the words that the routes of this package have in the place of an ID.
 func checkImportedID(id string) error {
 	for _, c := range []byte(id) {
 		if c <= ' ' || c > '~' || strings.IndexByte(`/\?#%`, c) >= 0 {
@@ -284,8 +284,8 @@ func checkImportedID(id string) error {
 	return nil
 }
 
-// newImportedID returns a new ID that begins with the time. The users of one import are then adjacent
-// in the index of a database; random IDs would each change a different page of it.
+// newImportedID returns a new ID that begins with the time. The users of one import are then
+// adjacent in the index of a database; random IDs would each change a different page of it.
 func newImportedID(now time.Time) string {
 	var id [16]byte
 	rand.Read(id[6:]) // never fails

@@ -41,7 +41,7 @@ const (
 	defaultImportBatch = 20_000
 	maxImportBatch     = 100_000
 	maxImportBytes     = 64 << 20  // a batch also ends once it has read this many bytes
-	maxImportLine      = 128 << 10 // a line with MaxKeys keys of the greatest length has about 70,000 bytes
+	maxImportLine      = 128 << 10 // MaxKeys keys of the greatest length take about 70,000
 )
 
 // ImportProgress is the progress of an import.
@@ -54,24 +54,26 @@ type ImportProgress struct {
 	Rejected int // lines whose user was not added
 }
 
-// ImportUsers adds users with the access keys that they have in another system, from a stream of JSON
-// lines; docs/import.md describes a line. It returns the progress, and an error unless it has reached
-// the end of the stream. It needs [CredentialConfig.AllowImported] and a store that keeps users. With
-// a [UserSource], use [CredentialVerifier.Import].
+// ImportUsers adds users with the access keys that they have in another system, from a stream of
+// JSON lines; docs/import.md describes a line. It returns the progress, and an error unless it has
+// reached the end of the stream. It needs [CredentialConfig.AllowImported] and a store that keeps
+// users. With a [UserSource], use [CredentialVerifier.Import].
 //
-// Each user is added with all keys or not at all. A line is rejected if it cannot be parsed, or if its
-// username, e-mail address or one of its access keys is taken; the other lines are added. An import
-// makes no super users and changes no existing user.
+// Each user is added with all keys or not at all. A line is rejected if it cannot be parsed, or if
+// its username, e-mail address or one of its access keys is taken; the other lines are added. An
+// import makes no super users and changes no existing user.
 //
-// To continue after an interruption, call ImportUsers again with the same lines from the first. A line
-// counts as Present if its username and all its keys belong to one user, who also has the line's
-// user_id if it has one. Nothing else of that line is compared or applied. An address or a hash that
-// has changed in the line since keeps its earlier value in the store. To add rejected lines after
-// correcting them, call it again as well. Concurrent imports of any lines add each user once.
+// To continue after an interruption, call ImportUsers again with the same lines from the first. A
+// line counts as Present if its username and all its keys belong to one user, who also has the
+// line's user_id if it has one. Nothing else of that line is compared or applied. An address or a
+// hash that has changed in the line since keeps its earlier value in the store. To add rejected
+// lines after correcting them, call it again as well. Concurrent imports of any lines add each user
+// once.
 //
-// The import ends with an error if ctx is done or if the stream or the store fails. The last batch may
-// or may not have been added then. ImportUsers checks ctx between two reads of the stream but cannot
-// interrupt a read. It also returns the errors of [Authority.Check], which is called for each batch.
+// The import ends with an error if ctx is done or if the stream or the store fails. The last batch
+// may or may not have been added then. ImportUsers checks ctx between two reads of the stream but
+// cannot interrupt a read. It also returns the errors of [Authority.Check], which is called for
+// each batch.
 func (s *Service) ImportUsers(
 	ctx context.Context, by Authority, lines io.Reader, options ImportOptions,
 ) (ImportProgress, error) {
@@ -214,8 +216,8 @@ func (i *userImport) addUsers(ctx context.Context, batch []importedLine) error {
 	return err
 }
 
-// setRefusal sets the result of a line whose user the store refused. It keeps the [ExistsError] alone,
-// because an error that a store wraps around it may contain text of the line.
+// setRefusal sets the result of a line whose user the store refused. It keeps the [ExistsError]
+// alone, because an error that a store wraps around it may contain text of the line.
 func (l *importedLine) setRefusal(err error) error {
 	exists, ok := errors.AsType[*ExistsError](err)
 	if !ok {

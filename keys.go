@@ -44,9 +44,10 @@ func (s Secret) Reveal() string {
 //	ak_live_ + 20 characters + 6 characters of checksum
 //	as_live_ + the same 20 + 43 characters, 256 random bits + 6 characters of checksum
 //
-// with characters from 0-9, A-Z and a-z. The checksum is the CRC-32 of everything before it. With the
-// checksum, a mistyped key is rejected without a call of the store, and a scanner can distinguish a
-// leaked secret from other text. The 20 characters identify the key that a leaked secret belongs to.
+// with characters from 0-9, A-Z and a-z. The checksum is the CRC-32 of everything before it. With
+// the checksum, a mistyped key is rejected without a call of the store, and a scanner can
+// distinguish a leaked secret from other text. The 20 characters identify the key that a leaked
+// secret belongs to.
 type KeyPair struct {
 	AccessKey    string // public: it may be logged and shown
 	AccessSecret Secret
@@ -54,21 +55,23 @@ type KeyPair struct {
 
 const maxSymmetricKeyID = secrethash.MaxPepperID // each stored hash contains the ID of its pepper
 
-// SymmetricKey is a secret key of at least 32 bytes with an ID. Make one with [NewSymmetricKey]. Each
-// hash and each ciphertext that is made with the key is stored with the ID. It prints as "[redacted]".
+// SymmetricKey is a secret key of at least 32 bytes with an ID. Make one with [NewSymmetricKey].
+// Each hash and each ciphertext that is made with the key is stored with the ID. It prints as
+// "[redacted]".
 //
 // A ring of keys is a slice. The first key makes new hashes and ciphertexts, and all keys check
-// existing ones. To change keys, put a new key in front. Remove the old key once nothing that was made
-// with it is left.
+// existing ones. To change keys, put a new key in front. Remove the old key once nothing that was
+// made with it is left.
 type SymmetricKey struct {
 	redacted
 	id  string
 	get func() []byte // nil in the zero value
 }
 
-// NewSymmetricKey returns a key with a copy of the secret. The secret must be at least 32 bytes from a
-// cryptographic random source, such as crypto/rand or `openssl rand 32`. The ID must consist of 1 to
-// 32 of the characters A-Z, a-z, 0-9, "." "_" and "-". Never use an ID again for another secret.
+// NewSymmetricKey returns a key with a copy of the secret. The secret must be at least 32 bytes
+// from a cryptographic random source, such as crypto/rand or `openssl rand 32`. The ID must consist
+// of 1 to 32 of the characters A-Z, a-z, 0-9, "." "_" and "-". Never use an ID again for another
+// secret.
 func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
 	if err := signing.CheckID(id, maxSymmetricKeyID); err != nil {
 		return SymmetricKey{}, err
@@ -80,8 +83,8 @@ func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
 	return SymmetricKey{id: id, get: func() []byte { return secret }}, nil
 }
 
-// NoPepper returns an element for [CredentialConfig.Peppers] that stands for hashes without a pepper.
-// It is not a key; anywhere else, it leads to an error.
+// NoPepper returns an element for [CredentialConfig.Peppers] that stands for hashes without a
+// pepper. It is not a key; anywhere else, it leads to an error.
 func NoPepper() SymmetricKey {
 	return SymmetricKey{get: func() []byte { return nil }}
 }
@@ -119,8 +122,8 @@ func newSealer(ring []SymmetricKey, purpose string) (*seal.Sealer, error) {
 
 // derive returns a 32-byte key for one purpose. Keys for different purposes are independent. A
 // ciphertext that was made for one purpose is therefore useless for another, although both use the
-// same ring. The purpose must not be "key id", because package signing derives the IDs of HS256 keys
-// with it.
+// same ring. The purpose must not be "key id", because package signing derives the IDs of HS256
+// keys with it.
 func (k SymmetricKey) derive(purpose string) ([]byte, error) {
 	if k.get == nil {
 		return nil, errors.New("auth: empty SymmetricKey: make it with NewSymmetricKey")
@@ -133,8 +136,8 @@ func (k SymmetricKey) derive(purpose string) ([]byte, error) {
 }
 
 // SigningKey signs and verifies session tokens. A ring of keys is a slice: the first key signs, all
-// keys verify. The algorithm is fixed by the key and never taken from a token (RFC 8725, section 3.1).
-// A SigningKey prints as "[redacted]".
+// keys verify. The algorithm is fixed by the key and never taken from a token (RFC 8725, section
+// 3.1). A SigningKey prints as "[redacted]".
 type SigningKey struct {
 	redacted
 	get func() *signing.Key // nil in the zero value
@@ -158,13 +161,14 @@ func NewHS256Key(id string, secret []byte) (SigningKey, error) {
 	return newSigningKey(signing.NewHS256Key(id, secret))
 }
 
-// NewES256Key returns a key for ECDSA on the curve P-256 with SHA-256. It copies the private key. The
-// ID is that of [NewHS256Key].
+// NewES256Key returns a key for ECDSA on the curve P-256 with SHA-256. It copies the private key.
+// The ID is that of [NewHS256Key].
 func NewES256Key(id string, private *ecdsa.PrivateKey) (SigningKey, error) {
 	return newSigningKey(signing.NewES256Key(id, private))
 }
 
-// NewEdDSAKey returns a key for Ed25519. It copies the private key. The ID is that of [NewHS256Key].
+// NewEdDSAKey returns a key for Ed25519. It copies the private key. The ID is that of
+// [NewHS256Key].
 func NewEdDSAKey(id string, private ed25519.PrivateKey) (SigningKey, error) {
 	return newSigningKey(signing.NewEdDSAKey(id, private))
 }
@@ -176,8 +180,9 @@ func NewEdDSAKey(id string, private ed25519.PrivateKey) (SigningKey, error) {
 //   - A private JWK or a JWK Set (RFC 7517), with P-256 keys, Ed25519 keys, or symmetric keys for
 //     HS256. The ID of a key without a kid is derived from the key.
 //
-// If any part of data is something else, ParseSigningKeys returns no keys and an error that says what
-// is wrong. The error contains nothing of the keys. The keys are copied, so the caller can clear data.
+// If any part of data is something else, ParseSigningKeys returns no keys and an error that says
+// what is wrong. The error contains nothing of the keys. The keys are copied, so the caller can
+// clear data.
 func ParseSigningKeys(data []byte) (keys []SigningKey, err error) {
 	parsed, err := signing.ParseKeys(data)
 	if err != nil {
@@ -198,9 +203,9 @@ func (k SigningKey) ID() string {
 }
 
 // RetiredAt returns a copy of the key that verifies only tokens issued up to the given time, to the
-// second. Use it for a key that no longer signs on any instance. An attacker who obtains the key later
-// can make no new token with it. A retired key cannot be the first of a ring. The time is published
-// with the public key, so that a [RemoteVerifier] rejects later tokens too.
+// second. Use it for a key that no longer signs on any instance. An attacker who obtains the key
+// later can make no new token with it. A retired key cannot be the first of a ring. The time is
+// published with the public key, so that a [RemoteVerifier] rejects later tokens too.
 func (k SigningKey) RetiredAt(at time.Time) SigningKey {
 	if k.get == nil {
 		return k
@@ -224,10 +229,10 @@ func newRing(keys []SigningKey) (*signing.Ring, error) {
 // logs and responses.
 //
 // These methods do not help if the value is in an unexported field of a host's struct, because fmt
-// calls no methods there. It prints what it finds, and follows pointers to structs, slices and maps.
-// Types with redacted therefore keep the secret behind a pointer to a string, or in a function,
-// because fmt prints only the address of these. Printers that follow every pointer, such as those of
-// test libraries, find the string but not a secret in a function.
+// calls no methods there. It prints what it finds, and follows pointers to structs, slices and
+// maps. Types with redacted therefore keep the secret behind a pointer to a string, or in a
+// function, because fmt prints only the address of these. Printers that follow every pointer, such
+// as those of test libraries, find the string but not a secret in a function.
 type redacted struct {
 	_ [0]func() // makes == a compile error, because it would compare addresses
 }

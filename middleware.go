@@ -15,13 +15,13 @@ import (
 )
 
 // Identify returns the caller of the request. The caller is the user of the bearer token in the
-// Authorization header. If there is no bearer token and [Config.BrowserSessions] is set, the caller is
-// the user of the session cookie. Identify changes nothing.
+// Authorization header. If there is no bearer token and [Config.BrowserSessions] is set, the caller
+// is the user of the session cookie. Identify changes nothing.
 //
-// It returns ErrTokenMissing if there is no token, ErrTokenRejected if the token is not valid now, and
-// ErrCrossOrigin if a page of another origin sends the cookie with a request that changes something.
-// Any other error means that the store could not answer. [WriteError] answers the request with the
-// error; without an http.ResponseWriter, use [ErrorStatus].
+// It returns ErrTokenMissing if there is no token, ErrTokenRejected if the token is not valid now,
+// and ErrCrossOrigin if a page of another origin sends the cookie with a request that changes
+// something. Any other error means that the store could not answer. [WriteError] answers the
+// request with the error; without an http.ResponseWriter, use [ErrorStatus].
 func (s *Service) Identify(r *http.Request) (Identity, error) {
 	identity, err := s.identify(r)
 	if err != nil {
@@ -30,10 +30,10 @@ func (s *Service) Identify(r *http.Request) (Identity, error) {
 	return *identity, nil
 }
 
-// IdentifyContext returns the context of the request with the caller in it, for routers and protocols
-// other than net/http. [IdentityFromContext], [Service.User] and [Service.SuperUser] accept the
-// context, as they accept the context of a request behind [Service.Authenticate]. The errors are
-// those of [Service.Identify].
+// IdentifyContext returns the context of the request with the caller in it, for routers and
+// protocols other than net/http. [IdentityFromContext], [Service.User] and [Service.SuperUser]
+// accept the context, as they accept the context of a request behind [Service.Authenticate]. The
+// errors are those of [Service.Identify].
 func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 	identity, err := s.identify(r)
 	if err != nil {
@@ -87,8 +87,8 @@ func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (*Identi
 	return (*Identity)(&v.Identity), nil
 }
 
-// verifyCookie returns the verified token of the session cookie. It does not check whether the session
-// has been revoked.
+// verifyCookie returns the verified token of the session cookie. It does not check whether the
+// session has been revoked.
 func (s *Service) verifyCookie(r *http.Request, now time.Time) (*token.Verified, error) {
 	v, err := s.browser.Verify(r, s.tokens.ring.Load(), now)
 	if errors.Is(err, browser.ErrNoCookie) {
@@ -100,8 +100,8 @@ func (s *Service) verifyCookie(r *http.Request, now time.Time) (*token.Verified,
 // clientInfo returns the client that sent the request.
 func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfRequest(r, s.clients) }
 
-// Authenticate returns a handler that calls next if [Service.Identify] accepts the request, with the
-// caller in the context for [IdentityFromContext]. It answers other requests with an error.
+// Authenticate returns a handler that calls next if [Service.Identify] accepts the request, with
+// the caller in the context for [IdentityFromContext]. It answers other requests with an error.
 func (s *Service) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, err := s.IdentifyContext(r)
@@ -113,8 +113,8 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// RequireSuperUser returns a handler that calls next if the caller is an active super user, with the
-// caller's record in the context for [Service.User]. It reads the record from the store or the
+// RequireSuperUser returns a handler that calls next if the caller is an active super user, with
+// the caller's record in the context for [Service.User]. It reads the record from the store or the
 // [UserSource] on each request and ignores the token's claim. It must be inside Authenticate of the
 // same Service; otherwise it refuses every request.
 func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
@@ -142,7 +142,8 @@ func (s *Service) withSuperUser(r *http.Request) (*http.Request, error) {
 		user}), nil
 }
 
-// endpoint is a documented call: the policy that a request must meet, and the function that serves it.
+// endpoint is a documented call: the policy that a request must meet, and the function that serves
+// it.
 type endpoint struct {
 	method string
 	access access

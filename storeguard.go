@@ -15,17 +15,17 @@ import (
 // panic would end one request. In a gRPC method, in [Service.Run] or in a host's own goroutine, it
 // would end the process.
 
-// recoverStore converts a panic in a method of the store into an error with the place of the panic. It
-// must be deferred directly, because recover works only in a deferred function itself.
+// recoverStore converts a panic in a method of the store into an error with the place of the panic.
+// It must be deferred directly, because recover works only in a deferred function itself.
 func recoverStore(method string, err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("auth: the store's %s panicked: %v (at %s)", method, p, panicOrigin())
 	}
 }
 
-// panicOrigin returns the file and line that panicked, because a recovered panic leaves no stack trace.
-// It must be called while the deferred function that has recovered still runs: the frames of the panic
-// are on the stack until then. The origin is the first frame outside the runtime above
+// panicOrigin returns the file and line that panicked, because a recovered panic leaves no stack
+// trace. It must be called while the deferred function that has recovered still runs: the frames of
+// the panic are on the stack until then. The origin is the first frame outside the runtime above
 // runtime.gopanic.
 func panicOrigin() string {
 	var callers [32]uintptr

@@ -68,9 +68,9 @@ func (a Authority) checkHost() error {
 	return a.Validate()
 }
 
-// Check returns an error unless the authority holds at the time now. If Host is set, it returns nil.
-// A store calls it inside the transaction of the change, after it has locked the user's record. If
-// Check returns an error, the store must change nothing.
+// Check returns an error unless the authority holds at the time now. If Host is set, it returns
+// nil. A store calls it inside the transaction of the change, after it has locked the user's
+// record. If Check returns an error, the store must change nothing.
 //
 // The arguments are records of the store:
 //
@@ -110,8 +110,8 @@ func (a Authority) Check(now time.Time, session Session, user User, revokedBelow
 }
 
 // CheckOwner returns ErrNotFound unless the authority may change a record of the user with this ID.
-// A session without SuperUser may change only records of its own user. A store calls CheckOwner with
-// the UserID of the record.
+// A session without SuperUser may change only records of its own user. A store calls CheckOwner
+// with the UserID of the record.
 func (a Authority) CheckOwner(userID string) error {
 	if a.Host == "" && !a.SuperUser && userID != a.UserID {
 		return fmt.Errorf("auth: record of the caller: %w", ErrNotFound)
@@ -144,8 +144,8 @@ type Write struct {
 	MaxTokenLifetime time.Duration
 }
 
-// Validate returns an [InvalidError] if the authority or the event is not valid, if Now is nil, or if
-// MaxTokenLifetime is negative. A store must not make such a change.
+// Validate returns an [InvalidError] if the authority or the event is not valid, if Now is nil, or
+// if MaxTokenLifetime is negative. A store must not make such a change.
 func (w Write) Validate() error {
 	switch {
 	case w.Now == nil:
@@ -211,8 +211,8 @@ const (
 	EventCommitsLost         EventKind = "store.commits_lost"
 )
 
-// Event describes a sign-in, a refusal or a lasting change. It never contains a secret. A field that
-// is unknown or does not apply is zero.
+// Event describes a sign-in, a refusal or a lasting change. It never contains a secret. A field
+// that is unknown or does not apply is zero.
 type Event struct {
 	// ID identifies an event of the audit trail; it is at most [MaxIDLength] bytes long. It is
 	// empty for an event that is not in the trail. OnEvent may receive an event of the trail
@@ -292,8 +292,8 @@ func (e *Event) setSubject(err error) {
 	}
 }
 
-// Hooks are functions of the host that measure sign-ins and verifications. A nil hook costs nothing.
-// Module otelauth makes Hooks for OpenTelemetry.
+// Hooks are functions of the host that measure sign-ins and verifications. A nil hook costs
+// nothing. Module otelauth makes Hooks for OpenTelemetry.
 //
 // Hooks are called within requests and concurrently, so they must return quickly. A panic in a hook
 // is logged, and the request continues. [ErrorStatus] distinguishes errors that reject a request
@@ -323,8 +323,8 @@ const (
 	eventClasses // the number of classes
 )
 
-// maxWaiting holds how many events of each class may wait for OnEvent. A full queue takes one to two
-// megabytes.
+// maxWaiting holds how many events of each class may wait for OnEvent. A full queue takes one to
+// two megabytes.
 var maxWaiting = [eventClasses]int32{
 	classChange:         1024,
 	classSignIn:         1024,
@@ -335,7 +335,7 @@ var maxWaiting = [eventClasses]int32{
 
 func (e Event) class() eventClass {
 	switch {
-	case e.Kind == EventSignedIn, e.Kind == EventSessionRevoked: // any user can sign in and out endlessly
+	case e.Kind == EventSignedIn, e.Kind == EventSessionRevoked: // in any number by any user
 		return classSignIn
 	case e.Kind == EventSignInRejected:
 		return classRejectedSignIn

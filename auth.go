@@ -74,8 +74,8 @@ type Config struct {
 	// and, with Tokens.CheckSessionsInStore, how long Authenticate does. Zero means 10 seconds.
 	Timeout time.Duration
 
-	// OnEvent receives the events: see [EventLogConfig.OnEvent], and [EventLogConfig.Trail] for
-	// lasting changes. [Service.Run] calls it. nil means that events go to Logger.
+	// OnEvent receives the events. [Service.Run] calls it, as [EventLogConfig.OnEvent] and, for
+	// lasting changes, [EventLogConfig.Trail] describe. nil means that events go to Logger.
 	OnEvent func(Event)
 
 	// Hooks measure sign-ins and verifications of tokens.
@@ -197,7 +197,8 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 }
 
 // withDefaults checks the configuration and returns it with all defaults, including those of the
-// nested configurations. It makes the EventLog, whose audit trail is the store.
+// nested configurations. It also makes the EventLog. The store is its audit trail, if the store is
+// an EventStore and DisableAuditTrail is not set.
 func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if cfg.Timeout < 0 {
 		return cfg, errors.New("auth: Config.Timeout must not be negative")

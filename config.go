@@ -13,36 +13,6 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// withPublicURL checks PublicURL and returns the configuration with PublicURL in the form of a
-// browser's Origin header. If PublicURL is empty, it takes the origin of GitHub's CallbackURL, if
-// any.
-func (cfg Config) withPublicURL() (Config, error) {
-	callback := ""
-	if cfg.GitHub != nil {
-		callback = originOf(cfg.GitHub.CallbackURL)
-	}
-	if cfg.PublicURL == "" {
-		cfg.PublicURL = callback
-		return cfg, nil
-	}
-	u, err := url.Parse(cfg.PublicURL)
-	insecure := cfg.GitHub != nil && cfg.GitHub.InsecureCookies
-	switch {
-	case err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery ||
-		u.Fragment != "" || u.Path != "" && u.Path != "/":
-		return cfg, errors.New("auth: Config.PublicURL must be an origin such as " +
-			"https://api.example.com, without path and query")
-	case !weburl.IsSecure(u) && !(u.Scheme == "http" && insecure):
-		return cfg, errors.New("auth: Config.PublicURL must be https")
-	}
-	cfg.PublicURL = originOf(cfg.PublicURL)
-	if callback != "" && callback != cfg.PublicURL {
-		return cfg, errors.New("auth: Config.PublicURL and GitHub's CallbackURL must have the same origin: " +
-			"the browser comes back to the one with the cookies of the other")
-	}
-	return cfg, nil
-}
-
 // TokenConfig configures the contents of tokens and their verification. The zero value is a good
 // choice.
 type TokenConfig struct {
@@ -178,9 +148,9 @@ type CredentialConfig struct {
 	// clients can then make this service compute slow hashes. Slow hashes are throttled by
 	// client address, so [New] returns an error unless Config.Proxies is set as well.
 	//
-	// For an access key that does not exist, the service computes an argon2id hash of its own
-	// cost. If an imported hash costs more or less, its time reveals that the access key exists,
-	// until the key has signed in once.
+	// For an access key that does not exist, the service computes an argon2id hash with its own
+	// parameters. If an imported hash takes more or less time, the difference reveals that the
+	// access key exists, until the key has signed in once.
 	AllowImported bool
 
 	// MaxSlowHashes is how many slow hashes, of 8 to 64 MiB each, run at once. Zero means half
@@ -266,4 +236,34 @@ func asThrottled(err error) error {
 	}
 	throttled := &ThrottledError{RetryAfter: exceeded.RetryAfter}
 	return fmt.Errorf("auth: too many %s: %w", exceeded.Kind, throttled)
+}
+
+// withPublicURL checks PublicURL and returns the configuration with PublicURL in the form of a
+// browser's Origin header. If PublicURL is empty, it becomes the origin of GitHub's CallbackURL, or
+// stays empty without GitHub.
+func (cfg Config) withPublicURL() (Config, error) {
+	callback := ""
+	if cfg.GitHub != nil {
+		callback = originOf(cfg.GitHub.CallbackURL)
+	}
+	if cfg.PublicURL == "" {
+		cfg.PublicURL = callback
+		return cfg, nil
+	}
+	u, err := url.Parse(cfg.PublicURL)
+	insecure := cfg.GitHub != nil && cfg.GitHub.InsecureCookies
+	switch {
+	case err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery ||
+		u.Fragment != "" || u.Path != "" && u.Path != "/":
+		return cfg, errors.New("auth: Config.PublicURL must be an origin such as " +
+			"https://api.example.com, without path and query")
+	case !weburl.IsSecure(u) && !(u.Scheme == "http" && insecure):
+		return cfg, errors.New("auth: Config.PublicURL must be https")
+	}
+	cfg.PublicURL = originOf(cfg.PublicURL)
+	if callback != "" && callback != cfg.PublicURL {
+		return cfg, errors.New("auth: Config.PublicURL and GitHub's CallbackURL must have the same origin: " +
+			"the browser comes back to the one with the cookies of the other")
+	}
+	return cfg, nil
 }

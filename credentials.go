@@ -32,9 +32,9 @@ type CredentialVerifier struct {
 // NewCredentialVerifier returns a verifier of the access keys in the store, or an error that says
 // what to change in the configuration.
 //
-// The tokens are the issuer over the same store that opens sessions with these keys. Revoking a key
-// revokes the sessions that it opened, and the issuer then rejects their tokens at once. A host
-// that opens no sessions with the keys passes nil.
+// The tokens argument is the issuer that opens sessions with these keys. It must use the same store.
+// Revoking a key revokes the sessions that it opened, and the issuer then rejects their tokens at
+// once. A host that opens no sessions with the keys passes nil.
 func NewCredentialVerifier(
 	store CredentialStore, tokens *TokenIssuer, cfg CredentialConfig,
 ) (*CredentialVerifier, error) {
@@ -220,8 +220,9 @@ func (v *CredentialVerifier) verifyAndTouch(ctx context.Context, pair KeyPair) (
 	return key, user, nil
 }
 
-// checkPair is Verify without its event and without recording the use of the key. For an imported
-// pair, it calls countAttempt, unless it is nil, right before the slow hash, and returns its error.
+// checkPair is Verify without its event and without recording the use of the key. If the pair is
+// imported and countAttempt is not nil, it calls countAttempt right before the slow hash, and returns
+// its error.
 func (v *CredentialVerifier) checkPair(
 	ctx context.Context, pair KeyPair, form pairForm, countAttempt func() error,
 ) (AccessKey, User, error) {
@@ -278,8 +279,8 @@ func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
 const decoyUserID = "--------------------------"
 
 // matchStored looks the key up and compares the secret with its hash. It does the same work for a
-// key that does not exist, so that its time does not reveal which keys exist. It calls
-// countAttempt, unless it is nil, after the look-up and before the hash.
+// key that does not exist, so that its time does not reveal which keys exist. If countAttempt is not
+// nil, it is called after the look-up and before the hash.
 func (v *CredentialVerifier) matchStored(
 	ctx context.Context, accessKey, secret string, scheme secrethash.Scheme, countAttempt func() error,
 ) (AccessKey, User, error) {

@@ -363,8 +363,8 @@ func (l *EventLog) callHook(hook func()) {
 	hook()
 }
 
-// change is a lasting change that a component makes: first the call of the store with write, then
-// recordEvent.
+// change is a lasting change that a component makes. The component calls the store with write, and
+// calls recordEvent after that.
 type change struct {
 	write Write
 	event Event // for the queue or the log, unless it is delivered from the trail

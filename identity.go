@@ -223,9 +223,9 @@ func (p Proxies) resolver(log *slog.Logger) (*clientaddr.Resolver, error) {
 // ErrNotFound; then nobody is signed in. A panic counts as such an error.
 //
 // A host that disables or deletes a user must change its table first and call [Service.RevokeUser]
-// afterwards. A sign-in opens the session first and calls FindUser afterwards. With both orders, a
-// user who is disabled during the sign-in cannot get in. This requires that FindUser sees at once
-// what the host has written. If FindUser reads from a cache or a replica, a disabled user can get
+// afterwards. A sign-in opens the session first and calls FindUser afterwards. Because of these two
+// orders, a user who is disabled during the sign-in cannot get in. This requires that FindUser sees
+// at once what the host has written. If it reads from a cache or a replica, a disabled user can get
 // in.
 type UserSource interface {
 	// FindUser returns the user with this ID, or ErrNotFound. IsActive and IsSuperUser of the

@@ -310,8 +310,8 @@ type Hooks struct {
 }
 
 // eventClass is a class of events with a limit of its own in the queue. Anyone can cause any number
-// of refusals, and any user any number of sign-ins. Separate limits keep such events from pushing
-// out the events of other classes.
+// of refusals, and any user can sign in any number of times. Because of the separate limits, such
+// events cannot push out the events of other classes.
 type eventClass int
 
 const (

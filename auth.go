@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/browser"
 	"github.com/sallyport-go/auth/internal/clientaddr"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/throttle"
+	"github.com/sallyport-go/auth/internal/weburl"
 )
 
 // Config is the configuration of a [Service]. Issuer and SigningKeys are required, and Proxies
@@ -61,8 +63,7 @@ type Config struct {
 	// Credentials.AllowImported requires it.
 	Proxies Proxies
 
-	// Throttling limits the attempts of each client. Unless instances share a Limiter, each
-	// instance counts on its own.
+	// Throttling limits the attempts of each client. Instances share counts if they share a Limiter.
 	Throttling Throttling
 
 	// WriteError answers a request with an error. nil means the function [WriteError], which a
@@ -196,9 +197,8 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 	}, nil
 }
 
-// withDefaults checks the configuration and returns it with all defaults, including those of the
-// nested configurations. It also makes the EventLog. The store is its audit trail, if the store is
-// an EventStore and DisableAuditTrail is not set.
+// withDefaults checks the configuration, sets all defaults, also those of the nested
+// configurations, and makes the EventLog, with the store as audit trail unless that is disabled.
 func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if cfg.Timeout < 0 {
 		return cfg, errors.New("auth: Config.Timeout must not be negative")
@@ -258,6 +258,35 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 		cfg.GitHub = &github
 	}
 	return cfg.withPublicURL()
+}
+
+// withPublicURL checks PublicURL and puts it in the form of a browser's Origin header. If it is
+// empty, it becomes the origin of GitHub's CallbackURL, if any.
+func (cfg Config) withPublicURL() (Config, error) {
+	callback := ""
+	if cfg.GitHub != nil {
+		callback = originOf(cfg.GitHub.CallbackURL)
+	}
+	if cfg.PublicURL == "" {
+		cfg.PublicURL = callback
+		return cfg, nil
+	}
+	u, err := url.Parse(cfg.PublicURL)
+	insecure := cfg.GitHub != nil && cfg.GitHub.InsecureCookies
+	switch {
+	case err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery ||
+		u.Fragment != "" || u.Path != "" && u.Path != "/":
+		return cfg, errors.New("auth: Config.PublicURL must be an origin such as " +
+			"https://api.example.com, without path and query")
+	case !weburl.IsSecure(u) && !(u.Scheme == "http" && insecure):
+		return cfg, errors.New("auth: Config.PublicURL must be https")
+	}
+	cfg.PublicURL = originOf(cfg.PublicURL)
+	if callback != "" && callback != cfg.PublicURL {
+		return cfg, errors.New("auth: Config.PublicURL and GitHub's CallbackURL must have the same origin: " +
+			"the browser comes back to the one with the cookies of the other")
+	}
+	return cfg, nil
 }
 
 // newGitHub returns the connector and the browser sessions, or nil for each that is not configured.

@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/throttle"
-	"github.com/sallyport-go/auth/internal/weburl"
 	"github.com/sallyport-go/auth/limit"
 )
 
@@ -236,34 +234,4 @@ func asThrottled(err error) error {
 	}
 	throttled := &ThrottledError{RetryAfter: exceeded.RetryAfter}
 	return fmt.Errorf("auth: too many %s: %w", exceeded.Kind, throttled)
-}
-
-// withPublicURL checks PublicURL and returns the configuration with PublicURL in the form of a
-// browser's Origin header. If PublicURL is empty, it becomes the origin of GitHub's CallbackURL, or
-// stays empty without GitHub.
-func (cfg Config) withPublicURL() (Config, error) {
-	callback := ""
-	if cfg.GitHub != nil {
-		callback = originOf(cfg.GitHub.CallbackURL)
-	}
-	if cfg.PublicURL == "" {
-		cfg.PublicURL = callback
-		return cfg, nil
-	}
-	u, err := url.Parse(cfg.PublicURL)
-	insecure := cfg.GitHub != nil && cfg.GitHub.InsecureCookies
-	switch {
-	case err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery ||
-		u.Fragment != "" || u.Path != "" && u.Path != "/":
-		return cfg, errors.New("auth: Config.PublicURL must be an origin such as " +
-			"https://api.example.com, without path and query")
-	case !weburl.IsSecure(u) && !(u.Scheme == "http" && insecure):
-		return cfg, errors.New("auth: Config.PublicURL must be https")
-	}
-	cfg.PublicURL = originOf(cfg.PublicURL)
-	if callback != "" && callback != cfg.PublicURL {
-		return cfg, errors.New("auth: Config.PublicURL and GitHub's CallbackURL must have the same origin: " +
-			"the browser comes back to the one with the cookies of the other")
-	}
-	return cfg, nil
 }

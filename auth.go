@@ -18,113 +18,110 @@ import (
 )
 
 // Config is the configuration of a [Service]. Issuer and SigningKeys are required, and Proxies
-// should be set; every other zero field is the safe choice.
+// should be set. For every other field, the zero value is the safe choice.
 type Config struct {
-	// Issuer is the URL of this service, such as "https://api.example.com". It is the issuer
-	// of tokens and, unless Tokens.Audiences is set, their audience. At most 256 bytes.
+	// Issuer is the URL of this service, such as "https://api.example.com". It is the issuer of
+	// tokens and, unless Tokens.Audiences is set, their audience. At most 256 bytes.
 	Issuer string
 
-	// PublicURL is the origin under which browsers see the service, such as
-	// "https://api.example.com": cookies and redirects are made for it. It must be https,
-	// except on loopback or with GitHub's InsecureCookies. If it is empty, it is the origin of
-	// GitHub's CallbackURL; if both are set, they must agree.
+	// PublicURL is the origin at which browsers reach the service, such as
+	// "https://api.example.com". Cookies and redirects are made for this origin. It must be
+	// https, except on loopback or with InsecureCookies in the GitHubConfig. Empty means the
+	// origin of GitHub's CallbackURL. If both are set, they must have the same origin.
 	PublicURL string
 
-	// SigningKeys sign and verify tokens. The first signs, all verify. [NewTokenIssuer] says
-	// how to change them, and when.
+	// SigningKeys sign and verify tokens. The first key signs, all keys verify. [NewTokenIssuer]
+	// says how to change them, and when.
 	SigningKeys []SigningKey
 
 	// SealingKeys encrypt GitHub tokens in the store and the contents of cookies. GitHub
-	// needs them, the same on all instances. The first seals, all open.
+	// requires them, the same on all instances. The first key encrypts, all keys decrypt.
 	SealingKeys []SymmetricKey
 
-	// Tokens says what tokens contain and how soon a revocation is known.
+	// Tokens configures tokens, and how soon an instance learns of a revocation.
 	Tokens TokenConfig
 
-	// Credentials says how access keys look and how their secrets are kept.
+	// Credentials configures access keys and the hashes of their secrets.
 	Credentials CredentialConfig
 
-	// GitHub lets users sign in with GitHub and connect their accounts. If it is nil, its
-	// calls answer 503.
+	// GitHub lets users sign in with GitHub and connect their accounts. nil means that the
+	// GitHub calls answer 503.
 	GitHub *GitHubConfig
 
-	// BrowserSessions lets browsers that sign in with GitHub stay signed in by cookie. If it
-	// is nil, GitHub's callback answers with a token.
+	// BrowserSessions keeps browsers that sign in with GitHub signed in by cookie. nil means
+	// that GitHub's callback answers with a token.
 	BrowserSessions *BrowserSessions
 
-	// ReauthAfter, if positive, is the maximum age of a session that may make lasting
-	// changes: calls that give out an access secret, connect a GitHub account, or enable or
-	// promote a user. Older sessions get ErrSessionTooOld and must sign in again, so a stolen token cannot be
-	// turned into a lasting credential.
+	// ReauthAfter, if positive, is the maximum age of a session that may make lasting changes.
+	// These are the calls that return an access secret, connect a GitHub account, or enable or
+	// promote a user. Older sessions get ErrSessionTooOld and must sign in again, so a stolen
+	// token cannot be turned into a lasting credential. Zero means any age.
 	ReauthAfter time.Duration
 
-	// Proxies says which reverse proxies stand in front of the service, and so which client
-	// address is believed: [NoProxies] or [TrustProxies]. If it is not set, clients that send
-	// X-Forwarded-For have no known address and are throttled together. It must be set with
-	// Credentials.AllowImported.
+	// Proxies is [NoProxies] or [TrustProxies], and determines the client address. If it is not
+	// set, clients that send X-Forwarded-For have no known address and are throttled together.
+	// Credentials.AllowImported requires it.
 	Proxies Proxies
 
-	// Throttling bounds what a client can try. Unless it has a Limiter that instances share,
-	// each instance counts for itself.
+	// Throttling limits the attempts of each client. Instances share counts if they share a Limiter.
 	Throttling Throttling
 
-	// WriteError answers a request with an error. nil means the function [WriteError], which
-	// it may call for the errors that it leaves alone.
+	// WriteError answers a request with an error. nil means the function [WriteError], which a
+	// host's own function can call for the errors that it does not handle.
 	WriteError func(w http.ResponseWriter, r *http.Request, err error)
 
-	// Timeout is how long one of the documented calls may take in all, its body and the store
-	// included, and how long RequireSuperUser and, with Tokens.CheckSessionsInStore,
-	// Authenticate wait for the store before a host's handler. Zero means 10 seconds.
+	// Timeout limits each documented call as a whole, including the reading of its body and the
+	// store. Before a host's handler, it limits how long RequireSuperUser waits for the store
+	// and, with Tokens.CheckSessionsInStore, how long Authenticate does. Zero means 10 seconds.
 	Timeout time.Duration
 
-	// OnEvent is called with each event: see [EventLogConfig.OnEvent], and [EventLogConfig.Trail]
-	// for lasting changes. [Service.Run] delivers them. If it is nil, events go to Logger.
+	// OnEvent receives the events. [Service.Run] calls it, as [EventLogConfig.OnEvent] and, for
+	// lasting changes, [EventLogConfig.Trail] describe. nil means that events go to Logger.
 	OnEvent func(Event)
 
-	// Hooks measure sign-ins and tokens.
+	// Hooks measure sign-ins and verifications of tokens.
 	Hooks Hooks
 
 	// DisableAuditTrail turns the audit trail off. By default, a store that is an [EventStore]
 	// keeps the event of each lasting change, in the transaction of the change.
 	DisableAuditTrail bool
 
-	// AuditRetention is how long [Service.Prune] keeps the events of the audit trail. Zero means
-	// 365 days.
+	// AuditRetention is how long the events of the audit trail are kept. [Service.Prune] removes
+	// older events. Zero means 365 days.
 	AuditRetention time.Duration
 
 	// Now is the clock. nil means time.Now.
 	Now func() time.Time
 
-	// Logger gets what an operator must know. nil means slog.Default().
+	// Logger receives the messages for an operator. nil means slog.Default().
 	Logger *slog.Logger
 }
 
-// defaultAuditRetention is how long an event stays in the audit trail by default.
 const defaultAuditRetention = 365 * 24 * time.Hour
 
-// Service is sign-in as a whole: the components over one store, with the handlers and the
-// middleware. It is safe for concurrent use.
+// Service combines the components over one store, with their HTTP handlers and middleware. Make one
+// with [New] or [NewWithUsers]. It is safe for concurrent use.
 type Service struct {
 	store       AccountStore
 	users       UserStore  // nil if the host keeps the users
 	directory   userFinder // users, or the host's own table
 	credentials *CredentialVerifier
 	tokens      *TokenIssuer
-	github      *GitHubConnector  // nil if it is not configured
-	browser     *browser.Sessions // nil if they are not configured
+	github      *GitHubConnector  // nil without Config.GitHub
+	browser     *browser.Sessions // nil without Config.BrowserSessions
 	writeError  func(w http.ResponseWriter, r *http.Request, err error)
 	clients     *clientaddr.Resolver
-	throttle    *throttle.Throttle // nil if it is off
+	throttle    *throttle.Throttle // nil if Throttling.Off is set
 	events      *EventLog
-	reauthAfter time.Duration // 0 for any age
-	retention   time.Duration // of events in the audit trail
+	reauthAfter time.Duration // 0 means any age
+	retention   time.Duration // Config.AuditRetention
 	timeout     time.Duration
 	now         func() time.Time
 	log         *slog.Logger
 }
 
-// New returns a service over the store, or an error that says what to change in the
-// configuration. It does not touch the store and starts nothing.
+// New returns a Service over the store, or an error that says what to change in the configuration.
+// It makes no call of the store and starts no goroutine.
 func New(store Store, cfg Config) (*Service, error) {
 	if defaults.IsNil(store) {
 		return nil, errors.New("auth: New needs a store")
@@ -132,10 +129,13 @@ func New(store Store, cfg Config) (*Service, error) {
 	return newService(store, store, nil, cfg)
 }
 
-// NewWithUsers is [New] for a host with a users table of its own. The store keeps no users, as
-// that of memstore.NewAccounts or sqlstore.OpenAccounts. There are no routes that make or change
-// users, the methods that do return an error, and GitHub's SuperUsers and MembershipMaxAge cannot
-// be set. The host calls [Service.RevokeUser] after it has disabled or deleted a user.
+// NewWithUsers returns a Service for a host that has a users table of its own. It is otherwise like
+// [New]. The store must keep no users, such as a store of memstore.NewAccounts or
+// sqlstore.OpenAccounts. The host must call [Service.RevokeUser] after it has disabled or deleted a
+// user.
+//
+// Such a Service has no routes that make or change users, and its methods that make or change users
+// return an error. GitHub's SuperUsers and MembershipMaxAge cannot be set.
 func NewWithUsers(accounts AccountStore, users UserSource, cfg Config) (*Service, error) {
 	if defaults.IsNil(accounts) {
 		return nil, errors.New("auth: NewWithUsers needs a store")
@@ -146,7 +146,7 @@ func NewWithUsers(accounts AccountStore, users UserSource, cfg Config) (*Service
 	return newService(accounts, nil, users, cfg)
 }
 
-// newService returns a service whose users are in the store or, if source is not nil, there.
+// newService returns a Service. If source is nil, users is the store's; otherwise users is nil.
 func newService(store AccountStore, users UserStore, source UserSource, cfg Config) (*Service, error) {
 	cfg, err := cfg.withDefaults(store)
 	if err != nil {
@@ -197,8 +197,8 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 	}, nil
 }
 
-// withDefaults returns the configuration with its defaults, also in the nested ones, for a service
-// over the store.
+// withDefaults checks the configuration, sets all defaults, also those of the nested
+// configurations, and makes the EventLog, with the store as audit trail unless that is disabled.
 func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if cfg.Timeout < 0 {
 		return cfg, errors.New("auth: Config.Timeout must not be negative")
@@ -227,7 +227,7 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if cfg.WriteError == nil {
 		cfg.WriteError = WriteError
 	}
-	ownClock := cfg.Now == nil // which the token issuer reads in a cheaper way
+	defaultClock := cfg.Now == nil // then Tokens.Now stays nil, a cheaper default
 	cfg.Now, cfg.Logger = defaults.Now(cfg.Now), defaults.Logger(cfg.Logger)
 	trail, _ := store.(EventStore)
 	if cfg.DisableAuditTrail {
@@ -237,7 +237,7 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 		Logger: cfg.Logger})
 
 	cfg.Tokens.Events, cfg.Credentials.Events = events, events
-	if cfg.Tokens.Now == nil && !ownClock {
+	if cfg.Tokens.Now == nil && !defaultClock {
 		cfg.Tokens.Now = cfg.Now
 	}
 	if cfg.Credentials.Now == nil {
@@ -260,8 +260,8 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	return cfg.withPublicURL()
 }
 
-// withPublicURL returns the configuration with PublicURL as the origin that browsers send, or
-// empty if neither it nor GitHub's callback is set.
+// withPublicURL checks PublicURL and puts it in the form of a browser's Origin header. If it is
+// empty, it becomes the origin of GitHub's CallbackURL, if any.
 func (cfg Config) withPublicURL() (Config, error) {
 	callback := ""
 	if cfg.GitHub != nil {
@@ -275,8 +275,7 @@ func (cfg Config) withPublicURL() (Config, error) {
 	insecure := cfg.GitHub != nil && cfg.GitHub.InsecureCookies
 	switch {
 	case err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery ||
-		u.Fragment != "" ||
-		u.Path != "" && u.Path != "/":
+		u.Fragment != "" || u.Path != "" && u.Path != "/":
 		return cfg, errors.New("auth: Config.PublicURL must be an origin such as " +
 			"https://api.example.com, without path and query")
 	case !weburl.IsSecure(u) && !(u.Scheme == "http" && insecure):
@@ -290,8 +289,7 @@ func (cfg Config) withPublicURL() (Config, error) {
 	return cfg, nil
 }
 
-// newGitHub returns the connector and the browser sessions that the configuration asks for,
-// which may be neither.
+// newGitHub returns the connector and the browser sessions, or nil for each that is not configured.
 func newGitHub(
 	store GitHubStore, tokens *TokenIssuer, cfg Config,
 ) (*GitHubConnector, *browser.Sessions, error) {
@@ -324,22 +322,26 @@ func (s *Service) Credentials() *CredentialVerifier { return s.credentials }
 // Tokens returns the service's TokenIssuer.
 func (s *Service) Tokens() *TokenIssuer { return s.tokens }
 
-// Login exchanges an access key and its secret for a token, as POST /auth/users/login does, for
-// hosts that speak a protocol other than HTTP. It returns ErrInvalidCredentials if the pair
-// signs nobody in, a *ThrottledError, or an error that means that the store could not answer.
-// Put the client's address into ctx with [WithClientInfo]: clients without one are throttled
-// together, and a flood of theirs is not.
+// Login exchanges an access key and its secret for a token, as POST /auth/users/login does. It is
+// for hosts that use a protocol other than HTTP.
+//
+// Put the client address into ctx with [WithClientInfo]. Clients without an address share one
+// budget of failures, and their floods are not limited.
+//
+// Login returns ErrInvalidCredentials if the pair does not sign in, and a *[ThrottledError] if the
+// client has made too many attempts. Any other error means that the store could not answer.
 func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
 	began := time.Now()
 	token, err := s.login(ctx, pair)
 	e := s.credentials.signInEvent(pair, err)
 	e.UserID, e.SessionID = token.User.ID, token.Session.ID
-	s.events.signIn(ctx, began, e, err)
+	s.events.recordSignIn(ctx, began, e, err)
 	return token, err
 }
 
+// login is Login without its event.
 func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
-	key, user, err := s.checkPair(ctx, pair)
+	key, user, err := s.verifyWithinLimits(ctx, pair)
 	if err != nil {
 		return Token{}, err
 	}
@@ -348,8 +350,8 @@ func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 	}
 	token, err := s.tokens.issue(ctx,
 		IssueParams{UserID: user.ID, Method: MethodAccessKey, AccessKeyID: key.ID})
-	// Between the two calls the user was disabled or the key revoked; or the users are the
-	// host's own, and only the second call asked for this one.
+	// Since the pair was verified, the user may have been disabled or the key revoked. For a host's
+	// own users, issue is even the first call that looks the user up.
 	switch {
 	case errors.Is(err, ErrUserDisabled):
 		return Token{}, rejectionOf(user.ID, "", errOwnerDisabled)
@@ -359,10 +361,10 @@ func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 	return token, err
 }
 
-// checkPair is [CredentialVerifier.Verify] within the limits of Config.Throttling. Creating the
-// session notes the use of the key.
-func (s *Service) checkPair(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
-	client := clientOf(ctx).counted()
+// verifyWithinLimits verifies the pair within the limits of Config.Throttling. It does not record
+// the use of the key, because creating the session does.
+func (s *Service) verifyWithinLimits(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
+	client := clientOf(ctx).throttleClient()
 	if err := s.throttle.CountAttempt(ctx, client); err != nil {
 		return AccessKey{}, User{}, asThrottled(err)
 	}
@@ -373,7 +375,7 @@ func (s *Service) checkPair(ctx context.Context, pair KeyPair) (AccessKey, User,
 			return AccessKey{}, User{}, asThrottled(err)
 		}
 	}
-	key, user, err := s.credentials.check(ctx, pair, form, func() error {
+	key, user, err := s.credentials.checkPair(ctx, pair, form, func() error {
 		return asThrottled(s.throttle.CountSlowAttempt(ctx, client, pair.AccessKey))
 	})
 	switch {
@@ -385,8 +387,8 @@ func (s *Service) checkPair(ctx context.Context, pair KeyPair) (AccessKey, User,
 	return key, user, err
 }
 
-// recheckMembership is [GitHubConnector.StillAdmitted] for a user whose access key is good. A
-// refusal looks like that of a key that is not.
+// recheckMembership calls [GitHubConnector.StillAdmitted] for a user whose access key was accepted.
+// A refusal becomes ErrInvalidCredentials, so the client cannot tell it from a wrong secret.
 func (s *Service) recheckMembership(ctx context.Context, user User) error {
 	if s.github == nil {
 		return nil
@@ -400,14 +402,14 @@ func (s *Service) recheckMembership(ctx context.Context, user User) error {
 	return err
 }
 
-// SignIn gives the user a token without asking for a credential: for the tests of a host, and
-// for hosts that know by other means who the user is. It returns ErrNotFound if there is no
-// such user and ErrUserDisabled if the user is disabled.
+// SignIn opens a session for the user without a credential and returns its token. It is for the
+// tests of a host, and for hosts that authenticate users by other means. It returns ErrNotFound if
+// the user does not exist and ErrUserDisabled if the user is disabled.
 func (s *Service) SignIn(ctx context.Context, userID string) (Token, error) {
 	return s.tokens.Issue(ctx, IssueParams{UserID: userID, Method: MethodHost})
 }
 
-// Ping reports whether the store can answer within Config.Timeout: for a health check.
+// Ping returns an error unless the store answers within Config.Timeout. It is for a health check.
 func (s *Service) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

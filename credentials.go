@@ -21,18 +21,20 @@ type CredentialVerifier struct {
 	tokens *TokenIssuer // nil if no sessions are opened with the keys
 	format accesskey.Format
 	hasher *secrethash.Hasher
-	slow   *secrethash.Queue // nil unless imported keys are allowed
+	slow   *secrethash.Queue // nil without AllowImported
 	events *EventLog
 	now    func() time.Time
 	log    *slog.Logger
 
-	hostUsers bool // a UserSource says who is active, and the store does not
+	hostUsers bool // the users are in a UserSource, so the store does not know if one is active
 }
 
-// NewCredentialVerifier returns a verifier of the keys in the store, or an error that says
-// what to change in the configuration. Revoking a key revokes the sessions that it opened, and
-// their tokens are rejected at once by the given issuer, over the same store. A host that
-// opens no sessions with the keys passes nil.
+// NewCredentialVerifier returns a verifier of the access keys in the store, or an error that says
+// what to change in the configuration.
+//
+// The tokens argument is the issuer that opens sessions with these keys. It must use the same store.
+// Revoking a key revokes the sessions that it opened, and the issuer then rejects their tokens at
+// once. A host that opens no sessions with the keys passes nil.
 func NewCredentialVerifier(
 	store CredentialStore, tokens *TokenIssuer, cfg CredentialConfig,
 ) (*CredentialVerifier, error) {
@@ -77,13 +79,13 @@ func NewCredentialVerifier(
 	}, nil
 }
 
-// KeyOptions are the choices for a new key.
+// KeyOptions are the options of a new access key.
 type KeyOptions struct {
-	Label     string    // the owner's name for it, at most 256 bytes
+	Label     string    // the owner's name for the key, at most 256 bytes
 	ExpiresAt time.Time // zero means never
 }
 
-// The reasons for which a pair is rejected. They are for the operator: the client gets one
+// The reasons for rejecting a pair. They go into events, for the operator. The client gets the same
 // answer for all of them.
 var (
 	errPairForm      = fmt.Errorf("%w: not of the form of a pair", ErrInvalidCredentials)
@@ -94,16 +96,19 @@ var (
 	errMembership    = fmt.Errorf("%w: the user must sign in with GitHub first", ErrInvalidCredentials)
 )
 
-// GeneratePair makes a pair that opens nothing yet. It is for [Service.Bootstrap].
+// GeneratePair returns a new random pair without storing it, so it does not sign in yet. It is for
+// [Service.Bootstrap].
 func (v *CredentialVerifier) GeneratePair() KeyPair {
 	key, secret := v.format.Generate()
 	return KeyPair{AccessKey: key, AccessSecret: NewSecret(secret)}
 }
 
-// Issue gives the user a new key and returns the pair, whose secret cannot be read again. It
-// returns ErrNotFound if the store keeps users and there is no such user, ErrTooManyKeys if
-// the user has [MaxKeys] already, an *InvalidError for options that are not valid, and the errors
-// of [Authority.Check]. A session without SuperUser issues keys only to its own user.
+// Issue adds a new access key for the user and returns the pair. The secret cannot be read again
+// later. A session without SuperUser can issue keys only to its own user.
+//
+// It returns ErrNotFound if the store keeps users and the user does not exist, ErrTooManyKeys if
+// the user has [MaxKeys] keys already, an *[InvalidError] for options that are not valid, and the
+// errors of [Authority.Check].
 func (v *CredentialVerifier) Issue(
 	ctx context.Context, by Authority, userID string, options KeyOptions,
 ) (KeyPair, error) {
@@ -114,6 +119,7 @@ func (v *CredentialVerifier) Issue(
 	return pair, err
 }
 
+// issue is Issue without the admission of the authority. It also returns the record of the key.
 func (v *CredentialVerifier) issue(
 	ctx context.Context, by Authority, userID string, options KeyOptions,
 ) (KeyPair, AccessKey, error) {
@@ -126,11 +132,11 @@ func (v *CredentialVerifier) issue(
 	if err := v.store.AddKey(ctx, c.write, key); err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: issuing an access key: %w", err)
 	}
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return pair, key, nil
 }
 
-// newChange prepares a change of the verifier's store.
+// newChange returns a change of the verifier's store.
 func (v *CredentialVerifier) newChange(ctx context.Context, by Authority, e Event) change {
 	var lifetime time.Duration
 	if v.tokens != nil {
@@ -139,7 +145,7 @@ func (v *CredentialVerifier) newChange(ctx context.Context, by Authority, e Even
 	return v.events.newChange(ctx, by, e, v.now, lifetime)
 }
 
-// newKey returns the record of a generated pair.
+// newKey returns the record of a generated pair, or an [InvalidError].
 func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOptions) (AccessKey, error) {
 	if !v.format.IsPair(pair.AccessKey, pair.AccessSecret.Reveal()) {
 		return AccessKey{}, invalidf("access_key", "and its secret must be a pair made by GeneratePair")
@@ -158,42 +164,44 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 	return key, key.Validate()
 }
 
-// Verify returns the key and its owner if the pair signs in now, and ErrInvalidCredentials if
-// it does not, for whatever reason. With AllowImported it returns a [ThrottledError] if too
-// many slow hashes wait. Any other error means that the store could not answer.
+// Verify checks the pair and returns the access key and its owner. It opens no session; to sign in,
+// use [Service.Login].
 //
-// A pair of this package's form costs one read of the store and one fast hash, whether the key
-// exists or not. Any other pair costs nothing, or with AllowImported one read and one slow
-// hash, and a second one with a write if it signs in and its hash is made anew. The time of the
-// last use is written once a minute.
+// It returns ErrInvalidCredentials if the pair does not sign in, for any reason. With
+// AllowImported, it returns a *[ThrottledError] if too many slow hashes wait. Any other error means
+// that the store could not answer.
 //
-// Verify says who the pair's owner is; it opens no session. To sign in, use [Service.Login]. If
-// the host has a users table of its own, the User has only an ID, and IsActive is false: the table
-// is asked when the session has been opened.
+// If the host has a users table of its own, the User has only an ID, and its IsActive is false. The
+// table is asked when the session is opened.
 //
-// A pair that is rejected is an attempt to sign in for the events and hooks. A pair that is
-// accepted becomes one when [TokenIssuer.Issue] opens a session.
+// A generated pair costs one read of the store and one fast hash, whether the key exists or not.
+// Any other pair costs nothing, or with AllowImported one read and one slow hash. If such a pair
+// signs in and its hash must be renewed, it costs a second slow hash and a write. The time of last
+// use is written at most once a minute.
+//
+// Events and hooks count a rejected pair as an attempt to sign in. An accepted pair is counted when
+// [TokenIssuer.Issue] opens a session.
 func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
 	began := time.Now()
-	key, user, err := v.verifyPair(ctx, pair)
+	key, user, err := v.verifyAndTouch(ctx, pair)
 	if err != nil {
-		v.events.signIn(ctx, began, v.signInEvent(pair, err), err)
+		v.events.recordSignIn(ctx, began, v.signInEvent(pair, err), err)
 	}
 	return key, user, err
 }
 
-// signInEvent returns the event of an attempt to sign in with the pair, which ended with err.
+// signInEvent returns the event of an attempt to sign in with the pair that ended with err.
 func (v *CredentialVerifier) signInEvent(pair KeyPair, err error) Event {
 	e := Event{Method: MethodAccessKey}
-	if err == nil || v.format.IsKey(pair.AccessKey) { // a text that is only claimed may be a secret
-		e.AccessKey = v.nameOf(pair.AccessKey)
+	if err == nil || v.format.IsKey(pair.AccessKey) { // any other unverified text may be a secret
+		e.AccessKey = v.loggableName(pair.AccessKey)
 	}
 	return e
 }
 
-// verifyPair is Verify without an event.
-func (v *CredentialVerifier) verifyPair(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
-	key, user, err := v.check(ctx, pair, v.formOf(pair), nil)
+// verifyAndTouch is Verify without its event.
+func (v *CredentialVerifier) verifyAndTouch(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
+	key, user, err := v.checkPair(ctx, pair, v.formOf(pair), nil)
 	if err != nil {
 		return AccessKey{}, User{}, err
 	}
@@ -212,45 +220,46 @@ func (v *CredentialVerifier) verifyPair(ctx context.Context, pair KeyPair) (Acce
 	return key, user, nil
 }
 
-// check is Verify without noting the use of the key. If an imported key is tried, countAttempt is
-// called when nothing but the slow hash is left to do, and its error is returned. It may be nil.
-func (v *CredentialVerifier) check(
+// checkPair is Verify without its event and without recording the use of the key. If the pair is
+// imported and countAttempt is not nil, it calls countAttempt right before the slow hash, and returns
+// its error.
+func (v *CredentialVerifier) checkPair(
 	ctx context.Context, pair KeyPair, form pairForm, countAttempt func() error,
 ) (AccessKey, User, error) {
 	secret := pair.AccessSecret.Reveal()
 	switch form {
 	case generatedPair:
-		return v.verify(ctx, pair.AccessKey, secret, v.hasher.Fast, nil)
+		return v.matchStored(ctx, pair.AccessKey, secret, v.hasher.Fast, nil)
 	case noPair:
 		return AccessKey{}, User{}, errPairForm
 	}
-	leave, err := v.waitForSlowHash(ctx, clientOf(ctx).network())
+	release, err := v.waitForSlowHash(ctx, clientOf(ctx).network())
 	if err != nil {
 		return AccessKey{}, User{}, err
 	}
-	defer leave()
-	return v.verify(ctx, pair.AccessKey, secret, v.hasher.Slow, countAttempt)
+	defer release()
+	return v.matchStored(ctx, pair.AccessKey, secret, v.hasher.Slow, countAttempt)
 }
 
-// waitForSlowHash waits for a turn of the client to compute a slow hash, and returns the function
-// that ends the turn. It returns a [ThrottledError] if too many wait.
+// waitForSlowHash waits until the client may compute a slow hash, and returns the function that
+// lets the next one begin. It returns a [ThrottledError] if too many attempts wait.
 func (v *CredentialVerifier) waitForSlowHash(
 	ctx context.Context, client netip.Addr,
-) (leave func(), err error) {
-	leave, err = v.slow.Enter(ctx, client)
+) (release func(), err error) {
+	release, err = v.slow.Enter(ctx, client)
 	if busy, ok := errors.AsType[*secrethash.BusyError](err); ok {
 		return nil, &ThrottledError{RetryAfter: busy.RetryAfter}
 	}
-	return leave, err
+	return release, err
 }
 
-// pairForm says how a pair is verified.
+// pairForm is the form of a pair, which determines how it is verified.
 type pairForm int
 
 const (
-	noPair        pairForm = iota // not at all: no key has this form
-	generatedPair                 // by a fast hash: it is of this package's form
-	importedPair                  // by a slow hash
+	noPair        pairForm = iota // rejected without a look-up, because no key has this form
+	generatedPair                 // verified with a fast hash
+	importedPair                  // verified with a slow hash
 )
 
 func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
@@ -265,19 +274,21 @@ func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
 	return noPair
 }
 
-// decoyUserID is as long as the IDs that this package makes, and equal to none of them.
+// decoyUserID stands for the owner of a key that does not exist. It is as long as the IDs that this
+// package makes, so that hashing it takes the same time, and equal to none of them.
 const decoyUserID = "--------------------------"
 
-// verify looks the key up and does the same work whether it exists or not. Between the two it calls
-// countAttempt, which may be nil.
-func (v *CredentialVerifier) verify(
+// matchStored looks the key up and compares the secret with its hash. It does the same work for a
+// key that does not exist, so that its time does not reveal which keys exist. If countAttempt is not
+// nil, it is called after the look-up and before the hash.
+func (v *CredentialVerifier) matchStored(
 	ctx context.Context, accessKey, secret string, scheme secrethash.Scheme, countAttempt func() error,
 ) (AccessKey, User, error) {
 	key, owner, err := v.store.FindKey(ctx, accessKey)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return AccessKey{}, User{}, fmt.Errorf("auth: verifying an access key: %w", err)
 	}
-	if countAttempt != nil { // an attempt that the store has failed compares nothing, and does not count
+	if countAttempt != nil { // only now: an attempt that fails in the store must not count
 		if err := countAttempt(); err != nil {
 			return AccessKey{}, User{}, err
 		}
@@ -286,7 +297,7 @@ func (v *CredentialVerifier) verify(
 	if !found {
 		key, owner, subject = AccessKey{UserID: decoyUserID, Hash: scheme.Decoy}, User{}, ""
 	}
-	matches, stale := v.matchKey(scheme, key, accessKey, secret)
+	matches, stale := v.matchSecret(scheme, key, accessKey, secret)
 	var rejected error
 	switch {
 	case !found:
@@ -295,28 +306,31 @@ func (v *CredentialVerifier) verify(
 		rejected = errSecretWrong
 	case v.expired(key):
 		rejected = errKeyExpired
-	case !owner.IsActive && !(v.hostUsers && owner == User{ID: owner.ID}): // the record of a user is whole
+	case !owner.IsActive && !(v.hostUsers && owner == User{ID: owner.ID}):
+		// An owner with nothing but an ID is a user of the host, and the store does not know
+		// whether that user is active.
 		rejected = errOwnerDisabled
 	}
 	if rejected != nil {
-		// also without a subject, which takes as long
+		// With an empty subject too, so that an unknown key takes as long as a wrong secret.
 		return AccessKey{}, User{}, rejectionOf(subject, "", rejected)
 	}
 	if stale {
-		// The secret is here now and not later: a good moment to renew the hash, but a
-		// failure of that must not fail the sign-in.
+		// The hash can be renewed only now, while the secret is known. The pair is correct, so a
+		// failure to renew is logged and the sign-in succeeds.
 		err := v.store.SwapHash(ctx, accessKey, key.Hash, scheme.Hash(key.UserID, accessKey, secret))
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed",
-				"access_key", v.nameOf(accessKey), "error", err)
+				"access_key", v.loggableName(accessKey), "error", err)
 		}
 	}
 	return key, owner, nil
 }
 
-// matchKey reports whether the secret is one that the key has now, and whether its
-// hash ought to be made anew: not that of a secret that is on its way out.
-func (v *CredentialVerifier) matchKey(
+// matchSecret reports whether the secret is the current one of the key, or the previous one while
+// that still works. Stale reports whether the hash should be renewed, which is never so for the
+// previous secret.
+func (v *CredentialVerifier) matchSecret(
 	scheme secrethash.Scheme, key AccessKey, accessKey, secret string,
 ) (matches, stale bool) {
 	matches, stale = scheme.Match(key.Hash, key.UserID, accessKey, secret)
@@ -327,9 +341,9 @@ func (v *CredentialVerifier) matchKey(
 	return matches, stale
 }
 
-// Revoke revokes the key and the sessions that it opened. It returns ErrNotFound if there is no
-// such key, or if the key belongs to another user than the authority's session and SuperUser is
-// not set, and the errors of [Authority.Check].
+// Revoke revokes the access key and the sessions that it opened. It returns ErrNotFound if the key
+// does not exist, and the errors of [Authority.Check]. It also returns ErrNotFound if the authority
+// is a session without SuperUser and the key belongs to another user.
 func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey string) error {
 	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err
@@ -337,28 +351,29 @@ func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey
 	return v.revoke(ctx, by, accessKey, "", EventKeyRevoked)
 }
 
-// revoke is Revoke for a key of the user, who is empty if not known.
+// revoke is Revoke without the admission of the authority. The event has the given kind and user;
+// an empty userID means that the user is not known.
 func (v *CredentialVerifier) revoke(
 	ctx context.Context, by Authority, accessKey, userID string, kind EventKind,
 ) error {
-	c := v.newChange(ctx, by, Event{Kind: kind, UserID: userID, AccessKey: v.nameOf(accessKey)})
+	c := v.newChange(ctx, by, Event{Kind: kind, UserID: userID, AccessKey: v.loggableName(accessKey)})
 	if err := v.store.RevokeKey(ctx, c.write, accessKey); err != nil {
 		return fmt.Errorf("auth: revoking an access key: %w", err)
 	}
 	v.tokens.learnRevocations(ctx)
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return nil
 }
 
-// nameOf returns the key as it may be written down.
-func (v *CredentialVerifier) nameOf(accessKey string) string {
+// loggableName returns the access key in the form that logs and events may contain.
+func (v *CredentialVerifier) loggableName(accessKey string) string {
 	if !v.format.IsKey(accessKey) {
-		return "imported" // people paste secrets into the wrong field
+		return "imported" // the text may be a secret that a person has pasted into the wrong field
 	}
 	return accessKey
 }
 
-// expired reports whether the key has an end that has come.
+// expired reports whether the key has expired.
 func (v *CredentialVerifier) expired(key AccessKey) bool {
 	return !key.ExpiresAt.IsZero() && !v.now().Before(key.ExpiresAt)
 }

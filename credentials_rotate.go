@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// maxOverlap is how long the previous secret of a rotated key can keep working.
+// maxOverlap is the longest time for which the previous secret of a rotated key may keep working.
 const maxOverlap = 7 * 24 * time.Hour
 
-// List returns the access keys of the user, the oldest first, without their hashes, and also
-// expired ones until they are pruned. It returns none if there is no such user.
+// List returns the access keys of the user without their hashes, the oldest first. It includes
+// expired keys that are not pruned yet. If the user does not exist, it returns no keys.
 func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessKey, error) {
 	keys, err := v.store.ListKeys(ctx, userID)
 	if err != nil {
@@ -23,16 +23,16 @@ func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessK
 	return keys, nil
 }
 
-// Rotate gives the key a new secret and returns the pair, with the same access key. The
-// previous secret keeps working until the overlap has passed, at most 7 days. Label and expiry
-// stay, and so do the sessions that the key opened: for a secret that has leaked, use Revoke or
-// RevokeLeaked.
+// Rotate gives the access key a new secret and returns the pair. The previous secret keeps working
+// for the overlap, which is at most 7 days. The label, the expiry and the sessions that the key
+// opened do not change. For a secret that has leaked, use [CredentialVerifier.Revoke] or
+// [CredentialVerifier.RevokeLeaked] instead.
 //
-// It returns ErrNotFound if there is no such key or it has expired, ErrRotating if a previous
-// secret still works, and an *InvalidError for an overlap that is out of range and for an
-// imported key, because a generated secret contains its key's name. It also returns ErrNotFound if
-// the key belongs to another user than the authority's session and SuperUser is not set, and the
-// errors of [Authority.Check].
+// It returns ErrNotFound if the key does not exist or has expired, ErrRotating if a previous secret
+// still works, and the errors of [Authority.Check]. It also returns ErrNotFound if the authority is
+// a session without SuperUser and the key belongs to another user. It returns an *[InvalidError]
+// for an overlap that is out of range, and for an imported key, because a generated secret contains
+// the name of its key.
 func (v *CredentialVerifier) Rotate(
 	ctx context.Context, by Authority, accessKey string, overlap time.Duration,
 ) (KeyPair, error) {
@@ -43,6 +43,7 @@ func (v *CredentialVerifier) Rotate(
 	return pair, err
 }
 
+// rotate is Rotate without the admission of the authority. It also returns the record of the key.
 func (v *CredentialVerifier) rotate(
 	ctx context.Context, by Authority, accessKey string, overlap time.Duration,
 ) (KeyPair, AccessKey, error) {
@@ -69,23 +70,23 @@ func (v *CredentialVerifier) rotate(
 	if err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
 	}
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return pair, key, nil
 }
 
-// SecretPattern returns a regular expression for access secrets of this service in any text,
-// in the syntax of [regexp], RE2 and PCRE, for secret scanners. RevokeLeaked tells which of its
-// matches are secrets.
+// SecretPattern returns a regular expression that finds access secrets of this service in any text.
+// It is for secret scanners and valid in the syntax of [regexp], RE2 and PCRE. To find out whether
+// a match is a working secret, and to revoke it, call [CredentialVerifier.RevokeLeaked].
 func (v *CredentialVerifier) SecretPattern() string {
 	return v.format.SecretPattern()
 }
 
-// RevokeLeaked revokes the key of an access secret that was found in a place where it should
-// not be, with the sessions that the key opened. It returns the key, without its hashes, so
-// that its owner can be told. The secret must be one that works, or would work if its owner
-// were not disabled. An access key alone revokes nothing, because it is public.
+// RevokeLeaked revokes the access key of a leaked secret, and the sessions that the key opened. It
+// returns the record of the key without its hashes, so that the host can tell the owner.
 //
-// It returns ErrInvalidCredentials for everything else, including secrets of imported keys.
+// The secret must be one that works, or that would work if its owner were active. For any other
+// text, including the secret of an imported key, RevokeLeaked returns ErrInvalidCredentials. An
+// access key alone revokes nothing, because it is public.
 func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (AccessKey, error) {
 	text := secret.Reveal()
 	if !v.format.IsSecret(text) {
@@ -98,7 +99,7 @@ func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (A
 	case err != nil:
 		return AccessKey{}, fmt.Errorf("auth: looking for a leaked access key: %w", err)
 	}
-	if matches, _ := v.matchKey(v.hasher.Fast, key, key.ID, text); !matches || v.expired(key) {
+	if matches, _ := v.matchSecret(v.hasher.Fast, key, key.ID, text); !matches || v.expired(key) {
 		return AccessKey{}, ErrInvalidCredentials
 	}
 	if err := v.revoke(ctx, ByHost("auth.RevokeLeaked"), key.ID, key.UserID, EventKeyLeaked); err != nil &&

@@ -1,10 +1,10 @@
-// Package auth adds sign-in to a Go service, inside that service: users exchange an access key
-// and its secret for a bearer token, or sign in with GitHub.
+// Package auth adds sign-in to a Go service, inside the process of that service. Users exchange an
+// access key and its secret for a bearer token, or sign in with GitHub.
 //
 // # A service in a few lines
 //
-// Choose a store (memstore for a test, sqlstore for a database), make a signing key, and mount
-// the calls beside your own routes:
+// Choose a store (memstore for a test, sqlstore for a database), make a signing key, and mount the
+// calls beside your own routes:
 //
 //	svc, err := auth.New(store, auth.Config{
 //		Issuer:      "https://api.example.com",
@@ -17,91 +17,100 @@
 //	mux.Handle("DELETE /reports", svc.Authenticate(svc.RequireSuperUser(purge)))
 //
 // Behind [Service.Authenticate], [IdentityFromContext] returns the caller. Authorize by
-// Identity.UserID: names change hands, IDs do not. [Service.User] reads the caller's record from
-// the store.
+// Identity.UserID, because a name can pass to another user and an ID cannot. [Service.User] reads
+// the caller's record from the store.
 //
-// A new store has no users. [Service.Bootstrap] makes the first super user, who registers the
-// others. [Service.RecoverSuperUser] is the way back in if every super user's key is lost. Start
-// [Service.Run] in a goroutine of your own on every instance: it follows the revocation feed
-// ahead of requests, delivers events, and removes expired records.
+// A new store has no users. [Service.Bootstrap] makes the first super user, who registers the other
+// users. If the keys of all super users are lost, [Service.RecoverSuperUser] restores access. Start
+// [Service.Run] in a goroutine of your own on every instance. It follows the revocation feed ahead
+// of requests, delivers events, and removes expired records.
 //
-// # What a token is
+// # Tokens
 //
-// A token is a JWT, signed with HS256, ES256 or EdDSA, and valid for 12 hours. It names a session
-// and is rejected once the session is revoked: when the user signs out, when
-// [Service.UpdateUser] disables the user, or when the key that opened the session is revoked.
-// Verifying a token reads nothing from the store. Each instance knows its own revocations at
-// once and those of other instances within 5 seconds. If that is too late,
-// [TokenConfig.CheckSessionsInStore] asks the store on every request.
+// A token is a JWT, signed with HS256, ES256 or EdDSA, and valid for 12 hours by default. It names
+// a session and is rejected once the session is revoked. A session is revoked when the user signs
+// out, when [Service.UpdateUser] disables the user, or when the access key that opened the session
+// is revoked.
 //
-// The is_super_user claim is for clients to show. What a caller may do is read from the store
-// each time.
+// An instance verifies tokens without reading the store. It knows its own revocations at once and
+// those of other instances within 5 seconds. For an immediate effect on all instances,
+// [TokenConfig.CheckSessionsInStore] reads the session from the store on every request.
 //
-// # Keys and sessions
+// The is_super_user claim is only for clients to display. The calls for super users read the
+// caller's record from the store on each request.
+//
+// # Access keys and sessions
 //
 // A user has up to 100 access keys, each with a label and an expiry. [CredentialVerifier.Rotate]
-// gives a key a new secret while the previous one keeps working for a time.
-// [CredentialVerifier.RevokeLeaked] revokes the key of a secret that has leaked. Sessions record
-// the client that opened them ([WithClientInfo]); a user has up to [TokenConfig.MaxSessions] of
-// them. If somebody else may be able to sign in as a user, [Service.RegenerateCredentials]
-// removes every way in. With [Config.ReauthAfter], a stolen token makes no key.
+// gives a key a new secret while the previous secret keeps working for a time.
+// [CredentialVerifier.RevokeLeaked] revokes the key of a leaked secret.
+//
+// A user has up to [TokenConfig.MaxSessions] sessions. Each records the client that opened it
+// ([WithClientInfo]). If another person may be able to sign in as a user,
+// [Service.RegenerateCredentials] replaces the user's keys, sessions and GitHub link by one new
+// key. With [Config.ReauthAfter], a stolen token cannot be used to make an access key once its
+// session is older than that.
 //
 // # A users table of your own
 //
-// A host that has users already calls [NewWithUsers] with a [UserSource], over a store that keeps
-// no users, and calls [Service.RevokeUser] after it has disabled a user.
+// A host that has a users table calls [NewWithUsers] with a [UserSource] and a store that keeps no
+// users. It calls [Service.RevokeUser] after it has disabled a user.
 //
 // # GitHub
 //
-// With Config.GitHub, users sign in with GitHub and connect their accounts, and
-// [GitHubConnector.Client] makes the host's calls to GitHub as one of them. With
-// Config.BrowserSessions, a browser that has signed in so stays signed in by cookie. Package
+// With Config.GitHub, users sign in with GitHub and connect their accounts.
+// [GitHubConnector.Client] makes the host's calls to GitHub as one of these users. With
+// Config.BrowserSessions, a browser that signs in with GitHub stays signed in by cookie. Package
 // githubtest is a GitHub for tests.
 //
-// # Under attack, and afterwards
+// # Attacks
 //
-// [Config.Throttling] bounds what one address can try; a correct generated secret is accepted
-// throughout, unless its own address floods the service. [Config.OnEvent] is called with
-// everything that happens, who did it and why it was rejected; if it is nil, events go to the
-// log. [Config.Proxies] names the proxies that are believed about the address of a client.
+// [Config.Throttling] limits the attempts of each client address. A correct generated secret is
+// always accepted, unless its own address floods the service. [Config.Proxies] names the proxies
+// that are trusted to report the client address. [Config.OnEvent] receives all events, such as
+// sign-ins, refusals and lasting changes, each with the user who caused it and the reason. If it is
+// nil, events go to the log.
 //
-// # In a host's own tests
+// # Tests of a host
 //
-// With memstore, [Service.Register] and [Service.SignIn] give a user and a token in two lines.
-// Nothing is asked for and nothing needs to run.
+// With memstore, [Service.Register] and [Service.SignIn] give a user and a token in two lines. No
+// database and no other service needs to run.
 //
-// # Other routers, and no router
+// # Other routers and protocols
 //
-// [Service.Routes] lists the calls for routers other than [http.ServeMux]. Each call has a
-// constructor, such as [Service.LoginHandler], for paths of your own. Every middleware is a plain
-// function first: [Service.Identify] returns the caller of a request, [Service.IdentifyContext]
-// puts the caller into its context, [Service.SuperUser] requires power, and [ErrorStatus] says
-// how to answer their errors. [Service.Login] is the sign-in itself.
+// [Service.Routes] lists the calls for routers other than [http.ServeMux]. For paths of your own,
+// each call has a constructor, such as [Service.LoginHandler]. For other protocols, each middleware
+// is also a plain function. [Service.Identify] returns the caller of a request,
+// [Service.IdentifyContext] puts the caller into the context, and [Service.SuperUser] requires a
+// super user. [ErrorStatus] gives the status and text for their errors. [Service.Login] exchanges
+// an access key and its secret for a token.
 //
-// # Composing the parts yourself
+// # Composing the components
 //
-// A Service is made of a [TokenIssuer], a [CredentialVerifier] and, with GitHub, a
-// [GitHubConnector]. Each takes its role of the store and can be used alone. Give them one
-// [EventLog] and one issuer, and they emit the same events, call the same hooks and reject a
-// revoked session as soon as a Service does.
+// A Service consists of a [TokenIssuer], a [CredentialVerifier] and, with GitHub, a
+// [GitHubConnector]. Each needs only its part of the store and can be used alone. If they share one
+// [EventLog] and one issuer, they emit the same events, call the same hooks and reject a revoked
+// session as soon as a Service does.
 //
-// # Users from elsewhere
+// # Importing users
 //
-// [Service.ImportUsers] adds users with the keys that they have elsewhere, from JSON lines with
-// bcrypt, argon2id or SHA-256 hashes, and continues after an interruption.
+// [Service.ImportUsers] adds users with the access keys that they have in another system. It reads
+// JSON lines with bcrypt, argon2id or SHA-256 hashes, and can continue after an interruption.
 //
 // # Secrets
 //
-// Types that carry a secret print as "[redacted]". The store has hashes of access secrets, never
-// the secrets: 256 random bits under a fast hash and, with CredentialConfig.Peppers, under a key
-// that the store does not have. Secrets that people chose, or that come from another system with
-// bcrypt or argon2id hashes, are imported with their keys and verified in a bounded queue.
+// Types that carry a secret print as "[redacted]". The store has only hashes of access secrets. A
+// generated secret has 256 random bits, so a fast hash is enough. With CredentialConfig.Peppers,
+// the hash also needs a key that is not in the store. Secrets that people chose, and secrets from
+// another system with bcrypt or argon2id hashes, can be imported. They are verified in a queue of
+// limited length.
 //
-// # For authors of a store
+// # Writing a store
 //
-// [AccountStore] has the rules, and package storetest tests them. A store calls the Validate
-// methods of the records, [ValidateHash] and [ValidateState] before it writes, and compares names
-// as [FoldASCII] makes them. [KeyRotation.Apply] and [UserChange.Apply] are the changes that
-// every store makes alike. [MaxIDLength], [MaxAccessKeyLength], [MaxGitHubHostLength], [MaxKeys],
-// [KeyUsePrecision], [MaxNamedRevocations] and [KeptRevocations] are its limits.
+// [AccountStore] has the rules for a store, and package storetest tests them. A store calls the
+// Validate methods of the records, [ValidateHash] and [ValidateState] before it writes. It compares
+// names in the form that [FoldASCII] returns. [KeyRotation.Apply] and [UserChange.Apply] make the
+// changes that are the same in every store. The limits of a store are [MaxIDLength],
+// [MaxAccessKeyLength], [MaxGitHubHostLength], [MaxKeys], [KeyUsePrecision], [MaxNamedRevocations]
+// and [KeptRevocations].
 package auth

@@ -15,88 +15,90 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
-// The errors to branch on, with errors.Is. An error of this package that is none of these,
-// nor an *[InvalidError], *[ExistsError] or *[ThrottledError] for errors.As, means that the
-// store or GitHub could not answer or that a context ended.
+// The errors to test for with errors.Is. The types *[InvalidError], *[ExistsError] and
+// *[ThrottledError] are for errors.As. Any other error of this package means that the store or
+// GitHub could not answer or that a context ended.
 var (
-	// ErrInvalidCredentials means that an access key and secret sign nobody in. It is the
-	// same error for an unknown key, a wrong secret, an expired or revoked key and a
-	// disabled user.
+	// ErrInvalidCredentials means that an access key and its secret do not sign in. The error
+	// is the same for an unknown key, a wrong secret, an expired or revoked key and a disabled
+	// user.
 	ErrInvalidCredentials = errors.New("auth: invalid access key or secret")
 
 	// ErrTokenMissing means that a request carries no bearer token.
 	ErrTokenMissing = errors.New("auth: no bearer token in the request")
 
-	// ErrTokenRejected means that a request carries a token that is not valid. It is the
-	// same error for a malformed, forged, expired and revoked token.
+	// ErrTokenRejected means that a request carries a token that is not valid. The error is the
+	// same for a malformed, forged, expired or revoked token.
 	ErrTokenRejected = token.ErrRejected
 
-	// ErrSessionTooOld means that a call needs a session that was opened more recently: see
-	// [Config.ReauthAfter].
+	// ErrSessionTooOld means that a call needs a session that was opened more recently. The user
+	// must sign in again. [Config.ReauthAfter] sets the maximum age.
 	ErrSessionTooOld = errors.New("auth: the session is too old for this")
 
-	// ErrSuperUserRequired means that the caller is known and is not an active super user.
+	// ErrSuperUserRequired means that the caller is authenticated but is not an active super
+	// user.
 	ErrSuperUserRequired = errors.New("auth: super user required")
 
-	// ErrCrossOrigin means that a request that changes something came from a page that is not
-	// the host's own: with the cookie of a browser session, or to begin a flow with GitHub.
+	// ErrCrossOrigin means that a request came from a page of another origin. It is returned for
+	// requests that change something with the cookie of a browser session, and for requests
+	// that begin a flow with GitHub.
 	ErrCrossOrigin = errors.New("auth: request from another origin")
 
-	// ErrNotFound means that there is no such record.
+	// ErrNotFound means that the record does not exist.
 	ErrNotFound = errors.New("auth: not found")
 
-	// ErrExists means that a name or ID is taken. The error may be an [ExistsError], which
-	// says which one.
+	// ErrExists means that a name or ID is taken. The error may be an *[ExistsError], which
+	// names the field.
 	ErrExists = errors.New("auth: already exists")
 
-	// ErrInvalid means that a value cannot be accepted. The error is an [InvalidError],
-	// which says which value and why.
+	// ErrInvalid means that a value cannot be accepted. The error is an *[InvalidError], which
+	// names the field and the reason.
 	ErrInvalid = errors.New("auth: invalid value")
 
-	// ErrChanged means that a record is not as it was when the caller read it. The caller
-	// should read it again and try once more.
+	// ErrChanged means that a record has changed since the caller read it. The caller should
+	// read it again and retry.
 	ErrChanged = errors.New("auth: changed meanwhile")
 
 	// ErrUserDisabled means that a user is not active.
 	ErrUserDisabled = errors.New("auth: user is disabled")
 
-	// ErrLastSuperUser means that a change was refused because it would leave no active
-	// super user.
+	// ErrLastSuperUser means that a change was refused because no active super user would
+	// remain.
 	ErrLastSuperUser = errors.New("auth: the last active super user must stay")
 
-	// ErrLastWayIn means that a change was refused because the user could not sign in
-	// after it.
+	// ErrLastWayIn means that a change was refused because it would remove the user's only way
+	// to sign in.
 	ErrLastWayIn = errors.New("auth: the only way to sign in must stay")
 
-	// ErrTooManyKeys means that a user has [MaxKeys] access keys. One must be revoked before
-	// another can be added.
+	// ErrTooManyKeys means that a user has [MaxKeys] access keys already. A key must be revoked
+	// before another can be added.
 	ErrTooManyKeys = errors.New("auth: too many access keys")
 
-	// ErrRotating means that the previous secret of an access key still works, so the key
-	// cannot be rotated yet.
+	// ErrRotating means that an access key cannot be rotated yet, because its previous secret
+	// still works.
 	ErrRotating = errors.New("auth: the access key is being rotated")
 
-	// ErrBootstrapped means that the first super user exists already.
+	// ErrBootstrapped means that [Service.Bootstrap] was refused because the first super user
+	// has been made already.
 	ErrBootstrapped = errors.New("auth: already bootstrapped")
 
 	// ErrGitHubState means that the state or the code of a GitHub flow is missing, wrong,
-	// expired or used. The flow must begin again.
+	// expired or used. The user must begin the flow again.
 	ErrGitHubState = errors.New("auth: no such GitHub sign-in in this browser")
 
-	// ErrGitHubDenied means that the person denied access at GitHub.
+	// ErrGitHubDenied means that the user denied access at GitHub.
 	ErrGitHubDenied = errors.New("auth: access was denied at GitHub")
 
 	// ErrGitHubNotAllowed means that the configuration does not allow the GitHub account, or
 	// that its user is disabled.
 	ErrGitHubNotAllowed = errors.New("auth: GitHub account is not allowed")
 
-	// ErrGitHubConflict means that the GitHub account belongs to another user, or the user
-	// has another GitHub account.
+	// ErrGitHubConflict means that the GitHub account belongs to another user, or that the user
+	// is connected to another GitHub account.
 	ErrGitHubConflict = errors.New("auth: GitHub account and user belong to others")
 )
 
-// The reasons for which a token, or the authority of a session, is rejected although the token was
-// valid once.
+// The reasons for rejecting a token, or the authority of a session, that was valid once.
 var (
 	errRevoked        = fmt.Errorf("%w: no such session", ErrTokenRejected)
 	errCommitsLost    = fmt.Errorf("%w: %w", ErrTokenRejected, revocation.ErrCommitsLost)
@@ -104,7 +106,7 @@ var (
 	errCallerDisabled = fmt.Errorf("%w: the user does not exist or is disabled", ErrTokenRejected)
 )
 
-// feedError returns the error of [TokenIssuer.Verify] for an error of the revocation feed.
+// feedError converts an error of the revocation feed into an error of [TokenIssuer.Verify].
 func feedError(err error) error {
 	switch {
 	case errors.Is(err, revocation.ErrRevoked):
@@ -115,12 +117,12 @@ func feedError(err error) error {
 	return err
 }
 
-// InvalidError says which value was refused and what it must be. It never contains the value
-// itself, so it can be shown to the client that sent the value. errors.Is(err, ErrInvalid) is
-// true for it.
+// InvalidError names the value that was refused and the rule it broke. It matches [ErrInvalid] with
+// errors.Is. It never contains the value itself, so it can be shown to the client that sent the
+// value.
 type InvalidError struct {
 	Field  string // the field's name on the wire, such as "username"
-	Reason string // completes the sentence: "must be 1 to 128 bytes long"
+	Reason string // the rule, such as "must be 1 to 128 bytes long"
 }
 
 // Error returns "auth: " with the field and the reason.
@@ -135,7 +137,8 @@ func invalidf(field, format string, args ...any) error {
 	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// readError returns the error of fields that cannot be read, as hosts may see it.
+// readError returns the error of reading a JSON object as callers of this package see it: a
+// *wire.FieldError becomes an *[InvalidError].
 func readError(err error) error {
 	if field, ok := err.(*wire.FieldError); ok {
 		return (*InvalidError)(field)
@@ -143,16 +146,17 @@ func readError(err error) error {
 	return err
 }
 
-// ExistsError says what is taken. errors.Is(err, ErrExists) is true for it.
+// ExistsError names the field whose value is taken. It matches [ErrExists] with errors.Is.
 type ExistsError struct {
 	Field string // "user_id", "username", "email" or "access_key"
 
-	// SameUserID is set by [UserStore.RegisterUsers] if the user was registered before: if one
-	// user has the username and all the access keys. It is the ID of that user.
+	// SameUserID is the ID of the existing user if [UserStore.RegisterUsers] has registered the
+	// user before, that is, if one user has the username and all the access keys. Otherwise it
+	// is empty.
 	SameUserID string
 }
 
-// Error returns a message with the field.
+// Error returns a message that names the field.
 func (e *ExistsError) Error() string {
 	return fmt.Sprintf("auth: %s is taken", e.Field)
 }
@@ -160,30 +164,30 @@ func (e *ExistsError) Error() string {
 // Unwrap returns ErrExists.
 func (e *ExistsError) Unwrap() error { return ErrExists }
 
-// ThrottledError means that there is too much to do, or that there were too many failures.
-// The client may send the same request again later.
+// ThrottledError means that a request was refused because the service is too busy or because there
+// were too many attempts. The client may send the same request again after RetryAfter.
 type ThrottledError struct {
-	RetryAfter time.Duration // how long to wait; positive
+	RetryAfter time.Duration // how long to wait; always positive
 }
 
-// Error returns a message with the time to wait.
+// Error returns a message that says how long to wait.
 func (e *ThrottledError) Error() string {
 	return fmt.Sprintf("auth: throttled: try again in %s", e.RetryAfter)
 }
 
-// errOthers is the answer to a caller who asks for a session or a key of another user: that it does
-// not exist.
-var errOthers = fmt.Errorf("%w: it belongs to another user", ErrNotFound)
+// errOtherOwner is the error for a session or a key that belongs to another user. The caller is
+// told that it does not exist.
+var errOtherOwner = fmt.Errorf("%w: it belongs to another user", ErrNotFound)
 
-// isGitHubRefusal reports whether a GitHub sign-in has failed because of the client, and not of
-// GitHub or the store.
+// isGitHubRefusal reports whether a GitHub sign-in was refused, as opposed to a failure of GitHub
+// or the store.
 func isGitHubRefusal(err error) bool {
 	return errors.Is(err, ErrGitHubState) || errors.Is(err, ErrGitHubDenied) ||
 		errors.Is(err, ErrGitHubNotAllowed) || errors.Is(err, ErrGitHubConflict)
 }
 
-// rejection is a refusal whose subject is known from a signature or from the store, not from
-// what a client claims. Events carry the subject.
+// rejection is a refusal that concerns a known user, whose ID goes into the event. The ID comes
+// from a verified signature or from the store, never from an unverified claim of a client.
 type rejection struct {
 	error
 	userID, sessionID string
@@ -191,7 +195,8 @@ type rejection struct {
 
 func (r *rejection) Unwrap() error { return r.error }
 
-// rejectionOf returns err as a rejection of the user, if err rejects a token or a key.
+// rejectionOf returns err as a rejection of the user if err rejects a token or an access key, and
+// err itself otherwise.
 func rejectionOf(userID, sessionID string, err error) error {
 	if !errors.Is(err, ErrTokenRejected) && !errors.Is(err, ErrInvalidCredentials) {
 		return err
@@ -199,8 +204,8 @@ func rejectionOf(userID, sessionID string, err error) error {
 	return &rejection{err, userID, sessionID}
 }
 
-// rejectionReason returns what an error of this package adds to its sentinel. It contains
-// nothing that came with a request.
+// rejectionReason returns the reason of an event for err: the text that the error adds to its
+// sentinel, or else the detail of [ErrorStatus]. It contains nothing from the request.
 func rejectionReason(err error) string {
 	_, reason := ErrorStatus(err)
 	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed} {
@@ -212,9 +217,9 @@ func rejectionReason(err error) string {
 	return reason
 }
 
-// ErrorStatus returns the HTTP status of an error and a sentence that tells the client what
-// to do about it. The sentence contains nothing of the error's own message, nor of the
-// request.
+// ErrorStatus returns the HTTP status of an error, and a sentence that tells the client what to do
+// about it. The status is 503 for an error that is none of this package's answers. The sentence
+// contains neither the error's own message nor anything from the request.
 func ErrorStatus(err error) (status int, detail string) {
 	var (
 		request   *wire.RequestError
@@ -237,6 +242,7 @@ func ErrorStatus(err error) (status int, detail string) {
 	return http.StatusServiceUnavailable, "Service temporarily unavailable: try again later"
 }
 
+// errorStatuses holds the status and the detail of each sentinel. The first match counts.
 var errorStatuses = []struct {
 	err    error
 	status int
@@ -264,9 +270,9 @@ var errorStatuses = []struct {
 	{ErrInvalid, http.StatusUnprocessableEntity, "A value cannot be accepted"},
 }
 
-// WriteError answers a request with an error: the status and the detail of [ErrorStatus] as
-// {"detail": "…"}. A 401 has WWW-Authenticate (RFC 6750, section 3). A 429 has Retry-After,
-// and so does a 503 if GitHub has said when it will answer again.
+// WriteError answers a request with an error: the status of [ErrorStatus], and its detail as
+// {"detail": "…"}. A 401 has the header WWW-Authenticate (RFC 6750, section 3). A 429 has
+// Retry-After, and so does a 503 if GitHub has said when to try again.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	status, detail := ErrorStatus(err)
 	var throttled *ThrottledError
@@ -286,7 +292,8 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	}{detail})
 }
 
-// inSeconds rounds up, so that a client that waits for so long is not too early.
+// inSeconds returns the wait in whole seconds, at least 1. It rounds up, so that a client that
+// waits that long is not too early.
 func inSeconds(wait time.Duration) string {
 	seconds := (wait + time.Second - 1) / time.Second
 	return strconv.FormatInt(max(1, int64(seconds)), 10)

@@ -12,128 +12,137 @@ import (
 	"github.com/sallyport-go/auth/internal/defaults"
 )
 
-// EventLogConfig says where an [EventLog] delivers events. The zero value writes them to
-// slog.Default().
+// EventLogConfig configures an [EventLog]. The zero value writes events to slog.Default().
 type EventLogConfig struct {
-	// OnEvent is called with each event, one after the other, by [EventLog.Run]: no request
-	// waits for it, and it may take its time or panic. Up to 4096 events wait for it: 1024
-	// changes, as many accepted and as many rejected sign-ins, 512 rejected tokens and 512
-	// other refusals. Further events of a class are dropped; the log says how many.
-	// If OnEvent is nil, events go to Logger.
+	// OnEvent receives the events. [EventLog.Run] calls it with one event after the other.
+	// nil means that events go to Logger.
+	//
+	// No request waits for OnEvent, so it may be slow, and it may panic. A queue holds up to
+	// 4096 events: 1024 changes, 1024 accepted sign-ins, 1024 rejected sign-ins, 512 rejected
+	// tokens and 512 other refusals. Further events of a class are dropped; the log says how
+	// many.
 	OnEvent func(Event)
 
+	// Hooks measure sign-ins and verifications.
 	Hooks Hooks
 
-	// Trail keeps the events of lasting changes, if it is not nil: the store that the components
-	// share. Each is stored in the transaction of its change. Run delivers them from there, those
-	// of all instances, at least once each: an event waits for as long as no Run runs, and OnEvent
-	// gets it up to five times if it panics or the process ends with it. Events of one user are
-	// delivered in order.
+	// Trail is the audit trail, which keeps the events of lasting changes. It is the store that
+	// the components share. nil means no audit trail.
+	//
+	// Each event is stored in the transaction of its change. Run delivers the stored events of
+	// all instances to OnEvent, each at least once, and the events of one user in order. An
+	// event waits in the trail until some instance calls Run. If OnEvent panics or the process
+	// ends during the call, the event is delivered again, up to five times in all.
 	Trail EventStore
 
 	// Now is the clock. nil means time.Now.
 	Now func() time.Time
 
-	// Logger is where events go if OnEvent is nil, and where the EventLog reports its own
-	// failures. nil means slog.Default().
+	// Logger receives the events if OnEvent is nil, and the failures of the EventLog itself.
+	// nil means slog.Default().
 	Logger *slog.Logger
 }
 
-// EventLog delivers the events of the components that share it, and calls their Hooks. A
-// [Service] makes its own from its Config; components that a host composes by hand get one in
-// each configuration. Make one with [NewEventLog]; the zero value logs to slog.Default(). It is
-// safe for concurrent use.
+// EventLog delivers the events of the components that share it, and calls their Hooks. Make one
+// with [NewEventLog]; the zero value logs to slog.Default(). A [Service] makes its own EventLog. A
+// host that composes the components by hand passes one EventLog in the configuration of each
+// component. It is safe for concurrent use.
 type EventLog struct {
 	onEvent func(Event) // nil if events go to log
 	hooks   Hooks
 	now     func() time.Time
 	log     *slog.Logger
 	trail   EventStore    // nil if there is no audit trail
-	wake    chan struct{} // holds one if an event was just added to the trail
+	wake    chan struct{} // one-slot signal: an event was just added to the trail
 
-	queue   chan Event                 // has room for all that may wait
-	waiting [eventClasses]atomic.Int32 // how many events of each class are in the queue, or a few more
-	dropped atomic.Int64               // since that was last logged
+	queue   chan Event                 // has room for maxWaiting of every class
+	waiting [eventClasses]atomic.Int32 // queued events of each class; may be too high for a moment
+	dropped atomic.Int64               // events dropped since the log last reported a number
 
-	turn    chan struct{}            // holds one while OnEvent may be called
-	current atomic.Pointer[delivery] // nil while nothing is delivered
-	ran     atomic.Bool              // there has been a Run
+	delivering chan struct{}            // one-slot semaphore; its holder may call OnEvent
+	current    atomic.Pointer[delivery] // the Run that empties the queue; nil if none does
+	everRan    atomic.Bool              // Run has been called
 }
 
-// delivery is what one Run does.
-type delivery struct{ done chan struct{} }
+// delivery is one call of Run.
+type delivery struct {
+	done chan struct{} // closed when the goroutine that calls OnEvent has ended
+}
 
 const (
-	deliverTimeout = 5 * time.Second // that Run waits at its end for OnEvent
+	deliverTimeout = 5 * time.Second // how long Run waits for OnEvent after its context is done
 
-	trailPoll        = time.Second      // between two looks for events of other instances
-	trailClaim       = time.Minute      // that an event is held by the instance that delivers it
-	trailBatch       = 64               // events delivered before the queue has its turn
-	trailAttempts    = 5                // after which an event is skipped
-	trailCallTimeout = 10 * time.Second // of one call of the store
+	trailPoll        = time.Second      // interval between two reads of the trail
+	trailClaim       = time.Minute      // how long an instance may take to deliver a claimed event
+	trailBatch       = 64               // stored events delivered before the queue is read again
+	trailAttempts    = 5                // deliveries of one event before it is skipped
+	trailCallTimeout = 10 * time.Second // limit of one call of the store
 )
 
-// NewEventLog returns an EventLog. It starts nothing: with OnEvent set, events are delivered
-// while [EventLog.Run] runs.
+// NewEventLog returns an EventLog. It starts no goroutine. If OnEvent is set, the host must call
+// [EventLog.Run] to have events delivered.
 func NewEventLog(cfg EventLogConfig) *EventLog {
 	l := &EventLog{onEvent: cfg.OnEvent, hooks: cfg.Hooks, now: defaults.Now(cfg.Now),
 		log: defaults.Logger(cfg.Logger), trail: guardEvents(cfg.Trail)}
 	if l.onEvent != nil {
 		l.wake = make(chan struct{}, 1)
-		room := 0
-		for _, share := range eventShares {
-			room += int(share)
+		capacity := 0
+		for _, limit := range maxWaiting {
+			capacity += int(limit)
 		}
-		l.queue, l.turn = make(chan Event, room), make(chan struct{}, 1)
+		l.queue, l.delivering = make(chan Event, capacity), make(chan struct{}, 1)
 	}
 	return l
 }
 
-// Run calls OnEvent with one event after the other until ctx is done, then with the events that
-// waited at that moment, and returns ctx's error. If all that takes more than 5 seconds, Run writes
-// what still waits to the log and returns without OnEvent. Events that come after ctx is done go to
-// the log as well, because they may wait in vain for another Run. While another Run runs, or its
-// OnEvent has not returned, Run waits. If OnEvent is nil, Run only waits for ctx.
+// Run calls OnEvent with one event after the other until ctx is done. Then it delivers the events
+// that are already in the queue and returns ctx's error. If OnEvent is nil, Run only waits for ctx.
+//
+// If the last deliveries take more than 5 seconds, Run writes the remaining events to the log and
+// returns, although OnEvent may still be running. Events that occur after ctx is done also go to
+// the log, because there may be no further Run to deliver them.
+//
+// Only one Run delivers at a time. Another Run waits until its OnEvent has returned.
 func (l *EventLog) Run(ctx context.Context) error {
 	if l.onEvent == nil {
 		<-ctx.Done()
 		return ctx.Err()
 	}
 	select {
-	case l.turn <- struct{}{}: // also if ctx is done: events may wait
+	case l.delivering <- struct{}{}: // tried first, to deliver queued events even if ctx is done
 	default:
 		select {
-		case l.turn <- struct{}{}:
+		case l.delivering <- struct{}{}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 	d := &delivery{done: make(chan struct{})}
 	l.current.Store(d)
-	l.ran.Store(true)
+	l.everRan.Store(true)
 	go l.deliver(ctx, d)
 	<-ctx.Done()
-	l.end(d) // also if OnEvent hangs
+	l.stopQueueing(d) // deliver calls it too, but cannot while OnEvent hangs
 	select {
 	case <-d.done:
 	case <-time.After(deliverTimeout):
-		l.drain(func(e Event) { l.write(ctx, e) })
+		l.drain(func(e Event) { l.writeToLog(ctx, e) })
 	}
 	return ctx.Err()
 }
 
-// deliver calls OnEvent until ctx is done, and then for the events that wait.
+// deliver calls OnEvent with each event until ctx is done, and then with the queued events.
 func (l *EventLog) deliver(ctx context.Context, d *delivery) {
 	defer close(d.done)
-	defer func() { <-l.turn }()
-	defer l.end(d) // also if OnEvent ends the goroutine
+	defer func() { <-l.delivering }()
+	defer l.stopQueueing(d) // for an OnEvent that ends this goroutine with runtime.Goexit
 	poll := time.NewTicker(trailPoll)
 	defer poll.Stop()
 	for ctx.Err() == nil {
 		select {
 		case e := <-l.queue:
 			l.waiting[e.class()].Add(-1)
-			l.call(e)
+			l.callOnEvent(e)
 			continue
 		case <-l.wake:
 		case <-poll.C:
@@ -146,32 +155,34 @@ func (l *EventLog) deliver(ctx context.Context, d *delivery) {
 			}
 		}
 	}
-	l.end(d) // before the queue is read for the last time: see emit
-	l.drain(func(e Event) { l.call(e) })
+	// This must come before the queue is read for the last time. From here on, emit also logs each
+	// event, so an event that is queued after the last read is not lost.
+	l.stopQueueing(d)
+	l.drain(func(e Event) { l.callOnEvent(e) })
 	if l.trail != nil {
-		l.deliverStored(context.WithoutCancel(ctx)) // the first of them; the others wait for another Run
+		l.deliverStored(context.WithoutCancel(ctx)) // one batch; another Run delivers the rest
 	}
 }
 
-// end notes that the events are not delivered any more, unless another Run delivers them.
-func (l *EventLog) end(d *delivery) { l.current.CompareAndSwap(d, nil) }
+// stopQueueing records that d delivers no further events, unless another Run has taken over.
+func (l *EventLog) stopQueueing(d *delivery) { l.current.CompareAndSwap(d, nil) }
 
-// drain takes the events that wait out of the queue. There is an end to them, also if each causes
-// another one.
+// drain calls take with each event that is in the queue now. It takes at most as many events as the
+// queue has at the start, so it ends even if take causes further events.
 func (l *EventLog) drain(take func(Event)) {
 	for range len(l.queue) {
 		select {
 		case e := <-l.queue:
 			l.waiting[e.class()].Add(-1)
 			take(e)
-		default: // another goroutine drains too
+		default: // another goroutine has taken the rest
 			return
 		}
 	}
 }
 
-// call calls OnEvent and reports whether it returned.
-func (l *EventLog) call(e Event) (returned bool) {
+// callOnEvent calls OnEvent and reports whether it returned.
+func (l *EventLog) callOnEvent(e Event) (returned bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			l.log.Error("auth: OnEvent panicked", "kind", e.Kind, "panic", p, "stack", string(debug.Stack()))
@@ -187,7 +198,7 @@ func (l *EventLog) call(e Event) (returned bool) {
 	return true
 }
 
-// logger returns where failures are reported.
+// logger returns the logger for failures. It accepts a nil EventLog and the zero EventLog.
 func (l *EventLog) logger() *slog.Logger {
 	if l == nil {
 		return slog.Default()
@@ -195,11 +206,11 @@ func (l *EventLog) logger() *slog.Logger {
 	return defaults.Logger(l.log)
 }
 
-// clock returns the time.
+// clock returns the current time. It accepts the zero EventLog.
 func (l *EventLog) clock() time.Time { return defaults.Now(l.now)() }
 
-// deliverStored calls OnEvent with the events of the trail that wait, of all instances, and
-// returns whether there may be more.
+// deliverStored calls OnEvent with up to trailBatch events of the trail that are not delivered yet,
+// of all instances. It reports whether there may be more.
 func (l *EventLog) deliverStored(ctx context.Context) (more bool) {
 	for range trailBatch {
 		if ctx.Err() != nil {
@@ -216,13 +227,13 @@ func (l *EventLog) deliverStored(ctx context.Context) (more bool) {
 			}
 			return false
 		}
-		// After the last attempt, the event is not finished only if the process or the goroutine
-		// ended with it. Another attempt could end the next one.
-		delivered := attempt <= trailAttempts && l.call(event)
+		// An attempt beyond the last exists only if OnEvent ended the process or the goroutine
+		// during the last attempt. OnEvent is not called again, because it would end this one too.
+		delivered := attempt <= trailAttempts && l.callOnEvent(event)
 		switch {
 		case delivered:
 		case attempt < trailAttempts:
-			continue // the next attempt is when the claim has ended
+			continue // the event can be claimed again once this claim has expired
 		default:
 			l.log.ErrorContext(ctx, "auth: OnEvent failed too often: the event stays in the audit trail "+
 				"and is not delivered again",
@@ -244,18 +255,18 @@ func (l *EventLog) claimStored(ctx context.Context) (Event, int, error) {
 	return l.trail.ClaimEvent(ctx, now, now.Add(trailClaim))
 }
 
-// finishStored notes that an event has been delivered, also while the log shuts down.
+// finishStored marks an event of the trail as delivered, even if ctx is done.
 func (l *EventLog) finishStored(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), trailCallTimeout)
 	defer cancel()
-	// it may have been pruned
+	// ErrNotFound means that the event has been pruned.
 	if err := l.trail.FinishEvent(ctx, id); err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
 	return nil
 }
 
-// emit records an event of a request, with its client and its caller. It never waits: if
+// emit records an event with the client and the caller of the request in ctx. It never waits. If
 // OnEvent does not keep up, the event is dropped and counted. A nil EventLog records nothing.
 func (l *EventLog) emit(ctx context.Context, e Event) {
 	if l == nil {
@@ -268,15 +279,15 @@ func (l *EventLog) emit(ctx context.Context, e Event) {
 	if l.onEvent != nil {
 		l.enqueue(ctx, e)
 	}
-	// What waited before a Run ended is delivered, and what did not is seen to be late here, because
-	// it is queued first.
-	if l.onEvent == nil || l.ran.Load() && l.current.Load() == nil {
-		l.write(ctx, e)
+	// The event is queued before current is read. So either the last Run finds the event in the
+	// queue, or this line finds that no Run delivers and writes the event to the log.
+	if l.onEvent == nil || l.everRan.Load() && l.current.Load() == nil {
+		l.writeToLog(ctx, e)
 	}
 }
 
-// write writes the event to the log.
-func (l *EventLog) write(ctx context.Context, e Event) {
+// writeToLog writes the event to the log.
+func (l *EventLog) writeToLog(ctx context.Context, e Event) {
 	level := slog.LevelInfo
 	if e.isRejection() {
 		level = slog.LevelWarn
@@ -284,12 +295,14 @@ func (l *EventLog) write(ctx context.Context, e Event) {
 	defaults.Logger(l.log).LogAttrs(ctx, level, "auth: "+string(e.Kind), slog.Any("event", e))
 }
 
-// enqueue puts the event into the queue, or counts it as dropped if the share of its class is used
-// up.
+// enqueue puts the event into the queue, or counts it as dropped if maxWaiting events of its class
+// are waiting.
 func (l *EventLog) enqueue(ctx context.Context, e Event) {
 	class := e.class()
-	if l.waiting[class].Add(1) <= eventShares[class] {
-		l.queue <- e // does not wait: an event is counted before it is in the queue, until it has left
+	if l.waiting[class].Add(1) <= maxWaiting[class] {
+		// This send never blocks. An event counts as waiting before it enters the queue and until
+		// it has left, and the queue has room for maxWaiting events of every class.
+		l.queue <- e
 		return
 	}
 	l.waiting[class].Add(-1)
@@ -299,9 +312,9 @@ func (l *EventLog) enqueue(ctx context.Context, e Event) {
 	}
 }
 
-// signIn records an attempt to sign in that began at the given time: accepted for the user and
-// the session if err is nil.
-func (l *EventLog) signIn(ctx context.Context, began time.Time, e Event, err error) {
+// recordSignIn records an attempt to sign in, and calls the SignIn hook. The attempt began at the
+// given time. If err is nil, it was accepted for the user and the session of e.
+func (l *EventLog) recordSignIn(ctx context.Context, began time.Time, e Event, err error) {
 	if l == nil {
 		return
 	}
@@ -321,8 +334,8 @@ func (l *EventLog) signIn(ctx context.Context, began time.Time, e Event, err err
 	l.emit(ctx, e)
 }
 
-// tokenRejected records that a token was rejected, if err says so.
-func (l *EventLog) tokenRejected(ctx context.Context, err error) {
+// recordTokenRejection records that a token was rejected, if err is an ErrTokenRejected.
+func (l *EventLog) recordTokenRejection(ctx context.Context, err error) {
 	if errors.Is(err, ErrTokenRejected) {
 		e := Event{Kind: EventTokenRejected, Reason: rejectionReason(err)}
 		e.setSubject(err)
@@ -330,7 +343,7 @@ func (l *EventLog) tokenRejected(ctx context.Context, err error) {
 	}
 }
 
-// verifyHook returns the hook that measures verifications, or nil.
+// verifyHook returns a function that calls the Verify hook, or nil if there is none.
 func (l *EventLog) verifyHook() func(ctx context.Context, err error, cached bool, took time.Duration) {
 	if l == nil || l.hooks.Verify == nil {
 		return nil
@@ -340,7 +353,7 @@ func (l *EventLog) verifyHook() func(ctx context.Context, err error, cached bool
 	}
 }
 
-// callHook calls a hook of the host, whose panic must not harm the request.
+// callHook calls a hook of the host. It logs a panic in the hook, so that the request continues.
 func (l *EventLog) callHook(hook func()) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -350,15 +363,16 @@ func (l *EventLog) callHook(hook func()) {
 	hook()
 }
 
-// change is a lasting change that a component is about to make.
+// change is a lasting change that a component makes. The component calls the store with write, and
+// calls recordEvent after that.
 type change struct {
 	write Write
 	event Event // for the queue or the log, unless it is delivered from the trail
 	log   *EventLog
 }
 
-// newChange prepares a change on behalf of the authority, with its event. With a nil EventLog,
-// there is no event.
+// newChange returns a change on behalf of the authority, with its event. If the EventLog is nil,
+// the change has no event.
 func (l *EventLog) newChange(
 	ctx context.Context, by Authority, e Event, now func() time.Time, maxTokenLifetime time.Duration,
 ) change {
@@ -373,8 +387,8 @@ func (l *EventLog) newChange(
 	if e.SessionID == "" {
 		e.SessionID = by.SessionID
 	}
-	// A store answers ErrNotFound for an ID that no record can have, but ErrInvalid for an event
-	// that contains it.
+	// An ID that no record can have must lead to ErrNotFound. The store would answer ErrInvalid if
+	// the event contained the ID, so the event leaves it out.
 	for _, id := range []*string{&e.UserID, &e.SessionID} {
 		if checkText("id", *id, MaxIDLength) != nil {
 			*id = ""
@@ -387,19 +401,19 @@ func (l *EventLog) newChange(
 	return c
 }
 
-// done records that the change has been made.
-func (c change) done(ctx context.Context) {
+// recordEvent delivers the event of the change. It is called after the change has committed.
+func (c change) recordEvent(ctx context.Context) {
 	switch {
 	case c.log == nil || c.event.Kind == "":
 	case c.log.trail == nil:
 		c.log.emit(ctx, c.event)
 	case c.log.onEvent == nil:
 		c.event.At = c.log.clock().UTC()
-		c.log.write(ctx, c.event)
+		c.log.writeToLog(ctx, c.event)
 	default:
 		select {
 		case c.log.wake <- struct{}{}:
-		default: // it is awake
+		default: // deliver has a signal already
 		}
 	}
 }

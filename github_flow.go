@@ -159,10 +159,11 @@ func (g *GitHubConnector) emitOutcome(
 			SessionID: flow.SessionID, Reason: rejectionReason(err),
 		})
 	case err != nil:
-		g.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
+		g.events.recordSignIn(ctx, began, Event{Method: MethodGitHub}, err)
 	default:
 		user, session := outcome.SignedIn.User, outcome.SignedIn.Session
-		g.events.signIn(ctx, began, Event{Method: MethodGitHub, UserID: user.ID, SessionID: session.ID}, nil)
+		g.events.recordSignIn(ctx, began,
+			Event{Method: MethodGitHub, UserID: user.ID, SessionID: session.ID}, nil)
 	}
 }
 

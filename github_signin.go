@@ -51,7 +51,7 @@ func (g *GitHubConnector) signIn(
 		case err != nil:
 			return githubSignInResult{}, fmt.Errorf("auth: signing in with GitHub: %w", err)
 		case isNew, promotes && user.IsSuperUser:
-			c.done(ctx)
+			c.recordEvent(ctx)
 		}
 		if signIn.GrantSuperUser && !user.IsSuperUser {
 			g.cfg.Logger.WarnContext(ctx,
@@ -268,7 +268,7 @@ func (g *GitHubConnector) connect(
 		case err != nil:
 			return nil, fmt.Errorf("auth: connecting a GitHub account: %w", err)
 		}
-		c.done(ctx)
+		c.recordEvent(ctx)
 		return &link, nil
 	}
 	return nil, errors.New("auth: connecting a GitHub account: concurrent writes came first too often")

@@ -91,7 +91,7 @@ func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID s
 		return fmt.Errorf("auth: disconnecting GitHub: %w", err)
 	}
 	c.event.GitHub = token.Account
-	c.done(ctx)
+	c.recordEvent(ctx)
 	g.revokeRemovedToken(ctx, token)
 	return nil
 }
@@ -115,7 +115,7 @@ func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID strin
 	}
 	g.tokens.learnRevocations(ctx)
 	c.event.GitHub = link.Account
-	c.done(ctx)
+	c.recordEvent(ctx)
 	if token != nil {
 		g.revokeRemovedToken(ctx, *token)
 	}
@@ -153,7 +153,7 @@ func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitH
 	if err := g.store.ForgetGitHubAccount(ctx, c.write, account); err != nil {
 		return fmt.Errorf("auth: forgetting a GitHub account: %w", err)
 	}
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return nil
 }
 
@@ -303,7 +303,7 @@ func (g *GitHubConnector) dropDeadToken(ctx context.Context, userID, version str
 		return fmt.Errorf("auth: removing a dead GitHub token: %w", err)
 	}
 	c.event.GitHub = token.Account
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return fmt.Errorf("auth: GitHub has revoked the token: %w", ErrNotFound)
 }
 

@@ -246,14 +246,14 @@ func (s *Service) authorityOver(ctx context.Context, userID string) (Authority, 
 	return by, s.requireOwner(ctx, userID)
 }
 
-// requireOwner returns errOthers unless the caller is the user with this ID or a super user.
+// requireOwner returns errOtherOwner unless the caller is the user with this ID or a super user.
 func (s *Service) requireOwner(ctx context.Context, userID string) error {
 	if caller, _ := IdentityFromContext(ctx); caller.UserID == userID {
 		return nil
 	}
 	user, err := s.User(ctx)
 	if err == nil && !user.IsSuperUser {
-		err = &rejection{errOthers, userID, ""}
+		err = &rejection{errOtherOwner, userID, ""}
 	}
 	return err
 }

@@ -173,15 +173,15 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 // completeGitHub is [GitHubConnector.Complete] within the limits of Config.Throttling.
 func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
 	ctx := r.Context()
-	client := clientOf(ctx).counted()
+	client := clientOf(ctx).throttleClient()
 	began := time.Now()
 	if err := asThrottled(s.throttle.CountAttempt(ctx, client)); err != nil {
-		s.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
+		s.events.recordSignIn(ctx, began, Event{Method: MethodGitHub}, err)
 		return GitHubOutcome{}, err
 	}
 	browser, err := s.browserCaller(r)
 	if err != nil {
-		s.events.signIn(ctx, began, Event{Method: MethodGitHub}, err)
+		s.events.recordSignIn(ctx, began, Event{Method: MethodGitHub}, err)
 		return GitHubOutcome{}, err
 	}
 	var attempt *throttle.GitHubAttempt

@@ -17,30 +17,30 @@ import (
 	"github.com/sallyport-go/auth/internal/text"
 )
 
-// Identity says who is calling, and in which session. It comes from a verified token and is
-// as old as the token: what a user may do is read from the store, with [Service.User] or
+// Identity is the caller of a request, and the caller's session. It comes from a verified token and
+// is as old as the token. To read the user's current rights from the store, use [Service.User] or
 // [Service.RequireSuperUser].
 type Identity struct {
-	UserID    string // authorize by this
+	UserID    string // authorize by this: unlike a name, it never changes
 	Username  string // as it was when the token was issued
 	SessionID string
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 }
 
-// BearerToken returns the token of the request's one Authorization header (RFC 6750, section 2.1),
-// for [TokenIssuer.Verify]. It returns ErrTokenMissing if there is none, or one of another scheme,
-// and ErrTokenRejected if there are several. A token in the query or in a form is not looked for,
-// because it would end up in logs.
+// BearerToken returns the token in the Authorization header of the request (RFC 6750, section 2.1),
+// for [TokenIssuer.Verify]. It returns ErrTokenMissing if there is no such header or if the header
+// has another scheme, and ErrTokenRejected if there is more than one. BearerToken does not look in
+// the query or in a form, because tokens there end up in logs.
 func BearerToken(r *http.Request) (string, error) {
 	lines := r.Header["Authorization"]
 	if len(lines) == 0 {
 		return "", ErrTokenMissing
 	}
-	if len(lines) > 1 { // Header.Get takes the first, a proxy in front perhaps the last
+	if len(lines) > 1 { // the server and a proxy in front of it could each pick a different one
 		return "", fmt.Errorf("%w: more than one Authorization header", ErrTokenRejected)
 	}
-	token, usual := strings.CutPrefix(lines[0], "Bearer ") // the spelling of nearly every client
+	token, usual := strings.CutPrefix(lines[0], "Bearer ") // the fast path for nearly every client
 	if !usual {
 		var scheme string
 		if scheme, token, _ = strings.Cut(lines[0], " "); !strings.EqualFold(scheme, "Bearer") {
@@ -50,14 +50,14 @@ func BearerToken(r *http.Request) (string, error) {
 	return strings.TrimLeft(token, " "), nil
 }
 
-// Authority returns the authority of the identity's session, for changes that its user may make.
-// Set its SuperUser for a change that only super users may make.
+// Authority returns the authority of the identity's session, for changes to the user's own records.
+// For a change that only super users may make, set SuperUser in the result.
 func (i Identity) Authority() Authority {
 	return Authority{SessionID: i.SessionID, UserID: i.UserID}
 }
 
-// IdentityFromContext returns the caller of the request that the context belongs to. It
-// returns false if no middleware of this package has authenticated the request.
+// IdentityFromContext returns the caller of the request that ctx belongs to. It returns false if no
+// middleware of this package has authenticated the request.
 func IdentityFromContext(ctx context.Context) (Identity, bool) {
 	caller := callerOf(ctx)
 	if caller == nil {
@@ -66,24 +66,27 @@ func IdentityFromContext(ctx context.Context) (Identity, bool) {
 	return *caller.identity, true
 }
 
-// WithIdentity returns a context with the caller in it, for [IdentityFromContext] and for the
-// ActorID of events: for the middleware of a host that composes the components by hand, with the
-// Identity of [TokenIssuer.Verify]. No Service takes its word: [Service.User] returns
-// ErrTokenMissing unless a middleware of that Service has authenticated the request.
+// WithIdentity returns a context that carries the caller, for [IdentityFromContext] and for the
+// ActorID of events. It is for the middleware of a host that composes the components by hand and
+// has an Identity from [TokenIssuer.Verify]. A Service does not trust this caller: [Service.User]
+// returns ErrTokenMissing unless a middleware of the same Service has authenticated the request.
 func WithIdentity(ctx context.Context, identity Identity) context.Context {
 	return context.WithValue(ctx, callerKey{}, &callerContext{identity: &identity})
 }
 
-// WithClientInfo returns a context with the client. Sessions that are opened in it record the
-// client, attempts to sign in count as the client's, and events name it. UserAgent and
-// RequestID are cut to 256 bytes of readable text. The handlers of [Service] call it
-// themselves, unless the request's context has a client already; it is for hosts that know
-// better, or that call [Service.Login] and the like from code of their own.
+// WithClientInfo returns a context that carries the client. A session that is opened with the
+// context records the client, an attempt to sign in is counted for the client, and events name it.
+// UserAgent and RequestID are cut to 256 bytes of readable text.
+//
+// The handlers of [Service] call WithClientInfo unless the context of the request has a client
+// already. Call it to override what the handlers would read from the request, and before calls such
+// as [Service.Login] in the host's own code.
 func WithClientInfo(ctx context.Context, client ClientInfo) context.Context {
 	return context.WithValue(ctx, clientKey{}, client.readable())
 }
 
-// readable returns the client as it is kept and logged.
+// readable returns the client in the form that is stored and logged: the address normalized, and
+// the texts cut to their maximum length and stripped of control characters.
 func (c ClientInfo) readable() ClientInfo {
 	return ClientInfo{
 		Address:   clientaddr.Normalize(c.Address),
@@ -93,8 +96,9 @@ func (c ClientInfo) readable() ClientInfo {
 	}
 }
 
-// network returns the network under which the client has its share of what is scarce. Clients whose
-// addresses are not known are counted by their peer, and all clients without either are one.
+// network returns the network of the client, by which the queue of slow hashes shares its turns
+// among clients. If the client address is not known, it is the network of the connection's peer.
+// All clients without either share the zero Addr.
 func (c ClientInfo) network() netip.Addr {
 	if !c.Address.IsValid() {
 		return clientaddr.Network(c.peer)
@@ -104,14 +108,14 @@ func (c ClientInfo) network() netip.Addr {
 
 type clientKey struct{}
 
-// clientOf returns the client of the context, or the zero ClientInfo.
+// clientOf returns the client in the context, or the zero ClientInfo.
 func clientOf(ctx context.Context) ClientInfo {
 	client, _ := ctx.Value(clientKey{}).(ClientInfo)
 	return client
 }
 
-// clientOfRequest returns the client that sends the request: the one that [WithClientInfo]
-// has put into its context, or else what the request says of it.
+// clientOfRequest returns the client that sent the request: the client that [WithClientInfo] has
+// put into its context, or else the client that the request itself describes.
 func clientOfRequest(r *http.Request, clients *clientaddr.Resolver) ClientInfo {
 	client, ok := r.Context().Value(clientKey{}).(ClientInfo)
 	if !ok {
@@ -124,18 +128,18 @@ func clientOfRequest(r *http.Request, clients *clientaddr.Resolver) ClientInfo {
 	return client
 }
 
-// callerContext is the context of a request with the caller in it, and with the client, which
-// is resolved only if an event asks. It is one allocation for each request, where
-// context.WithValue would need several.
+// callerContext is the context of an authenticated request. It carries the caller and the client,
+// and resolves the client only when an event needs it. It costs one allocation for each request;
+// context.WithValue would cost several.
 type callerContext struct {
-	request  *http.Request        // whose context it extends
-	clients  *clientaddr.Resolver // of the Service that vouches for the caller; nil if none does
+	request  *http.Request        // the request whose context it extends
+	clients  *clientaddr.Resolver // identifies the Service that authenticated the caller; or nil
 	identity *Identity
 }
 
 type callerKey struct{}
 
-// callerOf returns the caller of the context, or nil.
+// callerOf returns the callerContext in the context, or nil.
 func callerOf(ctx context.Context) *callerContext {
 	caller, _ := ctx.Value(callerKey{}).(*callerContext)
 	return caller
@@ -157,8 +161,9 @@ func (c *callerContext) Value(key any) any {
 	return c.request.Context().Value(key)
 }
 
-// userContext is the context of a caller whose record a middleware has read from the store.
-// It is a type of its own because every request has a callerContext and few have this.
+// userContext is a callerContext with the caller's record, which a middleware has read from the
+// store. It is a separate type because few requests need the record, and a larger callerContext
+// would slow every request.
 type userContext struct {
 	callerContext
 	user User
@@ -173,32 +178,32 @@ func (c *userContext) Value(key any) any {
 	return c.callerContext.Value(key)
 }
 
-// Proxies says which reverse proxies stand in front of a service, and so whose
-// X-Forwarded-For is believed. Make one with [NoProxies] or [TrustProxies].
+// Proxies names the reverse proxies in front of a service, whose X-Forwarded-For is trusted. Make
+// one with [NoProxies] or [TrustProxies].
 //
-// The zero value means that the host has not decided. A request that carries X-Forwarded-For
-// then has no known client address, because the peer may be a proxy shared by all clients,
-// and the log warns once. Such clients share one budget: see [Throttling].
+// The zero value means that the host has not decided. Then a request that carries X-Forwarded-For
+// has no known client address, because the peer may be a proxy shared by all clients. The log warns
+// once. All clients without a known address share one budget: see [Throttling].
 type Proxies struct {
 	decided  bool
-	none     bool // by NoProxies
+	none     bool // made by NoProxies
 	networks []netip.Prefix
 }
 
-// NoProxies says that clients connect to the service themselves: the client address is that of
-// the connection, and X-Forwarded-For is not believed.
+// NoProxies returns the Proxies of a service to which clients connect directly. The client address
+// is the address of the connection, and X-Forwarded-For is ignored.
 func NoProxies() Proxies { return Proxies{decided: true, none: true} }
 
-// TrustProxies says that X-Forwarded-For is believed if it comes from one of the networks.
-// The client address is the last one in it that is in none of them. [New] returns an error if there
-// is no prefix, or one that is invalid or contains every address.
+// TrustProxies returns the Proxies of a service behind proxies in these networks. X-Forwarded-For
+// is trusted if the connection comes from one of the networks. The client address is then the last
+// address in the header that is in none of the networks. [New] returns an error if there is no
+// prefix or if a prefix is invalid or contains every address.
 func TrustProxies(prefixes ...netip.Prefix) Proxies {
 	return Proxies{decided: true, networks: slices.Clone(prefixes)}
 }
 
-// resolver returns a resolver of client addresses behind the proxies, or an error that says what to
-// change. Each Service has a resolver of its own, which also identifies the Service in a request's
-// context.
+// resolver returns a new resolver of client addresses, or an error that says what to change. Each
+// Service has its own resolver, because a callerContext identifies the Service by the pointer.
 func (p Proxies) resolver(log *slog.Logger) (*clientaddr.Resolver, error) {
 	if p.decided && !p.none && len(p.networks) == 0 {
 		return nil, errors.New("auth: Config.Proxies: TrustProxies has no networks: " +
@@ -212,37 +217,40 @@ func (p Proxies) resolver(log *slog.Logger) (*clientaddr.Resolver, error) {
 	return resolver, nil
 }
 
-// UserSource is a host's own users table: see [NewWithUsers]. Its methods are safe for
-// concurrent use. If a method cannot answer, it returns an error that is not ErrNotFound, and
-// nobody is signed in; a panic counts as such an error. The methods get the context of the
-// call, with what is left of its time, and must heed it.
+// UserSource is a host's own users table, for [NewWithUsers]. Its methods must be safe for
+// concurrent use. They receive the context of the call, with the remaining time as its deadline,
+// and must return when it is done. A method that cannot answer must return an error that is not
+// ErrNotFound; then nobody is signed in. A panic counts as such an error.
 //
-// A session is opened first and the user is looked up then, so that no user who is disabled
-// at the same moment slips in. A host that disables or deletes a user must therefore change
-// its table first and call [Service.RevokeUser] then. FindUser must see at once what the host
-// has written: behind a cache or a replica, a disabled user does slip in.
+// A host that disables or deletes a user must change its table first and call [Service.RevokeUser]
+// afterwards. A sign-in opens the session first and calls FindUser afterwards. Because of these two
+// orders, a user who is disabled during the sign-in cannot get in. This requires that FindUser sees
+// at once what the host has written. If it reads from a cache or a replica, a disabled user can get
+// in.
 type UserSource interface {
-	// FindUser returns the user with this ID, or ErrNotFound. Its IsActive and IsSuperUser
-	// decide at every sign-in and on every call that only super users may make. The ID must
-	// be the requested one. The Username must be at most 128 bytes of text, because it goes
-	// into tokens. The other fields are only shown by GET /auth/user and may be zero, except
-	// that a zero CreatedAt is shown as the year 1.
+	// FindUser returns the user with this ID, or ErrNotFound. IsActive and IsSuperUser of the
+	// result decide at every sign-in and on every call that only super users may make. The ID
+	// must be the requested one. The Username must be at most 128 bytes of text, because it goes
+	// into tokens. The other fields are only shown by GET /auth/user. They may be zero, but a
+	// zero CreatedAt is shown as the year 1.
 	FindUser(ctx context.Context, id string) (User, error)
 
-	// ResolveGitHub returns the ID of the user who signs in with this GitHub account from now
-	// on, adding one if the host likes, or ErrNotFound to refuse the account. It is called for
-	// accounts that are linked to nobody, before the link is written. So it may be called
-	// again for the same account, also concurrently, and must then return the same ID. The
-	// e-mail is the account's verified primary one, or empty. It is an address to write to
-	// and identifies nobody: never choose a user because the e-mail is the same.
+	// ResolveGitHub returns the ID of the user who signs in with this GitHub account from now on,
+	// or ErrNotFound to refuse the account. It may add a user. It is called for accounts that
+	// are not linked to a user, before the link is written. It may therefore be called again for
+	// the same account, also concurrently, and must then return the same ID.
+	//
+	// The e-mail is the verified primary address of the account, or empty. Never choose a user
+	// because the e-mail is the same: it is an address to write to and identifies nobody.
 	ResolveGitHub(ctx context.Context, profile GitHubProfile, email string) (userID string, err error)
 }
 
-// errHostUsers is what the methods return that a Service over a [UserSource] lacks.
+// errHostUsers is the error of the methods that need a store with users, if the Service has a
+// [UserSource] instead.
 var errHostUsers = errors.New("auth: the Service was made with NewWithUsers: change users in the host's " +
 	"own table")
 
-// userFinder finds users: a UserStore, or a host's own table.
+// userFinder finds users in a UserStore or in the host's own table.
 type userFinder interface {
 	FindUser(ctx context.Context, id string) (User, error)
 }
@@ -253,16 +261,15 @@ func hasUsers(store any) bool {
 	return ok
 }
 
-// keepsNoUsers reports whether the store is for a host with a users table of its own. A store of one
-// role may not show it.
+// keepsNoUsers reports whether the store is known to keep no users. It reports false for a store
+// that is not a complete AccountStore, because such a store does not reveal it.
 func keepsNoUsers(store any) bool {
 	_, accounts := store.(AccountStore)
 	return accounts && !hasUsers(store)
 }
 
-// checkUserSource returns an error unless users are kept in one place: in the source if there
-// is one, and else in the store. A store of one role may not show whether it keeps users;
-// then the host is believed.
+// checkUserSource returns an error unless exactly one of the source and the store keeps the users.
+// If the store does not reveal whether it keeps users, checkUserSource accepts it.
 func checkUserSource(store any, source UserSource) error {
 	switch {
 	case source != nil && defaults.IsNil(source):
@@ -277,8 +284,8 @@ func checkUserSource(store any, source UserSource) error {
 	return nil
 }
 
-// hostUsers calls the functions of a UserSource. Whatever they do becomes one of the answers
-// that they may give, or an error that is none of this package's answers.
+// hostUsers calls a UserSource and checks its results. It converts a panic, or an error or a value
+// that the interface does not allow, into an error that [ErrorStatus] answers with 503.
 type hostUsers struct{ source UserSource }
 
 // FindUser returns the user with this ID, or ErrNotFound.
@@ -309,8 +316,8 @@ func (h hostUsers) activeUser(ctx context.Context, id string) (User, error) {
 	return user, nil
 }
 
-// resolve returns the ID of the active user whom the host assigns to a GitHub account,
-// ErrNotFound, or ErrUserDisabled.
+// resolve returns the ID of the active user that the host assigns to a GitHub account, ErrNotFound,
+// or ErrUserDisabled.
 func (h hostUsers) resolve(ctx context.Context, profile GitHubProfile, email string) (string, error) {
 	id, err := h.resolveID(ctx, profile, email)
 	if err != nil {
@@ -335,9 +342,9 @@ func (h hostUsers) resolveID(
 	return id, nil
 }
 
-// hostError returns ErrNotFound as it is, and every other error as one that answers 503: an
-// error that happens to wrap an answer of this package, such as that of another store, is not
-// that answer here.
+// hostError wraps an error of the UserSource method with this name. The result matches ErrNotFound
+// if err does. It matches no other sentinel of this package, so that it leads to status 503: an
+// error that a host passes on from another Service, for example, says nothing about this request.
 func hostError(name string, err error) error {
 	if status, _ := ErrorStatus(err); status != http.StatusServiceUnavailable &&
 		!errors.Is(err, ErrNotFound) {

@@ -18,37 +18,43 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
-// ImportedKey is an access key that was made elsewhere. Exactly one of Hash, GeneratedSHA256 and
+// ImportedKey is an access key that another system made. Exactly one of Hash, GeneratedSHA256 and
 // Secret must be set.
 type ImportedKey struct {
-	UserID    string
-	AccessKey string // text of at most [MaxAccessKeyLength] bytes that does not begin like a generated key
+	UserID string
+
+	// AccessKey is text of at most [MaxAccessKeyLength] bytes. It must not begin like a
+	// generated key.
+	AccessKey string
 
 	// Hash is a bcrypt hash ($2a$, $2b$ or $2y$, cost 10 to 13) or an argon2id hash in the PHC
 	// format (version 19, 8 to 64 MiB, t and p 1 to 4).
 	Hash string
 
-	// GeneratedSHA256 is the SHA-256 of a secret, in hexadecimal. Setting it vouches that the
-	// secret was generated with 112 random bits or more: a secret that somebody has chosen is
-	// found from such a hash by trying (NIST SP 800-63B).
+	// GeneratedSHA256 is the SHA-256 of a secret, in hexadecimal. By setting it, the host vouches
+	// that the secret was generated with at least 112 random bits. A secret that a person chose
+	// is too weak for such a fast hash: an attacker can find it by trying (NIST SP 800-63B).
 	GeneratedSHA256 string
 
-	// Secret is a secret that somebody chose, or that is known in clear: 8 to 1024 bytes. It
-	// is stored as an argon2id hash.
+	// Secret is the secret in clear, 8 to 1024 bytes long. A person may have chosen it. It is
+	// stored as an argon2id hash.
 	Secret Secret
 
 	CreatedAt time.Time // zero means now
 	KeyOptions
 }
 
-// minChosenSecret is the shortest secret that people may choose (NIST SP 800-63B).
+// minChosenSecret is the minimum length of a secret that a person chose (NIST SP 800-63B).
 const minChosenSecret = 8
 
-// Import adds a key that was made elsewhere; [Service.ImportUsers] adds users with their keys. It
-// overwrites nothing: a name that is taken is ErrExists. It returns ErrNotFound if there is no such
-// user, and an *InvalidError for a key that Verify would not accept later: every key without
-// AllowImported, and a hash unless [NoPepper] is in the ring. It also returns the errors of
-// [Authority.Check].
+// Import adds an access key that another system made. To add users together with their keys, use
+// [Service.ImportUsers].
+//
+// It returns ErrExists if the access key is taken; it never overwrites a key. It returns
+// ErrNotFound if the user does not exist, and the errors of [Authority.Check]. It returns an
+// *[InvalidError] for a key that [CredentialVerifier.Verify] would not accept later. Without
+// [CredentialConfig.AllowImported], that is every key. Unless [NoPepper] is among the Peppers, that
+// is every key with Hash or GeneratedSHA256.
 func (v *CredentialVerifier) Import(ctx context.Context, by Authority, imported ImportedKey) error {
 	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err
@@ -57,15 +63,16 @@ func (v *CredentialVerifier) Import(ctx context.Context, by Authority, imported 
 	if err != nil {
 		return err
 	}
-	c := v.newChange(ctx, by, Event{Kind: EventKeyImported, UserID: key.UserID, AccessKey: v.nameOf(key.ID)})
+	c := v.newChange(ctx, by,
+		Event{Kind: EventKeyImported, UserID: key.UserID, AccessKey: v.loggableName(key.ID)})
 	if err := v.store.AddKey(ctx, c.write, key); err != nil {
 		return fmt.Errorf("auth: importing an access key: %w", err)
 	}
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return nil
 }
 
-// importedKey returns the record of the imported key.
+// importedKey returns the record of the imported key, or an [InvalidError].
 func (v *CredentialVerifier) importedKey(ctx context.Context, imported ImportedKey) (AccessKey, error) {
 	hash, err := v.importedHash(ctx, imported)
 	if err != nil {
@@ -94,7 +101,7 @@ func (v *CredentialVerifier) importedKey(ctx context.Context, imported ImportedK
 	return key, nil
 }
 
-// importedHash returns the stored form of the imported secret.
+// importedHash returns the stored hash of the imported secret, or an [InvalidError].
 func (v *CredentialVerifier) importedHash(ctx context.Context, imported ImportedKey) (string, error) {
 	secret := imported.Secret.Reveal()
 	given := 0
@@ -126,7 +133,7 @@ func (v *CredentialVerifier) importedHash(ctx context.Context, imported Imported
 	return imported.Hash, nil
 }
 
-// sha256Form returns the stored form of a digest in hexadecimal.
+// sha256Form returns the stored hash of a SHA-256 digest in hexadecimal.
 func sha256Form(text string) (string, error) {
 	digest, err := hex.DecodeString(text)
 	if err != nil || len(digest) != sha256.Size {
@@ -135,34 +142,35 @@ func sha256Form(text string) (string, error) {
 	return secrethash.ImportedSHA256([sha256.Size]byte(digest)), nil
 }
 
-// hashChosen returns the stored form of a secret that came in clear.
+// hashChosen returns the stored hash of a secret that was given in clear.
 func (v *CredentialVerifier) hashChosen(ctx context.Context, imported ImportedKey) (string, error) {
 	secret := imported.Secret.Reveal()
 	if len(secret) < minChosenSecret || len(secret) > secrethash.MaxSecret {
 		return "", invalidf("secret", "must be %d to %d bytes long", minChosenSecret, secrethash.MaxSecret)
 	}
-	leave, err := v.waitForSlowHash(ctx, netip.Addr{}) // for the host, and not for a client
+	release, err := v.waitForSlowHash(ctx, netip.Addr{}) // the host imports, so no client waits
 	if err != nil {
 		return "", err
 	}
-	defer leave()
+	defer release()
 	return v.hasher.Slow.Hash(imported.UserID, imported.AccessKey, secret), nil
 }
 
-// importedUser is what a line of an import says.
+// importedUser is the user in a line of an import.
 type importedUser struct {
 	UserWithKeys
-	hasID bool // from the line, and not made here
+	hasID bool // the line contains the ID; otherwise the import made it
 }
 
-// The fields of a line, and of each of its keys.
+// The fields of a line, and the fields of a key in a line.
 var (
 	importedUserFields = []string{"username", "email", "user_id", "is_active", "is_super_user",
 		"created_at", "keys"}
 	importedKeyFields = []string{"access_key", "hash", "sha256", "label", "created_at", "expires_at"}
 )
 
-// importedUser reads a line. It returns an [InvalidError] for a line that cannot be imported.
+// importedUser parses a line. It returns an [InvalidError] if the line cannot be imported. The host
+// vouches for SHA-256 hashes if vouched is true.
 func (s *Service) importedUser(ctx context.Context, line []byte, vouched bool) (importedUser, error) {
 	fields, err := wire.Parse(line, importedUserFields)
 	if err != nil {
@@ -195,8 +203,8 @@ func (s *Service) importedUser(ctx context.Context, line []byte, vouched bool) (
 	return imported, imported.Validate()
 }
 
-// importedRecord returns the user of a line, with an ID if the line has one, or sets the err of
-// the fields.
+// importedRecord returns the user of a line. Its ID is empty if the line has none. If a field is
+// not valid, importedRecord records the error in fields.
 func (s *Service) importedRecord(fields *wire.Fields) User {
 	user := User{
 		Username:  fields.Text("username"),
@@ -225,6 +233,7 @@ func (s *Service) importedRecord(fields *wire.Fields) User {
 	return user
 }
 
+// importedLineKey returns the record of one key of a line.
 func (s *Service) importedLineKey(
 	ctx context.Context, userID string, object []byte, vouched bool,
 ) (AccessKey, error) {
@@ -252,7 +261,7 @@ func (s *Service) importedLineKey(
 	return s.credentials.importedKey(ctx, key)
 }
 
-// lineError returns the error of a field as the error of a line.
+// lineError converts the error of a field into the [InvalidError] of its line.
 func lineError(err error) error {
 	if errors.Is(err, wire.ErrNull) {
 		return invalidf("line", "must not have null for a field: leave the field out")
@@ -260,8 +269,8 @@ func lineError(err error) error {
 	return readError(err)
 }
 
-// checkImportedID accepts what can stand in a path as it is, and no ID that another
-// path has in its place.
+// checkImportedID returns an [InvalidError] unless the ID can be an element of a URL path as it is.
+// It also refuses the words that the routes of this package have in the place of an ID.
 func checkImportedID(id string) error {
 	for _, c := range []byte(id) {
 		if c <= ' ' || c > '~' || strings.IndexByte(`/\?#%`, c) >= 0 {
@@ -275,11 +284,11 @@ func checkImportedID(id string) error {
 	return nil
 }
 
-// newImportedID returns a new ID that begins with the time: what is added in one
-// import lies together in an index, where IDs at random would each go to another page.
+// newImportedID returns a new ID that begins with the time. The users of one import are then
+// adjacent in the index of a database; random IDs would each change a different page of it.
 func newImportedID(now time.Time) string {
 	var id [16]byte
-	rand.Read(id[6:])
+	rand.Read(id[6:]) // never fails
 	var millis [8]byte
 	binary.BigEndian.PutUint64(millis[:], uint64(now.UnixMilli()))
 	copy(id[:6], millis[2:])

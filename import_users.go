@@ -12,61 +12,68 @@ import (
 	"github.com/sallyport-go/auth/internal/callback"
 )
 
-// ImportOptions says how [Service.ImportUsers] works. The zero value is a good choice.
+// ImportOptions are the options of [Service.ImportUsers]. The zero value is a good choice.
 type ImportOptions struct {
-	// VouchForSHA256 accepts lines with a bare SHA-256 of a secret. Setting it vouches that all
-	// of these secrets were generated, as ImportedKey.GeneratedSHA256 does.
+	// VouchForSHA256 accepts lines with the bare SHA-256 of a secret. By setting it, the host
+	// vouches that all these secrets were generated, as with [ImportedKey.GeneratedSHA256].
 	VouchForSHA256 bool
 
-	// BatchSize is how many users with a key each are read before they are added, in one
-	// transaction of the store: 1 to 100,000. Zero means 20,000. If users have more keys, a
-	// batch has fewer users: it ends with twice BatchSize users and keys. SQLite has one writer
-	// at a time, so sign-ins wait for a batch: a second with 20,000. The transaction must take
-	// less than the store's own limit, such as sqlstore's Config.Timeout.
+	// BatchSize is how many users with one key each are added in one transaction of the store,
+	// from 1 to 100,000. Zero means 20,000. Users with more keys make a batch shorter, because
+	// it ends at 2 × BatchSize users and keys together.
+	//
+	// The transaction must take less time than the store's own limit, such as Config.Timeout of
+	// sqlstore. SQLite has one writer at a time, so sign-ins wait for the transaction: about one
+	// second with 20,000.
 	BatchSize int
 
-	// OnRejected is called with the number of each line whose user is not added, in order; the
-	// first line is 1. The error says why: an [InvalidError] or an [ExistsError], without any
-	// text of the line. OnProgress is called after each batch, after OnRejected for its lines.
-	// A panic in either ends the import with an error.
+	// OnRejected is called for each line whose user is not added, in order. The first line has
+	// the number 1. The error is an *[InvalidError] or an *[ExistsError] and contains no text of
+	// the line. A panic ends the import with an error.
 	OnRejected func(line int, err error)
+
+	// OnProgress is called after each batch, after the calls of OnRejected for that batch. A
+	// panic ends the import with an error.
 	OnProgress func(ImportProgress)
 }
 
 const (
 	defaultImportBatch = 20_000
 	maxImportBatch     = 100_000
-	maxImportBytes     = 64 << 20  // after which a batch ends, too
-	maxImportLine      = 128 << 10 // MaxKeys keys, of the longest, are some 70,000
+	maxImportBytes     = 64 << 20  // a batch also ends once it has read this many bytes
+	maxImportLine      = 128 << 10 // MaxKeys keys of the greatest length take about 70,000
 )
 
-// ImportProgress says how far an import has come.
+// ImportProgress is the progress of an import.
 type ImportProgress struct {
-	Lines int   // lines read, empty ones included
-	Bytes int64 // bytes read, to compare with the size of a file
+	Lines int   // lines read, including empty lines
+	Bytes int64 // bytes read, to compare with the size of the file
 
-	Added    int // users who were added
-	Present  int // lines whose users were there already with all keys, perhaps from an earlier line
-	Rejected int // lines whose users were not added
+	Added    int // users added
+	Present  int // lines whose user already exists with all keys, perhaps from an earlier line
+	Rejected int // lines whose user was not added
 }
 
-// ImportUsers adds users with the access keys that they have elsewhere, from a stream of JSON
-// lines; docs/import.md describes a line. It needs AllowImported in the CredentialConfig, and a
-// store that keeps users; with a [UserSource], use [CredentialVerifier.Import]. Each user is added
-// with all keys or not at all. An import makes no super users and changes no existing user: a line
-// that wants a name, an address or a key that is taken is rejected, and so is a line that cannot be
-// read. The other lines are added.
+// ImportUsers adds users with the access keys that they have in another system, from a stream of
+// JSON lines; docs/import.md describes a line. It returns the progress, and an error unless it has
+// reached the end of the stream. It needs [CredentialConfig.AllowImported] and a store that keeps
+// users. With a [UserSource], use [CredentialVerifier.Import].
 //
-// To continue after an interruption, call it again with the same lines from the first. A line
-// whose username and keys all belong to one user, with the line's user_id if it has one, counts as
-// Present. Nothing else of that line is compared or applied: an address or a hash that has changed
-// in the lines since stays as it was added. Call it again as well for rejected lines that have been
-// corrected. Concurrent imports, of any lines, add each user once.
+// Each user is added with all keys or not at all. A line is rejected if it cannot be parsed, or if
+// its username, e-mail address or one of its access keys is taken; the other lines are added. An
+// import makes no super users and changes no existing user.
 //
-// It returns how far it came, and an error if that is not to the end: when ctx is done, or the
-// stream or the store fails. The last batch may or may not have been added then. It checks ctx
-// between two reads of the stream, and cannot interrupt a read. It also returns the errors of
-// [Authority.Check], which is done for each batch.
+// To continue after an interruption, call ImportUsers again with the same lines from the first. A
+// line counts as Present if its username and all its keys belong to one user, who also has the
+// line's user_id if it has one. Nothing else of that line is compared or applied. An address or a
+// hash that has changed in the line since keeps its earlier value in the store. To add rejected
+// lines after correcting them, call it again as well. Concurrent imports of any lines add each user
+// once.
+//
+// The import ends with an error if ctx is done or if the stream or the store fails. The last batch
+// may or may not have been added then. ImportUsers checks ctx between two reads of the stream but
+// cannot interrupt a read. It also returns the errors of [Authority.Check], which is called for
+// each batch.
 func (s *Service) ImportUsers(
 	ctx context.Context, by Authority, lines io.Reader, options ImportOptions,
 ) (ImportProgress, error) {
@@ -89,32 +96,32 @@ func (s *Service) ImportUsers(
 	return i.progress, err
 }
 
-// userImport is an import under way.
+// userImport is the state of one import.
 type userImport struct {
 	service  *Service
 	by       Authority
 	options  ImportOptions
 	lines    *bufio.Reader
-	progress ImportProgress
-	read     ImportProgress // with the Lines and Bytes of the batch at work
+	progress ImportProgress // counts complete batches only
+	read     ImportProgress // Lines and Bytes also count the current batch
 }
 
-// importedLine is a line, of which something is to be said in its turn.
+// importedLine is a line of the current batch and its result.
 type importedLine struct {
 	number  int
 	user    importedUser
 	present bool
-	err     error // why it is refused
+	err     error // the reason if the user is not added
 }
 
 func (i *userImport) run(ctx context.Context) error {
 	for more := true; more; {
 		batch, err := i.readBatch(ctx)
-		more = err != io.EOF // itself: one that is wrapped tells of a stream that was cut off
+		more = err != io.EOF // not errors.Is: a wrapped io.EOF means that the stream was cut off
 		if more && err != nil {
 			return err
 		}
-		if err := i.add(ctx, batch); err != nil {
+		if err := i.addUsers(ctx, batch); err != nil {
 			return err
 		}
 		if err := i.report(batch); err != nil {
@@ -124,7 +131,7 @@ func (i *userImport) run(ctx context.Context) error {
 	return nil
 }
 
-// readBatch reads the next lines. It returns io.EOF with the last of them.
+// readBatch reads the lines of the next batch. It returns io.EOF together with the last batch.
 func (i *userImport) readBatch(ctx context.Context) (batch []importedLine, err error) {
 	began, records := i.read.Bytes, 0
 	for err == nil && records < 2*i.options.BatchSize && i.read.Bytes-began < maxImportBytes {
@@ -143,13 +150,14 @@ func (i *userImport) readBatch(ctx context.Context) (batch []importedLine, err e
 			line.user, line.err = i.service.importedUser(ctx, text, i.options.VouchForSHA256)
 		}
 		batch = append(batch, line)
-		records += 1 + max(1, len(line.user.Keys)) // one that is refused counts like one with a key
+		records += 1 + max(1, len(line.user.Keys)) // a rejected line counts as a user with one key
 	}
 	return batch, err
 }
 
-// readLine returns the next line without its end, and io.EOF with the last. Of a line
-// that is too long, it keeps nothing. The line is good until the next call.
+// readLine returns the next line without surrounding white space, and io.EOF together with the last
+// line. It skips the rest of a line that is too long, instead of holding it in memory. The text is
+// valid until the next call.
 func (i *userImport) readLine(ctx context.Context) (text []byte, tooLong bool, err error) {
 	length := 0
 	for err = bufio.ErrBufferFull; err == bufio.ErrBufferFull; length += len(text) {
@@ -163,17 +171,17 @@ func (i *userImport) readLine(ctx context.Context) (text []byte, tooLong bool, e
 	if length > 0 {
 		i.read.Lines++
 	}
-	text = bytes.Trim(text, " \t\r\n") // white space of JSON
+	text = bytes.Trim(text, " \t\r\n") // the white space of JSON (RFC 8259, section 2)
 	return text, tooLong || len(text) > maxImportLine, err
 }
 
-// add adds the users of the lines that are not refused yet.
-func (i *userImport) add(ctx context.Context, batch []importedLine) error {
+// addUsers adds the users of the lines that have no error yet, and sets the results of these lines.
+func (i *userImport) addUsers(ctx context.Context, batch []importedLine) error {
 	var users []UserWithKeys
-	var of []*importedLine
+	var linesOf []*importedLine
 	for at := range batch {
 		if line := &batch[at]; line.err == nil {
-			users, of = append(users, line.user.UserWithKeys), append(of, line)
+			users, linesOf = append(users, line.user.UserWithKeys), append(linesOf, line)
 		}
 	}
 	if len(users) == 0 {
@@ -199,17 +207,18 @@ func (i *userImport) add(ctx context.Context, batch []importedLine) error {
 		if refusal == nil {
 			added = true
 		} else {
-			err = cmp.Or(err, of[at].refuse(refusal))
+			err = cmp.Or(err, linesOf[at].setRefusal(refusal))
 		}
 	}
 	if added {
-		c.done(ctx)
+		c.recordEvent(ctx)
 	}
 	return err
 }
 
-// refuse notes what the store says of the user, without what it has put around it.
-func (l *importedLine) refuse(err error) error {
+// setRefusal sets the result of a line whose user the store refused. It keeps the [ExistsError]
+// alone, because an error that a store wraps around it may contain text of the line.
+func (l *importedLine) setRefusal(err error) error {
 	exists, ok := errors.AsType[*ExistsError](err)
 	if !ok {
 		return fmt.Errorf("auth: the store refuses the user of line %d of an import with no "+
@@ -220,10 +229,10 @@ func (l *importedLine) refuse(err error) error {
 	return nil
 }
 
-// report counts what came of the lines, and says so.
+// report adds the results of a batch to the progress, and calls OnRejected and OnProgress.
 func (i *userImport) report(batch []importedLine) (err error) {
 	if i.read.Bytes == i.progress.Bytes {
-		return nil // the stream ended with the batch before
+		return nil // the batch is empty, because the stream ended with the previous batch
 	}
 	i.progress.Lines, i.progress.Bytes = i.read.Lines, i.read.Bytes
 	var rejected []importedLine

@@ -16,13 +16,12 @@ import (
 	"github.com/sallyport-go/auth/internal/signing"
 )
 
-// Secret is text that must not be shown: an access secret or a token. It prints as "[redacted]"
-// with fmt, log/slog and encoding/json, also inside a host's own values. Reveal returns the text.
-//
-// The zero Secret is empty. Secrets cannot be compared with ==.
+// Secret is text that must not be shown, such as an access secret or a token. It prints as
+// "[redacted]" with fmt, log/slog and encoding/json, also as part of a host's own values. Reveal
+// returns the text. The zero Secret is empty. Secrets cannot be compared with ==.
 type Secret struct {
 	redacted
-	text *string // which fmt prints as an address; see redacted
+	text *string // a pointer, because fmt does not follow it: see redacted
 }
 
 // NewSecret returns the secret with this text.
@@ -40,36 +39,39 @@ func (s Secret) Reveal() string {
 
 // KeyPair is an access key and its secret, which a client sends to sign in.
 //
-// A pair made by this package looks like
+// A generated pair has the form
 //
 //	ak_live_ + 20 characters + 6 characters of checksum
 //	as_live_ + the same 20 + 43 characters, 256 random bits + 6 characters of checksum
 //
-// with characters from 0-9, A-Z and a-z. The checksum is the CRC-32 of everything before it. So a
-// mistyped key is rejected without asking the store, a scanner can tell a leaked secret from other
-// text, and a leaked secret says which key to revoke.
+// with characters from 0-9, A-Z and a-z. The checksum is the CRC-32 of everything before it. With
+// the checksum, a mistyped key is rejected without a call of the store, and a scanner can
+// distinguish a leaked secret from other text. The 20 characters identify the key that a leaked
+// secret belongs to.
 type KeyPair struct {
 	AccessKey    string // public: it may be logged and shown
 	AccessSecret Secret
 }
 
-const maxSymmetricKeyID = secrethash.MaxPepperID // the ID goes into every stored hash
+const maxSymmetricKeyID = secrethash.MaxPepperID // each stored hash contains the ID of its pepper
 
-// SymmetricKey is a secret key of 32 bytes or more, with an ID that is stored beside everything
-// that was made with the key. A ring of keys is a slice: the first makes new hashes and seals, all
-// of them check existing ones. To change keys, put a new one in front, and drop the old one when
-// nothing made with it is left.
+// SymmetricKey is a secret key of at least 32 bytes with an ID. Make one with [NewSymmetricKey].
+// Each hash and each ciphertext that is made with the key is stored with the ID. It prints as
+// "[redacted]".
 //
-// It prints as "[redacted]".
+// A ring of keys is a slice. The first key makes new hashes and ciphertexts, and all keys check
+// existing ones. To change keys, put a new key in front. Remove the old key once nothing that was
+// made with it is left.
 type SymmetricKey struct {
 	redacted
 	id  string
 	get func() []byte // nil in the zero value
 }
 
-// NewSymmetricKey makes a key of the secret, which it copies. The secret must be at least 32 bytes
-// from a cryptographic random source, such as crypto/rand or `openssl rand 32`. The ID must be 1
-// to 32 of the characters A-Z, a-z, 0-9, "." "_" and "-", and never be used for another secret.
+// NewSymmetricKey returns a key with a copy of the secret. The secret must be at least 32 bytes
+// from a cryptographic random source, such as crypto/rand or `openssl rand 32`. The ID must consist
+// of 1 to 32 of the characters A-Z, a-z, 0-9, "." "_" and "-". Never use an ID again for another
+// secret.
 func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
 	if err := signing.CheckID(id, maxSymmetricKeyID); err != nil {
 		return SymmetricKey{}, err
@@ -81,15 +83,15 @@ func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
 	return SymmetricKey{id: id, get: func() []byte { return secret }}, nil
 }
 
-// NoPepper stands for hashes without a pepper in [CredentialConfig.Peppers]. It is no key, and
-// every other ring refuses it.
+// NoPepper returns an element for [CredentialConfig.Peppers] that stands for hashes without a
+// pepper. It is not a key; anywhere else, it leads to an error.
 func NoPepper() SymmetricKey {
 	return SymmetricKey{get: func() []byte { return nil }}
 }
 
 func (k SymmetricKey) isNoPepper() bool { return k.id == "" && k.get != nil }
 
-// derivePeppers returns the ring for the hashes of access secrets.
+// derivePeppers derives the peppers for hashes of access secrets from the keys of the ring.
 func derivePeppers(ring []SymmetricKey) ([]secrethash.Pepper, error) {
 	peppers := make([]secrethash.Pepper, len(ring))
 	for i, k := range ring {
@@ -105,7 +107,7 @@ func derivePeppers(ring []SymmetricKey) ([]secrethash.Pepper, error) {
 	return peppers, nil
 }
 
-// newSealer returns the sealer for the purpose with the keys of the ring.
+// newSealer returns a sealer for the purpose, with keys derived from the ring.
 func newSealer(ring []SymmetricKey, purpose string) (*seal.Sealer, error) {
 	keys := make([]seal.Key, len(ring))
 	for i, k := range ring {
@@ -118,30 +120,30 @@ func newSealer(ring []SymmetricKey, purpose string) (*seal.Sealer, error) {
 	return seal.New(keys, purpose)
 }
 
-// derive returns the 32-byte key for one purpose. A hash or a seal that was made for one purpose is
-// worthless for another, although both come from the same ring. No purpose may be "key id": that is
-// how package signing derives the IDs of HS256 keys.
+// derive returns a 32-byte key for one purpose. Keys for different purposes are independent. A
+// ciphertext that was made for one purpose is therefore useless for another, although both use the
+// same ring. The purpose must not be "key id", because package signing derives the IDs of HS256
+// keys with it.
 func (k SymmetricKey) derive(purpose string) ([]byte, error) {
 	if k.get == nil {
 		return nil, errors.New("auth: empty SymmetricKey: make it with NewSymmetricKey")
 	}
 	secret := k.get()
-	if len(secret) < signing.MinSecret { // everybody can derive keys from no secret
+	if len(secret) < signing.MinSecret { // NoPepper has no secret, so anyone could derive its keys
 		return nil, errors.New("auth: NoPepper is no key: it belongs in CredentialConfig.Peppers only")
 	}
 	return hkdf.Key(sha256.New, secret, nil, "sallyport "+purpose, 32)
 }
 
-// SigningKey signs and verifies session tokens. Its algorithm belongs to it and is never taken
-// from a token (RFC 8725, section 3.1). A ring of keys is a slice: the first signs, all verify.
-//
-// It prints as "[redacted]".
+// SigningKey signs and verifies session tokens. A ring of keys is a slice: the first key signs, all
+// keys verify. The algorithm is fixed by the key and never taken from a token (RFC 8725, section
+// 3.1). A SigningKey prints as "[redacted]".
 type SigningKey struct {
 	redacted
 	get func() *signing.Key // nil in the zero value
 }
 
-// newSigningKey returns the key, or the zero SigningKey if err is not nil.
+// newSigningKey wraps the result of a constructor of package signing.
 func newSigningKey(key *signing.Key, err error) (SigningKey, error) {
 	if err != nil {
 		return SigningKey{}, err
@@ -149,35 +151,38 @@ func newSigningKey(key *signing.Key, err error) (SigningKey, error) {
 	return SigningKey{get: func() *signing.Key { return key }}, nil
 }
 
-// NewHS256Key makes a key for HMAC-SHA-256 from the secret, which it copies: at least 32 random
-// bytes. Every service that can verify with this key can also sign.
+// NewHS256Key returns a key for HMAC-SHA-256 with a copy of the secret, which must be at least 32
+// random bytes. Every service that can verify tokens with this key can also sign them.
 //
-// The ID, here and in the functions below, is the token's key ID (kid): 1 to 64 of the characters
-// A-Z, a-z, 0-9, "." "_" and "-". If it is empty, it is derived from the key, the same each time.
+// The ID is the key ID (kid) of tokens. It must consist of 1 to 64 of the characters A-Z, a-z, 0-9,
+// "." "_" and "-". Empty means an ID derived from the key, the same each time. The ID has the same
+// rules in [NewES256Key] and [NewEdDSAKey].
 func NewHS256Key(id string, secret []byte) (SigningKey, error) {
 	return newSigningKey(signing.NewHS256Key(id, secret))
 }
 
-// NewES256Key makes a key for ECDSA on the curve P-256 with SHA-256, which it
-// copies.
+// NewES256Key returns a key for ECDSA on the curve P-256 with SHA-256. It copies the private key.
+// The ID is that of [NewHS256Key].
 func NewES256Key(id string, private *ecdsa.PrivateKey) (SigningKey, error) {
 	return newSigningKey(signing.NewES256Key(id, private))
 }
 
-// NewEdDSAKey makes a key for Ed25519, which it copies.
+// NewEdDSAKey returns a key for Ed25519. It copies the private key. The ID is that of
+// [NewHS256Key].
 func NewEdDSAKey(id string, private ed25519.PrivateKey) (SigningKey, error) {
 	return newSigningKey(signing.NewEdDSAKey(id, private))
 }
 
-// ParseSigningKeys returns the keys in data, in order. Data is one of
+// ParseSigningKeys returns the keys in data, in order. The data must be one of
 //
-//   - PEM blocks, PRIVATE KEY (PKCS #8) or EC PRIVATE KEY (SEC 1), of P-256 for ES256 and of
-//     Ed25519 for EdDSA. Their IDs are derived from the keys.
-//   - A private JWK, or a set of them (RFC 7517), of P-256, of Ed25519, or symmetric for HS256. A
-//     key without a kid gets an ID derived from it.
+//   - PEM blocks of type PRIVATE KEY (PKCS #8) or EC PRIVATE KEY (SEC 1), with P-256 keys for ES256
+//     and Ed25519 keys for EdDSA. Their IDs are derived from the keys.
+//   - A private JWK or a JWK Set (RFC 7517), with P-256 keys, Ed25519 keys, or symmetric keys for
+//     HS256. The ID of a key without a kid is derived from the key.
 //
-// Everything else is an error that says what is wrong, also beside good keys. The error contains
-// nothing of the keys. The keys are copied, so the caller can clear data.
+// If any part of data is something else, ParseSigningKeys returns no keys and an error that says
+// what is wrong. The error contains nothing of the keys. The keys are copied, so the caller can
+// clear data.
 func ParseSigningKeys(data []byte) (keys []SigningKey, err error) {
 	parsed, err := signing.ParseKeys(data)
 	if err != nil {
@@ -197,10 +202,10 @@ func (k SigningKey) ID() string {
 	return k.get().ID()
 }
 
-// RetiredAt returns the key for verifying tokens that were issued up to the given time, to the
-// second, and no later ones: for a key that no longer signs anywhere. An attacker who gets hold of
-// it later can make no new token. It cannot be the first of a ring. The time is published with the
-// public key, so that a [RemoteVerifier] rejects later tokens, too.
+// RetiredAt returns a copy of the key that verifies only tokens issued up to the given time, to the
+// second. Use it for a key that no longer signs on any instance. An attacker who obtains the key
+// later can make no new token with it. A retired key cannot be the first of a ring. The time is
+// published with the public key, so that a [RemoteVerifier] rejects later tokens too.
 func (k SigningKey) RetiredAt(at time.Time) SigningKey {
 	if k.get == nil {
 		return k
@@ -209,24 +214,27 @@ func (k SigningKey) RetiredAt(at time.Time) SigningKey {
 	return SigningKey{get: func() *signing.Key { return retired }}
 }
 
-// newRing returns the ring of the keys.
+// newRing returns a ring of the keys.
 func newRing(keys []SigningKey) (*signing.Ring, error) {
 	ring := make([]*signing.Key, len(keys))
 	for i, k := range keys {
-		if k.get != nil { // or else nil, which NewRing refuses
+		if k.get != nil { // otherwise the element stays nil, which NewRing refuses
 			ring[i] = k.get()
 		}
 	}
 	return signing.NewRing(ring)
 }
 
-// redacted, embedded, keeps a value out of logs and responses. It cannot help if the value is in an
-// unexported field of the host's: fmt calls no methods there, and it follows pointers to structs,
-// slices and maps. So a secret is kept behind a pointer to a string, or in a function, where fmt
-// stops. Printers that follow every pointer, as those of test libraries do, find the string but not
-// the content of the function.
+// redacted makes the type that embeds it print as "[redacted]", so that a secret does not get into
+// logs and responses.
+//
+// These methods do not help if the value is in an unexported field of a host's struct, because fmt
+// calls no methods there. It prints what it finds, and follows pointers to structs, slices and
+// maps. Types with redacted therefore keep the secret behind a pointer to a string, or in a
+// function, because fmt prints only the address of these. Printers that follow every pointer, such
+// as those of test libraries, find the string but not a secret in a function.
 type redacted struct {
-	_ [0]func() // no ==, which would compare addresses
+	_ [0]func() // makes == a compile error, because it would compare addresses
 }
 
 const redactedText = "[redacted]"

@@ -14,14 +14,14 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
-// Identify returns the identity of the caller who makes the request: the bearer of the token in
-// its Authorization header or, if [Config.BrowserSessions] is set and there is no bearer token,
-// the user of the session cookie. It changes nothing.
+// Identify returns the caller of the request. The caller is the user of the bearer token in the
+// Authorization header. If there is no bearer token and [Config.BrowserSessions] is set, the caller
+// is the user of the session cookie. Identify changes nothing.
 //
-// It returns ErrTokenMissing if there is no token, ErrTokenRejected if the token is not valid
-// now, ErrCrossOrigin if a request that changes something carries the cookie from another
-// origin, and any other error if the store could not answer. [WriteError] answers with each;
-// where there is no http.ResponseWriter, [ErrorStatus] says how to.
+// It returns ErrTokenMissing if there is no token, ErrTokenRejected if the token is not valid now,
+// and ErrCrossOrigin if a page of another origin sends the cookie with a request that changes
+// something. Any other error means that the store could not answer. [WriteError] answers the
+// request with the error; without an http.ResponseWriter, use [ErrorStatus].
 func (s *Service) Identify(r *http.Request) (Identity, error) {
 	identity, err := s.identify(r)
 	if err != nil {
@@ -30,10 +30,10 @@ func (s *Service) Identify(r *http.Request) (Identity, error) {
 	return *identity, nil
 }
 
-// IdentifyContext is [Service.Identify] for routers and protocols other than net/http: it
-// returns the context of the request with the caller in it, as [Service.Authenticate] passes it
-// on, for [IdentityFromContext], [Service.User] and [Service.SuperUser]. Its errors are those of
-// Identify.
+// IdentifyContext returns the context of the request with the caller in it, for routers and
+// protocols other than net/http. [IdentityFromContext], [Service.User] and [Service.SuperUser]
+// accept the context, as they accept the context of a request behind [Service.Authenticate]. The
+// errors are those of [Service.Identify].
 func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 	identity, err := s.identify(r)
 	if err != nil {
@@ -42,11 +42,12 @@ func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 	return &callerContext{request: r, clients: s.clients, identity: identity}, nil
 }
 
-// identify is Identify with a result that callers share and must not change.
+// identify is Identify without the copy: other requests may share the result, so callers must not
+// change it.
 func (s *Service) identify(r *http.Request) (*Identity, error) {
 	identity, err := s.identifySilently(r)
 	if err != nil {
-		s.events.tokenRejected(WithClientInfo(r.Context(), s.clientInfo(r)), err)
+		s.events.recordTokenRejection(WithClientInfo(r.Context(), s.clientInfo(r)), err)
 	}
 	return identity, err
 }
@@ -54,7 +55,7 @@ func (s *Service) identify(r *http.Request) (*Identity, error) {
 // identifySilently is identify without an event.
 func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 	ctx := r.Context()
-	if s.tokens.feed == nil { // the feed bounds its waiting itself
+	if s.tokens.feed == nil { // then verify waits for the store; the feed limits its waiting itself
 		bounded, cancel := context.WithTimeout(ctx, s.timeout)
 		defer cancel()
 		ctx = bounded
@@ -62,13 +63,15 @@ func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 	token, err := BearerToken(r)
 	if err != nil {
 		if s.browser != nil && errors.Is(err, ErrTokenMissing) {
-			return s.identifyBrowser(ctx, r) // also beside a header of another scheme, a proxy's say
+			// ErrTokenMissing also stands for a header of another scheme, such as one for a proxy.
+			return s.identifyBrowser(ctx, r)
 		}
 		return nil, err
 	}
 	return s.tokens.verify(ctx, token)
 }
 
+// identifyBrowser returns the user of the session cookie.
 func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (*Identity, error) {
 	now := s.now()
 	v, err := s.verifyCookie(r, now)
@@ -84,8 +87,8 @@ func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (*Identi
 	return (*Identity)(&v.Identity), nil
 }
 
-// verifyCookie returns what the token in the request's session cookie proves. It does not know whether
-// the session was revoked.
+// verifyCookie returns the verified token of the session cookie. It does not check whether the
+// session has been revoked.
 func (s *Service) verifyCookie(r *http.Request, now time.Time) (*token.Verified, error) {
 	v, err := s.browser.Verify(r, s.tokens.ring.Load(), now)
 	if errors.Is(err, browser.ErrNoCookie) {
@@ -94,11 +97,11 @@ func (s *Service) verifyCookie(r *http.Request, now time.Time) (*token.Verified,
 	return v, err
 }
 
-// clientInfo returns the client that sends the request.
+// clientInfo returns the client that sent the request.
 func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfRequest(r, s.clients) }
 
-// Authenticate passes on requests that [Service.Identify] accepts, with the caller in their
-// context for [IdentityFromContext], and answers the others.
+// Authenticate returns a handler that calls next if [Service.Identify] accepts the request, with
+// the caller in the context for [IdentityFromContext]. It answers other requests with an error.
 func (s *Service) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, err := s.IdentifyContext(r)
@@ -110,10 +113,10 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// RequireSuperUser passes on requests whose caller is an active super user in the store, or in
-// the [UserSource], at this moment, whatever the token says, with the caller's record in their
-// context for [Service.User]. It belongs inside Authenticate of the same service and refuses
-// everything without it.
+// RequireSuperUser returns a handler that calls next if the caller is an active super user, with
+// the caller's record in the context for [Service.User]. It reads the record from the store or the
+// [UserSource] on each request and ignores the token's claim. It must be inside Authenticate of the
+// same Service; otherwise it refuses every request.
 func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		administrator, err := s.withSuperUser(r)
@@ -139,19 +142,20 @@ func (s *Service) withSuperUser(r *http.Request) (*http.Request, error) {
 		user}), nil
 }
 
-// endpoint is a documented call: the policy that a request must meet, and what the call does.
+// endpoint is a documented call: the policy that a request must meet, and the function that serves
+// it.
 type endpoint struct {
 	method string
 	access access
-	recent bool // the session must be within Config.ReauthAfter
-	github bool // the call needs GitHub, and answers 503 without
+	recent bool // the session must not be older than Config.ReauthAfter
+	github bool // without Config.GitHub, the call answers 503
 
-	// serve returns the body of a 200, an answer with another status, or an error. A call
-	// that writes the answer itself returns written.
+	// serve returns the body of a 200, an answer with another status, or an error. If it has
+	// written the response itself, it returns written.
 	serve func(w http.ResponseWriter, r *http.Request) (body any, err error)
 }
 
-// access says who may make a call.
+// access is the set of callers who may make a call.
 type access int
 
 const (
@@ -160,7 +164,7 @@ const (
 	superUsers
 )
 
-// answer is a response with another status than 200. Without a body it is 204.
+// answer is a response with a status other than 200. A nil body means no body.
 type answer struct {
 	status int
 	body   any
@@ -168,11 +172,11 @@ type answer struct {
 
 var noContent = answer{status: http.StatusNoContent}
 
-// written is the result of a call that has written the answer itself.
+// written is the result of a call that has written the response itself.
 type written struct{}
 
-// errNotConfigured is the answer of every GitHub call of a host without GitHub.
-var errNotConfigured = &wire.RequestError{Status: http.StatusServiceUnavailable,
+// errGitHubNotConfigured is the error of every GitHub call if Config.GitHub is nil.
+var errGitHubNotConfigured = &wire.RequestError{Status: http.StatusServiceUnavailable,
 	Detail: "GitHub sign-in is not configured"}
 
 // handler returns the handler of an endpoint.
@@ -182,13 +186,14 @@ func (s *Service) handler(e endpoint) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, ErrNotFound) })
 	case e.github && s.github == nil:
 		return s.allowMethod(e.method,
-			func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errNotConfigured) })
+			func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errGitHubNotConfigured) })
 	}
-	serve := s.allowMethod(e.method, func(w http.ResponseWriter, r *http.Request) { s.serve(e, w, r) })
+	serve := s.allowMethod(e.method,
+		func(w http.ResponseWriter, r *http.Request) { s.serveEndpoint(e, w, r) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(WithClientInfo(r.Context(), s.clientInfo(r)), s.timeout)
 		defer cancel()
-		r, err := s.admit(e, r.WithContext(ctx))
+		r, err := s.applyPolicy(e, r.WithContext(ctx))
 		if err != nil {
 			s.fail(w, r, err)
 			return
@@ -197,9 +202,9 @@ func (s *Service) handler(e endpoint) http.Handler {
 	})
 }
 
-// admit returns the request with its caller, if known, in its context, and an error if the
-// caller does not meet the policy of the endpoint.
-func (s *Service) admit(e endpoint, r *http.Request) (*http.Request, error) {
+// applyPolicy checks the caller of the request against the policy of the endpoint. It returns the
+// request with the caller, if known, in its context, even if it also returns an error.
+func (s *Service) applyPolicy(e endpoint, r *http.Request) (*http.Request, error) {
 	if e.access == anyone {
 		return r, nil
 	}
@@ -230,7 +235,8 @@ func (s *Service) requireRecent(ctx context.Context) error {
 	return nil
 }
 
-func (s *Service) serve(e endpoint, w http.ResponseWriter, r *http.Request) {
+// serveEndpoint calls the function of the endpoint and writes its result.
+func (s *Service) serveEndpoint(e endpoint, w http.ResponseWriter, r *http.Request) {
 	body, err := e.serve(w, r)
 	if err != nil {
 		s.fail(w, r, err)
@@ -250,7 +256,7 @@ func (s *Service) serve(e endpoint, w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// methodNotAllowed answers 405 with the methods that are allowed.
+// methodNotAllowed returns a handler that answers 405 and names the allowed methods.
 func (s *Service) methodNotAllowed(allowed []string) http.Handler {
 	if slices.Contains(allowed, http.MethodGet) {
 		allowed = append(slices.Clone(allowed), http.MethodHead)
@@ -264,14 +270,14 @@ func (s *Service) methodNotAllowed(allowed []string) http.Handler {
 	})
 }
 
-// allows reports whether the method is one of the allowed. HEAD is GET without the body.
+// allows reports whether the method is allowed. HEAD is allowed if GET is.
 func allows(allowed []string, method string) bool {
 	return slices.Contains(allowed, method) ||
 		method == http.MethodHead && slices.Contains(allowed, http.MethodGet)
 }
 
-// allowMethod passes one method on, so that a handler keeps to its method wherever a host
-// mounts it.
+// allowMethod returns a handler that calls next for the method and answers 405 for any other. It
+// keeps each call to its method even if the host mounts the handler for all methods.
 func (s *Service) allowMethod(method string, next http.HandlerFunc) http.Handler {
 	refuse := s.methodNotAllowed([]string{method})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -283,14 +289,14 @@ func (s *Service) allowMethod(method string, next http.HandlerFunc) http.Handler
 	})
 }
 
-// fail answers with an error through the host's function, records a refusal, and logs what the
-// operator must mend.
+// fail answers the request with an error through Config.WriteError. It also records a refusal as an
+// event and logs a failure that the operator must repair.
 func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	s.logFailure(r, err)
 	s.recordRefusal(r, err)
 	defer func() {
 		if p := recover(); p == http.ErrAbortHandler {
-			panic(p) // the host's way to end a response
+			panic(p) // the documented way of a handler to abort the response
 		} else if p != nil {
 			s.log.ErrorContext(r.Context(), "auth: Config.WriteError panicked", "panic", p)
 			WriteError(w, r, err)
@@ -299,12 +305,12 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	s.writeError(w, r, err)
 }
 
-// recordRefusal records that the caller of the request may not do what it asks for, if err says so.
-// Sign-ins with GitHub have events of their own.
+// recordRefusal emits EventAccessRefused if err refuses a known caller. It ignores refused sign-ins
+// with GitHub, which have their own events.
 func (s *Service) recordRefusal(r *http.Request, err error) {
 	status, reason := ErrorStatus(err)
 	switch {
-	case errors.Is(err, errOthers):
+	case errors.Is(err, errOtherOwner):
 		reason = "it belongs to another user"
 	case status != http.StatusForbidden || isGitHubRefusal(err):
 		return
@@ -313,15 +319,16 @@ func (s *Service) recordRefusal(r *http.Request, err error) {
 	e.setSubject(err)
 	if caller, ok := IdentityFromContext(r.Context()); ok {
 		e.UserID, e.ActorID, e.SessionID = cmp.Or(e.UserID, caller.UserID), caller.UserID, caller.SessionID
-	} else { // the user of a session cookie
+	} else { // the user of a session cookie, whom setSubject has set
 		e.ActorID = e.UserID
 	}
 	if e.ActorID == "" {
-		return // anybody can send such requests
+		return // no event: anyone can send such requests, in any number
 	}
 	s.events.emit(WithClientInfo(r.Context(), s.clientInfo(r)), e)
 }
 
+// logFailure logs err if the store or GitHub could not answer, unless the client has gone away.
 func (s *Service) logFailure(r *http.Request, err error) {
 	var answered *wire.RequestError
 	status, _ := ErrorStatus(err)

@@ -94,7 +94,7 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = defaultMaxAge
 	}
-	if cfg.MaxAge < time.Second || cfg.MaxAge > longestLifetime {
+	if cfg.MaxAge < time.Second || cfg.MaxAge > tokenLifetimeLimit {
 		return nil, errors.New("auth: RemoteVerifierConfig.MaxAge must be from 1 second to 30 days")
 	}
 	return &RemoteVerifier{
@@ -102,7 +102,7 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 			Type:        token.TypeBearer,
 			Issuer:      cfg.Issuer,
 			Audience:    cfg.Audience,
-			MaxLifetime: int64(longestLifetime / time.Second),
+			MaxLifetime: int64(tokenLifetimeLimit / time.Second),
 		},
 		keys:   signing.NewRemoteKeys(cfg.JWKSURL, cfg.HTTPClient),
 		cache:  cache,

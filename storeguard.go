@@ -11,20 +11,22 @@ import (
 )
 
 // Every component calls its store through one of the guards below. A guard converts a panic in the
-// store into an error, so the store counts as one that could not answer. Under net/http a panic
-// ends one request; in a gRPC method, in [Service.Run] and in a host's own goroutine it would end
-// the process.
+// store into an error, so that the call fails as if the store could not answer. Under net/http, a
+// panic would end one request. In a gRPC method, in [Service.Run] or in a host's own goroutine, it
+// would end the process.
 
-// recoverStore converts a panic in a method of the store into an error that says where the panic
-// began. It must be deferred directly.
+// recoverStore converts a panic in a method of the store into an error with the place of the panic.
+// It must be deferred directly, because recover works only in a deferred function itself.
 func recoverStore(method string, err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("auth: the store's %s panicked: %v (at %s)", method, p, panicOrigin())
 	}
 }
 
-// panicOrigin returns the file and line that panicked, for a deferred function that has recovered.
-// The stack trace of the panic is lost then.
+// panicOrigin returns the file and line that panicked, because a recovered panic leaves no stack
+// trace. It must be called while the deferred function that has recovered still runs: the frames of
+// the panic are on the stack until then. The origin is the first frame outside the runtime above
+// runtime.gopanic.
 func panicOrigin() string {
 	var callers [32]uintptr
 	frames := runtime.CallersFrames(callers[:runtime.Callers(1, callers[:])])
@@ -61,7 +63,7 @@ func guardAccounts(store AccountStore) guardedAccounts {
 	return guardedAccounts{guardedCredentials{store}, guardedSessions{store}, guardedGitHub{store}, store}
 }
 
-// guardUsers returns nil for nil: the host keeps the users.
+// guardUsers returns the guarded store, or nil for nil, which means that the host keeps the users.
 func guardUsers(store UserStore) UserStore {
 	if store == nil {
 		return nil
@@ -69,7 +71,7 @@ func guardUsers(store UserStore) UserStore {
 	return guardedUsers{store}
 }
 
-// guardEvents returns nil for nil: there is no audit trail.
+// guardEvents returns the guarded store, or nil for nil, which means that there is no audit trail.
 func guardEvents(store EventStore) EventStore {
 	if store == nil {
 		return nil
@@ -331,7 +333,7 @@ func (g guardedEvents) PruneEvents(ctx context.Context, before time.Time, limit 
 	return g.EventStore.PruneEvents(ctx, before, limit)
 }
 
-// listEntries returns [SessionStore.ListRevocations] for the revocation feed.
+// listEntries adapts [SessionStore.ListRevocations] to the types of package revocation.
 func listEntries(
 	store SessionStore,
 ) func(ctx context.Context, from int64, limit int) ([]revocation.Entry, error) {

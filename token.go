@@ -189,7 +189,7 @@ func (t Token) ExpiresIn() time.Duration {
 func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, error) {
 	began := time.Now()
 	token, err := t.issue(ctx, params)
-	t.events.signIn(ctx, began,
+	t.events.recordSignIn(ctx, began,
 		Event{Method: params.Method, UserID: params.UserID, SessionID: token.Session.ID}, err)
 	return token, err
 }
@@ -338,7 +338,7 @@ func (t *TokenIssuer) signAs(typ string, session Session, user User) (string, er
 func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error) {
 	identity, err := t.verify(ctx, token)
 	if err != nil {
-		t.events.tokenRejected(ctx, err)
+		t.events.recordTokenRejection(ctx, err)
 		return Identity{}, err
 	}
 	return *identity, nil
@@ -411,6 +411,6 @@ func (t *TokenIssuer) repairFeed(ctx context.Context, above int64) error {
 	t.events.logger().ErrorContext(ctx,
 		"auth: the store has lost commits, after a restored backup or a fail-over: "+
 			"all sessions are revoked, because revocations may have been lost too")
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return nil
 }

@@ -59,7 +59,7 @@ func (t *TokenIssuer) revoke(ctx context.Context, by Authority, sessionID, userI
 	if err != nil {
 		return fmt.Errorf("auth: revoking a session: %w", err)
 	}
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return nil
 }
 
@@ -113,7 +113,7 @@ func (t *TokenIssuer) RevokeUser(ctx context.Context, by Authority, userID strin
 		return 0, fmt.Errorf("auth: revoking the sessions of a user: %w", err)
 	}
 	t.learnRevocations(ctx)
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return live, nil
 }
 

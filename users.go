@@ -39,7 +39,7 @@ func (s *Service) Register(ctx context.Context, by Authority, user UserParams) (
 	if err := s.users.Register(ctx, c.write, r.User, key); err != nil {
 		return Registration{}, fmt.Errorf("auth: registering a user: %w", err)
 	}
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return r, nil
 }
 
@@ -96,11 +96,11 @@ func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) 
 		Event{Kind: EventBootstrapped, UserID: r.User.ID, AccessKey: key.ID})
 	err = s.users.Bootstrap(ctx, c.write, r.User, key)
 	if err == nil {
-		c.done(ctx)
+		c.recordEvent(ctx)
 		return r.User, nil
 	}
 	if errors.Is(err, ErrBootstrapped) {
-		_, first, verifyErr := s.credentials.verifyPair(ctx, pair)
+		_, first, verifyErr := s.credentials.verifyAndTouch(ctx, pair)
 		switch {
 		case verifyErr == nil && first.IsSuperUser:
 			return first, nil
@@ -185,7 +185,7 @@ func (s *Service) resetUser(
 		return Registration{}, err
 	}
 	s.tokens.learnRevocations(ctx)
-	c.done(ctx)
+	c.recordEvent(ctx)
 	s.revokeAtGitHub(ctx, tokens)
 	return Registration{User: user, Pair: pair}, nil
 }
@@ -215,7 +215,7 @@ func (s *Service) UpdateUser(
 		return User{}, fmt.Errorf("auth: changing a user: %w", err)
 	}
 	s.tokens.learnRevocations(ctx)
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return user, nil
 }
 
@@ -233,7 +233,7 @@ func (s *Service) DeleteUser(ctx context.Context, by Authority, userID string) e
 		return fmt.Errorf("auth: deleting a user: %w", err)
 	}
 	s.tokens.learnRevocations(ctx)
-	c.done(ctx)
+	c.recordEvent(ctx)
 	s.revokeAtGitHub(ctx, tokens)
 	return nil
 }
@@ -266,7 +266,7 @@ func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 		return fmt.Errorf("auth: revoking all sessions: %w", err)
 	}
 	s.tokens.learnRevocations(ctx)
-	c.done(ctx)
+	c.recordEvent(ctx)
 	return nil
 }
 

@@ -10,33 +10,37 @@ import (
 	"time"
 )
 
-// Authority says on whose behalf a lasting change is made, and what must hold when the change
-// commits. A store checks it inside the transaction of the change. The zero value is refused.
+// Authority names the host or the session that makes a lasting change, and the conditions that must
+// hold when the change commits. A store checks it inside the transaction of the change. The zero
+// value is refused.
 //
-// [ByHost] makes the authority of the host. [Identity.Authority] makes that of a caller's session.
+// [ByHost] returns the authority of the host. [Identity.Authority] returns the authority of a
+// caller's session.
 type Authority struct {
-	// Host names the part of the host, or the operator, that makes the change, if no session
-	// does: at most 64 bytes, such as "billing". The other fields are empty then. Names that
-	// begin with "auth." are reserved for this package.
+	// Host names the part of the host, or the operator, that makes the change without a
+	// session, such as "billing". If Host is set, the other fields must be zero. It is at most
+	// 64 bytes long. Names that begin with "auth." are reserved for this package.
 	Host string
 
-	// SessionID and UserID are the session that makes the change, and its user. The session
-	// must be live, and the user must be active.
+	// SessionID is the session that makes the change, and UserID its user. The session must be
+	// live, and the user must be active.
 	SessionID string
 	UserID    string
 
-	// SuperUser means that the user must be a super user. A session without it changes only
-	// records of its own user. A store that keeps no users cannot check it: the methods of this
-	// package ask the [UserSource] before the change, and what it says counts from the return of
-	// RevokeUser.
+	// SuperUser requires that the user is a super user. Without it, the session can change only
+	// records of its own user.
+	//
+	// A store that keeps no users cannot check this. The methods of this package therefore ask
+	// the [UserSource] before the change, outside its transaction. A user who loses the role in
+	// the host's table can make no further change once [Service.RevokeUser] has returned.
 	SuperUser bool
 
-	// MaxAge, if positive, is the maximum age of the session.
+	// MaxAge, if positive, is the maximum age of the session. Zero means any age.
 	MaxAge time.Duration
 }
 
-// ByHost returns the authority of a part of the host where no session acts, such as
-// ByHost("billing"). Nothing is checked for it: the host vouches for the change.
+// ByHost returns the authority of a part of the host that acts without a session, such as
+// ByHost("billing"). A store checks nothing for it, because the host vouches for the change.
 func ByHost(name string) Authority { return Authority{Host: name} }
 
 // Validate returns an [InvalidError] unless the authority names either a part of the host or a
@@ -53,29 +57,33 @@ func (a Authority) Validate() error {
 	return cmp.Or(checkID("session_id", a.SessionID, MaxIDLength), checkID("user_id", a.UserID, MaxIDLength))
 }
 
-// reservedHosts begins the names of authorities that only this package uses.
-const reservedHosts = "auth."
+// reservedHostPrefix begins the Host of authorities that only this package may use.
+const reservedHostPrefix = "auth."
 
-// checkHost returns an error if a host gives an authority that it must not give.
+// checkHost returns an [InvalidError] if a host must not pass this authority to this package.
 func (a Authority) checkHost() error {
-	if strings.HasPrefix(a.Host, reservedHosts) {
-		return invalidf("authority", "must not begin with %q", reservedHosts)
+	if strings.HasPrefix(a.Host, reservedHostPrefix) {
+		return invalidf("authority", "must not begin with %q", reservedHostPrefix)
 	}
 	return a.Validate()
 }
 
-// Check returns an error unless the authority holds at the time now. A store calls it inside the
-// transaction of the change, after it has locked the user's record, and changes nothing if it
-// returns an error.
+// Check returns an error unless the authority holds at the time now. If Host is set, it returns
+// nil. A store calls it inside the transaction of the change, after it has locked the user's
+// record. If Check returns an error, the store must change nothing.
 //
-// The session and the user are the records that the store has of SessionID and UserID, or zero if
-// there is none. A store that keeps no users passes User{ID: UserID}. Of the entries in the
-// revocation feed that revoke all sessions of this user or of everybody, revokedBelow is the
-// greatest Generation, read in a statement after the lock; zero if there is none.
+// The arguments are records of the store:
 //
-// It returns ErrTokenRejected if the session is not live or the user is not active,
+//   - session is the record of SessionID, or zero if there is none.
+//   - user is the record of UserID, or zero if there is none. A store that keeps no users passes
+//     User{ID: UserID}.
+//   - revokedBelow is the greatest Generation of those entries in the revocation feed that revoke
+//     all sessions of this user or of everybody, or zero if there is none. The store reads it in a
+//     statement after the lock.
+//
+// Check returns ErrTokenRejected if the session is not live or the user is not active,
 // ErrSuperUserRequired if the user must be a super user and is not, and ErrSessionTooOld if the
-// session is older than MaxAge. If Host is set, it returns nil.
+// session is older than MaxAge.
 func (a Authority) Check(now time.Time, session Session, user User, revokedBelow int64) error {
 	if a.Host != "" {
 		return nil
@@ -87,7 +95,7 @@ func (a Authority) Check(now time.Time, session Session, user User, revokedBelow
 	case !session.ExpiresAt.After(now):
 		return errSessionExpired
 	}
-	if ofHost := user == (User{ID: a.UserID}); !ofHost {
+	if keptByHost := user == (User{ID: a.UserID}); !keptByHost {
 		switch {
 		case user.ID != a.UserID || !user.IsActive:
 			return errCallerDisabled
@@ -101,8 +109,9 @@ func (a Authority) Check(now time.Time, session Session, user User, revokedBelow
 	return nil
 }
 
-// CheckOwner returns ErrNotFound if the authority is that of a session which is to change a
-// record of another user without being a super user's. A store calls it with the record's UserID.
+// CheckOwner returns ErrNotFound unless the authority may change a record of the user with this ID.
+// A session without SuperUser may change only records of its own user. A store calls CheckOwner
+// with the UserID of the record.
 func (a Authority) CheckOwner(userID string) error {
 	if a.Host == "" && !a.SuperUser && userID != a.UserID {
 		return fmt.Errorf("auth: record of the caller: %w", ErrNotFound)
@@ -110,32 +119,33 @@ func (a Authority) CheckOwner(userID string) error {
 	return nil
 }
 
-// Write goes into every method of a store that leaves something lasting. [AccountStore] says what
-// a store does with it.
+// Write accompanies every lasting change of a store: the authority, the event and the clock.
+// [AccountStore] describes what a store must do with it.
 type Write struct {
-	// By is who makes the change.
+	// By is the authority of the change.
 	By Authority
 
-	// Event is the record of the change for the audit trail. A store that is an [EventStore]
-	// adds it in the transaction of the change, unless its Kind is empty, and sets its ID and
-	// At. If its UserID is empty and the change is about one user, the store sets it to that
-	// user, and likewise GitHub to the account.
+	// Event is the event of the change for the audit trail. Unless its Kind is empty, a store
+	// that is an [EventStore] adds it in the transaction of the change and sets its ID and At.
+	// If UserID is empty and the change is about one user, the store sets it to that user. If
+	// GitHub is empty and the change is about one account, the store sets it to that account.
 	Event Event
 
-	// Deliver means that the event waits for [EventStore.ClaimEvent].
+	// Deliver asks the store to keep the event for [EventStore.ClaimEvent].
 	Deliver bool
 
-	// Now is the clock. A store calls it after it has locked what it decides by.
+	// Now is the clock. A store calls it after it has locked the records that decide the
+	// change.
 	Now func() time.Time
 
-	// MaxTokenLifetime is how long a token can be valid that is issued now. An entry of the
-	// feed that revokes all sessions of a user lives that long, also if the store has no
-	// session of the user.
+	// MaxTokenLifetime is the longest time for which a token that is issued now can be valid.
+	// An entry of the revocation feed that revokes all sessions of a user must stay that long,
+	// even if the store has no session of the user.
 	MaxTokenLifetime time.Duration
 }
 
-// Validate returns an [InvalidError] if a store cannot make the change: the authority or the
-// event is not valid, or there is no clock.
+// Validate returns an [InvalidError] if the authority or the event is not valid, if Now is nil, or
+// if MaxTokenLifetime is negative. A store must not make such a change.
 func (w Write) Validate() error {
 	switch {
 	case w.Now == nil:
@@ -146,7 +156,7 @@ func (w Write) Validate() error {
 	return cmp.Or(w.By.Validate(), w.Event.validate())
 }
 
-// validate returns an [InvalidError] for the first field that no store may keep.
+// validate returns an [InvalidError] for the first field that is too long or is not text.
 func (e Event) validate() error {
 	if e.Kind == "" {
 		return nil
@@ -166,10 +176,10 @@ func (e Event) validate() error {
 	)
 }
 
-// EventKind says what has happened.
+// EventKind is the kind of an [Event].
 type EventKind string
 
-// The kinds of event. docs/events.md says when each happens and which fields it sets.
+// The kinds of events. docs/events.md says when each kind occurs and which fields it sets.
 const (
 	EventSignedIn            EventKind = "sign_in.accepted"
 	EventSignInRejected      EventKind = "sign_in.rejected"
@@ -201,52 +211,61 @@ const (
 	EventCommitsLost         EventKind = "store.commits_lost"
 )
 
-// Event is something that has happened. It never contains a secret. A field that is unknown,
-// or that the event is not about, is zero.
+// Event describes a sign-in, a refusal or a lasting change. It never contains a secret. A field
+// that is unknown or does not apply is zero.
 type Event struct {
-	// ID identifies an event of the audit trail; at most [MaxIDLength] bytes. It is empty for
-	// an event that is in no trail. OnEvent may be called more than once with an event of the
-	// trail: the ID tells.
+	// ID identifies an event of the audit trail; it is at most [MaxIDLength] bytes long. It is
+	// empty for an event that is not in the trail. OnEvent may receive an event of the trail
+	// more than once, each time with the same ID.
 	ID string
 
 	Kind EventKind
 	At   time.Time
 
-	// UserID is the user the event is about, and ActorID the user who caused it: the same user
-	// for what users do themselves, the caller for what the host does in a request that a
-	// middleware has authenticated, and else empty. Host is the part of the host that acts, as
-	// in [Authority].
-	UserID  string
+	UserID string // the user that the event is about
+
+	// ActorID is the user who caused the event. It equals UserID if users act on themselves. If
+	// the host acts in a request that a middleware has authenticated, it is the caller of that
+	// request. Otherwise it is empty.
 	ActorID string
-	Host    string
 
-	// SessionID is the session the event is about, or else the session that caused it.
+	// Host is the part of the host that acts, as in [Authority].
+	Host string
+
+	// SessionID is the session that the event is about. If there is none, it is the session that
+	// caused the event.
 	SessionID string
-	AccessKey string // never a text that a client only claims, unless it has the form of a key
-	Method    SignInMethod
-	GitHub    GitHubAccount
 
-	// Reason is why something was rejected, or how it was changed. It is for people to read.
+	// AccessKey is the access key that the event is about. If the store has not confirmed the
+	// key that a client sent, it is set only if the text has the form of a generated key,
+	// because any other text may be a secret.
+	AccessKey string
+
+	Method SignInMethod
+	GitHub GitHubAccount
+
+	// Reason says why a request was refused or what a change did. It is text for people.
 	Reason string
 
 	Client ClientInfo // the client that sent the request
 }
 
-// EventFilter says which events of the audit trail are listed. The zero value lists all of them.
+// EventFilter selects events of the audit trail. The zero value selects all of them.
 type EventFilter struct {
-	UserID string    // only events about this user, if not empty
-	Kind   EventKind // only events of this kind, if not empty
+	UserID string    // selects events about this user; empty means any user
+	Kind   EventKind // selects events of this kind; empty means any kind
 
-	// Before is the ID of an event: only events that come after it in the list, that is, older
-	// ones. Empty begins with the newest.
+	// Before is the ID of an event and selects the events that are older than it. Empty means
+	// all events, beginning with the newest.
 	Before string
 }
 
-// LogValue returns the fields of the event that are set, for log/slog.
+// LogValue returns the nonzero fields of the event as a group, for log/slog.
 func (e Event) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("kind", string(e.Kind))}
 	for _, field := range []struct{ name, value string }{
-		{"event_id", e.ID}, {"user_id", e.UserID}, {"actor_id", e.ActorID}, {"by_host", e.Host}, {"session_id", e.SessionID}, {"access_key", e.AccessKey},
+		{"event_id", e.ID}, {"user_id", e.UserID}, {"actor_id", e.ActorID}, {"by_host", e.Host},
+		{"session_id", e.SessionID}, {"access_key", e.AccessKey},
 		{"method", string(e.Method)}, {"github_host", e.GitHub.Host}, {"reason", e.Reason},
 		{"address", e.Client.address()}, {"user_agent", e.Client.UserAgent}, {"request_id", e.Client.RequestID},
 	} {
@@ -266,30 +285,33 @@ func (e Event) isRejection() bool {
 		e.Kind == EventAccessRefused
 }
 
-// setSubject sets the user and the session that a rejection is about, if err knows them.
+// setSubject sets the user and the session of the event to those of err, if err is a rejection.
 func (e *Event) setSubject(err error) {
 	if subject, ok := errors.AsType[*rejection](err); ok {
 		e.UserID, e.SessionID = subject.userID, subject.sessionID
 	}
 }
 
-// Hooks are functions of the host that measure. A nil hook costs nothing. Hooks are called
-// within requests and concurrently, so they must return at once. A panic in a hook is logged and
-// does not harm the request. [ErrorStatus] tells errors that reject a request from failures.
-// Module otelauth makes Hooks for OpenTelemetry.
+// Hooks are functions of the host that measure sign-ins and verifications. A nil hook costs
+// nothing. Module otelauth makes Hooks for OpenTelemetry.
+//
+// Hooks are called within requests and concurrently, so they must return quickly. A panic in a hook
+// is logged, and the request continues. [ErrorStatus] distinguishes errors that reject a request
+// from failures.
 type Hooks struct {
-	// SignIn is called after each attempt to sign in, with its error, which is nil if the
-	// attempt was accepted, and how long it took. The time of a sign-in with GitHub is that
-	// of the callback.
+	// SignIn is called after each attempt to sign in. The err is nil if the attempt was
+	// accepted. Took is the duration of the attempt; for a sign-in with GitHub, it is the
+	// duration of the callback alone.
 	SignIn func(ctx context.Context, method SignInMethod, err error, took time.Duration)
 
-	// Verify is called after each verification of a bearer token, with its error, which is
-	// nil if the token was accepted. Cached reports whether the token was in the cache.
+	// Verify is called after each verification of a bearer token. The err is nil if the token
+	// was accepted. Cached reports whether the token was in the cache.
 	Verify func(ctx context.Context, err error, cached bool, took time.Duration)
 }
 
-// eventClass is a class of events that has a share of the queue of its own, so that no class pushes
-// out another: anybody can cause refusals, and any user can sign in again and again.
+// eventClass is a class of events with a limit of its own in the queue. Anyone can cause any number
+// of refusals, and any user can sign in any number of times. Because of the separate limits, such
+// events cannot push out the events of other classes.
 type eventClass int
 
 const (
@@ -298,12 +320,12 @@ const (
 	classRejectedSignIn
 	classRejectedToken
 	classOtherRefusal
-	eventClasses
+	eventClasses // the number of classes
 )
 
-// eventShares are how many events of each class may wait for OnEvent. All that may wait take a
-// megabyte or two.
-var eventShares = [eventClasses]int32{
+// maxWaiting holds how many events of each class may wait for OnEvent. A full queue takes one to
+// two megabytes.
+var maxWaiting = [eventClasses]int32{
 	classChange:         1024,
 	classSignIn:         1024,
 	classRejectedSignIn: 1024,
@@ -313,7 +335,7 @@ var eventShares = [eventClasses]int32{
 
 func (e Event) class() eventClass {
 	switch {
-	case e.Kind == EventSignedIn, e.Kind == EventSessionRevoked: // any user can sign in and out for ever
+	case e.Kind == EventSignedIn, e.Kind == EventSessionRevoked: // in any number by any user
 		return classSignIn
 	case e.Kind == EventSignInRejected:
 		return classRejectedSignIn

@@ -11,7 +11,8 @@ import (
 
 func TestEachByteStringHasOneSpelling(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]string{"": "", "AA": "\x00", "_-8": "\xff\xef", "AAAA": "\x00\x00\x00"} {
+	for text, want := range map[string]string{"": "", "AA": "\x00", "_-8": "\xff\xef",
+		"AAAA": "\x00\x00\x00"} {
 		got, err := canonical.DecodeBase64URL(text)
 		require.NoError(t, err)
 		require.Equal(t, want, string(got))
@@ -35,7 +36,8 @@ func TestEachByteStringHasOneSpelling(t *testing.T) {
 func TestOnlyTheAlphabetIsBase64URL(t *testing.T) {
 	t.Parallel()
 	require.True(t, canonical.IsBase64URL("azAZ09-_"))
-	for _, text := range []string{"", "a=", "a+", "a/", "a\n", "a.", "a b", "ä", "a\x00", "@", "[", "`", "{", ":"} {
+	for _, text := range []string{"", "a=", "a+", "a/", "a\n", "a.", "a b", "ä", "a\x00", "@",
+		"[", "`", "{", ":"} {
 		require.False(t, canonical.IsBase64URL(text), "%q", text)
 	}
 	for c := range 256 {

@@ -22,6 +22,7 @@ import (
 // styledDirs are the directories whose comments follow the rules. A directory does not include its
 // subdirectories.
 var styledDirs = []string{
+	".",
 	"benchmarks",
 	"benchmarks/httpload",
 	"benchmarks/plot",

@@ -18,7 +18,8 @@ func TestFoldingChangesOnlyASCIILetters(t *testing.T) {
 
 func TestControlCharactersAreFound(t *testing.T) {
 	t.Parallel()
-	for _, s := range []string{"\x00", "a\nb", "\x7f", "\u0085", "\u200e", "\u202e", "\u2066", "\u2028", "\u2029"} {
+	for _, s := range []string{"\x00", "a\nb", "\x7f", "\u0085", "\u200e", "\u202e", "\u2066",
+		"\u2028", "\u2029"} {
 		require.True(t, text.HasControls(s), "%q", s)
 	}
 	for _, s := range []string{"", " ", "Ada Lovelace", "Ä", "👩\u200d💻", "\xff"} {

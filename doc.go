@@ -17,13 +17,13 @@
 //	mux.Handle("DELETE /reports", svc.Authenticate(svc.RequireSuperUser(purge)))
 //
 // Behind [Service.Authenticate], [IdentityFromContext] returns the caller. Authorize by
-// Identity.UserID, because a name can pass to another user and an ID cannot. [Service.User] reads
-// the caller's record from the store.
+// Identity.UserID, because a username can later belong to another user, and an ID cannot.
+// [Service.User] reads the caller's record from the store.
 //
 // A new store has no users. [Service.Bootstrap] makes the first super user, who registers the other
 // users. If the keys of all super users are lost, [Service.RecoverSuperUser] restores access. Start
-// [Service.Run] in a goroutine of your own on every instance. It follows the revocation feed ahead
-// of requests, delivers events, and removes expired records.
+// [Service.Run] in a goroutine of your own on every instance. It reads the store's list of revoked
+// sessions, so that requests need not, delivers events, and removes expired records.
 //
 // # Tokens
 //
@@ -48,8 +48,8 @@
 // A user has up to [TokenConfig.MaxSessions] sessions. Each records the client that opened it
 // ([WithClientInfo]). If another person may be able to sign in as a user,
 // [Service.RegenerateCredentials] replaces the user's keys, sessions and GitHub link by one new
-// key. With [Config.ReauthAfter], a stolen token cannot be used to make an access key once its
-// session is older than that.
+// key. [Config.ReauthAfter] limits the power of a stolen token. If its session is older than that
+// duration, the token cannot be used to make an access key.
 //
 // # A users table of your own
 //
@@ -65,11 +65,11 @@
 //
 // # Attacks
 //
-// [Config.Throttling] limits the attempts of each client address. A correct generated secret is
-// always accepted, unless its own address floods the service. [Config.Proxies] names the proxies
-// that are trusted to report the client address. [Config.OnEvent] receives all events, such as
-// sign-ins, refusals and lasting changes, each with the user who caused it and the reason. If it is
-// nil, events go to the log.
+// [Config.Throttling] limits the attempts of each client address. A client with a correct generated
+// secret is always accepted, unless the client's own address floods the service. [Config.Proxies]
+// names the proxies that are trusted to report the client address. [Config.OnEvent] receives all
+// events, such as sign-ins, refusals and lasting changes, each with the user who caused it and the
+// reason. If it is nil, events go to the log.
 //
 // # Tests of a host
 //

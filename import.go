@@ -133,7 +133,7 @@ func (v *CredentialVerifier) importedHash(ctx context.Context, imported Imported
 	return imported.Hash, nil
 }
 
-// sha256Form returns the stored hash of a SHA-256 digest in hexadecimal.
+// sha256Form takes a SHA-256 digest in hexadecimal, and returns the form in which it is stored.
 func sha256Form(text string) (string, error) {
 	digest, err := hex.DecodeString(text)
 	if err != nil || len(digest) != sha256.Size {

@@ -27,8 +27,8 @@ const (
 // event is delivered, and the host must call Prune itself.
 //
 // Its goroutines end before Run returns, except a call of OnEvent that takes more than 5 seconds
-// after ctx is done. Stop the server before ctx is done, because events that come after Run has
-// returned only go to the log.
+// after ctx is done. Stop the server before ctx is done: after Run has returned, an event that is
+// not in the audit trail is written to the log and not delivered.
 func (s *Service) Run(ctx context.Context) error {
 	var delivery sync.WaitGroup
 	defer delivery.Wait()

@@ -262,8 +262,9 @@ func claimsOf(session Session) SessionClaims {
 	}
 }
 
-// checkAuthority returns an error unless a caller of an exported method may pass the authority. If
-// the host keeps the users, it asks the UserSource about a super user, because no store can.
+// checkAuthority returns an error if callers of exported methods must not pass this authority. If
+// the host keeps the users, checkAuthority asks the UserSource whether the user is a super user,
+// because then no store knows that.
 func (t *TokenIssuer) checkAuthority(ctx context.Context, by Authority) error {
 	if err := by.checkHost(); err != nil || !by.SuperUser || t == nil || t.users == nil {
 		return err

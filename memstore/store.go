@@ -82,7 +82,8 @@ type accessKey struct {
 	expiry   *expiry[*accessKey] // nil if the key never expires
 }
 
-// session is a session's record, and the owner, key and queue entry that refer to it.
+// session holds the record of a session, and the owner, the key and the queue entry that refer to
+// the session.
 type session struct {
 	record auth.Session
 	owner  *user

@@ -30,7 +30,8 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 const insertBootstrap = `INSERT INTO auth_bootstrap (id, user_id) VALUES (1, ?)`
 
 // Bootstrap implements [auth.UserStore]. It returns [auth.ErrInvalid] unless the user is an active
-// super user. Otherwise the single call would be spent without creating an administrator.
+// super user. Without this check, the one Bootstrap that a store allows could be used up without
+// creating a super user.
 func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
 	if err := cmp.Or(ctx.Err(), w.Validate(), checkUserWithKey(user, key),
 		checkAdministers(user)); err != nil {

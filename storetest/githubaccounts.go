@@ -11,7 +11,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// The GitHub groups of RunAccounts, as githubTogether and githubAlone are those of Run.
+// These are the GitHub groups of RunAccounts. The GitHub groups of Run are githubTogether and
+// githubAlone.
 var (
 	githubAccountsTogether = []group[auth.AccountStore]{
 		{"states", statePromises},

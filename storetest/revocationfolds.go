@@ -32,9 +32,9 @@ func countFolds(entries []auth.Revocation) (n int) {
 	return n
 }
 
-// requireFolded fails the test unless the last of a user's entries revokes all but few of the
-// sessions. The sessions are those that the feed named and those that were revoked with them. The
-// test leaves open how many sessions stay named, as long as they are fewer than half. If the new
+// requireFolded fails the test unless the last entry of the user revokes most of these sessions:
+// those that the feed named, and those that were revoked together with them. Fewer than half of the
+// sessions may stay named. If the new
 // entry replaces an older folded entry, replaced is the expiry of that entry.
 func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session, replaced time.Time) {
 	t.Helper()

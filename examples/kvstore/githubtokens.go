@@ -7,8 +7,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// withToken changes the user's connection to the host if it has a token of this version. An empty
-// version means any version. Otherwise withToken returns [auth.ErrNotFound].
+// withToken changes the user's connection to the host if it has a token of this version, or any
+// token if the version is empty. If it has no such token, withToken returns [auth.ErrNotFound].
 func (s *Store) withToken(
 	ctx context.Context, userID, host, version string, do func(*connection),
 ) error {

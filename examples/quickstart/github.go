@@ -18,8 +18,8 @@ import (
 // starts a fake GitHub, which the caller must close.
 //
 // At the fake, any visitor can sign in as any user. So with the fake, the service serves only this
-// machine. Its GitHub accounts are remembered under a host name that cannot exist, so that no real
-// GitHub account ever inherits their access.
+// machine. The accounts of the fake are remembered under a host name that cannot exist, so that no
+// real GitHub account ever inherits their access.
 func openGitHub(
 	listening net.Addr, origin string,
 ) (cfg auth.GitHubConfig, fake *githubtest.Server, err error) {

@@ -15,8 +15,8 @@ import (
 	"sync"
 )
 
-// maxProxies bounds how many addresses [Resolver.Address] looks at, because a client chooses how
-// long its list is.
+// maxProxies bounds how many addresses of X-Forwarded-For [Resolver.Address] looks at, because a
+// client chooses the length of the header.
 const maxProxies = 16
 
 // Proxies are the reverse proxies in front of a service.

@@ -82,8 +82,8 @@ type readFailure struct {
 	at  time.Time
 }
 
-// NewFeed returns a feed that has read nothing. Requests read it again when the latest read is as old
-// as interval, and do not trust it when the latest read is as old as maxStaleness.
+// NewFeed returns a feed that has read nothing. Requests read it again when the latest read is as
+// old as interval, and do not trust it when the latest read is as old as maxStaleness.
 func NewFeed(source Source, interval, maxStaleness time.Duration, now func() time.Time) *Feed {
 	return &Feed{
 		source:       source,
@@ -99,8 +99,9 @@ func NewFeed(source Source, interval, maxStaleness time.Duration, now func() tim
 // known is not too old. It reads the feed if necessary. Checked is where the caller remembers, for
 // the same session, the version of what is known at which the session was live; 0 for none.
 //
-// It returns [ErrRevoked] or [ErrCommitsLost] if the session must be rejected. Any other error means
-// that the store did not answer in time, or that ctx is done: nothing is known of the session then.
+// It returns [ErrRevoked] or [ErrCommitsLost] if the session must be rejected. Any other error
+// means that the store did not answer in time, or that ctx is done: nothing is known of the session
+// then.
 func (f *Feed) RequireLive(
 	ctx context.Context, userID, sessionID string, generation int64, checked *atomic.Uint64, now time.Time,
 ) error {
@@ -154,8 +155,8 @@ func (f *Feed) Now() time.Time {
 	return time.Now()
 }
 
-// Age returns how old what is known is at the time now. It is the greatest Duration before the first
-// complete read, and whenever the feed must not be trusted.
+// Age returns the age, at the given time, of what the feed knows. Before the first complete read,
+// and while the feed must not be trusted, it returns the greatest Duration.
 func (f *Feed) Age(now time.Time) time.Duration {
 	readAt := f.readAt.Load()
 	if readAt == nil {
@@ -164,8 +165,8 @@ func (f *Feed) Age(now time.Time) time.Duration {
 	return clock.Age(now, *readAt)
 }
 
-// requireUsable returns nil if what is known is fresh or, because the store has not answered in time,
-// at least not too old.
+// requireUsable returns nil if what is known is fresh or, because the store has not answered in
+// time, at least not too old.
 func (f *Feed) requireUsable(ctx context.Context, now time.Time) error {
 	err := f.makeFresh(ctx, now, f.Age(now) < f.maxStaleness)
 	if err == nil || f.Age(f.now()) < f.maxStaleness {
@@ -203,8 +204,8 @@ func (f *Feed) makeFresh(ctx context.Context, now time.Time, usable bool) error 
 	return f.read(read)
 }
 
-// acquire waits until no other goroutine reads the feed, or returns an error when ctx is done. After
-// it has returned nil, the caller must release.
+// acquire waits until no other goroutine reads the feed, or returns an error when ctx is done.
+// After it has returned nil, the caller must release.
 func (f *Feed) acquire(ctx context.Context) error {
 	select {
 	case f.reading <- struct{}{}:

@@ -265,8 +265,8 @@ func (m *Authority) mayAct(s authorityState, op operation) bool {
 		(!op.needsPower || s.super&owner != 0)
 }
 
-// refuse ends the request without an effect. Unless the operation itself is impossible, a session
-// with the needed rights must not be refused.
+// refuse ends the request without an effect. It reports a broken promise if the session has the
+// needed rights and the operation itself is possible.
 func (m *Authority) refuse(
 	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
 ) {

@@ -108,7 +108,8 @@ func lastingWrites() (ops []operation) {
 	return ops
 }
 
-// endings returns the operations that the host or a user's own client makes.
+// endings returns the operations that end a session's authority. The host or the user's own client
+// makes them.
 func endings() (ops []operation) {
 	for n := range int8(authoritySessions) {
 		ops = append(ops, operation{

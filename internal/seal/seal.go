@@ -25,7 +25,7 @@ type Key struct {
 
 // Sealer seals and opens bytes for one purpose. It is safe for concurrent use. Make it with [New].
 //
-// The sealed form is a version, the ID of the key behind its length, a nonce, and the ciphertext of
+// The sealed form is a version, the length of the key's ID, the ID, a nonce, and the ciphertext of
 // XChaCha20-Poly1305. Its nonces are long enough to be random for any number of messages.
 type Sealer struct {
 	purpose string

@@ -89,7 +89,6 @@ func TestKeysThatCannotBeAreRefused(t *testing.T) {
 	mixed.PublicKey = other.ec.PublicKey
 	//lint:ignore SA1019 the mistake is the point
 	zero.D = new(big.Int)
-	//lint:ignore SA1019 the mistake is the point
 	foreign.X, foreign.Y = big.NewInt(1), big.NewInt(1)
 
 	hs := func(id string, secret []byte) error { _, err := signing.NewHS256Key(id, secret); return err }

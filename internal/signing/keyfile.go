@@ -134,7 +134,7 @@ func withoutValue(err error) error {
 	return err
 }
 
-// jsonTypeNames has encoding/json's names of the JSON types, with their articles.
+// jsonTypeNames maps encoding/json's name of a JSON type to the same name with "a" or "an".
 var jsonTypeNames = map[string]string{
 	"string": "a string", "number": "a number", "bool": "a truth value", "array": "an array", "object": "an object",
 }

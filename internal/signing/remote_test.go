@@ -158,7 +158,7 @@ func TestKeysAreRenewedBeforeTheyGetOld(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, 1, s.fetches)
 
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		s.takes(100 * time.Millisecond)
 		require.Same(t, first, s.requireKey(0), "no request waits")
 		synctest.Wait()
@@ -219,7 +219,7 @@ func TestTheLastKeysAreGoodForADay(t *testing.T) {
 		s.fails()
 		time.Sleep(24*time.Hour - 1)
 		s.requireKey(0)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		_, took, err := s.current()
 		require.EqualError(t, err, `fetch the public keys: Get "`+setURL+`": away`)
 		require.Zero(t, took)
@@ -269,7 +269,7 @@ func TestNewerKeysAreFetchedAtABoundedRate(t *testing.T) {
 		require.Same(t, first, same, "too early to ask again")
 		require.Equal(t, 1, s.fetches)
 
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		s.takes(100 * time.Millisecond)
 		began := time.Now()
 		second, err := s.keys.Newer(t.Context(), first, began)

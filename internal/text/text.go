@@ -27,9 +27,9 @@ func isControl(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
 
-// Readable returns s as people may be shown it: without the characters of [HasControls] and without
-// bytes that are not UTF-8, cut to limit bytes at the end of a character. It reads at most four
-// times as many bytes of s.
+// Readable returns the part of s that is safe to show to people. It drops the characters of
+// [HasControls] and bytes that are not UTF-8, and cuts the text to limit bytes at the end of a
+// character. It reads at most the first 4*limit bytes of s.
 func Readable(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || isControl(r) {

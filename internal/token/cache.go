@@ -16,8 +16,8 @@ import (
 // session are checked each time. A nil Cache remembers nothing.
 //
 // The cache is a table of buckets with a few places each. The hash of a token, under a seed of this
-// process, says into which bucket it goes. A reader takes no lock, allocates nothing, and compares the
-// whole token, never only the hash. In a full bucket, a token that was not asked for again goes
+// process, says into which bucket it goes. A reader takes no lock, allocates nothing, and compares
+// the whole token, never only the hash. In a full bucket, a token that was not asked for again goes
 // first, so that many tokens seen once do not drive out the tokens that are seen often.
 type Cache struct {
 	seed    maphash.Seed
@@ -61,8 +61,8 @@ const (
 	maxSize     = 1 << 24
 )
 
-// NewCache returns a cache for at least size tokens. Zero means 16384. -1 means none, and the result
-// is nil.
+// NewCache returns a cache for at least size tokens. Zero means 16384. -1 means none, and the
+// result is nil.
 func NewCache(size int) (*Cache, error) {
 	switch {
 	case size == 0:
@@ -127,8 +127,9 @@ func (c *Cache) add(token string, ring *signing.Ring, claims Claims, now int64) 
 	return v
 }
 
-// place returns where the token goes: to its own place if it is there already, or to a place that is
-// empty or has a useless token, or else to the place of an unwanted token.
+// place returns where the token goes. It takes the first of these places that exists: the place
+// that the token already has; an empty place, or that of a token that has expired or was verified
+// by an older ring; the place of a token that nobody has asked for since it was added.
 func (b *bucket) place(v *Verified, now int64) int {
 	free, unwanted := -1, -1
 	for i := range b {

@@ -165,6 +165,18 @@ func TestKeysAreCopied(t *testing.T) {
 	}
 }
 
+// The first signature is made after the caller has cleared its secret.
+func TestAnUnusedHS256KeyIsACopyOfItsSecret(t *testing.T) {
+	t.Parallel()
+	secret := random(signing.MinSecret)
+	kept, err := signing.NewHS256Key("id", bytes.Clone(secret))
+	require.NoError(t, err)
+	key, err := signing.NewHS256Key("id", secret)
+	require.NoError(t, err)
+	clear(secret)
+	requireSame(t, kept, key)
+}
+
 func TestSignaturesAreThoseOfTheAlgorithm(t *testing.T) {
 	t.Parallel()
 	m := newMaterial(t)

@@ -103,6 +103,29 @@ func TestAWaitEndsAfterThreeSeconds(t *testing.T) {
 	})
 }
 
+func TestAHashThatStopsWaitingGivesItsPlaceBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const places = 33
+		c := newCrowd(1)
+		c.enter(t.Context(), address(0))
+		for range 2 {
+			ctx, cancel := context.WithCancel(t.Context())
+			for i := range places - 1 {
+				c.enter(ctx, address(1+i))
+			}
+			require.Empty(t, c.results, "every place can be taken")
+			cancel()
+			for range places - 1 {
+				require.ErrorIs(t, <-c.results, context.Canceled)
+			}
+		}
+		require.Equal(t, 1, c.queue.Clients(), "only the client whose hash runs is remembered")
+		(<-c.leaves)()
+		require.Zero(t, c.queue.Clients())
+	})
+}
+
 func TestOneClientGetsAFourthOfThePlaces(t *testing.T) {
 	t.Parallel()
 	for name, client := range map[string]netip.Addr{"with an address": address(1), "without an address": {}} {

@@ -72,6 +72,22 @@ func TestImportedHashesMatchTheirSecretAndAreStale(t *testing.T) {
 	}
 }
 
+// Other programs write hashes of other lengths than this package does.
+func TestAnImportedArgon2HashMatchesWhateverItsLength(t *testing.T) {
+	t.Parallel()
+	h := newHasher(t)
+	salt := []byte("0123456789abcdef")
+	for _, length := range []uint32{16, 32, 64} {
+		sum := argon2.IDKey([]byte(password), salt, 1, 8192, 1, length)
+		stored := fmt.Sprintf("$argon2id$v=19$m=8192,t=1,p=1$%s$%s",
+			base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(sum))
+		match, _ := h.Slow.Match(stored, "u1", "key", password)
+		require.True(t, match, length)
+		match, _ = h.Slow.Match(stored, "u1", "key", password+" ")
+		require.False(t, match, length)
+	}
+}
+
 // An attacker who can write to the store must not bring in a hash that needs no pepper.
 func TestImportedHashesAreRefusedUnlessNoPepperIsAllowed(t *testing.T) {
 	t.Parallel()

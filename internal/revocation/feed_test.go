@@ -275,6 +275,23 @@ func TestALookUpDuringWhichTheFeedBecomesUntrustedIsRepeated(t *testing.T) {
 	})
 }
 
+// While a session is looked up, another goroutine reads the entry that revokes it.
+func TestALookUpDuringWhichTheSessionIsRevokedIsRepeated(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	s := session{"u", "s", 0}
+	require.NoError(t, in.check(s))
+	checked, result := new(atomic.Uint64), make(chan error)
+	release := in.HoldLookUps("u")
+	go func() { result <- in.checkAt(t.Context(), s, checked) }()
+	time.Sleep(50 * time.Millisecond) // a look-up that begins later finds the entry at once
+	in.store.add(revocation.Entry{Generation: 1})
+	require.NoError(t, in.ReadNow(t.Context()))
+	release()
+	require.Equal(t, revocation.ErrRevoked, <-result)
+	require.Zero(t, checked.Load())
+}
+
 // The feed was read, and the machine slept for hours.
 func TestTheFeedIsReadAfterASuspend(t *testing.T) {
 	t.Parallel()

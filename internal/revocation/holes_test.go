@@ -67,6 +67,7 @@ func TestAHoleInTheFeedIsAnError(t *testing.T) {
 		"after an entry for all":            {0, join(ofEverybody(1, 1), entriesAt(3)), 0, true},
 		"an entry for all that is too low":  {0, join(entriesAt(1, 4), ofEverybody(5, 2)), 0, true},
 		"an entry for all, just enough":     {0, join(entriesAt(1, 4), ofEverybody(5, 3)), 0, false},
+		"an entry for all that is too high": {0, join(ofEverybody(1, 9), entriesAt(5)), 0, true},
 		"an entry for one user":             {3, join(entriesAt(5), ofUser), 0, true},
 		"out of order":                      {0, entriesAt(1, 3, 2), 0, true},
 		"twice":                             {0, entriesAt(1, 1), 0, true},

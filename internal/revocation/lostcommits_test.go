@@ -71,6 +71,22 @@ func TestAnInstanceAheadOfTheFeedRepairsIt(t *testing.T) {
 	}
 }
 
+// The entry that another instance has added revokes only sessions below its generation. A session of
+// that generation has seen the lost entry at the same position.
+func TestAnEntryAtThePositionOfALostOneDoesNotRepairTheFeed(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	in.store.revoke(session{"v", "s", 0})
+	in.store.revoke(session{"v", "t", 0})
+	lost := session{"u", "s", 2}
+	require.NoError(t, in.check(lost))
+	in.store.restore(1)
+	in.store.add(revocation.Entry{Generation: 2})
+	in.clock.Advance(interval)
+	require.Equal(t, revocation.ErrRevoked, in.check(lost))
+	require.Len(t, in.store.repairs, 1)
+}
+
 func TestARepairThatFailsLeavesTheFeedUntrusted(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
@@ -107,8 +123,12 @@ func TestARefusalThatCouldNotBeRepairedIsRememberedForTheInterval(t *testing.T) 
 	require.Equal(t, heads, in.store.heads, "the same head proves it")
 	require.Equal(t, reads, in.store.countReads())
 
+	in.clock.Advance(interval - 1)
+	require.Equal(t, revocation.ErrCommitsLost, in.check(ahead))
+	require.Equal(t, heads, in.store.heads, "the proof is not yet too old")
+
 	in.store.ignoreRepairs = false
-	in.clock.Advance(interval)
+	in.clock.Advance(1)
 	require.Equal(t, revocation.ErrRevoked, in.check(ahead), "reading the feed has repaired it")
 	require.Len(t, in.store.repairs, 5+1)
 }

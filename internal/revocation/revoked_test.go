@@ -124,6 +124,20 @@ func TestAnEntryForTheUserIsNotForgottenWhileOtherEntriesExpire(t *testing.T) {
 	require.Equal(t, 101, r.Len())
 }
 
+func TestUsersWhoseEntriesHaveExpiredTakeNoMemory(t *testing.T) {
+	t.Parallel()
+	now := authtest.NewClock().Now()
+	r := revocation.NewRevoked()
+	for i := range 1000 {
+		r.Add(named(fmt.Sprint("user ", i), "s", 0, now), now)
+	}
+	require.Equal(t, 1000, r.Users())
+	for i := range int64(100) {
+		r.Add(named("u", fmt.Sprint(i), i, now.Add(24*time.Hour)), now.Add(3*time.Hour))
+	}
+	require.Equal(t, 1, r.Users())
+}
+
 // The attack: a user signs in and out all the time, to exhaust the memory of every instance.
 func TestALoopOfSignInAndLogoutTakesNoMoreMemory(t *testing.T) {
 	t.Parallel()

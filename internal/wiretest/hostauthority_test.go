@@ -1,0 +1,127 @@
+package wiretest
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/stretchr/testify/require"
+)
+
+// A name that begins with "auth." in the audit trail means that this package made the change.
+func TestAHostCannotActInTheNameOfThisPackage(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	session, err := g.svc.SignIn(t.Context(), g.user.ID)
+	require.NoError(t, err)
+	by, ctx := auth.ByHost("auth.Repair"), t.Context()
+	active := true
+	for name, call := range map[string]func() error{
+		"Register": func() error {
+			_, err := g.svc.Register(ctx, by, auth.UserParams{Username: "new"})
+			return err
+		},
+		"RegenerateCredentials": func() error {
+			_, err := g.svc.RegenerateCredentials(ctx, by, g.user.ID)
+			return err
+		},
+		"ReinstateUser": func() error { _, err := g.svc.ReinstateUser(ctx, by, g.user.ID); return err },
+		"UpdateUser": func() error {
+			_, err := g.svc.UpdateUser(ctx, by, g.user.ID, auth.UserChange{IsActive: &active})
+			return err
+		},
+		"DeleteUser":      func() error { return g.svc.DeleteUser(ctx, by, g.user.ID) },
+		"RevokeUser":      func() error { _, err := g.svc.RevokeUser(ctx, by, g.user.ID); return err },
+		"RevokeEverybody": func() error { return g.svc.RevokeEverybody(ctx, by) },
+		"ImportUsers": func() error {
+			_, err := g.svc.ImportUsers(ctx, by, strings.NewReader(""), auth.ImportOptions{})
+			return err
+		},
+		"Import": func() error { return g.svc.Credentials().Import(ctx, by, auth.ImportedKey{}) },
+		"Issue": func() error {
+			_, err := g.svc.Credentials().Issue(ctx, by, g.user.ID, auth.KeyOptions{})
+			return err
+		},
+		"Rotate": func() error {
+			_, err := g.svc.Credentials().Rotate(ctx, by, g.userPair.AccessKey, 0)
+			return err
+		},
+		"RevokeKey":     func() error { return g.svc.Credentials().Revoke(ctx, by, g.userPair.AccessKey) },
+		"RevokeSession": func() error { return g.svc.Tokens().Revoke(ctx, by, session.Session.ID) },
+		"Disconnect":    func() error { return g.svc.GitHub().Disconnect(ctx, by, g.user.ID) },
+		"Unlink":        func() error { return g.svc.GitHub().Unlink(ctx, by, g.user.ID) },
+		"Forget": func() error {
+			return g.svc.GitHub().Forget(ctx, by, auth.GitHubAccount{Host: "github.com", ID: 1})
+		},
+	} {
+		err := call()
+		var invalid *auth.InvalidError
+		require.ErrorAs(t, err, &invalid, name)
+		require.Equal(t, "authority", invalid.Field, name)
+	}
+	require.Equal(t, 200, g.login(g.userPair).status, "nothing has changed")
+}
+
+func TestAnAuthorityHoldsOnlyForALiveSessionOfAnActiveUser(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	session := auth.Session{ID: "s", UserID: "u", Generation: 7, CreatedAt: now.Add(-time.Hour),
+		ExpiresAt: now.Add(time.Nanosecond)}
+	user := auth.User{ID: "u", Username: "alice", IsActive: true}
+	type check struct {
+		by      auth.Authority
+		session auth.Session
+		user    auth.User
+		below   int64
+	}
+	for name, test := range map[string]struct {
+		change func(*check)
+		want   error
+	}{
+		"a live session":            {func(*check) {}, nil},
+		"a user of the host":        {func(c *check) { c.user = auth.User{ID: "u"} }, nil},
+		"a session just young":      {func(c *check) { c.by.MaxAge = time.Hour + time.Nanosecond }, nil},
+		"a session too old":         {func(c *check) { c.by.MaxAge = time.Hour }, auth.ErrSessionTooOld},
+		"no session":                {func(c *check) { c.session = auth.Session{} }, auth.ErrTokenRejected},
+		"another session":           {func(c *check) { c.session.ID = "t" }, auth.ErrTokenRejected},
+		"a session of another user": {func(c *check) { c.session.UserID = "v" }, auth.ErrTokenRejected},
+		"a session that expires":    {func(c *check) { c.session.ExpiresAt = now }, auth.ErrTokenRejected},
+		"revoked before":            {func(c *check) { c.below = 7 }, nil},
+		"revoked with all others":   {func(c *check) { c.below = 8 }, auth.ErrTokenRejected},
+		"no user":                   {func(c *check) { c.user = auth.User{} }, auth.ErrTokenRejected},
+		"another user":              {func(c *check) { c.user.ID = "v" }, auth.ErrTokenRejected},
+		"a disabled user":           {func(c *check) { c.user.IsActive = false }, auth.ErrTokenRejected},
+		"an ordinary user":          {func(c *check) { c.by.SuperUser = true }, auth.ErrSuperUserRequired},
+		"a super user":              {func(c *check) { c.by.SuperUser, c.user.IsSuperUser = true, true }, nil},
+	} {
+		c := check{auth.Authority{SessionID: "s", UserID: "u"}, session, user, 0}
+		test.change(&c)
+		require.ErrorIs(t, c.by.Check(now, c.session, c.user, c.below), test.want, name)
+	}
+}
+
+// Otherwise a user could become a super user: the record is the user's own.
+func TestASessionWithoutSuperUserChangesNoUserNotEvenItsOwn(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	session, err := g.svc.SignIn(t.Context(), g.user.ID)
+	require.NoError(t, err)
+	by := auth.Authority{SessionID: session.Session.ID, UserID: g.user.ID}
+	ctx, yes := t.Context(), true
+	_, err = g.svc.UpdateUser(ctx, by, g.user.ID, auth.UserChange{IsSuperUser: &yes})
+	require.ErrorIs(t, err, auth.ErrSuperUserRequired)
+	_, err = g.svc.Register(ctx, by, auth.UserParams{Username: "new"})
+	require.ErrorIs(t, err, auth.ErrSuperUserRequired)
+	_, err = g.svc.RegenerateCredentials(ctx, by, g.user.ID)
+	require.ErrorIs(t, err, auth.ErrSuperUserRequired)
+	_, err = g.svc.ReinstateUser(ctx, by, g.user.ID)
+	require.ErrorIs(t, err, auth.ErrSuperUserRequired)
+	require.ErrorIs(t, g.svc.DeleteUser(ctx, by, g.user.ID), auth.ErrSuperUserRequired)
+	require.ErrorIs(t, g.svc.RevokeEverybody(ctx, by), auth.ErrSuperUserRequired)
+	err = g.svc.GitHub().Forget(ctx, by, auth.GitHubAccount{Host: "github.com", ID: 1})
+	require.ErrorIs(t, err, auth.ErrSuperUserRequired)
+	user, err := g.store.FindUser(ctx, g.user.ID)
+	require.NoError(t, err)
+	require.False(t, user.IsSuperUser)
+}

@@ -177,3 +177,16 @@ func TestASecondLogoutOnAnotherInstanceRejectsTheTokenThere(t *testing.T) {
 		require.Equal(t, http.StatusUnauthorized, status(svc, token))
 	}
 }
+
+// The second instance finds no session, because the first has revoked it.
+func TestRevokingASessionThatAnotherInstanceHasRevokedRejectsItsTokenAtOnce(t *testing.T) {
+	t.Parallel()
+	in := newInstances(t)
+	token, err := in.svc.SignIn(t.Context(), in.user.ID)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, status(in.other, token.Bearer.Reveal()))
+	id := token.Session.ID
+	require.NoError(t, in.svc.Tokens().Revoke(t.Context(), authtest.ByHost, id))
+	require.ErrorIs(t, in.other.Tokens().Revoke(t.Context(), authtest.ByHost, id), auth.ErrNotFound)
+	require.Equal(t, http.StatusUnauthorized, status(in.other, token.Bearer.Reveal()))
+}

@@ -1,6 +1,7 @@
 package wiretest
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -240,4 +241,45 @@ func TestReauthAfterRejectsLastingChangesOfOldSessions(t *testing.T) {
 			}
 		}
 	}
+}
+
+// agingBody lets the session become too old before the body arrives.
+type agingBody struct {
+	io.Reader
+	age func()
+}
+
+func (b agingBody) Read(p []byte) (int, error) {
+	b.age()
+	return b.Reader.Read(p)
+}
+
+func TestASessionThatBecomesTooOldBeforeTheBodyArrivesGetsNoSecret(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/auth/keys", "/auth/keys/KEY/rotate"} {
+		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.ReauthAfter = time.Minute })
+		token := f.signIn(f.user)
+		body := agingBody{strings.NewReader("{}"), func() { f.clock.Advance(time.Minute) }}
+		path = strings.Replace(path, "KEY", f.userPair.AccessKey, 1)
+		r := httptest.NewRequest(http.MethodPost, path, body)
+		r.Header.Set("Authorization", "Bearer "+token)
+		r.Header.Set("Content-Type", "application/json")
+		require.Equal(t, http.StatusForbidden, serve(f.svc.Handler(), r).status, path)
+	}
+}
+
+// A token says in whole seconds when its session began.
+func TestReauthAfterCountsFromTheSecondInWhichTheSessionBegan(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.ReauthAfter = time.Minute
+	}})
+	token, err := g.svc.SignIn(t.Context(), g.user.ID)
+	require.NoError(t, err)
+	const connect = "/api/v1/auth/github/login"
+	end := token.Session.CreatedAt.Add(time.Minute)
+	g.clock.Advance(end.Sub(g.clock.Now()) - 1)
+	require.Equal(t, http.StatusOK, g.sendAs(token.Bearer.Reveal(), http.MethodGet, connect, "").status)
+	g.clock.Advance(1)
+	require.Equal(t, http.StatusForbidden, g.sendAs(token.Bearer.Reveal(), http.MethodGet, connect, "").status)
 }

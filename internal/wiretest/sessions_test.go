@@ -281,5 +281,6 @@ func TestReauthAfterCountsFromTheSecondInWhichTheSessionBegan(t *testing.T) {
 	g.clock.Advance(end.Sub(g.clock.Now()) - 1)
 	require.Equal(t, http.StatusOK, g.sendAs(token.Bearer.Reveal(), http.MethodGet, connect, "").status)
 	g.clock.Advance(1)
-	require.Equal(t, http.StatusForbidden, g.sendAs(token.Bearer.Reveal(), http.MethodGet, connect, "").status)
+	require.Equal(t, http.StatusForbidden, g.sendAs(token.Bearer.Reveal(), http.MethodGet,
+		connect, "").status)
 }

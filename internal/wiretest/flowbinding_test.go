@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
@@ -167,6 +168,29 @@ func TestCompleteOfAHostsHandlerChecksTheBrowserSession(t *testing.T) {
 		require.ErrorIs(t, complete(bearer,
 			auth.Identity{UserID: g.admin.ID, SessionID: caller.SessionID}), auth.ErrGitHubState)
 	}
+}
+
+// Attack: a host begins the flow for a session that is too old already. The flow extends the age by
+// the ten minutes that it may take.
+func TestAConnectFlowOfASessionThatIsTooOldConnectsNothing(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	token, err := g.svc.SignIn(t.Context(), g.user.ID)
+	require.NoError(t, err)
+	complete := func() error {
+		by := auth.Authority{UserID: g.user.ID, SessionID: token.Session.ID, MaxAge: time.Minute}
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		authURL, cookie, err := g.svc.GitHub().BeginConnect(r, by, "")
+		require.NoError(t, err)
+		r = httptest.NewRequest(http.MethodGet, g.browser().callbackURL(authURL), nil)
+		r.AddCookie(cookie)
+		_, err = g.svc.GitHub().Complete(r, auth.Identity{UserID: by.UserID, SessionID: by.SessionID})
+		return err
+	}
+	g.clock.Advance(11*time.Minute - time.Second)
+	require.NoError(t, complete())
+	g.clock.Advance(time.Second)
+	require.ErrorIs(t, complete(), auth.ErrGitHubState)
 }
 
 // A flow completes only in the browser session that began it; a flow of a bearer token completes

@@ -83,8 +83,9 @@ func (s *Server) exchange(secret string, form url.Values) (*Token, *oauthError) 
 	return nil, errGrantType
 }
 
-// exchangeCode consumes the code even if the exchange fails, because a client with a wrong verifier
-// has stolen the code. The caller holds the lock.
+// exchangeCode exchanges a code for a token. The code cannot be used again, even if the exchange
+// fails, because a client that sends a wrong verifier may have stolen the code. The caller holds
+// the lock.
 func (s *Server) exchangeCode(form url.Values) (*Token, *oauthError) {
 	value := form.Get("code")
 	found := s.grants.codes[value]

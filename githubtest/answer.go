@@ -13,8 +13,8 @@ type answer struct {
 	body   []byte
 }
 
-// edited returns a fault that changes the endpoint's response if it is a success or a redirect.
-// Other responses stay as they are, because they are errors already.
+// edited returns a fault that changes the endpoint's response if the response is a success or a
+// redirect. Any other response is an error already and stays unchanged.
 func edited(edit func(*answer)) Fault {
 	return func(endpoint http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -57,7 +57,7 @@ func (a *answer) setJSON(value any) {
 }
 
 // setField sets a field of a JSON object, or of each object of a JSON list. Empty JSON removes the
-// field. A body that is neither, such as a form, stays unchanged.
+// field. A body that is neither an object nor a list, such as a form, stays unchanged.
 func (a *answer) setField(field, value string) {
 	a.eachObject(func(object fields) {
 		if value == "" {

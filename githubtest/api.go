@@ -23,8 +23,8 @@ type object = map[string]any
 type resource struct {
 	endpoint Endpoint
 
-	// scopes are the scopes of which a token must have one. Empty means that no scope is needed.
-	// denied is the status for a token without them.
+	// scopes lists the accepted scopes: a token must have at least one of them. Empty means that no
+	// scope is needed. denied is the status for a token without an accepted scope.
 	scopes []string
 	denied int
 
@@ -84,8 +84,8 @@ func (s *Server) authenticate(r *http.Request) (apiRequest, string) {
 	return apiRequest{apiURL(r), baseURL(r), user, token.Scopes, r.URL.Query()}, ""
 }
 
-// deny responds to a token without the scope. GitHub uses 404 if it does not reveal that the
-// resource exists.
+// deny responds to a token without an accepted scope. GitHub uses 404 if the response must not
+// reveal that the resource exists.
 func deny(w http.ResponseWriter, res resource) {
 	if res.denied == http.StatusNotFound {
 		apiError(w, http.StatusNotFound, "Not Found")

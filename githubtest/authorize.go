@@ -24,9 +24,9 @@ type authorization struct {
 	login       string // account that the app suggests
 }
 
-// authorize shows the page that asks which user agrees, or agrees at once for the user of
-// AutoApprove. The page posts its form to its own URL. So both requests are checked in the same
-// way, and the server keeps no state between them.
+// authorize shows the page that asks which user agrees. With AutoApprove, it shows no page and
+// agrees for that user at once. The page posts its form to its own URL, so the request for the page
+// and the form are checked in the same way, and the server keeps no state between the two.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	if query.Get("client_id") != s.clientID {
@@ -148,9 +148,10 @@ func (s *Server) parseAuthorization(query url.Values) (authorization, *oauthErro
 	return request, nil
 }
 
-// matchRedirect returns the URL to which to redirect the browser, and whether it is the requested
-// URL. If it is not, the URL is the first registered one, which gets the error, or nil if none is
-// registered.
+// matchRedirect returns the URL to which to redirect the browser. ok reports whether the app may
+// use this URL. If ok is false, redirect is the first registered URL, to which the error is sent,
+// or nil if the app has no registered URL. If the request names no URL, redirect is the first
+// registered URL too.
 func (s *Server) matchRedirect(requested string) (redirect *url.URL, ok bool) {
 	var first *url.URL
 	if len(s.redirects) > 0 {
@@ -189,8 +190,8 @@ func parseRedirect(raw string) (*url.URL, error) {
 	return redirect, nil
 }
 
-// matches reports whether the requested URL equals the registered one or is below it. The port may
-// differ if it is a loopback URL.
+// matches reports whether the requested URL equals the registered URL or has a path below the path
+// of the registered URL. The ports of loopback URLs may differ.
 func matches(requested, registered *url.URL) bool {
 	if requested.Scheme != registered.Scheme ||
 		!strings.EqualFold(requested.Hostname(), registered.Hostname()) {

@@ -2,16 +2,16 @@ package githubtest
 
 import "net/http"
 
-// maxCalls is the number of calls in the log. It is bounded so that a demonstration can run for
-// weeks.
+// maxCalls is the maximum number of calls in the log. The log is bounded so that a demonstration
+// can run for weeks.
 const maxCalls = 10_000
 
-// Call is one request that the fake received. It has neither the query nor the headers, so it
-// contains no secret.
+// Call is one request that the fake received. A Call records neither the query nor the headers, so
+// it contains no secret.
 type Call struct {
 	Endpoint     Endpoint // "/" if GitHub has this endpoint but the fake does not
 	Method, Path string
-	Status       int // 0 while there is no response, and if there never was one
+	Status       int // 0 until the response is sent
 }
 
 // Calls returns the latest calls, the oldest first.

@@ -59,7 +59,7 @@ func swapShape(a *answer) {
 	a.body = fmt.Appendf(nil, "[%s]", a.body)
 }
 
-// capitals spells the field names in capitals, which some parsers accept.
+// capitals spells the field names in capitals. Some parsers accept such names.
 func capitals(a *answer) {
 	a.eachObject(func(object fields) {
 		spelt := maps.Clone(object)

@@ -18,7 +18,8 @@ const (
 	dripInterval = 20 * time.Millisecond
 )
 
-// connectionFaults are faults in which no complete response arrives, or too much of one.
+// connectionFaults are faults in which the response is incomplete, never arrives, or is far too
+// large.
 func connectionFaults() []NamedFault {
 	return []NamedFault{
 		named("time-out", TimeOut),
@@ -114,8 +115,8 @@ func endlessBody(w http.ResponseWriter, _ *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// gzipBomb sends a gigabyte of white space as a megabyte. It repeats one compressed piece, which is
-// valid gzip and cheap to produce.
+// gzipBomb sends a gigabyte of white space, compressed to a megabyte. It repeats one compressed
+// piece, because a repeated piece is valid gzip and cheap to produce.
 func gzipBomb(w http.ResponseWriter, _ *http.Request) {
 	const piece = 1 << 20
 	var packed bytes.Buffer
@@ -159,7 +160,8 @@ func raw(w http.ResponseWriter, bytes string, reset bool) {
 	}
 }
 
-// hijack takes the connection over from net/http. If it cannot, it aborts the request.
+// hijack takes the connection over from net/http. If net/http does not allow this, hijack aborts
+// the request.
 func hijack(w http.ResponseWriter) net.Conn {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

@@ -43,8 +43,8 @@ func userFaults() []NamedFault {
 	}
 }
 
-// tokenFaults are faults of the token endpoint. Unless the fault is an error, the fake has issued a
-// token.
+// tokenFaults are faults of the token endpoint. If the fault is not an error, the fake has issued a
+// token before it changes the response.
 func tokenFaults() []NamedFault {
 	faults := []NamedFault{
 		field("access_token", "missing", ""),

@@ -6,10 +6,10 @@ import (
 	"net/http"
 )
 
-// Fault is a way for an endpoint to fail. It gets the endpoint and returns the handler that
-// responds in its place. Many faults never call the endpoint; others change its response. A test
-// can write its own faults, like middleware. A fault that waits must stop when the request's
-// context is done, so that Close can return.
+// Fault is a way for an endpoint to fail. A Fault gets the endpoint's handler and returns the
+// handler that responds instead. Many faults never call the endpoint's handler; other faults call
+// it and change its response. A test can write its own faults in the same way as middleware. A
+// fault that waits must stop when the request's context is done, so that Close can return.
 //
 // Faults that break the connection need the server of [Start] or another server of net/http; a
 // recorder does not support them.
@@ -20,9 +20,9 @@ func (s *Server) Inject(endpoint Endpoint, fault Fault) {
 	s.InjectN(endpoint, -1, fault)
 }
 
-// InjectN makes the next n calls of the endpoint fail in this way. Go's HTTP client repeats a GET
-// by itself if a reused connection breaks before the response. Such a request then counts as two
-// calls.
+// InjectN makes the next n calls of the endpoint fail in this way. If a reused connection breaks
+// before the response, Go's HTTP client repeats a GET without telling its caller. The GET then
+// counts as two calls.
 func (s *Server) InjectN(endpoint Endpoint, n int, fault Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,8 +36,8 @@ func (s *Server) Heal() {
 	clear(s.faults)
 }
 
-// injected is a fault and the number of calls it still applies to. A negative number means all
-// calls.
+// injected is a fault and the number of calls to which the fault still applies. A negative number
+// means all calls.
 type injected struct {
 	fault Fault
 	calls int
@@ -64,13 +64,13 @@ type NamedFault struct {
 	Endpoints []Endpoint
 
 	// Harmless says that a careful client may continue, because the response still has what the
-	// client needs: an ID is large, a field appears twice, or an optional e-mail address is
-	// missing. The client may also give up.
+	// client needs. Examples are a large ID, a field that appears twice, and a missing optional
+	// e-mail address. The client may also give up.
 	Harmless bool
 }
 
-// Faults lists every ready-made fault, so that a test can try each at each of its endpoints. Names
-// are unique.
+// Faults lists every ready-made fault, so that a test can try each fault at each of the fault's
+// endpoints. Names are unique.
 func Faults() []NamedFault {
 	var faults []NamedFault
 	for _, group := range []struct {

@@ -9,7 +9,7 @@ import (
 // elsewhere is a host that never exists (RFC 2606).
 const elsewhere = "http://elsewhere.invalid/"
 
-// statusFaults are redirects, and errors as GitHub or a proxy in front of it sends them.
+// statusFaults are redirects, and the errors that GitHub or a proxy in front of GitHub sends.
 func statusFaults() []NamedFault {
 	var faults []NamedFault
 	for _, status := range []int{400, 401, 403, 404, 410, 418, 422, 429, 451, 500, 501, 502, 503, 504} {

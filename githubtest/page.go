@@ -21,7 +21,7 @@ var (
 	styleHash    = hashOf(pageCSS)
 )
 
-// pageData is the data of the template. If Problem is set, the page shows only that.
+// pageData is the data of the template. If Problem is set, the page shows only Problem.
 type pageData struct {
 	Style    template.CSS
 	Problem  string
@@ -63,8 +63,8 @@ func writePage(w http.ResponseWriter, status int, formAction string, data pageDa
 		"base-uri 'none'", "frame-ancestors 'none'",
 	}, "; "))
 	header.Set("X-Content-Type-Options", "nosniff")
-	// The URL of the page contains the state, so it must not leak in a Referer. With no-referrer,
-	// the form would send "Origin: null".
+	// The URL of the page contains the state, so the URL must not leak in a Referer header. The
+	// policy no-referrer would make the form send "Origin: null".
 	header.Set("Referrer-Policy", "same-origin")
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
@@ -72,8 +72,8 @@ func writePage(w http.ResponseWriter, status int, formAction string, data pageDa
 }
 
 // formAction returns the targets to which the page's form may lead. Chromium checks every redirect
-// that follows. So the list must contain the app's callback and the page to which the callback
-// redirects, which here is on some loopback port.
+// that follows the form. So the list must contain the app's callback and the page to which the
+// callback redirects. In tests and demonstrations, that page is at some loopback port.
 func formAction(redirect *url.URL) string {
 	if strings.Contains(redirect.Hostname(), ":") {
 		return "'self' http: https:" // a policy cannot name an IPv6 address

@@ -2,8 +2,8 @@ package githubtest
 
 import "strings"
 
-// repos returns the list of /user/repos. It includes private repositories if the token may see
-// them.
+// repos returns the list of /user/repos. The list includes private repositories if the token may
+// read them.
 func repos(r apiRequest) any {
 	list := []object{}
 	for _, repo := range visible(r.user.Repos, allows(r.scopes, []string{"repo"})) {

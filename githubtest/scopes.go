@@ -20,15 +20,15 @@ var implied = map[string][]string{
 }
 
 // parseScopes parses the scopes of an authorization request, which are separated by spaces or
-// commas. As at GitHub, it omits a scope that another one includes: "user user:email" grants
-// "user".
+// commas. As at GitHub, it omits a scope that another requested scope includes: "user user:email"
+// grants "user".
 func parseScopes(requested string) []string {
 	asked := strings.FieldsFunc(requested, func(r rune) bool { return r == ' ' || r == ',' })
 	return normalScopes(asked)
 }
 
-// normalScopes returns the scopes sorted, without duplicates and without scopes that another one
-// includes.
+// normalScopes returns the scopes sorted, without duplicates and without scopes that another of the
+// scopes includes.
 func normalScopes(asked []string) []string {
 	scopes := slices.Clone(asked)
 	slices.Sort(scopes)
@@ -40,7 +40,7 @@ func normalScopes(asked []string) []string {
 	})
 }
 
-// allows reports whether the scopes include one of the accepted ones.
+// allows reports whether the scopes include one of the accepted scopes.
 func allows(scopes, accepted []string) bool {
 	for _, scope := range scopes {
 		if slices.Contains(accepted, scope) {

@@ -15,14 +15,14 @@ const (
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// newSecret returns a token in GitHub's format: the prefix, random characters, and their CRC-32 in
-// six more characters, by which a scanner recognizes a token.
+// newSecret returns a token in GitHub's format: the prefix, random characters, and six characters
+// with the CRC-32 of the random characters. The CRC-32 lets a scanner recognize a token.
 func newSecret(prefix string, length int) string {
 	random := make([]byte, 0, length)
 	for len(random) < length {
 		var b [1]byte
 		_, _ = rand.Read(b[:])                   // it never fails
-		if limit := byte(4 * 62); b[0] < limit { // otherwise some characters would be more frequent
+		if limit := byte(4 * 62); b[0] < limit { // without this check, some characters would be more frequent
 			random = append(random, base62[b[0]%62])
 		}
 	}

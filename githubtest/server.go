@@ -23,12 +23,13 @@ type Config struct {
 	// "githubtest-client" and a random secret.
 	ClientID, ClientSecret string
 
-	// RedirectURLs are the registered callback URLs of the app. A request may name a path below one
-	// of them, and any port if it is a loopback URL. If empty, every loopback URL is accepted.
+	// RedirectURLs are the registered callback URLs of the app. A request may name a URL with a
+	// path below the path of a registered URL. The ports of loopback URLs may differ. If empty,
+	// every loopback URL is accepted.
 	RedirectURLs []string
 
-	// Users are the accounts. Nil means a few default accounts. Among them are octocat (583231) and
-	// hubot (480938), and some that are hard for a host: "no-email"; "unverified", whose e-mail
+	// Users are the accounts. Nil means a few default accounts: octocat (583231), hubot (480938),
+	// and accounts that a host may handle wrongly, such as "no-email"; "unverified", whose e-mail
 	// address is not verified; and a user with the login "admin".
 	Users []User
 
@@ -36,16 +37,17 @@ type Config struct {
 	// If empty, the page asks.
 	AutoApprove string
 
-	// TokenLifetime is the lifetime of access tokens, which then come with refresh tokens. Zero
-	// means that access tokens last until they are revoked. GitHub uses 8 hours.
+	// TokenLifetime is the lifetime of access tokens. If it is not zero, each access token comes
+	// with a refresh token. Zero means that access tokens last until they are revoked. GitHub uses
+	// 8 hours.
 	TokenLifetime time.Duration
 
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }
 
-// Server is a fake GitHub. It is an [http.Handler] that is safe for concurrent use. [Start] also
-// makes it listen.
+// Server is a fake GitHub. It is an [http.Handler] that is safe for concurrent use. [Start] returns
+// a Server that listens.
 type Server struct {
 	clientID, clientSecret string
 	redirects              []*url.URL
@@ -56,7 +58,7 @@ type Server struct {
 	closing context.Context // done once Close has been called
 	close   context.CancelFunc
 	running sync.WaitGroup
-	http    *http.Server // nil unless started
+	http    *http.Server // nil if created by New
 	url     string
 
 	mu          sync.Mutex // guards the fields below
@@ -69,8 +71,8 @@ type Server struct {
 	rateCount   int
 }
 
-// New returns a fake GitHub that does not listen. Close it to end the requests in which a fault
-// waits. The error names the invalid field of the Config.
+// New returns a fake GitHub that does not listen. Call [Server.Close] to end the requests in which
+// a fault waits. The error names the invalid field of the Config.
 func New(cfg Config) (*Server, error) {
 	s := &Server{
 		clientID:      cfg.ClientID,
@@ -168,8 +170,8 @@ func (s *Server) Close() error {
 	return err
 }
 
-// begin reports whether a request may begin. If it may, the caller must call running.Done at its
-// end.
+// begin reports whether a request may begin. If the result is true, the caller must call
+// running.Done at the end of the request.
 func (s *Server) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,8 +200,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The fake GitHub serves loopback only.", http.StatusMisdirectedRequest)
 		return
 	}
-	// Reading the whole body first also lets net/http notice a disconnected client. It then cancels
-	// a request in which a fault waits.
+	// Reading the whole body first also lets net/http notice a disconnected client. net/http then
+	// cancels a request in which a fault waits.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		http.Error(w, "The body cannot be read.", http.StatusBadRequest)

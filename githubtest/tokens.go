@@ -13,8 +13,8 @@ const (
 	// refreshLifetime is about six months.
 	refreshLifetime = 184 * 24 * time.Hour
 
-	// maxTokens is the maximum number of a user's tokens with the same scopes. A further token
-	// revokes the oldest.
+	// maxTokens is the maximum number of a user's tokens with the same scopes. One more token
+	// revokes the oldest of these tokens.
 	maxTokens = 10
 )
 
@@ -25,14 +25,14 @@ type Token struct {
 	UserID    int64
 	Scopes    []string
 	CreatedAt time.Time
-	ExpiresAt time.Time // zero if it does not expire
+	ExpiresAt time.Time // zero if the token does not expire
 
 	id               int64
 	refreshExpiresAt time.Time
 }
 
 // Tokens returns a user's valid tokens, the oldest first. It includes an expired token as long as
-// it can be refreshed.
+// the token can be refreshed.
 func (s *Server) Tokens(userID int64) []Token {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,8 +126,8 @@ func (s *Server) newCode(c code) string {
 	return value
 }
 
-// newToken issues a token, and revokes the oldest with the same scopes if there are too many. The
-// caller holds the lock.
+// newToken issues a token. If the user then has more than maxTokens tokens with these scopes,
+// newToken revokes the oldest of them. The caller holds the lock.
 func (s *Server) newToken(userID int64, scopes []string) *Token {
 	g := &s.grants
 	g.lastID++

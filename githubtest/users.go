@@ -65,8 +65,9 @@ func (s *Server) Users() []User {
 }
 
 // SetUser adds the user, or replaces the user with this ID, for example to rename the user or to
-// add an organization. The user's tokens stay valid. The error says what is wrong with the user. A
-// login, in any case, is free only after its owner was renamed or removed.
+// add an organization. The user's tokens stay valid. The error says what is wrong with the user. No
+// two users have the same login, and logins that differ only in letter case count as the same. A
+// login is free again after its owner was renamed or removed.
 func (s *Server) SetUser(user User) error {
 	if user.ID <= 0 || user.Login == "" {
 		return errors.New("githubtest: a user needs a positive ID and a Login")

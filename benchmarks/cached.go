@@ -10,8 +10,9 @@ import (
 )
 
 // cachedJWT is golang-jwt behind a cache with the design of the token cache in the Kubernetes API
-// server. It keeps the result for a token for ten seconds, under an HMAC of the token with a key of
-// the process, in one of 32 maps that each have a lock.
+// server. The cache keeps the result for a token for ten seconds. The cache key is an HMAC of the
+// token, computed with a key of the process. The results are spread over 32 maps, each with its own
+// lock.
 func cachedJWT(k Keys, alg string) (Middleware, error) {
 	parse := parseGolangJWT(k, alg)
 	c := newTokenCache()

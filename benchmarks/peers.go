@@ -1,9 +1,9 @@
 // Package benchmarks compares the middleware of this library with other libraries. It is a separate
 // module, so that importers of the library do not get its dependencies.
 //
-// All libraries are configured to check what this library checks: the signature, that the algorithm
-// is the key's, and the claims iss, aud, exp and nbf. A test verifies that. Only this library
-// detects that a session was revoked.
+// All libraries are configured to make the same checks as this library: the signature, that the
+// algorithm is the algorithm of the key, and the claims iss, aud, exp and nbf. A test verifies this
+// configuration. Only this library detects that a session was revoked.
 package benchmarks
 
 import (
@@ -71,8 +71,8 @@ type claims struct {
 // Middleware wraps a handler so that only requests with a valid token reach it.
 type Middleware func(http.Handler) http.Handler
 
-// peers create a middleware for the algorithm. They return nil if the library does not support the
-// algorithm.
+// peers holds one function for each library. The function creates a middleware for the algorithm,
+// or returns nil if the library does not support the algorithm.
 var peers = map[string]func(k Keys, alg string) (Middleware, error){
 	"golang-jwt":           GolangJWT,
 	"cristalhq":            cristalhqJWT,
@@ -91,7 +91,7 @@ func bearer(r *http.Request) string {
 
 type callerKey struct{}
 
-// byHand returns the middleware that hosts write around a token library.
+// byHand returns a middleware as a host would write it around a token library.
 func byHand(verify func(token string) (caller any, err error)) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -189,7 +189,8 @@ func auth0JWT(k Keys, alg string) (Middleware, error) {
 	return auth0.New(v.ValidateToken).CheckJWT, nil
 }
 
-// ginJWT supports only symmetric and RSA keys, and leaves iss and aud to the host.
+// ginJWT returns the middleware of gin-jwt. That library supports only symmetric and RSA keys, and
+// the host must check iss and aud.
 func ginJWT(k Keys, alg string) (Middleware, error) {
 	if alg != "HS256" {
 		return nil, nil

@@ -16,13 +16,13 @@ type Rate struct {
 	Per   time.Duration
 }
 
-// Limiter counts events in buckets and refuses those that come too often. Requests call it
-// concurrently, so it must be safe for concurrent use.
+// Limiter counts events in buckets and refuses events that come too often. Requests call a Limiter
+// concurrently, so the Limiter must be safe for concurrent use.
 type Limiter interface {
-	// Take counts one event in the bucket and returns zero if every rate has room for it. Otherwise
-	// it counts nothing and returns how long to wait until every rate has room. The name of a
-	// bucket is at most 64 bytes of ASCII and does not reveal whose bucket it is. A bucket always
-	// has the same rates.
+	// If every rate of the bucket allows one more event now, Take counts the event and returns
+	// zero. If any rate does not, Take counts nothing and returns how long to wait until every rate
+	// allows the event. The name of a bucket is at most 64 bytes of ASCII and does not reveal whose
+	// bucket it is. A bucket always has the same rates.
 	//
 	// An error means that Take could not decide. The caller then allows the event.
 	Take(ctx context.Context, bucket string, rates []Rate) (wait time.Duration, err error)

@@ -16,18 +16,19 @@ const (
 	// defaultBuckets take about 32 MiB if all of them are in use.
 	defaultBuckets = 1 << 16
 
-	// overflowBuckets is the number of shared buckets for each list of rates. They count for the
-	// names for which there is no room. If they were few, one client could fill all of them.
+	// overflowBuckets is the number of shared buckets for each list of rates. While all other
+	// buckets are in use, the shared buckets count for new names. If there were only a few shared
+	// buckets, one client could fill all of them.
 	overflowBuckets = 1 << 10
 
-	// maxOverflowRates is the maximum number of lists of rates with shared buckets.
+	// maxOverflowRates is the maximum number of lists of rates that have shared buckets.
 	maxOverflowRates = 16
 )
 
-// Memory is a [Limiter] in the memory of one process. It forgets a bucket only once the bucket is
-// empty, so that forgetting changes nothing. While all buckets are in use, new names share
-// additional buckets. Clients that send many names can then make each other wait, but no client can
-// make Memory forget a count. It is safe for concurrent use.
+// Memory is a [Limiter] in the memory of one process. Memory forgets a bucket only once the bucket
+// is empty, so that no count is lost. While all buckets are in use, new names share additional
+// buckets. Clients whose names share a bucket can then make each other wait, but no client can make
+// Memory forget a count. A Memory is safe for concurrent use.
 type Memory struct {
 	now  func() time.Time
 	size int
@@ -35,11 +36,11 @@ type Memory struct {
 
 	mu       sync.Mutex
 	buckets  map[string]*bucket
-	idle     bucketHeap // the same buckets, by emptyAt
+	idle     bucketHeap // the buckets of the map, ordered by emptyAt
 	overflow []overflow
 }
 
-// bucket counts for each of its rates.
+// bucket holds one counter for each of its rates.
 type bucket struct {
 	name     string
 	limiters []*rate.Limiter
@@ -106,7 +107,8 @@ func untilTokens(l *rate.Limiter, now time.Time, tokens float64) time.Duration {
 	return max(0, time.Duration(missing/float64(l.Limit())*float64(time.Second)))
 }
 
-// find returns the bucket with this name, or a shared bucket if there is no room for it.
+// find returns the bucket with this name, and creates the bucket if it does not exist. If all
+// buckets are in use, find returns a shared bucket instead of a new one.
 func (m *Memory) find(name string, rates []Rate, now time.Time) (*bucket, error) {
 	if b := m.buckets[name]; b != nil {
 		return b, nil
@@ -133,7 +135,7 @@ func (m *Memory) shared(name string, rates []Rate) (*bucket, error) {
 		i = len(m.overflow)
 		m.overflow = append(m.overflow, overflow{slices.Clone(rates), make([]bucket, overflowBuckets)})
 	}
-	// The seed is secret, so no client can choose the clients with which it shares a bucket.
+	// The seed is secret, so no client can choose which other clients share its bucket.
 	b := &m.overflow[i].buckets[maphash.String(m.seed, name)%overflowBuckets]
 	if b.limiters == nil {
 		b.limiters, b.index = limitersOf(rates), -1
@@ -165,7 +167,7 @@ func (m *Memory) Reset(_ context.Context, bucket string) error {
 	return nil
 }
 
-// bucketHeap is a heap of buckets; the first is the one that is empty first.
+// bucketHeap is a heap of buckets. The first bucket is the one that becomes empty first.
 type bucketHeap []*bucket
 
 func (h bucketHeap) Len() int           { return len(h) }

@@ -31,7 +31,8 @@ import (
 
 const scope = "github.com/sallyport-go/auth/otelauth"
 
-// Options configures where measurements and spans go. Default are the global providers.
+// Options configures where measurements and spans go. The defaults are OpenTelemetry's global
+// providers.
 type Options struct {
 	TracerProvider trace.TracerProvider
 	MeterProvider  metric.MeterProvider

@@ -13,8 +13,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Store returns a store that measures each call of the given store and adds a span. The result is
-// an [auth.EventStore] if the given store is one.
+// Store returns a store that measures each call of the given store and adds a span. If the given
+// store is an [auth.EventStore], the returned store is one too.
 func (t *Telemetry) Store(measured auth.Store) auth.Store {
 	wrapped := &store{accountStore{measured, t}, measured}
 	if events, ok := measured.(auth.EventStore); ok {
@@ -27,7 +27,7 @@ func (t *Telemetry) Store(measured auth.Store) auth.Store {
 }
 
 // AccountStore is [Telemetry.Store] for a host that has its own users table. If the given store
-// keeps users, so does the returned one, and [auth.NewWithUsers] refuses both.
+// keeps users, the returned store keeps users too, and [auth.NewWithUsers] refuses either store.
 func (t *Telemetry) AccountStore(measured auth.AccountStore) auth.AccountStore {
 	if whole, ok := measured.(auth.Store); ok {
 		return t.Store(whole)

@@ -14,8 +14,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Transport returns a transport that measures the calls of GitHub that go through it, for the
-// HTTPClient of auth.GitHubConfig. A nil base means http.DefaultTransport. Spans name the endpoint,
+// Transport returns a transport for the HTTPClient of auth.GitHubConfig. It measures every call of
+// GitHub that this client makes. A nil base means http.DefaultTransport. Spans name the endpoint,
 // without any part of a path or query that could identify a user.
 func (t *Telemetry) Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
@@ -29,7 +29,8 @@ type transport struct {
 	base      http.RoundTripper
 }
 
-// endpoints matches the paths that the library calls, after the prefix of an Enterprise host.
+// endpoints matches the paths that the library calls. On GitHub Enterprise Server, the paths begin
+// with /api/v3.
 var endpoints = regexp.MustCompile(`^(?:/api/v3)?(/login/oauth/access_token|/user/emails|/user/memberships/orgs|/user/teams|/user|/applications/[^/]+/token)$`)
 
 var clientID = regexp.MustCompile(`/applications/[^/]+/`)
@@ -38,7 +39,7 @@ func endpointOf(path string) string {
 	if found := endpoints.FindStringSubmatch(path); found != nil {
 		return clientID.ReplaceAllString(found[1], "/applications/{client_id}/")
 	}
-	return "other" // a call of the host itself
+	return "other" // a call that the host makes, not the library
 }
 
 // RoundTrip implements [http.RoundTripper].

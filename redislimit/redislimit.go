@@ -55,7 +55,7 @@ type Limiter struct {
 	unavailableUntil atomic.Int64
 }
 
-// mostRates is the maximum number of rates of a bucket.
+// mostRates is the maximum number of rates that a bucket can have.
 const mostRates = 4
 
 // retryAfter is how long the server is not called after a failure, so that requests do not wait for
@@ -64,8 +64,8 @@ const retryAfter = time.Second
 
 // New returns a limiter on the server of the client. It does not connect to the server. The caller
 // keeps ownership of the client and closes it. The client's options must have
-// ContextTimeoutEnabled. Otherwise go-redis ignores the deadlines of this package, and sign-ins
-// would wait for a server that hangs.
+// ContextTimeoutEnabled. Without this option, go-redis ignores the deadlines of this package, and
+// sign-ins would wait for a server that hangs.
 func New(client redis.UniversalClient, options Options) (*Limiter, error) {
 	if client == nil {
 		return nil, errors.New("redislimit: New needs a client")
@@ -93,8 +93,8 @@ func New(client redis.UniversalClient, options Options) (*Limiter, error) {
 	return &Limiter{rates: redis_rate.NewLimiter(client), options: options}, nil
 }
 
-// heedsDeadlines reports whether the client's commands end with their context. For a client type of
-// the host it cannot know, and returns true.
+// heedsDeadlines reports whether the client's commands end when their context ends. If the client's
+// type is defined by the host, heedsDeadlines cannot find out and returns true.
 func heedsDeadlines(client redis.UniversalClient) bool {
 	switch client := client.(type) {
 	case *redis.Client:
@@ -121,9 +121,10 @@ func (l *Limiter) Take(ctx context.Context, bucket string, rates []limit.Rate) (
 	return wait, nil
 }
 
-// take checks that all rates have room before it counts in any of them. For the rates without room,
-// it asks how long to wait. Another call may take the last room between the check and the count.
-// Then this call has counted in only some of the rates.
+// With several rates, take first asks the server whether every rate allows one more event. If so,
+// take counts the event in every rate. If not, take counts nothing and asks how long to wait for
+// the rates that refuse the event. Between the check and the count, another call may use up a rate.
+// In this case, take counts the event in only some of the rates.
 func (l *Limiter) take(
 	ctx context.Context, bucket string, rates []limit.Rate,
 ) (wait time.Duration, err error) {
@@ -146,7 +147,7 @@ func (l *Limiter) take(
 		if err != nil {
 			return 0, err
 		}
-		// no such wait is possible: the server's clock was set back
+		// A wait longer than rate.Per is impossible unless the server's clock was set back.
 		if result.RetryAfter > rate.Per {
 			if err := l.reset(ctx, bucket, i); err != nil {
 				return 0, err
@@ -207,13 +208,14 @@ func ask[T any](
 	if now < until {
 		return result, errUnavailable
 	}
-	// After retryAfter, only one of the waiting requests calls the server.
+	// Once retryAfter has passed, only the first request calls the server again. The other requests
+	// do not wait for the result.
 	if until != 0 {
 		if !l.unavailableUntil.CompareAndSwap(until, now+int64(retryAfter)) {
 			return result, errUnavailable
 		}
-		// If this request is canceled, the call must still finish. Otherwise the server would stay
-		// unused for all other requests.
+		// If this request is canceled, the call must still finish. A canceled call would not show
+		// whether the server answers again, so the server would stay unused for all other requests.
 		ctx = context.WithoutCancel(ctx)
 	}
 	result, err = call(ctx)

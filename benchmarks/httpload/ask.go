@@ -59,9 +59,9 @@ func quantile[T any](sorted []T, q float64) T {
 // askOver sends requests over one connection until the given time. Each connection begins with a
 // different token.
 //
-// It writes requests and reads responses without net/http. It shares the processor with the server,
-// so the less it does, the larger is the server's share of the time, and the more visible is a
-// difference between servers.
+// It writes requests and reads responses without net/http, because the client shares the processor
+// with the server. The less time the client needs, the more visible is a difference between two
+// servers.
 func askOver(s *server, first int, until time.Time) ([]time.Duration, error) {
 	conn, err := net.DialTimeout("tcp", s.Address, 5*time.Second)
 	if err != nil {

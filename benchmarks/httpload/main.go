@@ -1,10 +1,10 @@
 // Command httpload measures the cost of authentication for a server over HTTP. It starts one server
-// process for each variant, on loopback, and sends requests to them in turn.
+// process for each variant, on loopback, and sends requests to one server after another.
 //
-// The servers differ only in their middleware. All have the same small handler and get the same
-// requests, with tokens that they have seen before. The variant "none" has no middleware; the
-// others are compared with it. The variant "context" puts a value into the context of the request,
-// as every middleware that identifies the caller must.
+// The servers differ only in their middleware. All servers have the same small handler and get the
+// same requests, with tokens that each server has verified before. The variant "none" has no
+// middleware. The other variants are compared with "none". The variant "context" puts a value into
+// the context of the request, as every middleware that identifies the caller must.
 package main
 
 import (
@@ -77,8 +77,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// measure starts the servers and measures them in turn. Each round begins with a different server,
-// so that no server always follows the same one.
+// measure starts the servers and measures one after another, in rounds. Each round begins with a
+// different server, so that no server always follows the same one.
 func measure(ctx context.Context, l load) (map[string][]result, error) {
 	servers := map[string]*server{}
 	for _, variant := range variants {

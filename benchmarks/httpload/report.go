@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// report prints a line for each variant. The ratio is the median over the ratios of the rounds,
-// because the servers of one round ran at almost the same time.
+// report prints a line for each variant. The ratio is the median of the ratios of all rounds. Each
+// ratio compares two servers of the same round, because the servers of one round ran at almost the
+// same time.
 func report(out io.Writer, results map[string][]result) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "middleware\trequests/s\tof none\tp50\tp90\tp99\t")
@@ -25,7 +26,7 @@ func report(out io.Writer, results map[string][]result) {
 			medianTime(rounds, func(r result) time.Duration { return r.p90 }),
 			medianTime(rounds, func(r result) time.Duration { return r.p99 }))
 	}
-	_ = w.Flush() // as with Fprintln, there is nothing to do about an error
+	_ = w.Flush() // an error of the output is ignored, as for Fprintln
 }
 
 func each(rounds []result, of func(result) float64) (values []float64) {

@@ -64,8 +64,8 @@ func serve(ctx context.Context, variant string, tokens int, out io.Writer) error
 	return nil
 }
 
-// signIn returns a service and tokens of it. All variants get these tokens, so that all read
-// requests of the same size.
+// signIn returns a service and tokens that it issued. All variants get these tokens, so that the
+// requests to all servers have the same size.
 func signIn(ctx context.Context, key []byte, tokens int) (*auth.Service, []string, error) {
 	signing, err := auth.NewHS256Key("", key)
 	if err != nil {
@@ -150,7 +150,8 @@ func start(ctx context.Context, variant string, tokens int) (*server, error) {
 	return s, nil
 }
 
-// stop lets the server exit by itself and checks that it does.
+// stop lets the server exit by itself. If the server is still running after 5 seconds, stop kills
+// it.
 func (s *server) stop() {
 	_ = s.stdin.Close()
 	late := time.AfterFunc(5*time.Second, func() { _ = s.process.Process.Kill() })

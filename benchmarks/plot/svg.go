@@ -16,8 +16,8 @@ const (
 	top, bottom   = 40, height - 60
 )
 
-// style makes overlapping lines distinguishable without colors: each is thinner than the one below
-// it, or dashed.
+// style makes overlapping lines distinguishable without colors: each line is dashed, or thinner
+// than the line that it covers.
 const style = `
 .page { fill: #fff }
 text { fill: #1f2328; font: 14px system-ui, sans-serif }
@@ -101,7 +101,7 @@ func scale(lines []line) (axes, float64) {
 		}
 	}
 	step := math.Pow(10, math.Floor(math.Log10(ns)))
-	if ns/step < 5 { // otherwise there are too few marks
+	if ns/step < 5 { // a larger step would give too few marks
 		step /= 2
 	}
 	return axes{int(math.Ceil(math.Log10(float64(live)) - 1e-9)), math.Ceil(ns/step) * step}, step

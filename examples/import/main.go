@@ -4,10 +4,11 @@
 //
 //	DATABASE_URL=file:app.db go run . users.jsonl
 //
-// Import migrates the tables to its own version, so use the version that the service runs.
+// Import migrates the tables to the version of the library with which it was built. So build it
+// with the version that the service runs.
 //
 // It shows its progress and prints each refused line with the reason. If it is interrupted, run the
-// same command again: it adds the users that are missing.
+// same command again. The second run adds the users that are missing.
 package main
 
 import (
@@ -81,7 +82,7 @@ func run(ctx context.Context, args []string, database string, stdout, stderr io.
 		},
 		OnProgress: func(progress auth.ImportProgress) {
 			bar.Describe(fmt.Sprintf("%d users added", progress.Added))
-			bar.Set64(progress.Bytes) // a failing terminal is no reason to stop
+			bar.Set64(progress.Bytes) // the import continues even if the terminal fails
 		},
 	})
 	fmt.Fprintf(stderr, "\n%d users added, %d were there, %d lines refused\n", progress.Added,
@@ -95,8 +96,8 @@ func run(ctx context.Context, args []string, database string, stdout, stderr io.
 	return nil
 }
 
-// open returns a service on the database. Its prefixes and peppers must be those of the service for
-// which the users are imported.
+// open returns a service on the database. The prefixes and peppers must be the same as in the
+// service for which the users are imported.
 func open(
 	ctx context.Context, database string,
 ) (svc *auth.Service, closeDatabase func() error, err error) {
@@ -129,7 +130,7 @@ func open(
 }
 
 func newService(store *sqlstore.Store) (*auth.Service, error) {
-	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text())) // signs nothing here
+	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text())) // required, but this program signs nothing
 	if err != nil {
 		return nil, err
 	}

@@ -52,8 +52,8 @@ func openGitHub(
 	return cfg, fake, nil
 }
 
-// originOf returns the URL of the service for a browser on this machine. It uses localhost if -addr
-// does, because a browser does not send a cookie of one host name to another.
+// originOf returns the URL of the service for a browser on this machine. If -addr names localhost,
+// the URL does too, because a browser does not send a cookie of one host name to another host name.
 func originOf(addr string, listening net.Addr) string {
 	tcp := listening.(*net.TCPAddr)
 	host := tcp.IP.String()

@@ -20,9 +20,9 @@ type keyFile struct {
 	Sealing []byte `json:"sealing"`
 	Pepper  []byte `json:"pepper"`
 
-	// FirstKey and FirstSecret are the pair of the first super user. They are kept until Printed is
-	// true, so that a start that is interrupted after creating the user prints them at the next
-	// start.
+	// FirstKey and FirstSecret are the pair of the first super user. Both are kept until Printed is
+	// true. If a start is interrupted after it created the user, the next start can therefore still
+	// print them.
 	FirstKey    string `json:"first_access_key,omitempty"`
 	FirstSecret string `json:"first_access_secret,omitempty"`
 	Printed     bool   `json:"printed"`
@@ -75,14 +75,14 @@ func loadKeys(path string) (keys *keyFile, found bool, err error) {
 	return keys, true, nil
 }
 
-// save writes the file atomically: if the machine stops, either the complete old file or the
-// complete new file exists.
+// save writes the file atomically. If the machine stops meanwhile, either the complete old file or
+// the complete new file exists.
 func (k *keyFile) save(path string) error {
 	return k.write(path, os.Rename)
 }
 
-// create is save for a file that does not exist yet. If several processes call it at once, one
-// succeeds and the others get fs.ErrExist.
+// create writes a file that does not exist yet, atomically like save. If several processes call
+// create at once, one process succeeds and all others get fs.ErrExist.
 func (k *keyFile) create(path string) error {
 	return k.write(path, func(temporary, path string) error {
 		if err := os.Link(temporary, path); err != nil {

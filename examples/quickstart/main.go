@@ -8,8 +8,8 @@
 //
 // Users sign in with GitHub through the OAuth app in GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET. The
 // app's callback URL is the URL of the service with the path /api/v1/auth/github/callback. Without
-// these variables, the service starts a fake GitHub at which any visitor can sign in as any user,
-// and serves only this machine.
+// these variables, the service starts a fake GitHub. Any visitor can sign in as any user there, so
+// the service then serves only this machine.
 package main
 
 import (
@@ -56,8 +56,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 
-	// The address is bound first. A second instance, started by mistake, then stops before it
-	// touches any file.
+	// The address is bound first, so that a second instance that was started by mistake stops
+	// before it touches any file.
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
 		return err

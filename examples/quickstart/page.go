@@ -10,9 +10,9 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// pagePolicy allows the page its own script, style and icon and calls to its own service, and
-// nothing else. The script submits the page's form. Without the script, submitting it does nothing;
-// otherwise the secret could end up in a URL.
+// pagePolicy allows the page only its own script, style and icon, and calls to its own service. The
+// script handles the page's form. The policy forbids the browser to submit the form itself, because
+// without the script the secret could end up in a URL.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
 	"connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'"
@@ -43,8 +43,8 @@ func pageFile(name, contentType string) http.Handler {
 }
 
 // atOrigin redirects a browser that uses another name of this machine, such as localhost for
-// 127.0.0.1, to the name to which GitHub redirects. Otherwise the browser would return from GitHub
-// without its cookies.
+// 127.0.0.1, to the name to which GitHub redirects. Without this redirect, the browser would return
+// from GitHub to a name for which it has no cookies.
 func atOrigin(origin string, next http.Handler) http.Handler {
 	own, _ := url.Parse(origin) // originOf created the URL
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

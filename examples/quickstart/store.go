@@ -67,7 +67,8 @@ func openKeys(path string) (keys *keyFile, save func() error, err error) {
 		return nil, nil, errors.New("-db must be " + inMemory + " or name a file")
 	}
 	file := path + ".keys"
-	// The keys are read before the database is checked, because they are always created first.
+	// The keys are read before the database is checked, because a new database's keys are always
+	// created before the database.
 	keys, found, err := loadKeys(file)
 	if err != nil {
 		return nil, nil, err
@@ -82,14 +83,15 @@ func openKeys(path string) (keys *keyFile, save func() error, err error) {
 		return keys, save, save()
 	case found:
 		return keys, save, nil
-	case !isNew: // with new keys no user could sign in
+	case !isNew: // no user could sign in with new keys, so none are created
 		return nil, nil, fmt.Errorf("%s is missing: restore it, or remove %s to start over", file, path)
 	}
-	// The keys must be on disk before the database is, because a database without its keys is
-	// useless.
+	// The keys must be on disk before the database exists, because no user of a database can sign
+	// in without its keys.
 	keys = newKeys()
 	if err := keys.create(file); errors.Is(err, fs.ErrExist) {
-		// Another instance is starting at the same time; its keys apply.
+		// Another instance is starting at the same time and has created the keys. Both instances
+		// use those keys.
 		return openKeys(path)
 	} else if err != nil {
 		return nil, nil, err
@@ -114,7 +116,7 @@ func openDatabase(path string) (*sql.DB, error) {
 	if path == inMemory {
 		db, err := sql.Open("sqlite", inMemory)
 		if err == nil {
-			db.SetMaxOpenConns(1) // each connection would have its own database
+			db.SetMaxOpenConns(1) // because each connection would have its own database
 		}
 		return db, err
 	}
@@ -129,8 +131,9 @@ func openDatabase(path string) (*sql.DB, error) {
 	return sql.Open("sqlite", dsn.String())
 }
 
-// bootstrap creates the first super user of a new database. It can be interrupted at any point. The
-// pair is on disk before it opens anything, and stays there until it is printed.
+// bootstrap creates the first super user of a new database and prints the user's access key and
+// secret. It can be interrupted at any point, because the pair is on disk before the user is
+// created, and stays there until the pair is printed.
 func bootstrap(
 	ctx context.Context, svc *auth.Service, keys *keyFile, save func() error, stdout io.Writer,
 ) error {

@@ -19,8 +19,8 @@ func Mount(router chi.Router, svc *auth.Service, groups ...auth.RouteGroup) {
 	}
 }
 
-// decoded unescapes the path parameters. chi sets them as they were sent, with %40 for an @, if the
-// client escaped more characters than necessary.
+// decoded unescapes the path parameters. If the client escaped more characters than necessary, chi
+// sets the parameters as they were sent, for example with %40 for an @.
 func decoded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if params := chi.RouteContext(r.Context()).URLParams; r.URL.RawPath != "" {

@@ -1,5 +1,5 @@
-// Package echoauth provides sign-in on echo. Wrappers of echo do most of the work: they set the
-// path parameters and pass on the context of a middleware.
+// Package echoauth provides sign-in on echo. echo's wrappers of net/http do most of the work: they
+// set the path parameters, and give the handler the context that a middleware has set.
 package echoauth
 
 import (
@@ -22,7 +22,7 @@ func Mount(router *echo.Echo, svc *auth.Service, groups ...auth.RouteGroup) {
 // New returns a router with the calls and two routes of the host.
 func New(svc *auth.Service) *echo.Echo {
 	router := echo.NewWithConfig(echo.Config{Router: echo.NewRouter(echo.RouterConfig{
-		// Otherwise a parameter stays as it was sent, with %40 for an @.
+		// Without this option, a parameter stays as it was sent, with %40 for an @.
 		UnescapePathParamValues: true,
 	})})
 	router.Use(middleware.Recover())

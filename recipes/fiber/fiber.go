@@ -1,9 +1,9 @@
 // Package fiberauth provides sign-in on fiber, through fiber's adaptor for net/http.
 //
-// fiber does not use the server of net/http. Its server reads a whole body before any handler runs,
-// up to BodyLimit of fiber's Config, for as long as ReadTimeout allows, which by default is
-// forever. Config.Timeout of package auth does not limit that. The server also does not tell a
-// handler that the client has disconnected.
+// fiber does not use the server of net/http. fiber's server reads the whole body, up to BodyLimit
+// of fiber's Config, before any handler runs. Reading may take as long as ReadTimeout, which by
+// default is unlimited. Config.Timeout of package auth does not limit this time. The server also
+// does not tell a handler that the client has disconnected.
 package fiberauth
 
 import (
@@ -28,8 +28,8 @@ func Mount(router fiber.Router, svc *auth.Service, groups ...auth.RouteGroup) {
 	}
 }
 
-// Use converts svc.Authenticate or svc.RequireSuperUser to a fiber middleware. The caller is in
-// c.Context(), not in c.Locals.
+// Use converts svc.Authenticate or svc.RequireSuperUser to a fiber middleware. The caller's
+// identity is in c.Context(), not in c.Locals.
 func Use(middleware func(http.Handler) http.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		passed := false
@@ -50,11 +50,16 @@ func serve(c fiber.Ctx, handler http.Handler) error {
 	}))(c)
 }
 
-// request repairs the request that the adaptor created. If a header was sent more than once, the
-// adaptor keeps only its last line; but a second Authorization header must be seen, so that it can
-// be refused. The strings of the request are in memory that the next request overwrites; but a
-// session keeps its User-Agent. The context of the request is the server's, which is also reused
-// and has no values of c.Context(). The remote address is that of the connection, as it should be:
+// request repairs the request that the adaptor created:
+//
+//   - If a header was sent more than once, the adaptor keeps only the last line. request restores
+//     all lines, because a request with two Authorization headers must be refused.
+//   - The strings of the adaptor's request are in memory that the next request overwrites. request
+//     copies them, because a session keeps its User-Agent.
+//   - The context of the adaptor's request is reused by the server too, and has no values of
+//     c.Context(). request replaces it by c.Context().
+//
+// The remote address is already correct, because it is the address of the connection.
 // [auth.Config.Proxies] decides about proxies, and ProxyHeader of fiber's Config has no effect.
 func request(c fiber.Ctx, r *http.Request) *http.Request {
 	r = r.WithContext(c.Context())
@@ -79,7 +84,8 @@ func request(c fiber.Ctx, r *http.Request) *http.Request {
 func New(svc *auth.Service) *fiber.App {
 	app := fiber.New(fiber.Config{BodyLimit: 64 << 10, ReadTimeout: 10 * time.Second,
 		CaseSensitive: true})
-	// Without this middleware, a panic ends the process, because the server recovers none.
+	// Without this middleware, a panic in a handler ends the process, because fiber's server does
+	// not recover panics.
 	app.Use(recover.New())
 	Mount(app, svc)
 	app.Get("/reports", Use(svc.Authenticate), reports)

@@ -22,8 +22,8 @@ func Mount(router gin.IRoutes, svc *auth.Service, groups ...auth.RouteGroup) {
 	}
 }
 
-// Use converts svc.Authenticate or svc.RequireSuperUser to a gin middleware. The caller is in the
-// context of the request, not in gin's own context.
+// Use converts svc.Authenticate or svc.RequireSuperUser to a gin middleware. The caller's identity
+// is in the context of the request, not in gin's own context.
 func Use(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		passed := false
@@ -33,7 +33,7 @@ func Use(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 			c.Next()
 		})).ServeHTTP(c.Writer, c.Request)
 		if !passed {
-			c.Abort() // otherwise gin would call the next handler
+			c.Abort() // without Abort, gin would call the next handler
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package grpcauth identifies the callers of gRPC services. Sign-in remains a call over HTTP. Its
-// token is sent as the metadata "authorization: Bearer …".
+// Package grpcauth identifies the callers of gRPC services. Sign-in remains a call over HTTP. A
+// gRPC client sends the token of that sign-in as the metadata "authorization: Bearer …".
 package grpcauth
 
 import (
@@ -16,8 +16,8 @@ import (
 )
 
 // Unary returns an interceptor that rejects calls whose caller the service cannot identify. The
-// caller is in the context of the handler, for [auth.IdentityFromContext], [auth.Service.User] and
-// [auth.Service.SuperUser].
+// handler's context holds the caller's identity, which [auth.IdentityFromContext],
+// [auth.Service.User] and [auth.Service.SuperUser] read.
 func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any,
 		error) {
@@ -29,9 +29,9 @@ func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
 	}
 }
 
-// Stream is Unary for streams. A stream is identified when it is opened. It continues when its
-// token expires or its session is revoked. A handler that must not continue then checks ExpiresAt
-// of the caller, or ends the stream from time to time.
+// Stream is Unary for streams. The caller of a stream is identified when the stream is opened. The
+// stream continues after the token has expired or the session was revoked. If a handler must not
+// continue then, it must check ExpiresAt of the caller, or end the stream from time to time.
 func Stream(svc *auth.Service) grpc.StreamServerInterceptor {
 	return func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo,
 		handler grpc.StreamHandler) error {
@@ -50,8 +50,9 @@ type identified struct {
 
 func (s *identified) Context() context.Context { return s.ctx }
 
-// request returns the call as an HTTP request with the same headers. They have the token and, for
-// events, the client. All values are passed on, so that more than one token is refused.
+// request returns the call as an HTTP request with the same headers. The headers contain the token,
+// and the data about the client that events record. All values of a header are passed on, so that a
+// call with more than one token is refused.
 func request(ctx context.Context) *http.Request {
 	r := &http.Request{Header: http.Header{}}
 	for _, name := range []string{"Authorization", "User-Agent", "X-Request-Id", "X-Forwarded-For"} {
@@ -86,7 +87,7 @@ func Failure(ctx context.Context, err error) error {
 	case http.StatusTooManyRequests:
 		return status.Error(codes.ResourceExhausted, detail)
 	}
-	// The operator must solve this problem.
+	// Only the operator can solve this problem, so it goes to the log.
 	slog.ErrorContext(ctx, "a caller could not be identified", "error", err)
 	return status.Error(codes.Unavailable, detail)
 }

@@ -19,10 +19,10 @@ type Rate struct {
 // Limiter counts events in buckets and refuses events that come too often. Requests call a Limiter
 // concurrently, so the Limiter must be safe for concurrent use.
 type Limiter interface {
-	// If every rate of the bucket allows one more event now, Take counts the event and returns
-	// zero. If any rate does not, Take counts nothing and returns how long to wait until every rate
-	// allows the event. The name of a bucket is at most 64 bytes of ASCII and does not reveal whose
-	// bucket it is. A bucket always has the same rates.
+	// Take counts one event in the bucket and returns zero if every rate allows the event now. If
+	// any rate does not allow the event, Take counts nothing and returns how long to wait until
+	// every rate allows the event. The name of a bucket is at most 64 bytes of ASCII and does not
+	// reveal whose bucket it is. A bucket always has the same rates.
 	//
 	// An error means that Take could not decide. The caller then allows the event.
 	Take(ctx context.Context, bucket string, rates []Rate) (wait time.Duration, err error)

@@ -34,7 +34,7 @@ func plot(in io.Reader, out io.Writer) error {
 
 // line is one line of the plot.
 type line struct {
-	revoked int // textAlone for the cost of fetching the text
+	revoked int // textAlone for the line of the cost of fetching the token's text
 	points  []point
 }
 
@@ -43,7 +43,7 @@ type point struct {
 	ns   float64 // median over the rounds
 }
 
-const textAlone = math.MaxInt // sorts after the others in the legend
+const textAlone = math.MaxInt // the greatest number, so that this line is the last in the legend
 
 var measured = regexp.MustCompile(`^BenchmarkGrowth/live=(\d+)/(?:revoked=(\d+)|text)(?:-\d+)?\s+\d+\s+([\d.]+) ns/op`)
 

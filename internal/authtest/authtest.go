@@ -26,7 +26,7 @@ type Clock struct {
 	now time.Time
 }
 
-// NewClock returns a clock at a time with more digits than stores keep.
+// NewClock returns a clock at a time with more digits of a second than stores keep.
 func NewClock() *Clock {
 	return &Clock{now: time.Date(2026, 1, 2, 3, 4, 5, 678901234, time.UTC)}
 }
@@ -68,7 +68,8 @@ func (r *Record[T]) Take() []T {
 	return kept
 }
 
-// Signer is a signing key together with golang-jwt, which signs any text and so can forge tokens.
+// Signer is a signing key together with golang-jwt. golang-jwt signs any text, so a Signer can
+// forge tokens.
 type Signer struct {
 	Key    auth.SigningKey
 	Method jwt.SigningMethod

@@ -12,13 +12,13 @@ var (
 	// ErrStoreAway is the error of a store that does not answer.
 	ErrStoreAway = errors.New("the store does not answer")
 
-	// ErrHang makes a call of a faulty store wait until its context ends.
+	// ErrHang makes a call of a faulty store wait until the context of the call ends.
 	ErrHang = errors.New("hang")
 )
 
 // FaultyStore returns a store that calls before with the name of the method before each call. If
 // before returns an error, the call returns that error without reaching the given store. The
-// returned store is an [auth.EventStore] if and only if the given one is.
+// returned store is an [auth.EventStore] if and only if the given store is an [auth.EventStore].
 func FaultyStore(store auth.Store, before func(method string) error) auth.Store {
 	faulty := &faultyStore{&faultyAccounts{store, before}, store}
 	if trail, ok := store.(auth.EventStore); ok {

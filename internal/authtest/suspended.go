@@ -5,9 +5,11 @@ import (
 	"unsafe"
 )
 
-// Suspended returns the time t as a machine reads it that was suspended for so many seconds: the
-// wall clock has gone on and the monotonic clock has not. Package time has no function for it. The
-// first word of a Time with a monotonic reading has the seconds above 30 bits of nanoseconds.
+// Suspended returns the time t as a machine reads it after it was suspended for this number of
+// seconds: the wall clock has advanced and the monotonic clock has not. Package time has no
+// function that changes only the wall clock, so Suspended changes the memory of t. If a Time has a
+// monotonic reading, the first word of the Time contains the seconds in the bits above the 30 bits
+// of the nanoseconds.
 func Suspended(t time.Time, seconds int64) time.Time {
 	*(*uint64)(unsafe.Pointer(&t)) += uint64(seconds) << 30
 	return t

@@ -11,9 +11,10 @@ import (
 //
 // There are two users, both super users at first. Session 0 belongs to user 0 and was opened by an
 // access key. Session 1 belongs to user 1. Session 2 of user 0 is created during the run. Several
-// requests run at the same time, on any instances. The knowledge of an instance plays no role: in
-// the model, each instance accepts every token that was ever issued, as an instance might that has
-// not read the feed yet. So the model holds for every number of instances.
+// requests run at the same time, on any instances. The model does not represent what an instance
+// knows about revocations. In the model, each instance accepts every token that was ever issued,
+// because a real instance that has not read the feed yet might do so. So the results hold for every
+// number of instances.
 //
 // A revocation counts as acknowledged once its transaction commits, because that is the earliest
 // moment at which its caller can learn of it. An entry of the feed is the set of sessions that it
@@ -25,13 +26,14 @@ type Authority struct {
 	operations []operation
 }
 
-// AuthorityDesign says where and how a transaction checks whether the acting session is still
-// valid. The zero value is the design of the library. Each field is a control: a wrong design.
+// AuthorityDesign says where and how a transaction checks whether the acting session, which makes
+// the request, is still valid. The zero value is the design of the library. Each field that is true
+// makes a control: a design that is known to be wrong.
 type AuthorityDesign struct {
-	AtTheDoor        bool // perfectly when the request arrives, and never again
-	BeforeLocking    bool // in the transaction, before it locks
-	RowsOnly         bool // after locking, by the session's row but not by the feed
-	SharedEverybody  bool // RevokeEverybody shares the lock of everybody
+	AtTheDoor        bool // checks correctly when the request arrives, and never again
+	BeforeLocking    bool // checks in the transaction, before it locks rows
+	RowsOnly         bool // after locking, checks the session's row but not the feed
+	SharedEverybody  bool // RevokeEverybody takes the lock of the row "everybody" as shared
 	OwnerBeforeOther bool // the acting user's row is locked first, instead of the lowest ID
 }
 
@@ -58,11 +60,11 @@ type authorityState struct {
 
 // request is an operation and its progress.
 type request struct {
-	operation uint8 // index plus one; zero while the request waits and once it is finished
+	operation uint8 // index of the operation plus one; zero if the request is waiting or finished
 	stage     uint8
 	locks     uint8 // number of locks taken
 	missed    uint8 // sessions whose rows did not exist when they were to be locked
-	note      uint8 // finding of the operation: see its prepare function
+	note      uint8 // what the operation's prepare function found
 }
 
 // The stages of a request.
@@ -110,7 +112,7 @@ func (m *Authority) Idle(s authorityState) bool {
 	})
 }
 
-// Canonical implements [Model]. Requests are interchangeable, so it sorts them.
+// Canonical implements [Model]. It sorts the requests, because requests are interchangeable.
 func (m *Authority) Canonical(s authorityState) authorityState {
 	slices.SortFunc(s.requests[:], func(a, b request) int {
 		return cmp.Or(cmp.Compare(a.operation, b.operation), cmp.Compare(a.stage, b.stage),
@@ -129,7 +131,7 @@ func (m *Authority) Describe(step Step) string {
 
 // Next implements [Model].
 func (m *Authority) Next(s authorityState, yield func(Step, authorityState)) {
-	idle := false // waiting requests are interchangeable
+	idle := false // whether one waiting request was offered; all of them are interchangeable
 	for i, r := range s.requests[:m.requests] {
 		switch r.stage {
 		case waiting:
@@ -144,7 +146,8 @@ func (m *Authority) Next(s authorityState, yield func(Step, authorityState)) {
 	}
 }
 
-// arrive offers the arrival of a request for each operation whose token exists.
+// arrive offers the arrival of request i for each operation. An operation of a session is offered
+// only if the session's token was issued.
 func (m *Authority) arrive(s authorityState, i int, yield func(Step, authorityState)) {
 	for n, op := range m.operations {
 		if op.by >= 0 && (s.issued&bit(op.by) == 0 || m.design.AtTheDoor && !m.mayAct(s, op)) {
@@ -209,7 +212,7 @@ func (m *Authority) lock(
 	yield(step, s)
 }
 
-// holds reports whether the request holds a lock that conflicts with the wanted one.
+// holds reports whether the request holds a lock that conflicts with the wanted lock.
 func (m *Authority) holds(r request, want lock) bool {
 	if r.operation == 0 || r.locks == 0 {
 		return false
@@ -237,8 +240,8 @@ func (m *Authority) rowRefuses(s authorityState, op *operation, row row) bool {
 	return ok && op.by == n && m.checksAfterLocking() && s.rows&bit(n) == 0
 }
 
-// check reads from the feed whether the acting session is still valid, in a statement after the
-// locks.
+// check reads from the feed whether the acting session is still valid, in a statement that begins
+// after all locks are taken.
 func (m *Authority) check(
 	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
 ) {

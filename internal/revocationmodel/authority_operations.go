@@ -43,7 +43,7 @@ type operation struct {
 	target     int8 // user that the operation is about; negative if none
 	locks      []lock
 
-	// impossible whatever the authority; may be nil
+	// impossible reports whether the operation must fail even if the session may act; may be nil
 	impossible func(s authorityState, op *operation) bool
 	prepare    func(m *Authority, s authorityState, i int) uint8  // runs after the locks; may be nil
 	commit     func(s *authorityState, r *request, op *operation) // changes the database
@@ -51,8 +51,8 @@ type operation struct {
 
 // NewAuthority returns a model of the design in which this number of requests run at the same time,
 // at most 4. hostUsers models a store for a host that has its own users table: the store keeps no
-// flags of users, and creating a session locks no user. The names select the operations to explore;
-// none means all.
+// flags of users, and creating a session locks no user. The names select the operations to explore.
+// Without names, all operations are explored.
 func NewAuthority(design AuthorityDesign, requests int, hostUsers bool, names ...string) *Authority {
 	m := &Authority{design: design, requests: requests, hostUsers: hostUsers}
 	for _, op := range append(lastingWrites(), endings()...) {
@@ -187,13 +187,16 @@ func otherEndings() []operation {
 		create.commit(s, r, op)
 	}
 
-	// Another, older session of user 0 is revoked, one more than the feed may name. The generation
-	// of session 0 is old enough for the new entry; session 2 is newer.
+	// A fold replaces entries that name single sessions of a user by one entry that revokes all
+	// sessions of that user below a generation. Here, another session of user 0 is revoked, and the
+	// feed then names more sessions than it may. The generation of session 0 is below the
+	// generation of the new entry, so the fold revokes session 0 too. Session 2 has a higher
+	// generation and stays valid.
 	fold.name, fold.locks = "fold user 0", locks(user0, head)
 	fold.prepare = func(m *Authority, s authorityState, i int) (unlocked uint8) {
 		for j := range s.requests {
 			if j != i && m.holds(s.requests[j], lock{session0, false}) {
-				return 0 // the fold skips sessions that others have locked
+				return 0 // the fold does not remove a row that another request has locked
 			}
 		}
 		return foldRemoves
@@ -211,7 +214,7 @@ func otherEndings() []operation {
 		s.outdateGenerations()
 	}
 
-	// The clock of the instance is ahead, so it takes the session for expired.
+	// The clock of the instance is ahead, so the instance considers session 0 expired.
 	prune.name, prune.locks = "prune session 0", locks(session0)
 	prune.commit = func(s *authorityState, _ *request, _ *operation) { s.rows &^= bit(0) }
 	return []operation{key, create, atCap, fold, all, prune}
@@ -219,12 +222,13 @@ func otherEndings() []operation {
 
 // The findings of operations that are about to commit.
 const (
-	generationRead uint8 = iota + 1 // the new session knows the newest entry
+	generationRead uint8 = iota + 1 // the generation of the new session is the current head of the feed
 	generationOld                   // a later entry that revokes the new session has been committed
 	foldRemoves                     // the fold has locked the row of session 0
 )
 
-// outdateGenerations records an entry that revokes all sessions of user 0.
+// outdateGenerations is called when an entry that revokes all sessions of user 0 is committed. The
+// entry also revokes a session that read its generation earlier and is not committed yet.
 func (s *authorityState) outdateGenerations() {
 	for i := range s.requests {
 		if s.requests[i].note == generationRead {
@@ -242,7 +246,8 @@ func disable(s *authorityState, r *request, op *operation) {
 	revokeAll(s, r, op)
 }
 
-// revokeAll adds the entry for all sessions of the target, and removes the rows that it has found.
+// revokeAll adds the entry that revokes all sessions of the target, and removes the rows that the
+// request found when it locked them.
 func revokeAll(s *authorityState, r *request, op *operation) {
 	for n, owner := range sessionOwner {
 		if owner == op.target {
@@ -255,7 +260,7 @@ func revokeAll(s *authorityState, r *request, op *operation) {
 	}
 }
 
-// evict revokes session 0 if its row existed.
+// evict revokes session 0 if the row of the session existed when it was to be locked.
 func evict(s *authorityState, r *request, _ *operation) {
 	if ended := bit(0) &^ r.missed; ended != 0 {
 		s.rows, s.dead = s.rows&^ended, s.dead|ended
@@ -274,8 +279,8 @@ func sessionsOf(user int8) (rows []row) {
 	return rows
 }
 
-// locks returns the locks for the rows in the order of all transactions. The lock of everybody is
-// shared.
+// locks returns the locks for the rows, in the order that all transactions use. The lock of the row
+// everybody is shared.
 func locks(rows ...row) (list []lock) {
 	slices.Sort(rows)
 	for _, r := range slices.Compact(rows) {

@@ -4,8 +4,8 @@
 // The library promises what a user, a session and an instance of the service can and cannot do
 // after a revocation. The promises involve several processes, a shared database, clocks and
 // crashes, so a test that runs the code meets only a few of the possible orders of events. A model
-// is a small program that says which steps are possible next. [Explore] takes all of them, in every
-// order, and reports the shortest sequence of steps that breaks a promise.
+// is a small program that says which steps are possible in a state. [Explore] takes all possible
+// steps, in every order, and reports the shortest sequence of steps that breaks a promise.
 //
 // There are three models:
 //
@@ -18,7 +18,8 @@
 //
 // Each model has controls: designs that are known to be wrong, such as a feed ordered by
 // timestamps. A test requires that the explorer finds the fault of each control. If a model found
-// no fault in them, its silence about the real design would prove nothing.
+// no fault in a wrong design, it would prove nothing that the model finds no fault in the real
+// design.
 //
 // The package uses only the standard library. Its tests also replay steps of the models on the real
 // stores and issuers. docs/revocation-model.md describes the actors, the rules, what the models

@@ -19,11 +19,12 @@ type Model[S comparable] interface {
 	// Broken returns the name of a promise that does not hold in the state, or "" if all hold.
 	Broken(state S) string
 
-	// Idle reports whether the system may stop in the state. If a state is not idle and has no next
-	// step, it is a deadlock.
+	// Idle reports whether the system may stop in the state. A state that is not idle and has no
+	// next step is a deadlock.
 	Idle(state S) bool
 
-	// Canonical returns a representative of all states that differ from the state only in names.
+	// Canonical returns one state for all states that differ only in names, such as the order of
+	// interchangeable requests.
 	Canonical(state S) S
 
 	// Describe returns the step in words.
@@ -42,15 +43,15 @@ type Options[S comparable] struct {
 	MaxDepth  int // maximum number of steps; zero means no limit
 	MaxStates int // maximum number of states; zero means no limit
 
-	// Mark, if not nil, names what is notable about a step, or returns "". The report has the
-	// shortest trace to each name.
+	// Mark, if not nil, returns a name for a step that a test looks for, or "" for any other step.
+	// The report has the shortest trace to each name.
 	Mark func(before S, step Step, after S) string
 }
 
 // Report is the result of an exploration.
 type Report struct {
 	States   int
-	Steps    int // steps between states, including steps to known states
+	Steps    int // steps between states, including steps to states that were visited before
 	Depth    int // distance of the farthest state from the start
 	Complete bool
 	Elapsed  time.Duration
@@ -58,8 +59,8 @@ type Report struct {
 	// Taken counts the steps by verb.
 	Taken map[string]int
 
-	// Problem is the first broken promise or a deadlock, and Trace is the shortest way to it.
-	// Problem is empty if there is none.
+	// Problem is the first broken promise or deadlock that was found, or empty. Trace is the
+	// shortest way from the start to Problem.
 	Problem string
 	Trace   []Step
 
@@ -67,7 +68,7 @@ type Report struct {
 	Marked map[string][]Step
 }
 
-// digest identifies a state. Among a million states, two share the 128 bits with a probability
+// digest identifies a state. The probability that two of a million states have the same 128 bits is
 // below 1e-26.
 type digest [2]uint64
 
@@ -91,8 +92,8 @@ type explorer[S comparable] struct {
 	report Report
 }
 
-// Explore visits the states of the model by increasing distance from the start. It stops once all
-// are visited, a limit is reached, or a promise is broken.
+// Explore visits the states of the model by increasing distance from the start. It stops at the
+// first broken promise or deadlock, at a limit of opt, or once all states are visited.
 func Explore[S comparable](model Model[S], opt Options[S]) Report {
 	began := time.Now()
 	e := &explorer[S]{
@@ -133,8 +134,8 @@ func (e *explorer[S]) run() {
 	e.report.Complete = true
 }
 
-// visit adds the state to the level unless the state is known. It reports whether the exploration
-// is over.
+// visit adds the state to the level, unless the state was visited before. It reports whether the
+// exploration is over.
 func (e *explorer[S]) visit(state S, from node, level *[]found[S]) (over bool) {
 	canonical := e.model.Canonical(state)
 	d := digest{maphash.Comparable(e.seeds[0], canonical), maphash.Comparable(e.seeds[1], canonical)}
@@ -189,7 +190,8 @@ func (e *explorer[S]) judge(problem string, index int32) (over bool) {
 	return true
 }
 
-// trace returns the steps from the start to a state. It computes them by taking them again.
+// trace returns the steps from the start to a state. It computes the steps by taking them again,
+// because a node stores only the index of a step.
 func (e *explorer[S]) trace(index int32) []Step {
 	var choices []uint16
 	for ; index >= 0; index = e.nodes[index].parent {

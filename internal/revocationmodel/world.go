@@ -6,12 +6,12 @@ import (
 )
 
 // World models two instances of a service that follow the revocation feed of one store. [NewFeed],
-// [NewRestore] and [NewProduct] create one.
+// [NewSlowFeed], [NewRestore] and [NewProduct] each create a World.
 //
 // Sessions 0, 1 and 2 belong to user 0, session 3 to user 1. Time passes in ticks. A tick is the
 // interval at which an instance reads the feed again. Between two ticks any number of steps happen
-// in any order. The clock of instance A is the reference. The clock of instance B may be a tick
-// ahead.
+// in any order. The clock of instance A is the reference clock. The clock of instance B may be a
+// tick ahead of clock A.
 type World struct {
 	Bounds Bounds
 	Design Design
@@ -24,7 +24,7 @@ type Bounds struct {
 	Lifetime   uint8 // lifetime of a token, in ticks; zero means forever
 	Staleness  uint8 // maximum age of an instance's knowledge while the store does not answer, in ticks
 	Kept       uint8 // entries at the end of the feed that are never pruned
-	MaxNamed   uint8 // entries that may name sessions of one user; more are folded
+	MaxNamed   uint8 // entries that may name sessions of one user; a fold merges the excess
 	Entries    uint8 // entries of the feed, without repairs
 	BehindBy   uint8 // maximum number of ticks by which clock A is behind clock B
 	UserEnds   uint8 // how often all sessions of a user are revoked
@@ -33,7 +33,7 @@ type Bounds struct {
 	Restarts   uint8
 	Outages    uint8 // how often an instance loses its connection to the store
 	SlowReads  bool  // reads of the feed take time
-	Unread     bool  // an instance may fail to read back its own revocation
+	Unread     bool  // after its own revocation, an instance may fail to read the feed
 	Prunes     bool
 	Snapshots  uint8
 	Restores   uint8
@@ -41,29 +41,31 @@ type Bounds struct {
 	Presenting bool // presenting a token is a separate step even if it only reads the feed
 }
 
-// Design describes the library. The zero value of each control is the library's design.
+// Design is a design of the library or a wrong design. [Library] is the library's own design, in
+// which all controls are false.
 type Design struct {
 	// FromClaims writes a revocation from the claims of a token, whether or not the session's row
 	// exists.
 	FromClaims bool
 	// HeadCheck compares the generation of a token with the head of the feed.
 	HeadCheck bool
-	// Repair writes an entry for all users after commits were lost, as RevokeEverybody does. Its
-	// position is above every position that was given in any history. Real instances use the time
-	// in microseconds, because revocations are never that frequent.
+	// Repair writes an entry for all users after commits were lost, as RevokeEverybody does. The
+	// position of the entry is above every position that was given in any history. Real instances
+	// use the time in microseconds as the position. This is above every earlier position, because
+	// revocations are never as frequent as one in each microsecond.
 	Repair bool
-	// Grace is how long an entry is kept after its sessions have expired, in ticks. It is twice the
-	// difference of the clocks, because one instance may issue the token and another prune the
-	// entry.
+	// Grace is the number of ticks for which an entry is kept after its sessions have expired.
+	// Grace is twice the difference of the clocks, because one instance may issue the token and
+	// another instance may prune the entry.
 	Grace uint8
 
 	// Controls, each of which is a wrong design.
 	Timestamps    bool // positions are the start times of transactions
-	AutoIncrement bool // positions are taken when transactions begin, and commits come in another order
-	PassHoles     bool // a reader continues after a position that it has not seen
-	ReadAtEnd     bool // knowledge counts from the end of the read, not from its beginning
-	ReplaceCapped bool // an entry for a user replaces entries for sessions that it does not cover
-	NextPosition  bool // the repair takes the position after the greatest one its instance has seen
+	AutoIncrement bool // positions are taken at the begin of transactions, in another order than commits
+	PassHoles     bool // a reader does not wait for an entry whose position it has skipped
+	ReadAtEnd     bool // the age of knowledge is measured from the end of the read, not its beginning
+	ReplaceCapped bool // an entry for a user replaces entries for sessions that it does not revoke
+	NextPosition  bool // the repair takes the next position after all that its instance has seen
 	HeadIsEnough  bool // no repair if the head has reached the generation that proved the loss
 	Unlocked      bool // an entry for all users does not wait for lasting changes
 }
@@ -77,7 +79,7 @@ const (
 
 var ownerOf = [sessions]uint8{0, 0, 0, 1}
 
-// The subject of an entry: a session by its number, or one of these.
+// The subject of an entry is the number of a session, or one of these values.
 const (
 	aboutUser  uint8 = 8 // plus the user
 	aboutAll   uint8 = 16
@@ -102,12 +104,12 @@ type database struct {
 
 // instance is the memory of an instance.
 type instance struct {
-	cursor, cursorID uint8 // the newest entry that it has read
-	top              uint8 // the greatest head that it has seen
-	named            uint8 // sessions that it knows to be revoked by name
+	cursor, cursorID uint8 // the newest entry that the instance has read
+	top              uint8 // the greatest head of the feed that the instance has seen
+	named            uint8 // sessions that the instance knows to be revoked, because an entry names them
 	below            [users]uint8
 	belowAll         uint8
-	age              uint8 // ticks since the last complete read began, up to Staleness; or never
+	age              uint8 // ticks since the last complete read began, up to Staleness; or never()
 	away             bool  // cannot read the store
 	outdated         bool  // has not read since the store was restored
 	suspect          uint8 // the greatest generation that proves lost commits; zero after the repair
@@ -124,8 +126,8 @@ type instance struct {
 type token struct {
 	issued     bool
 	generation uint8
-	left       uint8 // as in an entry
-	revoked    uint8 // ticks since its revocation was acknowledged, plus one; zero if it was not
+	left       uint8 // ticks until the token expires on clock A, plus noTime
+	revoked    uint8 // ticks since a revocation was acknowledged, plus one; zero if none was
 	lost       bool  // a restore has undone the revocation
 	folded     bool  // a fold has revoked it
 }
@@ -140,7 +142,7 @@ type worldState struct {
 	history   uint8
 	peak      uint8 // the greatest position that was given in any history
 	proven    uint8 // ticks since an instance had proof of lost commits, plus one
-	repaired  bool  // since the last restore
+	repaired  bool  // whether the store was repaired since the last restore
 	writing   uint8 // session of a lasting change that holds its locks, plus one
 	spent     spent
 	broken    uint8
@@ -150,7 +152,7 @@ type worldState struct {
 type spent struct{ entries, userEnds, allEnds, others, restarts, outages, snapshots, restores uint8 }
 
 // NewFeed returns a model of the feed, of folding and of pruning. Reads take no time. A fold may
-// revoke a session that no one revoked.
+// revoke a session whose revocation was not requested.
 func NewFeed(design Design) *World {
 	return &World{Design: design, Bounds: Bounds{
 		Sessions: 0b1011, Creations: 0b0100, Lifetime: 3, Staleness: 2, Kept: 1, MaxNamed: 1,
@@ -159,8 +161,8 @@ func NewFeed(design Design) *World {
 	}}
 }
 
-// NewSlowFeed returns a model of the feed in which a read takes time and sees some of the entries
-// that are committed meanwhile. Nothing is pruned.
+// NewSlowFeed returns a model of the feed in which a read takes time. Of the entries that are
+// committed during the read, the read sees any subset. Nothing is pruned.
 func NewSlowFeed(design Design) *World {
 	return &World{Design: design, Bounds: Bounds{
 		Sessions: 0b1001, Creations: 0b0010, Lifetime: 3, Staleness: 2, Kept: 2, MaxNamed: 1,
@@ -208,10 +210,11 @@ func (m *World) Start() (starts []worldState) {
 	return starts
 }
 
-// never is the age of knowledge that an instance does not have.
+// never returns the age that an instance has before its first complete read.
 func (m *World) never() uint8 { return m.Bounds.Staleness + 1 }
 
-// Canonical implements [Model]. It clears values that can no longer make a difference.
+// Canonical implements [Model]. It clears values that can no longer influence any step or promise,
+// and orders instances with equal clocks.
 func (m *World) Canonical(s worldState) worldState {
 	if s.spent.restores >= m.Bounds.Restores {
 		s.backup = database{}
@@ -230,8 +233,9 @@ func (m *World) Canonical(s worldState) worldState {
 	return s
 }
 
-// forget clears the records of expired tokens. Without restores, later sessions have generations
-// above all that an instance knows.
+// forget clears the records of expired tokens. This is possible only without restores, because then
+// the generation of every later session is at least as high as every generation that an instance
+// knows.
 func (m *World) forget(s *worldState) {
 	for n := range s.tokens {
 		if t := &s.tokens[n]; t.issued && t.left <= noTime { // expired on every clock
@@ -258,7 +262,8 @@ func less(a, b instance) bool {
 			b.readHead)) < 0
 }
 
-// leastBelow returns the least generation that revokes the same sessions of the user.
+// leastBelow returns the least generation that revokes the same sessions of the user as the given
+// generation.
 func (s *worldState) leastBelow(user, generation uint8) (least uint8) {
 	for n, t := range s.tokens {
 		if ownerOf[n] == user && t.left > noTime && t.generation < generation {
@@ -289,5 +294,6 @@ func (m *World) Describe(step Step) string {
 // offset returns by how many ticks the instance's clock is ahead of the reference clock.
 func (s *worldState) offset(i int) uint8 { return uint8(i) * s.ahead }
 
-// expired reports whether the time is over by the clock of the instance.
+// expired reports whether a token or entry with this remaining time has expired by the clock of the
+// instance.
 func (s *worldState) expired(i int, left uint8) bool { return left <= noTime+s.offset(i) }

@@ -28,8 +28,8 @@ func (m *World) stopsAtHoles() bool {
 	return !m.Design.PassHoles && !m.Design.AutoIncrement && !m.Design.Timestamps
 }
 
-// hasCursor reports whether the store still has the last entry that the instance read. If it does
-// not, and the entry cannot have been pruned, commits were lost.
+// hasCursor reports whether the store still has the last entry that the instance read. If the entry
+// is missing and cannot have been pruned, commits were lost.
 func (m *World) hasCursor(s *worldState, in *instance) bool {
 	lost := in.cursor > s.head
 	for _, e := range s.list() {
@@ -78,8 +78,8 @@ func (m *World) readNow(s *worldState, i int) {
 	s.instances[i].age, s.instances[i].outdated = 0, false
 }
 
-// learn models an instance after its own revocation: it reads the revocation back, or accepts no
-// token until it has.
+// learn models an instance after its own change of the store. The instance reads the feed. If it
+// cannot, it accepts no token until a later read has ended.
 func (m *World) learn(s *worldState, i int) {
 	in := &s.instances[i]
 	if in.away || in.reading {
@@ -89,8 +89,8 @@ func (m *World) learn(s *worldState, i int) {
 	m.readNow(s, i)
 }
 
-// distrust models an instance that cannot read back its own revocation. It accepts no token until a
-// read that begins later has ended.
+// distrust models an instance that cannot read the feed after its own change. The instance accepts
+// no token until it has ended a read that begins after the change.
 func (m *World) distrust(s *worldState, i int) {
 	in := &s.instances[i]
 	in.age = m.never()
@@ -117,9 +117,9 @@ func (m *World) finish(s *worldState, i int, visible uint16) {
 	in.reading, in.void, in.readAge, in.readHead = false, false, 0, 0
 }
 
-// views calls yield with each set of entries that a running read may see: all entries committed
-// before it began, and any of those committed since. A database may show a later entry without an
-// earlier one.
+// views calls yield with each set of entries that a running read may see: all entries that were
+// committed before the read began, and any subset of the entries that were committed since. A
+// database may show a later entry without showing an earlier entry.
 func (m *World) views(s *worldState, i int, yield func(uint16)) {
 	list := s.list()
 	first := len(list)
@@ -139,15 +139,16 @@ type Verdict uint8
 // The verdicts.
 const (
 	Accepted Verdict = iota
-	Stale            // accepted by knowledge from before the store stopped answering
+	Stale            // accepted by what the instance read before the store stopped answering
 	Refused          // revoked
 	Lost             // issued by commits that the store has lost
 	Expired
-	Unavailable // the instance does not know enough
+	Unavailable // the latest read of the instance is too old, or commits were lost
 )
 
-// answer returns an instance's answer to a token. If the store answers, the instance reads the feed if
-// it is old, or if the token's generation is above all that the instance knows.
+// answer returns an instance's answer to a token. If the store answers, the instance first reads
+// the feed in two cases: its last read began a tick ago or earlier, or the token's generation is
+// above every head that the instance has seen.
 func (m *World) answer(s *worldState, i, n int, answers bool) Verdict {
 	in := &s.instances[i]
 	t := &s.tokens[n]
@@ -177,7 +178,8 @@ func (m *World) answer(s *worldState, i, n int, answers bool) Verdict {
 	return Accepted
 }
 
-// headIsBelow reads the head of the feed. A head below the generation proves lost commits.
+// headIsBelow reads the head of the feed. If the head is below the generation, the store has lost
+// commits.
 func (m *World) headIsBelow(s *worldState, i int, generation uint8) bool {
 	in := &s.instances[i]
 	in.top = s.head

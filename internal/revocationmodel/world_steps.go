@@ -7,7 +7,7 @@ type stepping struct {
 	yield func(Step, worldState)
 }
 
-// take offers a step if it changes the state.
+// take offers a step that changes the state with the given function.
 func (p *stepping) take(verb string, at, of int, change func(s *worldState)) {
 	after := p.s
 	change(&after)
@@ -105,7 +105,7 @@ func (p *stepping) reads(i int) {
 	if p.s.spent.restarts < b.Restarts {
 		p.take("restarts", i, -1, func(s *worldState) {
 			s.spent.restarts++
-			if in.suspect > 0 && !s.repaired { // the restart forgets the proof
+			if in.suspect > 0 && !s.repaired { // the restart loses the proof of lost commits
 				s.proven = 0
 			}
 			s.instances[i] = instance{age: p.m.never(), away: in.away}
@@ -118,7 +118,7 @@ func (p *stepping) changes(i int) {
 	for n := range p.s.tokens {
 		if p.m.Bounds.Creations&bit(int8(n)) != 0 && !p.s.tokens[n].issued {
 			p.take("creates session", i, n, func(s *worldState) { p.m.create(s, i, n) })
-			break // sessions to create are interchangeable
+			break // one is enough, because sessions that do not exist yet are interchangeable
 		}
 	}
 	if !p.m.Bounds.Prunes {
@@ -182,8 +182,8 @@ func (p *stepping) ends(i int) {
 	}
 }
 
-// revoke offers a revocation, after which the instance reads it back or fails to. If the read
-// proves that commits were lost, the instance repairs the store before it acknowledges the
+// revoke offers a revocation. Afterwards, the instance reads the feed, or fails to read it. If the
+// read proves that commits were lost, the instance repairs the store before it acknowledges the
 // revocation.
 func (p *stepping) revoke(verb string, i, of int, change func(s *worldState)) {
 	if in := &p.s.instances[i]; !in.away && !in.reading && p.m.Bounds.Unread {
@@ -204,8 +204,8 @@ func (p *stepping) revoke(verb string, i, of int, change func(s *worldState)) {
 	p.yield(Step{verb, int8(i), int8(of)}, after)
 }
 
-// outOfOrder offers revocations of controls: the position is taken first, and the entry is
-// committed later.
+// outOfOrder offers the revocations of the controls Timestamps and AutoIncrement, in two steps. The
+// first step takes the position, and a later step commits the entry.
 func (p *stepping) outOfOrder(i int) {
 	in := &p.s.instances[i]
 	if in.pending > 0 {
@@ -243,8 +243,8 @@ func (p *stepping) repairs(i int) {
 	}
 }
 
-// canRepair reports whether the instance can repair the store: no lasting change blocks it, and the
-// bounds allow it.
+// canRepair reports whether the instance can repair the store. The instance must reach the store,
+// no lasting change may hold locks, and the feed must have space for another entry.
 func (m *World) canRepair(s *worldState, i int) bool {
 	in := &s.instances[i]
 	return !in.away && (s.writing == 0 || m.Design.Unlocked) && len(s.list()) < mostEntries
@@ -282,7 +282,7 @@ func (p *stepping) backups() {
 
 // writes offers requests that make lasting changes.
 func (p *stepping) writes() {
-	if !p.m.Bounds.Writes || p.s.spent.restores == 0 { // the model of authority has the other cases
+	if !p.m.Bounds.Writes || p.s.spent.restores == 0 { // Authority models the cases without a restore
 		return
 	}
 	if n := p.s.writing; n > 0 {

@@ -32,7 +32,7 @@ func (d *database) belowAll() (generation uint8) {
 	return generation
 }
 
-// hasRoom reports whether the bounds allow n more entries.
+// hasRoom reports whether the model may add n more entries.
 func (m *World) hasRoom(s *worldState, n uint8) bool {
 	return s.spent.entries+n <= m.Bounds.Entries && len(s.list())+int(n) <= mostEntries
 }
@@ -63,9 +63,9 @@ func (m *World) add(s *worldState, position uint8, e entry, replaces func(old en
 
 func nothing(entry) bool { return false }
 
-// isCapped reports whether the token of the entry's session claims a generation above all that the
-// store has reached. An entry for the user does not cover such a token, and must therefore not
-// replace the entry for its session.
+// isCapped reports whether the entry names a session whose token claims a generation that the store
+// has not reached. An entry for the user does not revoke such a session, and must therefore not
+// replace the entry that names the session.
 func (e entry) isCapped() bool { return e.about < sessions && e.generation == e.position }
 
 // isOf reports whether the entry is about the user or a session of the user.
@@ -73,9 +73,9 @@ func (e entry) isOf(user uint8) bool {
 	return e.about == aboutUser+user || e.about < sessions && ownerOf[e.about] == user
 }
 
-// acknowledge records that the caller learned of a revocation with this position. A session of a
-// lost history may have a greater generation than the store has reached. Then no entry covers it,
-// and its revocation counts as lost.
+// acknowledge records that the caller learned of a revocation with this position. A session that
+// was created by lost commits may have a generation that the store has not reached. If no entry
+// revokes such a session, its revocation counts as lost.
 func (s *worldState) acknowledge(position uint8, meant func(n int, t token) bool) {
 	for n := range s.tokens {
 		t := &s.tokens[n]
@@ -99,8 +99,9 @@ func (m *World) create(s *worldState, i, n int) {
 	}
 }
 
-// revoke revokes one session by the claims of its token, unless an entry in force already does. It
-// then folds if the feed names too many sessions of the user.
+// revoke revokes one session by the claims of its token. If an entry already revokes the session
+// for the lifetime of the token, revoke adds no entry. If the feed then names too many sessions of
+// the user, revoke folds their entries.
 func (m *World) revoke(s *worldState, i, n int) {
 	t := s.tokens[n]
 	position := s.head + 1
@@ -197,15 +198,16 @@ func (m *World) revokeAll(s *worldState, i int, position uint8) {
 	m.add(s, position, e, func(old entry) bool { return old.about == aboutAll })
 }
 
-// repair models an instance with proof of lost commits. Once, under the lock of the head, it
-// revokes the sessions of all users at a position above every one that was ever given.
+// repair models an instance with proof of lost commits. The instance locks the head of the feed and
+// revokes the sessions of all users, at a position above every position that was ever given. If
+// another instance has repaired the store already, repair adds no entry.
 func (m *World) repair(s *worldState, i int) {
 	suspect := s.instances[i].suspect
 	s.instances[i].suspect = 0
-	// otherwise another instance has repaired
+	// If this condition is false, another instance has repaired the store.
 	if s.belowAll() <= suspect && !(m.Design.HeadIsEnough && s.head >= suspect) {
 		m.revokeAll(s, i, m.repairAt(s, i, suspect))
-		s.spent.entries-- // the bound excludes repairs
+		s.spent.entries-- // the bound does not count repairs
 		s.acknowledge(s.head, func(n int, t token) bool { return s.isDead(n, t.generation) })
 		s.repaired = true
 	}
@@ -235,7 +237,7 @@ func (m *World) prune(s *worldState, i int) {
 		}
 	}
 	s.entries = kept
-	for i := range s.instances { // a read that sees the removal sees all that was committed before it
+	for i := range s.instances { // a read that sees the removal sees all earlier commits too
 		if s.instances[i].reading {
 			s.instances[i].readHead = s.head
 		}

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Skip skips the test with a one-line reason. If AUTH_TEST_REQUIRE is 1, it fails the test instead,
-// so that CI notices a test that did not run.
+// Skip skips the test with a one-line reason. If AUTH_TEST_REQUIRE is 1, Skip fails the test
+// instead, so that CI notices a test that did not run.
 func Skip(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("AUTH_TEST_REQUIRE") == "1" {

@@ -22,7 +22,7 @@ func newSecret(prefix string, length int) string {
 	for len(random) < length {
 		var b [1]byte
 		_, _ = rand.Read(b[:])                   // it never fails
-		if limit := byte(4 * 62); b[0] < limit { // without this check, some characters would be more frequent
+		if limit := byte(4 * 62); b[0] < limit { // makes all characters equally frequent
 			random = append(random, base62[b[0]%62])
 		}
 	}

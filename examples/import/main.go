@@ -130,7 +130,7 @@ func open(
 }
 
 func newService(store *sqlstore.Store) (*auth.Service, error) {
-	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text())) // required, but this program signs nothing
+	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text())) // required but unused
 	if err != nil {
 		return nil, err
 	}

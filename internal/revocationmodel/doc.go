@@ -17,9 +17,8 @@
 //     or because an asynchronous replica took over.
 //
 // Each model has controls: designs that are known to be wrong, such as a feed ordered by
-// timestamps. A test requires that the explorer finds the fault of each control. If a model found
-// no fault in a wrong design, it would prove nothing that the model finds no fault in the real
-// design.
+// timestamps. A test requires that the explorer finds the fault of each control. If a model cannot
+// find the fault of a wrong design, it proves nothing about the real design.
 //
 // The package uses only the standard library. Its tests also replay steps of the models on the real
 // stores and issuers. docs/revocation-model.md describes the actors, the rules, what the models

@@ -20,22 +20,22 @@ import (
 // Config is the configuration of a [Service]. Issuer and SigningKeys are required, and Proxies
 // should be set. For every other field, the zero value is the safe choice.
 type Config struct {
-	// Issuer is the URL of this service, such as "https://api.example.com". It is the issuer of
-	// tokens and, unless Tokens.Audiences is set, their audience. At most 256 bytes.
+	// Issuer is the URL of this service, such as "https://api.example.com". Tokens name this URL as
+	// their issuer and, unless Tokens.Audiences is set, as their audience. At most 256 bytes.
 	Issuer string
 
 	// PublicURL is the origin at which browsers reach the service, such as
-	// "https://api.example.com". Cookies and redirects are made for this origin. It must be
-	// https, except on loopback or with InsecureCookies in the GitHubConfig. Empty means the
-	// origin of GitHub's CallbackURL. If both are set, they must have the same origin.
+	// "https://api.example.com". Cookies and redirects are made for this origin. It must be https,
+	// except on loopback or with InsecureCookies in the GitHubConfig. Empty means the origin of
+	// GitHub's CallbackURL. If both URLs are set, they must have the same origin.
 	PublicURL string
 
 	// SigningKeys sign and verify tokens. The first key signs, all keys verify. [NewTokenIssuer]
-	// says how to change them, and when.
+	// says how and when to change the keys.
 	SigningKeys []SigningKey
 
-	// SealingKeys encrypt GitHub tokens in the store and the contents of cookies. GitHub
-	// requires them, the same on all instances. The first key encrypts, all keys decrypt.
+	// SealingKeys encrypt GitHub tokens in the store and the contents of cookies. They are required
+	// with GitHub, and must be the same on all instances. The first key encrypts, all keys decrypt.
 	SealingKeys []SymmetricKey
 
 	// Tokens configures tokens, and how soon an instance learns of a revocation.
@@ -52,15 +52,15 @@ type Config struct {
 	// that GitHub's callback answers with a token.
 	BrowserSessions *BrowserSessions
 
-	// ReauthAfter, if positive, is the maximum age of a session that may make lasting changes.
-	// These are the calls that return an access secret, connect a GitHub account, or enable or
-	// promote a user. Older sessions get ErrSessionTooOld and must sign in again, so a stolen
-	// token cannot be turned into a lasting credential. Zero means any age.
+	// ReauthAfter, if positive, is the maximum age of a session that may make lasting changes. Such
+	// changes are the calls that return an access secret, connect a GitHub account, or enable or
+	// promote a user. Older sessions get ErrSessionTooOld and must sign in again, so a stolen token
+	// cannot be turned into a lasting credential. Zero means any age.
 	ReauthAfter time.Duration
 
-	// Proxies is [NoProxies] or [TrustProxies], and determines the client address. If it is not
-	// set, clients that send X-Forwarded-For have no known address and are throttled together.
-	// Credentials.AllowImported requires it.
+	// Proxies is [NoProxies] or [TrustProxies], and determines the client address. If Proxies is
+	// not set, clients that send X-Forwarded-For have no known address and are throttled together.
+	// Credentials.AllowImported requires Proxies.
 	Proxies Proxies
 
 	// Throttling limits the attempts of each client. Instances share counts if they share a Limiter.
@@ -71,12 +71,12 @@ type Config struct {
 	WriteError func(w http.ResponseWriter, r *http.Request, err error)
 
 	// Timeout limits each documented call as a whole, including the reading of its body and the
-	// store. Before a host's handler, it limits how long RequireSuperUser waits for the store
-	// and, with Tokens.CheckSessionsInStore, how long Authenticate does. Zero means 10 seconds.
+	// store. On a host's own route, it limits only how long the middleware waits for the store:
+	// RequireSuperUser and, with Tokens.CheckSessionsInStore, Authenticate. Zero means 10 seconds.
 	Timeout time.Duration
 
-	// OnEvent receives the events. [Service.Run] calls it, as [EventLogConfig.OnEvent] and, for
-	// lasting changes, [EventLogConfig.Trail] describe. nil means that events go to Logger.
+	// OnEvent receives the events. [Service.Run] calls OnEvent: see [EventLogConfig.OnEvent] and,
+	// for lasting changes, [EventLogConfig.Trail]. nil means that events go to Logger.
 	OnEvent func(Event)
 
 	// Hooks measure sign-ins and verifications of tokens.
@@ -99,8 +99,8 @@ type Config struct {
 
 const defaultAuditRetention = 365 * 24 * time.Hour
 
-// Service combines the components over one store, with their HTTP handlers and middleware. Make one
-// with [New] or [NewWithUsers]. It is safe for concurrent use.
+// Service combines the components over one store, with their HTTP handlers and middleware. Make a
+// Service with [New] or [NewWithUsers]. A Service is safe for concurrent use.
 type Service struct {
 	store       AccountStore
 	users       UserStore  // nil if the host keeps the users
@@ -121,7 +121,7 @@ type Service struct {
 }
 
 // New returns a Service over the store, or an error that says what to change in the configuration.
-// It makes no call of the store and starts no goroutine.
+// New calls no method of the store and starts no goroutine.
 func New(store Store, cfg Config) (*Service, error) {
 	if defaults.IsNil(store) {
 		return nil, errors.New("auth: New needs a store")
@@ -129,10 +129,10 @@ func New(store Store, cfg Config) (*Service, error) {
 	return newService(store, store, nil, cfg)
 }
 
-// NewWithUsers returns a Service for a host that has a users table of its own. It is otherwise like
-// [New]. The store must keep no users, such as a store of memstore.NewAccounts or
-// sqlstore.OpenAccounts. The host must call [Service.RevokeUser] after it has disabled or deleted a
-// user.
+// NewWithUsers returns a Service for a host that has a users table of its own. In all other
+// respects, it is like [New]. The store must keep no users, such as a store of memstore.NewAccounts
+// or sqlstore.OpenAccounts. The host must call [Service.RevokeUser] after it has disabled or
+// deleted a user.
 //
 // Such a Service has no routes that make or change users, and its methods that make or change users
 // return an error. GitHub's SuperUsers and MembershipMaxAge cannot be set.
@@ -146,7 +146,7 @@ func NewWithUsers(accounts AccountStore, users UserSource, cfg Config) (*Service
 	return newService(accounts, nil, users, cfg)
 }
 
-// newService returns a Service. If source is nil, users is the store's; otherwise users is nil.
+// newService returns a Service. users is the store's UserStore, or nil if source is set.
 func newService(store AccountStore, users UserStore, source UserSource, cfg Config) (*Service, error) {
 	cfg, err := cfg.withDefaults(store)
 	if err != nil {
@@ -197,8 +197,8 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 	}, nil
 }
 
-// withDefaults checks the configuration, sets all defaults, also those of the nested
-// configurations, and makes the EventLog, with the store as audit trail unless that is disabled.
+// withDefaults checks the configuration and sets all defaults, also in the nested configurations.
+// It makes the EventLog. A store that is an EventStore is the audit trail, unless that is disabled.
 func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if cfg.Timeout < 0 {
 		return cfg, errors.New("auth: Config.Timeout must not be negative")
@@ -227,7 +227,7 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if cfg.WriteError == nil {
 		cfg.WriteError = WriteError
 	}
-	defaultClock := cfg.Now == nil // then Tokens.Now stays nil, a cheaper default
+	defaultClock := cfg.Now == nil // if true, Tokens.Now stays nil, which is faster
 	cfg.Now, cfg.Logger = defaults.Now(cfg.Now), defaults.Logger(cfg.Logger)
 	trail, _ := store.(EventStore)
 	if cfg.DisableAuditTrail {
@@ -260,8 +260,8 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	return cfg.withPublicURL()
 }
 
-// withPublicURL checks PublicURL and puts it in the form of a browser's Origin header. If it is
-// empty, it becomes the origin of GitHub's CallbackURL, if any.
+// withPublicURL checks PublicURL and puts it in the form of a browser's Origin header. An empty
+// PublicURL becomes the origin of GitHub's CallbackURL, if there is one.
 func (cfg Config) withPublicURL() (Config, error) {
 	callback := ""
 	if cfg.GitHub != nil {
@@ -289,7 +289,7 @@ func (cfg Config) withPublicURL() (Config, error) {
 	return cfg, nil
 }
 
-// newGitHub returns the connector and the browser sessions, or nil for each that is not configured.
+// newGitHub returns the connector and the browser sessions. Each is nil if it is not configured.
 func newGitHub(
 	store GitHubStore, tokens *TokenIssuer, cfg Config,
 ) (*GitHubConnector, *browser.Sessions, error) {
@@ -350,8 +350,8 @@ func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 	}
 	token, err := s.tokens.issue(ctx,
 		IssueParams{UserID: user.ID, Method: MethodAccessKey, AccessKeyID: key.ID})
-	// Since the pair was verified, the user may have been disabled or the key revoked. For a host's
-	// own users, issue is even the first call that looks the user up.
+	// Since the pair was verified, the user may have been disabled or the key revoked. If the host
+	// keeps the users, issue is the first call that looks the user up.
 	switch {
 	case errors.Is(err, ErrUserDisabled):
 		return Token{}, rejectionOf(user.ID, "", errOwnerDisabled)
@@ -362,7 +362,7 @@ func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 }
 
 // verifyWithinLimits verifies the pair within the limits of Config.Throttling. It does not record
-// the use of the key, because creating the session does.
+// the use of the key, because creating the session records it.
 func (s *Service) verifyWithinLimits(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
 	client := clientOf(ctx).throttleClient()
 	if err := s.throttle.CountAttempt(ctx, client); err != nil {
@@ -388,7 +388,7 @@ func (s *Service) verifyWithinLimits(ctx context.Context, pair KeyPair) (AccessK
 }
 
 // recheckMembership calls [GitHubConnector.StillAdmitted] for a user whose access key was accepted.
-// A refusal becomes ErrInvalidCredentials, so the client cannot tell it from a wrong secret.
+// A refusal becomes ErrInvalidCredentials, so clients cannot tell refusals from wrong secrets.
 func (s *Service) recheckMembership(ctx context.Context, user User) error {
 	if s.github == nil {
 		return nil

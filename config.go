@@ -36,27 +36,27 @@ type TokenConfig struct {
 	// KiB. With BrowserSessions, there is a second cache of this size, for session cookies.
 	CacheSize int
 
-	// RevocationInterval is the maximum age of an instance's copy of the revocation feed. It is
-	// at most 5 seconds, the default. When the copy is older, one request reads the feed for all
-	// requests, which wait at most one second.
+	// RevocationInterval is the maximum age of an instance's copy of the revocation feed, which is
+	// the store's list of revocations. The default and the maximum are 5 seconds. When the copy is
+	// older, one request reads the feed, and all requests wait for that read, at most one second.
 	RevocationInterval time.Duration
 
-	// MaxStaleness is the maximum age of the copy while the store does not answer. Once the copy
-	// is older, no token is accepted. It is at most one minute, the default.
+	// MaxStaleness is the maximum age of that copy while the store does not answer. Once the copy
+	// is older than MaxStaleness, no token is accepted. The default and the maximum are one minute.
 	MaxStaleness time.Duration
 
-	// CheckSessionsInStore reads the session from the store on every request instead of
-	// following the revocation feed. Every instance then rejects a revoked session at once. In
-	// return, each request waits for the store, and no token is accepted while the store does
-	// not answer.
+	// CheckSessionsInStore reads the session from the store on every request instead of following
+	// the revocation feed. Every instance then rejects a revoked session at once. The cost is that
+	// each request waits for the store, and that no token is accepted while the store does not
+	// answer.
 	CheckSessionsInStore bool
 
 	// MaxSessions is how many sessions one user can have at a time, from 1 to 1000. Zero means
-	// 1000. A sign-in beyond that revokes the user's oldest session.
+	// 1000. A sign-in that exceeds MaxSessions revokes the user's oldest session.
 	MaxSessions int
 
-	// Events receives the issuer's events and calls its hooks. nil means none. In a [Config] it
-	// must be nil, because the Service has its own EventLog.
+	// Events receives the issuer's events and calls the hooks. nil means no events and no hooks. In
+	// a [Config] it must be nil, because the Service has its own EventLog.
 	Events *EventLog
 
 	// Now is the clock. nil means time.Now; in a [Config], it means the Service's clock.
@@ -119,44 +119,45 @@ func (cfg TokenConfig) withDefaults(issuer string) (TokenConfig, error) {
 }
 
 // CredentialConfig configures access keys and the hashes of their secrets. The zero value is a good
-// choice; Peppers may be added to it.
+// choice. For more protection, add Peppers.
 type CredentialConfig struct {
-	// AccessKeyPrefix and AccessSecretPrefix begin the two texts of every pair, followed by an
-	// underscore. The defaults are "ak_live" and "as_live". A service accepts only generated
-	// pairs with its own prefixes.
+	// AccessKeyPrefix begins every access key, and AccessSecretPrefix every access secret. An
+	// underscore follows the prefix. The defaults are "ak_live" and "as_live". A service accepts
+	// only generated pairs with its own prefixes.
 	AccessKeyPrefix    string
 	AccessSecretPrefix string
 
-	// Peppers are keys for the hashes of secrets that are not in the store. With them, an
-	// attacker who can write to the store still cannot add a key that signs in. The first key
-	// makes new hashes, all keys verify.
+	// Peppers are secret keys for the hashes of access secrets. The store does not contain the
+	// peppers, so an attacker who can write to the store still cannot add an access key that signs
+	// in. The first pepper makes new hashes, and all peppers verify.
 	//
-	// Append a new pepper on every instance before you move it to the front on any. If a hash
-	// was made with another pepper than the first, the next sign-in replaces it by a hash with
-	// the first. An instance that does not have that pepper yet then rejects the access key.
+	// To add a pepper, first append it to the list on every instance. Only then move it to the
+	// front. Each sign-in replaces a hash that was not made with the first pepper by a hash that
+	// is. An instance that does not have the new first pepper yet would then reject the access key.
 	//
 	// [NoPepper] in the list stands for hashes without a pepper. An empty list means NoPepper
-	// alone. To introduce the first pepper, append it behind NoPepper, and then move it to the
-	// front. Keep NoPepper behind it until every access key has signed in. While NoPepper is in
-	// the list, the peppers do not protect against an attacker who can write to the store.
-	// Imported hashes have no pepper.
+	// alone. To introduce the first pepper, put it after NoPepper on every instance, and then move
+	// it to the front. Keep NoPepper at the end of the list until every access key has signed in.
+	// While NoPepper is in the list, the peppers do not protect against an attacker who can write
+	// to the store. Imported hashes have no pepper.
 	Peppers []SymmetricKey
 
-	// AllowImported accepts access keys whose names or secrets another system made. Unknown
-	// clients can then make this service compute slow hashes. Slow hashes are throttled by
-	// client address, so [New] returns an error unless Config.Proxies is set as well.
+	// AllowImported accepts access keys whose names or secrets another system made. Unknown clients
+	// can then make this service compute slow hashes. Slow hashes are throttled by client address,
+	// so [New] returns an error unless Config.Proxies is set.
 	//
-	// For an access key that does not exist, the service computes an argon2id hash with its own
-	// parameters. If an imported hash takes more or less time, the difference reveals that the
-	// access key exists, until the key has signed in once.
+	// For an access key that does not exist, the service computes an argon2id hash with the
+	// service's own parameters. If an imported hash takes more or less time than this hash, the
+	// difference reveals that the access key exists. It no longer does after the first sign-in with
+	// the key.
 	AllowImported bool
 
-	// MaxSlowHashes is how many slow hashes, of 8 to 64 MiB each, run at once. Zero means half
-	// of GOMAXPROCS, but at least one. Up to 32 times as many attempts wait, each for up to 3
-	// seconds. Other attempts get a *[ThrottledError].
+	// MaxSlowHashes is how many slow hashes, of 8 to 64 MiB each, run at once. Zero means half of
+	// GOMAXPROCS, but at least one. Up to 32 times as many attempts wait, each for up to 3 seconds.
+	// Further attempts get a *[ThrottledError].
 	MaxSlowHashes int
 
-	// Events receives the verifier's events. nil means none. In a [Config] it must be nil,
+	// Events receives the verifier's events. nil means no events. In a [Config] it must be nil,
 	// because the Service has its own EventLog.
 	Events *EventLog
 
@@ -170,37 +171,39 @@ type CredentialConfig struct {
 
 // Throttling limits the attempts of each client. The zero value is a good choice.
 //
-// A correct generated secret is never rejected because of other clients, except for a Flood from
-// the same address. The secret is verified first, and only failures are counted. Once there are too
-// many failures, further failures are answered with a *[ThrottledError].
+// A correct generated secret is never rejected because of other clients, unless the same address
+// exceeds Flood. The service verifies such a secret first, and counts only failures. Once there are
+// too many failures, further failures are answered with a *[ThrottledError].
 //
-// Clients are counted by client address ([WithClientInfo]), IPv6 clients by the first 64 bits of
-// it. All clients without a known address share one budget, which is 50 times the budget of one
-// client. Their floods are counted by the address of the connection.
+// Clients are counted by client address ([WithClientInfo]). For IPv6 clients, only the first 64
+// bits of the address count. All clients without a known address share one budget, which is 50
+// times the budget of one client. Only Flood counts these clients by the address of the connection.
 type Throttling struct {
 	// Limiter counts the attempts. nil means in memory, for this instance alone. Services that
-	// share a Limiter must have different issuers; otherwise they are counted together.
+	// share a Limiter must have different issuers, because services with the same issuer are
+	// counted together.
 	Limiter limit.Limiter
 
 	// Failures are how many sign-ins from one address may fail. nil means 20 a minute, 100 an
 	// hour and 500 a day. Sign-ins with GitHub are counted separately.
 	//
-	// Once there are too many failures, imported keys from the address are rejected without a
-	// slow hash, and GitHub sign-ins from it without a call to GitHub. This includes correct
-	// ones, so an attacker can keep a user out, but only from the user's own address.
+	// Once an address has too many failures, its attempts with imported keys are rejected without a
+	// slow hash, and its GitHub sign-ins are rejected without a call to GitHub. Correct attempts
+	// are rejected too. An attacker can therefore keep a user out, but only from the user's own
+	// address.
 	Failures []limit.Rate
 
 	// SlowAttempts are how many times one address may try one imported key until the key has
 	// signed in. nil means 5 a minute, 20 an hour and 50 a day. Further attempts are rejected,
 	// including correct ones.
 	//
-	// An attempt counts when a slow hash is computed for it. An attempt that fails before, in
-	// the store or in the queue of slow hashes, does not count. All clients without a known
-	// address share 200 times this number for each key.
+	// An attempt counts when a slow hash is computed for it. An attempt that fails before its slow
+	// hash, in the store or in the queue of slow hashes, does not count. All clients without a
+	// known address share 200 times this number for each key.
 	SlowAttempts []limit.Rate
 
-	// Flood is how many attempts of any kind one address may make. nil means 60,000 a minute. It
-	// is checked before the store is asked. It is the only limit that rejects correct generated
+	// Flood is how many attempts of any kind one address may make. nil means 60,000 a minute. The
+	// service checks this limit before it calls the store. No other limit rejects correct generated
 	// secrets.
 	Flood []limit.Rate
 

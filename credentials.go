@@ -26,15 +26,15 @@ type CredentialVerifier struct {
 	now    func() time.Time
 	log    *slog.Logger
 
-	hostUsers bool // the users are in a UserSource, so the store does not know if one is active
+	hostUsers bool // the users are in a UserSource, so the store does not know which are active
 }
 
 // NewCredentialVerifier returns a verifier of the access keys in the store, or an error that says
 // what to change in the configuration.
 //
-// The tokens argument is the issuer that opens sessions with these keys. It must use the same store.
-// Revoking a key revokes the sessions that it opened, and the issuer then rejects their tokens at
-// once. A host that opens no sessions with the keys passes nil.
+// The tokens argument is the issuer that opens sessions with these keys. It must use the same
+// store. Revoking a key also revokes the sessions that the key opened, and the issuer then rejects
+// the tokens of these sessions at once. A host that opens no sessions with the keys passes nil.
 func NewCredentialVerifier(
 	store CredentialStore, tokens *TokenIssuer, cfg CredentialConfig,
 ) (*CredentialVerifier, error) {
@@ -96,8 +96,8 @@ var (
 	errMembership    = fmt.Errorf("%w: the user must sign in with GitHub first", ErrInvalidCredentials)
 )
 
-// GeneratePair returns a new random pair without storing it, so it does not sign in yet. It is for
-// [Service.Bootstrap].
+// GeneratePair returns a new random pair without storing it, so the pair does not sign in yet. Use
+// it with [Service.Bootstrap].
 func (v *CredentialVerifier) GeneratePair() KeyPair {
 	key, secret := v.format.Generate()
 	return KeyPair{AccessKey: key, AccessSecret: NewSecret(secret)}
@@ -119,7 +119,7 @@ func (v *CredentialVerifier) Issue(
 	return pair, err
 }
 
-// issue is Issue without the admission of the authority. It also returns the record of the key.
+// issue is Issue without the check of the authority. It also returns the record of the key.
 func (v *CredentialVerifier) issue(
 	ctx context.Context, by Authority, userID string, options KeyOptions,
 ) (KeyPair, AccessKey, error) {
@@ -167,17 +167,17 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 // Verify checks the pair and returns the access key and its owner. It opens no session; to sign in,
 // use [Service.Login].
 //
-// It returns ErrInvalidCredentials if the pair does not sign in, for any reason. With
+// It returns ErrInvalidCredentials if the pair does not sign in, whatever the reason. With
 // AllowImported, it returns a *[ThrottledError] if too many slow hashes wait. Any other error means
 // that the store could not answer.
 //
-// If the host has a users table of its own, the User has only an ID, and its IsActive is false. The
-// table is asked when the session is opened.
+// If the host has a users table of its own, the returned User has only an ID, and IsActive is
+// false. The host's table is read later, when the session is opened.
 //
 // A generated pair costs one read of the store and one fast hash, whether the key exists or not.
-// Any other pair costs nothing, or with AllowImported one read and one slow hash. If such a pair
-// signs in and its hash must be renewed, it costs a second slow hash and a write. The time of last
-// use is written at most once a minute.
+// Without AllowImported, any other pair costs neither. With AllowImported, any other pair costs one
+// read and one slow hash. If that pair signs in and its hash must be renewed, the renewal costs a
+// second slow hash and a write. The time of last use is written at most once a minute.
 //
 // Events and hooks count a rejected pair as an attempt to sign in. An accepted pair is counted when
 // [TokenIssuer.Issue] opens a session.
@@ -221,8 +221,8 @@ func (v *CredentialVerifier) verifyAndTouch(ctx context.Context, pair KeyPair) (
 }
 
 // checkPair is Verify without its event and without recording the use of the key. If the pair is
-// imported and countAttempt is not nil, it calls countAttempt right before the slow hash, and returns
-// its error.
+// imported and countAttempt is not nil, it calls countAttempt right before the slow hash. An error
+// of countAttempt ends checkPair.
 func (v *CredentialVerifier) checkPair(
 	ctx context.Context, pair KeyPair, form pairForm, countAttempt func() error,
 ) (AccessKey, User, error) {
@@ -242,7 +242,7 @@ func (v *CredentialVerifier) checkPair(
 }
 
 // waitForSlowHash waits until the client may compute a slow hash, and returns the function that
-// lets the next one begin. It returns a [ThrottledError] if too many attempts wait.
+// lets the next slow hash begin. It returns a [ThrottledError] if too many attempts wait.
 func (v *CredentialVerifier) waitForSlowHash(
 	ctx context.Context, client netip.Addr,
 ) (release func(), err error) {
@@ -275,12 +275,13 @@ func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
 }
 
 // decoyUserID stands for the owner of a key that does not exist. It is as long as the IDs that this
-// package makes, so that hashing it takes the same time, and equal to none of them.
+// package makes, so that hashing it takes the same time. No ID that this package makes is equal to
+// it.
 const decoyUserID = "--------------------------"
 
 // matchStored looks the key up and compares the secret with its hash. It does the same work for a
-// key that does not exist, so that its time does not reveal which keys exist. If countAttempt is not
-// nil, it is called after the look-up and before the hash.
+// key that does not exist, so that the time of the call does not reveal which keys exist. If
+// countAttempt is not nil, it is called after the look-up and before the hash.
 func (v *CredentialVerifier) matchStored(
 	ctx context.Context, accessKey, secret string, scheme secrethash.Scheme, countAttempt func() error,
 ) (AccessKey, User, error) {
@@ -312,7 +313,8 @@ func (v *CredentialVerifier) matchStored(
 		rejected = errOwnerDisabled
 	}
 	if rejected != nil {
-		// With an empty subject too, so that an unknown key takes as long as a wrong secret.
+		// The error is wrapped even if subject is empty, so that an unknown key takes as long as a
+		// wrong secret.
 		return AccessKey{}, User{}, rejectionOf(subject, "", rejected)
 	}
 	if stale {
@@ -327,9 +329,9 @@ func (v *CredentialVerifier) matchStored(
 	return key, owner, nil
 }
 
-// matchSecret reports whether the secret is the current one of the key, or the previous one while
-// that still works. Stale reports whether the hash should be renewed, which is never so for the
-// previous secret.
+// matchSecret reports whether the secret is the current secret of the key, or the previous secret
+// while the previous secret still works. stale reports whether the hash should be renewed. It is
+// always false for the previous secret.
 func (v *CredentialVerifier) matchSecret(
 	scheme secrethash.Scheme, key AccessKey, accessKey, secret string,
 ) (matches, stale bool) {
@@ -341,9 +343,9 @@ func (v *CredentialVerifier) matchSecret(
 	return matches, stale
 }
 
-// Revoke revokes the access key and the sessions that it opened. It returns ErrNotFound if the key
-// does not exist, and the errors of [Authority.Check]. It also returns ErrNotFound if the authority
-// is a session without SuperUser and the key belongs to another user.
+// Revoke revokes the access key and the sessions that the key opened. It returns ErrNotFound if the
+// key does not exist, and the errors of [Authority.Check]. It also returns ErrNotFound if the
+// authority is a session without SuperUser and the key belongs to another user.
 func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey string) error {
 	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err
@@ -351,8 +353,8 @@ func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey
 	return v.revoke(ctx, by, accessKey, "", EventKeyRevoked)
 }
 
-// revoke is Revoke without the admission of the authority. The event has the given kind and user;
-// an empty userID means that the user is not known.
+// revoke is Revoke without the check of the authority. The event has the given kind and user; an
+// empty userID means that the user is not known.
 func (v *CredentialVerifier) revoke(
 	ctx context.Context, by Authority, accessKey, userID string, kind EventKind,
 ) error {

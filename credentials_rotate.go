@@ -10,8 +10,8 @@ import (
 // maxOverlap is the longest time for which the previous secret of a rotated key may keep working.
 const maxOverlap = 7 * 24 * time.Hour
 
-// List returns the access keys of the user without their hashes, the oldest first. It includes
-// expired keys that are not pruned yet. If the user does not exist, it returns no keys.
+// List returns the access keys of the user without their hashes, the oldest first. The list
+// includes expired keys that are not pruned yet. If the user does not exist, it returns no keys.
 func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessKey, error) {
 	keys, err := v.store.ListKeys(ctx, userID)
 	if err != nil {
@@ -43,7 +43,7 @@ func (v *CredentialVerifier) Rotate(
 	return pair, err
 }
 
-// rotate is Rotate without the admission of the authority. It also returns the record of the key.
+// rotate is Rotate without the check of the authority. It also returns the record of the key.
 func (v *CredentialVerifier) rotate(
 	ctx context.Context, by Authority, accessKey string, overlap time.Duration,
 ) (KeyPair, AccessKey, error) {
@@ -75,8 +75,9 @@ func (v *CredentialVerifier) rotate(
 }
 
 // SecretPattern returns a regular expression that finds access secrets of this service in any text.
-// It is for secret scanners and valid in the syntax of [regexp], RE2 and PCRE. To find out whether
-// a match is a working secret, and to revoke it, call [CredentialVerifier.RevokeLeaked].
+// The expression is for secret scanners, and is valid in the syntax of [regexp], RE2 and PCRE. To
+// find out whether a match is a working secret, and to revoke it, call
+// [CredentialVerifier.RevokeLeaked].
 func (v *CredentialVerifier) SecretPattern() string {
 	return v.format.SecretPattern()
 }
@@ -84,7 +85,7 @@ func (v *CredentialVerifier) SecretPattern() string {
 // RevokeLeaked revokes the access key of a leaked secret, and the sessions that the key opened. It
 // returns the record of the key without its hashes, so that the host can tell the owner.
 //
-// The secret must be one that works, or that would work if its owner were active. For any other
+// The secret must sign in, or fail to sign in only because its owner is disabled. For any other
 // text, including the secret of an imported key, RevokeLeaked returns ErrInvalidCredentials. An
 // access key alone revokes nothing, because it is public.
 func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (AccessKey, error) {

@@ -98,7 +98,8 @@ var (
 	ErrGitHubConflict = errors.New("auth: GitHub account and user belong to others")
 )
 
-// The reasons for rejecting a token, or the authority of a session, that was valid once.
+// The reasons for rejecting a token or the authority of a session. Each is for a token or a session
+// that was valid once.
 var (
 	errRevoked        = fmt.Errorf("%w: no such session", ErrTokenRejected)
 	errCommitsLost    = fmt.Errorf("%w: %w", ErrTokenRejected, revocation.ErrCommitsLost)
@@ -137,8 +138,8 @@ func invalidf(field, format string, args ...any) error {
 	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// readError returns the error of reading a JSON object as callers of this package see it: a
-// *wire.FieldError becomes an *[InvalidError].
+// readError converts the error of reading a JSON object for the callers of this package. A
+// *wire.FieldError becomes an *[InvalidError]; any other error stays as it is.
 func readError(err error) error {
 	if field, ok := err.(*wire.FieldError); ok {
 		return (*InvalidError)(field)
@@ -150,9 +151,9 @@ func readError(err error) error {
 type ExistsError struct {
 	Field string // "user_id", "username", "email" or "access_key"
 
-	// SameUserID is the ID of the existing user if [UserStore.RegisterUsers] has registered the
-	// user before, that is, if one user has the username and all the access keys. Otherwise it
-	// is empty.
+	// SameUserID is set if [UserStore.RegisterUsers] has registered the user before, which means
+	// that one existing user has the username and all the access keys. It is the ID of that
+	// existing user. In all other cases, it is empty.
 	SameUserID string
 }
 
@@ -176,7 +177,7 @@ func (e *ThrottledError) Error() string {
 }
 
 // errOtherOwner is the error for a session or a key that belongs to another user. The caller is
-// told that it does not exist.
+// told that the session or the key does not exist.
 var errOtherOwner = fmt.Errorf("%w: it belongs to another user", ErrNotFound)
 
 // isGitHubRefusal reports whether a GitHub sign-in was refused, as opposed to a failure of GitHub
@@ -195,8 +196,8 @@ type rejection struct {
 
 func (r *rejection) Unwrap() error { return r.error }
 
-// rejectionOf returns err as a rejection of the user if err rejects a token or an access key, and
-// err itself otherwise.
+// rejectionOf returns err as a rejection of the user if err rejects a token or an access key. It
+// returns any other error as it is.
 func rejectionOf(userID, sessionID string, err error) error {
 	if !errors.Is(err, ErrTokenRejected) && !errors.Is(err, ErrInvalidCredentials) {
 		return err
@@ -205,7 +206,8 @@ func rejectionOf(userID, sessionID string, err error) error {
 }
 
 // rejectionReason returns the reason of an event for err: the text that the error adds to its
-// sentinel, or else the detail of [ErrorStatus]. It contains nothing from the request.
+// sentinel. If the error adds no text, the reason is the detail of [ErrorStatus]. The reason
+// contains nothing from the request.
 func rejectionReason(err error) string {
 	_, reason := ErrorStatus(err)
 	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed} {
@@ -218,8 +220,9 @@ func rejectionReason(err error) string {
 }
 
 // ErrorStatus returns the HTTP status of an error, and a sentence that tells the client what to do
-// about it. The status is 503 for an error that is none of this package's answers. The sentence
-// contains neither the error's own message nor anything from the request.
+// about it. The status is 503 for an error that this package has no other answer for, such as a
+// failure of the store. The sentence contains neither the error's own message nor anything from the
+// request.
 func ErrorStatus(err error) (status int, detail string) {
 	var (
 		request   *wire.RequestError
@@ -293,7 +296,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // inSeconds returns the wait in whole seconds, at least 1. It rounds up, so that a client that
-// waits that long is not too early.
+// waits this number of seconds does not retry too early.
 func inSeconds(wait time.Duration) string {
 	seconds := (wait + time.Second - 1) / time.Second
 	return strconv.FormatInt(max(1, int64(seconds)), 10)

@@ -14,13 +14,12 @@ import (
 
 // EventLogConfig configures an [EventLog]. The zero value writes events to slog.Default().
 type EventLogConfig struct {
-	// OnEvent receives the events. [EventLog.Run] calls it with one event after the other.
-	// nil means that events go to Logger.
+	// OnEvent receives the events. [EventLog.Run] calls OnEvent with one event after the other. nil
+	// means that events go to Logger.
 	//
-	// No request waits for OnEvent, so it may be slow, and it may panic. A queue holds up to
+	// No request waits for OnEvent, so OnEvent may be slow. It may also panic. A queue holds up to
 	// 4096 events: 1024 changes, 1024 accepted sign-ins, 1024 rejected sign-ins, 512 rejected
-	// tokens and 512 other refusals. Further events of a class are dropped; the log says how
-	// many.
+	// tokens and 512 other refusals. Further events of a class are dropped; the log says how many.
 	OnEvent func(Event)
 
 	// Hooks measure sign-ins and verifications.
@@ -29,10 +28,10 @@ type EventLogConfig struct {
 	// Trail is the audit trail, which keeps the events of lasting changes. It is the store that
 	// the components share. nil means no audit trail.
 	//
-	// Each event is stored in the transaction of its change. Run delivers the stored events of
-	// all instances to OnEvent, each at least once, and the events of one user in order. An
-	// event waits in the trail until some instance calls Run. If OnEvent panics or the process
-	// ends during the call, the event is delivered again, up to five times in all.
+	// Each event is stored in the transaction of its change. Run delivers the stored events of all
+	// instances to OnEvent. It delivers each event at least once, and the events of one user in
+	// order. An event waits in the trail until some instance calls Run. If OnEvent panics or the
+	// process ends during the call, the event is delivered again, up to five times in all.
 	Trail EventStore
 
 	// Now is the clock. nil means time.Now.
@@ -43,10 +42,10 @@ type EventLogConfig struct {
 	Logger *slog.Logger
 }
 
-// EventLog delivers the events of the components that share it, and calls their Hooks. Make one
-// with [NewEventLog]; the zero value logs to slog.Default(). A [Service] makes its own EventLog. A
-// host that composes the components by hand passes one EventLog in the configuration of each
-// component. It is safe for concurrent use.
+// EventLog delivers the events of the components that share it, and calls the Hooks. Make an
+// EventLog with [NewEventLog]; the zero value logs to slog.Default(). A [Service] makes its own
+// EventLog. A host that composes the components by hand passes one EventLog in the configuration of
+// each component. An EventLog is safe for concurrent use.
 type EventLog struct {
 	onEvent func(Event) // nil if events go to log
 	hooks   Hooks
@@ -60,7 +59,7 @@ type EventLog struct {
 	dropped atomic.Int64               // events dropped since the log last reported a number
 
 	delivering chan struct{}            // one-slot semaphore; its holder may call OnEvent
-	current    atomic.Pointer[delivery] // the Run that empties the queue; nil if none does
+	current    atomic.Pointer[delivery] // the Run that empties the queue; nil if no Run does
 	everRan    atomic.Bool              // Run has been called
 }
 
@@ -102,7 +101,8 @@ func NewEventLog(cfg EventLogConfig) *EventLog {
 // returns, although OnEvent may still be running. Events that occur after ctx is done also go to
 // the log, because there may be no further Run to deliver them.
 //
-// Only one Run delivers at a time. Another Run waits until its OnEvent has returned.
+// Only one Run delivers at a time. A second Run waits until the last OnEvent call of the first has
+// returned.
 func (l *EventLog) Run(ctx context.Context) error {
 	if l.onEvent == nil {
 		<-ctx.Done()
@@ -209,8 +209,8 @@ func (l *EventLog) logger() *slog.Logger {
 // clock returns the current time. It accepts the zero EventLog.
 func (l *EventLog) clock() time.Time { return defaults.Now(l.now)() }
 
-// deliverStored calls OnEvent with up to trailBatch events of the trail that are not delivered yet,
-// of all instances. It reports whether there may be more.
+// deliverStored calls OnEvent with up to trailBatch events of the trail that are not delivered yet.
+// The events come from all instances. It reports whether there may be more such events.
 func (l *EventLog) deliverStored(ctx context.Context) (more bool) {
 	for range trailBatch {
 		if ctx.Err() != nil {
@@ -227,8 +227,8 @@ func (l *EventLog) deliverStored(ctx context.Context) (more bool) {
 			}
 			return false
 		}
-		// An attempt beyond the last exists only if OnEvent ended the process or the goroutine
-		// during the last attempt. OnEvent is not called again, because it would end this one too.
+		// There is an attempt after the last only if OnEvent ended the process or the goroutine
+		// during the last. OnEvent is not called again, because it could end this process too.
 		delivered := attempt <= trailAttempts && l.callOnEvent(event)
 		switch {
 		case delivered:
@@ -313,7 +313,7 @@ func (l *EventLog) enqueue(ctx context.Context, e Event) {
 }
 
 // recordSignIn records an attempt to sign in, and calls the SignIn hook. The attempt began at the
-// given time. If err is nil, it was accepted for the user and the session of e.
+// given time. If err is nil, the attempt was accepted for the user and the session of e.
 func (l *EventLog) recordSignIn(ctx context.Context, began time.Time, e Event, err error) {
 	if l == nil {
 		return
@@ -343,7 +343,7 @@ func (l *EventLog) recordTokenRejection(ctx context.Context, err error) {
 	}
 }
 
-// verifyHook returns a function that calls the Verify hook, or nil if there is none.
+// verifyHook returns a function that calls the Verify hook, or nil if there is no Verify hook.
 func (l *EventLog) verifyHook() func(ctx context.Context, err error, cached bool, took time.Duration) {
 	if l == nil || l.hooks.Verify == nil {
 		return nil
@@ -388,7 +388,7 @@ func (l *EventLog) newChange(
 		e.SessionID = by.SessionID
 	}
 	// An ID that no record can have must lead to ErrNotFound. The store would answer ErrInvalid if
-	// the event contained the ID, so the event leaves it out.
+	// the event contained the ID, so the event leaves the ID out.
 	for _, id := range []*string{&e.UserID, &e.SessionID} {
 		if checkText("id", *id, MaxIDLength) != nil {
 			*id = ""

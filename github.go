@@ -23,7 +23,7 @@ import (
 )
 
 // GitHubConfig configures how users sign in with GitHub and connect their accounts. ClientID,
-// ClientSecret and CallbackURL are required. They are those of an OAuth app that is registered at
+// ClientSecret and CallbackURL are required. They belong to an OAuth app that is registered at
 // GitHub.
 type GitHubConfig struct {
 	ClientID     string
@@ -41,8 +41,9 @@ type GitHubConfig struct {
 	// "https://api.github.com", https://HOST/api/v3 or https://api.SUB.ghe.com.
 	APIURL string
 
-	// Host is the name of this GitHub in the records of accounts. Default BaseURL's host. Accounts
-	// of two hosts are always different, even if their numbers are equal.
+	// Host is the name of this GitHub host in the records of accounts. The default is the host in
+	// BaseURL. Accounts of two GitHub hosts are always different, even if their account numbers are
+	// equal.
 	Host string
 
 	// SignInScopes are the scopes to request for a sign-in. nil means "read:user" and "user:email".
@@ -52,14 +53,14 @@ type GitHubConfig struct {
 	ConnectScopes []string
 
 	// SuperUsers are the numbers of the accounts whose users become super users when they next sign
-	// in. Each account has one such grant in its life. Demoting, resetting or deleting its user
-	// also spends the grant. SuperUsers cannot be set with [NewWithUsers].
+	// in. The grant works once for each account. Demoting, resetting or deleting the user of an
+	// account also uses up the grant of that account. SuperUsers cannot be set with [NewWithUsers].
 	SuperUsers []int64
 
 	// AllowedUsers, AllowedOrganizations and AllowedTeams are the numbers of the accounts,
 	// organizations and teams that may sign in and connect. An account in any of the three lists is
-	// allowed. If all three lists are empty, every account is allowed. Organizations and teams add
-	// the scope "read:org".
+	// allowed. If all three lists are empty, every account is allowed. If an organization or a team
+	// is listed, the scope "read:org" is requested too.
 	AllowedUsers         []int64
 	AllowedOrganizations []int64
 	AllowedTeams         []int64
@@ -68,36 +69,38 @@ type GitHubConfig struct {
 	// account is refused. If it returns an error, the call answers 503.
 	Admit func(ctx context.Context, profile GitHubProfile) (bool, error)
 
-	// MembershipMaxAge is how long the access keys of a user that a GitHub sign-in created keep
-	// working after the lists and Admit last allowed the account. After that time, [Service.Login]
-	// asks GitHub again with the user's token, in one or a few calls. Zero means that it never
-	// asks, so a user who leaves an organization keeps working keys. MembershipMaxAge cannot be set
-	// with [NewWithUsers].
+	// MembershipMaxAge is for users that a GitHub sign-in created. It is how long the access keys
+	// of such a user keep working after the lists and Admit last allowed the user's account. After
+	// that time, [Service.Login] asks GitHub again with the user's token, in one or a few calls.
+	// Zero means that Login never asks, so a user who leaves an organization keeps working keys.
+	// MembershipMaxAge cannot be set with [NewWithUsers].
 	//
-	// If there is no token, the token lacks a scope, or the account is refused, the keys work again
-	// only after the user has signed in with GitHub. A refusal is remembered for a minute. If
-	// GitHub does not answer, the call answers 503.
+	// The keys stop working if the lists or Admit refuse the account. They also stop working if
+	// there is no token to ask with, or if the token lacks a scope. The keys work again after the
+	// user has signed in with GitHub. A refusal is remembered for a minute. If GitHub does not
+	// answer, the login call answers 503.
 	MembershipMaxAge time.Duration
 
 	// DisableSignUp refuses accounts that are not yet linked to a user: GitHub sign-in then creates
 	// no users and does not call UserSource.ResolveGitHub.
 	DisableSignUp bool
 
-	// AllowedOrigins are the origins of the host's other pages on the same site that may begin
-	// flows by fetch, such as "https://app.example.com" for a service at https://api.example.com.
-	// Pages of the service's own origin need no entry. A browser sends and keeps the cookie of such
-	// a fetch only with credentials: "include" and CORS headers, which the host must set.
+	// AllowedOrigins are origins of other pages of the host that may begin flows by fetch. They
+	// must be on the same site as the service, such as "https://app.example.com" for a service at
+	// https://api.example.com. Pages of the service's own origin need no entry. A browser sends and
+	// keeps the cookie of such a fetch only if the fetch has credentials: "include" and the host
+	// sets CORS headers.
 	AllowedOrigins []string
 
 	// ConnectedPage is the path of the host's page to which the browser is sent after an account
-	// has been connected. If it is empty and there are no browser sessions, a small page of this
-	// package confirms the connection.
+	// has been connected. If ConnectedPage is empty and there are no browser sessions, a small page
+	// of this package confirms the connection.
 	ConnectedPage string
 
-	// InsecureUnboundState lets one program begin a sign-in and another complete it: for example, a
-	// command line prints the URL, and a browser opens it and shows the answer. The danger is that
-	// an attacker who sends a person such a URL can sign that person in as the attacker. Connecting
-	// an account is always bound to the browser.
+	// InsecureUnboundState lets one program begin a sign-in and another program complete that
+	// sign-in: for example, a command line prints the URL, and a browser opens it and shows the
+	// answer. The danger is that an attacker who sends a person such a URL can sign that person in
+	// as the attacker. Connecting an account is always bound to the browser.
 	InsecureUnboundState bool
 
 	// InsecureCookies allows plain http on hosts other than loopback. An attacker who can read the
@@ -113,8 +116,8 @@ type GitHubConfig struct {
 	// Timeout is the maximum total time that one flow may wait for GitHub. Zero means 10 seconds.
 	Timeout time.Duration
 
-	// Events records the connector's events and calls its hooks. nil means none. In a [Config] it
-	// must be nil, because the Service has its own EventLog.
+	// Events records the connector's events and calls the hooks. nil means no events and no hooks.
+	// In a [Config] it must be nil, because the Service has its own EventLog.
 	Events *EventLog
 
 	// Now is the clock. nil means time.Now or, in a [Config], the Service's clock.
@@ -238,12 +241,12 @@ func (cfg GitHubConfig) checkOrigins() error {
 	return nil
 }
 
-// answerLifetime is how long an instance reuses GitHub's answer about a user. Without it, a client
-// with a valid secret or token could make this service call GitHub once for each of its requests.
+// answerLifetime is how long an instance reuses GitHub's answer about a user. Without this reuse, a
+// client with a valid secret or token could make this service call GitHub for every request.
 const answerLifetime = time.Minute
 
-// maxAttempts is the maximum number of attempts at a write that a concurrent write can overtake. Few
-// are enough, because another write has succeeded each time.
+// maxAttempts is the maximum number of attempts at a write that fails if a concurrent write comes
+// first. A few attempts are enough, because each failure means that another write has succeeded.
 const maxAttempts = 8
 
 // GitHubConnector signs users in with GitHub, connects GitHub accounts to users, and calls GitHub's
@@ -262,17 +265,17 @@ type GitHubConnector struct {
 
 	insecureCookies bool // whether browsers get cookies over plain http
 
-	tokenAnswers  *answers.Memory // of GitHub, for Verify
-	memberAnswers *answers.Memory // of GitHub, for StillAdmitted
-	refreshes     *answers.Memory // used only for Enter: one refresh for each user at a time
+	tokenAnswers  *answers.Memory // GitHub's answers for Verify
+	memberAnswers *answers.Memory // GitHub's answers for StillAdmitted
+	refreshes     *answers.Memory // only for Enter: one call at a time refreshes a user's token
 }
 
-// NewGitHubConnector returns a connector. It returns an error that names the setting to change if
-// the configuration is not valid.
+// NewGitHubConnector returns a connector. If the configuration is not valid, the error names the
+// setting to change.
 //
-// The issuer issues the tokens of GitHub sign-ins. It must have the same store as the connector,
-// and its users are the connector's users. All instances must have the same sealing keys: the first
-// key seals, and all of them open.
+// The issuer issues the tokens of GitHub sign-ins. It must have the same store as the connector.
+// The users of the issuer are also the users of the connector. All instances must have the same
+// sealing keys: the first key encrypts, and all keys decrypt.
 func NewGitHubConnector(
 	store GitHubStore, tokens *TokenIssuer, sealing []SymmetricKey, cfg GitHubConfig,
 ) (*GitHubConnector, error) {
@@ -367,9 +370,9 @@ func originOf(rawURL string) string {
 }
 
 // BrowserSessions lets browsers sign in by cookie. The callback of a GitHub sign-in then sets a
-// cookie and redirects the browser to a page of the host. If the sign-in failed, the page's query
-// has error=. The middleware accepts the cookie if a request has no bearer token, and signing out
-// removes it.
+// cookie and redirects the browser to a page of the host. If the sign-in failed, the query of the
+// page's URL has the parameter error. The middleware accepts the cookie if a request has no bearer
+// token, and signing out removes it.
 type BrowserSessions struct {
 	// LandingPath is the path of the host's page to which the browser is redirected. Default "/".
 	LandingPath string

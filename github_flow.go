@@ -16,8 +16,7 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// GitHubOutcome is the result of a flow. Either SignedIn or Connected is set unless there is an
-// error.
+// GitHubOutcome is the result of a flow. If there is no error, either SignedIn or Connected is set.
 type GitHubOutcome struct {
 	SignedIn  *Token      // the session of a user who has signed in
 	IsNewUser bool        // the sign-in created the user, or linked the account to the host's user
@@ -33,26 +32,28 @@ type GitHubOutcome struct {
 // browser to authURL, and set the cookie in the response: without it, the browser cannot complete
 // the flow. returnTo is a path of the host, or empty. BeginSignIn stores nothing.
 //
-// It returns ErrCrossOrigin for a HEAD, for a prefetch, and if the browser says that a page of
-// another origin sends the request in a frame or by fetch. Origins in [GitHubConfig.AllowedOrigins]
-// may send it. The caller must decide about a navigation of a whole window: Service lets it begin a
-// sign-in only if the person asked for it.
+// It returns ErrCrossOrigin for a HEAD and for a prefetch. It also returns ErrCrossOrigin if the
+// browser says that a page of another origin sends the request in a frame or by fetch, unless that
+// origin is in [GitHubConfig.AllowedOrigins].
+//
+// BeginSignIn does not refuse a navigation of a whole window, so the caller must decide about such
+// a navigation. A Service lets it begin a sign-in only if the person asked for the sign-in.
 func (g *GitHubConnector) BeginSignIn(
 	r *http.Request, returnTo string,
 ) (authURL string, cookie *http.Cookie, err error) {
 	return g.begin(r, oauthstate.Flow{ReturnTo: returnTo}, g.cfg.SignInScopes)
 }
 
-// BeginConnect is BeginSignIn for connecting a GitHub account to the user of a session. The
-// authority is that of the session, as [Identity.Authority] returns it. The person chooses the
-// account at GitHub. BeginConnect returns an *InvalidError for an authority of the host.
+// BeginConnect is BeginSignIn for connecting a GitHub account to the user of a session. by is the
+// authority of the session, from [Identity.Authority]. The person chooses the account at GitHub.
+// BeginConnect returns an *InvalidError for an authority of the host.
 //
-// The authority is checked when the flow completes. Its MaxAge, if set, is extended by the 10
-// minutes that a flow may take.
+// The authority is checked when the flow completes. The MaxAge of the authority, if set, is
+// extended by the 10 minutes that a flow may take.
 //
-// If the request has no bearer token, the caller has a browser session, and the flow completes only
-// in that session. The caller of [GitHubConnector.Complete] must then pass the identity of that
-// session.
+// If the request has no bearer token, it comes from a browser session, and the flow completes only
+// in that browser session. The caller of [GitHubConnector.Complete] must then pass the identity of
+// that browser session.
 func (g *GitHubConnector) BeginConnect(
 	r *http.Request, by Authority, returnTo string,
 ) (authURL string, cookie *http.Cookie, err error) {
@@ -90,7 +91,7 @@ func (g *GitHubConnector) begin(
 	return g.api.AuthCodeURL(state, flow.Verifier, scopes, options...), cookie, nil
 }
 
-// sourceOf returns the origin class of a request to begin a flow.
+// sourceOf classifies a request to begin a flow by the origin of the page that sends it.
 func (g *GitHubConnector) sourceOf(r *http.Request) browser.Source {
 	return browser.SourceOf(r, g.origin, g.cfg.AllowedOrigins)
 }
@@ -107,19 +108,20 @@ func (g *GitHubConnector) BeginUnboundSignIn() (authURL string, err error) {
 		g.cfg.SignInScopes), nil
 }
 
-// Complete finishes the flow when GitHub sends the browser back to the callback. It consumes the
-// state, whether or not it succeeds. A HEAD, a prefetch, and a state of another browser get
-// ErrGitHubState and do not consume the state.
+// Complete finishes the flow when GitHub sends the browser back to the callback. Complete consumes
+// the state even if it fails. A HEAD, a prefetch, and a state of another browser get ErrGitHubState
+// and do not consume the state.
 //
 // browser is the identity of the browser session that sends the request, or the zero Identity if
-// there is none. A browser session completes only the connect flows that it began itself, because a
-// sibling domain can plant the cookie of its own flow if no prefix protects the cookie's name.
-// Without a browser session, a connect flow completes only if a bearer token began it.
+// there is none. A browser session completes only the connect flows that it began itself. The
+// reason is that a sibling domain can plant the cookie of another flow, if no prefix protects the
+// cookie's name. Without a browser session, a connect flow completes only if a bearer token began
+// it.
 //
 // Complete returns one of the ErrGitHub… errors, or another error if GitHub or the store did not
-// answer within GitHubConfig.Timeout. If it fails, it leaves no user, link, session or token
-// behind, and revokes the token that GitHub issued. The only exception is the link of a user of a
-// [UserSource] who is disabled during the call: that link can stay.
+// answer within GitHubConfig.Timeout. If Complete fails, it leaves no user, link, session or token
+// in the store, and revokes the token that GitHub issued. There is one exception: if a user of a
+// [UserSource] is disabled during the call, the link to that user can stay.
 func (g *GitHubConnector) Complete(r *http.Request, browser Identity) (GitHubOutcome, error) {
 	return g.completeIf(r, browser, func() error { return nil }, func(err error) error { return err })
 }
@@ -127,8 +129,8 @@ func (g *GitHubConnector) Complete(r *http.Request, browser Identity) (GitHubOut
 // completeIf is Complete with two callbacks. It calls beforeConsume after it has verified that the
 // state belongs to this browser, and before it consumes the state and calls GitHub. If
 // beforeConsume returns an error, completeIf returns that error, and the browser can retry with the
-// same state. If the state does not belong to this browser, completeIf returns the result of forged
-// for the error.
+// same state. If the state does not belong to this browser, completeIf passes the error to forged
+// and returns the error that forged returns.
 func (g *GitHubConnector) completeIf(
 	r *http.Request, browser Identity, beforeConsume func() error, forged func(error) error,
 ) (GitHubOutcome, error) {
@@ -207,8 +209,8 @@ func (g *GitHubConnector) completeFlow(
 	return flow, outcome, err
 }
 
-// mayCompleteIn reports whether the flow may complete in the browser session, which is zero if
-// there is none.
+// mayCompleteIn reports whether the flow may complete in the browser session with this identity.
+// The identity is zero if there is no browser session.
 func mayCompleteIn(browser Identity, flow oauthstate.Flow) bool {
 	switch {
 	case flow.UserID == "":
@@ -302,7 +304,7 @@ func (g *GitHubConnector) requireAllowed(ctx context.Context, profile GitHubProf
 	return err
 }
 
-// isListed reports whether the account is in one of the lists, or there are no lists.
+// isListed reports whether the account is in one of the lists, or all lists are empty.
 func (g *GitHubConnector) isListed(ctx context.Context, id int64, token string) (bool, error) {
 	users, organizations, teams := g.cfg.AllowedUsers, g.cfg.AllowedOrganizations, g.cfg.AllowedTeams
 	if len(users)+len(organizations)+len(teams) == 0 || slices.Contains(users, id) {
@@ -332,15 +334,16 @@ func (g *GitHubConnector) callAdmit(ctx context.Context, profile GitHubProfile) 
 	return g.cfg.Admit(ctx, profile)
 }
 
-// StillAdmitted checks whether the account of a user that a GitHub sign-in created is still
-// allowed. It asks GitHub if the last check was longer than GitHubConfig.MembershipMaxAge ago. It
-// returns nil for every other user. [Service.Login] calls it. A host that signs users in by other
-// means calls it with the user as the store returned it.
+// StillAdmitted is for a user that a GitHub sign-in created. It checks whether the configuration
+// still allows the user's account, and asks GitHub if the last check was longer than
+// GitHubConfig.MembershipMaxAge ago. For every other user, it returns nil. [Service.Login] calls
+// StillAdmitted. A host that signs users in by other means calls it with the User that the store
+// returned.
 //
-// It returns ErrGitHubNotAllowed if the user is no longer allowed, or if GitHub cannot be asked
-// about the user until the user signs in with GitHub again. Any other error means that GitHub or
-// the store did not answer within GitHubConfig.Timeout. The connector remembers a refusal for a
-// minute, and asks GitHub about each user once at a time.
+// It returns ErrGitHubNotAllowed if the user is no longer allowed, or if the user has no GitHub
+// token that can be used to ask. A user without such a token must sign in with GitHub again. Any
+// other error means that GitHub or the store did not answer within GitHubConfig.Timeout. The
+// connector remembers a refusal for a minute, and asks GitHub only once at a time about each user.
 func (g *GitHubConnector) StillAdmitted(ctx context.Context, user User) error {
 	longest := g.cfg.MembershipMaxAge
 	if longest == 0 || user.AdmittedAt.IsZero() || g.cfg.Now().Before(user.AdmittedAt.Add(longest)) {
@@ -355,8 +358,8 @@ func (g *GitHubConnector) StillAdmitted(ctx context.Context, user User) error {
 	return err
 }
 
-// recheckMembership asks GitHub about the user, or returns its answer of the last minute. It returns
-// ErrNotFound if there is no token with which to ask.
+// recheckMembership asks GitHub about the user, or returns GitHub's answer of the last minute. It
+// returns ErrNotFound if there is no token with which to ask GitHub.
 func (g *GitHubConnector) recheckMembership(ctx context.Context, userID string) error {
 	grant, version, err := g.freshGrant(ctx, userID)
 	if err != nil {

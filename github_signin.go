@@ -66,7 +66,8 @@ func (g *GitHubConnector) signIn(
 }
 
 // signInChange prepares the write of a sign-in. If the link is new, the event is about the new
-// link. Otherwise the event is about a user who becomes a super user.
+// link. If the link exists and the sign-in grants super user rights, the event is about that grant.
+// Any other sign-in leaves the event without a kind.
 func (g *GitHubConnector) signInChange(ctx context.Context, signIn GitHubSignInWrite, isNew bool) change {
 	e := Event{UserID: signIn.Link.UserID, ActorID: signIn.Link.UserID, GitHub: signIn.Link.Account,
 		Method: MethodGitHub}
@@ -92,8 +93,9 @@ func (g *GitHubConnector) mayPromote(ctx context.Context, signIn GitHubSignInWri
 }
 
 // finishSignIn issues the token of the session. If the host has disabled the user meanwhile,
-// issueFor revokes the session, and finishSignIn removes a GitHub token that is the user's first.
-// The link stays, because the user existed and was active when it was written.
+// issueFor revokes the session. If the sign-in stored the first GitHub token of the user,
+// finishSignIn then removes that token. The link stays, because the user existed and was active
+// when the link was written.
 func (g *GitHubConnector) finishSignIn(
 	ctx context.Context, signIn GitHubSignInWrite, isNew bool, session Session, user User,
 ) (githubSignInResult, error) {
@@ -171,8 +173,8 @@ func (g *GitHubConnector) signInRecords(
 	return signIn, isNew, g.chooseToken(&signIn, grant, stored)
 }
 
-// prepareNewUser adds to the sign-in the user of an account that is not linked: a new user, or the
-// user that the host assigns to the account.
+// prepareNewUser adds a user to the sign-in of an account that is not linked. The user is a new
+// user, or the user that the host assigns to the account.
 func (g *GitHubConnector) prepareNewUser(
 	ctx context.Context, signIn *GitHubSignInWrite, profile GitHubProfile, email func() (string, error),
 ) error {
@@ -207,8 +209,9 @@ func (g *GitHubConnector) link(profile GitHubProfile, now time.Time) GitHubLink 
 	}
 }
 
-// chooseToken adds the grant to the sign-in unless the stored token has more scopes. A sign-in must
-// not take away the scopes that the user granted by connecting the account.
+// chooseToken adds the grant to the sign-in unless the stored token has scopes that the grant does
+// not cover. A sign-in must not take away the scopes that the user granted by connecting the
+// account.
 func (g *GitHubConnector) chooseToken(
 	signIn *GitHubSignInWrite, grant githubapi.Grant, have *GitHubToken,
 ) error {
@@ -235,7 +238,7 @@ func (g *GitHubConnector) connect(
 	if g.tokens.users != nil {
 		switch _, err := g.tokens.users.activeUser(ctx, flow.UserID); {
 		case errors.Is(err, ErrNotFound), errors.Is(err, ErrUserDisabled):
-			return nil, ErrGitHubState // the same answer as that of a store that keeps users
+			return nil, ErrGitHubState // a store that keeps users leads to the same answer
 		case err != nil:
 			return nil, err
 		}
@@ -285,7 +288,7 @@ var reservedUsernames = []string{
 // login. It adds a random suffix if the name is reserved or taken. The username stays the same when
 // the login changes later.
 func usernameFor(login string, taken bool) string {
-	const longest = 39 // as at GitHub
+	const longest = 39 // GitHub's own limit
 	name := strings.Map(func(r rune) rune {
 		if r < 0x80 && (canonical.IsAlphanumeric(byte(r)) || r == '-' || r == '_') {
 			return r

@@ -23,16 +23,16 @@ const (
 	leasePoll    = 100 * time.Millisecond // interval at which a waiting call reads the record again
 )
 
-// Status returns the account that is connected to the user, as the store has it, or ErrNotFound if
-// there is no token.
+// Status returns the account that is connected to the user, from the store. It returns ErrNotFound
+// if there is no token.
 func (g *GitHubConnector) Status(ctx context.Context, userID string) (GitHubLink, error) {
 	link, _, err := g.connection(ctx, userID)
 	return link, err
 }
 
-// Verify is Status, and also asks GitHub whether it still accepts the token. If GitHub no longer
-// accepts it, Verify removes the token and returns ErrNotFound. The connector remembers GitHub's
-// answer for a minute, and asks about each user once at a time.
+// Verify does what Status does, and also asks GitHub whether the token is still valid. If the token
+// is not valid, Verify removes it and returns ErrNotFound. The connector remembers GitHub's answer
+// for a minute, and asks only once at a time about each user.
 func (g *GitHubConnector) Verify(ctx context.Context, userID string) (GitHubLink, error) {
 	link, _, err := g.connection(ctx, userID)
 	if err == nil {
@@ -77,9 +77,9 @@ func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHub
 	return link, *token, nil
 }
 
-// Disconnect removes the user's token from the store, and then revokes it at GitHub if GitHub
-// answers. The user can still sign in with GitHub. It returns ErrNotFound if there is no token, or
-// if the authority is that of another user without SuperUser. It returns the errors of
+// Disconnect removes the user's token from the store, and then revokes that token at GitHub if
+// GitHub answers. The user can still sign in with GitHub. It returns ErrNotFound if there is no
+// token, or if the authority is that of another user without SuperUser. It returns the errors of
 // [Authority.Check].
 func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID string) error {
 	if err := g.tokens.checkAuthority(ctx, by); err != nil {
@@ -96,11 +96,10 @@ func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID s
 	return nil
 }
 
-// Unlink is Disconnect, and also removes the link, so that the GitHub account no longer signs in as
-// this user or any other. That lasts until the user connects the account again or
-// [GitHubConnector.Forget] is called. Unlink revokes the sessions that GitHub sign-ins opened for
-// the user. It returns ErrNotFound if no account is linked, and ErrLastWayIn if the user could not
-// sign in at all without the link.
+// Unlink does what Disconnect does, and also removes the link. The GitHub account then signs in as
+// no user until the user connects the account again or [GitHubConnector.Forget] is called. Unlink
+// revokes the sessions that GitHub sign-ins opened for the user. It returns ErrNotFound if no
+// account is linked, and ErrLastWayIn if the user could not sign in without the link.
 func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID string) error {
 	if err := g.tokens.checkAuthority(ctx, by); err != nil {
 		return err
@@ -138,10 +137,10 @@ func (g *GitHubConnector) requireWayInWithoutGitHub(ctx context.Context, userID 
 	return err
 }
 
-// Forget lets an account that was unlinked sign in as a new user again. A grant of SuperUsers that
-// the account has spent stays spent. The authority must be the host's or have SuperUser. Forget
-// returns ErrNotFound if the account is remembered for no user, ErrExists if it is linked to a
-// user, and the errors of [Authority.Check].
+// Forget lets an account that was unlinked sign in as a new user again. If the account has used its
+// grant of GitHubConfig.SuperUsers, it gets no second grant. The authority must be the host's or
+// have SuperUser. Forget returns ErrNotFound if the store does not remember the account for a user,
+// ErrExists if the account is linked to a user, and the errors of [Authority.Check].
 func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitHubAccount) error {
 	if by.Host == "" && !by.SuperUser {
 		return ErrSuperUserRequired
@@ -170,9 +169,9 @@ func (g *GitHubConnector) revokeRemovedToken(ctx context.Context, token GitHubTo
 }
 
 // freshGrant returns the user's token, refreshed if it expires soon, and the version of its record.
-// It returns ErrNotFound if there is no token, or if GitHub rejected its refresh.
+// It returns ErrNotFound if there is no token, or if GitHub rejected the refresh token.
 //
-// Only one caller may redeem a refresh token. So calls on this instance wait for their turn, and
+// Only one caller may redeem a refresh token. So calls on this instance wait for each other, and
 // instances take a lease in the store. Each waiting call then reads the record again, because the
 // call before it may have refreshed the token.
 func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (githubapi.Grant, string, error) {
@@ -222,13 +221,13 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 	}
 }
 
-// leaseTime returns how long a lease lasts. It is longer than a refresh may take, because otherwise
-// two instances could redeem one refresh token.
+// leaseTime returns how long a lease lasts. It is longer than a refresh may take. If a lease ended
+// during a refresh, two instances could redeem one refresh token.
 func (g *GitHubConnector) leaseTime() time.Duration {
 	return max(minLeaseTime, g.cfg.Timeout+leaseMargin)
 }
 
-// sleep waits for d, or returns ctx's error if ctx is done before.
+// sleep waits for d, or returns ctx's error if ctx is done first.
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -241,7 +240,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // reseal seals the token again with the first key, stores it, and returns the version of the
-// record. If it fails, the old record stays, which is equally valid.
+// record. If reseal fails, the old record stays. The old record is equally valid.
 func (g *GitHubConnector) reseal(
 	ctx context.Context, old GitHubToken, grant githubapi.Grant,
 ) (version string) {
@@ -259,9 +258,9 @@ func (g *GitHubConnector) reseal(
 	return token.Version
 }
 
-// refresh redeems the refresh token, under the lease. It ignores the cancellation of ctx: once
-// GitHub has answered, the old token no longer works, and the user would be disconnected if the new
-// one were not stored.
+// refresh redeems the refresh token while this instance has the lease. It ignores the cancellation
+// of ctx, because the old token no longer works once GitHub has answered. If the new token were not
+// stored, the user would be disconnected.
 func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant githubapi.Grant) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout)
 	defer cancel()
@@ -292,7 +291,7 @@ func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant gi
 
 // dropDeadToken removes a token that GitHub no longer accepts, if its record still has this
 // version. It returns ErrNotFound if it has removed the token. It returns nil if the record has
-// changed, so that the caller reads it again.
+// changed, so that the caller reads the record again.
 func (g *GitHubConnector) dropDeadToken(ctx context.Context, userID, version string) error {
 	c := g.tokens.newChange(ctx, ByHost("auth.Verify"), Event{Kind: EventGitHubLost, UserID: userID})
 	token, err := g.store.DeleteGitHubToken(ctx, c.write, userID, g.cfg.Host, version)
@@ -309,8 +308,8 @@ func (g *GitHubConnector) dropDeadToken(ctx context.Context, userID, version str
 
 // TokenSource returns a source of the user's GitHub token that refreshes the token when needed. Its
 // Token method returns ErrNotFound if there is no token. A program that has the token can do at
-// GitHub whatever its scopes allow. Prefer [GitHubConnector.Client], which does not reveal the
-// token.
+// GitHub whatever the scopes of the token allow. Prefer [GitHubConnector.Client], which does not
+// reveal the token.
 func (g *GitHubConnector) TokenSource(ctx context.Context, userID string) oauth2.TokenSource {
 	return githubTokenSource{ctx, g, userID}
 }
@@ -333,8 +332,8 @@ func (s githubTokenSource) Token() (*oauth2.Token, error) {
 // that is current at that time. Client returns ErrNotFound if there is no token now. If the token
 // is removed later, a call returns ErrNotFound.
 //
-// The client sends the token only to the API's origin, on every hop of a redirect. It has no
-// timeout: the context of each request must limit it.
+// The client sends the token only to the API's origin, also if a call is redirected. The client has
+// no timeout: the context of each request must limit it.
 func (g *GitHubConnector) Client(ctx context.Context, userID string) (*http.Client, error) {
 	if _, _, err := g.connection(ctx, userID); err != nil {
 		return nil, err
@@ -403,7 +402,8 @@ func (g *GitHubConnector) seal(
 	}, nil
 }
 
-// unseal returns the grant of a record, and whether it must be sealed again with the first key.
+// unseal returns the grant of a record, and whether the record must be sealed again with the first
+// key.
 func (g *GitHubConnector) unseal(token GitHubToken) (grant githubapi.Grant, stale bool, err error) {
 	text, stale, err := g.sealer.Open(token.Sealed, token.UserID, token.Account.Host)
 	if err == nil {

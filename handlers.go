@@ -26,9 +26,9 @@ const (
 type Route struct {
 	Method  string // "GET"
 	Path    string // "/auth/user/"
-	Pattern string // both for [http.ServeMux]: "GET /auth/user/{$}"
+	Pattern string // Method and Path for [http.ServeMux]: "GET /auth/user/{$}"
 	Group   RouteGroup
-	Handler http.Handler // complete: it authenticates if the call needs it
+	Handler http.Handler // complete: authenticates the caller if the call needs a caller
 }
 
 func newRoute(method, path string, group RouteGroup, handler http.Handler) Route {
@@ -44,7 +44,7 @@ func newRoute(method, path string, group RouteGroup, handler http.Handler) Route
 // users.
 //
 // Paths have parameters, such as {id}, which handlers read with [http.Request.PathValue]. If a
-// router does not set them, the host must copy them with [http.Request.SetPathValue].
+// router does not set these path values, the host must copy them with [http.Request.SetPathValue].
 func (s *Service) Routes(groups ...RouteGroup) []Route {
 	login, register := s.LoginHandler(), s.RegisterUserHandler()
 	user, logout := s.CurrentUserHandler(), s.LogoutHandler()
@@ -110,8 +110,9 @@ func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 		methods[route.Path] = append(methods[route.Path], route.Method)
 	}
 	// A path without parameters must not match a pattern with parameters: "login" in
-	// /auth/users/login is not a user's ID. The mux cannot express that. It would reject a pattern
-	// for all methods of such a path, because it conflicts with one for GET /auth/users/{id}.
+	// /auth/users/login is not a user's ID. The mux cannot express this rule. It rejects a pattern
+	// for all methods of /auth/users/login, because that pattern conflicts with the pattern GET
+	// /auth/users/{id}.
 	fixed := map[string]http.Handler{}
 	for path, allowed := range methods {
 		if strings.Contains(path, "{") {
@@ -145,8 +146,8 @@ var openAPI []byte
 // parameters, the body and every response of each call. The caller owns the returned bytes.
 //
 // The description contains all groups, even those that the host leaves out. It has the paths of
-// [Service.Routes], the groups as tags, and the server "/". This package has no call that serves it:
-// a host serves it at a path of its choice, as application/json.
+// [Service.Routes], the groups as tags, and the server "/". No route of this package serves the
+// description. A host can serve it as application/json at any path.
 func OpenAPI() []byte { return bytes.Clone(openAPI) }
 
 // jwksMaxAge is how long other services may cache the public keys. It must not be longer than the
@@ -154,8 +155,8 @@ func OpenAPI() []byte { return bytes.Clone(openAPI) }
 const jwksMaxAge = 5 * time.Minute
 
 // JWKSHandler handles GET /.well-known/jwks.json: it serves [TokenIssuer.JWKS] to every client.
-// Responses may be cached for five minutes. If all keys are HS256 keys, the set is empty. It
-// ignores Range and If-Match, and always serves the whole set.
+// Responses may be cached for five minutes. If all keys are HS256 keys, the set is empty. The
+// handler ignores Range and If-Match, and always serves the whole set.
 func (s *Service) JWKSHandler() http.Handler {
 	return s.allowMethod(http.MethodGet, func(w http.ResponseWriter, r *http.Request) {
 		ring := s.tokens.ring.Load()

@@ -64,7 +64,7 @@ type logoutResponse struct {
 func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, error) {
 	caller, _ := IdentityFromContext(r.Context())
 	ofBrowser := s.browser != nil && s.browser.IsOwn(r)
-	if ofBrowser { // before the caller's own token, which a retry after an error needs
+	if ofBrowser { // first, because a retry after an error needs the caller's own token
 		if err := s.revokeCookieSession(r.Context(), r, caller.SessionID); err != nil {
 			return nil, err
 		}
@@ -189,7 +189,7 @@ func (s *Service) serveSessions(_ http.ResponseWriter, r *http.Request) (any, er
 }
 
 // newestSessions returns the first maxListedSessions of the sessions. If the current session is not
-// among them, it takes the place of the last one.
+// among them, it replaces the last of these.
 func newestSessions(sessions []Session, currentID string) []Session {
 	if len(sessions) <= maxListedSessions {
 		return sessions
@@ -224,9 +224,9 @@ func (s *Service) serveRevokeSession(_ http.ResponseWriter, r *http.Request) (an
 	return noContent, nil
 }
 
-// explainNotFound returns the error of a look-up. If it is ErrNotFound and the caller's own session
-// is revoked, explainNotFound returns that rejection instead, because the same revocation may have
-// removed the record.
+// explainNotFound returns err, the error of a look-up. If err is ErrNotFound and the caller's own
+// session is revoked, it returns the rejection of the session instead, because the revocation may
+// also have removed the record.
 func (s *Service) explainNotFound(ctx context.Context, err error) error {
 	caller, _ := IdentityFromContext(ctx)
 	if errors.Is(err, ErrNotFound) {
@@ -338,7 +338,8 @@ func (s *Service) serveCreateKey(w http.ResponseWriter, r *http.Request) (any, e
 }
 
 // RotateKeyHandler handles POST /auth/keys/{access_key}/rotate: it gives a key a new secret and
-// returns the only copy of it. The key must be the caller's, unless the caller is a super user.
+// returns the only copy of the secret. The key must be the caller's, unless the caller is a super
+// user.
 func (s *Service) RotateKeyHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyUser, recent: true,
 		serve: s.serveRotateKey})
@@ -391,8 +392,8 @@ func (s *Service) serveRevokeKey(_ http.ResponseWriter, r *http.Request) (any, e
 	return noContent, s.credentials.revoke(r.Context(), by, key.ID, key.UserID, EventKeyRevoked)
 }
 
-// findOwnKey returns the key that the path names and the caller's authority over it. It returns
-// ErrNotFound unless the key is the caller's or the caller is a super user.
+// findOwnKey returns the key that the path names and the caller's authority over that key. It
+// returns ErrNotFound unless the key is the caller's or the caller is a super user.
 func (s *Service) findOwnKey(r *http.Request) (AccessKey, Authority, error) {
 	key, _, err := s.store.FindKey(r.Context(), r.PathValue("access_key"))
 	if err != nil {

@@ -67,8 +67,8 @@ func newRegisterResponse(made Registration, message string) registerResponse {
 	return response
 }
 
-// Whether a call gives power to a user or takes power away. A call that gives power needs a session
-// within Config.ReauthAfter.
+// These constants say whether a call gives power to a user or takes power away. A call that gives
+// power needs a session that is not older than Config.ReauthAfter.
 const (
 	takesPower = false
 	givesPower = true
@@ -92,7 +92,7 @@ const (
 )
 
 // ListUsersHandler handles GET /auth/users?limit=50&after=<user_id>: it returns a page of users in
-// the order of their IDs. If there is a next page, the response has a Link header for it.
+// the order of their IDs. If there is a next page, the response has a Link header for that page.
 func (s *Service) ListUsersHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, serve: s.serveUsers})
 }
@@ -136,9 +136,9 @@ func (s *Service) serveUser(_ http.ResponseWriter, r *http.Request) (any, error)
 	return newUserResponse(user), nil
 }
 
-// UpdateUserHandler handles PATCH /auth/users/{id}: it disables or enables, promotes or demotes a
-// user. Enabling and promoting need a session within Config.ReauthAfter. Disabling and demoting do
-// not.
+// UpdateUserHandler handles PATCH /auth/users/{id}: it disables, enables, promotes or demotes a
+// user. Enabling and promoting need a session that is not older than Config.ReauthAfter. Disabling
+// and demoting work with a session of any age.
 func (s *Service) UpdateUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPatch, access: superUsers, serve: s.serveUpdateUser})
 }
@@ -265,8 +265,8 @@ const (
 
 // ListEventsHandler handles GET /auth/events?limit=50&before=<id>: it returns a page of the audit
 // trail to a super user, the newest event first. If there are older events, the response has a Link
-// header for the next page. The query may contain a user_id and a kind. Without an audit trail the
-// handler answers 404.
+// header for the next page. The query may select events by user_id and kind. Without an audit trail
+// the handler answers 404.
 func (s *Service) ListEventsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, serve: s.serveEvents})
 }
@@ -347,7 +347,7 @@ func pageSize(query url.Values, defaultLimit, maxLimit int) (int, error) {
 	return limit, nil
 }
 
-// pagePath returns the path as the client sent it. r.URL may have a shorter one, because a host's
+// pagePath returns the path as the client sent it. r.URL may have a shorter path, because a host's
 // router can strip a prefix.
 func pagePath(r *http.Request) string {
 	if sent, err := url.ParseRequestURI(r.RequestURI); err == nil {

@@ -43,9 +43,9 @@ func (s *Service) serveGitHubSignIn(w http.ResponseWriter, r *http.Request) (any
 	return authURLResponse{authURL}, nil
 }
 
-// requireOwnPage returns ErrCrossOrigin for a request to begin a flow, unless a page of the host or
-// the person makes the request. For a HEAD it returns an answer, because a HEAD must not begin a
-// flow.
+// requireOwnPage returns ErrCrossOrigin for a request to begin a flow, unless a page of the host
+// sends the request or the person caused the request directly. For a HEAD it returns an answer,
+// because a HEAD must not begin a flow.
 func (s *Service) requireOwnPage(r *http.Request) (any, error) {
 	switch {
 	case r.Method == http.MethodHead:
@@ -63,9 +63,9 @@ func (s *Service) GitHubConnectHandler() http.Handler {
 		serve: s.serveGitHubConnect})
 }
 
-// errConnectByCookie is the answer to a bearer token over plain http. There a sibling domain can
-// plant the cookie of a flow, and a flow that an attacker's token began would look like the
-// person's own.
+// errConnectByCookie is the answer to a request to connect with a bearer token over plain http.
+// Over plain http, a sibling domain can plant the cookie of a flow. A flow that an attacker's token
+// began would then look like the person's own flow.
 var errConnectByCookie = &wire.RequestError{Status: http.StatusForbidden,
 	Detail: "Connecting GitHub needs a browser session here: sign in with GitHub first"}
 
@@ -88,7 +88,7 @@ func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (an
 }
 
 // GitHubStartHandler handles GET /api/v1/auth/github/start?return_to=/path: it redirects the
-// browser to sign in with GitHub. It is a link target, for pages that cannot fetch.
+// browser to sign in with GitHub. Pages that cannot use fetch can link to this path.
 func (s *Service) GitHubStartHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
 		serve: s.serveGitHubStart})
@@ -112,9 +112,9 @@ func (s *Service) serveGitHubStart(w http.ResponseWriter, r *http.Request) (any,
 }
 
 // writeStartPage answers a navigation that may not come from a click. The page that it writes has a
-// link to the same call, and a click on the link is a request of our own page. Refusing the
-// navigation would lock out Safari, which never sends Sec-Fetch-User. Beginning the flow would let
-// any page sign in its visitors again and again in Safari.
+// link to the same call. A click on that link is a request of our own page, so it may begin the
+// flow. Refusing the navigation would lock out Safari, which never sends Sec-Fetch-User. Beginning
+// the flow would let any page sign in its visitors again and again in Safari.
 func writeStartPage(w http.ResponseWriter, returnTo string) (any, error) {
 	if err := checkReturnTo(returnTo); err != nil {
 		return nil, err
@@ -245,8 +245,8 @@ func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome G
 	if err != nil {
 		return nil, s.tokens.discardSession(r.Context(), issued.Session, err)
 	}
-	// Revoke the session of the cookie that this one replaces, because nobody would see it any
-	// longer. If the store fails or hangs now, the person is signed in anyway.
+	// Revoke the session of the cookie that the new cookie replaces, because no browser has the old
+	// cookie any longer. If the store fails or hangs now, the person is signed in anyway.
 	ctx, cancel := context.WithTimeout(WithIdentity(r.Context(), Identity{UserID: issued.User.ID}),
 		replaceTimeout)
 	defer cancel()
@@ -309,7 +309,7 @@ var connectedPage = template.Must(template.New("connected").Parse(pageHead + `<t
 `))
 
 // GitHubStatusHandler handles GET /api/v1/auth/github/token: it says whether a GitHub account is
-// connected to the caller. With ?verify=true it also asks GitHub.
+// connected to the caller. With ?verify=true it also asks GitHub whether the token is still valid.
 func (s *Service) GitHubStatusHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, github: true,
 		serve: s.serveGitHubStatus})

@@ -17,9 +17,9 @@ import (
 	"github.com/sallyport-go/auth/internal/text"
 )
 
-// Identity is the caller of a request, and the caller's session. It comes from a verified token and
-// is as old as the token. To read the user's current rights from the store, use [Service.User] or
-// [Service.RequireSuperUser].
+// Identity is the caller of a request, and the caller's session. An Identity comes from a verified
+// token, so it shows the user as of the time when the token was issued. To read the user's current
+// rights from the store, use [Service.User] or [Service.RequireSuperUser].
 type Identity struct {
 	UserID    string // authorize by this: unlike a name, it never changes
 	Username  string // as it was when the token was issued
@@ -75,12 +75,12 @@ func WithIdentity(ctx context.Context, identity Identity) context.Context {
 }
 
 // WithClientInfo returns a context that carries the client. A session that is opened with the
-// context records the client, an attempt to sign in is counted for the client, and events name it.
-// UserAgent and RequestID are cut to 256 bytes of readable text.
+// context records the client, an attempt to sign in is counted for the client, and events name the
+// client. UserAgent and RequestID are cut to 256 bytes of readable text.
 //
 // The handlers of [Service] call WithClientInfo unless the context of the request has a client
-// already. Call it to override what the handlers would read from the request, and before calls such
-// as [Service.Login] in the host's own code.
+// already. Call WithClientInfo to override what the handlers would read from the request. Also call
+// it before calls such as [Service.Login] in the host's own code.
 func WithClientInfo(ctx context.Context, client ClientInfo) context.Context {
 	return context.WithValue(ctx, clientKey{}, client.readable())
 }
@@ -96,9 +96,9 @@ func (c ClientInfo) readable() ClientInfo {
 	}
 }
 
-// network returns the network of the client, by which the queue of slow hashes shares its turns
-// among clients. If the client address is not known, it is the network of the connection's peer.
-// All clients without either share the zero Addr.
+// network returns the network of the client. The queue of slow hashes limits the part of its places
+// that one network can take. If the client address is not known, the network is that of the
+// connection's peer. All clients with neither an address nor a peer share the zero Addr.
 func (c ClientInfo) network() netip.Addr {
 	if !c.Address.IsValid() {
 		return clientaddr.Network(c.peer)
@@ -115,7 +115,8 @@ func clientOf(ctx context.Context) ClientInfo {
 }
 
 // clientOfRequest returns the client that sent the request: the client that [WithClientInfo] has
-// put into its context, or else the client that the request itself describes.
+// put into the context of the request. If there is no such client, it returns the client that the
+// request itself describes.
 func clientOfRequest(r *http.Request, clients *clientaddr.Resolver) ClientInfo {
 	client, ok := r.Context().Value(clientKey{}).(ClientInfo)
 	if !ok {
@@ -133,7 +134,7 @@ func clientOfRequest(r *http.Request, clients *clientaddr.Resolver) ClientInfo {
 // context.WithValue would cost several.
 type callerContext struct {
 	request  *http.Request        // the request whose context it extends
-	clients  *clientaddr.Resolver // identifies the Service that authenticated the caller; or nil
+	clients  *clientaddr.Resolver // identifies the Service that authenticated the caller; may be nil
 	identity *Identity
 }
 
@@ -178,8 +179,8 @@ func (c *userContext) Value(key any) any {
 	return c.callerContext.Value(key)
 }
 
-// Proxies names the reverse proxies in front of a service, whose X-Forwarded-For is trusted. Make
-// one with [NoProxies] or [TrustProxies].
+// Proxies names the reverse proxies in front of a service, whose X-Forwarded-For is trusted. Make a
+// Proxies with [NoProxies] or [TrustProxies].
 //
 // The zero value means that the host has not decided. Then a request that carries X-Forwarded-For
 // has no known client address, because the peer may be a proxy shared by all clients. The log warns
@@ -219,14 +220,14 @@ func (p Proxies) resolver(log *slog.Logger) (*clientaddr.Resolver, error) {
 
 // UserSource is a host's own users table, for [NewWithUsers]. Its methods must be safe for
 // concurrent use. They receive the context of the call, with the remaining time as its deadline,
-// and must return when it is done. A method that cannot answer must return an error that is not
-// ErrNotFound; then nobody is signed in. A panic counts as such an error.
+// and must return when the context is done. A method that cannot answer must return an error that
+// is not ErrNotFound; then nobody is signed in. A panic counts as such an error.
 //
 // A host that disables or deletes a user must change its table first and call [Service.RevokeUser]
 // afterwards. A sign-in opens the session first and calls FindUser afterwards. Because of these two
 // orders, a user who is disabled during the sign-in cannot get in. This requires that FindUser sees
-// at once what the host has written. If it reads from a cache or a replica, a disabled user can get
-// in.
+// at once what the host has written. If FindUser reads from a cache or a replica, a disabled user
+// can get in.
 type UserSource interface {
 	// FindUser returns the user with this ID, or ErrNotFound. IsActive and IsSuperUser of the
 	// result decide at every sign-in and on every call that only super users may make. The ID
@@ -241,7 +242,7 @@ type UserSource interface {
 	// the same account, also concurrently, and must then return the same ID.
 	//
 	// The e-mail is the verified primary address of the account, or empty. Never choose a user
-	// because the e-mail is the same: it is an address to write to and identifies nobody.
+	// because the e-mail is the same: an e-mail is an address to write to and identifies nobody.
 	ResolveGitHub(ctx context.Context, profile GitHubProfile, email string) (userID string, err error)
 }
 
@@ -262,7 +263,7 @@ func hasUsers(store any) bool {
 }
 
 // keepsNoUsers reports whether the store is known to keep no users. It reports false for a store
-// that is not a complete AccountStore, because such a store does not reveal it.
+// that is not a complete AccountStore, because such a store does not reveal whether it keeps users.
 func keepsNoUsers(store any) bool {
 	_, accounts := store.(AccountStore)
 	return accounts && !hasUsers(store)
@@ -284,8 +285,8 @@ func checkUserSource(store any, source UserSource) error {
 	return nil
 }
 
-// hostUsers calls a UserSource and checks its results. It converts a panic, or an error or a value
-// that the interface does not allow, into an error that [ErrorStatus] answers with 503.
+// hostUsers calls a UserSource and checks its results. It converts a panic, and any result that the
+// interface does not allow, into an error that [ErrorStatus] answers with 503.
 type hostUsers struct{ source UserSource }
 
 // FindUser returns the user with this ID, or ErrNotFound.
@@ -343,8 +344,8 @@ func (h hostUsers) resolveID(
 }
 
 // hostError wraps an error of the UserSource method with this name. The result matches ErrNotFound
-// if err does. It matches no other sentinel of this package, so that it leads to status 503: an
-// error that a host passes on from another Service, for example, says nothing about this request.
+// if err does. It matches no other sentinel of this package, so that it leads to status 503. For
+// example, an error that a host passes on from another Service says nothing about this request.
 func hostError(name string, err error) error {
 	if status, _ := ErrorStatus(err); status != http.StatusServiceUnavailable &&
 		!errors.Is(err, ErrNotFound) {

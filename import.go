@@ -36,8 +36,8 @@ type ImportedKey struct {
 	// is too weak for such a fast hash: an attacker can find it by trying (NIST SP 800-63B).
 	GeneratedSHA256 string
 
-	// Secret is the secret in clear, 8 to 1024 bytes long. A person may have chosen it. It is
-	// stored as an argon2id hash.
+	// Secret is the secret in clear text, 8 to 1024 bytes long. A person may have chosen it. The
+	// store gets only an argon2id hash of the secret.
 	Secret Secret
 
 	CreatedAt time.Time // zero means now
@@ -53,8 +53,8 @@ const minChosenSecret = 8
 // It returns ErrExists if the access key is taken; it never overwrites a key. It returns
 // ErrNotFound if the user does not exist, and the errors of [Authority.Check]. It returns an
 // *[InvalidError] for a key that [CredentialVerifier.Verify] would not accept later. Without
-// [CredentialConfig.AllowImported], that is every key. Unless [NoPepper] is among the Peppers, that
-// is every key with Hash or GeneratedSHA256.
+// [CredentialConfig.AllowImported], Verify accepts no imported key. If the Peppers are set without
+// [NoPepper], Verify accepts no key with Hash or GeneratedSHA256.
 func (v *CredentialVerifier) Import(ctx context.Context, by Authority, imported ImportedKey) error {
 	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err
@@ -159,7 +159,7 @@ func (v *CredentialVerifier) hashChosen(ctx context.Context, imported ImportedKe
 // importedUser is the user in a line of an import.
 type importedUser struct {
 	UserWithKeys
-	hasID bool // the line contains the ID; otherwise the import made it
+	hasID bool // the line contains the ID; if not, the import made the ID
 }
 
 // The fields of a line, and the fields of a key in a line.
@@ -269,8 +269,9 @@ func lineError(err error) error {
 	return readError(err)
 }
 
-// checkImportedID returns an [InvalidError] unless the ID can be an element of a URL path as it is.
-// It also refuses the words that the routes of this package have in the place of an ID.
+// checkImportedID returns an [InvalidError] unless the ID can be an element of a URL path without
+// escaping. It also refuses words with another meaning in the place of an ID, such as "login" in
+// /auth/users/login.
 func checkImportedID(id string) error {
 	for _, c := range []byte(id) {
 		if c <= ' ' || c > '~' || strings.IndexByte(`/\?#%`, c) >= 0 {
@@ -285,7 +286,7 @@ func checkImportedID(id string) error {
 }
 
 // newImportedID returns a new ID that begins with the time. The users of one import are then
-// adjacent in the index of a database; random IDs would each change a different page of it.
+// adjacent in the index of a database. Random IDs would each change a different page of that index.
 func newImportedID(now time.Time) string {
 	var id [16]byte
 	rand.Read(id[6:]) // never fails

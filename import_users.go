@@ -18,13 +18,13 @@ type ImportOptions struct {
 	// vouches that all these secrets were generated, as with [ImportedKey.GeneratedSHA256].
 	VouchForSHA256 bool
 
-	// BatchSize is how many users with one key each are added in one transaction of the store,
-	// from 1 to 100,000. Zero means 20,000. Users with more keys make a batch shorter, because
-	// it ends at 2 × BatchSize users and keys together.
+	// BatchSize is how many users with one key each are added in one transaction of the store, from
+	// 1 to 100,000. Zero means 20,000. Users with more keys make a batch shorter, because a batch
+	// ends once it has 2 × BatchSize users and keys together.
 	//
 	// The transaction must take less time than the store's own limit, such as Config.Timeout of
 	// sqlstore. SQLite has one writer at a time, so sign-ins wait for the transaction: about one
-	// second with 20,000.
+	// second for a batch of 20,000 users.
 	BatchSize int
 
 	// OnRejected is called for each line whose user is not added, in order. The first line has
@@ -41,7 +41,7 @@ const (
 	defaultImportBatch = 20_000
 	maxImportBatch     = 100_000
 	maxImportBytes     = 64 << 20  // a batch also ends once it has read this many bytes
-	maxImportLine      = 128 << 10 // MaxKeys keys of the greatest length take about 70,000
+	maxImportLine      = 128 << 10 // MaxKeys keys of the greatest length take about 70,000 bytes
 )
 
 // ImportProgress is the progress of an import.
@@ -55,20 +55,20 @@ type ImportProgress struct {
 }
 
 // ImportUsers adds users with the access keys that they have in another system, from a stream of
-// JSON lines; docs/import.md describes a line. It returns the progress, and an error unless it has
-// reached the end of the stream. It needs [CredentialConfig.AllowImported] and a store that keeps
-// users. With a [UserSource], use [CredentialVerifier.Import].
+// JSON lines; docs/import.md describes a line. It returns the progress. The error is nil only if
+// the import has reached the end of the stream. ImportUsers needs [CredentialConfig.AllowImported]
+// and a store that keeps users. With a [UserSource], use [CredentialVerifier.Import].
 //
 // Each user is added with all keys or not at all. A line is rejected if it cannot be parsed, or if
 // its username, e-mail address or one of its access keys is taken; the other lines are added. An
 // import makes no super users and changes no existing user.
 //
-// To continue after an interruption, call ImportUsers again with the same lines from the first. A
-// line counts as Present if its username and all its keys belong to one user, who also has the
-// line's user_id if it has one. Nothing else of that line is compared or applied. An address or a
-// hash that has changed in the line since keeps its earlier value in the store. To add rejected
-// lines after correcting them, call it again as well. Concurrent imports of any lines add each user
-// once.
+// To continue after an interruption, call ImportUsers again with the same lines, starting with the
+// first. A line counts as Present if one user has its username and all its keys. If the line has a
+// user_id, that user must also have this ID. Nothing else of that line is compared or applied. If
+// an address or a hash in the line has changed since, the store keeps the earlier value. To add
+// rejected lines, correct them and call ImportUsers again. Concurrent imports of any lines add each
+// user once.
 //
 // The import ends with an error if ctx is done or if the stream or the store fails. The last batch
 // may or may not have been added then. ImportUsers checks ctx between two reads of the stream but
@@ -216,8 +216,8 @@ func (i *userImport) addUsers(ctx context.Context, batch []importedLine) error {
 	return err
 }
 
-// setRefusal sets the result of a line whose user the store refused. It keeps the [ExistsError]
-// alone, because an error that a store wraps around it may contain text of the line.
+// setRefusal sets the result of a line whose user the store refused. It keeps only the
+// [ExistsError], because an error that a store wraps around it may contain text of the line.
 func (l *importedLine) setRefusal(err error) error {
 	exists, ok := errors.AsType[*ExistsError](err)
 	if !ok {

@@ -56,12 +56,12 @@ type KeyPair struct {
 const maxSymmetricKeyID = secrethash.MaxPepperID // each stored hash contains the ID of its pepper
 
 // SymmetricKey is a secret key of at least 32 bytes with an ID. Make one with [NewSymmetricKey].
-// Each hash and each ciphertext that is made with the key is stored with the ID. It prints as
-// "[redacted]".
+// Each hash and each ciphertext that is made with the key is stored with the ID. A SymmetricKey
+// prints as "[redacted]".
 //
-// A ring of keys is a slice. The first key makes new hashes and ciphertexts, and all keys check
-// existing ones. To change keys, put a new key in front. Remove the old key once nothing that was
-// made with it is left.
+// A list of keys in use is called a ring, and is a slice. The first key makes new hashes and
+// ciphertexts, and all keys check existing ones. To change keys, put a new key in front. Remove the
+// old key once no hash and no ciphertext of that key is left.
 type SymmetricKey struct {
 	redacted
 	id  string
@@ -84,7 +84,7 @@ func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
 }
 
 // NoPepper returns an element for [CredentialConfig.Peppers] that stands for hashes without a
-// pepper. It is not a key; anywhere else, it leads to an error.
+// pepper. NoPepper is not a key. In any other list of keys, it leads to an error.
 func NoPepper() SymmetricKey {
 	return SymmetricKey{get: func() []byte { return nil }}
 }
@@ -121,9 +121,9 @@ func newSealer(ring []SymmetricKey, purpose string) (*seal.Sealer, error) {
 }
 
 // derive returns a 32-byte key for one purpose. Keys for different purposes are independent. A
-// ciphertext that was made for one purpose is therefore useless for another, although both use the
-// same ring. The purpose must not be "key id", because package signing derives the IDs of HS256
-// keys with it.
+// ciphertext that was made for one purpose therefore cannot be decrypted for another purpose,
+// although both purposes use the same ring. The purpose must not be "key id", because package
+// signing derives the IDs of HS256 keys with that text.
 func (k SymmetricKey) derive(purpose string) ([]byte, error) {
 	if k.get == nil {
 		return nil, errors.New("auth: empty SymmetricKey: make it with NewSymmetricKey")
@@ -135,9 +135,9 @@ func (k SymmetricKey) derive(purpose string) ([]byte, error) {
 	return hkdf.Key(sha256.New, secret, nil, "sallyport "+purpose, 32)
 }
 
-// SigningKey signs and verifies session tokens. A ring of keys is a slice: the first key signs, all
-// keys verify. The algorithm is fixed by the key and never taken from a token (RFC 8725, section
-// 3.1). A SigningKey prints as "[redacted]".
+// SigningKey signs and verifies session tokens. A list of keys in use is called a ring, and is a
+// slice. The first key signs, all keys verify. The algorithm is fixed by the key and never taken
+// from a token (RFC 8725, section 3.1). A SigningKey prints as "[redacted]".
 type SigningKey struct {
 	redacted
 	get func() *signing.Key // nil in the zero value
@@ -155,20 +155,20 @@ func newSigningKey(key *signing.Key, err error) (SigningKey, error) {
 // random bytes. Every service that can verify tokens with this key can also sign them.
 //
 // The ID is the key ID (kid) of tokens. It must consist of 1 to 64 of the characters A-Z, a-z, 0-9,
-// "." "_" and "-". Empty means an ID derived from the key, the same each time. The ID has the same
-// rules in [NewES256Key] and [NewEdDSAKey].
+// "." "_" and "-". If the ID is empty, it is derived from the key, so that the same key always has
+// the same ID. These rules also hold for the IDs in [NewES256Key] and [NewEdDSAKey].
 func NewHS256Key(id string, secret []byte) (SigningKey, error) {
 	return newSigningKey(signing.NewHS256Key(id, secret))
 }
 
 // NewES256Key returns a key for ECDSA on the curve P-256 with SHA-256. It copies the private key.
-// The ID is that of [NewHS256Key].
+// The rules for the ID are those of [NewHS256Key].
 func NewES256Key(id string, private *ecdsa.PrivateKey) (SigningKey, error) {
 	return newSigningKey(signing.NewES256Key(id, private))
 }
 
-// NewEdDSAKey returns a key for Ed25519. It copies the private key. The ID is that of
-// [NewHS256Key].
+// NewEdDSAKey returns a key for Ed25519. It copies the private key. The rules for the ID
+// are those of [NewHS256Key].
 func NewEdDSAKey(id string, private ed25519.PrivateKey) (SigningKey, error) {
 	return newSigningKey(signing.NewEdDSAKey(id, private))
 }
@@ -218,7 +218,7 @@ func (k SigningKey) RetiredAt(at time.Time) SigningKey {
 func newRing(keys []SigningKey) (*signing.Ring, error) {
 	ring := make([]*signing.Key, len(keys))
 	for i, k := range keys {
-		if k.get != nil { // otherwise the element stays nil, which NewRing refuses
+		if k.get != nil { // if nil, the element stays nil, which NewRing refuses
 			ring[i] = k.get()
 		}
 	}
@@ -228,13 +228,14 @@ func newRing(keys []SigningKey) (*signing.Ring, error) {
 // redacted makes the type that embeds it print as "[redacted]", so that a secret does not get into
 // logs and responses.
 //
-// These methods do not help if the value is in an unexported field of a host's struct, because fmt
-// calls no methods there. It prints what it finds, and follows pointers to structs, slices and
-// maps. Types with redacted therefore keep the secret behind a pointer to a string, or in a
-// function, because fmt prints only the address of these. Printers that follow every pointer, such
-// as those of test libraries, find the string but not a secret in a function.
+// These methods do not help if the value is in an unexported field of a host's struct. There, fmt
+// calls no methods, prints the fields, and follows pointers to structs, slices and maps. It does
+// not follow a pointer to a string, and prints only the address of a function. Types that embed
+// redacted therefore keep the secret in a string that they point to, or in a function. Printers
+// that follow every pointer, such as those of test libraries, find the string but not a secret in a
+// function.
 type redacted struct {
-	_ [0]func() // makes == a compile error, because it would compare addresses
+	_ [0]func() // makes == a compile error, because == would compare addresses
 }
 
 const redactedText = "[redacted]"

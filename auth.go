@@ -198,7 +198,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 }
 
 // withDefaults checks the configuration and sets all defaults, also in the nested configurations.
-// It makes the EventLog. A store that is an EventStore is the audit trail, unless that is disabled.
+// It makes the EventLog. An EventStore is the audit trail, unless DisableAuditTrail is set.
 func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if cfg.Timeout < 0 {
 		return cfg, errors.New("auth: Config.Timeout must not be negative")

@@ -123,7 +123,7 @@ func (cfg TokenConfig) withDefaults(issuer string) (TokenConfig, error) {
 type CredentialConfig struct {
 	// AccessKeyPrefix begins every access key, and AccessSecretPrefix every access secret. An
 	// underscore follows the prefix. The defaults are "ak_live" and "as_live". A service accepts
-	// only generated pairs with its own prefixes.
+	// generated pairs only with its own prefixes.
 	AccessKeyPrefix    string
 	AccessSecretPrefix string
 
@@ -132,8 +132,9 @@ type CredentialConfig struct {
 	// in. The first pepper makes new hashes, and all peppers verify.
 	//
 	// To add a pepper, first append it to the list on every instance. Only then move it to the
-	// front. Each sign-in replaces a hash that was not made with the first pepper by a hash that
-	// is. An instance that does not have the new first pepper yet would then reject the access key.
+	// front. If a hash was not made with the first pepper, the next sign-in replaces it by a hash
+	// made with the first pepper. An instance that does not have the new first pepper yet would
+	// then reject the access key.
 	//
 	// [NoPepper] in the list stands for hashes without a pepper. An empty list means NoPepper
 	// alone. To introduce the first pepper, put it after NoPepper on every instance, and then move
@@ -148,8 +149,8 @@ type CredentialConfig struct {
 	//
 	// For an access key that does not exist, the service computes an argon2id hash with the
 	// service's own parameters. If an imported hash takes more or less time than this hash, the
-	// difference reveals that the access key exists. It no longer does after the first sign-in with
-	// the key.
+	// difference reveals that the access key exists. This stops after the first sign-in with the
+	// key.
 	AllowImported bool
 
 	// MaxSlowHashes is how many slow hashes, of 8 to 64 MiB each, run at once. Zero means half of

@@ -175,9 +175,10 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 // false. The host's table is read later, when the session is opened.
 //
 // A generated pair costs one read of the store and one fast hash, whether the key exists or not.
-// Without AllowImported, any other pair costs neither. With AllowImported, any other pair costs one
-// read and one slow hash. If that pair signs in and its hash must be renewed, the renewal costs a
-// second slow hash and a write. The time of last use is written at most once a minute.
+// Without AllowImported, any other pair costs no read and no hash. With AllowImported, any other
+// pair costs one read and one slow hash. If that pair signs in and its hash must be renewed, the
+// renewal costs a second slow hash and a write. The time of last use is written at most once a
+// minute.
 //
 // Events and hooks count a rejected pair as an attempt to sign in. An accepted pair is counted when
 // [TokenIssuer.Issue] opens a session.

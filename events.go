@@ -227,8 +227,8 @@ func (l *EventLog) deliverStored(ctx context.Context) (more bool) {
 			}
 			return false
 		}
-		// There is an attempt after the last only if OnEvent ended the process or the goroutine
-		// during the last. OnEvent is not called again, because it could end this process too.
+		// If attempt exceeds trailAttempts, OnEvent ended the process or the goroutine during the
+		// last attempt. OnEvent is not called again, because it could end this process too.
 		delivered := attempt <= trailAttempts && l.callOnEvent(event)
 		switch {
 		case delivered:

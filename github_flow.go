@@ -119,9 +119,9 @@ func (g *GitHubConnector) BeginUnboundSignIn() (authURL string, err error) {
 // it.
 //
 // Complete returns one of the ErrGitHub… errors, or another error if GitHub or the store did not
-// answer within GitHubConfig.Timeout. If Complete fails, it leaves no user, link, session or token
-// in the store, and revokes the token that GitHub issued. There is one exception: if a user of a
-// [UserSource] is disabled during the call, the link to that user can stay.
+// answer within GitHubConfig.Timeout. If Complete fails, it leaves no new user, link, session or
+// token in the store, and revokes the token that GitHub issued. There is one exception: if a user
+// of a [UserSource] is disabled during the call, the link to that user can stay.
 func (g *GitHubConnector) Complete(r *http.Request, browser Identity) (GitHubOutcome, error) {
 	return g.completeIf(r, browser, func() error { return nil }, func(err error) error { return err })
 }

@@ -332,8 +332,8 @@ func (s githubTokenSource) Token() (*oauth2.Token, error) {
 // that is current at that time. Client returns ErrNotFound if there is no token now. If the token
 // is removed later, a call returns ErrNotFound.
 //
-// The client sends the token only to the API's origin, also if a call is redirected. The client has
-// no timeout: the context of each request must limit it.
+// The client sends the token only to the API's origin, even if a redirect leads to another origin.
+// The client has no timeout: the context of each request must limit it.
 func (g *GitHubConnector) Client(ctx context.Context, userID string) (*http.Client, error) {
 	if _, _, err := g.connection(ctx, userID); err != nil {
 		return nil, err

@@ -111,7 +111,7 @@ func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 	}
 	// A path without parameters must not match a pattern with parameters: "login" in
 	// /auth/users/login is not a user's ID. The mux cannot express this rule. It rejects a pattern
-	// for all methods of /auth/users/login, because that pattern conflicts with the pattern GET
+	// for all methods of /auth/users/login, because that pattern conflicts with GET
 	// /auth/users/{id}.
 	fixed := map[string]http.Handler{}
 	for path, allowed := range methods {

@@ -134,7 +134,7 @@ func clientOfRequest(r *http.Request, clients *clientaddr.Resolver) ClientInfo {
 // context.WithValue would cost several.
 type callerContext struct {
 	request  *http.Request        // the request whose context it extends
-	clients  *clientaddr.Resolver // identifies the Service that authenticated the caller; may be nil
+	clients  *clientaddr.Resolver // identifies the Service that authenticated the caller; or nil
 	identity *Identity
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// trail is the audit trail. Each list is sorted as [eventList] says, the oldest event first.
+// trail is the audit trail. Each list is an [eventList], so its oldest event comes first.
 type trail struct {
 	events  eventList
 	byID    map[string]*event
@@ -35,8 +35,8 @@ func newTrail() trail {
 	}
 }
 
-// ListEvents implements [auth.EventStore]. If the filter names no user, ListEvents scans the events
-// from the newest back until it has found limit of them.
+// ListEvents implements [auth.EventStore]. If the filter names no user, ListEvents scans all
+// events, from the newest to the oldest, until it has found limit events that match the filter.
 func (s *accounts) ListEvents(
 	ctx context.Context, filter auth.EventFilter, limit int,
 ) ([]auth.Event, error) {
@@ -69,8 +69,9 @@ func (s *accounts) ListEvents(
 	return page, nil
 }
 
-// ClaimEvent implements [auth.EventStore]. It scans the waiting events from the oldest up to the
-// one that it hands out. It passes over claimed events, and over later events of the same users.
+// ClaimEvent implements [auth.EventStore]. It scans the waiting events from the oldest to the
+// newest and stops at the event that it hands out. It skips each claimed event, and all later
+// events of the claimed event's user.
 func (s *accounts) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event, int, error) {
 	if err := check(ctx); err != nil {
 		return auth.Event{}, 0, err
@@ -142,8 +143,8 @@ func (s *accounts) event(id string) (*event, error) {
 	return found, nil
 }
 
-// subject is the user and the GitHub account that a change is about. A field is empty if it is
-// unknown, or if the change is about more than one.
+// subject is the user and the GitHub account that a change is about. A field is empty if the user
+// or the account is unknown, or if the change is about several users or accounts.
 type subject struct {
 	userID  string
 	account auth.GitHubAccount
@@ -201,20 +202,21 @@ func (l *eventList) add(e *event) {
 	*l = slices.Insert(*l, i, e)
 }
 
-// remove removes the event if the list has it. Removing the first event moves no other, so pruning
-// the oldest events is cheap.
+// remove removes the event if the list contains it. Removing the first event does not move any
+// other event, so pruning the oldest events is cheap.
 func (l *eventList) remove(e *event) {
 	switch i, found := l.place(e); {
 	case !found:
 	case i == 0:
-		(*l)[0] = nil // otherwise the backing array would keep the event alive
+		(*l)[0] = nil // so that the backing array does not keep the event alive
 		*l = (*l)[1:]
 	default:
 		*l = slices.Delete(*l, i, i+1)
 	}
 }
 
-// addTo adds the event to the user's list. An empty ID means that the event has no such user.
+// addTo adds the event to the user's list. It does nothing if the ID is empty, because the event
+// then has no such user.
 func addTo(lists map[string]eventList, userID string, e *event) {
 	if userID == "" {
 		return

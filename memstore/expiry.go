@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// queue is a heap of the records that can expire, the earliest first. Each entry knows its index,
-// so a record that is removed early leaves the heap at once. Nothing stale has to be skipped later.
+// queue is a heap of the records that can expire, the earliest first. Each entry stores its own
+// index in the heap. If a record is removed before it expires, its entry is therefore removed at
+// once, and prune never has to skip entries of removed records.
 //
 // Adding and removing take logarithmic time. Finding the next expired record takes constant time.
 // An entry takes about six words of memory.
@@ -60,7 +61,7 @@ func (q *queue[T]) Push(x any) {
 func (q *queue[T]) Pop() any {
 	last := len(*q) - 1
 	e := (*q)[last]
-	(*q)[last] = nil // otherwise the backing array would keep the record alive
+	(*q)[last] = nil // so that the backing array does not keep the record alive
 	*q = (*q)[:last]
 	return e
 }

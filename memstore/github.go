@@ -14,7 +14,7 @@ type githubLink struct {
 	token  *githubToken // nil if there is none
 }
 
-// githubAccount is the store's memory of an account that was linked at least once.
+// githubAccount is what the store remembers about an account that was linked at least once.
 type githubAccount struct {
 	rememberedFor string // user to whom the account was last linked; empty after ForgetGitHubAccount
 	grantSpent    bool
@@ -224,8 +224,8 @@ func (s *accounts) accountState(wanted auth.GitHubLink) (state auth.GitHubAccoun
 	return state
 }
 
-// signInUser returns the link's user, or a new user that the caller has yet to add. It changes
-// nothing. The caller holds the lock.
+// signInUser returns the link's user, or a new user that the caller has yet to add. signInUser
+// changes nothing. The caller holds the lock.
 func (s *accounts) signInUser(signIn auth.GitHubSignInWrite) (*user, error) {
 	if signIn.NewUser == nil {
 		return s.user(signIn.Link.UserID)
@@ -237,9 +237,9 @@ func (s *accounts) signInUser(signIn auth.GitHubSignInWrite) (*user, error) {
 	return s.newUser(record)
 }
 
-// promoteOnce spends the grant of the account, which is linked to the user, and makes the user a
-// super user. It reports whether the user was not one before. A store without users grants nothing.
-// The caller holds the lock.
+// promoteOnce makes the user a super user and marks the grant of the linked account as used,
+// because each grant works only once. It reports whether the user became a super user by this call.
+// In a store without users it does nothing. The caller holds the lock.
 func (s *accounts) promoteOnce(u *user, account auth.GitHubAccount) (promoted bool) {
 	remembered := s.remembered[account]
 	if s.withoutUsers || remembered.grantSpent {
@@ -252,8 +252,8 @@ func (s *accounts) promoteOnce(u *user, account auth.GitHubAccount) (promoted bo
 	return !before.IsSuperUser
 }
 
-// spendGrants spends the grants of all accounts that are remembered for the user, so that they can
-// no longer make anyone a super user. The caller holds the lock.
+// spendGrants marks the grants of all accounts that are remembered for the user as used, so that
+// these accounts can no longer make anyone a super user. The caller holds the lock.
 func (u *user) spendGrants() {
 	for account := range u.remembered {
 		account.grantSpent = true

@@ -95,8 +95,8 @@ func (s *accounts) linkWithToken(userID, host, version string) (*githubLink, err
 	return link, nil
 }
 
-// newToken returns a copy of the token for the store to keep. The caller of the store cannot modify
-// it.
+// newToken returns a copy of the token for the store to keep, so that the caller of the store
+// cannot modify the stored token.
 func newToken(record auth.GitHubToken) *githubToken {
 	record.Sealed = bytes.Clone(record.Sealed)
 	record.UpdatedAt = storedTime(record.UpdatedAt)

@@ -13,8 +13,8 @@ const blockSize = 512
 
 // order keeps users sorted by the bytes of their IDs. It divides them into blocks, none of which is
 // empty. Adding or removing a user moves the users after it in its block. If a block is split or
-// becomes empty, the later blocks in the list move too. This takes about a microsecond with a
-// million users, where a single sorted slice would move eight megabytes.
+// becomes empty, the later blocks in the list move too. With a million users, these moves take
+// about a microsecond. A single sorted slice would have to move eight megabytes.
 type order struct {
 	blocks [][]*user
 }
@@ -45,7 +45,7 @@ func (o *order) remove(u *user) {
 }
 
 // after yields the users whose IDs sort after the given ID, which need not belong to a user. It
-// finds the first of them in logarithmic time.
+// finds the first of these users in logarithmic time.
 func (o *order) after(id string) iter.Seq[*user] {
 	return func(yield func(*user) bool) {
 		if len(o.blocks) == 0 {

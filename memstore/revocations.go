@@ -15,9 +15,10 @@ type feed struct {
 	head    int64              // position of the newest entry, pruned or not
 	entries []*auth.Revocation // by position; pruned entries are absent
 
-	// inForce holds the entries that no newer entry has replaced, by user. A user has at most one
-	// entry for all sessions, one more after a fold, and auth.MaxNamedRevocations entries that name
-	// a session. The entries of user "" revoke the sessions of all users.
+	// inForce holds, for each user, the entries that no newer entry has replaced. A user has at
+	// most auth.MaxNamedRevocations entries that name a session, one entry for all sessions, and
+	// one entry that a fold added: see [accounts.fold]. The entries of user "" revoke the sessions
+	// of all users.
 	inForce map[string][]*auth.Revocation
 }
 
@@ -114,7 +115,7 @@ func (s *accounts) RevokeEverybody(ctx context.Context, w auth.Write, above int6
 	}
 	e := auth.Revocation{ExpiresAt: storedTime(now.Add(w.MaxTokenLifetime))}
 	for n := len(s.sessionsByExpiry); n > 0; n = len(s.sessionsByExpiry) {
-		old := s.sessionsByExpiry[n-1].record // removing the last entry of the heap moves no other
+		old := s.sessionsByExpiry[n-1].record // removing the heap's last entry moves no other entry
 		e.ExpiresAt = latest(e.ExpiresAt, old.record.ExpiresAt)
 		s.removeSession(old)
 	}
@@ -125,7 +126,7 @@ func (s *accounts) RevokeEverybody(ctx context.Context, w auth.Write, above int6
 	return nil
 }
 
-// add appends the entry at the next position and puts it in force.
+// add appends the entry at the next position and adds it to inForce.
 func (f *feed) add(e auth.Revocation) {
 	f.head++
 	e.Position, e.ID = f.head, rand.Text()
@@ -133,7 +134,8 @@ func (f *feed) add(e auth.Revocation) {
 	f.inForce[e.UserID] = append(f.inForce[e.UserID], &e)
 }
 
-// addNamed adds an entry that revokes one session. It supersedes an older entry for that session.
+// addNamed adds an entry that revokes one session. The new entry supersedes an older entry for that
+// session.
 func (f *feed) addNamed(claims auth.SessionClaims) {
 	f.supersede(claims.UserID, func(e *auth.Revocation) bool { return e.SessionID == claims.SessionID })
 	f.add(auth.Revocation{
@@ -142,8 +144,9 @@ func (f *feed) addNamed(claims auth.SessionClaims) {
 	})
 }
 
-// addForUser adds an entry that revokes all sessions of the user up to now. It supersedes every
-// entry in force that it covers, and expires no earlier than any of those.
+// addForUser adds an entry that revokes all sessions of the user up to now. The new entry
+// supersedes every entry in force that it covers, and expires no earlier than any entry that it
+// supersedes.
 func (f *feed) addForUser(userID string, expiresAt time.Time) {
 	f.supersede(userID, func(e *auth.Revocation) bool {
 		if !e.Capped() {
@@ -185,8 +188,8 @@ func (f *feed) dropInForce(userID string, drop func(*auth.Revocation) bool) {
 	}
 }
 
-// revokeSessions revokes these sessions of one user, with one entry for each. The caller holds the
-// lock.
+// revokeSessions revokes these sessions of one user. It adds one feed entry for each session. The
+// caller holds the lock.
 func (s *accounts) revokeSessions(userID string, revoked ...*session) {
 	for _, old := range revoked {
 		s.removeSession(old)
@@ -198,9 +201,9 @@ func (s *accounts) revokeSessions(userID string, revoked ...*session) {
 	s.fold(userID)
 }
 
-// fold replaces all but the newest of the entries that name sessions of the user by one entry, if
-// there are too many of them. The new entry revokes every session that is as old as the replaced
-// ones. The caller holds the lock.
+// If too many entries name sessions of the user, fold keeps the newest of these entries and
+// replaces the others by one entry. See [auth.FoldRevocations]. The new entry revokes every session
+// of the user whose Generation is below the new entry's. The caller holds the lock.
 func (s *accounts) fold(userID string) {
 	if len(s.feed.inForce[userID]) <= auth.MaxNamedRevocations {
 		return

@@ -167,7 +167,7 @@ func (s *accounts) session(id string) (*session, error) {
 }
 
 // newSession returns a session to add, or an error if the owner cannot have this session. The owner
-// need not have been added yet. It changes nothing. The caller holds the lock.
+// need not have been added yet. newSession changes nothing. The caller holds the lock.
 func (s *accounts) newSession(owner *user, record auth.Session) (*session, error) {
 	record.CreatedAt = storedTime(record.CreatedAt)
 	record.ExpiresAt = storedTime(record.ExpiresAt)
@@ -217,7 +217,8 @@ func (s *accounts) revokeOldest(added *session, limit int) {
 	}
 }
 
-// addSession adds the session that newSession returned. The caller has held the lock since then.
+// addSession adds the session that newSession returned. The caller has held the lock since the call
+// of newSession.
 func (s *accounts) addSession(added *session) {
 	added.record.Generation = s.feed.head
 	added.expiry = s.sessionsByExpiry.add(added, added.record.ExpiresAt)
@@ -244,12 +245,12 @@ func (s *accounts) removeSession(old *session) {
 	s.ownerLost(old.owner)
 }
 
-// revokeAllOf revokes all sessions of the user with one feed entry. The entry lives until all of
-// them have expired, and at least until the given time. The caller holds the lock.
+// revokeAllOf revokes all sessions of the user with one feed entry. The entry expires when the last
+// of these sessions expires, but not before the given time. The caller holds the lock.
 func (s *accounts) revokeAllOf(u *user, until time.Time) {
 	until = storedTime(until)
 	for len(u.sessions) > 0 {
-		old := u.sessions[len(u.sessions)-1] // removing the last one moves no other
+		old := u.sessions[len(u.sessions)-1] // removing the last session moves no other
 		until = latest(until, old.record.ExpiresAt)
 		s.removeSession(old)
 	}

@@ -147,9 +147,9 @@ func check(ctx context.Context, records ...validator) error {
 // authorize checks that the authority of w may change a record of this user now, and returns the
 // time of the change. The caller has just taken the lock, and holds it until the change is made.
 //
-// It passes zero as the generation below which sessions are revoked. The feed entry that revokes
-// all older sessions is added under the same lock as those sessions are removed, so a session that
-// still exists is not revoked.
+// authorize passes zero as the generation below which sessions are revoked, because no session that
+// still exists is revoked. The reason is that a call that adds a feed entry for all older sessions
+// removes these sessions before it releases the lock.
 func (s *accounts) authorize(w auth.Write, ownerID string) (now time.Time, err error) {
 	now = storedTime(w.Now())
 	actor := auth.User{ID: w.By.UserID}

@@ -80,8 +80,8 @@ func (s *accounts) sameUser(wanted auth.UserWithKeys) string {
 
 // Bootstrap implements [auth.UserStore].
 //
-// It returns [auth.ErrInvalid] unless the user is an active super user. Otherwise the single call
-// would be spent without creating an administrator.
+// It returns [auth.ErrInvalid] unless the user is an active super user. Without this check, the one
+// Bootstrap that a store allows could be used up without creating a super user.
 func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
 	if err := checkNewUser(ctx, w, user, key); err != nil {
 		return err
@@ -266,7 +266,7 @@ func (s *accounts) register(record auth.User, keys ...auth.AccessKey) error {
 	return nil
 }
 
-// newUser returns a user to add, or ErrExists. It changes nothing. The caller holds the lock.
+// newUser returns a user to add, or ErrExists. newUser changes nothing. The caller holds the lock.
 func (s *accounts) newUser(record auth.User) (*user, error) {
 	switch {
 	case s.users[record.ID] != nil:
@@ -292,7 +292,8 @@ func newOwner(record auth.User) *user {
 	}
 }
 
-// addUser adds the user that newUser returned. The caller has held the lock since then.
+// addUser adds the user that newUser returned. The caller has held the lock since the call of
+// newUser.
 func (s *accounts) addUser(added *user) {
 	s.users[added.record.ID] = added
 	s.usersByID.add(added)
@@ -335,8 +336,8 @@ func (s *accounts) removeWaysIn(u *user, until time.Time) (tokens []auth.GitHubT
 // user returns the user with this ID, or ErrNotFound. The caller holds the lock.
 //
 // In a store without users every valid ID belongs to an active user. The empty ID is not valid,
-// because in the feed it stands for all users. If the user has no record yet, the returned user is
-// temporary until ownerGained keeps it.
+// because in the feed it stands for all users. If the user has no record yet, user returns a new
+// value, which is not in the store until ownerGained adds it.
 func (s *accounts) user(id string) (*user, error) {
 	u := s.users[id]
 	switch {
@@ -372,8 +373,8 @@ func (s *accounts) checkActive(u *user) error {
 	return fmt.Errorf("memstore: %w", auth.ErrUserDisabled)
 }
 
-// changedRecord returns u's record after the change, or ErrLastSuperUser. It changes nothing. The
-// caller holds the lock.
+// changedRecord returns u's record after the change, or ErrLastSuperUser. changedRecord changes
+// nothing. The caller holds the lock.
 func (s *accounts) changedRecord(u *user, change auth.UserChange) (auth.User, error) {
 	record := change.Apply(u.record)
 	if administers(u.record) && !administers(record) && s.administrators == 1 {
@@ -382,8 +383,8 @@ func (s *accounts) changedRecord(u *user, change auth.UserChange) (auth.User, er
 	return record, nil
 }
 
-// setUser replaces the record of a user who has been added. All changes of the flags go through it,
-// so that the count of administrators stays right. The caller holds the lock.
+// setUser replaces the record of a user who has been added. All changes of the flags go through
+// setUser, so that the count of administrators stays right. The caller holds the lock.
 func (s *accounts) setUser(u *user, record auth.User) {
 	if administers(u.record) {
 		s.administrators--

@@ -16,7 +16,7 @@ type acting struct {
 	w     auth.Write
 	users map[string]auth.User // locked user records, by ID
 
-	everybody int64 // sessions with a lower Generation were revoked by RevokeEverybody
+	everybody int64 // RevokeEverybody revoked all sessions with a lower Generation
 	now       time.Time
 }
 
@@ -95,8 +95,8 @@ func checkOwner(w auth.Write, userID string) error {
 	return w.By.CheckOwner(userID)
 }
 
-// ids returns the IDs of the users to lock. They include the actor of the event. Otherwise an event
-// with the client address could be added while its actor is being deleted.
+// ids returns the IDs of the users to lock. They include the actor of the event. Without the lock
+// on the actor, an event with the client address could be added while the actor is being deleted.
 func (a acting) ids(wanted locks) []string {
 	ids := append([]string{a.w.By.UserID}, wanted.users...)
 	if a.store.keepsUsers() && a.w.Event.Kind != "" {
@@ -139,8 +139,8 @@ FROM auth_sessions s WHERE s.id = ?`
 	shareActing = selectActing + ` FOR SHARE`
 )
 
-// findActing returns the session of the authority, and the Generation below which sessions of its
-// user are revoked. Both are zero if the session does not exist.
+// findActing returns the session of the authority, and the Generation below which the sessions of
+// the session's user are revoked. If the session does not exist, both results are zero.
 func findActing(
 	ctx context.Context, q querier, query string, by auth.Authority,
 ) (session auth.Session, revokedBelow int64, err error) {
@@ -156,8 +156,9 @@ const (
 	lockEverybody   = selectEverybody + ` FOR UPDATE`
 )
 
-// holdEverybody locks the row of everybody until the transaction ends. Lasting changes share the
-// lock. An exclusive lock waits until no other lasting change runs, and then keeps others waiting.
+// holdEverybody locks the row of everybody, which is the only row of the table auth_everybody,
+// until the transaction ends. Lasting changes share the lock. An exclusive lock waits until no
+// other lasting change runs. New lasting changes then wait until the exclusive lock is released.
 func (a *acting) holdEverybody(ctx context.Context, exclusive bool) error {
 	if a.store.dialect.oneWriter {
 		return nil
@@ -190,12 +191,12 @@ var (
 const lockHostUser = `SELECT h.id FROM auth_host_users h WHERE h.id = ? FOR UPDATE`
 
 // holdUsers returns the users with these IDs that exist, and locks their records until the
-// transaction ends. Every transaction that writes records of a user calls it, exactly once. It
-// locks all users in one statement, in the order of their IDs, so that two transactions never wait
-// for each other's users.
+// transaction ends. Every transaction that writes records of a user calls holdUsers exactly once.
+// holdUsers locks all users in one statement, in the order of their IDs, so that two transactions
+// never wait for each other's users.
 //
-// In a store of accounts every ID has a row to lock. holdUsers inserts the row when it first meets
-// the ID.
+// In a store of accounts every ID has a row to lock. holdUsers inserts the row if the ID has none
+// yet.
 func holdUsers(ctx context.Context, t tx, ids ...string) (map[string]auth.User, error) {
 	ids = slices.DeleteFunc(ids, func(id string) bool { return !storable(id, auth.MaxIDLength) })
 	slices.Sort(ids)
@@ -226,8 +227,8 @@ func holdUsers(ctx context.Context, t tx, ids ...string) (map[string]auth.User, 
 	return lock()
 }
 
-// insertHostUser must be followed by unlessExists of the dialect, because a concurrent transaction
-// may insert the same row.
+// insertHostUser is incomplete: the clause that unlessExists of the dialect returns must follow,
+// because a concurrent transaction may insert the same row.
 const insertHostUser = `INSERT INTO auth_host_users (id) VALUES (?)`
 
 // lockListed runs query one if there is a single ID, and query several otherwise.

@@ -72,9 +72,9 @@ func (s *core) recordedContents(ctx context.Context) (contents, error) {
 // recordContents returns [auth.ErrExists] if contents are already recorded. If several processes
 // open the tables at once, the primary key lets only the first one insert.
 //
-// Tables of an earlier version of this package may have rows but no recorded contents. The order
-// matters: checkUnrecorded runs before the insertion. If another process records its contents and
-// registers users after that check, the insertion fails.
+// Tables of an earlier version of this package may have rows but no recorded contents, so
+// checkUnrecorded looks at the rows first. It must run before the insertion: if another process
+// records its contents and registers users after the check, the insertion fails.
 func (s *core) recordContents(ctx context.Context) error {
 	return s.write(ctx, "record what the tables keep", func(ctx context.Context, t tx) error {
 		if err := s.checkUnrecorded(ctx, t); err != nil {

@@ -30,7 +30,8 @@ type dialect struct {
 
 	// begin are the statements that start a transaction in which every statement sees all that was
 	// committed before the statement. If only one process at a time may write the database, the
-	// transaction must be able to write without further waiting.
+	// statements also wait for the right to write, so that no later statement of the transaction
+	// waits for it.
 	begin []string
 
 	// oneWriter is true if a transaction locks the whole database. Otherwise transactions lock
@@ -41,25 +42,27 @@ type dialect struct {
 	shareMode string
 
 	// locksUnread is true if a statement with FOR UPDATE can return rows that were committed after
-	// the statement began. Its subqueries may not see rows that were committed before those.
+	// the statement began. The subqueries of the statement may not see these rows, nor rows that
+	// were committed before them.
 	locksUnread bool
 
 	// dollars is true if parameters are written $1, $2 instead of ?.
 	dollars bool
 
-	// unlessExists returns the clause that ends the insertion of one row which a concurrent
-	// transaction may insert too. The statement then waits until that transaction ends, and changes
-	// nothing. The column is part of the primary key.
+	// unlessExists returns the last clause of a statement that inserts one row. If a concurrent
+	// transaction inserts the same row, the statement waits until that transaction ends, and
+	// changes nothing if the row then exists. The column is part of the primary key.
 	unlessExists func(column string) string
 
-	// shareTurn and lockTurn, if set, are run before the row of everybody is locked for sharing or
-	// exclusively. Their argument identifies the set of tables. They are needed because PostgreSQL
-	// lets later transactions share a row lock while an earlier one waits for the exclusive lock,
-	// which might then wait forever. Advisory locks are granted in order.
+	// shareTurn and lockTurn, if set, are queries that take an advisory lock. shareTurn runs before
+	// a shared lock on the row of everybody is taken, lockTurn before an exclusive lock. The
+	// argument of both queries identifies the set of tables. PostgreSQL needs them because it lets
+	// later transactions share a row lock while an earlier transaction waits for the exclusive
+	// lock, which might then wait forever. It grants advisory locks in the order of the requests.
 	shareTurn, lockTurn string
 
-	// rowsPerInsert is the number of rows that a statement inserts if there are many. The value is
-	// the fastest one measured.
+	// rowsPerInsert is the number of rows that one statement inserts if there are many rows to
+	// insert. It is the number that was fastest in measurements.
 	rowsPerInsert int
 
 	// beforeQuestions, if set, is run before a transaction queries many values.
@@ -71,8 +74,9 @@ type dialect struct {
 	// check returns an error if the settings of the database are unsafe for a store.
 	check func(context.Context, *sql.DB) error
 
-	// isConflict reports whether the error is a violated primary key or unique constraint. It uses
-	// the methods of the driver's error if there are any, and its text otherwise.
+	// isConflict reports whether the error is a violated primary key or unique constraint. It asks
+	// the methods of the driver's error. If the error has no such methods, it examines the error's
+	// text.
 	isConflict func(error) bool
 
 	// isBusy reports whether another process holds a lock that the database does not wait for.
@@ -149,7 +153,7 @@ func onDuplicateKeyKeep(column string) string {
 func never(error) bool { return false }
 
 // defaultPrefix begins the names of all tables in the statements and migrations of this package. If
-// Config.Prefix differs, it is replaced.
+// Config.Prefix is different, statement replaces defaultPrefix by Config.Prefix.
 const defaultPrefix = "auth_"
 
 // statement returns a query of this package in the dialect, for tables whose names begin with the
@@ -180,8 +184,8 @@ func (d dialect) statement(query, prefix string) string {
 	return text.String()
 }
 
-// sqlState returns the SQLSTATE of the error, or "" if it has none. The errors of pgx and lib/pq
-// have one.
+// sqlState returns the SQLSTATE of the error, or "" if the error has no SQLSTATE. The errors of pgx
+// and lib/pq have an SQLSTATE.
 func sqlState(err error) string {
 	var stated interface{ SQLState() string }
 	if !errors.As(err, &stated) {

@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// about is the one user and the one GitHub account that a change is about. A field is empty if
-// there is none, or more than one.
+// about is the user and the GitHub account that a change is about. A field is empty if the change
+// is about no user or account, or about several.
 type about struct {
 	userID string
 	github auth.GitHubAccount
@@ -115,11 +115,11 @@ func (s *core) ListEvents(
 	})
 }
 
-// mayFilter reports whether the value is empty or can be that of an event.
+// mayFilter reports whether the value of a filter is empty, or is a value that an event can have.
 func mayFilter(value string) bool { return value == "" || storable(value, auth.MaxIDLength) }
 
-// listing returns the query for the events that match the filter, whose Before happened at the time
-// before.
+// listing returns the query for the events that match the filter. The parameter before is the time
+// of the event that filter.Before names.
 func listing(filter auth.EventFilter, before int64, limit int) (q query) {
 	q.text = `SELECT ` + eventColumns + ` FROM auth_events e WHERE 1 = 1`
 	add := func(condition string, arguments ...any) {
@@ -180,9 +180,9 @@ func (s *core) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event
 	return event, attempts, nil
 }
 
-// keepOrder returns [auth.ErrNotFound] if an earlier event of the same user is waiting.
-// lockNextEvent can miss that event if both were added after its subquery began to read. The next
-// call of ClaimEvent finds them in order.
+// keepOrder returns [auth.ErrNotFound] if an earlier event of the same user is waiting. The query
+// lockNextEvent can miss the earlier event if both events were added after the query's subquery
+// began to read. The next call of ClaimEvent finds both events in order.
 func keepOrder(ctx context.Context, t tx, event auth.Event) error {
 	if !t.store.dialect.locksUnread || event.UserID == "" {
 		return nil
@@ -200,9 +200,9 @@ const (
 	finishEvent = `UPDATE auth_events SET pending = 0 WHERE id = ?`
 )
 
-// FinishEvent implements [auth.EventStore]. It first selects the event to learn whether it exists.
-// The row count of the update does not tell, because MySQL does not count a row that keeps its
-// values.
+// FinishEvent implements [auth.EventStore]. It first selects the event to learn whether the event
+// exists. The row count of the update does not show this, because MySQL does not count a row whose
+// values stay the same.
 func (s *core) FinishEvent(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -55,9 +55,9 @@ func (s *core) SignInGitHub(
 	}
 	user, err := signInOnce()
 	if errors.Is(err, auth.ErrExists) {
-		// Another user may have taken the e-mail address after the transaction looked for it. The
-		// second attempt then adds the user without it. In all other cases the second attempt
-		// returns the same error.
+		// Another user may have taken the e-mail address after the transaction found it free. In
+		// this case the second attempt adds the user without an e-mail address. In all other cases
+		// the second attempt returns the same error.
 		user, err = signInOnce()
 	}
 	if err != nil {
@@ -187,9 +187,9 @@ UNION ALL SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.user_id = 
 )
 
 // holdAccount locks the remembered account of the link and returns the state of the account and of
-// the user. It inserts the account if it is not remembered yet. The caller has locked the user.
-// Every transaction that links an account takes this lock first. If withToken is set, holdAccount
-// also locks the user's token.
+// the user. If the account is not remembered yet, holdAccount inserts it. The caller has locked the
+// user. Every transaction that links an account takes the lock on the account first. If withToken
+// is set, holdAccount also locks the user's token.
 func holdAccount(
 	ctx context.Context, t tx, link auth.GitHubLink, withToken bool,
 ) (state auth.GitHubAccountState, err error) {
@@ -239,8 +239,8 @@ const (
 	forgetUser      = `UPDATE auth_github_accounts SET user_id = '', grant_spent = 1 WHERE user_id = ?`
 )
 
-// remember records that the locked account belongs to the link's user. If spends is set, it also
-// records that the account's grant is spent.
+// remember records that the locked account belongs to the link's user. If spends is set, remember
+// also records that the account's grant is used up.
 func remember(
 	ctx context.Context, t tx, link auth.GitHubLink, state auth.GitHubAccountState, spends bool,
 ) error {

@@ -73,8 +73,8 @@ func connectionStorable(userID, host string) bool {
 	return storable(userID, auth.MaxIDLength) && storable(host, auth.MaxGitHubHostLength)
 }
 
-// linkedUser returns the ID of the user to whom the account is linked, or "" if it is not linked.
-// It locks the link.
+// linkedUser returns the ID of the user to whom the account is linked, or "" if no user is linked
+// to it. linkedUser locks the link.
 func linkedUser(ctx context.Context, t tx, account auth.GitHubAccount) (string, error) {
 	link, err := findLink(ctx, t.querier, lockLink, account)
 	if errors.Is(err, auth.ErrNotFound) {
@@ -91,8 +91,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
 UPDATE auth_github_links SET login = ?, name = ?, avatar_url = ?, seen_at = ? WHERE host = ? AND account_id = ?`
 )
 
-// putLink adds or updates the link. It returns [auth.ErrExists] if the link is new and its user
-// already has another account of the host, because that violates a unique index.
+// putLink adds or updates the link. If the link is new and its user already has a link to another
+// account of the host, putLink returns [auth.ErrExists], because a unique index allows only one
+// link.
 func putLink(ctx context.Context, t tx, link auth.GitHubLink, isNew bool) error {
 	if isNew {
 		return t.insert(ctx, insertLink, link.Account.Host, link.Account.ID, link.UserID,
@@ -112,8 +113,8 @@ func recordAdmission(ctx context.Context, t tx, link auth.GitHubLink) error {
 
 const selectEmailTaken = `SELECT EXISTS (SELECT 1 FROM auth_users WHERE email_folded = ?)`
 
-// addGitHubUser adds the user and returns the stored record. It leaves the e-mail address out if
-// another user has it.
+// addGitHubUser adds the user and returns the stored record. If another user already has the e-mail
+// address, addGitHubUser stores the user without an e-mail address.
 func addGitHubUser(ctx context.Context, t tx, user auth.User) (auth.User, error) {
 	taken, err := t.queryBool(ctx, selectEmailTaken, auth.FoldASCII(user.Email))
 	if err != nil {

@@ -15,8 +15,8 @@ SELECT ` + tokenColumns + `, t.lease_until FROM auth_github_tokens t WHERE t.use
 	leaseToken = `UPDATE auth_github_tokens SET lease_until = ? WHERE user_id = ? AND host = ?`
 )
 
-// holdToken returns the token and the end of its lease. It locks the record until the transaction
-// ends.
+// holdToken returns the token and the end of its lease. holdToken locks the record until the
+// transaction ends.
 func holdToken(
 	ctx context.Context, t tx, userID, host string,
 ) (token auth.GitHubToken, leased time.Time, err error) {

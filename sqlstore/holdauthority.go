@@ -12,14 +12,15 @@ import (
 
 // HoldAuthority checks the authority in a transaction of the host, in the database of the store,
 // and keeps it valid until the transaction ends. A host that writes its own rows on behalf of a
-// caller's session uses it to write nothing after the session was revoked. If the session is
-// already revoked, HoldAuthority returns an error. If it is revoked later, the revocation waits
-// until the transaction ends.
+// caller's session calls HoldAuthority so that it writes nothing after the session was revoked. If
+// the session is already revoked, HoldAuthority returns an error. A later revocation of the session
+// waits until the transaction ends.
 //
-// Call HoldAuthority before every other statement of the transaction. If it returns an error, roll
-// back. It is correct under every isolation level; READ COMMITTED suffices. If the transaction has
-// read before, or has a stricter level, the database may return an error that asks the caller to
-// repeat the transaction, such as SQLSTATE 40001 in PostgreSQL or SQLITE_BUSY_SNAPSHOT in SQLite.
+// Call HoldAuthority before every other statement of the transaction. If HoldAuthority returns an
+// error, roll back. HoldAuthority is correct under every isolation level; READ COMMITTED suffices.
+// If the transaction has read before, or has a stricter level, the database may return an error
+// that asks the caller to repeat the transaction, such as SQLSTATE 40001 in PostgreSQL or
+// SQLITE_BUSY_SNAPSHOT in SQLite.
 //
 // HoldAuthority returns [auth.ErrInvalid] if [auth.Authority.Validate] refuses the authority or if
 // now is nil. It returns the errors of [auth.Authority.Check]: [auth.ErrTokenRejected],
@@ -28,11 +29,12 @@ import (
 // Config.Timeout, and no longer than ctx.
 //
 // HoldAuthority locks the records of the user and of the session until the transaction ends.
-// Sign-ins, changes and revocations of this user wait for that. It also shares the lock that every
-// lasting change takes, so [auth.SessionStore.RevokeEverybody] waits too. For the authority of
-// [auth.ByHost] it takes only this shared lock. On SQLite, the transaction becomes the only writer
-// of the database. So keep the transaction short, and call no writing method of the store before
-// the transaction ends: such a call might wait for its own transaction.
+// Sign-ins, changes and revocations of this user wait until the transaction ends. It also shares
+// the lock that every lasting change takes, so [auth.SessionStore.RevokeEverybody] waits too. For
+// the authority of [auth.ByHost], HoldAuthority takes only this shared lock. On SQLite, the
+// transaction becomes the only writer of the database. So keep the transaction short. Call no
+// writing method of the store before the transaction ends, because the call might wait for the
+// transaction that the caller still holds open.
 func (s *core) HoldAuthority(
 	ctx context.Context, tx *sql.Tx, by auth.Authority, now func() time.Time,
 ) error {
@@ -52,9 +54,9 @@ func (s *core) txOfHost(ctx context.Context, on *sql.Tx) tx {
 // becomeWriter changes no value, but makes SQLite lock the database for writing.
 const becomeWriter = `UPDATE auth_everybody SET generation = generation WHERE id = 1`
 
-// holdAuthority locks every row on which its decision depends. A plain SELECT would not do: unless
-// the transaction is READ COMMITTED, it may show rows as they were when the transaction began. The
-// feed need not be locked, because the locked rows already show every revocation. A transaction
+// holdAuthority locks every row on which its decision depends. A plain SELECT is not enough: in a
+// transaction that is not READ COMMITTED, it may show rows as they were when the transaction began.
+// The feed need not be locked, because the locked rows already show every revocation. A transaction
 // that revokes sessions of one user locks the user and removes the sessions. A transaction that
 // revokes all sessions updates the row of everybody.
 func (s *core) holdAuthority(ctx, bounded context.Context, t tx, w auth.Write) error {

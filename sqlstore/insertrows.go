@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// insertRows inserts the records. The function values returns the columns of one record. insertRows
-// fills statements of rowsPerInsert rows, then of half as many, and so on, so that few different
-// statements are prepared.
+// insertRows inserts the records. The function values returns the columns of one record. It first
+// runs statements that insert rowsPerInsert rows each. For the remaining records, it halves the
+// number of rows per statement again and again, so that few different statements are prepared.
 func insertRows[T any](
 	ctx context.Context, t tx, insert, row string, records []T, values func(T) []any,
 ) error {

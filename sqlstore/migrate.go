@@ -21,18 +21,18 @@ type migrationLock struct {
 	inTransaction bool
 
 	// lock is a query that takes the lock and returns 1 if it succeeded. unlock is a statement that
-	// releases the lock, if the end of the transaction does not. Both may be empty. Their parameter
-	// is what argument returns for the name of the version table.
+	// releases the lock. It is empty if the end of the transaction releases the lock. lock may also
+	// be empty. The parameter of both is the result of argument for the name of the version table.
 	lock, unlock string
 	argument     func(table string) any
 }
 
-// migrate applies all pending migrations. If the database supports it, all migrations run in one
-// transaction. Otherwise they run one after another, and each of them may be run again. If none is
-// pending, migrate only reads.
+// migrate applies all pending migrations. If the database can create tables in a transaction, all
+// migrations run in one transaction. If not, the migrations run one after another, and each
+// migration may be run again. If none is pending, migrate only reads.
 //
 // goose reads the applied versions before it waits for the lock, and reads them again once it has
-// the lock. If it does not get the lock, it starts over.
+// the lock. If goose does not get the lock, migrate runs goose again from the beginning.
 func (s *core) migrate(ctx context.Context) error {
 	m, err := newMigrator(s)
 	if err != nil {
@@ -52,8 +52,8 @@ func (s *core) migrate(ctx context.Context) error {
 }
 
 // migrator makes goose do everything under the lock of this package. By itself, goose would create
-// its version table before it takes a lock. It has no lock for SQLite. Its lock for PostgreSQL
-// polls every five seconds. Its lock for MySQL is a lease that a goroutine renews.
+// its version table before it takes a lock. goose has no lock for SQLite, its lock for PostgreSQL
+// polls every five seconds, and its lock for MySQL is a lease that a goroutine renews.
 //
 // With goose.WithIsolateDDL, goose begins no transactions. The session lock can therefore be a
 // transaction, and [migrator.SessionLock] creates the version table.
@@ -115,8 +115,8 @@ func (m *migrator) lock(ctx context.Context, conn *sql.Conn) error {
 	return err
 }
 
-// SessionUnlock commits if every migration has been applied. Otherwise it rolls all of them back,
-// if the database can.
+// SessionUnlock commits if every migration has been applied. If a migration failed, SessionUnlock
+// rolls all migrations back, provided that the database runs migrations in a transaction.
 func (m *migrator) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
 	current, err := m.version(ctx, conn)
 	return errors.Join(err, m.unlock(ctx, conn, err == nil && current == m.newest))
@@ -145,8 +145,8 @@ func (m *migrator) unlock(ctx context.Context, conn *sql.Conn, keep bool) error 
 	return nil
 }
 
-// createVersionTable creates the version table. It also finishes the table of a process that was
-// killed before it had inserted version 0.
+// createVersionTable creates the version table. If a process was killed after it had created the
+// table and before it had inserted version 0, createVersionTable inserts version 0.
 func (m *migrator) createVersionTable(ctx context.Context, conn *sql.Conn) error {
 	exists, err := m.hasVersionTable(ctx, conn)
 	if err != nil {
@@ -190,8 +190,8 @@ type versionTable struct {
 	migrator *migrator
 }
 
-// TableExists returns true, because SessionLock creates the table. goose also asks before it has
-// the lock.
+// TableExists returns true, because SessionLock creates the table. goose calls TableExists also
+// before it has the lock.
 func (versionTable) TableExists(context.Context, database.DBTxConn) (bool, error) { return true, nil }
 
 // ListMigrations returns no migrations if the version table does not exist.

@@ -15,8 +15,8 @@ import (
 var embedded embed.FS
 
 // Migrations returns the migrations of the dialect, for tables whose names begin with the prefix.
-// An empty prefix means "auth_". They are files for github.com/pressly/goose, one for each version,
-// in the root of the file system.
+// An empty prefix means "auth_". The migrations are files for github.com/pressly/goose in the root
+// of the returned file system, one file for each version.
 //
 // [Open] applies the migrations itself. A team with its own migration process applies the files
 // from here and sets Config.SkipMigrations. A released file never changes. Later versions of this

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// checkMySQL checks the settings of one connection, which stands for the whole pool.
+// checkMySQL checks the settings of one connection and assumes that all connections of the pool
+// have the same settings.
 func checkMySQL(ctx context.Context, db *sql.DB) error {
 	var mode string
 	var autocommit, readOnly bool
@@ -32,7 +33,7 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 }
 
 // Error numbers from https://mariadb.com/kb/en/mariadb-error-code-reference/. MySQL uses the same
-// ones.
+// numbers.
 const (
 	mysqlDuplicateEntry = "1062"
 	mysqlDeadlock       = "1213"
@@ -46,9 +47,9 @@ func isMySQLRolledBack(err error) bool { return mysqlNumber(err) == mysqlDeadloc
 // can contain user input: "Error 1062 (23000): Duplicate entry 'Error 1213' …".
 var mysqlError = regexp.MustCompile(`\bError (\d{4})\b`)
 
-// mysqlNumber returns the number of the error, or "" if it has none. It parses the text, because
-// the driver exposes the number only as a struct field, which this package cannot reach without
-// importing the driver.
+// mysqlNumber returns the number of the error, or "" if the error has no number. It parses the
+// text, because the driver exposes the number only as a struct field, which this package cannot
+// reach without importing the driver.
 func mysqlNumber(err error) string {
 	match := mysqlError.FindStringSubmatch(err.Error())
 	if match == nil {

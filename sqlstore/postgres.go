@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// checkPostgres checks the settings of one connection, which stands for the whole pool.
+// checkPostgres checks the settings of one connection and assumes that all connections of the pool
+// have the same settings.
 func checkPostgres(ctx context.Context, db *sql.DB) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -55,8 +56,8 @@ func isPostgresConflict(err error) bool {
 		strings.Contains(err.Error(), "duplicate key value violates unique constraint")
 }
 
-// isPostgresRolledBack recognizes errors of a COMMIT too. These codes mean that the COMMIT did not
-// take effect.
+// isPostgresRolledBack also recognizes errors that a COMMIT returned. With these codes, the COMMIT
+// did not take effect.
 func isPostgresRolledBack(err error) bool {
 	state := sqlState(err)
 	return state == stateSerializationFailure || state == stateDeadlockDetected

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// checkSQLite checks the settings of one connection, which stands for the whole pool. Settings of a
-// connection belong in the data source name, which is the same for all connections.
+// checkSQLite checks the settings of one connection and assumes that all connections of the pool
+// have the same settings. That is true of settings in the data source name, which is where they
+// belong.
 func checkSQLite(ctx context.Context, db *sql.DB) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -72,8 +73,8 @@ func checkSQLiteSync(ctx context.Context, conn *sql.Conn) error {
 // is the primary code.
 const (
 	sqliteBusy = 5
-	// sqliteBusySnapshot means that waiting is useless: another transaction has changed what this
-	// transaction read.
+	// sqliteBusySnapshot means that another transaction has changed what this transaction read.
+	// Waiting does not help, because this transaction can no longer write.
 	sqliteBusySnapshot         = 517
 	sqliteConstraintPrimaryKey = 1555
 	sqliteConstraintUnique     = 2067
@@ -92,7 +93,7 @@ func isSQLiteBusy(err error) bool {
 	return sqliteCode(err)&0xff == sqliteBusy || strings.Contains(err.Error(), "database is locked")
 }
 
-// sqliteCode returns the result code of the error, or 0 if it has none.
+// sqliteCode returns the result code of the error, or 0 if the error has no result code.
 func sqliteCode(err error) int {
 	var coded interface{ Code() int }
 	if !errors.As(err, &coded) {

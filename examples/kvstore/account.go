@@ -108,8 +108,8 @@ func (t tx) add(a *account) error {
 }
 
 // save writes the account, and updates the index entries that have changed since the account was
-// read. It returns [auth.ErrExists] if another account has the same entry; the transaction must
-// then end.
+// read. If another account already has one of the entries, save returns [auth.ErrExists], and the
+// caller must end the transaction.
 func (t tx) save(a *account) error {
 	entries := a.entries()
 	for old := range a.indexed {
@@ -143,7 +143,7 @@ func (t tx) put(bucket, key string, value any) error {
 	return t.bucket(bucket).Put([]byte(key), text)
 }
 
-// remove deletes the account. Its username stays taken without a user.
+// remove deletes the account. The username stays taken: its index entry remains, without a user ID.
 func (t tx) remove(a *account) error {
 	for e := range a.indexed {
 		if err := t.bucket(e.bucket).Delete([]byte(e.key)); err != nil {
@@ -168,7 +168,7 @@ func (t tx) change(index, key string, do func(*account) error) error {
 	return t.save(a)
 }
 
-// changeUser is change for the user with this ID.
+// changeUser is change for the account of the user with this ID.
 func (t tx) changeUser(id string, do func(*account) error) error {
 	a, err := t.account(id)
 	if err != nil {
@@ -194,8 +194,8 @@ func timeKey(at time.Time) string {
 	return string(binary.BigEndian.AppendUint64(nil, uint64(at.UnixMicro())^1<<63))
 }
 
-// due returns up to limit IDs from an index by time, for the records that had expired at the given
-// time.
+// due returns up to limit IDs from an index by time. They belong to records that had expired at the
+// given time.
 func (t tx) due(index string, expired time.Time, limit int) (ids []string) {
 	end := []byte(timeKey(expired))
 	cursor := t.bucket(index).Cursor()
@@ -235,8 +235,9 @@ func (t tx) keysUnder(index, prefix string) (keys []string) {
 	return keys
 }
 
-// backwards yields the keys with this prefix of an index by time, the last first, and without the
-// prefix. It begins before the key before, or at the end if before is empty.
+// backwards iterates over an index by time, from the last key to the first. It yields only the keys
+// that begin with the prefix, and removes the prefix from each. If before is not empty, the first
+// key that it yields is the one that precedes before.
 func (t tx) backwards(index, prefix, before string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if before == "" {

@@ -8,7 +8,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// change is a transaction on behalf of an authority that holds.
+// change is a transaction on behalf of an authority. The transaction has checked the authority.
 type change struct {
 	tx
 	write  auth.Write
@@ -28,8 +28,9 @@ func (s *Store) write(ctx context.Context, w auth.Write, do func(*change) error)
 	})
 }
 
-// authorize returns an error unless the authority holds. A feed entry for one user deletes the
-// revoked sessions, but an entry for all users does not, so authorize also checks the generation.
+// authorize returns an error unless the authority holds. A method that revokes sessions of one user
+// also deletes the sessions. RevokeEverybody deletes none, so authorize also checks the Generation
+// of the session.
 func (t tx) authorize(by auth.Authority, now time.Time) error {
 	actor, err := t.account(by.UserID)
 	if errors.Is(err, auth.ErrNotFound) {

@@ -16,7 +16,7 @@ type delivery struct {
 	Attempts     int
 }
 
-// addEvent adds the event of the change. If the ID is not empty, the event is about this user.
+// addEvent adds the event of the change. If userID is not empty, the event is about this user.
 func (c *change) addEvent(userID string) error {
 	e := c.write.Event
 	if e.Kind == "" {

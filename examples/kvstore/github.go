@@ -141,7 +141,7 @@ func (a *account) tokenVersion(host string) string {
 }
 
 // link adds or updates the link and remembers its account. A new token ends the lease of the old
-// one.
+// token.
 func (a *account) link(link auth.GitHubLink, token *auth.GitHubToken) {
 	host := link.Account.Host
 	c, renewed := a.GitHub[host]

@@ -86,8 +86,8 @@ func (s *Store) DeleteGitHubToken(
 	return removed, nil
 }
 
-// notFound returns ErrNotFound for an ID that can never have been stored, or the error of ctx if
-// that is done.
+// notFound is the result of a look-up of an ID that can never have been stored. It returns the
+// error of ctx if ctx is done, and ErrNotFound if not.
 func (s *Store) notFound(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

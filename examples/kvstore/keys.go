@@ -46,8 +46,8 @@ func (s *Store) ListKeys(ctx context.Context, userID string) (found []auth.Acces
 	return found, err
 }
 
-// addKey checks only the account's own keys. If another account has a key with the ID, save finds
-// out by the index.
+// addKey checks only the account's own keys. If another account has a key with this ID, save
+// returns [auth.ErrExists], because the ID is already in the index.
 func (a *account) addKey(key auth.AccessKey) error {
 	if _, taken := a.Keys[key.ID]; taken {
 		return auth.ErrExists

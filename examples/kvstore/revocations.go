@@ -29,8 +29,8 @@ func (s *Store) ListRevocations(
 	return entries, err
 }
 
-// PruneRevocations implements [auth.SessionStore]. It skips the newest entries even if they have
-// expired; there are at most auth.KeptRevocations of them.
+// PruneRevocations implements [auth.SessionStore]. It keeps the newest entries, at most
+// auth.KeptRevocations of them, even if they have expired.
 func (s *Store) PruneRevocations(
 	ctx context.Context, expired time.Time, limit int,
 ) (pruned int, err error) {
@@ -97,8 +97,8 @@ func (s *Store) RevokeToken(ctx context.Context, claims auth.SessionClaims) erro
 	})
 }
 
-// endNamed deletes the session of the claims. It names the session in the feed unless an entry
-// already revokes it.
+// endNamed deletes the session of the claims. It adds an entry for the session to the feed unless
+// an entry already revokes the session.
 func (t tx) endNamed(a *account, claims auth.SessionClaims) error {
 	if session, there := a.Sessions[claims.SessionID]; there {
 		claims.ExpiresAt = latest(claims.ExpiresAt, session.ExpiresAt)
@@ -188,9 +188,10 @@ func (t tx) walkFeed(from int64, visit func(auth.Revocation) (more bool, err err
 	return nil
 }
 
-// entriesInForce returns the entries for the session that no newer entry has replaced. Without a
-// session ID it returns the entries for all sessions of the user. Without a user ID as well, it
-// returns the entries for all users.
+// entriesInForce returns the entries in force, which are those that no newer entry has replaced.
+// With both IDs, it returns the entries that name the session. If only sessionID is empty, it
+// returns the entries that revoke all sessions of the user. If both IDs are empty, it returns the
+// entries that revoke the sessions of all users.
 func (t tx) entriesInForce(userID, sessionID string) ([]auth.Revocation, error) {
 	return t.entriesUnder(userPrefix(userID) + sessionID + "\x00")
 }
@@ -254,7 +255,7 @@ func (t tx) replaceAll(entries []auth.Revocation) error {
 }
 
 // revoke adds an entry to the feed. There is only one writer, so positions are in the order of
-// commits. An entry without a generation revokes all sessions from before it.
+// commits. An entry without a Generation revokes all sessions that were opened before the entry.
 func (t tx) revoke(e auth.Revocation) error { return t.revokeAt(t.head()+1, e) }
 
 func (t tx) revokeAt(position int64, e auth.Revocation) error {
@@ -265,7 +266,7 @@ func (t tx) revokeAt(position int64, e auth.Revocation) error {
 	return t.putRevocation(e)
 }
 
-// name adds an entry for one session. It replaces an older entry for that session.
+// name adds an entry for one session. The new entry replaces an older entry for that session.
 func (t tx) name(claims auth.SessionClaims) error {
 	older, err := t.entriesInForce(claims.UserID, claims.SessionID)
 	if err != nil {
@@ -280,8 +281,9 @@ func (t tx) name(claims auth.SessionClaims) error {
 	})
 }
 
-// endAll revokes all sessions of the account with one entry, which replaces all others. It adds the
-// entry even if there are no sessions. The entry expires no earlier than the given time.
+// endAll revokes all sessions of the account with one entry, which replaces all other entries of
+// the user except capped ones. It adds the entry even if there are no sessions. The entry expires
+// no earlier than the given time.
 func (t tx) endAll(a *account, until time.Time) error {
 	older, err := t.entriesUnder(userPrefix(a.User.ID))
 	if err != nil {
@@ -309,7 +311,8 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// end revokes the sessions of the account for which ended returns true, with one entry for each.
+// end revokes the sessions of the account for which ended returns true. It adds one entry for each
+// session.
 func (t tx) end(a *account, ended func(auth.Session) bool) error {
 	for id, session := range a.Sessions {
 		if !ended(session) {
@@ -327,8 +330,9 @@ func (t tx) end(a *account, ended func(auth.Session) bool) error {
 	return t.fold(a)
 }
 
-// fold replaces all but the newest entries that name sessions of the account by one entry, if there
-// are too many. It also revokes the sessions that are as old as those.
+// If too many entries name sessions of the account, fold keeps the newest of these entries and
+// replaces the others by one entry. See [auth.FoldRevocations]. The new entry revokes every session
+// of the user whose Generation is below the new entry's.
 func (t tx) fold(a *account) error {
 	if len(t.keysUnder(inForce, userPrefix(a.User.ID))) <= auth.MaxNamedRevocations {
 		return nil

@@ -1,6 +1,6 @@
 // Package kvstore is an example of a custom store: a complete [auth.Store] on an ordered key-value
 // store, go.etcd.io/bbolt, which keeps everything in one file for one process. docs/stores.md
-// explains it step by step.
+// explains this example step by step.
 //
 // All records of a user form one value, an [account]. A method reads the account, changes it in
 // memory, and writes it back in one transaction. Index entries find an account by other values than
@@ -102,8 +102,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.view(ctx, func(tx) error { return nil })
 }
 
-// tx is a transaction. All its reads see the same moment. Its writes take effect together when it
-// ends without an error.
+// tx is a transaction. All reads of a transaction see the same moment. All its writes take effect
+// together when the transaction ends without an error.
 type tx struct{ *bolt.Tx }
 
 func (t tx) bucket(name string) *bolt.Bucket { return t.Bucket([]byte(name)) }
@@ -130,8 +130,8 @@ func (s *Store) update(ctx context.Context, do func(tx) error) error {
 	return s.db.Update(func(t *bolt.Tx) error { return do(tx{t}) })
 }
 
-// check begins every method. An error of a done context takes precedence over an invalid record,
-// and that over every other error.
+// check begins every method. If several errors apply to a call, the error of a done context comes
+// first, the error of an invalid record second, and every other error after these two.
 func check(ctx context.Context, records ...interface{ Validate() error }) error {
 	if err := ctx.Err(); err != nil {
 		return err

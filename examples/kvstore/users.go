@@ -17,8 +17,8 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 	return s.write(ctx, w, func(c *change) error { return c.registerFirst(user, key) })
 }
 
-// RegisterUsers implements [auth.UserStore]. A user is registered completely or not at all, so it
-// checks all values before it writes.
+// RegisterUsers implements [auth.UserStore]. RegisterUsers checks all values of a user before it
+// writes any, so that no user is registered in part.
 func (s *Store) RegisterUsers(
 	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
 ) ([]error, error) {
@@ -209,7 +209,8 @@ func (s *Store) ResetUser(
 			if err := c.set(a, to); err != nil {
 				return err
 			}
-			// while the old keys exist, because their IDs stay taken
+			// added before the old keys are removed, so that the new key cannot reuse one of their
+			// IDs
 			if err := a.addKey(key); err != nil {
 				return err
 			}

@@ -115,8 +115,8 @@ func (m *migrator) lock(ctx context.Context, conn *sql.Conn) error {
 	return err
 }
 
-// SessionUnlock commits if every migration has been applied. If a migration failed, SessionUnlock
-// rolls all migrations back, provided that the database runs migrations in a transaction.
+// SessionUnlock commits if every migration has been applied. If one was not applied, SessionUnlock
+// rolls all of them back, provided that the database ran them in a transaction.
 func (m *migrator) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
 	current, err := m.version(ctx, conn)
 	return errors.Join(err, m.unlock(ctx, conn, err == nil && current == m.newest))

@@ -11,10 +11,11 @@ import (
 
 // RegisterUsers implements [auth.UserStore].
 //
-// It first inserts without asking whether any value is taken, because in a fresh database and a
-// list without duplicates none is. Asking about every value first would double the time. Only if an
-// insertion fails does RegisterUsers ask which values are taken. It inserts the list in pieces,
-// each behind a savepoint, so that a failure repeats only one piece.
+// It first inserts users without querying whether their values are taken, because in a fresh
+// database no value of a list without duplicates is taken. Querying every value first would double
+// the time. Only if an insertion fails does RegisterUsers query which values are taken. It inserts
+// the list in pieces and sets a savepoint before each piece, so that a failure repeats only one
+// piece.
 func (s *Store) RegisterUsers(
 	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
 ) ([]error, error) {
@@ -81,7 +82,7 @@ type registration struct {
 	ask bool
 }
 
-// pieceSize is the number of users inserted behind one savepoint. If few values are taken, a
+// pieceSize is the number of users inserted after one savepoint. If few values are taken, a
 // transaction of 100,000 users then makes fewer than 64 savepoints. Up to 64, PostgreSQL keeps
 // subtransactions in shared memory, where other sessions can read them fast.
 const pieceSize = 4096
@@ -94,8 +95,9 @@ func (r *registration) prepareToAsk(ctx context.Context) error {
 }
 
 // addAll adds the candidates in pieces. Another transaction can take a value between the query and
-// the insertion. addAll then asks again, with half as many candidates each time, so that such a
-// transaction delays only the candidates next to the value that it took.
+// the insertion. addAll then queries again, and halves the number of candidates in the piece each
+// time. So the other transaction delays only the candidates in the list next to the one whose value
+// it took.
 func (r *registration) addAll(ctx context.Context, candidates []candidate) error {
 	size, failures := pieceSize, 0 // failures of a piece with a single candidate
 	for len(candidates) > 0 {
@@ -121,8 +123,9 @@ func (r *registration) addAll(ctx context.Context, candidates []candidate) error
 	return nil
 }
 
-// addPiece adds the candidates that can be added and records why the others cannot. If an
-// unexpected value is taken, it changes nothing and returns [auth.ErrExists].
+// addPiece adds the candidates that can be added and records an error for each of the others. If an
+// insertion still fails because a value is taken, addPiece changes nothing and returns
+// [auth.ErrExists].
 func (r *registration) addPiece(ctx context.Context, piece []candidate) error {
 	refusals, accepted := make([]error, len(piece)), piece
 	if r.ask {

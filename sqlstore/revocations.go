@@ -17,14 +17,14 @@ SELECT ` + revocationColumns + ` FROM auth_revocations r WHERE r.position >= ? O
 
 const (
 	hiddenReads = 10                    // reads before a hidden entry counts as missing
-	hiddenPause = 10 * time.Millisecond // pause between two such reads
+	hiddenPause = 10 * time.Millisecond // pause between two reads of a hidden entry
 )
 
 // ListRevocations implements [auth.SessionStore]. It returns no entry that follows a missing one.
 // An entry can be hidden for a moment: MariaDB can show a statement the commit of one transaction
 // but not an earlier commit, if both happen while the statement determines which transactions are
-// active. An entry that stays missing is an error, because the reader would otherwise take its
-// session for valid.
+// active. If an entry stays missing, ListRevocations returns an error. Without the error, the
+// reader would accept a session that the missing entry revokes.
 func (s *core) ListRevocations(
 	ctx context.Context, from int64, limit int,
 ) (entries []auth.Revocation, err error) {
@@ -60,14 +60,14 @@ func beforeMissing(
 	for i, e := range entries {
 		// RevokeEverybody can skip positions, so a gap before its entry is normal.
 		if e.Position > next && !revokesEverybody(e) {
-			// The head is read after the entries. All entries that were pruned before they were
-			// read are at least KeptRevocations behind it.
+			// The head is read after the entries. So every entry that was pruned before the entries
+			// were read is at least KeptRevocations positions before the head.
 			if newest < 0 {
 				if err := q.row(ctx, selectHead).Scan(&newest); err != nil {
 					return nil, err
 				}
 			}
-			// An entry so close to the head is never pruned, so it is missing.
+			// Pruning never removes an entry so close to the head, so the entry is missing.
 			if e.Position-1 > newest-auth.KeptRevocations {
 				return entries[:i], nil
 			}
@@ -120,10 +120,11 @@ INSERT INTO auth_revocations (position, id, user_id, session_id, generation, exp
 )
 
 // revoke adds the entries to the feed. It locks the row with the head of the feed until the
-// transaction ends, so that positions are in the order of commits. So the caller must already hold
-// all other locks that it needs.
+// transaction ends, so that positions are in the order of commits. The caller must take all other
+// locks before it calls revoke.
 //
-// An entry without a session and without a Generation revokes all sessions opened before it.
+// An entry without a session and without a Generation revokes all sessions that were opened before
+// the entry.
 func revoke(ctx context.Context, t tx, entries ...auth.Revocation) error {
 	position, err := holdHead(ctx, t)
 	if err != nil {
@@ -213,8 +214,9 @@ func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error
 	})
 }
 
-// covers reports whether e revokes the session of the named entry for at least as long as the named
-// entry does. The caller passes only entries of the session, of its user or of everybody.
+// covers reports whether e revokes the session of the entry named, and expires no earlier than
+// named. The caller passes as e only entries for the session, for the session's user, or for all
+// users.
 func covers(e, named auth.Revocation) bool {
 	revokes := e.SessionID != "" || e.Generation > named.Generation
 	return revokes && !e.ExpiresAt.Before(named.ExpiresAt)
@@ -273,7 +275,7 @@ func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) e
 }
 
 // revokeSessions adds an entry for each of these sessions of one user, which the caller has
-// deleted. It then folds the user's entries if there are too many.
+// deleted. It then folds the user's entries if too many of them name sessions: see [fold].
 func revokeSessions(ctx context.Context, t tx, sessions []auth.Session) error {
 	if len(sessions) == 0 {
 		return nil
@@ -303,11 +305,12 @@ SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.gen
 )
 
 // fold applies [auth.FoldRevocations] to the entries of the user. The caller has locked the user,
-// because a session that is created at the same time might be old enough to be folded.
+// so that no session is created meanwhile. Such a session might be old enough for the folded entry
+// to revoke it.
 //
-// fold skips sessions that other transactions have locked. Those transactions delete the sessions
-// themselves. Waiting for them could deadlock, because they may wait for the head of the feed,
-// which this transaction has locked.
+// fold skips sessions that other transactions have locked, because those transactions delete the
+// sessions themselves. Waiting for those transactions could deadlock, because they may wait for the
+// head of the feed, which this transaction has locked.
 func fold(ctx context.Context, t tx, userID string) error {
 	var count int
 	err := t.row(ctx, countNamed, userID).Scan(&count)
@@ -363,11 +366,12 @@ WHERE user_id = ? AND expires_at > 0 AND (generation < position OR session_id = 
 )
 
 // revokeSessionsOf deletes all sessions of the locked user and adds one entry that revokes them. It
-// returns the deleted sessions. It must come last in its transaction: see [revoke].
+// returns the deleted sessions. The call must come last in its transaction: see [revoke].
 //
 // The entry has the greatest Generation, so it replaces all other entries of the user except capped
-// ones. It expires no earlier than any of them, because a token may outlive today's
-// MaxTokenLifetime if that was longer when the token was issued.
+// ones. The entry expires no earlier than any entry that it replaces. The reason is that
+// MaxTokenLifetime may have been longer in the past, so a token that was issued then may still be
+// valid after the current MaxTokenLifetime.
 func (a acting) revokeSessionsOf(ctx context.Context, userID string) ([]auth.Session, error) {
 	sessions, err := collect(ctx, a.querier, sessionFields, lockUserSessions, userID)
 	if err != nil {

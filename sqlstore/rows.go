@@ -64,7 +64,7 @@ func scan(row *sql.Row, fields ...any) error {
 	return err
 }
 
-// zeroIfNone returns nil for [auth.ErrNotFound] and every other error unchanged.
+// zeroIfNone returns nil if err is [auth.ErrNotFound], and returns every other error unchanged.
 func zeroIfNone(err error) error {
 	if errors.Is(err, auth.ErrNotFound) {
 		return nil
@@ -72,8 +72,9 @@ func zeroIfNone(err error) error {
 	return err
 }
 
-// storable reports whether an ID can be in the database. An ID that cannot must not be queried,
-// because databases treat it differently: some truncate it at a NUL byte, others refuse it.
+// storable reports whether an ID can be in the database. If it returns false, the ID must not be
+// used in a query, because databases treat such IDs differently: some truncate the ID at a NUL
+// byte, others refuse the query.
 func storable(id string, limit int) bool {
 	return id != "" && len(id) <= limit && utf8.ValidString(id) && !strings.Contains(id, "\x00")
 }
@@ -121,7 +122,7 @@ func toMicros(t time.Time) int64 {
 	switch {
 	case t.IsZero():
 		return 0
-	// The time is later than that of any record, and might overflow an int64.
+	// No record has a time as late as this one, which might overflow an int64.
 	case t.UTC().Year() > 9999:
 		return math.MaxInt64
 	default:

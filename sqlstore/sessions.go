@@ -40,7 +40,7 @@ func (s *core) CreateSession(
 
 // addSession adds the session and returns the user as signed in. It updates *session to the stored
 // record. The caller has locked the user. If GitHub admitted the user again, admitted is the time
-// of that; otherwise it is zero.
+// of the admission. If not, admitted is zero.
 func addSession(
 	ctx context.Context, t tx, session *auth.Session, limit int, user auth.User, admitted time.Time,
 ) (auth.User, error) {
@@ -72,8 +72,8 @@ func addSession(
 }
 
 const (
-	// notRevokedForEverybody excludes sessions that RevokeEverybody revoked, because it does not
-	// delete them.
+	// notRevokedForEverybody excludes sessions that RevokeEverybody revoked, because
+	// RevokeEverybody does not delete sessions.
 	notRevokedForEverybody = ` AND s.generation >= (SELECT e.generation FROM auth_everybody e WHERE e.id = 1)`
 
 	liveSessions = `
@@ -112,8 +112,9 @@ func (s *core) ListSessions(ctx context.Context, userID string, now time.Time) (
 	})
 }
 
-// limitToKey locks the access key that opens the session, if any, and records its use. If the key
-// expires before the session would, it shortens the session.
+// limitToKey locks the access key that opens the session and records the use of the key. If the key
+// expires before the session, limitToKey makes the session expire with the key. It does nothing if
+// no key opens the session.
 func limitToKey(ctx context.Context, t tx, session *auth.Session) error {
 	if session.AccessKeyID == "" {
 		return nil

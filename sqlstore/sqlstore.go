@@ -11,26 +11,26 @@
 //	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: sqlstore.Postgres})
 //
 // A host that has its own users table calls [OpenAccounts] instead. The first of the two functions
-// to open the tables decides permanently what they contain, and the other function then refuses
-// them. The table auth_contents records the decision. To correct it, delete its row while the other
-// tables are empty and no program uses them.
+// to open the tables decides permanently what the tables contain, and the other function then
+// refuses to open them. The table auth_contents records the decision. To correct the decision,
+// delete the row of auth_contents while the other tables are empty and no program uses them.
 //
-// The rest of the program may use the same database and pool. But if it keeps every connection of
-// the pool busy, the store waits.
+// The rest of the program may use the same database and pool. But if the rest of the program keeps
+// every connection of the pool busy, the store waits.
 //
 // The store must see every committed write at once, from every instance. So name the primary server
 // in the data source name, never a replica or a proxy that sends reads to replicas.
 //
 // A host with its own tables in the same database uses [Store.HoldAuthority] or
-// [Accounts.HoldAuthority] to write to them on behalf of a caller's session.
+// [Accounts.HoldAuthority] to write to its tables on behalf of a caller's session.
 //
 // # Tested databases
 //
 // The tests run on PostgreSQL 15 with github.com/jackc/pgx/v5, on MariaDB 10.11 with
 // github.com/go-sql-driver/mysql, and on SQLite with modernc.org/sqlite. They have not been run on
-// MySQL 8 or CockroachDB. The package uses only features that the documentation of both describes,
-// with one exception: CockroachDB grants the lock for migrations without waiting, so let one
-// instance migrate there before the others start.
+// MySQL 8 or CockroachDB. The package uses only features that the documentation of both databases
+// describes, with one exception: CockroachDB grants the lock for migrations without waiting. So on
+// CockroachDB, let one instance migrate before the other instances start.
 //
 // # PostgreSQL
 //
@@ -47,11 +47,11 @@
 //	app:…@tcp(db.example.com)/app?interpolateParams=true
 //
 // With interpolateParams, the driver saves a round trip for each statement. autocommit must be on,
-// and sql_mode must contain STRICT_TRANS_TABLES or STRICT_ALL_TABLES, because the server would
-// otherwise truncate values that do not fit. Both are the default. The tables use InnoDB. If
-// innodb_flush_log_at_trx_commit is not 1, a server failure can lose the latest commits, as
-// described for PostgreSQL. Text is stored as VARBINARY, so the character set and the collation of
-// the connection do not matter.
+// and sql_mode must contain STRICT_TRANS_TABLES or STRICT_ALL_TABLES, because without these modes
+// the server truncates values that do not fit. Both settings are the default. The tables use
+// InnoDB. If innodb_flush_log_at_trx_commit is not 1, a server failure can lose the latest commits,
+// as described for PostgreSQL. Text is stored as VARBINARY, so the character set and the collation
+// of the connection do not matter.
 //
 // # SQLite
 //
@@ -59,8 +59,8 @@
 //
 //	file:app.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)
 //
-// SQLite's settings belong to a connection, and a pool opens connections at any time. So the
-// settings belong in the data source name:
+// SQLite's settings apply to one connection, and a pool opens connections at any time. So put the
+// settings into the data source name:
 //
 //   - journal_mode=WAL lets sign-ins read during a write. A file needs it; Open turns it on if it
 //     is off.
@@ -85,7 +85,8 @@
 //
 // If a transaction deadlocks, or if the database rolls it back so that others can proceed, the
 // store tries it again, up to ten attempts in all. If a COMMIT is interrupted, it may or may not
-// have taken effect. The error says so, and the store assumes neither.
+// have taken effect. The error then says that the outcome is unknown, and the store assumes neither
+// outcome.
 package sqlstore
 
 import (
@@ -110,9 +111,10 @@ type Config struct {
 	// underscores, and begins with a letter. Default "auth_".
 	Prefix string
 
-	// SkipMigrations is for a team that applies the files of [Migrations] itself. Opening then
-	// neither creates nor changes tables. It still checks that the tables can be used. The first
-	// call also records in auth_contents whether a [Store] or an [Accounts] uses the tables.
+	// SkipMigrations is for a team that applies the files of [Migrations] itself. [Open] and
+	// [OpenAccounts] then neither create nor change tables. They still check that the tables can be
+	// used. The first call also records in auth_contents whether a [Store] or an [Accounts] uses
+	// the tables.
 	SkipMigrations bool
 
 	// IsConflict reports whether an error of the driver means that a primary key or a unique
@@ -120,7 +122,7 @@ type Config struct {
 	// drivers do not need it.
 	IsConflict func(error) bool
 
-	// Timeout limits three phases of a call, each on its own: waiting for locks that other calls
+	// Timeout limits each of three phases of a call separately: waiting for locks that other calls
 	// hold, running the statements, and committing. The caller's context may end the call earlier.
 	// Default 10 seconds.
 	Timeout time.Duration
@@ -153,8 +155,8 @@ type core struct {
 	isConflict func(error) bool
 	timeout    time.Duration
 
-	// statements caches the queries of this package as the database runs them, by the query in this
-	// package. The package has a fixed number of queries, so the cache is bounded.
+	// statements is a cache. It maps each query of this package to the query that the database
+	// runs. The package has a fixed number of queries, so the cache is bounded.
 	statements sync.Map
 
 	// writer is a one-slot semaphore; its holder may write. See [core.transact]. It is nil if the
@@ -166,8 +168,9 @@ type core struct {
 // another process migrates, Open waits for that process, for minutes if ctx allows it.
 //
 // Open fails if the tables are newer than this package, so that an older program cannot damage
-// them. It fails if [OpenAccounts] was the first to open the tables. It also fails if the tables
-// were created before that was recorded and they have keys, sessions or GitHub links, but no users.
+// them. It fails if the table auth_contents records that [OpenAccounts] opened the tables first. If
+// auth_contents has no record, because the tables were created by an earlier version, Open fails if
+// they have keys, sessions or GitHub links, but no users.
 //
 // The caller keeps ownership of db, and closes it after the last call to the store.
 func Open(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
@@ -235,7 +238,8 @@ func (s *core) keepsUsers() bool { return s.contents == usersAndAccounts }
 
 const selectBootstrapped = `SELECT COUNT(*) FROM auth_bootstrap`
 
-// Ping reads from the tables. This proves more than that the connection is alive.
+// Ping reads from the tables. So it also fails if the connection is alive but the tables cannot be
+// read.
 func (s *core) Ping(ctx context.Context) error {
 	_, err := read(ctx, s, "ping", func(q querier) (bootstrapped int, err error) {
 		err = q.row(ctx, selectBootstrapped).Scan(&bootstrapped)
@@ -271,12 +275,13 @@ var tableChecks = []string{
 	`SELECT st.id, st.expires_at FROM auth_github_states st WHERE 1 = 0`,
 	`SELECT r.username_folded FROM auth_retired_usernames r WHERE 1 = 0`,
 	`SELECT c.id, c.keeps FROM auth_contents c WHERE 1 = 0`,
-	// A server that is too old does not know SKIP LOCKED.
+	// An old server, which this package does not support, returns an error for SKIP LOCKED.
 	`SELECT name FROM auth_locks WHERE 1 = 0 FOR UPDATE SKIP LOCKED`,
 }
 
-// checkTables makes opening fail if the tables were created by other means and lack something.
-// Otherwise the first sign-in would fail.
+// checkTables returns an error if a table or a column is missing, which can happen if the tables
+// were created by other means. Without this check, opening would succeed and the first sign-in
+// would fail.
 func (s *core) checkTables(ctx context.Context) error {
 	for _, query := range tableChecks {
 		rows, err := s.db.QueryContext(ctx, s.statement(query))

@@ -15,7 +15,7 @@ type candidate struct {
 	wants []want // unique values in the order of the checks; ID and username come first
 }
 
-// want is a value that only one user can have.
+// want is a value that a candidate needs and that only one user can have.
 type want struct {
 	field string // the name in [auth.ExistsError]
 	value string // folded if the comparison ignores case
@@ -69,8 +69,8 @@ func (t taken) sameUser(c candidate) string {
 	return id
 }
 
-// decide processes the candidates in order. It returns an error or nil for each of them, and the
-// candidates without an error.
+// decide processes the candidates in order. It returns an error or nil for each candidate, and the
+// list of the candidates without an error.
 func (t taken) decide(candidates []candidate) (refusals []error, accepted []candidate) {
 	now := maps.Clone(t)
 	refusals = make([]error, len(candidates))
@@ -85,12 +85,12 @@ func (t taken) decide(candidates []candidate) (refusals []error, accepted []cand
 	return refusals, accepted
 }
 
-// askedValues is the number of values in each list of a question. A list must hold all keys of one
-// user.
+// askedValues is the number of values in each list of the query selectTaken. A list must have room
+// for all keys of one user.
 const askedValues = auth.MaxKeys
 
-// selectTaken asks about all kinds of values in one query. With a query for each kind, a user who
-// is added between two queries would appear only in the later one.
+// selectTaken asks about all kinds of values in one query. With a separate query for each kind, a
+// user who is added between two queries would appear only in the later query.
 var selectTaken = `SELECT 'user_id', id, id FROM auth_users WHERE id ` + inList(askedValues) + `
 UNION ALL SELECT 'username', username_folded, id FROM auth_users WHERE username_folded ` + inList(askedValues) + `
 UNION ALL SELECT 'username', username_folded, '' FROM auth_retired_usernames WHERE username_folded ` + inList(askedValues) + `
@@ -122,8 +122,8 @@ func findTaken(ctx context.Context, t tx, candidates []candidate) (taken, error)
 	return found, nil
 }
 
-// takenArguments returns the arguments of selectTaken for as many of the first candidates as fit
-// into one query, and the remaining candidates.
+// takenArguments returns the arguments of selectTaken for the first candidates, as many as fit into
+// one query. It also returns the remaining candidates.
 func takenArguments(candidates []candidate) (arguments []any, others []candidate) {
 	of := map[string][]string{}
 	n := 0

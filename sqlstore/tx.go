@@ -73,15 +73,15 @@ func (s *core) tx(ctx context.Context, conn *sql.Conn) tx {
 	return tx{querier{s, conn}, conn, conn, ctx.Err}
 }
 
-// insert returns [auth.ErrExists] if the row violates a unique constraint. The transaction must end
-// then, because PostgreSQL accepts no more statements in it.
+// insert returns [auth.ErrExists] if the row violates a unique constraint. The caller must then end
+// the transaction, because PostgreSQL accepts no more statements in the transaction.
 func (t tx) insert(ctx context.Context, query string, args ...any) error {
 	_, err := t.count(ctx, query, args...)
 	return t.store.existsOr(err)
 }
 
 // change updates rows that are known to exist and are locked. It ignores the row count, because
-// MySQL does not count a row that keeps its values.
+// MySQL does not count a row whose values stay the same.
 func (t tx) change(ctx context.Context, query string, args ...any) error {
 	_, err := t.count(ctx, query, args...)
 	return err
@@ -106,8 +106,7 @@ func (t tx) count(ctx context.Context, query string, args ...any) (int, error) {
 	return int(n), err
 }
 
-// existsOr returns [auth.ErrExists] if err is a violated unique constraint. Otherwise it returns
-// err.
+// existsOr returns [auth.ErrExists] if err is a violated unique constraint, and err if not.
 func (s *core) existsOr(err error) (result error) {
 	if err == nil {
 		return nil
@@ -173,10 +172,11 @@ func writeFor[T any](
 // transact makes one attempt of write.
 //
 // SQLite has one writer at a time. On SQLite, transact therefore waits for the writer semaphore
-// first. It waits without polling, without a connection, and until its context ends. The statements
-// do not get the caller's context. When that ended, the driver would interrupt SQLite, which may
-// then roll back on its own, and the next statement would run and commit outside the transaction.
-// The statements are few and short, and have their own deadline instead.
+// first. It waits without polling, without a connection, and no longer than its context. The
+// statements do not get the caller's context. If they did, the driver would interrupt SQLite when
+// the caller's context ends. SQLite may then roll back on its own, and the next statement would run
+// and commit outside the transaction. The statements are few and short, and have their own deadline
+// instead.
 //
 // On the other databases a statement may wait for rows that others have locked, and the end of the
 // caller's context ends the wait. The driver then closes the connection, and the server rolls back.
@@ -220,8 +220,8 @@ func (s *core) statementContext(ctx context.Context) context.Context {
 	return ctx
 }
 
-// commit has its own deadline. A transaction whose statements took almost all the time must still
-// learn whether the commit took effect.
+// commit has its own deadline. If the statements of a transaction took almost all the time until
+// their deadline, commit must still have time to learn whether the COMMIT took effect.
 func (s *core) commit(ctx context.Context, conn *sql.Conn) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
@@ -233,7 +233,7 @@ func (s *core) commit(ctx context.Context, conn *sql.Conn) error {
 
 func (s *core) lockWriter(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		// If the writer is free as well, select would choose at random.
+		// Without this check, select would choose at random if ctx is done and the writer is free.
 		return err
 	}
 	if s.writer == nil {
@@ -257,8 +257,8 @@ func (s *core) unlockWriter() {
 // restart or a proxy has closed meanwhile.
 const maxBegins = 3
 
-// begin returns a connection with an open transaction. It holds no connection while it waits for
-// another process, so that reads can proceed.
+// begin returns a connection with an open transaction. While begin waits for another process, it
+// holds no connection, so that reads can use the connections.
 func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 	err = s.retry(ctx, s.timeout, func() error {
 		for range maxBegins {
@@ -278,8 +278,8 @@ func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 	return conn, err
 }
 
-// beginOn opens a transaction on the connection. If it fails, it leaves none open: a driver may
-// report the end of the context although the BEGIN took effect.
+// beginOn opens a transaction on the connection. If beginOn fails, it rolls back, because a driver
+// may report the end of the context although the BEGIN took effect.
 func (s *core) beginOn(ctx context.Context, conn *sql.Conn) error {
 	for _, statement := range s.dialect.begin {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
@@ -290,8 +290,8 @@ func (s *core) beginOn(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// rollBack leaves no transaction open on the connection. If it cannot, it takes the connection out
-// of the pool.
+// rollBack leaves no transaction open on the connection. If the transaction may still be open,
+// rollBack takes the connection out of the pool.
 func (s *core) rollBack(ctx context.Context, conn *sql.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultTimeout)
 	defer cancel()
@@ -321,8 +321,9 @@ const (
 	slowestRetry = 10 * time.Millisecond
 )
 
-// retry repeats try while another process holds a lock that try needs, until the patience or the
-// context ends. If the context ends first, the error wraps that of the context.
+// retry repeats try while another process holds a lock that try needs, but no longer than the
+// duration patience and no longer than the context. If the context ends first, the returned error
+// wraps the error of the context.
 func (s *core) retry(ctx context.Context, patience time.Duration, try func() error) (err error) {
 	deadline := time.Now().Add(patience)
 	for delay := firstRetry; ctx.Err() == nil; delay = min(2*delay, slowestRetry) {

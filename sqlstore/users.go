@@ -209,8 +209,7 @@ func holdUser(ctx context.Context, t tx, id string) (auth.User, error) {
 	return user, nil
 }
 
-// hostUser returns a user of the host's table in the form in which a store of accounts returns
-// users.
+// hostUser returns the form in which a store of accounts returns a user of the host's table.
 func hostUser(id string) auth.User { return auth.User{ID: id} }
 
 // holdActive is holdUser, but returns [auth.ErrUserDisabled] if the user is not active.
@@ -292,8 +291,9 @@ func retireUsername(ctx context.Context, t tx, user auth.User) error {
 	return t.insert(ctx, insertRetired, auth.FoldASCII(user.Username))
 }
 
-// addUser inserts the user before it looks for a retired username. If a user of that name is being
-// deleted, the insertion waits until that transaction ends, so the query sees the retired name.
+// addUser inserts the user before it looks for a retired username. If another transaction is
+// deleting a user with the same name, the insertion waits until that transaction ends. So the query
+// after the insertion sees the retired name.
 func addUser(ctx context.Context, t tx, user auth.User) error {
 	if err := t.insert(ctx, insertUser, userValues(user)...); err != nil {
 		return err
@@ -307,8 +307,8 @@ func addUser(ctx context.Context, t tx, user auth.User) error {
 
 const updateUser = `UPDATE auth_users SET is_super_user = ?, is_active = ? WHERE id = ?`
 
-// changeUser applies the change on behalf of the authority and returns the changed user, whose
-// record it locks. The caller revokes the sessions.
+// changeUser locks the record of the user, applies the change on behalf of the authority, and
+// returns the changed user. The caller revokes the sessions.
 func changeUser(
 	ctx context.Context, t tx, w auth.Write, id string, change auth.UserChange,
 ) (acting, auth.User, error) {
@@ -334,8 +334,8 @@ func setsFalse(flag *bool) bool { return flag != nil && !*flag }
 const lockSuperUsers = `SELECT name FROM auth_locks WHERE name = 'super users' FOR UPDATE`
 
 // holdSuperUsers lets only one transaction at a time disable, demote or delete a super user.
-// Otherwise two transactions could each count on the super user that the other removes, and none
-// would remain.
+// Without this lock, each of two transactions could rely on the super user that the other
+// transaction removes, and no super user would remain.
 func holdSuperUsers(ctx context.Context, t tx) error {
 	if t.store.dialect.oneWriter {
 		return nil
@@ -350,7 +350,8 @@ func holdSuperUsers(ctx context.Context, t tx) error {
 const selectOtherSuperUsers = `
 SELECT EXISTS (SELECT 1 FROM auth_users WHERE is_super_user = 1 AND is_active = 1 AND id <> ?)`
 
-// requireSuperUserBeside returns [auth.ErrLastSuperUser] unless there is another active super user.
+// requireSuperUserBeside returns [auth.ErrLastSuperUser] unless another user is an active super
+// user.
 func requireSuperUserBeside(ctx context.Context, t tx, id string) error {
 	another, err := t.queryBool(ctx, selectOtherSuperUsers, id)
 	if err == nil && !another {

@@ -24,8 +24,8 @@ func RunAccounts(t *testing.T, open func(t *testing.T) auth.AccountStore) {
 	})
 }
 
-// The groups of RunAccounts. As in Run, the groups of together share a store, and each promise of
-// alone gets its own.
+// The groups of RunAccounts. As in Run, the promises of the groups of together share a store, and
+// each promise of the groups of alone gets its own store.
 var (
 	accountsTogether = []group[auth.AccountStore]{
 		{"users", slices.Concat(storePromises, accountPromises)},

@@ -21,8 +21,8 @@ var authorityPromises = append([]promise[auth.AccountStore]{
 
 var authorityPromisesOfUsers = ofUsers(powerlessPromises(true), nil)
 
-// powerlessPromises returns a promise for each ending: for those that only a store with users has
-// if users is set, and for all others if not.
+// powerlessPromises returns a promise for each ending. If users is set, it covers the endings that
+// only a store with users has. If not, it covers all other endings.
 func powerlessPromises(users bool) []promise[auth.AccountStore] {
 	var promises []promise[auth.AccountStore]
 	for _, e := range endings {
@@ -38,8 +38,9 @@ func powerlessPromises(users bool) []promise[auth.AccountStore] {
 	return promises
 }
 
-// requirePowerless tests each verb against the ending in three ways: the verb after the ending, and
-// both at once with either of them holding its locks first.
+// requirePowerless tests each verb against the ending in three ways: the verb runs after the
+// ending, the verb starts while the ending holds its locks, and the ending starts while the verb
+// holds its locks.
 func requirePowerless(t *testing.T, store auth.AccountStore, e ending, verbs []verb) {
 	grace := graceOf(t, store)
 	for _, v := range verbs {
@@ -69,8 +70,8 @@ func requireRejected(t *testing.T, e ending, v verb, try attempt, err error) {
 	}
 }
 
-// requireLiveOrOvertaken holds the verb after it has locked, and revokes the session meanwhile. The
-// verb must succeed, unless the ending returned before the verb committed.
+// requireLiveOrOvertaken blocks the verb once the verb has taken its locks, and revokes the session
+// meanwhile. The verb must succeed, unless the ending returned before the verb committed.
 func requireLiveOrOvertaken(
 	t *testing.T, store auth.AccountStore, e ending, v verb, a account, grace time.Duration,
 ) {
@@ -113,7 +114,8 @@ func requireRefusedAfter(
 	}
 }
 
-// requireWaitsForEnding holds the ending after it has locked, and calls the verb meanwhile.
+// requireWaitsForEnding blocks the ending once the ending has taken its locks, and calls the verb
+// meanwhile.
 func requireWaitsForEnding(
 	t *testing.T, store auth.AccountStore, e ending, v verb, grace time.Duration,
 ) {
@@ -129,7 +131,7 @@ func requireWaitsForEnding(
 	requireRejected(t, e, v, try, h.secondErr)
 }
 
-// expiredPowerless calls each verb when the session has just expired. It then lets the session
+// expiredPowerless calls each verb of a session that has just expired. It then lets the session
 // expire while the verb waits for a lock that another call holds.
 func expiredPowerless(t *testing.T, store auth.AccountStore) {
 	grace := graceOf(t, store)
@@ -165,9 +167,9 @@ func expiredPowerless(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// foldedPowerless tests all verbs against one fold of the feed, because a fold takes a thousand
-// calls. One verb is held during the fold, and the others are called after it. Finally it makes
-// many changes of the user at once while a session is revoked.
+// foldedPowerless tests all verbs against a single fold of the feed, because a fold takes a
+// thousand calls. One verb is blocked during the fold, and the other verbs are called after the
+// fold. Finally foldedPowerless makes many changes of the user at once while a session is revoked.
 func foldedPowerless(t *testing.T, store auth.AccountStore) {
 	a := newActor(t, store)
 	verbs := verbsOf(store)

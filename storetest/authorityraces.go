@@ -28,7 +28,8 @@ func crowd(t *testing.T, store auth.AccountStore) int {
 	return 32
 }
 
-// nothingAfterTheEnd makes many changes by one session and revokes the session in their midst.
+// nothingAfterTheEnd makes many changes by one session at once, and revokes the session while the
+// changes run.
 func nothingAfterTheEnd(t *testing.T, store auth.AccountStore) {
 	n := crowd(t, store)
 	for _, e := range endingsOf(store) {
@@ -39,7 +40,7 @@ func nothingAfterTheEnd(t *testing.T, store auth.AccountStore) {
 // seenChange is a change of another user's records with a visible result.
 type seenChange struct {
 	call func() error
-	seen func() error // returns nil if the change is visible, and ErrNotFound if it is not
+	seen func() error // returns nil if the change is visible, and ErrNotFound if not
 }
 
 func raceChanges(t *testing.T, store auth.AccountStore, e ending, a account, n int) {
@@ -92,7 +93,7 @@ func raceChanges(t *testing.T, store auth.AccountStore, e ending, a account, n i
 }
 
 func disableEachOther(t *testing.T, store auth.Store) {
-	register(t, store, newSuperUser()) // otherwise one of the two would be the last super user
+	register(t, store, newSuperUser()) // so that neither of the two is the last super user
 	for range testenv.Rounds(t, testenv.Counts{Small: 20, Moderate: 20, Full: 10_000}) {
 		pair := [2]account{newAccountOf(t, store, newSuperUser()),
 			newAccountOf(t, store, newSuperUser())}

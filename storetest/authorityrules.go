@@ -79,8 +79,8 @@ func borrowedSessionRefused(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// othersNotFound calls the administrative verbs, and the verbs about another user, by a session
-// that has only the authority of its user.
+// othersNotFound calls the administrative verbs, and verbs that change another user, by a session
+// that has authority only over its own user.
 func othersNotFound(t *testing.T, store auth.AccountStore) {
 	for _, v := range verbsOf(store) {
 		t.Run(v.name, func(t *testing.T) {
@@ -156,7 +156,8 @@ func superUserRequired(t *testing.T, store auth.Store) {
 	}
 }
 
-// bootstrapChecksAuthority tests a call that no host makes, because the rule has no exception.
+// bootstrapChecksAuthority tests Bootstrap with the authority of a session. No host makes such a
+// call, but the rule that a store checks the authority has no exception.
 func bootstrapChecksAuthority(t *testing.T, store auth.Store) {
 	a := newActor(t, store)
 	require.NoError(t, store.RevokeToken(t.Context(), claimsOf(a.session)))

@@ -77,7 +77,7 @@ func bootstrapAfterRegister(t *testing.T, store auth.Store) {
 
 func bootstrapForEver(t *testing.T, store auth.Store) {
 	a := bootstrap(t, store)
-	register(t, store, newSuperUser()) // otherwise a would be the last super user
+	register(t, store, newSuperUser()) // so that a is not the last super user
 	update(t, store, a.user.ID, auth.UserChange{IsActive: new(false), IsSuperUser: new(false)})
 	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), a.key.ID))
 	requireNoBootstrap(t, store)

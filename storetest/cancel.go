@@ -28,7 +28,8 @@ func methodsOf(store auth.AccountStore) map[string]method[auth.AccountStore] {
 	return withUserMethods(store, accountMethods, userMethods)
 }
 
-// withUserMethods returns the calls of accounts, and also those of users if the store keeps users.
+// withUserMethods returns the calls of accounts, and also the calls of users if the store keeps
+// users.
 func withUserMethods[O, D any](
 	store auth.AccountStore,
 	accounts map[string]func(ctx context.Context, store auth.AccountStore, own O, draft D) error,
@@ -195,7 +196,8 @@ func canceledBefore(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// canceledFirst calls the methods with arguments that they would refuse.
+// canceledFirst calls the methods with arguments that the methods would refuse if the context were
+// not done.
 func canceledFirst(t *testing.T, store auth.AccountStore) {
 	for name, call := range methodsOf(store) {
 		t.Run(name, func(t *testing.T) {

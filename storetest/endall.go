@@ -102,9 +102,9 @@ func endAllOfDisabledUser(t *testing.T, store auth.Store) {
 	requireUser(t, store, changed(a.user, disable))
 }
 
-// sessionsRacingEndAll creates sessions while all sessions of the user are revoked. A session from
-// before must no longer exist. Each other session was either revoked and counted, or created later
-// and stays.
+// sessionsRacingEndAll creates sessions while all sessions of the user are revoked. A session that
+// existed before the revocation began must no longer exist. Each of the other sessions must either
+// have been revoked and counted, or have been created later and still exist.
 func sessionsRacingEndAll(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newAccount(t, store)

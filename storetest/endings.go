@@ -15,10 +15,10 @@ type ending struct {
 	name string
 
 	users   bool // only a store that keeps users has it
-	noWrite bool // end takes no Write, so it has no clock to hold it at
+	noWrite bool // end takes no Write, so no clock can block it
 	demotes bool // only the authority of a super user is lost
 
-	// prepare, if not nil, returns an actor whose session end can revoke.
+	// prepare, if not nil, returns an actor whose session the function end can revoke.
 	prepare func(t *testing.T, store auth.AccountStore, a account) account
 
 	end func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error
@@ -42,7 +42,7 @@ func claimsOf(session auth.Session) auth.SessionClaims {
 	}
 }
 
-// endings are all endings except the fold of the feed and the session's own expiry.
+// endings are all endings except two: the fold of the feed, and the expiry of the session.
 var endings = []ending{
 	{name: "the session is revoked",
 		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error {
@@ -105,7 +105,7 @@ var endings = []ending{
 		}},
 }
 
-// folded revokes one session of the user more than the feed may name.
+// folded revokes so many sessions of the user that the feed has to fold: one more than it may name.
 var folded = ending{name: "the feed folds", noWrite: true, prepare: nearlyFolded,
 	end: func(ctx context.Context, store auth.AccountStore, _ auth.Write, a account) error {
 		return store.RevokeToken(ctx, newClaims(a.user, a.session.Generation+1))

@@ -35,7 +35,7 @@ func racingChanges(t *testing.T, store auth.Store) {
 	}
 }
 
-// sessionEnd is a call that revokes sessions, some of which may be about to be created.
+// sessionEnd is a call that revokes sessions. Other calls may be creating some of these sessions.
 type sessionEnd[S any] struct {
 	name    string
 	host    bool    // also revokes sessions that no key opened
@@ -43,13 +43,13 @@ type sessionEnd[S any] struct {
 	end     func(ctx context.Context, store S, a account) error
 }
 
-// keyEnd is the call that every store has.
+// keyEnd is the sessionEnd that every store has.
 var keyEnd = sessionEnd[auth.AccountStore]{"revoking the key", false, []error{auth.ErrNotFound},
 	func(ctx context.Context, store auth.AccountStore, a account) error {
 		return store.RevokeKey(ctx, byHost(now), a.key.ID)
 	}}
 
-// userEnds are the calls that only a store with users has.
+// userEnds are the sessionEnds that only a store with users has.
 var userEnds = []sessionEnd[auth.UserStore]{
 	{"disabling the user", true, []error{auth.ErrUserDisabled},
 		func(ctx context.Context, users auth.UserStore, a account) error {
@@ -73,7 +73,7 @@ var userEnds = []sessionEnd[auth.UserStore]{
 		}},
 }
 
-// endsOf returns the calls that the store has.
+// endsOf returns the sessionEnds that the store has.
 func endsOf(store auth.AccountStore) []sessionEnd[auth.AccountStore] {
 	all := []sessionEnd[auth.AccountStore]{keyEnd}
 	users := usersOf(store)
@@ -103,7 +103,7 @@ func sessionsRacingTheirEnd(t *testing.T, store auth.AccountStore) {
 }
 
 // requireNoneOutlasts creates sessions of the account while end runs, and fails the test if one of
-// them exists afterwards.
+// these sessions exists afterwards.
 func requireNoneOutlasts(
 	t *testing.T, store auth.AccountStore, a account, host bool, refused []error, end func() error,
 ) {

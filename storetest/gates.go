@@ -11,8 +11,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// callTimeout is how long a call may take that nothing blocks. It is long, because a busy machine
-// is not the store's fault.
+// callTimeout is the maximum duration of a call that nothing blocks. The timeout is long, because
+// even a correct store is slow on a busy machine.
 const callTimeout = time.Minute
 
 // gate is a clock that blocks the first call that reads the time. A store reads the time after it
@@ -97,9 +97,9 @@ func startHeld(t *testing.T, g *gate, what string, call func() error) *running {
 	return r
 }
 
-// graceOf returns how long to watch a call that should be waiting for another. It is a multiple of
-// the duration of a write in this store. A shorter time would find fewer defects, but never fail a
-// correct store.
+// graceOf returns how long to watch a call that should be waiting for another call. The returned
+// time is a multiple of the duration of a write in this store. With a shorter time, the tests would
+// find fewer defects, but would still never fail a correct store.
 func graceOf(t *testing.T, store auth.AccountStore) time.Duration {
 	t.Helper()
 	took := time.Hour
@@ -117,8 +117,8 @@ type held struct {
 	overtook            bool // the second call returned while the first was blocked
 }
 
-// callBehind makes the first call, blocks it at the gate and makes the second call. It opens the
-// gate once the second call has returned or is seen to wait.
+// callBehind makes the first call, blocks it at the gate, and makes the second call. It opens the
+// gate once the second call has returned, or has not returned within the time grace.
 func callBehind(
 	t *testing.T, ctx context.Context, grace time.Duration, at time.Time,
 	first func(ctx context.Context,

@@ -32,7 +32,7 @@ var (
 	}
 )
 
-// githubHost is the host of all accounts unless a test names another.
+// githubHost is the GitHub host of all accounts, unless a test names another GitHub host.
 const githubHost = "github.com"
 
 // newGitHubAccount returns an account that no store has yet.
@@ -93,8 +93,8 @@ func newLinked(t *testing.T, store auth.AccountStore) linked {
 	return signUp(t, store, firstSignIn(newUser()))
 }
 
-// asKept returns a first sign-in as the store accepts it. For a store of accounts, it has no new
-// user.
+// asKept returns a first sign-in in the form that the store accepts. For a store of accounts, the
+// sign-in has no new user.
 func asKept(store auth.AccountStore, first auth.GitHubSignInWrite) auth.GitHubSignInWrite {
 	if usersOf(store) == nil {
 		first.NewUser = nil
@@ -128,7 +128,7 @@ type connection struct {
 }
 
 // newConnect returns a call that connects the account to the user of the session. The user must
-// have no token for the account's host yet.
+// have no token for the account's GitHub host yet.
 func newConnect(session auth.Session, account auth.GitHubAccount) connecting {
 	link := newLink(auth.User{ID: session.UserID}, account)
 	return connecting{bySession(session, session.CreatedAt),
@@ -142,7 +142,7 @@ func connect(t *testing.T, store auth.AccountStore, connect connecting) connecti
 	return connection{Link: connect.Link, Token: &connect.Token}
 }
 
-// connectElsewhere links the user to an account of another host as well.
+// connectElsewhere links the user also to an account of another GitHub host.
 func (l linked) connectElsewhere(t *testing.T, store auth.AccountStore) connection {
 	t.Helper()
 	account := newGitHubAccount()
@@ -204,8 +204,8 @@ func requireNoConnection(t *testing.T, store auth.AccountStore, userID, host str
 	require.ErrorIs(t, err, auth.ErrNotFound, "user %q has a link to %q", userID, host)
 }
 
-// hasConnection reports whether the user has a link to the host and a token for it. It fails the
-// test if the store returns another error.
+// hasConnection reports whether the user has a link to the GitHub host and a token for that host.
+// It fails the test if the store returns another error.
 func hasConnection(t *testing.T, store auth.AccountStore, userID, host string) (link, token bool) {
 	t.Helper()
 	_, found, err := store.FindGitHubConnection(t.Context(), userID, host)

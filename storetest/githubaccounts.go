@@ -216,8 +216,8 @@ func racingAccountsOfOneUser(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireOneLinked makes the sign-ins at once, and fails the test unless one succeeds and nothing
-// is left of the others.
+// requireOneLinked makes the sign-ins at once, and fails the test unless exactly one sign-in
+// succeeds and the others leave nothing in the store.
 func requireOneLinked(t *testing.T, store auth.AccountStore, signIns []auth.GitHubSignInWrite) {
 	t.Helper()
 	errs := race(len(signIns), func(i int) error {
@@ -238,8 +238,8 @@ func requireOneLinked(t *testing.T, store auth.AccountStore, signIns []auth.GitH
 	}
 }
 
-// racingFirstSignInsOfOneUser tests a person who clicks twice. Without a token, no sign-in
-// conflicts with another.
+// racingFirstSignInsOfOneUser tests a person who clicks twice, so that two sign-ins of one user run
+// at once. The sign-ins have no token, so they do not conflict with each other.
 func racingFirstSignInsOfOneUser(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		first := firstLink()

@@ -136,7 +136,8 @@ func githubCanceledBefore(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// githubCanceledFirst calls the methods with arguments that they would refuse.
+// githubCanceledFirst calls the methods with arguments that the methods would refuse if the context
+// were not done.
 func githubCanceledFirst(t *testing.T, store auth.AccountStore) {
 	for name, call := range githubMethodsOf(store) {
 		t.Run(name, func(t *testing.T) {

@@ -50,7 +50,7 @@ func connectedAgain(t *testing.T, store auth.AccountStore) {
 	_, err := store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost, "")
 	require.NoError(t, err)
 	again := newConnect(a.session, a.link.Account)
-	connect(t, store, again) // the first token once more
+	connect(t, store, again) // writes the first token again
 	again.Link.CreatedAt = a.link.CreatedAt
 	a.link, a.token = again.Link, again.Token
 	a.requireUnchanged(t, store)

@@ -105,7 +105,7 @@ type connectEnd[S any] struct {
 	unlinks bool // also removes earlier connections
 }
 
-// connectEnds are the calls that every store has.
+// connectEnds are the connectEnd calls that every store has.
 var connectEnds = map[string]connectEnd[auth.AccountStore]{
 	"signing out": {func(ctx context.Context, store auth.AccountStore, a account) error {
 		return store.RevokeSession(ctx, byHost(now), a.session.ID)
@@ -119,7 +119,7 @@ var connectEnds = map[string]connectEnd[auth.AccountStore]{
 	}, false},
 }
 
-// userConnectEnds are the calls that only a store with users has.
+// userConnectEnds are the connectEnd calls that only a store with users has.
 var userConnectEnds = map[string]connectEnd[auth.UserStore]{
 	"disabling the user": {func(ctx context.Context, users auth.UserStore, a account) error {
 		_, err := users.UpdateUser(ctx, byHost(now), a.user.ID, disable)
@@ -146,8 +146,8 @@ func connectRacingItsEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireEndsConnecting races connections with the call, which is a method of the store or of its
-// users.
+// requireEndsConnecting makes connections while the call runs. The call is a method of the store or
+// of its users.
 func requireEndsConnecting[S any](t *testing.T, store auth.AccountStore, of S, test connectEnd[S]) {
 	t.Helper()
 	for range rounds(t) {
@@ -158,9 +158,9 @@ func requireEndsConnecting[S any](t *testing.T, store auth.AccountStore, of S, t
 	}
 }
 
-// requireNoneConnectsLate connects accounts of several hosts while end runs, and reads the
-// connections as soon as end has returned. A connection that is not visible then must not appear
-// later.
+// requireNoneConnectsLate connects accounts of several GitHub hosts while end runs, and reads the
+// connections as soon as end has returned. A connection that this first read does not find must not
+// appear later.
 func requireNoneConnectsLate(
 	t *testing.T, store auth.AccountStore, a account, unlinks bool, end func() error,
 ) {

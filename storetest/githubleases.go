@@ -54,7 +54,7 @@ func leaseEnds(t *testing.T, store auth.AccountStore) {
 	for _, at := range []time.Time{now, now.Add(999), now.In(time.FixedZone("east", 3600))} {
 		requireLease(t, store, true, a.token, at)
 		requireLease(t, store, false, a.token, now.Add(leaseTime-time.Nanosecond))
-		requireLease(t, store, true, a.token, now.Add(leaseTime)) // the new lease is as long
+		requireLease(t, store, true, a.token, now.Add(leaseTime)) // the new lease also lasts leaseTime
 		requireLease(t, store, false, a.token, now.Add(2*leaseTime-time.Microsecond))
 		a.token = replace(t, store, a.token)
 	}
@@ -63,8 +63,8 @@ func leaseEnds(t *testing.T, store auth.AccountStore) {
 	a.requireUnchanged(t, store)
 }
 
-// leaseOfNoTime finds a store that mistakes a row which its update leaves unchanged for a row that
-// another caller holds.
+// leaseOfNoTime finds a store that reports a token as leased to another caller because the update
+// of the token's row changed no value.
 func leaseOfNoTime(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	for range 3 {

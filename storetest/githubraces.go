@@ -32,7 +32,7 @@ var githubRacePromisesOfUsers = []promise[auth.Store]{
 }
 
 // raceFirstSignIns makes several first sign-ins at once that share one value. It fails the test
-// unless one succeeds and the others leave nothing.
+// unless exactly one sign-in succeeds and the others leave nothing in the store.
 func raceFirstSignIns(t *testing.T, store auth.Store, edit func(*auth.GitHubSignInWrite), want error) {
 	t.Helper()
 	signIns := make([]auth.GitHubSignInWrite, contenders)
@@ -181,8 +181,8 @@ func racingAccounts(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// raceConnects makes the connections at once, fails the test unless exactly one succeeds, and
-// returns that one.
+// raceConnects makes the connections at once, fails the test unless exactly one connection
+// succeeds, and returns that connection.
 func raceConnects(
 	t *testing.T, store auth.AccountStore, connects []connecting, others ...error,
 ) connecting {
@@ -268,7 +268,7 @@ func replacedWhileDeleted(t *testing.T, store auth.AccountStore) {
 			return nil
 		})
 		require.NoError(t, deleted)
-		if replaced == nil { // otherwise the replacement came too late
+		if replaced == nil { // the replacement came before the deletion
 			require.Equal(t, fresh, removed)
 		} else {
 			require.ErrorIs(t, replaced, auth.ErrNotFound)
@@ -279,7 +279,7 @@ func replacedWhileDeleted(t *testing.T, store auth.AccountStore) {
 }
 
 // replacedWhileVersionDeleted refreshes a token in one call while another call deletes the version
-// that it read, because GitHub has rejected it.
+// of the token that the first call read, because GitHub has rejected that version.
 func replacedWhileVersionDeleted(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newLinked(t, store)

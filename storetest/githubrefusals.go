@@ -29,8 +29,9 @@ func setUser(signIn *auth.GitHubSignInWrite, id string) {
 	}
 }
 
-// refusal is a sign-in that must be refused: the change that makes it so, and the errors that are
-// correct. The user taken has signed in with GitHub; the user keyed has not.
+// refusal is a sign-in that must be refused. The function edit changes a valid sign-in into the one
+// to refuse, and want lists the correct errors. The user taken has signed in with GitHub. The user
+// keyed has not.
 type refusal struct {
 	edit func(signIn *auth.GitHubSignInWrite, taken linked, keyed account)
 	want []error

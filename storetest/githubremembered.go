@@ -31,7 +31,8 @@ var rememberedPromisesOfUsers = []promise[auth.Store]{
 	{"of several concurrent sign-ins, one grant creates one super user", racingGrants},
 }
 
-// ofAccount returns the first sign-in of a new user with this account, as the store accepts it.
+// ofAccount returns the first sign-in of a new user with this account, in the form that the store
+// accepts.
 func ofAccount(store auth.AccountStore, account auth.GitHubAccount) auth.GitHubSignInWrite {
 	first := asKept(store, firstSignIn(newUser()))
 	setAccount(&first, account)
@@ -189,8 +190,9 @@ func deletedForgotten(t *testing.T, store auth.Store) {
 	signUp(t, store, ofAccount(store, b.link.Account)).requireUnchanged(t, store)
 }
 
-// granted makes a sign-in with a grant, fails the test unless the user is a super user afterwards
-// exactly if wanted, and returns the user with the link.
+// granted makes a sign-in with a grant, and returns the user with the link. It fails the test
+// unless the user is a super user afterwards if wanted is true, and is no super user if wanted is
+// false.
 func granted(t *testing.T, store auth.Store, signIn auth.GitHubSignInWrite, want bool) linked {
 	t.Helper()
 	signIn.GrantSuperUser = true

@@ -90,8 +90,8 @@ func laterSignIn(t *testing.T, store auth.Store) {
 	other.requireUnchanged(t, store)
 }
 
-// sameSignIn signs in twice in the same microsecond with the same values. It finds a store that
-// takes a row which its update leaves unchanged for a missing row.
+// sameSignIn signs in twice in the same microsecond with the same values, so that the second update
+// changes no value. It finds a store that therefore treats the row as missing.
 func sameSignIn(t *testing.T, store auth.Store) {
 	a := newLinked(t, store)
 	for range 2 {

@@ -31,7 +31,8 @@ var statePrunePromises = []promise[auth.AccountStore]{
 	{"records that several calls prune at once are counted once", ofStates(racingPrunes)},
 }
 
-// stateKind has no function has, because a store cannot look a state up without using it.
+// stateKind leaves the field has nil, because a store cannot look up a state without using the
+// state.
 var stateKind = kind{
 	name: "states",
 	add: func(t *testing.T, store auth.AccountStore, _ auth.User, expires time.Time) string {

@@ -72,7 +72,7 @@ func tokenReplaced(t *testing.T, store auth.AccountStore) {
 
 func tokenOfAnotherVersion(t *testing.T, store auth.AccountStore) {
 	a, other := newLinked(t, store), newLinked(t, store)
-	unversioned := a.token // an empty version deletes every version, but leases and replaces none
+	unversioned := a.token // an empty version deletes any token, but leases and replaces none
 	unversioned.Version = ""
 	for _, name := range []string{"lease", "replace"} {
 		require.ErrorIs(t, tokenVerbs[name](t, store, unversioned), auth.ErrNotFound, name)
@@ -190,7 +190,7 @@ func noToken(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// sealedCopied overwrites each slice that it passed to the store or got from it.
+// sealedCopied overwrites each slice that it passed to the store or got from the store.
 func sealedCopied(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	want := connection{Link: a.link, Token: new(newToken(a.link))}

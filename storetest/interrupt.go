@@ -12,8 +12,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// canceledSoon returns a context that ends at a random moment: at once, during a call, or after it.
-// No test may depend on which.
+// canceledSoon returns a context that ends at a random moment: at once, during a call, or after the
+// call. No test may depend on which of these happens.
 func canceledSoon(t *testing.T) context.Context {
 	t.Helper()
 	// Every order of magnitude from a nanosecond to 16 ms is equally likely, because a call takes
@@ -38,7 +38,7 @@ func requireNoAnswer(t *testing.T, err error) {
 		auth.ErrRotating), "an interrupted call answered: %v", err)
 }
 
-// signs returns every observation that tells whether a call took effect. Each is true if it took
+// signs returns several observations of the store. Each observation is true if the call took
 // effect.
 type signs[S any] = func(t *testing.T, store S, own, draft account) []bool
 
@@ -94,7 +94,8 @@ func isDisabled(t *testing.T, store auth.UserStore, a account) bool {
 	return !user.IsActive
 }
 
-// withUserSigns returns the signs of accounts, and also those of users if the store keeps users.
+// withUserSigns returns the signs of accounts, and also the signs of users if the store keeps
+// users.
 func withUserSigns[O, D any](
 	store auth.AccountStore,
 	accounts map[string]func(t *testing.T, store auth.AccountStore, own O, draft D) []bool,
@@ -131,8 +132,8 @@ func canceledDuring(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// interrupt makes the call several times at once, each with its own records, with contexts that end
-// at random moments.
+// interrupt makes the call several times at once. Each call has its own records, and a context that
+// ends at a random moment.
 func interrupt[R any](t *testing.T,
 	prepare func() R, call func(ctx context.Context, records R) error, signs func(records R) []bool,
 ) {
@@ -152,8 +153,8 @@ func interrupt[R any](t *testing.T,
 }
 
 // requireWhole fails the test unless all signs agree, and returns their value. A call that returned
-// an error may take effect a little later, between two signs, but only once. So the signs get a
-// second chance, and no third.
+// an error may still take effect a little later, between two signs. The signs then disagree, but
+// only once. So requireWhole reads the signs a second time before it fails the test.
 func requireWhole(t *testing.T, signs func() []bool) bool {
 	t.Helper()
 	if done, agreed := unanimous(signs()); agreed {

@@ -143,7 +143,7 @@ func keyRotated(t *testing.T, store auth.AccountStore) {
 
 func keyRotatedAtOnce(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
-	for range 3 { // without an overlap, a rotation need not wait for the earlier one
+	for range 3 { // without an overlap, a rotation need not wait for the end of an earlier one
 		r := rotation(unique("hash"))
 		r.Overlap = 0
 		a.key = rotate(t, store, a.key, r, now)

@@ -28,15 +28,15 @@ var listAllPromises = []promise[auth.Store]{
 	{"a list of all users is complete, and ends", listedToTheEnd},
 }
 
-// inOrder are suffixes of IDs in byte order, which differs from the order of any language and of
-// UTF-16.
+// inOrder are suffixes of IDs in byte order. Byte order differs from the alphabetical order of
+// every language and from the order of UTF-16.
 var inOrder = []string{
 	" ", "!", "-", "0", "10", "9", "A", "A ", "A!", "AA", "B", "Z", "_", "a", "aa", "b", "z", "~",
 	"Å", "ß", "é", "漢", "\ue000", "\uff5e", "\U0001f986", "\U0010ffff",
 }
 
-// registerAll registers users whose IDs are the prefix and one of the ends each, and returns them
-// in the order of the ends.
+// registerAll registers one user for each of the ends. The user's ID is the prefix followed by the
+// end. registerAll returns the users in the order of the ends.
 func registerAll(t *testing.T, store auth.Store, prefix string, ends []string) []auth.User {
 	t.Helper()
 	users := make([]auth.User, len(ends))
@@ -127,7 +127,8 @@ func listedAfterNobody(t *testing.T, store auth.Store) {
 	require.Equal(t, []auth.User{users[0], users[2]}, list(t, store, prefix, 2))
 }
 
-// listedAfterImpossible accepts both a page and ErrNotFound.
+// listedAfterImpossible lists users after an ID that no user can have. It accepts both results: a
+// page and ErrNotFound.
 func listedAfterImpossible(t *testing.T, store auth.Store) {
 	for _, after := range []string{"\x00", "a\x00", "\xff", "\xed\xa0\x80", "a\n",
 		fill("", "x", 10_000)} {
@@ -161,7 +162,7 @@ func listedWhileChanging(t *testing.T, store auth.Store) {
 	require.NoError(t, errors.Join(errs...))
 }
 
-// comeAndGo registers users with the prefix and deletes them again until over is set.
+// comeAndGo registers users with the prefix and deletes these users again, until over is set.
 func comeAndGo(ctx context.Context, store auth.Store, prefix string, over *atomic.Bool) error {
 	for i := 0; !over.Load(); i++ {
 		user := newUser()

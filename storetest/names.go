@@ -154,7 +154,8 @@ var lookalikes = [][2]string{
 	{"\u4e00\u4e01", "\u4e01\u4e00"}, // the same characters in another order
 }
 
-// apart calls test with the two texts of each pair, each inserted into a unique text.
+// apart calls test once for each pair. It inserts each of the two texts of the pair into a unique
+// text first.
 func apart(t *testing.T, pairs [][2]string, test func(t *testing.T, one, other string)) {
 	for _, pair := range pairs {
 		prefix := unique("") + "-"

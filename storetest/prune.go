@@ -73,7 +73,8 @@ func (k kind) requirePruned(
 	require.Equalf(t, want, n, "pruned %s", k.name)
 }
 
-// Times that have expired at now, and times that have not.
+// expiredNow are expiry times of records that have expired at the time now. unexpiredNow are expiry
+// times of records that have not.
 var (
 	expiredNow = []time.Time{
 		earliest, now.Add(-time.Hour), now.Add(-time.Microsecond), now,
@@ -157,7 +158,8 @@ func racingPrunes(t *testing.T, store auth.AccountStore, kind kind) {
 		}
 	})
 	require.NoError(t, errors.Join(errs...))
-	// A call that met rows which another call was pruning may have stopped early.
+	// A call may have pruned fewer records than it could, because another call was pruning the same
+	// rows.
 	left, err := kind.prune(store, t.Context(), now, math.MaxInt)
 	require.NoError(t, err)
 	require.EqualValues(t, records, sum.Load()+int64(left))
@@ -191,8 +193,8 @@ func prunedKeyEndsSessions(t *testing.T, store auth.AccountStore) {
 	sessionKind.requirePruned(t, store, 1, key.ExpiresAt, math.MaxInt) // the session that no key opened
 }
 
-// endedNotPruned finds a store that does not remove a record from its pruning index when the record
-// is removed.
+// endedNotPruned finds a store that removes a record but leaves the record in the index from which
+// the store prunes.
 func endedNotPruned(t *testing.T, store auth.Store) {
 	ended, revoked := newExpiring(t, store), newExpiring(t, store)
 	disabled, reset := newExpiring(t, store), newExpiring(t, store)

@@ -48,8 +48,8 @@ func race(n int, f func(i int) error) []error {
 	return errs
 }
 
-// requireOneWinner fails the test unless exactly one error is nil and the others are among the
-// given ones. It returns the index of the nil error.
+// requireOneWinner fails the test unless exactly one error is nil and every other error is one of
+// the given errors. It returns the index of the nil error.
 func requireOneWinner(t *testing.T, errs []error, others ...error) int {
 	t.Helper()
 	winner := -1
@@ -65,8 +65,8 @@ func requireOneWinner(t *testing.T, errs []error, others ...error) int {
 	return winner
 }
 
-// requireOneLoser fails the test unless one error is the given one and all others are nil. It
-// returns the index of that error.
+// requireOneLoser fails the test unless exactly one error is the given error and all others are
+// nil. It returns the index of the error that is not nil.
 func requireOneLoser(t *testing.T, errs []error, want error) int {
 	t.Helper()
 	loser := -1

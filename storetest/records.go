@@ -12,7 +12,7 @@ import (
 )
 
 // now is the time at which the records of the suite are created. It differs from the current time,
-// because a store must not have a clock.
+// because a store must not use a clock of its own.
 var now = time.Date(2031, time.February, 3, 4, 5, 6, 789012000, time.UTC)
 
 // unique returns a text that no other test uses.
@@ -215,9 +215,9 @@ func requireSession(t *testing.T, store auth.AccountStore, want auth.Session) {
 	requireSameSession(t, want, got)
 }
 
-// requireSameSession compares all fields, except the Generation if the wanted session was not read
-// from the store. The store sets the Generation, and other tests that use the same store may revoke
-// sessions.
+// requireSameSession compares all fields. If the wanted session was not read from the store, it
+// does not compare the Generation, because the store sets the Generation, which depends on how many
+// sessions other tests on the same store have revoked.
 func requireSameSession(t *testing.T, want, got auth.Session) {
 	t.Helper()
 	if want.Generation == 0 {

@@ -37,7 +37,8 @@ func newListed(keys int) auth.UserWithKeys {
 	return listed
 }
 
-// registerList registers a list, and returns for each user the field that was taken.
+// registerList registers a list. For each user it returns the field whose value was taken, or "" if
+// the user was registered.
 func registerList(t *testing.T, store auth.Store, users ...auth.UserWithKeys) []string {
 	t.Helper()
 	refusals, err := store.RegisterUsers(t.Context(), byHost(now), users)
@@ -135,8 +136,8 @@ func longListRegistered(t *testing.T, store auth.Store) {
 	}
 }
 
-// wants are the values that a user can share with another, by the field of the error. Each edit
-// gives a user the value of the other.
+// wants has an entry for each value that only one user can have. The field is the one that the
+// error names. The function edit gives the user wants the value that the user has already has.
 var wants = []struct {
 	field string
 	edit  func(wants *auth.UserWithKeys, has auth.UserWithKeys)
@@ -154,7 +155,7 @@ var wants = []struct {
 	{"access_key", func(w *auth.UserWithKeys, has auth.UserWithKeys) { w.Keys[1].ID = has.Keys[1].ID }},
 }
 
-// wanting returns a user with one value of the other user.
+// wanting returns a user who shares one value with the user has.
 func wanting(field string, has auth.UserWithKeys) (listed auth.UserWithKeys) {
 	listed = newListed(3)
 	for _, want := range wants {
@@ -207,8 +208,8 @@ func listedTwice(t *testing.T, store auth.Store) {
 	}
 }
 
-// eachRefused runs the test for each kind of value, with a user who is refused because another user
-// has it.
+// eachRefused runs the test once for each kind of value. The user refused is refused because
+// another user already has the value.
 func eachRefused(
 	t *testing.T, store auth.Store, test func(t *testing.T, field string, has, refused auth.UserWithKeys),
 ) {
@@ -237,7 +238,8 @@ func refusedTakesNothing(t *testing.T, store auth.Store) {
 	})
 }
 
-// refusedLeavesToTheNext lists three users, each of whom shares a value with the previous one.
+// refusedLeavesToTheNext registers a list of three users. Each shares a value with the user before.
+// The first user is refused, so the second must be registered, and the third must be refused.
 func refusedLeavesToTheNext(t *testing.T, store auth.Store) {
 	eachRefused(t, store, func(t *testing.T, field string, _, refused auth.UserWithKeys) {
 		next, last := newListed(2), newListed(2)

@@ -11,8 +11,9 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// racingLists registers the same people in several lists at once. Each list has a different part,
-// another order and calls of another length, as if an import was started twice.
+// racingLists registers the same people in several lists at once. Each list has a different
+// selection and order of the people and is split into calls of a different length. This happens if
+// an import is started twice.
 func racingLists(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		people := make([]auth.UserWithKeys, 50)

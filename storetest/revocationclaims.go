@@ -290,8 +290,8 @@ func disabledAgain(t *testing.T, store auth.Store) {
 	require.Len(t, entriesOf(t, store, a.user), 3)
 }
 
-// A token from a history that the store has lost may claim a Generation that no entry for its user
-// reaches for a long time.
+// If the store has lost part of its history, a token from that part may claim a Generation that no
+// entry for the token's user reaches for a long time.
 func cappedEntryStays(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	ahead := claimsOf(newSession(a.key))

@@ -12,7 +12,7 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// countNamed returns how many of the entries count as naming a session.
+// countNamed returns the number of entries in force that name a session.
 func countNamed(entries []auth.Revocation) (n int) {
 	for _, e := range entries {
 		if e.SessionID != "" && !e.ExpiresAt.IsZero() {
@@ -32,10 +32,10 @@ func countFolds(entries []auth.Revocation) (n int) {
 	return n
 }
 
-// requireFolded fails the test unless the last entry of the user revokes most of these sessions:
-// those that the feed named, and those that were revoked together with them. Fewer than half of the
-// sessions may stay named. If the new
-// entry replaces an older folded entry, replaced is the expiry of that entry.
+// requireFolded fails the test unless the last of the entries is a folded entry, and the entries
+// revoke all sessions in ended. After the fold, at most auth.MaxNamedRevocations/2 entries may
+// still name a session. If the folded entry replaces an older folded entry, replaced is the expiry
+// of the older one.
 func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session, replaced time.Time) {
 	t.Helper()
 	require.LessOrEqual(t, countNamed(entries), auth.MaxNamedRevocations/2)
@@ -61,7 +61,7 @@ func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session
 }
 
 // feedFolds signs a user in and out until the feed would name too many sessions. To save time, it
-// revokes half of them at once.
+// revokes half of the sessions at once.
 func feedFolds(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return
@@ -69,7 +69,7 @@ func feedFolds(t *testing.T, store auth.AccountStore) {
 	a, other := newAccount(t, store), newAccount(t, store)
 	early := openSession(t, store, newSession(a.key)) // stays open
 	lasting := newSession(a.key)
-	lasting.ExpiresAt = now.Add(auth.MaxNamedRevocations * time.Hour) // later than all that are revoked
+	lasting.ExpiresAt = now.Add(auth.MaxNamedRevocations * time.Hour) // later than every revoked session
 	lasting = openSession(t, store, lasting)
 	ended := endMany(t, store, a.user, auth.MaxNamedRevocations/2)
 	var middle auth.Session
@@ -89,7 +89,7 @@ func feedFolds(t *testing.T, store auth.AccountStore) {
 	olders := []auth.Session{a.session, early, lasting}
 	requireFolded(t, feed, append(olders, ended...), time.Time{})
 	for _, session := range olders {
-		requireNoSession(t, store, session.ID) // it is as old as the folded sessions
+		requireNoSession(t, store, session.ID) // as old as the folded sessions
 	}
 	require.False(t, isDead(feed, middle))
 	requireSession(t, store, middle)
@@ -106,8 +106,9 @@ func endMany(t *testing.T, store auth.AccountStore, user auth.User, n int) []aut
 	return sessions
 }
 
-// foldsCounted takes the feed from one fold to the next twice, each time to exactly as many named
-// sessions as it may have: once after entries were folded, and once after some were pruned.
+// foldsCounted twice adds entries until the feed names exactly as many sessions as it may, which
+// must not cause a fold: once after a fold, and once after some entries were pruned. One more entry
+// must then cause a second fold.
 func foldsCounted(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return
@@ -143,9 +144,10 @@ func foldsCounted(t *testing.T, store auth.AccountStore) {
 	requireFolded(t, entries, named, first.ExpiresAt)
 }
 
-// foldedByKey revokes a key that opened one session more than the feed may name. More than half of
-// them were opened before the others, and before ten more sessions that are revoked first and
-// expire first. It returns all of these sessions in the order of their revocation.
+// foldedByKey revokes a key that opened one session more than the feed may name. The sessions are
+// opened in this order: more than half of the key's sessions, ten sessions that no key opened, the
+// rest of the key's sessions. The ten sessions are revoked first and expire first. foldedByKey
+// returns all sessions in the order of their revocation.
 func foldedByKey(t *testing.T, store auth.AccountStore) (auth.User, []auth.Session) {
 	t.Helper()
 	const further, newer = 10, auth.MaxNamedRevocations/2 - 10
@@ -167,7 +169,7 @@ func foldedByKey(t *testing.T, store auth.AccountStore) (auth.User, []auth.Sessi
 }
 
 // pruneSome prunes the expired entries, which are at the front of the feed and in between, and
-// fails the test unless exactly these are removed.
+// fails the test unless exactly the expired entries are removed.
 func pruneSome(t *testing.T, store auth.AccountStore, expired time.Time) {
 	t.Helper()
 	feed := readFeed(t, store)
@@ -181,8 +183,8 @@ func pruneSome(t *testing.T, store auth.AccountStore, expired time.Time) {
 	require.Equal(t, left, readFeed(t, store))
 }
 
-// foldsWithinLimit signs in until the feed has folded twice. Each sign-in revokes one session by
-// its name.
+// foldsWithinLimit signs in until the feed has folded twice. Each sign-in beyond the limit of
+// sessions adds an entry that names the revoked session.
 func foldsWithinLimit(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return

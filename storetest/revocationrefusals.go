@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// refusedEnd is a call that the store must refuse, because otherwise it would revoke sessions of
-// own or of others. If the store keeps users, own is the last super user.
+// refusedEnd is a call that the store must refuse. If the store did not refuse the call, the call
+// would revoke sessions of own or of others. If the store keeps users, own is the last super user.
 type refusedEnd[S any] struct {
 	name string
 	want error

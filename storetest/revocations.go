@@ -73,7 +73,7 @@ func requireNamed(t *testing.T, s auth.Session, e auth.Revocation) {
 }
 
 // requireEndOfAll fails the test unless the entry revokes all earlier sessions of the user and
-// expires at the given time, which is the latest expiry of the sessions.
+// expires at the given time. The caller passes the latest expiry of these sessions.
 func requireEndOfAll(t *testing.T, user auth.User, expires time.Time, e auth.Revocation) {
 	t.Helper()
 	require.NotEmpty(t, e.ID)
@@ -181,8 +181,9 @@ func racingEndsAddOnce(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// feedAgreesWithEndAll creates sessions while all are revoked. A store without users has no user
-// record to lock, so a session that is being created may stay although the feed revokes it.
+// feedAgreesWithEndAll creates sessions while all sessions of the user are revoked. A store with
+// users must not keep a new session that the feed revokes. A store without users may keep such a
+// session, because it has no user record to lock.
 func feedAgreesWithEndAll(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newAccount(t, store)
@@ -238,8 +239,8 @@ func userChangesAddNothing(t *testing.T, store auth.Store) {
 	require.Empty(t, entriesOf(t, store, keeper))
 }
 
-// githubGenerations signs in with GitHub after all sessions of the user were revoked, and once for
-// the first time, when the feed already has entries.
+// githubGenerations makes the first sign-in of a new user with GitHub when the feed already has
+// entries. It then revokes all sessions of this user and signs the user in again, several times.
 func githubGenerations(t *testing.T, store auth.AccountStore) {
 	ender := newAccount(t, store)
 	endAll(t, store, ender.user, now)
@@ -280,7 +281,7 @@ func entryTimes(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// feedPageIsCallers overwrites a page that the store returned.
+// feedPageIsCallers overwrites a page that the store returned. The store must be unaffected.
 func feedPageIsCallers(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	session := newHostSession(user)

@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth/internal/limits"
 )
 
-// strangeTexts are valid, but break a store that builds statements from text, truncates, normalizes
-// or converts it.
+// strangeTexts are valid texts. They break a store that builds statements from a text, or that
+// truncates, normalizes or converts texts.
 var strangeTexts = []string{
 	`'`, `"`, "`", `\`, `\\`, `\'`, `'';--`, `%`, `_`, `%s%n`, `$1`, `?`, `:id`, `@id`, `{{.}}`,
 	`Robert'); DROP TABLE users;--`, `" OR ""="`, `/*`, `E'\\x41'`,

@@ -10,7 +10,7 @@ import (
 )
 
 // signInBarrierPromises are about calls that only the host makes, without a session: SignInGitHub
-// and Bootstrap. They need a store each, as other promises with held calls do.
+// and Bootstrap. Each promise needs its own store, because a blocked call blocks other calls.
 var signInBarrierPromises = []promise[auth.Store]{
 	{"a GitHub sign-in that runs while the user's sessions are revoked leaves no valid session", signInEndedWithTheRest},
 	{"a sign-in with GitHub waits for a running revocation of the user's sessions", signInWaitsForEnding},
@@ -45,7 +45,7 @@ func signInEndings() []signInEnding {
 	return all
 }
 
-// linkedActor returns an actor who is linked to GitHub and has a key, and can sign in with both.
+// linkedActor returns an actor who has a link to GitHub and a key, and can sign in with either.
 func linkedActor(t *testing.T, store auth.AccountStore) (account, linked) {
 	t.Helper()
 	a := newActor(t, store)

@@ -13,9 +13,10 @@
 // times, the default), moderate (20) or full (1000). Before you trust a store with accounts, run
 // the suite with full rounds and with the race detector.
 //
-// The suite uses the clock of an [auth.Write] to block a call that has taken its locks, because a
-// store reads the clock only then. Meanwhile another call revokes the session of the first. If a
-// store is an [auth.EventStore], the suite tests that as well.
+// The suite uses the clock of an [auth.Write] to block a call. A store reads this clock only after
+// it has taken its locks, so the blocked call holds its locks. Meanwhile another call revokes the
+// session of the blocked call. If a store is an [auth.EventStore], the suite also tests the
+// contract of [auth.EventStore].
 package storetest
 
 import (
@@ -38,8 +39,9 @@ type group[S auth.AccountStore] struct {
 	promises []promise[S]
 }
 
-// The promises of these groups are tested on one store at the same time. A busy store is the better
-// test, and opening a store may be slow. Every promise uses its own records with random names.
+// The promises of these groups are tested on one store at the same time, because a busy store is
+// the better test and because opening a store may be slow. Every promise uses its own records with
+// random names.
 var together = []group[auth.Store]{
 	{"users", ofUsers(storePromises, userPromises)},
 	{"registering many users at once", registerUsersPromises},
@@ -60,7 +62,8 @@ var together = []group[auth.Store]{
 	{"races", ofUsers(racePromises, racePromisesOfUsers)},
 }
 
-// The promises of these groups need a store each, because they are about all records of a store.
+// Each promise of these groups needs its own store, because the promise is about all records of a
+// store.
 var alone = []group[auth.Store]{
 	{"the first super user", bootstrapPromises},
 	{"the last super user", lastSuperUserPromises},

@@ -201,8 +201,8 @@ func deletedAtOnce(t *testing.T, store auth.Store) {
 	}
 }
 
-// takenAwayByMany lets many callers remove one of the two super users each, so most calls repeat
-// what another call has done.
+// takenAwayByMany makes many calls at once, each of which removes one of the two super users. Most
+// of the calls repeat what another call has done.
 func takenAwayByMany(t *testing.T, store auth.Store) {
 	const callers = 256
 	both := []account{newAccountOf(t, store, newSuperUser()), newAccountOf(t, store, newSuperUser())}

@@ -28,7 +28,8 @@ var (
 	latest   = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
 )
 
-// keptTimes are times before and after a store has kept them.
+// keptTimes are pairs of times: the time passed to a store, and the time that the store must
+// return.
 var keptTimes = map[string]struct{ in, want time.Time }{
 	"microseconds":  {now, now},
 	"nanoseconds":   {now.Add(999 * time.Nanosecond), now},
@@ -214,7 +215,7 @@ func timesComparedAsKept(t *testing.T, store auth.AccountStore) {
 	key := addKey(t, store, user, now.Add(500*time.Nanosecond)) // stored as now
 
 	late := newSession(key)
-	late.CreatedAt = now.Add(100 * time.Nanosecond) // before the expiry, but equal to it once stored
+	late.CreatedAt = now.Add(100 * time.Nanosecond) // before the expiry, but equal to the expiry once stored
 	_, _, err := store.CreateSession(t.Context(), late, 0)
 	require.ErrorIs(t, err, auth.ErrNotFound)
 

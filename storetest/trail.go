@@ -41,8 +41,8 @@ type trailStore interface {
 	auth.EventStore
 }
 
-// ofTrail turns a promise about a store with an audit trail into one about every store. A store
-// without a trail passes it.
+// ofTrail turns a test of a store with an audit trail into a test of every store. A store without
+// an audit trail always passes.
 func ofTrail(test func(t *testing.T, store trailStore)) func(t *testing.T, store auth.AccountStore) {
 	return func(t *testing.T, store auth.AccountStore) {
 		if trail, ok := store.(trailStore); ok {
@@ -143,7 +143,7 @@ func noEventWanted(t *testing.T, store trailStore) {
 	}
 }
 
-// eventSubjects checks the events of changes about one user, and about one account.
+// eventSubjects checks which user or GitHub account the event of each change names.
 func eventSubjects(t *testing.T, store trailStore) {
 	for _, v := range verbsOf(store) {
 		t.Run(v.name, func(t *testing.T) {
@@ -361,7 +361,7 @@ func eventsListed(t *testing.T, store trailStore) {
 		require.Empty(t, listEvents(t, store, test.filter, 0))
 		require.Empty(t, listEvents(t, store, test.filter, -1))
 	}
-	// A page may begin after an event that the filter does not match.
+	// Before may name an event that the filter does not match.
 	behind := listEvents(t, store, auth.EventFilter{UserID: user.ID, Before: all[0].ID}, 100)
 	require.Equal(t, matching(func(e auth.Event) bool { return e.UserID == user.ID }), behind)
 }

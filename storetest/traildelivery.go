@@ -15,7 +15,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// deliveryPromises need a store each, because they are about all events of a store.
+// Each of the deliveryPromises needs its own store, because the promise is about all events of a
+// store.
 var deliveryPromises = []promise[auth.AccountStore]{
 	{"the whole trail is listed page by page", ofTrail(wholeTrailListed)},
 	{"events to deliver are handed out in order, once each", ofTrail(deliveredInOrder)},
@@ -104,11 +105,11 @@ func deliveredInOrder(t *testing.T, store trailStore) {
 		got := claim(t, store, later, 1)
 		require.Equal(t, want, got)
 		finish(t, store, got)
-		finish(t, store, got) // finishing it again is not an error
+		finish(t, store, got) // finishing an event again is not an error
 	}
 	requireNoClaim(t, store, later)
 	requireNoClaim(t, store, later.Add(1000*time.Hour))
-	finish(t, store, silent) // it was never waiting
+	finish(t, store, silent) // this event was never waiting
 	require.Len(t, listEvents(t, store, auth.EventFilter{}, 100), 8,
 		"finished events must stay in the trail")
 }
@@ -126,8 +127,8 @@ func deliveredAgain(t *testing.T, store trailStore) {
 	requireNoClaim(t, store, at.Add(time.Hour))
 }
 
-// claimedAhead claims an event with a clock that is an hour ahead, or that was ahead before it was
-// corrected.
+// claimedAhead claims an event with a clock that is an hour ahead. If a claim ends so late that
+// only a clock that is ahead can have made the claim, another call may claim the event at once.
 func claimedAhead(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	first := addEvent(t, store, user, toDeliver(now))
@@ -221,9 +222,11 @@ func deliverAll(ctx context.Context, store trailStore, delivered func(auth.Event
 	}
 }
 
-// lateCommitDelivered blocks a change while a later change commits and its event is delivered, if
-// the store allows that. It finds a store that delivers by a number or a time which a change gets
-// before it commits. The late change then has a number that delivery has already passed.
+// lateCommitDelivered blocks a change. Meanwhile, if the store allows it, a later change commits
+// and the event of the later change is delivered. lateCommitDelivered finds a store that delivers
+// events in the order of a number or a time that a change gets before its commit. When the blocked
+// change finally commits, such a store has already delivered a later number, and never delivers the
+// event of the blocked change.
 func lateCommitDelivered(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	other, _ := register(t, store, newUser())
@@ -288,7 +291,7 @@ func noneLost(t *testing.T, store trailStore) {
 }
 
 func eventsPruned(t *testing.T, store trailStore) {
-	events := addEvents(t, store, 9) // three at each of three times
+	events := addEvents(t, store, 9) // three events at each of three times
 	finish(t, store, events[0])
 	for _, test := range []struct {
 		before       time.Time

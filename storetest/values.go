@@ -96,8 +96,8 @@ func (f field[R]) badValues() []string {
 	return values
 }
 
-// fill returns the prefix followed by copies of what, padded with dots to the given length in
-// bytes.
+// fill returns a text of the given length in bytes: the prefix, copies of the text what, and dots
+// for the rest.
 func fill(prefix, what string, length int) string {
 	room := length - len(prefix)
 	return prefix + strings.Repeat(what, room/len(what)) + strings.Repeat(".", room%len(what))

@@ -22,7 +22,8 @@ type verb struct {
 type attempt struct {
 	call func(ctx context.Context, w auth.Write) error
 
-	// changes are the IDs of the users that the call may change, and accounts the GitHub accounts.
+	// changes are the IDs of the users that the call may change. accounts are the GitHub accounts
+	// that the call may change.
 	changes  []string
 	accounts []auth.GitHubAccount
 
@@ -50,8 +51,8 @@ func verbsOf(store auth.AccountStore) []verb {
 	return all
 }
 
-// newActor registers an active super user, who then signs in with a key, and another super user who
-// stays one.
+// newActor registers two active super users. One of them signs in with a key and is returned. The
+// other stays a super user, so that the returned user is never the last super user.
 func newActor(t *testing.T, store auth.AccountStore) account {
 	t.Helper()
 	if users := usersOf(store); users != nil {
@@ -193,7 +194,7 @@ func ofNewLink(
 }
 
 func prepareUnlinkGitHub(t *testing.T, store auth.AccountStore, a account) attempt {
-	addKey(t, store, a.user, time.Time{}) // otherwise the link would be the last way to sign in
+	addKey(t, store, a.user, time.Time{}) // so that the link is not the last way to sign in
 	return ofNewLink(t, store, a, func(ctx context.Context, w auth.Write, link auth.GitHubLink) error {
 		_, _, err := store.UnlinkGitHub(ctx, w, link.UserID, link.Account.Host)
 		return err

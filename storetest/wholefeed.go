@@ -87,8 +87,8 @@ func feedPages(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// noLateEntries reads the feed while many callers add to it. If a store numbers entries before the
-// order of their commits is decided, the reader misses an entry.
+// noLateEntries reads the feed while many callers add to it. If a store gives entries their
+// positions before the order of the commits is decided, the reader misses an entry.
 func noLateEntries(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		before := readFeed(t, store)
@@ -179,7 +179,7 @@ func endAtOnce(t *testing.T, store auth.AccountStore, each int) {
 func feedPruned(t *testing.T, store auth.AccountStore) {
 	_, key := register(t, store, newUser())
 	first := openMany(t, store, key, 6)
-	for _, i := range []int{5, 1, 0, 3, 4, 2} { // the last to expire comes first in the feed
+	for _, i := range []int{5, 1, 0, 3, 4, 2} { // the entry that expires last comes first in the feed
 		require.NoError(t, store.RevokeSession(t.Context(), byHost(now), first[i].ID))
 	}
 	endAtOnce(t, store, auth.KeptRevocations/contenders)
@@ -234,8 +234,8 @@ func racingFeedPrunes(t *testing.T, store auth.AccountStore, expired time.Time) 
 	return sum
 }
 
-// expiredAddNothing prunes an expired key with its sessions, and sessions that no key opened. Their
-// tokens have expired, so the feed need not revoke them.
+// expiredAddNothing prunes an expired key with its sessions, and expired sessions that no key
+// opened. The tokens of these sessions have expired, so the feed need not revoke the sessions.
 func expiredAddNothing(t *testing.T, store auth.AccountStore) {
 	feed := endSeveral(t, store, 2)
 	a := newExpiring(t, store)
@@ -254,9 +254,9 @@ func expiredAddNothing(t *testing.T, store auth.AccountStore) {
 	require.Equal(t, feed, readFeed(t, store))
 }
 
-// noneCreatedDead creates sessions while others revoke all of them repeatedly. It finds a store
-// that reads the Generation of a session before it locks the user. By the feed, such a session is
-// revoked from the start, although it exists.
+// noneCreatedDead creates sessions while other calls repeatedly revoke all sessions. It finds a
+// store that reads the Generation for a new session before it locks the user. The feed then revokes
+// the new session from the start, although the session exists.
 func noneCreatedDead(t *testing.T, store auth.Store) {
 	const each, atLeast = 20, 20 * time.Millisecond // many more rounds in memory
 	for range rounds(t) {
@@ -270,7 +270,7 @@ func noneCreatedDead(t *testing.T, store auth.Store) {
 			return nil
 		})
 		require.NoError(t, errors.Join(errs...))
-		// otherwise many rounds would fill the memory
+		// so that many rounds do not fill the memory
 		_, err := store.PruneRevocations(t.Context(), latest, math.MaxInt)
 		require.NoError(t, err)
 	}

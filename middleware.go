@@ -32,8 +32,8 @@ func (s *Service) Identify(r *http.Request) (Identity, error) {
 
 // IdentifyContext returns the context of the request with the caller in it, for routers and
 // protocols other than net/http. [IdentityFromContext], [Service.User] and [Service.SuperUser]
-// accept the context, as they accept the context of a request behind [Service.Authenticate]. The
-// errors are those of [Service.Identify].
+// accept this context. They also accept the context of a request that [Service.Authenticate] has
+// passed on. IdentifyContext returns the errors of [Service.Identify].
 func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 	identity, err := s.identify(r)
 	if err != nil {
@@ -55,7 +55,7 @@ func (s *Service) identify(r *http.Request) (*Identity, error) {
 // identifySilently is identify without an event.
 func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 	ctx := r.Context()
-	if s.tokens.feed == nil { // then verify waits for the store; the feed limits its waiting itself
+	if s.tokens.feed == nil { // without a feed, verify waits for the store; a feed limits its own waits
 		bounded, cancel := context.WithTimeout(ctx, s.timeout)
 		defer cancel()
 		ctx = bounded
@@ -63,7 +63,8 @@ func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 	token, err := BearerToken(r)
 	if err != nil {
 		if s.browser != nil && errors.Is(err, ErrTokenMissing) {
-			// ErrTokenMissing also stands for a header of another scheme, such as one for a proxy.
+			// BearerToken also returns ErrTokenMissing for an Authorization header of another
+			// scheme, such as a header that is meant for a proxy.
 			return s.identifyBrowser(ctx, r)
 		}
 		return nil, err
@@ -114,9 +115,9 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 }
 
 // RequireSuperUser returns a handler that calls next if the caller is an active super user, with
-// the caller's record in the context for [Service.User]. It reads the record from the store or the
-// [UserSource] on each request and ignores the token's claim. It must be inside Authenticate of the
-// same Service; otherwise it refuses every request.
+// the caller's record in the context for [Service.User]. The handler reads the record from the
+// store or the [UserSource] on each request and ignores the token's claim. The handler must be
+// inside Authenticate of the same Service. Outside Authenticate, it refuses every request.
 func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		administrator, err := s.withSuperUser(r)
@@ -128,8 +129,8 @@ func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	})
 }
 
-// withSuperUser returns the request with its caller's record in its context, or an error unless
-// the caller is an active super user.
+// withSuperUser returns the request with the caller's record in its context. It returns an error if
+// the caller is not an active super user.
 func (s *Service) withSuperUser(r *http.Request) (*http.Request, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 	defer cancel()
@@ -150,8 +151,8 @@ type endpoint struct {
 	recent bool // the session must not be older than Config.ReauthAfter
 	github bool // without Config.GitHub, the call answers 503
 
-	// serve returns the body of a 200, an answer with another status, or an error. If it has
-	// written the response itself, it returns written.
+	// serve returns the body of a 200, an answer with another status, or an error. If serve has
+	// written the response itself, serve returns written.
 	serve func(w http.ResponseWriter, r *http.Request) (body any, err error)
 }
 
@@ -203,7 +204,8 @@ func (s *Service) handler(e endpoint) http.Handler {
 }
 
 // applyPolicy checks the caller of the request against the policy of the endpoint. It returns the
-// request with the caller, if known, in its context, even if it also returns an error.
+// request, with the caller in the context if the caller is known. It returns the request even if it
+// also returns an error.
 func (s *Service) applyPolicy(e endpoint, r *http.Request) (*http.Request, error) {
 	if e.access == anyone {
 		return r, nil
@@ -276,8 +278,8 @@ func allows(allowed []string, method string) bool {
 		method == http.MethodHead && slices.Contains(allowed, http.MethodGet)
 }
 
-// allowMethod returns a handler that calls next for the method and answers 405 for any other. It
-// keeps each call to its method even if the host mounts the handler for all methods.
+// allowMethod returns a handler that calls next for the method and answers 405 for any other. So a
+// call accepts only its own method, even if the host mounts the handler for all methods.
 func (s *Service) allowMethod(method string, next http.HandlerFunc) http.Handler {
 	refuse := s.methodNotAllowed([]string{method})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -323,7 +325,7 @@ func (s *Service) recordRefusal(r *http.Request, err error) {
 		e.ActorID = e.UserID
 	}
 	if e.ActorID == "" {
-		return // no event: anyone can send such requests, in any number
+		return // no event, because anyone can send any number of such requests
 	}
 	s.events.emit(WithClientInfo(r.Context(), s.clientInfo(r)), e)
 }

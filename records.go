@@ -66,8 +66,8 @@ type AccessKey struct {
 	PreviousHash  string
 	PreviousUntil time.Time
 
-	// LastUsedAt is when the key last signed in, or up to [KeyUsePrecision] earlier. Zero means
-	// never.
+	// LastUsedAt is when the key last signed in. It may be too early by up to [KeyUsePrecision].
+	// Zero means never.
 	LastUsedAt time.Time
 }
 
@@ -81,8 +81,8 @@ type KeyRotation struct {
 }
 
 // Apply returns the key after a rotation at the time now. Implementations of
-// [CredentialStore.RotateKey] call it, after they have truncated the time to the precision that
-// they keep. It returns ErrNotFound if the key has expired, and ErrRotating if its PreviousHash
+// [CredentialStore.RotateKey] call it, after they have truncated the time to the precision of the
+// store. It returns ErrNotFound if the key has expired, and ErrRotating if the key's PreviousHash
 // still works.
 func (r KeyRotation) Apply(key AccessKey, now time.Time) (AccessKey, error) {
 	switch {
@@ -171,7 +171,8 @@ type Session struct {
 	ExpiresAt time.Time
 
 	// UserAgent and Address describe the client that opened the session, so that the user
-	// recognizes it. They have at most 256 and 64 bytes. Either may be empty.
+	// recognizes the session. UserAgent has at most 256 bytes and Address at most 64. Either may be
+	// empty.
 	UserAgent string
 	Address   string // an IP address
 
@@ -211,28 +212,28 @@ type Revocation struct {
 	// since.
 	ID string
 
-	// UserID is the user whose sessions are revoked. If it is empty, the entry revokes every
-	// session of every user whose Generation is below the entry's.
+	// UserID is the user whose sessions are revoked. If it is empty, the entry revokes the sessions
+	// of all users. It revokes each session whose Generation is below the Generation of the entry.
 	UserID string
 
-	// SessionID is the revoked session. If it is empty, the entry revokes every session of
-	// the user whose Generation is below the entry's.
+	// SessionID is the revoked session. If it is empty and UserID is not, the entry revokes each
+	// session of the user whose Generation is below the Generation of the entry.
 	SessionID  string
 	Generation int64
 
-	// ExpiresAt is when the last of these sessions would have expired. It is zero if a
-	// newer entry has replaced this one.
+	// ExpiresAt is when the last of the revoked sessions would have expired. It is zero if a newer
+	// entry has replaced this one.
 	ExpiresAt time.Time
 }
 
-// Capped reports whether the entry names a session whose token claims a Generation that the feed
-// has not reached, because the store has lost commits. The entry has its own Position in place of
-// that Generation. Therefore an entry for the user or for everybody may fail to revoke that token,
-// and a store replaces a capped entry only by another entry for the same session.
+// Capped reports whether the entry names a session and has its own Position as its Generation. Such
+// an entry is for a token that claims a Generation that the feed has not reached, because the store
+// has lost commits. An entry for the user or for everybody may fail to revoke that token. Therefore
+// a store replaces a capped entry only by another entry for the same session.
 func (r Revocation) Capped() bool { return revocation.Entry(r).IsCapped() }
 
-// GitHubAccount identifies an account at GitHub by its host and the number that GitHub assigned to
-// it there. Logins can be renamed and reused, and numbers cannot.
+// GitHubAccount identifies an account at GitHub by its GitHub host and the number that this host
+// assigned to the account. Logins can be renamed and reused, and numbers cannot.
 type GitHubAccount struct {
 	Host string // "github.com", or the name of a GitHub Enterprise host; at most 253 bytes
 	ID   int64  // positive
@@ -247,7 +248,7 @@ type GitHubProfile struct {
 }
 
 // GitHubLink records that a GitHub account signs in as a user. An account is linked to at most one
-// user, and a user to at most one account of each host.
+// user. A user is linked to at most one account of each GitHub host.
 type GitHubLink struct {
 	Account GitHubAccount
 	UserID  string
@@ -283,18 +284,19 @@ type GitHubToken struct {
 
 // GitHubSignInWrite contains everything that a sign-in with GitHub writes.
 type GitHubSignInWrite struct {
-	// Link describes the account as GitHub reported it. Its UserID is the ID of NewUser, or of the
-	// user that FindGitHubLink returned for the account.
+	// Link describes the account as GitHub reported it. The UserID of Link is the ID of NewUser, or
+	// the ID of the user that FindGitHubLink returned for the account.
 	Link GitHubLink
 
 	// NewUser is the user to add. nil means that the account is already linked.
 	NewUser *User
 
-	// GrantSuperUser makes the user a super user, unless the account's one grant is spent.
+	// GrantSuperUser makes the user a super user, unless the account's one grant has been used: see
+	// [GitHubStore.SignInGitHub].
 	GrantSuperUser bool
 
 	// Token replaces the token whose Version is TokenVersion. If TokenVersion is empty, Token is
-	// the user's first. nil leaves the stored token unchanged.
+	// the user's first token. A nil Token leaves the stored token unchanged.
 	Token        *GitHubToken
 	TokenVersion string
 
@@ -319,13 +321,16 @@ type GitHubAccountState struct {
 	// RememberedFor is the ID of the user to whom the account was last linked. Empty means none.
 	RememberedFor string
 
-	// GrantSpent means that the account can no longer make a user a super user.
+	// GrantSpent means that the account has used its one grant and can no longer make a user a
+	// super user.
 	GrantSpent bool
 
-	// UserAccount is the account of the same host that the user is linked to. Zero means none.
+	// UserAccount is the account of the same GitHub host to which the user is linked. Zero means
+	// none.
 	UserAccount GitHubAccount
 
-	// TokenVersion is the Version of the user's token of the host. Empty means none.
+	// TokenVersion is the Version of the user's token for this GitHub host. Empty means that there
+	// is no token.
 	TokenVersion string
 }
 
@@ -338,7 +343,8 @@ type SessionClaims struct {
 }
 
 // The records below print without their hashes and sealed bytes, so that a host that logs a record
-// does not leak them. They have no MarshalJSON, because a store may keep them as JSON.
+// does not leak those fields. The records have no MarshalJSON, because a store may keep records as
+// JSON.
 
 // redactHash returns the text to print in place of a hash.
 func redactHash(hash string) string {
@@ -364,8 +370,8 @@ func (k AccessKey) Format(f fmt.State, verb rune) {
 }
 
 // LogValue returns the record for package log/slog, with "[redacted]" in place of its hashes. A
-// slog.JSONHandler calls LogValue only if the record itself is the value. For a slice or struct
-// that contains the record, it does not.
+// slog.JSONHandler calls LogValue only if the record itself is the value. It does not call LogValue
+// for a record inside a slice or a struct.
 func (k AccessKey) LogValue() slog.Value { return slog.AnyValue(k.printed()) }
 
 type printedKeyRotation KeyRotation

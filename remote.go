@@ -20,15 +20,16 @@ type RemoteVerifierConfig struct {
 	// answers in the issuer's place can make valid tokens.
 	JWKSURL string
 
-	// Issuer and Audience must be those of the tokens. Issuer is the issuer's Config.Issuer.
-	// Audience is one of its Config.Tokens.Audiences and names this service, so the issuer must not
-	// use the default. A token for another audience is rejected.
+	// Issuer and Audience must match the tokens. Issuer is the Config.Issuer of the issuing
+	// service. Audience is one of the issuing service's Config.Tokens.Audiences and names this
+	// service, so the issuing service must not use the default audiences. A token for another
+	// audience is rejected.
 	Issuer   string
 	Audience string
 
 	// MaxAge is the maximum time since a token was issued, at most 30 days. Zero means 15 minutes.
-	// It limits how long this service accepts a revoked token, because a RemoteVerifier cannot see
-	// revocations.
+	// MaxAge limits how long this service accepts a revoked token, because a RemoteVerifier cannot
+	// see revocations.
 	MaxAge time.Duration
 
 	// CacheSize is the number of verified tokens to remember: see [TokenConfig].
@@ -45,27 +46,27 @@ type RemoteVerifierConfig struct {
 const defaultMaxAge = 15 * time.Minute
 
 // RemoteVerifier verifies tokens in a service that has neither the store nor the signing keys. It
-// uses the public keys that the issuer publishes, which are those of ES256 and EdDSA. It is safe
-// for concurrent use.
+// uses the public keys that the issuer publishes, which are keys of ES256 and EdDSA. It is safe for
+// concurrent use.
 //
 // A RemoteVerifier cannot see revocations. It accepts a token for MaxAge after the token was
-// issued, even if the session has been revoked since. It does not know the user's permissions
-// either: the service decides by the user's ID.
+// issued, even if the session has been revoked since. A RemoteVerifier does not know the user's
+// permissions: the service decides by the user's ID.
 //
-// The verifier fetches the keys when the first token arrives. It fetches them again when they are
-// two and a half minutes old or a token names an unknown key, but at most once in ten seconds. One
-// goroutine at a time fetches the keys. It ends after five seconds at the latest if the HTTPClient
-// respects its context.
+// The verifier fetches the keys when the first token arrives. The verifier fetches the keys again
+// when the keys are two and a half minutes old or a token names an unknown key, but at most once in
+// ten seconds. One goroutine at a time fetches the keys. The goroutine ends after five seconds at
+// the latest if the HTTPClient respects its context.
 //
 // A request whose key is known waits for a fetch only if the keys are older than five minutes and
-// no fetch, successful or not, began within that time. A request also waits if there are no keys or
-// its key is unknown. A request waits for at most one second. At most 100 requests wait at a time,
-// and the others get an error.
+// no fetch, successful or not, began in the last five minutes. A request also waits if there are no
+// keys or if the request's key is unknown. A request waits for at most one second. At most 100
+// requests wait at a time, and all further requests get an error.
 //
-// While the keys cannot be fetched, the last ones remain in use for a day, and a token that names
-// an unknown key gets an error that is not ErrTokenRejected. A set without usable keys, a redirect,
-// and a 4xx other than 408, 425 and 429 count as an answer of the issuer: all tokens are then
-// rejected.
+// While the keys cannot be fetched, the last fetched keys remain in use for a day. A token that
+// names an unknown key then gets an error that is not ErrTokenRejected. A set without usable keys,
+// a redirect, and a 4xx other than 408, 425 and 429 count as the issuer's answer that it has no
+// keys. All tokens are then rejected.
 //
 // A token that was issued after its key was retired is rejected: see [SigningKey.RetiredAt].
 type RemoteVerifier struct {
@@ -131,7 +132,8 @@ func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, er
 	return identity, err
 }
 
-// verify is Verify, and returns errors of the key set without the prefix that Verify adds.
+// verify does the work of Verify. It returns errors of the key set without the prefix that Verify
+// adds.
 func (v *RemoteVerifier) verify(ctx context.Context, text string) (Identity, error) {
 	now := v.now()
 	ring, err := v.keys.Current(ctx, now)

@@ -26,9 +26,9 @@ const (
 // Call Run on every instance. Without it, the first request in each interval reads the feed, no
 // event is delivered, and the host must call Prune itself.
 //
-// Its goroutines end before Run returns, except a call of OnEvent that takes more than 5 seconds
-// after ctx is done. Stop the server before ctx is done: after Run has returned, an event that is
-// not in the audit trail is written to the log and not delivered.
+// The goroutines of Run end before Run returns, except a call of OnEvent that still runs 5 seconds
+// after ctx is done. Stop the server before ctx is done, because after Run has returned, an event
+// that is not in the audit trail is written to the log and not delivered.
 func (s *Service) Run(ctx context.Context) error {
 	var delivery sync.WaitGroup
 	defer delivery.Wait()
@@ -66,7 +66,7 @@ func (s *Service) pruneRegularly(ctx context.Context) {
 	}
 }
 
-// readFeed reads the revocation feed and reports whether that fails. It logs the first of
+// readFeed reads the revocation feed and reports whether the read failed. It logs the first of
 // consecutive failures, and the first success after them. failing is the previous result.
 func (s *Service) readFeed(ctx context.Context, failing bool) bool {
 	feed := s.tokens.feed
@@ -85,10 +85,10 @@ func (s *Service) readFeed(ctx context.Context, failing bool) bool {
 	return err != nil
 }
 
-// Prune removes expired records in batches and returns how many it removed: sessions, used states,
-// entries of the revocation feed, access keys that expired 30 days ago, and events of the audit
-// trail that are older than Config.AuditRetention. If it returns an error, the records that it had
-// removed stay removed.
+// Prune removes expired records in batches and returns the number of removed records. It removes
+// sessions, used states, entries of the revocation feed, access keys that expired 30 days ago, and
+// events of the audit trail that are older than Config.AuditRetention. If Prune returns an error,
+// the records that were removed before the error stay removed.
 func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	now := s.now()
 	type prunable struct {
@@ -121,9 +121,9 @@ func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 }
 
 // FeedAge returns the age of the newest complete read of the revocation feed on this instance, and
-// whether it is recent enough to accept tokens. It is meant for a gauge and an alert. Before the
-// first complete read, the age is math.MaxInt64. With CheckSessionsInStore, FeedAge returns 0 and
-// true.
+// whether that read is recent enough to accept tokens. FeedAge is meant for a gauge and an alert.
+// Before the first complete read, the age is math.MaxInt64. With CheckSessionsInStore, FeedAge
+// returns 0 and true.
 func (s *Service) FeedAge() (age time.Duration, accepts bool) {
 	feed := s.tokens.feed
 	if feed == nil {
@@ -136,7 +136,7 @@ func (s *Service) FeedAge() (age time.Duration, accepts bool) {
 // maxListedEvents is the maximum number of events that one call lists.
 const maxListedEvents = 200
 
-// errNoTrail is the error of methods that need an audit trail, if there is none.
+// errNoTrail is the error of methods that need an audit trail if the service has no audit trail.
 var errNoTrail = errors.New("auth: there is no audit trail: the store is no EventStore, or " +
 	"Config.DisableAuditTrail is set")
 

@@ -45,8 +45,8 @@ type TokenIssuer struct {
 // The first of the keys signs, and all of them verify. To change keys, first append the new key on
 // every instance. Then move it in front of the old key, and set the [SigningKey.RetiredAt] of the
 // old key to the time at which no instance signs with it any longer. Remove the old key when its
-// last token has expired. If somebody else may have a key, remove it at once. [TokenIssuer.SetKeys]
-// makes each of these changes without a restart.
+// last token has expired. If somebody else may have a key, remove that key at once.
+// [TokenIssuer.SetKeys] makes each of these changes without a restart.
 func NewTokenIssuer(
 	store SessionStore, issuer string, keys []SigningKey, cfg TokenConfig,
 ) (*TokenIssuer, error) {
@@ -54,7 +54,7 @@ func NewTokenIssuer(
 }
 
 // NewTokenIssuerWithUsers is [NewTokenIssuer] for a host that has its own users table. The store
-// must keep no users, like that of memstore.NewAccounts.
+// must keep no users, like the store of memstore.NewAccounts.
 func NewTokenIssuerWithUsers(
 	store SessionStore, users UserSource, issuer string, keys []SigningKey, cfg TokenConfig,
 ) (*TokenIssuer, error) {
@@ -122,8 +122,8 @@ func newTokenIssuer(
 	return t, nil
 }
 
-// checkStore returns an error if another component's store does not fit the issuer: either both
-// keep users, or neither does.
+// checkStore returns an error unless another component's store fits the issuer's store: both must
+// keep users, or neither.
 func (t *TokenIssuer) checkStore(store any) error {
 	switch {
 	case t.sessions == nil:
@@ -197,7 +197,7 @@ func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, err
 // issue is Issue without an event.
 func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, error) {
 	if (params.Method == MethodAccessKey) != (params.AccessKeyID != "") {
-		// Without the key, revoking it would not revoke the session.
+		// Without AccessKeyID, revoking the key would not revoke the session.
 		return Token{}, errors.New("auth: IssueParams.AccessKeyID must be set if Method is " +
 			"MethodAccessKey, and only then")
 	}
@@ -214,7 +214,7 @@ func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, err
 }
 
 // issueFor returns the token of a session that has just been created for the user that the store
-// returned with it. If it returns an error, it has revoked the session.
+// returned with the session. If it returns an error, it has revoked the session.
 //
 // A UserSource is asked for the user only now. So a user that the host disables while the session
 // is being created is refused here, and a user that the host disables later has a session that
@@ -264,7 +264,7 @@ func claimsOf(session Session) SessionClaims {
 
 // checkAuthority returns an error if callers of exported methods must not pass this authority. If
 // the host keeps the users, checkAuthority asks the UserSource whether the user is a super user,
-// because then no store knows that.
+// because then no store knows who is a super user.
 func (t *TokenIssuer) checkAuthority(ctx context.Context, by Authority) error {
 	if err := by.checkHost(); err != nil || !by.SuperUser || t == nil || t.users == nil {
 		return err
@@ -284,8 +284,8 @@ func (t *TokenIssuer) newChange(ctx context.Context, by Authority, e Event) chan
 	return t.events.newChange(ctx, by, e, t.cfg.Now, t.cfg.MaxLifetime)
 }
 
-// newSession returns the record of a session that begins now. Its times have whole seconds, because
-// those of a token do.
+// newSession returns the record of a session that begins now. Its times are in whole seconds,
+// because the times in a token are.
 func (t *TokenIssuer) newSession(ctx context.Context, params IssueParams) Session {
 	now := t.cfg.Now().UTC().Truncate(time.Second)
 	client := clientOf(ctx)
@@ -377,8 +377,9 @@ func (t *TokenIssuer) verifyToken(
 	return (*Identity)(&v.Identity), cached, nil
 }
 
-// requireLive returns an error unless the session of the claims is live. checked caches, for these
-// claims, the version of the known revocations at which the session was live.
+// requireLive returns an error unless the session of the claims is live. checked remembers, for
+// these claims, the version of the set of known revocations at which the session was last found
+// live.
 func (t *TokenIssuer) requireLive(
 	ctx context.Context, c *token.Claims, checked *atomic.Uint64, now time.Time,
 ) error {

@@ -8,8 +8,8 @@ import (
 	"github.com/sallyport-go/auth/internal/token"
 )
 
-// findCallerSession returns the caller's session from the store, or an error if it is not there or
-// has expired.
+// findCallerSession returns the caller's session from the store, or an error if the store has no
+// such session or the session has expired.
 func (t *TokenIssuer) findCallerSession(ctx context.Context, caller *Identity) (Session, error) {
 	session, err := t.sessions.FindSession(ctx, caller.SessionID)
 	switch {
@@ -40,8 +40,8 @@ func (t *TokenIssuer) requireLiveInStore(ctx context.Context, caller *Identity) 
 }
 
 // Revoke revokes the session, so that its token is rejected from now on. It returns ErrNotFound if
-// there is no such session, or if the authority is that of another user without SuperUser. It
-// returns the errors of [Authority.Check]. To revoke the session of a token, use RevokeToken.
+// there is no such session, or if the authority is a session of another user and has no SuperUser.
+// It returns the errors of [Authority.Check]. To revoke the session of a token, use RevokeToken.
 func (t *TokenIssuer) Revoke(ctx context.Context, by Authority, sessionID string) error {
 	if err := t.checkAuthority(ctx, by); err != nil {
 		return err
@@ -53,7 +53,7 @@ func (t *TokenIssuer) Revoke(ctx context.Context, by Authority, sessionID string
 func (t *TokenIssuer) revoke(ctx context.Context, by Authority, sessionID, userID string) error {
 	c := t.newChange(ctx, by, Event{Kind: EventSessionRevoked, UserID: userID, SessionID: sessionID})
 	err := t.sessions.RevokeSession(ctx, c.write, sessionID)
-	if err == nil || errors.Is(err, ErrNotFound) { // another instance may have revoked it a moment ago
+	if err == nil || errors.Is(err, ErrNotFound) { // another instance may just have revoked the session
 		t.learnRevocations(ctx)
 	}
 	if err != nil {
@@ -66,9 +66,9 @@ func (t *TokenIssuer) revoke(ctx context.Context, by Authority, sessionID, userI
 // RevokeToken revokes the session of a token that this issuer has signed and that has not expired.
 // Use it to sign a user out. It needs no [Authority], because the token itself is enough proof.
 //
-// It also succeeds if the session was revoked before or the store has no record of it. After it
-// returns nil, this instance rejects the token. It returns ErrTokenRejected if the token is not
-// valid.
+// RevokeToken also succeeds if the session was revoked before or the store has no record of the
+// session. After it returns nil, this instance rejects the token. It returns ErrTokenRejected if
+// the token is not valid.
 func (t *TokenIssuer) RevokeToken(ctx context.Context, token string) error {
 	v, _, err := t.verifier.Verify(t.cache, t.ring.Load(), token, t.now().Unix())
 	if err != nil {
@@ -88,7 +88,7 @@ func (t *TokenIssuer) revokeClaims(ctx context.Context, c *token.Claims) error {
 	}
 	t.learnRevocations(ctx)
 	e := Event{Kind: EventSessionRevoked, UserID: c.Identity.UserID, SessionID: c.Identity.SessionID}
-	if callerOf(ctx) == nil { // otherwise emit sets the caller as the actor
+	if callerOf(ctx) == nil { // if there is a caller, emit sets the caller as the actor
 		e.ActorID = c.Identity.UserID
 	}
 	t.events.emit(ctx, e)
@@ -97,8 +97,8 @@ func (t *TokenIssuer) revokeClaims(ctx context.Context, c *token.Claims) error {
 
 // RevokeUser revokes all sessions of the user, so that their tokens are rejected from now on, and
 // returns how many of the sessions were live. It returns ErrNotFound if the store keeps users and
-// there is no such user, and the errors of [Authority.Check]. The authority of a session must be
-// the user's own, or have SuperUser.
+// there is no such user, and the errors of [Authority.Check]. If the authority is a session, it
+// must be a session of this user or have SuperUser.
 //
 // The user may sign in again unless the user was disabled first. A host with a [UserSource] calls
 // RevokeUser after it has disabled, demoted or deleted a user. After RevokeUser returns, no earlier
@@ -118,7 +118,8 @@ func (t *TokenIssuer) RevokeUser(ctx context.Context, by Authority, userID strin
 }
 
 // learnRevocations makes this instance reject the sessions that a call of the store has just
-// revoked. Every component calls it after each such call. On a nil issuer it does nothing.
+// revoked. Every component calls learnRevocations after each call of the store that may revoke
+// sessions. On a nil issuer, learnRevocations does nothing.
 func (t *TokenIssuer) learnRevocations(ctx context.Context) {
 	if t != nil && t.feed != nil {
 		t.feed.ReadAfterWrite(ctx)

@@ -22,8 +22,8 @@ type Registration struct {
 	Pair KeyPair
 }
 
-// Register adds a user and the user's first access key, or neither. The authority of a session must
-// have SuperUser, here and in the other methods that change users.
+// Register adds a user and the user's first access key, or neither. If the authority is a session,
+// it must have SuperUser. This also holds for the other methods that change users.
 //
 // It returns ErrExists if the username or the e-mail is taken, an *InvalidError for a field that is
 // not valid, and the errors of [Authority.Check].
@@ -77,7 +77,7 @@ func (s *Service) newRegistration(user UserParams, pair KeyPair) (Registration, 
 }
 
 // Bootstrap creates the first super user of a new service. In the life of the store, one call
-// succeeds, whichever instance makes it, and the others return ErrBootstrapped.
+// succeeds, whichever instance makes it. Every other call returns ErrBootstrapped.
 //
 // The caller creates the pair with [CredentialVerifier.GeneratePair] and can store it before the
 // call. Another call with the pair of the successful call returns the user again, for as long as
@@ -112,12 +112,12 @@ func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) 
 }
 
 // RecoverSuperUser makes the user an active super user and returns the only pair that now signs in
-// as this user. It removes every earlier key, session and GitHub link. Use it if no super user has
-// a working key any longer, or if somebody else has one. It returns ErrNotFound if there is no such
-// user.
+// as this user. It removes every earlier key, session and GitHub link. Use RecoverSuperUser if no
+// super user has a working key any longer, or if somebody else has a super user's key. It returns
+// ErrNotFound if there is no such user.
 //
-// It needs no authority. Call it from a program that an operator runs next to the store. No handler
-// of this package calls it.
+// RecoverSuperUser needs no authority. Call it from a program that an operator runs next to the
+// store. No handler of this package calls it.
 func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair, error) {
 	if s.users == nil {
 		return KeyPair{}, errHostUsers
@@ -133,10 +133,10 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 }
 
 // RegenerateCredentials replaces every way in which the user can sign in by a new pair. Use it if
-// another person may have the user's credentials. It returns the new pair, the only one that now
-// signs in as the user. It removes every earlier key, session and GitHub link, and revokes the
-// GitHub token at GitHub if GitHub answers. A disabled user stays disabled. It returns ErrNotFound
-// if there is no such user, and the errors of [Authority.Check].
+// another person may have the user's credentials. It returns the new pair, which is now the only
+// pair that signs in as the user. It removes every earlier key, session and GitHub link, and
+// revokes the GitHub token at GitHub if GitHub answers. A disabled user stays disabled. It returns
+// ErrNotFound if there is no such user, and the errors of [Authority.Check].
 func (s *Service) RegenerateCredentials(ctx context.Context, by Authority, userID string) (KeyPair, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return KeyPair{}, err
@@ -168,8 +168,8 @@ func (s *Service) ReinstateUser(ctx context.Context, by Authority, userID string
 func (s *Service) resetUser(
 	ctx context.Context, by Authority, userID string, change UserChange, e Event,
 ) (Registration, error) {
-	// An ID that no store could have kept is not found. Without this check, newKey would reject it as
-	// not valid.
+	// An ID that no store could have kept is not found. Without this check, newKey would reject
+	// such an ID as not valid.
 	if checkID("user_id", userID, MaxIDLength) != nil {
 		return Registration{}, ErrNotFound
 	}
@@ -200,9 +200,9 @@ func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 }
 
 // UpdateUser disables or enables, promotes or demotes the user, and returns the changed record.
-// Disabling revokes all sessions of the user, and this instance rejects them from then on. It
-// returns ErrNotFound if there is no such user, ErrLastSuperUser if the change would leave no
-// active super user, and the errors of [Authority.Check].
+// Disabling revokes all sessions of the user, and this instance rejects the tokens of these
+// sessions from then on. It returns ErrNotFound if there is no such user, ErrLastSuperUser if the
+// change would leave no active super user, and the errors of [Authority.Check].
 func (s *Service) UpdateUser(
 	ctx context.Context, by Authority, userID string, change UserChange,
 ) (User, error) {
@@ -246,8 +246,9 @@ func (s *Service) RevokeUser(ctx context.Context, by Authority, userID string) (
 
 // RevokeEverybody revokes all sessions of all users, so that every user must sign in again. Use it
 // after a leaked signing key has been replaced, or after a backup has been restored. Access keys
-// and GitHub links stay. This instance rejects the tokens of the sessions from then on. The
-// authority of a session must have SuperUser. It returns the errors of [Authority.Check].
+// and GitHub links stay. This instance rejects the tokens of the sessions from then on. If the
+// authority is a session, it must have SuperUser. RevokeEverybody returns the errors of
+// [Authority.Check].
 func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 	if by.Host == "" && !by.SuperUser {
 		return ErrSuperUserRequired
@@ -259,8 +260,9 @@ func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 	if err != nil {
 		return fmt.Errorf("auth: revoking all sessions: %w", err)
 	}
-	// As in the repair of lost commits, the entry is above every generation that was ever assigned.
-	// So it also revokes tokens that were issued between the backup and its restoration.
+	// As in the repair of lost commits, the entry's Generation is above every Generation that was
+	// ever assigned. So the entry also revokes tokens that were issued between the backup and its
+	// restoration.
 	c := s.newChange(ctx, by, Event{Kind: EventEverybodyRevoked})
 	if err := s.store.RevokeEverybody(ctx, c.write, head+1); err != nil {
 		return fmt.Errorf("auth: revoking all sessions: %w", err)
@@ -271,8 +273,8 @@ func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 }
 
 // User returns the current record of the caller of the request to which ctx belongs, from the store
-// or the [UserSource]. Behind [Service.RequireSuperUser], it returns the record that the middleware
-// has read.
+// or the [UserSource]. Inside [Service.RequireSuperUser], User returns the record that this
+// middleware has read.
 //
 // It returns ErrTokenMissing if [Service.Authenticate] of this service did not see the request, and
 // ErrTokenRejected if the user does not exist or is disabled.
@@ -320,7 +322,7 @@ func (s *Service) Recheck(ctx context.Context) (User, error) {
 }
 
 // SuperUser is [Service.User] for callers that are super users now. It returns ErrSuperUserRequired
-// for any other caller. [Service.RequireSuperUser] is the middleware.
+// for any other caller. [Service.RequireSuperUser] is the middleware with the same check.
 func (s *Service) SuperUser(ctx context.Context) (User, error) {
 	user, err := s.User(ctx)
 	if err == nil && !user.IsSuperUser {

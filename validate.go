@@ -24,15 +24,16 @@ const (
 	MaxKeys = 100
 
 	// KeyUsePrecision is the minimum time between two recorded uses of a key. A store does not
-	// record a use that comes sooner after the recorded one.
+	// record a use that comes sooner than this after the last recorded use.
 	KeyUsePrecision = time.Minute
 
 	// MaxNamedRevocations is the maximum number of sessions of one user that a feed names one by
-	// one. It keeps the feed from growing without limit if a client signs in and out in a loop.
+	// one. This limit keeps the feed from growing without bound if a client signs in and out in a
+	// loop.
 	MaxNamedRevocations = 1000
 
 	// KeptRevocations is the number of entries at the end of a feed that are never pruned. A reader
-	// that has read one of them can continue from there.
+	// that has read one of these entries can continue from that entry.
 	KeptRevocations = revocation.KeptEntries
 )
 
@@ -76,9 +77,9 @@ func (k AccessKey) Validate() error {
 	)
 }
 
-// Validate returns an [InvalidError] for the first field of the user or a key that no store may
-// keep, for a wrong number of keys, or for a key of another user. Otherwise it returns nil. A store
-// calls it before it writes the records.
+// Validate returns an [InvalidError] for the first field of the user or of a key that no store may
+// keep. It also returns one for a wrong number of keys and for a key of another user. It returns
+// nil if there is no such error. A store calls it before it writes the records.
 func (u UserWithKeys) Validate() error {
 	if err := u.User.Validate(); err != nil {
 		return err
@@ -185,8 +186,8 @@ func (a GitHubAccount) validate() error {
 	return checkID("host", a.Host, MaxGitHubHostLength)
 }
 
-// Validate returns an [InvalidError] for the first record that no store may keep, or that has
-// another user or another account than the link. Otherwise it returns nil.
+// Validate returns an [InvalidError] for the first record that no store may keep or whose user or
+// account differs from the link's. It returns nil if there is no such record.
 func (w GitHubSignInWrite) Validate() error {
 	err := cmp.Or(w.Link.Validate(), w.Session.Validate(), sameUser(w.Session.UserID, w.Link))
 	if err == nil && w.NewUser != nil {
@@ -198,8 +199,8 @@ func (w GitHubSignInWrite) Validate() error {
 	return err
 }
 
-// Validate returns an [InvalidError] for the first record that no store may keep, or that has
-// another user or another account than the link. Otherwise it returns nil.
+// Validate returns an [InvalidError] for the first record that no store may keep or whose user or
+// account differs from the link's. It returns nil if there is no such record.
 func (w GitHubConnectWrite) Validate() error {
 	return cmp.Or(w.Link.Validate(), validateLinkedToken(w.Token, w.Link))
 }
@@ -224,12 +225,15 @@ func sameUser(userID string, link GitHubLink) error {
 // Check returns an error unless a store with the given state may write the sign-in. hasUsers says
 // whether the store keeps users.
 //
-// It returns ErrGitHubNotAllowed if the account is remembered for a user to whom it is no longer
-// linked. It returns ErrChanged if the caller must read the link and the token again. That is the
-// case if the account is linked to another user, if it is linked and there is a NewUser, if it is
-// not linked and there is no NewUser, or if the token has a different Version. In a store that
-// keeps no users, an account that is not linked passes without a NewUser, unless its user has
-// another account of the host.
+// It returns ErrGitHubNotAllowed if the account is remembered for a user to whom the account is no
+// longer linked. It returns ErrChanged in these cases, in which the caller must read the link and
+// the token again:
+//
+//   - The account is linked to another user.
+//   - The account is linked, and there is a NewUser.
+//   - The account is not linked, there is no NewUser, and the store keeps users.
+//   - The account is not linked, and the user of the Link has another account of the GitHub host.
+//   - There is a Token, and the stored token has another Version than TokenVersion.
 func (w GitHubSignInWrite) Check(state GitHubAccountState, hasUsers bool) error {
 	switch {
 	case state.LinkedTo == "" && state.RememberedFor != "":
@@ -247,7 +251,7 @@ func (w GitHubSignInWrite) Check(state GitHubAccountState, hasUsers bool) error 
 
 // Check returns an error unless a store with the given state may write the connection. It returns
 // ErrExists if the account is linked to or remembered for another user, or if the user is linked to
-// another account of the host. It returns ErrChanged if the token's Version differs from the
+// another account of the GitHub host. It returns ErrChanged if the token's Version differs from the
 // Version that the caller read.
 func (w GitHubConnectWrite) Check(state GitHubAccountState) error {
 	isAnother := func(userID string) bool { return userID != "" && userID != w.Link.UserID }
@@ -282,7 +286,7 @@ func ValidateState(id string, expiresAt time.Time) error {
 }
 
 // FoldASCII returns s with the letters A to Z in lower case and every other byte unchanged. Two
-// usernames or e-mails are the same if they are equal when folded.
+// usernames or e-mails are the same if FoldASCII returns equal text for them.
 func FoldASCII(s string) string { return text.FoldASCII(s) }
 
 // checkID accepts text that checkText accepts and that is not empty.
@@ -330,7 +334,8 @@ func checkReturnTo(path string) error {
 	return nil
 }
 
-// Stores keep times as microseconds since 1970. Zero means no time, so the earliest time is one.
+// Stores keep times as microseconds since 1970. Zero means no time, so the earliest time is one
+// microsecond.
 var (
 	earliestTime = time.UnixMicro(1)
 	latestTime   = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
@@ -351,12 +356,14 @@ func checkOptionalTime(field string, t time.Time) error {
 }
 
 // FoldRevocations returns the entry that replaces the older named entries of a user, if the feed
-// names too many sessions of the user one by one. The argument contains the entries in force that
-// name sessions of this one user, in any order. FoldRevocations returns false if there are at most
-// [MaxNamedRevocations], not counting [Revocation.Capped] ones.
+// names too many sessions of the user one by one. The argument contains the entries that name
+// sessions of this one user and are in force, which means that no newer entry has replaced them.
+// They may be in any order. FoldRevocations returns false if there are at most
+// [MaxNamedRevocations] of these entries, not counting [Revocation.Capped] entries.
 //
-// Otherwise at most half of MaxNamedRevocations entries stay: those with the newest Generations.
-// The returned entry replaces the others. The store then does the following in its transaction:
+// If there are more, at most half of MaxNamedRevocations entries stay, which are those with the
+// newest Generations. The returned entry replaces all other named entries that are not capped. The
+// store then does the following in its transaction:
 //
 //   - It sets a zero ExpiresAt on each named entry that is not capped and whose Generation is below
 //     the returned entry's.

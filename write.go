@@ -17,9 +17,9 @@ import (
 // [ByHost] returns the authority of the host. [Identity.Authority] returns the authority of a
 // caller's session.
 type Authority struct {
-	// Host names the part of the host, or the operator, that makes the change without a
-	// session, such as "billing". If Host is set, the other fields must be zero. It is at most
-	// 64 bytes long. Names that begin with "auth." are reserved for this package.
+	// Host names the part of the host, or the operator, that makes the change without a session,
+	// such as "billing". If Host is set, the other fields must be zero. Host is at most 64 bytes
+	// long. Names that begin with "auth." are reserved for this package.
 	Host string
 
 	// SessionID is the session that makes the change, and UserID its user. The session must be
@@ -27,8 +27,8 @@ type Authority struct {
 	SessionID string
 	UserID    string
 
-	// SuperUser requires that the user is a super user. Without it, the session can change only
-	// records of its own user.
+	// SuperUser requires that the user is a super user. Without SuperUser, the session can change
+	// only records of its own user.
 	//
 	// A store that keeps no users cannot check this. The methods of this package therefore ask
 	// the [UserSource] before the change, outside its transaction. A user who loses the role in
@@ -68,8 +68,8 @@ func (a Authority) checkHost() error {
 	return a.Validate()
 }
 
-// Check returns an error unless the authority holds at the time now. If Host is set, it returns
-// nil. A store calls it inside the transaction of the change, after it has locked the user's
+// Check returns an error unless the authority holds at the time now. If Host is set, Check returns
+// nil. A store calls Check inside the transaction of the change, after it has locked the user's
 // record. If Check returns an error, the store must change nothing.
 //
 // The arguments are records of the store:
@@ -78,8 +78,8 @@ func (a Authority) checkHost() error {
 //   - user is the record of UserID, or zero if there is none. A store that keeps no users passes
 //     User{ID: UserID}.
 //   - revokedBelow is the greatest Generation of those entries in the revocation feed that revoke
-//     all sessions of this user or of everybody, or zero if there is none. The store reads it in a
-//     statement after the lock.
+//     all sessions of this user or of everybody, or zero if there is no such entry. The store reads
+//     revokedBelow in a statement after the lock.
 //
 // Check returns ErrTokenRejected if the session is not live or the user is not active,
 // ErrSuperUserRequired if the user must be a super user and is not, and ErrSessionTooOld if the
@@ -125,10 +125,11 @@ type Write struct {
 	// By is the authority of the change.
 	By Authority
 
-	// Event is the event of the change for the audit trail. Unless its Kind is empty, a store
-	// that is an [EventStore] adds it in the transaction of the change and sets its ID and At.
-	// If UserID is empty and the change is about one user, the store sets it to that user. If
-	// GitHub is empty and the change is about one account, the store sets it to that account.
+	// Event is the event of the change for the audit trail. If the event's Kind is not empty, a
+	// store that is an [EventStore] adds the event in the transaction of the change and sets the
+	// event's ID and At. If UserID is empty and the change is about one user, the store sets UserID
+	// to that user. If GitHub is empty and the change is about one account, the store sets GitHub
+	// to that account.
 	Event Event
 
 	// Deliver asks the store to keep the event for [EventStore.ClaimEvent].
@@ -138,9 +139,9 @@ type Write struct {
 	// change.
 	Now func() time.Time
 
-	// MaxTokenLifetime is the longest time for which a token that is issued now can be valid.
-	// An entry of the revocation feed that revokes all sessions of a user must stay that long,
-	// even if the store has no session of the user.
+	// MaxTokenLifetime is the longest time for which a token that is issued now can be valid. An
+	// entry of the revocation feed that revokes all sessions of a user must stay in the feed for
+	// this time, even if the store has no session of the user.
 	MaxTokenLifetime time.Duration
 }
 
@@ -224,21 +225,21 @@ type Event struct {
 
 	UserID string // the user that the event is about
 
-	// ActorID is the user who caused the event. It equals UserID if users act on themselves. If
-	// the host acts in a request that a middleware has authenticated, it is the caller of that
-	// request. Otherwise it is empty.
+	// ActorID is the user who caused the event. It equals UserID if users act on themselves. If the
+	// host acts in a request that a middleware has authenticated, ActorID is the caller of that
+	// request. In every other case, ActorID is empty.
 	ActorID string
 
 	// Host is the part of the host that acts, as in [Authority].
 	Host string
 
-	// SessionID is the session that the event is about. If there is none, it is the session that
-	// caused the event.
+	// SessionID is the session that the event is about. If the event is about no session, SessionID
+	// is the session that caused the event.
 	SessionID string
 
-	// AccessKey is the access key that the event is about. If the store has not confirmed the
-	// key that a client sent, it is set only if the text has the form of a generated key,
-	// because any other text may be a secret.
+	// AccessKey is the access key that the event is about. If a client sent the key and the store
+	// has not confirmed it, AccessKey is set only if the text has the form of a generated key. Any
+	// other text may be a secret.
 	AccessKey string
 
 	Method SignInMethod
@@ -335,7 +336,7 @@ var maxWaiting = [eventClasses]int32{
 
 func (e Event) class() eventClass {
 	switch {
-	case e.Kind == EventSignedIn, e.Kind == EventSessionRevoked: // in any number by any user
+	case e.Kind == EventSignedIn, e.Kind == EventSessionRevoked: // any user can cause any number of these
 		return classSignIn
 	case e.Kind == EventSignInRejected:
 		return classRejectedSignIn

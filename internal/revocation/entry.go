@@ -1,15 +1,15 @@
 // Package revocation answers whether a session is revoked without asking the store for each token.
 //
 // A store keeps a feed of revocations in the order in which they were committed, and every instance
-// of the service reads it. [Revoked] is the set of revoked sessions that an instance has read. [Feed]
-// keeps that set up to date: it polls the store's feed from the last entry that it has read, in one
-// read at a time for all requests. An entry that is missing is an error, and lost commits of the
-// store, for instance after a restored backup, are repaired.
+// of the service reads it. [Revoked] is the set of revoked sessions that an instance has read.
+// [Feed] keeps that set up to date: it polls the store's feed from the last entry that it has read.
+// At most one read runs at a time, and it serves all requests. A missing entry is an error. If the
+// store has lost commits, for instance after a restored backup, Feed repairs the store's feed.
 //
-// An instance rejects a session that it has revoked itself at once, and a session that another
-// instance has revoked within the feed's interval. While the store does not answer, the instance
-// acts on what it knows until that is too old, and then accepts no session. A clock that jumps makes
-// what is known look too old rather than fresh.
+// If an instance revokes a session itself, it rejects the session at once. If another instance
+// revokes a session, this instance rejects it within the feed's interval. While the store does not
+// answer, the instance uses the revocations that it has read. When the last complete read is too
+// old, it accepts no session. If a clock jumps, the last read looks too old rather than fresh.
 //
 // The package knows nothing of tokens, users and records. It adds nothing to the feed itself.
 package revocation
@@ -26,8 +26,8 @@ const (
 	Grace = 2 * time.Hour
 )
 
-// Entry is an entry of a store's revocation feed. Its fields are those of the Revocation of package
-// auth, which documents them, so that converting one to the other copies it and nothing else.
+// Entry is an entry of a store's revocation feed. It has the fields of the type Revocation of
+// package auth, so that one type converts to the other. Package auth documents the fields.
 type Entry struct {
 	Position   int64
 	ID         string
@@ -38,6 +38,6 @@ type Entry struct {
 }
 
 // IsCapped reports whether the entry names a session whose token claims a Generation that the feed
-// has not reached, because the store has lost commits. The entry has its own Position in place of
-// that Generation.
+// has not reached, because the store has lost commits. Such an entry has its own Position as its
+// Generation.
 func (e Entry) IsCapped() bool { return e.SessionID != "" && e.Generation == e.Position }

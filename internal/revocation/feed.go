@@ -16,36 +16,38 @@ import (
 var ErrRevoked = errors.New("the session is revoked")
 
 const (
-	// patience is how long a request waits for the feed, and how long one read of the feed on
-	// behalf of a request may take.
+	// patience is the longest time that a request waits for the feed, and the longest time that a
+	// read for a request may take.
 	patience = time.Second
 
-	// retryAfter is how long no request reads the feed after a failed read, while what is known is
-	// not too old.
+	// retryAfter is the time after a failed read in which no request reads the feed again, unless
+	// the last complete read is too old to accept sessions.
 	retryAfter = time.Second
 
-	// wallClockGap is how long, by the monotonic clock, the wall clock is not read.
+	// wallClockGap is the longest time, by the monotonic clock, between two reads of the wall
+	// clock.
 	wallClockGap = 10 * time.Millisecond
 )
 
 // Source is the store's feed. No two of the functions are called at the same time.
 type Source struct {
 	// Read returns at most limit entries whose Positions are not below from, in order. If it
-	// returns fewer, the last of them is the newest.
+	// returns fewer entries than limit, the last of these is the newest entry of the feed.
 	Read func(ctx context.Context, from int64, limit int) ([]Entry, error)
 
 	// Head returns the Position of the newest entry that was ever added, or 0.
 	Head func(ctx context.Context) (int64, error)
 
-	// Repair adds an entry that revokes the sessions of all users, unless the head is no longer
-	// below the given Position. The entry's Position and Generation are above the given Position
-	// and above every Position that was given in any history of the store. Another instance may
-	// have issued tokens of a history that is lost now.
+	// Repair adds an entry that revokes the sessions of all users, unless the head of the feed is
+	// no longer below the given Position. The entry's Position and Generation are above the given
+	// Position and above every Position that the store has ever assigned, even before a backup was
+	// restored. Another instance may have issued tokens with Positions that the store has lost.
 	Repair func(ctx context.Context, above int64) error
 }
 
-// Feed keeps what an instance knows of revoked sessions up to date with the store's feed. A request
-// that needs the feed reads it, one at a time, for all requests. A Feed is safe for concurrent use.
+// Feed keeps an instance's set of revoked sessions up to date with the store's feed. A request that
+// needs newer entries reads them for all requests. One request at a time reads. A Feed is safe for
+// concurrent use.
 type Feed struct {
 	source       Source
 	revoked      *Revoked
@@ -53,12 +55,13 @@ type Feed struct {
 	maxStaleness time.Duration
 	now          func() time.Time
 
-	// readAt is when the last page of the latest complete read was asked for: entries that were
-	// added since then are not known. It is nil while the feed must not be trusted.
+	// readAt is when the latest complete read asked the store for its last page. Entries that were
+	// added since then have not been read. It is nil while the feed must not be trusted.
 	readAt  atomic.Pointer[time.Time]
-	failure atomic.Pointer[readFailure] // of the latest read; nil if it succeeded
+	failure atomic.Pointer[readFailure] // of the latest read; nil if that read succeeded
 
-	// wallRead is how long after readAt, by the monotonic clock, Now last read the wall clock.
+	// wallRead is when Now last read the wall clock, as the time since readAt by the monotonic
+	// clock.
 	wallRead atomic.Int64
 
 	// reading is a one-slot semaphore. Its holder may call the source, and owns cursor and lost.
@@ -66,7 +69,7 @@ type Feed struct {
 
 	cursor Entry        // the last entry that was read
 	newest atomic.Int64 // the cursor's Position
-	lost   int64        // the greatest Position or Generation that the store is known to have lost
+	lost   int64        // the greatest Position or Generation that the store has provably lost
 
 	head      atomic.Int64 // the greatest head of the store's feed that has been seen
 	lostProof atomic.Pointer[lostCommits]
@@ -82,8 +85,9 @@ type readFailure struct {
 	at  time.Time
 }
 
-// NewFeed returns a feed that has read nothing. Requests read it again when the latest read is as
-// old as interval, and do not trust it when the latest read is as old as maxStaleness.
+// NewFeed returns a feed that has read nothing. Requests read the store's feed again when the age
+// of the latest complete read reaches interval. They do not trust the Feed when that age reaches
+// maxStaleness.
 func NewFeed(source Source, interval, maxStaleness time.Duration, now func() time.Time) *Feed {
 	return &Feed{
 		source:       source,
@@ -95,13 +99,13 @@ func NewFeed(source Source, interval, maxStaleness time.Duration, now func() tim
 	}
 }
 
-// RequireLive returns an error unless the session is live as far as the feed is known, and what is
-// known is not too old. It reads the feed if necessary. Checked is where the caller remembers, for
-// the same session, the version of what is known at which the session was live; 0 for none.
+// RequireLive returns an error if the session is known to be revoked, or if the latest complete
+// read of the feed is too old. It reads the feed if necessary. The caller keeps checked for this
+// one session: checked is the version of [Revoked] at which the session was last found live, or 0.
 //
 // It returns [ErrRevoked] or [ErrCommitsLost] if the session must be rejected. Any other error
-// means that the store did not answer in time, or that ctx is done: nothing is known of the session
-// then.
+// means that the store did not answer in time, or that ctx is done. Such an error says nothing
+// about the session.
 func (f *Feed) RequireLive(
 	ctx context.Context, userID, sessionID string, generation int64, checked *atomic.Uint64, now time.Time,
 ) error {
@@ -111,7 +115,7 @@ func (f *Feed) RequireLive(
 				return fmt.Errorf("auth: verifying a token: %w", err)
 			}
 		}
-		version := f.revoked.version.Load() // before the look-up: a later entry makes another version
+		version := f.revoked.version.Load() // read before the look-up, because a later entry changes it
 		if checked.Load() == version {
 			return nil
 		}
@@ -125,24 +129,25 @@ func (f *Feed) RequireLive(
 			return ErrRevoked
 		}
 		if f.readAt.Load() == nil || f.revoked.version.Load() != version {
-			continue // the feed is being read again from its beginning: the entry may have been forgotten
+			continue // the feed is read again from its beginning, so Contains may have missed an entry
 		}
-		if generation <= f.head.Load() { // or else the store has not answered: ask again for the next request
+		if generation <= f.head.Load() { // if not, the store has not answered, and the next request must ask again
 			checked.Store(version)
 		}
 		return nil
 	}
 }
 
-// IsRevoked reports whether the session is known to be revoked, however old that knowledge is.
+// IsRevoked reports whether an entry that was read revokes the session, however old the latest read
+// is.
 func (f *Feed) IsRevoked(userID, sessionID string, generation int64) bool {
 	return f.revoked.Contains(userID, sessionID, generation)
 }
 
-// Now is time.Now, but while what is known is fresh it reads only the monotonic clock, which takes
-// half as long. That clock stands still while the machine is suspended, so Now reads the wall clock
-// as well if it has not done so in the last 10 milliseconds. A wall clock that is set back or
-// forward is noticed then, too.
+// Now returns the time, as time.Now does. While the latest complete read is younger than the
+// interval, Now reads only the monotonic clock, which takes half as long. The monotonic clock stops
+// while the machine is suspended. Therefore Now also reads the wall clock if it has not read it in
+// the last 10 milliseconds. Now then also notices if the wall clock was set back or forward.
 func (f *Feed) Now() time.Time {
 	if readAt := f.readAt.Load(); readAt != nil {
 		passed := time.Since(*readAt)
@@ -155,8 +160,8 @@ func (f *Feed) Now() time.Time {
 	return time.Now()
 }
 
-// Age returns the age, at the given time, of what the feed knows. Before the first complete read,
-// and while the feed must not be trusted, it returns the greatest Duration.
+// Age returns the age of the latest complete read at the given time. Before the first complete
+// read, and while the feed must not be trusted, it returns the greatest Duration.
 func (f *Feed) Age(now time.Time) time.Duration {
 	readAt := f.readAt.Load()
 	if readAt == nil {
@@ -165,8 +170,8 @@ func (f *Feed) Age(now time.Time) time.Duration {
 	return clock.Age(now, *readAt)
 }
 
-// requireUsable returns nil if what is known is fresh or, because the store has not answered in
-// time, at least not too old.
+// requireUsable reads the feed. If the store does not answer in time, requireUsable returns an
+// error only if the latest complete read is too old.
 func (f *Feed) requireUsable(ctx context.Context, now time.Time) error {
 	err := f.makeFresh(ctx, now, f.Age(now) < f.maxStaleness)
 	if err == nil || f.Age(f.now()) < f.maxStaleness {
@@ -175,11 +180,11 @@ func (f *Feed) requireUsable(ctx context.Context, now time.Time) error {
 	return fmt.Errorf("the feed of revocations cannot be read: %w", err)
 }
 
-// makeFresh reads the feed, or waits while another request reads it. If what is known is usable, it
-// does not wait for a store that has just failed.
+// makeFresh reads the feed, or waits while another request reads it. If usable is true, the latest
+// complete read is not too old, and makeFresh does not wait for a store that has just failed.
 //
-// The read is for all requests, so it continues when the caller goes away. Otherwise canceled
-// requests could keep this instance from ever reading what was revoked.
+// The read is for all requests, so it continues when the caller goes away. If a canceled request
+// stopped the read, clients could keep this instance from ever reading what was revoked.
 func (f *Feed) makeFresh(ctx context.Context, now time.Time, usable bool) error {
 	read, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()

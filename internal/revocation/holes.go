@@ -2,8 +2,8 @@ package revocation
 
 import "fmt"
 
-// HoleError says that entries of the feed are missing between two Positions, or that the first is
-// not less than the second.
+// HoleError says that entries of the feed are missing between two Positions, or that the Position
+// After is not less than the Position Before.
 type HoleError struct{ After, Before int64 }
 
 // Error names the two Positions.
@@ -13,22 +13,22 @@ func (e *HoleError) Error() string {
 		e.After, e.Before)
 }
 
-// proof returns the least Position that, if the feed goes as far, shows that the missing entries can
-// have been pruned.
+// proof returns a Position. If the feed reaches this Position, the missing entries may have been
+// pruned. It is the least such Position.
 func (e *HoleError) proof() int64 { return e.Before - 1 + KeptEntries }
 
-// FindHole returns the first hole in a page of the feed, or nil. The page is the entries after the
-// cursor, the Position of the last entry that was read, or 0. The session of a missing entry would
-// stay accepted, and nobody would notice.
+// FindHole returns the first hole in a page of the feed, or nil. The page contains the entries
+// after the cursor. The cursor is the Position of the last entry that was read, or 0. Without this
+// check, the session of a missing entry would stay accepted, and nobody would notice.
 //
 // Two kinds of entries may be missing:
 //
-//   - Pruned entries. The newest KeptEntries are never pruned. Newest is the greatest Position that
-//     is known to be in the feed, beside those of the page.
-//   - Entries before one that revokes the sessions of all users, up to its Generation, because it
-//     revokes the same sessions. A repair of lost commits leaves such a gap.
+//   - Pruned entries. The newest KeptEntries entries are never pruned. The argument newest is the
+//     greatest Position that is known to be in the feed. The page may contain greater ones.
+//   - Entries that come before an entry for the sessions of all users, up to the Generation of that
+//     entry, because it revokes the same sessions. A repair of lost commits leaves such a gap.
 //
-// Entries that are out of order are a hole, too.
+// FindHole also returns a hole if entries are out of order.
 func FindHole(cursor int64, page []Entry, newest int64) *HoleError {
 	covered := int64(0) // missing entries up to this Position are harmless
 	for i := range page {
@@ -49,9 +49,9 @@ func FindHole(cursor int64, page []Entry, newest int64) *HoleError {
 	return nil
 }
 
-// RequireContiguous returns a [*HoleError] if [FindHole] finds one in a page as a store has returned
-// it. A full page does not show how far the feed goes, so list is asked for the entries from there
-// on. An error of list is returned.
+// RequireContiguous returns a [*HoleError] if [FindHole] finds one in a page as a store has
+// returned it. A full page does not show how far the feed goes, so RequireContiguous calls list to
+// find out whether the missing entries may have been pruned. It returns an error of list.
 func RequireContiguous(
 	cursor int64, page []Entry, full bool, list func(from int64, limit int) ([]Entry, error),
 ) error {
@@ -68,7 +68,7 @@ func RequireContiguous(
 			return hole
 		}
 		next := FindHole(cursor, page, later[0].Position)
-		if next != nil && *next == *hole { // no pruning explains it: the entries are out of order
+		if next != nil && *next == *hole { // pruning does not explain the hole: the entries are out of order
 			return hole
 		}
 		hole = next

@@ -9,13 +9,14 @@ import (
 	"github.com/sallyport-go/auth/internal/clock"
 )
 
-// ErrCommitsLost means that the session is of a history that the store has lost, for instance
-// because it was restored from a backup.
+// ErrCommitsLost means that the store has lost the commits that the session depends on, for
+// instance because the store was restored from a backup.
 var ErrCommitsLost = errors.New("the store has lost the session's commits")
 
 const (
-	// maxGenerationAhead is how much greater than the time in microseconds a generation can be. No
-	// store gives greater ones: see repairLost. A forged one must not make the store give them.
+	// maxGenerationAhead is the greatest difference by which a generation can exceed the time in
+	// microseconds. No store assigns greater generations: see repairLost. A token with a forged
+	// generation must not make the store assign them.
 	maxGenerationAhead = int64(24 * time.Hour / time.Microsecond)
 
 	// maxRepairs is how often one read tries to repair the feed. An attempt changes nothing if an
@@ -23,19 +24,20 @@ const (
 	maxRepairs = 5
 )
 
-// lostCommits is a proof that the store has lost commits, until they are repaired.
+// lostCommits is a proof that the store has lost commits. It is kept until the feed has been
+// repaired.
 type lostCommits struct {
 	head int64 // of the feed, as it was read
 	at   time.Time
 }
 
 // requireGeneration reads the feed, and returns ErrCommitsLost if the store has lost commits that a
-// session of this generation has seen. The head of the feed, read after the token came in, proves it
-// by being below the generation. One read serves all requests, and a refusal is remembered for the
-// interval.
+// session of this generation has seen. If the head of the feed, read after the token came in, is
+// below the generation, it proves the loss. One read serves all requests, and the proof is reused
+// until it is as old as the interval.
 //
-// If the store does not answer, an earlier proof still counts. Without one, nothing is proven, and
-// the session is accepted as long as what is known is not too old.
+// If the store does not answer, an earlier proof still counts. Without an earlier proof, the
+// session is accepted as long as the latest complete read is not too old.
 func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time.Time) error {
 	if generation > now.UnixMicro()+maxGenerationAhead {
 		return ErrCommitsLost
@@ -61,7 +63,7 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 	}
 	defer f.release()
 	if generation <= f.head.Load() {
-		return nil // another request has read it meanwhile
+		return nil // another request has read the feed meanwhile
 	}
 	head, err := f.readThrough(read, generation)
 	switch {
@@ -72,15 +74,17 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 	}
 	f.lost = max(f.lost, generation)
 	f.lostProof.Store(&lostCommits{head, f.now()})
-	_ = f.read(read) // repairs it; if it fails, the proof stays
+	_ = f.read(read) // repairs the feed; if the repair fails, the proof stays
 	return ErrCommitsLost
 }
 
-// readThrough returns the head of the feed. If the generation is not above the head, the feed has been
-// read up to the generation: one of the entries may revoke its session. The caller holds the semaphore.
+// readThrough returns the head of the feed. If the generation is not above the head, readThrough
+// has read the feed up to the generation, because one of the entries may revoke the session. The
+// caller holds the semaphore.
 //
-// Most often, entries have been added that this instance has not read. Reading them costs as much as
-// reading the head, so they are read first. If the head has moved since, they are read once more.
+// Most often, the feed has entries that this instance has not read. Reading these entries costs as
+// much as reading the head, so readThrough first reads the entries. If the head is then above the
+// last entry that was read, readThrough reads the new entries once more.
 func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, err error) {
 	for range 2 {
 		if err := f.read(ctx); err != nil {
@@ -102,11 +106,11 @@ func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, e
 }
 
 // repairLost revokes the sessions of all users after the store has lost commits, unless another
-// instance has done so. Revocations may have been lost as well, and no generation must be given
+// instance has done so. Revocations may also have been lost, and no generation must be assigned
 // twice. The caller holds the semaphore.
 //
-// The feed has just been read to its end. If another instance has repaired it since then, the head is
-// no longer below the Position that is passed, and the store adds no second entry.
+// The feed has just been read to its end. If another instance has repaired the feed since then, the
+// head is no longer below the Position that repairLost passes, and the store adds no second entry.
 func (f *Feed) repairLost(ctx context.Context) error {
 	return f.source.Repair(ctx, max(f.cursor.Position+1, f.lost))
 }

@@ -9,12 +9,12 @@ import (
 const (
 	pageSize = 2000 // entries in one answer of the store
 
-	// readTime is how long a read may take for which no request waits.
+	// readTime is the longest time that a read may take if no request waits for it.
 	readTime = 10 * time.Second
 )
 
-// ReadNow reads to the end of the feed, also if what is known is fresh. It takes at most 10 seconds,
-// more than a request has.
+// ReadNow reads to the end of the feed, even if the latest read is recent. It takes at most 10
+// seconds, which is longer than a read for a request may take.
 func (f *Feed) ReadNow(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
@@ -25,11 +25,11 @@ func (f *Feed) ReadNow(ctx context.Context) error {
 	return f.read(ctx)
 }
 
-// ReadAfterWrite makes the instance know the revocations that it has just written, also if ctx is
-// done. If they cannot be read within a second, the instance accepts no session until they are.
+// ReadAfterWrite reads the revocations that this instance has just written, even if ctx is done. If
+// it cannot read them within a second, the instance accepts no session until they have been read.
 func (f *Feed) ReadAfterWrite(ctx context.Context) {
 	f.mu.Lock()
-	required := f.begunReads + 1 // a read that has begun already may not see them
+	required := f.begunReads + 1 // a read that has already begun may miss the new entries
 	f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
@@ -43,23 +43,25 @@ func (f *Feed) ReadAfterWrite(ctx context.Context) {
 }
 
 // CatchUp reads the feed, as ReadAfterWrite does, if the generation of a session that has just been
-// created shows entries that this instance has not read yet: the session may have replaced another.
-// If the feed is not trusted now, it will be read before the next session is accepted anyway.
+// created shows entries that this instance has not read yet, because creating the session may have
+// revoked an older session. If the feed is not trusted now, CatchUp does nothing, because the feed
+// is read anyway before the next session is accepted.
 func (f *Feed) CatchUp(ctx context.Context, generation int64) {
 	if generation > f.newest.Load() && f.readAt.Load() != nil {
 		f.ReadAfterWrite(ctx)
 	}
 }
 
-// isComplete reports whether the read of this number, or a later one, went to the end of the feed.
+// isComplete reports whether the read of this number, or a later read, has reached the end of the
+// feed.
 func (f *Feed) isComplete(number uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.completeRead >= number
 }
 
-// distrustUntil makes the feed untrusted until the read of this number, or a later one, has gone to
-// the end.
+// distrustUntil makes the feed untrusted until the read of this number, or a later read, has
+// reached the end of the feed.
 func (f *Feed) distrustUntil(number uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -69,14 +71,14 @@ func (f *Feed) distrustUntil(number uint64) {
 	}
 }
 
-// read reads to the end of the feed. If ctx ends before, the next read continues where this one has
-// stopped. The caller holds the semaphore.
+// read reads to the end of the feed. If ctx ends before that, the next read continues where this
+// read has stopped. The caller holds the semaphore.
 func (f *Feed) read(ctx context.Context) (err error) {
 	f.mu.Lock()
 	f.begunReads++
 	number := f.begunReads
 	f.mu.Unlock()
-	err = errors.New("the store panicked") // unless it is replaced below
+	err = errors.New("the store panicked") // every return below replaces it
 	defer func() {
 		if err != nil {
 			f.failure.Store(&readFailure{err, f.now()})
@@ -91,7 +93,7 @@ func (f *Feed) read(ctx context.Context) (err error) {
 			return err
 		case !done:
 			continue
-		case f.lost == 0 || f.lost < f.revoked.everybody.Load(): // that entry revokes every lost session
+		case f.lost == 0 || f.lost < f.revoked.everybody.Load(): // an entry for all users revokes every lost session
 			f.recordComplete(number, began)
 			err = nil
 			return nil
@@ -115,8 +117,8 @@ func (f *Feed) readPage(ctx context.Context) (done bool, err error) {
 	full := len(page) == pageSize
 	if f.cursor.Position > 0 {
 		if len(page) == 0 || page[0].Position != f.cursor.Position || page[0].ID != f.cursor.ID {
-			// The store no longer has the entry, so everything has to be read again. If the entry
-			// was not pruned, the store has lost commits.
+			// The store no longer has the entry at the cursor, so the whole feed has to be read
+			// again. If that entry was not pruned, the store has lost commits.
 			if len(page) == 0 || page[0].Position == f.cursor.Position {
 				f.lost = max(f.lost, f.cursor.Position)
 			}
@@ -149,13 +151,13 @@ func (f *Feed) restart() {
 	f.revoked.forgetGenerations()
 }
 
-// recordComplete records that the read of this number went to the end of the feed, and that its last
-// page was asked for at the given time.
+// recordComplete records that the read of this number has reached the end of the feed, and that the
+// read asked for its last page at the given time.
 func (f *Feed) recordComplete(number uint64, began time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failure.Store(nil)
-	f.lostProof.Store(nil) // read has seen to the repair
+	f.lostProof.Store(nil) // read has made the repair, if one was necessary
 	f.completeRead = number
 	if number >= f.requiredRead {
 		f.readAt.Store(&began)

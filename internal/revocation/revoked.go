@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// Revoked is what an instance knows of sessions that were revoked before they expired. It is safe for
-// concurrent use, but one goroutine at a time may add entries.
+// Revoked is the set of sessions of which an instance knows that they were revoked before they
+// expired. It is safe for concurrent use, but only one goroutine at a time may add entries.
 //
-// A caller that has looked up a session remembers the version at which it did, and need not look
-// again while the version is the same. So the locks are taken once for each live token after
-// something was added, and otherwise not at all.
+// A caller that has looked up a session remembers the version of the set at that time. It need not
+// look the session up again while the version is the same. So each live token takes a lock once
+// after entries were added, and no lock while none are added.
 type Revoked struct {
 	version atomic.Uint64 // grows after each change; never 0
 
@@ -31,7 +31,7 @@ type Revoked struct {
 const (
 	shardCount = 64
 
-	// leastSweep is the number of entries below which Add looks for no expired ones.
+	// leastSweep is a number of entries. Up to this number, Add does not look for expired entries.
 	leastSweep = 1024
 )
 
@@ -40,7 +40,7 @@ type shard struct {
 	users map[string]*userSessions
 }
 
-// userSessions is what is known of one user's sessions.
+// userSessions contains the revocations of one user's sessions.
 type userSessions struct {
 	below int64 // sessions of a generation below this one are revoked; 0 for none
 	until int64 // when the last of those sessions would have expired, in Unix time
@@ -68,12 +68,12 @@ func (r *Revoked) shard(userID string) *shard {
 	return &r.shards[maphash.String(r.seed, userID)%shardCount]
 }
 
-// Len returns how many entries are kept in memory, without one that revokes the sessions of all
-// users.
+// Len returns the number of entries that are kept in memory. It does not count an entry that
+// revokes the sessions of all users.
 func (r *Revoked) Len() int { return int(r.count.Load()) }
 
-// Contains reports whether the session is known to be revoked. It takes one lock of many, and time
-// in proportion to the entries that name sessions of the user.
+// Contains reports whether the session is known to be revoked. It takes the lock of the user's
+// shard only. Its duration is proportional to the number of entries that name sessions of the user.
 func (r *Revoked) Contains(userID, sessionID string, generation int64) bool {
 	if generation < r.everybody.Load() {
 		return true
@@ -125,10 +125,10 @@ func (r *Revoked) addEntry(entry *Entry) {
 	until := entry.ExpiresAt.Unix()
 	if entry.SessionID != "" {
 		generation := entry.Generation
-		if entry.IsCapped() { // no entry for the user revokes that session for certain
+		if entry.IsCapped() { // an entry for the user may not revoke that session
 			generation = math.MaxInt64
 		}
-		if generation >= u.below { // or else the entry for the user revokes it
+		if generation >= u.below { // if not, the entry for the user revokes the session
 			u.named = append(u.named, namedSession{entry.SessionID, generation, until})
 		}
 	} else {
@@ -156,15 +156,16 @@ func (r *Revoked) removeExpired(at int64) {
 	})
 }
 
-// forgetGenerations keeps only the entries that name a session. In another history of the store,
-// generations have another meaning, but no session has the ID of another.
+// forgetGenerations keeps only the entries that name a session. After the store was restored from a
+// backup, a generation may stand for other revocations than before, but the ID of a session stays
+// unique.
 func (r *Revoked) forgetGenerations() {
 	r.everybody.Store(0)
 	r.edit(func(u *userSessions) { u.below, u.until = 0, 0 })
 	r.version.Add(1)
 }
 
-// edit changes what is known of each user, and removes the users of whom nothing is left.
+// edit calls change for each user, and removes the users who have no entries left.
 func (r *Revoked) edit(change func(*userSessions)) {
 	for i := range r.shards {
 		shard := &r.shards[i]

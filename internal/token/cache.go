@@ -11,30 +11,31 @@ import (
 	"github.com/sallyport-go/auth/internal/signing"
 )
 
-// Cache remembers tokens whose signatures were verified, so that the next request with one of them
-// verifies no signature. It does not remember that a token is valid: the times of a token and its
-// session are checked each time. A nil Cache remembers nothing.
+// Cache remembers tokens whose signatures were verified, so that the next request with the same
+// token verifies no signature. It does not remember that a token is valid: the times of a token and
+// its session are checked each time. A nil Cache remembers nothing.
 //
-// The cache is a table of buckets with a few places each. The hash of a token, under a seed of this
-// process, says into which bucket it goes. A reader takes no lock, allocates nothing, and compares
-// the whole token, never only the hash. In a full bucket, a token that was not asked for again goes
-// first, so that many tokens seen once do not drive out the tokens that are seen often.
+// The cache is a table of buckets with a few places each. The hash of a token, computed with a
+// random seed of this process, selects the bucket of the token. A reader takes no lock, allocates
+// nothing, and compares the whole token, never only the hash. A full bucket first drops a token
+// that was not asked for again. So many tokens that are seen once do not drive out the tokens that
+// are seen often.
 type Cache struct {
 	seed    maphash.Seed
 	buckets []bucket
 
-	adding sync.Mutex // orders the writers, for whom verifying the signature took longer
+	adding sync.Mutex // orders the writers; verifying the signature took longer than this lock
 }
 
 const (
 	tokensPerBucket = 8
 
 	// tokenBytes is the greatest mean length of the tokens in a bucket. A bucket with longer tokens
-	// has fewer of them.
+	// contains fewer tokens.
 	tokenBytes = 1024
 
-	// hashedBytes is how much of a token's end is hashed. It is part of the signature, which nobody
-	// chooses without the key.
+	// hashedBytes is the number of bytes at the end of a token that are hashed. These bytes belong
+	// to the signature, which nobody can choose without the key.
 	hashedBytes = 32
 )
 
@@ -45,14 +46,15 @@ type Verified struct {
 	Claims
 	text string
 	hash uint64
-	ring *signing.Ring // the keys that verified the token; for another ring it proves nothing
+	ring *signing.Ring // the keys that verified the token; with other keys it proves nothing
 
-	// wanted is whether the token was asked for since it was added, or since its bucket last had no
-	// place left.
+	// wanted is whether the token was asked for since it was added. It becomes false again when
+	// another token is added to a bucket in which every token is wanted.
 	wanted atomic.Bool
 
-	// Checked is for the caller: the version of its knowledge of revoked sessions at which the
-	// token's session was not among them. 0 means that they were never compared.
+	// Checked is for the caller. It is the version of the caller's set of revoked sessions at which
+	// the token's session was last found not to be in the set. 0 means that the session was never
+	// looked up.
 	Checked atomic.Uint64
 }
 
@@ -97,7 +99,7 @@ func (c *Cache) Find(token string, ring *signing.Ring) *Verified {
 	for i := range bucket {
 		v := bucket[i].Load()
 		if v != nil && v.hash == hash && v.ring == ring && v.text == token {
-			if !v.wanted.Load() { // if each reader stored it, processors would contend for it
+			if !v.wanted.Load() { // an unneeded store would make processors contend for the cache line
 				v.wanted.Store(true)
 			}
 			return v
@@ -106,7 +108,7 @@ func (c *Cache) Find(token string, ring *signing.Ring) *Verified {
 	return nil
 }
 
-// add returns the token, which ring has verified, and remembers it. Another token may have to go.
+// add returns the token, which ring has verified, and remembers it. It may drop another token.
 func (c *Cache) add(token string, ring *signing.Ring, claims Claims, now int64) *Verified {
 	if c == nil {
 		return &Verified{Claims: claims}
@@ -127,9 +129,11 @@ func (c *Cache) add(token string, ring *signing.Ring, claims Claims, now int64) 
 	return v
 }
 
-// place returns where the token goes. It takes the first of these places that exists: the place
-// that the token already has; an empty place, or that of a token that has expired or was verified
-// by an older ring; the place of a token that nobody has asked for since it was added.
+// place returns the place in the bucket for the token. It is the first of these places that exists:
+//
+//   - the place that the token already has
+//   - a place that is empty, or whose token has expired or was verified by an older ring
+//   - the place of a token that nobody has asked for since it was added
 func (b *bucket) place(v *Verified, now int64) int {
 	free, unwanted := -1, -1
 	for i := range b {
@@ -149,12 +153,13 @@ func (b *bucket) place(v *Verified, now int64) int {
 		return unwanted
 	}
 	for i := range b {
-		b[i].Load().wanted.Store(false) // Find sets it again for tokens in use
+		b[i].Load().wanted.Store(false) // Find sets wanted again for tokens in use
 	}
 	return int(v.hash >> 32 % tokensPerBucket) // unsigned, because int may have 32 bits
 }
 
-// shrink removes tokens, but not the one in the given place, until the rest is not too long.
+// shrink removes tokens until the rest is not too long. It does not remove the token in the given
+// place.
 func (b *bucket) shrink(keep int) {
 	total := 0
 	for i := range tokensPerBucket {

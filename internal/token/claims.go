@@ -2,7 +2,7 @@
 // the keys of package signing, and a cache of the verified ones.
 //
 // The package checks everything about a token that can be known without the store: form, key,
-// signature, claims and times. Whether the token's session is live, the caller must find out.
+// signature, claims and times. The caller must check whether the token's session is live.
 package token
 
 import (
@@ -62,7 +62,7 @@ type times struct {
 	notBefore           int64 // 0 for none
 }
 
-// The claims that mean something, in the order of the constants below.
+// The claims that this package reads, in the order of the constants below.
 var claimNames = []string{"iss", "aud", "sub", "jti", "iat", "exp", "gen", "nbf", "username", "is_super_user"}
 
 const (

@@ -18,11 +18,12 @@ func NewPrefix(issuer, audience string) Prefix {
 	return Prefix(appendJSON(append(prefix, `,"aud":`...), audience))
 }
 
-// Sign returns a token of the given type, signed with the key. Of the identity's times, the whole
-// seconds count.
+// Sign returns a token of the given type, signed with the key. It cuts the identity's times to
+// whole seconds.
 //
-// The claims are encoded as encoding/json would encode them, but without HTML escapes, which make six
-// bytes of one: the longest names that are allowed must not make a token longer than MaxLength.
+// The claims are encoded as encoding/json would encode them, but without HTML escapes. An HTML
+// escape makes six bytes of one, and the longest names that are allowed must not make a token
+// longer than MaxLength.
 func Sign(
 	key *signing.Key, typ string, prefix Prefix, who *Identity, generation int64, isSuperUser bool,
 ) (string, error) {

@@ -16,10 +16,14 @@ const maxClockSkew = 30
 
 // Verifier says which tokens are accepted.
 //
-// golang-jwt verifies the signatures. The rest is checked here, because golang-jwt, with all its
-// options for strictness, still accepts unknown critical headers, any typ, claims given twice or in
-// other letters, null, fractional and textual times, line breaks, tokens of megabytes and several
-// spellings of one signature.
+// golang-jwt verifies the signatures. This package checks everything else, because golang-jwt, with
+// all its options for strictness, still accepts all of these:
+//
+//   - unknown critical headers, and any typ
+//   - a claim that is given twice, or whose name has other letters in upper case
+//   - times that are null, fractions or text
+//   - line breaks, and tokens of megabytes
+//   - several spellings of one signature
 type Verifier struct {
 	Type             string // the only typ that is accepted
 	Issuer, Audience string // the only iss and aud that are accepted
@@ -29,9 +33,10 @@ type Verifier struct {
 // Verify returns the content of a token that one of the ring's keys has signed and that is valid at
 // the given second of Unix time. Its errors wrap ErrRejected.
 //
-// Verify looks the token up in the cache, which may be nil, and otherwise adds it. Of a cached token
-// it checks only the times. The result cached reports whether the token was in the cache. Verifiers
-// that accept different tokens must not share a cache.
+// Verify looks the token up in the cache, which may be nil. If the token is in the cache, Verify
+// checks only its times. If not, Verify checks everything and adds the token to the cache. The
+// result cached reports whether the token was in the cache. Verifiers that accept different tokens
+// must not share a cache.
 func (v *Verifier) Verify(
 	cache *Cache, ring *signing.Ring, token string, now int64,
 ) (known *Verified, cached bool, err error) {
@@ -89,16 +94,16 @@ func splitToken(token string) (header, claims, signature string, ok bool) {
 	return header, claims, signature, true
 }
 
-// The header parameters that mean something: the first three to this package, the others to a reader
-// that would take a key, a compression or an extension from the sender (RFC 7515, RFC 7516, RFC
-// 7797). A token with one of the others is rejected.
+// The header parameters that have a meaning. This package reads the first three. With each of the
+// others, a sender can give a reader a key, a compression or an extension (RFC 7515, RFC 7516, RFC
+// 7797). A token that has one of those is rejected.
 var headerNames = []string{
 	"typ", "alg", "kid",
 	"crit", "b64", "zip", "enc", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256",
 }
 
-// keyOf returns the key that the header names. It returns an error unless the header has the type
-// that is accepted and the algorithm of the key.
+// keyOf returns the key that the header names. It returns an error if the header's typ is not the
+// accepted one, or if its alg is not the algorithm of the key.
 func (v *Verifier) keyOf(segment string, ring *signing.Ring) (*signing.Key, error) {
 	if key := ring.ByHeader(segment); key != nil && v.Type == TypeBearer {
 		return key, nil
@@ -131,8 +136,8 @@ func (v *Verifier) keyOf(segment string, ring *signing.Ring) (*signing.Key, erro
 	return key, nil
 }
 
-// checkTimes returns an error unless the token is valid now. An expired token gets no leeway. A token
-// from an instance whose clock is ahead gets a little.
+// checkTimes returns an error unless the token is valid now. An expired token gets no leeway. A
+// token from an instance whose clock is ahead gets a leeway of maxClockSkew.
 func (v *Verifier) checkTimes(t times, now int64) error {
 	switch {
 	case t.issuedAt <= 0 || t.issuedAt > now+maxClockSkew || t.notBefore > now:

@@ -4,8 +4,8 @@
 //	as_live_ + the same 20 + 43 characters, 256 random bits + 6 characters of checksum
 //
 // The characters are from 0-9, A-Z and a-z, and the checksum is the CRC-32 of everything before it.
-// The package knows the form of a pair only: whether a key exists and whether its secret is right
-// is for the store and for package secrethash.
+// The package checks only the form of a pair. The store knows whether a key exists, and package
+// secrethash checks whether a secret is right.
 package accesskey
 
 import (
@@ -38,8 +38,8 @@ type Format struct {
 }
 
 // NewFormat returns the format with these prefixes, to which it appends an underscore. Empty means
-// "ak_live" and "as_live". It returns an error if a prefix is not valid, or if the two differ in
-// letter case only.
+// "ak_live" and "as_live". It returns an error if a prefix is not valid, or if the two prefixes are
+// equal without regard to letter case.
 func NewFormat(keyPrefix, secretPrefix string) (Format, error) {
 	if keyPrefix == "" {
 		keyPrefix = defaultKeyPrefix
@@ -96,7 +96,8 @@ func (f Format) IsPair(key, secret string) bool {
 }
 
 // Resembles reports whether s begins like a key or a secret in this format, in any letter case and
-// with any checksum. No imported name may, or it could be taken for a generated key.
+// with any checksum. An imported name must not begin so, because it could be taken for a generated
+// key.
 func (f Format) Resembles(s string) bool {
 	s = text.FoldASCII(s)
 	return strings.HasPrefix(s, text.FoldASCII(f.keyPrefix)) ||
@@ -142,7 +143,7 @@ func withChecksum(s string) string {
 }
 
 // randomBase62 returns n random characters. It drops bytes of 4*62 and above, because the
-// remainder of those would make some characters more likely than others.
+// remainders of these bytes would make some characters more likely than others.
 func randomBase62(n int) string {
 	random := make([]byte, 0, n)
 	var buffer [64]byte

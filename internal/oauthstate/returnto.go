@@ -8,9 +8,9 @@ import (
 
 const maxReturnTo = 256
 
-// IsReturnTo reports whether the browser may be sent to the path after a flow: a path of the host's
-// own, with a query and a fragment or without, in a spelling that no browser and no redirect reads
-// as anything else. The empty path is none, and is allowed.
+// IsReturnTo reports whether the browser may be sent to the path after a flow. The path must belong
+// to the host, in a spelling that no browser and no redirect reads as another URL. It may have a
+// query and a fragment. An empty path means that there is no path, and is allowed.
 func IsReturnTo(path string) bool {
 	if path == "" {
 		return true
@@ -19,8 +19,9 @@ func IsReturnTo(path string) bool {
 		strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return false
 	}
-	// Browsers read a backslash as a slash, and some servers decode before they compare: a second
-	// slash makes the segment behind it a host, and dots can bring a second slash to the front.
+	// Browsers read a backslash as a slash, and some servers decode a path before they compare it.
+	// After a second slash at the front, the next segment is read as a host, and dots can bring a
+	// second slash to the front.
 	lower := text.FoldASCII(path)
 	for _, trick := range []string{"//", `\`, "%5c", "%2f", "%2e", "%00"} {
 		if strings.Contains(lower, trick) {

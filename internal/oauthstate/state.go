@@ -2,11 +2,11 @@
 // that begins the flow and the callback that ends it.
 //
 // A state is random, and is in the URL to GitHub and back. The browser that comes back with a state
-// must be the browser that was given it: otherwise an attacker's URL would sign the victim in as
-// the attacker, or hand the victim's token over (CVE-2025-68481, CVE-2025-68158). So the browser
-// gets a cookie in which everything that the flow needs is sealed for that state. The package keeps
-// nothing on the server. A state works any number of times until it expires, so the caller must
-// record in a store, under the state's [ID], that the state was used.
+// must be the browser that received the state. Without this check, an attacker's URL would sign the
+// victim in as the attacker, or give the victim's token to the attacker (CVE-2025-68481,
+// CVE-2025-68158). So the browser gets a cookie that contains the data of the flow, sealed for that
+// state. The package keeps nothing on the server. A state works any number of times until it
+// expires, so the caller must record in a store, under the state's [ID], that the state was used.
 package oauthstate
 
 import (
@@ -27,8 +27,8 @@ const (
 	// Lifetime is how long a flow can take.
 	Lifetime = 10 * time.Minute
 
-	// UsedLifetime is how long the store must remember a used state: longer than any flow that
-	// began with it, on an instance whose clock is behind.
+	// UsedLifetime is how long the store must remember a used state. It is longer than Lifetime,
+	// because the clock of an instance may be behind.
 	UsedLifetime = Lifetime + 2*time.Minute
 )
 
@@ -45,20 +45,20 @@ const (
 // ErrTooLong means that a flow does not fit into a cookie, because its ReturnTo is too long.
 var ErrTooLong = errors.New("auth: the path to return to is too long for a cookie")
 
-// Flow is a flow that has begun. Its JSON form is under way in browsers while a new version of this
-// package is deployed.
+// Flow is a flow that has begun. While a new version of this package is deployed, browsers still
+// have flows in the JSON form of the old version.
 type Flow struct {
 	Verifier  string `json:"v"`           // of PKCE (RFC 7636)
 	ExpiresAt int64  `json:"e"`           // in seconds since 1970
 	ReturnTo  string `json:"r,omitempty"` // a path of the host's
 	UserID    string `json:"u,omitempty"` // the user who connects an account; empty for a sign-in
 	SessionID string `json:"s,omitempty"` // the session of that user
-	MaxAge    int64  `json:"a,omitempty"` // of that session in seconds when the flow ends; 0 for any
+	MaxAge    int64  `json:"a,omitempty"` // the maximum age in seconds of that session when the flow ends; 0 for any
 	Bearer    bool   `json:"b,omitempty"` // a bearer token began the flow, no browser session
 }
 
-// ID returns the name under which the store remembers that a state was used: a digest, so that the
-// store has no state to give away.
+// ID returns the name under which the store remembers that a state was used. It is a digest, so
+// that a reader of the store learns no state.
 func ID(state string) string {
 	digest := sha256.Sum256([]byte(state))
 	return base64.RawURLEncoding.EncodeToString(digest[:])
@@ -79,12 +79,12 @@ type Cookies struct {
 // NewCookies returns Cookies that the sealer seals.
 func NewCookies(sealed seal.Cookies) Cookies { return Cookies{sealed} }
 
-// NewState returns a state whose cookie overwrites none that the browser has, if there is room for
-// one more. It parses the request's cookies once: the call is public, and a Cookie header can be
-// large.
+// NewState returns a state. If the browser has room for another flow, the cookie of the state
+// overwrites no cookie of another flow. NewState parses the request's cookies once, because anyone
+// can make the call and a Cookie header can be large.
 func (c Cookies) NewState(r *http.Request) string {
 	taken := sentNames(r)
-	const attempts = 64 // all miss the last free slot of four once in 10^8 times
+	const attempts = 64 // the chance that all attempts miss the last free slot of four is 1 in 10^8
 	var state string
 	for range attempts {
 		state = newState()
@@ -123,7 +123,7 @@ func (c Cookies) Bind(state string, flow Flow) (*http.Cookie, error) {
 	return c.sealed.Cookie(slotOf(state), value, int(Lifetime/time.Second)), nil
 }
 
-// Clear returns the cookie that removes the state's from the browser.
+// Clear returns the cookie that removes the state's cookie from the browser.
 func (c Cookies) Clear(state string) *http.Cookie {
 	return c.sealed.Cookie(slotOf(state), "", -1)
 }
@@ -144,7 +144,7 @@ func (c Cookies) Flow(r *http.Request, state string, now time.Time) (flow Flow, 
 	if state == "" || len(state) > maxCookie {
 		return Flow{}, false
 	}
-	// Of two cookies with one name, another host of the domain may have planted one.
+	// If there are two cookies with one name, another host of the domain may have set one of them.
 	cookies := r.CookiesNamed(c.sealed.Name(slotOf(state)))
 	if len(cookies) != 1 || len(cookies[0].Value) > maxCookie {
 		return Flow{}, false
@@ -159,12 +159,13 @@ func NewUnboundState(sealer *seal.Sealer, flow Flow) string {
 	return random + "." + sealFlow(sealer, flow, random)
 }
 
-// IsUnbound reports whether the state has the form of an unbound state, which no other state has.
+// IsUnbound reports whether the state has the form of an unbound state. No other state has this
+// form.
 func IsUnbound(state string) bool { return strings.Contains(state, ".") }
 
-// OpenUnboundState returns the flow of an unbound state. ok is false if the state has expired or was
-// not made with the same sealer, and if the flow connects an account, because only a sign-in may go
-// on in another browser.
+// OpenUnboundState returns the flow of an unbound state. ok is false if the state has expired or
+// was not made with the same sealer. ok is also false if the flow connects an account, because only
+// a sign-in may continue in another browser.
 func OpenUnboundState(sealer *seal.Sealer, state string, now time.Time) (flow Flow, ok bool) {
 	random, sealed, ok := strings.Cut(state, ".")
 	if !ok || len(state) > maxCookie {

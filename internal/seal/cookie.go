@@ -8,8 +8,8 @@ type Cookies struct {
 	Insecure bool // the host is served by plain http elsewhere than on loopback
 }
 
-// Name returns the name of a cookie in the browser. Its prefix __Host- proves that no sibling domain
-// has set the cookie (RFC 6265bis, section 4.1.3).
+// Name returns the name of a cookie in the browser. The prefix __Host- of the name proves that no
+// sibling domain has set the cookie (RFC 6265bis, section 4.1.3).
 func (c Cookies) Name(base string) string {
 	if c.Insecure {
 		return base

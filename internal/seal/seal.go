@@ -1,9 +1,9 @@
 // Package seal encrypts, for one purpose, bytes that leave the process: into a browser's cookie or
-// into the store. Only a sealer with the same keys opens them, only for the same purpose and
-// context, and only if not a bit has changed.
+// into the store. Only a sealer with the same keys, purpose and context opens sealed bytes, and
+// only if no bit has changed.
 //
-// A sealed form does not expire, and it can be replaced by another one of the same context: content
-// that must not be replayed carries its own time or version.
+// Sealed bytes do not expire, and somebody can replace them by other sealed bytes of the same
+// context. Therefore content that must not be replayed must contain a time or a version.
 package seal
 
 import (
@@ -26,10 +26,11 @@ type Key struct {
 // Sealer seals and opens bytes for one purpose. It is safe for concurrent use. Make it with [New].
 //
 // The sealed form is a version, the length of the key's ID, the ID, a nonce, and the ciphertext of
-// XChaCha20-Poly1305. Its nonces are long enough to be random for any number of messages.
+// XChaCha20-Poly1305. The nonces of XChaCha20 are so long that random nonces do not repeat, however
+// many messages are sealed.
 type Sealer struct {
 	purpose string
-	keys    []sealingKey // the first seals, all open
+	keys    []sealingKey // the first key seals, and every key opens
 }
 
 type sealingKey struct {
@@ -43,8 +44,9 @@ const version = 1
 // shown to the sender of the bytes.
 var ErrSealed = errors.New("auth: sealed bytes cannot be opened")
 
-// New returns a sealer for the purpose with a ring of keys. The first key seals, all open. New
-// returns an error if there is no key, if two keys have the same ID, or if a key is not 32 bytes.
+// New returns a sealer for the purpose with a ring of keys. The first key seals, and every key
+// opens. New returns an error if there is no key, if two keys have the same ID, or if a key is not
+// 32 bytes.
 func New(keys []Key, purpose string) (*Sealer, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("auth: SealingKeys must have at least one key")
@@ -82,8 +84,8 @@ func (s *Sealer) Seal(plain []byte, context ...string) []byte {
 	return k.aead.Seal(sealed, sealed[header:], plain, s.associated(k.id, context))
 }
 
-// Open decrypts the result of Seal. Stale reports that another key than the first sealed the bytes:
-// they ought to be sealed anew if they are kept. The only error is [ErrSealed].
+// Open decrypts the result of Seal. Stale reports that another key than the first sealed the bytes.
+// A caller that keeps the bytes should then seal them again. The only error is [ErrSealed].
 func (s *Sealer) Open(sealed []byte, context ...string) (plain []byte, stale bool, err error) {
 	if len(sealed) < 2 || sealed[0] != version {
 		return nil, false, ErrSealed

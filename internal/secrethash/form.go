@@ -24,7 +24,8 @@ type Kind string
 //	$2a$ $2b$ $2y$ ...                                                 imported: bcrypt
 //	$sha256-imported$v=1$<digest>                                      imported: generated elsewhere
 //
-// The first three bind the user and the key. An imported hash could not: its maker knew neither.
+// The first three forms are bound to the user and the access key. An imported hash cannot be bound,
+// because the program that made it knew neither.
 const (
 	KindSHA256         Kind = "sha256"
 	KindHMAC           Kind = "hmac-sha256"
@@ -37,11 +38,11 @@ const (
 // MaxPepperID is the greatest length of a pepper's ID. The ID goes into every stored form.
 const MaxPepperID = 32
 
-// MaxSecret is the length of the longest secret that a slow hash is computed of.
+// MaxSecret is the maximum length of a secret for which a slow hash is computed.
 const MaxSecret = 1024
 
-// An imported hash has a cost of its own, within bounds. Below them the hash protects nobody. Above
-// them a verification takes too long: bcrypt at cost 31 runs for a day. argon2 panics at t=0.
+// The cost of an imported hash must be within these bounds. A cheaper hash protects nobody. A
+// costlier hash takes too long to verify: bcrypt at cost 31 runs for a day. argon2 panics at t=0.
 const (
 	minArgonMemory, maxArgonMemory = 8 * 1024, 64 * 1024 // KiB
 	maxArgonTime                   = 4
@@ -52,7 +53,7 @@ const (
 	maxBcryptSecret                = 72 // bcrypt silently ignores the rest of a longer secret
 )
 
-// ErrForm is the error of [Parse]. It says nothing about the hash, so it may be logged.
+// ErrForm is the error of [Parse]. The error says nothing about the hash, so it may be logged.
 var ErrForm = errors.New("auth: stored hash is not of a known form")
 
 // Form is a stored form, taken apart.
@@ -177,8 +178,8 @@ func parseBcrypt(stored string) (Form, error) {
 	return Form{Kind: KindBcrypt, bcrypt: stored}, nil
 }
 
-// ImportedSHA256 returns the stored form of a secret that was generated elsewhere, of which only
-// the SHA-256 is known.
+// ImportedSHA256 returns the stored form of a secret that another service generated and of which
+// only the SHA-256 is known.
 func ImportedSHA256(digest [sha256.Size]byte) string {
 	return "$" + string(KindImportedSHA256) + "$v=1$" + base64.RawURLEncoding.EncodeToString(digest[:])
 }

@@ -1,13 +1,14 @@
-// Package secrethash makes and checks what a store keeps of access secrets.
+// Package secrethash makes and checks the hashes that a store keeps in place of access secrets.
 //
 // A generated secret is 256 random bits and gets a fast hash. A slow hash would only let an
-// attacker keep our processors busy; NIST SP 800-63B asks for one below 112 bits. A secret that
-// somebody chose, and one that was imported as a slow hash, gets argon2id or bcrypt, whose cost a
-// [Queue] bounds. Hashes that this package makes bind the user and the access key, so a row that is
-// copied to another user signs nobody in.
+// attacker keep our processors busy; NIST SP 800-63B asks for a slow hash only below 112 bits. A
+// secret that a person chose, or that was imported as a slow hash, gets argon2id or bcrypt. A
+// [Queue] bounds how many of these slow hashes run at once. Hashes that this package makes are
+// bound to the user and the access key, so a row that is copied to another user signs nobody in.
 //
-// The package reads no store. Its caller compares a secret with a decoy if a key does not exist, so
-// that both cases take the same time.
+// The package reads no store. If a key does not exist, the caller compares the secret with a decoy,
+// which is a stored form that no secret matches. So the answer takes the same time whether or not
+// the key exists.
 package secrethash
 
 import (
@@ -29,7 +30,7 @@ type Pepper struct {
 	Key []byte // derived for this purpose only
 }
 
-// Hasher makes and checks stored forms under a ring of peppers. It is safe for concurrent use. Make
+// Hasher makes and checks stored forms with a list of peppers. It is safe for concurrent use. Make
 // it with [New].
 type Hasher struct {
 	Fast Scheme // for generated secrets
@@ -44,17 +45,18 @@ type Scheme struct {
 	Hash func(userID, accessKey, secret string) string
 
 	// Match reports whether the secret is the one of the stored form, and whether the form is
-	// stale: it ought to be made anew. Match does the same work whatever stored is, also if it
-	// is no form at all.
+	// stale, which means that the caller should replace it by a new one. Match does the same work
+	// for every value of stored, even if stored is not a stored form.
 	Match func(stored, userID, accessKey, secret string) (match, stale bool)
 
-	// Decoy is a form that no secret matches. It stands in for the form of a key that does not
-	// exist, so that the answer takes as long as for one that does.
+	// Decoy is a stored form that no secret matches. It takes the place of the form of a key that
+	// does not exist, so that the answer takes as long as for an existing key.
 	Decoy string
 }
 
-// New returns a hasher under the ring of peppers. The first pepper is for new hashes, all verify.
-// An empty ring is the zero Pepper alone. New returns an error if two peppers have the same ID.
+// New returns a hasher with these peppers. The first pepper is for new hashes, and all peppers
+// verify. An empty list means the zero Pepper alone. New returns an error if two peppers have the
+// same ID.
 func New(peppers []Pepper) (*Hasher, error) {
 	if len(peppers) == 0 {
 		peppers = []Pepper{{}}
@@ -71,7 +73,7 @@ func New(peppers []Pepper) (*Hasher, error) {
 	return h, nil
 }
 
-// Unpeppered reports whether the ring accepts hashes without a pepper.
+// Unpeppered reports whether the hasher accepts hashes without a pepper.
 func (h *Hasher) Unpeppered() bool {
 	_, ok := h.pepper("")
 	return ok
@@ -97,7 +99,7 @@ func (h *Hasher) hashFast(userID, accessKey, secret string) string {
 	return "$" + string(KindHMAC) + "$v=1$k=" + p.ID + "$" + digest
 }
 
-// matchFast computes one digest whatever stored is.
+// matchFast computes one digest for every value of stored.
 func (h *Hasher) matchFast(stored, userID, accessKey, secret string) (match, stale bool) {
 	f, err := Parse(stored)
 	key, known := h.pepper(f.Pepper)
@@ -110,8 +112,8 @@ func (h *Hasher) matchFast(stored, userID, accessKey, secret string) (match, sta
 	return match, f.Pepper != h.current().ID
 }
 
-// boundDigest returns the HMAC-SHA-256 under the pepper, or the SHA-256 if pepper is nil, of the
-// purpose, the user, the key and the secret.
+// boundDigest returns a digest of the purpose, the user, the key and the secret. The digest is the
+// HMAC-SHA-256 with the pepper as its key, or the SHA-256 if pepper is nil.
 func boundDigest(pepper []byte, userID, accessKey, secret string) []byte {
 	text := canonical.Frame("sallyport access secret v1", userID, accessKey, secret)
 	if pepper == nil {

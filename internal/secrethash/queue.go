@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// Up to waitersPerSlot hashes wait for each one that runs, and for longestWait at most. An imported
-// hash takes from about 30 ms to most of a second.
+// For each hash that runs, up to waitersPerSlot hashes wait. A hash waits for at most longestWait.
+// An imported hash takes from about 30 ms to most of a second.
 const (
 	waitersPerSlot = 32
 	longestWait    = 3 * time.Second
 	clientsShare   = 4 // one client gets at most a fourth of the places
 )
 
-// Queue lets a bounded number of slow hashes run at once, and a bounded number wait for their turn.
-// One client gets only a part of the places. A Queue is safe for concurrent use. Make it with
-// [NewQueue].
+// Queue lets a bounded number of slow hashes run at once, and a bounded number wait. A place is the
+// right to run or to wait, and one client gets only a part of the places. A Queue is safe for
+// concurrent use. Make it with [NewQueue].
 type Queue struct {
 	running chan struct{} // one element for each hash that runs
 
@@ -27,7 +27,7 @@ type Queue struct {
 	clients map[netip.Addr]int // the same, by client
 }
 
-// BusyError says that a slow hash has no turn now.
+// BusyError says that a slow hash cannot run now.
 type BusyError struct {
 	RetryAfter time.Duration // how long to wait; positive
 }
@@ -42,9 +42,10 @@ func NewQueue(slots int) *Queue {
 	return &Queue{running: make(chan struct{}, slots), clients: map[netip.Addr]int{}}
 }
 
-// Enter waits for a turn of the client and returns the function that ends it. All clients without
-// an address count as one client, or they could take every place. Enter returns a [BusyError] if
-// too many hashes wait already or the wait gets too long, and ctx's error if ctx is done.
+// Enter waits until the client may run a slow hash, and returns the function to call after the
+// hash. All clients without an address count as one client, because together they could take every
+// place. Enter returns a [BusyError] if too many hashes wait already or the wait gets too long, and
+// ctx's error if ctx is done.
 func (q *Queue) Enter(ctx context.Context, client netip.Addr) (leave func(), err error) {
 	if !q.admit(client) {
 		return nil, &BusyError{RetryAfter: time.Second}

@@ -30,7 +30,7 @@ func (h *Hasher) slowForm(salt, hash []byte) string {
 		defaultArgon2.Memory, defaultArgon2.Time, defaultArgon2.Threads, pepper, encode(salt), encode(hash))
 }
 
-// matchSlow computes one slow hash whatever stored is.
+// matchSlow computes one slow hash for every value of stored.
 func (h *Hasher) matchSlow(stored, userID, accessKey, secret string) (match, stale bool) {
 	f, err := Parse(stored)
 	key, known := h.pepper(f.Pepper)
@@ -43,8 +43,7 @@ func (h *Hasher) matchSlow(stored, userID, accessKey, secret string) (match, sta
 		matches := bcrypt.CompareHashAndPassword([]byte(f.bcrypt), cut) == nil
 		return matches && len(cut) == len(secret), true
 	case f.Kind == KindImportedSHA256:
-		// Without the slow hash, the time would tell a name that has such a digest from a
-		// name that nobody has.
+		// Without the slow hash, the time would show whether a key with such a digest exists.
 		defaultArgon2.sum([]byte(secret), 32)
 		digest := sha256.Sum256([]byte(secret))
 		return subtle.ConstantTimeCompare(digest[:], f.Digest) == 1, true

@@ -9,8 +9,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// hs256 is HS256 with one key. It keeps hashes for reuse: making one costs as much as hashing a
-// token.
+// hs256 is HS256 with one key. It keeps hash states for reuse, because making a hash state costs as
+// much as hashing a token.
 type hs256 struct {
 	*jwt.SigningMethodHMAC
 	hashes *sync.Pool // of *keyedHash
@@ -18,7 +18,7 @@ type hs256 struct {
 
 type keyedHash struct {
 	hash.Hash
-	text []byte // the text as bytes, which a hash needs; reused
+	text []byte // the text as bytes, because a hash takes bytes; reused
 	sum  []byte // reused
 }
 

@@ -31,7 +31,7 @@ type jwk struct {
 	Uses      []string `json:"key_ops,omitempty"`
 
 	// RetiredAt is the last second, in Unix time, in which the key signed. It is a private member
-	// (RFC 7517, section 4), which verifiers that do not know it ignore.
+	// (RFC 7517, section 4). Verifiers that do not know this member ignore it.
 	RetiredAt *int64 `json:"sallyport_retired_at,omitempty"`
 }
 
@@ -39,7 +39,7 @@ type jwkSet struct {
 	Keys []jwk `json:"keys"`
 }
 
-// segment is bytes written in base64url. Only the strict spelling is read.
+// segment is bytes that are written in base64url. UnmarshalText accepts only the strict spelling.
 type segment []byte
 
 func (s segment) MarshalText() ([]byte, error) {
@@ -78,14 +78,14 @@ func encodeJWKS(keys []*Key) ([]byte, error) {
 	return json.Marshal(set)
 }
 
-// errNoKeys means that a JWK set has no key that verifies tokens, or that the issuer refuses to give
-// one.
+// errNoKeys means that a JWK set has no key that verifies tokens, or that the issuer refuses to
+// return a JWK set.
 var errNoKeys = errors.New("no key of ES256 or EdDSA for signatures")
 
 // ParseJWKS returns the keys of a JWK set that can verify tokens, as a ring that signs nothing. It
-// passes over keys for other uses or of other kinds, as RFC 7517, section 5, says. It also passes
-// over keys that share an ID, because nothing tells which of them is meant. It returns an error if
-// no key is left.
+// ignores keys for other uses or of other kinds, as RFC 7517, section 5, says. It also ignores keys
+// that share an ID, because a token's kid would not say which of these keys signed the token. It
+// returns an error if no key is left.
 func ParseJWKS(text []byte) (*Ring, error) {
 	if len(text) > maxJWKS {
 		return nil, fmt.Errorf("more than %d bytes", maxJWKS)
@@ -117,7 +117,7 @@ func ParseJWKS(text []byte) (*Ring, error) {
 	return ring, nil
 }
 
-// parsePublicKey returns the key of a JWK, or nil if it cannot verify tokens.
+// parsePublicKey returns the key of a JWK, or nil if the key cannot verify tokens.
 func parsePublicKey(text []byte) *Key {
 	var k jwk
 	if json.Unmarshal(text, &k) != nil || !canonical.IsKeyID(k.ID, maxID) || k.Use != "" && k.Use != "sig" {

@@ -1,12 +1,13 @@
-// Package signing holds the keys that sign and verify tokens: HS256, ES256 and EdDSA. It makes keys,
-// reads them from files, gathers them in rings, publishes the public ones as a JWK set, and fetches
-// the public keys of an issuer elsewhere.
+// Package signing holds the keys that sign and verify tokens: HS256, ES256 and EdDSA. It makes keys
+// and reads them from files. A [Ring] is the set of an issuer's keys. The package publishes the
+// public keys of a ring as a JWK set, and fetches the public keys of a remote issuer.
 //
 // The algorithm belongs to the key and is never taken from a token (RFC 8725, section 3.1). The
-// package knows nothing of the claims of a token: it signs any text, and verifies a signature of
-// any text.
+// package does not read the claims of a token: it signs any text, and verifies a signature of any
+// text.
 //
-// The texts of its errors reach the host as they are. They contain nothing of a secret key.
+// The host sees the texts of this package's errors unchanged. These texts contain no part of a
+// secret key.
 package signing
 
 import (
@@ -52,15 +53,15 @@ type Key struct {
 
 // NewHS256Key returns a key for HMAC-SHA-256 with a copy of the secret, of at least MinSecret bytes.
 //
-// The ID is the kid of the tokens, here and in the functions below. An empty ID is derived from the
-// key, always the same one.
+// Here and in the functions below, the ID is the kid of the tokens. If id is empty, the ID is
+// derived from the key. The same key always gets the same ID.
 func NewHS256Key(id string, secret []byte) (*Key, error) {
 	if err := CheckSecret("HS256 key", secret); err != nil {
 		return nil, err
 	}
 	if id == "" {
-		// The info must differ from those of all keys that are derived from a SymmetricKey, which
-		// may have the same secret.
+		// The HKDF info must differ from the info of every key that is derived from a SymmetricKey,
+		// because a SymmetricKey may have the same secret.
 		digest, err := hkdf.Key(sha256.New, secret, nil, "sallyport key id", sha256.Size)
 		if err != nil {
 			return nil, err
@@ -135,8 +136,9 @@ func CheckID(id string, maxLength int) error {
 	return nil
 }
 
-// CheckSecret returns an error for the two mistakes that happen: a password in place of a random
-// secret, and a buffer that was never filled. The error calls the secret by the given name.
+// CheckSecret returns an error for the two mistakes that happen in practice: a password in place of
+// a random secret, and a buffer that was never filled. The error calls the secret by the given
+// name.
 func CheckSecret(name string, secret []byte) error {
 	if len(secret) < MinSecret {
 		return fmt.Errorf("auth: %s is %d bytes; at least %d are needed", name, len(secret), MinSecret)
@@ -169,7 +171,7 @@ func (k *Key) ID() string { return k.id }
 // Algorithm returns "HS256", "ES256" or "EdDSA".
 func (k *Key) Algorithm() string { return k.method.Alg() }
 
-// Header returns the first segment of the tokens of this type that the key signs.
+// Header returns the first segment of each token of this type that the key signs.
 func (k *Key) Header(typ string) string {
 	if typ == TypeJWT {
 		return k.header
@@ -182,14 +184,15 @@ func (k *Key) encodeHeader(typ string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(header))
 }
 
-// RetiredAt returns the key with a last second in which it signed: that of the given time.
+// RetiredAt returns a copy of the key that is retired. The last second in which it signed is the
+// second of the given time.
 func (k *Key) RetiredAt(at time.Time) *Key {
 	retired, second := *k, at.Unix()
 	retired.retired = &second
 	return &retired
 }
 
-// RetiredBefore reports whether the key no longer signed in the given second of Unix time.
+// RetiredBefore reports whether the key was already retired in the given second of Unix time.
 func (k *Key) RetiredBefore(second int64) bool {
 	return k.retired != nil && second > *k.retired
 }
@@ -204,9 +207,9 @@ func (k *Key) Verify(text string, signature []byte) bool {
 	return k.method.Verify(text, signature, k.public) == nil
 }
 
-// lowS is ES256 with one signature per message and nonce. If (r, s) verifies, so does (r, n-s),
-// which everybody can compute: it would be a second spelling of a token. Only the signature with
-// the smaller s is made and accepted.
+// lowS is ES256 with one signature per message and nonce. If the signature (r, s) verifies, the
+// signature (r, n-s) verifies, too. Everybody can compute (r, n-s), so that each token would have a
+// second spelling. Therefore lowS makes and accepts only the signature with the smaller s.
 type lowS struct {
 	*jwt.SigningMethodECDSA
 }

@@ -21,7 +21,8 @@ const maxKeyFile = 1 << 20 // bytes
 // JWKs. A key without an ID gets one derived from it. The keys are copies, so the caller can clear
 // data.
 //
-// Everything else is an error that says what is wrong, also beside good keys.
+// ParseKeys returns an error that says what is wrong if the file contains anything else, even if
+// the file also contains good keys.
 func ParseKeys(data []byte) (keys []*Key, err error) {
 	text := bytes.TrimSpace(data)
 	switch {
@@ -51,7 +52,7 @@ func parsePEM(text []byte) (keys []*Key, err error) {
 				"its first and last line")
 		}
 		text = bytes.TrimSpace(rest)
-		if block.Type == "EC PARAMETERS" { // OpenSSL writes it before a key that names its curve itself
+		if block.Type == "EC PARAMETERS" { // OpenSSL writes this block before a key that also names the curve
 			continue
 		}
 		key, err := parseBlock(block)
@@ -139,7 +140,8 @@ var jsonTypeNames = map[string]string{
 	"string": "a string", "number": "a number", "bool": "a truth value", "array": "an array", "object": "an object",
 }
 
-// jsonTypeFor returns what a member of a JWK must be that is read into the Go type.
+// jsonTypeFor returns the JSON type that a member of a JWK must have if the member is read into the
+// Go type.
 func jsonTypeFor(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Int64:

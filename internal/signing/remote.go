@@ -16,11 +16,11 @@ import (
 
 const (
 	renewAfter = freshFor / 2     // age of the keys at which a request begins a fetch without waiting
-	freshFor   = 5 * time.Minute  // age until which keys verify without news, as JWKS responses say
+	freshFor   = 5 * time.Minute  // age until which keys verify without a new fetch, as JWKS responses say
 	goodFor    = 24 * time.Hour   // age until which keys verify while fetches fail
 	fetchGap   = 10 * time.Second // least time between the beginnings of two fetches
 	fetchTime  = 5 * time.Second  // deadline of a fetch
-	patience   = time.Second      // time after which no request waits for a fetch any longer
+	patience   = time.Second      // time after the begin of a fetch at which requests stop waiting for it
 	maxWaiters = 100              // requests that wait for a fetch at a time
 )
 
@@ -29,12 +29,13 @@ var (
 	errCrowded = errors.New("too many requests wait for the public keys")
 )
 
-// RemoteKeys is the public keys of an issuer elsewhere, which it fetches when they are needed. It is
+// RemoteKeys holds the public keys of a remote issuer and fetches them when they are needed. It is
 // safe for concurrent use.
 //
 // One goroutine at a time fetches for all requests, so that a server that hangs delays none of them
-// for long. The goroutine ends with the fetch. While fetches fail, the last keys are good for a day.
-// An answer that has no keys, or refuses them, is no failure: see [RemoteKeys.Current].
+// for long. The goroutine ends with the fetch. While fetches fail, the last fetched keys are good
+// for a day. If the issuer answers that it has no keys, or refuses to return them, the fetch has
+// not failed: see [RemoteKeys.Current].
 type RemoteKeys struct {
 	url    string
 	client *http.Client
@@ -55,7 +56,7 @@ type fetch struct {
 	waiters int
 }
 
-// NewRemoteKeys returns the keys of the JWK set at the URL, of which it fetches nothing yet. A nil
+// NewRemoteKeys returns the keys of the JWK set at the URL. It does not fetch the set yet. A nil
 // client means one with http.DefaultTransport. Cookies and the timeout of the client are not used,
 // and redirects are not followed.
 func NewRemoteKeys(url string, client *http.Client) *RemoteKeys {
@@ -70,8 +71,9 @@ func NewRemoteKeys(url string, client *http.Client) *RemoteKeys {
 	return &RemoteKeys{url: url, client: &own}
 }
 
-// withoutLocation drops the Location of a response. An http.Client fails if it cannot parse it, even
-// if CheckRedirect follows no redirect, and a redirect must count as an answer.
+// withoutLocation drops the Location of a response. An http.Client fails if it cannot parse the
+// Location, even if CheckRedirect follows no redirect. But a redirect must count as an answer of
+// the issuer.
 type withoutLocation struct{ base http.RoundTripper }
 
 func (t withoutLocation) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -82,9 +84,9 @@ func (t withoutLocation) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// Current returns the keys as they are known, and begins a fetch in time. It waits for the fetch
-// only if there are no keys, or if the keys are no longer fresh and no fetch has been tried since:
-// an issuer that has dropped a key meanwhile must be heard.
+// Current returns the last fetched keys, and begins a fetch before they are too old. It waits for
+// the fetch only if there are no keys, or if the keys are no longer fresh and no fetch has been
+// completed since then. It waits then because the issuer may have removed a key meanwhile.
 //
 // The result is an empty ring if the issuer has published keys before and now answers that it has
 // none: with a set without usable keys, a redirect, or a 4xx other than 408, 425 and 429.
@@ -100,7 +102,8 @@ func (k *RemoteKeys) Current(ctx context.Context, now time.Time) (*Ring, error) 
 	k.mu.Unlock()
 	var err error
 	if wait {
-		// A crowd of other requests, perhaps junk, must not make this one trust keys without news.
+		// If too many other requests wait, perhaps those of an attacker, this request must not
+		// trust keys that are no longer fresh.
 		if err = k.await(ctx, f); errors.Is(err, errCrowded) {
 			return nil, err
 		}
@@ -114,9 +117,10 @@ func (k *RemoteKeys) Current(ctx context.Context, now time.Time) (*Ring, error) 
 	return nil, cmp.Or(err, k.problem, errPending)
 }
 
-// Newer returns keys for a token that names a key which ring does not have: keys fetched after
-// those of ring, or ring itself if it is too early to fetch again. It returns an error if the last
-// fetch failed or the present one takes too long, because the issuer may have the key then.
+// Newer returns keys for a token that names a key which ring does not have. The result is a ring
+// that was fetched after ring, or ring itself if it is too early to fetch again. Newer returns an
+// error if the last fetch failed or the current fetch takes too long, because the issuer may then
+// have the key.
 func (k *RemoteKeys) Newer(ctx context.Context, ring *Ring, now time.Time) (*Ring, error) {
 	k.mu.Lock()
 	if other := k.ring; other != ring {
@@ -134,8 +138,9 @@ func (k *RemoteKeys) Newer(ctx context.Context, ring *Ring, now time.Time) (*Rin
 	return k.ring, k.problem
 }
 
-// notBefore returns the later of now and then if now is less than a second earlier: a request that
-// has read the clock can be overtaken by another one.
+// notBefore returns then if now is less than a second before then. In every other case it returns
+// now. A request that has read the clock can be overtaken by another request, so now can be a
+// little too early.
 func notBefore(now, then time.Time) time.Time {
 	if ahead := then.Sub(now); 0 < ahead && ahead < time.Second {
 		return then
@@ -143,8 +148,8 @@ func notBefore(now, then time.Time) time.Time {
 	return now
 }
 
-// good returns the keys and their age, or nil if there are none that are good. The caller of good
-// and of begin holds the lock.
+// good returns the keys and their age, or nil if there are no keys or they are too old. The caller
+// of good or begin must hold the lock.
 func (k *RemoteKeys) good(now time.Time) (*Ring, time.Duration) {
 	if k.ring == nil {
 		return nil, 0
@@ -155,8 +160,8 @@ func (k *RemoteKeys) good(now time.Time) (*Ring, time.Duration) {
 	return nil, 0
 }
 
-// begin returns the fetch that is under way. If there is none, it starts one unless the last one
-// began less than fetchGap ago; then it returns nil.
+// begin returns the fetch that is under way. If there is none, begin starts a fetch, but if the
+// last fetch began less than fetchGap ago, begin returns nil.
 func (k *RemoteKeys) begin(now time.Time) *fetch {
 	if k.fetching == nil && (k.tried.IsZero() || clock.Age(notBefore(now, k.tried), k.tried) >= fetchGap) {
 		k.fetching, k.tried = &fetch{done: make(chan struct{}), late: make(chan struct{})}, now
@@ -165,8 +170,9 @@ func (k *RemoteKeys) begin(now time.Time) *fetch {
 	return k.fetching
 }
 
-// await returns nil when the fetch has ended; a nil fetch has. It returns errPending if the fetch
-// takes longer than requests may wait, and errCrowded if too many requests wait already.
+// await returns nil when the fetch has ended. It returns nil at once for a nil fetch. It returns
+// errPending if the fetch takes longer than requests may wait, and errCrowded if too many requests
+// wait already.
 func (k *RemoteKeys) await(ctx context.Context, f *fetch) error {
 	if f == nil {
 		return nil
@@ -193,9 +199,9 @@ func (k *RemoteKeys) await(ctx context.Context, f *fetch) error {
 	}
 }
 
-// run downloads the keys and ends the fetch. Its context is its own: a caller that goes away must
-// not keep the others from the keys. A panic of the host's HTTP client becomes an error, because in
-// this goroutine it would end the process.
+// run downloads the keys and ends the fetch. It does not use the context of a request, because a
+// caller that goes away must not keep other requests from the keys. A panic of the host's HTTP
+// client becomes an error, because a panic in this goroutine would end the process.
 func (k *RemoteKeys) run(f *fetch, now time.Time) {
 	late := time.AfterFunc(patience, func() { close(f.late) })
 	defer late.Stop()

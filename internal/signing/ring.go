@@ -6,21 +6,21 @@ import (
 	"fmt"
 )
 
-// Ring is the keys of an issuer at one time: the first signs, all verify. It does not change. The
-// zero Ring has no keys.
+// Ring is the set of an issuer's keys at one time. The first key signs, and all keys verify. A Ring
+// does not change. The zero Ring has no keys.
 type Ring struct {
 	signer *Key // nil in the ring of a remote set
 	byID   map[string]*Key
 	jwks   []byte
 	etag   string
 
-	// byHeader has the keys by the header of their plain tokens. A header that is found here needs
-	// no parsing.
+	// byHeader maps the header of a key's plain tokens to the key. A header that is found here
+	// needs no parsing.
 	byHeader map[string]*Key
 }
 
-// NewRing returns the ring of the keys. It returns an error if there is none, if one is nil, if two
-// have the same ID, or if the first one, which signs, is retired.
+// NewRing returns the ring of the keys. It returns an error if there is no key, if a key is nil, if
+// two keys have the same ID, or if the first key, which signs, is retired.
 func NewRing(keys []*Key) (*Ring, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("auth: SigningKeys must have at least one key")
@@ -49,7 +49,7 @@ func NewRing(keys []*Key) (*Ring, error) {
 	return ring, nil
 }
 
-// add reports whether the key could be added: no other key has its ID.
+// add adds the key unless another key has the same ID, and reports whether it has added the key.
 func (r *Ring) add(key *Key) bool {
 	if r.byID[key.id] != nil {
 		return false
@@ -67,11 +67,12 @@ func (r *Ring) Signer() *Key { return r.signer }
 // ByID returns the key with this ID, or nil.
 func (r *Ring) ByID(id string) *Key { return r.byID[id] }
 
-// ByHeader returns the key whose tokens of TypeJWT begin with this segment, or nil. A nil result says
-// nothing: other spellings of the same header are as good.
+// ByHeader returns the key whose tokens of TypeJWT begin with this segment, or nil. If the result
+// is nil, the header may still name a key of the ring, because other spellings of a header are also
+// valid.
 func (r *Ring) ByHeader(segment string) *Key { return r.byHeader[segment] }
 
-// JWKS returns the public keys as a JWK set. The caller must not change it.
+// JWKS returns the public keys as a JWK set. The caller must not change the result.
 func (r *Ring) JWKS() []byte { return r.jwks }
 
 // ETag returns the entity tag of JWKS, with its quotes.

@@ -1,8 +1,8 @@
 // Package answers remembers for a while what another service has said about users, and lets only
-// one request at a time ask about each user. A client with valid credentials could otherwise make
-// this service call the other one as fast as it can.
+// one request at a time ask about each user. Without this limit, a client with valid credentials
+// could make this service call the other service as fast as the client sends requests.
 //
-// A Memory is of one instance. Other instances ask for themselves.
+// Each instance has its own Memory, so each instance asks the other service itself.
 package answers
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// MaxUsers bounds the users whom a [Memory] knows. About a user who is forgotten, the other service
-// is asked again.
+// MaxUsers is the maximum number of users whose answers a [Memory] holds. After the Memory has
+// dropped a user, the next request asks the other service again.
 const MaxUsers = 1 << 12
 
 // Memory holds the answers. It is safe for concurrent use.
@@ -30,7 +30,7 @@ type Memory struct {
 type answer struct {
 	asking chan struct{} // one-slot semaphore; its holder may ask and owns the fields below
 
-	version string // of the credential that the other service was asked with
+	version string // of the credential that was sent to the other service
 	until   time.Time
 	err     error // nil if the answer was yes
 }
@@ -41,10 +41,10 @@ func New(now func() time.Time, lifetime time.Duration) *Memory {
 	return &Memory{now: now, lifetime: lifetime, users: users}
 }
 
-// Ask returns the remembered answer about the user. If there is none for this version of the
-// user's credential, it returns what ask returns, and remembers that if isAnswer says that the
-// error, which may be nil, is an answer. It waits while another request asks about the user. It
-// returns an error that wraps the context's if the context ends meanwhile.
+// Ask returns the remembered answer about the user. If there is no answer for this version of the
+// user's credential, Ask calls ask and returns its error, which may be nil. Ask remembers this
+// error if isAnswer says that it is an answer. Ask waits while another request asks about the user.
+// If ctx ends during this wait, Ask returns an error that wraps the error of ctx.
 func (m *Memory) Ask(
 	ctx context.Context, userID, version string, ask func() error, isAnswer func(error) bool,
 ) error {
@@ -54,8 +54,9 @@ func (m *Memory) Ask(
 		return err
 	}
 	defer leave()
-	// Round strips the monotonic clock, which stands still while the machine is suspended. If the
-	// wall clock was set back, more than a lifetime seems to be left, and the answer is not used.
+	// Round strips the reading of the monotonic clock, because this clock stops while the machine
+	// is suspended. If the wall clock was set back, more than a lifetime seems to be left, and the
+	// answer is not used.
 	left := known.until.Sub(m.now().Round(0))
 	if known.version == version && 0 < left && left <= m.lifetime {
 		return known.err
@@ -68,8 +69,8 @@ func (m *Memory) Ask(
 	return err
 }
 
-// Enter waits until no other request asks about the user, and makes later ones wait until the
-// caller calls leave. If the context ends meanwhile, it returns an error that wraps the context's,
+// Enter waits until no other request asks about the user, and makes later requests wait until the
+// caller calls leave. If ctx ends before that, Enter returns an error that wraps the error of ctx,
 // and leave does nothing.
 func (m *Memory) Enter(ctx context.Context, userID string) (leave func(), err error) {
 	return m.find(userID).enter(ctx)

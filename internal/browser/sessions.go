@@ -19,18 +19,19 @@ const (
 	// token then stays below 4096 bytes. Browsers drop longer cookies without an error.
 	MaxToken = 2 << 10
 
-	// MaxClaims is the maximum length of the issuer and the audience as they stand in the claims.
-	// The longest user ID and username then leave a token below MaxToken.
+	// MaxClaims is the maximum length of the issuer and the audience as the claims contain them.
+	// With at most this length, a token with the longest user ID and username stays below MaxToken.
 	MaxClaims = 700
 )
 
 // ErrNoCookie means that a request has no session cookie.
 var ErrNoCookie = errors.New("no session cookie")
 
-// Sessions makes and reads session cookies. A cookie carries a token of its own type, signed with the
-// signing keys and sealed under a key of its own. No bearer token passes for a cookie and no cookie
-// for a bearer token (CVE-2023-48309), the token's verifier decides about both, and a sealing key
-// alone opens no session. A Sessions is safe for concurrent use.
+// Sessions makes and reads session cookies. A cookie contains a token of a type that only cookies
+// have. The token is signed with the signing keys and sealed with a key for cookies. So no bearer
+// token is accepted as a cookie and no cookie as a bearer token (CVE-2023-48309). A sealing key
+// alone opens no session, because a token.Verifier verifies the token in a cookie, too. A Sessions
+// is safe for concurrent use.
 type Sessions struct {
 	cookies  seal.Cookies
 	verifier token.Verifier
@@ -39,10 +40,10 @@ type Sessions struct {
 	page     string
 }
 
-// NewSessions returns Sessions for the pages of an origin, which is a scheme and a host. The page is
-// the path to which browsers are sent unless a flow names another. The verifier is that of bearer
-// tokens. The cache must not be the one of bearer tokens, because a token that it has for a cookie
-// would then pass for a bearer token.
+// NewSessions returns Sessions for the pages of an origin, which is a scheme and a host. The page
+// is the path to which browsers are sent unless a flow names another. The verifier is the verifier
+// of bearer tokens. The cache must not be the cache of bearer tokens, because a cached token of a
+// cookie would then be accepted as a bearer token.
 func NewSessions(
 	cookies seal.Cookies, verifier token.Verifier, cache *token.Cache, origin, page string,
 ) *Sessions {
@@ -53,8 +54,8 @@ func NewSessions(
 // Insecure reports whether browsers get the cookie over plain http.
 func (s *Sessions) Insecure() bool { return s.cookies.Insecure }
 
-// Cookie returns the cookie that carries the token for a time. Only the same issuer and origin can
-// open the cookie.
+// Cookie returns the cookie that carries the token for the lifetime. Only the same issuer and
+// origin can open the cookie.
 func (s *Sessions) Cookie(text string, lifetime time.Duration) *http.Cookie {
 	sealed := s.cookies.SealText([]byte(text), s.verifier.Issuer, s.origin)
 	return s.cookies.Cookie(cookieName, sealed, int(lifetime/time.Second))
@@ -64,7 +65,7 @@ func (s *Sessions) Cookie(text string, lifetime time.Duration) *http.Cookie {
 func (s *Sessions) Removal() *http.Cookie { return s.cookies.Cookie(cookieName, "", -1) }
 
 // Verify returns what the token in the request's cookie proves, or [ErrNoCookie] or an error that
-// wraps [token.ErrRejected]. It does not know whether the session was revoked.
+// wraps [token.ErrRejected]. Verify does not check whether the session was revoked.
 func (s *Sessions) Verify(r *http.Request, ring *signing.Ring, now time.Time) (*token.Verified, error) {
 	cookies := r.CookiesNamed(s.cookies.Name(cookieName))
 	switch {
@@ -85,8 +86,8 @@ func (s *Sessions) Verify(r *http.Request, ring *signing.Ring, now time.Time) (*
 // the cookie to requests of any page, so a header must say which page sent the request. Without such a
 // header, the request is not accepted.
 //
-// A request that upgrades the connection, for instance to a WebSocket, is a GET that leads to changes.
-// Chromium sends no Sec-Fetch-Site with it, so its Origin decides.
+// A request that upgrades the connection, for instance to a WebSocket, is a GET that leads to
+// changes. Chromium sends no Sec-Fetch-Site with such a request, so the Origin header decides.
 func (s *Sessions) IsOwn(r *http.Request) bool {
 	site, origin := r.Header["Sec-Fetch-Site"], r.Header["Origin"]
 	own := len(origin) == 1 && origin[0] == s.origin

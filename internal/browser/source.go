@@ -1,5 +1,5 @@
-// Package browser knows what browsers do: where a request of a browser comes from, how a session
-// travels in a cookie, and where to send the browser afterwards.
+// Package browser contains the rules for requests of browsers: where a request comes from, how a
+// session is kept in a cookie, and where to send the browser after a flow.
 package browser
 
 import (
@@ -10,36 +10,38 @@ import (
 
 // Source is where a GET request comes from that writes.
 //
-// A browser sends a GET for any page and adds its cookies. The calls that begin a flow with GitHub are
-// GETs that write: they set a cookie and lead to a session. A page of another origin could make them
-// again and again in a hidden frame. Browsers say in headers where a request comes from
+// A browser sends a GET for any page and adds its cookies. The calls that begin a flow with GitHub
+// are GETs that write: they set a cookie and lead to a session. A page of another origin could make
+// these calls again and again in a hidden frame. Browsers say in headers where a request comes from
 // (https://www.w3.org/TR/fetch-metadata/).
 type Source int
 
 const (
-	// Allowed is a page of the host, the person, or a program. A request without Sec-Fetch-Site
-	// is allowed, because programs and old browsers send none. (Programs on Node.js send
-	// Sec-Fetch-Mode alone.)
+	// Allowed means that a page of the host, the person at the browser, or a program has sent the
+	// request. A request without Sec-Fetch-Site is allowed, because programs and old browsers do
+	// not send this header. (Programs on Node.js send Sec-Fetch-Mode alone.)
 	Allowed Source = iota
 
 	// Unproven is a navigation of a whole tab or window from another origin, without
-	// Sec-Fetch-User. In Chromium and Firefox, a script caused it. Safari sends the other three
-	// headers since 16.4 and never this one, so in Safari it is a script or a click.
+	// Sec-Fetch-User. In Chromium and Firefox, a script caused the navigation. In Safari, a script
+	// or a click caused it: Safari sends the other three headers since 16.4 but never
+	// Sec-Fetch-User.
 	Unproven
 
 	// Foreign is a frame, fetch, image or WebSocket of another origin.
 	Foreign
 )
 
-// SourceOf returns where a GET that writes comes from. The origin is the host's own. Pages of the other
-// origins may fetch if they are on the same site: from another site, a browser drops the cookies of
-// the answer.
+// SourceOf returns where a GET that writes comes from. The origin is the host's own. Pages of the
+// other origins may fetch if they are on the same site. For a page of another site, a browser drops
+// the cookies of the answer.
 func SourceOf(r *http.Request, origin string, others []string) Source {
 	from := r.Header["Origin"]
 	if len(r.Header["Upgrade"]) > 0 && len(from) > 0 {
-		// Chromium sends no Sec-Fetch-Site with the handshake of a WebSocket, and keeps the
-		// cookies of the answer although the handshake fails. A browser always sends Origin
-		// with a handshake. Java's client offers HTTP/2 by an Upgrade without Origin.
+		// Chromium sends no Sec-Fetch-Site with the handshake of a WebSocket, and keeps the cookies
+		// of the answer although the handshake fails. A browser always sends Origin with a
+		// handshake. A request with Upgrade and without Origin is no handshake of a browser: Java's
+		// client offers HTTP/2 in this way.
 		if len(from) == 1 && from[0] == origin {
 			return Allowed
 		}

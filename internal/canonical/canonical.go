@@ -1,5 +1,5 @@
-// Package canonical reads and writes bytes in forms that have exactly one spelling each, so that
-// nothing that was signed, sealed or stored has a second text that means the same.
+// Package canonical reads and writes bytes in forms that have exactly one spelling each, so that no
+// signed, sealed or stored value has a second text with the same meaning.
 package canonical
 
 import (
@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// Base64URL is base64url without padding, whose last character has no stray bits. It passes over
-// line breaks, so check text with [IsBase64URL] first, or decode it with [DecodeBase64URL].
+// Base64URL is base64url without padding. It rejects text whose last character has unused bits that
+// are not zero. It ignores line breaks, so check text with [IsBase64URL] first, or decode it with
+// [DecodeBase64URL].
 var Base64URL = base64.RawURLEncoding.Strict()
 
 // DecodeBase64URL decodes base64url without padding. It returns an error for any other spelling.
@@ -19,7 +20,8 @@ func DecodeBase64URL(text string) ([]byte, error) {
 }
 
 // DecodeBase64 decodes text in the given encoding. It returns an error for every spelling but the
-// one that the encoding itself writes: encoding/base64 passes over line breaks and stray bits.
+// one that the encoding itself writes. Without these checks, encoding/base64 ignores line breaks
+// and unused bits.
 func DecodeBase64(encoding *base64.Encoding, text string) ([]byte, error) {
 	if strings.ContainsAny(text, "\r\n") {
 		return nil, errors.New("line break in base64")
@@ -42,8 +44,8 @@ func IsAlphanumeric(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// Frame returns the parts, each after its length, so that no two different lists are the same
-// bytes.
+// Frame returns the parts as bytes. The length of each part comes before the part, so that no two
+// different lists give the same bytes.
 func Frame(parts ...string) []byte {
 	var framed []byte
 	for _, part := range parts {

@@ -1,6 +1,6 @@
-// Package clientaddr finds the address of the client that sends a request, also behind reverse
-// proxies. Anyone can send X-Forwarded-For, so a [Resolver] believes only the part of it that
-// trusted proxies have appended. The Forwarded header of RFC 7239 is not read.
+// Package clientaddr finds the address of the client that sends a request, even if the request
+// passes reverse proxies. Anyone can send X-Forwarded-For, so a [Resolver] believes only the part
+// of it that trusted proxies have appended. The Forwarded header of RFC 7239 is not read.
 //
 // An address says where a request comes from. It authenticates nobody.
 package clientaddr
@@ -21,7 +21,7 @@ const maxProxies = 16
 
 // Proxies are the reverse proxies in front of a service.
 type Proxies struct {
-	Decided bool           // the host has said which there are
+	Decided bool           // the host has set Config.Proxies
 	Trusted []netip.Prefix // their networks; none if clients connect to the service themselves
 }
 
@@ -33,7 +33,7 @@ type Resolver struct {
 }
 
 // NewResolver returns a resolver that trusts the proxies, or an error that says what is wrong with
-// a network of theirs.
+// one of their networks.
 func NewResolver(proxies Proxies, log *slog.Logger) (*Resolver, error) {
 	for _, network := range proxies.Trusted {
 		switch {
@@ -96,8 +96,8 @@ func (c *Resolver) trusts(address netip.Addr) bool {
 	})
 }
 
-// Peer returns the address of the request's connection, or the zero Addr if it has none, as that of
-// a Unix socket.
+// Peer returns the address of the request's connection, or the zero Addr if the connection has no
+// address, such as a connection through a Unix socket.
 func Peer(r *http.Request) netip.Addr {
 	peer, _ := netip.ParseAddrPort(r.RemoteAddr)
 	return Normalize(peer.Addr())
@@ -114,18 +114,18 @@ func parseForwarded(text string) (netip.Addr, error) {
 	return Normalize(address), err
 }
 
-// Normalize returns the one form of an address under which it is compared, counted and kept. An
-// IPv4 address in IPv6 form becomes IPv4. The zone goes, because it names an interface of this
+// Normalize returns the form in which addresses are compared, counted and kept. An IPv4 address in
+// IPv6 form becomes IPv4. Normalize removes the zone, because a zone names an interface of this
 // machine.
 func Normalize(address netip.Addr) netip.Addr { return address.Unmap().WithZone("") }
 
 // Network returns the address under which a client is counted: the address itself, or the first 64
-// bits of an IPv6 address, which is what one customer has.
+// bits of an IPv6 address, because one customer has a whole network of this size.
 func Network(address netip.Addr) netip.Addr {
 	address = Normalize(address)
 	if !address.Is6() {
 		return address
 	}
-	network, _ := address.Prefix(64) // its error is for fewer bits in all
+	network, _ := address.Prefix(64) // fails only for an address of fewer than 64 bits
 	return network.Addr()
 }

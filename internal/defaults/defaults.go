@@ -1,4 +1,5 @@
-// Package defaults fills in what a configuration leaves out, and finds what it leaves out by mistake.
+// Package defaults sets the defaults of a configuration, and finds nil values that a configuration
+// contains by mistake.
 package defaults
 
 import (
@@ -24,7 +25,7 @@ func Logger(logger *slog.Logger) *slog.Logger {
 }
 
 // IsNil reports whether an interface value is nil or holds a nil pointer, map, function, slice or
-// channel. Such a value would otherwise fail only when the first user comes.
+// channel. Without this check, such a value would fail only at the first request that uses it.
 func IsNil(v any) bool {
 	if v == nil {
 		return true

@@ -1,11 +1,14 @@
 // Package githubapi makes the few calls to GitHub that signing in and connecting an account need:
-// whose a token is, which addresses, organizations and teams the account has, whether GitHub still
-// accepts a token, and the exchanges of OAuth (RFC 6749) that give one.
+//
+//   - to which account a token belongs
+//   - which addresses, organizations and teams the account has
+//   - whether GitHub still accepts a token, and the revocation of a token
+//   - the exchanges of OAuth (RFC 6749) that return a token
 //
 // GitHub's answers are read strictly. An answer has a bounded length, no redirect is followed, and
-// a field of another type, length or alphabet than documented is an error or counts as absent. No
-// error contains a secret, or anything of an answer but its status and a few known error codes,
-// because errors are logged. The package decides nothing about users.
+// a field of another type, length or alphabet than documented is an error or counts as absent.
+// Because errors are logged, no error contains a secret. Of an answer, an error contains only the
+// status and a few known error codes. The package decides nothing about users.
 package githubapi
 
 import (
@@ -40,7 +43,7 @@ var ErrBadToken = errors.New("auth: GitHub does not accept the token any more")
 type StatusError struct {
 	Status     int
 	Limited    bool          // by the rate limit
-	RetryAfter time.Duration // at most an hour; zero if GitHub does not say
+	RetryAfter time.Duration // at most an hour; zero if GitHub's answer has no time
 }
 
 // Error returns a message with the status.
@@ -48,7 +51,7 @@ func (e *StatusError) Error() string {
 	return "auth: GitHub answered with status " + strconv.Itoa(e.Status)
 }
 
-// App is an OAuth app as it is registered at GitHub, and where that GitHub is.
+// App is an OAuth app as it is registered at GitHub, and the addresses of that GitHub host.
 type App struct {
 	ClientID     string
 	ClientSecret func() string // a function, so that nothing prints the secret with the App
@@ -57,7 +60,7 @@ type App struct {
 	APIURL       string // of the REST API, without a slash at the end
 }
 
-// APIURL returns where the REST API is of the GitHub whose pages are at base.
+// APIURL returns the URL of the REST API of the GitHub host whose pages are at base.
 func APIURL(base *url.URL) string {
 	switch host := text.FoldASCII(base.Host); {
 	case host == "github.com":
@@ -87,7 +90,7 @@ func New(app App, transport http.RoundTripper, now func() time.Time) *Client {
 		app: app,
 		http: &http.Client{
 			Transport: boundedTransport{transport},
-			// A redirect could carry the client secret to another host.
+			// A redirect could send the client secret to another server.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		now: now,
@@ -103,8 +106,8 @@ type Profile struct {
 }
 
 // Profile returns the account that the token belongs to. It returns an error if the id is not
-// exactly a positive integer, because no user is made of a guess, and ErrBadToken if GitHub does
-// not accept the token.
+// exactly a positive integer, because a user must not be identified by a guess. It returns
+// ErrBadToken if GitHub does not accept the token.
 func (c *Client) Profile(ctx context.Context, token string) (Profile, error) {
 	body, err := c.get(ctx, "/user", token)
 	if err != nil {
@@ -124,7 +127,7 @@ func (c *Client) Profile(ctx context.Context, token string) (Profile, error) {
 	return Profile{ID: id, Login: login, Name: textOrNone(name), AvatarURL: urlOrNone(avatar)}, nil
 }
 
-// textOrNone returns s, or "" if no store may keep s. The profile is as good without it.
+// textOrNone returns s, or "" if no store may keep s. The profile does not need the text.
 func textOrNone(s string) string {
 	if text.Flaw(s, limits.GitHubText) != "" {
 		return ""
@@ -187,8 +190,8 @@ func (c *Client) Teams(ctx context.Context, token string) ([]int64, error) {
 	return c.pages(ctx, token, "/user/teams?", []string{"id"}, ownID)
 }
 
-// pages reads a list to its end and returns the ids of the items that have one. It counts pages
-// instead of following the Link header, which could lead to another host.
+// pages reads a list to its end and returns the ids of the items that have an id. It counts pages
+// and does not follow the Link header, because the header could lead to another server.
 func (c *Client) pages(
 	ctx context.Context, token, path string, names []string,
 	id func(strictjson.Object) (int64, bool),
@@ -249,8 +252,8 @@ func (c *Client) IsValid(ctx context.Context, token string) (bool, error) {
 	return err == nil, err
 }
 
-// isUnknownToken reports whether err is GitHub's answer to a call about a token that is revoked or
-// never was one.
+// isUnknownToken reports whether err is GitHub's answer to a call about a token that was revoked or
+// never existed.
 func isUnknownToken(err error) bool {
 	return hasStatus(err, http.StatusNotFound, http.StatusUnprocessableEntity)
 }
@@ -313,7 +316,8 @@ func withoutURL(err error) error {
 	return err
 }
 
-// newStatusError reads what the answer says of GitHub's rate limits. A wait is cut to an hour.
+// newStatusError returns the error for an answer, with what the answer says about GitHub's rate
+// limits. It cuts a wait to an hour.
 func newStatusError(response *http.Response, now time.Time) *StatusError {
 	const longest = time.Hour
 	e := &StatusError{Status: response.StatusCode}

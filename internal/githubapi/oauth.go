@@ -22,8 +22,8 @@ const (
 // ErrBadCode means that GitHub does not know an authorization code, or that the code was used.
 var ErrBadCode = errors.New("auth: GitHub does not know the authorization code")
 
-// config returns x/oauth2's view of the app. It returns a new one each time: using an
-// oauth2.Config writes to it, so it can be neither shared nor copied while it is in use.
+// config returns x/oauth2's view of the app. It returns a new oauth2.Config each time. The methods
+// of an oauth2.Config write to it, so that it can be neither shared nor copied while it is in use.
 func (a App) config(scopes ...string) *oauth2.Config {
 	return &oauth2.Config{
 		ClientID:     a.ClientID,
@@ -38,8 +38,8 @@ func (a App) config(scopes ...string) *oauth2.Config {
 	}
 }
 
-// AuthCodeURL returns the URL at GitHub that begins a flow with the state. The verifier of PKCE
-// (RFC 7636) is not in the URL, only its hash.
+// AuthCodeURL returns the URL at GitHub that begins a flow with the state. The URL does not contain
+// the verifier of PKCE (RFC 7636), only the verifier's hash.
 func (c *Client) AuthCodeURL(
 	state, verifier string, scopes []string, options ...oauth2.AuthCodeOption,
 ) string {
@@ -84,8 +84,8 @@ func (c *Client) oauthContext(ctx context.Context) context.Context {
 }
 
 // tokenError returns the part of an error of x/oauth2 that may be shown. The text of the error
-// contains GitHub's answer, which may contain a token. The error of GitHub's that has this code
-// becomes meaning.
+// contains GitHub's answer, which may contain a token. If GitHub's error has the given code,
+// tokenError returns meaning.
 func tokenError(doing string, err error, code string, meaning error) error {
 	var refused *oauth2.RetrieveError
 	switch {
@@ -103,7 +103,7 @@ func tokenError(doing string, err error, code string, meaning error) error {
 	}
 }
 
-// setupErrors are the codes of GitHub's errors that the host can mend in its configuration.
+// setupErrors are the codes of GitHub's errors that the host can repair in its configuration.
 var setupErrors = []string{
 	"incorrect_client_credentials", "redirect_uri_mismatch", "unsupported_grant_type", "unverified_user_email",
 }
@@ -143,7 +143,7 @@ func expiresIn(field any) (time.Duration, error) {
 }
 
 // IsTokenText reports whether s is 1 to 1024 characters of the alphabet of tokens and codes (RFC
-// 6750, section 2.1), which can stand in a header and in a query.
+// 6750, section 2.1). Such text needs no quoting in a header or a query.
 func IsTokenText(s string) bool {
 	return s != "" && len(s) <= maxTokenText && !strings.ContainsFunc(s, func(r rune) bool {
 		return r > '~' || !canonical.IsAlphanumeric(byte(r)) && !strings.ContainsRune("_-.~+/=", r)
@@ -158,8 +158,9 @@ func normalScopes(list string) string {
 	return strings.Join(slices.Compact(scopes), " ")
 }
 
-// Covers reports whether the normal scopes in wide include all of those in narrow, as GitHub counts
-// them: "repo" includes "repo:status", and "user" includes "user:email" and "read:user".
+// Covers reports whether the normal scopes in wide include all scopes in narrow. As at GitHub, a
+// scope can include others: "repo" includes "repo:status", and "user" includes "user:email" and
+// "read:user".
 func Covers(wide, narrow string) bool {
 	has := strings.Fields(wide)
 	for _, scope := range strings.Fields(narrow) {

@@ -8,7 +8,7 @@ import (
 	"github.com/sallyport-go/auth/internal/callback"
 )
 
-// hostsClient is the name of the host's setting whose code a call runs.
+// hostsClient names the host's setting that contains the code that sends a call. It is for errors.
 const hostsClient = "GitHubConfig.HTTPClient"
 
 // maxBody is how long an answer of GitHub can be, in bytes.
@@ -29,16 +29,18 @@ func (t boundedTransport) RoundTrip(r *http.Request) (response *http.Response, e
 	r.Header.Set("User-Agent", "sallyport-auth")
 	response, err = t.base.RoundTrip(r)
 	if err == nil {
-		// No redirect is followed, and net/http quotes a Location that it cannot parse in an error.
+		// The client follows no redirect. If net/http cannot parse a Location, it quotes the
+		// Location in an error.
 		response.Header.Del("Location")
 		response.Body = &boundedBody{body: response.Body, left: maxBody}
 	}
 	return response, err
 }
 
-// boundedBody returns an error, not the end, when its bytes have been read and more are asked for.
-// A cut answer could otherwise be read as a complete one. The body is the host's code, as its
-// transport is, and x/oauth2 reads it without recovering from a panic.
+// boundedBody returns an error, not io.EOF, to a reader that asks for more than the limit. With
+// io.EOF, a cut answer could be read as a complete one. boundedBody also converts a panic into an
+// error, because the body belongs to the host's transport, and x/oauth2 reads the body without
+// recovering from a panic.
 type boundedBody struct {
 	body io.ReadCloser
 	left int64

@@ -53,7 +53,7 @@ type Flow struct {
 	ReturnTo  string `json:"r,omitempty"` // a path of the host's
 	UserID    string `json:"u,omitempty"` // the user who connects an account; empty for a sign-in
 	SessionID string `json:"s,omitempty"` // the session of that user
-	MaxAge    int64  `json:"a,omitempty"` // the maximum age in seconds of that session when the flow ends; 0 for any
+	MaxAge    int64  `json:"a,omitempty"` // maximum age of the session at the end, in seconds; 0 for any
 	Bearer    bool   `json:"b,omitempty"` // a bearer token began the flow, no browser session
 }
 

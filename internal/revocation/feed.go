@@ -131,7 +131,7 @@ func (f *Feed) RequireLive(
 		if f.readAt.Load() == nil || f.revoked.version.Load() != version {
 			continue // the feed is read again from its beginning, so Contains may have missed an entry
 		}
-		if generation <= f.head.Load() { // if not, the store has not answered, and the next request must ask again
+		if generation <= f.head.Load() { // if not, the next request asks the store again
 			checked.Store(version)
 		}
 		return nil

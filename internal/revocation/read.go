@@ -93,7 +93,7 @@ func (f *Feed) read(ctx context.Context) (err error) {
 			return err
 		case !done:
 			continue
-		case f.lost == 0 || f.lost < f.revoked.everybody.Load(): // an entry for all users revokes every lost session
+		case f.lost == 0 || f.lost < f.revoked.everybody.Load(): // every lost session is revoked
 			f.recordComplete(number, began)
 			err = nil
 			return nil

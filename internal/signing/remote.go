@@ -16,11 +16,11 @@ import (
 
 const (
 	renewAfter = freshFor / 2     // age of the keys at which a request begins a fetch without waiting
-	freshFor   = 5 * time.Minute  // age until which keys verify without a new fetch, as JWKS responses say
+	freshFor   = 5 * time.Minute  // age until which keys verify without a fetch, as JWKS responses say
 	goodFor    = 24 * time.Hour   // age until which keys verify while fetches fail
 	fetchGap   = 10 * time.Second // least time between the beginnings of two fetches
 	fetchTime  = 5 * time.Second  // deadline of a fetch
-	patience   = time.Second      // time after the begin of a fetch at which requests stop waiting for it
+	patience   = time.Second      // requests stop waiting for a fetch when it has run this long
 	maxWaiters = 100              // requests that wait for a fetch at a time
 )
 

@@ -19,8 +19,8 @@ func FoldASCII(s string) string {
 }
 
 // HasControls reports whether s has a control character, a line or paragraph separator, or a
-// bidirectional control, with which text can be shown in another order than it is stored (Trojan
-// Source, CVE-2021-42574).
+// bidirectional control. A bidirectional control can make text appear in another order than the
+// stored order (Trojan Source, CVE-2021-42574).
 func HasControls(s string) bool { return strings.ContainsFunc(s, isControl) }
 
 func isControl(r rune) bool {

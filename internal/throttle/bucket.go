@@ -15,8 +15,8 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// maxBar bounds how long a bucket counts as used up without asking the limiter again, whose answer
-// may have been wrong.
+// maxBar is the longest time that a bucket counts as used up before the limiter is asked again. It
+// is bounded because the limiter's answer may have been wrong.
 const maxBar = time.Minute
 
 // bucket is one count of the limiter.
@@ -26,10 +26,10 @@ type bucket struct {
 	rates []limit.Rate
 }
 
-// newBucket returns the bucket for what clients of the address do. All unknown addresses have one
-// bucket. The name is a hash, so that no limiter keeps keys and addresses and no client chooses a
-// name. It depends on the rates, because a limiter keeps those with which it was last asked about
-// the bucket.
+// newBucket returns the bucket for what clients of the address do. All unknown addresses share one
+// bucket. The bucket's name is a hash, so that no limiter keeps keys and addresses and no client
+// chooses a name. The name depends on the rates, because a limiter keeps the rates of the last call
+// for a bucket.
 func (t *Throttle) newBucket(
 	kind string, address netip.Addr, rates []limit.Rate, of ...string,
 ) bucket {
@@ -39,15 +39,15 @@ func (t *Throttle) newBucket(
 	return bucket{hex.EncodeToString(digest[:16]), kind, rates}
 }
 
-// take counts one more in the bucket, and returns an *ExceededError if there is no room. If the
-// limiter fails, there is room.
+// take counts one more in the bucket, and returns an *ExceededError if the bucket is used up. If
+// the limiter fails, take returns nil.
 func (t *Throttle) take(ctx context.Context, b bucket) error {
 	wait, err := t.askLimiter(ctx, b)
 	switch {
 	case err != nil:
 		t.log.WarnContext(ctx, "auth: the limiter fails, and bounds nothing", "error", err)
 		return nil
-	case wait > longestPeriod(b.rates): // impossible: the limiter's clock has jumped
+	case wait > longestPeriod(b.rates): // only if the limiter's clock has jumped
 		t.log.WarnContext(ctx, "auth: the limiter returns a wait that is longer than its rates' "+
 			"periods, and bounds nothing", "wait", wait)
 		return nil
@@ -57,8 +57,8 @@ func (t *Throttle) take(ctx context.Context, b bucket) error {
 	return nil
 }
 
-// takeOrBar is take, and bars the bucket if there is no room: the limiter cannot be asked about it
-// later without counting.
+// takeOrBar is take, and bars the bucket if there is no room. The bar answers later checks, because
+// a call of the limiter always counts.
 func (t *Throttle) takeOrBar(ctx context.Context, b bucket) error {
 	err := t.take(ctx, b)
 	if exceeded, ok := errors.AsType[*ExceededError](err); ok {

@@ -11,14 +11,14 @@ import (
 const spareLifetime = time.Minute
 
 // spareAttempts are attempts that a bucket has counted and that have not failed. A limiter cannot
-// take back what it has counted, so later attempts are not counted instead.
+// take back what it has counted. In place of that, later attempts are not counted.
 type spareAttempts struct {
 	count int
 	until time.Time
 }
 
-// pendingGitHub are the sign-ins with GitHub of one bucket that have not ended: those that were
-// counted, and those that go beyond the limit.
+// pendingGitHub contains the numbers of sign-ins with GitHub of one bucket that have not ended:
+// counted sign-ins, and extra sign-ins beyond the limit.
 type pendingGitHub struct{ counted, extra int }
 
 // GitHubAttempt is a sign-in with GitHub that a [Throttle] has allowed. [GitHubAttempt.End] must be
@@ -30,12 +30,14 @@ type GitHubAttempt struct {
 	wait     time.Duration // of the limiter's answer, if extra
 }
 
-// BeginGitHub counts a sign-in with GitHub that may fail, before GitHub is asked, and rejects it if
-// too many have failed. The attempt is nil if it is rejected, or if t is nil.
+// BeginGitHub counts a sign-in with GitHub that may fail, before GitHub is asked, and rejects the
+// sign-in if too many have failed. The returned attempt is nil if the sign-in is rejected, or if t
+// is nil.
 //
-// People behind one address may come at the same time. While sign-ins that were counted have not
-// ended, twice as many others go beyond the limit, because most sign-ins do not fail. The first of
-// these that fails bars the bucket.
+// Many people who share one address may sign in at the same time. Therefore, while counted sign-ins
+// have not ended, BeginGitHub allows extra sign-ins beyond the limit, up to twice the number of
+// those counted sign-ins. Most sign-ins do not fail. The first extra sign-in that fails bars the
+// bucket.
 func (t *Throttle) BeginGitHub(ctx context.Context, client Client) (*GitHubAttempt, error) {
 	if t == nil {
 		return nil, nil
@@ -66,8 +68,8 @@ func (t *Throttle) BeginGitHub(ctx context.Context, client Client) (*GitHubAttem
 	return attempt, nil
 }
 
-// End ends the sign-in. If it has not failed, or not because of the client, a later one of the same
-// bucket is not counted. A nil *GitHubAttempt does nothing.
+// End ends the sign-in. If the sign-in has not failed, or has not failed because of the client, a
+// later sign-in of the same bucket is not counted. A nil *GitHubAttempt does nothing.
 func (a *GitHubAttempt) End(failed bool) {
 	if a == nil {
 		return
@@ -92,8 +94,8 @@ func (a *GitHubAttempt) End(failed bool) {
 	}
 }
 
-// addSpare adds a spare attempt to the bucket, which has at most as many as it has room for at
-// once. t.mu must be held.
+// addSpare adds a spare attempt to the bucket. A bucket has at most as many spare attempts as the
+// smallest Count of its rates. t.mu must be held.
 func (t *Throttle) addSpare(b bucket) {
 	most := math.MaxInt
 	for _, rate := range b.rates {

@@ -1,13 +1,15 @@
 // Package throttle bounds what clients can try at sign-in. A limiter counts attempts and failures
-// in buckets, by client address; the package decides what counts, in which bucket, and what a used
-// up bucket rejects. It knows neither credentials nor GitHub: its caller says what happens.
+// in buckets. A bucket is one count, such as the failures of one client address. This package
+// decides what is counted in which bucket, and what is rejected when a bucket is used up. It knows
+// neither credentials nor GitHub: the caller reports what happens.
 //
-// Failures never reject a correct generated secret, or anyone could lock out others. The caller
-// verifies such a secret first and calls [Throttle.CountFailure] only if it is wrong. Work that
-// costs more than a read from the store is bounded before it begins: [Throttle.CheckSlowAttempt] and
-// [Throttle.CountSlowAttempt] for slow hashes, [Throttle.BeginGitHub] for calls to GitHub.
+// A correct generated secret is never rejected because of failures. Without this rule, anyone could
+// lock out others. The caller verifies such a secret first and calls [Throttle.CountFailure] only
+// if it is wrong. Work that costs more than a read from the store is bounded before it begins:
+// [Throttle.CheckSlowAttempt] and [Throttle.CountSlowAttempt] for slow hashes,
+// [Throttle.BeginGitHub] for calls to GitHub.
 //
-// A limiter that fails bounds nothing: the log says so.
+// If the limiter fails, nothing is bounded, and the log says so.
 package throttle
 
 import (
@@ -30,7 +32,7 @@ import (
 type Limits struct {
 	Limiter      limit.Limiter // nil means in memory
 	Failures     []limit.Rate  // failed sign-ins from one address; nil means the default
-	SlowAttempts []limit.Rate  // on one imported key from one address; nil means the default
+	SlowAttempts []limit.Rate  // attempts on one imported key from one address; nil means the default
 	Flood        []limit.Rate  // attempts of any kind from one address; nil means the default
 	Off          bool          // count nothing
 }
@@ -38,7 +40,7 @@ type Limits struct {
 // Client is a client that tries to sign in.
 type Client struct {
 	Address netip.Addr // the zero Addr if it is not known
-	Peer    netip.Addr // of the connection, which counts in a flood if Address is not known
+	Peer    netip.Addr // of the connection; counted in a flood if Address is not known
 }
 
 // ExceededError means that a client has done too much of one kind.
@@ -54,7 +56,8 @@ func (e *ExceededError) Error() string {
 
 // Throttle enforces [Limits]. A nil *Throttle allows everything. It is safe for concurrent use.
 //
-// The methods that can reject a client return a *[ExceededError] then, and otherwise nil.
+// The methods that can reject a client return a *[ExceededError] if they reject it, and nil if they
+// do not.
 type Throttle struct {
 	limits    Limits
 	namespace string // of the buckets, in a limiter that services share
@@ -65,25 +68,26 @@ type Throttle struct {
 	unknownFailures, unknownSlowAttempts []limit.Rate
 
 	mu     sync.Mutex
-	barred *simplelru.LRU[string, time.Time]     // by bucket name: until when it is used up
+	barred *simplelru.LRU[string, time.Time]     // by bucket name: when the bar ends
 	spare  *simplelru.LRU[string, spareAttempts] // by bucket name
 	github map[string]*pendingGitHub             // by bucket name
 }
 
 const (
-	// maxRemembered bounds the barred buckets and those with spare attempts. A client whose bar is
-	// forgotten gets one more answer from the limiter, or one more slow hash. A client whose spare
-	// attempts are forgotten has fewer attempts.
+	// maxRemembered bounds the barred buckets and those with spare attempts. If the bar of a bucket
+	// is dropped, its client gets one more answer from the limiter, or one more slow hash. If the
+	// spare attempts of a bucket are dropped, its client has fewer attempts.
 	maxRemembered = 1 << 12
 
-	// Clients of unknown addresses together may do so many times as much as one client. With the
-	// default rates, a wrong secret every ten seconds is 8,640 a day: it must not use up the
-	// attempts on a key (50 in a day for one client).
+	// All clients of unknown addresses together may do this many times as much as one client. With
+	// the default rates, one client may make 50 attempts a day on a key. A wrong secret every ten
+	// seconds, which is 8,640 a day, must not use up the attempts of all clients of unknown
+	// addresses.
 	unknownFailuresFactor = 50
 	unknownSlowFactor     = 200
 )
 
-// The kinds of what is counted. They are part of bucket names.
+// The kinds of counts. They are part of bucket names.
 const (
 	kindFlood    = "flood"
 	kindFailures = "sign-in failures"
@@ -151,7 +155,7 @@ func (l Limits) withDefaults(now func() time.Time) (Limits, error) {
 	return l, nil
 }
 
-// multiply returns rates that allow factor times as much.
+// multiply returns rates that allow factor times as much as the given rates.
 func multiply(rates []limit.Rate, factor int) []limit.Rate {
 	rates = slices.Clone(rates)
 	for i, rate := range rates {
@@ -161,8 +165,9 @@ func multiply(rates []limit.Rate, factor int) []limit.Rate {
 }
 
 // CountAttempt counts an attempt of any kind, and rejects a client that floods the service. If the
-// client's address is not known, its peer counts. It allows a client without either, because one
-// such client could otherwise keep out all others.
+// client's address is not known, the address of the client's peer is used. CountAttempt allows a
+// client whose peer is not known either. If it counted such clients, one of them could keep out all
+// others.
 func (t *Throttle) CountAttempt(ctx context.Context, client Client) error {
 	if t == nil {
 		return nil
@@ -177,9 +182,10 @@ func (t *Throttle) CountAttempt(ctx context.Context, client Client) error {
 	return t.take(ctx, t.newBucket(kindFlood, address, t.limits.Flood))
 }
 
-// CheckSlowAttempt rejects an attempt on an imported key if too much has failed from the client's
-// address, or too much was tried on the key from there. It counts nothing and asks no limiter, so
-// it costs neither a read from the store nor a place in the queue of slow hashes.
+// CheckSlowAttempt rejects an attempt on an imported key if there were too many failures from the
+// client's address, or too many attempts on the key from this address. CheckSlowAttempt counts
+// nothing and does not call the limiter. An attempt that it rejects costs neither a read from the
+// store nor a place in the queue of slow hashes.
 func (t *Throttle) CheckSlowAttempt(client Client, accessKey string) error {
 	if t == nil {
 		return nil
@@ -191,7 +197,7 @@ func (t *Throttle) CheckSlowAttempt(client Client, accessKey string) error {
 }
 
 // CountSlowAttempt counts an attempt on an imported key, for which a slow hash is about to be
-// computed, and rejects it if there were too many.
+// computed, and rejects the attempt if there were too many.
 func (t *Throttle) CountSlowAttempt(ctx context.Context, client Client, accessKey string) error {
 	if t == nil {
 		return nil
@@ -199,8 +205,8 @@ func (t *Throttle) CountSlowAttempt(ctx context.Context, client Client, accessKe
 	return t.takeOrBar(ctx, t.slowAttempts(client, accessKey))
 }
 
-// ForgetSlowAttempts forgets the attempts on an imported key that has signed in, also those that
-// were rejected meanwhile.
+// ForgetSlowAttempts forgets the attempts on an imported key that has signed in, including attempts
+// that were rejected meanwhile.
 func (t *Throttle) ForgetSlowAttempts(ctx context.Context, client Client, accessKey string) {
 	if t == nil {
 		return
@@ -209,7 +215,7 @@ func (t *Throttle) ForgetSlowAttempts(ctx context.Context, client Client, access
 	if err := t.reset(ctx, attempts); err != nil {
 		t.log.WarnContext(ctx, "auth: the limiter fails, and does not forget", "error", err)
 	}
-	t.liftBar(attempts) // after the reset, before which the limiter still rejects attempts
+	t.liftBar(attempts) // after the reset, because until then the limiter rejects attempts
 }
 
 // CountFailure counts a failed sign-in with an access key, and rejects the client if there were too
@@ -221,9 +227,9 @@ func (t *Throttle) CountFailure(ctx context.Context, client Client) error {
 	return t.takeOrBar(ctx, t.failures(kindFailures, client))
 }
 
-// CountForgedCallback counts a GitHub callback whose state is not its browser's, and rejects the
-// client if there were too many. Such callbacks have a bucket of their own, because a page can make
-// a browser send them.
+// CountForgedCallback counts a GitHub callback whose state was not given to the browser that sends
+// it, and rejects the client if there were too many. These callbacks are not counted together with
+// failed sign-ins, because a page can make a browser send them.
 func (t *Throttle) CountForgedCallback(ctx context.Context, client Client) error {
 	if t == nil {
 		return nil

@@ -1,4 +1,4 @@
-// Package weburl judges URLs by what they keep from people who can read the traffic.
+// Package weburl decides whether other people can read the traffic to a URL.
 package weburl
 
 import (
@@ -7,7 +7,7 @@ import (
 )
 
 // IsSecure reports whether nobody else can read what is sent to the URL: whether its scheme is
-// https, or http on a loopback host, which the traffic does not leave.
+// https, or http on a loopback host. Traffic to a loopback host does not leave the machine.
 func IsSecure(u *url.URL) bool {
 	return u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())
 }

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// WriteJSON answers with a body that no cache keeps and no browser takes for another type.
+// WriteJSON answers with a JSON body. Its headers keep caches from storing the body and browsers
+// from treating it as another type.
 func WriteJSON(w http.ResponseWriter, status int, body any) {
 	text, err := json.Marshal(body)
 	if err != nil { // impossible with the types of this module

@@ -29,8 +29,8 @@ type RequestError struct {
 func (e *RequestError) Error() string { return "auth: " + e.Detail }
 
 // ReadBody reads the JSON body of a published call. It ignores fields other than the named ones,
-// because clients in the field send some. If the body cannot be read, Err of the result says why: it
-// is a [*RequestError] with status 400, 408 (the client took too long), 413 or 415.
+// because existing clients send other fields. If the body cannot be read, Err of the result says
+// why. Err is then a [*RequestError] with status 400, 408 (the client took too long), 413 or 415.
 func ReadBody(w http.ResponseWriter, r *http.Request, names ...string) *Fields {
 	fields := &Fields{names: names}
 	if !isJSON(r.Header) {
@@ -57,7 +57,8 @@ func ReadBody(w http.ResponseWriter, r *http.Request, names ...string) *Fields {
 }
 
 // ReadStrictBody is [ReadBody] for calls that are not published. It refuses an unknown field with
-// status 422, because a misspelled field would read as an absent one. An empty body is an empty object.
+// status 422. If it ignored unknown fields, a misspelled field would read as an absent field. An
+// empty body is read as an empty object.
 func ReadStrictBody(w http.ResponseWriter, r *http.Request, names ...string) *Fields {
 	if r.ContentLength == 0 {
 		return &Fields{names: names}
@@ -83,8 +84,8 @@ func readAll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyLength))
 	if err == nil {
-		// Left in place, it would look like a client that has gone. After an error it stays,
-		// because the server still reads the rest of the body.
+		// If the deadline stayed, the server would later take it for a client that has gone. After
+		// an error the deadline stays, because the server still reads the rest of the body.
 		controller.SetReadDeadline(time.Time{})
 	}
 	return data, err

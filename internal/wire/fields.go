@@ -35,9 +35,9 @@ func (e *FieldError) Error() string { return fmt.Sprintf("auth: %s %s", e.Field,
 var ErrNull error = &RequestError{http.StatusBadRequest,
 	"Body must not have null for a field: leave the field out"}
 
-// Parse reads a JSON object that may have the named fields and no others, because a misspelled field
-// would read as an absent one. The message of the error completes the sentence that begins with the
-// name of the object.
+// Parse reads a JSON object that may have the named fields and no others. If other fields were
+// ignored, a misspelled field would read as an absent field. The message of the error completes the
+// sentence that begins with the name of the object.
 func Parse(text []byte, names []string) (*Fields, error) {
 	object, err := strictjson.Parse(text, names)
 	switch {
@@ -140,7 +140,7 @@ func (f *Fields) Time(name string) time.Time {
 		return time.Time{}
 	}
 	t, err := time.Parse(time.RFC3339, text)
-	// The zero time would read as an absent field: a key that never expires.
+	// The zero time would read as an absent field, so that a key would never expire.
 	if err != nil || t.IsZero() || !rfc3339.MatchString(text) {
 		f.refuse(name, want)
 		return time.Time{}
@@ -149,7 +149,7 @@ func (f *Fields) Time(name string) time.Time {
 }
 
 // optional returns the value of a field as read returns it, and whether the object has the field.
-// Want is the rule that a value breaks which read does not accept.
+// If read does not accept a value, want is the rule that the value breaks.
 func optional[T any](
 	f *Fields, name string, read func(strictjson.Value) (T, bool), want string,
 ) (result T, given bool) {

@@ -97,8 +97,9 @@ func (s *Service) revokeCaller(r *http.Request) error {
 	return s.tokens.revokeClaims(r.Context(), &v.Claims)
 }
 
-// revokeCookieSession revokes the session of the request's cookie, unless it is the session with the
-// given ID. A browser that signs out or in again must not leave behind a session that nobody sees.
+// revokeCookieSession revokes the session of the request's cookie, unless it is the session with
+// the given ID. A browser that signs out or in again must not leave behind a session that nobody
+// sees.
 func (s *Service) revokeCookieSession(ctx context.Context, r *http.Request, exceptID string) error {
 	v, err := s.verifyCookie(r, s.now())
 	if err != nil || v.Identity.SessionID == exceptID {

@@ -32,11 +32,11 @@ func TestFeedEntryThatStaysMissingIsAnError(t *testing.T) {
 		require.Len(t, entries, 2)
 
 		require.NoError(t, stores[0].RevokeEverybody(t.Context(), byHost, 50),
-			"the positions up to 50 are skipped")
+			"the positions up to the time of the write are skipped")
 		_, err = s.db.Exec(`DELETE FROM ` + s.prefix + `revocations WHERE position = 4`)
 		require.NoError(t, err)
 		entries, err = stores[0].ListRevocations(t.Context(), 2, 100)
 		require.NoError(t, err, "entries missing before an entry for all users do no harm")
-		require.EqualValues(t, 51, entries[len(entries)-1].Position)
+		require.Greater(t, entries[len(entries)-1].Position, int64(50))
 	})
 }

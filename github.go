@@ -325,9 +325,9 @@ func NewGitHubConnector(
 	}, nil
 }
 
-// checkUsers returns an error for settings that are impossible with a UserSource. In that case only
-// the host decides which users are super users, and no record says when GitHub last admitted a
-// user.
+// checkUsers returns an error for settings that are impossible with a UserSource. With a
+// UserSource, only the host decides which users are super users, and no record says when GitHub
+// last admitted a user.
 func (cfg GitHubConfig) checkUsers(store GitHubStore, tokens *TokenIssuer) error {
 	hostsUsers := tokens.users != nil
 	if err := tokens.checkStore(store); err != nil {

@@ -19,8 +19,8 @@ type ImportOptions struct {
 	VouchForSHA256 bool
 
 	// BatchSize is how many users with one key each are added in one transaction of the store, from
-	// 1 to 100,000. Zero means 20,000. Users with more keys make a batch shorter, because a batch
-	// ends once it has 2 × BatchSize users and keys together.
+	// 1 to 100,000. Zero means 20,000. A batch ends once the number of its users plus the
+	// number of their keys is 2 × BatchSize, so users with more keys make it shorter.
 	//
 	// The transaction must take less time than the store's own limit, such as Config.Timeout of
 	// sqlstore. SQLite has one writer at a time, so sign-ins wait for the transaction: about one

@@ -43,8 +43,8 @@ type Authority struct {
 // ByHost("billing"). A store checks nothing for it, because the host vouches for the change.
 func ByHost(name string) Authority { return Authority{Host: name} }
 
-// Validate returns an [InvalidError] unless the authority names either a part of the host or a
-// session with its user.
+// Validate returns an [InvalidError] unless the authority names either a part of the host program,
+// or both a session and the session's user.
 func (a Authority) Validate() error {
 	switch {
 	case a.Host != "" && a != ByHost(a.Host):

@@ -190,8 +190,9 @@ type versionTable struct {
 	migrator *migrator
 }
 
-// TableExists returns true, because SessionLock creates the table. goose calls TableExists also
-// before it has the lock.
+// TableExists always returns true. goose also calls TableExists before it has the lock, when the
+// table may not exist yet. Then goose would create the table without the lock. SessionLock creates
+// it.
 func (versionTable) TableExists(context.Context, database.DBTxConn) (bool, error) { return true, nil }
 
 // ListMigrations returns no migrations if the version table does not exist.

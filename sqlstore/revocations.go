@@ -105,7 +105,7 @@ func (s *core) PruneRevocations(ctx context.Context, expired time.Time, limit in
 const selectHead = `SELECT position FROM auth_revocation_head WHERE id = 1`
 
 // head returns the position of the feed's newest entry. It is a separate statement, because a
-// statement that also waits for a lock sees the head as it was before it waited.
+// statement that also waits for a lock sees the head from before the wait.
 func head(ctx context.Context, t tx) (position int64, err error) {
 	err = t.row(ctx, selectHead).Scan(&position)
 	return position, err
@@ -368,10 +368,10 @@ WHERE user_id = ? AND expires_at > 0 AND (generation < position OR session_id = 
 // revokeSessionsOf deletes all sessions of the locked user and adds one entry that revokes them. It
 // returns the deleted sessions. The call must come last in its transaction: see [revoke].
 //
-// The entry has the greatest Generation, so it replaces all other entries of the user except capped
-// ones. The entry expires no earlier than any entry that it replaces. The reason is that
-// MaxTokenLifetime may have been longer in the past, so a token that was issued then may still be
-// valid after the current MaxTokenLifetime.
+// The entry has the greatest Generation, so it replaces all other entries of the user, except
+// entries for which [auth.Revocation.Capped] is true. The entry expires no earlier than any entry
+// that it replaces. The reason is that MaxTokenLifetime may have been longer in the past, so a
+// token that was issued then may still be valid after the current MaxTokenLifetime.
 func (a acting) revokeSessionsOf(ctx context.Context, userID string) ([]auth.Session, error) {
 	sessions, err := collect(ctx, a.querier, sessionFields, lockUserSessions, userID)
 	if err != nil {

@@ -205,7 +205,7 @@ func requireNoConnection(t *testing.T, store auth.AccountStore, userID, host str
 }
 
 // hasConnection reports whether the user has a link to the GitHub host and a token for that host.
-// It fails the test if the store returns another error.
+// It fails the test if the store returns an error other than ErrNotFound.
 func hasConnection(t *testing.T, store auth.AccountStore, userID, host string) (link, token bool) {
 	t.Helper()
 	_, found, err := store.FindGitHubConnection(t.Context(), userID, host)

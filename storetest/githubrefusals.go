@@ -30,8 +30,8 @@ func setUser(signIn *auth.GitHubSignInWrite, id string) {
 }
 
 // refusal is a sign-in that must be refused. The function edit changes a valid sign-in into the one
-// to refuse, and want lists the correct errors. The user taken has signed in with GitHub. The user
-// keyed has not.
+// to refuse, and want lists the correct errors. The function edit gets two users: the first has
+// signed in with GitHub, and the second has not.
 type refusal struct {
 	edit func(signIn *auth.GitHubSignInWrite, taken linked, keyed account)
 	want []error

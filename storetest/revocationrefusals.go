@@ -102,7 +102,7 @@ var refusedEndsOfUsers = []refusedEnd[auth.Store]{
 }
 
 // refusedAddNothing makes each call twice: once with a live context, and once with a context that
-// is done. It finds a store that adds to the feed before it checks the call.
+// is done. The test fails for a store that adds to the feed before it checks the call.
 func refusedAddNothing(t *testing.T, store auth.AccountStore) {
 	own, other := newAccountOf(t, store, newSuperUser()), newAccount(t, store)
 	feed := endSeveral(t, store, 2)

@@ -236,8 +236,8 @@ func (t tx) keysUnder(index, prefix string) (keys []string) {
 }
 
 // backwards iterates over an index by time, from the last key to the first. It yields only the keys
-// that begin with the prefix, and removes the prefix from each. If before is not empty, the first
-// key that it yields is the one that precedes before.
+// that begin with the prefix, and removes the prefix from each. If before is not empty, the
+// iteration starts at the greatest key that is less than before.
 func (t tx) backwards(index, prefix, before string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if before == "" {

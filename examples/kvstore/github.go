@@ -83,8 +83,9 @@ func (s *Store) SignInGitHub(
 	return opened, user, nil
 }
 
-// signInAccount returns the account of the link's user, or the new account, and the state of the
-// GitHub account.
+// signInAccount returns two things: the account that signs in, and the state of the GitHub account.
+// The account that signs in is that of the link's user, or the new account if there is no such
+// user.
 func (c *change) signInAccount(
 	signIn auth.GitHubSignInWrite,
 ) (*account, auth.GitHubAccountState, error) {

@@ -38,10 +38,10 @@ type Source struct {
 	// Head returns the Position of the newest entry that was ever added, or 0.
 	Head func(ctx context.Context) (int64, error)
 
-	// Repair adds an entry that revokes the sessions of all users, unless the head of the feed is
-	// no longer below the given Position. The entry's Position and Generation are above the given
-	// Position and above every Position that the store has ever assigned, even before a backup was
-	// restored. Another instance may have issued tokens with Positions that the store has lost.
+	// Repair adds an entry that revokes the sessions of all users, if the head of the feed is still
+	// below the given Position. The entry's Position and Generation are above the given Position,
+	// and above every Position that the store assigned before a backup was restored, because
+	// another instance may have issued tokens with those Positions.
 	Repair func(ctx context.Context, above int64) error
 }
 

@@ -52,7 +52,7 @@ func (f *Feed) CatchUp(ctx context.Context, generation int64) {
 	}
 }
 
-// isComplete reports whether the read of this number, or a later read, has reached the end of the
+// isComplete reports whether the read with this number, or a later read, has reached the end of the
 // feed.
 func (f *Feed) isComplete(number uint64) bool {
 	f.mu.Lock()

@@ -213,8 +213,9 @@ func (m *World) Start() (starts []worldState) {
 // never returns the age that an instance has before its first complete read.
 func (m *World) never() uint8 { return m.Bounds.Staleness + 1 }
 
-// Canonical implements [Model]. It clears values that can no longer influence any step or promise,
-// and orders instances with equal clocks.
+// Canonical implements [Model]. It clears values that can no longer influence any step or promise.
+// If the clocks of the instances are equal, it puts the instances in a fixed order, so that
+// equivalent states are equal.
 func (m *World) Canonical(s worldState) worldState {
 	if s.spent.restores >= m.Bounds.Restores {
 		s.backup = database{}

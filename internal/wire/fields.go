@@ -36,8 +36,8 @@ var ErrNull error = &RequestError{http.StatusBadRequest,
 	"Body must not have null for a field: leave the field out"}
 
 // Parse reads a JSON object that may have the named fields and no others. If other fields were
-// ignored, a misspelled field would read as an absent field. The message of the error completes the
-// sentence that begins with the name of the object.
+// ignored, a misspelled field would read as an absent field. The message of the error has
+// no subject, such as "must be one JSON object": the caller puts the name of the object before it.
 func Parse(text []byte, names []string) (*Fields, error) {
 	object, err := strictjson.Parse(text, names)
 	switch {
@@ -76,8 +76,8 @@ func (f *Fields) Fail(err error) {
 
 func (f *Fields) refuse(name, reason string) { f.Fail(&FieldError{Field: name, Reason: reason}) }
 
-// Value returns the value of the field, which is Absent if the object does not have it. It panics if
-// the field is not one of those that can be read.
+// Value returns the value of the field, which is Absent if the object does not have it. It panics
+// if the field is not one of those that can be read.
 func (f *Fields) Value(name string) strictjson.Value {
 	i := slices.Index(f.names, name)
 	if i < 0 {

@@ -180,3 +180,22 @@ func TestAnAuthorityWithSuperUserIsCheckedWithHostUsers(t *testing.T) {
 	err = h.svc.RevokeEverybody(t.Context(), by)
 	t.Run("RevokeEverybody", func(t *testing.T) { require.ErrorIs(t, err, auth.ErrSuperUserRequired) })
 }
+
+// The host disables or deletes a super user and has not called RevokeUser yet.
+func TestADisabledOrDeletedSuperUserOfTheHostHasNoPower(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*hostTable){
+		"disabled": func(table *hostTable) { table.setActive("u-boss", false) },
+		"deleted":  func(table *hostTable) { table.delete("u-boss") },
+	} {
+		h := newHostFixture(t)
+		token, err := h.svc.SignIn(t.Context(), "u-boss")
+		require.NoError(t, err)
+		by := auth.Authority{SessionID: token.Session.ID, UserID: "u-boss", SuperUser: true}
+		_, err = h.svc.Credentials().Issue(t.Context(), by, "u-alice", auth.KeyOptions{})
+		require.NoError(t, err, name)
+		end(h.table)
+		_, err = h.svc.Credentials().Issue(t.Context(), by, "u-alice", auth.KeyOptions{})
+		require.ErrorIs(t, err, auth.ErrTokenRejected, name)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -38,7 +39,15 @@ func bySession(session, userID string) auth.Write {
 	return w
 }
 
-func newFile(t testing.TB) string { return filepath.Join(t.TempDir(), "auth.db") }
+// newFile returns the path of a file that does not exist yet. The path of t.TempDir contains the name
+// of the test, and a "#" in it would end the path of a SQLite URI: two tests would share one file.
+func newFile(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sqlstore")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	return filepath.Join(dir, "auth.db")
+}
 
 // openDB opens a separate pool on the file.
 func openDB(t testing.TB, file, settings string) *sql.DB {

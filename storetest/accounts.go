@@ -49,7 +49,7 @@ var (
 		{"authority", authorityPromises},
 		{"the audit trail", trailPromises},
 		{"delivery of the audit trail", deliveryPromises},
-		{"authority", authorityRulePromises},
+		{"rules of authority", authorityRulePromises},
 		{"authority races", authorityRacePromises},
 	}
 )

@@ -75,7 +75,7 @@ var alone = []group[auth.Store]{
 	{"the audit trail", ofUsers(trailPromises, trailPromisesOfUsers)},
 	{"delivery of the audit trail", ofUsers(deliveryPromises, nil)},
 	{"signing in during revocations", signInBarrierPromises},
-	{"authority", ofUsers(authorityRulePromises, authorityRulePromisesOfUsers)},
+	{"rules of authority", ofUsers(authorityRulePromises, authorityRulePromisesOfUsers)},
 	{"authority races", ofUsers(authorityRacePromises, authorityRacePromisesOfUsers)},
 }
 

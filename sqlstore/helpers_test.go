@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
@@ -39,14 +39,9 @@ func bySession(session, userID string) auth.Write {
 	return w
 }
 
-// newFile returns the path of a file that does not exist yet. The path of t.TempDir contains the name
-// of the test, and a "#" in it would end the path of a SQLite URI: two tests would share one file.
+// newFile returns the path of a file that does not exist yet.
 func newFile(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "sqlstore")
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
-	return filepath.Join(dir, "auth.db")
+	return filepath.Join(testenv.TempDir(t), "auth.db")
 }
 
 // openDB opens a separate pool on the file.

@@ -10,7 +10,7 @@
 // store.
 //
 // The environment variable AUTH_TEST_ROUNDS sets how often the suite tries each race: small (3
-// times, the default), moderate (20) or full (1000). Before you trust a store with accounts, run
+// times, the default), moderate (6) or full (1000). Before you trust a store with accounts, run
 // the suite with full rounds and with the race detector.
 //
 // The suite uses the clock of an [auth.Write] to block a call. A store reads this clock only after

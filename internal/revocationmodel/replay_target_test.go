@@ -14,6 +14,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/sallyport-go/auth/sqlstore"
 	"github.com/stretchr/testify/require"
@@ -56,8 +57,7 @@ func newMemoryTarget(t testing.TB, ahead int) Target {
 }
 
 func newSQLiteTarget(t testing.TB, ahead int) Target {
-	dir, err := os.MkdirTemp(t.TempDir(), "replay")
-	require.NoError(t, err)
+	dir := testenv.TempDir(t)
 	target := &realTarget{t: t, store: &heldStore{}, file: filepath.Join(dir, "auth.db"),
 		backups: filepath.Join(dir, "backup.db")}
 	target.open()

@@ -1,5 +1,5 @@
-// Package testenv reads the environment for the tests of this module: whether a test may be
-// skipped, and how long a long test runs.
+// Package testenv is the environment of this module's tests: whether a test may be skipped, how long a
+// long test runs, and where a test keeps its files.
 package testenv
 
 import (
@@ -38,4 +38,21 @@ func Rounds(t testing.TB, counts Counts) int {
 		t.Fatalf("AUTH_TEST_ROUNDS is %q; set it to small, moderate or full", size)
 		return 0
 	}
+}
+
+// TempDir returns a new directory that is removed when the test ends. Unlike the path of t.TempDir,
+// its path does not contain the name of the test. A "#" in that name would end the path in a SQLite
+// URI, and two tests would share one database file.
+func TempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "authtest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

@@ -1,7 +1,9 @@
 package testenv
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -67,5 +69,21 @@ func TestRoundsRefusesAnUnknownSize(t *testing.T) {
 		if !strings.HasPrefix(got, "fail: ") {
 			t.Errorf("AUTH_TEST_ROUNDS=%q: %s; want a failure", size, got)
 		}
+	}
+}
+
+func TestTempDirDoesNotContainTheNameOfTheTest(t *testing.T) {
+	var dir string
+	t.Run("a#b", func(t *testing.T) {
+		dir = TempDir(t)
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			t.Errorf("%s: %v; want a directory", dir, err)
+		}
+		if strings.ContainsAny(dir, "#?%") {
+			t.Errorf("%s has characters that are special in a URI", dir)
+		}
+	})
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s: %v; want it removed", dir, err)
 	}
 }

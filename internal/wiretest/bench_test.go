@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/sallyport-go/auth/sqlstore"
 	"github.com/stretchr/testify/require"
@@ -100,9 +101,7 @@ func BenchmarkLogin(b *testing.B) {
 }
 
 func sqliteFile(b *testing.B) auth.Store {
-	path := filepath.Join(b.TempDir(), "bench.db")
-	db, err := sql.Open("sqlite",
-		"file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite", sqliteDSN(filepath.Join(testenv.TempDir(b), "bench.db")))
 	require.NoError(b, err)
 	b.Cleanup(func() { db.Close() })
 	store, err := sqlstore.Open(b.Context(), db, sqlstore.Config{Dialect: sqlstore.SQLite})

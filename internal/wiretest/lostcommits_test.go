@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/sallyport-go/auth/sqlstore"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -29,7 +30,7 @@ type backedUp struct {
 
 func newBackedUp(t *testing.T) *backedUp {
 	t.Helper()
-	dir := t.TempDir()
+	dir := testenv.TempDir(t)
 	b := &backedUp{
 		store: &replaceableStore{}, path: filepath.Join(dir, "auth.db"),
 		backup: filepath.Join(dir, "backup.db"),

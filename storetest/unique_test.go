@@ -1,0 +1,34 @@
+package storetest
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+// Of two subtests with one name, package testing calls the second one "name#01". A command that runs
+// the first one by its name would then miss the other.
+func TestNoTwoGroupsOrPromisesShareAName(t *testing.T) {
+	t.Parallel()
+	requireUniqueNames(t, slices.Concat(together, alone, []group[auth.Store]{bootstrapRaces, {name: "GitHub"}}))
+	requireUniqueNames(t, slices.Concat(githubTogether, githubAlone))
+	requireUniqueNames(t, slices.Concat(accountsTogether, accountsAlone))
+	requireUniqueNames(t, slices.Concat(githubAccountsTogether, githubAccountsAlone))
+}
+
+func requireUniqueNames[S auth.AccountStore](t *testing.T, groups []group[S]) {
+	t.Helper()
+	names := map[string]bool{}
+	for _, group := range groups {
+		require.False(t, names[group.name], "two groups are called %q", group.name)
+		names[group.name] = true
+		promises := map[string]bool{}
+		for _, promise := range group.promises {
+			require.False(t, promises[promise.name], "two promises of %q are called %q", group.name, promise.name)
+			promises[promise.name] = true
+		}
+	}
+}

@@ -400,7 +400,8 @@ type EventStore interface {
 	// ClaimEvent hands out the oldest event that waits for delivery, and counts the attempt:
 	// attempt is 1 the first time. Until the time until, no other call gets the event or a later
 	// event of the same user. ClaimEvent returns ErrNotFound if no event can be handed out at the
-	// time now.
+	// time now. It may also return ErrNotFound because concurrent calls have locked the events, so
+	// that a waiting event is handed out by a later call.
 	//
 	// ClaimEvent ignores an earlier claim that ends later than now plus twice the time from now to
 	// until, because a clock that was ahead has made it. Without this rule, such a claim would hold

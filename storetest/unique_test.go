@@ -13,7 +13,8 @@ import (
 // the first one by its name would then miss the other.
 func TestNoTwoGroupsOrPromisesShareAName(t *testing.T) {
 	t.Parallel()
-	requireUniqueNames(t, slices.Concat(together, alone, []group[auth.Store]{bootstrapRaces, {name: "GitHub"}}))
+	requireUniqueNames(t, slices.Concat(together, alone,
+		[]group[auth.Store]{bootstrapRaces, {name: "GitHub"}}))
 	requireUniqueNames(t, slices.Concat(githubTogether, githubAlone))
 	requireUniqueNames(t, slices.Concat(accountsTogether, accountsAlone))
 	requireUniqueNames(t, slices.Concat(githubAccountsTogether, githubAccountsAlone))
@@ -27,7 +28,8 @@ func requireUniqueNames[S auth.AccountStore](t *testing.T, groups []group[S]) {
 		names[group.name] = true
 		promises := map[string]bool{}
 		for _, promise := range group.promises {
-			require.False(t, promises[promise.name], "two promises of %q are called %q", group.name, promise.name)
+			require.False(t, promises[promise.name],
+				"two promises of %q are called %q", group.name, promise.name)
 			promises[promise.name] = true
 		}
 	}

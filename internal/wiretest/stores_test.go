@@ -23,7 +23,8 @@ import (
 var testStores = map[string]func(t testing.TB) auth.Store{
 	"memory": func(testing.TB) auth.Store { return memstore.New() },
 	"SQLite": func(t testing.TB) auth.Store {
-		return openSQL(t, sqlstore.SQLite, "sqlite", sqliteDSN(filepath.Join(testenv.TempDir(t), "auth.db")), "")
+		dsn := sqliteDSN(filepath.Join(testenv.TempDir(t), "auth.db"))
+		return openSQL(t, sqlstore.SQLite, "sqlite", dsn, "")
 	},
 	"PostgreSQL": func(t testing.TB) auth.Store {
 		return openSQL(t, sqlstore.Postgres, "pgx", serverDSN(t, "AUTH_TEST_POSTGRES_DSN"), schemaName())
